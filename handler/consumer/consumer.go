@@ -1,0 +1,37 @@
+// Package consumer is who calls: a credential becomes a consumer, or is refused.
+package consumer
+
+// Consumer is one caller by name, with what it may do. The zero value of a
+// limit means no limit.
+type Consumer struct {
+	Name              string
+	Models            []string // empty = all
+	Geographies       []string // empty = all; never crossed
+	MaxPriority       int      // 0 = all; else only priority groups >= this number (keeps PTU for others)
+	MaxRequestTokens  int64
+	Concurrency       int
+	TokensPerMinute   int64
+	RequestsPerMinute int64
+	TokensPerMonth    int64
+	BudgetPerMonth    float64 // in the currency of the models' prices
+	Class             Class
+	PerModel          map[string]Limits
+	Transcripts       bool
+}
+
+// Limits are the quotas of one consumer for one model.
+type Limits struct {
+	TokensPerMinute   int64
+	RequestsPerMinute int64
+	TokensPerMonth    int64
+	BudgetPerMonth    float64
+}
+
+// Class is who goes first under pressure. The zero Class is Interactive.
+type Class uint8
+
+// The classes.
+const (
+	Interactive Class = iota
+	Batch
+)

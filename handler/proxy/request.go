@@ -1,0 +1,78 @@
+// Package proxy carries one request to the first backend that serves it.
+package proxy
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"spillway/handler/consumer"
+	"spillway/handler/health"
+	"spillway/handler/operation"
+	"spillway/handler/payload"
+	"spillway/handler/pool"
+	"spillway/handler/usage"
+)
+
+// Request is a caller's request with its body held, so that it can be sent
+// again. It is immutable while attempts are made.
+type Request struct {
+	ID        string // ours, x-request-id
+	Operation operation.Operation
+	Family    operation.Family // how the caller spelt it
+	Method    string
+	Rest      string // path below the operation, already checked: "resp_123/cancel"; "" mostly
+	Query     string // raw, without code=
+	Header    http.Header
+	Body      []byte
+	Facts     payload.Facts // what the scan found in Body; zero unless Body is JSON
+	Model     string        // the pool's name for it
+	Consumer  *consumer.Consumer
+	Tokens    int64 // estimate: prompt characters / 4 + largest output
+	Deadline  time.Time
+}
+
+// Keeper is what the proxy needs of the shared state. No method waits for the
+// table.
+type Keeper interface {
+	// Look is the latest snapshot; it also notes that there is traffic.
+	Look() *health.Snapshot
+	// Want notes that a request would have used this slot, were it open: only
+	// wanted circuits are probed.
+	Want(slot health.Slot)
+	// Enter asks leave for one attempt. A half-open circuit's probe is given
+	// once, to one instance of the fleet.
+	Enter(slot health.Slot) (health.Ticket, bool)
+	// Recheck asks, just before a probe's bytes leave, whether it is still
+	// ours, and how long.
+	Recheck(t health.Ticket) (time.Duration, bool)
+	// Leave gives back a ticket whose attempt was never sent.
+	Leave(t health.Ticket)
+	// Observe folds in what the headers of an answer said, ahead of its end.
+	Observe(slot health.Slot, s health.Signals)
+	// Report folds in how the attempt ended. It is called exactly once for a
+	// ticket that was used.
+	Report(t health.Ticket, o health.Outcome)
+}
+
+// Sender makes one attempt at one backend: it returns the response with its
+// body unread when the status line promises service, else nil and the outcome.
+// The caller of Send closes the body.
+type Sender interface {
+	Send(ctx context.Context, b *pool.Backend, r *Request, before func() error) (*http.Response, health.Outcome)
+}
+
+// Delivery is what became of an answer that was carried to the caller.
+type Delivery struct {
+	Committed  bool // bytes reached the caller: no second attempt
+	Outcome    health.Outcome
+	Usage      usage.Tokens
+	FirstToken time.Time // when the first meaningful event came; zero = none
+	Finish     string    // finish reason, as the backend said it
+	ResponseID string    // of the Responses API
+	Bytes      int64
+}
+
+// Deliver carries an answer to the caller. It returns with Committed false
+// when the answer turned out to be a refusal before anything was sent.
+type Deliver func(ctx context.Context, b *pool.Backend, res *http.Response) Delivery
