@@ -27,3 +27,8 @@ require (
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 )
+
+ignore (
+	./build
+	./scripts/tools/node_modules
+)
