@@ -1,0 +1,77 @@
+# Everything a contributor types. `make` alone lists it; `make check` is what CI runs.
+.DEFAULT_GOAL := help
+SHELL := bash
+GO ?= go
+BIN := build/tools/bin
+INSTALL := scripts/tools/install.sh
+
+# What the tests are told: where the tools are, and that a missing one is a failure. Under a bare `go test ./...`
+# a test that misses its tool is skipped, with the command that installs it.
+TEST_ENV = SPILLWAY_TOOLS="$(CURDIR)/scripts/tools/node_modules" SPILLWAY_REQUIRE_TOOLS=1
+
+# The race detector needs a C compiler. The end-to-end tests run other processes, whose races it cannot see.
+RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
+E2E := /handler/e2e
+
+# Bounds of the long ones: time per fuzz target, length of a soak, and the benchmarks to run.
+FUZZTIME ?= 20s
+SOAKTIME ?= 10m
+BENCH ?= .
+N ?= 3
+
+.PHONY: help run fleet test check lint bench fuzz soak vuln infra-check stage package start clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+run: ## see the main job work: simulated service, one handler, a curl line, the status page
+	scripts/run.sh
+
+fleet: ## N handlers (N=3) that share one emulated table, under a load that spills
+	$(INSTALL) npm
+	N=$(N) scripts/fleet.sh
+
+check: lint test ## what CI runs: lint and test
+
+test: ## every test; installs what they need first
+	$(INSTALL) npm chromium
+	$(GO) vet ./...
+	$(if $(RACE),,@echo "no C compiler: the race detector is off")
+	$(TEST_ENV) $(GO) test $(RACE) -shuffle=on -timeout 15m $$($(GO) list ./... | grep -v '$(E2E)')
+	$(TEST_ENV) $(GO) test -shuffle=on -timeout 20m $$($(GO) list ./... | grep '$(E2E)')
+
+lint: ## golangci-lint (gofumpt, goimports), shellcheck, shfmt
+	$(INSTALL) golangci-lint shfmt shellcheck
+	$(BIN)/golangci-lint run ./...
+	shellcheck -x -P SCRIPTDIR scripts/*.sh scripts/tools/*.sh .ci/run
+	$(BIN)/shfmt -d -i 2 scripts/*.sh scripts/tools/*.sh .ci/run
+
+bench: ## benchmarks, with ratios against the bare Go reverse proxy of the same run; BENCH=regexp
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $$($(GO) list ./handler/...)
+
+fuzz: ## every fuzz target for FUZZTIME (20s) each
+	FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
+
+soak: ## long load with faults for SOAKTIME (10m): leaks, drift, disagreement
+	$(INSTALL) npm
+	$(TEST_ENV) SOAKTIME=$(SOAKTIME) scripts/soak.sh
+
+vuln: ## known vulnerabilities that the code reaches; VULNDB=file://... when offline
+	$(INSTALL) govulncheck
+	$(BIN)/govulncheck $(if $(VULNDB),-db $(VULNDB)) ./...
+
+infra-check: ## compile and check the templates of infra/
+	scripts/infra-check.sh
+
+stage: ## lay out build/app, the folder that the Functions host runs
+	scripts/stage.sh
+
+package: ## build/spillway.zip, what is deployed: linux/amd64, static
+	scripts/package.sh
+
+start: ## run build/app under Azure Functions Core Tools 4.3 or newer
+	scripts/start.sh
+
+clean: ## remove what was built; TOOLS=1 removes the fetched tools too
+	rm -rf $(if $(TOOLS),build scripts/tools/node_modules,$(filter-out build/tools,$(wildcard build/*)))
+	$(GO) clean -testcache

@@ -1,0 +1,24 @@
+# shellcheck shell=bash
+# lib.sh is what the scripts share: where the project is, how they talk, what version is being built.
+# Sourced, never run. It leaves the caller in the project's top folder.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+GO=${GO:-go}
+
+# say prints one line of progress, on stderr so that a script's output stays its own.
+say() { printf '%s\n' "$*" >&2; }
+
+# fail ends the script with a sentence that names the fix.
+fail() {
+  say "error: $*"
+  exit 1
+}
+
+# have tells whether a command can be run.
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# version_of_tree is what `spillway version` will print: VERSION when set, else the tag or commit.
+version_of_tree() {
+  printf '%s\n' "${VERSION:-$(git describe --tags --always --dirty 2>/dev/null || echo dev)}"
+}
