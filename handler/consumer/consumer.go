@@ -7,7 +7,7 @@ type Consumer struct {
 	Name              string
 	Models            []string // empty = all
 	Geographies       []string // empty = all; never crossed
-	MaxPriority       int      // 0 = all; else only priority groups >= this number (keeps PTU for others)
+	MinPriority       int      // 0 = all; else only priority groups >= this number (keeps the PTU for others)
 	MaxRequestTokens  int64
 	Concurrency       int
 	TokensPerMinute   int64

@@ -27,6 +27,6 @@ type Facts struct {
 	Background         bool
 	Bound              bool // the input holds item references or encrypted content
 	ServiceTier        string
-	OpenAt             int // just behind the opening brace: where a member may be inserted
+	OpenAt             int  // just behind the opening brace: where a member may be inserted
 	Empty              bool // the object has no members
 }

@@ -28,7 +28,8 @@ type Request struct {
 	Facts     payload.Facts // what the scan found in Body; zero unless Body is JSON
 	Model     string        // the pool's name for it
 	Consumer  *consumer.Consumer
-	Tokens    int64 // estimate: prompt characters / 4 + largest output
+	Tokens    int64  // estimate: prompt characters / 4 + largest output
+	Affinity  uint64 // requests with the same number share a prompt cache; 0 = none
 	Deadline  time.Time
 }
 
@@ -62,9 +63,21 @@ type Sender interface {
 	Send(ctx context.Context, b *pool.Backend, r *Request, before func() error) (*http.Response, health.Outcome)
 }
 
+// Answer is a response that promises service, on its way to the caller.
+type Answer struct {
+	Backend   *pool.Backend
+	Model     string // the pool that served, which may be a fallback of the one asked for
+	Response  *http.Response
+	Began     time.Time               // when the attempt began
+	Cancel    context.CancelCauseFunc // ends the attempt: its upstream connection is closed
+	Gate      func() bool             // asked once, right before the first byte leaves; false: another attempt won
+	Committed func()                  // called once, right after the first byte was allowed to leave
+}
+
 // Delivery is what became of an answer that was carried to the caller.
 type Delivery struct {
 	Committed  bool // bytes reached the caller: no second attempt
+	Broken     bool // bytes reached the caller and the rest never will: the door must abort the connection
 	Outcome    health.Outcome
 	Usage      usage.Tokens
 	FirstToken time.Time // when the first meaningful event came; zero = none
@@ -75,4 +88,4 @@ type Delivery struct {
 
 // Deliver carries an answer to the caller. It returns with Committed false
 // when the answer turned out to be a refusal before anything was sent.
-type Deliver func(ctx context.Context, b *pool.Backend, res *http.Response) Delivery
+type Deliver func(ctx context.Context, a *Answer) Delivery

@@ -1,0 +1,102 @@
+package proxy
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"spillway/handler/health"
+	"spillway/handler/pool"
+)
+
+// attempt sends the request to one backend and carries the answer to the
+// caller. It reports the verdict, and whether the caller has its answer.
+func (r *run) attempt(ctx context.Context, b *pool.Backend, ticket health.Ticket) (health.Verdict, bool) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	t := &attempt{run: r, backend: b, ticket: ticket, began: r.Now(), cancel: cancel}
+	defer t.end()
+	r.Load.begin(b.Slot)
+	defer r.Load.end(b.Slot)
+
+	res, outcome := r.Sender.Send(ctx, b, r.request, t.before)
+	if t.lost {
+		return health.Abandoned, false
+	}
+	r.result.Attempts = append(r.result.Attempts, Attempt{Backend: b, Probe: ticket.Probe})
+	t.record = &r.result.Attempts[len(r.result.Attempts)-1]
+	if res == nil {
+		t.settle(outcome)
+		return outcome.Verdict, false
+	}
+	t.record.Status = res.StatusCode
+	defer func() { _ = res.Body.Close() }()
+	if r.setAside(b, res, outcome) {
+		t.settle(outcome)
+		return health.Served, false
+	}
+	r.Keeper.Observe(b.Slot, outcome.Signals)
+	return t.carry(ctx, res, outcome)
+}
+
+// attempt is the books of one attempt.
+type attempt struct {
+	*run
+	backend *pool.Backend
+	ticket  health.Ticket
+	began   time.Time
+	cancel  context.CancelCauseFunc
+	record  *Attempt
+	lost    bool
+	once    sync.Once
+}
+
+// before is asked just ahead of the first byte: a probe whose lease is gone
+// must not leave.
+func (t *attempt) before() error {
+	if !t.ticket.Probe {
+		return nil
+	}
+	if _, ok := t.Keeper.Recheck(t.ticket); !ok {
+		t.lost = true
+		return ErrProbeLost
+	}
+	return nil
+}
+
+// carry takes an answer to the caller and settles the attempt by what became
+// of it.
+func (t *attempt) carry(ctx context.Context, res *http.Response, promised health.Outcome) (health.Verdict, bool) {
+	d := t.deliver(ctx, &Answer{
+		Backend: t.backend, Model: t.result.Pool.Model, Response: res, Began: t.began,
+		Cancel: t.cancel, Gate: func() bool { return true }, Committed: t.committed,
+	})
+	d.Outcome.Signals = promised.Signals
+	if !d.FirstToken.IsZero() {
+		t.Load.saw(t.backend.Slot, d.FirstToken.Sub(t.began))
+	}
+	t.settle(d.Outcome)
+	if d.Committed {
+		t.result.Delivery, t.result.Served = d, t.backend
+	}
+	return d.Outcome.Verdict, d.Committed
+}
+
+// committed reports a probe's success as soon as the answer means something:
+// the fleet need not wait for the end of a long stream to use the backend.
+func (t *attempt) committed() {
+	if t.ticket.Probe {
+		t.once.Do(func() { t.Keeper.Report(t.ticket, health.Outcome{Why: "probe answered", Signals: health.NoSignals()}) })
+	}
+}
+
+// settle writes the attempt down and folds its outcome into the shared state.
+func (t *attempt) settle(o health.Outcome) {
+	t.record.Outcome, t.record.Took = o, t.Now().Sub(t.began)
+	t.once.Do(func() { t.Keeper.Report(t.ticket, o) })
+}
+
+// end gives the ticket back when nothing else used it: the probe was lost, or
+// the carrying panicked.
+func (t *attempt) end() { t.once.Do(func() { t.Keeper.Leave(t.ticket) }) }

@@ -1,0 +1,129 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"spillway/handler/health"
+	"spillway/handler/pool"
+)
+
+// Proxy tries the backends of a pool in order.
+type Proxy struct {
+	Keeper  Keeper
+	Sender  Sender
+	Load    *Load
+	Turns   *Turns
+	Budget  *Budget
+	Now     func() time.Time
+	Chance  func() float64                                  // in [0, 1)
+	Wait    func(ctx context.Context, d time.Duration) bool // false when ctx ended first
+	MaxWait time.Duration                                   // longest stay in the waiting room; 0 = none
+}
+
+// ErrProbeLost is what before returns when the lease of a probe ran out, or
+// went to another instance, ahead of the first byte.
+var ErrProbeLost = errors.New("proxy: the probe's lease is gone")
+
+// Do carries the request to the first backend of the pools that serves it:
+// the pool of its model, then those of its fallbacks. The answer went through
+// deliver unless Result.Err says why not.
+func (p *Proxy) Do(ctx context.Context, pools []*pool.Pool, r *Request, deliver Deliver) *Result {
+	p.Budget.Earn(p.Now())
+	run := &run{Proxy: p, request: r, deliver: deliver, result: &Result{}}
+	for _, from := range pools {
+		run.result.Pool = from
+		if run.through(ctx, from) {
+			return run.result
+		}
+	}
+	run.giveUp(ctx)
+	return run.result
+}
+
+// run is one request on its way through the pools.
+type run struct {
+	*Proxy
+	request *Request
+	deliver Deliver
+	result  *Result
+	room    [8]pool.Candidate
+	failed  []health.Slot // not to be tried again for this request
+	aside   *aside
+	last    outlook
+}
+
+// through tries one pool, and again while its soonest reopening is worth the
+// wait. It reports whether the request is finished with.
+func (r *run) through(ctx context.Context, from *pool.Pool) bool {
+	first := r.decide(from, r.room[:0])
+	if r.result.Decision.Candidates == nil {
+		r.result.Decision = first
+	}
+	for d := first; ; d = r.decide(from, nil) {
+		if r.along(ctx, d) {
+			return true
+		}
+		if ctx.Err() != nil || !r.wait(ctx, from) {
+			return false
+		}
+	}
+}
+
+// decide orders the pool by what is known now, and lets the keeper know which
+// open circuits were wanted.
+func (r *run) decide(from *pool.Pool, dst []pool.Candidate) pool.Decision {
+	if r.result.Decision.Candidates != nil {
+		dst = nil // the first decision is kept for the log
+	}
+	d := from.Decide(r.query(from), r.Keeper.Look(), dst)
+	for i := range d.Candidates {
+		if c := &d.Candidates[i]; c.Reason == health.RefusedOpen || c.Reason == health.RefusedProbing {
+			r.Keeper.Want(c.Backend.Slot)
+		}
+	}
+	return d
+}
+
+func (r *run) query(from *pool.Pool) *pool.Query {
+	q := &pool.Query{
+		Now: r.Now(), Chance: r.Chance, Tokens: r.request.Tokens,
+		Affinity: r.request.Affinity, Load: r.Load,
+	}
+	if from.Strategy == pool.RoundRobin {
+		q.Turn = r.Turns.next(from)
+	}
+	if c := r.request.Consumer; c != nil {
+		q.Geographies, q.MinPriority = c.Geographies, c.MinPriority
+	}
+	return q
+}
+
+// along tries the line of a decision from its head.
+func (r *run) along(ctx context.Context, d pool.Decision) bool {
+	costly := false
+	for i := 0; i < d.Line && ctx.Err() == nil; i++ {
+		b := d.Candidates[i].Backend
+		if slices.Contains(r.failed, b.Slot) || r.aside.covers(b) {
+			continue
+		}
+		if costly && !r.Budget.Spend(r.Now()) {
+			break
+		}
+		ticket, ok := r.Keeper.Enter(b.Slot)
+		if !ok {
+			continue
+		}
+		verdict, done := r.attempt(ctx, b, ticket)
+		if done {
+			return true
+		}
+		costly = verdict == health.Failed
+		if costly || verdict == health.Misconfigured {
+			r.failed = append(r.failed, b.Slot)
+		}
+	}
+	return r.relayAside(ctx)
+}

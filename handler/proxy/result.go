@@ -1,0 +1,45 @@
+package proxy
+
+import (
+	"errors"
+	"time"
+
+	"spillway/handler/health"
+	"spillway/handler/pool"
+)
+
+// What a request can end in when no backend served it.
+var (
+	// ErrThrottled: every backend is throttled, or failing with at least one
+	// only throttled. Waiting until Result.RetryAt may help.
+	ErrThrottled = errors.New("proxy: every backend is throttled")
+	// ErrUnavailable: every backend is failing, open or drained.
+	ErrUnavailable = errors.New("proxy: no backend is available")
+	// ErrFenced: the consumer's geographies or reserved groups leave no backend.
+	ErrFenced = errors.New("proxy: no backend within the consumer's bounds")
+	// ErrTimeout: the caller's deadline, or every attempt's, ran out.
+	ErrTimeout = errors.New("proxy: no backend answered in time")
+	// ErrCallerLeft: the caller closed its connection.
+	ErrCallerLeft = errors.New("proxy: the caller left")
+)
+
+// Attempt is one attempt as the log tells it.
+type Attempt struct {
+	Backend *pool.Backend
+	Outcome health.Outcome
+	Status  int // of the backend's answer; 0 = none
+	Probe   bool
+	Took    time.Duration // until the verdict; of a stream, until its end
+}
+
+// Result is the whole story of one request.
+type Result struct {
+	Pool     *pool.Pool // the last one tried
+	Decision pool.Decision
+	Attempts []Attempt
+	Waited   time.Duration // in the waiting room, for a throttled pool
+	Delivery Delivery
+	Served   *pool.Backend // nil with Err
+	Err      error
+	RetryAt  time.Time // with ErrThrottled and ErrUnavailable: soonest reopening; zero = unknown
+}
