@@ -1,5 +1,5 @@
 // Package operation is what callers may ask for: the name of each operation,
-// its place in both URL families, and the dialect of its stream.
+// its place in the URL families, and the dialect of its stream.
 package operation
 
 // Dialect is the shape of a stream's events and of its errors.
@@ -19,31 +19,54 @@ type BodyKind uint8
 const (
 	JSON BodyKind = iota
 	Multipart
-	None
+	Opaque // passed on unread
+)
+
+// Scope is where a classic URL, one with an api-version, names the model.
+type Scope uint8
+
+// The scopes (facts/azure-openai.md §1.1).
+const (
+	InDeployment      Scope = iota // /openai/deployments/{deployment}/{path}
+	OutsideDeployment              // /openai/{path}; the body names the model, if anything does
+)
+
+// State is whether an operation needs the backend that holds something.
+type State uint8
+
+// The kinds of state (facts/azure-openai.md §1.2).
+const (
+	Stateless State = iota // any backend
+	Remembers              // may refer to earlier responses, and is remembered itself
+	Pinned                 // names what one resource holds
 )
 
 // Operation is one thing a caller may ask for.
 type Operation struct {
 	Name    string // as logs and metrics say it: "chat", "embeddings", "responses"
-	Path    string // below /openai/v1/ and, for classic calls, below the deployment: "chat/completions"
+	Path    string // below /openai/v1/ and, in classic URLs, below the deployment
+	Methods []string
 	Dialect Dialect
 	Body    BodyKind
-	Classic Classic
+	Scope   Scope
+	State   State
+	Below   bool // paths below Path belong to it: responses/{id}/cancel
 }
 
-// Classic is where the operation stands in the URLs that carry an api-version.
-type Classic uint8
-
-// The classic places (facts/azure-openai.md §1.1).
-const (
-	InDeployment      Classic = iota // /openai/deployments/{deployment}/{path}
-	OutsideDeployment                // /openai/{path}; the body names the model
-)
+// Allows reports whether the operation may be asked for with the method.
+func (o *Operation) Allows(method string) bool {
+	for _, m := range o.Methods {
+		if m == method {
+			return true
+		}
+	}
+	return false
+}
 
 // Family is one of the URL families that callers use and backends offer.
 type Family uint8
 
-// The families.
+// The families (facts/azure-openai.md §1.1).
 const (
 	Deployments Family = iota // /openai/deployments/{deployment}/… with an api-version
 	V1                        // /openai/v1/…, model in the body
@@ -51,5 +74,16 @@ const (
 	Unscoped                  // /openai/{responses|…} with an api-version
 )
 
-// ChatCompletions is the main job.
-var ChatCompletions = Operation{Name: "chat", Path: "chat/completions", Dialect: Chat} //nolint:gochecknoglobals // a constant in all but name
+func (f Family) String() string {
+	switch f {
+	case Deployments:
+		return "deployments"
+	case V1:
+		return "v1"
+	case Bare:
+		return "bare"
+	case Unscoped:
+		return "unscoped"
+	}
+	return "unknown"
+}
