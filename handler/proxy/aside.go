@@ -50,7 +50,7 @@ func (r *run) relayAside(ctx context.Context) bool {
 		return false
 	}
 	r.result.Delivery = r.deliver(ctx, &Answer{
-		Backend: r.aside.backend, Model: r.result.Pool.Model, Response: r.aside.res, Began: r.Now(),
+		Backend: r.aside.backend, Model: r.result.Pool.Model, Response: r.aside.res, Story: r.result, Began: r.Now(),
 		Cancel: func(error) {}, Gate: func() bool { return true }, Committed: func() {},
 	})
 	r.result.Served = r.aside.backend

@@ -69,7 +69,7 @@ func (t *attempt) before() error {
 // of it.
 func (t *attempt) carry(ctx context.Context, res *http.Response, promised health.Outcome) (health.Verdict, bool) {
 	d := t.deliver(ctx, &Answer{
-		Backend: t.backend, Model: t.result.Pool.Model, Response: res, Began: t.began,
+		Backend: t.backend, Model: t.result.Pool.Model, Response: res, Story: t.result, Began: t.began,
 		Cancel: t.cancel, Gate: func() bool { return true }, Committed: t.committed,
 	})
 	d.Outcome.Signals = promised.Signals

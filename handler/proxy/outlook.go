@@ -79,7 +79,7 @@ func (r *run) giveUp(ctx context.Context) {
 	}
 	r.result.RetryAt = r.last.reopens
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
 		r.result.Err = ErrTimeout
 	case ctx.Err() != nil:
 		r.result.Err = ErrCallerLeft

@@ -4,6 +4,7 @@ package proxy
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"spillway/handler/consumer"
@@ -31,6 +32,11 @@ type Request struct {
 	Tokens    int64  // estimate: prompt characters / 4 + largest output
 	Affinity  uint64 // requests with the same number share a prompt cache; 0 = none
 	Deadline  time.Time
+
+	// Writing is how many transports may still be writing Body: whoever hands
+	// it to a transport adds one, and takes it off when the write is surely
+	// over. Body's memory may be used again only at 0.
+	Writing atomic.Int32
 }
 
 // Keeper is what the proxy needs of the shared state. No method waits for the
@@ -68,6 +74,7 @@ type Answer struct {
 	Backend   *pool.Backend
 	Model     string // the pool that served, which may be a fallback of the one asked for
 	Response  *http.Response
+	Story     *Result                 // what happened so far; not to be written to
 	Began     time.Time               // when the attempt began
 	Cancel    context.CancelCauseFunc // ends the attempt: its upstream connection is closed
 	Gate      func() bool             // asked once, right before the first byte leaves; false: another attempt won

@@ -43,3 +43,13 @@ type Result struct {
 	Err      error
 	RetryAt  time.Time // with ErrThrottled and ErrUnavailable: soonest reopening; zero = unknown
 }
+
+// Status is that of the answer that was carried to the caller; 0 = none was.
+func (r *Result) Status() int {
+	for i := len(r.Attempts) - 1; i >= 0; i-- {
+		if r.Attempts[i].Backend == r.Served {
+			return r.Attempts[i].Status
+		}
+	}
+	return 0
+}

@@ -1,0 +1,103 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"spillway/handler/pool"
+	"spillway/handler/proxy"
+)
+
+// call is a request that was understood, with the pools that may serve it.
+type call struct {
+	request *proxy.Request
+	pools   []*pool.Pool
+}
+
+// forward lets the loop find a backend and the carrier take its answer to the
+// caller.
+func (s *Server) forward(w http.ResponseWriter, r *http.Request, x *Exchange, c *call) *Refusal {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	patience := s.patience(r, cancel)
+	defer patience.Stop()
+	x.Result = s.Forward.Do(ctx, c.pools, c.request, func(ctx context.Context, a *proxy.Answer) proxy.Delivery {
+		x.Serving = a.Backend
+		s.expose(w, r, a)
+		committed := a.Committed
+		a.Committed = func() {
+			patience.Stop() // SDKs' time-outs end at the first byte
+			committed()
+		}
+		return s.Carrier.Carry(ctx, w, c.request, a)
+	})
+	if x.Result.Err != nil {
+		return s.exhausted(x.Result, c)
+	}
+	return nil
+}
+
+// longest is how long a caller's own deadline is believed.
+const longest = time.Hour
+
+// patience ends the request when the caller's SDK said it would have given up
+// (facts/azure-openai.md §7.1). Without such a header it never does.
+func (s *Server) patience(r *http.Request, cancel context.CancelCauseFunc) *time.Timer {
+	limit := longest
+	for _, name := range []string{"X-Stainless-Timeout", "X-Stainless-Read-Timeout"} {
+		if seconds, err := strconv.ParseFloat(r.Header.Get(name), 64); err == nil && seconds > 0 && seconds < longest.Seconds() {
+			limit = min(limit, time.Duration(seconds*float64(time.Second)))
+		}
+	}
+	t := time.AfterFunc(limit, func() { cancel(context.DeadlineExceeded) })
+	if limit == longest {
+		t.Stop()
+	}
+	return t
+}
+
+// expose tells the caller who served and why, where configuration allows it.
+func (s *Server) expose(w http.ResponseWriter, r *http.Request, a *proxy.Answer) {
+	h := w.Header()
+	if len(a.Story.Attempts) > 0 && a.Story.Pool.Model != a.Story.Decision.Model {
+		h.Set("X-Spillway-Model", a.Story.Pool.Model)
+	}
+	if !s.Expose {
+		return
+	}
+	h.Set("X-Spillway-Backend", a.Backend.Name)
+	h.Set("X-Spillway-Region", a.Backend.Region)
+	if r.Header.Get("X-Spillway-Explain") != "" {
+		h.Set("X-Spillway-Explain", Explain(a.Story, s.Now()))
+	}
+}
+
+// exhausted says why nobody served.
+func (s *Server) exhausted(result *proxy.Result, c *call) *Refusal {
+	switch {
+	case errors.Is(result.Err, proxy.ErrThrottled):
+		return throttled(c.request.Model, s.wait(result.RetryAt))
+	case errors.Is(result.Err, proxy.ErrFenced):
+		return fenced(c.request.Model)
+	case errors.Is(result.Err, proxy.ErrTimeout):
+		return timedOut(c.request.Model)
+	case errors.Is(result.Err, proxy.ErrCallerLeft):
+		return callerLeft()
+	}
+	return unavailable(c.request.Model, s.wait(result.RetryAt))
+}
+
+// wait is how long a caller is told to wait: until the soonest reopening,
+// jittered so that callers do not return in one herd, never less than one
+// second nor more than 59. Several SDKs sleep whatever they are told, others
+// ignore more than 60 (facts/reliability.md rule 3).
+func (s *Server) wait(at time.Time) time.Duration {
+	if at.IsZero() {
+		return time.Duration((1 + s.Chance()) * float64(5*time.Second))
+	}
+	d := max(at.Sub(s.Now()), 0)
+	return min(max(d+time.Duration(s.Chance()*0.1*float64(d)), time.Second), 59*time.Second)
+}

@@ -1,0 +1,172 @@
+// Package server is the door to the callers: routes, limits, and how answers
+// and errors look on the wire. It knows nothing of backends' URLs or
+// credentials, and nothing of the table.
+package server
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"spillway/handler/consumer"
+	"spillway/handler/operation"
+	"spillway/handler/pool"
+	"spillway/handler/proxy"
+)
+
+// Forwarder finds an answer for a request among the backends of its pools.
+type Forwarder interface {
+	Do(ctx context.Context, pools []*pool.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result
+}
+
+// Models knows the pools by the names that callers use.
+type Models interface {
+	// Resolve finds the pool of a name or alias, followed by its fallbacks.
+	Resolve(name string) ([]*pool.Pool, bool)
+	// Names lists what a consumer may ask for; nil means anybody.
+	Names(c *consumer.Consumer) []string
+}
+
+// Doorman turns a credential into a consumer. It returns a nil consumer, and
+// no error, when anybody may come in.
+type Doorman interface {
+	Admit(r *http.Request) (*consumer.Consumer, error)
+}
+
+// Readiness says which models have an available backend, and for the others
+// why not.
+type Readiness interface {
+	Ready(model string) (ready bool, models map[string]string)
+}
+
+// Carrier takes an answer to the caller (package relay).
+type Carrier interface {
+	Carry(ctx context.Context, w http.ResponseWriter, r *proxy.Request, a *proxy.Answer) proxy.Delivery
+}
+
+// Watcher is told of every request once it is over.
+type Watcher interface{ Saw(x *Exchange) }
+
+// Server answers callers. All fields but the last three are required.
+type Server struct {
+	Routes    *operation.Routes
+	Forward   Forwarder
+	Models    Models
+	Doorman   Doorman
+	Readiness Readiness
+	Carrier   Carrier
+	Watcher   Watcher
+	Now       func() time.Time
+	Chance    func() float64 // in [0, 1)
+	NewID     func() string  // of a request
+	MaxBody   int64
+
+	Expose     bool         // tell callers which backend served
+	Operations http.Handler // below /ops; nil = closed
+	Draining   func() bool  // readiness turns red ahead of the end; nil = never
+}
+
+// Handler is the routes. The host pings GET / at any time and waits for the
+// end of the answer (facts/azure-functions-host.md §2.2), so it asks nobody.
+func (s *Server) Handler() http.Handler {
+	r := chi.NewRouter()
+	r.Get("/", s.root)
+	r.Get("/health/live", s.live)
+	r.Get("/health/ready", s.ready)
+	if s.Operations != nil {
+		r.Mount("/ops", s.Operations)
+	}
+	r.NotFound(s.inference)
+	r.MethodNotAllowed(s.inference)
+	r.HandleFunc("/openai/*", s.inference)
+	r.HandleFunc("/v1/*", s.inference)
+	return r
+}
+
+func (s *Server) root(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write([]byte("spillway\n"))
+}
+
+// inference is every request that is not about Spillway itself.
+func (s *Server) inference(w http.ResponseWriter, r *http.Request) {
+	x := &Exchange{ID: s.NewID(), Began: s.Now(), Method: r.Method}
+	w.Header().Set("X-Request-Id", x.ID)
+	defer func() {
+		x.Took = s.Now().Sub(x.Began)
+		s.Watcher.Saw(x)
+	}()
+	if refusal := s.answer(w, r, x); refusal != nil {
+		refusal.write(w, r)
+		x.Status, x.Code, x.Cause = refusal.Status, refusal.Code, refusal.Cause
+		return
+	}
+	x.Status = x.Result.Status()
+	if x.Result.Delivery.Broken {
+		panic(http.ErrAbortHandler) // the one end that every client sees as an error
+	}
+}
+
+// answer serves the request, or says why not before a byte was sent.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, x *Exchange) *Refusal {
+	admitted, err := s.Doorman.Admit(r)
+	if err != nil {
+		return unauthorized(err)
+	}
+	x.Consumer = admitted
+	route, refusal := s.route(w, r)
+	if refusal != nil {
+		return refusal
+	}
+	x.Operation, x.Family = route.Operation.Name, route.Family.String()
+	req, held, refusal := s.read(r, route)
+	defer held.release(req)
+	if refusal != nil {
+		return refusal
+	}
+	req.ID, req.Consumer = x.ID, admitted
+	pools, refusal := s.pools(req, admitted)
+	if refusal != nil {
+		return refusal
+	}
+	x.Model, x.Stream = pools[0].Model, req.Facts.Stream
+	return s.forward(w, r, x, &call{request: req, pools: pools})
+}
+
+// route finds what the path asks for.
+func (s *Server) route(w http.ResponseWriter, r *http.Request) (operation.Route, *Refusal) {
+	route, err := s.Routes.Parse(r.URL.EscapedPath())
+	if err != nil {
+		return route, notFound(r, err)
+	}
+	if !route.Operation.Allows(r.Method) {
+		for _, m := range route.Operation.Methods {
+			w.Header().Add("Allow", m)
+		}
+		return route, methodNotAllowed(r.Method, route.Operation)
+	}
+	return route, nil
+}
+
+// pools resolves the model that the path or the body names.
+func (s *Server) pools(req *proxy.Request, c *consumer.Consumer) ([]*pool.Pool, *Refusal) {
+	if req.Model == "" {
+		return nil, modelMissing(req.Family)
+	}
+	pools, ok := s.Models.Resolve(req.Model)
+	if !ok {
+		return nil, modelNotFound(req.Model, s.Models.Names(c))
+	}
+	if !c.MayUse(pools[0].Model) {
+		return nil, modelNotAllowed(req.Model, s.Models.Names(c))
+	}
+	allowed := pools[:0:0]
+	for _, p := range pools {
+		if c.MayUse(p.Model) {
+			allowed = append(allowed, p)
+		}
+	}
+	return allowed, nil
+}
