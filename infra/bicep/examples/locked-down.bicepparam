@@ -1,0 +1,50 @@
+// Nothing but Front Door is open: accounts, state, packages and vault answer on private endpoints only, callers bring Entra ID tokens,
+// Front Door comes in by Private Link, operators from one address range.
+using '../main.bicep'
+
+param environmentName = 'spillway-locked'
+param location = 'swedencentral'
+param resourceGroupName = 'rg-ai-gateway'
+param principalId = '11111111-2222-3333-4444-555555555555'
+param principalType = 'Group'
+
+param accounts = {
+  sweden: {
+    location: 'swedencentral'
+    geography: 'eu'
+    deployments: [
+      { name: 'gpt-4o', model: 'gpt-4o', version: '2024-11-20', sku: 'DataZoneStandard', capacity: 300 }
+    ]
+  }
+  bought: {
+    location: 'swedencentral'
+    existing: { resourceGroup: 'rg-openai-prod', name: 'contoso-ptu-swc' }
+    priority: 1
+    deployments: [
+      { name: 'gpt-4o-ptu', model: 'gpt-4o', version: '2024-11-20', sku: 'ProvisionedManaged', capacity: 50 }
+    ]
+  }
+}
+
+param auth = 'entra'
+param entraTenant = '00000000-aaaa-bbbb-cccc-000000000000'
+param entraAudience = 'api://spillway'
+param entraIssuer = 'https://login.microsoftonline.com/00000000-aaaa-bbbb-cccc-000000000000/v2.0'
+param pool = {
+  consumers: [
+    { name: 'claims', models: ['gpt-4o'], geographies: ['eu'], entra: { appId: '99999999-8888-7777-6666-555555555555' } }
+  ]
+}
+
+param keyVault = true
+// Empty values: the security team puts the secrets into the vault themselves.
+param secrets = { SPILLWAY_OPERATOR_KEY: '' }
+param privateNetwork = true
+param addressSpaces = ['10.90.0.0/22']
+param allowedIpRanges = ['203.0.113.0/28']
+param frontDoor = 'Premium'
+param frontDoorPrivateLink = true
+param wafRequestsPerMinute = 600
+param transcripts = true
+param logRetentionDays = 365
+param storageSku = 'Standard_ZRS'

@@ -1,0 +1,33 @@
+// Two pay-as-you-go deployments in two regions, sharing the load; if one is throttled or down the other serves.
+using '../main.bicep'
+
+param environmentName = 'spillway-min'
+param location = 'swedencentral'
+
+param accounts = {
+  sweden: {
+    location: 'swedencentral'
+    deployments: [
+      { name: 'gpt-4o-mini', model: 'gpt-4o-mini', version: '2024-07-18', sku: 'GlobalStandard', capacity: 50 }
+    ]
+  }
+  eastus: {
+    location: 'eastus2'
+    deployments: [
+      { name: 'gpt-4o-mini', model: 'gpt-4o-mini', version: '2024-07-18', sku: 'GlobalStandard', capacity: 50 }
+    ]
+  }
+}
+
+param pool = {
+  consumers: [
+    { name: 'team-a', keySetting: 'TEAM_A_KEY', models: ['gpt-4o-mini'] }
+  ]
+}
+
+param secrets = {
+  TEAM_A_KEY: readEnvironmentVariable('TEAM_A_KEY')
+  SPILLWAY_OPERATOR_KEY: readEnvironmentVariable('SPILLWAY_OPERATOR_KEY')
+}
+
+param alwaysReady = 0

@@ -1,0 +1,48 @@
+// Every region that has the models, two function apps behind Front Door, one shared state. Each app prefers the region it runs in.
+using '../main.bicep'
+
+param environmentName = 'spillway-multi'
+param location = 'swedencentral'
+param secondLocation = 'eastus2'
+
+param models = {
+  'gpt-4o': { version: '2024-11-20', regions: ['swedencentral', 'francecentral', 'eastus2'] }
+  'gpt-4o-mini': { version: '2024-07-18', sku: 'DataZoneStandard' }
+  'text-embedding-3-large': { version: '1', sku: 'Standard', regions: ['swedencentral', 'eastus2'], capacity: 120 }
+}
+param modelPriority = 2
+param capacityScale = 50
+
+// This one replaces what the expansion would make in its region.
+param accounts = {
+  swedencentral: {
+    location: 'swedencentral'
+    priorityIn: { swedencentral: 1 }
+    priority: 2
+    deployments: [
+      { name: 'gpt-4o', model: 'gpt-4o', version: '2024-11-20', sku: 'GlobalStandard', capacity: 450 }
+      { name: 'gpt-4o-mini', model: 'gpt-4o-mini', version: '2024-07-18', sku: 'DataZoneStandard', capacity: 1000 }
+      { name: 'text-embedding-3-large', model: 'text-embedding-3-large', version: '1', sku: 'Standard', capacity: 350 }
+    ]
+  }
+}
+
+param pool = {
+  models: { 'gpt-4o': { fallbacks: ['gpt-4o-mini'] } }
+  consumers: [
+    { name: 'europe', keySetting: 'EUROPE_KEY', models: ['gpt-4o-mini'], geographies: ['eu'] }
+  ]
+}
+param secrets = {
+  EUROPE_KEY: readEnvironmentVariable('EUROPE_KEY')
+  SPILLWAY_OPERATOR_KEY: readEnvironmentVariable('SPILLWAY_OPERATOR_KEY')
+}
+
+param frontDoor = 'Standard'
+param customDomain = 'ai.contoso.com'
+param dnsZone = 'contoso.com'
+param zoneRedundant = true
+param storageSku = 'Standard_GZRS'
+param alwaysReady = 2
+param alertEmails = ['oncall@contoso.com', 'platform@contoso.com']
+param tags = { costCenter: '4711' }

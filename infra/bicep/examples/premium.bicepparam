@@ -1,0 +1,40 @@
+// The same on an Elastic Premium plan, in a virtual network and behind a Front Door without Private Link.
+using '../main.bicep'
+
+param environmentName = 'spillway-ep'
+param location = 'uksouth'
+
+param accounts = {
+  uk: {
+    location: 'uksouth'
+    deployments: [
+      { name: 'gpt-4o', model: 'gpt-4o', version: '2024-11-20', sku: 'GlobalStandard', capacity: 450 }
+    ]
+  }
+}
+
+param auth = 'key,entra'
+param entraTenant = '00000000-aaaa-bbbb-cccc-000000000000'
+param entraAudience = 'api://spillway'
+param pool = {
+  consumers: [
+    { name: 'team-a', keySetting: 'TEAM_A_KEY', models: ['gpt-4o'] }
+  ]
+}
+param secrets = {
+  TEAM_A_KEY: readEnvironmentVariable('TEAM_A_KEY')
+}
+
+param plan = 'premium'
+param premiumSku = 'EP2'
+param maximumInstances = 20
+param alwaysReady = 3
+param privateNetwork = true
+param frontDoor = 'Premium'
+param wafMode = 'Detection'
+param exposeOperations = true
+param purgeProtection = false
+param alerts = false
+param workbook = false
+param diagnostics = false
+param dailyLogCap = 5

@@ -1,0 +1,469 @@
+// Spillway in one subscription: the function app, its state, its identity, and the Azure OpenAI accounts behind it.
+// The map `accounts` is the only list of backends: it becomes the accounts, their deployments, the role assignments and SPILLWAY_CONFIG.
+targetScope = 'subscription'
+
+import { account, contentFilter, modelPlan } from 'modules/types.bicep'
+
+// Where
+
+@minLength(1)
+@maxLength(32)
+@description('Short name of this installation: part of every resource name and the value of the tag azd-env-name.')
+param environmentName string
+
+@metadata({ azd: { type: 'location' } })
+@description('Region of the function app and of everything that is not an Azure OpenAI account.')
+param location string
+
+@description('A second region with its own function app on the same shared state. Empty: none.')
+param secondLocation string = ''
+
+@description('Resource group of the first region. Empty: rg-<environmentName>.')
+param resourceGroupName string = ''
+
+param tags object = {}
+
+@description('Object id of a person or pipeline that may call the models, read the state and upload packages. Empty: none.')
+param principalId string = ''
+
+@allowed(['User', 'Group', 'ServicePrincipal'])
+param principalType string = 'User'
+
+// What is behind it
+
+@description('Azure OpenAI accounts by short key (lower-case letters, digits, hyphens).')
+param accounts { *: account } = {}
+
+@description('Models to deploy to many regions; each region becomes an account with the region as its key, unless accounts has that key.')
+param models { *: modelPlan } = {}
+
+@description('Priority of the accounts made from models.')
+@minValue(1)
+param modelPriority int = 1
+
+@description('Percent of the table in infra/capacity.json to ask for.')
+@minValue(1)
+@maxValue(100)
+param capacityScale int = 100
+
+@description('Content filters by name; each is made in every account whose deployments name it.')
+param contentFilters { *: contentFilter[] } = {}
+
+@description('Backends that are not made here, in the form of SPILLWAY_CONFIG.')
+param extraBackends array = []
+
+@description('The rest of SPILLWAY_CONFIG: models, consumers, circuitBreaker, throttle.')
+param pool object = {}
+
+@description('Host name suffix of Azure OpenAI in this cloud.')
+param openAiSuffix string = 'openai.azure.com'
+
+@description('Brings back soft-deleted accounts of the same name. True for one deployment only.')
+param restoreAccounts bool = false
+
+// Who may call it
+
+@description('SPILLWAY_AUTH: key, entra, key,entra or none.')
+@allowed(['key', 'entra', 'key,entra', 'none'])
+param auth string = 'key'
+
+param entraTenant string = ''
+param entraAudience string = ''
+param entraIssuer string = ''
+
+@secure()
+@description('App settings that are secrets, by name: consumers\' keys, SPILLWAY_OPERATOR_KEY, keys of extraBackends. With a vault, an empty value makes the reference only.')
+param secrets object = {}
+
+@description('Further app settings; they win over the ones made here.')
+param settings object = {}
+
+// How it runs
+
+@allowed(['flex', 'premium'])
+param plan string = 'flex'
+
+@allowed(['EP1', 'EP2', 'EP3'])
+param premiumSku string = 'EP1'
+
+@allowed([512, 2048, 4096])
+@description('Memory of a Flex Consumption instance in MB.')
+param instanceMemory int = 2048
+
+@minValue(1)
+@maxValue(1000)
+param maximumInstances int = 100
+
+@minValue(0)
+@description('Instances that are always warm.')
+param alwaysReady int = 1
+
+@minValue(1)
+@maxValue(1000)
+@description('Requests one instance takes before another is started. An open stream counts for as long as it lives.')
+param concurrency int = 100
+
+param zoneRedundant bool = false
+
+@allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
+param storageSku string = 'Standard_LRS'
+
+@description('A container for full transcripts, and SPILLWAY_TRANSCRIPTS. Consumers still opt in one by one.')
+param transcripts bool = false
+
+// How it is closed off
+
+@description('Secrets go to a Key Vault; app settings refer to them. Always on when an account uses keyAuth.')
+param keyVault bool = false
+
+param purgeProtection bool = true
+
+@description('Virtual network, private endpoints for accounts, state, packages and vault; their public addresses refuse everything.')
+param privateNetwork bool = false
+
+@description('One address space of at least /23 per region.')
+param addressSpaces array = ['10.42.0.0/23', '10.42.2.0/23']
+
+@description('Address ranges that may call the function app directly. Empty: everybody, or only Front Door when there is one.')
+param allowedIpRanges string[] = []
+
+@allowed(['None', 'Standard', 'Premium'])
+param frontDoor string = 'None'
+
+@description('Premium only: Front Door reaches the function app by Private Link; the connection must be approved once.')
+param frontDoorPrivateLink bool = false
+
+@description('Host name served by Front Door, with a managed certificate. Empty: none.')
+param customDomain string = ''
+
+@description('Makes a public DNS zone of this name with the records for customDomain. Empty: the records are yours to make.')
+param dnsZone string = ''
+
+@allowed(['Prevention', 'Detection'])
+param wafMode string = 'Prevention'
+
+@minValue(10)
+@description('Requests per minute and client address before Front Door refuses.')
+param wafRequestsPerMinute int = 3000
+
+@description('Lets /ops through Front Door. Off: operators come from allowedIpRanges.')
+param exposeOperations bool = false
+
+// How it is watched
+
+@minValue(30)
+@maxValue(730)
+param logRetentionDays int = 30
+
+@minValue(-1)
+@description('Gigabytes a day; -1 is no cap.')
+param dailyLogCap int = -1
+
+param alerts bool = true
+param alertEmails string[] = []
+param workbook bool = true
+
+@description('Audit logs of the accounts, the vault and Front Door.')
+param diagnostics bool = true
+
+// Worked out from the above
+
+var token = toLower(uniqueString(subscription().id, environmentName, location))
+var allTags = union(tags, { 'azd-env-name': environmentName })
+var regions = empty(secondLocation) ? [location] : [location, secondLocation]
+var suffixes = ['', '-2']
+var firstGroup = empty(resourceGroupName) ? 'rg-${environmentName}' : resourceGroupName
+var hasFrontDoor = frontDoor != 'None'
+
+var capacityTable = any(loadJsonContent('../capacity.json'))
+
+var plans = map(items(models), m => {
+  model: m.key
+  version: m.value.version
+  sku: m.value.?sku ?? 'GlobalStandard'
+  capacity: m.value.?capacity ?? 0
+  regions: m.value.?regions ?? []
+})
+
+// A model without regions goes to every region that the table lists for it.
+var pairs = flatten(map(
+  plans,
+  p =>
+    map(
+      empty(p.regions) ? map(items(capacityTable[p.model][p.sku]), r => r.key) : p.regions,
+      region => {
+        region: region
+        deployment: {
+          name: p.model
+          model: p.model
+          version: p.version
+          sku: p.sku
+          capacity: p.capacity > 0 ? p.capacity : max(1, capacityTable[p.model][p.sku][region] * capacityScale / 100)
+        }
+      }
+    )
+))
+
+var expandedAccounts = toObject(union([], map(pairs, p => p.region)), r => r, r => {
+  location: r
+  priority: modelPriority
+  deployments: map(filter(pairs, p => p.region == r), p => p.deployment)
+})
+
+var accountList = items(shallowMerge([expandedAccounts, accounts]))
+var accountNames = map(accountList, a => a.value.?existing.?name ?? 'aoai-${a.key}-${token}')
+var hasKeyAuth = length(filter(accountList, a => a.value.?keyAuth ?? false)) > 0
+var hasVault = keyVault || hasKeyAuth
+
+resource groups 'Microsoft.Resources/resourceGroups@2024-11-01' = [
+  for (region, i) in regions: {
+    name: '${firstGroup}${suffixes[i]}'
+    location: region
+    tags: allTags
+  }
+]
+
+module identity 'modules/identity.bicep' = {
+  name: 'identity'
+  scope: groups[0]
+  params: {
+    name: 'id-${token}'
+    location: location
+    tags: allTags
+  }
+}
+
+module monitor 'modules/monitor.bicep' = {
+  name: 'monitor'
+  scope: groups[0]
+  params: {
+    token: token
+    location: location
+    tags: allTags
+    principalId: identity.outputs.principalId
+    retentionDays: logRetentionDays
+    dailyCap: dailyLogCap
+  }
+}
+
+module alertRules 'modules/alerts.bicep' = if (alerts) {
+  name: 'alerts'
+  scope: groups[0]
+  params: {
+    token: token
+    location: location
+    tags: allTags
+    workspaceId: monitor.outputs.workspaceId
+    emails: alertEmails
+  }
+}
+
+module book 'modules/workbook.bicep' = if (workbook) {
+  name: 'workbook'
+  scope: groups[0]
+  params: {
+    location: location
+    tags: allTags
+    environmentName: environmentName
+    workspaceId: monitor.outputs.workspaceId
+  }
+}
+
+module vault 'modules/vault.bicep' = if (hasVault) {
+  name: 'vault'
+  scope: groups[0]
+  params: {
+    name: 'kv-${token}'
+    location: location
+    tags: allTags
+    principalId: identity.outputs.principalId
+    secrets: secrets
+    isolated: privateNetwork
+    purgeProtection: purgeProtection
+    workspaceId: diagnostics ? monitor.outputs.workspaceId : ''
+  }
+}
+
+module state 'modules/state.bicep' = {
+  name: 'state'
+  scope: groups[0]
+  params: {
+    name: 'st${token}state'
+    location: location
+    tags: allTags
+    sku: storageSku
+    isolated: privateNetwork
+    transcripts: transcripts
+    principalId: identity.outputs.principalId
+    operatorId: principalId
+    operatorType: principalType
+  }
+}
+
+// Accounts that are made here. Two accounts may be made side by side; the deployments of one account may not.
+module created 'modules/openai.bicep' = [
+  for (a, i) in accountList: if (!contains(a.value, 'existing')) {
+    name: 'openai-${a.key}'
+    scope: groups[0]
+    params: {
+      name: accountNames[i]
+      key: a.key
+      location: a.value.location
+      tags: allTags
+      deployments: a.value.deployments
+      contentFilters: contentFilters
+      principalId: identity.outputs.principalId
+      operatorId: principalId
+      operatorType: principalType
+      isolated: privateNetwork
+      keyAuth: a.value.?keyAuth ?? false
+      vaultName: hasVault ? vault!.outputs.name : ''
+      restore: restoreAccounts
+      workspaceId: diagnostics ? monitor.outputs.workspaceId : ''
+    }
+  }
+]
+
+module adopted 'modules/openai-existing.bicep' = [
+  for (a, i) in accountList: if (contains(a.value, 'existing')) {
+    name: 'openai-existing-${a.key}'
+    scope: resourceGroup(a.value.?existing.?resourceGroup ?? firstGroup)
+    params: {
+      name: accountNames[i]
+      principalId: identity.outputs.principalId
+    }
+  }
+]
+
+module document 'modules/pool.bicep' = {
+  name: 'pool'
+  scope: groups[0]
+  params: {
+    accounts: accountList
+    accountNames: accountNames
+    openAiSuffix: openAiSuffix
+    identityClientId: identity.outputs.clientId
+    extraBackends: extraBackends
+    options: pool
+  }
+}
+
+module edge 'modules/frontdoor-profile.bicep' = if (hasFrontDoor) {
+  name: 'frontdoor-profile'
+  scope: groups[0]
+  params: {
+    name: 'afd-${token}'
+    tags: allTags
+    sku: frontDoor == 'Premium' ? 'Premium_AzureFrontDoor' : 'Standard_AzureFrontDoor'
+    workspaceId: diagnostics ? monitor.outputs.workspaceId : ''
+  }
+}
+
+module stamps 'modules/stamp.bicep' = [
+  for (region, i) in regions: {
+    name: 'stamp${suffixes[i]}'
+    scope: groups[i]
+    params: {
+      token: token
+      suffix: suffixes[i]
+      location: region
+      tags: allTags
+      identity: {
+        id: identity.outputs.id
+        clientId: identity.outputs.clientId
+        principalId: identity.outputs.principalId
+      }
+      operatorId: principalId
+      operatorType: principalType
+      plan: plan
+      premiumSku: premiumSku
+      instanceMemory: instanceMemory
+      maximumInstances: maximumInstances
+      alwaysReady: alwaysReady
+      concurrency: concurrency
+      zoneRedundant: zoneRedundant
+      storageSku: storageSku
+      settings: union(
+        {
+          APPLICATIONINSIGHTS_CONNECTION_STRING: monitor.outputs.connectionString
+          SPILLWAY_CONFIG: string(document.outputs.config)
+          SPILLWAY_STATE__tableServiceUri: state.outputs.tableEndpoint
+          SPILLWAY_AUTH: auth
+        },
+        empty(entraTenant) ? {} : { SPILLWAY_ENTRA_TENANT: entraTenant },
+        empty(entraAudience) ? {} : { SPILLWAY_ENTRA_AUDIENCE: entraAudience },
+        empty(entraIssuer) ? {} : { SPILLWAY_ENTRA_ISSUER: entraIssuer },
+        transcripts ? { SPILLWAY_TRANSCRIPTS: state.outputs.transcriptsContainer } : {},
+        settings
+      )
+      secrets: secrets
+      keySettings: map(filter(accountList, a => a.value.?keyAuth ?? false), a => a.key)
+      vaultUri: hasVault ? vault!.outputs.uri : ''
+      isolated: privateNetwork
+      addressSpace: addressSpaces[i]
+      openAiZone: 'privatelink.${openAiSuffix}'
+      accountTargets: [
+        for (a, j) in accountList: {
+          name: a.key
+          id: contains(a.value, 'existing') ? adopted[j]!.outputs.id : created[j]!.outputs.id
+        }
+      ]
+      stateId: state.outputs.id
+      stateGroups: transcripts ? ['table', 'blob'] : ['table']
+      vaultId: hasVault ? vault!.outputs.id : ''
+      frontDoorId: hasFrontDoor ? edge!.outputs.frontDoorId : ''
+      closed: hasFrontDoor || !empty(allowedIpRanges)
+      frontDoorPrivateLink: frontDoorPrivateLink
+      allowedIpRanges: allowedIpRanges
+    }
+  }
+]
+
+module routes 'modules/frontdoor.bicep' = if (hasFrontDoor) {
+  name: 'frontdoor'
+  scope: groups[0]
+  params: {
+    profileName: 'afd-${token}'
+    token: token
+    tags: allTags
+    premium: frontDoor == 'Premium'
+    privateLink: frontDoorPrivateLink
+    origins: [
+      for (region, i) in regions: {
+        host: stamps[i].outputs.hostName
+        siteId: stamps[i].outputs.siteId
+        location: region
+      }
+    ]
+    customDomain: customDomain
+    dnsZone: dnsZone
+    wafMode: wafMode
+    requestsPerMinute: wafRequestsPerMinute
+    exposeOperations: exposeOperations
+  }
+}
+
+var address = hasFrontDoor
+  ? 'https://${empty(customDomain) ? routes!.outputs.hostName : customDomain}'
+  : 'https://${stamps[0].outputs.hostName}'
+
+// azd keeps outputs as environment values, hence the capitals.
+output AZURE_LOCATION string = location
+output AZURE_TENANT_ID string = tenant().tenantId
+output AZURE_RESOURCE_GROUP string = groups[0].name
+output AZURE_RESOURCE_GROUPS array = [for (region, i) in regions: groups[i].name]
+output AZURE_FUNCTION_APP_NAME string = stamps[0].outputs.siteName
+output AZURE_FUNCTION_APP_NAMES array = [for (region, i) in regions: stamps[i].outputs.siteName]
+output AZURE_FUNCTION_APP_PLAN string = plan
+output AZURE_PACKAGE_CONTAINERS array = [for (region, i) in regions: stamps[i].outputs.packageContainer]
+output AZURE_STATE_ACCOUNT_NAME string = state.outputs.name
+output AZURE_KEY_VAULT_NAME string = hasVault ? vault!.outputs.name : ''
+output AZURE_LOG_ANALYTICS_WORKSPACE_ID string = monitor.outputs.workspaceId
+output AZURE_CLIENT_ID string = identity.outputs.clientId
+output AZURE_OPENAI_ACCOUNTS array = accountNames
+output AZURE_FRONT_DOOR_ID string = hasFrontDoor ? edge!.outputs.frontDoorId : ''
+output CUSTOM_DOMAIN_VALIDATION string = hasFrontDoor ? routes!.outputs.validationToken : ''
+output DNS_NAME_SERVERS array = hasFrontDoor ? routes!.outputs.nameServers : []
+output SPILLWAY_ADDRESS string = address
+output SPILLWAY_BASE_URL string = '${address}/openai/v1'
+output SPILLWAY_CONFIG object = document.outputs.config

@@ -1,0 +1,108 @@
+// Log alerts. The queries are files in infra/monitor, the same ones that Terraform uses.
+param token string
+param location string
+param tags object
+param workspaceId string
+param emails array
+
+// How often to look, how far back; any row is too many.
+var rules = [
+  {
+    name: 'no-backend'
+    title: 'A model has no backend available'
+    severity: 1
+    every: 'PT5M'
+    window: 'PT5M'
+    query: loadTextContent('../../monitor/alert-no-backend.kql')
+  }
+  {
+    name: 'breaker-open'
+    title: 'A circuit breaker has been open for more than five minutes'
+    severity: 2
+    every: 'PT5M'
+    window: 'PT1H'
+    query: loadTextContent('../../monitor/alert-breaker-open.kql')
+  }
+  {
+    name: 'backend-auth'
+    title: 'A backend refuses the identity or key, or lacks the deployment'
+    severity: 1
+    every: 'PT5M'
+    window: 'PT10M'
+    query: loadTextContent('../../monitor/alert-backend-auth.kql')
+  }
+  {
+    name: 'disagreement'
+    title: 'Instances disagreed for more than five seconds'
+    severity: 3
+    every: 'PT5M'
+    window: 'PT10M'
+    query: loadTextContent('../../monitor/alert-disagreement.kql')
+  }
+  {
+    name: 'table-degraded'
+    title: 'The state table is slow or gone'
+    severity: 2
+    every: 'PT5M'
+    window: 'PT10M'
+    query: loadTextContent('../../monitor/alert-table-degraded.kql')
+  }
+  {
+    name: 'budget'
+    title: 'A consumer has used 80 percent of its budget or more'
+    severity: 3
+    every: 'PT15M'
+    window: 'PT1H'
+    query: loadTextContent('../../monitor/alert-budget.kql')
+  }
+]
+
+resource people 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(emails)) {
+  name: 'ag-${token}'
+  location: 'global'
+  tags: tags
+  properties: {
+    groupShortName: 'spillway'
+    enabled: true
+    emailReceivers: map(emails, (address, i) => {
+      name: 'person-${i}'
+      emailAddress: address
+      useCommonAlertSchema: true
+    })
+  }
+}
+
+resource alert 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
+  for rule in rules: {
+    name: 'alert-${rule.name}-${token}'
+    location: location
+    tags: tags
+    kind: 'LogAlert'
+    properties: {
+      displayName: 'Spillway: ${rule.name}'
+      description: rule.title
+      severity: rule.severity
+      enabled: true
+      scopes: [workspaceId]
+      evaluationFrequency: rule.every
+      windowSize: rule.window
+      autoMitigate: true
+      skipQueryValidation: true
+      criteria: {
+        allOf: [
+          {
+            query: rule.query
+            timeAggregation: 'Count'
+            operator: 'GreaterThan'
+            threshold: 0
+            failingPeriods: {
+              numberOfEvaluationPeriods: 1
+              minFailingPeriodsToAlert: 1
+            }
+          }
+        ]
+      }
+      actions: { actionGroups: empty(emails) ? [] : [people.id] }
+    }
+  }
+]

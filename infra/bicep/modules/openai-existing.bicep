@@ -1,0 +1,21 @@
+// An Azure OpenAI account that somebody else made: the identity gets the right to use it, nothing else changes.
+param name string
+param principalId string
+
+var openAiUser = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '5e0bd9bd-7b93-4f28-af87-19fc36ad61bd')
+
+resource account 'Microsoft.CognitiveServices/accounts@2025-06-01' existing = {
+  name: name
+}
+
+resource user 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(account.id, principalId, openAiUser)
+  scope: account
+  properties: {
+    roleDefinitionId: openAiUser
+    principalId: principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+output id string = account.id

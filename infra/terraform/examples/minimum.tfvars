@@ -1,0 +1,27 @@
+# Two pay-as-you-go deployments in two regions, sharing the load; if one is throttled or down the other serves.
+# TF_VAR_secrets='{"TEAM_A_KEY":"…","SPILLWAY_OPERATOR_KEY":"…"}'
+environment_name = "spillway-min"
+location         = "swedencentral"
+
+accounts = {
+  sweden = {
+    location = "swedencentral"
+    deployments = [
+      { name = "gpt-4o-mini", model = "gpt-4o-mini", version = "2024-07-18", sku = "GlobalStandard", capacity = 50 },
+    ]
+  }
+  eastus = {
+    location = "eastus2"
+    deployments = [
+      { name = "gpt-4o-mini", model = "gpt-4o-mini", version = "2024-07-18", sku = "GlobalStandard", capacity = 50 },
+    ]
+  }
+}
+
+pool = {
+  consumers = [
+    { name = "team-a", keySetting = "TEAM_A_KEY", models = ["gpt-4o-mini"] },
+  ]
+}
+
+always_ready = 0

@@ -1,0 +1,127 @@
+# Log Analytics and Application Insights with Entra ID as the only way in; alerts and the workbook from infra/monitor.
+
+variable "token" { type = string }
+variable "environment_name" { type = string }
+variable "resource_group_name" { type = string }
+variable "location" { type = string }
+variable "tags" { type = map(string) }
+variable "principal_id" { type = string }
+variable "roles" { type = map(string) }
+variable "retention_days" { type = number }
+variable "daily_cap" { type = number }
+variable "alerts" { type = bool }
+variable "emails" { type = list(string) }
+variable "workbook" { type = bool }
+
+locals {
+  queries = "${path.module}/../../../monitor"
+
+  # How often to look, how far back; any row is too many.
+  rules = {
+    no-backend     = { severity = 1, every = "PT5M", window = "PT5M", title = "A model has no backend available" }
+    breaker-open   = { severity = 2, every = "PT5M", window = "PT1H", title = "A circuit breaker has been open for more than five minutes" }
+    backend-auth   = { severity = 1, every = "PT5M", window = "PT10M", title = "A backend refuses the identity or key, or lacks the deployment" }
+    disagreement   = { severity = 3, every = "PT5M", window = "PT10M", title = "Instances disagreed for more than five seconds" }
+    table-degraded = { severity = 2, every = "PT5M", window = "PT10M", title = "The state table is slow or gone" }
+    budget         = { severity = 3, every = "PT15M", window = "PT1H", title = "A consumer has used 80 percent of its budget or more" }
+  }
+}
+
+resource "azurerm_log_analytics_workspace" "this" {
+  name                         = "log-${var.token}"
+  resource_group_name          = var.resource_group_name
+  location                     = var.location
+  sku                          = "PerGB2018"
+  retention_in_days            = var.retention_days
+  daily_quota_gb               = var.daily_cap
+  local_authentication_enabled = false
+  tags                         = var.tags
+}
+
+resource "azurerm_application_insights" "this" {
+  name                         = "appi-${var.token}"
+  resource_group_name          = var.resource_group_name
+  location                     = var.location
+  application_type             = "web"
+  workspace_id                 = azurerm_log_analytics_workspace.this.id
+  local_authentication_enabled = false
+  tags                         = var.tags
+}
+
+# Without this role a component that refuses instrumentation keys drops all telemetry.
+resource "azurerm_role_assignment" "publisher" {
+  scope              = azurerm_application_insights.this.id
+  role_definition_id = var.roles.metrics_publisher
+  principal_id       = var.principal_id
+  principal_type     = "ServicePrincipal"
+}
+
+resource "azurerm_monitor_action_group" "people" {
+  count               = length(var.emails) > 0 ? 1 : 0
+  name                = "ag-${var.token}"
+  resource_group_name = var.resource_group_name
+  short_name          = "spillway"
+  tags                = var.tags
+
+  dynamic "email_receiver" {
+    for_each = var.emails
+    content {
+      name                    = "person-${email_receiver.key}"
+      email_address           = email_receiver.value
+      use_common_alert_schema = true
+    }
+  }
+}
+
+resource "azurerm_monitor_scheduled_query_rules_alert_v2" "this" {
+  for_each                = var.alerts ? local.rules : {}
+  name                    = "alert-${each.key}-${var.token}"
+  resource_group_name     = var.resource_group_name
+  location                = var.location
+  display_name            = "Spillway: ${each.key}"
+  description             = each.value.title
+  severity                = each.value.severity
+  scopes                  = [azurerm_log_analytics_workspace.this.id]
+  evaluation_frequency    = each.value.every
+  window_duration         = each.value.window
+  auto_mitigation_enabled = true
+  skip_query_validation   = true
+  tags                    = var.tags
+
+  criteria {
+    query                   = file("${local.queries}/alert-${each.key}.kql")
+    time_aggregation_method = "Count"
+    operator                = "GreaterThan"
+    threshold               = 0
+    failing_periods {
+      number_of_evaluation_periods             = 1
+      minimum_failing_periods_to_trigger_alert = 1
+    }
+  }
+
+  action {
+    action_groups = azurerm_monitor_action_group.people[*].id
+  }
+}
+
+resource "azurerm_application_insights_workbook" "this" {
+  count               = var.workbook ? 1 : 0
+  name                = uuidv5("url", "${azurerm_log_analytics_workspace.this.id}/spillway")
+  resource_group_name = var.resource_group_name
+  location            = var.location
+  display_name        = "Spillway ${var.environment_name}"
+  source_id           = lower(azurerm_log_analytics_workspace.this.id)
+  category            = "workbook"
+  data_json           = file("${local.queries}/workbook.json")
+  tags                = var.tags
+}
+
+output "workspace_id" {
+  value       = azurerm_log_analytics_workspace.this.id
+  description = "Where the logs are."
+}
+
+output "connection_string" {
+  value       = azurerm_application_insights.this.connection_string
+  description = "Where telemetry goes; not a secret, the component refuses keys."
+}

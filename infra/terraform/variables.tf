@@ -1,0 +1,435 @@
+# Where
+
+variable "subscription_id" {
+  type        = string
+  description = "Subscription that receives everything."
+}
+
+variable "environment_name" {
+  type        = string
+  description = "Short name of this installation: part of every resource name and the value of the tag azd-env-name."
+  validation {
+    condition     = can(regex("^[A-Za-z0-9-]{1,32}$", var.environment_name))
+    error_message = "environment_name is 1 to 32 letters, digits and hyphens."
+  }
+}
+
+variable "location" {
+  type        = string
+  description = "Region of the function app and of everything that is not an Azure OpenAI account."
+}
+
+variable "second_location" {
+  type        = string
+  description = "A second region with its own function app on the same shared state. Empty: none."
+  default     = ""
+}
+
+variable "resource_group_name" {
+  type        = string
+  description = "Resource group of the first region. Empty: rg-<environment_name>."
+  default     = ""
+}
+
+variable "tags" {
+  type        = map(string)
+  description = "Tags of every resource."
+  default     = {}
+}
+
+variable "principal_id" {
+  type        = string
+  description = "Object id of a person or pipeline that may call the models, read the state and upload packages. Empty: none."
+  default     = ""
+}
+
+variable "principal_type" {
+  type        = string
+  description = "User, Group or ServicePrincipal."
+  default     = "User"
+  validation {
+    condition     = contains(["User", "Group", "ServicePrincipal"], var.principal_type)
+    error_message = "principal_type is User, Group or ServicePrincipal."
+  }
+}
+
+# What is behind it
+
+variable "accounts" {
+  description = "Azure OpenAI accounts by short key (lower-case letters, digits, hyphens). A weight or priority of \"\" is the default, 1."
+  type = map(object({
+    location = string
+    # A spillover target comes before the deployment that names it.
+    deployments = list(object({
+      name      = string
+      model     = string
+      version   = string
+      sku       = string
+      capacity  = number
+      priority  = optional(string)
+      weight    = optional(string)
+      filter    = optional(string)
+      spillover = optional(string)
+      upgrade   = optional(string)
+      routed    = optional(bool)
+    }))
+    priority    = optional(string)
+    weight      = optional(string)
+    geography   = optional(string)
+    priority_in = optional(map(number))
+    stateful    = optional(bool)
+    key_auth    = optional(bool)
+    existing = optional(object({
+      resource_group = string
+      name           = string
+    }))
+  }))
+  default = {}
+
+  validation {
+    condition     = alltrue([for key in keys(var.accounts) : can(regex("^[a-z0-9-]{1,24}$", key))])
+    error_message = "An account key is 1 to 24 lower-case letters, digits and hyphens."
+  }
+  validation {
+    condition = alltrue(flatten([for a in values(var.accounts) : [for d in a.deployments : contains(
+      ["Standard", "GlobalStandard", "DataZoneStandard", "ProvisionedManaged", "GlobalProvisionedManaged", "DataZoneProvisionedManaged"], d.sku
+    )]]))
+    error_message = "A deployment's sku is Standard, GlobalStandard, DataZoneStandard, ProvisionedManaged, GlobalProvisionedManaged or DataZoneProvisionedManaged."
+  }
+  validation {
+    condition     = alltrue(flatten([for a in values(var.accounts) : [for d in a.deployments : d.capacity >= 1]]))
+    error_message = "A deployment's capacity is at least 1 (thousand tokens per minute, or throughput unit)."
+  }
+  validation {
+    condition = alltrue(flatten([for a in values(var.accounts) : [for i, d in a.deployments :
+      d.spillover == null ? true : contains([for e in slice(a.deployments, 0, i) : e.name], d.spillover)
+    ]]))
+    error_message = "spillover names a deployment of the same account that is listed before the one that spills over."
+  }
+}
+
+variable "models" {
+  description = "Models to deploy to many regions; each region becomes an account with the region as its key, unless accounts has that key. No regions: every region in infra/capacity.json."
+  type = map(object({
+    version  = string
+    sku      = optional(string)
+    regions  = optional(list(string))
+    capacity = optional(number)
+  }))
+  default = {}
+}
+
+variable "model_priority" {
+  type        = number
+  description = "Priority of the accounts made from models."
+  default     = 1
+  validation {
+    condition     = var.model_priority >= 1
+    error_message = "model_priority is at least 1."
+  }
+}
+
+variable "capacity_scale" {
+  type        = number
+  description = "Percent of the table in infra/capacity.json to ask for."
+  default     = 100
+  validation {
+    condition     = var.capacity_scale >= 1 && var.capacity_scale <= 100
+    error_message = "capacity_scale is 1 to 100 percent."
+  }
+}
+
+variable "content_filters" {
+  description = "Content filters by name; each is made in every account whose deployments name it."
+  type = map(list(object({
+    name               = string
+    source             = string
+    severity_threshold = optional(string)
+    blocking           = bool
+    enabled            = bool
+  })))
+  default = {}
+}
+
+variable "extra_backends" {
+  type        = any
+  description = "Backends that are not made here, in the form of SPILLWAY_CONFIG."
+  default     = []
+}
+
+variable "pool" {
+  type        = any
+  description = "The rest of SPILLWAY_CONFIG: models, consumers, circuitBreaker, throttle."
+  default     = {}
+}
+
+variable "open_ai_suffix" {
+  type        = string
+  description = "Host name suffix of Azure OpenAI in this cloud."
+  default     = "openai.azure.com"
+}
+
+variable "purge_accounts_on_destroy" {
+  type        = bool
+  description = "terraform destroy also purges the accounts, which frees their names and quota at once and for good."
+  default     = false
+}
+
+# Who may call it
+
+variable "auth" {
+  type        = string
+  description = "SPILLWAY_AUTH: key, entra, key,entra or none."
+  default     = "key"
+  validation {
+    condition     = contains(["key", "entra", "key,entra", "none"], var.auth)
+    error_message = "auth is key, entra, \"key,entra\" or none."
+  }
+}
+
+variable "entra_tenant" {
+  type        = string
+  description = "Tenant whose tokens are accepted."
+  default     = ""
+}
+
+variable "entra_audience" {
+  type        = string
+  description = "Audience that a token must name."
+  default     = ""
+}
+
+variable "entra_issuer" {
+  type        = string
+  description = "Issuer, when it is not the tenant's usual one."
+  default     = ""
+}
+
+variable "secrets" {
+  type        = map(string)
+  sensitive   = true
+  description = "App settings that are secrets, by name: consumers' keys, SPILLWAY_OPERATOR_KEY, keys of extra_backends. With a vault, an empty value makes the reference only. Give it as TF_VAR_secrets, not in a file."
+  default     = {}
+}
+
+variable "settings" {
+  type        = map(string)
+  description = "Further app settings; they win over the ones made here."
+  default     = {}
+}
+
+# How it runs
+
+variable "plan" {
+  type        = string
+  description = "flex or premium."
+  default     = "flex"
+  validation {
+    condition     = contains(["flex", "premium"], var.plan)
+    error_message = "plan is flex or premium."
+  }
+}
+
+variable "premium_sku" {
+  type        = string
+  description = "EP1, EP2 or EP3."
+  default     = "EP1"
+  validation {
+    condition     = contains(["EP1", "EP2", "EP3"], var.premium_sku)
+    error_message = "premium_sku is EP1, EP2 or EP3."
+  }
+}
+
+variable "instance_memory" {
+  type        = number
+  description = "Memory of a Flex Consumption instance in MB."
+  default     = 2048
+  validation {
+    condition     = contains([512, 2048, 4096], var.instance_memory)
+    error_message = "Flex Consumption offers 512, 2048 and 4096 MB."
+  }
+}
+
+variable "maximum_instances" {
+  type        = number
+  description = "Most instances per region (Premium stops at 100)."
+  default     = 100
+  validation {
+    condition     = var.maximum_instances >= 1 && var.maximum_instances <= 1000
+    error_message = "maximum_instances is 1 to 1000."
+  }
+}
+
+variable "always_ready" {
+  type        = number
+  description = "Instances that are always warm."
+  default     = 1
+  validation {
+    condition     = var.always_ready >= 0
+    error_message = "always_ready is not negative."
+  }
+}
+
+variable "concurrency" {
+  type        = number
+  description = "Requests one instance takes before another is started. An open stream counts for as long as it lives."
+  default     = 100
+  validation {
+    condition     = var.concurrency >= 1 && var.concurrency <= 1000
+    error_message = "concurrency is 1 to 1000."
+  }
+}
+
+variable "zone_redundant" {
+  type        = bool
+  description = "Spreads the plan over availability zones."
+  default     = false
+}
+
+variable "storage_sku" {
+  type        = string
+  description = "Redundancy of the storage accounts."
+  default     = "Standard_LRS"
+  validation {
+    condition     = contains(["Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS"], var.storage_sku)
+    error_message = "storage_sku is Standard_LRS, Standard_ZRS, Standard_GRS or Standard_GZRS."
+  }
+}
+
+variable "transcripts" {
+  type        = bool
+  description = "A container for full transcripts, and SPILLWAY_TRANSCRIPTS. Consumers still opt in one by one."
+  default     = false
+}
+
+# How it is closed off
+
+variable "key_vault" {
+  type        = bool
+  description = "Secrets go to a Key Vault; app settings refer to them. Always on when an account uses key_auth."
+  default     = false
+}
+
+variable "purge_protection" {
+  type        = bool
+  description = "A deleted vault or secret cannot be purged before its seven days are over."
+  default     = true
+}
+
+variable "private_network" {
+  type        = bool
+  description = "Virtual network, private endpoints for accounts, state, packages and vault; their public addresses refuse everything."
+  default     = false
+}
+
+variable "address_spaces" {
+  type        = list(string)
+  description = "One address space of at least /23 per region."
+  default     = ["10.42.0.0/23", "10.42.2.0/23"]
+}
+
+variable "allowed_ip_ranges" {
+  type        = list(string)
+  description = "Address ranges that may call the function app directly. Empty: everybody, or only Front Door when there is one."
+  default     = []
+}
+
+variable "front_door" {
+  type        = string
+  description = "None, Standard or Premium."
+  default     = "None"
+  validation {
+    condition     = contains(["None", "Standard", "Premium"], var.front_door)
+    error_message = "front_door is None, Standard or Premium."
+  }
+}
+
+variable "front_door_private_link" {
+  type        = bool
+  description = "Premium only: Front Door reaches the function app by Private Link; the connection must be approved once."
+  default     = false
+  validation {
+    condition     = !var.front_door_private_link || var.front_door == "Premium"
+    error_message = "front_door_private_link needs front_door = \"Premium\"."
+  }
+}
+
+variable "custom_domain" {
+  type        = string
+  description = "Host name served by Front Door, with a managed certificate. Empty: none."
+  default     = ""
+}
+
+variable "dns_zone" {
+  type        = string
+  description = "Makes a public DNS zone of this name with the records for custom_domain. Empty: the records are yours to make."
+  default     = ""
+}
+
+variable "waf_mode" {
+  type        = string
+  description = "Prevention or Detection."
+  default     = "Prevention"
+  validation {
+    condition     = contains(["Prevention", "Detection"], var.waf_mode)
+    error_message = "waf_mode is Prevention or Detection."
+  }
+}
+
+variable "waf_requests_per_minute" {
+  type        = number
+  description = "Requests per minute and client address before Front Door refuses."
+  default     = 3000
+  validation {
+    condition     = var.waf_requests_per_minute >= 10
+    error_message = "waf_requests_per_minute is at least 10."
+  }
+}
+
+variable "expose_operations" {
+  type        = bool
+  description = "Lets /ops through Front Door. Off: operators come from allowed_ip_ranges."
+  default     = false
+}
+
+# How it is watched
+
+variable "log_retention_days" {
+  type        = number
+  description = "Days that logs are kept."
+  default     = 30
+  validation {
+    condition     = var.log_retention_days >= 30 && var.log_retention_days <= 730
+    error_message = "log_retention_days is 30 to 730."
+  }
+}
+
+variable "daily_log_cap" {
+  type        = number
+  description = "Gigabytes a day; -1 is no cap."
+  default     = -1
+}
+
+variable "alerts" {
+  type        = bool
+  description = "The six log alerts."
+  default     = true
+}
+
+variable "alert_emails" {
+  type        = list(string)
+  description = "Who hears of alerts."
+  default     = []
+}
+
+variable "workbook" {
+  type        = bool
+  description = "The workbook in infra/monitor."
+  default     = true
+}
+
+variable "diagnostics" {
+  type        = bool
+  description = "Audit logs of the accounts, the vault and Front Door."
+  default     = true
+}
