@@ -1,0 +1,7 @@
+package state
+
+import (
+	"context"
+)
+
+func (k *Keeper) stamp(context.Context) {}

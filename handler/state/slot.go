@@ -1,0 +1,63 @@
+package state
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"sync/atomic"
+	"time"
+
+	"spillway/handler/breaker"
+	"spillway/handler/health"
+	"spillway/handler/throttle"
+)
+
+// slot is what the keeper holds of one backend × model. All but the atomic
+// part is guarded by the keeper's lock.
+type slot struct {
+	name   string
+	column string // of the shared row
+	row    int    // which row
+	record health.Record
+	poison bool // the stored record cannot be read: it is never acted on
+
+	told  [len(throttle.Windows{}.By)]told // waits that this instance was told itself
+	mark  throttle.Mark                    // how full it last saw it, as far as that is news
+	own   overlay                          // what it holds to alone
+	probe probe                            // the fleet's one probe, when it is here
+	batch breaker.Suspect                  // failures on their way to the table; 0 = none
+	voice int                              // failures that this instance has published in this epoch …
+	voted time.Duration                    // … and when it last did
+	fresh int                              // failures not yet in a batch
+	doom  bool                             // it is misconfigured, and the table does not know yet
+	tryAt time.Duration                    // when to try for the probe, spread over the fleet
+	why   string                           // of the next transition that this instance writes
+
+	wanted atomic.Int64 // local instant of the last request that would have used it
+	served atomic.Int64 // local instant of the last service
+	sent   tally        // requests sent
+	asked  tally        // outcomes in the window …
+	failed tally        // … and failures among them
+}
+
+// told is a wait as this instance was told it: exact in its own clock.
+type told struct {
+	until   time.Duration
+	service int64 // the same in the service's clock, once known; what is published
+	room    int64
+}
+
+func newSlot(name string, row int, p breaker.Policy) *slot {
+	return &slot{
+		name: name, column: columnOf(name), row: row,
+		sent:   newTally(8*time.Second, 160),
+		asked:  newTally(p.Interval, 16),
+		failed: newTally(p.Interval, 16),
+	}
+}
+
+// columnOf is a property name that the service accepts whatever the slot is
+// called.
+func columnOf(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return "b_" + hex.EncodeToString(sum[:10])
+}
