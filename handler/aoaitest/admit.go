@@ -175,7 +175,7 @@ func (c *call) charge(estimate int) *refusal {
 	now := c.now()
 	defer func() { c.rateSeen = c.dep.rates(now, &c.spec) }()
 	if c.spec.SKU == Provisioned {
-		c.granted = max(0, estimate-c.cached)
+		c.granted = min(max(0, estimate-c.cached), largestEstimate)
 		wait, ok := c.dep.bucket.admit(now, c.granted)
 		if !ok {
 			c.granted = 0

@@ -9,6 +9,12 @@ import (
 	"time"
 )
 
+// connState is what a door knows of a connection.
+type connState struct {
+	idle   bool
+	doomed bool // to be closed as soon as it is idle
+}
+
 // door is one listener; it can be shut and opened again on the same port.
 type door struct {
 	name   string
@@ -18,14 +24,14 @@ type door struct {
 
 	mu      sync.Mutex
 	open    net.Listener // nil while it is down
-	conns   map[net.Conn]http.ConnState
+	conns   map[net.Conn]*connState
 	serving sync.WaitGroup
 }
 
 type connKey struct{}
 
 func newDoor(name, addr string, handler http.Handler) *door {
-	d := &door{name: name, addr: addr, conns: map[net.Conn]http.ConnState{}}
+	d := &door{name: name, addr: addr, conns: map[net.Conn]*connState{}}
 	d.server = &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: time.Minute,
@@ -45,7 +51,15 @@ func (d *door) track(conn net.Conn, state http.ConnState) {
 		delete(d.conns, conn)
 		return
 	}
-	d.conns[conn] = state
+	known := d.conns[conn]
+	if known == nil {
+		known = &connState{}
+		d.conns[conn] = known
+	}
+	known.idle = state == http.StateIdle
+	if known.idle && known.doomed {
+		hangUp(conn, false)
+	}
 }
 
 // listen opens the door; again on the same port after shut.
@@ -95,11 +109,14 @@ func (d *door) cutAll() {
 	}
 }
 
+// closeIdle closes connections that wait for a request, and those that answer
+// one as soon as they wait again.
 func (d *door) closeIdle() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for conn, state := range d.conns {
-		if state == http.StateIdle {
+		state.doomed = true
+		if state.idle {
 			hangUp(conn, false)
 		}
 	}

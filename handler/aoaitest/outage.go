@@ -33,8 +33,9 @@ func (s *Service) Up(resource string) error {
 	return d.listen()
 }
 
-// CloseIdle cuts all connections of a resource that wait for a request. It
-// says nothing to the callers, as a front end does when it rotates.
+// CloseIdle closes all connections of a resource that wait for a request, and
+// those now busy once they wait. It says nothing to the callers, as a front end
+// that rotates.
 func (s *Service) CloseIdle(resource string) {
 	s.mustKnow(resource)
 	s.listeners.mu.Lock()
