@@ -161,6 +161,12 @@ func (a *actor) misbehave(w http.ResponseWriter, word string, number int, length
 	switch word {
 	case "abort":
 		panic(http.ErrAbortHandler)
+	case "flood": // write until nobody takes it any more
+		for {
+			if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+		}
 	case "slam": // close without an answer, as long as there were few requests
 		a.mu.Lock()
 		defer a.mu.Unlock()
