@@ -19,6 +19,7 @@ type Circuit struct {
 	Until       int64  // Open: earliest probe; HalfOpen: end of the probe's lease
 	Since       int64  // when the phase began; Closed: when the ramp began
 	Trips       int    // consecutive trips, the present or last one included
+	Ready       int64  // not Closed: since when it has cooled without a request coming for its probe; 0 = one came, or it has not
 	Owner       string // HalfOpen: the instance whose probe it is
 	Lease       uint64 // HalfOpen: the epoch in which the lease was taken; renewals keep it
 	Nonce       string // of the write that made this epoch
@@ -58,7 +59,7 @@ func (c Circuit) Join(d Circuit) Circuit {
 func (c Circuit) compare(d Circuit) int {
 	return cmp.Or(
 		cmp.Compare(c.Phase, d.Phase), cmp.Compare(c.Until, d.Until), cmp.Compare(c.Since, d.Since),
-		cmp.Compare(c.Trips, d.Trips), cmp.Compare(c.Owner, d.Owner), cmp.Compare(c.Lease, d.Lease),
+		cmp.Compare(c.Trips, d.Trips), cmp.Compare(c.Ready, d.Ready), cmp.Compare(c.Owner, d.Owner), cmp.Compare(c.Lease, d.Lease),
 		cmp.Compare(c.Nonce, d.Nonce),
 	)
 }

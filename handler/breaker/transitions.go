@@ -53,7 +53,10 @@ func (c Circuit) Cooled(now Span) bool { return c.Phase != Closed && now.Lo >= c
 // Claim gives the probe of a cooled circuit to owner, for one lease.
 func (c Circuit) Claim(owner string, now Span, p Policy) Circuit {
 	n := c.next(HalfOpen, now)
-	n.Owner, n.Lease, n.Until = owner, n.Epoch, now.Hi+p.Lease.Milliseconds()
+	n.Owner, n.Lease, n.Until, n.Ready = owner, n.Epoch, now.Hi+p.Lease.Milliseconds(), c.Ready
+	if c.Phase == HalfOpen || n.Ready == 0 {
+		n.Ready = c.Until
+	}
 	return n
 }
 
@@ -67,9 +70,25 @@ func (c Circuit) Renew(now Span, p Policy) Circuit {
 // GiveBack frees a probe that no request came for: anyone may claim it at once.
 func (c Circuit) GiveBack(now Span) Circuit {
 	n := c.next(Open, now)
-	n.Until = now.Lo
+	n.Until, n.Ready = now.Lo, c.Ready
 	return n
 }
+
+// patience is how long a cooled circuit waits for a request that meets its
+// probe, before it closes without one.
+const patience = 8 * time.Second
+
+// Lapsed reports whether the circuit has cooled for so long, and its probe come
+// back unused so often, that traffic must be too thin for a probe held ready
+// to ever meet a request: instances hold it for a moment in turn, and requests
+// come seldom and elsewhere.
+func (c Circuit) Lapsed(now Span) bool {
+	return c.Phase == Open && c.Ready > 0 && now.Lo >= max(c.Until, c.Ready+patience.Milliseconds())
+}
+
+// Lapse closes such a circuit. The ramp bounds what that can cost: a tenth of
+// a traffic that is thin already.
+func (c Circuit) Lapse(now Span) Circuit { return c.next(Closed, now) }
 
 // Heal closes the circuit after a successful probe; the ramp begins.
 func (c Circuit) Heal(now Span) Circuit { return c.next(Closed, now) }

@@ -28,6 +28,7 @@ type wire struct {
 	Until       int64         `json:"u,omitempty"`
 	Since       int64         `json:"s,omitempty"`
 	Trips       int           `json:"n,omitempty"`
+	Ready       int64         `json:"r,omitempty"`
 	Owner       string        `json:"lo,omitempty"`
 	Lease       uint64        `json:"le,omitempty"`
 	Nonce       string        `json:"o,omitempty"`
@@ -79,7 +80,7 @@ func (r Record) wire() wire {
 	c := r.Circuit
 	w := wire{
 		Schema: max(r.Schema, Schema), Incarnation: c.Incarnation, Epoch: c.Epoch, Phase: c.Phase, Until: c.Until,
-		Since: c.Since, Trips: c.Trips, Owner: c.Owner, Lease: c.Lease, Nonce: c.Nonce, Dissent: c.Dissent,
+		Since: c.Since, Trips: c.Trips, Ready: c.Ready, Owner: c.Owner, Lease: c.Lease, Nonce: c.Nonce, Dissent: c.Dissent,
 		Generation: r.Windows.Generation, Mark: r.Mark.At, Level: uint8(r.Mark.Level),
 		At: r.Stamp.At, By: r.Stamp.By, Why: r.Stamp.Why,
 	}
@@ -123,7 +124,7 @@ func (r Record) Newer() bool { return r.Schema > Schema }
 func (w wire) record() Record {
 	r := Record{
 		Circuit: breaker.Circuit{
-			Incarnation: w.Incarnation, Epoch: w.Epoch, Phase: w.Phase, Until: w.Until, Since: w.Since, Trips: w.Trips,
+			Incarnation: w.Incarnation, Epoch: w.Epoch, Phase: w.Phase, Until: w.Until, Since: w.Since, Trips: w.Trips, Ready: w.Ready,
 			Owner: w.Owner, Lease: w.Lease, Nonce: w.Nonce, Dissent: w.Dissent,
 		},
 		Windows: throttle.Windows{Generation: w.Generation},
@@ -159,7 +160,7 @@ func (w wire) implausible() string {
 		return "unknown phase or level"
 	case w.Trips < 0, w.Trips > 1<<20, len(w.Suspects) > breaker.MaxSuspects, len(w.Terms) > len(throttle.Windows{}.By):
 		return "a count out of bounds"
-	case !small(w.Incarnation, w.Epoch, w.Lease, w.Generation) || !moment(w.Until, w.Since, w.Dissent, w.Mark, w.At):
+	case !small(w.Incarnation, w.Epoch, w.Lease, w.Generation) || !moment(w.Until, w.Since, w.Dissent, w.Mark, w.At, w.Ready):
 		return "a number out of bounds"
 	case !short(w.Owner, w.Nonce, w.By, w.Why):
 		return "a text out of bounds"

@@ -62,6 +62,8 @@ func (n News) turn(c breaker.Circuit, now breaker.Span, p breaker.Policy) breake
 		return c.Quarantine(now, p)
 	case n.holds(c):
 		return n.finish(c, now, p)
+	case n.Claim && c.Lapsed(now):
+		return c.Lapse(now)
 	case n.Claim && c.Cooled(now):
 		return c.Claim(n.Owner, now, p)
 	case n.Condemn && n.Epoch.SameEpoch(c):

@@ -136,7 +136,7 @@ func (k *Keeper) refresh(ctx context.Context) {
 	})
 	for n := range k.rows {
 		var row table.Row
-		found := error(table.ErrNotFound)
+		found := table.ErrNotFound
 		for _, r := range rows {
 			if r.Key == k.rows[n].key {
 				row, found = r, nil

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 
 	"spillway/handler/table"
@@ -18,7 +18,7 @@ import (
 func (s *Store) Get(ctx context.Context, partition, key string) (row table.Row, reply table.Reply, err error) {
 	err = s.try(ctx, func(ctx context.Context) error {
 		var raw *http.Response
-		res, err := s.client.GetEntity(runtime.WithCaptureResponse(ctx, &raw), partition, key, nil)
+		res, err := s.client.GetEntity(policy.WithCaptureResponse(ctx, &raw), partition, key, nil)
 		reply = replyOf(raw)
 		if err != nil {
 			return err
@@ -38,7 +38,7 @@ func (s *Store) Put(ctx context.Context, row table.Row) (version table.Version, 
 	}
 	err = s.try(ctx, func(ctx context.Context) error {
 		var raw *http.Response
-		etag, err := s.swap(runtime.WithCaptureResponse(ctx, &raw), entity, row.Version)
+		etag, err := s.swap(policy.WithCaptureResponse(ctx, &raw), entity, row.Version)
 		version, reply = table.Version(etag), replyOf(raw)
 		return err
 	})
@@ -70,7 +70,7 @@ func (s *Store) Set(ctx context.Context, row table.Row) (version table.Version, 
 	}
 	err = s.try(ctx, func(ctx context.Context) error {
 		var raw *http.Response
-		res, err := s.client.UpsertEntity(runtime.WithCaptureResponse(ctx, &raw), entity, &aztables.UpsertEntityOptions{UpdateMode: aztables.UpdateModeMerge})
+		res, err := s.client.UpsertEntity(policy.WithCaptureResponse(ctx, &raw), entity, &aztables.UpsertEntityOptions{UpdateMode: aztables.UpdateModeMerge})
 		version, reply = table.Version(res.ETag), replyOf(raw)
 		return err
 	})
@@ -85,7 +85,7 @@ func (s *Store) List(ctx context.Context, partition, from, to string) (rows []ta
 		pager := s.client.NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: filter})
 		for pager.More() {
 			var raw *http.Response
-			page, err := pager.NextPage(runtime.WithCaptureResponse(ctx, &raw))
+			page, err := pager.NextPage(policy.WithCaptureResponse(ctx, &raw))
 			if err != nil {
 				reply = replyOf(raw)
 				return err
@@ -114,7 +114,7 @@ func (s *Store) Delete(ctx context.Context, row table.Row) (reply table.Reply, e
 	etag := azcore.ETag(row.Version)
 	err = s.try(ctx, func(ctx context.Context) error {
 		var raw *http.Response
-		_, err := s.client.DeleteEntity(runtime.WithCaptureResponse(ctx, &raw), row.Partition, row.Key, &aztables.DeleteEntityOptions{IfMatch: &etag})
+		_, err := s.client.DeleteEntity(policy.WithCaptureResponse(ctx, &raw), row.Partition, row.Key, &aztables.DeleteEntityOptions{IfMatch: &etag})
 		reply = replyOf(raw)
 		return err
 	})

@@ -1,0 +1,148 @@
+package azuretable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"spillway/handler/table"
+	"spillway/handler/table/tabletest"
+)
+
+// opener opens a table of its own for each call; it does not exist yet.
+func opener(t *testing.T, o Options) func(*testing.T) table.Store {
+	connection := tabletest.Azurite(t)
+	var tables atomic.Int64
+	return func(t *testing.T) table.Store {
+		t.Helper()
+		s, err := Connect(connection, fmt.Sprintf("contract%d", tables.Add(1)), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+}
+
+func TestAzureTableFulfilsTheContract(t *testing.T) {
+	tabletest.Run(t, opener(t, Options{}))
+}
+
+// withoutIfMatch is what the SDK sends when IfMatch is left out.
+type withoutIfMatch struct{ *http.Client }
+
+func (c withoutIfMatch) Do(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("If-Match") != "" {
+		r.Header.Set("If-Match", "*")
+	}
+	return c.Client.Do(r)
+}
+
+func TestContractSeesThatIfMatchIsMissing(t *testing.T) {
+	open := opener(t, Options{Transport: withoutIfMatch{Transport()}})
+	for _, check := range tabletest.Contract() {
+		if strings.Contains(check.Name, "an old version") || strings.Contains(check.Name, "many writers") {
+			if check.Do(t.Context(), open(t)) == nil {
+				t.Errorf("%q passed although every swap was sent with If-Match: *", check.Name)
+			}
+		}
+	}
+}
+
+func TestATableThatIsMissingIsMade(t *testing.T) {
+	open := opener(t, Options{})
+	s := open(t)
+	if _, _, err := s.Get(t.Context(), "p", "r"); !errors.Is(err, table.ErrNotFound) {
+		t.Errorf("first read: %v, want ErrNotFound", err)
+	}
+	s = open(t)
+	if _, _, err := s.Put(t.Context(), table.Row{Partition: "p", Key: "r"}); err != nil {
+		t.Errorf("first insert: %v", err)
+	}
+	s = open(t)
+	if rows, _, err := s.List(t.Context(), "p", "", ""); err != nil || len(rows) != 0 {
+		t.Errorf("first list: %d rows, %v", len(rows), err)
+	}
+}
+
+// answering is a service that answers each exchange the same, and counts them.
+type answering struct {
+	status int
+	err    error
+	asked  atomic.Int64
+}
+
+func (a *answering) Do(r *http.Request) (*http.Response, error) {
+	a.asked.Add(1)
+	if a.err != nil {
+		return nil, a.err
+	}
+	return &http.Response{
+		StatusCode: a.status, Request: r, Body: http.NoBody,
+		Header: http.Header{"Date": {"Sat, 21 Nov 2026 08:00:00 GMT"}, "Retry-After": {"7"}},
+	}, nil
+}
+
+func TestEveryExchangeIsTriedOnce(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		err    error
+		want   error
+	}{
+		{status: 503, want: table.ErrUnknown},
+		{status: 500, want: table.ErrUnknown},
+		{status: 429, want: table.ErrUnknown},
+		{status: 408, want: table.ErrUnknown},
+		{status: 403, want: table.ErrRefused},
+		{status: 400, want: table.ErrRefused},
+		{status: 412, want: table.ErrConflict},
+		{status: 409, want: table.ErrConflict},
+		{err: errors.New("connection reset by peer"), want: table.ErrUnknown},
+	} {
+		service := &answering{status: c.status, err: c.err}
+		s, err := Connect("DefaultEndpointsProtocol=https;AccountName=a;AccountKey=a2V5;EndpointSuffix=core.windows.net", "t", Options{Transport: service})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		_, reply, err := s.Put(t.Context(), table.Row{Partition: "p", Key: "r", Version: "W/\"1\""})
+		if !errors.Is(err, c.want) {
+			t.Errorf("%d %v: %v, want %v", c.status, c.err, err, c.want)
+		}
+		if asked := service.asked.Load(); asked != 1 || time.Since(start) > time.Second {
+			t.Errorf("%d %v: asked %d times in %v, want once", c.status, c.err, asked, time.Since(start))
+		}
+		if c.err == nil && reply.Date.IsZero() {
+			t.Errorf("%d: the answer's Date was not taken", c.status)
+		}
+	}
+}
+
+func TestWhatTheServiceWouldRefuseIsRefusedHere(t *testing.T) {
+	s, err := Connect("DefaultEndpointsProtocol=https;AccountName=a;AccountKey=a2V5;EndpointSuffix=core.windows.net", "t", Options{Transport: &answering{status: 204}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	many := map[string]string{}
+	for i := range 253 {
+		many[fmt.Sprintf("c%d", i)] = ""
+	}
+	for name, row := range map[string]table.Row{
+		"slash in a key":    {Partition: "p", Key: "a/b"},
+		"control character": {Partition: "p\n", Key: "a"},
+		"long key":          {Partition: "p", Key: strings.Repeat("k", 1025)},
+		"long column":       {Partition: "p", Key: "k", Columns: map[string]string{"c": strings.Repeat("x", 33_000)}},
+		"many columns":      {Partition: "p", Key: "k", Columns: many},
+	} {
+		if _, _, err := s.Put(context.Background(), row); !errors.Is(err, table.ErrRefused) {
+			t.Errorf("%s: %v, want ErrRefused", name, err)
+		}
+		if _, _, err := s.Set(context.Background(), row); !errors.Is(err, table.ErrRefused) {
+			t.Errorf("%s, set: %v, want ErrRefused", name, err)
+		}
+	}
+}
