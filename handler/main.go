@@ -1,4 +1,41 @@
-// Command spillway is the custom handler that the Azure Functions host runs.
+// Command spillway is an HTTP custom handler behind Azure Functions: one
+// OpenAI-compatible address in front of many Azure OpenAI backends. Without
+// arguments it serves; `spillway help` lists its other commands.
 package main
 
-func main() {}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// errUsage is a command line that makes no sense: exit code 2.
+var errUsage = errors.New("wrong usage")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	err := dispatch(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "spillway:", err)
+	}
+	os.Exit(exitCode(err))
+}
+
+// exitCode is what the shell, or the host, learns. The host never restarts a
+// handler that ends with 0, so serving never does.
+func exitCode(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage):
+		return 2
+	}
+	return 1
+}

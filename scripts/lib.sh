@@ -22,3 +22,13 @@ have() { command -v "$1" >/dev/null 2>&1; }
 version_of_tree() {
   printf '%s\n' "${VERSION:-$(git describe --tags --always --dirty 2>/dev/null || echo dev)}"
 }
+
+# wait_for asks an address until it answers with success; else it ends the script with the message.
+wait_for() {
+  local _
+  for _ in {1..200}; do
+    curl -fs -o /dev/null "$1" && return
+    sleep 0.05
+  done
+  fail "$2"
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"spillway/handler/health"
@@ -21,7 +22,7 @@ func (r *run) attempt(ctx context.Context, b *pool.Backend, ticket health.Ticket
 	defer r.Load.end(b.Slot)
 
 	res, outcome := r.Sender.Send(ctx, b, r.request, t.before)
-	if t.lost {
+	if t.lost.Load() {
 		return health.Abandoned, false
 	}
 	r.result.Attempts = append(r.result.Attempts, Attempt{Backend: b, Probe: ticket.Probe})
@@ -48,21 +49,51 @@ type attempt struct {
 	began   time.Time
 	cancel  context.CancelCauseFunc
 	record  *Attempt
-	lost    bool
+	lost    atomic.Bool
 	once    sync.Once
+
+	mu    sync.Mutex
+	lease *time.Timer // of a probe under way
+	told  bool        // the keeper knows how it ended
 }
 
 // before is asked just ahead of the first byte: a probe whose lease is gone
 // must not leave.
 func (t *attempt) before() error {
-	if !t.ticket.Probe {
-		return nil
-	}
-	if _, ok := t.Keeper.Recheck(t.ticket); !ok {
-		t.lost = true
+	if t.ticket.Probe && !t.within() {
+		t.lost.Store(true)
 		return ErrProbeLost
 	}
 	return nil
+}
+
+// within asks whether the probe is still ours, and asks again when that ends:
+// a probe that outlives its lease is broken off, or two would be under way.
+func (t *attempt) within() bool {
+	left, ok := t.Keeper.Recheck(t.ticket)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if ok && !t.told {
+		t.lease = time.AfterFunc(left, func() {
+			if !t.within() {
+				t.cancel(ErrProbeLost)
+			}
+		})
+	}
+	return ok || t.told
+}
+
+// tell lets the keeper know how the attempt ended, once.
+func (t *attempt) tell(say func()) {
+	t.once.Do(func() {
+		t.mu.Lock()
+		t.told = true
+		if t.lease != nil {
+			t.lease.Stop()
+		}
+		t.mu.Unlock()
+		say()
+	})
 }
 
 // carry takes an answer to the caller and settles the attempt by what became
@@ -87,16 +118,16 @@ func (t *attempt) carry(ctx context.Context, res *http.Response, promised health
 // the fleet need not wait for the end of a long stream to use the backend.
 func (t *attempt) committed() {
 	if t.ticket.Probe {
-		t.once.Do(func() { t.Keeper.Report(t.ticket, health.Outcome{Why: "probe answered", Signals: health.NoSignals()}) })
+		t.tell(func() { t.Keeper.Report(t.ticket, health.Outcome{Why: "probe answered", Signals: health.NoSignals()}) })
 	}
 }
 
 // settle writes the attempt down and folds its outcome into the shared state.
 func (t *attempt) settle(o health.Outcome) {
 	t.record.Outcome, t.record.Took = o, t.Now().Sub(t.began)
-	t.once.Do(func() { t.Keeper.Report(t.ticket, o) })
+	t.tell(func() { t.Keeper.Report(t.ticket, o) })
 }
 
 // end gives the ticket back when nothing else used it: the probe was lost, or
 // the carrying panicked.
-func (t *attempt) end() { t.once.Do(func() { t.Keeper.Leave(t.ticket) }) }
+func (t *attempt) end() { t.tell(func() { t.Keeper.Leave(t.ticket) }) }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,7 +31,7 @@ type world struct {
 	wanted  []health.Slot
 	reports []health.Outcome
 	left    int
-	recheck bool
+	lost    atomic.Bool
 	deliver func(ctx context.Context, a *proxy.Answer) proxy.Delivery
 }
 
@@ -49,7 +50,7 @@ var (
 
 // newWorld makes one backend per priority, named a, b, c …
 func newWorld(t *testing.T, priorities ...int) *world {
-	w := &world{t: t, pool: &pool.Pool{Model: "m"}, health: make([]health.Health, len(priorities)), scripts: map[string][]answer{}, recheck: true}
+	w := &world{t: t, pool: &pool.Pool{Model: "m"}, health: make([]health.Health, len(priorities)), scripts: map[string][]answer{}}
 	for i, p := range priorities {
 		w.pool.Backends = append(w.pool.Backends, pool.Backend{Name: string(rune('a' + i)), Slot: health.Slot(i), Priority: p, Weight: 1})
 	}
@@ -73,7 +74,7 @@ func (w *world) Look() *health.Snapshot {
 	return &health.Snapshot{By: append([]health.Health{}, w.health...)}
 }
 func (w *world) Want(s health.Slot)                          { w.wanted = append(w.wanted, s) }
-func (w *world) Recheck(health.Ticket) (time.Duration, bool) { return time.Second, w.recheck }
+func (w *world) Recheck(health.Ticket) (time.Duration, bool) { return time.Second, !w.lost.Load() }
 func (w *world) Leave(health.Ticket)                         { w.left++ }
 func (w *world) Observe(health.Slot, health.Signals)         {}
 func (w *world) Enter(s health.Slot) (health.Ticket, bool) {
@@ -298,12 +299,28 @@ func TestBudgetRefillsAsTimeGoesBy(t *testing.T) {
 
 func TestLostProbeIsGivenBackAndTheNextBackendTried(t *testing.T) {
 	w := newWorld(t, 1, 2)
-	w.health[0].Probe, w.recheck = true, false
+	w.health[0].Probe = true
+	w.lost.Store(true)
 	wantServed(t, w.do(t.Context(), nil), "b")
 	w.wantSent("b")
 	if w.left != 1 || len(w.reports) != 1 {
 		t.Errorf("left %d, reports %d: want the ticket given back and one report", w.left, len(w.reports))
 	}
+}
+
+func TestProbeThatOutlivesItsLeaseIsBrokenOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, 2)
+		w.health[0].Probe = true
+		w.scripts["a"] = []answer{{hang: true}}
+		time.AfterFunc(2500*time.Millisecond, func() { w.lost.Store(true) }) // renewed twice, then lost
+		began := time.Now()
+		wantServed(t, w.do(t.Context(), nil), "b")
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("broken off after %v, want at the first refusal, 3s", took)
+		}
+		w.wantSent("ab")
+	})
 }
 
 func TestProbeIsReportedWhenItsAnswerMeansSomething(t *testing.T) {

@@ -34,7 +34,7 @@ func (s *Server) read(r *http.Request, route operation.Route) (*proxy.Request, *
 	if err != nil {
 		return req, held, invalidJSON(err)
 	}
-	req.Facts, req.Tokens = facts, payload.Estimate(facts)
+	req.Facts, req.Tokens = facts, payload.Estimate(&facts)
 	if req.Model == "" {
 		req.Model = facts.Model
 	}

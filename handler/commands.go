@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+
+	"spillway/handler/aoaitest"
+	"spillway/handler/config"
+)
+
+// command is one word after `spillway`.
+type command struct {
+	name, synopsis string
+	run            func(ctx context.Context, args []string, out io.Writer) error
+}
+
+func commands() []command {
+	return []command{
+		{"validate", "check the configuration of this environment and print what was understood", validate},
+		{"explain", "--model M [--tokens N] [--stream]: who would be tried in which order, and why", explain},
+		{"schema", "print the JSON Schema of the pool document", schema},
+		{"simulate", "run the simulated Azure OpenAI service; --help lists its flags", simulate},
+		{"version", "print the version", printVersion},
+	}
+}
+
+// dispatch runs the command that the arguments name; none is to serve.
+func dispatch(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return serve(ctx)
+	}
+	if name := strings.TrimLeft(args[0], "-"); name == "help" || name == "h" {
+		return help(os.Stdout)
+	}
+	for _, c := range commands() {
+		if c.name == args[0] {
+			return c.run(ctx, args[1:], os.Stdout)
+		}
+	}
+	return fmt.Errorf("%w: there is no command %q; `spillway help` lists them", errUsage, args[0])
+}
+
+func help(out io.Writer) error {
+	text := "usage: spillway            serve, on 127.0.0.1:$FUNCTIONS_CUSTOMHANDLER_PORT (8080) or SPILLWAY_LISTEN\n"
+	for _, c := range commands() {
+		text += fmt.Sprintf("       spillway %-9s  %s\n", c.name, c.synopsis)
+	}
+	_, err := io.WriteString(out, text)
+	return err
+}
+
+func none(args []string, name string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%w: %s takes no arguments", errUsage, name)
+	}
+	return nil
+}
+
+func validate(_ context.Context, args []string, out io.Writer) error {
+	if err := none(args, "validate"); err != nil {
+		return err
+	}
+	return config.Validate(out)
+}
+
+func schema(_ context.Context, args []string, out io.Writer) error {
+	if err := none(args, "schema"); err != nil {
+		return err
+	}
+	return config.PrintSchema(out)
+}
+
+func printVersion(_ context.Context, args []string, out io.Writer) error {
+	if err := none(args, "version"); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "spillway %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}
+
+func simulate(ctx context.Context, args []string, out io.Writer) error {
+	err := aoaitest.Main(ctx, args, out)
+	if errors.Is(err, aoaitest.ErrUsage) {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return err
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	randv2 "math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"spillway/handler/config"
+	"spillway/handler/consumer"
+	"spillway/handler/operation"
+	"spillway/handler/pool"
+	"spillway/handler/proxy"
+	"spillway/handler/relay"
+	"spillway/handler/server"
+	"spillway/handler/state"
+	"spillway/handler/telemetry"
+	"spillway/handler/upstream"
+)
+
+// gateway is every room at work.
+type gateway struct {
+	server   *server.Server
+	keeper   *state.Keeper
+	client   *upstream.Client
+	tokens   []*upstream.Token
+	draining atomic.Bool
+	stop     context.CancelFunc
+	running  sync.WaitGroup
+}
+
+// newGateway wires the rooms. Nothing runs, and nothing is asked of anybody,
+// before start.
+func newGateway(cfg *config.Config, log *slog.Logger, out io.Writer) (*gateway, error) {
+	store, err := openStore(cfg, cfg.Settings.StateTable)
+	if err != nil {
+		return nil, err
+	}
+	g := &gateway{keeper: state.New(keeperConfig(cfg, store))}
+	if err := g.connect(cfg, log); err != nil {
+		return nil, err
+	}
+	doorman, err := newDoorman(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s := &cfg.Settings
+	g.server = &server.Server{
+		Routes: operation.All(),
+		Forward: &proxy.Proxy{
+			Keeper: g.keeper, Sender: g.client, Load: proxy.NewLoad(len(cfg.Slots)), Turns: new(proxy.Turns),
+			Budget: &proxy.Budget{Share: 0.2, Floor: 10}, Now: time.Now, Chance: randv2.Float64, Wait: wait, MaxWait: s.MaxWait,
+		},
+		Models: models{cfg}, Doorman: doorman,
+		Readiness: &server.PoolReadiness{Pools: cfg.Pools, Look: g.keeper.Look, Now: time.Now},
+		Carrier:   &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat},
+		Watcher:   &telemetry.RequestLog{Out: out, Instance: s.Instance},
+		Now:       time.Now, Chance: randv2.Float64, NewID: newID, MaxBody: s.MaxBody,
+		Expose: s.Expose, Draining: g.draining.Load,
+	}
+	return g, nil
+}
+
+// start sets everything going that lives beside the requests.
+func (g *gateway) start(ctx context.Context) {
+	// It outlives the signal: requests under way still need it.
+	ctx, g.stop = context.WithCancel(context.WithoutCancel(ctx))
+	g.running.Go(func() { g.keeper.Run(ctx) })
+	for _, t := range g.tokens {
+		g.running.Go(func() { t.Run(ctx) })
+	}
+}
+
+// close ends what start began, and waits for it.
+func (g *gateway) close() {
+	g.stop()
+	g.running.Wait()
+}
+
+// wait is the waiting room's clock.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// newID names a request: 128 bits, in letters and digits.
+func newID() string { return "req_" + rand.Text() }
+
+// models is the pools by the names that callers use.
+type models struct{ cfg *config.Config }
+
+// Resolve finds the pool of a name or alias, followed by its fallbacks.
+func (m models) Resolve(name string) ([]*pool.Pool, bool) {
+	line := m.cfg.Line(name)
+	return line, line != nil
+}
+
+// Names lists what a consumer may ask for.
+func (m models) Names(c *consumer.Consumer) []string {
+	var names []string
+	for i := range m.cfg.Pools {
+		if p := &m.cfg.Pools[i]; c.MayUse(p.Model) && p.Model != config.Any {
+			names = append(names, p.Model)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
