@@ -1,0 +1,143 @@
+package relay
+
+import (
+	"sync"
+	"time"
+
+	"spillway/handler/health"
+	"spillway/handler/operation"
+	"spillway/handler/proxy"
+)
+
+// stream is an answer of events on its way. Its own goroutine reads; the timer
+// steps in while that waits. Both hold mu for whatever they do but read.
+type stream struct {
+	*carriage
+	dialect operation.Dialect
+	strip   bool // the caller did not ask for the usage chunk
+	choices int  // finish reasons still to come
+
+	mu    sync.Mutex
+	timer *time.Timer
+	armed time.Time // when the timer wakes
+	buf   buffer
+
+	heard     time.Time // when the backend last sent anything
+	spoke     time.Time // when the caller was last sent anything
+	heldSince time.Time // when the first event came
+	finished  time.Time // when all finish reasons, or the dialect's own end, had come
+	done      bool      // the dialect's own end was seen
+	over      bool      // nothing more will be read or sent
+	why       error     // why we gave the answer up
+}
+
+// stream carries an answer of events.
+func (c *carriage) stream() proxy.Delivery {
+	now := time.Now()
+	s := &stream{carriage: c, dialect: c.request.Operation.Dialect, heard: now}
+	s.delivery.Outcome = says(health.Served, "")
+	s.strip = s.dialect == operation.Chat && !c.request.Facts.IncludeUsage
+	s.choices = int(max(c.request.Facts.Choices, 1))
+	s.buf.open(&c.streams)
+	defer s.buf.close(&c.streams)
+	s.begin(now)
+	defer s.timer.Stop()
+	for more := true; more; {
+		n, err := c.answer.Response.Body.Read(s.buf.room())
+		more = s.took(n, err)
+	}
+	return s.delivery
+}
+
+// took handles what a read brought, and reports whether to read on.
+func (s *stream) took(n int, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if n > 0 {
+		s.heard = now
+		s.buf.filled(n)
+		s.events(now)
+		s.forward(now)
+	}
+	switch {
+	case s.over:
+	case err != nil || s.gone:
+		s.conclude(err, now)
+	case !s.buf.compact():
+		s.conclude(errTooLarge, now)
+	default:
+		s.arm(now)
+	}
+	return !s.over
+}
+
+// events handles every event that is complete.
+func (s *stream) events(now time.Time) {
+	for !s.over {
+		event := s.buf.next()
+		if event == nil {
+			return
+		}
+		s.event(event, now)
+	}
+}
+
+// event handles one event: it is held, or lets the held ones go, or ends the
+// matter.
+func (s *stream) event(event []byte, now time.Time) {
+	m := s.read(event)
+	switch {
+	case m.refusal != nil:
+		s.refuse(m.refusal, now)
+		return
+	case m.usageOnly && s.strip:
+		s.buf.drop(len(event))
+		return
+	case s.heldSince.IsZero():
+		s.heldSince = now
+	}
+	if m.finished {
+		s.choices--
+	}
+	s.done = s.done || m.done
+	if s.finished.IsZero() && (s.choices == 0 || s.done) {
+		s.finished = now
+	}
+	if m.meaningful && s.delivery.FirstToken.IsZero() {
+		s.delivery.FirstToken = now
+		s.open()
+	}
+}
+
+// open commits the answer unless it is already.
+func (s *stream) open() {
+	if s.delivery.Committed {
+		return
+	}
+	s.over = !s.commit(-1)
+}
+
+// forward sends the held events of a committed answer.
+func (s *stream) forward(now time.Time) {
+	if held := s.buf.held(); s.delivery.Committed && len(held) > 0 {
+		s.send(held, now)
+		s.buf.forwarded()
+		s.spoke = now
+	}
+}
+
+// refuse ends the matter at an error event. Ahead of the commit it is the
+// attempt's outcome; behind it, or when it is the caller's own business, the
+// caller gets it, and a connection that breaks off: the one end that all
+// clients take for an error (facts/reliability.md rule 1).
+func (s *stream) refuse(o *health.Outcome, now time.Time) {
+	s.delivery.Outcome = *o
+	if s.delivery.Committed || o.Verdict == health.Served {
+		s.open()
+		s.forward(now)
+		s.delivery.Broken = s.delivery.Committed
+	}
+	s.over = true
+	s.answer.Cancel(errRefused)
+}

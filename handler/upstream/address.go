@@ -1,0 +1,97 @@
+package upstream
+
+import (
+	"net/url"
+	"strings"
+
+	"spillway/handler/operation"
+	"spillway/handler/proxy"
+)
+
+// address is where at the target the request goes. It is made of configuration
+// and of names that were looked up; of the caller's URL only the rest below
+// the operation, which was checked, and the query remain
+// (facts/azure-openai.md §1.1).
+func (c *Client) address(t *Target, deployment string, r *proxy.Request) *url.URL {
+	base := strings.TrimSuffix(t.Endpoint.Path, "/")
+	below := r.Operation.Path
+	if r.Rest != "" {
+		below += "/" + r.Rest
+	}
+	u := &url.URL{Scheme: t.Endpoint.Scheme, Host: t.Endpoint.Host, RawQuery: c.query(t, r)}
+	switch {
+	case t.OpenAI:
+		u.Path = base + "/" + below
+	case r.Family == operation.Deployments:
+		u.Path = base + "/openai/deployments/" + deployment + "/" + below
+		if escaped := url.PathEscape(deployment); escaped != deployment {
+			u.RawPath = base + "/openai/deployments/" + escaped + "/" + below
+		}
+	case r.Family == operation.Unscoped:
+		u.Path = base + "/openai/" + below
+	default:
+		u.Path = base + "/openai/v1/" + below
+	}
+	return u
+}
+
+// classic reports whether the backend is called in a family that demands an
+// api-version.
+func classic(t *Target, f operation.Family) bool {
+	return !t.OpenAI && (f == operation.Deployments || f == operation.Unscoped)
+}
+
+// query is the caller's, byte for byte, without what is not for the backend.
+func (c *Client) query(t *Target, r *proxy.Request) string {
+	kept, version := sift(r.Query, t.OpenAI)
+	if version || !classic(t, r.Family) || c.APIVersion == "" {
+		return kept
+	}
+	if kept != "" {
+		kept += "&"
+	}
+	return kept + "api-version=" + url.QueryEscape(c.APIVersion)
+}
+
+// sift drops credentials, and with foreign the api-version, which only Azure
+// knows. It reports whether an api-version is in what is kept. A query with
+// nothing to drop is returned as it is.
+func sift(raw string, foreign bool) (kept string, version bool) {
+	var out []string
+	dropped := false
+	for pair := range strings.SplitSeq(raw, "&") {
+		name := parameter(pair)
+		isVersion := name == "api-version"
+		if secret(name) || foreign && isVersion {
+			dropped = true
+			continue
+		}
+		version = version || isVersion
+		if raw != "" {
+			out = append(out, pair)
+		}
+	}
+	if !dropped {
+		return raw, version
+	}
+	return strings.Join(out, "&"), version
+}
+
+// parameter is the decoded name of a query parameter, in lower case: the host
+// reads them without regard to case.
+func parameter(pair string) string {
+	name, _, _ := strings.Cut(pair, "=")
+	if decoded, err := url.QueryUnescape(name); err == nil {
+		name = decoded
+	}
+	return strings.ToLower(name)
+}
+
+// secret reports whether a query parameter is a key of the host's, or of ours.
+func secret(name string) bool {
+	switch name {
+	case "code", "clientid", "x-functions-key", "api-key", "api_key", "apikey", "key", "subscription-key", "access_token", "token":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,117 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"spillway/handler/health"
+	"spillway/handler/operation"
+	"spillway/handler/pool"
+	"spillway/handler/proxy"
+)
+
+var _ proxy.Sender = (*Client)(nil)
+
+// Client makes attempts. It is safe for concurrent use; its fields are set
+// before the first one and not after.
+type Client struct {
+	Targets    []*Target // by pool.Backend.Index
+	APIVersion string    // for classic calls whose caller named none; "" adds none
+	Limits     Limits
+	CountUsage bool // ask chat streams for their usage when the caller did not
+
+	// Annotate, when set, writes an attempt's trace context into its headers.
+	Annotate func(ctx context.Context, h http.Header)
+
+	buffers buffers
+}
+
+// Limits bound how long an attempt waits for an answer's headers, from its
+// beginning. Zero is no limit.
+type Limits struct {
+	Response   time.Duration            // of an answer in one piece
+	FirstToken time.Duration            // of a stream
+	Models     map[string]time.Duration // a model's own first token limit, ahead of FirstToken
+}
+
+// errBodyLimit is how long the body of a refusal may take once its status is
+// known.
+const errBodyLimit = 5 * time.Second
+
+// Send makes one attempt at one backend. It returns the response with its body
+// unread when the status line promises service or the answer is the caller's
+// business, else nil and the outcome. The caller closes the body, which ends
+// the attempt; until then ctx ends it. before is asked just ahead of the first
+// byte on the wire, again if the transport takes another connection.
+func (c *Client) Send(ctx context.Context, b *pool.Backend, r *proxy.Request, before func() error) (*http.Response, health.Outcome) {
+	t := c.Targets[b.Index]
+	a := newAttempt(ctx, before)
+	a.repeatable = r.Operation.State != operation.Pinned
+	a.http2 = t.Transport.Protocols != nil && t.Transport.Protocols.HTTP2()
+	a.within(c.Limits.of(r))
+	req := c.compose(a, t, b, r)
+	if err := t.Credential.Put(a.ctx, req.Header, r.Header); err != nil {
+		defer a.end()
+		a.letGo()
+		return refusedCredential(a, err)
+	}
+	res, err := a.roundTrip(t.Transport, req) //nolint:bodyclose // handed on in answerBody
+	a.letGo()
+	if err != nil {
+		defer a.end()
+		return nil, a.verdict(err)
+	}
+	return c.receive(a, t, b, res)
+}
+
+func (l *Limits) of(r *proxy.Request) (time.Duration, error) {
+	if !r.Facts.Stream {
+		return l.Response, errResponseTimeout
+	}
+	if own, ok := l.Models[r.Model]; ok {
+		return own, errFirstTokenTimeout
+	}
+	return l.FirstToken, errFirstTokenTimeout
+}
+
+// compose builds the request. Its bytes are the caller's own unless a part of
+// them had to be replaced.
+func (c *Client) compose(a *attempt, t *Target, b *pool.Backend, r *proxy.Request) *http.Request {
+	deployment := c.deployment(b, r)
+	content := c.content(a, t, deployment, r)
+	req := (&http.Request{
+		Method: r.Method, URL: c.address(t, deployment, r), Header: t.header(r),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Host: t.Endpoint.Host,
+		Body: http.NoBody, ContentLength: int64(len(content)),
+	}).WithContext(a.ctx)
+	if len(content) > 0 {
+		// A type that the transport knows to be in memory leaves in one write
+		// with the headers (facts/performance.md §7).
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }
+		req.Body, _ = req.GetBody()
+	}
+	if c.Annotate != nil {
+		c.Annotate(a.ctx, req.Header)
+	}
+	return req
+}
+
+// refusedCredential is the attempt that was not made for want of a credential.
+// One that this process could not get is a failure; one that is refused is a
+// wrong configuration; one that the caller lacks is the caller's business.
+func refusedCredential(a *attempt, err error) (*http.Response, health.Outcome) {
+	o := health.Outcome{Verdict: health.Failed, Why: "credential unavailable", Signals: health.NoSignals()}
+	switch {
+	case errors.Is(err, ErrCallerToken):
+		return callerUnproven(), health.Outcome{Why: "no token to pass through", Signals: health.NoSignals()}
+	case a.ctx.Err() != nil:
+		return nil, a.verdict(err)
+	case errors.Is(err, ErrIdentity):
+		o.Verdict = health.Misconfigured
+	}
+	return nil, o
+}

@@ -1,0 +1,85 @@
+package upstream
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync/atomic"
+	"time"
+)
+
+// Wire is how connections to one resource are made and kept. The zero Wire is
+// HTTP/1.1 with the defaults named below.
+type Wire struct {
+	HTTP2     bool           // offer it: worth it for many streams to one resource (facts/performance.md §8)
+	MaxIdle   int            // connections kept for the next request; 0 = 1024
+	Idle      time.Duration  // how long; under Azure's own ~90 s; 0 = 60 s
+	Dial      time.Duration  // longest wait for a connection; 0 = 3 s
+	Handshake time.Duration  // longest TLS handshake; 0 = 5 s
+	Roots     *x509.CertPool // nil = the system's
+}
+
+const (
+	maxResponseHeader = 64 << 10
+	keepAlive         = 30 * time.Second
+	pingAfter         = 15 * time.Second
+	pingLost          = 10 * time.Second
+)
+
+// NewTransport returns the connections to one resource. Answers are never
+// inflated, redirects never followed, certificates always verified.
+func NewTransport(w Wire) *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(w.HTTP2)
+	dialer := &net.Dialer{Timeout: cmp.Or(w.Dial, 3*time.Second), KeepAlive: keepAlive}
+	return &http.Transport{
+		Proxy: proxyFor,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &guarded{Conn: conn}, nil
+		},
+		Protocols:              protocols,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingLost},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: w.Roots, ClientSessionCache: tls.NewLRUClientSessionCache(0)},
+		TLSHandshakeTimeout:    cmp.Or(w.Handshake, 5*time.Second),
+		MaxIdleConnsPerHost:    cmp.Or(w.MaxIdle, 1024),
+		IdleConnTimeout:        cmp.Or(w.Idle, time.Minute),
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxResponseHeader,
+	}
+}
+
+// proxyFor is the corporate proxy of the environment, but never for loopback
+// or link-local addresses: those are test doubles and the identity endpoint.
+func proxyFor(r *http.Request) (*url.URL, error) {
+	if ip, err := netip.ParseAddr(r.URL.Hostname()); err == nil && (ip.IsLoopback() || ip.IsLinkLocalUnicast()) {
+		return nil, nil
+	}
+	return http.ProxyFromEnvironment(r)
+}
+
+// guarded is a connection whose next write can be made to ask first.
+type guarded struct {
+	net.Conn
+	ask atomic.Pointer[func() error]
+}
+
+func (g *guarded) Write(p []byte) (int, error) {
+	if g.ask.Load() != nil {
+		if ask := g.ask.Swap(nil); ask != nil {
+			if err := (*ask)(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return g.Conn.Write(p)
+}
