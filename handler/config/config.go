@@ -1,0 +1,81 @@
+// Package config turns what an operator wrote into values that are known good:
+// process settings and the pool document become pools, slots, resources,
+// consumers and policies, or else a list of everything that is wrong, each
+// fault with its place and its fix. It knows no network.
+package config
+
+import (
+	"spillway/handler/breaker"
+	"spillway/handler/config/strict"
+	"spillway/handler/consumer"
+	"spillway/handler/pool"
+)
+
+// Faults is everything that is wrong with a configuration, as one error.
+type Faults = strict.Faults
+
+// Config is the whole configuration. It is immutable once loaded.
+type Config struct {
+	Settings  Settings
+	Document  *Document  // as written, defaults filled in
+	Resources []Resource // by pool.Backend.Index
+	Pools     []pool.Pool
+	Slots     []string // by health.Slot: "backend/model", "backend/*"
+	Consumers []consumer.Consumer
+	Keys      []Key
+	Entra     []Identity
+	Breaker   breaker.Policy
+	Failing   StatusCodes // answers that are failures
+	Throttle  ThrottlePolicy
+	Warnings  Faults // odd, but no reason not to start
+
+	index map[string]int // of a pool, by model name and alias
+}
+
+// Load reads the environment of this process and the files it points to. The
+// error, if any, is of type Faults and names everything that is wrong; the
+// Config then holds Settings alone, as far as they could be understood, so
+// that there is an address on which to say so.
+func Load() (*Config, error) {
+	in, err := environment()
+	if err != nil {
+		return &Config{}, Faults{{Path: "the environment", Problem: err.Error(), Fix: "Correct it."}}
+	}
+	return load(&in)
+}
+
+func load(in *inputs) (*Config, error) {
+	c := &checker{env: in.all}
+	cfg := &Config{Settings: c.settings(in)}
+	d := c.document(in)
+	if d == nil {
+		c.strangers(in, nil)
+		return cfg, c.faults.Err()
+	}
+	c.oldTimeout(in, &cfg.Settings)
+	c.strangers(in, d.referred())
+	c.check(d, cfg.Settings.Region)
+	keys := c.checkSecrets(d, &cfg.Settings)
+	c.faults.Sort()
+	if len(c.faults) > 0 {
+		return cfg, c.faults
+	}
+	cfg.Keys = keys
+	cfg.Warnings = c.warnings
+	cfg.resolve(d, in.all)
+	return cfg, nil
+}
+
+// resolve builds everything from a document without faults.
+func (cfg *Config) resolve(d *Document, env map[string]string) {
+	l := lay(d, cfg.Settings.Region)
+	cfg.Document = d
+	for i := range d.Backends {
+		cfg.Resources = append(cfg.Resources, cfg.resource(&d.Backends[i], env))
+	}
+	cfg.pools(l)
+	cfg.consumers(l)
+	cfg.Breaker = d.CircuitBreaker.policy()
+	cfg.Failing = statusCodes(d.CircuitBreaker.StatusCodes)
+	cfg.Throttle = d.Throttle.policy()
+}

@@ -1,0 +1,120 @@
+package config
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"spillway/handler/config/strict"
+	"spillway/handler/health"
+	"spillway/handler/pool"
+	"spillway/handler/usage"
+)
+
+// pools lays out the pools, and numbers the slots backend by backend.
+func (cfg *Config) pools(l *layout) {
+	cfg.index = map[string]int{}
+	for i, model := range l.models {
+		cfg.index[model] = i
+		cfg.Pools = append(cfg.Pools, l.pool(model))
+	}
+	for alias, model := range l.aliases {
+		cfg.index[alias] = cfg.index[model]
+	}
+	for i := range l.document.Backends {
+		b := &l.document.Backends[i]
+		for p := range cfg.Pools {
+			deployment, ok := serves(b, cfg.Pools[p].Model)
+			if !ok {
+				continue
+			}
+			member := l.member(b, i, deployment)
+			member.Slot = health.Slot(len(cfg.Slots))
+			cfg.Slots = append(cfg.Slots, b.Name+"/"+cfg.Pools[p].Model)
+			cfg.Pools[p].Backends = append(cfg.Pools[p].Backends, member)
+		}
+	}
+}
+
+func (l *layout) member(b *Backend, index int, deployment string) pool.Backend {
+	return pool.Backend{
+		Name: b.Name, Index: index, Deployment: deployment, Region: b.Region, Geography: b.Geography,
+		Priority: l.priority(b), Weight: b.Weight, Provisioned: b.Capacity == "provisioned",
+		Stateful: b.Stateful, OpenAI: b.Kind == "openai",
+	}
+}
+
+// pool is how the model's backends are chosen.
+func (l *layout) pool(model string) pool.Pool {
+	m := l.entries[model]
+	if m == nil {
+		m = new(Model)
+		strict.Preset(m)
+	}
+	p := pool.Pool{
+		Model: model, Aliases: m.Aliases,
+		Strategy: map[string]pool.Strategy{
+			"weighted": pool.Weighted, "round-robin": pool.RoundRobin,
+			"least-busy": pool.LeastBusy, "lowest-latency": pool.LowestLatency,
+		}[m.Strategy],
+		LatencySensitivity: time.Duration(m.LatencySensitivity),
+		FirstToken:         time.Duration(m.FirstTokenTimeout),
+		Hedge:              m.Hedge.resolve(),
+	}
+	if m.Affinity == "none" {
+		p.Affinity = pool.NoAffinity
+	}
+	if m.Price != nil {
+		p.Price = usage.Price{Currency: m.Price.Currency, Input: m.Price.Input, CachedInput: m.Price.CachedInput, Output: m.Price.Output}
+	}
+	for _, name := range m.Fallbacks {
+		fallback, _ := l.model(name)
+		p.Fallbacks = append(p.Fallbacks, fallback)
+	}
+	return p
+}
+
+// resolve reads "p95" as a percentile and everything else as a delay.
+func (h *Hedge) resolve() pool.Hedge {
+	if h == nil {
+		return pool.Hedge{}
+	}
+	out := pool.Hedge{MaxPercent: h.MaxPercent}
+	if percent, ok := strings.CutPrefix(h.After, "p"); ok {
+		n, _ := strconv.ParseFloat(percent, 64)
+		out.Percentile = n / 100
+		return out
+	}
+	out.After, _ = time.ParseDuration(h.After)
+	return out
+}
+
+// Pool is the pool that serves what a caller calls model: the model's own, the
+// one it is an alias of, or else that of any model. ok is false when no
+// backend serves it.
+func (cfg *Config) Pool(model string) (*pool.Pool, bool) {
+	i, ok := cfg.index[model]
+	if !ok || model == Any {
+		i, ok = cfg.index[Any]
+	}
+	if !ok {
+		return nil, false
+	}
+	return &cfg.Pools[i], true
+}
+
+// Line is the pool of a model and then those of its fallbacks, in the order in
+// which they are tried; nil when no backend serves it.
+func (cfg *Config) Line(model string) []*pool.Pool {
+	first, ok := cfg.Pool(model)
+	if !ok {
+		return nil
+	}
+	line := []*pool.Pool{first}
+	for _, name := range first.Fallbacks {
+		if next, ok := cfg.Pool(name); ok {
+			line = append(line, next)
+		}
+	}
+	return line
+}
