@@ -145,14 +145,24 @@ func keepAlive(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-func send(t *testing.T, client *http.Client, url, body, contentType string) (reply, error) {
+// sendWith posts over a connection that stays open, so that no Connection
+// header goes out.
+func sendWith(t *testing.T, s *aoaitest.Service, path, body string, headers []string) (reply, error) {
+	t.Helper()
+	return send(t, keepAlive(t), s.URL("payg")+path, body, headers)
+}
+
+func send(t *testing.T, client *http.Client, url, body string, headers []string) (reply, error) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Api-Key", "key-payg")
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
 	res, err := client.Do(req)
 	if err != nil {
 		return reply{}, err
@@ -178,10 +188,10 @@ func TestIdleConnectionsAreClosedWithoutAWord(t *testing.T) {
 			}
 			client := keepAlive(t)
 			for i := range 2 {
-				r, err := send(t, client, s.URL("payg")+chatPath, hello, "application/json")
+				r, err := send(t, client, s.URL("payg")+chatPath, hello, nil)
 				if i == 1 && errors.Is(err, io.EOF) {
 					// The caller wrote as the service closed: the race this is for.
-					r, err = send(t, client, s.URL("payg")+chatPath, hello, "application/json")
+					r, err = send(t, client, s.URL("payg")+chatPath, hello, nil)
 				}
 				if err != nil || r.status != 200 || r.header.Get("Connection") != "" {
 					t.Fatalf("got %d %v, Connection %q", r.status, err, r.header.Get("Connection"))

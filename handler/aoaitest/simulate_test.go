@@ -1,0 +1,110 @@
+package aoaitest_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/handler/aoaitest"
+)
+
+func TestSimulateServesAndTellsHowToDisturbIt(t *testing.T) {
+	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	defer stop()
+	out, in := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- aoaitest.Main(ctx, []string{"--listen", "127.0.0.1:0", "--fast", "--seed", "4"}, in)
+		_ = in.Close()
+	}()
+	lines := bufio.NewScanner(out)
+	said := ""
+	for lines.Scan() && !strings.Contains(lines.Text(), "all controls:") {
+		said += lines.Text() + "\n"
+	}
+	address := regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindString(said)
+	throttle := regexp.MustCompile(`curl -X POST '(\S+)'`).FindStringSubmatch(said)
+	if address == "" || throttle == nil || !strings.Contains(said, "key-ptu-uksouth") {
+		t.Fatalf("said:\n%s", said)
+	}
+	status := func(url, body string) int {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Api-Key", "key-ptu-uksouth")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		return res.StatusCode
+	}
+	chat := address + "/ptu-uksouth" + chatPath
+	if got := status(chat, hello); got != 200 {
+		t.Errorf("chat: got %d", got)
+	}
+	if got := status(throttle[1], ""); got != 204 {
+		t.Errorf("throttle: got %d", got)
+	}
+	if got := status(chat, hello); got != 429 {
+		t.Errorf("chat when throttled: got %d", got)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestSimulateNamesTheFlagAndTheFix(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "resources.json")
+	if err := os.WriteFile(file, []byte(`[{"name":"a","deployments":[{"name":"x"}]}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		args  []string
+		usage bool
+		holds string
+	}{
+		{[]string{"--lisen", "x"}, true, "lisen"},
+		{[]string{"extra"}, true, `"extra"`},
+		{[]string{"--listen", "nowhere"}, true, "--listen"},
+		{[]string{"--ports", "99999"}, true, "--ports"},
+		{[]string{"--listen", "127.0.0.1:99999"}, false, "--listen"},
+		{[]string{"--resources", "/no/such/file"}, false, "--resources"},
+		{[]string{"--resources", file}, false, "has no model"},
+	}
+	for _, tt := range tests {
+		err := aoaitest.Main(t.Context(), tt.args, io.Discard)
+		if err == nil || errors.Is(err, aoaitest.ErrUsage) != tt.usage || !strings.Contains(err.Error(), tt.holds) {
+			t.Errorf("%v: got %v", tt.args, err)
+		}
+	}
+	if err := aoaitest.Main(t.Context(), []string{"--help"}, io.Discard); !errors.Is(err, aoaitest.ErrHelp) {
+		t.Errorf("help: got %v", err)
+	}
+}
+
+func TestConfigurationNamesAllItsFaults(t *testing.T) {
+	err := aoaitest.Config{Resources: []aoaitest.Resource{
+		{Name: "a b", Auth: "odd"},
+		{Name: "x", TLS: "odd", Deployments: []aoaitest.Deployment{{Name: "d", Model: "m", SKU: "Gold"}, {Name: "d", Model: "m"}}},
+		{Name: "x"},
+	}}.Validate()
+	for _, want := range []string{`"a b"`, `auth "odd"`, `tls "odd"`, `sku "Gold"`, `name "d" must be unique`, `name "x" is taken`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no word of %s in %v", want, err)
+		}
+	}
+	if err := (aoaitest.Config{Resources: aoaitest.DefaultResources()}).Validate(); err != nil {
+		t.Errorf("the default resources: %v", err)
+	}
+}
