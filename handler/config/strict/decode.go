@@ -3,6 +3,7 @@ package strict
 import (
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -11,7 +12,7 @@ import (
 // reports everything that keeps it from being filled. null is the same as not
 // written.
 func Decode(t *Tree, into any) Faults {
-	d := &decoder{tree: t}
+	d := decoding(t)
 	if t.Root.Kind == String && strings.HasPrefix(strings.TrimSpace(t.Root.Text), "{") {
 		d.fault(t.Root, "", "is a string that holds the document", "It was quoted once too often: paste the object itself.")
 	} else if d.is(t.Root, Object, "", field{}) {
@@ -22,8 +23,33 @@ func Decode(t *Tree, into any) Faults {
 }
 
 type decoder struct {
-	tree   *Tree
-	faults Faults
+	tree     *Tree
+	faults   Faults
+	known    map[reflect.Type][]field
+	patterns map[string]*regexp.Regexp
+}
+
+func decoding(t *Tree) *decoder {
+	return &decoder{tree: t, known: map[reflect.Type][]field{}, patterns: map[string]*regexp.Regexp{}}
+}
+
+// fields is what the tags of a struct type say, read once.
+func (d *decoder) fields(t reflect.Type) []field {
+	if d.known[t] == nil {
+		d.known[t] = fieldsOf(t)
+	}
+	return d.known[t]
+}
+
+// matches reports whether text is what pattern asks for; "" asks for nothing.
+func (d *decoder) matches(pattern, text string) bool {
+	if pattern == "" {
+		return true
+	}
+	if d.patterns[pattern] == nil {
+		d.patterns[pattern] = regexp.MustCompile(pattern)
+	}
+	return d.patterns[pattern].MatchString(text)
 }
 
 func (d *decoder) fault(n *Node, path, problem, fix string) {
@@ -32,7 +58,7 @@ func (d *decoder) fault(n *Node, path, problem, fix string) {
 
 // object fills a struct from an object.
 func (d *decoder) object(n *Node, v reflect.Value, path string) {
-	fields := fieldsOf(v.Type())
+	fields := d.fields(v.Type())
 	seen := map[string]*Node{}
 	for _, m := range n.Members {
 		at := Join(path, m.Name)
@@ -126,6 +152,6 @@ func (f field) sample() string {
 
 // Preset fills the struct that into points to as if nothing had been written.
 func Preset(into any) {
-	d := &decoder{tree: &Tree{}}
+	d := decoding(&Tree{})
 	d.object(&Node{Kind: Object}, reflect.ValueOf(into).Elem(), "")
 }

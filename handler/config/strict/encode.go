@@ -43,8 +43,12 @@ func write(out *bytes.Buffer, value any) error {
 // Encode prints a struct as Decode reads it, two spaces to a level. What is at
 // its default is left out.
 func Encode(from any) []byte {
-	return indented(object(reflect.ValueOf(from)))
+	e := &encoder{decoding(&Tree{})}
+	return indented(e.object(reflect.ValueOf(from)))
 }
+
+// encoder knows defaults from the decoder.
+type encoder struct{ defaults *decoder }
 
 func indented(value any) []byte {
 	var flat, out bytes.Buffer
@@ -59,29 +63,29 @@ func indented(value any) []byte {
 	return out.Bytes()
 }
 
-func object(v reflect.Value) ordered {
+func (e *encoder) object(v reflect.Value) ordered {
 	out := ordered{}
-	for _, f := range fieldsOf(v.Type()) {
+	for _, f := range e.defaults.fields(v.Type()) {
 		one := v.Field(f.index)
-		if !f.required && isPreset(one, f) {
+		if !f.required && e.isPreset(one, f) {
 			continue
 		}
-		out = append(out, entry{f.name, shape(one)})
+		out = append(out, entry{f.name, e.shape(one)})
 	}
 	return out
 }
 
 // isPreset reports whether the field holds what it would hold if nothing were
 // written.
-func isPreset(v reflect.Value, f field) bool {
+func (e *encoder) isPreset(v reflect.Value, f field) bool {
 	fresh := reflect.New(v.Type()).Elem()
 	f.required = false
-	(&decoder{tree: &Tree{}}).absent(&Node{Kind: Object}, fresh, "", f)
+	e.defaults.absent(&Node{Kind: Object}, fresh, "", f)
 	return reflect.DeepEqual(fresh.Interface(), v.Interface())
 }
 
 // shape is the value as encoding/json prints it the way we read it.
-func shape(v reflect.Value) any {
+func (e *encoder) shape(v reflect.Value) any {
 	switch x := v.Interface().(type) {
 	case Duration:
 		return x.String()
@@ -90,40 +94,40 @@ func shape(v reflect.Value) any {
 	}
 	switch v.Kind() { //nolint:exhaustive // no field of ours is of another kind
 	case reflect.Pointer:
-		return shape(v.Elem())
+		return e.shape(v.Elem())
 	case reflect.Struct:
-		return object(v)
+		return e.object(v)
 	case reflect.Slice:
-		return list(v)
+		return e.list(v)
 	case reflect.Map:
-		return table(v)
+		return e.table(v)
 	}
 	return v.Interface()
 }
 
-func list(v reflect.Value) any {
+func (e *encoder) list(v reflect.Value) any {
 	if key := keyed(v.Type().Elem()); key >= 0 {
 		out := ordered{}
 		for i := range v.Len() {
-			out = append(out, entry{v.Index(i).Field(key).String(), shape(v.Index(i))})
+			out = append(out, entry{v.Index(i).Field(key).String(), e.shape(v.Index(i))})
 		}
 		return out
 	}
 	out := make([]any, v.Len())
 	for i := range out {
-		out[i] = shape(v.Index(i))
+		out[i] = e.shape(v.Index(i))
 	}
 	return out
 }
 
-func table(v reflect.Value) any {
+func (e *encoder) table(v reflect.Value) any {
 	names := []string{}
 	for _, key := range v.MapKeys() {
 		names = append(names, key.String())
 	}
 	out := ordered{}
 	for _, name := range Unique(names) {
-		out = append(out, entry{name, shape(v.MapIndex(reflect.ValueOf(name)))})
+		out = append(out, entry{name, e.shape(v.MapIndex(reflect.ValueOf(name)))})
 	}
 	return out
 }

@@ -3,7 +3,6 @@ package strict
 import (
 	"encoding/json"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -84,11 +83,6 @@ func (f field) item() field {
 		doc: "", enum: f.enum, min: f.min, max: f.max,
 		pattern: f.pattern, say: f.say, quiet: f.quiet, required: true,
 	}
-}
-
-// matches reports whether text is what pattern asks for; "" asks for nothing.
-func matches(pattern, text string) bool {
-	return pattern == "" || regexp.MustCompile(pattern).MatchString(text)
 }
 
 // node is a default or an example as a JSON value.

@@ -42,7 +42,7 @@ func (d *decoder) allowed(n *Node, path string, f field) bool {
 			}
 		}
 		d.fault(n, path, f.quote(n.Text)+" is not allowed here", DidYouMean(n.Text, f.enum))
-	case !matches(f.pattern, n.Text):
+	case !d.matches(f.pattern, n.Text):
 		d.fault(n, path, f.quote(n.Text)+" is not allowed here", "Write "+f.say+".")
 	default:
 		return true
@@ -118,7 +118,7 @@ func (d *decoder) duration(n *Node, v reflect.Value, path string, f field) {
 	}
 	value, err := time.ParseDuration(n.Text)
 	switch {
-	case err != nil || !matches(durationPattern, n.Text):
+	case err != nil || !d.matches(durationPattern, n.Text):
 		d.fault(n, path, f.quote(n.Text)+" is no duration", fix)
 	case value <= 0:
 		d.fault(n, path, f.quote(n.Text)+" is no time at all", "Write more than 0s.")

@@ -92,7 +92,7 @@ func (d *decoder) members(n *Node, path string, f field, each func(m Member, at 
 		if !d.once(m, at, seen) {
 			continue
 		}
-		if !matches(f.keys, m.Name) {
+		if !d.matches(f.keys, m.Name) {
 			d.fault(&Node{Offset: m.Offset}, at, "is not allowed as a name here", "Write "+f.keysay+".")
 			continue
 		}
