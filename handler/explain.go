@@ -80,7 +80,7 @@ func known(ctx context.Context, cfg *config.Config) (*health.Snapshot, string, e
 	keeper := state.New(keeperConfig(cfg, store))
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if err := keeper.Refresh(ctx); err != nil {
+	if err := keeper.Read(ctx); err != nil {
 		return nil, "", fmt.Errorf("read shared state (%s): %w", cfg.Settings.State.Setting, err)
 	}
 	return keeper.Look(), "health as the table has it now", nil

@@ -40,7 +40,7 @@ func serve(ctx context.Context) error {
 		return refuse(ctx, cfg, log, err)
 	}
 	for _, warning := range cfg.Warnings {
-		log.WarnContext(ctx, "configuration", "warning", warning.Error())
+		log.WarnContext(ctx, "configuration", "warning", warning.String())
 	}
 	g, err := newGateway(cfg, log, lines)
 	if err != nil {
@@ -69,7 +69,7 @@ func refuse(ctx context.Context, cfg *config.Config, log *slog.Logger, cause err
 	if list := (config.Faults)(nil); errors.As(cause, &list) {
 		faults = faults[:0]
 		for _, f := range list {
-			faults = append(faults, f.Error())
+			faults = append(faults, f.String())
 		}
 	}
 	for _, f := range faults {

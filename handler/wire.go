@@ -18,7 +18,7 @@ func openStore(cfg *config.Config, name string) (table.Store, error) {
 	where := &cfg.Settings.State
 	switch {
 	case where.Memory():
-		return memory.New(), nil
+		return new(memory.Store), nil
 	case where.Text.Set():
 		store, err := azuretable.Connect(where.Text.Reveal(), name, azuretable.Options{})
 		if err != nil {

@@ -16,7 +16,8 @@ sed "s/:9100/:$simulator/" scripts/demo/pool.json >build/run/pool.json
 trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
 "$bin" simulate --listen "127.0.0.1:$simulator" >build/run/simulator.log 2>&1 &
 wait_for "http://127.0.0.1:$simulator/_control/" "the simulated service did not start: see build/run/simulator.log"
-SPILLWAY_CONFIG=@build/run/pool.json SIMULATED_KEY=simulated SPILLWAY_AUTH=none SPILLWAY_EXPOSE=true SPILLWAY_LISTEN="127.0.0.1:$port" \
+export KEY_UKSOUTH=key-ptu-uksouth KEY_SWEDEN=key-payg-sweden KEY_FRANCE=key-payg-france
+SPILLWAY_CONFIG=@build/run/pool.json SPILLWAY_AUTH=none SPILLWAY_EXPOSE=true SPILLWAY_LISTEN="127.0.0.1:$port" \
   "$bin" >build/run/handler.log &
 wait_for "http://127.0.0.1:$port/health/ready" "the handler did not start: see build/run/handler.log"
 
