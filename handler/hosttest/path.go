@@ -51,25 +51,22 @@ func decodeEscapes(raw string) string {
 	return out.String()
 }
 
-// escapeRun decodes the escapes that s begins with, up to a %2F, which ends a
-// run and is one by itself.
+// escapeRun decodes the escapes that s begins with.
 func escapeRun(s string) []byte {
 	var run []byte
 	for len(s) >= 3 && s[0] == '%' {
 		value, err := strconv.ParseUint(s[1:3], 16, 8)
-		if err != nil || (value == '/' && len(run) > 0) {
+		if err != nil {
 			break
 		}
 		run = append(run, byte(value))
-		if value == '/' {
-			break
-		}
 		s = s[3:]
 	}
 	return run
 }
 
-// writeRun writes a run's characters; the bytes that are none stay escaped.
+// writeRun writes a run's characters; a slash and the bytes that are no UTF-8
+// stay escaped.
 func writeRun(out *strings.Builder, run []byte, escaped string) {
 	for i := 0; i < len(run); {
 		char, size := utf8.DecodeRune(run[i:])

@@ -131,16 +131,16 @@ func TestBodyWithALengthIsReadWholeBeforeTheCall(t *testing.T) { // D 20
 	h := start(t, app{}, Options{})
 	event(t, h, Ready, 1)
 	conn, answer := dial(t, h)
-	send(t, conn, "POST /x?script="+url.QueryEscape("print:called|echo")+" HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 10\r\n\r\nhello")
+	send(t, conn, "POST /x?script="+url.QueryEscape("print:called|echo")+" HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 10000\r\n\r\n"+strings.Repeat("x", 9000))
 	if early := lineWithin(h, "called", 200*time.Millisecond); early {
 		t.Error("the handler was called before the body had come")
 	}
-	send(t, conn, "world")
+	send(t, conn, strings.Repeat("y", 1000))
 	line(t, h, "called")
 	response, body := answer()
 	seen := echoed(t, body)
-	if response.StatusCode != http.StatusOK || seen.Length != 10 || len(seen.Coding) != 0 || seen.Body != "helloworld" {
-		t.Errorf("the handler saw length %d coding %v body %q", seen.Length, seen.Coding, seen.Body)
+	if response.StatusCode != http.StatusOK || seen.Length != 10000 || len(seen.Coding) != 0 || !strings.HasSuffix(seen.Body, "xy"+strings.Repeat("y", 999)) {
+		t.Errorf("the handler saw length %d coding %v and %d bytes", seen.Length, seen.Coding, len(seen.Body))
 	}
 }
 

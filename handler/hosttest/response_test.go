@@ -85,6 +85,7 @@ func TestContentTypeIsNotGuessed(t *testing.T) { // D 25
 func begun(t *testing.T, request *http.Request) <-chan *http.Response {
 	t.Helper()
 	heads := make(chan *http.Response, 1)
+	request = request.WithContext(soon(t))
 	go func() {
 		response, err := client().Do(request)
 		if err != nil {
@@ -199,7 +200,7 @@ func TestHandlerThatDiesBeforeTheFirstByteIsABare500(t *testing.T) { // D 29
 
 func TestHandlerThatDiesAfterTheFirstByteAbortsTheCaller(t *testing.T) { // D 29
 	h := start(t, app{}, Options{})
-	for _, end := range []string{"exit:3", "abort"} {
+	for _, end := range []string{"abort", "exit:3"} {
 		response := <-begun(t, newRequest(t, http.MethodPost, script(h, "drain", "write:begun", "flush", end), strings.NewReader("x")))
 		if body := readUntilBroken(t, response); body != "begun" {
 			t.Errorf("%s: read %q", end, body)
@@ -253,7 +254,7 @@ func TestFrontEndCanHideThatTheCallerLeft(t *testing.T) { // D 30
 
 func TestRequestWithABodyWaitsForTheConnectionOnly(t *testing.T) { // D 31
 	h := start(t, app{}, Options{})
-	get(t, script(h, "away:400ms"))
+	get(t, script(h, "header:Connection=close", "away:400ms"))
 	_, body := do(t, newRequest(t, http.MethodPost, script(h, "echo"), strings.NewReader("once")))
 	if seen := echoed(t, body); seen.Body != "once" || seen.Hits != 2 {
 		t.Errorf("the handler saw %q after %d calls, want it once", seen.Body, seen.Hits)
