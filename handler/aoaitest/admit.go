@@ -56,17 +56,17 @@ func (c *call) doorkeeper() *refusal {
 // when the operation belongs to the resource, and whether it exists at all.
 func (c *call) operationFamily() (string, bool) {
 	r := c.route
-	if len(r.rest) == 0 && c.r.Method == http.MethodPost {
+	compact := r.operation == "responses" && len(r.rest) == 1 && r.rest[0] == "compact"
+	if (len(r.rest) == 0 || compact) && c.r.Method == http.MethodPost {
 		if family := postFamily(r.operation); family != "" {
 			return family, family != "responses" || r.family != familyDeployment
 		}
 	}
-	switch r.operation {
-	case "responses", "files", "batches", "models", "vector_stores":
-		return "", r.family != familyDeployment
-	default:
-		return "", false
+	if r.operation == "responses" || r.operation == "models" || objectPrefix[r.operation] != "" {
+		// The Node SDK posts batches below deployments as well.
+		return "", r.family != familyDeployment || r.operation == "batches"
 	}
+	return "", false
 }
 
 func postFamily(operation string) string {
@@ -152,7 +152,7 @@ func (c *call) checkContext() *refusal {
 
 // spend charges the estimate to the deployment's capacity.
 func (c *call) spend() *refusal {
-	probe := probeOf(c.spec.Model, c.ask.PromptCacheKey, c.prompt)
+	probe := c.res.cache.probe(c.spec.Model, c.ask.PromptCacheKey, c.prompt)
 	c.cached = c.res.cache.cached(c.now(), probe)
 	estimate := c.estimate(&c.spec)
 	no := c.charge(estimate)

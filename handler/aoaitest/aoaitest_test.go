@@ -41,7 +41,7 @@ type reply struct {
 // post sends a body with the resource's key.
 func post(t *testing.T, s *aoaitest.Service, resource, path, body string, headers ...string) reply {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r, err := do(ctx, s, resource, path, body, headers...)
 	if err != nil {

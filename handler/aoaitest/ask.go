@@ -46,10 +46,16 @@ type ask struct {
 	PreviousResponseID string          `json:"previous_response_id"`
 	Include            []string        `json:"include"`
 	Metadata           json.RawMessage `json:"metadata"`
+	Conversation       json.RawMessage `json:"conversation"`
+	Text               struct {
+		Format json.RawMessage `json:"format"`
+	} `json:"text"`
+
+	InputFileID string `json:"input_file_id"`
 
 	// Form holds the fields of a multipart body but its file.
 	Form     map[string]string `json:"-"`
-	FileSize int               `json:"-"`
+	File     []byte            `json:"-"`
 	FileName string            `json:"-"`
 }
 
@@ -57,8 +63,6 @@ type message struct {
 	Role    string          `json:"role"`
 	Content json.RawMessage `json:"content"`
 }
-
-var errNoModel = errors.New("you must provide a model parameter")
 
 // readAsk reads a body by its content type.
 func readAsk(contentType string, body []byte) (*ask, error) {
@@ -94,7 +98,7 @@ func readForm(body []byte, boundary string) (*ask, error) {
 			return a, fmt.Errorf("read part %q: %w", part.FormName(), err)
 		}
 		if part.FileName() != "" {
-			a.FileName, a.FileSize = part.FileName(), len(value)
+			a.FileName, a.File = part.FileName(), value
 			continue
 		}
 		a.Form[part.FormName()] = string(value)

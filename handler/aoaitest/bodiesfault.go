@@ -73,7 +73,7 @@ func spoiltAnswer(action string) *refusal {
 	case "gzip-200":
 		no.body, no.header = compressed([]byte(spoiltCompletion)), map[string]string{"Content-Encoding": "gzip"}
 	case "gzip-bomb-200":
-		no.body, no.header = compressed(make([]byte, 64<<20)), map[string]string{"Content-Encoding": "gzip"}
+		no.body, no.header = compressed(make([]byte, 10<<20)), map[string]string{"Content-Encoding": "gzip"}
 	case "redirect":
 		no.status, no.contentType = http.StatusTemporaryRedirect, "none"
 		no.header = map[string]string{"Location": "/elsewhere"}

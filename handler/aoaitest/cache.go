@@ -1,7 +1,7 @@
 package aoaitest
 
 import (
-	"hash/fnv"
+	"hash/maphash"
 	"sync"
 	"time"
 )
@@ -21,6 +21,7 @@ const (
 )
 
 type promptCache struct {
+	seed     maphash.Seed
 	mu       sync.Mutex
 	prefixes map[uint64]cacheTimes
 	routes   map[uint64]*requestWindow
@@ -29,7 +30,7 @@ type promptCache struct {
 type cacheTimes struct{ made, used time.Time }
 
 func newPromptCache() *promptCache {
-	p := &promptCache{}
+	p := &promptCache{seed: maphash.MakeSeed()}
 	p.reset()
 	return p
 }
@@ -48,22 +49,23 @@ type cacheProbe struct {
 	prefixes []uint64 // of 1,024 tokens, 1,152, …
 }
 
-// probeOf hashes a prompt; a short one has no prefixes and costs nothing.
-func probeOf(model, key, prompt string) cacheProbe {
+// probe hashes a prompt; a short one has no prefixes and costs nothing.
+func (p *promptCache) probe(model, key, prompt string) cacheProbe {
 	tokens := len(prompt) / charsPerToken
 	if tokens < cacheFloor {
 		return cacheProbe{}
 	}
-	hash := fnv.New64a()
+	var hash maphash.Hash
+	hash.SetSeed(p.seed)
 	at := cacheKeyTokens * charsPerToken
-	_, _ = hash.Write([]byte(model + "\x00" + key + "\x00" + prompt[:at]))
-	p := cacheProbe{route: hash.Sum64()}
+	_, _ = hash.WriteString(model + "\x00" + key + "\x00" + prompt[:at])
+	found := cacheProbe{route: hash.Sum64()}
 	for end := cacheFloor; end <= tokens; end += cacheStep {
-		_, _ = hash.Write([]byte(prompt[at : end*charsPerToken]))
+		_, _ = hash.WriteString(prompt[at : end*charsPerToken])
 		at = end * charsPerToken
-		p.prefixes = append(p.prefixes, hash.Sum64())
+		found.prefixes = append(found.prefixes, hash.Sum64())
 	}
-	return p
+	return found
 }
 
 // cached is how many leading tokens of a prompt the cache would serve now.

@@ -36,10 +36,12 @@ type resource struct {
 	deployments map[string]*deployment
 	order       []string
 	cache       *promptCache
+	store       *store
+	objects     *objects
 }
 
 func newResource(cfg Resource, now func() time.Time) *resource {
-	r := &resource{Resource: cfg, deployments: make(map[string]*deployment, len(cfg.Deployments)), cache: newPromptCache()}
+	r := &resource{Resource: cfg, deployments: make(map[string]*deployment, len(cfg.Deployments)), cache: newPromptCache(), store: newStore(), objects: newObjects()}
 	for _, d := range cfg.Deployments {
 		r.deployments[d.Name] = newDeployment(d, now())
 		r.order = append(r.order, d.Name)
@@ -49,6 +51,8 @@ func newResource(cfg Resource, now func() time.Time) *resource {
 
 func (r *resource) reset(now time.Time) {
 	r.cache.reset()
+	r.store.reset()
+	r.objects.reset()
 	for _, d := range r.deployments {
 		d.reset(now)
 	}

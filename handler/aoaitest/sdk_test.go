@@ -10,6 +10,7 @@ import (
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/azure"
 	"github.com/openai/openai-go/v3/option"
+	"github.com/openai/openai-go/v3/responses"
 
 	"spillway/handler/aoaitest"
 )
@@ -96,5 +97,40 @@ func TestSDKRetriesAfterTheHint(t *testing.T) {
 	entries := s.Journal()
 	if len(entries) != 2 || entries[1].Header.Get("x-stainless-retry-count") != "1" {
 		t.Errorf("got %d entries, want the second a retry", len(entries))
+	}
+}
+
+func TestSDKReadsResponsesAndEmbeddings(t *testing.T) {
+	s := aoaitest.StartTLS(t, pool())
+	for name, client := range clients(t, s) {
+		t.Run(name, func(t *testing.T) {
+			asked := responses.ResponseNewParams{
+				Model: "gpt-4o", Input: responses.ResponseNewParamsInputUnion{OfString: openai.String("Where does the water go?")},
+			}
+			plain, err := client.Responses.New(t.Context(), asked)
+			if err != nil {
+				t.Fatal(err)
+			}
+			read, err := client.Responses.Get(t.Context(), plain.ID, responses.ResponseGetParams{})
+			if err != nil || read.OutputText() != plain.OutputText() || plain.OutputText() == "" {
+				t.Errorf("got %q, %v; want %q", read.OutputText(), err, plain.OutputText())
+			}
+			stream := client.Responses.NewStreaming(t.Context(), asked)
+			told, last := "", ""
+			for stream.Next() {
+				event := stream.Current()
+				told += event.Delta
+				last = event.Type
+			}
+			if err := stream.Err(); err != nil || told != plain.OutputText() || last != "response.completed" {
+				t.Errorf("streamed %q ending in %s, %v", told, last, err)
+			}
+			vectors, err := client.Embeddings.New(t.Context(), openai.EmbeddingNewParams{
+				Model: "text-embedding-3-large", Input: openai.EmbeddingNewParamsInputUnion{OfString: openai.String("water")},
+			})
+			if err != nil || len(vectors.Data[0].Embedding) != 3072 {
+				t.Errorf("embeddings: %v", err)
+			}
+		})
 	}
 }

@@ -17,7 +17,7 @@ import (
 )
 
 func TestSimulateServesAndTellsHowToDisturbIt(t *testing.T) {
-	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
 	out, in := io.Pipe()
 	ended := make(chan error, 1)

@@ -38,7 +38,7 @@ const (
 
 // openStream sends status and headers. The caller sends preamble and the rest.
 func (c *call) openStream(d dialect, preamble ...event) *stream {
-	s := &stream{c: c, dialect: d, preamble: preamble, seq: len(preamble)}
+	s := &stream{c: c, dialect: d, preamble: preamble}
 	s.live = c.fault != nil || c.latency > 0 || c.spec.TimeToFirstToken > 0 || c.spec.PerToken > 0 || c.spec.PerPromptToken > 0
 	c.prepareHeaders()
 	h := c.w.Header()
@@ -78,6 +78,7 @@ func (s *stream) send(ev event) bool {
 		s.over = true
 		return false
 	}
+	s.seq++
 	if ev.tokens > 0 {
 		s.content++
 		s.book(ev.tokens)

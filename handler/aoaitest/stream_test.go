@@ -128,7 +128,7 @@ func TestCallerWhoLeavesIsNoticedWithTheTokensMadeUntilThen(t *testing.T) {
 	cfg.Resources[1].Deployments[0].PerToken = 2 * time.Millisecond
 	cfg.Resources[1].Deployments[0].AnswerTokens = 100000
 	s := aoaitest.Start(t, cfg)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, body := open(ctx, t, s, 3)
 	_ = body.Close()
@@ -148,7 +148,7 @@ func TestStallHoldsOrGoesOn(t *testing.T) {
 		t.Errorf("after the stall: %s", r.body)
 	}
 	s.Next("payg", aoaitest.Fault{Action: "hang-mid-stream", Chunks: 2})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, body := open(ctx, t, s, 2)
 	_ = body.Close()
@@ -161,7 +161,7 @@ func TestTokensComeOneByOneAsTheyAreMade(t *testing.T) {
 	cfg := pool()
 	cfg.Resources[1].Deployments[0].PerToken = time.Hour
 	s := aoaitest.Start(t, cfg)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, body := open(ctx, t, s, 1) // would block if nothing were flushed
 	_ = body.Close()

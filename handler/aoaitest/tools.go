@@ -99,21 +99,29 @@ func (c *call) toolCallID(choice int) string {
 	return c.svc.identifier("call_", c.seq, uint64(16+choice))[:29]
 }
 
-// structured is an answer in the form response_format asks for, "" for text.
+// structured is an answer in the form response_format or text.format asks for, "" for text.
 func (c *call) structured() string {
 	var format struct {
-		Type       string `json:"type"`
+		Type       string          `json:"type"`
+		Schema     json.RawMessage `json:"schema"` // in Responses' shape
 		JSONSchema struct {
 			Schema json.RawMessage `json:"schema"`
 		} `json:"json_schema"`
 	}
-	if len(c.ask.ResponseFormat) == 0 || json.Unmarshal(c.ask.ResponseFormat, &format) != nil {
+	raw := c.ask.ResponseFormat
+	if len(raw) == 0 {
+		raw = c.ask.Text.Format
+	}
+	if len(raw) == 0 || json.Unmarshal(raw, &format) != nil {
 		return ""
 	}
 	switch format.Type {
 	case "json_object":
 		return `{"answer":"water"}`
 	case "json_schema":
+		if len(format.Schema) > 0 {
+			return instanceOf(format.Schema)
+		}
 		return instanceOf(format.JSONSchema.Schema)
 	default:
 		return ""
