@@ -15,15 +15,19 @@ const revisionColumn = "rev"
 // absorb takes in a row as it was read or written. Called with the lock held;
 // it reports whether anything was news.
 func (k *Keeper) absorb(n int, row table.Row, now reading) (changed bool) {
+	if row.Version == k.rows[n].version {
+		return false // nobody wrote since
+	}
 	k.rows[n].version = row.Version
 	if rev, err := strconv.ParseUint(row.Columns[revisionColumn], 10, 64); err == nil {
 		k.rows[n].revision = rev
 	}
 	for i, s := range k.slots {
 		column, ok := row.Columns[s.column]
-		if s.row != n || !ok {
+		if s.row != n || !ok || column == s.column0 {
 			continue
 		}
+		s.column0 = column
 		if k.absorbColumn(health.Slot(i), s, column, now) {
 			changed = true
 		}
@@ -36,8 +40,9 @@ func (k *Keeper) absorbColumn(i health.Slot, s *slot, column string, now reading
 	if err == nil && k.farOff(record, now) {
 		err = health.ErrPoison
 	}
+	s.foreign = err != nil && record.Newer()
 	if err != nil {
-		if !record.Newer() && !s.poison {
+		if !s.foreign && !s.poison {
 			s.poison = true
 			k.count.Poisoned++
 		}

@@ -24,7 +24,7 @@ type Instance struct {
 	Name     string
 	Revision uint64        // of the shared row, that it had adopted
 	At       time.Time     // when it said so, by the table's clock
-	Alone    bool          // it had been without the table just before
+	Outage   time.Duration // how long it has been without the table, in all
 	Behind   time.Duration // how long it was on average behind others' changes
 }
 
@@ -101,7 +101,7 @@ func (k *Keeper) instances(ctx context.Context) ([]Instance, error) {
 		}
 		active = append(active, Instance{
 			Name: stamp.Name, Revision: stamp.Revision, At: time.UnixMilli(stamp.At).UTC(),
-			Alone: stamp.Outage > 0, Behind: time.Duration(stamp.Behind) * time.Millisecond,
+			Outage: time.Duration(stamp.Outage) * time.Millisecond, Behind: time.Duration(stamp.Behind) * time.Millisecond,
 		})
 	}
 	slices.SortFunc(active, func(a, b Instance) int { return strings.Compare(a.Name, b.Name) })

@@ -23,7 +23,7 @@ type clock struct {
 	low, high time.Duration // bounds of service minus local, at the instant at
 	at        time.Duration
 	known     bool
-	apart     time.Duration // wall minus local at the last sample
+	wall      time.Duration // wall minus local clock at the last sample
 	resets    uint64
 }
 
@@ -32,24 +32,25 @@ type reading struct{ local, wall time.Duration }
 
 // guess is a clock that nothing is known of but the machine's own.
 func guess(r reading) clock {
-	return clock{low: r.wall - r.local, high: r.wall - r.local, at: r.local}
+	return clock{low: r.wall - r.local, high: r.wall - r.local, at: r.local, wall: r.wall - r.local}
 }
 
 // sample takes in an answer whose request left at sent and which came at got.
-func (c *clock) sample(date time.Time, sent time.Duration, got reading) {
-	if date.IsZero() {
-		return
+func (c *clock) sample(date time.Time, sent, got reading) {
+	doubt, within := c.moved(got), got.apart(sent)
+	if date.IsZero() || within > suspension {
+		return // a clock was set while the exchange ran: it tells nothing
 	}
-	if c.known && !c.together(got) {
+	if c.known && doubt > suspension {
 		c.known = false
 		c.resets++
 	}
-	c.apart = got.wall - got.local
+	c.wall = got.wall - got.local
 	stamp := time.Duration(date.UnixNano())
-	low, high := stamp-got.local-frontEnds, stamp+time.Second-sent+frontEnds
+	low, high := stamp-got.local-frontEnds-within, stamp+time.Second-sent.local+frontEnds+within
 	if c.known {
-		age := (got.local - c.at) / drift
-		narrowLow, narrowHigh := max(c.low-age, low), min(c.high+age, high)
+		doubt += (got.local - c.at) / drift
+		narrowLow, narrowHigh := max(c.low-doubt, low), min(c.high+doubt, high)
 		if narrowLow <= narrowHigh {
 			c.low, c.high, c.at = narrowLow, narrowHigh, got.local
 			return
@@ -59,19 +60,22 @@ func (c *clock) sample(date time.Time, sent time.Duration, got reading) {
 	c.low, c.high, c.at, c.known = low, high, got.local, true
 }
 
-func (c *clock) together(r reading) bool {
-	moved := r.wall - r.local - c.apart
-	return moved <= suspension && moved >= -suspension
-}
+// moved is how far wall and monotonic clock have moved apart since the last
+// sample. Up to suspension it is doubt about either; beyond, both are.
+func (c *clock) moved(r reading) time.Duration { return (r.wall - r.local - c.wall).Abs() }
+
+// apart is the same between two readings.
+func (r reading) apart(o reading) time.Duration { return (r.wall - r.local - o.wall + o.local).Abs() }
 
 // span is the service's clock now; false while nothing is known, or nothing
 // any more.
 func (c *clock) span(r reading) (breaker.Span, bool) {
-	age := (r.local - c.at) / drift
+	moved := c.moved(r)
+	doubt := moved + (r.local-c.at)/drift
 	return breaker.Span{
-		Lo: floor(r.local + c.low - age),
-		Hi: -floor(-(r.local + c.high + age)),
-	}, c.known && c.together(r)
+		Lo: floor(r.local + c.low - doubt),
+		Hi: -floor(-(r.local + c.high + doubt)),
+	}, c.known && moved <= suspension
 }
 
 // local is our best guess at the local instant of a service instant.

@@ -109,6 +109,9 @@ func (k *Keeper) draftChange(n int, backend, why string, to change) (draft, bool
 		if s.row != n || !s.belongs(backend) {
 			continue
 		}
+		if s.foreign {
+			return draft{}, false, fmt.Errorf("%w: %q was written by a newer version: use that one", ErrNotWritten, s.name)
+		}
 		next, changed := to(s.record, span)
 		if !changed && !s.poison {
 			continue

@@ -55,6 +55,7 @@ func (k *Keeper) nextWake(next, now time.Duration) time.Duration {
 	if k.idle(now) && k.contact > 0 {
 		return now + longAsleep
 	}
+	next = min(next, now+k.period(now)*6/5) // even should the clock have been set back
 	for _, s := range k.slots {
 		if due, ok := k.due(s, now); ok {
 			next = min(next, max(due, now+time.Millisecond))

@@ -81,6 +81,9 @@ func (k *Keeper) rowOf(n int, columns map[string]string) table.Row {
 }
 
 func (k *Keeper) draftSlot(s *slot, now reading, span breaker.Span, nonce string) (health.Record, bool) {
+	if s.foreign {
+		return s.record, false
+	}
 	news := k.newsOf(s, now, span)
 	next, ok := s.record.Apply(news, span, k.cfg.Breaker)
 	if !ok {
@@ -178,7 +181,7 @@ func (k *Keeper) exchange(ctx context.Context, f func(context.Context) (table.Re
 	got := k.look()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.clock.sample(reply.Date, sent.local, got)
+	k.clock.sample(reply.Date, sent, got)
 	k.count.exchanged(got.local - sent.local)
 	if err == nil || errors.Is(err, table.ErrConflict) || errors.Is(err, table.ErrNotFound) {
 		k.count.outage(k.contact, got.local, k.cfg.StaleAfter)

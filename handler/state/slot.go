@@ -14,11 +14,16 @@ import (
 // slot is what the keeper holds of one backend × model. All but the atomic
 // part is guarded by the keeper's lock.
 type slot struct {
-	name   string
-	column string // of the shared row
-	row    int    // which row
-	record health.Record
-	poison bool // the stored record cannot be read: it is never acted on
+	name    string
+	column  string // of the shared row
+	row     int    // which row
+	column0 string // … as last read
+	record  health.Record
+	poison  bool // the stored record cannot be read: it is never acted on
+
+	// foreign: a newer version wrote it and this one understands nothing of it.
+	// It is neither acted on nor replaced; the slot is kept without the fleet.
+	foreign bool
 
 	told  [len(throttle.Windows{}.By)]told // waits that this instance was told itself
 	mark  throttle.Mark                    // how full it last saw it, as far as that is news

@@ -24,7 +24,7 @@ func newTally(over time.Duration, slices int) tally {
 }
 
 func (t *tally) add(now time.Duration) {
-	n := int64(now/t.slice) + 1
+	n := int64(max(now, 0)/t.slice) + 1
 	c := &t.cells[n%int64(len(t.cells))]
 	if had := c.slice.Load(); had != n && c.slice.CompareAndSwap(had, n) {
 		c.count.Store(0)
@@ -34,7 +34,7 @@ func (t *tally) add(now time.Duration) {
 
 // since sums the slices that end after the instant from.
 func (t *tally) since(from, now time.Duration) (sum int64) {
-	first, last := int64(max(from, 0)/t.slice)+1, int64(now/t.slice)+1
+	first, last := int64(max(from, 0)/t.slice)+1, int64(max(now, 0)/t.slice)+1
 	for i := range t.cells {
 		if n := t.cells[i].slice.Load(); n >= first && n <= last {
 			sum += t.cells[i].count.Load()

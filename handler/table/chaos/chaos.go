@@ -232,3 +232,6 @@ func (s *Store) sleep(ctx context.Context, d time.Duration) error {
 		return nil
 	}
 }
+
+// IsCut reports whether the way to the table is broken.
+func (s *Store) IsCut() bool { return s.cut.Load() }

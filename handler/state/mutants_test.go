@@ -1,0 +1,49 @@
+package state
+
+import (
+	"testing"
+	"time"
+)
+
+// Simulations that cannot fail prove nothing: each of these protocols lacks
+// one part, and the oracle must see it.
+
+func TestSimulationCatchesAFleetWithoutCompareAndSwap(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	r := sum(with(func(p *plan) { p.noSwap = true }), 4)
+	report(t, r, began)
+	if r.overlaps < 10 || len(r.violations) == 0 {
+		t.Errorf("%d overlapping probes of %d and %d violations, want many", r.overlaps, r.probes, len(r.violations))
+	}
+}
+
+func TestSimulationCatchesLocalClocks(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	r := sum(with(func(p *plan) { p.localClocks, p.skew, p.slow = true, 5*time.Second, .4 }), 6)
+	report(t, r, began)
+	if r.overlaps == 0 {
+		t.Errorf("no overlapping probe among %d, want some", r.probes)
+	}
+}
+
+func TestSimulationCatchesAProbeThatIsNotRechecked(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	r := sum(with(func(p *plan) { p.hostile, p.noRecheck, p.slow = true, true, .2 }), 10)
+	report(t, r, began)
+	if r.overlaps == 0 {
+		t.Errorf("no overlapping probe among %d, want some", r.probes)
+	}
+}
+
+func TestSimulationCatchesAFleetWithoutNonces(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	r := sum(with(func(p *plan) { p.noNonce = true }), 6)
+	report(t, r, began)
+	if r.orphans*100 < r.leases*2 {
+		t.Errorf("%d orphaned leases of %d, want more than 2 %%", r.orphans, r.leases)
+	}
+}
