@@ -18,7 +18,7 @@ type Moment struct {
 	Window int64         // the window that has begun for certain: while in doubt, the earlier
 	Latest int64         // the latest window that could have begun
 	Age    time.Duration // since Window began
-	Fleet  int           // instances that may be spending too; 0 = 1
+	Fleet  int           // instances that may be spending too; 0 = not known
 }
 
 // Account is one instance's books of one shard set of one limit: what it has
@@ -49,6 +49,7 @@ type Account struct {
 	lone lone
 
 	news    bool      // the board should hear of view
+	writers int       // instances that wrote the row lately
 	curious bool      // a refusal rested on an old look
 	speed   float64   // units per second that the fleet spends, as the row shows
 	scarce  int64     // what the board said was left in the window listed
@@ -180,6 +181,16 @@ func (a *Account) Settle(window, reserved, used int64, m Moment) {
 		a.demand.owedSince(m.At)
 	}
 }
+
+// Release lets go of all credit: the instance is about to end.
+func (a *Account) Release(m Moment) {
+	a.roll(m)
+	a.owed = plus(a.owed, -a.credit)
+	a.credit = 0
+}
+
+// Shard is the row that the account is at.
+func (a *Account) Shard() int { return a.shard }
 
 // Window is the window that requests are charged to now.
 func (a *Account) Window() int64 { return a.window }

@@ -32,7 +32,7 @@ func (a *Account) draw(m Moment) int64 {
 	if a.Terms.Period == Month {
 		left = min(left, a.Terms.Limit/100)
 	}
-	share := left / int64(max(1, m.Fleet))
+	share := left / int64(max(m.Fleet, a.fleet(m)*a.shards()))
 	if share >= a.demand.most {
 		return share
 	}

@@ -10,10 +10,10 @@ import (
 // will before the booking lands, is taken off, half as much again.
 func (a *Account) hopeful(n int64, m Moment) bool {
 	left, age, ok := a.room(m)
-	if !ok || a.owed > 0 && plus(a.owed, n) > left/int64(max(1, m.Fleet/a.shards())) {
+	if !ok || a.owed > 0 && plus(a.owed, n) > left/int64(a.fleet(m)) {
 		return false // not even if every instance did: what one may owe is its even share
 	}
-	fleet := max(a.demand.rate*float64(max(1, m.Fleet/a.shards())), a.speed, float64(a.limit())/a.seconds())
+	fleet := max(a.demand.rate*float64(a.fleet(m)), a.speed, float64(a.limit())/a.seconds())
 	spending := 1.5 * fleet * (age + booking).Seconds()
 	return float64(left-max(0, a.owed))-spending >= float64(n)
 }
@@ -86,6 +86,7 @@ func (a *Account) relook(m Moment) time.Duration {
 func (a *Account) saw(r Record, m Moment) {
 	left := r.Rolled(a.window, a.limit()).Left(a.limit())
 	a.measure(left, m)
+	a.writers = r.writers()
 	a.view = view{known: true, window: a.window, left: left, at: m.At}
 	a.curious = false
 	if left >= max(1, a.demand.most) {
@@ -164,6 +165,10 @@ func (a *Account) otherShard() int {
 	}
 	return -1
 }
+
+// fleet is how many instances share the shard: as many as are known to run, or
+// as many as have written the row lately.
+func (a *Account) fleet(m Moment) int { return max(1, m.Fleet/a.shards(), a.writers) }
 
 // frac is the part behind the point.
 func frac(f float64) float64 { return f - math.Floor(f) }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ring is how many operations a record remembers, so that a writer whose
@@ -111,6 +112,17 @@ func (r Record) Posted(op Op) Record {
 	}
 	r.Ops = ops
 	return r
+}
+
+// writers is how many instances made the last writes.
+func (r Record) writers() int {
+	names := make(map[string]bool, 8)
+	for nonce := range r.Ops {
+		_, rest, _ := strings.Cut(nonce, "-")
+		name, _, _ := strings.Cut(rest, "-")
+		names[name] = true
+	}
+	return len(names)
 }
 
 // Landed reports whether the write with this nonce is in the record.

@@ -90,6 +90,17 @@ func (a *Account) usedUp(m Moment) Step {
 	return Step{At: a.wire.hold}
 }
 
+// Wants reports whether the account has business with the table now, and if
+// not, when it may have; zero = when something happens.
+func (a *Account) Wants(m Moment) (now bool, at time.Time) {
+	a.roll(m)
+	now, at = a.wants(m)
+	if !now && len(a.wire.doubts) > 0 {
+		return true, time.Time{}
+	}
+	return now, at
+}
+
 // wants reports whether there is anything to tell the table or to ask of it,
 // and if not, when there may be.
 func (a *Account) wants(m Moment) (want bool, at time.Time) {
@@ -138,7 +149,7 @@ func (a *Account) large(left int64, m Moment) bool {
 // sharers is by how much a lease divides what is left: twice the instances
 // that share the shard.
 func (a *Account) sharers(m Moment) int64 {
-	return 2 * int64(max(1, m.Fleet/a.shards()))
+	return 2 * int64(a.fleet(m))
 }
 
 // compose is the write that does everything at once: it books what was spent
@@ -179,7 +190,7 @@ func (a *Account) horizon(m Moment) float64 {
 	if a.Terms.Period == Month {
 		return 30
 	}
-	return max(1, float64(m.Fleet/a.shards())/10)
+	return max(1, float64(a.fleet(m))/10)
 }
 
 // largest is the most that is leased ahead: an instance that dies loses it
@@ -201,5 +212,5 @@ func (a *Account) nonce(r Record) string {
 			last = max(last, age)
 		}
 	}
-	return fmt.Sprintf("%08x%s%x", last+1, a.ID, a.wire.seq)
+	return fmt.Sprintf("%08x-%s-%x", last+1, a.ID, a.wire.seq)
 }

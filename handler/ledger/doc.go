@@ -1,0 +1,57 @@
+// Package ledger keeps the quotas of consumers over all instances: it leases
+// slices of each limit from the table, lets requests spend them, and books what
+// was really used. The arithmetic is package quota's; this room lends it the
+// table, the clock and chance.
+//
+// # What is promised
+//
+// For a limit L per minute, N instances, requests of at most m units, the time B
+// until spending is booked (20 ms + one exchange with the table) and answers
+// that use at most u more than was reserved for them:
+//
+//	any minute  ≤ L + u·(requests under way) + R·B
+//	the mean    ≤ L + u·(requests under way)/minutes
+//
+// R is the rate at which the fleet admits; while it spends before it books, each
+// instance owes at most an even share of what it last saw left, so R·B is never
+// more than what was left at that look. What goes over is carried as debt, which
+// is why the mean has no R in it. In the simulation of package quota (N = 1, 20
+// and 200, ten times the load, lost requests, lost answers, late writes, fake
+// conflicts, crashes) the worst minute was 103.4 % with answers of up to 130 % of
+// their reservation and 102.8 % without, the worst mean 100.3 %, and at 80 % load
+// 0.04 % of requests were refused.
+//
+// For a limit M per month:
+//
+//	spent ≤ M + u·(requests under way) + N·m
+//	not spendable ≤ crashes · min(M/1000, 30 s of the instance's own demand)
+//
+// A crash loses the lease of its instance: of a minute's limit it comes back with
+// the next minute; of a month's, with the next month, which is why a month's
+// lease is never more than a thousandth of it nor 30 seconds of demand. An
+// instance that nobody calls gives its lease back after 2 seconds; one that is
+// stopped in good order gives it back at once.
+//
+// # The table out of reach
+//
+// Leases go on being spent. Then each instance spends its even part: of what was
+// last known to be left in this window, or of a whole window when nothing is
+// known of this one, divided by the instances that were last seen; of a month,
+// of at most a hundredth of it. Where the part is smaller than a request, as
+// many instances as it takes serve one each. So the fleet stays about within its
+// limits, and an instance with more than its share of callers refuses some that
+// it would have served. All of it is booked when the table is back; what fits
+// into the minutes in which nobody wrote burdens no later one.
+//
+// # Waiting
+//
+// A request waits for the table only when its instance holds no credit and the
+// row is not known to have room: at most [Config.Patience], together for all its
+// limits. Nothing is fetched for a consumer that nobody calls.
+//
+// # Concurrency
+//
+// A consumer's limit on requests at once is divided evenly: each instance lets
+// in the limit divided by the instances, rounded up, so the fleet lets in at
+// most N-1 more than the limit.
+package ledger
