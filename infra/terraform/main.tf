@@ -92,6 +92,17 @@ module "pool" {
   options            = var.pool
 }
 
+module "edge" {
+  source              = "./modules/frontdoor-profile"
+  count               = local.front_door ? 1 : 0
+  name                = "afd-${local.token}"
+  resource_group_name = azurerm_resource_group.this[""].name
+  tags                = local.tags
+  sku                 = var.front_door == "Premium" ? "Premium_AzureFrontDoor" : "Standard_AzureFrontDoor"
+  diagnostics         = var.diagnostics
+  workspace_id        = module.monitor.workspace_id
+}
+
 module "stamp" {
   source              = "./modules/stamp"
   for_each            = { for i, region in local.regions : local.suffixes[i] => { location = region, address_space = var.address_spaces[i] } }
@@ -141,14 +152,15 @@ module "stamp" {
   state_id                = module.state.id
   state_groups            = var.transcripts ? ["table", "blob"] : ["table"]
   front_door              = local.front_door
-  front_door_id           = local.front_door ? module.front_door[0].front_door_id : ""
+  front_door_id           = local.front_door ? module.edge[0].front_door_id : ""
   front_door_private_link = var.front_door_private_link
   allowed_ip_ranges       = var.allowed_ip_ranges
 }
 
-module "front_door" {
+module "routes" {
   source              = "./modules/frontdoor"
   count               = local.front_door ? 1 : 0
+  profile_id          = module.edge[0].id
   token               = local.token
   resource_group_name = azurerm_resource_group.this[""].name
   tags                = local.tags
@@ -164,6 +176,4 @@ module "front_door" {
   waf_mode            = var.waf_mode
   requests_per_minute = var.waf_requests_per_minute
   expose_operations   = var.expose_operations
-  diagnostics         = var.diagnostics
-  workspace_id        = module.monitor.workspace_id
 }

@@ -2,7 +2,7 @@
 
 locals {
   stamps  = [for i, region in local.regions : module.stamp[local.suffixes[i]]]
-  host    = local.front_door ? (var.custom_domain == "" ? module.front_door[0].host_name : var.custom_domain) : local.stamps[0].host_name
+  host    = local.front_door ? (var.custom_domain == "" ? module.routes[0].host_name : var.custom_domain) : local.stamps[0].host_name
   address = "https://${local.host}"
 }
 
@@ -72,17 +72,17 @@ output "AZURE_OPENAI_ACCOUNTS" {
 }
 
 output "AZURE_FRONT_DOOR_ID" {
-  value       = local.front_door ? module.front_door[0].front_door_id : ""
+  value       = local.front_door ? module.edge[0].front_door_id : ""
   description = "The value of X-Azure-FDID that the function app asks for, or empty."
 }
 
 output "CUSTOM_DOMAIN_VALIDATION" {
-  value       = local.front_door ? module.front_door[0].validation_token : ""
+  value       = local.front_door ? module.routes[0].validation_token : ""
   description = "Value of the TXT record _dnsauth.<custom_domain>, or empty."
 }
 
 output "DNS_NAME_SERVERS" {
-  value       = local.front_door ? module.front_door[0].name_servers : []
+  value       = local.front_door ? module.routes[0].name_servers : []
   description = "Name servers of the zone, to be entered at the registrar."
 }
 

@@ -1,6 +1,7 @@
 # What Front Door serves: one origin per region behind one host name, its firewall, and a domain of your own.
 
 variable "token" { type = string }
+variable "profile_id" { type = string }
 variable "resource_group_name" { type = string }
 variable "tags" { type = map(string) }
 variable "premium" { type = bool }
@@ -17,8 +18,6 @@ variable "dns_zone" { type = string }
 variable "waf_mode" { type = string }
 variable "requests_per_minute" { type = number }
 variable "expose_operations" { type = bool }
-variable "diagnostics" { type = bool }
-variable "workspace_id" { type = string }
 
 locals {
   sku        = var.premium ? "Premium_AzureFrontDoor" : "Standard_AzureFrontDoor"
@@ -27,24 +26,15 @@ locals {
   record     = replace(var.custom_domain, ".${var.dns_zone}", "")
 }
 
-resource "azurerm_cdn_frontdoor_profile" "this" {
-  name                = "afd-${var.token}"
-  resource_group_name = var.resource_group_name
-  sku_name            = local.sku
-  # The most that Front Door waits for a first byte. Spillway answers or sends a heartbeat well before.
-  response_timeout_seconds = 240
-  tags                     = var.tags
-}
-
 resource "azurerm_cdn_frontdoor_endpoint" "this" {
   name                     = "spillway-${var.token}"
-  cdn_frontdoor_profile_id = azurerm_cdn_frontdoor_profile.this.id
+  cdn_frontdoor_profile_id = var.profile_id
   tags                     = var.tags
 }
 
 resource "azurerm_cdn_frontdoor_origin_group" "this" {
   name                     = "spillway"
-  cdn_frontdoor_profile_id = azurerm_cdn_frontdoor_profile.this.id
+  cdn_frontdoor_profile_id = var.profile_id
   session_affinity_enabled = false
 
   load_balancing {
@@ -89,7 +79,7 @@ resource "azurerm_cdn_frontdoor_origin" "this" {
 resource "azurerm_cdn_frontdoor_custom_domain" "this" {
   count                    = local.has_domain ? 1 : 0
   name                     = replace(var.custom_domain, ".", "-")
-  cdn_frontdoor_profile_id = azurerm_cdn_frontdoor_profile.this.id
+  cdn_frontdoor_profile_id = var.profile_id
   host_name                = var.custom_domain
   dns_zone_id              = local.has_zone ? azurerm_dns_zone.this[0].id : null
 
@@ -178,7 +168,7 @@ resource "azurerm_cdn_frontdoor_firewall_policy" "this" {
 
 resource "azurerm_cdn_frontdoor_security_policy" "this" {
   name                     = "spillway"
-  cdn_frontdoor_profile_id = azurerm_cdn_frontdoor_profile.this.id
+  cdn_frontdoor_profile_id = var.profile_id
 
   security_policies {
     firewall {
@@ -224,25 +214,6 @@ resource "azurerm_dns_txt_record" "proof" {
   record {
     value = azurerm_cdn_frontdoor_custom_domain.this[0].validation_token
   }
-}
-
-resource "azurerm_monitor_diagnostic_setting" "audit" {
-  count                      = var.diagnostics ? 1 : 0
-  name                       = "audit"
-  target_resource_id         = azurerm_cdn_frontdoor_profile.this.id
-  log_analytics_workspace_id = var.workspace_id
-
-  enabled_log {
-    category = "FrontDoorWebApplicationFirewallLog"
-  }
-  enabled_log {
-    category = "FrontDoorHealthProbeLog"
-  }
-}
-
-output "front_door_id" {
-  value       = azurerm_cdn_frontdoor_profile.this.resource_guid
-  description = "The value of X-Azure-FDID."
 }
 
 output "host_name" {

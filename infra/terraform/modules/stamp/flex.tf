@@ -85,10 +85,9 @@ resource "azapi_resource_action" "vault_identity" {
 }
 
 resource "azapi_update_resource" "ftp" {
-  count                   = local.flex ? 1 : 0
-  type                    = "Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01"
-  resource_id             = "${azurerm_function_app_flex_consumption.this[0].id}/basicPublishingCredentialsPolicies/ftp"
-  ignore_missing_property = true
+  count       = local.flex ? 1 : 0
+  type        = "Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01"
+  resource_id = "${azurerm_function_app_flex_consumption.this[0].id}/basicPublishingCredentialsPolicies/ftp"
   body = {
     properties = {
       allow = false

@@ -1,0 +1,28 @@
+// Not for deployment: two private regions, Front Door with a domain whose records are made elsewhere, two accounts in one region.
+using '../main.bicep'
+
+param environmentName = 'own-dns'
+param location = 'westeurope'
+param secondLocation = 'northeurope'
+
+param accounts = {
+  one: {
+    location: 'westeurope'
+    keyAuth: true
+    deployments: [
+      { name: 'gpt-4o', model: 'gpt-4o', version: '2024-11-20', sku: 'Standard', capacity: 10 }
+    ]
+  }
+  two: {
+    location: 'westeurope'
+    deployments: [
+      { name: 'gpt-4o', model: 'gpt-4o', version: '2024-11-20', sku: 'Standard', capacity: 10 }
+    ]
+  }
+}
+
+param privateNetwork = true
+param frontDoor = 'Standard'
+param customDomain = 'ai.contoso.com'
+param allowedIpRanges = ['198.51.100.0/24', '203.0.113.7/32']
+param settings = { SPILLWAY_LOG_LEVEL: 'debug', SPILLWAY_STATE_REFRESH: '250ms' }

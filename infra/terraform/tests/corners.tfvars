@@ -1,0 +1,32 @@
+# Not for deployment: the branches that no example takes. Premium without a network and open to everybody; a vault without audit.
+environment_name = "corners"
+location         = "westus"
+tags             = { team = "ai" }
+principal_id     = "11111111-2222-3333-4444-555555555555"
+
+accounts = {
+  nowhere = {
+    location = "newregion"
+    weight   = 0
+    deployments = [
+      { name = "regional", model = "gpt-4o", version = "2024-11-20", sku = "Standard", capacity = 1 },
+      { name = "zonal", model = "gpt-4.1", version = "2025-04-14", sku = "DataZoneStandard", capacity = 1, weight = 5 },
+      { name = "anywhere", model = "o4-mini", version = "2025-04-16", sku = "GlobalProvisionedManaged", capacity = 1 },
+    ]
+  }
+  home = {
+    location = "westus"
+    deployments = [
+      { name = "regional", model = "gpt-4o", version = "2024-11-20", sku = "Standard", capacity = 1 },
+    ]
+  }
+}
+
+plan              = "premium"
+maximum_instances = 200
+always_ready      = 0
+key_vault         = true
+purge_protection  = false
+diagnostics       = false
+auth              = "none"
+open_ai_suffix    = "openai.azure.com"

@@ -1,0 +1,26 @@
+# Not for deployment: two private regions, Front Door with a domain whose records are made elsewhere, two accounts in one region.
+environment_name = "own-dns"
+location         = "westeurope"
+second_location  = "northeurope"
+
+accounts = {
+  one = {
+    location = "westeurope"
+    key_auth = true
+    deployments = [
+      { name = "gpt-4o", model = "gpt-4o", version = "2024-11-20", sku = "Standard", capacity = 10 },
+    ]
+  }
+  two = {
+    location = "westeurope"
+    deployments = [
+      { name = "gpt-4o", model = "gpt-4o", version = "2024-11-20", sku = "Standard", capacity = 10 },
+    ]
+  }
+}
+
+private_network   = true
+front_door        = "Standard"
+custom_domain     = "ai.contoso.com"
+allowed_ip_ranges = ["198.51.100.0/24", "203.0.113.7/32"]
+settings          = { SPILLWAY_LOG_LEVEL = "debug", SPILLWAY_STATE_REFRESH = "250ms" }

@@ -1,0 +1,140 @@
+package rules
+
+import (
+	"slices"
+	"strings"
+)
+
+// isolation: with private endpoints, every address is closed and every target has its endpoint and a name in each network.
+func (c checker) isolation() {
+	var networks []string
+	c.each("Microsoft.Network/virtualNetworks ", func(name string, _ map[string]string) { networks = append(networks, name) })
+	c.subnets()
+	if len(networks) == 0 {
+		return
+	}
+	kinds := map[string]string{
+		"Microsoft.CognitiveServices/accounts": "account", "Microsoft.KeyVault/vaults": "vault", "Microsoft.Storage/storageAccounts": "blob",
+	}
+	for kind, group := range kinds {
+		c.each(kind+" ", func(name string, facts map[string]string) {
+			if facts["public address"] != "false" || facts["network default"] != `"Deny"` {
+				c.say("rule-network", "%s %s is open to the internet although the network is private", kind, name)
+			}
+			want := group
+			if strings.HasSuffix(name, "state") {
+				want = "table"
+			}
+			for _, network := range networks {
+				if kind == "Microsoft.Storage/storageAccounts" && !strings.HasSuffix(name, "state") && suffixOf(name) != suffixOf(network) {
+					continue // packages of another region
+				}
+				if !c.endpoint(network, kind+"/"+name, want) {
+					c.say("rule-network", "%s has no private endpoint for %s of %s", network, want, name)
+				}
+			}
+		})
+	}
+}
+
+// suffixOf is the number of the region: st…2 and vnet-…-2 have 2.
+func suffixOf(name string) string {
+	_, after, _ := strings.Cut(name, "tokentokentok")
+	return strings.Trim(after, "-")
+}
+
+// endpoint looks for a private endpoint in a network for a group of a target, with a zone that the network sees.
+func (c checker) endpoint(network, target, group string) bool {
+	found := false
+	c.each("Microsoft.Network/privateEndpoints ", func(name string, facts map[string]string) {
+		if facts["target"] != `"«`+target+`.id»"` || facts["group"] != `["`+group+`"]` || !strings.Contains(facts["subnet"], "/"+network+".id»/subnets/endpoints") {
+			return
+		}
+		found = true
+		zone := strings.TrimSuffix(strings.TrimPrefix(facts["zone"], `"«Microsoft.Network/privateDnsZones/`), `.id»"`)
+		if _, linked := c.inv["link of "+zone+" to «Microsoft.Network/virtualNetworks/"+network+".id»"]; !linked {
+			c.say("rule-network", "endpoint %s: its zone %s is not linked to %s", name, zone, network)
+		}
+		if !strings.HasPrefix(zone, "privatelink.") || !zoneFits(zone, group) {
+			c.say("rule-network", "endpoint %s: zone %s is not the one for %s", name, zone, group)
+		}
+	})
+	return found
+}
+
+func zoneFits(zone, group string) bool {
+	part := map[string]string{"blob": ".blob.", "table": ".table.", "vault": ".vaultcore.", "account": ".openai."}[group]
+	return part != "" && strings.Contains(zone, part)
+}
+
+// subnets: the delegation goes with the plan, and rules are on both.
+func (c checker) subnets() {
+	c.each("subnet ", func(name string, facts map[string]string) {
+		network, subnet, _ := strings.Cut(name, "/")
+		if facts["rules"] == "" || facts["rules"] == "null" {
+			c.say("rule-network", "subnet %s has no network security group", name)
+		}
+		if subnet != "app" {
+			if facts["delegation"] != "null" {
+				c.say("rule-network", "subnet %s holds private endpoints and must not be delegated", name)
+			}
+			return
+		}
+		want := `"Microsoft.App/environments"`
+		if c.skuOf("func-"+strings.TrimPrefix(network, "vnet-")) != `"FC1"` {
+			want = `"Microsoft.Web/serverFarms"`
+		}
+		if facts["delegation"] != want {
+			c.say("rule-network", "subnet %s is delegated to %s, the plan needs %s", name, facts["delegation"], want)
+		}
+	})
+}
+
+// frontDoor: nobody gets past it, and it knows when a region cannot serve.
+func (c checker) frontDoor() {
+	there, private := false, false
+	c.each("Microsoft.Cdn/profiles ", func(string, map[string]string) { there = true })
+	c.each("Microsoft.Cdn/profiles/originGroups/origins ", func(_ string, facts map[string]string) {
+		private = private || strings.Contains(facts["private link"], "sites")
+	})
+	if !there {
+		return
+	}
+	c.want("Microsoft.Cdn/profiles ", map[string]string{"timeout": "240"})
+	c.want("Microsoft.Cdn/profiles/originGroups ", map[string]string{"probe path": `"/health/ready"`, "affinity": "false", "probe method": `"GET"`})
+	c.each("site ", func(name string, facts map[string]string) {
+		fdid := strings.Contains(facts["restrictions"], "AzureFrontDoor.Backend") && strings.Contains(facts["restrictions"], "frontDoorId")
+		if facts["default action"] != `"Deny"` || !fdid && !private {
+			c.say("rule-network", "%s can be called past Front Door", name)
+		}
+	})
+	c.each("Microsoft.Cdn/profiles/afdEndpoints ", func(name string, _ map[string]string) {
+		guarded := false
+		c.each("Microsoft.Cdn/profiles/securityPolicies ", func(_ string, facts map[string]string) {
+			guarded = guarded || strings.Contains(facts["domains"], name)
+		})
+		if !guarded {
+			c.say("rule-network", "Front Door endpoint %s has no firewall", name)
+		}
+	})
+}
+
+// alertNames are the alerts that issue and README promise.
+func alertNames() []string {
+	return []string{"no-backend", "breaker-open", "backend-auth", "disagreement", "table-degraded", "budget"}
+}
+
+func (c checker) alerts() {
+	var have []string
+	c.each("Microsoft.Insights/scheduledQueryRules ", func(name string, facts map[string]string) {
+		have = append(have, strings.TrimSuffix(strings.TrimPrefix(name, "alert-"), "-tokentokentok"))
+		if !strings.Contains(facts["query"], "AppTraces") && !strings.Contains(facts["query"], "AppMetrics") {
+			c.say("rule-alerts", "alert %s reads no log", name)
+		}
+	})
+	for _, name := range alertNames() {
+		if len(have) > 0 && !slices.Contains(have, name) {
+			c.say("rule-alerts", "alert %s is missing", name)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package rules
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"spillway/scripts/infra-check/finding"
+)
+
+// Tree checks files that belong to no example.
+func Tree(root string, out *finding.List) {
+	t := tree{root: root, out: out}
+	t.hostJSON()
+	t.capacity()
+	t.azd()
+	t.queries()
+}
+
+type tree struct {
+	root string
+	out  *finding.List
+}
+
+func (t tree) read(name string) []byte {
+	b, err := os.ReadFile(filepath.Join(t.root, filepath.FromSlash(name)))
+	if err != nil {
+		t.out.Add("rule-files", name, "is not there")
+	}
+	return b
+}
+
+func (t tree) decode(name string, v any) bool {
+	b := t.read(name)
+	if b == nil {
+		return false
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	if err := d.Decode(v); err != nil {
+		t.out.Add("rule-files", name, "is not the JSON expected: %v", err)
+		return false
+	}
+	return true
+}
+
+// hostJSON: streaming needs the proxy, and nothing needs extensions.
+func (t tree) hostJSON() {
+	var host struct {
+		ExtensionBundle json.RawMessage `json:"extensionBundle"`
+		CustomHandler   struct {
+			Proxy       bool `json:"enableProxyingHttpRequest"`
+			Description struct {
+				Path string `json:"defaultExecutablePath"`
+			} `json:"description"`
+		} `json:"customHandler"`
+	}
+	if !t.decode("host.json", &host) {
+		return
+	}
+	if host.ExtensionBundle != nil {
+		t.out.Add("rule-files", "host.json", "extensionBundle: the host would fetch a bundle that nothing uses")
+	}
+	if !host.CustomHandler.Proxy {
+		t.out.Add("rule-files", "host.json", "customHandler.enableProxyingHttpRequest must be true, or nothing streams")
+	}
+	if host.CustomHandler.Description.Path != "spillway" {
+		t.out.Add("rule-files", "host.json", "defaultExecutablePath must be spillway, as the package has it")
+	}
+}
+
+// capacity: the table of regions knows every region of the table of capacities.
+func (t tree) capacity() {
+	var table map[string]map[string]map[string]int
+	var regions map[string]struct{ Geography, Zone string }
+	if !t.decode("infra/capacity.json", &table) || !t.decode("infra/regions.json", &regions) {
+		return
+	}
+	skus := []string{"Standard", "GlobalStandard", "DataZoneStandard", "ProvisionedManaged", "GlobalProvisionedManaged", "DataZoneProvisionedManaged"}
+	for model, bySku := range table {
+		for sku, byRegion := range bySku {
+			if !slices.Contains(skus, sku) {
+				t.out.Add("rule-files", "infra/capacity.json", "%s: there is no sku %s", model, sku)
+			}
+			for region, capacity := range byRegion {
+				if regions[region].Geography == "" {
+					t.out.Add("rule-files", "infra/capacity.json", "%s: region %s is not in regions.json", model, region)
+				}
+				if capacity < 1 {
+					t.out.Add("rule-files", "infra/capacity.json", "%s in %s: capacity %d", model, region, capacity)
+				}
+				if strings.HasPrefix(sku, "DataZone") && regions[region].Zone == "" {
+					t.out.Add("rule-files", "infra/capacity.json", "%s: %s has no data zone", model, region)
+				}
+			}
+		}
+	}
+}
+
+var mainParameter = regexp.MustCompile(`(?m)^param (\w+)`)
+
+// azd: the parameter file names parameters of main.bicep and gives those that have no default.
+func (t tree) azd() {
+	var file struct {
+		Parameters map[string]struct {
+			Value any `json:"value"`
+		} `json:"parameters"`
+	}
+	if !t.decode("infra/bicep/main.parameters.json", &file) {
+		return
+	}
+	var known []string
+	for _, m := range mainParameter.FindAllSubmatch(t.read("infra/bicep/main.bicep"), -1) {
+		known = append(known, string(m[1]))
+	}
+	for name := range file.Parameters {
+		if !slices.Contains(known, name) {
+			t.out.Add("rule-files", "infra/bicep/main.parameters.json", "main.bicep has no parameter %s", name)
+		}
+	}
+	for _, name := range []string{"environmentName", "location"} {
+		if v := fmt.Sprint(file.Parameters[name].Value); !strings.HasPrefix(v, "${AZURE_") {
+			t.out.Add("rule-files", "infra/bicep/main.parameters.json", "%s must come from azd, not be %s", name, v)
+		}
+	}
+	yaml := string(t.read("infra/azure.yaml"))
+	for _, line := range []string{"provider: bicep", "path: bicep", "module: main"} {
+		if !strings.Contains(yaml, line) {
+			t.out.Add("rule-files", "infra/azure.yaml", "%q is missing", line)
+		}
+	}
+}
+
+// queries: each alert has its file, and the workbook is JSON.
+func (t tree) queries() {
+	for _, name := range alertNames() {
+		if q := t.read("infra/monitor/alert-" + name + ".kql"); q != nil && !bytes.Contains(q, []byte("| ")) {
+			t.out.Add("rule-files", "infra/monitor/alert-"+name+".kql", "is not a query")
+		}
+	}
+	var workbook struct {
+		Version string `json:"version"`
+	}
+	if t.decode("infra/monitor/workbook.json", &workbook) && workbook.Version != "Notebook/1.0" {
+		t.out.Add("rule-files", "infra/monitor/workbook.json", "is not a workbook: version Notebook/1.0 is missing")
+	}
+}
