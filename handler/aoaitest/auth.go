@@ -41,6 +41,7 @@ func (c *call) authorize() *refusal {
 		return refusePrivate()
 	case AuthBlocked:
 		return refuseBlocked()
+	case AuthOrdinary, AuthKeysDisabled, AuthNoRole: // depends on the credential
 	}
 	bearer, isBearer := bearerToken(c.r.Header)
 	// A bearer overrides a key that came with it.

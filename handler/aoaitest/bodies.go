@@ -52,8 +52,10 @@ func refuseKey() *refusal {
 }
 
 func refuseToken() *refusal {
-	return &refusal{name: "401-token", status: http.StatusUnauthorized,
-		body: `{ "statusCode": 401, "message": "Unauthorized. Access token is missing, invalid, audience is incorrect (https://cognitiveservices.azure.com), or have expired." }`}
+	return &refusal{
+		name: "401-token", status: http.StatusUnauthorized,
+		body: `{ "statusCode": 401, "message": "Unauthorized. Access token is missing, invalid, audience is incorrect (https://cognitiveservices.azure.com), or have expired." }`,
+	}
 }
 
 func refusePermission(r route) *refusal {
@@ -78,13 +80,17 @@ func refusePrivate() *refusal {
 }
 
 func refuseKeysDisabled() *refusal {
-	return &refusal{name: "403-keys-disabled", status: http.StatusForbidden,
-		body: errorBody("AuthenticationTypeDisabled", "Key based authentication is disabled for this resource.")}
+	return &refusal{
+		name: "403-keys-disabled", status: http.StatusForbidden,
+		body: errorBody("AuthenticationTypeDisabled", "Key based authentication is disabled for this resource."),
+	}
 }
 
 func refuseBlocked() *refusal {
-	return &refusal{name: "403-blocked", status: http.StatusForbidden,
-		body: `{"error":{"message":"Your resource has been temporarily blocked because we detected behavior that may violate our content policy. To learn more, visit https://aka.ms/aoaicodeofconduct"}}`}
+	return &refusal{
+		name: "403-blocked", status: http.StatusForbidden,
+		body: `{"error":{"message":"Your resource has been temporarily blocked because we detected behavior that may violate our content policy. To learn more, visit https://aka.ms/aoaicodeofconduct"}}`,
+	}
 }
 
 func refuseDeployment(r route) *refusal {

@@ -46,7 +46,8 @@ func isControl(path string) bool {
 func (s *Service) controlMux() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /_control/{$}", func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, strings.ReplaceAll(controlHelp, "HERE", "http://"+r.Host))
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = io.WriteString(w, strings.ReplaceAll(controlHelp, "HERE", "http://"+r.Host)) //nolint:gosec // plain text, not a page
 	})
 	mux.HandleFunc("GET /_control/resources", func(w http.ResponseWriter, _ *http.Request) { sendJSON(w, s.State()) })
 	mux.HandleFunc("GET /_control/actions", func(w http.ResponseWriter, _ *http.Request) { sendJSON(w, Actions()) })

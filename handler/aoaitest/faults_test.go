@@ -260,7 +260,7 @@ func TestFaultsSurviveJSON(t *testing.T) {
 	if err := json.Unmarshal(text, &got); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
-	for _, bad := range []string{`{"action":"500","probabilty":1}`, `{"action":"500","for":10}`, `{"action":"500","for":"ten"}`} {
+	for _, bad := range []string{`{"action":"500","chance":1}`, `{"action":"500","for":10}`, `{"action":"500","for":"ten"}`} {
 		if err := json.Unmarshal([]byte(bad), &got); err == nil {
 			t.Errorf("%s was read", bad)
 		}

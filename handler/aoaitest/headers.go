@@ -167,7 +167,7 @@ func (c *call) respond(status int, contentType string, body []byte) {
 	c.noteAnswer(status)
 	c.settle(outcomeOf(status))
 	c.w.WriteHeader(status)
-	_, _ = c.w.Write(body) // a caller who left has nothing to be told
+	_, _ = c.w.Write(body) //nolint:gosec // no page; and a caller who left has nothing to be told
 }
 
 func (c *call) noteAnswer(status int) {

@@ -7,12 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"spillway/handler/aoaitest"
+
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/azure"
 	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/responses"
-
-	"spillway/handler/aoaitest"
 )
 
 // clients are the two ways in which people point the SDK at Azure. The Azure

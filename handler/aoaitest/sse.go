@@ -107,7 +107,7 @@ func (s *stream) writeRaw(b []byte) bool {
 	if s.faultIs("drip-stream") {
 		return s.dripRaw(b)
 	}
-	if _, err := s.c.w.Write(b); err != nil {
+	if _, err := s.c.w.Write(b); err != nil { //nolint:gosec // events, not a page
 		s.leave()
 		return false
 	}
@@ -123,7 +123,7 @@ func (s *stream) dripRaw(b []byte) bool {
 		pause = time.Millisecond
 	}
 	for i := range b {
-		if _, err := s.c.w.Write(b[i : i+1]); err != nil || !s.c.sleep(pause) {
+		if _, err := s.c.w.Write(b[i : i+1]); err != nil || !s.c.sleep(pause) { //nolint:gosec // events, not a page
 			s.leave()
 			return false
 		}

@@ -76,10 +76,10 @@ func (a *authority) config(mode TLSMode) (*tls.Config, error) {
 		return nil, err
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12}
-	switch mode {
-	case TLSOld:
+	if mode == TLSOld {
 		config.MinVersion, config.MaxVersion = tls.VersionTLS10, tls.VersionTLS10
-	case TLSHang:
+	}
+	if mode == TLSHang {
 		config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			<-hello.Context().Done()
 			return nil, hello.Context().Err()
@@ -100,10 +100,10 @@ func (a *authority) leaf(mode TLSMode) (tls.Certificate, error) {
 		DNSNames:    []string{"localhost", "*.openai.azure.com", "*.services.ai.azure.com"},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}
-	switch mode {
-	case TLSExpired:
+	if mode == TLSExpired {
 		template.NotAfter = time.Now().Add(-24 * time.Hour)
-	case TLSWrongName:
+	}
+	if mode == TLSWrongName {
 		template.DNSNames, template.IPAddresses = []string{"elsewhere.example"}, nil
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
