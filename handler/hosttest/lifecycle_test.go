@@ -150,18 +150,22 @@ func TestLevelsOfLinesByTheirWords(t *testing.T) { // D 42
 func TestFunctionTimeoutOfOneCallKillsAll(t *testing.T) { // D 43
 	host := strings.Replace(plainHost, `{"version"`, `{"functionTimeout":"00:00:01","version"`, 1)
 	h := start(t, app{host: host}, Options{})
-	victim := make(chan string, 1)
 	event(t, h, Ready, 1)
+	late := make(chan string, 1)
 	go func() {
-		response, body := do(t, newRequest(t, http.MethodPost, script(h, "drain", "pause:500ms", "print:started", "pause:30s"), strings.NewReader("x")))
-		victim <- fmt.Sprint(response.StatusCode, body)
+		response, body := do(t, newRequest(t, http.MethodPost, script(h, "drain", "print:late", "pause:30s"), strings.NewReader("x")))
+		late <- fmt.Sprint(response.StatusCode, body)
 	}()
-	late, body := get(t, script(h, "pause:30s"))
-	bare500(t, late, body)
-	event(t, h, FunctionTimedOut, 1)
+	line(t, h, "late")
+	get(t, script(h, "pause:500ms"))
+	response, body := do(t, newRequest(t, http.MethodPost, script(h, "drain", "pause:30s"), strings.NewReader("x")))
+	bare500(t, response, body)
+	if got := <-late; got != "500" {
+		t.Errorf("the late call got %q, want a bare 500", got)
+	}
 	event(t, h, Ready, 2)
-	if got := <-victim; got != "500" {
-		t.Errorf("the other call got %q, want a bare 500", got)
+	if late := count(h, FunctionTimedOut); late != 1 {
+		t.Errorf("%d calls timed out, want only the first: the other was taken along", late)
 	}
 	if count(h, HostStopped) != 0 {
 		t.Error("a timeout must not count as a failure")
@@ -186,28 +190,6 @@ func TestManyCallsAtOnceShareOneProcess(t *testing.T) { // D 44
 	}
 	open(t, h, "all")
 	all.Wait()
-}
-
-func TestConnectionsAreUsedAgainAndAStaleOneIsNot(t *testing.T) {
-	h := start(t, app{}, Options{})
-	for range 3 {
-		response, _ := do(t, newRequest(t, http.MethodPost, script(h, "drain", "write:x"), strings.NewReader("x")))
-		if response.StatusCode != http.StatusOK {
-			t.Fatalf("answer %d", response.StatusCode)
-		}
-	}
-	h.wire.mu.Lock()
-	port := h.worker.Load().port
-	parked := len(h.wire.parked[port])
-	h.wire.mu.Unlock()
-	if parked != 1 {
-		t.Errorf("%d connections parked after three calls in a row, want 1", parked)
-	}
-	get(t, script(h, "header:Connection=close", "write:bye"))
-	response, _ := do(t, newRequest(t, http.MethodPost, script(h, "drain", "write:x"), strings.NewReader("x")))
-	if response.StatusCode != http.StatusOK {
-		t.Errorf("answer %d on a connection that the handler had closed", response.StatusCode)
-	}
 }
 
 func TestRunStaysUntilItIsToldOrTheHostGivesUp(t *testing.T) {
