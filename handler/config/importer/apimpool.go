@@ -1,0 +1,318 @@
+package importer
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"spillway/handler/config"
+	"spillway/handler/config/strict"
+)
+
+// backendType is the ARM type of backends and of pools of them.
+const backendType = "microsoft.apimanagement/service/backends"
+
+// errText is a source that has to be turned into JSON first.
+var errText = errors.New("it is no JSON: give an ARM template, the answer of \"az rest --method get --url .../backends?api-version=2024-05-01\", or the output of \"terraform show -json\"; a Bicep file becomes a template by \"az bicep build\"")
+
+// entity is one backend of API Management, or a pool of them.
+type entity struct {
+	name       string
+	at         *value
+	properties *value
+	arm        arm
+}
+
+// fromAPIMPool reads backends and pools of API Management.
+func fromAPIMPool(r *Result, text []byte) error {
+	root, err := parse(text)
+	if err != nil || !root.isMap && !root.isList {
+		return errText
+	}
+	p := &apim{Result: r, members: map[string]bool{}}
+	p.gather(root, arm{})
+	for _, e := range p.found {
+		p.pool(e)
+	}
+	if len(p.members) == 0 {
+		p.changed("there is no pool in the file: all backends have priority 1 and weight 1")
+		for _, e := range p.found {
+			p.member(e, nil)
+		}
+	}
+	for _, e := range p.found {
+		if e.properties.at("pool") == nil && !p.members[strings.ToLower(e.name)] {
+			p.lost("backend %q: it is in no pool", e.name)
+		}
+	}
+	p.changed("every model is passed through by its name, as before: name models under deployments so that each has its own health and price")
+	p.changed("callers had subscription keys of API Management: give each application a consumer with a key; they go on sending it as api-key")
+	return nil
+}
+
+// apim is what was found on the way.
+type apim struct {
+	*Result
+	found   []entity
+	members map[string]bool // lower-case names of backends that are in the document
+	breaker string          // the rule that was carried over, as text; "" = none yet
+}
+
+// gather finds backends in templates, in answers of ARM, and in Terraform's
+// states and plans.
+func (p *apim) gather(v *value, a arm) {
+	if template := v.at("template"); template != nil {
+		p.gather(template, a)
+	}
+	if v.at("resources") != nil && v.at("$schema") != nil {
+		a = arm{parameters: v.at("parameters"), variables: v.at("variables")}
+	}
+	p.one(v, a)
+	for _, m := range v.members {
+		if m.name != "template" && (m.value.isMap || m.value.isList) {
+			p.gather(m.value, a)
+		}
+	}
+	for _, item := range v.list {
+		p.gather(item, a)
+	}
+}
+
+// one adds v if it is a backend.
+func (p *apim) one(v *value, a arm) {
+	kind := strings.ToLower(v.at("type").scalar())
+	values := v.at("values")
+	switch {
+	case kind == "azurerm_api_management_backend" && values != nil:
+		p.found = append(p.found, entity{values.at("name").scalar(), v, values, a})
+	case strings.HasPrefix(kind, "azapi_") && values != nil:
+		if body := terraformBody(values); strings.HasPrefix(strings.ToLower(values.at("type").scalar()), backendType) && body != nil {
+			p.azapi(v, values, body, a)
+		}
+	case (kind == backendType || kind == "backends") && v.at("properties") != nil:
+		name := orElse(v.at("name").scalar(), v.at("id").scalar())
+		p.found = append(p.found, entity{a.name(name), v, v.at("properties"), a})
+	}
+}
+
+// azapi adds a backend of the azapi provider, or what an update adds to one.
+func (p *apim) azapi(v, values, body *value, a arm) {
+	name := a.name(orElse(values.at("name").scalar(), values.at("resource_id").scalar()))
+	for i := range p.found {
+		if strings.EqualFold(p.found[i].name, name) {
+			p.found[i].properties = &value{path: p.found[i].properties.path, isMap: true, members: slices.Concat(p.found[i].properties.members, body.at("properties").members)}
+			return
+		}
+	}
+	p.found = append(p.found, entity{name, v, body.at("properties"), a})
+}
+
+// terraformBody is the body of an azapi resource, an object or JSON in a text.
+func terraformBody(values *value) *value {
+	body := values.at("body")
+	if body != nil && !body.isMap {
+		inner, err := parse([]byte(body.text))
+		if err != nil {
+			return nil
+		}
+		body = inner
+	}
+	if body.at("properties") == nil {
+		return nil
+	}
+	return body
+}
+
+// scalar is the value's text, "" for nil.
+func (v *value) scalar() string {
+	if v == nil {
+		return ""
+	}
+	return v.text
+}
+
+// pool adds the members of a pool.
+func (p *apim) pool(e entity) {
+	services := e.properties.at("pool").at("services")
+	if services == nil {
+		return
+	}
+	for _, service := range services.list {
+		name := e.arm.name(service.at("id").scalar())
+		i := slices.IndexFunc(p.found, func(other entity) bool { return strings.EqualFold(other.name, name) })
+		switch {
+		case i < 0:
+			p.lost("%s: the backend %q is not in the file", service.path, name)
+		case p.members[strings.ToLower(name)]:
+			p.lost("%s: %q is in another pool already, and Spillway has one pool for each model", service.path, name)
+		default:
+			p.member(p.found[i], service)
+		}
+	}
+}
+
+// member adds one backend, with its place in a pool.
+func (p *apim) member(e entity, service *value) {
+	p.members[strings.ToLower(e.name)] = true
+	address, known := e.arm.text(e.properties.at("url").scalar())
+	b := backend(plainName(e.name), base(address))
+	if !known || address == "" || strings.Contains(address, "${") {
+		b.Endpoint = placeholder(b.Name)
+		p.changed("the URL of backend %q is only known to a deployment: write its endpoint into the document", e.name)
+	}
+	if service != nil {
+		b.Priority, b.Weight = p.count(service, "priority", 1), p.count(service, "weight", 1)
+	}
+	p.credentials(e, &b)
+	for _, rule := range e.properties.at("circuitBreaker").at("rules").all() {
+		p.rule(rule)
+	}
+	e.properties.ignore("url", "protocol", "type", "title", "description", "pool", "circuitBreaker", "credentials", "name", "id",
+		"api_management_name", "resource_group_name", "resource_id", "timeouts")
+	for _, m := range e.properties.members {
+		if !m.used && !m.value.empty() {
+			p.lost("%s", m.value.path)
+		}
+	}
+	p.Document.Backends = append(p.Document.Backends, b)
+}
+
+// count reads a priority or a weight, which may be null or empty.
+func (p *apim) count(service *value, name string, otherwise int) int {
+	text := service.at(name).scalar()
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > 1000 {
+		p.changed("%s.%s is %d now", service.path, name, otherwise)
+		return otherwise
+	}
+	return n
+}
+
+// credentials reads how API Management authenticates: its own identity unless
+// a header says otherwise.
+func (p *apim) credentials(e entity, b *config.Backend) {
+	credentials := e.properties.at("credentials")
+	if credentials != nil && len(credentials.list) > 0 {
+		credentials = credentials.list[0] // as Terraform has it
+	}
+	for _, header := range credentials.at("header").names() {
+		if strings.EqualFold(header, "api-key") {
+			b.Auth = config.Auth{Mode: "api-key", Setting: settingName("AOAI_KEY", b.Name)}
+			p.set("%s: the key that backend %q sends as api-key", b.Auth.Setting, e.name)
+			continue
+		}
+		p.lost("the header %q that backend %q sends", header, e.name)
+	}
+	for _, name := range []string{"query", "authorization", "certificate", "certificateIds"} {
+		if v := credentials.at(name); v != nil && (len(v.members) > 0 || len(v.list) > 0) {
+			p.lost("%s", v.path)
+		}
+	}
+}
+
+func (v *value) names() []string {
+	var names []string
+	if v != nil {
+		for _, m := range v.members {
+			names = append(names, m.name)
+		}
+	}
+	return names
+}
+
+// rule carries the first rule over; Spillway has one for all backends, and it
+// is not about 429.
+func (p *apim) rule(rule *value) {
+	condition := rule.at("failureCondition")
+	text := strings.Join([]string{
+		condition.at("count").scalar(), condition.at("percentage").scalar(), condition.at("interval").scalar(),
+		rule.at("tripDuration").scalar(), fmt.Sprint(ranges(condition)),
+	}, " ")
+	switch p.breaker {
+	case text:
+		return
+	case "":
+		p.breaker = text
+	default:
+		p.lost("%s: circuitBreaker is the same for all backends, and another rule came first", rule.path)
+		return
+	}
+	p.throttling(rule, condition)
+	b := &p.Document.CircuitBreaker
+	if n, err := strconv.Atoi(condition.at("count").scalar()); err == nil && n > 0 && len(ranges(condition)) > 0 {
+		b.Failures = n
+	}
+	if n, err := strconv.Atoi(condition.at("percentage").scalar()); err == nil && n > 0 && n <= 100 {
+		b.Percentage = n
+	}
+	if codes := ranges(condition); len(codes) > 0 {
+		b.StatusCodes = codes
+		p.duration(condition.at("interval"), &b.Interval)
+		p.duration(rule.at("tripDuration"), &b.TripDuration)
+		b.MaxTripDuration = max(b.MaxTripDuration, b.TripDuration)
+	}
+}
+
+// throttling tells what becomes of a rule about 429.
+func (p *apim) throttling(rule, condition *value) {
+	all := condition.at("statusCodeRanges").all()
+	if len(ranges(condition)) < len(all) || len(all) == 0 {
+		p.changed("%s: 429 opens no circuit: the backend is left alone for as long as it says, else for throttle.defaultWait", rule.path)
+		if len(ranges(condition)) == 0 {
+			p.duration(rule.at("tripDuration"), &p.Document.Throttle.DefaultWait)
+			p.Document.Throttle.MaxWait = max(p.Document.Throttle.MaxWait, p.Document.Throttle.DefaultWait)
+		}
+	}
+	if rule.at("acceptRetryAfter").scalar() == "false" {
+		p.Document.Throttle.AcceptRetryAfter = false
+	}
+	if reasons := condition.at("errorReasons"); reasons != nil && len(reasons.list) > 0 {
+		p.changed("%s: connection errors and timeouts always count as failures", reasons.path)
+	}
+}
+
+func (p *apim) duration(from *value, into *strict.Duration) {
+	if from == nil {
+		return
+	}
+	seconds, err := isoSeconds(from.text)
+	if err != nil || seconds == 0 {
+		p.lost("%s: %q is no duration", from.path, from.text)
+		return
+	}
+	*into = strict.Duration(time.Duration(seconds) * time.Second)
+}
+
+// ranges is the status codes of a rule that can be failures, without 429.
+func ranges(condition *value) []string {
+	var codes []string
+	for _, r := range condition.at("statusCodeRanges").all() {
+		from, errFrom := strconv.Atoi(r.at("min").scalar())
+		to, errTo := strconv.Atoi(r.at("max").scalar())
+		if errFrom != nil || errTo != nil {
+			continue
+		}
+		if from > to {
+			from, to = to, from // seen in published templates, and taken by ARM
+		}
+		from, to = max(from, 400), min(to, 599)
+		for _, part := range [][2]int{{from, min(to, 428)}, {max(from, 430), to}} {
+			switch {
+			case part[0] > part[1]:
+			case part[0] == part[1]:
+				codes = append(codes, strconv.Itoa(part[0]))
+			default:
+				codes = append(codes, fmt.Sprintf("%d-%d", part[0], part[1]))
+			}
+		}
+	}
+	slices.SortStableFunc(codes, cmp.Compare[string])
+	return slices.Compact(codes)
+}

@@ -1,0 +1,158 @@
+package importer
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"spillway/handler/config"
+)
+
+var update = flag.Bool("update", false, "write golden files")
+
+// samples are configurations in the shape that their makers publish.
+var samples = []struct{ source, file string }{
+	{"openai-apim-lb", "openai-apim-lb.xml"},
+	{"openai-apim-lb", "openai-apim-lb-azd.xml"},
+	{"apim-pool", "apim-pool-arm.json"},
+	{"apim-pool", "apim-pool-rest.json"},
+	{"apim-pool", "apim-pool-terraform.json"},
+	{"aca-lb", "aca-lb.env"},
+	{"aca-lb", "aca-lb-containerapp.yaml"},
+	{"litellm", "litellm.yaml"},
+	{"powerproxy", "powerproxy.yaml"},
+}
+
+func TestEverySampleIsCarriedOverLikeThis(t *testing.T) {
+	for _, s := range samples {
+		t.Run(s.file, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			if err := Run(s.source, filepath.Join("testdata", s.file), &stdout, &stderr); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, filepath.Join("testdata", s.file+".golden"), stdout.String()+"\n"+stderr.String())
+		})
+	}
+}
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("(-want +got, -update to accept):\n%s", diff)
+	}
+}
+
+func TestWhatIsCarriedOverIsValidButForPlaceholders(t *testing.T) {
+	for _, s := range samples {
+		r := imported(t, s.source, s.file)
+		_, err := config.ParseDocument("", r.Document.Print())
+		faults, _ := errors.AsType[config.Faults](err)
+		for _, f := range faults {
+			if f.Problem != "still holds a placeholder" {
+				t.Errorf("%s: %v\n%s", s.file, f, r.Document.Print())
+			}
+		}
+	}
+}
+
+func imported(t *testing.T, source, file string) *Result {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Import(source, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestNoKeyIsCopied(t *testing.T) {
+	secrets := []string{
+		"5f2c9d1e", "33b9996ce4644bc0893c7988bae349af", "28ef59ae30342978f81c4ad96ce47ab", "1113456789abcdef0123456789abcde",
+		"hunter2", "sk-1234567890abcdef", "postgresql://", `"secret"`,
+	}
+	for _, s := range samples {
+		r := imported(t, s.source, s.file)
+		var out bytes.Buffer
+		out.Write(r.Document.Print())
+		if err := r.Tell(&out); err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range secrets {
+			if strings.Contains(out.String(), secret) {
+				t.Errorf("%s: %q is in\n%s", s.file, secret, out.String())
+			}
+		}
+	}
+}
+
+func TestWhatIsNoConfigurationIsRefused(t *testing.T) {
+	for _, c := range []struct{ source, text, want string }{
+		{"litelm", "", `unknown source. Did you mean "litellm"?`},
+		{"litellm", "model_list: []", "no backends found"},
+		{"litellm", "a: [", "neither JSON nor YAML"},
+		{"litellm", "", "no backends found"},
+		{"powerproxy", "{}", "no backends found"},
+		{"openai-apim-lb", "<policies/>", "no backends found"},
+		{"aca-lb", "PATH=/bin", "no backends found"},
+		{"apim-pool", `resource "azurerm_api_management_backend" "b" {}`, "terraform show -json"},
+		{"apim-pool", "{}", "no backends found"},
+		{"litellm", "a: &a [*a]", "neither JSON nor YAML"},
+	} {
+		r, err := Import(c.source, []byte(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.want) || r != nil {
+			t.Errorf("%s of %q: got %v, want %q", c.source, c.text, err, c.want)
+		}
+	}
+}
+
+// FuzzImport holds that no text makes an importer panic, and that what comes
+// out can be printed and understood but for faults with a place.
+func FuzzImport(f *testing.F) {
+	for i, s := range samples {
+		text, err := os.ReadFile(filepath.Join("testdata", s.file))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(i%len(Sources()), text)
+		for n, source := range Sources() {
+			if source == s.source {
+				f.Add(n, text)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, n int, text []byte) {
+		if n < 0 || n >= len(Sources()) {
+			return
+		}
+		r, err := Import(Sources()[n], text)
+		if err != nil {
+			return
+		}
+		if _, err := config.ParseDocument("", r.Document.Print()); err != nil {
+			if faults, ok := errors.AsType[config.Faults](err); !ok || faults[0].Line == 0 {
+				t.Fatalf("%v\n%s", err, r.Document.Print())
+			}
+		}
+		if err := r.Tell(new(bytes.Buffer)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -1,0 +1,191 @@
+package importer
+
+import (
+	"slices"
+	"strings"
+
+	"spillway/handler/config"
+	"spillway/handler/config/strict"
+)
+
+// fromPowerProxy reads PowerProxy's config.yaml, or the same as JSON.
+func fromPowerProxy(r *Result, text []byte) error {
+	root, err := parse(text)
+	if err != nil {
+		return err
+	}
+	aoai := root.take("aoai")
+	endpoints := aoai.items("endpoints")
+	if aoai.at("endpoint") != nil {
+		endpoints = append(endpoints, aoai)
+	}
+	priority := 1
+	for _, e := range endpoints {
+		priority = r.powerEndpoint(e, priority)
+	}
+	r.rest(aoai, map[string]string{"mock_response": "see \"spillway simulate\""})
+	for _, client := range root.items("clients") {
+		r.powerClient(client)
+	}
+	r.powerPlugins(root)
+	if id := root.word("user_assigned_managed_identity_client_id"); id != "" {
+		r.set("AZURE_CLIENT_ID: the client id of the app's identity")
+	}
+	r.rest(root, map[string]string{
+		"fixed_client":          "a consumer is known by its key or its token",
+		"azure_subscription_id": "see infra/", "region": "see infra/", "resource_group": "see infra/", "unique_prefix": "see infra/",
+	})
+	return nil
+}
+
+// powerEndpoint adds one endpoint: one backend, or as many as it has stand-ins
+// for one deployment. Endpoints are tried in the order of the file, and so are
+// stand-ins. It returns the priority that comes next.
+func (r *Result) powerEndpoint(e *value, priority int) int {
+	address := base(orElse(e.word("url"), e.word("endpoint")))
+	name := plainName(orElse(e.word("name"), hostName(address)))
+	b := backend(name, orElse(address, placeholder(name)))
+	b.Auth = r.powerAuth(e, name)
+	r.fraction(e, "every request takes the backend by priority; use priority and weight instead")
+	standins := e.items("virtual_deployments")
+	steps := 1
+	for _, v := range standins {
+		steps = max(steps, len(v.at("standins").all()))
+	}
+	for step := range steps {
+		each := b
+		each.Priority = priority + step
+		if steps > 1 {
+			each.Name = plainName(name + "-" + []string{"first", "second", "third"}[min(step, 2)])
+		}
+		each.Deployments = r.standins(standins, step)
+		r.Document.Backends = append(r.Document.Backends, each)
+	}
+	if e.at("clients") == nil {
+		r.rest(e, nil)
+	}
+	return priority + steps
+}
+
+func (v *value) all() []*value {
+	if v == nil {
+		return nil
+	}
+	return v.list
+}
+
+// standins is the deployments of the nth backend of an endpoint. Only the
+// first passes other names on, as the endpoint did.
+func (r *Result) standins(virtual []*value, n int) strict.Pairs {
+	if len(virtual) == 0 {
+		return nil
+	}
+	pairs := strict.Pairs{}
+	for _, v := range virtual {
+		model := r.model(v.word("name"))
+		items := v.items("standins")
+		if n < len(items) {
+			pairs = append(pairs, strict.Pair{Name: model, Value: items[n].word("name")})
+			r.fraction(items[n], "requests take the stand-ins in order; use weight instead")
+		}
+		r.rest(v, nil)
+	}
+	if n == 0 {
+		pairs = append(pairs, strict.Pair{Name: "*", Value: "*"})
+	}
+	return pairs
+}
+
+// fraction tells of endpoints that took a part of the requests only.
+func (r *Result) fraction(v *value, instead string) {
+	if f, ok := v.number("non_streaming_fraction"); ok && f != 1 {
+		r.lost("%s.non_streaming_fraction: %s", v.path, instead)
+	}
+}
+
+func (r *Result) powerAuth(e *value, name string) config.Auth {
+	if e.word("key") == "" {
+		r.changed("%s has no key: the callers' own Entra tokens are passed through, as before; managed-identity needs no token from them", e.path)
+		return config.Auth{Mode: "pass-through"}
+	}
+	setting := settingName("AOAI_KEY", name)
+	r.set("%s: the key in %s.key", setting, e.path)
+	return config.Auth{Mode: "api-key", Setting: setting}
+}
+
+// powerClient adds one consumer.
+func (r *Result) powerClient(client *value) {
+	name := client.word("name")
+	c := consumer(plainName(name))
+	if plainName(name) != name {
+		r.changed("the client %q is the consumer %q now", name, c.Name)
+	}
+	if client.word("key") != "" {
+		c.KeySetting = settingName(name, "KEY")
+		r.set("%s: the key in %s.key", c.KeySetting, client.path)
+	}
+	if client.word("uses_entra_id_auth") == "true" {
+		r.lost("%s.uses_entra_id_auth: give each application a consumer with its entra.appId, and add entra to SPILLWAY_AUTH; until then %q can only come with a key", client.path, c.Name)
+	}
+	for _, model := range client.words("deployments_allowed") {
+		c.Models = append(c.Models, r.model(model))
+	}
+	r.powerLimits(client, &c)
+	r.rest(client, nil)
+	r.Document.Consumers = append(r.Document.Consumers, c)
+}
+
+// powerLimits reads thousands of tokens a minute, for all models or for each.
+func (r *Result) powerLimits(client *value, c *config.Consumer) {
+	const name = "max_tokens_per_minute_in_k"
+	limits := client.take(name)
+	if limits == nil {
+		return
+	}
+	if n, ok := client.number(name); ok {
+		c.TokensPerMinute = thousands(n)
+		return
+	}
+	c.PerModel = map[string]config.Limits{}
+	for _, m := range limits.members {
+		n, ok := limits.number(m.name)
+		if !ok || n <= 0 {
+			r.lost("%s: it is no number", m.value.path)
+			continue
+		}
+		model := r.model(m.name)
+		if len(c.Models) > 0 && !slices.Contains(c.Models, model) {
+			r.lost("%s: the client may not use %q", m.value.path, model)
+			continue
+		}
+		c.PerModel[model] = config.Limits{TokensPerMinute: thousands(n)}
+	}
+}
+
+func thousands(n float64) int64 { return max(1, int64(n*1000+0.5)) }
+
+// powerPlugins tells what became of the plugins.
+func (r *Result) powerPlugins(root *value) {
+	enabled := map[string]bool{}
+	for _, plugin := range root.items("plugins") {
+		name := plugin.word("name")
+		enabled[name] = true
+		switch {
+		case name == "AllowDeployments" || name == "LimitUsage":
+			r.rest(plugin, map[string]string{"redis": "not needed, quotas are shared through Azure Table Storage"})
+		case strings.HasPrefix(name, "LogUsage"):
+			r.lost("%s: %s: usage is kept by itself, see \"spillway usage\"", plugin.path, name)
+		default:
+			r.lost("%s: the plugin %s", plugin.path, name)
+		}
+	}
+	for i := range r.Document.Consumers {
+		c := &r.Document.Consumers[i]
+		if !enabled["AllowDeployments"] && c.Models != nil {
+			r.changed("consumer %q may only use its models now; the plugin AllowDeployments was off", c.Name)
+		}
+		if !enabled["LimitUsage"] && (c.TokensPerMinute > 0 || c.PerModel != nil) {
+			r.changed("consumer %q is limited now; the plugin LimitUsage was off", c.Name)
+		}
+	}
+}
