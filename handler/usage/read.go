@@ -16,15 +16,13 @@ const most = 1 << 40
 // count of tokens. Parts that are larger than what they are part of are cut to
 // it.
 func Parse(object []byte) (Tokens, bool) {
-	t, _, ok := parse(object, 0)
-	return t, ok
+	return parse(object, 0)
 }
 
-// parse is Parse for the object that begins at b[i]. It also returns the place
-// behind it.
-func parse(b []byte, i int) (t Tokens, end int, ok bool) {
+// parse is Parse for the object that begins at b[i].
+func parse(b []byte, i int) (t Tokens, ok bool) {
 	if i = walk.Space(b, i); i == len(b) || b[i] != '{' {
-		return Tokens{}, i, false
+		return Tokens{}, false
 	}
 	sound, counts := true, false
 	w := walk.Into(b, i)
@@ -41,10 +39,10 @@ func parse(b []byte, i int) (t Tokens, end int, ok bool) {
 		}
 	}
 	if !sound || !counts || w.Why != walk.OK {
-		return Tokens{}, w.At, false
+		return Tokens{}, false
 	}
 	t.Cached, t.Reasoning = min(t.Cached, t.Prompt), min(t.Reasoning, t.Completion)
-	return t, w.At, true
+	return t, true
 }
 
 // count reads a whole number of tokens. Null is none.
@@ -94,7 +92,7 @@ func Tail(b []byte) (Tokens, bool) {
 			return Tokens{}, false
 		}
 		if at := walk.Space(b, i+len(`"usage"`)); at < len(b) && b[at] == ':' {
-			t, _, ok := parse(b, at+1)
+			t, ok := parse(b, at+1)
 			if ok {
 				return t, true
 			}
