@@ -1,6 +1,10 @@
 package relay
 
-import "sync"
+import (
+	"sync"
+
+	"spillway/handler/sse"
+)
 
 const (
 	streamBuffer = 8 << 10  // what an open stream holds
@@ -16,6 +20,7 @@ type buffer struct {
 	data  []byte
 	sent  int
 	whole int
+	split sse.Splitter
 	home  *[]byte
 }
 
@@ -43,19 +48,17 @@ func (b *buffer) held() []byte { return b.data[b.sent:b.whole] }
 func (b *buffer) partial() []byte { return b.data[b.whole:] }
 
 // next is the next complete event, with the blank line that ends it, or nil.
-// It counts as held from then on. It is valid until the next call of any
-// method but held.
+// It counts as held from then on. It is valid until drop or compact.
 func (b *buffer) next() []byte {
-	n := eventEnd(b.data[b.whole:])
-	if n == 0 {
+	event, _, ok := b.split.Next(b.data[b.whole:])
+	if !ok {
 		return nil
 	}
-	event := b.data[b.whole : b.whole+n]
-	b.whole += n
+	b.whole += len(event)
 	return event
 }
 
-// drop takes the event that next returned last out again.
+// drop takes the last n bytes of what is held, an event, out again.
 func (b *buffer) drop(n int) {
 	b.data = append(b.data[:b.whole-n], b.data[b.whole:]...)
 	b.whole -= n

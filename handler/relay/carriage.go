@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"spillway/handler/health"
+	"spillway/handler/operation"
 	"spillway/handler/proxy"
+	"spillway/handler/verdict"
 )
 
 // carriage is one answer on its way.
@@ -98,6 +100,21 @@ func (c *carriage) stuck(now time.Time) {
 
 // abandoned reports whether those above us, or the caller, gave the answer up.
 func (c *carriage) abandoned() bool { return c.gone || c.ctx.Err() != nil }
+
+// policy is how answers of this backend are judged.
+func (c *carriage) policy() verdict.Policy {
+	p := c.Policy
+	p.Provisioned = c.answer.Backend != nil && c.answer.Backend.Provisioned
+	return p
+}
+
+// learned writes down what the answer said of itself.
+func (c *carriage) learned(a *verdict.Answer) {
+	c.delivery.Usage, c.delivery.Finish = a.Usage, a.Finish
+	if c.request.Operation.Dialect == operation.Responses {
+		c.delivery.ResponseID = a.ID
+	}
+}
 
 func says(v health.Verdict, why string) health.Outcome {
 	return health.Outcome{Verdict: v, Why: why, Signals: health.NoSignals()}

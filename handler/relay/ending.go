@@ -9,6 +9,12 @@ import (
 	"spillway/handler/operation"
 )
 
+// What a caller is told of an answer that broke off.
+const (
+	farewell    = "The backend's answer broke off before it was complete, and a part of it has been sent already. Please send the request again."
+	interrupted = "upstream_stream_interrupted"
+)
+
 var (
 	errTooLarge = errors.New("relay: an event is larger than any client takes")
 	errEmpty    = errors.New("relay: the stream said nothing")
@@ -19,7 +25,7 @@ var (
 // (facts/reliability.md rule 2). Where the dialect has no end of its own, a
 // clean end between two events is all there is to go by.
 func (s *stream) complete(err error) bool {
-	if s.dialect == operation.Plain {
+	if s.reader.Dialect == operation.Plain {
 		return errors.Is(err, io.EOF) && len(s.buf.partial()) == 0
 	}
 	return !s.finished.IsZero()
@@ -49,7 +55,7 @@ func (s *stream) conclude(err error, now time.Time) {
 // finish ends a complete answer. Clients wait for [DONE], so a chat stream
 // that lacks it gets one.
 func (s *stream) finish(now time.Time) {
-	if s.dialect == operation.Chat && !s.done {
+	if s.reader.Dialect == operation.Chat && !s.ended {
 		s.send([]byte("data: [DONE]\n\n"), now)
 	}
 	s.delivery.Broken = s.gone
@@ -61,7 +67,7 @@ func (s *stream) breakOff(err error, now time.Time) {
 	s.delivery.Outcome = says(health.Failed, broken(err))
 	if s.delivery.Committed {
 		s.delivery.Broken = true
-		s.send(s.farewell(), now)
+		s.send(s.reader.ErrorEvent(farewell, interrupted), now)
 	}
 	s.answer.Cancel(err)
 }

@@ -3,65 +3,41 @@ package relay
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"spillway/handler/health"
 	"spillway/handler/operation"
-	"spillway/handler/payload/walk"
+	"spillway/handler/usage"
+	"spillway/handler/verdict"
 )
 
 var errTruncated = errors.New("relay: the body ends before its JSON does")
 
 // misread reports whether the body that is held whole is not the answer it
-// promised to be, and ends the matter if so.
+// promised to be, and ends the matter if so. On the way it learns what the
+// answer says of itself.
 func (b *body) misread() bool {
 	if b.opaque || !served(b.answer.Response) || b.bodyless() {
 		return false
 	}
-	if !b.delimited() {
-		b.breakOff(errTruncated)
-		return true
+	answer, o := verdict.Body(b.buf, b.answer.Response.Header, time.Now(), b.policy())
+	if o.Why == "not JSON" && (b.buf[0] == '{' || b.buf[0] == '[') {
+		// An odd character in a complete answer is for the caller to judge.
+		answer.Usage, answer.Metered = usage.Tail(b.buf)
+		o = says(health.Served, "")
 	}
-	return false
+	b.learned(&answer)
+	if o.Verdict == health.Served {
+		return false
+	}
+	b.refuse(o)
+	return true
 }
 
-// bodyless reports whether the answer rightly has no body.
+// bodyless reports whether the body is none, or none that was generated: what
+// is stored may well be an error of long ago.
 func (b *body) bodyless() bool {
-	if len(b.buf) > 0 {
-		return false
-	}
 	status := b.answer.Response.StatusCode
-	return b.request.Method == http.MethodHead || b.request.Operation.State == operation.Pinned ||
+	return b.request.Method != http.MethodPost || b.request.Operation.State == operation.Pinned ||
 		status == http.StatusNoContent || status == http.StatusResetContent
-}
-
-// delimited reports whether the held body is one JSON value from its first
-// byte to its last. What is in between is for the caller to judge.
-func (b *body) delimited() bool {
-	start := walk.Space(b.buf, 0)
-	if start == len(b.buf) || b.buf[start] != '{' && b.buf[start] != '[' {
-		return false
-	}
-	_, why := walk.Value(b.buf, start)
-	return why != walk.Truncated
-}
-
-// closed reports whether the last byte of a body of which only the end is held
-// closes a JSON value.
-func (b *body) closed() bool {
-	for i := len(b.buf) - 1; i >= 0; i-- {
-		switch b.buf[i] {
-		case ' ', '\t', '\r', '\n':
-		case '}', ']':
-			return true
-		default:
-			return false
-		}
-	}
-	return false
-}
-
-// settle writes down what a whole answer said of itself.
-func (b *body) settle() {
-	b.delivery.Broken = b.gone
-	b.delivery.Outcome = says(health.Served, "")
 }

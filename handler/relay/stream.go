@@ -7,13 +7,15 @@ import (
 	"spillway/handler/health"
 	"spillway/handler/operation"
 	"spillway/handler/proxy"
+	"spillway/handler/sse"
+	"spillway/handler/verdict"
 )
 
 // stream is an answer of events on its way. Its own goroutine reads; the timer
 // steps in while that waits. Both hold mu for whatever they do but read.
 type stream struct {
 	*carriage
-	dialect operation.Dialect
+	reader  verdict.Stream
 	strip   bool // the caller did not ask for the usage chunk
 	choices int  // finish reasons still to come
 
@@ -26,7 +28,7 @@ type stream struct {
 	spoke     time.Time // when the caller was last sent anything
 	heldSince time.Time // when the first event came
 	finished  time.Time // when all finish reasons, or the dialect's own end, had come
-	done      bool      // the dialect's own end was seen
+	ended     bool      // the dialect's own end was seen
 	over      bool      // nothing more will be read or sent
 	why       error     // why we gave the answer up
 }
@@ -34,10 +36,10 @@ type stream struct {
 // stream carries an answer of events.
 func (c *carriage) stream() proxy.Delivery {
 	now := time.Now()
-	s := &stream{carriage: c, dialect: c.request.Operation.Dialect, heard: now}
+	s := &stream{carriage: c, heard: now, choices: int(max(c.request.Facts.Choices, 1))}
+	s.reader = verdict.Stream{Dialect: c.request.Operation.Dialect, Header: c.answer.Response.Header, Policy: c.policy()}
+	s.strip = !c.request.Facts.IncludeUsage
 	s.delivery.Outcome = says(health.Served, "")
-	s.strip = s.dialect == operation.Chat && !c.request.Facts.IncludeUsage
-	s.choices = int(max(c.request.Facts.Choices, 1))
 	s.buf.open(&c.streams)
 	defer s.buf.close(&c.streams)
 	s.begin(now)
@@ -46,6 +48,7 @@ func (c *carriage) stream() proxy.Delivery {
 		n, err := c.answer.Response.Body.Read(s.buf.room())
 		more = s.took(n, err)
 	}
+	c.learned(&s.reader.Answer)
 	return s.delivery
 }
 
@@ -86,25 +89,30 @@ func (s *stream) events(now time.Time) {
 // event handles one event: it is held, or lets the held ones go, or ends the
 // matter.
 func (s *stream) event(event []byte, now time.Time) {
-	m := s.read(event)
+	r := s.reader.Read(event, now)
 	switch {
-	case m.refusal != nil:
-		s.refuse(m.refusal, now)
+	case r.Meaning == verdict.Refusal:
+		s.refuse(event, &r.Outcome, now)
 		return
-	case m.usageOnly && s.strip:
+	case r.UsageOnly && s.strip:
 		s.buf.drop(len(event))
 		return
 	case s.heldSince.IsZero():
 		s.heldSince = now
 	}
-	if m.finished {
-		s.choices--
-	}
-	s.done = s.done || m.done
-	if s.finished.IsZero() && (s.choices == 0 || s.done) {
+	s.choices -= r.Finished
+	s.ended = s.ended || r.Meaning == verdict.Done
+	if s.finished.IsZero() && (s.ended || s.choices <= 0 && s.reader.Complete()) {
 		s.finished = now
 	}
-	if m.meaningful && s.delivery.FirstToken.IsZero() {
+	if r.Meaning == verdict.Meaningful || r.Meaning == verdict.Done && s.reader.Dialect == operation.Responses {
+		s.first(now)
+	}
+}
+
+// first notes the first meaningful event, for which the answer is committed.
+func (s *stream) first(now time.Time) {
+	if s.delivery.FirstToken.IsZero() {
 		s.delivery.FirstToken = now
 		s.open()
 	}
@@ -127,17 +135,24 @@ func (s *stream) forward(now time.Time) {
 	}
 }
 
-// refuse ends the matter at an error event. Ahead of the commit it is the
-// attempt's outcome; behind it, or when it is the caller's own business, the
-// caller gets it, and a connection that breaks off: the one end that all
-// clients take for an error (facts/reliability.md rule 1).
-func (s *stream) refuse(o *health.Outcome, now time.Time) {
+// refuse handles an error event. Ahead of the commit it is the attempt's
+// outcome. Behind it, or when it is the caller's own business, the caller gets
+// it, and then a connection that breaks off: the one end that all clients take
+// for an error (facts/reliability.md rule 1). A failed response is an end of
+// its dialect and needs no such help.
+func (s *stream) refuse(event []byte, o *health.Outcome, now time.Time) {
 	s.delivery.Outcome = *o
-	if s.delivery.Committed || o.Verdict == health.Served {
-		s.open()
-		s.forward(now)
-		s.delivery.Broken = s.delivery.Committed
+	if !s.delivery.Committed && o.Verdict != health.Served {
+		s.over = true
+		s.answer.Cancel(errRefused)
+		return
 	}
-	s.over = true
+	s.open()
+	if string(sse.Parse(event).Name) == "response.failed" {
+		s.ended, s.finished = true, now
+		return
+	}
+	s.forward(now)
+	s.over, s.delivery.Broken = true, s.delivery.Committed
 	s.answer.Cancel(errRefused)
 }

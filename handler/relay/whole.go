@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -12,11 +13,14 @@ import (
 	"spillway/handler/health"
 	"spillway/handler/operation"
 	"spillway/handler/proxy"
+	"spillway/handler/usage"
+	"spillway/handler/verdict"
 )
 
 const (
 	bodyBuffer = 64 << 10 // how much of an answer in one piece is held until it is whole
 	tailKept   = 8 << 10  // how much of one that is longer is looked at for its usage
+	headKept   = 16
 )
 
 // body is an answer in one piece on its way. It is held until it is whole, so
@@ -26,7 +30,8 @@ const (
 type body struct {
 	*carriage
 	buf    []byte
-	opaque bool // not JSON: nothing can be read out of it
+	head   []byte // the first bytes of an answer that is longer than buf
+	opaque bool   // not JSON: nothing can be read out of it
 	timer  *time.Timer
 	silent atomic.Bool // given up for its silence
 }
@@ -54,6 +59,7 @@ func (c *carriage) whole() proxy.Delivery {
 	}
 	defer pool.Put(held)
 	b := &body{carriage: c, buf: (*held)[:0]}
+	b.delivery.Outcome = says(health.Served, "")
 	if c.idle() > 0 {
 		b.timer = time.AfterFunc(c.idle(), b.tick)
 		defer b.timer.Stop()
@@ -89,7 +95,6 @@ func (b *body) carry() {
 	case b.commit(b.length()):
 		b.delivery.FirstToken = time.Now()
 		b.write(b.buf)
-		b.settle()
 	}
 }
 
@@ -161,6 +166,7 @@ func (b *body) long() {
 		return
 	}
 	b.delivery.FirstToken = time.Now()
+	b.head = bytes.Clone(b.buf[:min(len(b.buf), headKept)])
 	b.pass(b.buf)
 	for {
 		kept := 0
@@ -170,17 +176,23 @@ func (b *body) long() {
 		b.buf = b.buf[:kept]
 		err := b.fill()
 		b.pass(b.buf[kept:])
-		switch {
-		case b.gone, err != nil && !errors.Is(err, io.EOF):
-			b.breakOff(err)
-			return
-		case err != nil && !b.opaque && served(b.answer.Response) && !b.closed():
-			b.breakOff(errTruncated)
-			return
-		case err != nil:
-			b.settle()
+		if err != nil || b.gone {
+			b.endLong(err)
 			return
 		}
+	}
+}
+
+// endLong ends an answer that was not held whole.
+func (b *body) endLong(err error) {
+	readable := !b.opaque && served(b.answer.Response)
+	switch {
+	case b.gone, !errors.Is(err, io.EOF):
+		b.breakOff(err)
+	case readable && !verdict.Enclosed(b.head, b.buf):
+		b.breakOff(errTruncated)
+	case readable:
+		b.delivery.Usage, _ = usage.Tail(b.buf)
 	}
 }
 

@@ -13,7 +13,10 @@ import (
 // the operation, which was checked, and the query remain
 // (facts/azure-openai.md §1.1).
 func (c *Client) address(t *Target, deployment string, r *proxy.Request) *url.URL {
-	base := strings.TrimSuffix(t.Endpoint.Path, "/")
+	base := strings.Trim(t.Endpoint.Path, "/")
+	if base != "" {
+		base = "/" + base
+	}
 	below := r.Operation.Path
 	if r.Rest != "" {
 		below += "/" + r.Rest

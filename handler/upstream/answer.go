@@ -24,7 +24,11 @@ func (c *Client) receive(a *attempt, t *Target, b *pool.Backend, res *http.Respo
 			defer func() { _ = body.Close() }()
 			return nil, a.verdict(err)
 		}
-		return res, c.promise(res)
+		return res, c.judge(t, b, res, nil)
+	}
+	if res.StatusCode < http.StatusOK { // a switched protocol: no context ends its reads
+		defer func() { _ = body.Close() }()
+		return nil, c.judge(t, b, res, nil)
 	}
 	a.within(errBodyLimit, errResponseTimeout)
 	head, err := io.ReadAll(io.LimitReader(res.Body, maxRefusal))
@@ -56,4 +60,3 @@ func callerUnproven() *http.Response {
 		ContentLength: int64(len(body)), Body: io.NopCloser(strings.NewReader(body)),
 	}
 }
-

@@ -12,6 +12,7 @@ import (
 	"spillway/handler/operation"
 	"spillway/handler/pool"
 	"spillway/handler/proxy"
+	"spillway/handler/verdict"
 )
 
 var _ proxy.Sender = (*Client)(nil)
@@ -22,7 +23,8 @@ type Client struct {
 	Targets    []*Target // by pool.Backend.Index
 	APIVersion string    // for classic calls whose caller named none; "" adds none
 	Limits     Limits
-	CountUsage bool // ask chat streams for their usage when the caller did not
+	CountUsage bool           // ask chat streams for their usage when the caller did not
+	Policy     verdict.Policy // how answers are judged; Provisioned and CallerAuth are filled in
 
 	// Annotate, when set, writes an attempt's trace context into its headers.
 	Annotate func(ctx context.Context, h http.Header)
@@ -81,10 +83,10 @@ func (l *Limits) of(r *proxy.Request) (time.Duration, error) {
 // compose builds the request. Its bytes are the caller's own unless a part of
 // them had to be replaced.
 func (c *Client) compose(a *attempt, t *Target, b *pool.Backend, r *proxy.Request) *http.Request {
-	deployment := c.deployment(b, r)
-	content := c.content(a, t, deployment, r)
+	name := deployment(b, r)
+	content := c.content(a, t, name, r)
 	req := (&http.Request{
-		Method: r.Method, URL: c.address(t, deployment, r), Header: t.header(r),
+		Method: r.Method, URL: c.address(t, name, r), Header: t.header(r),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Host: t.Endpoint.Host,
 		Body: http.NoBody, ContentLength: int64(len(content)),
 	}).WithContext(a.ctx)

@@ -2,19 +2,50 @@ package upstream
 
 import (
 	"cmp"
+	"net/url"
 
+	"spillway/handler/operation"
+	"spillway/handler/payload"
 	"spillway/handler/pool"
 	"spillway/handler/proxy"
 )
 
 // deployment is the resource's name for the model. A backend that names none
 // has the pool's name for it.
-func (c *Client) deployment(b *pool.Backend, r *proxy.Request) string {
+func deployment(b *pool.Backend, r *proxy.Request) string {
 	return cmp.Or(b.Deployment, r.Model, r.Facts.Model)
 }
 
 // content is the body to send: the caller's own bytes, or a pooled copy with
-// the parts replaced that have to be. The attempt gives the copy back.
-func (c *Client) content(a *attempt, t *Target, deployment string, r *proxy.Request) []byte {
-	return r.Body
+// the parts replaced that have to be. The attempt gives either back.
+func (c *Client) content(a *attempt, t *Target, name string, r *proxy.Request) []byte {
+	changes := payload.Changes{IncludeUsage: c.CountUsage && countable(r)}
+	if t.OpenAI || r.Family != operation.Deployments {
+		changes.Model = name
+	}
+	if !r.Facts.Alters(changes) {
+		r.Writing.Add(1)
+		a.release = func() { r.Writing.Add(-1) }
+		return r.Body
+	}
+	room, release := c.buffers.take(r.Facts.SpliceLen(r.Body, changes))
+	a.release = release
+	return r.Facts.Splice(room, r.Body, changes)
+}
+
+// usageSince is the first api-version that knows stream_options
+// (facts/azure-openai.md §5.1); versions are dates.
+const usageSince = "2024-09-01"
+
+// countable reports whether the stream's usage may be asked for.
+func countable(r *proxy.Request) bool {
+	if r.Operation.Dialect != operation.Chat || !r.Facts.Stream {
+		return false
+	}
+	if r.Family != operation.Deployments && r.Family != operation.Unscoped {
+		return true
+	}
+	query, _ := url.ParseQuery(r.Query)
+	version := query.Get("api-version")
+	return version == "" || version >= usageSince
 }

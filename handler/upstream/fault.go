@@ -31,6 +31,8 @@ func fault(err error) string {
 		return "tls"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "server closed idle connection"):
 		return "eof"
+	case strings.Contains(err.Error(), "response headers exceeded"):
+		return "headers too large"
 	case strings.Contains(err.Error(), "malformed"):
 		return "protocol"
 	}

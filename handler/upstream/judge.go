@@ -2,24 +2,18 @@ package upstream
 
 import (
 	"net/http"
+	"time"
 
 	"spillway/handler/health"
 	"spillway/handler/pool"
+	"spillway/handler/verdict"
 )
 
-func (c *Client) promise(res *http.Response) health.Outcome {
-	return health.Outcome{Signals: health.NoSignals()}
-}
-
+// judge says what an answer's status means, with its headers and the beginning
+// of its body.
 func (c *Client) judge(t *Target, b *pool.Backend, res *http.Response, head []byte) health.Outcome {
-	o := health.Outcome{Signals: health.NoSignals()}
-	switch {
-	case res.StatusCode == 429:
-		o.Verdict, o.Why = health.Throttled, "429"
-	case res.StatusCode >= 500:
-		o.Verdict, o.Why = health.Failed, "5xx"
-	case res.StatusCode == 401 || res.StatusCode == 403:
-		o.Verdict, o.Why = health.Misconfigured, "401"
-	}
-	return o
+	policy := c.Policy
+	policy.Provisioned = b.Provisioned
+	_, policy.CallerAuth = t.Credential.(PassThrough)
+	return verdict.Status(res.StatusCode, res.Header, head, time.Now(), policy)
 }
