@@ -294,6 +294,9 @@ func (o *oracle) check() {
 			sight.ended = o.w.now
 			return
 		}
+		if m.keeper.traffic.Load() == 0 {
+			sight.ended = o.w.now // nobody has asked it yet: it need not
+		}
 		if o.w.now-sight.ended > slack {
 			o.violate("I5: i%02d has not spoken with the table for %v", m.n, o.w.now-sight.ended)
 			sight.ended = o.w.now
@@ -344,7 +347,6 @@ func simulate(seed uint64, p plan) result {
 		b.up, b.shut = true, 0
 	}
 	for _, m := range w.machines {
-		m.frozen, w.oracle.seen[m].ended = 0, w.now
 		m.chaos.Faults = m.chaos.Faults.Times(0)
 	}
 	w.run(w.now + healing(p))
@@ -366,6 +368,9 @@ func healing(p plan) time.Duration {
 	}
 	if p.throttles {
 		d += 25 * time.Second // its last window must end
+	}
+	if p.pauses || p.hostile {
+		d += 15 * time.Second // who is suspended wakes up first
 	}
 	if p.poison {
 		d += 20 * time.Second // a record of a newer version is given back
