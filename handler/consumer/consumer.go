@@ -1,6 +1,8 @@
 // Package consumer is who calls: a credential becomes a consumer, or is refused.
 package consumer
 
+import "slices"
+
 // Consumer is one caller by name, with what it may do. The zero value of a
 // limit means no limit.
 type Consumer struct {
@@ -35,3 +37,9 @@ const (
 	Interactive Class = iota
 	Batch
 )
+
+// MayUse reports whether the consumer may ask for the pool of this model. A
+// nil consumer is anybody, and may.
+func (c *Consumer) MayUse(model string) bool {
+	return c == nil || len(c.Models) == 0 || slices.Contains(c.Models, model)
+}
