@@ -14,6 +14,7 @@ type call struct {
 	svc     *Service
 	res     *resource
 	w       http.ResponseWriter
+	out     io.Writer // w, for the body
 	r       *http.Request
 	route   route
 	arrived time.Time
@@ -63,7 +64,7 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, res *resource, p
 
 // begin journals the arrival.
 func (s *Service) begin(w http.ResponseWriter, r *http.Request, res *resource, path string) *call {
-	c := &call{svc: s, res: res, w: w, r: r, arrived: s.cfg.Now(), seq: s.seq.Add(1), ask: &ask{}, factor: 1}
+	c := &call{svc: s, res: res, w: w, out: w, r: r, arrived: s.cfg.Now(), seq: s.seq.Add(1), ask: &ask{}, factor: 1}
 	c.route = parseRoute(path, r.URL.Query())
 	header := r.Header
 	if s.journal.keepsBodies() {

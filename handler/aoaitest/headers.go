@@ -53,13 +53,10 @@ func (c *call) prepareHeaders() {
 	}
 	c.headers = true
 	h := c.w.Header()
+	constantHeaders(h)
 	h.Set("Apim-Request-Id", c.svc.guid(c.seq, 2))
 	h.Set("X-Request-Id", c.entry.RequestID)
 	h.Set("X-Ms-Region", regionName(c.res.Region))
-	h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains; preload")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-cache, must-revalidate")
-	h.Set("Access-Control-Allow-Origin", "*")
 	took := strconv.FormatInt(c.now().Sub(c.arrived).Milliseconds(), 10)
 	h.Set("X-Envoy-Upstream-Service-Time", took)
 	if id := c.r.Header.Get("x-ms-client-request-id"); id != "" {
@@ -69,6 +66,13 @@ func (c *call) prepareHeaders() {
 		c.deploymentHeaders(h, took)
 	}
 	c.faultHeaders(h)
+}
+
+func constantHeaders(h http.Header) {
+	h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains; preload")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-cache, must-revalidate")
+	h.Set("Access-Control-Allow-Origin", "*")
 }
 
 func (c *call) deploymentHeaders(h http.Header, took string) {
@@ -167,7 +171,7 @@ func (c *call) respond(status int, contentType string, body []byte) {
 	c.noteAnswer(status)
 	c.settle(outcomeOf(status))
 	c.w.WriteHeader(status)
-	_, _ = c.w.Write(body) //nolint:gosec // no page; and a caller who left has nothing to be told
+	_, _ = c.out.Write(body) // a caller who left has nothing to be told
 }
 
 func (c *call) noteAnswer(status int) {

@@ -53,7 +53,7 @@ func (c *call) spillOver(family string, original *refusal) *refusal {
 }
 
 func (s spill) headers(h http.Header) {
-	h.Set("x-ms-is-spilled-over", strconv.FormatBool(s.from != ""))
+	h.Set("X-Ms-Is-Spilled-Over", strconv.FormatBool(s.from != ""))
 	if s.from == "" {
 		return
 	}

@@ -23,8 +23,8 @@ type stream struct {
 	preamble []event // what the endpoint sends before it generates
 	content  int     // content events that have passed
 	seq      int     // sequence_number of the next Responses event
-	live     bool    // each event is flushed by itself
 	over     bool
+	next     time.Time // when the next token is to come, by the timers' clock
 	buf      bytes.Buffer
 }
 
@@ -38,8 +38,7 @@ const (
 
 // openStream sends status and headers. The caller sends preamble and the rest.
 func (c *call) openStream(d dialect, preamble ...event) *stream {
-	s := &stream{c: c, dialect: d, preamble: preamble}
-	s.live = c.fault != nil || c.latency > 0 || c.spec.TimeToFirstToken > 0 || c.spec.PerToken > 0 || c.spec.PerPromptToken > 0
+	s := &stream{c: c, dialect: d, preamble: preamble, next: time.Now()}
 	c.prepareHeaders()
 	h := c.w.Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
@@ -59,7 +58,7 @@ func (s *stream) begin() {
 		return
 	}
 	if s.faultIs("bom") {
-		_, _ = s.c.w.Write([]byte("\ufeff"))
+		_, _ = s.c.out.Write([]byte("\ufeff"))
 	}
 	for _, ev := range s.preamble {
 		s.send(ev)
@@ -107,12 +106,9 @@ func (s *stream) writeRaw(b []byte) bool {
 	if s.faultIs("drip-stream") {
 		return s.dripRaw(b)
 	}
-	if _, err := s.c.w.Write(b); err != nil { //nolint:gosec // events, not a page
+	if _, err := s.c.out.Write(b); err != nil {
 		s.leave()
 		return false
-	}
-	if s.live {
-		s.c.flush()
 	}
 	return true
 }
@@ -123,7 +119,7 @@ func (s *stream) dripRaw(b []byte) bool {
 		pause = time.Millisecond
 	}
 	for i := range b {
-		if _, err := s.c.w.Write(b[i : i+1]); err != nil || !s.c.sleep(pause) { //nolint:gosec // events, not a page
+		if _, err := s.c.out.Write(b[i : i+1]); err != nil || !s.c.sleep(pause) {
 			s.leave()
 			return false
 		}
@@ -144,12 +140,19 @@ func (s *stream) book(tokens int) {
 	})
 }
 
-// pause waits for the model and tells whether the stream goes on.
+// pause waits for the model and tells whether the stream goes on. What was
+// written so far goes out first. It keeps to the pace, not to the pause: a
+// stream that the machine held up catches up, as a real one does.
 func (s *stream) pause(d time.Duration) bool {
 	if s.over {
 		return false
 	}
-	if !s.c.sleep(d) {
+	s.next = s.next.Add(d)
+	wait := time.Until(s.next)
+	if d > 0 && wait > 0 {
+		s.c.flush()
+	}
+	if !s.c.sleep(wait) {
 		s.leave()
 		return false
 	}

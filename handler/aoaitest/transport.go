@@ -73,7 +73,7 @@ func (c *call) drip() {
 		if i == len(spoiltCompletion)-1 {
 			c.settle(Served)
 		}
-		if _, err := c.w.Write([]byte(spoiltCompletion[i : i+1])); err != nil {
+		if _, err := c.out.Write([]byte(spoiltCompletion[i : i+1])); err != nil {
 			c.left()
 			return
 		}
@@ -92,7 +92,7 @@ func (c *call) trailers() {
 	h.Set("Trailer", "X-Checksum")
 	c.noteAnswer(http.StatusOK)
 	c.settle(Served)
-	_, _ = c.w.Write([]byte(spoiltCompletion))
+	_, _ = c.out.Write([]byte(spoiltCompletion))
 	h.Set("X-Checksum", "0000")
 }
 
