@@ -1,20 +1,31 @@
 package main
 
 import (
-	"net/http"
-
 	"spillway/handler/config"
 	"spillway/handler/consumer"
-	"spillway/handler/server"
+	"spillway/handler/consumer/entra"
 )
 
-// anybody lets everyone in: SPILLWAY_AUTH=none, which must be asked for by
-// name.
-type anybody struct{}
-
-// Admit returns nobody in particular.
-func (anybody) Admit(*http.Request) (*consumer.Consumer, error) {
-	return nil, nil //nolint:nilnil // nobody in particular, and welcome
+// newDoorman lets in whom the configuration names, and nobody else.
+func (g *gateway) newDoorman(cfg *config.Config) (*consumer.Authenticator, error) {
+	callers := &cfg.Settings.Callers
+	s := consumer.Settings{Open: callers.None(), Keys: callers.Key}
+	for i := range cfg.Consumers {
+		s.Consumers = append(s.Consumers, &cfg.Consumers[i])
+	}
+	for _, k := range cfg.Keys {
+		s.Static = append(s.Static, consumer.StaticKey{Consumer: &cfg.Consumers[k.Consumer], Setting: k.Setting, Value: k.Value.Reveal()})
+	}
+	if callers.Entra {
+		tokens, err := entra.New(entra.Config{Tenant: callers.Tenant, Audience: callers.Audience, Issuer: callers.Issuer})
+		if err != nil {
+			return nil, err
+		}
+		g.beside = append(g.beside, tokens.Run)
+		s.Tokens = tokens
+		for _, e := range cfg.Entra {
+			s.Matches = append(s.Matches, consumer.Match{Consumer: &cfg.Consumers[e.Consumer], AppID: e.AppID, Role: e.Role, Group: e.Group})
+		}
+	}
+	return consumer.New(s)
 }
-
-func newDoorman(_ *config.Config) (server.Doorman, error) { return anybody{}, nil }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"spillway/handler/config"
+	"spillway/handler/config/document"
 	"spillway/handler/consumer"
 	"spillway/handler/operation"
 	"spillway/handler/pool"
@@ -28,7 +29,7 @@ type gateway struct {
 	server   *server.Server
 	keeper   *state.Keeper
 	client   *upstream.Client
-	tokens   []*upstream.Token
+	beside   []func(ctx context.Context) // what lives beside the requests
 	draining atomic.Bool
 	stop     context.CancelFunc
 	running  sync.WaitGroup
@@ -42,10 +43,11 @@ func newGateway(cfg *config.Config, log *slog.Logger, out io.Writer) (*gateway, 
 		return nil, err
 	}
 	g := &gateway{keeper: state.New(keeperConfig(cfg, store))}
+	g.beside = append(g.beside, g.keeper.Run)
 	if err := g.connect(cfg, log); err != nil {
 		return nil, err
 	}
-	doorman, err := newDoorman(cfg)
+	doorman, err := g.newDoorman(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +60,7 @@ func newGateway(cfg *config.Config, log *slog.Logger, out io.Writer) (*gateway, 
 		},
 		Models: models{cfg}, Doorman: doorman,
 		Readiness: &server.PoolReadiness{Pools: cfg.Pools, Look: g.keeper.Look, Now: time.Now},
-		Carrier:   &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat},
+		Carrier:   &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policy: judgement(cfg)},
 		Watcher:   &telemetry.RequestLog{Out: out, Instance: s.Instance},
 		Now:       time.Now, Chance: randv2.Float64, NewID: newID, MaxBody: s.MaxBody,
 		Expose: s.Expose, Draining: g.draining.Load,
@@ -70,9 +72,8 @@ func newGateway(cfg *config.Config, log *slog.Logger, out io.Writer) (*gateway, 
 func (g *gateway) start(ctx context.Context) {
 	// It outlives the signal: requests under way still need it.
 	ctx, g.stop = context.WithCancel(context.WithoutCancel(ctx))
-	g.running.Go(func() { g.keeper.Run(ctx) })
-	for _, t := range g.tokens {
-		g.running.Go(func() { t.Run(ctx) })
+	for _, run := range g.beside {
+		g.running.Go(func() { run(ctx) })
 	}
 }
 
@@ -110,7 +111,7 @@ func (m models) Resolve(name string) ([]*pool.Pool, bool) {
 func (m models) Names(c *consumer.Consumer) []string {
 	var names []string
 	for i := range m.cfg.Pools {
-		if p := &m.cfg.Pools[i]; c.MayUse(p.Model) && p.Model != config.Any {
+		if p := &m.cfg.Pools[i]; c.MayUse(p.Model) && p.Model != document.Any {
 			names = append(names, p.Model)
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"time"
 
 	"spillway/handler/config"
 	"spillway/handler/state"
@@ -11,6 +12,7 @@ import (
 	"spillway/handler/table/memory"
 	"spillway/handler/throttle"
 	"spillway/handler/upstream"
+	"spillway/handler/verdict"
 )
 
 // openStore opens one table where shared state lives. Nothing is sent yet.
@@ -53,7 +55,8 @@ func (g *gateway) connect(cfg *config.Config, log *slog.Logger) error {
 	g.client = &upstream.Client{
 		CountUsage: true,
 		APIVersion: "2024-10-21",
-		Limits:     upstream.Limits{Response: cfg.Settings.ResponseTimeout, FirstToken: cfg.Settings.FirstTokenTimeout},
+		Limits:     upstream.Limits{Response: cfg.Settings.ResponseTimeout, FirstToken: cfg.Settings.FirstTokenTimeout, Models: patience(cfg)},
+		Policy:     judgement(cfg),
 	}
 	byIdentity := map[string]*upstream.Token{}
 	for i := range cfg.Resources {
@@ -91,7 +94,7 @@ func (g *gateway) credential(cfg *config.Config, r *config.Resource, tokens map[
 	}
 	t := upstream.NewToken(identity, upstream.Scope, log)
 	tokens[r.ClientID] = t
-	g.tokens = append(g.tokens, t)
+	g.beside = append(g.beside, t.Run)
 	return t, nil
 }
 
@@ -106,4 +109,23 @@ func deployments(cfg *config.Config, resource int) map[string]string {
 		}
 	}
 	return names
+}
+
+// patience is the models' own limits for the first token.
+func patience(cfg *config.Config) map[string]time.Duration {
+	own := map[string]time.Duration{}
+	for i := range cfg.Pools {
+		if p := &cfg.Pools[i]; p.FirstToken > 0 {
+			own[p.Model] = p.FirstToken
+		}
+	}
+	return own
+}
+
+// judgement is how answers are judged.
+func judgement(cfg *config.Config) verdict.Policy {
+	return verdict.Policy{
+		DefaultWait: cfg.Throttle.DefaultWait, MaxWait: cfg.Throttle.MaxWait,
+		IgnoreWaits: !cfg.Throttle.AcceptRetryAfter, Failing: cfg.Failing.Match,
+	}
 }

@@ -21,6 +21,8 @@ type Exchange struct {
 	Operation string // "" = the path was not understood
 	Family    string
 	Consumer  *consumer.Consumer // nil = anybody
+	Caller    string             // who the token is of; "" for keys
+	KeyID     string             // which of the consumer's keys; "" for tokens
 	Model     string             // the pool's; "" = none was found
 	Stream    bool
 	Status    int

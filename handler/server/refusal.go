@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"spillway/handler/consumer"
 	"spillway/handler/operation"
 )
 
@@ -74,6 +75,12 @@ const (
 )
 
 func unauthorized(cause error) *Refusal {
+	if errors.Is(cause, consumer.ErrUnavailable) {
+		return &Refusal{
+			Status: http.StatusServiceUnavailable, Type: serverError, Code: "credential_unavailable", Wait: 2 * time.Second, Cause: cause,
+			Message: "The credential of this request cannot be checked at the moment. Please retry after 2 seconds.",
+		}
+	}
 	return &Refusal{
 		Status: http.StatusUnauthorized, Type: invalidRequest, Code: "invalid_api_key", Final: true, Cause: cause,
 		Message: "The key or token of this request is missing or not valid here. Send the key that your platform team gave you in the api-key header or as Authorization: Bearer.",

@@ -29,10 +29,11 @@ type Models interface {
 	Names(c *consumer.Consumer) []string
 }
 
-// Doorman turns a credential into a consumer. It returns a nil consumer, and
-// no error, when anybody may come in.
+// Doorman turns a credential into a consumer, a nil one where everybody is let
+// in. Its error is told to the log, and to the caller only as refused or, when
+// it is consumer.ErrUnavailable, as not to be checked now.
 type Doorman interface {
-	Admit(r *http.Request) (*consumer.Consumer, error)
+	Authenticate(ctx context.Context, h http.Header, rawQuery string) (consumer.Identity, error)
 }
 
 // Readiness says which models have an available backend, and for the others
@@ -111,11 +112,11 @@ func (s *Server) inference(w http.ResponseWriter, r *http.Request) {
 
 // answer serves the request, or says why not before a byte was sent.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, x *Exchange) *Refusal {
-	admitted, err := s.Doorman.Admit(r)
+	who, err := s.Doorman.Authenticate(r.Context(), r.Header, r.URL.RawQuery)
 	if err != nil {
 		return unauthorized(err)
 	}
-	x.Consumer = admitted
+	x.Consumer, x.Caller, x.KeyID = who.Consumer, who.Caller, who.KeyID
 	route, refusal := s.route(w, r)
 	if refusal != nil {
 		return refusal
@@ -126,8 +127,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, x *Exchange) *Re
 	if refusal != nil {
 		return refusal
 	}
-	req.ID, req.Consumer = x.ID, admitted
-	pools, refusal := s.pools(req, admitted)
+	req.ID, req.Consumer = x.ID, who.Consumer
+	pools, refusal := s.pools(req, who.Consumer)
 	if refusal != nil {
 		return refusal
 	}

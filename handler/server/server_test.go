@@ -26,7 +26,7 @@ var instant = time.UnixMilli(1_900_000_000_000)
 type door struct {
 	*server.Server
 	url      string
-	admit    func(r *http.Request) (*consumer.Consumer, error)
+	admit    func() (*consumer.Consumer, error)
 	do       func(ctx context.Context, pools []*pool.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result
 	seen     chan *server.Exchange
 	received *proxy.Request
@@ -46,11 +46,12 @@ func newDoor(t *testing.T) *door {
 
 func (d *door) Saw(x *server.Exchange) { d.seen <- x }
 
-func (d *door) Admit(r *http.Request) (*consumer.Consumer, error) {
-	if d.admit != nil {
-		return d.admit(r)
+func (d *door) Authenticate(context.Context, http.Header, string) (consumer.Identity, error) {
+	if d.admit == nil {
+		return consumer.Identity{}, nil
 	}
-	return nil, nil //nolint:nilnil // nobody in particular, and welcome
+	c, err := d.admit()
+	return consumer.Identity{Consumer: c}, err
 }
 
 func (d *door) Resolve(name string) ([]*pool.Pool, bool) {
@@ -207,7 +208,7 @@ func TestChunkedBodyOverTheLimitIsTooLarge(t *testing.T) {
 
 func TestRefusedCallerLearnsNothing(t *testing.T) {
 	d := newDoor(t)
-	d.admit = func(*http.Request) (*consumer.Consumer, error) { return nil, errors.New("no such key: abc") }
+	d.admit = func() (*consumer.Consumer, error) { return nil, errors.New("no such key: abc") }
 	for _, path := range []string{chat, "/nowhere", "/openai/deployments/..%2f/chat/completions"} {
 		res, body := d.ask(t, "POST", path, "{")
 		wantError(t, res, body, 401, "invalid_api_key")
@@ -219,7 +220,7 @@ func TestRefusedCallerLearnsNothing(t *testing.T) {
 
 func TestModelOutsideTheConsumersListIsForbidden(t *testing.T) {
 	d := newDoor(t)
-	d.admit = func(*http.Request) (*consumer.Consumer, error) {
+	d.admit = func() (*consumer.Consumer, error) {
 		return &consumer.Consumer{Models: []string{"gpt-5"}}, nil
 	}
 	res, body := d.ask(t, "POST", chat, hello)
@@ -316,7 +317,7 @@ func TestExplainTellsOfEveryCandidate(t *testing.T) {
 
 func TestHealthIsAnsweredWithoutACredential(t *testing.T) {
 	d := newDoor(t)
-	d.admit = func(*http.Request) (*consumer.Consumer, error) { return nil, errors.New("no") }
+	d.admit = func() (*consumer.Consumer, error) { return nil, errors.New("no") }
 	for path, status := range map[string]int{"/": 200, "/health/live": 200, "/health/ready": 200, "/health/ready?model=down": 503} {
 		if res, body := d.ask(t, "GET", path, ""); res.StatusCode != status {
 			t.Errorf("%s: %d %s, want %d", path, res.StatusCode, body, status)

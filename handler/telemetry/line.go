@@ -28,7 +28,7 @@ func (l *RequestLog) Saw(x *server.Exchange) {
 	line.begin("time").quote(x.Began.UTC().Format("2006-01-02T15:04:05.000Z"))
 	line.text("level", level(x)).text("msg", "request").text("request_id", x.ID).text("instance", l.Instance)
 	if x.Consumer != nil {
-		line.text("consumer", x.Consumer.Name)
+		line.text("consumer", x.Consumer.Name).text("key", x.KeyID).text("caller", x.Caller)
 	}
 	line.text("operation", x.Operation).text("url", x.Family).text("model", x.Model)
 	line.number("status", int64(x.Status)).text("code", x.Code)
