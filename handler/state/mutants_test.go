@@ -9,6 +9,7 @@ import (
 // one part, and the oracle must see it.
 
 func TestSimulationCatchesAFleetWithoutCompareAndSwap(t *testing.T) {
+	unhurried(t)
 	t.Parallel()
 	began := time.Now()
 	r := sum(with(func(p *plan) { p.noSwap = true }), 4)
@@ -19,6 +20,7 @@ func TestSimulationCatchesAFleetWithoutCompareAndSwap(t *testing.T) {
 }
 
 func TestSimulationCatchesLocalClocks(t *testing.T) {
+	unhurried(t)
 	t.Parallel()
 	began := time.Now()
 	r := sum(with(func(p *plan) { p.localClocks, p.skew, p.slow = true, 5*time.Second, .4 }), 6)
@@ -29,6 +31,7 @@ func TestSimulationCatchesLocalClocks(t *testing.T) {
 }
 
 func TestSimulationCatchesAProbeThatIsNotRechecked(t *testing.T) {
+	unhurried(t)
 	t.Parallel()
 	began := time.Now()
 	r := sum(with(func(p *plan) { p.hostile, p.noRecheck, p.slow = true, true, .2 }), 10)
@@ -39,6 +42,7 @@ func TestSimulationCatchesAProbeThatIsNotRechecked(t *testing.T) {
 }
 
 func TestSimulationCatchesAFleetWithoutNonces(t *testing.T) {
+	unhurried(t)
 	t.Parallel()
 	began := time.Now()
 	r := sum(with(func(p *plan) { p.noNonce = true }), 6)

@@ -1,6 +1,8 @@
 package state
 
 import (
+	"time"
+
 	"spillway/handler/breaker"
 	"spillway/handler/health"
 	"spillway/handler/throttle"
@@ -16,11 +18,9 @@ func (k *Keeper) Report(t health.Ticket, o health.Outcome) {
 	if s == nil {
 		return
 	}
-	now := k.look()
 	if o.Verdict == health.Served || o.Verdict == health.Abandoned {
 		if o.Verdict == health.Served {
-			s.asked.add(now.local)
-			s.served.Store(int64(max(now.local, 1)))
+			k.served(s)
 		}
 		k.Observe(t.Slot, o.Signals)
 		if !t.Probe && !t.Alone {
@@ -28,10 +28,20 @@ func (k *Keeper) Report(t health.Ticket, o health.Outcome) {
 		}
 	}
 	k.mu.Lock()
+	now := k.look()
 	k.fold(s, t, o, now)
 	k.publishView(now)
 	k.mu.Unlock()
 	k.cfg.World.Pacer.Kick()
+}
+
+// served notes a service, for the percentage and as evidence against accusers.
+func (k *Keeper) served(s *slot) {
+	now := k.cfg.World.Now().Sub(k.base)
+	s.asked.add(now)
+	if time.Duration(s.served.Load()) < now-trafficTick {
+		s.served.Store(int64(max(now, 1)))
+	}
 }
 
 // fold is the part of Report that needs the lock.

@@ -49,6 +49,15 @@ func report(t *testing.T, r result, began time.Time) {
 		r.deaths, r.leaks, r.windows, r.mostLeaks, r.exchanges, r.writes, r.steps, time.Since(began).Round(time.Millisecond))
 }
 
+// unhurried skips what takes long and gains nothing from the race detector:
+// one coroutine runs at a time.
+func unhurried(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("the simulations are left out of a short run")
+	}
+}
+
 // seeds is how many to run: n, or many more in a soak.
 func seeds(n int) int {
 	if os.Getenv("SPILLWAY_SOAK") != "" {
@@ -58,6 +67,7 @@ func seeds(n int) int {
 }
 
 func TestSimulatedFleetKeepsItsPromises(t *testing.T) {
+	unhurried(t)
 	var mu sync.Mutex
 	var all result
 	t.Run("plans", func(t *testing.T) {
@@ -116,6 +126,7 @@ func hold(t *testing.T, p plan, r result) {
 }
 
 func TestOneSeedIsOneRun(t *testing.T) {
+	unhurried(t)
 	p := with(everything)
 	p.lasts = time.Minute
 	first := simulate(42, p)
