@@ -22,13 +22,13 @@ func at(body string, s Span) string { return body[s.From:s.To] }
 
 func TestScanFindsWhatSpillwayActsOn(t *testing.T) {
 	body := ` {"messages": [{"role":"user","content":"hi, \"model\":\"no\""}], "model" : "gpt-4o", "stream":true,
-	"stream_options":{"include_obfuscation":false,"include_usage":true}, "max_tokens":10,"max_completion_tokens":800,"n":2,"best_of":3,
+	"stream_options":{"include_obfuscation":false,"include_usage":true}, "max_tokens":10,"max_completion_tokens":800,"n":4,"best_of":3,
 	"prompt_cache_key":"k","service_tier":"flex","store":false,"temperature":1e400,"metadata":{"model":"other","stream":false}} `
 	f := mustScan(t, body)
 	no := false
 	want := Facts{
 		Model: "gpt-4o", ModelAt: f.ModelAt, Stream: true, StreamOptionsAt: f.StreamOptionsAt, IncludeUsage: true, IncludeUsageAt: f.IncludeUsageAt,
-		MaxOutput: 800, Choices: 3, PromptChars: int64(len(at(body, f.PromptAt))), PromptAt: f.PromptAt,
+		MaxOutput: 800, Choices: 4, PromptChars: int64(len(at(body, f.PromptAt))), PromptAt: f.PromptAt,
 		PromptCacheKey: "k", ServiceTier: "flex", Store: &no, OpenAt: 2,
 	}
 	if diff := cmp.Diff(want, f); diff != "" {

@@ -73,6 +73,7 @@ func FuzzCalm(f *testing.F) {
 	f.Add([]byte(strings.Repeat("calm ", 100)), 300, byte('"'))
 	f.Add([]byte(strings.Repeat("中", 100)), 64, byte('\\'))
 	f.Add(bytes.Repeat([]byte{0x1f, 'a'}, 64), 0, byte(' '))
+	f.Add([]byte(strings.Repeat("a", 128)), 40, byte(0xc3)) // alone, in the second half of a block
 	f.Fuzz(func(t *testing.T, b []byte, at int, c byte) {
 		if len(b) > 0 {
 			b[uint(at)%uint(len(b))] = c
@@ -98,7 +99,9 @@ func FuzzInvalid(f *testing.F) {
 	for _, s := range texts {
 		f.Add([]byte(s))
 	}
-	f.Add([]byte("\xe0\x80\x80\xed\xa0\x80\xc1\x81\xf4\x90\x80\x80"))
+	for _, s := range []string{"\xe0\x80\x80.", "\xed\xa0\x80.", "\xc1\x81...", "\xf4\x90\x80\x80.", "\xe0\xa4\x85.", "\xed\x9f\xbf.", "\xc2\x80..", "\xe4\xb8.."} {
+		f.Add([]byte(s))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		at := invalid(b)
 		if (at == len(b)) != utf8.Valid(b) {
