@@ -68,6 +68,12 @@ func (c *caller) got() string {
 	return c.body.String()[:c.flushes[len(c.flushes)-1]]
 }
 
+func (c *caller) answered() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status != 0
+}
+
 func (c *caller) all() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

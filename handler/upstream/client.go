@@ -61,7 +61,7 @@ func (c *Client) Send(ctx context.Context, b *pool.Backend, r *proxy.Request, be
 		a.letGo()
 		return refusedCredential(a, err)
 	}
-	res, err := a.roundTrip(t.Transport, req) //nolint:bodyclose // handed on in answerBody
+	res, err := a.roundTrip(t.Transport, req)
 	a.letGo()
 	if err != nil {
 		defer a.end()

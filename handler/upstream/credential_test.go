@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"sync/atomic"
@@ -114,7 +113,7 @@ func put(token *upstream.Token) (string, error) {
 func TestTokenIsRenewedAheadOfItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{give: func(n int32) (azcore.AccessToken, error) {
-			return lasting(string(rune('a'+n-1)), time.Hour), nil
+			return lasting(string('a'+n-1), time.Hour), nil
 		}}
 		token := keep(t, s)
 		if got, err := put(token); got != "Bearer a" || err != nil {
@@ -235,7 +234,7 @@ func TestWantOfACredentialIsToldApart(t *testing.T) {
 		"nobody logged in":    {azidentity.NewCredentialUnavailableError("log in"), health.Misconfigured},
 	} {
 		client, _ := listening(t)
-		token := upstream.NewToken(&source{give: func(int32) (azcore.AccessToken, error) { return azcore.AccessToken{}, c.err }}, upstream.Scope, slog.New(slog.NewJSONHandler(io.Discard, nil)))
+		token := upstream.NewToken(&source{give: func(int32) (azcore.AccessToken, error) { return azcore.AccessToken{}, c.err }}, upstream.Scope, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan bool)
 		go func() { token.Run(ctx); close(ended) }()
