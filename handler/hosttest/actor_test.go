@@ -75,7 +75,13 @@ func act() {
 	a.serve()
 	<-terminated
 	fmt.Println("got SIGTERM")
-	code, _ := strconv.Atoi(os.Getenv("HOSTTEST_TERM_CODE"))
+	if gate := os.Getenv("HOSTTEST_TERM_GATE"); gate != "" {
+		<-a.gate(gate)
+	}
+	code, err := strconv.Atoi(os.Getenv("HOSTTEST_TERM_CODE"))
+	if err != nil { // It will not end by itself.
+		<-terminated
+	}
 	os.Exit(code)
 }
 

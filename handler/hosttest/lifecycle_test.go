@@ -3,6 +3,7 @@ package hosttest
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -113,13 +114,42 @@ func TestTerminateLetsTheHandlerFinish(t *testing.T) { // D 41
 }
 
 func TestTerminateEndsWithItsGrace(t *testing.T) { // D 41
+	h := start(t, app{}, Options{Env: []string{"HOSTTEST_TERM_CODE=never"}})
+	event(t, h, Ready, 1)
+	if code := h.Terminate(200 * time.Millisecond); code != 137 {
+		t.Errorf("exit code %d, want 137", code)
+	}
+	line(t, h, "got SIGTERM")
+}
+
+func TestExitCodeOfASignalIsTheShells(t *testing.T) { // D 40
 	address, _ := startGate(t)
-	// Held before it listens, the handler has not asked for the signal, which
-	// ends it by default: 128 + 15.
+	// Held before it listens, the actor has not asked for the signal, which
+	// ends it then: 128 + 15.
 	h := start(t, app{}, Options{Env: []string{"HOSTTEST_GATE=" + address}})
 	event(t, h, Started, 1)
 	if code := h.Terminate(10 * time.Second); code != 143 {
 		t.Errorf("exit code %d, want 143", code)
+	}
+}
+
+func TestCallsGoOnWhileTheHandlerEnds(t *testing.T) { // D 41
+	h := start(t, app{}, Options{Env: []string{"HOSTTEST_TERM_CODE=9", "HOSTTEST_TERM_GATE=finish"}})
+	heads := begun(t, newRequest(t, http.MethodGet, script(h, "write:a", "flush", "print:working", "wait:more", "write:b", "flush", "wait:end"), nil))
+	line(t, h, "working")
+	response := <-heads
+	defer response.Body.Close()
+	code := make(chan int, 1)
+	go func() { code <- h.Terminate(10 * time.Second) }()
+	line(t, h, "got SIGTERM")
+	open(t, h, "more")
+	both := make([]byte, 2)
+	if _, err := io.ReadFull(response.Body, both); err != nil || string(both) != "ab" {
+		t.Errorf("read %q %v after SIGTERM, want ab", both, err)
+	}
+	open(t, h, "finish")
+	if got := <-code; got != 9 {
+		t.Errorf("exit code %d, want 9", got)
 	}
 }
 
