@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"spillway/handler/config/document"
 	"spillway/handler/config/strict"
 )
 
@@ -64,7 +65,7 @@ func (c *checker) entra(who Callers) {
 
 func (c *checker) issuer(text string) {
 	u, err := url.Parse(text)
-	if err != nil || !private(u) {
+	if err != nil || !document.Private(u) {
 		c.setting("SPILLWAY_ENTRA_ISSUER", "is no https URL", `Write the token's iss, for example "https://login.microsoftonline.com/TENANT/v2.0".`)
 	}
 }

@@ -3,12 +3,13 @@ package config
 import (
 	"strconv"
 
+	"spillway/handler/config/document"
 	"spillway/handler/config/strict"
 )
 
 // checkSecrets looks into the app settings that the document names, and at who
 // could be let in by them. It returns the consumers' keys.
-func (c *checker) checkSecrets(d *Document, s *Settings) []Key {
+func (c *checker) checkSecrets(d *document.Document, s *Settings) []Key {
 	for i, b := range d.Backends {
 		if b.Auth.Mode == "api-key" && b.Auth.Setting != "" {
 			c.secret(strict.Index("backends", i)+".auth.setting", b.Auth.Setting, c.env[b.Auth.Setting])
@@ -17,18 +18,19 @@ func (c *checker) checkSecrets(d *Document, s *Settings) []Key {
 	keys := c.consumerKeys(d, s)
 	c.checkDoors(d, s, keys)
 	c.checkPassThrough(d, s)
+	c.checkTranscripts(d, s)
 	return keys
 }
 
 // consumerKeys gathers the static keys of all consumers.
-func (c *checker) consumerKeys(d *Document, s *Settings) []Key {
+func (c *checker) consumerKeys(d *document.Document, s *Settings) []Key {
 	var keys []Key
 	owners := map[string]string{}
 	if s.OperatorKey.Set() {
 		owners[s.OperatorKey.Reveal()] = "the operators (SPILLWAY_OPERATOR_KEY)"
 	}
 	for i, who := range d.Consumers {
-		for path, setting := range who.keySettings(strict.Index("consumers", i)) {
+		for path, setting := range who.Keys(strict.Index("consumers", i)) {
 			value := c.env[setting]
 			key := Key{Consumer: i, Setting: setting, Value: c.secret(path, setting, value)}
 			owner, taken := owners[value]
@@ -36,9 +38,9 @@ func (c *checker) consumerKeys(d *Document, s *Settings) []Key {
 			case value == "":
 				continue
 			case len(value) < leastKey:
-				c.fault(path, "the app setting "+strconv.Quote(setting)+" holds a key of fewer than 16 characters, which can be guessed", `Use for example the output of "openssl rand -hex 32".`)
+				c.Fault(path, "the app setting "+strconv.Quote(setting)+" holds a key of fewer than 16 characters, which can be guessed", `Use for example the output of "openssl rand -hex 32".`)
 			case taken:
-				c.fault(path, "the app setting "+strconv.Quote(setting)+" holds the same key as that of "+owner, "Give each its own key.")
+				c.Fault(path, "the app setting "+strconv.Quote(setting)+" holds the same key as that of "+owner, "Give each its own key.")
 			}
 			owners[value] = "consumer " + strconv.Quote(who.Name)
 			keys = append(keys, key)
@@ -47,27 +49,12 @@ func (c *checker) consumerKeys(d *Document, s *Settings) []Key {
 	return keys
 }
 
-// keySettings goes through the names of settings that hold the consumer's
-// keys, with the path where each is written.
-func (who *Consumer) keySettings(at string) func(yield func(path, setting string) bool) {
-	return func(yield func(path, setting string) bool) {
-		if who.KeySetting != "" && !yield(strict.Join(at, "keySetting"), who.KeySetting) {
-			return
-		}
-		for i, setting := range who.KeySettings {
-			if !yield(strict.Index(strict.Join(at, "keySettings"), i), setting) {
-				return
-			}
-		}
-	}
-}
-
 // checkDoors looks for consumers that could never be let in, and for callers
 // that are let in against all appearance. Keys may also be in the table, where
 // "spillway keys add" puts them, but only if there is one.
-func (c *checker) checkDoors(d *Document, s *Settings, keys []Key) {
+func (c *checker) checkDoors(d *document.Document, s *Settings, keys []Key) {
 	table := !s.State.Memory()
-	if c.faults.Under("SPILLWAY_AUTH") {
+	if c.Faults.Under("SPILLWAY_AUTH") {
 		return
 	}
 	if s.Callers.None() {
@@ -79,11 +66,11 @@ func (c *checker) checkDoors(d *Document, s *Settings, keys []Key) {
 		byKey := s.Callers.Key && (who.KeySetting != "" || len(who.KeySettings) > 0 || table)
 		byToken := s.Callers.Entra && who.Entra != nil
 		switch {
-		case byKey || byToken || c.faults.Under(at):
+		case byKey || byToken || c.Faults.Under(at):
 		case s.Callers.Key:
-			c.fault(at, "could never be let in: it has no key", `Add "keySetting": the name of the app setting that holds its key. Keys made by "spillway keys add" need a table (SPILLWAY_STATE).`)
+			c.Fault(at, "could never be let in: it has no key", `Add "keySetting": the name of the app setting that holds its key. Keys made by "spillway keys add" need a table (SPILLWAY_STATE).`)
 		default:
-			c.fault(at, "could never be let in: SPILLWAY_AUTH asks for Entra tokens and it names none", `Add "entra" with its appId, group or role, or add key to SPILLWAY_AUTH.`)
+			c.Fault(at, "could never be let in: SPILLWAY_AUTH asks for Entra tokens and it names none", `Add "entra" with its appId, group or role, or add key to SPILLWAY_AUTH.`)
 		}
 	}
 	if len(d.Consumers) > 0 {
@@ -97,21 +84,30 @@ func (c *checker) checkDoors(d *Document, s *Settings, keys []Key) {
 }
 
 // checkOpen tells what SPILLWAY_AUTH=none means here.
-func (c *checker) checkOpen(d *Document, s *Settings) {
+func (c *checker) checkOpen(d *document.Document, s *Settings) {
 	if !s.Loopback || !s.Standalone {
 		c.odd("SPILLWAY_AUTH", "is none: whoever reaches this address may use every model", "Set it to key or entra unless something in front authenticates callers.")
 	}
 	if len(d.Consumers) > 0 {
-		c.warn("consumers", "have no effect, because SPILLWAY_AUTH is none", "Set SPILLWAY_AUTH to key or entra.")
+		c.Warn("consumers", "have no effect, because SPILLWAY_AUTH is none", "Set SPILLWAY_AUTH to key or entra.")
 	}
 }
 
 // checkPassThrough tells of tokens that cannot serve both doors.
-func (c *checker) checkPassThrough(d *Document, s *Settings) {
+func (c *checker) checkPassThrough(d *document.Document, s *Settings) {
 	const audience = "https://cognitiveservices.azure.com"
 	for i, b := range d.Backends {
 		if b.Auth.Mode == "pass-through" && s.Callers.Entra && s.Callers.Audience != audience {
-			c.warn(strict.Index("backends", i)+".auth.mode", "forwards the callers' own tokens, which are made for "+quoted(s.Callers.Audience), `Set SPILLWAY_ENTRA_AUDIENCE to "`+audience+`": a token has one audience.`)
+			c.Warn(strict.Index("backends", i)+".auth.mode", "forwards the callers' own tokens, which are made for "+strconv.Quote(s.Callers.Audience), `Set SPILLWAY_ENTRA_AUDIENCE to "`+audience+`": a token has one audience.`)
+		}
+	}
+}
+
+// checkTranscripts tells of consumers whose transcripts go nowhere.
+func (c *checker) checkTranscripts(d *document.Document, s *Settings) {
+	for i, who := range d.Consumers {
+		if who.Transcripts && s.Transcripts == "" {
+			c.Warn(strict.Index("consumers", i)+".transcripts", "has no effect, because SPILLWAY_TRANSCRIPTS names no container", "Set it to the name of a blob container.")
 		}
 	}
 }

@@ -6,6 +6,7 @@ package config
 
 import (
 	"spillway/handler/breaker"
+	"spillway/handler/config/document"
 	"spillway/handler/config/strict"
 	"spillway/handler/consumer"
 	"spillway/handler/pool"
@@ -17,8 +18,8 @@ type Faults = strict.Faults
 // Config is the whole configuration. It is immutable once loaded.
 type Config struct {
 	Settings  Settings
-	Document  *Document  // as written, defaults filled in
-	Resources []Resource // by pool.Backend.Index
+	Document  *document.Document // as written, defaults filled in
+	Resources []Resource         // by pool.Backend.Index
 	Pools     []pool.Pool
 	Slots     []string // by health.Slot: "backend/model", "backend/*"
 	Consumers []consumer.Consumer
@@ -50,32 +51,32 @@ func load(in *inputs) (*Config, error) {
 	d := c.document(in)
 	if d == nil {
 		c.strangers(in, nil)
-		return cfg, c.faults.Err()
+		return cfg, c.Faults.Err()
 	}
 	c.oldTimeout(in, &cfg.Settings)
-	c.strangers(in, d.referred())
-	c.check(d, cfg.Settings.Region)
+	c.strangers(in, d.Settings())
+	c.Check(d, cfg.Settings.Region)
 	keys := c.checkSecrets(d, &cfg.Settings)
-	c.faults.Sort()
-	if len(c.faults) > 0 {
-		return cfg, c.faults
+	c.Faults.Sort()
+	if len(c.Faults) > 0 {
+		return cfg, c.Faults
 	}
 	cfg.Keys = keys
-	cfg.Warnings = c.warnings
+	cfg.Warnings = c.Warnings
 	cfg.resolve(d, in.all)
 	return cfg, nil
 }
 
 // resolve builds everything from a document without faults.
-func (cfg *Config) resolve(d *Document, env map[string]string) {
-	l := lay(d, cfg.Settings.Region)
+func (cfg *Config) resolve(d *document.Document, env map[string]string) {
+	l := document.Lay(d, cfg.Settings.Region)
 	cfg.Document = d
 	for i := range d.Backends {
 		cfg.Resources = append(cfg.Resources, cfg.resource(&d.Backends[i], env))
 	}
 	cfg.pools(l)
 	cfg.consumers(l)
-	cfg.Breaker = d.CircuitBreaker.policy()
+	cfg.Breaker = breakerPolicy(&d.CircuitBreaker)
 	cfg.Failing = statusCodes(d.CircuitBreaker.StatusCodes)
-	cfg.Throttle = d.Throttle.policy()
+	cfg.Throttle = throttlePolicy(&d.Throttle)
 }

@@ -31,8 +31,8 @@ func in(t *testing.T, env map[string]string) *inputs {
 	return &got
 }
 
-// document is env with SPILLWAY_CONFIG.
-func document(env map[string]string, text string) map[string]string {
+// setting is env with SPILLWAY_CONFIG.
+func setting(env map[string]string, text string) map[string]string {
 	out := maps.Clone(env)
 	if out == nil {
 		out = map[string]string{}
@@ -50,7 +50,7 @@ func everyBroken() []broken {
 func TestEveryBrokenConfigurationIsToldInTheseWords(t *testing.T) {
 	var said strings.Builder
 	for _, b := range everyBroken() {
-		_, err := load(in(t, document(b.env, b.text)))
+		_, err := load(in(t, setting(b.env, b.text)))
 		if err == nil {
 			t.Errorf("%s: accepted", b.name)
 		}
@@ -77,7 +77,7 @@ func golden(t *testing.T, file, got string) {
 
 func TestEveryFaultCarriesAPathAPlaceAndAFix(t *testing.T) {
 	for _, b := range everyBroken() {
-		_, err := load(in(t, document(b.env, b.text)))
+		_, err := load(in(t, setting(b.env, b.text)))
 		faults, ok := errors.AsType[Faults](err)
 		if !ok || len(faults) == 0 {
 			t.Errorf("%s: %v, want faults", b.name, err)
@@ -101,7 +101,7 @@ func TestEveryFaultCarriesAPathAPlaceAndAFix(t *testing.T) {
 func TestNoFaultRepeatsASecret(t *testing.T) {
 	secrets := []string{"5f2c9d1e", "hunter2", "0123456789abcdef", "bm90IGEga2V5"}
 	for _, b := range everyBroken() {
-		_, err := load(in(t, document(b.env, b.text)))
+		_, err := load(in(t, setting(b.env, b.text)))
 		for _, secret := range secrets {
 			if strings.Contains(err.Error(), secret) {
 				t.Errorf("%s: %v", b.name, err)
@@ -112,7 +112,7 @@ func TestNoFaultRepeatsASecret(t *testing.T) {
 
 func validSamples(t *testing.T) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob("testdata/valid/*.json")
+	files, err := filepath.Glob("document/testdata/valid/*.json")
 	if err != nil || len(files) < 3 {
 		t.Fatal(files, err)
 	}

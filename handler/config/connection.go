@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"spillway/handler/config/document"
 	"spillway/handler/config/strict"
 )
 
@@ -106,7 +107,7 @@ func (c *checker) parts(in *inputs, name string) {
 // service is the address of a table service.
 func (c *checker) service(name, text string) string {
 	u, err := url.Parse(text)
-	if err != nil || u.RawQuery != "" || !private(u) {
+	if err != nil || u.RawQuery != "" || !document.Private(u) {
 		c.setting(name, "is no https URL", `Write for example "https://ACCOUNT.table.core.windows.net".`)
 	}
 	return strings.TrimSuffix(text, "/")

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"spillway/handler/config/document"
 	"spillway/handler/consumer"
 )
 
@@ -23,18 +24,18 @@ type Identity struct {
 	Role     string
 }
 
-func (cfg *Config) consumers(l *layout) {
-	for i := range l.document.Consumers {
-		who := &l.document.Consumers[i]
-		cfg.Consumers = append(cfg.Consumers, l.consumer(who))
+func (cfg *Config) consumers(l *document.Layout) {
+	for i := range l.Document.Consumers {
+		who := &l.Document.Consumers[i]
+		cfg.Consumers = append(cfg.Consumers, consumerOf(l, who))
 		if e := who.Entra; e != nil {
 			cfg.Entra = append(cfg.Entra, Identity{Consumer: i, AppID: strings.ToLower(e.AppID), Group: e.Group, Role: e.Role})
 		}
 	}
 }
 
-// consumer is what the rest of the program knows of a consumer.
-func (l *layout) consumer(who *Consumer) consumer.Consumer {
+// consumerOf is what the rest of the program knows of a consumer.
+func consumerOf(l *document.Layout, who *document.Consumer) consumer.Consumer {
 	out := consumer.Consumer{
 		Name: who.Name, Geographies: who.Geographies, MinPriority: who.MinPriority,
 		MaxRequestTokens: who.MaxRequestTokens, Concurrency: who.Concurrency,
@@ -45,7 +46,7 @@ func (l *layout) consumer(who *Consumer) consumer.Consumer {
 		out.Class = consumer.Batch
 	}
 	for _, name := range who.Models {
-		if model := l.canonical(name); !slices.Contains(out.Models, model) {
+		if model := l.Canonical(name); !slices.Contains(out.Models, model) {
 			out.Models = append(out.Models, model)
 		}
 	}
@@ -53,19 +54,10 @@ func (l *layout) consumer(who *Consumer) consumer.Consumer {
 		if out.PerModel == nil {
 			out.PerModel = map[string]consumer.Limits{}
 		}
-		out.PerModel[l.canonical(name)] = consumer.Limits{
+		out.PerModel[l.Canonical(name)] = consumer.Limits{
 			TokensPerMinute: limits.TokensPerMinute, RequestsPerMinute: limits.RequestsPerMinute,
 			TokensPerMonth: limits.TokensPerMonth, BudgetPerMonth: limits.BudgetPerMonth,
 		}
 	}
 	return out
-}
-
-// canonical is the model that a name stands for. A name that only "*" serves
-// stands for itself.
-func (l *layout) canonical(name string) string {
-	if model, ok := l.model(name); ok {
-		return model
-	}
-	return name
 }

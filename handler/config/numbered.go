@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"spillway/handler/config/document"
 	"spillway/handler/config/strict"
 )
 
@@ -61,15 +62,15 @@ func cutNumber(name string) (id, part string, ok bool) {
 }
 
 // fromNumbers is the pool document that the numbered settings amount to.
-func (c *checker) fromNumbers(in *inputs, numbers []number) *Document {
-	c.names = map[string]string{}
+func (c *checker) fromNumbers(in *inputs, numbers []number) *document.Document {
+	c.Names = map[string]string{}
 	d := FromNumbers(in.all)
 	for i, n := range numbers {
 		at := strict.Index("backends", i)
 		for path, part := range map[string]string{
 			".endpoint": "URL", ".priority": "PRIORITY", ".auth.setting": "APIKEY", `.deployments["*"]`: "DEPLOYMENT_NAME",
 		} {
-			c.names[at+path] = cmp.Or(n.names[part], "BACKEND_"+n.id+"_"+part)
+			c.Names[at+path] = cmp.Or(n.names[part], "BACKEND_"+n.id+"_"+part)
 		}
 		c.number(n)
 	}
@@ -101,20 +102,19 @@ func (c *checker) number(n number) {
 // FromNumbers is the pool document that the numbered settings of openai-aca-lb
 // amount to: every backend serves any model, under its own deployment name if
 // it has one. all may hold other variables too.
-func FromNumbers(all map[string]string) *Document {
-	d := new(Document)
-	strict.Preset(d)
+func FromNumbers(all map[string]string) *document.Document {
+	d := document.New()
 	for _, n := range numbered(all) {
-		var b Backend
+		var b document.Backend
 		strict.Preset(&b)
 		b.Name = "backend-" + strings.ToLower(n.id)
 		b.Endpoint = n.values["URL"]
 		b.Priority, _ = strconv.Atoi(n.values["PRIORITY"]) // what is no number is reported elsewhere
 		if n.values["APIKEY"] != "" {
-			b.Auth = Auth{Mode: "api-key", Setting: n.names["APIKEY"]}
+			b.Auth = document.Auth{Mode: "api-key", Setting: n.names["APIKEY"]}
 		}
 		if name := n.values["DEPLOYMENT_NAME"]; name != "" {
-			b.Deployments = strict.Pairs{{Name: "*", Value: name}}
+			b.Deployments = strict.Pairs{{Name: document.Any, Value: name}}
 		}
 		d.Backends = append(d.Backends, b)
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"spillway/handler/breaker"
+	"spillway/handler/config/document"
 )
 
 // ThrottlePolicy is what is done when a backend says 429.
@@ -15,7 +16,7 @@ type ThrottlePolicy struct {
 	RemainingTokens  float64 // leave when this share of the tokens per minute is left; 0 = never
 }
 
-func (b *CircuitBreaker) policy() breaker.Policy {
+func breakerPolicy(b *document.CircuitBreaker) breaker.Policy {
 	return breaker.Policy{
 		Failures: b.Failures, Interval: time.Duration(b.Interval),
 		Percentage: b.Percentage, MinimumRequests: b.MinimumRequests,
@@ -23,7 +24,7 @@ func (b *CircuitBreaker) policy() breaker.Policy {
 	}
 }
 
-func (t *Throttle) policy() ThrottlePolicy {
+func throttlePolicy(t *document.Throttle) ThrottlePolicy {
 	out := ThrottlePolicy{
 		AcceptRetryAfter: t.AcceptRetryAfter,
 		DefaultWait:      time.Duration(t.DefaultWait), MaxWait: time.Duration(t.MaxWait),

@@ -5,30 +5,30 @@ import (
 	"strings"
 	"time"
 
-	"spillway/handler/config/strict"
+	"spillway/handler/config/document"
 	"spillway/handler/health"
 	"spillway/handler/pool"
 	"spillway/handler/usage"
 )
 
 // pools lays out the pools, and numbers the slots backend by backend.
-func (cfg *Config) pools(l *layout) {
+func (cfg *Config) pools(l *document.Layout) {
 	cfg.index = map[string]int{}
-	for i, model := range l.models {
+	for i, model := range l.Models {
 		cfg.index[model] = i
-		cfg.Pools = append(cfg.Pools, l.pool(model))
+		cfg.Pools = append(cfg.Pools, poolOf(l, model))
 	}
-	for alias, model := range l.aliases {
+	for alias, model := range l.Aliases {
 		cfg.index[alias] = cfg.index[model]
 	}
-	for i := range l.document.Backends {
-		b := &l.document.Backends[i]
+	for i := range l.Document.Backends {
+		b := &l.Document.Backends[i]
 		for p := range cfg.Pools {
-			deployment, ok := serves(b, cfg.Pools[p].Model)
+			deployment, ok := document.Serves(b, cfg.Pools[p].Model)
 			if !ok {
 				continue
 			}
-			member := l.member(b, i, deployment)
+			member := member(l, b, i, deployment)
 			member.Slot = health.Slot(len(cfg.Slots))
 			cfg.Slots = append(cfg.Slots, b.Name+"/"+cfg.Pools[p].Model)
 			cfg.Pools[p].Backends = append(cfg.Pools[p].Backends, member)
@@ -36,21 +36,17 @@ func (cfg *Config) pools(l *layout) {
 	}
 }
 
-func (l *layout) member(b *Backend, index int, deployment string) pool.Backend {
+func member(l *document.Layout, b *document.Backend, index int, deployment string) pool.Backend {
 	return pool.Backend{
 		Name: b.Name, Index: index, Deployment: deployment, Region: b.Region, Geography: b.Geography,
-		Priority: l.priority(b), Weight: b.Weight, Provisioned: b.Capacity == "provisioned",
+		Priority: l.Priority(b), Weight: b.Weight, Provisioned: b.Capacity == "provisioned",
 		Stateful: b.Stateful, OpenAI: b.Kind == "openai",
 	}
 }
 
-// pool is how the model's backends are chosen.
-func (l *layout) pool(model string) pool.Pool {
-	m := l.entries[model]
-	if m == nil {
-		m = new(Model)
-		strict.Preset(m)
-	}
+// poolOf is how the model's backends are chosen.
+func poolOf(l *document.Layout, model string) pool.Pool {
+	m := l.Entry(model)
 	p := pool.Pool{
 		Model: model, Aliases: m.Aliases,
 		Strategy: map[string]pool.Strategy{
@@ -59,7 +55,7 @@ func (l *layout) pool(model string) pool.Pool {
 		}[m.Strategy],
 		LatencySensitivity: time.Duration(m.LatencySensitivity),
 		FirstToken:         time.Duration(m.FirstTokenTimeout),
-		Hedge:              m.Hedge.resolve(),
+		Hedge:              hedge(m.Hedge),
 	}
 	if m.Affinity == "none" {
 		p.Affinity = pool.NoAffinity
@@ -68,14 +64,14 @@ func (l *layout) pool(model string) pool.Pool {
 		p.Price = usage.Price{Currency: m.Price.Currency, Input: m.Price.Input, CachedInput: m.Price.CachedInput, Output: m.Price.Output}
 	}
 	for _, name := range m.Fallbacks {
-		fallback, _ := l.model(name)
+		fallback, _ := l.Model(name)
 		p.Fallbacks = append(p.Fallbacks, fallback)
 	}
 	return p
 }
 
-// resolve reads "p95" as a percentile and everything else as a delay.
-func (h *Hedge) resolve() pool.Hedge {
+// hedge reads "p95" as a percentile and everything else as a delay.
+func hedge(h *document.Hedge) pool.Hedge {
 	if h == nil {
 		return pool.Hedge{}
 	}
@@ -94,8 +90,8 @@ func (h *Hedge) resolve() pool.Hedge {
 // backend serves it.
 func (cfg *Config) Pool(model string) (*pool.Pool, bool) {
 	i, ok := cfg.index[model]
-	if !ok || model == Any {
-		i, ok = cfg.index[Any]
+	if !ok || model == document.Any {
+		i, ok = cfg.index[document.Any]
 	}
 	if !ok {
 		return nil, false

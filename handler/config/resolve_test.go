@@ -15,7 +15,7 @@ import (
 // loaded is the configuration of env with the document, or the test ends.
 func loaded(t *testing.T, env map[string]string, text string) *Config {
 	t.Helper()
-	cfg, err := load(in(t, document(env, text)))
+	cfg, err := load(in(t, setting(env, text)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func pools(cfg *Config) []string {
 }
 
 func TestPoolsFollowTheDocument(t *testing.T) {
-	cfg := loaded(t, map[string]string{"TEAM_A_KEY": "0123456789abcdef0123", "AOAI_KEY_SWEDEN": "fedcba9876543210"}, "@testdata/valid/contract.json")
+	cfg := loaded(t, map[string]string{"TEAM_A_KEY": "0123456789abcdef0123", "AOAI_KEY_SWEDEN": "fedcba9876543210"}, "@document/testdata/valid/contract.json")
 	want := []string{
 		"gpt-4o: ptu-uksouth=gpt-4o-ptu@1#0 payg-sweden=gpt-4o@2#1",
 		"gpt-4o-mini: payg-sweden=gpt-4o-mini@2#2",
@@ -226,7 +226,7 @@ func TestLeavingEarlyHasASwitch(t *testing.T) {
 }
 
 func TestTheSameDocumentAlwaysGivesTheSameOrder(t *testing.T) {
-	text := string(read(t, "testdata/valid/most.json"))
+	text := string(read(t, "document/testdata/valid/most.json"))
 	env := map[string]string{"SPILLWAY_AUTH": "none", "OPENAI_KEY": "fedcba9876543210", "WEB_KEY": "0123456789abcdef0", "WEB_KEY_NEXT": "0123456789abcdef1"}
 	first := loaded(t, env, text)
 	for range 20 {

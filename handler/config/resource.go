@@ -3,6 +3,8 @@ package config
 import (
 	"cmp"
 	"net/url"
+
+	"spillway/handler/config/document"
 )
 
 // Kind is what a resource speaks.
@@ -38,8 +40,8 @@ type Resource struct {
 	HTTP2     bool
 }
 
-func (cfg *Config) resource(b *Backend, env map[string]string) Resource {
-	address, _, _ := endpoint(b.Endpoint, b.Kind)
+func (cfg *Config) resource(b *document.Backend, env map[string]string) Resource {
+	address, _, _ := document.Endpoint(b.Endpoint, b.Kind)
 	r := Resource{
 		Name: b.Name, Endpoint: address, Region: b.Region, Geography: b.Geography, HTTP2: b.HTTP2,
 		Mode: map[string]Mode{"api-key": APIKey, "pass-through": PassThrough, "none": NoAuth}[b.Auth.Mode],

@@ -9,11 +9,12 @@ import (
 	"strings"
 	"testing"
 
+	"spillway/handler/config/document"
 	"spillway/handler/config/strict"
 )
 
 func TestCommittedSchemaIsCurrent(t *testing.T) {
-	golden(t, "schema.json", string(Schema()))
+	golden(t, "schema.json", string(document.Schema()))
 }
 
 // sample is what is shown to the validator.
@@ -58,7 +59,7 @@ func structural(text string) (shape, readable bool) {
 	if tree == nil {
 		return false, false
 	}
-	for _, f := range strict.Decode(tree, new(Document)) {
+	for _, f := range strict.Decode(tree, new(document.Document)) {
 		if !strings.HasPrefix(f.Problem, "is given twice") {
 			return true, true
 		}
@@ -96,7 +97,7 @@ for (const s of samples) {
     console.log(s.name + ': ' + (s.valid ? JSON.stringify(validate.errors) : 'accepted'));
   }
 }`
-	input, err := json.Marshal(map[string]any{"schema": json.RawMessage(Schema()), "samples": samples})
+	input, err := json.Marshal(map[string]any{"schema": json.RawMessage(document.Schema()), "samples": samples})
 	if err != nil {
 		t.Fatal(err)
 	}

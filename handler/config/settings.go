@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"spillway/handler/config/document"
 )
 
 // Settings are the process settings of design.md §3, understood.
@@ -125,7 +127,7 @@ func (c *checker) listen(in *inputs, s *Settings) {
 		}
 	}
 	s.Listen = net.JoinHostPort(host, port)
-	s.Loopback = loopback(host)
+	s.Loopback = document.Loopback(host)
 }
 
 // splitAddress takes a host, a port, or both.
@@ -151,10 +153,4 @@ func (c *checker) port(name, text string) string {
 		c.setting(name, strconv.Quote(text)+" is no port", "Write a number from 0 to 65535.")
 	}
 	return text
-}
-
-// loopback reports whether only this machine can reach the host.
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -85,7 +85,7 @@ func TestSharedStateIsFoundInEveryForm(t *testing.T) {
 		"an empty string, as infra sets it": {map[string]string{"AzureWebJobsStorage": "", "AzureWebJobsStorage__accountName": "contoso"}, "table https://contoso.table.core.windows.net by identity (AzureWebJobsStorage)"},
 		"nothing":                           {nil, "memory"},
 	} {
-		env := document(c.env, one(``))
+		env := setting(c.env, one(``))
 		env["SPILLWAY_AUTH"] = "none"
 		cfg, err := load(in(t, env))
 		if err != nil {
@@ -129,7 +129,7 @@ func TestNothingThatIsPrintedHoldsASecret(t *testing.T) {
 		"SPILLWAY_OPERATOR_KEY": "operator-0123456789", "TEAM_A_KEY": "consumer-0123456789", "AOAI_KEY_SWEDEN": "backend-0123456789",
 		"SPILLWAY_STATE": "AccountName=contoso;AccountKey=c3RhdGU=",
 	}
-	cfg := loaded(t, env, "@testdata/valid/contract.json")
+	cfg := loaded(t, env, "@document/testdata/valid/contract.json")
 	var out bytes.Buffer
 	if err := cfg.Print(&out); err != nil {
 		t.Fatal(err)
@@ -166,6 +166,7 @@ func TestWhatIsOddIsToldButDoesNoHarm(t *testing.T) {
 		"tokens for another audience":   {map[string]string{"SPILLWAY_AUTH": "entra", "SPILLWAY_ENTRA_TENANT": "t", "SPILLWAY_ENTRA_AUDIENCE": "api://s"}, one(`, "auth": {"mode": "pass-through"}`), "forwards the callers' own tokens"},
 		"entra settings without entra":  {map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_ENTRA_TENANT": "t"}, one(``), "does not name entra"},
 		"both forms of a connection":    {map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_STATE": "UseDevelopmentStorage=true", "SPILLWAY_STATE__accountName": "contoso"}, one(``), "the string is used"},
+		"transcripts to nowhere":        {teamA, with(`, "transcripts": true`), "names no container"},
 		"a cache that costs more":       {open, two(`, "models": {"gpt-4o": {"price": {"input": 1, "cachedInput": 2}}}`), "is more than input"},
 	} {
 		cfg := loaded(t, c.env, c.text)
@@ -176,7 +177,7 @@ func TestWhatIsOddIsToldButDoesNoHarm(t *testing.T) {
 }
 
 func TestValidateTellsWhatWasUnderstood(t *testing.T) {
-	for name, value := range map[string]string{"SPILLWAY_CONFIG": "@testdata/valid/contract.json", "TEAM_A_KEY": "0123456789abcdef", "AOAI_KEY_SWEDEN": "fedcba9876543210"} {
+	for name, value := range map[string]string{"SPILLWAY_CONFIG": "@document/testdata/valid/contract.json", "TEAM_A_KEY": "0123456789abcdef", "AOAI_KEY_SWEDEN": "fedcba9876543210"} {
 		t.Setenv(name, value)
 	}
 	var out bytes.Buffer

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"spillway/handler/config/strict"
+	"spillway/handler/config/document"
 )
 
 // configSetting holds the pool document, or says where it is.
@@ -19,7 +19,7 @@ const mostDocument = 8 << 20
 
 // document reads the pool document from wherever the operator put it. nil is
 // one that could not be understood at all; the faults say why.
-func (c *checker) document(in *inputs) *Document {
+func (c *checker) document(in *inputs) *document.Document {
 	text := strings.TrimSpace(in.ours.Config)
 	numbers := numbered(in.all)
 	switch {
@@ -37,13 +37,13 @@ func (c *checker) document(in *inputs) *Document {
 	}
 	path, isPath := strings.CutPrefix(text, "@")
 	if !isPath {
-		return c.parse("", []byte(text))
+		return c.Read("", []byte(text))
 	}
 	content, ok := c.file(path)
 	if !ok {
 		return nil
 	}
-	return c.parse(filepath.Base(path), content)
+	return c.Read(filepath.Base(path), content)
 }
 
 // file reads the file that SPILLWAY_CONFIG points to.
@@ -67,34 +67,3 @@ func (c *checker) file(path string) ([]byte, bool) {
 	c.setting(configSetting, "points to "+strconv.Quote(path)+", which cannot be read: "+reason.Error(), "Check the path: it is relative to the folder that the handler is started in, which in Azure is the one with host.json.")
 	return nil, false
 }
-
-// parse understands the text of a pool document, with as much of it as can be.
-func (c *checker) parse(file string, text []byte) *Document {
-	tree, faults := strict.Parse(file, text)
-	if tree == nil {
-		c.faults = append(c.faults, faults...)
-		return nil
-	}
-	c.tree = tree
-	d := new(Document)
-	c.faults = append(c.faults, strict.Decode(tree, d)...)
-	if tree.Root.Kind != strict.Object {
-		return nil
-	}
-	return d
-}
-
-// ParseDocument understands a pool document by itself: what is wrong with it
-// whatever the environment. file names it in faults, "" if it is none.
-func ParseDocument(file string, text []byte) (*Document, error) {
-	c := &checker{}
-	d := c.parse(file, text)
-	if d != nil {
-		c.check(d, "")
-	}
-	c.faults.Sort()
-	return d, c.faults.Err()
-}
-
-// Print is the document as it could have been written, without defaults.
-func (d *Document) Print() []byte { return strict.Encode(*d) }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"spillway/handler/config/document"
 )
 
 // StatusCodes is a set of HTTP status codes. The zero StatusCodes is empty.
@@ -36,22 +38,9 @@ func (s StatusCodes) String() string {
 func statusCodes(texts []string) StatusCodes {
 	var s StatusCodes
 	for _, text := range texts {
-		if r, ok := statusRange(text); ok {
+		if r, ok := document.StatusRange(text); ok {
 			s.ranges = append(s.ranges, r)
 		}
 	}
 	return s
-}
-
-func statusRange(text string) ([2]int, bool) {
-	first, last, isRange := strings.Cut(text, "-")
-	from, err := strconv.Atoi(first)
-	if err != nil {
-		return [2]int{}, false
-	}
-	if !isRange {
-		return [2]int{from, from}, true
-	}
-	to, err := strconv.Atoi(last)
-	return [2]int{from, to}, err == nil
 }

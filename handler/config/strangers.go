@@ -41,15 +41,3 @@ func (c *checker) strangers(in *inputs, referred []string) {
 		c.odd(name, "is no setting of Spillway and is ignored", "Remove it.")
 	}
 }
-
-// referred is the names of all app settings that the document names.
-func (d *Document) referred() []string {
-	var names []string
-	for _, b := range d.Backends {
-		names = append(names, b.Auth.Setting)
-	}
-	for _, who := range d.Consumers {
-		names = append(append(names, who.KeySetting), who.KeySettings...)
-	}
-	return names
-}

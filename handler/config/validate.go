@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"io"
 
-	"spillway/handler/config/strict"
+	"spillway/handler/config/document"
 )
 
 // Validate is `spillway validate`: it loads the configuration of this process
@@ -27,11 +27,8 @@ func Validate(w io.Writer) error {
 	return err
 }
 
-// Schema is the JSON Schema (2020-12) of the pool document.
-func Schema() []byte { return strict.Schema("Spillway pool document", new(Document)) }
-
 // PrintSchema is `spillway schema`.
 func PrintSchema(w io.Writer) error {
-	_, err := w.Write(Schema())
+	_, err := w.Write(document.Schema())
 	return err
 }

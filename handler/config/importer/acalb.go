@@ -15,8 +15,7 @@ func fromNumbers(r *Result, text []byte) error {
 	} else {
 		lines(text, env)
 	}
-	document := config.FromNumbers(env)
-	r.Document.Backends = document.Backends
+	r.Document.Backends = config.FromNumbers(env).Backends
 	for i := range r.Document.Backends {
 		b := &r.Document.Backends[i]
 		b.Endpoint = base(b.Endpoint)

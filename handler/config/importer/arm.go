@@ -14,12 +14,15 @@ type arm struct{ parameters, variables *value }
 
 // text is what a text of the template amounts to; ok is false when that
 // depends on something that only a deployment knows.
-func (a arm) text(raw string) (string, bool) {
+func (a arm) text(raw string) (string, bool) { return a.evaluate(raw, 0) }
+
+// evaluate is text inside of depth others: variables may refer to themselves.
+func (a arm) evaluate(raw string, depth int) (string, bool) {
 	inner, isExpression := strings.CutPrefix(raw, "[")
 	if !isExpression || strings.HasPrefix(inner, "[") || !strings.HasSuffix(inner, "]") {
 		return raw, true
 	}
-	value, rest, ok := a.value(strings.TrimSuffix(inner, "]"), 0)
+	value, rest, ok := a.value(strings.TrimSuffix(inner, "]"), depth+1)
 	return value, ok && strings.TrimSpace(rest) == ""
 }
 
@@ -54,7 +57,7 @@ func (a arm) value(code string, depth int) (value, rest string, ok bool) {
 			return "", "", false
 		}
 	}
-	value, ok = a.call(strings.ToLower(strings.TrimSpace(name)), values)
+	value, ok = a.call(strings.ToLower(strings.TrimSpace(name)), values, depth)
 	return value, rest[1:], ok
 }
 
@@ -77,7 +80,7 @@ func armLiteral(code string) (value, rest string, ok bool) {
 
 var hole = regexp.MustCompile(`\{(\d+)\}`)
 
-func (a arm) call(name string, values []string) (string, bool) {
+func (a arm) call(name string, values []string, depth int) (string, bool) {
 	if len(values) == 0 {
 		return "", false
 	}
@@ -95,20 +98,20 @@ func (a arm) call(name string, values []string) (string, bool) {
 	case "resourceid":
 		return strings.Join(values, "/"), true
 	case "parameters":
-		return a.scalar(a.parameters.at(values[0]).at("defaultValue"))
+		return a.scalar(a.parameters.at(values[0]).at("defaultValue"), depth)
 	case "variables":
-		return a.scalar(a.variables.at(values[0]))
+		return a.scalar(a.variables.at(values[0]), depth)
 	case "tolower":
 		return strings.ToLower(values[0]), true
 	}
 	return "", false
 }
 
-func (a arm) scalar(v *value) (string, bool) {
+func (a arm) scalar(v *value, depth int) (string, bool) {
 	if v == nil || v.isMap || v.isList {
 		return "", false
 	}
-	return a.text(v.text)
+	return a.evaluate(v.text, depth)
 }
 
 // name is the last segment of a resource's name or id. What cannot be worked

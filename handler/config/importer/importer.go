@@ -11,14 +11,14 @@ import (
 	"slices"
 	"strings"
 
-	"spillway/handler/config"
+	"spillway/handler/config/document"
 	"spillway/handler/config/strict"
 )
 
 // Result is a pool document with what its owner has to know. The sentences
 // are in the order in which their causes stand in the source.
 type Result struct {
-	Document *config.Document
+	Document *document.Document
 	Set      []string // app settings that must be made: "AOAI_KEY_1: the key of https://..."
 	Changed  []string // carried over, but it works differently now
 	Lost     []string // not carried over
@@ -44,8 +44,7 @@ func Import(source string, text []byte) (*Result, error) {
 	if read == nil {
 		return nil, fmt.Errorf("import %q: %w. %s", source, ErrUnknown, strict.DidYouMean(source, Sources()))
 	}
-	r := &Result{Document: new(config.Document)}
-	strict.Preset(r.Document)
+	r := &Result{Document: document.New()}
 	if err := read(r, text); err != nil {
 		return nil, fmt.Errorf("import %s: %w", source, err)
 	}
@@ -83,7 +82,7 @@ func readFile(file string) ([]byte, error) {
 // Tell prints what the owner of the document has to know, and what is still
 // wrong with it.
 func (r *Result) Tell(w io.Writer) error {
-	_, faults := config.ParseDocument("", r.Document.Print())
+	_, faults := document.Parse("", r.Document.Print())
 	var wrong []string
 	if faults != nil {
 		wrong = strings.Split(faults.Error(), "\n")
@@ -121,16 +120,16 @@ func add(to *[]string, format string, args ...any) {
 }
 
 // backend is a new backend with everything at its default.
-func backend(name, endpoint string) config.Backend {
-	var b config.Backend
+func backend(name, endpoint string) document.Backend {
+	var b document.Backend
 	strict.Preset(&b)
 	b.Name, b.Endpoint = name, endpoint
 	return b
 }
 
 // consumer is a new consumer with everything at its default.
-func consumer(name string) config.Consumer {
-	var c config.Consumer
+func consumer(name string) document.Consumer {
+	var c document.Consumer
 	strict.Preset(&c)
 	c.Name = name
 	return c

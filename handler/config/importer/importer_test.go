@@ -11,7 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"spillway/handler/config"
+	"spillway/handler/config/document"
+	"spillway/handler/config/strict"
 )
 
 var update = flag.Bool("update", false, "write golden files")
@@ -60,8 +61,8 @@ func golden(t *testing.T, file, got string) {
 func TestWhatIsCarriedOverIsValidButForPlaceholders(t *testing.T) {
 	for _, s := range samples {
 		r := imported(t, s.source, s.file)
-		_, err := config.ParseDocument("", r.Document.Print())
-		faults, _ := errors.AsType[config.Faults](err)
+		_, err := document.Parse("", r.Document.Print())
+		faults, _ := errors.AsType[strict.Faults](err)
 		for _, f := range faults {
 			if f.Problem != "still holds a placeholder" {
 				t.Errorf("%s: %v\n%s", s.file, f, r.Document.Print())
@@ -100,6 +101,48 @@ func TestNoKeyIsCopied(t *testing.T) {
 				t.Errorf("%s: %q is in\n%s", s.file, secret, out.String())
 			}
 		}
+	}
+}
+
+func TestYAMLMergesAndAliasesAreFollowed(t *testing.T) {
+	v, err := parse([]byte("base: &b {x: 1, y: 2}\nfirst: {<<: *b, x: 3}\nlast: {x: 4, <<: *b}\nmany: {<<: [*b, {z: 5}]}\nsame: *b\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"first": "x=3 y=2", "last": "x=4 y=2", "many": "x=1 y=2 z=5", "same": "x=1 y=2"} {
+		var got []string
+		for _, name := range []string{"x", "y", "z"} {
+			if m := v.at(path).at(name); m != nil {
+				got = append(got, name+"="+m.text)
+			}
+		}
+		if strings.Join(got, " ") != want || len(v.at(path).members) != len(got) {
+			t.Errorf("%s: got %v with %d members, want %s", path, got, len(v.at(path).members), want)
+		}
+	}
+}
+
+func TestARMExpressionsAreWorkedOutAsFarAsTheyGo(t *testing.T) {
+	v, err := parse([]byte(`{"parameters": {"p": {"defaultValue": "pp"}, "q": {"type": "string"}}, "variables": {"v": "[concat(parameters('p'), '-v')]", "loop": "[variables('loop')]"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := arm{parameters: v.at("parameters"), variables: v.at("variables")}
+	for raw, want := range map[string]string{
+		"plain": "plain", "[[escaped]": "[[escaped]", "['it''s']": "it's", "[concat('a', '/', parameters('p'))]": "a/pp",
+		"[format('{0}/{1}-{2}', variables('v'), 7, toLower('X'))]": "pp-v/7-x", "[parameters('q')]": "?", "[reference('x').y]": "?",
+		"[concat('a'": "[concat('a'", "[concat('a', ]": "?", "[]": "?", "[variables('loop')]": "?", "['open]": "?", "[format('{3}', 'a')]": "{3}",
+	} {
+		got, ok := a.text(raw)
+		if !ok {
+			got = "?"
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", raw, got, want)
+		}
+	}
+	if name := a.name("[resourceId('Microsoft.ApiManagement/service/backends', parameters('q'), 'b')]"); name != "b" {
+		t.Errorf("got %q, want the last literal", name)
 	}
 }
 
@@ -146,8 +189,8 @@ func FuzzImport(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := config.ParseDocument("", r.Document.Print()); err != nil {
-			if faults, ok := errors.AsType[config.Faults](err); !ok || faults[0].Line == 0 {
+		if _, err := document.Parse("", r.Document.Print()); err != nil {
+			if faults, ok := errors.AsType[strict.Faults](err); !ok || faults[0].Line == 0 {
 				t.Fatalf("%v\n%s", err, r.Document.Print())
 			}
 		}

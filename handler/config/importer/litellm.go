@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"spillway/handler/config"
+	"spillway/handler/config/document"
 	"spillway/handler/config/strict"
 )
 
@@ -118,7 +118,7 @@ func (v *value) ignore(names ...string) {
 }
 
 // backend is where the parameters say that requests go.
-func (l *lite) backend(params *value, provider string) config.Backend {
+func (l *lite) backend(params *value, provider string) document.Backend {
 	address := params.word("api_base")
 	b := backend("", address)
 	if provider == "openai" {
@@ -151,28 +151,28 @@ func orElse(text, other string) string {
 
 // auth is how the parameters say that requests are authenticated. A key in the
 // file moves to an app setting.
-func (l *lite) auth(params *value, b *config.Backend) config.Auth {
+func (l *lite) auth(params *value, b *document.Backend) document.Auth {
 	key := params.word("api_key")
 	variable, isVariable := strings.CutPrefix(key, "os.environ/")
 	switch {
 	case isVariable && identifier.MatchString(variable):
 		l.set("%s: keep it, it holds the key of %s", variable, b.Endpoint)
-		return config.Auth{Mode: "api-key", Setting: variable}
+		return document.Auth{Mode: "api-key", Setting: variable}
 	case key != "" && key != "none" && key != "None":
 		if l.keys[key] == "" {
 			l.keys[key] = settingName(unique(settingName("AOAI_KEY", b.Name), l.settings))
 			l.set("%s: the key of %s, which is in %s.api_key", l.keys[key], b.Endpoint, params.path)
 		}
-		return config.Auth{Mode: "api-key", Setting: l.keys[key]}
+		return document.Auth{Mode: "api-key", Setting: l.keys[key]}
 	case b.Kind == "openai":
-		return config.Auth{Mode: "none"}
+		return document.Auth{Mode: "none"}
 	}
-	return config.Auth{Mode: "managed-identity"}
+	return document.Auth{Mode: "managed-identity"}
 }
 
 // place finds the backend that differs in nothing but its models, or adds it.
 // A model that it has already needs a backend of its own.
-func (l *lite) place(b config.Backend, params, entry *value, model string) int {
+func (l *lite) place(b document.Backend, params, entry *value, model string) int {
 	weight := l.weight(params, entry)
 	for n := 0; ; n++ {
 		key := fmt.Sprint(b.Endpoint, " ", b.Auth, " ", b.Priority, " ", weight, " ", n)

@@ -4,18 +4,18 @@ import (
 	"strings"
 	"time"
 
-	"spillway/handler/config"
+	"spillway/handler/config/document"
 	"spillway/handler/config/strict"
 )
 
 // entryFor is the document's entry for a model, made when there is none.
-func (r *Result) entryFor(name string) *config.Model {
+func (r *Result) entryFor(name string) *document.Model {
 	for i := range r.Document.Models {
 		if r.Document.Models[i].Name == name {
 			return &r.Document.Models[i]
 		}
 	}
-	var m config.Model
+	var m document.Model
 	strict.Preset(&m)
 	m.Name = name
 	r.Document.Models = append(r.Document.Models, m)
@@ -44,7 +44,7 @@ func (l *lite) price(name string, places ...*value) {
 			continue
 		}
 		m := l.entryFor(name)
-		price := config.Price{Currency: "USD", Input: million(input), CachedInput: million(cached), Output: million(output)}
+		price := document.Price{Currency: "USD", Input: million(input), CachedInput: million(cached), Output: million(output)}
 		if m.Price != nil && *m.Price != price {
 			l.changed("%s: %q has one price for all its backends now, the first that was given", v.path, name)
 			continue

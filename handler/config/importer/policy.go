@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"spillway/handler/config"
+	"spillway/handler/config/document"
 	"spillway/handler/config/strict"
 )
 
@@ -39,8 +39,8 @@ func fromPolicy(r *Result, text []byte) error {
 }
 
 // policyAuth is how the policy authenticates to all of its backends.
-func policyAuth(tags []element) config.Auth {
-	auth := config.Auth{Mode: "managed-identity"}
+func policyAuth(tags []element) document.Auth {
+	auth := document.Auth{Mode: "managed-identity"}
 	for _, e := range tags {
 		if e.name == "authentication-managed-identity" && guid.MatchString(e.attributes["client-id"]) {
 			auth.ClientID = e.attributes["client-id"]
@@ -52,7 +52,7 @@ func policyAuth(tags []element) config.Auth {
 var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // policyBackend adds one backend of the list.
-func (r *Result) policyBackend(properties []property, auth config.Auth) {
+func (r *Result) policyBackend(properties []property, auth document.Auth) {
 	b := backend("", "")
 	b.Auth = auth
 	for _, p := range properties {
@@ -73,7 +73,7 @@ func (r *Result) policyBackend(properties []property, auth config.Auth) {
 		case "isThrottling", "retryAfter":
 			// What the policy remembers; Spillway remembers it by itself.
 		case "api-key", "apiKey", "key":
-			b.Auth = config.Auth{Mode: "api-key", Setting: settingName("AOAI_KEY", strconv.Itoa(len(r.Document.Backends)+1))}
+			b.Auth = document.Auth{Mode: "api-key", Setting: settingName("AOAI_KEY", strconv.Itoa(len(r.Document.Backends)+1))}
 			r.set("%s: the key that the policy holds for backend %d", b.Auth.Setting, len(r.Document.Backends)+1)
 		default:
 			r.lost("the property %q of backend %d", p.name, len(r.Document.Backends)+1)
@@ -87,7 +87,7 @@ func (r *Result) policyBackend(properties []property, auth config.Auth) {
 }
 
 // policyEndpoint completes what the list does not say.
-func (r *Result) policyEndpoint(b *config.Backend) {
+func (r *Result) policyEndpoint(b *document.Backend) {
 	switch {
 	case b.Endpoint == "":
 		b.Endpoint = placeholder(b.Name)
@@ -223,6 +223,6 @@ func (r *Result) policyCaller(id string) {
 		return
 	}
 	c := consumer("app-" + strings.ToLower(id[:8]))
-	c.Entra = &config.Entra{AppID: id}
+	c.Entra = &document.Entra{AppID: id}
 	r.Document.Consumers = append(r.Document.Consumers, c)
 }

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"spillway/handler/config"
+	"spillway/handler/config/document"
 	"spillway/handler/config/strict"
 )
 
@@ -103,14 +103,14 @@ func (r *Result) fraction(v *value, instead string) {
 	}
 }
 
-func (r *Result) powerAuth(e *value, name string) config.Auth {
+func (r *Result) powerAuth(e *value, name string) document.Auth {
 	if e.word("key") == "" {
 		r.changed("%s has no key: the callers' own Entra tokens are passed through, as before; managed-identity needs no token from them", e.path)
-		return config.Auth{Mode: "pass-through"}
+		return document.Auth{Mode: "pass-through"}
 	}
 	setting := settingName("AOAI_KEY", name)
 	r.set("%s: the key in %s.key", setting, e.path)
-	return config.Auth{Mode: "api-key", Setting: setting}
+	return document.Auth{Mode: "api-key", Setting: setting}
 }
 
 // powerClient adds one consumer.
@@ -136,7 +136,7 @@ func (r *Result) powerClient(client *value) {
 }
 
 // powerLimits reads thousands of tokens a minute, for all models or for each.
-func (r *Result) powerLimits(client *value, c *config.Consumer) {
+func (r *Result) powerLimits(client *value, c *document.Consumer) {
 	const name = "max_tokens_per_minute_in_k"
 	limits := client.take(name)
 	if limits == nil {
@@ -146,7 +146,7 @@ func (r *Result) powerLimits(client *value, c *config.Consumer) {
 		c.TokensPerMinute = thousands(n)
 		return
 	}
-	c.PerModel = map[string]config.Limits{}
+	c.PerModel = map[string]document.Limits{}
 	for _, m := range limits.members {
 		n, ok := limits.number(m.name)
 		if !ok || n <= 0 {
@@ -158,7 +158,7 @@ func (r *Result) powerLimits(client *value, c *config.Consumer) {
 			r.lost("%s: the client may not use %q", m.value.path, model)
 			continue
 		}
-		c.PerModel[model] = config.Limits{TokensPerMinute: thousands(n)}
+		c.PerModel[model] = document.Limits{TokensPerMinute: thousands(n)}
 	}
 }
 

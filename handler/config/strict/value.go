@@ -103,18 +103,18 @@ func (d *decoder) members(n *Node, path string, f field, each func(m Member, at 
 // pairs fills Pairs from an object or from a list of names.
 func (d *decoder) pairs(n *Node, v reflect.Value, path string, f field) {
 	pairs := Pairs{}
-	switch n.Kind {
-	default:
+	if n.Kind != Array && n.Kind != Object {
 		d.fault(n, path, fmt.Sprintf("must be a list or an object, not %v", n.Kind), fmt.Sprintf("Write names in a list, or %s.", f.written(Object)))
 		return
-	case Array:
+	}
+	if n.Kind == Array {
 		f.pattern, f.say = f.keys, f.keysay
 		for i, item := range n.Items {
 			var name string
 			d.scalar(item, reflect.ValueOf(&name).Elem(), Index(path, i), f.item())
 			pairs = append(pairs, Pair{Name: name, Value: name})
 		}
-	case Object:
+	} else {
 		d.members(n, path, f, func(m Member, at string) {
 			var value string
 			d.scalar(m.Value, reflect.ValueOf(&value).Elem(), at, f.item())

@@ -1,14 +1,15 @@
-package config
+package document
 
 import (
 	"net"
 	"net/url"
+	"regexp"
 	"strings"
 )
 
-// endpoint reads a backend's base URL, or says what is wrong with it and how
+// Endpoint reads a backend's base URL, or says what is wrong with it and how
 // it is put right. It never repeats credentials.
-func endpoint(text, kind string) (u *url.URL, problem, fix string) {
+func Endpoint(text, kind string) (u *url.URL, problem, fix string) {
 	switch {
 	case text == "":
 		return nil, "is empty", `Write its URL, for example "https://contoso.openai.azure.com".`
@@ -32,10 +33,10 @@ func endpoint(text, kind string) (u *url.URL, problem, fix string) {
 	return u, "", ""
 }
 
-// private reports whether nobody on the way can read along: https, or this
+// Private reports whether nobody on the way can read along: https, or this
 // machine itself.
-func private(u *url.URL) bool {
-	return u.Scheme == "https" && u.Host != "" || u.Scheme == "http" && loopback(u.Hostname())
+func Private(u *url.URL) bool {
+	return u.Scheme == "https" && u.Host != "" || u.Scheme == "http" && Loopback(u.Hostname())
 }
 
 // authority checks who the URL speaks to, and how.
@@ -46,11 +47,11 @@ func authority(u *url.URL) (problem, fix string) {
 		return "has the scheme " + quoted(u.Scheme), "Write https."
 	case u.User != nil:
 		return "holds credentials", "Remove what stands before the @, and put the key into an app setting named by auth.setting."
-	case host == "" || !hostPattern.expression.MatchString(host) && net.ParseIP(host) == nil:
+	case host == "" || !hostPattern.MatchString(host) && net.ParseIP(host) == nil:
 		return "names no valid host", `Write for example "https://contoso.openai.azure.com".`
 	case strings.HasSuffix(host, ".invalid"):
 		return "still holds a placeholder", "Write the real name of the resource."
-	case u.Scheme == "http" && !loopback(host):
+	case u.Scheme == "http" && !Loopback(host):
 		return "is http, which would send keys and prompts in clear text", "Write https. Only this machine itself (127.0.0.1, localhost) may be http."
 	}
 	return "", ""
@@ -86,4 +87,12 @@ func elsewhere(u *url.URL, kind string) (problem, fix string) {
 		return "ends in " + strings.TrimRight(u.Path, "/"), "Remove that: Spillway adds /openai itself. For a service that speaks OpenAI's own dialect write \"kind\": \"openai\"."
 	}
 	return "", ""
+}
+
+var hostPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
+
+// Loopback reports whether only this machine can reach the host.
+func Loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -1,4 +1,7 @@
-package config
+// Package document is the pool document as operators write it: its fields, what
+// they mean together, and everything that can be wrong with it. It knows no
+// environment.
+package document
 
 import "spillway/handler/config/strict"
 

@@ -1,4 +1,4 @@
-package config
+package document
 
 import (
 	"slices"
@@ -11,25 +11,26 @@ import (
 // own.
 const Any = "*"
 
-// layout is which models there are, what else they are called, and which
+// Layout is which models there are, what else they are called, and which
 // backend serves which, all in the order of the document.
-type layout struct {
-	document *Document
+type Layout struct {
+	Document *Document
 	region   string
-	models   []string // Any last, if at all
+	Models   []string // Any last, if at all
 	entries  map[string]*Model
-	aliases  map[string]string // alias → model
+	Aliases  map[string]string // alias → model
 }
 
-func lay(d *Document, region string) *layout {
-	l := &layout{document: d, region: region, entries: map[string]*Model{}, aliases: map[string]string{}}
+// Lay works out the layout, for an instance in that region; "" = unknown.
+func Lay(d *Document, region string) *Layout {
+	l := &Layout{Document: d, region: region, entries: map[string]*Model{}, Aliases: map[string]string{}}
 	names := []string{}
 	for i := range d.Models {
 		m := &d.Models[i]
 		names = append(names, m.Name)
 		l.entries[m.Name] = m
 		for _, alias := range m.Aliases {
-			l.aliases[alias] = m.Name
+			l.Aliases[alias] = m.Name
 		}
 	}
 	wild := false
@@ -37,24 +38,24 @@ func lay(d *Document, region string) *layout {
 		for _, pair := range d.Backends[i].Deployments {
 			names = append(names, pair.Name)
 		}
-		_, any := serves(&d.Backends[i], Any)
+		_, any := Serves(&d.Backends[i], Any)
 		wild = wild || any
 	}
 	for _, name := range names {
-		if name != Any && !slices.Contains(l.models, name) {
-			l.models = append(l.models, name)
+		if name != Any && !slices.Contains(l.Models, name) {
+			l.Models = append(l.Models, name)
 		}
 	}
 	if wild || l.entries[Any] != nil {
-		l.models = append(l.models, Any)
+		l.Models = append(l.Models, Any)
 	}
 	return l
 }
 
-// serves reports whether the backend serves the model, and under which
+// Serves reports whether the backend serves the model, and under which
 // deployment name; "" is the name that the caller used. What is named exactly
 // goes before "*", and a backend without deployments serves any model.
-func serves(b *Backend, model string) (string, bool) {
+func Serves(b *Backend, model string) (string, bool) {
 	pairs := b.Deployments
 	if pairs == nil {
 		pairs = strict.Pairs{{Name: Any, Value: Any}}
@@ -76,45 +77,45 @@ func serves(b *Backend, model string) (string, bool) {
 }
 
 // wild reports whether models that are named nowhere are served too.
-func (l *layout) wild() bool { return slices.Contains(l.models, Any) }
+func (l *Layout) wild() bool { return slices.Contains(l.Models, Any) }
 
-// model is the model that a name stands for: itself, or what it is an alias
+// Model is the model that a name stands for: itself, or what it is an alias
 // of. ok is false when the name is known nowhere.
-func (l *layout) model(name string) (string, bool) {
-	if slices.Contains(l.models, name) {
+func (l *Layout) Model(name string) (string, bool) {
+	if slices.Contains(l.Models, name) {
 		return name, true
 	}
-	model, ok := l.aliases[name]
+	model, ok := l.Aliases[name]
 	return model, ok
 }
 
 // names is everything that may be asked for by name.
-func (l *layout) names() []string {
+func (l *Layout) names() []string {
 	var names []string
-	for _, model := range l.models {
+	for _, model := range l.Models {
 		if model != Any {
 			names = append(names, model)
 		}
 	}
-	for _, m := range l.document.Models {
+	for _, m := range l.Document.Models {
 		names = append(names, m.Aliases...)
 	}
 	return names
 }
 
 // backends is who serves the model.
-func (l *layout) backends(model string) []*Backend {
+func (l *Layout) backends(model string) []*Backend {
 	var found []*Backend
-	for i := range l.document.Backends {
-		if _, ok := serves(&l.document.Backends[i], model); ok {
-			found = append(found, &l.document.Backends[i])
+	for i := range l.Document.Backends {
+		if _, ok := Serves(&l.Document.Backends[i], model); ok {
+			found = append(found, &l.Document.Backends[i])
 		}
 	}
 	return found
 }
 
-// priority is the backend's priority for instances in this region.
-func (l *layout) priority(b *Backend) int {
+// Priority is the backend's priority for instances in this region.
+func (l *Layout) Priority(b *Backend) int {
 	for region, priority := range b.PriorityIn {
 		if l.region != "" && sameRegion(region, l.region) {
 			return priority
@@ -129,4 +130,23 @@ func sameRegion(a, b string) bool { return plainRegion(a) == plainRegion(b) }
 
 func plainRegion(name string) string {
 	return strings.NewReplacer(" ", "", "-", "").Replace(strings.ToLower(name))
+}
+
+// Canonical is the model that a name stands for. A name that only "*" serves
+// stands for itself.
+func (l *Layout) Canonical(name string) string {
+	if model, ok := l.Model(name); ok {
+		return model
+	}
+	return name
+}
+
+// Entry is what the document says of a model, or the defaults.
+func (l *Layout) Entry(model string) *Model {
+	if m := l.entries[model]; m != nil {
+		return m
+	}
+	m := new(Model)
+	strict.Preset(m)
+	return m
 }
