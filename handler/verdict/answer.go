@@ -31,6 +31,7 @@ type anatomy struct {
 	started  choices
 	listed   bool // there is a list of choices
 	content  bool // a choice carries something of an answer
+	piece    int  // where the last such thing is
 	filters  bool // annotations of the prompt are there
 	errorAt  int
 	response int
@@ -111,7 +112,7 @@ func (a *anatomy) choice(w *walk.Walk) {
 		}
 		switch string(w.Key) {
 		case "delta", "text", "message":
-			a.content = true
+			a.content, a.piece = true, w.At
 		case "index":
 			index, _ = strconv.Atoi(string(value(w)))
 		case "finish_reason":
@@ -129,6 +130,12 @@ func (a *anatomy) choice(w *walk.Walk) {
 // was asked for. Annotations of the prompt make it worth something to callers.
 func (a *anatomy) usageOnly() bool {
 	return a.metered && a.listed && a.started == (choices{}) && !a.filters && a.errorAt == 0
+}
+
+// onlyPiece reports whether a chunk carries a piece of one choice and nothing
+// else that would have to be noted again.
+func (a *anatomy) onlyPiece() bool {
+	return a.piece > 0 && a.started.count() == 1 && a.finish == nil && !a.metered
 }
 
 // note adds what the anatomy says of the answer.

@@ -46,14 +46,18 @@ type Stream struct {
 
 	started  choices // choices that have begun, and those with a finish reason
 	finished choices
-	ended    bool  // the dialect's own end was seen
-	broken   bool  // a response failed and did not say why
-	sequence int64 // of the last event of the Responses API
+	ended    bool     // the dialect's own end was seen
+	broken   bool     // a response failed and did not say why
+	sequence int64    // of the last event of the Responses API
+	like     likeness // of chat's chunks
 }
 
 // Read reads the next event, as [sse.Splitter] found it or what a stream that
 // ended left over. What it does not understand is Meaningful: it is passed on.
 func (s *Stream) Read(event []byte, now time.Time) Reading {
+	if s.like.matches(event) {
+		return Reading{Meaning: Meaningful}
+	}
 	e := sse.Parse(event)
 	switch {
 	case len(e.Data) == 0:
@@ -64,7 +68,7 @@ func (s *Stream) Read(event []byte, now time.Time) Reading {
 		s.ended = true
 		return Reading{Meaning: Done}
 	}
-	return s.chunk(e, now)
+	return s.chunk(event, e, now)
 }
 
 // Complete reports whether the answer is whole: every choice that began has its
@@ -88,7 +92,7 @@ func (s *Stream) End() health.Outcome {
 
 // chunk reads an event of chat, of completions, or of an operation without a
 // dialect of its own.
-func (s *Stream) chunk(e sse.Event, now time.Time) Reading {
+func (s *Stream) chunk(event []byte, e sse.Event, now time.Time) Reading {
 	a, ok := dissect(e.Data, 0)
 	named := string(e.Name) == "error" || string(a.kind) == "error"
 	switch {
@@ -108,6 +112,9 @@ func (s *Stream) chunk(e sse.Event, now time.Time) Reading {
 	r := Reading{Finished: fresh.count(), UsageOnly: s.Dialect == operation.Chat && a.usageOnly()}
 	if a.content || s.Dialect == operation.Plain {
 		r.Meaning = Meaningful
+	}
+	if a.onlyPiece() {
+		s.like.learn(event, e.Data, a.piece)
 	}
 	return r
 }

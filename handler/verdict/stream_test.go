@@ -245,18 +245,25 @@ func TestBodyOfAStoredResponseThatFailedIsClassifiedByItsError(t *testing.T) {
 	}
 }
 
-// FuzzStream: no event panics; what is refused has a verdict that fits, and a
-// served stream is never called broken by an event of its own.
+// FuzzStream: no event panics; what is refused has a verdict that fits; and a
+// stream whose chunks are compared with one another says what one says whose
+// chunks are all read.
 func FuzzStream(f *testing.F) {
-	for _, name := range []string{"stream-chat", "stream-responses", "stream-responses-429-failed-error", "stream-chat-429", "stream-responses-incomplete"} {
+	for _, name := range []string{"stream-chat", "stream-responses", "stream-responses-429-failed-error", "stream-chat-429", "stream-responses-incomplete", "stream-completions"} {
 		_, body := golden(f, name)
 		f.Add(string(body), byte(1), "7")
 		f.Add(string(body), byte(2), "")
 	}
+	chunk := func(content string) string {
+		return data(`{"choices":[{"index":0,"delta":{"content":` + content + `}}]}`)
+	}
+	f.Add(chunk(`"a"`)+chunk(`"b"`)+chunk(`"c","role":"x"`)+chunk(`"\\"`)+chunk(`""`)+chunk(`"a"}}],"error":{"a":"b"`), byte(1), "")
 	f.Fuzz(func(t *testing.T, body string, dialect byte, after string) {
-		s := Stream{Dialect: operation.Dialect(dialect % 3), Header: map[string][]string{"Retry-After": {after}}}
+		header := map[string][]string{"Retry-After": {after}}
+		s := Stream{Dialect: operation.Dialect(dialect % 3), Header: header}
+		slow := Stream{Dialect: s.Dialect, Header: header, like: likeness{misses: giveUp}}
 		var split sse.Splitter
-		rest, finished := []byte(body), 0
+		rest := []byte(body)
 		for {
 			event, left, ok := split.Next(rest)
 			if !ok {
@@ -264,21 +271,55 @@ func FuzzStream(f *testing.F) {
 			}
 			rest = left
 			r := s.Read(event, time.Time{})
-			finished += r.Finished
-			if r.Meaning != Refusal && r.Outcome != (health.Outcome{}) || r.Outcome.Verdict == health.Abandoned {
-				t.Fatalf("%q: %+v", event, r)
+			if want := slow.Read(event, time.Time{}); r != want {
+				t.Fatalf("%q reads as %+v when compared, else %+v", event, r, want)
 			}
-			if r.Outcome.Verdict == health.Throttled && (r.Outcome.Wait <= 0 || r.Outcome.Wait > 5*time.Minute) {
-				t.Fatalf("%q: a wait of %v", event, r.Outcome.Wait)
-			}
+			checkReading(t, event, r)
+		}
+		if s.Answer != slow.Answer || s.Complete() != slow.Complete() || s.End() != slow.End() {
+			t.Fatalf("compared: %+v, %+v; read: %+v, %+v", s.Answer, s.End(), slow.Answer, slow.End())
 		}
 		if u := s.Answer.Usage; u.Prompt < 0 || u.Completion < 0 || u.Cached > u.Prompt || len(s.Answer.Finish)+len(s.Answer.ID)+len(s.Answer.Tier) > 3*256 {
 			t.Fatalf("%+v", s.Answer)
 		}
-		if finished > 0 && s.Dialect != operation.Responses && s.started == (choices{}) {
-			t.Fatal("a choice finished that never began")
-		}
 	})
+}
+
+func checkReading(t *testing.T, event []byte, r Reading) {
+	t.Helper()
+	if r.Meaning != Refusal && r.Outcome != (health.Outcome{}) || r.Outcome.Verdict == health.Abandoned {
+		t.Fatalf("%q: %+v", event, r)
+	}
+	if r.Outcome.Verdict == health.Throttled && (r.Outcome.Wait <= 0 || r.Outcome.Wait > 5*time.Minute) {
+		t.Fatalf("%q: a wait of %v", event, r.Outcome.Wait)
+	}
+}
+
+// TestChunksThatAreAlikeAreCompared: without this the sparing would be lost
+// unnoticed.
+func TestChunksThatAreAlikeAreCompared(t *testing.T) {
+	tests := map[string]struct {
+		first, second string
+		alike         bool
+	}{
+		"the next word":     {`{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":null}`, `{"choices":[{"index":0,"delta":{"content":" \"b\" é"}}],"usage":null}`, true},
+		"no word":           {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices":[{"index":0,"delta":{"content":""}}]}`, true},
+		"arguments":         {`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}}]}`, `{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"\"a"}}]}}]}`, true},
+		"completions":       {`{"choices":[{"text":"a","index":0}]}`, `{"choices":[{"text":"b","index":0}]}`, true},
+		"another choice":    {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices":[{"index":1,"delta":{"content":"a"}}]}`, false},
+		"the end":           {`{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}`, `{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}`, false},
+		"more than a word":  {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices":[{"index":0,"delta":{"content":"a"}}],"error":{"x":"a"}}]}`, false},
+		"a broken word":     {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices":[{"index":0,"delta":{"content":"\x"}}]}`, false},
+		"usage in each":     {`{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":1}}`, `{"choices":[{"index":0,"delta":{"content":"b"}}],"usage":{"prompt_tokens":1}}`, false},
+		"a shorter framing": {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices"`, false},
+	}
+	for name, tt := range tests {
+		s := Stream{Dialect: operation.Chat}
+		read(&s, data(tt.first))
+		if got := s.like.matches([]byte(data(tt.second))); got != tt.alike {
+			t.Errorf("%s: alike is %t", name, got)
+		}
+	}
 }
 
 func TestReadingDeltasAllocatesNothing(t *testing.T) {
