@@ -167,6 +167,10 @@ var brokenMeanings = []broken{
 // brokenSettings have a good document, but settings beside it that are not.
 var brokenSettings = []broken{
 	{"nobody could be let in", nil, two(``)},
+	{"nobody could be let in, table or not", map[string]string{"SPILLWAY_STATE": "UseDevelopmentStorage=true"}, two(``)},
+	{"tokens of nobody", map[string]string{"SPILLWAY_AUTH": "entra", "SPILLWAY_ENTRA_TENANT": "t", "SPILLWAY_ENTRA_AUDIENCE": "a"}, two(``)},
+	{"two ways in, and nobody takes the second", map[string]string{"SPILLWAY_AUTH": "key,entra", "SPILLWAY_ENTRA_TENANT": "t", "SPILLWAY_ENTRA_AUDIENCE": "a", "TEAM_A_KEY": teamA["TEAM_A_KEY"]}, with(``)},
+	{"two ways in, and nobody takes the first", map[string]string{"SPILLWAY_AUTH": "key,entra", "SPILLWAY_ENTRA_TENANT": "t", "SPILLWAY_ENTRA_AUDIENCE": "a"}, two(`, "consumers": [{"name": "a", "entra": {"role": "Call"}}]`)},
 	{"a way in that does not exist", map[string]string{"SPILLWAY_AUTH": "keys"}, two(``)},
 	{"none and something else", map[string]string{"SPILLWAY_AUTH": "none,key"}, two(``)},
 	{"tokens of any tenant for anything", map[string]string{"SPILLWAY_AUTH": "entra"}, two(``)},

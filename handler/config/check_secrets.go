@@ -61,26 +61,40 @@ func (c *checker) checkDoors(d *document.Document, s *Settings, keys []Key) {
 		c.checkOpen(d, s)
 		return
 	}
+	if len(d.Consumers) == 0 {
+		fix := `Add consumers to the pool document, or set SPILLWAY_AUTH to "none" to let everyone in.`
+		if c.Names != nil { // there is no document yet
+			fix = `Set it to "none" to let everyone in, as openai-aca-lb does. To name consumers, make a pool document of these settings with "spillway import aca-lb".`
+		}
+		c.setting("SPILLWAY_AUTH", "asks callers who they are, but there are no consumers that they could be, so nobody could be let in", fix)
+		return
+	}
+	keyed, known := len(keys) > 0 || table, false
 	for i, who := range d.Consumers {
 		at := strict.Index("consumers", i)
-		byKey := s.Callers.Key && (who.KeySetting != "" || len(who.KeySettings) > 0 || table)
-		byToken := s.Callers.Entra && who.Entra != nil
+		hasKey := who.KeySetting != "" || len(who.KeySettings) > 0
+		keyed, known = keyed || hasKey, known || who.Entra != nil
 		switch {
-		case byKey || byToken || c.Faults.Under(at):
+		case s.Callers.Key && (hasKey || table) || s.Callers.Entra && who.Entra != nil || c.Faults.Under(at):
 		case s.Callers.Key:
 			c.Fault(at, "could never be let in: it has no key", `Add "keySetting": the name of the app setting that holds its key. Keys made by "spillway keys add" need a table (SPILLWAY_STATE).`)
 		default:
 			c.Fault(at, "could never be let in: SPILLWAY_AUTH asks for Entra tokens and it names none", `Add "entra" with its appId, group or role, or add key to SPILLWAY_AUTH.`)
 		}
 	}
-	if len(d.Consumers) > 0 {
-		return
+	if s.Callers.Key && s.Callers.Entra {
+		c.checkBothDoors(keyed, known)
 	}
-	if s.Callers.Key && !s.Callers.Entra && !table && len(keys) == 0 {
-		c.setting("SPILLWAY_AUTH", "is key, but there are no consumers, so nobody could be let in", `Add consumers to the pool document. To let everyone in, as openai-aca-lb does, set SPILLWAY_AUTH to "none".`)
-		return
+}
+
+// checkBothDoors looks for a way in that nobody could take.
+func (c *checker) checkBothDoors(keyed, known bool) {
+	if !keyed {
+		c.setting("SPILLWAY_AUTH", "names key, but no consumer could have one", `Give a consumer a keySetting, set SPILLWAY_STATE for keys made by "spillway keys add", or leave key out.`)
 	}
-	c.odd("SPILLWAY_AUTH", "lets nobody in yet: the pool document has no consumers", `Add them there, or make keys with "spillway keys add".`)
+	if !known {
+		c.setting("SPILLWAY_AUTH", "names entra, but no consumer says which tokens are its own", `Add "entra" with an appId, group or role to a consumer, or leave entra out.`)
+	}
 }
 
 // checkOpen tells what SPILLWAY_AUTH=none means here.

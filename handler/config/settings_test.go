@@ -31,8 +31,8 @@ func TestEverySettingIsRead(t *testing.T) {
 		"SPILLWAY_STATE": "UseDevelopmentStorage=true", "SPILLWAY_STATE_TABLE": "fleet7", "SPILLWAY_STATE_REFRESH": "1s",
 		"SPILLWAY_FIRST_TOKEN_TIMEOUT": "20s", "SPILLWAY_RESPONSE_TIMEOUT": "3m", "SPILLWAY_COMMIT_AFTER": "0s", "SPILLWAY_HEARTBEAT": "0",
 		"SPILLWAY_MAX_WAIT": "0", "SPILLWAY_MAX_BODY": "20MB", "SPILLWAY_EXPOSE": "true", "SPILLWAY_LOG_LEVEL": "DEBUG",
-		"SPILLWAY_TRANSCRIPTS": "chats", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
-	}, one(``)).Settings
+		"SPILLWAY_TRANSCRIPTS": "chats", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "TEAM_A_KEY": teamA["TEAM_A_KEY"],
+	}, with(`, "entra": {"role": "r"}`)).Settings
 	if s.Listen != "127.0.0.1:7071" || s.Standalone || s.Region != "West Europe" || s.Instance != "c-1" ||
 		!s.Callers.Key || !s.Callers.Entra || s.Callers.Issuer == "" || s.OperatorKey.Reveal() != "0123456789abcdef0123" ||
 		s.StateTable != "fleet7" || s.StateRefresh != time.Second || s.FirstTokenTimeout != 20*time.Second || s.ResponseTimeout != 3*time.Minute ||
@@ -156,14 +156,13 @@ func TestWhatIsOddIsToldButDoesNoHarm(t *testing.T) {
 		"state in memory":               {open, one(``), "SPILLWAY_STATE: is not set"},
 		"everyone let in from outside":  {map[string]string{"SPILLWAY_AUTH": "none", "FUNCTIONS_CUSTOMHANDLER_PORT": "1"}, one(``), "SPILLWAY_AUTH: is none"},
 		"consumers that do nothing":     {map[string]string{"SPILLWAY_AUTH": "none", "TEAM_A_KEY": "0123456789abcdef"}, with(``), "consumers (line 6, column 16): have no effect"},
-		"keys to be made":               {map[string]string{"SPILLWAY_STATE": "UseDevelopmentStorage=true"}, one(``), "SPILLWAY_AUTH: lets nobody in yet"},
 		"old and new beside each other": {map[string]string{"SPILLWAY_AUTH": "none", "BACKEND_1_URL": "x"}, one(``), "BACKEND_1_URL: and its like have no effect"},
 		"a hedge to nowhere":            {open, `{"backends": [{"name": "a", "endpoint": "https://a.openai.azure.com", "deployments": ["m"]}], "models": {"m": {"hedge": {"after": "p95"}}}}`, "models.m.hedge (line 1, column 121): has no effect"},
 		"a drained model":               {open, `{"backends": [{"name": "a", "endpoint": "https://a.openai.azure.com", "deployments": ["m"], "weight": 0}, {"name": "b", "endpoint": "https://b.openai.azure.com", "deployments": ["n"]}]}`, `leave "m" without anyone`},
 		"the callers' mistakes":         {open, two(`, "circuitBreaker": {"statusCodes": ["400-408"]}`), "holds 400"},
 		"a base without v1":             {open, one(`, "kind": "openai", "auth": {"mode": "none"}`), "has no path"},
 		"a setting of somebody else":    {map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_XYZZY": "1"}, one(``), "SPILLWAY_XYZZY: is no setting"},
-		"tokens for another audience":   {map[string]string{"SPILLWAY_AUTH": "entra", "SPILLWAY_ENTRA_TENANT": "t", "SPILLWAY_ENTRA_AUDIENCE": "api://s"}, one(`, "auth": {"mode": "pass-through"}`), "forwards the callers' own tokens"},
+		"tokens for another audience":   {map[string]string{"SPILLWAY_AUTH": "entra", "SPILLWAY_ENTRA_TENANT": "t", "SPILLWAY_ENTRA_AUDIENCE": "api://s"}, `{"backends": [{"name": "a", "endpoint": "https://a.openai.azure.com", "auth": {"mode": "pass-through"}}], "consumers": [{"name": "c", "entra": {"role": "r"}}]}`, "forwards the callers' own tokens"},
 		"entra settings without entra":  {map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_ENTRA_TENANT": "t"}, one(``), "does not name entra"},
 		"both forms of a connection":    {map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_STATE": "UseDevelopmentStorage=true", "SPILLWAY_STATE__accountName": "contoso"}, one(``), "the string is used"},
 		"transcripts to nowhere":        {teamA, with(`, "transcripts": true`), "names no container"},
@@ -190,5 +189,16 @@ func TestValidateTellsWhatWasUnderstood(t *testing.T) {
 	t.Setenv("AOAI_KEY_SWEDEN", "")
 	if err := Validate(&out); err == nil || !strings.Contains(err.Error(), "backends[1].auth.setting (contract.json:8:") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestTheSampleOfLocalSettingsIsValid(t *testing.T) {
+	var sample struct{ Values map[string]string }
+	if err := json.Unmarshal(read(t, "../../local.settings.sample.json"), &sample); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := load(in(t, sample.Values))
+	if err != nil || len(cfg.Consumers) == 0 {
+		t.Error(err)
 	}
 }

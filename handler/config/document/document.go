@@ -20,7 +20,7 @@ type Document struct {
 // Backend is one resource that requests are sent to.
 type Backend struct {
 	_           struct{}       `noun:"a backend" doc:"One Azure OpenAI resource, or one OpenAI-compatible service."`
-	Name        string         `json:"name" required:"yes" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" say:"a name of at most 64 letters, digits, '.', '_' or '-'" example:"\"ptu-uksouth\"" also:"id" doc:"How logs, metrics, commands and the status page call it. Unique. Renaming a backend makes it a new one."`
+	Name        string         `json:"name" required:"yes" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$" say:"a name of at most 100 letters, digits, '.', '_' or '-'" example:"\"ptu-uksouth\"" also:"id" doc:"How logs, metrics, commands and the status page call it. Unique. Renaming a backend makes it a new one."`
 	Endpoint    string         `json:"endpoint" required:"yes" example:"\"https://contoso.openai.azure.com\"" also:"url,address,base,baseurl,base_url,api_base,uri,host" doc:"Its base URL: https://NAME.openai.azure.com for an Azure OpenAI resource, the URL up to and including /v1 for kind openai."`
 	Kind        string         `json:"kind" enum:"azure-openai|openai" default:"\"azure-openai\"" also:"type,provider" doc:"azure-openai (default) is an Azure OpenAI or Foundry resource; openai is any OpenAI-compatible base URL, such as a self-hosted model as a last resort."`
 	Region      string         `json:"region" example:"\"uksouth\"" also:"location" doc:"The Azure region it is in, for people and for the x-spillway-region header."`

@@ -70,8 +70,7 @@ func rest(u *url.URL) (problem, fix string) {
 
 // elsewhere checks for URLs that are right, but not of what is wanted.
 func elsewhere(u *url.URL, kind string) (problem, fix string) {
-	path := strings.ToLower(u.Path)
-	last := path[strings.LastIndex(strings.TrimRight(path, "/"), "/")+1:]
+	path := strings.TrimRight(strings.ToLower(u.Path), "/")
 	switch host := strings.ToLower(u.Hostname()); {
 	case strings.Contains(path, "//") || strings.Contains(path, "..") || strings.Contains(path, "\\") || u.RawPath != "":
 		return "has a path that proxies read in different ways", "Write plain path segments, without //, .. or escapes."
@@ -83,7 +82,7 @@ func elsewhere(u *url.URL, kind string) (problem, fix string) {
 		return "is a Foundry project's endpoint", "Write the resource's: everything before /api/projects."
 	case strings.Contains(path, "completions") || strings.Contains(path, "/embeddings") || strings.Contains(path, "/deployments"):
 		return "is the URL of one operation", "Write only its base: up to the host for an Azure OpenAI resource, up to /v1 for kind openai."
-	case kind != "openai" && (strings.HasPrefix(last, "openai") || strings.HasPrefix(last, "v1")):
+	case kind != "openai" && (strings.HasSuffix(path, "/openai") || strings.HasSuffix(path, "/v1")):
 		return "ends in " + strings.TrimRight(u.Path, "/"), "Remove that: Spillway adds /openai itself. For a service that speaks OpenAI's own dialect write \"kind\": \"openai\"."
 	}
 	return "", ""
