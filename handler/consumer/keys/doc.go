@@ -17,7 +17,8 @@
 //
 // A request with a key that is known never waits for the table. One with a key
 // that is not may wait for one look at the board, at most one per refresh on an
-// instance, however many such requests come; so a new key works at once. An
+// instance, however many such requests come; so a new key works at its first use,
+// or within one refresh where another unknown key was asked for just before. An
 // instance that nobody has called for a minute has stopped reading the board:
 // there the first request waits for a look (at most a second), whatever its
 // key, because nothing that such an instance remembers is known to be so still.

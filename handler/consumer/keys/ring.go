@@ -33,8 +33,8 @@ type Ring struct {
 	used   atomic.Int64 // when a key was last asked for, Unix ms
 	dozing atomic.Bool  // nobody had asked for long, and what is known has not been looked over since
 
-	loading sync.Mutex // held while keys are read
 	mu      sync.Mutex
+	loading chan struct{} // closed when the reading of keys that is under way ends; nil = none is
 	looking chan struct{} // closed when the look that is under way ends; nil = none is
 	looked  time.Time     // when the last one began
 	running sync.WaitGroup
@@ -140,12 +140,10 @@ func (r *Ring) Close() { r.running.Wait() }
 // Heard is told what the board says. When the keys have a new stamp it reads
 // them.
 func (r *Ring) Heard(columns map[string]string, _ time.Time) {
-	r.loading.Lock()
-	defer r.loading.Unlock()
-	known := r.known.Load()
-	if known != nil && known.stamp == columns[stamp] && r.now().Sub(known.read) < anyway {
+	if !r.begin(columns[stamp]) {
 		return
 	}
+	defer r.end()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	rows, reply, err := r.Store.List(ctx, partition, "", "")
@@ -161,6 +159,33 @@ func (r *Ring) Heard(columns map[string]string, _ time.Time) {
 		r.add(next, row)
 	}
 	r.known.Store(next)
+}
+
+// begin reports whether the keys must be read for this stamp, by the caller.
+func (r *Ring) begin(stamp string) bool {
+	for {
+		known := r.known.Load()
+		if known != nil && known.stamp == stamp && r.now().Sub(known.read) < anyway {
+			return false
+		}
+		r.mu.Lock()
+		under := r.loading
+		if under == nil {
+			r.loading = make(chan struct{})
+		}
+		r.mu.Unlock()
+		if under == nil {
+			return true
+		}
+		<-under
+	}
+}
+
+func (r *Ring) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.loading)
+	r.loading = nil
 }
 
 // add takes in one consumer's keys. A row that cannot be read has no keys, and
