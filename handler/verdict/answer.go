@@ -132,12 +132,6 @@ func (a *anatomy) usageOnly() bool {
 	return a.metered && a.listed && a.started == (choices{}) && !a.filters && a.errorAt == 0
 }
 
-// onlyPiece reports whether a chunk carries a piece of one choice and nothing
-// else that would have to be noted again.
-func (a *anatomy) onlyPiece() bool {
-	return a.piece > 0 && a.started.count() == 1 && a.finish == nil && !a.metered
-}
-
 // note adds what the anatomy says of the answer.
 func (n *Answer) note(a *anatomy) {
 	if a.metered {

@@ -24,7 +24,7 @@ const (
 // matches reports whether an event is like the one that was read.
 func (l *likeness) matches(event []byte) bool {
 	end := len(event) - (len(l.chunk) - l.to)
-	if l.to == 0 || end < l.from || !bytes.HasPrefix(event, l.chunk[:l.from]) || !bytes.HasSuffix(event, l.chunk[l.to:]) {
+	if l.to == 0 || !bytes.HasPrefix(event, l.chunk[:l.from]) || !bytes.HasSuffix(event, l.chunk[l.to:]) {
 		return false
 	}
 	closed, why := walk.Value(event, l.from-1)
@@ -35,8 +35,9 @@ func (l *likeness) matches(event []byte) bool {
 	return true
 }
 
-// learn remembers an event that carries a piece of one choice and nothing else,
-// given the place of that piece in its data.
+// learn remembers an event that carries a piece of a choice and counts nothing,
+// given the place of that piece in its data. Whatever else it says has been
+// noted, and saying it again changes nothing.
 func (l *likeness) learn(event, data []byte, piece int) {
 	l.misses++
 	offset := cap(event) - cap(data)

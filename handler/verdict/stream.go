@@ -113,7 +113,7 @@ func (s *Stream) chunk(event []byte, e sse.Event, now time.Time) Reading {
 	if a.content || s.Dialect == operation.Plain {
 		r.Meaning = Meaningful
 	}
-	if a.onlyPiece() {
+	if a.piece > 0 && !a.metered {
 		s.like.learn(event, e.Data, a.piece)
 	}
 	return r

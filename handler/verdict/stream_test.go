@@ -322,6 +322,26 @@ func TestChunksThatAreAlikeAreCompared(t *testing.T) {
 	}
 }
 
+func TestStreamThatIsOftenAlikeIsNotGivenUp(t *testing.T) {
+	s := Stream{Dialect: operation.Chat}
+	text, tool := data(`{"choices":[{"index":0,"delta":{"content":"a"}}]}`), data(`{"choices":[{"index":0,"delta":{"tool_calls":[]}}]}`)
+	for range 10 * giveUp {
+		read(&s, tool)
+		read(&s, text)
+		if !s.like.matches([]byte(text)) {
+			t.Fatal("a text is no longer like the one before")
+		}
+	}
+	var odd Stream
+	for range giveUp + 2 {
+		read(&odd, tool)
+		read(&odd, text)
+	}
+	if odd.like.matches([]byte(text)) {
+		t.Error("a stream without a match is still being learnt")
+	}
+}
+
 func TestReadingDeltasAllocatesNothing(t *testing.T) {
 	for name, dialect := range map[string]operation.Dialect{"stream-chat": operation.Chat, "stream-responses": operation.Responses} {
 		_, body := golden(t, name)
