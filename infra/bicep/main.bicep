@@ -393,7 +393,9 @@ module stamps 'modules/stamp.bicep' = [
         empty(entraTenant) ? {} : { SPILLWAY_ENTRA_TENANT: entraTenant },
         empty(entraAudience) ? {} : { SPILLWAY_ENTRA_AUDIENCE: entraAudience },
         empty(entraIssuer) ? {} : { SPILLWAY_ENTRA_ISSUER: entraIssuer },
-        transcripts ? { SPILLWAY_TRANSCRIPTS: state.outputs.transcriptsContainer } : {},
+        transcripts
+          ? { SPILLWAY_TRANSCRIPTS: 'transcripts', SPILLWAY_STATE__blobServiceUri: state.outputs.blobEndpoint }
+          : {},
         settings
       )
       secrets: secrets

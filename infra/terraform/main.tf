@@ -137,7 +137,10 @@ module "stamp" {
     var.entra_tenant == "" ? {} : { SPILLWAY_ENTRA_TENANT = var.entra_tenant },
     var.entra_audience == "" ? {} : { SPILLWAY_ENTRA_AUDIENCE = var.entra_audience },
     var.entra_issuer == "" ? {} : { SPILLWAY_ENTRA_ISSUER = var.entra_issuer },
-    var.transcripts ? { SPILLWAY_TRANSCRIPTS = module.state.transcripts_container } : {},
+    var.transcripts ? {
+      SPILLWAY_TRANSCRIPTS           = "transcripts"
+      SPILLWAY_STATE__blobServiceUri = module.state.blob_endpoint
+    } : {},
     var.settings,
   )
   secrets                 = var.secrets

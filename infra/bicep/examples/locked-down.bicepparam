@@ -2,8 +2,8 @@
 // Front Door comes in by Private Link, operators from one address range.
 using '../main.bicep'
 
-param environmentName = 'spillway-locked'
-param location = 'swedencentral'
+param environmentName = readEnvironmentVariable('SPILLWAY_ENVIRONMENT', 'spillway-locked')
+param location = readEnvironmentVariable('SPILLWAY_LOCATION', 'swedencentral')
 param resourceGroupName = 'rg-ai-gateway'
 param principalId = '11111111-2222-3333-4444-555555555555'
 param principalType = 'Group'

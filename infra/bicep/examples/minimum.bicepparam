@@ -1,8 +1,8 @@
 // Two pay-as-you-go deployments in two regions, sharing the load; if one is throttled or down the other serves.
 using '../main.bicep'
 
-param environmentName = 'spillway-min'
-param location = 'swedencentral'
+param environmentName = readEnvironmentVariable('SPILLWAY_ENVIRONMENT', 'spillway-min')
+param location = readEnvironmentVariable('SPILLWAY_LOCATION', 'swedencentral')
 
 param accounts = {
   sweden: {

@@ -1,8 +1,8 @@
 // Every region that has the models, two function apps behind Front Door, one shared state. Each app prefers the region it runs in.
 using '../main.bicep'
 
-param environmentName = 'spillway-multi'
-param location = 'swedencentral'
+param environmentName = readEnvironmentVariable('SPILLWAY_ENVIRONMENT', 'spillway-multi')
+param location = readEnvironmentVariable('SPILLWAY_LOCATION', 'swedencentral')
 param secondLocation = 'eastus2'
 
 param models = {

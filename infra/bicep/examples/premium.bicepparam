@@ -1,8 +1,8 @@
 // The same on an Elastic Premium plan, in a virtual network and behind a Front Door without Private Link.
 using '../main.bicep'
 
-param environmentName = 'spillway-ep'
-param location = 'uksouth'
+param environmentName = readEnvironmentVariable('SPILLWAY_ENVIRONMENT', 'spillway-ep')
+param location = readEnvironmentVariable('SPILLWAY_LOCATION', 'uksouth')
 
 param accounts = {
   uk: {

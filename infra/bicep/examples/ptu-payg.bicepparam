@@ -1,8 +1,8 @@
 // Provisioned throughput first, pay-as-you-go for what does not fit. Keys in a vault; a content filter; prices and budgets.
 using '../main.bicep'
 
-param environmentName = 'spillway-ptu'
-param location = 'swedencentral'
+param environmentName = readEnvironmentVariable('SPILLWAY_ENVIRONMENT', 'spillway-ptu')
+param location = readEnvironmentVariable('SPILLWAY_LOCATION', 'swedencentral')
 
 param accounts = {
   sweden: {

@@ -77,4 +77,4 @@ resource operator 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!em
 output id string = storage.id
 output name string = storage.name
 output tableEndpoint string = storage.properties.primaryEndpoints.table
-output transcriptsContainer string = transcripts ? '${storage.properties.primaryEndpoints.blob}transcripts' : ''
+output blobEndpoint string = storage.properties.primaryEndpoints.blob

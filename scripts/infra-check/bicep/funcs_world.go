@@ -33,8 +33,13 @@ func resourceGroup(c call) (Value, string) {
 	return objectOf("name", c.template.group, "id", Ref{Text: "Microsoft.Resources/resourceGroups/" + c.template.group + ".id"}), ""
 }
 
-// readEnvironment gives a placeholder: a parameter file must not need the environment of the checker.
-func readEnvironment(c call) (Value, string) { return "value-of-" + c.text(0), "" }
+// readEnvironment gives the default or a placeholder: a parameter file must not need the environment of the checker.
+func readEnvironment(c call) (Value, string) {
+	if len(c.args) == 2 {
+		return c.args[1], ""
+	}
+	return "value-of-" + c.text(0), ""
+}
 
 func loadText(c call) (Value, string) {
 	name := beside(c.template.file.Path, c.text(0))

@@ -16,15 +16,15 @@ import (
 // Facts holds one language's inventory of one example against the rules.
 func Facts(example string, inv parity.Inventory, out *finding.List) {
 	c := checker{example: example, inv: inv, out: out}
-	c.want("Microsoft.Storage/storageAccounts ", map[string]string{
+	c.want("rule-security", "Microsoft.Storage/storageAccounts ", map[string]string{
 		"shared keys": "false", "public blobs": "false", "tls": `"TLS1_2"`, "https only": "true", "cross tenant": "false",
 		"Entra by default": "true", "network bypass": `"None"`,
 	})
-	c.want("Microsoft.OperationalInsights/workspaces ", map[string]string{"keys refused": "true"})
-	c.want("Microsoft.Insights/components ", map[string]string{"keys refused": "true"})
-	c.want("Microsoft.KeyVault/vaults ", map[string]string{"rbac": "true"})
-	c.want("Microsoft.Storage/storageAccounts/blobServices/containers ", map[string]string{"public": "false"})
-	c.want("site ", map[string]string{
+	c.want("rule-security", "Microsoft.OperationalInsights/workspaces ", map[string]string{"keys refused": "true"})
+	c.want("rule-security", "Microsoft.Insights/components ", map[string]string{"keys refused": "true"})
+	c.want("rule-security", "Microsoft.KeyVault/vaults ", map[string]string{"rbac": "true"})
+	c.want("rule-security", "Microsoft.Storage/storageAccounts/blobServices/containers ", map[string]string{"public": "false"})
+	c.want("rule-security", "site ", map[string]string{
 		"https only": "true", "tls": `"1.2"`, "scm tls": `"1.2"`, "scm publishing by password": "false", "ftp publishing by password": "false",
 	})
 	c.accounts()
@@ -56,11 +56,11 @@ func (c checker) each(kind string, do func(name string, facts map[string]string)
 	}
 }
 
-func (c checker) want(kind string, facts map[string]string) {
+func (c checker) want(check, kind string, facts map[string]string) {
 	c.each(kind, func(name string, have map[string]string) {
 		for _, fact := range slices.Sorted(maps.Keys(facts)) {
 			if have[fact] != facts[fact] {
-				c.say("rule-security", "%s%s: %s is %s, must be %s", kind, name, fact, orAbsent(have[fact]), facts[fact])
+				c.say(check, "%s%s: %s is %s, must be %s", kind, name, fact, orAbsent(have[fact]), facts[fact])
 			}
 		}
 	})

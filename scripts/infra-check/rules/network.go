@@ -100,8 +100,10 @@ func (c checker) frontDoor() {
 	if !there {
 		return
 	}
-	c.want("Microsoft.Cdn/profiles ", map[string]string{"timeout": "240"})
-	c.want("Microsoft.Cdn/profiles/originGroups ", map[string]string{"probe path": `"/health/ready"`, "affinity": "false", "probe method": `"GET"`})
+	c.want("rule-network", "Microsoft.Cdn/profiles ", map[string]string{"timeout": "240"})
+	c.want("rule-network", "Microsoft.Cdn/profiles/originGroups ", map[string]string{
+		"probe path": `"/health/ready"`, "affinity": "false", "probe method": `"GET"`,
+	})
 	c.each("site ", func(name string, facts map[string]string) {
 		fdid := strings.Contains(facts["restrictions"], "AzureFrontDoor.Backend") && strings.Contains(facts["restrictions"], "frontDoorId")
 		if facts["default action"] != `"Deny"` || !fdid && !private {

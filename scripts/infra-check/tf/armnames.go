@@ -11,8 +11,8 @@ type kind struct {
 	results map[string]string
 }
 
-// kinds are the resources whose results other resources use; the references come out as they do from Bicep, so that the two can be compared.
-func kinds() map[string]kind {
+// kindTable is the resources whose results other resources use; the references come out as they do from Bicep, so that the two can be compared.
+func kindTable() map[string]kind {
 	return map[string]kind{
 		"azurerm_resource_group": {arm: "Microsoft.Resources/resourceGroups"},
 		"azurerm_user_assigned_identity": {arm: "Microsoft.ManagedIdentity/userAssignedIdentities", results: map[string]string{
@@ -71,9 +71,9 @@ func kinds() map[string]kind {
 }
 
 // nameOf is the name in ARM, with the parents' names before it.
-func nameOf(kindName string, values map[string]any) string {
+func (s *Schema) nameOf(kindName string, values map[string]any) string {
 	name, _ := values["name"].(string)
-	k := kinds()[kindName]
+	k := s.kinds[kindName]
 	switch parent, _ := values[k.parent].(string); {
 	case kindName == "azurerm_subnet":
 		network, _ := values["virtual_network_name"].(string)
@@ -101,13 +101,13 @@ func idName(reference string) string {
 	return strings.Join(segments[(len(segments)+1)/2:], "/")
 }
 
-// Reference is how a result reads: «Microsoft.Web/sites/name.properties.defaultHostName».
-func Reference(kindName, name, result string) string {
+// reference is how a result reads: «Microsoft.Web/sites/name.properties.defaultHostName».
+func (s *Schema) reference(kindName, name, result string) string {
 	if kindName == "azurerm_subnet" && result == "id" {
 		network, subnet, _ := strings.Cut(name, "/")
 		return "«Microsoft.Network/virtualNetworks/" + network + ".id»/subnets/" + subnet
 	}
-	k, ok := kinds()[kindName]
+	k, ok := s.kinds[kindName]
 	if !ok {
 		return "«" + kindName + "/" + name + "." + result + "»"
 	}

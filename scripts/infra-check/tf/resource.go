@@ -57,7 +57,7 @@ func (r *run) instance(b *hclsyntax.Block, t turn) cty.Value {
 		}
 		i.Values[key] = plain(v)
 	}
-	i.Name = nameOf(kind, i.Values)
+	i.Name = r.program.Schema.nameOf(kind, i.Values)
 	if b.Type == "resource" {
 		r.checkInstance(i)
 		r.instances = append(r.instances, i)

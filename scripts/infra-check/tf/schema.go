@@ -38,6 +38,7 @@ type NestedBlock struct {
 type Schema struct {
 	Source    string           `json:"source"`
 	Resources map[string]Block `json:"resources"`
+	kinds     map[string]kind
 }
 
 // Embedded returns the committed schema.
@@ -50,6 +51,7 @@ func Embedded() (*Schema, error) {
 	if err := json.NewDecoder(zr).Decode(s); err != nil {
 		return nil, fmt.Errorf("read schema.json.gz: %w", err)
 	}
+	s.kinds = kindTable()
 	return s, nil
 }
 
@@ -61,7 +63,7 @@ func (s *Schema) computed(i Instance) map[string]cty.Value {
 		case !a.Computed:
 			out[name] = cty.NullVal(cty.DynamicPseudoType)
 		case string(a.Type) == `"string"`:
-			out[name] = cty.StringVal(Reference(i.Type, i.Name, name))
+			out[name] = cty.StringVal(s.reference(i.Type, i.Name, name))
 		default:
 			out[name] = cty.DynamicVal
 		}

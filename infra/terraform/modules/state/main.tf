@@ -82,7 +82,8 @@ output "table_endpoint" {
   depends_on = [azurerm_role_assignment.tables]
 }
 
-output "transcripts_container" {
-  value       = var.transcripts ? "${azurerm_storage_account.this.primary_blob_endpoint}transcripts" : ""
-  description = "SPILLWAY_TRANSCRIPTS, or empty."
+output "blob_endpoint" {
+  value       = azurerm_storage_account.this.primary_blob_endpoint
+  description = "SPILLWAY_STATE__blobServiceUri, where transcripts go."
+  depends_on  = [azurerm_role_assignment.transcripts]
 }

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# aoai-purge.sh purges deleted Azure OpenAI accounts, which frees their names and quota at once and for good.
+# It takes only what a scope names, never the whole subscription, and asks before it starts. Needs az.
+#
+# usage: scripts/aoai-purge.sh SCOPE [options]
+#
+# SCOPE is at least one of these; an account has to match all that are given, letter for letter:
+#   --environment NAME     accounts that had the tag azd-env-name=NAME
+#   --resource-group NAME  accounts that were in this group
+#   --account NAME         the account of this name
+#
+#   --location REGION      narrows the scope to one region; no scope by itself
+#   --subscription ID      az's default when not given
+#   --dry-run              print what would be purged and change nothing
+#   --yes                  do not ask
+source "$(dirname "$0")/lib.sh"
+source scripts/azure.sh
+
+ENVIRONMENT='' LOCATION='' SUBSCRIPTION='' group='' account=''
+while (($#)); do
+  case $1 in
+  --environment) ENVIRONMENT=$(value "$1" "$@") && shift ;;
+  --resource-group) group=$(value "$1" "$@") && shift ;;
+  --account) account=$(value "$1" "$@") && shift ;;
+  --location) LOCATION=$(value "$1" "$@") && shift ;;
+  --subscription) SUBSCRIPTION=$(value "$1" "$@") && shift ;;
+  --dry-run) DRY_RUN=yes ;;
+  --yes) YES=yes ;;
+  --help | -h) usage && exit ;;
+  *) wrong "unknown option $1" ;;
+  esac
+  shift
+done
+[[ -n $ENVIRONMENT$group$account ]] || wrong "no scope: give --environment, --resource-group or --account"
+for word in "$ENVIRONMENT" "$group" "$account" "$LOCATION"; do
+  [[ $word != *[*?]* ]] || wrong "$word: a scope has no wildcards"
+done
+
+need_az
+# The list is filtered here and not by a query, so that an empty scope can never become an empty filter.
+mapfile -t deleted < <(ask_az cognitiveservices account list-deleted --output tsv \
+  --query '[].[name, location, id, properties.deletionDate, tags."azd-env-name"]')
+chosen=()
+for line in "${deleted[@]}"; do
+  IFS=$'\t' read -r name region id date tag <<<"$line"
+  was_in=${id#*/resourceGroups/} was_in=${was_in%%/*}
+  [[ -z $account || $account == "$name" ]] || continue
+  [[ -z $group || ${group,,} == "${was_in,,}" ]] || continue
+  [[ -z $ENVIRONMENT || $ENVIRONMENT == "$tag" ]] || continue
+  [[ -z $LOCATION || $LOCATION == "$region" ]] || continue
+  say "to be purged: $name in $region, was in $was_in, deleted $date"
+  chosen+=("$region"$'\t'"$was_in"$'\t'"$name")
+done
+((${#chosen[@]} > 0)) || { say "no deleted account is in this scope" && exit; }
+confirm "${#chosen[@]}" "${#chosen[@]} of ${#deleted[@]} deleted accounts will be gone for good."
+for line in "${chosen[@]}"; do
+  IFS=$'\t' read -r region was_in name <<<"$line"
+  act_az cognitiveservices account purge --location "$region" --resource-group "$was_in" --name "$name"
+done
+say "done"

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# aoai-status.sh prints a table of Azure OpenAI accounts and their deployments with what became of them. It changes nothing. Needs az.
+#
+# usage: scripts/aoai-status.sh [options]
+#
+#   --resource-group NAME  only this group; the whole subscription when not given
+#   --environment NAME     only accounts with the tag azd-env-name=NAME
+#   --quota                also print the quota in use in each region seen
+#   --deleted              also print deleted accounts that still hold their names and quota
+#   --subscription ID      az's default when not given
+#   --dry-run              accepted as everywhere; there is nothing to hold back
+#
+# The status is 3 when an account or deployment is not in the state Succeeded.
+source "$(dirname "$0")/lib.sh"
+source scripts/azure.sh
+
+ENVIRONMENT='' SUBSCRIPTION='' group='' quota=no deleted=no
+while (($#)); do
+  case $1 in
+  --environment) ENVIRONMENT=$(value "$1" "$@") && shift ;;
+  --resource-group) group=$(value "$1" "$@") && shift ;;
+  --subscription) SUBSCRIPTION=$(value "$1" "$@") && shift ;;
+  --quota) quota=yes ;;
+  --deleted) deleted=yes ;;
+  --dry-run) DRY_RUN=yes ;; # nothing is changed anyway
+  --help | -h) usage && exit ;;
+  *) wrong "unknown option $1" ;;
+  esac
+  shift
+done
+
+need_az
+filter="kind=='OpenAI' || kind=='AIServices'"
+[[ -z $ENVIRONMENT ]] || filter="($filter) && tags.\"azd-env-name\"=='$ENVIRONMENT'"
+mapfile -t accounts < <(ask_az cognitiveservices account list ${group:+--resource-group "$group"} --output tsv \
+  --query "[?$filter].[resourceGroup, name, location, properties.provisioningState]")
+
+rows=$'GROUP\tACCOUNT\tREGION\tDEPLOYMENT\tMODEL\tVERSION\tSKU\tCAPACITY\tSTATE' regions='' status=0
+for line in "${accounts[@]}"; do
+  IFS=$'\t' read -r in_group account region state <<<"$line"
+  [[ $state == Succeeded ]] || status=3
+  regions+="$region"$'\n'
+  mapfile -t deployments < <(ask_az cognitiveservices account deployment list --resource-group "$in_group" --name "$account" --output tsv \
+    --query '[].[name, properties.model.name, properties.model.version, sku.name, sku.capacity, properties.provisioningState]')
+  rows+=$'\n'"$in_group"$'\t'"$account"$'\t'"$region"$'\t-\t-\t-\t-\t-\t'"$state"
+  for deployment in "${deployments[@]}"; do
+    [[ ${deployment##*$'\t'} == Succeeded ]] || status=3
+    rows+=$'\n'"$in_group"$'\t'"$account"$'\t'"$region"$'\t'"$deployment"
+  done
+done
+column -t -s $'\t' <<<"$rows"
+
+if [[ $quota == yes ]]; then
+  while read -r region; do
+    [[ -n $region ]] || continue
+    printf '\nquota in %s (used, limit):\n' "$region"
+    # shellcheck disable=SC2016 # the backquotes are JMESPath's
+    ask_az cognitiveservices usage list --location "$region" --output tsv --query '[?currentValue > `0`].[name.value, currentValue, limit]' | column -t -s $'\t'
+  done < <(sort -u <<<"$regions")
+fi
+if [[ $deleted == yes ]]; then
+  printf '\ndeleted, holding name and quota until purged:\n'
+  ask_az cognitiveservices account list-deleted --output tsv --query '[].[name, location, properties.deletionDate]' | column -t -s $'\t'
+fi
+exit $status

@@ -1,0 +1,111 @@
+// Package mutants breaks copies of the tree on purpose: a check that cannot fail checks nothing.
+package mutants
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"spillway/scripts/infra-check/check"
+)
+
+// Mutant is one fault: Old becomes New in File. Check is the check that has to notice; others may too.
+type Mutant struct {
+	Name  string
+	File  string
+	Old   string
+	New   string
+	Check string
+}
+
+// Outcome is what became of a mutant: the checks that noticed, in order of name.
+type Outcome struct {
+	Mutant Mutant
+	Caught []string
+	First  string // one finding of the expected check
+}
+
+// All lists every fault.
+func All() []Mutant {
+	return slices.Concat(known(), wiring(), security(), product(), terraform(), tree())
+}
+
+// Try breaks a copy of the tree in dir and checks it.
+func Try(root, dir string, m Mutant) (Outcome, error) {
+	out := Outcome{Mutant: m}
+	if err := copyTree(root, dir); err != nil {
+		return out, err
+	}
+	if err := m.apply(dir); err != nil {
+		return out, err
+	}
+	result, err := check.Run(dir)
+	if err != nil {
+		return out, fmt.Errorf("check mutant %q: %w", m.Name, err)
+	}
+	for _, f := range result.Findings {
+		if !slices.Contains(out.Caught, f.Check) {
+			out.Caught = append(out.Caught, f.Check)
+		}
+		if f.Check == m.Check && out.First == "" {
+			out.First = f.String()
+		}
+	}
+	slices.Sort(out.Caught)
+	return out, nil
+}
+
+func (m Mutant) apply(dir string) error {
+	path := filepath.Join(dir, filepath.FromSlash(m.File))
+	if m.Old == "" {
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("break %s: %w", m.File, err)
+		}
+		return nil
+	}
+	before, err := os.ReadFile(filepath.Clean(path))
+	if err != nil {
+		return fmt.Errorf("break %s: %w", m.File, err)
+	}
+	after := strings.Replace(string(before), m.Old, m.New, 1)
+	if after == string(before) {
+		return fmt.Errorf("break %s: there is no %q in it any more: change the mutant %q", m.File, m.Old, m.Name)
+	}
+	if err := os.WriteFile(path, []byte(after), 0o600); err != nil {
+		return fmt.Errorf("break %s: %w", m.File, err)
+	}
+	return nil
+}
+
+func copyTree(root, dir string) error {
+	host, err := os.ReadFile(filepath.Join(root, "host.json"))
+	if err != nil {
+		return fmt.Errorf("copy tree: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "host.json"), host, 0o600); err != nil {
+		return fmt.Errorf("copy tree: %w", err)
+	}
+	return filepath.WalkDir(filepath.Join(root, "infra"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if d.Name() == ".terraform" {
+				return filepath.SkipDir
+			}
+			return os.MkdirAll(filepath.Join(dir, name), 0o700)
+		}
+		b, err := os.ReadFile(filepath.Clean(path))
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, name), b, 0o600)
+	})
+}

@@ -1,0 +1,45 @@
+package mutants
+
+import (
+	"slices"
+	"testing"
+
+	"spillway/scripts/infra-check/check"
+)
+
+const root = "../../.."
+
+func TestTheTreeItselfHasNoFindings(t *testing.T) {
+	result, err := check.Run(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range result.Findings {
+		t.Error(f)
+	}
+}
+
+func TestEveryFaultIsCaughtByTheCheckThatIsForIt(t *testing.T) {
+	for _, m := range All() {
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			out, err := Try(root, t.TempDir(), m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Contains(out.Caught, m.Check) {
+				t.Errorf("%s: noticed by %v, not by %s", m.Name, out.Caught, m.Check)
+			}
+		})
+	}
+}
+
+func TestFaultsHaveDifferentNames(t *testing.T) {
+	seen := map[string]bool{}
+	for _, m := range All() {
+		if seen[m.Name] {
+			t.Errorf("two faults are called %q", m.Name)
+		}
+		seen[m.Name] = true
+	}
+}

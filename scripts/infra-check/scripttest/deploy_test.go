@@ -1,0 +1,169 @@
+package scripttest
+
+import (
+	"strings"
+	"testing"
+)
+
+// deployed is an az that makes what it is told, and then knows the outputs of main.bicep.
+func deployed(address, plan string, regions int) []any {
+	value := func(v any) map[string]any { return map[string]any{"value": v} }
+	apps, groups, containers := []any{"func-x", "func-x-2"}, []any{"rg-demo", "rg-demo-2"}, []any{"https://stx.blob/app-package", "https://stx2.blob/app-package"}
+	outputs := map[string]any{
+		"AZURE_FUNCTION_APP_PLAN":  value(plan),
+		"AZURE_FUNCTION_APP_NAMES": value(apps[:regions]), "AZURE_RESOURCE_GROUPS": value(groups[:regions]),
+		"AZURE_PACKAGE_CONTAINERS": value(containers[:regions]), "AZURE_FRONT_DOOR_ID": value(""), "SPILLWAY_ADDRESS": value(address),
+		"SPILLWAY_CONFIG": value(map[string]any{"backends": []any{
+			map[string]any{"name": "second", "priority": 2, "deployments": map[string]any{"gpt-4o": "gpt-4o"}},
+			map[string]any{"name": "first", "priority": 1, "deployments": map[string]any{"gpt-4o": "gpt-4o-ptu"}},
+		}}),
+	}
+	return []any{
+		signedIn(),
+		Reply("provider register", nil), Reply("deployment sub create", nil), Reply("deployment sub what-if", "Resource changes: 32 to create."),
+		Reply("deployment sub show", map[string]any{"properties": map[string]any{"outputs": outputs}}, "--name", "spillway-demo"),
+		Reply("functionapp deployment source config-zip", nil), Reply("storage blob upload", nil), Reply("functionapp restart", nil),
+	}
+}
+
+var registers = []string{
+	"az provider register --namespace Microsoft.App --output none",
+	"az provider register --namespace Microsoft.CognitiveServices --output none",
+	"az provider register --namespace Microsoft.Insights --output none",
+	"az provider register --namespace Microsoft.OperationalInsights --output none",
+	"az provider register --namespace Microsoft.Storage --output none",
+	"az provider register --namespace Microsoft.Web --output none",
+}
+
+func TestDeployProvisionsPublishesAndProvesFailover(t *testing.T) {
+	t.Parallel()
+	spillway := NewDouble(t)
+	d := NewDesk(t, fake, deployed(spillway.URL, "flex", 2)...)
+	d.Set("TEAM_A_KEY=" + consumerKey)
+	d.Set("SPILLWAY_OPERATOR_KEY=" + operatorKey)
+	zip, params := d.File("spillway.zip", "zip"), d.File("mine.bicepparam", "using 'x'")
+	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--parameters", params, "--zip", zip, "--yes")
+	wantStatus(t, r, 0)
+	wantCalls(t, r.changing(), append(append([]string{}, registers...),
+		"az deployment sub create --name spillway-demo --location swedencentral --parameters "+params+" --output none",
+		"az functionapp deployment source config-zip --resource-group rg-demo --name func-x --src "+zip+" --output none",
+		"az functionapp deployment source config-zip --resource-group rg-demo-2 --name func-x-2 --src "+zip+" --output none",
+	))
+	if got := spillway.Journal(); got != strings.Repeat("first ", 5)+"drain "+strings.Repeat("second ", 5)+"restore" {
+		t.Errorf("the proof was: %s", got)
+	}
+}
+
+func TestDeployToPremiumPutsThePackageWhereTheAppRunsItFrom(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, deployed("http://127.0.0.1:1", "premium", 1)...)
+	zip := d.File("spillway.zip", "zip")
+	r := d.Script("", "deploy.sh", "--environment", "demo", "--publish-only", "--zip", zip, "--no-smoke", "--yes")
+	wantStatus(t, r, 0)
+	wantCalls(t, r.changing(), []string{
+		"az storage blob upload --auth-mode login --blob-url https://stx.blob/app-package/spillway.zip --file " + zip + " --overwrite --output none",
+		"az functionapp restart --resource-group rg-demo --name func-x --output none",
+	})
+}
+
+func TestDeployApprovesThePrivateLinkOfItsOwnFrontDoorOnly(t *testing.T) {
+	t.Parallel()
+	pending := func(id, description, status string) map[string]any {
+		return map[string]any{"id": id, "properties": map[string]any{
+			"privateLinkServiceConnectionState": map[string]any{"status": status, "description": description},
+		}}
+	}
+	replies := deployed("http://127.0.0.1:1", "flex", 1)
+	replies = append([]any{Reply("deployment sub show", map[string]any{"properties": map[string]any{"outputs": map[string]any{
+		"AZURE_FUNCTION_APP_PLAN": map[string]any{"value": "flex"}, "AZURE_FUNCTION_APP_NAMES": map[string]any{"value": []any{"func-x"}},
+		"AZURE_RESOURCE_GROUPS": map[string]any{"value": []any{"rg-demo"}}, "AZURE_PACKAGE_CONTAINERS": map[string]any{"value": []any{"c"}},
+		"AZURE_FRONT_DOOR_ID": map[string]any{"value": "4444"},
+	}}})}, replies...)
+	replies = append(replies,
+		Reply("functionapp show", map[string]any{"id": "/sites/func-x"}),
+		Reply("network private-endpoint-connection list", []any{
+			pending("/c/ours", "Front Door of Spillway", "Pending"), pending("/c/approved", "Front Door of Spillway", "Approved"), pending("/c/theirs", "hello", "Pending"),
+		}),
+		Reply("network private-endpoint-connection approve", nil))
+	d := NewDesk(t, fake, replies...)
+	r := d.Script("", "deploy.sh", "--environment", "demo", "--publish-only", "--zip", d.File("z", "zip"), "--no-smoke", "--yes")
+	wantStatus(t, r, 0)
+	wantCalls(t, r.changing()[1:], []string{
+		"az network private-endpoint-connection approve --id /c/ours --description Front Door of Spillway --output none",
+	})
+}
+
+func TestDeployDryRunPrintsThePlanAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, deployed("http://127.0.0.1:1", "flex", 1)...)
+	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--dry-run")
+	wantStatus(t, r, 0)
+	wantCalls(t, r.Calls, []string{"az account show --query [name, id] --output tsv"})
+	wantWords(t, r, "1. make or update the resources of infra/bicep/examples/minimum.bicepparam in swedencentral",
+		"+ az deployment sub create --name spillway-demo --location swedencentral", "+ scripts/package.sh build/spillway.zip", "+ scripts/smoke.sh --environment demo")
+}
+
+func TestDeployWhatIfStopsBeforeAnythingIsMade(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, deployed("http://127.0.0.1:1", "flex", 1)...)
+	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--what-if", "--yes")
+	wantStatus(t, r, 0)
+	wantCalls(t, r.changing(), nil)
+	wantWords(t, r, "32 to create")
+}
+
+func TestDeployFromAzdTakesTheNamesFromTheEnvironment(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, deployed("http://127.0.0.1:1", "flex", 1)...)
+	d.Set(`AZURE_FUNCTION_APP_NAMES=["func-a","func-b"]`)
+	d.Set(`AZURE_RESOURCE_GROUPS=["rg-a","rg-b"]`)
+	d.Set(`AZURE_PACKAGE_CONTAINERS=["c","d"]`)
+	d.Set("AZURE_FUNCTION_APP_PLAN=flex")
+	zip := d.File("z", "zip")
+	r := d.Script("", "deploy.sh", "--publish-only", "--from-environment", "--no-smoke", "--environment", "demo", "--yes", "--zip", zip)
+	wantStatus(t, r, 0)
+	wantCalls(t, r.changing(), []string{
+		"az functionapp deployment source config-zip --resource-group rg-a --name func-a --src " + zip + " --output none",
+		"az functionapp deployment source config-zip --resource-group rg-b --name func-b --src " + zip + " --output none",
+	})
+}
+
+func TestDeployAfterTerraformPublishesToOneApp(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, deployed("http://127.0.0.1:1", "flex", 1)...)
+	zip := d.File("z", "zip")
+	r := d.Script("", "deploy.sh", "--environment", "demo", "--publish-only", "--group", "rg", "--app", "func", "--zip", zip, "--yes")
+	wantStatus(t, r, 0)
+	wantCalls(t, r.changing(), []string{"az functionapp deployment source config-zip --resource-group rg --name func --src " + zip + " --output none"})
+}
+
+func TestDeployRefusesWhatCannotBeMeant(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, deployed("http://127.0.0.1:1", "flex", 1)...)
+	for _, args := range [][]string{
+		{},
+		{"--environment", "demo"},
+		{"--location", "swedencentral"},
+		{"--environment", "a/b", "--location", "swedencentral"},
+		{"--environment", "demo", "--location", "swedencentral", "--parameters", "nothing.bicepparam"},
+		{"--environment", "demo", "--publish-only", "--zip", "nothing.zip"},
+		{"--environment", "demo", "--location", "x", "--group", "rg", "--app", "a"},
+		{"--environment", "demo", "--publish-only", "--app", "a"},
+		{"--environment", "demo", "--publish-only", "--from-environment"},
+	} {
+		r := d.Script("", "deploy.sh", args...)
+		wantStatus(t, r, 2)
+		wantCalls(t, r.Calls, nil)
+	}
+}
+
+func TestDeployStopsWhenAzFails(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, signedIn(), Reply("provider register", nil), Refusal("deployment sub create", "InsufficientQuota"))
+	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--zip", d.File("z", "zip"), "--yes")
+	wantStatus(t, r, 1)
+	wantWords(t, r, "InsufficientQuota")
+	if last := r.Calls[len(r.Calls)-1]; !strings.HasPrefix(last, "az deployment sub create") {
+		t.Errorf("it went on: %s", last)
+	}
+}

@@ -1,0 +1,131 @@
+// Package scripttest runs the scripts that talk to Azure against a recorded az and a double of a deployed Spillway.
+package scripttest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Root is the project, seen from this folder.
+const Root = "../../.."
+
+// Desk is where one test runs scripts: a fake az with its answers, and the environment.
+type Desk struct {
+	t   *testing.T
+	dir string
+	env []string
+}
+
+// NewDesk puts the fake az in place of az. binary is the fake, built once.
+func NewDesk(t *testing.T, binary string, replies ...any) *Desk {
+	t.Helper()
+	d := &Desk{t: t, dir: t.TempDir()}
+	b, err := json.Marshal(replies)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(d.dir, "replies.json"), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(d.dir, "bin")
+	if err := os.Mkdir(bin, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(binary, filepath.Join(bin, "az")); err != nil {
+		t.Fatal(err)
+	}
+	d.Set("PATH=" + bin + ":" + os.Getenv("PATH"))
+	d.Set("FAKE_AZ=" + d.dir)
+	d.Set("HOME=" + d.dir)
+	return d
+}
+
+// Set adds a variable to the environment of the scripts.
+func (d *Desk) Set(assignment string) { d.env = append(d.env, assignment) }
+
+// File makes a file and returns its name.
+func (d *Desk) File(name, text string) string {
+	d.t.Helper()
+	path := filepath.Join(d.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		d.t.Fatal(err)
+	}
+	return path
+}
+
+// Run is what a script did.
+type Run struct {
+	Status int
+	Out    string // stdout
+	Words  string // stderr
+	Calls  []string
+}
+
+// Script runs one script with the text as its standard input.
+func (d *Desk) Script(input, name string, args ...string) Run {
+	d.t.Helper()
+	log := filepath.Join(d.dir, "calls.log")
+	if err := os.RemoveAll(log); err != nil {
+		d.t.Fatal(err)
+	}
+	cmd := exec.Command("bash", append([]string{filepath.Join(Root, "scripts", name)}, args...)...)
+	cmd.Env, cmd.Stdin = d.env, strings.NewReader(input)
+	var out, words bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &words
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		d.t.Fatal(err)
+	}
+	r := Run{Status: cmd.ProcessState.ExitCode(), Out: out.String(), Words: words.String()}
+	b, err := os.ReadFile(filepath.Clean(log))
+	if err == nil {
+		r.Calls = strings.Split(strings.TrimSpace(string(b)), "\n")
+	}
+	return r
+}
+
+// changing are the calls that change something in Azure.
+func (r Run) changing() []string {
+	var out []string
+	for _, c := range r.Calls {
+		for _, verb := range []string{" create", " delete", " purge", " register", " upload", " restart", " config-zip", " approve"} {
+			if strings.Contains(strings.SplitN(c, " --", 2)[0], verb) {
+				out = append(out, c)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// Reply records an answer of az: words of the command, flags it must have ("--name", "x"), what it prints.
+func Reply(words string, body any, with ...string) map[string]any {
+	flags := map[string]string{}
+	for i := 0; i+1 < len(with); i += 2 {
+		flags[with[i]] = with[i+1]
+	}
+	return map[string]any{"words": strings.Fields(words), "with": flags, "json": body}
+}
+
+// Refusal records that az fails.
+func Refusal(words, message string) map[string]any {
+	return map[string]any{"words": strings.Fields(words), "status": 1, "error": message}
+}
+
+// build compiles the fake az.
+func build(dir string) (string, error) {
+	binary := filepath.Join(dir, "fakeaz")
+	cmd := exec.Command("go", "build", "-o", binary, "../fakeaz")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the fake az: %w: %s", err, out)
+	}
+	return binary, nil
+}

@@ -1,0 +1,115 @@
+package scripttest
+
+import "testing"
+
+// deleted is what `az cognitiveservices account list-deleted` gives.
+func deleted() any {
+	account := func(name, group, region, environment string) map[string]any {
+		return map[string]any{
+			"name": name, "location": region, "properties": map[string]any{"deletionDate": "2026-11-20T10:00:00Z"},
+			"id":   "/subscriptions/0/providers/Microsoft.CognitiveServices/locations/" + region + "/resourceGroups/" + group + "/deletedAccounts/" + name,
+			"tags": map[string]any{"azd-env-name": environment},
+		}
+	}
+	somebodyElses := account("aoai-prod", "rg-prod", "swedencentral", "prod")
+	somebodyElses["tags"] = nil
+	return Reply("cognitiveservices account list-deleted", []any{
+		account("aoai-sweden-abc", "rg-demo", "swedencentral", "demo"),
+		account("aoai-east-abc", "RG-Demo", "eastus2", "demo"),
+		account("aoai-demo2", "rg-demo2", "swedencentral", "demo2"),
+		somebodyElses,
+	})
+}
+
+func purged() any { return Reply("cognitiveservices account purge", nil) }
+
+const (
+	purgeSweden = "az cognitiveservices account purge --location swedencentral --resource-group rg-demo --name aoai-sweden-abc --output none"
+	purgeEast   = "az cognitiveservices account purge --location eastus2 --resource-group RG-Demo --name aoai-east-abc --output none"
+)
+
+func TestPurgeRefusesWithoutAScopeAndAsksAzNothing(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, signedIn(), deleted(), purged())
+	for _, args := range [][]string{
+		{},
+		{"--yes"},
+		{"--location", "swedencentral", "--yes"},
+		{"--resource-group", "", "--yes"},
+		{"--environment", "*", "--yes"},
+		{"--account", "aoai-*", "--yes"},
+		{"--resource-group"},
+		{"--resource-group", "--yes"},
+	} {
+		r := d.Script("", "aoai-purge.sh", args...)
+		wantStatus(t, r, 2)
+		wantCalls(t, r.Calls, nil)
+	}
+}
+
+func TestPurgeTakesExactlyWhatTheScopeNames(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"environment", []string{"--environment", "demo"}, []string{purgeSweden, purgeEast}},
+		{"group, whatever its case", []string{"--resource-group", "rg-demo"}, []string{purgeSweden, purgeEast}},
+		{"group and region", []string{"--resource-group", "rg-demo", "--location", "eastus2"}, []string{purgeEast}},
+		{"account", []string{"--account", "aoai-sweden-abc"}, []string{purgeSweden}},
+		{"the beginning of a name is no name", []string{"--account", "aoai"}, nil},
+		{"all that are given must match", []string{"--account", "aoai-sweden-abc", "--environment", "demo2"}, nil},
+		{"no tag is no environment", []string{"--environment", "None1"}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			d := NewDesk(t, fake, signedIn(), deleted(), purged())
+			r := d.Script("", "aoai-purge.sh", append(c.args, "--yes")...)
+			wantStatus(t, r, 0)
+			wantCalls(t, r.changing(), c.want)
+		})
+	}
+}
+
+func TestPurgeAsksAndADifferentAnswerChangesNothing(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, signedIn(), deleted(), purged())
+	d.Set("CONFIRM_FROM_PIPE=yes")
+	r := d.Script("yes\n", "aoai-purge.sh", "--environment", "demo")
+	wantStatus(t, r, 1)
+	wantCalls(t, r.changing(), nil)
+	r = d.Script("2\n", "aoai-purge.sh", "--environment", "demo")
+	wantStatus(t, r, 0)
+	wantCalls(t, r.changing(), []string{purgeSweden, purgeEast})
+}
+
+func TestPurgeWithNobodyToAskChangesNothing(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, signedIn(), deleted(), purged())
+	r := d.Script("", "aoai-purge.sh", "--environment", "demo")
+	wantStatus(t, r, 1)
+	wantWords(t, r, "--yes")
+	wantCalls(t, r.changing(), nil)
+}
+
+func TestPurgeDryRunPrintsThePlan(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, signedIn(), deleted(), purged())
+	r := d.Script("", "aoai-purge.sh", "--environment", "demo", "--dry-run")
+	wantStatus(t, r, 0)
+	wantCalls(t, r.changing(), nil)
+	wantWords(t, r, "+ "+purgeSweden, "+ "+purgeEast, "to be purged: aoai-east-abc in eastus2")
+}
+
+func TestPurgeGivesTheSubscriptionToEveryCall(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, signedIn(), deleted(), purged())
+	r := d.Script("", "aoai-purge.sh", "--account", "aoai-sweden-abc", "--subscription", "test", "--yes")
+	wantStatus(t, r, 0)
+	wantCalls(t, r.Calls, []string{
+		"az account show --subscription test --query [name, id] --output tsv",
+		`az cognitiveservices account list-deleted --output tsv --query [].[name, location, id, properties.deletionDate, tags."azd-env-name"] --subscription test`,
+		"az cognitiveservices account purge --location swedencentral --resource-group rg-demo --name aoai-sweden-abc --subscription test --output none",
+	})
+}
