@@ -21,12 +21,12 @@ type carriage struct {
 	*Relay
 	ctx      context.Context
 	w        http.ResponseWriter
-	control  *http.ResponseController
+	control  http.ResponseController
 	request  *proxy.Request
 	answer   *proxy.Answer
 	delivery proxy.Delivery
-	gone     bool         // the caller takes no more
-	busy     atomic.Int64 // since when the caller has been taking, Unix nanoseconds; 0 = it is not
+	gone     bool  // the caller takes no more
+	busy     int64 // since when the caller has been taking, Unix nanoseconds; 0 = it is not; atomic
 }
 
 // commit gives the answer to the caller unless another attempt was first. A
@@ -57,12 +57,12 @@ func (c *carriage) send(p []byte, now time.Time) {
 	if c.gone || len(p) == 0 {
 		return
 	}
-	c.busy.Store(now.UnixNano())
+	atomic.StoreInt64(&c.busy, now.UnixNano())
 	n, err := c.w.Write(p)
 	if err == nil {
 		err = c.control.Flush()
 	}
-	c.busy.Store(0)
+	atomic.StoreInt64(&c.busy, 0)
 	c.delivery.Bytes += int64(n)
 	if !errors.Is(err, http.ErrNotSupported) {
 		c.lose(err)
@@ -74,9 +74,9 @@ func (c *carriage) write(p []byte) {
 	if c.gone || len(p) == 0 {
 		return
 	}
-	c.busy.Store(time.Now().UnixNano())
+	atomic.StoreInt64(&c.busy, time.Now().UnixNano())
 	n, err := c.w.Write(p)
-	c.busy.Store(0)
+	atomic.StoreInt64(&c.busy, 0)
 	c.delivery.Bytes += int64(n)
 	c.lose(err)
 }
@@ -92,7 +92,7 @@ func (c *carriage) lose(err error) {
 // stuck cuts the caller off when it has taken nothing for too long. It may be
 // called while a write is under way.
 func (c *carriage) stuck(now time.Time) {
-	since := c.busy.Load()
+	since := atomic.LoadInt64(&c.busy)
 	if c.stall() > 0 && since != 0 && now.Sub(time.Unix(0, since)) >= c.stall() {
 		_ = c.control.SetWriteDeadline(now)
 	}

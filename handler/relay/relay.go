@@ -60,9 +60,9 @@ func (r *Relay) stall() time.Duration  { return cmp.Or(r.Stall, defaultStall) }
 // connection must be aborted. The body is left for the caller of Carry to
 // close.
 func (r *Relay) Carry(ctx context.Context, w http.ResponseWriter, request *proxy.Request, a *proxy.Answer) proxy.Delivery {
-	c := &carriage{Relay: r, ctx: ctx, w: w, control: http.NewResponseController(w), request: request, answer: a}
+	c := carriage{Relay: r, ctx: ctx, w: w, control: *http.NewResponseController(w), request: request, answer: a}
 	if c.isStream() {
-		return c.stream()
+		return (&stream{carriage: c}).carry()
 	}
-	return c.whole()
+	return (&body{carriage: c}).carry()
 }

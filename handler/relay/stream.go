@@ -14,7 +14,7 @@ import (
 // stream is an answer of events on its way. Its own goroutine reads; the timer
 // steps in while that waits. Both hold mu for whatever they do but read.
 type stream struct {
-	*carriage
+	carriage
 	reader  verdict.Stream
 	strip   bool // the caller did not ask for the usage chunk
 	choices int  // finish reasons still to come
@@ -33,22 +33,22 @@ type stream struct {
 	why       error     // why we gave the answer up
 }
 
-// stream carries an answer of events.
-func (c *carriage) stream() proxy.Delivery {
+// carry takes the answer to its end.
+func (s *stream) carry() proxy.Delivery {
 	now := time.Now()
-	s := &stream{carriage: c, heard: now, choices: int(max(c.request.Facts.Choices, 1))}
-	s.reader = verdict.Stream{Dialect: c.request.Operation.Dialect, Header: c.answer.Response.Header, Policy: c.policy()}
-	s.strip = !c.request.Facts.IncludeUsage
+	s.heard, s.choices = now, int(max(s.request.Facts.Choices, 1))
+	s.reader = verdict.Stream{Dialect: s.request.Operation.Dialect, Header: s.answer.Response.Header, Policy: s.policy()}
+	s.strip = !s.request.Facts.IncludeUsage
 	s.delivery.Outcome = says(health.Served, "")
-	s.buf.open(&c.streams)
-	defer s.buf.close(&c.streams)
+	s.buf.open(&s.streams)
+	defer s.buf.close(&s.streams)
 	s.begin(now)
 	defer s.timer.Stop()
 	for more := true; more; {
-		n, err := c.answer.Response.Body.Read(s.buf.room())
+		n, err := s.answer.Response.Body.Read(s.buf.room())
 		more = s.took(n, err)
 	}
-	c.learned(&s.reader.Answer)
+	s.learned(&s.reader.Answer)
 	return s.delivery
 }
 

@@ -28,7 +28,7 @@ const (
 // caller nothing; but never more of it than bodyBuffer, and nothing of what is
 // not JSON: sound is worth hearing from its beginning.
 type body struct {
-	*carriage
+	carriage
 	buf    []byte
 	head   []byte // the first bytes of an answer that is longer than buf
 	opaque bool   // not JSON: nothing can be read out of it
@@ -49,22 +49,22 @@ func encoded(h http.Header) bool {
 	return e != "" && !strings.EqualFold(e, "identity")
 }
 
-// whole carries an answer in one piece.
-func (c *carriage) whole() proxy.Delivery {
-	pool, size := c.home(c.answer.Response.ContentLength)
+// carry takes the answer to its end.
+func (b *body) carry() proxy.Delivery {
+	pool, size := b.home(b.answer.Response.ContentLength)
 	held, ok := pool.Get().(*[]byte)
 	if !ok {
 		fresh := make([]byte, size)
 		held = &fresh
 	}
 	defer pool.Put(held)
-	b := &body{carriage: c, buf: (*held)[:0]}
+	b.buf = (*held)[:0]
 	b.delivery.Outcome = says(health.Served, "")
-	if c.idle() > 0 {
-		b.timer = time.AfterFunc(c.idle(), b.tick)
+	if idle := b.idle(); idle > 0 {
+		b.timer = time.AfterFunc(idle, b.tick)
 		defer b.timer.Stop()
 	}
-	b.carry()
+	b.deliver()
 	return b.delivery
 }
 
@@ -77,8 +77,8 @@ func (c *carriage) home(length int64) (*sync.Pool, int) {
 	return &c.bodies, bodyBuffer
 }
 
-// carry holds the answer, looks at it, and lets it go.
-func (b *body) carry() {
+// deliver holds the answer, looks at it, and lets it go.
+func (b *body) deliver() {
 	res := b.answer.Response
 	media := mediaType(res.Header)
 	b.opaque = encoded(res.Header) || served(res) && !isJSON(media) && media != ""
@@ -139,7 +139,7 @@ func (b *body) read(p []byte) (int, error) {
 // tick steps in when the timer runs out: the backend is silent, unless it is
 // the caller that takes nothing.
 func (b *body) tick() {
-	if b.busy.Load() != 0 {
+	if atomic.LoadInt64(&b.busy) != 0 {
 		b.stuck(time.Now())
 		b.timer.Reset(stallCheck)
 		return

@@ -60,24 +60,25 @@ func (c *Client) query(t *Target, r *proxy.Request) string {
 // knows. It reports whether an api-version is in what is kept. A query with
 // nothing to drop is returned as it is.
 func sift(raw string, foreign bool) (kept string, version bool) {
-	var out []string
-	dropped := false
-	for pair := range strings.SplitSeq(raw, "&") {
-		name := parameter(pair)
+	kept = raw
+	for from := 0; from < len(kept); {
+		to := len(kept)
+		if i := strings.IndexByte(kept[from:], '&'); i >= 0 {
+			to = from + i
+		}
+		name := parameter(kept[from:to])
 		isVersion := name == "api-version"
 		if secret(name) || foreign && isVersion {
-			dropped = true
+			kept = kept[:from] + kept[min(to+1, len(kept)):]
 			continue
 		}
 		version = version || isVersion
-		if raw != "" {
-			out = append(out, pair)
-		}
+		from = to + 1
 	}
-	if !dropped {
-		return raw, version
+	if len(kept) < len(raw) {
+		kept = strings.TrimSuffix(kept, "&")
 	}
-	return strings.Join(out, "&"), version
+	return kept, version
 }
 
 // parameter is the decoded name of a query parameter, in lower case: the host

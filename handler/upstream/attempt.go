@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"spillway/handler/health"
+	"spillway/handler/proxy"
 )
 
 // Why an attempt was ended by us.
@@ -35,20 +36,20 @@ type attempt struct {
 	repeatable bool      // what it asks for may be asked for twice
 	reused     bool      // the connection had been idle
 	sent       time.Time // when the connection was had
-	answered   atomic.Bool
 
 	// The request's bytes are held by whoever may still read them: the round
 	// trip, which may send them again on another connection, and a write that
-	// an early answer has overtaken. The last one calls release.
-	release func()
+	// an early answer has overtaken. The last one lets go of them.
+	held    *proxy.Request // whose own bytes are sent, or
+	edited  func()         // gives an edited copy of them back
 	holds   atomic.Int32
 	writing atomic.Bool
 }
 
 func newAttempt(parent context.Context, before func() error) *attempt {
-	a := &attempt{parent: parent, before: before, release: func() {}}
+	a := &attempt{parent: parent, before: before}
 	a.ctx, a.cancel = context.WithCancelCause(parent)
-	a.trace.GotConn, a.trace.WroteRequest, a.trace.GotFirstResponseByte = a.gotConn, a.wroteRequest, a.firstByte
+	a.trace.GotConn, a.trace.WroteRequest = a.gotConn, a.wroteRequest
 	a.ctx = httptrace.WithClientTrace(a.ctx, &a.trace)
 	a.holds.Store(1)
 	return a
@@ -81,15 +82,14 @@ func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 	if a.before == nil {
 		return
 	}
-	ask := a.ask
 	switch conn := info.Conn.(type) {
 	case *guarded:
-		conn.ask.Store(&ask)
+		conn.asks.Store(a)
 	case *tls.Conn:
 		under, ok := conn.NetConn().(*guarded)
 		if ok && (!a.http2 || conn.ConnectionState().NegotiatedProtocol != "h2") {
-			under.ask.Store(&ask)
-		} else if err := ask(); err != nil {
+			under.asks.Store(a)
+		} else if err := a.ask(); err != nil {
 			a.cancel(err)
 		}
 	}
@@ -110,8 +110,6 @@ func (a *attempt) wroteRequest(httptrace.WroteRequestInfo) {
 		a.letGo()
 	}
 }
-
-func (a *attempt) firstByte() { a.answered.Store(true) }
 
 // raceLimit is how soon a kept connection that the backend had already closed
 // shows itself: one round trip after the write.
@@ -138,11 +136,11 @@ func (a *attempt) roundTrip(t *http.Transport, req *http.Request) (*http.Respons
 
 // stale reports whether the error looks like a kept connection found closed.
 func (a *attempt) stale(err error) bool {
-	if !a.repeatable || !a.reused || a.http2 || a.answered.Load() || a.ctx.Err() != nil || a.lost.Load() {
+	if !a.repeatable || !a.reused || a.http2 || a.ctx.Err() != nil || a.lost.Load() || time.Since(a.sent) >= raceLimit {
 		return false
 	}
 	why := fault(err)
-	return (why == "eof" || why == "reset") && time.Since(a.sent) < raceLimit
+	return why == "reset" || why == "eof" && !errors.Is(err, io.ErrUnexpectedEOF) // that one comes behind a first byte
 }
 
 // quiet is called when a round trip is over. After a failed one on HTTP/1.1
@@ -156,8 +154,14 @@ func (a *attempt) quiet(failed bool) {
 }
 
 func (a *attempt) letGo() {
-	if a.holds.Add(-1) == 0 {
-		a.release()
+	if a.holds.Add(-1) > 0 {
+		return
+	}
+	if a.held != nil {
+		a.held.Writing.Add(-1)
+	}
+	if a.edited != nil {
+		a.edited()
 	}
 }
 

@@ -25,11 +25,11 @@ func (c *Client) content(a *attempt, t *Target, name string, r *proxy.Request) [
 	}
 	if !r.Facts.Alters(changes) {
 		r.Writing.Add(1)
-		a.release = func() { r.Writing.Add(-1) }
+		a.held = r
 		return r.Body
 	}
-	room, release := c.buffers.take(r.Facts.SpliceLen(r.Body, changes))
-	a.release = release
+	var room []byte
+	room, a.edited = c.buffers.take(r.Facts.SpliceLen(r.Body, changes))
 	return r.Facts.Splice(room, r.Body, changes)
 }
 

@@ -67,16 +67,16 @@ func proxyFor(r *http.Request) (*url.URL, error) {
 	return http.ProxyFromEnvironment(r)
 }
 
-// guarded is a connection whose next write can be made to ask first.
+// guarded is a connection whose next write can be made to ask an attempt first.
 type guarded struct {
 	net.Conn
-	ask atomic.Pointer[func() error]
+	asks atomic.Pointer[attempt]
 }
 
 func (g *guarded) Write(p []byte) (int, error) {
-	if g.ask.Load() != nil {
-		if ask := g.ask.Swap(nil); ask != nil {
-			if err := (*ask)(); err != nil {
+	if g.asks.Load() != nil {
+		if a := g.asks.Swap(nil); a != nil {
+			if err := a.ask(); err != nil {
 				return 0, err
 			}
 		}
