@@ -179,10 +179,10 @@ func TestBombsTakeLinearTime(t *testing.T) {
 		"50 MB of string":    `{"messages":"` + long + `"}`,
 		"50 MB of model":     `{"model":"` + long + `"}`,
 		"50 MB of key":       `{"` + long + `":1}`,
-		"50 MB of escapes":   `{"messages":"` + strings.Repeat(`\u0041\n`, 50<<20/8) + `"}`,
-		"50 MB of quotes":    `{"messages":"` + strings.Repeat(`\"`, 50<<20/2) + `"}`,
-		"50 MB of digits":    `{"max_tokens":` + strings.Repeat("9", 50<<20) + `}`,
-		"many items":         `{"input":[` + strings.Repeat(`{"type":"item_reference","id":"rs_1"},`, 500_000) + `{}]}`,
+		"5 MB of escapes":    `{"messages":"` + strings.Repeat(`\u0041\n`, 5<<20/8) + `"}`,
+		"5 MB of quotes":     `{"messages":"` + strings.Repeat(`\"`, 5<<20/2) + `"}`,
+		"5 MB of digits":     `{"max_tokens":` + strings.Repeat("9", 5<<20) + `}`,
+		"many items":         `{"input":[` + strings.Repeat(`{"type":"item_reference","id":"rs_1"},`, 100_000) + `{}]}`,
 	}
 	for name, body := range tests {
 		b := []byte(body)
