@@ -20,17 +20,14 @@ type call struct {
 // forward lets the loop find a backend and the carrier take its answer to the
 // caller.
 func (s *Server) forward(w http.ResponseWriter, r *http.Request, x *Exchange, c *call) *Refusal {
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	patience := s.patience(r, cancel)
-	defer patience.Stop()
+	ctx, committed, end := patience(r)
+	defer end()
 	x.Result = s.Forward.Do(ctx, c.pools, c.request, func(ctx context.Context, a *proxy.Answer) proxy.Delivery {
 		x.Serving = a.Backend
 		s.expose(w, r, a)
-		committed := a.Committed
-		a.Committed = func() {
-			patience.Stop() // SDKs' time-outs end at the first byte
-			committed()
+		if committed != nil {
+			settled := a.Committed
+			a.Committed = func() { committed(); settled() }
 		}
 		return s.Carrier.Carry(ctx, w, c.request, a)
 	})
@@ -44,19 +41,22 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, x *Exchange, c 
 const longest = time.Hour
 
 // patience ends the request when the caller's SDK said it would have given up
-// (facts/azure-openai.md §7.1). Without such a header it never does.
-func (s *Server) patience(r *http.Request, cancel context.CancelCauseFunc) *time.Timer {
+// (facts/azure-openai.md §7.1), unless the answer was committed by then: the
+// SDKs' time-outs end at the first byte. Without such a header there is no end
+// but the caller's own, and no cost; committed is nil.
+func patience(r *http.Request) (ctx context.Context, committed, end func()) {
 	limit := longest
-	for _, name := range []string{"X-Stainless-Timeout", "X-Stainless-Read-Timeout"} {
+	for _, name := range [...]string{"X-Stainless-Timeout", "X-Stainless-Read-Timeout"} {
 		if seconds, err := strconv.ParseFloat(r.Header.Get(name), 64); err == nil && seconds > 0 && seconds < longest.Seconds() {
 			limit = min(limit, time.Duration(seconds*float64(time.Second)))
 		}
 	}
-	t := time.AfterFunc(limit, func() { cancel(context.DeadlineExceeded) })
 	if limit == longest {
-		t.Stop()
+		return r.Context(), nil, func() {}
 	}
-	return t
+	ctx, cancel := context.WithCancelCause(r.Context())
+	timer := time.AfterFunc(limit, func() { cancel(context.DeadlineExceeded) })
+	return ctx, func() { timer.Stop() }, func() { timer.Stop(); cancel(nil) }
 }
 
 // expose tells the caller who served and why, where configuration allows it.
