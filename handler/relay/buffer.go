@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	streamBuffer = 8 << 10  // what an open stream holds
+	streamBuffer = 4 << 10  // what an open stream holds; as much as one read of the transport brings
 	growthKept   = 64 << 10 // a larger buffer is let go once its event is out
 	maxEvent     = 32 << 20 // what the largest SDK limit takes (facts/azure-openai.md §5.3)
 )
