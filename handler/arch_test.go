@@ -14,20 +14,21 @@ import (
 // floor is how far each room stands from the ground. A room opens doors only
 // to rooms below it: the picture in README.md, checked.
 var floor = map[string]int{
-	"breaker": 0, "throttle": 0, "operation": 0, "payload": 0, "sse": 0, "usage": 0, "quota": 0,
+	"breaker": 0, "throttle": 0, "operation": 0, "sse": 0, "payload/walk": 0, "config/strict": 0,
 	"table": 0, "aoaitest": 0, "hosttest": 0,
-	"health": 1, "consumer": 1, "table/memory": 1, "table/azuretable": 1, "table/chaos": 1, "table/tabletest": 1,
-	"pool": 2, "verdict": 2,
-	"proxy": 3, "state": 3, "ledger": 3,
-	"relay": 4, "upstream": 4, "server": 4, "consumer/keys": 4, "consumer/entra": 4,
-	"config": 5, "config/importer": 6,
-	".":   7, // main
-	"e2e": 8,
+	"payload": 1, "usage": 1, "health": 1, "consumer": 1, "table/memory": 1, "table/azuretable": 1, "table/chaos": 1, "table/tabletest": 1,
+	"pool": 2, "verdict": 2, "quota": 2, "config/document": 2,
+	"proxy": 3, "state": 3, "ledger": 3, "consumer/keys": 3, "consumer/entra": 3,
+	"relay": 4, "upstream": 4, "server": 4,
+	"telemetry": 5, "ops": 5, "config": 5,
+	"config/importer": 6,
+	".":               7, // main
+	"e2e":             8,
 }
 
 // pure rooms know no process, no protocol and no waiting.
 var (
-	pure      = []string{"breaker", "throttle", "operation", "payload", "sse", "usage", "quota", "health", "pool", "verdict"}
+	pure      = []string{"breaker", "throttle", "operation", "payload", "payload/walk", "sse", "usage", "quota", "health", "pool", "verdict"}
 	worldly   = []string{"context", "log/slog", "math/rand/v2", "net/http", "os", "sync"}
 	thisSide  = "spillway/handler/"
 	testFiles = "_test.go"

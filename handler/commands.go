@@ -11,6 +11,7 @@ import (
 
 	"spillway/handler/aoaitest"
 	"spillway/handler/config"
+	"spillway/handler/config/importer"
 )
 
 // command is one word after `spillway`.
@@ -24,6 +25,7 @@ func commands() []command {
 		{"validate", "check the configuration of this environment and print what was understood", validate},
 		{"explain", "--model M [--tokens N] [--stream]: who would be tried in which order, and why", explain},
 		{"schema", "print the JSON Schema of the pool document", schema},
+		{"import", strings.Join(importer.Sources(), "|") + " FILE: turn a predecessor's configuration into a pool document", importFrom},
 		{"simulate", "run the simulated Azure OpenAI service; --help lists its flags", simulate},
 		{"version", "print the version", printVersion},
 	}
@@ -73,6 +75,15 @@ func schema(_ context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	return config.PrintSchema(out)
+}
+
+// importFrom writes the pool document to out, and to stderr what could not be
+// carried over.
+func importFrom(_ context.Context, args []string, out io.Writer) error {
+	if len(args) != 2 {
+		return fmt.Errorf("%w: spillway import %s FILE (- is standard input)", errUsage, strings.Join(importer.Sources(), "|"))
+	}
+	return importer.Run(args[0], args[1], out, os.Stderr)
 }
 
 func printVersion(_ context.Context, args []string, out io.Writer) error {

@@ -1,13 +1,15 @@
 package main
 
 import (
+	"log/slog"
+
 	"spillway/handler/config"
 	"spillway/handler/consumer"
 	"spillway/handler/consumer/entra"
 )
 
 // newDoorman lets in whom the configuration names, and nobody else.
-func (g *gateway) newDoorman(cfg *config.Config) (*consumer.Authenticator, error) {
+func (g *gateway) newDoorman(cfg *config.Config, log *slog.Logger, b *books) (*consumer.Authenticator, error) {
 	callers := &cfg.Settings.Callers
 	s := consumer.Settings{Open: callers.None(), Keys: callers.Key}
 	for i := range cfg.Consumers {
@@ -15,6 +17,9 @@ func (g *gateway) newDoorman(cfg *config.Config) (*consumer.Authenticator, error
 	}
 	for _, k := range cfg.Keys {
 		s.Static = append(s.Static, consumer.StaticKey{Consumer: &cfg.Consumers[k.Consumer], Setting: k.Setting, Value: k.Value.Reveal()})
+	}
+	if callers.Key {
+		s.Ring = b.ring(cfg, log)
 	}
 	if callers.Entra {
 		tokens, err := entra.New(entra.Config{Tenant: callers.Tenant, Audience: callers.Audience, Issuer: callers.Issuer})

@@ -14,6 +14,7 @@ import (
 	"spillway/handler/config"
 	"spillway/handler/config/document"
 	"spillway/handler/consumer"
+	"spillway/handler/ledger"
 	"spillway/handler/operation"
 	"spillway/handler/pool"
 	"spillway/handler/proxy"
@@ -47,23 +48,28 @@ func newGateway(cfg *config.Config, log *slog.Logger, out io.Writer) (*gateway, 
 	if err := g.connect(cfg, log); err != nil {
 		return nil, err
 	}
-	doorman, err := g.newDoorman(cfg)
+	books, err := g.openBooks(cfg, log)
 	if err != nil {
 		return nil, err
 	}
+	doorman, err := g.newDoorman(cfg, log, books)
+	if err != nil {
+		return nil, err
+	}
+	room := &ledger.Room{Seats: waitingSeats}
 	s := &cfg.Settings
 	g.server = &server.Server{
 		Routes: operation.All(),
 		Forward: &proxy.Proxy{
 			Keeper: g.keeper, Sender: g.client, Load: proxy.NewLoad(len(cfg.Slots)), Turns: new(proxy.Turns),
-			Budget: &proxy.Budget{Share: 0.2, Floor: 10}, Now: time.Now, Chance: randv2.Float64, Wait: wait, MaxWait: s.MaxWait,
+			Budget: &proxy.Budget{Share: 0.2, Floor: 10}, Now: time.Now, Chance: randv2.Float64, Wait: room.Wait, MaxWait: s.MaxWait,
 		},
 		Models: models{cfg}, Doorman: doorman,
 		Readiness: &server.PoolReadiness{Pools: cfg.Pools, Look: g.keeper.Look, Now: time.Now},
 		Carrier:   &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policy: judgement(cfg)},
 		Watcher:   &telemetry.RequestLog{Out: out, Instance: s.Instance},
 		Now:       time.Now, Chance: randv2.Float64, NewID: newID, MaxBody: s.MaxBody,
-		Expose: s.Expose, Draining: g.draining.Load,
+		Books: books, Expose: s.Expose, Draining: g.draining.Load,
 	}
 	return g, nil
 }
@@ -83,17 +89,9 @@ func (g *gateway) close() {
 	g.running.Wait()
 }
 
-// wait is the waiting room's clock.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
+// waitingSeats is how many requests may wait for a throttled pool at once:
+// each holds its body.
+const waitingSeats = 1000
 
 // newID names a request: 128 bits, in letters and digits.
 func newID() string { return "req_" + rand.Text() }

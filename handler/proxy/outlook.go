@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"spillway/handler/consumer"
 	"spillway/handler/health"
 	"spillway/handler/pool"
 )
@@ -45,7 +46,11 @@ func (r *run) wait(ctx context.Context, from *pool.Pool) bool {
 		return false
 	}
 	r.result.Waited += delay
-	return r.Wait(ctx, delay)
+	class := consumer.Interactive
+	if r.request.Consumer != nil {
+		class = r.request.Consumer.Class
+	}
+	return r.Wait(ctx, class, delay)
 }
 
 // throttledBefore reports whether the last attempt at the backend was throttled.

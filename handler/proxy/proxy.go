@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"spillway/handler/consumer"
 	"spillway/handler/health"
 	"spillway/handler/pool"
 )
@@ -18,10 +19,14 @@ type Proxy struct {
 	Turns   *Turns
 	Budget  *Budget
 	Now     func() time.Time
-	Chance  func() float64                                  // in [0, 1)
-	Wait    func(ctx context.Context, d time.Duration) bool // false when ctx ended first
-	MaxWait time.Duration                                   // longest stay in the waiting room; 0 = none
+	Chance  func() float64 // in [0, 1)
+	Wait    WaitingRoom
+	MaxWait time.Duration // longest stay in the waiting room; 0 = none
 }
+
+// WaitingRoom lets a request of this class wait for a throttled pool. It is
+// false when ctx ended first, or when there was no seat.
+type WaitingRoom func(ctx context.Context, class consumer.Class, d time.Duration) bool
 
 // ErrProbeLost is what before returns when the lease of a probe ran out, or
 // went to another instance, ahead of the first byte.

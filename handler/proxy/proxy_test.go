@@ -61,7 +61,7 @@ func newWorld(t *testing.T, priorities ...int) *world {
 	return w
 }
 
-func sleep(ctx context.Context, d time.Duration) bool {
+func sleep(ctx context.Context, _ consumer.Class, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
 		return false

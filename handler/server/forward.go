@@ -20,6 +20,11 @@ type call struct {
 // forward lets the loop find a backend and the carrier take its answer to the
 // caller.
 func (s *Server) forward(w http.ResponseWriter, r *http.Request, x *Exchange, c *call) *Refusal {
+	reserved, refusal := s.reserve(w, r, c)
+	if refusal != nil {
+		return refusal
+	}
+	defer reserved.Refund() // of what a panic left open
 	ctx, committed, end := patience(r)
 	defer end()
 	x.Result = s.Forward.Do(ctx, c.pools, c.request, func(ctx context.Context, a *proxy.Answer) proxy.Delivery {
@@ -31,6 +36,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, x *Exchange, c 
 		}
 		return s.Carrier.Carry(ctx, w, c.request, a)
 	})
+	settle(reserved, x.Result)
 	if x.Result.Err != nil {
 		return s.exhausted(x.Result, c)
 	}

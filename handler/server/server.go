@@ -50,7 +50,7 @@ type Carrier interface {
 // Watcher is told of every request once it is over.
 type Watcher interface{ Saw(x *Exchange) }
 
-// Server answers callers. All fields but the last three are required.
+// Server answers callers. The fields of the last group are optional.
 type Server struct {
 	Routes    *operation.Routes
 	Forward   Forwarder
@@ -64,6 +64,7 @@ type Server struct {
 	NewID     func() string  // of a request
 	MaxBody   int64
 
+	Books      Books        // nil = no quotas
 	Expose     bool         // tell callers which backend served
 	Operations http.Handler // below /ops; nil = closed
 	Draining   func() bool  // readiness turns red ahead of the end; nil = never

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"spillway/handler/config"
+	"spillway/handler/consumer"
+	"spillway/handler/consumer/keys"
+	"spillway/handler/ledger"
+	"spillway/handler/table"
+)
+
+// books is the consumers' quotas and issued keys, which share a table and its
+// notice board.
+type books struct {
+	*ledger.Ledger
+	store table.Store
+}
+
+// booksTable is behind the prefix of the tables' names.
+const booksTable = "books"
+
+func (g *gateway) openBooks(cfg *config.Config, log *slog.Logger) (*books, error) {
+	store, err := openStore(cfg, cfg.Settings.StateTable+booksTable)
+	if err != nil {
+		return nil, err
+	}
+	var who []*consumer.Consumer
+	for i := range cfg.Consumers {
+		who = append(who, &cfg.Consumers[i])
+	}
+	b := &books{store: store, Ledger: ledger.New(ledger.Config{
+		Store: store, Consumers: who, Refresh: cfg.Settings.StateRefresh,
+		Trouble: func(err error) { log.WarnContext(context.Background(), "quotas are not kept in step", "error", err) },
+	})}
+	g.beside = append(g.beside, b.Run)
+	return b, nil
+}
+
+// ring is the keys that were issued at run time.
+func (b *books) ring(cfg *config.Config, log *slog.Logger) *keys.Ring {
+	r := &keys.Ring{
+		Store: b.store, Board: b.Board(), Refresh: cfg.Settings.StateRefresh, Now: time.Now,
+		Trouble: func(err error) { log.WarnContext(context.Background(), "issued keys cannot be read", "error", err) },
+	}
+	b.Board().Heard = append(b.Board().Heard, r.Heard)
+	return r
+}

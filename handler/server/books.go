@@ -1,0 +1,79 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"spillway/handler/consumer"
+	"spillway/handler/ledger"
+	"spillway/handler/proxy"
+	"spillway/handler/usage"
+)
+
+// Books keeps the consumers' quotas (package ledger).
+type Books interface {
+	Reserve(ctx context.Context, c *consumer.Consumer, model string, tokens int64, price usage.Price) (*ledger.Reservation, error)
+	Standing(c *consumer.Consumer, model string) ledger.Standing
+}
+
+// reserve takes what the request may come to from its consumer's quotas, and
+// tells the caller how the consumer stands.
+func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*ledger.Reservation, *Refusal) {
+	if s.Books == nil || c.request.Consumer == nil {
+		return nil, nil
+	}
+	who, first := c.request.Consumer, c.pools[0]
+	reserved, err := s.Books.Reserve(r.Context(), who, first.Model, c.request.Tokens, first.Price)
+	standing := s.Books.Standing(who, first.Model)
+	meter(w.Header(), "tokens", standing.Tokens)
+	meter(w.Header(), "requests", standing.Requests)
+	var over *ledger.OverQuota
+	switch {
+	case errors.As(err, &over):
+		return nil, overQuota(over)
+	case err != nil:
+		return nil, callerLeft()
+	}
+	return reserved, nil
+}
+
+// meter writes one limit the way OpenAI's SDKs read it.
+func meter(h http.Header, unit string, m ledger.Meter) {
+	if m.Limit == 0 {
+		return
+	}
+	h.Set("X-Ratelimit-Limit-"+unit, strconv.FormatInt(m.Limit, 10))
+	h.Set("X-Ratelimit-Remaining-"+unit, strconv.FormatInt(m.Remaining, 10))
+	h.Set("X-Ratelimit-Reset-"+unit, m.Reset.Round(time.Millisecond).String())
+}
+
+// settle ends a reservation by what became of the request: paid by what the
+// answer really used; kept as estimated when the answer was sent and did not
+// say; refunded when nobody served.
+func settle(reserved *ledger.Reservation, result *proxy.Result) {
+	used := result.Delivery.Usage
+	switch {
+	case !result.Delivery.Committed:
+		reserved.Refund()
+	case used == usage.Tokens{} && result.Status() < http.StatusBadRequest:
+		reserved.Keep()
+	default:
+		reserved.Settle(used)
+	}
+}
+
+// overQuota is the consumer's own limit. What cannot be helped by waiting for a
+// minute is not worth an SDK's retries.
+func overQuota(over *ledger.OverQuota) *Refusal {
+	f := &Refusal{
+		Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "quota_exceeded", Message: over.Error() + ".",
+		Final: !over.Retryable, Cause: over,
+	}
+	if over.Retryable {
+		f.Wait = min(max(over.Wait, time.Second), 59*time.Second)
+	}
+	return f
+}
