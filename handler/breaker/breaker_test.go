@@ -45,6 +45,9 @@ func TestACircuitsLife(t *testing.T) {
 	if renewed.Epoch != c.Epoch+1 || renewed.Lease != c.Lease || renewed.Until <= c.Until || renewed.Since != c.Since {
 		t.Errorf("the lease renewed: %+v", renewed)
 	}
+	if short := c.Renew(at(9), p).Renew(Span{Lo: at(9).Lo, Hi: at(9).Lo}, p); short.Until < c.Renew(at(9), p).Until {
+		t.Errorf("a clock that is known better shortened what was granted: %+v", short)
+	}
 	c = renewed.Relapse(at(12), p)
 	if c.Phase != Open || c.Trips != 2 || c.Cooled(at(31.9)) || !c.Cooled(at(32.2)) {
 		t.Errorf("a failed probe must open it for twice as long: %+v", c)

@@ -60,10 +60,12 @@ func (c Circuit) Claim(owner string, now Span, p Policy) Circuit {
 	return n
 }
 
-// Renew lets the owner's probe run for another lease.
+// Renew lets the owner's probe run for another lease. It never ends earlier
+// than before, though the clock may since be known better: what was granted
+// was granted (found by the model in state/model).
 func (c Circuit) Renew(now Span, p Policy) Circuit {
 	n := c.next(HalfOpen, now)
-	n.Since, n.Owner, n.Lease, n.Until = c.Since, c.Owner, c.Lease, now.Hi+p.Lease.Milliseconds()
+	n.Since, n.Owner, n.Lease, n.Until = c.Since, c.Owner, c.Lease, max(c.Until, now.Hi+p.Lease.Milliseconds())
 	return n
 }
 

@@ -29,6 +29,7 @@ type Counters struct {
 	Wasted        uint64        // requests sent to a backend that the table knew to be shut
 	Latency       [len(latencyBounds) + 1]uint64
 
+	Trouble    error         // gauge: what the last exchange failed with; nil = it did not
 	ClockWidth time.Duration // gauge: how exactly the service's clock is known
 	SinceTable time.Duration // gauge: how old the last answer is
 	Alone      bool          // gauge: the table is out of reach
@@ -50,7 +51,7 @@ func (k *Keeper) Counters() Counters {
 	defer k.mu.Unlock()
 	now := k.look().local
 	c := k.count
-	c.ClockResets = k.clock.resets
+	c.ClockResets, c.Trouble = k.clock.resets, k.trouble
 	c.ClockWidth, c.SinceTable, c.Alone = k.clock.width(), now-k.contact, k.alone
 	return c
 }

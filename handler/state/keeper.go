@@ -33,6 +33,7 @@ type Keeper struct {
 	version uint64
 	stamped time.Duration // when this instance last said what it agreed to
 	count   Counters
+	trouble error // of the last exchange, if it failed
 
 	view    atomic.Pointer[view]
 	traffic atomic.Int64 // local instant of the last request, to within a tenth of a second
@@ -77,11 +78,30 @@ func (k *Keeper) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		now := k.look().local
 		kicked := k.cfg.World.Pacer.Wait(ctx, max(k.nextWake(next, now)-now, 0))
-		if ctx.Err() != nil {
-			return
+		if ctx.Err() == nil {
+			next = k.turn(ctx, next, kicked)
 		}
-		next = k.turn(ctx, next, kicked)
 	}
+	k.leave(ctx)
+}
+
+// leave says what is left to say when the instance is stopped in good order,
+// in one exchange's time: above all it gives back a probe that no request will
+// use here. An instance that is killed loses nothing by not doing so but the
+// rest of a lease.
+func (k *Keeper) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.cfg.Timeout)
+	defer cancel()
+	k.mu.Lock()
+	for _, s := range k.slots {
+		if s.probe.stage == probeUnused {
+			s.probe.end(health.ProbeReturned)
+		}
+		s.wanted.Store(0)
+	}
+	k.publishView(k.look())
+	k.mu.Unlock()
+	k.publish(ctx)
 }
 
 // Close waits for Run to return; its ctx must be done. A probe that is held

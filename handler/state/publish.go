@@ -183,12 +183,15 @@ func (k *Keeper) exchange(ctx context.Context, f func(context.Context) (table.Re
 	defer k.mu.Unlock()
 	k.clock.sample(reply.Date, sent, got)
 	k.count.exchanged(got.local - sent.local)
+	k.trouble = nil
 	if err == nil || errors.Is(err, table.ErrConflict) || errors.Is(err, table.ErrNotFound) {
 		k.count.outage(k.contact, got.local, k.cfg.StaleAfter)
 		k.contact = got.local
 		if k.rejoin() {
 			k.publishView(got)
 		}
+	} else {
+		k.trouble = err
 	}
 	return err
 }

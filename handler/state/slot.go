@@ -49,6 +49,7 @@ type told struct {
 	until   time.Duration
 	service int64 // the same in the service's clock, once known; what is published
 	room    int64
+	why     string
 }
 
 func newSlot(name string, row int, p breaker.Policy) *slot {

@@ -38,6 +38,9 @@ func (k *Keeper) instant(local time.Duration) time.Time { return k.base.Add(loca
 // healthOf is what a request should believe of the slot.
 func (k *Keeper) healthOf(s *slot, now reading) health.Health {
 	h := health.Health{Drained: s.record.Word.Drained, Why: s.record.Stamp.Why, Throttle: k.windowOf(s, now.local)}
+	if t := s.told[h.Throttle.Kind]; t.until > now.local && k.instant(t.until).Equal(h.Throttle.Until) {
+		h.Why = t.why
+	}
 	c := s.record.Circuit
 	switch {
 	case s.own.healed:
