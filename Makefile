@@ -74,4 +74,3 @@ start: ## run build/app under Azure Functions Core Tools 4.3 or newer
 
 clean: ## remove what was built; TOOLS=1 removes the fetched tools too
 	rm -rf $(if $(TOOLS),build scripts/tools/node_modules,$(filter-out build/tools,$(wildcard build/*)))
-	$(GO) clean -testcache
