@@ -24,8 +24,15 @@ const (
 	refused = `data: {"error":{"code":"429","message":"Your requests to gpt-4o have exceeded token rate limit. Please retry after 7 seconds."}}` + "\n\n"
 
 	created    = "event: response.created\ndata: " + `{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","status":"in_progress","error":null}}` + "\n\n"
+	annotation = `data: {"id":"","choices":[{"index":0,"finish_reason":null,"content_filter_results":{},"content_filter_offsets":{"check_offset":44}}],"usage":null}` + "\n\n"
+	limited    = "event: error\ndata: " + `{"type":"error","error":{"type":"too_many_requests","code":"rate_limit_exceeded","message":"Your requests have exceeded token rate limit.","param":null},"sequence_number":1}` + "\n\n"
 	inProgress = "event: response.in_progress\ndata: " + `{"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_1"}}` + "\n\n"
 )
+
+// failedAs is a failed response with this error.
+func failedAs(problem string) string {
+	return "event: response.failed\ndata: " + `{"type":"response.failed","response":{"id":"resp_1","status":"failed","error":` + problem + `},"sequence_number":2}` + "\n\n"
+}
 
 // play carries an exchange whose backend speaks when the script says so. It
 // returns what became of it once the script and the carrying are over.

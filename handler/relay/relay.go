@@ -26,7 +26,7 @@ type Relay struct {
 	CommitAfter time.Duration  // longest time the first events of a stream are held back; 0 = none
 	Heartbeat   time.Duration  // a comment is sent after this much silence of a committed stream; 0 = none
 	Idle        time.Duration  // an answer that is silent for this long is broken; 0 = 2 min
-	Linger      time.Duration  // how long a stream may stay open behind its last finish reason; 0 = 5 s
+	Linger      time.Duration  // how long a stream may be silent behind its last finish reason; 0 = 5 s
 	Stall       time.Duration  // a caller that takes nothing for this long is gone; 0 = 1 min
 	Policy      verdict.Policy // how errors in the disguise of a 200 are judged; Provisioned is filled in
 

@@ -22,6 +22,7 @@ type stream struct {
 	mu    sync.Mutex
 	timer *time.Timer
 	armed time.Time // when the timer wakes
+	news  bool      // something began that the timer does not know
 	buf   buffer
 
 	heard     time.Time // when the backend last sent anything
@@ -69,7 +70,8 @@ func (s *stream) took(n int, err error) bool {
 		s.conclude(err, now)
 	case !s.buf.compact():
 		s.conclude(errTooLarge, now)
-	default:
+	case s.news:
+		s.news = false
 		s.arm(now)
 	}
 	return !s.over
@@ -98,12 +100,12 @@ func (s *stream) event(event []byte, now time.Time) {
 		s.buf.drop(len(event))
 		return
 	case s.heldSince.IsZero():
-		s.heldSince = now
+		s.heldSince, s.news = now, true
 	}
 	s.choices -= r.Finished
 	s.ended = s.ended || r.Meaning == verdict.Done
 	if s.finished.IsZero() && (s.ended || s.choices <= 0 && s.reader.Complete()) {
-		s.finished = now
+		s.finished, s.news = now, true
 	}
 	if r.Meaning == verdict.Meaningful || r.Meaning == verdict.Done && s.reader.Dialect == operation.Responses {
 		s.first(now)
@@ -123,7 +125,7 @@ func (s *stream) open() {
 	if s.delivery.Committed {
 		return
 	}
-	s.over = !s.commit(-1)
+	s.over, s.news = !s.commit(-1), true
 }
 
 // forward sends the held events of a committed answer.
@@ -149,7 +151,7 @@ func (s *stream) refuse(event []byte, o *health.Outcome, now time.Time) {
 	}
 	s.open()
 	if string(sse.Parse(event).Name) == "response.failed" {
-		s.ended, s.finished = true, now
+		s.ended, s.finished, s.news = true, now, true
 		return
 	}
 	s.forward(now)

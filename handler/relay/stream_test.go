@@ -113,6 +113,26 @@ func TestFinishedStreamThatStaysOpenIsEnded(t *testing.T) {
 	})
 }
 
+// Annotations of the content filter may come behind the finish reason.
+func TestFinishedStreamThatStillSpeaksIsNotCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newExchange(operation.Chat, "text/event-stream", nil)
+		x.relay.Linger = 5 * time.Second
+		d := play(x, func(say func(string), end func(error)) {
+			say(role + stop)
+			for range 3 {
+				time.Sleep(4 * time.Second)
+				say(annotation)
+			}
+			say(done)
+			end(io.EOF)
+		})
+		if got := x.caller.got(); got != role+stop+annotation+annotation+annotation+done || d.Broken {
+			t.Errorf("the caller has %q, %+v", got, d)
+		}
+	})
+}
+
 func TestEveryChoiceNeedsItsFinishReason(t *testing.T) {
 	second := strings.Replace(stop, `"index":0`, `"index":1`, 1)
 	for events, whole := range map[string]bool{role + stop: false, role + stop + second: true, role + stop + done: true} {
@@ -132,6 +152,46 @@ func TestErrorEventBehindTheFirstTokenIsRelayedAndBreaksTheConnection(t *testing
 	}
 	if got := x.caller.got(); got != role+word+refused {
 		t.Errorf("the caller has %q", got)
+	}
+}
+
+// The three orders in which Azure refuses in a stream of 200
+// (facts/azure-openai.md §3.3).
+func TestRefusalInAResponsesStreamIsSilentInEveryOrder(t *testing.T) {
+	for name, events := range map[string]string{
+		"error first":     limited + failedAs(`{"code":"rate_limit_exceeded","message":"x"}`),
+		"failed first":    failedAs("null") + limited,
+		"created first":   created + limited + failedAs(`{"code":"rate_limit_exceeded","message":"x"}`),
+		"flat":            created + "event: error\ndata: " + `{"type":"error","code":"too_many_requests","message":"Too Many Requests","param":null,"sequence_number":2}` + "\n\n",
+		"a large created": strings.Replace(created, `"id"`, `"instructions":"`+strings.Repeat("x", 40<<10)+`","id"`, 1) + limited,
+	} {
+		x := newExchange(operation.Responses, "text/event-stream", strings.NewReader(events))
+		x.answer.Response.Header.Set("Retry-After", "7")
+		if d := x.carry(); d.Committed || d.Outcome.Verdict != health.Throttled || d.Outcome.Wait != 7*time.Second {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
+func TestFailedResponseIsAnEndOfItsOwn(t *testing.T) {
+	delta := "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"Hi\"}\n\n"
+	failed := failedAs(`{"code":"server_error","message":"x"}`)
+	x := newExchange(operation.Responses, "text/event-stream", strings.NewReader(created+delta+failed))
+	if d := x.carry(); d.Broken || d.Outcome.Verdict != health.Failed || x.caller.got() != created+delta+failed {
+		t.Errorf("%+v, the caller has %q", d, x.caller.got())
+	}
+	theirs := failedAs(`{"code":"invalid_prompt","message":"x"}`)
+	x = newExchange(operation.Responses, "text/event-stream", strings.NewReader(created+theirs))
+	if d := x.carry(); !d.Committed || d.Broken || d.Outcome.Verdict != health.Served || x.caller.got() != created+theirs {
+		t.Errorf("%+v, the caller has %q", d, x.caller.got())
+	}
+}
+
+func TestResponseWithoutAnyDeltaIsAnAnswer(t *testing.T) {
+	completed := "event: response.completed\ndata: " + `{"type":"response.completed","response":{"id":"resp_1","status":"completed","usage":{"input_tokens":3,"output_tokens":0}}}` + "\n\n"
+	x := newExchange(operation.Responses, "text/event-stream", strings.NewReader(created+completed))
+	if d := x.carry(); !d.Committed || d.Broken || d.Finish != "completed" || d.Usage.Prompt != 3 || x.caller.got() != created+completed {
+		t.Errorf("%+v, the caller has %q", d, x.caller.got())
 	}
 }
 

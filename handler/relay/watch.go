@@ -24,13 +24,15 @@ func (s *stream) begin(now time.Time) {
 	s.arm(now)
 }
 
-// arm makes sure that the timer wakes for what is due next. As events come,
-// what silence runs against only moves away; then the timer is left alone, and
-// finds nothing due when it wakes.
+// arm makes sure that the timer wakes for what is due next. It need not be
+// called for every event: what runs against silence only moves away, and a
+// timer that wakes early finds nothing due and arms itself again.
 func (s *stream) arm(now time.Time) {
 	due := now.Add(far)
 	due = sooner(due, s.heard, s.idle())
-	due = sooner(due, s.finished, s.linger())
+	if !s.finished.IsZero() {
+		due = sooner(due, s.heard, s.linger())
+	}
 	if s.delivery.Committed {
 		due = sooner(due, s.spoke, s.Heartbeat)
 	} else {
@@ -77,7 +79,7 @@ func (s *stream) act(now time.Time) {
 		return limit > 0 && !since.IsZero() && !now.Before(since.Add(limit))
 	}
 	switch committed := s.delivery.Committed; {
-	case ran(s.finished, s.linger()):
+	case !s.finished.IsZero() && ran(s.heard, s.linger()):
 		s.quit(errLinger)
 	case ran(s.heard, s.idle()):
 		s.quit(errIdle)
