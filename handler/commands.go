@@ -25,6 +25,8 @@ func commands() []command {
 		{"validate", "check the configuration of this environment and print what was understood", validate},
 		{"explain", "--model M [--tokens N] [--stream]: who would be tried in which order, and why", explain},
 		{"schema", "print the JSON Schema of the pool document", schema},
+		{"backends", "list | drain NAME | restore NAME | reset NAME: the whole fleet's state, and an operator's word to it", backends},
+		{"keys", "add CONSUMER [--expires 2160h] | list | revoke ID: keys that all instances accept without a restart", keysCommand},
 		{"import", strings.Join(importer.Sources(), "|") + " FILE: turn a predecessor's configuration into a pool document", importFrom},
 		{"simulate", "run the simulated Azure OpenAI service; --help lists its flags", simulate},
 		{"version", "print the version", printVersion},

@@ -32,3 +32,19 @@ func (w Window) Shut(now time.Time, tokens int64) bool {
 	}
 	return w.Kind != Tokens || w.Room <= 0 || tokens > w.Room
 }
+
+func (k Kind) String() string {
+	switch k {
+	case Unknown:
+		return "unknown limit"
+	case Tokens:
+		return "tokens"
+	case Requests:
+		return "requests"
+	case Capacity:
+		return "capacity"
+	case Provisioned:
+		return "provisioned"
+	}
+	return "unknown limit"
+}
