@@ -63,6 +63,9 @@ func TestProvisionedSpillsToItsStandard(t *testing.T) {
 			if r.status != tt.status || r.header.Get("x-ms-deployment-name") != tt.servedBy || r.header.Get("x-ms-spillover-error") != tt.cause {
 				t.Fatalf("got %d by %s for %q: %s", r.status, r.header.Get("x-ms-deployment-name"), r.header.Get("x-ms-spillover-error"), r.body)
 			}
+			if r.status == 429 && !strings.Contains(r.body, "provisioned throughput") {
+				t.Errorf("the refusal is not the provisioned deployment's: %s", r.body)
+			}
 			from, spilled := "", "false"
 			if tt.cause != "" {
 				from, spilled = "gpt-4o", "true"
