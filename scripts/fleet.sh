@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# fleet.sh shows that all instances agree: N handlers (N=3) on consecutive ports that share one emulated table, in front of
+# the simulated service, under a load that drives its PTU into throttling. Ctrl-C stops all.
+# usage: N=3 scripts/fleet.sh      PORT (8081) is the first handler's, SIMULATOR_PORT (9100), TABLE_PORT (10002), RATE (30/s)
+source "$(dirname "$0")/lib.sh"
+
+count=${N:-3} first=${PORT:-8081} simulator=${SIMULATOR_PORT:-9100} table=${TABLE_PORT:-10002}
+bin=build/spillway
+say "building"
+"$GO" build -o "$bin" -ldflags "-X main.version=$(version_of_tree)" ./handler
+mkdir -p build/run
+sed "s/:9100/:$simulator/" scripts/demo/pool.json >build/run/pool.json
+
+trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
+scripts/azurite.sh "$table" >build/run/connection 2>build/run/azurite.log &
+"$bin" simulate --listen "127.0.0.1:$simulator" >build/run/simulator.log 2>&1 &
+wait_for "http://127.0.0.1:$simulator/_control/" "the simulated service did not start: see build/run/simulator.log"
+
+SPILLWAY_STATE=$(head -n 1 build/run/connection)
+export SPILLWAY_STATE SPILLWAY_CONFIG=@build/run/pool.json SPILLWAY_AUTH=none SPILLWAY_EXPOSE=true
+export KEY_UKSOUTH=key-ptu-uksouth KEY_SWEDEN=key-payg-sweden KEY_FRANCE=key-payg-france
+addresses=()
+for ((i = 0; i < count; i++)); do
+  address=127.0.0.1:$((first + i))
+  WEBSITE_POD_NAME=instance-$((i + 1)) SPILLWAY_LISTEN=$address "$bin" >"build/run/handler-$((i + 1)).log" &
+  wait_for "http://$address/health/ready" "handler $((i + 1)) did not start: see build/run/handler-$((i + 1)).log"
+  addresses+=("http://$address")
+done
+
+cat <<TEXT
+
+$count handlers share one table. Their status pages:
+$(printf '  %s/ops/\n' "${addresses[@]}")
+What the table says, and what each instance last agreed to:
+
+  SPILLWAY_STATE='$SPILLWAY_STATE' $(printf '%s ' SPILLWAY_CONFIG=$SPILLWAY_CONFIG SPILLWAY_AUTH=none KEY_UKSOUTH=- KEY_SWEDEN=- KEY_FRANCE=-)$bin backends list
+
+In its place: drain payg-sweden, restore payg-sweden, reset ptu-uksouth. Take the PTU away from all of them for 20 seconds:
+
+  curl -sX POST 'http://127.0.0.1:$simulator/_control/resources/ptu-uksouth/throttle?for=20s'
+
+Who served whom, a line a second:
+
+TEXT
+node scripts/demo/load.mjs "${RATE:-30}" "${addresses[@]}"
