@@ -132,11 +132,25 @@ func (h *Host) serve(listener net.Listener) {
 	h.URL = "http://" + listener.Addr().String()
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	h.server = &http.Server{Handler: h, DisableGeneralOptionsHandler: true, ReadHeaderTimeout: time.Minute}
-	context.AfterFunc(h.ctx, func() { _ = h.server.Close() })
 	h.owned.Go(func() { _ = h.server.Serve(listener) })
+	h.owned.Go(h.closeDoor)
 	h.note(Event{Kind: Listening, Detail: h.URL})
 	if len(h.functions) > 0 {
 		h.owned.Go(func() { h.supervise(h.ctx) })
+	}
+}
+
+// lastWords is how long calls that end with the host have to say so.
+const lastWords = time.Second
+
+// closeDoor waits for the host's end. Calls that wait get their 500 still, and
+// streams are aborted: neither takes long.
+func (h *Host) closeDoor() {
+	<-h.ctx.Done()
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	if h.server.Shutdown(ctx) != nil {
+		_ = h.server.Close() // a caller who does not read is cut off
 	}
 }
 

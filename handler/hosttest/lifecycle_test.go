@@ -1,6 +1,7 @@
 package hosttest
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -56,6 +57,36 @@ func TestThirdFailureStopsTheHost(t *testing.T) { // D 40
 	}
 	if starts := count(h, Started); starts != 3 {
 		t.Errorf("%d starts, want 3", starts)
+	}
+}
+
+func TestCallsThatWaitWhenTheHostStopsGetABare500(t *testing.T) { // D 40
+	address, _ := startGate(t)
+	h := start(t, app{}, Options{Env: []string{"HOSTTEST_GATE=" + address}})
+	var answers []*bufio.Reader
+	for range 8 {
+		conn, _ := dial(t, h)
+		send(t, conn, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n")
+		// The host asks for the body, so the call has begun.
+		in := bufio.NewReader(conn)
+		if asked, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(asked, "HTTP/1.1 100") {
+			t.Fatalf("read %q %v, want a 100", asked, err)
+		}
+		_, _ = in.ReadString('\n')
+		send(t, conn, "x")
+		answers = append(answers, in)
+	}
+	for n := 1; n <= 3; n++ {
+		event(t, h, Started, n)
+		h.Kill()
+	}
+	for _, in := range answers {
+		response, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bare500(t, response, "")
+		response.Body.Close()
 	}
 }
 
