@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,7 +55,7 @@ func New(cfg Config) *Keeper {
 	now := k.look()
 	k.clock = guess(now)
 	boot := strconv.FormatInt(cfg.World.Rand(1<<62), 36)
-	k.owner = trim(cfg.Instance, 64) + "~" + boot
+	k.owner = trim(cfg.Instance) + "~" + boot
 	sum := sha256.Sum256([]byte(k.owner))
 	k.voice = hex.EncodeToString(sum[:4])
 	rows := rowsFor(len(cfg.Slots))
@@ -138,7 +139,8 @@ func rowOf(name string, rows int) int {
 	return int(sum[31]) % rows
 }
 
-func trim(s string, n int) string { return s[:min(len(s), n)] }
+// trim keeps texts that go into a record short (its readers refuse long ones).
+func trim(s string) string { return strings.ToValidUTF8(s[:min(len(s), 64)], "") }
 
 // nonces remembers the writes that may have landed.
 type nonces struct{ last []string }

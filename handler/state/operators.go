@@ -50,7 +50,7 @@ func said(r health.Record, drained bool, who string, at breaker.Span) (health.Re
 	if r.Word.Drained == drained {
 		return r, false
 	}
-	r.Word = health.Word{Sequence: r.Word.Sequence + 1, Drained: drained, Who: trim(who, 64), At: at.Mid()}
+	r.Word = health.Word{Sequence: r.Word.Sequence + 1, Drained: drained, Who: trim(who), At: at.Mid()}
 	return r, true
 }
 
@@ -122,7 +122,7 @@ func (k *Keeper) draftChange(n int, backend, why string, to change) (draft, bool
 		if !next.Circuit.SameEpoch(s.record.Circuit) {
 			next.Circuit.Nonce = d.nonce
 		}
-		next.Stamp = health.Stamp{At: span.Mid(), By: k.cfg.Instance, Why: trim(why, 64)}
+		next.Stamp = health.Stamp{At: span.Mid(), By: k.cfg.Instance, Why: trim(why)}
 		columns[s.column] = next.Encode()
 	}
 	if len(columns) == 0 {

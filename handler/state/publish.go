@@ -92,7 +92,7 @@ func (k *Keeper) draftSlot(s *slot, now reading, span breaker.Span, nonce string
 	if !next.Circuit.SameEpoch(s.record.Circuit) {
 		next.Circuit.Nonce = nonce
 	}
-	next.Stamp = health.Stamp{At: span.Mid(), By: k.cfg.Instance, Why: trim(s.why, 64)}
+	next.Stamp = health.Stamp{At: span.Mid(), By: k.cfg.Instance, Why: trim(s.why)}
 	return next, true
 }
 

@@ -96,7 +96,7 @@ func (k *Keeper) tell(s *slot, o health.Outcome, now reading) {
 	if int(kind) >= len(s.told) {
 		kind = throttle.Unknown
 	}
-	t := told{until: now.local + k.cfg.Throttle.Hold(kind, o.Wait), room: roomIn(kind, o.Signals), why: trim(o.Why, 64)}
+	t := told{until: now.local + k.cfg.Throttle.Hold(kind, o.Wait), room: roomIn(kind, o.Signals), why: trim(o.Why)}
 	if old := s.told[kind]; old.until > now.local {
 		t.room = min(t.room, old.room)
 		if old.until >= t.until {

@@ -77,7 +77,8 @@ func (s *sched) spawn(owner *machine, kind taskKind, delay time.Duration, f func
 	t := &task{owner: owner, kind: kind}
 	t.next, t.stop = iter.Pull(func(yield func(time.Duration) bool) {
 		defer func() {
-			if e := recover(); e != nil && e != errStopped {
+			e := recover()
+			if err, ok := e.(error); e != nil && (!ok || !errors.Is(err, errStopped)) {
 				panic(e)
 			}
 		}()

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
 	"spillway/handler/table"
 	"spillway/handler/table/tabletest"
 )
@@ -144,5 +147,48 @@ func TestWhatTheServiceWouldRefuseIsRefusedHere(t *testing.T) {
 		if _, _, err := s.Set(context.Background(), row); !errors.Is(err, table.ErrRefused) {
 			t.Errorf("%s, set: %v, want ErrRefused", name, err)
 		}
+	}
+}
+
+// token is an identity that hands out one token, or none.
+type token struct {
+	err   error
+	asked []string
+}
+
+func (c *token) GetToken(_ context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	c.asked = append(c.asked, o.Scopes...)
+	return azcore.AccessToken{Token: "secret", ExpiresOn: time.Now().Add(time.Hour)}, c.err
+}
+
+// bearing is a service that wants the token.
+type bearing struct{ answering }
+
+func (b *bearing) Do(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("Authorization") != "Bearer secret" {
+		b.status = http.StatusForbidden
+	}
+	return b.answering.Do(r)
+}
+
+func TestAnIdentityIsUsedWithItsToken(t *testing.T) {
+	identity := &token{}
+	s, err := Open("https://account.table.core.windows.net", "t", identity, Options{Transport: &bearing{answering{status: 204}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Put(t.Context(), table.Row{Partition: "p", Key: "r", Version: "v"}); err != nil {
+		t.Errorf("with the token: %v", err)
+	}
+	if len(identity.asked) != 1 || identity.asked[0] != "https://storage.azure.com/.default" {
+		t.Errorf("asked for %q, want the storage service's scope", identity.asked)
+	}
+	identity.err = errors.New("no identity is assigned to this app")
+	s, err = Open("https://account.table.core.windows.net", "t", identity, Options{Transport: &answering{status: 204}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Get(t.Context(), "p", "r"); !errors.Is(err, table.ErrUnknown) && !errors.Is(err, table.ErrRefused) {
+		t.Errorf("without a token: %v, want one of the table's errors", err)
 	}
 }

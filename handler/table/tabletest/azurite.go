@@ -49,23 +49,35 @@ func StartAzurite(t testing.TB) *Service {
 // Start starts it, empty, on the port that it always has.
 func (s *Service) Start() {
 	s.t.Helper()
-	// The program is the one of our own tools folder, the port a number.
-	s.process = exec.Command("node", s.program, "--inMemoryPersistence", "--silent", "--skipApiVersionCheck",
+	//nolint:gosec // the program is the emulator's entry in our own tools folder, the port a number
+	s.process = exec.CommandContext(s.t.Context(), "node", s.program, "--inMemoryPersistence", "--silent", "--skipApiVersionCheck",
 		"--disableTelemetry", "--tableHost", "127.0.0.1", "--tablePort", fmt.Sprint(s.port))
 	s.process.Dir = s.t.TempDir()
 	if err := s.process.Start(); err != nil {
 		s.t.Fatalf("start azurite: %v", err)
 	}
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/", s.port))
+		err := s.ask()
 		if err == nil {
-			_ = res.Body.Close()
 			return
 		}
 		if time.Now().After(deadline) {
 			s.t.Fatalf("azurite does not answer: %v", err)
 		}
 	}
+}
+
+// ask is whether it answers anything.
+func (s *Service) ask() error {
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/", s.port), nil)
+	if err != nil {
+		return fmt.Errorf("ask azurite: %w", err)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return fmt.Errorf("ask azurite: %w", err)
+	}
+	return res.Body.Close()
 }
 
 // Stop kills it; what it held is lost.
@@ -86,7 +98,7 @@ func azuriteProgram(t testing.TB) string {
 		modules = filepath.Join(moduleRoot(t), "scripts", "tools", "node_modules")
 	}
 	program := filepath.Join(modules, "azurite", "dist", "src", "table", "main.js")
-	if _, err := os.Stat(program); err != nil {
+	if _, err := os.Stat(program); err != nil { //nolint:gosec // whoever sets SPILLWAY_TOOLS runs the tests
 		t.Skip("azurite is not installed: run scripts/tools/install.sh npm")
 	}
 	if _, err := exec.LookPath("node"); err != nil {
@@ -112,7 +124,7 @@ func moduleRoot(t testing.TB) string {
 
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

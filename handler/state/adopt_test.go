@@ -1,0 +1,69 @@
+package state
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/breaker"
+	"spillway/handler/health"
+	"spillway/handler/table"
+	"spillway/handler/throttle"
+)
+
+func TestARecordOfALaterVersionIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		k := startFleet(t, 1, Config{Store: store})[0]
+		const column = `{"v":2,"p":"ajar"}`
+		if _, _, err := store.Store.Set(t.Context(), table.Row{Partition: k.partition(), Key: "0", Columns: map[string]string{k.slots[0].column: column}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		for range 5 {
+			request(k, 0, failed)
+			request(k, 1, throttled(time.Minute, throttle.Capacity))
+		}
+		time.Sleep(5 * time.Second)
+		row, _, err := store.Store.Get(t.Context(), k.partition(), "0")
+		if err != nil || row.Columns[k.slots[0].column] != column {
+			t.Errorf("the later version's record became %q, %v", row.Columns[k.slots[0].column], err)
+		}
+		if row.Columns[k.slots[1].column] == "" {
+			t.Error("its neighbour was not written either")
+		}
+		if k.Look().Of(0).Phase == breaker.Closed {
+			t.Error("the instance does not even protect itself")
+		}
+	})
+}
+
+func TestManySlotsShareSomeRows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		var slots []string
+		for i := range 1000 {
+			slots = append(slots, fmt.Sprintf("b%d/m", i))
+		}
+		fleet := startFleet(t, 2, Config{Store: store, Slots: slots})
+		for n := range slots {
+			request(fleet[0], health.Slot(n), throttled(time.Minute, throttle.Capacity))
+		}
+		time.Sleep(3 * time.Second)
+		for n := range slots {
+			if got := fleet[1].Look().Of(health.Slot(n)).Refuses(time.Now(), 1); got != health.RefusedThrottled {
+				t.Fatalf("slot %d at the other instance: %q", n, got)
+			}
+		}
+		rows, _, err := store.List(t.Context(), fleet[0].partition(), "", "")
+		if err != nil || len(rows) != manyRows {
+			t.Fatalf("%d rows, %v", len(rows), err)
+		}
+		for _, row := range rows {
+			if len(row.Columns) > 250 {
+				t.Errorf("row %s has %d columns, more than the service takes", row.Key, len(row.Columns))
+			}
+		}
+	})
+}

@@ -1,0 +1,94 @@
+package state
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/health"
+	"spillway/handler/throttle"
+)
+
+func TestHealthyTrafficWritesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		fleet := startFleet(t, 5, Config{Store: store, Throttle: throttle.Policy{LeaveAt: throttle.LeaveAt{Utilization: 95, RemainingTokens: .02}}})
+		sets := store.sets.Load()
+		roomy := health.Outcome{Signals: health.Signals{Utilization: 40, RemainingTokens: 20_000, LimitTokens: 30_000}}
+		for range 600 {
+			time.Sleep(100 * time.Millisecond)
+			for _, k := range fleet {
+				if !request(k, 0, roomy) {
+					t.Fatal("refused")
+				}
+			}
+		}
+		if store.puts.Load() != 0 {
+			t.Errorf("%d writes of the shared row for 3,000 requests that were served", store.puts.Load())
+		}
+		if stamps := store.sets.Load() - sets; stamps != 4*5 {
+			t.Errorf("%d stamps of 5 instances in a minute, want one each 15 s", stamps)
+		}
+	})
+}
+
+func TestAnIdleFleetLeavesTheTableAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		fleet := startFleet(t, 3, Config{Store: store})
+		time.Sleep(62 * time.Second)
+		before := store.gets.Load() + store.puts.Load() + store.sets.Load()
+		time.Sleep(time.Hour - time.Minute)
+		if after := store.gets.Load() + store.puts.Load() + store.sets.Load(); after != before {
+			t.Errorf("%d exchanges in an hour without a request", after-before)
+		}
+		// One instance learns something meanwhile; a sleeper learns it right after its first request.
+		other := startFleet(t, 1, Config{Store: store})[0]
+		request(other, 0, throttled(time.Minute, throttle.Capacity))
+		time.Sleep(time.Second)
+		fleet[0].Look()
+		time.Sleep(50 * time.Millisecond)
+		if got := fleet[0].Look().Of(0).Refuses(time.Now(), 1); got != health.RefusedThrottled {
+			t.Errorf("50 ms after it woke: %q, want throttled", got)
+		}
+	})
+}
+
+func TestALargeFleetReadsNoMoreThanThePartitionTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		k := startFleet(t, 1, Config{Store: store, MaxInstances: 2000})[0]
+		before := store.gets.Load()
+		for range 60 {
+			time.Sleep(time.Second)
+			k.Look()
+		}
+		if got := store.gets.Load() - before; got < 25 || got > 36 {
+			t.Errorf("%d reads in a minute at a cap of 2,000 instances, want one each 2 s", got)
+		}
+	})
+}
+
+// What an active fleet asks of the table, and what that costs in a month of 730
+// hours without a pause, at $0.036 per million exchanges (facts/table-state.md
+// §2).
+func TestWhatAFleetAsksOfTheTable(t *testing.T) {
+	for _, n := range []int{1, 20, 200, 1000} {
+		synctest.Test(t, func(t *testing.T) {
+			store := &slowTable{}
+			fleet := startFleet(t, n, Config{Store: store, MaxInstances: n})
+			before := store.gets.Load() + store.puts.Load() + store.sets.Load()
+			const minutes = 1
+			for range minutes * 60 {
+				time.Sleep(time.Second)
+				lookAll(fleet)
+			}
+			perSecond := float64(store.gets.Load()+store.puts.Load()+store.sets.Load()-before) / (minutes * 60)
+			t.Logf("%d active instances: %.1f exchanges/s, $%.2f a month", n, perSecond, perSecond*730*3600*0.036e-6)
+			refresh := max(500*time.Millisecond, time.Duration(n)*time.Millisecond)
+			if limit := float64(n) * (1/refresh.Seconds() + .2); perSecond > limit {
+				t.Errorf("%d instances: %.1f exchanges/s, want at most %.1f", n, perSecond, limit)
+			}
+		})
+	}
+}

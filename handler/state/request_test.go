@@ -1,0 +1,89 @@
+package state
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/breaker"
+	"spillway/handler/health"
+	"spillway/handler/table"
+	"spillway/handler/table/memory"
+	"spillway/handler/throttle"
+)
+
+// onlyRun panics when a request speaks with the table.
+type onlyRun struct {
+	table.Store
+	allowed *atomic.Bool
+}
+
+func (s onlyRun) check() {
+	if !s.allowed.Load() {
+		panic("a request spoke with the table")
+	}
+}
+
+func (s onlyRun) Get(ctx context.Context, partition, key string) (table.Row, table.Reply, error) {
+	s.check()
+	return s.Store.Get(ctx, partition, key)
+}
+
+func (s onlyRun) Put(ctx context.Context, row table.Row) (table.Version, table.Reply, error) {
+	s.check()
+	return s.Store.Put(ctx, row)
+}
+
+func (s onlyRun) Set(ctx context.Context, row table.Row) (table.Version, table.Reply, error) {
+	s.check()
+	return s.Store.Set(ctx, row)
+}
+
+func (s onlyRun) List(ctx context.Context, partition, from, to string) ([]table.Row, table.Reply, error) {
+	s.check()
+	return s.Store.List(ctx, partition, from, to)
+}
+
+func (s onlyRun) Delete(ctx context.Context, row table.Row) (table.Reply, error) {
+	s.check()
+	return s.Store.Delete(ctx, row)
+}
+
+// Every method of the request path, in every state of a slot, with the turns of
+// the keeper's own goroutine made by hand in between: what a request does must
+// not reach the table.
+func TestNoRequestSpeaksWithTheTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var allowed atomic.Bool
+		k := New(Config{Store: onlyRun{&memory.Store{}, &allowed}, Slots: []string{"a/m"}, Instance: "i", Breaker: breaker.Policy{Failures: 2, TripDuration: time.Second, MaxTripDuration: 3 * time.Second}})
+		turn := func(after time.Duration) {
+			time.Sleep(after)
+			allowed.Store(true)
+			k.turn(t.Context(), 0, false)
+			allowed.Store(false)
+		}
+		outcomes := []health.Outcome{served, throttled(time.Second, throttle.Tokens), failed, failed, {Verdict: health.Abandoned}, served, failed, {Verdict: health.Misconfigured}}
+		tickets := 0
+		for i := range 400 {
+			turn(300 * time.Millisecond)
+			k.Look()
+			k.Want(0)
+			k.Observe(0, health.Signals{Utilization: 99})
+			if ticket, ok := k.Enter(0); ok {
+				tickets++
+				k.Recheck(ticket)
+				if i%7 == 0 {
+					k.Leave(ticket)
+					continue
+				}
+				k.Report(ticket, outcomes[i%len(outcomes)])
+			}
+			k.Counters()
+		}
+		if c := k.Counters(); tickets < 20 || c.Trips == 0 || c.Probes == 0 {
+			t.Errorf("%d tickets, %d trips, %d probes: the test went nowhere", tickets, c.Trips, c.Probes)
+		}
+	})
+}

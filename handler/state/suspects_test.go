@@ -1,0 +1,127 @@
+package state
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/breaker"
+	"spillway/handler/health"
+)
+
+func TestTwoHundredInstancesThatEachSeeOneFailureTripTheBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		fleet := startFleet(t, 200, Config{Store: store})
+		before := store.puts.Load()
+		began := time.Now()
+		for _, k := range fleet {
+			request(k, 0, failed)
+		}
+		for phases(fleet, 0, breaker.Open) < len(fleet) && time.Since(began) < 5*time.Second {
+			time.Sleep(10 * time.Millisecond)
+		}
+		took := time.Since(began)
+		t.Logf("200 instances, one failure each: all open after %v; %d writes tried, %d lost to others", took, store.puts.Load()-before, store.conflicts.Load())
+		if got := phases(fleet, 0, breaker.Open); got != len(fleet) || took > time.Second {
+			t.Errorf("%d of %d instances obey after %v, want all within a second", got, len(fleet), took)
+		}
+		if got := phases(fleet, 1, breaker.Closed); got != len(fleet) {
+			t.Errorf("the other backend is closed for %d of %d", got, len(fleet))
+		}
+	})
+}
+
+func TestALoneInstanceWithABrokenNetworkDoesNotTripTheFleet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		fleet := startFleet(t, 20, Config{Store: store})
+		before := store.puts.Load()
+		sent := 0
+		for range 600 { // a minute: everybody is served, one sees every attempt fail
+			time.Sleep(100 * time.Millisecond)
+			for i, k := range fleet {
+				o := served
+				if i == 7 {
+					o = failed
+				}
+				if request(k, 0, o) && i == 7 {
+					sent++
+				}
+				if i != 7 && k.Look().Of(0).Phase != breaker.Closed {
+					t.Fatalf("instance %d has lost a backend that serves it: %+v", i, k.Look().Of(0))
+				}
+			}
+		}
+		writes := store.puts.Load() - before
+		t.Logf("one of 20 instances cut off for a minute: it sent %d of 600 requests into the void; %d writes", sent, writes)
+		if sent > 20 {
+			t.Errorf("the broken instance went on: %d requests in a minute, want its own breaker to hold", sent)
+		}
+		if writes > 60 {
+			t.Errorf("%d writes in a minute about one accuser, want at most one a second", writes)
+		}
+	})
+}
+
+func TestALoneInstanceIsBelievedWhenNobodyElseIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 3, Config{Store: &slowTable{}})
+		for range 5 {
+			request(fleet[1], 0, failed)
+		}
+		if fleet[1].Look().Of(0).Phase != breaker.Open {
+			t.Error("the instance itself goes on")
+		}
+		time.Sleep(time.Second)
+		lookAll(fleet)
+		if fleet[0].Look().Of(0).Phase != breaker.Closed {
+			t.Error("believed before anybody could contradict")
+		}
+		time.Sleep(1500 * time.Millisecond)
+		if got := phases(fleet, 0, breaker.Open); got != len(fleet) {
+			t.Errorf("%d of %d instances obey an accuser whom nobody contradicted", got, len(fleet))
+		}
+	})
+}
+
+func TestAPercentageTripsWhereFailuresAreMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := startFleet(t, 1, Config{Store: &slowTable{}, Breaker: breaker.Policy{Failures: 1000, Percentage: 50, MinimumRequests: 20}})[0]
+		for i := range 19 {
+			o := served
+			if i%2 == 0 {
+				o = failed
+			}
+			request(k, 0, o)
+		}
+		if p := k.Look().Of(0).Phase; p != breaker.Closed {
+			t.Fatalf("%v after 19 requests, and it takes 20 to judge", p)
+		}
+		request(k, 0, failed)
+		if p := k.Look().Of(0).Phase; p != breaker.Open {
+			t.Errorf("%v after 11 failures in 20 requests", p)
+		}
+		time.Sleep(3 * time.Second)
+		if c := tableSays(t, k); c.Phase != breaker.Open {
+			t.Errorf("the fleet's circuit: %+v, want open", c)
+		}
+	})
+}
+
+func TestMisconfiguredOpensForLongAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 3, Config{Store: &slowTable{}})
+		request(fleet[0], 0, health.Outcome{Verdict: health.Misconfigured, Why: "401", Signals: health.NoSignals()})
+		if request(fleet[0], 0, served) {
+			t.Error("the instance that got a 401 asked again")
+		}
+		time.Sleep(time.Second)
+		for i, k := range fleet {
+			h := k.Look().Of(0)
+			if left := time.Until(h.Until); h.Phase != breaker.Open || left < 4*time.Minute || h.Why != "401" {
+				t.Errorf("instance %d: %+v, want open for five minutes because of a 401", i, h)
+			}
+		}
+	})
+}
