@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // The control endpoint: everything a test does by methods, for a person with
@@ -22,6 +21,7 @@ Throttle a resource for ten seconds, by one line:
 POST   /_control/resources/NAME/throttle?for=10s   answer 429 (without for: until restore)
 POST   /_control/resources/NAME/fail?for=10s       answer 503
 POST   /_control/resources/NAME/slow?by=2s&for=10s answer late
+POST   /_control/resources/NAME/brownout?for=10s   ten times slower, three of ten fail
 POST   /_control/resources/NAME/down?for=10s       drop connections (without for: refuse them until up)
 POST   /_control/resources/NAME/up                 bring it back
 POST   /_control/resources/NAME/restore            clear all faults
@@ -90,59 +90,6 @@ func (s *Service) known(next http.HandlerFunc) http.HandlerFunc {
 		}
 		next(w, r)
 	}
-}
-
-// controlVerb is the short form of the usual faults.
-func (s *Service) controlVerb(w http.ResponseWriter, r *http.Request) {
-	name, verb := r.PathValue("name"), r.PathValue("verb")
-	length, err := period(r, "for")
-	by, errBy := period(r, "by")
-	if err != nil || errBy != nil {
-		http.Error(w, "write for and by like 10s", http.StatusBadRequest)
-		return
-	}
-	rule := Fault{For: length, Deployment: r.URL.Query().Get("deployment")}
-	switch verb {
-	case "throttle":
-		rule.Action = "429"
-	case "fail":
-		rule.Action = "503"
-	case "slow":
-		rule.Action, rule.Latency = "slow", by
-	case "down":
-		rule.Action = "refuse"
-	case "up":
-		err = s.Up(name)
-	case "restore":
-		s.Clear(name)
-	default:
-		http.Error(w, "no such verb; use throttle, fail, slow, down, up or restore", http.StatusNotFound)
-		return
-	}
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusConflict)
-		return
-	}
-	s.applyVerb(name, verb, rule)
-	w.WriteHeader(http.StatusNoContent)
-}
-
-func (s *Service) applyVerb(name, verb string, rule Fault) {
-	if verb == "down" && rule.For == 0 && rule.Deployment == "" {
-		s.Down(name)
-		return
-	}
-	if rule.Action != "" {
-		s.Fault(name, rule)
-	}
-}
-
-func period(r *http.Request, name string) (time.Duration, error) {
-	text := r.URL.Query().Get(name)
-	if text == "" {
-		return 0, nil
-	}
-	return time.ParseDuration(text)
 }
 
 func (s *Service) controlAddFault(w http.ResponseWriter, r *http.Request) {

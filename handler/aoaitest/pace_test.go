@@ -50,6 +50,32 @@ func TestAnswersTakeTheTimeOfTheirTokens(t *testing.T) {
 	}
 }
 
+func TestBrownOutIsSlowAndFailsInPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := paced(aoaitest.Deployment{TimeToFirstToken: time.Second})
+		s.BrownOut("one", time.Hour)
+		failed := 0
+		for range 200 {
+			begin := time.Now()
+			r := call(t, s, chatPath, hello)
+			switch took := time.Since(begin); {
+			case r.status == 503:
+				failed++
+			case took != 10*time.Second:
+				t.Fatalf("got %d after %v", r.status, took)
+			}
+		}
+		if failed < 40 || failed > 80 {
+			t.Errorf("%d of 200 failed", failed)
+		}
+		time.Sleep(time.Hour)
+		begin := time.Now()
+		if r := call(t, s, chatPath, hello); r.status != 200 || time.Since(begin) != time.Second {
+			t.Errorf("afterwards: %d after %v", r.status, time.Since(begin))
+		}
+	})
+}
+
 func TestJitterIsSpreadAndSeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		measure := func() (out []time.Duration) {

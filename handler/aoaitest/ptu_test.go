@@ -44,6 +44,18 @@ func TestBucketFillsRefusesAndDrains(t *testing.T) {
 	}
 }
 
+func TestProvisionedRefusesInTheWordsOfItsPath(t *testing.T) {
+	for path, want := range map[string]string{chatPath: `"code":"429"`, v1ChatPath: `"type":"too_many_requests","param":null,"code":"rate_limit_exceeded"`} {
+		s, _ := one(ptu())
+		for range 3 {
+			call(t, s, path, costing(400))
+		}
+		if r := call(t, s, path, costing(400)); r.status != 429 || !strings.Contains(r.body, want) {
+			t.Errorf("%s: got %d %s", path, r.status, r.body)
+		}
+	}
+}
+
 func TestBucketIsCorrectedByWhatWasUsed(t *testing.T) {
 	d := ptu()
 	d.AnswerTokens = 40

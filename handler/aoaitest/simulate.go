@@ -17,9 +17,6 @@ import (
 // the flag and the fix.
 var ErrUsage = errors.New("wrong usage")
 
-// ErrHelp is returned when help was asked for and printed.
-var ErrHelp = flag.ErrHelp
-
 // simulation is what the command line asks for.
 type simulation struct {
 	listen    string
@@ -31,10 +28,17 @@ type simulation struct {
 }
 
 // Main is the command that runs the simulated service until ctx ends. It
-// prints what it serves, and the control lines, to stdout. Wrong usage wraps
-// ErrUsage.
+// prints what it serves, and the control lines, to stdout; with --help the
+// flags, and returns. Wrong usage wraps ErrUsage.
 func Main(ctx context.Context, args []string, stdout io.Writer) error {
-	sim, err := parseSimulation(args, stdout)
+	sim, flags := newSimulation()
+	err := sim.parse(flags, args)
+	if errors.Is(err, flag.ErrHelp) {
+		_, _ = fmt.Fprintln(stdout, "spillway simulate: several Azure OpenAI resources in one process")
+		flags.SetOutput(stdout)
+		flags.PrintDefaults()
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -56,35 +60,37 @@ func Main(ctx context.Context, args []string, stdout io.Writer) error {
 	return nil
 }
 
-func parseSimulation(args []string, stdout io.Writer) (simulation, error) {
-	var sim simulation
+func newSimulation() (*simulation, *flag.FlagSet) {
+	sim := &simulation{}
 	flags := flag.NewFlagSet("simulate", flag.ContinueOnError)
-	flags.SetOutput(stdout)
+	flags.SetOutput(io.Discard) // an error says it all
 	flags.StringVar(&sim.listen, "listen", "127.0.0.1:8700", "`address` of the one door on which resources are path prefixes; port 0 chooses")
 	flags.IntVar(&sim.ports, "ports", 0, "give each resource a port of its own, from this `port` on")
 	flags.StringVar(&sim.resources, "resources", "", "JSON `file` with the resources; without it: a small PTU and two pay-as-you-go")
 	flags.Uint64Var(&sim.seed, "seed", 1, "`number` that makes answers, jitter and chance repeatable")
 	flags.BoolVar(&sim.fast, "fast", false, "answer without delay")
 	flags.IntVar(&sim.journal, "journal", 1000, "how many requests the journal keeps; -1 keeps counters only")
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return sim, ErrHelp
-	} else if err != nil {
-		return sim, fmt.Errorf("%w: simulate: %w; run simulate --help", ErrUsage, err)
+	return sim, flags
+}
+
+func (sim *simulation) parse(flags *flag.FlagSet, args []string) error {
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("%w: simulate: %w; run simulate --help", ErrUsage, err)
 	}
 	if flags.NArg() > 0 {
-		return sim, fmt.Errorf("%w: simulate takes no argument %q; run simulate --help", ErrUsage, flags.Arg(0))
+		return fmt.Errorf("%w: simulate takes no argument %q; run simulate --help", ErrUsage, flags.Arg(0))
 	}
 	if _, _, err := net.SplitHostPort(sim.listen); err != nil {
-		return sim, fmt.Errorf("%w: --listen %q is no address; write it like 127.0.0.1:8700", ErrUsage, sim.listen)
+		return fmt.Errorf("%w: --listen %q is no address; write it like 127.0.0.1:8700", ErrUsage, sim.listen)
 	}
 	if sim.ports < 0 || sim.ports > 65000 {
-		return sim, fmt.Errorf("%w: --ports %d is no port; choose one from 1024 to 65000", ErrUsage, sim.ports)
+		return fmt.Errorf("%w: --ports %d is no port; choose one from 1024 to 65000", ErrUsage, sim.ports)
 	}
-	return sim, nil
+	return nil
 }
 
 // load reads the resources, or is the usual pool.
-func (sim simulation) load() ([]Resource, error) {
+func (sim *simulation) load() ([]Resource, error) {
 	resources := DefaultResources()
 	if sim.resources != "" {
 		text, err := os.ReadFile(sim.resources)
@@ -112,7 +118,7 @@ func hurry(deployments []Deployment) {
 }
 
 // open opens the shared door and, with --ports, one for each resource.
-func (sim simulation) open(s *Service) error {
+func (sim *simulation) open(s *Service) error {
 	if err := s.Listen("", sim.listen); err != nil {
 		return fmt.Errorf("--listen: %w; choose a free port", err)
 	}

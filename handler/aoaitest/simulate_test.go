@@ -88,8 +88,9 @@ func TestSimulateNamesTheFlagAndTheFix(t *testing.T) {
 			t.Errorf("%v: got %v", tt.args, err)
 		}
 	}
-	if err := aoaitest.Main(t.Context(), []string{"--help"}, io.Discard); !errors.Is(err, aoaitest.ErrHelp) {
-		t.Errorf("help: got %v", err)
+	var help strings.Builder
+	if err := aoaitest.Main(t.Context(), []string{"--help"}, &help); err != nil || !strings.Contains(help.String(), "-resources file") {
+		t.Errorf("help: got %v and %s", err, help.String())
 	}
 }
 

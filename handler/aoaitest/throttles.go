@@ -71,6 +71,11 @@ func (t throttled) v1Text() string {
 // provisioned is a PTU above 100 %. No body was ever captured
 // (facts/azure-openai.md §3.2): the status and the headers are what counts.
 func (t throttled) provisioned() *refusal {
+	if t.route.family == familyV1 {
+		return t.refusal("429-ptu", openaiBody(fmt.Sprintf(
+			"Your requests to %[1]s for %[1]s in %[2]s have exceeded the provisioned throughput of the deployment.", t.model, t.region),
+			"too_many_requests", "", "rate_limit_exceeded"))
+	}
 	return t.refusal("429-ptu", errorBody("429", fmt.Sprintf(
 		"Requests to the %s Operation under Azure OpenAI API version %s have exceeded the provisioned throughput of the deployment. Please retry after %d seconds.",
 		t.route.operationID(), t.route.version, t.seconds())))

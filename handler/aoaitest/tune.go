@@ -34,6 +34,13 @@ func (s *Service) Throttle(resource string, d time.Duration) string {
 	return s.Fault(resource, Fault{Action: "429", For: d})
 }
 
+// BrownOut makes a resource ten times slower and lets three of ten requests
+// fail with 503, for a while (0: until Clear).
+func (s *Service) BrownOut(resource string, d time.Duration) {
+	s.Fault(resource, Fault{Action: "slow", Factor: 10, For: d})
+	s.Fault(resource, Fault{Action: "503", Probability: 0.3, For: d})
+}
+
 // PTU reports how a provisioned deployment was used since it was made or reset.
 // An unknown one is a bug of the caller and panics.
 func (s *Service) PTU(resource, deployment string) PTUReport {
