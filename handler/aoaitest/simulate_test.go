@@ -3,11 +3,14 @@ package aoaitest_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -108,4 +111,59 @@ func TestConfigurationNamesAllItsFaults(t *testing.T) {
 	if err := (aoaitest.Config{Resources: aoaitest.DefaultResources()}).Validate(); err != nil {
 		t.Errorf("the default resources: %v", err)
 	}
+}
+
+func TestResourcesSurviveTheirFile(t *testing.T) {
+	want := aoaitest.DefaultResources()
+	text, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), `"timeToFirstToken":"120ms"`) {
+		t.Errorf("durations are text: %s", text)
+	}
+	var got []aoaitest.Resource
+	if err := json.Unmarshal(text, &got); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestSimulateGivesEachResourceItsPort(t *testing.T) {
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	file := filepath.Join(t.TempDir(), "resources.json")
+	if err := os.WriteFile(file, []byte(`[{"name":"alone","region":"uksouth","deployments":[{"name":"gpt-4o","model":"gpt-4o","perToken":"1h"}]}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, in := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		// Whatever port is free now may be taken then; the error would say so.
+		ended <- aoaitest.Main(ctx, []string{"--listen", "127.0.0.1:0", "--ports", freePort(t), "--resources", file, "--fast"}, in)
+		_ = in.Close()
+	}()
+	said, err := bufio.NewReader(out).ReadString(')')
+	if err != nil || !strings.Contains(said, "/alone)") || strings.Count(said, "http://127.0.0.1:") != 3 {
+		t.Errorf("said %s, %v", said, err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, out) }()
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// freePort is a port nobody listened on a moment ago.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }

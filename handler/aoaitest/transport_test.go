@@ -189,7 +189,7 @@ func TestIdleConnectionsAreClosedWithoutAWord(t *testing.T) {
 			client := keepAlive(t)
 			for i := range 2 {
 				r, err := send(t, client, s.URL("payg")+chatPath, hello, nil)
-				if i == 1 && errors.Is(err, io.EOF) {
+				if i == 1 && err != nil {
 					// The caller wrote as the service closed: the race this is for.
 					r, err = send(t, client, s.URL("payg")+chatPath, hello, nil)
 				}
