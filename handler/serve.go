@@ -47,7 +47,7 @@ func serve(ctx context.Context) error {
 	if err != nil {
 		return refuse(ctx, cfg, log, err)
 	}
-	listener, err := net.Listen("tcp", cfg.Settings.Listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Settings.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w; set SPILLWAY_LISTEN or FUNCTIONS_CUSTOMHANDLER_PORT to a free address", err)
 	}
@@ -71,7 +71,7 @@ func refuse(ctx context.Context, cfg *config.Config, log *slog.Logger, cause err
 		return fmt.Errorf("the configuration is not valid:\n%w", cause)
 	}
 	faults := []string{cause.Error()}
-	if list := (config.Faults)(nil); errors.As(cause, &list) {
+	if list := config.Faults(nil); errors.As(cause, &list) {
 		faults = faults[:0]
 		for _, f := range list {
 			faults = append(faults, f.String())
@@ -80,7 +80,7 @@ func refuse(ctx context.Context, cfg *config.Config, log *slog.Logger, cause err
 	for _, f := range faults {
 		log.ErrorContext(ctx, "configuration is not valid: every request is answered 503", "fault", f)
 	}
-	listener, err := net.Listen("tcp", cfg.Settings.Listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Settings.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

@@ -115,11 +115,11 @@ func TestCommandsPrintWhatTheyPromise(t *testing.T) {
 	r := start(t, setup{})
 	env := []string{"SPILLWAY_CONFIG=" + document(t, r.sim, setup{backends: threeBackends()}), "BACKEND_KEY=" + backendKey, "SPILLWAY_AUTH=none"}
 	for want, args := range map[string][]string{
-		"spillway ":              {"version"},
-		"valid: 3 backends":      {"validate"},
-		"1. ptu ":                {"explain", "--model", "gpt-4o", "--tokens", "100", "--stream"},
-		`"$schema":`:             {"schema"},
-		"SPILLWAY_LISTEN":        {"help"},
+		"spillway ":         {"version"},
+		"valid: 3 backends": {"validate"},
+		"1. ptu ":           {"explain", "--model", "gpt-4o", "--tokens", "100", "--stream"},
+		`"$schema":`:        {"schema"},
+		"SPILLWAY_LISTEN":   {"help"},
 	} {
 		out, stderr, code := command(t, env, args...)
 		if code != 0 || !strings.Contains(out, want) || strings.Contains(out, backendKey) {

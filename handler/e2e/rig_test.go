@@ -28,7 +28,6 @@ type backend struct {
 	weight     int
 	capacity   string // "" or "provisioned"
 	deployment aoaitest.Deployment
-	region     string
 }
 
 // setup is what a rig is made of; zero values are a fast, plain pool.

@@ -75,10 +75,10 @@ func (b *Backend) candidate(q *Query, s *health.Snapshot) Candidate {
 
 // standing is the coarse order: the line, the last resorts, the passed over.
 func standing(c *Candidate) int {
-	switch c.Reason {
-	case health.Admitted:
+	switch {
+	case c.Reason == health.Admitted:
 		return 0
-	case Recovering:
+	case c.Reason == Recovering:
 		return 1
 	}
 	return 2

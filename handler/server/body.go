@@ -45,7 +45,7 @@ func (s *Server) read(r *http.Request, route operation.Route) (*proxy.Request, *
 // buffer is pooled memory that holds one body.
 type buffer struct{ bytes.Buffer }
 
-func (b *buffer) bytes() []byte { return b.Buffer.Bytes() }
+func (b *buffer) bytes() []byte { return b.Bytes() }
 
 // maxPooled is the largest body whose memory is kept for the next one.
 const maxPooled = 8 << 20

@@ -44,7 +44,7 @@ func (f *Refusal) write(w http.ResponseWriter, r *http.Request) {
 		h.Set("X-Should-Retry", "false")
 	}
 	w.WriteHeader(f.Status)
-	_, _ = w.Write(f.body())
+	_, _ = w.Write(f.body()) //nolint:gosec // JSON by its content type, which is not to be sniffed
 }
 
 func (f *Refusal) body() []byte {
