@@ -19,6 +19,7 @@ param entraAudience = 'api://spillway'
 param pool = {
   consumers: [
     { name: 'team-a', keySetting: 'TEAM_A_KEY', models: ['gpt-4o'] }
+    { name: 'claims', models: ['gpt-4o'], entra: { appId: '99999999-8888-7777-6666-555555555555' } }
   ]
 }
 param secrets = {

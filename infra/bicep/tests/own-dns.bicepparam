@@ -21,6 +21,9 @@ param accounts = {
   }
 }
 
+param pool = { consumers: [{ name: 'team-a', keySetting: 'TEAM_A_KEY' }] }
+param secrets = { TEAM_A_KEY: readEnvironmentVariable('TEAM_A_KEY') }
+
 param privateNetwork = true
 param frontDoor = 'Standard'
 param customDomain = 'ai.contoso.com'

@@ -1,5 +1,5 @@
 # Worked out by terraform test with mocked providers: scripts/infra-check.sh --middle runs this file once for each example,
-# with -var-file. Applies: every expression is worked out to the end.
+# with -var-file and with TF_VAR_secrets. Applies: every expression is worked out to the end.
 
 mock_provider "azurerm" {
   mock_resource "azurerm_resource_group" {
@@ -142,7 +142,6 @@ mock_provider "azapi" {}
 
 variables {
   subscription_id = "00000000-0000-0000-0000-000000000000"
-  secrets         = { TEAM_A_KEY = "k", SPILLWAY_OPERATOR_KEY = "" }
 }
 
 run "applies" {

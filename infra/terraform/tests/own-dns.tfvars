@@ -19,6 +19,8 @@ accounts = {
   }
 }
 
+pool = { consumers = [{ name = "team-a", keySetting = "TEAM_A_KEY" }] }
+
 private_network   = true
 front_door        = "Standard"
 custom_domain     = "ai.contoso.com"

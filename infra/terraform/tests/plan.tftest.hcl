@@ -1,5 +1,5 @@
 # Worked out by terraform test with mocked providers: scripts/infra-check.sh --middle runs this file once for each example,
-# with -var-file. Plans: the computed values are known, so that they can be asserted on.
+# with -var-file and with TF_VAR_secrets. Plans: the computed values are known, so that they can be asserted on.
 
 mock_provider "azurerm" {
   override_during = plan
@@ -143,7 +143,6 @@ mock_provider "azapi" {}
 
 variables {
   subscription_id = "00000000-0000-0000-0000-000000000000"
-  secrets         = { TEAM_A_KEY = "k", SPILLWAY_OPERATOR_KEY = "" }
 }
 
 run "promises" {

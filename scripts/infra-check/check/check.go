@@ -30,6 +30,8 @@ type Example struct {
 	Name      string
 	Settings  map[string]string // of the first function app, as Bicep emits them
 	Terraform map[string]string // the same from Terraform
+	Counts    map[string]int    // Terraform resources by type
+	Secrets   map[string]string // placeholders for what the example takes from the environment
 }
 
 // run is one pass over a tree.
@@ -118,9 +120,7 @@ func (r *run) example(name string) {
 		return
 	}
 	variables["subscription_id"] = cty.StringVal(bicep.Subscription)
-	if secrets, ok := params["secrets"].(*bicep.Object); ok {
-		variables["secrets"] = secretMap(secrets)
-	}
+	variables["secrets"] = secretMap(secretsOf(params))
 	result := r.tf.Expand(variables)
 	if result == nil {
 		return
@@ -137,15 +137,32 @@ func (r *run) example(name string) {
 	for _, facts := range b {
 		r.counts["facts"] += len(facts)
 	}
-	r.examples = append(r.examples, Example{Name: filepath.Base(name), Settings: settingsOf(b), Terraform: settingsOf(t)})
+	r.examples = append(r.examples, Example{Name: filepath.Base(name), Settings: settingsOf(b), Terraform: settingsOf(t), Counts: counts(result.Instances), Secrets: secretsOf(params)})
 }
 
-func secretMap(o *bicep.Object) cty.Value {
+func secretsOf(params map[string]bicep.Value) map[string]string {
+	out := map[string]string{}
+	if o, ok := params["secrets"].(*bicep.Object); ok {
+		for _, name := range o.Keys() {
+			v, _ := o.Get(name)
+			out[name], _ = v.(string)
+		}
+	}
+	return out
+}
+
+func counts(instances []tf.Instance) map[string]int {
+	out := map[string]int{}
+	for _, i := range instances {
+		out[i.Type]++
+	}
+	return out
+}
+
+func secretMap(secrets map[string]string) cty.Value {
 	out := map[string]cty.Value{}
-	for _, k := range o.Keys() {
-		v, _ := o.Get(k)
-		s, _ := v.(string)
-		out[k] = cty.StringVal(s)
+	for name, value := range secrets {
+		out[name] = cty.StringVal(value)
 	}
 	if len(out) == 0 {
 		return cty.MapValEmpty(cty.String)

@@ -58,6 +58,23 @@ func Try(root, dir string, m Mutant) (Outcome, error) {
 	return out, nil
 }
 
+// Noticed tells whether the check that is for the fault caught it.
+func (o Outcome) Noticed() bool { return slices.Contains(o.Caught, o.Mutant.Check) }
+
+// Row is a line of the table of faults; the check that is for the fault comes first.
+func (o Outcome) Row() string {
+	caught := []string{"**missed**"}
+	if o.Noticed() {
+		caught = []string{o.Mutant.Check}
+	}
+	for _, c := range o.Caught {
+		if c != o.Mutant.Check {
+			caught = append(caught, c)
+		}
+	}
+	return fmt.Sprintf("| %s | %s | %s |", o.Mutant.Name, strings.TrimPrefix(o.Mutant.File, "infra/"), strings.Join(caught, ", "))
+}
+
 func (m Mutant) apply(dir string) error {
 	path := filepath.Join(dir, filepath.FromSlash(m.File))
 	if m.Old == "" {
