@@ -4,6 +4,7 @@ import (
 	"context"
 	cryptorand "crypto/rand"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,7 +62,7 @@ func New(cfg Config) *Ledger {
 	if cfg.MostInstances <= 0 {
 		cfg.MostInstances = perShard
 	}
-	l := &Ledger{cfg: cfg, id: cryptorand.Text()[:10], books: map[string]*book{}}
+	l := &Ledger{cfg: cfg, id: strings.ToLower(cryptorand.Text()[:8]), books: map[string]*book{}}
 	l.life, l.end = context.WithCancel(context.Background())
 	columns := 1
 	for _, c := range cfg.Consumers {

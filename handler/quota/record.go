@@ -4,12 +4,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
-// ring is how many operations a record remembers, so that a writer whose
-// answer was lost can tell whether its write landed.
-const ring = 64
+// owners is of how many instances a record remembers the last write, so that a
+// writer whose answer was lost can tell whether its write landed. One each is
+// enough, because the writes that an instance is in doubt about were all made
+// from one version: at most one of them landed, and it was its last.
+const owners = 512
 
 // ErrPoison is a record that cannot be read, or says what no writer says.
 var ErrPoison = errors.New("quota: record makes no sense")
@@ -23,7 +26,7 @@ type Record struct {
 	Granted int64            `json:"g"`           // leased or booked in Window, carried debt included
 	Debt    int64            `json:"d"`           // the part of Granted that earlier windows overspent
 	Spare   int64            `json:"p,omitempty"` // what the windows before left unspent: late bills go there first
-	Ops     map[string]int64 `json:"o,omitempty"` // the last writes, nonce to chunk; nonces sort by age
+	Ops     map[string]int64 `json:"o,omitempty"` // each instance's last write, nonce to chunk; nonces sort by age
 }
 
 // Op is one write: a chunk leased, and bills booked. It is applied once however
@@ -48,7 +51,7 @@ func Parse(s string) (Record, error) {
 	if err != nil {
 		return Record{}, fmt.Errorf("%w: %w", ErrPoison, err)
 	}
-	if r.V < 1 || r.Window < 0 || !sane(r.Granted) || !sane(r.Debt) || !sane(r.Spare) || len(r.Ops) > 4*ring {
+	if r.V < 1 || r.Window < 0 || !sane(r.Granted) || !sane(r.Debt) || !sane(r.Spare) || len(r.Ops) > 4*owners {
 		return Record{}, ErrPoison
 	}
 	for _, chunk := range r.Ops {
@@ -104,25 +107,32 @@ func (r Record) Posted(op Op) Record {
 	r.Debt = min(r.Debt, r.Granted)
 	ops := make(map[string]int64, len(r.Ops)+1)
 	for nonce, chunk := range r.Ops {
-		ops[nonce] = chunk
+		if owner(nonce) != owner(op.Nonce) {
+			ops[nonce] = chunk
+		}
 	}
 	ops[op.Nonce] = op.Chunk
-	for len(ops) > ring {
+	for len(ops) > owners {
 		delete(ops, oldest(ops))
 	}
 	r.Ops = ops
 	return r
 }
 
-// writers is how many instances made the last writes.
+// writers is how many instances have written lately: as many as made the writes
+// that are less than a hundred back.
 func (r Record) writers() int {
-	names := make(map[string]bool, 8)
+	var last uint64
 	for nonce := range r.Ops {
-		_, rest, _ := strings.Cut(nonce, "-")
-		name, _, _ := strings.Cut(rest, "-")
-		names[name] = true
+		last = max(last, age(nonce))
 	}
-	return len(names)
+	n := 0
+	for nonce := range r.Ops {
+		if age(nonce)+100 > last {
+			n++
+		}
+	}
+	return n
 }
 
 // Landed reports whether the write with this nonce is in the record.
@@ -139,4 +149,28 @@ func oldest(ops map[string]int64) string {
 		}
 	}
 	return first
+}
+
+// nonce is new for every write: the age of the record, the owner, and what
+// tells the owner's writes apart.
+func (r Record) nonce(id string, seq uint64) string {
+	var last uint64
+	for n := range r.Ops {
+		last = max(last, age(n))
+	}
+	return fmt.Sprintf("%08x-%s-%x", last+1, id, seq)
+}
+
+func age(nonce string) uint64 {
+	n, err := strconv.ParseUint(nonce[:min(8, len(nonce))], 16, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func owner(nonce string) string {
+	_, rest, _ := strings.Cut(nonce, "-")
+	id, _, _ := strings.Cut(rest, "-")
+	return id
 }

@@ -1,10 +1,6 @@
 package quota
 
-import (
-	"fmt"
-	"strconv"
-	"time"
-)
+import "time"
 
 // Action is what an account would do with the table.
 type Action uint8
@@ -79,7 +75,7 @@ func (a *Account) clear(m Moment) Step {
 // something; else the next look waits.
 func (a *Account) usedUp(m Moment) Step {
 	a.dead[a.shard] = a.window
-	if other := a.otherShard(); other >= 0 && len(a.asks) > 0 {
+	if other := a.otherShard(); other >= 0 && len(a.asks) > 0 && len(a.wire.doubts) == 0 {
 		a.shard = other
 		a.wire = wire{failures: a.wire.failures, good: a.wire.good, heard: a.wire.heard, seq: a.wire.seq}
 		a.view.known = false
@@ -160,7 +156,8 @@ func (a *Account) compose(m Moment) (Op, bool) {
 	op := Op{Window: a.window, Owed: a.owed, Late: a.late}
 	left := a.limit() - record.Posted(op).Granted
 	op.Chunk = a.chunk(left, m)
-	op.Nonce = a.nonce(record)
+	a.wire.seq++
+	op.Nonce = record.nonce(a.ID, a.wire.seq)
 	return op, op.Chunk > 0 || op.Owed != 0 || op.Late > 0
 }
 
@@ -200,17 +197,4 @@ func (a *Account) largest() int64 {
 		return max(1, a.Terms.Limit/1000)
 	}
 	return a.limit()
-}
-
-// nonce is new for every write, and sorts behind all that the record knows.
-func (a *Account) nonce(r Record) string {
-	a.wire.seq++
-	var last uint64
-	for n := range r.Ops {
-		age, err := strconv.ParseUint(n[:min(8, len(n))], 16, 64)
-		if err == nil {
-			last = max(last, age)
-		}
-	}
-	return fmt.Sprintf("%08x-%s-%x", last+1, a.ID, a.wire.seq)
 }
