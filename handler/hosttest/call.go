@@ -154,6 +154,9 @@ func (c *call) broke(err error) {
 		c.host.note(Event{Kind: CallFailed, Detail: c.r.Method + " " + c.r.URL.Path + ": aborted: " + err.Error()})
 		panic(http.ErrAbortHandler)
 	}
+	if errors.Is(err, errBodyTooLarge) {
+		c.w.Header().Set("Connection", "close") // the rest of the body is not waited for
+	}
 	what, why, _ := strings.Cut(err.Error(), ": ")
 	c.host.fail(c.w, c.r, what, why)
 }
