@@ -278,6 +278,10 @@ func TestPlainStreamEndsWithItsTransport(t *testing.T) {
 	if d := x.carry(); d.Broken || d.Outcome.Verdict != health.Served || x.caller.got() != events {
 		t.Errorf("delivery %+v, %q", d, x.caller.got())
 	}
+	x = newExchange(operation.Plain, "text/event-stream", strings.NewReader(events+"data: {"))
+	if d := x.carry(); !d.Broken || d.Outcome.Why != "cut" {
+		t.Errorf("ended inside an event: %+v", d)
+	}
 	x = newExchange(operation.Plain, "text/event-stream", breaking([]byte(events), io.ErrUnexpectedEOF))
 	if d := x.carry(); !d.Broken || d.Outcome.Verdict != health.Failed {
 		t.Errorf("delivery %+v", d)

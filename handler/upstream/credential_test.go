@@ -119,20 +119,49 @@ func TestTokenIsRenewedAheadOfItsEnd(t *testing.T) {
 		if got, err := put(token); got != "Bearer a" || err != nil {
 			t.Errorf("at start: %q, %v", got, err)
 		}
-		time.Sleep(54 * time.Minute)
+		time.Sleep(49 * time.Minute)
 		synctest.Wait()
 		if got, _ := put(token); got != "Bearer a" || s.calls.Load() != 1 {
-			t.Errorf("after 54 min: %q, %d fetches", got, s.calls.Load())
+			t.Errorf("after 49 min: %q, %d fetches", got, s.calls.Load())
 		}
-		time.Sleep(5 * time.Minute)
-		synctest.Wait()
-		if got, _ := put(token); got != "Bearer a" && got != "Bearer b" {
-			t.Errorf("after 59 min: %q", got)
-		}
-		time.Sleep(5 * time.Minute)
+		time.Sleep(7 * time.Minute)
 		synctest.Wait()
 		if got, _ := put(token); got != "Bearer b" || s.calls.Load() != 2 {
-			t.Errorf("after 64 min: %q, %d fetches", got, s.calls.Load())
+			t.Errorf("after 56 min: %q, %d fetches", got, s.calls.Load())
+		}
+	})
+}
+
+func TestTokenIsRenewedWhenItSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{give: func(int32) (azcore.AccessToken, error) {
+			token := lasting("a", 24*time.Hour)
+			token.RefreshOn = time.Now().Add(12 * time.Hour)
+			return token, nil
+		}}
+		keep(t, s)
+		time.Sleep(12 * time.Hour)
+		synctest.Wait()
+		if n := s.calls.Load(); n != 2 {
+			t.Errorf("%d fetches in 12 hours, want 2", n)
+		}
+	})
+}
+
+func TestRequestsDoNotHurryAFailingEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{give: func(int32) (azcore.AccessToken, error) { return azcore.AccessToken{}, errors.New("busy") }}
+		token := keep(t, s)
+		for range 100 {
+			_, _ = put(token)
+			synctest.Wait()
+		}
+		if n := s.calls.Load(); n != 1 {
+			t.Errorf("%d fetches for 100 requests at once", n)
+		}
+		time.Sleep(10 * time.Minute)
+		if n := s.calls.Load(); n < 15 || n > 40 {
+			t.Errorf("%d fetches in 10 minutes of failure", n)
 		}
 	})
 }

@@ -71,7 +71,7 @@ func (t *Token) Run(ctx context.Context) {
 		} else {
 			failures = 0
 		}
-		timer := time.NewTimer(wait + rand.N(wait/jitterPortion+1)) //nolint:gosec // G404: jitter
+		timer := time.NewTimer(wait - rand.N(wait/jitterPortion+1)) //nolint:gosec // G404: jitter, and never behind a token's end
 		select {
 		case <-ctx.Done():
 		case <-kick:
