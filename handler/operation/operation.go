@@ -29,6 +29,8 @@ type Scope uint8
 const (
 	InDeployment      Scope = iota // /openai/deployments/{deployment}/{path}
 	OutsideDeployment              // /openai/{path}; the body names the model, if anything does
+	Anywhere                       // either: some SDKs get it wrong
+	NoClassic                      // neither: only in URLs without an api-version
 )
 
 // State is whether an operation needs the backend that holds something.
@@ -38,8 +40,14 @@ type State uint8
 const (
 	Stateless State = iota // any backend
 	Remembers              // may refer to earlier responses, and is remembered itself
-	Pinned                 // names what one resource holds
+	Recalls                // names by its id what one resource holds: responses/{id}
+	Pinned                 // lives at the one resource that is marked stateful: files, batches
+	Own                    // answered by Spillway itself
 )
+
+// Stored reports whether an operation is about what a resource holds already:
+// it costs no tokens, and only that resource can serve it.
+func (s State) Stored() bool { return s == Recalls || s == Pinned }
 
 // Operation is one thing a caller may ask for.
 type Operation struct {
@@ -51,6 +59,8 @@ type Operation struct {
 	Scope   Scope
 	State   State
 	Below   bool // paths below Path belong to it: responses/{id}/cancel
+	Learns  bool // who asks may come back with the id of the answer: where it was made is remembered
+	Foreign bool // not one of Azure's: for OpenAI-compatible backends alone
 }
 
 // Allows reports whether the operation may be asked for with the method.

@@ -57,24 +57,61 @@ func has(segments []string, prefix ...string) bool {
 	return true
 }
 
-// find looks the operation up; the longest path that fits wins.
+// Named is the operation with this name, or nil.
+func (t *Routes) Named(name string) *Operation {
+	for i := range t.operations {
+		if t.operations[i].Name == name {
+			return &t.operations[i]
+		}
+	}
+	return nil
+}
+
+// find looks the operation up: one whose path it is, else the one with the
+// longest path that it is below.
 func (t *Routes) find(f Family, segments []string) (Route, error) {
 	path := strings.Join(segments, "/")
 	best := Route{Family: f}
 	for i := range t.operations {
 		o := &t.operations[i]
-		rest, fits := strings.CutPrefix(path, o.Path)
-		if !fits || rest != "" && (!o.Below || rest[0] != '/') || f == Unscoped && o.Scope != OutsideDeployment {
+		rest, fits := below(path, o.Path)
+		switch {
+		case !fits || !o.Scope.has(f):
 			continue
-		}
-		if best.Operation == nil || len(o.Path) > len(best.Operation.Path) {
-			best.Operation, best.Rest = o, strings.TrimPrefix(rest, "/")
+		case rest == "":
+			return Route{Family: f, Operation: o}, nil
+		case o.Below && (best.Operation == nil || len(o.Path) > len(best.Operation.Path)):
+			best.Operation, best.Rest = o, rest
 		}
 	}
 	if best.Operation == nil {
 		return best, ErrUnknownPath
 	}
 	return best, nil
+}
+
+// below is what is left of path behind the segments of base.
+func below(path, base string) (rest string, ok bool) {
+	if base == "" {
+		return path, true
+	}
+	rest, ok = strings.CutPrefix(path, base)
+	if !ok || rest == "" {
+		return rest, ok
+	}
+	return rest[1:], rest[0] == '/'
+}
+
+// has reports whether URLs of the family may name an operation of this scope.
+func (s Scope) has(f Family) bool {
+	switch f {
+	case Deployments:
+		return s == InDeployment || s == Anywhere
+	case Unscoped:
+		return s == OutsideDeployment || s == Anywhere
+	case V1, Bare:
+	}
+	return true
 }
 
 // split takes a path apart at its slashes and decodes each segment once.
