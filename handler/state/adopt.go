@@ -24,10 +24,10 @@ func (k *Keeper) absorb(n int, row table.Row, now reading) (changed bool) {
 	}
 	for i, s := range k.slots {
 		column, ok := row.Columns[s.column]
-		if s.row != n || !ok || column == s.column0 {
+		if s.row != n || !ok || column == s.stored {
 			continue
 		}
-		s.column0 = column
+		s.stored = column
 		if k.absorbColumn(health.Slot(i), s, column, now) {
 			changed = true
 		}
@@ -91,19 +91,19 @@ func (k *Keeper) turned(s *slot, before breaker.Circuit, now reading) {
 	c := s.record.Circuit
 	kept := c.Phase == breaker.HalfOpen && k.mine(c) && k.holds(s, c)
 	s.own = overlay{}
-	s.batch, s.fresh, s.voice, s.voted, s.doom = breaker.Suspect{}, 0, 0, 0, false
+	s.batch, s.fresh, s.doom = breaker.Suspect{}, 0, false
 	s.asked.clear()
 	s.failed.clear()
 	switch {
 	case kept:
-		s.probe.renewed(now.local)
+		s.probe.renewed()
 	case c.Phase == breaker.HalfOpen && k.mine(c):
 		s.probe = probe{stage: probeUnused, incarnation: c.Incarnation, lease: c.Lease, taken: now.local}
 		k.count.Leases++
 	default:
 		s.probe = probe{}
 	}
-	if c.Phase == breaker.Open {
+	if c.Phase != breaker.Closed {
 		// The fleet's attempts to take the probe are spread over one refresh.
 		s.tryAt = max(k.clock.local(c.Until), now.local) + k.chance(k.period(now.local))
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,9 +12,6 @@ import (
 
 	"spillway/handler/table"
 )
-
-// ErrOutOfReach is a table that did not answer.
-var ErrOutOfReach = errors.New("state: the table is out of reach")
 
 // Instance is what one instance says it agreed to last. It says so every
 // StampEvery while it has traffic: one write of a small row that nobody else

@@ -10,7 +10,7 @@ import (
 // Counters are what this instance did and suffered since it began. They only
 // grow, but for the gauges at the end.
 type Counters struct {
-	Refreshes     uint64        // exchanges with the table, reads and writes
+	Exchanges     uint64        // exchanges with the table, reads and writes
 	Writes        uint64        // … of them writes
 	Conflicts     uint64        // writes that another instance came before
 	Unknown       uint64        // writes of unknown outcome, settled by reading back
@@ -57,7 +57,7 @@ func (k *Keeper) Counters() Counters {
 }
 
 func (c *Counters) exchanged(took time.Duration) {
-	c.Refreshes++
+	c.Exchanges++
 	c.Exchanging += took
 	for i, bound := range latencyBounds {
 		if took <= bound {
@@ -83,10 +83,10 @@ func (k *Keeper) measure(s *slot, before health.Record, now reading) {
 		return
 	}
 	at := k.clock.local(r.Stamp.At)
-	if at < 0 || now.local < at {
-		return
+	if at < 0 {
+		return // it was so before this instance began
 	}
-	k.count.Disagreement += now.local - at
+	k.count.Disagreement += max(now.local-at, 0) // both clocks are known to a tenth of a second only
 	k.count.Disagreements++
 	shutNow := r.Circuit.Phase != breaker.Closed && before.Circuit.Phase == breaker.Closed || r.Windows != before.Windows
 	if shutNow {

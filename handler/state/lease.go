@@ -43,7 +43,7 @@ const margin = 20 // ms
 func (p *probe) end(news health.ProbeNews) { p.stage, p.news = probeEnded, news }
 
 // renewed: the lease goes on; what is in flight, or ended meanwhile, stays so.
-func (p *probe) renewed(time.Duration) {
+func (p *probe) renewed() {
 	if p.stage == probeInFlight {
 		p.news = health.NoProbe
 	}
@@ -81,9 +81,11 @@ func (s *slot) demanded(now time.Duration) bool {
 }
 
 // claims reports whether this instance should try for the probe: the circuit
-// has cooled, a request wants it, and this instance's turn has come.
+// has cooled, a request wants it and may have it, and this instance's turn has
+// come.
 func (k *Keeper) claims(s *slot, now reading, span breaker.Span) bool {
-	return s.record.Circuit.Cooled(span) && s.demanded(now.local) && now.local >= s.tryAt && s.probe.stage == probeNone
+	return s.record.Circuit.Cooled(span) && s.demanded(now.local) && !s.record.Word.Drained &&
+		now.local >= s.tryAt && s.probe.stage == probeNone
 }
 
 // left is how long the lease that the ticket was given under still holds for

@@ -179,10 +179,8 @@ type Fleet struct {
 
 // Fleet reads the table: what `backends list` prints. It waits for the table.
 func (k *Keeper) Fleet(ctx context.Context) (Fleet, error) {
-	for n := range k.rows {
-		if !k.reread(ctx, n) {
-			return Fleet{}, fmt.Errorf("read shared state: %w", ErrOutOfReach)
-		}
+	if err := k.Read(ctx); err != nil {
+		return Fleet{}, err
 	}
 	instances, err := k.instances(ctx)
 	if err != nil {

@@ -18,9 +18,8 @@ const tries = 4
 
 // draft is what a row should become.
 type draft struct {
-	row     table.Row
-	records map[int]health.Record // by slot
-	nonce   string
+	row   table.Row
+	nonce string
 }
 
 // publish writes what this instance has to say, row by row, each time from
@@ -56,14 +55,14 @@ func (k *Keeper) draft(n int) (draft, bool) {
 	if !ok {
 		return draft{}, false
 	}
-	d := draft{nonce: k.nonce(), records: map[int]health.Record{}}
+	d := draft{nonce: k.nonce()}
 	columns := map[string]string{}
-	for i, s := range k.slots {
+	for _, s := range k.slots {
 		if s.row != n {
 			continue
 		}
 		if record, ok := k.draftSlot(s, now, span, d.nonce); ok {
-			d.records[i], columns[s.column] = record, record.Encode()
+			columns[s.column] = record.Encode()
 		}
 	}
 	if len(columns) == 0 {

@@ -2,22 +2,16 @@ package state
 
 import (
 	"context"
-	"errors"
-
-	"spillway/handler/table"
+	"fmt"
 )
 
-// Read reads the shared rows once, for a command that only looks: Run must not
-// be under way. The error is that of the exchange; a fleet that never wrote
-// anything is none.
+// Read reads the shared rows once, for a command that only looks. A fleet that
+// never wrote anything is no error.
 func (k *Keeper) Read(ctx context.Context) error {
 	for n := range k.rows {
-		row, _, err := k.cfg.Store.Get(ctx, k.partition(), k.rows[n].key)
-		if err != nil && !errors.Is(err, table.ErrNotFound) {
-			return err
+		if !k.reread(ctx, n) {
+			return fmt.Errorf("read shared state: %w", k.Counters().Trouble)
 		}
-		k.took(n, row, err)
 	}
-	k.refresh(ctx) // with the table's clock, which the first look may lack
 	return nil
 }

@@ -24,6 +24,10 @@ func (k *Keeper) Look() *health.Snapshot {
 	return &k.view.Load().snapshot
 }
 
+// Snapshot is Look without noting traffic: for pages and probes that only want
+// to know, and must not keep a fleet awake.
+func (k *Keeper) Snapshot() *health.Snapshot { return &k.view.Load().snapshot }
+
 // Want notes that a request would have used the slot, were it open. Only
 // wanted circuits are probed.
 func (k *Keeper) Want(n health.Slot) {
@@ -58,15 +62,11 @@ func (k *Keeper) Enter(n health.Slot) (health.Ticket, bool) {
 	case h.Phase == breaker.Closed:
 		s.sent.add(now.Sub(k.base))
 		return health.Ticket{Slot: n, Incarnation: v.epochs[n].incarnation, Epoch: v.epochs[n].epoch, Version: v.snapshot.Version}, true
-	case h.Probe || h.Phase == breaker.Open && s.ownMayGo(h, now):
+	case h.Probe:
 		return k.enterProbe(n, s)
 	}
 	return health.Ticket{}, false
 }
-
-// ownMayGo reports whether it is worth the lock to ask for a probe of this
-// instance's own: the snapshot may be older than its deadline.
-func (s *slot) ownMayGo(h *health.Health, now time.Time) bool { return !now.Before(h.Until) }
 
 func (k *Keeper) enterProbe(n health.Slot, s *slot) (health.Ticket, bool) {
 	k.mu.Lock()

@@ -14,12 +14,12 @@ import (
 // slot is what the keeper holds of one backend × model. All but the atomic
 // part is guarded by the keeper's lock.
 type slot struct {
-	name    string
-	column  string // of the shared row
-	row     int    // which row
-	column0 string // … as last read
-	record  health.Record
-	poison  bool // the stored record cannot be read: it is never acted on
+	name   string
+	column string // of the shared row
+	row    int    // which row
+	stored string // what that column held when last seen
+	record health.Record
+	poison bool // the stored record cannot be read: it is never acted on
 
 	// foreign: a newer version wrote it and this one understands nothing of it.
 	// It is neither acted on nor replaced; the slot is kept without the fleet.
@@ -29,10 +29,8 @@ type slot struct {
 	mark  throttle.Mark                    // how full it last saw it, as far as that is news
 	own   overlay                          // what it holds to alone
 	probe probe                            // the fleet's one probe, when it is here
+	fresh int                              // failures of this epoch that are in no batch yet
 	batch breaker.Suspect                  // failures on their way to the table; 0 = none
-	voice int                              // failures that this instance has published in this epoch …
-	voted time.Duration                    // … and when it last did
-	fresh int                              // failures not yet in a batch
 	doom  bool                             // it is misconfigured, and the table does not know yet
 	tryAt time.Duration                    // when to try for the probe, spread over the fleet
 	why   string                           // of the next transition that this instance writes

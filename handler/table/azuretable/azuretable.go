@@ -45,7 +45,7 @@ func Connect(connection, name string, o Options) (*Store, error) {
 // an identity that holds the role Storage Table Data Contributor. Nothing is
 // sent before the first call, which also fetches the first token.
 func Open(serviceURL, name string, credential azcore.TokenCredential, o Options) (*Store, error) {
-	service, err := aztables.NewServiceClient(serviceURL, credential, o.client())
+	service, err := aztables.NewServiceClient(serviceURL, &patient{under: credential}, o.client())
 	if err != nil {
 		return nil, fmt.Errorf("open table %q at %q: %w", name, serviceURL, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -159,6 +160,39 @@ type token struct {
 func (c *token) GetToken(_ context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	c.asked = append(c.asked, o.Scopes...)
 	return azcore.AccessToken{Token: "secret", ExpiresOn: time.Now().Add(time.Hour)}, c.err
+}
+
+// A fetch of a token that takes longer than an exchange may is not begun anew
+// by each.
+func TestASlowTokenServesTheExchangesThatComeLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := &slowToken{}
+		p := &patient{under: slow}
+		for i := range 4 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, err := p.GetToken(ctx, policy.TokenRequestOptions{})
+			cancel()
+			if early := i < 3; early != errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("exchange %d: %v", i, err)
+			}
+		}
+		if slow.fetches != 1 {
+			t.Errorf("%d fetches, want one", slow.fetches)
+		}
+	})
+}
+
+// slowToken takes three and a half seconds.
+type slowToken struct{ fetches int }
+
+func (c *slowToken) GetToken(ctx context.Context, _ policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	c.fetches++
+	select {
+	case <-time.After(3500 * time.Millisecond):
+		return azcore.AccessToken{Token: "secret"}, nil
+	case <-ctx.Done():
+		return azcore.AccessToken{}, ctx.Err()
+	}
 }
 
 // bearing is a service that wants the token.
