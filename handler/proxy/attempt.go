@@ -14,10 +14,12 @@ import (
 // attempt sends the request to one backend and carries the answer to the
 // caller. It reports the verdict, and whether the caller has its answer.
 func (r *run) attempt(ctx context.Context, b *pool.Backend, ticket health.Ticket) (health.Verdict, bool) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	t := &attempt{run: r, backend: b, ticket: ticket, began: r.Now(), cancel: cancel}
+	t := &attempt{run: r, backend: b, ticket: ticket, began: r.Now()}
 	defer t.end()
+	if ticket.Probe { // the only attempt that we may have to break off ahead of its answer
+		ctx, t.cancel = context.WithCancelCause(ctx)
+		defer t.cancel(nil)
+	}
 	r.Load.begin(b.Slot)
 	defer r.Load.end(b.Slot)
 
@@ -47,7 +49,7 @@ type attempt struct {
 	backend *pool.Backend
 	ticket  health.Ticket
 	began   time.Time
-	cancel  context.CancelCauseFunc
+	cancel  context.CancelCauseFunc // of a probe; nil otherwise
 	record  *Attempt
 	lost    atomic.Bool
 	once    sync.Once
@@ -101,7 +103,7 @@ func (t *attempt) tell(say func()) {
 func (t *attempt) carry(ctx context.Context, res *http.Response, promised health.Outcome) (health.Verdict, bool) {
 	d := t.deliver(ctx, &Answer{
 		Backend: t.backend, Model: t.result.Pool.Model, Response: res, Story: t.result, Began: t.began,
-		Cancel: t.cancel, Gate: func() bool { return true }, Committed: t.committed,
+		Cancel: func(error) { _ = res.Body.Close() }, Gate: func() bool { return true }, Committed: t.committed,
 	})
 	d.Outcome.Signals = promised.Signals
 	if !d.FirstToken.IsZero() {
