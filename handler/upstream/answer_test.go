@@ -99,6 +99,17 @@ func TestWaitAndSignalsAreRead(t *testing.T) {
 	_ = res.Body.Close()
 }
 
+func TestProvisionedBackendsWaitIsExactWithoutAHeaderThatSaysSo(t *testing.T) {
+	client := answering(t, said("429 Too Many", "retry-after-ms: 250\r\n", "{}"))
+	for provisioned, want := range map[bool]throttle.Kind{true: throttle.Provisioned, false: throttle.Unknown} {
+		b := backend()
+		b.Provisioned = provisioned
+		if _, o := client.Send(context.Background(), b, plan(), nil); o.Kind != want {
+			t.Errorf("provisioned %v: %+v", provisioned, o)
+		}
+	}
+}
+
 func TestRefusedConnectionsAreKeptForTheNextAttempt(t *testing.T) {
 	conns := 0
 	client := wall(t, func(conn net.Conn, r *bufio.Reader, n int) {

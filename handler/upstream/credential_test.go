@@ -150,9 +150,12 @@ func TestTokenIsRenewedWhenItSaysSo(t *testing.T) {
 
 func TestRequestsDoNotHurryAFailingEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{give: func(int32) (azcore.AccessToken, error) { return azcore.AccessToken{}, errors.New("busy") }}
+		s := &source{give: func(int32) (azcore.AccessToken, error) {
+			time.Sleep(time.Second)
+			return azcore.AccessToken{}, errors.New("busy")
+		}}
 		token := keep(t, s)
-		for range 100 {
+		for range 100 { // the first waits for the fetch under way
 			_, _ = put(token)
 			synctest.Wait()
 		}

@@ -63,9 +63,11 @@ func (t *Token) Run(ctx context.Context) {
 	failures := 0
 	for ctx.Err() == nil {
 		wait, err := t.fetch(ctx)
-		kick := t.kick
+		select {
+		case <-t.kick: // it asked for what was just done
+		default:
+		}
 		if err != nil {
-			kick = nil // requests must not hurry the identity endpoint
 			wait = min(retryFirst<<min(failures, 10), retryLongest)
 			failures++
 		} else {
@@ -74,7 +76,7 @@ func (t *Token) Run(ctx context.Context) {
 		timer := time.NewTimer(wait - rand.N(wait/jitterPortion+1)) //nolint:gosec // G404: jitter, and never behind a token's end
 		select {
 		case <-ctx.Done():
-		case <-kick:
+		case <-t.kick:
 		case <-timer.C:
 		}
 		timer.Stop()
