@@ -134,7 +134,7 @@ func open(t *testing.T, h *Host, name string) {
 // nothing inflated, a connection per request.
 func client() *http.Client {
 	return &http.Client{
-		Transport:     &http.Transport{DisableCompression: true, DisableKeepAlives: true},
+		Transport:     &http.Transport{DisableCompression: true, DisableKeepAlives: true, ExpectContinueTimeout: 20 * time.Second},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
