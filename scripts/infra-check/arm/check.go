@@ -146,7 +146,7 @@ func (c *checker) object(o Object, t *Type, path string) {
 		case t.AdditionalProperties != nil:
 			c.value(v, c.snapshot.deref(*t.AdditionalProperties), at)
 		default:
-			c.say(at, "no such property%s", hint(key, t, properties))
+			c.say(at, "no such property%s", hint(key, properties))
 		}
 	}
 	for key, p := range properties {
@@ -175,7 +175,7 @@ func (c *checker) variant(o Object, t *Type, path string) (map[string]Property, 
 	return out, true
 }
 
-func hint(key string, t *Type, properties map[string]Property) string {
+func hint(key string, properties map[string]Property) string {
 	var names []string
 	for name := range properties {
 		if strings.EqualFold(name, key) {

@@ -22,69 +22,83 @@ type at struct{ Pos Pos }
 // Position is where the expression begins.
 func (a at) Position() Pos { return a.Pos }
 
-// The expressions. Text holds alternating literal parts (string) and expressions.
+// The expressions.
 type (
+	// Text is a string; Parts are its literal parts (string) and the expressions between them.
 	Text struct {
 		at
 		Parts []any
 	}
+	// Literal is null, a boolean or an integer.
 	Literal struct {
 		at
 		Value any // nil, bool, int64
 	}
+	// Name is an identifier.
 	Name struct {
 		at
 		Name string
 	}
+	// Call is a function call.
 	Call struct {
 		at
 		Base Expr // nil for a plain function
 		Name string
 		Args []Expr
 	}
+	// Member is base.name, Safe base.?name.
 	Member struct {
 		at
 		Base Expr
 		Name string
 		Safe bool
 	}
+	// Index is base[i], Safe base[?i].
 	Index struct {
 		at
 		Base, Index Expr
 		Safe        bool
 	}
-	Nested struct { // storage::blob
+	// Nested is storage::blob.
+	Nested struct {
 		at
 		Base Expr
 		Name string
 	}
+	// NonNull is base!.
 	NonNull struct {
 		at
 		Base Expr
 	}
+	// Unary is an operator before a value.
 	Unary struct {
 		at
 		Op string
 		X  Expr
 	}
+	// Binary is an operator between values.
 	Binary struct {
 		at
 		Op   string
 		X, Y Expr
 	}
+	// Ternary is cond ? then : else.
 	Ternary struct {
 		at
 		Cond, Then, Else Expr
 	}
+	// Array is [a, b].
 	Array struct {
 		at
 		Items []Expr
 	}
+	// ObjectExpr is { a: b }, with the resources declared inside.
 	ObjectExpr struct {
 		at
 		Members []MemberExpr
 		Nested  []*Resource
 	}
+	// For is [for item in source: body].
 	For struct {
 		at
 		Item, Index string
@@ -92,10 +106,12 @@ type (
 		Cond        Expr // of "if", or nil
 		Body        Expr
 	}
+	// If is if (cond) body.
 	If struct {
 		at
 		Cond, Body Expr
 	}
+	// Lambda is x => body.
 	Lambda struct {
 		at
 		Params []string

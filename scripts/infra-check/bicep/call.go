@@ -63,9 +63,9 @@ type call struct {
 
 func (c call) text(i int) string { return asText(c.args[i]) }
 
-func (c call) texts(from int) []string {
+func (c call) texts() []string {
 	var out []string
-	for i := from; i < len(c.args); i++ {
+	for i := range c.args {
 		out = append(out, c.text(i))
 	}
 	return out

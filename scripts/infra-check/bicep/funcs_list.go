@@ -91,7 +91,7 @@ func flatten(c call) (Value, string) {
 func concat(c call) (Value, string) {
 	if _, isText := c.args[0].(string); isText {
 		out := ""
-		for _, s := range c.texts(0) {
+		for _, s := range c.texts() {
 			out += s
 		}
 		return out, ""

@@ -78,10 +78,10 @@ func uniqueString(c call) (Value, string) {
 	return Token, ""
 }
 
-func guid(c call) (Value, string) { return "guid(" + strings.Join(c.texts(0), "/") + ")", "" }
+func guid(c call) (Value, string) { return "guid(" + strings.Join(c.texts(), "/") + ")", "" }
 
 func resourceID(c call) (Value, string) {
-	args := c.texts(0)
+	args := c.texts()
 	for len(args) > 2 && !strings.Contains(args[0], "/") {
 		args = args[1:] // subscription and resource group
 	}
@@ -89,7 +89,7 @@ func resourceID(c call) (Value, string) {
 }
 
 func subscriptionResourceID(c call) (Value, string) {
-	return fmt.Sprintf("/subscriptions/%s/providers/%s", Subscription, strings.Join(c.texts(0), "/")), ""
+	return fmt.Sprintf("/subscriptions/%s/providers/%s", Subscription, strings.Join(c.texts(), "/")), ""
 }
 
 func cidrSubnet(c call) (Value, string) {

@@ -33,17 +33,17 @@ func (p *Program) lint(f *File) {
 	l.imports()
 	for _, d := range f.Params {
 		l.decorators(d.Decorators)
-		l.types(d.Type, d.Pos)
+		l.types(d.Type)
 		l.expr(d.Default, nil)
 	}
 	for _, t := range f.Types {
-		l.types(t, Pos{File: f.Path, Line: 1})
+		l.types(t)
 	}
 	for _, v := range f.Vars {
 		l.value(v.Value, nil)
 	}
 	for _, o := range f.Outputs {
-		l.types(o.Type, o.Pos)
+		l.types(o.Type)
 		l.value(o.Value, nil)
 	}
 	for _, a := range f.Assignments {
@@ -105,26 +105,26 @@ func (l *linter) decorators(list []Decorator) {
 	}
 }
 
-func (l *linter) types(t TypeExpr, pos Pos) {
+func (l *linter) types(t TypeExpr) {
 	switch t := t.(type) {
 	case TypeRef:
 		if _, declared := l.program.declaredType(l.file, t.Name); declared == nil && !slices.Contains(builtInTypes, t.Name) {
 			l.say("bicep-names", t.Pos, "there is no type %s%s", t.Name, near(t.Name, slices.Concat(builtInTypes, slices.Sorted(maps.Keys(l.file.Types)))))
 		}
 	case TypeArray:
-		l.types(t.Item, pos)
+		l.types(t.Item)
 	case TypeNullable:
-		l.types(t.Base, pos)
+		l.types(t.Base)
 	case TypeUnion:
 		for _, m := range t.Members {
-			l.types(m, pos)
+			l.types(m)
 		}
 	case TypeObject:
 		for _, m := range t.Members {
 			l.decorators(m.Decorators)
-			l.types(m.Type, pos)
+			l.types(m.Type)
 		}
-		l.types(t.Rest, pos)
+		l.types(t.Rest)
 	}
 }
 

@@ -112,7 +112,7 @@ func (p *parser) separator(closing string) {
 	if p.accept(",") {
 		return
 	}
-	if t := p.peek(); t.kind != newline && !(t.kind == operator && t.text == closing) {
+	if t := p.peek(); t.kind != newline && (t.kind != operator || t.text != closing) {
 		p.fail(t, "a comma, a new line or %q expected, found %q", closing, t.text)
 	}
 }

@@ -3,17 +3,23 @@ package bicep
 // TypeExpr is the type of a parameter, output or member.
 type TypeExpr interface{ typeExpr() }
 
-// The forms of a type. Ref is string, int, bool, object, array, any or a declared name.
+// The forms of a type.
 type (
+	// TypeRef is string, int, bool, object, array, any or a declared name.
 	TypeRef struct {
 		Pos  Pos
 		Name string
 	}
-	TypeLiteral  struct{ Value any }
-	TypeUnion    struct{ Members []TypeExpr }
-	TypeArray    struct{ Item TypeExpr }
+	// TypeLiteral allows one value.
+	TypeLiteral struct{ Value any }
+	// TypeUnion allows what any of its members allows.
+	TypeUnion struct{ Members []TypeExpr }
+	// TypeArray is Item[].
+	TypeArray struct{ Item TypeExpr }
+	// TypeNullable is Base?.
 	TypeNullable struct{ Base TypeExpr }
-	TypeObject   struct {
+	// TypeObject is { a: T }.
+	TypeObject struct {
 		Members []TypeMember
 		Rest    TypeExpr // of { *: T }, or nil
 	}

@@ -7,9 +7,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -34,10 +34,14 @@ func main() {
 }
 
 func run(dir string, args []string) (int, error) {
-	if err := note(dir, args); err != nil {
+	desk, err := os.OpenRoot(dir)
+	if err != nil {
+		return 64, fmt.Errorf("open the folder that FAKE_AZ names: %w", err)
+	}
+	if err := note(desk, args); err != nil {
 		return 64, err
 	}
-	b, err := os.ReadFile(filepath.Join(dir, "replies.json"))
+	b, err := desk.ReadFile("replies.json")
 	if err != nil {
 		return 64, fmt.Errorf("read replies: %w", err)
 	}
@@ -59,14 +63,13 @@ func run(dir string, args []string) (int, error) {
 }
 
 // note writes the call down, one line each.
-func note(dir string, args []string) error {
-	f, err := os.OpenFile(filepath.Join(dir, "calls.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+func note(desk *os.Root, args []string) error {
+	f, err := desk.OpenFile("calls.log", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("write down the call: %w", err)
 	}
-	defer f.Close()
 	_, err = fmt.Fprintln(f, "az "+strings.Join(args, " "))
-	return err
+	return errors.Join(err, f.Close())
 }
 
 // split takes flags with their values apart from the words before them.

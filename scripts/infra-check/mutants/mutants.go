@@ -2,6 +2,7 @@
 package mutants
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -76,14 +77,21 @@ func (o Outcome) Row() string {
 }
 
 func (m Mutant) apply(dir string) error {
-	path := filepath.Join(dir, filepath.FromSlash(m.File))
+	tree, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("open copy: %w", err)
+	}
+	return errors.Join(m.change(tree), tree.Close())
+}
+
+func (m Mutant) change(tree *os.Root) error {
 	if m.Old == "" {
-		if err := os.Remove(path); err != nil {
+		if err := tree.Remove(m.File); err != nil {
 			return fmt.Errorf("break %s: %w", m.File, err)
 		}
 		return nil
 	}
-	before, err := os.ReadFile(filepath.Clean(path))
+	before, err := tree.ReadFile(m.File)
 	if err != nil {
 		return fmt.Errorf("break %s: %w", m.File, err)
 	}
@@ -91,38 +99,28 @@ func (m Mutant) apply(dir string) error {
 	if after == string(before) {
 		return fmt.Errorf("break %s: there is no %q in it any more: change the mutant %q", m.File, m.Old, m.Name)
 	}
-	if err := os.WriteFile(path, []byte(after), 0o600); err != nil {
+	if err := tree.WriteFile(m.File, []byte(after), 0o600); err != nil {
 		return fmt.Errorf("break %s: %w", m.File, err)
 	}
 	return nil
 }
 
+// copyTree copies what is checked: infra and host.json.
 func copyTree(root, dir string) error {
-	host, err := os.ReadFile(filepath.Join(root, "host.json"))
+	if err := os.CopyFS(filepath.Join(dir, "infra"), os.DirFS(filepath.Join(root, "infra"))); err != nil {
+		return fmt.Errorf("copy tree: %w", err)
+	}
+	whole := os.DirFS(root)
+	host, err := fs.ReadFile(whole, "host.json")
 	if err != nil {
 		return fmt.Errorf("copy tree: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "host.json"), host, 0o600); err != nil {
+	copied, err := os.OpenRoot(dir)
+	if err != nil {
 		return fmt.Errorf("copy tree: %w", err)
 	}
-	return filepath.WalkDir(filepath.Join(root, "infra"), func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			if d.Name() == ".terraform" {
-				return filepath.SkipDir
-			}
-			return os.MkdirAll(filepath.Join(dir, name), 0o700)
-		}
-		b, err := os.ReadFile(filepath.Clean(path))
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(dir, name), b, 0o600)
-	})
+	if err := errors.Join(copied.WriteFile("host.json", host, 0o600), copied.Close()); err != nil {
+		return fmt.Errorf("copy tree: %w", err)
+	}
+	return nil
 }

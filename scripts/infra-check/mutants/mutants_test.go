@@ -42,3 +42,18 @@ func TestFaultsHaveDifferentNames(t *testing.T) {
 		seen[m.Name] = true
 	}
 }
+
+func TestWhatIsSaidToBeMissedIsMissed(t *testing.T) {
+	for _, m := range Missed() {
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			out, err := Try(root, t.TempDir(), m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(out.Caught) > 0 {
+				t.Errorf("%s is caught by %v: move it to the faults that are", m.Name, out.Caught)
+			}
+		})
+	}
+}

@@ -53,6 +53,12 @@ func edgeShapes() []shape {
 			{"rules", "properties|customRules|rules", "custom_rule", armRules, tfRules},
 			{"managed", "properties|managedRules|managedRuleSets", "managed_rule", armManaged, tfManaged},
 		}},
+	}
+}
+
+func networkShapes() []shape {
+	tags := same("tags", "tags", "tags")
+	return []shape{
 		{"Microsoft.Network/dnsZones", []string{"azurerm_dns_zone"}, []field{tags}},
 		{"Microsoft.Network/dnsZones/CNAME", []string{"azurerm_dns_cname_record"}, []field{
 			same("to", "properties|CNAMERecord|cname", "record"), same("ttl", "properties|TTL", "ttl"),

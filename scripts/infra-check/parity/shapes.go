@@ -1,6 +1,9 @@
 package parity
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // convert brings a value of one side to the form that both sides share.
 type convert func(any) any
@@ -69,7 +72,7 @@ func same(name, arm, tf string) field { return field{name: name, arm: arm, tf: t
 
 // shapes is the table of what corresponds to what.
 func shapes() []shape {
-	return append(append(platformShapes(), modelShapes()...), edgeShapes()...)
+	return slices.Concat(platformShapes(), modelShapes(), edgeShapes(), networkShapes())
 }
 
 func platformShapes() []shape {
@@ -102,7 +105,8 @@ func platformShapes() []shape {
 			{"public", "properties|publicAccess", "container_access_type", func(v any) any { return v != "None" }, func(v any) any { return v != "private" }},
 		}},
 		{"Microsoft.KeyVault/vaults", []string{"azurerm_key_vault"}, []field{
-			location, tags, {"sku", "properties|sku|name", "sku_name", lower, lower},
+			location, tags,
+			{"sku", "properties|sku|name", "sku_name", lower, lower},
 			same("rbac", "properties|enableRbacAuthorization", "rbac_authorization_enabled"),
 			same("soft delete days", "properties|softDeleteRetentionInDays", "soft_delete_retention_days"),
 			{"purge protection", "properties|enablePurgeProtection", "purge_protection_enabled", presence, nil},

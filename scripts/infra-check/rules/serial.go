@@ -49,7 +49,7 @@ func oneByOne(r *bicep.Resource) bool {
 	})
 }
 
-// Terraform: azurerm locks the account itself; azapi has to be told, and to come afterwards.
+// Terraform holds worked-out Terraform against the same: azurerm locks the account itself; azapi has to be told, and to come afterwards.
 func Terraform(example string, instances []tf.Instance, out *finding.List) {
 	for _, i := range instances {
 		if i.Type != "azapi_resource" || !strings.HasPrefix(fmt.Sprint(i.Values["type"]), deployments) {

@@ -18,7 +18,7 @@ import (
 const Token = "tokentokentok"
 
 // functionTable is every function that the configuration may call; an unknown name is a finding.
-func (p *Program) functionTable(r *run) map[string]function.Function {
+func (p *Program) functionTable() map[string]function.Function {
 	if p.functions == nil {
 		p.functions = map[string]function.Function{
 			"alltrue": textList(allTrue), "can": tryfunc.CanFunc, "coalesce": coalesce(), "concat": stdlib.ConcatFunc,
@@ -128,7 +128,7 @@ func coalesce() function.Function {
 				if err != nil {
 					return cty.NilVal, err
 				}
-				if !v.IsNull() && !(v.Type() == cty.String && v.AsString() == "") {
+				if !v.IsNull() && (v.Type() != cty.String || v.AsString() != "") {
 					return v, nil
 				}
 			}

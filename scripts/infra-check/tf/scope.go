@@ -25,7 +25,7 @@ type bindings map[string]cty.Value
 
 // eval works an expression out; a fault is a finding and the value is unknown.
 func (r *run) eval(e hcl.Expression, bound bindings) cty.Value {
-	context := &hcl.EvalContext{Variables: map[string]cty.Value{}, Functions: r.program.functionTable(r)}
+	context := &hcl.EvalContext{Variables: map[string]cty.Value{}, Functions: r.program.functionTable()}
 	trees := map[string]map[string]cty.Value{}
 	for _, t := range e.Variables() {
 		r.resolve(t, bound, context.Variables, trees)

@@ -1,0 +1,26 @@
+package finding
+
+import "testing"
+
+func TestNearestFindsMisspellingsAndNothingElse(t *testing.T) {
+	t.Parallel()
+	names := []string{"location", "tags", "properties", "sku"}
+	for given, want := range map[string]string{
+		"locations": "location", "loaction": "location", "tag": "tags", "propertys": "properties", "kind": "", "x": "", "": "",
+	} {
+		if got := Nearest(given, names); got != want {
+			t.Errorf("%q: %q, want %q", given, got, want)
+		}
+	}
+}
+
+func TestTheSameFindingIsToldOnce(t *testing.T) {
+	t.Parallel()
+	var l List
+	l.Add("c", "b:1", "m %d", 1)
+	l.Add("c", "a:2", "m")
+	l.Add("c", "b:1", "m %d", 1)
+	if got := l.Sorted(); len(got) != 2 || got[0].Where != "a:2" {
+		t.Errorf("%v", got)
+	}
+}
