@@ -70,6 +70,13 @@ func reverseProxy(tb testing.TB) string {
 func launch(tb testing.TB, cmd *exec.Cmd, address string) *contender {
 	tb.Helper()
 	began := time.Now()
+	var said lastLines
+	cmd.Stdout = &said
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			tb.Logf("%s said last: %s", filepath.Base(cmd.Path), said.String())
+		}
+	})
 	if err := cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
@@ -89,6 +96,27 @@ func launch(tb testing.TB, cmd *exec.Cmd, address string) *contender {
 	}
 	tb.Fatalf("%s does not answer on %s", cmd.Path, address)
 	return nil
+}
+
+// lastLines keeps the lines that tell of trouble.
+type lastLines struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *lastLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.lines) < 20 && (strings.Contains(string(p), `"ERROR"`) || strings.Contains(string(p), `"broken"`)) {
+		l.lines = append(l.lines, string(p))
+	}
+	return len(p), nil
+}
+
+func (l *lastLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "")
 }
 
 // cpu is the processor time of the process so far, in nanoseconds.
@@ -167,7 +195,7 @@ func (c *contender) closedLoop(connections, n int, request []byte) {
 			in := bufio.NewReaderSize(conn, 16<<10)
 			for range n / connections {
 				if status, err := c.exchange(conn, in, request); err != nil || status != http.StatusOK {
-					c.tb.Error(status, err)
+					c.tb.Errorf("%s: %d, %v", filepath.Base(c.command.Path), status, err)
 					return
 				}
 			}
