@@ -60,14 +60,15 @@ func (c *clock) together(now time.Time) bool {
 	return d <= suspension && d >= -suspension
 }
 
-// span is the service's clock, at the earliest and at the latest.
-func (c *clock) span(now time.Time) (earliest, latest time.Time) {
+// span is the service's clock, at the earliest and at the latest; while that is
+// not known, this machine's.
+func (c *clock) span(now time.Time) (earliest, latest time.Time, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wall := now.Round(0)
 	if !c.known || !c.together(now) {
-		return wall, wall
+		return wall, wall, false
 	}
 	age := now.Sub(c.at) / drift
-	return wall.Add(c.low - age), wall.Add(c.high + age)
+	return wall.Add(c.low - age), wall.Add(c.high + age), true
 }

@@ -135,8 +135,8 @@ func (l *Ledger) now() time.Time { return l.cfg.Now() }
 // moment is now, for accounts of this period.
 func (l *Ledger) moment(p quota.Period) quota.Moment {
 	now := l.now()
-	earliest, latest := l.clock.span(now)
-	m := quota.Moment{At: now, Window: p.Index(earliest), Latest: p.Index(latest)}
+	earliest, latest, known := l.clock.span(now)
+	m := quota.Moment{At: now, Window: p.Index(earliest), Latest: p.Index(latest), Guess: !known}
 	m.Age = earliest.Sub(p.Begins(m.Window))
 	if l.cfg.Fleet != nil {
 		m.Fleet = l.cfg.Fleet()

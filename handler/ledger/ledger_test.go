@@ -75,6 +75,10 @@ func (c *counting) count() (calls, rows int) {
 	return c.calls, c.rows
 }
 
+// midMonth gets away from the beginning of virtual time, which is that of a
+// month and of a minute.
+const midMonth = 10*24*time.Hour + 5*time.Second
+
 // open starts an instance that ends with the test's ctx.
 func open(ctx context.Context, g *sync.WaitGroup, cfg Config) *Ledger {
 	l := New(cfg)
@@ -85,6 +89,7 @@ func open(ctx context.Context, g *sync.WaitGroup, cfg Config) *Ledger {
 func alone(t *testing.T, c *consumer.Consumer, play func(t *testing.T, l *Ledger, store *counting)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(midMonth)
 		ctx, cancel := context.WithCancel(t.Context())
 		var g sync.WaitGroup
 		store := &counting{Store: new(memory.Store)}
@@ -265,6 +270,7 @@ func TestWaitForTheTableIsBounded(t *testing.T) {
 func TestIdleInstanceGivesBackAndThenKeepsQuiet(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 600_000}
 	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(midMonth)
 		ctx, cancel := context.WithCancel(t.Context())
 		var g sync.WaitGroup
 		store := &counting{Store: new(memory.Store)}
@@ -291,6 +297,7 @@ func TestIdleInstanceGivesBackAndThenKeepsQuiet(t *testing.T) {
 func TestStoppedInstanceGivesBackItsLease(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMonth: 1_000_000}
 	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(midMonth)
 		var g, h sync.WaitGroup
 		store := &counting{Store: new(memory.Store)}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -318,6 +325,7 @@ func TestStoppedInstanceGivesBackItsLease(t *testing.T) {
 func TestColdInstanceKnowsWhoIsNearlyOut(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000}
 	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(midMonth)
 		ctx, cancel := context.WithCancel(t.Context())
 		var g sync.WaitGroup
 		store := &counting{Store: new(memory.Store)}

@@ -49,8 +49,10 @@ func (l *Ledger) over(e *entry, answer quota.Answer, n int64) *OverQuota {
 	return refusal
 }
 
-// untilEnd is how long the window lasts for certain.
+// untilEnd is how long it takes until the window has ended for certain, by this
+// instance's clock.
 func (l *Ledger) untilEnd(p quota.Period, window int64) time.Duration {
-	earliest, _ := l.clock.span(l.now())
-	return max(time.Millisecond, p.Ends(window).Sub(earliest))
+	earliest, _, _ := l.clock.span(l.now())
+	wait := p.Ends(window).Sub(earliest)
+	return max(time.Millisecond, wait+wait/(drift/2)+time.Millisecond)
 }

@@ -18,6 +18,7 @@ type Moment struct {
 	Window int64         // the window that has begun for certain: while in doubt, the earlier
 	Latest int64         // the latest window that could have begun
 	Age    time.Duration // since Window began
+	Guess  bool          // the table's clock is not known: the windows are those of this machine's clock
 	Fleet  int           // instances that may be spending too; 0 = not known
 }
 
@@ -32,6 +33,7 @@ type Account struct {
 	Luck  float64 // this instance's draw in [0,1): spreads shards and small shares over the fleet
 
 	window int64
+	sure   bool  // the table's clock told window
 	credit int64 // leased, unspent
 	owed   int64 // spent in window, not booked; negative is being given back
 	late   int64 // spent in windows that ended, not booked
@@ -142,14 +144,23 @@ func (a *Account) refresh() time.Duration {
 	return a.Terms.Refresh
 }
 
-// roll enters the window of m when that has begun: leases end with theirs.
+// roll enters the window of m when that has begun: leases end with theirs. A
+// window that only this machine's own clock told is left for the one that the
+// table's clock tells, wherever that is.
 func (a *Account) roll(m Moment) {
 	if !a.begun {
 		a.begun = true
 		a.shard = int(a.Luck * float64(a.shards()))
 		a.dead = map[int]int64{}
 	}
-	if m.Window <= a.window {
+	switch {
+	case m.Guess && a.sure && !a.wire.out(m.At):
+		return
+	case m.Window <= a.window && (m.Guess || a.sure):
+		return
+	}
+	a.sure = !m.Guess
+	if m.Window == a.window {
 		return
 	}
 	a.late = plus(a.late, max(0, a.owed))

@@ -48,7 +48,9 @@ func (a *Account) DidRead(version, body string, m Moment) error {
 	a.answered(m)
 	w.read = m.At
 	w.looks++
-	m.Window = max(m.Window, record.Window)
+	if record.Window > m.Window {
+		m.Window, m.Guess = record.Window, false
+	}
 	a.roll(m)
 	if len(w.doubts) > 0 && version != w.base {
 		a.judge(record)
