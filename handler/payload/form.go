@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// ErrForm: the body is no multipart form, though it says so.
+// ErrForm is a body that is no multipart form, though it says so.
 var ErrForm = errors.New("the body is not a valid multipart form")
 
 // Form is the fields that Spillway acts on of a multipart/form-data body. The

@@ -12,6 +12,8 @@ const (
 	OutsideFence health.Refusal = "outside the consumer's geographies"
 	Reserved     health.Refusal = "priority group reserved for other consumers"
 	NoWeight     health.Refusal = "weight 0"
+	Elsewhere    health.Refusal = "does not hold what the request refers to"
+	Unable       health.Refusal = "no OpenAI-compatible backend, which alone may know this operation"
 	Recovering   health.Refusal = "recovering, takes a share only" // placed last, not skipped
 )
 
@@ -35,11 +37,15 @@ type Decision struct {
 	Line       int         // how many are in the line
 }
 
-// Fenced reports whether every backend was passed over for the consumer's own
-// rules, so that neither waiting nor retrying can help.
+// Fenced reports whether every backend that could serve was passed over for
+// the consumer's own rules, so that neither waiting nor retrying can help.
 func (d *Decision) Fenced() bool {
 	return !slices.ContainsFunc(d.Candidates, func(c Candidate) bool {
-		return c.Reason != OutsideFence && c.Reason != Reserved
+		switch c.Reason {
+		case OutsideFence, Reserved, Elsewhere, Unable:
+			return false
+		}
+		return true
 	})
 }
 

@@ -17,6 +17,9 @@ type Query struct {
 	Geographies []string       // the consumer's fence; empty = none
 	MinPriority int            // groups below are kept for others; 0 = none are
 	Affinity    uint64         // requests with the same number stay together; 0 = anywhere
+	Holder      string         // the backend that holds what the request needs; "" = any can serve
+	Stored      bool           // it asks for what is held already, and costs no capacity
+	Foreign     bool           // it is none of Azure's operations
 	Load        Load
 }
 
@@ -60,13 +63,21 @@ func (b *Backend) candidate(q *Query, s *health.Snapshot) Candidate {
 		c.Reason = OutsideFence
 	case b.Priority < q.MinPriority:
 		c.Reason = Reserved
-	case b.Weight <= 0:
+	case q.Foreign && !b.OpenAI:
+		c.Reason = Unable
+	case q.Holder != "" && b.Name != q.Holder:
+		c.Reason = Elsewhere
+	case q.Stored:
+		if h.Drained {
+			c.Reason = health.RefusedDrained
+		}
+	case b.Weight <= 0 && q.Holder == "": // what a drained backend holds already is still served
 		c.Reason = NoWeight
 	default:
 		c.Reason = h.Refuses(q.Now, q.Tokens)
 		if c.Reason != health.Admitted {
 			c.Until = h.Reopens()
-		} else if h.Share > 0 && q.Chance()*100 >= float64(h.Share) {
+		} else if h.Share > 0 && q.Holder == "" && q.Chance()*100 >= float64(h.Share) {
 			c.Reason = Recovering
 		}
 	}

@@ -27,6 +27,7 @@ func (r *run) attempt(ctx context.Context, b *pool.Backend, ticket health.Ticket
 	if t.lost.Load() {
 		return health.Abandoned, false
 	}
+	outcome = forgiven(b, outcome)
 	r.result.Attempts = append(r.result.Attempts, Attempt{Backend: b, Probe: ticket.Probe})
 	t.record = &r.result.Attempts[len(r.result.Attempts)-1]
 	if res == nil {
@@ -35,11 +36,13 @@ func (r *run) attempt(ctx context.Context, b *pool.Backend, ticket health.Ticket
 	}
 	t.record.Status = res.StatusCode
 	defer func() { _ = res.Body.Close() }()
-	if r.setAside(b, res, outcome) {
+	if r.tooEarly(res, outcome) || r.setAside(b, res, outcome) {
 		t.settle(outcome)
 		return health.Served, false
 	}
-	r.Keeper.Observe(b.Slot, outcome.Signals)
+	if !t.silent {
+		r.Keeper.Observe(b.Slot, outcome.Signals)
+	}
 	return t.carry(ctx, res, outcome)
 }
 
@@ -48,6 +51,7 @@ type attempt struct {
 	*run
 	backend *pool.Backend
 	ticket  health.Ticket
+	silent  bool // the keeper is not asked and not told
 	began   time.Time
 	cancel  context.CancelCauseFunc // of a probe; nil otherwise
 	record  *Attempt
@@ -94,7 +98,9 @@ func (t *attempt) tell(say func()) {
 			t.lease.Stop()
 		}
 		t.mu.Unlock()
-		say()
+		if !t.silent {
+			say()
+		}
 	})
 }
 
@@ -105,6 +111,10 @@ func (t *attempt) carry(ctx context.Context, res *http.Response, promised health
 		Backend: t.backend, Model: t.result.Pool.Model, Response: res, Story: t.result, Began: t.began,
 		Cancel: func(error) { _ = res.Body.Close() }, Gate: func() bool { return true }, Committed: t.committed,
 	})
+	if promised.Verdict != health.Served { // a refusal that is the caller's to see
+		d.Outcome = promised
+	}
+	d.Outcome = forgiven(t.backend, d.Outcome)
 	d.Outcome.Signals = promised.Signals
 	if !d.FirstToken.IsZero() {
 		t.Load.saw(t.backend.Slot, d.FirstToken.Sub(t.began))

@@ -46,11 +46,15 @@ func (r *run) wait(ctx context.Context, from *pool.Pool) bool {
 		return false
 	}
 	r.result.Waited += delay
-	class := consumer.Interactive
-	if r.request.Consumer != nil {
-		class = r.request.Consumer.Class
+	return r.Wait(ctx, r.class(), delay)
+}
+
+// class is who goes first in the waiting room.
+func (r *run) class() consumer.Class {
+	if r.request.Consumer == nil {
+		return consumer.Interactive
 	}
-	return r.Wait(ctx, class, delay)
+	return r.request.Consumer.Class
 }
 
 // throttledBefore reports whether the last attempt at the backend was throttled.
@@ -88,6 +92,10 @@ func (r *run) giveUp(ctx context.Context) {
 		r.result.Err = ErrTimeout
 	case ctx.Err() != nil:
 		r.result.Err = ErrCallerLeft
+	case r.request.Tail.Err() != nil:
+		r.result.Err = ErrBody
+	case r.notOffered():
+		r.result.Err = ErrNotOffered
 	case r.last.fenced:
 		r.result.Err = ErrFenced
 	case r.last.throttled:

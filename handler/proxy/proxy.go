@@ -58,6 +58,8 @@ type run struct {
 	failed  []health.Slot // not to be tried again for this request
 	aside   *aside
 	last    outlook
+	early   bool // what was just made was not known yet
+	waited  bool // and was waited for, once
 }
 
 // through tries one pool, and again while its soonest reopening is worth the
@@ -71,7 +73,7 @@ func (r *run) through(ctx context.Context, from *pool.Pool) bool {
 		if r.along(ctx, d) {
 			return true
 		}
-		if ctx.Err() != nil || !r.wait(ctx, from) {
+		if ctx.Err() != nil || !r.wait(ctx, from) || r.request.Tail.Spent() {
 			return false
 		}
 	}
@@ -94,8 +96,8 @@ func (r *run) decide(from *pool.Pool, dst []pool.Candidate) pool.Decision {
 
 func (r *run) query(from *pool.Pool) *pool.Query {
 	q := &pool.Query{
-		Now: r.Now(), Chance: r.Chance, Tokens: r.request.Tokens,
-		Affinity: r.request.Affinity, Load: r.Load,
+		Now: r.Now(), Chance: r.Chance, Tokens: r.request.Tokens, Affinity: r.request.Affinity, Load: r.Load,
+		Holder: r.request.holder(), Stored: r.request.Operation.State.Stored(), Foreign: r.request.Operation.Foreign,
 	}
 	if from.Strategy == pool.RoundRobin {
 		q.Turn = r.Turns.next(from)
@@ -109,7 +111,7 @@ func (r *run) query(from *pool.Pool) *pool.Query {
 // along tries the line of a decision from its head.
 func (r *run) along(ctx context.Context, d pool.Decision) bool {
 	costly := false
-	for i := 0; i < d.Line && ctx.Err() == nil; i++ {
+	for i := 0; i < d.Line && ctx.Err() == nil && !r.request.Tail.Spent(); i++ {
 		b := d.Candidates[i].Backend
 		if slices.Contains(r.failed, b.Slot) || r.aside.covers(b) {
 			continue
@@ -117,7 +119,7 @@ func (r *run) along(ctx context.Context, d pool.Decision) bool {
 		if costly && !r.Budget.Spend(r.Now()) {
 			break
 		}
-		ticket, ok := r.Keeper.Enter(b.Slot)
+		ticket, ok := r.enter(b)
 		if !ok {
 			continue
 		}
@@ -125,10 +127,23 @@ func (r *run) along(ctx context.Context, d pool.Decision) bool {
 		if done {
 			return true
 		}
+		if r.again(ctx) {
+			i--
+			continue
+		}
 		costly = verdict == health.Failed
 		if costly || verdict == health.Misconfigured {
 			r.failed = append(r.failed, b.Slot)
 		}
 	}
 	return r.relayAside(ctx)
+}
+
+// enter asks leave for an attempt. Asking for what is held already is no
+// matter of the backend's capacity, and needs none.
+func (r *run) enter(b *pool.Backend) (health.Ticket, bool) {
+	if r.request.Operation.State.Stored() {
+		return health.Ticket{Slot: b.Slot}, true
+	}
+	return r.Keeper.Enter(b.Slot)
 }

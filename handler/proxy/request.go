@@ -25,18 +25,36 @@ type Request struct {
 	Rest      string // path below the operation, already checked: "resp_123/cancel"; "" mostly
 	Query     string // raw, without code=
 	Header    http.Header
-	Body      []byte
-	Facts     payload.Facts // what the scan found in Body; zero unless Body is JSON
+	Body      []byte        // what is held of the body: all of it, unless there is a Tail
+	Tail      *Tail         // the rest, which can be sent once; nil mostly
+	Facts     payload.Facts // what the scan found in Body; of a form only Model, Stream, Choices and PromptChars
+	Form      *payload.Form // nil unless the body is a multipart form
 	Model     string        // the pool's name for it
 	Consumer  *consumer.Consumer
 	Tokens    int64  // estimate: prompt characters / 4 + largest output
 	Affinity  uint64 // requests with the same number share a prompt cache; 0 = none
+	Leans     *Lean  // on what a backend holds; nil mostly
 	Deadline  time.Time
 
 	// Writing is how many transports may still be writing Body: whoever hands
 	// it to a transport adds one, and takes it off when the write is surely
 	// over. Body's memory may be used again only at 0.
 	Writing atomic.Int32
+}
+
+// Lean says that a request needs what a backend holds: an earlier response, a
+// file (design.md §7.2).
+type Lean struct {
+	Backend string    // the name of the one that holds it; "" = not known: each may be asked
+	Made    time.Time // when it was made; zero = unknown. A backend may not know yet what it just made
+}
+
+// holder is the backend that alone can serve the request; "" is any.
+func (r *Request) holder() string {
+	if r.Leans == nil {
+		return ""
+	}
+	return r.Leans.Backend
 }
 
 // Keeper is what the proxy needs of the shared state. No method waits for the

@@ -17,6 +17,11 @@ var (
 	ErrUnavailable = errors.New("proxy: no backend is available")
 	// ErrFenced: the consumer's geographies or reserved groups leave no backend.
 	ErrFenced = errors.New("proxy: no backend within the consumer's bounds")
+	// ErrNotOffered: the backends that take any model have none of this name.
+	ErrNotOffered = errors.New("proxy: no backend has such a deployment")
+	// ErrBody: the caller's body ended early, or is over the limit; Request.Tail
+	// says which.
+	ErrBody = errors.New("proxy: the request's body could not be read to its end")
 	// ErrTimeout: the caller's deadline, or every attempt's, ran out.
 	ErrTimeout = errors.New("proxy: no backend answered in time")
 	// ErrCallerLeft: the caller closed its connection.

@@ -38,7 +38,7 @@ func (c *carriage) commit(length int64) bool {
 		return false
 	}
 	h := c.w.Header()
-	copyHeader(h, c.answer.Response.Header)
+	copyHeader(h, c.answer.Response)
 	if c.isStream() {
 		h.Set("X-Accel-Buffering", "no")
 	}

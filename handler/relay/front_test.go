@@ -66,8 +66,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			f.bodies.Put(held)
 		}
 	}()
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
+	ctx := r.Context()
 	began := time.Now()
 	b := &pool.Backend{Name: "b", Deployment: "gpt-4o"}
 	res, o := f.client.Send(ctx, b, request, func() error { return nil })
@@ -77,7 +76,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d := f.relay.Carry(ctx, w, request, &proxy.Answer{
-		Backend: b, Response: res, Began: began, Cancel: cancel, Gate: func() bool { return true }, Committed: func() {},
+		Backend: b, Response: res, Began: began, Cancel: func(error) { _ = res.Body.Close() }, Gate: func() bool { return true }, Committed: func() {},
 	})
 	_ = res.Body.Close()
 	f.ends(d)

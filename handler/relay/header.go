@@ -20,12 +20,20 @@ func passed(name string) bool {
 	return false
 }
 
+// waits reports whether a header says how long to wait. Only a refusal by the
+// one backend that can serve has them.
+func waits(name string) bool {
+	return name == "Retry-After" || name == "Retry-After-Ms" || name == "X-Ms-Retry-After-Ms"
+}
+
 // copyHeader writes the headers that pass. What stands in dst already is ours
 // and stays.
-func copyHeader(dst, src http.Header) {
+func copyHeader(dst http.Header, res *http.Response) {
+	src := res.Header
 	hops := src["Connection"]
 	for name, values := range src {
-		if _, ours := dst[name]; !ours && passed(name) && !listed(hops, name) {
+		pass := passed(name) || res.StatusCode == http.StatusTooManyRequests && waits(name)
+		if _, ours := dst[name]; !ours && pass && !listed(hops, name) {
 			dst[name] = values
 		}
 	}

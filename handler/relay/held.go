@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"spillway/handler/health"
-	"spillway/handler/operation"
 	"spillway/handler/usage"
 	"spillway/handler/verdict"
 )
@@ -38,6 +37,6 @@ func (b *body) misread() bool {
 // is stored may well be an error of long ago.
 func (b *body) bodyless() bool {
 	status := b.answer.Response.StatusCode
-	return b.request.Method != http.MethodPost || b.request.Operation.State == operation.Pinned ||
+	return b.request.Method != http.MethodPost || b.request.Operation.State.Stored() && !b.request.Operation.Learns ||
 		status == http.StatusNoContent || status == http.StatusResetContent
 }

@@ -103,7 +103,7 @@ func (b *body) deliver() {
 func (b *body) misfit(media string) string {
 	op := &b.request.Operation
 	switch {
-	case !served(b.answer.Response) || op.State == operation.Pinned || encoded(b.answer.Response.Header):
+	case !served(b.answer.Response) || op.State.Stored() || encoded(b.answer.Response.Header):
 		return ""
 	case media == "text/html", op.Dialect != operation.Plain && media != "" && !isJSON(media):
 		return "content type"

@@ -19,7 +19,7 @@ func (c *Client) address(t *Target, deployment string, r *proxy.Request) *url.UR
 	}
 	below := r.Operation.Path
 	if r.Rest != "" {
-		below += "/" + r.Rest
+		below = strings.TrimPrefix(below+"/"+r.Rest, "/")
 	}
 	u := &url.URL{Scheme: t.Endpoint.Scheme, Host: t.Endpoint.Host, RawQuery: c.query(t, r)}
 	switch {

@@ -38,7 +38,7 @@ func (c *Client) receive(a *attempt, t *Target, b *pool.Backend, res *http.Respo
 		return nil, a.verdict(err)
 	}
 	o := c.judge(t, b, res, head)
-	if o.Verdict != health.Served || err != nil {
+	if o.Verdict != health.Served && (o.Verdict != health.Throttled || !a.asIs) || err != nil {
 		defer func() { _ = body.Close() }()
 		if o.Verdict == health.Served {
 			o.Verdict, o.Why = health.Failed, "cut"

@@ -33,9 +33,11 @@ type attempt struct {
 	lost   atomic.Bool // before said no
 	http2  bool
 
-	repeatable bool      // what it asks for may be asked for twice
-	reused     bool      // the connection had been idle
-	sent       time.Time // when the connection was had
+	asIs       bool        // a refusal for its rate is for the caller to see
+	tail       *proxy.Tail // of a body that is not held whole; nil mostly
+	repeatable bool        // what it asks for may be asked for twice
+	reused     bool        // the connection had been idle
+	sent       time.Time   // when the connection was had
 
 	// The request's bytes are held by whoever may still read them: the round
 	// trip, which may send them again on another connection, and a write that
@@ -127,7 +129,11 @@ func (a *attempt) roundTrip(t *http.Transport, req *http.Request) (*http.Respons
 	}
 	a.quiet(true)
 	if req.GetBody != nil {
-		req.Body, _ = req.GetBody()
+		body, spent := req.GetBody()
+		if spent != nil {
+			return nil, err
+		}
+		req.Body = body
 	}
 	res, err = t.RoundTrip(req)
 	a.quiet(err != nil)
@@ -179,6 +185,10 @@ func (a *attempt) verdict(err error) health.Outcome {
 	switch {
 	case a.lost.Load():
 		o.Verdict, o.Why = health.Abandoned, "probe lost"
+	case a.tail.Err() != nil:
+		o.Verdict, o.Why = health.Abandoned, "caller's body broke"
+	case errors.Is(err, proxy.ErrTailSpent):
+		o.Verdict, o.Why = health.Abandoned, "body sent already"
 	case errors.Is(cause, errResponseTimeout):
 		o.Why = "response timeout"
 	case errors.Is(cause, errFirstTokenTimeout):

@@ -1,10 +1,8 @@
 package upstream
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"time"
 
@@ -52,7 +50,8 @@ const errBodyLimit = 5 * time.Second
 func (c *Client) Send(ctx context.Context, b *pool.Backend, r *proxy.Request, before func() error) (*http.Response, health.Outcome) {
 	t := c.Targets[b.Index]
 	a := newAttempt(ctx, before)
-	a.repeatable = r.Operation.State != operation.Pinned
+	a.repeatable, a.tail = r.Operation.State != operation.Pinned, r.Tail
+	a.asIs = r.Leans != nil && r.Leans.Backend != "" || r.Operation.State.Stored()
 	a.http2 = t.Transport.Protocols != nil && t.Transport.Protocols.HTTP2()
 	a.within(c.Limits.of(r))
 	req := c.compose(a, t, b, r)
@@ -86,16 +85,10 @@ func (c *Client) compose(a *attempt, t *Target, b *pool.Backend, r *proxy.Reques
 	name := deployment(b, r)
 	content := c.content(a, t, name, r)
 	req := (&http.Request{
-		Method: r.Method, URL: c.address(t, name, r), Header: t.header(r),
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Host: t.Endpoint.Host,
-		Body: http.NoBody, ContentLength: int64(len(content)),
+		Method: r.Method, URL: c.address(t, name, r), Header: t.header(r), Host: t.Endpoint.Host,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(a.ctx)
-	if len(content) > 0 {
-		// A type that the transport knows to be in memory leaves in one write
-		// with the headers (facts/performance.md §7).
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }
-		req.Body, _ = req.GetBody()
-	}
+	attach(req, content, r.Tail)
 	if c.Annotate != nil {
 		c.Annotate(a.ctx, req.Header)
 	}

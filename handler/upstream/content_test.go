@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 
 	"spillway/handler/operation"
 	"spillway/handler/payload"
@@ -53,6 +54,61 @@ func TestOnlyWhatMustChangeInTheBodyChanges(t *testing.T) {
 				t.Error("the caller's own bytes were written")
 			}
 		})
+	}
+}
+
+func TestFormIsSentWithTheBackendsNameForTheModel(t *testing.T) {
+	form := "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\x00\xff\r\n--B\r\n" +
+		"Content-Disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n--B--\r\n"
+	for family, want := range map[operation.Family]string{
+		operation.V1: strings.Replace(form, "whisper", "gpt-4o-ptu", 1), operation.Deployments: form,
+	} {
+		client, saw := listening(t)
+		r := plan()
+		r.Family, r.Body = family, []byte(form)
+		r.Header.Set("Content-Type", "multipart/form-data; boundary=B")
+		scanned, err := payload.ScanForm(r.Body, "B", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Form, r.Facts.Model = &scanned, scanned.Model
+		if res, said := send(t, client, backend(), r); res == nil {
+			t.Fatal(said)
+		}
+		if got := saw(); got.body != want || got.length != int64(len(want)) {
+			t.Errorf("%v: sent\n%q, want\n%q", family, got.body, want)
+		}
+	}
+}
+
+func TestLongBodyIsSentAsItComes(t *testing.T) {
+	rest := strings.Repeat("x", 1<<20)
+	for _, length := range []int64{int64(len(rest)), -1} {
+		client, saw := listening(t)
+		r := plan()
+		r.Tail = proxy.NewTail(strings.NewReader(rest), length)
+		if res, said := send(t, client, backend(), r); res == nil {
+			t.Fatal(said)
+		}
+		want := int64(len(asked)) + length
+		if length < 0 {
+			want = -1
+		}
+		if got := saw(); got.body != asked+rest || got.length != want {
+			t.Errorf("%d bytes came, length %d, want %d", len(got.body), got.length, want)
+		}
+		if res, said := send(t, client, backend(), r); res != nil || said != "abandoned body sent already" {
+			t.Errorf("sent twice: %s", said)
+		}
+	}
+}
+
+func TestUploadThatTheCallerBreaksOffIsNoFault(t *testing.T) {
+	client, _ := listening(t)
+	r := plan()
+	r.Tail = proxy.NewTail(iotest.ErrReader(io.ErrUnexpectedEOF), -1)
+	if res, said := send(t, client, backend(), r); res != nil || said != "abandoned caller's body broke" {
+		t.Errorf("said %s", said)
 	}
 }
 

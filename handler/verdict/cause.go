@@ -37,6 +37,22 @@ func (p *problem) undeployed() bool {
 	return p.code == "deploymentnotfound" || strings.HasPrefix(p.message, "Could not find an existing deployment to match the model")
 }
 
+// unheld reports whether the request refers to what another resource may hold:
+// a response, an item, a conversation, a text that only its maker can decrypt
+// (facts/azure-openai.md §1.2). Not all of them have a code.
+func (p *problem) unheld() bool {
+	switch p.code {
+	case "previous_response_not_found", "invalid_encrypted_content":
+		return true
+	}
+	for _, what := range []string{"Previous response with id ", "Response with id ", "Item with id ", "Conversation with id "} {
+		if rest, ok := strings.CutPrefix(p.message, what); ok {
+			return strings.Contains(rest, " not found")
+		}
+	}
+	return false
+}
+
 // causeOfWord knows the codes and types in lower case.
 func causeOfWord(word string) cause {
 	switch word {

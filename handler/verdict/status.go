@@ -12,6 +12,7 @@ const (
 	contentFilter = "content filter"
 	contextLength = "context length" // another kind of deployment may have room for the prompt
 	notDeployed   = "deployment not found"
+	notHeld       = "not held here" // another resource may hold what the request refers to
 )
 
 // Status is what an answer's status line says, with its headers and, of an
@@ -21,7 +22,7 @@ const (
 //
 // Why is one of: "" (a service), the status, "429 tokens|requests|capacity|
 // provisioned", "redirect", "bad status", "deployment not found", "content
-// filter", "context length". An unknown path or id (any other 404) is served:
+// filter", "context length", "not held here". An unknown path or id (any other 404) is served:
 // the caller asked for it.
 func Status(code int, header map[string][]string, body []byte, now time.Time, policy Policy) health.Outcome {
 	o := health.Outcome{Signals: Signals(header)}
@@ -76,6 +77,8 @@ func (j judgement) status(o *health.Outcome, code int, p *problem) {
 		o.Verdict, o.Why = health.Misconfigured, notDeployed
 	case cause == filtered:
 		o.Why = contentFilter
+	case (code == 400 || code == 404) && p.unheld():
+		o.Why = notHeld
 	case code == 400 && cause == tooLong:
 		o.Why = contextLength
 	case j.policy.failing(code):
