@@ -1,6 +1,9 @@
 package mutants
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"spillway/scripts/infra-check/check"
@@ -55,5 +58,18 @@ func TestWhatIsSaidToBeMissedIsMissed(t *testing.T) {
 				t.Errorf("%s is caught by %v: move it to the faults that are", m.Name, out.Caught)
 			}
 		})
+	}
+}
+
+// The page that people read lists every fault; `infra-check faults` prints its tables.
+func TestThePageOfChecksListsEveryFault(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, "infra", "CHECKS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range append(All(), Missed()...) {
+		if !strings.Contains(string(page), "| "+m.Name+" |") {
+			t.Errorf("CHECKS.md does not list %q", m.Name)
+		}
 	}
 }

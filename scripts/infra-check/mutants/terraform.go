@@ -63,6 +63,7 @@ func tree() []Mutant {
 		{"host.json does not stream", "host.json", `"enableProxyingHttpRequest": true`, `"enableProxyingHttpRequest": false`, "rule-files"},
 		{"region of the capacity table that nobody knows", "infra/capacity.json", `"eastus": 450`, `"eastus3": 450`, "rule-files"},
 		{"azd gives a parameter that does not exist", "infra/bicep/main.parameters.json", `"principalId"`, `"principal"`, "rule-files"},
+		{"a parameter that the README does not name", "infra/README.md", "`wafMode`", "`wafModus`", "rule-files"},
 		{"azd without its template", "infra/azure.yaml", "path: bicep", "path: .", "rule-files"},
 	}
 }

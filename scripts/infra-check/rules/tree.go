@@ -20,6 +20,7 @@ func Tree(root string, out *finding.List) {
 	t.capacity()
 	t.azd()
 	t.queries()
+	t.readme()
 }
 
 type tree struct {
@@ -147,5 +148,29 @@ func (t tree) queries() {
 	}
 	if t.decode("infra/monitor/workbook.json", &workbook) && workbook.Version != "Notebook/1.0" {
 		t.out.Add("rule-files", "infra/monitor/workbook.json", "is not a workbook: version Notebook/1.0 is missing")
+	}
+}
+
+var (
+	variableName = regexp.MustCompile(`(?m)^variable "(\w+)"`)
+	outputName   = regexp.MustCompile(`(?m)^output (\w+) `)
+)
+
+// readme: the page for people names every parameter, variable and output.
+func (t tree) readme() {
+	page := t.read("infra/README.md")
+	for file, pattern := range map[string]*regexp.Regexp{
+		"infra/bicep/main.bicep": mainParameter, "infra/terraform/variables.tf": variableName,
+	} {
+		for _, m := range pattern.FindAllSubmatch(t.read(file), -1) {
+			if !bytes.Contains(page, []byte("`"+string(m[1])+"`")) {
+				t.out.Add("rule-files", "infra/README.md", "says nothing of %s", m[1])
+			}
+		}
+	}
+	for _, m := range outputName.FindAllSubmatch(t.read("infra/bicep/main.bicep"), -1) {
+		if !bytes.Contains(page, []byte("`"+string(m[1])+"`")) {
+			t.out.Add("rule-files", "infra/README.md", "says nothing of the output %s", m[1])
+		}
 	}
 }
