@@ -94,7 +94,7 @@ func (s *Server) root(w http.ResponseWriter, _ *http.Request) {
 
 // inference is every request that is not about Spillway itself.
 func (s *Server) inference(w http.ResponseWriter, r *http.Request) {
-	x := &Exchange{ID: s.NewID(), Began: s.Now(), Method: r.Method}
+	x := &Exchange{ID: s.NewID(), Began: s.Now(), Method: r.Method, Traceparent: r.Header.Get("Traceparent")}
 	w.Header().Set("X-Request-Id", x.ID)
 	defer func() {
 		x.Took = s.Now().Sub(x.Began)

@@ -25,7 +25,8 @@ type Client struct {
 	Policy     verdict.Policy // how answers are judged; Provisioned and CallerAuth are filled in
 
 	// Annotate, when set, writes an attempt's trace context into its headers.
-	Annotate func(ctx context.Context, h http.Header)
+	// Unset, the caller's own goes through.
+	Annotate func(r *proxy.Request, b *pool.Backend, h http.Header)
 
 	buffers buffers
 }
@@ -90,7 +91,7 @@ func (c *Client) compose(a *attempt, t *Target, b *pool.Backend, r *proxy.Reques
 	}).WithContext(a.ctx)
 	attach(req, content, r.Tail)
 	if c.Annotate != nil {
-		c.Annotate(a.ctx, req.Header)
+		c.Annotate(r, b, req.Header)
 	}
 	return req
 }
