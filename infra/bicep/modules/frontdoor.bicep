@@ -61,7 +61,7 @@ var operationsRule = {
       matchVariable: 'RequestUri'
       operator: 'RegEx'
       transforms: ['Lowercase', 'UrlDecode']
-      matchValue: ['^https?://[^/]+/+(ops|admin)(/|\\?|$)']
+      matchValue: ['^(https?://[^/]+)?/+(ops|admin)(/|\\?|$)']
     }
   ]
 }

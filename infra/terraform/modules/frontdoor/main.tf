@@ -136,7 +136,7 @@ resource "azurerm_cdn_frontdoor_firewall_policy" "this" {
         match_variable = "RequestUri"
         operator       = "RegEx"
         transforms     = ["Lowercase", "UrlDecode"]
-        match_values   = ["^https?://[^/]+/+(ops|admin)(/|\\?|$)"]
+        match_values   = ["^(https?://[^/]+)?/+(ops|admin)(/|\\?|$)"]
       }
     }
   }
