@@ -32,13 +32,6 @@ type Board struct {
 	touched atomic.Int64 // when there was traffic last, Unix ms
 	woken   chan struct{}
 	once    sync.Once
-	latest  atomic.Pointer[reading]
-}
-
-// reading is what the board said.
-type reading struct {
-	columns map[string]string
-	asked   time.Time
 }
 
 const (
@@ -95,7 +88,6 @@ func (b *Board) Read(ctx context.Context) bool {
 		}
 		maps.Copy(columns, row.Columns)
 	}
-	b.latest.Store(&reading{columns, asked})
 	for _, heard := range b.Heard {
 		heard(columns, asked)
 	}
@@ -114,15 +106,6 @@ func (b *Board) Post(ctx context.Context, column, notice string) error {
 	}
 	_, _, err := b.Store.Set(ctx, row)
 	return err
-}
-
-// last is the latest reading that is not older than this.
-func (b *Board) last(age time.Duration) *reading {
-	r := b.latest.Load()
-	if r == nil || b.now().Sub(r.asked) > age {
-		return nil
-	}
-	return r
 }
 
 func (b *Board) rows() int { return max(1, b.Rows) }

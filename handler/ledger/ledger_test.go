@@ -113,6 +113,16 @@ func reserve(t *testing.T, l *Ledger, c *consumer.Consumer, tokens int64) (*Rese
 	return r, over
 }
 
+// spend reserves what there must be room for.
+func spend(t *testing.T, l *Ledger, c *consumer.Consumer, tokens int64) *Reservation {
+	t.Helper()
+	r, over := reserve(t, l, c, tokens)
+	if over != nil {
+		t.Fatalf("%d tokens: %v", tokens, over)
+	}
+	return r
+}
+
 func TestMinuteIsSpentToTheLastTokenAndComesBack(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000}
 	alone(t, c, func(t *testing.T, l *Ledger, _ *counting) {
@@ -231,7 +241,7 @@ func TestRequestWithCreditNeverWaitsForTheTable(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 6_000_000}
 	alone(t, c, func(t *testing.T, l *Ledger, store *counting) {
 		for range 20 { // a rate is known, and credit is held
-			reserve(t, l, c, 1000)
+			spend(t, l, c, 1000)
 			time.Sleep(100 * time.Millisecond)
 		}
 		store.set(400*time.Millisecond, false)
@@ -260,7 +270,7 @@ func TestWaitForTheTableIsBounded(t *testing.T) {
 			t.Errorf("waited %v", waited)
 		}
 		before = time.Now()
-		reserve(t, l, c, 1000)
+		spend(t, l, c, 1000)
 		if waited := time.Since(before); waited > 0 {
 			t.Errorf("once it is known that the table is gone a request waited %v", waited)
 		}
@@ -282,7 +292,7 @@ func TestIdleInstanceGivesBackAndThenKeepsQuiet(t *testing.T) {
 		}
 		time.Sleep(3 * time.Second)
 		second := open(ctx, &g, Config{Store: store, Consumers: []*consumer.Consumer{c}})
-		reserve(t, second, c, 580_000) // all that is left, so nothing may be held by the first
+		spend(t, second, c, 580_000) // all that is left, so nothing may be held by the first
 		time.Sleep(2 * time.Minute)
 		calls, _ := store.count()
 		time.Sleep(10 * time.Minute)
@@ -331,7 +341,7 @@ func TestColdInstanceKnowsWhoIsNearlyOut(t *testing.T) {
 		store := &counting{Store: new(memory.Store)}
 		warm := open(ctx, &g, Config{Store: store, Consumers: []*consumer.Consumer{c}})
 		for range 10 {
-			reserve(t, warm, c, 1000)
+			spend(t, warm, c, 1000)
 		}
 		time.Sleep(time.Second)
 		cold := open(ctx, &g, Config{Store: store, Consumers: []*consumer.Consumer{c}})

@@ -36,7 +36,7 @@ func (a *Account) room(m Moment) (left int64, age time.Duration, ok bool) {
 	if ok && age <= a.memory() {
 		return left, age, true
 	}
-	if ok && !a.view.guess && a.view.left < a.limit()/nearly {
+	if ok && !a.view.guess && a.view.left < a.mark() {
 		return 0, 0, false // the board may not have heard yet
 	}
 	// The board names a limit when less than a tenth is left: not named, a
@@ -56,6 +56,9 @@ func (a *Account) memory() time.Duration {
 
 // nearly is the part of a limit under which the board names it: 1/nearly.
 const nearly = 10
+
+// mark is what is left when the board names the limit.
+func (a *Account) mark() int64 { return max(1, a.limit()/nearly) }
 
 // spent reports whether the row had no room for n when last seen. On an old
 // look a refusal still stands, and asks for another; on a very old one only the
@@ -92,7 +95,7 @@ func (a *Account) saw(r Record, m Moment) {
 	if left >= max(1, a.demand.most) {
 		delete(a.dead, a.shard)
 	}
-	if left >= a.limit()/nearly {
+	if left >= a.mark() {
 		a.below = time.Time{}
 		return
 	}
@@ -118,7 +121,7 @@ func (a *Account) measure(left int64, m Moment) {
 // gossip decides whether the board should hear of a write of ours: the one that
 // crossed a mark tells it, or that found the window already begun beyond it.
 func (a *Account) gossip(before Record, rolled bool) {
-	mark := a.limit() / nearly
+	mark := a.mark()
 	was, is := before.Left(a.limit()), a.view.left
 	if rolled {
 		was = a.limit()

@@ -98,7 +98,6 @@ type node struct {
 	skew     time.Duration // of this process's clock
 	slow     time.Duration // how far behind its certain time is
 	width    time.Duration // of its uncertainty
-	settled  int
 	waiting  map[int]*pending
 	lastSeen time.Duration // of traffic
 }
@@ -227,7 +226,7 @@ func (w *world) arrive(n *node) {
 		w.after(1500*time.Millisecond, func() { n.patienceEnds(ticket, p) })
 	case Yes:
 		w.admit(n, estimate)
-	default:
+	case No, Never:
 		w.deny()
 	}
 	n.pump()
