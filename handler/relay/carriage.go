@@ -38,7 +38,11 @@ func (c *carriage) commit(length int64) bool {
 		return false
 	}
 	h := c.w.Header()
-	copyHeader(h, c.answer.Response)
+	copyHeader(h, c.answer.Response.Header)
+	if res := c.answer.Response; res.StatusCode == http.StatusTooManyRequests {
+		// It is the caller's only when no other backend could serve it.
+		tellWait(h, verdict.Status(res.StatusCode, res.Header, nil, time.Now(), c.policy()).Wait)
+	}
 	if c.isStream() {
 		h.Set("X-Accel-Buffering", "no")
 	}

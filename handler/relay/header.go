@@ -3,7 +3,9 @@ package relay
 import (
 	"net/http"
 	"net/textproto"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // passed reports whether a response header may reach callers. It is a list of
@@ -20,24 +22,27 @@ func passed(name string) bool {
 	return false
 }
 
-// waits reports whether a header says how long to wait. Only a refusal by the
-// one backend that can serve has them.
-func waits(name string) bool {
-	return name == "Retry-After" || name == "Retry-After-Ms" || name == "X-Ms-Retry-After-Ms"
-}
-
 // copyHeader writes the headers that pass. What stands in dst already is ours
 // and stays.
-func copyHeader(dst http.Header, res *http.Response) {
-	src := res.Header
+func copyHeader(dst, src http.Header) {
 	hops := src["Connection"]
 	for name, values := range src {
-		pass := passed(name) || res.StatusCode == http.StatusTooManyRequests && waits(name)
-		if _, ours := dst[name]; !ours && pass && !listed(hops, name) {
+		if _, ours := dst[name]; !ours && passed(name) && !listed(hops, name) {
 			dst[name] = values
 		}
 	}
 	dst.Set("Cache-Control", "no-store")
+}
+
+// longestWait is the longest wait that every SDK takes well: some sleep
+// whatever they are told, others ignore more (facts/reliability.md rule 3).
+const longestWait = 59 * time.Second
+
+// tellWait says how long to wait, in both headers that SDKs read.
+func tellWait(h http.Header, wait time.Duration) {
+	wait = min(max(wait, time.Second), longestWait)
+	h.Set("Retry-After-Ms", strconv.FormatInt(wait.Milliseconds(), 10))
+	h.Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 }
 
 // listed reports whether a Connection header makes name hop-by-hop.

@@ -178,6 +178,20 @@ func TestErrorThatIsTheCallersBusinessPassesAsItIs(t *testing.T) {
 	}
 }
 
+// A refusal by the one backend that can serve goes to the caller, but no SDK
+// could bear every wait that it may name.
+func TestWaitOfARefusalIsOneThatEverySDKTakes(t *testing.T) {
+	for said, want := range map[string][2]string{"7": {"7", "7000"}, "86400": {"59", "59000"}, "0": {"1", "1000"}, "-5": {"10", "10000"}, "Wed, 21 Oct 2099 07:28:00 GMT": {"59", "59000"}, "1.5": {"2", "1500"}} {
+		x := newExchange(operation.Responses, "application/json", strings.NewReader(`{"error":{"code":"429"}}`))
+		x.answer.Response.StatusCode = http.StatusTooManyRequests
+		x.answer.Response.Header.Set("Retry-After", said)
+		x.carry()
+		if got := [2]string{x.caller.header.Get("Retry-After"), x.caller.header.Get("Retry-After-Ms")}; got != want {
+			t.Errorf("%q became %v, want %v", said, got, want)
+		}
+	}
+}
+
 func TestAnswersWithoutABody(t *testing.T) {
 	x := newExchange(operation.Plain, "application/json", strings.NewReader(""))
 	x.request.Method, x.answer.Response.StatusCode = http.MethodDelete, http.StatusNoContent
