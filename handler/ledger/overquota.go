@@ -21,7 +21,7 @@ func (e *OverQuota) Error() string {
 	case e.Retryable:
 		return fmt.Sprintf("quota exceeded: %s. Please retry after %d seconds", e.Limit, int64((e.Wait+time.Second-1)/time.Second))
 	case e.Wait > 0:
-		return fmt.Sprintf("quota exceeded: %s is used up until the month ends, in %d hours; ask the operator for more", e.Limit, int64((e.Wait+time.Hour-1)/time.Hour))
+		return fmt.Sprintf("quota exceeded: %s has no room for this request until the month ends, in %d hours; ask the operator for more", e.Limit, int64((e.Wait+time.Hour-1)/time.Hour))
 	}
 	return fmt.Sprintf("quota exceeded: the request alone is larger than %s (%d) allows; make it smaller or ask the operator for more", e.Limit, e.Amount)
 }

@@ -36,9 +36,15 @@ func (x figures) String() string {
 
 func (f fleet) name() string {
 	name := fmt.Sprintf("%d instances, %d a minute, load %g", f.Instances, f.Limit, f.Load)
-	for is, word := range map[bool]string{f.Over: ", answers over their estimate", f.Uneven: ", uneven traffic", f.Crash: ", instances that die", f.Outage[1] > 0: ", an outage"} {
-		if is {
-			name += word
+	for _, x := range []struct {
+		is   bool
+		word string
+	}{
+		{f.Over, "answers over their estimate"}, {f.Uneven, "uneven traffic"}, {f.Unknown, "their number unknown"},
+		{f.Crash, "instances that die"}, {f.Outage[1] > 0, "an outage"},
+	} {
+		if x.is {
+			name += ", " + x.word
 		}
 	}
 	return name
@@ -61,10 +67,11 @@ func TestOverloadedLimitIsKeptInEveryMinute(t *testing.T) {
 		{Instances: 20, Limit: 600_000, Minutes: 4},
 		{Instances: 20, Limit: 600_000, Minutes: 4, Over: true},
 		{Instances: 20, Limit: 600_000, Minutes: 4, Uneven: true, Crash: true},
+		{Instances: 20, Limit: 600_000, Minutes: 4, Unknown: true},
 		{Instances: 20, Limit: 30_000, Minutes: 10},
 		{Instances: 200, Limit: 30_000, Minutes: 10},
 		{Instances: 200, Limit: 30_000, Minutes: 10, Over: true},
-		{Instances: 200, Limit: 600_000, Minutes: 3},
+		{Instances: 200, Limit: 600_000, Minutes: 2},
 		{Instances: 200, Limit: 6_000_000, Minutes: 1, Shards: 4},
 	} {
 		f.Load, f.Faults = 10, 1
@@ -78,7 +85,7 @@ func TestAtFourFifthsOfTheLimitNobodyIsRefused(t *testing.T) {
 		{Instances: 20, Limit: 600_000, Minutes: 5},
 		{Instances: 20, Limit: 600_000, Minutes: 5, Uneven: true, Crash: true},
 		{Instances: 20, Limit: 60_000, Minutes: 10},
-		{Instances: 200, Limit: 600_000, Minutes: 5},
+		{Instances: 200, Limit: 600_000, Minutes: 3},
 		{Instances: 200, Limit: 6_000_000, Minutes: 1, Shards: 4},
 	} {
 		f.Load, f.Faults = 0.8, 1

@@ -31,6 +31,7 @@ type fleet struct {
 	Until     time.Duration
 	Quiet     time.Duration // no more traffic from here on; 0 = never
 	Uneven    bool          // a tenth of the instances gets most of the traffic
+	Unknown   bool          // nobody says how many instances there are
 
 	Mutant string // how to break the protocol on purpose
 }
@@ -183,6 +184,9 @@ func (n *node) moment() Moment {
 		sure = m.At
 		m.Window = n.w.Period.Index(sure)
 		m.Latest = m.Window
+	}
+	if n.w.Unknown {
+		m.Fleet = 0
 	}
 	m.Age = sure.Sub(n.w.Period.Begins(m.Window))
 	return m
