@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"io"
 	"log/slog"
 	randv2 "math/rand/v2"
 	"slices"
@@ -38,12 +37,15 @@ type gateway struct {
 
 // newGateway wires the rooms. Nothing runs, and nothing is asked of anybody,
 // before start.
-func newGateway(cfg *config.Config, log *slog.Logger, out io.Writer) (*gateway, error) {
+func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*gateway, error) {
 	store, err := openStore(cfg, cfg.Settings.StateTable)
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{keeper: state.New(keeperConfig(cfg, store))}
+	events := &telemetry.Events{Out: out, Instance: cfg.Settings.Instance, Slots: cfg.Slots, Now: time.Now}
+	keeping := keeperConfig(cfg, store)
+	keeping.OnChange = events.Changed
+	g := &gateway{keeper: state.New(keeping)}
 	g.beside = append(g.beside, g.keeper.Run)
 	if err := g.connect(cfg, log); err != nil {
 		return nil, err
@@ -56,6 +58,9 @@ func newGateway(cfg *config.Config, log *slog.Logger, out io.Writer) (*gateway, 
 	if err != nil {
 		return nil, err
 	}
+	requests := &telemetry.RequestLog{Out: out, Instance: cfg.Settings.Instance, Level: cfg.Settings.LogLevel, Refusals: refusalLines}
+	watch := &telemetry.Watch{Events: events, Requests: requests, Counters: g.keeper.Counters, Quotas: books.Lines}
+	g.beside = append(g.beside, watch.Run)
 	room := &ledger.Room{Seats: waitingSeats}
 	s := &cfg.Settings
 	g.server = &server.Server{
@@ -67,7 +72,7 @@ func newGateway(cfg *config.Config, log *slog.Logger, out io.Writer) (*gateway, 
 		Models: models{cfg}, Doorman: doorman,
 		Readiness: &server.PoolReadiness{Pools: cfg.Pools, Look: g.keeper.Look, Now: time.Now},
 		Carrier:   &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policy: judgement(cfg)},
-		Watcher:   &telemetry.RequestLog{Out: out, Instance: s.Instance},
+		Watcher:   requests,
 		Now:       time.Now, Chance: randv2.Float64, NewID: newID, MaxBody: s.MaxBody,
 		Books: books, Expose: s.Expose, Draining: g.draining.Load,
 	}
@@ -92,6 +97,10 @@ func (g *gateway) close() {
 // waitingSeats is how many requests may wait for a throttled pool at once:
 // each holds its body.
 const waitingSeats = 1000
+
+// refusalLines is how many refused requests have a line of the log in one
+// second.
+const refusalLines = 100
 
 // newID names a request: 128 bits, in letters and digits.
 func newID() string { return "req_" + rand.Text() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -24,6 +25,7 @@ const (
 	idleTimeout       = 120 * time.Second
 	maxHeaderBytes    = 64 << 10
 	logDepth          = 4096
+	logPatience       = time.Second      // for lines that nobody reads, at the end
 	grace             = 25 * time.Second // for requests under way at SIGTERM
 )
 
@@ -33,10 +35,10 @@ var errStopped = errors.New("stopped by a signal")
 
 // serve listens until ctx is done.
 func serve(ctx context.Context) error {
-	lines := telemetry.NewLines(os.Stdout, logDepth)
-	defer lines.Close()
 	cfg, err := config.Load()
-	log := slog.New(slog.NewJSONHandler(lines, &slog.HandlerOptions{Level: cfg.Settings.LogLevel}))
+	lines := telemetry.NewLines(os.Stdout, alarms(cfg), logDepth)
+	defer lines.Close(logPatience)
+	log := telemetry.NewLogger(lines, cfg.Settings.LogLevel)
 	if err != nil {
 		return refuse(ctx, cfg, log, err)
 	}
@@ -61,6 +63,15 @@ func serve(ctx context.Context) error {
 	err = answer(ctx, listener, g.server.Handler(), &g.draining)
 	g.close()
 	return err
+}
+
+// alarms is where warnings and errors go. The Functions host tells them by
+// their stream; standalone there is one log.
+func alarms(cfg *config.Config) io.Writer {
+	if cfg.Settings.Standalone {
+		return os.Stdout
+	}
+	return os.Stderr
 }
 
 // refuse is the end of a wrong configuration. Standalone, the process ends

@@ -1,187 +1,158 @@
+// Package telemetry is what people and dashboards see of the requests: the one
+// log line, the lines of events, metrics and traces. A request never waits for
+// any of them: what cannot be written in time is dropped and counted.
 package telemetry
 
 import (
-	"io"
-	"strconv"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
+	"spillway/handler/health"
 	"spillway/handler/proxy"
 	"spillway/handler/server"
 )
+
+var _ server.Watcher = (*RequestLog)(nil)
 
 // RequestLog writes one JSON line for each request: from it alone an on-call
 // engineer learns why the request went where it went. It holds no secret and
 // no prompt: names come from configuration, reasons from a fixed vocabulary.
 type RequestLog struct {
-	Out      io.Writer
+	Out      *Lines
 	Instance string
+	Level    slog.Level // lines below it are not written; at debug each tells the whole order of candidates
+
+	// Refusals is how many requests that were refused before any backend was
+	// looked at have a line of their own in one second: whoever floods the door
+	// does not flood the log. The others are counted. 0 = all have one.
+	Refusals int64
+
+	second  atomic.Int64 // Unix, of the two counts
+	lines   atomic.Int64
+	skipped atomic.Int64
 }
 
 var lineBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// Saw writes the line.
+// Saw writes the line of a request that is over.
 func (l *RequestLog) Saw(x *server.Exchange) {
+	grade := levelOf(x)
+	if grade < l.Level || !l.admits(x) {
+		return
+	}
 	held := lineBuffers.Get().(*[]byte)
-	line := fields((*held)[:0])
-	line.begin("time").quote(x.Began.UTC().Format("2006-01-02T15:04:05.000Z"))
-	line.text("level", level(x)).text("msg", "request").text("request_id", x.ID).text("instance", l.Instance)
-	if x.Consumer != nil {
-		line.text("consumer", x.Consumer.Name).text("key", x.KeyID).text("caller", x.Caller)
-	}
-	line.text("operation", x.Operation).text("url", x.Family).text("model", x.Model)
-	line.number("status", int64(x.Status)).text("code", x.Code)
-	if x.Stream {
-		line.begin("stream").raw("true")
-	}
+	line := newLine(*held, x.Began, grade.String(), "request")
+	line.who(x, l.Instance)
+	line.what(x)
 	if x.Result != nil {
 		line.story(x)
+		if l.Level <= slog.LevelDebug {
+			line.order(x.Result)
+		}
 	}
 	line.millis("total_ms", x.Took)
 	if x.Cause != nil {
-		line.text("cause", x.Cause.Error())
+		line.text("cause", shorten(x.Cause.Error(), longestCause))
 	}
-	line.raw("}\n")
-	_, _ = l.Out.Write(line)
-	*held = line
+	*held = line.end()
+	l.Out.write(*held, grade >= slog.LevelWarn)
 	lineBuffers.Put(held)
 }
 
-// level is for the eye: the host maps all of stdout to Information.
-func level(x *server.Exchange) string {
+// longestCause is how much of an error goes into a line.
+const longestCause = 500
+
+// levelOf is what an operator should make of the request. A refusal for want
+// of capacity is a warning; what needs somebody's hand is an error.
+func levelOf(x *server.Exchange) slog.Level {
+	if r := x.Result; r != nil {
+		if r.Delivery.Broken {
+			return slog.LevelError
+		}
+		for i := range r.Attempts {
+			if r.Attempts[i].Outcome.Verdict == health.Misconfigured {
+				return slog.LevelError
+			}
+		}
+	}
 	switch {
-	case x.Status >= 500 || x.Result != nil && x.Result.Delivery.Broken:
-		return "ERROR"
+	case x.Status >= 500:
+		return slog.LevelError
 	case x.Status == 429:
-		return "WARN"
+		return slog.LevelWarn
 	}
-	return "INFO"
+	return slog.LevelInfo
 }
 
-// fields is a JSON object under way. Empty texts are left out.
-type fields []byte
-
-func (f *fields) raw(s string) *fields {
-	*f = append(*f, s...)
-	return f
+// admits reports whether the request may have a line of its own.
+func (l *RequestLog) admits(x *server.Exchange) bool {
+	if l.Refusals <= 0 || x.Result != nil {
+		return true
+	}
+	l.Flush(x.Began.Add(x.Took))
+	if l.lines.Add(1) <= l.Refusals {
+		return true
+	}
+	l.skipped.Add(1)
+	return false
 }
 
-func (f *fields) begin(name string) *fields {
-	if len(*f) == 0 {
-		f.raw("{")
-	} else if last := (*f)[len(*f)-1]; last != '{' {
-		f.raw(",")
-	}
-	return f.quote(name).raw(":")
-}
-
-func (f *fields) text(name, value string) *fields {
-	if value == "" {
-		return f
-	}
-	return f.begin(name).quote(value)
-}
-
-func (f *fields) number(name string, n int64) *fields {
-	f.begin(name)
-	*f = strconv.AppendInt(*f, n, 10)
-	return f
-}
-
-// millis writes a duration in milliseconds with three decimals.
-func (f *fields) millis(name string, d time.Duration) *fields {
-	f.begin(name)
-	*f = strconv.AppendFloat(*f, float64(d.Microseconds())/1000, 'f', -1, 64)
-	return f
-}
-
-// quote writes a JSON string; control characters and broken UTF-8 cannot end
-// the line or the string.
-func (f *fields) quote(s string) *fields {
-	const hex = "0123456789abcdef"
-	b := append(*f, '"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b = append(b, '\\', byte(r))
-		case r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029':
-			b = append(b, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
-		default:
-			b = utf8.AppendRune(b, r)
-		}
-	}
-	*f = append(b, '"')
-	return f
-}
-
-// story writes who was tried, who was passed over and why, and what it cost.
-func (f *fields) story(x *server.Exchange) {
-	r := x.Result
-	if r.Served != nil {
-		f.text("backend", r.Served.Name)
-	}
-	if r.Pool.Model != x.Model {
-		f.text("fallback_model", r.Pool.Model)
-	}
-	f.begin("attempts").raw("[")
-	for i := range r.Attempts {
-		f.attempt(&r.Attempts[i])
-	}
-	f.raw("]")
-	f.passedOver(r)
-	f.number("state_version", int64(r.Decision.Version))
-	if r.Waited > 0 {
-		f.millis("waited_ms", r.Waited)
-	}
-	d := &r.Delivery
-	if !d.FirstToken.IsZero() {
-		f.millis("first_token_ms", d.FirstToken.Sub(x.Began))
-	}
-	f.text("finish", d.Finish)
-	if d.Usage.Prompt+d.Usage.Completion > 0 {
-		f.number("prompt_tokens", d.Usage.Prompt).number("cached_tokens", d.Usage.Cached)
-		f.number("completion_tokens", d.Usage.Completion).number("reasoning_tokens", d.Usage.Reasoning)
-		if cost := r.Pool.Price.Cost(d.Usage); cost > 0 {
-			f.begin("cost")
-			*f = strconv.AppendFloat(*f, cost, 'g', 6, 64)
-			f.text("currency", r.Pool.Price.Currency)
-		}
-	}
-	if d.Broken {
-		f.begin("broken").raw("true")
-	}
-}
-
-func (f *fields) attempt(a *proxy.Attempt) {
-	if (*f)[len(*f)-1] == '}' {
-		f.raw(",")
-	}
-	f.raw("{").text("backend", a.Backend.Name).text("verdict", a.Outcome.Verdict.String()).text("why", a.Outcome.Why)
-	if a.Status != 0 {
-		f.number("status", int64(a.Status))
-	}
-	if a.Outcome.RawWait > 0 {
-		f.millis("asked_wait_ms", a.Outcome.RawWait)
-	}
-	if a.Probe {
-		f.begin("probe").raw("true")
-	}
-	f.millis("ms", a.Took).raw("}")
-}
-
-// passedOver names the candidates that were not in the line.
-func (f *fields) passedOver(r *proxy.Result) {
-	skipped := r.Decision.Candidates[r.Decision.Line:]
-	if len(skipped) == 0 {
+// Flush says how many refusals of an earlier second had no line. Calling it
+// once a second is enough.
+func (l *RequestLog) Flush(now time.Time) {
+	second, was := now.Unix(), l.second.Load()
+	if second <= was || !l.second.CompareAndSwap(was, second) {
 		return
 	}
-	f.begin("skipped").raw("[")
-	for i := range skipped {
-		if i > 0 {
-			f.raw(",")
-		}
-		f.raw("{").text("backend", skipped[i].Backend.Name).text("why", string(skipped[i].Reason)).raw("}")
+	l.lines.Store(0)
+	lost := l.skipped.Swap(0)
+	if lost == 0 {
+		return
 	}
-	f.raw("]")
+	line := newLine(nil, now, "WARN", "refusals without a line of their own")
+	line.text("instance", l.Instance).number("count", lost).number("limit_per_second", l.Refusals)
+	l.Out.write(line.end(), true)
+}
+
+func (f *fields) who(x *server.Exchange, instance string) {
+	f.text("request_id", x.ID).text("instance", instance)
+	if parent, ok := parseParent(x.Traceparent); ok {
+		f.text("trace_id", parent.traceText())
+	}
+	if x.Consumer != nil {
+		f.text("consumer", x.Consumer.Name).text("key", x.KeyID).text("caller", x.Caller)
+	}
+}
+
+func (f *fields) what(x *server.Exchange) {
+	f.text("method", x.Method).text("operation", x.Operation).text("url", x.Family).text("model", x.Model)
+	f.number("status", int64(x.Status)).text("code", x.Code).yes("stream", x.Stream)
+}
+
+// overhead is the part of the request that no backend is to blame for.
+func overhead(x *server.Exchange) time.Duration {
+	left := x.Took - x.Result.Waited
+	for i := range x.Result.Attempts {
+		left -= x.Result.Attempts[i].Took
+	}
+	return max(left, 0)
+}
+
+// Spilled reports whether the request was served by a lower priority group than
+// the best one its consumer may use, or by a fallback model.
+func Spilled(r *proxy.Result) bool {
+	if r.Served == nil {
+		return false
+	}
+	if r.Pool.Model != r.Decision.Model {
+		return true
+	}
+	for i := range r.Decision.Candidates {
+		if c := &r.Decision.Candidates[i]; c.Backend.Priority < r.Served.Priority && withinBounds(c) {
+			return true
+		}
+	}
+	return false
 }

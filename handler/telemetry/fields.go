@@ -1,0 +1,191 @@
+package telemetry
+
+import (
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// fields is one line of JSON under way: an object, written once, in order.
+// Empty texts are left out.
+type fields []byte
+
+// newLine begins a line in memory that is used again.
+func newLine(room []byte, at time.Time, level, message string) fields {
+	f := fields(append(room[:0], `{"time":"`...))
+	f = appendInstant(f, at)
+	f = append(f, `","level":"`...)
+	f = append(f, level...)
+	f = append(f, `","msg":"`...)
+	f = append(f, message...)
+	return append(f, '"')
+}
+
+// appendInstant writes an instant in UTC, to the millisecond, as RFC 3339 has
+// it: a fifth of what time.AppendFormat takes.
+func appendInstant(b []byte, at time.Time) []byte {
+	at = at.UTC()
+	year, month, day := at.Date()
+	hour, minute, second := at.Clock()
+	b = appendDigits(b, year, 4)
+	b = appendDigits(append(b, '-'), int(month), 2)
+	b = appendDigits(append(b, '-'), day, 2)
+	b = appendDigits(append(b, 'T'), hour, 2)
+	b = appendDigits(append(b, ':'), minute, 2)
+	b = appendDigits(append(b, ':'), second, 2)
+	b = appendDigits(append(b, '.'), at.Nanosecond()/1e6, 3)
+	return append(b, 'Z')
+}
+
+// appendDigits writes n with so many digits.
+func appendDigits(b []byte, n, width int) []byte {
+	var text [4]byte
+	for i := width - 1; i >= 0; i-- {
+		text[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return append(b, text[:width]...)
+}
+
+func (f *fields) raw(s string) *fields {
+	*f = append(*f, s...)
+	return f
+}
+
+// begin writes a name, which needs no escaping, behind a comma where there is
+// something to part it from.
+func (f *fields) begin(name string) *fields {
+	if last := (*f)[len(*f)-1]; last != '{' {
+		*f = append(*f, ',')
+	}
+	*f = append(*f, '"')
+	*f = append(*f, name...)
+	*f = append(*f, '"', ':')
+	return f
+}
+
+// open begins an object inside a list.
+func (f *fields) open() *fields {
+	if last := (*f)[len(*f)-1]; last != '[' {
+		*f = append(*f, ',')
+	}
+	*f = append(*f, '{')
+	return f
+}
+
+func (f *fields) text(name, value string) *fields {
+	if value == "" {
+		return f
+	}
+	return f.begin(name).quote(value)
+}
+
+func (f *fields) number(name string, n int64) *fields {
+	f.begin(name)
+	*f = strconv.AppendInt(*f, n, 10)
+	return f
+}
+
+// counted writes a number unless it is zero.
+func (f *fields) counted(name string, n int64) *fields {
+	if n == 0 {
+		return f
+	}
+	return f.number(name, n)
+}
+
+// yes writes a flag that is set.
+func (f *fields) yes(name string, set bool) *fields {
+	if !set {
+		return f
+	}
+	return f.begin(name).raw("true")
+}
+
+func (f *fields) boolean(yes bool) *fields {
+	*f = strconv.AppendBool(*f, yes)
+	return f
+}
+
+// decimal writes a number to so many digits.
+func (f *fields) decimal(name string, n float64, digits int) *fields {
+	f.begin(name)
+	*f = strconv.AppendFloat(*f, n, 'g', digits, 64)
+	return f
+}
+
+// millis writes a duration in milliseconds with up to three decimals.
+func (f *fields) millis(name string, d time.Duration) *fields {
+	f.begin(name)
+	us := d.Microseconds()
+	if us < 0 {
+		*f = append(*f, '-')
+		us = -us
+	}
+	*f = strconv.AppendInt(*f, us/1000, 10)
+	if part := us % 1000; part != 0 {
+		*f = append(*f, '.', byte('0'+part/100), byte('0'+part/10%10), byte('0'+part%10))
+	}
+	return f
+}
+
+// seconds writes a duration in seconds with three decimals.
+func (f *fields) seconds(name string, d time.Duration) *fields {
+	f.begin(name)
+	*f = strconv.AppendFloat(*f, d.Seconds(), 'f', 3, 64)
+	return f
+}
+
+// end closes the line.
+func (f *fields) end() []byte { return append(*f, '}', '\n') }
+
+// quote writes a JSON string. Nothing in it can end the line or the string, or
+// turn the direction of what a terminal prints.
+func (f *fields) quote(s string) *fields {
+	*f = append(*f, '"')
+	if plain(s) {
+		*f = append(*f, s...)
+	} else {
+		f.escape(s)
+	}
+	*f = append(*f, '"')
+	return f
+}
+
+// plain reports whether s can stand in a JSON string as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func (f *fields) escape(s string) {
+	const hex = "0123456789abcdef"
+	b := *f
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r > 0xffff && !unicode.IsPrint(r):
+			b = utf8.AppendRune(b, utf8.RuneError)
+		case !unicode.IsPrint(r):
+			b = append(b, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+		default:
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	*f = b
+}
+
+// shorten bounds a text whose length is not ours to choose.
+func shorten(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

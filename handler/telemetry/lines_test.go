@@ -1,0 +1,85 @@
+package telemetry
+
+import (
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The pipe is real and nobody reads it: when it is full, the writer hangs.
+func TestAPipeThatNobodyReadsBlocksNobody(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	lines := NewLines(write, write, 64)
+	l := &RequestLog{Out: lines, Instance: "i-1"}
+	const requests = 20_000
+	worst := time.Duration(0)
+	for range requests {
+		began := time.Now()
+		l.Saw(spilled())
+		worst = max(worst, time.Since(began))
+	}
+	if worst > time.Second {
+		t.Errorf("one line took %v while nobody read", worst)
+	}
+	if lines.Dropped() < requests/2 {
+		t.Errorf("only %d of %d lines were dropped: the pipe was read by somebody", lines.Dropped(), requests)
+	}
+	began := time.Now()
+	lines.Close(10 * time.Millisecond)
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("the end waited %v for a reader", took)
+	}
+	_ = write.Close() // the stuck write ends
+	_, _ = io.Copy(io.Discard, read)
+}
+
+func TestDroppedLinesAreToldOf(t *testing.T) {
+	gate := make(chan struct{})
+	var out sink
+	lines := NewLines(&slow{gate: gate, to: &out}, &out, 2)
+	for range 10 {
+		_, _ = lines.Write([]byte("{}\n"))
+	}
+	if lines.Dropped() == 0 {
+		t.Error("ten lines fitted into a queue of two")
+	}
+	close(gate)
+	lines.Close(time.Minute)
+	if !strings.Contains(out.String(), `"msg":"log lines dropped`) {
+		t.Errorf("nobody was told: %q", out.String())
+	}
+}
+
+// slow writes nothing before its gate is open.
+type slow struct {
+	gate chan struct{}
+	to   io.Writer
+}
+
+func (s *slow) Write(p []byte) (int, error) {
+	<-s.gate
+	return s.to.Write(p)
+}
+
+func TestTheLogsLevelsGoToTheirStreams(t *testing.T) {
+	var out, alarm sink
+	lines := NewLines(&out, &alarm, 16)
+	log := NewLogger(lines, nil).With("a", 1)
+	log.InfoContext(t.Context(), "listening")
+	log.WarnContext(t.Context(), "odd")
+	log.ErrorContext(t.Context(), "bad")
+	log.DebugContext(t.Context(), "detail")
+	lines.Close(time.Minute)
+	if s := out.String(); strings.Count(s, "\n") != 1 || !strings.Contains(s, `"msg":"listening","a":1`) {
+		t.Errorf("stdout: %s", s)
+	}
+	if s := alarm.String(); strings.Count(s, "\n") != 2 || !strings.Contains(s, `"msg":"odd"`) || !strings.Contains(s, `"msg":"bad"`) {
+		t.Errorf("stderr: %s", s)
+	}
+}
