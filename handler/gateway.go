@@ -5,17 +5,13 @@ import (
 	"crypto/rand"
 	"log/slog"
 	randv2 "math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"spillway/handler/config"
-	"spillway/handler/config/document"
-	"spillway/handler/consumer"
 	"spillway/handler/ledger"
 	"spillway/handler/operation"
-	"spillway/handler/pool"
 	"spillway/handler/proxy"
 	"spillway/handler/relay"
 	"spillway/handler/server"
@@ -62,13 +58,17 @@ func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*ga
 	watch := &telemetry.Watch{Events: events, Requests: requests, Counters: g.keeper.Counters, Quotas: books.Lines}
 	g.beside = append(g.beside, watch.Run)
 	room := &ledger.Room{Seats: waitingSeats}
+	places, err := g.openPlaces(cfg, log)
+	if err != nil {
+		return nil, err
+	}
 	s := &cfg.Settings
+	loop := &proxy.Proxy{
+		Keeper: g.keeper, Sender: g.client, Load: proxy.NewLoad(len(cfg.Slots)), Turns: new(proxy.Turns),
+		Budget: &proxy.Budget{Share: 0.2, Floor: 10}, Now: time.Now, Chance: randv2.Float64, Wait: room.Wait, MaxWait: s.MaxWait,
+	}
 	g.server = &server.Server{
-		Routes: operation.All(),
-		Forward: &proxy.Proxy{
-			Keeper: g.keeper, Sender: g.client, Load: proxy.NewLoad(len(cfg.Slots)), Turns: new(proxy.Turns),
-			Budget: &proxy.Budget{Share: 0.2, Floor: 10}, Now: time.Now, Chance: randv2.Float64, Wait: room.Wait, MaxWait: s.MaxWait,
-		},
+		Routes: operation.All(), Forward: loop, Seeker: loop, Places: places,
 		Models: models{cfg}, Doorman: doorman,
 		Readiness: &server.PoolReadiness{Pools: cfg.Pools, Look: g.keeper.Look, Now: time.Now},
 		Carrier:   &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policy: judgement(cfg)},
@@ -104,24 +104,3 @@ const refusalLines = 100
 
 // newID names a request: 128 bits, in letters and digits.
 func newID() string { return "req_" + rand.Text() }
-
-// models is the pools by the names that callers use.
-type models struct{ cfg *config.Config }
-
-// Resolve finds the pool of a name or alias, followed by its fallbacks.
-func (m models) Resolve(name string) ([]*pool.Pool, bool) {
-	line := m.cfg.Line(name)
-	return line, line != nil
-}
-
-// Names lists what a consumer may ask for.
-func (m models) Names(c *consumer.Consumer) []string {
-	var names []string
-	for i := range m.cfg.Pools {
-		if p := &m.cfg.Pools[i]; c.MayUse(p.Model) && p.Model != document.Any {
-			names = append(names, p.Model)
-		}
-	}
-	slices.Sort(names)
-	return names
-}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"spillway/handler/consumer"
 	"spillway/handler/health"
 )
 
@@ -27,6 +28,13 @@ type Candidate struct {
 
 // Tried reports whether the candidate is in the line at all.
 func (c *Candidate) Tried() bool { return c.Reason == health.Admitted || c.Reason == Recovering }
+
+// Within reports whether the consumer's own bounds leave the backend to it: its
+// geographies, and the groups that are not kept for others. A nil consumer has
+// none.
+func (b *Backend) Within(c *consumer.Consumer) bool {
+	return c == nil || (len(c.Geographies) == 0 || slices.Contains(c.Geographies, b.Geography)) && b.Priority >= c.MinPriority
+}
 
 // Decision is who is tried in which order, and why. The log, the explain
 // header and the status page print this same value.

@@ -113,15 +113,9 @@ func (r *run) relayAside(ctx context.Context) bool {
 func (r *run) unasked() bool {
 	for i := range r.result.Pool.Backends {
 		b := &r.result.Pool.Backends[i]
-		if b.Weight > 0 && !slices.Contains(r.failed, b.Slot) && !r.outside(b) {
+		if b.Weight > 0 && !slices.Contains(r.failed, b.Slot) && b.Within(r.request.Consumer) {
 			return true
 		}
 	}
 	return slices.ContainsFunc(r.result.Attempts, func(a Attempt) bool { return a.Outcome.Verdict == health.Failed })
-}
-
-// outside reports whether the consumer's own bounds keep it from the backend.
-func (r *run) outside(b *pool.Backend) bool {
-	c := r.request.Consumer
-	return c != nil && (len(c.Geographies) > 0 && !slices.Contains(c.Geographies, b.Geography) || b.Priority < c.MinPriority)
 }

@@ -107,7 +107,7 @@ type Delivery struct {
 	Usage      usage.Tokens
 	FirstToken time.Time // when the first meaningful event came; zero = none
 	Finish     string    // finish reason, as the backend said it
-	ResponseID string    // of the Responses API
+	Made       []string  // the ids of the answer and its parts that callers may come back with; of operations that learn
 	Bytes      int64
 }
 

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"spillway/handler/health"
-	"spillway/handler/operation"
 	"spillway/handler/proxy"
 	"spillway/handler/verdict"
 )
@@ -115,8 +114,8 @@ func (c *carriage) policy() verdict.Policy {
 // learned writes down what the answer said of itself.
 func (c *carriage) learned(a *verdict.Answer) {
 	c.delivery.Usage, c.delivery.Finish = a.Usage, a.Finish
-	if c.request.Operation.Dialect == operation.Responses {
-		c.delivery.ResponseID = a.ID
+	if c.request.Operation.Learns && a.ID != "" {
+		c.delivery.Made = append(a.Items, a.ID)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -240,8 +241,9 @@ func TestBytesPassUnchangedHoweverTheyArrive(t *testing.T) {
 
 func TestResponsesStreamSaysItsIDAndUsage(t *testing.T) {
 	x := newExchange(operation.Responses, "text/event-stream", bytes.NewReader(recorded(t, "responses.sse")))
+	x.request.Operation.Learns = true
 	d := x.carry()
-	if d.ResponseID != "resp_abc" || d.Usage.Prompt != 36 || d.Usage.Cached != 5 || d.Usage.Completion != 87 || d.Usage.Reasoning != 9 {
+	if !slices.Contains(d.Made, "resp_abc") || !slices.Contains(d.Made, "msg_1") || d.Usage.Prompt != 36 || d.Usage.Cached != 5 || d.Usage.Completion != 87 || d.Usage.Reasoning != 9 {
 		t.Errorf("delivery %+v", d)
 	}
 	if got := x.caller.got(); got != string(recorded(t, "responses.sse")) {

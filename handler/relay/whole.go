@@ -166,6 +166,10 @@ func (b *body) long() {
 		return
 	}
 	b.delivery.FirstToken = time.Now()
+	if b.request.Operation.Learns && !b.opaque {
+		answer := verdict.Head(b.buf)
+		b.learned(&answer)
+	}
 	b.head = bytes.Clone(b.buf[:min(len(b.buf), headKept)])
 	b.pass(b.buf)
 	for {

@@ -14,10 +14,10 @@ const (
 	prefix    = 4 << 10
 )
 
-// affinity numbers the prompt cache that a request could share: its consumer
+// sharedPrompt numbers the prompt cache that a request could share: its consumer
 // and model with the key or session that it names, else with the beginning of
 // its prompt. 0 is a request that no cache can serve.
-func affinity(h http.Header, r *proxy.Request) uint64 {
+func sharedPrompt(h http.Header, r *proxy.Request) uint64 {
 	if r.Operation.Dialect == operation.Plain {
 		return 0
 	}

@@ -22,28 +22,50 @@ func (s *Server) read(r *http.Request, route operation.Route) (*proxy.Request, *
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return req, nil, compressed(encoding)
 	}
-	held, err := hold(r, s.MaxBody)
+	most := s.MaxBody
+	if route.Operation.Body != operation.JSON {
+		most = min(most, heldUpload)
+	}
+	held, err := hold(r, s.MaxBody, most)
 	if err != nil {
 		return req, held, unreadable(err, s.MaxBody)
 	}
-	req.Body = held.bytes()
-	if route.Operation.Body != operation.JSON || r.Method == http.MethodGet {
-		return req, held, nil
+	req.Body, req.Tail = held.bytes(), held.rest(r, s.MaxBody)
+	if refusal := understand(req); refusal != nil {
+		return req, held, refusal
 	}
-	facts, err := payload.Scan(req.Body)
-	if err != nil {
-		return req, held, invalidJSON(err)
-	}
-	req.Facts, req.Tokens = facts, payload.Estimate(&facts)
 	if req.Model == "" {
-		req.Model = facts.Model
+		req.Model = req.Facts.Model
 	}
-	req.Affinity = affinity(r.Header, req)
+	req.Affinity = sharedPrompt(r.Header, req)
 	return req, held, nil
 }
 
+// understand reads what Spillway acts on out of the body.
+func understand(req *proxy.Request) *Refusal {
+	switch {
+	case req.Operation.Body != operation.JSON:
+		return understandAny(req)
+	case req.Method == http.MethodPost && (len(req.Body) > 0 || !req.Operation.State.Stored()):
+		return understandJSON(req)
+	}
+	return nil
+}
+
+func understandJSON(req *proxy.Request) *Refusal {
+	facts, err := payload.Scan(req.Body)
+	if err != nil {
+		return invalidJSON(err)
+	}
+	req.Facts, req.Tokens = facts, payload.Estimate(&facts)
+	return nil
+}
+
 // buffer is pooled memory that holds one body.
-type buffer struct{ bytes.Buffer }
+type buffer struct {
+	bytes.Buffer
+	more bool // the body goes on behind it
+}
 
 func (b *buffer) bytes() []byte { return b.Bytes() }
 
@@ -55,17 +77,18 @@ var buffers = sync.Pool{New: func() any { return new(buffer) }}
 // errTooLarge is a body over the limit.
 var errTooLarge = errors.New("server: request body over the limit")
 
-// hold reads the whole body into pooled memory. What it returns must be
-// released, error or not.
-func hold(r *http.Request, limit int64) (*buffer, error) {
+// hold reads the body into pooled memory, at most the first part of this size.
+// What it returns must be released, error or not.
+func hold(r *http.Request, limit, most int64) (*buffer, error) {
 	b := buffers.Get().(*buffer)
 	if r.ContentLength > limit {
 		return b, errTooLarge
 	}
 	if r.ContentLength > 0 {
-		b.Grow(int(r.ContentLength) + bytes.MinRead) // room for ReadFrom to find the end without growing
+		b.Grow(int(min(r.ContentLength, most)) + bytes.MinRead) // room for ReadFrom to find the end without growing
 	}
-	n, err := b.ReadFrom(io.LimitReader(r.Body, limit+1))
+	n, err := b.ReadFrom(io.LimitReader(r.Body, most+1))
+	b.more = n > most && n <= limit
 	if err == nil && n > limit {
 		err = errTooLarge
 	}
@@ -79,6 +102,7 @@ func (b *buffer) release(req *proxy.Request) {
 		return
 	}
 	b.Reset()
+	b.more = false
 	buffers.Put(b)
 }
 

@@ -28,8 +28,10 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, x *Exchange, c 
 	ctx, committed, end := patience(r)
 	defer end()
 	x.Result = s.Forward.Do(ctx, c.pools, c.request, func(ctx context.Context, a *proxy.Answer) proxy.Delivery {
-		x.Serving = a.Backend
-		s.expose(w, r, a)
+		if c.request.Tail != nil {
+			drain(r) // the backend has answered early, and the host writes before it reads
+		}
+		s.announce(w, r, x, a)
 		if committed != nil {
 			settled := a.Committed
 			a.Committed = func() { committed(); settled() }
@@ -37,6 +39,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, x *Exchange, c 
 		return s.Carrier.Carry(ctx, w, c.request, a)
 	})
 	settle(reserved, x.Result)
+	s.remember(c.request, x.Result)
 	if x.Result.Err != nil {
 		return s.exhausted(x.Result, c)
 	}
@@ -65,6 +68,20 @@ func patience(r *http.Request) (ctx context.Context, committed, end func()) {
 	return ctx, func() { timer.Stop() }, func() { timer.Stop(); cancel(nil) }
 }
 
+// announce tells the caller who serves it once that is certain: two attempts
+// may be on their way to the caller at once.
+func (s *Server) announce(w http.ResponseWriter, r *http.Request, x *Exchange, a *proxy.Answer) {
+	won := a.Gate
+	a.Gate = func() bool {
+		if !won() {
+			return false
+		}
+		x.Serving = a.Backend
+		s.expose(w, r, a)
+		return true
+	}
+}
+
 // expose tells the caller who served and why, where configuration allows it.
 func (s *Server) expose(w http.ResponseWriter, r *http.Request, a *proxy.Answer) {
 	h := w.Header()
@@ -83,17 +100,23 @@ func (s *Server) expose(w http.ResponseWriter, r *http.Request, a *proxy.Answer)
 
 // exhausted says why nobody served.
 func (s *Server) exhausted(result *proxy.Result, c *call) *Refusal {
+	req := c.request
+	leaning := req.Leans != nil && req.Leans.Backend != ""
 	switch {
 	case errors.Is(result.Err, proxy.ErrThrottled):
-		return throttled(c.request.Model, s.wait(result.RetryAt))
+		return throttled(req.Model, s.wait(result.RetryAt), leaning)
+	case errors.Is(result.Err, proxy.ErrNotOffered):
+		return modelNotFound(req.Model, s.Models.Names(req.Consumer))
+	case errors.Is(result.Err, proxy.ErrBody):
+		return unreadable(req.Tail.Err(), s.MaxBody)
 	case errors.Is(result.Err, proxy.ErrFenced):
-		return fenced(c.request.Model)
+		return fenced(req.Model)
 	case errors.Is(result.Err, proxy.ErrTimeout):
-		return timedOut(c.request.Model)
+		return timedOut(req.Model)
 	case errors.Is(result.Err, proxy.ErrCallerLeft):
 		return callerLeft()
 	}
-	return unavailable(c.request.Model, s.wait(result.RetryAt))
+	return unavailable(req.Model, s.wait(result.RetryAt), leaning)
 }
 
 // wait is how long a caller is told to wait: until the soonest reopening,

@@ -163,14 +163,26 @@ func fenced(model string) *Refusal {
 	}
 }
 
-func throttled(model string, wait time.Duration) *Refusal {
+func throttled(model string, wait time.Duration, leaning bool) *Refusal {
+	if leaning {
+		return &Refusal{
+			Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "rate_limit_exceeded", Wait: wait,
+			Message: fmt.Sprintf("The Azure OpenAI backend that holds what this request refers to is throttled, and no other can serve it. Please retry after %d seconds.", seconds(wait)),
+		}
+	}
 	return &Refusal{
 		Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "rate_limit_exceeded", Wait: wait,
 		Message: fmt.Sprintf("All Azure OpenAI backends for %q are throttled. Please retry after %d seconds.", model, seconds(wait)),
 	}
 }
 
-func unavailable(model string, wait time.Duration) *Refusal {
+func unavailable(model string, wait time.Duration, leaning bool) *Refusal {
+	if leaning {
+		return &Refusal{
+			Status: http.StatusServiceUnavailable, Type: serverError, Code: "no_backend_available", Wait: wait,
+			Message: fmt.Sprintf("The Azure OpenAI backend that holds what this request refers to is not available, and no other can serve it. Please retry after %d seconds.", seconds(wait)),
+		}
+	}
 	return &Refusal{
 		Status: http.StatusServiceUnavailable, Type: serverError, Code: "no_backend_available", Wait: wait,
 		Message: fmt.Sprintf("No Azure OpenAI backend for %q is available. Please retry after %d seconds; if this lasts, give your platform team the x-request-id of this answer.", model, seconds(wait)),

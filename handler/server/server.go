@@ -27,6 +27,8 @@ type Models interface {
 	Resolve(name string) ([]*pool.Pool, bool)
 	// Names lists what a consumer may ask for; nil means anybody.
 	Names(c *consumer.Consumer) []string
+	// All is every pool there is.
+	All() []*pool.Pool
 }
 
 // Doorman turns a credential into a consumer, a nil one where everybody is let
@@ -65,6 +67,8 @@ type Server struct {
 	MaxBody   int64
 
 	Books      Books        // nil = no quotas
+	Places     Places       // which backend holds what; nil = nobody knows
+	Seeker     Seeker       // asks backends for what nobody knows; nil = none is asked
 	Expose     bool         // tell callers which backend served
 	Operations http.Handler // below /ops; nil = closed
 	Draining   func() bool  // readiness turns red ahead of the end; nil = never
@@ -105,6 +109,10 @@ func (s *Server) inference(w http.ResponseWriter, r *http.Request) {
 		x.Status, x.Code, x.Cause = refusal.Status, refusal.Code, refusal.Cause
 		return
 	}
+	if x.Result == nil {
+		x.Status = http.StatusOK // an answer of our own
+		return
+	}
 	x.Status = x.Result.Status()
 	if x.Result.Delivery.Broken {
 		panic(http.ErrAbortHandler) // the one end that every client sees as an error
@@ -123,13 +131,16 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, x *Exchange) *Re
 		return refusal
 	}
 	x.Operation, x.Family = route.Operation.Name, route.Family.String()
+	if route.Operation.State == operation.Own {
+		return s.models(w, &route, who.Consumer)
+	}
 	req, held, refusal := s.read(r, route)
 	defer held.release(req)
 	if refusal != nil {
 		return refusal
 	}
 	req.ID, req.Consumer = x.ID, who.Consumer
-	pools, refusal := s.pools(req, who.Consumer)
+	pools, refusal := s.pools(r.Context(), req)
 	if refusal != nil {
 		return refusal
 	}
@@ -150,25 +161,4 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) (operation.Route,
 		return route, methodNotAllowed(r.Method, route.Operation)
 	}
 	return route, nil
-}
-
-// pools resolves the model that the path or the body names.
-func (s *Server) pools(req *proxy.Request, c *consumer.Consumer) ([]*pool.Pool, *Refusal) {
-	if req.Model == "" {
-		return nil, modelMissing(req.Family)
-	}
-	pools, ok := s.Models.Resolve(req.Model)
-	if !ok {
-		return nil, modelNotFound(req.Model, s.Models.Names(c))
-	}
-	if !c.MayUse(pools[0].Model) {
-		return nil, modelNotAllowed(req.Model, s.Models.Names(c))
-	}
-	allowed := pools[:0:0]
-	for _, p := range pools {
-		if c.MayUse(p.Model) {
-			allowed = append(allowed, p)
-		}
-	}
-	return allowed, nil
 }

@@ -59,6 +59,10 @@ func (d *door) Resolve(name string) ([]*pool.Pool, bool) {
 }
 func (d *door) Names(*consumer.Consumer) []string { return []string{"gpt-4o", "gpt-5"} }
 
+func (d *door) All() []*pool.Pool {
+	return []*pool.Pool{{Model: "gpt-4o", Backends: []pool.Backend{{Name: "a"}}}, {Model: "gpt-5"}}
+}
+
 func (d *door) Ready(model string) (bool, map[string]string) {
 	return model != "down", map[string]string{"down": "breaker open"}
 }
@@ -82,6 +86,9 @@ func serve(ctx context.Context, pools []*pool.Pool, deliver proxy.Deliver) *prox
 }
 
 func (d *door) Carry(_ context.Context, w http.ResponseWriter, _ *proxy.Request, a *proxy.Answer) proxy.Delivery {
+	if !a.Gate() {
+		return proxy.Delivery{}
+	}
 	a.Committed()
 	_, _ = io.WriteString(w, `{"id":"chatcmpl-1"}`)
 	return proxy.Delivery{Committed: true}

@@ -11,10 +11,11 @@ import (
 // stream are read; the zero Answer is nothing known.
 type Answer struct {
 	Usage   usage.Tokens
-	Metered bool   // the backend said its usage
-	Finish  string // the last finish reason: "stop", "length", "tool_calls"; of the Responses API "completed", "max_output_tokens", …
-	ID      string // "chatcmpl-…", "resp_…"
-	Tier    string // the service tier that served
+	Metered bool     // the backend said its usage
+	Finish  string   // the last finish reason: "stop", "length", "tool_calls"; of the Responses API "completed", "max_output_tokens", …
+	ID      string   // "chatcmpl-…", "resp_…"
+	Tier    string   // the service tier that served
+	Items   []string // the ids of a response's output items, of the first 64
 }
 
 // anatomy is the parts of one JSON answer, or of the data of one event. Places
@@ -36,6 +37,7 @@ type anatomy struct {
 	errorAt  int
 	response int
 	details  int // incomplete_details
+	output   int // of a response
 	sequence int64
 	usage    usage.Tokens
 	metered  bool
@@ -76,6 +78,8 @@ func (a *anatomy) member(w *walk.Walk) {
 		a.filters = true
 	case "response":
 		a.response = w.At
+	case "output":
+		a.output = w.At
 	case "incomplete_details":
 		a.details = w.At
 	case "error":
@@ -143,9 +147,37 @@ func (n *Answer) note(a *anatomy) {
 	if n.ID == "" && len(a.id) > 0 {
 		n.ID = brief(a.id)
 	}
+	if a.output > 0 {
+		n.Items = items(a.text, a.output)
+	}
 	if len(a.tier) > 0 && n.Tier != string(a.tier) {
 		n.Tier = known(a.tier)
 	}
+}
+
+// maxItems bounds how many items of an answer are told of.
+const maxItems = 64
+
+// items are the ids of the objects in the list at b[i].
+func items(b []byte, i int) []string {
+	if b[i] != '[' {
+		return nil
+	}
+	var ids []string
+	list := walk.Into(b, i)
+	for list.Next() && len(ids) < maxItems {
+		one := walk.Into(list.Text, list.At)
+		for one.Next() {
+			if string(one.Key) != "id" {
+				continue
+			}
+			if id := word(&one); len(id) > 0 {
+				ids = append(ids, brief(id))
+			}
+		}
+		pass(&list, &one)
+	}
+	return ids
 }
 
 // word is the present value's text as written, nil when it is no string.

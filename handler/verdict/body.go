@@ -42,6 +42,15 @@ func Body(body []byte, header map[string][]string, now time.Time, policy Policy)
 	return n, o
 }
 
+// Head is what the beginning of a JSON body says of the answer, for one that is
+// too long to be held.
+func Head(head []byte) Answer {
+	var n Answer
+	a, _ := dissect(head, 0)
+	n.note(&a)
+	return n
+}
+
 // unsound is what is wrong with a body that should be one JSON object or array
 // beginning at i; "" when nothing is.
 func unsound(body []byte, i int) string {

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -246,9 +248,25 @@ func TestBodiesOfGoldenAnswers(t *testing.T) {
 	for name, tt := range tests {
 		res, body := golden(t, name)
 		answer, got := Body(body, res.Header, time.Time{}, Policy{})
-		if diff := cmp.Diff(tt.want, plain(got)); diff != "" || answer != tt.answer {
+		if diff := cmp.Diff(tt.want, plain(got)); diff != "" || !reflect.DeepEqual(answer, tt.answer) {
 			t.Errorf("%s: answer %+v, want %+v; outcome (-want +got):\n%s", name, answer, tt.answer, diff)
 		}
 	}
 	everyGoldenIsUsed(t, func(name string) bool { _, ok := tests[name]; return ok }, "body-")
+}
+
+func TestItemsOfAResponseAreNamed(t *testing.T) {
+	const body = `{"id":"resp_1","object":"response","status":"completed","output":[{"id":"rs_1","type":"reasoning","summary":[]},
+		{"type":"message","id":"msg_1","content":[{"type":"output_text","text":"x","id":"no"}]},{"type":"odd"}],"usage":null}`
+	want := []string{"rs_1", "msg_1"}
+	whole, _ := Body([]byte(body), nil, time.Time{}, Policy{})
+	if whole.ID != "resp_1" || !slices.Equal(whole.Items, want) {
+		t.Errorf("%+v, want the items %v", whole, want)
+	}
+	for cut := range len(body) {
+		head := Head([]byte(body[:cut]))
+		if n := len(head.Items); !slices.Equal(head.Items, want[:n]) || cut > 100 && n < 1 || cut > 15 && head.ID != "resp_1" {
+			t.Errorf("cut at %d: %+v", cut, head)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -276,7 +277,7 @@ func FuzzStream(f *testing.F) {
 			}
 			checkReading(t, event, r)
 		}
-		if s.Answer != slow.Answer || s.Complete() != slow.Complete() || s.End() != slow.End() {
+		if !reflect.DeepEqual(s.Answer, slow.Answer) || s.Complete() != slow.Complete() || s.End() != slow.End() {
 			t.Fatalf("compared: %+v, %+v; read: %+v, %+v", s.Answer, s.End(), slow.Answer, slow.End())
 		}
 		if u := s.Answer.Usage; u.Prompt < 0 || u.Completion < 0 || u.Cached > u.Prompt || len(s.Answer.Finish)+len(s.Answer.ID)+len(s.Answer.Tier) > 3*256 {
