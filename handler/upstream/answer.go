@@ -20,9 +20,9 @@ func (c *Client) receive(a *attempt, t *Target, b *pool.Backend, res *http.Respo
 	res.Body = body
 	if res.StatusCode >= http.StatusOK && res.StatusCode < http.StatusMultipleChoices {
 		a.atEase()
-		if err := a.ctx.Err(); err != nil { // the limit ran out in this very moment
+		if a.over() { // in this very moment
 			defer func() { _ = body.Close() }()
-			return nil, a.verdict(err)
+			return nil, a.verdict(errEnded)
 		}
 		return res, c.judge(t, b, res, nil)
 	}

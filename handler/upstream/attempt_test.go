@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -331,6 +332,49 @@ func TestProbeIsAskedForOncePerConnectionTaken(t *testing.T) {
 	}
 	if asks != 2 {
 		t.Errorf("asked %d times for 2 attempts", asks)
+	}
+}
+
+func TestKeptConnectionKeepsNoRequest(t *testing.T) {
+	client, saw := listening(t)
+	collected := make(chan bool)
+	func() {
+		r := plan()
+		runtime.AddCleanup(r, func(c chan bool) { close(c) }, collected)
+		res, o := client.Send(context.Background(), backend(), r, func() error { return nil })
+		if res == nil {
+			t.Fatal(o.Why)
+		}
+		saw()
+		_, _ = io.ReadAll(res.Body)
+		_ = res.Body.Close()
+	}()
+	for range 100 {
+		runtime.GC()
+		select {
+		case <-collected:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	t.Error("the request is still held")
+}
+
+// The limit of one attempt must not end the next one on the same connection.
+func TestLateLimitSparesTheConnectionsNextRequest(t *testing.T) {
+	client, saw := listening(t)
+	client.Limits.Response = 30 * time.Millisecond
+	for range 40 {
+		res, said := send(t, client, backend(), plan())
+		if res == nil {
+			t.Fatal(said)
+		}
+		saw()
+		time.Sleep(time.Millisecond) // past the limit of the first ones
+		if _, err := io.ReadAll(res.Body); err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
 	}
 }
 

@@ -50,10 +50,9 @@ const errBodyLimit = 5 * time.Second
 // byte on the wire, again if the transport takes another connection.
 func (c *Client) Send(ctx context.Context, b *pool.Backend, r *proxy.Request, before func() error) (*http.Response, health.Outcome) {
 	t := c.Targets[b.Index]
-	a := newAttempt(ctx, before)
+	a := newAttempt(ctx, t.Transport.Protocols != nil && t.Transport.Protocols.HTTP2(), before)
 	a.repeatable, a.tail = r.Operation.State != operation.Pinned, r.Tail
 	a.asIs = r.Leans != nil && r.Leans.Backend != "" || r.Operation.State.Stored()
-	a.http2 = t.Transport.Protocols != nil && t.Transport.Protocols.HTTP2()
 	a.within(c.Limits.of(r))
 	req := c.compose(a, t, b, r)
 	if err := t.Credential.Put(a.ctx, req.Header, r.Header); err != nil {
@@ -104,7 +103,7 @@ func refusedCredential(a *attempt, err error) (*http.Response, health.Outcome) {
 	switch {
 	case errors.Is(err, ErrCallerToken):
 		return callerUnproven(), health.Outcome{Why: "no token to pass through", Signals: health.NoSignals()}
-	case a.ctx.Err() != nil:
+	case a.over():
 		return nil, a.verdict(err)
 	case errors.Is(err, ErrIdentity):
 		o.Verdict = health.Misconfigured

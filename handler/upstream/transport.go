@@ -67,15 +67,33 @@ func proxyFor(r *http.Request) (*url.URL, error) {
 	return http.ProxyFromEnvironment(r)
 }
 
-// guarded is a connection whose next write can be made to ask an attempt first.
+// guarded is a connection that knows the attempt which has it now.
 type guarded struct {
 	net.Conn
-	asks atomic.Pointer[attempt]
+	owner atomic.Pointer[attempt]
+	asks  atomic.Bool // the next write asks the owner first
+}
+
+// take makes the connection an attempt's.
+func (g *guarded) take(a *attempt) {
+	g.owner.Store(a)
+	g.asks.Store(a.before != nil)
+}
+
+// leave lets go of the attempt, so that a kept connection keeps no request.
+func (g *guarded) leave(a *attempt) { g.owner.CompareAndSwap(a, nil) }
+
+// hangUp closes the connection if it is still the attempt's: it may be in the
+// pool by now, or have another's request on it.
+func (g *guarded) hangUp(a *attempt) {
+	if g.owner.CompareAndSwap(a, nil) {
+		_ = g.Close()
+	}
 }
 
 func (g *guarded) Write(p []byte) (int, error) {
-	if g.asks.Load() != nil {
-		if a := g.asks.Swap(nil); a != nil {
+	if g.asks.Load() && g.asks.Swap(false) {
+		if a := g.owner.Load(); a != nil {
 			if err := a.ask(); err != nil {
 				return 0, err
 			}
