@@ -36,6 +36,8 @@ type Keeper struct {
 	count   Counters
 	trouble error // of the last exchange, if it failed
 
+	asked time.Duration // when Run last began a refresh; its own
+
 	view    atomic.Pointer[view]
 	traffic atomic.Int64 // local instant of the last request, to within a tenth of a second
 	running sync.WaitGroup

@@ -83,21 +83,20 @@ func (k *Keeper) due(s *slot, now time.Duration) (time.Duration, bool) {
 
 // turn is one round of Run; it returns when the next refresh is due.
 func (k *Keeper) turn(ctx context.Context, next time.Duration, kicked bool) time.Duration {
-	wrote := false
 	if kicked {
 		// Failures and refusals come in bunches: one write for all of them.
-		k.cfg.World.Pacer.Sleep(ctx, coalesce)
-		k.pass()
-		wrote = k.publish(ctx)
+		k.cfg.World.Pacer.Sleep(ctx, coalesce/2+k.chance(coalesce))
 	}
 	now := k.look().local
-	if now >= next || kicked && !wrote {
+	k.mu.Lock()
+	p := k.period(now)
+	k.mu.Unlock()
+	// What is read first is written on fewer conflicts, and may be the news
+	// itself; but a storm of failures must not become one of reads.
+	if now >= next || kicked && now-k.asked >= p/2 {
+		k.asked = now
 		k.refresh(ctx)
-		now = k.look().local
-		k.mu.Lock()
-		p := k.period(now)
-		k.mu.Unlock()
-		next = now + p*4/5 + k.chance(p*2/5)
+		next = k.look().local + p*4/5 + k.chance(p*2/5)
 	}
 	k.pass()
 	k.publish(ctx)

@@ -24,25 +24,22 @@ type draft struct {
 
 // publish writes what this instance has to say, row by row, each time from
 // what was last read, until it says nothing more or has tried enough.
-// It reports whether it wrote anything, or tried to.
-func (k *Keeper) publish(ctx context.Context) (wrote bool) {
+func (k *Keeper) publish(ctx context.Context) {
 	for n := range k.rows {
 		for try := range tries {
 			d, ok := k.draft(n)
 			if !ok || ctx.Err() != nil {
 				break
 			}
-			wrote = true
 			if k.commit(ctx, n, d) {
 				continue // there may be more to say: one transition of a circuit at a time
 			}
 			k.pause(ctx, try)
 			if !k.reread(ctx, n) {
-				return wrote // the table is out of reach: the next turn tries again
+				return // the table is out of reach: the next turn tries again
 			}
 		}
 	}
-	return wrote
 }
 
 // draft folds the news of all slots of a row into one write; false when there

@@ -125,3 +125,30 @@ func TestMisconfiguredOpensForLongAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// Whatever the refresh: who meets a backend that the fleet knows to be bad
+// learns it at the first failure, one exchange later.
+func TestTheFirstFailureAsksTheTableAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		crowd := startFleet(t, 5, Config{Store: store})
+		slow := startFleet(t, 1, Config{Store: store, Refresh: 20 * time.Second, Instance: "slow"})[0]
+		for _, k := range crowd {
+			request(k, 0, failed)
+		}
+		time.Sleep(time.Second)
+		if slow.Look().Of(0).Phase != breaker.Closed {
+			t.Fatal("it has refreshed already: the test shows nothing")
+		}
+		met := time.Now()
+		request(slow, 0, failed)
+		for slow.Look().Of(0).Phase == breaker.Closed && time.Since(met) < 5*time.Second {
+			time.Sleep(time.Millisecond)
+		}
+		took := time.Since(met)
+		t.Logf("the first failure was the last after %v", took)
+		if took > 60*time.Millisecond {
+			t.Errorf("it knew after %v, want two exchanges of 6 ms, and 20 ms to gather what fails together", took)
+		}
+	})
+}
