@@ -249,3 +249,91 @@ func TestLateRefundIsWorthNothingAndLateBillIsBooked(t *testing.T) {
 		t.Errorf("9400 more in a minute that had 9000 left: %+v", r)
 	}
 }
+
+func TestUnbookedSpendingIsNeverMoreThanAnEvenShare(t *testing.T) {
+	d := newDesk(t, 600_000)
+	d.fleet = 200 // shares are small: nothing is leased ahead
+	d.take(1000)
+	d.settleDown()
+	spent := int64(0)
+	for range 100 {
+		if d.take(1000) == Yes { // and nothing is booked
+			spent += 1000
+		}
+	}
+	if spent < 1000 || spent > 599_000/200 {
+		t.Errorf("%d spent ahead of its booking, with 599000 left for 200 instances", spent)
+	}
+}
+
+func TestRoomThatTheFleetIsSpendingIsNotSpentAgain(t *testing.T) {
+	d := newDesk(t, 600_000)
+	d.fleet = 20
+	look := func(granted int64) {
+		d.version += "x"
+		d.body = Record{V: 1, Window: Minute.Index(d.now), Granted: granted}.String()
+		_ = d.a.DidRead(d.version, d.body, d.moment())
+	}
+	d.a.Take(10, d.moment())
+	look(0)
+	d.now = d.now.Add(time.Second)
+	look(500_000) // others spend 500,000 a second
+	d.now = d.now.Add(300 * time.Millisecond)
+	d.a.credit = 0
+	d.a.asks = nil
+	if got := d.take(1000); got != Ask {
+		t.Errorf("100000 were left 0.3 s ago, and the fleet spends 500000 a second: %v", got)
+	}
+}
+
+func TestNewMinuteIsTakenForFreshOnlyWhileItIsYoung(t *testing.T) {
+	for _, c := range []struct {
+		into time.Duration
+		want Answer
+	}{{100 * time.Millisecond, Yes}, {45 * time.Second, Ask}} {
+		d := newDesk(t, 600_000)
+		d.fleet = 200
+		d.take(1000)
+		d.settleDown()
+		d.now = Minute.Ends(Minute.Index(d.now)).Add(c.into)
+		if got := d.take(1000); got != c.want {
+			t.Errorf("%v into a minute of which nothing is known: %v, want %v", c.into, got, c.want)
+		}
+	}
+}
+
+func TestSpendingThatItsMinuteOutlivedIsBookedAllTheSame(t *testing.T) {
+	d := newDesk(t, 600_000)
+	d.fleet = 200
+	d.take(1000)
+	d.settleDown()
+	if got := d.take(700); got != Yes {
+		t.Fatalf("with room known: %v", got)
+	}
+	d.now = d.now.Add(time.Minute)
+	d.settleDown()
+	if r := d.record(); r.Spare != 600_000-1700 || r.Granted != 0 {
+		t.Errorf("1700 spent in the minute before: %+v", r)
+	}
+}
+
+func TestClockThatWasLostDoesNotTurnTheMinute(t *testing.T) {
+	d := newDesk(t, 600_000)
+	d.take(1000)
+	d.settleDown()
+	w := d.a.Window()
+	lost := d.moment()
+	lost.Window, lost.Latest, lost.Guess = w+5, w+5, true
+	d.a.Take(1, lost)
+	if got := d.a.Window(); got != w {
+		t.Errorf("a clock that was set five minutes ahead turned the window %d to %d", w, got)
+	}
+	blind := newDesk(t, 600_000)
+	early := blind.moment()
+	early.Window, early.Latest, early.Guess = w+5, w+5, true
+	blind.a.Take(1000, early)
+	blind.settleDown()
+	if got := blind.a.Window(); got != w {
+		t.Errorf("before the table told the time it was window %d, then %d, want %d", w+5, got, w)
+	}
+}
