@@ -1,0 +1,96 @@
+package ops
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+//go:embed page
+var files embed.FS
+
+// page is the status page: a shell that its script fills from /ops/api/status.
+// The same markup, as html/template blocks, makes the first paint where no key
+// is needed, so that it reads without a script too.
+type page struct {
+	html            *template.Template
+	css, js, symbol []byte
+}
+
+func newPage() *page {
+	read := func(name string) []byte {
+		text, err := files.ReadFile("page/" + name)
+		if err != nil {
+			panic("ops: an embedded file is missing: " + err.Error())
+		}
+		return text
+	}
+	return &page{
+		html: template.Must(template.New("page.html").Funcs(template.FuncMap{
+			"at": at, "clock": clock, "count": count, "float": float, "left": left, "meter": meter, "month": month, "ms": roundMS,
+			"percent": percent, "share": share, "times": times, "traffic": traffic, "where": where, "why": why,
+		}).ParseFS(files, "page/*.html")),
+		css: read("page.css"), js: read("page.js"), symbol: read("icon.svg"),
+	}
+}
+
+// shell answers with the page: filled, or as the sign-in form with 401. A
+// program that asks without a key gets its 401 in JSON.
+func (o *Ops) shell(w http.ResponseWriter, r *http.Request) {
+	known := o.gate.knows(r)
+	if !known && !accepts(r, "text/html") {
+		unauthorized(w)
+		return
+	}
+	var data struct {
+		Status *Status // nil = sign in first
+		Blank  blank
+	}
+	code := http.StatusOK
+	if known {
+		data.Status = o.look()
+	} else {
+		code = http.StatusUnauthorized
+		w.Header().Set("WWW-Authenticate", `Bearer realm="spillway operators"`)
+	}
+	var body bytes.Buffer
+	if err := o.page.html.Execute(&body, data); err != nil {
+		fail(w, http.StatusInternalServerError, "page_failed", "The page could not be made: "+err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = w.Write(body.Bytes())
+}
+
+// accepts reports whether the asker names this type, as browsers do for pages.
+func accepts(r *http.Request, kind string) bool {
+	return strings.Contains(r.Header.Get("Accept"), kind)
+}
+
+// blank is what the script's copies of the markup are made of.
+type blank struct {
+	spot
+	Consumer ConsumerStatus
+	Instance InstanceStatus
+	Change   ChangeStatus
+}
+
+func (p *page) style(w http.ResponseWriter, _ *http.Request) {
+	asset(w, "text/css; charset=utf-8", p.css)
+}
+
+func (p *page) script(w http.ResponseWriter, _ *http.Request) {
+	asset(w, "text/javascript; charset=utf-8", p.js)
+}
+
+func (p *page) icon(w http.ResponseWriter, _ *http.Request) { asset(w, "image/svg+xml", p.symbol) }
+
+func asset(w http.ResponseWriter, kind string, body []byte) {
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body)
+}

@@ -1,0 +1,252 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"spillway/handler/breaker"
+	"spillway/handler/consumer"
+	"spillway/handler/health"
+	"spillway/handler/ledger"
+	"spillway/handler/pool"
+	"spillway/handler/proxy"
+	"spillway/handler/server"
+	"spillway/handler/state"
+	"spillway/handler/throttle"
+	"spillway/handler/usage"
+)
+
+// world is a fleet as the page may find it: a keeper that says what it is told
+// to, and requests that were.
+type world struct {
+	mu       sync.Mutex
+	at       func() time.Time
+	health   []health.Health
+	slots    []state.SlotState
+	counters state.Counters
+	fleetErr error
+	wordErr  error
+	words    []string
+	acts     []Act
+	reads    int
+	cfg      Config
+}
+
+func (w *world) Look() *health.Snapshot {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return &health.Snapshot{Version: 7, By: append([]health.Health(nil), w.health...)}
+}
+
+func (w *world) Counters() state.Counters { return w.counters }
+
+func (w *world) Fleet(context.Context) (state.Fleet, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reads++
+	if w.fleetErr != nil {
+		return state.Fleet{}, w.fleetErr
+	}
+	now := w.at()
+	return state.Fleet{
+		At: now, Revision: 43, Slots: append([]state.SlotState(nil), w.slots...),
+		Instances: []state.Instance{
+			{Name: w.cfg.Instance, Revision: 43, At: now.Add(-4 * time.Second), Behind: 412 * time.Millisecond},
+			{Name: "flex-7c41-b", Revision: 43, At: now.Add(-9 * time.Second), Behind: 388 * time.Millisecond},
+			{Name: "flex-7c41-c", Revision: 41, At: now.Add(-13 * time.Second), Behind: 455 * time.Millisecond, Outage: 21 * time.Second},
+		},
+	}, nil
+}
+
+func (w *world) Drain(_ context.Context, backend, who string) error {
+	return w.word("drain", backend, who, func(h *health.Health, r *health.Record) {
+		h.Drained, r.Word = true, health.Word{Sequence: r.Word.Sequence + 1, Drained: true, Who: who, At: w.at().UnixMilli()}
+	})
+}
+
+func (w *world) Restore(_ context.Context, backend, who string) error {
+	return w.word("restore", backend, who, func(h *health.Health, r *health.Record) {
+		h.Drained, r.Word = false, health.Word{Sequence: r.Word.Sequence + 1, Who: who, At: w.at().UnixMilli()}
+	})
+}
+
+func (w *world) Reset(_ context.Context, backend, who string) error {
+	return w.word("reset", backend, who, func(h *health.Health, _ *health.Record) {
+		h.Phase, h.Until, h.Throttle = breaker.Closed, time.Time{}, throttle.Window{}
+	})
+}
+
+func (w *world) word(verb, backend, who string, to func(*health.Health, *health.Record)) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.words = append(w.words, fmt.Sprintf("%s %s by %s", verb, backend, who))
+	if w.wordErr != nil {
+		return w.wordErr
+	}
+	known := false
+	for i := range w.slots {
+		if name := w.slots[i].Name; name == backend || len(name) > len(backend) && name[:len(backend)+1] == backend+"/" {
+			before := w.slots[i].Record
+			to(&w.health[i], &w.slots[i].Record)
+			w.slots[i].Record.Stamp = health.Stamp{At: w.at().UnixMilli(), By: w.cfg.Instance, Why: verb + " by " + who}
+			w.cfg.Recent.Changed(health.Slot(i), before, w.slots[i].Record)
+			known = true
+		}
+	}
+	if !known {
+		return fmt.Errorf("%w: %q; known are ptu-uksouth", state.ErrNoSuchBackend, backend)
+	}
+	return nil
+}
+
+// said is what the operators said so far.
+func (w *world) said() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.words...)
+}
+
+// outline is one backend of a drawn-up pool.
+type outline struct {
+	name, region string
+	priority     int
+	weight       int
+	provisioned  bool
+}
+
+// newWorld draws up a fleet of these models, each with these backends.
+func newWorld(at func() time.Time, models []string, backends []outline) *world {
+	w := &world{at: at}
+	w.cfg = Config{
+		Instance: "flex-7c41-a", Version: "1.2.0", Region: "uksouth", Refresh: 500 * time.Millisecond, Keeper: w, Now: at,
+		InFlight: func(s health.Slot) int64 { return int64(s) % 4 },
+		Audit: func(_ context.Context, a Act) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.acts = append(w.acts, a)
+		},
+	}
+	for _, model := range models {
+		p := pool.Pool{Model: model, Price: usage.Price{Currency: "USD", Input: 2.5, CachedInput: 1.25, Output: 10}}
+		for i, b := range backends {
+			p.Backends = append(p.Backends, pool.Backend{
+				Name: b.name, Index: i, Slot: health.Slot(len(w.cfg.Slots)), Deployment: model, Region: b.region, Geography: "eu",
+				Priority: b.priority, Weight: b.weight, Provisioned: b.provisioned,
+			})
+			w.cfg.Slots = append(w.cfg.Slots, b.name+"/"+model)
+			w.slots = append(w.slots, state.SlotState{Name: b.name + "/" + model})
+		}
+		w.cfg.Pools = append(w.cfg.Pools, p)
+	}
+	w.health = make([]health.Health, len(w.cfg.Slots))
+	w.cfg.Recent = NewRecent(len(w.cfg.Slots), 100, at)
+	w.counters = state.Counters{Exchanges: 120, Exchanging: time.Second, Disagreements: 9, Disagreement: 3 * time.Second, SinceTable: 210 * time.Millisecond, Wasted: 2}
+	return w
+}
+
+// three is a PTU and two pay-as-you-go backends.
+func three() []outline {
+	return []outline{
+		{"ptu-uksouth", "uksouth", 1, 1, true},
+		{"payg-sweden", "swedencentral", 2, 3, false},
+		{"payg-france", "francecentral", 2, 1, false},
+	}
+}
+
+func (w *world) teams() {
+	w.cfg.Consumers = []consumer.Consumer{
+		{Name: "team-a", TokensPerMinute: 50_000, RequestsPerMinute: 300, TokensPerMonth: 100_000_000, BudgetPerMonth: 500},
+		{Name: "nightly-batch", Class: consumer.Batch},
+	}
+	w.cfg.Standing = func(c *consumer.Consumer, _ string) ledger.Standing {
+		if c.TokensPerMinute == 0 {
+			return ledger.Standing{}
+		}
+		return ledger.Standing{
+			Tokens:   ledger.Meter{Limit: c.TokensPerMinute, Remaining: 11_900, Reset: 40 * time.Second},
+			Requests: ledger.Meter{Limit: c.RequestsPerMinute, Remaining: 241, Reset: 12 * time.Second},
+		}
+	}
+}
+
+// books makes up two days of usage for the teams.
+func (w *world) books(from, to time.Time) []UsageRow {
+	var rows []UsageRow
+	for h := from; h.Before(to); h = h.Add(time.Hour) {
+		for i, who := range []string{"team-a", "nightly-batch", ""} {
+			for j, b := range w.cfg.Pools[0].Backends {
+				n := int64(200 + 150*((h.Hour()+i*5)%9) + 90*j)
+				t := usage.Tokens{Prompt: n * 800, Cached: n * 300, Completion: n * 150}
+				rows = append(rows, UsageRow{
+					Hour: h, Consumer: who, Model: w.cfg.Pools[0].Model, Backend: b.Name, Requests: n, Tokens: t,
+					Cost: w.cfg.Pools[0].Price.Cost(t), Currency: "USD",
+				})
+			}
+		}
+	}
+	return rows
+}
+
+// visit is a request that is over: who was tried, with what verdict, the last
+// of them the one that served when it did.
+type visit struct {
+	id       string
+	consumer *consumer.Consumer
+	pool     *pool.Pool
+	tried    []proxy.Attempt
+	skipped  []pool.Candidate
+	status   int
+	ago      time.Duration
+	took     time.Duration
+	tokens   usage.Tokens
+}
+
+func (w *world) saw(v visit) {
+	began := w.at().Add(-v.ago - v.took)
+	x := &server.Exchange{
+		ID: v.id, Began: began, Took: v.took, Method: "POST", Operation: "chat/completions", Family: "v1", Consumer: v.consumer,
+		Model: v.pool.Model, Status: v.status, Result: &proxy.Result{Pool: v.pool, Attempts: v.tried},
+	}
+	d := &x.Result.Decision
+	d.Model, d.Version = v.pool.Model, 7
+	for i := range v.tried {
+		d.Candidates = append(d.Candidates, pool.Candidate{Backend: v.tried[i].Backend})
+	}
+	d.Line = len(d.Candidates)
+	d.Candidates = append(d.Candidates, v.skipped...)
+	x.Result.Err = proxy.ErrUnavailable
+	if n := len(v.tried); n > 0 && v.tried[n-1].Outcome.Verdict == health.Served {
+		last := &v.tried[n-1]
+		x.Result.Served, x.Serving, x.Result.Err = last.Backend, last.Backend, nil
+		x.Result.Delivery = proxy.Delivery{
+			Committed: true, Usage: v.tokens, Finish: "stop", Outcome: last.Outcome,
+			FirstToken: began.Add(v.took - last.Took + last.Took/4),
+		}
+	} else {
+		x.Code = "no_backend_available"
+	}
+	w.cfg.Recent.Saw(x)
+}
+
+func served(b *pool.Backend, took time.Duration, utilization float64) proxy.Attempt {
+	s := health.NoSignals()
+	s.Utilization = utilization
+	return proxy.Attempt{Backend: b, Status: 200, Took: took, Outcome: health.Outcome{Signals: s}}
+}
+
+func throttledBy(b *pool.Backend, wait time.Duration) proxy.Attempt {
+	return proxy.Attempt{Backend: b, Status: 429, Took: 9 * time.Millisecond, Outcome: health.Outcome{
+		Verdict: health.Throttled, Wait: wait, RawWait: wait, Kind: throttle.Provisioned, Why: "429 provisioned", Signals: health.NoSignals(),
+	}}
+}
+
+func failedBy(b *pool.Backend, why string, status int) proxy.Attempt {
+	return proxy.Attempt{Backend: b, Status: status, Took: 31 * time.Millisecond, Outcome: health.Outcome{
+		Verdict: health.Failed, Why: why, Signals: health.NoSignals(),
+	}}
+}
+
+var errUnplugged = errors.New("list instances: state: the table is out of reach")
