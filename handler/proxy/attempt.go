@@ -28,7 +28,7 @@ func (r *run) attempt(ctx context.Context, b *pool.Backend, ticket health.Ticket
 		return health.Abandoned, false
 	}
 	outcome = forgiven(b, outcome)
-	r.result.Attempts = append(r.result.Attempts, Attempt{Backend: b, Probe: ticket.Probe})
+	r.result.Attempts = append(r.result.Attempts, Attempt{Backend: b, Began: t.began, Probe: ticket.Probe})
 	t.record = &r.result.Attempts[len(r.result.Attempts)-1]
 	if res == nil {
 		t.settle(outcome)

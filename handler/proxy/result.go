@@ -31,6 +31,7 @@ var (
 // Attempt is one attempt as the log tells it.
 type Attempt struct {
 	Backend *pool.Backend
+	Began   time.Time
 	Outcome health.Outcome
 	Status  int // of the backend's answer; 0 = none
 	Probe   bool
