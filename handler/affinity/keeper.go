@@ -70,7 +70,7 @@ func (k *Keeper) Find(ctx context.Context, owner, id string) (Place, error) {
 	k.asked.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, k.cfg.Wait)
 	defer cancel()
-	row, _, err := k.cfg.Store.Get(ctx, n.partition(), n.key())
+	row, err := k.look(ctx, n)
 	switch {
 	case errors.Is(err, table.ErrNotFound):
 		return Place{}, ErrUnknown
@@ -83,6 +83,20 @@ func (k *Keeper) Find(ctx context.Context, owner, id string) (Place, error) {
 	}
 	k.memory.put(n, p)
 	return k.seen(p, owner)
+}
+
+// settle is how long what another instance has just made may be on its way
+// into the table. A caller's next request is rarely faster.
+const settle = 50 * time.Millisecond
+
+// look reads a row, and looks again when it is not there: that is cheaper than
+// to ask every backend.
+func (k *Keeper) look(ctx context.Context, n name) (table.Row, error) {
+	row, _, err := k.cfg.Store.Get(ctx, n.partition(), n.key())
+	if errors.Is(err, table.ErrNotFound) && sleep(ctx, settle) {
+		row, _, err = k.cfg.Store.Get(ctx, n.partition(), n.key())
+	}
+	return row, err
 }
 
 // seen is a place as owner may see it now.

@@ -97,6 +97,7 @@ type Answer struct {
 	Cancel    context.CancelCauseFunc // ends the attempt: its upstream connection is closed
 	Gate      func() bool             // asked once, right before the first byte leaves; false: another attempt won
 	Committed func()                  // called once, right after the first byte was allowed to leave
+	Learned   func(ids []string)      // told of Delivery.Made as it is known, behind Committed; nil = nobody listens
 }
 
 // Delivery is what became of an answer that was carried to the caller.

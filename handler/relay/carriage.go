@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -115,7 +116,15 @@ func (c *carriage) policy() verdict.Policy {
 func (c *carriage) learned(a *verdict.Answer) {
 	c.delivery.Usage, c.delivery.Finish = a.Usage, a.Finish
 	if c.request.Operation.Learns && a.ID != "" {
-		c.delivery.Made = append(a.Items, a.ID)
+		c.delivery.Made = append(slices.Clip(a.Items), a.ID)
+	}
+}
+
+// tell lets those who listen know what was learned so far: a caller may come
+// back with an id as soon as it has it.
+func (c *carriage) tell() {
+	if c.delivery.Committed && len(c.delivery.Made) > 0 && c.answer.Learned != nil {
+		c.answer.Learned(c.delivery.Made)
 	}
 }
 

@@ -50,6 +50,9 @@ func (s *stream) carry() proxy.Delivery {
 		more = s.took(n, err)
 	}
 	s.learned(&s.reader.Answer)
+	if len(s.reader.Answer.Items) > 0 {
+		s.tell()
+	}
 	return s.delivery
 }
 
@@ -126,6 +129,8 @@ func (s *stream) open() {
 		return
 	}
 	s.over, s.news = !s.commit(-1), true
+	s.learned(&s.reader.Answer)
+	s.tell()
 }
 
 // forward sends the held events of a committed answer.

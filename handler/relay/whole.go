@@ -94,6 +94,7 @@ func (b *body) deliver() {
 	case b.misread():
 	case b.commit(b.length()):
 		b.delivery.FirstToken = time.Now()
+		b.tell()
 		b.write(b.buf)
 	}
 }
@@ -169,6 +170,7 @@ func (b *body) long() {
 	if b.request.Operation.Learns && !b.opaque {
 		answer := verdict.Head(b.buf)
 		b.learned(&answer)
+		b.tell()
 	}
 	b.head = bytes.Clone(b.buf[:min(len(b.buf), headKept)])
 	b.pass(b.buf)

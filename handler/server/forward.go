@@ -32,6 +32,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, x *Exchange, c 
 			drain(r) // the backend has answered early, and the host writes before it reads
 		}
 		s.announce(w, r, x, a)
+		s.remember(c.request, a)
 		if committed != nil {
 			settled := a.Committed
 			a.Committed = func() { committed(); settled() }
@@ -39,7 +40,6 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, x *Exchange, c 
 		return s.Carrier.Carry(ctx, w, c.request, a)
 	})
 	settle(reserved, x.Result)
-	s.remember(c.request, x.Result)
 	if x.Result.Err != nil {
 		return s.exhausted(x.Result, c)
 	}

@@ -184,11 +184,12 @@ func (s *Server) claim(ctx context.Context, req *proxy.Request, ref reference, a
 }
 
 // remember keeps where the answer and its parts were made, for requests that
-// come back with their ids.
-func (s *Server) remember(req *proxy.Request, result *proxy.Result) {
-	d := &result.Delivery
-	if s.Places == nil || result.Served == nil || len(d.Made) == 0 {
+// come back with their ids. It is told as soon as they are known.
+func (s *Server) remember(req *proxy.Request, a *proxy.Answer) {
+	if s.Places == nil || !req.Operation.Learns {
 		return
 	}
-	s.Places.Keep(affinity.Place{Backend: result.Served.Name, Model: result.Pool.Model, Owner: owner(req), Made: s.Now()}, d.Made...)
+	a.Learned = func(ids []string) {
+		s.Places.Keep(affinity.Place{Backend: a.Backend.Name, Model: a.Model, Owner: owner(req), Made: s.Now()}, ids...)
+	}
 }
