@@ -282,3 +282,26 @@ func FuzzRowKey(f *testing.F) {
 		}
 	})
 }
+
+func FuzzAuthenticate(f *testing.F) {
+	f.Add("api-key", "k", "Bearer x", "a=b")
+	f.Add("Authorization", "Bearer a.b.c", "Bearer", "%zz")
+	a, b := teams()
+	auth, err := New(Settings{
+		Keys: true, Consumers: []*Consumer{a, b}, Static: []StaticKey{{a, "A", keyA}},
+		Tokens: &fakeVerifier{}, Matches: []Match{{Consumer: b, AppID: "app"}},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, name, value, authorization, query string) {
+		if strings.Contains(value+authorization, keyA) || strings.Contains(authorization+value, token) {
+			return
+		}
+		h := http.Header{"Authorization": {authorization}}
+		h.Add(name, value)
+		if id, err := auth.Authenticate(t.Context(), h, query); err == nil || id != (Identity{}) {
+			t.Errorf("%q: %q, %q, %q was let in as %+v", name, value, authorization, query, id)
+		}
+	})
+}

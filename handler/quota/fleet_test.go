@@ -40,8 +40,11 @@ func (f fleet) name() string {
 		is   bool
 		word string
 	}{
-		{f.Over, "answers over their estimate"}, {f.Uneven, "uneven traffic"}, {f.Unknown, "their number unknown"},
-		{f.Crash, "instances that die"}, {f.Outage[1] > 0, "an outage"},
+		{f.Over, "answers over their estimate"},
+		{f.Uneven, "uneven traffic"},
+		{f.Unknown, "their number unknown"},
+		{f.Crash, "instances that die"},
+		{f.Outage[1] > 0, "an outage"},
 	} {
 		if x.is {
 			name += ", " + x.word
