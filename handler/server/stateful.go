@@ -15,6 +15,9 @@ import (
 // one marked stateful of the model that the request names, or the only one
 // there is (design.md §7.2).
 func (s *Server) stateful(req *proxy.Request) ([]*pool.Pool, *Refusal) {
+	if req.Operation.Name == "fine-tuning" {
+		req.Model, req.Facts.Model = "", "" // what is to be tuned is a base model
+	}
 	if req.Model == "" {
 		req.Model = req.Header.Get(modelHeader)
 	}
@@ -24,7 +27,9 @@ func (s *Server) stateful(req *proxy.Request) ([]*pool.Pool, *Refusal) {
 			among = named[:1]
 		} else if req.Facts.Model == "" {
 			return nil, refusal
-		} // else the body names a model of the backend's own: what is to be tuned
+		} else {
+			req.Facts.Model = "" // the body names a model of the backend's own
+		}
 	}
 	found := homes(among)
 	switch {

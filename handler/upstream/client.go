@@ -88,7 +88,7 @@ func (c *Client) compose(a *attempt, t *Target, b *pool.Backend, r *proxy.Reques
 		Method: r.Method, URL: c.address(t, name, r), Header: t.header(r), Host: t.Endpoint.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(a.ctx)
-	attach(req, content, r.Tail)
+	content.attach(req)
 	if c.Annotate != nil {
 		c.Annotate(r, b, req.Header)
 	}
