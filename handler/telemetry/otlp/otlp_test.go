@@ -82,7 +82,7 @@ func TestMetricsAreReadByTheOfficialDefinitions(t *testing.T) {
 func aSpan(name string) Span {
 	return Span{
 		Trace: [16]byte{1, 2}, ID: [8]byte{3}, Parent: [8]byte{4}, State: "x=1", Name: name, Client: true, Began: began, Ended: now, Failure: "503",
-		Attributes: []Attribute{{Name: "t", Text: ""}, {Name: "n", Kind: Int, Whole: -5}, {Name: "r", Kind: Double, Real: 0.5}, {Name: "b", Kind: Bool, Whole: 1}, {Name: "nb", Kind: Bool}},
+		Attributes: []Attribute{{Name: "t", Text: ""}, {Name: "n", Kind: Int, Whole: -5}, {Name: "r", Kind: Double, Real: 0.5}, {Name: "b", Kind: Bool, Whole: 1}, {Name: "nb", Kind: Bool}, {Name: "l", Kind: List, Text: "stop"}},
 	}
 }
 
@@ -105,6 +105,9 @@ func TestSpansAreReadByTheOfficialDefinitions(t *testing.T) {
 	}
 	if _, isBool := a[4].GetValue().GetValue().(*common.AnyValue_BoolValue); !isBool {
 		t.Errorf("false is lost: %v", a[4])
+	}
+	if l := a[5].GetValue().GetArrayValue().GetValues(); len(l) != 1 || l[0].GetStringValue() != "stop" {
+		t.Errorf("%v", a[5])
 	}
 	if r := all[1]; r.GetKind() != trace.Span_SPAN_KIND_SERVER || len(r.GetParentSpanId()) != 0 || r.GetStatus() != nil {
 		t.Errorf("%v", r)

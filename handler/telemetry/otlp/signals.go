@@ -35,6 +35,7 @@ const (
 	Int
 	Double
 	Bool // Whole is 0 or 1
+	List // of the one Text
 )
 
 // Span is one span that is over.
@@ -208,6 +209,10 @@ func (a *Attribute) encode(m *message) {
 			m.integer(3, a.Whole)
 		case Double:
 			m.double(4, a.Real)
+		case List:
+			m.inner(5, func(m *message) {
+				m.inner(1, func(m *message) { m.bytes(1, []byte(a.Text)) })
+			})
 		}
 	})
 }
