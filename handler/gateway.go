@@ -25,6 +25,7 @@ type gateway struct {
 	server   *server.Server
 	keeper   *state.Keeper
 	client   *upstream.Client
+	sight    *sight
 	beside   []func(ctx context.Context) // what lives beside the requests
 	draining atomic.Bool
 	stop     context.CancelFunc
@@ -38,10 +39,10 @@ func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*ga
 	if err != nil {
 		return nil, err
 	}
-	events := &telemetry.Events{Out: out, Instance: cfg.Settings.Instance, Slots: cfg.Slots, Now: time.Now}
+	g := &gateway{sight: newSight(cfg, log, out)}
 	keeping := keeperConfig(cfg, store)
-	keeping.OnChange = events.Changed
-	g := &gateway{keeper: state.New(keeping)}
+	keeping.OnChange = g.sight.events.Changed
+	g.keeper = state.New(keeping)
 	g.beside = append(g.beside, g.keeper.Run)
 	if err := g.connect(cfg, log); err != nil {
 		return nil, err
@@ -54,9 +55,6 @@ func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*ga
 	if err != nil {
 		return nil, err
 	}
-	requests := &telemetry.RequestLog{Out: out, Instance: cfg.Settings.Instance, Level: cfg.Settings.LogLevel, Refusals: refusalLines}
-	watch := &telemetry.Watch{Events: events, Requests: requests, Counters: g.keeper.Counters, Quotas: books.Lines}
-	g.beside = append(g.beside, watch.Run)
 	room := &ledger.Room{Seats: waitingSeats}
 	places, err := g.openPlaces(cfg, log)
 	if err != nil {
@@ -67,12 +65,13 @@ func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*ga
 		Keeper: g.keeper, Sender: g.client, Load: proxy.NewLoad(len(cfg.Slots)), Turns: new(proxy.Turns),
 		Budget: &proxy.Budget{Share: 0.2, Floor: 10}, Now: time.Now, Chance: randv2.Float64, Wait: room.Wait, MaxWait: s.MaxWait,
 	}
+	g.open(cfg, books.Lines, loop.Load)
 	g.server = &server.Server{
 		Routes: operation.All(), Forward: loop, Seeker: loop, Places: places,
 		Models: models{cfg}, Doorman: doorman,
 		Readiness: &server.PoolReadiness{Pools: cfg.Pools, Look: g.keeper.Look, Now: time.Now},
 		Carrier:   &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policy: judgement(cfg)},
-		Watcher:   requests,
+		Watcher:   g.sight.watched,
 		Now:       time.Now, Chance: randv2.Float64, NewID: newID, MaxBody: s.MaxBody,
 		Books: books, Expose: s.Expose, Draining: g.draining.Load,
 	}
@@ -97,10 +96,6 @@ func (g *gateway) close() {
 // waitingSeats is how many requests may wait for a throttled pool at once:
 // each holds its body.
 const waitingSeats = 1000
-
-// refusalLines is how many refused requests have a line of the log in one
-// second.
-const refusalLines = 100
 
 // newID names a request: 128 bits, in letters and digits.
 func newID() string { return "req_" + rand.Text() }

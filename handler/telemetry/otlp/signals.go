@@ -70,7 +70,9 @@ func EncodeMetrics(r Resource, all []meter.Reading, began, now time.Time) []byte
 
 func (r Resource) encode(m *message) {
 	for _, l := range r {
-		m.inner(1, func(m *message) { pair(m, l) })
+		if l.Value != "" {
+			m.inner(1, func(m *message) { pair(m, l) })
+		}
 	}
 }
 
