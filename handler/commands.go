@@ -22,7 +22,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"validate", "check the configuration of this environment and print what was understood", validate},
+		{"validate", "[--live]: check the configuration of this environment and print what was understood; --live asks the backends, the table and host.json too", validate},
 		{"explain", "--model M [--tokens N] [--stream]: who would be tried in which order, and why", explain},
 		{"schema", "print the JSON Schema of the pool document", schema},
 		{"backends", "list | drain NAME | restore NAME | reset NAME: the whole fleet's state, and an operator's word to it", backends},
@@ -65,11 +65,15 @@ func none(args []string, name string) error {
 	return nil
 }
 
-func validate(_ context.Context, args []string, out io.Writer) error {
-	if err := none(args, "validate"); err != nil {
+func validate(ctx context.Context, args []string, out io.Writer) error {
+	live := len(args) == 1 && args[0] == "--live"
+	if len(args) > 0 && !live {
+		return fmt.Errorf("%w: spillway validate [--live]", errUsage)
+	}
+	if err := config.Validate(out); err != nil || !live {
 		return err
 	}
-	return config.Validate(out)
+	return validateLive(ctx, out)
 }
 
 func schema(_ context.Context, args []string, out io.Writer) error {

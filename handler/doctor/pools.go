@@ -1,0 +1,119 @@
+package doctor
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"spillway/handler/pool"
+	"spillway/handler/upstream"
+)
+
+// agreement compares what the backends of a pool say they serve: the same
+// model in the same version, or callers get now one and now the other
+// (facts/azure-openai.md §1.3).
+func agreement(p *pool.Pool, visits []*visit, n *notes) {
+	inHeaders, inAnswers := map[string][]string{}, map[string][]string{}
+	headers := 0
+	found := 0
+	for _, b := range p.Backends {
+		for _, d := range visits[b.Index].deployments {
+			if d.name != b.Deployment || !d.found {
+				continue
+			}
+			found++
+			if d.served != "" {
+				headers++
+				inHeaders[d.served] = append(inHeaders[d.served], b.Name)
+			}
+			if d.answer != "" {
+				inAnswers[d.answer] = append(inAnswers[d.answer], b.Name)
+			}
+		}
+	}
+	by := inAnswers
+	if headers == found {
+		by = inHeaders // they name the version too
+	}
+	switch {
+	case len(by) > 1:
+		n.add(Warning, "models."+p.Model, diagnosis{"its backends serve different models: " + told(by), "Deploy the same model and version at all of them, or make two models of them."})
+	case len(by) == 1 && found > 1:
+		n.ok("models."+p.Model, "its %d backends serve the same model, %s", found, told(by))
+	}
+}
+
+// told lists who serves what, in order of the names.
+func told(by map[string][]string) string {
+	var parts []string
+	for _, model := range slices.Sorted(maps.Keys(by)) {
+		parts = append(parts, fmt.Sprintf("%s (%s)", printable(model), strings.Join(by[model], ", ")))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// quota points at pay-as-you-go backends that may draw on one quota: Azure
+// counts per subscription, region and model, so a second resource beside the
+// first adds none (facts/azure-openai.md §1.3).
+func quota(p *pool.Pool, targets []*upstream.Target, n *notes) {
+	var regions, resources groups
+	for _, b := range p.Backends {
+		if b.Provisioned || b.OpenAI {
+			continue
+		}
+		u := targets[b.Index].Endpoint
+		resources.put(strings.ToLower(u.Host+u.Path), b.Name)
+		if b.Region != "" {
+			regions.put(strings.ToLower(b.Region), b.Name)
+		}
+	}
+	at := "models." + p.Model
+	for _, g := range resources.shared() {
+		n.add(Warning, at, diagnosis{g.names() + " are one resource, " + g.key + ": their limits come out of one quota, and they fail together", "Keep one of them, or move the other to another region."})
+	}
+	together := resources.shared()
+	for _, g := range regions.shared() {
+		if len(together) == 1 && slices.Equal(together[0].members, g.members) {
+			continue // said already
+		}
+		n.add(Warning, at, diagnosis{g.names() + " are all in " + g.key + ": pay-as-you-go quota is per subscription, region and model, so in one subscription they add none", "Move one to another region or subscription, or leave it so if they differ in subscription or deployment type."})
+	}
+}
+
+// groups are names with the same key, in the order in which they came.
+type groups []*group
+
+type group struct {
+	key     string
+	members []string
+}
+
+func (gs *groups) put(key, name string) {
+	for _, g := range *gs {
+		if g.key == key {
+			g.members = append(g.members, name)
+			return
+		}
+	}
+	*gs = append(*gs, &group{key: key, members: []string{name}})
+}
+
+// shared are the groups of more than one.
+func (gs *groups) shared() groups {
+	return slices.DeleteFunc(slices.Clone(*gs), func(g *group) bool { return len(g.members) < 2 })
+}
+
+func (g *group) names() string { return strings.Join(g.members, ", ") }
+
+// printable keeps a name that a backend sent on one line.
+func printable(name string) string {
+	const most = 80
+	kept := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, name)
+	return kept[:min(len(kept), most)]
+}

@@ -1,0 +1,135 @@
+package doctor_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"spillway/handler/aoaitest"
+	"spillway/handler/doctor"
+	"spillway/handler/pool"
+	"spillway/handler/upstream"
+)
+
+func TestBackendsOfAPoolThatServeDifferentVersionsAreWarnedOf(t *testing.T) {
+	sim := aoaitest.Start(t, service())
+	if err := sim.SetDeployment("france", "gpt-4o", func(d *aoaitest.Deployment) { d.ModelVersion = "2024-08-06" }); err != nil {
+		t.Fatal(err)
+	}
+	text, report := print(t, subject(t, sim))
+	want := "warning: models.gpt-4o: its backends serve different models: gpt-4o-2024-08-06 (france), gpt-4o-2024-11-20 (ptu, sweden). Deploy"
+	if report.Count(doctor.Warning) != 1 || report.Count(doctor.Error) != 0 || !strings.Contains(text, want) {
+		t.Errorf("want one warning %q:\n%s", want, text)
+	}
+}
+
+// The same documented in both directions: what the document says of capacity
+// is held against what the deployment answers.
+func TestCapacityThatIsNotAsWrittenIsWarnedOf(t *testing.T) {
+	sim := aoaitest.Start(t, service())
+	s := subject(t, sim)
+	s.Pools[0].Backends[0].Provisioned = false
+	s.Pools[0].Backends[1].Provisioned = true
+	text, report := print(t, s)
+	for _, want := range []string{
+		"warning: backends[0] ptu, deployment gpt-4o: it is provisioned, by its header",
+		"warning: backends[1] sweden, deployment gpt-4o: it is said to be provisioned, but answers without",
+		"1 of them for a single token or word",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing:\n%s", want, text)
+		}
+	}
+	if report.Count(doctor.Warning) != 2 || report.Count(doctor.Error) != 0 || report.Paid != 1 {
+		t.Error(text)
+	}
+	for _, e := range sim.JournalOf("sweden") {
+		if e.Admitted && e.CompletionTokens > 1 {
+			t.Errorf("%d tokens were spent, want one", e.CompletionTokens)
+		}
+	}
+}
+
+func TestSharedQuotaIsPointedAt(t *testing.T) {
+	sim := aoaitest.Start(t, service())
+	s := subject(t, sim)
+	for i := range s.Pools[0].Backends {
+		s.Pools[0].Backends[i].Region = "SwedenCentral"
+	}
+	s.Pools[1].Backends[1] = pool.Backend{Name: "again", Index: 1, Deployment: "text-embedding-3-large", Region: "swedencentral"}
+	text, report := print(t, s)
+	for _, want := range []string{
+		"warning: models.gpt-4o: sweden, france are all in swedencentral: pay-as-you-go quota is per subscription, region and model",
+		"warning: models.text-embedding-3-large: sweden, again are one resource, HOST-sweden: their limits come out of one quota",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing:\n%s", want, text)
+		}
+	}
+	if report.Count(doctor.Warning) != 2 {
+		t.Errorf("a provisioned backend has a quota of its own, and one resource is said once:\n%s", text)
+	}
+}
+
+// A server whose refusals do not name the model is asked for one token, and
+// its body is believed.
+func TestOnlyWhatTheFreeAnswersLeaveOpenIsPaidFor(t *testing.T) {
+	var bodies []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		bodies = append(bodies, r.URL.Path+" "+string(body))
+		if strings.Contains(string(body), `"messages":[]`) {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `{"error":{"message":"[] is too short - 'messages'","type":"invalid_request_error","param":null,"code":null}}`)
+			return
+		}
+		_, _ = io.WriteString(w, `{"object":"chat.completion","model":"llama-\n3"}`)
+	}))
+	defer server.Close()
+	s := &doctor.Subject{
+		Targets: []*upstream.Target{target(t, "own", server.URL+"/v1")},
+		Pools:   []pool.Pool{{Model: "llama", Backends: []pool.Backend{{Name: "own", Deployment: "llama-3", OpenAI: true}}}},
+	}
+	s.Targets[0].OpenAI = true
+	text, report := print(t, s)
+	want := []string{`/v1/chat/completions {"messages":[],"model":"llama-3"}`, `/v1/chat/completions {"max_tokens":1,"messages":[{"content":"hi","role":"user"}],"model":"llama-3"}`}
+	if strings.Join(bodies, "|") != strings.Join(want, "|") || report.Paid != 1 || report.Count(doctor.Error) != 0 {
+		t.Errorf("%q, want %q:\n%s", bodies, want, text)
+	}
+}
+
+func TestNeitherFamilyNorVersionIsTakenForGranted(t *testing.T) {
+	sim := aoaitest.Start(t, service())
+	sim.Fault("sweden", aoaitest.Fault{Action: "400-version", Operation: "models"})
+	sim.Fault("ptu", aoaitest.Fault{Action: "404-resource", Operation: "models"})
+	// Once: the classic path that is tried next is there.
+	sim.Next("france", aoaitest.Fault{Action: "404-resource", Operation: "chat/completions"})
+	text, report := print(t, subject(t, sim))
+	golden(t, "paths", text)
+	if report.Count(doctor.Error) != 3 {
+		t.Error("want an error of each backend")
+	}
+}
+
+func TestABackendOfAnyModelIsAskedForItsListOnly(t *testing.T) {
+	sim := aoaitest.Start(t, service())
+	s := subject(t, sim)
+	s.Pools = []pool.Pool{{Model: "*", Backends: []pool.Backend{{Name: "ptu", Index: 0}, {Name: "sweden", Index: 1}}}}
+	s.Targets[1].Credential = upstream.APIKey{Key: "wrong"}
+	s.Targets[2].Credential = upstream.PassThrough{}
+	text, report := print(t, s)
+	for _, want := range []string{
+		"ok: backends[0] ptu: the credential is good, v1 and",
+		"error: backends[1] sweden: the key is refused",
+		"warning: backends[2] france: it answers, but takes the callers' own tokens",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing:\n%s", want, text)
+		}
+	}
+	if report.Asked != 4 {
+		t.Errorf("%d requests", report.Asked)
+	}
+}
