@@ -79,6 +79,7 @@ type truth struct {
 type sight struct {
 	must  []breaker.Circuit // I5: what its last completed read showed, at least
 	ended time.Duration     // when it last spoke with the table, or had no need to
+	idle  bool              // nobody has asked it anything yet
 }
 
 // lease is one in the table.
@@ -294,8 +295,8 @@ func (o *oracle) check() {
 			sight.ended = o.w.now
 			return
 		}
-		if m.keeper.traffic.Load() == 0 {
-			sight.ended = o.w.now // nobody has asked it yet: it need not
+		if idle := m.keeper.traffic.Load() == 0; idle || sight.idle {
+			sight.ended, sight.idle = o.w.now, idle // nobody had asked it: it need not
 		}
 		if o.w.now-sight.ended > slack {
 			o.violate("I5: i%02d has not spoken with the table for %v", m.n, o.w.now-sight.ended)

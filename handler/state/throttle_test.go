@@ -37,6 +37,25 @@ func TestATokenLimitStillAdmitsSmallPrompts(t *testing.T) {
 	})
 }
 
+// The instance's idea of the service's clock gets better all the time; a window
+// that it has told is not told again for that.
+func TestOneWindowIsOneWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		k := start(t, Config{Store: store, Instance: "i"})
+		k.Look()
+		time.Sleep(700 * time.Millisecond)
+		request(k, 0, throttled(time.Minute, throttle.Capacity))
+		for range 50 {
+			time.Sleep(time.Second)
+			k.Look()
+		}
+		if got := store.puts.Load(); got != 1 {
+			t.Errorf("%d writes for one window, want one", got)
+		}
+	})
+}
+
 func TestANearlyFullBackendIsLeftByDegrees(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
