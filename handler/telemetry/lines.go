@@ -3,38 +3,52 @@ package telemetry
 import (
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
 // Lines writes whole lines to slow or stuck writers without ever blocking the
-// one who has something to say: what does not fit into the queue is dropped
-// and counted. The Functions host reads both streams line by line and may stop
-// reading; it takes what comes on stdout for information and what comes on
-// stderr for a warning when it has "warn" in it, else for an error
-// (facts/azure-functions-host.md §2.4).
+// one who has something to say: what does not fit is dropped and counted. The
+// Functions host reads both streams line by line and may stop reading; it takes
+// what comes on stdout for information and what comes on stderr for a warning
+// when it has "warn" in it, else for an error (facts/azure-functions-host.md
+// §2.4).
+//
+// Lines that come close together leave in one write: a process that serves
+// thousands of requests a second is not woken for each of them.
 type Lines struct {
 	out, alarm io.Writer
-	queue      chan line
+	depth      int
+	wake       chan struct{}
 	done       chan struct{}
-	dropped    atomic.Uint64
-	free       sync.Pool
+
+	mu      sync.Mutex
+	waiting batch
+	closed  bool
+	dropped uint64
 }
 
-// line is one line that waits, in memory that is used again.
-type line struct {
-	text  *[]byte
+// batch is lines that wait, in order, with the runs of those that go to the
+// same place.
+type batch struct {
+	text  []byte
+	runs  []run
+	lines int
+}
+
+type run struct {
+	end   int // in text
 	alarm bool
 }
 
-// maxKept is the largest line buffer that is kept for the next line.
-const maxKept = 16 << 10
+const (
+	gather  = 10 * time.Millisecond // how long the first line of a batch waits for others
+	maxKept = 256 << 10             // the largest batch whose memory is used again
+)
 
 // NewLines starts the writer; depth is how many lines may wait. Warnings and
 // errors go to alarm, which may be the same as out.
 func NewLines(out, alarm io.Writer, depth int) *Lines {
-	l := &Lines{out: out, alarm: alarm, queue: make(chan line, depth), done: make(chan struct{})}
-	l.free.New = func() any { return new([]byte) }
+	l := &Lines{out: out, alarm: alarm, depth: depth, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go l.run()
 	return l
 }
@@ -57,23 +71,46 @@ func (a alarms) Write(text []byte) (int, error) {
 }
 
 func (l *Lines) write(text []byte, alarm bool) {
-	held := l.free.Get().(*[]byte)
-	*held = append((*held)[:0], text...)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.waiting.lines >= l.depth {
+		l.dropped++
+		return
+	}
+	w := &l.waiting
+	w.text = append(w.text, text...)
+	if last := len(w.runs) - 1; last >= 0 && w.runs[last].alarm == alarm {
+		w.runs[last].end = len(w.text)
+	} else {
+		w.runs = append(w.runs, run{len(w.text), alarm})
+	}
+	if w.lines++; w.lines == 1 {
+		l.nudge()
+	}
+}
+
+// nudge wakes the writer; it does not matter how often.
+func (l *Lines) nudge() {
 	select {
-	case l.queue <- line{held, alarm}:
+	case l.wake <- struct{}{}:
 	default:
-		l.dropped.Add(1)
-		l.keep(held)
 	}
 }
 
 // Dropped is how many lines were lost so far.
-func (l *Lines) Dropped() uint64 { return l.dropped.Load() }
+func (l *Lines) Dropped() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dropped
+}
 
 // Close writes what is queued and stops, or gives up on a stuck writer after
-// the patience. Nothing may be written after it.
+// the patience. What is written after it is dropped.
 func (l *Lines) Close(patience time.Duration) {
-	close(l.queue)
+	l.mu.Lock()
+	l.closed = true
+	l.nudge()
+	l.mu.Unlock()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
@@ -82,27 +119,60 @@ func (l *Lines) Close(patience time.Duration) {
 	}
 }
 
+// run writes a batch at a time until the lines are closed.
 func (l *Lines) run() {
 	defer close(l.done)
 	var told uint64
-	for next := range l.queue {
-		to := l.out
-		if next.alarm {
-			to = l.alarm
-		}
-		_, _ = to.Write(*next.text)
-		l.keep(next.text)
-		if lost := l.dropped.Load(); lost > told && len(l.queue) == 0 {
+	var spare batch
+	for closed := false; !closed; {
+		<-l.wake
+		closed = l.pause()
+		var full batch
+		full, spare = l.take(spare), batch{}
+		l.flush(full)
+		if lost := l.Dropped(); lost > told {
 			f := newLine(nil, time.Now(), "WARN", "log lines dropped: the writer is slower than the requests")
 			f.number("count", int64(lost-told)).number("total", int64(lost))
 			told = lost
 			_, _ = l.alarm.Write(f.end())
 		}
+		if cap(full.text) <= maxKept {
+			spare = batch{text: full.text[:0], runs: full.runs[:0]}
+		}
 	}
 }
 
-func (l *Lines) keep(text *[]byte) {
-	if cap(*text) <= maxKept {
-		l.free.Put(text)
+// pause lets a batch gather, unless this is the end.
+func (l *Lines) pause() (closed bool) {
+	l.mu.Lock()
+	closed = l.closed
+	l.mu.Unlock()
+	if closed {
+		return true
+	}
+	timer := time.NewTimer(gather)
+	defer timer.Stop()
+	<-timer.C
+	return false
+}
+
+// take exchanges what waits for memory that is free.
+func (l *Lines) take(free batch) batch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	full := l.waiting
+	l.waiting = free
+	return full
+}
+
+func (l *Lines) flush(b batch) {
+	from := 0
+	for _, r := range b.runs {
+		to := l.out
+		if r.alarm {
+			to = l.alarm
+		}
+		_, _ = to.Write(b.text[from:r.end])
+		from = r.end
 	}
 }
