@@ -18,15 +18,15 @@ const actPatience = 10 * time.Second
 
 // Act is what an operator did, for the audit log. It holds no secret.
 type Act struct {
-	At       time.Time
-	Verb     string // drain, restore, reset
-	Backend  string // as the operator named it
-	Who      string // the name that the operator gave, or "operator"
-	Key      string // first digits of the SHA-256 of the key; "" = there is no key
-	From     string // the address of the connection's other end
-	Instance string // that took the word
-	Took     time.Duration
-	Err      error // nil = the table has it
+	At      time.Time
+	Verb    string // drain, restore, reset
+	Backend string // as the operator named it
+	Who     string // the name that the operator gave, or "operator"
+	Key     string // first digits of the SHA-256 of the key; "" = there is no key
+	From    string // the address of the connection's other end
+	Request string // the id of the operator's request
+	Took    time.Duration
+	Err     error // nil = the table has it
 }
 
 // Done is the answer to an act: the table has it, and instances with traffic
@@ -45,7 +45,7 @@ func (o *Ops) act(w http.ResponseWriter, r *http.Request, verb, backend string) 
 		fail(w, http.StatusForbidden, "cross_site", "Without an operators' key an act needs the header x-spillway-operator with your name, from this page or from a shell.")
 		return
 	}
-	a := Act{At: o.cfg.Now(), Verb: verb, Backend: backend, Who: name(r), Key: o.gate.print, From: r.RemoteAddr, Instance: o.cfg.Instance}
+	a := Act{At: o.cfg.Now(), Verb: verb, Backend: backend, Who: name(r), Key: o.gate.print, From: r.RemoteAddr, Request: w.Header().Get(idHeader)}
 	// The word is written even if the operator closes the page meanwhile.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), actPatience)
 	defer cancel()
@@ -60,7 +60,7 @@ func (o *Ops) act(w http.ResponseWriter, r *http.Request, verb, backend string) 
 		return
 	}
 	answer(w, http.StatusOK, Done{
-		Verb: verb, Backend: backend, By: a.Who, Instance: a.Instance,
+		Verb: verb, Backend: backend, By: a.Who, Instance: o.cfg.Instance,
 		TookMS: a.Took.Milliseconds(), WithinMS: o.cfg.Refresh.Milliseconds(),
 	})
 }

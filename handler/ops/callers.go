@@ -16,7 +16,7 @@ type callers struct {
 
 func (c *callers) add(name string, at time.Time, n counts) {
 	if m := c.of(name); m != nil {
-		m.add(at, n, -1)
+		m.add(at, n, noToken)
 	}
 }
 

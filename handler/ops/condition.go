@@ -49,34 +49,35 @@ func conditionOf(b *pool.Backend, h *health.Health, now time.Time) Condition {
 // takes reports whether ordinary requests are offered.
 func (c Condition) takes() bool { return c == Available || c == Partial }
 
-// words says it for people.
-func (c Condition) words(h *health.Health, now time.Time) string {
+// words says it for people, in few words.
+func (c Condition) words(h *health.Health) string {
 	switch c {
-	case Available:
-		return "available"
 	case Partial:
-		return fmt.Sprintf("takes %d %% of its share", h.Share)
+		return fmt.Sprintf("takes %d\u00a0%% of its share", h.Share)
 	case Throttled:
-		if h.Throttle.Room > 0 {
-			return fmt.Sprintf("throttled (%s; requests of up to %d tokens still fit)", h.Throttle.Kind, h.Throttle.Room)
-		}
 		return fmt.Sprintf("throttled (%s)", h.Throttle.Kind)
-	case HalfOpen:
-		if h.Probe {
-			return "half-open, the next request is the probe"
-		}
-		return "half-open, one probe is under way"
 	case Open:
-		if !now.Before(h.Until) {
-			return "breaker open, cooled down: the next request that wants it brings the probe"
-		}
 		return "breaker open"
-	case Drained:
-		return "drained"
 	case Unused:
 		return "weight 0"
+	case Available, HalfOpen, Drained:
 	}
 	return string(c)
+}
+
+// detail is what else is worth knowing; "" for nothing.
+func (c Condition) detail(h *health.Health, now time.Time) string {
+	switch {
+	case c == Throttled && h.Throttle.Room > 0:
+		return "requests of up to " + count(h.Throttle.Room) + " tokens still fit"
+	case c == HalfOpen && h.Probe:
+		return "the next request is the probe"
+	case c == HalfOpen:
+		return "one probe is under way"
+	case c == Open && !now.Before(h.Until):
+		return "cooled down: the next request that wants it brings the probe"
+	}
+	return ""
 }
 
 // until is when the condition may change by itself; zero when it does not.

@@ -10,10 +10,16 @@ import (
 // below is where the door is mounted. A mount may or may not take it off.
 const below = "/ops"
 
+// idHeader names each answer, for the audit log.
+const idHeader = "X-Request-Id"
+
 // ServeHTTP answers everything below /ops. The key is asked for ahead of the
 // path, so that every spelling of a path meets the same answer.
 func (o *Ops) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	secure(w.Header())
+	if o.cfg.NewID != nil {
+		w.Header().Set(idHeader, o.cfg.NewID())
+	}
 	if !o.gate.exists(r) {
 		fail(w, http.StatusNotFound, "not_found", "There is no such path here.")
 		return
@@ -74,11 +80,15 @@ func unauthorized(w http.ResponseWriter) {
 
 // fail answers with an error in OpenAI's shape.
 func fail(w http.ResponseWriter, status int, code, message string) {
+	answer(w, status, map[string]any{"error": failure(status, code, message)})
+}
+
+func failure(status int, code, message string) map[string]any {
 	kind := "invalid_request_error"
 	if status >= http.StatusInternalServerError {
 		kind = "server_error"
 	}
-	answer(w, status, map[string]any{"error": map[string]any{"message": message, "type": kind, "param": nil, "code": code}})
+	return map[string]any{"message": message, "type": kind, "param": nil, "code": code}
 }
 
 func answer(w http.ResponseWriter, status int, value any) {

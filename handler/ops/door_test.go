@@ -31,18 +31,36 @@ type sent struct {
 
 func (s sent) to(t *testing.T, h http.Handler) *httptest.ResponseRecorder {
 	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), cmp.Or(s.method, http.MethodGet), "http://127.0.0.1:8080/", http.NoBody)
-	u, err := url.ParseRequestURI(s.path) // as it comes from the wire, not as a client would clean it
-	if err != nil {
-		t.Fatal(err)
+	path, query, _ := strings.Cut(s.path, "?")
+	r := sentRequest(t, path, query)
+	if r == nil {
+		t.Fatalf("%s is no path", s.path)
 	}
-	r.URL, r.RequestURI = u, s.path
+	r.Method = cmp.Or(s.method, http.MethodGet)
 	if s.host != "" {
 		r.Host = s.host
 	}
 	for name, value := range s.header {
 		r.Header.Set(name, value)
 	}
+	return record(h, r)
+}
+
+// sentRequest is a request as it comes from the wire, not as a client would
+// clean it; nil when no server would take its path.
+func sentRequest(t *testing.T, path, query string) *http.Request {
+	t.Helper()
+	u, err := url.ParseRequestURI(path)
+	if err != nil {
+		return nil
+	}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:8080/", http.NoBody)
+	r.URL, r.RequestURI = u, path+"?"+query
+	r.URL.RawQuery = query
+	return r
+}
+
+func record(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w
@@ -202,8 +220,8 @@ func TestABrowserWithoutAKeyGetsAFormAndAProgramGetsJSON(t *testing.T) {
 			t.Errorf("%s of a program: %d %s", path, program.Code, program.Body)
 		}
 	}
-	for _, path := range []string{"/ops/page.css", "/ops/page.js", "/ops/icon.svg"} {
-		if got := (sent{path: path}).to(t, h); got.Code != 200 || got.Body.Len() < 100 {
+	for _, path := range public() {
+		if got := (sent{path: path}).to(t, h); got.Code != 200 || got.Body.Len() < 100 || strings.HasSuffix(path, ".html") {
 			t.Errorf("%s: %d", path, got.Code)
 		}
 	}
@@ -290,14 +308,24 @@ func TestRoutesWithoutAProviderAreNotThere(t *testing.T) {
 	}
 }
 
-// The page's weight is a promise: style, script, icon and an empty shell.
+// public is the files that a browser gets without a key.
+func public() []string {
+	var paths []string
+	for path := range newPage().routes() {
+		paths = append(paths, below+path)
+	}
+	return paths
+}
+
+// The page's weight is a promise: style, scripts, icon and an empty shell.
 func TestThePageIsSmall(t *testing.T) {
 	h := mounted(lockedWorld().cfg)
+	paths := append(public(), "/ops/")
 	total := 0
-	for _, path := range []string{"/ops/", "/ops/page.css", "/ops/page.js", "/ops/icon.svg"} {
+	for _, path := range paths {
 		total += sent{path: path, header: map[string]string{"Accept": "text/html"}}.to(t, h).Body.Len()
 	}
-	if total > 60_000 {
-		t.Errorf("the page weighs %d bytes, want at most 60,000", total)
+	if len(paths) < 10 || total > 60_000 {
+		t.Errorf("the page is %d files and weighs %d bytes, want at most 60,000", len(paths), total)
 	}
 }

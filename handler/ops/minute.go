@@ -47,8 +47,8 @@ func (c *counts) add(o *counts) {
 	c.Tokens += o.Tokens
 }
 
-// add notes what happened at an instant; first is a time to the first token,
-// negative when there was none.
+// add notes what happened at an instant; first is the time to the first token,
+// or noToken.
 func (m *minute) add(at time.Time, c counts, first time.Duration) {
 	number := at.UnixNano() / int64(sliceLen)
 	m.mu.Lock()

@@ -35,7 +35,7 @@
 // holding a stream open. Behind the Functions host an open stream counts as a
 // request under way for its whole life, which at four per instance costs a
 // quarter of it, and one that outlives functionTimeout ends the process with
-// every caller's stream (facts/azure-functions-host.md §1.6, §9). Besides, each
+// every caller's stream (facts/azure-functions-host.md §1.6, §5). Besides, each
 // poll may reach another instance, so a page that polls hears from all of them:
 // it adds up what each said of its own traffic.
 package ops
@@ -83,6 +83,7 @@ type Config struct {
 	Keeper    Keeper
 	Recent    *Recent
 	Now       func() time.Time
+	NewID     func() string // of an operator's request
 	InFlight  func(slot health.Slot) int64
 
 	// Standing tells how a consumer stands with its limits per minute.
@@ -114,15 +115,11 @@ type route struct {
 // New wires the door. Nothing runs before Run.
 func New(cfg Config) *Ops {
 	o := &Ops{cfg: cfg, gate: newGate(cfg.Key, cfg.Open), page: newPage(), fleet: newFleet(cfg.Keeper, cfg.Now)}
-	o.routes = map[string]route{
-		"":              {method: http.MethodGet, public: true, serve: o.shell},
-		"/":             {method: http.MethodGet, public: true, serve: o.shell},
-		"/page.css":     {method: http.MethodGet, public: true, serve: o.page.style},
-		"/page.js":      {method: http.MethodGet, public: true, serve: o.page.script},
-		"/icon.svg":     {method: http.MethodGet, public: true, serve: o.page.icon},
-		"/api/status":   {method: http.MethodGet, serve: o.status},
-		"/api/requests": {method: http.MethodGet, serve: o.requests},
-	}
+	o.routes = o.page.routes()
+	o.routes[""] = route{method: http.MethodGet, public: true, serve: o.shell}
+	o.routes["/"] = o.routes[""]
+	o.routes["/api/status"] = route{method: http.MethodGet, serve: o.status}
+	o.routes["/api/requests"] = route{method: http.MethodGet, serve: o.requests}
 	if cfg.Books != nil {
 		o.routes["/api/usage"] = route{method: http.MethodGet, serve: o.usage}
 	}

@@ -5,7 +5,7 @@ import (
 	"embed"
 	"html/template"
 	"net/http"
-	"strconv"
+	"path"
 	"strings"
 )
 
@@ -15,26 +15,39 @@ var files embed.FS
 // page is the status page: a shell that its script fills from /ops/api/status.
 // The same markup, as html/template blocks, makes the first paint where no key
 // is needed, so that it reads without a script too.
-type page struct {
-	html            *template.Template
-	css, js, symbol []byte
-}
+type page struct{ html *template.Template }
 
 func newPage() *page {
-	read := func(name string) []byte {
-		text, err := files.ReadFile("page/" + name)
-		if err != nil {
-			panic("ops: an embedded file is missing: " + err.Error())
+	return &page{html: template.Must(template.New("page.html").Funcs(template.FuncMap{
+		"at": at, "clock": clock, "count": count, "float": float, "left": left, "meter": meter, "month": month, "ms": roundMS,
+		"percent": percent, "share": share, "times": times, "traffic": traffic, "where": where, "why": why,
+	}).ParseFS(files, "page/*.html"))}
+}
+
+// assets are the types of the files that everybody may have.
+var assets = map[string]string{ //nolint:gochecknoglobals // never written
+	".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
+}
+
+// routes are the page's style, scripts and icon.
+func (p *page) routes() map[string]route {
+	all := map[string]route{}
+	entries, err := files.ReadDir("page")
+	if err != nil {
+		panic("ops: the embedded page is missing: " + err.Error())
+	}
+	for _, e := range entries {
+		kind := assets[path.Ext(e.Name())]
+		body, err := files.ReadFile("page/" + e.Name())
+		if kind == "" || err != nil {
+			continue
 		}
-		return text
+		all["/"+e.Name()] = route{method: http.MethodGet, public: true, serve: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			_, _ = w.Write(body)
+		}}
 	}
-	return &page{
-		html: template.Must(template.New("page.html").Funcs(template.FuncMap{
-			"at": at, "clock": clock, "count": count, "float": float, "left": left, "meter": meter, "month": month, "ms": roundMS,
-			"percent": percent, "share": share, "times": times, "traffic": traffic, "where": where, "why": why,
-		}).ParseFS(files, "page/*.html")),
-		css: read("page.css"), js: read("page.js"), symbol: read("icon.svg"),
-	}
+	return all
 }
 
 // shell answers with the page: filled, or as the sign-in form with 401. A
@@ -77,20 +90,4 @@ type blank struct {
 	Consumer ConsumerStatus
 	Instance InstanceStatus
 	Change   ChangeStatus
-}
-
-func (p *page) style(w http.ResponseWriter, _ *http.Request) {
-	asset(w, "text/css; charset=utf-8", p.css)
-}
-
-func (p *page) script(w http.ResponseWriter, _ *http.Request) {
-	asset(w, "text/javascript; charset=utf-8", p.js)
-}
-
-func (p *page) icon(w http.ResponseWriter, _ *http.Request) { asset(w, "image/svg+xml", p.symbol) }
-
-func asset(w http.ResponseWriter, kind string, body []byte) {
-	w.Header().Set("Content-Type", kind)
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	_, _ = w.Write(body)
 }

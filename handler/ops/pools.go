@@ -49,6 +49,7 @@ type BackendStatus struct {
 
 	Condition Condition       `json:"condition"`
 	Words     string          `json:"words"`            // the condition, for people, without its countdown
+	Detail    string          `json:"detail,omitempty"` // what else is worth knowing of it
 	LeftMS    int64           `json:"leftMs,omitempty"` // until it may change by itself; 0 = unknown
 	Phase     string          `json:"phase"`            // of the breaker
 	Throttle  *ThrottleStatus `json:"throttle,omitempty"`
@@ -143,7 +144,7 @@ func (v *viewer) backend(b *pool.Backend) BackendStatus {
 		s.Throttle = &ThrottleStatus{Kind: h.Throttle.Kind.String(), LeftMS: left.Milliseconds(), Room: h.Throttle.Room}
 	}
 	s.Condition = conditionOf(b, h, v.now)
-	s.Words = s.Condition.words(h, v.now)
+	s.Words, s.Detail = s.Condition.words(h), s.Condition.detail(h, v.now)
 	if until := s.Condition.until(h); until.After(v.now) {
 		s.LeftMS = until.Sub(v.now).Milliseconds()
 	}

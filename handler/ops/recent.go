@@ -5,10 +5,8 @@ import (
 	"time"
 
 	"spillway/handler/health"
-	"spillway/handler/pool"
 	"spillway/handler/proxy"
 	"spillway/handler/server"
-	"spillway/handler/usage"
 )
 
 var _ server.Watcher = (*Recent)(nil)
@@ -31,28 +29,6 @@ type Recent struct {
 	turned changes
 }
 
-// decision is one request that is over, in memory of its own: an exchange
-// leads to its caller's body, which must not be kept.
-type decision struct {
-	id, method, operation, family string
-	consumer, caller, key         string
-	model, pool, code, cause, end string
-	finish                        string
-	began                         time.Time
-	took, waited, first           time.Duration // first < 0: there was no first token
-	status                        int
-	stream, broken                bool
-	served                        *pool.Backend
-	version                       uint64
-	line                          int
-	candidates                    []pool.Candidate
-	attempts                      []proxy.Attempt
-	tokens                        usage.Tokens
-	cost                          float64
-	currency                      string
-	retryAt                       time.Time
-}
-
 // NewRecent remembers up to keep decisions over so many slots.
 func NewRecent(slots, keep int, now func() time.Time) *Recent {
 	return &Recent{now: now, slots: make([]minute, slots), full: make([]fullness, slots), ring: make([]decision, keep)}
@@ -68,87 +44,6 @@ func (r *Recent) Saw(x *server.Exchange) {
 	r.seen++
 }
 
-// take copies the exchange over an older one, whose memory it uses again.
-func (d *decision) take(x *server.Exchange) {
-	candidates, attempts := d.candidates[:0], d.attempts[:0]
-	*d = decision{
-		id: x.ID, method: x.Method, operation: x.Operation, family: x.Family, caller: x.Caller, key: x.KeyID, model: x.Model,
-		began: x.Began, took: x.Took, status: x.Status, code: x.Code, stream: x.Stream, first: -1,
-	}
-	if x.Consumer != nil {
-		d.consumer = x.Consumer.Name
-	}
-	if x.Cause != nil {
-		d.cause = shorten(x.Cause.Error())
-	}
-	if x.Result != nil {
-		candidates = append(candidates, x.Result.Decision.Candidates...)
-		attempts = append(attempts, x.Result.Attempts...)
-		d.story(x)
-	}
-	d.candidates, d.attempts = candidates, attempts
-}
-
-func (d *decision) story(x *server.Exchange) {
-	r := x.Result
-	d.served, d.version, d.line, d.waited, d.retryAt = r.Served, r.Decision.Version, r.Decision.Line, r.Waited, r.RetryAt
-	d.finish, d.broken, d.tokens = r.Delivery.Finish, r.Delivery.Broken, r.Delivery.Usage
-	if r.Pool != nil {
-		d.pool, d.currency, d.cost = r.Pool.Model, r.Pool.Price.Currency, r.Pool.Price.Cost(r.Delivery.Usage)
-	}
-	if r.Err != nil {
-		d.end = shorten(r.Err.Error())
-	}
-	if !r.Delivery.FirstToken.IsZero() {
-		d.first = max(r.Delivery.FirstToken.Sub(x.Began), 0)
-	}
-}
-
-// shorten bounds what an error says.
-func shorten(text string) string {
-	const most = 300
-	if len(text) <= most {
-		return text
-	}
-	return text[:most] + "…"
-}
-
-// copyOf is a decision that nobody will write over.
-func (d *decision) copyOf() decision {
-	c := *d
-	c.candidates = append([]pool.Candidate(nil), d.candidates...)
-	c.attempts = append([]proxy.Attempt(nil), d.attempts...)
-	return c
-}
-
-// find is the decision of this id, or of the newest ones when it is "".
-func (r *Recent) find(id string, most int) []decision {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var found []decision
-	for i := range min(r.seen, uint64(len(r.ring))) {
-		d := &r.ring[(r.next-1-int(i)+2*len(r.ring))%len(r.ring)]
-		if id != "" && d.id != id {
-			continue
-		}
-		if found = append(found, d.copyOf()); len(found) == most {
-			break
-		}
-	}
-	return found
-}
-
-// kept is how many decisions are remembered, and when the oldest of them began.
-func (r *Recent) kept() (int, time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := int(min(r.seen, uint64(len(r.ring))))
-	if n == 0 {
-		return 0, time.Time{}
-	}
-	return n, r.ring[(r.next-n+len(r.ring))%len(r.ring)].began
-}
-
 // count folds the exchange into the sums of the last minute.
 func (r *Recent) count(x *server.Exchange) {
 	end := x.Began.Add(x.Took)
@@ -156,7 +51,7 @@ func (r *Recent) count(x *server.Exchange) {
 	if x.Result != nil {
 		c.Served, c.Tokens = one(x.Result.Served != nil), x.Result.Delivery.Usage.Total()
 		for i := range x.Result.Attempts {
-			r.attempt(x, &x.Result.Attempts[i], end)
+			r.attempt(x.Result, i, end)
 		}
 	}
 	if x.Consumer != nil {
@@ -165,12 +60,13 @@ func (r *Recent) count(x *server.Exchange) {
 	}
 }
 
-func (r *Recent) attempt(x *server.Exchange, a *proxy.Attempt, end time.Time) {
+func (r *Recent) attempt(story *proxy.Result, i int, end time.Time) {
+	a := &story.Attempts[i]
 	slot := int(a.Backend.Slot)
 	if slot < 0 || slot >= len(r.slots) {
 		return
 	}
-	c, first := counts{Attempts: 1}, time.Duration(-1)
+	c, first := counts{Attempts: 1}, noToken
 	switch a.Outcome.Verdict {
 	case health.Throttled:
 		c.Throttled = 1
@@ -178,16 +74,18 @@ func (r *Recent) attempt(x *server.Exchange, a *proxy.Attempt, end time.Time) {
 		c.Failed = 1
 	case health.Served, health.Abandoned:
 	}
-	if last := &x.Result.Attempts[len(x.Result.Attempts)-1]; a == last && a.Backend == x.Result.Served {
-		c.Served, c.Tokens = 1, x.Result.Delivery.Usage.Total()
-		if d := &x.Result.Delivery; !d.FirstToken.IsZero() {
-			// The attempt ended with the request, and says how long it took.
-			first = max(d.FirstToken.Sub(end.Add(-a.Took)), 0)
+	if i == len(story.Attempts)-1 && a.Backend == story.Served {
+		c.Served, c.Tokens = 1, story.Delivery.Usage.Total()
+		if at := story.Delivery.FirstToken; !at.IsZero() {
+			first = max(at.Sub(a.Began), 0)
 		}
 	}
 	r.slots[slot].add(end, c, first)
 	r.full[slot].saw(end, a.Outcome.Signals)
 }
+
+// noToken is the time to the first token where there was none.
+const noToken = time.Duration(-1)
 
 func one(yes bool) int64 {
 	if yes {

@@ -49,13 +49,13 @@ func roundMS(ms float64) string {
 	case ms <= 0:
 		return "–"
 	case ms < 1000:
-		return strconv.FormatFloat(ms, 'f', 0, 64) + " ms"
+		return strconv.FormatFloat(ms, 'f', 0, 64) + "\u00a0ms"
 	case ms < 10_000:
-		return strconv.FormatFloat(ms/1000, 'f', 1, 64) + " s"
+		return strconv.FormatFloat(ms/1000, 'f', 1, 64) + "\u00a0s"
 	case ms < 120_000:
-		return strconv.FormatFloat(ms/1000, 'f', 0, 64) + " s"
+		return strconv.FormatFloat(ms/1000, 'f', 0, 64) + "\u00a0s"
 	}
-	return strconv.FormatFloat(ms/60_000, 'f', 0, 64) + " min"
+	return strconv.FormatFloat(ms/60_000, 'f', 0, 64) + "\u00a0min"
 }
 
 // share is the part of the pool's answers that this backend gave, in percent.
@@ -83,13 +83,17 @@ func why(b BackendStatus) string {
 	if text != "" && b.Condition == Available {
 		text = "last: " + text
 	}
+	at := b.ChangedAt
 	if b.Drained != nil && b.Drained.By != "" {
-		text = "by " + b.Drained.By
+		text, at = "by "+b.Drained.By, b.Drained.At
 	}
-	if text != "" && b.ChangedAt != nil {
-		text += ", " + clock(*b.ChangedAt)
+	if text != "" && at != nil {
+		text += ", " + clock(*at)
 	}
-	return text
+	if b.Detail == "" || text == "" {
+		return b.Detail + text
+	}
+	return b.Detail + "; " + text
 }
 
 func traffic(m MinuteStatus) string {
@@ -107,7 +111,7 @@ func percent(p *float64) string {
 	if p == nil {
 		return "–"
 	}
-	return strconv.FormatFloat(*p, 'f', 0, 64) + " %"
+	return strconv.FormatFloat(*p, 'f', 0, 64) + "\u00a0%"
 }
 
 func clock(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" }

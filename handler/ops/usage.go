@@ -1,13 +1,7 @@
 package ops
 
 import (
-	"cmp"
-	"encoding/csv"
-	"fmt"
 	"net/http"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"spillway/handler/usage"
@@ -51,19 +45,6 @@ type UsageLine struct {
 	Currency   string     `json:"currency,omitempty"`
 }
 
-// dimensions are what usage can be asked by.
-var dimensions = []string{"hour", "consumer", "model", "backend"}
-
-// longestUsage is the longest time that one answer covers.
-const longestUsage = 400 * 24 * time.Hour
-
-// usageQuery is what a request for usage asks.
-type usageQuery struct {
-	from, to time.Time
-	by       []string
-	csv      bool
-}
-
 func (o *Ops) usage(w http.ResponseWriter, r *http.Request) {
 	q, problem := readUsageQuery(r, o.cfg.Now())
 	if problem != "" {
@@ -88,137 +69,4 @@ func (o *Ops) usage(w http.ResponseWriter, r *http.Request) {
 		u.Total = append(u.Total, line(&row, nil))
 	}
 	answer(w, http.StatusOK, u)
-}
-
-// readUsageQuery defaults to the last 24 hours by consumer and model.
-func readUsageQuery(r *http.Request, now time.Time) (q usageQuery, problem string) {
-	values := r.URL.Query()
-	q = usageQuery{from: now.Add(-24 * time.Hour), to: now, by: []string{"consumer", "model"}, csv: values.Get("format") == "csv"}
-	for _, end := range []struct {
-		name string
-		into *time.Time
-	}{{"from", &q.from}, {"to", &q.to}} {
-		text := values.Get(end.name)
-		at, ok := readTime(text)
-		switch {
-		case text == "":
-		case !ok:
-			return q, fmt.Sprintf("%s=%q is no time. Write 2026-01-31 or 2026-01-31T12:00:00Z.", end.name, text)
-		default:
-			*end.into = at
-		}
-	}
-	q.from, q.to = q.from.UTC().Truncate(time.Hour), q.to.UTC()
-	if span := q.to.Sub(q.from); span <= 0 || span > longestUsage {
-		return q, "from must be before to, by at most 400 days."
-	}
-	if text := values.Get("by"); text != "" {
-		q.by = strings.Split(text, ",")
-	}
-	for _, d := range q.by {
-		if !slices.Contains(dimensions, d) {
-			return q, fmt.Sprintf("by=%q is unknown. Use %s, with commas between.", d, strings.Join(dimensions, ", "))
-		}
-	}
-	return q, ""
-}
-
-func readTime(text string) (time.Time, bool) {
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if at, err := time.Parse(layout, text); err == nil {
-			return at, true
-		}
-	}
-	return time.Time{}, false
-}
-
-// sumBy adds up the rows that agree in these dimensions and in the currency.
-func sumBy(rows []UsageRow, by []string) []UsageRow {
-	at := map[UsageRow]int{}
-	var sums []UsageRow
-	for i := range rows {
-		key := keyOf(&rows[i], by)
-		n, ok := at[key]
-		if !ok {
-			n = len(sums)
-			at[key], sums = n, append(sums, key)
-		}
-		s := &sums[n]
-		s.Requests += rows[i].Requests
-		s.Tokens = s.Tokens.Add(rows[i].Tokens)
-		s.Cost += rows[i].Cost
-	}
-	slices.SortFunc(sums, func(a, b UsageRow) int {
-		return cmp.Or(a.Hour.Compare(b.Hour), strings.Compare(a.Consumer, b.Consumer), strings.Compare(a.Model, b.Model),
-			strings.Compare(a.Backend, b.Backend), strings.Compare(a.Currency, b.Currency))
-	})
-	return sums
-}
-
-// keyOf is the row with nothing but what it is summed by.
-func keyOf(r *UsageRow, by []string) UsageRow {
-	key := UsageRow{Currency: r.Currency}
-	for _, d := range by {
-		switch d {
-		case "hour":
-			key.Hour = r.Hour.UTC().Truncate(time.Hour)
-		case "consumer":
-			key.Consumer = r.Consumer
-		case "model":
-			key.Model = r.Model
-		case "backend":
-			key.Backend = r.Backend
-		}
-	}
-	return key
-}
-
-func line(r *UsageRow, by []string) UsageLine {
-	l := UsageLine{
-		Requests: r.Requests, Prompt: r.Tokens.Prompt, Cached: r.Tokens.Cached, Completion: r.Tokens.Completion,
-		Reasoning: r.Tokens.Reasoning, Cost: r.Cost, Currency: r.Currency,
-	}
-	for _, d := range by {
-		switch d {
-		case "hour":
-			l.Hour = &r.Hour
-		case "consumer":
-			l.Consumer = &r.Consumer
-		case "model":
-			l.Model = &r.Model
-		case "backend":
-			l.Backend = &r.Backend
-		}
-	}
-	return l
-}
-
-// sheet writes the rows for a spreadsheet, in which no name may become a
-// formula.
-func sheet(w http.ResponseWriter, by []string, rows []UsageRow) {
-	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
-	w.Header().Set("Content-Disposition", `attachment; filename="spillway-usage.csv"`)
-	out := csv.NewWriter(w)
-	_ = out.Write(append(slices.Clone(by), "requests", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "cost", "currency"))
-	for i := range rows {
-		r := &rows[i]
-		var fields []string
-		for _, d := range by {
-			fields = append(fields, harmless(map[string]string{
-				"hour": r.Hour.Format(time.RFC3339), "consumer": r.Consumer, "model": r.Model, "backend": r.Backend,
-			}[d]))
-		}
-		for _, n := range []int64{r.Requests, r.Tokens.Prompt, r.Tokens.Cached, r.Tokens.Completion, r.Tokens.Reasoning} {
-			fields = append(fields, strconv.FormatInt(n, 10))
-		}
-		_ = out.Write(append(fields, strconv.FormatFloat(r.Cost, 'f', -1, 64), harmless(r.Currency)))
-	}
-	out.Flush()
-}
-
-func harmless(text string) string {
-	if strings.ContainsAny(text[:min(len(text), 1)], "=+-@\t\r") {
-		return "'" + text
-	}
-	return text
 }

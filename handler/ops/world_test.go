@@ -206,6 +206,10 @@ type visit struct {
 
 func (w *world) saw(v visit) {
 	began := w.at().Add(-v.ago - v.took)
+	for i, at := 0, began; i < len(v.tried); i++ {
+		v.tried[i].Began = at
+		at = at.Add(v.tried[i].Took)
+	}
 	x := &server.Exchange{
 		ID: v.id, Began: began, Took: v.took, Method: "POST", Operation: "chat/completions", Family: "v1", Consumer: v.consumer,
 		Model: v.pool.Model, Status: v.status, Result: &proxy.Result{Pool: v.pool, Attempts: v.tried},
@@ -223,7 +227,7 @@ func (w *world) saw(v visit) {
 		x.Result.Served, x.Serving, x.Result.Err = last.Backend, last.Backend, nil
 		x.Result.Delivery = proxy.Delivery{
 			Committed: true, Usage: v.tokens, Finish: "stop", Outcome: last.Outcome,
-			FirstToken: began.Add(v.took - last.Took + last.Took/4),
+			FirstToken: last.Began.Add(last.Took / 4),
 		}
 	} else {
 		x.Code = "no_backend_available"
@@ -250,3 +254,7 @@ func failedBy(b *pool.Backend, why string, status int) proxy.Attempt {
 }
 
 var errUnplugged = errors.New("list instances: state: the table is out of reach")
+
+func tokens(prompt, completion int64) usage.Tokens {
+	return usage.Tokens{Prompt: prompt, Completion: completion}
+}

@@ -26,7 +26,7 @@ async function open(scene, options, look) {
   const count = (looked[scene] = { requests: 0, axe: 0, bytes: 0 });
   const wrong = (what) => problems.push(scene + ": " + what);
   const origin = new URL(options.url).origin;
-  tab.on("console", (m) => { if (m.type() === "error" && !(options.refused && / 401 /.test(m.text()))) wrong("console: " + m.text()); });
+  tab.on("console", (m) => { if (m.type() === "error" && !(options.expected && m.text().includes(" " + options.expected + " "))) wrong("console: " + m.text()); });
   tab.on("pageerror", (e) => wrong("script: " + e.message));
   tab.on("dialog", (d) => { wrong("a dialog opened: " + d.message()); d.dismiss(); });
   tab.on("request", (r) => { count.requests++; if (!r.url().startsWith(origin + "/ops/") && !r.url().startsWith("blob:" + origin)) wrong("asked elsewhere: " + r.url()); });
@@ -38,6 +38,7 @@ async function open(scene, options, look) {
     await look(tab, wrong, count);
     await judge(tab, wrong, count);
     if (shots) await tab.screenshot({ path: join(shots, scene + ".png"), fullPage: true });
+    if (shots && options.width < 500) await tab.screenshot({ path: join(shots, scene + "-top.png") });
   } catch (error) {
     wrong("stopped: " + error.message.split("\n")[0]);
   }
@@ -114,7 +115,7 @@ await open("keyboard", { url: scenes.keyboard + "/ops/" }, async (tab, wrong) =>
 });
 
 // Behind the key: a form, a wrong key, the right one, a reload of the tab, and out.
-await open("signin", { url: scenes.locked + "/ops/", refused: true, width: 1280 }, async (tab, wrong) => {
+await open("signin", { url: scenes.locked + "/ops/", expected: 401, width: 1280 }, async (tab, wrong) => {
   if (await tab.locator("#status").isVisible()) wrong("the status is to be seen without a key");
   await judge(tab, wrong, looked.signin);
   if (shots) await tab.screenshot({ path: join(shots, "signin-form.png") });
@@ -138,11 +139,13 @@ await open("signin", { url: scenes.locked + "/ops/", refused: true, width: 1280 
   await tab.click("#confirm-yes");
   await tab.waitForSelector('#pools tr[data-condition="drained"]');
   await tab.click("#out");
-  if (await tab.locator("#status").isVisible()) wrong("the status is to be seen after signing out");
+  await tab.waitForSelector("#signin:not([hidden])");
+  if ((await tab.content()).includes("ptu-uksouth")) wrong("the data is there after signing out");
+  if (await tab.evaluate(() => sessionStorage.length)) wrong("the key is there after signing out");
 });
 
 // Two instances behind one address: the page adds up their traffic, and finds a request of either.
-await open("two", { url: scenes.two + "/ops/" }, async (tab, wrong) => {
+await open("two", { url: scenes.two + "/ops/", expected: 404 }, async (tab, wrong) => {
   await live(tab);
   await tab.waitForFunction(() => document.getElementById("answered").textContent.includes("2 instances"));
   await tab.waitForFunction(() => document.querySelector('#pools td[data-f="requests"]').textContent === "30");

@@ -1,0 +1,54 @@
+// Writing what was learnt: as text and attributes, never as markup.
+export const $ = (id) => document.getElementById(id);
+
+// clean takes away what would turn the direction of a text, and make a name read as another.
+export const clean = (value) => String(value).replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+
+export function text(element, value) {
+  const said = clean(value);
+  if (element.textContent !== said) element.textContent = said;
+}
+
+// list makes the children of a container those of the items, keeping elements that stay: focus and selection survive.
+export function list(container, items, template, keyOf, update) {
+  const old = new Map([...container.children].filter((e) => e.dataset.key !== undefined).map((e) => [e.dataset.key, e]));
+  let at = [...container.children].find((e) => e.dataset.key !== undefined) || null;
+  for (const item of items) {
+    const key = String(keyOf(item));
+    let element = old.get(key);
+    old.delete(key);
+    if (!element) {
+      element = $(template).content.firstElementChild.cloneNode(true);
+      element.dataset.key = key;
+    }
+    if (element === at) at = at.nextElementSibling;
+    else container.insertBefore(element, at);
+    update(element, item);
+  }
+  for (const gone of old.values()) gone.remove();
+}
+
+// fill writes texts into the fields of an element that are not those of an element inside it.
+export function fill(element, texts) {
+  for (const field of element.querySelectorAll("[data-f]")) {
+    if (field.dataset.f in texts && field.closest("[data-key]") === element) text(field, texts[field.dataset.f]);
+  }
+}
+
+export function mark(element, name, value) {
+  if (element.dataset[name] !== value) element.dataset[name] = value;
+}
+
+export function make(tag, content, attributes = {}) {
+  const element = document.createElement(tag);
+  if (content instanceof Array) element.append(...content);
+  else if (content !== undefined) element.textContent = clean(content);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+export function table(label, heads, rows) {
+  const body = rows.map((cells) => make("tr", cells.map((c, i) => (c instanceof Node ? make("td", [c]) : make(i ? "td" : "th", c, i ? {} : { scope: "row" })))));
+  const whole = make("table", [make("thead", [make("tr", heads.map((h) => make("th", h, { scope: "col" })))]), make("tbody", body)]);
+  return make("div", [whole], { class: "scroll", tabindex: "0", role: "region", "aria-label": label });
+}

@@ -1,0 +1,33 @@
+// Numbers and times for people, as say.go says them on the first paint.
+export const clock = (at) => new Date(at).toLocaleTimeString([], { hour12: false });
+export const count = (n) => String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+export const plural = (n, one, many = one + "s") => n + " " + (n === 1 ? one : many);
+
+export function ms(n) {
+  if (!(n > 0)) return "–";
+  if (n < 1000) return Math.round(n) + "\u00a0ms";
+  if (n < 10000) return (n / 1000).toFixed(1) + "\u00a0s";
+  if (n < 120000) return Math.round(n / 1000) + "\u00a0s";
+  return Math.round(n / 60000) + "\u00a0min";
+}
+
+export const left = (n) => (n > 0 ? "for another " + ms(n) : "");
+
+export function meter(m) {
+  return m ? count(m.limit - m.remaining) + " of " + count(m.limit) : "no limit";
+}
+
+export function traffic(m) {
+  return [count(m.requests), m.throttled && count(m.throttled) + " throttled", m.failed && count(m.failed) + " failed"].filter(Boolean).join(", ");
+}
+
+export function why(b) {
+  let said = b.why || "", at = b.changedAt;
+  if (said && b.condition === "available") said = "last: " + said;
+  if (b.drained && b.drained.by) [said, at] = ["by " + b.drained.by, b.drained.at];
+  return [b.detail, [said, said && at && clock(at)].filter(Boolean).join(", ")].filter(Boolean).join("; ");
+}
+
+export function month(c) {
+  return [c.tokensPerMonth && count(c.tokensPerMonth) + " tokens", c.budgetPerMonth && c.budgetPerMonth + " in money"].filter(Boolean).join(", ") || "no limit";
+}

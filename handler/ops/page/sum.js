@@ -1,0 +1,64 @@
+// Adding up what the instances said of their own traffic: each poll may have reached another one.
+const fresh = 15000;
+const heard = new Map(); // instance -> its latest status, and when it came
+
+export const speakers = () => heard.size;
+export const spoke = (instance) => heard.has(instance);
+export const unhear = () => heard.clear();
+
+// hear notes a status, and returns it with the traffic of all who were heard lately.
+export function hear(status) {
+  const at = Date.now();
+  heard.set(status.instance, { status, at });
+  for (const [name, said] of heard) if (at - said.at > fresh) heard.delete(name);
+  return merged(status);
+}
+
+const summed = ["requests", "served", "throttled", "failed", "tokens"];
+
+function take(status) {
+  lastGood = Date.now();
+  heard.set(status.instance, { status, at: lastGood });
+  for (const [name, said] of heard) if (lastGood - said.at > fresh) heard.delete(name);
+  now = merged(status);
+  show(now);
+}
+
+function merged(latest) {
+  const sum = structuredClone(latest);
+  const backends = new Map();
+  for (const pool of sum.pools) for (const group of pool.groups) for (const b of group.backends) backends.set(b.slot, [pool, b]);
+  const consumers = new Map(sum.consumers.map((c) => [c.name, c]));
+  for (const [name, { status }] of heard) {
+    if (name === latest.instance) continue;
+    for (const c of status.consumers) if (consumers.has(c.name)) addMinute(consumers.get(c.name).lastMinute, c.lastMinute);
+    for (const pool of status.pools) for (const group of pool.groups) for (const b of group.backends) {
+      if (!backends.has(b.slot)) continue;
+      const [ours, into] = backends.get(b.slot);
+      addMinute(into.lastMinute, b.lastMinute);
+      addMinute(ours.lastMinute, b.lastMinute);
+      into.inFlight += b.inFlight;
+      into.firstToken = addTimes(into.firstToken, b.firstToken);
+      into.utilizationPercent ??= b.utilizationPercent;
+    }
+  }
+  return sum;
+}
+
+function addMinute(into, from) {
+  for (const field of summed) into[field] += from[field];
+}
+
+function addTimes(a, b) {
+  const counts = new Map(a.counts);
+  for (const [bucket, n] of b.counts) counts.set(bucket, (counts.get(bucket) || 0) + n);
+  const sorted = [...counts].sort((x, y) => x[0] - y[0]);
+  const samples = a.samples + b.samples;
+  return { samples, counts: sorted, p50Ms: quantile(sorted, samples, 0.5), p95Ms: quantile(sorted, samples, 0.95) };
+}
+
+function quantile(sorted, samples, q) {
+  let seen = 0;
+  for (const [bucket, n] of sorted) if ((seen += n) >= Math.ceil(q * samples)) return 2 ** ((bucket + 0.5) / 4);
+  return 0;
+}
