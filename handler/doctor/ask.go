@@ -80,7 +80,11 @@ func (q *question) request(ctx context.Context, t *upstream.Target) (*http.Reque
 	if q.unnamed {
 		return req, nil
 	}
-	if err := t.Credential.Put(ctx, req.Header, nil); err != nil {
+	err = t.Credential.Put(ctx, req.Header, nil)
+	if errors.Is(err, upstream.ErrCredential) && ctx.Err() == nil {
+		err = t.Credential.Put(ctx, req.Header, nil) // a developer's first sign-in takes longer than a request would wait
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errCredential, err)
 	}
 	return req, nil

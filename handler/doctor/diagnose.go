@@ -83,7 +83,11 @@ func missingRole(a *answer) diagnosis {
 }
 
 func badKey(t *upstream.Target) diagnosis {
-	if _, ok := t.Credential.(upstream.APIKey); ok {
+	_, keyed := t.Credential.(upstream.APIKey)
+	switch {
+	case keyed && t.OpenAI:
+		return diagnosis{"the key is refused", "Put a key that this server accepts into the app setting that auth.setting names."}
+	case keyed:
 		return diagnosis{"the key is refused, or the endpoint is another resource's", "Copy KEY 1 of this very resource into the app setting that auth.setting names."}
 	}
 	return diagnosis{"a credential is demanded that was not sent", `Write "auth": {"mode": "managed-identity"}, or "api-key" with its setting.`}

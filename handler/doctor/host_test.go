@@ -49,14 +49,17 @@ func TestTheHostsFileIsHeldAgainstWhatTheHandlerNeeds(t *testing.T) {
 }
 
 func TestOnlyAHostIsToldTheRuntime(t *testing.T) {
-	for want, h := range map[string]doctor.Host{
-		"0 errors, 1 warning":  {Runtime: "node"}, // the warning is that of the table
-		"0 errors, 1 warning;": {Behind: true, Runtime: "Custom"},
-		"1 error, 1 warning":   {Behind: true, Runtime: "node"},
-		"0 errors, 2 warnings": {Behind: true},
+	for _, c := range []struct {
+		host doctor.Host
+		want string
+	}{
+		{doctor.Host{Runtime: "node"}, "live: 0 errors, 0 warnings;"},
+		{doctor.Host{Behind: true, Runtime: "Custom"}, "live: 0 errors, 0 warnings;"},
+		{doctor.Host{Behind: true, Runtime: "node"}, "error: FUNCTIONS_WORKER_RUNTIME: it is \"node\". Set it to \"custom\""},
+		{doctor.Host{Behind: true}, "warning: FUNCTIONS_WORKER_RUNTIME: it is \"\"."},
 	} {
-		if text, _ := print(t, &doctor.Subject{Host: h}); !strings.Contains(text, want) {
-			t.Errorf("%+v: want %q:\n%s", h, want, text)
+		if text, _ := print(t, &doctor.Subject{Host: c.host}); !strings.Contains(text, c.want) {
+			t.Errorf("%+v: want %q:\n%s", c.host, c.want, text)
 		}
 	}
 }

@@ -14,34 +14,55 @@ import (
 // model in the same version, or callers get now one and now the other
 // (facts/azure-openai.md §1.3).
 func agreement(p *pool.Pool, visits []*visit, n *notes) {
-	inHeaders, inAnswers := map[string][]string{}, map[string][]string{}
-	headers := 0
-	found := 0
+	found := members(p, visits)
+	by := served(found, func(m member) string { return m.served })
+	if len(by.names) < len(found) { // not all have the header, which names the version too
+		by = served(found, func(m member) string { return m.answer })
+	}
+	at := "models." + p.Model
+	switch {
+	case len(by.models) > 1:
+		n.add(Warning, at, diagnosis{"its backends serve different models: " + told(by.models), "Deploy the same model and version at all of them, or make two models of them."})
+	case len(found) > 1 && len(by.names) < len(found):
+		n.ok(at, "not all of its %d backends tell what they serve, so that was not compared", len(found))
+	case len(found) > 1:
+		n.ok(at, "its %d backends serve the same model, %s", len(found), told(by.models))
+	}
+}
+
+// member is a backend of a pool with its deployment, which exists.
+type member struct {
+	*deployment
+	backend string
+}
+
+func members(p *pool.Pool, visits []*visit) []member {
+	var found []member
 	for _, b := range p.Backends {
 		for _, d := range visits[b.Index].deployments {
-			if d.name != b.Deployment || !d.found {
-				continue
-			}
-			found++
-			if d.served != "" {
-				headers++
-				inHeaders[d.served] = append(inHeaders[d.served], b.Name)
-			}
-			if d.answer != "" {
-				inAnswers[d.answer] = append(inAnswers[d.answer], b.Name)
+			if d.name == b.Deployment && d.found {
+				found = append(found, member{d, b.Name})
 			}
 		}
 	}
-	by := inAnswers
-	if headers == found {
-		by = inHeaders // they name the version too
+	return found
+}
+
+// claims are who says to serve what.
+type claims struct {
+	models map[string][]string // names of backends
+	names  []string            // of those that say anything
+}
+
+func served(found []member, says func(member) string) claims {
+	by := claims{models: map[string][]string{}}
+	for _, m := range found {
+		if model := says(m); model != "" {
+			by.models[model] = append(by.models[model], m.backend)
+			by.names = append(by.names, m.backend)
+		}
 	}
-	switch {
-	case len(by) > 1:
-		n.add(Warning, "models."+p.Model, diagnosis{"its backends serve different models: " + told(by), "Deploy the same model and version at all of them, or make two models of them."})
-	case len(by) == 1 && found > 1:
-		n.ok("models."+p.Model, "its %d backends serve the same model, %s", found, told(by))
-	}
+	return by
 }
 
 // told lists who serves what, in order of the names.

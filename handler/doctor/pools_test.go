@@ -100,6 +100,25 @@ func TestOnlyWhatTheFreeAnswersLeaveOpenIsPaidFor(t *testing.T) {
 	}
 }
 
+// Where nobody tells the model, nothing is claimed.
+func TestWhatIsNotToldIsNotCompared(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"error":{"message":"no"}}`)
+	}))
+	defer server.Close()
+	s := &doctor.Subject{
+		Targets: []*upstream.Target{target(t, "a", server.URL), target(t, "b", server.URL)},
+		Pools: []pool.Pool{{Model: "gpt-image-1", Backends: []pool.Backend{
+			{Name: "a", Deployment: "gpt-image-1", Provisioned: true}, {Name: "b", Index: 1, Deployment: "gpt-image-1"},
+		}}},
+	}
+	text, report := print(t, s)
+	if !strings.Contains(text, "ok: models.gpt-image-1: not all of its 2 backends tell what they serve") || report.Paid != 0 || report.Count(doctor.Error) != 0 {
+		t.Errorf("an image would cost money, and nothing was told:\n%s", text)
+	}
+}
+
 func TestNeitherFamilyNorVersionIsTakenForGranted(t *testing.T) {
 	sim := aoaitest.Start(t, service())
 	sim.Fault("sweden", aoaitest.Fault{Action: "400-version", Operation: "models"})

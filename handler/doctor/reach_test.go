@@ -31,7 +31,7 @@ func TestWhatLiesOnTheWayIsClassed(t *testing.T) {
 			s.Patience = 300 * time.Millisecond
 			c.spoil(sim, s.Targets[1])
 			text, report := print(t, s)
-			if report.Count(doctor.Error) != 1 || !strings.Contains(text, c.want) {
+			if report.Count(doctor.Error) != 1 || !strings.Contains(text, c.want) || !strings.Contains(text, "error: backends[1] sweden: ") {
 				t.Errorf("want one error with %q:\n%s", c.want, text)
 			}
 		})

@@ -40,7 +40,7 @@ type Report struct {
 	Findings []Finding
 	Backends int
 	Asked    int // requests made to backends
-	Paid     int // of these, answered with a token or one word's embedding
+	Paid     int // of these, for a single token or one word's embedding
 }
 
 // Count is how many findings are of the level.

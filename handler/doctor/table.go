@@ -27,7 +27,7 @@ const (
 // partition is nobody else's.
 func (s *Subject) examineTable(ctx context.Context, n *notes) {
 	if s.State.Store == nil {
-		n.add(Warning, "SPILLWAY_STATE", diagnosis{"there is no table: instances do not agree", "Set it to the connection of a storage account."})
+		n.ok("SPILLWAY_STATE", "state is in memory, so there is no table to ask")
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.patience())

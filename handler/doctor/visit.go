@@ -66,12 +66,13 @@ func (v *visit) v1(path string) *question {
 	return &question{path: "/openai/v1" + path}
 }
 
-// say asks, and counts it. A nil answer was noted already.
-func (v *visit) say(ctx context.Context, place string, q *question) *answer {
+// say asks, and counts it. A nil answer was noted already: of the whole
+// resource, which all its deployments share the way to.
+func (v *visit) say(ctx context.Context, q *question) *answer {
 	v.asked++
 	a, err := ask(ctx, v.target, q)
 	if err != nil {
-		v.notes.add(Error, place, unreached(v.target.Endpoint.Host, err))
+		v.notes.add(Error, v.place, unreached(v.target.Endpoint.Host, err))
 		return nil
 	}
 	return a
@@ -82,7 +83,7 @@ func (v *visit) say(ctx context.Context, place string, q *question) *answer {
 func (v *visit) reach(ctx context.Context) {
 	q := v.v1("/models")
 	q.unnamed = true
-	a := v.say(ctx, v.place, q)
+	a := v.say(ctx, q)
 	if a == nil {
 		return
 	}
@@ -100,7 +101,7 @@ func (v *visit) reach(ctx context.Context) {
 // proof of the path, the version and the credential. It reports whether it is
 // worth going on.
 func (v *visit) list(ctx context.Context, q *question) bool {
-	a := v.say(ctx, v.place, q)
+	a := v.say(ctx, q)
 	if a == nil {
 		return false
 	}
@@ -131,7 +132,7 @@ func (v *visit) missingV1(d diagnosis) {
 // asking for.
 func (v *visit) deployment(ctx context.Context, d *deployment) bool {
 	place := v.place + ", deployment " + d.name
-	a := v.say(ctx, place, v.knock(d))
+	a := v.say(ctx, v.knock(d))
 	if a == nil {
 		return false
 	}
@@ -156,26 +157,24 @@ func (v *visit) deployment(ctx context.Context, d *deployment) bool {
 
 // question asks for one token, when the free answers left something to know.
 func (v *visit) question(ctx context.Context, place string, d *deployment) bool {
-	measured := d.served != "" && !d.provisioned
-	if q := v.cheapest(d); q != nil && !measured && !v.seenProvisioned(d) {
-		v.paid++
-		a := v.say(ctx, place, q)
-		if a == nil {
-			return false
-		}
-		v.learn(place, d, a)
-		if a.status < 300 && d.provisioned && !a.provisioned() {
-			v.notes.add(Warning, place, diagnosis{`it is said to be provisioned, but answers without azure-openai-deployment-utilization`, `Check its SKU; a pay-as-you-go one has no "capacity".`})
-		}
+	q := v.cheapest(d)
+	if q == nil || d.known() {
+		return true
+	}
+	v.paid++
+	a := v.say(ctx, q)
+	if a == nil {
+		return false
+	}
+	v.learn(place, d, a)
+	if a.status < 300 && d.provisioned && !a.provisioned() {
+		v.notes.add(Warning, place, diagnosis{"it is said to be provisioned, but answers without azure-openai-deployment-utilization", `Check its SKU; a pay-as-you-go one has no "capacity".`})
 	}
 	return true
 }
 
-// seenProvisioned reports whether nothing is left to know of a provisioned
-// deployment.
-func (v *visit) seenProvisioned(d *deployment) bool {
-	return d.provisioned && d.metered && d.served != ""
-}
+// known reports whether nothing is left that a real answer would tell.
+func (d *deployment) known() bool { return d.served != "" && (d.metered || !d.provisioned) }
 
 // learn keeps what an answer tells about the deployment.
 func (v *visit) learn(place string, d *deployment, a *answer) {
