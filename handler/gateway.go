@@ -41,7 +41,7 @@ func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*ga
 	}
 	g := &gateway{sight: newSight(cfg, log, out)}
 	keeping := keeperConfig(cfg, store)
-	keeping.OnChange = g.sight.events.Changed
+	keeping.OnChange = g.sight.changed
 	g.keeper = state.New(keeping)
 	g.beside = append(g.beside, g.keeper.Run)
 	if err := g.connect(cfg, log); err != nil {
@@ -66,6 +66,7 @@ func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*ga
 		Budget: &proxy.Budget{Share: 0.2, Floor: 10}, Now: time.Now, Chance: randv2.Float64, Wait: room.Wait, MaxWait: s.MaxWait,
 	}
 	g.open(cfg, books.Lines, loop.Load)
+	operators := g.openOps(cfg, books, loop.Load)
 	g.server = &server.Server{
 		Routes: operation.All(), Forward: loop, Seeker: loop, Places: places,
 		Models: models{cfg}, Doorman: doorman,
@@ -73,7 +74,7 @@ func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*ga
 		Carrier:   &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policy: judgement(cfg)},
 		Watcher:   g.sight.watched,
 		Now:       time.Now, Chance: randv2.Float64, NewID: newID, MaxBody: s.MaxBody,
-		Books: books, Expose: s.Expose, Draining: g.draining.Load,
+		Books: books, Expose: s.Expose, Operations: operators, Draining: g.draining.Load,
 	}
 	return g, nil
 }

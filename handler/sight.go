@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"spillway/handler/config"
+	"spillway/handler/health"
 	"spillway/handler/ledger"
+	"spillway/handler/ops"
 	"spillway/handler/proxy"
 	"spillway/handler/telemetry"
 	"spillway/handler/telemetry/meter"
@@ -21,6 +23,7 @@ type sight struct {
 	events   *telemetry.Events
 	requests *telemetry.RequestLog
 	metrics  *telemetry.Metrics
+	recent   *ops.Recent
 	watched  telemetry.Watchers // every request that is over
 }
 
@@ -30,9 +33,16 @@ func newSight(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) *sight
 	requests := &telemetry.RequestLog{Out: out, Instance: s.Instance, Level: s.LogLevel, Refusals: refusalLines}
 	metrics := telemetry.NewMetrics(new(meter.Registry), cfg.Slots)
 	return &sight{
-		log: log, lines: out, requests: requests, metrics: metrics, watched: telemetry.Watchers{requests, metrics},
+		recent: ops.NewRecent(len(cfg.Slots), remembered, time.Now),
+		log:    log, lines: out, requests: requests, metrics: metrics, watched: telemetry.Watchers{requests, metrics},
 		events: &telemetry.Events{Out: out, Instance: s.Instance, Slots: cfg.Slots, Now: time.Now},
 	}
+}
+
+// changed is told of what the keeper adopts.
+func (s *sight) changed(slot health.Slot, before, after health.Record) {
+	s.events.Changed(slot, before, after)
+	s.recent.Changed(slot, before, after)
 }
 
 // refusalLines is how many refused requests have a line of the log in one
