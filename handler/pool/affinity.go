@@ -6,31 +6,33 @@ import "math"
 // a backend may be and still be given more for affinity's sake.
 const loadBound = 1.25
 
-// stayTogether moves the backend that owns the affinity number by weighted
-// rendezvous to the head, unless that would overload it: then the next owner.
+// calm is how many requests in flight are no crowd, whatever the others have:
+// with few in flight, shares of them say nothing.
+const calm = 16
+
+// stayTogether orders the group by weighted rendezvous with the affinity number,
+// so that its owner is the head, and whoever it falls to without the owner the
+// next. Those that would be overloaded stand behind the others.
 func stayTogether(group []Candidate, q *Query) {
 	var inFlight, weight float64
 	for i := range group {
-		c := &group[i]
-		c.rank = -math.Log(unit(mix(q.Affinity, c.Backend.Name))) / float64(c.Backend.Weight)
-		inFlight += float64(q.Load.InFlight(c.Backend.Slot))
-		weight += float64(c.Backend.Weight)
+		inFlight += float64(q.Load.InFlight(group[i].Backend.Slot))
+		weight += share(group[i].Backend)
 	}
-	owner := -1
 	for i := range group {
 		c := &group[i]
-		fair := (inFlight + 1) * float64(c.Backend.Weight) / weight
-		crowded := float64(q.Load.InFlight(c.Backend.Slot))+1 > math.Ceil(fair*loadBound)
-		if !crowded && (owner < 0 || c.rank < group[owner].rank) {
-			owner = i
+		mine := share(c.Backend)
+		c.rank = -math.Log(unit(mix(q.Affinity, c.Backend.Name))) / mine
+		fair := (inFlight + 1) * mine / weight
+		if float64(q.Load.InFlight(c.Backend.Slot))+1 > max(math.Ceil(fair*loadBound), calm) {
+			c.rank += crowded
 		}
 	}
-	if owner > 0 {
-		mine := group[owner]
-		copy(group[1:owner+1], group[:owner])
-		group[0] = mine
-	}
+	byRank(group)
 }
+
+// crowded is more than any rank: -ln of the smallest unit is under 37.
+const crowded = 1e6
 
 // mix hashes a backend's name into the affinity number (FNV-1a, then a finish
 // that spreads the last bytes over all bits).

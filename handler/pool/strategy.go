@@ -23,10 +23,14 @@ func (p *Pool) arrange(group []Candidate, q *Query, best bool) {
 	case LowestLatency:
 		p.lowestLatency(group, q)
 	}
-	if best && q.Affinity != 0 {
+	if best && q.Affinity != 0 && p.Affinity == PromptCache {
 		stayTogether(group, q)
 	}
 }
+
+// share is a backend's weight. One without any is in the line only for what it
+// holds already, and then counts like the least.
+func share(b *Backend) float64 { return float64(max(b.Weight, 1)) }
 
 func byRank(group []Candidate) {
 	slices.SortFunc(group, func(a, b Candidate) int { return cmp.Compare(a.rank, b.rank) })
@@ -36,7 +40,7 @@ func byRank(group []Candidate) {
 // the weights, whoever drops out of it.
 func byWeight(group []Candidate, chance func() float64) {
 	for i := range group {
-		group[i].rank = -math.Log1p(-chance()) / float64(group[i].Backend.Weight)
+		group[i].rank = -math.Log1p(-chance()) / share(group[i].Backend)
 	}
 	byRank(group)
 }
@@ -46,12 +50,12 @@ func byWeight(group []Candidate, chance func() float64) {
 func inTurn(group []Candidate, turn uint64) {
 	var total uint64
 	for i := range group {
-		total += uint64(group[i].Backend.Weight)
+		total += uint64(share(group[i].Backend))
 	}
 	at := turn % total * stride(total) % total
 	first := 0
-	for ; at >= uint64(group[first].Backend.Weight); first++ {
-		at -= uint64(group[first].Backend.Weight)
+	for ; at >= uint64(share(group[first].Backend)); first++ {
+		at -= uint64(share(group[first].Backend))
 	}
 	rotate(group, first)
 }
@@ -89,7 +93,7 @@ func leastBusy(group []Candidate, q *Query) {
 }
 
 func busy(c *Candidate, q *Query) float64 {
-	return float64(q.Load.InFlight(c.Backend.Slot)) / float64(c.Backend.Weight)
+	return float64(q.Load.InFlight(c.Backend.Slot)) / share(c.Backend)
 }
 
 // lowestLatency is Front Door's rule: all within the sensitivity of the
