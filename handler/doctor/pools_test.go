@@ -119,6 +119,21 @@ func TestWhatIsNotToldIsNotCompared(t *testing.T) {
 	}
 }
 
+func TestABackendThatRepeatsOurKeyDoesNotHaveItPrinted(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"error":{"code":403,"message":"no entry\nfor `+r.Header.Get("Api-Key")+`"}}`)
+	}))
+	defer server.Close()
+	s := &doctor.Subject{
+		Targets: []*upstream.Target{target(t, "a", server.URL)},
+		Pools:   []pool.Pool{{Model: "gpt-4o", Backends: []pool.Backend{{Name: "a", Deployment: "gpt-4o"}}}},
+	}
+	if text, _ := print(t, s); !strings.Contains(text, "answers 403 (403 no entry for ***), a refusal that is not known") {
+		t.Error(text)
+	}
+}
+
 func TestNeitherFamilyNorVersionIsTakenForGranted(t *testing.T) {
 	sim := aoaitest.Start(t, service())
 	sim.Fault("sweden", aoaitest.Fault{Action: "400-version", Operation: "models"})
