@@ -78,8 +78,18 @@ func TestOverloadedLimitIsKeptInEveryMinute(t *testing.T) {
 		{Instances: 200, Limit: 6_000_000, Minutes: 1, Shards: 4},
 	} {
 		f.Load, f.Faults = 10, 1
-		f.play(t, func(x figures) bool { return x.worst <= 105 && x.mean <= 101 && x.mean >= 93 })
+		f.play(t, func(x figures) bool { return x.worst <= 105+f.overrun() && x.mean <= 101 && x.mean >= 93 })
 	}
+}
+
+// overrun is what answers that use more than was reserved for them add to any
+// bound, in percent: three are under way at the end of a limit of thirty a
+// minute, and each may use 30 % more than the largest reservation.
+func (f fleet) overrun() float64 {
+	if !f.Over {
+		return 0
+	}
+	return 100 * 3 * 0.3 * 1500 / float64(f.Limit)
 }
 
 func TestAtFourFifthsOfTheLimitNobodyIsRefused(t *testing.T) {
