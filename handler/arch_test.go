@@ -18,7 +18,7 @@ var floor = map[string]int{
 	"table": 0, "aoaitest": 0, "hosttest": 0,
 	"payload": 1, "usage": 1, "health": 1, "consumer": 1, "table/memory": 1, "table/azuretable": 1, "table/chaos": 1, "table/tabletest": 1,
 	"pool": 2, "verdict": 2, "quota": 2, "config/document": 2,
-	"proxy": 3, "state": 3, "ledger": 3, "affinity": 3, "consumer/keys": 3, "consumer/entra": 3,
+	"proxy": 3, "state": 3, "usagebook": 3, "ledger": 3, "affinity": 3, "consumer/keys": 3, "consumer/entra": 3,
 	"relay": 4, "upstream": 4, "server": 4,
 	"telemetry/meter": 0, "telemetry/otlp": 1, "telemetry": 5, "ops": 5, "config": 5, "doctor": 5,
 	"config/importer": 6,
