@@ -134,6 +134,17 @@ func TestABackendThatRepeatsOurKeyDoesNotHaveItPrinted(t *testing.T) {
 	}
 }
 
+func TestADeploymentOfTwoModelsIsAskedForOnce(t *testing.T) {
+	sim := aoaitest.Start(t, service())
+	s := subject(t, sim)
+	s.Targets = s.Targets[:1]
+	ptu := []pool.Backend{{Name: "ptu", Deployment: "gpt-4o", Provisioned: true}}
+	s.Pools = []pool.Pool{{Model: "gpt-4o", Backends: ptu}, {Model: "gpt-4", Backends: ptu}}
+	if text, report := print(t, s); report.Asked != 2 || !strings.Contains(text, "deployments that exist: 1 of 1") {
+		t.Errorf("want one request for it and one for the classic version:\n%s", text)
+	}
+}
+
 func TestNeitherFamilyNorVersionIsTakenForGranted(t *testing.T) {
 	sim := aoaitest.Start(t, service())
 	sim.Fault("sweden", aoaitest.Fault{Action: "400-version", Operation: "models"})
