@@ -39,6 +39,7 @@ fast() {
   step "look for faults" checker_go run . check "$PWD"
   step "give app settings to spillway validate" accept
   # Go's cache of test results does not see files outside the checker's module, which is where infra and the scripts are.
+  export SPILLWAY_BINARY=$work/spillway # built by accept; smoke.sh is tried on it
   step "make faults on purpose, run the scripts" checker_go test -count=1 ./...
   if have terraform; then
     step "terraform fmt" terraform fmt -check -recursive -diff infra/terraform
