@@ -138,6 +138,7 @@ func TestAWaywardTableMakesNoDifference(t *testing.T) {
 			under := new(memory.Store)
 			random := rand.New(rand.NewPCG(seed, 1))
 			way := &chaos.Store{Under: under, Faults: chaos.Usual().Times(4)}
+			way.Faults.Late, way.Faults.LateUpTo = .3, 30*time.Second
 			b := New(Config{Store: way, Boot: "a", Every: time.Second, Timeout: 500 * time.Millisecond})
 			ctx, stop := context.WithCancel(t.Context())
 			var running sync.WaitGroup
@@ -148,7 +149,7 @@ func TestAWaywardTableMakesNoDifference(t *testing.T) {
 				s := used(random.Int64N(1000), random.Int64N(100))
 				b.Add(time.Now(), key(fmt.Sprint("team-", random.IntN(5)), "ptu"), s)
 				want = want.Add(s)
-				time.Sleep(time.Duration(random.IntN(40)) * time.Second / 4)
+				time.Sleep(time.Duration(random.IntN(10)) * time.Second / 10)
 			}
 			stop()
 			running.Wait()

@@ -86,27 +86,29 @@ func (s *Store) Get(ctx context.Context, partition, key string) (row table.Row, 
 }
 
 // Put inserts or merges at a version.
-func (s *Store) Put(ctx context.Context, row table.Row) (version table.Version, reply table.Reply, err error) {
-	err = s.through(ctx, true, func(ctx context.Context) (err error) {
-		version, reply, err = s.Under.Put(ctx, row)
+func (s *Store) Put(ctx context.Context, row table.Row) (table.Version, table.Reply, error) {
+	var a answer // a write that is applied late has an answer too, for nobody
+	err := s.through(ctx, true, func(ctx context.Context) (err error) {
+		a.version, a.reply, err = s.Under.Put(ctx, row)
 		return err
 	})
 	if lost(err) {
 		return "", table.Reply{}, err
 	}
-	return version, reply, err
+	return a.version, a.reply, err
 }
 
 // Set inserts or merges whatever is there.
-func (s *Store) Set(ctx context.Context, row table.Row) (version table.Version, reply table.Reply, err error) {
-	err = s.through(ctx, true, func(ctx context.Context) (err error) {
-		version, reply, err = s.Under.Set(ctx, row)
+func (s *Store) Set(ctx context.Context, row table.Row) (table.Version, table.Reply, error) {
+	var a answer // a write that is applied late has an answer too, for nobody
+	err := s.through(ctx, true, func(ctx context.Context) (err error) {
+		a.version, a.reply, err = s.Under.Set(ctx, row)
 		return err
 	})
 	if lost(err) {
 		return "", table.Reply{}, err
 	}
-	return version, reply, err
+	return a.version, a.reply, err
 }
 
 // List reads rows.
@@ -122,15 +124,22 @@ func (s *Store) List(ctx context.Context, partition, from, to string) (rows []ta
 }
 
 // Delete removes a row at its version.
-func (s *Store) Delete(ctx context.Context, row table.Row) (reply table.Reply, err error) {
-	err = s.through(ctx, true, func(ctx context.Context) (err error) {
-		reply, err = s.Under.Delete(ctx, row)
+func (s *Store) Delete(ctx context.Context, row table.Row) (table.Reply, error) {
+	var a answer
+	err := s.through(ctx, true, func(ctx context.Context) (err error) {
+		a.reply, err = s.Under.Delete(ctx, row)
 		return err
 	})
 	if lost(err) {
 		return table.Reply{}, err
 	}
-	return reply, err
+	return a.reply, err
+}
+
+// answer is what the table under it said to a write.
+type answer struct {
+	version table.Version
+	reply   table.Reply
 }
 
 // fault is an outcome that the store under it did not give.
