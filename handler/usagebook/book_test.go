@@ -223,6 +223,45 @@ func (m *meanwhile) Put(ctx context.Context, row table.Row) (table.Version, tabl
 	return m.Store.Put(ctx, row) //nolint:wrapcheck // a test
 }
 
+// astray is a table on the way to which one write is held up.
+type astray struct {
+	table.Store
+	held func()
+}
+
+func (a *astray) hold(row table.Row, write func(context.Context, table.Row) (table.Version, table.Reply, error)) (table.Version, table.Reply, error) {
+	if a.held == nil {
+		a.held = func() { _, _, _ = write(context.Background(), row) }
+		return "", table.Reply{}, table.ErrUnknown
+	}
+	return write(context.Background(), row) //nolint:wrapcheck // a test
+}
+
+func (a *astray) Put(_ context.Context, row table.Row) (table.Version, table.Reply, error) {
+	return a.hold(row, a.Store.Put)
+}
+
+func (a *astray) Set(_ context.Context, row table.Row) (table.Version, table.Reply, error) {
+	return a.hold(row, a.Store.Set)
+}
+
+func TestAWriteThatLandsLateTakesNothingBack(t *testing.T) {
+	store := &astray{Store: new(memory.Store)}
+	b := New(Config{Store: store})
+	b.Add(nine, key("team-a", "ptu"), used(10, 1))
+	if err := b.Flush(t.Context()); !errors.Is(err, table.ErrUnknown) {
+		t.Fatalf("the write went through: %v", err)
+	}
+	b.Add(nine, key("team-a", "ptu"), used(10, 1))
+	if err := b.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	store.held()
+	if got := summary(t, store, nine, nine.Add(time.Hour)); len(got) != 1 || got[0].Requests != 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestWhatIsUsedDuringAWriteIsWrittenNext(t *testing.T) {
 	store := &meanwhile{Store: new(memory.Store)}
 	b := New(Config{Store: store})
