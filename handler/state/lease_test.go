@@ -1,6 +1,7 @@
 package state
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -153,5 +154,92 @@ func TestThinTrafficIsNotLockedOut(t *testing.T) {
 			}
 		}
 		t.Logf("a fleet with a request each 3 s is back %v after the trip", time.Since(began))
+	})
+}
+
+func TestNobodyProbesWhatNobodyWants(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 3, Config{Store: &slowTable{}})
+		trip(t, fleet)
+		for range 300 {
+			time.Sleep(100 * time.Millisecond)
+			lookAll(fleet)
+		}
+		if c := tableSays(t, fleet[0]); c.Phase != breaker.Open || c.Epoch != 1 {
+			t.Errorf("half a minute without a request for it: %+v, want it left open", c)
+		}
+	})
+}
+
+// A process that was suspended while it held a probe must not send it: it
+// cannot know whether its lease still holds.
+func TestASuspendedProcessDoesNotSendItsProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var slept atomic.Int64 // the monotonic clock stood still, the wall clock did not
+		store := &slowTable{}
+		fleet := startFleet(t, 1, Config{Store: store, World: World{
+			Now:  time.Now,
+			Wall: func() time.Time { return time.Now().Add(time.Duration(slept.Load())) },
+		}})
+		trip(t, fleet)
+		ticket, holder := awaitProbe(t, fleet)
+		if left, ok := holder.Recheck(ticket); !ok || left < 8*time.Second {
+			t.Fatalf("before: %v, %v", left, ok)
+		}
+		slept.Store(int64(3 * time.Second))
+		if left, ok := holder.Recheck(ticket); ok {
+			t.Errorf("it slept for 3 s and still grants %v", left)
+		}
+	})
+}
+
+func TestTheFleetDoesNotRushForTheProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		fleet := startFleet(t, 20, Config{Store: store})
+		trip(t, fleet)
+		puts := store.puts.Load()
+		for range 400 { // everybody wants it, all the time
+			time.Sleep(50 * time.Millisecond)
+			for _, k := range fleet {
+				k.Look()
+				k.Want(0)
+			}
+			if tableSays(t, fleet[0]).Phase == breaker.HalfOpen {
+				break
+			}
+		}
+		if c := tableSays(t, fleet[0]); c.Phase != breaker.HalfOpen {
+			t.Fatalf("no probe in 20 s: %+v", c)
+		}
+		time.Sleep(100 * time.Millisecond)
+		if tried := store.puts.Load() - puts; tried > 5 {
+			t.Errorf("%d of 20 instances tried to take the probe at once, want a few", tried)
+		}
+	})
+}
+
+func TestADrainedBackendIsNotProbed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
+		trip(t, fleet)
+		if err := fleet[0].Drain(t.Context(), "ptu", "ada"); err != nil {
+			t.Fatal(err)
+		}
+		for range 300 {
+			time.Sleep(100 * time.Millisecond)
+			for _, k := range fleet {
+				k.Look()
+				k.Want(0)
+			}
+		}
+		if c := tableSays(t, fleet[0]); c.Epoch != 1 {
+			t.Errorf("half a minute of wishes for a drained backend: %+v, want it left open", c)
+		}
+		if err := fleet[0].Restore(t.Context(), "ptu", "ada"); err != nil {
+			t.Fatal(err)
+		}
+		ticket, holder := awaitProbe(t, fleet)
+		holder.Report(ticket, served)
 	})
 }

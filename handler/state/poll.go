@@ -87,14 +87,9 @@ func (k *Keeper) turn(ctx context.Context, next time.Duration, kicked bool) time
 		// Failures and refusals come in bunches: one write for all of them.
 		k.cfg.World.Pacer.Sleep(ctx, coalesce/2+k.chance(coalesce))
 	}
-	now := k.look().local
-	k.mu.Lock()
-	p := k.period(now)
-	k.mu.Unlock()
-	// What is read first is written on fewer conflicts, and may be the news
-	// itself; but a storm of failures must not become one of reads.
-	if now >= next || kicked && now-k.asked >= p/2 {
-		k.asked = now
+	now := k.look()
+	if p, due := k.readsFirst(now, kicked); due || now.local >= next {
+		k.asked = now.local
 		k.refresh(ctx)
 		next = k.look().local + p*4/5 + k.chance(p*2/5)
 	}
@@ -102,6 +97,27 @@ func (k *Keeper) turn(ctx context.Context, next time.Duration, kicked bool) time
 	k.publish(ctx)
 	k.stamp(ctx)
 	return next
+}
+
+// readsFirst reports whether a turn that is no refresh should begin with one:
+// what is read first is written on fewer conflicts, and may be the news itself.
+// A storm of failures must not become one of reads, though; a claim is worth a
+// read of its own, for all who want the probe try at about the same time.
+func (k *Keeper) readsFirst(now reading, kicked bool) (period time.Duration, reads bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	period = k.period(now.local)
+	known := now.local - k.asked
+	if kicked && known >= period/2 {
+		return period, true
+	}
+	span, ok := k.clock.span(now)
+	for _, s := range k.slots {
+		if ok && known >= coalesce && s.record.Circuit.Phase != breaker.Closed && k.claims(s, now, span) {
+			return period, true
+		}
+	}
+	return period, false
 }
 
 // pass moves on what only time moves.

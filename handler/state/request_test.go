@@ -87,3 +87,47 @@ func TestNoRequestSpeaksWithTheTable(t *testing.T) {
 		}
 	})
 }
+
+func TestNobodyEntersWhereTheSnapshotRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := startFleet(t, 1, Config{Store: &slowTable{}})[0]
+		if err := k.Drain(t.Context(), "ptu", "ada"); err != nil {
+			t.Fatal(err)
+		}
+		request(k, 1, throttled(time.Minute, throttle.Capacity))
+		for n, why := range []string{"drained", "throttled"} {
+			if _, ok := k.Enter(health.Slot(n)); ok {
+				t.Errorf("a request that did not look was let in where it is %s", why)
+			}
+		}
+		if _, ok := k.Enter(7); !ok {
+			t.Error("a slot that was never heard of is not healthy")
+		}
+	})
+}
+
+// Late news: attempts that began before the trip fail after the recovery.
+func TestFailuresOfAnOlderEpochDoNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
+		var late []health.Ticket
+		for range 10 {
+			ticket, _ := fleet[0].Enter(0)
+			late = append(late, ticket)
+		}
+		trip(t, fleet)
+		ticket, holder := awaitProbe(t, fleet)
+		holder.Report(ticket, served)
+		time.Sleep(time.Second)
+		for _, ticket := range late {
+			fleet[0].Report(ticket, failed)
+		}
+		fleet[0].Report(late[0], health.Outcome{Verdict: health.Misconfigured, Signals: health.NoSignals()})
+		for range 5 {
+			time.Sleep(time.Second)
+			if got := phases(fleet, 0, breaker.Closed); got != 2 {
+				t.Fatalf("%d of 2 instances closed: late failures tripped a healed circuit", got)
+			}
+		}
+	})
+}

@@ -152,3 +152,30 @@ func TestTheFirstFailureAsksTheTableAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// Requests that were under way when a backend broke fail one after the other.
+// What one instance says of it is soon enough; the rest would be writes for
+// nothing.
+func TestAnAccuserThatHasSaidEnoughIsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		fleet := startFleet(t, 2, Config{Store: store})
+		var under []health.Ticket
+		for range 80 {
+			ticket, _ := fleet[0].Enter(0)
+			under = append(under, ticket)
+		}
+		before := store.puts.Load()
+		for _, ticket := range under {
+			fleet[0].Report(ticket, failed)
+			request(fleet[1], 0, served) // who contradicts
+			time.Sleep(100 * time.Millisecond)
+		}
+		if got := store.puts.Load() - before; got > 8 {
+			t.Errorf("%d writes about 80 failures of one instance in 8 s, want about five and a contradiction", got)
+		}
+		if p := fleet[1].Look().Of(0).Phase; p != breaker.Closed {
+			t.Errorf("the other instance, which is served, has it %v", p)
+		}
+	})
+}
