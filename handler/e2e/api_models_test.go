@@ -44,6 +44,7 @@ func TestNamesArePassedOnWhereNoneIsConfigured(t *testing.T) {
 		wantRefusal(t, r.post(chatPath, chatWith("gpt-6")), 404, "model_not_found")
 		wantRefusal(t, r.post(chatPath, chatWith("../gpt-6")), 404, "model_not_found")
 	}
+	r.logged(r.post(chatPath, chatWith("gpt-4o")))
 	labels := map[string]bool{}
 	for _, line := range r.host.Stdout() {
 		if _, model, ok := strings.Cut(line.Text, `"model":"`); ok {

@@ -2,12 +2,14 @@ package e2e_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"maps"
 	"mime/multipart"
 	"net/http"
 	"testing"
+	"time"
 
 	"spillway/handler/aoaitest"
 	"spillway/handler/hosttest"
@@ -134,3 +136,13 @@ func fileOf(t *testing.T, e aoaitest.Entry) (file []byte, model string) {
 	return file, req.FormValue("model")
 }
 
+// logged waits until the log has the line of an answer: it is written beside
+// the requests.
+func (r *rig) logged(a answer) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := r.host.WaitLine(ctx, a.header.Get("X-Request-Id")); err != nil {
+		r.t.Fatalf("no line for the last request: %v", err)
+	}
+}

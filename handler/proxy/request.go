@@ -108,8 +108,19 @@ type Delivery struct {
 	Usage      usage.Tokens
 	FirstToken time.Time // when the first meaningful event came; zero = none
 	Finish     string    // finish reason, as the backend said it
+	Tier       string    // the service tier that served, as the backend said it
+	Spill      Spill     // of a provisioned deployment, inside its resource
 	Made       []string  // the ids of the answer and its parts that callers may come back with; of operations that learn
 	Bytes      int64
+}
+
+// Spill is what Azure itself did when a provisioned deployment was full or
+// failing: another deployment of the same resource served
+// (facts/azure-openai.md §3.6). The zero Spill is that it did nothing.
+type Spill struct {
+	From  string // the provisioned deployment
+	To    string // the one that served, and is billed
+	Error string // the status that the first one ended in
 }
 
 // Deliver carries an answer to the caller. It returns with Committed false

@@ -50,7 +50,7 @@ func (c *carriage) commit(length int64) bool {
 		h.Set("Content-Length", strconv.FormatInt(length, 10))
 	}
 	c.w.WriteHeader(c.answer.Response.StatusCode)
-	c.delivery.Committed = true
+	c.delivery.Committed, c.delivery.Spill = true, spilled(c.answer.Response.Header)
 	c.answer.Committed()
 	return true
 }
@@ -114,7 +114,7 @@ func (c *carriage) policy() verdict.Policy {
 
 // learned writes down what the answer said of itself.
 func (c *carriage) learned(a *verdict.Answer) {
-	c.delivery.Usage, c.delivery.Finish = a.Usage, a.Finish
+	c.delivery.Usage, c.delivery.Finish, c.delivery.Tier = a.Usage, a.Finish, a.Tier
 	if c.request.Operation.Learns && a.ID != "" {
 		c.delivery.Made = append(slices.Clip(a.Items), a.ID)
 	}

@@ -43,6 +43,7 @@ func (f *fields) delivery(x *server.Exchange) {
 		f.millis("first_token_ms", d.FirstToken.Sub(x.Began))
 	}
 	f.text("finish", d.Finish).counted("bytes", d.Bytes).yes("broken", d.Broken)
+	f.text("service_tier", d.Tier).text("spilled_from", d.Spill.From).text("spilled_to", d.Spill.To).text("spilled_for", d.Spill.Error)
 	if d.Usage.Prompt+d.Usage.Completion == 0 {
 		return
 	}
