@@ -39,7 +39,7 @@ func (g *gateway) openBooks(cfg *config.Config, log *slog.Logger) (*books, error
 	return b, nil
 }
 
-// ring is the keys that were issued at run time.
+// ring is the keys that were issued at run time. It must be closed.
 func (b *books) ring(cfg *config.Config, log *slog.Logger) *keys.Ring {
 	r := &keys.Ring{
 		Store: b.store, Board: b.Board(), Refresh: cfg.Settings.StateRefresh, Now: time.Now,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 
 	"spillway/handler/config"
@@ -18,8 +19,13 @@ func (g *gateway) newDoorman(cfg *config.Config, log *slog.Logger, b *books) (*c
 	for _, k := range cfg.Keys {
 		s.Static = append(s.Static, consumer.StaticKey{Consumer: &cfg.Consumers[k.Consumer], Setting: k.Setting, Value: k.Value.Reveal()})
 	}
-	if callers.Key {
-		s.Ring = b.ring(cfg, log)
+	if callers.Key && !cfg.Settings.State.Memory() {
+		ring := b.ring(cfg, log)
+		s.Ring = ring
+		g.beside = append(g.beside, func(ctx context.Context) {
+			<-ctx.Done()
+			ring.Close()
+		})
 	}
 	if callers.Entra {
 		tokens, err := entra.New(entra.Config{Tenant: callers.Tenant, Audience: callers.Audience, Issuer: callers.Issuer})
