@@ -84,12 +84,10 @@ lint_scripts() {
   fi
 }
 
-# middle runs on a copy: terraform writes beside what it reads, and a lock file made here would name our own builds.
-middle() {
-  local file name
+# overrides makes terraform take the built providers, without an init and without a network.
+overrides() {
   have terraform || fail "terraform is not installed: https://developer.hashicorp.com/terraform/install"
   [[ -x $providers/terraform-provider-azurerm ]] || fail "the providers are not there: scripts/infra-check.sh --build-providers"
-  cp -R infra "$work/infra"
   cat >"$work/terraform.rc" <<-END
 	disable_checkpoint = true
 	provider_installation {
@@ -101,6 +99,13 @@ middle() {
 	}
 	END
   export TF_CLI_CONFIG_FILE=$work/terraform.rc TF_IN_AUTOMATION=1
+}
+
+# middle runs on a copy: terraform writes beside what it reads, and a lock file made here would name our own builds.
+middle() {
+  local file name
+  overrides
+  cp -R infra "$work/infra"
   checker_go build -o "$work/infra-check" .
   terraform -chdir="$work/infra/terraform" get >/dev/null
   step "terraform validate" quiet terraform -chdir="$work/infra/terraform" validate -no-color
@@ -154,17 +159,12 @@ sources() {
   say "both snapshots are what their sources give"
 }
 
-# middle_schema asks the providers for their schema, which terraform only does after an init from a mirror.
+# middle_schema asks the providers for their schema.
 middle_schema() {
-  [[ -x $providers/terraform-provider-azurerm ]] || fail "the providers are not there: scripts/infra-check.sh --build-providers"
-  local mirror=$work/mirror/registry.terraform.io os_arch
-  os_arch=$("$GO" env GOOS)_$("$GO" env GOARCH)
-  mkdir -p "$mirror/hashicorp/azurerm/5.2.0/$os_arch" "$mirror/azure/azapi/1.15.0/$os_arch" "$work/schema"
-  ln -s "$providers/terraform-provider-azurerm" "$mirror/hashicorp/azurerm/5.2.0/$os_arch/terraform-provider-azurerm_v5.2.0"
-  ln -s "$providers/terraform-provider-azapi" "$mirror/azure/azapi/1.15.0/$os_arch/terraform-provider-azapi_v1.15.0"
-  printf 'provider_installation {\n  filesystem_mirror {\n    path = "%s"\n  }\n}\n' "$work/mirror" >"$work/mirror.rc"
+  overrides
+  mkdir -p "$work/schema"
   sed -n '/^terraform {/,/^}/p' infra/terraform/versions.tf >"$work/schema/main.tf"
-  (cd "$work/schema" && export TF_CLI_CONFIG_FILE=$work/mirror.rc && terraform init >/dev/null && terraform providers schema -json >"$work/providers.json")
+  terraform -chdir="$work/schema" providers schema -json >"$work/providers.json"
   checker_go run . schema "$work/providers.json" "$work/schema.json.gz"
 }
 

@@ -75,7 +75,7 @@ func wait(t *testing.T, url string) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for time.Now().Before(deadline) {
-		if res, err := http.Get(url); err == nil { //nolint:gosec // an address of this test
+		if res, err := http.Get(url); err == nil {
 			_ = res.Body.Close()
 			if res.StatusCode == http.StatusOK {
 				return
