@@ -19,7 +19,7 @@ type page struct{ html *template.Template }
 
 func newPage() *page {
 	return &page{html: template.Must(template.New("page.html").Funcs(template.FuncMap{
-		"at": at, "clock": clock, "count": count, "float": float, "left": left, "meter": meter, "month": month, "ms": roundMS,
+		"at": at, "clock": clock, "count": count, "float": float, "left": left, "meter": meter, "month": month, "ms": roundMS, "part": part,
 		"percent": percent, "share": share, "times": times, "traffic": traffic, "where": where, "why": why,
 	}).ParseFS(files, "page/*.html"))}
 }

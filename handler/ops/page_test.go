@@ -58,7 +58,7 @@ type sample struct {
 
 func spoken() []sample {
 	var samples []sample
-	for _, n := range []int64{-5, 0, 1, 12, 999, 1000, 1234, 9999, 10_000, 119_999, 120_000, 12_345_678} {
+	for _, n := range []int64{-5, 0, 1, 12, 999, 1000, 1234, 9949, 9950, 9999, 10_000, 119_499, 119_999, 120_000, 12_345_678} {
 		samples = append(samples, sample{"ms", float64(n), roundMS(float64(n))}, sample{"left", n, left(n)})
 		if n >= 0 {
 			samples = append(samples, sample{"count", n, count(n)})

@@ -48,11 +48,11 @@ func roundMS(ms float64) string {
 	switch {
 	case ms <= 0:
 		return "–"
-	case ms < 1000:
+	case ms < 999.5:
 		return strconv.FormatFloat(ms, 'f', 0, 64) + "\u00a0ms"
-	case ms < 10_000:
+	case ms < 9950:
 		return strconv.FormatFloat(ms/1000, 'f', 1, 64) + "\u00a0s"
-	case ms < 120_000:
+	case ms < 119_500:
 		return strconv.FormatFloat(ms/1000, 'f', 0, 64) + "\u00a0s"
 	}
 	return strconv.FormatFloat(ms/60_000, 'f', 0, 64) + "\u00a0min"
@@ -64,6 +64,14 @@ func share(p PoolStatus, b BackendStatus) int64 {
 		return 0
 	}
 	return (100*b.Minute.Served + p.Minute.Served/2) / p.Minute.Served
+}
+
+// part is the share in words.
+func part(p PoolStatus, b BackendStatus) string {
+	if p.Minute.Served == 0 {
+		return "no answers lately"
+	}
+	return strconv.FormatInt(share(p, b), 10) + "\u00a0% of the answers"
 }
 
 func where(b BackendStatus) string {

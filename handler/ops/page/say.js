@@ -5,9 +5,9 @@ export const plural = (n, one, many = one + "s") => n + " " + (n === 1 ? one : m
 
 export function ms(n) {
   if (!(n > 0)) return "–";
-  if (n < 1000) return Math.round(n) + "\u00a0ms";
-  if (n < 10000) return (n / 1000).toFixed(1) + "\u00a0s";
-  if (n < 120000) return Math.round(n / 1000) + "\u00a0s";
+  if (n < 999.5) return Math.round(n) + "\u00a0ms";
+  if (n < 9950) return (n / 1000).toFixed(1) + "\u00a0s";
+  if (n < 119500) return Math.round(n / 1000) + "\u00a0s";
   return Math.round(n / 60000) + "\u00a0min";
 }
 

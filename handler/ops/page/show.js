@@ -52,7 +52,7 @@ function shared(s) {
   if (t.unreadableRecords) notice += " " + plural(t.unreadableRecords, "record") + " in the table could not be read.";
   $("table-notice").hidden = !notice;
   text($("table-notice").firstElementChild, notice.trim() + (t.alone && t.trouble ? " (" + t.trouble + ")" : ""));
-  $("instances").closest(".scroll").hidden = !s.fleet;
+  $("instances").closest(".scroll").hidden = !s.fleet || t.memory === true;
   if (t.memory) return text($("agree"), "State lives in this process alone: there is nobody to agree with. Set SPILLWAY_STATE to share it.");
   const parts = ["The table is read every " + ms(t.refreshMs) + " while there is traffic, last " + ms(t.sinceContactMs) + " ago; one exchange takes " + ms(t.exchangeMs) + "."];
   parts.push(t.disagreements ? "This instance learnt of " + plural(t.disagreements, "change") + " by others, on average " + ms(t.disagreementMs) + " late, and sent " + plural(t.wastedRequests, "request") + " to a backend that the fleet knew to be shut." : "This instance has had no change by others to learn of.");
@@ -85,7 +85,7 @@ function showBackend(element, b, pool) {
   const share = pool.lastMinute.served ? Math.round((100 * b.lastMinute.served) / pool.lastMinute.served) : 0;
   fill(element, {
     name: b.name, where: [b.provisioned ? "provisioned" : "pay as you go", b.region].filter(Boolean).join(", "),
-    words: b.words, left: left(b.leftMs), why: why(b), share: share + "\u00a0%", requests: traffic(b.lastMinute), tokens: count(b.lastMinute.tokens),
+    words: b.words, left: left(b.leftMs), why: why(b), share: share + "\u00a0%", part: pool.lastMinute.served ? share + "\u00a0% of the answers" : "no answers lately", requests: traffic(b.lastMinute), tokens: count(b.lastMinute.tokens),
     inFlight: count(b.inFlight), firstToken: b.firstToken.samples ? ms(b.firstToken.p50Ms) + ", " + ms(b.firstToken.p95Ms) : "–",
     full: b.utilizationPercent === undefined ? "–" : Math.round(b.utilizationPercent) + "\u00a0%",
   });
