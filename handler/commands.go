@@ -27,6 +27,7 @@ func commands() []command {
 		{"schema", "print the JSON Schema of the pool document", schema},
 		{"backends", "list | drain NAME | restore NAME | reset NAME: the whole fleet's state, and an operator's word to it", backends},
 		{"keys", "add CONSUMER [--expires 2160h] | list | revoke ID: keys that all instances accept without a restart", keysCommand},
+		{"usage", "[--from T --to T --by consumer,model,backend --csv]: tokens and money of the whole fleet", usageCommand},
 		{"import", strings.Join(importer.Sources(), "|") + " FILE: turn a predecessor's configuration into a pool document", importFrom},
 		{"simulate", "run the simulated Azure OpenAI service; --help lists its flags", simulate},
 		{"version", "print the version", printVersion},

@@ -66,7 +66,11 @@ func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*ga
 		Budget: &proxy.Budget{Share: 0.2, Floor: 10}, Now: time.Now, Chance: randv2.Float64, Wait: room.Wait, MaxWait: s.MaxWait,
 	}
 	g.open(cfg, books.Lines, loop.Load)
-	operators := g.openOps(cfg, books, loop.Load)
+	spent, err := g.openSpending(cfg)
+	if err != nil {
+		return nil, err
+	}
+	operators := g.openOps(cfg, books, spent, loop.Load)
 	g.server = &server.Server{
 		Routes: operation.All(), Forward: loop, Seeker: loop, Places: places,
 		Models: models{cfg}, Doorman: doorman,

@@ -16,7 +16,7 @@ const remembered = 2000
 
 // openOps is the operators' door. Without a key it is open on a standalone
 // run's loopback alone: behind the host, loopback means the internet.
-func (g *gateway) openOps(cfg *config.Config, quotas *books, load *proxy.Load) *ops.Ops {
+func (g *gateway) openOps(cfg *config.Config, quotas *books, spent *spending, load *proxy.Load) *ops.Ops {
 	s := &cfg.Settings
 	g.sight.watched = append(g.sight.watched, g.sight.recent)
 	door := ops.New(ops.Config{
@@ -24,7 +24,7 @@ func (g *gateway) openOps(cfg *config.Config, quotas *books, load *proxy.Load) *
 		Instance: s.Instance, Version: version, Region: s.Region, Memory: s.State.Memory(), Refresh: s.StateRefresh,
 		Pools: cfg.Pools, Slots: cfg.Slots, Consumers: cfg.Consumers, Keeper: g.keeper, Recent: g.sight.recent, Now: time.Now, NewID: newID,
 		InFlight: func(slot health.Slot) int64 { return load.InFlight(slot) }, Standing: quotas.Standing,
-		Metrics: g.sight.metrics.Handler(s.Instance), Audit: g.audit,
+		Books: spent.rows, Metrics: g.sight.metrics.Handler(s.Instance), Audit: g.audit,
 	})
 	g.beside = append(g.beside, door.Run)
 	return door
