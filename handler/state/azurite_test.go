@@ -161,23 +161,10 @@ func TestOneProbeAtATimeOnALiveTable(t *testing.T) {
 	if os.Getenv("SPILLWAY_SOAK") != "" {
 		cycles, limit = 1200, time.Hour
 	}
-	var opened, leased atomic.Int64
-	var seen sync.Map
+	var turns turns
 	cfg := Config{
-		Refresh: 250 * time.Millisecond, Timeout: 2 * time.Second,
+		Refresh: 250 * time.Millisecond, Timeout: 2 * time.Second, OnChange: turns.see,
 		Breaker: breaker.Policy{Failures: 3, TripDuration: 300 * time.Millisecond, MaxTripDuration: 600 * time.Millisecond, Lease: 3 * time.Second, Ramp: -1},
-		OnChange: func(n health.Slot, _, after health.Record) {
-			c := after.Circuit
-			if _, known := seen.LoadOrStore([3]uint64{uint64(n), c.Incarnation, c.Epoch}, true); known {
-				return
-			}
-			switch {
-			case c.Phase == breaker.Open:
-				opened.Add(1)
-			case c.Phase == breaker.HalfOpen && c.Lease == c.Epoch:
-				leased.Add(1)
-			}
-		},
 	}
 	backends := make([]*flapping, 10)
 	for i := range backends {
@@ -194,7 +181,7 @@ func TestOneProbeAtATimeOnALiveTable(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	for leased.Load() < cycles && time.Since(began) < limit {
+	for turns.leased.Load() < cycles && time.Since(began) < limit {
 		time.Sleep(100 * time.Millisecond)
 	}
 	took := time.Since(began)
@@ -212,10 +199,29 @@ func TestOneProbeAtATimeOnALiveTable(t *testing.T) {
 		sum.Conflicts, sum.Unknown, sum.Writes = sum.Conflicts+c.Conflicts, sum.Unknown+c.Unknown, sum.Writes+c.Writes
 	}
 	t.Logf("%v: %d trips, %d leases, %d probes, %d overlapping; %d writes, %d conflicts, %d unknown; %.0f exchanges/s; faults %+v",
-		took.Round(time.Second), opened.Load(), leased.Load(), probes, overlaps, sum.Writes, sum.Conflicts, sum.Unknown,
+		took.Round(time.Second), turns.opened.Load(), turns.leased.Load(), probes, overlaps, sum.Writes, sum.Conflicts, sum.Unknown,
 		float64(f.exchanges.Load())/took.Seconds(), f.ways[0].Counts())
 	if overlaps > 0 || probes < int(cycles)/3 {
 		t.Errorf("%d probes, %d overlapping; want some %d and none", probes, overlaps, cycles)
+	}
+}
+
+// turns counts the transitions of a fleet, each once, whoever adopts it first.
+type turns struct {
+	seen           sync.Map
+	opened, leased atomic.Int64
+}
+
+func (s *turns) see(n health.Slot, _, after health.Record) {
+	c := after.Circuit
+	if _, known := s.seen.LoadOrStore([3]uint64{uint64(n), c.Incarnation, c.Epoch}, true); known {
+		return
+	}
+	switch {
+	case c.Phase == breaker.Open:
+		s.opened.Add(1)
+	case c.Phase == breaker.HalfOpen && c.Lease == c.Epoch:
+		s.leased.Add(1)
 	}
 }
 
