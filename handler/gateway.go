@@ -63,7 +63,7 @@ func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*ga
 	s := &cfg.Settings
 	loop := &proxy.Proxy{
 		Keeper: g.keeper, Sender: g.client, Load: proxy.NewLoad(len(cfg.Slots)), Turns: new(proxy.Turns),
-		Budget: &proxy.Budget{Share: 0.2, Floor: 10}, Now: time.Now, Chance: randv2.Float64, Wait: room.Wait, MaxWait: s.MaxWait,
+		Budget: &proxy.Budget{Share: 0.2, Floor: 10}, Hedges: new(proxy.Hedges), Now: time.Now, Chance: randv2.Float64, Wait: room.Wait, MaxWait: s.MaxWait,
 	}
 	g.open(cfg, books.Lines, loop.Load)
 	spent, err := g.openSpending(cfg)

@@ -49,11 +49,7 @@ type Decision struct {
 // the consumer's own rules, so that neither waiting nor retrying can help.
 func (d *Decision) Fenced() bool {
 	return !slices.ContainsFunc(d.Candidates, func(c Candidate) bool {
-		switch c.Reason {
-		case OutsideFence, Reserved, Elsewhere, Unable:
-			return false
-		}
-		return true
+		return !slices.Contains([]health.Refusal{OutsideFence, Reserved, Elsewhere, Unable}, c.Reason)
 	})
 }
 

@@ -86,10 +86,10 @@ func (b *Backend) candidate(q *Query, s *health.Snapshot) Candidate {
 
 // standing is the coarse order: the line, the last resorts, the passed over.
 func standing(c *Candidate) int {
-	switch {
-	case c.Reason == health.Admitted:
+	if c.Reason == health.Admitted {
 		return 0
-	case c.Reason == Recovering:
+	}
+	if c.Reason == Recovering {
 		return 1
 	}
 	return 2

@@ -44,6 +44,11 @@ const (
 // whether it did: once when the prompt is too long for a provisioned backend,
 // and whenever nobody knows which backend holds what the request refers to.
 func (r *run) setAside(b *pool.Backend, res *http.Response, o health.Outcome) bool {
+	if o.Why != ContextLength && o.Why != NotHeld {
+		return false
+	}
+	r.mu.Lock() // a second attempt may be under way
+	defer r.mu.Unlock()
 	tooLong := b.Provisioned && o.Why == ContextLength && r.aside == nil
 	searching := o.Why == NotHeld && r.request.Leans != nil && r.request.holder() == ""
 	if !tooLong && !searching {
@@ -74,7 +79,7 @@ const (
 
 // tooEarly reports whether the answer should be given another moment.
 func (r *run) tooEarly(res *http.Response, o health.Outcome) bool {
-	unknown := o.Why == NotHeld || res.StatusCode == http.StatusNotFound && r.request.Operation.State.Stored()
+	unknown := o.Why == NotHeld || res.StatusCode == http.StatusNotFound && r.stored()
 	lean := r.request.Leans
 	if r.waited || !unknown || lean == nil || lean.Backend == "" || r.Now().Sub(lean.Made) > justMade {
 		return false

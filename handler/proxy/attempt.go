@@ -14,36 +14,8 @@ import (
 // attempt sends the request to one backend and carries the answer to the
 // caller. It reports the verdict, and whether the caller has its answer.
 func (r *run) attempt(ctx context.Context, b *pool.Backend, ticket health.Ticket) (health.Verdict, bool) {
-	t := &attempt{run: r, backend: b, ticket: ticket, began: r.Now()}
-	defer t.end()
-	if ticket.Probe { // the only attempt that we may have to break off ahead of its answer
-		ctx, t.cancel = context.WithCancelCause(ctx)
-		defer t.cancel(nil)
-	}
-	r.Load.begin(b.Slot)
-	defer r.Load.end(b.Slot)
-
-	res, outcome := r.Sender.Send(ctx, b, r.request, t.before)
-	if t.lost.Load() {
-		return health.Abandoned, false
-	}
-	outcome = forgiven(b, outcome)
-	r.result.Attempts = append(r.result.Attempts, Attempt{Backend: b, Began: t.began, Probe: ticket.Probe})
-	t.record = &r.result.Attempts[len(r.result.Attempts)-1]
-	if res == nil {
-		t.settle(outcome)
-		return outcome.Verdict, false
-	}
-	t.record.Status = res.StatusCode
-	defer func() { _ = res.Body.Close() }()
-	if r.tooEarly(res, outcome) || r.setAside(b, res, outcome) {
-		t.settle(outcome)
-		return health.Served, false
-	}
-	if !t.silent {
-		r.Keeper.Observe(b.Slot, outcome.Signals)
-	}
-	return t.carry(ctx, res, outcome)
+	t := &attempt{run: r, backend: b, ticket: ticket, story: r.result, began: r.Now()}
+	return t.make(ctx)
 }
 
 // attempt is the books of one attempt.
@@ -51,7 +23,8 @@ type attempt struct {
 	*run
 	backend *pool.Backend
 	ticket  health.Ticket
-	silent  bool // the keeper is not asked and not told
+	story   *Result // where it is written down
+	race    *race   // which it takes part in; nil mostly
 	began   time.Time
 	cancel  context.CancelCauseFunc // of a probe; nil otherwise
 	record  *Attempt
@@ -61,6 +34,38 @@ type attempt struct {
 	mu    sync.Mutex
 	lease *time.Timer // of a probe under way
 	told  bool        // the keeper knows how it ended
+}
+
+func (t *attempt) make(ctx context.Context) (health.Verdict, bool) {
+	defer t.end()
+	if t.ticket.Probe { // the only attempt that we may have to break off ahead of its answer
+		ctx, t.cancel = context.WithCancelCause(ctx)
+		defer t.cancel(nil)
+	}
+	t.Load.begin(t.backend.Slot)
+	defer t.Load.end(t.backend.Slot)
+
+	res, outcome := t.Sender.Send(ctx, t.backend, t.request, t.before)
+	if t.lost.Load() {
+		return health.Abandoned, false
+	}
+	outcome = t.outrun(ctx, forgiven(t.backend, outcome))
+	t.story.Attempts = append(t.story.Attempts, Attempt{Backend: t.backend, Began: t.began, Probe: t.ticket.Probe})
+	t.record = &t.story.Attempts[len(t.story.Attempts)-1]
+	if res == nil {
+		t.settle(outcome)
+		return outcome.Verdict, false
+	}
+	t.record.Status = res.StatusCode
+	defer func() { _ = res.Body.Close() }()
+	if t.tooEarly(res, outcome) || t.setAside(t.backend, res, outcome) {
+		t.settle(outcome)
+		return health.Served, false
+	}
+	if !t.stored() {
+		t.Keeper.Observe(t.backend.Slot, outcome.Signals)
+	}
+	return t.carry(ctx, res, outcome)
 }
 
 // before is asked just ahead of the first byte: a probe whose lease is gone
@@ -98,7 +103,7 @@ func (t *attempt) tell(say func()) {
 			t.lease.Stop()
 		}
 		t.mu.Unlock()
-		if !t.silent {
+		if !t.stored() {
 			say()
 		}
 	})
@@ -108,20 +113,22 @@ func (t *attempt) tell(say func()) {
 // of it.
 func (t *attempt) carry(ctx context.Context, res *http.Response, promised health.Outcome) (health.Verdict, bool) {
 	d := t.deliver(ctx, &Answer{
-		Backend: t.backend, Model: t.result.Pool.Model, Response: res, Story: t.result, Began: t.began,
-		Cancel: func(error) { _ = res.Body.Close() }, Gate: func() bool { return true }, Committed: t.committed,
+		Backend: t.backend, Model: t.story.Pool.Model, Response: res, Story: t.story, Began: t.began,
+		Cancel: func(error) { _ = res.Body.Close() }, Gate: t.wins, Committed: t.committed,
 	})
 	if promised.Verdict != health.Served { // a refusal that is the caller's to see
 		d.Outcome = promised
 	}
-	d.Outcome = forgiven(t.backend, d.Outcome)
+	d.Outcome = t.outrun(ctx, forgiven(t.backend, d.Outcome))
 	d.Outcome.Signals = promised.Signals
 	if !d.FirstToken.IsZero() {
 		t.Load.saw(t.backend.Slot, d.FirstToken.Sub(t.began))
 	}
 	t.settle(d.Outcome)
 	if d.Committed {
-		t.result.Delivery, t.result.Served = d, t.backend
+		t.story.Delivery, t.story.Served = d, t.backend
+	} else {
+		t.record.Usage = d.Usage
 	}
 	return d.Outcome.Verdict, d.Committed
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"spillway/handler/consumer"
@@ -18,6 +19,7 @@ type Proxy struct {
 	Load    *Load
 	Turns   *Turns
 	Budget  *Budget
+	Hedges  *Hedges // nil = no second attempts
 	Now     func() time.Time
 	Chance  func() float64 // in [0, 1)
 	Wait    WaitingRoom
@@ -56,8 +58,10 @@ type run struct {
 	result  *Result
 	room    [8]pool.Candidate
 	failed  []health.Slot // not to be tried again for this request
+	mu      sync.Mutex    // of aside
 	aside   *aside
 	last    outlook
+	costly  bool // the last attempt failed: the next costs budget
 	early   bool // what was just made was not known yet
 	waited  bool // and was waited for, once
 }
@@ -97,7 +101,7 @@ func (r *run) decide(from *pool.Pool, dst []pool.Candidate) pool.Decision {
 func (r *run) query(from *pool.Pool) *pool.Query {
 	q := &pool.Query{
 		Now: r.Now(), Chance: r.Chance, Tokens: r.request.Tokens, Affinity: r.request.Affinity, Load: r.Load,
-		Holder: r.request.holder(), Stored: r.request.Operation.State.Stored(), Foreign: r.request.Operation.Foreign,
+		Holder: r.request.holder(), Stored: r.stored(), Foreign: r.request.Operation.Foreign,
 	}
 	if from.Strategy == pool.RoundRobin {
 		q.Turn = r.Turns.next(from)
@@ -110,40 +114,58 @@ func (r *run) query(from *pool.Pool) *pool.Query {
 
 // along tries the line of a decision from its head.
 func (r *run) along(ctx context.Context, d pool.Decision) bool {
-	costly := false
+	r.costly = false
 	for i := 0; i < d.Line && ctx.Err() == nil && !r.request.Tail.Spent(); i++ {
 		b := d.Candidates[i].Backend
 		if slices.Contains(r.failed, b.Slot) || r.aside.covers(b) {
 			continue
 		}
-		if costly && !r.Budget.Spend(r.Now()) {
+		if r.costly && !r.Budget.Spend(r.Now()) {
 			break
 		}
 		ticket, ok := r.enter(b)
 		if !ok {
 			continue
 		}
-		verdict, done := r.attempt(ctx, b, ticket)
-		if done {
+		if r.one(ctx, d.Candidates[i:d.Line], ticket) {
 			return true
 		}
 		if r.again(ctx) {
 			i--
-			continue
-		}
-		costly = verdict == health.Failed
-		if costly || verdict == health.Misconfigured {
-			r.failed = append(r.failed, b.Slot)
 		}
 	}
 	return r.relayAside(ctx)
 }
 
+// one makes an attempt at the head of the line, and perhaps a second one
+// beside it. It reports whether the caller has its answer.
+func (r *run) one(ctx context.Context, line []pool.Candidate, ticket health.Ticket) bool {
+	if h := r.hedge(len(line)); h != nil {
+		return r.race(ctx, line, ticket, h)
+	}
+	b := line[0].Backend
+	verdict, done := r.attempt(ctx, b, ticket)
+	r.note(b, verdict)
+	return done
+}
+
+// note remembers what an attempt means for the next.
+func (r *run) note(b *pool.Backend, verdict health.Verdict) {
+	r.costly = verdict == health.Failed
+	if r.costly || verdict == health.Misconfigured {
+		r.failed = append(r.failed, b.Slot)
+	}
+}
+
 // enter asks leave for an attempt. Asking for what is held already is no
 // matter of the backend's capacity, and needs none.
 func (r *run) enter(b *pool.Backend) (health.Ticket, bool) {
-	if r.request.Operation.State.Stored() {
+	if r.stored() {
 		return health.Ticket{Slot: b.Slot}, true
 	}
 	return r.Keeper.Enter(b.Slot)
 }
+
+// stored reports whether the request asks for what is held already. Then the
+// keeper is not asked, and not told.
+func (r *run) stored() bool { return r.request.Operation.State.Stored() }

@@ -6,6 +6,7 @@ import (
 
 	"spillway/handler/health"
 	"spillway/handler/pool"
+	"spillway/handler/usage"
 )
 
 // What a request can end in when no backend served it.
@@ -36,6 +37,8 @@ type Attempt struct {
 	Status  int // of the backend's answer; 0 = none
 	Probe   bool
 	Took    time.Duration // until the verdict; of a stream, until its end
+	Hedge   bool          // it began because the one before it was slow
+	Usage   usage.Tokens  // what is known to have been used for nothing
 }
 
 // Result is the whole story of one request.
@@ -48,6 +51,16 @@ type Result struct {
 	Served   *pool.Backend // nil with Err
 	Err      error
 	RetryAt  time.Time // with ErrThrottled and ErrUnavailable: soonest reopening; zero = unknown
+}
+
+// Wasted is what the attempts are known to have used that did not reach the
+// caller: the backends bill it all the same.
+func (r *Result) Wasted() usage.Tokens {
+	var sum usage.Tokens
+	for i := range r.Attempts {
+		sum = sum.Add(r.Attempts[i].Usage)
+	}
+	return sum
 }
 
 // Status is that of the answer that was carried to the caller; 0 = none was.

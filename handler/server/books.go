@@ -52,7 +52,8 @@ func meter(h http.Header, unit string, m ledger.Meter) {
 
 // settle ends a reservation by what became of the request: paid by what the
 // answer really used; kept as estimated when the answer was sent and did not
-// say; refunded when nobody served.
+// say; refunded when nobody served. What attempts used for nothing is paid too,
+// as far as it is known.
 func settle(reserved *ledger.Reservation, result *proxy.Result) {
 	used := result.Delivery.Usage
 	switch {
@@ -61,7 +62,7 @@ func settle(reserved *ledger.Reservation, result *proxy.Result) {
 	case used == usage.Tokens{} && result.Status() < http.StatusBadRequest:
 		reserved.Keep()
 	default:
-		reserved.Settle(used)
+		reserved.Settle(used.Add(result.Wasted()))
 	}
 }
 

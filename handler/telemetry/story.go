@@ -60,7 +60,7 @@ func (f *fields) attempt(a *proxy.Attempt) {
 	if a.Outcome.RawWait > 0 {
 		f.millis("asked_wait_ms", a.Outcome.RawWait)
 	}
-	f.yes("probe", a.Probe).millis("ms", a.Took).raw("}")
+	f.yes("probe", a.Probe).yes("hedge", a.Hedge).counted("wasted_tokens", a.Usage.Total()).millis("ms", a.Took).raw("}")
 }
 
 // passedOver names the candidates that were not in the line, and for how long
