@@ -25,7 +25,7 @@ func TestTheConditionAgreesWithWhatRequestsMeet(t *testing.T) {
 				}
 				b := pool.Backend{Weight: bits >> 3 & 1}
 				if bits&16 > 0 {
-					h.Throttle.Kind = throttle.Provisioned
+					h.Throttle.Kind, h.Throttle.Room = throttle.Tokens, 500 // which a large request does not fit into
 				}
 				offered := b.Weight > 0 && h.Refuses(now, 1<<40) == health.Admitted
 				c := conditionOf(&b, &h, now)

@@ -82,6 +82,7 @@ func TestNothingIsSaidWithoutTheOperatorsKey(t *testing.T) {
 		"a longer key":           {keyHeader: testKey + "0"},
 		"an empty key":           {keyHeader: ""},
 		"a wrong bearer":         {"Authorization": "Bearer nonsense"},
+		"an empty bearer":        {"Authorization": "Bearer "},
 		"a key as Basic":         {"Authorization": "Basic " + testKey},
 		"a key without a scheme": {"Authorization": testKey},
 		"a caller's header":      {"Api-Key": testKey},

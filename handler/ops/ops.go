@@ -86,7 +86,9 @@ type Config struct {
 	NewID     func() string // of an operator's request
 	InFlight  func(slot health.Slot) int64
 
-	// Standing tells how a consumer stands with its limits per minute.
+	// Quotas lists how all consumers stand with their limits. Standing is for
+	// rooms that know only those per minute; it is not asked beside Quotas.
+	Quotas   func() []ledger.Line
 	Standing func(c *consumer.Consumer, model string) ledger.Standing
 	// Books reads tokens and money; nil = there is no /ops/api/usage.
 	Books func(ctx context.Context, from, to time.Time) ([]UsageRow, error)

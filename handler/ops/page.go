@@ -19,8 +19,8 @@ type page struct{ html *template.Template }
 
 func newPage() *page {
 	return &page{html: template.Must(template.New("page.html").Funcs(template.FuncMap{
-		"at": at, "clock": clock, "count": count, "float": float, "left": left, "meter": meter, "month": month, "ms": roundMS, "part": part,
-		"percent": percent, "share": share, "times": times, "traffic": traffic, "where": where, "why": why,
+		"at": at, "clock": clock, "count": count, "float": float, "left": left, "ms": roundMS, "part": part,
+		"percent": percent, "quota": quota, "share": share, "times": times, "traffic": traffic, "where": where, "why": why,
 	}).ParseFS(files, "page/*.html"))}
 }
 
@@ -88,6 +88,7 @@ func accepts(r *http.Request, kind string) bool {
 type blank struct {
 	spot
 	Consumer ConsumerStatus
+	Limit    LimitStatus
 	Instance InstanceStatus
 	Change   ChangeStatus
 }

@@ -64,14 +64,16 @@ func spoken() []sample {
 			samples = append(samples, sample{"count", n, count(n)})
 		}
 	}
-	for _, m := range []*MeterStatus{nil, {Limit: 50_000, Remaining: 11_900}} {
-		samples = append(samples, sample{"meter", m, meter(m)})
-	}
 	for _, m := range []MinuteStatus{{}, {Requests: 1200, Throttled: 3}, {Requests: 5, Failed: 2}, {Requests: 5, Failed: 2, Throttled: 1000}} {
 		samples = append(samples, sample{"traffic", m, traffic(m)})
 	}
-	for _, c := range []ConsumerStatus{{}, {TokensPerMonth: 5_000_000}, {BudgetPerMonth: 12.5}, {TokensPerMonth: 1, BudgetPerMonth: 500}} {
-		samples = append(samples, sample{"month", c, month(c)})
+	for _, l := range []LimitStatus{
+		{Limit: "tokensPerMinute", Amount: 50_000, Remaining: 11_900},
+		{Limit: "budgetPerMonth", Amount: 500, Remaining: 12.5, Model: "gpt-4o"},
+		{Limit: "requestsPerMinute", Amount: 300},
+		{Limit: "tokensPerMonth"},
+	} {
+		samples = append(samples, sample{"quota", l, quota(l)}, sample{"level", l, l.Level()})
 	}
 	for _, b := range []BackendStatus{
 		{},

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 )
@@ -124,29 +125,21 @@ func percent(p *float64) string {
 
 func clock(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" }
 
-// meter is how much of a limit is used.
-func meter(m *MeterStatus) string {
-	if m == nil {
-		return "no limit"
+// quota is how much of a limit is used.
+func quota(l LimitStatus) string {
+	text := limitName(l.Limit)
+	if l.Model != "" {
+		text += " of " + l.Model
 	}
-	return count(m.Limit-m.Remaining) + " of " + count(m.Limit)
+	return fmt.Sprintf("%s: %s of %s, %s\u00a0%%", text, amount(l.Amount-l.Remaining), amount(l.Amount), strconv.FormatInt(int64(l.used()), 10))
 }
 
-func month(c ConsumerStatus) string {
-	text := ""
-	if c.TokensPerMonth > 0 {
-		text = count(c.TokensPerMonth) + " tokens"
+// amount is a number of anything, money included.
+func amount(n float64) string {
+	if n == math.Trunc(n) {
+		return count(int64(n))
 	}
-	if c.BudgetPerMonth > 0 {
-		if text != "" {
-			text += ", "
-		}
-		text += strconv.FormatFloat(c.BudgetPerMonth, 'f', -1, 64) + " in money"
-	}
-	if text == "" {
-		return "no limit"
-	}
-	return text
+	return strconv.FormatFloat(n, 'f', 2, 64)
 }
 
 func times(c ChangeStatus) string {

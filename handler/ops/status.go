@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"time"
 
-	"spillway/handler/ledger"
 	"spillway/handler/pool"
 )
 
@@ -47,25 +46,6 @@ type StateStatus struct {
 	Unreadable     uint64  `json:"unreadableRecords"`
 }
 
-// ConsumerStatus is one consumer: what it asked in the last minute, and how it
-// stands with its limits.
-type ConsumerStatus struct {
-	Name     string       `json:"name"`
-	Minute   MinuteStatus `json:"lastMinute"`
-	Requests *MeterStatus `json:"requestsPerMinute,omitempty"`
-	Tokens   *MeterStatus `json:"tokensPerMinute,omitempty"`
-
-	TokensPerMonth int64   `json:"tokensPerMonth,omitempty"` // the limit
-	BudgetPerMonth float64 `json:"budgetPerMonth,omitempty"` // the limit
-}
-
-// MeterStatus is how one limit stands, over the fleet.
-type MeterStatus struct {
-	Limit     int64 `json:"limit"`
-	Remaining int64 `json:"remaining"`
-	ResetMS   int64 `json:"resetMs"`
-}
-
 // ChangeStatus is a change of a backend's state that this instance adopted.
 type ChangeStatus struct {
 	At    time.Time `json:"at"`
@@ -96,9 +76,7 @@ func (o *Ops) look() *Status {
 	for i := range o.cfg.Pools {
 		s.Pools = append(s.Pools, v.pool(&o.cfg.Pools[i]))
 	}
-	for i := range o.cfg.Consumers {
-		s.Consumers = append(s.Consumers, o.consumer(i, now))
-	}
+	s.Consumers = append(s.Consumers, o.consumers(now)...)
 	for _, c := range o.cfg.Recent.turned.latest(changesShown) {
 		s.Changes = append(s.Changes, ChangeStatus{At: c.at.UTC(), Slot: slotName(o.cfg.Slots, c.slot), Text: c.text, By: c.by, Times: c.n})
 	}
@@ -126,26 +104,6 @@ func mean(sum time.Duration, n uint64) float64 {
 		return 0
 	}
 	return millis(sum / time.Duration(n))
-}
-
-func (o *Ops) consumer(i int, now time.Time) ConsumerStatus {
-	c := &o.cfg.Consumers[i]
-	s := ConsumerStatus{
-		Name: c.Name, Minute: minuteStatus(o.cfg.Recent.callers.sum(c.Name, now)),
-		TokensPerMonth: c.TokensPerMonth, BudgetPerMonth: c.BudgetPerMonth,
-	}
-	if o.cfg.Standing != nil {
-		standing := o.cfg.Standing(c, "")
-		s.Requests, s.Tokens = meterStatus(standing.Requests), meterStatus(standing.Tokens)
-	}
-	return s
-}
-
-func meterStatus(m ledger.Meter) *MeterStatus {
-	if m.Limit == 0 {
-		return nil
-	}
-	return &MeterStatus{Limit: m.Limit, Remaining: m.Remaining, ResetMS: m.Reset.Milliseconds()}
 }
 
 func strategyName(s pool.Strategy) string {

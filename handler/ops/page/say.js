@@ -13,9 +13,15 @@ export function ms(n) {
 
 export const left = (n) => (n > 0 ? "for another " + ms(n) : "");
 
-export function meter(m) {
-  return m ? count(m.limit - m.remaining) + " of " + count(m.limit) : "no limit";
+const amount = (n) => (Number.isInteger(n) ? count(n) : n.toFixed(2));
+const used = (l) => (l.amount > 0 ? (100 * (l.amount - l.remaining)) / l.amount : 100);
+
+export function quota(l) {
+  const name = l.limit.replace(/[A-Z]/g, (c) => " " + c.toLowerCase());
+  return name + (l.model ? " of " + l.model : "") + ": " + amount(l.amount - l.remaining) + " of " + amount(l.amount) + ", " + Math.trunc(used(l)) + "\u00a0%";
 }
+
+export const level = (l) => (used(l) >= 100 ? "over" : used(l) >= 80 ? "near" : "well");
 
 export function traffic(m) {
   return [count(m.requests), m.throttled && count(m.throttled) + " throttled", m.failed && count(m.failed) + " failed"].filter(Boolean).join(", ");
@@ -26,8 +32,4 @@ export function why(b) {
   if (said && b.condition === "available") said = "last: " + said;
   if (b.drained && b.drained.by) [said, at] = ["by " + b.drained.by, b.drained.at];
   return [b.detail, [said, said && at && clock(at)].filter(Boolean).join(", ")].filter(Boolean).join("; ");
-}
-
-export function month(c) {
-  return [c.tokensPerMonth && count(c.tokensPerMonth) + " tokens", c.budgetPerMonth && c.budgetPerMonth + " in money"].filter(Boolean).join(", ") || "no limit";
 }

@@ -1,6 +1,6 @@
 // Showing a status on the page.
 import { $, clean, fill, list, mark, text } from "./dom.js";
-import { clock, count, left, meter, month, ms, plural, traffic, why } from "./say.js";
+import { clock, count, left, level, ms, plural, quota, traffic, why } from "./say.js";
 import { speakers, spoke } from "./sum.js";
 
 const before = new Map(); // slot -> condition, for what is said aloud
@@ -20,10 +20,13 @@ export function show(s) {
   }));
   $("no-changes").hidden = s.changes.length > 0;
   $("consumers-section").hidden = s.consumers.length === 0;
-  list($("consumers"), s.consumers, "t-consumer", (c) => c.name, (e, c) => fill(e, {
-    name: c.name, requests: count(c.lastMinute.requests), tokens: count(c.lastMinute.tokens), refused: count(c.lastMinute.throttled),
-    rpm: meter(c.requestsPerMinute), tpm: meter(c.tokensPerMinute), month: month(c),
-  }));
+  list($("consumers"), s.consumers, "t-consumer", (c) => c.name, (e, c) => {
+    fill(e, { name: c.name, requests: count(c.lastMinute.requests), tokens: count(c.lastMinute.tokens), refused: count(c.lastMinute.throttled) });
+    list(e.querySelector("ul"), c.limits || [], "t-limit", (l) => l.limit + " " + (l.model || ""), (li, l) => {
+      mark(li, "level", level(l));
+      fill(li, { quota: quota(l) });
+    });
+  });
 }
 
 const ranks = ["healthy", "reduced", "spilling", "down"];

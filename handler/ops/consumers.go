@@ -1,0 +1,96 @@
+package ops
+
+import (
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"spillway/handler/ledger"
+)
+
+// ConsumerStatus is one consumer: what it asked in the last minute, and how it
+// stands with its limits.
+type ConsumerStatus struct {
+	Name   string        `json:"name"`
+	Minute MinuteStatus  `json:"lastMinute"` // throttled: refused for its quota
+	Limits []LimitStatus `json:"limits,omitempty"`
+}
+
+// LimitStatus is how one limit stands, over the fleet, as far as the answering
+// instance knows.
+type LimitStatus struct {
+	Limit     string  `json:"limit"`           // "tokensPerMinute"
+	Model     string  `json:"model,omitempty"` // "" = over all models
+	Amount    float64 `json:"amount"`          // tokens, requests, or money in the currency of the prices
+	Remaining float64 `json:"remaining"`
+	ResetMS   int64   `json:"resetMs"` // until the whole limit is there again
+}
+
+func (o *Ops) consumers(now time.Time) []ConsumerStatus {
+	limits := map[string][]LimitStatus{}
+	for _, l := range o.quotas() {
+		limits[l.Consumer] = append(limits[l.Consumer], LimitStatus{
+			Limit: l.Limit, Model: l.Model, Amount: l.Amount, Remaining: l.Remaining, ResetMS: l.Reset.Milliseconds(),
+		})
+	}
+	var all []ConsumerStatus
+	for i := range o.cfg.Consumers {
+		name := o.cfg.Consumers[i].Name
+		all = append(all, ConsumerStatus{Name: name, Minute: minuteStatus(o.cfg.Recent.callers.sum(name, now)), Limits: limits[name]})
+	}
+	slices.SortFunc(all, func(a, b ConsumerStatus) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+func (o *Ops) quotas() []ledger.Line {
+	if o.cfg.Quotas != nil {
+		return o.cfg.Quotas()
+	}
+	var lines []ledger.Line
+	for i := 0; o.cfg.Standing != nil && i < len(o.cfg.Consumers); i++ {
+		c := &o.cfg.Consumers[i]
+		s := o.cfg.Standing(c, "")
+		for limit, m := range map[string]ledger.Meter{"requestsPerMinute": s.Requests, "tokensPerMinute": s.Tokens} {
+			if m.Limit > 0 {
+				lines = append(lines, ledger.Line{Consumer: c.Name, Limit: limit, Amount: float64(m.Limit), Remaining: float64(m.Remaining), Reset: m.Reset})
+			}
+		}
+	}
+	slices.SortFunc(lines, func(a, b ledger.Line) int { return strings.Compare(a.Limit, b.Limit) })
+	return lines
+}
+
+// Key tells one limit of a consumer from another.
+func (l LimitStatus) Key() string { return l.Limit + " " + l.Model }
+
+// Level is how near the limit is, for the eye.
+func (l LimitStatus) Level() string {
+	switch used := l.used(); {
+	case used >= 100:
+		return "over"
+	case used >= 80:
+		return "near"
+	}
+	return "well"
+}
+
+// used is in percent.
+func (l LimitStatus) used() float64 {
+	if l.Amount <= 0 {
+		return 100
+	}
+	return 100 * (l.Amount - l.Remaining) / l.Amount
+}
+
+// limitName is "tokens per minute" of "tokensPerMinute".
+func limitName(limit string) string {
+	var text strings.Builder
+	for _, r := range limit {
+		if unicode.IsUpper(r) {
+			text.WriteByte(' ')
+		}
+		text.WriteRune(unicode.ToLower(r))
+	}
+	return text.String()
+}
