@@ -45,9 +45,9 @@ func TestNothingCrossesTheFence(t *testing.T) {
 
 	for _, res := range resources {
 		for _, action := range []string{"503", "429-token", "500", "reset-before-headers", "stream-429", "cut-abort", "slow", "404-deployment"} {
-			probability := 0.08
+			probability := 0.03
 			if action == "404-deployment" {
-				probability = 0.003 // it closes a backend for long
+				probability = 0.0005 // it closes a backend for long
 			}
 			r.sim.Fault(res.Name, aoaitest.Fault{Action: action, Probability: probability, RetryAfter: 20 * time.Millisecond, Latency: 20 * time.Millisecond, Chunks: 2})
 		}
@@ -81,7 +81,7 @@ func TestNothingCrossesTheFence(t *testing.T) {
 func (r *rig) wander(t *testing.T, seed uint64, keys map[string]string) (served int64) {
 	chance := rand.New(rand.NewPCG(seed, 11))
 	ids := []string{"resp_nobody"}
-	for i := range 120 {
+	for i := range 200 {
 		who := []string{"eu", "us"}[chance.IntN(2)]
 		id := ids[chance.IntN(len(ids))]
 		method, path, body := "POST", responsesPath, `{"model":"gpt-4o","input":"Hello"}`
