@@ -233,7 +233,10 @@ func TestResponseOfAnotherConsumerIsUnknown(t *testing.T) {
 	m, _ := r.create("", "Api-Key", "my-key-0123456789")
 	for _, host := range []string{r.host.URL, second.URL} {
 		for _, c := range []struct{ method, path, body string }{
-			{"GET", "/%s", ""}, {"DELETE", "/%s", ""}, {"GET", "/%s/input_items", ""}, {"POST", "/%s/cancel", ""},
+			{"GET", "/%s", ""},
+			{"DELETE", "/%s", ""},
+			{"GET", "/%s/input_items", ""},
+			{"POST", "/%s/cancel", ""},
 			{"POST", "", `{"model":"gpt-4o","input":"x","previous_response_id":"%s"}`},
 		} {
 			ask := func(id, key string) answer {

@@ -26,8 +26,10 @@ function showRequest(r) {
     r.tokens && count(r.tokens.prompt) + " prompt (" + count(r.tokens.cached) + " cached) and " + count(r.tokens.completion) + " completion tokens",
     r.cost && r.cost.toPrecision(4) + " " + (r.currency || ""), "on " + r.instance];
   const parts = [make("p", [make("b", r.id), " " + clock(r.at) + ": " + head.filter(Boolean).join("; ") + "."]), make("ol", r.why.map((w) => make("li", w)), { class: "why" })];
-  if (r.candidates) parts.push(table("Candidates", ["Candidate", "Priority", "Place in the line", "Passed over because"], r.candidates.map((c) => [c.backend, String(c.priority), c.place ? String(c.place) : "passed over", [c.reason, left(c.leftMs)].filter(Boolean).join(" ")])));
-  if (r.attempts) parts.push(table("Attempts", ["Attempt", "Verdict", "Status", "Took", "Asked to wait"], r.attempts.map((a) => [a.backend, a.verdict + (a.why ? ": " + a.why : "") + (a.probe ? " (probe)" : ""), a.status ? String(a.status) : "none", ms(a.tookMs), ms(a.askedWaitMs)])));
+  const verdict = new Map((r.attempts || []).map((a) => [a.backend, a.verdict]));
+  const became = (c) => [c.reason || verdict.get(c.backend) || "not needed", left(c.leftMs)].filter(Boolean).join(" ");
+  if (r.candidates) parts.push(table("Candidates", ["Candidate", "Priority", "Place in the line", "What became of it"], r.candidates.map((c) => [c.backend, String(c.priority), c.place ? String(c.place) : "passed over", became(c)])));
+  if (r.attempts) parts.push(table("Attempts", ["Attempt", "Verdict", "Status", "Took", "Asked to wait"], r.attempts.map((a) => [a.backend, a.verdict + (a.why ? ": " + a.why : "") + (a.probe ? " (probe)" : ""), a.status ? String(a.status) : "–", ms(a.tookMs), ms(a.askedWaitMs)])));
   $("found").replaceChildren(...parts);
 }
 
