@@ -9,9 +9,12 @@ INSTALL := scripts/tools/install.sh
 # a test that misses its tool is skipped, with the command that installs it.
 TEST_ENV = SPILLWAY_TOOLS="$(CURDIR)/scripts/tools/node_modules" SPILLWAY_REQUIRE_TOOLS=1
 
-# The race detector needs a C compiler. The end-to-end tests run other processes, whose races it cannot see.
+# The race detector needs a C compiler.
 RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 E2E := /handler/e2e
+
+# Where goroutines share memory: these are run again under the race detector, without their longest simulations.
+SHARED := /handler/(affinity|consumer|ledger|ops|proxy|relay|server|state|table|telemetry|upstream|usagebook)
 
 # Bounds of the long ones: time per fuzz target, length of a soak, and the benchmarks to run.
 FUZZTIME ?= 20s
@@ -37,7 +40,8 @@ test: ## every test; installs what they need first
 	$(INSTALL) npm chromium
 	$(GO) vet ./...
 	$(if $(RACE),,@echo "no C compiler: the race detector is off")
-	$(TEST_ENV) $(GO) test $(RACE) -shuffle=on -timeout 15m $$($(GO) list ./... | grep -v '$(E2E)')
+	$(TEST_ENV) $(GO) test -shuffle=on -timeout 20m $$($(GO) list ./... | grep -v '$(E2E)')
+	$(if $(RACE),$(TEST_ENV) $(GO) test $(RACE) -short -shuffle=on -timeout 20m $$($(GO) list ./... | grep -E '$(SHARED)'))
 	$(TEST_ENV) $(GO) test -shuffle=on -timeout 20m $$($(GO) list ./... | grep '$(E2E)')
 
 lint: ## golangci-lint (gofumpt, goimports), shellcheck, shfmt
