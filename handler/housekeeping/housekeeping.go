@@ -56,7 +56,7 @@ const exchangeLimit = 10 * time.Second
 func (k *Keeper) Run(ctx context.Context) {
 	look := cmp.Or(k.Look, 5*time.Minute)
 	for {
-		timer := time.NewTimer(look/2 + rand.N(look)) // instances that began together part here
+		timer := time.NewTimer(look/2 + rand.N(look)) //nolint:gosec // instances that began together part here; no secret depends on it
 		select {
 		case <-ctx.Done():
 			timer.Stop()
