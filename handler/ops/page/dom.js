@@ -41,7 +41,7 @@ export function mark(element, name, value) {
 
 export function make(tag, content, attributes = {}) {
   const element = document.createElement(tag);
-  if (content instanceof Array) element.append(...content);
+  if (content instanceof Array) element.append(...content.map((c) => (c instanceof Node ? c : clean(c))));
   else if (content !== undefined) element.textContent = clean(content);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   return element;
