@@ -27,6 +27,7 @@ func TestPathsOfEveryFamilyAreUnderstood(t *testing.T) {
 		"/v1/audio/transcriptions":                                       {"transcriptions", "", operation.Bare, ""},
 		"/openai/deployments/whisper/audio/translations":                 {"translations", "whisper", operation.Deployments, ""},
 		"/openai/deployments/tts/audio/speech":                           {"speech", "tts", operation.Deployments, ""},
+		"/openai/images/edits":                                           {"image-edits", "", operation.Unscoped, ""},
 		"/openai/responses":                                              {"responses", "", operation.Unscoped, ""},
 		"/openai/v1/responses":                                           {"responses", "", operation.V1, ""},
 		"/openai/v1/responses/compact":                                   {"compact", "", operation.V1, ""},

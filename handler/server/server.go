@@ -160,5 +160,22 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) (operation.Route,
 		}
 		return route, methodNotAllowed(r.Method, route.Operation)
 	}
+	route.Family = familyOf(&route, r)
 	return route, nil
+}
+
+// familyOf is the family that backends are to be called in. Azure would answer
+// 404 to a classic call without a version, as one SDK makes it for addresses
+// that are not Azure's, and to a form that names its model inside, as another
+// makes it.
+func familyOf(route *operation.Route, r *http.Request) operation.Family {
+	switch {
+	case route.Family != operation.Unscoped:
+		return route.Family
+	case !r.URL.Query().Has("api-version"):
+		return operation.V1
+	case route.Operation.Body == operation.Multipart:
+		return operation.Deployments
+	}
+	return route.Family
 }

@@ -45,7 +45,10 @@ func sources() *Sources {
 			}
 		},
 		Quotas: func() []ledger.Line {
-			return []ledger.Line{{Consumer: "team-a", Limit: "tokensPerMinute", Amount: 100, Remaining: 40}}
+			return []ledger.Line{
+				{Consumer: "team-a", Limit: "tokensPerMinute", Amount: 100, Remaining: 40},
+				{Consumer: "team-a", Limit: "tokensPerMinute", Model: "gpt-4o", Amount: 60, Remaining: 10},
+			}
 		},
 	}
 }
