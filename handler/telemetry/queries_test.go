@@ -149,7 +149,7 @@ func missing(query string, fields map[string]map[string]bool) []string {
 	}
 	for _, m := range expanded.FindAllStringSubmatch(query, -1) {
 		for _, use := range regexp.MustCompile(`\b`+m[1]+`\.([a-z_]+)`).FindAllStringSubmatch(query, -1) {
-			if !known("attempts[]."+use[1]) && !(strings.Contains(query, "line.skipped") && known("skipped[]."+use[1])) {
+			if !known("attempts[]."+use[1]) && (!strings.Contains(query, "line.skipped") || !known("skipped[]."+use[1])) {
 				lacking = append(lacking, m[1]+"."+use[1])
 			}
 		}
