@@ -1,0 +1,74 @@
+package e2e_test
+
+import (
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+)
+
+// wayFaults are how often each kind of fault happens, as a probability, for
+// each exchange. The zero value never happens.
+type wayFaults struct {
+	lost     float64 // never arrives; the connection is cut
+	answer   float64 // is done, and the connection is cut ahead of the answer
+	torn     float64 // is done, and the connection is cut in the midst of the answer
+	conflict float64 // a write is done and answered 412
+	busy     float64 // 503 ServerBusy
+	delay    float64 // takes up to 800 ms longer
+	late     float64 // a write is done up to 3 s after its writer gave it up
+}
+
+// usualFaults are those that the protocol was measured with
+// (facts/table-state.md §4), and two more of which HTTP is capable.
+func usualFaults() wayFaults {
+	return wayFaults{lost: .02, answer: .04, torn: .01, conflict: .05, busy: .02, delay: .05, late: .02}
+}
+
+// fate is what becomes of one exchange.
+type fate int
+
+const (
+	passed fate = iota
+	fateLost
+	fateAnswer
+	fateTorn
+	fateConflict
+	fateBusy
+	fateDelay
+	fateLate
+	fates
+)
+
+// draw picks one. Only writes are in conflict or late.
+func (f *wayFaults) draw(write bool) fate {
+	dice := rand.Float64()
+	for i, p := range []float64{f.lost, f.answer, f.torn, f.conflict, f.busy, f.delay, f.late} {
+		if dice -= p; dice < 0 {
+			if is := fate(i + 1); write || is != fateConflict && is != fateLate {
+				return is
+			}
+			return passed
+		}
+	}
+	return passed
+}
+
+// cut ends the connection, every second time with a reset, and the handling of
+// the exchange with it.
+func cut(rw http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(rw).Hijack()
+	if err == nil {
+		if tcp, ok := conn.(*net.TCPConn); ok && rand.IntN(2) == 0 {
+			_ = tcp.SetLinger(0)
+		}
+		_ = conn.Close()
+	}
+	panic(http.ErrAbortHandler)
+}
+
+func azureError(rw http.ResponseWriter, status int, code string) {
+	rw.Header().Set("Content-Type", "application/json;odata=minimalmetadata")
+	rw.WriteHeader(status)
+	_, _ = io.WriteString(rw, `{"odata.error":{"code":"`+code+`","message":{"lang":"en-US","value":"injected"}}}`)
+}

@@ -1,0 +1,80 @@
+package e2e_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// load is requests at a steady rate, whatever becomes of them, to some
+// instances in turn.
+type load struct {
+	stop  context.CancelFunc
+	ended sync.WaitGroup
+
+	mu    sync.Mutex
+	shots []shot
+}
+
+// fire begins a load of so many requests a second, all instances together.
+func (f *fleet) fire(perSecond float64, members ...*member) *load {
+	ctx, stop := context.WithCancel(f.t.Context())
+	l := &load{stop: stop}
+	f.t.Cleanup(func() { l.cease() })
+	l.ended.Go(func() {
+		tick := time.NewTicker(time.Duration(float64(time.Second) / perSecond))
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				l.ended.Go(func() { l.add(members[i%len(members)].shoot()) })
+			}
+		}
+	})
+	return l
+}
+
+func (l *load) add(s shot) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.shots = append(l.shots, s)
+}
+
+// cease ends the load, waits for its answers, and returns all of them in the
+// order they were asked for.
+func (l *load) cease() []shot {
+	l.stop()
+	l.ended.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	slices.SortFunc(l.shots, func(a, b shot) int { return a.sent.Compare(b.sent) })
+	return l.shots
+}
+
+// between are the shots that were sent in a span of time.
+func between(shots []shot, from, to time.Time) []shot {
+	var in []shot
+	for i := range shots {
+		if !shots[i].sent.Before(from) && shots[i].sent.Before(to) {
+			in = append(in, shots[i])
+		}
+	}
+	return in
+}
+
+// failures counts the shots that were not answered 200, and logs a few.
+func (f *fleet) failures(shots []shot) int {
+	failed := 0
+	for i := range shots {
+		if s := &shots[i]; !s.ok() {
+			failed++
+			if failed <= 5 {
+				f.t.Logf("%s: %d by %q after %v: %v", s.member.name, s.status, s.backend, s.took, s.err)
+			}
+		}
+	}
+	return failed
+}

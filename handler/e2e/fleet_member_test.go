@@ -1,0 +1,163 @@
+package e2e_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// member is one instance of a fleet. It may be killed and started again, then
+// on another port, as the platform would.
+type member struct {
+	t       *testing.T
+	n       int
+	name    string
+	way     *way
+	program string
+	env     []string
+
+	address atomic.Value // string, "host:port"
+	mu      sync.Mutex
+	process *exec.Cmd
+	log     logbook
+}
+
+func stagedProgram() string { return filepath.Join(staged, "spillway") }
+
+// start runs the binary and waits until it listens.
+func (m *member) start() {
+	cmd := exec.Command(m.program)
+	cmd.Env = append(append(os.Environ(), "SPILLWAY_LISTEN=127.0.0.1:0", "SPILLWAY_AUTH=none", "SPILLWAY_EXPOSE=true", "SPILLWAY_MAX_WAIT=0",
+		"AzureWebJobsStorage=", "FUNCTIONS_CUSTOMHANDLER_PORT=", "GOMAXPROCS=2"), m.env...)
+	listening := m.log.expect()
+	cmd.Stdout, cmd.Stderr = &m.log, &m.log
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := cmd.Start(); err != nil {
+		m.t.Error(err)
+		return
+	}
+	if m.process == nil {
+		m.t.Cleanup(m.kill)
+	}
+	m.process = cmd
+	select {
+	case address := <-listening:
+		m.address.Store(address)
+	case <-time.After(60 * time.Second):
+		m.t.Errorf("%s does not listen; it said: %s", m.name, m.log.troubles())
+	}
+}
+
+// kill ends it as the platform does: at once and without a word.
+func (m *member) kill() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_ = m.process.Process.Kill()
+	_ = m.process.Wait()
+}
+
+func (m *member) url(path string) string { return "http://" + m.address.Load().(string) + path }
+
+// logbook is what an instance wrote, as far as the tests want to know.
+type logbook struct {
+	mu        sync.Mutex
+	part      []byte
+	listening chan string
+	probes    map[string][]string // request id → backends that it was the fleet's probe of
+	trouble   []string
+}
+
+// logLine is one line of the program.
+type logLine struct {
+	Msg      string `json:"msg"`
+	Level    string `json:"level"`
+	Address  string `json:"address"`
+	ID       string `json:"request_id"`
+	Attempts []struct {
+		Backend string `json:"backend"`
+		Probe   bool   `json:"probe"`
+	} `json:"attempts"`
+}
+
+// expect is told the address once it is listened on.
+func (l *logbook) expect() <-chan string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.listening, l.part = make(chan string, 1), nil
+	return l.listening
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.part = append(l.part, p...)
+	for {
+		line, rest, ok := bytes.Cut(l.part, []byte("\n"))
+		if !ok {
+			return len(p), nil
+		}
+		l.note(line)
+		l.part = rest
+	}
+}
+
+func (l *logbook) note(text []byte) {
+	request := bytes.Contains(text, []byte(`"msg":"request"`))
+	if request && !bytes.Contains(text, []byte(`"probe":true`)) && !bytes.Contains(text, []byte(`"ERROR"`)) {
+		return
+	}
+	var line logLine
+	if err := json.Unmarshal(text, &line); err != nil || line.Level == "ERROR" {
+		l.trouble = append(l.trouble[max(0, len(l.trouble)-9):], string(text))
+	}
+	if line.Msg == "listening" {
+		l.listening <- line.Address
+	}
+	for _, a := range line.Attempts {
+		if a.Probe {
+			if l.probes == nil {
+				l.probes = map[string][]string{}
+			}
+			l.probes[line.ID] = append(l.probes[line.ID], a.Backend)
+		}
+	}
+}
+
+func (l *logbook) troubles() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.trouble, "\n")
+}
+
+// shot is one request and what became of it.
+type shot struct {
+	member  *member
+	sent    time.Time
+	took    time.Duration
+	status  int
+	backend string
+	id      string
+	err     error
+}
+
+func (s *shot) ok() bool { return s.err == nil && s.status == http.StatusOK }
+
+// teamKey is a caller's, for fleets that ask for one.
+const teamKey = "key-of-the-team-of-the-fleet"
+
+// shoot asks the instance for a completion.
+func (m *member) shoot() shot {
+	s := shot{member: m, sent: time.Now()}
+	a := ask(m.t.Context(), m.t, http.MethodPost, m.url(chatPath), hello, "api-key", teamKey)
+	s.took, s.status, s.err, s.backend, s.id = time.Since(s.sent), a.status, a.err, a.backend(), a.header.Get("X-Request-Id")
+	return s
+}

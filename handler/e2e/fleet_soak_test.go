@@ -1,0 +1,57 @@
+package e2e_test
+
+import (
+	"testing"
+	"time"
+)
+
+// The long forms of the fleet's proofs. Each has a share of SPILLWAY_SOAK; what
+// they must reach is meant for ten minutes and more, and is in proportion less
+// for a shorter soak.
+
+// share is a part of the soak, and how much of the full proof is wanted in it.
+func share(t *testing.T, percent int) (time.Duration, float64) {
+	t.Helper()
+	whole, ok := soaking(t)
+	if !ok {
+		t.Skip("a long one: make soak, or SPILLWAY_SOAK=10m go test -run ^TestSoakFleet ./handler/e2e")
+	}
+	return whole * time.Duration(percent) / 100, min(1, whole.Minutes()/10)
+}
+
+func TestSoakFleetOpensAndHalfOpensAThousandTimes(t *testing.T) {
+	limit, part := share(t, 100)
+	wantOneProbeAtATime(t, max(60, int(1000*part)), limit)
+}
+
+func TestSoakFleetOutlivesTwoHundredKills(t *testing.T) {
+	limit, part := share(t, 100)
+	wantOutlived(t, max(15, int(200*part)), limit)
+}
+
+func TestSoakFleetDoesAMinuteWithoutItsTable(t *testing.T) {
+	_, part := share(t, 10)
+	wantNoNeedOfTheTable(t, max(10*time.Second, time.Duration(part*float64(time.Minute))))
+}
+
+func TestSoakFleetObeysWithinTheBound(t *testing.T) {
+	limit, _ := share(t, 15)
+	f := startFleet(t, fleetSetup{members: 20, backends: twoBackends(), skewed: true})
+	f.wantTrips(max(30, int(limit/(1500*time.Millisecond))))
+}
+
+// Who has no requests asks the table nothing.
+func TestSoakIdleFleetLeavesTheTableAlone(t *testing.T) {
+	share(t, 10)
+	f := startFleet(t, fleetSetup{members: 5, backends: twoBackends()})
+	f.members[0].shoot()
+	time.Sleep(65 * time.Second)
+	before := f.counted(f.members)
+	time.Sleep(15 * time.Second)
+	if asked := f.counted(f.members).sum() - before.sum(); asked > 0 {
+		t.Errorf("%d exchanges in 15 s by instances without requests", asked)
+	}
+	if s := f.members[0].shoot(); !s.ok() {
+		t.Errorf("the first request after the silence: %d, %v", s.status, s.err)
+	}
+}

@@ -1,0 +1,132 @@
+package e2e_test
+
+import (
+	"math"
+	"testing"
+	"time"
+)
+
+// A table that takes connections and never answers, from before the start:
+// neither the start nor the first request nor any other is slower than with no
+// table at all.
+func TestRequestNeverWaitsForTheTable(t *testing.T) {
+	f := startFleet(t, fleetSetup{members: 1, backends: twoBackends()})
+	hole := openWay(t, f.seen, 0, f.members[0].way.upstream)
+	hole.swallowing.Store(true)
+	starts, firsts := map[bool][]time.Duration{}, map[bool][]time.Duration{}
+	last := map[bool]*member{}
+	for i := range 12 {
+		swallowed := i%2 == 0
+		m := f.newMember(0, hole)
+		if !swallowed {
+			m.env = append(m.env, "SPILLWAY_STATE=")
+		}
+		began := time.Now()
+		m.start()
+		starts[swallowed] = append(starts[swallowed], time.Since(began))
+		s := m.shoot()
+		firsts[swallowed] = append(firsts[swallowed], s.took)
+		if !s.ok() {
+			t.Errorf("first request: %d, %v", s.status, s.err)
+		}
+		last[swallowed] = m
+	}
+	shots := f.fireFor(4*time.Second, 100, last[true], last[false])
+	under := map[bool][]time.Duration{}
+	for i := range shots {
+		under[shots[i].member == last[true]] = append(under[shots[i].member == last[true]], shots[i].took)
+	}
+	if failed := f.failures(shots); failed > 0 {
+		t.Errorf("%d requests failed", failed)
+	}
+	for name, of := range map[string]map[bool][]time.Duration{"exec to listening": starts, "first request": firsts, "under load": under} {
+		t.Logf("%-18s table swallows: %s", name, spread(of[true]))
+		t.Logf("%-18s no table:       %s", name, spread(of[false]))
+		// One exchange that is waited for is a second.
+		if added := quantile(of[true], .5) - quantile(of[false], .5); added > 200*time.Millisecond || quantile(of[true], 1) > quantile(of[false], 1)+900*time.Millisecond {
+			t.Errorf("%s: %v longer where the table swallows what it is asked", name, added)
+		}
+	}
+	f.seen.mu.Lock()
+	defer f.seen.mu.Unlock()
+	if f.seen.counts[0].sum() < 6 {
+		t.Error("the table was never asked: nothing was tried")
+	}
+}
+
+// fireFor is a load for a while.
+func (f *fleet) fireFor(d time.Duration, perSecond float64, members ...*member) []shot {
+	l := f.fire(perSecond, members...)
+	time.Sleep(d)
+	return l.cease()
+}
+
+// What the table is asked depends on the number of instances alone, not on
+// that of requests.
+func TestTableCostsWhatIsPublished(t *testing.T) {
+	t.Parallel()      // it waits more than it works
+	const refresh = 2 // a second
+	f := startFleet(t, fleetSetup{members: 20, backends: twoBackends()})
+	time.Sleep(time.Second) // the first stamps are written
+	few, _ := f.exchanges(5*time.Second, 5, f.members[:1]...)
+	many, _ := f.exchanges(5*time.Second, 120, f.members[:1]...)
+	t.Logf("1 instance, 5 requests a second: %.2f exchanges a second; 120 requests a second: %.2f", few, many)
+	if many > refresh*1.35 || few > refresh*1.35 || math.Abs(many-few) > 1 {
+		t.Errorf("%.2f exchanges a second at 5 requests a second, %.2f at 120; want about %d either way", few, many, refresh)
+	}
+	if each := f.price(120); each > refresh*1.2 || each < refresh*.5 {
+		t.Errorf("%.2f exchanges a second for each of 20 instances, want about %d", each, refresh)
+	}
+}
+
+// Quotas that are exact across instances have a price of their own: a look at
+// their notice board with each refresh, and the exchanges of each busy limit.
+func TestQuotasCostWhatIsPublished(t *testing.T) {
+	t.Parallel() // it waits more than it works
+	team := map[string]any{"name": "team", "keySetting": "TEAM_KEY", "tokensPerMinute": 10_000_000, "tokensPerMonth": 1_000_000_000}
+	f := startFleet(t, fleetSetup{
+		members: 20, backends: twoBackends(), env: []string{"SPILLWAY_AUTH=key", "TEAM_KEY=" + teamKey},
+		document: map[string]any{"consumers": []map[string]any{team}},
+	})
+	if each := f.price(120); each > 10 {
+		t.Errorf("%.2f exchanges a second for each instance with one busy consumer of two limits, want at most 10", each)
+	}
+}
+
+// price logs what the fleet costs under a load, and returns how many exchanges
+// a second each instance makes.
+func (f *fleet) price(perSecond float64) float64 {
+	all, kinds := f.exchanges(15*time.Second, perSecond, f.members...) // as long as it takes all to stamp what they agreed to
+	each := all / float64(len(f.members))
+	f.t.Logf("%d instances, %.0f requests a second: %.1f exchanges a second, %.2f each (in 15 s: %+v)", len(f.members), perSecond, all, each, kinds)
+	for _, n := range []float64{1, 20, 200, 1000} {
+		f.t.Logf("%5.0f instances busy all month: %7.1f exchanges a second, %7.2f USD a month", n, n*each, monthly(n*each))
+	}
+	return each
+}
+
+// monthly is the price of so many exchanges a second: 0.00036 USD for 10,000
+// of any kind (facts/table-state.md §2).
+func monthly(perSecond float64) float64 { return perSecond * 2.63e6 * 0.00036 / 10_000 }
+
+// exchanges are those with the table that the instances make in a second, under
+// a load.
+func (f *fleet) exchanges(d time.Duration, perSecond float64, members ...*member) (float64, wayCount) {
+	l := f.fire(perSecond, members...)
+	defer l.cease()
+	time.Sleep(time.Second)
+	before, began := f.counted(members), time.Now()
+	time.Sleep(d)
+	made := f.counted(members).plus(before, -1)
+	return float64(made.sum()) / time.Since(began).Seconds(), made
+}
+
+// counted is the sum over some instances.
+func (f *fleet) counted(members []*member) (sum wayCount) {
+	f.seen.mu.Lock()
+	defer f.seen.mu.Unlock()
+	for _, m := range members {
+		sum = sum.plus(f.seen.counts[m.n], 1)
+	}
+	return sum
+}

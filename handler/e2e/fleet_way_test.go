@@ -1,0 +1,171 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// way is the road between one process and the table: a proxy that passes
+// everything on, writes down what passed, and can lose, delay, spoil, refuse
+// or swallow it.
+type way struct {
+	t          *testing.T
+	seen       *history
+	member     int
+	upstream   string // what the process would be told without us
+	table      string // the table's "host:port"
+	address    string // ours
+	transport  *http.Transport
+	faults     atomic.Pointer[wayFaults]
+	swallowing atomic.Bool // what is asked is never answered
+	struck     [fates]atomic.Int64
+
+	mu     sync.Mutex
+	server *http.Server // nil while connections are refused
+}
+
+var tableEndpoint = regexp.MustCompile(`TableEndpoint=http://([^/]+)/`)
+
+// openWay makes a clear way to the table of the connection string, until the
+// test ends.
+func openWay(t *testing.T, seen *history, member int, connection string) *way {
+	t.Helper()
+	w := &way{
+		t: t, seen: seen, member: member, upstream: connection, table: tableEndpoint.FindStringSubmatch(connection)[1], address: "127.0.0.1:0",
+		transport: &http.Transport{IdleConnTimeout: 3 * time.Second, MaxIdleConnsPerHost: 16},
+	}
+	w.set(wayFaults{})
+	w.accept()
+	t.Cleanup(func() {
+		w.refuse()
+		w.transport.CloseIdleConnections()
+	})
+	return w
+}
+
+func (w *way) set(f wayFaults) { w.faults.Store(&f) }
+
+// connection is the connection string of a table at the end of this way.
+func (w *way) connection() string {
+	return tableEndpoint.ReplaceAllString(w.upstream, "TableEndpoint=http://"+w.address+"/")
+}
+
+// accept listens, again if need be, where it always did.
+func (w *way) accept() {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l, err := net.Listen("tcp", w.address)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.address = l.Addr().String()
+	w.server = &http.Server{Handler: w}
+	go func(s *http.Server) { _ = s.Serve(l) }(w.server)
+}
+
+// refuse cuts all connections and takes no new ones.
+func (w *way) refuse() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.server != nil {
+		_ = w.server.Close()
+		w.server = nil
+	}
+}
+
+func (w *way) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	e := &exchange{member: w.member, method: r.Method, url: r.URL.String(), asked: body, asking: r.Context()}
+	w.seen.began(e)
+	if w.swallowing.Load() {
+		<-e.asking.Done()
+		panic(http.ErrAbortHandler)
+	}
+	f := w.faults.Load().draw(e.write())
+	w.struck[f].Add(1)
+	w.meet(f, e, rw, r)
+}
+
+// meet does as fate will.
+func (w *way) meet(f fate, e *exchange, rw http.ResponseWriter, r *http.Request) {
+	if f == fateLost {
+		cut(rw)
+	}
+	if f == fateBusy {
+		azureError(rw, http.StatusServiceUnavailable, "ServerBusy")
+		return
+	}
+	if f == fateDelay {
+		time.Sleep(rand.N(800 * time.Millisecond))
+	}
+	if f == fateLate {
+		time.Sleep(time.Second + rand.N(2*time.Second))
+	}
+	res, err := w.pass(e, r)
+	if err != nil || f == fateAnswer || f == fateLate {
+		cut(rw)
+	}
+	if f == fateConflict {
+		azureError(rw, http.StatusPreconditionFailed, "UpdateConditionNotSatisfied")
+		return
+	}
+	w.answer(f, e, res, rw)
+}
+
+// answer tells whoever asked what the table said.
+func (w *way) answer(f fate, e *exchange, res *reply, rw http.ResponseWriter) {
+	maps.Copy(rw.Header(), res.header)
+	rw.WriteHeader(res.status)
+	if f == fateTorn && len(res.body) > 1 {
+		_, _ = rw.Write(res.body[:len(res.body)/2])
+		_ = http.NewResponseController(rw).Flush()
+		cut(rw)
+	}
+	_, _ = rw.Write(res.body)
+	if http.NewResponseController(rw).Flush() == nil && e.asking.Err() == nil {
+		w.seen.answered(e, res)
+	}
+}
+
+// reply is what the table said.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// pass asks the table, even when whoever asked has gone.
+func (w *way) pass(e *exchange, r *http.Request) (*reply, error) {
+	u, err := url.Parse("http://" + w.table + r.RequestURI)
+	if err != nil {
+		return nil, err
+	}
+	out, err := http.NewRequestWithContext(context.WithoutCancel(r.Context()), r.Method, u.String(), bytes.NewReader(e.asked))
+	if err != nil {
+		return nil, err
+	}
+	out.Header = r.Header.Clone()
+	res, err := w.transport.RoundTrip(out)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	w.seen.done(e, res.StatusCode)
+	return &reply{res.StatusCode, res.Header, text}, err
+}
