@@ -20,7 +20,7 @@ var floor = map[string]int{
 	"pool": 2, "verdict": 2, "quota": 2, "config/document": 2,
 	"proxy": 3, "state": 3, "usagebook": 3, "ledger": 3, "affinity": 3, "consumer/keys": 3, "consumer/entra": 3,
 	"relay": 4, "upstream": 4, "server": 4,
-	"telemetry/meter": 0, "telemetry/otlp": 1, "telemetry": 5, "ops": 5, "config": 5, "doctor": 5,
+	"telemetry/meter": 0, "transcript/blob": 0, "transcript": 5, "telemetry/otlp": 1, "telemetry": 5, "ops": 5, "config": 5, "doctor": 5,
 	"config/importer": 6,
 	".":               7, // main
 	"e2e":             8,

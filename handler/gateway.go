@@ -70,6 +70,10 @@ func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*ga
 	if err != nil {
 		return nil, err
 	}
+	transcripts, err := g.openTranscripts(cfg)
+	if err != nil {
+		return nil, err
+	}
 	operators := g.openOps(cfg, books, spent, loop.Load)
 	g.server = &server.Server{
 		Routes: operation.All(), Forward: loop, Seeker: loop, Places: places,
@@ -79,6 +83,9 @@ func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*ga
 		Watcher:   g.sight.watched,
 		Now:       time.Now, Chance: randv2.Float64, NewID: newID, MaxBody: s.MaxBody,
 		Books: books, Expose: s.Expose, Operations: operators, Draining: g.draining.Load,
+	}
+	if transcripts != nil {
+		g.server.Record = transcripts.Record
 	}
 	return g, nil
 }

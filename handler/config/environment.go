@@ -34,6 +34,7 @@ type written struct {
 	Expose            string `default:"false"`
 	LogLevel          string `split_words:"true" default:"info"`
 	Transcripts       string
+	TranscriptsRedact string `split_words:"true"`
 	Listen            string
 }
 

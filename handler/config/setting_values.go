@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -93,6 +94,29 @@ func (c *checker) level(name, text string) slog.Level {
 	}
 	c.setting(name, strconv.Quote(text)+" is no log level", strict.DidYouMean(text, words))
 	return level
+}
+
+// patterns reads a JSON list of regular expressions in Go's syntax, which takes
+// a time linear in the text whatever the pattern is. "" is none. The patterns
+// themselves are not repeated: one may hold the secret that it hides.
+func (c *checker) patterns(name, text string) (all []*regexp.Regexp) {
+	if text == "" {
+		return nil
+	}
+	var list []string
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		c.setting(name, "is no JSON list of texts", `Write for example ["sk-[A-Za-z0-9]{20,}"].`)
+		return nil
+	}
+	for i, one := range list {
+		pattern, err := regexp.Compile(one)
+		if err != nil || pattern.MatchString("") {
+			c.setting(name, "has a pattern that cannot work, number "+strconv.Itoa(i+1), "Correct it: Go's regular expressions (RE2), matching at least one character.")
+			continue
+		}
+		all = append(all, pattern)
+	}
+	return all
 }
 
 // collector is the address of an OpenTelemetry collector.

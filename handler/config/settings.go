@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -34,9 +35,10 @@ type Settings struct {
 
 	Expose      bool
 	LogLevel    slog.Level
-	Transcripts string // name of the blob container; "" = off
-	OTLP        string // where metrics and traces are pushed to; "" = nowhere
-	ClientID    string // AZURE_CLIENT_ID: the identity of backends that name none
+	Transcripts string           // name of the blob container; "" = off
+	Redact      []*regexp.Regexp // what transcripts do not keep
+	OTLP        string           // where metrics and traces are pushed to; "" = nowhere
+	ClientID    string           // AZURE_CLIENT_ID: the identity of backends that name none
 }
 
 // Callers is how callers prove who they are. Neither Key nor Entra is "none":
@@ -66,6 +68,7 @@ func (c *checker) settings(in *inputs) Settings {
 		Expose:      c.boolean("SPILLWAY_EXPOSE", w.Expose),
 		LogLevel:    c.level("SPILLWAY_LOG_LEVEL", w.LogLevel),
 		Transcripts: c.pattern("SPILLWAY_TRANSCRIPTS", w.Transcripts, containerPattern),
+		Redact:      c.patterns("SPILLWAY_TRANSCRIPTS_REDACT", w.TranscriptsRedact),
 		OTLP:        c.collector("OTEL_EXPORTER_OTLP_ENDPOINT", p.OTLP),
 	}
 	c.durations(w, &s)

@@ -111,7 +111,7 @@ func (a *actor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	script := r.URL.Query().Get("script")
 	if r.URL.Path == "/" && script == "" {
 		script = os.Getenv("HOSTTEST_PING")
-	} else {
+	} else if script != "" { // what a stranger wants, who knew this port from before, is no hit
 		a.mu.Lock()
 		a.hits++
 		a.mu.Unlock()

@@ -25,6 +25,9 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, x *Exchange, c 
 		return refusal
 	}
 	defer reserved.Refund() // of what a panic left open
+	if s.Record != nil && c.request.Consumer != nil && c.request.Consumer.Transcripts {
+		w = s.Record(w, c.request)
+	}
 	ctx, committed, end := patience(r)
 	defer end()
 	x.Result = s.Forward.Do(ctx, c.pools, c.request, func(ctx context.Context, a *proxy.Answer) proxy.Delivery {

@@ -72,6 +72,10 @@ type Server struct {
 	Expose     bool         // tell callers which backend served
 	Operations http.Handler // below /ops; nil = closed
 	Draining   func() bool  // readiness turns red ahead of the end; nil = never
+
+	// Record keeps what is said to a consumer that wants it so (package
+	// transcript); nil = nothing is kept.
+	Record func(w http.ResponseWriter, r *proxy.Request) http.ResponseWriter
 }
 
 // Handler is the routes. The host pings GET / at any time and waits for the

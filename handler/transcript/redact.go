@@ -1,40 +1,12 @@
 package transcript
 
-import (
-	"encoding/json"
-	"fmt"
-	"regexp"
-)
+import "regexp"
 
 // longest is how long a match may be to be surely found across two parts.
 const longest = 64 << 10
 
 // redactedMark stands where something was.
 const redactedMark = "[redacted]"
-
-// Patterns reads a JSON list of regular expressions in Go's syntax, which takes
-// a time linear in the text whatever the pattern is. "" is none.
-func Patterns(list string) ([]*regexp.Regexp, error) {
-	if list == "" {
-		return nil, nil
-	}
-	var texts []string
-	if err := json.Unmarshal([]byte(list), &texts); err != nil {
-		return nil, fmt.Errorf(`is no JSON list of texts, such as ["sk-[A-Za-z0-9]+"]: %w`, err)
-	}
-	var all []*regexp.Regexp
-	for i, text := range texts {
-		pattern, err := regexp.Compile(text)
-		if err != nil {
-			return nil, fmt.Errorf("pattern %d: %w", i, err)
-		}
-		if pattern.MatchString("") {
-			return nil, fmt.Errorf("pattern %d matches nothing at all, and so everything", i)
-		}
-		all = append(all, pattern)
-	}
-	return all, nil
-}
 
 // redacted is the part as it may be kept. Of all but the last, the end is held
 // back: a match may begin there and end in the next.
