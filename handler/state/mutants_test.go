@@ -12,7 +12,7 @@ func TestSimulationCatchesAFleetWithoutCompareAndSwap(t *testing.T) {
 	unhurried(t)
 	t.Parallel()
 	began := time.Now()
-	r := sum(with(func(p *plan) { p.noSwap = true }), 4)
+	r := sum(with(func(p *plan) { p.noSwap = true }), 0, 4)
 	report(t, r, began)
 	if r.overlaps < 10 || len(r.violations) == 0 {
 		t.Errorf("%d overlapping probes of %d and %d violations, want many", r.overlaps, r.probes, len(r.violations))
@@ -23,7 +23,7 @@ func TestSimulationCatchesLocalClocks(t *testing.T) {
 	unhurried(t)
 	t.Parallel()
 	began := time.Now()
-	r := sum(with(func(p *plan) { p.localClocks, p.skew, p.slow = true, 5*time.Second, .4 }), 6)
+	r := sum(with(func(p *plan) { p.localClocks, p.skew, p.slow = true, 5*time.Second, .4 }), 0, 6)
 	report(t, r, began)
 	if r.overlaps == 0 {
 		t.Errorf("no overlapping probe among %d, want some", r.probes)
@@ -34,7 +34,7 @@ func TestSimulationCatchesAProbeThatIsNotRechecked(t *testing.T) {
 	unhurried(t)
 	t.Parallel()
 	began := time.Now()
-	r := sum(with(func(p *plan) { p.hostile, p.noRecheck, p.slow = true, true, .2 }), 10)
+	r := sum(with(func(p *plan) { p.hostile, p.noRecheck, p.slow = true, true, .2 }), 0, 10)
 	report(t, r, began)
 	if r.overlaps == 0 {
 		t.Errorf("no overlapping probe among %d, want some", r.probes)
@@ -45,7 +45,7 @@ func TestSimulationCatchesAFleetWithoutNonces(t *testing.T) {
 	unhurried(t)
 	t.Parallel()
 	began := time.Now()
-	r := sum(with(func(p *plan) { p.noNonce = true }), 6)
+	r := sum(with(func(p *plan) { p.noNonce = true }), 0, 6)
 	report(t, r, began)
 	if r.orphans*100 < r.leases*2 {
 		t.Errorf("%d orphaned leases of %d, want more than 2 %%", r.orphans, r.leases)

@@ -1,9 +1,9 @@
 package state
 
 import (
+	"fmt"
 	"os"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 )
@@ -25,11 +25,11 @@ func everything(p *plan) {
 	p.outages, p.pauses, p.hostile, p.steps, p.poison, p.deaths, p.drains = true, true, true, true, true, true, true
 }
 
-// sum runs the seeds 1 … seeds of a plan.
-func sum(p plan, seeds int) result {
+// sum runs so many seeds of a plan, those after the first ones.
+func sum(p plan, after, seeds int) result {
 	var all result
 	for seed := range seeds {
-		all.add(simulate(uint64(seed)+1, p))
+		all.add(simulate(uint64(after+seed)+1, p))
 	}
 	return all
 }
@@ -58,54 +58,88 @@ func unhurried(t *testing.T) {
 	}
 }
 
-// seeds is how many to run: n, or many more in a soak.
-func seeds(n int) int {
-	if os.Getenv("SPILLWAY_SOAK") != "" {
-		return 100 * n
+// soak is how often to run all that is told by many seeds, and when to begin
+// no further round: once, or, where SPILLWAY_SOAK names a duration, as often as
+// fits into it, up to a hundred times.
+func soak(t *testing.T) (rounds int, until time.Time) {
+	t.Helper()
+	text := os.Getenv("SPILLWAY_SOAK")
+	if text == "" {
+		return 1, time.Time{}
 	}
-	return n
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("SPILLWAY_SOAK: %v: write a duration such as 10m", err)
+	}
+	return 100, time.Now().Add(d)
+}
+
+// theme is a plan, and how many seeds of it make a round.
+type theme struct {
+	name  string
+	plan  plan
+	seeds int
+}
+
+func themes() []theme {
+	return []theme{
+		{"faults", usual(), 14},
+		{"three times the faults", with(func(p *plan) { p.faults = 3 }), 6},
+		{"outages and partitions", with(func(p *plan) { p.outages = true }), 6},
+		{"processes suspended", with(func(p *plan) { p.pauses = true }), 6},
+		{"processes suspended just before a probe leaves", with(func(p *plan) { p.hostile = true }), 8},
+		{"clocks that step", with(func(p *plan) { p.steps = true }), 6},
+		{"records spoilt", with(func(p *plan) { p.poison = true }), 6},
+		{"processes killed", with(func(p *plan) { p.deaths = true }), 8},
+		{"slow probes", with(func(p *plan) { p.slow = .5 }), 4},
+		{"429 windows", with(func(p *plan) { p.throttles = true }), 6},
+		{"drains", with(func(p *plan) { p.drains = true }), 4},
+		{"thin traffic", with(func(p *plan) { p.thin, p.deaths = true, true }), 4},
+		{"everything at once", with(everything), 26},
+	}
 }
 
 func TestSimulatedFleetKeepsItsPromises(t *testing.T) {
 	unhurried(t)
-	var mu sync.Mutex
-	var all result
-	t.Run("plans", func(t *testing.T) {
-		for _, c := range []struct {
-			name  string
-			plan  plan
-			seeds int
-		}{
-			{"faults", usual(), 14},
-			{"three times the faults", with(func(p *plan) { p.faults = 3 }), 6},
-			{"outages and partitions", with(func(p *plan) { p.outages = true }), 6},
-			{"processes suspended", with(func(p *plan) { p.pauses = true }), 6},
-			{"processes suspended just before a probe leaves", with(func(p *plan) { p.hostile = true }), 8},
-			{"clocks that step", with(func(p *plan) { p.steps = true }), 6},
-			{"records spoilt", with(func(p *plan) { p.poison = true }), 6},
-			{"processes killed", with(func(p *plan) { p.deaths = true }), 8},
-			{"slow probes", with(func(p *plan) { p.slow = .5 }), 4},
-			{"429 windows", with(func(p *plan) { p.throttles = true }), 6},
-			{"drains", with(func(p *plan) { p.drains = true }), 4},
-			{"thin traffic", with(func(p *plan) { p.thin, p.deaths = true, true }), 4},
-			{"everything at once", with(everything), 26},
-		} {
-			t.Run(c.name, func(t *testing.T) {
-				t.Parallel()
-				began := time.Now()
-				r := sum(c.plan, seeds(c.seeds))
-				report(t, r, began)
-				hold(t, c.plan, r)
-				mu.Lock()
-				defer mu.Unlock()
-				all.add(r)
-			})
+	rounds, until := soak(t)
+	began := time.Now()
+	all, of := result{}, make([]result, len(themes()))
+	for round := 0; round < rounds && (round == 0 || time.Now().Before(until)); round++ {
+		t.Run(fmt.Sprintf("round %d", round+1), func(t *testing.T) { playRound(t, round, of) })
+		if round > 0 {
+			t.Logf("after round %d, %v: %s", round+1, time.Since(began).Round(time.Second), soFar(of))
 		}
-	})
+	}
+	for i, c := range themes() {
+		t.Run(c.name, func(t *testing.T) {
+			report(t, of[i], began)
+			hold(t, c.plan, of[i])
+		})
+		all.add(of[i])
+	}
 	t.Logf("in all %d probes, %d overlapping; %d trips; %d processes killed", all.probes, all.overlaps, all.trips, all.deaths)
 	if all.probes < 10_000 || all.deaths < 200 {
 		t.Errorf("%d probes and %d deaths: want at least 10,000 and 200 to say anything", all.probes, all.deaths)
 	}
+}
+
+// playRound runs the seeds of one round, the themes beside each other.
+func playRound(t *testing.T, round int, of []result) {
+	t.Helper()
+	for i, c := range themes() {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			of[i].add(sum(c.plan, round*c.seeds, c.seeds))
+		})
+	}
+}
+
+func soFar(of []result) string {
+	probes, overlaps, broken := 0, 0, 0
+	for i := range of {
+		probes, overlaps, broken = probes+of[i].probes, overlaps+of[i].overlaps, broken+len(of[i].violations)
+	}
+	return fmt.Sprintf("%d probes, %d overlapping, %d violations", probes, overlaps, broken)
 }
 
 // hold holds the sum of a plan's runs to what was promised.
