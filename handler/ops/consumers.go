@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-
-	"spillway/handler/ledger"
 )
 
 // ConsumerStatus is one consumer: what it asked in the last minute, and how it
@@ -29,10 +27,12 @@ type LimitStatus struct {
 
 func (o *Ops) consumers(now time.Time) []ConsumerStatus {
 	limits := map[string][]LimitStatus{}
-	for _, l := range o.quotas() {
-		limits[l.Consumer] = append(limits[l.Consumer], LimitStatus{
-			Limit: l.Limit, Model: l.Model, Amount: l.Amount, Remaining: l.Remaining, ResetMS: l.Reset.Milliseconds(),
-		})
+	if o.cfg.Quotas != nil {
+		for _, l := range o.cfg.Quotas() {
+			limits[l.Consumer] = append(limits[l.Consumer], LimitStatus{
+				Limit: l.Limit, Model: l.Model, Amount: l.Amount, Remaining: l.Remaining, ResetMS: l.Reset.Milliseconds(),
+			})
+		}
 	}
 	var all []ConsumerStatus
 	for i := range o.cfg.Consumers {
@@ -41,24 +41,6 @@ func (o *Ops) consumers(now time.Time) []ConsumerStatus {
 	}
 	slices.SortFunc(all, func(a, b ConsumerStatus) int { return strings.Compare(a.Name, b.Name) })
 	return all
-}
-
-func (o *Ops) quotas() []ledger.Line {
-	if o.cfg.Quotas != nil {
-		return o.cfg.Quotas()
-	}
-	var lines []ledger.Line
-	for i := 0; o.cfg.Standing != nil && i < len(o.cfg.Consumers); i++ {
-		c := &o.cfg.Consumers[i]
-		s := o.cfg.Standing(c, "")
-		for limit, m := range map[string]ledger.Meter{"requestsPerMinute": s.Requests, "tokensPerMinute": s.Tokens} {
-			if m.Limit > 0 {
-				lines = append(lines, ledger.Line{Consumer: c.Name, Limit: limit, Amount: float64(m.Limit), Remaining: float64(m.Remaining), Reset: m.Reset})
-			}
-		}
-	}
-	slices.SortFunc(lines, func(a, b ledger.Line) int { return strings.Compare(a.Limit, b.Limit) })
-	return lines
 }
 
 // Key tells one limit of a consumer from another.

@@ -86,10 +86,8 @@ type Config struct {
 	NewID     func() string // of an operator's request
 	InFlight  func(slot health.Slot) int64
 
-	// Quotas lists how all consumers stand with their limits. Standing is for
-	// rooms that know only those per minute; it is not asked beside Quotas.
-	Quotas   func() []ledger.Line
-	Standing func(c *consumer.Consumer, model string) ledger.Standing
+	// Quotas lists how all consumers stand with their limits.
+	Quotas func() []ledger.Line
 	// Books reads tokens and money; nil = there is no /ops/api/usage.
 	Books func(ctx context.Context, from, to time.Time) ([]UsageRow, error)
 	// Metrics answers /ops/metrics; nil = there is none.
