@@ -22,7 +22,7 @@ SOAKTIME ?= 10m
 BENCH ?= .
 N ?= 3
 
-.PHONY: help run fleet test check lint bench fuzz soak vuln infra-check stage package start clean
+.PHONY: help run fleet test check lint bench fuzz soak vuln infra-check infra-fast stage package start clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -34,7 +34,7 @@ fleet: ## N handlers (N=3) that share one emulated table, under a load that spil
 	$(INSTALL) npm
 	N=$(N) scripts/fleet.sh
 
-check: lint test ## what CI runs: lint and test
+check: lint infra-fast test ## what CI runs: lint, the fast tier of infra-check, test
 
 test: ## every test; installs what they need first
 	$(INSTALL) npm chromium
@@ -64,8 +64,13 @@ vuln: ## known vulnerabilities that the code reaches; VULNDB=file://... when off
 	$(INSTALL) govulncheck
 	$(BIN)/govulncheck $(if $(VULNDB),-db $(VULNDB)) ./...
 
-infra-check: ## compile and check the templates of infra/
+infra-check: ## templates and scripts of the deployment: fast tier, then Terraform with its providers when they are there
 	scripts/infra-check.sh
+
+# The part of infra-check that needs only Go: under a minute of CPU.
+infra-fast:
+	$(INSTALL) golangci-lint shfmt shellcheck
+	scripts/infra-check.sh --fast
 
 stage: ## lay out build/app, the folder that the Functions host runs
 	scripts/stage.sh
