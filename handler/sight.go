@@ -14,6 +14,7 @@ import (
 	"spillway/handler/telemetry"
 	"spillway/handler/telemetry/meter"
 	"spillway/handler/telemetry/otlp"
+	"spillway/handler/transcript"
 )
 
 // sight is what people and dashboards see of this instance.
@@ -25,6 +26,8 @@ type sight struct {
 	metrics  *telemetry.Metrics
 	recent   *ops.Recent
 	watched  telemetry.Watchers // every request that is over
+
+	transcripts *transcript.Recorder // nil = nothing is kept
 }
 
 // newSight is there before anything that may have something to tell.
@@ -54,7 +57,7 @@ const refusalLines = 100
 func (g *gateway) open(cfg *config.Config, quotas func() []ledger.Line, load *proxy.Load) {
 	from := &telemetry.Sources{
 		Slots: cfg.Slots, Look: g.keeper.Snapshot, Counters: g.keeper.Counters, InFlight: load.InFlight, Now: time.Now, Began: time.Now(),
-		Quotas: quotas, Lines: g.sight.lines,
+		Quotas: quotas, Lines: g.sight.lines, Transcripts: g.sight.transcribed,
 	}
 	if cfg.Settings.OTLP != "" {
 		from.Pusher = g.push(cfg)
@@ -62,6 +65,14 @@ func (g *gateway) open(cfg *config.Config, quotas func() []ledger.Line, load *pr
 	g.sight.metrics.Observe(from)
 	watch := &telemetry.Watch{Events: g.sight.events, Requests: g.sight.requests, Counters: g.keeper.Counters, Quotas: quotas}
 	g.beside = append(g.beside, watch.Run)
+}
+
+// transcribed is what became of the transcripts.
+func (s *sight) transcribed() (written, dropped uint64) {
+	if s.transcripts == nil {
+		return 0, 0
+	}
+	return s.transcripts.Written(), s.transcripts.Dropped()
 }
 
 // push sends metrics and traces to a collector, beside the requests.

@@ -30,7 +30,7 @@ func (g *gateway) openTranscripts(cfg *config.Config) (*transcript.Recorder, err
 	r := transcript.New(transcript.Config{Blobs: container, Now: time.Now, Redact: cfg.Settings.Redact, Trouble: func(err error) {
 		g.sight.log.WarnContext(context.Background(), "transcripts are not written, and are lost", "error", err)
 	}})
-	g.sight.watched = append(g.sight.watched, r)
+	g.sight.transcripts, g.sight.watched = r, append(g.sight.watched, r)
 	g.beside = append(g.beside, r.Run)
 	return r, nil
 }

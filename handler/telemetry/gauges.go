@@ -30,6 +30,8 @@ type Sources struct {
 	Quotas func() []ledger.Line
 	Lines  *Lines
 	Pusher *otlp.Pusher
+	// Transcripts is how many blobs of transcripts were written, and given up.
+	Transcripts func() (written, dropped uint64)
 }
 
 // Observe has the sources looked at ahead of each reading.
@@ -125,6 +127,11 @@ func (m *Metrics) process(s *Sources) {
 	if s.Pusher != nil {
 		i.spansDropped.With().Set(float64(s.Pusher.Dropped()))
 		i.pushes.With().Set(float64(s.Pusher.Failed()))
+	}
+	if s.Transcripts != nil {
+		written, dropped := s.Transcripts()
+		i.transcribed.With().Set(float64(written))
+		i.untranscribed.With().Set(float64(dropped))
 	}
 	i.goroutines.With().Set(float64(runtime.NumGoroutine()))
 	i.uptime.With().Set(s.Now().Sub(s.Began).Seconds())

@@ -25,6 +25,7 @@ type instruments struct {
 	limit, remaining                  *meter.Family
 	logDropped, spansDropped, pushes  *meter.Family
 	memory, goroutines, files, uptime *meter.Family
+	transcribed, untranscribed        *meter.Family
 }
 
 // The buckets that OpenTelemetry prescribes, and ours for what we add to a
@@ -126,6 +127,8 @@ func (m maker) process(i *instruments) {
 	i.logDropped = m.counter("spillway.log.dropped", "{line}", "Lines of the log that were lost to a slow reader.")
 	i.spansDropped = m.counter("spillway.telemetry.spans_dropped", "{span}", "Spans that could not be pushed.")
 	i.pushes = m.counter("spillway.telemetry.failed_pushes", "{push}", "Pushes by OTLP that failed.")
+	i.transcribed = m.counter("spillway.transcripts.written", "{blob}", "Blobs of transcripts that were written.")
+	i.untranscribed = m.counter("spillway.transcripts.dropped", "{blob}", "Blobs of transcripts that were given up: the container did not keep up.")
 	i.memory = m.gauge("process.memory.usage", "By", "Resident memory.")
 	i.goroutines = m.gauge("go.goroutine.count", "{goroutine}", "Live goroutines.")
 	i.files = m.gauge("process.open_file_descriptor.count", "{file_descriptor}", "Open files and sockets.")

@@ -44,6 +44,7 @@ func sources() *Sources {
 				Trips: 4, Probes: 5, ProbesAlone: 6, Disagreement: 700 * time.Millisecond, Disagreements: 2, Wasted: 8, Alone: true,
 			}
 		},
+		Transcripts: func() (written, dropped uint64) { return 20, 3 },
 		Quotas: func() []ledger.Line {
 			return []ledger.Line{
 				{Consumer: "team-a", Limit: "tokensPerMinute", Amount: 100, Remaining: 40},

@@ -90,14 +90,11 @@ func (t *tape) flush(ctx context.Context) {
 		if !ok {
 			return
 		}
-		err := t.store(ctx, part, last)
-		t.of.note(err)
-		if err != nil {
+		if err := t.store(ctx, part, last); err != nil {
 			t.abandon()
 			return
 		}
 		if last {
-			t.of.written.Add(1)
 			return
 		}
 	}
@@ -123,7 +120,7 @@ func (t *tape) store(ctx context.Context, part []byte, last bool) error {
 		if len(text) == 0 {
 			return nil // there was no answer
 		}
-		return t.call(ctx, func(ctx context.Context) error { return t.of.cfg.Blobs.Put(ctx, t.name, t.about, text) })
+		return t.written(t.call(ctx, func(ctx context.Context) error { return t.of.cfg.Blobs.Put(ctx, t.name, t.about, text) }))
 	}
 	if len(text) > 0 {
 		if err := t.call(ctx, func(ctx context.Context) error { return t.of.cfg.Blobs.Stage(ctx, t.name, t.blocks, text) }); err != nil {
@@ -134,13 +131,23 @@ func (t *tape) store(ctx context.Context, part []byte, last bool) error {
 	if !last {
 		return nil
 	}
-	return t.call(ctx, func(ctx context.Context) error { return t.of.cfg.Blobs.Commit(ctx, t.name, t.about, t.blocks) })
+	return t.written(t.call(ctx, func(ctx context.Context) error { return t.of.cfg.Blobs.Commit(ctx, t.name, t.about, t.blocks) }))
+}
+
+// written counts a blob that is there now.
+func (t *tape) written(err error) error {
+	if err == nil {
+		t.of.written.Add(1)
+	}
+	return err
 }
 
 func (t *tape) call(ctx context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, t.of.cfg.Timeout)
 	defer cancel()
-	return do(ctx)
+	err := do(ctx)
+	t.of.note(err)
+	return err
 }
 
 // abandon gives up a tape that cannot be written. Blocks without a list are
