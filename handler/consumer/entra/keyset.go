@@ -33,6 +33,7 @@ type keySet struct {
 	from     string        // the issuer, as it calls itself
 	good     time.Time     // of the last refresh that brought keys
 	tried    time.Time     // of the last refresh
+	sought   time.Time     // of the last refresh that an unknown key id asked for
 	failures int           // refreshes in a row that brought none
 	why      error         // of the last one
 	under    chan struct{} // closed when the refresh under way ends; nil = none is
@@ -57,6 +58,9 @@ func (s *keySet) find(ctx context.Context, kid string) (*rsa.PublicKey, error) {
 	key, ok := s.known(kid)
 	under := s.under
 	if under == nil && s.due(ok) {
+		if !ok && s.any() {
+			s.sought = s.now()
+		}
 		under = s.refresh()
 	}
 	s.mu.Unlock()
@@ -90,7 +94,9 @@ func (s *keySet) known(kid string) (*rsa.PublicKey, bool) {
 func (s *keySet) any() bool { return len(s.keys) > 0 && s.now().Sub(s.good) < trust }
 
 // due reports whether the keys should be fetched now: for an id that is known,
-// when they are old; for one that is not, when they were not fetched lately.
+// when they are old; for one that is not, when no such id had them fetched
+// lately. So a key that the issuer began to use just after a refresh is accepted
+// at its first token, and ids that are made up cost one refresh in a gap.
 func (s *keySet) due(known bool) bool {
 	since := s.now().Sub(s.tried)
 	switch {
@@ -101,7 +107,7 @@ func (s *keySet) due(known bool) bool {
 	case known:
 		return s.now().Sub(s.good) >= fresh && since >= gap
 	}
-	return since >= gap
+	return s.sought.IsZero() || s.now().Sub(s.sought) >= gap
 }
 
 // refresh begins a refresh. The caller holds mu.

@@ -82,6 +82,30 @@ func TestNewSigningKeyIsAcceptedAtItsFirstToken(t *testing.T) {
 	}
 }
 
+// The first refresh is nobody's wish: a key that comes into use right after it
+// is found. The next one may have to wait.
+func TestNewSigningKeyIsFoundRightAfterTheFirstRefresh(t *testing.T) {
+	i := newIssuer(t)
+	v := i.verifier()
+	if err := i.accepts(v, "one"); err != nil {
+		t.Fatal(err)
+	}
+	i.later(time.Second)
+	i.publish("one", "two")
+	if err := i.accepts(v, "two"); err != nil {
+		t.Errorf("a key that came a second after the first refresh: %v", err)
+	}
+	i.publish("one", "two", "stranger")
+	i.later(gap - time.Second)
+	if err := i.accepts(v, "stranger"); !errors.Is(err, consumer.ErrSigningKey) || i.fetches.Load() != 2 {
+		t.Errorf("within the gap: %v after %d fetches, want no third one", err, i.fetches.Load())
+	}
+	i.later(2 * time.Second)
+	if err := i.accepts(v, "stranger"); err != nil {
+		t.Errorf("after the gap: %v", err)
+	}
+}
+
 func TestLastGoodKeysOutliveEveryKindOfOutage(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
 		"500":            func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
