@@ -14,7 +14,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -32,8 +31,6 @@ type Container struct {
 	Name     string
 	Sign     Signer
 	Client   *http.Client // nil = http.DefaultClient
-
-	made atomic.Bool
 }
 
 // Signer proves who asks. It is called with everything but the proof in place.
@@ -88,13 +85,15 @@ func (a *About) header(typeName string) http.Header {
 	return h
 }
 
-// do makes the call, and the container when it is missing.
+// do makes the call, and the container when it is missing: several may find it
+// missing at once.
 func (c *Container) do(ctx context.Context, name string, query url.Values, h http.Header, body []byte) error {
 	code, err := c.call(ctx, escaped(name), query, h, body)
-	if code != "ContainerNotFound" || c.made.Swap(true) {
+	if code != "ContainerNotFound" {
 		return err
 	}
-	if _, err := c.call(ctx, "", url.Values{"restype": {"container"}}, http.Header{}, nil); err != nil {
+	code, err = c.call(ctx, "", url.Values{"restype": {"container"}}, http.Header{}, nil)
+	if err != nil && code != "ContainerAlreadyExists" {
 		return fmt.Errorf("create container %q: %w", c.Name, err)
 	}
 	_, err = c.call(ctx, escaped(name), query, h, body)

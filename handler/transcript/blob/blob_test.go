@@ -119,6 +119,23 @@ func TestAzuriteTakesBlobs(t *testing.T) {
 	}
 }
 
+func TestTheFirstWritesMayComeAtOnce(t *testing.T) {
+	c, err := Connect(azurite(t), "new")
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error)
+	const writers = 16
+	for i := range writers {
+		go func() { failed <- c.Put(t.Context(), fmt.Sprint(i), About{}, []byte("x")) }()
+	}
+	for range writers {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestConnectionStringsAreRead(t *testing.T) {
 	key := base64.StdEncoding.EncodeToString([]byte("key"))
 	for text, want := range map[string]string{
