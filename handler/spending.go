@@ -10,6 +10,8 @@ import (
 	"spillway/handler/config"
 	"spillway/handler/housekeeping"
 	"spillway/handler/ops"
+	"spillway/handler/pool"
+	"spillway/handler/proxy"
 	"spillway/handler/server"
 	"spillway/handler/table"
 	"spillway/handler/usage"
@@ -24,6 +26,7 @@ type spending struct {
 	book  *usagebook.Book
 	store table.Store
 	busy  atomic.Bool
+	pools []*pool.Pool // by health.Slot
 }
 
 var _ server.Watcher = (*spending)(nil)
@@ -35,7 +38,7 @@ func (g *gateway) openSpending(cfg *config.Config) (*spending, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &spending{store: store, book: usagebook.New(usagebook.Config{
+	s := &spending{store: store, pools: poolsOf(cfg), book: usagebook.New(usagebook.Config{
 		Store: store, Instance: cfg.Settings.Instance, Boot: rand.Text(), Trouble: func(err error) {
 			g.sight.log.WarnContext(context.Background(), "usage is not written down; it is kept until it is", "error", err)
 		},
@@ -55,6 +58,17 @@ func (g *gateway) openSpending(cfg *config.Config) (*spending, error) {
 	return s, nil
 }
 
+// poolsOf is the pool that each slot belongs to.
+func poolsOf(cfg *config.Config) []*pool.Pool {
+	all := make([]*pool.Pool, len(cfg.Slots))
+	for i := range cfg.Pools {
+		for _, b := range cfg.Pools[i].Backends {
+			all[b.Slot] = &cfg.Pools[i]
+		}
+	}
+	return all
+}
+
 // tidied tells of a chore.
 func (g *gateway) tidied(chore string, removed int, err error) {
 	ctx := context.Background()
@@ -66,26 +80,52 @@ func (g *gateway) tidied(chore string, removed int, err error) {
 	}
 }
 
-// Saw books a request that a backend served.
+// Saw books a request that a backend served, and what other backends are known
+// to have used for it in vain: they bill it all the same.
 func (s *spending) Saw(x *server.Exchange) {
 	s.busy.Store(true)
 	r := x.Result
-	if r == nil || r.Served == nil {
+	if r == nil {
+		return
+	}
+	for i := range r.Attempts {
+		if a := &r.Attempts[i]; a.Usage != (usage.Tokens{}) {
+			s.add(x, s.poolOf(r, a.Backend), a.Backend, usagebook.Sum{Tokens: a.Usage})
+		}
+	}
+	if r.Served == nil {
 		return
 	}
 	d := &r.Delivery
-	k := usagebook.Key{Model: r.Pool.Model, Backend: r.Served.Name, Currency: r.Pool.Price.Currency}
-	if x.Consumer != nil {
-		k.Consumer = x.Consumer.Name
-	}
-	sum := usagebook.Sum{Requests: 1, Tokens: d.Usage, Cost: usagebook.MoneyOf(r.Pool.Price.Cost(d.Usage))}
+	sum := usagebook.Sum{Requests: 1, Tokens: d.Usage}
 	if d.Broken {
 		sum.Broken = 1
 	}
 	if d.Usage == (usage.Tokens{}) && x.Status < http.StatusBadRequest {
 		sum.Unmetered = 1
 	}
+	s.add(x, r.Pool, r.Served, sum)
+}
+
+// add books a sum, and what it costs.
+func (s *spending) add(x *server.Exchange, p *pool.Pool, b *pool.Backend, sum usagebook.Sum) {
+	k := usagebook.Key{Model: p.Model, Backend: b.Name, Currency: p.Price.Currency}
+	if x.Consumer != nil {
+		k.Consumer = x.Consumer.Name
+	}
+	sum.Cost = usagebook.MoneyOf(p.Price.Cost(sum.Tokens))
 	s.book.Add(x.Began.Add(x.Took), k, sum)
+}
+
+// poolOf is the pool that a backend was tried for: the last one, or one that
+// it is the fallback of.
+func (s *spending) poolOf(r *proxy.Result, b *pool.Backend) *pool.Pool {
+	for i := range r.Pool.Backends {
+		if r.Pool.Backends[i].Slot == b.Slot {
+			return r.Pool
+		}
+	}
+	return s.pools[b.Slot]
 }
 
 // rows is everybody's usage, for the status page.
