@@ -1,6 +1,10 @@
 package importer
 
 import (
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"spillway/handler/config"
@@ -16,6 +20,7 @@ func fromNumbers(r *Result, text []byte) error {
 		lines(text, env)
 	}
 	r.Document.Backends = config.FromNumbers(env).Backends
+	r.numberedRest(env)
 	for i := range r.Document.Backends {
 		b := &r.Document.Backends[i]
 		b.Endpoint = base(b.Endpoint)
@@ -32,6 +37,28 @@ func fromNumbers(r *Result, text []byte) error {
 	r.changed("anyone could call openai-aca-lb: add consumers, or set SPILLWAY_AUTH to none")
 	r.changed("every model is served by every backend, as before: name models under deployments so that each has its own health and price")
 	return nil
+}
+
+var (
+	numberedName  = regexp.MustCompile(`(?i)^BACKEND_[^_]+_(.+)$`)
+	numberedParts = []string{"URL", "PRIORITY", "APIKEY", "DEPLOYMENT_NAME"} //nolint:gochecknoglobals // a constant in all but name
+)
+
+// numberedRest tells of settings of backends that say nothing to Spillway.
+func (r *Result) numberedRest(env map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		m := numberedName.FindStringSubmatch(name)
+		if m == nil {
+			continue
+		}
+		part := strings.ToUpper(m[1])
+		if !slices.Contains(numberedParts, part) {
+			r.lost("%s", name)
+		}
+		if n, err := strconv.Atoi(strings.TrimSpace(env[name])); part == "PRIORITY" && (err != nil || n < 0 || n > 1000) {
+			r.changed("%s is no plain number: write the priority into the document", name)
+		}
+	}
 }
 
 // lines reads NAME=value lines, with or without export, quotes and comments.

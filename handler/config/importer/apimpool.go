@@ -42,7 +42,7 @@ func fromAPIMPool(r *Result, text []byte) error {
 	}
 	for _, e := range p.found {
 		if e.properties.at("pool") == nil && !p.members[strings.ToLower(e.name)] {
-			p.lost("backend %q: it is in no pool", e.name)
+			p.lost("%s: the backend %q is in no pool", e.at.path, e.name)
 		}
 	}
 	p.changed("every model is passed through by its name, as before: name models under deployments so that each has its own health and price")
@@ -133,12 +133,12 @@ func (v *value) scalar() string {
 
 // pool adds the members of a pool.
 func (p *apim) pool(e entity) {
-	services := e.properties.at("pool").at("services")
-	if services == nil {
+	pool := e.properties.take("pool")
+	if pool == nil {
 		return
 	}
-	for _, service := range services.list {
-		name := e.arm.name(service.at("id").scalar())
+	for _, service := range pool.items("services") {
+		name := e.arm.name(service.word("id"))
 		i := slices.IndexFunc(p.found, func(other entity) bool { return strings.EqualFold(other.name, name) })
 		switch {
 		case i < 0:
@@ -147,6 +147,28 @@ func (p *apim) pool(e entity) {
 			p.lost("%s: %q is in another pool already, and Spillway has one pool for each model", service.path, name)
 		default:
 			p.member(p.found[i], service)
+			p.left(service)
+		}
+	}
+	p.left(pool)
+	e.properties.ignore(unimportant()...)
+	p.left(e.properties)
+}
+
+// unimportant are the members of a backend that say nothing about its requests.
+func unimportant() []string {
+	return []string{"url", "protocol", "type", "title", "description", "name", "id", "api_management_name", "resource_group_name", "resource_id", "timeouts"}
+}
+
+// left tells of every member that nobody looked at, unless it says nothing.
+func (p *apim) left(v *value) {
+	for _, m := range v.others() {
+		switch {
+		case m.value.empty():
+		case m.name == "sessionAffinity":
+			p.lost("%s: a conversation stays with its backend by the id of its responses; no cookie is needed", m.value.path)
+		default:
+			p.lost("%s", m.value.path)
 		}
 	}
 }
@@ -164,22 +186,15 @@ func (p *apim) member(e entity, service *value) {
 		b.Priority, b.Weight = p.count(service, "priority", 1), p.count(service, "weight", 1)
 	}
 	p.credentials(e, &b)
-	for _, rule := range e.properties.at("circuitBreaker").at("rules").all() {
-		p.rule(rule)
-	}
-	e.properties.ignore("url", "protocol", "type", "title", "description", "pool", "circuitBreaker", "credentials", "name", "id",
-		"api_management_name", "resource_group_name", "resource_id", "timeouts")
-	for _, m := range e.properties.members {
-		if !m.used && !m.value.empty() {
-			p.lost("%s", m.value.path)
-		}
-	}
+	p.breakers(e.properties)
+	e.properties.ignore(unimportant()...)
+	p.left(e.properties)
 	p.Document.Backends = append(p.Document.Backends, b)
 }
 
 // count reads a priority or a weight, which may be null or empty.
 func (p *apim) count(service *value, name string, otherwise int) int {
-	text := service.at(name).scalar()
+	text := service.word(name)
 	if text == "" {
 		return otherwise
 	}
@@ -194,11 +209,14 @@ func (p *apim) count(service *value, name string, otherwise int) int {
 // credentials reads how API Management authenticates: its own identity unless
 // a header says otherwise.
 func (p *apim) credentials(e entity, b *document.Backend) {
-	credentials := e.properties.at("credentials")
-	if credentials != nil && len(credentials.list) > 0 {
+	credentials := e.properties.take("credentials")
+	if credentials == nil {
+		return
+	}
+	if len(credentials.list) > 0 {
 		credentials = credentials.list[0] // as Terraform has it
 	}
-	for _, header := range credentials.at("header").names() {
+	for _, header := range credentials.take("header").names() {
 		if strings.EqualFold(header, "api-key") {
 			b.Auth = document.Auth{Mode: "api-key", Setting: settingName("AOAI_KEY", b.Name)}
 			p.set("%s: the key that backend %q sends as api-key", b.Auth.Setting, e.name)
@@ -206,11 +224,7 @@ func (p *apim) credentials(e entity, b *document.Backend) {
 		}
 		p.lost("the header %q that backend %q sends", header, e.name)
 	}
-	for _, name := range []string{"query", "authorization", "certificate", "certificateIds"} {
-		if v := credentials.at(name); v != nil && (len(v.members) > 0 || len(v.list) > 0) {
-			p.lost("%s", v.path)
-		}
-	}
+	p.left(credentials)
 }
 
 func (v *value) names() []string {

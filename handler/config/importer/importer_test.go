@@ -24,6 +24,7 @@ var samples = []struct{ source, file string }{
 	{"apim-pool", "apim-pool-arm.json"},
 	{"apim-pool", "apim-pool-rest.json"},
 	{"apim-pool", "apim-pool-terraform.json"},
+	{"apim-pool", "apim-pool-azurerm.json"},
 	{"aca-lb", "aca-lb.env"},
 	{"aca-lb", "aca-lb-containerapp.yaml"},
 	{"litellm", "litellm.yaml"},

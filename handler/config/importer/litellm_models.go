@@ -155,6 +155,7 @@ func (l *lite) aliases(router *value) {
 			if group.value.word("hidden") == "true" {
 				l.changed("%s: the alias is not hidden in the list of models", group.value.path)
 			}
+			l.rest(group.value, nil)
 		}
 		target = l.model(target)
 		switch alias := l.model(group.name); {

@@ -19,9 +19,10 @@ func fromPowerProxy(r *Result, text []byte) error {
 	if aoai.at("endpoint") != nil {
 		endpoints = append(endpoints, aoai)
 	}
+	auth := powerIdentity(root)
 	priority := 1
 	for _, e := range endpoints {
-		priority = r.powerEndpoint(e, priority)
+		priority = r.powerEndpoint(e, auth, priority)
 	}
 	r.rest(aoai, map[string]string{"mock_response": "see \"spillway simulate\""})
 	for _, client := range root.items("clients") {
@@ -41,11 +42,14 @@ func fromPowerProxy(r *Result, text []byte) error {
 // powerEndpoint adds one endpoint: one backend, or as many as it has stand-ins
 // for one deployment. Endpoints are tried in the order of the file, and so are
 // stand-ins. It returns the priority that comes next.
-func (r *Result) powerEndpoint(e *value, priority int) int {
+func (r *Result) powerEndpoint(e *value, identity document.Auth, priority int) int {
 	address := base(orElse(e.word("url"), e.word("endpoint")))
 	name := plainName(orElse(e.word("name"), hostName(address)))
 	b := backend(name, orElse(address, placeholder(name)))
-	b.Auth = r.powerAuth(e, name)
+	if address == "" {
+		r.changed("%s has no url: write its endpoint into the document", e.path)
+	}
+	b.Auth = r.powerAuth(e, name, identity)
 	r.fraction(e, "every request takes the backend by priority; use priority and weight instead")
 	standins := e.items("virtual_deployments")
 	steps := 1
@@ -62,7 +66,7 @@ func (r *Result) powerEndpoint(e *value, priority int) int {
 		r.Document.Backends = append(r.Document.Backends, each)
 	}
 	if e.at("clients") == nil {
-		r.rest(e, nil)
+		r.rest(e, map[string]string{"connections": "set SPILLWAY_RESPONSE_TIMEOUT and SPILLWAY_FIRST_TOKEN_TIMEOUT; connections are looked after"})
 	}
 	return priority + steps
 }
@@ -87,6 +91,7 @@ func (r *Result) standins(virtual []*value, n int) strict.Pairs {
 		if n < len(items) {
 			pairs = append(pairs, strict.Pair{Name: model, Value: items[n].word("name")})
 			r.fraction(items[n], "requests take the stand-ins in order; use weight instead")
+			r.rest(items[n], nil)
 		}
 		r.rest(v, nil)
 	}
@@ -103,14 +108,29 @@ func (r *Result) fraction(v *value, instead string) {
 	}
 }
 
-func (r *Result) powerAuth(e *value, name string) document.Auth {
-	if e.word("key") == "" {
-		r.changed("%s has no key: the callers' own Entra tokens are passed through, as before; managed-identity needs no token from them", e.path)
-		return document.Auth{Mode: "pass-through"}
+// powerIdentity is how endpoints without a key are called: for clients with keys
+// by PowerProxy's own identity, else by the token that the client brought.
+func powerIdentity(root *value) document.Auth {
+	for _, client := range root.at("clients").all() {
+		if client.at("key") != nil {
+			return document.Auth{Mode: "managed-identity"}
+		}
 	}
-	setting := settingName("AOAI_KEY", name)
-	r.set("%s: the key in %s.key", setting, e.path)
-	return document.Auth{Mode: "api-key", Setting: setting}
+	return document.Auth{Mode: "pass-through"}
+}
+
+func (r *Result) powerAuth(e *value, name string, identity document.Auth) document.Auth {
+	if e.word("key") != "" {
+		setting := settingName("AOAI_KEY", name)
+		r.set("%s: the key in %s.key", setting, e.path)
+		return document.Auth{Mode: "api-key", Setting: setting}
+	}
+	if identity.Mode == "pass-through" {
+		r.changed("%s has no key: the callers' own Entra tokens are passed through, as before; managed-identity needs no token from them", e.path)
+	} else {
+		r.changed("%s has no key: the app's identity calls it for everybody, also for callers who bring a token; write pass-through into auth.mode if all of them do", e.path)
+	}
+	return identity
 }
 
 // powerClient adds one consumer.

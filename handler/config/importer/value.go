@@ -197,18 +197,25 @@ func (v *value) items(name string) []*value {
 	return nil
 }
 
+// others are the members that nobody looked at, which counts as a look.
+func (v *value) others() []member {
+	if v == nil {
+		return nil
+	}
+	var others []member
+	for i := range v.members {
+		if m := &v.members[i]; !m.used {
+			m.used = true
+			others = append(others, *m)
+		}
+	}
+	return others
+}
+
 // rest tells of every member that nobody looked at. Values are not repeated:
 // they may be secrets.
 func (r *Result) rest(v *value, why map[string]string) {
-	if v == nil {
-		return
-	}
-	for i := range v.members {
-		m := &v.members[i]
-		if m.used {
-			continue
-		}
-		m.used = true
+	for _, m := range v.others() {
 		if hint := why[m.name]; hint != "" {
 			r.lost("%s: %s", m.value.path, hint)
 			continue
