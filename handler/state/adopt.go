@@ -40,7 +40,7 @@ func (k *Keeper) absorbColumn(i health.Slot, s *slot, column string, now reading
 	if err == nil && k.farOff(record, now) {
 		err = health.ErrPoison
 	}
-	s.foreign = err != nil && record.Newer()
+	s.foreign, s.anew = err != nil && record.Newer(), 0
 	if err != nil {
 		if !s.foreign && !s.poison {
 			s.poison = true

@@ -67,3 +67,43 @@ func TestManySlotsShareSomeRows(t *testing.T) {
 		}
 	})
 }
+
+// A record is spoilt; an instance that has just started, and knows the
+// service's clock by one answer only, replaces it. It is spoilt again at once,
+// and replaced by one that knows the clock well and never saw the first
+// replacement: its own must be the later all the same.
+func TestEachReplacementOfAnUnreadableRecordIsLaterThanTheLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		spoil := func(k *Keeper, text string) {
+			if _, _, err := store.Store.Set(t.Context(), table.Row{Partition: k.partition(), Key: "0", Columns: map[string]string{k.slots[0].column: text}}); err != nil {
+				t.Error(err)
+			}
+		}
+		old := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "old"})
+		turn := func(k *Keeper) { k.Look(); k.turn(t.Context(), 0, false) }
+		for range 20 { // it learns the clock
+			turn(old)
+			time.Sleep(730 * time.Millisecond)
+		}
+		for round := range 20 {
+			spoil(old, `{"v":1,`)
+			fresh := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "fresh"})
+			began := time.Now()
+			for fresh.slots[0].record.Circuit.Epoch == 0 && time.Since(began) < 10*time.Second {
+				turn(fresh)
+				time.Sleep(70 * time.Millisecond)
+			}
+			first := fresh.slots[0].record.Circuit
+			spoil(old, fmt.Sprintf(`{"v":1,"i":%d`, round))
+			for began = time.Now(); time.Since(began) < 10*time.Second && (old.slots[0].poison || !old.slots[0].record.Circuit.Supersedes(first)); {
+				turn(old)
+				time.Sleep(70 * time.Millisecond)
+			}
+			if second := old.slots[0].record.Circuit; first.Epoch == 0 || !second.Supersedes(first) {
+				t.Fatalf("round %d: %+v after %+v", round, second, first)
+			}
+			time.Sleep(time.Duration(round) * 37 * time.Millisecond)
+		}
+	})
+}

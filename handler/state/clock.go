@@ -9,9 +9,10 @@ import (
 // How far the interval clock trusts what it hears (facts/table-state.md §3
 // rules 1 and 2).
 const (
-	frontEnds  = 50 * time.Millisecond  // how far the clocks of the service's front ends are apart
-	drift      = 5000                   // a local clock gains or loses at most 1/drift: 200 ppm
-	suspension = 250 * time.Millisecond // wall and monotonic clock moved apart: the process slept, or a clock was set
+	frontEnds  = 50 * time.Millisecond     // how far the clocks of the service's front ends are apart
+	drift      = 5000                      // a local clock gains or loses at most 1/drift: 200 ppm
+	suspension = 250 * time.Millisecond    // wall and monotonic clock moved apart: the process slept, or a clock was set
+	widest     = time.Second + 2*frontEnds // what one answer leaves open, besides the time that it took
 )
 
 // clock bounds the table service's clock by the Date of its answers, which are

@@ -48,6 +48,7 @@ type sharedRow struct {
 	key      string
 	version  table.Version // "" = there is none
 	revision uint64        // counts the writes, for people
+	read     int64         // the service's instant of the last reading
 }
 
 // New returns a Keeper that has not read the table yet: all is healthy.

@@ -77,7 +77,7 @@ func (k *Keeper) rowOf(n int, columns map[string]string) table.Row {
 }
 
 func (k *Keeper) draftSlot(s *slot, now reading, span breaker.Span, nonce string) (health.Record, bool) {
-	if s.foreign {
+	if s.foreign || s.poison && !k.mayReplace(s, span) {
 		return s.record, false
 	}
 	news := k.newsOf(s, now, span)
@@ -88,8 +88,23 @@ func (k *Keeper) draftSlot(s *slot, now reading, span breaker.Span, nonce string
 	if !next.Circuit.SameEpoch(s.record.Circuit) {
 		next.Circuit.Nonce = nonce
 	}
+	if s.poison {
+		next.Circuit.Incarnation = max(s.record.Circuit.Incarnation+1, uint64(s.anew))
+	}
 	next.Stamp = health.Stamp{At: span.Mid(), By: k.cfg.Instance, Why: trim(s.why)}
 	return next, true
+}
+
+// mayReplace reports whether a record that cannot be read may be replaced yet.
+// Nobody knows the incarnation that it had, so the new one is dated: later than
+// any that was dated before the record was seen unreadable, however little its
+// writer knew of the service's clock, and written only once it has surely
+// passed, so that the same is true of the next one to be replaced.
+func (k *Keeper) mayReplace(s *slot, span breaker.Span) bool {
+	if s.anew == 0 {
+		s.anew = max(span.Hi+(widest+k.cfg.Timeout).Milliseconds(), 1)
+	}
+	return span.Lo > s.anew
 }
 
 // date gives waits that were noted before the service's clock was known their
@@ -161,11 +176,27 @@ func (k *Keeper) took(n int, row table.Row, err error) bool {
 		k.count.ReadFailures++
 		return false
 	default:
+		k.readOn(n, now)
 		if k.absorb(n, row, now) {
 			k.publishView(now)
 		}
 	}
 	return true
+}
+
+// readOn notes a reading. Who has not read for some time may have missed that
+// a record was replaced and spoilt again, and dates its own replacement anew.
+func (k *Keeper) readOn(n int, now reading) {
+	at, last := k.clock.service(now.local), k.rows[n].read
+	k.rows[n].read = at
+	if gap := time.Duration(at-last) * time.Millisecond; gap <= max(widest, 2*k.period(now.local)) {
+		return
+	}
+	for _, s := range k.slots {
+		if s.row == n {
+			s.anew = 0
+		}
+	}
 }
 
 // exchange is one try with a deadline, timed, its Date taken in.

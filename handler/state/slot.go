@@ -19,7 +19,8 @@ type slot struct {
 	row    int    // which row
 	stored string // what that column held when last seen
 	record health.Record
-	poison bool // the stored record cannot be read: it is never acted on
+	poison bool  // the stored record cannot be read: it is never acted on
+	anew   int64 // the incarnation that will replace it; 0 = not dated yet
 
 	// foreign: a newer version wrote it and this one understands nothing of it.
 	// It is neither acted on nor replaced; the slot is kept without the fleet.
