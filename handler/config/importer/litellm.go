@@ -31,6 +31,7 @@ func fromLiteLLM(r *Result, text []byte) error {
 		l.entry(entry)
 	}
 	l.weights()
+	l.wildcards()
 	router, settings, general := root.take("router_settings"), root.take("litellm_settings"), root.take("general_settings")
 	l.routing(router)
 	l.breaker(router, settings)
@@ -175,7 +176,7 @@ func (l *lite) auth(params *value, b *document.Backend) document.Auth {
 func (l *lite) place(b document.Backend, params, entry *value, model string) int {
 	weight := l.weight(params, entry)
 	for n := 0; ; n++ {
-		key := fmt.Sprint(b.Endpoint, " ", b.Auth, " ", b.Priority, " ", weight, " ", n)
+		key := fmt.Sprint(b.Endpoint, " ", b.Auth, " ", b.Priority, " ", weight, " ", n, " ", model == document.Any)
 		at, ok := l.places[key]
 		if !ok {
 			at = len(l.Document.Backends)
@@ -187,6 +188,31 @@ func (l *lite) place(b document.Backend, params, entry *value, model string) int
 			return at
 		}
 	}
+}
+
+// wildcards puts backends for "*" behind all others: LiteLLM sends only models
+// without an entry there, Spillway every model that nothing else can serve.
+func (l *lite) wildcards() {
+	last := 0
+	for i := range l.Document.Backends {
+		if b := &l.Document.Backends[i]; !wildcard(b) {
+			last = max(last, b.Priority)
+		}
+	}
+	for i := range l.Document.Backends {
+		b := &l.Document.Backends[i]
+		if !wildcard(b) {
+			continue
+		}
+		if b.Priority <= last {
+			b.Priority = min(last+1, 1000)
+		}
+		l.changed("%s serves models without an entry, as before, and also every other model when all of its backends are exhausted: remove its backend for \"*\" if that must not be", b.Endpoint)
+	}
+}
+
+func wildcard(b *document.Backend) bool {
+	return slices.ContainsFunc(b.Deployments, func(p strict.Pair) bool { return p.Name == document.Any })
 }
 
 // weight is what LiteLLM shares by: weight, else rpm, else tpm, here or beside

@@ -146,6 +146,8 @@ func (r *Result) powerClient(client *value) {
 	}
 	if client.word("uses_entra_id_auth") == "true" {
 		r.lost("%s.uses_entra_id_auth: give each application a consumer with its entra.appId, and add entra to SPILLWAY_AUTH; until then %q can only come with a key", client.path, c.Name)
+		c.KeySetting = settingName(name, "KEY")
+		r.set("%s: a key that you make, for %s, as long as it has no entra.appId", c.KeySetting, client.path)
 	}
 	for _, model := range client.words("deployments_allowed") {
 		c.Models = append(c.Models, r.model(model))
