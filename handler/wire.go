@@ -65,9 +65,10 @@ func (g *gateway) connect(cfg *config.Config, log *slog.Logger) error {
 		if err != nil {
 			return fmt.Errorf("backends[%d].auth: %w", i, err)
 		}
+		wire := upstream.Wire{HTTP2: r.HTTP2}
 		g.client.Targets = append(g.client.Targets, &upstream.Target{
 			Name: r.Name, Endpoint: r.Endpoint, OpenAI: r.Kind == config.OpenAI, Credential: credential,
-			Transport: upstream.NewTransport(upstream.Wire{HTTP2: r.HTTP2}), Deployments: deployments(cfg, i),
+			Transport: upstream.NewTransport(wire), Direct: upstream.NewOrigin(wire, r.Endpoint), Deployments: deployments(cfg, i),
 		})
 	}
 	return nil

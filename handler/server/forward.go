@@ -59,7 +59,11 @@ const longest = time.Hour
 func patience(r *http.Request) (ctx context.Context, committed, end func()) {
 	limit := longest
 	for _, name := range [...]string{"X-Stainless-Timeout", "X-Stainless-Read-Timeout"} {
-		if seconds, err := strconv.ParseFloat(r.Header.Get(name), 64); err == nil && seconds > 0 && seconds < longest.Seconds() {
+		said := r.Header.Get(name)
+		if said == "" {
+			continue
+		}
+		if seconds, err := strconv.ParseFloat(said, 64); err == nil && seconds > 0 && seconds < longest.Seconds() {
 			limit = min(limit, time.Duration(seconds*float64(time.Second)))
 		}
 	}

@@ -157,8 +157,8 @@ func TestEncryptedBackendsAreVerifiedAndMaySpeakHTTP2(t *testing.T) {
 		t.Cleanup(s.Close)
 		client := client(t, s.URL)
 		roots := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-		client.Targets[0].Transport = upstream.NewTransport(upstream.Wire{HTTP2: two, Roots: roots})
-		t.Cleanup(client.Targets[0].Transport.CloseIdleConnections)
+		client.Targets[0].Direct = nil
+		connect(t, client.Targets[0], upstream.Wire{HTTP2: two, Roots: roots})
 		asks := 0
 		r := plan()
 		res, o := client.Send(context.Background(), backend(), r, func() error { asks++; return nil })

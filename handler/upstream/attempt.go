@@ -10,6 +10,7 @@ import (
 
 	"spillway/handler/health"
 	"spillway/handler/proxy"
+	"spillway/handler/upstream/http1"
 )
 
 // Why an attempt was ended by us.
@@ -25,6 +26,7 @@ type attempt struct {
 	parent context.Context
 	ctx    context.Context         // of the request; parent with the trace
 	cancel context.CancelCauseFunc // of ctx, on HTTP/2; nil on HTTP/1.1
+	direct http1.Exchange          // on a target's own connections; or
 	timer  *time.Timer
 	reason atomic.Pointer[error] // why it was ended by us; nil = it was not
 	trace  httptrace.ClientTrace
@@ -35,7 +37,7 @@ type attempt struct {
 	asIs       bool                    // a refusal for its rate is for the caller to see
 	tail       *proxy.Tail             // of a body that is not held whole; nil mostly
 	repeatable bool                    // what it asks for may be asked for twice
-	conn       atomic.Pointer[guarded] // on HTTP/1.1: where it is sent
+	conn       atomic.Pointer[guarded] // on HTTP/1.1 by the transport: where it is sent
 	reused     bool                    // the connection had been idle
 	sent       time.Time               // when the connection was had
 
@@ -51,14 +53,18 @@ type attempt struct {
 // newAttempt begins an attempt below parent. On HTTP/1.1 it is ended by
 // closing its connection, which spares every request a context of its own; on
 // HTTP/2, where connections are shared, by its context.
-func newAttempt(parent context.Context, http2 bool, before func() error) *attempt {
-	a := &attempt{parent: parent, ctx: parent, http2: http2, before: before}
-	if http2 {
+func newAttempt(parent context.Context, t *Target, before func() error) *attempt {
+	a := &attempt{parent: parent, ctx: parent, before: before}
+	a.holds.Store(1)
+	if t.Direct != nil {
+		return a
+	}
+	a.http2 = t.Transport.Protocols != nil && t.Transport.Protocols.HTTP2()
+	if a.http2 {
 		a.ctx, a.cancel = context.WithCancelCause(parent)
 	}
 	a.trace.GotConn, a.trace.WroteRequest = a.gotConn, a.wroteRequest
 	a.ctx = httptrace.WithClientTrace(a.ctx, &a.trace)
-	a.holds.Store(1)
 	return a
 }
 
@@ -85,6 +91,7 @@ func (a *attempt) stop(reason error) {
 	if a.cancel != nil {
 		a.cancel(reason)
 	}
+	a.direct.HangUp()
 	if conn := a.conn.Load(); conn != nil {
 		conn.hangUp(a)
 	}

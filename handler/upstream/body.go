@@ -29,41 +29,39 @@ func (c *content) length() int64 {
 	return n
 }
 
+// parts are the bytes that are held in one piece, and what comes behind them;
+// nil mostly.
+func (c *content) parts() ([]byte, io.ReadCloser) {
+	if c.name == "" && c.tail == nil {
+		return c.held, nil
+	}
+	behind := io.MultiReader(strings.NewReader(c.name), bytes.NewReader(c.behind))
+	if c.tail == nil {
+		return c.held, io.NopCloser(behind)
+	}
+	tail := c.tail.Open()
+	return c.held, struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(behind, tail), tail} // one that is spent says so when it is read
+}
+
 // attach gives the request its body.
-func (c content) attach(req *http.Request) {
+func (c *content) attach(req *http.Request) {
 	req.ContentLength = c.length()
+	held, behind := c.parts()
 	switch {
 	case req.ContentLength == 0:
 		req.Body = http.NoBody
-		return
-	case c.name == "" && c.tail == nil:
+	case behind == nil:
 		// A type that the transport knows to be in memory leaves in one write
 		// with the headers (facts/performance.md §7).
-		held := c.held
+		req.Body = io.NopCloser(bytes.NewReader(held))
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(held)), nil }
 	default:
-		req.GetBody = c.open
+		req.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(bytes.NewReader(held), behind), behind}
 	}
-	req.Body, _ = req.GetBody() // a tail that is spent says so when it is read
-}
-
-// parted is a body of several parts.
-type parted struct {
-	io.Reader
-	io.Closer
-}
-
-// open is the body in its parts, with ErrTailSpent when the last one cannot be
-// sent again.
-func (c content) open() (io.ReadCloser, error) {
-	body := parted{io.MultiReader(bytes.NewReader(c.held), strings.NewReader(c.name), bytes.NewReader(c.behind)), http.NoBody}
-	if c.tail == nil {
-		return body, nil
-	}
-	rest := c.tail.Open()
-	body = parted{io.MultiReader(body.Reader, rest), rest}
-	if c.tail.Spent() {
-		return body, proxy.ErrTailSpent
-	}
-	return body, nil
 }

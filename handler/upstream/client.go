@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"time"
 
 	"spillway/handler/health"
@@ -50,17 +51,17 @@ const errBodyLimit = 5 * time.Second
 // byte on the wire, again if the transport takes another connection.
 func (c *Client) Send(ctx context.Context, b *pool.Backend, r *proxy.Request, before func() error) (*http.Response, health.Outcome) {
 	t := c.Targets[b.Index]
-	a := newAttempt(ctx, t.Transport.Protocols != nil && t.Transport.Protocols.HTTP2(), before)
+	a := newAttempt(ctx, t, before)
 	a.repeatable, a.tail = r.Operation.State != operation.Pinned, r.Tail
 	a.asIs = r.Leans != nil && r.Leans.Backend != "" || r.Operation.State.Stored()
 	a.within(c.Limits.of(r))
-	req := c.compose(a, t, b, r)
-	if err := t.Credential.Put(a.ctx, req.Header, r.Header); err != nil {
+	m := c.compose(a, t, b, r)
+	if err := t.Credential.Put(a.ctx, m.header, r.Header); err != nil {
 		defer a.end()
 		a.letGo()
 		return refusedCredential(a, err)
 	}
-	res, err := a.roundTrip(t.Transport, req)
+	res, err := a.send(t, &m)
 	a.letGo()
 	if err != nil {
 		defer a.end()
@@ -79,20 +80,27 @@ func (l *Limits) of(r *proxy.Request) (time.Duration, error) {
 	return l.FirstToken, errFirstTokenTimeout
 }
 
+// message is one attempt's request.
+type message struct {
+	method  string
+	url     *url.URL
+	host    string
+	header  http.Header
+	content content
+}
+
 // compose builds the request. Its bytes are the caller's own unless a part of
 // them had to be replaced.
-func (c *Client) compose(a *attempt, t *Target, b *pool.Backend, r *proxy.Request) *http.Request {
+func (c *Client) compose(a *attempt, t *Target, b *pool.Backend, r *proxy.Request) message {
 	name := deployment(b, r)
-	content := c.content(a, t, name, r)
-	req := (&http.Request{
-		Method: r.Method, URL: c.address(t, name, r), Header: t.header(r), Host: t.Endpoint.Host,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}).WithContext(a.ctx)
-	content.attach(req)
-	if c.Annotate != nil {
-		c.Annotate(r, b, req.Header)
+	m := message{
+		method: r.Method, url: c.address(t, name, r), host: t.Endpoint.Host, header: t.header(r),
+		content: c.content(a, t, name, r),
 	}
-	return req
+	if c.Annotate != nil {
+		c.Annotate(r, b, m.header)
+	}
+	return m
 }
 
 // refusedCredential is the attempt that was not made for want of a credential.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -44,11 +45,32 @@ func client(t testing.TB, endpoint string) *upstream.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := upstream.NewTransport(upstream.Wire{})
-	t.Cleanup(transport.CloseIdleConnections)
-	return &upstream.Client{Targets: []*upstream.Target{{
-		Name: "b", Endpoint: u, Credential: upstream.APIKey{Key: "secret"}, Transport: transport,
-	}}}
+	c := &upstream.Client{Targets: []*upstream.Target{{Name: "b", Endpoint: u, Credential: upstream.APIKey{Key: "secret"}}}}
+	connect(t, c.Targets[0], upstream.Wire{})
+	return c
+}
+
+// byTransport has every test speak by way of http.Transport: TestMain runs
+// them all both ways.
+var byTransport bool
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	byTransport = true
+	os.Exit(max(code, m.Run()))
+}
+
+// connect gives the target its connections.
+func connect(t testing.TB, target *upstream.Target, w upstream.Wire) {
+	t.Helper()
+	target.Transport = upstream.NewTransport(w)
+	t.Cleanup(target.Transport.CloseIdleConnections)
+	if byTransport {
+		return
+	}
+	if target.Direct = upstream.NewOrigin(w, target.Endpoint); target.Direct != nil {
+		t.Cleanup(target.Direct.CloseIdleConnections)
+	}
 }
 
 // seen is what a backend saw of a request.

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"time"
+
+	"spillway/handler/upstream/http1"
 )
 
 // gotConn makes the connection's next write ask before. On HTTP/2, where
@@ -68,27 +70,44 @@ func (a *attempt) wroteRequest(httptrace.WroteRequestInfo) {
 // shows itself: one round trip after the write.
 const raceLimit = time.Second
 
-// roundTrip sends the request. A kept connection that the backend closed just
-// as it was taken is no failure of the backend: the request goes out once
-// more. http.Transport itself does so only when no byte was written, or for
-// methods without side effects, and then as often as it has idle connections.
-func (a *attempt) roundTrip(t *http.Transport, req *http.Request) (*http.Response, error) {
-	res, err := t.RoundTrip(req)
-	if err == nil || !a.stale(err) {
-		a.quiet(err != nil)
+// send sends the request. A kept connection that the backend closed just as it
+// was taken is no failure of the backend: the request goes out once more.
+// http.Transport itself does so only when no byte was written, or for methods
+// without side effects, and then as often as it has idle connections.
+func (a *attempt) send(t *Target, m *message) (*http.Response, error) {
+	trip := a.directly
+	if t.Direct == nil {
+		trip = a.byTransport
+	}
+	res, err := trip(t, m, false)
+	if err == nil || !a.stale(err) || m.content.tail.Spent() {
 		return res, err
 	}
-	a.quiet(true)
-	if req.GetBody != nil {
-		body, spent := req.GetBody()
-		if spent != nil {
-			return nil, err
-		}
-		req.Body = body
-	}
-	res, err = t.RoundTrip(req)
+	return trip(t, m, true)
+}
+
+// directly sends the request on a connection of the target's own, HTTP/1.1.
+func (a *attempt) directly(t *Target, m *message, again bool) (*http.Response, error) {
+	a.direct.Ask, a.direct.Written = a.ask, a.letGo
+	a.holds.Add(1)
+	body, rest := m.content.parts()
+	res, err := a.direct.Do(a.ctx, t.Direct, &http1.Message{
+		Method: m.method, URI: m.url.RequestURI(), Host: m.host, Header: m.header,
+		Body: body, Rest: rest, Length: m.content.length(),
+	}, again)
+	a.reused, a.sent = a.direct.Reused, a.direct.Sent
+	return res, err //nolint:wrapcheck // fault names it
+}
+
+// byTransport sends the request by the transport.
+func (a *attempt) byTransport(t *Target, m *message, _ bool) (*http.Response, error) {
+	req := (&http.Request{
+		Method: m.method, URL: m.url, Header: m.header, Host: m.host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(a.ctx)
+	m.content.attach(req)
+	res, err := t.Transport.RoundTrip(req)
 	a.quiet(err != nil)
-	return res, err
+	return res, err //nolint:wrapcheck // fault names it
 }
 
 // stale reports whether the error looks like a kept connection found closed.

@@ -8,6 +8,8 @@ package upstream
 import (
 	"net/http"
 	"net/url"
+
+	"spillway/handler/upstream/http1"
 )
 
 // Target is one resource: where it is, how we prove who we are, and the
@@ -18,6 +20,7 @@ type Target struct {
 	OpenAI     bool     // an OpenAI-compatible base URL: {base}/{path}, model in the body
 	Credential Credential
 	Transport  *http.Transport // of [NewTransport]
+	Direct     *http1.Origin   // of [NewOrigin]: serves instead of Transport; nil = Transport does
 
 	// Deployments maps a model to this resource's deployment of it, for the
 	// header that names a second deployment. Nil passes names on.

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"sync/atomic"
 	"time"
+
+	"spillway/handler/upstream/http1"
 )
 
 // Wire is how connections to one resource are made and kept. The zero Wire is
@@ -24,8 +26,37 @@ type Wire struct {
 	Roots     *x509.CertPool // nil = the system's
 }
 
+// NewOrigin returns the connections to one resource that serve without a
+// transport between; nil where there has to be one: for HTTP/2, and for a proxy
+// of the environment.
+func NewOrigin(w Wire, endpoint *url.URL) *http1.Origin {
+	proxy, err := proxyFor(&http.Request{URL: endpoint})
+	if w.HTTP2 || proxy != nil || err != nil {
+		return nil
+	}
+	dialer := &net.Dialer{Timeout: cmp.Or(w.Dial, defaultDial), KeepAlive: keepAlive}
+	o := &http1.Origin{
+		Address: endpoint.Host, Dial: dialer.DialContext,
+		Handshake: w.Handshake, MaxIdle: w.MaxIdle, Idle: w.Idle, MaxHeader: maxResponseHeader,
+	}
+	port := "80"
+	if endpoint.Scheme == "https" {
+		port, o.TLS = "443", w.tls()
+		o.TLS.ServerName, o.TLS.NextProtos = endpoint.Hostname(), []string{"http/1.1"}
+	}
+	if endpoint.Port() == "" {
+		o.Address = net.JoinHostPort(endpoint.Hostname(), port)
+	}
+	return o
+}
+
+func (w *Wire) tls() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: w.Roots, ClientSessionCache: tls.NewLRUClientSessionCache(0)}
+}
+
 const (
 	maxResponseHeader = 64 << 10
+	defaultDial       = 3 * time.Second
 	keepAlive         = 30 * time.Second
 	pingAfter         = 15 * time.Second
 	pingLost          = 10 * time.Second
@@ -37,7 +68,7 @@ func NewTransport(w Wire) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(w.HTTP2)
-	dialer := &net.Dialer{Timeout: cmp.Or(w.Dial, 3*time.Second), KeepAlive: keepAlive}
+	dialer := &net.Dialer{Timeout: cmp.Or(w.Dial, defaultDial), KeepAlive: keepAlive}
 	return &http.Transport{
 		Proxy: proxyFor,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -49,7 +80,7 @@ func NewTransport(w Wire) *http.Transport {
 		},
 		Protocols:              protocols,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingLost},
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: w.Roots, ClientSessionCache: tls.NewLRUClientSessionCache(0)},
+		TLSClientConfig:        w.tls(),
 		TLSHandshakeTimeout:    cmp.Or(w.Handshake, 5*time.Second),
 		MaxIdleConnsPerHost:    cmp.Or(w.MaxIdle, 1024),
 		IdleConnTimeout:        cmp.Or(w.Idle, time.Minute),
