@@ -78,7 +78,7 @@ func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*ga
 	g.server = &server.Server{
 		Routes: operation.All(), Forward: loop, Seeker: loop, Places: places,
 		Models: models{cfg}, Doorman: doorman,
-		Readiness: &server.PoolReadiness{Pools: cfg.Pools, Look: g.keeper.Look, Now: time.Now},
+		Readiness: &server.PoolReadiness{Pools: cfg.Pools, Snapshot: g.keeper.Snapshot, Look: g.keeper.Look, Now: time.Now},
 		Carrier:   &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policy: judgement(cfg)},
 		Watcher:   g.sight.watched,
 		Now:       time.Now, Chance: randv2.Float64, NewID: newID, MaxBody: s.MaxBody,

@@ -3,20 +3,34 @@ package server
 import (
 	"time"
 
+	"spillway/handler/breaker"
 	"spillway/handler/health"
 	"spillway/handler/pool"
 )
 
 // PoolReadiness is ready when some model has an available backend.
 type PoolReadiness struct {
-	Pools []pool.Pool
-	Look  func() *health.Snapshot // fresh knowledge is wanted: a probe counts as traffic
-	Now   func() time.Time
+	Pools    []pool.Pool
+	Snapshot func() *health.Snapshot // what is known; asking has no effect
+	Look     func() *health.Snapshot // the same, and keeps it fresh as a request does
+	Now      func() time.Time
 }
 
-// Ready looks at one model, or at all of them when it is "".
+// Ready looks at one model, or at all of them when it is "". Polls of an
+// instance that is ready are no traffic: a fleet that only they reach leaves
+// the table alone. Who is not ready gets no other requests either, and would
+// never hear that an operator, or another instance, has opened a backend again;
+// its polls are therefore looks.
 func (r *PoolReadiness) Ready(model string) (bool, map[string]string) {
-	now, snapshot := r.Now(), r.Look()
+	ready, models := r.judge(model, r.Snapshot())
+	if !ready {
+		r.Look()
+	}
+	return ready, models
+}
+
+func (r *PoolReadiness) judge(model string, snapshot *health.Snapshot) (bool, map[string]string) {
+	now := r.Now()
 	ready, models := false, map[string]string{}
 	for i := range r.Pools {
 		p := &r.Pools[i]
@@ -42,11 +56,19 @@ func standing(p *pool.Pool, s *health.Snapshot, now time.Time) string {
 		if b.Weight == 0 {
 			continue
 		}
-		refusal := s.Of(b.Slot).Refuses(now, 0)
-		if refusal == health.Admitted {
+		h := s.Of(b.Slot)
+		refusal := h.Refuses(now, 0)
+		if refusal == health.Admitted || cooled(h, now) {
 			return available
 		}
 		why = string(refusal)
 	}
 	return why
+}
+
+// cooled reports whether a circuit only waits for a request to probe it with.
+// None would come to an instance, or a whole region, that says of itself that
+// it is not ready.
+func cooled(h *health.Health, now time.Time) bool {
+	return !h.Drained && h.Phase != breaker.Closed && !now.Before(h.Until) && !h.Throttle.Shut(now, 0)
 }
