@@ -14,8 +14,10 @@ import (
 )
 
 // Instance is what one instance says it agreed to last. It says so every
-// StampEvery while it has traffic: one write of a small row that nobody else
-// writes, in a partition of its own; at 15 s that is 7 % of what its reads cost.
+// StampEvery while it has traffic, and after a third of that when there is
+// something new: one write of a small row that nobody else writes, in a
+// partition of its own; at 15 s that is 3 % of what its reads cost, 10 % while
+// the fleet is in turmoil.
 type Instance struct {
 	Name     string
 	Revision uint64        // of the shared row, that it had adopted
@@ -35,6 +37,9 @@ type wireStamp struct {
 	Outage   int64  `json:"o,omitempty"`
 	Behind   int64  `json:"d,omitempty"`
 }
+
+// stampSooner is how many times sooner an instance says what is new.
+const stampSooner = 3
 
 // stampLives is for how many periods an instance counts as active after its
 // last stamp; stampKept is how long its row is kept.
@@ -61,14 +66,19 @@ func (k *Keeper) stampRow() (table.Row, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.look()
-	if _, known := k.clock.span(now); !known || k.cfg.StampEvery < 0 || k.stamped > 0 && now.local-k.stamped < k.cfg.StampEvery || k.idle(now.local) {
+	revision := uint64(0)
+	for _, r := range k.rows {
+		revision += r.revision
+	}
+	every := k.cfg.StampEvery
+	if revision != k.said {
+		every /= stampSooner
+	}
+	if _, known := k.clock.span(now); !known || every < 0 || k.stamped > 0 && now.local-k.stamped < every || k.idle(now.local) {
 		return table.Row{}, false
 	}
-	k.stamped = now.local
-	stamp := wireStamp{Schema: 1, Name: k.cfg.Instance, At: k.clock.service(now.local), Outage: k.count.Outage.Milliseconds()}
-	for _, r := range k.rows {
-		stamp.Revision += r.revision
-	}
+	k.stamped, k.said = now.local, revision
+	stamp := wireStamp{Schema: 1, Name: k.cfg.Instance, Revision: revision, At: k.clock.service(now.local), Outage: k.count.Outage.Milliseconds()}
 	if k.count.Disagreements > 0 {
 		stamp.Behind = (k.count.Disagreement / time.Duration(k.count.Disagreements)).Milliseconds()
 	}
@@ -92,7 +102,7 @@ func (k *Keeper) instances(ctx context.Context) ([]Instance, error) {
 	var active []Instance
 	for _, row := range rows {
 		stamp, ok := readStamp(row)
-		if !ok || now.Sub(time.UnixMilli(stamp.At)) > stampLives*k.cfg.StampEvery {
+		if !ok || !k.active(stamp, now) {
 			continue
 		}
 		active = append(active, Instance{

@@ -30,7 +30,7 @@ type Config struct {
 	Breaker      breaker.Policy
 	Throttle     throttle.Policy
 	Refresh      time.Duration // how often the row is read while there is traffic; 0 = 500 ms
-	MaxInstances int           // the scale-out cap: more of them refresh less often; 0 = 1
+	MaxInstances int           // refresh as though there were so many, before they are counted; 0 = 1
 	Timeout      time.Duration // of one exchange with the table; 0 = 1 s
 	StaleAfter   time.Duration // without contact for so long, each instance probes for itself; 0 = 5 s
 	IdleAfter    time.Duration // without traffic for so long, the row is not read; 0 = 60 s

@@ -16,7 +16,17 @@ import (
 // slowTable is a table a few milliseconds away, so that writers race.
 type slowTable struct {
 	memory.Store
-	gets, puts, sets, conflicts atomic.Int64
+	gets, puts, sets, lists, conflicts atomic.Int64
+}
+
+func (s *slowTable) exchanges() int64 {
+	return s.gets.Load() + s.puts.Load() + s.sets.Load() + s.lists.Load()
+}
+
+func (s *slowTable) List(ctx context.Context, partition, from, to string) ([]table.Row, table.Reply, error) {
+	s.lists.Add(1)
+	time.Sleep(6 * time.Millisecond)
+	return s.Store.List(ctx, partition, from, to)
 }
 
 func (s *slowTable) Get(ctx context.Context, partition, key string) (table.Row, table.Reply, error) {
@@ -71,6 +81,21 @@ func startFleet(t *testing.T, n int, cfg Config) []*Keeper {
 	}
 	time.Sleep(5 * time.Second)
 	lookAll(fleet)
+	return fleet
+}
+
+// startAtOnce is startFleet for a large fleet, within ten seconds: the platform
+// has scaled it out under load.
+func startAtOnce(t *testing.T, n int, cfg Config) []*Keeper {
+	t.Helper()
+	var fleet []*Keeper
+	for i := range n {
+		cfg.Instance = fmt.Sprintf("i%03d", i)
+		k := start(t, cfg)
+		k.Look()
+		fleet = append(fleet, k)
+		time.Sleep(10 * time.Second / time.Duration(n))
+	}
 	return fleet
 }
 

@@ -24,17 +24,20 @@ type Keeper struct {
 	voice string    // the owner, short, in lists of suspects
 
 	// mu guards what follows. It is never held across an exchange or a wait.
-	mu      sync.Mutex
-	clock   clock
-	slots   []*slot
-	rows    []sharedRow
-	nonces  nonces
-	contact time.Duration // when the table last answered
-	alone   bool          // it has not for so long that each instance probes for itself
-	version uint64
-	stamped time.Duration // when this instance last said what it agreed to
-	count   Counters
-	trouble error // of the last exchange, if it failed
+	mu       sync.Mutex
+	clock    clock
+	slots    []*slot
+	rows     []sharedRow
+	nonces   nonces
+	contact  time.Duration // when the table last answered
+	alone    bool          // it has not for so long that each instance probes for itself
+	version  uint64
+	stamped  time.Duration // when this instance last said what it agreed to …
+	said     uint64        // … which was this revision
+	crowd    int           // how many instances were active when last counted
+	counting time.Duration // when to count next; 0 = not planned yet
+	count    Counters
+	trouble  error // of the last exchange, if it failed
 
 	asked time.Duration // when Run last began a refresh; its own
 

@@ -68,6 +68,43 @@ func TestAnOperatorIsToldWhenTheTableDoesNotAnswer(t *testing.T) {
 	})
 }
 
+// What is new is said within a third of the usual time, what is not is not.
+func TestAnInstanceSaysSoonerWhatIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		fleet := startFleet(t, 3, Config{Store: store})
+		for range 6 {
+			stamps := store.sets.Load()
+			if err := fleet[0].Drain(t.Context(), "ptu", "ada"); err != nil {
+				t.Fatal(err)
+			}
+			for range 6 {
+				time.Sleep(time.Second)
+				lookAll(fleet)
+			}
+			got, err := fleet[1].Fleet(t.Context())
+			if err != nil || len(got.Instances) != 3 {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			for _, instance := range got.Instances {
+				if instance.Revision != got.Revision {
+					t.Errorf("6 s after revision %d %s still says %d", got.Revision, instance.Name, instance.Revision)
+				}
+			}
+			if said := store.sets.Load() - stamps; said > 2*3 {
+				t.Errorf("%d stamps of 3 instances about one change", said)
+			}
+			if err := fleet[0].Restore(t.Context(), "ptu", "ada"); err != nil {
+				t.Fatal(err)
+			}
+			for range 20 {
+				time.Sleep(time.Second)
+				lookAll(fleet)
+			}
+		}
+	})
+}
+
 func TestInstancesSayWhatTheyAgreedTo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}

@@ -16,8 +16,8 @@ const (
 )
 
 // period is the time between two reads: the setting, half of it while a
-// circuit is not closed or somebody is suspected, but never so short that a
-// fleet at its cap would read more than its partition can take.
+// circuit is not closed or somebody is suspected, but never so short that the
+// fleet as it was last counted would read more than its partition can take.
 func (k *Keeper) period(now time.Duration) time.Duration {
 	p := k.cfg.Refresh
 	for _, s := range k.slots {
@@ -26,7 +26,7 @@ func (k *Keeper) period(now time.Duration) time.Duration {
 			break
 		}
 	}
-	return max(p, time.Duration(k.cfg.MaxInstances)*time.Second/perSecond)
+	return max(p, time.Duration(max(k.cfg.MaxInstances, k.crowd))*time.Second/perSecond)
 }
 
 func (k *Keeper) suspected(s *slot, now time.Duration) bool {
@@ -96,6 +96,7 @@ func (k *Keeper) turn(ctx context.Context, next time.Duration, kicked bool) time
 	k.pass()
 	k.publish(ctx)
 	k.stamp(ctx)
+	k.census(ctx)
 	return next
 }
 

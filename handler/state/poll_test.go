@@ -39,9 +39,9 @@ func TestAnIdleFleetLeavesTheTableAlone(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 3, Config{Store: store})
 		time.Sleep(62 * time.Second)
-		before := store.gets.Load() + store.puts.Load() + store.sets.Load()
+		before := store.exchanges()
 		time.Sleep(time.Hour - time.Minute)
-		if after := store.gets.Load() + store.puts.Load() + store.sets.Load(); after != before {
+		if after := store.exchanges(); after != before {
 			t.Errorf("%d exchanges in an hour without a request", after-before)
 		}
 		// One instance learns something meanwhile; a sleeper learns it right after its first request.
@@ -71,22 +71,30 @@ func TestALargeFleetReadsNoMoreThanThePartitionTakes(t *testing.T) {
 	})
 }
 
-// What an active fleet asks of the table, and what that costs in a month of 730
-// hours without a pause, at $0.036 per million exchanges (facts/table-state.md
-// §2).
+// What an active fleet that has counted itself asks of the table, and what that
+// costs in a month of 730 hours without a pause, at $0.036 per million exchanges
+// (facts/table-state.md §2).
 func TestWhatAFleetAsksOfTheTable(t *testing.T) {
 	for _, n := range []int{1, 20, 200, 1000} {
 		synctest.Test(t, func(t *testing.T) {
 			store := &slowTable{}
-			fleet := startFleet(t, n, Config{Store: store, MaxInstances: n})
-			before := store.gets.Load() + store.puts.Load() + store.sets.Load()
-			const minutes = 1
-			for range minutes * 60 {
-				time.Sleep(time.Second)
-				lookAll(fleet)
+			fleet := startAtOnce(t, n, Config{Store: store})
+			traffic := func(seconds int) {
+				for range seconds {
+					time.Sleep(time.Second)
+					lookAll(fleet)
+				}
 			}
-			perSecond := float64(store.gets.Load()+store.puts.Load()+store.sets.Load()-before) / (minutes * 60)
-			t.Logf("%d active instances: %.1f exchanges/s, $%.2f a month", n, perSecond, perSecond*730*3600*0.036e-6)
+			traffic(25)
+			before, counts := store.exchanges(), store.lists.Load()
+			const minutes = 2
+			traffic(minutes * 60)
+			counts = store.lists.Load() - counts
+			perSecond := float64(store.exchanges()-before) / (minutes * 60)
+			t.Logf("%d active instances: %.1f exchanges/s, $%.2f a month; %.2f counts/s", n, perSecond, perSecond*730*3600*0.036e-6, float64(counts)/(minutes*60))
+			if rows := counts * int64(n); rows > 2000*minutes*60 {
+				t.Errorf("%d instances read %d rows of stamps in %d minutes to count themselves, more than a partition gives", n, rows, minutes)
+			}
 			refresh := max(500*time.Millisecond, time.Duration(n)*time.Millisecond)
 			if limit := float64(n) * (1/refresh.Seconds() + .2); perSecond > limit {
 				t.Errorf("%d instances: %.1f exchanges/s, want at most %.1f", n, perSecond, limit)
