@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"net/http"
 	"time"
 
 	"spillway/handler/pool"
@@ -35,7 +36,7 @@ type decision struct {
 func (d *decision) take(x *server.Exchange) {
 	candidates, attempts := d.candidates[:0], d.attempts[:0]
 	*d = decision{
-		id: x.ID, method: x.Method, operation: x.Operation, family: x.Family, caller: x.Caller, key: x.KeyID, model: x.Model,
+		id: x.ID, method: knownMethod(x.Method), operation: x.Operation, family: x.Family, caller: x.Caller, key: x.KeyID, model: x.Model,
 		began: x.Began, took: x.Took, status: x.Status, code: x.Code, stream: x.Stream, first: noToken,
 	}
 	if x.Consumer != nil {
@@ -110,4 +111,13 @@ func (r *Recent) kept() (int, time.Time) {
 		return 0, time.Time{}
 	}
 	return n, r.ring[(r.next-n+len(r.ring))%len(r.ring)].began
+}
+
+// knownMethod keeps a caller's own words off the page.
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	}
+	return "_OTHER"
 }

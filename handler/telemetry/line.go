@@ -127,7 +127,7 @@ func (f *fields) who(x *server.Exchange, instance string) {
 }
 
 func (f *fields) what(x *server.Exchange) {
-	f.text("method", x.Method).text("operation", x.Operation).text("url", x.Family).text("model", x.Model)
+	f.text("method", knownMethod(x.Method)).text("operation", x.Operation).text("url", x.Family).text("model", x.Model)
 	f.number("status", int64(x.Status)).text("code", x.Code).yes("stream", x.Stream)
 }
 
