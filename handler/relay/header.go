@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"spillway/handler/upstream/http1"
 )
 
 // passed reports whether a response header may reach callers. It is a list of
@@ -27,7 +29,7 @@ func passed(name string) bool {
 func copyHeader(dst, src http.Header) {
 	hops := src["Connection"]
 	for name, values := range src {
-		if _, ours := dst[name]; !ours && passed(name) && !listed(hops, name) {
+		if _, ours := dst[name]; !ours && passed(name) && !http1.Listed(hops, name) {
 			dst[name] = values
 		}
 	}
@@ -43,18 +45,6 @@ func tellWait(h http.Header, wait time.Duration) {
 	wait = min(max(wait, time.Second), longestWait)
 	h.Set("Retry-After-Ms", strconv.FormatInt(wait.Milliseconds(), 10))
 	h.Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
-}
-
-// listed reports whether a Connection header makes name hop-by-hop.
-func listed(hops []string, name string) bool {
-	for _, value := range hops {
-		for option := range strings.SplitSeq(value, ",") {
-			if strings.EqualFold(textproto.TrimString(option), name) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // mediaType is the type without its parameters, in lower case; "" when there

@@ -2,10 +2,10 @@ package upstream
 
 import (
 	"net/http"
-	"net/textproto"
 	"strings"
 
 	"spillway/handler/proxy"
+	"spillway/handler/upstream/http1"
 )
 
 // imageDeployment names a second deployment on the same resource
@@ -21,7 +21,7 @@ func (t *Target) header(r *proxy.Request) http.Header {
 	hops := in["Connection"]
 	out := make(http.Header, len(in)+4)
 	for name, values := range in {
-		if !withheld(name) && !listed(hops, name) {
+		if !withheld(name) && !http1.Listed(hops, name) {
 			out[name] = values
 		}
 	}
@@ -49,18 +49,6 @@ func (t *Target) renameImageDeployment(h http.Header) {
 		return
 	}
 	delete(h, imageDeployment)
-}
-
-// listed reports whether a Connection header makes name hop-by-hop.
-func listed(hops []string, name string) bool {
-	for _, value := range hops {
-		for option := range strings.SplitSeq(value, ",") {
-			if strings.EqualFold(textproto.TrimString(option), name) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // withheld reports whether a header, by its canonical name, is not for a
