@@ -35,7 +35,7 @@ func (k *Keeper) census(ctx context.Context) {
 	k.planCount(max(countEvery, time.Duration(k.crowd)*countEveryOne))
 }
 
-// countsNow reports whether a count is due. The first is a stamp's time after
+// countsNow reports whether a count is due, and the table answers. The first is a stamp's time after
 // the start: by then all have said that they are there.
 func (k *Keeper) countsNow() bool {
 	k.mu.Lock()
@@ -44,7 +44,7 @@ func (k *Keeper) countsNow() bool {
 		k.planCount(k.cfg.StampEvery)
 	}
 	now := k.look().local
-	return k.cfg.StampEvery > 0 && now >= k.counting && !k.idle(now)
+	return k.cfg.StampEvery > 0 && now >= k.counting && k.trouble == nil && !k.idle(now)
 }
 
 func (k *Keeper) planCount(in time.Duration) {

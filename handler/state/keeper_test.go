@@ -139,6 +139,14 @@ func (down) Get(context.Context, string, string) (table.Row, table.Reply, error)
 	return table.Row{}, table.Reply{}, table.ErrUnknown
 }
 
+func (down) Set(context.Context, table.Row) (table.Version, table.Reply, error) {
+	return "", table.Reply{}, table.ErrUnknown
+}
+
+func (down) List(context.Context, string, string, string) ([]table.Row, table.Reply, error) {
+	return nil, table.Reply{}, table.ErrUnknown
+}
+
 func (down) Put(context.Context, table.Row) (table.Version, table.Reply, error) {
 	return "", table.Reply{}, errors.Join(table.ErrUnknown)
 }
