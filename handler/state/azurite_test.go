@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -158,8 +157,8 @@ func TestOneProbeAtATimeOnALiveTable(t *testing.T) {
 	unhurried(t)
 	connection := tabletest.Azurite(t)
 	cycles, limit := int64(150), 40*time.Second
-	if os.Getenv("SPILLWAY_SOAK") != "" {
-		cycles, limit = 1200, time.Hour
+	if soak, long := soaking(t); long {
+		cycles, limit = max(cycles, int64(1200*min(1, soak.Minutes()/10))), max(limit, soak)
 	}
 	var turns turns
 	cfg := Config{
@@ -253,8 +252,8 @@ func TestHowSoonAFleetAgreesOnALiveTable(t *testing.T) {
 	unhurried(t)
 	connection := tabletest.Azurite(t)
 	rounds := 20
-	if os.Getenv("SPILLWAY_SOAK") != "" {
-		rounds = 300
+	if soak, long := soaking(t); long {
+		rounds = max(rounds, min(300, int(soak/(2*time.Second))))
 	}
 	var cfg Config
 	for i := range rounds {
