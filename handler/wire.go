@@ -39,6 +39,15 @@ func openStore(cfg *config.Config, name string) (table.Store, error) {
 	return store, nil
 }
 
+// keeperConfig is what the fleet's state is kept by. Two fields are left to
+// their defaults because no setting is wanted for them: the fleet counts itself
+// (MaxInstances), and apps that are given one table are one fleet, which shares
+// what it knows of the backends that their documents call the same (Group).
+// LeaveAt stays off unless the document says throttle.leaveAt, and is 95 % and
+// 0.02 when it says no more than that: a provisioned deployment is paid for
+// whether it is used or not, and the 429 that leaving early avoids costs its
+// caller one short exchange, not an error. Who would rather pay for tokens
+// elsewhere than lose those milliseconds asks for it.
 func keeperConfig(cfg *config.Config, store table.Store) state.Config {
 	return state.Config{
 		Store: store, Slots: cfg.Slots, Instance: cfg.Settings.Instance, Breaker: cfg.Breaker, Refresh: cfg.Settings.StateRefresh,
