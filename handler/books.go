@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -32,11 +33,20 @@ func (g *gateway) openBooks(cfg *config.Config, log *slog.Logger) (*books, error
 		who = append(who, &cfg.Consumers[i])
 	}
 	b := &books{store: store, Ledger: ledger.New(ledger.Config{
-		Store: store, Consumers: who, Refresh: cfg.Settings.StateRefresh,
+		Store: store, Consumers: who, Refresh: cfg.Settings.StateRefresh, Count: g.instances,
 		Trouble: func(err error) { log.WarnContext(context.Background(), "quotas are not kept in step", "error", err) },
 	})}
 	g.beside = append(g.beside, b.Run)
 	return b, nil
+}
+
+// instances counts the instances that told the table of themselves lately.
+func (g *gateway) instances(ctx context.Context) (int, error) {
+	fleet, err := g.keeper.Fleet(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("count instances: %w", err)
+	}
+	return len(fleet.Instances), nil
 }
 
 // ring is the keys that were issued at run time. It must be closed.

@@ -57,7 +57,13 @@
 //
 // # Concurrency
 //
-// A consumer's limit on requests at once is divided evenly: each instance lets
-// in the limit divided by the instances, rounded up, so the fleet lets in at
-// most N-1 more than the limit.
+// A consumer's limit on requests at once holds on each instance for itself, as
+// the pool document says. A share of it would refuse requests that the fleet has
+// room for: which instance a request comes to is not the caller's choice.
+//
+// # How many instances
+//
+// Shares are cut for as many instances as run. Each says so itself in the table;
+// one of them, in turn, counts every 15 to 30 s and puts the number on the notice
+// board. Until the first count it is the number that has written a row of late.
 package ledger

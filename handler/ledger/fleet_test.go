@@ -142,7 +142,7 @@ func TestTwentyLedgersKeepOneLimit(t *testing.T) {
 					store := &chaos.Store{Under: under, Faults: faults()}
 					skew := time.Duration(rand.Int64N(int64(10*time.Minute))) - 5*time.Minute
 					fleet = append(fleet, open(ctx, &g, Config{
-						Store: store, Consumers: []*consumer.Consumer{who}, Fleet: func() int { return 20 },
+						Store: store, Consumers: []*consumer.Consumer{who}, Count: fleetOf(20),
 						Now: func() time.Time { return time.Now().Add(skew) },
 					}))
 				}
@@ -176,7 +176,7 @@ func TestTableOutageUnderLoadRefusesNobodyAndTheMonthIsBooked(t *testing.T) {
 		for range 10 {
 			way := &chaos.Store{Under: distance{under}}
 			ways = append(ways, way)
-			fleet = append(fleet, open(ctx, &g, Config{Store: way, Consumers: []*consumer.Consumer{who}, Fleet: func() int { return 10 }}))
+			fleet = append(fleet, open(ctx, &g, Config{Store: way, Consumers: []*consumer.Consumer{who}, Count: fleetOf(10)}))
 		}
 		cut := func(off bool) {
 			for _, w := range ways {
@@ -233,7 +233,7 @@ func TestTwentyLedgersOnAzurite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fleet = append(fleet, open(ctx, &g, Config{Store: &chaos.Store{Under: store, Faults: faults()}, Consumers: []*consumer.Consumer{who}, Fleet: func() int { return 20 }}))
+		fleet = append(fleet, open(ctx, &g, Config{Store: &chaos.Store{Under: store, Faults: faults()}, Consumers: []*consumer.Consumer{who}, Count: fleetOf(20)}))
 	}
 	x := load{times: 10, lasts: 25 * time.Second, settles: 300 * time.Millisecond}
 	x.drive(ctx, who, fleet)

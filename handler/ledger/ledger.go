@@ -20,7 +20,10 @@ type Config struct {
 	Refresh   time.Duration // how old knowledge may be; 0 = 500 ms
 	Patience  time.Duration // the longest that a request waits for the table; 0 = 1.5 s
 
-	Fleet         func() int      // instances that are running, as far as is known; nil = as many as write the rows
+	// Count counts the instances that run, by asking the table: one instance
+	// does so for all, every 15 to 30 s while there is traffic; nil = as many are
+	// taken to run as write the rows.
+	Count         func(ctx context.Context) (int, error)
 	MostInstances int             // how far the app may scale out; the same on all instances; 0 = 50
 	Trouble       func(err error) // told when a row cannot be kept, once per occasion; nil = nobody
 
@@ -35,6 +38,7 @@ type Ledger struct {
 	clock clock
 	board *Board
 	books map[string]*book // by consumer
+	fleet census
 
 	life    context.Context //nolint:containedctx // the life of the tending goroutines, which Run ends
 	end     context.CancelFunc
@@ -64,10 +68,11 @@ func New(cfg Config) *Ledger {
 	}
 	l := &Ledger{cfg: cfg, id: strings.ToLower(cryptorand.Text()[:8]), books: map[string]*book{}}
 	l.life, l.end = context.WithCancel(context.Background())
-	columns := 1
+	columns := len([]string{"keys", censusColumn})
 	for _, c := range cfg.Consumers {
 		columns += l.open(c)
 	}
+	l.fleet.count, l.fleet.luck = cfg.Count, cfg.Chance()
 	l.board = &Board{
 		Store: cfg.Store, Refresh: cfg.Refresh, Now: cfg.Now, Chance: cfg.Chance,
 		Rows:     (columns + columnsPerRow - 1) / columnsPerRow,
@@ -138,14 +143,15 @@ func (l *Ledger) moment(p quota.Period) quota.Moment {
 	earliest, latest, known := l.clock.span(now)
 	m := quota.Moment{At: now, Window: p.Index(earliest), Latest: p.Index(latest), Guess: !known}
 	m.Age = earliest.Sub(p.Begins(m.Window))
-	if l.cfg.Fleet != nil {
-		m.Fleet = l.cfg.Fleet()
-	}
+	m.Fleet = int(l.fleet.fleet.Load())
 	return m
 }
 
 // hear passes on what the board said to the limits in use.
 func (l *Ledger) hear(columns map[string]string, asked time.Time) {
+	if l.fleet.hear(columns[censusColumn], asked) && l.life.Err() == nil {
+		l.running.Go(func() { l.fleet.take(l.life, l) })
+	}
 	for _, b := range l.books {
 		for e := range b.entries() {
 			e.hear(columns, asked, l.moment(e.period))

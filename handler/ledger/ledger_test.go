@@ -379,10 +379,10 @@ func TestCallerWhoLeavesTakesNothingAlong(t *testing.T) {
 	})
 }
 
-func TestConcurrencyIsSharedOut(t *testing.T) {
-	c := &consumer.Consumer{Name: "team-a", Concurrency: 5}
+func TestConcurrencyHoldsOnEachInstance(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", Concurrency: 3}
 	synctest.Test(t, func(t *testing.T) {
-		l := New(Config{Store: new(memory.Store), Consumers: []*consumer.Consumer{c}, Fleet: func() int { return 2 }})
+		l := New(Config{Store: new(memory.Store), Consumers: []*consumer.Consumer{c}, Count: fleetOf(2)})
 		var inside []*Reservation
 		for range 3 {
 			r, over := reserve(t, l, c, 1)
@@ -392,7 +392,7 @@ func TestConcurrencyIsSharedOut(t *testing.T) {
 			inside = append(inside, r)
 		}
 		if _, over := reserve(t, l, c, 1); over == nil || over.Limit != "concurrency" || !over.Retryable {
-			t.Fatalf("fourth request at once of half of five: %+v", over)
+			t.Fatalf("fourth request at once of three: %+v", over)
 		}
 		inside[0].Refund()
 		inside[0].Keep()

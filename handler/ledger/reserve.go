@@ -46,7 +46,7 @@ func (l *Ledger) Reserve(ctx context.Context, c *consumer.Consumer, model string
 	if !ok {
 		return nil, nil //nolint:nilnil // nothing is reserved, and nothing is wrong
 	}
-	leave, ok := b.gate.enter(c.Concurrency, l.instances())
+	leave, ok := b.gate.enter(c.Concurrency)
 	if !ok {
 		return nil, &OverQuota{Limit: "concurrency", Amount: int64(c.Concurrency), Wait: time.Second, Retryable: true}
 	}

@@ -175,7 +175,7 @@ func (l *Ledger) giveBack(e *entry, until time.Time) {
 	e.account.Release(l.moment(e.period))
 	step := l.step(e)
 	e.mu.Unlock()
-	for !l.now().After(until) && (step.Do != quota.Rest || !step.At.IsZero()) {
+	for l.now().Before(until) && (step.Do != quota.Rest || !step.At.IsZero()) {
 		if step.Do == quota.Rest {
 			time.Sleep(min(step.At.Sub(l.now()), until.Sub(l.now())))
 		} else {
