@@ -12,6 +12,7 @@ param accounts = {
   sweden: {
     location: 'swedencentral'
     geography: 'eu'
+    priority: 2
     deployments: [
       { name: 'gpt-4o', model: 'gpt-4o', version: '2024-11-20', sku: 'DataZoneStandard', capacity: 300 }
     ]
@@ -32,7 +33,7 @@ param entraAudience = 'api://spillway'
 param entraIssuer = 'https://login.microsoftonline.com/00000000-aaaa-bbbb-cccc-000000000000/v2.0'
 param pool = {
   consumers: [
-    { name: 'claims', models: ['gpt-4o'], geographies: ['eu'], entra: { appId: '99999999-8888-7777-6666-555555555555' } }
+    { name: 'claims', models: ['gpt-4o'], geographies: ['eu'], transcripts: true, entra: { appId: '99999999-8888-7777-6666-555555555555' } }
   ]
 }
 
@@ -46,5 +47,7 @@ param frontDoor = 'Premium'
 param frontDoorPrivateLink = true
 param wafRequestsPerMinute = 600
 param transcripts = true
+// A JSON list of patterns: what matches is not kept.
+param settings = { SPILLWAY_TRANSCRIPTS_REDACT: '["[0-9]{2}-[0-9]{6}"]' }
 param logRetentionDays = 365
 param storageSku = 'Standard_ZRS'

@@ -77,4 +77,5 @@ resource operator 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!em
 output id string = storage.id
 output name string = storage.name
 output tableEndpoint string = storage.properties.primaryEndpoints.table
-output blobEndpoint string = storage.properties.primaryEndpoints.blob
+// Without the slash that primaryEndpoints.blob ends in: names of containers are put behind it with one of their own.
+output blobEndpoint string = 'https://${storage.name}.blob.${environment().suffixes.storage}'

@@ -11,6 +11,7 @@ accounts = {
   sweden = {
     location  = "swedencentral"
     geography = "eu"
+    priority  = 2
     deployments = [
       { name = "gpt-4o", model = "gpt-4o", version = "2024-11-20", sku = "DataZoneStandard", capacity = 300 },
     ]
@@ -31,7 +32,7 @@ entra_audience = "api://spillway"
 entra_issuer   = "https://login.microsoftonline.com/00000000-aaaa-bbbb-cccc-000000000000/v2.0"
 pool = {
   consumers = [
-    { name = "claims", models = ["gpt-4o"], geographies = ["eu"], entra = { appId = "99999999-8888-7777-6666-555555555555" } },
+    { name = "claims", models = ["gpt-4o"], geographies = ["eu"], transcripts = true, entra = { appId = "99999999-8888-7777-6666-555555555555" } },
   ]
 }
 
@@ -43,5 +44,7 @@ front_door              = "Premium"
 front_door_private_link = true
 waf_requests_per_minute = 600
 transcripts             = true
-log_retention_days      = 365
-storage_sku             = "Standard_ZRS"
+# A JSON list of patterns: what matches is not kept.
+settings           = { SPILLWAY_TRANSCRIPTS_REDACT = "[\"[0-9]{2}-[0-9]{6}\"]" }
+log_retention_days = 365
+storage_sku        = "Standard_ZRS"

@@ -13,7 +13,7 @@ func KnownSettings() []string {
 		"SPILLWAY_STATE__clientId", "SPILLWAY_STATE_TABLE", "SPILLWAY_STATE_REFRESH", "SPILLWAY_AUTH", "SPILLWAY_OPERATOR_KEY",
 		"SPILLWAY_ENTRA_TENANT", "SPILLWAY_ENTRA_AUDIENCE", "SPILLWAY_ENTRA_ISSUER", "SPILLWAY_FIRST_TOKEN_TIMEOUT",
 		"SPILLWAY_RESPONSE_TIMEOUT", "SPILLWAY_COMMIT_AFTER", "SPILLWAY_HEARTBEAT", "SPILLWAY_MAX_WAIT", "SPILLWAY_MAX_BODY",
-		"SPILLWAY_EXPOSE", "SPILLWAY_LOG_LEVEL", "SPILLWAY_TRANSCRIPTS",
+		"SPILLWAY_EXPOSE", "SPILLWAY_LOG_LEVEL", "SPILLWAY_TRANSCRIPTS", "SPILLWAY_TRANSCRIPTS_REDACT",
 	}
 }
 
@@ -53,6 +53,7 @@ func (c checker) sites() {
 		for _, s := range slices.Sorted(maps.Keys(settings)) {
 			c.setting(name, s, settings[s], flex)
 		}
+		c.transcripts(name, settings)
 		if !flex {
 			for _, s := range onPremium() {
 				if settings[s] == "" {

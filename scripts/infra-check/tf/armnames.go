@@ -3,7 +3,8 @@ package tf
 import "strings"
 
 // kind is how a Terraform resource is called in ARM: its type, the attribute that names its parent, what stands between the
-// parent's name and its own, and which properties its results are.
+// parent's name and its own, and which properties its results are; "=" begins what the name is followed by in a result that
+// says nothing else.
 type kind struct {
 	arm     string
 	parent  string
@@ -25,6 +26,7 @@ func kindTable() map[string]kind {
 		"azurerm_monitor_action_group": {arm: "Microsoft.Insights/actionGroups"},
 		"azurerm_storage_account": {arm: "Microsoft.Storage/storageAccounts", results: map[string]string{
 			"primary_blob_endpoint": "properties.primaryEndpoints.blob", "primary_table_endpoint": "properties.primaryEndpoints.table",
+			"primary_blob_host": "=.blob.core.windows.net",
 		}},
 		"azurerm_storage_container": {
 			arm: "Microsoft.Storage/storageAccounts/blobServices/containers", parent: "storage_account_id", between: "/default/",
@@ -111,7 +113,11 @@ func (s *Schema) reference(kindName, name, result string) string {
 	if !ok {
 		return "«" + kindName + "/" + name + "." + result + "»"
 	}
-	if property, ok := k.results[result]; ok {
+	property, ok := k.results[result]
+	if suffix, literal := strings.CutPrefix(property, "="); literal {
+		return name + suffix
+	}
+	if ok {
 		result = property
 	}
 	return "«" + k.arm + "/" + name + "." + result + "»"

@@ -83,7 +83,8 @@ output "table_endpoint" {
 }
 
 output "blob_endpoint" {
-  value       = azurerm_storage_account.this.primary_blob_endpoint
+  # Without the slash that primary_blob_endpoint ends in: names of containers are put behind it with one of their own.
+  value       = "https://${azurerm_storage_account.this.primary_blob_host}"
   description = "SPILLWAY_STATE__blobServiceUri, where transcripts go."
   depends_on  = [azurerm_role_assignment.transcripts]
 }
