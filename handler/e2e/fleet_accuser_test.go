@@ -14,11 +14,11 @@ import (
 )
 
 // One instance that cannot reach a backend keeps to the others and leaves it
-// to the fleet; twenty that each see it fail once leave it together.
+// to the fleet; the others leave it together when each saw it fail once.
 func TestFleetTellsABrokenBackendFromABrokenNetwork(t *testing.T) {
 	t.Parallel() // it waits more than it works
 	nowhere := freeAddress(t)
-	f := startFleet(t, fleetSetup{members: 21, backends: twoBackends(), bend: func(n int, doc string) string {
+	f := startFleet(t, fleetSetup{members: sized(t, 21, 6), backends: twoBackends(), bend: func(n int, doc string) string {
 		if n > 0 {
 			return doc
 		}
@@ -43,10 +43,10 @@ func (f *fleet) under(t *testing.T) *fleet {
 
 func (f *fleet) wantOneAccuserDisbelieved() {
 	lonely, others := f.members[0], f.members[1:]
-	rest := f.fire(60, others...)
+	rest := f.fire(3*float64(len(others)), others...)
 	time.Sleep(500 * time.Millisecond)
 	own := f.fire(10, lonely)
-	time.Sleep(5 * time.Second)
+	time.Sleep(time.Duration(sized(f.t, 5, 3)) * time.Second)
 	alone, with := own.cease(), rest.cease()
 	if failed := f.failures(slices.Concat(alone, with)); failed > 0 {
 		f.t.Errorf("%d requests failed", failed)

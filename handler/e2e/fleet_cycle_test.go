@@ -11,9 +11,9 @@ import (
 	"spillway/handler/breaker"
 )
 
-// flappingFleet is twenty instances, half of them with wrong clocks, behind
-// faulty ways to the table, before backends that fail and recover in turn and
-// one that is always well.
+// flappingFleet is some instances, in a soak half of them with wrong clocks,
+// behind faulty ways to the table, before backends that fail and recover in
+// turn and one that is always well.
 func flappingFleet(t *testing.T, members, flapping int, faults wayFaults) *fleet {
 	t.Helper()
 	s := fleetSetup{
@@ -106,8 +106,7 @@ func (f *fleet) knowingly(probes []probed) int {
 	for _, e := range f.sim.Journal() {
 		is := probed{e.Resource, memberOf(&e), e.Time, e.End}
 		if since, shut := shutSince(past[e.Resource], columnOf(e.Resource), e.Time); shut && !slices.Contains(probes, is) {
-			// What an instance has decided may be on its way for as long as this machine is busy.
-			if told, ok := f.seen.toldOf(is.member, since.revision); ok && told.Before(e.Time.Add(-250*time.Millisecond)) {
+			if told, ok := f.seen.toldOf(is.member, since.revision); ok && told.Before(e.Time.Add(-f.underway())) {
 				count++
 				f.t.Logf("%s at %v to %s, told %v before", f.members[is.member].name, e.Time, e.Resource, e.Time.Sub(told))
 			}
@@ -116,16 +115,22 @@ func (f *fleet) knowingly(probes []probed) int {
 	return count
 }
 
+// underway is for how long what an instance has decided may be on its way: as
+// long as this machine is busy, and the short forms run beside other tests.
+func (f *fleet) underway() time.Duration {
+	return time.Duration(sized(f.t, 250, 1500)) * time.Millisecond
+}
+
 // wantOneProbeAtATime has the fleet open and half-open circuits until it did so
 // often enough.
-func wantOneProbeAtATime(t *testing.T, enough int, limit time.Duration) {
+func wantOneProbeAtATime(t *testing.T, f *fleet, enough int, limit time.Duration) {
 	t.Helper()
-	f := flappingFleet(t, 20, 6, usualFaults())
-	l := f.fire(160, f.members...)
+	l := f.fire(8*float64(len(f.members)), f.members...)
 	began := time.Now()
 	f.within(limit, fmt.Sprintf("%d cycles", enough), func() bool { return f.cycles() >= enough })
 	took := time.Since(began)
 	shots := l.cease()
+	time.Sleep(time.Second) // what the instances say of their requests comes a moment after the answers
 	probes := f.probes()
 	f.seen.mu.Lock()
 	cycles, writes := f.cycles(), len(f.seen.commits)
@@ -177,5 +182,6 @@ func TestProbesThatMeetAreFound(t *testing.T) {
 
 func TestFleetProbesOneAtATimeThroughFaults(t *testing.T) {
 	t.Parallel() // it waits more than it works
-	wantOneProbeAtATime(t, 60, 90*time.Second)
+	f := flappingFleet(t, sized(t, 20, 4), sized(t, 6, 3), usualFaults())
+	wantOneProbeAtATime(t, f, sized(t, 60, 8), 90*time.Second)
 }

@@ -66,13 +66,12 @@ func (f *fleet) nextLessee(soon time.Duration) *member {
 // wantOutlived kills instances under load, and wants the others' callers to
 // see nothing of it, no lease to outlast its end, and every circuit closed once
 // the backends are well.
-func wantOutlived(t *testing.T, kills int, limit time.Duration) {
+func wantOutlived(t *testing.T, f *fleet, kills int, limit time.Duration) {
 	t.Helper()
-	f := flappingFleet(t, 10, 3, wayFaults{})
-	l := f.fire(100, f.members...)
+	l := f.fire(10*float64(len(f.members)), f.members...)
 	absences := f.killings(kills, limit)
-	for i := range 3 {
-		f.sim.Clear(f.setup.backends[i+1].name)
+	for _, b := range f.setup.backends[1:] {
+		f.sim.Clear(b.name)
 	}
 	f.awake(f.members...)
 	healed := time.Now()
@@ -153,5 +152,5 @@ func (f *fleet) wantLeasesEnd(absences []absence) {
 
 func TestFleetOutlivesKilledInstances(t *testing.T) {
 	t.Parallel() // it waits more than it works
-	wantOutlived(t, 15, 60*time.Second)
+	wantOutlived(t, flappingFleet(t, sized(t, 10, 4), sized(t, 3, 2), wayFaults{}), sized(t, 15, 5), 60*time.Second)
 }

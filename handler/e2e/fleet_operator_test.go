@@ -14,15 +14,15 @@ import (
 // An operator's word is obeyed by every instance within the same bound, and
 // the list says what the table says and how far each instance is.
 func TestFleetObeysItsOperator(t *testing.T) {
-	f := startFleet(t, fleetSetup{members: 20, backends: twoBackends(), skewed: true})
-	for range 3 {
+	f := startFleet(t, fleetSetup{members: sized(t, 20, 4), backends: twoBackends(), skewed: true})
+	for range sized(t, 3, 1) {
 		f.wantObeyed("b", shut, "drain", "a")
 		if list := f.backends("list"); !strings.Contains(list, "by ") || !strings.Contains(list, "drained by") {
 			t.Errorf("the list does not say who drained it:\n%s", list)
 		}
 		f.wantObeyed("a", open, "restore", "a")
 		f.sim.Next("a", aoaitest.Fault{Action: "401-key"})
-		f.obedience(t.Context(), f.hit(7, 1), "a", "b", shut)
+		f.obedience(t.Context(), f.hit(2, 1), "a", "b", shut)
 		f.wantObeyed("a", open, "reset", "a")
 	}
 	list := f.backends("list")

@@ -32,7 +32,7 @@ type fleetSetup struct {
 	document map[string]any // merged over the pool document
 	env      []string
 	faults   wayFaults
-	skewed   bool                                     // every second member's wall clock is wrong
+	skewed   bool                                     // in a soak, every second member's wall clock is wrong: such a program takes long to build
 	bend     func(member int, document string) string // makes one member's document its own
 }
 
@@ -40,9 +40,6 @@ type fleetSetup struct {
 // have read the table.
 func startFleet(t *testing.T, s fleetSetup) *fleet {
 	t.Helper()
-	if os.Getenv("SPILLWAY_SOAK") == "" {
-		t.Skip("fleets of real processes take long: SPILLWAY_SOAK=1m go test ./handler/e2e -run Fleet")
-	}
 	emulator := tabletest.StartAzurite(t)
 	f := &fleet{t: t, setup: s, seen: newHistory(s.members + 1)}
 	list := resources(s.backends)
@@ -93,7 +90,7 @@ func (f *fleet) newMember(n int, w *way) *member {
 	}
 	m := &member{t: f.t, n: n, name: fmt.Sprintf("instance-%02d", n), way: w, program: stagedProgram()}
 	m.env = append([]string{"SPILLWAY_CONFIG=" + doc, "BACKEND_KEY=" + memberKey(n), "WEBSITE_POD_NAME=" + m.name, "SPILLWAY_STATE=" + w.connection()}, f.setup.env...)
-	if f.setup.skewed && n%2 == 1 {
+	if _, long := soaking(f.t); long && f.setup.skewed && n%2 == 1 {
 		m.program = skewedProgram(f.t)
 		m.env = append(m.env, skewOf(n, f.setup.members))
 	}
@@ -104,7 +101,7 @@ func (f *fleet) newMember(n int, w *way) *member {
 // any backend.
 func (f *fleet) awake(members ...*member) {
 	for _, m := range members {
-		ask(f.t.Context(), f.t, "GET", m.url("/health/ready"), "")
+		ask(f.t.Context(), f.t, "GET", m.url("/ops/api/status"), "")
 	}
 }
 
@@ -128,6 +125,16 @@ func (f *fleet) within(d time.Duration, what string, holds func() bool) {
 	if !f.seen.await(ctx, holds) {
 		f.t.Fatalf("not within %v: %s", d, what)
 	}
+}
+
+// sized is a number for the long form of a test, or one for the short form,
+// which is to cost few processes and seconds.
+func sized(t *testing.T, long, short int) int {
+	t.Helper()
+	if _, ok := soaking(t); ok {
+		return long
+	}
+	return short
 }
 
 // soaking is how long the long form may take; false in the short one.

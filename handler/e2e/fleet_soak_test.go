@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"net/http"
 	"testing"
 	"time"
 )
@@ -21,17 +22,17 @@ func share(t *testing.T, percent int) (time.Duration, float64) {
 
 func TestSoakFleetOpensAndHalfOpensAThousandTimes(t *testing.T) {
 	limit, part := share(t, 100)
-	wantOneProbeAtATime(t, max(60, int(1000*part)), limit)
+	wantOneProbeAtATime(t, flappingFleet(t, 20, 6, usualFaults()), max(60, int(1000*part)), limit)
 }
 
 func TestSoakFleetOutlivesTwoHundredKills(t *testing.T) {
 	limit, part := share(t, 100)
-	wantOutlived(t, max(15, int(200*part)), limit)
+	wantOutlived(t, flappingFleet(t, 10, 3, wayFaults{}), max(15, int(200*part)), limit)
 }
 
 func TestSoakFleetDoesAMinuteWithoutItsTable(t *testing.T) {
 	_, part := share(t, 10)
-	wantNoNeedOfTheTable(t, max(10*time.Second, time.Duration(part*float64(time.Minute))))
+	wantNoNeedOfTheTable(t, 10, max(10*time.Second, time.Duration(part*float64(time.Minute))))
 }
 
 func TestSoakFleetObeysWithinTheBound(t *testing.T) {
@@ -40,14 +41,24 @@ func TestSoakFleetObeysWithinTheBound(t *testing.T) {
 	f.wantTrips(max(30, int(limit/(1500*time.Millisecond))))
 }
 
-// Who has no requests asks the table nothing.
+// Who has no requests asks the table nothing, however often a load balancer
+// asks whether it is ready.
 func TestSoakIdleFleetLeavesTheTableAlone(t *testing.T) {
 	share(t, 10)
 	f := startFleet(t, fleetSetup{members: 5, backends: twoBackends()})
 	f.members[0].shoot()
-	time.Sleep(65 * time.Second)
+	polled := func(d time.Duration) {
+		for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Second) {
+			for _, m := range f.members {
+				if a := ask(t.Context(), t, http.MethodGet, m.url("/health/ready"), ""); a.status != http.StatusOK {
+					t.Errorf("%s is not ready: %d %s", m.name, a.status, a.body)
+				}
+			}
+		}
+	}
+	polled(65 * time.Second)
 	before := f.counted(f.members)
-	time.Sleep(15 * time.Second)
+	polled(15 * time.Second)
 	if asked := f.counted(f.members).sum() - before.sum(); asked > 0 {
 		t.Errorf("%d exchanges in 15 s by instances without requests", asked)
 	}

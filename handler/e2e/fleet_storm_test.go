@@ -19,13 +19,14 @@ type squall struct{ from, until time.Time }
 // knows; where requests are few most know before they have one; and all return
 // when it ends.
 func TestFleetLeaksLittleIntoAThrottleWindow(t *testing.T) {
-	f := startFleet(t, fleetSetup{members: 20, skewed: true, backends: []backend{
+	f := startFleet(t, fleetSetup{members: sized(t, 20, 4), skewed: true, backends: []backend{
 		{name: "a", priority: 1, capacity: "provisioned", deployment: aoaitest.Deployment{SKU: aoaitest.Provisioned}}, {name: "b", priority: 2},
 	}})
-	f.fireFor(4*time.Second, 40, f.members...) // the table's clock is known better with each refresh
+	each := float64(len(f.members))
+	f.fireFor(4*time.Second, 2*each, f.members...) // the table's clock is known better with each refresh
 	t.Run("storm", func(t *testing.T) {
 		g := f.under(t)
-		squalls, shots := g.squalls(4, 160)
+		squalls, shots := g.squalls(sized(t, 4, 1), 8*each)
 		g.wantLeaks(squalls, len(f.members))
 		for i := range squalls {
 			g.wantReturn(&squalls[i], shots)
@@ -33,8 +34,8 @@ func TestFleetLeaksLittleIntoAThrottleWindow(t *testing.T) {
 	})
 	t.Run("few requests", func(t *testing.T) {
 		g := f.under(t)
-		squalls, _ := g.squalls(3, 30)
-		g.wantLeaks(squalls, 15) // facts/table-state.md §6
+		squalls, _ := g.squalls(sized(t, 3, 1), 1.5*each)
+		g.wantLeaks(squalls, sized(t, 15, 4)) // facts/table-state.md §6; of few, all may be unlucky
 	})
 }
 
@@ -81,8 +82,8 @@ func (f *fleet) wantLeaks(squalls []squall, most int) {
 // of that what was sent by one who knew.
 func (f *fleet) leaks(s *squall, ptu []aoaitest.Entry) (leaks, knowing int) {
 	f.t.Helper()
-	// What an instance has decided may be on its way for as long as this machine is busy.
-	const underway = 250 * time.Millisecond
+	const clocks = 250 * time.Millisecond // the table's is known to a tenth of a second
+	underway := f.underway()
 	early := 0
 	knows := f.whenKnown(s, ptu)
 	for i := range ptu {
@@ -93,15 +94,15 @@ func (f *fleet) leaks(s *squall, ptu []aoaitest.Entry) (leaks, knowing int) {
 		switch since := knows[memberOf(e)]; {
 		case since.IsZero() || e.Time.Before(since.Add(underway)):
 			leaks++
-		case s.until.Sub(e.Time) < underway:
-			early++ // the table's clock is known to a tenth of a second
+		case s.until.Sub(e.Time) < clocks:
+			early++
 		default:
 			knowing++
 			f.t.Logf("%s sent a request %v after it knew, %v ahead of the end", f.members[memberOf(e)].name, e.Time.Sub(since), s.until.Sub(e.Time))
 		}
 	}
 	f.t.Logf("window of %v: %d requests leaked from %d instances, %d sent by one that knew, %d less than %v early",
-		s.until.Sub(s.from).Round(time.Millisecond), leaks, len(f.members), knowing, early, underway)
+		s.until.Sub(s.from).Round(time.Millisecond), leaks, len(f.members), knowing, early, clocks)
 	return leaks, knowing
 }
 

@@ -132,8 +132,8 @@ func (f *fleet) trips(n int) (last, each map[string][]time.Duration) {
 // What one instance learns of a backend is obeyed by the last of twenty within
 // a refresh and an exchange, at the default refresh.
 func TestFleetObeysWhatOneInstanceLearns(t *testing.T) {
-	f := startFleet(t, fleetSetup{members: 20, backends: twoBackends(), skewed: true})
-	f.wantTrips(30)
+	f := startFleet(t, fleetSetup{members: sized(t, 20, 4), backends: twoBackends(), skewed: true})
+	f.wantTrips(sized(t, 30, 6))
 }
 
 func (f *fleet) wantTrips(n int) {
