@@ -139,7 +139,7 @@ func (s *spending) rows(ctx context.Context, from, to time.Time) ([]ops.UsageRow
 	for i := range lines {
 		l := &lines[i]
 		rows[i] = ops.UsageRow{
-			Hour: l.Hour, Consumer: l.Consumer, Model: l.Model, Backend: l.Backend, Requests: l.Requests,
+			Hour: l.Hour, Consumer: l.Consumer, Model: l.Model, Backend: l.Backend, Requests: l.Requests, Unmetered: l.Unmetered,
 			Tokens: l.Tokens, Cost: l.Cost.Amount(), Currency: l.Currency,
 		}
 	}

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -111,13 +112,24 @@ func ending(d *decision) string {
 	return text + "."
 }
 
-// short is a duration as people say it.
+// short is a duration as people say it, to the millisecond where that matters.
 func short(d time.Duration) string {
+	in := func(n float64, unit string, digits int) string {
+		text := strconv.FormatFloat(n, 'f', digits, 64)
+		if strings.Contains(text, ".") {
+			text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+		}
+		return text + " " + unit
+	}
 	switch {
 	case d < 10*time.Millisecond:
-		return d.Round(10 * time.Microsecond).String()
+		return in(d.Seconds()*1000, "ms", 2)
+	case d < time.Second:
+		return in(d.Seconds()*1000, "ms", 0)
 	case d < 10*time.Second:
-		return d.Round(time.Millisecond).String()
+		return in(d.Seconds(), "s", 3)
+	case d < 2*time.Minute:
+		return in(d.Seconds(), "s", 1)
 	}
-	return d.Round(100 * time.Millisecond).String()
+	return in(d.Minutes(), "min", 1)
 }

@@ -49,26 +49,26 @@ func TestARequestsStoryIsTold(t *testing.T) {
 	h := mounted(w.cfg)
 	for id, want := range map[string][]string{
 		"req_spilled": {
-			"ptu-uksouth (priority 1) was passed over: throttled for another 11.5s.",
-			"payg-sweden (priority 2) was tried first and failed (503) after 31ms.",
-			"payg-france (priority 2) was tried next and served with 200 in 1.2s.",
-			"The caller got 200 from payg-france in 1.5s.",
+			"ptu-uksouth (priority 1) was passed over: throttled for another 11.5 s.",
+			"payg-sweden (priority 2) was tried first and failed (503) after 31 ms.",
+			"payg-france (priority 2) was tried next and served with 200 in 1.2 s.",
+			"The caller got 200 from payg-france in 1.5 s.",
 		},
 		"req_probe": {
-			"ptu-uksouth (priority 1) was tried as the one probe of the fleet and served with 200 in 1s.",
-			"The caller got 200 from ptu-uksouth in 1s.",
+			"ptu-uksouth (priority 1) was tried as the one probe of the fleet and served with 200 in 1 s.",
+			"The caller got 200 from ptu-uksouth in 1 s.",
 		},
 		"req_stranger": {"Answered 401 (invalid_api_key) before any backend was looked at: no such key."},
 		"req_fallback": {
-			"ptu-uksouth (priority 1) was tried first and was throttled (429 provisioned), asking for 20s after 9ms.",
-			"payg-sweden (priority 2) was tried next and served with 200 in 2s.",
-			"It waited 250ms for a throttled backend to reopen.",
+			"ptu-uksouth (priority 1) was tried first and was throttled (429 provisioned), asking for 20 s after 9 ms.",
+			"payg-sweden (priority 2) was tried next and served with 200 in 2 s.",
+			"It waited 250 ms for a throttled backend to reopen.",
 			"Every backend of gpt-4o was exhausted, so its fallback gpt-4o-mini was tried.",
 			"The caller got 200, and the answer broke off: it ended in an error event and an aborted connection.",
 		},
 		"req_refused": {
 			"ptu-uksouth (priority 1) was passed over: throttled.", "Nobody was left to try.",
-			"The caller got 429: every backend is throttled; the soonest reopening was 9s away.",
+			"The caller got 429: every backend is throttled; the soonest reopening was 9 s away.",
 		},
 	} {
 		got := sent{path: "/ops/api/requests?id=" + id, header: map[string]string{keyHeader: testKey}}.to(t, h)

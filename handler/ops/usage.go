@@ -10,14 +10,15 @@ import (
 // UsageRow is tokens and money of one hour, consumer, model and backend, over
 // all instances. Summed over one of these, it holds that one's zero value.
 type UsageRow struct {
-	Hour     time.Time    // its beginning, UTC
-	Consumer string       // "" = nobody by name
-	Model    string       // that served
-	Backend  string       // that served
-	Requests int64        // that were served
-	Tokens   usage.Tokens // as the backends reported them
-	Cost     float64
-	Currency string
+	Hour      time.Time    // its beginning, UTC
+	Consumer  string       // "" = nobody by name
+	Model     string       // that served
+	Backend   string       // that served
+	Requests  int64        // that were served
+	Unmetered int64        // of them those whose answer did not say what it used
+	Tokens    usage.Tokens // as the backends reported them
+	Cost      float64
+	Currency  string
 }
 
 // Usage is the answer of /ops/api/usage: rows in ascending order of what they
@@ -37,6 +38,7 @@ type UsageLine struct {
 	Model      *string    `json:"model,omitempty"`
 	Backend    *string    `json:"backend,omitempty"`
 	Requests   int64      `json:"requests"`
+	Unmetered  int64      `json:"unmeteredRequests"`
 	Prompt     int64      `json:"promptTokens"`
 	Cached     int64      `json:"cachedTokens"`
 	Completion int64      `json:"completionTokens"`

@@ -24,6 +24,7 @@ func sumBy(rows []UsageRow, by []string) []UsageRow {
 		}
 		s := &sums[n]
 		s.Requests += rows[i].Requests
+		s.Unmetered += rows[i].Unmetered
 		s.Tokens = s.Tokens.Add(rows[i].Tokens)
 		s.Cost += rows[i].Cost
 	}
@@ -54,7 +55,7 @@ func keyOf(r *UsageRow, by []string) UsageRow {
 
 func line(r *UsageRow, by []string) UsageLine {
 	l := UsageLine{
-		Requests: r.Requests, Prompt: r.Tokens.Prompt, Cached: r.Tokens.Cached, Completion: r.Tokens.Completion,
+		Requests: r.Requests, Unmetered: r.Unmetered, Prompt: r.Tokens.Prompt, Cached: r.Tokens.Cached, Completion: r.Tokens.Completion,
 		Reasoning: r.Tokens.Reasoning, Cost: r.Cost, Currency: r.Currency,
 	}
 	for _, d := range by {
@@ -78,7 +79,7 @@ func sheet(w http.ResponseWriter, by []string, rows []UsageRow) {
 	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 	w.Header().Set("Content-Disposition", `attachment; filename="spillway-usage.csv"`)
 	out := csv.NewWriter(w)
-	_ = out.Write(append(slices.Clone(by), "requests", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "cost", "currency"))
+	_ = out.Write(append(slices.Clone(by), "requests", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "cost", "currency", "unmetered_requests"))
 	for i := range rows {
 		r := &rows[i]
 		var fields []string
@@ -90,7 +91,7 @@ func sheet(w http.ResponseWriter, by []string, rows []UsageRow) {
 		for _, n := range []int64{r.Requests, r.Tokens.Prompt, r.Tokens.Cached, r.Tokens.Completion, r.Tokens.Reasoning} {
 			fields = append(fields, strconv.FormatInt(n, 10))
 		}
-		_ = out.Write(append(fields, strconv.FormatFloat(math.Round(r.Cost*1e6)/1e6, 'f', -1, 64), harmless(r.Currency)))
+		_ = out.Write(append(fields, strconv.FormatFloat(math.Round(r.Cost*1e6)/1e6, 'f', -1, 64), harmless(r.Currency), strconv.FormatInt(r.Unmetered, 10)))
 	}
 	out.Flush()
 }

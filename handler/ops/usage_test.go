@@ -28,7 +28,7 @@ func someUsage() []UsageRow {
 	hour := time.Date(2026, 3, 10, 9, 0, 0, 0, time.UTC)
 	row := func(h int, who, backend, currency string, n int64, cost float64) UsageRow {
 		return UsageRow{
-			Hour: hour.Add(time.Duration(h) * time.Hour), Consumer: who, Model: "gpt-4o", Backend: backend, Requests: n,
+			Hour: hour.Add(time.Duration(h) * time.Hour), Consumer: who, Model: "gpt-4o", Backend: backend, Requests: n, Unmetered: n / 4,
 			Tokens: usage.Tokens{Prompt: 100 * n, Cached: 10 * n, Completion: 20 * n, Reasoning: n}, Cost: cost, Currency: currency,
 		}
 	}
@@ -96,11 +96,11 @@ func TestASpreadsheetOfUsageRunsNothing(t *testing.T) {
 	w, _ := usageWorld(someUsage())
 	got := sent{path: "/ops/api/usage?by=hour,consumer&format=csv", header: map[string]string{keyHeader: testKey}}.to(t, mounted(w.cfg))
 	want := strings.Join([]string{
-		"hour,consumer,requests,prompt_tokens,cached_tokens,completion_tokens,reasoning_tokens,cost,currency",
-		"2026-03-10T09:00:00Z,team-a,3,300,30,60,3,0.3,USD",
-		"2026-03-10T10:00:00Z,'=cmd|' /C calc'!A0,16,1600,160,320,16,1.6,USD",
-		"2026-03-10T10:00:00Z,team-a,8,800,80,160,8,0.8,EUR",
-		"2026-03-10T10:00:00Z,team-b,4,400,40,80,4,0.4,USD", "",
+		"hour,consumer,requests,prompt_tokens,cached_tokens,completion_tokens,reasoning_tokens,cost,currency,unmetered_requests",
+		"2026-03-10T09:00:00Z,team-a,3,300,30,60,3,0.3,USD,0",
+		"2026-03-10T10:00:00Z,'=cmd|' /C calc'!A0,16,1600,160,320,16,1.6,USD,4",
+		"2026-03-10T10:00:00Z,team-a,8,800,80,160,8,0.8,EUR,2",
+		"2026-03-10T10:00:00Z,team-b,4,400,40,80,4,0.4,USD,1", "",
 	}, "\n")
 	if got.Body.String() != want || !strings.HasPrefix(got.Header().Get("Content-Type"), "text/csv") {
 		t.Errorf("%s\n%s\nwant\n%s", got.Header().Get("Content-Type"), got.Body, want)

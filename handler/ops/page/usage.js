@@ -36,9 +36,10 @@ async function drawUsage() {
 function plot(u, by, unit) {
   const value = (r) => (unit === "cost" ? r.cost : r.promptTokens + r.completionTokens);
   const days = Number($("usage-span").value), step = (days > 1 ? 24 : 1) * 3600000;
+  const mixed = unit === "cost" && new Set(u.rows.map((r) => r.currency)).size > 1; // money of two currencies is never one
   const totals = new Map(), bars = new Map(), rows = new Map();
   for (const r of u.rows) {
-    const name = r[by] || "(no name)", at = Math.floor(Date.parse(r.hour) / step) * step;
+    const name = (r[by] || "(no name)") + (mixed ? " in " + r.currency : ""), at = Math.floor(Date.parse(r.hour) / step) * step;
     totals.set(name, (totals.get(name) || 0) + value(r));
     const row = rows.get(name + "\n" + (r.currency || "")) || { name, currency: r.currency || "", requests: 0, promptTokens: 0, cachedTokens: 0, completionTokens: 0, reasoningTokens: 0, cost: 0 };
     for (const f of ["requests", "promptTokens", "cachedTokens", "completionTokens", "reasoningTokens", "cost"]) row[f] += r[f];
