@@ -24,6 +24,7 @@ type Candidate struct {
 	Reason  health.Refusal // "" = placed by priority and strategy
 	Until   time.Time      // when a health reason ends; zero = unknown or none
 	rank    float64        // inside its group, lowest first
+	probe   bool           // this request may be its probe
 }
 
 // Tried reports whether the candidate is in the line at all.

@@ -31,7 +31,7 @@ type Load interface {
 
 // Decide puts the backends worth trying in order, best first: groups by
 // ascending priority, each arranged by the pool's strategy and bent by
-// affinity; then those that may only be a last resort; then, with the reason,
+// affinity, behind those whose probe this instance holds; then those that may only be a last resort; then, with the reason,
 // those passed over. dst is reused when it is large enough.
 func (p *Pool) Decide(q *Query, s *health.Snapshot, dst []Candidate) Decision {
 	line := dst[:0]
@@ -49,6 +49,7 @@ func (p *Pool) Decide(q *Query, s *health.Snapshot, dst []Candidate) Decision {
 	for rest := line[:d.Line]; len(rest) > 0; best = false {
 		n := groupLen(rest)
 		p.arrange(rest[:n], q, best)
+		probesFirst(rest[:n])
 		rest = rest[n:]
 	}
 	return d
@@ -75,6 +76,7 @@ func (b *Backend) candidate(q *Query, s *health.Snapshot) Candidate {
 		c.Reason = NoWeight
 	default:
 		c.Reason = h.Refuses(q.Now, q.Tokens)
+		c.probe = h.Probe && c.Reason == health.Admitted
 		if c.Reason != health.Admitted {
 			c.Until = h.Reopens()
 		} else if h.Share > 0 && q.Holder == "" && q.Chance()*100 >= float64(h.Share) {
@@ -82,6 +84,20 @@ func (b *Backend) candidate(q *Query, s *health.Snapshot) Candidate {
 		}
 	}
 	return c
+}
+
+// probesFirst puts a backend that waits for its probe ahead of its group: the
+// whole fleet waits with it, and the lease ends soon. One request is enough.
+func probesFirst(group []Candidate) {
+	slices.SortStableFunc(group, func(a, b Candidate) int {
+		switch {
+		case a.probe == b.probe:
+			return 0
+		case a.probe:
+			return -1
+		}
+		return 1
+	})
 }
 
 // standing is the coarse order: the line, the last resorts, the passed over.

@@ -224,6 +224,24 @@ func TestTheProbeIsOfferedToItsHolder(t *testing.T) {
 	}
 }
 
+// Whatever the strategy and affinity say, but never ahead of a better group.
+func TestAProbeIsAheadOfItsGroup(t *testing.T) {
+	for _, strategy := range []pool.Strategy{pool.Weighted, pool.RoundRobin, pool.LeastBusy, pool.LowestLatency} {
+		p := &pool.Pool{Strategy: strategy, Backends: backends(5, 5, 1, 5)}
+		p.Backends[0].Priority = 0
+		s := healthy(4)
+		s.By[2] = health.Health{Phase: breaker.HalfOpen, Probe: true, Until: instant.Add(time.Second)}
+		q := query(seeded())
+		for turn := range uint64(200) {
+			q.Turn, q.Affinity = turn, turn%3*0x9e3779b97f4a7c15
+			d := p.Decide(q, s, nil)
+			if first, second := d.Candidates[0].Backend.Name, d.Candidates[1].Backend.Name; first != "b0" || second != "b2" {
+				t.Fatalf("strategy %v: %s, then %s; want b0 of the better group, then b2, whose probe is here", strategy, first, second)
+			}
+		}
+	}
+}
+
 func TestRecoveringTakesItsShareAndIsTheLastResortOtherwise(t *testing.T) {
 	p := &pool.Pool{Backends: backends(1, 1)}
 	p.Backends[1].Priority = 2
