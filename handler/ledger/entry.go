@@ -32,6 +32,9 @@ type decided struct {
 	window int64
 }
 
+// largest is the largest request that the limit could ever have room for.
+func (e *entry) largest() int64 { return e.account.Terms.Largest() }
+
 // take spends n units or tells why not. With quota.Ask the channel tells, and
 // the ticket ends the waiting.
 func (e *entry) take(n int64, m quota.Moment) (d decided, ticket int, told chan decided) {

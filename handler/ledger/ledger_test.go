@@ -405,6 +405,21 @@ func TestConcurrencyHoldsOnEachInstance(t *testing.T) {
 	})
 }
 
+// A request that no waiting makes possible is told so, also while another limit
+// is used up that waiting would help with.
+func TestTooLargeIsSaidBeforeUsedUp(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", RequestsPerMinute: 1, TokensPerMinute: 1000}
+	alone(t, c, func(t *testing.T, l *Ledger, _ *counting) {
+		spend(t, l, c, 10)
+		if _, over := reserve(t, l, c, 10); over == nil || over.Limit != "requestsPerMinute" || !over.Retryable {
+			t.Errorf("a second request: %+v", over)
+		}
+		if _, over := reserve(t, l, c, 1001); over == nil || over.Limit != "tokensPerMinute" || over.Retryable || over.Wait != 0 {
+			t.Errorf("one larger than the limit: %+v", over)
+		}
+	})
+}
+
 func TestNobodyInParticularHasNoLimits(t *testing.T) {
 	l := New(Config{Store: new(memory.Store)})
 	r, err := l.Reserve(t.Context(), nil, "gpt-4o", 1<<40, usage.Price{})

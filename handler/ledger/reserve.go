@@ -69,6 +69,9 @@ type wish struct {
 // fill takes from all limits: first what can be told at once, so that a limit
 // that is used up costs no other one an exchange.
 func (r *Reservation) fill(ctx context.Context, b *book, model string, tokens int64) error {
+	if e := r.tooLarge(b, model, tokens); e != nil {
+		return r.ledger.over(e, quota.Never, 0)
+	}
 	var wishes []wish
 	for _, of := range [][]*entry{b.byModel[model], b.all} {
 		for _, e := range of {
@@ -87,6 +90,19 @@ func (r *Reservation) fill(ctx context.Context, b *book, model string, tokens in
 		}
 	}
 	return r.await(ctx, wishes)
+}
+
+// tooLarge is a limit that will never have room for the request: said first,
+// because a caller that is told to wait for another one would come back to it.
+func (r *Reservation) tooLarge(b *book, model string, tokens int64) *entry {
+	for _, of := range [][]*entry{b.byModel[model], b.all} {
+		for _, e := range of {
+			if e.unit.reserve(tokens, r.price) > e.largest() {
+				return e
+			}
+		}
+	}
+	return nil
 }
 
 // await waits for the table, for all limits together as long as one may.

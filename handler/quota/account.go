@@ -11,6 +11,9 @@ type Terms struct {
 	Refresh time.Duration // how old knowledge of the row may be before it is asked again; 0 = 500 ms
 }
 
+// Largest is the largest request that there can be room for: one shard's share.
+func (t Terms) Largest() int64 { return t.Limit / int64(max(1, t.Shards)) }
+
 // Moment is when something happens: the instant of this process's clock for
 // ages and rates, and the window that the table's clock is in.
 type Moment struct {
@@ -133,7 +136,7 @@ func (a *Account) recall() {
 }
 
 // limit is the share of the shard.
-func (a *Account) limit() int64 { return a.Terms.Limit / int64(a.shards()) }
+func (a *Account) limit() int64 { return a.Terms.Largest() }
 
 func (a *Account) shards() int { return max(1, a.Terms.Shards) }
 
