@@ -107,3 +107,22 @@ func TestTheWatchTellsOfTheTableAgreementAndBudgets(t *testing.T) {
 	})
 	golden(t, "watch.golden", said)
 }
+
+// An alert looks a few minutes back: it must not go silent while the table is
+// still gone.
+func TestAnOutageThatLastsIsToldOfAgain(t *testing.T) {
+	now := noon
+	c := state.Counters{Alone: true, Trouble: errors.New("gone")}
+	said := telling(t, &now, func(e *Events) {
+		w := &Watch{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() state.Counters { return c }}
+		for range 12 * 60 {
+			now = now.Add(time.Second)
+			w.Look(now)
+		}
+		c = state.Counters{}
+		w.Look(now)
+	})
+	if n := strings.Count(said, `"degraded":true`); n != 3 || !strings.Contains(said, `"degraded":false,"outage_seconds":719.000`) {
+		t.Errorf("twelve minutes are told of %d times: %s", n, said)
+	}
+}

@@ -19,6 +19,7 @@ type Watch struct {
 
 	degraded bool
 	since    time.Time
+	reminded time.Time // of the table
 	last     state.Counters
 	worst    time.Duration // disagreement since the last line of it
 	changes  uint64
@@ -54,16 +55,23 @@ func (w *Watch) Look(now time.Time) {
 	w.last = c
 }
 
-// table tells when the table is lost, and when it is back.
+// remindEvery is how often there is a line on an outage that lasts: an alert
+// looks a few minutes back.
+const remindEvery = 5 * time.Minute
+
+// table tells when the table is lost, again while it is, and when it is back.
 func (w *Watch) table(now time.Time, c *state.Counters) {
-	if c.Alone == w.degraded {
+	if c.Alone == w.degraded && (!c.Alone || now.Sub(w.reminded) < remindEvery) {
 		return
 	}
-	w.degraded = c.Alone
 	level := "INFO"
 	if c.Alone {
-		level, w.since = "WARN", now
+		level, w.reminded = "WARN", now
 	}
+	if c.Alone && !w.degraded {
+		w.since = now
+	}
+	w.degraded = c.Alone
 	f := newLine(nil, now, level, "state")
 	f.text("instance", w.Events.Instance).begin("degraded").boolean(c.Alone)
 	if c.Trouble != nil {
