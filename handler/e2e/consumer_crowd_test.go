@@ -202,12 +202,15 @@ func (b bill) of(status int, code string) (n int) {
 	return n
 }
 
-// minutes are the tokens of each minute of the table's clock, by when they were
-// asked for. The emulator has this machine's clock.
-func (b bill) minutes() map[int64]int64 {
+// minutes are the tokens of each minute of the table's clock whose request has
+// this text, by when a backend was asked: a caller may have waited for its turn
+// before. The emulator has this machine's clock.
+func (c *crowd) minutes(text string) map[int64]int64 {
 	by := map[int64]int64{}
-	for i := range b {
-		by[b[i].at.Unix()/60] += b[i].tokens
+	for _, e := range c.sim.Journal() {
+		if strings.Contains(string(e.Body), text) {
+			by[e.Time.Unix()/60] += int64(e.PromptTokens + e.CompletionTokens)
+		}
 	}
 	return by
 }

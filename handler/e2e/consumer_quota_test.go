@@ -163,14 +163,16 @@ func (q quotaRun) prove(t *testing.T) {
 	for _, name := range []string{"greedy", "calm", "cut"} {
 		consumers = append(consumers, map[string]any{"name": name, "tokensPerMinute": q.limit, "tokensPerMonth": 100_000_000})
 	}
-	c := startCrowd(t, q.instances, metered(consumers...))
-	greedy := c.spend(keyOf("greedy"), modest, q.perSecond(q.times))
-	calm := c.spend(keyOf("calm"), modest, q.perSecond(0.8)*float64(time.Minute)/float64(q.calm))
+	s := metered(consumers...)
+	s.journal = 0
+	c := startCrowd(t, q.instances, s)
+	greedy := c.spend(keyOf("greedy"), from("greedy"), q.perSecond(q.times))
+	calm := c.spend(keyOf("calm"), from("calm"), q.perSecond(0.8)*float64(time.Minute)/float64(q.calm))
 	time.Sleep(q.calm * time.Duration(q.minutes))
 	q.wantNoFalseRefusal(t, calm.cease())
 	time.Sleep(max(0, q.overload-q.calm*time.Duration(q.minutes)))
 	over := greedy.cease()
-	q.wantLimitKept(t, over)
+	q.wantLimitKept(t, c, over)
 	cut := q.wantOutageSurvived(t, c)
 	c.wantBooked(t, "greedy", over.tokens())
 	c.wantBooked(t, "cut", cut.tokens())
@@ -182,10 +184,10 @@ func (q quotaRun) perSecond(share float64) float64 {
 	return share * float64(q.limit) / each / 60
 }
 
-func (q quotaRun) wantLimitKept(t *testing.T, b bill) {
+func (q quotaRun) wantLimitKept(t *testing.T, c *crowd, b bill) {
 	t.Helper()
 	b.wantOnly(t, "overload")
-	worst, total, windows := int64(0), int64(0), b.minutes()
+	worst, total, windows := int64(0), int64(0), c.minutes("from greedy")
 	for _, n := range windows {
 		worst, total = max(worst, n), total+n
 	}
@@ -194,10 +196,16 @@ func (q quotaRun) wantLimitKept(t *testing.T, b bill) {
 	if percent(worst, q.limit) > 105 || mean > 101 {
 		t.Errorf("worst minute %.1f %%, mean %.1f %% of the limit", percent(worst, q.limit), mean)
 	}
+	if total != b.tokens() {
+		t.Errorf("backends used %d tokens, and callers were told of %d", total, b.tokens())
+	}
 	if percent(worst, q.limit) < 60 || b.of(429, "") == 0 {
 		t.Errorf("%.1f %% of the limit was spent, %d requests were over quota: no overload", percent(worst, q.limit), b.of(429, ""))
 	}
 }
+
+// from is a modest request that tells whose it is.
+func from(consumer string) string { return strings.Replace(modest, "Hello", "from "+consumer, 1) }
 
 func percent(n, of int64) float64 { return 100 * float64(n) / float64(of) }
 
@@ -229,7 +237,7 @@ func (q quotaRun) wantNoFalseRefusal(t *testing.T, b bill) {
 // who was refused and what is booked.
 func (q quotaRun) wantOutageSurvived(t *testing.T, c *crowd) bill {
 	t.Helper()
-	l := c.spend(keyOf("cut"), modest, q.perSecond(q.strain))
+	l := c.spend(keyOf("cut"), from("cut"), q.perSecond(q.strain))
 	time.Sleep(time.Second)
 	for _, w := range c.ways {
 		w.refuse()
@@ -246,7 +254,7 @@ func (q quotaRun) wantOutageSurvived(t *testing.T, c *crowd) bill {
 	if refused > 3 {
 		t.Errorf("%.2f %% were refused without the table", refused)
 	}
-	for _, n := range b.minutes() {
+	for _, n := range c.minutes("from cut") {
 		if percent(n, q.limit) > 105 {
 			t.Errorf("%.1f %% of the limit in a minute without the table", percent(n, q.limit))
 		}
