@@ -68,6 +68,9 @@ func serve(t *testing.T, cfgs ...Config) string {
 const testKey = "operators-key-0123456789"
 
 func TestTheStatusPageInARealBrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
 	tools, chromium := browser(t)
 	at := loop(time.Now())
 	locked := healthyScene(at)
