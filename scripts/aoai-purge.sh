@@ -19,11 +19,11 @@ source scripts/azure.sh
 ENVIRONMENT='' LOCATION='' SUBSCRIPTION='' group='' account=''
 while (($#)); do
   case $1 in
-  --environment) ENVIRONMENT=$(value "$1" "$@") && shift ;;
-  --resource-group) group=$(value "$1" "$@") && shift ;;
-  --account) account=$(value "$1" "$@") && shift ;;
-  --location) LOCATION=$(value "$1" "$@") && shift ;;
-  --subscription) SUBSCRIPTION=$(value "$1" "$@") && shift ;;
+  --environment) take ENVIRONMENT "$@" && shift ;;
+  --resource-group) take group "$@" && shift ;;
+  --account) take account "$@" && shift ;;
+  --location) take LOCATION "$@" && shift ;;
+  --subscription) take SUBSCRIPTION "$@" && shift ;;
   --dry-run) DRY_RUN=yes ;;
   --yes) YES=yes ;;
   --help | -h) usage && exit ;;

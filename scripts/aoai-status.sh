@@ -17,9 +17,9 @@ source scripts/azure.sh
 ENVIRONMENT='' SUBSCRIPTION='' group='' quota=no deleted=no
 while (($#)); do
   case $1 in
-  --environment) ENVIRONMENT=$(value "$1" "$@") && shift ;;
-  --resource-group) group=$(value "$1" "$@") && shift ;;
-  --subscription) SUBSCRIPTION=$(value "$1" "$@") && shift ;;
+  --environment) take ENVIRONMENT "$@" && shift ;;
+  --resource-group) take group "$@" && shift ;;
+  --subscription) take SUBSCRIPTION "$@" && shift ;;
   --quota) quota=yes ;;
   --deleted) deleted=yes ;;
   --dry-run) DRY_RUN=yes ;; # nothing is changed anyway

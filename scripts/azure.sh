@@ -15,10 +15,11 @@ wrong() {
   exit 2
 }
 
-# value gives the argument of an option, or ends the script when there is none: value --name "$@".
-value() {
-  [[ $# -ge 3 && $3 != --* ]] || wrong "$1 needs a value"
-  printf '%s\n' "$3"
+# take puts the argument of an option into a variable, or ends the script when there is none: take variable "$@", with the option first.
+# It ends the script itself, which a $(subshell) could not: nothing may be changed under half of what was asked.
+take() {
+  [[ $# -ge 3 && -n $3 && $3 != --* ]] || wrong "$2 needs a value"
+  printf -v "$1" '%s' "$3"
 }
 
 # file_of gives the name of a file as seen from the project's top folder.

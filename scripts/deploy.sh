@@ -24,13 +24,13 @@ ENVIRONMENT='' LOCATION='' SUBSCRIPTION='' FROM_ENVIRONMENT=no group='' app='' z
 parameters=infra/bicep/examples/minimum.bicepparam
 while (($#)); do
   case $1 in
-  --environment) ENVIRONMENT=$(value "$1" "$@") && shift ;;
-  --location) LOCATION=$(value "$1" "$@") && shift ;;
-  --parameters) parameters=$(file_of "$(value "$1" "$@")") && shift ;;
-  --subscription) SUBSCRIPTION=$(value "$1" "$@") && shift ;;
-  --group) group=$(value "$1" "$@") && shift ;;
-  --app) app=$(value "$1" "$@") && shift ;;
-  --zip) zip=$(file_of "$(value "$1" "$@")") && shift ;;
+  --environment) take ENVIRONMENT "$@" && shift ;;
+  --location) take LOCATION "$@" && shift ;;
+  --parameters) take parameters "$@" && parameters=$(file_of "$parameters") && shift ;;
+  --subscription) take SUBSCRIPTION "$@" && shift ;;
+  --group) take group "$@" && shift ;;
+  --app) take app "$@" && shift ;;
+  --zip) take zip "$@" && zip=$(file_of "$zip") && shift ;;
   --publish-only) publish_only=yes ;;
   --from-environment) FROM_ENVIRONMENT=yes ;;
   --no-smoke) smoke=no ;;
@@ -90,7 +90,11 @@ say "This will, for the installation $ENVIRONMENT:"
 if [[ -n $zip ]]; then say "  2. take the package $zip"; else say "  2. package the program as build/spillway.zip"; fi
 say "  3. publish it to the function app of each region"
 [[ $smoke == no ]] || say "  4. run scripts/smoke.sh: call, drain a backend, call again, restore it"
-need_az
+if [[ $DRY_RUN == yes && $publish_only == no ]] && ! have az; then
+  say "az is not installed, so nobody can say which subscription that would be: https://aka.ms/azure-cli"
+else
+  need_az
+fi
 confirm "$ENVIRONMENT" "Resources cost money from now on."
 
 [[ $publish_only == yes ]] || provision

@@ -16,8 +16,8 @@ source scripts/azure.sh
 ENVIRONMENT='' SUBSCRIPTION='' purge=no strangers=no
 while (($#)); do
   case $1 in
-  --environment) ENVIRONMENT=$(value "$1" "$@") && shift ;;
-  --subscription) SUBSCRIPTION=$(value "$1" "$@") && shift ;;
+  --environment) take ENVIRONMENT "$@" && shift ;;
+  --subscription) take SUBSCRIPTION "$@" && shift ;;
   --purge) purge=yes ;;
   --with-strangers) strangers=yes ;;
   --dry-run) DRY_RUN=yes ;;

@@ -23,14 +23,14 @@ source scripts/azure.sh
 ENVIRONMENT='' SUBSCRIPTION='' address='' model='' backend='' operations='' calls=5 wait=180
 while (($#)); do
   case $1 in
-  --environment) ENVIRONMENT=$(value "$1" "$@") && shift ;;
-  --address) address=$(value "$1" "$@") && shift ;;
-  --model) model=$(value "$1" "$@") && shift ;;
-  --backend) backend=$(value "$1" "$@") && shift ;;
-  --operations) operations=$(value "$1" "$@") && shift ;;
-  --calls) calls=$(value "$1" "$@") && shift ;;
-  --wait) wait=$(value "$1" "$@") && shift ;;
-  --subscription) SUBSCRIPTION=$(value "$1" "$@") && shift ;;
+  --environment) take ENVIRONMENT "$@" && shift ;;
+  --address) take address "$@" && shift ;;
+  --model) take model "$@" && shift ;;
+  --backend) take backend "$@" && shift ;;
+  --operations) take operations "$@" && shift ;;
+  --calls) take calls "$@" && shift ;;
+  --wait) take wait "$@" && shift ;;
+  --subscription) take SUBSCRIPTION "$@" && shift ;;
   --dry-run) DRY_RUN=yes ;;
   --help | -h) usage && exit ;;
   *) wrong "unknown option $1" ;;

@@ -47,6 +47,25 @@ func NewDesk(t *testing.T, binary string, replies ...any) *Desk {
 	return d
 }
 
+// WithoutAz takes az away, and whatever lies beside a real one: what is left are the tools that the scripts are written with.
+func (d *Desk) WithoutAz() {
+	d.t.Helper()
+	bin := filepath.Join(d.dir, "without")
+	if err := os.Mkdir(bin, 0o700); err != nil {
+		d.t.Fatal(err)
+	}
+	for _, name := range []string{"bash", "basename", "cat", "dirname", "git", "sed", "tr"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(bin, name)); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+	d.Set("PATH=" + bin)
+}
+
 // Set adds a variable to the environment of the scripts.
 func (d *Desk) Set(assignment string) { d.env = append(d.env, assignment) }
 

@@ -3,6 +3,7 @@ package scripttest
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -67,6 +68,53 @@ func TestEveryScriptExplainsItselfAndRefusesWrongUse(t *testing.T) {
 			wantStatus(t, wrong, 2)
 			wantCalls(t, wrong.Calls, nil)
 		})
+	}
+}
+
+var valued = regexp.MustCompile(`(--[a-z-]+) [A-Z]+`)
+
+// An option whose value was forgotten must not be half a command: without its value, --subscription would be az's default.
+func TestAnOptionWithoutItsValueEndsEveryScriptBeforeAnythingIsAsked(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"deploy.sh", "smoke.sh", "destroy.sh", "aoai-status.sh", "aoai-purge.sh"} {
+		d := NewDesk(t, fake, installation()...)
+		tried := map[string]bool{}
+		for _, m := range valued.FindAllStringSubmatch(d.Script("", name, "--help").Out, -1) {
+			if tried[m[1]] {
+				continue
+			}
+			tried[m[1]] = true
+			for _, after := range [][]string{{m[1]}, {m[1], "--yes"}, {m[1], ""}} {
+				r := d.Script("", name, append([]string{"--environment", "demo"}, after...)...)
+				wantStatus(t, r, 2)
+				wantWords(t, r, m[1]+" needs a value")
+				wantCalls(t, r.Calls, nil)
+			}
+		}
+		if len(tried) < 2 {
+			t.Errorf("%s: its help names %v only", name, tried)
+		}
+	}
+}
+
+func TestADryRunOfTheWholeDeploymentNeedsNoAz(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake)
+	d.WithoutAz()
+	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--dry-run")
+	wantStatus(t, r, 0)
+	wantWords(t, r, "az is not installed", "+ az deployment sub create --name spillway-demo", "+ scripts/package.sh build/spillway.zip")
+	for _, args := range [][]string{
+		{"deploy.sh", "--environment", "demo", "--location", "swedencentral", "--yes"},
+		{"deploy.sh", "--environment", "demo", "--publish-only", "--dry-run"},
+		{"destroy.sh", "--environment", "demo", "--dry-run"},
+		{"aoai-status.sh"},
+		{"aoai-purge.sh", "--environment", "demo", "--dry-run"},
+		{"smoke.sh", "--environment", "demo", "--dry-run"},
+	} {
+		r := d.Script("", args[0], args[1:]...)
+		wantStatus(t, r, 1)
+		wantWords(t, r, "az is not installed: https://aka.ms/azure-cli")
 	}
 }
 
