@@ -72,6 +72,10 @@ func TestTableCostsWhatIsPublished(t *testing.T) {
 	few, _ := f.exchanges(each, 5, f.members[:1]...)
 	many, _ := f.exchanges(each, 120, f.members[:1]...)
 	t.Logf("1 instance, 5 requests a second: %.2f exchanges a second; 120 requests a second: %.2f", few, many)
+	if _, long := soaking(t); long {
+		three, _ := f.exchanges(15*time.Second, 18, f.members[:3]...)
+		t.Logf("3 instances: %.2f exchanges a second", three)
+	}
 	if many > refresh*1.6 || few > refresh*1.6 || math.Abs(many-few) > refresh*.6 {
 		t.Errorf("%.2f exchanges a second at 5 requests a second, %.2f at 120; want about %d either way", few, many, refresh)
 	}

@@ -23,10 +23,10 @@ func TestSimulationCatchesLocalClocks(t *testing.T) {
 	unhurried(t)
 	t.Parallel()
 	began := time.Now()
-	r := sum(with(func(p *plan) { p.localClocks, p.skew, p.slow = true, 5*time.Second, .4 }), 0, 6)
+	r := sum(with(func(p *plan) { p.localClocks, p.skew, p.slow = true, 8*time.Second, .4 }), 0, 4)
 	report(t, r, began)
-	if r.overlaps == 0 {
-		t.Errorf("no overlapping probe among %d, want some", r.probes)
+	if r.overlaps < 3 {
+		t.Errorf("%d overlapping probes among %d, want several", r.overlaps, r.probes)
 	}
 }
 
@@ -36,8 +36,8 @@ func TestSimulationCatchesAProbeThatIsNotRechecked(t *testing.T) {
 	began := time.Now()
 	r := sum(with(func(p *plan) { p.hostile, p.noRecheck, p.slow = true, true, .2 }), 0, 10)
 	report(t, r, began)
-	if r.overlaps == 0 {
-		t.Errorf("no overlapping probe among %d, want some", r.probes)
+	if r.overlaps < 3 {
+		t.Errorf("%d overlapping probes among %d, want several", r.overlaps, r.probes)
 	}
 }
 
