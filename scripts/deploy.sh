@@ -49,6 +49,27 @@ done
 [[ -z $group$app || ($publish_only == yes && -n $group && -n $app) ]] || wrong "--group and --app go together, with --publish-only"
 [[ $FROM_ENVIRONMENT == no || ($publish_only == yes && $smoke == no) ]] || wrong "--from-environment goes with --publish-only and --no-smoke"
 [[ -z $zip || -f $zip ]] || wrong "there is no file $zip"
+[[ -z $app ]] || smoke=no # who is behind one app, and under which address, is not known here
+
+# plan says what will be done, one numbered line after the other.
+step=0
+plan() { say "  $((++step)). $*"; }
+
+# need_variables stops before Azure is asked for minutes of work when the parameters or the proof would miss something at their end.
+need_variables() {
+  local name missing=''
+  if [[ $publish_only == no ]]; then
+    while read -r name; do
+      [[ -n ${!name:-} ]] || missing+=" $name"
+    done < <(grep -o "readEnvironmentVariable('[A-Za-z0-9_]*')" "$parameters" | sed "s/.*'\\(.*\\)'.*/\\1/" | sort -u)
+    [[ -z $missing ]] || unset_variables "$parameters reads$missing from the environment: export them, for keys such as \$(openssl rand -hex 32)"
+  fi
+  [[ $smoke == no || $what_if == yes || (-n ${SPILLWAY_KEY:-${TEAM_A_KEY:-}} && -n ${SPILLWAY_OPERATOR_KEY:-}) ]] ||
+    unset_variables "the proof at the end calls and drains: export SPILLWAY_KEY (a consumer's) and SPILLWAY_OPERATOR_KEY, or add --no-smoke"
+}
+
+# unset_variables ends the script; a dry run goes on to show the rest.
+unset_variables() { if [[ $DRY_RUN == yes ]]; then say "missing: $1"; else fail "$1"; fi; }
 
 # provision makes or updates the resources. The examples take name and region from the two variables.
 provision() {
@@ -67,7 +88,7 @@ provision() {
 
 # publish sends the package to one function app: group, app, container of packages.
 publish() {
-  if [[ $plan == premium ]]; then
+  if [[ $hosting == premium ]]; then
     act_az storage blob upload --auth-mode login --blob-url "$3/spillway.zip" --file "$zip" --overwrite
     act_az functionapp restart --resource-group "$1" --name "$2"
     return
@@ -86,11 +107,12 @@ approve() {
 }
 
 say "This will, for the installation $ENVIRONMENT:"
-[[ $publish_only == yes ]] || say "  1. make or update the resources of $parameters in $LOCATION (deployment spillway-$ENVIRONMENT)"
-if [[ -n $zip ]]; then say "  2. take the package $zip"; else say "  2. package the program as build/spillway.zip"; fi
-say "  3. publish it to the function app of each region"
-[[ $smoke == no ]] || say "  4. run scripts/smoke.sh: call, drain a backend, call again, restore it"
-if [[ $DRY_RUN == yes && $publish_only == no ]] && ! have az; then
+[[ $publish_only == yes ]] || plan "make or update the resources of $parameters in $LOCATION (deployment spillway-$ENVIRONMENT)"
+if [[ -n $zip ]]; then plan "take the package $zip"; else plan "package the program as build/spillway.zip"; fi
+if [[ -n $app ]]; then plan "publish it to the function app $app"; else plan "publish it to the function app of each region"; fi
+[[ $smoke == no ]] || plan "run scripts/smoke.sh: call, drain a backend, call again, restore it"
+need_variables
+if [[ $DRY_RUN == yes && ($publish_only == no || -n $app) ]] && ! have az; then
   say "az is not installed, so nobody can say which subscription that would be: https://aka.ms/azure-cli"
 else
   need_az
@@ -100,13 +122,13 @@ confirm "$ENVIRONMENT" "Resources cost money from now on."
 [[ $publish_only == yes ]] || provision
 [[ -n $zip ]] || { zip=build/spillway.zip && act scripts/package.sh "$zip"; }
 
-plan=flex
+hosting=flex
 if [[ -n $app ]]; then
   publish "$group" "$app" ''
 elif [[ $DRY_RUN == yes && $publish_only == no ]]; then
   say "+ (publish to each function app that the deployment names)"
 else
-  plan=$(output AZURE_FUNCTION_APP_PLAN)
+  hosting=$(output AZURE_FUNCTION_APP_PLAN)
   mapfile -t groups < <(output AZURE_RESOURCE_GROUPS)
   mapfile -t apps < <(output AZURE_FUNCTION_APP_NAMES)
   mapfile -t containers < <(output AZURE_PACKAGE_CONTAINERS)
@@ -117,5 +139,5 @@ else
   done
 fi
 
-[[ $smoke == no || -n $app ]] || act scripts/smoke.sh --environment "$ENVIRONMENT" ${SUBSCRIPTION:+--subscription "$SUBSCRIPTION"}
+[[ $smoke == no ]] || act scripts/smoke.sh --environment "$ENVIRONMENT" ${SUBSCRIPTION:+--subscription "$SUBSCRIPTION"}
 say "done"

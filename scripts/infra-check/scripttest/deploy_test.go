@@ -106,6 +106,8 @@ func TestDeployDryRunPrintsThePlanAndChangesNothing(t *testing.T) {
 func TestDeployWhatIfStopsBeforeAnythingIsMade(t *testing.T) {
 	t.Parallel()
 	d := NewDesk(t, fake, deployed("http://127.0.0.1:1", "flex", 1)...)
+	d.Set("TEAM_A_KEY=" + consumerKey)
+	d.Set("SPILLWAY_OPERATOR_KEY=" + operatorKey)
 	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--what-if", "--yes")
 	wantStatus(t, r, 0)
 	wantCalls(t, r.changing(), nil)
@@ -157,9 +159,30 @@ func TestDeployRefusesWhatCannotBeMeant(t *testing.T) {
 	}
 }
 
+func TestDeploySaysWhatIsMissingBeforeItAsksAz(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, deployed("http://127.0.0.1:1", "flex", 1)...)
+	d.Set("TEAM_A_KEY=" + consumerKey)
+	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--yes")
+	wantStatus(t, r, 1)
+	wantWords(t, r, "minimum.bicepparam reads SPILLWAY_OPERATOR_KEY from the environment")
+	wantCalls(t, r.Calls, nil)
+
+	// Parameters that read nothing: the proof still needs its keys, unless there is none.
+	params, zip := d.File("mine.bicepparam", "using 'x'"), d.File("z", "zip")
+	r = d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--parameters", params, "--zip", zip, "--yes")
+	wantStatus(t, r, 1)
+	wantWords(t, r, "export SPILLWAY_KEY", "--no-smoke")
+	wantCalls(t, r.Calls, nil)
+	r = d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--parameters", params, "--zip", zip, "--no-smoke", "--yes")
+	wantStatus(t, r, 0)
+}
+
 func TestDeployStopsWhenAzFails(t *testing.T) {
 	t.Parallel()
 	d := NewDesk(t, fake, signedIn(), Reply("provider register", nil), Refusal("deployment sub create", "InsufficientQuota"))
+	d.Set("TEAM_A_KEY=" + consumerKey)
+	d.Set("SPILLWAY_OPERATOR_KEY=" + operatorKey)
 	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--zip", d.File("z", "zip"), "--yes")
 	wantStatus(t, r, 1)
 	wantWords(t, r, "InsufficientQuota")

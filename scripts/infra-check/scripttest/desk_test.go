@@ -54,7 +54,7 @@ func (d *Desk) WithoutAz() {
 	if err := os.Mkdir(bin, 0o700); err != nil {
 		d.t.Fatal(err)
 	}
-	for _, name := range []string{"bash", "basename", "cat", "dirname", "git", "sed", "tr"} {
+	for _, name := range []string{"bash", "basename", "cat", "dirname", "git", "grep", "sed", "sort", "tr"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
 			d.t.Fatal(err)

@@ -101,6 +101,8 @@ func TestADryRunOfTheWholeDeploymentNeedsNoAz(t *testing.T) {
 	t.Parallel()
 	d := NewDesk(t, fake)
 	d.WithoutAz()
+	d.Set("TEAM_A_KEY=" + consumerKey)
+	d.Set("SPILLWAY_OPERATOR_KEY=" + operatorKey)
 	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--dry-run")
 	wantStatus(t, r, 0)
 	wantWords(t, r, "az is not installed", "+ az deployment sub create --name spillway-demo", "+ scripts/package.sh build/spillway.zip")
