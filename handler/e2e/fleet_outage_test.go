@@ -103,7 +103,8 @@ func (o *outage) hitUnder(m *member) {
 // learnt while the table was gone. An instance that is waiting for an answer
 // that does not come gives up after a second.
 func (o *outage) wantPrompt(delays []time.Duration, lasted time.Duration) {
-	var again, refused, silent []time.Duration
+	var refused, silent []time.Duration
+	var again [2][]time.Duration
 	for i := range delays {
 		if after := delays[i] - lasted; i%2 == 0 {
 			refused = append(refused, after)
@@ -113,10 +114,10 @@ func (o *outage) wantPrompt(delays []time.Duration, lasted time.Duration) {
 	}
 	o.seen.mu.Lock()
 	for _, m := range o.members {
-		again = append(again, o.seen.again[m.n].Sub(o.seen.marked))
+		again[m.n%2] = append(again[m.n%2], o.seen.again[m.n].Sub(o.seen.marked))
 	}
 	o.seen.mu.Unlock()
-	o.t.Logf("first exchange after the return: %s", spread(again))
+	o.t.Logf("first exchange after the return: %s where connections had been refused, %s where nothing had been answered", spread(again[0]), spread(again[1]))
 	o.t.Logf("reconciled after the return, where connections had been refused: %s", spread(refused))
 	o.t.Logf("reconciled after the return, where nothing had been answered:   %s", spread(silent))
 	if quantile(refused, 1) > 2500*time.Millisecond || quantile(silent, 1) > 3500*time.Millisecond {
