@@ -84,7 +84,8 @@ function drawBars(bars, o) {
   for (let i = 0; i < slots; i += Math.ceil(slots / 8)) {
     const at = new Date(o.from + i * o.step);
     const label = o.step > 3600000 ? at.toLocaleDateString([], { day: "numeric", month: "short" }) : at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
-    root.append(svg("text", { x: side + (i + 0.5) * width, y: high - 8, "text-anchor": "middle" }, label));
+    const x = side + (i + 0.5) * width, last = x > wide - 30;
+    root.append(svg("text", { x: last ? wide : x, y: high - 6, "text-anchor": last ? "end" : "middle" }, label));
   }
   return root;
 }
