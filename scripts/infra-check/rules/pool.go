@@ -21,7 +21,7 @@ type backend struct {
 	Name        string          `json:"name"`
 	Endpoint    string          `json:"endpoint"`
 	Deployments json.RawMessage `json:"deployments"`
-	Priority    int             `json:"priority"`
+	Priority    *int            `json:"priority"` // 1 when it is not written
 	Auth        struct {
 		Mode     string `json:"mode"`
 		ClientID string `json:"clientId"`
@@ -54,8 +54,8 @@ func (c checker) pool() {
 }
 
 func (c checker) backend(site string, b backend, settings map[string]string) {
-	if b.Priority < 1 {
-		c.say("rule-pool", "%s: backend %s has priority %d", site, b.Name, b.Priority)
+	if b.Priority != nil && *b.Priority < 1 {
+		c.say("rule-pool", "%s: backend %s has priority %d", site, b.Name, *b.Priority)
 	}
 	if b.Auth.Mode == "api-key" && settings[b.Auth.Setting] == "" {
 		c.say("rule-pool", "%s: backend %s takes its key from %s, which is not set", site, b.Name, b.Auth.Setting)
