@@ -81,6 +81,9 @@ func TestALargeFleetReadsNoMoreThanThePartitionTakes(t *testing.T) {
 // (facts/table-state.md §2).
 func TestWhatAFleetAsksOfTheTable(t *testing.T) {
 	for _, n := range []int{1, 20, 200, 1000} {
+		if n > 200 && testing.Short() {
+			continue // the race detector takes its time, and learns nothing new
+		}
 		synctest.Test(t, func(t *testing.T) {
 			store := &slowTable{}
 			fleet := startAtOnce(t, n, Config{Store: store})
@@ -92,7 +95,7 @@ func TestWhatAFleetAsksOfTheTable(t *testing.T) {
 			}
 			traffic(25)
 			before, counts := store.exchanges(), store.lists.Load()
-			const minutes = 2
+			const minutes = 1
 			traffic(minutes * 60)
 			counts = store.lists.Load() - counts
 			perSecond := float64(store.exchanges()-before) / (minutes * 60)
