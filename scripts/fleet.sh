@@ -6,10 +6,7 @@ source "$(dirname "$0")/lib.sh"
 
 count=${N:-3} first=${PORT:-8081} simulator=${SIMULATOR_PORT:-9100} table=${TABLE_PORT:-10002}
 bin=build/spillway
-say "building"
-"$GO" build -o "$bin" -ldflags "-X main.version=$(version_of_tree)" ./handler
-mkdir -p build/run
-sed "s/:9100/:$simulator/" scripts/demo/pool.json >build/run/pool.json
+demo "$simulator"
 
 trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
 scripts/azurite.sh "$table" >build/run/connection 2>build/run/azurite.log &

@@ -23,6 +23,14 @@ version_of_tree() {
   printf '%s\n' "${VERSION:-$(git describe --tags --always --dirty 2>/dev/null || echo dev)}"
 }
 
+# demo builds the program as build/spillway and lays out the pool of the demonstrations for the simulator's port.
+demo() {
+  say "building"
+  "$GO" build -o build/spillway -ldflags "-X main.version=$(version_of_tree)" ./handler
+  mkdir -p build/run
+  sed "s/:9100/:$1/" scripts/demo/pool.json >build/run/pool.json
+}
+
 # wait_for asks an address until it answers with success; else it ends the script with the message.
 wait_for() {
   local _

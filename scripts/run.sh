@@ -8,10 +8,7 @@ port=${PORT:-8080}
 simulator=${SIMULATOR_PORT:-9100}
 bin=build/spillway
 
-say "building"
-"$GO" build -o "$bin" -ldflags "-X main.version=$(version_of_tree)" ./handler
-mkdir -p build/run
-sed "s/:9100/:$simulator/" scripts/demo/pool.json >build/run/pool.json
+demo "$simulator"
 
 trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
 "$bin" simulate --listen "127.0.0.1:$simulator" >build/run/simulator.log 2>&1 &

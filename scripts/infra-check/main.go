@@ -102,7 +102,7 @@ func acceptAll(ctx context.Context, root, binary string) error {
 	return nil
 }
 
-// faults prints a Markdown table, the one in infra/README.md.
+// faults prints the Markdown tables of infra/CHECKS.md.
 func faults(root string) error {
 	missed := 0
 	fmt.Println("| fault | in | caught by |\n|---|---|---|")

@@ -13,7 +13,7 @@ import (
 func ofBicepSpecial(inv Inventory, i *bicep.Instance, body map[string]any) {
 	switch i.Type {
 	case "Microsoft.Authorization/roleAssignments":
-		addRole(inv, i.Scope, get(body, "properties|roleDefinitionId"), get(body, "properties|principalId"), get(body, "properties|principalType"))
+		assignment{i.Scope, get(body, "properties|roleDefinitionId"), get(body, "properties|principalId"), get(body, "properties|principalType")}.add(inv)
 	case "Microsoft.Insights/diagnosticSettings":
 		var logs []string
 		list, _ := get(body, "properties|logs").([]any)
@@ -51,8 +51,14 @@ func ofBicepSpecial(inv Inventory, i *bicep.Instance, body map[string]any) {
 
 func siteOf(name string) string { return strings.SplitN(name, "/", 2)[0] }
 
-func addRole(inv Inventory, scope string, role, principal, kind any) {
-	inv.add("role "+path.Base(text(role))+" for "+text(principal)+" on "+scope, "principal type", kind)
+// assignment is a role that somebody has on something.
+type assignment struct {
+	scope                 string
+	role, principal, kind any
+}
+
+func (a assignment) add(inv Inventory) {
+	inv.add("role "+path.Base(text(a.role))+" for "+text(a.principal)+" on "+a.scope, "principal type", a.kind)
 }
 
 func addDiagnostics(inv Inventory, scope string, logs []string) {
@@ -125,7 +131,7 @@ func ofTerraformSpecial(inv Inventory, i tf.Instance) {
 	v := i.Values
 	switch i.Type {
 	case "azurerm_role_assignment":
-		addRole(inv, text(v["scope"]), v["role_definition_id"], v["principal_id"], v["principal_type"])
+		assignment{text(v["scope"]), v["role_definition_id"], v["principal_id"], v["principal_type"]}.add(inv)
 	case "azurerm_monitor_diagnostic_setting":
 		var logs []string
 		list, _ := v["enabled_log"].([]any)
