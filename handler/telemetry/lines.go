@@ -19,6 +19,7 @@ type Lines struct {
 	out, alarm io.Writer
 	depth      int
 	wake       chan struct{}
+	enough     chan struct{} // the batch need not gather any longer
 	done       chan struct{}
 
 	mu      sync.Mutex
@@ -41,14 +42,15 @@ type run struct {
 }
 
 const (
-	gather  = 10 * time.Millisecond // how long the first line of a batch waits for others
-	maxKept = 256 << 10             // the largest batch whose memory is used again
+	gather   = 10 * time.Millisecond // how long the first line of a batch waits for others
+	gathered = 64 << 10              // of these many bytes it does not wait for more
+	maxKept  = 256 << 10             // the largest batch whose memory is used again
 )
 
 // NewLines starts the writer; depth is how many lines may wait. Warnings and
 // errors go to alarm, which may be the same as out.
 func NewLines(out, alarm io.Writer, depth int) *Lines {
-	l := &Lines{out: out, alarm: alarm, depth: depth, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &Lines{out: out, alarm: alarm, depth: depth, wake: make(chan struct{}, 1), enough: make(chan struct{}, 1), done: make(chan struct{})}
 	go l.run()
 	return l
 }
@@ -85,14 +87,17 @@ func (l *Lines) write(text []byte, alarm bool) {
 		w.runs = append(w.runs, run{len(w.text), alarm})
 	}
 	if w.lines++; w.lines == 1 {
-		l.nudge()
+		nudge(l.wake)
+	}
+	if before := len(w.text) - len(text); before < gathered && len(w.text) >= gathered {
+		nudge(l.enough)
 	}
 }
 
-// nudge wakes the writer; it does not matter how often.
-func (l *Lines) nudge() {
+// nudge wakes who waits for it; it does not matter how often.
+func nudge(c chan struct{}) {
 	select {
-	case l.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -109,7 +114,7 @@ func (l *Lines) Dropped() uint64 {
 func (l *Lines) Close(patience time.Duration) {
 	l.mu.Lock()
 	l.closed = true
-	l.nudge()
+	nudge(l.wake)
 	l.mu.Unlock()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -142,7 +147,7 @@ func (l *Lines) run() {
 	}
 }
 
-// pause lets a batch gather, unless this is the end.
+// pause lets a batch gather, unless it is large already or this is the end.
 func (l *Lines) pause() (closed bool) {
 	l.mu.Lock()
 	closed = l.closed
@@ -152,7 +157,10 @@ func (l *Lines) pause() (closed bool) {
 	}
 	timer := time.NewTimer(gather)
 	defer timer.Stop()
-	<-timer.C
+	select {
+	case <-timer.C:
+	case <-l.enough:
+	}
 	return false
 }
 

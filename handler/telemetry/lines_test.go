@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -82,4 +83,29 @@ func TestTheLogsLevelsGoToTheirStreams(t *testing.T) {
 	if s := alarm.String(); strings.Count(s, "\n") != 2 || !strings.Contains(s, `"msg":"odd"`) || !strings.Contains(s, `"msg":"bad"`) {
 		t.Errorf("stderr: %s", s)
 	}
+}
+
+// A batch gathers for a while, unless it is large already: a flood of lines
+// does not pile up.
+func TestALargeBatchDoesNotWaitForMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out sink
+		lines := NewLines(&out, &out, 4096)
+		began := time.Now()
+		_, _ = lines.Write([]byte("{}\n"))
+		synctest.Wait()
+		if out.String() != "" {
+			t.Error("a line did not wait for others")
+		}
+		_, _ = lines.Write([]byte(strings.Repeat("x", gathered)))
+		synctest.Wait()
+		if len(out.String()) != gathered+3 || time.Since(began) > 0 {
+			t.Errorf("%d bytes are written after %v", len(out.String()), time.Since(began))
+		}
+		_, _ = lines.Write([]byte("{}\n"))
+		lines.Close(time.Minute)
+		if len(out.String()) != gathered+6 {
+			t.Errorf("%d bytes are written at the end", len(out.String()))
+		}
+	})
 }

@@ -147,5 +147,5 @@ func TestMoreKindsThanAreKeptAreCountedAllTheSame(t *testing.T) {
 
 func BenchmarkMetrics(b *testing.B) {
 	m, x := NewMetrics(new(meter.Registry), slots), served()
-	measured(b, func() { m.Saw(x) })
+	measured(b, nil, func() { m.Saw(x) })
 }

@@ -129,20 +129,20 @@ func TestTwoAttemptsAtOneBackendAreTwoSpans(t *testing.T) {
 
 // watched is everything that sees a request, where the caller's trace is
 // sampled or not.
-func watched(tb testing.TB, flag string) (all Watchers, x *server.Exchange) {
+func watched(tb testing.TB, flag string) (all Watchers, out *Lines, x *server.Exchange) {
 	tb.Helper()
-	out := NewLines(discard{}, discard{}, 4096)
+	out = NewLines(discard{}, discard{}, 4096)
 	tb.Cleanup(func() { out.Close(time.Minute) })
 	pusher := otlp.NewPusher(otlp.Settings{Endpoint: "http://127.0.0.1:1"}, nil, new(meter.Registry))
 	x = served()
 	x.Traceparent = traceOf[:53] + flag
-	return Watchers{&RequestLog{Out: out, Instance: "i-1"}, NewMetrics(new(meter.Registry), slots), &Tracer{Sampler: otlp.Sampler{Ratio: 1}, Take: pusher.Take}}, x
+	return Watchers{&RequestLog{Out: out, Instance: "i-1"}, NewMetrics(new(meter.Registry), slots), &Tracer{Sampler: otlp.Sampler{Ratio: 1}, Take: pusher.Take}}, out, x
 }
 
 func TestToBeSeenCostsARequestNextToNoMemory(t *testing.T) {
 	// It is 1 and 5; the race detector has pools forget.
 	for flag, most := range map[string]float64{"00": 4, "01": 10} {
-		all, x := watched(t, flag)
+		all, _, x := watched(t, flag)
 		all.Saw(x)
 		if n := testing.AllocsPerRun(2000, func() { all.Saw(x) }); n > most {
 			t.Errorf("flag %s: %v allocations, want at most %v", flag, n, most)
@@ -160,8 +160,8 @@ func BenchmarkAll(b *testing.B) {
 		flag string
 	}{{"unsampled", "00"}, {"sampled", "01"}} {
 		b.Run(c.name, func(b *testing.B) {
-			all, x := watched(b, c.flag)
-			measured(b, func() { all.Saw(x) })
+			all, out, x := watched(b, c.flag)
+			measured(b, out, func() { all.Saw(x) })
 		})
 	}
 }
