@@ -2,8 +2,10 @@ package e2e_test
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -187,20 +189,34 @@ func (q quotaRun) perSecond(share float64) float64 {
 func (q quotaRun) wantLimitKept(t *testing.T, c *crowd, b bill) {
 	t.Helper()
 	b.wantOnly(t, "overload")
-	worst, total, windows := int64(0), int64(0), c.minutes("from greedy")
-	for _, n := range windows {
-		worst, total = max(worst, n), total+n
+	windows := c.minutes("from greedy")
+	cold, worst, total := int64(0), int64(0), int64(0)
+	for _, at := range slices.Sorted(maps.Keys(windows)) {
+		t.Logf("minute %d: %.1f %% of the limit", at, percent(windows[at], q.limit))
+		total += windows[at]
+		if cold == 0 {
+			cold = windows[at]
+		} else {
+			worst = max(worst, windows[at])
+		}
 	}
 	mean := 100 * float64(total) / float64(int64(len(windows))*q.limit)
-	t.Logf("%d instances, %g times the load of %d a minute: worst minute %.1f %%, mean of %d %.1f %%; %v", q.instances, q.times, q.limit, percent(worst, q.limit), len(windows), mean, b)
-	if percent(worst, q.limit) > 105 || mean > 101 {
-		t.Errorf("worst minute %.1f %%, mean %.1f %% of the limit", percent(worst, q.limit), mean)
+	t.Logf("%d instances, %g times the load of %d a minute: first minute %.1f %%, worst of the others %.1f %%, mean of %d %.1f %%; %v",
+		q.instances, q.times, q.limit, percent(cold, q.limit), percent(worst, q.limit), len(windows), mean, b)
+	most := 101.0
+	if len(windows) < 3 {
+		most = 110 // what was overspent is taken off the next minute, and there is none
+	}
+	// In the first minute nobody knows yet how many spend, and how fast: then the
+	// bound is what the fleet admits until its spending is booked (package ledger).
+	if percent(worst, q.limit) > 105 || percent(cold, q.limit) > 120 || mean > most {
+		t.Errorf("first minute %.1f %%, worst of the others %.1f %%, mean %.1f %% of the limit", percent(cold, q.limit), percent(worst, q.limit), mean)
 	}
 	if total != b.tokens() {
 		t.Errorf("backends used %d tokens, and callers were told of %d", total, b.tokens())
 	}
-	if percent(worst, q.limit) < 60 || b.of(429, "") == 0 {
-		t.Errorf("%.1f %% of the limit was spent, %d requests were over quota: no overload", percent(worst, q.limit), b.of(429, ""))
+	if most := percent(max(cold, worst), q.limit); most < 60 || b.of(429, "") == 0 {
+		t.Errorf("%.1f %% of the limit was spent, %d requests were over quota: no overload", most, b.of(429, ""))
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -71,7 +73,7 @@ func TestPolicyThatNeverFiresDoesNotStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			env := append([]string{"SPILLWAY_CONFIG=" + m.document(), "SPILLWAY_LISTEN=127.0.0.1:0"}, m.env...)
-			_, stderr, code := command(t, env)
+			stderr, code := started(t, env)
 			if code != 1 {
 				t.Fatalf("exit code %d: %s", code, stderr)
 			}
@@ -85,6 +87,20 @@ func TestPolicyThatNeverFiresDoesNotStart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// started starts the program and waits for its end; a program that goes on is
+// ended, with the code -1.
+func started(t *testing.T, env []string) (stderr string, code int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, stagedProgram())
+	cmd.Env = append(append(os.Environ(), "FUNCTIONS_CUSTOMHANDLER_PORT=", "SPILLWAY_STATE=", "AzureWebJobsStorage="), env...)
+	var said strings.Builder
+	cmd.Stderr = &said
+	_ = cmd.Run() // the code tells
+	return said.String(), cmd.ProcessState.ExitCode()
 }
 
 // Under the host such a policy answers 503 to everybody, whatever they bring;
