@@ -96,7 +96,7 @@ func TestThePageFollowsATripOfAnotherInstance(t *testing.T) {
 	until(t, seen, "available")
 	const refresh, second = 500 * time.Millisecond, time.Second
 	var trips, resets []time.Duration
-	for range 4 {
+	for range 3 {
 		sim.Next("a", aoaitest.Fault{Action: "401-key"})
 		a := ask(t.Context(), t, http.MethodPost, busy.url+chatPath, hello)
 		knew := time.Now()
