@@ -171,3 +171,20 @@ func (c *crowd) asked() int {
 	defer seen.mu.Unlock()
 	return seen.counts[0].board + seen.counts[0].quotas
 }
+
+func TestSoakRevocationIsObeyedByTwentyInstances(t *testing.T) {
+	if _, ok := soaking(t); !ok {
+		t.Skip("a long one: SPILLWAY_SOAK=1m go test -run SoakRevocation ./handler/e2e")
+	}
+	const instances, rounds = 20, 5
+	c := startCrowd(t, instances, issuedKeys())
+	kept, _ := c.issue("team-b")
+	l := c.spend(kept, hello, 20)
+	for range rounds {
+		key, id := c.issue("team-a")
+		c.wantRevoked(id, key, instances)
+	}
+	if b := l.cease(); len(b) != b.of(http.StatusOK, "") {
+		t.Errorf("%d of %d requests of a neighbour were refused", len(b)-b.of(http.StatusOK, ""), len(b))
+	}
+}

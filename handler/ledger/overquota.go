@@ -16,10 +16,13 @@ type OverQuota struct {
 	Retryable bool          // whether the same request can succeed within a minute or so
 }
 
+// mostSeconds is the longest wait that every SDK takes seriously (design.md §4).
+const mostSeconds = 59
+
 func (e *OverQuota) Error() string {
 	switch {
 	case e.Retryable:
-		return fmt.Sprintf("quota exceeded: %s. Please retry after %d seconds", e.Limit, int64((e.Wait+time.Second-1)/time.Second))
+		return fmt.Sprintf("quota exceeded: %s. Please retry after %d seconds", e.Limit, min(mostSeconds, int64((e.Wait+time.Second-1)/time.Second)))
 	case e.Wait > 0:
 		return fmt.Sprintf("quota exceeded: %s has no room for this request until the month ends, in %d hours; ask the operator for more", e.Limit, int64((e.Wait+time.Hour-1)/time.Hour))
 	}
