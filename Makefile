@@ -14,7 +14,7 @@ RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 E2E := /handler/e2e
 
 # Where goroutines share memory: these are run again under the race detector, without their longest simulations.
-SHARED := /handler/(affinity|consumer|ledger|ops|proxy|relay|server|state|table|telemetry|upstream|usagebook)
+SHARED := /handler/(affinity|consumer|ledger|ops|proxy|relay|server|state|table|telemetry|transcript|upstream|usagebook)
 
 # Bounds of the long ones: time per fuzz target, length of a soak, and the benchmarks to run.
 FUZZTIME ?= 20s
