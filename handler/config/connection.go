@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/base64"
 	"maps"
 	"net/url"
@@ -67,7 +68,10 @@ func (c *checker) identityAt(in *inputs, name string) Connection {
 	account, table := in.get(name+"__accountName"), in.get(name+"__tableServiceUri")
 	credential, client := in.get(name+"__credential"), in.get(name+"__clientId")
 	c.parts(in, name)
-	found := Connection{Setting: name, ClientID: c.pattern(name+"__clientId", client, guidPattern), BlobURL: in.get(name + "__blobServiceUri")}
+	found := Connection{Setting: name, ClientID: c.pattern(name+"__clientId", client, guidPattern)}
+	if blob := in.get(name + "__blobServiceUri"); blob != "" {
+		found.BlobURL = c.service(name+"__blobServiceUri", blob)
+	}
 	if credential != "" && !strings.EqualFold(credential, "managedidentity") {
 		c.setting(name+"__credential", strconv.Quote(credential)+" is no credential that Spillway knows", `Write "managedidentity".`)
 	}
@@ -77,7 +81,7 @@ func (c *checker) identityAt(in *inputs, name string) Connection {
 	case account != "":
 		c.pattern(name+"__accountName", account, accountPattern)
 		found.TableURL = "https://" + account + ".table.core.windows.net"
-		found.BlobURL = "https://" + account + ".blob.core.windows.net"
+		found.BlobURL = cmp.Or(found.BlobURL, "https://"+account+".blob.core.windows.net")
 	case found.BlobURL != "" && name != prefix+"_STATE":
 		c.odd(name+"__blobServiceUri", "names blobs only, so state is not kept in that account", "Add "+name+"__tableServiceUri, or set SPILLWAY_STATE__tableServiceUri.")
 		return Connection{}
@@ -108,7 +112,7 @@ func (c *checker) parts(in *inputs, name string) {
 func (c *checker) service(name, text string) string {
 	u, err := url.Parse(text)
 	if err != nil || u.RawQuery != "" || !document.Private(u) {
-		c.setting(name, "is no https URL", `Write for example "https://ACCOUNT.table.core.windows.net".`)
+		c.setting(name, "is no https URL", `Write the service's address, such as "https://ACCOUNT.table.core.windows.net".`)
 	}
 	return strings.TrimSuffix(text, "/")
 }

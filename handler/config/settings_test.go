@@ -97,6 +97,29 @@ func TestSharedStateIsFoundInEveryForm(t *testing.T) {
 	}
 }
 
+func TestBlobsAreWhereTheTableIsUnlessSaidOtherwise(t *testing.T) {
+	for name, c := range map[string]struct {
+		env  map[string]string
+		want string
+	}{
+		"an account":              {map[string]string{"SPILLWAY_STATE__accountName": "contoso"}, "https://contoso.blob.core.windows.net"},
+		"as Azure writes it":      {map[string]string{"SPILLWAY_STATE__tableServiceUri": "https://c.table.x/", "SPILLWAY_STATE__blobServiceUri": "https://c.blob.x/"}, "https://c.blob.x"},
+		"an account, and a cloud": {map[string]string{"SPILLWAY_STATE__accountName": "contoso", "SPILLWAY_STATE__blobServiceUri": "https://c.blob.x"}, "https://c.blob.x"},
+		"a table alone":           {map[string]string{"SPILLWAY_STATE__tableServiceUri": "https://c.table.x/"}, ""},
+	} {
+		env := setting(c.env, one(``))
+		env["SPILLWAY_AUTH"] = "none"
+		if cfg, err := load(in(t, env)); err != nil || cfg.Settings.State.BlobURL != c.want {
+			t.Errorf("%s: got %q, %v, want %q", name, cfg.Settings.State.BlobURL, err, c.want)
+		}
+	}
+	env := setting(map[string]string{"SPILLWAY_STATE__accountName": "contoso", "SPILLWAY_STATE__blobServiceUri": "http://c.blob.x"}, one(``))
+	env["SPILLWAY_AUTH"] = "none"
+	if _, err := load(in(t, env)); err == nil || !strings.Contains(err.Error(), "SPILLWAY_STATE__blobServiceUri") {
+		t.Errorf("an address in the clear: %v", err)
+	}
+}
+
 func TestSettingsAreThereEvenWhenTheRestIsWrong(t *testing.T) {
 	cfg, err := load(in(t, map[string]string{"SPILLWAY_CONFIG": "{", "FUNCTIONS_CUSTOMHANDLER_PORT": "7071", "SPILLWAY_LOG_LEVEL": "error"}))
 	if err == nil || cfg.Settings.Listen != "127.0.0.1:7071" || cfg.Settings.LogLevel != slog.LevelError || cfg.Pools != nil {

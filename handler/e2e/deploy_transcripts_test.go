@@ -40,7 +40,7 @@ func TestTranscriptsByIdentityGoWhereTheTemplatesSay(t *testing.T) {
 		document: map[string]any{"consumers": []any{map[string]any{"name": "team-a", "keySetting": "TEAM_A_KEY", "transcripts": true}}},
 		env: []string{
 			"SPILLWAY_AUTH=key", "TEAM_A_KEY=" + callersKey, "SPILLWAY_TRANSCRIPTS=transcripts", `SPILLWAY_TRANSCRIPTS_REDACT=["patient-[0-9]+"]`,
-			"SPILLWAY_STATE__tableServiceUri=http://127.0.0.1:1/", "SPILLWAY_STATE__blobServiceUri=" + storage,
+			"SPILLWAY_STATE__tableServiceUri=http://127.0.0.1:1/", "SPILLWAY_STATE__blobServiceUri=" + storage + "/",
 			"SPILLWAY_STATE__credential=managedidentity", "SPILLWAY_STATE__clientId=" + client,
 			"IDENTITY_ENDPOINT=" + identity + "/msi/token", "IDENTITY_HEADER=canary",
 		},
