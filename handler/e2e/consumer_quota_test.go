@@ -21,7 +21,7 @@ func metered(consumers ...map[string]any) setup {
 		backends: []backend{{name: "a", priority: 1, deployment: aoaitest.Deployment{AnswerTokens: 100}}},
 		document: map[string]any{
 			"consumers": consumers,
-			"models":    map[string]any{"gpt-4o": map[string]any{"price": map[string]any{"currency": "USD", "input": 2.5, "output": 10}}},
+			"models":    map[string]any{"gpt-4o": map[string]any{"price": map[string]any{"currency": "USD", "input": 2.5, "cachedInput": 1.25, "output": 10}}},
 		},
 		env: []string{"SPILLWAY_AUTH=key"}, journal: 1,
 	}
@@ -125,7 +125,8 @@ func wantExactWait(t *testing.T, c *crowd, tokens, requests int64) {
 	wantMeters(t, "over quota", a, tokens, requests)
 	ms, whole := a.number(t, "Retry-After-Ms"), a.number(t, "Retry-After")
 	left := min(time.Until(nextMinute()), 59*time.Second)
-	if off := time.Duration(ms)*time.Millisecond - left; off < -500*time.Millisecond || off > 2*time.Second {
+	off := time.Duration(ms)*time.Millisecond - left
+	if within := left > 3*time.Second && left < 57*time.Second; within && (off < -500*time.Millisecond || off > 2*time.Second) {
 		t.Errorf("retry-after-ms %d, and the table's minute ends in %v", ms, left)
 	}
 	if whole != int64(math.Ceil(float64(ms)/1000)) || a.header.Get("X-Should-Retry") == "false" {
@@ -244,7 +245,7 @@ func (q quotaRun) wantNoFalseRefusal(t *testing.T, b bill) {
 	b.wantOnly(t, "four fifths")
 	refused := percent(int64(b.of(429, "")), int64(len(b)))
 	t.Logf("%d instances, 80 %% of the limit in %v, %d times: %.2f %% refused; %v", q.instances, q.calm, q.minutes, refused, b)
-	if refused > 0.5 {
+	if n := b.of(429, ""); refused > 0.5 && n > 2 {
 		t.Errorf("%.2f %% of the requests were refused at 80 %% load", refused)
 	}
 }
@@ -267,7 +268,7 @@ func (q quotaRun) wantOutageSurvived(t *testing.T, c *crowd) bill {
 	b.wantOnly(t, "outage")
 	refused := percent(int64(b.of(429, "")), int64(len(b)))
 	t.Logf("%d instances, %v without the table at %g times the limit: %.2f %% refused; %v", q.instances, q.outage, q.strain, refused, b)
-	if refused > 3 {
+	if n := b.of(429, ""); refused > 3 && n > 3 {
 		t.Errorf("%.2f %% were refused without the table", refused)
 	}
 	for _, n := range c.minutes("from cut") {
