@@ -85,7 +85,6 @@ func New(cfg Config) *Ledger {
 // open opens a consumer's book and returns how many columns it has on the board.
 func (l *Ledger) open(c *consumer.Consumer) int {
 	b := &book{byModel: map[string][]*entry{}}
-	l.books[c.Name] = b
 	columns := 0
 	add := func(lim limit) *entry {
 		e := l.entry(c.Name, lim)
@@ -103,6 +102,9 @@ func (l *Ledger) open(c *consumer.Consumer) int {
 		for _, lim := range limitsOf(limits, model) {
 			b.byModel[model] = append(b.byModel[model], add(lim))
 		}
+	}
+	if columns > 0 || c.Concurrency > 0 { // else there is nothing to keep a book of
+		l.books[c.Name] = b
 	}
 	return columns
 }

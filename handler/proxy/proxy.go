@@ -56,7 +56,7 @@ type run struct {
 	request *Request
 	deliver Deliver
 	result  *Result
-	room    [8]pool.Candidate
+	room    [4]pool.Candidate
 	failed  []health.Slot // not to be tried again for this request
 	mu      sync.Mutex    // of aside
 	aside   *aside

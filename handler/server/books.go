@@ -30,14 +30,19 @@ func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*ledg
 	standing := s.Books.Standing(who, first.Model)
 	meter(w.Header(), "tokens", standing.Tokens)
 	meter(w.Header(), "requests", standing.Requests)
-	var over *ledger.OverQuota
-	switch {
-	case errors.As(err, &over):
-		return nil, overQuota(over)
-	case err != nil:
-		return nil, callerLeft()
+	if err != nil {
+		return nil, refused(err)
 	}
 	return reserved, nil
+}
+
+// refused is why nothing was reserved.
+func refused(err error) *Refusal {
+	var over *ledger.OverQuota
+	if errors.As(err, &over) {
+		return overQuota(over)
+	}
+	return callerLeft()
 }
 
 // meter writes one limit the way OpenAI's SDKs read it.

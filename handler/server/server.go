@@ -6,6 +6,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -90,9 +91,13 @@ func (s *Server) Handler() http.Handler {
 	}
 	r.NotFound(s.inference)
 	r.MethodNotAllowed(s.inference)
-	r.HandleFunc("/openai/*", s.inference)
-	r.HandleFunc("/v1/*", s.inference)
-	return r
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if path := req.URL.Path; strings.HasPrefix(path, "/openai/") || strings.HasPrefix(path, "/v1/") {
+			s.inference(w, req) // it takes its path apart by itself, and is nearly every request
+			return
+		}
+		r.ServeHTTP(w, req)
+	})
 }
 
 func (s *Server) root(w http.ResponseWriter, _ *http.Request) {

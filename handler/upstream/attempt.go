@@ -29,7 +29,6 @@ type attempt struct {
 	direct http1.Exchange          // on a target's own connections; or
 	timer  *time.Timer
 	reason atomic.Pointer[error] // why it was ended by us; nil = it was not
-	trace  httptrace.ClientTrace
 	before func() error
 	lost   atomic.Bool // before said no
 	http2  bool
@@ -63,8 +62,7 @@ func newAttempt(parent context.Context, t *Target, before func() error) *attempt
 	if a.http2 {
 		a.ctx, a.cancel = context.WithCancelCause(parent)
 	}
-	a.trace.GotConn, a.trace.WroteRequest = a.gotConn, a.wroteRequest
-	a.ctx = httptrace.WithClientTrace(a.ctx, &a.trace)
+	a.ctx = httptrace.WithClientTrace(a.ctx, &httptrace.ClientTrace{GotConn: a.gotConn, WroteRequest: a.wroteRequest})
 	return a
 }
 

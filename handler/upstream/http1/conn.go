@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net"
+	"net/http"
 	"syscall"
 	"time"
 )
@@ -20,6 +21,7 @@ type conn struct {
 	in       *bufio.Reader // nil while it rests
 	left     int64         // bytes that may still be read
 	since    time.Time     // when it was kept
+	asked    http.Request  // what the answer is read for: its method alone
 
 	control syscall.RawConn // of raw; nil = cannot be looked at
 	look    func(fd uintptr) bool
@@ -42,10 +44,15 @@ func (c *conn) prepare() {
 	}
 }
 
+// shortRest is for how long a connection is taken without a look: backends
+// close those that rest for seconds, and under load a look at each would be one
+// more call of the system for each request.
+const shortRest = 50 * time.Millisecond
+
 // alive reports whether the backend has kept the connection, and said nothing
 // on it: what it says unasked is not to be taken for an answer.
 func (c *conn) alive() bool {
-	if c.control == nil {
+	if c.control == nil || time.Since(c.since) < shortRest {
 		return true
 	}
 	return c.control.Read(c.look) == nil && c.open
@@ -68,6 +75,18 @@ func (c *conn) rest() {
 		c.in.Reset(nil)
 		c.origin.readers.Put(c.in)
 		c.in = nil
+	}
+}
+
+// final is the first answer that is not just informational. The limit of the
+// head is of them all.
+func (c *conn) final(in *bufio.Reader, method string) (*http.Response, error) {
+	c.asked.Method = method
+	for {
+		res, err := http.ReadResponse(in, &c.asked)
+		if err != nil || res.StatusCode/100 != 1 || res.StatusCode == http.StatusSwitchingProtocols {
+			return res, err //nolint:wrapcheck // it says what is malformed
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package http1
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +28,6 @@ type Exchange struct {
 	hungUp  atomic.Bool
 	unwatch func() bool
 	writing chan error // of a message that is too long to be written at once; nil mostly
-	asked   http.Request
 }
 
 // atOnce is the longest message that is written ahead of reading the answer: a
@@ -146,7 +144,7 @@ func (e *Exchange) receive(c *conn, method string) (*http.Response, error) {
 	if _, err := in.Peek(1); err != nil {
 		return nil, err //nolint:wrapcheck // as the connection has it
 	}
-	res, err := e.final(in, method)
+	res, err := c.final(in, method)
 	switch {
 	case errors.Is(err, ErrHead):
 		return nil, ErrHead
@@ -164,18 +162,6 @@ func (e *Exchange) receive(c *conn, method string) (*http.Response, error) {
 func gone(err error) bool {
 	var timeout interface{ Timeout() bool }
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &timeout)
-}
-
-// final is the first answer that is not just informational. The limit of the
-// head is of them all.
-func (e *Exchange) final(in *bufio.Reader, method string) (*http.Response, error) {
-	e.asked.Method = method
-	for {
-		res, err := http.ReadResponse(in, &e.asked)
-		if err != nil || res.StatusCode/100 != 1 || res.StatusCode == http.StatusSwitchingProtocols {
-			return res, err //nolint:wrapcheck // it says what is malformed
-		}
-	}
 }
 
 // attach has the body's end decide about the connection.

@@ -89,6 +89,7 @@ func silently(t *testing.T, o *Origin, closed <-chan bool) {
 	<-closed
 	for deadline := time.Now().Add(5 * time.Second); ; {
 		o.mu.Lock()
+		o.kept[len(o.kept)-1].since = time.Time{} // long ago
 		alive := o.kept[len(o.kept)-1].alive()
 		o.mu.Unlock()
 		if !alive {
