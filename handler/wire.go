@@ -77,7 +77,7 @@ func (g *gateway) connect(cfg *config.Config, log *slog.Logger) error {
 		wire := upstream.Wire{HTTP2: r.HTTP2}
 		g.client.Targets = append(g.client.Targets, &upstream.Target{
 			Name: r.Name, Endpoint: r.Endpoint, OpenAI: r.Kind == config.OpenAI, Credential: credential,
-			Transport: upstream.NewTransport(wire), Direct: upstream.NewOrigin(wire, r.Endpoint), Deployments: deployments(cfg, i),
+			Transport: upstream.NewTransport(wire), Direct: upstream.NewOrigin(wire, r.Endpoint), Deployments: deployments(cfg, i), CallerHeader: r.CallerHeader,
 		})
 	}
 	return nil

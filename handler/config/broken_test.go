@@ -67,6 +67,8 @@ var brokenShapes = []broken{
 	{"a field by the name that others give it", open, one(`, "url": "https://a.openai.azure.com"`)},
 	{"a key in the document", open, one(`, "apiKey": "5f2c9d1e5f2c9d1e5f2c9d1e5f2c9d1e"`)},
 	{"an unknown field like no other", open, one(`, "colour": "blue"`)},
+	{"a caller's header that is no name of ours to give", open, one(`, "callerHeader": "Authorization"`)},
+	{"a caller's header that means something else", open, one(`, "callerHeader": "X-MS-Client-Principal"`)},
 	{"an unknown part", open, two(`, "circuitBreakers": {}`)},
 	{"a number in quotes", open, one(`, "priority": "1"`)},
 	{"a number with a fraction", open, one(`, "weight": 1.5`)},

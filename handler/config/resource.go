@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"net/http"
 	"net/url"
 
 	"spillway/handler/config/document"
@@ -38,12 +39,14 @@ type Resource struct {
 	Region    string
 	Geography string
 	HTTP2     bool
+
+	CallerHeader string // in its canonical form; "" = nobody is told who calls
 }
 
 func (cfg *Config) resource(b *document.Backend, env map[string]string) Resource {
 	address, _, _ := document.Endpoint(b.Endpoint, b.Kind)
 	r := Resource{
-		Name: b.Name, Endpoint: address, Region: b.Region, Geography: b.Geography, HTTP2: b.HTTP2,
+		Name: b.Name, Endpoint: address, Region: b.Region, Geography: b.Geography, HTTP2: b.HTTP2, CallerHeader: http.CanonicalHeaderKey(b.CallerHeader),
 		Mode: map[string]Mode{"api-key": APIKey, "pass-through": PassThrough, "none": NoAuth}[b.Auth.Mode],
 	}
 	if b.Kind == "openai" {

@@ -62,7 +62,9 @@ func (r *rig) wantRefused(what, token string) {
 // or role; who has one is in the log, and nothing of it reaches a backend.
 func TestTokenBelongsToTheConsumerOfItsAppGroupOrRole(t *testing.T) {
 	i := startIssuer(t)
-	r := start(t, i.trusting())
+	s := i.trusting()
+	s.backends = []backend{{name: "told", priority: 1, caller: "x-caller-id"}}
+	r := start(t, s)
 	v1 := []any{"iss", v1Issuer, "aud", "api://" + resourceID, "azp", nil, "ver", "1.0"}
 	other := []any{"azp", strangerID}
 	for name, c := range map[string]struct {
@@ -87,12 +89,16 @@ func TestTokenBelongsToTheConsumerOfItsAppGroupOrRole(t *testing.T) {
 			if c.consumer == "key-team" {
 				token = teamKey
 			}
-			a := r.bearing(token)
+			a := r.post(chatPath, hello, "Authorization", "Bearer "+token, "X-Caller-Id", "somebody-else")
 			if a.status != http.StatusOK {
 				t.Fatalf("%d %s", a.status, a.body)
 			}
 			if l := r.lineOf(a); l.Consumer != c.consumer || l.Caller != c.caller {
 				t.Errorf("the log has it from %q of %q, want %q of %q", l.Caller, l.Consumer, c.caller, c.consumer)
+			}
+			seen := r.sim.Journal()
+			if told := seen[len(seen)-1].Header.Get("X-Caller-Id"); told != c.caller {
+				t.Errorf("the backend was told that %q calls, want %q", told, c.caller)
 			}
 		})
 	}

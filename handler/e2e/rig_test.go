@@ -27,6 +27,7 @@ type backend struct {
 	priority   int
 	weight     int
 	capacity   string // "" or "provisioned"
+	caller     string // the header that tells who calls; "" = none does
 	deployment aoaitest.Deployment
 }
 
@@ -104,6 +105,9 @@ func document(t *testing.T, sim *aoaitest.Service, s setup) string {
 		}
 		if b.capacity != "" {
 			entry["capacity"] = b.capacity
+		}
+		if b.caller != "" {
+			entry["callerHeader"] = b.caller
 		}
 		list = append(list, entry)
 	}

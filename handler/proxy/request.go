@@ -31,6 +31,7 @@ type Request struct {
 	Form      *payload.Form // nil unless the body is a multipart form
 	Model     string        // the pool's name for it
 	Consumer  *consumer.Consumer
+	Caller    string // who its Entra token is of; "" for keys
 	Tokens    int64  // estimate: prompt characters / 4 + largest output
 	Affinity  uint64 // requests with the same number share a prompt cache; 0 = none
 	Leans     *Lean  // on what a backend holds; nil mostly

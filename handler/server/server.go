@@ -148,7 +148,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, x *Exchange) *Re
 	if refusal != nil {
 		return refusal
 	}
-	req.ID, req.Consumer = x.ID, who.Consumer
+	req.ID, req.Consumer, req.Caller = x.ID, who.Consumer, who.Caller
 	pools, refusal := s.pools(r.Context(), req)
 	if refusal != nil {
 		return refusal

@@ -26,6 +26,7 @@ func (t *Target) header(r *proxy.Request) http.Header {
 		}
 	}
 	t.renameImageDeployment(out)
+	t.nameCaller(out, r.Caller)
 	if _, ok := out["User-Agent"]; !ok {
 		out["User-Agent"] = nil // none, rather than Go's
 	}
@@ -35,6 +36,18 @@ func (t *Target) header(r *proxy.Request) http.Header {
 		out["X-Ms-Client-Request-Id"] = added[1:]
 	}
 	return out
+}
+
+// nameCaller tells who calls, where that is asked for. What the caller wrote
+// there itself is not believed.
+func (t *Target) nameCaller(h http.Header, caller string) {
+	if t.CallerHeader == "" {
+		return
+	}
+	delete(h, t.CallerHeader)
+	if caller != "" {
+		h[t.CallerHeader] = []string{caller}
+	}
 }
 
 // renameImageDeployment looks the second deployment up like the first. A name

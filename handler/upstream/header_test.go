@@ -69,6 +69,31 @@ func TestAtMostThreeHeadersAreAdded(t *testing.T) {
 	}
 }
 
+func TestBackendIsToldWhoCallsWhereItIsAskedFor(t *testing.T) {
+	for name, c := range map[string]struct {
+		header, caller, want string
+	}{
+		"a token's caller":              {"X-Caller-Id", "oid-1", "oid-1"},
+		"a key's, whatever it writes":   {"X-Caller-Id", "", ""},
+		"where it was not asked for":    {"", "oid-1", "written by the caller"},
+		"another header than it writes": {"X-Who", "oid-1", "written by the caller"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, saw := listening(t)
+			client.Targets[0].CallerHeader = c.header
+			r := plan()
+			r.Caller = c.caller
+			r.Header.Set("X-Caller-Id", "written by the caller")
+			if res, said := send(t, client, backend(), r); res == nil {
+				t.Fatal(said)
+			}
+			if got := saw().header.Get("X-Caller-Id"); got != c.want {
+				t.Errorf("told %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestImageDeploymentIsLookedUp(t *testing.T) {
 	const header = "X-Ms-Oai-Image-Generation-Deployment"
 	for name, c := range map[string]struct {

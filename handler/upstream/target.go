@@ -25,4 +25,7 @@ type Target struct {
 	// Deployments maps a model to this resource's deployment of it, for the
 	// header that names a second deployment. Nil passes names on.
 	Deployments map[string]string
+
+	// CallerHeader tells the resource who calls; "" does not. It is canonical.
+	CallerHeader string
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"spillway/handler/config/strict"
 )
@@ -21,7 +22,14 @@ func (r *Report) checkBackend(at string, b *Backend) {
 	r.checkAuth(at, b)
 	r.checkDeployments(strict.Join(at, "deployments"), b)
 	r.checkRegions(strict.Join(at, "priorityIn"), b)
+	if name := strings.ToLower(b.CallerHeader); slices.ContainsFunc(reserved, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+		r.Fault(strict.Join(at, "callerHeader"), quoted(b.CallerHeader)+" has a meaning of its own", `Write a name of yours, such as "x-caller-id".`)
+	}
 }
+
+// reserved are beginnings of headers that Azure, the platform in front of the
+// app, or Spillway gives a meaning to.
+var reserved = []string{"x-ms-", "x-azure-", "x-arr-", "x-appservice-", "x-appgw-", "x-forwarded-", "x-functions-", "x-spillway-", "x-stainless-", "x-api-key", "x-request-id"}
 
 // checkBase looks for a base URL without the /v1 that nearly all have.
 func (r *Report) checkBase(at string, b *Backend) {
