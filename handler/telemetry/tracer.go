@@ -24,7 +24,7 @@ type Tracer struct {
 	Take    func(s otlp.Span) // must not wait
 }
 
-// Annotate writes the trace context of an attempt into its headers, as
+// Annotate writes the trace context of an attempt over the caller's headers, as
 // upstream.Client's hook. A trace that is not sampled goes through as it came.
 func (t *Tracer) Annotate(r *proxy.Request, b *pool.Backend, h http.Header) {
 	p, sampled := t.decide(r.Header.Get("Traceparent"), r.ID)
@@ -32,7 +32,7 @@ func (t *Tracer) Annotate(r *proxy.Request, b *pool.Backend, h http.Header) {
 		return
 	}
 	if p.text == "" {
-		delete(h, "Tracestate") // it belonged to a context that was not to be believed
+		h["Tracestate"] = nil // it belonged to a context that was not to be believed
 	}
 	span := attemptSpan(r.ID, b.Slot, 0)
 	var text [55]byte

@@ -25,8 +25,8 @@ type Client struct {
 	CountUsage bool           // ask chat streams for their usage when the caller did not
 	Policy     verdict.Policy // how answers are judged; Provisioned and CallerAuth are filled in
 
-	// Annotate, when set, writes an attempt's trace context into its headers.
-	// Unset, the caller's own goes through.
+	// Annotate, when set, writes an attempt's trace context over the caller's
+	// headers; a nil value takes one away. Unset, the caller's own goes through.
 	Annotate func(r *proxy.Request, b *pool.Backend, h http.Header)
 
 	buffers buffers
@@ -56,7 +56,7 @@ func (c *Client) Send(ctx context.Context, b *pool.Backend, r *proxy.Request, be
 	a.asIs = r.Leans != nil && r.Leans.Backend != "" || r.Operation.State.Stored()
 	a.within(c.Limits.of(r))
 	m := c.compose(a, t, b, r)
-	if err := t.Credential.Put(a.ctx, m.header, r.Header); err != nil {
+	if err := t.Credential.Put(a.ctx, m.over, r.Header); err != nil {
 		defer a.end()
 		a.letGo()
 		return refusedCredential(a, err)
@@ -85,7 +85,8 @@ type message struct {
 	method  string
 	url     *url.URL
 	host    string
-	header  http.Header
+	caller  http.Header // what came in, of which not all goes on
+	over    http.Header // what we write ourselves
 	content content
 }
 
@@ -94,11 +95,11 @@ type message struct {
 func (c *Client) compose(a *attempt, t *Target, b *pool.Backend, r *proxy.Request) message {
 	name := deployment(b, r)
 	m := message{
-		method: r.Method, url: c.address(t, name, r), host: t.Endpoint.Host, header: t.header(r),
+		method: r.Method, url: c.address(t, name, r), host: t.Endpoint.Host, caller: r.Header, over: t.header(r),
 		content: c.content(a, t, name, r),
 	}
 	if c.Annotate != nil {
-		c.Annotate(r, b, m.header)
+		c.Annotate(r, b, m.over)
 	}
 	return m
 }

@@ -12,56 +12,70 @@ import (
 // (facts/azure-openai.md §1.1).
 const imageDeployment = "X-Ms-Oai-Image-Generation-Deployment"
 
-// header is what the backend gets to see: the caller's headers but for those
-// that are hop-by-hop, the caller's credentials, the platform's and the
-// host's. The values are shared with the caller's headers and must not be
-// written. At most three are added, with the credential (design.md §5.4).
+// header is what we write ourselves into a request, over the caller's headers
+// of the same name; a nil value takes one away. At most three are added, with
+// the credential, besides the caller's id where it is asked for (design.md §5.4).
 func (t *Target) header(r *proxy.Request) http.Header {
-	in := r.Header
-	hops := in["Connection"]
-	out := make(http.Header, len(in)+4)
-	for name, values := range in {
-		if !withheld(name) && !http1.Listed(hops, name) {
+	over := make(http.Header, 8)
+	added := []string{"identity", r.ID} // nothing is ever inflated
+	over["Accept-Encoding"] = added[:1:1]
+	if _, ok := r.Header["X-Ms-Client-Request-Id"]; !ok && r.ID != "" {
+		over["X-Ms-Client-Request-Id"] = added[1:]
+	}
+	if values := r.Header[imageDeployment]; len(values) > 0 {
+		t.renameImageDeployment(over, values[0])
+	}
+	if t.CallerHeader != "" {
+		over[t.CallerHeader] = nil // what the caller wrote there is not believed
+		if r.Caller != "" {
+			over[t.CallerHeader] = []string{r.Caller}
+		}
+	}
+	return over
+}
+
+// passes tells which of the caller's headers a backend gets to see: all but
+// those that are hop-by-hop, the caller's credentials, the platform's and the
+// host's.
+func passes(caller http.Header) func(name string) bool {
+	hops := caller["Connection"]
+	if len(hops) == 0 {
+		return mayPass
+	}
+	return func(name string) bool { return mayPass(name) && !http1.Listed(hops, name) }
+}
+
+func mayPass(name string) bool { return !withheld(name) }
+
+// merged is the headers of a message in one. The values are shared with the
+// caller's and must not be written.
+func (m *message) merged() http.Header {
+	out := make(http.Header, len(m.caller)+len(m.over)+1)
+	pass := passes(m.caller)
+	for name, values := range m.caller {
+		if pass(name) {
 			out[name] = values
 		}
 	}
-	t.renameImageDeployment(out)
-	t.nameCaller(out, r.Caller)
+	for name, values := range m.over {
+		out[name] = values
+	}
 	if _, ok := out["User-Agent"]; !ok {
 		out["User-Agent"] = nil // none, rather than Go's
-	}
-	added := []string{"identity", r.ID} // nothing is ever inflated
-	out["Accept-Encoding"] = added[:1:1]
-	if _, ok := out["X-Ms-Client-Request-Id"]; !ok && r.ID != "" {
-		out["X-Ms-Client-Request-Id"] = added[1:]
 	}
 	return out
 }
 
-// nameCaller tells who calls, where that is asked for. What the caller wrote
-// there itself is not believed.
-func (t *Target) nameCaller(h http.Header, caller string) {
-	if t.CallerHeader == "" {
-		return
-	}
-	delete(h, t.CallerHeader)
-	if caller != "" {
-		h[t.CallerHeader] = []string{caller}
-	}
-}
-
 // renameImageDeployment looks the second deployment up like the first. A name
 // that the resource is not configured to have is dropped.
-func (t *Target) renameImageDeployment(h http.Header) {
-	values := h[imageDeployment]
-	if len(values) == 0 || t.Deployments == nil {
+func (t *Target) renameImageDeployment(over http.Header, name string) {
+	if t.Deployments == nil {
 		return
 	}
-	if deployment, ok := t.Deployments[values[0]]; ok {
-		h[imageDeployment] = []string{deployment}
-		return
+	over[imageDeployment] = nil
+	if deployment, ok := t.Deployments[name]; ok {
+		over[imageDeployment] = []string{deployment}
 	}
-	delete(h, imageDeployment)
 }
 
 // withheld reports whether a header, by its canonical name, is not for a

@@ -92,7 +92,7 @@ func (a *attempt) directly(t *Target, m *message, again bool) (*http.Response, e
 	a.holds.Add(1)
 	body, rest := m.content.parts()
 	res, err := a.direct.Do(a.ctx, t.Direct, &http1.Message{
-		Method: m.method, URI: m.url.RequestURI(), Host: m.host, Header: m.header,
+		Method: m.method, URI: m.url.RequestURI(), Host: m.host, Header: m.caller, Passes: passes(m.caller), Over: m.over,
 		Body: body, Rest: rest, Length: m.content.length(),
 	}, again)
 	a.reused, a.sent = a.direct.Reused, a.direct.Sent
@@ -102,7 +102,7 @@ func (a *attempt) directly(t *Target, m *message, again bool) (*http.Response, e
 // byTransport sends the request by the transport.
 func (a *attempt) byTransport(t *Target, m *message, _ bool) (*http.Response, error) {
 	req := (&http.Request{
-		Method: m.method, URL: m.url, Header: m.header, Host: m.host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Method: m.method, URL: m.url, Header: m.merged(), Host: m.host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(a.ctx)
 	m.content.attach(req)
 	res, err := t.Transport.RoundTrip(req)

@@ -443,6 +443,26 @@ func TestAnswersAreNeverMixed(t *testing.T) {
 	}
 }
 
+func TestWhatIsOursGoesOutInsteadOfTheCallers(t *testing.T) {
+	m := post("{}")
+	m.Header = http.Header{"Keep": {"1", "2"}, "Drop": {"x"}, "Replace": {"x"}, "Remove": {"x"}}
+	m.Passes = func(name string) bool { return name != "Drop" }
+	m.Over = http.Header{"Replace": {"ours"}, "Remove": nil, "Add": {"ours"}}
+	head, err := m.head(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Del("Content-Length")
+	want := http.Header{"Keep": {"1", "2"}, "Replace": {"ours"}, "Add": {"ours"}}
+	if fmt.Sprint(r.Header) != fmt.Sprint(want) {
+		t.Errorf("%v, want %v", r.Header, want)
+	}
+}
+
 // FuzzMessage: what is written is what a server reads, or is not written.
 func FuzzMessage(f *testing.F) {
 	f.Add("/chat/completions?api-version=1", "X-A", "b", "{}", false)

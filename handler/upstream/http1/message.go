@@ -18,6 +18,8 @@ type Message struct {
 	URI    string // path and query as they go on the wire
 	Host   string
 	Header http.Header
+	Passes func(name string) bool // which of Header go out; nil = all
+	Over   http.Header            // goes out instead of those of the same name; a nil value is none
 	Body   []byte
 	Rest   io.ReadCloser // what comes behind Body; nil mostly. It is closed
 	Length int64         // of both; -1 = unknown
@@ -36,16 +38,19 @@ func (m *Message) head(b []byte) ([]byte, error) {
 	b = append(b, m.URI...)
 	b = append(b, " HTTP/1.1\r\nHost: "...)
 	b = append(b, m.Host...)
+	var err error
 	for name, values := range m.Header {
-		for _, value := range values {
-			if !plain(name, false) || strings.IndexByte(name, ':') >= 0 || !plain(value, true) {
-				return b, fmt.Errorf("%w: %.40q", ErrMessage, name)
-			}
-			b = append(b, "\r\n"...)
-			b = append(b, name...)
-			b = append(b, ": "...)
-			b = append(b, value...)
+		if _, replaced := m.Over[name]; !replaced && (m.Passes == nil || m.Passes(name)) && err == nil {
+			b, err = field(b, name, values)
 		}
+	}
+	for name, values := range m.Over {
+		if err == nil {
+			b, err = field(b, name, values)
+		}
+	}
+	if err != nil {
+		return b, err
 	}
 	switch {
 	case m.Length < 0:
@@ -55,6 +60,20 @@ func (m *Message) head(b []byte) ([]byte, error) {
 		b = strconv.AppendInt(b, m.Length, 10)
 	}
 	return append(b, "\r\n\r\n"...), nil
+}
+
+// field appends the lines of one header.
+func field(b []byte, name string, values []string) ([]byte, error) {
+	for _, value := range values {
+		if !plain(name, false) || strings.IndexByte(name, ':') >= 0 || !plain(value, true) {
+			return b, fmt.Errorf("%w: %.40q", ErrMessage, name)
+		}
+		b = append(b, "\r\n"...)
+		b = append(b, name...)
+		b = append(b, ": "...)
+		b = append(b, value...)
+	}
+	return b, nil
 }
 
 // plain reports whether a text is safe in a head: no control characters, and
