@@ -24,12 +24,11 @@
 // 600,000 tokens and 105.9 % of 30,000, of which one answer is 5 %. The worst mean
 // was 100.8 %. At 80 % load at most 0.04 % of the requests were refused, none in
 // most runs. Twenty ledgers on the emulator, with faults: 99 to 103 %. Twenty
-// processes on the emulator and two busy cores, ten times the load: 96 to 100 % in
-// every minute but the first, 101 to 113 % in that (all of them cold, and B up to a
-// second for want of a processor), 100.4 to 100.9 % in the mean of three; none of
-// 2,700 requests refused at 80 % load. A limit of
-// fewer than some sixty requests a minute refuses now and then at 80 % load by
-// chance alone, as any limit of that size would.
+// processes on the emulator, ten times the load, from cold: 98.3 to 100.4 % in each
+// of four minutes; with the processors kept busy by other work up to 113 % in one,
+// and 95.6 to 100 % in later ones; none of 936 requests refused at 80 % load. A
+// limit of fewer than some sixty requests a minute refuses now and then at 80 %
+// load by chance alone, as any limit of that size would.
 //
 // For a limit M per month:
 //
