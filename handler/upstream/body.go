@@ -59,9 +59,20 @@ func (c *content) attach(req *http.Request) {
 		req.Body = io.NopCloser(bytes.NewReader(held))
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(held)), nil }
 	default:
-		req.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.MultiReader(bytes.NewReader(held), behind), behind}
+		req.Body = joined(held, behind)
+		req.GetBody = func() (io.ReadCloser, error) {
+			if c.tail.Spent() {
+				return nil, proxy.ErrTailSpent
+			}
+			return joined(c.parts()), nil
+		}
 	}
+}
+
+// joined is a body in one piece.
+func joined(held []byte, behind io.ReadCloser) io.ReadCloser {
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(held), behind), behind}
 }

@@ -85,8 +85,9 @@ type message struct {
 	method  string
 	url     *url.URL
 	host    string
-	caller  http.Header // what came in, of which not all goes on
-	over    http.Header // what we write ourselves
+	caller  http.Header            // what came in …
+	passes  func(name string) bool // … of which these go on
+	over    http.Header            // what we write ourselves
 	content content
 }
 
@@ -94,9 +95,10 @@ type message struct {
 // them had to be replaced.
 func (c *Client) compose(a *attempt, t *Target, b *pool.Backend, r *proxy.Request) message {
 	name := deployment(b, r)
+	pass := passes(r.Header)
 	m := message{
-		method: r.Method, url: c.address(t, name, r), host: t.Endpoint.Host, caller: r.Header, over: t.header(r),
-		content: c.content(a, t, name, r),
+		method: r.Method, url: c.address(t, name, r), host: t.Endpoint.Host,
+		caller: r.Header, passes: pass, over: t.header(r, pass), content: c.content(a, t, name, r),
 	}
 	if c.Annotate != nil {
 		c.Annotate(r, b, m.over)

@@ -15,14 +15,14 @@ const imageDeployment = "X-Ms-Oai-Image-Generation-Deployment"
 // header is what we write ourselves into a request, over the caller's headers
 // of the same name; a nil value takes one away. At most three are added, with
 // the credential, besides the caller's id where it is asked for (design.md §5.4).
-func (t *Target) header(r *proxy.Request) http.Header {
+func (t *Target) header(r *proxy.Request, passes func(name string) bool) http.Header {
 	over := make(http.Header, 8)
 	added := []string{"identity", r.ID} // nothing is ever inflated
 	over["Accept-Encoding"] = added[:1:1]
-	if _, ok := r.Header["X-Ms-Client-Request-Id"]; !ok && r.ID != "" {
+	if _, ok := r.Header["X-Ms-Client-Request-Id"]; (!ok || !passes("X-Ms-Client-Request-Id")) && r.ID != "" {
 		over["X-Ms-Client-Request-Id"] = added[1:]
 	}
-	if values := r.Header[imageDeployment]; len(values) > 0 {
+	if values := r.Header[imageDeployment]; len(values) > 0 && passes(imageDeployment) {
 		t.renameImageDeployment(over, values[0])
 	}
 	if t.CallerHeader != "" {
@@ -51,9 +51,8 @@ func mayPass(name string) bool { return !withheld(name) }
 // caller's and must not be written.
 func (m *message) merged() http.Header {
 	out := make(http.Header, len(m.caller)+len(m.over)+1)
-	pass := passes(m.caller)
 	for name, values := range m.caller {
-		if pass(name) {
+		if m.passes(name) {
 			out[name] = values
 		}
 	}

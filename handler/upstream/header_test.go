@@ -55,6 +55,19 @@ func TestConnectionHeaderCannotDeleteOurs(t *testing.T) {
 	}
 }
 
+func TestConnectionHeaderCannotTakeTheRequestIDAway(t *testing.T) {
+	client, saw := listening(t)
+	r := plan()
+	r.Header.Set("X-Ms-Client-Request-Id", "the-callers")
+	r.Header.Set("Connection", "x-ms-client-request-id")
+	if res, said := send(t, client, backend(), r); res == nil {
+		t.Fatal(said)
+	}
+	if got := saw().header.Get("X-Ms-Client-Request-Id"); got != "req-1" {
+		t.Errorf("the backend got %q, want ours", got)
+	}
+}
+
 func TestAtMostThreeHeadersAreAdded(t *testing.T) {
 	client, saw := listening(t)
 	r := plan()

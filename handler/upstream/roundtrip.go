@@ -92,7 +92,7 @@ func (a *attempt) directly(t *Target, m *message, again bool) (*http.Response, e
 	a.holds.Add(1)
 	body, rest := m.content.parts()
 	res, err := a.direct.Do(a.ctx, t.Direct, &http1.Message{
-		Method: m.method, URI: m.url.RequestURI(), Host: m.host, Header: m.caller, Passes: passes(m.caller), Over: m.over,
+		Method: m.method, URI: m.url.RequestURI(), Host: m.host, Header: m.caller, Passes: m.passes, Over: m.over,
 		Body: body, Rest: rest, Length: m.content.length(),
 	}, again)
 	a.reused, a.sent = a.direct.Reused, a.direct.Sent
