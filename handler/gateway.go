@@ -55,16 +55,12 @@ func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*ga
 	if err != nil {
 		return nil, err
 	}
-	room := &ledger.Room{Seats: waitingSeats}
 	places, err := g.openPlaces(cfg, log)
 	if err != nil {
 		return nil, err
 	}
 	s := &cfg.Settings
-	loop := &proxy.Proxy{
-		Keeper: g.keeper, Sender: g.client, Load: proxy.NewLoad(len(cfg.Slots)), Turns: new(proxy.Turns),
-		Budget: &proxy.Budget{Share: 0.2, Floor: 10}, Hedges: new(proxy.Hedges), Now: time.Now, Chance: randv2.Float64, Wait: room.Wait, MaxWait: s.MaxWait,
-	}
+	loop := g.newLoop(cfg)
 	g.open(cfg, books.Lines, loop.Load)
 	spent, err := g.openSpending(cfg)
 	if err != nil {
@@ -88,6 +84,16 @@ func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*ga
 		g.server.Record = transcripts.Record
 	}
 	return g, nil
+}
+
+// newLoop is the way of a request through the backends.
+func (g *gateway) newLoop(cfg *config.Config) *proxy.Proxy {
+	room := &ledger.Room{Seats: waitingSeats}
+	return &proxy.Proxy{
+		Keeper: g.keeper, Sender: g.client, Load: proxy.NewLoad(len(cfg.Slots)), Turns: new(proxy.Turns),
+		Budget: &proxy.Budget{Share: 0.2, Floor: 10}, Hedges: new(proxy.Hedges), Now: time.Now, Chance: randv2.Float64,
+		Wait: room.Wait, MaxWait: cfg.Settings.MaxWait,
+	}
 }
 
 // start sets everything going that lives beside the requests.
