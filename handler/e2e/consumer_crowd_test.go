@@ -138,18 +138,7 @@ func (c *crowd) spend(key, body string, perSecond float64) *spending {
 	ctx, stop := context.WithCancel(c.t.Context())
 	s := &spending{stop: stop}
 	c.t.Cleanup(func() { s.cease() })
-	s.ended.Go(func() {
-		tick := time.NewTicker(time.Duration(float64(time.Second) / perSecond))
-		defer tick.Stop()
-		for i := 0; ; i++ {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				s.ended.Go(func() { s.add(c.one(i, key, body)) })
-			}
-		}
-	})
+	paced(ctx, &s.ended, perSecond, func(i int) { s.add(c.one(i, key, body)) })
 	return s
 }
 

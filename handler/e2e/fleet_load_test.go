@@ -17,12 +17,10 @@ type load struct {
 	shots []shot
 }
 
-// fire begins a load of so many requests a second, all instances together.
-func (f *fleet) fire(perSecond float64, members ...*member) *load {
-	ctx, stop := context.WithCancel(f.t.Context())
-	l := &load{stop: stop}
-	f.t.Cleanup(func() { l.cease() })
-	l.ended.Go(func() {
+// paced does something so many times a second, each time in a goroutine of its
+// own, until ctx is done. ended waits for the last of them.
+func paced(ctx context.Context, ended *sync.WaitGroup, perSecond float64, do func(i int)) {
+	ended.Go(func() {
 		tick := time.NewTicker(time.Duration(float64(time.Second) / perSecond))
 		defer tick.Stop()
 		for i := 0; ; i++ {
@@ -30,10 +28,18 @@ func (f *fleet) fire(perSecond float64, members ...*member) *load {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				l.ended.Go(func() { l.add(members[i%len(members)].shoot()) })
+				ended.Go(func() { do(i) })
 			}
 		}
 	})
+}
+
+// fire begins a load of so many requests a second, all instances together.
+func (f *fleet) fire(perSecond float64, members ...*member) *load {
+	ctx, stop := context.WithCancel(f.t.Context())
+	l := &load{stop: stop}
+	f.t.Cleanup(func() { l.cease() })
+	paced(ctx, &l.ended, perSecond, func(i int) { l.add(members[i%len(members)].shoot()) })
 	return l
 }
 
