@@ -11,10 +11,10 @@ TEST_ENV = SPILLWAY_TOOLS="$(CURDIR)/scripts/tools/node_modules" SPILLWAY_REQUIR
 
 # The race detector needs a C compiler.
 RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
-E2E := /handler/e2e
+E2E := /handler/test/e2e
 
 # Where goroutines share memory: these are run again under the race detector, without their longest simulations.
-SHARED := /handler/(affinity|consumer|ledger|ops|proxy|relay|server|state|table|telemetry|transcript|upstream|usagebook)
+SHARED := /handler/internal/(accounting|admin|affinity|api|auth|backend|fleet|proxy|quota|relay|tablestore|telemetry|transcript)
 
 # Bounds of the long ones: time per fuzz target, length of a soak, and the benchmarks to run.
 FUZZTIME ?= 20s

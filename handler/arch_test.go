@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -11,59 +12,105 @@ import (
 	"testing"
 )
 
-// floor is how far each room stands from the ground. A room opens doors only
-// to rooms below it: the picture in README.md, checked.
-var floor = map[string]int{
-	"breaker": 0, "throttle": 0, "operation": 0, "sse": 0, "payload/walk": 0, "config/strict": 0,
-	"table": 0, "upstream/http1": 0, "aoaitest": 0, "hosttest": 0,
-	"payload": 1, "usage": 1, "health": 1, "consumer": 1, "housekeeping": 1, "table/memory": 1, "table/azuretable": 1, "table/chaos": 1, "table/tabletest": 1,
-	"pool": 2, "verdict": 2, "quota": 2, "config/document": 2,
-	"proxy": 3, "state": 3, "usagebook": 3, "ledger": 3, "affinity": 3, "consumer/keys": 3, "consumer/entra": 3,
-	"relay": 4, "upstream": 4, "server": 4,
-	"telemetry/meter": 0, "transcript/blob": 0, "transcript": 5, "telemetry/otlp": 1, "telemetry": 5, "ops": 5, "config": 5, "doctor": 5,
-	"config/importer": 6,
-	".":               7, // main
-	"e2e":             8,
-}
-
-// pure rooms know no process, no protocol and no waiting.
-var (
-	pure      = []string{"breaker", "throttle", "operation", "payload", "payload/walk", "sse", "usage", "quota", "health", "pool", "verdict"}
-	worldly   = []string{"context", "log/slog", "math/rand/v2", "net/http", "os", "sync"}
-	thisSide  = "spillway/handler/"
-	testFiles = "_test.go"
+// The layers of docs/architecture.md. A package imports packages of its own
+// layer and of lower ones.
+const (
+	pure     = iota // values and arithmetic: no process, no protocol, no waiting
+	engines         // what is decided and remembered: over interfaces of their own
+	edges           // what speaks with the outside world
+	programs        // what puts the parts together
+	tests
 )
 
-// It reads the sources itself, not through go list, so that the test cache
-// knows when they change.
-func TestRoomsOpenDoorsDownwardOnly(t *testing.T) {
+var layers = map[string]int{
+	"internal/balancer": pure, "internal/health": pure, "internal/quota/lease": pure,
+	"internal/openai/classify": pure, "internal/openai/operations": pure, "internal/openai/request": pure,
+	"internal/openai/request/walk": pure, "internal/openai/sse": pure, "internal/openai/usage": pure,
+	"internal/consumer": pure,
+
+	"internal/accounting": engines, "internal/affinity": engines, "internal/fleet": engines,
+	"internal/proxy": engines, "internal/quota": engines, "internal/tablestore": engines,
+
+	"internal/admin": edges, "internal/api": edges, "internal/auth": edges, "internal/auth/entra": edges, "internal/auth/keys": edges,
+	"internal/backend": edges, "internal/backend/http1": edges, "internal/config": edges, "internal/config/document": edges,
+	"internal/config/jsondoc": edges, "internal/config/migrate": edges, "internal/preflight": edges, "internal/relay": edges,
+	"internal/simulator": edges, "internal/tablestore/azure": edges, "internal/tablestore/chaos": edges,
+	"internal/tablestore/memory": edges, "internal/tablestore/storetest": edges, "internal/telemetry": edges,
+	"internal/telemetry/meter": edges, "internal/telemetry/otlp": edges, "internal/transcript": edges, "internal/transcript/blob": edges,
+
+	"internal/cli": programs, ".": programs,
+	"test/e2e": tests, "test/funchost": tests,
+}
+
+// impure is what no pure package imports, nor any package that it imports.
+var impure = []string{"context", "crypto/tls", "log/slog", "math/rand/v2", "net/http", "os", "sync"}
+
+const module = "spillway/handler/"
+
+// imports reads what each package of this folder imports, without its tests. It
+// reads the sources itself, not through go list, so that the test cache knows
+// when they change.
+func imports(t *testing.T) map[string][]string {
+	t.Helper()
+	found := map[string][]string{}
 	err := fs.WalkDir(os.DirFS("."), ".", func(file string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.IsDir() && entry.Name() == "testdata" {
 			return fs.SkipDir
 		}
-		if err != nil || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, testFiles) {
+		if err != nil || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
 			return err
 		}
 		source, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		if err != nil {
 			return err
 		}
-		room := path.Dir(file)
-		if _, ok := floor[room]; !ok {
-			t.Errorf("%s: room %q has no floor yet: place it here and in the picture in README.md", file, room)
-		}
 		for _, spec := range source.Imports {
-			imp := strings.Trim(spec.Path.Value, `"`)
-			if below, ok := strings.CutPrefix(imp, thisSide); ok && floor[below] >= floor[room] {
-				t.Errorf("%s: %s must not import %s", file, room, below)
-			}
-			if slices.Contains(pure, room) && slices.Contains(worldly, imp) {
-				t.Errorf("%s: %s is pure and must not import %s", file, room, imp)
-			}
+			found[path.Dir(file)] = append(found[path.Dir(file)], strings.Trim(spec.Path.Value, `"`))
+		}
+		if found[path.Dir(file)] == nil {
+			found[path.Dir(file)] = []string{}
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	return found
+}
+
+func TestImportsGoDownTheLayers(t *testing.T) {
+	all := imports(t)
+	for _, pkg := range slices.Sorted(maps.Keys(all)) {
+		layer, ok := layers[pkg]
+		if !ok {
+			t.Errorf("%s has no layer yet: place it here and in docs/architecture.md", pkg)
+		}
+		for _, imp := range all[pkg] {
+			if below, ours := strings.CutPrefix(imp, module); ours && layers[below] > layer {
+				t.Errorf("%s must not import %s: it is in a higher layer", pkg, below)
+			}
+		}
+		if layer == pure {
+			checkPure(t, all, pkg, []string{pkg})
+		}
+	}
+	for pkg := range layers {
+		if all[pkg] == nil {
+			t.Errorf("%s has a layer and no source", pkg)
+		}
+	}
+}
+
+// checkPure follows the imports of a pure package to the end; trail is how it
+// got there.
+func checkPure(t *testing.T, all map[string][]string, pkg string, trail []string) {
+	t.Helper()
+	for _, imp := range all[pkg] {
+		if slices.Contains(impure, imp) {
+			t.Errorf("%s is pure and must not import %s (%s)", trail[0], imp, strings.Join(trail, " → "))
+		}
+		if below, ours := strings.CutPrefix(imp, module); ours {
+			checkPure(t, all, below, append(slices.Clone(trail), below))
+		}
 	}
 }

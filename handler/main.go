@@ -4,38 +4,9 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"spillway/handler/internal/cli"
 )
 
-// version is set by the linker.
-var version = "dev"
-
-// errUsage is a command line that makes no sense: exit code 2.
-var errUsage = errors.New("wrong usage")
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	err := dispatch(ctx, os.Args[1:])
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "spillway:", err)
-	}
-	os.Exit(exitCode(err))
-}
-
-// exitCode is what the shell, or the host, learns. The host never restarts a
-// handler that ends with 0, so serving never does.
-func exitCode(err error) int {
-	switch {
-	case err == nil:
-		return 0
-	case errors.Is(err, errUsage):
-		return 2
-	}
-	return 1
-}
+func main() { os.Exit(cli.Main()) }

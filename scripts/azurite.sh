@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # azurite.sh starts an emulated table service and prints its connection string, then serves until it is stopped.
 # usage: scripts/azurite.sh [PORT]   (10002 when none is given; what it holds is in memory and lost at the end)
-# The tests start their own on a free port (handler/table/tabletest).
+# The tests start their own on a free port (handler/internal/tablestore/storetest).
 source "$(dirname "$0")/lib.sh"
 
 port=${1:-10002}

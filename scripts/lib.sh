@@ -26,7 +26,7 @@ version_of_tree() {
 # demo builds the program as build/spillway and lays out the pool of the demonstrations for the simulator's port.
 demo() {
   say "building"
-  "$GO" build -o build/spillway -ldflags "-X main.version=$(version_of_tree)" ./handler
+  "$GO" build -o build/spillway -ldflags "-X spillway/handler/internal/cli.version=$(version_of_tree)" ./handler
   mkdir -p build/run
   sed "s/:9100/:$1/" scripts/demo/pool.json >build/run/pool.json
 }

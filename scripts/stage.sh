@@ -19,6 +19,6 @@ fi
 
 # BUILDFLAGS is a list of words on purpose.
 # shellcheck disable=SC2086
-CGO_ENABLED=0 "$GO" build -trimpath ${BUILDFLAGS:-} -ldflags "-s -w -X main.version=$(version_of_tree)" \
+CGO_ENABLED=0 "$GO" build -trimpath ${BUILDFLAGS:-} -ldflags "-s -w -X spillway/handler/internal/cli.version=$(version_of_tree)" \
   -o "$out/spillway" ./handler
 say "staged $out"

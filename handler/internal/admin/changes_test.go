@@ -1,0 +1,71 @@
+package admin
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/health"
+)
+
+func TestChangesAreSaidInWords(t *testing.T) {
+	record := func(p health.Phase, epoch uint64, why string) health.Record {
+		return health.Record{Circuit: health.Circuit{Incarnation: 1, Epoch: epoch, Phase: p}, Stamp: health.Stamp{By: "b", Why: why}}
+	}
+	closed, open, half := record(health.Closed, 1, ""), record(health.Open, 2, "503"), record(health.HalfOpen, 3, "503")
+	healed := record(health.Closed, 4, "probe answered")
+	drained, full, void, suspected := closed, closed, closed, closed
+	drained.Word = health.Word{Sequence: 1, Drained: true, Who: "anna"}
+	full.Windows = full.Windows.With(health.Tokens, health.Term{Until: 5})
+	full.Stamp.Why = "429 tokens"
+	void.Windows = full.Windows.Void()
+	suspected.Circuit.Suspects = []health.Suspect{{Who: "a", At: 1, Failures: 1}}
+	for name, c := range map[string]struct {
+		before, after health.Record
+		want          string
+	}{
+		"a trip":          {closed, open, "breaker opened: 503"},
+		"a probe":         {open, half, "half-open: one probe of the fleet"},
+		"a recovery":      {half, healed, "breaker closed: probe answered"},
+		"a drain":         {closed, drained, "drained by anna"},
+		"a restore":       {drained, health.Record{Word: health.Word{Sequence: 2, Who: "ben"}}, "restored by ben"},
+		"a throttle":      {closed, full, "throttled: 429 tokens"},
+		"a reset":         {full, void, "throttle windows ended"},
+		"a lease renewed": {half, record(health.HalfOpen, 4, "503"), ""},
+		"a suspicion":     {closed, suspected, ""},
+	} {
+		if got := difference(&c.before, &c.after); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// A full PTU is throttled many times a second: that is one story, and it must
+// not push the others out.
+func TestTheSameChangeAgainIsOneStory(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	r := NewRecent(2, 1, func() time.Time { return now })
+	note := func(slot health.Slot, text string) { r.turned.note(change{at: now, slot: slot, text: text, n: 1}) }
+	note(1, "breaker opened: 503")
+	for range 200 {
+		note(0, "throttled: 429 provisioned")
+		now = now.Add(100 * time.Millisecond)
+	}
+	got := r.turned.latest(10)
+	if len(got) != 2 || got[0].n != 200 || got[0].slot != 0 || got[1].text != "breaker opened: 503" {
+		t.Errorf("told %+v", got)
+	}
+	now = now.Add(2 * againWithin)
+	note(0, "throttled: 429 provisioned")
+	note(0, "breaker opened: 503")
+	note(0, "throttled: 429 provisioned")
+	if got = r.turned.latest(10); len(got) != 5 || got[0].n != 1 {
+		t.Errorf("after a pause and a turn, told %+v", got)
+	}
+	for i := range 3 * maxChanges {
+		note(0, fmt.Sprint("change ", i))
+	}
+	if got = r.turned.latest(1000); len(got) != maxChanges || got[0].text != fmt.Sprint("change ", 3*maxChanges-1) {
+		t.Errorf("%d are kept, want the latest %d", len(got), maxChanges)
+	}
+}

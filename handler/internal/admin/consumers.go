@@ -1,0 +1,78 @@
+package admin
+
+import (
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// ConsumerStatus is one consumer: what it asked in the last minute, and how it
+// stands with its limits.
+type ConsumerStatus struct {
+	Name   string        `json:"name"`
+	Minute MinuteStatus  `json:"lastMinute"` // throttled: refused for its quota
+	Limits []LimitStatus `json:"limits,omitempty"`
+}
+
+// LimitStatus is how one limit stands, over the fleet, as far as the answering
+// instance knows.
+type LimitStatus struct {
+	Limit     string  `json:"limit"`           // "tokensPerMinute"
+	Model     string  `json:"model,omitempty"` // "" = over all models
+	Amount    float64 `json:"amount"`          // tokens, requests, or money in the currency of the prices
+	Remaining float64 `json:"remaining"`
+	ResetMS   int64   `json:"resetMs"` // until the whole limit is there again
+}
+
+func (o *Ops) consumers(now time.Time) []ConsumerStatus {
+	limits := map[string][]LimitStatus{}
+	if o.cfg.Quotas != nil {
+		for _, l := range o.cfg.Quotas() {
+			limits[l.Consumer] = append(limits[l.Consumer], LimitStatus{
+				Limit: l.Limit, Model: l.Model, Amount: l.Amount, Remaining: l.Remaining, ResetMS: l.Reset.Milliseconds(),
+			})
+		}
+	}
+	var all []ConsumerStatus
+	for i := range o.cfg.Consumers {
+		name := o.cfg.Consumers[i].Name
+		all = append(all, ConsumerStatus{Name: name, Minute: minuteStatus(o.cfg.Recent.callers.sum(name, now)), Limits: limits[name]})
+	}
+	slices.SortFunc(all, func(a, b ConsumerStatus) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Key tells one limit of a consumer from another.
+func (l LimitStatus) Key() string { return l.Limit + " " + l.Model }
+
+// Level is how near the limit is, for the eye.
+func (l LimitStatus) Level() string {
+	switch used := l.used(); {
+	case used >= 100:
+		return "over"
+	case used >= 80:
+		return "near"
+	}
+	return "well"
+}
+
+// used is in percent.
+func (l LimitStatus) used() float64 {
+	if l.Amount <= 0 {
+		return 100
+	}
+	return 100 * (l.Amount - l.Remaining) / l.Amount
+}
+
+// limitName is "tokens per minute" of "tokensPerMinute".
+func limitName(limit string) string {
+	var text strings.Builder
+	for _, r := range limit {
+		if unicode.IsUpper(r) {
+			text.WriteByte(' ')
+		}
+		text.WriteRune(unicode.ToLower(r))
+	}
+	return text.String()
+}

@@ -1,0 +1,100 @@
+package admin
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/internal/fleet"
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/tablestore/memory"
+)
+
+// instance is a real keeper with its page.
+type instance struct {
+	*fleet.Keeper
+	page *Ops
+}
+
+// fleetOf are so many instances on one table, which run until the test ends.
+func fleetOf(t *testing.T, names ...string) []instance {
+	t.Helper()
+	store := new(memory.Store)
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	t.Cleanup(func() { cancel(); running.Wait() })
+	var all []instance
+	for _, name := range names {
+		w := newWorld(time.Now, []string{"gpt-4o"}, three())
+		cfg := w.cfg
+		k := fleet.New(fleet.Config{Store: store, Slots: cfg.Slots, Instance: name, Refresh: cfg.Refresh, OnChange: cfg.Recent.Changed})
+		cfg.Instance, cfg.Keeper = name, k
+		o := New(cfg)
+		running.Go(func() { k.Run(ctx) })
+		running.Go(func() { o.Run(ctx) })
+		all = append(all, instance{k, o})
+	}
+	return all
+}
+
+// A page that somebody looks at follows what happens on another instance
+// within one refresh, though its own instance has no traffic at all; the
+// browser asks once a second.
+func TestThePageFollowsAnotherInstanceWithinOneRefresh(t *testing.T) {
+	news := map[string]struct {
+		happens func(t *testing.T, a instance)
+		want    Condition
+	}{
+		"a drain": {func(t *testing.T, a instance) {
+			t.Helper()
+			if err := a.Drain(t.Context(), "ptu-uksouth", "anna"); err != nil {
+				t.Fatal(err)
+			}
+		}, Drained},
+		"a throttle": {func(t *testing.T, a instance) {
+			t.Helper()
+			attempt(t, a, health.Outcome{Verdict: health.Throttled, Wait: time.Minute, Kind: health.Provisioned, Why: "429 provisioned", Signals: health.NoSignals()})
+		}, Throttled},
+		"a trip": {func(t *testing.T, a instance) {
+			t.Helper()
+			attempt(t, a, health.Outcome{Verdict: health.Misconfigured, Why: "401", Signals: health.NoSignals()})
+		}, Open},
+	}
+	for name, n := range news {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				all := fleetOf(t, "a", "b")
+				for range 20 { // somebody looks at b's page; a has requests
+					all[0].Look()
+					all[1].page.look()
+					time.Sleep(time.Second / 2)
+				}
+				began := time.Now()
+				n.happens(t, all[0])
+				for all[1].page.look().Pools[0].Groups[0].Backends[0].Condition != n.want {
+					if time.Since(began) > time.Minute {
+						t.Fatal("the page never followed")
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				if took := time.Since(began); took > 700*time.Millisecond {
+					t.Errorf("the page followed after %v, want one refresh of 500 ms", took)
+				}
+				if got := all[1].page.look().Changes; len(got) == 0 || got[0].Slot != "ptu-uksouth/gpt-4o" || got[0].By != "a" {
+					t.Errorf("told as %+v", got)
+				}
+			})
+		})
+	}
+}
+
+func attempt(t *testing.T, a instance, o health.Outcome) {
+	t.Helper()
+	ticket, ok := a.Enter(0)
+	if !ok {
+		t.Fatal("no leave for an attempt")
+	}
+	a.Report(ticket, o)
+}

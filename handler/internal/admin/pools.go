@@ -1,0 +1,201 @@
+package admin
+
+import (
+	"time"
+
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/fleet"
+	"spillway/handler/internal/health"
+)
+
+// PoolStatus is the backends of one model.
+type PoolStatus struct {
+	Model     string        `json:"model"`
+	Aliases   []string      `json:"aliases,omitempty"`
+	Strategy  string        `json:"strategy"`
+	Fallbacks []string      `json:"fallbacks,omitempty"`
+	Standing  Standing      `json:"standing"`
+	Sentence  string        `json:"sentence"` // the standing, for people
+	Groups    []GroupStatus `json:"groups"`   // by ascending priority
+	Minute    MinuteStatus  `json:"lastMinute"`
+}
+
+// GroupStatus is the backends of equal priority.
+type GroupStatus struct {
+	Priority int             `json:"priority"`
+	Backends []BackendStatus `json:"backends"`
+}
+
+// Standing is how a pool does as a whole.
+type Standing string
+
+// The standings, best first.
+const (
+	Healthy  Standing = "healthy"  // the first priority group takes all that comes
+	Reduced  Standing = "reduced"  // it takes requests, but some backend of the pool does not, or not fully
+	Spilling Standing = "spilling" // none of the first group does: requests go to a lower one
+	Down     Standing = "down"     // no backend takes requests
+)
+
+// BackendStatus is one backend of one model.
+type BackendStatus struct {
+	Name        string `json:"name"`
+	Slot        string `json:"slot"` // "backend/model", what drain, restore and reset take
+	Deployment  string `json:"deployment,omitempty"`
+	Region      string `json:"region,omitempty"`
+	Geography   string `json:"geography,omitempty"`
+	Weight      int    `json:"weight"`
+	Provisioned bool   `json:"provisioned,omitempty"`
+
+	Condition Condition       `json:"condition"`
+	Words     string          `json:"words"`            // the condition, for people, without its countdown
+	Detail    string          `json:"detail,omitempty"` // what else is worth knowing of it
+	LeftMS    int64           `json:"leftMs,omitempty"` // until it may change by itself; 0 = unknown
+	Phase     string          `json:"phase"`            // of the breaker
+	Throttle  *ThrottleStatus `json:"throttle,omitempty"`
+	Share     uint8           `json:"sharePercent"` // of its normal traffic
+	Drained   *DrainStatus    `json:"drained,omitempty"`
+	Why       string          `json:"why,omitempty"` // what last changed it
+	ChangedAt *time.Time      `json:"changedAt,omitempty"`
+	ChangedBy string          `json:"changedBy,omitempty"`
+
+	InFlight   int64            `json:"inFlight"`
+	Minute     MinuteStatus     `json:"lastMinute"`
+	FirstToken FirstTokenStatus `json:"firstToken"`
+	FullPct    *float64         `json:"utilizationPercent,omitempty"` // as it last said itself, within a minute
+}
+
+// ThrottleStatus is the window for which a backend asked to be left alone.
+type ThrottleStatus struct {
+	Kind   string `json:"kind"`
+	LeftMS int64  `json:"leftMs"`
+	Room   int64  `json:"roomTokens,omitempty"` // smaller requests still pass
+}
+
+// DrainStatus is an operator's word.
+type DrainStatus struct {
+	By string     `json:"by,omitempty"` // "" until the table was read
+	At *time.Time `json:"at,omitempty"`
+}
+
+// MinuteStatus is traffic in the last minute.
+type MinuteStatus struct {
+	Requests  int64 `json:"requests"` // of a backend: attempts
+	Served    int64 `json:"served"`
+	Throttled int64 `json:"throttled"`
+	Failed    int64 `json:"failed"`
+	Tokens    int64 `json:"tokens"`
+}
+
+// FirstTokenStatus is the time to the first token in the last minute. Counts
+// are by bucket n, which ends at 2^((n+1)/4) milliseconds.
+type FirstTokenStatus struct {
+	Samples uint64      `json:"samples"`
+	P50MS   float64     `json:"p50Ms"`
+	P95MS   float64     `json:"p95Ms"`
+	Counts  [][2]uint32 `json:"counts"`
+}
+
+func minuteStatus(c counts) MinuteStatus {
+	return MinuteStatus{Requests: c.Attempts, Served: c.Served, Throttled: c.Throttled, Failed: c.Failed, Tokens: c.Tokens}
+}
+
+// viewer looks at everything at one instant.
+type viewer struct {
+	cfg      *Config
+	now      time.Time
+	snapshot *health.Snapshot
+	told     map[string]*fleet.SlotState // what the table said, by slot name
+	at       time.Time                   // when, by the table's clock
+}
+
+func (v *viewer) pool(p *balancer.Pool) PoolStatus {
+	s := PoolStatus{Model: p.Model, Aliases: p.Aliases, Strategy: strategyName(p.Strategy), Fallbacks: p.Fallbacks, Groups: []GroupStatus{}}
+	for _, b := range byPriority(p.Backends) {
+		if n := len(s.Groups); n == 0 || s.Groups[n-1].Priority != b.Priority {
+			s.Groups = append(s.Groups, GroupStatus{Priority: b.Priority})
+		}
+		g := &s.Groups[len(s.Groups)-1]
+		g.Backends = append(g.Backends, v.backend(b))
+		s.Minute.add(&g.Backends[len(g.Backends)-1].Minute)
+	}
+	s.Standing, s.Sentence = judge(&s)
+	return s
+}
+
+func (m *MinuteStatus) add(o *MinuteStatus) {
+	m.Requests += o.Requests
+	m.Served += o.Served
+	m.Throttled += o.Throttled
+	m.Failed += o.Failed
+	m.Tokens += o.Tokens
+}
+
+func (v *viewer) backend(b *balancer.Backend) BackendStatus {
+	h := v.snapshot.Of(b.Slot)
+	s := BackendStatus{
+		Name: b.Name, Slot: slotName(v.cfg.Slots, b.Slot), Deployment: b.Deployment, Region: b.Region, Geography: b.Geography,
+		Weight: b.Weight, Provisioned: b.Provisioned, Phase: h.Phase.String(), Share: 100, Why: h.Why,
+	}
+	if h.Share > 0 {
+		s.Share = h.Share
+	}
+	if left := h.Throttle.Until.Sub(v.now); left > 0 {
+		s.Throttle = &ThrottleStatus{Kind: h.Throttle.Kind.String(), LeftMS: left.Milliseconds(), Room: h.Throttle.Room}
+	}
+	s.Condition = conditionOf(b, h, v.now)
+	s.Words, s.Detail = s.Condition.words(h), s.Condition.detail(h, v.now)
+	if until := s.Condition.until(h); until.After(v.now) {
+		s.LeftMS = until.Sub(v.now).Milliseconds()
+	}
+	v.table(&s, h)
+	v.traffic(&s, b.Slot)
+	return s
+}
+
+// table adds what only the table tells: who changed it, and when.
+func (v *viewer) table(s *BackendStatus, h *health.Health) {
+	if h.Drained {
+		s.Drained = &DrainStatus{}
+	}
+	told := v.told[s.Slot]
+	if told == nil {
+		return
+	}
+	if word := &told.Record.Word; h.Drained && word.Drained {
+		s.Drained.By, s.Drained.At = word.Who, v.local(word.At)
+	}
+	s.ChangedAt, s.ChangedBy = v.local(told.Record.Stamp.At), told.Record.Stamp.By
+}
+
+// local is an instant of the table's clock as this machine reads clocks.
+func (v *viewer) local(ms int64) *time.Time {
+	if ms == 0 {
+		return nil
+	}
+	at := v.now.Add(time.UnixMilli(ms).Sub(v.at)).UTC()
+	return &at
+}
+
+func (v *viewer) traffic(s *BackendStatus, slot health.Slot) {
+	if v.cfg.InFlight != nil {
+		s.InFlight = v.cfg.InFlight(slot)
+	}
+	r := v.cfg.Recent
+	if slot < 0 || int(slot) >= len(r.slots) {
+		return
+	}
+	c, h := r.slots[slot].sum(v.now)
+	s.Minute = minuteStatus(c)
+	s.FirstToken = FirstTokenStatus{Samples: h.total(), P50MS: h.quantile(0.5), P95MS: h.quantile(0.95), Counts: h.sparse()}
+	if percent, ok := r.full[slot].look(v.now); ok {
+		s.FullPct = &percent
+	}
+}
+
+func slotName(names []string, slot health.Slot) string {
+	if slot < 0 || int(slot) >= len(names) {
+		return ""
+	}
+	return names[slot]
+}

@@ -1,0 +1,135 @@
+package admin
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/proxy"
+)
+
+// reasoning tells why the request went where it went, one sentence for each
+// step.
+func reasoning(d *decision) []string {
+	var why []string
+	if d.line == 0 && len(d.candidates) == 0 {
+		return []string{refusedAhead(d)}
+	}
+	for i := d.line; i < len(d.candidates); i++ {
+		why = append(why, passedOver(d, &d.candidates[i]))
+	}
+	if d.line == 0 {
+		why = append(why, "Nobody was left to try.")
+	}
+	for i := range d.attempts {
+		why = append(why, tried(d, i))
+	}
+	if d.waited > 0 {
+		why = append(why, fmt.Sprintf("It waited %s for a throttled backend to reopen.", short(d.waited)))
+	}
+	if d.pool != "" && d.pool != d.model {
+		why = append(why, fmt.Sprintf("Every backend of %s was exhausted, so its fallback %s was tried.", d.model, d.pool))
+	}
+	return append(why, ending(d))
+}
+
+func refusedAhead(d *decision) string {
+	text := fmt.Sprintf("Answered %d", d.status)
+	if d.code != "" {
+		text += " (" + d.code + ")"
+	}
+	text += " before any backend was looked at"
+	if d.cause != "" {
+		text += ": " + d.cause
+	}
+	return text + "."
+}
+
+func passedOver(d *decision, c *balancer.Candidate) string {
+	text := fmt.Sprintf("%s (priority %d) was passed over: %s", c.Backend.Name, c.Backend.Priority, c.Reason)
+	if left := c.Until.Sub(d.began); left > 0 {
+		text += " for another " + short(left)
+	}
+	return text + "."
+}
+
+// tried is the sentence of one attempt.
+func tried(d *decision, i int) string {
+	a := &d.attempts[i]
+	text := fmt.Sprintf("%s (priority %d) was tried ", a.Backend.Name, a.Backend.Priority)
+	switch {
+	case a.Probe:
+		text += "as the one probe of the fleet"
+	case i == 0:
+		text += "first"
+	default:
+		text += "next"
+	}
+	return text + " and " + verdict(a) + "."
+}
+
+func verdict(a *proxy.Attempt) string {
+	took := short(a.Took)
+	because := ""
+	if a.Outcome.Why != "" {
+		because = " (" + a.Outcome.Why + ")"
+	}
+	switch a.Outcome.Verdict {
+	case health.Served:
+		return fmt.Sprintf("served with %d in %s", a.Status, took)
+	case health.Throttled:
+		if a.Outcome.RawWait > 0 {
+			because += ", asking for " + short(a.Outcome.RawWait)
+		}
+		return "was throttled" + because + " after " + took
+	case health.Failed:
+		return "failed" + because + " after " + took
+	case health.Misconfigured:
+		return "refused our credential or deployment" + because + " after " + took
+	case health.Abandoned:
+		return "was abandoned" + because + " after " + took + ": the caller left"
+	}
+	return "ended after " + took
+}
+
+func ending(d *decision) string {
+	text := fmt.Sprintf("The caller got %d", d.status)
+	switch {
+	case d.broken:
+		return text + ", and the answer broke off: it ended in an error event and an aborted connection."
+	case d.served != nil:
+		return fmt.Sprintf("%s from %s in %s.", text, d.served.Name, short(d.took))
+	}
+	if d.end != "" {
+		text += ": " + strings.TrimPrefix(d.end, "proxy: ")
+	}
+	if left := d.retryAt.Sub(d.began); left > 0 {
+		text += "; the soonest reopening was " + short(left) + " away"
+	}
+	return text + "."
+}
+
+// short is a duration as people say it, to the millisecond where that matters.
+func short(d time.Duration) string {
+	in := func(n float64, unit string, digits int) string {
+		text := strconv.FormatFloat(n, 'f', digits, 64)
+		if strings.Contains(text, ".") {
+			text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+		}
+		return text + " " + unit
+	}
+	switch {
+	case d < 10*time.Millisecond:
+		return in(d.Seconds()*1000, "ms", 2)
+	case d < time.Second:
+		return in(d.Seconds()*1000, "ms", 0)
+	case d < 10*time.Second:
+		return in(d.Seconds(), "s", 3)
+	case d < 2*time.Minute:
+		return in(d.Seconds(), "s", 1)
+	}
+	return in(d.Minutes(), "min", 1)
+}

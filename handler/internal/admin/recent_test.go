@@ -1,0 +1,192 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"weak"
+
+	"spillway/handler/internal/api"
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/proxy"
+)
+
+func TestTheLatestDecisionsAreKeptAndOlderOnesForgotten(t *testing.T) {
+	w := newWorld(time.Now, []string{"gpt-4o"}, three())
+	r := NewRecent(3, 3, time.Now)
+	w.cfg.Recent = r
+	p := &w.cfg.Pools[0]
+	if n, since := r.kept(); n != 0 || !since.IsZero() || r.find("", 5) != nil {
+		t.Errorf("of nothing, %d since %v", n, since)
+	}
+	for i := range 5 {
+		w.saw(visit{id: fmt.Sprint("req_", i), pool: p, status: 200, tried: []proxy.Attempt{served(&p.Backends[i%3], time.Second, -1)}})
+	}
+	var ids []string
+	for _, d := range r.find("", 10) {
+		ids = append(ids, d.id)
+	}
+	if got := strings.Join(ids, " "); got != "req_4 req_3 req_2" {
+		t.Errorf("kept %s, want the newest first", got)
+	}
+	if n, _ := r.kept(); n != 3 {
+		t.Errorf("%d kept, want 3", n)
+	}
+	if len(r.find("req_1", 1)) != 0 || len(r.find("req_2", 1)) != 1 {
+		t.Error("a forgotten decision is found, or a kept one is not")
+	}
+}
+
+// What was found must not change under the reader's hands while requests go on.
+func TestAFoundDecisionIsNotWrittenOver(t *testing.T) {
+	w := newWorld(time.Now, []string{"gpt-4o"}, three())
+	r := NewRecent(3, 1, time.Now)
+	w.cfg.Recent = r
+	p := &w.cfg.Pools[0]
+	w.saw(visit{id: "first", pool: p, status: 200, tried: []proxy.Attempt{failedBy(&p.Backends[0], "503", 503), served(&p.Backends[1], time.Second, -1)}})
+	found := r.find("first", 1)[0]
+	w.saw(visit{id: "second", pool: p, status: 200, tried: []proxy.Attempt{served(&p.Backends[2], time.Second, -1), served(&p.Backends[2], time.Second, -1)}})
+	if found.id != "first" || found.attempts[0].Backend.Name != "ptu-uksouth" || found.candidates[1].Backend.Name != "payg-sweden" {
+		t.Errorf("now it reads %+v", found)
+	}
+}
+
+// The candidates of a decision lie inside the loop's own memory, beside the
+// request with its body (proxy.run): keeping them would keep every body.
+func TestAKeptDecisionDoesNotKeepItsRequest(t *testing.T) {
+	w := newWorld(time.Now, []string{"gpt-4o"}, three())
+	p := &w.cfg.Pools[0]
+	type loop struct {
+		room [8]balancer.Candidate
+		body []byte
+	}
+	r := NewRecent(3, 10, time.Now)
+	held := func() weak.Pointer[loop] {
+		l := &loop{body: make([]byte, 1<<20)}
+		l.room[0].Backend = &p.Backends[0]
+		r.Saw(&api.Exchange{ID: "req", Began: time.Now(), Result: &proxy.Result{Pool: p, Decision: balancer.Decision{Candidates: l.room[:1], Line: 1}}})
+		return weak.Make(l)
+	}()
+	runtime.GC()
+	runtime.GC()
+	if held.Value() != nil {
+		t.Error("a kept decision holds on to its request's memory")
+	}
+	if got := r.find("req", 1); len(got) != 1 || got[0].candidates[0].Backend.Name != "ptu-uksouth" {
+		t.Errorf("kept %+v", got)
+	}
+}
+
+func TestTrafficIsCountedWhereItWas(t *testing.T) {
+	at := loop(time.Now())
+	w := newWorld(at, []string{"gpt-4o"}, three())
+	w.teams()
+	p := &w.cfg.Pools[0]
+	for range 3 {
+		w.saw(visit{id: "a", consumer: &w.cfg.Consumers[0], pool: p, status: 200, took: time.Second, tokens: tokens(100, 20), tried: []proxy.Attempt{
+			throttledBy(&p.Backends[0], time.Second), failedBy(&p.Backends[1], "503", 503), served(&p.Backends[2], 800*time.Millisecond, -1),
+		}})
+	}
+	now := at()
+	for slot, want := range []counts{{Attempts: 3, Throttled: 3}, {Attempts: 3, Failed: 3}, {Attempts: 3, Served: 3, Tokens: 360}} {
+		if got, _ := w.cfg.Recent.slots[slot].sum(now); got != want {
+			t.Errorf("slot %d: %+v, want %+v", slot, got, want)
+		}
+	}
+	if got := w.cfg.Recent.callers.sum("team-a", now); got != (counts{Attempts: 3, Served: 3, Tokens: 360}) {
+		t.Errorf("team-a: %+v", got)
+	}
+	if got := w.cfg.Recent.callers.sum("nobody", now); got != (counts{}) {
+		t.Errorf("nobody: %+v", got)
+	}
+	if _, h := w.cfg.Recent.slots[2].sum(now); h.total() != 3 || h.quantile(0.5) < 180 || h.quantile(0.5) > 220 {
+		t.Errorf("the first token came after %v ms of %d, want 200 from its own attempt", h.quantile(0.5), h.total())
+	}
+}
+
+func TestConsumersThatAreCountedApartAreBounded(t *testing.T) {
+	var c callers
+	for i := range 3 * maxCallers {
+		c.add(fmt.Sprint("consumer-", i), time.Now(), counts{Attempts: 1})
+	}
+	if len(c.by) != maxCallers {
+		t.Errorf("%d, want %d", len(c.by), maxCallers)
+	}
+}
+
+func TestManyMayBeSeenAtOnce(t *testing.T) {
+	w := newWorld(time.Now, []string{"gpt-4o"}, three())
+	w.teams()
+	p := &w.cfg.Pools[0]
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 200 {
+				w.saw(visit{id: "x", consumer: &w.cfg.Consumers[0], pool: p, status: 200, tried: []proxy.Attempt{served(&p.Backends[0], time.Millisecond, 50)}})
+				w.cfg.Recent.Changed(0, health.Record{}, health.Record{Word: health.Word{Drained: true, Who: "x"}})
+			}
+		})
+		all.Go(func() {
+			o := New(w.cfg)
+			for range 50 {
+				o.look()
+				w.cfg.Recent.find("x", 20)
+			}
+		})
+	}
+	all.Wait()
+	if n, _ := w.cfg.Recent.slots[0].sum(time.Now()); n.Attempts != 800 {
+		t.Errorf("%d attempts were counted of 800", n.Attempts)
+	}
+}
+
+// A request pays for being remembered: no memory, and about a microsecond.
+func TestARequestIsRememberedWithoutNewMemory(t *testing.T) {
+	r, x := busy()
+	for range cap(r.ring) {
+		r.Saw(x)
+	}
+	if n := testing.AllocsPerRun(200, func() { r.Saw(x) }); n > 0 {
+		t.Errorf("%v allocations for each request", n)
+	}
+	x.Cause = errors.New(strings.Repeat("x", 5000))
+	r.Saw(x)
+	if got := r.find("", 1)[0].cause; len(got) > 310 {
+		t.Errorf("a cause of %d bytes is kept", len(got))
+	}
+}
+
+func BenchmarkSaw(b *testing.B) {
+	r, x := busy()
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			r.Saw(x)
+		}
+	})
+}
+
+// busy is a memory and a request of three attempts in a pool of eight.
+func busy() (*Recent, *api.Exchange) {
+	var many []outline
+	for i := range 8 {
+		many = append(many, outline{fmt.Sprint("backend-", i), "region", 1 + i/4, 1, false})
+	}
+	w := newWorld(time.Now, []string{"gpt-4o"}, many)
+	w.teams()
+	p := &w.cfg.Pools[0]
+	x := &api.Exchange{ID: "req_busy", Began: time.Now(), Took: time.Second, Consumer: &w.cfg.Consumers[0], Model: p.Model, Status: 200}
+	x.Result = &proxy.Result{Pool: p, Served: &p.Backends[2], Attempts: []proxy.Attempt{
+		throttledBy(&p.Backends[0], time.Second), failedBy(&p.Backends[1], "503", 503), served(&p.Backends[2], time.Second, 70),
+	}}
+	x.Result.Delivery = proxy.Delivery{Usage: tokens(900, 100), FirstToken: time.Now()}
+	for i := range p.Backends {
+		x.Result.Decision.Candidates = append(x.Result.Decision.Candidates, balancer.Candidate{Backend: &p.Backends[i]})
+	}
+	return NewRecent(8, 2000, time.Now), x
+}

@@ -1,0 +1,121 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+
+	"spillway/handler/internal/balancer"
+)
+
+// Status is everything the page shows. Traffic is that of the answering
+// instance alone, in the last minute; the state of the backends is the fleet's.
+// Durations are in milliseconds.
+type Status struct {
+	At        time.Time        `json:"at"`
+	Instance  string           `json:"instance"` // that answered
+	Version   string           `json:"version"`
+	Region    string           `json:"region,omitempty"`
+	Keyless   bool             `json:"keyless,omitempty"` // nobody needs a key: a standalone run on loopback
+	State     StateStatus      `json:"state"`
+	Pools     []PoolStatus     `json:"pools"`
+	Consumers []ConsumerStatus `json:"consumers"`
+	Fleet     *FleetStatus     `json:"fleet,omitempty"` // absent until the table was read once
+	Changes   []ChangeStatus   `json:"changes"`
+	Kept      int              `json:"decisionsKept"`
+	Books     bool             `json:"usage"` // whether there is an /ops/api/usage
+}
+
+// StateStatus is how the answering instance stands with the table.
+type StateStatus struct {
+	Memory         bool    `json:"memory,omitempty"` // there is no table: this instance agrees with nobody
+	Alone          bool    `json:"alone"`            // the table is out of reach
+	Trouble        string  `json:"trouble,omitempty"`
+	ContactMS      int64   `json:"sinceContactMs"`
+	OutageMS       int64   `json:"outageMs"` // without the table, in all
+	RefreshMS      int64   `json:"refreshMs"`
+	DisagreementMS float64 `json:"disagreementMs"` // between others' changes and their adoption here, on average
+	Disagreements  uint64  `json:"disagreements"`  // over so many changes
+	Wasted         uint64  `json:"wastedRequests"` // sent to a backend that the table knew to be shut
+	ExchangeMS     float64 `json:"exchangeMs"`     // one exchange with the table, on average
+	Writes         uint64  `json:"writes"`
+	Conflicts      uint64  `json:"conflicts"`
+	ReadFailures   uint64  `json:"readFailures"`
+	ClockWidthMS   int64   `json:"clockWidthMs"`
+	Trips          uint64  `json:"trips"`
+	Probes         uint64  `json:"probes"`
+	Unreadable     uint64  `json:"unreadableRecords"`
+}
+
+// ChangeStatus is a change of a backend's state that this instance adopted.
+type ChangeStatus struct {
+	At    time.Time `json:"at"`
+	Slot  string    `json:"slot"`
+	Text  string    `json:"text"`
+	By    string    `json:"by,omitempty"` // the instance that wrote it
+	Times int       `json:"times"`        // in a row
+}
+
+func (o *Ops) status(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, o.look())
+}
+
+// changesShown is how many changes the status tells of.
+const changesShown = 12
+
+// look gathers the status.
+func (o *Ops) look() *Status {
+	o.fleet.ask()
+	now, snapshot := o.cfg.Now(), o.cfg.Keeper.Look()
+	told := o.fleetView()
+	s := &Status{
+		At: now.UTC(), Instance: o.cfg.Instance, Version: o.cfg.Version, Region: o.cfg.Region, Keyless: o.gate.open,
+		State: o.stateStatus(), Fleet: told.status, Pools: []PoolStatus{}, Consumers: []ConsumerStatus{}, Changes: []ChangeStatus{},
+		Books: o.cfg.Books != nil,
+	}
+	v := viewer{cfg: &o.cfg, now: now, snapshot: snapshot, told: told.slots, at: told.at}
+	for i := range o.cfg.Pools {
+		s.Pools = append(s.Pools, v.pool(&o.cfg.Pools[i]))
+	}
+	s.Consumers = append(s.Consumers, o.consumers(now)...)
+	for _, c := range o.cfg.Recent.turned.latest(changesShown) {
+		s.Changes = append(s.Changes, ChangeStatus{At: c.at.UTC(), Slot: slotName(o.cfg.Slots, c.slot), Text: c.text, By: c.by, Times: c.n})
+	}
+	s.Kept, _ = o.cfg.Recent.kept()
+	return s
+}
+
+func (o *Ops) stateStatus() StateStatus {
+	c := o.cfg.Keeper.Counters()
+	s := StateStatus{
+		Memory: o.cfg.Memory, Alone: c.Alone, ContactMS: c.SinceTable.Milliseconds(), OutageMS: c.Outage.Milliseconds(),
+		RefreshMS: o.cfg.Refresh.Milliseconds(), Disagreements: c.Disagreements, Wasted: c.Wasted, Writes: c.Writes, Conflicts: c.Conflicts,
+		ReadFailures: c.ReadFailures, ClockWidthMS: c.ClockWidth.Milliseconds(), Trips: c.Trips, Probes: c.Probes + c.ProbesAlone, Unreadable: c.Poisoned,
+	}
+	s.DisagreementMS, s.ExchangeMS = mean(c.Disagreement, c.Disagreements), mean(c.Exchanging, c.Exchanges)
+	if c.Trouble != nil {
+		s.Trouble = shorten(c.Trouble.Error())
+	}
+	return s
+}
+
+// mean is in milliseconds; 0 of nothing.
+func mean(sum time.Duration, n uint64) float64 {
+	if n == 0 {
+		return 0
+	}
+	return millis(sum / time.Duration(n))
+}
+
+func strategyName(s balancer.Strategy) string {
+	switch s {
+	case balancer.Weighted:
+		return "weighted"
+	case balancer.RoundRobin:
+		return "round-robin"
+	case balancer.LeastBusy:
+		return "least-busy"
+	case balancer.LowestLatency:
+		return "lowest-latency"
+	}
+	return "unknown"
+}

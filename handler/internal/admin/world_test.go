@@ -1,0 +1,256 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"spillway/handler/internal/api"
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/fleet"
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/openai/usage"
+	"spillway/handler/internal/proxy"
+	"spillway/handler/internal/quota"
+)
+
+// world is a fleet as the page may find it: a keeper that says what it is told
+// to, and requests that were.
+type world struct {
+	mu       sync.Mutex
+	at       func() time.Time
+	health   []health.Health
+	slots    []fleet.SlotState
+	counters fleet.Counters
+	fleetErr error
+	wordErr  error
+	words    []string
+	acts     []Act
+	reads    int
+	cfg      Config
+}
+
+func (w *world) Look() *health.Snapshot {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return &health.Snapshot{Version: 7, By: append([]health.Health(nil), w.health...)}
+}
+
+func (w *world) Counters() fleet.Counters { return w.counters }
+
+func (w *world) Fleet(context.Context) (fleet.Fleet, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reads++
+	if w.fleetErr != nil {
+		return fleet.Fleet{}, w.fleetErr
+	}
+	now := w.at()
+	return fleet.Fleet{
+		At: now, Revision: 43, Slots: append([]fleet.SlotState(nil), w.slots...),
+		Instances: []fleet.Instance{
+			{Name: w.cfg.Instance, Revision: 43, At: now.Add(-4 * time.Second), Behind: 412 * time.Millisecond},
+			{Name: "flex-7c41-b", Revision: 43, At: now.Add(-9 * time.Second), Behind: 388 * time.Millisecond},
+			{Name: "flex-7c41-c", Revision: 41, At: now.Add(-13 * time.Second), Behind: 455 * time.Millisecond, Outage: 21 * time.Second},
+		},
+	}, nil
+}
+
+func (w *world) Drain(_ context.Context, backend, who string) error {
+	return w.word("drain", backend, who, func(h *health.Health, r *health.Record) {
+		h.Drained, r.Word = true, health.Word{Sequence: r.Word.Sequence + 1, Drained: true, Who: who, At: w.at().UnixMilli()}
+	})
+}
+
+func (w *world) Restore(_ context.Context, backend, who string) error {
+	return w.word("restore", backend, who, func(h *health.Health, r *health.Record) {
+		h.Drained, r.Word = false, health.Word{Sequence: r.Word.Sequence + 1, Who: who, At: w.at().UnixMilli()}
+	})
+}
+
+func (w *world) Reset(_ context.Context, backend, who string) error {
+	return w.word("reset", backend, who, func(h *health.Health, _ *health.Record) {
+		h.Phase, h.Until, h.Throttle = health.Closed, time.Time{}, health.Window{}
+	})
+}
+
+func (w *world) word(verb, backend, who string, to func(*health.Health, *health.Record)) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.words = append(w.words, fmt.Sprintf("%s %s by %s", verb, backend, who))
+	if w.wordErr != nil {
+		return w.wordErr
+	}
+	known := false
+	for i := range w.slots {
+		if name := w.slots[i].Name; name == backend || len(name) > len(backend) && name[:len(backend)+1] == backend+"/" {
+			before := w.slots[i].Record
+			to(&w.health[i], &w.slots[i].Record)
+			w.slots[i].Record.Stamp = health.Stamp{At: w.at().UnixMilli(), By: w.cfg.Instance, Why: verb + " by " + who}
+			w.cfg.Recent.Changed(health.Slot(i), before, w.slots[i].Record)
+			known = true
+		}
+	}
+	if !known {
+		return fmt.Errorf("%w: %q; known are ptu-uksouth", fleet.ErrNoSuchBackend, backend)
+	}
+	return nil
+}
+
+// said is what the operators said so far.
+func (w *world) said() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.words...)
+}
+
+// outline is one backend of a drawn-up pool.
+type outline struct {
+	name, region string
+	priority     int
+	weight       int
+	provisioned  bool
+}
+
+// newWorld draws up a fleet of these models, each with these backends.
+func newWorld(at func() time.Time, models []string, backends []outline) *world {
+	w := &world{at: at}
+	w.cfg = Config{
+		Instance: "flex-7c41-a", Version: "1.2.0", Region: "uksouth", Refresh: 500 * time.Millisecond, Keeper: w, Now: at,
+		InFlight: func(s health.Slot) int64 { return int64(s) % 4 },
+		Audit: func(_ context.Context, a Act) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.acts = append(w.acts, a)
+		},
+	}
+	for _, model := range models {
+		p := balancer.Pool{Model: model, Price: usage.Price{Currency: "USD", Input: 2.5, CachedInput: 1.25, Output: 10}}
+		for i, b := range backends {
+			p.Backends = append(p.Backends, balancer.Backend{
+				Name: b.name, Index: i, Slot: health.Slot(len(w.cfg.Slots)), Deployment: model, Region: b.region, Geography: "eu",
+				Priority: b.priority, Weight: b.weight, Provisioned: b.provisioned,
+			})
+			w.cfg.Slots = append(w.cfg.Slots, b.name+"/"+model)
+			w.slots = append(w.slots, fleet.SlotState{Name: b.name + "/" + model})
+		}
+		w.cfg.Pools = append(w.cfg.Pools, p)
+	}
+	w.health = make([]health.Health, len(w.cfg.Slots))
+	w.cfg.Recent = NewRecent(len(w.cfg.Slots), 100, at)
+	w.counters = fleet.Counters{Exchanges: 120, Exchanging: time.Second, Disagreements: 9, Disagreement: 3 * time.Second, SinceTable: 210 * time.Millisecond, Wasted: 2}
+	return w
+}
+
+// three is a PTU and two pay-as-you-go backends.
+func three() []outline {
+	return []outline{
+		{"ptu-uksouth", "uksouth", 1, 1, true},
+		{"payg-sweden", "swedencentral", 2, 3, false},
+		{"payg-france", "francecentral", 2, 1, false},
+	}
+}
+
+func (w *world) teams() {
+	w.cfg.Consumers = []consumer.Consumer{
+		{Name: "team-a", TokensPerMinute: 50_000, RequestsPerMinute: 300, TokensPerMonth: 100_000_000, BudgetPerMonth: 500},
+		{Name: "nightly-batch", Class: consumer.Batch},
+	}
+	w.cfg.Quotas = func() []quota.Line {
+		return []quota.Line{
+			{Consumer: w.cfg.Consumers[0].Name, Limit: "budgetPerMonth", Amount: 500, Remaining: 0, Reset: 9 * 24 * time.Hour},
+			{Consumer: w.cfg.Consumers[0].Name, Limit: "requestsPerMinute", Amount: 300, Remaining: 241, Reset: 12 * time.Second},
+			{Consumer: w.cfg.Consumers[0].Name, Limit: "tokensPerMinute", Amount: 50_000, Remaining: 6_100, Reset: 40 * time.Second},
+		}
+	}
+}
+
+// books makes up two days of usage for the teams.
+func (w *world) books(from, to time.Time) []UsageRow {
+	var rows []UsageRow
+	for h := from; h.Before(to); h = h.Add(time.Hour) {
+		for i, who := range []string{"team-a", "nightly-batch", ""} {
+			for j, b := range w.cfg.Pools[0].Backends {
+				n := int64(200 + 150*((h.Hour()+i*5)%9) + 90*j)
+				t := usage.Tokens{Prompt: n * 800, Cached: n * 300, Completion: n * 150}
+				rows = append(rows, UsageRow{
+					Hour: h, Consumer: who, Model: w.cfg.Pools[0].Model, Backend: b.Name, Requests: n, Tokens: t,
+					Cost: w.cfg.Pools[0].Price.Cost(t), Currency: "USD",
+				})
+			}
+		}
+	}
+	return rows
+}
+
+// visit is a request that is over: who was tried, with what verdict, the last
+// of them the one that served when it did.
+type visit struct {
+	id       string
+	consumer *consumer.Consumer
+	pool     *balancer.Pool
+	tried    []proxy.Attempt
+	skipped  []balancer.Candidate
+	status   int
+	ago      time.Duration
+	took     time.Duration
+	tokens   usage.Tokens
+}
+
+func (w *world) saw(v visit) {
+	began := w.at().Add(-v.ago - v.took)
+	for i, at := 0, began; i < len(v.tried); i++ {
+		v.tried[i].Began = at
+		at = at.Add(v.tried[i].Took)
+	}
+	x := &api.Exchange{
+		ID: v.id, Began: began, Took: v.took, Method: "POST", Operation: "chat/completions", Family: "v1", Consumer: v.consumer,
+		Model: v.pool.Model, Status: v.status, Result: &proxy.Result{Pool: v.pool, Attempts: v.tried},
+	}
+	d := &x.Result.Decision
+	d.Model, d.Version = v.pool.Model, 7
+	for i := range v.tried {
+		d.Candidates = append(d.Candidates, balancer.Candidate{Backend: v.tried[i].Backend})
+	}
+	d.Line = len(d.Candidates)
+	d.Candidates = append(d.Candidates, v.skipped...)
+	x.Result.Err = proxy.ErrUnavailable
+	if n := len(v.tried); n > 0 && v.tried[n-1].Outcome.Verdict == health.Served {
+		last := &v.tried[n-1]
+		x.Result.Served, x.Serving, x.Result.Err = last.Backend, last.Backend, nil
+		x.Result.Delivery = proxy.Delivery{
+			Committed: true, Usage: v.tokens, Finish: "stop", Outcome: last.Outcome,
+			FirstToken: last.Began.Add(last.Took / 4),
+		}
+	} else {
+		x.Code = "no_backend_available"
+	}
+	w.cfg.Recent.Saw(x)
+}
+
+func served(b *balancer.Backend, took time.Duration, utilization float64) proxy.Attempt {
+	s := health.NoSignals()
+	s.Utilization = utilization
+	return proxy.Attempt{Backend: b, Status: 200, Took: took, Outcome: health.Outcome{Signals: s}}
+}
+
+func throttledBy(b *balancer.Backend, wait time.Duration) proxy.Attempt {
+	return proxy.Attempt{Backend: b, Status: 429, Took: 9 * time.Millisecond, Outcome: health.Outcome{
+		Verdict: health.Throttled, Wait: wait, RawWait: wait, Kind: health.Provisioned, Why: "429 provisioned", Signals: health.NoSignals(),
+	}}
+}
+
+func failedBy(b *balancer.Backend, why string, status int) proxy.Attempt {
+	return proxy.Attempt{Backend: b, Status: status, Took: 31 * time.Millisecond, Outcome: health.Outcome{
+		Verdict: health.Failed, Why: why, Signals: health.NoSignals(),
+	}}
+}
+
+var errUnplugged = errors.New("list instances: state: the table is out of reach")
+
+func tokens(prompt, completion int64) usage.Tokens {
+	return usage.Tokens{Prompt: prompt, Completion: completion}
+}

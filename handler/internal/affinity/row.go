@@ -1,0 +1,42 @@
+package affinity
+
+import (
+	"strconv"
+	"time"
+
+	"spillway/handler/internal/tablestore"
+)
+
+// The columns of a row. until is for those who clean up and for people.
+const (
+	colBackend = "backend"
+	colModel   = "model"
+	colOwner   = "owner"
+	colMade    = "made"  // Unix milliseconds
+	colUntil   = "until" // Unix seconds
+)
+
+func row(n name, p Place) tablestore.Row {
+	return tablestore.Row{Partition: n.partition(), Key: n.key(), Columns: map[string]string{
+		colBackend: p.Backend, colModel: p.Model, colOwner: p.Owner,
+		colMade:  strconv.FormatInt(p.Made.UnixMilli(), 10),
+		colUntil: strconv.FormatInt(p.Made.Add(Life).Unix(), 10),
+	}}
+}
+
+// read is the place that a row holds, or false when it holds none.
+func read(r tablestore.Row) (Place, bool) {
+	made, err := strconv.ParseInt(r.Columns[colMade], 10, 64)
+	if err != nil || r.Columns[colBackend] == "" {
+		return Place{}, false
+	}
+	return Place{
+		Backend: r.Columns[colBackend], Model: r.Columns[colModel], Owner: r.Columns[colOwner], Made: time.UnixMilli(made),
+	}, true
+}
+
+// over reports whether a row has run out.
+func over(r tablestore.Row, now time.Time) bool {
+	until, err := strconv.ParseInt(r.Columns[colUntil], 10, 64)
+	return err == nil && now.Unix() > until
+}

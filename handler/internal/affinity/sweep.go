@@ -1,0 +1,92 @@
+package affinity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"spillway/handler/internal/tablestore"
+)
+
+// Every hour with traffic one instance of the fleet sweeps one of the 256
+// partitions, in slices: all rows are looked at once in eleven days, which
+// costs next to nothing however many there are. Rows that ran out are not
+// believed before that either.
+const (
+	sweepEvery = time.Hour
+	partitions = 256
+	leaseKey   = "sweep" // in a partition of its own name
+	colHour    = "hour"
+)
+
+func (k *Keeper) sweepHourly(ctx context.Context) {
+	for sleep(ctx, sweepEvery) {
+		if !k.asked.Swap(false) {
+			continue
+		}
+		if err := k.Sweep(ctx); err != nil && ctx.Err() == nil {
+			k.cfg.Trouble(fmt.Errorf("sweep the places of old ids: %w", err))
+		}
+	}
+}
+
+// Sweep deletes what ran out in this hour's partition, unless another instance
+// does.
+func (k *Keeper) Sweep(ctx context.Context) error {
+	hour := k.cfg.Now().Unix() / int64(sweepEvery/time.Second)
+	mine, err := k.lease(ctx, hour)
+	if err != nil || !mine {
+		return err
+	}
+	partition := fmt.Sprintf("%02x", hour%partitions)
+	for slice := range 16 {
+		from, to := fmt.Sprintf("%s%x", partition, slice), fmt.Sprintf("%s%x", partition, slice+1)
+		if slice == 15 {
+			to = partition + "g"
+		}
+		if err := k.sweepSlice(ctx, partition, from, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lease takes the hour for this instance.
+func (k *Keeper) lease(ctx context.Context, hour int64) (bool, error) {
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	r, _, err := k.cfg.Store.Get(bounded, leaseKey, leaseKey)
+	if err != nil && !errors.Is(err, tablestore.ErrNotFound) {
+		return false, err
+	}
+	if last, _ := strconv.ParseInt(r.Columns[colHour], 10, 64); last >= hour {
+		return false, nil
+	}
+	_, _, err = k.cfg.Store.Put(bounded, tablestore.Row{
+		Partition: leaseKey, Key: leaseKey, Version: r.Version, Columns: map[string]string{colHour: strconv.FormatInt(hour, 10)},
+	})
+	if errors.Is(err, tablestore.ErrConflict) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (k *Keeper) sweepSlice(ctx context.Context, partition, from, to string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	rows, _, err := k.cfg.Store.List(ctx, partition, from, to)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if !over(r, k.cfg.Now()) {
+			continue
+		}
+		if _, err := k.cfg.Store.Delete(ctx, r); err != nil && !errors.Is(err, tablestore.ErrConflict) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,381 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/api"
+	"spillway/handler/internal/auth"
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/proxy"
+)
+
+var instant = time.UnixMilli(1_900_000_000_000)
+
+// door is a Server among fakes.
+type door struct {
+	*api.Server
+	url      string
+	admit    func() (*consumer.Consumer, error)
+	do       func(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result
+	seen     chan *api.Exchange
+	received *proxy.Request
+}
+
+func newDoor(t *testing.T) *door {
+	d := &door{seen: make(chan *api.Exchange, 100)}
+	d.Server = &api.Server{
+		Routes: operations.All(), Forward: d, Models: d, Doorman: d, Readiness: d, Carrier: d, Watcher: d,
+		Now: func() time.Time { return instant }, Chance: func() float64 { return 0 }, NewID: func() string { return "req-1" }, MaxBody: 1 << 20,
+	}
+	s := httptest.NewServer(d.Handler())
+	t.Cleanup(s.Close)
+	d.url = s.URL
+	return d
+}
+
+func (d *door) Saw(x *api.Exchange) { d.seen <- x }
+
+func (d *door) Authenticate(context.Context, http.Header, string) (auth.Identity, error) {
+	if d.admit == nil {
+		return auth.Identity{}, nil
+	}
+	c, err := d.admit()
+	return auth.Identity{Consumer: c}, err
+}
+
+func (d *door) Resolve(name string) ([]*balancer.Pool, bool) {
+	return []*balancer.Pool{{Model: name}}, name == "gpt-4o" || name == "gpt-5"
+}
+func (d *door) Names(*consumer.Consumer) []string { return []string{"gpt-4o", "gpt-5"} }
+
+func (d *door) All() []*balancer.Pool {
+	return []*balancer.Pool{{Model: "gpt-4o", Backends: []balancer.Backend{{Name: "a"}}}, {Model: "gpt-5"}}
+}
+
+func (d *door) Ready(model string) (bool, map[string]string) {
+	return model != "down", map[string]string{"down": "breaker open"}
+}
+
+func (d *door) Do(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
+	kept := &proxy.Request{Operation: r.Operation, Family: r.Family, Model: r.Model, Facts: r.Facts, Body: bytes.Clone(r.Body), Consumer: r.Consumer, Affinity: r.Affinity}
+	d.received = kept
+	if d.do != nil {
+		return d.do(ctx, pools, r, deliver)
+	}
+	return serve(ctx, pools, deliver)
+}
+
+// serve is a loop whose first backend serves.
+func serve(ctx context.Context, pools []*balancer.Pool, deliver proxy.Deliver) *proxy.Result {
+	b := &balancer.Backend{Name: "a", Region: "uksouth"}
+	result := &proxy.Result{Pool: pools[0], Served: b, Attempts: []proxy.Attempt{{Backend: b, Status: 200}}}
+	result.Decision.Model = pools[0].Model
+	result.Delivery = deliver(ctx, &proxy.Answer{Backend: b, Story: result, Committed: func() {}, Gate: func() bool { return true }})
+	return result
+}
+
+func (d *door) Carry(_ context.Context, w http.ResponseWriter, _ *proxy.Request, a *proxy.Answer) proxy.Delivery {
+	if !a.Gate() {
+		return proxy.Delivery{}
+	}
+	a.Committed()
+	_, _ = io.WriteString(w, `{"id":"chatcmpl-1"}`)
+	return proxy.Delivery{Committed: true}
+}
+
+// ask sends a request and reads the whole answer.
+func (d *door) ask(t *testing.T, method, path, body string, header ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, d.url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(text)
+}
+
+// wantError checks OpenAI's shape, the status and the code.
+func wantError(t *testing.T, res *http.Response, body string, status int, code string) {
+	t.Helper()
+	var shape struct {
+		Error struct {
+			Message, Type, Code string
+			Param               *string
+		}
+	}
+	decoder := json.NewDecoder(strings.NewReader(body))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&shape); err != nil || shape.Error.Message == "" || shape.Error.Type == "" {
+		t.Errorf("body %q is not an OpenAI error: %v", body, err)
+	}
+	if res.StatusCode != status || shape.Error.Code != code {
+		t.Errorf("%d %s, want %d %s", res.StatusCode, shape.Error.Code, status, code)
+	}
+	if res.Header.Get("X-Request-Id") != "req-1" || res.Header.Get("Content-Type") != "application/json" {
+		t.Errorf("headers %v lack the request id or the content type", res.Header)
+	}
+}
+
+const (
+	chat  = "/openai/v1/chat/completions"
+	hello = `{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}`
+)
+
+func TestChatIsServedInEveryFamily(t *testing.T) {
+	d := newDoor(t)
+	for _, path := range []string{chat, "/v1/chat/completions", "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21", "/openai/v1//chat/completions"} {
+		res, body := d.ask(t, "POST", path, hello)
+		if res.StatusCode != 200 || body != `{"id":"chatcmpl-1"}` || d.received.Model != "gpt-4o" || string(d.received.Body) != hello {
+			t.Errorf("%s: %d %s, received %q for %q", path, res.StatusCode, body, d.received.Body, d.received.Model)
+		}
+	}
+}
+
+func TestModelInThePathWinsOverTheBody(t *testing.T) {
+	d := newDoor(t)
+	d.ask(t, "POST", "/openai/deployments/gpt-5/chat/completions", hello)
+	if d.received.Model != "gpt-5" {
+		t.Errorf("model = %q, want the path's", d.received.Model)
+	}
+}
+
+func TestBadRequestsAreToldWhatToDo(t *testing.T) {
+	d := newDoor(t)
+	for name, c := range map[string]struct {
+		method, path, body string
+		header             []string
+		status             int
+		code               string
+	}{
+		"malformed":         {"POST", chat, `{"model":`, nil, 400, "invalid_json"},
+		"empty":             {"POST", chat, ``, nil, 400, "invalid_json"},
+		"array":             {"POST", chat, `[]`, nil, 400, "invalid_json"},
+		"duplicate":         {"POST", chat, `{"model":"gpt-4o","model":"gpt-5"}`, nil, 400, "invalid_json"},
+		"no model":          {"POST", chat, `{"messages":[]}`, nil, 400, "model_missing"},
+		"model of a number": {"POST", chat, `{"model":7}`, nil, 400, "invalid_json"},
+		"other case":        {"POST", chat, `{"MODEL":"gpt-4o"}`, nil, 400, "model_missing"},
+		"invalid utf-8":     {"POST", chat, "{\"model\":\"gpt-4o\xff\"}", nil, 400, "invalid_json"},
+		"unknown model":     {"POST", chat, `{"model":"gpt-9"}`, nil, 404, "model_not_found"},
+		"unknown path":      {"POST", "/openai/v1/chat", hello, nil, 404, "not_found"},
+		"other path":        {"GET", "/favicon.ico", "", nil, 404, "not_found"},
+		"unsafe name":       {"POST", "/openai/deployments/..%2f..%2fadmin/chat/completions", hello, nil, 404, "model_not_found"},
+		"as the host does":  {"POST", "/openai/deployments/a%252Fb/chat/completions", hello, nil, 404, "model_not_found"},
+		"method":            {"GET", chat, "", nil, 405, "method_not_allowed"},
+		"compressed":        {"POST", chat, hello, []string{"Content-Encoding", "gzip"}, 415, "unsupported_encoding"},
+		"too large":         {"POST", chat, `{"model":"gpt-4o","x":"` + strings.Repeat("a", 2<<20) + `"}`, nil, 413, "request_too_large"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res, body := d.ask(t, c.method, c.path, c.body, c.header...)
+			wantError(t, res, body, c.status, c.code)
+			if x := <-d.seen; x.Status != c.status || x.Code != c.code {
+				t.Errorf("the log saw %d %s", x.Status, x.Code)
+			}
+			if res, _ := d.ask(t, "POST", chat, hello); res.StatusCode != 200 {
+				t.Errorf("the next request got %d", res.StatusCode)
+			}
+			<-d.seen
+		})
+	}
+}
+
+// endless is a chunked body over the limit.
+func TestChunkedBodyOverTheLimitIsTooLarge(t *testing.T) {
+	d := newDoor(t)
+	req, _ := http.NewRequestWithContext(t.Context(), "POST", d.url+chat, io.MultiReader(strings.NewReader(`{"x":"`), strings.NewReader(strings.Repeat("a", 3<<20))))
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(res.Body)
+	wantError(t, res, string(body), 413, "request_too_large")
+}
+
+func TestRefusedCallerLearnsNothing(t *testing.T) {
+	d := newDoor(t)
+	d.admit = func() (*consumer.Consumer, error) { return nil, errors.New("no such key: abc") }
+	for _, path := range []string{chat, "/nowhere", "/openai/deployments/..%2f/chat/completions"} {
+		res, body := d.ask(t, "POST", path, "{")
+		wantError(t, res, body, 401, "invalid_api_key")
+		if strings.Contains(body, "abc") {
+			t.Errorf("%s tells the cause: %s", path, body)
+		}
+	}
+}
+
+func TestModelOutsideTheConsumersListIsForbidden(t *testing.T) {
+	d := newDoor(t)
+	d.admit = func() (*consumer.Consumer, error) {
+		return &consumer.Consumer{Models: []string{"gpt-5"}}, nil
+	}
+	res, body := d.ask(t, "POST", chat, hello)
+	wantError(t, res, body, 403, "model_not_allowed")
+}
+
+// exhausted is a loop that ends in err.
+func exhausted(err error, retryIn time.Duration) func(context.Context, []*balancer.Pool, *proxy.Request, proxy.Deliver) *proxy.Result {
+	return func(_ context.Context, pools []*balancer.Pool, _ *proxy.Request, _ proxy.Deliver) *proxy.Result {
+		return &proxy.Result{Pool: pools[0], Err: err, RetryAt: instant.Add(retryIn)}
+	}
+}
+
+func TestExhaustionIsToldByItsKind(t *testing.T) {
+	d := newDoor(t)
+	for _, c := range []struct {
+		err     error
+		retryIn time.Duration
+		status  int
+		code    string
+		seconds string
+		millis  string
+	}{
+		{proxy.ErrThrottled, 7100 * time.Millisecond, 429, "rate_limit_exceeded", "8", "7100"},
+		{proxy.ErrThrottled, 20 * time.Millisecond, 429, "rate_limit_exceeded", "1", "1000"},
+		{proxy.ErrThrottled, 24 * time.Hour, 429, "rate_limit_exceeded", "59", "59000"},
+		{proxy.ErrUnavailable, 3 * time.Second, 503, "no_backend_available", "3", "3000"},
+		{proxy.ErrTimeout, 0, 504, "upstream_timeout", "", ""},
+		{proxy.ErrFenced, 0, 403, "model_not_allowed", "", ""},
+	} {
+		d.do = exhausted(c.err, c.retryIn)
+		res, body := d.ask(t, "POST", chat, hello)
+		wantError(t, res, body, c.status, c.code)
+		if s, ms := res.Header.Get("Retry-After"), res.Header.Get("Retry-After-Ms"); s != c.seconds || ms != c.millis {
+			t.Errorf("%v in %v: retry-after %q, -ms %q, want %q, %q", c.err, c.retryIn, s, ms, c.seconds, c.millis)
+		}
+		if c.seconds != "" && !strings.Contains(body, "retry after "+c.seconds+" seconds") {
+			t.Errorf("message lacks the wait: %s", body)
+		}
+	}
+}
+
+func TestBrokenDeliveryAbortsTheConnection(t *testing.T) {
+	d := newDoor(t)
+	d.do = func(ctx context.Context, pools []*balancer.Pool, _ *proxy.Request, deliver proxy.Deliver) *proxy.Result {
+		r := serve(ctx, pools, deliver)
+		r.Delivery.Broken = true
+		return r
+	}
+	req, _ := http.NewRequestWithContext(t.Context(), "POST", d.url+chat, strings.NewReader(hello))
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err == nil {
+		_, err = io.ReadAll(res.Body)
+		res.Body.Close()
+	}
+	if err == nil {
+		t.Error("the caller saw a clean end")
+	}
+}
+
+func TestCallersOwnDeadlineEndsTheRequest(t *testing.T) {
+	d := newDoor(t)
+	d.do = func(ctx context.Context, pools []*balancer.Pool, _ *proxy.Request, _ proxy.Deliver) *proxy.Result {
+		<-ctx.Done()
+		if !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+			t.Errorf("cause = %v, want the deadline", context.Cause(ctx))
+		}
+		return &proxy.Result{Pool: pools[0], Err: proxy.ErrTimeout}
+	}
+	res, body := d.ask(t, "POST", chat, hello, "X-Stainless-Timeout", "0.05")
+	wantError(t, res, body, 504, "upstream_timeout")
+}
+
+func TestBackendIsNamedOnlyWhereThatIsConfigured(t *testing.T) {
+	d := newDoor(t)
+	if res, _ := d.ask(t, "POST", chat, hello, "X-Spillway-Explain", "1"); res.Header.Get("X-Spillway-Backend") != "" || res.Header.Get("X-Spillway-Explain") != "" {
+		t.Errorf("headers %v name the backend", res.Header)
+	}
+	d.Expose = true
+	if res, _ := d.ask(t, "POST", chat, hello); res.Header.Get("X-Spillway-Backend") != "a" || res.Header.Get("X-Spillway-Region") != "uksouth" {
+		t.Errorf("headers %v lack the backend", res.Header)
+	}
+}
+
+func TestExplainTellsOfEveryCandidate(t *testing.T) {
+	a, b, c := &balancer.Backend{Name: "a", Priority: 1}, &balancer.Backend{Name: "b", Priority: 1}, &balancer.Backend{Name: "c", Priority: 2}
+	story := &proxy.Result{Attempts: []proxy.Attempt{{Backend: b, Outcome: health.Outcome{Verdict: health.Throttled, Why: "429 tokens"}}, {Backend: c}}}
+	story.Decision.Candidates = []balancer.Candidate{{Backend: b}, {Backend: c}, {Backend: a, Reason: health.RefusedOpen, Until: instant.Add(1500 * time.Millisecond)}}
+	want := "b priority=1 throttled 429 tokens; c priority=2 served; a priority=1 breaker open for 1.5s"
+	if got := api.Explain(story, instant); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestHealthIsAnsweredWithoutACredential(t *testing.T) {
+	d := newDoor(t)
+	d.admit = func() (*consumer.Consumer, error) { return nil, errors.New("no") }
+	for path, status := range map[string]int{"/": 200, "/health/live": 200, "/health/ready": 200, "/health/ready?model=down": 503} {
+		if res, body := d.ask(t, "GET", path, ""); res.StatusCode != status {
+			t.Errorf("%s: %d %s, want %d", path, res.StatusCode, body, status)
+		}
+	}
+	d.Draining = func() bool { return true }
+	if res, _ := d.ask(t, "GET", "/health/ready", ""); res.StatusCode != 503 {
+		t.Errorf("ready while draining: %d", res.StatusCode)
+	}
+}
+
+func TestOnlyPromptsThatACacheCanServeStayTogether(t *testing.T) {
+	d := newDoor(t)
+	number := func(body string, header ...string) uint64 {
+		d.ask(t, "POST", chat, body, header...)
+		return d.received.Affinity
+	}
+	long := func(end string) string {
+		return `{"model":"gpt-4o","messages":[{"role":"system","content":"` + strings.Repeat("x", 6<<10) + `"},{"role":"user","content":"` + end + `"}]}`
+	}
+	if number(hello) != 0 {
+		t.Error("a short prompt has an affinity")
+	}
+	if a, b := number(long("one")), number(long("two")); a == 0 || a != b {
+		t.Errorf("a common beginning gives %d and %d", a, b)
+	}
+	if a, b := number(`{"model":"gpt-4o","prompt_cache_key":"k"}`), number(`{"model":"gpt-4o","prompt_cache_key":"l"}`); a == 0 || b == 0 || a == b {
+		t.Errorf("two cache keys give %d and %d", a, b)
+	}
+	if number(hello, "X-Ms-Session-Id", "s") == 0 {
+		t.Error("a session has no affinity")
+	}
+}
+
+func TestMisconfiguredAnswersEverythingAndSaysWhyOnReady(t *testing.T) {
+	s := httptest.NewServer(api.Misconfigured([]string{`backends[0].endpoint: "x" is no URL.`}))
+	defer s.Close()
+	for path, want := range map[string]int{"/": 200, "/health/live": 200, "/health/ready": 503, chat: 503} {
+		req, _ := http.NewRequestWithContext(t.Context(), "GET", s.URL+path, nil)
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, res.StatusCode, want)
+		}
+		if told := strings.Contains(string(body), "backends[0]"); told != (path == "/health/ready") {
+			t.Errorf("%s: %s", path, body)
+		}
+	}
+}

@@ -1,0 +1,297 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"spillway/handler/internal/consumer"
+)
+
+const (
+	keyA  = "0123456789abcdef-team-a"
+	keyB  = "0123456789abcdef-team-b"
+	newA  = "fedcba9876543210-team-a"
+	token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
+)
+
+type fakeRing map[Digest]string
+
+func (f fakeRing) Find(_ context.Context, d Digest) (string, string, error) {
+	switch who := f[d]; who {
+	case "":
+		return "", "", ErrUnknown
+	case "expired":
+		return "", "", ErrExpired
+	default:
+		return who, "id", nil
+	}
+}
+
+// fakeVerifier knows one token.
+type fakeVerifier struct {
+	said  Token
+	asked int
+}
+
+func (f *fakeVerifier) Verify(_ context.Context, t string) (Token, error) {
+	f.asked++
+	if t != token {
+		return Token{}, ErrSignature
+	}
+	return f.said, nil
+}
+
+func teams() (a, b *consumer.Consumer) {
+	return &consumer.Consumer{Name: "team-a"}, &consumer.Consumer{Name: "team-b"}
+}
+
+func keysOnly(t *testing.T) *Authenticator {
+	t.Helper()
+	a, b := teams()
+	auth, err := New(Settings{
+		Keys: true, Consumers: []*consumer.Consumer{a, b},
+		Static: []StaticKey{{a, "TEAM_A_KEY", keyA}, {a, "TEAM_A_KEY_2", newA}, {b, "TEAM_B_KEY", keyB}},
+		Ring: fakeRing{
+			DigestOf("spw_issued"): "team-b", DigestOf("spw_expired"): "expired", DigestOf("spw_orphan"): "team-of-old",
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return auth
+}
+
+func header(pairs ...string) http.Header {
+	h := http.Header{}
+	for i := 0; i < len(pairs); i += 2 {
+		h[http.CanonicalHeaderKey(pairs[i])] = append(h[http.CanonicalHeaderKey(pairs[i])], pairs[i+1])
+	}
+	return h
+}
+
+func TestKeysAreTakenFromThreeHeaders(t *testing.T) {
+	auth := keysOnly(t)
+	for _, c := range []struct {
+		name string
+		h    http.Header
+		who  string
+	}{
+		{"api-key", header("api-key", keyA), "team-a"},
+		{"bearer", header("Authorization", "Bearer "+keyB), "team-b"},
+		{"bearer in lower case with blanks", header("Authorization", "bearer   "+keyB+" "), "team-b"},
+		{"subscription key", header("Ocp-Apim-Subscription-Key", keyA), "team-a"},
+		{"the old key and the new one", header("api-key", newA), "team-a"},
+		{"an SDK that sends both", header("api-key", keyA, "Authorization", "Bearer "+keyA), "team-a"},
+		{"all three the same", header("api-key", keyA, "Authorization", "Bearer "+keyA, "Ocp-Apim-Subscription-Key", keyA), "team-a"},
+		{"issued at run time", header("api-key", "spw_issued"), "team-b"},
+		{"another scheme beside the key", header("api-key", keyA, "Authorization", "Basic dTpw"), "team-a"},
+	} {
+		id, err := auth.Authenticate(t.Context(), c.h, "api-version=2024-10-21&code=hostkey")
+		if err != nil || id.Consumer == nil || id.Consumer.Name != c.who {
+			t.Errorf("%s: %+v, %v; want %s", c.name, id, err, c.who)
+		}
+	}
+}
+
+func TestEverythingElseIsRefused(t *testing.T) {
+	auth := keysOnly(t)
+	for _, c := range []struct {
+		name  string
+		h     http.Header
+		query string
+		want  Refusal
+	}{
+		{"nothing", header(), "", ErrMissing},
+		{"an empty key", header("api-key", ""), "", ErrMissing},
+		{"bearer of nothing", header("Authorization", "Bearer "), "", ErrMissing},
+		{"a key without its scheme", header("Authorization", keyA), "", ErrMissing},
+		{"another scheme", header("Authorization", "Basic "+keyA), "", ErrMissing},
+		{"api-key twice", http.Header{"Api-Key": {keyA, keyA}}, "", ErrDuplicate},
+		{"a good and a bad one", http.Header{"Api-Key": {keyA, "other"}}, "", ErrDuplicate},
+		{"authorization twice", http.Header{"Authorization": {"Bearer " + keyA, "Bearer " + keyB}}, "", ErrDuplicate},
+		{"two keys in two headers", header("api-key", keyA, "Authorization", "Bearer "+keyB), "", ErrConflicting},
+		{"two keys in the other two", header("api-key", keyA, "Ocp-Apim-Subscription-Key", keyB), "", ErrConflicting},
+		{"duplicates that the host joined", header("api-key", keyA+", "+keyB), "", ErrUnknown},
+		{"an underscore for a dash", http.Header{"Api_key": {keyA}}, "", ErrMissing},
+		{"the header in Connection's style", header("x-api-key", keyA), "", ErrMissing},
+		{"the host's own key", header("x-functions-key", keyA), "", ErrMissing},
+		{"EasyAuth's word", header("x-ms-client-principal-name", "team-a", "x-ms-client-principal", "eyJ9", "x-ms-token-aad-access-token", token), "", ErrMissing},
+		{"a name of a consumer", header("x-user", "team-a", "x-consumer", "team-a"), "", ErrMissing},
+		{"in the query", header(), "api-key=" + keyA, ErrInQuery},
+		{"in the query, beside a good one", header("api-key", keyA), "Subscription-Key=" + keyA, ErrInQuery},
+		{"escaped in the query", header("api-key", keyA), "api%2Dkey=" + keyA, ErrInQuery},
+		{"in upper case", header("api-key", strings.ToUpper(keyA)), "", ErrUnknown},
+		{"escaped", header("api-key", strings.ReplaceAll(keyA, "-", "%2D")), "", ErrUnknown},
+		{"one character short", header("api-key", keyA[:len(keyA)-1]), "", ErrUnknown},
+		{"one character long", header("api-key", keyA+"x"), "", ErrUnknown},
+		{"a look-alike letter", header("api-key", strings.Replace(keyA, "a", "а", 1)), "", ErrUnknown},
+		{"its digest", header("api-key", fmt.Sprintf("%x", DigestOf(keyA))), "", ErrUnknown},
+		{"a megabyte", header("api-key", strings.Repeat("k", 1<<20)), "", ErrUnknown},
+		{"a token where tokens are not taken", header("Authorization", "Bearer "+token), "", ErrUnknown},
+		{"expired", header("api-key", "spw_expired"), "", ErrExpired},
+		{"of a consumer that is gone", header("api-key", "spw_orphan"), "", ErrUnknown},
+	} {
+		id, err := auth.Authenticate(t.Context(), c.h, c.query)
+		if !errors.Is(err, c.want) || id != (Identity{}) {
+			t.Errorf("%s: %+v, %v; want %v", c.name, id, err, c.want)
+		}
+		if Reason(err) == "" || strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), "0123456789") {
+			t.Errorf("%s: the error %v must be in the vocabulary, without the key", c.name, err)
+		}
+	}
+}
+
+func withTokens(t *testing.T, keys bool, matches ...Match) (*Authenticator, *fakeVerifier) {
+	t.Helper()
+	a, b := teams()
+	for i := range matches {
+		if matches[i].Consumer == nil {
+			matches[i].Consumer = b
+		}
+	}
+	v := &fakeVerifier{said: Token{AppID: "App-1", Caller: "oid-1", Roles: []string{"reader"}, Groups: []string{"g1"}}}
+	s := Settings{Keys: keys, Tokens: v, Consumers: []*consumer.Consumer{a, b}, Matches: matches}
+	if keys {
+		s.Static = []StaticKey{{a, "TEAM_A_KEY", keyA}}
+	}
+	auth, err := New(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return auth, v
+}
+
+func TestKeyIsLookedAtBeforeToken(t *testing.T) {
+	auth, v := withTokens(t, true, Match{AppID: "app-1"})
+	id, err := auth.Authenticate(t.Context(), header("api-key", keyA, "Authorization", "Bearer "+token), "")
+	if err != nil || id.Consumer.Name != "team-a" || v.asked != 0 {
+		t.Errorf("key beside a token: %+v, %v, token looked at %d times", id, err, v.asked)
+	}
+	id, err = auth.Authenticate(t.Context(), header("Authorization", "Bearer "+token), "")
+	if err != nil || id.Consumer.Name != "team-b" || id.Caller != "oid-1" {
+		t.Errorf("token alone: %+v, %v", id, err)
+	}
+	if _, err = auth.Authenticate(t.Context(), header("api-key", "wrong", "Authorization", "Bearer "+token), ""); !errors.Is(err, ErrUnknown) {
+		t.Errorf("a wrong key beside a good token: %v, want it refused", err)
+	}
+	if id, err = auth.Authenticate(t.Context(), header("Authorization", "Bearer "+keyA), ""); err != nil || id.Consumer.Name != "team-a" {
+		t.Errorf("a bearer that is no token is a key: %+v, %v", id, err)
+	}
+	asked := v.asked
+	for _, odd := range []string{"a.b", "a.b.c.d.e", "..", "a..c", "a.b.c d", "a.b.ü", ".b.c"} {
+		if _, err := auth.Authenticate(t.Context(), header("Authorization", "Bearer "+odd), ""); !errors.Is(err, ErrUnknown) {
+			t.Errorf("%q: %v, want an unknown key", odd, err)
+		}
+	}
+	if v.asked != asked {
+		t.Error("something that is no token was verified as one")
+	}
+}
+
+func TestWithoutKeysAKeyHeaderMeansNothing(t *testing.T) {
+	auth, _ := withTokens(t, false, Match{AppID: "APP-1"})
+	if id, err := auth.Authenticate(t.Context(), header("api-key", "placeholder", "Authorization", "Bearer "+token), ""); err != nil || id.Consumer.Name != "team-b" {
+		t.Errorf("a placeholder key beside a token, tokens only: %+v, %v", id, err)
+	}
+	if _, err := auth.Authenticate(t.Context(), header("api-key", keyA), ""); !errors.Is(err, ErrUnknown) {
+		t.Errorf("a key, tokens only: %v", err)
+	}
+	if _, err := auth.Authenticate(t.Context(), header("Authorization", "Bearer "+strings.Repeat("a", 9000)+"."+strings.Repeat("b", 9000)+".c"), ""); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a token of 18 kB: %v", err)
+	}
+}
+
+func TestConsumerOfATokenIsFoundByAllOfItsRule(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		match Match
+		want  error
+	}{
+		{"application", Match{AppID: "app-1"}, nil},
+		{"role", Match{Role: "reader"}, nil},
+		{"group", Match{Group: "G1"}, nil},
+		{"all three", Match{AppID: "app-1", Role: "reader", Group: "g1"}, nil},
+		{"application right, role wrong", Match{AppID: "app-1", Role: "writer"}, ErrUnmapped},
+		{"application wrong", Match{AppID: "app-2"}, ErrUnmapped},
+		{"role in other letters", Match{Role: "Reader"}, ErrUnmapped},
+		{"group wrong", Match{Group: "g2"}, ErrUnmapped},
+	} {
+		auth, _ := withTokens(t, false, c.match)
+		_, err := auth.Authenticate(t.Context(), header("Authorization", "Bearer "+token), "")
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+	}
+	auth, v := withTokens(t, false, Match{Group: "g9"})
+	v.said.Overage = true
+	if _, err := auth.Authenticate(t.Context(), header("Authorization", "Bearer "+token), ""); !errors.Is(err, ErrOverage) {
+		t.Errorf("groups left out of the token: %v", err)
+	}
+}
+
+func TestMisconfigurationDoesNotStart(t *testing.T) {
+	a, b := teams()
+	both := []*consumer.Consumer{a, b}
+	good := []StaticKey{{a, "A", keyA}}
+	for _, c := range []struct {
+		name string
+		s    Settings
+		says string
+	}{
+		{"nothing asked for", Settings{}, "SPILLWAY_AUTH"},
+		{"none and keys", Settings{Open: true, Keys: true, Consumers: both, Static: good}, `write "none" alone`},
+		{"keys without consumers", Settings{Keys: true}, `add "consumers"`},
+		{"keys that nobody can have", Settings{Keys: true, Consumers: both}, `"keySetting"`},
+		{"tokens of nobody", Settings{Tokens: &fakeVerifier{}, Consumers: both}, `"entra"`},
+		{"an empty rule", Settings{Tokens: &fakeVerifier{}, Consumers: both, Matches: []Match{{Consumer: a}}}, `empty "entra" rule`},
+		{"a short key", Settings{Keys: true, Consumers: both, Static: []StaticKey{{a, "A", "secret"}}}, "6 characters"},
+		{"one key for two", Settings{Keys: true, Consumers: both, Static: []StaticKey{{a, "A", keyA}, {b, "B", keyA}}}, "as well"},
+		{"three keys for one", Settings{Keys: true, Consumers: both, Static: []StaticKey{{a, "A", keyA}, {a, "A2", keyB}, {a, "A3", newA}}}, "more than 2 keys"},
+	} {
+		auth, err := New(c.s)
+		if err == nil || auth != nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want a refusal that says %q", c.name, err, c.says)
+		}
+		if err != nil && (strings.Contains(err.Error(), keyA) || strings.Contains(err.Error(), "secret")) {
+			t.Errorf("%s: the error shows a key: %v", c.name, err)
+		}
+	}
+}
+
+func TestEverybodyComesInOnlyWhenThatWasTyped(t *testing.T) {
+	auth, err := New(Settings{Open: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := auth.Authenticate(t.Context(), header("api-key", "whatever"), "")
+	if err != nil || id != (Identity{}) {
+		t.Errorf("%+v, %v, want anybody", id, err)
+	}
+}
+
+func FuzzAuthenticate(f *testing.F) {
+	f.Add("api-key", "k", "Bearer x", "a=b")
+	f.Add("Authorization", "Bearer a.b.c", "Bearer", "%zz")
+	a, b := teams()
+	auth, err := New(Settings{
+		Keys: true, Consumers: []*consumer.Consumer{a, b}, Static: []StaticKey{{a, "A", keyA}},
+		Tokens: &fakeVerifier{}, Matches: []Match{{Consumer: b, AppID: "app"}},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, name, value, authorization, query string) {
+		if strings.Contains(value+authorization, keyA) || strings.Contains(authorization+value, token) {
+			return
+		}
+		h := http.Header{"Authorization": {authorization}}
+		h.Add(name, value)
+		if id, err := auth.Authenticate(t.Context(), h, query); err == nil || id != (Identity{}) {
+			t.Errorf("%q: %q, %q, %q was let in as %+v", name, value, authorization, query, id)
+		}
+	})
+}

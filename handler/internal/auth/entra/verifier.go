@@ -1,0 +1,272 @@
+package entra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"spillway/handler/internal/auth"
+)
+
+// Config is what tokens are checked against.
+type Config struct {
+	Tenant   string // id or domain of the tenant; "" only with Issuer
+	Audience string // one or more, separated by commas
+	Issuer   string // one or more, separated by commas, instead of the tenant's; keys come from the first
+
+	Authority string           // where tenants' metadata is; "" = the public cloud
+	Client    *http.Client     // nil = one of our own
+	Now       func() time.Time // nil = time.Now
+}
+
+// Verifier checks tokens. It is safe for concurrent use.
+type Verifier struct {
+	keys      *keySet
+	parser    *jwt.Parser
+	tenant    string // the configured one, when it is an id
+	issuers   []string
+	audiences []string
+}
+
+// Entra ID in the public cloud.
+const (
+	publicCloud = "https://login.microsoftonline.com"
+	firstIssuer = "https://sts.windows.net/%s/" // of v1 tokens, in every cloud
+	leeway      = 5 * time.Minute
+)
+
+var guid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// New checks the configuration. Nothing is fetched before Run or the first
+// token.
+func New(cfg Config) (*Verifier, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	v := &Verifier{issuers: list(cfg.Issuer), audiences: audiences(cfg.Audience)}
+	tenant := strings.ToLower(cfg.Tenant)
+	if guid.MatchString(tenant) {
+		v.tenant = tenant
+	}
+	metadata, err := cfg.metadata(tenant)
+	if err != nil {
+		return nil, err
+	}
+	if len(v.audiences) == 0 {
+		return nil, errors.New(`entra: SPILLWAY_ENTRA_AUDIENCE is missing, so a token made for anything else would be let in: set it to the application id or App ID URI that callers ask tokens for, for example "api://spillway"`)
+	}
+	v.keys = newKeySet(cfg, metadata)
+	v.parser = jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodRS256.Alg()}), jwt.WithStrictDecoding(),
+		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(leeway), jwt.WithTimeFunc(cfg.Now))
+	return v, nil
+}
+
+// metadata is the address of the issuer's description of itself.
+func (cfg *Config) metadata(tenant string) (string, error) {
+	base := strings.TrimSuffix(cfg.Authority, "/")
+	if base == "" {
+		base = publicCloud
+	}
+	base += "/" + url.PathEscape(tenant) + "/v2.0"
+	if issuers := list(cfg.Issuer); len(issuers) > 0 {
+		base = strings.TrimSuffix(issuers[0], "/")
+	} else {
+		switch tenant {
+		case "":
+			return "", errors.New("entra: SPILLWAY_ENTRA_TENANT is missing, so tokens of every tenant would be let in: set it to the id of your tenant")
+		case "common", "organizations", "consumers":
+			return "", fmt.Errorf("entra: SPILLWAY_ENTRA_TENANT %q is every tenant: set it to the id of your own", tenant)
+		}
+	}
+	u, err := url.Parse(base)
+	if err != nil || !private(u) {
+		return "", fmt.Errorf("entra: issuer %q is no https URL: set SPILLWAY_ENTRA_ISSUER to the iss of your tokens", base)
+	}
+	return base + "/.well-known/openid-configuration", nil
+}
+
+// private reports whether nobody on the way can read or change what this URL
+// answers: https, or this machine.
+func private(u *url.URL) bool {
+	local := u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1" || u.Hostname() == "::1"
+	return u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && local)
+}
+
+func list(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+func audiences(s string) []string {
+	all := list(s)
+	for _, a := range all {
+		if id, ok := strings.CutPrefix(a, "api://"); ok && guid.MatchString(strings.ToLower(id)) {
+			all = append(all, id)
+		}
+	}
+	return all
+}
+
+// Run fetches the keys at once and refreshes them while tokens come, until ctx
+// is done; then it waits for a fetch under way.
+func (v *Verifier) Run(ctx context.Context) { v.keys.run(ctx) }
+
+// Ready is nil when tokens can be checked, else why not, fit for an operator.
+func (v *Verifier) Ready() error { return v.keys.ready() }
+
+// Verify checks a token. The error is a consumer.Refusal, or wraps
+// consumer.ErrUnavailable when the issuer's keys have never been had; neither
+// holds anything of the token.
+func (v *Verifier) Verify(ctx context.Context, token string) (auth.Token, error) {
+	claims := jwt.MapClaims{}
+	_, err := v.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
+		return v.key(ctx, t)
+	})
+	if err != nil {
+		return auth.Token{}, refusal(err)
+	}
+	return v.judge(claims)
+}
+
+// key finds the key that the header names. It is asked only for RS256.
+func (v *Verifier) key(ctx context.Context, t *jwt.Token) (any, error) {
+	if _, critical := t.Header["crit"]; critical {
+		return nil, auth.ErrMalformed
+	}
+	kid, ok := t.Header["kid"].(string)
+	if !ok || kid == "" || len(kid) > longestID {
+		return nil, auth.ErrSigningKey
+	}
+	return v.keys.find(ctx, kid)
+}
+
+// refusal says in our words why a token was refused. The library's own words
+// are dropped: some quote the token.
+func refusal(err error) error {
+	var r auth.Refusal
+	switch {
+	case errors.As(err, &r):
+		return r
+	case errors.Is(err, auth.ErrUnavailable):
+		return auth.ErrUnavailable
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return auth.ErrUnavailable
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return auth.ErrExpired
+	case errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
+		return auth.ErrNotYet
+	case errors.Is(err, jwt.ErrTokenUnverifiable):
+		return auth.ErrAlgorithm
+	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
+		return signature(err)
+	}
+	return auth.ErrMalformed
+}
+
+// signature tells a wrong signature from a kind of signature that is not
+// accepted, which the library calls by one name.
+func signature(err error) auth.Refusal {
+	if strings.Contains(err.Error(), "signing method") {
+		return auth.ErrAlgorithm
+	}
+	return auth.ErrSignature
+}
+
+// judge checks what is ours to check of a token that the issuer signed.
+func (v *Verifier) judge(c jwt.MapClaims) (auth.Token, error) {
+	tenant, issuers := v.trusted()
+	issuer, _ := c["iss"].(string)
+	if !slices.Contains(issuers, issuer) {
+		return auth.Token{}, auth.ErrIssuer
+	}
+	if tid, present := c["tid"]; present && tenant != "" && tid != tenant {
+		return auth.Token{}, auth.ErrTenant
+	}
+	if !v.forUs(c["aud"]) {
+		return auth.Token{}, auth.ErrAudience
+	}
+	if exp, ok := c["exp"].(float64); !ok || exp < 1 || exp > 1<<40 {
+		return auth.Token{}, auth.ErrMalformed // beyond this a float is no instant
+	}
+	return bearer(c)
+}
+
+// trusted is the tenant's id and the issuers of its tokens.
+func (v *Verifier) trusted() (tenant string, issuers []string) {
+	if len(v.issuers) > 0 {
+		return v.tenant, v.issuers
+	}
+	issuer := v.keys.issuer()
+	tenant = tenantOf(issuer)
+	if tenant == "" || v.tenant != "" && tenant != v.tenant {
+		return v.tenant, nil
+	}
+	return tenant, []string{issuer, fmt.Sprintf(firstIssuer, tenant)}
+}
+
+// tenantOf is the tenant's id in a v2 issuer; "" when it is none.
+func tenantOf(issuer string) string {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return ""
+	}
+	id, ok := strings.CutSuffix(strings.TrimPrefix(u.Path, "/"), "/v2.0")
+	if !ok || !guid.MatchString(id) {
+		return ""
+	}
+	return id
+}
+
+// forUs reports whether the audience is one string, and one of ours.
+func (v *Verifier) forUs(aud any) bool {
+	switch aud := aud.(type) {
+	case string:
+		return slices.Contains(v.audiences, aud)
+	case []any:
+		if len(aud) == 1 {
+			s, ok := aud[0].(string)
+			return ok && slices.Contains(v.audiences, s)
+		}
+	}
+	return false
+}
+
+// bearer reads who has the token.
+func bearer(c jwt.MapClaims) (auth.Token, error) {
+	appid, _ := c["appid"].(string)
+	azp, _ := c["azp"].(string)
+	switch {
+	case appid == "" && azp == "":
+		return auth.Token{}, auth.ErrNoApp
+	case appid != "" && azp != "" && appid != azp:
+		return auth.Token{}, auth.ErrMalformed
+	}
+	t := auth.Token{AppID: max(appid, azp), Roles: texts(c["roles"]), Groups: texts(c["groups"])}
+	t.Caller, _ = c["oid"].(string)
+	if t.Caller == "" {
+		t.Caller, _ = c["sub"].(string)
+	}
+	names, _ := c["_claim_names"].(map[string]any)
+	_, elsewhere := names["groups"]
+	_, marked := c["hasgroups"]
+	t.Overage = elsewhere || marked
+	return t, nil
+}
+
+func texts(claim any) []string {
+	values, _ := claim.([]any)
+	var all []string
+	for _, v := range values {
+		if s, ok := v.(string); ok {
+			all = append(all, s)
+		}
+	}
+	return all
+}

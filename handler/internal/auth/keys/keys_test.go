@@ -1,0 +1,423 @@
+package keys
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/internal/auth"
+	"spillway/handler/internal/quota"
+	"spillway/handler/internal/tablestore"
+	"spillway/handler/internal/tablestore/memory"
+)
+
+// slowly is a table at a distance, which can be cut off, and counts readings.
+type slowly struct {
+	tablestore.Store
+	mu    sync.Mutex
+	cut   bool
+	gets  int
+	lists int
+}
+
+func (s *slowly) pass(ctx context.Context, count *int) error {
+	s.mu.Lock()
+	*count++
+	cut := s.cut
+	s.mu.Unlock()
+	if cut {
+		<-ctx.Done()
+		return tablestore.ErrUnknown
+	}
+	time.Sleep(5 * time.Millisecond)
+	return nil
+}
+
+func (s *slowly) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Reply, error) {
+	if err := s.pass(ctx, &s.gets); err != nil {
+		return tablestore.Row{}, tablestore.Reply{}, err
+	}
+	return s.Store.Get(ctx, partition, key)
+}
+
+func (s *slowly) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Reply, error) {
+	if err := s.pass(ctx, &s.lists); err != nil {
+		return nil, tablestore.Reply{}, err
+	}
+	return s.Store.List(ctx, partition, from, to)
+}
+
+func (s *slowly) setCut(cut bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cut = cut
+}
+
+func (s *slowly) counts() (gets, lists int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gets, s.lists
+}
+
+// instance starts a ring with a board of its own, until ctx is done.
+func instance(ctx context.Context, g *sync.WaitGroup, store tablestore.Store) *Ring {
+	board := &quota.Board{Store: store, Chance: rand.Float64}
+	r := &Ring{Store: store, Board: board}
+	board.Heard = append(board.Heard, r.Heard)
+	g.Go(func() {
+		board.Run(ctx)
+		r.Close()
+	})
+	return r
+}
+
+func issuer(store tablestore.Store) *Issuer {
+	return &Issuer{Store: store, Board: &quota.Board{Store: store}}
+}
+
+// fleet plays with rings on one table.
+func fleet(t *testing.T, n int, play func(t *testing.T, store *slowly, rings []*Ring)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var g sync.WaitGroup
+		store := &slowly{Store: new(memory.Store)}
+		var rings []*Ring
+		for range n {
+			rings = append(rings, instance(ctx, &g, store))
+		}
+		defer func() {
+			store.setCut(false)
+			cancel()
+			g.Wait()
+		}()
+		play(t, store, rings)
+	})
+}
+
+func add(t *testing.T, i *Issuer, who string, life time.Duration) (string, Key) {
+	t.Helper()
+	secret, k, err := i.Add(t.Context(), who, life)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secret, k
+}
+
+func (r *Ring) ask(t *testing.T, secret string) error {
+	t.Helper()
+	_, _, err := r.Find(t.Context(), auth.DigestOf(secret))
+	return err
+}
+
+func TestRevocationIsObeyedByTwentyInstancesWithinTheBound(t *testing.T) {
+	const bound = 515 * time.Millisecond // one refresh, two exchanges and a list
+	fleet(t, 20, func(t *testing.T, store *slowly, rings []*Ring) {
+		i := issuer(store)
+		for round := range 20 {
+			secret, k := add(t, i, "team-a", 0)
+			time.Sleep(bound)
+			for n, r := range rings {
+				if err := r.ask(t, secret); err != nil {
+					t.Fatalf("round %d: instance %d does not know a new key: %v", round, n, err)
+				}
+			}
+			time.Sleep(time.Duration(rand.Int64N(int64(time.Second))))
+			if _, err := i.Revoke(t.Context(), k.ID); err != nil {
+				t.Fatal(err)
+			}
+			revoked := time.Now()
+			for time.Since(revoked) < bound {
+				for _, r := range rings { // traffic goes on
+					_ = r.ask(t, secret)
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			for n, r := range rings {
+				if err := r.ask(t, secret); !errors.Is(err, auth.ErrUnknown) {
+					t.Fatalf("round %d: instance %d let a revoked key in after %v: %v", round, n, time.Since(revoked), err)
+				}
+			}
+		}
+	})
+}
+
+func TestKeyThatIsKnownNeverWaits(t *testing.T) {
+	fleet(t, 1, func(t *testing.T, store *slowly, rings []*Ring) {
+		secret, _ := add(t, issuer(store), "team-a", 0)
+		if err := rings[0].ask(t, secret); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 300 {
+			store.setCut(i > 100) // the table goes away in the middle
+			before := time.Now()
+			if err := rings[0].ask(t, secret); err != nil || time.Since(before) > 0 {
+				t.Fatalf("request %d: %v after %v", i, err, time.Since(before))
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+}
+
+func TestKeyRevokedWhileAnInstanceSleptIsRefusedAtItsFirstRequest(t *testing.T) {
+	fleet(t, 2, func(t *testing.T, store *slowly, rings []*Ring) {
+		i := issuer(store)
+		secret, k := add(t, i, "team-a", 0)
+		if err := rings[0].ask(t, secret); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if _, err := i.Revoke(t.Context(), k.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		var both sync.WaitGroup
+		for range 10 {
+			both.Go(func() {
+				if err := rings[0].ask(t, secret); !errors.Is(err, auth.ErrUnknown) {
+					t.Errorf("after an hour of sleep: %v", err)
+				}
+			})
+		}
+		both.Wait()
+	})
+}
+
+func TestSleeperServesWhatItRemembersWhenTheTableIsGone(t *testing.T) {
+	fleet(t, 1, func(t *testing.T, store *slowly, rings []*Ring) {
+		secret, _ := add(t, issuer(store), "team-a", 0)
+		if err := rings[0].ask(t, secret); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		store.setCut(true)
+		before := time.Now()
+		if err := rings[0].ask(t, secret); err != nil || time.Since(before) > patience {
+			t.Errorf("%v after %v", err, time.Since(before))
+		}
+		before = time.Now()
+		if err := rings[0].ask(t, secret); err != nil || time.Since(before) > 0 {
+			t.Errorf("the second request: %v after %v", err, time.Since(before))
+		}
+	})
+}
+
+func TestFloodOfUnknownKeysCostsOneLookPerRefresh(t *testing.T) {
+	fleet(t, 1, func(t *testing.T, store *slowly, rings []*Ring) {
+		secret, _ := add(t, issuer(store), "team-a", 0)
+		_ = rings[0].ask(t, secret)
+		gets, lists := store.counts()
+		for i := range 10_000 {
+			if err := rings[0].ask(t, fmt.Sprint("guess", i)); !errors.Is(err, auth.ErrUnknown) {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		moreGets, moreLists := store.counts()
+		if moreGets-gets > 50 || moreLists-lists > 1 {
+			t.Errorf("10000 guesses in 10 s: %d looks and %d readings of all keys", moreGets-gets, moreLists-lists)
+		}
+		if n := rings[0].Len(); n != 1 {
+			t.Errorf("%d keys are remembered", n)
+		}
+	})
+}
+
+func TestColdInstanceWithoutATableRefusesNobodyForGood(t *testing.T) {
+	fleet(t, 1, func(t *testing.T, store *slowly, rings []*Ring) {
+		secret, _ := add(t, issuer(store), "team-a", 0)
+		store.setCut(true)
+		if err := rings[0].ask(t, secret); !errors.Is(err, auth.ErrUnavailable) {
+			t.Errorf("cold, table gone: %v, want ErrUnavailable", err)
+		}
+		store.setCut(false)
+		time.Sleep(time.Second)
+		if err := rings[0].ask(t, secret); err != nil {
+			t.Errorf("table back: %v", err)
+		}
+	})
+}
+
+func TestKeysAreRotatedWithoutARefusedRequest(t *testing.T) {
+	fleet(t, 20, func(t *testing.T, store *slowly, rings []*Ring) {
+		i := issuer(store)
+		using, old := add(t, i, "team-a", 0)
+		for rotation := range 10 {
+			next, k := add(t, i, "team-a", 0)
+			for tick := range 100 {
+				if tick == 30 {
+					using = next // the callers change over
+				}
+				if tick == 60 {
+					if _, err := i.Revoke(t.Context(), old.ID); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for n, r := range rings {
+					if err := r.ask(t, using); err != nil {
+						t.Fatalf("rotation %d, tick %d, instance %d: %v", rotation, tick, n, err)
+					}
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+			old = k
+		}
+	})
+}
+
+func TestTwoGoodKeysAtMostWhoeverIssuesAtTheSameTime(t *testing.T) {
+	store := new(memory.Store)
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	issued, refused := 0, 0
+	for range 20 {
+		all.Go(func() {
+			_, _, err := issuer(store).Add(t.Context(), "team-a", 0)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				issued++
+			case errors.Is(err, ErrTwoLive), errors.Is(err, tablestore.ErrConflict):
+				refused++
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	list, err := issuer(store).List(t.Context())
+	if err != nil || issued != 2 || len(list) != 2 || refused != 18 {
+		t.Errorf("%d issued, %d refused, %d listed, %v", issued, refused, len(list), err)
+	}
+}
+
+func TestExpiredKeyIsRefusedByTheTablesClockAndMakesRoom(t *testing.T) {
+	fleet(t, 1, func(t *testing.T, store *slowly, rings []*Ring) {
+		rings[0].Now = func() time.Time { return time.Now().Add(-5 * time.Minute) } // this instance is behind
+		i := issuer(store)
+		secret, _ := add(t, i, "team-a", 30*time.Second)
+		add(t, i, "team-a", time.Hour)
+		time.Sleep(28 * time.Second)
+		if err := rings[0].ask(t, secret); err != nil {
+			t.Errorf("before its end: %v", err)
+		}
+		time.Sleep(4 * time.Second)
+		if err := rings[0].ask(t, secret); !errors.Is(err, auth.ErrExpired) {
+			t.Errorf("after its end, on a clock five minutes behind: %v", err)
+		}
+		add(t, i, "team-a", 0)
+	})
+}
+
+func TestWhatIsStoredIsNoKey(t *testing.T) {
+	store := new(memory.Store)
+	secret, k := add(t, issuer(store), "team a/b", 0)
+	rows, _, err := store.List(t.Context(), "", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range rows {
+		text := fmt.Sprint(row, k)
+		if strings.Contains(text, secret) || strings.Contains(text, strings.TrimPrefix(secret, prefix)[:8]) {
+			t.Errorf("row %s holds the key", row.Key)
+		}
+	}
+	if !regexp.MustCompile(`^spw_[a-z2-7]{58}$`).MatchString(secret) || !WellFormed(secret) {
+		t.Errorf("%q is not what a scanner looks for", secret)
+	}
+	for _, wrong := range []string{strings.ToUpper(secret), secret + "a", secret[:61], "spw_" + strings.Repeat("a", 58), strings.Replace(secret, secret[8:9], other(secret[8]), 1)} {
+		if WellFormed(wrong) {
+			t.Errorf("%q passes for a key", wrong)
+		}
+	}
+}
+
+func other(c byte) string {
+	if c == 'a' {
+		return "b"
+	}
+	return "a"
+}
+
+func TestUnreadableRowHarmsNoOtherConsumer(t *testing.T) {
+	fleet(t, 1, func(t *testing.T, store *slowly, rings []*Ring) {
+		var told []error
+		rings[0].Trouble = func(err error) { told = append(told, err) }
+		for i, body := range []string{`{"v":1,`, `{"v":1,"n":"someone-else","k":[]}`, `{"v":0}`, `[]`, `{"v":1,"n":"poison4","k":[{"i":"x","d":"zz"}]}`} {
+			if _, _, err := store.Set(t.Context(), tablestore.Row{Partition: partition, Key: fmt.Sprint("poison", i), Columns: map[string]string{column: body}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		board := &quota.Board{Store: store}
+		i := &Issuer{Store: store, Board: board}
+		secret, _ := add(t, i, "team-a", 0)
+		if err := rings[0].ask(t, secret); err != nil {
+			t.Errorf("team-a: %v", err)
+		}
+		if len(told) != 4 {
+			t.Errorf("%d troubles told, want 4: %v", len(told), told)
+		}
+	})
+}
+
+func TestStampThatWasNeverPutUpIsMadeUpForWithinAMinute(t *testing.T) {
+	fleet(t, 1, func(t *testing.T, store *slowly, rings []*Ring) {
+		i := issuer(store)
+		secret, k := add(t, i, "team-a", 0)
+		_ = rings[0].ask(t, secret)
+		i.Board = dead{}
+		if _, err := i.Revoke(t.Context(), k.ID); err == nil || !strings.Contains(err.Error(), "run the command again") {
+			t.Errorf("the instances could not be told, and the issuer says %v", err)
+		}
+		for range 62 {
+			_ = rings[0].ask(t, secret)
+			time.Sleep(time.Second)
+		}
+		if err := rings[0].ask(t, secret); !errors.Is(err, auth.ErrUnknown) {
+			t.Errorf("a minute later: %v", err)
+		}
+	})
+}
+
+type dead struct{}
+
+func (dead) Post(context.Context, string, string) error { return tablestore.ErrUnknown }
+
+func TestIssuerThatCannotDrawIssuesNothing(t *testing.T) {
+	store := new(memory.Store)
+	i := issuer(store)
+	i.Chance = bytes.NewReader(nil)
+	if secret, _, err := i.Add(t.Context(), "team-a", 0); err == nil || secret != "" {
+		t.Errorf("%q, %v", secret, err)
+	}
+	if _, err := i.Revoke(t.Context(), "nothing"); !errors.Is(err, ErrNoKey) {
+		t.Errorf("revoke of nothing: %v", err)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(`{"v":1,"n":"a","k":[{"i":"1","d":"00","c":1,"e":2}]}`)
+	f.Add(`{"v":9,"n":"a","x":{},"k":null}`)
+	f.Fuzz(func(t *testing.T, body string) {
+		r, err := read(tablestore.Row{Key: "a", Columns: map[string]string{column: body}})
+		if err != nil {
+			return
+		}
+		for _, s := range r.Keys {
+			s.digest()
+			s.expired(time.Now())
+		}
+		if r.Consumer != "" && r.Consumer != "a" {
+			t.Errorf("row of a holds the keys of %q", r.Consumer)
+		}
+	})
+}

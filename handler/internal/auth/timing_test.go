@@ -1,0 +1,71 @@
+package auth
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+)
+
+// Guesses that share all but the end with a key must take the time of guesses
+// that share nothing: nothing about a key may be learnt by asking
+// (facts/reliability.md T21). Many guesses of each kind, so that what one
+// digest costs in a map does not count; of each the quickest of many tries,
+// which a busy machine disturbs least; and again when the machine was too busy.
+func TestWrongKeysTakeTheSameTimeHoweverNearTheyAre(t *testing.T) {
+	auth := keysOnly(t)
+	var worst float64
+	for try := range 6 {
+		var near, far []http.Header
+		for i := range 400 {
+			end := fmt.Sprintf("%02d%04d", try, i)
+			near = append(near, header("api-key", keyA[:len(keyA)-6]+end))
+			far = append(far, header("api-key", "zzzzzzzzzzzzzzzzzzzzzzzzzz"[:len(keyA)-6]+end))
+		}
+		worst = welch(quickest(t, auth, near, far))
+		if math.Abs(worst) < 4.5 {
+			return
+		}
+	}
+	t.Errorf("|t| = %.1f between near and far guesses, want < 4.5", worst)
+}
+
+// quickest is the least time that each guess took, of tries in random order.
+func quickest(t *testing.T, auth *Authenticator, kinds ...[]http.Header) (times [2][]float64) {
+	t.Helper()
+	for k := range kinds {
+		times[k] = slices.Repeat([]float64{math.Inf(1)}, len(kinds[k]))
+	}
+	for range 60 * len(kinds[0]) {
+		k, i := rand.IntN(2), rand.IntN(len(kinds[0]))
+		before := time.Now()
+		_, err := auth.Authenticate(t.Context(), kinds[k][i], "")
+		took := time.Since(before)
+		if err == nil {
+			t.Fatal("a wrong key was let in")
+		}
+		times[k][i] = min(times[k][i], float64(took))
+	}
+	return times
+}
+
+// welch is how surely two samples have different means, without the slowest
+// tenth of each.
+func welch(samples [2][]float64) float64 {
+	var mean, variance [2]float64
+	for k := range samples {
+		slices.Sort(samples[k])
+		kept := samples[k][:len(samples[k])*9/10]
+		for _, x := range kept {
+			mean[k] += x / float64(len(kept))
+		}
+		for _, x := range kept {
+			variance[k] += (x - mean[k]) * (x - mean[k]) / float64(len(kept)-1)
+		}
+		variance[k] /= float64(len(kept))
+	}
+	return (mean[0] - mean[1]) / math.Sqrt(max(1e-9, variance[0]+variance[1]))
+}

@@ -1,0 +1,132 @@
+package backend_test
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"testing"
+)
+
+// kept is what a backend should see of a caller's headers, besides what is
+// added.
+func kept() http.Header {
+	return http.Header{
+		"Content-Type": {"application/json"}, "Accept": {"*/*"}, "User-Agent": {"OpenAI/Python 3"}, "Traceparent": {"00-1-2-01"}, "Tracestate": {"a=b"},
+		"X-Stainless-Lang": {"python"}, "X-Ms-Session-Id": {"s"}, "Aoai-Evals": {"preview"}, "X-Ms-Client-Request-Id": {"caller's"}, "Openai-Beta": {"a", "b"},
+	}
+}
+
+func TestOnlyWhatConcernsTheBackendReachesIt(t *testing.T) {
+	client, saw := listening(t)
+	r := plan()
+	r.Header = kept()
+	for _, name := range []string{
+		"Authorization", "Api-Key", "X-Api-Key", "Ocp-Apim-Subscription-Key", "X-Functions-Key", "Cookie", "Referer", "Proxy-Authorization",
+		"Keep-Alive", "Te", "Upgrade", "Http2-Settings", "Expect", "Via", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Anything", "X-Real-Ip", "Client-Ip",
+		"X-Ms-Client-Principal", "X-Ms-Client-Principal-Id", "X-Ms-Token-Aad-Id-Token", "X-Azure-Functions-Invocationid", "X-Ms-Invocation-Id", "X-Arr-Log-Id",
+		"X-Ms-Coldstart", "X-Original-Url", "Disguised-Host", "X-Site-Deployment-Id", "X-Ms-Spillover-Deployment", "X-Spillway-Explain", "X-Http-Method-Override",
+		"Api_key", "X_forwarded_for", "Content_type", "Host",
+	} {
+		r.Header[name] = []string{"canary"}
+	}
+	if res, said := send(t, client, newBackend(), r); res == nil {
+		t.Fatal(said)
+	}
+	want := kept()
+	want["Accept-Encoding"], want["Api-Key"] = []string{"identity"}, []string{"secret"}
+	want["Content-Length"] = []string{"62"}
+	got := saw().header
+	if !maps.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("the backend saw\n%v, want\n%v", got, want)
+	}
+}
+
+func TestConnectionHeaderCannotDeleteOurs(t *testing.T) {
+	client, saw := listening(t)
+	r := plan()
+	r.Header["Connection"] = []string{"api-key, Authorization", " X-Consumer ,accept-encoding", "close"}
+	r.Header["X-Consumer"] = []string{"smuggled"}
+	if res, said := send(t, client, newBackend(), r); res == nil {
+		t.Fatal(said)
+	}
+	got := saw().header
+	if got.Get("Api-Key") != "secret" || got.Get("Accept-Encoding") != "identity" || got.Get("X-Consumer") != "" || got.Get("Connection") != "" {
+		t.Errorf("the backend saw %v", got)
+	}
+}
+
+func TestConnectionHeaderCannotTakeTheRequestIDAway(t *testing.T) {
+	client, saw := listening(t)
+	r := plan()
+	r.Header.Set("X-Ms-Client-Request-Id", "the-callers")
+	r.Header.Set("Connection", "x-ms-client-request-id")
+	if res, said := send(t, client, newBackend(), r); res == nil {
+		t.Fatal(said)
+	}
+	if got := saw().header.Get("X-Ms-Client-Request-Id"); got != "req-1" {
+		t.Errorf("the backend got %q, want ours", got)
+	}
+}
+
+func TestAtMostThreeHeadersAreAdded(t *testing.T) {
+	client, saw := listening(t)
+	r := plan()
+	r.Header = http.Header{}
+	if res, said := send(t, client, newBackend(), r); res == nil {
+		t.Fatal(said)
+	}
+	got := saw().header
+	delete(got, "Content-Length")
+	if len(got) > 3 || got.Get("X-Ms-Client-Request-Id") != "req-1" {
+		t.Errorf("added %v", got)
+	}
+}
+
+func TestBackendIsToldWhoCallsWhereItIsAskedFor(t *testing.T) {
+	for name, c := range map[string]struct {
+		header, caller, want string
+	}{
+		"a token's caller":              {"X-Caller-Id", "oid-1", "oid-1"},
+		"a key's, whatever it writes":   {"X-Caller-Id", "", ""},
+		"where it was not asked for":    {"", "oid-1", "written by the caller"},
+		"another header than it writes": {"X-Who", "oid-1", "written by the caller"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, saw := listening(t)
+			client.Targets[0].CallerHeader = c.header
+			r := plan()
+			r.Caller = c.caller
+			r.Header.Set("X-Caller-Id", "written by the caller")
+			if res, said := send(t, client, newBackend(), r); res == nil {
+				t.Fatal(said)
+			}
+			if got := saw().header.Get("X-Caller-Id"); got != c.want {
+				t.Errorf("told %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestImageDeploymentIsLookedUp(t *testing.T) {
+	const header = "X-Ms-Oai-Image-Generation-Deployment"
+	for name, c := range map[string]struct {
+		known map[string]string
+		want  string
+	}{
+		"mapped": {map[string]string{"gpt-image": "img-prod"}, "img-prod"}, "unknown": {map[string]string{}, ""}, "any": {nil, "gpt-image"},
+	} {
+		client, saw := listening(t)
+		client.Targets[0].Deployments = c.known
+		r := plan()
+		r.Header[header] = []string{"gpt-image"}
+		if res, said := send(t, client, newBackend(), r); res == nil {
+			t.Fatal(said)
+		}
+		if got := saw().header.Get(header); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+		if r.Header.Get(header) != "gpt-image" {
+			t.Error("the caller's own headers were written")
+		}
+	}
+}

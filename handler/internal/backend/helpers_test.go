@@ -1,0 +1,149 @@
+package backend_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/backend"
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/proxy"
+)
+
+var (
+	chat      = operations.Operation{Name: "chat", Path: "chat/completions", Methods: []string{"POST"}, Dialect: operations.Chat}
+	responses = operations.Operation{Name: "responses", Path: "responses", Dialect: operations.Responses, Scope: operations.OutsideDeployment, State: operations.Remembers, Below: true}
+	files     = operations.Operation{Name: "files", Path: "files", Scope: operations.OutsideDeployment, State: operations.Pinned}
+)
+
+const asked = `{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}`
+
+// plan is a request as the door would build it.
+func plan() *proxy.Request {
+	return &proxy.Request{
+		ID: "req-1", Operation: chat, Family: operations.Deployments, Method: http.MethodPost, Query: "api-version=2024-10-21",
+		Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(asked), Model: "gpt-4o",
+	}
+}
+
+func newBackend() *balancer.Backend { return &balancer.Backend{Name: "b", Deployment: "gpt-4o-ptu"} }
+
+// client speaks to one target with a key.
+func client(t testing.TB, endpoint string) *backend.Client {
+	t.Helper()
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &backend.Client{Targets: []*backend.Target{{Name: "b", Endpoint: u, Credential: backend.APIKey{Key: "secret"}}}}
+	connect(t, c.Targets[0], backend.Wire{})
+	return c
+}
+
+// byTransport has every test speak by way of http.Transport: TestMain runs
+// them all both ways.
+var byTransport bool
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	byTransport = true
+	os.Exit(max(code, m.Run()))
+}
+
+// connect gives the target its connections.
+func connect(t testing.TB, target *backend.Target, w backend.Wire) {
+	t.Helper()
+	target.Transport = backend.NewTransport(w)
+	t.Cleanup(target.Transport.CloseIdleConnections)
+	if byTransport {
+		return
+	}
+	if target.Direct = backend.NewOrigin(w, target.Endpoint); target.Direct != nil {
+		t.Cleanup(target.Direct.CloseIdleConnections)
+	}
+}
+
+// seen is what a backend saw of a request.
+type seen struct {
+	uri    string
+	header http.Header
+	body   string
+	length int64
+	host   string
+}
+
+// listening is a backend that writes down what it sees and answers 200 {}.
+func listening(t testing.TB) (*backend.Client, func() seen) {
+	t.Helper()
+	got := make(chan seen, 16)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got <- seen{uri: r.RequestURI, header: r.Header, body: string(body), length: r.ContentLength, host: r.Host}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, "{}")
+	}))
+	t.Cleanup(s.Close)
+	return client(t, s.URL), func() seen { return <-got }
+}
+
+// wall is a backend that does what no HTTP server would: script gets every
+// connection with its number, after the request's head was read.
+func wall(t testing.TB, script func(conn net.Conn, r *bufio.Reader, n int)) *backend.Client {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.WaitGroup
+	t.Cleanup(func() { _ = l.Close(); conns.Wait() })
+	conns.Go(func() {
+		for n := 0; ; n++ {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() {
+				defer func() { _ = conn.Close() }()
+				script(conn, bufio.NewReader(conn), n)
+			})
+		}
+	})
+	return client(t, "http://"+l.Addr().String())
+}
+
+// newRequest reads one newRequest with its body.
+func newRequest(r *bufio.Reader) (string, error) {
+	req, err := http.ReadRequest(r)
+	if err != nil {
+		return "", err
+	}
+	body, err := io.ReadAll(req.Body)
+	return string(body), err
+}
+
+func reset(conn net.Conn) {
+	_ = conn.(*net.TCPConn).SetLinger(0)
+	_ = conn.Close()
+}
+
+// send makes one attempt and gives it up at the end of the test.
+func send(t testing.TB, c *backend.Client, b *balancer.Backend, r *proxy.Request) (*http.Response, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	t.Cleanup(cancel)
+	res, o := c.Send(ctx, b, r, nil)
+	if res != nil {
+		t.Cleanup(func() { _ = res.Body.Close() })
+	}
+	return res, strings.TrimSpace(o.Verdict.String() + " " + o.Why)
+}

@@ -1,0 +1,93 @@
+package balancer_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/health"
+)
+
+func TestFewRequestsAreNoCrowd(t *testing.T) {
+	p := &balancer.Pool{Backends: backends(1, 1)}
+	q := query(seeded())
+	q.Affinity = 7
+	owner := p.Decide(q, healthy(2), nil).Candidates[0].Backend.Slot
+	q.Load = load{inFlight: map[health.Slot]int64{owner: 10}}
+	if got := p.Decide(q, healthy(2), nil).Candidates[0].Backend.Slot; got != owner {
+		t.Error("ten requests in flight were a crowd")
+	}
+}
+
+func TestAffinityCanBeTurnedOff(t *testing.T) {
+	p := &balancer.Pool{Backends: backends(1, 1), Affinity: balancer.NoAffinity}
+	q := query(seeded())
+	q.Affinity = 7
+	wantShares(t, shares(p, q, healthy(2), 100_000), 0.01, 0.5, 0.5)
+}
+
+func TestOnlyTheHolderCanServe(t *testing.T) {
+	p := &balancer.Pool{Backends: backends(1, 0, 1)}
+	q := query(seeded())
+	q.Holder = "b1"
+	d := p.Decide(q, healthy(3), nil)
+	if d.Line != 1 || d.Candidates[0].Backend.Name != "b1" || d.Candidates[1].Reason != balancer.Elsewhere {
+		t.Errorf("%+v, want the holder alone, though it has no weight", d)
+	}
+	s := healthy(3)
+	s.By[1].Throttle = health.Window{Until: instant.Add(time.Second)}
+	if d := p.Decide(q, s, nil); d.Line != 0 || d.Reopens(true) != instant.Add(time.Second) {
+		t.Errorf("%+v, want nobody until the holder reopens", d)
+	}
+	q.Stored = true
+	s.By[1].Phase = health.Open
+	if d := p.Decide(q, s, nil); d.Line != 1 {
+		t.Errorf("%+v: reading what is held is no matter of capacity", d)
+	}
+	s.By[1].Drained = true
+	if d := p.Decide(q, s, nil); d.Line != 0 {
+		t.Errorf("%+v: an operator's drain leaves nothing", d)
+	}
+}
+
+func TestForeignOperationsAreForCompatibleBackends(t *testing.T) {
+	p := &balancer.Pool{Backends: backends(1, 1, 1)}
+	p.Backends[2].OpenAI, p.Backends[2].Priority = true, 9
+	q := query(seeded())
+	q.Foreign = true
+	if d := p.Decide(q, healthy(3), nil); d.Line != 1 || d.Candidates[0].Backend.Name != "b2" || d.Candidates[1].Reason != balancer.Unable {
+		t.Errorf("%+v, want the compatible one alone", d)
+	}
+}
+
+// Nothing bends the fence: no holder, no affinity, no strategy, no health.
+func FuzzFence(f *testing.F) {
+	f.Add(uint64(1), uint8(4))
+	f.Fuzz(func(t *testing.T, seed uint64, n uint8) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		p, s := randomPool(r, int(n%16)+1)
+		places := []string{"eu", "uk", "us", ""}
+		for i := range p.Backends {
+			p.Backends[i].Geography, p.Backends[i].OpenAI = places[r.IntN(4)], r.IntN(3) == 0
+		}
+		who := &consumer.Consumer{Geographies: places[:1+r.IntN(2)], MinPriority: r.IntN(3)}
+		q := query(r)
+		q.Geographies, q.MinPriority = who.Geographies, who.MinPriority
+		q.Affinity, q.Stored, q.Foreign = r.Uint64()*uint64(r.IntN(2)), r.IntN(2) == 0, r.IntN(4) == 0
+		if r.IntN(2) == 0 {
+			q.Holder = p.Backends[r.IntN(len(p.Backends))].Name
+		}
+		d := p.Decide(q, s, nil)
+		for _, c := range d.Candidates[:d.Line] {
+			if !slices.Contains(who.Geographies, c.Backend.Geography) || c.Backend.Priority < who.MinPriority || !c.Backend.Within(who) {
+				t.Fatalf("%+v is in the line of %+v", c.Backend, who)
+			}
+			if q.Holder != "" && c.Backend.Name != q.Holder {
+				t.Fatalf("%s is in the line, though %s holds it", c.Backend.Name, q.Holder)
+			}
+		}
+	})
+}

@@ -1,0 +1,118 @@
+package balancer
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+)
+
+// arrange orders one group in place. Affinity bends the best group only: a
+// request that has to leave it has lost its cache anyway.
+func (p *Pool) arrange(group []Candidate, q *Query, best bool) {
+	if len(group) == 1 {
+		return
+	}
+	switch p.Strategy {
+	case Weighted:
+		byWeight(group, q.Chance)
+	case RoundRobin:
+		inTurn(group, q.Turn)
+	case LeastBusy:
+		leastBusy(group, q)
+	case LowestLatency:
+		p.lowestLatency(group, q)
+	}
+	if best && q.Affinity != 0 && p.Affinity == PromptCache {
+		stayTogether(group, q)
+	}
+}
+
+// share is a backend's weight. One without any is in the line only for what it
+// holds already, and then counts like the least.
+func share(b *Backend) float64 { return float64(max(b.Weight, 1)) }
+
+func byRank(group []Candidate) {
+	slices.SortFunc(group, func(a, b Candidate) int { return cmp.Compare(a.rank, b.rank) })
+}
+
+// byWeight draws an exponential key for each, so that the whole order follows
+// the weights, whoever drops out of it.
+func byWeight(group []Candidate, chance func() float64) {
+	for i := range group {
+		group[i].rank = -math.Log1p(-chance()) / share(group[i].Backend)
+	}
+	byRank(group)
+}
+
+// inTurn gives turn n of every W consecutive turns to each backend exactly as
+// often as it has weight, spread over the W turns; the others follow in order.
+func inTurn(group []Candidate, turn uint64) {
+	var total uint64
+	for i := range group {
+		total += uint64(share(group[i].Backend))
+	}
+	at := turn % total * stride(total) % total
+	first := 0
+	for ; at >= uint64(share(group[first].Backend)); first++ {
+		at -= uint64(share(group[first].Backend))
+	}
+	rotate(group, first)
+}
+
+// stride is the step nearest to the golden section that visits all of n.
+func stride(n uint64) uint64 {
+	step := uint64(float64(n) * (math.Sqrt(5) - 1) / 2)
+	for step > 1 && gcd(step, n) != 1 {
+		step--
+	}
+	return max(step, 1)
+}
+
+func gcd(a, b uint64) uint64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+func rotate(group []Candidate, first int) {
+	slices.Reverse(group[:first])
+	slices.Reverse(group[first:])
+	slices.Reverse(group)
+}
+
+// leastBusy is the better of two drawn by weight: fewest in flight for its
+// weight. Of two choices, not the minimum of all: instances that do not see
+// each other's load would all run to the same one.
+func leastBusy(group []Candidate, q *Query) {
+	byWeight(group, q.Chance)
+	if busy(&group[1], q) < busy(&group[0], q) {
+		group[0], group[1] = group[1], group[0]
+	}
+}
+
+func busy(c *Candidate, q *Query) float64 {
+	return float64(q.Load.InFlight(c.Backend.Slot)) / share(c.Backend)
+}
+
+// lowestLatency is Front Door's rule: all within the sensitivity of the
+// fastest share by weight, the slower ones follow, fastest first. One whose
+// latency is unknown counts as fast, or it would never be known.
+func (p *Pool) lowestLatency(group []Candidate, q *Query) {
+	fastest := time.Duration(math.MaxInt64)
+	for i := range group {
+		if known := q.Load.FirstToken(group[i].Backend.Slot); known > 0 {
+			fastest = min(fastest, known)
+		}
+	}
+	late := func(c *Candidate) time.Duration {
+		known := q.Load.FirstToken(c.Backend.Slot)
+		if known-fastest <= p.LatencySensitivity {
+			return 0
+		}
+		return known
+	}
+	byWeight(group, q.Chance)
+	slices.SortStableFunc(group, func(a, b Candidate) int { return cmp.Compare(late(&a), late(&b)) })
+}

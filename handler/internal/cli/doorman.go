@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"context"
+	"log/slog"
+
+	"spillway/handler/internal/auth"
+	"spillway/handler/internal/auth/entra"
+	"spillway/handler/internal/config"
+)
+
+// newDoorman lets in whom the configuration names, and nobody else.
+func (g *gateway) newDoorman(cfg *config.Config, log *slog.Logger, b *books) (*auth.Authenticator, error) {
+	callers := &cfg.Settings.Callers
+	s := auth.Settings{Open: callers.None(), Keys: callers.Key}
+	for i := range cfg.Consumers {
+		s.Consumers = append(s.Consumers, &cfg.Consumers[i])
+	}
+	for _, k := range cfg.Keys {
+		s.Static = append(s.Static, auth.StaticKey{Consumer: &cfg.Consumers[k.Consumer], Setting: k.Setting, Value: k.Value.Reveal()})
+	}
+	if callers.Key && !cfg.Settings.State.Memory() {
+		ring := b.ring(cfg, log)
+		s.Ring = ring
+		g.beside = append(g.beside, func(ctx context.Context) {
+			<-ctx.Done()
+			ring.Close()
+		})
+	}
+	if callers.Entra {
+		tokens, err := entra.New(entra.Config{Tenant: callers.Tenant, Audience: callers.Audience, Issuer: callers.Issuer})
+		if err != nil {
+			return nil, err
+		}
+		g.beside = append(g.beside, tokens.Run)
+		s.Tokens = tokens
+		for _, e := range cfg.Entra {
+			s.Matches = append(s.Matches, auth.Match{Consumer: &cfg.Consumers[e.Consumer], AppID: e.AppID, Role: e.Role, Group: e.Group})
+		}
+	}
+	return auth.New(s)
+}

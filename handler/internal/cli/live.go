@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"spillway/handler/internal/config"
+	"spillway/handler/internal/preflight"
+)
+
+// validateLive is `spillway validate --live`: it asks the backends, the table
+// and the host's file whether the configuration is true. The error counts what
+// is not; what was found is on out.
+func validateLive(ctx context.Context, out io.Writer) error {
+	cfg, err := config.Load()
+	if err != nil {
+		return err
+	}
+	g := &gateway{}
+	if err := g.connect(cfg, slog.New(slog.DiscardHandler)); err != nil {
+		return err
+	}
+	subject := &preflight.Subject{Targets: g.client.Targets, Pools: cfg.Pools, APIVersion: g.client.APIVersion, Host: hosting(cfg)}
+	if where := &cfg.Settings.State; !where.Memory() {
+		store, err := openStore(cfg, cfg.Settings.StateTable)
+		if err != nil {
+			return err
+		}
+		subject.State = preflight.State{Store: store, Place: where.Setting, SharedKey: where.Text.Set()}
+	}
+	g.start(ctx)
+	defer g.close()
+	report := preflight.Examine(ctx, subject)
+	if err := report.Print(out); err != nil {
+		return err
+	}
+	if n := report.Count(preflight.Error); n > 0 {
+		return fmt.Errorf("the configuration is valid, but %d of what it says is not so: see the lines that begin with error", n)
+	}
+	return nil
+}
+
+// hosting is what there is of the Functions host: its file lies beside the
+// binary, or where the command is run.
+func hosting(cfg *config.Config) preflight.Host {
+	h := preflight.Host{Folders: []string{"."}, Behind: !cfg.Settings.Standalone, Runtime: os.Getenv("FUNCTIONS_WORKER_RUNTIME")}
+	if self, err := os.Executable(); err == nil {
+		h.Folders = []string{filepath.Dir(self), "."}
+	}
+	return h
+}

@@ -1,0 +1,30 @@
+package cli
+
+import (
+	"context"
+	"log/slog"
+
+	"spillway/handler/internal/affinity"
+	"spillway/handler/internal/config"
+)
+
+// placesTable is behind the prefix of the tables' names.
+const placesTable = "places"
+
+// openPlaces makes the memory of which backend made what. Without shared state
+// it is this process's own.
+func (g *gateway) openPlaces(cfg *config.Config, log *slog.Logger) (*affinity.Keeper, error) {
+	places := affinity.Config{Trouble: func(err error) {
+		log.WarnContext(context.Background(), "where responses are kept is not written down", "error", err)
+	}}
+	if !cfg.Settings.State.Memory() {
+		store, err := openStore(cfg, cfg.Settings.StateTable+placesTable)
+		if err != nil {
+			return nil, err
+		}
+		places.Store = store
+	}
+	k := affinity.New(places)
+	g.beside = append(g.beside, k.Run)
+	return k, nil
+}

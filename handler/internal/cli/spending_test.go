@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"spillway/handler/internal/accounting"
+	"spillway/handler/internal/api"
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/openai/usage"
+	"spillway/handler/internal/proxy"
+	"spillway/handler/internal/tablestore/memory"
+)
+
+// What a backend used for an answer that nobody got is booked where it was
+// used, at that model's price, and is no request served.
+func TestWhatWasUsedInVainIsBooked(t *testing.T) {
+	large := &balancer.Pool{Model: "large", Price: usage.Price{Currency: "USD", Input: 10, Output: 20}, Backends: []balancer.Backend{{Name: "ptu", Slot: 0}}}
+	small := &balancer.Pool{Model: "small", Price: usage.Price{Currency: "USD", Input: 1, Output: 2}, Backends: []balancer.Backend{{Name: "ptu", Slot: 1}, {Name: "payg", Slot: 2}}}
+	store := new(memory.Store)
+	s := &spending{store: store, book: accounting.New(accounting.Config{Store: store}), pools: []*balancer.Pool{large, small, small}}
+	hour := time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
+	s.Saw(&api.Exchange{
+		Began: hour, Took: time.Second, Consumer: &consumer.Consumer{Name: "team-a"}, Status: 200,
+		Result: &proxy.Result{
+			Pool: small, Served: &small.Backends[1], Delivery: proxy.Delivery{Committed: true, Usage: usage.Tokens{Prompt: 100, Completion: 10}},
+			Attempts: []proxy.Attempt{
+				{Backend: &large.Backends[0], Usage: usage.Tokens{Prompt: 100, Completion: 1}},
+				{Backend: &small.Backends[0]}, // it did not say
+				{Backend: &small.Backends[1], Status: 200},
+			},
+		},
+	})
+	rows, err := s.rows(context.Background(), hour, hour.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int64{}
+	for _, r := range rows {
+		got[r.Consumer+" "+r.Model+" "+r.Backend+" requests"] = r.Requests
+		got[r.Consumer+" "+r.Model+" "+r.Backend+" tokens"] = r.Tokens.Total()
+		got[r.Consumer+" "+r.Model+" "+r.Backend+" millionths"] = int64(r.Cost*1e6 + 0.5)
+	}
+	want := map[string]int64{
+		"team-a large ptu requests": 0, "team-a large ptu tokens": 101, "team-a large ptu millionths": 1020,
+		"team-a small payg requests": 1, "team-a small payg tokens": 110, "team-a small payg millionths": 120,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("booked (-want +got):\n%s", d)
+	}
+}

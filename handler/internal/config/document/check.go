@@ -1,0 +1,90 @@
+package document
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"spillway/handler/internal/config/jsondoc"
+)
+
+// Check looks for everything that is wrong with a document but needs more than
+// one of its values to see. What follows from a fault already found is not
+// reported again. region is where this instance runs, "" when that is unknown.
+func (r *Report) Check(d *Document, region string) {
+	for i := range d.Backends {
+		r.checkBackend(jsondoc.Index("backends", i), &d.Backends[i])
+	}
+	r.checkTwins(d)
+	r.checkBreaker(&d.CircuitBreaker)
+	r.checkThrottle(&d.Throttle)
+	if r.blurred() {
+		return
+	}
+	l := Lay(d, region)
+	r.checkModels(l)
+	r.checkConsumers(l)
+}
+
+// whoServes is the paths that decide which model is served where.
+var whoServes = regexp.MustCompile(`^(backends|models)(\[[^\]]*\]|\.[A-Za-z0-9_]+)?(\.(deployments|geography|priority|priorityIn|aliases)\b.*)?$`)
+
+// blurred reports whether it is uncertain which model is served where, so that
+// whatever refers to models would be reported for nothing.
+func (r *Report) blurred() bool {
+	return slices.ContainsFunc(r.Faults, func(f jsondoc.Fault) bool { return whoServes.MatchString(f.Path) })
+}
+
+// checkTwins looks for backends that cannot be told apart, or add nothing.
+func (r *Report) checkTwins(d *Document) {
+	names := map[string]int{}
+	places := map[string]string{}
+	drained := len(d.Backends) > 0
+	for i := range d.Backends {
+		b := &d.Backends[i]
+		at := jsondoc.Index("backends", i)
+		if first, again := names[strings.ToLower(b.Name)]; again && b.Name != "" {
+			r.Fault(jsondoc.Join(at, "name"), quoted(b.Name)+" is the name of "+jsondoc.Index("backends", first)+" too", "Give each backend a name of its own.")
+		} else {
+			names[strings.ToLower(b.Name)] = i
+		}
+		drained = drained && b.Weight == 0
+		for _, pair := range b.Deployments {
+			place := strings.ToLower(strings.TrimRight(b.Endpoint, "/") + " " + pair.Name + " " + pair.Value)
+			if other, again := places[place]; again && b.Endpoint != "" && other != b.Name {
+				r.Fault(jsondoc.Join(at, "deployments"), "sends "+quoted(pair.Name)+" to the same deployment as backend "+quoted(other), "Remove one of the two: a deployment has no more capacity for being named twice. Use weight for a larger share.")
+			}
+			places[place] = b.Name
+		}
+	}
+	if drained && !r.Faults.Under("backends") {
+		r.Fault("backends", "are all drained: every weight is 0", "Give at least one backend a weight of 1 or more.")
+	}
+}
+
+func (r *Report) checkBreaker(b *CircuitBreaker) {
+	if b.MaxTripDuration < b.TripDuration {
+		r.Fault("circuitBreaker.maxTripDuration", b.MaxTripDuration.String()+" is shorter than tripDuration, which is "+b.TripDuration.String(), "Make it as long or longer.")
+	}
+	for i, text := range b.StatusCodes {
+		at := jsondoc.Index("circuitBreaker.statusCodes", i)
+		span, ok := StatusRange(text)
+		switch {
+		case !ok:
+		case span[0] > span[1]:
+			r.Fault(at, quoted(text)+" runs backwards", "Write the lower code first.")
+		case span[0] < 400 || span[1] > 599:
+			r.Fault(at, quoted(text)+" holds codes that are no errors", "Write codes from 400 to 599.")
+		case span[0] <= 429 && 429 <= span[1]:
+			r.Fault(at, quoted(text)+" holds 429, which is a throttle and never a failure", `Leave it out, for example "400-428" and "430-599": what happens on 429 is said under throttle.`)
+		case span[0] <= 400:
+			r.Warn(at, quoted(text)+" holds 400, which is the caller's own mistake: one bad caller could open the circuit for all", `Write "408" and "500-599" unless you are sure.`)
+		}
+	}
+}
+
+func (r *Report) checkThrottle(t *Throttle) {
+	if t.MaxWait < t.DefaultWait {
+		r.Fault("throttle.maxWait", t.MaxWait.String()+" is shorter than defaultWait, which is "+t.DefaultWait.String(), "Make it as long or longer.")
+	}
+}

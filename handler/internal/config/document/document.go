@@ -1,0 +1,75 @@
+// Package document is the pool document as operators write it: its fields, what
+// they mean together, and everything that can be wrong with it. It knows no
+// environment.
+package document
+
+import "spillway/handler/internal/config/jsondoc"
+
+// Document is the pool document as the operator wrote it, with the defaults
+// filled in. Fields are documented by their tags, which are also its schema.
+type Document struct {
+	_              struct{}       `noun:"the pool document" doc:"Which backends Spillway sends to, in which order, and who may call it."`
+	Schema         string         `json:"$schema" doc:"Where the JSON Schema is, for editors. Spillway does not read it."`
+	Backends       []Backend      `json:"backends" required:"yes" least:"1" example:"[{\"name\": \"payg\", \"endpoint\": \"https://contoso.openai.azure.com\"}]" also:"endpoints,model_list,targets" doc:"The Azure OpenAI resources (or OpenAI-compatible services) that requests are sent to."`
+	Models         []Model        `json:"models" keys:"^(\\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$" keysay:"a model name of at most 64 letters, digits, '.', '_' or '-', or \"*\" for any other model" doc:"How each model's backends are chosen. A model that is served by a backend needs no entry; \"*\" is every model that has no pool of its own."`
+	CircuitBreaker CircuitBreaker `json:"circuitBreaker" also:"breaker" doc:"When a failing backend is left alone. Failures are counted over all instances."`
+	Throttle       Throttle       `json:"throttle" also:"throttling" doc:"What is done when a backend says 429."`
+	Consumers      []Consumer     `json:"consumers" also:"clients,keys" doc:"Who may call, and how much they may use."`
+}
+
+// Backend is one resource that requests are sent to.
+type Backend struct {
+	_            struct{}       `noun:"a backend" doc:"One Azure OpenAI resource, or one OpenAI-compatible service."`
+	Name         string         `json:"name" required:"yes" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$" say:"a name of at most 100 letters, digits, '.', '_' or '-'" example:"\"ptu-uksouth\"" also:"id" doc:"How logs, metrics, commands and the status page call it. Unique. Renaming a backend makes it a new one."`
+	Endpoint     string         `json:"endpoint" required:"yes" example:"\"https://contoso.openai.azure.com\"" also:"url,address,base,baseurl,base_url,api_base,uri,host" doc:"Its base URL: https://NAME.openai.azure.com for an Azure OpenAI resource, the URL up to and including /v1 for kind openai."`
+	Kind         string         `json:"kind" enum:"azure-openai|openai" default:"\"azure-openai\"" also:"type,provider" doc:"azure-openai (default) is an Azure OpenAI or Foundry resource; openai is any OpenAI-compatible base URL, such as a self-hosted model as a last resort."`
+	Region       string         `json:"region" example:"\"uksouth\"" also:"location" doc:"The Azure region it is in, for people and for the x-spillway-region header."`
+	Geography    string         `json:"geography" pattern:"^[a-z0-9][a-z0-9-]{0,31}$" say:"a geography in lower case, such as eu or uk" example:"\"eu\"" also:"geo,residency" doc:"The residency fence it is in. A consumer with geographies only reaches backends in one of them."`
+	Priority     int            `json:"priority" min:"0" max:"1000" default:"1" also:"order,tier" doc:"Backends with the lowest number are tried first; those with a higher one only when none of the lower ones is available."`
+	PriorityIn   map[string]int `json:"priorityIn" min:"0" max:"1000" example:"{\"westeurope\": 1}" doc:"Priority for instances that run in a region (REGION_NAME), so that one document serves several regions."`
+	Weight       int            `json:"weight" min:"0" max:"1000" default:"1" doc:"Its share of the requests inside its priority group. 0 is drained: it gets none."`
+	Capacity     string         `json:"capacity" enum:"provisioned|pay-as-you-go" default:"\"pay-as-you-go\"" also:"sku,deploymenttype" doc:"provisioned for throughput units (PTU): its waits are obeyed to the millisecond, and prompts too long for it go to the next group."`
+	Deployments  jsondoc.Pairs  `json:"deployments" keys:"^(\\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$" keysay:"a model name of at most 64 letters, digits, '.', '_' or '-', or \"*\" for any other model" pattern:"^(\\*|[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127})$" say:"a deployment name" example:"{\"gpt-4o\": \"gpt-4o-ptu\"}" also:"deployment,models,model" doc:"The models it serves: an object of model and deployment name, or a list when the names are equal. Without it, any model is served and its name passed through. \"*\" stands for any model that is not named here, as its value for the caller's name."`
+	Auth         Auth           `json:"auth" example:"{\"mode\": \"api-key\", \"setting\": \"AOAI_KEY\"}" also:"apikey,api_key,api-key,key,credential,credentials,authentication" doc:"How Spillway authenticates to it."`
+	Stateful     bool           `json:"stateful" doc:"Files, batches, vector stores and assistants of its models live here, and nowhere else."`
+	CallerHeader string         `json:"callerHeader" pattern:"^[Xx]-[A-Za-z0-9][A-Za-z0-9-]{0,60}$" say:"the name of a header that begins with x-" example:"\"x-caller-id\"" doc:"Tell it who calls: the id of the caller's Entra token (oid, else sub) goes into this header, and what a caller writes there itself does not. Callers with a key have no id. Nothing is told unless this is set."`
+	HTTP2        bool           `json:"http2" doc:"Speak HTTP/2 to it when it offers it: less memory when many streams are open."`
+}
+
+// Auth is how Spillway authenticates to a backend.
+type Auth struct {
+	_        struct{} `noun:"auth" doc:"How Spillway authenticates to a backend."`
+	Mode     string   `json:"mode" enum:"managed-identity|api-key|pass-through|none" default:"\"managed-identity\"" also:"type,kind" doc:"managed-identity (default for Azure OpenAI), api-key, pass-through (the caller's own Entra token is forwarded), or none."`
+	Setting  string   `json:"setting" quiet:"yes" pattern:"^[A-Za-z_][A-Za-z0-9_]{0,127}$" say:"the name of an app setting: letters, digits and '_'" example:"\"AOAI_KEY_SWEDEN\"" also:"key,apikey,api_key,api-key,value,secret,keysetting" doc:"With api-key: the name of the app setting that holds the key, so that Key Vault references work. Never the key itself."`
+	ClientID string   `json:"clientId" pattern:"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$" say:"the client id (a GUID) of a user-assigned identity" example:"\"11111111-2222-3333-4444-555555555555\"" also:"client_id,identity" doc:"With managed-identity: the user-assigned identity to use. Without it AZURE_CLIENT_ID, else the system-assigned one."`
+}
+
+// Model is how the backends of one model are chosen.
+type Model struct {
+	_                  struct{}         `noun:"a model" doc:"How the backends of one model are chosen."`
+	Name               string           `json:"-" key:"yes"`
+	Aliases            []string         `json:"aliases" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" say:"a model name of at most 64 letters, digits, '.', '_' or '-'" example:"[\"gpt-4\"]" also:"alias" doc:"Other names under which callers may ask for it."`
+	Strategy           string           `json:"strategy" enum:"weighted|round-robin|least-busy|lowest-latency" default:"\"weighted\"" also:"routing,routing_strategy,policy" doc:"How a priority group shares its requests."`
+	LatencySensitivity jsondoc.Duration `json:"latencySensitivity" default:"\"100ms\"" doc:"With lowest-latency: all backends whose recent time to first token is within this of the fastest share by weight."`
+	Affinity           string           `json:"affinity" enum:"prompt-cache|none" default:"\"prompt-cache\"" doc:"Whether requests with a common prompt prefix stay together, so that prompt caches hit."`
+	Fallbacks          []string         `json:"fallbacks" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" say:"the name of another model" example:"[\"gpt-4o-mini\"]" also:"fallback" doc:"Models to try, in order, when every backend of this one is exhausted."`
+	FirstTokenTimeout  jsondoc.Duration `json:"firstTokenTimeout" example:"\"20s\"" also:"timeout,ttft" doc:"How long to wait for the first meaningful event before the next backend is tried. Without it SPILLWAY_FIRST_TOKEN_TIMEOUT."`
+	Hedge              *Hedge           `json:"hedge" example:"{\"after\": \"p95\", \"maxPercent\": 5}" doc:"A second attempt at another backend when the first is slow. Off when absent."`
+	Price              *Price           `json:"price" example:"{\"currency\": \"USD\", \"input\": 2.5, \"output\": 10}" also:"cost,prices" doc:"What its tokens cost, for usage reports and budgets."`
+}
+
+// Hedge is a second attempt when the first is slow.
+type Hedge struct {
+	_          struct{} `noun:"a hedge" doc:"A second attempt when the first is slow. The loser is cancelled and its tokens are accounted for."`
+	After      string   `json:"after" required:"yes" pattern:"^(p[1-9][0-9]?(\\.[0-9]+)?|([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$" say:"a percentile such as p95 of the recent time to first token, or a duration such as 800ms" example:"\"p95\"" doc:"When the second attempt starts: after this percentile of the recent time to first token, or after this time."`
+	MaxPercent float64  `json:"maxPercent" min:"0.1" max:"50" default:"5" doc:"Second attempts are at most this share of the requests, in percent."`
+}
+
+// Price is money per million tokens.
+type Price struct {
+	_           struct{} `noun:"a price" doc:"Money per million tokens."`
+	Currency    string   `json:"currency" pattern:"^[A-Z]{3}$" say:"a currency code of three capitals such as USD" default:"\"USD\"" doc:"Its code, the same for all models."`
+	Input       float64  `json:"input" min:"0" also:"prompt" doc:"Per million prompt tokens."`
+	CachedInput float64  `json:"cachedInput" min:"0" also:"cached" doc:"Per million prompt tokens that came from the prompt cache. Without it they cost as much as others."`
+	Output      float64  `json:"output" min:"0" also:"completion" doc:"Per million completion tokens, reasoning included."`
+}

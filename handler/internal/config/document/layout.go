@@ -1,0 +1,152 @@
+package document
+
+import (
+	"slices"
+	"strings"
+
+	"spillway/handler/internal/config/jsondoc"
+)
+
+// Any is the name of the pool that serves every model without a pool of its
+// own.
+const Any = "*"
+
+// Layout is which models there are, what else they are called, and which
+// backend serves which, all in the order of the document.
+type Layout struct {
+	Document *Document
+	region   string
+	Models   []string // Any last, if at all
+	entries  map[string]*Model
+	Aliases  map[string]string // alias → model
+}
+
+// Lay works out the layout, for an instance in that region; "" = unknown.
+func Lay(d *Document, region string) *Layout {
+	l := &Layout{Document: d, region: region, entries: map[string]*Model{}, Aliases: map[string]string{}}
+	names := []string{}
+	for i := range d.Models {
+		m := &d.Models[i]
+		names = append(names, m.Name)
+		l.entries[m.Name] = m
+		for _, alias := range m.Aliases {
+			l.Aliases[alias] = m.Name
+		}
+	}
+	wild := false
+	for i := range d.Backends {
+		for _, pair := range d.Backends[i].Deployments {
+			names = append(names, pair.Name)
+		}
+		_, any := Serves(&d.Backends[i], Any)
+		wild = wild || any
+	}
+	for _, name := range names {
+		if name != Any && !slices.Contains(l.Models, name) {
+			l.Models = append(l.Models, name)
+		}
+	}
+	if wild || l.entries[Any] != nil {
+		l.Models = append(l.Models, Any)
+	}
+	return l
+}
+
+// Serves reports whether the backend serves the model, and under which
+// deployment name; "" is the name that the caller used. What is named exactly
+// goes before "*", and a backend without deployments serves any model.
+func Serves(b *Backend, model string) (string, bool) {
+	pairs := b.Deployments
+	if pairs == nil {
+		pairs = jsondoc.Pairs{{Name: Any, Value: Any}}
+	}
+	for _, name := range []string{model, Any} {
+		for _, pair := range pairs {
+			switch {
+			case pair.Name != name:
+			case pair.Value != Any:
+				return pair.Value, true
+			case model == Any:
+				return "", true
+			default:
+				return model, true
+			}
+		}
+	}
+	return "", false
+}
+
+// wild reports whether models that are named nowhere are served too.
+func (l *Layout) wild() bool { return slices.Contains(l.Models, Any) }
+
+// Model is the model that a name stands for: itself, or what it is an alias
+// of. ok is false when the name is known nowhere.
+func (l *Layout) Model(name string) (string, bool) {
+	if slices.Contains(l.Models, name) {
+		return name, true
+	}
+	model, ok := l.Aliases[name]
+	return model, ok
+}
+
+// names is everything that may be asked for by name.
+func (l *Layout) names() []string {
+	var names []string
+	for _, model := range l.Models {
+		if model != Any {
+			names = append(names, model)
+		}
+	}
+	for _, m := range l.Document.Models {
+		names = append(names, m.Aliases...)
+	}
+	return names
+}
+
+// backends is who serves the model.
+func (l *Layout) backends(model string) []*Backend {
+	var found []*Backend
+	for i := range l.Document.Backends {
+		if _, ok := Serves(&l.Document.Backends[i], model); ok {
+			found = append(found, &l.Document.Backends[i])
+		}
+	}
+	return found
+}
+
+// Priority is the backend's priority for instances in this region.
+func (l *Layout) Priority(b *Backend) int {
+	for region, priority := range b.PriorityIn {
+		if l.region != "" && sameRegion(region, l.region) {
+			return priority
+		}
+	}
+	return b.Priority
+}
+
+// sameRegion compares "West Europe" with "westeurope": the platform and its
+// tools write both.
+func sameRegion(a, b string) bool { return plainRegion(a) == plainRegion(b) }
+
+func plainRegion(name string) string {
+	return strings.NewReplacer(" ", "", "-", "").Replace(strings.ToLower(name))
+}
+
+// Canonical is the model that a name stands for. A name that only "*" serves
+// stands for itself.
+func (l *Layout) Canonical(name string) string {
+	if model, ok := l.Model(name); ok {
+		return model
+	}
+	return name
+}
+
+// Entry is what the document says of a model, or the defaults.
+func (l *Layout) Entry(model string) *Model {
+	if m := l.entries[model]; m != nil {
+		return m
+	}
+	m := new(Model)
+	jsondoc.Preset(m)
+	return m
+}

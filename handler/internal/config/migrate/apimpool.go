@@ -1,0 +1,238 @@
+package migrate
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"spillway/handler/internal/config/document"
+)
+
+// backendType is the ARM type of backends and of pools of them.
+const backendType = "microsoft.apimanagement/service/backends"
+
+// errText is a source that has to be turned into JSON first.
+var errText = errors.New("it is no JSON: give an ARM template, the answer of \"az rest --method get --url .../backends?api-version=2024-05-01\", or the output of \"terraform show -json\"; a Bicep file becomes a template by \"az bicep build\"")
+
+// entity is one backend of API Management, or a pool of them.
+type entity struct {
+	name       string
+	at         *value
+	properties *value
+	arm        arm
+}
+
+// fromAPIMPool reads backends and pools of API Management.
+func fromAPIMPool(r *Result, text []byte) error {
+	root, err := parse(text)
+	if err != nil || !root.isMap && !root.isList {
+		return errText
+	}
+	p := &apim{Result: r, members: map[string]bool{}}
+	p.gather(root, arm{})
+	for _, e := range p.found {
+		p.pool(e)
+	}
+	if len(p.members) == 0 {
+		p.changed("there is no pool in the file: all backends have priority 1 and weight 1")
+		for _, e := range p.found {
+			p.member(e, nil)
+		}
+	}
+	for _, e := range p.found {
+		if e.properties.at("pool") == nil && !p.members[strings.ToLower(e.name)] {
+			p.lost("%s: the backend %q is in no pool", e.at.path, e.name)
+		}
+	}
+	p.changed("every model is passed through by its name, as before: name models under deployments so that each has its own health and price")
+	p.changed("callers had subscription keys of API Management: give each application a consumer with a key; they go on sending it as api-key")
+	return nil
+}
+
+// apim is what was found on the way.
+type apim struct {
+	*Result
+	found   []entity
+	members map[string]bool // lower-case names of backends that are in the document
+	breaker string          // the rule that was carried over, as text; "" = none yet
+}
+
+// gather finds backends in templates, in answers of ARM, and in Terraform's
+// states and plans.
+func (p *apim) gather(v *value, a arm) {
+	if template := v.at("template"); template != nil {
+		p.gather(template, a)
+	}
+	if v.at("resources") != nil && v.at("$schema") != nil {
+		a = arm{parameters: v.at("parameters"), variables: v.at("variables")}
+	}
+	p.one(v, a)
+	for _, m := range v.members {
+		if m.name != "template" && (m.value.isMap || m.value.isList) {
+			p.gather(m.value, a)
+		}
+	}
+	for _, item := range v.list {
+		p.gather(item, a)
+	}
+}
+
+// one adds v if it is a backend.
+func (p *apim) one(v *value, a arm) {
+	kind := strings.ToLower(v.at("type").scalar())
+	values := v.at("values")
+	switch {
+	case kind == "azurerm_api_management_backend" && values != nil:
+		p.found = append(p.found, entity{values.at("name").scalar(), v, values, a})
+	case strings.HasPrefix(kind, "azapi_") && values != nil:
+		if body := terraformBody(values); strings.HasPrefix(strings.ToLower(values.at("type").scalar()), backendType) && body != nil {
+			p.azapi(v, values, body, a)
+		}
+	case (kind == backendType || kind == "backends") && v.at("properties") != nil:
+		name := orElse(v.at("name").scalar(), v.at("id").scalar())
+		p.found = append(p.found, entity{a.name(name), v, v.at("properties"), a})
+	}
+}
+
+// azapi adds a backend of the azapi provider, or what an update adds to one.
+func (p *apim) azapi(v, values, body *value, a arm) {
+	name := a.name(orElse(values.at("name").scalar(), values.at("resource_id").scalar()))
+	for i := range p.found {
+		if strings.EqualFold(p.found[i].name, name) {
+			p.found[i].properties = &value{path: p.found[i].properties.path, isMap: true, members: slices.Concat(p.found[i].properties.members, body.at("properties").members)}
+			return
+		}
+	}
+	p.found = append(p.found, entity{name, v, body.at("properties"), a})
+}
+
+// terraformBody is the body of an azapi resource, an object or JSON in a text.
+func terraformBody(values *value) *value {
+	body := values.at("body")
+	if body != nil && !body.isMap {
+		inner, err := parse([]byte(body.text))
+		if err != nil {
+			return nil
+		}
+		body = inner
+	}
+	if body.at("properties") == nil {
+		return nil
+	}
+	return body
+}
+
+// scalar is the value's text, "" for nil.
+func (v *value) scalar() string {
+	if v == nil {
+		return ""
+	}
+	return v.text
+}
+
+// pool adds the members of a pool.
+func (p *apim) pool(e entity) {
+	pool := e.properties.take("pool")
+	if pool == nil {
+		return
+	}
+	for _, service := range pool.items("services") {
+		name := e.arm.name(service.word("id"))
+		i := slices.IndexFunc(p.found, func(other entity) bool { return strings.EqualFold(other.name, name) })
+		switch {
+		case i < 0:
+			p.lost("%s: the backend %q is not in the file", service.path, name)
+		case p.members[strings.ToLower(name)]:
+			p.lost("%s: %q is in another pool already, and Spillway has one pool for each model", service.path, name)
+		default:
+			p.member(p.found[i], service)
+			p.left(service)
+		}
+	}
+	p.left(pool)
+	e.properties.ignore(unimportant()...)
+	p.left(e.properties)
+}
+
+// unimportant are the members of a backend that say nothing about its requests.
+func unimportant() []string {
+	return []string{"url", "protocol", "type", "title", "description", "name", "id", "api_management_name", "resource_group_name", "resource_id", "timeouts"}
+}
+
+// left tells of every member that nobody looked at, unless it says nothing.
+func (p *apim) left(v *value) {
+	for _, m := range v.others() {
+		switch {
+		case m.value.empty():
+		case m.name == "sessionAffinity":
+			p.lost("%s: a conversation stays with its backend by the id of its responses; no cookie is needed", m.value.path)
+		default:
+			p.lost("%s", m.value.path)
+		}
+	}
+}
+
+// member adds one backend, with its place in a pool.
+func (p *apim) member(e entity, service *value) {
+	p.members[strings.ToLower(e.name)] = true
+	address, known := e.arm.text(e.properties.at("url").scalar())
+	b := backend(plainName(e.name), base(address))
+	if !known || address == "" || strings.Contains(address, "${") {
+		b.Endpoint = placeholder(b.Name)
+		p.changed("the URL of backend %q is only known to a deployment: write its endpoint into the document", e.name)
+	}
+	if service != nil {
+		b.Priority, b.Weight = p.count(service, "priority", 1), p.count(service, "weight", 1)
+	}
+	p.credentials(e, &b)
+	p.breakers(e.properties)
+	e.properties.ignore(unimportant()...)
+	p.left(e.properties)
+	p.Document.Backends = append(p.Document.Backends, b)
+}
+
+// count reads a priority or a weight, which may be null or empty.
+func (p *apim) count(service *value, name string, otherwise int) int {
+	text := service.word(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > 1000 {
+		p.changed("%s.%s is %d now", service.path, name, otherwise)
+		return otherwise
+	}
+	return n
+}
+
+// credentials reads how API Management authenticates: its own identity unless
+// a header says otherwise.
+func (p *apim) credentials(e entity, b *document.Backend) {
+	credentials := e.properties.take("credentials")
+	if credentials == nil {
+		return
+	}
+	if len(credentials.list) > 0 {
+		credentials = credentials.list[0] // as Terraform has it
+	}
+	for _, header := range credentials.take("header").names() {
+		if strings.EqualFold(header, "api-key") {
+			b.Auth = document.Auth{Mode: "api-key", Setting: settingName("AOAI_KEY", b.Name)}
+			p.set("%s: the key that backend %q sends as api-key", b.Auth.Setting, e.name)
+			continue
+		}
+		p.lost("the header %q that backend %q sends", header, e.name)
+	}
+	p.left(credentials)
+}
+
+func (v *value) names() []string {
+	var names []string
+	if v != nil {
+		for _, m := range v.members {
+			names = append(names, m.name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,189 @@
+package migrate
+
+import (
+	"strings"
+	"time"
+
+	"spillway/handler/internal/config/document"
+	"spillway/handler/internal/config/jsondoc"
+)
+
+// entryFor is the document's entry for a model, made when there is none.
+func (r *Result) entryFor(name string) *document.Model {
+	for i := range r.Document.Models {
+		if r.Document.Models[i].Name == name {
+			return &r.Document.Models[i]
+		}
+	}
+	var m document.Model
+	jsondoc.Preset(&m)
+	m.Name = name
+	r.Document.Models = append(r.Document.Models, m)
+	return &r.Document.Models[len(r.Document.Models)-1]
+}
+
+// serves reports whether a backend serves the model by name.
+func (r *Result) serves(name string) bool {
+	for _, b := range r.Document.Backends {
+		for _, pair := range b.Deployments {
+			if pair.Name == name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// price reads costs per token, which are kept per million.
+func (l *lite) price(name string, places ...*value) {
+	for _, v := range places {
+		input, hasInput := v.number("input_cost_per_token")
+		output, hasOutput := v.number("output_cost_per_token")
+		cached, _ := v.number("cache_read_input_token_cost")
+		if !hasInput && !hasOutput {
+			continue
+		}
+		m := l.entryFor(name)
+		price := document.Price{Currency: "USD", Input: million(input), CachedInput: million(cached), Output: million(output)}
+		if m.Price != nil && *m.Price != price {
+			l.changed("%s: %q has one price for all its backends now, the first that was given", v.path, name)
+			continue
+		}
+		m.Price = &price
+	}
+}
+
+// million is a price per million, without the dust of the multiplication.
+func million(perToken float64) float64 {
+	return float64(int64(perToken*1e12+0.5)) / 1e6
+}
+
+// routing carries the strategy over to every model.
+func (l *lite) routing(router *value) {
+	name := router.word("routing_strategy")
+	strategy, ok := map[string]string{
+		"": "weighted", "simple-shuffle": "weighted", "least-busy": "least-busy", "latency-based-routing": "lowest-latency",
+	}[name]
+	if !ok {
+		l.changed("router_settings.routing_strategy %q is weighted now", name)
+		return
+	}
+	if args := router.take("routing_strategy_args"); args != nil {
+		l.rest(args, map[string]string{"lowest_latency_buffer": "see latencySensitivity of the model"})
+	}
+	if strategy == "weighted" {
+		return
+	}
+	for _, b := range l.Document.Backends {
+		for _, pair := range b.Deployments {
+			l.entryFor(pair.Name).Strategy = strategy
+		}
+	}
+}
+
+// breaker carries over when a deployment is left alone. LiteLLM counts within
+// a minute.
+func (l *lite) breaker(places ...*value) {
+	b := &l.Document.CircuitBreaker
+	for _, v := range places {
+		if n, ok := v.number("allowed_fails"); ok && n >= 0 && n < 1e6 {
+			b.Failures, b.Interval = int(n)+1, jsondoc.Duration(time.Minute)
+			l.changed("%s.allowed_fails counts failures over all instances now, and 429 is none of them", v.path)
+		}
+		if n, ok := v.number("cooldown_time"); ok && n > 0 && n <= 3600 {
+			b.TripDuration = jsondoc.Duration(n * float64(time.Second))
+			b.MaxTripDuration = max(b.MaxTripDuration, b.TripDuration)
+			l.changed("%s.cooldown_time is for failures; after a 429 a backend is left alone for as long as it says", v.path)
+		}
+	}
+}
+
+// fallbacks reads [{model: [others]}].
+func (l *lite) fallbacks(from *value) {
+	for _, item := range from.items("fallbacks") {
+		for _, m := range item.members {
+			name := l.model(m.name)
+			if !l.serves(name) {
+				l.lost("%s: no backend serves %q", m.value.path, m.name)
+				continue
+			}
+			for _, other := range item.words(m.name) {
+				l.fallback(name, l.model(other), m.value.path)
+			}
+		}
+	}
+}
+
+func (l *lite) fallback(from, to, path string) {
+	switch {
+	case !l.serves(to):
+		l.lost("%s: no backend serves %q", path, to)
+	case from == to || l.leadsTo(to, from, 0):
+		l.lost("%s: %q falls back to %q again: a circle", path, to, from)
+	default:
+		m := l.entryFor(from)
+		m.Fallbacks = append(m.Fallbacks, to)
+	}
+}
+
+func (l *lite) leadsTo(from, to string, depth int) bool {
+	if from == to {
+		return true
+	}
+	for i := range l.Document.Models {
+		if m := &l.Document.Models[i]; m.Name == from && depth < 64 {
+			for _, next := range m.Fallbacks {
+				if l.leadsTo(next, to, depth+1) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// aliases reads {alias: model} and {alias: {model, hidden}}.
+func (l *lite) aliases(router *value) {
+	groups := router.take("model_group_alias")
+	if groups == nil {
+		return
+	}
+	for _, group := range groups.members {
+		target := group.value.text
+		if group.value.isMap {
+			target = group.value.word("model")
+			if group.value.word("hidden") == "true" {
+				l.changed("%s: the alias is not hidden in the list of models", group.value.path)
+			}
+			l.rest(group.value, nil)
+		}
+		target = l.model(target)
+		switch alias := l.model(group.name); {
+		case !l.serves(target):
+			l.lost("%s: no backend serves %q", group.value.path, target)
+		case l.serves(alias):
+			l.lost("%s: %q is a model already", group.value.path, alias)
+		default:
+			m := l.entryFor(target)
+			m.Aliases = append(m.Aliases, alias)
+		}
+	}
+}
+
+// general reads general_settings.
+func (l *lite) general(general *value) {
+	key := general.word("master_key")
+	if key == "" {
+		l.changed("anyone could call the proxy: add consumers, or set SPILLWAY_AUTH to none")
+	} else {
+		name := "LITELLM_MASTER_KEY"
+		if variable, ok := strings.CutPrefix(key, "os.environ/"); ok && identifier.MatchString(variable) {
+			name = variable
+		}
+		c := consumer("master")
+		c.KeySetting = name
+		l.Document.Consumers = append(l.Document.Consumers, c)
+		l.set("%s: the key in general_settings.master_key, which is the consumer \"master\" now; operators have SPILLWAY_OPERATOR_KEY", name)
+	}
+	l.rest(general, litellmHints)
+}

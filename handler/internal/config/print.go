@@ -1,0 +1,143 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/config/jsondoc"
+	"spillway/handler/internal/consumer"
+)
+
+// Print tells people what was understood. Secrets are never shown, only where
+// they are kept.
+func (cfg *Config) Print(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	p := &printer{w: t}
+	cfg.Settings.print(p)
+	for i := range cfg.Pools {
+		cfg.printPool(p, &cfg.Pools[i])
+	}
+	p.line("breaker", "%d failures in %v, or %d %% of at least %d requests; open %v to %v; failures are %v",
+		cfg.Breaker.Failures, jsondoc.Duration(cfg.Breaker.Interval), cfg.Breaker.Percentage, cfg.Breaker.MinimumRequests,
+		jsondoc.Duration(cfg.Breaker.TripDuration), jsondoc.Duration(cfg.Breaker.MaxTripDuration), cfg.Failing)
+	for i := range cfg.Consumers {
+		cfg.printConsumer(p, i)
+	}
+	return cmp.Or(p.err, t.Flush())
+}
+
+// printer keeps the first error.
+type printer struct {
+	w   io.Writer
+	err error
+}
+
+func (p *printer) line(name, format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, name+"\t"+format+"\n", args...)
+	}
+}
+
+func (s *Settings) print(p *printer) {
+	p.line("listen", "%s%s", s.Listen, when(s.Standalone, " (standalone)", " (behind the Functions host)"))
+	p.line("instance", "%s%s", s.Instance, when(s.Region != "", " in "+s.Region, ""))
+	p.line("state", "%s, tables %s*, read every %v", s.State, s.StateTable, jsondoc.Duration(s.StateRefresh))
+	p.line("callers", "%s", s.Callers)
+	p.line("operators", "%s", when(s.OperatorKey.Set(), "by key (SPILLWAY_OPERATOR_KEY)",
+		when(s.Standalone && s.Loopback, "everyone on this machine", "nobody: SPILLWAY_OPERATOR_KEY is not set")))
+	p.line("timeouts", "first token %v, response %v, commit after %v, heartbeat %v, waiting room %v",
+		jsondoc.Duration(s.FirstTokenTimeout), jsondoc.Duration(s.ResponseTimeout), jsondoc.Duration(s.CommitAfter), jsondoc.Duration(s.Heartbeat), jsondoc.Duration(s.MaxWait))
+	p.line("limits", "bodies up to %d bytes", s.MaxBody)
+	p.line("telling", "log level %s%s%s%s", strings.ToLower(s.LogLevel.String()),
+		when(s.Expose, ", backends exposed to callers", ""), when(s.Transcripts != "", ", transcripts in "+s.Transcripts, ""), when(s.OTLP != "", ", telemetry to "+s.OTLP, ""))
+}
+
+func when(is bool, yes, no string) string {
+	if is {
+		return yes
+	}
+	return no
+}
+
+// String is where state lives, without secrets.
+func (c Connection) String() string {
+	switch {
+	case c.Memory():
+		return "memory"
+	case c.Text.Set():
+		return "table by " + c.Setting
+	}
+	return "table " + c.TableURL + " by identity" + when(c.ClientID != "", " "+c.ClientID, "") + " (" + c.Setting + ")"
+}
+
+// String is how callers are let in.
+func (c Callers) String() string {
+	switch {
+	case c.None():
+		return "everyone"
+	case c.Key && c.Entra:
+		return "by key or Entra token for " + c.Audience
+	case c.Entra:
+		return "by Entra token for " + c.Audience
+	}
+	return "by key"
+}
+
+func (cfg *Config) printPool(p *printer, from *balancer.Pool) {
+	words := []string{[...]string{"weighted", "round-robin", "least-busy", "lowest-latency"}[from.Strategy]}
+	if len(from.Aliases) > 0 {
+		words = append(words, "also "+strings.Join(from.Aliases, ", "))
+	}
+	if len(from.Fallbacks) > 0 {
+		words = append(words, "falls back to "+strings.Join(from.Fallbacks, ", "))
+	}
+	p.line("model "+from.Model, "%s", strings.Join(words, "; "))
+	line := slices.Clone(from.Backends)
+	slices.SortStableFunc(line, func(a, b balancer.Backend) int { return cmp.Compare(a.Priority, b.Priority) })
+	for _, b := range line {
+		p.line(fmt.Sprintf("  priority %d", b.Priority), "%s: deployment %s at %s, weight %d%s%s", b.Name, cmp.Or(b.Deployment, "as called"),
+			cfg.Resources[b.Index].Endpoint, b.Weight, when(b.Provisioned, ", provisioned", ""), when(b.Geography != "", ", in "+b.Geography, ""))
+	}
+}
+
+func (cfg *Config) printConsumer(p *printer, i int) {
+	who := &cfg.Consumers[i]
+	var words []string
+	for _, key := range cfg.Keys {
+		if key.Consumer == i {
+			words = append(words, "key in "+key.Setting)
+		}
+	}
+	for _, id := range cfg.Entra {
+		if id.Consumer == i {
+			words = append(words, "Entra "+strings.TrimSpace(strings.Join([]string{id.AppID, id.Group, id.Role}, " ")))
+		}
+	}
+	words = append(words, when(len(who.Models) > 0, "models "+strings.Join(who.Models, ", "), "all models"))
+	if len(who.Geographies) > 0 {
+		words = append(words, "only in "+strings.Join(who.Geographies, ", "))
+	}
+	for _, limit := range []struct {
+		n    int64
+		unit string
+	}{
+		{who.TokensPerMinute, "tokens/min"},
+		{who.RequestsPerMinute, "requests/min"},
+		{who.TokensPerMonth, "tokens/month"},
+		{int64(who.Concurrency), "at once"},
+		{who.MaxRequestTokens, "tokens/request"},
+	} {
+		if limit.n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", limit.n, limit.unit))
+		}
+	}
+	if who.BudgetPerMonth > 0 {
+		words = append(words, fmt.Sprintf("%.2f money/month", who.BudgetPerMonth))
+	}
+	p.line("consumer "+who.Name, "%s", strings.Join(append(words, when(who.Class == consumer.Batch, "batch", "interactive")), "; "))
+}

@@ -1,0 +1,107 @@
+package fleet
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/tablestore"
+)
+
+func TestARecordOfALaterVersionIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		k := startFleet(t, 1, Config{Store: store})[0]
+		const column = `{"v":2,"p":"ajar"}`
+		if _, _, err := store.Store.Set(t.Context(), tablestore.Row{Partition: k.partition(), Key: "0", Columns: map[string]string{k.slots[0].column: column}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		for range 5 {
+			request(k, 0, failed)
+			request(k, 1, throttled(time.Minute, health.Capacity))
+		}
+		time.Sleep(5 * time.Second)
+		row, _, err := store.Store.Get(t.Context(), k.partition(), "0")
+		if err != nil || row.Columns[k.slots[0].column] != column {
+			t.Errorf("the later version's record became %q, %v", row.Columns[k.slots[0].column], err)
+		}
+		if row.Columns[k.slots[1].column] == "" {
+			t.Error("its neighbour was not written either")
+		}
+		if k.Look().Of(0).Phase == health.Closed {
+			t.Error("the instance does not even protect itself")
+		}
+	})
+}
+
+func TestManySlotsShareSomeRows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		var slots []string
+		for i := range 1000 {
+			slots = append(slots, fmt.Sprintf("b%d/m", i))
+		}
+		fleet := startFleet(t, 2, Config{Store: store, Slots: slots})
+		for n := range slots {
+			request(fleet[0], health.Slot(n), throttled(time.Minute, health.Capacity))
+		}
+		time.Sleep(3 * time.Second)
+		for n := range slots {
+			if got := fleet[1].Look().Of(health.Slot(n)).Refuses(time.Now(), 1); got != health.RefusedThrottled {
+				t.Fatalf("slot %d at the other instance: %q", n, got)
+			}
+		}
+		rows, _, err := store.List(t.Context(), fleet[0].partition(), "", "")
+		if err != nil || len(rows) != manyRows {
+			t.Fatalf("%d rows, %v", len(rows), err)
+		}
+		for _, row := range rows {
+			if len(row.Columns) > 250 {
+				t.Errorf("row %s has %d columns, more than the service takes", row.Key, len(row.Columns))
+			}
+		}
+	})
+}
+
+// A record is spoilt; an instance that has just started, and knows the
+// service's clock by one answer only, replaces it. It is spoilt again at once,
+// and replaced by one that knows the clock well and never saw the first
+// replacement: its own must be the later all the same.
+func TestEachReplacementOfAnUnreadableRecordIsLaterThanTheLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		spoil := func(k *Keeper, text string) {
+			if _, _, err := store.Store.Set(t.Context(), tablestore.Row{Partition: k.partition(), Key: "0", Columns: map[string]string{k.slots[0].column: text}}); err != nil {
+				t.Error(err)
+			}
+		}
+		old := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "old"})
+		turn := func(k *Keeper) { k.Look(); k.turn(t.Context(), 0, false) }
+		for range 20 { // it learns the clock
+			turn(old)
+			time.Sleep(730 * time.Millisecond)
+		}
+		for round := range 20 {
+			spoil(old, `{"v":1,`)
+			fresh := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "fresh"})
+			began := time.Now()
+			for fresh.slots[0].record.Circuit.Epoch == 0 && time.Since(began) < 10*time.Second {
+				turn(fresh)
+				time.Sleep(70 * time.Millisecond)
+			}
+			first := fresh.slots[0].record.Circuit
+			spoil(old, fmt.Sprintf(`{"v":1,"i":%d`, round))
+			for began = time.Now(); time.Since(began) < 10*time.Second && (old.slots[0].poison || !old.slots[0].record.Circuit.Supersedes(first)); {
+				turn(old)
+				time.Sleep(70 * time.Millisecond)
+			}
+			if second := old.slots[0].record.Circuit; first.Epoch == 0 || !second.Supersedes(first) {
+				t.Fatalf("round %d: %+v after %+v", round, second, first)
+			}
+			time.Sleep(time.Duration(round) * 37 * time.Millisecond)
+		}
+	})
+}

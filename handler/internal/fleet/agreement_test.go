@@ -1,0 +1,99 @@
+package fleet
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/internal/health"
+)
+
+// Two instances send to a backend that refuses. What the second sends between
+// the first one's word and its own next refresh is wasted, and is counted.
+func TestDisagreementAndWastedRequestsAreMeasured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rounds = 20
+		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
+		wasted := 0
+		for range rounds {
+			time.Sleep(3 * time.Second)
+			request(fleet[0], 0, throttled(2*time.Second, health.Capacity))
+			for range 40 {
+				time.Sleep(25 * time.Millisecond)
+				if request(fleet[1], 0, served) {
+					wasted++
+				}
+			}
+		}
+		c, own := fleet[1].Counters(), fleet[0].Counters()
+		t.Logf("%d changes learnt %v late in all; %d requests wasted, %d counted", c.Disagreements, c.Disagreement, wasted, c.Wasted)
+		if c.Disagreements != rounds || c.Disagreement <= 0 || c.Disagreement > rounds*750*time.Millisecond {
+			t.Errorf("%d changes learnt %v late, want %d, each by less than a refresh", c.Disagreements, c.Disagreement, rounds)
+		}
+		// The clock is known to a tenth of a second either way; on average it is better.
+		if off := int(c.Wasted) - wasted; wasted == 0 || max(off, -off) > 2*rounds {
+			t.Errorf("%d requests counted as wasted, want %d", c.Wasted, wasted)
+		}
+		if own.Disagreements != 0 || own.Wasted != 0 {
+			t.Errorf("the instance that said so itself: %+v", own)
+		}
+	})
+}
+
+func TestAnInstanceThatIsStoppedGivesItsProbeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		fleet := startFleet(t, 2, Config{Store: store})
+		trip(t, fleet)
+		leaver := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "leaver"})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); leaver.Run(ctx) }()
+		for range 400 {
+			time.Sleep(50 * time.Millisecond)
+			leaver.Look()
+			leaver.Want(0)
+			lookAll(fleet)
+			if leaver.Look().Of(0).Probe {
+				break
+			}
+		}
+		if !leaver.Look().Of(0).Probe {
+			t.Fatal("no probe in 20 s")
+		}
+		stopped := time.Now()
+		cancel()
+		<-done
+		leaver.Close()
+		if took := time.Since(stopped); took > time.Second {
+			t.Errorf("it took %v to stop", took)
+		}
+		ticket, holder := awaitProbe(t, fleet)
+		if waited := time.Since(stopped); waited > 2*time.Second {
+			t.Errorf("the probe was free only %v after its holder stopped", waited)
+		}
+		holder.Report(ticket, served)
+	})
+}
+
+func TestWhyNamesWhatLastHappened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
+		o := throttled(30*time.Second, health.Tokens)
+		o.Why = "429 tokens"
+		request(fleet[0], 0, o)
+		if got := fleet[0].Look().Of(0).Why; got != "429 tokens" {
+			t.Errorf("at once, at the instance that was told: %q", got)
+		}
+		time.Sleep(time.Second)
+		if got := fleet[1].Look().Of(0).Why; got != "429 tokens" {
+			t.Errorf("a refresh later, at the other: %q", got)
+		}
+		request(fleet[0], 1, health.Outcome{Verdict: health.Misconfigured, Why: "404 deployment", Signals: health.NoSignals()})
+		time.Sleep(time.Second)
+		if got := fleet[1].Look().Of(1).Why; got != "404 deployment" {
+			t.Errorf("a misconfigured backend: %q", got)
+		}
+	})
+}

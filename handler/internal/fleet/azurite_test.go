@@ -1,0 +1,325 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/tablestore"
+	"spillway/handler/internal/tablestore/azure"
+	"spillway/handler/internal/tablestore/chaos"
+	"spillway/handler/internal/tablestore/storetest"
+)
+
+// counted counts exchanges.
+type counted struct {
+	tablestore.Store
+	exchanges *atomic.Int64
+}
+
+func (c counted) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Reply, error) {
+	c.exchanges.Add(1)
+	return c.Store.Get(ctx, partition, key)
+}
+
+func (c counted) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+	c.exchanges.Add(1)
+	return c.Store.Put(ctx, row)
+}
+
+func (c counted) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Reply, error) {
+	c.exchanges.Add(1)
+	return c.Store.List(ctx, partition, from, to)
+}
+
+// azureFleet is n keepers, each with its own client and its own wrong clock,
+// on one live table.
+type azureFleet struct {
+	keepers   []*Keeper
+	skews     []time.Duration
+	ways      []*chaos.Store
+	exchanges atomic.Int64
+	stop      func()
+}
+
+func newAzureFleet(t *testing.T, connection string, n int, cfg Config, faults chaos.Faults) *azureFleet {
+	t.Helper()
+	f := &azureFleet{}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	name := fmt.Sprintf("t%d", time.Now().UnixNano()%1e12)
+	for i := range n {
+		store, err := azure.Connect(connection, name, azure.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		skew := time.Duration(rand.Int64N(int64(10*time.Minute))) - 5*time.Minute
+		way := &chaos.Store{Under: counted{store, &f.exchanges}, Faults: faults}
+		c := cfg
+		c.Store, c.Instance = way, fmt.Sprintf("i%02d", i)
+		c.World.Now = func() time.Time { return time.Now().Add(skew) }
+		c.World.Wall = func() time.Time { return time.Now().Round(0).Add(skew) }
+		k := New(c)
+		k.Look()
+		running.Go(func() { k.Run(ctx) })
+		f.keepers, f.skews, f.ways = append(f.keepers, k), append(f.skews, skew), append(f.ways, way)
+	}
+	f.stop = func() {
+		cancel()
+		running.Wait()
+		for _, way := range f.ways {
+			way.Wait()
+		}
+	}
+	t.Cleanup(f.stop)
+	return f
+}
+
+// flapping is a backend that fails in turn, and remembers when it was probed.
+type flapping struct {
+	mu     sync.Mutex
+	up     bool
+	probes []interval
+}
+
+type interval struct{ from, to time.Time }
+
+// serve is one request; for a probe it ends when its lease does, at the latest,
+// unless asking again grants more.
+func (b *flapping) serve(k *Keeper, ticket health.Ticket) health.Outcome {
+	takes := time.Duration(10+rand.IntN(60)) * time.Millisecond
+	if rand.IntN(10) == 0 {
+		takes = time.Duration(200+rand.IntN(4000)) * time.Millisecond
+	}
+	began := time.Now()
+	granted := began
+	for ends := began.Add(takes); time.Now().Before(ends); {
+		left, ok := k.Recheck(ticket)
+		if !ok {
+			break
+		}
+		granted = time.Now().Add(left)
+		time.Sleep(min(time.Until(ends), left))
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if ticket.Probe {
+		to := time.Now()
+		if granted.Before(to) {
+			to = granted // late only because this machine is busy: what was granted counts
+		}
+		b.probes = append(b.probes, interval{began, to})
+	}
+	if !b.up {
+		return health.Outcome{Verdict: health.Failed, Why: "503", Signals: health.NoSignals()}
+	}
+	return health.Outcome{Signals: health.NoSignals()}
+}
+
+func (b *flapping) flap(ctx context.Context) {
+	for ctx.Err() == nil {
+		time.Sleep(time.Duration(200+rand.IntN(600)) * time.Millisecond)
+		b.set(false)
+		time.Sleep(time.Duration(300+rand.IntN(1200)) * time.Millisecond)
+		b.set(true)
+	}
+}
+
+func (b *flapping) set(up bool) {
+	b.mu.Lock()
+	b.up = up
+	b.mu.Unlock()
+}
+
+// overlapping counts the probes that began while another was under way.
+func (b *flapping) overlapping() (probes, overlaps int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	slices.SortFunc(b.probes, func(x, y interval) int { return x.from.Compare(y.from) })
+	var busy time.Time
+	for _, p := range b.probes {
+		if p.from.Before(busy) {
+			overlaps++
+		}
+		if p.to.After(busy) {
+			busy = p.to
+		}
+	}
+	return len(b.probes), overlaps
+}
+
+// Twenty instances with clocks up to five minutes off, on a live table behind
+// injected faults, open and half-open ten flapping backends over and over.
+func TestOneProbeAtATimeOnALiveTable(t *testing.T) {
+	unhurried(t)
+	connection := storetest.Azurite(t)
+	cycles, limit := int64(150), 40*time.Second
+	if soak, long := soaking(t); long {
+		cycles, limit = max(cycles, int64(1200*min(1, soak.Minutes()/10))), max(limit, soak)
+	}
+	var turns turns
+	cfg := Config{
+		Refresh: 250 * time.Millisecond, Timeout: 2 * time.Second, OnChange: turns.see,
+		Breaker: health.BreakerPolicy{Failures: 3, TripDuration: 300 * time.Millisecond, MaxTripDuration: 600 * time.Millisecond, Lease: 3 * time.Second, Ramp: -1},
+	}
+	backends := make([]*flapping, 10)
+	for i := range backends {
+		backends[i] = &flapping{up: true}
+		cfg.Slots = append(cfg.Slots, fmt.Sprintf("b%d/gpt", i))
+	}
+	f := newAzureFleet(t, connection, 20, cfg, chaos.Usual())
+	ctx, cancel := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	for n, b := range backends {
+		load.Go(func() { b.flap(ctx) })
+		for i, k := range f.keepers {
+			load.Go(func() { f.load(ctx, k, f.skews[i], health.Slot(n), b) })
+		}
+	}
+	began := time.Now()
+	for turns.leased.Load() < cycles && time.Since(began) < limit {
+		time.Sleep(100 * time.Millisecond)
+	}
+	took := time.Since(began)
+	cancel()
+	load.Wait()
+	f.stop()
+	var probes, overlaps int
+	for _, b := range backends {
+		p, o := b.overlapping()
+		probes, overlaps = probes+p, overlaps+o
+	}
+	var sum Counters
+	for _, k := range f.keepers {
+		c := k.Counters()
+		sum.Conflicts, sum.Unknown, sum.Writes = sum.Conflicts+c.Conflicts, sum.Unknown+c.Unknown, sum.Writes+c.Writes
+	}
+	t.Logf("%v: %d trips, %d leases, %d probes, %d overlapping; %d writes, %d conflicts, %d unknown; %.0f exchanges/s; faults %+v",
+		took.Round(time.Second), turns.opened.Load(), turns.leased.Load(), probes, overlaps, sum.Writes, sum.Conflicts, sum.Unknown,
+		float64(f.exchanges.Load())/took.Seconds(), f.ways[0].Counts())
+	if overlaps > 0 || probes < int(cycles)/3 {
+		t.Errorf("%d probes, %d overlapping; want some %d and none", probes, overlaps, cycles)
+	}
+}
+
+// turns counts the transitions of a fleet, each once, whoever adopts it first.
+type turns struct {
+	seen           sync.Map
+	opened, leased atomic.Int64
+}
+
+func (s *turns) see(n health.Slot, _, after health.Record) {
+	c := after.Circuit
+	if _, known := s.seen.LoadOrStore([3]uint64{uint64(n), c.Incarnation, c.Epoch}, true); known {
+		return
+	}
+	switch {
+	case c.Phase == health.Open:
+		s.opened.Add(1)
+	case c.Phase == health.HalfOpen && c.Lease == c.Epoch:
+		s.leased.Add(1)
+	}
+}
+
+// load is one instance's requests to one backend.
+func (f *azureFleet) load(ctx context.Context, k *Keeper, skew time.Duration, n health.Slot, b *flapping) {
+	var under sync.WaitGroup
+	defer under.Wait()
+	for ctx.Err() == nil {
+		time.Sleep(time.Duration(rand.ExpFloat64() * float64(300*time.Millisecond)))
+		if k.Look().Of(n).Refuses(time.Now().Add(skew), 100) != health.Admitted {
+			k.Want(n)
+			continue
+		}
+		ticket, ok := k.Enter(n)
+		if !ok {
+			continue
+		}
+		if _, ok := k.Recheck(ticket); !ok {
+			k.Leave(ticket)
+			continue
+		}
+		under.Go(func() { k.Report(ticket, b.serve(k, ticket)) })
+	}
+}
+
+// One instance is told to wait; how long until the others obey, at the default
+// refresh?
+func TestHowSoonAFleetAgreesOnALiveTable(t *testing.T) {
+	unhurried(t)
+	connection := storetest.Azurite(t)
+	rounds := 20
+	if soak, long := soaking(t); long {
+		rounds = max(rounds, min(300, int(soak/(2*time.Second))))
+	}
+	const slots = 60 // each is told again when its last window is long over
+	var cfg Config
+	for i := range slots {
+		cfg.Slots = append(cfg.Slots, fmt.Sprintf("b%d/gpt", i))
+	}
+	f := newAzureFleet(t, connection, 20, cfg, chaos.Faults{})
+	time.Sleep(3 * time.Second)
+	before := f.exchanges.Load()
+	began := time.Now()
+	var one, last []time.Duration
+	for round := range rounds {
+		n := health.Slot(round % slots)
+		time.Sleep(time.Duration(rand.Int64N(int64(500 * time.Millisecond))))
+		teller := rand.IntN(len(f.keepers))
+		told := time.Now()
+		f.keepers[teller].Report(health.Ticket{Slot: n}, throttled(10*time.Second, health.Capacity))
+		late := time.Duration(0)
+		for waiting := map[int]bool{}; len(waiting) < len(f.keepers) && late < 10*time.Second; time.Sleep(time.Millisecond) {
+			late = time.Since(told)
+			for i, k := range f.keepers {
+				if !waiting[i] && k.Look().Of(n).Refuses(time.Now().Add(f.skews[i]), 1) == health.RefusedThrottled {
+					waiting[i] = true
+					one = append(one, late)
+				}
+			}
+		}
+		last = append(last, late)
+	}
+	perSecond := float64(f.exchanges.Load()-before) / time.Since(began).Seconds()
+	t.Logf("20 instances at a refresh of 500 ms, %d rounds: an instance obeys after p50 %v p99 %v, the last of the fleet after p50 %v p99 %v max %v; %.0f exchanges/s",
+		rounds, at(one, .5), at(one, .99), at(last, .5), at(last, .99), at(last, 1), perSecond)
+	// The goal is 650 ms (facts/table-state.md §6); a busy machine is given more.
+	if at(last, .5) > time.Second {
+		t.Errorf("the last of the fleet obeys after %v, want 0.65 s", at(last, .5))
+	}
+}
+
+// A table that is lost with all it held, and comes back empty.
+func TestATableThatComesBackEmptyIsFilledAgain(t *testing.T) {
+	unhurried(t)
+	service := storetest.StartAzurite(t)
+	f := newAzureFleet(t, service.Connection, 3, Config{Slots: []string{"a/m", "b/m"}}, chaos.Faults{})
+	time.Sleep(2 * time.Second)
+	f.keepers[0].Report(health.Ticket{Slot: 0}, health.Outcome{Verdict: health.Misconfigured, Why: "401", Signals: health.NoSignals()})
+	f.await(t, 0, health.RefusedOpen)
+	service.Stop()
+	service.Start()
+	f.keepers[1].Report(health.Ticket{Slot: 1}, throttled(time.Minute, health.Capacity))
+	f.await(t, 1, health.RefusedThrottled)
+	f.await(t, 0, health.RefusedOpen) // what each knows is not forgotten with the table
+}
+
+// await waits until every instance refuses the slot so.
+func (f *azureFleet) await(t *testing.T, n health.Slot, want health.Refusal) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for i, k := range f.keepers {
+		for k.Look().Of(n).Refuses(time.Now().Add(f.skews[i]), 1) != want {
+			if time.Now().After(deadline) {
+				t.Fatalf("instance %d: %+v, want it %s", i, k.Look().Of(n), want)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}

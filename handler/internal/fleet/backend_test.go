@@ -1,0 +1,185 @@
+package fleet
+
+import (
+	"time"
+
+	"spillway/handler/internal/health"
+)
+
+// backend is one that fails, is slow, and refuses, in turn.
+type backend struct {
+	w      *world
+	n      health.Slot
+	up     bool
+	shut   int64 // 429 until, by the true clock
+	leaks  map[*machine]int
+	probes []*call // the fleet's probes that are being served
+}
+
+// call is one probe in the backend's hands.
+type call struct {
+	m       *machine
+	granted time.Duration // until when its sender may let it run
+}
+
+// hangUp ends the calls of a machine that died.
+func (b *backend) hangUp(m *machine) {
+	kept := b.probes[:0]
+	for _, c := range b.probes {
+		if c.m != m {
+			kept = append(kept, c)
+		}
+	}
+	b.probes = kept
+}
+
+func (b *backend) done(c *call) {
+	for i, other := range b.probes {
+		if other == c {
+			b.probes = append(b.probes[:i], b.probes[i+1:]...)
+			return
+		}
+	}
+}
+
+// live makes it fail and refuse now and then.
+func (b *backend) live() {
+	w := b.w
+	w.spawn(nil, worldTask, 1, func() {
+		for !w.stopping {
+			if w.plan.throttles {
+				w.pass(w.between(10*time.Second, 30*time.Second))
+				b.leaks = map[*machine]int{}
+				b.shut = w.serviceNow() + w.between(5*time.Second, 20*time.Second).Milliseconds()
+				w.oracle.result.windows++
+				w.pass(21 * time.Second)
+				continue
+			}
+			w.pass(w.between(time.Second, 4*time.Second))
+			b.up = w.stopping
+			w.pass(w.between(time.Second, 6*time.Second))
+			b.up = true
+		}
+	})
+}
+
+// answer is what the backend says in the end.
+func (b *backend) answer() health.Outcome {
+	if !b.up {
+		return health.Outcome{Verdict: health.Failed, Why: "503", Signals: health.NoSignals()}
+	}
+	return health.Outcome{Signals: health.NoSignals()}
+}
+
+// refuse is its 429, exact to the millisecond.
+func (b *backend) refuse() health.Outcome {
+	left := time.Duration(b.shut-b.w.serviceNow()) * time.Millisecond
+	return health.Outcome{Verdict: health.Throttled, Wait: left, Kind: health.Provisioned, Why: "429", Signals: health.NoSignals()}
+}
+
+// traffic is the machine's requests.
+func (w *world) traffic(m *machine) {
+	slowest := 900 * time.Millisecond
+	if w.plan.thin {
+		slowest = 40 * time.Second
+	}
+	for _, b := range w.backends {
+		w.spawn(m, requestTask, w.between(0, time.Second), func() {
+			for {
+				w.pass(w.between(100*time.Millisecond, slowest))
+				w.request(m, b)
+			}
+		})
+	}
+}
+
+// request is one attempt, as the proxy makes it.
+func (w *world) request(m *machine, b *backend) {
+	if m.run.over {
+		return // the process is dead
+	}
+	k := m.keeper
+	h := k.Look().Of(b.n)
+	if h.Refuses(m.local(), 100) != health.Admitted {
+		if h.Phase != health.Closed {
+			k.Want(b.n)
+		}
+		return
+	}
+	ticket, ok := k.Enter(b.n)
+	if !ok {
+		return
+	}
+	w.oracle.entered(m, b, ticket)
+	granted, _ := k.Recheck(ticket)
+	var t *task
+	t = w.spawn(m, requestTask, 1, func() {
+		w.attempt(m, b, ticket, granted)
+		for i, c := range m.calls {
+			if c == t {
+				m.calls = append(m.calls[:i], m.calls[i+1:]...)
+				break
+			}
+		}
+	})
+	m.calls = append(m.calls, t)
+}
+
+// attempt sends the request and waits for its answer; a probe only as long as
+// its lease surely lasts, asking again when the time is up.
+func (w *world) attempt(m *machine, b *backend, ticket health.Ticket, granted time.Duration) {
+	k := m.keeper
+	asked := w.now
+	if ticket.Probe && w.plan.hostile && w.one(.2) {
+		m.freeze(w.between(0, 8*time.Second))
+		w.pass(1)
+	}
+	if ticket.Probe && !w.plan.noRecheck {
+		left, ok := k.Recheck(ticket)
+		if !ok {
+			k.Leave(ticket)
+			return
+		}
+		granted, asked = left, w.now
+	}
+	if b.shut > w.serviceNow() { // it refuses at the door
+		o := b.refuse()
+		w.oracle.refused(m, b)
+		w.pass(w.between(5*time.Millisecond, 25*time.Millisecond))
+		k.Report(ticket, o)
+		return
+	}
+	takes := w.between(20*time.Millisecond, 220*time.Millisecond)
+	if w.one(.1+w.plan.slow) && !w.stopping {
+		takes = w.between(0, 9*time.Second)
+	}
+	if !ticket.Probe {
+		w.pass(takes)
+		k.Report(ticket, b.answer())
+		return
+	}
+	c := &call{m: m, granted: asked + granted}
+	w.oracle.probeSent(b, c)
+	k.Report(ticket, w.serveProbe(m, b, ticket, c, takes))
+}
+
+// serveProbe is the probe in the backend's hands. The backend works on whether
+// or not the sender is suspended meanwhile.
+func (w *world) serveProbe(m *machine, b *backend, ticket health.Ticket, c *call, takes time.Duration) health.Outcome {
+	ends := w.now + takes
+	served := w.spawn(nil, worldTask, takes, func() { b.done(c) })
+	for w.now < ends {
+		w.pass(max(min(ends, c.granted)-w.now, 1))
+		if w.now >= ends {
+			break
+		}
+		left, ok := m.keeper.Recheck(ticket)
+		if !ok || w.plan.noRecheck {
+			w.kill(served)
+			b.done(c)
+			return health.Outcome{Verdict: health.Failed, Why: "lease lost", Signals: health.NoSignals()}
+		}
+		c.granted = w.now + left
+	}
+	return b.answer()
+}

@@ -1,0 +1,115 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/tablestore"
+	"spillway/handler/internal/tablestore/memory"
+)
+
+// slowTable is a table a few milliseconds away, so that writers race.
+type slowTable struct {
+	memory.Store
+	gets, puts, sets, lists, conflicts atomic.Int64
+}
+
+func (s *slowTable) exchanges() int64 {
+	return s.gets.Load() + s.puts.Load() + s.sets.Load() + s.lists.Load()
+}
+
+func (s *slowTable) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Reply, error) {
+	s.lists.Add(1)
+	time.Sleep(6 * time.Millisecond)
+	return s.Store.List(ctx, partition, from, to)
+}
+
+func (s *slowTable) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Reply, error) {
+	s.gets.Add(1)
+	time.Sleep(2 * time.Millisecond)
+	row, reply, err := s.Store.Get(ctx, partition, key)
+	time.Sleep(3 * time.Millisecond)
+	return row, reply, err
+}
+
+func (s *slowTable) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+	s.puts.Add(1)
+	time.Sleep(3 * time.Millisecond)
+	version, reply, err := s.Store.Put(ctx, row)
+	if err != nil {
+		s.conflicts.Add(1)
+	}
+	time.Sleep(3 * time.Millisecond)
+	return version, reply, err
+}
+
+func (s *slowTable) Set(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+	s.sets.Add(1)
+	time.Sleep(6 * time.Millisecond)
+	return s.Store.Set(ctx, row)
+}
+
+// start runs a keeper until the test ends. For synctest bubbles.
+func start(t *testing.T, cfg Config) *Keeper {
+	t.Helper()
+	if cfg.Slots == nil {
+		cfg.Slots = []string{"ptu/gpt", "payg/gpt"}
+	}
+	k := New(cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); k.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done; k.Close() })
+	return k
+}
+
+// startFleet runs n of them with traffic, and waits until they know the clock.
+func startFleet(t *testing.T, n int, cfg Config) []*Keeper {
+	t.Helper()
+	var fleet []*Keeper
+	for i := range n {
+		cfg.Instance = fmt.Sprintf("i%03d", i)
+		k := start(t, cfg)
+		k.Look()
+		fleet = append(fleet, k)
+		time.Sleep(time.Duration(7*i) * time.Millisecond) // no fleet starts at once
+	}
+	time.Sleep(5 * time.Second)
+	lookAll(fleet)
+	return fleet
+}
+
+// startAtOnce is startFleet for a large fleet, within ten seconds: the platform
+// has scaled it out under load.
+func startAtOnce(t *testing.T, n int, cfg Config) []*Keeper {
+	t.Helper()
+	var fleet []*Keeper
+	for i := range n {
+		cfg.Instance = fmt.Sprintf("i%03d", i)
+		k := start(t, cfg)
+		k.Look()
+		fleet = append(fleet, k)
+		time.Sleep(10 * time.Second / time.Duration(n))
+	}
+	return fleet
+}
+
+func lookAll(fleet []*Keeper) {
+	for _, k := range fleet {
+		k.Look()
+	}
+}
+
+// phases counts the instances that have the slot in the phase.
+func phases(fleet []*Keeper, n health.Slot, p health.Phase) (count int) {
+	for _, k := range fleet {
+		if k.Look().Of(n).Phase == p {
+			count++
+		}
+	}
+	return count
+}

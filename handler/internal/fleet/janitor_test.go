@@ -1,0 +1,100 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/internal/tablestore"
+	"spillway/handler/internal/tablestore/chaos"
+	"spillway/handler/internal/tablestore/memory"
+)
+
+// runJanitors runs so many keepers on one table for a while, and says when which one
+// worked.
+func runJanitors(t *testing.T, store tablestore.Store, n int, lasts time.Duration, busy func(i int) bool) (rounds []time.Time) {
+	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), lasts)
+	defer stop()
+	var mu sync.Mutex
+	var running sync.WaitGroup
+	for i := range n {
+		k := &Janitor{Store: store, Busy: func() bool { return busy(i) }, Instance: fmt.Sprint("i-", i), Chores: []Chore{
+			{"fails", func(context.Context) (int, error) { return 0, errors.New("no") }},
+			{"counts", func(context.Context) (int, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				rounds = append(rounds, time.Now())
+				return 1, nil
+			}},
+		}}
+		running.Go(func() { k.Run(ctx) })
+	}
+	running.Wait()
+	return rounds
+}
+
+func TestOneInstanceDoesTheChoresAtMostHourly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rounds := runJanitors(t, new(memory.Store), 20, 10*time.Hour, func(int) bool { return true })
+		if len(rounds) < 9 || len(rounds) > 10 {
+			t.Errorf("%d rounds in ten hours", len(rounds))
+		}
+		for i := 1; i < len(rounds); i++ {
+			if gap := rounds[i].Sub(rounds[i-1]); gap < time.Hour-time.Second { // the row keeps seconds
+				t.Errorf("rounds %v apart", gap)
+			}
+		}
+	})
+}
+
+func TestNobodyIsKeptAwake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(memory.Store)
+		if rounds := runJanitors(t, store, 5, 10*time.Hour, func(int) bool { return false }); len(rounds) > 0 {
+			t.Errorf("%d rounds without traffic", len(rounds))
+		}
+		if rows, _, err := store.List(t.Context(), "", "", ""); err != nil || len(rows) > 0 {
+			t.Errorf("%d rows written without traffic, %v", len(rows), err)
+		}
+	})
+}
+
+func TestATableThatGoesWrongMakesNobodyWorkTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		way := &chaos.Store{Under: new(memory.Store), Faults: chaos.Usual().Times(3)}
+		rounds := runJanitors(t, way, 10, 20*time.Hour, func(int) bool { return true })
+		way.Wait()
+		for i := 1; i < len(rounds); i++ {
+			if gap := rounds[i].Sub(rounds[i-1]); gap < time.Hour-40*time.Second { // a claim may land 30 s late
+				t.Errorf("rounds %v apart", gap)
+			}
+		}
+		if len(rounds) < 10 {
+			t.Errorf("%d rounds in twenty hours", len(rounds))
+		}
+	})
+}
+
+func TestARowFromTheFutureHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(memory.Store)
+		for _, at := range []string{"99999999999", "nonsense", ""} {
+			row := tablestore.Row{Partition: partition, Key: key, Columns: map[string]string{columnAt: at}}
+			if _, _, err := store.Set(t.Context(), row); err != nil {
+				t.Fatal(err)
+			}
+			k := &Janitor{Store: store}
+			if mine, err := k.Claim(t.Context()); !mine || err != nil {
+				t.Errorf("%q: %t, %v", at, mine, err)
+			}
+			if mine, err := k.Claim(t.Context()); mine || err != nil {
+				t.Errorf("%q, again: %t, %v", at, mine, err)
+			}
+		}
+	})
+}

@@ -1,0 +1,173 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/tablestore"
+	"spillway/handler/internal/tablestore/memory"
+)
+
+// instance is a keeper that runs until the test ends. For synctest bubbles.
+func instance(t *testing.T, store tablestore.Store, name string, slots ...string) *Keeper {
+	t.Helper()
+	k := New(Config{Store: store, Slots: slots, Instance: name})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); k.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done; k.Close() })
+	return k
+}
+
+// request is one attempt that ends in the outcome at once.
+func request(k *Keeper, n health.Slot, o health.Outcome) bool {
+	if k.Look().Of(n).Refuses(time.Now(), 100) != health.Admitted {
+		k.Want(n)
+		return false
+	}
+	ticket, ok := k.Enter(n)
+	if !ok {
+		return false
+	}
+	if _, ok := k.Recheck(ticket); !ok {
+		k.Leave(ticket)
+		return false
+	}
+	k.Report(ticket, o)
+	return true
+}
+
+var (
+	served = health.Outcome{Signals: health.NoSignals()}
+	failed = health.Outcome{Verdict: health.Failed, Why: "503", Signals: health.NoSignals()}
+)
+
+func throttled(wait time.Duration, kind health.LimitKind) health.Outcome {
+	return health.Outcome{Verdict: health.Throttled, Wait: wait, Kind: kind, Why: "429", Signals: health.NoSignals()}
+}
+
+func TestThrottleSeenByOneIsObeyedByAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &memory.Store{}
+		a, b := instance(t, store, "a", "ptu/gpt"), instance(t, store, "b", "ptu/gpt")
+		a.Look()
+		b.Look()
+		time.Sleep(2 * time.Second)
+		if !request(a, 0, throttled(7*time.Second, health.Provisioned)) {
+			t.Fatal("a healthy backend refused the first request")
+		}
+		if request(a, 0, served) {
+			t.Error("the instance that was told to wait sent another request")
+		}
+		time.Sleep(700 * time.Millisecond)
+		h := b.Look().Of(0)
+		if got := h.Refuses(time.Now(), 1); got != health.RefusedThrottled {
+			t.Fatalf("the other instance after one refresh: %q, want throttled (%+v)", got, h)
+		}
+		if a.Look().Of(0).Phase != health.Closed {
+			t.Error("a 429 tripped the breaker")
+		}
+		time.Sleep(6*time.Second + 299*time.Millisecond)
+		if request(a, 0, served) {
+			t.Error("the instance that was told came back before its time")
+		}
+		time.Sleep(time.Millisecond)
+		if !request(a, 0, served) {
+			t.Error("the instance that was told did not come back to the millisecond")
+		}
+	})
+}
+
+func TestFailuresOfTheWholeFleetTripAndOneProbeCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &memory.Store{}
+		var fleet []*Keeper
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			k := instance(t, store, name, "x/gpt")
+			k.Look()
+			fleet = append(fleet, k)
+		}
+		time.Sleep(3 * time.Second)
+		for _, k := range fleet {
+			if !request(k, 0, failed) {
+				t.Fatal("refused before the trip")
+			}
+		}
+		time.Sleep(time.Second)
+		for i, k := range fleet {
+			if p := k.Look().Of(0).Phase; p != health.Open {
+				t.Errorf("instance %d after five failures in the fleet: %v, want open", i, p)
+			}
+		}
+		time.Sleep(8 * time.Second)
+		probes := 0
+		for range 60 {
+			time.Sleep(50 * time.Millisecond)
+			for _, k := range fleet {
+				if k.Look().Of(0).Phase != health.Closed && request(k, 0, served) {
+					probes++
+				}
+			}
+		}
+		if probes != 1 {
+			t.Errorf("%d probes, want one in the whole fleet", probes)
+		}
+		for i, k := range fleet {
+			if h := k.Look().Of(0); h.Phase != health.Closed || h.Share != 10 {
+				t.Errorf("instance %d after the probe: %+v, want closed at a share of 10", i, h)
+			}
+		}
+		time.Sleep(11 * time.Second)
+		for i, k := range fleet {
+			if h := k.Look().Of(0); h.Share != 0 {
+				t.Errorf("instance %d at the ramp's end: share %d, want all", i, h.Share)
+			}
+		}
+	})
+}
+
+// down is a table that is out of reach.
+type down struct{ tablestore.Store }
+
+func (down) Get(context.Context, string, string) (tablestore.Row, tablestore.Reply, error) {
+	return tablestore.Row{}, tablestore.Reply{}, tablestore.ErrUnknown
+}
+
+func (down) Set(context.Context, tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+	return "", tablestore.Reply{}, tablestore.ErrUnknown
+}
+
+func (down) List(context.Context, string, string, string) ([]tablestore.Row, tablestore.Reply, error) {
+	return nil, tablestore.Reply{}, tablestore.ErrUnknown
+}
+
+func (down) Put(context.Context, tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+	return "", tablestore.Reply{}, errors.Join(tablestore.ErrUnknown)
+}
+
+func TestWithoutATableEachInstanceGoesOnAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := instance(t, down{}, "a", "x/gpt")
+		k.Look()
+		time.Sleep(time.Second)
+		for range 5 {
+			if !request(k, 0, failed) {
+				t.Fatal("refused before the trip")
+			}
+		}
+		if request(k, 0, served) {
+			t.Error("five failures here, and the next request was sent all the same")
+		}
+		time.Sleep(21 * time.Second)
+		if !request(k, 0, served) {
+			t.Errorf("no probe of its own after the trip: %+v", k.Look().Of(0))
+		}
+		if h := k.Look().Of(0); h.Phase != health.Closed {
+			t.Errorf("after its own probe was served: %+v", h)
+		}
+	})
+}

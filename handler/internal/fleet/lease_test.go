@@ -1,0 +1,243 @@
+package fleet
+
+import (
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/internal/health"
+)
+
+func TestAProbeLongerThanItsLeaseKeepsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 4, Config{Store: &slowTable{}})
+		trip(t, fleet)
+		ticket, holder := awaitProbe(t, fleet)
+		left, ok := holder.Recheck(ticket)
+		if !ok || left > 10*time.Second || left < 8*time.Second {
+			t.Fatalf("the lease holds for %v, %v", left, ok)
+		}
+		for range 350 { // 35 s, more than three leases
+			time.Sleep(100 * time.Millisecond)
+			if left, ok := holder.Recheck(ticket); !ok || left < 4*time.Second {
+				t.Fatalf("the lease of a probe in flight is down to %v, %v", left, ok)
+			}
+			for i, k := range fleet {
+				if k.Look().Of(0).Refuses(time.Now(), 1) == health.Admitted {
+					t.Fatalf("instance %d may send beside the probe", i)
+				}
+				k.Want(0)
+			}
+		}
+		holder.Report(ticket, served)
+		time.Sleep(time.Second)
+		if got := phases(fleet, 0, health.Closed); got != len(fleet) {
+			t.Errorf("%d of %d instances closed after the long probe was served", got, len(fleet))
+		}
+	})
+}
+
+// trip opens slot 0 for the whole fleet.
+func trip(t *testing.T, fleet []*Keeper) {
+	t.Helper()
+	for i := range 6 {
+		request(fleet[i%len(fleet)], 0, failed)
+	}
+	time.Sleep(2500 * time.Millisecond)
+	if got := phases(fleet, 0, health.Open); got != len(fleet) {
+		t.Fatalf("%d of %d instances open after the failures", got, len(fleet))
+	}
+}
+
+// awaitProbe lets requests come until one of them is given the probe.
+func awaitProbe(t *testing.T, fleet []*Keeper) (health.Ticket, *Keeper) {
+	t.Helper()
+	for range 400 {
+		time.Sleep(50 * time.Millisecond)
+		for _, k := range fleet {
+			if k.Look().Of(0).Refuses(time.Now(), 1) != health.Admitted {
+				k.Want(0)
+				continue
+			}
+			if ticket, ok := k.Enter(0); ok && ticket.Probe {
+				return ticket, k
+			}
+		}
+	}
+	t.Fatal("no probe in 20 s")
+	return health.Ticket{}, nil
+}
+
+func TestALeaseWhoseRequestNeverComesIsGivenBackWithinASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
+		trip(t, fleet)
+		var held time.Time
+		for range 400 { // only the first instance has requests, and they stop when it has the probe
+			time.Sleep(50 * time.Millisecond)
+			fleet[1].Look()
+			if fleet[0].Look().Of(0).Probe {
+				held = time.Now()
+				break
+			}
+			fleet[0].Want(0)
+		}
+		if held.IsZero() {
+			t.Fatal("no probe in 20 s")
+		}
+		for fleet[0].Look().Of(0).Probe {
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(20 * time.Millisecond)
+		if c := tableSays(t, fleet[1]); c.Phase != health.Open || time.Since(held) > time.Second {
+			t.Errorf("%v after it was taken: %+v, want it given back", time.Since(held), c)
+		}
+		ticket, holder := awaitProbe(t, fleet[1:])
+		holder.Report(ticket, served)
+		time.Sleep(time.Second)
+		if got := phases(fleet, 0, health.Closed); got != 2 {
+			t.Errorf("the other instance used it, and %d of 2 are closed", got)
+		}
+	})
+}
+
+// tableSays is the circuit of slot 0 as it is stored.
+func tableSays(t *testing.T, k *Keeper) health.Circuit {
+	t.Helper()
+	fleet, err := k.Fleet(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fleet.Slots[0].Record.Circuit
+}
+
+func TestAProbeWhoseCallerLeftIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
+		trip(t, fleet)
+		for _, end := range []func(*Keeper, health.Ticket){
+			func(k *Keeper, ticket health.Ticket) { k.Leave(ticket) },
+			func(k *Keeper, ticket health.Ticket) {
+				k.Report(ticket, health.Outcome{Verdict: health.Abandoned, Signals: health.NoSignals()})
+			},
+		} {
+			ticket, holder := awaitProbe(t, fleet)
+			end(holder, ticket)
+		}
+		ticket, holder := awaitProbe(t, fleet)
+		holder.Report(ticket, throttled(3*time.Second, health.Provisioned))
+		time.Sleep(time.Second)
+		for i, k := range fleet {
+			if h := k.Look().Of(0); h.Phase != health.Closed || h.Refuses(time.Now(), 1) != health.RefusedThrottled {
+				t.Errorf("instance %d after a probe that was answered 429: %+v, want closed and throttled", i, h)
+			}
+		}
+	})
+}
+
+func TestThinTrafficIsNotLockedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 3, Config{Store: &slowTable{}})
+		trip(t, fleet)
+		began := time.Now()
+		for i := 0; ; i++ { // a request each 3 s, never twice in a row at one instance
+			time.Sleep(3 * time.Second)
+			lookAll(fleet)
+			if request(fleet[i%3], 0, served) {
+				break
+			}
+			if time.Since(began) > time.Minute {
+				t.Fatalf("no request got through in a minute: %+v", tableSays(t, fleet[0]))
+			}
+		}
+		t.Logf("a fleet with a request each 3 s is back %v after the trip", time.Since(began))
+	})
+}
+
+func TestNobodyProbesWhatNobodyWants(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 3, Config{Store: &slowTable{}})
+		trip(t, fleet)
+		for range 300 {
+			time.Sleep(100 * time.Millisecond)
+			lookAll(fleet)
+		}
+		if c := tableSays(t, fleet[0]); c.Phase != health.Open || c.Epoch != 1 {
+			t.Errorf("half a minute without a request for it: %+v, want it left open", c)
+		}
+	})
+}
+
+// A process that was suspended while it held a probe must not send it: it
+// cannot know whether its lease still holds.
+func TestASuspendedProcessDoesNotSendItsProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var slept atomic.Int64 // the monotonic clock stood still, the wall clock did not
+		store := &slowTable{}
+		fleet := startFleet(t, 1, Config{Store: store, World: World{
+			Now:  time.Now,
+			Wall: func() time.Time { return time.Now().Add(time.Duration(slept.Load())) },
+		}})
+		trip(t, fleet)
+		ticket, holder := awaitProbe(t, fleet)
+		if left, ok := holder.Recheck(ticket); !ok || left < 8*time.Second {
+			t.Fatalf("before: %v, %v", left, ok)
+		}
+		slept.Store(int64(3 * time.Second))
+		if left, ok := holder.Recheck(ticket); ok {
+			t.Errorf("it slept for 3 s and still grants %v", left)
+		}
+	})
+}
+
+func TestTheFleetDoesNotRushForTheProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		fleet := startFleet(t, 20, Config{Store: store})
+		trip(t, fleet)
+		puts := store.puts.Load()
+		for range 400 { // everybody wants it, all the time
+			time.Sleep(50 * time.Millisecond)
+			for _, k := range fleet {
+				k.Look()
+				k.Want(0)
+			}
+			if tableSays(t, fleet[0]).Phase == health.HalfOpen {
+				break
+			}
+		}
+		if c := tableSays(t, fleet[0]); c.Phase != health.HalfOpen {
+			t.Fatalf("no probe in 20 s: %+v", c)
+		}
+		time.Sleep(100 * time.Millisecond)
+		if tried := store.puts.Load() - puts; tried > 5 {
+			t.Errorf("%d of 20 instances tried to take the probe at once, want a few", tried)
+		}
+	})
+}
+
+func TestADrainedBackendIsNotProbed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
+		trip(t, fleet)
+		if err := fleet[0].Drain(t.Context(), "ptu", "ada"); err != nil {
+			t.Fatal(err)
+		}
+		for range 300 {
+			time.Sleep(100 * time.Millisecond)
+			for _, k := range fleet {
+				k.Look()
+				k.Want(0)
+			}
+		}
+		if c := tableSays(t, fleet[0]); c.Epoch != 1 {
+			t.Errorf("half a minute of wishes for a drained backend: %+v, want it left open", c)
+		}
+		if err := fleet[0].Restore(t.Context(), "ptu", "ada"); err != nil {
+			t.Fatal(err)
+		}
+		ticket, holder := awaitProbe(t, fleet)
+		holder.Report(ticket, served)
+	})
+}

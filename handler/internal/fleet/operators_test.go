@@ -1,0 +1,133 @@
+package fleet
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/internal/health"
+)
+
+func TestOperatorsWordsReachTheWholeFleet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		fleet := startFleet(t, 5, Config{Store: store})
+		command := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "cli"}) // as the command line does: it does not run
+		if err := command.Drain(t.Context(), "ptu", "ada"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(650 * time.Millisecond)
+		for i, k := range fleet {
+			if h := k.Look().Of(0); h.Refuses(time.Now(), 1) != health.RefusedDrained || h.Why != "drained by ada" {
+				t.Errorf("instance %d one refresh after the drain: %+v", i, h)
+			}
+			if k.Look().Of(1).Drained {
+				t.Errorf("instance %d drained the other backend too", i)
+			}
+		}
+		if err := command.Restore(t.Context(), "ptu", "ada"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(650 * time.Millisecond)
+		trip(t, fleet)
+		request(fleet[0], 1, throttled(time.Minute, health.Capacity))
+		time.Sleep(time.Second)
+		if err := command.Reset(t.Context(), "ptu", "ada"); err != nil {
+			t.Fatal(err)
+		}
+		if err := command.Reset(t.Context(), "payg/gpt", "ada"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(650 * time.Millisecond)
+		for i, k := range fleet {
+			for n := range 2 {
+				if h := k.Look().Of(health.Slot(n)); h.Refuses(time.Now(), 1) != health.Admitted || h.Share != 0 {
+					t.Errorf("instance %d one refresh after the reset: %+v", i, h)
+				}
+			}
+		}
+		err := command.Drain(t.Context(), "pt", "ada")
+		if err == nil || !strings.Contains(err.Error(), "ptu, payg") {
+			t.Errorf("a backend that there is not: %v, want it to name those that there are", err)
+		}
+	})
+}
+
+func TestAnOperatorIsToldWhenTheTableDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := New(Config{Store: down{}, Slots: []string{"ptu/gpt"}, Instance: "cli"})
+		if err := k.Drain(t.Context(), "ptu", "ada"); err == nil {
+			t.Error("the drain is said to be written")
+		}
+		if _, err := k.Fleet(t.Context()); err == nil {
+			t.Error("the list is said to be read")
+		}
+	})
+}
+
+// What is new is said within a third of the usual time, what is not is not.
+func TestAnInstanceSaysSoonerWhatIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		fleet := startFleet(t, 3, Config{Store: store})
+		for range 6 {
+			stamps := store.sets.Load()
+			if err := fleet[0].Drain(t.Context(), "ptu", "ada"); err != nil {
+				t.Fatal(err)
+			}
+			for range 6 {
+				time.Sleep(time.Second)
+				lookAll(fleet)
+			}
+			got, err := fleet[1].Fleet(t.Context())
+			if err != nil || len(got.Instances) != 3 {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			for _, instance := range got.Instances {
+				if instance.Revision != got.Revision {
+					t.Errorf("6 s after revision %d %s still says %d", got.Revision, instance.Name, instance.Revision)
+				}
+			}
+			if said := store.sets.Load() - stamps; said > 2*3 {
+				t.Errorf("%d stamps of 3 instances about one change", said)
+			}
+			if err := fleet[0].Restore(t.Context(), "ptu", "ada"); err != nil {
+				t.Fatal(err)
+			}
+			for range 20 {
+				time.Sleep(time.Second)
+				lookAll(fleet)
+			}
+		}
+	})
+}
+
+func TestInstancesSayWhatTheyAgreedTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		fleet := startFleet(t, 3, Config{Store: store})
+		request(fleet[0], 0, throttled(time.Minute, health.Capacity))
+		for range 20 {
+			time.Sleep(time.Second)
+			lookAll(fleet)
+		}
+		got, err := fleet[2].Fleet(t.Context())
+		if err != nil || len(got.Instances) != 3 || got.Revision != 1 {
+			t.Fatalf("fleet %+v, %v; want three instances at revision 1", got, err)
+		}
+		for i, instance := range got.Instances {
+			if instance.Revision != 1 || instance.Name != fmt.Sprintf("i%03d", i) || got.At.Sub(instance.At) > 16*time.Second {
+				t.Errorf("instance %d says %+v at %v", i, instance, got.At)
+			}
+		}
+		time.Sleep(2 * time.Hour) // all gone idle
+		if got, err := fleet[0].Fleet(t.Context()); err != nil || len(got.Instances) != 0 {
+			t.Errorf("two hours later %d instances are said to be active, %v", len(got.Instances), err)
+		}
+		if swept, err := fleet[0].Sweep(t.Context()); err != nil || swept != 3 {
+			t.Errorf("swept %d rows of instances long gone, %v; want 3", swept, err)
+		}
+	})
+}

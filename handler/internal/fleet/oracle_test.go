@@ -1,0 +1,379 @@
+package fleet
+
+import (
+	"fmt"
+	"hash"
+	"time"
+
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/tablestore"
+)
+
+// result is what a simulated run came to.
+type result struct {
+	probes, overlaps, most        int // the fleet's probes; of them sent while another ran; most at once
+	suspended                     int // probes that a suspended sender could not break off in time
+	alone                         int // probes of an instance's own
+	leases, orphans, trips        int
+	windows, leaks, deaths, steps int
+	mostLeaks                     int             // of one instance into one window
+	staleness                     []time.Duration // from a trip in the table to its adoption, by instance
+	violations                    []string
+	trace                         uint64
+	writes, exchanges             int
+}
+
+func (r *result) add(o result) {
+	r.probes += o.probes
+	r.overlaps += o.overlaps
+	r.most = max(r.most, o.most)
+	r.suspended += o.suspended
+	r.alone += o.alone
+	r.leases += o.leases
+	r.orphans += o.orphans
+	r.trips += o.trips
+	r.windows += o.windows
+	r.leaks += o.leaks
+	r.mostLeaks = max(r.mostLeaks, o.mostLeaks)
+	r.deaths += o.deaths
+	r.steps += o.steps
+	r.writes += o.writes
+	r.exchanges += o.exchanges
+	r.staleness = append(r.staleness, o.staleness...)
+	r.violations = append(r.violations, o.violations...)
+}
+
+// trace hashes all that happened, in order.
+type trace struct{ h hash.Hash64 }
+
+func (t *trace) note(format string, args ...any) { fmt.Fprintf(t.h, format+"|", args...) }
+
+// oracle knows the truth, which no instance does, and holds the fleet to it:
+// the invariants of facts/table-state.md §5.
+type oracle struct {
+	w      *world
+	trace  *trace
+	result *result
+	slots  []truth
+	seen   map[*machine]*sight
+	known  map[circuitKey]string // I3: what an epoch is
+	leases map[circuitKey]*lease
+}
+
+type circuitKey struct {
+	slot               health.Slot
+	incarnation, epoch uint64
+}
+
+// truth is what the table holds of a slot.
+type truth struct {
+	circuit  health.Circuit  // of the last readable record
+	since    time.Duration   // when it was written
+	poisoned bool            // the column is no record now
+	doubt    map[int64]int64 // by the end of a window: how far off its writer may have been
+	foreign  bool
+}
+
+// sight is what one machine must know.
+type sight struct {
+	must  []health.Circuit // I5: what its last completed read showed, at least
+	ended time.Duration    // when it last spoke with the table, or had no need to
+	idle  bool             // nobody has asked it anything yet
+}
+
+// lease is one in the table.
+type lease struct {
+	m     *machine
+	boots int
+	held  bool // its owner knew
+}
+
+func newOracle(w *world) *oracle {
+	return &oracle{
+		w: w, trace: traceOf(), result: &result{}, slots: make([]truth, w.plan.slots), seen: map[*machine]*sight{},
+		known: map[circuitKey]string{}, leases: map[circuitKey]*lease{},
+	}
+}
+
+func (o *oracle) violate(format string, args ...any) {
+	if len(o.result.violations) < 50 {
+		o.result.violations = append(o.result.violations, fmt.Sprintf("%v: "+format, append([]any{o.w.now}, args...)...))
+	}
+}
+
+func (o *oracle) born(m *machine) {
+	o.seen[m] = &sight{must: make([]health.Circuit, len(o.slots)), ended: o.w.now}
+}
+
+// speaks hears every attempt to reach the table. I8: none on a request's task.
+func (o *oracle) speaks(m *machine) {
+	o.result.exchanges++
+	if o.w.cur.kind == requestTask {
+		o.violate("I8: i%02d speaks with the table on a request's task", m.n)
+	}
+	o.seen[m].ended = o.w.now
+}
+
+// bare is a circuit without what is joined within an epoch.
+func bare(c health.Circuit) string {
+	c.Suspects, c.Dissent = nil, 0
+	return fmt.Sprintf("%+v", c)
+}
+
+// agree is I3: one epoch is one circuit, whoever knows it.
+func (o *oracle) agree(n health.Slot, c health.Circuit, who string) {
+	k := circuitKey{n, c.Incarnation, c.Epoch}
+	if was, ok := o.known[k]; ok && was != bare(c) {
+		o.violate("I3: b%d as %s has it: %s, but %s", n, who, bare(c), was)
+	}
+	o.known[k] = bare(c)
+}
+
+// written sees every write that the table took.
+func (o *oracle) written(m *machine, row tablestore.Row) {
+	o.result.writes++
+	for n, s := range m.keeper.slots {
+		column, ok := row.Columns[s.column]
+		if !ok {
+			continue
+		}
+		r, err := health.Decode(column)
+		if err != nil {
+			o.violate("I9: i%02d wrote a record that cannot be read: %v", m.n, err)
+			continue
+		}
+		o.wrote(m, health.Slot(n), r.Circuit)
+		if until, _, _ := r.Windows.Sum(0); o.slots[n].doubt[until] == 0 {
+			if o.slots[n].doubt == nil {
+				o.slots[n].doubt = map[int64]int64{}
+			}
+			o.slots[n].doubt[until] = m.keeper.clock.width().Milliseconds()/2 + 1
+		}
+	}
+}
+
+func (o *oracle) wrote(m *machine, n health.Slot, c health.Circuit) {
+	t := &o.slots[n]
+	before := t.circuit
+	if t.foreign {
+		o.violate("I9: i%02d wrote over b%d, which belongs to a newer version", m.n, n)
+	}
+	if t.poisoned && (c.Phase != health.Open || c.Incarnation <= before.Incarnation) {
+		o.violate("I9: b%d was unreadable and became %s after %s", n, bare(c), bare(before))
+	}
+	t.poisoned = false
+	if !c.Supersedes(before) && !c.SameEpoch(before) {
+		o.violate("I2: the table's b%d went from %s to %s", n, bare(before), bare(c))
+	}
+	o.agree(n, c, "the table")
+	if !c.SameEpoch(before) {
+		t.since = o.w.now
+		switch {
+		case c.Phase == health.HalfOpen && c.Lease == c.Epoch:
+			o.result.leases++
+			o.leases[circuitKey{n, c.Incarnation, c.Lease}] = &lease{m: m, boots: m.boots}
+		case c.Phase == health.Open && before.Phase == health.Closed:
+			o.result.trips++
+		}
+	}
+	t.circuit = c
+	o.trace.note("w %d %d %d %d %d", o.w.now, n, c.Epoch, c.Phase, m.n)
+}
+
+func (o *oracle) poisoned(n health.Slot, column, foreign bool) {
+	if column {
+		o.slots[n].poisoned, o.slots[n].foreign = !foreign, foreign
+	}
+}
+
+func (o *oracle) restored(n health.Slot) { o.slots[n].foreign = false }
+
+// adopted sees every change that an instance takes in.
+func (o *oracle) adopted(m *machine, n health.Slot, before, after health.Record) {
+	if after.Circuit.SameEpoch(before.Circuit) {
+		return
+	}
+	if !after.Circuit.Supersedes(before.Circuit) {
+		o.violate("I2: i%02d went from %s to %s", m.n, bare(before.Circuit), bare(after.Circuit))
+	}
+	o.agree(n, after.Circuit, fmt.Sprintf("i%02d", m.n))
+	c := after.Circuit
+	if l := o.leases[circuitKey{n, c.Incarnation, c.Lease}]; l != nil && c.Phase == health.HalfOpen && m.keeper != nil && m.keeper.slots[n].probe.stage != probeNone {
+		l.held = true
+	}
+	if t := o.slots[n]; t.circuit.SameEpoch(c) && c.Phase == health.Open && before.Circuit.Phase == health.Closed {
+		o.result.staleness = append(o.result.staleness, o.w.now-t.since)
+	}
+	o.trace.note("a %d %d %d %d %d", o.w.now, n, c.Epoch, c.Phase, m.n)
+}
+
+// readAt is the table's truth at the moment of a read.
+func (o *oracle) readAt() []health.Circuit {
+	all := make([]health.Circuit, len(o.slots))
+	for n, t := range o.slots {
+		if !t.poisoned && !t.foreign {
+			all[n] = t.circuit
+		}
+	}
+	return all
+}
+
+// willSee notes that the answer of a read is on its way into the keeper.
+func (o *oracle) willSee(m *machine, read []health.Circuit) {
+	w := o.w
+	w.spawn(nil, worldTask, 1, func() { // the answer may still be lost by chaos: look when it could be in
+		for n, c := range read {
+			if m.keeper.slots[n].record.Circuit.Supersedes(c) || m.keeper.slots[n].record.Circuit.SameEpoch(c) {
+				o.seen[m].must[n] = c
+			}
+		}
+	})
+}
+
+// entered is I4: no leave to go where the instance knows that it must not.
+func (o *oracle) entered(m *machine, b *backend, t health.Ticket) {
+	k := m.keeper
+	s := k.slots[b.n]
+	o.trace.note("e %d %d %d %v %v", o.w.now, m.n, b.n, t.Probe, t.Alone)
+	if t.Alone {
+		o.result.alone++
+	}
+	if s.record.Word.Drained {
+		o.violate("I4: i%02d sent to b%d, which it knows is drained", m.n, b.n)
+	}
+	if s.record.Circuit.Phase != health.Closed && !t.Probe && !t.Alone && !s.own.healed {
+		o.violate("I4: i%02d sent to b%d, which it knows is %v", m.n, b.n, s.record.Circuit.Phase)
+	}
+	span, sure := k.clock.span(k.look())
+	if until, _, _ := s.record.Windows.Sum(0); sure && !t.Probe && !t.Alone {
+		if early := until - o.w.serviceNow(); early > (span.Hi-span.Lo)/2+1+o.slots[b.n].doubt[until] {
+			o.violate("I4: i%02d sent to b%d %d ms before its window ended", m.n, b.n, early)
+		}
+	}
+	if sure && !o.w.plan.localClocks && (span.Lo > o.w.serviceNow() || span.Hi < o.w.serviceNow()) {
+		o.violate("clock: i%02d believes %d..%d, it is %d", m.n, span.Lo, span.Hi, o.w.serviceNow())
+	}
+}
+
+// probeSent is I1: at most one of the fleet's probes at a time.
+func (o *oracle) probeSent(b *backend, c *call) {
+	running := 1
+	for _, other := range b.probes {
+		if other.granted > o.w.now {
+			running++
+		} else {
+			o.result.suspended++ // its sender is suspended and cannot hang up
+		}
+	}
+	o.result.probes++
+	o.result.most = max(o.result.most, running)
+	if running > 1 {
+		o.result.overlaps++
+	}
+	b.probes = append(b.probes, c)
+	o.trace.note("p %d %d %d", o.w.now, c.m.n, b.n)
+}
+
+// refused counts the requests that leak into a window before it is known.
+func (o *oracle) refused(m *machine, b *backend) {
+	o.result.leaks++
+	b.leaks[m]++
+	o.result.mostLeaks = max(o.result.mostLeaks, b.leaks[m])
+}
+
+// slack is how long a running instance with traffic may be without a word to
+// the table, besides the refresh: a turn's writes may all time out.
+const slack = 1200*simRefresh/1000 + (2*tries+2)*simTimeout + time.Second
+
+// check runs after every event.
+func (o *oracle) check() {
+	if m := o.w.cur.owner; m != nil { // nobody else has changed
+		sight := o.seen[m]
+		sight.ended = max(sight.ended, m.frozen)
+		if m.frozen >= o.w.now || m.run.over || o.w.plan.thin {
+			sight.ended = o.w.now
+			return
+		}
+		if idle := m.keeper.traffic.Load() == 0; idle || sight.idle {
+			sight.ended, sight.idle = o.w.now, idle // nobody had asked it: it need not
+		}
+		if o.w.now-sight.ended > slack {
+			o.violate("I5: i%02d has not spoken with the table for %v", m.n, o.w.now-sight.ended)
+			sight.ended = o.w.now
+		}
+		for n := range sight.must {
+			if must := sight.must[n]; must.Supersedes(m.keeper.slots[n].record.Circuit) {
+				o.violate("I5: i%02d read b%d as %s and forgot it", m.n, n, bare(must))
+				sight.must[n] = health.Circuit{}
+			}
+		}
+	}
+}
+
+// healed is I6, after the world has been left in peace: all circuits are
+// closed, and everybody knows it.
+func (o *oracle) healed() {
+	for n, t := range o.slots {
+		if t.circuit.Phase != health.Closed {
+			o.violate("I6: b%d is still %s", n, bare(t.circuit))
+		}
+		for _, m := range o.w.machines {
+			if c := m.keeper.slots[n].record.Circuit; !c.SameEpoch(t.circuit) {
+				o.violate("I6: i%02d has b%d as %s, the table as %s", m.n, n, bare(c), bare(t.circuit))
+			}
+			if p := m.keeper.Look().Of(health.Slot(n)).Phase; p != health.Closed {
+				o.violate("I6: i%02d shows b%d as %v", m.n, n, p)
+			}
+		}
+	}
+}
+
+// orphans are the leases whose owner lived on and never knew that it had one.
+func (o *oracle) orphaned() {
+	for _, l := range o.leases {
+		if !l.held && l.m.boots == l.boots {
+			o.result.orphans++
+		}
+	}
+}
+
+// simulate runs one seed of a plan.
+func simulate(seed uint64, p plan) result {
+	w := newWorld(seed, p)
+	w.run(p.lasts)
+	w.stopping = true
+	w.heal()
+	for _, b := range w.backends {
+		b.up, b.shut = true, 0
+	}
+	for _, m := range w.machines {
+		m.chaos.Faults = m.chaos.Faults.Times(0)
+	}
+	w.run(w.now + healing(p))
+	w.oracle.healed()
+	w.oracle.orphaned()
+	w.stop()
+	w.oracle.result.steps = w.steps
+	w.oracle.result.trace = w.oracle.trace.h.Sum64()
+	return *w.oracle.result
+}
+
+// healing is I6's bound: a trip of the longest kind may have begun just before,
+// and a lease may have been taken just before its holder died.
+func healing(p plan) time.Duration {
+	policy := simPolicy()
+	d := policy.MaxTripDuration + policy.Lease + 2*simRefresh + 2*simTimeout + 9*time.Second // the slowest probe under way
+	if p.thin {
+		d += 90 * time.Second // a request must come first, and traffic is thin
+	}
+	if p.throttles {
+		d += 25 * time.Second // its last window must end
+	}
+	if p.pauses || p.hostile {
+		d += 15 * time.Second // who is suspended wakes up first
+	}
+	if p.poison {
+		d += 20 * time.Second // a record of a newer version is given back
+	}
+	return d
+}

@@ -1,0 +1,63 @@
+package fleet
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/tablestore/chaos"
+)
+
+// The table stops for a minute under load. Nothing that a request calls may
+// wait, and the news of the minute is in the table one refresh after it is back.
+func TestATableThatStopsForAMinuteIsNotNoticedByRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		under := &slowTable{}
+		ways := make([]*chaos.Store, 5)
+		var fleet []*Keeper
+		for i := range ways {
+			ways[i] = &chaos.Store{Under: under}
+			k := start(t, Config{Store: ways[i], Instance: fmt.Sprint(i)})
+			k.Look()
+			fleet = append(fleet, k)
+		}
+		time.Sleep(5 * time.Second)
+		for _, way := range ways {
+			way.Cut(true)
+		}
+		began := time.Now()
+		for i := range 600 {
+			for _, k := range fleet {
+				before := time.Now()
+				if !request(k, 1, served) {
+					t.Fatalf("refused %v into the outage", time.Since(began))
+				}
+				if waited := time.Since(before); waited != 0 {
+					t.Fatalf("a request waited %v", waited)
+				}
+			}
+			if i == 550 {
+				request(fleet[3], 0, throttled(30*time.Second, health.Capacity))
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if c := fleet[0].Counters(); !c.Alone || c.SinceTable < 55*time.Second {
+			t.Errorf("in the outage: alone %v, %v since the table", c.Alone, c.SinceTable)
+		}
+		for _, way := range ways {
+			way.Cut(false)
+		}
+		// One exchange may have been waiting for its end, then a refresh follows, then another instance reads.
+		time.Sleep(fleet[0].cfg.Timeout + 2*700*time.Millisecond)
+		for i, k := range fleet {
+			if got := k.Look().Of(0).Refuses(time.Now(), 1); got != health.RefusedThrottled {
+				t.Errorf("instance %d after the outage: %q, want the throttle that one was told meanwhile", i, got)
+			}
+			if c := k.Counters(); c.Alone || c.Outage < 55*time.Second || c.Outage > 63*time.Second {
+				t.Errorf("instance %d booked an outage of %v, alone %v", i, c.Outage, c.Alone)
+			}
+		}
+	})
+}

@@ -1,0 +1,195 @@
+package fleet
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"iter"
+	"math/rand/v2"
+	"time"
+)
+
+// A deterministic simulation: every task is a coroutine, exactly one runs at a
+// time, and the next is chosen by virtual time and a seeded tie-break. The same
+// seed gives the same run, to the last event. There is no goroutine, no real
+// clock and no global chance in it. (testing/synctest gives virtual time but
+// not one order of events: facts/table-state.md §5.)
+type sched struct {
+	now    time.Duration
+	queue  events
+	chance *rand.Rand
+	cur    *task
+	steps  int
+	after  func() // runs after every event
+}
+
+// task is one coroutine of the simulated world.
+type task struct {
+	next   func() (time.Duration, bool)
+	stop   func()
+	yield  func(time.Duration) bool
+	owner  *machine // nil = the world itself
+	kind   taskKind
+	turn   int // events of older turns are void
+	kicked bool
+	waits  bool // a kick wakes it
+	over   bool
+}
+
+// taskKind says what a task is, for the rule that requests do no I/O.
+type taskKind uint8
+
+const (
+	worldTask taskKind = iota
+	keeperTask
+	requestTask
+)
+
+type event struct {
+	at   time.Duration
+	tie  uint64
+	task *task
+	turn int
+}
+
+type events []event
+
+func (h events) Len() int { return len(h) }
+func (h events) Less(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].tie < h[j].tie
+}
+func (h events) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *events) Push(x any)   { *h = append(*h, x.(event)) }
+func (h *events) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+var errStopped = errors.New("stopped")
+
+func newSched(seed uint64) *sched {
+	return &sched{chance: rand.New(rand.NewPCG(seed, 99))}
+}
+
+// spawn starts a task after a delay.
+func (s *sched) spawn(owner *machine, kind taskKind, delay time.Duration, f func()) *task {
+	t := &task{owner: owner, kind: kind}
+	t.next, t.stop = iter.Pull(func(yield func(time.Duration) bool) {
+		defer func() {
+			e := recover()
+			if err, ok := e.(error); e != nil && (!ok || !errors.Is(err, errStopped)) {
+				panic(e)
+			}
+		}()
+		t.yield = yield
+		f()
+	})
+	s.push(s.now+delay, t)
+	return t
+}
+
+func (s *sched) push(at time.Duration, t *task) {
+	heap.Push(&s.queue, event{at, s.chance.Uint64(), t, t.turn})
+}
+
+// pass lets virtual time go by for the running task.
+func (s *sched) pass(d time.Duration) {
+	if t := s.cur; !t.yield(max(d, 1)) || t.over {
+		panic(errStopped)
+	}
+}
+
+// wait is pass that a kick cuts short; it reports whether one did.
+func (s *sched) wait(d time.Duration) bool {
+	t := s.cur
+	if !t.kicked {
+		t.waits = true
+		s.pass(d)
+		t.waits = false
+	} else {
+		s.pass(1)
+	}
+	kicked := t.kicked
+	t.kicked = false
+	return kicked
+}
+
+func (s *sched) kick(t *task) {
+	if t == nil || t.over {
+		return
+	}
+	t.kicked = true
+	if t.waits {
+		t.waits = false
+		t.turn++
+		s.push(s.now, t)
+	}
+}
+
+// kill ends a task where it stands.
+func (s *sched) kill(t *task) {
+	if t != nil && !t.over {
+		t.over = true
+		t.turn++
+		if t != s.cur {
+			t.stop()
+		}
+	}
+}
+
+// run runs the world until the instant.
+func (s *sched) run(until time.Duration) {
+	for len(s.queue) > 0 && s.queue[0].at <= until {
+		e := heap.Pop(&s.queue).(event)
+		if e.turn != e.task.turn || e.task.over {
+			continue
+		}
+		s.now = max(s.now, e.at)
+		if m := e.task.owner; m != nil && m.frozen > s.now {
+			e.at = m.frozen // a suspended process runs on when it is resumed
+			heap.Push(&s.queue, e)
+			continue
+		}
+		s.steps++
+		s.cur = e.task
+		d, ok := e.task.next()
+		if ok {
+			s.push(s.now+d, e.task)
+		} else {
+			e.task.over = true
+		}
+		if s.after != nil {
+			s.after()
+		}
+	}
+	s.now = max(s.now, until)
+}
+
+// stop ends all tasks.
+func (s *sched) stop() {
+	for _, e := range s.queue {
+		if !e.task.over {
+			e.task.over = true
+			e.task.stop()
+		}
+	}
+}
+
+// between is a random duration.
+func (s *sched) between(from, to time.Duration) time.Duration {
+	return from + time.Duration(s.chance.Int64N(int64(to-from)+1))
+}
+
+// one reports whether a thing of that probability happens.
+func (s *sched) one(probability float64) bool { return s.chance.Float64() < probability }
+
+// simPacer is the keeper's way to wait in the simulation.
+type simPacer struct {
+	s    *sched
+	task *task
+}
+
+func (p *simPacer) Wait(_ context.Context, d time.Duration) bool { return p.s.wait(d) }
+func (p *simPacer) Sleep(_ context.Context, d time.Duration)     { p.s.pass(d) }
+func (p *simPacer) Kick()                                        { p.s.kick(p.task) }

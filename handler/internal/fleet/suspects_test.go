@@ -1,0 +1,180 @@
+package fleet
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/internal/health"
+)
+
+func TestTwoHundredInstancesThatEachSeeOneFailureTripTheBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		fleet := startFleet(t, 200, Config{Store: store})
+		before := store.puts.Load()
+		began := time.Now()
+		for _, k := range fleet {
+			request(k, 0, failed)
+		}
+		for phases(fleet, 0, health.Open) < len(fleet) && time.Since(began) < 5*time.Second {
+			time.Sleep(10 * time.Millisecond)
+		}
+		took := time.Since(began)
+		t.Logf("200 instances, one failure each: all open after %v; %d writes tried, %d lost to others", took, store.puts.Load()-before, store.conflicts.Load())
+		if got := phases(fleet, 0, health.Open); got != len(fleet) || took > time.Second {
+			t.Errorf("%d of %d instances obey after %v, want all within a second", got, len(fleet), took)
+		}
+		if got := phases(fleet, 1, health.Closed); got != len(fleet) {
+			t.Errorf("the other backend is closed for %d of %d", got, len(fleet))
+		}
+	})
+}
+
+func TestALoneInstanceWithABrokenNetworkDoesNotTripTheFleet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		fleet := startFleet(t, 20, Config{Store: store})
+		before := store.puts.Load()
+		sent := 0
+		for range 600 { // a minute: everybody is served, one sees every attempt fail
+			time.Sleep(100 * time.Millisecond)
+			for i, k := range fleet {
+				o := served
+				if i == 7 {
+					o = failed
+				}
+				if request(k, 0, o) && i == 7 {
+					sent++
+				}
+				if i != 7 && k.Look().Of(0).Phase != health.Closed {
+					t.Fatalf("instance %d has lost a backend that serves it: %+v", i, k.Look().Of(0))
+				}
+			}
+		}
+		writes := store.puts.Load() - before
+		t.Logf("one of 20 instances cut off for a minute: it sent %d of 600 requests into the void; %d writes", sent, writes)
+		if sent > 20 {
+			t.Errorf("the broken instance went on: %d requests in a minute, want its own breaker to hold", sent)
+		}
+		if writes > 60 {
+			t.Errorf("%d writes in a minute about one accuser, want at most one a second", writes)
+		}
+	})
+}
+
+func TestALoneInstanceIsBelievedWhenNobodyElseIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 3, Config{Store: &slowTable{}})
+		for range 5 {
+			request(fleet[1], 0, failed)
+		}
+		if fleet[1].Look().Of(0).Phase != health.Open {
+			t.Error("the instance itself goes on")
+		}
+		time.Sleep(time.Second)
+		lookAll(fleet)
+		if fleet[0].Look().Of(0).Phase != health.Closed {
+			t.Error("believed before anybody could contradict")
+		}
+		time.Sleep(1500 * time.Millisecond)
+		if got := phases(fleet, 0, health.Open); got != len(fleet) {
+			t.Errorf("%d of %d instances obey an accuser whom nobody contradicted", got, len(fleet))
+		}
+	})
+}
+
+func TestAPercentageTripsWhereFailuresAreMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := startFleet(t, 1, Config{Store: &slowTable{}, Breaker: health.BreakerPolicy{Failures: 1000, Percentage: 50, MinimumRequests: 20}})[0]
+		for i := range 19 {
+			o := served
+			if i%2 == 0 {
+				o = failed
+			}
+			request(k, 0, o)
+		}
+		if p := k.Look().Of(0).Phase; p != health.Closed {
+			t.Fatalf("%v after 19 requests, and it takes 20 to judge", p)
+		}
+		request(k, 0, failed)
+		if p := k.Look().Of(0).Phase; p != health.Open {
+			t.Errorf("%v after 11 failures in 20 requests", p)
+		}
+		time.Sleep(3 * time.Second)
+		if c := tableSays(t, k); c.Phase != health.Open {
+			t.Errorf("the fleet's circuit: %+v, want open", c)
+		}
+	})
+}
+
+func TestMisconfiguredOpensForLongAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 3, Config{Store: &slowTable{}})
+		request(fleet[0], 0, health.Outcome{Verdict: health.Misconfigured, Why: "401", Signals: health.NoSignals()})
+		if request(fleet[0], 0, served) {
+			t.Error("the instance that got a 401 asked again")
+		}
+		time.Sleep(time.Second)
+		for i, k := range fleet {
+			h := k.Look().Of(0)
+			if left := time.Until(h.Until); h.Phase != health.Open || left < 4*time.Minute || h.Why != "401" {
+				t.Errorf("instance %d: %+v, want open for five minutes because of a 401", i, h)
+			}
+		}
+	})
+}
+
+// Whatever the refresh: who meets a backend that the fleet knows to be bad
+// learns it at the first failure, one exchange later.
+func TestTheFirstFailureAsksTheTableAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		crowd := startFleet(t, 5, Config{Store: store})
+		slow := startFleet(t, 1, Config{Store: store, Refresh: 20 * time.Second, Instance: "slow"})[0]
+		for _, k := range crowd {
+			request(k, 0, failed)
+		}
+		time.Sleep(time.Second)
+		if slow.Look().Of(0).Phase != health.Closed {
+			t.Fatal("it has refreshed already: the test shows nothing")
+		}
+		met := time.Now()
+		request(slow, 0, failed)
+		for slow.Look().Of(0).Phase == health.Closed && time.Since(met) < 5*time.Second {
+			time.Sleep(time.Millisecond)
+		}
+		took := time.Since(met)
+		t.Logf("the first failure was the last after %v", took)
+		if took > 60*time.Millisecond {
+			t.Errorf("it knew after %v, want two exchanges of 6 ms, and 20 ms to gather what fails together", took)
+		}
+	})
+}
+
+// Requests that were under way when a backend broke fail one after the other.
+// What one instance says of it is soon enough; the rest would be writes for
+// nothing.
+func TestAnAccuserThatHasSaidEnoughIsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		fleet := startFleet(t, 2, Config{Store: store})
+		var under []health.Ticket
+		for range 80 {
+			ticket, _ := fleet[0].Enter(0)
+			under = append(under, ticket)
+		}
+		before := store.puts.Load()
+		for _, ticket := range under {
+			fleet[0].Report(ticket, failed)
+			request(fleet[1], 0, served) // who contradicts
+			time.Sleep(100 * time.Millisecond)
+		}
+		if got := store.puts.Load() - before; got > 8 {
+			t.Errorf("%d writes about 80 failures of one instance in 8 s, want about five and a contradiction", got)
+		}
+		if p := fleet[1].Look().Of(0).Phase; p != health.Closed {
+			t.Errorf("the other instance, which is served, has it %v", p)
+		}
+	})
+}

@@ -1,0 +1,90 @@
+package fleet
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/internal/health"
+)
+
+func TestATokenLimitStillAdmitsSmallPrompts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
+		o := throttled(30*time.Second, health.Tokens)
+		o.Signals.RemainingTokens = 1000
+		request(fleet[0], 0, o)
+		time.Sleep(time.Second)
+		for i, k := range fleet {
+			h := k.Look().Of(0)
+			if h.Refuses(time.Now(), 400) != health.Admitted || h.Refuses(time.Now(), 5000) != health.RefusedThrottled {
+				t.Errorf("instance %d: %+v, want small prompts admitted and large ones refused", i, h.Throttle)
+			}
+			if _, ok := k.Enter(0); !ok {
+				t.Errorf("instance %d: a small prompt was not let in", i)
+			}
+		}
+		o.Signals.RemainingTokens = 0
+		fleet[1].Report(health.Ticket{Slot: 0}, o)
+		time.Sleep(time.Second)
+		for i, k := range fleet {
+			if got := k.Look().Of(0).Refuses(time.Now(), 1); got != health.RefusedThrottled {
+				t.Errorf("instance %d after the room is used up: %q", i, got)
+			}
+		}
+	})
+}
+
+// The instance's idea of the service's clock gets better all the time; a window
+// that it has told is not told again for that.
+func TestOneWindowIsOneWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		k := start(t, Config{Store: store, Instance: "i"})
+		k.Look()
+		time.Sleep(700 * time.Millisecond)
+		request(k, 0, throttled(time.Minute, health.Capacity))
+		for range 50 {
+			time.Sleep(time.Second)
+			k.Look()
+		}
+		if got := store.puts.Load(); got != 1 {
+			t.Errorf("%d writes for one window, want one", got)
+		}
+	})
+}
+
+func TestANearlyFullBackendIsLeftByDegrees(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		for _, c := range []struct {
+			policy health.LeaveAt
+			want   uint8
+		}{{health.LeaveAt{Utilization: 95}, 50}, {health.LeaveAt{}, 0}} {
+			fleet := startFleet(t, 2, Config{Store: store, Group: fmt.Sprint(c.want), Throttle: health.ThrottlePolicy{LeaveAt: c.policy}})
+			full := health.NoSignals()
+			full.Utilization = 97
+			puts := store.puts.Load()
+			for range 100 {
+				fleet[0].Observe(0, full)
+			}
+			if got := fleet[0].Look().Of(0).Share; got != c.want {
+				t.Errorf("leave at %+v: the instance that saw it has a share of %d, want %d", c.policy, got, c.want)
+			}
+			time.Sleep(time.Second)
+			if got := fleet[1].Look().Of(0).Share; got != c.want {
+				t.Errorf("leave at %+v: the other has a share of %d, want %d", c.policy, got, c.want)
+			}
+			if writes := store.puts.Load() - puts; writes > 1 {
+				t.Errorf("%d writes for one crossing of the mark", writes)
+			}
+			time.Sleep(6 * time.Second)
+			lookAll(fleet)
+			time.Sleep(time.Second)
+			if got := fleet[1].Look().Of(0).Share; got != 0 {
+				t.Errorf("share %d long after, want all", got)
+			}
+		}
+	})
+}

@@ -1,0 +1,214 @@
+package health
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+)
+
+// someRecord is a record that a version of this program might have written.
+func someRecord(r *rand.Rand) Record {
+	rec := Record{
+		Circuit: Circuit{
+			Incarnation: 1 + r.Uint64N(3), Epoch: r.Uint64N(4), Phase: Phase(r.IntN(3)), Until: r.Int64N(1 << 45), Since: r.Int64N(1 << 45),
+			Trips: r.IntN(9), Ready: r.Int64N(3), Owner: "o" + string(rune('a'+r.IntN(3))), Lease: r.Uint64N(3), Nonce: "n", Dissent: r.Int64N(4),
+		},
+		Mark:   Mark{At: r.Int64N(4), Level: Level(r.IntN(3))},
+		Word:   Word{Sequence: r.Uint64N(3), Drained: r.IntN(2) == 0, Who: "ops \"x\" <ü>", At: r.Int64N(3)},
+		Stamp:  Stamp{At: r.Int64N(3), By: "i", Why: "429 tokens"},
+		Schema: Schema,
+	}
+	for i := range r.IntN(4) {
+		rec.Circuit.Suspects = append(rec.Circuit.Suspects, Suspect{Who: "w", At: int64(i + 1), Failures: 1 + r.IntN(3)})
+	}
+	rec.Windows.Generation = r.Uint64N(2)
+	for k := range rec.Windows.By {
+		if r.IntN(2) == 0 {
+			rec.Windows.By[k] = Term{Until: r.Int64N(1 << 45), Room: r.Int64N(9)}
+		}
+	}
+	return rec
+}
+
+func FuzzWhatIsEncodedComesBack(f *testing.F) {
+	for seed := range uint64(200) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		r := someRecord(rand.New(rand.NewPCG(seed, 1)))
+		got, err := Decode(r.Encode())
+		if err != nil || !got.Equal(r) {
+			t.Errorf("%+v came back as %+v, %v (column %s)", r, got, err, r.Encode())
+		}
+	})
+}
+
+// Whatever is in a column: no panic, and what is taken for a record is stable.
+func FuzzAnyColumnIsARecordOrPoison(f *testing.F) {
+	for seed := range uint64(20) {
+		f.Add(someRecord(rand.New(rand.NewPCG(seed, 1))).Encode())
+	}
+	for _, column := range poisons() {
+		f.Add(column)
+	}
+	f.Add(`{"v":2,"p":1,"u":5,"new":{"a":[1,2]},"b":"x"}`)
+	f.Add(`{"v":2,"new":"` + strings.Repeat("x", 500) + `"}`)
+	f.Fuzz(func(t *testing.T, column string) {
+		r, err := Decode(column)
+		if err != nil {
+			if !errors.Is(err, ErrPoison) {
+				t.Errorf("error %v, want ErrPoison", err)
+			}
+			return
+		}
+		again, err := Decode(r.Encode())
+		if err != nil || !again.Equal(r) {
+			t.Errorf("%q was read as %+v, written as %q and read as %+v, %v", column, r, r.Encode(), again, err)
+		}
+	})
+}
+
+// poisons are columns that no version wrote.
+func poisons() []string {
+	return []string{
+		"", "null", "0", "[]", `{"v":1,"i":`, `{}`, `{"v":0}`, `{"v":-1}`,
+		`{"v":1,"i":1,"e":-7}`, `{"v":1,"p":3}`, `{"v":1,"p":"open"}`, `{"v":1,"i":1,"e":9000000000000000000}`,
+		`{"v":1,"u":-1}`, `{"v":1,"u":9e18}`, `{"v":1,"n":-2}`, `{"v":1,"p":2,"i":1,"e":1}`, `{"v":1,"e":4}`,
+		`{"v":1,"lo":"` + strings.Repeat("x", 1<<20) + `"}`, `{"v":1,"su":[{"w":"a","t":1,"n":0}]}`, `{"v":1,"t":[{"k":9,"u":1}]}`,
+		`{"v":1,"t":[{"u":1},{"u":1},{"u":1},{"u":1},{"u":1},{"u":1}]}`, `{"v":1,"w":{"q":9e18}}`, `{"v":1,"ml":7}`,
+	}
+}
+
+func TestPoisonIsToldFromRecords(t *testing.T) {
+	for _, column := range poisons() {
+		if r, err := Decode(column); !errors.Is(err, ErrPoison) || r.Newer() {
+			t.Errorf("%.60q: %v, newer %v; want poison of our own version", column, err, r.Newer())
+		}
+	}
+}
+
+func TestARecordOfANewerVersionIsReadAsFarAsUnderstood(t *testing.T) {
+	r, err := Decode(`{"v":3,"i":5,"e":2,"p":1,"u":77,"zone":{"a":[1,2]},"speed":9.5}`)
+	if err != nil || r.Circuit.Phase != Open || r.Circuit.Until != 77 {
+		t.Fatalf("read as %+v, %v", r, err)
+	}
+	r.Circuit = r.Circuit.Heal(Span{Lo: 100, Hi: 101})
+	column := r.Encode()
+	if !strings.Contains(column, `"zone":{"a":[1,2]}`) || !strings.Contains(column, `"speed":9.5`) || !strings.Contains(column, `"v":3`) {
+		t.Errorf("written back as %s: what the newer version wrote is lost", column)
+	}
+	if again, err := Decode(column); err != nil || !again.Equal(r) {
+		t.Errorf("written back and read as %+v, %v", again, err)
+	}
+	if r, err := Decode(`{"v":3,"p":"half-closed"}`); !errors.Is(err, ErrPoison) || !r.Newer() {
+		t.Errorf("not understood at all: %v, newer %v; want it to be told from our own poison", err, r.Newer())
+	}
+}
+
+func FuzzRecordJoinIsALattice(f *testing.F) {
+	for seed := range uint64(200) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		a, b, c := someRecord(r), someRecord(r), someRecord(r)
+		if !a.Join(b).Equal(b.Join(a)) {
+			t.Errorf("not commutative on %+v and %+v", a, b)
+		}
+		if !a.Join(b).Join(c).Equal(a.Join(b.Join(c))) {
+			t.Errorf("not associative on %+v, %+v and %+v", a, b, c)
+		}
+		if !a.Join(a).Equal(a) {
+			t.Errorf("not idempotent on %+v", a)
+		}
+	})
+}
+
+// someNews is what an instance might say about a record like it.
+func someNews(r *rand.Rand, about Record) News {
+	n := News{Owner: "oa", Accuser: "w", Epoch: about.Circuit, Lease: about.Circuit.Lease}
+	if r.IntN(2) == 0 {
+		n.Epoch.Epoch = r.Uint64N(4)
+	}
+	n.Windows.Generation = r.Uint64N(2)
+	n.Windows = n.Windows.With(LimitKind(r.IntN(5)), Term{Until: 40_000 + r.Int64N(1<<40), Room: r.Int64N(5)})
+	n.Batch = Suspect{Who: "w", At: 19_000 + r.Int64N(1000), Failures: r.IntN(4)}
+	n.Condemn, n.Claim, n.Probe, n.Served = r.IntN(4) == 0, r.IntN(2) == 0, ProbeNews(r.IntN(6)), r.Int64N(20_000)
+	return n
+}
+
+// News folded in twice changes nothing the second time, and news of an older
+// epoch never changes a circuit, unless the circuit has cooled for a claim.
+func FuzzApplyTwiceIsApplyOnce(f *testing.F) {
+	for seed := range uint64(500) {
+		f.Add(seed)
+	}
+	p := BreakerPolicy{Failures: 3, TripDuration: time.Second}.WithDefaults()
+	now := Span{Lo: 20_000, Hi: 20_100}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		before := someRecord(r)
+		before.Circuit.Until, before.Circuit.Since, before.Circuit.Ready = r.Int64N(40_000), r.Int64N(20_000), 0
+		n := someNews(r, before)
+		once, changed := before.Apply(n, now, p)
+		if changed == once.Equal(before) {
+			t.Errorf("changed = %v from %+v to %+v", changed, before, once)
+		}
+		again, changed := once.Apply(n, now, p)
+		if n.Probe == NoProbe && !n.Claim && changed && !again.Circuit.SameEpoch(once.Circuit) {
+			t.Errorf("the same news twice: %+v made of %+v %+v, then %+v", n, before, once, again)
+		}
+		if once.Windows != again.Windows {
+			t.Errorf("the same wait twice: %+v, then %+v", once.Windows, again.Windows)
+		}
+		stale := n
+		stale.Claim, stale.Probe = false, NoProbe
+		stale.Epoch.Epoch = before.Circuit.Epoch + 1
+		if got, _ := before.Apply(stale, now, p); !got.Circuit.Equal(before.Circuit) {
+			t.Errorf("news of another epoch turned %+v into %+v", before.Circuit, got.Circuit)
+		}
+	})
+}
+
+func TestAThrottleIsNeverAFailure(t *testing.T) {
+	p := BreakerPolicy{Failures: 1}.WithDefaults()
+	now := Span{Lo: 1000, Hi: 1100}
+	var r Record
+	for i := range 100 {
+		r, _ = r.Apply(News{Windows: Windows{}.With(Provisioned, Term{Until: 2000 + int64(i)})}, now, p)
+	}
+	if r.Circuit.Phase != Closed || r.Circuit.Epoch != 0 || len(r.Circuit.Suspects) != 0 {
+		t.Errorf("a hundred 429s: %+v, want the circuit untouched", r.Circuit)
+	}
+	failed, _ := Record{}.Apply(News{Accuser: "a", Batch: Suspect{Who: "a", At: 1050, Failures: 1}}, now, p)
+	if failed.Circuit.Phase != Open || failed.Windows != (Windows{}) {
+		t.Errorf("a failure under a policy of one: %+v, want open and no throttle", failed)
+	}
+}
+
+func TestAResultCountsOnlyForItsOwnLease(t *testing.T) {
+	p := BreakerPolicy{}.WithDefaults()
+	now := Span{Lo: 100_000, Hi: 100_100}
+	held := Record{Circuit: Circuit{Incarnation: 1, Epoch: 3, Trips: 1}.Claim("me", now, p)}
+	ok := News{Owner: "me", Probe: ProbeServed, Epoch: held.Circuit, Lease: held.Circuit.Lease}
+	if r, _ := held.Apply(ok, now, p); r.Circuit.Phase != Closed {
+		t.Errorf("the holder's probe was served: %+v", r.Circuit)
+	}
+	renewed := Record{Circuit: held.Circuit.Renew(now, p)}
+	if r, _ := renewed.Apply(ok, now, p); r.Circuit.Phase != Closed {
+		t.Errorf("… under a lease that was renewed: %+v", r.Circuit)
+	}
+	for name, change := range map[string]func(*News){
+		"another owner":       func(n *News) { n.Owner = "you" },
+		"another lease":       func(n *News) { n.Lease-- },
+		"another incarnation": func(n *News) { n.Epoch.Incarnation++ },
+	} {
+		n := ok
+		change(&n)
+		if r, changed := held.Apply(n, now, p); changed {
+			t.Errorf("%s: the circuit became %+v", name, r.Circuit)
+		}
+	}
+}

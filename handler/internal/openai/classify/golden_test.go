@@ -1,0 +1,271 @@
+package classify
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/openai/sse"
+)
+
+// testdata holds answers as Azure OpenAI gave them (facts/azure-openai.md §2,
+// §3.2, §3.3, §4, §5).
+
+func golden(t testing.TB, name string) (*http.Response, []byte) {
+	t.Helper()
+	f, err := os.Open(filepath.Join("testdata", name+".http"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	res, err := http.ReadResponse(bufio.NewReader(f), nil)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return res, body
+}
+
+// without the signals, which have tests of their own.
+func plain(o health.Outcome) health.Outcome {
+	o.Signals = health.Signals{}
+	return o
+}
+
+func throttledFor(k health.LimitKind, wait, raw time.Duration, why string) health.Outcome {
+	return health.Outcome{Verdict: health.Throttled, Kind: k, Wait: wait, RawWait: raw, Why: why}
+}
+
+func servedBecause(why string) health.Outcome { return health.Outcome{Why: why} }
+
+func failedBecause(why string) health.Outcome {
+	return health.Outcome{Verdict: health.Failed, Why: why}
+}
+
+func misconfiguredBecause(why string) health.Outcome {
+	return health.Outcome{Verdict: health.Misconfigured, Why: why}
+}
+
+func TestStatusOfGoldenAnswers(t *testing.T) {
+	const s = time.Second
+	want := map[string]health.Outcome{
+		"200":                      servedBecause(""),
+		"307":                      failedBecause("redirect"),
+		"400-content-filter":       servedBecause("content filter"),
+		"400-context-length":       servedBecause("context length"),
+		"400-encrypted-content":    servedBecause("not held here"),
+		"400-no-deployment":        misconfiguredBecause("deployment not found"),
+		"400-previous-response":    servedBecause("not held here"),
+		"401-key":                  misconfiguredBecause("401"),
+		"401-role":                 misconfiguredBecause("401"),
+		"401-token":                misconfiguredBecause("401"),
+		"403-abuse":                misconfiguredBecause("403"),
+		"403-keys-disabled":        misconfiguredBecause("403"),
+		"403-network":              misconfiguredBecause("403"),
+		"404-deployment":           misconfiguredBecause("deployment not found"),
+		"404-deployment-v1":        misconfiguredBecause("deployment not found"),
+		"404-resource":             servedBecause("404"),
+		"404-response":             servedBecause("not held here"),
+		"408":                      failedBecause("408"),
+		"413":                      servedBecause("413"),
+		"424-inner-429":            throttledFor(health.Unknown, 10*s, 0, "429"),
+		"424-inner-500":            failedBecause("500"),
+		"424-plain":                servedBecause("424"),
+		"429-call-rate-classic":    throttledFor(health.Requests, 7250*time.Millisecond, 7250*time.Millisecond, "429 requests"),
+		"429-capacity":             throttledFor(health.Capacity, 20*s, 20*s, "429 capacity"),
+		"429-capacity-by-text":     throttledFor(health.Capacity, 20*s, 20*s, "429 capacity"),
+		"429-provisioned":          throttledFor(health.Provisioned, 345*time.Millisecond, 345*time.Millisecond, "429 provisioned"),
+		"429-quirk":                throttledFor(health.Unknown, 10*s, 0, "429"),
+		"429-short":                throttledFor(health.Unknown, 2*s, 2*s, "429"),
+		"429-text-of-2025":         throttledFor(health.Tokens, 60*s, 60*s, "429 tokens"),
+		"429-token-rate-classic":   throttledFor(health.Tokens, 60*s, 60*s, "429 tokens"),
+		"429-token-rate-no-header": throttledFor(health.Tokens, 300*s, 86400*s, "429 tokens"),
+		"429-v1":                   throttledFor(health.Tokens, 23*s, 23*s, "429 tokens"),
+		"500":                      failedBecause("500"),
+		"502-html":                 failedBecause("502"),
+		"503-envoy":                failedBecause("503"),
+		"503-json":                 {Verdict: health.Failed, RawWait: 30 * s, Why: "503"},
+		"504-empty":                failedBecause("504"),
+	}
+	for name := range want {
+		res, body := golden(t, name)
+		got := Status(res.StatusCode, res.Header, body, time.Time{}, Policy{})
+		if diff := cmp.Diff(want[name], plain(got)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if got.Signals != Signals(res.Header) {
+			t.Errorf("%s: signals %+v, want %+v", name, got.Signals, Signals(res.Header))
+		}
+	}
+	everyGoldenIsUsed(t, func(name string) bool { _, ok := want[name]; return ok }, "2", "3", "4", "5")
+}
+
+func everyGoldenIsUsed(t *testing.T, used func(string) bool, prefixes ...string) {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.http")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden answers: %v", err)
+	}
+	for _, f := range files {
+		name := strings.TrimSuffix(filepath.Base(f), ".http")
+		for _, p := range prefixes {
+			if strings.HasPrefix(name, p) && !used(name) {
+				t.Errorf("%s is not tested", name)
+			}
+		}
+	}
+}
+
+// reading of a whole stream, one letter an event: Preamble, Meaningful, Done,
+// Refusal; lower case m is a finish reason, u a chunk of usage alone.
+type tale struct {
+	events  string
+	refusal health.Outcome
+	end     health.Outcome
+	answer  Answer
+}
+
+func tell(t testing.TB, name string, dialect operations.Dialect) tale {
+	t.Helper()
+	res, body := golden(t, name)
+	s := Stream{Dialect: dialect, Header: res.Header}
+	var told tale
+	var split sse.Splitter
+	for {
+		event, rest, ok := split.Next(body)
+		if !ok {
+			break
+		}
+		body = rest
+		r := s.Read(event, time.Time{})
+		letter := string("PMDR"[r.Meaning])
+		switch {
+		case r.UsageOnly:
+			letter = "u"
+		case r.Finished > 0 && r.Meaning == Meaningful:
+			letter = "m"
+		case r.Meaning == Refusal && told.refusal == (health.Outcome{}):
+			told.refusal = plain(r.Outcome)
+		}
+		told.events += letter
+	}
+	if len(body) > 0 {
+		t.Fatalf("%s: %q is left over", name, body)
+	}
+	told.end, told.answer = plain(s.End()), s.Answer
+	return told
+}
+
+func TestStreamsOfGoldenAnswers(t *testing.T) {
+	const s = time.Second
+	chat, responses := operations.Chat, operations.Responses
+	cut := failedBecause("cut")
+	inStream429 := func(k health.LimitKind, wait, raw time.Duration) health.Outcome {
+		return throttledFor(k, wait, raw, "in-stream 429")
+	}
+	chatUsage := Answer{Finish: "stop", ID: "chatcmpl-1", Metered: true}
+	chatUsage.Usage.Prompt, chatUsage.Usage.Cached, chatUsage.Usage.Completion, chatUsage.Usage.Reasoning = 12, 4, 20, 8
+	responseUsage := Answer{Finish: "completed", ID: "resp_1", Tier: "default", Metered: true}
+	responseUsage.Usage.Prompt, responseUsage.Usage.Completion, responseUsage.Usage.Reasoning = 36, 87, 64
+	incomplete := responseUsage
+	incomplete.Finish = "max_output_tokens"
+	named := Answer{ID: "resp_1", Tier: "auto"}
+	tests := map[string]struct {
+		dialect operations.Dialect
+		want    tale
+	}{
+		"stream-chat":                               {chat, tale{events: "PMMmuD", answer: chatUsage}},
+		"stream-chat-asynchronous-filter":           {chat, tale{events: "PMMmPD", answer: Answer{Finish: "stop", ID: "chatcmpl-1"}}},
+		"stream-chat-filtered":                      {chat, tale{events: "PMmD", answer: Answer{Finish: "content_filter", ID: "chatcmpl-1"}}},
+		"stream-chat-two-choices-cut":               {chat, tale{events: "MMm", end: cut, answer: Answer{Finish: "stop", ID: "chatcmpl-1"}}},
+		"stream-chat-no-done":                       {chat, tale{events: "PMMm", answer: Answer{Finish: "stop", ID: "chatcmpl-1"}}},
+		"stream-chat-429":                           {chat, tale{events: "R", refusal: inStream429(health.Tokens, 10*s, 0), end: cut}},
+		"stream-chat-429-late":                      {chat, tale{events: "PR", refusal: inStream429(health.Unknown, 7*s, 7*s), end: cut}},
+		"stream-chat-error-after-content":           {chat, tale{events: "PMMR", refusal: failedBecause("in-stream error"), end: cut, answer: Answer{ID: "chatcmpl-1"}}},
+		"stream-chat-no-deployment":                 {chat, tale{events: "R", refusal: misconfiguredBecause("in-stream misconfigured"), end: cut}},
+		"stream-chat-filter-error":                  {chat, tale{events: "R", refusal: servedBecause("content filter"), end: cut}},
+		"stream-completions":                        {chat, tale{events: "MmD", answer: Answer{Finish: "length", ID: "cmpl-1"}}},
+		"stream-responses":                          {responses, tale{events: "PPMMD", answer: responseUsage}},
+		"stream-responses-hinted-success":           {responses, tale{events: "PPMMD", answer: responseUsage}},
+		"stream-responses-incomplete":               {responses, tale{events: "PMMD", answer: incomplete}},
+		"stream-responses-cut":                      {responses, tale{events: "PPMM", end: cut, answer: named}},
+		"stream-responses-429-error-failed":         {responses, tale{events: "RR", refusal: inStream429(health.Tokens, 17*s, 17*s), end: cut, answer: named}},
+		"stream-responses-429-failed-error":         {responses, tale{events: "PR", refusal: inStream429(health.Tokens, 10*s, 0), end: failedBecause("in-stream error"), answer: named}},
+		"stream-responses-429-created-error-failed": {responses, tale{events: "PRR", refusal: inStream429(health.Tokens, 17*s, 17*s), end: cut, answer: named}},
+		"stream-responses-429-failed-coded":         {responses, tale{events: "PR", refusal: inStream429(health.Tokens, 17*s, 17*s), end: cut, answer: named}},
+		"stream-responses-429-uncoded-hint":         {responses, tale{events: "PR", refusal: inStream429(health.Unknown, 17*s, 17*s), end: cut, answer: named}},
+		"stream-responses-429-uncoded-exhausted":    {responses, tale{events: "PR", refusal: inStream429(health.Tokens, 10*s, 0), end: cut, answer: named}},
+		"stream-responses-uncoded":                  {responses, tale{events: "PP", end: failedBecause("in-stream error"), answer: named}},
+		"stream-responses-flat-error":               {responses, tale{events: "PR", refusal: failedBecause("in-stream error"), end: cut, answer: named}},
+		"stream-responses-server-error":             {responses, tale{events: "PPMR", refusal: failedBecause("in-stream error"), end: cut, answer: named}},
+		"stream-responses-invalid-prompt":           {responses, tale{events: "PR", refusal: servedBecause("in-stream client error"), end: cut, answer: named}},
+	}
+	for name, tt := range tests {
+		got := tell(t, name, tt.dialect)
+		if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(tale{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	everyGoldenIsUsed(t, func(name string) bool { _, ok := tests[name]; return ok }, "stream-")
+}
+
+func TestBodiesOfGoldenAnswers(t *testing.T) {
+	embeddings := Answer{Metered: true}
+	embeddings.Usage.Prompt = 8
+	response := Answer{Finish: "completed", ID: "resp_1", Tier: "default", Metered: true}
+	response.Usage.Prompt, response.Usage.Completion, response.Usage.Reasoning = 36, 87, 64
+	chat := Answer{Finish: "stop", ID: "chatcmpl-1", Metered: true}
+	chat.Usage.Prompt, chat.Usage.Completion = 12, 20
+	tests := map[string]struct {
+		answer Answer
+		want   health.Outcome
+	}{
+		"200":                  {chat, servedBecause("")},
+		"body-response":        {response, servedBecause("")},
+		"body-embeddings":      {embeddings, servedBecause("")},
+		"body-error":           {Answer{}, failedBecause("in-body error")},
+		"body-429":             {Answer{}, throttledFor(health.Requests, 1500*time.Millisecond, 1500*time.Millisecond, "in-body 429")},
+		"body-response-failed": {Answer{Finish: "failed", ID: "resp_1"}, failedBecause("in-body error")},
+		"body-html":            {Answer{}, failedBecause("not JSON")},
+		"body-truncated":       {Answer{}, failedBecause("truncated body")},
+		"body-empty":           {Answer{}, failedBecause("empty body")},
+	}
+	for name, tt := range tests {
+		res, body := golden(t, name)
+		answer, got := Body(body, res.Header, time.Time{}, Policy{})
+		if diff := cmp.Diff(tt.want, plain(got)); diff != "" || !reflect.DeepEqual(answer, tt.answer) {
+			t.Errorf("%s: answer %+v, want %+v; outcome (-want +got):\n%s", name, answer, tt.answer, diff)
+		}
+	}
+	everyGoldenIsUsed(t, func(name string) bool { _, ok := tests[name]; return ok }, "body-")
+}
+
+func TestItemsOfAResponseAreNamed(t *testing.T) {
+	const body = `{"id":"resp_1","object":"response","status":"completed","output":[{"id":"rs_1","type":"reasoning","summary":[]},
+		{"type":"message","id":"msg_1","content":[{"type":"output_text","text":"x","id":"no"}]},{"type":"odd"}],"usage":null}`
+	want := []string{"rs_1", "msg_1"}
+	whole, _ := Body([]byte(body), nil, time.Time{}, Policy{})
+	if whole.ID != "resp_1" || !slices.Equal(whole.Items, want) {
+		t.Errorf("%+v, want the items %v", whole, want)
+	}
+	for cut := range len(body) {
+		head := Head([]byte(body[:cut]))
+		if n := len(head.Items); !slices.Equal(head.Items, want[:n]) || cut > 100 && n < 1 || cut > 15 && head.ID != "resp_1" {
+			t.Errorf("cut at %d: %+v", cut, head)
+		}
+	}
+}

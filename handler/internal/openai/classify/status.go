@@ -1,0 +1,129 @@
+package classify
+
+import (
+	"strconv"
+	"time"
+
+	"spillway/handler/internal/health"
+)
+
+// The Whys of answers that are the caller's own business and yet told apart.
+const (
+	contentFilter = "content filter"
+	contextLength = "context length" // another kind of deployment may have room for the prompt
+	notDeployed   = "deployment not found"
+	notHeld       = "not held here" // another resource may hold what the request refers to
+)
+
+// Status is what an answer's status line says, with its headers and, of an
+// answer that is no service, the beginning of its body. An answer of 200 that
+// is an error in disguise is for [Body] and [Stream] to see. Header names are
+// spelt as net/http spells them; now stands in for a missing Date.
+//
+// Why is one of: "" (a service), the status, "429 tokens|requests|capacity|
+// provisioned", "redirect", "bad status", "deployment not found", "content
+// filter", "context length", "not held here". An unknown path or id (any other 404) is served:
+// the caller asked for it.
+func Status(code int, header map[string][]string, body []byte, now time.Time, policy Policy) health.Outcome {
+	o := health.Outcome{Signals: Signals(header)}
+	switch {
+	case code >= 200 && code < 300:
+		return o
+	case code >= 300 && code < 400:
+		o.Verdict, o.Why = health.Failed, "redirect"
+		return o
+	case code < 200 || code > 599:
+		o.Verdict, o.Why = health.Failed, "bad status"
+		return o
+	}
+	if code == 424 {
+		code = inner(header, code)
+	}
+	p := problemIn(body)
+	judgement{policy: &policy, header: header, now: now}.status(&o, code, &p)
+	return o
+}
+
+// inner is the status behind a failed dependency, when that says something of
+// the backend (facts/azure-openai.md §4).
+func inner(header map[string][]string, code int) int {
+	for _, v := range header["Ms-Azureml-Model-Error-Statuscode"] {
+		if n := statusOf(v); n == 429 || n == 408 || n >= 500 {
+			return n
+		}
+	}
+	return code
+}
+
+// judgement is what an error is judged with.
+type judgement struct {
+	policy *Policy
+	header map[string][]string
+	now    time.Time
+}
+
+// status judges an answer with an error status.
+func (j judgement) status(o *health.Outcome, code int, p *problem) {
+	o.Why = strconv.Itoa(code)
+	cause := p.cause()
+	switch {
+	case code == 429:
+		j.throttle(o, p)
+	case code == 401 || code == 403:
+		if !j.policy.CallerAuth {
+			o.Verdict = health.Misconfigured
+		}
+	case undeployed(code, p):
+		o.Verdict, o.Why = health.Misconfigured, notDeployed
+	case cause == filtered:
+		o.Why = contentFilter
+	case (code == 400 || code == 404) && p.unheld():
+		o.Why = notHeld
+	case code == 400 && cause == tooLong:
+		o.Why = contextLength
+	case j.policy.failing(code):
+		o.Verdict = health.Failed
+		o.RawWait, _ = saidByHeader(j.header, j.now)
+		o.RawWait = max(o.RawWait, 0)
+	}
+}
+
+// undeployed reports whether the backend lacks the deployment, or knows its
+// model by another name.
+func undeployed(code int, p *problem) bool {
+	if code == 404 && p.code == "model_not_found" {
+		return p.param == "" || p.param == "model"
+	}
+	return (code == 404 || code == 400) && p.undeployed()
+}
+
+// throttle makes o an answer that asks to be left alone.
+func (j judgement) throttle(o *health.Outcome, p *problem) {
+	o.Verdict = health.Throttled
+	o.Kind = kindOf(p, j.header, j.policy)
+	o.Wait, o.RawWait = waits(j.header, o.Kind, p.message, j.now, j.policy)
+	o.Why = whyThrottled(o.Kind)
+}
+
+// disguised judges an error that came with status 200. place is "in-stream" or
+// "in-body". hint says that the headers spoke of a wait, which no service does
+// (facts/azure-openai.md §3.3).
+func (j judgement) disguised(p *problem, place string, hint bool) health.Outcome {
+	o := health.Outcome{Signals: Signals(j.header)}
+	switch cause := p.cause(); {
+	case cause == throttled, cause == unclear && hint:
+		j.throttle(&o, p)
+		o.Why = place + " 429"
+	case cause == misconfigured && (p.undeployed() || !j.policy.CallerAuth):
+		o.Verdict, o.Why = health.Misconfigured, place+" misconfigured"
+	case cause == filtered:
+		o.Why = contentFilter
+	case cause == tooLong:
+		o.Why = contextLength
+	case cause == theirs, cause == misconfigured:
+		o.Why = place + " client error"
+	default:
+		o.Verdict, o.Why = health.Failed, place+" error"
+	}
+	return o
+}

@@ -1,0 +1,176 @@
+package classify
+
+import (
+	"testing"
+	"time"
+
+	"spillway/handler/internal/health"
+)
+
+func judged(t *testing.T, name string, p Policy) health.Outcome {
+	t.Helper()
+	res, body := golden(t, name)
+	return plain(Status(res.StatusCode, res.Header, body, time.Time{}, p))
+}
+
+func TestProvisionedWaitIsExactAndItsKindNeedsNoHeader(t *testing.T) {
+	got := judged(t, "429-call-rate-classic", Policy{Provisioned: true})
+	want := throttledFor(health.Provisioned, 7250*time.Millisecond, 7250*time.Millisecond, "429 provisioned")
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestCallersOwnCredentialSaysNothingAboutTheBackend(t *testing.T) {
+	for name, want := range map[string]health.Outcome{
+		"401-token": servedBecause("401"), "401-role": servedBecause("401"), "403-network": servedBecause("403"),
+		"404-deployment": misconfiguredBecause("deployment not found"),
+	} {
+		if got := judged(t, name, Policy{CallerAuth: true}); got != want {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+}
+
+func TestConfiguredStatusesAreFailuresButNeverThrottles(t *testing.T) {
+	all := Policy{Failing: func(int) bool { return true }}
+	none := Policy{Failing: func(int) bool { return false }}
+	tests := []struct {
+		name   string
+		policy Policy
+		want   health.Outcome
+	}{
+		{"500", none, servedBecause("500")},
+		{"408", none, servedBecause("408")},
+		{"413", all, failedBecause("413")},
+		{"429-v1", all, throttledFor(health.Tokens, 23*time.Second, 23*time.Second, "429 tokens")},
+		{"401-key", all, misconfiguredBecause("401")},
+		{"400-content-filter", all, servedBecause("content filter")},
+		{"400-context-length", all, servedBecause("context length")},
+		{"200", all, servedBecause("")},
+	}
+	for _, tt := range tests {
+		if got := judged(t, tt.name, tt.policy); got != tt.want {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestCallersCannotMakeABackendLookBroken: messages quote what callers sent,
+// and parameters are theirs (facts/reliability.md T44).
+func TestCallersCannotMakeABackendLookBroken(t *testing.T) {
+	tests := map[string]struct {
+		code int
+		body string
+	}{
+		"a quoted text":     {400, `{"error":{"message":"Invalid value: 'Could not find an existing deployment to match the model'.","type":"invalid_request_error","param":"tool_choice","code":"invalid_value"}}`},
+		"a model in a tool": {404, `{"error":{"message":"The model 'x' does not exist.","type":"invalid_request_error","param":"tools[0].model","code":"model_not_found"}}`},
+		"a code of ours":    {400, `{"error":{"message":"m","code":"server_error"}}`},
+		"a limit in a text": {400, `{"error":{"message":"rate limit, retry after 60 seconds","code":"429"}}`},
+		"a status in a 404": {404, `{"error":{"message":"m","code":"500"}}`},
+	}
+	for name, tt := range tests {
+		got := Status(tt.code, nil, []byte(tt.body), time.Time{}, Policy{})
+		if got.Verdict != health.Served {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func TestModelUnknownToTheBackendIsOurMistake(t *testing.T) {
+	for _, param := range []string{`null`, `"model"`} {
+		body := `{"error":{"message":"The model 'x' does not exist or you do not have access to it.","type":"invalid_request_error","param":` + param + `,"code":"model_not_found"}}`
+		got := plain(Status(404, nil, []byte(body), time.Time{}, Policy{}))
+		if want := misconfiguredBecause("deployment not found"); got != want {
+			t.Errorf("param %s: %+v, want %+v", param, got, want)
+		}
+	}
+}
+
+func TestOddStatusesAreFailures(t *testing.T) {
+	for _, code := range []int{-1, 0, 99, 101, 199, 600, 999, 1000} {
+		if got := plain(Status(code, nil, nil, time.Time{}, Policy{})); got != failedBecause("bad status") {
+			t.Errorf("%d: %+v", code, got)
+		}
+	}
+}
+
+func TestKindsOf429(t *testing.T) {
+	head := func(pairs ...string) map[string][]string {
+		h := map[string][]string{}
+		for i := 0; i < len(pairs); i += 2 {
+			h[pairs[i]] = []string{pairs[i+1]}
+		}
+		return h
+	}
+	tests := map[string]struct {
+		header map[string][]string
+		body   string
+		want   health.LimitKind
+	}{
+		"nothing":               {nil, ``, health.Unknown},
+		"tokens used up":        {head("X-Ratelimit-Remaining-Tokens", "0", "X-Ratelimit-Remaining-Requests", "5"), `{"error":{"message":"call rate limit"}}`, health.Tokens},
+		"requests used up":      {head("X-Ratelimit-Remaining-Tokens", "9", "X-Ratelimit-Remaining-Requests", "0"), `{"error":{"message":"token rate limit"}}`, health.Requests},
+		"both used up":          {head("X-Ratelimit-Remaining-Tokens", "0", "X-Ratelimit-Remaining-Requests", "0"), ``, health.Unknown},
+		"quirk":                 {head("X-Ratelimit-Remaining-Tokens", "-1", "X-Ratelimit-Limit-Tokens", "-1", "X-Ratelimit-Remaining-Requests", "7"), ``, health.Unknown},
+		"a capacity code":       {head("X-Ratelimit-Remaining-Tokens", "0", "X-Ratelimit-Remaining-Requests", "5"), `{"error":{"code":"NoCapacity","message":"m"}}`, health.Capacity},
+		"OpenAI's types":        {nil, `{"error":{"type":"requests","code":"rate_limit_exceeded","message":"Rate limit reached for gpt-4o on requests per min (RPM)"}}`, health.Requests},
+		"OpenAI's text":         {nil, `{"error":{"code":"rate_limit_exceeded","message":"Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29000. Please try again in 6m0s."}}`, health.Tokens},
+		"a provisioned backend": {head("Azure-Openai-Deployment-Utilization", "100.1%"), `{"error":{"message":"token rate limit"}}`, health.Provisioned},
+	}
+	for name, tt := range tests {
+		got := Status(429, tt.header, []byte(tt.body), time.Time{}, Policy{})
+		if got.Kind != tt.want || got.Verdict != health.Throttled {
+			t.Errorf("%s: %v of kind %d, want %d", name, got.Verdict, got.Kind, tt.want)
+		}
+	}
+}
+
+func TestErrorsWithoutAnEnvelope(t *testing.T) {
+	tests := map[string]struct {
+		body string
+		want problem
+	}{
+		"an object":        {`{"error":{"code":429,"message":"m"}}`, problem{status: 429, code: "429", message: "m"}},
+		"a text":           {`{"error":"Too Many Requests"}`, problem{message: "Too Many Requests"}},
+		"flat":             {`{"statusCode":401,"message":"m"}`, problem{status: 401, message: "m"}},
+		"null":             {`{"error":null,"message":"m"}`, problem{message: "m"}},
+		"prose":            {"  no healthy upstream", problem{message: "no healthy upstream"}},
+		"nothing":          {``, problem{}},
+		"cut":              {`{"error":{"code":"DeploymentNotFound","mess`, problem{code: "deploymentnotfound"}},
+		"inner_error":      {`{"error":{"inner_error":{"code":"ResponsibleAIPolicyViolation"},"status":400}}`, problem{status: 400, inner: "responsibleaipolicyviolation"}},
+		"odd types":        {`{"error":{"code":{"a":1},"type":[],"message":7,"param":true,"innererror":"x"}}`, problem{}},
+		"a list":           {`{"error":[{"code":"429"}]}`, problem{}},
+		"with an escape":   {`{"err\u006fr":{"code":"\u0034\u0032\u0039"}}`, problem{status: 429, code: "429"}},
+		"no status at all": {`{"error":{"code":"12"}}`, problem{code: "12"}},
+	}
+	for name, tt := range tests {
+		if got := problemIn([]byte(tt.body)); got != tt.want {
+			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
+		}
+	}
+}
+
+// FuzzStatus: no answer panics; only a 429, bare or inner, is a throttle; its
+// wait is positive and not over the cap.
+func FuzzStatus(f *testing.F) {
+	f.Add(429, `{"error":{"code":"429","message":"Please retry after 60 seconds"}}`, "Retry-After", "-5", uint16(300))
+	f.Add(424, `no`, "Ms-Azureml-Model-Error-Statuscode", "429", uint16(0))
+	f.Add(404, `{"error":{"code":"DeploymentNotFound"}}`, "Azure-Openai-Deployment-Utilization", "NaN%", uint16(1))
+	f.Fuzz(func(t *testing.T, code int, body, name, value string, limit uint16) {
+		p := Policy{MaxWait: time.Duration(limit) * time.Second}
+		got := Status(code, map[string][]string{name: {value}}, []byte(body), time.Time{}, p)
+		if (got.Verdict == health.Throttled) != (code == 429 || code == 424 && got.Verdict == health.Throttled) {
+			t.Fatalf("%d is %v", code, got.Verdict)
+		}
+		if got.Verdict == health.Throttled && (got.Wait <= 0 || got.Wait > p.maxWait() || got.RawWait < 0) {
+			t.Fatalf("a wait of %v (%v), at most %v", got.Wait, got.RawWait, p.maxWait())
+		}
+		if got.Verdict != health.Throttled && (got.Wait != 0 || got.Kind != health.Unknown) {
+			t.Fatalf("%v with a wait of %v", got.Verdict, got.Wait)
+		}
+		if len(got.Why) > 32 {
+			t.Fatalf("Why is %q", got.Why)
+		}
+	})
+}

@@ -1,0 +1,408 @@
+package classify
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/openai/sse"
+)
+
+func read(s *Stream, event string) Reading { return s.Read([]byte(event), time.Time{}) }
+
+func data(json string) string { return "data: " + json + "\n\n" }
+
+func TestWhatEventsMean(t *testing.T) {
+	chat, responses, other := operations.Chat, operations.Responses, operations.Plain
+	tests := map[string]struct {
+		dialect operations.Dialect
+		event   string
+		want    Meaning
+	}{
+		"a comment":                    {chat, ": ping\n\n", Preamble},
+		"a blank line":                 {chat, "\n", Preamble},
+		"no data in data":              {chat, "data:\n\n", Preamble},
+		"done":                         {chat, "data: [DONE]\n\n", Done},
+		"done without a space":         {chat, "data:[DONE]\r\n\r\n", Done},
+		"what is no JSON":              {chat, data(`{"choices":[{]}`), Meaningful},
+		"what is no object":            {chat, data(`7`), Meaningful},
+		"a null error":                 {chat, data(`{"error":null,"choices":[{"index":0,"delta":{"content":"a"}}]}`), Meaningful},
+		"an empty error":               {chat, data(`{"error":"","choices":[{"index":0,"delta":{"content":"a"}}]}`), Meaningful},
+		"a false error":                {chat, data(`{"error":false,"choices":[{"index":0,"delta":{}}]}`), Meaningful},
+		"an error that is a text":      {chat, data(`{"error":"overloaded"}`), Refusal},
+		"an error that has choices":    {chat, data(`{"choices":[],"error":{"message":"m"}}`), Refusal},
+		"an error by name":             {chat, "event: error\ndata: {\"message\":\"m\",\"code\":\"server_error\"}\n\n", Refusal},
+		"an error by type":             {chat, data(`{"type":"error","message":"m"}`), Refusal},
+		"an error cut short":           {chat, `data: {"error":{"message":"m`, Refusal},
+		"a tool call":                  {chat, data(`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}}]}`), Meaningful},
+		"an annotation":                {chat, data(`{"choices":[{"index":0,"finish_reason":null,"content_filter_offsets":{}}]}`), Preamble},
+		"annotations of the prompt":    {chat, data(`{"prompt_annotations":[],"choices":[]}`), Preamble},
+		"another dialect's event":      {other, data(`{"type":"image_generation.partial_image","b64_json":"AA"}`), Meaningful},
+		"another dialect's error":      {other, data(`{"type":"error","error":{"code":"server_error"}}`), Refusal},
+		"created":                      {responses, "event: response.created\n" + data(`{"type":"response.created","response":{"id":"r"}}`), Preamble},
+		"created, by type alone":       {responses, data(`{"type":"response.created","response":{"id":"r"}}`), Preamble},
+		"queued":                       {responses, "event: response.queued\n" + data(`{"type":"response.queued","response":{"id":"r"}}`), Preamble},
+		"a delta, by type alone":       {responses, data(`{"type":"response.output_text.delta","delta":"a"}`), Meaningful},
+		"a delta that talks of errors": {responses, "event: response.output_text.delta\n" + data(`{"type":"response.output_text.delta","delta":"{\"error\":{\"code\":\"429\"}}"}`), Meaningful},
+		"created without a response":   {responses, "event: response.created\n" + data(`{"type":"response.created"}`), Meaningful},
+		"failed, not JSON":             {responses, "event: response.failed\n" + data(`{`), Meaningful},
+		"nested error":                 {responses, "event: error\n" + data(`{"type":"error","error":{"code":"429"}}`), Refusal},
+		"flat error without a type":    {responses, "event: error\n" + data(`{"code":"rate_limit_exceeded","message":"m"}`), Refusal},
+		"chat's error":                 {responses, data(`{"error":{"message":"m"}}`), Refusal},
+		"a done that is not due":       {responses, "data: [DONE]\n\n", Meaningful},
+		"cancelled":                    {responses, "event: response.cancelled\n" + data(`{"type":"response.cancelled","response":{"status":"cancelled"}}`), Done},
+	}
+	for name, tt := range tests {
+		s := Stream{Dialect: tt.dialect}
+		if got := read(&s, tt.event).Meaning; got != tt.want {
+			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+func TestErrorsInStreams(t *testing.T) {
+	tests := map[string]struct {
+		object string
+		hint   bool
+		want   health.Verdict
+		why    string
+	}{
+		"a limit by code":           {`{"code":"rate_limit_exceeded","message":"m"}`, false, health.Throttled, "in-stream 429"},
+		"a limit by type":           {`{"type":"too_many_requests","message":"m"}`, false, health.Throttled, "in-stream 429"},
+		"a limit by number":         {`{"code":429,"message":"m"}`, false, health.Throttled, "in-stream 429"},
+		"a limit by text":           {`{"message":"Too Many Requests"}`, false, health.Throttled, "in-stream 429"},
+		"capacity":                  {`{"code":"NoCapacity"}`, false, health.Throttled, "in-stream 429"},
+		"a server":                  {`{"code":"InternalServerError"}`, false, health.Failed, "in-stream error"},
+		"a server, with a hint":     {`{"type":"server_error"}`, true, health.Failed, "in-stream error"},
+		"a server by number":        {`{"code":"503"}`, false, health.Failed, "in-stream error"},
+		"nobody knows":              {`{"code":"teapot","message":"short and stout"}`, false, health.Failed, "in-stream error"},
+		"nobody knows, with a hint": {`{"message":"m"}`, true, health.Throttled, "in-stream 429"},
+		"the caller":                {`{"type":"invalid_request_error","message":"m"}`, true, health.Served, "in-stream client error"},
+		"the caller's picture":      {`{"code":"image_too_large"}`, false, health.Served, "in-stream client error"},
+		"the caller's prompt":       {`{"code":"invalid_prompt"}`, false, health.Served, "in-stream client error"},
+		"the filter":                {`{"code":"content_filter"}`, false, health.Served, "content filter"},
+		"the filter, inside":        {`{"code":"BadRequest","inner_error":{"code":"ResponsibleAIPolicyViolation"}}`, false, health.Served, "content filter"},
+		"a prompt that is too long": {`{"type":"invalid_request_error","code":"context_length_exceeded"}`, false, health.Served, "context length"},
+		"our credential":            {`{"code":"PermissionDenied"}`, false, health.Misconfigured, "in-stream misconfigured"},
+		"our deployment":            {`{"code":"DeploymentNotFound"}`, false, health.Misconfigured, "in-stream misconfigured"},
+		"a code ahead of a type":    {`{"code":"429","type":"server_error"}`, false, health.Throttled, "in-stream 429"},
+	}
+	for name, tt := range tests {
+		s := Stream{Dialect: operations.Chat}
+		if tt.hint {
+			s.Header = map[string][]string{"Retry-After": {"9"}}
+		}
+		got := read(&s, data(`{"error":`+tt.object+`}`)).Outcome
+		if got.Verdict != tt.want || got.Why != tt.why {
+			t.Errorf("%s: %v, %q; want %v, %q", name, got.Verdict, got.Why, tt.want, tt.why)
+		}
+		if tt.hint && got.Verdict == health.Throttled && got.Wait != 9*time.Second {
+			t.Errorf("%s: a wait of %v, though the headers say 9 s", name, got.Wait)
+		}
+	}
+}
+
+func TestCallersOwnCredentialInStreams(t *testing.T) {
+	s := Stream{Dialect: operations.Chat, Policy: Policy{CallerAuth: true}}
+	if got := read(&s, data(`{"error":{"code":"PermissionDenied"}}`)).Outcome; got.Verdict != health.Served {
+		t.Errorf("the caller's credential: %+v", got)
+	}
+	if got := read(&s, data(`{"error":{"code":"DeploymentNotFound"}}`)).Outcome; got.Verdict != health.Misconfigured {
+		t.Errorf("our deployment: %+v", got)
+	}
+}
+
+func TestAnswerIsCompleteWhenAllItsChoicesAre(t *testing.T) {
+	finish := func(index string) string {
+		return data(`{"choices":[{"index":` + index + `,"delta":{},"finish_reason":"stop"}]}`)
+	}
+	delta := func(index string) string {
+		return data(`{"choices":[{"index":` + index + `,"delta":{"content":"a"},"finish_reason":null}]}`)
+	}
+	s := Stream{Dialect: operations.Chat}
+	if s.Complete() {
+		t.Error("a stream without events is complete")
+	}
+	read(&s, delta("0"))
+	read(&s, delta("127"))
+	if r := read(&s, finish("0")); r.Finished != 1 || s.Complete() {
+		t.Errorf("one of two: %d finished, complete %t", r.Finished, s.Complete())
+	}
+	if r := read(&s, finish("0")); r.Finished != 0 {
+		t.Errorf("the same again: %d finished", r.Finished)
+	}
+	if r := read(&s, finish("127")); r.Finished != 1 || !s.Complete() || s.End().Verdict != health.Served {
+		t.Errorf("both: %d finished, complete %t, end %+v", r.Finished, s.Complete(), s.End())
+	}
+	both := Stream{Dialect: operations.Chat}
+	if r := read(&both, data(`{"choices":[{"index":0,"finish_reason":"stop"},{"index":1,"finish_reason":"length"}]}`)); r.Finished != 2 || !both.Complete() {
+		t.Errorf("two at once: %d finished", r.Finished)
+	}
+}
+
+func TestUsageOnlyChunkIsToldFromOthers(t *testing.T) {
+	const usage = `"usage":{"prompt_tokens":3,"completion_tokens":4}`
+	tests := map[string]struct {
+		chunk string
+		want  bool
+	}{
+		"the usage chunk":             {`{"choices":[],` + usage + `}`, true},
+		"usage in every chunk":        {`{"choices":[{"index":0,"delta":{"content":"a"}}],` + usage + `}`, false},
+		"usage without choices":       {`{` + usage + `}`, false},
+		"the prompt's annotations":    {`{"choices":[],"prompt_filter_results":[{}],` + usage + `}`, false},
+		"the first chunk":             {`{"choices":[],"prompt_filter_results":[{}],"usage":null}`, false},
+		"empty, and nothing was used": {`{"choices":[],"usage":null}`, false},
+	}
+	for name, tt := range tests {
+		s := Stream{Dialect: operations.Chat}
+		if got := read(&s, data(tt.chunk)).UsageOnly; got != tt.want {
+			t.Errorf("%s: %t, want %t", name, got, tt.want)
+		}
+		if strings.Contains(tt.chunk, usage) && (!s.Answer.Metered || s.Answer.Usage.Completion != 4) {
+			t.Errorf("%s: the usage was not noted: %+v", name, s.Answer)
+		}
+	}
+}
+
+func TestErrorEventsAreWhatClientsRead(t *testing.T) {
+	const message = "The answer broke off: \"quote\"\nnew line"
+	chat := string(ErrorEvent(operations.Chat, message, "upstream_stream_interrupted"))
+	for _, dialect := range []operations.Dialect{operations.Chat, operations.Plain} {
+		if got := string(ErrorEvent(dialect, message, "upstream_stream_interrupted")); got != chat {
+			t.Errorf("dialect %d: %q", dialect, got)
+		}
+	}
+	want := `data: {"error":{"message":"The answer broke off: \"quote\"\nnew line","type":"server_error","param":null,"code":"upstream_stream_interrupted"}}` + "\n\n"
+	if chat != want {
+		t.Errorf("chat: %q, want %q", chat, want)
+	}
+	s := Stream{Dialect: operations.Responses}
+	read(&s, "event: response.created\n"+data(`{"type":"response.created","sequence_number":40,"response":{"id":"r"}}`))
+	read(&s, "event: response.output_text.delta\n"+data(`{"type":"response.output_text.delta","sequence_number":41}`))
+	want = `event: error` + "\n" + `data: {"type":"error","code":"c","message":"m","param":null,"sequence_number":42}` + "\n\n"
+	if got := string(s.ErrorEvent("m", "c")); got != want {
+		t.Errorf("responses: %q, want %q", got, want)
+	}
+}
+
+// TestErrorEventsAreReadAsErrors: ours must be refusals to another of us.
+func TestErrorEventsAreReadAsErrors(t *testing.T) {
+	for _, dialect := range []operations.Dialect{operations.Plain, operations.Chat, operations.Responses} {
+		s := Stream{Dialect: dialect}
+		event := ErrorEvent(dialect, "m", "upstream_stream_interrupted")
+		if r := s.Read(event, time.Time{}); r.Meaning != Refusal || r.Outcome.Verdict != health.Failed {
+			t.Errorf("dialect %d: %+v", dialect, r)
+		}
+		var object map[string]any
+		err := json.Unmarshal(sse.Parse(event).Data, &object)
+		if value, ok := object["error"]; err != nil || ok && value == nil {
+			t.Errorf("dialect %d: %v with error %v: %v", dialect, object, value, err)
+		}
+	}
+}
+
+func TestEnclosed(t *testing.T) {
+	tests := []struct {
+		head, tail string
+		want       bool
+	}{
+		{`{"a"`, `1}`, true},
+		{" \n[", "] \n", true},
+		{`{"a":[1]}`, `{"a":[1]}`, true},
+		{`{`, `]`, false},
+		{`<html>`, `</html>`, false},
+		{``, `}`, false},
+		{`{`, ``, false},
+		{`{`, `"text`, false},
+		{` `, ` `, false},
+	}
+	for _, tt := range tests {
+		if got := Enclosed([]byte(tt.head), []byte(tt.tail)); got != tt.want {
+			t.Errorf("Enclosed(%q, %q) = %t", tt.head, tt.tail, got)
+		}
+	}
+}
+
+func TestBodyOfAStoredResponseThatFailedIsClassifiedByItsError(t *testing.T) {
+	tests := map[string]struct {
+		body string
+		want health.Outcome
+	}{
+		"throttled":         {`{"object":"response","status":"failed","error":{"code":"rate_limit_exceeded","message":"m"}}`, health.Outcome{Verdict: health.Throttled, Wait: 10 * time.Second, Why: "in-body 429"}},
+		"an invalid prompt": {`{"object":"response","status":"failed","error":{"code":"invalid_prompt","message":"m"}}`, servedBecause("in-body client error")},
+		"not failed":        {`{"object":"response","status":"completed","error":{"code":"server_error"}}`, servedBecause("")},
+		"an array":          {`[{"error":{"code":"429"}}]`, servedBecause("")},
+		"something behind":  {`{"a":1} x`, failedBecause("not JSON")},
+		"a broken middle":   {`{"a":tru}`, failedBecause("not JSON")},
+	}
+	for name, tt := range tests {
+		if _, got := Body([]byte(tt.body), nil, time.Time{}, Policy{}); plain(got) != tt.want {
+			t.Errorf("%s: %+v, want %+v", name, plain(got), tt.want)
+		}
+	}
+}
+
+// FuzzStream: no event panics; what is refused has a verdict that fits; and a
+// stream whose chunks are compared with one another says what one says whose
+// chunks are all read.
+func FuzzStream(f *testing.F) {
+	for _, name := range []string{"stream-chat", "stream-responses", "stream-responses-429-failed-error", "stream-chat-429", "stream-responses-incomplete", "stream-completions"} {
+		_, body := golden(f, name)
+		f.Add(string(body), byte(1), "7")
+		f.Add(string(body), byte(2), "")
+	}
+	chunk := func(content string) string {
+		return data(`{"choices":[{"index":0,"delta":{"content":` + content + `}}]}`)
+	}
+	f.Add(chunk(`"a"`)+chunk(`"b"`)+chunk(`"c","role":"x"`)+chunk(`"\\"`)+chunk(`""`)+chunk(`"a"}}],"error":{"a":"b"`), byte(1), "")
+	f.Fuzz(func(t *testing.T, body string, dialect byte, after string) {
+		header := map[string][]string{"Retry-After": {after}}
+		s := Stream{Dialect: operations.Dialect(dialect % 3), Header: header}
+		slow := Stream{Dialect: s.Dialect, Header: header, like: likeness{misses: giveUp}}
+		var split sse.Splitter
+		rest := []byte(body)
+		for {
+			event, left, ok := split.Next(rest)
+			if !ok {
+				break
+			}
+			rest = left
+			r := s.Read(event, time.Time{})
+			if want := slow.Read(event, time.Time{}); r != want {
+				t.Fatalf("%q reads as %+v when compared, else %+v", event, r, want)
+			}
+			checkReading(t, event, r)
+		}
+		if !reflect.DeepEqual(s.Answer, slow.Answer) || s.Complete() != slow.Complete() || s.End() != slow.End() {
+			t.Fatalf("compared: %+v, %+v; read: %+v, %+v", s.Answer, s.End(), slow.Answer, slow.End())
+		}
+		if u := s.Answer.Usage; u.Prompt < 0 || u.Completion < 0 || u.Cached > u.Prompt || len(s.Answer.Finish)+len(s.Answer.ID)+len(s.Answer.Tier) > 3*256 {
+			t.Fatalf("%+v", s.Answer)
+		}
+	})
+}
+
+func checkReading(t *testing.T, event []byte, r Reading) {
+	t.Helper()
+	if r.Meaning != Refusal && r.Outcome != (health.Outcome{}) || r.Outcome.Verdict == health.Abandoned {
+		t.Fatalf("%q: %+v", event, r)
+	}
+	if r.Outcome.Verdict == health.Throttled && (r.Outcome.Wait <= 0 || r.Outcome.Wait > 5*time.Minute) {
+		t.Fatalf("%q: a wait of %v", event, r.Outcome.Wait)
+	}
+}
+
+// TestChunksThatAreAlikeAreCompared: without this the sparing would be lost
+// unnoticed.
+func TestChunksThatAreAlikeAreCompared(t *testing.T) {
+	tests := map[string]struct {
+		first, second string
+		alike         bool
+	}{
+		"the next word":     {`{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":null}`, `{"choices":[{"index":0,"delta":{"content":" \"b\" é"}}],"usage":null}`, true},
+		"no word":           {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices":[{"index":0,"delta":{"content":""}}]}`, true},
+		"arguments":         {`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}}]}`, `{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"\"a"}}]}}]}`, true},
+		"completions":       {`{"choices":[{"text":"a","index":0}]}`, `{"choices":[{"text":"b","index":0}]}`, true},
+		"another choice":    {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices":[{"index":1,"delta":{"content":"a"}}]}`, false},
+		"the end":           {`{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}`, `{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}`, false},
+		"more than a word":  {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices":[{"index":0,"delta":{"content":"a"}}],"error":{"x":"a"}}]}`, false},
+		"a broken word":     {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices":[{"index":0,"delta":{"content":"\x"}}]}`, false},
+		"usage in each":     {`{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":1}}`, `{"choices":[{"index":0,"delta":{"content":"b"}}],"usage":{"prompt_tokens":1}}`, false},
+		"a shorter framing": {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices"`, false},
+	}
+	for name, tt := range tests {
+		s := Stream{Dialect: operations.Chat}
+		read(&s, data(tt.first))
+		if got := s.like.matches([]byte(data(tt.second))); got != tt.alike {
+			t.Errorf("%s: alike is %t", name, got)
+		}
+	}
+}
+
+func TestStreamThatIsOftenAlikeIsNotGivenUp(t *testing.T) {
+	s := Stream{Dialect: operations.Chat}
+	text, tool := data(`{"choices":[{"index":0,"delta":{"content":"a"}}]}`), data(`{"choices":[{"index":0,"delta":{"tool_calls":[]}}]}`)
+	for range 10 * giveUp {
+		read(&s, tool)
+		read(&s, text)
+		if !s.like.matches([]byte(text)) {
+			t.Fatal("a text is no longer like the one before")
+		}
+	}
+	var odd Stream
+	for range giveUp + 2 {
+		read(&odd, tool)
+		read(&odd, text)
+	}
+	if odd.like.matches([]byte(text)) {
+		t.Error("a stream without a match is still being learnt")
+	}
+}
+
+func TestReadingDeltasAllocatesNothing(t *testing.T) {
+	for name, dialect := range map[string]operations.Dialect{"stream-chat": operations.Chat, "stream-responses": operations.Responses} {
+		_, body := golden(t, name)
+		var events [][]byte
+		var split sse.Splitter
+		for {
+			event, rest, ok := split.Next(body)
+			if !ok {
+				break
+			}
+			events, body = append(events, event), rest
+		}
+		s := Stream{Dialect: dialect}
+		for _, e := range events {
+			s.Read(e, time.Time{})
+		}
+		n := testing.AllocsPerRun(100, func() {
+			for _, e := range events {
+				s.Read(e, time.Time{})
+			}
+		})
+		if n != 0 {
+			t.Errorf("%s: %.0f allocations", name, n)
+		}
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	_, chat := golden(b, "stream-chat")
+	_, responses := golden(b, "stream-responses")
+	nth := func(body []byte, n int) []byte {
+		var split sse.Splitter
+		for {
+			event, rest, ok := split.Next(body)
+			if !ok {
+				b.Fatal("no such event")
+			}
+			if n == 0 {
+				return event
+			}
+			body = rest
+			n--
+		}
+	}
+	for name, bb := range map[string]struct {
+		dialect operations.Dialect
+		event   []byte
+	}{
+		"chat-delta":      {operations.Chat, nth(chat, 2)},
+		"chat-usage":      {operations.Chat, nth(chat, 4)},
+		"responses-delta": {operations.Responses, nth(responses, 3)},
+		"responses-done":  {operations.Responses, nth(responses, 4)},
+	} {
+		b.Run(name, func(b *testing.B) {
+			s := Stream{Dialect: bb.dialect}
+			b.ReportAllocs()
+			b.SetBytes(int64(len(bb.event)))
+			for b.Loop() {
+				s.Read(bb.event, time.Time{})
+			}
+		})
+	}
+}

@@ -1,0 +1,99 @@
+// Package operation is what callers may ask for: the name of each operation,
+// its place in the URL families, and the dialect of its stream.
+package operations
+
+// Dialect is the shape of a stream's events and of its errors.
+type Dialect uint8
+
+// The dialects (facts/azure-openai.md §5).
+const (
+	Plain     Dialect = iota // no events: one body
+	Chat                     // data-only events, closed by data: [DONE]
+	Responses                // named events with a type, no [DONE]
+)
+
+// BodyKind is how the request's body is written.
+type BodyKind uint8
+
+// The kinds of body.
+const (
+	JSON BodyKind = iota
+	Multipart
+	Opaque // passed on unread
+)
+
+// Scope is where a classic URL, one with an api-version, names the model.
+type Scope uint8
+
+// The scopes (facts/azure-openai.md §1.1).
+const (
+	InDeployment      Scope = iota // /openai/deployments/{deployment}/{path}
+	OutsideDeployment              // /openai/{path}; the body names the model, if anything does
+	Anywhere                       // either: some SDKs get it wrong
+	NoClassic                      // neither: only in URLs without an api-version
+)
+
+// State is whether an operation needs the backend that holds something.
+type State uint8
+
+// The kinds of state (facts/azure-openai.md §1.2).
+const (
+	Stateless State = iota // any backend
+	Remembers              // may refer to earlier responses, and is remembered itself
+	Recalls                // names by its id what one resource holds: responses/{id}
+	Pinned                 // lives at the one resource that is marked stateful: files, batches
+	Own                    // answered by Spillway itself
+)
+
+// Stored reports whether an operation is about what a resource holds already:
+// it costs no tokens, and only that resource can serve it.
+func (s State) Stored() bool { return s == Recalls || s == Pinned }
+
+// Operation is one thing a caller may ask for.
+type Operation struct {
+	Name    string // as logs and metrics say it: "chat", "embeddings", "responses"
+	Path    string // below /openai/v1/ and, in classic URLs, below the deployment
+	Methods []string
+	Dialect Dialect
+	Body    BodyKind
+	Scope   Scope
+	State   State
+	Below   bool // paths below Path belong to it: responses/{id}/cancel
+	Learns  bool // who asks may come back with the id of the answer: where it was made is remembered
+	Foreign bool // not one of Azure's: for OpenAI-compatible backends alone
+}
+
+// Allows reports whether the operation may be asked for with the method.
+func (o *Operation) Allows(method string) bool {
+	for _, m := range o.Methods {
+		if m == method {
+			return true
+		}
+	}
+	return false
+}
+
+// Family is one of the URL families that callers use and backends offer.
+type Family uint8
+
+// The families (facts/azure-openai.md §1.1).
+const (
+	Deployments Family = iota // /openai/deployments/{deployment}/… with an api-version
+	V1                        // /openai/v1/…, model in the body
+	Bare                      // /v1/…, as OpenAI itself; sent to Azure as V1
+	Unscoped                  // /openai/{responses|…} with an api-version
+)
+
+func (f Family) String() string {
+	switch f {
+	case Deployments:
+		return "deployments"
+	case V1:
+		return "v1"
+	case Bare:
+		return "bare"
+	case Unscoped:
+		return "unscoped"
+	}
+	return "unknown"
+}

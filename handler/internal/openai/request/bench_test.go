@@ -1,0 +1,45 @@
+package request
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// bodies are the four shapes of facts/performance.md §6.
+func bodies() map[string][]byte {
+	const head = `{"messages":[`
+	const tail = `],"model":"gpt-4o","max_completion_tokens":800,"stream":true,"temperature":0.2,"stream_options":{"include_usage":true}}`
+	message := func(role, text string) string {
+		return fmt.Sprintf(`{"role":%q,"content":%q}`, role, text)
+	}
+	prose := strings.Repeat("The quick brown fox jumps over the lazy dog, and then it sleeps. ", 1+100<<10/65)
+	var agent []string
+	for i := range 850 {
+		agent = append(agent, fmt.Sprintf(`{"role":"tool","tool_call_id":"call_%06d","content":"{\"path\":\"src/a.go\",\"line\":%d,\"ok\":true}"}`, i, i))
+	}
+	image := bytes.Repeat([]byte("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9Q"), 1<<20/64)
+	return map[string][]byte{
+		"1KB":         []byte(head + message("system", prose[:120]) + "," + message("user", prose[:700]) + tail),
+		"100KB-text":  []byte(head + message("user", prose[:100<<10]) + tail),
+		"100KB-agent": []byte(head + strings.Join(agent, ",") + tail),
+		"1MB-image":   []byte(head + `{"role":"user","content":[{"type":"text","text":"What is it?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,` + string(image) + `"}}]}` + tail),
+		"100KB-CJK":   []byte(head + message("user", strings.Repeat("敏捷的棕色狐狸跳过懒狗。", 100<<10/36)) + tail),
+	}
+}
+
+func BenchmarkScan(b *testing.B) {
+	for name, body := range bodies() {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				_, err := Scan(body)
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,174 @@
+package request
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"mime"
+	"strconv"
+	"strings"
+)
+
+// ErrForm is a body that is no multipart form, though it says so.
+var ErrForm = errors.New("the body is not a valid multipart form")
+
+// Form is the fields that Spillway acts on of a multipart/form-data body. The
+// zero value of each is absence. Model is a copy; ModelAt is the place of the
+// value in the body that was scanned.
+type Form struct {
+	Boundary    string
+	Model       string
+	ModelAt     Span
+	Stream      bool
+	Choices     int64
+	PromptChars int64 // of the field prompt
+	OpenAt      int   // where a part may be inserted: just before the first
+}
+
+// ScanForm reads the fields of a multipart body whose boundary the
+// Content-Type named. It looks for the lines between the parts and at short
+// fields; files are passed over unread. With whole false body is the beginning
+// of one that goes on, and what is cut off at its end is no fault. The error is
+// a *Fault.
+func ScanForm(body []byte, boundary string, whole bool) (Form, error) {
+	s := formScan{body: body, mark: []byte("\r\n--" + boundary), whole: whole, form: Form{Boundary: boundary}}
+	err := s.parts()
+	if err != nil {
+		return Form{}, err
+	}
+	return s.form, nil
+}
+
+// formScan is one scan under way.
+type formScan struct {
+	body  []byte
+	mark  []byte // what stands before every part but the first
+	whole bool
+	form  Form
+	seen  bool // the model
+}
+
+// parts goes over the parts.
+func (s *formScan) parts() error {
+	at := 0
+	if !bytes.HasPrefix(s.body, s.mark[2:]) {
+		at = bytes.Index(s.body, s.mark)
+		if at < 0 {
+			return malformedForm(0, "its boundary does not stand at its beginning")
+		}
+		at += 2
+	}
+	s.form.OpenAt = at
+	for at += len(s.mark) - 2; ; {
+		from, done, err := s.line(at)
+		if done || err != nil {
+			return err
+		}
+		value, err := s.part(from)
+		if err != nil || value.To < 0 {
+			return err
+		}
+		at = value.To + len(s.mark)
+	}
+}
+
+// line passes what stands behind a boundary. done is the closing one, or the
+// end of a body that goes on.
+func (s *formScan) line(at int) (next int, done bool, err error) {
+	rest := s.body[at:]
+	if bytes.HasPrefix(rest, []byte("--")) {
+		return at, true, nil
+	}
+	rest = bytes.TrimLeft(rest, " \t")
+	if bytes.HasPrefix(rest, []byte("\r\n")) {
+		return len(s.body) - len(rest) + 2, false, nil
+	}
+	if !s.whole && len(rest) < 2 {
+		return at, true, nil
+	}
+	return at, true, malformedForm(at, "a boundary line is not ended")
+}
+
+// part reads one part, whose headers begin at from, and returns the place of
+// its value; To is -1 when the body goes on behind its end.
+func (s *formScan) part(from int) (Span, error) {
+	end := bytes.Index(s.body[from:], []byte("\r\n\r\n"))
+	if end < 0 {
+		return Span{To: -1}, s.cut(from, "the headers of a part are not ended")
+	}
+	value := Span{From: from + end + 4}
+	length := bytes.Index(s.body[value.From-2:], s.mark) // an empty value shares its line break
+	if length < 0 {
+		return Span{To: -1}, s.cut(from, "a part is not ended")
+	}
+	value.To = max(value.From-2+length, value.From)
+	name, isFile := disposition(s.body[from : from+end])
+	if isFile {
+		name = ""
+	}
+	return Span{From: value.From, To: value.From - 2 + length}, s.field(name, value)
+}
+
+func (s *formScan) cut(at int, why string) error {
+	if s.whole {
+		return malformedForm(at, why)
+	}
+	return nil
+}
+
+// field takes the fields in that Spillway acts on.
+func (s *formScan) field(name string, at Span) error {
+	f := &s.form
+	text := s.body[at.From:at.To]
+	switch name {
+	case "model":
+		if s.seen {
+			return duplicate(at.From, name)
+		}
+		if len(text) > longestString {
+			return wrongType(at.From, name, "a text of at most 1,024 bytes")
+		}
+		s.seen, f.Model, f.ModelAt = true, string(text), at
+	case "stream":
+		f.Stream = string(text) == "true"
+	case "n":
+		n, err := strconv.ParseInt(string(text[:min(len(text), 20)]), 10, 64)
+		if err == nil && n > 0 {
+			f.Choices = min(n, math.MaxInt32)
+		}
+	case "prompt":
+		f.PromptChars = int64(len(text))
+	}
+	return nil
+}
+
+// disposition is the name of a part, and whether it is a file.
+func disposition(headers []byte) (name string, isFile bool) {
+	for line := range strings.SplitSeq(string(headers), "\r\n") {
+		field, value, _ := strings.Cut(line, ":")
+		if !strings.EqualFold(strings.TrimSpace(field), "Content-Disposition") {
+			continue
+		}
+		kind, params, err := mime.ParseMediaType(value)
+		if err != nil || kind != "form-data" {
+			return "", false
+		}
+		_, isFile = params["filename"]
+		return params["name"], isFile
+	}
+	return "", false
+}
+
+func malformedForm(at int, why string) error {
+	return &Fault{Err: ErrForm, Offset: at, Reason: why}
+}
+
+// Rename is what stands before, between and behind the model's name when it is
+// to be name; a form without a model gets one. The slices share body.
+func (f *Form) Rename(body []byte, name string) (before []byte, between string, behind []byte) {
+	if f.ModelAt != (Span{}) {
+		return body[:f.ModelAt.From], name, body[f.ModelAt.To:]
+	}
+	part := "--" + f.Boundary + "\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n" + name + "\r\n"
+	return body[:f.OpenAt], part, body[f.OpenAt:]
+}

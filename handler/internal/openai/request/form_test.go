@@ -1,0 +1,134 @@
+package request_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"strings"
+	"testing"
+
+	"spillway/handler/internal/openai/request"
+)
+
+const edge = "spillway-test-edge"
+
+// form writes a multipart body of name, value pairs; a name that begins with @
+// is a file.
+func form(t testing.TB, pairs ...string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	if err := w.SetBoundary(edge); err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		part, err := w.CreateFormField(pairs[i])
+		if name, isFile := strings.CutPrefix(pairs[i], "@"); isFile {
+			part, err = w.CreateFormFile(name, "bäh.mp3")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(part, pairs[i+1])
+	}
+	_ = w.Close()
+	return b.Bytes()
+}
+
+func TestFieldsOfAFormAreFound(t *testing.T) {
+	body := form(t, "@file", "\r\n--not the edge\r\n"+strings.Repeat("\x00\xff\r\n", 5000), "model", "whisper", "stream", "true", "n", "3", "prompt", "abcd", "empty", "")
+	f, err := request.ScanForm(body, edge, true)
+	if err != nil || f.Model != "whisper" || !f.Stream || f.Choices != 3 || f.PromptChars != 4 {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	if got := string(body[f.ModelAt.From:f.ModelAt.To]); got != "whisper" {
+		t.Errorf("ModelAt holds %q", got)
+	}
+}
+
+func TestAFileNamedModelIsNoModel(t *testing.T) {
+	f, err := request.ScanForm(form(t, "@model", "x", "empty", "", "model", ""), edge, true)
+	if err != nil || f.Model != "" || f.ModelAt == (request.Span{}) {
+		t.Errorf("%+v, %v: want the empty field", f, err)
+	}
+}
+
+func TestBrokenFormsAreRefused(t *testing.T) {
+	whole := form(t, "model", "a", "@file", "data")
+	for name, c := range map[string]struct {
+		body []byte
+		want error
+	}{
+		"no boundary":     {[]byte("model=a"), request.ErrForm},
+		"empty":           {nil, request.ErrForm},
+		"cut in a part":   {whole[:len(whole)-8-len(edge)], request.ErrForm},
+		"cut in headers":  {whole[:len(edge)+20], request.ErrForm},
+		"bare line feeds": {bytes.ReplaceAll(whole, []byte("\r\n"), []byte("\n")), request.ErrForm},
+		"two models":      {form(t, "model", "a", "model", "b"), request.ErrDuplicate},
+		"long model":      {form(t, "model", strings.Repeat("a", 1025)), request.ErrType},
+	} {
+		if f, err := request.ScanForm(c.body, edge, true); !errors.Is(err, c.want) {
+			t.Errorf("%s: %+v, %v, want %v", name, f, err, c.want)
+		}
+	}
+}
+
+// The beginning of a longer form tells what it holds, wherever it was cut.
+func TestBeginningOfAFormIsNoFault(t *testing.T) {
+	body := form(t, "model", "a", "@file", "data", "n", "2")
+	whole, err := request.ScanForm(body, edge, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := whole.ModelAt.To + len("\r\n--"+edge) // where the model's part is surely over
+	for cut := len(edge) + 2; cut < len(body); cut++ {
+		f, err := request.ScanForm(body[:cut], edge, false)
+		if err != nil || (f.Model == "a") != (cut >= told) {
+			t.Fatalf("cut at %d: %+v, %v", cut, f, err)
+		}
+	}
+}
+
+func TestRenamedFormIsTheSameButForItsModel(t *testing.T) {
+	for _, pairs := range [][]string{{"@file", "data", "model", "a", "n", "2"}, {"model", "", "@file", "data"}, {"@file", "data"}} {
+		body := form(t, pairs...)
+		f, err := request.ScanForm(body, edge, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, between, behind := f.Rename(body, "a-deployment")
+		got := append(append(bytes.Clone(before), between...), behind...)
+		read, err := multipart.NewReader(bytes.NewReader(got), edge).ReadForm(1 << 20)
+		if err != nil || len(read.Value["model"]) != 1 || read.Value["model"][0] != "a-deployment" || len(read.File["file"]) != 1 {
+			t.Errorf("%v: %v, %+v", pairs, err, read)
+		}
+		if len(f.Model) > 0 && strings.Replace(string(got), "a-deployment", "a", 1) != string(body) {
+			t.Errorf("%v: more than the model changed", pairs)
+		}
+	}
+}
+
+// What the standard library reads as the fields is what we read.
+func FuzzScanForm(f *testing.F) {
+	f.Add(string(form(f, "model", "a", "@file", "data")))
+	f.Add(fmt.Sprintf("--%s\r\n\r\n\r\n--%s--", edge, edge))
+	f.Add("preamble\r\n" + string(form(f, "@file", "data", "model", "")))
+	f.Fuzz(func(t *testing.T, body string) {
+		got, err := request.ScanForm([]byte(body), edge, true)
+		if err != nil {
+			return
+		}
+		if at := got.ModelAt; at.From > at.To || at.To > len(body) || got.Model != body[at.From:at.To] {
+			t.Errorf("ModelAt %+v does not hold %q", at, got.Model)
+		}
+		read, err := multipart.NewReader(strings.NewReader(body), edge).ReadForm(1 << 20)
+		if err != nil {
+			return // we are the more lenient one: the backend will say so
+		}
+		if n := read.Value["model"]; len(n) > 0 && n[0] != got.Model {
+			t.Errorf("model %q, the standard library reads %q", got.Model, n)
+		}
+	})
+}

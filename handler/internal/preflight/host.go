@@ -1,0 +1,119 @@
+package preflight
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Host is what the Functions host is told, and tells.
+type Host struct {
+	Folders []string // where host.json may be; the first one that has it counts
+	Behind  bool     // a host runs this process
+	Runtime string   // FUNCTIONS_WORKER_RUNTIME
+}
+
+// hostFile is as much of host.json as matters to us
+// (facts/azure-functions-host.md §4).
+type hostFile struct {
+	Bundle     json.RawMessage `json:"extensionBundle"`
+	Extensions struct {
+		HTTP struct {
+			Prefix *string `json:"routePrefix"`
+		} `json:"http"`
+	} `json:"extensions"`
+	Handler *struct {
+		Description struct {
+			Executable string `json:"defaultExecutablePath"`
+			Folder     string `json:"workingDirectory"`
+		} `json:"description"`
+		Proxying bool `json:"enableProxyingHttpRequest"`
+	} `json:"customHandler"`
+}
+
+// examine looks at the first host.json that there is. None is no finding: a
+// handler may run without a host.
+func (h *Host) examine(n *notes) {
+	h.runtime(n)
+	for _, folder := range h.Folders {
+		name := filepath.Join(folder, "host.json")
+		text, err := os.ReadFile(name) //nolint:gosec // the folders are this program's own and the working one
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			n.add(Error, name, diagnosis{"it cannot be read", "Check its permissions."})
+			return
+		}
+		checkFile(name, text, n)
+		return
+	}
+}
+
+// runtime tells what the host takes the app for. On Flex Consumption it is no
+// app setting (facts/azure-functions-host.md §4.5), and may be unseen.
+func (h *Host) runtime(n *notes) {
+	if !h.Behind || strings.EqualFold(h.Runtime, "custom") {
+		return
+	}
+	level := Error
+	if h.Runtime == "" {
+		level = Warning
+	}
+	n.add(level, "FUNCTIONS_WORKER_RUNTIME", diagnosis{"it is " + strconv.Quote(h.Runtime), `Set it to "custom"; on Flex Consumption set functionAppConfig.runtime.name instead.`})
+}
+
+func checkFile(name string, text []byte, n *notes) {
+	var f hostFile
+	if err := json.Unmarshal(text, &f); err != nil {
+		n.add(Error, name, diagnosis{"it is no valid JSON: " + err.Error(), "Correct it, or take the one that Spillway comes with."})
+		return
+	}
+	before := len(*n)
+	if f.Handler == nil {
+		n.add(Error, name, diagnosis{"customHandler is missing", "Take the host.json that Spillway comes with."})
+		return
+	}
+	if !f.Handler.Proxying {
+		n.add(Error, name, diagnosis{"customHandler.enableProxyingHttpRequest is not true: the host would buffer streams", "Set it to true."})
+	}
+	if prefix := f.Extensions.HTTP.Prefix; prefix == nil || *prefix != "" {
+		n.add(Error, name, diagnosis{"extensions.http.routePrefix is not empty: every path would begin with it", `Set it to "".`})
+	}
+	if len(f.Bundle) > 0 && string(f.Bundle) != "null" {
+		n.add(Warning, name, diagnosis{"there is an extensionBundle, which the host downloads and HTTP does not need", "Remove it."})
+	}
+	checkExecutable(name, &f, n)
+	if len(*n) == before {
+		n.ok(name, "its settings are right, and the executable is there")
+	}
+}
+
+// checkExecutable looks for the handler where the host will. Packing gives the
+// executable bit only to an entry of exactly this name.
+func checkExecutable(name string, f *hostFile, n *notes) {
+	d := &f.Handler.Description
+	switch {
+	case d.Executable == "":
+		n.add(Error, name, diagnosis{"customHandler.description.defaultExecutablePath is empty", `Set it to "spillway".`})
+		return
+	case strings.HasPrefix(d.Executable, "./"):
+		n.add(Error, name, diagnosis{"defaultExecutablePath begins with ./, so packing does not make it executable", "Write it without."})
+		return
+	}
+	file := d.Executable
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(filepath.Dir(name), d.Folder, d.Executable)
+	}
+	info, err := os.Stat(file)
+	switch {
+	case err != nil:
+		n.add(Warning, name, diagnosis{"the executable " + d.Executable + " is not beside it", "Lay out the app with scripts/stage.sh before it is packed or started."})
+	case info.IsDir() || info.Mode().Perm()&0o111 == 0:
+		n.add(Error, name, diagnosis{"the executable " + d.Executable + " may not be executed", "chmod 0755 it, and pack with scripts/package.sh, which keeps that."})
+	}
+}

@@ -1,0 +1,140 @@
+package preflight
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"spillway/handler/internal/backend"
+	"spillway/handler/internal/balancer"
+)
+
+// agreement compares what the backends of a pool say they serve: the same
+// model in the same version, or callers get now one and now the other
+// (facts/azure-openai.md §1.3).
+func agreement(p *balancer.Pool, visits []*visit, n *notes) {
+	found := members(p, visits)
+	by := served(found, func(m member) string { return m.served })
+	if len(by.names) < len(found) { // not all have the header, which names the version too
+		by = served(found, func(m member) string { return m.answer })
+	}
+	at := "models." + p.Model
+	switch {
+	case len(by.models) > 1:
+		n.add(Warning, at, diagnosis{"its backends serve different models: " + told(by.models), "Deploy the same model and version at all of them, or make two models of them."})
+	case len(found) > 1 && len(by.names) < len(found):
+		n.ok(at, "not all of its %d backends tell what they serve, so that was not compared", len(found))
+	case len(found) > 1:
+		n.ok(at, "its %d backends serve the same model, %s", len(found), told(by.models))
+	}
+}
+
+// member is a backend of a pool with its deployment, which exists.
+type member struct {
+	*deployment
+	backend string
+}
+
+func members(p *balancer.Pool, visits []*visit) []member {
+	var found []member
+	for _, b := range p.Backends {
+		for _, d := range visits[b.Index].deployments {
+			if d.name == b.Deployment && d.found {
+				found = append(found, member{d, b.Name})
+			}
+		}
+	}
+	return found
+}
+
+// claims are who says to serve what.
+type claims struct {
+	models map[string][]string // names of backends
+	names  []string            // of those that say anything
+}
+
+func served(found []member, says func(member) string) claims {
+	by := claims{models: map[string][]string{}}
+	for _, m := range found {
+		if model := says(m); model != "" {
+			by.models[model] = append(by.models[model], m.backend)
+			by.names = append(by.names, m.backend)
+		}
+	}
+	return by
+}
+
+// told lists who serves what, in order of the names.
+func told(by map[string][]string) string {
+	var parts []string
+	for _, model := range slices.Sorted(maps.Keys(by)) {
+		parts = append(parts, fmt.Sprintf("%s (%s)", printable(model), strings.Join(by[model], ", ")))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// quota points at pay-as-you-go backends that may draw on one quota: Azure
+// counts per subscription, region and model, so a second resource beside the
+// first adds none (facts/azure-openai.md §1.3).
+func quota(p *balancer.Pool, targets []*backend.Target, n *notes) {
+	var regions, resources groups
+	for _, b := range p.Backends {
+		if b.Provisioned || b.OpenAI {
+			continue
+		}
+		u := targets[b.Index].Endpoint
+		resources.put(strings.ToLower(u.Host+u.Path), b.Name)
+		if b.Region != "" {
+			regions.put(strings.ToLower(b.Region), b.Name)
+		}
+	}
+	at := "models." + p.Model
+	for _, g := range resources.shared() {
+		n.add(Warning, at, diagnosis{g.names() + " are one resource, " + g.key + ": their limits come out of one quota, and they fail together", "Keep one of them, or move the other to another region."})
+	}
+	together := resources.shared()
+	for _, g := range regions.shared() {
+		if len(together) == 1 && slices.Equal(together[0].members, g.members) {
+			continue // said already
+		}
+		n.add(Warning, at, diagnosis{g.names() + " are all in " + g.key + ": pay-as-you-go quota is per subscription, region and model, so in one subscription they add none", "Move one to another region or subscription, or leave it so if they differ in subscription or deployment type."})
+	}
+}
+
+// groups are names with the same key, in the order in which they came.
+type groups []*group
+
+type group struct {
+	key     string
+	members []string
+}
+
+func (gs *groups) put(key, name string) {
+	for _, g := range *gs {
+		if g.key == key {
+			g.members = append(g.members, name)
+			return
+		}
+	}
+	*gs = append(*gs, &group{key: key, members: []string{name}})
+}
+
+// shared are the groups of more than one.
+func (gs *groups) shared() groups {
+	return slices.DeleteFunc(slices.Clone(*gs), func(g *group) bool { return len(g.members) < 2 })
+}
+
+func (g *group) names() string { return strings.Join(g.members, ", ") }
+
+// printable keeps a name that a backend sent on one line.
+func printable(name string) string {
+	const most = 80
+	kept := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, name)
+	return kept[:min(len(kept), most)]
+}

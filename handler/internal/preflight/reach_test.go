@@ -1,0 +1,68 @@
+package preflight_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/backend"
+	"spillway/handler/internal/preflight"
+	"spillway/handler/internal/simulator"
+)
+
+func TestWhatLiesOnTheWayIsClassed(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(sim *simulator.Service, target *backend.Target)
+		want  string
+	}{
+		"dns":     {func(_ *simulator.Service, target *backend.Target) { target.Endpoint.Host = "nobody.invalid" }, "is not found by DNS. Correct the endpoint"},
+		"refused": {func(sim *simulator.Service, _ *backend.Target) { sim.Down("sweden") }, "refuses connections. Correct host and port"},
+		"silent": {func(sim *simulator.Service, _ *backend.Target) {
+			sim.Fault("sweden", simulator.Fault{Action: "hang-before-headers"})
+		}, "no answer came from HOST-sweden in time. Check"},
+		"no token": {func(_ *simulator.Service, target *backend.Target) { target.Credential = broken{backend.ErrCredential} }, "there is no token of the identity. On a developer's machine"},
+		"identity": {func(_ *simulator.Service, target *backend.Target) { target.Credential = broken{backend.ErrIdentity} }, "the identity was refused a token. Assign"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sim := simulator.Start(t, service())
+			s := subject(t, sim)
+			s.Patience = 300 * time.Millisecond
+			c.spoil(sim, s.Targets[1])
+			text, report := print(t, s)
+			if report.Count(preflight.Error) != 1 || !strings.Contains(text, c.want) || !strings.Contains(text, "error: backends[1] sweden: ") {
+				t.Errorf("want one error with %q:\n%s", c.want, text)
+			}
+		})
+	}
+}
+
+type broken struct{ err error }
+
+func (b broken) Put(context.Context, http.Header, http.Header) error { return b.err }
+
+func TestTLSThatFailsSaysWhy(t *testing.T) {
+	for mode, want := range map[simulator.TLSMode]string{
+		simulator.TLSExpired:   "the certificate has expired or is not valid yet",
+		simulator.TLSWrongName: "the certificate is for another name",
+		simulator.TLSUnknownCA: "an authority that is not trusted here",
+		simulator.TLSHang:      "the handshake does not end",
+		simulator.TLSOld:       "the handshake was refused",
+	} {
+		t.Run(string(mode), func(t *testing.T) {
+			cfg := service()
+			cfg.Resources[1].TLS = mode
+			sim := simulator.StartTLS(t, cfg)
+			s := subject(t, sim)
+			for _, target := range s.Targets {
+				target.Transport = backend.NewTransport(backend.Wire{Roots: sim.CAPool(), Handshake: 200 * time.Millisecond})
+				t.Cleanup(target.Transport.CloseIdleConnections)
+			}
+			text, report := print(t, s)
+			if report.Count(preflight.Error) != 1 || !strings.Contains(text, "error: backends[1] sweden") || !strings.Contains(text, want) {
+				t.Errorf("want one error with %q:\n%s", want, text)
+			}
+		})
+	}
+}

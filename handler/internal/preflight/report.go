@@ -1,0 +1,110 @@
+package preflight
+
+import (
+	"fmt"
+	"io"
+)
+
+// Level is how much a finding matters.
+type Level uint8
+
+// The levels. The zero Level is OK: something that was seen to be right.
+const (
+	OK Level = iota
+	Warning
+	Error
+)
+
+// String is the word that a line begins with.
+func (l Level) String() string { return [...]string{"ok", "warning", "error"}[l] }
+
+// Finding is one thing that was found. Fix is "" when there is nothing to do.
+type Finding struct {
+	Level   Level
+	Place   string
+	Problem string
+	Fix     string
+}
+
+// String is the finding in one line.
+func (f Finding) String() string {
+	line := f.Level.String() + ": " + f.Place + ": " + f.Problem + "."
+	if f.Fix != "" {
+		line += " " + f.Fix
+	}
+	return line
+}
+
+// Report is what an examination found, and what it took.
+type Report struct {
+	Findings []Finding
+	Backends int
+	Asked    int // requests made to backends
+	Paid     int // of these, for a single token or one word's embedding
+}
+
+// Count is how many findings are of the level.
+func (r *Report) Count(l Level) int {
+	n := 0
+	for _, f := range r.Findings {
+		if f.Level == l {
+			n++
+		}
+	}
+	return n
+}
+
+// Print writes the findings, one a line, and the sum.
+func (r *Report) Print(w io.Writer) error {
+	for _, f := range r.Findings {
+		if _, err := fmt.Fprintln(w, f); err != nil {
+			return fmt.Errorf("print findings: %w", err)
+		}
+	}
+	_, err := fmt.Fprintf(w, "live: %s, %s; %s to %s, %s\n",
+		many(r.Count(Error), "error"), many(r.Count(Warning), "warning"), many(r.Asked, "request"), many(r.Backends, "backend"), r.cost())
+	if err != nil {
+		return fmt.Errorf("print findings: %w", err)
+	}
+	return nil
+}
+
+func many(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func (r *Report) cost() string {
+	if r.Paid == 0 {
+		return "none of which costs anything"
+	}
+	return fmt.Sprintf("%d of them for a single token or word, which costs next to nothing, the others free", r.Paid)
+}
+
+// notes collects findings.
+type notes []Finding
+
+func (n *notes) ok(place, format string, args ...any) {
+	*n = append(*n, Finding{OK, place, fmt.Sprintf(format, args...), ""})
+}
+
+func (n *notes) add(l Level, place string, d diagnosis) {
+	*n = append(*n, Finding{l, place, d.problem, d.fix})
+}
+
+// diagnosis is what is wrong, without a full stop, and a sentence that says
+// what to do about it.
+type diagnosis struct{ problem, fix string }
+
+func place(index int, name string) string { return fmt.Sprintf("backends[%d] %s", index, name) }
+
+// worst is the highest level among them.
+func (n notes) worst() Level {
+	worst := OK
+	for _, f := range n {
+		worst = max(worst, f.Level)
+	}
+	return worst
+}

@@ -1,0 +1,104 @@
+package preflight_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/preflight"
+	"spillway/handler/internal/tablestore"
+	"spillway/handler/internal/tablestore/chaos"
+	"spillway/handler/internal/tablestore/memory"
+)
+
+// spoilt is a table that goes wrong at one step.
+type spoilt struct {
+	memory.Store
+	refuse bool // to insert
+	alter  bool // what is read
+	keep   bool // what is deleted
+}
+
+func (s *spoilt) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+	if s.refuse {
+		return "", tablestore.Reply{}, fmt.Errorf("%w: status 403 AuthorizationPermissionMismatch\nsecond line", tablestore.ErrRefused)
+	}
+	return s.Store.Put(ctx, row)
+}
+
+func (s *spoilt) Get(ctx context.Context, partition, name string) (tablestore.Row, tablestore.Reply, error) {
+	row, reply, err := s.Store.Get(ctx, partition, name)
+	if s.alter {
+		row.Columns = map[string]string{"word": "another"}
+	}
+	return row, reply, err
+}
+
+func (s *spoilt) Delete(ctx context.Context, row tablestore.Row) (tablestore.Reply, error) {
+	if s.keep {
+		return tablestore.Reply{}, fmt.Errorf("%w: no answer", tablestore.ErrUnknown)
+	}
+	return s.Store.Delete(ctx, row)
+}
+
+func TestTheTableIsWrittenReadAndLeftEmpty(t *testing.T) {
+	store := new(memory.Store)
+	text, report := print(t, &preflight.Subject{State: preflight.State{Store: store, Place: "SPILLWAY_STATE"}})
+	rows, _, err := store.List(t.Context(), "", "", "")
+	if err != nil || len(rows) > 0 || report.Count(preflight.OK) != 2 || report.Count(preflight.Error) > 0 {
+		t.Errorf("%v, %v are left:\n%s", err, rows, text)
+	}
+}
+
+func TestATableThatCannotBeUsedIsAnError(t *testing.T) {
+	cut := &chaos.Store{Under: new(memory.Store)}
+	cut.Cut(true)
+	for name, c := range map[string]struct {
+		store tablestore.Store
+		want  string
+	}{
+		"role":    {&spoilt{refuse: true}, "insert a row: table: refused: status 403 AuthorizationPermissionMismatch. Give the identity the role Storage Table Data Contributor"},
+		"altered": {&spoilt{alter: true}, "read the row back: doctor: the row came back changed. Give"},
+		"kept":    {&spoilt{keep: true}, "delete the row: table: outcome unknown: no answer. Check the account's name"},
+		"cut off": {cut, "insert a row: table: outcome unknown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text, report := print(t, &preflight.Subject{State: preflight.State{Store: c.store, Place: "SPILLWAY_STATE"}, Patience: 100 * time.Millisecond})
+			if report.Count(preflight.Error) != 1 || !strings.Contains(text, "error: SPILLWAY_STATE: the table cannot be used: "+c.want) {
+				t.Errorf("want %q:\n%s", c.want, text)
+			}
+		})
+	}
+	text, report := print(t, &preflight.Subject{})
+	if report.Count(preflight.OK) != 1 || len(report.Findings) != 1 {
+		t.Error(text)
+	}
+}
+
+func TestClocksThatDifferAreToldFrom(t *testing.T) {
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		ours time.Duration // ahead of the table's
+		key  bool
+		want string
+	}{
+		{59 * time.Second, true, "ok: clock: it is within 1m0s"},
+		{-59 * time.Second, true, "ok: clock: it is within 1m0s"},
+		{61 * time.Second, true, "warning: clock: it is 1m1s ahead of the table's;"},
+		{-2 * time.Minute, true, "warning: clock: it is 2m0s behind the table's;"},
+		{16 * time.Minute, true, "error: clock: it is 16m0s ahead of the table's, and beyond 15m0s shared keys are refused. Let"},
+		{-16 * time.Minute, true, "error: clock: it is 16m0s behind"},
+		{16 * time.Minute, false, "warning: clock: it is 16m0s ahead"},
+	} {
+		store := &memory.Store{Now: func() time.Time { return noon }}
+		text, _ := print(t, &preflight.Subject{
+			State: preflight.State{Store: store, Place: "SPILLWAY_STATE", SharedKey: c.key},
+			Now:   func() time.Time { return noon.Add(c.ours) },
+		})
+		if !strings.Contains(text, c.want) {
+			t.Errorf("%v: want %q:\n%s", c.ours, c.want, text)
+		}
+	}
+}

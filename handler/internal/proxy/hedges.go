@@ -1,0 +1,87 @@
+package proxy
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"spillway/handler/internal/balancer"
+)
+
+// Hedges keeps, for each pool that has second attempts, when they begin and
+// how many there may be. The zero Hedges is ready for use.
+type Hedges struct{ of sync.Map }
+
+// hedging is the books of one pool.
+type hedging struct {
+	mu     sync.Mutex
+	purse  float64 // second attempts that may be made now
+	recent [256]time.Duration
+	count  int           // of times to the first token ever seen
+	delay  time.Duration // by percentile; 0 = too little was seen
+}
+
+const (
+	fullPurse  = 10.0 // a quiet hour does not pay for a storm
+	leastSeen  = 20   // times to the first token that a percentile needs
+	reckonEach = 16   // of them
+)
+
+func (h *Hedges) pool(p *balancer.Pool) *hedging {
+	kept, ok := h.of.Load(p)
+	if !ok {
+		kept, _ = h.of.LoadOrStore(p, new(hedging))
+	}
+	return kept.(*hedging)
+}
+
+// earn counts a request: maxPercent of them may have a second attempt.
+func (h *hedging) earn(maxPercent float64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.purse = min(h.purse+maxPercent/100, fullPurse)
+}
+
+// spend takes leave for one second attempt.
+func (h *hedging) spend() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.purse < 1 {
+		return false
+	}
+	h.purse--
+	return true
+}
+
+// refund gives back the leave for a second attempt that was not made.
+func (h *hedging) refund() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.purse++
+}
+
+// saw folds in a time to the first token. One that was broken off counts with
+// what it had lasted: it was at least that.
+func (h *hedging) saw(took time.Duration, percentile float64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.recent[h.count%len(h.recent)] = took
+	h.count++
+	if percentile == 0 || h.count < leastSeen || h.count%reckonEach != 0 && h.delay > 0 {
+		return
+	}
+	seen := slices.Clone(h.recent[:min(h.count, len(h.recent))])
+	slices.Sort(seen)
+	h.delay = seen[min(int(math.Ceil(percentile*float64(len(seen)))), len(seen)-1)]
+}
+
+// after is when a second attempt begins; false when nobody can tell yet.
+func (h *hedging) after(cfg balancer.Hedge) (time.Duration, bool) {
+	if cfg.After > 0 {
+		return cfg.After, true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.delay, h.delay > 0
+}

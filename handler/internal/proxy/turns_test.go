@@ -1,0 +1,59 @@
+package proxy_test
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/proxy"
+)
+
+// idle is a keeper of healthy backends, for any number of requests at once.
+type idle struct{}
+
+func (idle) Look() *health.Snapshot                      { return new(health.Snapshot) }
+func (idle) Want(health.Slot)                            {}
+func (idle) Recheck(health.Ticket) (time.Duration, bool) { return time.Second, true }
+func (idle) Observe(health.Slot, health.Signals)         {}
+func (idle) Leave(health.Ticket)                         {}
+func (idle) Report(health.Ticket, health.Outcome)        {}
+func (idle) Enter(s health.Slot) (health.Ticket, bool)   { return health.Ticket{Slot: s}, true }
+
+// Round-robin shares exactly, however many requests are decided at once
+// (facts/peers.md JM1).
+func TestRoundRobinIsExactUnderConcurrency(t *testing.T) {
+	p := &balancer.Pool{Model: "m", Strategy: balancer.RoundRobin}
+	for i, weight := range []int{1, 2, 5} {
+		p.Backends = append(p.Backends, balancer.Backend{Name: string(rune('a' + i)), Slot: health.Slot(i), Priority: 1, Weight: weight})
+	}
+	var mu sync.Mutex
+	served := map[string]int{}
+	loop := &proxy.Proxy{
+		Keeper: idle{}, Load: proxy.NewLoad(3), Turns: new(proxy.Turns), Budget: &proxy.Budget{Share: 0.2, Floor: 10},
+		Now: time.Now, Chance: func() float64 { return 0 }, Wait: sleep,
+		Sender: sender(func(*balancer.Backend) (*http.Response, health.Outcome) {
+			return &http.Response{StatusCode: 200, Body: http.NoBody}, health.Outcome{}
+		}),
+	}
+	var asking sync.WaitGroup
+	for range 16 {
+		asking.Go(func() {
+			for range 500 {
+				loop.Do(context.Background(), []*balancer.Pool{p}, &proxy.Request{}, func(_ context.Context, a *proxy.Answer) proxy.Delivery {
+					mu.Lock()
+					defer mu.Unlock()
+					served[a.Backend.Name]++
+					return proxy.Delivery{Committed: true}
+				})
+			}
+		})
+	}
+	asking.Wait()
+	if served["a"] != 1000 || served["b"] != 2000 || served["c"] != 5000 {
+		t.Errorf("%v, want exactly 1000, 2000 and 5000 of 8000", served)
+	}
+}

@@ -1,0 +1,249 @@
+package quota
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/openai/usage"
+	"spillway/handler/internal/quota/lease"
+	"spillway/handler/internal/tablestore"
+	"spillway/handler/internal/tablestore/azure"
+	"spillway/handler/internal/tablestore/chaos"
+	"spillway/handler/internal/tablestore/memory"
+	"spillway/handler/internal/tablestore/storetest"
+)
+
+// load is callers of one consumer, evenly over the instances.
+type load struct {
+	times   float64 // of the limit, in estimated tokens
+	lasts   time.Duration
+	settles time.Duration // how long an answer takes, on average
+
+	served, refused, other atomic.Int64
+	mu                     sync.Mutex
+	used                   map[int64]int64 // by true minute of admission
+	waits                  []time.Duration
+}
+
+const mean = 1000 // tokens of a request
+
+// drive sends each instance its part of the load until lasts has passed, and
+// waits for the last answer.
+func (x *load) drive(ctx context.Context, c *consumer.Consumer, fleet []*Ledger) {
+	x.used = map[int64]int64{}
+	perSecond := x.times * float64(c.TokensPerMinute) / 60 / mean / float64(len(fleet))
+	var all sync.WaitGroup
+	end := time.Now().Add(x.lasts)
+	for _, l := range fleet {
+		all.Go(func() {
+			for {
+				time.Sleep(time.Duration(-math.Log(1-rand.Float64()) / perSecond * 1e9))
+				if time.Now().After(end) {
+					return
+				}
+				all.Go(func() { x.one(ctx, c, l) })
+			}
+		})
+	}
+	all.Wait()
+}
+
+func (x *load) one(ctx context.Context, c *consumer.Consumer, l *Ledger) {
+	estimate := int64(mean/2 + rand.IntN(mean))
+	before := time.Now()
+	r, err := l.Reserve(ctx, c, "gpt-4o", estimate, usage.Price{})
+	x.mu.Lock()
+	x.waits = append(x.waits, time.Since(before))
+	x.mu.Unlock()
+	var over *OverQuota
+	switch {
+	case errors.As(err, &over):
+		x.refused.Add(1)
+		return
+	case err != nil:
+		x.other.Add(1)
+		return
+	}
+	x.served.Add(1)
+	used := int64(float64(estimate) * (0.4 + 0.6*rand.Float64()))
+	x.mu.Lock()
+	x.used[time.Now().Unix()/60] += used
+	x.mu.Unlock()
+	time.Sleep(time.Duration((0.2 + 1.6*rand.Float64()) * float64(x.settles)))
+	r.Settle(usage.Tokens{Prompt: used / 3, Completion: used - used/3})
+}
+
+// worst is the largest minute, in percent of the limit; total is all of them.
+func (x *load) worst(c *consumer.Consumer) (worst float64, total int64) {
+	for _, n := range x.used {
+		worst = max(worst, 100*float64(n)/float64(c.TokensPerMinute))
+		total += n
+	}
+	return worst, total
+}
+
+// slowly is the table at the distance of a real one.
+type distance struct{ tablestore.Store }
+
+func (d distance) Get(ctx context.Context, p, k string) (tablestore.Row, tablestore.Reply, error) {
+	time.Sleep(time.Duration(rand.Int64N(int64(5*time.Millisecond))) + time.Millisecond)
+	row, reply, err := d.Store.Get(ctx, p, k)
+	time.Sleep(time.Millisecond)
+	return row, reply, err
+}
+
+func (d distance) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+	time.Sleep(time.Duration(rand.Int64N(int64(5*time.Millisecond))) + time.Millisecond)
+	v, reply, err := d.Store.Put(ctx, row)
+	time.Sleep(time.Millisecond)
+	return v, reply, err
+}
+
+// faults are the usual ones but for late writes, which package quota's
+// simulation has.
+func faults() chaos.Faults {
+	f := chaos.Usual()
+	f.Late = 0
+	return f
+}
+
+// The real ledgers, with their goroutines and clocks, in virtual time. Which
+// goroutine goes first is not ours to choose here; package quota's simulation
+// has that.
+func TestTwentyLedgersKeepOneLimit(t *testing.T) {
+	for _, c := range []struct {
+		limit         int64
+		times         float64
+		least, most   float64 // percent, of the worst minute
+		refusedAtMost float64
+	}{
+		{600_000, 10, 90, 105, 100},
+		{60_000, 10, 90, 105, 100},
+		{600_000, 0.8, 0, 105, 0.5},
+	} {
+		t.Run(fmt.Sprintf("%d a minute, load %g", c.limit, c.times), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(midMonth)
+				who := &consumer.Consumer{Name: "team-a", TokensPerMinute: c.limit, TokensPerMonth: 1e12}
+				ctx, cancel := context.WithCancel(t.Context())
+				var g sync.WaitGroup
+				under := distance{new(memory.Store)}
+				var fleet []*Ledger
+				for range 20 {
+					store := &chaos.Store{Under: under, Faults: faults()}
+					skew := time.Duration(rand.Int64N(int64(10*time.Minute))) - 5*time.Minute
+					fleet = append(fleet, open(ctx, &g, Config{
+						Store: store, Consumers: []*consumer.Consumer{who}, Count: fleetOf(20),
+						Now: func() time.Time { return time.Now().Add(skew) },
+					}))
+				}
+				x := load{times: c.times, lasts: 4 * time.Minute, settles: 500 * time.Millisecond}
+				x.drive(ctx, who, fleet)
+				cancel()
+				g.Wait()
+				worst, total := x.worst(who)
+				refused := 100 * float64(x.refused.Load()) / float64(x.refused.Load()+x.served.Load())
+				t.Logf("worst minute %.1f %%, mean %.1f %%, refused %.2f %%, served %d", worst, float64(total)/float64(len(x.used))/float64(c.limit)*100, refused, x.served.Load())
+				if worst > c.most || worst < c.least || refused > c.refusedAtMost || x.other.Load() > 0 {
+					t.Errorf("worst minute %.1f %%, refused %.2f %%, %d other errors", worst, refused, x.other.Load())
+				}
+				if float64(total) > 1.01*float64(len(x.used))*float64(c.limit) {
+					t.Errorf("%d in %d minutes of %d", total, len(x.used), c.limit)
+				}
+			})
+		})
+	}
+}
+
+func TestTableOutageUnderLoadRefusesNobodyAndTheMonthIsBooked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(midMonth)
+		who := &consumer.Consumer{Name: "team-a", TokensPerMinute: 600_000, TokensPerMonth: 100_000_000}
+		ctx, cancel := context.WithCancel(t.Context())
+		var g sync.WaitGroup
+		under := new(memory.Store)
+		var fleet []*Ledger
+		var ways []*chaos.Store
+		for range 10 {
+			way := &chaos.Store{Under: distance{under}}
+			ways = append(ways, way)
+			fleet = append(fleet, open(ctx, &g, Config{Store: way, Consumers: []*consumer.Consumer{who}, Count: fleetOf(10)}))
+		}
+		cut := func(off bool) {
+			for _, w := range ways {
+				w.Cut(off)
+			}
+		}
+		g.Go(func() {
+			time.Sleep(80 * time.Second)
+			cut(true)
+			time.Sleep(60 * time.Second)
+			cut(false)
+		})
+		x := load{times: 0.6, lasts: 4 * time.Minute, settles: 500 * time.Millisecond}
+		x.drive(ctx, who, fleet)
+		time.Sleep(5 * time.Second)
+		cancel()
+		g.Wait()
+		_, total := x.worst(who)
+		refused := 100 * float64(x.refused.Load()) / float64(x.refused.Load()+x.served.Load())
+		late := 0
+		for _, w := range x.waits {
+			if w > time.Millisecond {
+				late++
+			}
+		}
+		t.Logf("refused %.2f %%, %d of %d waited for the table", refused, late, len(x.waits))
+		if refused > 1 || float64(late) > 0.02*float64(len(x.waits)) {
+			t.Errorf("refused %.2f %%, %d of %d waited", refused, late, len(x.waits))
+		}
+		row, _, err := under.Get(t.Context(), "q|team-a", "tpmo-0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		record, err := lease.Parse(row.Columns[bucket])
+		if err != nil || record.Granted != total {
+			t.Errorf("%d used, %d booked in the month, %v", total, record.Granted, err)
+		}
+	})
+}
+
+// Twenty ledgers as they are, on the emulator: ten times the load spends a
+// minute's limit in six seconds, so half a minute shows whether it is kept.
+func TestTwentyLedgersOnAzurite(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute of real time")
+	}
+	connection := storetest.Azurite(t)
+	who := &consumer.Consumer{Name: "team-a", TokensPerMinute: 240_000}
+	ctx, cancel := context.WithCancel(t.Context())
+	var g sync.WaitGroup
+	var fleet []*Ledger
+	for range 20 {
+		store, err := azure.Connect(connection, "quotas", azure.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fleet = append(fleet, open(ctx, &g, Config{Store: &chaos.Store{Under: store, Faults: faults()}, Consumers: []*consumer.Consumer{who}, Count: fleetOf(20)}))
+	}
+	x := load{times: 10, lasts: 25 * time.Second, settles: 300 * time.Millisecond}
+	x.drive(ctx, who, fleet)
+	cancel()
+	g.Wait()
+	worst, _ := x.worst(who)
+	refused := 100 * float64(x.refused.Load()) / float64(x.refused.Load()+x.served.Load())
+	t.Logf("ten times the load: worst minute %.1f %%, %d served, refused %.1f %%", worst, x.served.Load(), refused)
+	// How much of the limit is really spent is for the tests in virtual time.
+	if worst > 105 || worst < 30 || x.other.Load() > 0 {
+		t.Errorf("worst minute %.1f %%, %d other errors", worst, x.other.Load())
+	}
+}

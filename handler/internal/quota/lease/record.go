@@ -1,0 +1,176 @@
+package lease
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// owners is of how many instances a record remembers the last write, so that a
+// writer whose answer was lost can tell whether its write landed. One each is
+// enough, because the writes that an instance is in doubt about were all made
+// from one version: at most one of them landed, and it was its last.
+const owners = 512
+
+// ErrPoison is a record that cannot be read, or says what no writer says.
+var ErrPoison = errors.New("quota: record makes no sense")
+
+// Record is one row of the table: one limit of one consumer (one shard of it),
+// reused from window to window (facts/table-state.md §3). The zero Record is a
+// limit nobody has used.
+type Record struct {
+	V       int              `json:"v"`
+	Window  int64            `json:"w"`
+	Granted int64            `json:"g"`           // leased or booked in Window, carried debt included
+	Debt    int64            `json:"d"`           // the part of Granted that earlier windows overspent
+	Spare   int64            `json:"p,omitempty"` // what the windows before left unspent: late bills go there first
+	Ops     map[string]int64 `json:"o,omitempty"` // each instance's last write, nonce to chunk; nonces sort by age
+}
+
+// Op is one write: a chunk leased, and bills booked. It is applied once however
+// often its writer must ask whether it landed, because its nonce is in the
+// record afterwards.
+type Op struct {
+	Nonce  string
+	Window int64
+	Chunk  int64 // leased for spending later
+	Owed   int64 // spent in Window already; negative gives back
+	Late   int64 // spent in windows that have ended
+}
+
+// Parse reads a record; "" is the zero Record. It returns ErrPoison for
+// anything else that Record.String never wrote.
+func Parse(s string) (Record, error) {
+	if s == "" {
+		return Record{}, nil
+	}
+	var r Record
+	err := json.Unmarshal([]byte(s), &r)
+	if err != nil {
+		return Record{}, fmt.Errorf("%w: %w", ErrPoison, err)
+	}
+	if r.V < 1 || r.Window < 0 || !sane(r.Granted) || !sane(r.Debt) || !sane(r.Spare) || len(r.Ops) > 4*owners {
+		return Record{}, ErrPoison
+	}
+	for _, chunk := range r.Ops {
+		if !sane(chunk) {
+			return Record{}, ErrPoison
+		}
+	}
+	return r, nil
+}
+
+func sane(n int64) bool { return n >= 0 && n <= Most }
+
+// String is the record as the table keeps it.
+func (r Record) String() string {
+	if r.V == 0 {
+		r.V = 1
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		panic("quota: a record of numbers cannot fail to marshal: " + err.Error())
+	}
+	return string(b)
+}
+
+// Left is what the window still has of this limit.
+func (r Record) Left(limit int64) int64 { return max(0, limit-r.Granted) }
+
+// Rolled is the record at the beginning of a later window: what was overspent
+// is carried, what was left is kept for late bills; windows in which nobody
+// wrote had the whole limit to spare. An earlier window changes nothing.
+func (r Record) Rolled(window, limit int64) Record {
+	if window <= r.Window {
+		return r
+	}
+	room := limit
+	if r.Window > 0 {
+		room = times(limit, min(window-r.Window, 10))
+	}
+	r.Window = window
+	r.Spare = max(0, room-r.Granted)
+	r.Granted = max(0, r.Granted-room)
+	r.Debt = r.Granted
+	return r
+}
+
+// Posted is the record with the operation applied. It must have been rolled to
+// the operation's window. The receiver is not changed.
+func (r Record) Posted(op Op) Record {
+	late := max(0, op.Late-r.Spare)
+	r.Spare = max(0, r.Spare-op.Late)
+	r.Debt = plus(r.Debt, late)
+	r.Granted = max(0, plus(plus(r.Granted, op.Chunk), plus(op.Owed, late)))
+	r.Debt = min(r.Debt, r.Granted)
+	ops := make(map[string]int64, len(r.Ops)+1)
+	for nonce, chunk := range r.Ops {
+		if owner(nonce) != owner(op.Nonce) {
+			ops[nonce] = chunk
+		}
+	}
+	ops[op.Nonce] = op.Chunk
+	for len(ops) > owners {
+		delete(ops, oldest(ops))
+	}
+	r.Ops = ops
+	return r
+}
+
+// writers is how many instances have written lately: as many as made the writes
+// that are less than a hundred back.
+func (r Record) writers() int {
+	var last uint64
+	for nonce := range r.Ops {
+		last = max(last, age(nonce))
+	}
+	n := 0
+	for nonce := range r.Ops {
+		if age(nonce)+100 > last {
+			n++
+		}
+	}
+	return n
+}
+
+// Landed reports whether the write with this nonce is in the record.
+func (r Record) Landed(nonce string) bool {
+	_, ok := r.Ops[nonce]
+	return ok
+}
+
+func oldest(ops map[string]int64) string {
+	first := ""
+	for nonce := range ops {
+		if first == "" || nonce < first {
+			first = nonce
+		}
+	}
+	return first
+}
+
+// nonce is new for every write: the age of the record, the owner, and what
+// tells the owner's writes apart.
+func (r Record) nonce(id string, seq uint64) string {
+	var last uint64
+	for n := range r.Ops {
+		last = max(last, age(n))
+	}
+	return fmt.Sprintf("%08x-%s-%x", last+1, id, seq)
+}
+
+func age(nonce string) uint64 {
+	n, err := strconv.ParseUint(nonce[:min(8, len(nonce))], 16, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func owner(nonce string) string {
+	_, rest, _ := strings.Cut(nonce, "-")
+	id, _, _ := strings.Cut(rest, "-")
+	return id
+}

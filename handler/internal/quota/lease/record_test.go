@@ -1,0 +1,160 @@
+package lease
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestPeriods(t *testing.T) {
+	for _, c := range []struct {
+		p      Period
+		at     string
+		begins string
+		ends   string
+	}{
+		{Minute, "2026-11-21T09:00:00Z", "2026-11-21T09:00:00Z", "2026-11-21T09:01:00Z"},
+		{Minute, "2026-11-21T09:00:59.999Z", "2026-11-21T09:00:00Z", "2026-11-21T09:01:00Z"},
+		{Minute, "1969-12-31T23:59:30Z", "1969-12-31T23:59:00Z", "1970-01-01T00:00:00Z"},
+		{Month, "2026-12-31T23:59:59Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"},
+		{Month, "2028-02-29T12:00:00Z", "2028-02-01T00:00:00Z", "2028-03-01T00:00:00Z"},
+		{Month, "2026-01-01T00:30:00+02:00", "2025-12-01T00:00:00Z", "2026-01-01T00:00:00Z"},
+	} {
+		at, err := time.Parse(time.RFC3339Nano, c.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := c.p.Index(at)
+		begins, ends := c.p.Begins(i).Format(time.RFC3339), c.p.Ends(i).Format(time.RFC3339)
+		if begins != c.begins || ends != c.ends {
+			t.Errorf("%v of %s: from %s to %s, want %s to %s", c.p, c.at, begins, ends, c.begins, c.ends)
+		}
+	}
+}
+
+func FuzzPeriod(f *testing.F) {
+	f.Add(int64(0), false)
+	f.Add(int64(1_790_000_000), true)
+	f.Fuzz(func(t *testing.T, unix int64, month bool) {
+		p := Minute
+		if month {
+			p = Month
+		}
+		at := time.Unix(unix%(1<<36), 0)
+		i := p.Index(at)
+		if at.Before(p.Begins(i)) || !at.Before(p.Ends(i)) || p.Index(p.Ends(i)) != i+1 {
+			t.Errorf("%v is not in its own %v: %v to %v", at, p, p.Begins(i), p.Ends(i))
+		}
+	})
+}
+
+func TestMoneyNeverWrapsAndIsNeverNegative(t *testing.T) {
+	for _, c := range []struct {
+		in   float64
+		want int64
+	}{{500, 500e9}, {0.000000075, 75}, {-3, 0}, {math.NaN(), 0}, {math.Inf(1), Most}, {math.Inf(-1), 0}, {1e300, Most}} {
+		if got := Money(c.in); got != c.want {
+			t.Errorf("Money(%v) = %d, want %d", c.in, got, c.want)
+		}
+	}
+	if Amount(Money(12.5)) != 12.5 {
+		t.Error("money there and back is other money")
+	}
+}
+
+func TestRecordThroughThreeWindows(t *testing.T) {
+	r := Record{}.Rolled(10, 1000)
+	r = r.Posted(Op{Nonce: r.nonce("a", 1), Window: 10, Chunk: 300})
+	r = r.Posted(Op{Nonce: r.nonce("b", 1), Window: 10, Owed: 900})
+	if r.Granted != 1200 || r.Left(1000) != 0 || !r.Landed("00000001-a-1") || !r.Landed("00000002-b-1") {
+		t.Fatalf("in its window: %+v", r)
+	}
+	r = r.Rolled(11, 1000)
+	if r.Granted != 200 || r.Debt != 200 || r.Spare != 0 || r.Left(1000) != 800 {
+		t.Fatalf("what was overspent burdens the next window: %+v", r)
+	}
+	r = r.Posted(Op{Nonce: r.nonce("a", 2), Window: 11, Owed: -50, Late: 70})
+	if r.Granted != 220 || r.Debt != 270-50 || r.Landed("00000001-a-1") || !r.Landed("00000003-a-2") {
+		t.Fatalf("a late bill of a full window, and some given back: %+v", r)
+	}
+	r = r.Rolled(14, 1000)
+	if r.Granted != 0 || r.Debt != 0 || r.Spare != 2780 {
+		t.Fatalf("after two windows in which nobody wrote: %+v", r)
+	}
+	r = r.Posted(Op{Nonce: r.nonce("a", 3), Window: 14, Late: 2000})
+	if r.Granted != 0 || r.Spare != 780 {
+		t.Fatalf("a late bill goes to windows that had room: %+v", r)
+	}
+	if same := r.Rolled(13, 1000); !cmp.Equal(same, r) {
+		t.Errorf("an earlier window changed it: %+v", same)
+	}
+}
+
+func TestOnlyTheLastWriteOfEachInstanceIsRemembered(t *testing.T) {
+	var r Record
+	for i := range 3 * owners {
+		r = r.Posted(Op{Nonce: r.nonce("x"+strings.Repeat("y", i%40), uint64(i)), Chunk: 1})
+	}
+	if len(r.Ops) != 40 {
+		t.Errorf("%d writes remembered of 40 instances", len(r.Ops))
+	}
+	if got := len(r.String()); got > 32<<10 {
+		t.Errorf("%d characters", got)
+	}
+}
+
+func FuzzRecord(f *testing.F) {
+	f.Add(`{"v":1,"w":29,"g":5,"d":0,"o":{"00000001-a-1":5}}`, int64(3), int64(-9), int64(1<<62))
+	f.Add(`{"v":7,"w":29,"g":5,"d":0,"new":[1]}`, int64(-1), int64(1<<62), int64(0))
+	f.Add(`{"v":1,"w":1e300}`, int64(0), int64(0), int64(0))
+	f.Fuzz(func(t *testing.T, body string, chunk, owed, late int64) {
+		r, err := Parse(body)
+		if err != nil {
+			if !errors.Is(err, ErrPoison) {
+				t.Errorf("%q: %v", body, err)
+			}
+			return
+		}
+		again, err := Parse(r.String())
+		if err != nil || again.Granted != r.Granted || len(again.Ops) != len(r.Ops) {
+			t.Errorf("%q does not come back: %+v, %v", body, again, err)
+		}
+		op := Op{Nonce: r.nonce("z", 9), Chunk: Clamp(chunk), Owed: max(-Most, min(owed, Most)), Late: Clamp(late)}
+		for _, x := range []Record{r.Posted(op), r.Rolled(r.Window+1, 1000).Posted(op), r.Posted(op).Rolled(r.Window+3, 1<<59)} {
+			if !sane(x.Granted) || !sane(x.Debt) || !sane(x.Spare) || x.Debt > x.Granted || x.Left(1000) < 0 {
+				t.Errorf("%q with %+v becomes %+v", body, op, x)
+			}
+		}
+		if p := r.Posted(op); !p.Landed(op.Nonce) {
+			t.Error("a write that was posted has not landed")
+		}
+	})
+}
+
+// What goes in comes out: over any sequence of writes and windows, what was
+// charged beyond the limits of all windows is what stands as debt.
+func FuzzBooks(f *testing.F) {
+	f.Add([]byte{1, 200, 3, 0, 5, 255, 255, 2})
+	f.Fuzz(func(t *testing.T, moves []byte) {
+		const limit = 1000
+		r := Record{}.Rolled(1, limit)
+		charged, windows := int64(0), int64(1)
+		for _, m := range moves {
+			if m%4 == 0 {
+				r = r.Rolled(r.Window+1, limit)
+				windows++
+				continue
+			}
+			n := int64(m) * 7
+			r = r.Posted(Op{Nonce: r.nonce("a", uint64(m)), Window: r.Window, Owed: n})
+			charged += n
+		}
+		if r.Granted > charged || charged-r.Granted > (windows-1)*limit {
+			t.Errorf("%d charged over %d windows of %d leave %d in the last", charged, windows, limit, r.Granted)
+		}
+	})
+}

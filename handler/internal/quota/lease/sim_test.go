@@ -1,0 +1,374 @@
+package lease
+
+import (
+	"container/heap"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+// The simulation runs the real accounts and records of a whole fleet in one
+// event loop: virtual time, one seeded source of chance, a table that loses
+// requests, loses answers after it committed, refuses for nothing, is slow, and
+// applies writes long after their writer gave up. The same seed gives the same
+// trace.
+
+// fleet is one simulated run.
+type fleet struct {
+	Instances int
+	Limit     int64
+	Period    Period
+	Shards    int
+	Load      float64 // of the limit, in estimated tokens
+	Minutes   int     // measured, after the first, partial one
+	Faults    float64 // 1 = the rates of facts/table-state.md §4
+	Over      bool    // answers use 70–130 % of the estimate instead of 40–100 %
+	Outage    [2]time.Duration
+	Mean      int64 // tokens of a request; 0 = 1,000
+	Crash     bool  // an instance dies and is replaced, every few seconds
+	Until     time.Duration
+	Quiet     time.Duration // no more traffic from here on; 0 = never
+	Uneven    bool          // a tenth of the instances gets most of the traffic
+	Unknown   bool          // nobody says how many instances there are
+
+	Mutant string // how to break the protocol on purpose
+}
+
+// outcome is what a run came to.
+type outcome struct {
+	actual   map[int64]int64 // used, by the true window of admission
+	admitted int
+	denied   int
+	waited   int
+	waits    []time.Duration
+	late     int // asked the table and were decided without it
+	ops      int
+	writes   int
+	conflict int
+	minimum  int64 // least Granted or Spare ever seen in the table
+	trace    uint64
+	spent    int64 // used in all
+	booked   int64 // what the table was told, net
+	during   map[int64]int
+	refused  map[int64]int
+}
+
+type event struct {
+	at  time.Duration
+	tie uint64
+	do  func()
+}
+
+type events []event
+
+func (h events) Len() int { return len(h) }
+func (h events) Less(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].tie < h[j].tie
+}
+func (h events) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *events) Push(x any)   { *h = append(*h, x.(event)) }
+func (h *events) Pop() any     { o := *h; x := o[len(o)-1]; *h = o[:len(o)-1]; return x }
+
+type world struct {
+	fleet
+	now    time.Duration
+	queue  events
+	chance *rand.Rand
+	rows   map[string]*simRow
+	board  map[string][2]int64
+	seq    int
+	out    outcome
+	hash   interface {
+		Write([]byte) (int, error)
+		Sum64() uint64
+	}
+	start time.Time
+	nodes []*node
+}
+
+type simRow struct{ version, body string }
+
+type node struct {
+	w        *world
+	account  *Account
+	dead     bool
+	busy     bool // an exchange is under way
+	timer    time.Duration
+	skew     time.Duration // of this process's clock
+	slow     time.Duration // how far behind its certain time is
+	width    time.Duration // of its uncertainty
+	waiting  map[int]*pending
+	lastSeen time.Duration // of traffic
+}
+
+type pending struct {
+	n       int64
+	since   time.Duration
+	decided bool
+}
+
+// began is when every simulation begins: in the middle of a minute.
+var began = time.Date(2026, 3, 14, 10, 20, 30, 0, time.UTC)
+
+// run plays the fleet through its minutes.
+func (f fleet) run(seed uint64) outcome {
+	if f.Mean == 0 {
+		f.Mean = 1000
+	}
+	w := &world{
+		fleet: f, chance: rand.New(rand.NewPCG(seed, 5)), rows: map[string]*simRow{}, board: map[string][2]int64{},
+		hash: fnv.New64a(), start: began,
+		out: outcome{actual: map[int64]int64{}, during: map[int64]int{}, refused: map[int64]int{}},
+	}
+	for i := range f.Instances {
+		w.nodes = append(w.nodes, w.newNode(i))
+		w.traffic(i)
+	}
+	if f.Crash {
+		w.after(w.upTo(10*time.Second), w.crash)
+	}
+	end := f.Until
+	if end == 0 {
+		end = 30*time.Second + time.Duration(f.Minutes)*time.Minute
+	}
+	for len(w.queue) > 0 && w.queue[0].at <= end {
+		e := heap.Pop(&w.queue).(event)
+		w.now = e.at
+		e.do()
+	}
+	w.out.trace = w.hash.Sum64()
+	return w.out
+}
+
+func (w *world) after(d time.Duration, do func()) {
+	heap.Push(&w.queue, event{w.now + max(d, 1), w.chance.Uint64(), do})
+}
+
+func (w *world) upTo(d time.Duration) time.Duration {
+	return time.Duration(w.chance.Int64N(int64(d) + 1))
+}
+
+func (w *world) hit(p float64) bool { return w.chance.Float64() < p*w.Faults }
+
+func (w *world) trueWindow() int64 { return w.Period.Index(w.start.Add(w.now)) }
+
+func (w *world) newNode(i int) *node {
+	n := &node{
+		w: w, waiting: map[int]*pending{},
+		skew:  w.upTo(10*time.Minute) - 5*time.Minute,
+		width: 100*time.Millisecond + w.upTo(80*time.Millisecond),
+	}
+	n.slow = time.Duration(w.chance.Float64() * float64(n.width))
+	w.seq++
+	n.account = &Account{
+		Terms: Terms{Limit: w.Limit, Period: w.Period, Shards: w.Shards},
+		ID:    fmt.Sprintf("i%d.%d", i, w.seq), Luck: w.chance.Float64(),
+	}
+	w.after(w.upTo(500*time.Millisecond), n.poll)
+	return n
+}
+
+// moment is what the instance's clocks say.
+func (n *node) moment() Moment {
+	if n.w.Mutant == "no bills" {
+		n.account.owed = min(0, n.account.owed)
+	}
+	sure := n.w.start.Add(n.w.now - n.slow)
+	m := Moment{
+		At:     n.w.start.Add(n.w.now + n.skew),
+		Window: n.w.Period.Index(sure), Latest: n.w.Period.Index(sure.Add(n.width)), Fleet: n.w.Instances,
+	}
+	if n.w.Mutant == "local clock" {
+		sure = m.At
+		m.Window = n.w.Period.Index(sure)
+		m.Latest = m.Window
+	}
+	if n.w.Unknown {
+		m.Fleet = 0
+	}
+	m.Age = sure.Sub(n.w.Period.Begins(m.Window))
+	return m
+}
+
+// traffic is one instance's callers: Poisson, for ever.
+func (w *world) traffic(i int) {
+	perSecond := w.Load * float64(w.Limit) / 60 / float64(w.Mean) / float64(w.Instances)
+	if w.Uneven {
+		if i%10 == 0 {
+			perSecond *= 8.2
+		} else {
+			perSecond *= 0.2
+		}
+	}
+	var next func()
+	next = func() {
+		if w.Quiet > 0 && w.now > w.Quiet {
+			return
+		}
+		w.arrive(w.nodes[i])
+		w.after(time.Duration(-math.Log(1-w.chance.Float64())/perSecond*1e9), next)
+	}
+	w.after(time.Duration(-math.Log(1-w.chance.Float64())/perSecond*1e9), next)
+}
+
+func (w *world) arrive(n *node) {
+	estimate := w.Mean/2 + w.chance.Int64N(w.Mean)
+	n.lastSeen = w.now
+	m := n.moment()
+	answer, ticket := n.account.Take(estimate, m)
+	if w.Mutant == "blind" && answer != Yes {
+		answer = Yes
+	}
+	fmt.Fprintf(w.hash, "%d %s %d|", w.now, n.account.ID, answer)
+	switch answer {
+	case Ask:
+		p := &pending{n: estimate, since: w.now}
+		n.waiting[ticket] = p
+		w.out.waited++
+		w.after(1500*time.Millisecond, func() { n.patienceEnds(ticket, p) })
+	case Yes:
+		w.admit(n, estimate)
+	case No, Never:
+		w.deny()
+	}
+	n.pump()
+}
+
+func (n *node) patienceEnds(ticket int, p *pending) {
+	if p.decided || n.dead {
+		return
+	}
+	n.w.out.late++
+	delete(n.waiting, ticket)
+	n.decide(p, n.account.Last(ticket, n.moment()))
+	n.pump()
+}
+
+func (n *node) decide(p *pending, answer Answer) {
+	p.decided = true
+	n.w.out.waits = append(n.w.out.waits, n.w.now-p.since)
+	if answer == Yes {
+		n.w.admit(n, p.n)
+		return
+	}
+	n.w.deny()
+}
+
+func (w *world) deny() {
+	w.out.denied++
+	w.out.refused[w.trueWindow()]++
+}
+
+// admit sends the request upstream; its usage is known when it ends.
+func (w *world) admit(n *node, estimate int64) {
+	used := int64(float64(estimate) * (0.4 + 0.6*w.chance.Float64()))
+	if w.Over {
+		used = int64(float64(estimate) * (0.7 + 0.6*w.chance.Float64()))
+	}
+	w.out.admitted++
+	w.out.actual[w.trueWindow()] += used
+	w.out.spent += used
+	w.out.during[w.trueWindow()]++
+	window := n.account.Window()
+	long := 200*time.Millisecond + w.upTo(800*time.Millisecond)
+	if w.chance.IntN(20) == 0 {
+		long += w.upTo(20 * time.Second)
+	}
+	w.after(long, func() {
+		if !n.dead {
+			n.account.Settle(window, estimate, used, n.moment())
+			n.pump()
+		}
+	})
+}
+
+// poll reads the notice board, while there is traffic.
+func (n *node) poll() {
+	if n.dead {
+		return
+	}
+	w := n.w
+	w.after(400*time.Millisecond+w.upTo(200*time.Millisecond), n.poll)
+	if w.now-n.lastSeen > time.Minute || w.isOut() {
+		return
+	}
+	at := w.now
+	w.out.ops++
+	w.after(w.leg(), func() {
+		copied := map[string][2]int64{}
+		for k, v := range w.board {
+			copied[k] = v
+		}
+		w.after(w.leg(), func() {
+			if n.dead {
+				return
+			}
+			entry, listed := copied[fmt.Sprint(n.account.shard)]
+			n.account.Heard(listed, entry[0], entry[1], n.moment(), w.start.Add(at+n.skew))
+			n.pump()
+		})
+	})
+}
+
+func (w *world) leg() time.Duration {
+	d := time.Millisecond + w.upTo(4*time.Millisecond)
+	if w.hit(.02) {
+		d += w.upTo(1500 * time.Millisecond)
+	}
+	return d
+}
+
+func (w *world) isOut() bool { return w.now >= w.Outage[0] && w.now < w.Outage[1] }
+
+// crash kills an instance, credit, debts and all, and starts another.
+func (w *world) crash() {
+	i := w.chance.IntN(len(w.nodes))
+	w.nodes[i].dead = true
+	w.nodes[i] = w.newNode(i)
+	w.after(5*time.Second+w.upTo(10*time.Second), w.crash)
+}
+
+// pump does what the account wants done.
+func (n *node) pump() {
+	n.serve()
+	if n.busy || n.dead {
+		return
+	}
+	step := n.account.Next(n.moment())
+	switch step.Do {
+	case Rest:
+		if step.At.IsZero() {
+			return
+		}
+		due := step.At.Sub(n.w.start) - n.skew
+		if n.timer <= n.w.now || due < n.timer {
+			n.timer = due
+			n.w.after(due-n.w.now, func() {
+				if n.timer == due {
+					n.timer = 0
+				}
+				n.pump()
+			})
+		}
+	case Read:
+		n.busy = true
+		n.w.read(n, step)
+	case Write:
+		n.busy = true
+		n.w.write(n, step)
+	}
+}
+
+func (n *node) serve() {
+	if shard, window, left, ok := n.account.Notice(); ok {
+		n.w.after(n.w.leg(), func() { n.w.board[fmt.Sprint(shard)] = [2]int64{window, left} })
+	}
+	for _, s := range n.account.Serve(n.moment()) {
+		if p := n.waiting[s.Ticket]; p != nil {
+			delete(n.waiting, s.Ticket)
+			n.decide(p, s.Answer)
+		}
+	}
+}

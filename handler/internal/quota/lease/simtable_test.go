@@ -1,0 +1,103 @@
+package lease
+
+import (
+	"fmt"
+	"time"
+)
+
+const patience = 500 * time.Millisecond // of one exchange with the table
+
+// read and write are exchanges with the table: a leg there, a leg back, and
+// what can go wrong on either.
+func (w *world) read(n *node, step Step) {
+	w.out.ops++
+	if w.isOut() || w.hit(.02) {
+		w.after(patience, func() { n.answered(func(m Moment) { n.account.Failed(m, w.chance.Float64()) }) })
+		return
+	}
+	there, back := w.leg(), w.leg()
+	w.after(there, func() {
+		var row simRow
+		if r := w.rows[fmt.Sprint(step.Shard)]; r != nil {
+			row = *r
+		}
+		lost := w.hit(.02) || there+back > patience
+		if lost {
+			w.after(max(0, patience-there), func() { n.answered(func(m Moment) { n.account.Failed(m, w.chance.Float64()) }) })
+			return
+		}
+		w.after(back, func() {
+			n.answered(func(m Moment) { _ = n.account.DidRead(row.version, row.body, m) })
+		})
+	})
+}
+
+func (w *world) write(n *node, step Step) {
+	w.out.ops++
+	w.out.writes++
+	failed := func() { n.answered(func(m Moment) { n.account.Failed(m, w.chance.Float64()) }) }
+	if w.isOut() || w.hit(.02) {
+		w.after(patience, failed)
+		return
+	}
+	if w.hit(.02) { // a zombie: applied, perhaps, long after its writer gave up
+		w.after(patience+w.upTo(6*time.Second), func() { w.apply(step) })
+		w.after(patience, failed)
+		return
+	}
+	there, back := w.leg(), w.leg()
+	w.after(there, func() {
+		version, ok := "", false
+		if !w.hit(.05) {
+			version, ok = w.apply(step)
+		}
+		if w.hit(.05) || there+back > patience {
+			w.after(max(0, patience-there), failed)
+			return
+		}
+		w.after(back, func() {
+			n.answered(func(m Moment) {
+				if ok {
+					n.account.DidWrite(version, m)
+					return
+				}
+				w.out.conflict++
+				n.account.Conflicted(m, w.chance.Float64())
+			})
+		})
+	})
+}
+
+func (n *node) answered(take func(Moment)) {
+	n.busy = false
+	if n.dead {
+		return
+	}
+	take(n.moment())
+	if n.w.Mutant == "no nonce" {
+		n.account.wire.doubts = nil
+	}
+	n.pump()
+}
+
+func (w *world) apply(step Step) (string, bool) {
+	key := fmt.Sprint(step.Shard)
+	row := w.rows[key]
+	if row == nil {
+		row = &simRow{}
+	}
+	if row.version != step.Version && w.Mutant != "no compare" {
+		return "", false
+	}
+	old, _ := Parse(row.body)
+	now, err := Parse(step.Body)
+	if err != nil {
+		panic(err)
+	}
+	w.out.minimum = min(w.out.minimum, now.Granted, now.Spare, now.Debt)
+	old = old.Rolled(now.Window, w.Limit/int64(max(1, w.Shards)))
+	w.out.booked += now.Granted - old.Granted + old.Spare - now.Spare
+	w.seq++
+	w.rows[key] = &simRow{fmt.Sprint("e", w.seq), step.Body}
+	return w.rows[key].version, true
+}

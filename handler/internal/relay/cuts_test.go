@@ -1,0 +1,79 @@
+package relay_test
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/openai/operations"
+)
+
+// A client takes an answer for whole unless its connection breaks: so no cut
+// but one behind the finish reason may end cleanly.
+func TestNoCutOfAStreamLooksLikeItsEnd(t *testing.T) {
+	for _, c := range []struct {
+		file     string
+		dialect  operations.Dialect
+		finished string // the stream is whole behind the event that holds this
+	}{
+		{"chat.sse", operations.Chat, `"finish_reason":"stop"`},
+		{"chat-crlf.sse", operations.Chat, `"finish_reason":"stop"`},
+		{"responses.sse", operations.Responses, `"type":"response.completed"`},
+	} {
+		for ending, err := range map[string]error{"reset": errReset, "cut": io.ErrUnexpectedEOF, "end": io.EOF} {
+			t.Run(c.file+"/"+ending, func(t *testing.T) {
+				stream := recorded(t, c.file)
+				whole := endOfEvent(stream, c.finished)
+				for k := range len(stream) + 1 {
+					x := newExchange(c.dialect, "text/event-stream", breaking(stream[:k], err))
+					x.request.Facts.IncludeUsage = true
+					judgeCut(t, x, stream[:k], k >= whole)
+					if t.Failed() {
+						t.Fatalf("cut at byte %d of %d", k, len(stream))
+					}
+				}
+			})
+		}
+	}
+}
+
+func judgeCut(t *testing.T, x *exchange, sent []byte, whole bool) {
+	t.Helper()
+	d := x.carry()
+	got := x.caller.all()
+	switch {
+	case whole && (d.Broken || d.Outcome.Verdict != health.Served):
+		t.Errorf("a whole stream was called %+v", d)
+	case whole && x.request.Operation.Dialect == operations.Chat && strings.Count(got, "\ndata: [DONE]") != 1:
+		t.Errorf("ends with %q", tail(got))
+	case whole:
+	case d.Outcome.Verdict != health.Failed:
+		t.Errorf("verdict %v (%s), want failed", d.Outcome.Verdict, d.Outcome.Why)
+	case !d.Committed && got != "":
+		t.Errorf("%d bytes were sent of an uncommitted answer", len(got))
+	case d.Committed && !d.Broken:
+		t.Error("presented as success")
+	case d.Committed && !strings.Contains(got[strings.LastIndex(strings.TrimSpace(got), "data: "):], `"error":{`) && !strings.Contains(got, `"type":"error"`):
+		t.Errorf("ends without an error event: %q", tail(got))
+	}
+	if i := strings.LastIndex(got, `"upstream_stream_interrupted"`); i >= 0 {
+		before := got[:strings.LastIndex(got[:i], "\n\n")+2]
+		if !bytes.HasPrefix(sent, []byte(before)) && !strings.Contains(before, "event: error") {
+			t.Errorf("what was relayed is not what was sent: %q", tail(before))
+		}
+	}
+}
+
+func endOfEvent(stream []byte, holding string) int {
+	at := bytes.Index(stream, []byte(holding))
+	for _, blank := range []string{"\r\n\r\n", "\n\n"} {
+		if i := bytes.Index(stream[at:], []byte(blank)); i >= 0 {
+			return at + i + len(blank)
+		}
+	}
+	return -1
+}
+
+func tail(s string) string { return s[max(0, len(s)-200):] }

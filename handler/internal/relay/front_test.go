@@ -1,0 +1,275 @@
+package relay_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/backend"
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/proxy"
+	"spillway/handler/internal/relay"
+)
+
+// front is a whole way: a server whose handler sends every request to the one
+// backend at endpoint and carries the answer.
+type front struct {
+	client *backend.Client
+	relay  *relay.Relay
+	ends   func(proxy.Delivery)
+	bodies sync.Pool
+}
+
+func newFront(t testing.TB, endpoint string) *front {
+	t.Helper()
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := backend.NewTransport(backend.Wire{})
+	t.Cleanup(transport.CloseIdleConnections)
+	return &front{
+		client: &backend.Client{CountUsage: true, Targets: []*backend.Target{{Name: "b", Endpoint: u, Credential: backend.APIKey{Key: "k"}, Transport: transport}}},
+		relay:  &relay.Relay{FirstToken: time.Minute, CommitAfter: 10 * time.Second, Heartbeat: 15 * time.Second},
+		ends:   func(proxy.Delivery) {},
+	}
+}
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	held, _ := f.bodies.Get().(*bytes.Buffer)
+	if held == nil {
+		held = new(bytes.Buffer)
+	}
+	held.Reset()
+	held.Grow(int(max(r.ContentLength, 0)) + bytes.MinRead)
+	if _, err := held.ReadFrom(r.Body); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	body := held.Bytes()
+	request := &proxy.Request{
+		ID: "req-1", Operation: operations.Operation{Name: "chat", Path: "chat/completions", Dialect: operations.Chat}, Method: r.Method,
+		Header: r.Header, Body: body, Query: "api-version=2024-10-21",
+	}
+	defer func() {
+		if request.Writing.Load() == 0 {
+			f.bodies.Put(held)
+		}
+	}()
+	ctx := r.Context()
+	began := time.Now()
+	b := &balancer.Backend{Name: "b", Deployment: "gpt-4o"}
+	res, o := f.client.Send(ctx, b, request, func() error { return nil })
+	if res == nil {
+		f.ends(proxy.Delivery{Outcome: o})
+		http.Error(w, o.Why, http.StatusBadGateway)
+		return
+	}
+	d := f.relay.Carry(ctx, w, request, &proxy.Answer{
+		Backend: b, Response: res, Began: began, Cancel: func(error) { _ = res.Body.Close() }, Gate: func() bool { return true }, Committed: func() {},
+	})
+	_ = res.Body.Close()
+	f.ends(d)
+	switch {
+	case d.Broken:
+		panic(http.ErrAbortHandler)
+	case !d.Committed:
+		http.Error(w, d.Outcome.Why, http.StatusBadGateway)
+	}
+}
+
+// serveScript listens and lets script answer every connection behind its request.
+func serveScript(t testing.TB, script func(conn net.Conn, r *bufio.Reader)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = conn.Close() }()
+				r := bufio.NewReader(conn)
+				req, err := http.ReadRequest(r)
+				if err != nil {
+					return
+				}
+				_, _ = io.Copy(io.Discard, req.Body)
+				script(conn, r)
+			}()
+		}
+	}()
+	return "http://" + l.Addr().String()
+}
+
+const streamHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+func chunk(s string) string {
+	const hex = "0123456789abcdef"
+	n, size := len(s), ""
+	for ; n > 0; n /= 16 {
+		size = string(hex[n%16]) + size
+	}
+	return size + "\r\n" + s + "\r\n"
+}
+
+func post(t testing.TB, at string) *http.Response {
+	t.Helper()
+	res, err := http.Post(at, "application/json", strings.NewReader(`{"stream":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = res.Body.Close() })
+	return res
+}
+
+func TestBrokenStreamIsSeenByTheCallersConnection(t *testing.T) {
+	for name, end := range map[string]func(net.Conn){
+		"reset": func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0); _ = c.Close() },
+		"cut":   func(c net.Conn) { _ = c.Close() },
+		"end":   func(c net.Conn) { _, _ = io.WriteString(c, "0\r\n\r\n") },
+		"noise": func(c net.Conn) { _, _ = io.WriteString(c, "not a chunk\r\n") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			took := make(chan bool)
+			at := serveScript(t, func(conn net.Conn, _ *bufio.Reader) {
+				_, _ = io.WriteString(conn, streamHead+chunk(role)+chunk(word))
+				<-took // a reset overtakes what was not read yet
+				end(conn)
+			})
+			s := httptest.NewServer(newFront(t, at))
+			defer s.Close()
+			res := post(t, s.URL)
+			got := make([]byte, len(role+word))
+			if _, err := io.ReadFull(res.Body, got); err != nil || string(got) != role+word {
+				t.Fatalf("%q, %v", got, err)
+			}
+			close(took)
+			rest, err := io.ReadAll(res.Body)
+			if !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("the connection ended with %v behind %q", err, rest)
+			}
+			if !strings.HasPrefix(string(rest), `data: {"error":{`) || !strings.HasSuffix(string(rest), "\n\n") {
+				t.Errorf("the caller was told %q", rest)
+			}
+		})
+	}
+}
+
+func TestWholeStreamKeepsTheBackendsConnection(t *testing.T) {
+	conns := make(chan net.Conn, 8)
+	at := serveScript(t, func(conn net.Conn, r *bufio.Reader) {
+		conns <- conn
+		for {
+			_, _ = io.WriteString(conn, streamHead+chunk(role)+chunk(stop)+chunk(done)+"0\r\n\r\n")
+			if req, err := http.ReadRequest(r); err != nil {
+				return
+			} else if _, err := io.Copy(io.Discard, req.Body); err != nil {
+				return
+			}
+		}
+	})
+	s := httptest.NewServer(newFront(t, at))
+	defer s.Close()
+	for range 5 {
+		res := post(t, s.URL)
+		if got, err := io.ReadAll(res.Body); err != nil || string(got) != role+stop+done {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	if len(conns) != 1 {
+		t.Errorf("%d connections for 5 streams", len(conns))
+	}
+}
+
+func TestCallerWhoHangsUpIsSeenByTheBackendAtOnce(t *testing.T) {
+	gone := make(chan time.Time, 1)
+	at := serveScript(t, func(conn net.Conn, r *bufio.Reader) {
+		_, _ = io.WriteString(conn, streamHead+chunk(role))
+		_, _ = r.ReadByte()
+		gone <- time.Now()
+	})
+	f := newFront(t, at)
+	ended := make(chan proxy.Delivery, 1)
+	f.ends = func(d proxy.Delivery) { ended <- d }
+	s := httptest.NewServer(f)
+	defer s.Close()
+	res := post(t, s.URL)
+	if _, err := io.ReadFull(res.Body, make([]byte, len(role))); err != nil {
+		t.Fatal(err)
+	}
+	left := time.Now()
+	_ = res.Body.Close()
+	if took := (<-gone).Sub(left); took > 100*time.Millisecond {
+		t.Errorf("the backend saw it after %s", took)
+	}
+	if d := <-ended; d.Outcome.Verdict.String() != "abandoned" {
+		t.Errorf("delivery %+v", d)
+	}
+}
+
+// A process that is about to end cancels what is under way: the caller is
+// still there to be told.
+func TestStreamCutOffByOurOwnEndIsTold(t *testing.T) {
+	at := serveScript(t, func(conn net.Conn, r *bufio.Reader) {
+		_, _ = io.WriteString(conn, streamHead+chunk(role))
+		_, _ = r.ReadByte()
+	})
+	life, end := context.WithCancel(context.Background())
+	s := httptest.NewUnstartedServer(newFront(t, at))
+	s.Config.BaseContext = func(net.Listener) context.Context { return life }
+	s.Start()
+	defer s.Close()
+	res := post(t, s.URL)
+	if _, err := io.ReadFull(res.Body, make([]byte, len(role))); err != nil {
+		t.Fatal(err)
+	}
+	end()
+	rest, err := io.ReadAll(res.Body)
+	if !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(string(rest), `data: {"error":{`) {
+		t.Errorf("the caller was told %q, %v", rest, err)
+	}
+}
+
+// A caller that takes nothing is cut off, and holds no more than its buffers.
+func TestCallerWhoTakesNothingIsCutOff(t *testing.T) {
+	at := serveScript(t, func(conn net.Conn, _ *bufio.Reader) {
+		_, _ = io.WriteString(conn, streamHead)
+		big := chunk(strings.Replace(word, "Hi", strings.Repeat("x", 64<<10), 1))
+		for {
+			if _, err := io.WriteString(conn, big); err != nil {
+				return
+			}
+		}
+	})
+	f := newFront(t, at)
+	f.relay.Stall, f.relay.Heartbeat = 50*time.Millisecond, 20*time.Millisecond
+	ended := make(chan proxy.Delivery, 1)
+	f.ends = func(d proxy.Delivery) { ended <- d }
+	s := httptest.NewServer(f)
+	defer s.Close()
+	post(t, s.URL)
+	select {
+	case d := <-ended:
+		if d.Outcome.Verdict.String() != "abandoned" || !d.Broken {
+			t.Errorf("delivery %+v", d)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it was not cut off")
+	}
+}

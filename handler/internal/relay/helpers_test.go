@@ -1,0 +1,159 @@
+package relay_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/proxy"
+	"spillway/handler/internal/relay"
+)
+
+// caller is a caller's side of a connection that writes down what arrives and
+// when it was flushed.
+type caller struct {
+	mu      sync.Mutex
+	header  http.Header
+	status  int
+	body    bytes.Buffer
+	flushes []int // length of body at each flush
+	refuses error // what the next write fails with
+}
+
+func newCaller() *caller { return &caller{header: http.Header{}} }
+
+func (c *caller) Header() http.Header { return c.header }
+
+func (c *caller) WriteHeader(status int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.status != 0 {
+		panic("the status was sent twice")
+	}
+	c.status = status
+}
+
+func (c *caller) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.status == 0 {
+		panic("a byte was sent ahead of the status")
+	}
+	if c.refuses != nil {
+		return 0, c.refuses
+	}
+	return c.body.Write(p)
+}
+
+func (c *caller) Flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flushes = append(c.flushes, c.body.Len())
+}
+
+// got is what has arrived and been flushed.
+func (c *caller) got() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.flushes) == 0 {
+		return ""
+	}
+	return c.body.String()[:c.flushes[len(c.flushes)-1]]
+}
+
+func (c *caller) answered() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status != 0
+}
+
+func (c *caller) all() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.body.String()
+}
+
+// exchange is one answer to be carried, with what the proxy would know of it.
+type exchange struct {
+	relay   relay.Relay
+	request *proxy.Request
+	answer  *proxy.Answer
+	caller  *caller
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	commits int
+}
+
+func newExchange(dialect operations.Dialect, media string, body io.Reader) *exchange {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	x := &exchange{ctx: ctx, cancel: cancel, caller: newCaller()}
+	x.request = &proxy.Request{ID: "req-1", Method: http.MethodPost, Operation: operations.Operation{Name: "test", Dialect: dialect}}
+	x.answer = &proxy.Answer{
+		Response: &http.Response{
+			StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {media}}, ContentLength: -1,
+			Body: &cancelled{ctx: ctx, Reader: body},
+		},
+		Began: time.Now(), Cancel: cancel,
+		Gate:      func() bool { return true },
+		Committed: func() { x.commits++ },
+	}
+	return x
+}
+
+func (x *exchange) carry() proxy.Delivery {
+	return x.relay.Carry(x.ctx, x.caller, x.request, x.answer)
+}
+
+// cancelled is a body whose reads end when its context does, as a transport's.
+type cancelled struct {
+	io.Reader
+	ctx context.Context
+}
+
+func (c *cancelled) Read(p []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	n, err := c.Reader.Read(p)
+	if err != nil && c.ctx.Err() != nil {
+		err = context.Cause(c.ctx)
+	}
+	return n, err
+}
+
+func (c *cancelled) Close() error { return nil }
+
+// piped is a body that is written while it is read, and ends with its context.
+func piped(x *exchange) *io.PipeWriter {
+	r, w := io.Pipe()
+	x.answer.Response.Body = &cancelled{ctx: x.ctx, Reader: r}
+	context.AfterFunc(x.ctx, func() { _ = r.CloseWithError(context.Cause(x.ctx)) })
+	return w
+}
+
+// breaking is a reader that fails after its bytes.
+func breaking(b []byte, err error) io.Reader {
+	return io.MultiReader(bytes.NewReader(b), failing{err})
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+var errReset = errors.New("connection reset by peer")
+
+func recorded(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile("testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

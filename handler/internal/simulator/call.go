@@ -1,0 +1,196 @@
+package simulator
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// call is one request in progress.
+type call struct {
+	svc     *Service
+	res     *resource
+	w       http.ResponseWriter
+	out     io.Writer // w, for the body
+	r       *http.Request
+	route   route
+	arrived time.Time
+	seq     uint64
+	entry   *Entry
+
+	body         []byte
+	ask          *ask
+	prompt       string
+	promptTokens int
+	cached       int
+
+	dep     *deployment // nil until the deployment is known
+	spec    Deployment  // its configuration when the request came
+	spill   spill
+	granted int // tokens a provisioned deployment was charged on arrival
+
+	fault   *Fault // what is to become of the request; nil is nothing
+	factor  float64
+	latency time.Duration
+
+	rateSeen rateSeen
+	tier     string
+	headers  bool // response headers were prepared
+}
+
+// serve is the life of one request.
+func (s *Service) serve(w http.ResponseWriter, r *http.Request, res *resource, path string) {
+	s.active.Add(1)
+	defer s.active.Done()
+	c := s.begin(w, r, res, path)
+	defer c.end()
+	if no := c.receive(); no != nil {
+		c.refuse(no)
+		return
+	}
+	c.meetFaults()
+	if c.fault != nil && c.strike() {
+		return
+	}
+	if no := c.admit(); no != nil {
+		c.refuse(no)
+		return
+	}
+	c.operate()
+}
+
+// begin journals the arrival.
+func (s *Service) begin(w http.ResponseWriter, r *http.Request, res *resource, path string) *call {
+	c := &call{svc: s, res: res, w: w, out: w, r: r, arrived: s.cfg.Now(), seq: s.seq.Add(1), ask: &ask{}, factor: 1}
+	c.route = parseRoute(path, r.URL.Query())
+	header := r.Header
+	if s.journal.keepsBodies() {
+		header = r.Header.Clone()
+		if len(r.TransferEncoding) > 0 {
+			header["Transfer-Encoding"] = r.TransferEncoding
+		}
+	}
+	c.entry = &Entry{
+		Seq: c.seq, Time: c.arrived, Resource: res.Name, Deployment: c.route.deployment, Operation: c.route.operation,
+		Proto: r.Proto, Method: r.Method, Host: r.Host, Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery,
+		Remote: r.RemoteAddr, Header: header, RequestID: s.guid(c.seq, 1),
+	}
+	s.journal.open(c.entry)
+	return c
+}
+
+// receive reads the body and what it asks for. A request with
+// Expect: 100-continue is judged by its credential first, so that a refused
+// caller need not send the body.
+func (c *call) receive() *refusal {
+	if c.r.Header.Get("Expect") != "" {
+		if no := c.authorize(); no != nil {
+			return no
+		}
+	}
+	body, err := io.ReadAll(c.upload())
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return refuseTooLarge()
+	}
+	c.body = body
+	c.journalBody()
+	if err != nil {
+		c.left()
+		return refuseInvalid("the body ended early", "", "")
+	}
+	var bad error
+	if c.r.Method == http.MethodPost {
+		c.ask, bad = readAsk(c.r.Header.Get("Content-Type"), body)
+	}
+	c.nameDeployment()
+	if bad != nil {
+		return refuseInvalid(bad.Error(), "", "")
+	}
+	return nil
+}
+
+func (c *call) upload() io.Reader {
+	var body io.Reader = c.r.Body
+	if limit := c.svc.cfg.MaxBody; limit > 0 {
+		body = http.MaxBytesReader(c.w, c.r.Body, limit)
+	}
+	q := quarry{deployment: c.route.deployment, operation: c.route.operation, now: c.arrived}
+	for _, f := range c.svc.faults.strike(c.res.Name, q, true) {
+		c.note(func(e *Entry) { e.Fault = f.Action })
+		body = &slowReader{call: c, from: body, pause: f.Pause}
+	}
+	return body
+}
+
+func (c *call) journalBody() {
+	size := len(c.body)
+	if !c.svc.journal.keepsBodies() {
+		c.note(func(e *Entry) { e.BodySize = size })
+		return
+	}
+	sum := sha256.Sum256(c.body)
+	c.note(func(e *Entry) {
+		e.Body, e.BodySize, e.BodySHA256 = c.body, size, hex.EncodeToString(sum[:])
+	})
+}
+
+// nameDeployment finds which deployment is meant: the path's, or the model of
+// the body on paths without one.
+func (c *call) nameDeployment() {
+	name := c.route.deployment
+	if c.route.family != familyDeployment {
+		name = c.ask.Model
+	}
+	c.note(func(e *Entry) { e.Deployment, e.Stream = name, c.ask.Stream })
+	if dep := c.res.deployments[name]; dep != nil {
+		c.dep, c.spec = dep, *dep.spec.Load()
+	}
+}
+
+// note changes the journal entry.
+func (c *call) note(change func(*Entry)) { c.svc.journal.update(c.entry, change) }
+
+func (c *call) now() time.Time { return c.svc.cfg.Now() }
+
+// end settles the entry if nothing did before.
+func (c *call) end() {
+	if c.dep != nil && c.entry.Admitted {
+		c.dep.inFlight.Add(-1)
+	}
+	if c.r.Context().Err() != nil && !c.entry.Done {
+		c.left()
+	}
+	c.settle(Broken)
+	if c.fault != nil && c.fault.Action == "close-idle" {
+		c.flush()
+		closeConnection(c.r.Context())
+	}
+}
+
+// left notes that the caller is gone.
+func (c *call) left() {
+	if c.svc.listeners.closing() {
+		return
+	}
+	now := c.now()
+	c.note(func(e *Entry) {
+		if e.LeftAt.IsZero() && !e.Done {
+			e.LeftAt = now
+		}
+	})
+	c.settle(Disconnected)
+}
+
+// settle closes the entry, once, and gives back what the estimate was too high.
+func (c *call) settle(outcome Outcome) {
+	if c.entry.Done {
+		return
+	}
+	c.correctEstimate()
+	now := c.now()
+	c.note(func(e *Entry) { e.Outcome, e.End, e.Done = outcome, now, true })
+}

@@ -1,0 +1,153 @@
+package simulator
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// The control endpoint: everything a test does by methods, for a person with
+// curl. It is open only when Config.Control says so.
+
+const (
+	controlSegment = "_control"
+	controlHelp    = `Simulated Azure OpenAI: control
+
+Throttle a resource for ten seconds, by one line:
+  curl -X POST 'HERE/_control/resources/NAME/throttle?for=10s'
+
+POST   /_control/resources/NAME/throttle?for=10s   answer 429 (without for: until restore)
+POST   /_control/resources/NAME/fail?for=10s       answer 503
+POST   /_control/resources/NAME/slow?by=2s&for=10s answer late
+POST   /_control/resources/NAME/brownout?for=10s   ten times slower, three of ten fail
+POST   /_control/resources/NAME/down?for=10s       drop connections (without for: refuse them until up)
+POST   /_control/resources/NAME/up                 bring it back
+POST   /_control/resources/NAME/restore            clear all faults
+GET    /_control/resources                         configuration, limits left, PTU use, faults
+PATCH  /_control/resources/NAME/deployments/NAME   change limits or pace, e.g. {"tokensPerMinute":1000}
+GET    /_control/resources/NAME/faults             the rules set
+POST   /_control/resources/NAME/faults             set one, e.g. {"action":"500","probability":0.3}
+DELETE /_control/resources/NAME/faults             clear them
+DELETE /_control/faults/ID                         clear one
+GET    /_control/actions                           what a fault can do
+GET    /_control/journal?limit=20&resource=NAME    requests received, newest last; &body=true for bodies
+GET    /_control/violations                        promises broken by the caller
+GET    /_control/metrics                           counters, as Prometheus reads them
+POST   /_control/reset                             forget everything but the configuration
+`
+)
+
+func isControl(path string) bool {
+	return path == "/"+controlSegment || strings.HasPrefix(path, "/"+controlSegment+"/")
+}
+
+func (s *Service) controlMux() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /_control/{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = io.WriteString(w, strings.ReplaceAll(controlHelp, "HERE", "http://"+r.Host)) //nolint:gosec // plain text, not a page
+	})
+	mux.HandleFunc("GET /_control/resources", func(w http.ResponseWriter, _ *http.Request) { sendJSON(w, s.State()) })
+	mux.HandleFunc("GET /_control/actions", func(w http.ResponseWriter, _ *http.Request) { sendJSON(w, Actions()) })
+	mux.HandleFunc("GET /_control/violations", func(w http.ResponseWriter, _ *http.Request) { sendJSON(w, s.Violations()) })
+	mux.HandleFunc("GET /_control/metrics", s.controlMetrics)
+	mux.HandleFunc("GET /_control/journal", s.controlJournal)
+	mux.HandleFunc("POST /_control/reset", func(w http.ResponseWriter, _ *http.Request) {
+		s.Reset()
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("POST /_control/resources/{name}/{verb}", s.known(s.controlVerb))
+	mux.HandleFunc("GET /_control/resources/{name}/faults", s.known(func(w http.ResponseWriter, r *http.Request) {
+		sendJSON(w, s.Faults(r.PathValue("name")))
+	}))
+	mux.HandleFunc("POST /_control/resources/{name}/faults", s.known(s.controlAddFault))
+	mux.HandleFunc("DELETE /_control/resources/{name}/faults", s.known(func(w http.ResponseWriter, r *http.Request) {
+		s.Clear(r.PathValue("name"))
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	mux.HandleFunc("DELETE /_control/faults/{id}", func(w http.ResponseWriter, r *http.Request) {
+		if !s.ClearFault(r.PathValue("id")) {
+			http.Error(w, "no fault "+quote(r.PathValue("id")), http.StatusNotFound)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("PATCH /_control/resources/{name}/deployments/{deployment}", s.known(s.controlPatch))
+	return mux
+}
+
+// serveControl answers the control endpoint.
+func (s *Service) serveControl(w http.ResponseWriter, r *http.Request) { s.control.ServeHTTP(w, r) }
+
+// known lets only requests through that name a resource there is.
+func (s *Service) known(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if s.resources[r.PathValue("name")] == nil {
+			http.Error(w, "no resource "+quote(r.PathValue("name"))+"; there are "+quoteAll(s.order), http.StatusNotFound)
+			return
+		}
+		next(w, r)
+	}
+}
+
+func (s *Service) controlAddFault(w http.ResponseWriter, r *http.Request) {
+	var f Fault
+	if err := json.NewDecoder(r.Body).Decode(&f); err != nil {
+		http.Error(w, "read fault: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	if err := f.validate(); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	f.ID = s.Fault(r.PathValue("name"), f)
+	sendJSON(w, f)
+}
+
+func (s *Service) controlPatch(w http.ResponseWriter, r *http.Request) {
+	change, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err != nil {
+		http.Error(w, "read change: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	var bad error
+	err = s.SetDeployment(r.PathValue("name"), r.PathValue("deployment"), func(d *Deployment) {
+		bad = json.Unmarshal(change, d)
+	})
+	if bad != nil || err != nil {
+		http.Error(w, "change deployment: "+firstOf(bad, err).Error(), http.StatusBadRequest)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) controlJournal(w http.ResponseWriter, r *http.Request) {
+	entries := s.JournalOf(r.URL.Query().Get("resource"))
+	if limit, err := strconv.Atoi(r.URL.Query().Get("limit")); err == nil && limit >= 0 && limit < len(entries) {
+		entries = entries[len(entries)-limit:]
+	}
+	if r.URL.Query().Get("body") != "true" {
+		for i := range entries {
+			entries[i].Body = nil
+		}
+	}
+	sendJSON(w, entries)
+}
+
+func sendJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(v) // who asked is gone if this fails
+}

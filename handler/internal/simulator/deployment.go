@@ -1,0 +1,177 @@
+package simulator
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// SKU is the kind of capacity behind a deployment.
+type SKU string
+
+// The kinds of capacity. The zero SKU is Standard.
+const (
+	Standard       SKU = "Standard"
+	GlobalStandard SKU = "GlobalStandard"
+	Provisioned    SKU = "Provisioned"
+)
+
+// Deployment is one model made available at a resource. Its zero value but for
+// Name and Model answers at once and without limit.
+type Deployment struct {
+	Name         string `json:"name"`
+	Model        string `json:"model"`
+	ModelVersion string `json:"modelVersion,omitempty"`
+	SKU          SKU    `json:"sku,omitempty"`
+
+	// TokensPerMinute and RequestsPerMinute are the limits of a pay-as-you-go
+	// deployment; 0 is none.
+	TokensPerMinute   int `json:"tokensPerMinute,omitempty"`
+	RequestsPerMinute int `json:"requestsPerMinute,omitempty"`
+
+	// SlidingTokens counts tokens over the last 60 s instead of a counter that
+	// is reset each minute.
+	SlidingTokens bool `json:"slidingTokens,omitempty"`
+
+	// RequestWindow is how long a slice of a minute RequestsPerMinute is judged
+	// over: 1 s or 10 s (facts/azure-openai.md §3.1); 0 is 10 s.
+	RequestWindow time.Duration `json:"requestWindow,omitempty"`
+
+	// SimpleEstimate costs max_tokens, else 16, and leaves the prompt out, as
+	// the aoai-api-simulator does; otherwise prompt plus output.
+	SimpleEstimate bool `json:"simpleEstimate,omitempty"`
+
+	// RateHeaders is how x-ratelimit-* look.
+	RateHeaders RateHeaders `json:"rateHeaders,omitempty"`
+
+	// ProvisionedTokensPerMinute is what a Provisioned deployment's bucket
+	// drains; 0 is unlimited. ProvisionedBurst is the work that fills the
+	// bucket to 100 %, as time; 0 is 10 s.
+	ProvisionedTokensPerMinute int           `json:"provisionedTokensPerMinute,omitempty"`
+	ProvisionedBurst           time.Duration `json:"provisionedBurst,omitempty"`
+
+	// ContextWindow is the most tokens of prompt and output; 0 is no limit.
+	ContextWindow int `json:"contextWindow,omitempty"`
+
+	// AsyncFilter sends tokens at once and their annotations late, in chunks
+	// without a delta. FilterBurst is how many tokens the ordinary filter holds
+	// back before it lets them go together; 0 is 1.
+	AsyncFilter bool `json:"asyncFilter,omitempty"`
+	FilterBurst int  `json:"filterBurst,omitempty"`
+
+	// Spillover names the deployment of the same resource that serves what
+	// this one refuses (facts/azure-openai.md §3.6).
+	Spillover string `json:"spillover,omitempty"`
+
+	// TimeToFirstToken and PerToken pace an answer; PerPromptToken is added to
+	// the former for each prompt token that was not cached. Jitter is the
+	// standard deviation as a share of each. LoadFactor adds that share of the
+	// time for each other request in flight.
+	TimeToFirstToken time.Duration `json:"timeToFirstToken,omitempty"`
+	PerToken         time.Duration `json:"perToken,omitempty"`
+	PerPromptToken   time.Duration `json:"perPromptToken,omitempty"`
+	Jitter           float64       `json:"jitter,omitempty"`
+	LoadFactor       float64       `json:"loadFactor,omitempty"`
+
+	// AnswerTokens is the length of an answer unless max_tokens is less; 0 is
+	// 16. Answer is its text; "" is seeded words.
+	AnswerTokens int    `json:"answerTokens,omitempty"`
+	Answer       string `json:"answer,omitempty"`
+
+	// ReasoningTokens are spent unseen before the answer.
+	ReasoningTokens int `json:"reasoningTokens,omitempty"`
+
+	// Supports overrides what the model can do, e.g. {"chat", "responses"}.
+	Supports []string `json:"supports,omitempty"`
+}
+
+const defaultAnswerTokens = 16
+
+func (d Deployment) validate() error {
+	switch d.SKU {
+	case "", Standard, GlobalStandard, Provisioned:
+	default:
+		return fmt.Errorf("sku %q is none of Standard, GlobalStandard, Provisioned", d.SKU)
+	}
+	if !slices.Contains([]RateHeaders{RateHeadersNormal, RateHeadersQuirk, RateHeadersNone}, d.RateHeaders) {
+		return fmt.Errorf("rateHeaders %q is none of quirk, none, or empty", d.RateHeaders)
+	}
+	if d.Model == "" {
+		return fmt.Errorf("deployment %q has no model; name the one it serves", d.Name)
+	}
+	return nil
+}
+
+// answerTokens is the length of an answer nobody bounded.
+func (d Deployment) answerTokens() int {
+	if d.AnswerTokens > 0 {
+		return d.AnswerTokens
+	}
+	return defaultAnswerTokens
+}
+
+// servedModel is the model with its version, as answers name it.
+func (d Deployment) servedModel() string {
+	if d.ModelVersion == "" {
+		return d.Model
+	}
+	return d.Model + "-" + d.ModelVersion
+}
+
+// reasons tells whether the model is of a reasoning family, which refuses
+// max_tokens.
+func (d Deployment) reasons() bool {
+	return strings.HasPrefix(d.Model, "o1") || strings.HasPrefix(d.Model, "o3") ||
+		strings.HasPrefix(d.Model, "o4") || strings.HasPrefix(d.Model, "gpt-5")
+}
+
+// supports tells whether the model can do a family of operations: chat,
+// responses, completions, embeddings, images, speech or transcription.
+func (d Deployment) supports(family string) bool {
+	if len(d.Supports) > 0 {
+		return slices.Contains(d.Supports, family)
+	}
+	switch {
+	case strings.Contains(d.Model, "embedding"):
+		return family == "embeddings"
+	case strings.HasPrefix(d.Model, "dall-e"), strings.HasPrefix(d.Model, "gpt-image"):
+		return family == "images"
+	case strings.HasPrefix(d.Model, "whisper"), strings.Contains(d.Model, "transcribe"):
+		return family == "transcription"
+	case strings.HasPrefix(d.Model, "tts"), strings.HasSuffix(d.Model, "-tts"):
+		return family == "speech"
+	default:
+		return family == "chat" || family == "responses" || family == "completions"
+	}
+}
+
+// deployment is a Deployment at work. Its configuration may be exchanged while
+// requests are under way; each keeps the one it began with.
+type deployment struct {
+	original Deployment
+	spec     atomic.Pointer[Deployment]
+	inFlight atomic.Int64
+
+	mu       sync.Mutex
+	tokens   tokenCounter
+	requests requestWindow
+	bucket   bucket
+}
+
+func newDeployment(d Deployment, now time.Time) *deployment {
+	dep := &deployment{original: d}
+	dep.reset(now)
+	return dep
+}
+
+func (d *deployment) reset(now time.Time) {
+	spec := d.original
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.spec.Store(&spec)
+	d.tokens, d.requests = tokenCounter{}, requestWindow{}
+	d.bucket = newBucket(spec, now)
+}

@@ -1,0 +1,201 @@
+package simulator
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Fault is a rule: which requests, and what becomes of them. Every condition
+// left at zero matches. Rules are tried in the order they were set; slowing
+// rules add up, the first other one that matches decides.
+type Fault struct {
+	// ID is given by the service; it names the rule to Clear.
+	ID string `json:"id,omitempty"`
+
+	Deployment string `json:"deployment,omitempty"`
+	Operation  string `json:"operation,omitempty"` // e.g. "chat/completions"
+	Stream     *bool  `json:"stream,omitempty"`
+
+	// Of the matching requests: only the Nth (from 1), each Every-th, with this
+	// Probability (0 and 1 are always), at most Count of them (0 is no limit).
+	Nth         int     `json:"nth,omitempty"`
+	Every       int     `json:"every,omitempty"`
+	Probability float64 `json:"probability,omitempty"`
+	Count       int     `json:"count,omitempty"`
+
+	// The rule works from After on, for For (0 is for good), counted from when
+	// it was set; with Up and Down it flaps: Down long at work, Up long not.
+	After time.Duration `json:"after,omitempty"`
+	For   time.Duration `json:"for,omitempty"`
+	Up    time.Duration `json:"up,omitempty"`
+	Down  time.Duration `json:"down,omitempty"`
+
+	// Action is what happens, by its short name (see Actions).
+	Action string `json:"action"`
+
+	// Status, Body, ContentType and Header are those of action "status"; Header
+	// is added by every action that answers at all, "headers" included.
+	Status      int               `json:"status,omitempty"`
+	Body        string            `json:"body,omitempty"`
+	ContentType string            `json:"contentType,omitempty"`
+	Header      map[string]string `json:"header,omitempty"`
+
+	// RetryAfter is hinted in the form of Retry; 0 hints what is left of For,
+	// and without that a minute. RetryRaw replaces the value of retry-after by
+	// itself, one header per element.
+	RetryAfter time.Duration `json:"retryAfter,omitempty"`
+	Retry      RetryForm     `json:"retry,omitempty"`
+	RetryRaw   []string      `json:"retryRaw,omitempty"`
+	DateSkew   time.Duration `json:"dateSkew,omitempty"` // the answer's Date is off by this
+
+	// Chunks is how many content events pass before a stream fault strikes.
+	Chunks int `json:"chunks,omitempty"`
+
+	// Latency is added, Factor multiplies, by action "slow". Hold ends a hang
+	// or a stall (0 holds until the caller leaves); Pause lies between the
+	// bytes or chunks of a drip.
+	Latency time.Duration `json:"latency,omitempty"`
+	Factor  float64       `json:"factor,omitempty"`
+	Hold    time.Duration `json:"hold,omitempty"`
+	Pause   time.Duration `json:"pause,omitempty"`
+
+	// Order, Flat, Uncoded and BigCreated vary action "stream-429":
+	// "error-failed" (as when empty), "failed-error", "created-error-failed".
+	Order      string `json:"order,omitempty"`
+	Flat       bool   `json:"flat,omitempty"`
+	Uncoded    bool   `json:"uncoded,omitempty"`
+	BigCreated bool   `json:"bigCreated,omitempty"`
+}
+
+// validate says what is wrong with a rule.
+func (f Fault) validate() error {
+	if _, ok := actions[f.Action]; !ok {
+		return fmt.Errorf("%w: fault action %q is unknown; the known ones are %v", ErrConfig, f.Action, Actions())
+	}
+	if f.Action == "status" && (f.Status < 200 || f.Status > 599) {
+		return fmt.Errorf("%w: fault status %d: set one between 200 and 599", ErrConfig, f.Status)
+	}
+	if f.Probability < 0 || f.Probability > 1 {
+		return fmt.Errorf("%w: fault probability %v is not within 0 and 1", ErrConfig, f.Probability)
+	}
+	if !slices.Contains(retryForms, f.Retry) {
+		return fmt.Errorf("%w: fault retry %q is none of %v", ErrConfig, f.Retry, retryForms)
+	}
+	return nil
+}
+
+// faultBook holds the rules of all resources and the scripts of Next.
+type faultBook struct {
+	mu     sync.Mutex
+	chance *rand.Rand
+	next   int
+	rules  map[string][]*rule
+	script map[string][]Fault
+}
+
+type rule struct {
+	Fault
+	set     time.Time
+	matched int
+	applied int
+}
+
+func newFaultBook(seed uint64) *faultBook {
+	return &faultBook{
+		chance: rand.New(rand.NewPCG(seed, 0xfa17)),
+		rules:  map[string][]*rule{}, script: map[string][]Fault{},
+	}
+}
+
+func (b *faultBook) add(resource string, f Fault, now time.Time) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.next++
+	f.ID = "fault-" + strconv.Itoa(b.next)
+	b.rules[resource] = append(b.rules[resource], &rule{Fault: f, set: now})
+	return f.ID
+}
+
+func (b *faultBook) queue(resource string, faults []Fault) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.script[resource] = append(b.script[resource], faults...)
+}
+
+// clear removes all rules of a resource, of all resources when it is "".
+func (b *faultBook) clear(resource string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if resource == "" {
+		clear(b.rules)
+		clear(b.script)
+		return
+	}
+	delete(b.rules, resource)
+	delete(b.script, resource)
+}
+
+// remove removes one rule and tells whether there was such a one.
+func (b *faultBook) remove(id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, rules := range b.rules {
+		for i, r := range rules {
+			if r.ID == id {
+				b.rules[name] = slices.Delete(rules, i, i+1)
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (b *faultBook) list(resource string) []Fault {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := []Fault{}
+	for _, r := range b.rules[resource] {
+		out = append(out, r.Fault)
+	}
+	return out
+}
+
+// strike finds what is to become of a request: slowing faults as many as there
+// are, and the first other one. Uploads are asked for on their own, because
+// they strike before the body, and with it the model, is known.
+func (b *faultBook) strike(resource string, q quarry, upload bool) (hit []Fault) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if script := b.script[resource]; len(script) > 0 && script[0].fits(q) && script[0].isUpload() == upload {
+		b.script[resource] = script[1:]
+		hit = append(hit, script[0])
+		if actions[script[0].Action] != kindSlow {
+			return hit
+		}
+	}
+	for _, r := range b.rules[resource] {
+		if r.isUpload() != upload || !r.due(q, b.chance) {
+			continue
+		}
+		hit = append(hit, r.at(q.now))
+		if actions[r.Action] != kindSlow {
+			return hit
+		}
+	}
+	return hit
+}
+
+// at is the fault with the wait that is left at this instant.
+func (r *rule) at(now time.Time) Fault {
+	f := r.Fault
+	if f.RetryAfter == 0 && f.For > 0 {
+		f.RetryAfter = f.For - (now.Sub(r.set) - f.After)
+	}
+	return f
+}
+
+func (f *Fault) isUpload() bool { return actions[f.Action] == kindUpload }

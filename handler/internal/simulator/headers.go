@@ -1,0 +1,196 @@
+package simulator
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// RateHeaders is how a deployment's x-ratelimit-* look.
+type RateHeaders string
+
+// The looks: honest, the -1/-1/0 of facts/azure-openai.md §3.4, or none.
+const (
+	RateHeadersNormal RateHeaders = ""
+	RateHeadersQuirk  RateHeaders = "quirk"
+	RateHeadersNone   RateHeaders = "none"
+)
+
+// rateSeen is a deployment's limits at one instant, as headers tell them.
+type rateSeen struct {
+	tokensLeft    int
+	tokensReset   time.Duration
+	requestsLeft  int
+	requestsReset time.Duration
+	utilization   float64
+	known         bool
+}
+
+// rates reads the limits. The deployment's lock is held.
+func (d *deployment) rates(now time.Time, spec *Deployment) rateSeen {
+	seen := rateSeen{known: true}
+	d.tokens.advance(now, spec.SlidingTokens)
+	seen.tokensLeft = spec.TokensPerMinute - d.tokens.used
+	if seen.tokensLeft <= 0 {
+		seen.tokensReset = d.tokens.reopens(now, spec)
+	}
+	seen.requestsLeft = max(0, spec.requestsPerWindow()-d.requests.count)
+	if seen.requestsLeft == 0 {
+		seen.requestsReset = d.requests.since.Add(spec.requestWindow()).Sub(now)
+	}
+	if spec.SKU == Provisioned {
+		d.bucket.drain(now)
+		seen.utilization = d.bucket.utilization()
+	}
+	return seen
+}
+
+// prepareHeaders sets what every answer of the service carries
+// (facts/azure-openai.md §3.4, §4.2). It works once.
+func (c *call) prepareHeaders() {
+	if c.headers {
+		return
+	}
+	c.headers = true
+	h := c.w.Header()
+	constantHeaders(h)
+	h.Set("Apim-Request-Id", c.svc.guid(c.seq, 2))
+	h.Set("X-Request-Id", c.entry.RequestID)
+	h.Set("X-Ms-Region", regionName(c.res.Region))
+	took := strconv.FormatInt(c.now().Sub(c.arrived).Milliseconds(), 10)
+	h.Set("X-Envoy-Upstream-Service-Time", took)
+	if id := c.r.Header.Get("x-ms-client-request-id"); id != "" {
+		h.Set("X-Ms-Client-Request-Id", id)
+	}
+	if c.dep != nil {
+		c.deploymentHeaders(h, took)
+	}
+	c.faultHeaders(h)
+}
+
+func constantHeaders(h http.Header) {
+	h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains; preload")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-cache, must-revalidate")
+	h.Set("Access-Control-Allow-Origin", "*")
+}
+
+func (c *call) deploymentHeaders(h http.Header, took string) {
+	h.Set("X-Accel-Buffering", "no")
+	h.Set("Openai-Processing-Ms", took)
+	h.Set("X-Ms-Deployment-Name", c.spec.Name)
+	h.Set("X-Ms-Served-Model", c.spec.servedModel())
+	h.Set("X-Ms-Rai-Invoked", "true")
+	h.Set("Azureml-Model-Session", "d008-20240215231538")
+	c.spill.headers(h)
+	c.rateHeaders(h)
+}
+
+// rateHeaders tells the limits. A provisioned deployment tells its utilization
+// in their place.
+func (c *call) rateHeaders(h http.Header) {
+	if c.spec.SKU == Provisioned {
+		h.Set("Azure-Openai-Deployment-Utilization", utilizationText(c.rateSeen.utilization))
+		return
+	}
+	if c.spec.RateHeaders == RateHeadersNone || !c.rateSeen.known {
+		return
+	}
+	set := func(name string, value int) { h.Set("X-Ratelimit-"+name, strconv.Itoa(value)) }
+	if c.spec.RateHeaders == RateHeadersQuirk {
+		for _, what := range []string{"Requests", "Tokens"} {
+			set("Limit-"+what, -1)
+			set("Remaining-"+what, -1)
+			set("Reset-"+what, 0)
+		}
+		return
+	}
+	if c.spec.TokensPerMinute > 0 || c.spec.RequestsPerMinute > 0 {
+		h.Set("X-Ratelimit-Key", c.spec.Name)
+		h.Set("X-Ratelimit-Abusepenalty-Active", "False")
+	}
+	if c.spec.TokensPerMinute > 0 {
+		set("Limit-Tokens", c.spec.TokensPerMinute)
+		set("Remaining-Tokens", c.rateSeen.tokensLeft)
+		set("Reset-Tokens", resetSeconds(c.rateSeen.tokensReset))
+		set("Renewalperiod-Tokens", int(tokenMinute.Seconds()))
+	}
+	if c.spec.RequestsPerMinute > 0 {
+		set("Limit-Requests", c.spec.RequestsPerMinute)
+		set("Remaining-Requests", c.rateSeen.requestsLeft)
+		set("Reset-Requests", resetSeconds(c.rateSeen.requestsReset))
+		set("Renewalperiod-Requests", int(c.spec.requestWindow().Seconds()))
+	}
+}
+
+func resetSeconds(d time.Duration) int {
+	if d <= 0 {
+		return 0
+	}
+	return wholeSeconds(d)
+}
+
+// refuse sends a refusal.
+func (c *call) refuse(no *refusal) {
+	c.prepareHeaders()
+	h := c.w.Header()
+	if no.hinted {
+		form := RetryBoth
+		if c.fault != nil {
+			form = c.fault.Retry
+		}
+		form.hint(h, no.wait, c.now())
+		if c.spec.quirky() {
+			h.Del("Retry-After")
+			h.Del("retry-after-ms")
+		}
+	}
+	c.faultHeaders(h)
+	for name, value := range no.header {
+		h.Set(name, value)
+	}
+	c.note(func(e *Entry) { e.Refusal = no.name })
+	c.respond(no.status, no.contentType, []byte(no.body))
+}
+
+func (d *Deployment) quirky() bool { return d.RateHeaders == RateHeadersQuirk }
+
+// respond sends a whole answer, and settles the entry before its last byte.
+func (c *call) respond(status int, contentType string, body []byte) {
+	c.prepareHeaders()
+	h := c.w.Header()
+	switch contentType {
+	case "":
+		h.Set("Content-Type", "application/json")
+	case "none":
+		h["Content-Type"] = nil
+	default:
+		h.Set("Content-Type", contentType)
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	c.noteAnswer(status)
+	c.settle(outcomeOf(status))
+	c.w.WriteHeader(status)
+	_, _ = c.out.Write(body) // a caller who left has nothing to be told
+}
+
+func (c *call) noteAnswer(status int) {
+	var answer http.Header
+	if c.svc.journal.keepsBodies() {
+		answer = c.w.Header().Clone()
+	}
+	c.note(func(e *Entry) { e.Status, e.Answer = status, answer })
+}
+
+func outcomeOf(status int) Outcome {
+	switch {
+	case status == http.StatusTooManyRequests:
+		return Throttled
+	case status >= http.StatusInternalServerError:
+		return Failed
+	case status >= http.StatusBadRequest:
+		return Refused
+	default:
+		return Served
+	}
+}

@@ -1,0 +1,185 @@
+package simulator
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	defaultBurst    = 10 * time.Second
+	largestEstimate = 100_000_000 // tokens; more would not be told apart, and overflow
+)
+
+// minuteTokens is an amount of work: one token is a minute's worth of
+// nanoseconds, so that a rate per minute drains whole units and no instant is
+// ever off by a rounding.
+type minuteTokens int64
+
+const oneToken = minuteTokens(time.Minute)
+
+// bucket is the leaky bucket of a provisioned deployment
+// (facts/azure-openai.md §3.5): filled by estimates, corrected by what was
+// really used, drained without pause. Above 100 % it refuses.
+type bucket struct {
+	rate   minuteTokens // drained per nanosecond: the tokens per minute; 0 is unlimited
+	size   minuteTokens // at 100 %
+	level  minuteTokens
+	at     time.Time
+	report PTUReport
+	shut   bool      // it stands above 100 %
+	openAt time.Time // since when it stands open unused after having been shut
+}
+
+// PTUReport says how a provisioned deployment was used since it was made or
+// reset. Busy/Elapsed is its use; Slack is capacity thrown away by callers.
+type PTUReport struct {
+	Elapsed     time.Duration `json:"elapsed"`
+	Busy        time.Duration `json:"busy"`        // something was in the bucket
+	Shut        time.Duration `json:"shut"`        // above 100 %: refusing
+	Slack       time.Duration `json:"slack"`       // open again after having been shut, until the next admission
+	Admitted    int           `json:"admitted"`    // requests
+	Refused     int           `json:"refused"`     // requests
+	Drained     float64       `json:"drained"`     // tokens worked off
+	Utilization float64       `json:"utilization"` // percent, now
+}
+
+// BusyShare is Busy over Elapsed, 0 when nothing elapsed.
+func (r PTUReport) BusyShare() float64 {
+	if r.Elapsed <= 0 {
+		return 0
+	}
+	return float64(r.Busy) / float64(r.Elapsed)
+}
+
+// UsedOfOpen is the share of the time in which callers kept the deployment at
+// work or shut: 1 − Slack/Elapsed, 1 when nothing elapsed.
+func (r PTUReport) UsedOfOpen() float64 {
+	if r.Elapsed <= 0 {
+		return 1
+	}
+	return 1 - float64(r.Slack)/float64(r.Elapsed)
+}
+
+func newBucket(d Deployment, now time.Time) bucket {
+	b := bucket{at: now}
+	b.resize(d)
+	return b
+}
+
+// resize takes over a deployment's capacity and keeps the level.
+func (b *bucket) resize(d Deployment) {
+	burst := d.ProvisionedBurst
+	if burst <= 0 {
+		burst = defaultBurst
+	}
+	b.rate = minuteTokens(d.ProvisionedTokensPerMinute)
+	b.size = b.rate * minuteTokens(burst)
+	b.turn()
+}
+
+// admit adds an estimate, or says how long the bucket stays above 100 %. A
+// request that finds it at 100 % or below is served even if it fills it above.
+func (b *bucket) admit(now time.Time, estimate int) (time.Duration, bool) {
+	b.drain(now)
+	if b.shut {
+		b.report.Refused++
+		return b.untilOpen(), false
+	}
+	if !b.openAt.IsZero() {
+		b.report.Slack += now.Sub(b.openAt)
+		b.openAt = time.Time{}
+	}
+	b.report.Admitted++
+	b.add(estimate)
+	return 0, true
+}
+
+// settle corrects an admitted estimate by what the request really took.
+func (b *bucket) settle(now time.Time, estimate, actual int) {
+	b.drain(now)
+	b.add(actual - estimate)
+}
+
+func (b *bucket) add(tokens int) {
+	if b.rate > 0 {
+		b.level = max(0, b.level+minuteTokens(tokens)*oneToken)
+		b.turn()
+	}
+}
+
+// turn notes on which side of 100 % the bucket stands, and since when it is
+// open again.
+func (b *bucket) turn() {
+	above := b.level > b.size && b.rate > 0
+	switch {
+	case above:
+		b.openAt = time.Time{}
+	case b.shut:
+		b.openAt = b.at
+	}
+	b.shut = above
+}
+
+// drain moves the bucket to now and books the time that went by.
+func (b *bucket) drain(now time.Time) {
+	passed := now.Sub(b.at)
+	if passed <= 0 {
+		return
+	}
+	b.report.Elapsed += passed
+	if b.rate > 0 && b.level > 0 {
+		b.work(passed)
+	}
+	b.at = now
+}
+
+func (b *bucket) work(passed time.Duration) {
+	busy := min(passed, b.untilLevel(0))
+	b.report.Busy += busy
+	if b.shut {
+		shut := min(passed, b.untilOpen())
+		b.report.Shut += shut
+		b.openAt = b.at.Add(shut)
+	}
+	done := min(b.level, b.rate*minuteTokens(busy))
+	b.report.Drained += float64(done) / float64(oneToken)
+	b.level -= done
+	b.shut = b.level > b.size
+	if b.shut {
+		b.openAt = time.Time{}
+	}
+}
+
+// untilLevel is how long until no more than this is in the bucket, rounded up
+// to the nanosecond.
+func (b *bucket) untilLevel(level minuteTokens) time.Duration {
+	if b.rate == 0 || b.level <= level {
+		return 0
+	}
+	return time.Duration((b.level - level + b.rate - 1) / b.rate)
+}
+
+// untilOpen is how long until the bucket is at 100 %.
+func (b *bucket) untilOpen() time.Duration { return b.untilLevel(b.size) }
+
+// utilization is in percent.
+func (b *bucket) utilization() float64 {
+	if b.size == 0 {
+		return 0
+	}
+	return 100 * float64(b.level) / float64(b.size)
+}
+
+// reportAt is the bucket's use up to now.
+func (b *bucket) reportAt(now time.Time) PTUReport {
+	b.drain(now)
+	r := b.report
+	r.Utilization = b.utilization()
+	if !b.openAt.IsZero() {
+		r.Slack += now.Sub(b.openAt)
+	}
+	return r
+}
+
+// utilizationText is the header's form: "87.3%".
+func utilizationText(percent float64) string { return fmt.Sprintf("%.1f%%", percent) }

@@ -1,0 +1,206 @@
+package simulator_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/simulator"
+)
+
+func TestTransportFaultsBreakTheConnectionAsNamed(t *testing.T) {
+	tests := []struct {
+		action   string
+		headers  bool  // does a status line arrive
+		want     error // nil accepts any
+		wantText string
+	}{
+		{"refuse", false, syscall.ECONNRESET, ""},
+		{"reset-before-headers", false, syscall.ECONNRESET, ""},
+		{"eof-before-headers", false, io.EOF, ""},
+		{"reset-in-headers", false, nil, ""},
+		{"reset-after-headers", true, syscall.ECONNRESET, ""},
+		{"truncated-200", true, io.ErrUnexpectedEOF, ""},
+		{"length-negative", false, nil, "Content-Length"},
+		{"length-two", false, nil, "Content-Length"},
+		{"garbage", false, nil, "malformed HTTP"},
+	}
+	s := simulator.Start(t, pool())
+	for _, tt := range tests {
+		t.Run(tt.action, func(t *testing.T) {
+			s.Reset()
+			s.Next("payg", simulator.Fault{Action: tt.action})
+			r, err := do(t.Context(), s, "payg", chatPath, hello)
+			if tt.headers {
+				if r.status != 200 {
+					t.Fatalf("got status %d, %v; want 200", r.status, err)
+				}
+				err = r.err
+			}
+			if err == nil || (tt.want != nil && !errors.Is(err, tt.want)) || !strings.Contains(err.Error(), tt.wantText) {
+				t.Errorf("got %v, want %v %s", err, tt.want, tt.wantText)
+			}
+			if e := s.Journal()[0]; e.Outcome != simulator.Broken || !e.Done {
+				t.Errorf("the journal says %q, done %v", e.Outcome, e.Done)
+			}
+		})
+	}
+}
+
+func TestAnswerLongerThanItsLengthIsCutByTheReader(t *testing.T) {
+	s := simulator.Start(t, pool())
+	s.Next("payg", simulator.Fault{Action: "length-short"})
+	r := post(t, s, "payg", chatPath, hello)
+	if r.status != 200 || r.err != nil || strings.HasSuffix(r.body, "}") {
+		t.Errorf("got %d %v %s", r.status, r.err, r.body)
+	}
+}
+
+func TestHangsHoldUntilTheCallerLeaves(t *testing.T) {
+	for _, action := range []string{"hang-before-headers", "hang-after-headers"} {
+		t.Run(action, func(t *testing.T) {
+			s := simulator.Start(t, pool())
+			s.Next("payg", simulator.Fault{Action: action})
+			ctx, leave := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() {
+				r, err := do(ctx, s, "payg", chatPath, hello)
+				ended <- errors.Join(err, r.err)
+			}()
+			patience, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if _, err := s.WaitJournal(patience, func(e simulator.Entry) bool { return e.Fault == action }); err != nil {
+				t.Fatal(err)
+			}
+			leave()
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				t.Errorf("the caller saw %v", err)
+			}
+			e, err := s.WaitDisconnect(patience, "payg")
+			if err != nil || e.Outcome != simulator.Disconnected {
+				t.Errorf("got %v, outcome %q", err, e.Outcome)
+			}
+		})
+	}
+}
+
+func TestHangEndsWhenItsHoldIsOver(t *testing.T) {
+	s := simulator.Start(t, pool())
+	s.Next("payg", simulator.Fault{Action: "hang-before-headers", Hold: time.Millisecond})
+	if _, err := do(t.Context(), s, "payg", chatPath, hello); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v, want the end of the connection", err)
+	}
+	if e := s.Journal()[0]; e.Disconnected() {
+		t.Error("the caller did not leave")
+	}
+}
+
+func TestResourceThatIsDownRefusesConnectionsUntilItIsUp(t *testing.T) {
+	s := simulator.Start(t, pool())
+	url := s.URL("payg")
+	s.Down("payg")
+	if _, err := do(t.Context(), s, "payg", chatPath, hello); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("got %v, want a refused connection", err)
+	}
+	if r := post(t, s, "ptu", chatPath, hello); r.status != 200 {
+		t.Errorf("the other resource: got %d", r.status)
+	}
+	if err := s.Up("payg"); err != nil {
+		t.Fatal(err)
+	}
+	if r := post(t, s, "payg", chatPath, hello); r.status != 200 || s.URL("payg") != url {
+		t.Errorf("got %d at %s, want 200 at %s", r.status, s.URL("payg"), url)
+	}
+}
+
+func TestGoingDownCutsStreamsUnderWay(t *testing.T) {
+	cfg := pool()
+	cfg.Resources[1].Deployments[0].PerToken = time.Hour
+	s := simulator.Start(t, cfg)
+	ended := make(chan error, 1)
+	go func() {
+		r, err := do(t.Context(), s, "payg", chatPath, helloAloud)
+		ended <- errors.Join(err, r.err)
+	}()
+	patience, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := s.WaitJournal(patience, func(e simulator.Entry) bool { return e.CompletionTokens == 1 }); err != nil {
+		t.Fatal(err)
+	}
+	s.Down("payg")
+	if err := <-ended; err == nil {
+		t.Error("the stream ended as if it were whole")
+	}
+}
+
+// keepAlive is a client that reuses connections.
+func keepAlive(t *testing.T) *http.Client {
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+// sendWith posts over a connection that stays open, so that no Connection
+// header goes out.
+func sendWith(t *testing.T, s *simulator.Service, path, body string, headers []string) (reply, error) {
+	t.Helper()
+	return send(t, keepAlive(t), s.URL("payg")+path, body, headers)
+}
+
+func send(t *testing.T, client *http.Client, url, body string, headers []string) (reply, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Api-Key", "key-payg")
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return reply{}, err
+	}
+	defer res.Body.Close()
+	read, err := io.ReadAll(res.Body)
+	return reply{res.StatusCode, res.Header, string(read), err}, nil
+}
+
+func TestIdleConnectionsAreClosedWithoutAWord(t *testing.T) {
+	tests := []struct {
+		name  string
+		close func(*simulator.Service)
+	}{
+		{"by the service", func(s *simulator.Service) { s.CloseIdle("payg") }},
+		{"after an answer", func(*simulator.Service) {}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := simulator.Start(t, pool())
+			if tt.name == "after an answer" {
+				s.Next("payg", simulator.Fault{Action: "close-idle"})
+			}
+			client := keepAlive(t)
+			for i := range 2 {
+				r, err := send(t, client, s.URL("payg")+chatPath, hello, nil)
+				if i == 1 && err != nil {
+					// The caller wrote as the service closed: the race this is for.
+					r, err = send(t, client, s.URL("payg")+chatPath, hello, nil)
+				}
+				if err != nil || r.status != 200 || r.header.Get("Connection") != "" {
+					t.Fatalf("got %d %v, Connection %q", r.status, err, r.header.Get("Connection"))
+				}
+				tt.close(s)
+			}
+			if e := s.Journal(); e[0].Remote == e[len(e)-1].Remote {
+				t.Error("both requests came over one connection")
+			}
+		})
+	}
+}

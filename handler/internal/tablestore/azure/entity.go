@@ -1,0 +1,82 @@
+package azure
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode/utf16"
+
+	"spillway/handler/internal/tablestore"
+)
+
+// What the service accepts; the emulator accepts more (facts/table-state.md §1, §2).
+const (
+	longestColumn = 32 * 1024 // UTF-16 units: 64 KiB
+	mostColumns   = 252
+	longestKey    = 512 // UTF-16 units: 1 KiB
+)
+
+// encode is the row as the SDK wants it. What the service would refuse is
+// refused here, so that it is seen in tests against the emulator too.
+func encode(row tablestore.Row) ([]byte, error) {
+	if why := unfit(row); why != "" {
+		return nil, fmt.Errorf("%w: row %q: %s", tablestore.ErrRefused, row.Key, why)
+	}
+	entity := make(map[string]string, len(row.Columns)+2)
+	for name, value := range row.Columns {
+		entity[name] = value
+	}
+	entity["PartitionKey"], entity["RowKey"] = row.Partition, row.Key
+	data, err := json.Marshal(entity)
+	if err != nil {
+		return nil, fmt.Errorf("encode row %q: %w", row.Key, err)
+	}
+	return data, nil
+}
+
+func unfit(row tablestore.Row) string {
+	if !fitKey(row.Partition) || !fitKey(row.Key) {
+		return `a key is too long or has one of / \ # ? or a control character`
+	}
+	if len(row.Columns) > mostColumns {
+		return fmt.Sprintf("%d columns, at most %d", len(row.Columns), mostColumns)
+	}
+	for name, value := range row.Columns {
+		if len(value) > longestColumn && len(utf16.Encode([]rune(value))) > longestColumn {
+			return fmt.Sprintf("column %q is over 64 KiB", name)
+		}
+	}
+	return ""
+}
+
+func fitKey(key string) bool {
+	return len(key) <= longestKey && !strings.ContainsFunc(key, func(r rune) bool {
+		return strings.ContainsRune(`/\#?`, r) || r < 0x20 || r >= 0x7f && r < 0xa0
+	})
+}
+
+// decode is a row from the wire. Columns that are no strings are somebody
+// else's and left out.
+func decode(entity []byte) (tablestore.Row, error) {
+	var all map[string]any
+	if err := json.Unmarshal(entity, &all); err != nil {
+		return tablestore.Row{}, fmt.Errorf("%w: an answer that is no entity: %w", tablestore.ErrUnknown, err)
+	}
+	row := tablestore.Row{Columns: make(map[string]string, len(all))}
+	for name, value := range all {
+		text, ok := value.(string)
+		switch {
+		case !ok, name == "Timestamp":
+		case name == "PartitionKey":
+			row.Partition = text
+		case name == "RowKey":
+			row.Key = text
+		case name == "odata.etag":
+			row.Version = tablestore.Version(text)
+		case strings.Contains(name, "odata."):
+		default:
+			row.Columns[name] = text
+		}
+	}
+	return row, nil
+}

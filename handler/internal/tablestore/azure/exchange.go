@@ -1,0 +1,156 @@
+package azure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+
+	"spillway/handler/internal/tablestore"
+)
+
+// Get reads one row.
+func (s *Store) Get(ctx context.Context, partition, key string) (row tablestore.Row, reply tablestore.Reply, err error) {
+	err = s.try(ctx, func(ctx context.Context) error {
+		var raw *http.Response
+		res, err := s.client.GetEntity(policy.WithCaptureResponse(ctx, &raw), partition, key, nil)
+		reply = replyOf(raw)
+		if err != nil {
+			return err
+		}
+		row, err = decode(res.Value)
+		row.Version = tablestore.Version(res.ETag)
+		return err
+	})
+	return row, reply, classify(err)
+}
+
+// Put inserts the row, or merges its columns at its version.
+func (s *Store) Put(ctx context.Context, row tablestore.Row) (version tablestore.Version, reply tablestore.Reply, err error) {
+	entity, err := encode(row)
+	if err != nil {
+		return "", tablestore.Reply{}, err
+	}
+	err = s.try(ctx, func(ctx context.Context) error {
+		var raw *http.Response
+		etag, err := s.swap(policy.WithCaptureResponse(ctx, &raw), entity, row.Version)
+		version, reply = tablestore.Version(etag), replyOf(raw)
+		return err
+	})
+	err = classify(err)
+	if errors.Is(err, tablestore.ErrNotFound) {
+		// The service says 404, not 412, when the row to be swapped is gone (facts/table-state.md §1).
+		err = fmt.Errorf("%w: row is gone", tablestore.ErrConflict)
+	}
+	return version, reply, err
+}
+
+// swap never leaves IfMatch out: without it the SDK sends "*", and the last
+// writer wins (facts/table-state.md §1).
+func (s *Store) swap(ctx context.Context, entity []byte, at tablestore.Version) (azcore.ETag, error) {
+	if at == "" {
+		res, err := s.client.AddEntity(ctx, entity, nil)
+		return res.ETag, err
+	}
+	etag := azcore.ETag(at)
+	res, err := s.client.UpdateEntity(ctx, entity, &aztables.UpdateEntityOptions{IfMatch: &etag, UpdateMode: aztables.UpdateModeMerge})
+	return res.ETag, err
+}
+
+// Set inserts or merges whatever is there.
+func (s *Store) Set(ctx context.Context, row tablestore.Row) (version tablestore.Version, reply tablestore.Reply, err error) {
+	entity, err := encode(row)
+	if err != nil {
+		return "", tablestore.Reply{}, err
+	}
+	err = s.try(ctx, func(ctx context.Context) error {
+		var raw *http.Response
+		res, err := s.client.UpsertEntity(policy.WithCaptureResponse(ctx, &raw), entity, &aztables.UpsertEntityOptions{UpdateMode: aztables.UpdateModeMerge})
+		version, reply = tablestore.Version(res.ETag), replyOf(raw)
+		return err
+	})
+	return version, reply, classify(err)
+}
+
+// List reads rows in order of partition and key, page by page.
+func (s *Store) List(ctx context.Context, partition, from, to string) (rows []tablestore.Row, reply tablestore.Reply, err error) {
+	filter := filterOf(partition, from, to)
+	err = s.try(ctx, func(ctx context.Context) error {
+		rows = nil
+		pager := s.client.NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: filter})
+		for pager.More() {
+			var raw *http.Response
+			page, err := pager.NextPage(policy.WithCaptureResponse(ctx, &raw))
+			if err != nil {
+				reply = replyOf(raw)
+				return err
+			}
+			if reply.Date.IsZero() {
+				reply = replyOf(raw)
+			}
+			for _, entity := range page.Entities {
+				row, err := decode(entity)
+				if err != nil {
+					return err
+				}
+				rows = append(rows, row)
+			}
+		}
+		return nil
+	})
+	if err = classify(err); err != nil {
+		return nil, reply, err
+	}
+	return rows, reply, nil
+}
+
+// Delete removes the row at its version; a row already gone is no error.
+func (s *Store) Delete(ctx context.Context, row tablestore.Row) (reply tablestore.Reply, err error) {
+	etag := azcore.ETag(row.Version)
+	err = s.try(ctx, func(ctx context.Context) error {
+		var raw *http.Response
+		_, err := s.client.DeleteEntity(policy.WithCaptureResponse(ctx, &raw), row.Partition, row.Key, &aztables.DeleteEntityOptions{IfMatch: &etag})
+		reply = replyOf(raw)
+		return err
+	})
+	err = classify(err)
+	if errors.Is(err, tablestore.ErrNotFound) {
+		err = nil
+	}
+	return reply, err
+}
+
+// replyOf reads the service's clock, which the SDK shows nowhere else.
+func replyOf(raw *http.Response) tablestore.Reply {
+	if raw == nil {
+		return tablestore.Reply{}
+	}
+	date, err := http.ParseTime(raw.Header.Get("Date"))
+	if err != nil {
+		return tablestore.Reply{}
+	}
+	return tablestore.Reply{Date: date}
+}
+
+// filterOf is an OData filter; nil filters nothing. Quotes are doubled: keys
+// built from outside text must not end the literal (facts/reliability.md rule 15).
+func filterOf(partition, from, to string) *string {
+	var parts []string
+	for _, p := range []struct{ column, operator, value string }{
+		{"PartitionKey", "eq", partition}, {"RowKey", "ge", from}, {"RowKey", "lt", to},
+	} {
+		if p.value != "" {
+			parts = append(parts, p.column+" "+p.operator+" '"+strings.ReplaceAll(p.value, "'", "''")+"'")
+		}
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	filter := strings.Join(parts, " and ")
+	return &filter
+}

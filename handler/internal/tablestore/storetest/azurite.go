@@ -1,0 +1,133 @@
+package storetest
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// The emulator's well-known account, of no use anywhere else.
+const (
+	azuriteAccount = "devstoreaccount1"
+	azuriteKey     = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+// Azurite starts a table service for the length of the test and returns its
+// connection string. The test is skipped where azurite is not installed: run
+// scripts/tools/install.sh npm, or name a node_modules folder in SPILLWAY_TOOLS.
+func Azurite(t testing.TB) string {
+	t.Helper()
+	return StartAzurite(t).Connection
+}
+
+// Service is a running emulator that a test may stop and start again.
+type Service struct {
+	Connection string
+
+	t       testing.TB
+	program string
+	port    int
+	process *exec.Cmd
+}
+
+// StartAzurite starts a table service that is stopped when the test ends.
+func StartAzurite(t testing.TB) *Service {
+	t.Helper()
+	s := &Service{t: t, program: azuriteProgram(t), port: freePort(t)}
+	s.Connection = fmt.Sprintf("DefaultEndpointsProtocol=http;AccountName=%s;AccountKey=%s;TableEndpoint=http://127.0.0.1:%d/%s;",
+		azuriteAccount, azuriteKey, s.port, azuriteAccount)
+	s.Start()
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Start starts it, empty, on the port that it always has.
+func (s *Service) Start() {
+	s.t.Helper()
+	//nolint:gosec // the program is the emulator's entry in our own tools folder, the port a number
+	s.process = exec.CommandContext(s.t.Context(), "node", s.program, "--inMemoryPersistence", "--silent", "--skipApiVersionCheck",
+		"--disableTelemetry", "--tableHost", "127.0.0.1", "--tablePort", fmt.Sprint(s.port))
+	s.process.Dir = s.t.TempDir()
+	if err := s.process.Start(); err != nil {
+		s.t.Fatalf("start azurite: %v", err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := s.ask()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("azurite does not answer: %v", err)
+		}
+	}
+}
+
+// ask is whether it answers anything.
+func (s *Service) ask() error {
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/", s.port), nil)
+	if err != nil {
+		return fmt.Errorf("ask azurite: %w", err)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return fmt.Errorf("ask azurite: %w", err)
+	}
+	return res.Body.Close()
+}
+
+// Stop kills it; what it held is lost.
+func (s *Service) Stop() {
+	if s.process == nil {
+		return
+	}
+	_ = s.process.Process.Kill()
+	_ = s.process.Wait()
+	s.process = nil
+}
+
+// azuriteProgram is the emulator's entry in the tools folder.
+func azuriteProgram(t testing.TB) string {
+	t.Helper()
+	modules := os.Getenv("SPILLWAY_TOOLS")
+	if modules == "" {
+		modules = filepath.Join(moduleRoot(t), "scripts", "tools", "node_modules")
+	}
+	program := filepath.Join(modules, "azurite", "dist", "src", "table", "main.js")
+	if _, err := os.Stat(program); err != nil { //nolint:gosec // whoever sets SPILLWAY_TOOLS runs the tests
+		t.Skip("azurite is not installed: run scripts/tools/install.sh npm")
+	}
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Skip("node is not installed: install Node.js 20 or newer")
+	}
+	return program
+}
+
+func moduleRoot(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+	}
+	t.Fatal("no go.mod above the test")
+	return ""
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}

@@ -1,0 +1,358 @@
+// Package tabletest holds what every table.Store must do, as checks that a
+// test runs and that a test of the tests can see fail; and a live emulator to
+// run them on.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/tablestore"
+)
+
+// Check is one clause of the contract: it returns what is wrong with a store
+// that is empty, nil when nothing is.
+type Check struct {
+	Name string
+	Do   func(ctx context.Context, s tablestore.Store) error
+}
+
+// Run holds the store that open returns, empty each time, to the contract.
+func Run(t *testing.T, open func(t *testing.T) tablestore.Store) {
+	for _, check := range Contract() {
+		t.Run(check.Name, func(t *testing.T) {
+			if err := check.Do(t.Context(), open(t)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Contract is all the clauses.
+func Contract() []Check {
+	return []Check{
+		{"a row never written is not found", neverWritten},
+		{"what is written comes back equal", comesBackEqual},
+		{"a second insert conflicts", secondInsert},
+		{"a merge keeps the other columns", mergeKeeps},
+		{"a put at an old version conflicts and changes nothing", oldVersion},
+		{"a put at a version of a row that is gone conflicts", goneRow},
+		{"of many writers at one version one wins", oneWins},
+		{"no version comes twice, even when the row is made anew", versionsDiffer},
+		{"set inserts and merges whatever is there", setMerges},
+		{"list gives ranges in order of key", listRanges},
+		{"list gives more rows than a page holds", listPages},
+		{"a partition's name is not a filter", quotedNames},
+		{"delete wants the version, and nothing of a row that is gone", deletes},
+		{"a cancelled exchange is of unknown outcome", cancelled},
+		{"answers carry the service's clock", dated},
+	}
+}
+
+const partition = "fleet|p 'q'"
+
+func row(key string, columns ...string) tablestore.Row {
+	r := tablestore.Row{Partition: partition, Key: key, Columns: map[string]string{}}
+	for i := 0; i+1 < len(columns); i += 2 {
+		r.Columns[columns[i]] = columns[i+1]
+	}
+	return r
+}
+
+func want(what string, err, wanted error) error {
+	if !errors.Is(err, wanted) {
+		return fmt.Errorf("%s: %w, want %w", what, orNil(err), orNil(wanted))
+	}
+	return nil
+}
+
+func orNil(err error) error {
+	if err == nil {
+		return errors.New("<nil>")
+	}
+	return err
+}
+
+// put puts a row that must be taken, and returns it at its new version.
+func put(ctx context.Context, s tablestore.Store, r tablestore.Row) (tablestore.Row, error) {
+	version, _, err := s.Put(ctx, r)
+	if err != nil {
+		return r, fmt.Errorf("put %q at %q: %w", r.Key, r.Version, err)
+	}
+	r.Version = version
+	return r, nil
+}
+
+func expect(ctx context.Context, s tablestore.Store, r tablestore.Row) error {
+	got, _, err := s.Get(ctx, r.Partition, r.Key)
+	if err != nil {
+		return fmt.Errorf("get %q: %w", r.Key, err)
+	}
+	if got.Version != r.Version || got.Partition != r.Partition || got.Key != r.Key || !maps.Equal(got.Columns, r.Columns) {
+		return fmt.Errorf("got %+v, want %+v", got, r)
+	}
+	return nil
+}
+
+func neverWritten(ctx context.Context, s tablestore.Store) error {
+	_, _, err := s.Get(ctx, partition, "never")
+	return want("get", err, tablestore.ErrNotFound)
+}
+
+func comesBackEqual(ctx context.Context, s tablestore.Store) error {
+	r, err := put(ctx, s, row("0", "a", `{"v":1,"q":"it's \"so\""}`, "empty", "", "umlaut", "Zwölf Boxkämpfer 拳 \U0001F94A", "long", strings.Repeat("x", 30_000)))
+	if err != nil {
+		return err
+	}
+	return expect(ctx, s, r)
+}
+
+func secondInsert(ctx context.Context, s tablestore.Store) error {
+	r, err := put(ctx, s, row("0", "a", "1"))
+	if err != nil {
+		return err
+	}
+	_, _, err = s.Put(ctx, row("0", "a", "2"))
+	return errors.Join(want("second insert", err, tablestore.ErrConflict), expect(ctx, s, r))
+}
+
+func mergeKeeps(ctx context.Context, s tablestore.Store) error {
+	r, err := put(ctx, s, row("0", "a", "1", "newer_version", "kept"))
+	if err != nil {
+		return err
+	}
+	merged := row("0", "a", "2", "b", "3")
+	merged.Version = r.Version
+	if merged, err = put(ctx, s, merged); err != nil {
+		return err
+	}
+	merged.Columns["newer_version"] = "kept"
+	return expect(ctx, s, merged)
+}
+
+func oldVersion(ctx context.Context, s tablestore.Store) error {
+	first, err := put(ctx, s, row("0", "a", "1"))
+	if err != nil {
+		return err
+	}
+	// Unchanged content, yet a new version: a no-op write disturbs other writers all the same.
+	second, err := put(ctx, s, first)
+	if err != nil {
+		return err
+	}
+	late := row("0", "a", "late")
+	late.Version = first.Version
+	_, _, err = s.Put(ctx, late)
+	return errors.Join(want("put at an old version", err, tablestore.ErrConflict), expect(ctx, s, second))
+}
+
+func goneRow(ctx context.Context, s tablestore.Store) error {
+	r, err := put(ctx, s, row("0", "a", "1"))
+	if err != nil {
+		return err
+	}
+	if _, err := s.Delete(ctx, r); err != nil {
+		return fmt.Errorf("delete: %w", err)
+	}
+	_, _, err = s.Put(ctx, r)
+	return want("put at the version of a deleted row", err, tablestore.ErrConflict)
+}
+
+func oneWins(ctx context.Context, s tablestore.Store) error {
+	r, err := put(ctx, s, row("0", "a", "1"))
+	if err != nil {
+		return err
+	}
+	const writers = 24
+	var wg sync.WaitGroup
+	errs := make([]error, writers)
+	for i := range writers {
+		wg.Go(func() {
+			mine := row("0", "a", "by "+strconv.Itoa(i))
+			mine.Version = r.Version
+			_, _, errs[i] = s.Put(ctx, mine)
+		})
+	}
+	wg.Wait()
+	won := 0
+	for _, err := range errs {
+		switch {
+		case err == nil:
+			won++
+		case !errors.Is(err, tablestore.ErrConflict):
+			return fmt.Errorf("a loser: %w, want ErrConflict", err)
+		}
+	}
+	if won != 1 {
+		return fmt.Errorf("%d of %d writers at one version won, want 1", won, writers)
+	}
+	return nil
+}
+
+func versionsDiffer(ctx context.Context, s tablestore.Store) error {
+	seen := map[tablestore.Version]bool{}
+	for range 20 {
+		r, err := put(ctx, s, row("0", "a", "same"))
+		if err != nil {
+			return err
+		}
+		if r.Version == "" || seen[r.Version] {
+			return fmt.Errorf("version %q came twice, or is none", r.Version)
+		}
+		seen[r.Version] = true
+		if _, err := s.Delete(ctx, r); err != nil {
+			return fmt.Errorf("delete: %w", err)
+		}
+	}
+	return nil
+}
+
+func setMerges(ctx context.Context, s tablestore.Store) error {
+	if _, _, err := s.Set(ctx, row("0", "a", "1")); err != nil {
+		return fmt.Errorf("set a new row: %w", err)
+	}
+	version, _, err := s.Set(ctx, row("0", "b", "2"))
+	if err != nil {
+		return fmt.Errorf("set a row that is there: %w", err)
+	}
+	both := row("0", "a", "1", "b", "2")
+	both.Version = version
+	return expect(ctx, s, both)
+}
+
+func listRanges(ctx context.Context, s tablestore.Store) error {
+	for _, key := range []string{"c", "a", "d", "b"} {
+		if _, err := put(ctx, s, row(key, "k", key)); err != nil {
+			return err
+		}
+	}
+	for _, c := range []struct{ from, to, keys string }{{"", "", "abcd"}, {"b", "", "bcd"}, {"b", "d", "bc"}, {"", "a", ""}, {"x", "", ""}} {
+		rows, _, err := s.List(ctx, partition, c.from, c.to)
+		if err != nil {
+			return fmt.Errorf("list: %w", err)
+		}
+		got := ""
+		for _, r := range rows {
+			got += r.Key
+			if r.Columns["k"] != r.Key || r.Partition != partition {
+				return fmt.Errorf("list gave %+v", r)
+			}
+			if err := expect(ctx, s, r); err != nil {
+				return fmt.Errorf("a listed row is not the one that is got: %w", err)
+			}
+		}
+		if got != c.keys {
+			return fmt.Errorf("list %q <= key < %q: %q, want %q", c.from, c.to, got, c.keys)
+		}
+	}
+	return nil
+}
+
+// listPages goes over the service's page of 1,000 rows.
+func listPages(ctx context.Context, s tablestore.Store) error {
+	const rows = 1010
+	var wg sync.WaitGroup
+	errs := make([]error, 8)
+	for w := range errs {
+		wg.Go(func() {
+			for i := w; i < rows && errs[w] == nil; i += len(errs) {
+				_, errs[w] = put(ctx, s, row(fmt.Sprintf("%05d", i)))
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	got, _, err := s.List(ctx, partition, "", "")
+	if err != nil || len(got) != rows {
+		return fmt.Errorf("listed %d of %d rows: %w", len(got), rows, orNil(err))
+	}
+	return nil
+}
+
+func quotedNames(ctx context.Context, s tablestore.Store) error {
+	if _, err := put(ctx, s, row("0")); err != nil {
+		return err
+	}
+	rows, _, err := s.List(ctx, "x' or PartitionKey ne '", "", "")
+	if err != nil || len(rows) != 0 {
+		return fmt.Errorf("listed %d rows of a partition that is none: %w", len(rows), orNil(err))
+	}
+	all, _, err := s.List(ctx, "", "", "")
+	if err != nil || len(all) != 1 {
+		return fmt.Errorf("listed %d rows of the whole table, want 1: %w", len(all), orNil(err))
+	}
+	return nil
+}
+
+func deletes(ctx context.Context, s tablestore.Store) error {
+	first, err := put(ctx, s, row("0", "a", "1"))
+	if err != nil {
+		return err
+	}
+	second, err := put(ctx, s, first)
+	if err != nil {
+		return err
+	}
+	_, err = s.Delete(ctx, first)
+	if err := errors.Join(want("delete at an old version", err, tablestore.ErrConflict), expect(ctx, s, second)); err != nil {
+		return err
+	}
+	for _, when := range []string{"delete", "delete again"} {
+		if _, err := s.Delete(ctx, second); err != nil {
+			return fmt.Errorf("%s: %w", when, err)
+		}
+	}
+	_, _, err = s.Get(ctx, partition, "0")
+	return want("get a deleted row", err, tablestore.ErrNotFound)
+}
+
+func cancelled(ctx context.Context, s tablestore.Store) error {
+	r, err := put(ctx, s, row("0", "a", "1"))
+	if err != nil {
+		return err
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	_, _, getting := s.Get(gone, partition, "0")
+	_, _, putting := s.Put(gone, r)
+	_, _, setting := s.Set(gone, row("1"))
+	_, _, listing := s.List(gone, partition, "", "")
+	_, deleting := s.Delete(gone, r)
+	return errors.Join(
+		want("get", getting, tablestore.ErrUnknown), want("put", putting, tablestore.ErrUnknown), want("set", setting, tablestore.ErrUnknown),
+		want("list", listing, tablestore.ErrUnknown), want("delete", deleting, tablestore.ErrUnknown),
+	)
+}
+
+func dated(ctx context.Context, s tablestore.Store) error {
+	_, inserted, err := s.Put(ctx, row("0", "a", "1"))
+	if err != nil {
+		return fmt.Errorf("put: %w", err)
+	}
+	_, refused, _ := s.Put(ctx, row("0", "a", "1"))
+	_, set, _ := s.Set(ctx, row("0", "a", "2"))
+	got, read, _ := s.Get(ctx, partition, "0")
+	_, missing, _ := s.Get(ctx, partition, "never")
+	_, listed, _ := s.List(ctx, partition, "", "")
+	deleted, _ := s.Delete(ctx, got)
+	for what, reply := range map[string]tablestore.Reply{
+		"put": inserted, "conflict": refused, "set": set, "get": read, "not found": missing, "list": listed, "delete": deleted,
+	} {
+		if age := time.Since(reply.Date); age < -2*time.Second || age > 5*time.Second {
+			return fmt.Errorf("%s is dated %v, which is not now", what, reply.Date)
+		}
+		if reply.Date.Nanosecond() != 0 {
+			return fmt.Errorf("%s is dated %v: the service tells whole seconds, and its readers rely on no more", what, reply.Date)
+		}
+	}
+	return nil
+}

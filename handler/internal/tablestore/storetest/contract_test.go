@@ -1,0 +1,36 @@
+package storetest
+
+import (
+	"context"
+	"testing"
+
+	"spillway/handler/internal/tablestore"
+	"spillway/handler/internal/tablestore/memory"
+)
+
+// lastWriterWins is a store that has forgotten compare-and-swap.
+type lastWriterWins struct{ tablestore.Store }
+
+func (s lastWriterWins) Put(ctx context.Context, r tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+	return s.Set(ctx, r)
+}
+
+// A contract that a broken store fulfils would prove nothing.
+func TestContractSeesThatCompareAndSwapIsMissing(t *testing.T) {
+	caught := map[string]error{}
+	for _, check := range Contract() {
+		if err := check.Do(t.Context(), lastWriterWins{&memory.Store{}}); err != nil {
+			caught[check.Name] = err
+		}
+	}
+	for _, name := range []string{
+		"a second insert conflicts",
+		"a put at an old version conflicts and changes nothing",
+		"a put at a version of a row that is gone conflicts",
+		"of many writers at one version one wins",
+	} {
+		if caught[name] == nil {
+			t.Errorf("%q passed on a store where the last writer wins", name)
+		}
+	}
+}

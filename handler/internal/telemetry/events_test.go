@@ -1,0 +1,126 @@
+package telemetry
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/fleet"
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/quota"
+)
+
+// telling collects the lines of events.
+func telling(t *testing.T, now *time.Time, say func(e *Events)) string {
+	t.Helper()
+	var out sink
+	e := &Events{
+		Out: NewLines(&out, &out, 1024), Instance: "i-1", Slots: []string{"ptu/gpt-4o", "payg/gpt-4o"},
+		Now: func() time.Time { return *now },
+	}
+	say(e)
+	e.Out.Close(time.Minute)
+	return out.String()
+}
+
+func TestEventsTellWhatChangedAndWhoSaidSo(t *testing.T) {
+	now := noon
+	at := noon.UnixMilli()
+	healthy := health.Record{}
+	open := health.Record{
+		Circuit: health.Circuit{Incarnation: 1, Epoch: 1, Phase: health.Open, Until: at + 10_000, Trips: 2},
+		Stamp:   health.Stamp{At: at, By: "i-2", Why: "503"},
+	}
+	probing := open
+	probing.Circuit.Epoch, probing.Circuit.Phase, probing.Stamp.Why = 2, health.HalfOpen, "probe taken"
+	closed := probing
+	closed.Circuit.Epoch, closed.Circuit.Phase, closed.Stamp.Why = 3, health.Closed, "probe answered"
+	shut := health.Record{Stamp: health.Stamp{At: at, By: "i-3", Why: "429 tokens"}}
+	shut.Windows.By[health.Tokens] = health.Term{Until: at + 4_500, Room: 800}
+	drained := health.Record{Word: health.Word{Sequence: 1, Drained: true, Who: "eve"}}
+	restored := health.Record{Word: health.Word{Sequence: 2, Who: "eve"}}
+	golden(t, "events.golden", telling(t, &now, func(e *Events) {
+		e.Changed(0, healthy, open)
+		e.Changed(0, open, probing)
+		e.Changed(0, probing, closed)
+		e.Changed(1, healthy, shut)
+		e.Changed(1, healthy, drained)
+		now = now.Add(time.Minute)
+		e.Changed(1, drained, restored)
+		e.Changed(1, restored, restored) // nothing changed
+		e.Changed(7, healthy, open)      // no such slot
+		e.Audit(&Act{At: noon, Verb: "drain", Target: "ptu", Who: "eve\n", Key: "ab12", From: "10.0.0.7:4711", Took: ms(31)})
+		e.Audit(&Act{At: noon, Verb: "reset", Target: "ptu", Who: "eve", Took: ms(31), Err: errors.New("table: refused")})
+	}))
+}
+
+func TestAStormOfThrottlesHasALineASecond(t *testing.T) {
+	now := noon
+	said := telling(t, &now, func(e *Events) {
+		before := health.Record{}
+		for i := range 1000 {
+			after := before
+			after.Windows.By[health.Tokens].Until = now.UnixMilli() + int64(i) + 1
+			e.Changed(0, before, after)
+			before = after
+			now = now.Add(2500 * time.Microsecond)
+		}
+	})
+	if n := strings.Count(said, `"msg":"throttle"`); n != 3 {
+		t.Errorf("%d lines in 2.5 seconds, want 3", n)
+	}
+	if !strings.Contains(said, `"omitted":399`) {
+		t.Errorf("the lines left out are not told of: %s", said)
+	}
+}
+
+func TestTheWatchTellsOfTheTableAgreementAndBudgets(t *testing.T) {
+	now := noon
+	c := fleet.Counters{}
+	quotas := []quota.Line{
+		{Consumer: "team-a", Limit: "budgetPerMonth", Amount: 500, Remaining: 101},
+		{Consumer: "team-a", Limit: "tokensPerMinute", Amount: 500, Remaining: 0},
+	}
+	said := telling(t, &now, func(e *Events) {
+		w := &Watch{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }, Quotas: func() []quota.Line { return quotas }}
+		look := func() { now = now.Add(time.Second); w.Look(now) }
+		look()
+		c.Alone, c.Trouble = true, errors.New("table: outcome unknown")
+		look()
+		look()
+		c.Disagreement, c.Disagreements, c.Wasted = 6*time.Second, 2, 9
+		look() // on average 3 s
+		quotas[0].Remaining = 99
+		look()
+		look()
+		c.Alone, c.Trouble = false, nil
+		c.Disagreement, c.Disagreements = 7*time.Second, 3
+		quotas[0].Remaining = -1
+		look()
+		now = now.Add(time.Minute)
+		look()
+		quotas[0].Remaining = 500 // a new month
+		look()
+	})
+	golden(t, "watch.golden", said)
+}
+
+// An alert looks a few minutes back: it must not go silent while the table is
+// still gone.
+func TestAnOutageThatLastsIsToldOfAgain(t *testing.T) {
+	now := noon
+	c := fleet.Counters{Alone: true, Trouble: errors.New("gone")}
+	said := telling(t, &now, func(e *Events) {
+		w := &Watch{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }}
+		for range 12 * 60 {
+			now = now.Add(time.Second)
+			w.Look(now)
+		}
+		c = fleet.Counters{}
+		w.Look(now)
+	})
+	if n := strings.Count(said, `"degraded":true`); n != 3 || !strings.Contains(said, `"degraded":false,"outage_seconds":719.000`) {
+		t.Errorf("twelve minutes are told of %d times: %s", n, said)
+	}
+}

@@ -1,0 +1,140 @@
+package telemetry
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"spillway/handler/internal/api"
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/openai/usage"
+	"spillway/handler/internal/proxy"
+)
+
+// What the exchanges of these tests are made of.
+var (
+	noon  = time.Date(2026, 11, 21, 12, 0, 0, 250e6, time.UTC)
+	gpt4o = &balancer.Pool{Model: "gpt-4o", Price: usage.Price{Currency: "USD", Input: 2.5, CachedInput: 1.25, Output: 10}, Backends: []balancer.Backend{
+		{Name: "ptu", Index: 0, Slot: 0, Region: "uksouth", Priority: 1, Weight: 1, Provisioned: true},
+		{Name: "payg", Index: 1, Slot: 1, Region: "swedencentral", Priority: 2, Weight: 1},
+		{Name: "spare", Index: 2, Slot: 2, Region: "eastus", Priority: 3, Weight: 1},
+	}}
+	teamA = &consumer.Consumer{Name: "team-a"}
+)
+
+// traceOf is a caller's trace context.
+const traceOf = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+func at(ms int) time.Time { return noon.Add(time.Duration(ms) * time.Millisecond) }
+
+func ms(n float64) time.Duration { return time.Duration(n * float64(time.Millisecond)) }
+
+// served is a request that the first backend answered.
+func served() *api.Exchange {
+	ptu := &gpt4o.Backends[0]
+	return &api.Exchange{
+		ID: "req_SERVED", Began: noon, Took: ms(812.5), Method: http.MethodPost, Operation: "chat", Family: "v1",
+		Consumer: teamA, KeyID: "k1", Model: "gpt-4o", Status: 200, Serving: ptu,
+		Result: &proxy.Result{
+			Pool: gpt4o, Served: ptu,
+			Decision: balancer.Decision{Model: "gpt-4o", Version: 7, Line: 3, Candidates: candidates("", "", "")},
+			Attempts: []proxy.Attempt{{Backend: ptu, Status: 200, Took: ms(810)}},
+			Delivery: proxy.Delivery{
+				Committed: true, FirstToken: at(311), Finish: "stop", Bytes: 2048,
+				Usage: usage.Tokens{Prompt: 1200, Cached: 1000, Completion: 80, Reasoning: 30},
+			},
+		},
+	}
+}
+
+// spilled is one that the first was throttled for and the second failed.
+func spilled() *api.Exchange {
+	x := served()
+	x.ID, x.Stream, x.Traceparent = "req_SPILLED", true, traceOf
+	d := balancer.Decision{Model: "gpt-4o", Version: 9, Line: 2, Candidates: candidates("", "", health.RefusedThrottled)}
+	d.Candidates[0], d.Candidates[1], d.Candidates[2] = d.Candidates[1], d.Candidates[2], d.Candidates[0]
+	d.Candidates[1].Reason, d.Candidates[2].Reason = "", health.RefusedThrottled
+	d.Candidates[2].Until = at(4200)
+	x.Result.Decision = d
+	x.Result.Attempts = []proxy.Attempt{
+		{Backend: &gpt4o.Backends[1], Status: 503, Took: ms(20), Outcome: health.Outcome{Verdict: health.Failed, Why: "503"}},
+		{Backend: &gpt4o.Backends[2], Status: 200, Took: ms(700), Probe: true},
+	}
+	x.Result.Served, x.Serving = &gpt4o.Backends[2], &gpt4o.Backends[2]
+	x.Result.Waited = ms(12.25)
+	return x
+}
+
+// throttled is one that nobody served.
+func throttled() *api.Exchange {
+	x := served()
+	x.ID, x.Status, x.Code, x.Serving = "req_THROTTLED", 429, "rate_limit_exceeded", nil
+	x.Took, x.Cause = ms(40), proxy.ErrThrottled
+	x.Result = &proxy.Result{
+		Pool: gpt4o, Err: proxy.ErrThrottled, RetryAt: at(7040),
+		Decision: balancer.Decision{Model: "gpt-4o", Version: 3, Line: 1, Candidates: candidates("", health.RefusedOpen, balancer.OutsideFence)},
+		Attempts: []proxy.Attempt{{Backend: &gpt4o.Backends[0], Status: 429, Took: ms(38), Outcome: health.Outcome{
+			Verdict: health.Throttled, Why: "429 provisioned", Kind: health.Provisioned, Wait: 7 * time.Second, RawWait: 7 * time.Second,
+		}}},
+	}
+	x.Result.Decision.Candidates[1].Until = at(30_000)
+	return x
+}
+
+// broken is a stream whose backend went away, behind one whose credential is
+// refused.
+func broken() *api.Exchange {
+	x := served()
+	x.ID, x.Stream = "req_BROKEN", true
+	x.Result.Attempts = append([]proxy.Attempt{{
+		Backend: &gpt4o.Backends[1], Status: 401, Took: ms(5), Outcome: health.Outcome{Verdict: health.Misconfigured, Why: "401"},
+	}}, x.Result.Attempts...)
+	x.Result.Delivery.Broken, x.Result.Delivery.Usage, x.Result.Delivery.Finish = true, usage.Tokens{}, ""
+	return x
+}
+
+// fallback is one that another model answered.
+func fallback() *api.Exchange {
+	x := served()
+	x.ID, x.Consumer, x.KeyID = "req_FALLBACK", nil, ""
+	x.Result.Pool = &balancer.Pool{Model: "gpt-4o-mini"}
+	return x
+}
+
+// refused is one that was not let in.
+func refused() *api.Exchange {
+	return &api.Exchange{
+		ID: "req_REFUSED", Began: noon, Took: ms(0.0305), Method: http.MethodGet, Status: 401, Code: "invalid_api_key",
+		Cause: errors.New("consumer: \"unknown\"\nkey"),
+	}
+}
+
+func candidates(reasons ...health.Refusal) []balancer.Candidate {
+	var all []balancer.Candidate
+	for i, reason := range reasons {
+		all = append(all, balancer.Candidate{Backend: &gpt4o.Backends[i], Reason: reason})
+	}
+	return all
+}
+
+// sink keeps what is written to it.
+type sink struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *sink) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}

@@ -1,0 +1,158 @@
+// Package telemetry is what people and dashboards see of the requests: the one
+// log line, the lines of events, metrics and traces. A request never waits for
+// any of them: what cannot be written in time is dropped and counted.
+package telemetry
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"spillway/handler/internal/api"
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/proxy"
+)
+
+var _ api.Watcher = (*RequestLog)(nil)
+
+// RequestLog writes one JSON line for each request: from it alone an on-call
+// engineer learns why the request went where it went. It holds no secret and
+// no prompt: names come from configuration, reasons from a fixed vocabulary.
+type RequestLog struct {
+	Out      *Lines
+	Instance string
+	Level    slog.Level // lines below it are not written; at debug each tells the whole order of candidates
+
+	// Refusals is how many requests that were refused before any backend was
+	// looked at have a line of their own in one second: whoever floods the door
+	// does not flood the log. The others are counted. 0 = all have one.
+	Refusals int64
+
+	second  atomic.Int64 // Unix, of the two counts
+	lines   atomic.Int64
+	skipped atomic.Int64
+}
+
+var lineBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// Saw writes the line of a request that is over.
+func (l *RequestLog) Saw(x *api.Exchange) {
+	grade := levelOf(x)
+	if grade < l.Level || !l.admits(x) {
+		return
+	}
+	held := lineBuffers.Get().(*[]byte)
+	line := newLine(*held, x.Began, grade.String(), "request")
+	line.who(x, l.Instance)
+	line.what(x)
+	if x.Result != nil {
+		line.story(x)
+		if l.Level <= slog.LevelDebug {
+			line.order(x.Result)
+		}
+	}
+	line.millis("total_ms", x.Took)
+	if x.Cause != nil {
+		line.text("cause", shorten(x.Cause.Error(), longestCause))
+	}
+	*held = line.end()
+	l.Out.write(*held, grade >= slog.LevelWarn)
+	lineBuffers.Put(held)
+}
+
+// longestCause is how much of an error goes into a line.
+const longestCause = 500
+
+// levelOf is what an operator should make of the request. A refusal for want
+// of capacity is a warning; what needs somebody's hand is an error.
+func levelOf(x *api.Exchange) slog.Level {
+	if r := x.Result; r != nil {
+		if r.Delivery.Broken {
+			return slog.LevelError
+		}
+		for i := range r.Attempts {
+			if r.Attempts[i].Outcome.Verdict == health.Misconfigured {
+				return slog.LevelError
+			}
+		}
+	}
+	switch {
+	case x.Status >= 500:
+		return slog.LevelError
+	case x.Status == 429:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+// admits reports whether the request may have a line of its own.
+func (l *RequestLog) admits(x *api.Exchange) bool {
+	if l.Refusals <= 0 || x.Result != nil {
+		return true
+	}
+	l.Flush(x.Began.Add(x.Took))
+	if l.lines.Add(1) <= l.Refusals {
+		return true
+	}
+	l.skipped.Add(1)
+	return false
+}
+
+// Flush says how many refusals of an earlier second had no line. Calling it
+// once a second is enough.
+func (l *RequestLog) Flush(now time.Time) {
+	second, was := now.Unix(), l.second.Load()
+	if second <= was || !l.second.CompareAndSwap(was, second) {
+		return
+	}
+	l.lines.Store(0)
+	lost := l.skipped.Swap(0)
+	if lost == 0 {
+		return
+	}
+	line := newLine(nil, now, "WARN", "refusals without a line of their own")
+	line.text("instance", l.Instance).number("count", lost).number("limit_per_second", l.Refusals)
+	l.Out.write(line.end(), true)
+}
+
+func (f *fields) who(x *api.Exchange, instance string) {
+	f.text("request_id", x.ID).text("instance", instance)
+	if parent, ok := parseParent(x.Traceparent); ok {
+		f.text("trace_id", parent.traceText())
+	}
+	if x.Consumer != nil {
+		f.text("consumer", x.Consumer.Name).text("key", x.KeyID).text("caller", x.Caller)
+	}
+}
+
+func (f *fields) what(x *api.Exchange) {
+	f.text("method", knownMethod(x.Method)).text("operation", x.Operation).text("url", x.Family).text("model", x.Model)
+	f.number("status", int64(x.Status)).text("code", x.Code).yes("stream", x.Stream)
+}
+
+// overhead is the part of the request that no backend is to blame for.
+func overhead(x *api.Exchange) time.Duration {
+	left := x.Took - x.Result.Waited
+	for i := range x.Result.Attempts {
+		left -= x.Result.Attempts[i].Took
+	}
+	return max(left, 0)
+}
+
+// Spilled reports whether the request was served by a lower priority group than
+// the best one its consumer may use, or by a fallback model.
+func Spilled(r *proxy.Result) bool {
+	if r.Served == nil {
+		return false
+	}
+	if r.Pool.Model != r.Decision.Model {
+		return true
+	}
+	for i := range r.Decision.Candidates {
+		if c := &r.Decision.Candidates[i]; c.Backend.Priority < r.Served.Priority && withinBounds(c) {
+			return true
+		}
+	}
+	return false
+}

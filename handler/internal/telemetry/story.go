@@ -1,0 +1,108 @@
+package telemetry
+
+import (
+	"time"
+
+	"spillway/handler/internal/api"
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/proxy"
+)
+
+// story writes who was tried, who was passed over and why, and what it cost.
+func (f *fields) story(x *api.Exchange) {
+	r := x.Result
+	if r.Served != nil {
+		f.text("backend", r.Served.Name).text("region", r.Served.Region).number("priority", int64(r.Served.Priority))
+		f.yes("spilled", Spilled(r))
+	}
+	if r.Pool.Model != x.Model {
+		f.text("fallback_model", r.Pool.Model)
+	}
+	f.begin("attempts").raw("[")
+	for i := range r.Attempts {
+		f.attempt(&r.Attempts[i])
+	}
+	f.raw("]")
+	f.passedOver(x)
+	f.number("state_version", int64(r.Decision.Version))
+	if r.Waited > 0 {
+		f.millis("waited_ms", r.Waited)
+	}
+	if !r.RetryAt.IsZero() {
+		f.millis("reopens_ms", r.RetryAt.Sub(x.Began.Add(x.Took)))
+	}
+	f.millis("overhead_ms", overhead(x))
+	f.delivery(x)
+}
+
+// delivery writes what the caller got, and what it cost.
+func (f *fields) delivery(x *api.Exchange) {
+	d := &x.Result.Delivery
+	if !d.FirstToken.IsZero() {
+		f.millis("first_token_ms", d.FirstToken.Sub(x.Began))
+	}
+	f.text("finish", d.Finish).counted("bytes", d.Bytes).yes("broken", d.Broken)
+	f.text("service_tier", d.Tier).text("spilled_from", d.Spill.From).text("spilled_to", d.Spill.To).text("spilled_for", d.Spill.Error)
+	if d.Usage.Prompt+d.Usage.Completion == 0 {
+		return
+	}
+	f.number("prompt_tokens", d.Usage.Prompt).number("cached_tokens", d.Usage.Cached)
+	f.number("completion_tokens", d.Usage.Completion).number("reasoning_tokens", d.Usage.Reasoning)
+	if cost := x.Result.Pool.Price.Cost(d.Usage); cost > 0 {
+		f.decimal("cost", cost, 6).text("currency", x.Result.Pool.Price.Currency)
+	}
+}
+
+func (f *fields) attempt(a *proxy.Attempt) {
+	f.open().text("backend", a.Backend.Name).text("verdict", a.Outcome.Verdict.String()).text("why", a.Outcome.Why)
+	f.counted("status", int64(a.Status))
+	if a.Outcome.RawWait > 0 {
+		f.millis("asked_wait_ms", a.Outcome.RawWait)
+	}
+	f.yes("probe", a.Probe).yes("hedge", a.Hedge).counted("wasted_tokens", a.Usage.Total()).millis("ms", a.Took).raw("}")
+}
+
+// passedOver names the candidates that were not in the line, and for how long
+// they will not be.
+func (f *fields) passedOver(x *api.Exchange) {
+	d := &x.Result.Decision
+	if d.Line >= len(d.Candidates) {
+		return
+	}
+	f.begin("skipped").raw("[")
+	for i := d.Line; i < len(d.Candidates); i++ {
+		f.candidate(&d.Candidates[i], x.Began).raw("}")
+	}
+	f.raw("]")
+}
+
+func (f *fields) candidate(c *balancer.Candidate, now time.Time) *fields {
+	f.open().text("backend", c.Backend.Name).text("why", string(c.Reason))
+	if left := c.Until.Sub(now); left > 0 {
+		f.millis("for_ms", left)
+	}
+	return f
+}
+
+// order writes the line as it was decided, best first.
+func (f *fields) order(r *proxy.Result) {
+	f.begin("order").raw("[")
+	for i := range r.Decision.Candidates[:r.Decision.Line] {
+		c := &r.Decision.Candidates[i]
+		f.open().text("backend", c.Backend.Name).number("priority", int64(c.Backend.Priority)).number("weight", int64(c.Backend.Weight))
+		f.text("why", string(c.Reason)).raw("}")
+	}
+	f.raw("]")
+}
+
+// withinBounds reports whether the consumer may use the candidate and somebody
+// wants it used: what keeps it out otherwise is its health.
+func withinBounds(c *balancer.Candidate) bool {
+	switch c.Reason {
+	case balancer.OutsideFence, balancer.Reserved, balancer.NoWeight:
+		return false
+	case health.Admitted, health.RefusedDrained, health.RefusedOpen, health.RefusedProbing, health.RefusedThrottled, balancer.Recovering:
+	}
+	return true
+}

@@ -1,0 +1,167 @@
+package transcript
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"spillway/handler/internal/api"
+	"spillway/handler/internal/proxy"
+	"spillway/handler/internal/transcript/blob"
+)
+
+var _ api.Watcher = (*Recorder)(nil)
+
+// Blobs is where transcripts are written to.
+type Blobs interface {
+	Put(ctx context.Context, name string, about blob.About, body []byte) error
+	Stage(ctx context.Context, name string, block int, body []byte) error
+	Commit(ctx context.Context, name string, about blob.About, blocks int) error
+}
+
+// Config is what a Recorder is made of. Blobs and Now are needed; the zero value
+// of any other field is its default.
+type Config struct {
+	Blobs   Blobs
+	Now     func() time.Time
+	Redact  []*regexp.Regexp
+	Budget  int64         // bytes of all transcripts that may wait in memory; 0 = 64 MiB
+	Block   int           // bytes of one block; 0 = 4 MiB
+	Timeout time.Duration // of one call; 0 = 30 s
+	Trouble func(error)   // told when writing begins to fail; nil = nobody is
+}
+
+// workers is how many transcripts are written at once.
+const workers = 4
+
+// Recorder keeps transcripts. It is safe for concurrent use.
+type Recorder struct {
+	cfg      Config
+	held     atomic.Int64 // bytes that wait
+	dropped  atomic.Uint64
+	written  atomic.Uint64
+	troubled atomic.Bool
+
+	mu     sync.Mutex
+	open   map[string]*recording // by request id
+	ready  []*tape               // that have something to write
+	closed bool
+	wake   *sync.Cond
+}
+
+// New is a recorder that writes nothing before Run.
+func New(cfg Config) *Recorder {
+	cfg.Budget, cfg.Block, cfg.Timeout = cmp.Or(cfg.Budget, 64<<20), cmp.Or(cfg.Block, 4<<20), cmp.Or(cfg.Timeout, 30*time.Second)
+	r := &Recorder{cfg: cfg, open: map[string]*recording{}}
+	r.wake = sync.NewCond(&r.mu)
+	return r
+}
+
+// Dropped is how many transcripts were given up, Written how many blobs are
+// there.
+func (r *Recorder) Dropped() uint64 { return r.dropped.Load() }
+
+// Written is how many blobs were written.
+func (r *Recorder) Written() uint64 { return r.written.Load() }
+
+// recording is the two tapes of one request.
+type recording struct{ request, answer *tape }
+
+// Record begins a transcript: it copies the request, and what is written to the
+// writer that it returns. The request is one whose consumer wants it.
+func (r *Recorder) Record(w http.ResponseWriter, req *proxy.Request) http.ResponseWriter {
+	name := r.cfg.Now().UTC().Format("2006/01/02/15/") + folder(req.Consumer.Name) + "/" + req.ID
+	rec := &recording{
+		request: &tape{of: r, name: name + ".request", mime: req.Header.Get("Content-Type"), partial: req.Tail != nil},
+		answer:  &tape{of: r, name: name + ".answer"},
+	}
+	rec.request.write(req.Body)
+	r.mu.Lock()
+	r.open[req.ID] = rec
+	r.mu.Unlock()
+	return &tee{ResponseWriter: w, tape: rec.answer, stream: req.Facts.Stream && len(r.cfg.Redact) > 0}
+}
+
+// folder is a consumer's name as one part of a path.
+func folder(name string) string { return strings.ReplaceAll(url.PathEscape(name), "%2F", "_") }
+
+// Saw ends the transcript of a request that is over.
+func (r *Recorder) Saw(x *api.Exchange) {
+	if x.Consumer == nil || !x.Consumer.Transcripts {
+		return
+	}
+	r.mu.Lock()
+	rec := r.open[x.ID]
+	delete(r.open, x.ID)
+	r.mu.Unlock()
+	if rec == nil {
+		return
+	}
+	meta := about(x)
+	rec.request.end(meta)
+	rec.answer.end(meta)
+}
+
+// schedule has a tape looked at by a worker.
+func (r *Recorder) schedule(t *tape) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	r.ready = append(r.ready, t)
+	r.wake.Signal()
+}
+
+// next is a tape with something to write; nil at the end of everything.
+func (r *Recorder) next() *tape {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.ready) == 0 && !r.closed {
+		r.wake.Wait()
+	}
+	if len(r.ready) == 0 {
+		return nil
+	}
+	t := r.ready[0]
+	r.ready = r.ready[1:]
+	return t
+}
+
+// farewell is how long what waits at the end may take to be written.
+const farewell = 5 * time.Second
+
+// Run writes until ctx is done, and then what is left, as far as it can in time.
+func (r *Recorder) Run(ctx context.Context) {
+	life, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	var running sync.WaitGroup
+	for range workers {
+		running.Go(func() {
+			for t := r.next(); t != nil; t = r.next() {
+				t.flush(life)
+			}
+		})
+	}
+	<-ctx.Done()
+	timer := time.AfterFunc(farewell, cut)
+	defer timer.Stop()
+	r.mu.Lock()
+	r.closed = true
+	r.wake.Broadcast()
+	r.mu.Unlock()
+	running.Wait()
+}
+
+// note tells of the first failure of a series.
+func (r *Recorder) note(err error) {
+	if was := r.troubled.Swap(err != nil); err != nil && !was && r.cfg.Trouble != nil {
+		r.cfg.Trouble(err)
+	}
+}

@@ -1,0 +1,106 @@
+package e2e_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/simulator"
+)
+
+// prompts asks twice with each of n long prompts that have nothing in common,
+// 16 at a time, and returns the share of requests that the prompt caches
+// served.
+func (r *rig) prompts(t *testing.T, n int) float64 {
+	t.Helper()
+	for range 2 {
+		asks := make(chan int)
+		var asking sync.WaitGroup
+		for range 16 {
+			asking.Go(func() {
+				for i := range asks {
+					prompt := strings.Repeat(fmt.Sprintf("tenant %d reads a long document. ", i), 160)
+					if a := r.post(chatPath, fmt.Sprintf(`{"model":"gpt-4o","messages":[{"role":"system","content":%q},{"role":"user","content":"Hello"}]}`, prompt)); a.status != 200 {
+						t.Errorf("%d %s", a.status, a.body)
+					}
+				}
+			})
+		}
+		for i := range n {
+			asks <- i
+		}
+		close(asks)
+		asking.Wait()
+	}
+	hits := 0
+	for _, e := range r.sim.Journal() {
+		if e.CachedTokens > 0 {
+			hits++
+		}
+	}
+	return float64(hits) / float64(2*n)
+}
+
+// quick makes each answer take a moment, so that requests are in flight
+// together.
+func quick(resources []simulator.Resource) []simulator.Resource {
+	for i := range resources {
+		resources[i].Deployments[0].TimeToFirstToken = 5 * time.Millisecond
+	}
+	return resources
+}
+
+func TestPromptCachesHitAsOftenAsASingleBackends(t *testing.T) {
+	const n = 250
+	single := api{resources: quick([]simulator.Resource{deployed("a", "gpt-4o")})}.start(t).prompts(t, n)
+	spread := api{resources: quick(four())}.start(t).prompts(t, n)
+	without := api{resources: quick(four()), document: map[string]any{"models": map[string]any{"gpt-4o": map[string]any{"affinity": "none"}}}}.start(t).prompts(t, n)
+	t.Logf("hit rates: one backend %.3f, four with affinity %.3f (%.2f of it), four without %.3f (%.2f of it)",
+		single, spread, spread/single, without, without/single)
+	if single < 0.45 {
+		t.Errorf("one backend hits %.3f: the simulated cache proves nothing", single)
+	}
+	if spread < 0.9*single {
+		t.Errorf("four backends with affinity hit %.3f, want at least 0.9 of %.3f", spread, single)
+	}
+	if share := without / single; share < 0.15 || share > 0.35 {
+		t.Errorf("without affinity %.2f of a single backend's rate, want about a quarter", share)
+	}
+}
+
+// Affinity gives way at once: no caller waits or fails for the sake of a cache.
+func TestAffinityYieldsToAThrottledBackend(t *testing.T) {
+	r := api{resources: quick(four())}.start(t)
+	prompt := strings.Repeat("the same long document. ", 300)
+	body := fmt.Sprintf(`{"model":"gpt-4o","messages":[{"role":"system","content":%q}]}`, prompt)
+	by := r.post(chatPath, body).backend()
+	for range 5 {
+		if a := r.post(chatPath, body); a.backend() != by {
+			t.Fatalf("moved from %s to %s", by, a.backend())
+		}
+	}
+	r.sim.Throttle(by, 1500*time.Millisecond)
+	other := ""
+	for range 30 {
+		a := r.post(chatPath, body)
+		if a.status != 200 || a.backend() == by || other != "" && a.backend() != other {
+			t.Fatalf("%d by %q, want 200 by the next owner, always the same", a.status, a.backend())
+		}
+		other = a.backend()
+	}
+	time.Sleep(1600 * time.Millisecond) // the instant is the backend's to choose
+	if a := r.post(chatPath, body); a.backend() != by {
+		t.Errorf("%s serves, want %s again", a.backend(), by)
+	}
+	// A key or a session of the caller's goes ahead of the prompt.
+	for _, session := range []string{"one", "two", "three", "four", "five", "six"} {
+		first := r.post(chatPath, hello, "X-Ms-Session-Id", session).backend()
+		for range 3 {
+			if a := r.post(chatPath, hello, "X-Ms-Session-Id", session); a.backend() != first {
+				t.Errorf("session %s moved from %s to %s", session, first, a.backend())
+			}
+		}
+	}
+}

@@ -1,0 +1,226 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/tablestore"
+	"spillway/handler/internal/tablestore/azure"
+	"spillway/handler/internal/tablestore/storetest"
+	"spillway/handler/test/funchost"
+)
+
+// crowd is some instances of the program, each a process behind a host of its
+// own, with a way of its own to one table.
+type crowd struct {
+	*rig
+	hosts []*funchost.Host
+	ways  []*way
+	table string // its connection string
+	env   []string
+}
+
+// startCrowd brings up so many instances of the setup.
+func startCrowd(t *testing.T, n int, s setup) *crowd {
+	t.Helper()
+	c := &crowd{table: storetest.StartAzurite(t).Connection}
+	seen := newHistory(n)
+	c.ways = append(c.ways, openWay(t, seen, 0, c.table))
+	plain := s.env
+	s.env = append(plain, "SPILLWAY_STATE="+c.ways[0].connection())
+	c.rig = start(t, s)
+	if s.backends == nil {
+		s.backends = threeBackends()
+	}
+	c.env = append([]string{"SPILLWAY_CONFIG=" + document(t, c.sim, s), "BACKEND_KEY=-", "AzureWebJobsStorage="}, plain...)
+	c.env = append(c.env, "SPILLWAY_STATE="+c.table)
+	c.hosts = append(c.hosts, c.host)
+	for i := 1; i < n; i++ {
+		w := openWay(t, seen, i, c.table)
+		c.ways = append(c.ways, w)
+		s.env = append(plain[:len(plain):len(plain)], "SPILLWAY_STATE="+w.connection())
+		c.hosts = append(c.hosts, c.handler(s))
+	}
+	for _, h := range c.hosts {
+		if a := ask(t.Context(), t, http.MethodGet, h.URL+"/health/live", ""); a.status != http.StatusOK {
+			t.Fatalf("an instance does not live: %d, %v", a.status, a.err)
+		}
+	}
+	return c
+}
+
+// keys runs `spillway keys` as an operator would.
+func (c *crowd) keys(args ...string) (stdout, stderr string, code int) {
+	c.t.Helper()
+	return command(c.t, c.env, append([]string{"keys"}, args...)...)
+}
+
+// issue makes a key of the consumer and returns it with its id.
+func (c *crowd) issue(consumer string, more ...string) (key, id string) {
+	c.t.Helper()
+	out, errs, code := c.keys(append([]string{"add", consumer}, more...)...)
+	key, rest, _ := strings.Cut(out, "\n")
+	_, after, _ := strings.Cut(rest, "(id ")
+	id, _, _ = strings.Cut(strings.ReplaceAll(after, ",", ")"), ")")
+	if code != 0 || !strings.HasPrefix(key, "spw_") || id == "" {
+		c.t.Fatalf("keys add: exit code %d: %s%s", code, out, errs)
+	}
+	return key, id
+}
+
+// ask asks one of the instances with a key.
+func (c *crowd) ask(n int, key, body string) answer {
+	c.t.Helper()
+	return ask(c.t.Context(), c.t, http.MethodPost, c.hosts[n%len(c.hosts)].URL+chatPath, body, "api-key", key)
+}
+
+// rows are all rows of one of the program's tables.
+func (c *crowd) rows(name string) []tablestore.Row {
+	c.t.Helper()
+	store, err := azure.Connect(c.table, "spillway"+name, azure.Options{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	rows, _, err := store.List(c.t.Context(), "", "", "")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return rows
+}
+
+// granted is what the table says was granted of a limit, in the window it is in.
+func (c *crowd) granted(consumer, limit string) int64 {
+	c.t.Helper()
+	store, err := azure.Connect(c.table, "spillwaybooks", azure.Options{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	row, _, err := store.Get(c.t.Context(), "q|"+consumer, limit+"-0")
+	var record struct {
+		Granted int64 `json:"g"`
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(row.Columns["q"]), &record)
+	}
+	if err != nil {
+		c.t.Logf("%s of %s: %v", limit, consumer, err)
+		return -1
+	}
+	return record.Granted
+}
+
+// spent is a request of a load, and what became of it.
+type spent struct {
+	at     time.Time
+	took   time.Duration
+	status int
+	code   string
+	tokens int64
+	err    error
+}
+
+// spending is requests at a steady rate to all instances in turn.
+type spending struct {
+	stop  context.CancelFunc
+	ended sync.WaitGroup
+	mu    sync.Mutex
+	all   []spent
+}
+
+// spend begins a load of so many requests a second with this key.
+func (c *crowd) spend(key, body string, perSecond float64) *spending {
+	ctx, stop := context.WithCancel(c.t.Context())
+	s := &spending{stop: stop}
+	c.t.Cleanup(func() { s.cease() })
+	paced(ctx, &s.ended, perSecond, func(i int) { s.add(c.one(i, key, body)) })
+	return s
+}
+
+func (c *crowd) one(n int, key, body string) spent {
+	s := spent{at: time.Now()}
+	a := c.ask(n, key, body)
+	var said struct {
+		Usage struct {
+			Total int64 `json:"total_tokens"`
+		} `json:"usage"`
+		Error struct {
+			Code string `json:"code"`
+		} `json:"error"`
+	}
+	_ = json.Unmarshal([]byte(a.body), &said)
+	s.took, s.status, s.err, s.tokens, s.code = time.Since(s.at), a.status, a.err, said.Usage.Total, said.Error.Code
+	return s
+}
+
+func (s *spending) add(x spent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, x)
+}
+
+// cease ends the load, waits for its answers, and returns what became of it.
+func (s *spending) cease() bill {
+	s.stop()
+	s.ended.Wait()
+	return bill(s.all)
+}
+
+// bill is what a load came to.
+type bill []spent
+
+func (b bill) tokens() (sum int64) {
+	for i := range b {
+		sum += b[i].tokens
+	}
+	return sum
+}
+
+// of counts the requests with this status and code; "" is any code.
+func (b bill) of(status int, code string) (n int) {
+	for i := range b {
+		if b[i].status == status && (code == "" || b[i].code == code) {
+			n++
+		}
+	}
+	return n
+}
+
+// minutes are the tokens of each minute of the table's clock whose request has
+// this text, by when a backend was asked: a caller may have waited for its turn
+// before. The emulator has this machine's clock.
+func (c *crowd) minutes(text string) map[int64]int64 {
+	by := map[int64]int64{}
+	for _, e := range c.sim.Journal() {
+		if strings.Contains(string(e.Body), text) {
+			by[e.Time.Unix()/60] += int64(e.PromptTokens + e.CompletionTokens)
+		}
+	}
+	return by
+}
+
+func (b bill) String() string {
+	var times []time.Duration
+	for i := range b {
+		times = append(times, b[i].took)
+	}
+	return fmt.Sprintf("%d requests, %d served, %d over quota, %d tokens, %s", len(b), b.of(200, ""), b.of(429, "quota_exceeded"), b.tokens(), spread(times))
+}
+
+// wantOnly checks that every request was served or over its quota.
+func (b bill) wantOnly(t *testing.T, what string) {
+	t.Helper()
+	if other := len(b) - b.of(200, "") - b.of(429, "quota_exceeded"); other > 0 {
+		for i := range b {
+			if x := &b[i]; x.status != 200 && x.code != "quota_exceeded" {
+				t.Errorf("%s: %d of %d were neither served nor over quota, such as %d %s: %v", what, other, len(b), x.status, x.code, x.err)
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package e2e_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/simulator"
+)
+
+// One instance that cannot reach a backend keeps to the others and leaves it
+// to the fleet; the others leave it together when each saw it fail once.
+func TestFleetTellsABrokenBackendFromABrokenNetwork(t *testing.T) {
+	t.Parallel() // it waits more than it works
+	nowhere := freeAddress(t)
+	f := startFleet(t, fleetSetup{members: sized(t, 21, 6), backends: twoBackends(), bend: func(n int, doc string) string {
+		if n > 0 {
+			return doc
+		}
+		_, rest, _ := strings.Cut(doc, `"endpoint":"`)
+		endpoint, _, _ := strings.Cut(rest, `"`)
+		return strings.Replace(doc, endpoint, "http://"+nowhere, 1)
+	}})
+	if doc := f.members[0].env[0]; strings.Contains(doc, f.sim.URL("a")) || !strings.Contains(doc, f.sim.URL("b")) {
+		t.Fatalf("the first instance should miss backend a alone: %s", doc)
+	}
+	t.Run("broken network", func(t *testing.T) { f.under(t).wantOneAccuserDisbelieved() })
+	t.Run("broken backend", func(t *testing.T) { f.under(t).wantManyAccusersBelieved() })
+	t.Run("one witness", func(t *testing.T) { f.under(t).wantLoneWitnessHeard() })
+}
+
+// under is the fleet for a part of a test.
+func (f *fleet) under(t *testing.T) *fleet {
+	g := *f
+	g.t = t
+	return &g
+}
+
+func (f *fleet) wantOneAccuserDisbelieved() {
+	lonely, others := f.members[0], f.members[1:]
+	rest := f.fire(3*float64(len(others)), others...)
+	time.Sleep(500 * time.Millisecond)
+	own := f.fire(10, lonely)
+	time.Sleep(time.Duration(sized(f.t, 5, 3)) * time.Second)
+	alone, with := own.cease(), rest.cease()
+	if failed := f.failures(slices.Concat(alone, with)); failed > 0 {
+		f.t.Errorf("%d requests failed", failed)
+	}
+	elsewhere := slices.DeleteFunc(slices.Clone(with), func(s shot) bool { return s.backend == "a" })
+	if len(elsewhere) > 0 {
+		f.t.Errorf("%d of %d requests at healthy instances left backend a", len(elsewhere), len(with))
+	}
+	said := false
+	f.seen.mu.Lock()
+	for _, c := range f.seen.commits {
+		r := c.records[columnOf("a")]
+		said = said || c.by == 0 && len(r.Circuit.Suspects) > 0
+		if r.Circuit.Phase != health.Closed {
+			f.t.Errorf("revision %d opened it for all", c.revision)
+		}
+	}
+	f.seen.mu.Unlock()
+	if !said {
+		f.t.Error("the instance told nobody of its failures")
+	}
+	f.t.Logf("%d requests at the cut-off instance all served elsewhere, %d at the others all by a", len(alone), len(with))
+}
+
+func (f *fleet) wantManyAccusersBelieved() {
+	accusers := f.members[1:]
+	f.backends("reset", "a")
+	time.Sleep(time.Second)
+	f.sim.Next("a", slices.Repeat([]simulator.Fault{{Action: "500"}}, len(accusers))...)
+	before := len(f.sim.JournalOf("a"))
+	began := time.Now()
+	f.all(accusers, func(m *member) {
+		if s := m.shoot(); !s.ok() || s.backend != "b" {
+			f.t.Errorf("%s: %d by %q: %v", m.name, s.status, s.backend, s.err)
+		}
+	})
+	delays := f.obedience(f.t.Context(), began, "a", "b", tripped)
+	f.sim.Clear("a")
+	journal := f.sim.JournalOf("a")[before:]
+	each := map[int]int{}
+	for i := range journal {
+		if journal[i].Status == http.StatusInternalServerError {
+			each[memberOf(&journal[i])]++
+		}
+	}
+	for n, failures := range each {
+		if failures > 1 {
+			f.t.Errorf("instance %d met %d failures, want one each", n, failures)
+		}
+	}
+	f.t.Logf("%d instances met one failure each; all left it: %s", len(each), spread(delays))
+}
+
+// wantLoneWitnessHeard: only one instance has traffic, so nobody can contradict
+// it, and the fleet believes it after the hearing.
+func (f *fleet) wantLoneWitnessHeard() {
+	witness := f.members[1]
+	f.backends("reset", "a")
+	f.awake(f.members...)
+	time.Sleep(time.Second)
+	fault := f.sim.Fault("a", simulator.Fault{Action: "500"})
+	began := time.Now()
+	for range 6 {
+		witness.shoot()
+	}
+	knew := time.Now()
+	if s := witness.shoot(); !s.ok() || s.backend != "b" {
+		f.t.Errorf("its own callers are still sent there: %d by %q", s.status, s.backend)
+	}
+	delays := f.obedience(f.t.Context(), began, "a", "b", tripped)
+	f.sim.ClearFault(fault)
+	f.t.Logf("own callers protected after %v; the fleet: %s", knew.Sub(began), spread(delays))
+	if late := slices.Max(delays); late > 5*time.Second {
+		f.t.Errorf("the last instance believed it after %v", late)
+	}
+}
+
+func tripped(r health.Record) bool { return r.Circuit.Phase == health.Open }
+
+// all does the same with several instances at once.
+func (f *fleet) all(members []*member, do func(*member)) {
+	var under sync.WaitGroup
+	for _, m := range members {
+		under.Go(func() { do(m) })
+	}
+	under.Wait()
+}

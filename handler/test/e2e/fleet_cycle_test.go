@@ -1,0 +1,188 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/simulator"
+)
+
+// flappingFleet is some instances, in a soak half of them with wrong clocks,
+// behind faulty ways to the table, before backends that fail and recover in
+// turn and one that is always well.
+func flappingFleet(t *testing.T, members, flapping int, faults wayFaults) *fleet {
+	t.Helper()
+	s := fleetSetup{
+		members: members, skewed: true, faults: faults, env: []string{"SPILLWAY_STATE_REFRESH=250ms"},
+		document: map[string]any{"circuitBreaker": map[string]any{"failures": 3, "tripDuration": "300ms", "maxTripDuration": "600ms"}},
+		backends: []backend{{name: "well", priority: 2}},
+	}
+	for i := range flapping {
+		s.backends = append(s.backends, backend{name: fmt.Sprintf("f%d", i), priority: 1})
+	}
+	f := startFleet(t, s)
+	for i := range flapping {
+		name := s.backends[i+1].name
+		f.sim.Fault(name, simulator.Fault{Action: "slow", Probability: .08, Latency: 900 * time.Millisecond})
+		f.sim.Fault(name, simulator.Fault{Action: "slow", Probability: .01, Latency: 4 * time.Second}) // longer than a third of a lease
+		f.sim.Fault(name, simulator.Fault{Action: "500", Down: 700 * time.Millisecond, Up: 1300 * time.Millisecond, After: time.Duration(i) * 330 * time.Millisecond})
+	}
+	return f
+}
+
+// cycles counts the probe leases that were taken. Called with the lock held.
+func (f *fleet) cycles() int {
+	leases := 0
+	for i := range f.seen.commits {
+		for _, r := range f.seen.commits[i].records {
+			if c := r.Circuit; c.Phase == health.HalfOpen && c.Lease == c.Epoch {
+				leases++
+			}
+		}
+	}
+	return leases
+}
+
+// probed is one probe as its backend saw it.
+type probed struct {
+	backend  string
+	member   int
+	from, to time.Time
+}
+
+// probes joins what the instances say of their requests with what the backends
+// saw of them.
+func (f *fleet) probes() []probed {
+	journal := map[string]simulator.Entry{} // by request and backend
+	for _, e := range f.sim.Journal() {
+		journal[e.Header.Get("X-Ms-Client-Request-Id")+" "+e.Resource] = e
+	}
+	var all []probed
+	for _, m := range f.members {
+		m.log.mu.Lock()
+		for id, backends := range m.log.probes {
+			for _, b := range backends {
+				if e, ok := journal[id+" "+b]; ok {
+					all = append(all, probed{b, memberOf(&e), e.Time, e.End})
+				}
+			}
+		}
+		m.log.mu.Unlock()
+	}
+	slices.SortFunc(all, func(a, b probed) int { return a.from.Compare(b.from) })
+	return all
+}
+
+// overlapping are the probes that reached a backend while another was still
+// with it.
+func overlapping(probes []probed) []string {
+	last := map[string]probed{}
+	var found []string
+	for _, p := range probes {
+		if l, ok := last[p.backend]; ok && p.from.Before(l.to) {
+			found = append(found, fmt.Sprintf("%s: by %d from %v to %v, by %d from %v to %v", p.backend, l.member, l.from, l.to, p.member, p.from, p.to))
+		}
+		if p.to.After(last[p.backend].to) {
+			last[p.backend] = p
+		}
+	}
+	return found
+}
+
+// knowingly counts the requests that were no probes and went to a backend
+// although their sender had been told for a while that its circuit was open.
+func (f *fleet) knowingly(probes []probed) int {
+	f.seen.mu.Lock()
+	defer f.seen.mu.Unlock()
+	count := 0
+	past := map[string][]commit{}
+	for _, b := range f.setup.backends {
+		past[b.name] = f.seen.of(columnOf(b.name))
+	}
+	for _, e := range f.sim.Journal() {
+		is := probed{e.Resource, memberOf(&e), e.Time, e.End}
+		if since, shut := shutSince(past[e.Resource], columnOf(e.Resource), e.Time); shut && !slices.Contains(probes, is) {
+			if told, ok := f.seen.toldOf(is.member, since.revision); ok && told.Before(e.Time.Add(-f.underway())) {
+				count++
+				f.t.Logf("%s at %v to %s, told %v before", f.members[is.member].name, e.Time, e.Resource, e.Time.Sub(told))
+			}
+		}
+	}
+	return count
+}
+
+// underway is for how long what an instance has decided may be on its way: as
+// long as this machine is busy, and the short forms run beside other tests.
+func (f *fleet) underway() time.Duration {
+	return time.Duration(sized(f.t, 250, 1500)) * time.Millisecond
+}
+
+// wantOneProbeAtATime has the fleet open and half-open circuits until it did so
+// often enough.
+func wantOneProbeAtATime(t *testing.T, f *fleet, enough int, limit time.Duration) {
+	t.Helper()
+	l := f.fire(8*float64(len(f.members)), f.members...)
+	began := time.Now()
+	f.within(limit, fmt.Sprintf("%d cycles", enough), func() bool { return f.cycles() >= enough })
+	took := time.Since(began)
+	shots := l.cease()
+	time.Sleep(time.Second) // what the instances say of their requests comes a moment after the answers
+	probes := f.probes()
+	f.seen.mu.Lock()
+	cycles, writes := f.cycles(), len(f.seen.commits)
+	f.seen.mu.Unlock()
+	overlaps := overlapping(probes)
+	t.Logf("%d cycles in %v, %d probes sent, %d overlapping; %d writes; faults of the ways: %s", cycles, took.Round(time.Second), len(probes), len(overlaps), writes, f.struck())
+	for _, o := range overlaps {
+		t.Errorf("two probes at once at %s", o)
+	}
+	// With so much failing at once some requests meet the end of the retry budget (design.md §5.2), which is a 503.
+	refused := slices.DeleteFunc(shots, func(s shot) bool { return s.ok() })
+	t.Logf("%d requests were refused for want of retries", len(refused))
+	if i := slices.IndexFunc(refused, func(s shot) bool { return s.err != nil || s.status != http.StatusServiceUnavailable }); i >= 0 {
+		t.Errorf("%s: %d, %v; want 200, or 503 when the budget is used up", refused[i].member.name, refused[i].status, refused[i].err)
+	}
+	if n := f.knowingly(probes); n > 0 {
+		t.Errorf("%d requests were sent to a circuit that their sender knew to be open", n)
+	}
+	// The load ceases while some leases wait for their request.
+	if len(probes) < cycles*2/3-len(f.setup.backends) {
+		t.Errorf("%d probes of %d leases: where did the others go?", len(probes), cycles)
+	}
+}
+
+// struck says how often each fault happened.
+func (f *fleet) struck() string {
+	names := [fates]string{"passed", "lost", "answer lost", "answer torn", "false 412", "503", "delayed", "late write"}
+	text := ""
+	for i, name := range names {
+		n := int64(0)
+		for _, m := range f.members {
+			n += m.way.struck[i].Load()
+		}
+		text += fmt.Sprintf("%s %d, ", name, n)
+	}
+	return text[:len(text)-2]
+}
+
+// The oracle can fail.
+func TestProbesThatMeetAreFound(t *testing.T) {
+	at := func(ms int) time.Time { return time.UnixMilli(int64(ms)) }
+	apart := []probed{{"a", 1, at(0), at(5)}, {"b", 2, at(1), at(9)}, {"a", 2, at(5), at(8)}}
+	if found := overlapping(apart); len(found) > 0 {
+		t.Errorf("%v do not meet", found)
+	}
+	if found := overlapping(append(apart, probed{"a", 3, at(7), at(9)}, probed{"b", 3, at(8), at(9)})); len(found) != 2 {
+		t.Errorf("found %v, want one at a and one at b", found)
+	}
+}
+
+func TestFleetProbesOneAtATimeThroughFaults(t *testing.T) {
+	t.Parallel() // it waits more than it works
+	f := flappingFleet(t, sized(t, 20, 4), sized(t, 6, 3), usualFaults())
+	wantOneProbeAtATime(t, f, sized(t, 60, 8), 90*time.Second)
+}

@@ -1,0 +1,234 @@
+package e2e_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"spillway/handler/internal/health"
+)
+
+// history is what all ways of a fleet have seen: every write of the shared row
+// that the table took, and who was told of it when. It reads the wire format,
+// so it is evidence apart from what the instances say of themselves.
+type history struct {
+	mu      sync.Mutex
+	changed chan struct{}
+	commits []commit
+	known   [][]adoption // by member
+	counts  []wayCount   // by member
+	marked  time.Time
+	again   []time.Time // by member: when the table first answered it since
+}
+
+// commit is one write of the shared row.
+type commit struct {
+	revision uint64
+	at       time.Time // when the table had taken it
+	by       int
+	records  map[string]health.Record // the columns that it changed
+}
+
+// adoption is when a member was told a revision it had not been told yet.
+type adoption struct {
+	revision uint64
+	at       time.Time
+}
+
+// wayCount counts exchanges that were asked for, by what they are about, and
+// those answered.
+type wayCount struct{ reads, writes, stamps, board, quotas, answered int }
+
+func (c wayCount) sum() int { return c.reads + c.writes + c.stamps + c.board + c.quotas }
+
+// plus is the sum with n times the other.
+func (c wayCount) plus(o wayCount, n int) wayCount {
+	return wayCount{c.reads + n*o.reads, c.writes + n*o.writes, c.stamps + n*o.stamps, c.board + n*o.board, c.quotas + n*o.quotas, c.answered + n*o.answered}
+}
+
+// exchange is one request to the table.
+type exchange struct {
+	member int
+	method string
+	url    string
+	asked  []byte
+	asking context.Context // done when whoever asked has given up
+}
+
+func newHistory(ways int) *history {
+	return &history{changed: make(chan struct{}), known: make([][]adoption, ways), counts: make([]wayCount, ways), again: make([]time.Time, ways)}
+}
+
+func (e *exchange) write() bool { return e.method != http.MethodGet }
+
+// of reports whether the exchange is about a row of this kind: the fleet's is
+// "fleet|", stamps are "agree|".
+func (e *exchange) of(kind string) bool {
+	return strings.Contains(e.url, kind+"%7C") || strings.Contains(e.url, kind+"|") || strings.Contains(string(e.asked), kind+"|")
+}
+
+func (h *history) began(e *exchange) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := &h.counts[e.member]
+	switch {
+	case e.of("fleet") && e.write():
+		c.writes++
+	case e.of("fleet"):
+		c.reads++
+	case e.of("agree"):
+		c.stamps++
+	case e.of("q"):
+		c.quotas++
+	default:
+		c.board++
+	}
+}
+
+// done notes what the table took.
+func (h *history) done(e *exchange, status int) {
+	if !e.write() || status >= 300 || !e.of("fleet") {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	revision, records := readRow(e.asked)
+	h.commits = append(h.commits, commit{revision, time.Now(), e.member, records})
+	h.wake()
+}
+
+// answered notes what a member has been told.
+func (h *history) answered(e *exchange, r *reply) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	defer h.wake()
+	now := time.Now()
+	h.counts[e.member].answered++
+	if h.again[e.member].IsZero() {
+		h.again[e.member] = now
+	}
+	if r.status >= 300 || !e.of("fleet") {
+		return
+	}
+	text := r.body
+	if e.write() {
+		text = e.asked
+	}
+	revision, _ := revisionOf(text)
+	if known := h.known[e.member]; len(known) == 0 || known[len(known)-1].revision < revision {
+		h.known[e.member] = append(known, adoption{revision, now})
+	}
+}
+
+// mark begins to look for each member's next answer, and returns when.
+func (h *history) mark() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	clear(h.again)
+	h.marked = time.Now()
+	return h.marked
+}
+
+func (h *history) wake() {
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+// await waits until the condition holds; it is asked with the lock held.
+func (h *history) await(ctx context.Context, holds func() bool) bool {
+	for {
+		h.mu.Lock()
+		ok, changed := holds(), h.changed
+		h.mu.Unlock()
+		if ok {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// toldOf is when the member was told this revision or a later one. Called with
+// the lock held.
+func (h *history) toldOf(member int, revision uint64) (time.Time, bool) {
+	known := h.known[member]
+	i := slices.IndexFunc(known, func(a adoption) bool { return a.revision >= revision })
+	if i < 0 {
+		return time.Time{}, false
+	}
+	return known[i].at, true
+}
+
+// first is the first commit after an instant of which the condition holds for
+// a backend's record. Called with the lock held.
+func (h *history) first(after time.Time, column string, holds func(health.Record) bool) (commit, bool) {
+	for _, c := range h.commits {
+		if r, ok := c.records[column]; ok && c.at.After(after) && holds(r) {
+			return c, true
+		}
+	}
+	return commit{}, false
+}
+
+// of are the commits that changed a column. Called with the lock held.
+func (h *history) of(column string) []commit {
+	return slices.DeleteFunc(slices.Clone(h.commits), func(c commit) bool { _, ok := c.records[column]; return !ok })
+}
+
+// shutSince is the commit, of those that changed the column, since which its
+// circuit had not been closed at an instant.
+func shutSince(commits []commit, column string, at time.Time) (since commit, shut bool) {
+	for _, c := range commits {
+		if c.at.After(at) {
+			break
+		}
+		closed := c.records[column].Circuit.Phase == health.Closed
+		if !shut && !closed {
+			since = c
+		}
+		shut = !closed
+	}
+	return since, shut
+}
+
+func revisionOf(row []byte) (uint64, map[string]any) {
+	var columns map[string]any
+	if json.Unmarshal(row, &columns) != nil {
+		return 0, nil
+	}
+	text, _ := columns["rev"].(string)
+	n, _ := strconv.ParseUint(text, 10, 64)
+	return n, columns
+}
+
+func readRow(row []byte) (uint64, map[string]health.Record) {
+	n, columns := revisionOf(row)
+	records := map[string]health.Record{}
+	for name, value := range columns {
+		text, ok := value.(string)
+		if !ok || !strings.HasPrefix(name, "b_") {
+			continue
+		}
+		if r, err := health.Decode(text); err == nil {
+			records[name] = r
+		}
+	}
+	return n, records
+}
+
+// columnOf is where the shared row keeps a backend's record for the tests'
+// one model.
+func columnOf(backend string) string {
+	sum := sha256.Sum256([]byte(backend + "/gpt-4o"))
+	return "b_" + hex.EncodeToString(sum[:10])
+}

@@ -1,0 +1,55 @@
+package e2e_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/simulator"
+)
+
+// An operator's word is obeyed by every instance within the same bound, and
+// the list says what the table says and how far each instance is.
+func TestFleetObeysItsOperator(t *testing.T) {
+	f := startFleet(t, fleetSetup{members: sized(t, 20, 4), backends: twoBackends(), skewed: true})
+	for range sized(t, 3, 1) {
+		f.wantObeyed("b", shut, "drain", "a")
+		if list := f.backends("list"); !strings.Contains(list, "by ") || !strings.Contains(list, "drained by") {
+			t.Errorf("the list does not say who drained it:\n%s", list)
+		}
+		f.wantObeyed("a", open, "restore", "a")
+		f.sim.Next("a", simulator.Fault{Action: "401-key"})
+		f.obedience(t.Context(), f.hit(2, 1), "a", "b", shut)
+		f.wantObeyed("a", open, "reset", "a")
+	}
+	list := f.backends("list")
+	for _, m := range f.members {
+		if !strings.Contains(list, m.name) {
+			t.Errorf("%s is not in the list", m.name)
+		}
+	}
+	t.Logf("\n%s", list)
+}
+
+// wantObeyed says something to the fleet and checks when all obey.
+func (f *fleet) wantObeyed(served string, holds func(health.Record) bool, args ...string) {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
+	defer cancel()
+	began := time.Now()
+	f.backends(args...)
+	f.seen.mu.Lock()
+	c, _ := f.seen.first(began, columnOf("a"), holds)
+	f.seen.mu.Unlock()
+	delays := f.obedience(ctx, began, "a", served, holds)
+	for i := range delays {
+		delays[i] -= c.at.Sub(began) // the command's own start is no part of it
+	}
+	f.t.Logf("%-7s obeyed after the table had it: %s", args[0], spread(delays))
+	if late := slices.Max(delays); late > 2*time.Second {
+		f.t.Errorf("%v: the last instance obeyed after %v", args, late)
+	}
+}

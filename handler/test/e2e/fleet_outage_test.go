@@ -1,0 +1,180 @@
+package e2e_test
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/simulator"
+)
+
+// The table is gone under load, for one half of a fleet as a refused
+// connection, for the other as a silence: no request fails, none is slower than
+// those of instances that share no state at all, and all is known again within
+// a refresh of its return.
+func TestFleetDoesWithoutItsTable(t *testing.T) {
+	wantNoNeedOfTheTable(t, sized(t, 10, 3), time.Duration(sized(t, 10, 7))*time.Second)
+}
+
+// outage is a fleet, and as many instances with their state in memory that say
+// what this machine makes of latencies.
+type outage struct {
+	*fleet
+	alone []*member
+}
+
+func newOutage(t *testing.T, members int) *outage {
+	t.Helper()
+	o := &outage{fleet: startFleet(t, fleetSetup{members: members, backends: twoBackends()})}
+	for n := range members {
+		m := o.newMember(n, o.members[n].way)
+		m.name = "alone-" + m.name
+		m.env = append(m.env, "SPILLWAY_STATE=")
+		m.start()
+		o.alone = append(o.alone, m)
+	}
+	return o
+}
+
+// stop takes the table away.
+func (o *outage) stop() {
+	for i, m := range o.members {
+		if i%2 == 0 {
+			m.way.refuse()
+		} else {
+			m.way.swallowing.Store(true)
+		}
+	}
+}
+
+func (o *outage) restore() {
+	for i, m := range o.members {
+		if i%2 == 0 {
+			m.way.accept()
+		} else {
+			m.way.swallowing.Store(false)
+		}
+	}
+}
+
+func wantNoNeedOfTheTable(t *testing.T, members int, lasts time.Duration) {
+	t.Helper()
+	o := newOutage(t, members)
+	mixed := make([]*member, 0, 2*len(o.members))
+	for i := range o.members {
+		mixed = append(mixed, o.members[i], o.alone[i])
+	}
+	l := o.fire(8*float64(len(mixed)), mixed...)
+	time.Sleep(time.Second)
+	before := time.Now()
+	time.Sleep(min(lasts/2, 20*time.Second))
+	gone := time.Now()
+	o.stop()
+	time.Sleep(time.Until(gone.Add(lasts - time.Second)))
+	// One instance learns something that is still true when the table is back.
+	o.hitUnder(o.members[0])
+	time.Sleep(time.Until(gone.Add(lasts)))
+	back := o.seen.mark()
+	o.restore()
+	delays := o.obedience(t.Context(), gone, "a", "b", shut)
+	o.wantPrompt(delays, back.Sub(gone))
+	o.wantOutageShown(lasts)
+	shots := l.cease()
+	if failed := o.failures(shots); failed > 0 {
+		t.Errorf("%d of %d requests were not answered 200", failed, len(shots))
+	}
+	o.compare(between(shots, before, gone), between(shots, gone.Add(time.Second), back))
+}
+
+// hitUnder lets one instance meet a 429, amid a load that may come before it.
+func (o *outage) hitUnder(m *member) {
+	for range 100 {
+		o.sim.Next("a", simulator.Fault{Action: "429-token", RetryAfter: 25 * time.Second})
+		if s := m.shoot(); s.backend == "b" {
+			return
+		}
+	}
+	o.t.Errorf("%s did not meet the 429", m.name)
+}
+
+// wantPrompt checks how soon after its return everybody obeyed what one had
+// learnt while the table was gone. An instance that is waiting for an answer
+// that does not come gives up after a second.
+func (o *outage) wantPrompt(delays []time.Duration, lasted time.Duration) {
+	var refused, silent []time.Duration
+	var again [2][]time.Duration
+	for i := range delays {
+		if after := delays[i] - lasted; i%2 == 0 {
+			refused = append(refused, after)
+		} else {
+			silent = append(silent, after)
+		}
+	}
+	o.seen.mu.Lock()
+	for _, m := range o.members {
+		again[m.n%2] = append(again[m.n%2], o.seen.again[m.n].Sub(o.seen.marked))
+	}
+	o.seen.mu.Unlock()
+	o.t.Logf("first exchange after the return: %s where connections had been refused, %s where nothing had been answered", spread(again[0]), spread(again[1]))
+	o.t.Logf("reconciled after the return, where connections had been refused: %s", spread(refused))
+	o.t.Logf("reconciled after the return, where nothing had been answered:   %s", spread(silent))
+	if quantile(refused, 1) > 2500*time.Millisecond || quantile(silent, 1) > 3500*time.Millisecond {
+		o.t.Error("an instance was late in learning what the fleet knew")
+	}
+}
+
+var outageColumn = regexp.MustCompile(`(instance-\d+) .* (\d[0-9.hms]*|0s)  +\d+s ago`)
+
+// wantOutageShown waits until every instance has said for how long it was
+// without the table: it says what it agreed to every 15 s.
+func (o *outage) wantOutageShown(lasted time.Duration) {
+	o.t.Helper()
+	list := ""
+	for end := time.Now().Add(25 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
+		list = o.backends("list")
+		shown := 0
+		for _, line := range outageColumn.FindAllStringSubmatch(list, -1) {
+			if d, err := time.ParseDuration(line[2]); err == nil && d > lasted-2*time.Second && d < lasted+5*time.Second {
+				shown++
+			}
+		}
+		if shown == len(o.members) {
+			o.t.Logf("backends list says:\n%s", list[strings.Index(list, "INSTANCE"):])
+			return
+		}
+	}
+	o.t.Errorf("not every instance shows its outage of %v:\n%s", lasted, list)
+}
+
+// compare is the latency with and without the table, each time against the
+// instances that have none.
+func (o *outage) compare(before, during []shot) {
+	o.t.Helper()
+	type sides struct{ fleet, alone []time.Duration }
+	split := func(shots []shot) (s sides) {
+		for i := range shots {
+			if slices.Contains(o.alone, shots[i].member) {
+				s.alone = append(s.alone, shots[i].took)
+			} else {
+				s.fleet = append(s.fleet, shots[i].took)
+			}
+		}
+		return s
+	}
+	b, d := split(before), split(during)
+	o.t.Logf("before, with the table:  %s", spread(b.fleet))
+	o.t.Logf("before, state in memory: %s", spread(b.alone))
+	o.t.Logf("table gone:              %s", spread(d.fleet))
+	o.t.Logf("meanwhile, in memory:    %s", spread(d.alone))
+	added := func(q float64) time.Duration {
+		return quantile(d.fleet, q) - quantile(d.alone, q) - quantile(b.fleet, q) + quantile(b.alone, q)
+	}
+	o.t.Logf("meanwhile, later than in memory: p50 %v, p90 %v, p99 %v", quantile(d.fleet, .5)-quantile(d.alone, .5), quantile(d.fleet, .9)-quantile(d.alone, .9), quantile(d.fleet, .99)-quantile(d.alone, .99))
+	o.t.Logf("added by the outage: p50 %v, p90 %v, p99 %v", added(.5), added(.9), added(.99))
+	// One exchange that is waited for is a second. The goal, 1 ms, is for a machine that does nothing else: see the log.
+	if added(.5) > 50*time.Millisecond || added(.99) > 800*time.Millisecond {
+		o.t.Errorf("without its table the fleet answers later: p50 by %v, p99 by %v", added(.5), added(.99))
+	}
+}

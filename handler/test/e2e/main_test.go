@@ -1,0 +1,51 @@
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// staged is the folder that the host double runs: what `make stage` lays out.
+var staged string
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	folder, err := os.MkdirTemp("", "spillway-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	staged = filepath.Join(folder, "app")
+	stage := exec.Command("../../../scripts/stage.sh", staged)
+	stage.Env = append(os.Environ(), "LOCAL_SETTINGS=no")
+	stage.Stderr = os.Stderr
+	if err := stage.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "stage the app:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// tools is the folder of npm packages, or a skip with the command that
+// installs them; where the make target promised them, their absence fails.
+func tools(t *testing.T) string {
+	t.Helper()
+	folder := os.Getenv("SPILLWAY_TOOLS")
+	if folder == "" {
+		folder, _ = filepath.Abs("../../../scripts/tools/node_modules")
+	}
+	if _, err := os.Stat(filepath.Join(folder, "openai")); err != nil {
+		if os.Getenv("SPILLWAY_REQUIRE_TOOLS") != "" {
+			t.Fatalf("npm packages are missing in %s: run scripts/tools/install.sh npm", folder)
+		}
+		t.Skip("npm packages are not installed: run scripts/tools/install.sh npm")
+	}
+	return folder
+}

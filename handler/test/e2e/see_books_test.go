@@ -1,0 +1,264 @@
+package e2e_test
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/simulator"
+)
+
+// sums is what a place of the books holds: requests, tokens of the prompt, of
+// these cached, tokens of the answer, billionths of a dollar, requests whose
+// answer did not say what it used, and those that ended early.
+type sums [7]int64
+
+var sumNames = [7]string{"requests", "prompt", "cached", "completion", "cost", "unmetered", "broken"}
+
+func (s sums) plus(o sums) sums {
+	for i := range s {
+		s[i] += o[i]
+	}
+	return s
+}
+
+func (s sums) minus(o sums) sums {
+	for i := range s {
+		s[i] -= o[i]
+	}
+	return s
+}
+
+func (s sums) String() string {
+	var parts []string
+	for i := range s {
+		parts = append(parts, fmt.Sprint(s[i], " ", sumNames[i]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+type ledgerOf map[place]sums
+
+func (l ledgerOf) add(at place, s sums) { l[at] = l[at].plus(s) }
+
+func (l ledgerOf) total() (all sums) {
+	for _, s := range l {
+		all = all.plus(s)
+	}
+	return all
+}
+
+// worth is what the service's journal says that a purchase used, as far as the
+// answer told of it: the service says so at the end of an answer and nowhere
+// else.
+func worth(p *purchase, e *simulator.Entry) sums {
+	if e.Outcome != simulator.Served {
+		return sums{0: 1, 5: 1, 6: 1}
+	}
+	price, cached := bookPrices[p.model], e.CachedTokens
+	if e.Operation == "embeddings" {
+		cached = 0 // these answers do not say
+	}
+	cost := float64(e.PromptTokens-cached)*price.input + float64(cached)*price.cached + float64(e.CompletionTokens)*price.output
+	return sums{1, int64(e.PromptTokens), int64(cached), int64(e.CompletionTokens), int64(math.Round(cost * 1e3)), 0, 0}
+}
+
+// accounts is what the service knows to have sold: by those who live, by the
+// one that was killed, and of that what it had not written down at the time.
+func (s *shop) accounts(killed *observed, since time.Time) (living, dead, unwritten ledgerOf) {
+	s.t.Helper()
+	living, dead, unwritten = ledgerOf{}, ledgerOf{}, ledgerOf{}
+	journal, ends := s.journal(), linesOf(s.t, killed)
+	for i := range s.sold {
+		p := &s.sold[i]
+		if p.backend == "" {
+			continue // nobody served, or nobody lived to tell
+		}
+		e := journal[fmt.Sprint(p.n, " ", p.backend)]
+		if e == nil {
+			s.t.Errorf("number %d was served by %s, which knows nothing of it", p.n, p.backend)
+			continue
+		}
+		at, sum := place{p.consumer, p.model, p.backend}, worth(p, e)
+		if e.Header.Get("Api-Key") != memberKey(2) {
+			living.add(at, sum)
+			if p.whole != (e.Outcome == simulator.Served) {
+				s.t.Errorf("number %d: whole %v to the caller, %s to the service", p.n, p.whole, e.Outcome)
+			}
+			continue
+		}
+		dead.add(at, sum)
+		if end, told := ends[p.request]; !told || end.After(since) {
+			unwritten.add(at, sum)
+		}
+	}
+	return living, dead, unwritten
+}
+
+// linesOf is when each request ended, by the lines of the log.
+func linesOf(t *testing.T, p *observed) map[string]time.Time {
+	t.Helper()
+	ends := map[string]time.Time{}
+	for line := range strings.Lines(p.out.String() + p.errs.String()) {
+		var l struct {
+			Msg   string    `json:"msg"`
+			Time  time.Time `json:"time"`
+			ID    string    `json:"request_id"`
+			Total float64   `json:"total_ms"`
+		}
+		if json.Unmarshal([]byte(line), &l) == nil && l.Msg == "request" {
+			ends[l.ID] = l.Time.Add(time.Duration(l.Total * float64(time.Millisecond)))
+		}
+	}
+	return ends
+}
+
+// books is what `spillway usage` says.
+func (s *shop) books() ledgerOf {
+	s.t.Helper()
+	out, errs, code := command(s.t, append(s.env, "BACKEND_KEY=-"), "usage", "--from", "3h", "--by", "consumer,model,backend", "--csv")
+	if code != 0 {
+		s.t.Fatalf("usage: exit code %d: %s", code, errs)
+	}
+	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+	if err != nil || len(rows) < 2 || strings.Join(rows[0], " ") != "consumer model backend requests prompt cached completion reasoning cost currency unmetered broken" {
+		s.t.Fatalf("usage says %v: %s", err, out)
+	}
+	books := ledgerOf{}
+	for _, row := range rows[1:] {
+		var n [12]float64
+		for i := 3; i < len(row); i++ {
+			n[i], _ = strconv.ParseFloat(row[i], 64) // the currency is none
+		}
+		books.add(place{row[0], row[1], row[2]}, sums{int64(n[3]), int64(n[4]), int64(n[5]), int64(n[6]), int64(math.Round(n[8] * 1e9)), int64(n[10]), int64(n[11])})
+	}
+	return books
+}
+
+// compare holds the books against the service's journal, place by place.
+func (s *shop) compare(books, living, dead, unwritten ledgerOf) {
+	s.t.Helper()
+	places := map[place]bool{}
+	for _, l := range []ledgerOf{books, living, dead} {
+		for at := range l {
+			places[at] = true
+		}
+	}
+	for at := range places {
+		most := living[at].plus(dead[at])
+		least := most.minus(unwritten[at])
+		for i := range most {
+			slack := int64(0)
+			if sumNames[i] == "cost" {
+				slack = most[0] // each is rounded to a billionth
+			}
+			if books[at][i] < least[i]-slack || books[at][i] > most[i]+slack {
+				s.t.Errorf("%v: the books say %d %s, the service between %d and %d", at, books[at][i], sumNames[i], least[i], most[i])
+			}
+		}
+	}
+	lost := living.total().plus(dead.total()).minus(books.total())
+	s.t.Logf("sold:  %v", living.total().plus(dead.total()))
+	s.t.Logf("books: %v", books.total())
+	s.t.Logf("lost with the one that was killed: %v", lost)
+	s.t.Logf("bound, by its log:                 %v", unwritten.total())
+	if lost[0] == 0 || dead.total() == unwritten.total() {
+		s.t.Errorf("%d requests were lost of %d that the killed one served: nothing was tried", lost[0], dead.total()[0])
+	}
+}
+
+// kinds checks that there was something of everything.
+func (s *shop) kinds() {
+	s.t.Helper()
+	outcomes, struck := map[simulator.Outcome]int{}, map[string]int{}
+	for _, e := range s.sim.Journal() {
+		outcomes[e.Outcome]++
+		struck[e.Fault]++
+	}
+	hedged := 0
+	for _, p := range s.staff {
+		hedged += strings.Count(p.out.String(), `"hedge":true`)
+	}
+	s.t.Logf("%d sold; the service: %v, faults %v; %d second attempts", len(s.sold), outcomes, struck, hedged)
+	if outcomes[simulator.Broken] == 0 || outcomes[simulator.Disconnected] == 0 || outcomes[simulator.Failed] == 0 || outcomes[simulator.Throttled] == 0 || hedged == 0 {
+		s.t.Error("some kind of request is missing")
+	}
+}
+
+// written has a process write down what it knows: its page shows everything.
+func (p *observed) written() (total struct {
+	Prompt, Cached, Completion int64
+},
+) {
+	p.t.Helper()
+	a := ask(p.t.Context(), p.t, http.MethodGet, p.url+"/ops/api/usage?from="+time.Now().UTC().Add(-3*time.Hour).Format(time.RFC3339), "", "x-spillway-operator-key", booksOperator)
+	var answer struct {
+		Total []struct {
+			Prompt     int64 `json:"promptTokens"`
+			Cached     int64 `json:"cachedTokens"`
+			Completion int64 `json:"completionTokens"`
+		} `json:"total"`
+	}
+	if err := json.Unmarshal([]byte(a.body), &answer); err != nil || a.status != http.StatusOK || len(answer.Total) > 1 {
+		p.t.Errorf("/ops/api/usage: %d, %v: %s", a.status, err, a.body)
+		return total
+	}
+	for _, t := range answer.Total {
+		total = struct{ Prompt, Cached, Completion int64 }{t.Prompt, t.Cached, t.Completion}
+	}
+	return total
+}
+
+// close ends the shop in good order and holds its books against the journal.
+func (s *shop) close(killed *observed, since time.Time) {
+	s.t.Helper()
+	for _, p := range s.staff[1:] {
+		p.terminate()
+	}
+	page := s.staff[0].written()
+	s.staff[0].terminate()
+	s.kinds()
+	books := s.books()
+	living, dead, unwritten := s.accounts(killed, since)
+	s.compare(books, living, dead, unwritten)
+	if all := books.total(); page.Prompt != all[1] || page.Cached != all[2] || page.Completion != all[3] {
+		s.t.Errorf("the page says %+v, the command %v", page, all)
+	}
+}
+
+// Three processes share a table; one of them writes down what it knows, serves
+// on, and is killed. What it had written is there, and all of the others'.
+func TestTheBooksAreTheServicesOwn(t *testing.T) {
+	s := openShop(t)
+	killed := s.staff[2]
+	s.sell(0, 300, map[int]func(){150: func() { killed.written() }})
+	s.told(killed)
+	since := time.Now()
+	killed.written()
+	s.sell(300, 600, map[int]func(){450: func() { killed.kill(); s.hire(2, 3) }})
+	s.close(killed, since)
+}
+
+// The same for as long as the processes write by themselves: one that is killed
+// loses what it served within the last half minute, and the time of an exchange
+// with the table.
+func TestSoakTheBooksAreTheServicesOwn(t *testing.T) {
+	if os.Getenv("SPILLWAY_SOAK") == "" {
+		t.Skip("it takes more than a minute: SPILLWAY_SOAK=2m go test ./handler/e2e -run TestSoakTheBooks")
+	}
+	s := openShop(t)
+	s.pause = 17 * time.Millisecond
+	killed := s.staff[2]
+	var since time.Time
+	s.sell(0, 5000, map[int]func(){
+		3500: func() { since = time.Now().Add(-35 * time.Second); killed.kill(); s.hire(2, 3) },
+	})
+	s.close(killed, since)
+}

@@ -1,0 +1,210 @@
+package e2e_test
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+
+	"spillway/handler/internal/simulator"
+	"spillway/handler/internal/tablestore/storetest"
+)
+
+// cage is texts that nobody may see again, by what they are.
+type cage map[string]string
+
+// canary is the text of a kind; it is the same each time.
+func (c cage) canary(kind string) string {
+	if c[kind] == "" {
+		c[kind] = "canary" + rand.Text()
+	}
+	return c[kind]
+}
+
+// disguises are the forms in which a text may be written down.
+func disguises(text string) []string {
+	all := []string{strings.ToLower(text), strings.ToUpper(text), text, hex.EncodeToString([]byte(text)), url.QueryEscape(text)}
+	for before := range 3 { // of a longer text it is a part of
+		whole := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", before) + text))
+		from, to := (before*8+5)/6, (before+len(text))*8/6
+		all = append(all, whole[from:to], strings.NewReplacer("+", "-", "/", "_").Replace(whole[from:to]))
+	}
+	return all
+}
+
+// found is what of the cage is in the text.
+func (c cage) found(text string) (kinds []string) {
+	for _, kind := range slices.Sorted(maps.Keys(c)) {
+		if slices.ContainsFunc(disguises(c[kind]), func(form string) bool { return strings.Contains(text, form) }) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
+}
+
+// mine is a process in whose every corner there are canaries.
+type mine struct {
+	t         *testing.T
+	cage      cage
+	sim       *simulator.Service
+	azurite   *storetest.Service
+	collector *otlpCollector
+	handler   *observed
+	env       []string
+	planted   string // the name of a consumer: it is to be seen
+	asked     []string
+}
+
+// azuriteKey begins the account's key.
+const azuriteKey = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq"
+
+func openMine(t *testing.T) *mine {
+	t.Helper()
+	m := &mine{t: t, cage: cage{"account key": azuriteKey}, collector: startCollector(t), azurite: storetest.StartAzurite(t), planted: "planted" + rand.Text()}
+	var list []simulator.Resource
+	var backends []map[string]any
+	for i, name := range []string{"a", "b"} {
+		list = append(list, simulator.Resource{Name: name, Region: "uksouth", Keys: []string{m.cage.canary("backend key " + name)}, Deployments: []simulator.Deployment{
+			{Name: "gpt-4o", Model: "gpt-4o", Answer: "The answer is " + m.cage.canary("answer") + " and no other.", Supports: []string{"chat", "responses"}},
+		}})
+		backends = append(backends, map[string]any{"name": name, "priority": i + 1, "auth": map[string]string{"mode": "api-key", "setting": "KEY_OF_" + name}, "deployments": []string{"gpt-4o"}})
+		m.env = append(m.env, "KEY_OF_"+name+"="+m.cage.canary("backend key "+name))
+	}
+	m.sim = simulator.Start(t, simulator.Config{Resources: list})
+	for _, b := range backends {
+		b["endpoint"] = m.sim.URL(b["name"].(string))
+	}
+	text, err := json.Marshal(map[string]any{
+		"backends": backends, "models": map[string]any{"gpt-4o": map[string]any{"price": map[string]any{"currency": "USD", "input": 1, "output": 2}}},
+		"consumers": []map[string]any{{"name": m.planted, "keySetting": "KEY_OF_TEAM"}, {"name": "poor", "keySetting": "KEY_OF_POOR", "tokensPerMinute": 1}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.env = append(m.env, "SPILLWAY_CONFIG="+string(text), "SPILLWAY_AUTH=key", "SPILLWAY_LOG_LEVEL=debug", "SPILLWAY_STATE="+m.azurite.Connection,
+		"SPILLWAY_OPERATOR_KEY="+m.cage.canary("operator key"), "KEY_OF_TEAM="+m.cage.canary("consumer key"), "KEY_OF_POOR="+m.cage.canary("poor consumer key"),
+		"SPILLWAY_MAX_WAIT=0", "OTEL_EXPORTER_OTLP_ENDPOINT="+m.collector.url, "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_EXPORTER_OTLP_HEADERS=authorization="+m.cage.canary("collector's key"))
+	m.handler = observe(t, m.env...)
+	return m
+}
+
+// send makes a request by a key, with headers that are full of canaries.
+func (m *mine) send(key, method, path, body string) string {
+	m.t.Helper()
+	req, err := http.NewRequestWithContext(m.t.Context(), method, m.handler.url+path, strings.NewReader(body))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"Content-Type": "application/json", "Traceparent": callersTrace, "Tracestate": "v=" + m.cage.canary("tracestate"), "Cookie": "session=" + m.cage.canary("cookie"),
+		"X-Functions-Key": m.cage.canary("host key"), "User-Agent": m.cage.canary("user agent"), "X-Forwarded-For": m.cage.canary("forwarded"),
+		"X-Request-Id": m.cage.canary("caller's request id"), "X-Ms-Client-Request-Id": m.cage.canary("client request id"), "X-Custom": m.cage.canary("custom header"),
+		"Openai-Organization": m.cage.canary("organization"), "X-Ms-Client-Principal": m.cage.canary("principal"), "Idempotency-Key": m.cage.canary("idempotency key"),
+		"X-Spillway-Explain": m.cage.canary("explain"),
+	} {
+		req.Header.Set(name, value)
+	}
+	req.Header.Set("Api-Key", key)
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return ""
+	}
+	defer res.Body.Close()
+	text, _ := io.ReadAll(res.Body) // it may break off
+	m.asked = append(m.asked, res.Header.Get("X-Request-Id"))
+	return string(text)
+}
+
+// everywhere is all that an operator could get to read, by where.
+func (m *mine) everywhere() map[string]string {
+	m.t.Helper()
+	places := map[string]string{}
+	for _, path := range []string{
+		"/ops/", "/ops/page.js", "/ops/metrics", "/ops/api/status", "/ops/api/requests?last=2000", "/ops/api/usage?by=hour,consumer,model,backend", "/ops/api/usage?format=csv&by=consumer",
+	} {
+		places[path] = ask(m.t.Context(), m.t, http.MethodGet, m.handler.url+path, "", "x-spillway-operator-key", m.cage["operator key"]).body
+	}
+	for _, id := range m.asked {
+		places["/ops/api/requests?id="] += ask(m.t.Context(), m.t, http.MethodGet, m.handler.url+"/ops/api/requests?id="+id, "", "x-spillway-operator-key", m.cage["operator key"]).body
+	}
+	m.told()
+	places["tables"] = m.tables()
+	places["stdout"], places["stderr"] = m.handler.out.String(), m.handler.errs.String()
+	m.collector.mu.Lock()
+	defer m.collector.mu.Unlock()
+	places["otlp"] = string(m.collector.raw)
+	return places
+}
+
+// told waits until the log and the collector have the last request.
+func (m *mine) told() {
+	m.t.Helper()
+	last := m.asked[len(m.asked)-1]
+	m.handler.out.await(m.t, last)
+	m.collector.await(m.t, func() bool {
+		return strings.Contains(string(m.collector.raw), last) && m.collector.metrics["spillway.cost"] != nil
+	})
+}
+
+// tables is every row of every table, as the service has it.
+func (m *mine) tables() string {
+	m.t.Helper()
+	service, err := aztables.NewServiceClientFromConnectionString(m.azurite.Connection, nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	var all strings.Builder
+	for lists := service.NewListTablesPager(nil); lists.More(); {
+		list, err := lists.NextPage(m.t.Context())
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		for _, table := range list.Tables {
+			fmt.Fprintf(&all, "table %s\n", *table.Name)
+			for rows := service.NewClient(*table.Name).NewListEntitiesPager(nil); rows.More(); {
+				page, err := rows.NextPage(m.t.Context())
+				if err != nil {
+					m.t.Fatal(err)
+				}
+				for _, row := range page.Entities {
+					all.Write(row)
+					all.WriteByte('\n')
+				}
+			}
+		}
+	}
+	return all.String()
+}
+
+var issuedKey = regexp.MustCompile(`spw_[A-Za-z0-9_-]+`)
+
+// issue makes a key at run time and returns it.
+func (m *mine) issue() string {
+	m.t.Helper()
+	out, errs, code := command(m.t, m.env, "keys", "add", m.planted)
+	key := issuedKey.FindString(out)
+	if code != 0 || key == "" {
+		m.t.Fatalf("keys add: exit code %d: %s%s", code, out, errs)
+	}
+	m.cage["issued key"] = key
+	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if strings.Contains(m.send(key, http.MethodPost, chatPath, hello), m.cage["answer"]) {
+			return key
+		}
+		if time.Now().After(deadline) {
+			m.t.Fatal("the issued key is never let in")
+		}
+	}
+}

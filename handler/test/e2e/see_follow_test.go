@@ -1,0 +1,126 @@
+package e2e_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/simulator"
+	"spillway/handler/internal/tablestore/storetest"
+)
+
+// sighting is what a browser came to show of a backend, and when.
+type sighting struct {
+	Condition string  `json:"condition"`
+	At        float64 `json:"at"` // milliseconds
+}
+
+// browse looks at a page until the test ends.
+func browse(t *testing.T, url string) <-chan sighting {
+	t.Helper()
+	modules, chromium := tools(t), ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+		if path, err := exec.LookPath(name); err == nil && chromium == "" {
+			chromium = path
+		}
+	}
+	if chromium == "" && os.Getenv("SPILLWAY_REQUIRE_TOOLS") != "" {
+		t.Fatal("there is no Chromium: run scripts/tools/install.sh chromium")
+	}
+	if chromium == "" {
+		t.Skip("there is no Chromium: run scripts/tools/install.sh chromium")
+	}
+	cmd := exec.Command("node", "testdata/follow.mjs", modules, chromium, url)
+	cmd.Stderr = os.Stderr
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	seen, ended := make(chan sighting, 100), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for lines := bufio.NewScanner(output); lines.Scan(); {
+			var s sighting
+			if json.Unmarshal(lines.Bytes(), &s) == nil {
+				seen <- s
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = input.Close()
+		<-ended
+		_ = cmd.Wait()
+	})
+	return seen
+}
+
+// until waits for a condition to be shown.
+func until(t *testing.T, seen <-chan sighting, condition string) time.Time {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	for {
+		select {
+		case s := <-seen:
+			if s.Condition == condition {
+				return time.UnixMicro(int64(s.At * 1000))
+			}
+		case <-deadline:
+			t.Fatalf("the page never shows that the backend is %s", condition)
+		}
+	}
+}
+
+// One instance has all the requests; somebody looks at the page of another. A
+// trip, and an operator's word that takes it back, are to be seen within one
+// refresh and the page's second, and whatever a busy machine takes.
+func TestThePageFollowsATripOfAnotherInstance(t *testing.T) {
+	connection := storetest.Azurite(t)
+	backends := twoBackends()
+	sim := simulator.Start(t, simulator.Config{Resources: resources(backends)})
+	env := []string{"SPILLWAY_CONFIG=" + document(t, sim, setup{backends: backends}), "SPILLWAY_STATE=" + connection}
+	busy := observe(t, append(env[:2:2], "WEBSITE_POD_NAME=busy")...)
+	looked := observe(t, append(env[:2:2], "WEBSITE_POD_NAME=looked-at")...)
+	seen := browse(t, looked.url+"/ops/")
+	until(t, seen, "available")
+	const refresh, second = 500 * time.Millisecond, time.Second
+	var trips, resets []time.Duration
+	for range 3 {
+		sim.Next("a", simulator.Fault{Action: "401-key"})
+		a := ask(t.Context(), t, http.MethodPost, busy.url+chatPath, hello)
+		knew := time.Now()
+		if a.backend() != "b" {
+			t.Fatalf("%d by %q: %s", a.status, a.backend(), a.body)
+		}
+		trips = append(trips, until(t, seen, "open").Sub(knew))
+		if a := ask(t.Context(), t, http.MethodPost, busy.url+"/ops/api/backends/a/reset", "", "x-spillway-operator", "anna"); a.status != http.StatusOK {
+			t.Fatalf("reset: %d: %s", a.status, a.body)
+		}
+		knew = time.Now()
+		resets = append(resets, until(t, seen, "available").Sub(knew))
+	}
+	t.Logf("a trip is shown after %v", trips)
+	t.Logf("a reset is shown after %v", resets)
+	for _, took := range append(trips, resets...) {
+		if took > 3*(refresh+second) {
+			t.Errorf("shown after %v, want %v on a quiet machine", took, refresh+second)
+		}
+	}
+	if n := len(sim.JournalOf("a")); n != len(trips) {
+		t.Errorf("%d requests at the backend that trips, want %d", n, len(trips))
+	}
+	if text := looked.out.String(); strings.Contains(text, `"msg":"request"`) || strings.Count(text, `"phase":"open"`) < len(trips) {
+		t.Errorf("the instance that is looked at had requests, or learnt of no trip: %s", text)
+	}
+}

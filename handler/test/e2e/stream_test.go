@@ -1,0 +1,183 @@
+package e2e_test
+
+import (
+	"bufio"
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/simulator"
+)
+
+// The trap: over quota, and still 200 (facts/azure-openai.md §3.3).
+func TestInStream429FailsOverSilently(t *testing.T) {
+	for name, f := range map[string]simulator.Fault{
+		"chat":           {Action: "stream-429"},
+		"with the hint":  {Action: "stream-429", RetryAfter: time.Second},
+		"flat":           {Action: "stream-429", Flat: true},
+		"error, failed":  {Action: "stream-429", Order: "error-failed"},
+		"failed, error":  {Action: "stream-429", Order: "failed-error"},
+		"created, error": {Action: "stream-429", Order: "created-error-failed", BigCreated: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, setup{})
+			r.sim.Next("ptu", f)
+			a := r.post(chatPath, helloSSE)
+			if a.status != 200 || a.err != nil || !strings.HasPrefix(a.backend(), "payg") || strings.Contains(a.body, "error") {
+				t.Errorf("%d by %q, %v:\n%s", a.status, a.backend(), a.err, a.body)
+			}
+			if b := r.post(chatPath, hello); !strings.HasPrefix(b.backend(), "payg") {
+				t.Errorf("the throttle was not remembered: %q served", b.backend())
+			}
+		})
+	}
+}
+
+func TestServerErrorAheadOfTheFirstTokenFailsOver(t *testing.T) {
+	for _, action := range []string{"stream-error", "stream-404", "hang-after-headers"} {
+		r := start(t, setup{env: []string{"SPILLWAY_FIRST_TOKEN_TIMEOUT=1s"}})
+		r.sim.Next("ptu", simulator.Fault{Action: action})
+		if a := r.post(chatPath, helloSSE); a.status != 200 || a.err != nil || !strings.HasPrefix(a.backend(), "payg") {
+			t.Errorf("%s: %d by %q, %v", action, a.status, a.backend(), a.err)
+		}
+	}
+}
+
+// A stream that breaks after its first token ends in an error event and an
+// aborted connection, never in a clean end.
+func TestBrokenStreamIsNeverASilentTruncation(t *testing.T) {
+	for _, action := range []string{"cut-clean", "cut-abort", "cut-reset", "stream-error"} {
+		t.Run(action, func(t *testing.T) {
+			r := start(t, setup{})
+			r.sim.Next("ptu", simulator.Fault{Action: action, Chunks: 3})
+			a := r.post(chatPath, helloSSE)
+			if a.err == nil {
+				t.Error("the connection ended cleanly")
+			}
+			if !strings.Contains(a.body, `data: {"error":`) || strings.Contains(a.body, "[DONE]") {
+				t.Errorf("the stream does not end in an error event:\n%s", a.body)
+			}
+		})
+	}
+}
+
+func TestStreamThatOnlyLacksDoneIsComplete(t *testing.T) {
+	r := start(t, setup{})
+	r.sim.Next("ptu", simulator.Fault{Action: "no-done"})
+	if a := r.post(chatPath, helloSSE); a.err != nil || !strings.Contains(a.body, `"finish_reason":"stop"`) {
+		t.Errorf("%v: %s", a.err, a.body)
+	}
+}
+
+func TestLeavingCallerIsSeenByTheBackendWithin100ms(t *testing.T) {
+	backends := threeBackends()
+	backends[0].deployment.PerToken, backends[0].deployment.AnswerTokens = 20*time.Millisecond, 1000
+	r := start(t, setup{backends: backends})
+	ctx, leave := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.host.URL+chatPath, strings.NewReader(helloSSE))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if _, err := bufio.NewReader(res.Body).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	left := time.Now()
+	leave()
+	wait, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	e, err := r.sim.WaitDisconnect(wait, "ptu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the backend saw it after %v", e.LeftAt.Sub(left))
+	if took := e.LeftAt.Sub(left); took > 100*time.Millisecond {
+		t.Errorf("the backend saw the caller leave after %v, want within 100ms", took)
+	}
+	r.wantServedBy("ptu") // it says nothing about the backend
+}
+
+func TestEachEventIsFlushedAsItArrives(t *testing.T) {
+	backends := threeBackends()
+	backends[0].deployment.PerToken, backends[0].deployment.AnswerTokens = 30*time.Millisecond, 20
+	r := start(t, setup{backends: backends})
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, r.host.URL+chatPath, strings.NewReader(helloSSE))
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var arrivals []time.Time
+	lines := bufio.NewScanner(res.Body)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "data: ") {
+			arrivals = append(arrivals, time.Now())
+		}
+	}
+	if span := arrivals[len(arrivals)-1].Sub(arrivals[0]); len(arrivals) < 20 || span < 400*time.Millisecond {
+		t.Errorf("%d events over %v: they were held together", len(arrivals), span)
+	}
+}
+
+func TestUsageIsAskedForAndNotShown(t *testing.T) {
+	r := start(t, setup{})
+	a := r.post(chatPath, helloSSE)
+	if strings.Contains(a.body, `"prompt_tokens"`) {
+		t.Errorf("the caller sees a usage chunk it did not ask for:\n%s", a.body)
+	}
+	sent := string(r.sim.Journal()[0].Body)
+	if !strings.Contains(sent, `"include_usage":true`) {
+		t.Errorf("the backend was not asked for usage: %s", sent)
+	}
+	asked := strings.Replace(helloSSE, `"stream":true`, `"stream":true,"stream_options":{"include_usage":true}`, 1)
+	if a := r.post(chatPath, asked); !strings.Contains(a.body, `"prompt_tokens"`) {
+		t.Errorf("the caller lacks the usage chunk it asked for:\n%s", a.body)
+	}
+	if sent := string(r.sim.Journal()[1].Body); sent != asked {
+		t.Errorf("the body was changed: %s", sent)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	line, err := r.host.WaitLine(ctx, `"completion_tokens"`)
+	if err != nil || !strings.Contains(line.Text, `"backend":"ptu"`) {
+		t.Errorf("log line %v, %v: want the usage of the stream", line, err)
+	}
+}
+
+func TestSilentStreamIsKeptAlive(t *testing.T) {
+	r := start(t, setup{env: []string{"SPILLWAY_HEARTBEAT=1s"}})
+	r.sim.Next("ptu", simulator.Fault{Action: "hang-mid-stream", Chunks: 2, Hold: 2500 * time.Millisecond})
+	a := r.post(chatPath, helloSSE)
+	if n := strings.Count(a.body, "\n:") + strings.Count(a.body, ": keep"); n == 0 {
+		t.Errorf("no heartbeat in:\n%s", a.body)
+	}
+}
+
+func TestSlowFirstTokenGoesToTheNextBackend(t *testing.T) {
+	r := start(t, setup{env: []string{"SPILLWAY_FIRST_TOKEN_TIMEOUT=500ms", "SPILLWAY_RESPONSE_TIMEOUT=500ms"}})
+	for _, body := range []string{hello, helloSSE} {
+		r.sim.Next("ptu", simulator.Fault{Action: "hang-before-headers"})
+		began := time.Now()
+		a := r.post(chatPath, body)
+		if took := time.Since(began); a.status != 200 || !strings.HasPrefix(a.backend(), "payg") || took > seconds(2) {
+			t.Errorf("%d by %s after %v, want the next backend after 500ms", a.status, a.backend(), took)
+		}
+	}
+}
+
+// A forwarding host buffers, which is slow but must be right.
+func TestUnderAForwardingHostAnswersAreStillRight(t *testing.T) {
+	s := setup{}
+	s.host.Forward = true
+	r := start(t, s)
+	r.wantServedBy("ptu")
+	if a := r.post(chatPath, helloSSE); a.status != 200 || !strings.HasSuffix(a.body, "data: [DONE]\n\n") {
+		t.Errorf("%d: %s", a.status, a.body)
+	}
+}

@@ -1,0 +1,162 @@
+package funchost
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// call is one request on its way through the host.
+type call struct {
+	host    *Host
+	w       http.ResponseWriter
+	r       *http.Request
+	ctx     context.Context // ends when the call must, by the reason for it
+	cancel  context.CancelCauseFunc
+	idle    *time.Timer // runs while the handler is talked to
+	started bool        // the status line has gone out
+	unwatch func() bool // set once started: ends the watch over writes to the caller
+	gone    bool        // the caller has left and the handler may not know
+}
+
+// Why a call is ended from outside, besides its caller leaving.
+var (
+	errIdle            = errors.New("no progress within the idle timeout")
+	errFunctionTimeout = errors.New("function timeout exceeded")
+	errBodyTooLarge    = errors.New("request body too large")
+	errNeverReady      = errors.New("initialization timed out and host is shutting down")
+)
+
+// invoke carries a request to the handler and its answer back.
+func (h *Host) invoke(w http.ResponseWriter, r *http.Request, path, query string) {
+	h.calls.RLock()
+	defer h.calls.RUnlock()
+	c, end := h.begin(w, r)
+	defer end()
+	body, length, err := c.receive()
+	if err != nil {
+		c.broke(fmt.Errorf("%w: %w", errCallersBody, err))
+		return
+	}
+	port, err := c.destination()
+	if err != nil {
+		c.broke(err)
+		return
+	}
+	a := ask{method: r.Method, target: path + query, body: body, length: length}
+	if h.forwards {
+		c.forward(port, a, path, query)
+		return
+	}
+	c.proxy(port, a)
+}
+
+// begin gives a call its time: as long as the caller stays, the host runs and
+// the function may take.
+func (h *Host) begin(w http.ResponseWriter, r *http.Request) (*call, func()) {
+	base := r.Context()
+	if h.options.HideDisconnects || h.forwards {
+		base = context.WithoutCancel(base)
+	}
+	c := &call{host: h, w: w, r: r, unwatch: func() bool { return true }}
+	c.ctx, c.cancel = context.WithCancelCause(base)
+	unbind := context.AfterFunc(h.ctx, func() { c.cancel(context.Cause(h.ctx)) })
+	limit := c.limit()
+	return c, func() {
+		c.unwatch()
+		unbind()
+		limit()
+		c.cancel(nil)
+	}
+}
+
+// limit ends the call, and the whole process with it, when the function
+// timeout is over (D 43).
+func (c *call) limit() (stop func()) {
+	h := c.host
+	if h.options.FunctionTimeout < 0 {
+		return func() {}
+	}
+	timer := time.AfterFunc(h.options.FunctionTimeout, func() {
+		h.note(Event{Kind: FunctionTimedOut, PID: h.HandlerPID(), Detail: c.r.Method + " " + c.r.URL.Path})
+		c.cancel(errFunctionTimeout)
+		h.Restart()
+	})
+	return func() { timer.Stop() }
+}
+
+// receive is the body as it goes on: one with a length is read to its end
+// first, as the HTTP trigger does; a chunked one is left to stream (D 20). One
+// that is too large is not read, or breaks where it becomes so (D 21).
+func (c *call) receive() (io.Reader, int64, error) {
+	limit := c.host.options.MaxBody
+	switch {
+	case c.r.ContentLength > limit:
+		return nil, 0, errBodyTooLarge
+	case c.r.ContentLength < 0:
+		return &limited{from: c.r.Body, left: limit}, -1, nil
+	case c.r.ContentLength == 0 && c.r.Header.Get("Content-Length") == "0":
+		return nil, 0, nil
+	case c.r.ContentLength == 0:
+		return nil, -1, nil
+	}
+	var whole bytes.Buffer
+	if _, err := io.Copy(&whole, c.r.Body); err != nil {
+		return nil, 0, err
+	}
+	return &whole, c.r.ContentLength, nil
+}
+
+// limited reads on until left bytes have come, then fails.
+type limited struct {
+	from io.Reader
+	left int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	n, err := l.from.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, errBodyTooLarge
+	}
+	return n, err
+}
+
+// destination waits until the handler is ready, at most as long as the host
+// does, which ends itself then (facts/azure-functions-host.md §2.2).
+func (c *call) destination() (int, error) {
+	patience := (faultsToStop + 1) * c.host.options.ReadyTimeout
+	ctx, cancel := context.WithTimeoutCause(c.ctx, patience, errNeverReady)
+	defer cancel()
+	port, err := c.host.gate.pass(ctx)
+	if errors.Is(err, errNeverReady) {
+		defer c.host.giveUp(err.Error())
+	}
+	return port, err
+}
+
+// broke ends a call that went wrong: silence for a caller who left, a bare 500
+// before the status line, an aborted connection after it.
+func (c *call) broke(err error) {
+	cause := context.Cause(c.ctx)
+	if errors.Is(cause, context.Canceled) {
+		c.host.note(Event{Kind: CallerLeft, Detail: c.r.Method + " " + c.r.URL.Path})
+		panic(http.ErrAbortHandler)
+	}
+	if cause != nil {
+		err = cause
+	}
+	if c.started {
+		c.host.note(Event{Kind: CallFailed, Detail: c.r.Method + " " + c.r.URL.Path + ": aborted: " + err.Error()})
+		panic(http.ErrAbortHandler)
+	}
+	if errors.Is(err, errBodyTooLarge) {
+		c.w.Header().Set("Connection", "close") // the rest of the body is not waited for
+	}
+	what, why, _ := strings.Cut(err.Error(), ": ")
+	c.host.fail(c.w, c.r, what, why)
+}

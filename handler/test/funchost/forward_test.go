@@ -1,0 +1,92 @@
+package funchost
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// forwardHost is host.json of an app that is only forwarded to.
+const forwardHost = `{"version":"2.0","customHandler":{"description":{"defaultExecutablePath":"handler"},"enableForwardingHttpRequest":true}}`
+
+func TestForwardingWaitsForTheWholeAnswer(t *testing.T) { // D 45
+	h := start(t, app{}, Options{Forward: true})
+	heads := begun(t, newRequest(t, http.MethodGet, script(h, "header:X-A=1", "write:a", "flush", "print:flushed", "wait:end", "write:b"), nil))
+	line(t, h, "flushed")
+	select {
+	case <-heads:
+		t.Fatal("the answer came before it was whole")
+	case <-time.After(200 * time.Millisecond):
+	}
+	open(t, h, "end")
+	response := <-heads
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if string(body) != "ab" || err != nil || response.ContentLength != 2 || response.Header.Get("X-A") != "1" {
+		t.Errorf("answer %q %v length %d %v", body, err, response.ContentLength, response.Header)
+	}
+}
+
+func TestForwardedRequest(t *testing.T) { // D 45
+	h := start(t, app{host: forwardHost}, Options{})
+	_, body := raw(t, h, "POST /api/a%20b?script=echo&A=1&b=x+y&a=2&c HTTP/1.1\r\nHost: contoso.example\r\nUser-Agent: me/1\r\nContent-Length: 2\r\n"+
+		"Content-Type: text/x\r\nContent-Language: de\r\nApi-Key: k\r\nX-Forwarded-For: 203.0.113.9\r\nConnection: close\r\n\r\nhi")
+	seen := echoed(t, body)
+	if want := "/api/a%20b?script=echo&A=1%2C2&b=x%20y&c="; seen.Target != want {
+		t.Errorf("target %s, want %s", seen.Target, want)
+	}
+	if seen.Host != "contoso.example" || seen.Body != "hi" {
+		t.Errorf("Host %q body %q, want the original ones", seen.Host, seen.Body)
+	}
+	for name, want := range map[string]string{
+		"User-Agent": "me/1 Azure-Functions-Host/" + hostVersion, "Content-Type": "text/x", "Content-Language": "", "Api-Key": "k",
+		"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Host": "", "X-Azure-Functions-HostVersion": hostVersion, "X-Ms-Invocation-Id": "",
+	} {
+		if got := seen.Header.Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if seen.Header.Get("X-Azure-Functions-InvocationId") == "" {
+		t.Error("no invocation id")
+	}
+}
+
+func TestForwardingLosesChunkedBodies(t *testing.T) { // D 45
+	h := start(t, app{}, Options{Forward: true})
+	_, body := do(t, newRequest(t, http.MethodPost, script(h, "echo"), io.MultiReader(strings.NewReader("lost"))))
+	if seen := echoed(t, body); seen.Body != "" || seen.Length != 0 {
+		t.Errorf("the handler saw %q, length %d", seen.Body, seen.Length)
+	}
+}
+
+func TestForwardingDoesNotTellThatTheCallerLeft(t *testing.T) { // D 45
+	h := start(t, app{}, Options{Forward: true})
+	leave(t, h, script(h, "print:working", "wait:go", "write:x", "print:done"), "working")
+	open(t, h, "go")
+	line(t, h, "done")
+
+	hang := start(t, app{}, Options{Forward: true})
+	leave(t, hang, script(hang, "print:working", "cancelled"), "working")
+	if lineWithin(hang, "cancelled", 200*time.Millisecond) {
+		t.Error("the handler heard that the caller left")
+	}
+}
+
+func TestForwardingAnswersABare500WhenTheHandlerFails(t *testing.T) { // D 45
+	h := start(t, app{}, Options{Forward: true})
+	response, body := do(t, newRequest(t, http.MethodPost, script(h, "drain", "write:begun", "flush", "abort"), strings.NewReader("x")))
+	bare500(t, response, body)
+}
+
+func TestForwardedAnswersWithoutABody(t *testing.T) {
+	h := start(t, app{}, Options{Forward: true})
+	if response, body := get(t, script(h, "status:204")); response.StatusCode != http.StatusNoContent || body != "" {
+		t.Errorf("answer %d %q, want an empty 204", response.StatusCode, body)
+	}
+	response, body := do(t, newRequest(t, http.MethodHead, script(h, "header:Content-Length=5", "status:200"), nil))
+	if response.ContentLength != 5 || body != "" {
+		t.Errorf("HEAD: length %d %q", response.ContentLength, body)
+	}
+}

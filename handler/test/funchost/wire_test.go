@@ -1,0 +1,125 @@
+package funchost
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+)
+
+// peer is a handler's end of the wire: it answers every request on a
+// connection and hands the connection to the test.
+func peer(t *testing.T) (port int, conns <-chan net.Conn) {
+	t.Helper()
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	accepted := make(chan net.Conn, 16)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- conn
+			go answerAll(conn)
+		}
+	}()
+	return listener.Addr().(*net.TCPAddr).Port, accepted
+}
+
+func answerAll(conn net.Conn) {
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	for {
+		if _, err := http.ReadRequest(in); err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+	}
+}
+
+// talk makes one exchange on a connection that w gives, and parks it.
+func talk(t *testing.T, w *wire, port int) *conn {
+	t.Helper()
+	c, err := w.take(context.Background(), port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := c.exchange(ask{method: http.MethodGet, target: "/", length: -1, header: http.Header{}}, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, err := io.ReadAll(response.Body); string(body) != "x" || err != nil {
+		t.Fatalf("answer %q %v", body, err)
+	}
+	w.park(c)
+	return c
+}
+
+func TestConnectionIsUsedAgain(t *testing.T) {
+	port, _ := peer(t)
+	var w wire
+	defer w.close()
+	first := talk(t, &w, port)
+	for range 3 {
+		if again := talk(t, &w, port); again != first {
+			t.Error("a new connection, though one was parked")
+		}
+	}
+}
+
+func TestConnectionThatTheHandlerClosedIsNotUsedAgain(t *testing.T) {
+	port, conns := peer(t)
+	var w wire
+	defer w.close()
+	first := talk(t, &w, port)
+	(<-conns).Close()
+	<-first.ended
+	if second := talk(t, &w, port); second == first {
+		t.Error("the closed connection was used again")
+	}
+}
+
+func TestConnectionWithUnaskedBytesIsNotUsedAgain(t *testing.T) {
+	port, conns := peer(t)
+	var w wire
+	defer w.close()
+	first := talk(t, &w, port)
+	_, _ = io.WriteString(<-conns, "HTTP/1.1 200 OK\r\n\r\n")
+	<-first.ended
+	if second := talk(t, &w, port); second == first {
+		t.Error("the connection was used again with an answer to nothing in it")
+	}
+}
+
+func TestConnectionOfAnEndedCallIsNotParked(t *testing.T) {
+	port, _ := peer(t)
+	var w wire
+	defer w.close()
+	ctx, cancel := context.WithCancel(context.Background())
+	c, err := w.take(ctx, port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	w.park(c)
+	if len(w.parked[port]) != 0 {
+		t.Error("parked, though it is about to be closed")
+	}
+}
+
+func TestClosedWireKeepsNothing(t *testing.T) {
+	port, _ := peer(t)
+	var w wire
+	w.close()
+	c := talk(t, &w, port)
+	if _, err := c.Write([]byte("x")); err == nil || len(w.parked) != 0 {
+		t.Error("a connection outlived the wire")
+	}
+}
