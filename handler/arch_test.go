@@ -38,7 +38,7 @@ var layers = map[string]int{
 	"internal/tablestore/memory": edges, "internal/tablestore/storetest": edges, "internal/telemetry": edges,
 	"internal/telemetry/meter": edges, "internal/telemetry/otlp": edges, "internal/transcript": edges, "internal/transcript/blob": edges,
 
-	"internal/cli": programs, ".": programs,
+	"internal/app": programs, "internal/cli": programs, ".": programs,
 	"test/e2e": tests, "test/funchost": tests,
 }
 

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"spillway/handler/internal/app"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
@@ -59,11 +60,11 @@ func openFleet() (*config.Config, *fleet.Keeper, error) {
 	if cfg.Settings.State.Memory() {
 		return nil, nil, fmt.Errorf("there is no shared state to look at: set SPILLWAY_STATE or AzureWebJobsStorage to what the instances use")
 	}
-	store, err := openStore(cfg, cfg.Settings.StateTable)
+	store, err := app.OpenStore(cfg, cfg.Settings.StateTable)
 	if err != nil {
 		return nil, nil, err
 	}
-	return cfg, fleet.New(keeperConfig(cfg, store)), nil
+	return cfg, fleet.New(app.FleetConfig(cfg, store)), nil
 }
 
 func speak(ctx context.Context, k *fleet.Keeper, verb, backend string) error {

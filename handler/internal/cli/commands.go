@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 
+	"spillway/handler/internal/app"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/config/migrate"
 	"spillway/handler/internal/simulator"
@@ -37,7 +38,7 @@ func commands() []command {
 // dispatch runs the command that the arguments name; none is to serve.
 func dispatch(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return serve(ctx)
+		return app.Serve(ctx, version)
 	}
 	if name := strings.TrimLeft(args[0], "-"); name == "help" || name == "h" {
 		return help(os.Stdout)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"spillway/handler/internal/app"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/fleet"
@@ -34,7 +35,7 @@ func explain(ctx context.Context, args []string, out io.Writer) error {
 	}
 	line := cfg.Line(*model)
 	if line == nil {
-		return fmt.Errorf("no backend serves the model %q; the models are: %s", *model, strings.Join(models{cfg}.Names(nil), ", "))
+		return fmt.Errorf("no backend serves the model %q; the models are: %s", *model, strings.Join(app.Models{Config: cfg}.Names(nil), ", "))
 	}
 	snapshot, said, err := known(ctx, cfg)
 	if err != nil {
@@ -73,11 +74,11 @@ func known(ctx context.Context, cfg *config.Config) (*health.Snapshot, string, e
 	if cfg.Settings.State.Memory() {
 		return &health.Snapshot{}, "no shared state is configured, so all backends count as healthy", nil
 	}
-	store, err := openStore(cfg, cfg.Settings.StateTable)
+	store, err := app.OpenStore(cfg, cfg.Settings.StateTable)
 	if err != nil {
 		return nil, "", err
 	}
-	keeper := fleet.New(keeperConfig(cfg, store))
+	keeper := fleet.New(app.FleetConfig(cfg, store))
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := keeper.Read(ctx); err != nil {

@@ -5,12 +5,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"spillway/handler/internal/app"
 	"spillway/handler/internal/auth/keys"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/consumer"
@@ -58,12 +58,8 @@ func openIssuer() (*config.Config, *keys.Issuer, error) {
 	if cfg.Settings.State.Memory() {
 		return nil, nil, fmt.Errorf("keys live in shared state, and there is none: set SPILLWAY_STATE or AzureWebJobsStorage to what the instances use")
 	}
-	g := new(gateway)
-	b, err := g.openBooks(cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil, nil, err
-	}
-	return cfg, &keys.Issuer{Store: b.store, Board: b.Board()}, nil
+	issuer, err := app.NewIssuer(cfg)
+	return cfg, issuer, err
 }
 
 func addKey(ctx context.Context, cfg *config.Config, issuer *keys.Issuer, args []string, out io.Writer) error {

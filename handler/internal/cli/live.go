@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"spillway/handler/internal/app"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/preflight"
 )
@@ -20,20 +21,19 @@ func validateLive(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	g := &gateway{}
-	if err := g.connect(cfg, slog.New(slog.DiscardHandler)); err != nil {
+	client, runners, err := app.Connect(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
 		return err
 	}
-	subject := &preflight.Subject{Targets: g.client.Targets, Pools: cfg.Pools, APIVersion: g.client.APIVersion, Host: hosting(cfg)}
+	subject := &preflight.Subject{Targets: client.Targets, Pools: cfg.Pools, APIVersion: client.APIVersion, Host: hosting(cfg)}
 	if where := &cfg.Settings.State; !where.Memory() {
-		store, err := openStore(cfg, cfg.Settings.StateTable)
+		store, err := app.OpenStore(cfg, cfg.Settings.StateTable)
 		if err != nil {
 			return err
 		}
 		subject.State = preflight.State{Store: store, Place: where.Setting, SharedKey: where.Text.Set()}
 	}
-	g.start(ctx)
-	defer g.close()
+	defer app.Background(ctx, runners)()
 	report := preflight.Examine(ctx, subject)
 	if err := report.Print(out); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/accounting"
+	"spillway/handler/internal/app"
 	"spillway/handler/internal/config"
 )
 
@@ -38,13 +39,13 @@ func usageCommand(ctx context.Context, args []string, out io.Writer) error {
 	if cfg.Settings.State.Memory() {
 		return errors.New("usage is kept in shared state, and there is none: set SPILLWAY_STATE or AzureWebJobsStorage to what the instances use")
 	}
-	store, err := openStore(cfg, cfg.Settings.StateTable+usageTable)
+	reader, err := app.NewUsageReader(cfg)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, operatorPatience)
 	defer cancel()
-	lines, err := (&accounting.Reader{Store: store}).Summary(ctx, q.from, q.to, q.by)
+	lines, err := reader.Summary(ctx, q.from, q.to, q.by)
 	if lines == nil && err != nil {
 		return err //nolint:wrapcheck // it says what was read
 	}

@@ -1,4 +1,4 @@
-package cli
+package app
 
 import (
 	"slices"
@@ -9,25 +9,25 @@ import (
 	"spillway/handler/internal/consumer"
 )
 
-// models is the pools by the names that callers use.
-type models struct{ cfg *config.Config }
+// Models is the pools by the names that callers use.
+type Models struct{ Config *config.Config }
 
 // Resolve finds the pool of a name or alias, followed by its fallbacks.
-func (m models) Resolve(name string) ([]*balancer.Pool, bool) {
-	line := m.cfg.Line(name)
+func (m Models) Resolve(name string) ([]*balancer.Pool, bool) {
+	line := m.Config.Line(name)
 	return line, line != nil
 }
 
 // Names lists what a consumer may ask for. Names that only the pool of any
 // model serves are known where a consumer is bound to them.
-func (m models) Names(c *consumer.Consumer) []string {
+func (m Models) Names(c *consumer.Consumer) []string {
 	var names []string
-	for i := range m.cfg.Pools {
-		if p := &m.cfg.Pools[i]; c.MayUse(p.Model) && p.Model != document.Any {
+	for i := range m.Config.Pools {
+		if p := &m.Config.Pools[i]; c.MayUse(p.Model) && p.Model != document.Any {
 			names = append(names, p.Model)
 		}
 	}
-	if _, any := m.cfg.Pool(document.Any); any && c != nil {
+	if _, any := m.Config.Pool(document.Any); any && c != nil {
 		for _, name := range c.Models {
 			if name != document.Any && !slices.Contains(names, name) {
 				names = append(names, name)
@@ -39,10 +39,10 @@ func (m models) Names(c *consumer.Consumer) []string {
 }
 
 // All is every pool there is.
-func (m models) All() []*balancer.Pool {
-	all := make([]*balancer.Pool, len(m.cfg.Pools))
-	for i := range m.cfg.Pools {
-		all[i] = &m.cfg.Pools[i]
+func (m Models) All() []*balancer.Pool {
+	all := make([]*balancer.Pool, len(m.Config.Pools))
+	for i := range m.Config.Pools {
+		all[i] = &m.Config.Pools[i]
 	}
 	return all
 }

@@ -1,4 +1,4 @@
-package cli
+package app
 
 import (
 	"context"
@@ -21,7 +21,7 @@ func (g *gateway) openOps(cfg *config.Config, quotas *books, spent *spending, lo
 	g.sight.watched = append(g.sight.watched, g.sight.recent)
 	door := admin.New(admin.Config{
 		Key: s.OperatorKey.Reveal(), Open: !s.OperatorKey.Set() && s.Standalone && s.Loopback,
-		Instance: s.Instance, Version: version, Region: s.Region, Memory: s.State.Memory(), Refresh: s.StateRefresh,
+		Instance: s.Instance, Version: g.version, Region: s.Region, Memory: s.State.Memory(), Refresh: s.StateRefresh,
 		Pools: cfg.Pools, Slots: cfg.Slots, Consumers: cfg.Consumers, Keeper: g.keeper, Recent: g.sight.recent, Now: time.Now, NewID: newID,
 		InFlight: func(slot health.Slot) int64 { return load.InFlight(slot) }, Quotas: quotas.Lines,
 		Books: spent.rows, Metrics: g.sight.metrics.Handler(s.Instance), Audit: g.audit,

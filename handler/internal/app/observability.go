@@ -1,4 +1,4 @@
-package cli
+package app
 
 import (
 	"context"
@@ -83,7 +83,7 @@ func (g *gateway) push(cfg *config.Config) *otlp.Pusher {
 		g.sight.log.WarnContext(ctx, "configuration", "warning", ignored)
 	}
 	p := otlp.NewPusher(settings, otlp.Resource{
-		{Name: "service.version", Value: version}, {Name: "service.instance.id", Value: cfg.Settings.Instance}, {Name: "cloud.region", Value: cfg.Settings.Region},
+		{Name: "service.version", Value: g.version}, {Name: "service.instance.id", Value: cfg.Settings.Instance}, {Name: "cloud.region", Value: cfg.Settings.Region},
 	}, g.sight.metrics.Registry)
 	p.Trouble = func(signal string, err error) {
 		g.sight.log.WarnContext(ctx, "telemetry is not pushed", "signal", signal, "error", err)

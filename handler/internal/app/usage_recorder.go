@@ -1,4 +1,4 @@
-package cli
+package app
 
 import (
 	"context"
@@ -18,9 +18,6 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// usageTable is behind the prefix of the tables' names.
-const usageTable = "usage"
-
 // spending is what was used, by whom, and whether there is traffic at all.
 type spending struct {
 	book  *accounting.Book
@@ -34,7 +31,7 @@ var _ api.Watcher = (*spending)(nil)
 // openSpending keeps the usage of this instance, and has the fleet's tables
 // tidied by one of its instances.
 func (g *gateway) openSpending(cfg *config.Config) (*spending, error) {
-	store, err := openStore(cfg, cfg.Settings.StateTable+usageTable)
+	store, err := OpenStore(cfg, cfg.Settings.StateTable+usageTable)
 	if err != nil {
 		return nil, err
 	}
@@ -144,4 +141,13 @@ func (s *spending) rows(ctx context.Context, from, to time.Time) ([]admin.UsageR
 		}
 	}
 	return rows, nil
+}
+
+// NewUsageReader reads the usage that the instances of cfg have written.
+func NewUsageReader(cfg *config.Config) (*accounting.Reader, error) {
+	store, err := OpenStore(cfg, cfg.Settings.StateTable+usageTable)
+	if err != nil {
+		return nil, err
+	}
+	return &accounting.Reader{Store: store}, nil
 }

@@ -1,4 +1,4 @@
-package cli
+package app
 
 import (
 	"context"
@@ -20,20 +20,13 @@ type books struct {
 	store tablestore.Store
 }
 
-// booksTable is behind the prefix of the tables' names.
-const booksTable = "books"
-
 func (g *gateway) openBooks(cfg *config.Config, log *slog.Logger) (*books, error) {
-	store, err := openStore(cfg, cfg.Settings.StateTable+booksTable)
+	store, err := OpenStore(cfg, cfg.Settings.StateTable+quotaTable)
 	if err != nil {
 		return nil, err
 	}
-	var who []*consumer.Consumer
-	for i := range cfg.Consumers {
-		who = append(who, &cfg.Consumers[i])
-	}
 	b := &books{store: store, Ledger: quota.New(quota.Config{
-		Store: store, Consumers: who, Refresh: cfg.Settings.StateRefresh, Count: g.instances,
+		Store: store, Consumers: consumers(cfg), Refresh: cfg.Settings.StateRefresh, Count: g.instances,
 		Trouble: func(err error) { log.WarnContext(context.Background(), "quotas are not kept in step", "error", err) },
 	})}
 	g.beside = append(g.beside, b.Run)
@@ -57,4 +50,23 @@ func (b *books) ring(cfg *config.Config, log *slog.Logger) *keys.Ring {
 	}
 	b.Board().Heard = append(b.Board().Heard, r.Heard)
 	return r
+}
+
+func consumers(cfg *config.Config) []*consumer.Consumer {
+	all := make([]*consumer.Consumer, len(cfg.Consumers))
+	for i := range cfg.Consumers {
+		all[i] = &cfg.Consumers[i]
+	}
+	return all
+}
+
+// NewIssuer issues and revokes the keys that the instances of cfg accept.
+func NewIssuer(cfg *config.Config) (*keys.Issuer, error) {
+	store, err := OpenStore(cfg, cfg.Settings.StateTable+quotaTable)
+	if err != nil {
+		return nil, err
+	}
+	// The number of the board's rows follows from the consumers' limits.
+	board := quota.New(quota.Config{Store: store, Consumers: consumers(cfg), Refresh: cfg.Settings.StateRefresh}).Board()
+	return &keys.Issuer{Store: store, Board: board}, nil
 }

@@ -1,4 +1,4 @@
-package cli
+package app
 
 import (
 	"context"
@@ -33,8 +33,8 @@ const (
 // host never restarts a handler that ends with 0.
 var errStopped = errors.New("stopped by a signal")
 
-// serve listens until ctx is done.
-func serve(ctx context.Context) error {
+// Serve serves the configuration of this environment until ctx is done.
+func Serve(ctx context.Context, version string) error {
 	cfg, err := config.Load()
 	lines := telemetry.NewLines(os.Stdout, alarms(cfg), logDepth)
 	defer lines.Close(logPatience)
@@ -45,7 +45,7 @@ func serve(ctx context.Context) error {
 	for _, warning := range cfg.Warnings {
 		log.WarnContext(ctx, "configuration", "warning", warning.String())
 	}
-	g, err := newGateway(cfg, log, lines)
+	g, err := newGateway(cfg, version, log, lines)
 	if err != nil {
 		return refuse(ctx, cfg, log, err)
 	}
@@ -53,7 +53,7 @@ func serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w; set SPILLWAY_LISTEN or FUNCTIONS_CUSTOMHANDLER_PORT to a free address", err)
 	}
-	g.start(ctx)
+	stop := Background(ctx, g.beside)
 	// Untouched memory that only the collector counts: with a heap as small as
 	// ours it would else run every few hundred requests.
 	ballast := make([]byte, 16<<20)
@@ -61,7 +61,7 @@ func serve(ctx context.Context) error {
 	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", version, "backends", len(cfg.Resources),
 		"models", len(cfg.Pools), "auth", cfg.Settings.Callers.String(), "state", cfg.Settings.State.String())
 	err = answer(ctx, listener, g.server.Handler(), &g.draining)
-	g.close()
+	stop()
 	return err
 }
 

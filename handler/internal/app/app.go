@@ -1,4 +1,5 @@
-package cli
+// Package app builds the gateway out of a configuration and serves it.
+package app
 
 import (
 	"context"
@@ -20,33 +21,37 @@ import (
 	"spillway/handler/internal/telemetry"
 )
 
+// Runner is work in the background, until ctx is done.
+type Runner func(ctx context.Context)
+
 // gateway is every room at work.
 type gateway struct {
+	version  string
 	server   *api.Server
 	keeper   *fleet.Keeper
 	client   *backend.Client
 	sight    *sight
-	beside   []func(ctx context.Context) // what lives beside the requests
+	beside   []Runner // what lives beside the requests
 	draining atomic.Bool
-	stop     context.CancelFunc
-	running  sync.WaitGroup
 }
 
 // newGateway wires the rooms. Nothing runs, and nothing is asked of anybody,
 // before start.
-func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*gateway, error) {
-	store, err := openStore(cfg, cfg.Settings.StateTable)
+func newGateway(cfg *config.Config, version string, log *slog.Logger, out *telemetry.Lines) (*gateway, error) {
+	store, err := OpenStore(cfg, cfg.Settings.StateTable)
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{sight: newSight(cfg, log, out)}
-	keeping := keeperConfig(cfg, store)
+	g := &gateway{version: version, sight: newSight(cfg, log, out)}
+	keeping := FleetConfig(cfg, store)
 	keeping.OnChange = g.sight.changed
 	g.keeper = fleet.New(keeping)
 	g.beside = append(g.beside, g.keeper.Run)
-	if err := g.connect(cfg, log); err != nil {
+	client, runners, err := Connect(cfg, log)
+	if err != nil {
 		return nil, err
 	}
+	g.client, g.beside = client, append(g.beside, runners...)
 	books, err := g.openBooks(cfg, log)
 	if err != nil {
 		return nil, err
@@ -73,7 +78,7 @@ func newGateway(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) (*ga
 	operators := g.openOps(cfg, books, spent, loop.Load)
 	g.server = &api.Server{
 		Routes: operations.All(), Forward: loop, Seeker: loop, Places: places,
-		Models: models{cfg}, Doorman: doorman,
+		Models: Models{cfg}, Doorman: doorman,
 		Readiness: &api.PoolReadiness{Pools: cfg.Pools, Snapshot: g.keeper.Snapshot, Look: g.keeper.Look, Now: time.Now},
 		Carrier:   &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policy: judgement(cfg)},
 		Watcher:   g.sight.watched,
@@ -96,19 +101,18 @@ func (g *gateway) newLoop(cfg *config.Config) *proxy.Proxy {
 	}
 }
 
-// start sets everything going that lives beside the requests.
-func (g *gateway) start(ctx context.Context) {
-	// It outlives the signal: requests under way still need it.
-	ctx, g.stop = context.WithCancel(context.WithoutCancel(ctx))
-	for _, run := range g.beside {
-		g.running.Go(func() { run(ctx) })
+// Background starts runners; stop ends them and waits for them.
+func Background(ctx context.Context, runners []Runner) (stop func()) {
+	// They outlive the signal: requests under way still need them.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	for _, run := range runners {
+		running.Go(func() { run(ctx) })
 	}
-}
-
-// close ends what start began, and waits for it.
-func (g *gateway) close() {
-	g.stop()
-	g.running.Wait()
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // waitingSeats is how many requests may wait for a throttled pool at once:

@@ -1,4 +1,4 @@
-package cli
+package app
 
 import (
 	"context"
@@ -8,9 +8,6 @@ import (
 	"spillway/handler/internal/config"
 )
 
-// placesTable is behind the prefix of the tables' names.
-const placesTable = "places"
-
 // openPlaces makes the memory of which backend made what. Without shared state
 // it is this process's own.
 func (g *gateway) openPlaces(cfg *config.Config, log *slog.Logger) (*affinity.Keeper, error) {
@@ -18,7 +15,7 @@ func (g *gateway) openPlaces(cfg *config.Config, log *slog.Logger) (*affinity.Ke
 		log.WarnContext(context.Background(), "where responses are kept is not written down", "error", err)
 	}}
 	if !cfg.Settings.State.Memory() {
-		store, err := openStore(cfg, cfg.Settings.StateTable+placesTable)
+		store, err := OpenStore(cfg, cfg.Settings.StateTable+affinityTable)
 		if err != nil {
 			return nil, err
 		}
