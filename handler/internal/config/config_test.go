@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write golden files")
 func in(t *testing.T, env map[string]string) *inputs {
 	t.Helper()
 	for _, name := range append(settingNames(), "FUNCTIONS_CUSTOMHANDLER_PORT", "REGION_NAME", "WEBSITE_POD_NAME", "CONTAINER_NAME",
-		"WEBSITE_INSTANCE_ID", "OTEL_EXPORTER_OTLP_ENDPOINT", "AZURE_CLIENT_ID", "HTTP_TIMEOUT_SECONDS") {
+		"WEBSITE_INSTANCE_ID", "OTEL_EXPORTER_OTLP_ENDPOINT", "AZURE_CLIENT_ID", "HTTP_TIMEOUT_SECONDS", "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT") {
 		t.Setenv(name, env[name])
 	}
 	got, err := environment()

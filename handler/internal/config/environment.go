@@ -13,33 +13,35 @@ import (
 // prefix stands before the names of all settings of ours.
 const prefix = "SPILLWAY"
 
-// written is our process settings as text: envconfig finds them, and what they
-// mean is judged after, so that all of them can be wrong at once.
+// written is our process settings as text: envconfig finds them, and they are
+// checked afterwards, so that all of them can be wrong at once. The tags are
+// their documentation: docs/configuration.md is made from them.
 type written struct {
-	Config            string
-	State             string
-	StateTable        string `split_words:"true" default:"spillway"`
-	StateRefresh      string `split_words:"true" default:"500ms"`
-	Auth              string `default:"key"`
-	OperatorKey       string `split_words:"true"`
-	EntraTenant       string `split_words:"true"`
-	EntraAudience     string `split_words:"true"`
-	EntraIssuer       string `split_words:"true"`
-	FirstTokenTimeout string `split_words:"true" default:"60s"`
-	ResponseTimeout   string `split_words:"true" default:"220s"`
-	CommitAfter       string `split_words:"true" default:"10s"`
-	Heartbeat         string `default:"15s"`
-	MaxWait           string `split_words:"true" default:"2s"`
-	MaxBody           string `split_words:"true" default:"100MiB"`
-	Expose            string `default:"false"`
-	LogLevel          string `split_words:"true" default:"info"`
-	Transcripts       string
-	TranscriptsRedact string `split_words:"true"`
-	Listen            string
+	Config            string `doc:"The pool document: inline JSON, or \"@path\" to a file. Unset, the numbered settings of openai-aca-lb are read."`
+	State             string `doc:"Where shared state lives: a connection string of a storage account, or SPILLWAY_STATE__accountName (or __tableServiceUri, __blobServiceUri) with __credential=managedidentity and __clientId. Unset: AzureWebJobsStorage in the same forms. Neither: memory, and a warning at start."`
+	StateTable        string `split_words:"true" default:"spillway" doc:"The prefix of the names of the tables, which are created when missing."`
+	StateRefresh      string `split_words:"true" default:"500ms" doc:"How often shared state is read while there is traffic. 50ms to 1m."`
+	Auth              string `default:"key" doc:"How callers authenticate: key, entra, or key,entra. none lets everybody in."`
+	OperatorKey       string `split_words:"true" doc:"The operators' key, which opens /ops. Unset, /ops is closed (404), except in a standalone run on loopback."`
+	EntraTenant       string `split_words:"true" doc:"The tenant whose tokens are accepted: its id or a domain."`
+	EntraAudience     string `split_words:"true" doc:"The audience that a token must have."`
+	EntraIssuer       string `split_words:"true" doc:"The issuer, where it is not one of the tenant's own."`
+	FirstTokenTimeout string `split_words:"true" default:"60s" doc:"A stream without a meaningful event by then goes to the next backend."`
+	ResponseTimeout   string `split_words:"true" default:"220s" doc:"The budget of one request to the first byte of its answer, over all attempts and waits. It must stay below the front end's own limit."`
+	CommitAfter       string `split_words:"true" default:"10s" doc:"The longest time that the status line of a stream is held back for its first event."`
+	Heartbeat         string `default:"15s" doc:"An SSE comment is sent while a stream is silent for this long. 0 sends none."`
+	MaxWait           string `split_words:"true" default:"2s" doc:"When every backend is throttled and one reopens within this, the request waits instead of being refused. 0 never waits."`
+	MaxBody           string `split_words:"true" default:"96MiB" doc:"A larger request body gets 413. Behind the Functions host it must not be above the host's limit (FUNCTIONS_REQUEST_BODY_SIZE_LIMIT, 100 MiB), whose refusal is an empty 500."`
+	Expose            string `default:"false" doc:"Adds x-spillway-backend and x-spillway-region to answers, and x-spillway-explain where a request carries that header."`
+	LogLevel          string `split_words:"true" default:"info" doc:"debug, info, warn or error."`
+	Transcripts       string `doc:"The blob container that keeps whole requests and answers of the consumers with \"transcripts\": true, in the account of SPILLWAY_STATE. Unset, nothing is kept."`
+	TranscriptsRedact string `split_words:"true" doc:"A JSON list of regular expressions (RE2); what matches is kept as [redacted]."`
+	Listen            string `doc:"The address to listen on. Unset: 127.0.0.1 and FUNCTIONS_CUSTOMHANDLER_PORT, else 8080."`
 }
 
-// platform is what the Functions host and others tell every handler.
+// platform is what the Functions host and others set for every handler.
 type platform struct {
+	BodyLimit   string `envconfig:"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"`
 	Port        string `envconfig:"FUNCTIONS_CUSTOMHANDLER_PORT"`
 	Region      string `envconfig:"REGION_NAME"`
 	Pod         string `envconfig:"WEBSITE_POD_NAME"`

@@ -76,6 +76,28 @@ func (c *checker) size(name, text string) int64 {
 	return n * unit
 }
 
+// hostBodyLimit is the Functions host's own limit of a request body, where no
+// setting changes it (docs/functions-host.md#body-and-time-limits).
+const hostBodyLimit = 100 << 20
+
+// maxBody is the largest request body. Behind the host it is at most the host's
+// limit: beyond that the host answers with an empty 500, which SDKs repeat.
+func (c *checker) maxBody(in *inputs) int64 {
+	const name = "SPILLWAY_MAX_BODY"
+	n := c.size(name, in.ours.MaxBody)
+	limit := int64(hostBodyLimit)
+	if text := in.platform.BodyLimit; text != "" {
+		if own, err := strconv.ParseInt(text, 10, 64); err == nil && own > 0 {
+			limit = own
+		}
+	}
+	if in.platform.Port != "" && n > limit {
+		c.setting(name, "is above the host's own limit of "+strconv.FormatInt(limit, 10)+" bytes",
+			"Lower it to 96MiB or less, or raise FUNCTIONS_REQUEST_BODY_SIZE_LIMIT.")
+	}
+	return n
+}
+
 func (c *checker) boolean(name, text string) bool {
 	value, err := strconv.ParseBool(text)
 	if err != nil {

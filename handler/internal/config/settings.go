@@ -64,7 +64,7 @@ func (c *checker) settings(in *inputs) Settings {
 		StateTable:  c.pattern("SPILLWAY_STATE_TABLE", w.StateTable, tablePattern),
 		Callers:     c.callers(w),
 		OperatorKey: c.operatorKey(w),
-		MaxBody:     c.size("SPILLWAY_MAX_BODY", w.MaxBody),
+		MaxBody:     c.maxBody(in),
 		Expose:      c.boolean("SPILLWAY_EXPOSE", w.Expose),
 		LogLevel:    c.level("SPILLWAY_LOG_LEVEL", w.LogLevel),
 		Transcripts: c.pattern("SPILLWAY_TRANSCRIPTS", w.Transcripts, containerPattern),

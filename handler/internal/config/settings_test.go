@@ -14,7 +14,7 @@ func TestEverySettingHasTheContractsDefault(t *testing.T) {
 	s := loaded(t, open, one(``)).Settings
 	if s.Listen != "127.0.0.1:8080" || !s.Standalone || !s.Loopback || !s.State.Memory() || s.StateTable != "spillway" ||
 		s.StateRefresh != 500*time.Millisecond || s.FirstTokenTimeout != time.Minute || s.ResponseTimeout != 220*time.Second ||
-		s.CommitAfter != 10*time.Second || s.Heartbeat != 15*time.Second || s.MaxWait != 2*time.Second || s.MaxBody != 100<<20 ||
+		s.CommitAfter != 10*time.Second || s.Heartbeat != 15*time.Second || s.MaxWait != 2*time.Second || s.MaxBody != 96<<20 ||
 		s.Expose || s.LogLevel != slog.LevelInfo || s.Transcripts != "" || s.OperatorKey.Set() || s.Instance == "" {
 		t.Errorf("got %+v", s)
 	}
@@ -223,5 +223,34 @@ func TestTheSampleOfLocalSettingsIsValid(t *testing.T) {
 	cfg, err := load(in(t, sample.Values))
 	if err != nil || len(cfg.Consumers) == 0 {
 		t.Error(err)
+	}
+}
+
+func TestBodyLimitIsNotAboveTheHosts(t *testing.T) {
+	for _, c := range []struct {
+		name, port, own, host string
+		want                  int64 // 0 = a fault
+	}{
+		{"default", "7071", "", "", 96 << 20},
+		{"at the host's default", "7071", "100MiB", "", 100 << 20},
+		{"above the host's default", "7071", "101MiB", "", 0},
+		{"above a lower limit of the host", "7071", "", "1048576", 0},
+		{"below a higher limit of the host", "7071", "200MiB", "268435456", 200 << 20},
+		{"no host in front", "", "200MiB", "", 200 << 20},
+	} {
+		env := map[string]string{
+			"SPILLWAY_AUTH": "none", "FUNCTIONS_CUSTOMHANDLER_PORT": c.port,
+			"SPILLWAY_MAX_BODY": c.own, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": c.host,
+		}
+		cfg, err := load(in(t, setting(env, one(``))))
+		if c.want == 0 {
+			if err == nil || !strings.Contains(err.Error(), "SPILLWAY_MAX_BODY") || !strings.Contains(err.Error(), "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT") {
+				t.Errorf("%s: %v, want a fault that names both settings", c.name, err)
+			}
+			continue
+		}
+		if err != nil || cfg.Settings.MaxBody != c.want {
+			t.Errorf("%s: %d, %v, want %d", c.name, cfg.Settings.MaxBody, err, c.want)
+		}
 	}
 }
