@@ -55,8 +55,8 @@ func (d *decision) take(x *api.Exchange) {
 
 func (d *decision) story(x *api.Exchange) {
 	r := x.Result
-	d.served, d.version, d.line, d.waited, d.retryAt = r.Served, r.Decision.Version, r.Decision.Line, r.Waited, r.RetryAt
-	d.finish, d.broken, d.tokens = r.Delivery.Finish, r.Delivery.Broken, r.Delivery.Usage
+	d.served, d.version, d.line, d.waited, d.retryAt = r.ServedBy, r.Decision.Version, r.Decision.Eligible, r.Waited, r.RetryAt
+	d.finish, d.broken, d.tokens = r.Delivery.FinishReason, r.Delivery.Broken, r.Delivery.Usage
 	if r.Pool != nil {
 		d.pool, d.currency, d.cost = r.Pool.Model, r.Pool.Price.Currency, r.Pool.Price.Cost(r.Delivery.Usage)
 	}

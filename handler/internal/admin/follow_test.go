@@ -67,7 +67,7 @@ func TestThePageFollowsAnotherInstanceWithinOneRefresh(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				all := fleetOf(t, "a", "b")
 				for range 20 { // somebody looks at b's page; a has requests
-					all[0].Look()
+					all[0].Snapshot()
 					all[1].page.look()
 					time.Sleep(time.Second / 2)
 				}
@@ -92,9 +92,9 @@ func TestThePageFollowsAnotherInstanceWithinOneRefresh(t *testing.T) {
 
 func attempt(t *testing.T, a instance, o health.Outcome) {
 	t.Helper()
-	ticket, ok := a.Enter(0)
+	ticket, ok := a.Acquire(0)
 	if !ok {
 		t.Fatal("no leave for an attempt")
 	}
-	a.Report(ticket, o)
+	a.ReportOutcome(ticket, o)
 }

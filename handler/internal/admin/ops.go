@@ -54,9 +54,9 @@ import (
 
 // Keeper is what the page needs of the shared state.
 type Keeper interface {
-	// Look is the latest snapshot. A look is traffic: while somebody watches,
+	// Snapshot is the latest snapshot. A look is traffic: while somebody watches,
 	// the table is read as often as for requests.
-	Look() *health.Snapshot
+	Snapshot() *health.Snapshot
 	Counters() fleet.Counters
 	// Fleet waits for the table; it is asked beside the requests, see [Ops.Run].
 	Fleet(ctx context.Context) (fleet.Fleet, error)

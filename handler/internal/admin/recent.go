@@ -49,7 +49,7 @@ func (r *Recent) count(x *api.Exchange) {
 	end := x.Began.Add(x.Took)
 	c := counts{Attempts: 1}
 	if x.Result != nil {
-		c.Served, c.Tokens = one(x.Result.Served != nil), x.Result.Delivery.Usage.Total()
+		c.Served, c.Tokens = one(x.Result.ServedBy != nil), x.Result.Delivery.Usage.Total()
 		for i := range x.Result.Attempts {
 			r.attempt(x.Result, i, end)
 		}
@@ -74,7 +74,7 @@ func (r *Recent) attempt(story *proxy.Result, i int, end time.Time) {
 		c.Failed = 1
 	case health.Served, health.Abandoned:
 	}
-	if i == len(story.Attempts)-1 && a.Backend == story.Served {
+	if i == len(story.Attempts)-1 && a.Backend == story.ServedBy {
 		c.Served, c.Tokens = 1, story.Delivery.Usage.Total()
 		if at := story.Delivery.FirstToken; !at.IsZero() {
 			first = max(at.Sub(a.Began), 0)

@@ -69,7 +69,7 @@ func TestAKeptDecisionDoesNotKeepItsRequest(t *testing.T) {
 	held := func() weak.Pointer[loop] {
 		l := &loop{body: make([]byte, 1<<20)}
 		l.room[0].Backend = &p.Backends[0]
-		r.Saw(&api.Exchange{ID: "req", Began: time.Now(), Result: &proxy.Result{Pool: p, Decision: balancer.Decision{Candidates: l.room[:1], Line: 1}}})
+		r.Saw(&api.Exchange{ID: "req", Began: time.Now(), Result: &proxy.Result{Pool: p, Decision: balancer.Decision{Candidates: l.room[:1], Eligible: 1}}})
 		return weak.Make(l)
 	}()
 	runtime.GC()
@@ -181,7 +181,7 @@ func busy() (*Recent, *api.Exchange) {
 	w.teams()
 	p := &w.cfg.Pools[0]
 	x := &api.Exchange{ID: "req_busy", Began: time.Now(), Took: time.Second, Consumer: &w.cfg.Consumers[0], Model: p.Model, Status: 200}
-	x.Result = &proxy.Result{Pool: p, Served: &p.Backends[2], Attempts: []proxy.Attempt{
+	x.Result = &proxy.Result{Pool: p, ServedBy: &p.Backends[2], Attempts: []proxy.Attempt{
 		throttledBy(&p.Backends[0], time.Second), failedBy(&p.Backends[1], "503", 503), served(&p.Backends[2], time.Second, 70),
 	}}
 	x.Result.Delivery = proxy.Delivery{Usage: tokens(900, 100), FirstToken: time.Now()}

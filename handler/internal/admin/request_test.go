@@ -34,8 +34,8 @@ func TestARequestsStoryIsTold(t *testing.T) {
 	w.cfg.Recent.Saw(&api.Exchange{
 		ID: "req_fallback", Began: at(), Took: 3 * time.Second, Model: p.Model, Status: 200,
 		Result: &proxy.Result{
-			Pool: mini, Served: &mini.Backends[1], Waited: 250 * time.Millisecond, Delivery: proxy.Delivery{Broken: true, Committed: true},
-			Decision: balancer.Decision{Candidates: []balancer.Candidate{{Backend: &p.Backends[0]}}, Line: 1},
+			Pool: mini, ServedBy: &mini.Backends[1], Waited: 250 * time.Millisecond, Delivery: proxy.Delivery{Broken: true, Committed: true},
+			Decision: balancer.Decision{Candidates: []balancer.Candidate{{Backend: &p.Backends[0]}}, Eligible: 1},
 			Attempts: []proxy.Attempt{throttledBy(&p.Backends[0], 20*time.Second), served(&mini.Backends[1], 2*time.Second, -1)},
 		},
 	})

@@ -65,7 +65,7 @@ const changesShown = 12
 // look gathers the status.
 func (o *Ops) look() *Status {
 	o.fleet.ask()
-	now, snapshot := o.cfg.Now(), o.cfg.Keeper.Look()
+	now, snapshot := o.cfg.Now(), o.cfg.Keeper.Snapshot()
 	told := o.fleetView()
 	s := &Status{
 		At: now.UTC(), Instance: o.cfg.Instance, Version: o.cfg.Version, Region: o.cfg.Region, Keyless: o.gate.open,

@@ -33,7 +33,7 @@ type world struct {
 	cfg      Config
 }
 
-func (w *world) Look() *health.Snapshot {
+func (w *world) Snapshot() *health.Snapshot {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return &health.Snapshot{Version: 7, By: append([]health.Health(nil), w.health...)}
@@ -215,14 +215,14 @@ func (w *world) saw(v visit) {
 	for i := range v.tried {
 		d.Candidates = append(d.Candidates, balancer.Candidate{Backend: v.tried[i].Backend})
 	}
-	d.Line = len(d.Candidates)
+	d.Eligible = len(d.Candidates)
 	d.Candidates = append(d.Candidates, v.skipped...)
 	x.Result.Err = proxy.ErrUnavailable
 	if n := len(v.tried); n > 0 && v.tried[n-1].Outcome.Verdict == health.Served {
 		last := &v.tried[n-1]
-		x.Result.Served, x.Serving, x.Result.Err = last.Backend, last.Backend, nil
+		x.Result.ServedBy, x.Serving, x.Result.Err = last.Backend, last.Backend, nil
 		x.Result.Delivery = proxy.Delivery{
-			Committed: true, Usage: v.tokens, Finish: "stop", Outcome: last.Outcome,
+			Committed: true, Usage: v.tokens, FinishReason: "stop", Outcome: last.Outcome,
 			FirstToken: last.Began.Add(last.Took / 4),
 		}
 	} else {

@@ -26,12 +26,12 @@ func sharedPrompt(h http.Header, r *proxy.Request) uint64 {
 		n = fnv(n, r.Consumer.Name)
 	}
 	switch {
-	case r.Facts.PromptCacheKey != "":
-		return fnv(n, r.Facts.PromptCacheKey)
+	case r.Parsed.PromptCacheKey != "":
+		return fnv(n, r.Parsed.PromptCacheKey)
 	case h.Get("X-Ms-Session-Id") != "":
 		return fnv(n, h.Get("X-Ms-Session-Id"))
-	case r.Facts.PromptChars >= cacheable:
-		at := r.Facts.PromptAt
+	case r.Parsed.PromptChars >= cacheable:
+		at := r.Parsed.PromptAt
 		return fnv(n, r.Body[at.From:min(at.To, at.From+prefix)])
 	}
 	return 0

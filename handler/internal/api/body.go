@@ -16,7 +16,7 @@ import (
 // read takes the request in: its body under the limit, and what the body says.
 func (s *Server) read(r *http.Request, route operations.Route) (*proxy.Request, *buffer, *Refusal) {
 	req := &proxy.Request{
-		Operation: *route.Operation, Family: route.Family, Method: r.Method, Rest: route.Rest,
+		Operation: *route.Operation, Family: route.Family, Method: r.Method, Subpath: route.Rest,
 		Query: r.URL.RawQuery, Header: r.Header, Model: route.Deployment,
 	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
@@ -30,12 +30,12 @@ func (s *Server) read(r *http.Request, route operations.Route) (*proxy.Request, 
 	if err != nil {
 		return req, held, unreadable(err, s.MaxBody)
 	}
-	req.Body, req.Tail = held.bytes(), held.rest(r, s.MaxBody)
+	req.Body, req.StreamedBody = held.bytes(), held.rest(r, s.MaxBody)
 	if refusal := understand(req); refusal != nil {
 		return req, held, refusal
 	}
 	if req.Model == "" {
-		req.Model = req.Facts.Model
+		req.Model = req.Parsed.Model
 	}
 	req.Affinity = sharedPrompt(r.Header, req)
 	return req, held, nil
@@ -57,7 +57,7 @@ func understandJSON(req *proxy.Request) *Refusal {
 	if err != nil {
 		return invalidJSON(err)
 	}
-	req.Facts, req.Tokens = facts, request.Estimate(&facts)
+	req.Parsed, req.Tokens = facts, request.Estimate(&facts)
 	return nil
 }
 
@@ -98,7 +98,7 @@ func hold(r *http.Request, limit, most int64) (*buffer, error) {
 // release gives the memory back, unless a transport may still be writing it:
 // then the collector takes it when that is over.
 func (b *buffer) release(req *proxy.Request) {
-	if b == nil || req.Writing.Load() != 0 || b.Cap() > maxPooled {
+	if b == nil || req.ActiveWrites.Load() != 0 || b.Cap() > maxPooled {
 		return
 	}
 	b.Reset()

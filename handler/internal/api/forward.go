@@ -30,8 +30,8 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, x *Exchange, c 
 	}
 	ctx, committed, end := patience(r)
 	defer end()
-	x.Result = s.Forward.Do(ctx, c.pools, c.request, func(ctx context.Context, a *proxy.Answer) proxy.Delivery {
-		if c.request.Tail != nil {
+	x.Result = s.Forward.Do(ctx, c.pools, c.request, func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery {
+		if c.request.StreamedBody != nil {
 			drain(r) // the backend has answered early, and the host writes before it reads
 		}
 		s.announce(w, r, x, a)
@@ -40,7 +40,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, x *Exchange, c 
 			settled := a.Committed
 			a.Committed = func() { committed(); settled() }
 		}
-		return s.Carrier.Carry(ctx, w, c.request, a)
+		return s.Carrier.Deliver(ctx, w, c.request, a)
 	})
 	settle(reserved, x.Result)
 	if x.Result.Err != nil {
@@ -77,9 +77,9 @@ func patience(r *http.Request) (ctx context.Context, committed, end func()) {
 
 // announce tells the caller who serves it once that is certain: two attempts
 // may be on their way to the caller at once.
-func (s *Server) announce(w http.ResponseWriter, r *http.Request, x *Exchange, a *proxy.Answer) {
-	won := a.Gate
-	a.Gate = func() bool {
+func (s *Server) announce(w http.ResponseWriter, r *http.Request, x *Exchange, a *proxy.BackendResponse) {
+	won := a.MayCommit
+	a.MayCommit = func() bool {
 		if !won() {
 			return false
 		}
@@ -90,10 +90,10 @@ func (s *Server) announce(w http.ResponseWriter, r *http.Request, x *Exchange, a
 }
 
 // expose tells the caller who served and why, where configuration allows it.
-func (s *Server) expose(w http.ResponseWriter, r *http.Request, a *proxy.Answer) {
+func (s *Server) expose(w http.ResponseWriter, r *http.Request, a *proxy.BackendResponse) {
 	h := w.Header()
-	if len(a.Story.Attempts) > 0 && a.Story.Pool.Model != a.Story.Decision.Model {
-		h.Set("X-Spillway-Model", a.Story.Pool.Model)
+	if len(a.Result.Attempts) > 0 && a.Result.Pool.Model != a.Result.Decision.Model {
+		h.Set("X-Spillway-Model", a.Result.Pool.Model)
 	}
 	if !s.Expose {
 		return
@@ -101,22 +101,22 @@ func (s *Server) expose(w http.ResponseWriter, r *http.Request, a *proxy.Answer)
 	h.Set("X-Spillway-Backend", a.Backend.Name)
 	h.Set("X-Spillway-Region", a.Backend.Region)
 	if r.Header.Get("X-Spillway-Explain") != "" {
-		h.Set("X-Spillway-Explain", Explain(a.Story, s.Now()))
+		h.Set("X-Spillway-Explain", Explain(a.Result, s.Now()))
 	}
 }
 
 // exhausted says why nobody served.
 func (s *Server) exhausted(result *proxy.Result, c *call) *Refusal {
 	req := c.request
-	leaning := req.Leans != nil && req.Leans.Backend != ""
+	leaning := req.PinnedTo != nil && req.PinnedTo.Backend != ""
 	switch {
 	case errors.Is(result.Err, proxy.ErrThrottled):
 		return throttled(req.Model, s.wait(result.RetryAt), leaning)
-	case errors.Is(result.Err, proxy.ErrNotOffered):
+	case errors.Is(result.Err, proxy.ErrNotDeployed):
 		return modelNotFound(req.Model, s.Models.Names(req.Consumer))
 	case errors.Is(result.Err, proxy.ErrBody):
-		return unreadable(req.Tail.Err(), s.MaxBody)
-	case errors.Is(result.Err, proxy.ErrFenced):
+		return unreadable(req.StreamedBody.Err(), s.MaxBody)
+	case errors.Is(result.Err, proxy.ErrConstrainedOut):
 		return fenced(req.Model)
 	case errors.Is(result.Err, proxy.ErrTimeout):
 		return timedOut(req.Model)

@@ -23,9 +23,9 @@ type Places interface {
 
 // Seeker asks backends for something by its id.
 type Seeker interface {
-	// Seek returns the one that has it; nil when none has, with an error when
+	// Locate returns the one that has it; nil when none has, with an error when
 	// one of them could not say.
-	Seek(ctx context.Context, among []*balancer.Backend, r *proxy.Request) (*balancer.Backend, error)
+	Locate(ctx context.Context, among []*balancer.Backend, r *proxy.Request) (*balancer.Backend, error)
 }
 
 // reference is something that a request refers to.
@@ -50,7 +50,7 @@ func references(f *request.Facts) [3]reference {
 // nor by another model (design.md §7.2).
 func (s *Server) leaning(ctx context.Context, req *proxy.Request, pools []*balancer.Pool) ([]*balancer.Pool, *Refusal) {
 	if req.Operation.State == operations.Remembers {
-		for _, ref := range references(&req.Facts) {
+		for _, ref := range references(&req.Parsed) {
 			if ref.id == "" {
 				continue
 			}
@@ -58,16 +58,16 @@ func (s *Server) leaning(ctx context.Context, req *proxy.Request, pools []*balan
 			if refusal != nil {
 				return nil, refusal
 			}
-			req.Leans = held
+			req.PinnedTo = held
 			return pools[:1], nil
 		}
-		if req.Facts.Bound {
-			req.Leans = new(proxy.Lean) // nobody knows whose: each may be asked
+		if req.Parsed.Bound {
+			req.PinnedTo = new(proxy.Pin) // nobody knows whose: each may be asked
 			return pools[:1], nil
 		}
 	}
 	if i := slices.IndexFunc(pools[0].Backends, func(b balancer.Backend) bool { return b.Stateful }); i >= 0 && usesFiles(req.Body) {
-		req.Leans = &proxy.Lean{Backend: pools[0].Backends[i].Name}
+		req.PinnedTo = &proxy.Pin{Backend: pools[0].Backends[i].Name}
 		return pools[:1], nil
 	}
 	return pools, nil
@@ -75,14 +75,14 @@ func (s *Server) leaning(ctx context.Context, req *proxy.Request, pools []*balan
 
 // recall finds the backend that holds what the path names.
 func (s *Server) recall(ctx context.Context, req *proxy.Request) ([]*balancer.Pool, *Refusal) {
-	id, _, _ := strings.Cut(req.Rest, "/")
+	id, _, _ := strings.Cut(req.Subpath, "/")
 	ref := reference{id: id, kind: req.Operation.Name, by: req.Operation.Name}
 	pools := s.usable(req)
 	held, refusal := s.locate(ctx, req, ref, pools)
 	if refusal != nil {
 		return nil, refusal
 	}
-	req.Leans = held
+	req.PinnedTo = held
 	for _, p := range pools {
 		if slices.ContainsFunc(p.Backends, func(b balancer.Backend) bool { return b.Name == held.Backend }) {
 			return []*balancer.Pool{p}, nil
@@ -93,7 +93,7 @@ func (s *Server) recall(ctx context.Context, req *proxy.Request) ([]*balancer.Po
 
 // locate finds the backend among the pools' that holds what is referred to:
 // from memory, from the table, or by asking.
-func (s *Server) locate(ctx context.Context, req *proxy.Request, ref reference, pools []*balancer.Pool) (*proxy.Lean, *Refusal) {
+func (s *Server) locate(ctx context.Context, req *proxy.Request, ref reference, pools []*balancer.Pool) (*proxy.Pin, *Refusal) {
 	among := resources(pools)
 	place, err := s.find(ctx, req, ref)
 	switch {
@@ -103,11 +103,11 @@ func (s *Server) locate(ctx context.Context, req *proxy.Request, ref reference, 
 		if !slices.ContainsFunc(among, func(h home) bool { return h.backend.Name == place.Backend }) {
 			return nil, heldElsewhere(req, ref)
 		}
-		return &proxy.Lean{Backend: place.Backend, Made: place.Made}, nil
+		return &proxy.Pin{Backend: place.Backend, CreatedAt: place.Made}, nil
 	case errors.Is(err, affinity.ErrUnavailable) && req.Consumer != nil:
 		return nil, notToBeFound(ref, err) // it may be another consumer's
 	case ref.by == "":
-		return new(proxy.Lean), nil
+		return new(proxy.Pin), nil
 	}
 	return s.seek(ctx, req, ref, among)
 }
@@ -133,7 +133,7 @@ func (s *Server) known(backend string) bool {
 }
 
 // seek asks every backend that the consumer may reach, once.
-func (s *Server) seek(ctx context.Context, req *proxy.Request, ref reference, among []home) (*proxy.Lean, *Refusal) {
+func (s *Server) seek(ctx context.Context, req *proxy.Request, ref reference, among []home) (*proxy.Pin, *Refusal) {
 	var reachable []*balancer.Backend
 	for _, h := range among {
 		if h.backend.Within(req.Consumer) {
@@ -143,13 +143,13 @@ func (s *Server) seek(ctx context.Context, req *proxy.Request, ref reference, am
 	if s.Seeker == nil || len(reachable) == 0 {
 		return nil, notHeld(ref)
 	}
-	found, err := s.Seeker.Seek(ctx, reachable, s.question(req, ref))
+	found, err := s.Seeker.Locate(ctx, reachable, s.question(req, ref))
 	if found != nil {
 		return s.claim(ctx, req, ref, home{found, poolOf(among, found)})
 	}
 	// Another instance may have made it just now, and the table know it by now.
 	if place, missing := s.find(ctx, req, ref); missing == nil {
-		return &proxy.Lean{Backend: place.Backend, Made: place.Made}, nil
+		return &proxy.Pin{Backend: place.Backend, CreatedAt: place.Made}, nil
 	}
 	if err != nil {
 		return nil, notToBeFound(ref, err)
@@ -164,13 +164,13 @@ func poolOf(among []home, b *balancer.Backend) *balancer.Pool {
 // question asks for what is referred to by its id.
 func (s *Server) question(req *proxy.Request, ref reference) *proxy.Request {
 	return &proxy.Request{
-		ID: req.ID, Operation: *s.Routes.Named(ref.by), Family: operations.V1, Method: "GET", Rest: ref.id,
+		ID: req.ID, Operation: *s.Routes.Named(ref.by), Family: operations.V1, Method: "GET", Subpath: ref.id,
 		Header: req.Header, Model: req.Model, Consumer: req.Consumer,
 	}
 }
 
 // claim remembers what was found, unless it turns out to be another's.
-func (s *Server) claim(ctx context.Context, req *proxy.Request, ref reference, at home) (*proxy.Lean, *Refusal) {
+func (s *Server) claim(ctx context.Context, req *proxy.Request, ref reference, at home) (*proxy.Pin, *Refusal) {
 	if s.Places != nil {
 		err := s.Places.Claim(ctx, affinity.Place{Backend: at.backend.Name, Model: at.in.Model, Owner: owner(req), Made: s.Now()}, ref.id)
 		switch {
@@ -180,16 +180,16 @@ func (s *Server) claim(ctx context.Context, req *proxy.Request, ref reference, a
 			return nil, notToBeFound(ref, err)
 		}
 	}
-	return &proxy.Lean{Backend: at.backend.Name}, nil
+	return &proxy.Pin{Backend: at.backend.Name}, nil
 }
 
 // remember keeps where the answer and its parts were made, for requests that
 // come back with their ids. It is told as soon as they are known.
-func (s *Server) remember(req *proxy.Request, a *proxy.Answer) {
+func (s *Server) remember(req *proxy.Request, a *proxy.BackendResponse) {
 	if s.Places == nil || !req.Operation.Learns {
 		return
 	}
-	a.Learned = func(ids []string) {
+	a.Created = func(ids []string) {
 		s.Places.Keep(affinity.Place{Backend: a.Backend.Name, Model: a.Model, Owner: owner(req), Made: s.Now()}, ids...)
 	}
 }

@@ -86,6 +86,6 @@ func compatible(pools []*balancer.Pool) bool {
 func unknownOperation(req *proxy.Request) *Refusal {
 	return &Refusal{
 		Status: http.StatusNotFound, Type: invalidRequest, Code: "not_found",
-		Message: "There is no such operation here: " + printable(req.Rest) + ". Azure OpenAI does not know it, and no OpenAI-compatible backend serves the model that the request names.",
+		Message: "There is no such operation here: " + printable(req.Subpath) + ". Azure OpenAI does not know it, and no OpenAI-compatible backend serves the model that the request names.",
 	}
 }

@@ -48,7 +48,7 @@ type Readiness interface {
 
 // Carrier takes an answer to the caller (package relay).
 type Carrier interface {
-	Carry(ctx context.Context, w http.ResponseWriter, r *proxy.Request, a *proxy.Answer) proxy.Delivery
+	Deliver(ctx context.Context, w http.ResponseWriter, r *proxy.Request, a *proxy.BackendResponse) proxy.Delivery
 }
 
 // Watcher is told of every request once it is over.
@@ -154,7 +154,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, x *Exchange) *Re
 	if refusal != nil {
 		return refusal
 	}
-	x.Model, x.Stream = pools[0].Model, req.Facts.Stream
+	x.Model, x.Stream = pools[0].Model, req.Parsed.Stream
 	return s.forward(w, r, x, &call{request: req, pools: pools})
 }
 

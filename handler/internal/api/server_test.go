@@ -69,7 +69,7 @@ func (d *door) Ready(model string) (bool, map[string]string) {
 }
 
 func (d *door) Do(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
-	kept := &proxy.Request{Operation: r.Operation, Family: r.Family, Model: r.Model, Facts: r.Facts, Body: bytes.Clone(r.Body), Consumer: r.Consumer, Affinity: r.Affinity}
+	kept := &proxy.Request{Operation: r.Operation, Family: r.Family, Model: r.Model, Parsed: r.Parsed, Body: bytes.Clone(r.Body), Consumer: r.Consumer, Affinity: r.Affinity}
 	d.received = kept
 	if d.do != nil {
 		return d.do(ctx, pools, r, deliver)
@@ -80,14 +80,14 @@ func (d *door) Do(ctx context.Context, pools []*balancer.Pool, r *proxy.Request,
 // serve is a loop whose first backend serves.
 func serve(ctx context.Context, pools []*balancer.Pool, deliver proxy.Deliver) *proxy.Result {
 	b := &balancer.Backend{Name: "a", Region: "uksouth"}
-	result := &proxy.Result{Pool: pools[0], Served: b, Attempts: []proxy.Attempt{{Backend: b, Status: 200}}}
+	result := &proxy.Result{Pool: pools[0], ServedBy: b, Attempts: []proxy.Attempt{{Backend: b, Status: 200}}}
 	result.Decision.Model = pools[0].Model
-	result.Delivery = deliver(ctx, &proxy.Answer{Backend: b, Story: result, Committed: func() {}, Gate: func() bool { return true }})
+	result.Delivery = deliver(ctx, &proxy.BackendResponse{Backend: b, Result: result, Committed: func() {}, MayCommit: func() bool { return true }})
 	return result
 }
 
-func (d *door) Carry(_ context.Context, w http.ResponseWriter, _ *proxy.Request, a *proxy.Answer) proxy.Delivery {
-	if !a.Gate() {
+func (d *door) Deliver(_ context.Context, w http.ResponseWriter, _ *proxy.Request, a *proxy.BackendResponse) proxy.Delivery {
+	if !a.MayCommit() {
 		return proxy.Delivery{}
 	}
 	a.Committed()
@@ -257,7 +257,7 @@ func TestExhaustionIsToldByItsKind(t *testing.T) {
 		{proxy.ErrThrottled, 24 * time.Hour, 429, "rate_limit_exceeded", "59", "59000"},
 		{proxy.ErrUnavailable, 3 * time.Second, 503, "no_backend_available", "3", "3000"},
 		{proxy.ErrTimeout, 0, 504, "upstream_timeout", "", ""},
-		{proxy.ErrFenced, 0, 403, "model_not_allowed", "", ""},
+		{proxy.ErrConstrainedOut, 0, 403, "model_not_allowed", "", ""},
 	} {
 		d.do = exhausted(c.err, c.retryIn)
 		res, body := d.ask(t, "POST", chat, hello)

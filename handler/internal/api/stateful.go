@@ -16,7 +16,7 @@ import (
 // there is (design.md §7.2).
 func (s *Server) stateful(req *proxy.Request) ([]*balancer.Pool, *Refusal) {
 	if req.Operation.Name == "fine-tuning" {
-		req.Model, req.Facts.Model = "", "" // what is to be tuned is a base model
+		req.Model, req.Parsed.Model = "", "" // what is to be tuned is a base model
 	}
 	if req.Model == "" {
 		req.Model = req.Header.Get(modelHeader)
@@ -25,16 +25,16 @@ func (s *Server) stateful(req *proxy.Request) ([]*balancer.Pool, *Refusal) {
 	if req.Model != "" {
 		if named, refusal := s.ofModel(req); refusal == nil {
 			among = named[:1]
-		} else if req.Facts.Model == "" {
+		} else if req.Parsed.Model == "" {
 			return nil, refusal
 		} else {
-			req.Facts.Model = "" // the body names a model of the backend's own
+			req.Parsed.Model = "" // the body names a model of the backend's own
 		}
 	}
 	found := homes(among)
 	switch {
 	case len(found) == 1:
-		req.Leans = &proxy.Lean{Backend: found[0].backend.Name}
+		req.PinnedTo = &proxy.Pin{Backend: found[0].backend.Name}
 		return []*balancer.Pool{found[0].in}, nil
 	case len(among) == 0:
 		return nil, modelNotAllowed(req.Model, nil)

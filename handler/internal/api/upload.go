@@ -17,7 +17,7 @@ import (
 const heldUpload = 25 << 20
 
 // rest is what of the body is not held; nil mostly.
-func (b *buffer) rest(r *http.Request, limit int64) *proxy.Tail {
+func (b *buffer) rest(r *http.Request, limit int64) *proxy.StreamedBody {
 	if !b.more {
 		return nil
 	}
@@ -25,7 +25,7 @@ func (b *buffer) rest(r *http.Request, limit int64) *proxy.Tail {
 	if r.ContentLength > 0 {
 		length = r.ContentLength - int64(b.Len())
 	}
-	return proxy.NewTail(&limited{from: r.Body, left: limit - int64(b.Len())}, length)
+	return proxy.NewStreamedBody(&limited{from: r.Body, left: limit - int64(b.Len())}, length)
 }
 
 // limited is a reader that fails when there is more than was agreed.
@@ -52,7 +52,7 @@ func understandAny(req *proxy.Request) *Refusal {
 		return nil
 	case media == "multipart/form-data" && params["boundary"] != "":
 		return understandForm(req, params["boundary"])
-	case media == "application/json" && req.Tail == nil:
+	case media == "application/json" && req.StreamedBody == nil:
 		return understandJSON(req)
 	case mustBeForm:
 		return notAForm(req.Header.Get("Content-Type"))
@@ -63,7 +63,7 @@ func understandAny(req *proxy.Request) *Refusal {
 // understandForm reads the fields of a form. One that is passed on unread may
 // be broken: its backend will say so.
 func understandForm(req *proxy.Request, boundary string) *Refusal {
-	form, err := request.ScanForm(req.Body, boundary, req.Tail == nil)
+	form, err := request.ScanForm(req.Body, boundary, req.StreamedBody == nil)
 	if err != nil {
 		if req.Operation.Body == operations.Opaque {
 			return nil
@@ -71,8 +71,8 @@ func understandForm(req *proxy.Request, boundary string) *Refusal {
 		return invalidForm(err)
 	}
 	req.Form = &form
-	req.Facts = request.Facts{Model: form.Model, Stream: form.Stream, Choices: form.Choices, PromptChars: form.PromptChars}
-	req.Tokens = request.Estimate(&req.Facts)
+	req.Parsed = request.Facts{Model: form.Model, Stream: form.Stream, Choices: form.Choices, PromptChars: form.PromptChars}
+	req.Tokens = request.Estimate(&req.Parsed)
 	return nil
 }
 

@@ -79,7 +79,7 @@ func newGateway(cfg *config.Config, version string, log *slog.Logger, out *telem
 	g.server = &api.Server{
 		Routes: operations.All(), Forward: loop, Seeker: loop, Places: places,
 		Models: Models{cfg}, Doorman: doorman,
-		Readiness: &api.PoolReadiness{Pools: cfg.Pools, Snapshot: g.keeper.Snapshot, Look: g.keeper.Look, Now: time.Now},
+		Readiness: &api.PoolReadiness{Pools: cfg.Pools, Snapshot: g.keeper.PeekSnapshot, Look: g.keeper.Snapshot, Now: time.Now},
 		Carrier:   &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policy: judgement(cfg)},
 		Watcher:   g.sight.watched,
 		Now:       time.Now, Chance: randv2.Float64, NewID: newID, MaxBody: s.MaxBody,
@@ -95,8 +95,8 @@ func newGateway(cfg *config.Config, version string, log *slog.Logger, out *telem
 func (g *gateway) newLoop(cfg *config.Config) *proxy.Proxy {
 	room := &quota.Room{Seats: waitingSeats}
 	return &proxy.Proxy{
-		Keeper: g.keeper, Sender: g.client, Load: proxy.NewLoad(len(cfg.Slots)), Turns: new(proxy.Turns),
-		Budget: &proxy.Budget{Share: 0.2, Floor: 10}, Hedges: new(proxy.Hedges), Now: time.Now, Chance: randv2.Float64,
+		Health: g.keeper, Sender: g.client, Load: proxy.NewLoad(len(cfg.Slots)), RoundRobin: new(proxy.RoundRobin),
+		RetryBudget: &proxy.RetryBudget{Share: 0.2, Floor: 10}, Hedges: new(proxy.Hedges), Now: time.Now, Rand: randv2.Float64,
 		Wait: room.Wait, MaxWait: cfg.Settings.MaxWait,
 	}
 }

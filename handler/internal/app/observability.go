@@ -56,7 +56,7 @@ const refusalLines = 100
 // there is one.
 func (g *gateway) open(cfg *config.Config, quotas func() []quota.Line, load *proxy.Load) {
 	from := &telemetry.Sources{
-		Slots: cfg.Slots, Look: g.keeper.Snapshot, Counters: g.keeper.Counters, InFlight: load.InFlight, Now: time.Now, Began: time.Now(),
+		Slots: cfg.Slots, Look: g.keeper.PeekSnapshot, Counters: g.keeper.Counters, InFlight: load.InFlight, Now: time.Now, Began: time.Now(),
 		Quotas: quotas, Lines: g.sight.lines, Transcripts: g.sight.transcribed,
 	}
 	if cfg.Settings.OTLP != "" {

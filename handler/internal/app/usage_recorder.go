@@ -86,11 +86,11 @@ func (s *spending) Saw(x *api.Exchange) {
 		return
 	}
 	for i := range r.Attempts {
-		if a := &r.Attempts[i]; a.Usage != (usage.Tokens{}) {
-			s.add(x, s.poolOf(r, a.Backend), a.Backend, accounting.Sum{Tokens: a.Usage})
+		if a := &r.Attempts[i]; a.Wasted != (usage.Tokens{}) {
+			s.add(x, s.poolOf(r, a.Backend), a.Backend, accounting.Sum{Tokens: a.Wasted})
 		}
 	}
-	if r.Served == nil {
+	if r.ServedBy == nil {
 		return
 	}
 	d := &r.Delivery
@@ -101,7 +101,7 @@ func (s *spending) Saw(x *api.Exchange) {
 	if d.Usage == (usage.Tokens{}) && x.Status < http.StatusBadRequest {
 		sum.Unmetered = 1
 	}
-	s.add(x, r.Pool, r.Served, sum)
+	s.add(x, r.Pool, r.ServedBy, sum)
 }
 
 // add books a sum, and what it costs.

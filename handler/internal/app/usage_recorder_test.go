@@ -27,9 +27,9 @@ func TestWhatWasUsedInVainIsBooked(t *testing.T) {
 	s.Saw(&api.Exchange{
 		Began: hour, Took: time.Second, Consumer: &consumer.Consumer{Name: "team-a"}, Status: 200,
 		Result: &proxy.Result{
-			Pool: small, Served: &small.Backends[1], Delivery: proxy.Delivery{Committed: true, Usage: usage.Tokens{Prompt: 100, Completion: 10}},
+			Pool: small, ServedBy: &small.Backends[1], Delivery: proxy.Delivery{Committed: true, Usage: usage.Tokens{Prompt: 100, Completion: 10}},
 			Attempts: []proxy.Attempt{
-				{Backend: &large.Backends[0], Usage: usage.Tokens{Prompt: 100, Completion: 1}},
+				{Backend: &large.Backends[0], Wasted: usage.Tokens{Prompt: 100, Completion: 1}},
 				{Backend: &small.Backends[0]}, // it did not say
 				{Backend: &small.Backends[1], Status: 200},
 			},

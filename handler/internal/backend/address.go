@@ -18,8 +18,8 @@ func (c *Client) address(t *Target, deployment string, r *proxy.Request) *url.UR
 		base = "/" + base
 	}
 	below := r.Operation.Path
-	if r.Rest != "" {
-		below = strings.TrimPrefix(below+"/"+r.Rest, "/")
+	if r.Subpath != "" {
+		below = strings.TrimPrefix(below+"/"+r.Subpath, "/")
 	}
 	u := &url.URL{Scheme: t.Endpoint.Scheme, Host: t.Endpoint.Host, RawQuery: c.query(t, r)}
 	switch {

@@ -19,7 +19,7 @@ func TestBackendIsCalledInTheCallersFamily(t *testing.T) {
 		"v1 preview":  {func(r *proxy.Request, _ *balancer.Backend) { r.Family, r.Query = operations.V1, "api-version=preview" }, "/openai/v1/chat/completions?api-version=preview"},
 		"bare":        {func(r *proxy.Request, _ *balancer.Backend) { r.Family, r.Query = operations.Bare, "" }, "/openai/v1/chat/completions"},
 		"unscoped": {func(r *proxy.Request, _ *balancer.Backend) {
-			r.Family, r.Operation, r.Rest = operations.Unscoped, responses, "resp_1/cancel"
+			r.Family, r.Operation, r.Subpath = operations.Unscoped, responses, "resp_1/cancel"
 		}, "/openai/responses/resp_1/cancel?api-version=2024-10-21"},
 		"no version":    {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=2024-06-01"},
 		"pool's name":   {func(_ *proxy.Request, b *balancer.Backend) { b.Deployment = "" }, "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"},

@@ -170,8 +170,8 @@ func TestEncryptedBackendsAreVerifiedAndMaySpeakHTTP2(t *testing.T) {
 		if two {
 			want = fmt.Sprintf("HTTP/2 %d", len(asked))
 		}
-		if string(body) != want || asks != 1 || r.Writing.Load() != 0 {
-			t.Errorf("%s, asked %d times, %d writing; want %s", body, asks, r.Writing.Load(), want)
+		if string(body) != want || asks != 1 || r.ActiveWrites.Load() != 0 {
+			t.Errorf("%s, asked %d times, %d writing; want %s", body, asks, r.ActiveWrites.Load(), want)
 		}
 		_, o = client.Send(context.Background(), newBackend(), plan(), func() error { return io.ErrClosedPipe })
 		if o.Verdict != health.Abandoned || o.Why != "probe lost" {

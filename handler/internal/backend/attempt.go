@@ -34,7 +34,7 @@ type attempt struct {
 	http2  bool
 
 	asIs       bool                    // a refusal for its rate is for the caller to see
-	tail       *proxy.Tail             // of a body that is not held whole; nil mostly
+	tail       *proxy.StreamedBody             // of a body that is not held whole; nil mostly
 	repeatable bool                    // what it asks for may be asked for twice
 	conn       atomic.Pointer[guarded] // on HTTP/1.1 by the transport: where it is sent
 	reused     bool                    // the connection had been idle
@@ -119,7 +119,7 @@ func (a *attempt) verdict(err error) health.Outcome {
 		o.Why = "probe lost"
 	case a.tail.Err() != nil:
 		o.Why = "caller's body broke"
-	case errors.Is(err, proxy.ErrTailSpent):
+	case errors.Is(err, proxy.ErrBodySent):
 		o.Why = "body sent already"
 	case reason != nil && errors.Is(*reason, errFirstTokenTimeout):
 		o.Verdict, o.Why = health.Failed, "first token timeout"

@@ -36,7 +36,7 @@ func TestBytesOfTheBodyPassUnchanged(t *testing.T) {
 		}
 		_, _ = io.Copy(io.Discard, res.Body)
 		_ = res.Body.Close()
-		if n := r.Writing.Load(); n != 0 {
+		if n := r.ActiveWrites.Load(); n != 0 {
 			t.Errorf("%d transports are said to be writing after the end", n)
 		}
 	}
@@ -210,7 +210,7 @@ func TestLimitsOfAnAttempt(t *testing.T) {
 	})
 	client.Limits = backend.Limits{Response: 20 * time.Millisecond, FirstToken: 30 * time.Millisecond, Models: map[string]time.Duration{"gpt-5": 40 * time.Millisecond}}
 	stream, own := plan(), plan()
-	stream.Facts.Stream, own.Facts.Stream, own.Model = true, true, "gpt-5"
+	stream.Parsed.Stream, own.Parsed.Stream, own.Model = true, true, "gpt-5"
 	for want, r := range map[string]struct {
 		limit time.Duration
 		r     string
@@ -313,8 +313,8 @@ func TestProbeThatLostItsLeaseSendsNothing(t *testing.T) {
 			lost := errors.New("the lease is gone")
 			r := plan()
 			res, o := client.Send(context.Background(), newBackend(), r, func() error { return lost })
-			if res != nil || o.Verdict != health.Abandoned || o.Why != "probe lost" || r.Writing.Load() != 0 {
-				t.Errorf("%v %+v, %d writing", res, o, r.Writing.Load())
+			if res != nil || o.Verdict != health.Abandoned || o.Why != "probe lost" || r.ActiveWrites.Load() != 0 {
+				t.Errorf("%v %+v, %d writing", res, o, r.ActiveWrites.Load())
 			}
 			if n := requests.Load(); n != want {
 				t.Errorf("the backend saw %d requests, want %d", n, want)
@@ -399,7 +399,7 @@ func TestEarlyAnswerLeavesTheBodyInUseUntilItsWriteIsOver(t *testing.T) {
 		t.Errorf("outcome %+v", o)
 	}
 	deadline := time.Now().Add(5 * time.Second)
-	for r.Writing.Load() != 0 {
+	for r.ActiveWrites.Load() != 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("the transport never let go of the body")
 		}

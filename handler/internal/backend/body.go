@@ -15,7 +15,7 @@ type content struct {
 	held   []byte
 	name   string // of the model, between two parts of a form
 	behind []byte
-	tail   *proxy.Tail // what is not held, and can be sent once
+	tail   *proxy.StreamedBody // what is not held, and can be sent once
 }
 
 func (c *content) length() int64 {
@@ -61,8 +61,8 @@ func (c *content) attach(req *http.Request) {
 	default:
 		req.Body = joined(held, behind)
 		req.GetBody = func() (io.ReadCloser, error) {
-			if c.tail.Spent() {
-				return nil, proxy.ErrTailSpent
+			if c.tail.Started() {
+				return nil, proxy.ErrBodySent
 			}
 			return joined(c.parts()), nil
 		}

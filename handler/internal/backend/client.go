@@ -52,8 +52,8 @@ const errBodyLimit = 5 * time.Second
 func (c *Client) Send(ctx context.Context, b *balancer.Backend, r *proxy.Request, before func() error) (*http.Response, health.Outcome) {
 	t := c.Targets[b.Index]
 	a := newAttempt(ctx, t, before)
-	a.repeatable, a.tail = r.Operation.State != operations.Pinned, r.Tail
-	a.asIs = r.Leans != nil && r.Leans.Backend != "" || r.Operation.State.Stored()
+	a.repeatable, a.tail = r.Operation.State != operations.Pinned, r.StreamedBody
+	a.asIs = r.PinnedTo != nil && r.PinnedTo.Backend != "" || r.Operation.State.Stored()
 	a.within(c.Limits.of(r))
 	m := c.compose(a, t, b, r)
 	if err := t.Credential.Put(a.ctx, m.over, r.Header); err != nil {
@@ -71,7 +71,7 @@ func (c *Client) Send(ctx context.Context, b *balancer.Backend, r *proxy.Request
 }
 
 func (l *Limits) of(r *proxy.Request) (time.Duration, error) {
-	if !r.Facts.Stream {
+	if !r.Parsed.Stream {
 		return l.Response, errResponseTimeout
 	}
 	if own, ok := l.Models[r.Model]; ok {

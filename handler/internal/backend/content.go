@@ -13,7 +13,7 @@ import (
 // deployment is the resource's name for the model. A backend that names none
 // has the pool's name for it.
 func deployment(b *balancer.Backend, r *proxy.Request) string {
-	return cmp.Or(b.Deployment, r.Model, r.Facts.Model)
+	return cmp.Or(b.Deployment, r.Model, r.Parsed.Model)
 }
 
 // content is what to send: the caller's own bytes, or a pooled copy with the
@@ -24,21 +24,21 @@ func (c *Client) content(a *attempt, t *Target, name string, r *proxy.Request) c
 	if t.OpenAI || r.Family != operations.Deployments {
 		changes.Model = name
 	}
-	if r.Operation.State.Stored() && r.Facts.Model == "" {
+	if r.Operation.State.Stored() && r.Parsed.Model == "" {
 		changes.Model = "" // what is stored need not be of a model
 	}
-	if r.Form == nil && r.Facts.Alters(changes) {
+	if r.Form == nil && r.Parsed.Alters(changes) {
 		var room []byte
-		room, a.edited = c.buffers.take(r.Facts.SpliceLen(r.Body, changes))
-		return content{held: r.Facts.Splice(room, r.Body, changes)}
+		room, a.edited = c.buffers.take(r.Parsed.SpliceLen(r.Body, changes))
+		return content{held: r.Parsed.Splice(room, r.Body, changes)}
 	}
-	r.Writing.Add(1)
+	r.ActiveWrites.Add(1)
 	a.held = r
 	if r.Form != nil && changes.Model != "" && changes.Model != r.Form.Model {
 		before, name, behind := r.Form.Rename(r.Body, changes.Model)
-		return content{held: before, name: name, behind: behind, tail: r.Tail}
+		return content{held: before, name: name, behind: behind, tail: r.StreamedBody}
 	}
-	return content{held: r.Body, tail: r.Tail}
+	return content{held: r.Body, tail: r.StreamedBody}
 }
 
 // usageSince is the first api-version that knows stream_options
@@ -47,7 +47,7 @@ const usageSince = "2024-09-01"
 
 // countable reports whether the stream's usage may be asked for.
 func countable(r *proxy.Request) bool {
-	if r.Operation.Dialect != operations.Chat || !r.Facts.Stream {
+	if r.Operation.Dialect != operations.Chat || !r.Parsed.Stream {
 		return false
 	}
 	if r.Family != operations.Deployments && r.Family != operations.Unscoped {

@@ -42,7 +42,7 @@ func TestOnlyWhatMustChangeInTheBodyChanges(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.Facts = facts
+			r.Parsed = facts
 			c.change(r)
 			if res, said := send(t, client, newBackend(), r); res == nil {
 				t.Fatal(said)
@@ -71,7 +71,7 @@ func TestFormIsSentWithTheBackendsNameForTheModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Form, r.Facts.Model = &scanned, scanned.Model
+		r.Form, r.Parsed.Model = &scanned, scanned.Model
 		if res, said := send(t, client, newBackend(), r); res == nil {
 			t.Fatal(said)
 		}
@@ -86,7 +86,7 @@ func TestLongBodyIsSentAsItComes(t *testing.T) {
 	for _, length := range []int64{int64(len(rest)), -1} {
 		client, saw := listening(t)
 		r := plan()
-		r.Tail = proxy.NewTail(strings.NewReader(rest), length)
+		r.StreamedBody = proxy.NewStreamedBody(strings.NewReader(rest), length)
 		if res, said := send(t, client, newBackend(), r); res == nil {
 			t.Fatal(said)
 		}
@@ -106,7 +106,7 @@ func TestLongBodyIsSentAsItComes(t *testing.T) {
 func TestUploadThatTheCallerBreaksOffIsNoFault(t *testing.T) {
 	client, _ := listening(t)
 	r := plan()
-	r.Tail = proxy.NewTail(iotest.ErrReader(io.ErrUnexpectedEOF), -1)
+	r.StreamedBody = proxy.NewStreamedBody(iotest.ErrReader(io.ErrUnexpectedEOF), -1)
 	if res, said := send(t, client, newBackend(), r); res != nil || said != "abandoned caller's body broke" {
 		t.Errorf("said %s", said)
 	}
@@ -123,7 +123,7 @@ func TestEditedBodiesAreNeverMixed(t *testing.T) {
 				r := plan()
 				text := strings.Repeat(string(rune('a'+worker)), 1+i*997)
 				r.Body = []byte(`{"model":"gpt-4o","x":"` + text + `"}`)
-				r.Facts, _ = request.Scan(r.Body)
+				r.Parsed, _ = request.Scan(r.Body)
 				res, o := client.Send(context.Background(), newBackend(), r, nil)
 				if res == nil {
 					t.Error(o.Why)

@@ -80,7 +80,7 @@ func (a *attempt) send(t *Target, m *message) (*http.Response, error) {
 		trip = a.byTransport
 	}
 	res, err := trip(t, m, false)
-	if err == nil || !a.stale(err) || m.content.tail.Spent() {
+	if err == nil || !a.stale(err) || m.content.tail.Started() {
 		return res, err
 	}
 	return trip(t, m, true)
@@ -134,7 +134,7 @@ func (a *attempt) letGo() {
 		return
 	}
 	if a.held != nil {
-		a.held.Writing.Add(-1)
+		a.held.ActiveWrites.Add(-1)
 	}
 	if a.edited != nil {
 		a.edited()

@@ -10,11 +10,11 @@ import (
 
 // Reasons for which a candidate is passed over that are not its health.
 const (
-	OutsideFence health.Refusal = "outside the consumer's geographies"
-	Reserved     health.Refusal = "priority group reserved for other consumers"
-	NoWeight     health.Refusal = "weight 0"
-	Elsewhere    health.Refusal = "does not hold what the request refers to"
-	Unable       health.Refusal = "no OpenAI-compatible backend, which alone may know this operation"
+	OutsideGeographies health.Refusal = "outside the consumer's geographies"
+	ReservedPriority     health.Refusal = "priority group reserved for other consumers"
+	ZeroWeight     health.Refusal = "weight 0"
+	NotPinned    health.Refusal = "does not hold what the request refers to"
+	UnsupportedOperation       health.Refusal = "no OpenAI-compatible backend, which alone may know this operation"
 	Recovering   health.Refusal = "recovering, takes a share only" // placed last, not skipped
 )
 
@@ -27,8 +27,8 @@ type Candidate struct {
 	probe   bool           // this request may be its probe
 }
 
-// Tried reports whether the candidate is in the line at all.
-func (c *Candidate) Tried() bool { return c.Reason == health.Admitted || c.Reason == Recovering }
+// Eligible reports whether the candidate is in the line at all.
+func (c *Candidate) Eligible() bool { return c.Reason == health.Admitted || c.Reason == Recovering }
 
 // Within reports whether the consumer's own bounds leave the backend to it: its
 // geographies, and the groups that are not kept for others. A nil consumer has
@@ -43,21 +43,21 @@ type Decision struct {
 	Model      string
 	Version    uint64      // of the snapshot it was made on
 	Candidates []Candidate // the line first, then those passed over
-	Line       int         // how many are in the line
+	Eligible       int         // how many are in the line
 }
 
-// Fenced reports whether every backend that could serve was passed over for
+// ConstrainedOut reports whether every backend that could serve was passed over for
 // the consumer's own rules, so that neither waiting nor retrying can help.
-func (d *Decision) Fenced() bool {
+func (d *Decision) ConstrainedOut() bool {
 	return !slices.ContainsFunc(d.Candidates, func(c Candidate) bool {
-		return !slices.Contains([]health.Refusal{OutsideFence, Reserved, Elsewhere, Unable}, c.Reason)
+		return !slices.Contains([]health.Refusal{OutsideGeographies, ReservedPriority, NotPinned, UnsupportedOperation}, c.Reason)
 	})
 }
 
-// Reopens is the soonest instant at which a passed-over candidate may be worth
+// ReopensAt is the soonest instant at which a passed-over candidate may be worth
 // another look; zero when none is known. throttledOnly looks at those alone
 // that asked to be left alone.
-func (d *Decision) Reopens(throttledOnly bool) time.Time {
+func (d *Decision) ReopensAt(throttledOnly bool) time.Time {
 	var soonest time.Time
 	for i := range d.Candidates {
 		c := &d.Candidates[i]

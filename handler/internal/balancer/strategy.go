@@ -15,22 +15,22 @@ func (p *Pool) arrange(group []Candidate, q *Query, best bool) {
 	}
 	switch p.Strategy {
 	case Weighted:
-		byWeight(group, q.Chance)
+		byWeight(group, q.Rand)
 	case RoundRobin:
-		inTurn(group, q.Turn)
+		roundRobin(group, q.Sequence)
 	case LeastBusy:
 		leastBusy(group, q)
 	case LowestLatency:
 		p.lowestLatency(group, q)
 	}
 	if best && q.Affinity != 0 && p.Affinity == PromptCache {
-		stayTogether(group, q)
+		byAffinity(group, q)
 	}
 }
 
-// share is a backend's weight. One without any is in the line only for what it
+// weightOf is a backend's weight. One without any is in the line only for what it
 // holds already, and then counts like the least.
-func share(b *Backend) float64 { return float64(max(b.Weight, 1)) }
+func weightOf(b *Backend) float64 { return float64(max(b.Weight, 1)) }
 
 func byRank(group []Candidate) {
 	slices.SortFunc(group, func(a, b Candidate) int { return cmp.Compare(a.rank, b.rank) })
@@ -40,22 +40,22 @@ func byRank(group []Candidate) {
 // the weights, whoever drops out of it.
 func byWeight(group []Candidate, chance func() float64) {
 	for i := range group {
-		group[i].rank = -math.Log1p(-chance()) / share(group[i].Backend)
+		group[i].rank = -math.Log1p(-chance()) / weightOf(group[i].Backend)
 	}
 	byRank(group)
 }
 
-// inTurn gives turn n of every W consecutive turns to each backend exactly as
+// roundRobin gives turn n of every W consecutive turns to each backend exactly as
 // often as it has weight, spread over the W turns; the others follow in order.
-func inTurn(group []Candidate, turn uint64) {
+func roundRobin(group []Candidate, turn uint64) {
 	var total uint64
 	for i := range group {
-		total += uint64(share(group[i].Backend))
+		total += uint64(weightOf(group[i].Backend))
 	}
 	at := turn % total * stride(total) % total
 	first := 0
-	for ; at >= uint64(share(group[first].Backend)); first++ {
-		at -= uint64(share(group[first].Backend))
+	for ; at >= uint64(weightOf(group[first].Backend)); first++ {
+		at -= uint64(weightOf(group[first].Backend))
 	}
 	rotate(group, first)
 }
@@ -86,14 +86,14 @@ func rotate(group []Candidate, first int) {
 // weight. Of two choices, not the minimum of all: instances that do not see
 // each other's load would all run to the same one.
 func leastBusy(group []Candidate, q *Query) {
-	byWeight(group, q.Chance)
-	if busy(&group[1], q) < busy(&group[0], q) {
+	byWeight(group, q.Rand)
+	if loadPerWeight(&group[1], q) < loadPerWeight(&group[0], q) {
 		group[0], group[1] = group[1], group[0]
 	}
 }
 
-func busy(c *Candidate, q *Query) float64 {
-	return float64(q.Load.InFlight(c.Backend.Slot)) / share(c.Backend)
+func loadPerWeight(c *Candidate, q *Query) float64 {
+	return float64(q.Load.InFlight(c.Backend.Slot)) / weightOf(c.Backend)
 }
 
 // lowestLatency is Front Door's rule: all within the sensitivity of the
@@ -106,13 +106,13 @@ func (p *Pool) lowestLatency(group []Candidate, q *Query) {
 			fastest = min(fastest, known)
 		}
 	}
-	late := func(c *Candidate) time.Duration {
+	excess := func(c *Candidate) time.Duration {
 		known := q.Load.FirstToken(c.Backend.Slot)
 		if known-fastest <= p.LatencySensitivity {
 			return 0
 		}
 		return known
 	}
-	byWeight(group, q.Chance)
-	slices.SortStableFunc(group, func(a, b Candidate) int { return cmp.Compare(late(&a), late(&b)) })
+	byWeight(group, q.Rand)
+	slices.SortStableFunc(group, func(a, b Candidate) int { return cmp.Compare(excess(&a), excess(&b)) })
 }

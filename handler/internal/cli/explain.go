@@ -42,7 +42,7 @@ func explain(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "model %s as %s, about %d tokens%s; %s\n", *model, line[0].Model, *tokens, map[bool]string{true: ", streamed"}[*stream], said)
-	query := &balancer.Query{Now: time.Now(), Chance: rand.Float64, Tokens: *tokens, Load: proxy.NewLoad(len(cfg.Slots))}
+	query := &balancer.Query{Now: time.Now(), Rand: rand.Float64, Tokens: *tokens, Load: proxy.NewLoad(len(cfg.Slots))}
 	for i, p := range line {
 		if i > 0 {
 			fmt.Fprintf(out, "when all of these are exhausted, the fallback %s:\n", p.Model)
@@ -58,7 +58,7 @@ func tell(out io.Writer, d *balancer.Decision, now time.Time) {
 	for i := range d.Candidates {
 		c := &d.Candidates[i]
 		place, reason := "   -", string(c.Reason)
-		if i < d.Line {
+		if i < d.Eligible {
 			place = fmt.Sprintf("%3d.", i+1)
 		}
 		if left := c.Until.Sub(now); left > 0 {
@@ -84,5 +84,5 @@ func known(ctx context.Context, cfg *config.Config) (*health.Snapshot, string, e
 	if err := keeper.Read(ctx); err != nil {
 		return nil, "", fmt.Errorf("read shared state (%s): %w", cfg.Settings.State.Setting, err)
 	}
-	return keeper.Look(), "health as the table has it now", nil
+	return keeper.Snapshot(), "health as the table has it now", nil
 }

@@ -31,7 +31,7 @@ func TestARecordOfALaterVersionIsLeftAlone(t *testing.T) {
 		if row.Columns[k.slots[1].column] == "" {
 			t.Error("its neighbour was not written either")
 		}
-		if k.Look().Of(0).Phase == health.Closed {
+		if k.Snapshot().Of(0).Phase == health.Closed {
 			t.Error("the instance does not even protect itself")
 		}
 	})
@@ -50,7 +50,7 @@ func TestManySlotsShareSomeRows(t *testing.T) {
 		}
 		time.Sleep(3 * time.Second)
 		for n := range slots {
-			if got := fleet[1].Look().Of(health.Slot(n)).Refuses(time.Now(), 1); got != health.RefusedThrottled {
+			if got := fleet[1].Snapshot().Of(health.Slot(n)).Refuses(time.Now(), 1); got != health.RefusedThrottled {
 				t.Fatalf("slot %d at the other instance: %q", n, got)
 			}
 		}
@@ -79,7 +79,7 @@ func TestEachReplacementOfAnUnreadableRecordIsLaterThanTheLast(t *testing.T) {
 			}
 		}
 		old := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "old"})
-		turn := func(k *Keeper) { k.Look(); k.turn(t.Context(), 0, false) }
+		turn := func(k *Keeper) { k.Snapshot(); k.turn(t.Context(), 0, false) }
 		for range 20 { // it learns the clock
 			turn(old)
 			time.Sleep(730 * time.Millisecond)

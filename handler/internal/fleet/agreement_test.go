@@ -52,14 +52,14 @@ func TestAnInstanceThatIsStoppedGivesItsProbeBack(t *testing.T) {
 		go func() { defer close(done); leaver.Run(ctx) }()
 		for range 400 {
 			time.Sleep(50 * time.Millisecond)
-			leaver.Look()
-			leaver.Want(0)
+			leaver.Snapshot()
+			leaver.RequestProbe(0)
 			lookAll(fleet)
-			if leaver.Look().Of(0).Probe {
+			if leaver.Snapshot().Of(0).Probe {
 				break
 			}
 		}
-		if !leaver.Look().Of(0).Probe {
+		if !leaver.Snapshot().Of(0).Probe {
 			t.Fatal("no probe in 20 s")
 		}
 		stopped := time.Now()
@@ -73,7 +73,7 @@ func TestAnInstanceThatIsStoppedGivesItsProbeBack(t *testing.T) {
 		if waited := time.Since(stopped); waited > 2*time.Second {
 			t.Errorf("the probe was free only %v after its holder stopped", waited)
 		}
-		holder.Report(ticket, served)
+		holder.ReportOutcome(ticket, served)
 	})
 }
 
@@ -83,16 +83,16 @@ func TestWhyNamesWhatLastHappened(t *testing.T) {
 		o := throttled(30*time.Second, health.Tokens)
 		o.Why = "429 tokens"
 		request(fleet[0], 0, o)
-		if got := fleet[0].Look().Of(0).Why; got != "429 tokens" {
+		if got := fleet[0].Snapshot().Of(0).Why; got != "429 tokens" {
 			t.Errorf("at once, at the instance that was told: %q", got)
 		}
 		time.Sleep(time.Second)
-		if got := fleet[1].Look().Of(0).Why; got != "429 tokens" {
+		if got := fleet[1].Snapshot().Of(0).Why; got != "429 tokens" {
 			t.Errorf("a refresh later, at the other: %q", got)
 		}
 		request(fleet[0], 1, health.Outcome{Verdict: health.Misconfigured, Why: "404 deployment", Signals: health.NoSignals()})
 		time.Sleep(time.Second)
-		if got := fleet[1].Look().Of(1).Why; got != "404 deployment" {
+		if got := fleet[1].Snapshot().Of(1).Why; got != "404 deployment" {
 			t.Errorf("a misconfigured backend: %q", got)
 		}
 	})

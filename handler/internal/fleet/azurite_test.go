@@ -66,7 +66,7 @@ func newAzureFleet(t *testing.T, connection string, n int, cfg Config, faults ch
 		c.World.Now = func() time.Time { return time.Now().Add(skew) }
 		c.World.Wall = func() time.Time { return time.Now().Round(0).Add(skew) }
 		k := New(c)
-		k.Look()
+		k.Snapshot()
 		running.Go(func() { k.Run(ctx) })
 		f.keepers, f.skews, f.ways = append(f.keepers, k), append(f.skews, skew), append(f.ways, way)
 	}
@@ -100,7 +100,7 @@ func (b *flapping) serve(k *Keeper, ticket health.Ticket) health.Outcome {
 	began := time.Now()
 	granted := began
 	for ends := began.Add(takes); time.Now().Before(ends); {
-		left, ok := k.Recheck(ticket)
+		left, ok := k.RenewProbe(ticket)
 		if !ok {
 			break
 		}
@@ -233,19 +233,19 @@ func (f *azureFleet) load(ctx context.Context, k *Keeper, skew time.Duration, n 
 	defer under.Wait()
 	for ctx.Err() == nil {
 		time.Sleep(time.Duration(rand.ExpFloat64() * float64(300*time.Millisecond)))
-		if k.Look().Of(n).Refuses(time.Now().Add(skew), 100) != health.Admitted {
-			k.Want(n)
+		if k.Snapshot().Of(n).Refuses(time.Now().Add(skew), 100) != health.Admitted {
+			k.RequestProbe(n)
 			continue
 		}
-		ticket, ok := k.Enter(n)
+		ticket, ok := k.Acquire(n)
 		if !ok {
 			continue
 		}
-		if _, ok := k.Recheck(ticket); !ok {
-			k.Leave(ticket)
+		if _, ok := k.RenewProbe(ticket); !ok {
+			k.Release(ticket)
 			continue
 		}
-		under.Go(func() { k.Report(ticket, b.serve(k, ticket)) })
+		under.Go(func() { k.ReportOutcome(ticket, b.serve(k, ticket)) })
 	}
 }
 
@@ -273,12 +273,12 @@ func TestHowSoonAFleetAgreesOnALiveTable(t *testing.T) {
 		time.Sleep(time.Duration(rand.Int64N(int64(500 * time.Millisecond))))
 		teller := rand.IntN(len(f.keepers))
 		told := time.Now()
-		f.keepers[teller].Report(health.Ticket{Slot: n}, throttled(10*time.Second, health.Capacity))
+		f.keepers[teller].ReportOutcome(health.Ticket{Slot: n}, throttled(10*time.Second, health.Capacity))
 		late := time.Duration(0)
 		for waiting := map[int]bool{}; len(waiting) < len(f.keepers) && late < 10*time.Second; time.Sleep(time.Millisecond) {
 			late = time.Since(told)
 			for i, k := range f.keepers {
-				if !waiting[i] && k.Look().Of(n).Refuses(time.Now().Add(f.skews[i]), 1) == health.RefusedThrottled {
+				if !waiting[i] && k.Snapshot().Of(n).Refuses(time.Now().Add(f.skews[i]), 1) == health.RefusedThrottled {
 					waiting[i] = true
 					one = append(one, late)
 				}
@@ -301,11 +301,11 @@ func TestATableThatComesBackEmptyIsFilledAgain(t *testing.T) {
 	service := storetest.StartAzurite(t)
 	f := newAzureFleet(t, service.Connection, 3, Config{Slots: []string{"a/m", "b/m"}}, chaos.Faults{})
 	time.Sleep(2 * time.Second)
-	f.keepers[0].Report(health.Ticket{Slot: 0}, health.Outcome{Verdict: health.Misconfigured, Why: "401", Signals: health.NoSignals()})
+	f.keepers[0].ReportOutcome(health.Ticket{Slot: 0}, health.Outcome{Verdict: health.Misconfigured, Why: "401", Signals: health.NoSignals()})
 	f.await(t, 0, health.RefusedOpen)
 	service.Stop()
 	service.Start()
-	f.keepers[1].Report(health.Ticket{Slot: 1}, throttled(time.Minute, health.Capacity))
+	f.keepers[1].ReportOutcome(health.Ticket{Slot: 1}, throttled(time.Minute, health.Capacity))
 	f.await(t, 1, health.RefusedThrottled)
 	f.await(t, 0, health.RefusedOpen) // what each knows is not forgotten with the table
 }
@@ -315,9 +315,9 @@ func (f *azureFleet) await(t *testing.T, n health.Slot, want health.Refusal) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for i, k := range f.keepers {
-		for k.Look().Of(n).Refuses(time.Now().Add(f.skews[i]), 1) != want {
+		for k.Snapshot().Of(n).Refuses(time.Now().Add(f.skews[i]), 1) != want {
 			if time.Now().After(deadline) {
-				t.Fatalf("instance %d: %+v, want it %s", i, k.Look().Of(n), want)
+				t.Fatalf("instance %d: %+v, want it %s", i, k.Snapshot().Of(n), want)
 			}
 			time.Sleep(10 * time.Millisecond)
 		}

@@ -99,19 +99,19 @@ func (w *world) request(m *machine, b *backend) {
 		return // the process is dead
 	}
 	k := m.keeper
-	h := k.Look().Of(b.n)
+	h := k.Snapshot().Of(b.n)
 	if h.Refuses(m.local(), 100) != health.Admitted {
 		if h.Phase != health.Closed {
-			k.Want(b.n)
+			k.RequestProbe(b.n)
 		}
 		return
 	}
-	ticket, ok := k.Enter(b.n)
+	ticket, ok := k.Acquire(b.n)
 	if !ok {
 		return
 	}
 	w.oracle.entered(m, b, ticket)
-	granted, _ := k.Recheck(ticket)
+	granted, _ := k.RenewProbe(ticket)
 	var t *task
 	t = w.spawn(m, requestTask, 1, func() {
 		w.attempt(m, b, ticket, granted)
@@ -135,9 +135,9 @@ func (w *world) attempt(m *machine, b *backend, ticket health.Ticket, granted ti
 		w.pass(1)
 	}
 	if ticket.Probe && !w.plan.noRecheck {
-		left, ok := k.Recheck(ticket)
+		left, ok := k.RenewProbe(ticket)
 		if !ok {
-			k.Leave(ticket)
+			k.Release(ticket)
 			return
 		}
 		granted, asked = left, w.now
@@ -146,7 +146,7 @@ func (w *world) attempt(m *machine, b *backend, ticket health.Ticket, granted ti
 		o := b.refuse()
 		w.oracle.refused(m, b)
 		w.pass(w.between(5*time.Millisecond, 25*time.Millisecond))
-		k.Report(ticket, o)
+		k.ReportOutcome(ticket, o)
 		return
 	}
 	takes := w.between(20*time.Millisecond, 220*time.Millisecond)
@@ -155,12 +155,12 @@ func (w *world) attempt(m *machine, b *backend, ticket health.Ticket, granted ti
 	}
 	if !ticket.Probe {
 		w.pass(takes)
-		k.Report(ticket, b.answer())
+		k.ReportOutcome(ticket, b.answer())
 		return
 	}
 	c := &call{m: m, granted: asked + granted}
 	w.oracle.probeSent(b, c)
-	k.Report(ticket, w.serveProbe(m, b, ticket, c, takes))
+	k.ReportOutcome(ticket, w.serveProbe(m, b, ticket, c, takes))
 }
 
 // serveProbe is the probe in the backend's hands. The backend works on whether
@@ -173,7 +173,7 @@ func (w *world) serveProbe(m *machine, b *backend, ticket health.Ticket, c *call
 		if w.now >= ends {
 			break
 		}
-		left, ok := m.keeper.Recheck(ticket)
+		left, ok := m.keeper.RenewProbe(ticket)
 		if !ok || w.plan.noRecheck {
 			w.kill(served)
 			b.done(c)

@@ -24,7 +24,7 @@ func benchmarked(tb testing.TB) *Keeper {
 // lookAtAll is the health check of one request: the snapshot, and what each of
 // twenty backends would say.
 func lookAtAll(k *Keeper, now time.Time) (admitted int) {
-	snapshot := k.Look()
+	snapshot := k.Snapshot()
 	for n := range health.Slot(20) {
 		if snapshot.Of(n).Refuses(now, 500) == health.Admitted {
 			admitted++
@@ -71,8 +71,8 @@ func BenchmarkEnterAndReport(b *testing.B) {
 	defer measureCPU(b)()
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
-			ticket, _ := k.Enter(7)
-			k.Report(ticket, o)
+			ticket, _ := k.Acquire(7)
+			k.ReportOutcome(ticket, o)
 		}
 	})
 }
@@ -83,11 +83,11 @@ func TestTheRequestPathAllocatesNothing(t *testing.T) {
 	o := health.Outcome{Signals: health.NoSignals()}
 	if got := testing.AllocsPerRun(1000, func() {
 		lookAtAll(k, now)
-		k.Want(3)
-		ticket, _ := k.Enter(7)
-		k.Recheck(ticket)
-		k.Observe(7, o.Signals)
-		k.Report(ticket, o)
+		k.RequestProbe(3)
+		ticket, _ := k.Acquire(7)
+		k.RenewProbe(ticket)
+		k.ReportSignals(7, o.Signals)
+		k.ReportOutcome(ticket, o)
 	}); got != 0 {
 		t.Errorf("%v allocations per request, want none", got)
 	}

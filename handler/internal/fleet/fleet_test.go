@@ -74,7 +74,7 @@ func startFleet(t *testing.T, n int, cfg Config) []*Keeper {
 	for i := range n {
 		cfg.Instance = fmt.Sprintf("i%03d", i)
 		k := start(t, cfg)
-		k.Look()
+		k.Snapshot()
 		fleet = append(fleet, k)
 		time.Sleep(time.Duration(7*i) * time.Millisecond) // no fleet starts at once
 	}
@@ -91,7 +91,7 @@ func startAtOnce(t *testing.T, n int, cfg Config) []*Keeper {
 	for i := range n {
 		cfg.Instance = fmt.Sprintf("i%03d", i)
 		k := start(t, cfg)
-		k.Look()
+		k.Snapshot()
 		fleet = append(fleet, k)
 		time.Sleep(10 * time.Second / time.Duration(n))
 	}
@@ -100,14 +100,14 @@ func startAtOnce(t *testing.T, n int, cfg Config) []*Keeper {
 
 func lookAll(fleet []*Keeper) {
 	for _, k := range fleet {
-		k.Look()
+		k.Snapshot()
 	}
 }
 
 // phases counts the instances that have the slot in the phase.
 func phases(fleet []*Keeper, n health.Slot, p health.Phase) (count int) {
 	for _, k := range fleet {
-		if k.Look().Of(n).Phase == p {
+		if k.Snapshot().Of(n).Phase == p {
 			count++
 		}
 	}

@@ -25,19 +25,19 @@ func instance(t *testing.T, store tablestore.Store, name string, slots ...string
 
 // request is one attempt that ends in the outcome at once.
 func request(k *Keeper, n health.Slot, o health.Outcome) bool {
-	if k.Look().Of(n).Refuses(time.Now(), 100) != health.Admitted {
-		k.Want(n)
+	if k.Snapshot().Of(n).Refuses(time.Now(), 100) != health.Admitted {
+		k.RequestProbe(n)
 		return false
 	}
-	ticket, ok := k.Enter(n)
+	ticket, ok := k.Acquire(n)
 	if !ok {
 		return false
 	}
-	if _, ok := k.Recheck(ticket); !ok {
-		k.Leave(ticket)
+	if _, ok := k.RenewProbe(ticket); !ok {
+		k.Release(ticket)
 		return false
 	}
-	k.Report(ticket, o)
+	k.ReportOutcome(ticket, o)
 	return true
 }
 
@@ -54,8 +54,8 @@ func TestThrottleSeenByOneIsObeyedByAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &memory.Store{}
 		a, b := instance(t, store, "a", "ptu/gpt"), instance(t, store, "b", "ptu/gpt")
-		a.Look()
-		b.Look()
+		a.Snapshot()
+		b.Snapshot()
 		time.Sleep(2 * time.Second)
 		if !request(a, 0, throttled(7*time.Second, health.Provisioned)) {
 			t.Fatal("a healthy backend refused the first request")
@@ -64,11 +64,11 @@ func TestThrottleSeenByOneIsObeyedByAll(t *testing.T) {
 			t.Error("the instance that was told to wait sent another request")
 		}
 		time.Sleep(700 * time.Millisecond)
-		h := b.Look().Of(0)
+		h := b.Snapshot().Of(0)
 		if got := h.Refuses(time.Now(), 1); got != health.RefusedThrottled {
 			t.Fatalf("the other instance after one refresh: %q, want throttled (%+v)", got, h)
 		}
-		if a.Look().Of(0).Phase != health.Closed {
+		if a.Snapshot().Of(0).Phase != health.Closed {
 			t.Error("a 429 tripped the breaker")
 		}
 		time.Sleep(6*time.Second + 299*time.Millisecond)
@@ -88,7 +88,7 @@ func TestFailuresOfTheWholeFleetTripAndOneProbeCloses(t *testing.T) {
 		var fleet []*Keeper
 		for _, name := range []string{"a", "b", "c", "d", "e"} {
 			k := instance(t, store, name, "x/gpt")
-			k.Look()
+			k.Snapshot()
 			fleet = append(fleet, k)
 		}
 		time.Sleep(3 * time.Second)
@@ -99,7 +99,7 @@ func TestFailuresOfTheWholeFleetTripAndOneProbeCloses(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		for i, k := range fleet {
-			if p := k.Look().Of(0).Phase; p != health.Open {
+			if p := k.Snapshot().Of(0).Phase; p != health.Open {
 				t.Errorf("instance %d after five failures in the fleet: %v, want open", i, p)
 			}
 		}
@@ -108,7 +108,7 @@ func TestFailuresOfTheWholeFleetTripAndOneProbeCloses(t *testing.T) {
 		for range 60 {
 			time.Sleep(50 * time.Millisecond)
 			for _, k := range fleet {
-				if k.Look().Of(0).Phase != health.Closed && request(k, 0, served) {
+				if k.Snapshot().Of(0).Phase != health.Closed && request(k, 0, served) {
 					probes++
 				}
 			}
@@ -117,13 +117,13 @@ func TestFailuresOfTheWholeFleetTripAndOneProbeCloses(t *testing.T) {
 			t.Errorf("%d probes, want one in the whole fleet", probes)
 		}
 		for i, k := range fleet {
-			if h := k.Look().Of(0); h.Phase != health.Closed || h.Share != 10 {
+			if h := k.Snapshot().Of(0); h.Phase != health.Closed || h.Share != 10 {
 				t.Errorf("instance %d after the probe: %+v, want closed at a share of 10", i, h)
 			}
 		}
 		time.Sleep(11 * time.Second)
 		for i, k := range fleet {
-			if h := k.Look().Of(0); h.Share != 0 {
+			if h := k.Snapshot().Of(0); h.Share != 0 {
 				t.Errorf("instance %d at the ramp's end: share %d, want all", i, h.Share)
 			}
 		}
@@ -152,7 +152,7 @@ func (down) Put(context.Context, tablestore.Row) (tablestore.Version, tablestore
 func TestWithoutATableEachInstanceGoesOnAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := instance(t, down{}, "a", "x/gpt")
-		k.Look()
+		k.Snapshot()
 		time.Sleep(time.Second)
 		for range 5 {
 			if !request(k, 0, failed) {
@@ -164,9 +164,9 @@ func TestWithoutATableEachInstanceGoesOnAlone(t *testing.T) {
 		}
 		time.Sleep(21 * time.Second)
 		if !request(k, 0, served) {
-			t.Errorf("no probe of its own after the trip: %+v", k.Look().Of(0))
+			t.Errorf("no probe of its own after the trip: %+v", k.Snapshot().Of(0))
 		}
-		if h := k.Look().Of(0); h.Phase != health.Closed {
+		if h := k.Snapshot().Of(0); h.Phase != health.Closed {
 			t.Errorf("after its own probe was served: %+v", h)
 		}
 	})

@@ -14,23 +14,23 @@ func TestAProbeLongerThanItsLeaseKeepsIt(t *testing.T) {
 		fleet := startFleet(t, 4, Config{Store: &slowTable{}})
 		trip(t, fleet)
 		ticket, holder := awaitProbe(t, fleet)
-		left, ok := holder.Recheck(ticket)
+		left, ok := holder.RenewProbe(ticket)
 		if !ok || left > 10*time.Second || left < 8*time.Second {
 			t.Fatalf("the lease holds for %v, %v", left, ok)
 		}
 		for range 350 { // 35 s, more than three leases
 			time.Sleep(100 * time.Millisecond)
-			if left, ok := holder.Recheck(ticket); !ok || left < 4*time.Second {
+			if left, ok := holder.RenewProbe(ticket); !ok || left < 4*time.Second {
 				t.Fatalf("the lease of a probe in flight is down to %v, %v", left, ok)
 			}
 			for i, k := range fleet {
-				if k.Look().Of(0).Refuses(time.Now(), 1) == health.Admitted {
+				if k.Snapshot().Of(0).Refuses(time.Now(), 1) == health.Admitted {
 					t.Fatalf("instance %d may send beside the probe", i)
 				}
-				k.Want(0)
+				k.RequestProbe(0)
 			}
 		}
-		holder.Report(ticket, served)
+		holder.ReportOutcome(ticket, served)
 		time.Sleep(time.Second)
 		if got := phases(fleet, 0, health.Closed); got != len(fleet) {
 			t.Errorf("%d of %d instances closed after the long probe was served", got, len(fleet))
@@ -56,11 +56,11 @@ func awaitProbe(t *testing.T, fleet []*Keeper) (health.Ticket, *Keeper) {
 	for range 400 {
 		time.Sleep(50 * time.Millisecond)
 		for _, k := range fleet {
-			if k.Look().Of(0).Refuses(time.Now(), 1) != health.Admitted {
-				k.Want(0)
+			if k.Snapshot().Of(0).Refuses(time.Now(), 1) != health.Admitted {
+				k.RequestProbe(0)
 				continue
 			}
-			if ticket, ok := k.Enter(0); ok && ticket.Probe {
+			if ticket, ok := k.Acquire(0); ok && ticket.Probe {
 				return ticket, k
 			}
 		}
@@ -76,17 +76,17 @@ func TestALeaseWhoseRequestNeverComesIsGivenBackWithinASecond(t *testing.T) {
 		var held time.Time
 		for range 400 { // only the first instance has requests, and they stop when it has the probe
 			time.Sleep(50 * time.Millisecond)
-			fleet[1].Look()
-			if fleet[0].Look().Of(0).Probe {
+			fleet[1].Snapshot()
+			if fleet[0].Snapshot().Of(0).Probe {
 				held = time.Now()
 				break
 			}
-			fleet[0].Want(0)
+			fleet[0].RequestProbe(0)
 		}
 		if held.IsZero() {
 			t.Fatal("no probe in 20 s")
 		}
-		for fleet[0].Look().Of(0).Probe {
+		for fleet[0].Snapshot().Of(0).Probe {
 			time.Sleep(10 * time.Millisecond)
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -94,7 +94,7 @@ func TestALeaseWhoseRequestNeverComesIsGivenBackWithinASecond(t *testing.T) {
 			t.Errorf("%v after it was taken: %+v, want it given back", time.Since(held), c)
 		}
 		ticket, holder := awaitProbe(t, fleet[1:])
-		holder.Report(ticket, served)
+		holder.ReportOutcome(ticket, served)
 		time.Sleep(time.Second)
 		if got := phases(fleet, 0, health.Closed); got != 2 {
 			t.Errorf("the other instance used it, and %d of 2 are closed", got)
@@ -117,19 +117,19 @@ func TestAProbeWhoseCallerLeftIsGivenBack(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
 		trip(t, fleet)
 		for _, end := range []func(*Keeper, health.Ticket){
-			func(k *Keeper, ticket health.Ticket) { k.Leave(ticket) },
+			func(k *Keeper, ticket health.Ticket) { k.Release(ticket) },
 			func(k *Keeper, ticket health.Ticket) {
-				k.Report(ticket, health.Outcome{Verdict: health.Abandoned, Signals: health.NoSignals()})
+				k.ReportOutcome(ticket, health.Outcome{Verdict: health.Abandoned, Signals: health.NoSignals()})
 			},
 		} {
 			ticket, holder := awaitProbe(t, fleet)
 			end(holder, ticket)
 		}
 		ticket, holder := awaitProbe(t, fleet)
-		holder.Report(ticket, throttled(3*time.Second, health.Provisioned))
+		holder.ReportOutcome(ticket, throttled(3*time.Second, health.Provisioned))
 		time.Sleep(time.Second)
 		for i, k := range fleet {
-			if h := k.Look().Of(0); h.Phase != health.Closed || h.Refuses(time.Now(), 1) != health.RefusedThrottled {
+			if h := k.Snapshot().Of(0); h.Phase != health.Closed || h.Refuses(time.Now(), 1) != health.RefusedThrottled {
 				t.Errorf("instance %d after a probe that was answered 429: %+v, want closed and throttled", i, h)
 			}
 		}
@@ -181,11 +181,11 @@ func TestASuspendedProcessDoesNotSendItsProbe(t *testing.T) {
 		}})
 		trip(t, fleet)
 		ticket, holder := awaitProbe(t, fleet)
-		if left, ok := holder.Recheck(ticket); !ok || left < 8*time.Second {
+		if left, ok := holder.RenewProbe(ticket); !ok || left < 8*time.Second {
 			t.Fatalf("before: %v, %v", left, ok)
 		}
 		slept.Store(int64(3 * time.Second))
-		if left, ok := holder.Recheck(ticket); ok {
+		if left, ok := holder.RenewProbe(ticket); ok {
 			t.Errorf("it slept for 3 s and still grants %v", left)
 		}
 	})
@@ -200,8 +200,8 @@ func TestTheFleetDoesNotRushForTheProbe(t *testing.T) {
 		for range 400 { // everybody wants it, all the time
 			time.Sleep(50 * time.Millisecond)
 			for _, k := range fleet {
-				k.Look()
-				k.Want(0)
+				k.Snapshot()
+				k.RequestProbe(0)
 			}
 			if tableSays(t, fleet[0]).Phase == health.HalfOpen {
 				break
@@ -227,8 +227,8 @@ func TestADrainedBackendIsNotProbed(t *testing.T) {
 		for range 300 {
 			time.Sleep(100 * time.Millisecond)
 			for _, k := range fleet {
-				k.Look()
-				k.Want(0)
+				k.Snapshot()
+				k.RequestProbe(0)
 			}
 		}
 		if c := tableSays(t, fleet[0]); c.Epoch != 1 {
@@ -238,6 +238,6 @@ func TestADrainedBackendIsNotProbed(t *testing.T) {
 			t.Fatal(err)
 		}
 		ticket, holder := awaitProbe(t, fleet)
-		holder.Report(ticket, served)
+		holder.ReportOutcome(ticket, served)
 	})
 }

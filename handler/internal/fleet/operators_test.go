@@ -20,10 +20,10 @@ func TestOperatorsWordsReachTheWholeFleet(t *testing.T) {
 		}
 		time.Sleep(650 * time.Millisecond)
 		for i, k := range fleet {
-			if h := k.Look().Of(0); h.Refuses(time.Now(), 1) != health.RefusedDrained || h.Why != "drained by ada" {
+			if h := k.Snapshot().Of(0); h.Refuses(time.Now(), 1) != health.RefusedDrained || h.Why != "drained by ada" {
 				t.Errorf("instance %d one refresh after the drain: %+v", i, h)
 			}
-			if k.Look().Of(1).Drained {
+			if k.Snapshot().Of(1).Drained {
 				t.Errorf("instance %d drained the other backend too", i)
 			}
 		}
@@ -43,7 +43,7 @@ func TestOperatorsWordsReachTheWholeFleet(t *testing.T) {
 		time.Sleep(650 * time.Millisecond)
 		for i, k := range fleet {
 			for n := range 2 {
-				if h := k.Look().Of(health.Slot(n)); h.Refuses(time.Now(), 1) != health.Admitted || h.Share != 0 {
+				if h := k.Snapshot().Of(health.Slot(n)); h.Refuses(time.Now(), 1) != health.Admitted || h.Share != 0 {
 					t.Errorf("instance %d one refresh after the reset: %+v", i, h)
 				}
 			}

@@ -321,7 +321,7 @@ func (o *oracle) healed() {
 			if c := m.keeper.slots[n].record.Circuit; !c.SameEpoch(t.circuit) {
 				o.violate("I6: i%02d has b%d as %s, the table as %s", m.n, n, bare(c), bare(t.circuit))
 			}
-			if p := m.keeper.Look().Of(health.Slot(n)).Phase; p != health.Closed {
+			if p := m.keeper.Snapshot().Of(health.Slot(n)).Phase; p != health.Closed {
 				o.violate("I6: i%02d shows b%d as %v", m.n, n, p)
 			}
 		}

@@ -20,7 +20,7 @@ func TestATableThatStopsForAMinuteIsNotNoticedByRequests(t *testing.T) {
 		for i := range ways {
 			ways[i] = &chaos.Store{Under: under}
 			k := start(t, Config{Store: ways[i], Instance: fmt.Sprint(i)})
-			k.Look()
+			k.Snapshot()
 			fleet = append(fleet, k)
 		}
 		time.Sleep(5 * time.Second)
@@ -52,7 +52,7 @@ func TestATableThatStopsForAMinuteIsNotNoticedByRequests(t *testing.T) {
 		// One exchange may have been waiting for its end, then a refresh follows, then another instance reads.
 		time.Sleep(fleet[0].cfg.Timeout + 2*700*time.Millisecond)
 		for i, k := range fleet {
-			if got := k.Look().Of(0).Refuses(time.Now(), 1); got != health.RefusedThrottled {
+			if got := k.Snapshot().Of(0).Refuses(time.Now(), 1); got != health.RefusedThrottled {
 				t.Errorf("instance %d after the outage: %q, want the throttle that one was told meanwhile", i, got)
 			}
 			if c := k.Counters(); c.Alone || c.Outage < 55*time.Second || c.Outage > 63*time.Second {

@@ -42,7 +42,7 @@ func TestAnIdleFleetLeavesTheTableAlone(t *testing.T) {
 		for range 59 * 60 {
 			time.Sleep(time.Second)
 			for _, k := range fleet {
-				k.Snapshot() // a load balancer asks whether it is ready
+				k.PeekSnapshot() // a load balancer asks whether it is ready
 			}
 		}
 		if after := store.exchanges(); after != before {
@@ -52,9 +52,9 @@ func TestAnIdleFleetLeavesTheTableAlone(t *testing.T) {
 		other := startFleet(t, 1, Config{Store: store})[0]
 		request(other, 0, throttled(time.Minute, health.Capacity))
 		time.Sleep(time.Second)
-		fleet[0].Look()
+		fleet[0].Snapshot()
 		time.Sleep(50 * time.Millisecond)
-		if got := fleet[0].Look().Of(0).Refuses(time.Now(), 1); got != health.RefusedThrottled {
+		if got := fleet[0].Snapshot().Of(0).Refuses(time.Now(), 1); got != health.RefusedThrottled {
 			t.Errorf("50 ms after it woke: %q, want throttled", got)
 		}
 	})
@@ -67,7 +67,7 @@ func TestALargeFleetReadsNoMoreThanThePartitionTakes(t *testing.T) {
 		before := store.gets.Load()
 		for range 60 {
 			time.Sleep(time.Second)
-			k.Look()
+			k.Snapshot()
 		}
 		if got := store.gets.Load() - before; got < 25 || got > 36 {
 			t.Errorf("%d reads in a minute at a cap of 2,000 instances, want one each 2 s", got)
@@ -125,10 +125,10 @@ func TestHowSoonAFleetAgrees(t *testing.T) {
 		for n := range health.Slot(rounds) {
 			time.Sleep(time.Duration(rand.Int64N(int64(500 * time.Millisecond))))
 			told := time.Now()
-			fleet[rand.IntN(len(fleet))].Report(health.Ticket{Slot: n}, throttled(time.Minute, health.Capacity))
+			fleet[rand.IntN(len(fleet))].ReportOutcome(health.Ticket{Slot: n}, throttled(time.Minute, health.Capacity))
 			for obeying := map[int]bool{}; len(obeying) < len(fleet); time.Sleep(time.Millisecond) {
 				for i, k := range fleet {
-					if !obeying[i] && k.Look().Of(n).Refuses(time.Now(), 1) == health.RefusedThrottled {
+					if !obeying[i] && k.Snapshot().Of(n).Refuses(time.Now(), 1) == health.RefusedThrottled {
 						obeying[i] = true
 						one = append(one, time.Since(told))
 					}

@@ -6,12 +6,12 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// Report folds in how the attempt ended; called exactly once for a ticket that
+// ReportOutcome folds in how the attempt ended; called exactly once for a ticket that
 // was used. A service of a closed circuit takes no lock.
 //
 // A probe may be reported as soon as its answer is committed to the caller:
 // the circuit need not stay half-open for the length of a stream.
-func (k *Keeper) Report(t health.Ticket, o health.Outcome) {
+func (k *Keeper) ReportOutcome(t health.Ticket, o health.Outcome) {
 	s := k.slot(t.Slot)
 	if s == nil {
 		return
@@ -20,7 +20,7 @@ func (k *Keeper) Report(t health.Ticket, o health.Outcome) {
 		if o.Verdict == health.Served {
 			k.served(s)
 		}
-		k.Observe(t.Slot, o.Signals)
+		k.ReportSignals(t.Slot, o.Signals)
 		if !t.Probe && !t.Alone {
 			return
 		}
@@ -117,8 +117,8 @@ func roomIn(kind health.LimitKind, s health.Signals) int64 {
 	return s.RemainingTokens / 2
 }
 
-// Observe folds in what an answer's headers said of how full its backend is.
-func (k *Keeper) Observe(n health.Slot, signals health.Signals) {
+// ReportSignals folds in what an answer's headers said of how full its backend is.
+func (k *Keeper) ReportSignals(n health.Slot, signals health.Signals) {
 	s := k.slot(n)
 	if s == nil {
 		return

@@ -10,9 +10,9 @@ import (
 // requests do not fight for one cache line.
 const trafficTick = 100 * time.Millisecond
 
-// Look is the latest snapshot; it also notes that there is traffic. It never
+// Snapshot is the latest snapshot; it also notes that there is traffic. It never
 // waits.
-func (k *Keeper) Look() *health.Snapshot {
+func (k *Keeper) Snapshot() *health.Snapshot {
 	now := k.cfg.World.Now().Sub(k.base)
 	if last := time.Duration(k.traffic.Load()); now-last > trafficTick || last == 0 {
 		k.traffic.Store(int64(max(now, 1)))
@@ -23,13 +23,13 @@ func (k *Keeper) Look() *health.Snapshot {
 	return &k.view.Load().snapshot
 }
 
-// Snapshot is Look without noting traffic: for pages and probes that only want
+// PeekSnapshot is Look without noting traffic: for pages and probes that only want
 // to know, and must not keep a fleet awake.
-func (k *Keeper) Snapshot() *health.Snapshot { return &k.view.Load().snapshot }
+func (k *Keeper) PeekSnapshot() *health.Snapshot { return &k.view.Load().snapshot }
 
-// Want notes that a request would have used the slot, were it open. Only
+// RequestProbe notes that a request would have used the slot, were it open. Only
 // wanted circuits are probed.
-func (k *Keeper) Want(n health.Slot) {
+func (k *Keeper) RequestProbe(n health.Slot) {
 	s := k.slot(n)
 	if s == nil {
 		return
@@ -46,8 +46,8 @@ func (k *Keeper) Want(n health.Slot) {
 	}
 }
 
-// Enter asks leave for one attempt. A half-open circuit's probe is given once.
-func (k *Keeper) Enter(n health.Slot) (health.Ticket, bool) {
+// Acquire asks leave for one attempt. A half-open circuit's probe is given once.
+func (k *Keeper) Acquire(n health.Slot) (health.Ticket, bool) {
 	s := k.slot(n)
 	if s == nil {
 		return health.Ticket{Slot: n}, true // never heard of: healthy
@@ -96,12 +96,12 @@ func (k *Keeper) enterProbe(n health.Slot, s *slot) (health.Ticket, bool) {
 	return t, true
 }
 
-// Recheck asks, just before a probe's bytes leave, whether it is still this
+// RenewProbe asks, just before a probe's bytes leave, whether it is still this
 // instance's, and for how long it surely is. When that time has passed the
 // attempt must be broken off, unless asking again, which is as cheap, grants
 // more: the lease of a probe in flight is renewed at a third of it. Any other
 // ticket has all the time there is.
-func (k *Keeper) Recheck(t health.Ticket) (time.Duration, bool) {
+func (k *Keeper) RenewProbe(t health.Ticket) (time.Duration, bool) {
 	if !t.Probe {
 		return time.Duration(1<<63 - 1), true
 	}
@@ -114,8 +114,8 @@ func (k *Keeper) Recheck(t health.Ticket) (time.Duration, bool) {
 	return k.left(s, t, k.look())
 }
 
-// Leave gives back a ticket whose attempt was never sent.
-func (k *Keeper) Leave(t health.Ticket) {
+// Release gives back a ticket whose attempt was never sent.
+func (k *Keeper) Release(t health.Ticket) {
 	s := k.slot(t.Slot)
 	if s == nil || !t.Probe && !t.Alone {
 		return

@@ -66,17 +66,17 @@ func TestNoRequestSpeaksWithTheTable(t *testing.T) {
 		tickets := 0
 		for i := range 400 {
 			turn(300 * time.Millisecond)
-			k.Look()
-			k.Want(0)
-			k.Observe(0, health.Signals{Utilization: 99})
-			if ticket, ok := k.Enter(0); ok {
+			k.Snapshot()
+			k.RequestProbe(0)
+			k.ReportSignals(0, health.Signals{Utilization: 99})
+			if ticket, ok := k.Acquire(0); ok {
 				tickets++
-				k.Recheck(ticket)
+				k.RenewProbe(ticket)
 				if i%7 == 0 {
-					k.Leave(ticket)
+					k.Release(ticket)
 					continue
 				}
-				k.Report(ticket, outcomes[i%len(outcomes)])
+				k.ReportOutcome(ticket, outcomes[i%len(outcomes)])
 			}
 			k.Counters()
 		}
@@ -94,11 +94,11 @@ func TestNobodyEntersWhereTheSnapshotRefuses(t *testing.T) {
 		}
 		request(k, 1, throttled(time.Minute, health.Capacity))
 		for n, why := range []string{"drained", "throttled"} {
-			if _, ok := k.Enter(health.Slot(n)); ok {
+			if _, ok := k.Acquire(health.Slot(n)); ok {
 				t.Errorf("a request that did not look was let in where it is %s", why)
 			}
 		}
-		if _, ok := k.Enter(7); !ok {
+		if _, ok := k.Acquire(7); !ok {
 			t.Error("a slot that was never heard of is not healthy")
 		}
 	})
@@ -110,17 +110,17 @@ func TestFailuresOfAnOlderEpochDoNotCount(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
 		var late []health.Ticket
 		for range 10 {
-			ticket, _ := fleet[0].Enter(0)
+			ticket, _ := fleet[0].Acquire(0)
 			late = append(late, ticket)
 		}
 		trip(t, fleet)
 		ticket, holder := awaitProbe(t, fleet)
-		holder.Report(ticket, served)
+		holder.ReportOutcome(ticket, served)
 		time.Sleep(time.Second)
 		for _, ticket := range late {
-			fleet[0].Report(ticket, failed)
+			fleet[0].ReportOutcome(ticket, failed)
 		}
-		fleet[0].Report(late[0], health.Outcome{Verdict: health.Misconfigured, Signals: health.NoSignals()})
+		fleet[0].ReportOutcome(late[0], health.Outcome{Verdict: health.Misconfigured, Signals: health.NoSignals()})
 		for range 5 {
 			time.Sleep(time.Second)
 			if got := phases(fleet, 0, health.Closed); got != 2 {

@@ -47,8 +47,8 @@ func TestALoneInstanceWithABrokenNetworkDoesNotTripTheFleet(t *testing.T) {
 				if request(k, 0, o) && i == 7 {
 					sent++
 				}
-				if i != 7 && k.Look().Of(0).Phase != health.Closed {
-					t.Fatalf("instance %d has lost a backend that serves it: %+v", i, k.Look().Of(0))
+				if i != 7 && k.Snapshot().Of(0).Phase != health.Closed {
+					t.Fatalf("instance %d has lost a backend that serves it: %+v", i, k.Snapshot().Of(0))
 				}
 			}
 		}
@@ -69,12 +69,12 @@ func TestALoneInstanceIsBelievedWhenNobodyElseIsServed(t *testing.T) {
 		for range 5 {
 			request(fleet[1], 0, failed)
 		}
-		if fleet[1].Look().Of(0).Phase != health.Open {
+		if fleet[1].Snapshot().Of(0).Phase != health.Open {
 			t.Error("the instance itself goes on")
 		}
 		time.Sleep(time.Second)
 		lookAll(fleet)
-		if fleet[0].Look().Of(0).Phase != health.Closed {
+		if fleet[0].Snapshot().Of(0).Phase != health.Closed {
 			t.Error("believed before anybody could contradict")
 		}
 		time.Sleep(1500 * time.Millisecond)
@@ -94,11 +94,11 @@ func TestAPercentageTripsWhereFailuresAreMany(t *testing.T) {
 			}
 			request(k, 0, o)
 		}
-		if p := k.Look().Of(0).Phase; p != health.Closed {
+		if p := k.Snapshot().Of(0).Phase; p != health.Closed {
 			t.Fatalf("%v after 19 requests, and it takes 20 to judge", p)
 		}
 		request(k, 0, failed)
-		if p := k.Look().Of(0).Phase; p != health.Open {
+		if p := k.Snapshot().Of(0).Phase; p != health.Open {
 			t.Errorf("%v after 11 failures in 20 requests", p)
 		}
 		time.Sleep(3 * time.Second)
@@ -117,7 +117,7 @@ func TestMisconfiguredOpensForLongAtOnce(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		for i, k := range fleet {
-			h := k.Look().Of(0)
+			h := k.Snapshot().Of(0)
 			if left := time.Until(h.Until); h.Phase != health.Open || left < 4*time.Minute || h.Why != "401" {
 				t.Errorf("instance %d: %+v, want open for five minutes because of a 401", i, h)
 			}
@@ -136,12 +136,12 @@ func TestTheFirstFailureAsksTheTableAtOnce(t *testing.T) {
 			request(k, 0, failed)
 		}
 		time.Sleep(time.Second)
-		if slow.Look().Of(0).Phase != health.Closed {
+		if slow.Snapshot().Of(0).Phase != health.Closed {
 			t.Fatal("it has refreshed already: the test shows nothing")
 		}
 		met := time.Now()
 		request(slow, 0, failed)
-		for slow.Look().Of(0).Phase == health.Closed && time.Since(met) < 5*time.Second {
+		for slow.Snapshot().Of(0).Phase == health.Closed && time.Since(met) < 5*time.Second {
 			time.Sleep(time.Millisecond)
 		}
 		took := time.Since(met)
@@ -161,19 +161,19 @@ func TestAnAccuserThatHasSaidEnoughIsSilent(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: store})
 		var under []health.Ticket
 		for range 80 {
-			ticket, _ := fleet[0].Enter(0)
+			ticket, _ := fleet[0].Acquire(0)
 			under = append(under, ticket)
 		}
 		before := store.puts.Load()
 		for _, ticket := range under {
-			fleet[0].Report(ticket, failed)
+			fleet[0].ReportOutcome(ticket, failed)
 			request(fleet[1], 0, served) // who contradicts
 			time.Sleep(100 * time.Millisecond)
 		}
 		if got := store.puts.Load() - before; got > 8 {
 			t.Errorf("%d writes about 80 failures of one instance in 8 s, want about five and a contradiction", got)
 		}
-		if p := fleet[1].Look().Of(0).Phase; p != health.Closed {
+		if p := fleet[1].Snapshot().Of(0).Phase; p != health.Closed {
 			t.Errorf("the other instance, which is served, has it %v", p)
 		}
 	})

@@ -17,19 +17,19 @@ func TestATokenLimitStillAdmitsSmallPrompts(t *testing.T) {
 		request(fleet[0], 0, o)
 		time.Sleep(time.Second)
 		for i, k := range fleet {
-			h := k.Look().Of(0)
+			h := k.Snapshot().Of(0)
 			if h.Refuses(time.Now(), 400) != health.Admitted || h.Refuses(time.Now(), 5000) != health.RefusedThrottled {
 				t.Errorf("instance %d: %+v, want small prompts admitted and large ones refused", i, h.Throttle)
 			}
-			if _, ok := k.Enter(0); !ok {
+			if _, ok := k.Acquire(0); !ok {
 				t.Errorf("instance %d: a small prompt was not let in", i)
 			}
 		}
 		o.Signals.RemainingTokens = 0
-		fleet[1].Report(health.Ticket{Slot: 0}, o)
+		fleet[1].ReportOutcome(health.Ticket{Slot: 0}, o)
 		time.Sleep(time.Second)
 		for i, k := range fleet {
-			if got := k.Look().Of(0).Refuses(time.Now(), 1); got != health.RefusedThrottled {
+			if got := k.Snapshot().Of(0).Refuses(time.Now(), 1); got != health.RefusedThrottled {
 				t.Errorf("instance %d after the room is used up: %q", i, got)
 			}
 		}
@@ -42,12 +42,12 @@ func TestOneWindowIsOneWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		k := start(t, Config{Store: store, Instance: "i"})
-		k.Look()
+		k.Snapshot()
 		time.Sleep(700 * time.Millisecond)
 		request(k, 0, throttled(time.Minute, health.Capacity))
 		for range 50 {
 			time.Sleep(time.Second)
-			k.Look()
+			k.Snapshot()
 		}
 		if got := store.puts.Load(); got != 1 {
 			t.Errorf("%d writes for one window, want one", got)
@@ -67,13 +67,13 @@ func TestANearlyFullBackendIsLeftByDegrees(t *testing.T) {
 			full.Utilization = 97
 			puts := store.puts.Load()
 			for range 100 {
-				fleet[0].Observe(0, full)
+				fleet[0].ReportSignals(0, full)
 			}
-			if got := fleet[0].Look().Of(0).Share; got != c.want {
+			if got := fleet[0].Snapshot().Of(0).Share; got != c.want {
 				t.Errorf("leave at %+v: the instance that saw it has a share of %d, want %d", c.policy, got, c.want)
 			}
 			time.Sleep(time.Second)
-			if got := fleet[1].Look().Of(0).Share; got != c.want {
+			if got := fleet[1].Snapshot().Of(0).Share; got != c.want {
 				t.Errorf("leave at %+v: the other has a share of %d, want %d", c.policy, got, c.want)
 			}
 			if writes := store.puts.Load() - puts; writes > 1 {
@@ -82,7 +82,7 @@ func TestANearlyFullBackendIsLeftByDegrees(t *testing.T) {
 			time.Sleep(6 * time.Second)
 			lookAll(fleet)
 			time.Sleep(time.Second)
-			if got := fleet[1].Look().Of(0).Share; got != 0 {
+			if got := fleet[1].Snapshot().Of(0).Share; got != 0 {
 				t.Errorf("share %d long after, want all", got)
 			}
 		}

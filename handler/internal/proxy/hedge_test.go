@@ -45,25 +45,25 @@ func newTrack(hedge balancer.Hedge) *track {
 		says: map[string][]time.Duration{}, refuses: map[string]health.Outcome{}, told: map[string][]health.Outcome{},
 	}
 	t.Proxy = &proxy.Proxy{
-		Keeper: t, Sender: t, Load: proxy.NewLoad(3), Turns: new(proxy.Turns), Budget: &proxy.Budget{Share: 0.2, Floor: 10},
-		Hedges: new(proxy.Hedges), Now: time.Now, Chance: func() float64 { return 0 }, Wait: sleep,
+		Health: t, Sender: t, Load: proxy.NewLoad(3), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Floor: 10},
+		Hedges: new(proxy.Hedges), Now: time.Now, Rand: func() float64 { return 0 }, Wait: sleep,
 	}
 	return t
 }
 
-func (t *track) Look() *health.Snapshot                      { return &health.Snapshot{By: make([]health.Health, 3)} }
-func (t *track) Want(health.Slot)                            {}
-func (t *track) Recheck(health.Ticket) (time.Duration, bool) { return time.Second, true }
-func (t *track) Observe(health.Slot, health.Signals)         {}
-func (t *track) Enter(s health.Slot) (health.Ticket, bool)   { return health.Ticket{Slot: s}, true }
+func (t *track) Snapshot() *health.Snapshot                      { return &health.Snapshot{By: make([]health.Health, 3)} }
+func (t *track) RequestProbe(health.Slot)                            {}
+func (t *track) RenewProbe(health.Ticket) (time.Duration, bool) { return time.Second, true }
+func (t *track) ReportSignals(health.Slot, health.Signals)         {}
+func (t *track) Acquire(s health.Slot) (health.Ticket, bool)   { return health.Ticket{Slot: s}, true }
 
-func (t *track) Leave(health.Ticket) {
+func (t *track) Release(health.Ticket) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.left++
 }
 
-func (t *track) Report(k health.Ticket, o health.Outcome) {
+func (t *track) ReportOutcome(k health.Ticket, o health.Outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	name := t.pool.Backends[k.Slot].Name
@@ -93,8 +93,8 @@ type caller struct {
 // ask carries a stream of ten words of the backend's name, 10 ms apart.
 func (t *track) ask(ctx context.Context) (*proxy.Result, *caller) {
 	var got caller
-	request := &proxy.Request{Operation: operations.Operation{Dialect: operations.Chat}, Facts: request.Facts{Stream: true}}
-	result := t.Do(ctx, []*balancer.Pool{t.pool}, request, func(ctx context.Context, a *proxy.Answer) proxy.Delivery {
+	request := &proxy.Request{Operation: operations.Operation{Dialect: operations.Chat}, Parsed: request.Facts{Stream: true}}
+	result := t.Do(ctx, []*balancer.Pool{t.pool}, request, func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		took, err := time.ParseDuration(a.Response.Header.Get("Took"))
 		if err != nil {
 			panic(err)
@@ -105,7 +105,7 @@ func (t *track) ask(ctx context.Context) (*proxy.Result, *caller) {
 			return lost
 		case <-time.After(took):
 		}
-		if !a.Gate() {
+		if !a.MayCommit() {
 			return lost
 		}
 		got.commits.Add(1)
@@ -128,8 +128,8 @@ func TestSlowFirstTokenIsOvertakenByTheNextBackend(t *testing.T) {
 		k.says["a"], k.wasted = []time.Duration{3 * time.Second}, usage.Tokens{Prompt: 7}
 		began := time.Now()
 		r, got := k.ask(t.Context())
-		if r.Served == nil || r.Served.Name != "b" || got.text.String() != "bbbbbbbbbb" || time.Since(began) != second+150*time.Millisecond {
-			t.Fatalf("served by %+v after %v: %q", r.Served, time.Since(began), got.text.String())
+		if r.ServedBy == nil || r.ServedBy.Name != "b" || got.text.String() != "bbbbbbbbbb" || time.Since(began) != second+150*time.Millisecond {
+			t.Fatalf("served by %+v after %v: %q", r.ServedBy, time.Since(began), got.text.String())
 		}
 		if len(r.Attempts) != 2 || r.Attempts[0].Hedge || !r.Attempts[1].Hedge || r.Wasted().Prompt != 7 {
 			t.Errorf("attempts %+v, wasted %+v", r.Attempts, r.Wasted())
@@ -147,7 +147,7 @@ func TestFirstThatSpeaksInTimeHasNoRival(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newTrack(balancer.Hedge{After: second, MaxPercent: 100})
 		for range 10 {
-			if r, got := k.ask(t.Context()); r.Served.Name != "a" || got.text.String() != "aaaaaaaaaa" || len(r.Attempts) != 1 {
+			if r, got := k.ask(t.Context()); r.ServedBy.Name != "a" || got.text.String() != "aaaaaaaaaa" || len(r.Attempts) != 1 {
 				t.Fatalf("%+v: %q", r.Attempts, got.text.String())
 			}
 		}
@@ -162,7 +162,7 @@ func TestFirstMayStillWin(t *testing.T) {
 		k := newTrack(balancer.Hedge{After: second, MaxPercent: 100})
 		k.says["a"], k.says["b"] = []time.Duration{300 * time.Millisecond}, []time.Duration{time.Hour}
 		r, got := k.ask(t.Context())
-		if r.Served.Name != "a" || got.text.String() != "aaaaaaaaaa" || k.told["b"][0].Verdict != health.Abandoned {
+		if r.ServedBy.Name != "a" || got.text.String() != "aaaaaaaaaa" || k.told["b"][0].Verdict != health.Abandoned {
 			t.Errorf("%+v: %q, told %+v", r.Attempts, got.text.String(), k.told)
 		}
 	})
@@ -173,12 +173,12 @@ func TestWhoeverFailsLeavesTheRaceToTheOther(t *testing.T) {
 		k := newTrack(balancer.Hedge{After: second, MaxPercent: 100})
 		k.says["a"], k.refuses["b"] = []time.Duration{time.Second}, health.Outcome{Verdict: health.Failed, Why: "503"}
 		r, got := k.ask(t.Context())
-		if r.Served.Name != "a" || got.text.String() != "aaaaaaaaaa" || k.told["b"][0].Verdict != health.Failed {
+		if r.ServedBy.Name != "a" || got.text.String() != "aaaaaaaaaa" || k.told["b"][0].Verdict != health.Failed {
 			t.Errorf("%+v: %q, told %+v", r.Attempts, got.text.String(), k.told)
 		}
 		k.refuses["a"] = health.Outcome{Verdict: health.Throttled, Wait: time.Second, Why: "429"}
 		k.sent = nil
-		if r, got := k.ask(t.Context()); r.Served.Name != "c" || got.text.String() != "cccccccccc" {
+		if r, got := k.ask(t.Context()); r.ServedBy.Name != "c" || got.text.String() != "cccccccccc" {
 			t.Errorf("%+v: %q, want the third", r.Attempts, got.text.String())
 		}
 		if s := strings.Join(k.sent, ""); s != "abc" {
@@ -235,8 +235,8 @@ func TestDelayFollowsThePercentileOfWhatWasSeen(t *testing.T) {
 		k.sent = nil
 		k.says["a"] = []time.Duration{5 * time.Second}
 		began := time.Now()
-		if r, _ := k.ask(t.Context()); r.Served.Name != "b" || time.Since(began) > 300*time.Millisecond {
-			t.Errorf("served by %s after %v, want the second attempt soon behind the usual 50 ms", r.Served.Name, time.Since(began))
+		if r, _ := k.ask(t.Context()); r.ServedBy.Name != "b" || time.Since(began) > 300*time.Millisecond {
+			t.Errorf("served by %s after %v, want the second attempt soon behind the usual 50 ms", r.ServedBy.Name, time.Since(began))
 		}
 	})
 }
@@ -245,11 +245,11 @@ func TestRequestsThatLeanAreNotRaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newTrack(balancer.Hedge{After: time.Millisecond, MaxPercent: 100})
 		for name, r := range map[string]*proxy.Request{
-			"no stream": {}, "leaning": {Facts: request.Facts{Stream: true}, Leans: &proxy.Lean{Backend: "a"}},
-			"with a tail": {Facts: request.Facts{Stream: true}, Tail: proxy.NewTail(strings.NewReader("x"), 1)},
+			"no stream": {}, "leaning": {Parsed: request.Facts{Stream: true}, PinnedTo: &proxy.Pin{Backend: "a"}},
+			"with a tail": {Parsed: request.Facts{Stream: true}, StreamedBody: proxy.NewStreamedBody(strings.NewReader("x"), 1)},
 		} {
 			k.sent = nil
-			k.Do(t.Context(), []*balancer.Pool{k.pool}, r, func(context.Context, *proxy.Answer) proxy.Delivery {
+			k.Do(t.Context(), []*balancer.Pool{k.pool}, r, func(context.Context, *proxy.BackendResponse) proxy.Delivery {
 				time.Sleep(time.Second)
 				return proxy.Delivery{Committed: true, FirstToken: time.Now()}
 			})
@@ -268,10 +268,10 @@ func TestTwoAnswersAreNeverMixed(t *testing.T) {
 		for range 1000 {
 			k.says["a"] = []time.Duration{second + 50*time.Millisecond}
 			r, got := k.ask(t.Context())
-			if text := got.text.String(); text != strings.Repeat(r.Served.Name, 10) || got.commits.Load() != 1 {
-				t.Fatalf("%q by %s, committed %d times", text, r.Served.Name, got.commits.Load())
+			if text := got.text.String(); text != strings.Repeat(r.ServedBy.Name, 10) || got.commits.Load() != 1 {
+				t.Fatalf("%q by %s, committed %d times", text, r.ServedBy.Name, got.commits.Load())
 			}
-			won[r.Served.Name]++
+			won[r.ServedBy.Name]++
 		}
 		if won["a"] == 0 || won["b"] == 0 {
 			t.Logf("the ties were all won by one: %v", won)
@@ -289,7 +289,7 @@ func TestPanicOfARunnerIsTheRequests(t *testing.T) {
 			t.Errorf("%d tickets were given back, want 1", k.left)
 		}
 	}()
-	k.Do(t.Context(), []*balancer.Pool{k.pool}, &proxy.Request{Facts: request.Facts{Stream: true}}, func(context.Context, *proxy.Answer) proxy.Delivery {
+	k.Do(t.Context(), []*balancer.Pool{k.pool}, &proxy.Request{Parsed: request.Facts{Stream: true}}, func(context.Context, *proxy.BackendResponse) proxy.Delivery {
 		panic(http.ErrAbortHandler)
 	})
 }

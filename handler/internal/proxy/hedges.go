@@ -11,64 +11,64 @@ import (
 
 // Hedges keeps, for each pool that has second attempts, when they begin and
 // how many there may be. The zero Hedges is ready for use.
-type Hedges struct{ of sync.Map }
+type Hedges struct{ pools sync.Map }
 
-// hedging is the books of one pool.
-type hedging struct {
+// hedgeStats is the books of one pool.
+type hedgeStats struct {
 	mu     sync.Mutex
-	purse  float64 // second attempts that may be made now
+	budget  float64 // second attempts that may be made now
 	recent [256]time.Duration
 	count  int           // of times to the first token ever seen
 	delay  time.Duration // by percentile; 0 = too little was seen
 }
 
 const (
-	fullPurse  = 10.0 // a quiet hour does not pay for a storm
-	leastSeen  = 20   // times to the first token that a percentile needs
-	reckonEach = 16   // of them
+	maxHedgeBudget  = 10.0 // a quiet hour does not pay for a storm
+	minSamples  = 20   // times to the first token that a percentile needs
+	recomputeEvery = 16   // of them
 )
 
-func (h *Hedges) pool(p *balancer.Pool) *hedging {
-	kept, ok := h.of.Load(p)
+func (h *Hedges) pool(p *balancer.Pool) *hedgeStats {
+	kept, ok := h.pools.Load(p)
 	if !ok {
-		kept, _ = h.of.LoadOrStore(p, new(hedging))
+		kept, _ = h.pools.LoadOrStore(p, new(hedgeStats))
 	}
-	return kept.(*hedging)
+	return kept.(*hedgeStats)
 }
 
-// earn counts a request: maxPercent of them may have a second attempt.
-func (h *hedging) earn(maxPercent float64) {
+// deposit counts a request: maxPercent of them may have a second attempt.
+func (h *hedgeStats) deposit(maxPercent float64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.purse = min(h.purse+maxPercent/100, fullPurse)
+	h.budget = min(h.budget+maxPercent/100, maxHedgeBudget)
 }
 
-// spend takes leave for one second attempt.
-func (h *hedging) spend() bool {
+// withdraw takes leave for one second attempt.
+func (h *hedgeStats) withdraw() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.purse < 1 {
+	if h.budget < 1 {
 		return false
 	}
-	h.purse--
+	h.budget--
 	return true
 }
 
 // refund gives back the leave for a second attempt that was not made.
-func (h *hedging) refund() {
+func (h *hedgeStats) refund() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.purse++
+	h.budget++
 }
 
-// saw folds in a time to the first token. One that was broken off counts with
+// recordFirstToken folds in a time to the first token. One that was broken off counts with
 // what it had lasted: it was at least that.
-func (h *hedging) saw(took time.Duration, percentile float64) {
+func (h *hedgeStats) recordFirstToken(took time.Duration, percentile float64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.recent[h.count%len(h.recent)] = took
 	h.count++
-	if percentile == 0 || h.count < leastSeen || h.count%reckonEach != 0 && h.delay > 0 {
+	if percentile == 0 || h.count < minSamples || h.count%recomputeEvery != 0 && h.delay > 0 {
 		return
 	}
 	seen := slices.Clone(h.recent[:min(h.count, len(h.recent))])
@@ -76,8 +76,8 @@ func (h *hedging) saw(took time.Duration, percentile float64) {
 	h.delay = seen[min(int(math.Ceil(percentile*float64(len(seen)))), len(seen)-1)]
 }
 
-// after is when a second attempt begins; false when nobody can tell yet.
-func (h *hedging) after(cfg balancer.Hedge) (time.Duration, bool) {
+// threshold is when a second attempt begins; false when nobody can tell yet.
+func (h *hedgeStats) threshold(cfg balancer.Hedge) (time.Duration, bool) {
 	if cfg.After > 0 {
 		return cfg.After, true
 	}

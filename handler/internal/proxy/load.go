@@ -36,9 +36,9 @@ func (l *Load) begin(slot health.Slot) { l.slots[slot].inFlight.Add(1) }
 
 func (l *Load) end(slot health.Slot) { l.slots[slot].inFlight.Add(-1) }
 
-// saw folds in one measurement with weight 1/8. Two at once may lose one:
+// recordFirstToken folds in one measurement with weight 1/8. Two at once may lose one:
 // an average can bear it.
-func (l *Load) saw(slot health.Slot, took time.Duration) {
+func (l *Load) recordFirstToken(slot health.Slot, took time.Duration) {
 	known := &l.slots[slot].firstToken
 	old := known.Load()
 	if old == 0 {

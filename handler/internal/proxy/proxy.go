@@ -14,14 +14,14 @@ import (
 
 // Proxy tries the backends of a pool in order.
 type Proxy struct {
-	Keeper  Keeper
+	Health  HealthSource
 	Sender  Sender
 	Load    *Load
-	Turns   *Turns
-	Budget  *Budget
+	RoundRobin   *RoundRobin
+	RetryBudget  *RetryBudget
 	Hedges  *Hedges // nil = no second attempts
 	Now     func() time.Time
-	Chance  func() float64 // in [0, 1)
+	Rand  func() float64 // in [0, 1)
 	Wait    WaitingRoom
 	MaxWait time.Duration // longest stay in the waiting room; 0 = none
 }
@@ -38,15 +38,15 @@ var ErrProbeLost = errors.New("proxy: the probe's lease is gone")
 // the pool of its model, then those of its fallbacks. The answer went through
 // deliver unless Result.Err says why not.
 func (p *Proxy) Do(ctx context.Context, pools []*balancer.Pool, r *Request, deliver Deliver) *Result {
-	p.Budget.Earn(p.Now())
+	p.RetryBudget.Deposit(p.Now())
 	run := &run{Proxy: p, request: r, deliver: deliver, result: &Result{}}
 	for _, from := range pools {
 		run.result.Pool = from
-		if run.through(ctx, from) {
+		if run.tryPool(ctx, from) {
 			return run.result
 		}
 	}
-	run.giveUp(ctx)
+	run.setError(ctx)
 	return run.result
 }
 
@@ -56,28 +56,28 @@ type run struct {
 	request *Request
 	deliver Deliver
 	result  *Result
-	room    [4]balancer.Candidate
+	candidates    [4]balancer.Candidate
 	failed  []health.Slot // not to be tried again for this request
 	mu      sync.Mutex    // of aside
-	aside   *aside
-	last    outlook
-	costly  bool // the last attempt failed: the next costs budget
-	early   bool // what was just made was not known yet
-	waited  bool // and was waited for, once
+	deferred   *deferredResponse
+	exhaustion    exhaustion
+	lastFailed  bool // the last attempt failed: the next costs budget
+	retryPending   bool // what was just made was not known yet
+	retriedSame  bool // and was waited for, once
 }
 
-// through tries one pool, and again while its soonest reopening is worth the
+// tryPool tries one pool, and again while its soonest reopening is worth the
 // wait. It reports whether the request is finished with.
-func (r *run) through(ctx context.Context, from *balancer.Pool) bool {
-	first := r.decide(from, r.room[:0])
+func (r *run) tryPool(ctx context.Context, from *balancer.Pool) bool {
+	first := r.decide(from, r.candidates[:0])
 	if r.result.Decision.Candidates == nil {
 		r.result.Decision = first
 	}
 	for d := first; ; d = r.decide(from, nil) {
-		if r.along(ctx, d) {
+		if r.tryCandidates(ctx, d) {
 			return true
 		}
-		if ctx.Err() != nil || !r.wait(ctx, from) || r.request.Tail.Spent() {
+		if ctx.Err() != nil || !r.waitForReopening(ctx, from) || r.request.StreamedBody.Started() {
 			return false
 		}
 	}
@@ -89,10 +89,10 @@ func (r *run) decide(from *balancer.Pool, dst []balancer.Candidate) balancer.Dec
 	if r.result.Decision.Candidates != nil {
 		dst = nil // the first decision is kept for the log
 	}
-	d := from.Decide(r.query(from), r.Keeper.Look(), dst)
+	d := from.Decide(r.query(from), r.Health.Snapshot(), dst)
 	for i := range d.Candidates {
 		if c := &d.Candidates[i]; c.Reason == health.RefusedOpen || c.Reason == health.RefusedProbing {
-			r.Keeper.Want(c.Backend.Slot)
+			r.Health.RequestProbe(c.Backend.Slot)
 		}
 	}
 	return d
@@ -100,11 +100,11 @@ func (r *run) decide(from *balancer.Pool, dst []balancer.Candidate) balancer.Dec
 
 func (r *run) query(from *balancer.Pool) *balancer.Query {
 	q := &balancer.Query{
-		Now: r.Now(), Chance: r.Chance, Tokens: r.request.Tokens, Affinity: r.request.Affinity, Load: r.Load,
-		Holder: r.request.holder(), Stored: r.stored(), Foreign: r.request.Operation.Foreign,
+		Now: r.Now(), Rand: r.Rand, Tokens: r.request.Tokens, Affinity: r.request.Affinity, Load: r.Load,
+		PinnedTo: r.request.pinnedBackend(), ReadsStored: r.readsStored(), OpenAIOnly: r.request.Operation.Foreign,
 	}
 	if from.Strategy == balancer.RoundRobin {
-		q.Turn = r.Turns.next(from)
+		q.Sequence = r.RoundRobin.next(from)
 	}
 	if c := r.request.Consumer; c != nil {
 		q.Geographies, q.MinPriority = c.Geographies, c.MinPriority
@@ -112,60 +112,60 @@ func (r *run) query(from *balancer.Pool) *balancer.Query {
 	return q
 }
 
-// along tries the line of a decision from its head.
-func (r *run) along(ctx context.Context, d balancer.Decision) bool {
-	r.costly = false
-	for i := 0; i < d.Line && ctx.Err() == nil && !r.request.Tail.Spent(); i++ {
+// tryCandidates tries the line of a decision from its head.
+func (r *run) tryCandidates(ctx context.Context, d balancer.Decision) bool {
+	r.lastFailed = false
+	for i := 0; i < d.Eligible && ctx.Err() == nil && !r.request.StreamedBody.Started(); i++ {
 		b := d.Candidates[i].Backend
-		if slices.Contains(r.failed, b.Slot) || r.aside.covers(b) {
+		if slices.Contains(r.failed, b.Slot) || r.deferred.appliesTo(b) {
 			continue
 		}
-		if r.costly && !r.Budget.Spend(r.Now()) {
+		if r.lastFailed && !r.RetryBudget.Withdraw(r.Now()) {
 			break
 		}
-		ticket, ok := r.enter(b)
+		ticket, ok := r.acquire(b)
 		if !ok {
 			continue
 		}
-		if r.one(ctx, d.Candidates[i:d.Line], ticket) {
+		if r.tryOne(ctx, d.Candidates[i:d.Eligible], ticket) {
 			return true
 		}
-		if r.again(ctx) {
+		if r.retrySame(ctx) {
 			i--
 		}
 	}
-	return r.relayAside(ctx)
+	return r.deliverDeferred(ctx)
 }
 
-// one makes an attempt at the head of the line, and perhaps a second one
+// tryOne makes an attempt at the head of the line, and perhaps a second tryOne
 // beside it. It reports whether the caller has its answer.
-func (r *run) one(ctx context.Context, line []balancer.Candidate, ticket health.Ticket) bool {
-	if h := r.hedge(len(line)); h != nil {
-		return r.race(ctx, line, ticket, h)
+func (r *run) tryOne(ctx context.Context, line []balancer.Candidate, ticket health.Ticket) bool {
+	if h := r.hedgeState(len(line)); h != nil {
+		return r.tryHedged(ctx, line, ticket, h)
 	}
 	b := line[0].Backend
 	verdict, done := r.attempt(ctx, b, ticket)
-	r.note(b, verdict)
+	r.recordFailure(b, verdict)
 	return done
 }
 
-// note remembers what an attempt means for the next.
-func (r *run) note(b *balancer.Backend, verdict health.Verdict) {
-	r.costly = verdict == health.Failed
-	if r.costly || verdict == health.Misconfigured {
+// recordFailure remembers what an attempt means for the next.
+func (r *run) recordFailure(b *balancer.Backend, verdict health.Verdict) {
+	r.lastFailed = verdict == health.Failed
+	if r.lastFailed || verdict == health.Misconfigured {
 		r.failed = append(r.failed, b.Slot)
 	}
 }
 
-// enter asks leave for an attempt. Asking for what is held already is no
+// acquire asks leave for an attempt. Asking for what is held already is no
 // matter of the backend's capacity, and needs none.
-func (r *run) enter(b *balancer.Backend) (health.Ticket, bool) {
-	if r.stored() {
+func (r *run) acquire(b *balancer.Backend) (health.Ticket, bool) {
+	if r.readsStored() {
 		return health.Ticket{Slot: b.Slot}, true
 	}
-	return r.Keeper.Enter(b.Slot)
+	return r.Health.Acquire(b.Slot)
 }
 
-// stored reports whether the request asks for what is held already. Then the
+// readsStored reports whether the request asks for what is held already. Then the
 // keeper is not asked, and not told.
-func (r *run) stored() bool { return r.request.Operation.State.Stored() }
+func (r *run) readsStored() bool { return r.request.Operation.State.Stored() }

@@ -31,7 +31,7 @@ type world struct {
 	reports []health.Outcome
 	left    int
 	lost    atomic.Bool
-	deliver func(ctx context.Context, a *proxy.Answer) proxy.Delivery
+	deliver func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery
 }
 
 type answer struct {
@@ -54,8 +54,8 @@ func newWorld(t *testing.T, priorities ...int) *world {
 		w.pool.Backends = append(w.pool.Backends, balancer.Backend{Name: string(rune('a' + i)), Slot: health.Slot(i), Priority: p, Weight: 1})
 	}
 	w.proxy = &proxy.Proxy{
-		Keeper: w, Sender: w, Load: proxy.NewLoad(len(priorities)), Turns: new(proxy.Turns), Budget: &proxy.Budget{Share: 0.2, Floor: 10},
-		Now: time.Now, Chance: func() float64 { return 0 }, Wait: sleep,
+		Health: w, Sender: w, Load: proxy.NewLoad(len(priorities)), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Floor: 10},
+		Now: time.Now, Rand: func() float64 { return 0 }, Wait: sleep,
 	}
 	return w
 }
@@ -69,18 +69,18 @@ func sleep(ctx context.Context, _ consumer.Class, d time.Duration) bool {
 	}
 }
 
-func (w *world) Look() *health.Snapshot {
+func (w *world) Snapshot() *health.Snapshot {
 	return &health.Snapshot{By: append([]health.Health{}, w.health...)}
 }
-func (w *world) Want(s health.Slot)                          { w.wanted = append(w.wanted, s) }
-func (w *world) Recheck(health.Ticket) (time.Duration, bool) { return time.Second, !w.lost.Load() }
-func (w *world) Leave(health.Ticket)                         { w.left++ }
-func (w *world) Observe(health.Slot, health.Signals)         {}
-func (w *world) Enter(s health.Slot) (health.Ticket, bool) {
+func (w *world) RequestProbe(s health.Slot)                          { w.wanted = append(w.wanted, s) }
+func (w *world) RenewProbe(health.Ticket) (time.Duration, bool) { return time.Second, !w.lost.Load() }
+func (w *world) Release(health.Ticket)                         { w.left++ }
+func (w *world) ReportSignals(health.Slot, health.Signals)         {}
+func (w *world) Acquire(s health.Slot) (health.Ticket, bool) {
 	return health.Ticket{Slot: s, Probe: w.health[s].Probe}, w.health[s].Refuses(time.Now(), 0) == health.Admitted
 }
 
-func (w *world) Report(t health.Ticket, o health.Outcome) {
+func (w *world) ReportOutcome(t health.Ticket, o health.Outcome) {
 	w.reports = append(w.reports, o)
 	if o.Verdict == health.Throttled {
 		w.health[t.Slot].Throttle = health.Window{Until: time.Now().Add(o.Wait)}
@@ -105,7 +105,7 @@ func (w *world) Send(ctx context.Context, b *balancer.Backend, _ *proxy.Request,
 	}
 	res := &http.Response{StatusCode: a.status, Header: http.Header{"Late": {a.late.Why}}, Body: io.NopCloser(strings.NewReader("body of " + b.Name))}
 	if a.late.Verdict != health.Served {
-		w.deliver = func(context.Context, *proxy.Answer) proxy.Delivery {
+		w.deliver = func(context.Context, *proxy.BackendResponse) proxy.Delivery {
 			w.deliver = nil
 			return proxy.Delivery{Outcome: a.late}
 		}
@@ -118,7 +118,7 @@ func (w *world) do(ctx context.Context, c *consumer.Consumer, pools ...*balancer
 	if len(pools) == 0 {
 		pools = []*balancer.Pool{w.pool}
 	}
-	return w.proxy.Do(ctx, pools, &proxy.Request{Consumer: c}, func(ctx context.Context, a *proxy.Answer) proxy.Delivery {
+	return w.proxy.Do(ctx, pools, &proxy.Request{Consumer: c}, func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		if w.deliver != nil {
 			return w.deliver(ctx, a)
 		}
@@ -136,8 +136,8 @@ func (w *world) wantSent(want string) {
 
 func wantServed(t *testing.T, r *proxy.Result, by string) {
 	t.Helper()
-	if r.Err != nil || r.Served == nil || r.Served.Name != by {
-		t.Errorf("served by %+v, err %v, want %s", r.Served, r.Err, by)
+	if r.Err != nil || r.ServedBy == nil || r.ServedBy.Name != by {
+		t.Errorf("served by %+v, err %v, want %s", r.ServedBy, r.Err, by)
 	}
 }
 
@@ -185,7 +185,7 @@ func TestRefusalFoundWhileDeliveringGoesOn(t *testing.T) {
 
 func TestNothingIsTriedAfterTheFirstByte(t *testing.T) {
 	w := newWorld(t, 1, 2)
-	w.deliver = func(context.Context, *proxy.Answer) proxy.Delivery {
+	w.deliver = func(context.Context, *proxy.BackendResponse) proxy.Delivery {
 		return proxy.Delivery{Committed: true, Broken: true, Outcome: health.Outcome{Verdict: health.Failed, Why: "reset"}}
 	}
 	r := w.do(t.Context(), nil)
@@ -281,17 +281,17 @@ func TestRetryBudgetBoundsAnOutage(t *testing.T) {
 
 func TestThrottlesCostNoRetryBudget(t *testing.T) {
 	w := newWorld(t, 1, 2)
-	w.proxy.Budget = &proxy.Budget{}
+	w.proxy.RetryBudget = &proxy.RetryBudget{}
 	w.scripts["a"] = []answer{throttled}
 	wantServed(t, w.do(t.Context(), nil), "b")
 }
 
 func TestBudgetRefillsAsTimeGoesBy(t *testing.T) {
-	b, now := &proxy.Budget{Share: 0.2, Floor: 1}, time.UnixMilli(0)
-	if !b.Spend(now) || b.Spend(now) {
+	b, now := &proxy.RetryBudget{Share: 0.2, Floor: 1}, time.UnixMilli(0)
+	if !b.Withdraw(now) || b.Withdraw(now) {
 		t.Fatal("want exactly the floor at first")
 	}
-	if !b.Spend(now.Add(10 * time.Second)) {
+	if !b.Withdraw(now.Add(10 * time.Second)) {
 		t.Error("want the floor again after the window")
 	}
 }
@@ -325,7 +325,7 @@ func TestProbeThatOutlivesItsLeaseIsBrokenOff(t *testing.T) {
 func TestProbeIsReportedWhenItsAnswerMeansSomething(t *testing.T) {
 	w := newWorld(t, 1)
 	w.health[0].Probe = true
-	w.deliver = func(_ context.Context, a *proxy.Answer) proxy.Delivery {
+	w.deliver = func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		a.Committed()
 		if len(w.reports) != 1 || w.reports[0].Verdict != health.Served {
 			t.Errorf("reports at commit = %+v, want the probe's success", w.reports)
@@ -364,7 +364,7 @@ func TestPromptTooLongForAllIsToldAsTheFirstSaidIt(t *testing.T) {
 	long := answer{status: 400, outcome: health.Outcome{Why: proxy.ContextLength}}
 	w.scripts["a"], w.scripts["b"] = []answer{long}, []answer{failing}
 	var told string
-	w.deliver = func(_ context.Context, a *proxy.Answer) proxy.Delivery {
+	w.deliver = func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		body, _ := io.ReadAll(a.Response.Body)
 		told = string(body)
 		return proxy.Delivery{Committed: true}
@@ -389,14 +389,14 @@ func TestFallbackModelIsTriedWhenThePoolIsExhausted(t *testing.T) {
 func TestFencedConsumerIsToldSo(t *testing.T) {
 	w := newWorld(t, 1, 2)
 	r := w.do(t.Context(), &consumer.Consumer{Geographies: []string{"eu"}})
-	if !errors.Is(r.Err, proxy.ErrFenced) || len(w.sent) != 0 {
+	if !errors.Is(r.Err, proxy.ErrConstrainedOut) || len(w.sent) != 0 {
 		t.Errorf("err = %v, sent %v: want fenced, nothing sent", r.Err, w.sent)
 	}
 }
 
 func TestPanicWhileDeliveringLosesNoTicket(t *testing.T) {
 	w := newWorld(t, 1)
-	w.deliver = func(context.Context, *proxy.Answer) proxy.Delivery { panic(http.ErrAbortHandler) }
+	w.deliver = func(context.Context, *proxy.BackendResponse) proxy.Delivery { panic(http.ErrAbortHandler) }
 	defer func() {
 		if recover() == nil || w.left != 1 || w.proxy.Load.InFlight(0) != 0 {
 			t.Errorf("left %d, in flight %d: want the ticket back and nothing in flight", w.left, w.proxy.Load.InFlight(0))
@@ -409,7 +409,7 @@ func TestFirstTokenIsRememberedAsAnAverage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		for _, took := range []time.Duration{800, 1600} {
-			w.deliver = func(_ context.Context, a *proxy.Answer) proxy.Delivery {
+			w.deliver = func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
 				return proxy.Delivery{Committed: true, FirstToken: a.Began.Add(took * time.Millisecond)}
 			}
 			w.do(t.Context(), nil)

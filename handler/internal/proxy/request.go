@@ -22,63 +22,63 @@ type Request struct {
 	Operation operations.Operation
 	Family    operations.Family // how the caller spelt it
 	Method    string
-	Rest      string // path below the operation, already checked: "resp_123/cancel"; "" mostly
+	Subpath      string // path below the operation, already checked: "resp_123/cancel"; "" mostly
 	Query     string // raw, without code=
 	Header    http.Header
 	Body      []byte        // what is held of the body: all of it, unless there is a Tail
-	Tail      *Tail         // the rest, which can be sent once; nil mostly
-	Facts     request.Facts // what the scan found in Body; of a form only Model, Stream, Choices and PromptChars
+	StreamedBody      *StreamedBody         // the rest, which can be sent once; nil mostly
+	Parsed     request.Facts // what the scan found in Body; of a form only Model, Stream, Choices and PromptChars
 	Form      *request.Form // nil unless the body is a multipart form
 	Model     string        // the pool's name for it
 	Consumer  *consumer.Consumer
 	Caller    string // who its Entra token is of; "" for keys
 	Tokens    int64  // estimate: prompt characters / 4 + largest output
 	Affinity  uint64 // requests with the same number share a prompt cache; 0 = none
-	Leans     *Lean  // on what a backend holds; nil mostly
+	PinnedTo     *Pin  // on what a backend holds; nil mostly
 	Deadline  time.Time
 
-	// Writing is how many transports may still be writing Body: whoever hands
+	// ActiveWrites is how many transports may still be writing Body: whoever hands
 	// it to a transport adds one, and takes it off when the write is surely
 	// over. Body's memory may be used again only at 0.
-	Writing atomic.Int32
+	ActiveWrites atomic.Int32
 }
 
-// Lean says that a request needs what a backend holds: an earlier response, a
+// Pin says that a request needs what a backend holds: an earlier response, a
 // file (design.md §7.2).
-type Lean struct {
+type Pin struct {
 	Backend string    // the name of the one that holds it; "" = not known: each may be asked
-	Made    time.Time // when it was made; zero = unknown. A backend may not know yet what it just made
+	CreatedAt    time.Time // when it was made; zero = unknown. A backend may not know yet what it just made
 }
 
-// holder is the backend that alone can serve the request; "" is any.
-func (r *Request) holder() string {
-	if r.Leans == nil {
+// pinnedBackend is the backend that alone can serve the request; "" is any.
+func (r *Request) pinnedBackend() string {
+	if r.PinnedTo == nil {
 		return ""
 	}
-	return r.Leans.Backend
+	return r.PinnedTo.Backend
 }
 
-// Keeper is what the proxy needs of the shared state. No method waits for the
+// HealthSource is what the proxy needs of the shared state. No method waits for the
 // table.
-type Keeper interface {
-	// Look is the latest snapshot; it also notes that there is traffic.
-	Look() *health.Snapshot
-	// Want notes that a request would have used this slot, were it open: only
+type HealthSource interface {
+	// Snapshot is the latest snapshot; it also notes that there is traffic.
+	Snapshot() *health.Snapshot
+	// RequestProbe notes that a request would have used this slot, were it open: only
 	// wanted circuits are probed.
-	Want(slot health.Slot)
-	// Enter asks leave for one attempt. A half-open circuit's probe is given
+	RequestProbe(slot health.Slot)
+	// Acquire asks leave for one attempt. A half-open circuit's probe is given
 	// once, to one instance of the fleet.
-	Enter(slot health.Slot) (health.Ticket, bool)
-	// Recheck asks, just before a probe's bytes leave, whether it is still
+	Acquire(slot health.Slot) (health.Ticket, bool)
+	// RenewProbe asks, just before a probe's bytes leave, whether it is still
 	// ours, and how long.
-	Recheck(t health.Ticket) (time.Duration, bool)
-	// Leave gives back a ticket whose attempt was never sent.
-	Leave(t health.Ticket)
-	// Observe folds in what the headers of an answer said, ahead of its end.
-	Observe(slot health.Slot, s health.Signals)
-	// Report folds in how the attempt ended. It is called exactly once for a
+	RenewProbe(t health.Ticket) (time.Duration, bool)
+	// Release gives back a ticket whose attempt was never sent.
+	Release(t health.Ticket)
+	// ReportSignals folds in what the headers of an answer said, ahead of its end.
+	ReportSignals(slot health.Slot, s health.Signals)
+	// ReportOutcome folds in how the attempt ended. It is called exactly once for a
 	// ticket that was used.
-	Report(t health.Ticket, o health.Outcome)
+	ReportOutcome(t health.Ticket, o health.Outcome)
 }
 
 // Sender makes one attempt at one backend: it returns the response with its
@@ -88,17 +88,17 @@ type Sender interface {
 	Send(ctx context.Context, b *balancer.Backend, r *Request, before func() error) (*http.Response, health.Outcome)
 }
 
-// Answer is a response that promises service, on its way to the caller.
-type Answer struct {
+// BackendResponse is a response that promises service, on its way to the caller.
+type BackendResponse struct {
 	Backend   *balancer.Backend
 	Model     string // the pool that served, which may be a fallback of the one asked for
 	Response  *http.Response
-	Story     *Result                 // what happened so far; not to be written to
+	Result     *Result                 // what happened so far; not to be written to
 	Began     time.Time               // when the attempt began
 	Cancel    context.CancelCauseFunc // ends the attempt: its upstream connection is closed
-	Gate      func() bool             // asked once, right before the first byte leaves; false: another attempt won
+	MayCommit      func() bool             // asked once, right before the first byte leaves; false: another attempt won
 	Committed func()                  // called once, right after the first byte was allowed to leave
-	Learned   func(ids []string)      // told of Delivery.Made as it is known, behind Committed; nil = nobody listens
+	Created   func(ids []string)      // told of Delivery.Made as it is known, behind Committed; nil = nobody listens
 }
 
 // Delivery is what became of an answer that was carried to the caller.
@@ -108,17 +108,17 @@ type Delivery struct {
 	Outcome    health.Outcome
 	Usage      usage.Tokens
 	FirstToken time.Time // when the first meaningful event came; zero = none
-	Finish     string    // finish reason, as the backend said it
-	Tier       string    // the service tier that served, as the backend said it
-	Spill      Spill     // of a provisioned deployment, inside its resource
-	Made       []string  // the ids of the answer and its parts that callers may come back with; of operations that learn
+	FinishReason     string    // finish reason, as the backend said it
+	ServiceTier       string    // the service tier that served, as the backend said it
+	Spillover      Spillover     // of a provisioned deployment, inside its resource
+	CreatedIDs       []string  // the ids of the answer and its parts that callers may come back with; of operations that learn
 	Bytes      int64
 }
 
-// Spill is what Azure itself did when a provisioned deployment was full or
+// Spillover is what Azure itself did when a provisioned deployment was full or
 // failing: another deployment of the same resource served
-// (facts/azure-openai.md §3.6). The zero Spill is that it did nothing.
-type Spill struct {
+// (facts/azure-openai.md §3.6). The zero Spillover is that it did nothing.
+type Spillover struct {
 	From  string // the provisioned deployment
 	To    string // the one that served, and is billed
 	Error string // the status that the first one ended in
@@ -126,4 +126,4 @@ type Spill struct {
 
 // Deliver carries an answer to the caller. It returns with Committed false
 // when the answer turned out to be a refusal before anything was sent.
-type Deliver func(ctx context.Context, a *Answer) Delivery
+type Deliver func(ctx context.Context, a *BackendResponse) Delivery

@@ -16,10 +16,10 @@ var (
 	ErrThrottled = errors.New("proxy: every backend is throttled")
 	// ErrUnavailable: every backend is failing, open or drained.
 	ErrUnavailable = errors.New("proxy: no backend is available")
-	// ErrFenced: the consumer's geographies or reserved groups leave no backend.
-	ErrFenced = errors.New("proxy: no backend within the consumer's bounds")
-	// ErrNotOffered: the backends that take any model have none of this name.
-	ErrNotOffered = errors.New("proxy: no backend has such a deployment")
+	// ErrConstrainedOut: the consumer's geographies or reserved groups leave no backend.
+	ErrConstrainedOut = errors.New("proxy: no backend within the consumer's bounds")
+	// ErrNotDeployed: the backends that take any model have none of this name.
+	ErrNotDeployed = errors.New("proxy: no backend has such a deployment")
 	// ErrBody: the caller's body ended early, or is over the limit; Request.Tail
 	// says which.
 	ErrBody = errors.New("proxy: the request's body could not be read to its end")
@@ -38,7 +38,7 @@ type Attempt struct {
 	Probe   bool
 	Took    time.Duration // until the verdict; of a stream, until its end
 	Hedge   bool          // it began because the one before it was slow
-	Usage   usage.Tokens  // what is known to have been used for nothing
+	Wasted   usage.Tokens  // what is known to have been used for nothing
 }
 
 // Result is the whole story of one request.
@@ -48,7 +48,7 @@ type Result struct {
 	Attempts []Attempt
 	Waited   time.Duration // in the waiting room, for a throttled pool
 	Delivery Delivery
-	Served   *balancer.Backend // nil with Err
+	ServedBy   *balancer.Backend // nil with Err
 	Err      error
 	RetryAt  time.Time // with ErrThrottled and ErrUnavailable: soonest reopening; zero = unknown
 }
@@ -58,7 +58,7 @@ type Result struct {
 func (r *Result) Wasted() usage.Tokens {
 	var sum usage.Tokens
 	for i := range r.Attempts {
-		sum = sum.Add(r.Attempts[i].Usage)
+		sum = sum.Add(r.Attempts[i].Wasted)
 	}
 	return sum
 }
@@ -66,7 +66,7 @@ func (r *Result) Wasted() usage.Tokens {
 // Status is that of the answer that was carried to the caller; 0 = none was.
 func (r *Result) Status() int {
 	for i := len(r.Attempts) - 1; i >= 0; i-- {
-		if r.Attempts[i].Backend == r.Served {
+		if r.Attempts[i].Backend == r.ServedBy {
 			return r.Attempts[i].Status
 		}
 	}

@@ -174,7 +174,7 @@ func load(b *testing.B, client *http.Client, at, body string, n int) {
 
 // streaming is a backend that says a word of about 285 bytes every 20 ms.
 func streaming(b *testing.B, words int) string {
-	event := strings.Replace(word, "Hi", strings.Repeat("word ", 40), 1)
+	event := strings.Replace(truncatedHeader, "Hi", strings.Repeat("word ", 40), 1)
 	return "http://" + serve(b, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		tick := time.NewTicker(20 * time.Millisecond)

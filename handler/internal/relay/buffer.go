@@ -8,7 +8,7 @@ import (
 
 const (
 	streamBuffer = 4 << 10  // what an open stream holds; as much as one read of the transport brings
-	growthKept   = 64 << 10 // a larger buffer is let go once its event is out
+	maxKept   = 64 << 10 // a larger buffer is let go once its event is out
 	maxEvent     = 32 << 20 // what the largest SDK limit takes (facts/azure-openai.md §5.3)
 )
 
@@ -20,8 +20,8 @@ type buffer struct {
 	data  []byte
 	sent  int
 	whole int
-	split sse.Splitter
-	home  *[]byte
+	splitter sse.Splitter
+	pooled  *[]byte
 }
 
 func (b *buffer) open(pool *sync.Pool) {
@@ -30,16 +30,16 @@ func (b *buffer) open(pool *sync.Pool) {
 		fresh := make([]byte, streamBuffer)
 		home = &fresh
 	}
-	b.home, b.data = home, (*home)[:0]
+	b.pooled, b.data = home, (*home)[:0]
 }
 
-func (b *buffer) close(pool *sync.Pool) { pool.Put(b.home) }
+func (b *buffer) close(pool *sync.Pool) { pool.Put(b.pooled) }
 
-// room is where the next read goes. It is never empty.
-func (b *buffer) room() []byte { return b.data[len(b.data):cap(b.data)] }
+// free is where the next read goes. It is never empty.
+func (b *buffer) free() []byte { return b.data[len(b.data):cap(b.data)] }
 
-// filled takes in n bytes that were read into room.
-func (b *buffer) filled(n int) { b.data = b.data[:len(b.data)+n] }
+// advance takes in n bytes that were read into room.
+func (b *buffer) advance(n int) { b.data = b.data[:len(b.data)+n] }
 
 // held is the complete events that the caller has not been sent.
 func (b *buffer) held() []byte { return b.data[b.sent:b.whole] }
@@ -50,7 +50,7 @@ func (b *buffer) partial() []byte { return b.data[b.whole:] }
 // next is the next complete event, with the blank line that ends it, or nil.
 // It counts as held from then on. It is valid until drop or compact.
 func (b *buffer) next() []byte {
-	event, _, ok := b.split.Next(b.data[b.whole:])
+	event, _, ok := b.splitter.Next(b.data[b.whole:])
 	if !ok {
 		return nil
 	}
@@ -79,8 +79,8 @@ func (b *buffer) compact() bool {
 		return false
 	case n == cap(b.data):
 		b.data = append(make([]byte, 0, 2*n), b.data...)
-	case cap(b.data) > growthKept && n < streamBuffer:
-		b.data = append((*b.home)[:0], b.data...)
+	case cap(b.data) > maxKept && n < streamBuffer:
+		b.data = append((*b.pooled)[:0], b.data...)
 	}
 	return true
 }

@@ -28,7 +28,7 @@ func TestNoCutOfAStreamLooksLikeItsEnd(t *testing.T) {
 				whole := endOfEvent(stream, c.finished)
 				for k := range len(stream) + 1 {
 					x := newExchange(c.dialect, "text/event-stream", breaking(stream[:k], err))
-					x.request.Facts.IncludeUsage = true
+					x.request.Parsed.IncludeUsage = true
 					judgeCut(t, x, stream[:k], k >= whole)
 					if t.Failed() {
 						t.Fatalf("cut at byte %d of %d", k, len(stream))

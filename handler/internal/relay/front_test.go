@@ -62,7 +62,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Header: r.Header, Body: body, Query: "api-version=2024-10-21",
 	}
 	defer func() {
-		if request.Writing.Load() == 0 {
+		if request.ActiveWrites.Load() == 0 {
 			f.bodies.Put(held)
 		}
 	}()
@@ -75,8 +75,8 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, o.Why, http.StatusBadGateway)
 		return
 	}
-	d := f.relay.Carry(ctx, w, request, &proxy.Answer{
-		Backend: b, Response: res, Began: began, Cancel: func(error) { _ = res.Body.Close() }, Gate: func() bool { return true }, Committed: func() {},
+	d := f.relay.Deliver(ctx, w, request, &proxy.BackendResponse{
+		Backend: b, Response: res, Began: began, Cancel: func(error) { _ = res.Body.Close() }, MayCommit: func() bool { return true }, Committed: func() {},
 	})
 	_ = res.Body.Close()
 	f.ends(d)
@@ -148,15 +148,15 @@ func TestBrokenStreamIsSeenByTheCallersConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			took := make(chan bool)
 			at := serveScript(t, func(conn net.Conn, _ *bufio.Reader) {
-				_, _ = io.WriteString(conn, streamHead+chunk(role)+chunk(word))
+				_, _ = io.WriteString(conn, streamHead+chunk(role)+chunk(truncatedHeader))
 				<-took // a reset overtakes what was not read yet
 				end(conn)
 			})
 			s := httptest.NewServer(newFront(t, at))
 			defer s.Close()
 			res := post(t, s.URL)
-			got := make([]byte, len(role+word))
-			if _, err := io.ReadFull(res.Body, got); err != nil || string(got) != role+word {
+			got := make([]byte, len(role+truncatedHeader))
+			if _, err := io.ReadFull(res.Body, got); err != nil || string(got) != role+truncatedHeader {
 				t.Fatalf("%q, %v", got, err)
 			}
 			close(took)
@@ -250,7 +250,7 @@ func TestStreamCutOffByOurOwnEndIsTold(t *testing.T) {
 func TestCallerWhoTakesNothingIsCutOff(t *testing.T) {
 	at := serveScript(t, func(conn net.Conn, _ *bufio.Reader) {
 		_, _ = io.WriteString(conn, streamHead)
-		big := chunk(strings.Replace(word, "Hi", strings.Repeat("x", 64<<10), 1))
+		big := chunk(strings.Replace(truncatedHeader, "Hi", strings.Repeat("x", 64<<10), 1))
 		for {
 			if _, err := io.WriteString(conn, big); err != nil {
 				return

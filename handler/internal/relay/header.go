@@ -10,11 +10,11 @@ import (
 	"spillway/handler/internal/backend/http1"
 )
 
-// passed reports whether a response header may reach callers. It is a list of
+// forwardedHeader reports whether a response header may reach callers. It is a list of
 // what is known to be harmless, so that no header of tomorrow names a backend
 // (facts/reliability.md §3.2 T24). Backends' x-ratelimit-* speak of one
 // backend and would mislead.
-func passed(name string) bool {
+func forwardedHeader(name string) bool {
 	switch name {
 	case "Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Content-Range", "Accept-Ranges",
 		"X-Content-Type-Options", "X-Ms-Client-Request-Id", "X-Ms-Rai-Invoked", "Openai-Version", "Openai-Processing-Ms",
@@ -29,20 +29,20 @@ func passed(name string) bool {
 func copyHeader(dst, src http.Header) {
 	hops := src["Connection"]
 	for name, values := range src {
-		if _, ours := dst[name]; !ours && passed(name) && !http1.Listed(hops, name) {
+		if _, ours := dst[name]; !ours && forwardedHeader(name) && !http1.Listed(hops, name) {
 			dst[name] = values
 		}
 	}
 	dst.Set("Cache-Control", "no-store")
 }
 
-// longestWait is the longest wait that every SDK takes well: some sleep
+// maxRetryAfter is the longest wait that every SDK takes well: some sleep
 // whatever they are told, others ignore more (facts/reliability.md rule 3).
-const longestWait = 59 * time.Second
+const maxRetryAfter = 59 * time.Second
 
-// tellWait says how long to wait, in both headers that SDKs read.
-func tellWait(h http.Header, wait time.Duration) {
-	wait = min(max(wait, time.Second), longestWait)
+// setRetryAfter says how long to wait, in both headers that SDKs read.
+func setRetryAfter(h http.Header, wait time.Duration) {
+	wait = min(max(wait, time.Second), maxRetryAfter)
 	h.Set("Retry-After-Ms", strconv.FormatInt(wait.Milliseconds(), 10))
 	h.Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 }

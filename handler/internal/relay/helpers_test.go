@@ -84,7 +84,7 @@ func (c *caller) all() string {
 type exchange struct {
 	relay   relay.Relay
 	request *proxy.Request
-	answer  *proxy.Answer
+	answer  *proxy.BackendResponse
 	caller  *caller
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
@@ -95,20 +95,20 @@ func newExchange(dialect operations.Dialect, media string, body io.Reader) *exch
 	ctx, cancel := context.WithCancelCause(context.Background())
 	x := &exchange{ctx: ctx, cancel: cancel, caller: newCaller()}
 	x.request = &proxy.Request{ID: "req-1", Method: http.MethodPost, Operation: operations.Operation{Name: "test", Dialect: dialect}}
-	x.answer = &proxy.Answer{
+	x.answer = &proxy.BackendResponse{
 		Response: &http.Response{
 			StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {media}}, ContentLength: -1,
 			Body: &cancelled{ctx: ctx, Reader: body},
 		},
 		Began: time.Now(), Cancel: cancel,
-		Gate:      func() bool { return true },
+		MayCommit:      func() bool { return true },
 		Committed: func() { x.commits++ },
 	}
 	return x
 }
 
 func (x *exchange) carry() proxy.Delivery {
-	return x.relay.Carry(x.ctx, x.caller, x.request, x.answer)
+	return x.relay.Deliver(x.ctx, x.caller, x.request, x.answer)
 }
 
 // cancelled is a body whose reads end when its context does, as a transport's.

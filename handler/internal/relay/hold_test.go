@@ -17,7 +17,7 @@ import (
 const (
 	filters = `data: {"id":"","object":"","model":"","prompt_filter_results":[],"choices":[],"usage":null}` + "\n\n"
 	role    = `data: {"id":"c1","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}` + "\n\n"
-	word    = `data: {"id":"c1","choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}` + "\n\n"
+	truncatedHeader    = `data: {"id":"c1","choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}` + "\n\n"
 	stop    = `data: {"id":"c1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n"
 	usage1  = `data: {"id":"c1","choices":[],"usage":{"prompt_tokens":12,"completion_tokens":20,"total_tokens":32}}` + "\n\n"
 	done    = "data: [DONE]\n\n"
@@ -55,7 +55,7 @@ func play(x *exchange, script func(say func(string), end func(error))) proxy.Del
 }
 
 func TestPreambleIsHeldUntilSomethingMeaningful(t *testing.T) {
-	for name, events := range map[string][2]string{"chat": {filters, role}, "responses": {created + inProgress, word}} {
+	for name, events := range map[string][2]string{"chat": {filters, role}, "responses": {created + inProgress, truncatedHeader}} {
 		dialect := operations.Chat
 		if name == "responses" {
 			dialect = operations.Responses
@@ -154,7 +154,7 @@ func TestPoolsOwnFirstTokenLimitGoesAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newExchange(operations.Chat, "text/event-stream", nil)
 		x.relay.FirstToken = time.Minute
-		x.answer.Story = &proxy.Result{Pool: &balancer.Pool{FirstToken: 3 * time.Second}}
+		x.answer.Result = &proxy.Result{Pool: &balancer.Pool{FirstToken: 3 * time.Second}}
 		began := time.Now()
 		d := play(x, func(func(string), func(error)) {})
 		if d.Outcome.Why != "first token timeout" || time.Since(began) != 3*time.Second {
@@ -169,7 +169,7 @@ func TestAttemptThatLostTheRaceSaysNothing(t *testing.T) {
 		"whole":  newExchange(operations.Chat, "application/json", strings.NewReader(`{"id":"1"}`)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			carry.answer.Gate = func() bool { return false }
+			carry.answer.MayCommit = func() bool { return false }
 			d := carry.carry()
 			if d.Committed || d.Outcome.Verdict != health.Abandoned || carry.commits != 0 || carry.caller.status != 0 || len(carry.caller.header) != 0 {
 				t.Errorf("delivery %+v, caller saw %d %v", d, carry.caller.status, carry.caller.header)

@@ -11,7 +11,7 @@ import (
 
 // BenchmarkEvent is what one event of a stream costs besides the system calls.
 func BenchmarkEvent(b *testing.B) {
-	event := strings.Replace(word, "Hi", strings.Repeat("word ", 40), 1)
+	event := strings.Replace(truncatedHeader, "Hi", strings.Repeat("word ", 40), 1)
 	left := b.N
 	x := newExchange(operations.Chat, "text/event-stream", nil)
 	x.answer.Response.Body = io.NopCloser(reading(func(p []byte) (int, error) {
@@ -24,7 +24,7 @@ func BenchmarkEvent(b *testing.B) {
 	b.SetBytes(int64(len(event)))
 	b.ReportAllocs()
 	b.ResetTimer()
-	x.relay.Carry(x.ctx, nowhere{http.Header{}}, x.request, x.answer)
+	x.relay.Deliver(x.ctx, nowhere{http.Header{}}, x.request, x.answer)
 }
 
 type reading func(p []byte) (int, error)

@@ -41,7 +41,7 @@ var (
 	errLinger     = errors.New("relay: the stream is complete but stays open")
 	errLost       = errors.New("relay: another attempt won")
 	errRefused    = errors.New("relay: the answer is a refusal")
-	errCaller     = errors.New("relay: the caller is gone")
+	errCallerLeft     = errors.New("relay: the caller is gone")
 )
 
 const (
@@ -54,15 +54,15 @@ func (r *Relay) idle() time.Duration   { return cmp.Or(r.Idle, defaultIdle) }
 func (r *Relay) linger() time.Duration { return cmp.Or(r.Linger, defaultLinger) }
 func (r *Relay) stall() time.Duration  { return cmp.Or(r.Stall, defaultStall) }
 
-// Carry takes the answer to the caller. It returns with Committed false when
+// Deliver takes the answer to the caller. It returns with Committed false when
 // it turned out to be a refusal, or to be broken, before anything was sent;
 // then w is untouched. With Broken the caller has part of an answer and the
-// connection must be aborted. The body is left for the caller of Carry to
+// connection must be aborted. The body is left for the caller of Deliver to
 // close.
-func (r *Relay) Carry(ctx context.Context, w http.ResponseWriter, request *proxy.Request, a *proxy.Answer) proxy.Delivery {
-	c := carriage{Relay: r, ctx: ctx, w: w, control: *http.NewResponseController(w), request: request, answer: a}
+func (r *Relay) Deliver(ctx context.Context, w http.ResponseWriter, request *proxy.Request, a *proxy.BackendResponse) proxy.Delivery {
+	c := delivery{Relay: r, ctx: ctx, w: w, control: *http.NewResponseController(w), request: request, response: a}
 	if c.isStream() {
-		return (&stream{carriage: c}).carry()
+		return (&stream{delivery: c}).run()
 	}
-	return (&body{carriage: c}).carry()
+	return (&buffered{delivery: c}).run()
 }

@@ -6,22 +6,22 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// spilled is what the headers say of a deployment that let another one serve.
+// spillover is what the headers say of a deployment that let another one serve.
 // Every answer names its deployment; it is only worth a word when that is not
 // the one that was asked.
-func spilled(h http.Header) proxy.Spill {
+func spillover(h http.Header) proxy.Spillover {
 	from := h["X-Ms-Spillover-From-Deployment"]
 	over := h["X-Ms-Is-Spilled-Over"]
 	if len(from) == 0 && (len(over) == 0 || over[0] != "true") {
-		return proxy.Spill{}
+		return proxy.Spillover{}
 	}
-	return proxy.Spill{
-		From: word(h, "X-Ms-Spillover-From-Deployment"), To: word(h, "X-Ms-Deployment-Name"), Error: word(h, "X-Ms-Spillover-Error"),
+	return proxy.Spillover{
+		From: truncatedHeader(h, "X-Ms-Spillover-From-Deployment"), To: truncatedHeader(h, "X-Ms-Deployment-Name"), Error: truncatedHeader(h, "X-Ms-Spillover-Error"),
 	}
 }
 
-// word is a header's value at a length that a log can bear.
-func word(h http.Header, name string) string {
+// truncatedHeader is a header's value at a length that a log can bear.
+func truncatedHeader(h http.Header, name string) string {
 	v := h.Get(name)
 	return v[:min(len(v), 64)]
 }

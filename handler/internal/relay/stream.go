@@ -14,152 +14,152 @@ import (
 // stream is an answer of events on its way. Its own goroutine reads; the timer
 // steps in while that waits. Both hold mu for whatever they do but read.
 type stream struct {
-	carriage
+	delivery
 	reader  classify.Stream
-	strip   bool // the caller did not ask for the usage chunk
-	choices int  // finish reasons still to come
+	stripUsage   bool // the caller did not ask for the usage chunk
+	choicesLeft int  // finish reasons still to come
 
 	mu    sync.Mutex
 	timer *time.Timer
-	armed time.Time // when the timer wakes
-	news  bool      // something began that the timer does not know
+	wakesAt time.Time // when the timer wakes
+	rearm  bool      // something began that the timer does not know
 	buf   buffer
 
-	heard     time.Time // when the backend last sent anything
-	spoke     time.Time // when the caller was last sent anything
+	lastRead     time.Time // when the backend last sent anything
+	lastWrite     time.Time // when the caller was last sent anything
 	heldSince time.Time // when the first event came
-	finished  time.Time // when all finish reasons, or the dialect's own end, had come
-	ended     bool      // the dialect's own end was seen
-	over      bool      // nothing more will be read or sent
-	why       error     // why we gave the answer up
+	completedAt  time.Time // when all finish reasons, or the dialect's own end, had come
+	terminated     bool      // the dialect's own end was seen
+	stopped      bool      // nothing more will be read or sent
+	stopReason       error     // why we gave the answer up
 }
 
-// carry takes the answer to its end.
-func (s *stream) carry() proxy.Delivery {
+// run takes the answer to its end.
+func (s *stream) run() proxy.Delivery {
 	now := time.Now()
-	s.heard, s.choices = now, int(max(s.request.Facts.Choices, 1))
-	s.reader = classify.Stream{Dialect: s.request.Operation.Dialect, Header: s.answer.Response.Header, Policy: s.policy()}
-	s.strip = !s.request.Facts.IncludeUsage
-	s.delivery.Outcome = says(health.Served, "")
+	s.lastRead, s.choicesLeft = now, int(max(s.request.Parsed.Choices, 1))
+	s.reader = classify.Stream{Dialect: s.request.Operation.Dialect, Header: s.response.Response.Header, Policy: s.policy()}
+	s.stripUsage = !s.request.Parsed.IncludeUsage
+	s.report.Outcome = outcome(health.Served, "")
 	s.buf.open(&s.streams)
 	defer s.buf.close(&s.streams)
-	s.begin(now)
+	s.startTimer(now)
 	defer s.timer.Stop()
 	for more := true; more; {
-		n, err := s.answer.Response.Body.Read(s.buf.room())
-		more = s.took(n, err)
+		n, err := s.response.Response.Body.Read(s.buf.free())
+		more = s.handleRead(n, err)
 	}
-	s.learned(&s.reader.Answer)
+	s.recordAnswer(&s.reader.Answer)
 	if len(s.reader.Answer.Items) > 0 {
-		s.tell()
+		s.reportIDs()
 	}
-	return s.delivery
+	return s.report
 }
 
-// took handles what a read brought, and reports whether to read on.
-func (s *stream) took(n int, err error) bool {
+// handleRead handles what a read brought, and reports whether to read on.
+func (s *stream) handleRead(n int, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	if n > 0 {
-		s.heard = now
-		s.buf.filled(n)
-		s.events(now)
+		s.lastRead = now
+		s.buf.advance(n)
+		s.handleEvents(now)
 		s.forward(now)
 	}
 	switch {
-	case s.over:
-	case err != nil || s.gone:
+	case s.stopped:
+	case err != nil || s.callerLeft:
 		s.conclude(err, now)
 	case !s.buf.compact():
 		s.conclude(errTooLarge, now)
-	case s.news:
-		s.news = false
+	case s.rearm:
+		s.rearm = false
 		s.arm(now)
 	}
-	return !s.over
+	return !s.stopped
 }
 
-// events handles every event that is complete.
-func (s *stream) events(now time.Time) {
-	for !s.over {
+// handleEvents handles every event that is complete.
+func (s *stream) handleEvents(now time.Time) {
+	for !s.stopped {
 		event := s.buf.next()
 		if event == nil {
 			return
 		}
-		s.event(event, now)
+		s.handleEvent(event, now)
 	}
 }
 
-// event handles one event: it is held, or lets the held ones go, or ends the
+// handleEvent handles one handleEvent: it is held, or lets the held ones go, or ends the
 // matter.
-func (s *stream) event(event []byte, now time.Time) {
+func (s *stream) handleEvent(event []byte, now time.Time) {
 	r := s.reader.Read(event, now)
 	switch {
 	case r.Meaning == classify.Refusal:
-		s.refuse(event, &r.Outcome, now)
+		s.handleError(event, &r.Outcome, now)
 		return
-	case r.UsageOnly && s.strip:
+	case r.UsageOnly && s.stripUsage:
 		s.buf.drop(len(event))
 		return
 	case s.heldSince.IsZero():
-		s.heldSince, s.news = now, true
+		s.heldSince, s.rearm = now, true
 	}
-	s.choices -= r.Finished
-	s.ended = s.ended || r.Meaning == classify.Done
-	if s.finished.IsZero() && (s.ended || s.choices <= 0 && s.reader.Complete()) {
-		s.finished, s.news = now, true
+	s.choicesLeft -= r.Finished
+	s.terminated = s.terminated || r.Meaning == classify.Done
+	if s.completedAt.IsZero() && (s.terminated || s.choicesLeft <= 0 && s.reader.Complete()) {
+		s.completedAt, s.rearm = now, true
 	}
 	if r.Meaning == classify.Meaningful || r.Meaning == classify.Done && s.reader.Dialect == operations.Responses {
-		s.first(now)
+		s.markFirstToken(now)
 	}
 }
 
-// first notes the first meaningful event, for which the answer is committed.
-func (s *stream) first(now time.Time) {
-	if s.delivery.FirstToken.IsZero() {
-		s.delivery.FirstToken = now
-		s.open()
+// markFirstToken notes the markFirstToken meaningful event, for which the answer is committed.
+func (s *stream) markFirstToken(now time.Time) {
+	if s.report.FirstToken.IsZero() {
+		s.report.FirstToken = now
+		s.ensureCommitted()
 	}
 }
 
-// open commits the answer unless it is already.
-func (s *stream) open() {
-	if s.delivery.Committed {
+// ensureCommitted commits the answer unless it is already.
+func (s *stream) ensureCommitted() {
+	if s.report.Committed {
 		return
 	}
-	s.over, s.news = !s.commit(-1), true
-	s.learned(&s.reader.Answer)
-	s.tell()
+	s.stopped, s.rearm = !s.commit(-1), true
+	s.recordAnswer(&s.reader.Answer)
+	s.reportIDs()
 }
 
 // forward sends the held events of a committed answer.
 func (s *stream) forward(now time.Time) {
-	if held := s.buf.held(); s.delivery.Committed && len(held) > 0 {
+	if held := s.buf.held(); s.report.Committed && len(held) > 0 {
 		s.send(held, now)
 		s.buf.forwarded()
-		s.spoke = now
+		s.lastWrite = now
 	}
 }
 
-// refuse handles an error event. Ahead of the commit it is the attempt's
+// handleError handles an error event. Ahead of the commit it is the attempt's
 // outcome. Behind it, or when it is the caller's own business, the caller gets
 // it, and then a connection that breaks off: the one end that all clients take
 // for an error (facts/reliability.md rule 1). A failed response is an end of
 // its dialect and needs no such help.
-func (s *stream) refuse(event []byte, o *health.Outcome, now time.Time) {
-	s.delivery.Outcome = *o
-	if !s.delivery.Committed && o.Verdict != health.Served {
-		s.over = true
-		s.answer.Cancel(errRefused)
+func (s *stream) handleError(event []byte, o *health.Outcome, now time.Time) {
+	s.report.Outcome = *o
+	if !s.report.Committed && o.Verdict != health.Served {
+		s.stopped = true
+		s.response.Cancel(errRefused)
 		return
 	}
-	s.open()
+	s.ensureCommitted()
 	if string(sse.Parse(event).Name) == "response.failed" {
-		s.ended, s.finished, s.news = true, now, true
+		s.terminated, s.completedAt, s.rearm = true, now, true
 		return
 	}
 	s.forward(now)
-	s.over, s.delivery.Broken = true, s.delivery.Committed
-	s.answer.Cancel(errRefused)
+	s.stopped, s.report.Broken = true, s.report.Committed
+	s.response.Cancel(errRefused)
 }

@@ -20,7 +20,7 @@ func TestEachEventIsFlushedAsItArrives(t *testing.T) {
 		x := newExchange(operations.Chat, "text/event-stream", nil)
 		d := play(x, func(say func(string), end func(error)) {
 			sent := ""
-			for _, event := range []string{filters + role, word, word, stop, done} {
+			for _, event := range []string{filters + role, truncatedHeader, truncatedHeader, stop, done} {
 				say(event)
 				sent += event
 				if got := x.caller.got(); got != sent {
@@ -41,14 +41,14 @@ func TestHalfAnEventWaitsForItsOtherHalf(t *testing.T) {
 		x.relay.Heartbeat = 15 * time.Second
 		play(x, func(say func(string), end func(error)) {
 			say(role)
-			say(word[:30])
+			say(truncatedHeader[:30])
 			time.Sleep(20 * time.Second)
 			synctest.Wait()
 			if got := x.caller.got(); got != role+": keep-alive\n\n" {
 				t.Errorf("the caller has %q", got)
 			}
-			say(word[30:])
-			if got := x.caller.got(); got != role+": keep-alive\n\n"+word {
+			say(truncatedHeader[30:])
+			if got := x.caller.got(); got != role+": keep-alive\n\n"+truncatedHeader {
 				t.Errorf("the caller has %q", got)
 			}
 			say(stop + done)
@@ -64,10 +64,10 @@ func TestSilenceIsFilledWithHeartbeats(t *testing.T) {
 		d := play(x, func(say func(string), end func(error)) {
 			say(role)
 			time.Sleep(14 * time.Second)
-			say(word)
+			say(truncatedHeader)
 			time.Sleep(14 * time.Second)
 			synctest.Wait()
-			if got := x.caller.got(); got != role+word {
+			if got := x.caller.got(); got != role+truncatedHeader {
 				t.Errorf("a heartbeat in 14 s of silence: %q", got)
 			}
 			time.Sleep(32 * time.Second)
@@ -138,7 +138,7 @@ func TestEveryChoiceNeedsItsFinishReason(t *testing.T) {
 	second := strings.Replace(stop, `"index":0`, `"index":1`, 1)
 	for events, whole := range map[string]bool{role + stop: false, role + stop + second: true, role + stop + done: true} {
 		x := newExchange(operations.Chat, "text/event-stream", strings.NewReader(events))
-		x.request.Facts.Choices = 2
+		x.request.Parsed.Choices = 2
 		if d := x.carry(); d.Broken == whole {
 			t.Errorf("%q: %+v", events, d)
 		}
@@ -146,12 +146,12 @@ func TestEveryChoiceNeedsItsFinishReason(t *testing.T) {
 }
 
 func TestErrorEventBehindTheFirstTokenIsRelayedAndBreaksTheConnection(t *testing.T) {
-	x := newExchange(operations.Chat, "text/event-stream", strings.NewReader(role+word+refused+word))
+	x := newExchange(operations.Chat, "text/event-stream", strings.NewReader(role+truncatedHeader+refused+truncatedHeader))
 	d := x.carry()
 	if !d.Broken || d.Outcome.Verdict != health.Throttled {
 		t.Errorf("delivery %+v", d)
 	}
-	if got := x.caller.got(); got != role+word+refused {
+	if got := x.caller.got(); got != role+truncatedHeader+refused {
 		t.Errorf("the caller has %q", got)
 	}
 }
@@ -191,7 +191,7 @@ func TestFailedResponseIsAnEndOfItsOwn(t *testing.T) {
 func TestResponseWithoutAnyDeltaIsAnAnswer(t *testing.T) {
 	completed := "event: response.completed\ndata: " + `{"type":"response.completed","response":{"id":"resp_1","status":"completed","usage":{"input_tokens":3,"output_tokens":0}}}` + "\n\n"
 	x := newExchange(operations.Responses, "text/event-stream", strings.NewReader(created+completed))
-	if d := x.carry(); !d.Committed || d.Broken || d.Finish != "completed" || d.Usage.Prompt != 3 || x.caller.got() != created+completed {
+	if d := x.carry(); !d.Committed || d.Broken || d.FinishReason != "completed" || d.Usage.Prompt != 3 || x.caller.got() != created+completed {
 		t.Errorf("%+v, the caller has %q", d, x.caller.got())
 	}
 }
@@ -199,17 +199,17 @@ func TestResponseWithoutAnyDeltaIsAnAnswer(t *testing.T) {
 func TestUsageIsStrippedUnlessAskedFor(t *testing.T) {
 	for _, asked := range []bool{false, true} {
 		for _, reader := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.OneByteReader, iotest.HalfReader, iotest.DataErrReader} {
-			x := newExchange(operations.Chat, "text/event-stream", reader(strings.NewReader(filters+role+word+stop+usage1+done)))
-			x.request.Facts.IncludeUsage = asked
-			want := filters + role + word + stop + done
+			x := newExchange(operations.Chat, "text/event-stream", reader(strings.NewReader(filters+role+truncatedHeader+stop+usage1+done)))
+			x.request.Parsed.IncludeUsage = asked
+			want := filters + role + truncatedHeader + stop + done
 			if asked {
-				want = filters + role + word + stop + usage1 + done
+				want = filters + role + truncatedHeader + stop + usage1 + done
 			}
 			d := x.carry()
 			if got := x.caller.got(); got != want {
 				t.Errorf("asked %v: the caller has %q", asked, got)
 			}
-			if d.Usage.Prompt != 12 || d.Usage.Completion != 20 || d.Finish != "stop" {
+			if d.Usage.Prompt != 12 || d.Usage.Completion != 20 || d.FinishReason != "stop" {
 				t.Errorf("asked %v: delivery %+v", asked, d)
 			}
 		}
@@ -219,7 +219,7 @@ func TestUsageIsStrippedUnlessAskedFor(t *testing.T) {
 func TestBytesPassUnchangedHoweverTheyArrive(t *testing.T) {
 	odd := "\ufeff" + role + ": ping\n\n" + "id: 7\r\ndata: {\"choices\":[{\"delta\":{}}]}\r\n\r\n" + "data: not json\n\n" + "\n\n" +
 		"data: \xff\xfe\x00\n\n" + "data:{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"length\"}]}\n\n" + done
-	huge := role + "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" + strings.Repeat("é", 1<<19) + "\"}}]}\n\n" + word + stop + done
+	huge := role + "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" + strings.Repeat("é", 1<<19) + "\"}}]}\n\n" + truncatedHeader + stop + done
 	for name, stream := range map[string]string{
 		"azure": string(recorded(t, "chat.sse")), "crlf": string(recorded(t, "chat-crlf.sse")), "odd": odd, "1 MB event": huge,
 	} {
@@ -230,7 +230,7 @@ func TestBytesPassUnchangedHoweverTheyArrive(t *testing.T) {
 				continue // a megabyte of single bytes proves nothing that 2 KB do not
 			}
 			x := newExchange(operations.Chat, "text/event-stream", reader(strings.NewReader(stream)))
-			x.request.Facts.IncludeUsage = true
+			x.request.Parsed.IncludeUsage = true
 			d := x.carry()
 			if got := x.caller.got(); got != stream || d.Broken {
 				t.Errorf("%s, %s: %d bytes of %d came, %+v", name, kind, len(got), len(stream), d)
@@ -243,7 +243,7 @@ func TestResponsesStreamSaysItsIDAndUsage(t *testing.T) {
 	x := newExchange(operations.Responses, "text/event-stream", bytes.NewReader(recorded(t, "responses.sse")))
 	x.request.Operation.Learns = true
 	d := x.carry()
-	if !slices.Contains(d.Made, "resp_abc") || !slices.Contains(d.Made, "msg_1") || d.Usage.Prompt != 36 || d.Usage.Cached != 5 || d.Usage.Completion != 87 || d.Usage.Reasoning != 9 {
+	if !slices.Contains(d.CreatedIDs, "resp_abc") || !slices.Contains(d.CreatedIDs, "msg_1") || d.Usage.Prompt != 36 || d.Usage.Cached != 5 || d.Usage.Completion != 87 || d.Usage.Reasoning != 9 {
 		t.Errorf("delivery %+v", d)
 	}
 	if got := x.caller.got(); got != string(recorded(t, "responses.sse")) {
@@ -265,7 +265,7 @@ func TestCallerWhoLeavesCancelsTheBackendAndSaysNothingOfIt(t *testing.T) {
 		})
 	})
 	t.Run("while it takes", func(t *testing.T) {
-		x := newExchange(operations.Chat, "text/event-stream", strings.NewReader(role+word))
+		x := newExchange(operations.Chat, "text/event-stream", strings.NewReader(role+truncatedHeader))
 		x.caller.refuses = errGone
 		d := x.carry()
 		if d.Outcome.Verdict != health.Abandoned || x.ctx.Err() == nil {
@@ -293,13 +293,13 @@ func TestPlainStreamEndsWithItsTransport(t *testing.T) {
 // Whatever comes, and however it is cut into reads: the caller gets the stream
 // up to some event, and then at most one event of ours.
 func FuzzStreamIsCarriedUnchanged(f *testing.F) {
-	f.Add([]byte(filters+role+word+stop+done), uint8(7), uint8(0))
+	f.Add([]byte(filters+role+truncatedHeader+stop+done), uint8(7), uint8(0))
 	f.Add([]byte("\r\r\n\n: x\r\ndata: [DONE]\r\r"), uint8(1), uint8(1))
 	f.Add([]byte(created+refused), uint8(64), uint8(2))
 	f.Add([]byte(role), uint8(255), uint8(1))
 	f.Fuzz(func(t *testing.T, stream []byte, step, dialect uint8) {
 		x := newExchange(operations.Dialect(dialect%3), "text/event-stream", &stepwise{stream, int(step) + 1})
-		x.request.Facts.IncludeUsage = true
+		x.request.Parsed.IncludeUsage = true
 		d := x.carry()
 		got := x.caller.all()
 		if !d.Committed {

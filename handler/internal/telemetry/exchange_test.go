@@ -40,11 +40,11 @@ func served() *api.Exchange {
 		ID: "req_SERVED", Began: noon, Took: ms(812.5), Method: http.MethodPost, Operation: "chat", Family: "v1",
 		Consumer: teamA, KeyID: "k1", Model: "gpt-4o", Status: 200, Serving: ptu,
 		Result: &proxy.Result{
-			Pool: gpt4o, Served: ptu,
-			Decision: balancer.Decision{Model: "gpt-4o", Version: 7, Line: 3, Candidates: candidates("", "", "")},
+			Pool: gpt4o, ServedBy: ptu,
+			Decision: balancer.Decision{Model: "gpt-4o", Version: 7, Eligible: 3, Candidates: candidates("", "", "")},
 			Attempts: []proxy.Attempt{{Backend: ptu, Status: 200, Took: ms(810)}},
 			Delivery: proxy.Delivery{
-				Committed: true, FirstToken: at(311), Finish: "stop", Bytes: 2048,
+				Committed: true, FirstToken: at(311), FinishReason: "stop", Bytes: 2048,
 				Usage: usage.Tokens{Prompt: 1200, Cached: 1000, Completion: 80, Reasoning: 30},
 			},
 		},
@@ -55,7 +55,7 @@ func served() *api.Exchange {
 func spilled() *api.Exchange {
 	x := served()
 	x.ID, x.Stream, x.Traceparent = "req_SPILLED", true, traceOf
-	d := balancer.Decision{Model: "gpt-4o", Version: 9, Line: 2, Candidates: candidates("", "", health.RefusedThrottled)}
+	d := balancer.Decision{Model: "gpt-4o", Version: 9, Eligible: 2, Candidates: candidates("", "", health.RefusedThrottled)}
 	d.Candidates[0], d.Candidates[1], d.Candidates[2] = d.Candidates[1], d.Candidates[2], d.Candidates[0]
 	d.Candidates[1].Reason, d.Candidates[2].Reason = "", health.RefusedThrottled
 	d.Candidates[2].Until = at(4200)
@@ -64,7 +64,7 @@ func spilled() *api.Exchange {
 		{Backend: &gpt4o.Backends[1], Status: 503, Took: ms(20), Outcome: health.Outcome{Verdict: health.Failed, Why: "503"}},
 		{Backend: &gpt4o.Backends[2], Status: 200, Took: ms(700), Probe: true},
 	}
-	x.Result.Served, x.Serving = &gpt4o.Backends[2], &gpt4o.Backends[2]
+	x.Result.ServedBy, x.Serving = &gpt4o.Backends[2], &gpt4o.Backends[2]
 	x.Result.Waited = ms(12.25)
 	return x
 }
@@ -76,7 +76,7 @@ func throttled() *api.Exchange {
 	x.Took, x.Cause = ms(40), proxy.ErrThrottled
 	x.Result = &proxy.Result{
 		Pool: gpt4o, Err: proxy.ErrThrottled, RetryAt: at(7040),
-		Decision: balancer.Decision{Model: "gpt-4o", Version: 3, Line: 1, Candidates: candidates("", health.RefusedOpen, balancer.OutsideFence)},
+		Decision: balancer.Decision{Model: "gpt-4o", Version: 3, Eligible: 1, Candidates: candidates("", health.RefusedOpen, balancer.OutsideGeographies)},
 		Attempts: []proxy.Attempt{{Backend: &gpt4o.Backends[0], Status: 429, Took: ms(38), Outcome: health.Outcome{
 			Verdict: health.Throttled, Why: "429 provisioned", Kind: health.Provisioned, Wait: 7 * time.Second, RawWait: 7 * time.Second,
 		}}},
@@ -93,7 +93,7 @@ func broken() *api.Exchange {
 	x.Result.Attempts = append([]proxy.Attempt{{
 		Backend: &gpt4o.Backends[1], Status: 401, Took: ms(5), Outcome: health.Outcome{Verdict: health.Misconfigured, Why: "401"},
 	}}, x.Result.Attempts...)
-	x.Result.Delivery.Broken, x.Result.Delivery.Usage, x.Result.Delivery.Finish = true, usage.Tokens{}, ""
+	x.Result.Delivery.Broken, x.Result.Delivery.Usage, x.Result.Delivery.FinishReason = true, usage.Tokens{}, ""
 	return x
 }
 

@@ -143,14 +143,14 @@ func overhead(x *api.Exchange) time.Duration {
 // Spilled reports whether the request was served by a lower priority group than
 // the best one its consumer may use, or by a fallback model.
 func Spilled(r *proxy.Result) bool {
-	if r.Served == nil {
+	if r.ServedBy == nil {
 		return false
 	}
 	if r.Pool.Model != r.Decision.Model {
 		return true
 	}
 	for i := range r.Decision.Candidates {
-		if c := &r.Decision.Candidates[i]; c.Backend.Priority < r.Served.Priority && withinBounds(c) {
+		if c := &r.Decision.Candidates[i]; c.Backend.Priority < r.ServedBy.Priority && withinBounds(c) {
 			return true
 		}
 	}

@@ -150,7 +150,7 @@ func TestSpilledIsToldByTheConsumersOwnBounds(t *testing.T) {
 		t.Error("served below a throttled backend, and not spilled")
 	}
 	for i := range x.Result.Decision.Candidates {
-		x.Result.Decision.Candidates[i].Reason = balancer.OutsideFence
+		x.Result.Decision.Candidates[i].Reason = balancer.OutsideGeographies
 	}
 	if Spilled(x.Result) {
 		t.Error("the better backends were never this consumer's, and yet it spilled")

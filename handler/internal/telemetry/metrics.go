@@ -62,7 +62,7 @@ func (m *Metrics) Saw(x *api.Exchange) {
 	}
 	if x.Result != nil {
 		d := &x.Result.Delivery
-		k.last, k.served, k.broken, k.spilled = x.Result.Pool, x.Result.Served, d.Broken, Spilled(x.Result)
+		k.last, k.served, k.broken, k.spilled = x.Result.Pool, x.Result.ServedBy, d.Broken, Spilled(x.Result)
 		k.metered = d.Usage.Total() > 0
 	}
 	s := m.requests.get(k, m.seriesOf)
@@ -98,7 +98,7 @@ func (s *requestSeries) result(x *api.Exchange) {
 		return
 	}
 	for i := range x.Result.Attempts {
-		if a := &x.Result.Attempts[i]; a.Backend == x.Result.Served {
+		if a := &x.Result.Attempts[i]; a.Backend == x.Result.ServedBy {
 			s.firstToken.Observe(max(d.FirstToken.Sub(a.Began), 0).Seconds())
 		}
 	}

@@ -12,8 +12,8 @@ import (
 // story writes who was tried, who was passed over and why, and what it cost.
 func (f *fields) story(x *api.Exchange) {
 	r := x.Result
-	if r.Served != nil {
-		f.text("backend", r.Served.Name).text("region", r.Served.Region).number("priority", int64(r.Served.Priority))
+	if r.ServedBy != nil {
+		f.text("backend", r.ServedBy.Name).text("region", r.ServedBy.Region).number("priority", int64(r.ServedBy.Priority))
 		f.yes("spilled", Spilled(r))
 	}
 	if r.Pool.Model != x.Model {
@@ -42,8 +42,8 @@ func (f *fields) delivery(x *api.Exchange) {
 	if !d.FirstToken.IsZero() {
 		f.millis("first_token_ms", d.FirstToken.Sub(x.Began))
 	}
-	f.text("finish", d.Finish).counted("bytes", d.Bytes).yes("broken", d.Broken)
-	f.text("service_tier", d.Tier).text("spilled_from", d.Spill.From).text("spilled_to", d.Spill.To).text("spilled_for", d.Spill.Error)
+	f.text("finish", d.FinishReason).counted("bytes", d.Bytes).yes("broken", d.Broken)
+	f.text("service_tier", d.ServiceTier).text("spilled_from", d.Spillover.From).text("spilled_to", d.Spillover.To).text("spilled_for", d.Spillover.Error)
 	if d.Usage.Prompt+d.Usage.Completion == 0 {
 		return
 	}
@@ -60,18 +60,18 @@ func (f *fields) attempt(a *proxy.Attempt) {
 	if a.Outcome.RawWait > 0 {
 		f.millis("asked_wait_ms", a.Outcome.RawWait)
 	}
-	f.yes("probe", a.Probe).yes("hedge", a.Hedge).counted("wasted_tokens", a.Usage.Total()).millis("ms", a.Took).raw("}")
+	f.yes("probe", a.Probe).yes("hedge", a.Hedge).counted("wasted_tokens", a.Wasted.Total()).millis("ms", a.Took).raw("}")
 }
 
 // passedOver names the candidates that were not in the line, and for how long
 // they will not be.
 func (f *fields) passedOver(x *api.Exchange) {
 	d := &x.Result.Decision
-	if d.Line >= len(d.Candidates) {
+	if d.Eligible >= len(d.Candidates) {
 		return
 	}
 	f.begin("skipped").raw("[")
-	for i := d.Line; i < len(d.Candidates); i++ {
+	for i := d.Eligible; i < len(d.Candidates); i++ {
 		f.candidate(&d.Candidates[i], x.Began).raw("}")
 	}
 	f.raw("]")
@@ -88,7 +88,7 @@ func (f *fields) candidate(c *balancer.Candidate, now time.Time) *fields {
 // order writes the line as it was decided, best first.
 func (f *fields) order(r *proxy.Result) {
 	f.begin("order").raw("[")
-	for i := range r.Decision.Candidates[:r.Decision.Line] {
+	for i := range r.Decision.Candidates[:r.Decision.Eligible] {
 		c := &r.Decision.Candidates[i]
 		f.open().text("backend", c.Backend.Name).number("priority", int64(c.Backend.Priority)).number("weight", int64(c.Backend.Weight))
 		f.text("why", string(c.Reason)).raw("}")
@@ -100,7 +100,7 @@ func (f *fields) order(r *proxy.Result) {
 // wants it used: what keeps it out otherwise is its health.
 func withinBounds(c *balancer.Candidate) bool {
 	switch c.Reason {
-	case balancer.OutsideFence, balancer.Reserved, balancer.NoWeight:
+	case balancer.OutsideGeographies, balancer.ReservedPriority, balancer.ZeroWeight:
 		return false
 	case health.Admitted, health.RefusedDrained, health.RefusedOpen, health.RefusedProbing, health.RefusedThrottled, balancer.Recovering:
 	}

@@ -155,9 +155,9 @@ func requestAttributes(x *api.Exchange) []otlp.Attribute {
 
 func resultAttributes(all []otlp.Attribute, x *api.Exchange) []otlp.Attribute {
 	r, d := x.Result, &x.Result.Delivery
-	all = append(all, word("gen_ai.provider.name", provider(r.Served)))
-	if r.Served != nil {
-		all = append(all, word("gen_ai.response.model", r.Pool.Model), word("spillway.backend", r.Served.Name))
+	all = append(all, word("gen_ai.provider.name", provider(r.ServedBy)))
+	if r.ServedBy != nil {
+		all = append(all, word("gen_ai.response.model", r.Pool.Model), word("spillway.backend", r.ServedBy.Name))
 	}
 	if Spilled(r) {
 		all = append(all, truth("spillway.spilled"))
@@ -165,8 +165,8 @@ func resultAttributes(all []otlp.Attribute, x *api.Exchange) []otlp.Attribute {
 	if !d.FirstToken.IsZero() {
 		all = append(all, lasting("gen_ai.response.time_to_first_chunk", d.FirstToken.Sub(x.Began)))
 	}
-	if d.Finish != "" {
-		all = append(all, otlp.Attribute{Name: "gen_ai.response.finish_reasons", Kind: otlp.List, Text: d.Finish})
+	if d.FinishReason != "" {
+		all = append(all, otlp.Attribute{Name: "gen_ai.response.finish_reasons", Kind: otlp.List, Text: d.FinishReason})
 	}
 	if d.Usage.Total() > 0 {
 		all = append(all, whole("gen_ai.usage.input_tokens", d.Usage.Prompt), whole("gen_ai.usage.output_tokens", d.Usage.Completion),

@@ -78,14 +78,14 @@ type recording struct{ request, answer *tape }
 func (r *Recorder) Record(w http.ResponseWriter, req *proxy.Request) http.ResponseWriter {
 	name := r.cfg.Now().UTC().Format("2006/01/02/15/") + folder(req.Consumer.Name) + "/" + req.ID
 	rec := &recording{
-		request: &tape{of: r, name: name + ".request", mime: req.Header.Get("Content-Type"), partial: req.Tail != nil},
+		request: &tape{of: r, name: name + ".request", mime: req.Header.Get("Content-Type"), partial: req.StreamedBody != nil},
 		answer:  &tape{of: r, name: name + ".answer"},
 	}
 	rec.request.write(req.Body)
 	r.mu.Lock()
 	r.open[req.ID] = rec
 	r.mu.Unlock()
-	return &tee{ResponseWriter: w, tape: rec.answer, stream: req.Facts.Stream && len(r.cfg.Redact) > 0}
+	return &tee{ResponseWriter: w, tape: rec.answer, stream: req.Parsed.Stream && len(r.cfg.Redact) > 0}
 }
 
 // folder is a consumer's name as one part of a path.

@@ -40,8 +40,8 @@ func about(x *api.Exchange) map[string]string {
 		meta["Status"] = strconv.Itoa(x.Status)
 	}
 	if r := x.Result; r != nil {
-		if r.Served != nil {
-			meta["Backend"] = ascii(r.Served.Name)
+		if r.ServedBy != nil {
+			meta["Backend"] = ascii(r.ServedBy.Name)
 		}
 		if r.Delivery.Broken {
 			meta["Broken"] = "true"

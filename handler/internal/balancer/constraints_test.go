@@ -32,23 +32,23 @@ func TestAffinityCanBeTurnedOff(t *testing.T) {
 func TestOnlyTheHolderCanServe(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 0, 1)}
 	q := query(seeded())
-	q.Holder = "b1"
+	q.PinnedTo = "b1"
 	d := p.Decide(q, healthy(3), nil)
-	if d.Line != 1 || d.Candidates[0].Backend.Name != "b1" || d.Candidates[1].Reason != balancer.Elsewhere {
+	if d.Eligible != 1 || d.Candidates[0].Backend.Name != "b1" || d.Candidates[1].Reason != balancer.NotPinned {
 		t.Errorf("%+v, want the holder alone, though it has no weight", d)
 	}
 	s := healthy(3)
 	s.By[1].Throttle = health.Window{Until: instant.Add(time.Second)}
-	if d := p.Decide(q, s, nil); d.Line != 0 || d.Reopens(true) != instant.Add(time.Second) {
+	if d := p.Decide(q, s, nil); d.Eligible != 0 || d.ReopensAt(true) != instant.Add(time.Second) {
 		t.Errorf("%+v, want nobody until the holder reopens", d)
 	}
-	q.Stored = true
+	q.ReadsStored = true
 	s.By[1].Phase = health.Open
-	if d := p.Decide(q, s, nil); d.Line != 1 {
+	if d := p.Decide(q, s, nil); d.Eligible != 1 {
 		t.Errorf("%+v: reading what is held is no matter of capacity", d)
 	}
 	s.By[1].Drained = true
-	if d := p.Decide(q, s, nil); d.Line != 0 {
+	if d := p.Decide(q, s, nil); d.Eligible != 0 {
 		t.Errorf("%+v: an operator's drain leaves nothing", d)
 	}
 }
@@ -57,8 +57,8 @@ func TestForeignOperationsAreForCompatibleBackends(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 1, 1)}
 	p.Backends[2].OpenAI, p.Backends[2].Priority = true, 9
 	q := query(seeded())
-	q.Foreign = true
-	if d := p.Decide(q, healthy(3), nil); d.Line != 1 || d.Candidates[0].Backend.Name != "b2" || d.Candidates[1].Reason != balancer.Unable {
+	q.OpenAIOnly = true
+	if d := p.Decide(q, healthy(3), nil); d.Eligible != 1 || d.Candidates[0].Backend.Name != "b2" || d.Candidates[1].Reason != balancer.UnsupportedOperation {
 		t.Errorf("%+v, want the compatible one alone", d)
 	}
 }
@@ -76,17 +76,17 @@ func FuzzFence(f *testing.F) {
 		who := &consumer.Consumer{Geographies: places[:1+r.IntN(2)], MinPriority: r.IntN(3)}
 		q := query(r)
 		q.Geographies, q.MinPriority = who.Geographies, who.MinPriority
-		q.Affinity, q.Stored, q.Foreign = r.Uint64()*uint64(r.IntN(2)), r.IntN(2) == 0, r.IntN(4) == 0
+		q.Affinity, q.ReadsStored, q.OpenAIOnly = r.Uint64()*uint64(r.IntN(2)), r.IntN(2) == 0, r.IntN(4) == 0
 		if r.IntN(2) == 0 {
-			q.Holder = p.Backends[r.IntN(len(p.Backends))].Name
+			q.PinnedTo = p.Backends[r.IntN(len(p.Backends))].Name
 		}
 		d := p.Decide(q, s, nil)
-		for _, c := range d.Candidates[:d.Line] {
+		for _, c := range d.Candidates[:d.Eligible] {
 			if !slices.Contains(who.Geographies, c.Backend.Geography) || c.Backend.Priority < who.MinPriority || !c.Backend.Within(who) {
 				t.Fatalf("%+v is in the line of %+v", c.Backend, who)
 			}
-			if q.Holder != "" && c.Backend.Name != q.Holder {
-				t.Fatalf("%s is in the line, though %s holds it", c.Backend.Name, q.Holder)
+			if q.PinnedTo != "" && c.Backend.Name != q.PinnedTo {
+				t.Fatalf("%s is in the line, though %s holds it", c.Backend.Name, q.PinnedTo)
 			}
 		}
 	})

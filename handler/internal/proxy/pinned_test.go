@@ -19,25 +19,25 @@ import (
 // lean asks for what a backend holds; unknown is that nobody knows which.
 func (w *world) lean(r *proxy.Request) *proxy.Result {
 	w.t.Helper()
-	return w.proxy.Do(w.t.Context(), []*balancer.Pool{w.pool}, r, func(_ context.Context, a *proxy.Answer) proxy.Delivery {
+	return w.proxy.Do(w.t.Context(), []*balancer.Pool{w.pool}, r, func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		a.Committed()
 		return proxy.Delivery{Committed: true, FirstToken: a.Began}
 	})
 }
 
-func held(by string) *proxy.Request { return &proxy.Request{Leans: &proxy.Lean{Backend: by}} }
+func presence(by string) *proxy.Request { return &proxy.Request{PinnedTo: &proxy.Pin{Backend: by}} }
 
 var notHeld = answer{status: 400, outcome: health.Outcome{Why: proxy.NotHeld}}
 
 func TestOnlyTheHolderIsAskedAndItsRefusalIsTheCallers(t *testing.T) {
 	w := newWorld(t, 1, 2)
 	w.scripts["b"] = []answer{{status: 429, outcome: health.Outcome{Verdict: health.Throttled, Wait: time.Minute, Why: "429 tokens"}}}
-	r := w.lean(held("b"))
+	r := w.lean(presence("b"))
 	w.wantSent("b")
 	if r.Err != nil || r.Status() != 429 || len(w.reports) != 1 || w.reports[0].Verdict != health.Throttled {
 		t.Errorf("err %v, status %d, reports %+v: want the 429 with the caller and the keeper", r.Err, r.Status(), w.reports)
 	}
-	if r := w.lean(held("b")); !errors.Is(r.Err, proxy.ErrThrottled) || r.RetryAt.IsZero() {
+	if r := w.lean(presence("b")); !errors.Is(r.Err, proxy.ErrThrottled) || r.RetryAt.IsZero() {
 		t.Errorf("err %v until %v, want throttled without another attempt", r.Err, r.RetryAt)
 	}
 	w.wantSent("b")
@@ -47,7 +47,7 @@ func TestReadingWhatIsHeldIsNoMatterOfHealth(t *testing.T) {
 	w := newWorld(t, 1, 2)
 	w.health[1] = health.Health{Phase: 1, Until: time.Now().Add(time.Hour)}
 	w.scripts["b"] = []answer{ok, failing}
-	request := held("b")
+	request := presence("b")
 	request.Operation = operations.Operation{State: operations.Recalls}
 	if r := w.lean(request); r.Err != nil {
 		t.Errorf("an open circuit kept it from being read: %v", r.Err)
@@ -65,8 +65,8 @@ func TestWhatWasJustMadeIsAskedForOnceMore(t *testing.T) {
 		for age, want := range map[time.Duration]string{time.Second: "bb", time.Minute: "b"} {
 			w := newWorld(t, 1, 2)
 			w.scripts["b"] = []answer{notHeld, ok}
-			request := held("b")
-			request.Leans.Made = time.Now().Add(-age)
+			request := presence("b")
+			request.PinnedTo.CreatedAt = time.Now().Add(-age)
 			r := w.lean(request)
 			w.wantSent(want)
 			if status := map[string]int{"bb": 200, "b": 400}[want]; r.Status() != status || r.Err != nil && status == 200 {
@@ -79,23 +79,23 @@ func TestWhatWasJustMadeIsAskedForOnceMore(t *testing.T) {
 func TestWhenNobodyKnowsTheHolderEachIsAskedOnce(t *testing.T) {
 	w := newWorld(t, 1, 1, 2)
 	w.scripts["a"], w.scripts["b"] = []answer{notHeld}, []answer{notHeld}
-	wantServed(t, w.lean(held("")), "c")
+	wantServed(t, w.lean(presence("")), "c")
 	w = newWorld(t, 1, 2)
 	w.scripts["a"], w.scripts["b"] = []answer{notHeld}, []answer{notHeld}
-	if r := w.lean(held("")); r.Err != nil || r.Status() != 400 {
+	if r := w.lean(presence("")); r.Err != nil || r.Status() != 400 {
 		t.Errorf("err %v, status %d, want the first refusal", r.Err, r.Status())
 	}
 	w.wantSent("ab")
 	w = newWorld(t, 1, 2)
 	w.scripts["a"], w.scripts["b"] = []answer{throttled}, []answer{notHeld}
-	if r := w.lean(held("")); !errors.Is(r.Err, proxy.ErrThrottled) {
+	if r := w.lean(presence("")); !errors.Is(r.Err, proxy.ErrThrottled) {
 		t.Errorf("err %v, want throttled: the one that was not asked may hold it", r.Err)
 	}
 }
 
 func TestBodyThatIsSentOnceIsNotSentTwice(t *testing.T) {
 	w := newWorld(t, 1, 2)
-	tail := proxy.NewTail(strings.NewReader("rest"), 4)
+	tail := proxy.NewStreamedBody(strings.NewReader("rest"), 4)
 	w.proxy.Sender = sender(func(b *balancer.Backend) (*http.Response, health.Outcome) {
 		w.sent = append(w.sent, b.Name)
 		if b.Name == "a" {
@@ -105,7 +105,7 @@ func TestBodyThatIsSentOnceIsNotSentTwice(t *testing.T) {
 		return nil, failing.outcome
 	})
 	w.pool.Backends = append(w.pool.Backends, balancer.Backend{Name: "c", Slot: 1, Priority: 3, Weight: 1})
-	if r := w.lean(&proxy.Request{Tail: tail}); !errors.Is(r.Err, proxy.ErrUnavailable) {
+	if r := w.lean(&proxy.Request{StreamedBody: tail}); !errors.Is(r.Err, proxy.ErrUnavailable) {
 		t.Errorf("err %v", r.Err)
 	}
 	w.wantSent("ab")
@@ -128,7 +128,7 @@ func TestSearchEndsWithTheFirstThatHasIt(t *testing.T) {
 	}{
 		"one has it":          {map[string]int{"a": 404, "b": 200, "c": 404}, "b", nil},
 		"none has":            {map[string]int{"a": 404, "b": 404, "c": 400}, "", nil},
-		"one could not say":   {map[string]int{"a": 404, "b": 0, "c": 404}, "", proxy.ErrUnsure},
+		"one could not say":   {map[string]int{"a": 404, "b": 0, "c": 404}, "", proxy.ErrLocateIncomplete},
 		"and yet it is found": {map[string]int{"a": 200, "b": 0, "c": 429}, "a", nil},
 	} {
 		w.proxy.Sender = sender(func(b *balancer.Backend) (*http.Response, health.Outcome) {
@@ -138,7 +138,7 @@ func TestSearchEndsWithTheFirstThatHasIt(t *testing.T) {
 			return reply(c.answers[b.Name]), health.Outcome{}
 		})
 		among := []*balancer.Backend{&w.pool.Backends[0], &w.pool.Backends[1], &w.pool.Backends[2]}
-		got, err := w.proxy.Seek(t.Context(), among, &proxy.Request{})
+		got, err := w.proxy.Locate(t.Context(), among, &proxy.Request{})
 		if (got == nil) != (c.found == "") || got != nil && got.Name != c.found || !errors.Is(err, c.err) {
 			t.Errorf("%s: %+v, %v, want %q, %v", name, got, err, c.found, c.err)
 		}
@@ -152,7 +152,7 @@ func TestNameThatIsPassedOnAndNotKnownClosesNothing(t *testing.T) {
 	w := newWorld(t, 1, 2)
 	undeployed := answer{outcome: health.Outcome{Verdict: health.Misconfigured, Why: proxy.NotDeployed}}
 	w.scripts["a"], w.scripts["b"] = []answer{undeployed}, []answer{undeployed}
-	if r := w.lean(&proxy.Request{}); !errors.Is(r.Err, proxy.ErrNotOffered) {
+	if r := w.lean(&proxy.Request{}); !errors.Is(r.Err, proxy.ErrNotDeployed) {
 		t.Errorf("err %v, want not offered", r.Err)
 	}
 	for _, o := range w.reports {

@@ -32,7 +32,7 @@ func backends(weights ...int) []balancer.Backend {
 }
 
 func query(r *rand.Rand) *balancer.Query {
-	return &balancer.Query{Now: instant, Chance: r.Float64, Load: load{}}
+	return &balancer.Query{Now: instant, Rand: r.Float64, Load: load{}}
 }
 
 func healthy(n int) *health.Snapshot { return &health.Snapshot{By: make([]health.Health, n)} }
@@ -45,7 +45,7 @@ func shares(p *balancer.Pool, q *balancer.Query, s *health.Snapshot, n int) []fl
 	for range n {
 		d := p.Decide(q, s, nil)
 		first[d.Candidates[0].Backend.Slot] += 1 / float64(n)
-		q.Turn++
+		q.Sequence++
 	}
 	return first
 }
@@ -76,11 +76,11 @@ func TestRoundRobinIsExactOverEveryCycle(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 2, 4), Strategy: balancer.RoundRobin}
 	q := query(seeded())
 	for cycle := range 50 {
-		q.Turn = uint64(cycle) * 3 // a cycle may begin anywhere
+		q.Sequence = uint64(cycle) * 3 // a cycle may begin anywhere
 		count := map[string]int{}
 		for range 7 {
 			count[p.Decide(q, healthy(3), nil).Candidates[0].Backend.Name]++
-			q.Turn++
+			q.Sequence++
 		}
 		if count["b0"] != 1 || count["b1"] != 2 || count["b2"] != 4 {
 			t.Fatalf("cycle from turn %d: %v, want 1, 2, 4", cycle*3, count)
@@ -98,7 +98,7 @@ func TestRoundRobinSpreadsTheTurnsOfOneBackend(t *testing.T) {
 			run, last = 1, name
 		}
 		longest = max(longest, run)
-		q.Turn++
+		q.Sequence++
 	}
 	if longest > 2 {
 		t.Errorf("one backend had %d turns in a row among equals, want at most 2", longest)
@@ -198,17 +198,17 @@ func TestReasonsAreGivenForThosePassedOver(t *testing.T) {
 	d := p.Decide(q, s, nil)
 	want := map[string]health.Refusal{
 		"b0": health.RefusedDrained, "b1": health.RefusedOpen, "b2": health.RefusedProbing, "b3": health.RefusedThrottled,
-		"b4": balancer.NoWeight, "b5": balancer.OutsideFence, "b6": balancer.Reserved, "b7": health.Admitted,
+		"b4": balancer.ZeroWeight, "b5": balancer.OutsideGeographies, "b6": balancer.ReservedPriority, "b7": health.Admitted,
 	}
 	for _, c := range d.Candidates {
 		if c.Reason != want[c.Backend.Name] {
 			t.Errorf("%s: %q, want %q", c.Backend.Name, c.Reason, want[c.Backend.Name])
 		}
 	}
-	if d.Line != 1 || d.Candidates[0].Backend.Name != "b7" {
-		t.Errorf("line of %d begins with %s, want b7 alone", d.Line, d.Candidates[0].Backend.Name)
+	if d.Eligible != 1 || d.Candidates[0].Backend.Name != "b7" {
+		t.Errorf("line of %d begins with %s, want b7 alone", d.Eligible, d.Candidates[0].Backend.Name)
 	}
-	if got := d.Reopens(true); !got.Equal(instant.Add(time.Second)) {
+	if got := d.ReopensAt(true); !got.Equal(instant.Add(time.Second)) {
 		t.Errorf("throttled reopen %v, want in 1 s", got.Sub(instant))
 	}
 }
@@ -217,7 +217,7 @@ func TestTheProbeIsOfferedToItsHolder(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1)}
 	s := healthy(1)
 	s.By[0] = health.Health{Phase: health.HalfOpen, Probe: true, Until: instant.Add(time.Second)}
-	if d := p.Decide(query(seeded()), s, nil); d.Line != 1 {
+	if d := p.Decide(query(seeded()), s, nil); d.Eligible != 1 {
 		t.Error("the holder of the probe was refused")
 	}
 }
@@ -231,7 +231,7 @@ func TestAProbeIsAheadOfItsGroup(t *testing.T) {
 		s.By[2] = health.Health{Phase: health.HalfOpen, Probe: true, Until: instant.Add(time.Second)}
 		q := query(seeded())
 		for turn := range uint64(200) {
-			q.Turn, q.Affinity = turn, turn%3*0x9e3779b97f4a7c15
+			q.Sequence, q.Affinity = turn, turn%3*0x9e3779b97f4a7c15
 			d := p.Decide(q, s, nil)
 			if first, second := d.Candidates[0].Backend.Name, d.Candidates[1].Backend.Name; first != "b0" || second != "b2" {
 				t.Fatalf("strategy %v: %s, then %s; want b0 of the better group, then b2, whose probe is here", strategy, first, second)
@@ -246,8 +246,8 @@ func TestRecoveringTakesItsShareAndIsTheLastResortOtherwise(t *testing.T) {
 	s := healthy(2)
 	s.By[0].Share = 10
 	wantShares(t, shares(p, query(seeded()), s, 100_000), 0.005, 0.1, 0.9)
-	if d := p.Decide(query(seeded()), s, nil); d.Line != 2 {
-		t.Errorf("line = %d, want the recovering one kept as a last resort", d.Line)
+	if d := p.Decide(query(seeded()), s, nil); d.Eligible != 2 {
+		t.Errorf("line = %d, want the recovering one kept as a last resort", d.Eligible)
 	}
 }
 
@@ -259,19 +259,19 @@ func FuzzDecide(f *testing.F) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		p, s := randomPool(r, int(n%32)+1)
 		q := query(r)
-		q.Turn, q.Affinity, q.Tokens = r.Uint64(), r.Uint64()*uint64(r.IntN(2)), int64(r.IntN(4000))
+		q.Sequence, q.Affinity, q.Tokens = r.Uint64(), r.Uint64()*uint64(r.IntN(2)), int64(r.IntN(4000))
 		d := p.Decide(q, s, nil)
 		seen := map[string]bool{}
 		for i := range d.Candidates {
 			c := &d.Candidates[i]
 			seen[c.Backend.Name] = true
-			if c.Tried() != (i < d.Line) {
-				t.Fatalf("candidate %d of a line of %d: tried = %v", i, d.Line, c.Tried())
+			if c.Eligible() != (i < d.Eligible) {
+				t.Fatalf("candidate %d of a line of %d: tried = %v", i, d.Eligible, c.Eligible())
 			}
-			if admits := s.Of(c.Backend.Slot).Refuses(q.Now, q.Tokens) == health.Admitted && c.Backend.Weight > 0; admits != c.Tried() {
-				t.Fatalf("%s: in line = %v, available = %v", c.Backend.Name, c.Tried(), admits)
+			if admits := s.Of(c.Backend.Slot).Refuses(q.Now, q.Tokens) == health.Admitted && c.Backend.Weight > 0; admits != c.Eligible() {
+				t.Fatalf("%s: in line = %v, available = %v", c.Backend.Name, c.Eligible(), admits)
 			}
-			if i > 0 && i < d.Line && c.Reason == d.Candidates[i-1].Reason && c.Backend.Priority < d.Candidates[i-1].Backend.Priority {
+			if i > 0 && i < d.Eligible && c.Reason == d.Candidates[i-1].Reason && c.Backend.Priority < d.Candidates[i-1].Backend.Priority {
 				t.Fatalf("priority %d stands behind %d", c.Backend.Priority, d.Candidates[i-1].Backend.Priority)
 			}
 		}

@@ -19,39 +19,39 @@ import (
 
 const (
 	bodyBuffer = 64 << 10 // how much of an answer in one piece is held until it is whole
-	tailKept   = 8 << 10  // how much of one that is longer is looked at for its usage
-	headKept   = 16
+	usageTail   = 8 << 10  // how much of one that is longer is looked at for its usage
+	headSize   = 16
 )
 
-// body is an answer in one piece on its way. It is held until it is whole, so
+// buffered is an answer in one piece on its way. It is held until it is whole, so
 // that one that breaks off, or is an error with a friendly status, costs the
 // caller nothing; but never more of it than bodyBuffer, and nothing of what is
 // not JSON: sound is worth hearing from its beginning.
-type body struct {
-	carriage
+type buffered struct {
+	delivery
 	buf    []byte
 	head   []byte // the first bytes of an answer that is longer than buf
 	opaque bool   // not JSON: nothing can be read out of it
 	timer  *time.Timer
-	silent atomic.Bool // given up for its silence
+	idleTimedOut atomic.Bool // given up for its silence
 }
 
 // isStream reports whether the answer is events that can be read.
-func (c *carriage) isStream() bool {
-	res := c.answer.Response
-	return served(res) && mediaType(res.Header) == "text/event-stream" && !encoded(res.Header)
+func (c *delivery) isStream() bool {
+	res := c.response.Response
+	return successful(res) && mediaType(res.Header) == "text/event-stream" && !encoded(res.Header)
 }
 
-func served(res *http.Response) bool { return res.StatusCode < http.StatusMultipleChoices }
+func successful(res *http.Response) bool { return res.StatusCode < http.StatusMultipleChoices }
 
 func encoded(h http.Header) bool {
 	e := h.Get("Content-Encoding")
 	return e != "" && !strings.EqualFold(e, "identity")
 }
 
-// carry takes the answer to its end.
-func (b *body) carry() proxy.Delivery {
-	pool, size := b.home(b.answer.Response.ContentLength)
+// run takes the answer to its end.
+func (b *buffered) run() proxy.Delivery {
+	pool, size := b.bufferPool(b.response.Response.ContentLength)
 	held, ok := pool.Get().(*[]byte)
 	if !ok {
 		fresh := make([]byte, size)
@@ -59,52 +59,52 @@ func (b *body) carry() proxy.Delivery {
 	}
 	defer pool.Put(held)
 	b.buf = (*held)[:0]
-	b.delivery.Outcome = says(health.Served, "")
+	b.report.Outcome = outcome(health.Served, "")
 	if idle := b.idle(); idle > 0 {
 		b.timer = time.AfterFunc(idle, b.tick)
 		defer b.timer.Stop()
 	}
-	b.deliver()
-	return b.delivery
+	b.process()
+	return b.report
 }
 
-// home is where memory for an answer of this length comes from. There is
+// bufferPool is where memory for an answer of this length comes from. There is
 // always room for one byte more, so that its end is met.
-func (c *carriage) home(length int64) (*sync.Pool, int) {
+func (c *delivery) bufferPool(length int64) (*sync.Pool, int) {
 	if length >= 0 && length < streamBuffer {
 		return &c.streams, streamBuffer
 	}
 	return &c.bodies, bodyBuffer
 }
 
-// deliver holds the answer, looks at it, and lets it go.
-func (b *body) deliver() {
-	res := b.answer.Response
+// process holds the answer, looks at it, and lets it go.
+func (b *buffered) process() {
+	res := b.response.Response
 	media := mediaType(res.Header)
-	b.opaque = encoded(res.Header) || served(res) && !isJSON(media) && media != ""
-	if why := b.misfit(media); why != "" {
-		b.refuse(says(health.Failed, why))
+	b.opaque = encoded(res.Header) || successful(res) && !isJSON(media) && media != ""
+	if why := b.mediaTypeFault(media); why != "" {
+		b.refuse(outcome(health.Failed, why))
 		return
 	}
 	switch err := b.fill(); {
 	case err == nil:
-		b.long()
+		b.deliverLong()
 	case !errors.Is(err, io.EOF):
 		b.breakOff(err)
-	case b.misread():
+	case b.rejectInvalid():
 	case b.commit(b.length()):
-		b.delivery.FirstToken = time.Now()
-		b.tell()
+		b.report.FirstToken = time.Now()
+		b.reportIDs()
 		b.write(b.buf)
 	}
 }
 
-// misfit is what is wrong with an answer of this media type, before a byte of
+// mediaTypeFault is what is wrong with an answer of this media type, before a byte of
 // it is read: a captive page, or prose where JSON was due.
-func (b *body) misfit(media string) string {
+func (b *buffered) mediaTypeFault(media string) string {
 	op := &b.request.Operation
 	switch {
-	case !served(b.answer.Response) || op.State.Stored() || encoded(b.answer.Response.Header):
+	case !successful(b.response.Response) || op.State.Stored() || encoded(b.response.Response.Header):
 		return ""
 	case media == "text/html", op.Dialect != operations.Plain && media != "" && !isJSON(media):
 		return "content type"
@@ -118,7 +118,7 @@ func isJSON(media string) bool {
 
 // fill reads until the buffer is full (nil), the answer ends (io.EOF) or
 // breaks. Of an answer that cannot be read it takes only what comes first.
-func (b *body) fill() error {
+func (b *buffered) fill() error {
 	for len(b.buf) < cap(b.buf) {
 		n, err := b.read(b.buf[len(b.buf):cap(b.buf)])
 		b.buf = b.buf[:len(b.buf)+n]
@@ -129,8 +129,8 @@ func (b *body) fill() error {
 	return nil
 }
 
-func (b *body) read(p []byte) (int, error) {
-	n, err := b.answer.Response.Body.Read(p)
+func (b *buffered) read(p []byte) (int, error) {
+	n, err := b.response.Response.Body.Read(p)
 	if b.timer != nil {
 		b.timer.Reset(b.idle())
 	}
@@ -139,19 +139,19 @@ func (b *body) read(p []byte) (int, error) {
 
 // tick steps in when the timer runs out: the backend is silent, unless it is
 // the caller that takes nothing.
-func (b *body) tick() {
-	if atomic.LoadInt64(&b.busy) != 0 {
-		b.stuck(time.Now())
+func (b *buffered) tick() {
+	if atomic.LoadInt64(&b.writingSince) != 0 {
+		b.cutStalledCaller(time.Now())
 		b.timer.Reset(stallCheck)
 		return
 	}
-	b.silent.Store(true)
-	b.answer.Cancel(errIdle)
+	b.idleTimedOut.Store(true)
+	b.response.Cancel(errIdle)
 }
 
 // length is what the caller is told: what is held, which is all there is.
-func (b *body) length() int64 {
-	switch res := b.answer.Response; {
+func (b *buffered) length() int64 {
+	switch res := b.response.Response; {
 	case b.request.Method == http.MethodHead:
 		return res.ContentLength
 	case res.StatusCode == http.StatusNoContent, res.StatusCode == http.StatusNotModified:
@@ -160,29 +160,29 @@ func (b *body) length() int64 {
 	return int64(len(b.buf))
 }
 
-// long carries an answer that was not held whole. The last of what was sent is
+// deliverLong carries an answer that was not held whole. The last of what was sent is
 // kept in front of what comes next: that is where a body says its usage.
-func (b *body) long() {
-	if !b.commit(b.answer.Response.ContentLength) {
+func (b *buffered) deliverLong() {
+	if !b.commit(b.response.Response.ContentLength) {
 		return
 	}
-	b.delivery.FirstToken = time.Now()
+	b.report.FirstToken = time.Now()
 	if b.request.Operation.Learns && !b.opaque {
 		answer := classify.Head(b.buf)
-		b.learned(&answer)
-		b.tell()
+		b.recordAnswer(&answer)
+		b.reportIDs()
 	}
-	b.head = bytes.Clone(b.buf[:min(len(b.buf), headKept)])
-	b.pass(b.buf)
+	b.head = bytes.Clone(b.buf[:min(len(b.buf), headSize)])
+	b.forward(b.buf)
 	for {
 		kept := 0
 		if !b.opaque {
-			kept = copy(b.buf, b.buf[max(0, len(b.buf)-tailKept):])
+			kept = copy(b.buf, b.buf[max(0, len(b.buf)-usageTail):])
 		}
 		b.buf = b.buf[:kept]
 		err := b.fill()
-		b.pass(b.buf[kept:])
-		if err != nil || b.gone {
+		b.forward(b.buf[kept:])
+		if err != nil || b.callerLeft {
 			b.endLong(err)
 			return
 		}
@@ -190,20 +190,20 @@ func (b *body) long() {
 }
 
 // endLong ends an answer that was not held whole.
-func (b *body) endLong(err error) {
-	readable := !b.opaque && served(b.answer.Response)
+func (b *buffered) endLong(err error) {
+	readable := !b.opaque && successful(b.response.Response)
 	switch {
-	case b.gone, !errors.Is(err, io.EOF):
+	case b.callerLeft, !errors.Is(err, io.EOF):
 		b.breakOff(err)
 	case readable && !classify.Enclosed(b.head, b.buf):
 		b.breakOff(errTruncated)
 	case readable:
-		b.delivery.Usage, _ = usage.Tail(b.buf)
+		b.report.Usage, _ = usage.Tail(b.buf)
 	}
 }
 
-// pass gives bytes to the caller; those of sound at once.
-func (b *body) pass(p []byte) {
+// forward gives bytes to the caller; those of sound at once.
+func (b *buffered) forward(p []byte) {
 	if b.opaque {
 		b.send(p, time.Now())
 		return
@@ -212,20 +212,20 @@ func (b *body) pass(p []byte) {
 }
 
 // refuse ends the matter before anything was sent.
-func (b *body) refuse(o health.Outcome) {
-	b.delivery.Outcome = o
-	b.answer.Cancel(errRefused)
+func (b *buffered) refuse(o health.Outcome) {
+	b.report.Outcome = o
+	b.response.Cancel(errRefused)
 }
 
 // breakOff ends an answer that is not whole.
-func (b *body) breakOff(err error) {
-	b.delivery.Broken = b.delivery.Committed
+func (b *buffered) breakOff(err error) {
+	b.report.Broken = b.report.Committed
 	switch {
-	case b.silent.Load():
-		b.delivery.Outcome = says(health.Failed, broken(errIdle))
+	case b.idleTimedOut.Load():
+		b.report.Outcome = outcome(health.Failed, breakReason(errIdle))
 	case b.abandoned():
-		b.delivery.Outcome = says(health.Abandoned, "caller left")
+		b.report.Outcome = outcome(health.Abandoned, "caller left")
 	default:
-		b.delivery.Outcome = says(health.Failed, broken(err))
+		b.report.Outcome = outcome(health.Failed, breakReason(err))
 	}
 }

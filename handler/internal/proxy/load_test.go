@@ -15,13 +15,13 @@ import (
 // idle is a keeper of healthy backends, for any number of requests at once.
 type idle struct{}
 
-func (idle) Look() *health.Snapshot                      { return new(health.Snapshot) }
-func (idle) Want(health.Slot)                            {}
-func (idle) Recheck(health.Ticket) (time.Duration, bool) { return time.Second, true }
-func (idle) Observe(health.Slot, health.Signals)         {}
-func (idle) Leave(health.Ticket)                         {}
-func (idle) Report(health.Ticket, health.Outcome)        {}
-func (idle) Enter(s health.Slot) (health.Ticket, bool)   { return health.Ticket{Slot: s}, true }
+func (idle) Snapshot() *health.Snapshot                      { return new(health.Snapshot) }
+func (idle) RequestProbe(health.Slot)                            {}
+func (idle) RenewProbe(health.Ticket) (time.Duration, bool) { return time.Second, true }
+func (idle) ReportSignals(health.Slot, health.Signals)         {}
+func (idle) Release(health.Ticket)                         {}
+func (idle) ReportOutcome(health.Ticket, health.Outcome)        {}
+func (idle) Acquire(s health.Slot) (health.Ticket, bool)   { return health.Ticket{Slot: s}, true }
 
 // Round-robin shares exactly, however many requests are decided at once
 // (facts/peers.md JM1).
@@ -33,8 +33,8 @@ func TestRoundRobinIsExactUnderConcurrency(t *testing.T) {
 	var mu sync.Mutex
 	served := map[string]int{}
 	loop := &proxy.Proxy{
-		Keeper: idle{}, Load: proxy.NewLoad(3), Turns: new(proxy.Turns), Budget: &proxy.Budget{Share: 0.2, Floor: 10},
-		Now: time.Now, Chance: func() float64 { return 0 }, Wait: sleep,
+		Health: idle{}, Load: proxy.NewLoad(3), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Floor: 10},
+		Now: time.Now, Rand: func() float64 { return 0 }, Wait: sleep,
 		Sender: sender(func(*balancer.Backend) (*http.Response, health.Outcome) {
 			return &http.Response{StatusCode: 200, Body: http.NoBody}, health.Outcome{}
 		}),
@@ -43,7 +43,7 @@ func TestRoundRobinIsExactUnderConcurrency(t *testing.T) {
 	for range 16 {
 		asking.Go(func() {
 			for range 500 {
-				loop.Do(context.Background(), []*balancer.Pool{p}, &proxy.Request{}, func(_ context.Context, a *proxy.Answer) proxy.Delivery {
+				loop.Do(context.Background(), []*balancer.Pool{p}, &proxy.Request{}, func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
 					mu.Lock()
 					defer mu.Unlock()
 					served[a.Backend.Name]++

@@ -11,8 +11,8 @@ import (
 
 // What a caller is told of an answer that broke off.
 const (
-	farewell    = "The backend's answer broke off before it was complete, and a part of it has been sent already. Please send the request again."
-	interrupted = "upstream_stream_interrupted"
+	interruptedMessage    = "The backend's answer broke off before it was complete, and a part of it has been sent already. Please send the request again."
+	interruptedCode = "upstream_stream_interrupted"
 )
 
 var (
@@ -28,25 +28,25 @@ func (s *stream) complete(err error) bool {
 	if s.reader.Dialect == operations.Plain {
 		return errors.Is(err, io.EOF) && len(s.buf.partial()) == 0
 	}
-	return !s.finished.IsZero()
+	return !s.completedAt.IsZero()
 }
 
 // conclude ends the matter when no more will be read.
 func (s *stream) conclude(err error, now time.Time) {
-	s.over = true
+	s.stopped = true
 	whole := s.complete(err)
 	switch {
-	case whole && s.delivery.Committed:
+	case whole && s.report.Committed:
 		s.finish(now)
 	case whole:
 		s.breakOff(errEmpty, now)
-	case s.why != nil:
-		s.breakOff(s.why, now)
+	case s.stopReason != nil:
+		s.breakOff(s.stopReason, now)
 	case s.abandoned():
 		// The caller left, or this process is about to: then it is still there
 		// to be told.
 		s.breakOff(err, now)
-		s.delivery.Outcome = says(health.Abandoned, "caller left")
+		s.report.Outcome = outcome(health.Abandoned, "caller left")
 	default:
 		s.breakOff(err, now)
 	}
@@ -55,19 +55,19 @@ func (s *stream) conclude(err error, now time.Time) {
 // finish ends a complete answer. Clients wait for [DONE], so a chat stream
 // that lacks it gets one.
 func (s *stream) finish(now time.Time) {
-	if s.reader.Dialect == operations.Chat && !s.ended {
+	if s.reader.Dialect == operations.Chat && !s.terminated {
 		s.send([]byte("data: [DONE]\n\n"), now)
 	}
-	s.delivery.Broken = s.gone
+	s.report.Broken = s.callerLeft
 }
 
 // breakOff ends an answer that is not whole. A caller who has a part of it is
 // told in the dialect of the stream, and then by the connection.
 func (s *stream) breakOff(err error, now time.Time) {
-	s.delivery.Outcome = says(health.Failed, broken(err))
-	if s.delivery.Committed {
-		s.delivery.Broken = true
-		s.send(s.reader.ErrorEvent(farewell, interrupted), now)
+	s.report.Outcome = outcome(health.Failed, breakReason(err))
+	if s.report.Committed {
+		s.report.Broken = true
+		s.send(s.reader.ErrorEvent(interruptedMessage, interruptedCode), now)
 	}
-	s.answer.Cancel(err)
+	s.response.Cancel(err)
 }

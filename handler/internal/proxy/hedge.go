@@ -1,0 +1,199 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/health"
+)
+
+// errLost ends the attempt that another one was faster than.
+var errLost = errors.New("proxy: another attempt won")
+
+// lostWhy is the Why of an attempt that another one was faster than.
+const lostWhy = "another attempt won"
+
+// hedgeState is the books of the pool's second attempts when this request may have
+// one: a stream that any backend can begin, with another one in the line.
+func (r *run) hedgeState(line int) *hedgeStats {
+	cfg := r.result.Pool.Hedge
+	if r.Hedges == nil || cfg.After == 0 && cfg.Percentile == 0 {
+		return nil
+	}
+	if !r.request.Parsed.Stream || r.request.PinnedTo != nil || r.request.StreamedBody != nil || line < 2 {
+		return nil
+	}
+	return r.Hedges.pool(r.result.Pool)
+}
+
+// hedgedRequest is one or two attempts of which one reaches the caller.
+type hedgedRequest struct {
+	mu      sync.Mutex
+	winner  *attempt
+	attempts []*hedgeAttempt
+}
+
+// hedgeAttempt is an attempt that takes part in a race, in a goroutine of its own.
+type hedgeAttempt struct {
+	*attempt
+	ended   chan struct{}
+	stop    context.CancelCauseFunc
+	verdict health.Verdict
+	done    bool
+	panicValue any // what its carrying panicked with
+}
+
+// tryHedged makes an attempt at the head of the line and, when it has nothing to
+// say for too long, a second one at the next. Whichever has its first
+// meaningful event first is the answer; the other is broken off. Both have
+// ended when it returns.
+func (r *run) tryHedged(ctx context.Context, line []balancer.Candidate, ticket health.Ticket, h *hedgeStats) bool {
+	cfg := r.result.Pool.Hedge
+	h.deposit(cfg.MaxPercent)
+	contest := new(hedgedRequest)
+	first := r.startAttempt(ctx, contest, line[0].Backend, ticket)
+	if delay, ok := h.threshold(cfg); ok && first.runsFor(delay) {
+		r.startSecond(ctx, contest, line[1:], h)
+	}
+	for _, each := range contest.attempts {
+		<-each.ended
+	}
+	return r.record(contest, h)
+}
+
+// runsFor reports whether the attempt is still under way after the delay.
+func (e *hedgeAttempt) runsFor(delay time.Duration) bool {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-e.ended:
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// startSecond lets the first backend of the rest of the line that may be asked join
+// the race, if there is leave for it.
+func (r *run) startSecond(ctx context.Context, contest *hedgedRequest, rest []balancer.Candidate, h *hedgeStats) {
+	if contest.won() || ctx.Err() != nil || !h.withdraw() {
+		return
+	}
+	for i := range rest {
+		b := rest[i].Backend
+		if slices.Contains(r.failed, b.Slot) {
+			continue
+		}
+		if ticket, ok := r.acquire(b); ok {
+			if r.startAttempt(ctx, contest, b, ticket) == nil {
+				r.Health.Release(ticket)
+				break
+			}
+			return
+		}
+	}
+	h.refund()
+}
+
+// startAttempt starts an attempt; nil when the race is decided.
+func (r *run) startAttempt(ctx context.Context, contest *hedgedRequest, b *balancer.Backend, ticket health.Ticket) *hedgeAttempt {
+	story := *r.result // its own: two attempts write at once
+	story.Attempts = slices.Clone(r.result.Attempts)
+	e := &hedgeAttempt{ended: make(chan struct{}), attempt: &attempt{
+		run: r, backend: b, ticket: ticket, result: &story, hedged: contest, began: r.Now(),
+	}}
+	ctx, e.stop = context.WithCancelCause(ctx)
+	if !contest.add(e) {
+		e.stop(nil)
+		return nil
+	}
+	go func() {
+		defer close(e.ended)
+		defer e.stop(nil)
+		defer func() { e.panicValue = recover() }()
+		e.verdict, e.done = e.do(ctx)
+	}()
+	return e
+}
+
+func (c *hedgedRequest) add(e *hedgeAttempt) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.winner != nil {
+		return false
+	}
+	c.attempts = append(c.attempts, e)
+	return true
+}
+
+func (c *hedgedRequest) won() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.winner != nil
+}
+
+// tryWin is asked right before the first byte leaves: once, by each.
+func (t *attempt) tryWin() bool {
+	if t.hedged == nil {
+		return true
+	}
+	c := t.hedged
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.winner != nil {
+		return false
+	}
+	c.winner = t
+	for _, other := range c.attempts {
+		if other.attempt != t {
+			other.stop(errLost)
+		}
+	}
+	return true
+}
+
+// lost is the outcome of an attempt that may have been broken off because
+// another one won: that says nothing about its backend.
+func (t *attempt) lost(ctx context.Context, o health.Outcome) health.Outcome {
+	if t.hedged == nil || o.Verdict == health.Served || o.Verdict == health.Throttled || !errors.Is(context.Cause(ctx), errLost) {
+		return o
+	}
+	return health.Outcome{Verdict: health.Abandoned, Why: lostWhy, Signals: o.Signals}
+}
+
+// record writes the race down and reports whether the caller has its answer.
+func (r *run) record(contest *hedgedRequest, h *hedgeStats) bool {
+	percentile := r.result.Pool.Hedge.Percentile
+	done := false
+	for i, e := range contest.attempts {
+		if e.panicValue != nil {
+			panic(e.panicValue) // as it would without a race
+		}
+		for _, record := range e.result.Attempts[len(e.result.Attempts)-e.recorded():] {
+			record.Hedge = i > 0
+			r.result.Attempts = append(r.result.Attempts, record)
+		}
+		if e.done {
+			done = true
+			r.result.Delivery, r.result.ServedBy = e.result.Delivery, e.backend
+			h.recordFirstToken(e.result.Delivery.FirstToken.Sub(e.began), percentile)
+		} else if e.recorded() > 0 && e.entry.Outcome.Why == lostWhy {
+			h.recordFirstToken(e.entry.Took, percentile)
+		}
+		r.recordFailure(e.backend, e.verdict)
+	}
+	return done
+}
+
+// recorded is how many attempts the runner wrote down: none when it was a probe
+// that was lost.
+func (e *hedgeAttempt) recorded() int {
+	if e.entry == nil {
+		return 0
+	}
+	return 1
+}
