@@ -37,8 +37,8 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, x *Exchange, c 
 		s.announce(w, r, x, a)
 		s.remember(c.request, a)
 		if committed != nil {
-			settled := a.Committed
-			a.Committed = func() { committed(); settled() }
+			settled := a.Hooks.Committed
+			a.Hooks.Committed = func() { committed(); settled() }
 		}
 		return s.Carrier.Deliver(ctx, w, c.request, a)
 	})
@@ -78,8 +78,8 @@ func patience(r *http.Request) (ctx context.Context, committed, end func()) {
 // announce tells the caller who serves it once that is certain: two attempts
 // may be on their way to the caller at once.
 func (s *Server) announce(w http.ResponseWriter, r *http.Request, x *Exchange, a *proxy.BackendResponse) {
-	won := a.MayCommit
-	a.MayCommit = func() bool {
+	won := a.Hooks.MayCommit
+	a.Hooks.MayCommit = func() bool {
 		if !won() {
 			return false
 		}

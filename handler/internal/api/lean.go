@@ -136,7 +136,7 @@ func (s *Server) known(backend string) bool {
 func (s *Server) seek(ctx context.Context, req *proxy.Request, ref reference, among []home) (*proxy.Pin, *Refusal) {
 	var reachable []*balancer.Backend
 	for _, h := range among {
-		if h.backend.Within(req.Consumer) {
+		if h.backend.Permits(req.Consumer.Bounds()) {
 			reachable = append(reachable, h.backend)
 		}
 	}
@@ -189,7 +189,7 @@ func (s *Server) remember(req *proxy.Request, a *proxy.BackendResponse) {
 	if s.Places == nil || !req.Operation.Learns {
 		return
 	}
-	a.Created = func(ids []string) {
+	a.Hooks.Created = func(ids []string) {
 		s.Places.Keep(affinity.Place{Backend: a.Backend.Name, Model: a.Model, Owner: owner(req), Made: s.Now()}, ids...)
 	}
 }

@@ -82,15 +82,15 @@ func serve(ctx context.Context, pools []*balancer.Pool, deliver proxy.Deliver) *
 	b := &balancer.Backend{Name: "a", Region: "uksouth"}
 	result := &proxy.Result{Pool: pools[0], ServedBy: b, Attempts: []proxy.Attempt{{Backend: b, Status: 200}}}
 	result.Decision.Model = pools[0].Model
-	result.Delivery = deliver(ctx, &proxy.BackendResponse{Backend: b, Result: result, Committed: func() {}, MayCommit: func() bool { return true }})
+	result.Delivery = deliver(ctx, &proxy.BackendResponse{Backend: b, Result: result, Hooks: proxy.CommitHooks{Committed: func() {}, MayCommit: func() bool { return true }}})
 	return result
 }
 
 func (d *door) Deliver(_ context.Context, w http.ResponseWriter, _ *proxy.Request, a *proxy.BackendResponse) proxy.Delivery {
-	if !a.MayCommit() {
+	if !a.Hooks.MayCommit() {
 		return proxy.Delivery{}
 	}
-	a.Committed()
+	a.Hooks.Committed()
 	_, _ = io.WriteString(w, `{"id":"chatcmpl-1"}`)
 	return proxy.Delivery{Committed: true}
 }

@@ -16,7 +16,6 @@ import (
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/proxy"
-	"spillway/handler/internal/quota"
 	"spillway/handler/internal/relay"
 	"spillway/handler/internal/telemetry"
 )
@@ -93,11 +92,10 @@ func newGateway(cfg *config.Config, version string, log *slog.Logger, out *telem
 
 // newLoop is the way of a request through the backends.
 func (g *gateway) newLoop(cfg *config.Config) *proxy.Proxy {
-	room := &quota.Room{Seats: waitingSeats}
 	return &proxy.Proxy{
 		Health: g.keeper, Sender: g.client, Load: proxy.NewLoad(len(cfg.Slots)), RoundRobin: new(proxy.RoundRobin),
 		RetryBudget: &proxy.RetryBudget{Share: 0.2, Floor: 10}, Hedges: new(proxy.Hedges), Now: time.Now, Rand: randv2.Float64,
-		Wait: room.Wait, MaxWait: cfg.Settings.MaxWait,
+		Queue: &proxy.WaitQueue{Slots: waitSlots}, MaxWait: cfg.Settings.MaxWait,
 	}
 }
 
@@ -115,9 +113,9 @@ func Background(ctx context.Context, runners []Runner) (stop func()) {
 	}
 }
 
-// waitingSeats is how many requests may wait for a throttled pool at once:
+// waitSlots is how many requests may wait for a throttled pool at once:
 // each holds its body.
-const waitingSeats = 1000
+const waitSlots = 1000
 
 // newID names a request: 128 bits, in letters and digits.
 func newID() string { return "req_" + rand.Text() }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"spillway/handler/internal/balancer"
-	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/health"
 )
 
@@ -73,17 +72,16 @@ func FuzzFence(f *testing.F) {
 		for i := range p.Backends {
 			p.Backends[i].Geography, p.Backends[i].OpenAI = places[r.IntN(4)], r.IntN(3) == 0
 		}
-		who := &consumer.Consumer{Geographies: places[:1+r.IntN(2)], MinPriority: r.IntN(3)}
 		q := query(r)
-		q.Geographies, q.MinPriority = who.Geographies, who.MinPriority
+		q.Geographies, q.MinPriority = places[:1+r.IntN(2)], r.IntN(3)
 		q.Affinity, q.ReadsStored, q.OpenAIOnly = r.Uint64()*uint64(r.IntN(2)), r.IntN(2) == 0, r.IntN(4) == 0
 		if r.IntN(2) == 0 {
 			q.PinnedTo = p.Backends[r.IntN(len(p.Backends))].Name
 		}
 		d := p.Decide(q, s, nil)
 		for _, c := range d.Candidates[:d.Eligible] {
-			if !slices.Contains(who.Geographies, c.Backend.Geography) || c.Backend.Priority < who.MinPriority || !c.Backend.Within(who) {
-				t.Fatalf("%+v is in the line of %+v", c.Backend, who)
+			if !slices.Contains(q.Geographies, c.Backend.Geography) || c.Backend.Priority < q.MinPriority || !c.Backend.Permits(q.Geographies, q.MinPriority) {
+				t.Fatalf("%+v is eligible for %v from priority %d", c.Backend, q.Geographies, q.MinPriority)
 			}
 			if q.PinnedTo != "" && c.Backend.Name != q.PinnedTo {
 				t.Fatalf("%s is in the line, though %s holds it", c.Backend.Name, q.PinnedTo)

@@ -11,15 +11,15 @@ import (
 // Query is what a decision depends on, besides the health of the backends.
 type Query struct {
 	Now         time.Time
-	Rand      func() float64 // in [0, 1)
-	Sequence        uint64         // of this pool: grows by one with each request
+	Rand        func() float64 // in [0, 1)
+	Sequence    uint64         // of this pool: grows by one with each request
 	Tokens      int64          // estimate of the request
 	Geographies []string       // the consumer's fence; empty = none
 	MinPriority int            // groups below are kept for others; 0 = none are
 	Affinity    uint64         // requests with the same number stay together; 0 = anywhere
-	PinnedTo      string         // the backend that holds what the request needs; "" = any can serve
-	ReadsStored      bool           // it asks for what is held already, and costs no capacity
-	OpenAIOnly     bool           // it is none of Azure's operations
+	PinnedTo    string         // the backend that holds what the request needs; "" = any can serve
+	ReadsStored bool           // it asks for what is held already, and costs no capacity
+	OpenAIOnly  bool           // it is none of Azure's operations
 	Load        Load
 }
 
@@ -118,4 +118,66 @@ func groupLength(line []Candidate) int {
 		n++
 	}
 	return n
+}
+
+// Reasons for which a candidate is passed over that are not its health.
+const (
+	OutsideGeographies   health.Refusal = "outside the consumer's geographies"
+	ReservedPriority     health.Refusal = "priority group reserved for other consumers"
+	ZeroWeight           health.Refusal = "weight 0"
+	NotPinned            health.Refusal = "does not hold what the request refers to"
+	UnsupportedOperation health.Refusal = "no OpenAI-compatible backend, which alone may know this operation"
+	Recovering           health.Refusal = "recovering, takes a share only" // placed last, not skipped
+)
+
+// Candidate is a backend with the reason it was placed or passed over.
+type Candidate struct {
+	Backend *Backend
+	Reason  health.Refusal // "" = placed by priority and strategy
+	Until   time.Time      // when a health reason ends; zero = unknown or none
+	rank    float64        // inside its group, lowest first
+	probe   bool           // this request may be its probe
+}
+
+// Eligible reports whether the candidate is in the line at all.
+func (c *Candidate) Eligible() bool { return c.Reason == health.Admitted || c.Reason == Recovering }
+
+// Permits reports whether a consumer with these bounds may use the backend: its
+// geographies (empty = all) and its least priority (0 = all groups).
+func (b *Backend) Permits(geographies []string, minPriority int) bool {
+	return (len(geographies) == 0 || slices.Contains(geographies, b.Geography)) && b.Priority >= minPriority
+}
+
+// Decision is who is tried in which order, and why. The log, the explain
+// header and the status page print this same value.
+type Decision struct {
+	Model      string
+	Version    uint64      // of the snapshot it was made on
+	Candidates []Candidate // the line first, then those passed over
+	Eligible   int         // how many are in the line
+}
+
+// ConstrainedOut reports whether every backend that could serve was passed over for
+// the consumer's own rules, so that neither waiting nor retrying can help.
+func (d *Decision) ConstrainedOut() bool {
+	return !slices.ContainsFunc(d.Candidates, func(c Candidate) bool {
+		return !slices.Contains([]health.Refusal{OutsideGeographies, ReservedPriority, NotPinned, UnsupportedOperation}, c.Reason)
+	})
+}
+
+// ReopensAt is the soonest instant at which a passed-over candidate may be worth
+// another look; zero when none is known. throttledOnly looks at those alone
+// that asked to be left alone.
+func (d *Decision) ReopensAt(throttledOnly bool) time.Time {
+	var soonest time.Time
+	for i := range d.Candidates {
+		c := &d.Candidates[i]
+		if c.Until.IsZero() || throttledOnly && c.Reason != health.RefusedThrottled {
+			continue
+		}
+		if soonest.IsZero() || c.Until.Before(soonest) {
+			soonest = c.Until
+		}
+	}
+	return soonest
 }

@@ -43,3 +43,12 @@ const (
 func (c *Consumer) MayUse(model string) bool {
 	return c == nil || len(c.Models) == 0 || slices.Contains(c.Models, model)
 }
+
+// Bounds returns what limits the consumer's choice of backends. A nil consumer
+// has none.
+func (c *Consumer) Bounds() (geographies []string, minPriority int) {
+	if c == nil {
+		return nil, 0
+	}
+	return c.Geographies, c.MinPriority
+}

@@ -21,19 +21,19 @@ func (r *run) attempt(ctx context.Context, b *balancer.Backend, ticket health.Ti
 // attempt is the books of one attempt.
 type attempt struct {
 	*run
-	backend *balancer.Backend
-	ticket  health.Ticket
-	result   *Result // where it is written down
-	hedged    *hedgedRequest   // which it takes part in; nil mostly
-	began   time.Time
-	cancel  context.CancelCauseFunc // of a probe; nil otherwise
-	entry  *Attempt
-	probeLost    atomic.Bool
-	once    sync.Once
+	backend   *balancer.Backend
+	ticket    health.Ticket
+	result    *Result        // where it is written down
+	hedged    *hedgedRequest // which it takes part in; nil mostly
+	began     time.Time
+	cancel    context.CancelCauseFunc // of a probe; nil otherwise
+	entry     *Attempt
+	probeLost atomic.Bool
+	once      sync.Once
 
-	mu    sync.Mutex
-	renewal *time.Timer // of a probe under way
-	reported  bool        // the keeper knows how it ended
+	mu       sync.Mutex
+	renewal  *time.Timer // of a probe under way
+	reported bool        // the keeper knows how it ended
 }
 
 func (t *attempt) do(ctx context.Context) (health.Verdict, bool) {
@@ -114,7 +114,7 @@ func (t *attempt) reportOnce(report func()) {
 func (t *attempt) deliverResponse(ctx context.Context, res *http.Response, headerOutcome health.Outcome) (health.Verdict, bool) {
 	d := t.deliver(ctx, &BackendResponse{
 		Backend: t.backend, Model: t.result.Pool.Model, Response: res, Result: t.result, Began: t.began,
-		Cancel: func(error) { _ = res.Body.Close() }, MayCommit: t.tryWin, Committed: t.onCommit,
+		Cancel: func(error) { _ = res.Body.Close() }, Hooks: CommitHooks{MayCommit: t.tryWin, Committed: t.onCommit},
 	})
 	if headerOutcome.Verdict != health.Served { // a refusal that is the caller's to see
 		d.Outcome = headerOutcome
@@ -137,7 +137,9 @@ func (t *attempt) deliverResponse(ctx context.Context, res *http.Response, heade
 // the fleet need not wait for the end of a long stream to use the backend.
 func (t *attempt) onCommit() {
 	if t.ticket.Probe {
-		t.reportOnce(func() { t.Health.ReportOutcome(t.ticket, health.Outcome{Why: "probe answered", Signals: health.NoSignals()}) })
+		t.reportOnce(func() {
+			t.Health.ReportOutcome(t.ticket, health.Outcome{Why: "probe answered", Signals: health.NoSignals()})
+		})
 	}
 }
 

@@ -17,9 +17,9 @@ import (
 // (facts/azure-openai.md §3.6), or by one that does not hold what the request
 // refers to. It is the caller's answer when nobody serves.
 type deferredResponse struct {
-	backend *balancer.Backend
-	wholeGroup   bool // its whole priority group would say the same
-	response     *http.Response
+	backend    *balancer.Backend
+	wholeGroup bool // its whole priority group would say the same
+	response   *http.Response
 }
 
 // maxDeferredBody is how much of such an answer is kept.
@@ -74,7 +74,7 @@ func (r *run) deferResponse(b *balancer.Backend, res *http.Response, o health.Ou
 // (facts/azure-openai.md §1.2): then it is asked once more.
 const (
 	recentlyCreated = 30 * time.Second
-	visibilityDelay   = 300 * time.Millisecond
+	visibilityDelay = 300 * time.Millisecond
 )
 
 // notYetVisible reports whether the answer should be given another moment.
@@ -95,7 +95,7 @@ func (r *run) retrySame(ctx context.Context) bool {
 		return false
 	}
 	r.retryPending = false
-	_ = r.Wait(ctx, r.class(), visibilityDelay) // without a seat it is asked at once
+	_ = r.Queue.Wait(ctx, r.class(), visibilityDelay) // without a seat it is asked at once
 	return ctx.Err() == nil
 }
 
@@ -107,7 +107,7 @@ func (r *run) deliverDeferred(ctx context.Context) bool {
 	}
 	r.result.Delivery = r.deliver(ctx, &BackendResponse{
 		Backend: r.deferred.backend, Model: r.result.Pool.Model, Response: r.deferred.response, Result: r.result, Began: r.Now(),
-		Cancel: func(error) {}, MayCommit: func() bool { return true }, Committed: func() {},
+		Cancel: func(error) {}, Hooks: CommitHooks{MayCommit: func() bool { return true }, Committed: func() {}},
 	})
 	r.result.ServedBy = r.deferred.backend
 	return r.result.Delivery.Committed
@@ -118,7 +118,7 @@ func (r *run) deliverDeferred(ctx context.Context) bool {
 func (r *run) unansweredLeft() bool {
 	for i := range r.result.Pool.Backends {
 		b := &r.result.Pool.Backends[i]
-		if b.Weight > 0 && !slices.Contains(r.failed, b.Slot) && b.Within(r.request.Consumer) {
+		if b.Weight > 0 && !slices.Contains(r.failed, b.Slot) && b.Permits(r.request.Consumer.Bounds()) {
 			return true
 		}
 	}

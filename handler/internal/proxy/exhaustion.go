@@ -13,12 +13,12 @@ import (
 
 // exhaustion is what the pools looked like when the request had been everywhere.
 type exhaustion struct {
-	seen      bool
-	constrainedOut    bool // so far, nothing but the consumer's own bounds
-	throttled bool // at least one backend is only throttled
-	timedOut  bool // an attempt ended for want of an answer
-	reopensAt   time.Time
-	waits    int
+	seen           bool
+	constrainedOut bool // so far, nothing but the consumer's own bounds
+	throttled      bool // at least one backend is only throttled
+	timedOut       bool // an attempt ended for want of an answer
+	reopensAt      time.Time
+	waits          int
 }
 
 // maxWaits bounds how often one request looks at a pool again: a backend that
@@ -46,7 +46,7 @@ func (r *run) waitForReopening(ctx context.Context, from *balancer.Pool) bool {
 		return false
 	}
 	r.result.Waited += delay
-	return r.Wait(ctx, r.class(), delay)
+	return r.Queue.Wait(ctx, r.class(), delay)
 }
 
 // class is who goes first in the waiting room.
@@ -105,4 +105,31 @@ func (r *run) setError(ctx context.Context) {
 	default:
 		r.result.Err = ErrUnavailable
 	}
+}
+
+// NotDeployed is the Why of an attempt at a backend that has no deployment of
+// the model.
+const NotDeployed = "deployment not found"
+
+// excuseMissingDeployment is the outcome of an attempt at a backend to which any name is
+// passed on: that it does not have every model is nothing wrong with it, and
+// says nothing of the models that it has.
+func excuseMissingDeployment(b *balancer.Backend, o health.Outcome) health.Outcome {
+	if b.Deployment == "" && o.Verdict == health.Misconfigured {
+		switch o.Why {
+		case NotDeployed, "in-stream misconfigured", "in-body misconfigured":
+			o.Verdict, o.Why = health.Abandoned, NotDeployed
+		}
+	}
+	return o
+}
+
+// notDeployed reports whether every backend that was asked lacks the model.
+func (r *run) notDeployed() bool {
+	for i := range r.result.Attempts {
+		if o := &r.result.Attempts[i].Outcome; o.Verdict != health.Abandoned || o.Why != NotDeployed {
+			return false
+		}
+	}
+	return len(r.result.Attempts) > 0 && !r.exhaustion.throttled
 }

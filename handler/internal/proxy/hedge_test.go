@@ -46,16 +46,16 @@ func newTrack(hedge balancer.Hedge) *track {
 	}
 	t.Proxy = &proxy.Proxy{
 		Health: t, Sender: t, Load: proxy.NewLoad(3), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Floor: 10},
-		Hedges: new(proxy.Hedges), Now: time.Now, Rand: func() float64 { return 0 }, Wait: sleep,
+		Hedges: new(proxy.Hedges), Now: time.Now, Rand: func() float64 { return 0 }, Queue: new(proxy.WaitQueue),
 	}
 	return t
 }
 
-func (t *track) Snapshot() *health.Snapshot                      { return &health.Snapshot{By: make([]health.Health, 3)} }
-func (t *track) RequestProbe(health.Slot)                            {}
+func (t *track) Snapshot() *health.Snapshot                     { return &health.Snapshot{By: make([]health.Health, 3)} }
+func (t *track) RequestProbe(health.Slot)                       {}
 func (t *track) RenewProbe(health.Ticket) (time.Duration, bool) { return time.Second, true }
-func (t *track) ReportSignals(health.Slot, health.Signals)         {}
-func (t *track) Acquire(s health.Slot) (health.Ticket, bool)   { return health.Ticket{Slot: s}, true }
+func (t *track) ReportSignals(health.Slot, health.Signals)      {}
+func (t *track) Acquire(s health.Slot) (health.Ticket, bool)    { return health.Ticket{Slot: s}, true }
 
 func (t *track) Release(health.Ticket) {
 	t.mu.Lock()
@@ -105,11 +105,11 @@ func (t *track) ask(ctx context.Context) (*proxy.Result, *caller) {
 			return lost
 		case <-time.After(took):
 		}
-		if !a.MayCommit() {
+		if !a.Hooks.MayCommit() {
 			return lost
 		}
 		got.commits.Add(1)
-		a.Committed()
+		a.Hooks.Committed()
 		d := proxy.Delivery{Committed: true, FirstToken: time.Now()}
 		for range 10 {
 			got.text.WriteString(a.Backend.Name) // two at once would be a race that -race sees

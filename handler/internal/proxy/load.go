@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,4 +47,16 @@ func (l *Load) recordFirstToken(slot health.Slot, took time.Duration) {
 		return
 	}
 	known.Store(old + (int64(took)-old)/8)
+}
+
+// RoundRobin counts the requests of each pool, so that round-robin is exact however
+// many requests are decided at once. The zero RoundRobin is ready for use.
+type RoundRobin struct{ counters sync.Map }
+
+func (t *RoundRobin) next(p *balancer.Pool) uint64 {
+	count, ok := t.counters.Load(p)
+	if !ok {
+		count, _ = t.counters.LoadOrStore(p, new(atomic.Uint64))
+	}
+	return count.(*atomic.Uint64).Add(1) - 1
 }

@@ -15,13 +15,13 @@ import (
 // idle is a keeper of healthy backends, for any number of requests at once.
 type idle struct{}
 
-func (idle) Snapshot() *health.Snapshot                      { return new(health.Snapshot) }
-func (idle) RequestProbe(health.Slot)                            {}
+func (idle) Snapshot() *health.Snapshot                     { return new(health.Snapshot) }
+func (idle) RequestProbe(health.Slot)                       {}
 func (idle) RenewProbe(health.Ticket) (time.Duration, bool) { return time.Second, true }
-func (idle) ReportSignals(health.Slot, health.Signals)         {}
-func (idle) Release(health.Ticket)                         {}
-func (idle) ReportOutcome(health.Ticket, health.Outcome)        {}
-func (idle) Acquire(s health.Slot) (health.Ticket, bool)   { return health.Ticket{Slot: s}, true }
+func (idle) ReportSignals(health.Slot, health.Signals)      {}
+func (idle) Release(health.Ticket)                          {}
+func (idle) ReportOutcome(health.Ticket, health.Outcome)    {}
+func (idle) Acquire(s health.Slot) (health.Ticket, bool)    { return health.Ticket{Slot: s}, true }
 
 // Round-robin shares exactly, however many requests are decided at once
 // (facts/peers.md JM1).
@@ -34,7 +34,7 @@ func TestRoundRobinIsExactUnderConcurrency(t *testing.T) {
 	served := map[string]int{}
 	loop := &proxy.Proxy{
 		Health: idle{}, Load: proxy.NewLoad(3), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Floor: 10},
-		Now: time.Now, Rand: func() float64 { return 0 }, Wait: sleep,
+		Now: time.Now, Rand: func() float64 { return 0 }, Queue: new(proxy.WaitQueue),
 		Sender: sender(func(*balancer.Backend) (*http.Response, health.Outcome) {
 			return &http.Response{StatusCode: 200, Body: http.NoBody}, health.Outcome{}
 		}),

@@ -20,7 +20,7 @@ import (
 func (w *world) lean(r *proxy.Request) *proxy.Result {
 	w.t.Helper()
 	return w.proxy.Do(w.t.Context(), []*balancer.Pool{w.pool}, r, func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
-		a.Committed()
+		a.Hooks.Committed()
 		return proxy.Delivery{Committed: true, FirstToken: a.Began}
 	})
 }

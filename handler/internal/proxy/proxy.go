@@ -8,27 +8,22 @@ import (
 	"time"
 
 	"spillway/handler/internal/balancer"
-	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/health"
 )
 
 // Proxy tries the backends of a pool in order.
 type Proxy struct {
-	Health  HealthSource
-	Sender  Sender
-	Load    *Load
-	RoundRobin   *RoundRobin
-	RetryBudget  *RetryBudget
-	Hedges  *Hedges // nil = no second attempts
-	Now     func() time.Time
-	Rand  func() float64 // in [0, 1)
-	Wait    WaitingRoom
-	MaxWait time.Duration // longest stay in the waiting room; 0 = none
+	Health      Health
+	Sender      Sender
+	Load        *Load
+	RoundRobin  *RoundRobin
+	RetryBudget *RetryBudget
+	Hedges      *Hedges // nil = no second attempts
+	Now         func() time.Time
+	Rand        func() float64 // in [0, 1)
+	Queue       *WaitQueue
+	MaxWait     time.Duration // longest wait for a throttled pool; 0 = none
 }
-
-// WaitingRoom lets a request of this class wait for a throttled pool. It is
-// false when ctx ended first, or when there was no seat.
-type WaitingRoom func(ctx context.Context, class consumer.Class, d time.Duration) bool
 
 // ErrProbeLost is what before returns when the lease of a probe ran out, or
 // went to another instance, ahead of the first byte.
@@ -53,16 +48,16 @@ func (p *Proxy) Do(ctx context.Context, pools []*balancer.Pool, r *Request, deli
 // run is one request on its way through the pools.
 type run struct {
 	*Proxy
-	request *Request
-	deliver Deliver
-	result  *Result
-	candidates    [4]balancer.Candidate
-	failed  []health.Slot // not to be tried again for this request
-	mu      sync.Mutex    // of aside
-	deferred   *deferredResponse
-	exhaustion    exhaustion
-	lastFailed  bool // the last attempt failed: the next costs budget
-	retryPending   bool // what was just made was not known yet
+	request      *Request
+	deliver      Deliver
+	result       *Result
+	candidates   [4]balancer.Candidate
+	failed       []health.Slot // not to be tried again for this request
+	mu           sync.Mutex    // of aside
+	deferred     *deferredResponse
+	exhaustion   exhaustion
+	lastFailed   bool // the last attempt failed: the next costs budget
+	retryPending bool // what was just made was not known yet
 	retriedSame  bool // and was waited for, once
 }
 
@@ -106,9 +101,7 @@ func (r *run) query(from *balancer.Pool) *balancer.Query {
 	if from.Strategy == balancer.RoundRobin {
 		q.Sequence = r.RoundRobin.next(from)
 	}
-	if c := r.request.Consumer; c != nil {
-		q.Geographies, q.MinPriority = c.Geographies, c.MinPriority
-	}
+	q.Geographies, q.MinPriority = r.request.Consumer.Bounds()
 	return q
 }
 

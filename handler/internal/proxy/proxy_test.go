@@ -55,27 +55,18 @@ func newWorld(t *testing.T, priorities ...int) *world {
 	}
 	w.proxy = &proxy.Proxy{
 		Health: w, Sender: w, Load: proxy.NewLoad(len(priorities)), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Floor: 10},
-		Now: time.Now, Rand: func() float64 { return 0 }, Wait: sleep,
+		Now: time.Now, Rand: func() float64 { return 0 }, Queue: new(proxy.WaitQueue),
 	}
 	return w
-}
-
-func sleep(ctx context.Context, _ consumer.Class, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }
 
 func (w *world) Snapshot() *health.Snapshot {
 	return &health.Snapshot{By: append([]health.Health{}, w.health...)}
 }
-func (w *world) RequestProbe(s health.Slot)                          { w.wanted = append(w.wanted, s) }
+func (w *world) RequestProbe(s health.Slot)                     { w.wanted = append(w.wanted, s) }
 func (w *world) RenewProbe(health.Ticket) (time.Duration, bool) { return time.Second, !w.lost.Load() }
-func (w *world) Release(health.Ticket)                         { w.left++ }
-func (w *world) ReportSignals(health.Slot, health.Signals)         {}
+func (w *world) Release(health.Ticket)                          { w.left++ }
+func (w *world) ReportSignals(health.Slot, health.Signals)      {}
 func (w *world) Acquire(s health.Slot) (health.Ticket, bool) {
 	return health.Ticket{Slot: s, Probe: w.health[s].Probe}, w.health[s].Refuses(time.Now(), 0) == health.Admitted
 }
@@ -122,7 +113,7 @@ func (w *world) do(ctx context.Context, c *consumer.Consumer, pools ...*balancer
 		if w.deliver != nil {
 			return w.deliver(ctx, a)
 		}
-		a.Committed()
+		a.Hooks.Committed()
 		return proxy.Delivery{Committed: true, FirstToken: a.Began}
 	})
 }
@@ -326,7 +317,7 @@ func TestProbeIsReportedWhenItsAnswerMeansSomething(t *testing.T) {
 	w := newWorld(t, 1)
 	w.health[0].Probe = true
 	w.deliver = func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
-		a.Committed()
+		a.Hooks.Committed()
 		if len(w.reports) != 1 || w.reports[0].Verdict != health.Served {
 			t.Errorf("reports at commit = %+v, want the probe's success", w.reports)
 		}

@@ -18,24 +18,24 @@ import (
 // Request is a caller's request with its body held, so that it can be sent
 // again. It is immutable while attempts are made.
 type Request struct {
-	ID        string // ours, x-request-id
-	Operation operations.Operation
-	Family    operations.Family // how the caller spelt it
-	Method    string
+	ID           string // ours, x-request-id
+	Operation    operations.Operation
+	Family       operations.Family // how the caller spelt it
+	Method       string
 	Subpath      string // path below the operation, already checked: "resp_123/cancel"; "" mostly
-	Query     string // raw, without code=
-	Header    http.Header
-	Body      []byte        // what is held of the body: all of it, unless there is a Tail
-	StreamedBody      *StreamedBody         // the rest, which can be sent once; nil mostly
-	Parsed     request.Facts // what the scan found in Body; of a form only Model, Stream, Choices and PromptChars
-	Form      *request.Form // nil unless the body is a multipart form
-	Model     string        // the pool's name for it
-	Consumer  *consumer.Consumer
-	Caller    string // who its Entra token is of; "" for keys
-	Tokens    int64  // estimate: prompt characters / 4 + largest output
-	Affinity  uint64 // requests with the same number share a prompt cache; 0 = none
-	PinnedTo     *Pin  // on what a backend holds; nil mostly
-	Deadline  time.Time
+	Query        string // raw, without code=
+	Header       http.Header
+	Body         []byte        // what is held of the body: all of it, unless there is a Tail
+	StreamedBody *StreamedBody // the rest, which can be sent once; nil mostly
+	Parsed       request.Facts // what the scan found in Body; of a form only Model, Stream, Choices and PromptChars
+	Form         *request.Form // nil unless the body is a multipart form
+	Model        string        // the pool's name for it
+	Consumer     *consumer.Consumer
+	Caller       string // who its Entra token is of; "" for keys
+	Tokens       int64  // estimate: prompt characters / 4 + largest output
+	Affinity     uint64 // requests with the same number share a prompt cache; 0 = none
+	PinnedTo     *Pin   // on what a backend holds; nil mostly
+	Deadline     time.Time
 
 	// ActiveWrites is how many transports may still be writing Body: whoever hands
 	// it to a transport adds one, and takes it off when the write is surely
@@ -46,8 +46,8 @@ type Request struct {
 // Pin says that a request needs what a backend holds: an earlier response, a
 // file (design.md §7.2).
 type Pin struct {
-	Backend string    // the name of the one that holds it; "" = not known: each may be asked
-	CreatedAt    time.Time // when it was made; zero = unknown. A backend may not know yet what it just made
+	Backend   string    // the name of the one that holds it; "" = not known: each may be asked
+	CreatedAt time.Time // when it was made; zero = unknown. A backend may not know yet what it just made
 }
 
 // pinnedBackend is the backend that alone can serve the request; "" is any.
@@ -58,26 +58,37 @@ func (r *Request) pinnedBackend() string {
 	return r.PinnedTo.Backend
 }
 
-// HealthSource is what the proxy needs of the shared state. No method waits for the
-// table.
+// Health is the shared state of the circuits, as far as the proxy needs it. No
+// method waits for the table.
+type Health interface {
+	HealthSource
+	HealthReporter
+}
+
+// HealthSource admits attempts.
 type HealthSource interface {
-	// Snapshot is the latest snapshot; it also notes that there is traffic.
+	// Snapshot returns the latest snapshot, and records that there is traffic.
 	Snapshot() *health.Snapshot
-	// RequestProbe notes that a request would have used this slot, were it open: only
-	// wanted circuits are probed.
+	// RequestProbe records that a request would have used this slot: only slots
+	// that are in demand are probed.
 	RequestProbe(slot health.Slot)
-	// Acquire asks leave for one attempt. A half-open circuit's probe is given
+	// Acquire asks for one attempt. The probe of a half-open circuit is granted
 	// once, to one instance of the fleet.
 	Acquire(slot health.Slot) (health.Ticket, bool)
-	// RenewProbe asks, just before a probe's bytes leave, whether it is still
-	// ours, and how long.
+	// RenewProbe reports whether a probe is still this instance's, and for how
+	// long.
 	RenewProbe(t health.Ticket) (time.Duration, bool)
-	// Release gives back a ticket whose attempt was never sent.
+	// Release returns a ticket whose attempt was never sent.
 	Release(t health.Ticket)
-	// ReportSignals folds in what the headers of an answer said, ahead of its end.
+}
+
+// HealthReporter takes what attempts showed.
+type HealthReporter interface {
+	// ReportSignals takes the signals of a response's headers, before its body
+	// is read.
 	ReportSignals(slot health.Slot, s health.Signals)
-	// ReportOutcome folds in how the attempt ended. It is called exactly once for a
-	// ticket that was used.
+	// ReportOutcome takes how an attempt ended: exactly once for each ticket
+	// that was not released.
 	ReportOutcome(t health.Ticket, o health.Outcome)
 }
 
@@ -88,31 +99,38 @@ type Sender interface {
 	Send(ctx context.Context, b *balancer.Backend, r *Request, before func() error) (*http.Response, health.Outcome)
 }
 
-// BackendResponse is a response that promises service, on its way to the caller.
+// BackendResponse is a response whose status line promises service, before it
+// is delivered to the caller.
 type BackendResponse struct {
-	Backend   *balancer.Backend
-	Model     string // the pool that served, which may be a fallback of the one asked for
-	Response  *http.Response
-	Result     *Result                 // what happened so far; not to be written to
-	Began     time.Time               // when the attempt began
-	Cancel    context.CancelCauseFunc // ends the attempt: its upstream connection is closed
-	MayCommit      func() bool             // asked once, right before the first byte leaves; false: another attempt won
-	Committed func()                  // called once, right after the first byte was allowed to leave
-	Created   func(ids []string)      // told of Delivery.Made as it is known, behind Committed; nil = nobody listens
+	Backend  *balancer.Backend
+	Model    string // of the pool that serves, which may be a fallback of the one asked for
+	Response *http.Response
+	Result   *Result                 // of the request so far; read-only
+	Began    time.Time               // when the attempt began
+	Cancel   context.CancelCauseFunc // ends the attempt and closes its connection
+	Hooks    CommitHooks
+}
+
+// CommitHooks are called while a response is delivered. MayCommit and Committed
+// must be set.
+type CommitHooks struct {
+	MayCommit func() bool        // called once, before the first byte is sent; false: another attempt won
+	Committed func()             // called once, after MayCommit has returned true
+	Created   func(ids []string) // receives Delivery.CreatedIDs as soon as they are known, after Committed; nil = not wanted
 }
 
 // Delivery is what became of an answer that was carried to the caller.
 type Delivery struct {
-	Committed  bool // bytes reached the caller: no second attempt
-	Broken     bool // bytes reached the caller and the rest never will: the door must abort the connection
-	Outcome    health.Outcome
-	Usage      usage.Tokens
-	FirstToken time.Time // when the first meaningful event came; zero = none
-	FinishReason     string    // finish reason, as the backend said it
-	ServiceTier       string    // the service tier that served, as the backend said it
-	Spillover      Spillover     // of a provisioned deployment, inside its resource
-	CreatedIDs       []string  // the ids of the answer and its parts that callers may come back with; of operations that learn
-	Bytes      int64
+	Committed    bool // bytes reached the caller: no second attempt
+	Broken       bool // bytes reached the caller and the rest never will: the door must abort the connection
+	Outcome      health.Outcome
+	Usage        usage.Tokens
+	FirstToken   time.Time // when the first meaningful event came; zero = none
+	FinishReason string    // finish reason, as the backend said it
+	ServiceTier  string    // the service tier that served, as the backend said it
+	Spillover    Spillover // of a provisioned deployment, inside its resource
+	CreatedIDs   []string  // the ids of the answer and its parts that callers may come back with; of operations that learn
+	Bytes        int64
 }
 
 // Spillover is what Azure itself did when a provisioned deployment was full or

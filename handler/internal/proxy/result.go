@@ -38,7 +38,7 @@ type Attempt struct {
 	Probe   bool
 	Took    time.Duration // until the verdict; of a stream, until its end
 	Hedge   bool          // it began because the one before it was slow
-	Wasted   usage.Tokens  // what is known to have been used for nothing
+	Wasted  usage.Tokens  // what is known to have been used for nothing
 }
 
 // Result is the whole story of one request.
@@ -48,7 +48,7 @@ type Result struct {
 	Attempts []Attempt
 	Waited   time.Duration // in the waiting room, for a throttled pool
 	Delivery Delivery
-	ServedBy   *balancer.Backend // nil with Err
+	ServedBy *balancer.Backend // nil with Err
 	Err      error
 	RetryAt  time.Time // with ErrThrottled and ErrUnavailable: soonest reopening; zero = unknown
 }

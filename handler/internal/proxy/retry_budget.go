@@ -13,7 +13,7 @@ type RetryBudget struct {
 	Floor float64
 
 	mu       sync.Mutex
-	updated       time.Time
+	updated  time.Time
 	requests float64
 	retries  float64
 }

@@ -16,11 +16,13 @@ type StreamedBody struct {
 
 	source  io.Reader
 	started atomic.Bool
-	err atomic.Pointer[error]
+	err     atomic.Pointer[error]
 }
 
 // NewStreamedBody is a tail of this length, -1 when it is unknown.
-func NewStreamedBody(from io.Reader, length int64) *StreamedBody { return &StreamedBody{Length: length, source: from} }
+func NewStreamedBody(from io.Reader, length int64) *StreamedBody {
+	return &StreamedBody{Length: length, source: from}
+}
 
 // Open is the tail for one attempt. It may be closed while a read is under way.
 func (t *StreamedBody) Open() io.ReadCloser { return &bodyReader{body: t} }
@@ -42,8 +44,8 @@ func (t *StreamedBody) Err() error {
 
 // bodyReader is one attempt's hold on the tail.
 type bodyReader struct {
-	body     *StreamedBody
-	owner   bool
+	body   *StreamedBody
+	owner  bool
 	closed atomic.Bool
 }
 

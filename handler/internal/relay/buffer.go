@@ -8,7 +8,7 @@ import (
 
 const (
 	streamBuffer = 4 << 10  // what an open stream holds; as much as one read of the transport brings
-	maxKept   = 64 << 10 // a larger buffer is let go once its event is out
+	maxKept      = 64 << 10 // a larger buffer is let go once its event is out
 	maxEvent     = 32 << 20 // what the largest SDK limit takes (facts/azure-openai.md §5.3)
 )
 
@@ -17,11 +17,11 @@ const (
 //	data[:sent] is with the caller, data[sent:whole] is complete events that
 //	are held back, data[whole:] is the beginning of one.
 type buffer struct {
-	data  []byte
-	sent  int
-	whole int
+	data     []byte
+	sent     int
+	whole    int
 	splitter sse.Splitter
-	pooled  *[]byte
+	pooled   *[]byte
 }
 
 func (b *buffer) open(pool *sync.Pool) {

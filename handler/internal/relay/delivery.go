@@ -19,20 +19,20 @@ import (
 // delivery is one answer on its way.
 type delivery struct {
 	*Relay
-	ctx      context.Context
-	w        http.ResponseWriter
-	control  http.ResponseController
-	request  *proxy.Request
-	response   *proxy.BackendResponse
-	report proxy.Delivery
-	callerLeft     bool  // the caller takes no more
-	writingSince     int64 // since when the caller has been taking, Unix nanoseconds; 0 = it is not; atomic
+	ctx          context.Context
+	w            http.ResponseWriter
+	control      http.ResponseController
+	request      *proxy.Request
+	response     *proxy.BackendResponse
+	report       proxy.Delivery
+	callerLeft   bool  // the caller takes no more
+	writingSince int64 // since when the caller has been taking, Unix nanoseconds; 0 = it is not; atomic
 }
 
 // commit gives the answer to the caller unless another attempt was first. A
 // length below zero is unknown.
 func (c *delivery) commit(length int64) bool {
-	if !c.response.MayCommit() {
+	if !c.response.Hooks.MayCommit() {
 		c.response.Cancel(errLost)
 		c.report.Outcome = outcome(health.Abandoned, "another attempt won")
 		return false
@@ -51,7 +51,7 @@ func (c *delivery) commit(length int64) bool {
 	}
 	c.w.WriteHeader(c.response.Response.StatusCode)
 	c.report.Committed, c.report.Spillover = true, spillover(c.response.Response.Header)
-	c.response.Committed()
+	c.response.Hooks.Committed()
 	return true
 }
 
@@ -123,8 +123,8 @@ func (c *delivery) recordAnswer(a *classify.Answer) {
 // reportIDs lets those who listen know what was learned so far: a caller may come
 // back with an id as soon as it has it.
 func (c *delivery) reportIDs() {
-	if c.report.Committed && len(c.report.CreatedIDs) > 0 && c.response.Created != nil {
-		c.response.Created(c.report.CreatedIDs)
+	if c.report.Committed && len(c.report.CreatedIDs) > 0 && c.response.Hooks.Created != nil {
+		c.response.Hooks.Created(c.report.CreatedIDs)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/backend/http1"
+	"spillway/handler/internal/proxy"
 )
 
 // forwardedHeader reports whether a response header may reach callers. It is a list of
@@ -52,4 +53,24 @@ func setRetryAfter(h http.Header, wait time.Duration) {
 func mediaType(h http.Header) string {
 	value, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	return strings.ToLower(textproto.TrimString(value))
+}
+
+// spillover is what the headers say of a deployment that let another one serve.
+// Every answer names its deployment; it is only worth a word when that is not
+// the one that was asked.
+func spillover(h http.Header) proxy.Spillover {
+	from := h["X-Ms-Spillover-From-Deployment"]
+	over := h["X-Ms-Is-Spilled-Over"]
+	if len(from) == 0 && (len(over) == 0 || over[0] != "true") {
+		return proxy.Spillover{}
+	}
+	return proxy.Spillover{
+		From: truncatedHeader(h, "X-Ms-Spillover-From-Deployment"), To: truncatedHeader(h, "X-Ms-Deployment-Name"), Error: truncatedHeader(h, "X-Ms-Spillover-Error"),
+	}
+}
+
+// truncatedHeader is a header's value at a length that a log can bear.
+func truncatedHeader(h http.Header, name string) string {
+	v := h.Get(name)
+	return v[:min(len(v), 64)]
 }

@@ -101,8 +101,7 @@ func newExchange(dialect operations.Dialect, media string, body io.Reader) *exch
 			Body: &cancelled{ctx: ctx, Reader: body},
 		},
 		Began: time.Now(), Cancel: cancel,
-		MayCommit:      func() bool { return true },
-		Committed: func() { x.commits++ },
+		Hooks: proxy.CommitHooks{MayCommit: func() bool { return true }, Committed: func() { x.commits++ }},
 	}
 	return x
 }

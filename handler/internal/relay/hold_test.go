@@ -15,13 +15,13 @@ import (
 )
 
 const (
-	filters = `data: {"id":"","object":"","model":"","prompt_filter_results":[],"choices":[],"usage":null}` + "\n\n"
-	role    = `data: {"id":"c1","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}` + "\n\n"
-	truncatedHeader    = `data: {"id":"c1","choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}` + "\n\n"
-	stop    = `data: {"id":"c1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n"
-	usage1  = `data: {"id":"c1","choices":[],"usage":{"prompt_tokens":12,"completion_tokens":20,"total_tokens":32}}` + "\n\n"
-	done    = "data: [DONE]\n\n"
-	refused = `data: {"error":{"code":"429","message":"Your requests to gpt-4o have exceeded token rate limit. Please retry after 7 seconds."}}` + "\n\n"
+	filters         = `data: {"id":"","object":"","model":"","prompt_filter_results":[],"choices":[],"usage":null}` + "\n\n"
+	role            = `data: {"id":"c1","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}` + "\n\n"
+	truncatedHeader = `data: {"id":"c1","choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}` + "\n\n"
+	stop            = `data: {"id":"c1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n"
+	usage1          = `data: {"id":"c1","choices":[],"usage":{"prompt_tokens":12,"completion_tokens":20,"total_tokens":32}}` + "\n\n"
+	done            = "data: [DONE]\n\n"
+	refused         = `data: {"error":{"code":"429","message":"Your requests to gpt-4o have exceeded token rate limit. Please retry after 7 seconds."}}` + "\n\n"
 
 	created    = "event: response.created\ndata: " + `{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","status":"in_progress","error":null}}` + "\n\n"
 	annotation = `data: {"id":"","choices":[{"index":0,"finish_reason":null,"content_filter_results":{},"content_filter_offsets":{"check_offset":44}}],"usage":null}` + "\n\n"
@@ -169,7 +169,7 @@ func TestAttemptThatLostTheRaceSaysNothing(t *testing.T) {
 		"whole":  newExchange(operations.Chat, "application/json", strings.NewReader(`{"id":"1"}`)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			carry.answer.MayCommit = func() bool { return false }
+			carry.answer.Hooks.MayCommit = func() bool { return false }
 			d := carry.carry()
 			if d.Committed || d.Outcome.Verdict != health.Abandoned || carry.commits != 0 || carry.caller.status != 0 || len(carry.caller.header) != 0 {
 				t.Errorf("delivery %+v, caller saw %d %v", d, carry.caller.status, carry.caller.header)

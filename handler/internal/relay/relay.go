@@ -41,7 +41,7 @@ var (
 	errLinger     = errors.New("relay: the stream is complete but stays open")
 	errLost       = errors.New("relay: another attempt won")
 	errRefused    = errors.New("relay: the answer is a refusal")
-	errCallerLeft     = errors.New("relay: the caller is gone")
+	errCallerLeft = errors.New("relay: the caller is gone")
 )
 
 const (

@@ -15,23 +15,23 @@ import (
 // steps in while that waits. Both hold mu for whatever they do but read.
 type stream struct {
 	delivery
-	reader  classify.Stream
-	stripUsage   bool // the caller did not ask for the usage chunk
+	reader      classify.Stream
+	stripUsage  bool // the caller did not ask for the usage chunk
 	choicesLeft int  // finish reasons still to come
 
-	mu    sync.Mutex
-	timer *time.Timer
+	mu      sync.Mutex
+	timer   *time.Timer
 	wakesAt time.Time // when the timer wakes
-	rearm  bool      // something began that the timer does not know
-	buf   buffer
+	rearm   bool      // something began that the timer does not know
+	buf     buffer
 
-	lastRead     time.Time // when the backend last sent anything
-	lastWrite     time.Time // when the caller was last sent anything
-	heldSince time.Time // when the first event came
-	completedAt  time.Time // when all finish reasons, or the dialect's own end, had come
-	terminated     bool      // the dialect's own end was seen
-	stopped      bool      // nothing more will be read or sent
-	stopReason       error     // why we gave the answer up
+	lastRead    time.Time // when the backend last sent anything
+	lastWrite   time.Time // when the caller was last sent anything
+	heldSince   time.Time // when the first event came
+	completedAt time.Time // when all finish reasons, or the dialect's own end, had come
+	terminated  bool      // the dialect's own end was seen
+	stopped     bool      // nothing more will be read or sent
+	stopReason  error     // why we gave the answer up
 }
 
 // run takes the answer to its end.

@@ -11,8 +11,8 @@ import (
 
 // What a caller is told of an answer that broke off.
 const (
-	interruptedMessage    = "The backend's answer broke off before it was complete, and a part of it has been sent already. Please send the request again."
-	interruptedCode = "upstream_stream_interrupted"
+	interruptedMessage = "The backend's answer broke off before it was complete, and a part of it has been sent already. Please send the request again."
+	interruptedCode    = "upstream_stream_interrupted"
 )
 
 var (
