@@ -6,47 +6,47 @@ import (
 	"strings"
 )
 
-// kind is where in a request's life an action strikes.
-type kind int
+// actionKind is where in a request's life an action strikes.
+type actionKind int
 
 const (
-	kindOK        kind = iota // serves
-	kindSlow                  // goes on, later
-	kindAnswer                // answers instead of the deployment
-	kindTransport             // does to the connection what no answer does
-	kindStream                // lets the stream begin, then spoils it
-	kindUpload                // strikes while the body is being read
+	actionServes       actionKind = iota // serves
+	actionDelays                         // goes on, later
+	actionResponds                       // answers instead of the deployment
+	actionBreaksConn                     // does to the connection what no answer does
+	actionBreaksStream                   // lets the stream begin, then spoils it
+	actionDelaysUpload                   // strikes while the body is being read
 )
 
 // actions are all that a Fault can do.
-var actions = map[string]kind{
-	"ok": kindOK, "headers": kindSlow, "slow": kindSlow, "slow-upload": kindUpload,
+var actions = map[string]actionKind{
+	"ok": actionServes, "headers": actionDelays, "slow": actionDelays, "slow-upload": actionDelaysUpload,
 
-	"status": kindAnswer, "429": kindAnswer, "429-token": kindAnswer, "429-call": kindAnswer, "429-2025": kindAnswer,
-	"429-short": kindAnswer, "429-capacity": kindAnswer, "429-nocapacity": kindAnswer, "429-v1": kindAnswer,
-	"429-ptu": kindAnswer, "429-flex": kindAnswer, "429-empty": kindAnswer,
-	"401-key": kindAnswer, "401-token": kindAnswer, "401-permission": kindAnswer, "403-permission": kindAnswer,
-	"403-network": kindAnswer, "403-private": kindAnswer, "403-keys-disabled": kindAnswer, "403-blocked": kindAnswer,
-	"404-deployment": kindAnswer, "404-resource": kindAnswer, "400-context": kindAnswer, "400-filter": kindAnswer,
-	"400-invalid": kindAnswer, "400-version": kindAnswer, "400-model": kindAnswer,
-	"408": kindAnswer, "409": kindAnswer, "413": kindAnswer, "422": kindAnswer, "424": kindAnswer, "431": kindAnswer,
-	"500": kindAnswer, "502-html": kindAnswer, "502-empty": kindAnswer, "503": kindAnswer, "503-envoy": kindAnswer,
-	"504-html": kindAnswer, "empty-200": kindAnswer, "error-200": kindAnswer, "html-200": kindAnswer,
-	"wrong-type-200": kindAnswer, "half-json-200": kindAnswer, "gzip-200": kindAnswer, "gzip-bomb-200": kindAnswer,
-	"redirect": kindAnswer, "filter-outage": kindOK, "filter-output": kindOK,
+	"status": actionResponds, "429": actionResponds, "429-token": actionResponds, "429-call": actionResponds, "429-2025": actionResponds,
+	"429-short": actionResponds, "429-capacity": actionResponds, "429-nocapacity": actionResponds, "429-v1": actionResponds,
+	"429-ptu": actionResponds, "429-flex": actionResponds, "429-empty": actionResponds,
+	"401-key": actionResponds, "401-token": actionResponds, "401-permission": actionResponds, "403-permission": actionResponds,
+	"403-network": actionResponds, "403-private": actionResponds, "403-keys-disabled": actionResponds, "403-blocked": actionResponds,
+	"404-deployment": actionResponds, "404-resource": actionResponds, "400-context": actionResponds, "400-filter": actionResponds,
+	"400-invalid": actionResponds, "400-version": actionResponds, "400-model": actionResponds,
+	"408": actionResponds, "409": actionResponds, "413": actionResponds, "422": actionResponds, "424": actionResponds, "431": actionResponds,
+	"500": actionResponds, "502-html": actionResponds, "502-empty": actionResponds, "503": actionResponds, "503-envoy": actionResponds,
+	"504-html": actionResponds, "empty-200": actionResponds, "error-200": actionResponds, "html-200": actionResponds,
+	"wrong-type-200": actionResponds, "half-json-200": actionResponds, "gzip-200": actionResponds, "gzip-bomb-200": actionResponds,
+	"redirect": actionResponds, "filter-outage": actionServes, "filter-output": actionServes,
 
-	"refuse": kindTransport, "reset-before-headers": kindTransport, "eof-before-headers": kindTransport,
-	"reset-in-headers": kindTransport, "reset-after-headers": kindTransport, "hang-before-headers": kindTransport,
-	"hang-after-headers": kindTransport, "truncated-200": kindTransport, "slow-drip": kindTransport,
-	"length-short": kindTransport, "length-negative": kindTransport, "length-two": kindTransport,
-	"http10-200": kindTransport, "early-hints-200": kindTransport, "trailers-200": kindTransport,
-	"garbage": kindTransport, "close-idle": kindOK,
+	"refuse": actionBreaksConn, "reset-before-headers": actionBreaksConn, "eof-before-headers": actionBreaksConn,
+	"reset-in-headers": actionBreaksConn, "reset-after-headers": actionBreaksConn, "hang-before-headers": actionBreaksConn,
+	"hang-after-headers": actionBreaksConn, "truncated-200": actionBreaksConn, "slow-drip": actionBreaksConn,
+	"length-short": actionBreaksConn, "length-negative": actionBreaksConn, "length-two": actionBreaksConn,
+	"http10-200": actionBreaksConn, "early-hints-200": actionBreaksConn, "trailers-200": actionBreaksConn,
+	"garbage": actionBreaksConn, "close-idle": actionServes,
 
-	"stream-429": kindStream, "stream-404": kindStream, "stream-error": kindStream, "cut-clean": kindStream,
-	"cut-abort": kindStream, "cut-reset": kindStream, "hang-mid-stream": kindStream, "drip-stream": kindStream,
-	"bad-json": kindStream, "no-done": kindStream, "no-finish": kindStream, "huge-event": kindStream,
-	"no-blank-line": kindStream, "cr-lines": kindStream, "bom": kindStream, "bad-utf8": kindStream,
-	"nul": kindStream, "failed-uncoded": kindStream, "incomplete": kindStream,
+	"stream-429": actionBreaksStream, "stream-404": actionBreaksStream, "stream-error": actionBreaksStream, "cut-clean": actionBreaksStream,
+	"cut-abort": actionBreaksStream, "cut-reset": actionBreaksStream, "hang-mid-stream": actionBreaksStream, "drip-stream": actionBreaksStream,
+	"bad-json": actionBreaksStream, "no-done": actionBreaksStream, "no-finish": actionBreaksStream, "huge-event": actionBreaksStream,
+	"no-blank-line": actionBreaksStream, "cr-lines": actionBreaksStream, "bom": actionBreaksStream, "bad-utf8": actionBreaksStream,
+	"nul": actionBreaksStream, "failed-uncoded": actionBreaksStream, "incomplete": actionBreaksStream,
 }
 
 // Actions are the short names of all actions, sorted.

@@ -8,13 +8,13 @@ import (
 
 // admit takes a request past everything that may refuse it, in the service's
 // order: headers, credential, path, deployment, rates, body, capacity.
-func (c *call) admit() *refusal {
-	if no := c.doorkeeper(); no != nil {
+func (c *call) admit() *apiError {
+	if no := c.checkRequest(); no != nil {
 		return no
 	}
-	family, ok := c.operationFamily()
+	family, ok := c.requiredCapability()
 	if !ok {
-		return refuseResourceNotFound()
+		return resourceNotFound()
 	}
 	if family == "" {
 		return nil
@@ -22,43 +22,43 @@ func (c *call) admit() *refusal {
 	if c.dep == nil {
 		return c.unknownDeployment()
 	}
-	no := c.admitTo(family)
-	if no != nil && c.mayspill(no) {
+	no := c.admitToDeployment(family)
+	if no != nil && c.canSpill(no) {
 		return c.spillOver(family, no)
 	}
 	return no
 }
 
-// doorkeeper judges what needs no deployment.
-func (c *call) doorkeeper() *refusal {
+// checkRequest judges what needs no deployment.
+func (c *call) checkRequest() *apiError {
 	if limit := c.svc.cfg.MaxCustomHeaders; limit > 0 && customHeaders(c.r.Header) > limit {
-		return refuseHeaders()
+		return tooManyHeaders()
 	}
-	if no := c.strictly(); no != nil {
+	if no := c.checkStrict(); no != nil {
 		return no
 	}
 	if no := c.authorize(); no != nil {
 		return no
 	}
 	if c.route.family == familyNone {
-		return refuseResourceNotFound()
+		return resourceNotFound()
 	}
 	if !c.route.versionFits() {
 		if c.route.family == familyV1 {
-			return refuseVersion()
+			return versionNotSupported()
 		}
-		return refuseResourceNotFound()
+		return resourceNotFound()
 	}
 	return nil
 }
 
-// operationFamily is what a deployment must support for this operation, ""
+// requiredCapability is what a deployment must support for this operation, ""
 // when the operation belongs to the resource, and whether it exists at all.
-func (c *call) operationFamily() (string, bool) {
+func (c *call) requiredCapability() (string, bool) {
 	r := c.route
 	compact := r.operation == "responses" && len(r.rest) == 1 && r.rest[0] == "compact"
 	if (len(r.rest) == 0 || compact) && c.r.Method == http.MethodPost {
-		if family := postFamily(r.operation); family != "" {
+		if family := capabilityOf(r.operation); family != "" {
 			return family, family != "responses" || r.family != familyDeployment
 		}
 	}
@@ -69,7 +69,7 @@ func (c *call) operationFamily() (string, bool) {
 	return "", false
 }
 
-func postFamily(operation string) string {
+func capabilityOf(operation string) string {
 	switch operation {
 	case "chat/completions":
 		return "chat"
@@ -86,20 +86,20 @@ func postFamily(operation string) string {
 	}
 }
 
-func (c *call) unknownDeployment() *refusal {
-	if c.route.family != familyDeployment && c.ask.Model == "" {
-		return refuseInvalid("you must provide a model parameter", "model", "")
+func (c *call) unknownDeployment() *apiError {
+	if c.route.family != familyDeployment && c.request.Model == "" {
+		return invalidRequest("you must provide a model parameter", "model", "")
 	}
-	return refuseDeployment(c.route)
+	return deploymentNotFound(c.route)
 }
 
-// admitTo takes a request past one deployment's own rules.
-func (c *call) admitTo(family string) *refusal {
+// admitToDeployment takes a request past one deployment's own rules.
+func (c *call) admitToDeployment(family string) *apiError {
 	if wait, ok := c.countRequest(); !ok {
-		return c.throttled(wait).of("call")
+		return c.newThrottle(wait).forLimit("call")
 	}
 	if !c.spec.supports(family) {
-		return refuseUnsupported(c.route.operation, c.spec.Model)
+		return operationNotSupported(c.route.operation, c.spec.Model)
 	}
 	if no := c.checkBody(family); no != nil {
 		return no
@@ -107,19 +107,19 @@ func (c *call) admitTo(family string) *refusal {
 	if no := c.checkContext(); no != nil {
 		return no
 	}
-	if no := c.spend(); no != nil {
+	if no := c.chargeEstimate(); no != nil {
 		return no
 	}
 	c.dep.inFlight.Add(1)
-	c.note(func(e *Entry) { e.Admitted = true })
+	c.update(func(e *Entry) { e.Admitted = true })
 	if strings.Contains(c.prompt, TriggerPromptFilter) {
-		return refuseFilter()
+		return promptFiltered()
 	}
 	return nil
 }
 
-func (c *call) throttled(wait time.Duration) throttled {
-	return throttled{route: c.route, model: c.spec.servedModel(), region: c.res.Region, wait: wait, hinted: true}
+func (c *call) newThrottle(wait time.Duration) throttle {
+	return throttle{route: c.route, model: c.spec.servedModel(), region: c.res.Region, retryAfter: wait, withRetryAfter: true}
 }
 
 // countRequest counts a request towards the deployment's rate.
@@ -127,13 +127,13 @@ func (c *call) countRequest() (time.Duration, bool) {
 	c.dep.mu.Lock()
 	defer c.dep.mu.Unlock()
 	wait, ok := c.dep.requests.admit(c.now(), &c.spec)
-	c.rateSeen = c.dep.rates(c.now(), &c.spec)
+	c.rateStatus = c.dep.rates(c.now(), &c.spec)
 	return wait, ok
 }
 
-func (c *call) checkContext() *refusal {
+func (c *call) checkContext() *apiError {
 	if c.prompt == "" {
-		c.prompt = c.ask.promptText()
+		c.prompt = c.request.promptText()
 	}
 	c.promptTokens = countTokens(len(c.prompt))
 	window := c.spec.ContextWindow
@@ -141,50 +141,50 @@ func (c *call) checkContext() *refusal {
 		return nil
 	}
 	asked := c.promptTokens
-	if output, bounded := c.ask.outputTokens(&c.spec); bounded {
+	if output, bounded := c.request.outputTokens(&c.spec); bounded {
 		asked += output
 	}
 	if asked > window {
-		return refuseContext(window, asked)
+		return contextLengthExceeded(window, asked)
 	}
 	return nil
 }
 
-// spend charges the estimate to the deployment's capacity.
-func (c *call) spend() *refusal {
-	probe := c.res.cache.probe(c.spec.Model, c.ask.PromptCacheKey, c.prompt)
+// chargeEstimate charges the estimate to the deployment's capacity.
+func (c *call) chargeEstimate() *apiError {
+	probe := c.res.cache.probe(c.spec.Model, c.request.PromptCacheKey, c.prompt)
 	c.cached = c.res.cache.cached(c.now(), probe)
 	estimate := c.estimate(&c.spec)
 	no := c.charge(estimate)
-	prompt, cached, used := c.promptTokens, c.cached, c.rateSeen.utilization
-	c.note(func(e *Entry) {
+	prompt, cached, used := c.promptTokens, c.cached, c.rateStatus.utilization
+	c.update(func(e *Entry) {
 		e.EstimatedTokens, e.Utilization = estimate, used
 		if no == nil {
 			e.PromptTokens, e.CachedTokens = prompt, cached
 		}
 	})
 	if no == nil {
-		c.res.cache.keep(c.now(), probe)
+		c.res.cache.add(c.now(), probe)
 	}
 	return no
 }
 
-func (c *call) charge(estimate int) *refusal {
+func (c *call) charge(estimate int) *apiError {
 	c.dep.mu.Lock()
 	defer c.dep.mu.Unlock()
 	now := c.now()
-	defer func() { c.rateSeen = c.dep.rates(now, &c.spec) }()
+	defer func() { c.rateStatus = c.dep.rates(now, &c.spec) }()
 	if c.spec.SKU == Provisioned {
 		c.granted = min(max(0, estimate-c.cached), largestEstimate)
 		wait, ok := c.dep.bucket.admit(now, c.granted)
 		if !ok {
 			c.granted = 0
-			return c.throttled(wait).provisioned()
+			return c.newThrottle(wait).provisioned()
 		}
 		return nil
 	}
 	if wait, ok := c.dep.tokens.admit(now, &c.spec, estimate); !ok {
-		return c.throttled(wait).of("token")
+		return c.newThrottle(wait).forLimit("token")
 	}
 	return nil
 }

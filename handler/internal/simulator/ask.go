@@ -10,9 +10,9 @@ import (
 	"mime/multipart"
 )
 
-// ask is what a request asks for: the fields of all JSON operations together.
+// requestBody is what a request asks for: the fields of all JSON operations together.
 // Fields the service does not act on are left alone.
-type ask struct {
+type requestBody struct {
 	Model         string `json:"model"`
 	Stream        bool   `json:"stream"`
 	StreamOptions struct {
@@ -64,13 +64,13 @@ type message struct {
 	Content json.RawMessage `json:"content"`
 }
 
-// readAsk reads a body by its content type.
-func readAsk(contentType string, body []byte) (*ask, error) {
+// parseBody reads a body by its content type.
+func parseBody(contentType string, body []byte) (*requestBody, error) {
 	media, params, err := mime.ParseMediaType(contentType)
 	if err == nil && media == "multipart/form-data" {
-		return readForm(body, params["boundary"])
+		return parseForm(body, params["boundary"])
 	}
-	a := &ask{}
+	a := &requestBody{}
 	if len(body) == 0 {
 		return a, nil
 	}
@@ -80,8 +80,8 @@ func readAsk(contentType string, body []byte) (*ask, error) {
 	return a, nil
 }
 
-func readForm(body []byte, boundary string) (*ask, error) {
-	a := &ask{Form: map[string]string{}}
+func parseForm(body []byte, boundary string) (*requestBody, error) {
+	a := &requestBody{Form: map[string]string{}}
 	parts := multipart.NewReader(bytes.NewReader(body), boundary)
 	for {
 		part, err := parts.NextPart()

@@ -9,27 +9,27 @@ import (
 // speech serves audio/speech: bytes of sound, none of it pleasant.
 func (c *call) speech() {
 	if !c.sleep(c.answerDelay(0)) {
-		c.left()
+		c.clientDisconnected()
 		return
 	}
-	c.bookAll(tally{})
-	c.respond(http.StatusOK, "audio/mpeg", []byte(strings.Repeat("\xff\xfb\x90\x44\x00\x00\x00\x00", 256)))
+	c.recordUsage(tokenUsage{})
+	c.writeResponse(http.StatusOK, "audio/mpeg", []byte(strings.Repeat("\xff\xfb\x90\x44\x00\x00\x00\x00", 256)))
 }
 
 // transcription serves audio/transcriptions and audio/translations.
 func (c *call) transcription() {
 	if !c.sleep(c.answerDelay(0)) {
-		c.left()
+		c.clientDisconnected()
 		return
 	}
-	text := strings.Join(c.answerText(0, 1<<20), "")
-	c.bookAll(tally{})
-	switch c.ask.Form["response_format"] {
+	text := strings.Join(c.textTokens(0, 1<<20), "")
+	c.recordUsage(tokenUsage{})
+	switch c.request.Form["response_format"] {
 	case "text":
-		c.respond(http.StatusOK, "text/plain; charset=utf-8", []byte(text+"\n"))
+		c.writeResponse(http.StatusOK, "text/plain; charset=utf-8", []byte(text+"\n"))
 	case "verbose_json":
-		c.respond(http.StatusOK, "", fmt.Appendf(nil, `{"task":"transcribe","language":"english","duration":1.0,"text":%s,"segments":[]}`, quote(text)))
+		c.writeResponse(http.StatusOK, "", fmt.Appendf(nil, `{"task":"transcribe","language":"english","duration":1.0,"text":%s,"segments":[]}`, quote(text)))
 	default:
-		c.respond(http.StatusOK, "", fmt.Appendf(nil, `{"text":%s}`, quote(text)))
+		c.writeResponse(http.StatusOK, "", fmt.Appendf(nil, `{"text":%s}`, quote(text)))
 	}
 }

@@ -31,16 +31,16 @@ var authModes = []AuthMode{
 func (m AuthMode) known() bool { return slices.Contains(authModes, m) }
 
 // authorize says why a request's credential is refused, nil when it is good.
-func (c *call) authorize() *refusal {
+func (c *call) authorize() *apiError {
 	switch c.res.Auth {
 	case AuthAnonymous:
 		return nil
 	case AuthNetwork:
-		return refuseNetwork()
+		return networkDenied()
 	case AuthPrivate:
-		return refusePrivate()
+		return publicAccessDisabled()
 	case AuthBlocked:
-		return refuseBlocked()
+		return resourceBlocked()
 	case AuthOrdinary, AuthKeysDisabled, AuthNoRole: // depends on the credential
 	}
 	bearer, isBearer := bearerToken(c.r.Header)
@@ -55,12 +55,12 @@ func (c *call) authorize() *refusal {
 	return c.authorizeKey(key)
 }
 
-func (c *call) authorizeKey(key string) *refusal {
+func (c *call) authorizeKey(key string) *apiError {
 	if c.res.Auth == AuthKeysDisabled && key != "" {
-		return refuseKeysDisabled()
+		return keyAuthDisabled()
 	}
 	if key == "" {
-		return refuseKey()
+		return invalidKey()
 	}
 	if len(c.res.Keys) == 0 {
 		return nil
@@ -70,18 +70,18 @@ func (c *call) authorizeKey(key string) *refusal {
 			return nil
 		}
 	}
-	return refuseKey()
+	return invalidKey()
 }
 
-func (c *call) authorizeToken(token string) *refusal {
+func (c *call) authorizeToken(token string) *apiError {
 	if len(c.res.Tokens) > 0 && !slices.Contains(c.res.Tokens, token) {
-		return refuseToken()
+		return invalidToken()
 	}
 	if len(c.res.Tokens) == 0 && !goodJWT(token, c.arrived) {
-		return refuseToken()
+		return invalidToken()
 	}
 	if c.res.Auth == AuthNoRole {
-		return refusePermission(c.route)
+		return permissionDenied(c.route)
 	}
 	return nil
 }

@@ -86,8 +86,8 @@ func (p *promptCache) cached(now time.Time, probe cacheProbe) int {
 	return 0
 }
 
-// keep makes a served prompt cached for the next one.
-func (p *promptCache) keep(now time.Time, probe cacheProbe) {
+// add makes a served prompt cached for the next one.
+func (p *promptCache) add(now time.Time, probe cacheProbe) {
 	if len(probe.prefixes) == 0 {
 		return
 	}

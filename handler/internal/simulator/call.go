@@ -22,7 +22,7 @@ type call struct {
 	entry   *Entry
 
 	body         []byte
-	ask          *ask
+	request      *requestBody
 	prompt       string
 	promptTokens int
 	cached       int
@@ -36,9 +36,9 @@ type call struct {
 	factor  float64
 	latency time.Duration
 
-	rateSeen rateSeen
-	tier     string
-	headers  bool // response headers were prepared
+	rateStatus rateStatus
+	tier       string
+	headers    bool // response headers were prepared
 }
 
 // serve is the life of one request.
@@ -48,23 +48,23 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, res *resource, p
 	c := s.begin(w, r, res, path)
 	defer c.end()
 	if no := c.receive(); no != nil {
-		c.refuse(no)
+		c.writeError(no)
 		return
 	}
-	c.meetFaults()
-	if c.fault != nil && c.strike() {
+	c.matchFaults()
+	if c.fault != nil && c.applyFault() {
 		return
 	}
 	if no := c.admit(); no != nil {
-		c.refuse(no)
+		c.writeError(no)
 		return
 	}
-	c.operate()
+	c.serveOperation()
 }
 
 // begin journals the arrival.
 func (s *Service) begin(w http.ResponseWriter, r *http.Request, res *resource, path string) *call {
-	c := &call{svc: s, res: res, w: w, out: w, r: r, arrived: s.cfg.Now(), seq: s.seq.Add(1), ask: &ask{}, factor: 1}
+	c := &call{svc: s, res: res, w: w, out: w, r: r, arrived: s.cfg.Now(), seq: s.seq.Add(1), request: &requestBody{}, factor: 1}
 	c.route = parseRoute(path, r.URL.Query())
 	header := r.Header
 	if s.journal.keepsBodies() {
@@ -78,14 +78,14 @@ func (s *Service) begin(w http.ResponseWriter, r *http.Request, res *resource, p
 		Proto: r.Proto, Method: r.Method, Host: r.Host, Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery,
 		Remote: r.RemoteAddr, Header: header, RequestID: s.guid(c.seq, 1),
 	}
-	s.journal.open(c.entry)
+	s.journal.add(c.entry)
 	return c
 }
 
 // receive reads the body and what it asks for. A request with
 // Expect: 100-continue is judged by its credential first, so that a refused
 // caller need not send the body.
-func (c *call) receive() *refusal {
+func (c *call) receive() *apiError {
 	if c.r.Header.Get("Expect") != "" {
 		if no := c.authorize(); no != nil {
 			return no
@@ -94,21 +94,21 @@ func (c *call) receive() *refusal {
 	body, err := io.ReadAll(c.upload())
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return refuseTooLarge()
+		return bodyTooLarge()
 	}
 	c.body = body
 	c.journalBody()
 	if err != nil {
-		c.left()
-		return refuseInvalid("the body ended early", "", "")
+		c.clientDisconnected()
+		return invalidRequest("the body ended early", "", "")
 	}
 	var bad error
 	if c.r.Method == http.MethodPost {
-		c.ask, bad = readAsk(c.r.Header.Get("Content-Type"), body)
+		c.request, bad = parseBody(c.r.Header.Get("Content-Type"), body)
 	}
-	c.nameDeployment()
+	c.findDeployment()
 	if bad != nil {
-		return refuseInvalid(bad.Error(), "", "")
+		return invalidRequest(bad.Error(), "", "")
 	}
 	return nil
 }
@@ -118,9 +118,9 @@ func (c *call) upload() io.Reader {
 	if limit := c.svc.cfg.MaxBody; limit > 0 {
 		body = http.MaxBytesReader(c.w, c.r.Body, limit)
 	}
-	q := quarry{deployment: c.route.deployment, operation: c.route.operation, now: c.arrived}
-	for _, f := range c.svc.faults.strike(c.res.Name, q, true) {
-		c.note(func(e *Entry) { e.Fault = f.Action })
+	q := faultTarget{deployment: c.route.deployment, operation: c.route.operation, now: c.arrived}
+	for _, f := range c.svc.faults.match(c.res.Name, q, true) {
+		c.update(func(e *Entry) { e.Fault = f.Action })
 		body = &slowReader{call: c, from: body, pause: f.Pause}
 	}
 	return body
@@ -129,30 +129,30 @@ func (c *call) upload() io.Reader {
 func (c *call) journalBody() {
 	size := len(c.body)
 	if !c.svc.journal.keepsBodies() {
-		c.note(func(e *Entry) { e.BodySize = size })
+		c.update(func(e *Entry) { e.BodySize = size })
 		return
 	}
 	sum := sha256.Sum256(c.body)
-	c.note(func(e *Entry) {
+	c.update(func(e *Entry) {
 		e.Body, e.BodySize, e.BodySHA256 = c.body, size, hex.EncodeToString(sum[:])
 	})
 }
 
-// nameDeployment finds which deployment is meant: the path's, or the model of
+// findDeployment finds which deployment is meant: the path's, or the model of
 // the body on paths without one.
-func (c *call) nameDeployment() {
+func (c *call) findDeployment() {
 	name := c.route.deployment
 	if c.route.family != familyDeployment {
-		name = c.ask.Model
+		name = c.request.Model
 	}
-	c.note(func(e *Entry) { e.Deployment, e.Stream = name, c.ask.Stream })
+	c.update(func(e *Entry) { e.Deployment, e.Stream = name, c.request.Stream })
 	if dep := c.res.deployments[name]; dep != nil {
 		c.dep, c.spec = dep, *dep.spec.Load()
 	}
 }
 
-// note changes the journal entry.
-func (c *call) note(change func(*Entry)) { c.svc.journal.update(c.entry, change) }
+// update changes the journal entry.
+func (c *call) update(change func(*Entry)) { c.svc.journal.update(c.entry, change) }
 
 func (c *call) now() time.Time { return c.svc.cfg.Now() }
 
@@ -162,35 +162,35 @@ func (c *call) end() {
 		c.dep.inFlight.Add(-1)
 	}
 	if c.r.Context().Err() != nil && !c.entry.Done {
-		c.left()
+		c.clientDisconnected()
 	}
-	c.settle(Broken)
+	c.finish(Broken)
 	if c.fault != nil && c.fault.Action == "close-idle" {
 		c.flush()
-		closeConnection(c.r.Context())
+		closeRequestConn(c.r.Context())
 	}
 }
 
-// left notes that the caller is gone.
-func (c *call) left() {
+// clientDisconnected notes that the caller is gone.
+func (c *call) clientDisconnected() {
 	if c.svc.listeners.closing() {
 		return
 	}
 	now := c.now()
-	c.note(func(e *Entry) {
-		if e.LeftAt.IsZero() && !e.Done {
-			e.LeftAt = now
+	c.update(func(e *Entry) {
+		if e.DisconnectedAt.IsZero() && !e.Done {
+			e.DisconnectedAt = now
 		}
 	})
-	c.settle(Disconnected)
+	c.finish(Disconnected)
 }
 
-// settle closes the entry, once, and gives back what the estimate was too high.
-func (c *call) settle(outcome Outcome) {
+// finish closes the entry, once, and gives back what the estimate was too high.
+func (c *call) finish(outcome Outcome) {
 	if c.entry.Done {
 		return
 	}
 	c.correctEstimate()
 	now := c.now()
-	c.note(func(e *Entry) { e.Outcome, e.End, e.Done = outcome, now, true })
+	c.update(func(e *Entry) { e.Outcome, e.End, e.Done = outcome, now, true })
 }

@@ -5,69 +5,69 @@ import (
 	"strings"
 )
 
-// answer is one choice of a chat completion, ready to be told.
-type answer struct {
+// choice is one choice of a chat completion, ready to be told.
+type choice struct {
 	tokens []string // of text, or of a tool call's arguments
 	tool   string   // the function called, "" for text
 	reason string   // finish_reason
 }
 
-// tally is the usage of a request.
-type tally struct {
+// tokenUsage is the usage of a request.
+type tokenUsage struct {
 	prompt, cached, completion, reasoning int
 }
 
 // json is the usage object of chat and completions.
-func (t tally) json() string {
+func (t tokenUsage) json() string {
 	return fmt.Sprintf(`{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":%d,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}`,
 		t.prompt, t.completion, t.prompt+t.completion, t.cached, t.reasoning)
 }
 
-func (c *call) tally(completion int) tally {
-	return tally{prompt: c.promptTokens, cached: c.cached, completion: completion + c.spec.ReasoningTokens, reasoning: c.spec.ReasoningTokens}
+func (c *call) usage(completion int) tokenUsage {
+	return tokenUsage{prompt: c.promptTokens, cached: c.cached, completion: completion + c.spec.ReasoningTokens, reasoning: c.spec.ReasoningTokens}
 }
 
 // chat serves chat/completions.
 func (c *call) chat() {
-	answers := make([]answer, max(1, c.ask.N))
+	answers := make([]choice, max(1, c.request.N))
 	total := 0
 	for i := range answers {
-		answers[i] = c.answerOf(i)
+		answers[i] = c.generateChoice(i)
 		total += len(answers[i].tokens)
 	}
-	if c.ask.Stream {
-		c.streamChat(answers, c.tally(total))
+	if c.request.Stream {
+		c.streamChat(answers, c.usage(total))
 		return
 	}
 	if !c.sleep(c.answerDelay(total)) {
-		c.left()
+		c.clientDisconnected()
 		return
 	}
-	use := c.tally(total)
-	c.bookAll(use)
-	c.respond(200, "", c.chatBody(answers, use))
+	use := c.usage(total)
+	c.recordUsage(use)
+	c.writeResponse(200, "", c.chatBody(answers, use))
 }
 
-// bookAll notes the tokens of an answer that is sent at once.
-func (c *call) bookAll(use tally) {
+// recordUsage notes the tokens of an answer that is sent at once.
+func (c *call) recordUsage(use tokenUsage) {
 	now := c.now()
-	c.note(func(e *Entry) { e.CompletionTokens, e.FirstContent = use.completion, now })
+	c.update(func(e *Entry) { e.CompletionTokens, e.FirstContent = use.completion, now })
 }
 
-// answerOf decides one choice: a tool call if that is asked for, else text, cut
+// generateChoice decides one choice: a tool call if that is asked for, else text, cut
 // at the caller's bound or by the filter.
-func (c *call) answerOf(choice int) answer {
+func (c *call) generateChoice(index int) choice {
 	if tool := c.chosenTool(); tool != "" {
-		return answer{tokens: cutTokens(c.toolArguments(tool), 1<<20), tool: tool, reason: "tool_calls"}
+		return choice{tokens: cutTokens(c.toolArguments(tool), 1<<20), tool: tool, reason: "tool_calls"}
 	}
-	limit, bounded := c.ask.outputTokens(&c.spec)
+	limit, bounded := c.request.outputTokens(&c.spec)
 	if bounded {
 		limit -= c.spec.ReasoningTokens
 	} else {
 		limit = 1 << 20
 	}
-	full := c.wholeText(choice)
-	a := answer{tokens: full, reason: "stop"}
+	full := c.outputText(index)
+	a := choice{tokens: full, reason: "stop"}
 	if len(full) > max(0, limit) {
 		a.tokens, a.reason = full[:max(0, limit)], "length"
 	}
@@ -77,14 +77,14 @@ func (c *call) answerOf(choice int) answer {
 	return a
 }
 
-func (c *call) wholeText(choice int) []string {
+func (c *call) outputText(index int) []string {
 	if text := c.structured(); text != "" {
 		return cutTokens(text, 1<<20)
 	}
-	return c.answerText(choice, 1<<20)
+	return c.textTokens(index, 1<<20)
 }
 
-func (c *call) chatBody(answers []answer, use tally) []byte {
+func (c *call) chatBody(answers []choice, use tokenUsage) []byte {
 	choices := make([]string, len(answers))
 	for i, a := range answers {
 		choices[i] = c.chatChoice(i, a)
@@ -95,7 +95,7 @@ func (c *call) chatBody(answers []answer, use tally) []byte {
 		strings.Join(choices, ","), use.json())
 }
 
-func (c *call) chatChoice(i int, a answer) string {
+func (c *call) chatChoice(i int, a choice) string {
 	message := `{"role":"assistant","content":` + quote(strings.Join(a.tokens, "")) + `,"refusal":null}`
 	if a.tool != "" {
 		message = fmt.Sprintf(`{"role":"assistant","content":null,"refusal":null,"tool_calls":[{"id":%s,"type":"function","function":{"name":%s,"arguments":%s}}]}`,

@@ -24,7 +24,7 @@ func (c *call) chatChunks() chatChunks {
 }
 
 func (c *call) reportsUsage() bool {
-	return c.ask.StreamOptions.IncludeUsage && c.route.streamsUsage()
+	return c.request.StreamOptions.IncludeUsage && c.route.streamsUsage()
 }
 
 func (k chatChunks) promptFilter() event {
@@ -48,7 +48,7 @@ func (k chatChunks) delta(index int, delta, finish, filter string) []byte {
 	return append(b, '}')
 }
 
-func (k chatChunks) usage(use tally) event {
+func (k chatChunks) usage(use tokenUsage) event {
 	return event{data: []byte(k.head + `],"usage":` + use.json() + `}`)}
 }
 
@@ -56,15 +56,15 @@ const emptyFilter = `"content_filter_results":{}`
 
 // streamChat tells the answers one after the other, as
 // facts/azure-openai.md §5.1 shows.
-func (c *call) streamChat(answers []answer, use tally) {
+func (c *call) streamChat(answers []choice, use tokenUsage) {
 	k := c.chatChunks()
 	s := c.openStream(dialectChat, k.promptFilter())
 	if !s.pause(c.firstTokenDelay()) {
 		return
 	}
-	c.note(func(e *Entry) { e.CompletionTokens += c.spec.ReasoningTokens })
+	c.update(func(e *Entry) { e.CompletionTokens += c.spec.ReasoningTokens })
 	for i, a := range answers {
-		if !s.tellChoice(k, i, a) {
+		if !s.sendChoice(k, i, a) {
 			return
 		}
 	}
@@ -74,15 +74,15 @@ func (c *call) streamChat(answers []answer, use tally) {
 	s.send(event{data: []byte("[DONE]"), last: true})
 }
 
-// tellChoice sends one choice: role, deltas, finish and late annotations.
-func (s *stream) tellChoice(k chatChunks, index int, a answer) bool {
+// sendChoice sends one choice: role, deltas, finish and late annotations.
+func (s *stream) sendChoice(k chatChunks, index int, a choice) bool {
 	opening := `{"role":"assistant","content":"","refusal":null}`
 	if a.tool != "" {
 		opening = fmt.Sprintf(`{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":%s,"type":"function","function":{"name":%s,"arguments":""}}]}`,
 			quote(s.c.toolCallID(index)), quote(a.tool))
 	}
 	s.send(event{data: k.delta(index, opening, "", emptyFilter)})
-	if !s.tellTokens(k, index, a) {
+	if !s.sendTokens(k, index, a) {
 		return false
 	}
 	filter := emptyFilter
@@ -93,14 +93,14 @@ func (s *stream) tellChoice(k chatChunks, index int, a answer) bool {
 	if s.c.spec.AsyncFilter {
 		s.send(lateAnnotation(index, 0, textLength(a.tokens), k.tail))
 	}
-	return !s.over
+	return !s.ended
 }
 
 // annotateEvery is how many tokens go by before the asynchronous filter speaks.
 const annotateEvery = 16
 
-// tellTokens paces the deltas: token by token, or in the filter's bursts.
-func (s *stream) tellTokens(k chatChunks, index int, a answer) bool {
+// sendTokens paces the deltas: token by token, or in the filter's bursts.
+func (s *stream) sendTokens(k chatChunks, index int, a choice) bool {
 	spec := &s.c.spec
 	burst := max(1, spec.FilterBurst)
 	filter := k.safe
@@ -125,7 +125,7 @@ func (s *stream) tellTokens(k chatChunks, index int, a answer) bool {
 	return true
 }
 
-func deltaOf(a answer, token string) string {
+func deltaOf(a choice, token string) string {
 	if a.tool != "" {
 		return `{"tool_calls":[{"index":0,"function":{"arguments":` + quote(token) + `}}]}`
 	}

@@ -12,16 +12,16 @@ const (
 )
 
 // checkBody refuses what the service refuses about a body.
-func (c *call) checkBody(family string) *refusal {
+func (c *call) checkBody(family string) *apiError {
 	if no := c.checkTier(); no != nil {
 		return no
 	}
-	if c.ask.MaxTokens != nil && c.spec.reasons() && family == "chat" {
-		return refuseInvalid("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+	if c.request.MaxTokens != nil && c.spec.reasons() && family == "chat" {
+		return invalidRequest("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
 			"max_tokens", "unsupported_parameter")
 	}
-	if len(c.ask.Tools) > maxTools {
-		return refuseInvalid("Invalid 'tools': array too long. Expected an array with maximum length 128.", "tools", "array_above_max_length")
+	if len(c.request.Tools) > maxTools {
+		return invalidRequest("Invalid 'tools': array too long. Expected an array with maximum length 128.", "tools", "array_above_max_length")
 	}
 	switch family {
 	case "chat":
@@ -31,31 +31,31 @@ func (c *call) checkBody(family string) *refusal {
 	case "responses":
 		return c.checkResponse()
 	case "completions":
-		return missing(len(c.ask.Prompt) == 0, "prompt")
+		return missingParameter(len(c.request.Prompt) == 0, "prompt")
 	case "transcription":
-		return missing(c.ask.FileName == "", "file")
+		return missingParameter(c.request.FileName == "", "file")
 	}
 	return nil
 }
 
-func missing(absent bool, param string) *refusal {
+func missingParameter(absent bool, param string) *apiError {
 	if !absent {
 		return nil
 	}
-	return refuseInvalid("Missing required parameter: '"+param+"'.", param, "missing_required_parameter")
+	return invalidRequest("Missing required parameter: '"+param+"'.", param, "missing_required_parameter")
 }
 
-func (c *call) checkMessages() *refusal {
-	if len(c.ask.Messages) > maxMessages {
-		return refuseInvalid("Invalid 'messages': array too long. Expected an array with maximum length 2048.", "messages", "array_above_max_length")
+func (c *call) checkMessages() *apiError {
+	if len(c.request.Messages) > maxMessages {
+		return invalidRequest("Invalid 'messages': array too long. Expected an array with maximum length 2048.", "messages", "array_above_max_length")
 	}
-	return missing(len(c.ask.Messages) == 0, "messages")
+	return missingParameter(len(c.request.Messages) == 0, "messages")
 }
 
 // checkTier judges service_tier and the header that overrides it
 // (facts/azure-openai.md §3.7).
-func (c *call) checkTier() *refusal {
-	tier := c.ask.ServiceTier
+func (c *call) checkTier() *apiError {
+	tier := c.request.ServiceTier
 	if over := c.r.Header.Get("x-ms-service-tier"); over != "" {
 		tier = strings.ToLower(over)
 	}
@@ -69,11 +69,11 @@ func (c *call) checkTier() *refusal {
 		}
 	case "flex":
 		if c.spec.SKU == Provisioned {
-			return refuseInvalid("The flex service tier is not supported by this deployment.", "service_tier", "")
+			return invalidRequest("The flex service tier is not supported by this deployment.", "service_tier", "")
 		}
 		c.tier = "flex"
 	default:
-		return refuseInvalid("Invalid value for service_tier: "+quote(tier)+".", "service_tier", "")
+		return invalidRequest("Invalid value for service_tier: "+quote(tier)+".", "service_tier", "")
 	}
 	return nil
 }

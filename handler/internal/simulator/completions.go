@@ -8,27 +8,27 @@ import (
 
 // completions serves the old text completions, plain and streamed.
 func (c *call) completions() {
-	answers := make([]answer, max(1, c.ask.N))
+	answers := make([]choice, max(1, c.request.N))
 	total := 0
 	for i := range answers {
-		answers[i] = c.answerOf(i)
+		answers[i] = c.generateChoice(i)
 		total += len(answers[i].tokens)
 	}
-	use := c.tally(total)
-	if c.ask.Stream {
+	use := c.usage(total)
+	if c.request.Stream {
 		c.streamCompletions(answers, use)
 		return
 	}
 	if !c.sleep(c.answerDelay(total)) {
-		c.left()
+		c.clientDisconnected()
 		return
 	}
 	choices := make([]string, len(answers))
 	for i, a := range answers {
 		choices[i] = completionChoice(i, strings.Join(a.tokens, ""), a.reason, safeResults)
 	}
-	c.bookAll(use)
-	c.respond(http.StatusOK, "", []byte(c.completionHead()+`"choices":[`+strings.Join(choices, ",")+`],"usage":`+use.json()+`}`))
+	c.recordUsage(use)
+	c.writeResponse(http.StatusOK, "", []byte(c.completionHead()+`"choices":[`+strings.Join(choices, ",")+`],"usage":`+use.json()+`}`))
 }
 
 func (c *call) completionHead() string {
@@ -41,7 +41,7 @@ func completionChoice(i int, text, reason, filter string) string {
 		quote(text), i, quoteOrNull(reason), filter)
 }
 
-func (c *call) streamCompletions(answers []answer, use tally) {
+func (c *call) streamCompletions(answers []choice, use tokenUsage) {
 	head, tail := c.completionHead(), ""
 	if c.reportsUsage() {
 		tail = `,"usage":null`

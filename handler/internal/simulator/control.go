@@ -58,12 +58,12 @@ func (s *Service) controlMux() *http.ServeMux {
 		s.Reset()
 		w.WriteHeader(http.StatusNoContent)
 	})
-	mux.HandleFunc("POST /_control/resources/{name}/{verb}", s.known(s.controlVerb))
-	mux.HandleFunc("GET /_control/resources/{name}/faults", s.known(func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /_control/resources/{name}/{verb}", s.requireResource(s.controlVerb))
+	mux.HandleFunc("GET /_control/resources/{name}/faults", s.requireResource(func(w http.ResponseWriter, r *http.Request) {
 		sendJSON(w, s.Faults(r.PathValue("name")))
 	}))
-	mux.HandleFunc("POST /_control/resources/{name}/faults", s.known(s.controlAddFault))
-	mux.HandleFunc("DELETE /_control/resources/{name}/faults", s.known(func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /_control/resources/{name}/faults", s.requireResource(s.controlAddFault))
+	mux.HandleFunc("DELETE /_control/resources/{name}/faults", s.requireResource(func(w http.ResponseWriter, r *http.Request) {
 		s.Clear(r.PathValue("name"))
 		w.WriteHeader(http.StatusNoContent)
 	}))
@@ -74,15 +74,15 @@ func (s *Service) controlMux() *http.ServeMux {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
-	mux.HandleFunc("PATCH /_control/resources/{name}/deployments/{deployment}", s.known(s.controlPatch))
+	mux.HandleFunc("PATCH /_control/resources/{name}/deployments/{deployment}", s.requireResource(s.controlPatch))
 	return mux
 }
 
 // serveControl answers the control endpoint.
 func (s *Service) serveControl(w http.ResponseWriter, r *http.Request) { s.control.ServeHTTP(w, r) }
 
-// known lets only requests through that name a resource there is.
-func (s *Service) known(next http.HandlerFunc) http.HandlerFunc {
+// requireResource lets only requests through that name a resource there is.
+func (s *Service) requireResource(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if s.resources[r.PathValue("name")] == nil {
 			http.Error(w, "no resource "+quote(r.PathValue("name"))+"; there are "+quoteAll(s.order), http.StatusNotFound)

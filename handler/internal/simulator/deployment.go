@@ -88,7 +88,7 @@ type Deployment struct {
 	Supports []string `json:"supports,omitempty"`
 }
 
-const defaultAnswerTokens = 16
+const standardOutputTokens = 16
 
 func (d Deployment) validate() error {
 	switch d.SKU {
@@ -105,12 +105,12 @@ func (d Deployment) validate() error {
 	return nil
 }
 
-// answerTokens is the length of an answer nobody bounded.
-func (d Deployment) answerTokens() int {
+// defaultOutputTokens is the length of an answer nobody bounded.
+func (d Deployment) defaultOutputTokens() int {
 	if d.AnswerTokens > 0 {
 		return d.AnswerTokens
 	}
-	return defaultAnswerTokens
+	return standardOutputTokens
 }
 
 // servedModel is the model with its version, as answers name it.

@@ -11,27 +11,27 @@ import (
 
 // connState is what a door knows of a connection.
 type connState struct {
-	idle   bool
-	doomed bool // to be closed as soon as it is idle
+	idle          bool
+	closeWhenIdle bool // to be closed as soon as it is idle
 }
 
-// door is one listener; it can be shut and opened again on the same port.
-type door struct {
+// listener is one listener; it can be shut and opened again on the same port.
+type listener struct {
 	name   string
 	addr   string
 	secure bool
 	server *http.Server
 
 	mu      sync.Mutex
-	open    net.Listener // nil while it is down
+	tcp     net.Listener // nil while it is down
 	conns   map[net.Conn]*connState
 	serving sync.WaitGroup
 }
 
 type connKey struct{}
 
-func newDoor(name, addr string, handler http.Handler) *door {
-	d := &door{name: name, addr: addr, conns: map[net.Conn]*connState{}}
+func newListener(name, addr string, handler http.Handler) *listener {
+	d := &listener{name: name, addr: addr, conns: map[net.Conn]*connState{}}
 	d.server = &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: time.Minute,
@@ -44,7 +44,7 @@ func newDoor(name, addr string, handler http.Handler) *door {
 	return d
 }
 
-func (d *door) track(conn net.Conn, state http.ConnState) {
+func (d *listener) track(conn net.Conn, state http.ConnState) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if state == http.StateClosed || state == http.StateHijacked {
@@ -57,23 +57,23 @@ func (d *door) track(conn net.Conn, state http.ConnState) {
 		d.conns[conn] = known
 	}
 	known.idle = state == http.StateIdle
-	if known.idle && known.doomed {
-		hangUp(conn, false)
+	if known.idle && known.closeWhenIdle {
+		closeConn(conn, false)
 	}
 }
 
 // listen opens the door; again on the same port after shut.
-func (d *door) listen() error {
+func (d *listener) listen() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.open != nil {
+	if d.tcp != nil {
 		return nil
 	}
 	open, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", d.addr)
 	if err != nil {
 		return fmt.Errorf("listen for resource %q: %w", d.name, err)
 	}
-	d.open, d.addr = open, open.Addr().String()
+	d.tcp, d.addr = open, open.Addr().String()
 	d.serving.Go(func() {
 		if d.secure {
 			_ = d.server.ServeTLS(open, "", "") // ends when the door is shut
@@ -84,53 +84,53 @@ func (d *door) listen() error {
 	return nil
 }
 
-// shut closes the listener, cuts every connection with a reset and waits for
+// close closes the listener, cuts every connection with a reset and waits for
 // the listener to end.
-func (d *door) shut() {
+func (d *listener) close() {
 	d.mu.Lock()
-	if d.open != nil {
-		_ = d.open.Close()
-		d.open = nil
+	if d.tcp != nil {
+		_ = d.tcp.Close()
+		d.tcp = nil
 	}
 	for conn := range d.conns {
-		hangUp(conn, true)
+		closeConn(conn, true)
 	}
 	d.mu.Unlock()
 	d.serving.Wait()
-	d.cutAll()
+	d.resetAll()
 }
 
-// cutAll cuts connections that were accepted while the listener closed.
-func (d *door) cutAll() {
+// resetAll cuts connections that were accepted while the listener closed.
+func (d *listener) resetAll() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for conn := range d.conns {
-		hangUp(conn, true)
+		closeConn(conn, true)
 	}
 }
 
 // closeIdle closes connections that wait for a request, and those that answer
 // one as soon as they wait again.
-func (d *door) closeIdle() {
+func (d *listener) closeIdle() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for conn, state := range d.conns {
-		state.doomed = true
+		state.closeWhenIdle = true
 		if state.idle {
-			hangUp(conn, false)
+			closeConn(conn, false)
 		}
 	}
 }
 
 // address is where the door is, and stays.
-func (d *door) address() string {
+func (d *listener) address() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.addr
 }
 
-// closeConnection closes the caller's connection without announcing it.
-func closeConnection(ctx context.Context) {
+// closeRequestConn closes the caller's connection without announcing it.
+func closeRequestConn(ctx context.Context) {
 	if conn, ok := ctx.Value(connKey{}).(net.Conn); ok {
 		_ = conn.Close()
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // inputs are the texts to embed, as they came: strings or arrays of tokens.
-func (a *ask) inputs() []json.RawMessage {
+func (a *requestBody) inputs() []json.RawMessage {
 	var many []json.RawMessage
 	if json.Unmarshal(a.Input, &many) != nil {
 		return []json.RawMessage{a.Input}
@@ -24,28 +24,28 @@ func (a *ask) inputs() []json.RawMessage {
 	return many
 }
 
-func (c *call) checkInputs() *refusal {
-	if len(c.ask.Input) == 0 || string(c.ask.Input) == `""` || string(c.ask.Input) == "[]" {
-		return missing(true, "input")
+func (c *call) checkInputs() *apiError {
+	if len(c.request.Input) == 0 || string(c.request.Input) == `""` || string(c.request.Input) == "[]" {
+		return missingParameter(true, "input")
 	}
-	if len(c.ask.inputs()) > maxEmbedding {
-		return refuseInvalid("Too many inputs. The max number of inputs is 2048.", "input", "")
+	if len(c.request.inputs()) > maxEmbedding {
+		return invalidRequest("Too many inputs. The max number of inputs is 2048.", "input", "")
 	}
-	switch c.ask.EncodingFormat {
+	switch c.request.EncodingFormat {
 	case "", "float", "base64":
 		return nil
 	default:
-		return refuseInvalid("Invalid value for encoding_format.", "encoding_format", "")
+		return invalidRequest("Invalid value for encoding_format.", "encoding_format", "")
 	}
 }
 
 // embeddings serves embeddings: unit vectors, equal for equal texts.
 func (c *call) embeddings() {
 	if !c.sleep(c.answerDelay(0)) {
-		c.left()
+		c.clientDisconnected()
 		return
 	}
-	inputs := c.ask.inputs()
+	inputs := c.request.inputs()
 	body := []byte(`{"object":"list","data":[`)
 	for i, in := range inputs {
 		if i > 0 {
@@ -55,15 +55,15 @@ func (c *call) embeddings() {
 		body = append(c.appendVector(body, in), '}')
 	}
 	body = fmt.Appendf(body, `],"model":%s,"usage":{"prompt_tokens":%d,"total_tokens":%d}}`, quote(c.spec.servedModel()), c.promptTokens, c.promptTokens)
-	c.bookAll(tally{})
-	c.respond(http.StatusOK, "", body)
+	c.recordUsage(tokenUsage{})
+	c.writeResponse(http.StatusOK, "", body)
 }
 
 // dimensions is how long vectors are: as asked for, or the model's own.
 func (c *call) dimensions() int {
 	switch {
-	case c.ask.Dimensions > 0:
-		return c.ask.Dimensions
+	case c.request.Dimensions > 0:
+		return c.request.Dimensions
 	case c.spec.Model == "text-embedding-3-large":
 		return 3072
 	default:
@@ -73,7 +73,7 @@ func (c *call) dimensions() int {
 
 func (c *call) appendVector(body []byte, input json.RawMessage) []byte {
 	vector := unitVector(c.svc.cfg.Seed, input, c.dimensions())
-	if c.ask.EncodingFormat == "base64" {
+	if c.request.EncodingFormat == "base64" {
 		raw := make([]byte, 0, 4*len(vector))
 		for _, x := range vector {
 			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(x))

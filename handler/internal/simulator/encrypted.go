@@ -38,11 +38,11 @@ func (r *resource) unseals(text string) bool {
 	return hmac.Equal(raw[at:], r.seal(string(raw[:at])))
 }
 
-func refuseEncrypted(text string) *refusal {
+func invalidEncryptedContent(text string) *apiError {
 	if len(text) > 16 {
 		text = text[:16] + "..."
 	}
-	no := refuseInvalid("The encrypted content "+text+" could not be verified.", "", "invalid_encrypted_content")
+	no := invalidRequest("The encrypted content "+text+" could not be verified.", "", "invalid_encrypted_content")
 	no.name = "400-encrypted"
 	return no
 }
@@ -51,7 +51,7 @@ func refuseEncrypted(text string) *refusal {
 // caller asked to have it.
 func (c *call) reasoning() reasoningItem {
 	item := reasoningItem{ID: c.itemID("rs_"), Type: "reasoning", Summary: []any{}}
-	if slices.Contains(c.ask.Include, "reasoning.encrypted_content") {
+	if slices.Contains(c.request.Include, "reasoning.encrypted_content") {
 		text := c.res.sealed(item.ID)
 		item.Encrypted = &text
 	}

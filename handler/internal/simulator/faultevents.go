@@ -8,7 +8,7 @@ import "fmt"
 // sendThrottle sends an in-stream 429 in the fault's order.
 func (s *stream) sendThrottle() {
 	f := s.c.fault
-	text := s.c.throttled(f.RetryAfter).v1Text()
+	text := s.c.newThrottle(f.RetryAfter).v1Text()
 	if s.dialect == dialectChat {
 		if f.Order == "created-error-failed" && s.content == 0 {
 			s.sendAll(s.preamble...)
@@ -54,7 +54,7 @@ func (s *stream) sendOrdered(f *Fault, code, kind, text string) {
 		s.sendAll(s.failed("", ""))
 		s.sendAll(errorEvent())
 	case "created-error-failed":
-		if s.content == 0 && s.errsAtOnce() {
+		if s.content == 0 && s.errorComesFirst() {
 			s.sendAll(s.preamble[:1]...)
 		}
 		s.sendAll(errorEvent())

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// quarry is what of a request a rule looks at.
-type quarry struct {
+// faultTarget is what of a request a rule looks at.
+type faultTarget struct {
 	deployment string
 	operation  string
 	stream     bool
 	now        time.Time
 }
 
-// fits tells whether the rule is about such a request at all.
-func (f *Fault) fits(q quarry) bool {
+// matches tells whether the rule is about such a request at all.
+func (f *Fault) matches(q faultTarget) bool {
 	if f.Deployment != "" && f.Deployment != q.deployment {
 		return false
 	}
@@ -24,12 +24,12 @@ func (f *Fault) fits(q quarry) bool {
 	if f.Stream != nil && *f.Stream != q.stream {
 		return false
 	}
-	return q.stream || actions[f.Action] != kindStream
+	return q.stream || actions[f.Action] != actionBreaksStream
 }
 
-// due counts a request and tells whether the rule strikes it.
-func (r *rule) due(q quarry, chance *rand.Rand) bool {
-	if !r.fits(q) || !r.atWork(q.now.Sub(r.set)) {
+// apply counts a request and tells whether the rule strikes it.
+func (r *rule) apply(q faultTarget, chance *rand.Rand) bool {
+	if !r.matches(q) || !r.active(q.now.Sub(r.set)) {
 		return false
 	}
 	if r.Count > 0 && r.applied >= r.Count {
@@ -49,8 +49,8 @@ func (r *rule) due(q quarry, chance *rand.Rand) bool {
 	return true
 }
 
-// atWork judges the rule's window and flapping by its age.
-func (f *Fault) atWork(age time.Duration) bool {
+// active judges the rule's window and flapping by its age.
+func (f *Fault) active(age time.Duration) bool {
 	age -= f.After
 	if age < 0 || (f.For > 0 && age >= f.For) {
 		return false
@@ -64,7 +64,7 @@ func (f *Fault) atWork(age time.Duration) bool {
 // Fault sets a rule on a resource and returns its id. An unknown action or
 // resource is a bug of the caller and panics with a sentence that says so.
 func (s *Service) Fault(resource string, f Fault) string {
-	s.mustKnow(resource)
+	s.mustFind(resource)
 	if err := f.validate(); err != nil {
 		panic("aoaitest: " + err.Error())
 	}
@@ -74,7 +74,7 @@ func (s *Service) Fault(resource string, f Fault) string {
 // Next scripts the coming requests of a resource: each takes the first fault
 // of the script if that fits, once. Action "ok" serves.
 func (s *Service) Next(resource string, faults ...Fault) {
-	s.mustKnow(resource)
+	s.mustFind(resource)
 	for _, f := range faults {
 		if err := f.validate(); err != nil {
 			panic("aoaitest: " + err.Error())
@@ -92,7 +92,7 @@ func (s *Service) ClearFault(id string) bool { return s.faults.remove(id) }
 // Faults are the rules set on a resource, in the order they are tried.
 func (s *Service) Faults(resource string) []Fault { return s.faults.list(resource) }
 
-func (s *Service) mustKnow(resource string) *resource {
+func (s *Service) mustFind(resource string) *resource {
 	res := s.resources[resource]
 	if res == nil {
 		panic("aoaitest: no resource " + quote(resource) + "; configured are " + quoteAll(s.order))

@@ -88,10 +88,10 @@ func (f Fault) validate() error {
 	return nil
 }
 
-// faultBook holds the rules of all resources and the scripts of Next.
-type faultBook struct {
+// faultRules holds the rules of all resources and the scripts of Next.
+type faultRules struct {
 	mu     sync.Mutex
-	chance *rand.Rand
+	rand   *rand.Rand
 	next   int
 	rules  map[string][]*rule
 	script map[string][]Fault
@@ -104,14 +104,14 @@ type rule struct {
 	applied int
 }
 
-func newFaultBook(seed uint64) *faultBook {
-	return &faultBook{
-		chance: rand.New(rand.NewPCG(seed, 0xfa17)),
-		rules:  map[string][]*rule{}, script: map[string][]Fault{},
+func newFaultRules(seed uint64) *faultRules {
+	return &faultRules{
+		rand:  rand.New(rand.NewPCG(seed, 0xfa17)),
+		rules: map[string][]*rule{}, script: map[string][]Fault{},
 	}
 }
 
-func (b *faultBook) add(resource string, f Fault, now time.Time) string {
+func (b *faultRules) add(resource string, f Fault, now time.Time) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.next++
@@ -120,14 +120,14 @@ func (b *faultBook) add(resource string, f Fault, now time.Time) string {
 	return f.ID
 }
 
-func (b *faultBook) queue(resource string, faults []Fault) {
+func (b *faultRules) queue(resource string, faults []Fault) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.script[resource] = append(b.script[resource], faults...)
 }
 
 // clear removes all rules of a resource, of all resources when it is "".
-func (b *faultBook) clear(resource string) {
+func (b *faultRules) clear(resource string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if resource == "" {
@@ -140,7 +140,7 @@ func (b *faultBook) clear(resource string) {
 }
 
 // remove removes one rule and tells whether there was such a one.
-func (b *faultBook) remove(id string) bool {
+func (b *faultRules) remove(id string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for name, rules := range b.rules {
@@ -154,7 +154,7 @@ func (b *faultBook) remove(id string) bool {
 	return false
 }
 
-func (b *faultBook) list(resource string) []Fault {
+func (b *faultRules) list(resource string) []Fault {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out := []Fault{}
@@ -164,25 +164,25 @@ func (b *faultBook) list(resource string) []Fault {
 	return out
 }
 
-// strike finds what is to become of a request: slowing faults as many as there
+// match finds what is to become of a request: slowing faults as many as there
 // are, and the first other one. Uploads are asked for on their own, because
-// they strike before the body, and with it the model, is known.
-func (b *faultBook) strike(resource string, q quarry, upload bool) (hit []Fault) {
+// they match before the body, and with it the model, is known.
+func (b *faultRules) match(resource string, q faultTarget, upload bool) (hit []Fault) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if script := b.script[resource]; len(script) > 0 && script[0].fits(q) && script[0].isUpload() == upload {
+	if script := b.script[resource]; len(script) > 0 && script[0].matches(q) && script[0].isUpload() == upload {
 		b.script[resource] = script[1:]
 		hit = append(hit, script[0])
-		if actions[script[0].Action] != kindSlow {
+		if actions[script[0].Action] != actionDelays {
 			return hit
 		}
 	}
 	for _, r := range b.rules[resource] {
-		if r.isUpload() != upload || !r.due(q, b.chance) {
+		if r.isUpload() != upload || !r.apply(q, b.rand) {
 			continue
 		}
 		hit = append(hit, r.at(q.now))
-		if actions[r.Action] != kindSlow {
+		if actions[r.Action] != actionDelays {
 			return hit
 		}
 	}
@@ -198,4 +198,4 @@ func (r *rule) at(now time.Time) Fault {
 	return f
 }
 
-func (f *Fault) isUpload() bool { return actions[f.Action] == kindUpload }
+func (f *Fault) isUpload() bool { return actions[f.Action] == actionDelaysUpload }

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-func (s *stream) faultIs(action string) bool {
+func (s *stream) hasFault(action string) bool {
 	return s.c.fault != nil && s.c.fault.Action == action
 }
 
-// errsAtOnce tells whether the fault is an error event in front of everything.
-func (s *stream) errsAtOnce() bool {
+// errorComesFirst tells whether the fault is an error event in front of everything.
+func (s *stream) errorComesFirst() bool {
 	f := s.c.fault
 	if f == nil || f.Chunks > 0 {
 		return false
@@ -21,24 +21,24 @@ func (s *stream) errsAtOnce() bool {
 	return f.Action == "stream-429" || f.Action == "stream-404" || f.Action == "stream-error"
 }
 
-// dropped tells whether the fault leaves the event out.
-func (s *stream) dropped(ev event) bool {
-	return (ev.last && s.dialect == dialectChat && s.endsUnsaid()) || (ev.finish && s.faultIs("no-finish"))
+// omits tells whether the fault leaves the event out.
+func (s *stream) omits(ev event) bool {
+	return (ev.last && s.dialect == dialectChat && s.omitsDone()) || (ev.finish && s.hasFault("no-finish"))
 }
 
-func (s *stream) endsUnsaid() bool {
-	if !s.faultIs("no-done") {
+func (s *stream) omitsDone() bool {
+	if !s.hasFault("no-done") {
 		return false
 	}
-	s.c.settle(Broken)
+	s.c.finish(Broken)
 	return true
 }
 
-// due tells whether the fault strikes before this event: after Chunks content
+// faultDue tells whether the fault strikes before this event: after Chunks content
 // events, or where the answer is shorter at its finish.
-func (s *stream) due(ev event) bool {
+func (s *stream) faultDue(ev event) bool {
 	f := s.c.fault
-	if f == nil || actions[f.Action] != kindStream {
+	if f == nil || actions[f.Action] != actionBreaksStream {
 		return false
 	}
 	switch f.Action {
@@ -48,28 +48,28 @@ func (s *stream) due(ev event) bool {
 	return (ev.tokens > 0 && s.content == f.Chunks) || (ev.finish && s.content <= f.Chunks)
 }
 
-// spoilEvent strikes and tells whether the stream goes on. What only deforms
+// applyEventFault strikes and tells whether the stream goes on. What only deforms
 // one event deforms this one.
-func (s *stream) spoilEvent(ev *event) bool {
+func (s *stream) applyEventFault(ev *event) bool {
 	switch s.c.fault.Action {
 	case "bad-json":
 		return s.writeRaw([]byte("data: {\"id\":\"chatcmpl-\",\"choices\":[{\"delta\":{\"content\":\"half\n\n"))
 	case "huge-event":
-		ev.data = deform(ev.data, strings.Repeat("x", 1<<20+1))
+		ev.data = insertText(ev.data, strings.Repeat("x", 1<<20+1))
 	case "bad-utf8":
-		ev.data = deform(ev.data, "\xff\xfe")
+		ev.data = insertText(ev.data, "\xff\xfe")
 	case "nul":
-		ev.data = deform(ev.data, "\x00")
+		ev.data = insertText(ev.data, "\x00")
 	case "no-blank-line":
 		return s.writeRaw(fmt.Appendf(nil, "data: %s\n", ev.data))
 	default:
-		return s.spoil()
+		return s.applyFault()
 	}
 	return true
 }
 
-// deform puts text inside the first delta of an event.
-func deform(data []byte, text string) []byte {
+// insertText puts text inside the first delta of an event.
+func insertText(data []byte, text string) []byte {
 	for _, mark := range []string{`"content":"`, `"delta":"`, `"text":"`} {
 		if i := bytes.Index(data, []byte(mark)); i >= 0 {
 			at := i + len(mark)
@@ -81,67 +81,67 @@ func deform(data []byte, text string) []byte {
 
 // lineEnds turns newlines into what the fault wants.
 func (s *stream) lineEnds(b []byte) []byte {
-	if s.faultIs("cr-lines") {
+	if s.hasFault("cr-lines") {
 		return bytes.ReplaceAll(b, []byte("\n"), []byte("\r"))
 	}
 	return b
 }
 
-// spoil ends the stream as the fault says. It returns true only when a stall
+// applyFault ends the stream as the fault says. It returns true only when a stall
 // was survived.
-func (s *stream) spoil() bool {
+func (s *stream) applyFault() bool {
 	f := s.c.fault
 	switch f.Action {
 	case "hang-mid-stream":
 		return s.stall(f.Hold)
 	case "cut-clean":
-		s.stop(Broken)
+		s.end(Broken)
 	case "cut-abort":
-		s.stop(Broken)
+		s.end(Broken)
 		s.c.flush()
 		panic(http.ErrAbortHandler)
 	case "cut-reset":
 		s.cutReset()
 	case "stream-429":
-		s.stop(Throttled)
+		s.end(Throttled)
 		s.sendThrottle()
 	default: // stream-error, stream-404, failed-uncoded, incomplete
-		s.stop(Broken)
+		s.end(Broken)
 		s.sendError(f)
 	}
 	return false
 }
 
-func (s *stream) stop(outcome Outcome) {
-	s.c.settle(outcome)
-	s.over = true
+func (s *stream) end(outcome Outcome) {
+	s.c.finish(outcome)
+	s.ended = true
 }
 
 // stall is silence, for good or for a while after which the stream goes on.
 func (s *stream) stall(hold time.Duration) bool {
 	s.c.flush()
-	s.c.note(func(e *Entry) { e.Fault = "hang-mid-stream" }) // wakes who waits for the stall
+	s.c.update(func(e *Entry) { e.Fault = "hang-mid-stream" }) // wakes who waits for the stall
 	if hold > 0 {
 		return s.pause(hold)
 	}
 	s.pause(1 << 62)
-	s.over = true
+	s.ended = true
 	return false
 }
 
 func (s *stream) cutReset() {
-	s.stop(Broken)
+	s.end(Broken)
 	s.c.flush()
-	conn, err := s.c.seize()
+	conn, err := s.c.hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	hangUp(conn, true)
+	closeConn(conn, true)
 }
 
-// hintInStream sets the Retry-After that came with 200 on throttled Responses
+// setRetryAfter sets the Retry-After that came with 200 on throttled Responses
 // streams, and not on chat (facts/azure-openai.md §3.3).
-func (s *stream) hintInStream(h http.Header) {
+func (s *stream) setRetryAfter(h http.Header) {
 	f := s.c.fault
 	if f == nil || f.Action != "stream-429" || f.RetryRaw != nil {
 		return
@@ -157,5 +157,5 @@ func (s *stream) hintInStream(h http.Header) {
 	if wait <= 0 {
 		wait = time.Minute
 	}
-	form.hint(h, wait, s.c.now())
+	form.setHeaders(h, wait, s.c.now())
 }

@@ -20,14 +20,14 @@ const (
 
 // filterResult is what the filter says of a piece of an answer, under its name.
 func (c *call) filterResult() string {
-	if c.wants("filter-outage", TriggerFilterOutage) {
+	if c.triggered("filter-outage", TriggerFilterOutage) {
 		return `"content_filter_result":` + outResults
 	}
 	return `"content_filter_results":` + safeResults
 }
 
 // cutByFilter tells whether the filter cuts this answer off.
-func (c *call) cutByFilter() bool { return c.wants("filter-output", TriggerOutputFilter) }
+func (c *call) cutByFilter() bool { return c.triggered("filter-output", TriggerOutputFilter) }
 
 // promptFilterResults is the filter's word on the prompt.
 func promptFilterResults() string {

@@ -16,8 +16,8 @@ const (
 	RateHeadersNone   RateHeaders = "none"
 )
 
-// rateSeen is a deployment's limits at one instant, as headers tell them.
-type rateSeen struct {
+// rateStatus is a deployment's limits at one instant, as headers tell them.
+type rateStatus struct {
 	tokensLeft    int
 	tokensReset   time.Duration
 	requestsLeft  int
@@ -27,8 +27,8 @@ type rateSeen struct {
 }
 
 // rates reads the limits. The deployment's lock is held.
-func (d *deployment) rates(now time.Time, spec *Deployment) rateSeen {
-	seen := rateSeen{known: true}
+func (d *deployment) rates(now time.Time, spec *Deployment) rateStatus {
+	seen := rateStatus{known: true}
 	d.tokens.advance(now, spec.SlidingTokens)
 	seen.tokensLeft = spec.TokensPerMinute - d.tokens.used
 	if seen.tokensLeft <= 0 {
@@ -90,10 +90,10 @@ func (c *call) deploymentHeaders(h http.Header, took string) {
 // in their place.
 func (c *call) rateHeaders(h http.Header) {
 	if c.spec.SKU == Provisioned {
-		h.Set("Azure-Openai-Deployment-Utilization", utilizationText(c.rateSeen.utilization))
+		h.Set("Azure-Openai-Deployment-Utilization", utilizationText(c.rateStatus.utilization))
 		return
 	}
-	if c.spec.RateHeaders == RateHeadersNone || !c.rateSeen.known {
+	if c.spec.RateHeaders == RateHeadersNone || !c.rateStatus.known {
 		return
 	}
 	set := func(name string, value int) { h.Set("X-Ratelimit-"+name, strconv.Itoa(value)) }
@@ -111,14 +111,14 @@ func (c *call) rateHeaders(h http.Header) {
 	}
 	if c.spec.TokensPerMinute > 0 {
 		set("Limit-Tokens", c.spec.TokensPerMinute)
-		set("Remaining-Tokens", c.rateSeen.tokensLeft)
-		set("Reset-Tokens", resetSeconds(c.rateSeen.tokensReset))
+		set("Remaining-Tokens", c.rateStatus.tokensLeft)
+		set("Reset-Tokens", resetSeconds(c.rateStatus.tokensReset))
 		set("Renewalperiod-Tokens", int(tokenMinute.Seconds()))
 	}
 	if c.spec.RequestsPerMinute > 0 {
 		set("Limit-Requests", c.spec.RequestsPerMinute)
-		set("Remaining-Requests", c.rateSeen.requestsLeft)
-		set("Reset-Requests", resetSeconds(c.rateSeen.requestsReset))
+		set("Remaining-Requests", c.rateStatus.requestsLeft)
+		set("Reset-Requests", resetSeconds(c.rateStatus.requestsReset))
 		set("Renewalperiod-Requests", int(c.spec.requestWindow().Seconds()))
 	}
 }
@@ -130,16 +130,16 @@ func resetSeconds(d time.Duration) int {
 	return wholeSeconds(d)
 }
 
-// refuse sends a refusal.
-func (c *call) refuse(no *refusal) {
+// writeError sends a refusal.
+func (c *call) writeError(no *apiError) {
 	c.prepareHeaders()
 	h := c.w.Header()
-	if no.hinted {
+	if no.withRetryAfter {
 		form := RetryBoth
 		if c.fault != nil {
 			form = c.fault.Retry
 		}
-		form.hint(h, no.wait, c.now())
+		form.setHeaders(h, no.retryAfter, c.now())
 		if c.spec.quirky() {
 			h.Del("Retry-After")
 			h.Del("retry-after-ms")
@@ -149,14 +149,14 @@ func (c *call) refuse(no *refusal) {
 	for name, value := range no.header {
 		h.Set(name, value)
 	}
-	c.note(func(e *Entry) { e.Refusal = no.name })
-	c.respond(no.status, no.contentType, []byte(no.body))
+	c.update(func(e *Entry) { e.ErrorName = no.name })
+	c.writeResponse(no.status, no.contentType, []byte(no.body))
 }
 
 func (d *Deployment) quirky() bool { return d.RateHeaders == RateHeadersQuirk }
 
-// respond sends a whole answer, and settles the entry before its last byte.
-func (c *call) respond(status int, contentType string, body []byte) {
+// writeResponse sends a whole answer, and settles the entry before its last byte.
+func (c *call) writeResponse(status int, contentType string, body []byte) {
 	c.prepareHeaders()
 	h := c.w.Header()
 	switch contentType {
@@ -168,18 +168,18 @@ func (c *call) respond(status int, contentType string, body []byte) {
 		h.Set("Content-Type", contentType)
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	c.noteAnswer(status)
-	c.settle(outcomeOf(status))
+	c.recordResponse(status)
+	c.finish(outcomeOf(status))
 	c.w.WriteHeader(status)
 	_, _ = c.out.Write(body) // a caller who left has nothing to be told
 }
 
-func (c *call) noteAnswer(status int) {
+func (c *call) recordResponse(status int) {
 	var answer http.Header
 	if c.svc.journal.keepsBodies() {
 		answer = c.w.Header().Clone()
 	}
-	c.note(func(e *Entry) { e.Status, e.Answer = status, answer })
+	c.update(func(e *Entry) { e.Status, e.ResponseHeader = status, answer })
 }
 
 func outcomeOf(status int) Outcome {

@@ -13,21 +13,21 @@ const onePixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M
 // images serves images/generations and images/edits.
 func (c *call) images() {
 	if !c.sleep(c.answerDelay(0)) {
-		c.left()
+		c.clientDisconnected()
 		return
 	}
-	data := make([]string, max(1, c.ask.N))
+	data := make([]string, max(1, c.request.N))
 	for i := range data {
 		data[i] = `{"b64_json":"` + onePixel + `","revised_prompt":` + quote(c.prompt) + `,"content_filter_results":` + safeResults + `}`
 	}
-	c.bookAll(tally{})
-	c.respond(http.StatusOK, "", fmt.Appendf(nil, `{"created":%d,"data":[%s]}`, c.arrived.Unix(), strings.Join(data, ",")))
+	c.recordUsage(tokenUsage{})
+	c.writeResponse(http.StatusOK, "", fmt.Appendf(nil, `{"created":%d,"data":[%s]}`, c.arrived.Unix(), strings.Join(data, ",")))
 }
 
 // imageDeployment is the second deployment that a Responses request with the
 // image tool names by header (facts/azure-openai.md §1.1); "" without the tool.
 func (c *call) imageDeployment() string {
-	for _, raw := range c.ask.Tools {
+	for _, raw := range c.request.Tools {
 		var tool struct {
 			Type string `json:"type"`
 		}

@@ -49,20 +49,20 @@ type Entry struct {
 	Admitted         bool    `json:"admitted"`         // past the limits
 	SpilledFrom      string  `json:"spilledFrom,omitempty"`
 
-	Fault        string      `json:"fault,omitempty"`   // the action that struck
-	Refusal      string      `json:"refusal,omitempty"` // short name, as in Fault.Action
-	Status       int         `json:"status"`            // 0: no status line was sent
-	RequestID    string      `json:"requestId"`
-	Outcome      Outcome     `json:"outcome"`
-	FirstContent time.Time   `json:"firstContent,omitzero"` // when the first token was sent
-	End          time.Time   `json:"end,omitzero"`
-	Done         bool        `json:"done"`
-	LeftAt       time.Time   `json:"leftAt,omitzero"` // when the caller was seen to have left
-	Answer       http.Header `json:"answer,omitempty"`
+	Fault          string      `json:"fault,omitempty"`   // the action that struck
+	ErrorName      string      `json:"refusal,omitempty"` // short name, as in Fault.Action
+	Status         int         `json:"status"`            // 0: no status line was sent
+	RequestID      string      `json:"requestId"`
+	Outcome        Outcome     `json:"outcome"`
+	FirstContent   time.Time   `json:"firstContent,omitzero"` // when the first token was sent
+	End            time.Time   `json:"end,omitzero"`
+	Done           bool        `json:"done"`
+	DisconnectedAt time.Time   `json:"leftAt,omitzero"` // when the caller was seen to have left
+	ResponseHeader http.Header `json:"answer,omitempty"`
 }
 
 // Disconnected tells whether the caller left before the end.
-func (e Entry) Disconnected() bool { return !e.LeftAt.IsZero() }
+func (e Entry) Disconnected() bool { return !e.DisconnectedAt.IsZero() }
 
 // journal keeps the last entries and wakes who waits for one.
 type journal struct {
@@ -80,11 +80,11 @@ func newJournal(keep int) *journal {
 
 func (j *journal) keepsBodies() bool { return j.keep >= 0 }
 
-// open begins an entry, on arrival.
-func (j *journal) open(e *Entry) {
+// add begins an entry, on arrival.
+func (j *journal) add(e *Entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	defer j.wake(e)
+	defer j.notify(e)
 	if j.keep < 0 {
 		return
 	}
@@ -103,7 +103,7 @@ func (j *journal) update(e *Entry, change func(*Entry)) {
 	if e.Done && !before {
 		j.count(e)
 	}
-	j.wake(e)
+	j.notify(e)
 }
 
 func (j *journal) snapshot(resource string) []Entry {

@@ -20,10 +20,10 @@ const (
 type tokenCounter struct {
 	since time.Time
 	used  int
-	slide []spend // only when sliding
+	slide []tokenCharge // only when sliding
 }
 
-type spend struct {
+type tokenCharge struct {
 	at     time.Time
 	tokens int
 }
@@ -42,7 +42,7 @@ func (t *tokenCounter) admit(now time.Time, d *Deployment, estimate int) (time.D
 	}
 	t.used += estimate
 	if d.SlidingTokens {
-		t.slide = append(t.slide, spend{now, estimate})
+		t.slide = append(t.slide, tokenCharge{now, estimate})
 	}
 	return 0, true
 }

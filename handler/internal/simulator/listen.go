@@ -48,13 +48,13 @@ func start(t TB, cfg Config, secure bool) *Service {
 
 // listeners are the open doors of a service.
 type listeners struct {
-	mu    sync.Mutex
-	doors map[string]*door
-	ca    *authority
-	done  bool
+	mu         sync.Mutex
+	byResource map[string]*listener
+	ca         *authority
+	done       bool
 }
 
-func newListeners() *listeners { return &listeners{doors: map[string]*door{}} }
+func newListeners() *listeners { return &listeners{byResource: map[string]*listener{}} }
 
 func (l *listeners) closing() bool {
 	l.mu.Lock()
@@ -68,10 +68,10 @@ func (s *Service) Listen(resource, addr string) error {
 	handler := http.Handler(s)
 	mode := TLSGood
 	if resource != "" {
-		res := s.mustKnow(resource)
+		res := s.mustFind(resource)
 		handler, mode = s.handlerOf(res), res.TLS
 	}
-	d := newDoor(resource, addr, handler)
+	d := newListener(resource, addr, handler)
 	s.listeners.mu.Lock()
 	defer s.listeners.mu.Unlock()
 	if s.listeners.ca != nil {
@@ -84,7 +84,7 @@ func (s *Service) Listen(resource, addr string) error {
 	if err := d.listen(); err != nil {
 		return err
 	}
-	s.listeners.doors[resource] = d
+	s.listeners.byResource[resource] = d
 	return nil
 }
 
@@ -97,10 +97,10 @@ func (s *Service) URL(resource string) string {
 	if s.listeners.ca != nil {
 		scheme = "https://"
 	}
-	if d := s.listeners.doors[resource]; d != nil {
+	if d := s.listeners.byResource[resource]; d != nil {
 		return scheme + d.address()
 	}
-	if d := s.listeners.doors[""]; d != nil {
+	if d := s.listeners.byResource[""]; d != nil {
 		return scheme + d.address() + "/" + resource
 	}
 	return ""

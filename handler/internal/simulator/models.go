@@ -17,14 +17,14 @@ var baseModels = []string{
 // models serves the list of models and one of it. It costs no tokens.
 func (c *call) models() {
 	if c.r.Method != http.MethodGet || len(c.route.rest) > 1 {
-		c.refuse(refuseResourceNotFound())
+		c.writeError(resourceNotFound())
 		return
 	}
 	if len(c.route.rest) == 1 {
 		if id := c.route.rest[0]; slices.Contains(baseModels, id) {
-			c.respond(http.StatusOK, "", []byte(modelJSON(id)))
+			c.writeResponse(http.StatusOK, "", []byte(modelJSON(id)))
 		} else {
-			c.refuse(refuseObject(id))
+			c.writeError(objectNotFound(id))
 		}
 		return
 	}
@@ -32,7 +32,7 @@ func (c *call) models() {
 	for i, id := range baseModels {
 		all[i] = modelJSON(id)
 	}
-	c.respond(http.StatusOK, "", []byte(`{"object":"list","data":[`+strings.Join(all, ",")+`]}`))
+	c.writeResponse(http.StatusOK, "", []byte(`{"object":"list","data":[`+strings.Join(all, ",")+`]}`))
 }
 
 func modelJSON(id string) string {

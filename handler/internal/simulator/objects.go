@@ -85,7 +85,7 @@ func (c *call) object() {
 	case len(c.route.rest) == 0 && c.r.Method == http.MethodGet:
 		c.listObjects(kind)
 	case len(c.route.rest) == 0:
-		c.refuse(refuseResourceNotFound())
+		c.writeError(resourceNotFound())
 	default:
 		c.oneObject(kind, c.route.rest[0])
 	}
@@ -94,7 +94,7 @@ func (c *call) object() {
 func (c *call) oneObject(kind, id string) {
 	ob, ok := c.res.objects.find(kind, id)
 	if !ok {
-		c.refuse(refuseObject(id))
+		c.writeError(objectNotFound(id))
 		return
 	}
 	verb := ""
@@ -104,18 +104,18 @@ func (c *call) oneObject(kind, id string) {
 	switch {
 	case c.r.Method == http.MethodDelete && verb == "":
 		c.res.objects.remove(kind, id)
-		c.respond(http.StatusOK, "", fmt.Appendf(nil, `{"id":%s,"object":%s,"deleted":true}`, quote(id), quote(objectName(kind))))
+		c.writeResponse(http.StatusOK, "", fmt.Appendf(nil, `{"id":%s,"object":%s,"deleted":true}`, quote(id), quote(objectName(kind))))
 	case c.r.Method == http.MethodGet && verb == "content" && kind == "files":
-		c.respond(http.StatusOK, "application/octet-stream", ob.Content)
+		c.writeResponse(http.StatusOK, "application/octet-stream", ob.Content)
 	case verb == "" || verb == "cancel":
-		c.respond(http.StatusOK, "", ob.JSON)
+		c.writeResponse(http.StatusOK, "", ob.JSON)
 	default:
-		c.refuse(refuseResourceNotFound())
+		c.writeError(resourceNotFound())
 	}
 }
 
-func refuseObject(id string) *refusal {
-	return &refusal{name: "404-object", status: http.StatusNotFound, body: openaiBody("No such object: "+id, "invalid_request_error", "id", "")}
+func objectNotFound(id string) *apiError {
+	return &apiError{name: "404-object", status: http.StatusNotFound, body: openaiBody("No such object: "+id, "invalid_request_error", "id", "")}
 }
 
 func objectName(kind string) string {
@@ -134,28 +134,28 @@ func objectName(kind string) string {
 }
 
 func (c *call) createObject(kind string) {
-	if kind == "files" && c.ask.FileName == "" {
-		c.refuse(missing(true, "file"))
+	if kind == "files" && c.request.FileName == "" {
+		c.writeError(missingParameter(true, "file"))
 		return
 	}
-	if kind == "batches" && !c.res.objects.has("files", c.ask.InputFileID) {
-		c.refuse(refuseObject(c.ask.InputFileID))
+	if kind == "batches" && !c.res.objects.has("files", c.request.InputFileID) {
+		c.writeError(objectNotFound(c.request.InputFileID))
 		return
 	}
-	ob := object{ID: c.svc.identifier(objectPrefix[kind], c.seq, 5)[:len(objectPrefix[kind])+24], Kind: kind, Content: c.ask.File}
+	ob := object{ID: c.svc.identifier(objectPrefix[kind], c.seq, 5)[:len(objectPrefix[kind])+24], Kind: kind, Content: c.request.File}
 	ob.JSON = c.objectJSON(kind, ob.ID)
 	c.res.objects.add(ob)
-	c.respond(http.StatusOK, "", ob.JSON)
+	c.writeResponse(http.StatusOK, "", ob.JSON)
 }
 
 func (c *call) objectJSON(kind, id string) []byte {
 	fields := map[string]any{"id": id, "object": objectName(kind), "created_at": c.arrived.Unix()}
 	switch kind {
 	case "files":
-		fields["bytes"], fields["filename"] = len(c.ask.File), c.ask.FileName
-		fields["purpose"], fields["status"] = c.ask.Form["purpose"], "processed"
+		fields["bytes"], fields["filename"] = len(c.request.File), c.request.FileName
+		fields["purpose"], fields["status"] = c.request.Form["purpose"], "processed"
 	case "batches":
-		fields["status"], fields["input_file_id"], fields["completion_window"] = "validating", c.ask.InputFileID, "24h"
+		fields["status"], fields["input_file_id"], fields["completion_window"] = "validating", c.request.InputFileID, "24h"
 	case "vector_stores", "fine_tuning/jobs":
 		fields["status"] = "completed"
 	}
@@ -170,5 +170,5 @@ func (c *call) listObjects(kind string) {
 		}
 		data = append(data, ob.JSON...)
 	}
-	c.respond(http.StatusOK, "", append(data, `],"has_more":false}`...))
+	c.writeResponse(http.StatusOK, "", append(data, `],"has_more":false}`...))
 }

@@ -2,28 +2,28 @@ package simulator
 
 import "strings"
 
-// operate does what was asked for. The request is past everything that could
+// serveOperation does what was asked for. The request is past everything that could
 // refuse it but the operation itself.
-func (c *call) operate() {
+func (c *call) serveOperation() {
 	op := c.route.operation
-	switch family, _ := c.operationFamily(); {
+	switch family, _ := c.requiredCapability(); {
 	case op == "responses" && family != "" && len(c.route.rest) > 0:
 		c.compact()
 	case op == "responses" && len(c.route.rest) > 0:
 		c.responseByID()
 	case family != "":
-		c.generate(family)
+		c.serveCapability(family)
 	case op == "models":
 		c.models()
 	case objectPrefix[op] != "":
 		c.object()
 	default:
-		c.refuse(refuseResourceNotFound())
+		c.writeError(resourceNotFound())
 	}
 }
 
-// generate runs the operations of a deployment.
-func (c *call) generate(family string) {
+// serveCapability runs the operations of a deployment.
+func (c *call) serveCapability(family string) {
 	switch family {
 	case "chat":
 		c.chat()
@@ -42,7 +42,7 @@ func (c *call) generate(family string) {
 	}
 }
 
-// wants tells whether a fault or a word of the prompt asks for something.
-func (c *call) wants(action, trigger string) bool {
+// triggered tells whether a fault or a word of the prompt asks for something.
+func (c *call) triggered(action, trigger string) bool {
 	return (c.fault != nil && c.fault.Action == action) || strings.Contains(c.prompt, trigger)
 }

@@ -215,10 +215,10 @@ func TestConversationsPinToTheirResource(t *testing.T) {
 	s := simulator.Start(t, pool())
 	id := regexp.MustCompile(`conv_[0-9a-f]+`).FindString(post(t, s, "payg", "/openai/v1/conversations", `{}`).body)
 	for _, form := range []string{`"` + id + `"`, `{"id":"` + id + `"}`} {
-		if r := post(t, s, "payg", responsesPath, ask(`,"conversation":`+form)); r.status != 200 {
+		if r := post(t, s, "payg", responsesPath, requestBody(`,"conversation":`+form)); r.status != 200 {
 			t.Errorf("at home: got %d %s", r.status, r.body)
 		}
-		if r := post(t, s, "ptu", responsesPath, ask(`,"conversation":`+form)); r.status != 404 {
+		if r := post(t, s, "ptu", responsesPath, requestBody(`,"conversation":`+form)); r.status != 404 {
 			t.Errorf("elsewhere: got %d", r.status)
 		}
 	}

@@ -9,23 +9,23 @@ import (
 // those that are open are cut. Without a listener of its own, the resource
 // resets every connection that names it instead.
 func (s *Service) Down(resource string) {
-	s.mustKnow(resource)
+	s.mustFind(resource)
 	s.listeners.mu.Lock()
-	d := s.listeners.doors[resource]
+	d := s.listeners.byResource[resource]
 	s.listeners.mu.Unlock()
 	if d == nil {
 		s.Fault(resource, Fault{Action: "refuse"})
 		return
 	}
-	d.shut()
+	d.close()
 }
 
 // Up brings a resource back on the same port, and clears its faults.
 func (s *Service) Up(resource string) error {
-	s.mustKnow(resource)
+	s.mustFind(resource)
 	s.faults.clear(resource)
 	s.listeners.mu.Lock()
-	d := s.listeners.doors[resource]
+	d := s.listeners.byResource[resource]
 	s.listeners.mu.Unlock()
 	if d == nil {
 		return nil
@@ -37,9 +37,9 @@ func (s *Service) Up(resource string) error {
 // those now busy once they wait. It says nothing to the callers, as a front end
 // that rotates.
 func (s *Service) CloseIdle(resource string) {
-	s.mustKnow(resource)
+	s.mustFind(resource)
 	s.listeners.mu.Lock()
-	d := s.listeners.doors[resource]
+	d := s.listeners.byResource[resource]
 	s.listeners.mu.Unlock()
 	if d != nil {
 		d.closeIdle()
@@ -51,11 +51,11 @@ func (s *Service) CloseIdle(resource string) {
 func (s *Service) Close() {
 	s.listeners.mu.Lock()
 	s.listeners.done = true
-	doors := s.listeners.doors
-	s.listeners.doors = map[string]*door{}
+	doors := s.listeners.byResource
+	s.listeners.byResource = map[string]*listener{}
 	s.listeners.mu.Unlock()
 	for _, d := range doors {
-		d.shut()
+		d.close()
 	}
 	s.active.Wait()
 }

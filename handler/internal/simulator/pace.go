@@ -33,14 +33,14 @@ func (c *call) firstTokenDelay() time.Duration {
 		share = 0.5 + 0.5*float64(fresh)/float64(c.promptTokens)
 	}
 	base := time.Duration(float64(c.spec.TimeToFirstToken)*share) + time.Duration(fresh)*c.spec.PerPromptToken
-	return c.latency + c.spread(base, 0)
+	return c.latency + c.scaleDelay(base, 0)
 }
 
 // tokenDelay is the time to the i-th token after the first.
-func (c *call) tokenDelay(i int) time.Duration { return c.spread(c.spec.PerToken, i+1) }
+func (c *call) tokenDelay(i int) time.Duration { return c.scaleDelay(c.spec.PerToken, i+1) }
 
-// spread applies load, brown-out and seeded jitter to a duration.
-func (c *call) spread(d time.Duration, i int) time.Duration {
+// scaleDelay applies load, brown-out and seeded jitter to a duration.
+func (c *call) scaleDelay(d time.Duration, i int) time.Duration {
 	if d <= 0 {
 		return 0
 	}
@@ -58,7 +58,7 @@ func (c *call) spread(d time.Duration, i int) time.Duration {
 func (c *call) answerDelay(tokens int) time.Duration {
 	d := c.firstTokenDelay()
 	if c.spec.PerToken > 0 {
-		d += c.spread(c.spec.PerToken*time.Duration(max(0, tokens-1)), 1)
+		d += c.scaleDelay(c.spec.PerToken*time.Duration(max(0, tokens-1)), 1)
 	}
 	return d
 }

@@ -21,13 +21,13 @@ const oneToken = minuteTokens(time.Minute)
 // (facts/azure-openai.md §3.5): filled by estimates, corrected by what was
 // really used, drained without pause. Above 100 % it refuses.
 type bucket struct {
-	rate   minuteTokens // drained per nanosecond: the tokens per minute; 0 is unlimited
-	size   minuteTokens // at 100 %
-	level  minuteTokens
-	at     time.Time
-	report PTUReport
-	shut   bool      // it stands above 100 %
-	openAt time.Time // since when it stands open unused after having been shut
+	rate      minuteTokens // drained per nanosecond: the tokens per minute; 0 is unlimited
+	size      minuteTokens // at 100 %
+	level     minuteTokens
+	at        time.Time
+	report    PTUReport
+	saturated bool      // it stands above 100 %
+	idleSince time.Time // since when it stands open unused after having been shut
 }
 
 // PTUReport says how a provisioned deployment was used since it was made or
@@ -35,8 +35,8 @@ type bucket struct {
 type PTUReport struct {
 	Elapsed     time.Duration `json:"elapsed"`
 	Busy        time.Duration `json:"busy"`        // something was in the bucket
-	Shut        time.Duration `json:"shut"`        // above 100 %: refusing
-	Slack       time.Duration `json:"slack"`       // open again after having been shut, until the next admission
+	Saturated   time.Duration `json:"shut"`        // above 100 %: refusing
+	Idle        time.Duration `json:"slack"`       // open again after having been shut, until the next admission
 	Admitted    int           `json:"admitted"`    // requests
 	Refused     int           `json:"refused"`     // requests
 	Drained     float64       `json:"drained"`     // tokens worked off
@@ -51,13 +51,13 @@ func (r PTUReport) BusyShare() float64 {
 	return float64(r.Busy) / float64(r.Elapsed)
 }
 
-// UsedOfOpen is the share of the time in which callers kept the deployment at
+// UsedShare is the share of the time in which callers kept the deployment at
 // work or shut: 1 − Slack/Elapsed, 1 when nothing elapsed.
-func (r PTUReport) UsedOfOpen() float64 {
+func (r PTUReport) UsedShare() float64 {
 	if r.Elapsed <= 0 {
 		return 1
 	}
-	return 1 - float64(r.Slack)/float64(r.Elapsed)
+	return 1 - float64(r.Idle)/float64(r.Elapsed)
 }
 
 func newBucket(d Deployment, now time.Time) bucket {
@@ -74,20 +74,20 @@ func (b *bucket) resize(d Deployment) {
 	}
 	b.rate = minuteTokens(d.ProvisionedTokensPerMinute)
 	b.size = b.rate * minuteTokens(burst)
-	b.turn()
+	b.updateState()
 }
 
 // admit adds an estimate, or says how long the bucket stays above 100 %. A
 // request that finds it at 100 % or below is served even if it fills it above.
 func (b *bucket) admit(now time.Time, estimate int) (time.Duration, bool) {
 	b.drain(now)
-	if b.shut {
+	if b.saturated {
 		b.report.Refused++
-		return b.untilOpen(), false
+		return b.untilAccepting(), false
 	}
-	if !b.openAt.IsZero() {
-		b.report.Slack += now.Sub(b.openAt)
-		b.openAt = time.Time{}
+	if !b.idleSince.IsZero() {
+		b.report.Idle += now.Sub(b.idleSince)
+		b.idleSince = time.Time{}
 	}
 	b.report.Admitted++
 	b.add(estimate)
@@ -103,21 +103,21 @@ func (b *bucket) settle(now time.Time, estimate, actual int) {
 func (b *bucket) add(tokens int) {
 	if b.rate > 0 {
 		b.level = max(0, b.level+minuteTokens(tokens)*oneToken)
-		b.turn()
+		b.updateState()
 	}
 }
 
-// turn notes on which side of 100 % the bucket stands, and since when it is
+// updateState notes on which side of 100 % the bucket stands, and since when it is
 // open again.
-func (b *bucket) turn() {
+func (b *bucket) updateState() {
 	above := b.level > b.size && b.rate > 0
 	switch {
 	case above:
-		b.openAt = time.Time{}
-	case b.shut:
-		b.openAt = b.at
+		b.idleSince = time.Time{}
+	case b.saturated:
+		b.idleSince = b.at
 	}
-	b.shut = above
+	b.saturated = above
 }
 
 // drain moves the bucket to now and books the time that went by.
@@ -128,25 +128,25 @@ func (b *bucket) drain(now time.Time) {
 	}
 	b.report.Elapsed += passed
 	if b.rate > 0 && b.level > 0 {
-		b.work(passed)
+		b.drainBusy(passed)
 	}
 	b.at = now
 }
 
-func (b *bucket) work(passed time.Duration) {
+func (b *bucket) drainBusy(passed time.Duration) {
 	busy := min(passed, b.untilLevel(0))
 	b.report.Busy += busy
-	if b.shut {
-		shut := min(passed, b.untilOpen())
-		b.report.Shut += shut
-		b.openAt = b.at.Add(shut)
+	if b.saturated {
+		shut := min(passed, b.untilAccepting())
+		b.report.Saturated += shut
+		b.idleSince = b.at.Add(shut)
 	}
 	done := min(b.level, b.rate*minuteTokens(busy))
 	b.report.Drained += float64(done) / float64(oneToken)
 	b.level -= done
-	b.shut = b.level > b.size
-	if b.shut {
-		b.openAt = time.Time{}
+	b.saturated = b.level > b.size
+	if b.saturated {
+		b.idleSince = time.Time{}
 	}
 }
 
@@ -159,8 +159,8 @@ func (b *bucket) untilLevel(level minuteTokens) time.Duration {
 	return time.Duration((b.level - level + b.rate - 1) / b.rate)
 }
 
-// untilOpen is how long until the bucket is at 100 %.
-func (b *bucket) untilOpen() time.Duration { return b.untilLevel(b.size) }
+// untilAccepting is how long until the bucket is at 100 %.
+func (b *bucket) untilAccepting() time.Duration { return b.untilLevel(b.size) }
 
 // utilization is in percent.
 func (b *bucket) utilization() float64 {
@@ -175,8 +175,8 @@ func (b *bucket) reportAt(now time.Time) PTUReport {
 	b.drain(now)
 	r := b.report
 	r.Utilization = b.utilization()
-	if !b.openAt.IsZero() {
-		r.Slack += now.Sub(b.openAt)
+	if !b.idleSince.IsZero() {
+		r.Idle += now.Sub(b.idleSince)
 	}
 	return r
 }

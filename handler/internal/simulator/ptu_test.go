@@ -106,8 +106,8 @@ func TestBucketLaw(t *testing.T) {
 		if elapsed := clock.Now().Sub(begin); report.Elapsed != elapsed || report.Drained > 100*elapsed.Seconds()+1e-6 {
 			t.Fatalf("seed %d: drained %v in %v of %v", seed, report.Drained, report.Elapsed, elapsed)
 		}
-		if report.Busy > report.Elapsed || report.Shut > report.Busy {
-			t.Fatalf("seed %d: shut %v, busy %v, elapsed %v", seed, report.Shut, report.Busy, report.Elapsed)
+		if report.Busy > report.Elapsed || report.Saturated > report.Busy {
+			t.Fatalf("seed %d: shut %v, busy %v, elapsed %v", seed, report.Saturated, report.Busy, report.Elapsed)
 		}
 	}
 }
@@ -121,7 +121,7 @@ func TestReportTellsCapacityThatCallersThrewAway(t *testing.T) {
 	clock.pass(7 * time.Second)        // 5 s longer than asked for
 	call(t, s, chatPath, costing(400))
 	got := s.PTU("one", "gpt-4o")
-	if got.Shut != 2*time.Second || got.Slack != 5*time.Second || got.Busy != 7*time.Second || got.Admitted != 4 || got.Refused != 1 {
+	if got.Saturated != 2*time.Second || got.Idle != 5*time.Second || got.Busy != 7*time.Second || got.Admitted != 4 || got.Refused != 1 {
 		t.Errorf("got %+v", got)
 	}
 	clock.pass(93 * time.Second)

@@ -52,7 +52,7 @@ type responseUsage struct {
 	TotalTokens int `json:"total_tokens"`
 }
 
-func (t tally) response() *responseUsage {
+func (t tokenUsage) response() *responseUsage {
 	u := &responseUsage{InputTokens: t.prompt, OutputTokens: t.completion, TotalTokens: t.prompt + t.completion}
 	u.InputDetails.CachedTokens, u.OutputDetails.ReasoningTokens = t.cached, t.reasoning
 	return u
@@ -102,19 +102,19 @@ func textOf(text string) textPart {
 func (c *call) newResponse() responseObject {
 	r := responseObject{
 		ID: c.svc.identifier("resp_", c.seq, 4), Object: "response", CreatedAt: c.arrived.Unix(), Status: "in_progress",
-		Background: c.ask.Background, MaxOutputTokens: c.ask.MaxOutputTokens, Model: c.spec.Name, Output: []any{},
-		ParallelToolCalls: true, ServiceTier: c.tier, Store: c.stores(), Temperature: 1, ToolChoice: c.ask.ToolChoice,
-		Tools: c.ask.Tools, TopP: 1, Truncation: "disabled", Metadata: c.ask.Metadata,
+		Background: c.request.Background, MaxOutputTokens: c.request.MaxOutputTokens, Model: c.spec.Name, Output: []any{},
+		ParallelToolCalls: true, ServiceTier: c.tier, Store: c.storesResponse(), Temperature: 1, ToolChoice: c.request.ToolChoice,
+		Tools: c.request.Tools, TopP: 1, Truncation: "disabled", Metadata: c.request.Metadata,
 	}
-	if c.ask.Instructions != "" {
-		r.Instructions = &c.ask.Instructions
+	if c.request.Instructions != "" {
+		r.Instructions = &c.request.Instructions
 	}
 	if c.fault != nil && c.fault.BigCreated {
-		long := c.ask.Instructions + strings.Repeat(" and go on", 2000)
+		long := c.request.Instructions + strings.Repeat(" and go on", 2000)
 		r.Instructions = &long
 	}
-	if c.ask.PreviousResponseID != "" {
-		r.PreviousResponseID = &c.ask.PreviousResponseID
+	if c.request.PreviousResponseID != "" {
+		r.PreviousResponseID = &c.request.PreviousResponseID
 	}
 	if len(r.ToolChoice) == 0 {
 		r.ToolChoice = json.RawMessage(`"auto"`)
@@ -128,11 +128,11 @@ func (c *call) newResponse() responseObject {
 	return r
 }
 
-// stores tells whether the response is kept; it is unless store is false.
-func (c *call) stores() bool { return c.ask.Store == nil || *c.ask.Store }
+// storesResponse tells whether the response is kept; it is unless store is false.
+func (c *call) storesResponse() bool { return c.request.Store == nil || *c.request.Store }
 
 // finish is the response at its end.
-func (r responseObject) finish(a answer, use tally, output []any) responseObject {
+func (r responseObject) finish(a choice, use tokenUsage, output []any) responseObject {
 	r.Status, r.Output, r.Usage = "completed", output, use.response()
 	switch a.reason {
 	case "length":
@@ -144,7 +144,7 @@ func (r responseObject) finish(a answer, use tally, output []any) responseObject
 }
 
 // responseOutput is the items of an answer, in order.
-func (c *call) responseOutput(a answer) []any {
+func (c *call) responseOutput(a choice) []any {
 	var out []any
 	if c.spec.ReasoningTokens > 0 || c.spec.reasons() {
 		out = append(out, c.reasoning())

@@ -10,46 +10,46 @@ import (
 // responses serves POST responses.
 func (c *call) responses() {
 	r := c.newResponse()
-	a := c.answerOf(0)
-	use := c.tally(len(a.tokens))
-	kept := &stored{
-		final: r.finish(a, use, c.responseOutput(a)), input: c.inputItems(), made: c.arrived, streamed: c.ask.Stream,
+	a := c.generateChoice(0)
+	use := c.usage(len(a.tokens))
+	kept := &storedResponse{
+		final: r.finish(a, use, c.responseOutput(a)), input: c.inputItems(), made: c.arrived, streamed: c.request.Stream,
 	}
 	kept.events = responseEvents(r, kept.final, a)
 	switch {
-	case c.ask.Stream:
+	case c.request.Stream:
 		c.streamResponse(kept)
-	case c.ask.Background:
+	case c.request.Background:
 		c.queueResponse(kept, use)
 	default:
 		c.wholeResponse(kept, use)
 	}
 }
 
-func (c *call) wholeResponse(kept *stored, use tally) {
+func (c *call) wholeResponse(kept *storedResponse, use tokenUsage) {
 	if !c.sleep(c.answerDelay(use.completion)) {
-		c.left()
+		c.clientDisconnected()
 		return
 	}
-	c.keep(kept)
-	c.bookAll(use)
-	c.respond(http.StatusOK, "", marshal(kept.final))
+	c.storeResponse(kept)
+	c.recordUsage(use)
+	c.writeResponse(http.StatusOK, "", marshal(kept.final))
 }
 
 // queueResponse answers at once; the response is worked on as time goes by.
-func (c *call) queueResponse(kept *stored, use tally) {
+func (c *call) queueResponse(kept *storedResponse, use tokenUsage) {
 	now := c.now()
 	kept.starts = now.Add(c.firstTokenDelay())
 	kept.ends = now.Add(c.answerDelay(use.completion))
-	c.keep(kept)
-	c.bookAll(use)
+	c.storeResponse(kept)
+	c.recordUsage(use)
 	queued := kept.at(now)
 	queued.Status = "queued"
-	c.respond(http.StatusOK, "", marshal(queued))
+	c.writeResponse(http.StatusOK, "", marshal(queued))
 }
 
-func (c *call) keep(kept *stored) {
-	if c.stores() {
+func (c *call) storeResponse(kept *storedResponse) {
+	if c.storesResponse() {
 		kept.made = c.now()
 		c.res.store.put(kept)
 	}
@@ -57,16 +57,16 @@ func (c *call) keep(kept *stored) {
 
 // checkResponse refuses a request that leans on what this resource does not
 // have (facts/azure-openai.md §1.2).
-func (c *call) checkResponse() *refusal {
-	if c.ask.Background && !c.stores() {
-		return refuseInvalid("Background mode requires 'store' to be true.", "background", "")
+func (c *call) checkResponse() *apiError {
+	if c.request.Background && !c.storesResponse() {
+		return invalidRequest("Background mode requires 'store' to be true.", "background", "")
 	}
-	if no := missing(len(c.ask.Input) == 0 && c.ask.PreviousResponseID == "", "input"); no != nil {
+	if no := missingParameter(len(c.request.Input) == 0 && c.request.PreviousResponseID == "", "input"); no != nil {
 		return no
 	}
-	if id := c.ask.PreviousResponseID; id != "" {
+	if id := c.request.PreviousResponseID; id != "" {
 		if _, ok := c.res.store.get(id, c.now(), c.res.StoreDelay); !ok {
-			no := refuseInvalid(fmt.Sprintf("Previous response with id '%s' not found.", id), "previous_response_id", "previous_response_not_found")
+			no := invalidRequest(fmt.Sprintf("Previous response with id '%s' not found.", id), "previous_response_id", "previous_response_not_found")
 			no.name = "400-previous"
 			return no
 		}
@@ -75,7 +75,7 @@ func (c *call) checkResponse() *refusal {
 		return no
 	}
 	if name := c.imageDeployment(); name != "" && c.res.deployments[name] == nil {
-		return refuseDeployment(c.route)
+		return deploymentNotFound(c.route)
 	}
 	for _, item := range c.inputItems() {
 		if no := c.checkItem(item); no != nil {
@@ -85,12 +85,12 @@ func (c *call) checkResponse() *refusal {
 	return nil
 }
 
-func (c *call) checkConversation() *refusal {
-	id := conversationID(c.ask.Conversation)
+func (c *call) checkConversation() *apiError {
+	id := conversationID(c.request.Conversation)
 	if id == "" || c.res.objects.has("conversations", id) {
 		return nil
 	}
-	no := refuseInvalid(fmt.Sprintf("Conversation with id '%s' not found.", id), "conversation", "")
+	no := invalidRequest(fmt.Sprintf("Conversation with id '%s' not found.", id), "conversation", "")
 	no.name, no.status = "404-conversation", http.StatusNotFound
 	return no
 }
@@ -109,7 +109,7 @@ func conversationID(raw json.RawMessage) string {
 }
 
 // checkItem refuses references to items of elsewhere and foreign ciphertext.
-func (c *call) checkItem(raw json.RawMessage) *refusal {
+func (c *call) checkItem(raw json.RawMessage) *apiError {
 	var item struct {
 		Type      string `json:"type"`
 		ID        string `json:"id"`
@@ -120,12 +120,12 @@ func (c *call) checkItem(raw json.RawMessage) *refusal {
 	}
 	if item.Encrypted != "" {
 		if !c.res.unseals(item.Encrypted) {
-			return refuseEncrypted(item.Encrypted)
+			return invalidEncryptedContent(item.Encrypted)
 		}
 		return nil
 	}
 	if (item.Type == "item_reference" || item.Type == "reasoning") && item.ID != "" && !c.res.store.hasItem(item.ID) {
-		no := refuseInvalid(fmt.Sprintf(
+		no := invalidRequest(fmt.Sprintf(
 			"Item with id '%s' not found. Items are not persisted when 'store' is set to false. Try again with 'store' set to true, or remove this item from your input.", item.ID),
 			"input", "")
 		no.name = "400-item"
@@ -137,10 +137,10 @@ func (c *call) checkItem(raw json.RawMessage) *refusal {
 // inputItems is the input as items; a text is one message.
 func (c *call) inputItems() []json.RawMessage {
 	var items []json.RawMessage
-	if json.Unmarshal(c.ask.Input, &items) == nil {
+	if json.Unmarshal(c.request.Input, &items) == nil {
 		return items
 	}
-	if text := contentText(c.ask.Input); text != "" {
+	if text := contentText(c.request.Input); text != "" {
 		return []json.RawMessage{fmt.Appendf(nil, `{"id":%s,"type":"message","role":"user","content":[{"type":"input_text","text":%s}]}`,
 			quote(c.itemID("msg_in_")), quote(text))}
 	}
@@ -164,26 +164,26 @@ func (c *call) responseByID() {
 	case c.r.Method == http.MethodGet && verb == "":
 		c.getResponse(id)
 	default:
-		c.refuse(refuseResourceNotFound())
+		c.writeError(resourceNotFound())
 	}
 }
 
-func refuseResponse(id string) *refusal {
-	return &refusal{name: "404-response", status: http.StatusNotFound, body: openaiBody(fmt.Sprintf("Response with id '%s' not found.", id), "invalid_request_error", "", "")}
+func responseNotFound(id string) *apiError {
+	return &apiError{name: "404-response", status: http.StatusNotFound, body: openaiBody(fmt.Sprintf("Response with id '%s' not found.", id), "invalid_request_error", "", "")}
 }
 
 func (c *call) getResponse(id string) {
 	kept, ok := c.res.store.get(id, c.now(), c.res.StoreDelay)
 	if !ok {
-		c.refuse(refuseResponse(id))
+		c.writeError(responseNotFound(id))
 		return
 	}
 	if c.r.URL.Query().Get("stream") != "true" {
-		c.respond(http.StatusOK, "", marshal(kept.at(c.now())))
+		c.writeResponse(http.StatusOK, "", marshal(kept.at(c.now())))
 		return
 	}
 	if !kept.streamed {
-		c.refuse(refuseInvalid("This response cannot be streamed because it was not created with 'stream' set to true.", "stream", ""))
+		c.writeError(invalidRequest("This response cannot be streamed because it was not created with 'stream' set to true.", "stream", ""))
 		return
 	}
 	after := -1
@@ -196,44 +196,44 @@ func (c *call) getResponse(id string) {
 			return
 		}
 	}
-	c.settle(Served)
+	c.finish(Served)
 }
 
 func (c *call) deleteResponse(id string) {
 	if !c.res.store.remove(id) {
-		c.refuse(refuseResponse(id))
+		c.writeError(responseNotFound(id))
 		return
 	}
-	c.respond(http.StatusOK, "", fmt.Appendf(nil, `{"id":%s,"object":"response","deleted":true}`, quote(id)))
+	c.writeResponse(http.StatusOK, "", fmt.Appendf(nil, `{"id":%s,"object":"response","deleted":true}`, quote(id)))
 }
 
 func (c *call) cancelResponse(id string) {
 	kept, ok := c.res.store.cancel(id, c.now())
 	if !ok {
-		c.refuse(refuseResponse(id))
+		c.writeError(responseNotFound(id))
 		return
 	}
 	if !kept.final.Background {
-		c.refuse(refuseInvalid("Cannot cancel a synchronous response.", "", ""))
+		c.writeError(invalidRequest("Cannot cancel a synchronous response.", "", ""))
 		return
 	}
-	c.respond(http.StatusOK, "", marshal(kept.at(c.now())))
+	c.writeResponse(http.StatusOK, "", marshal(kept.at(c.now())))
 }
 
 func (c *call) listInput(id string) {
 	kept, ok := c.res.store.get(id, c.now(), c.res.StoreDelay)
 	if !ok {
-		c.refuse(refuseResponse(id))
+		c.writeError(responseNotFound(id))
 		return
 	}
-	c.respond(http.StatusOK, "", marshal(map[string]any{"object": "list", "data": kept.input, "has_more": false}))
+	c.writeResponse(http.StatusOK, "", marshal(map[string]any{"object": "list", "data": kept.input, "has_more": false}))
 }
 
 // compact folds a conversation into one encrypted item.
 func (c *call) compact() {
 	id := c.itemID("cmp_")
-	c.bookAll(c.tally(1))
-	c.respond(http.StatusOK, "", fmt.Appendf(nil,
+	c.recordUsage(c.usage(1))
+	c.writeResponse(http.StatusOK, "", fmt.Appendf(nil,
 		`{"id":%s,"object":"response.compaction","created_at":%d,"output":[{"id":%s,"type":"compaction","encrypted_content":%s}],"usage":%s}`,
-		quote(c.svc.identifier("resp_", c.seq, 4)), c.arrived.Unix(), quote(id), quote(c.res.sealed(id)), marshal(c.tally(1).response())))
+		quote(c.svc.identifier("resp_", c.seq, 4)), c.arrived.Unix(), quote(id), quote(c.res.sealed(id)), marshal(c.usage(1).response())))
 }

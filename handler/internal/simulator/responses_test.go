@@ -50,8 +50,8 @@ func responded(t *testing.T, r reply) response {
 	return out
 }
 
-// ask posts a Responses request with more fields than model and input.
-func ask(more string) string {
+// requestBody posts a Responses request with more fields than model and input.
+func requestBody(more string) string {
 	return `{"model":"gpt-4o","input":"Where does the water go?"` + more + `}`
 }
 
@@ -76,11 +76,11 @@ func get(t *testing.T, s *simulator.Service, method, resource, path string) repl
 
 func TestResponsesLiveOnTheirResourceOnly(t *testing.T) {
 	s := simulator.Start(t, pool())
-	first := responded(t, post(t, s, "payg", responsesPath, ask("")))
+	first := responded(t, post(t, s, "payg", responsesPath, requestBody("")))
 	if first.Status != "completed" || first.Usage.Output != 16 || first.Usage.Total != first.Usage.Input+16 {
 		t.Errorf("got %+v", first)
 	}
-	follow := ask(`,"previous_response_id":"` + first.ID + `"`)
+	follow := requestBody(`,"previous_response_id":"` + first.ID + `"`)
 	missing := `{"error":{"message":"Previous response with id '` + first.ID + `' not found.","type":"invalid_request_error","param":"previous_response_id","code":"previous_response_not_found"}}`
 	unknown := `{"error":{"message":"Response with id '` + first.ID + `' not found.","type":"invalid_request_error","param":null,"code":null}}`
 	if r := post(t, s, "payg", responsesPath, follow); r.status != 200 {
@@ -111,21 +111,21 @@ func TestResponsesLiveOnTheirResourceOnly(t *testing.T) {
 
 func TestResponsesAreServedOnTheClassicPathToo(t *testing.T) {
 	s := simulator.Start(t, pool())
-	if r := post(t, s, "payg", "/openai/responses?api-version=2025-04-01-preview", ask("")); r.status != 200 {
+	if r := post(t, s, "payg", "/openai/responses?api-version=2025-04-01-preview", requestBody("")); r.status != 200 {
 		t.Errorf("got %d %s", r.status, r.body)
 	}
-	if r := post(t, s, "payg", "/openai/responses", ask("")); r.status != 404 {
+	if r := post(t, s, "payg", "/openai/responses", requestBody("")); r.status != 404 {
 		t.Errorf("without api-version: got %d", r.status)
 	}
-	if r := post(t, s, "payg", responsesPath, strings.Replace(ask(""), "gpt-4o", "text-embedding-3-large", 1)); r.status != 400 || !strings.Contains(r.body, "Model not supported") {
+	if r := post(t, s, "payg", responsesPath, strings.Replace(requestBody(""), "gpt-4o", "text-embedding-3-large", 1)); r.status != 400 || !strings.Contains(r.body, "Model not supported") {
 		t.Errorf("model without Responses: got %d %s", r.status, r.body)
 	}
 }
 
 func TestUnstoredResponseIsForgotten(t *testing.T) {
 	s := simulator.Start(t, pool())
-	first := responded(t, post(t, s, "payg", responsesPath, ask(`,"store":false`)))
-	if r := post(t, s, "payg", responsesPath, ask(`,"previous_response_id":"`+first.ID+`"`)); r.status != 400 {
+	first := responded(t, post(t, s, "payg", responsesPath, requestBody(`,"store":false`)))
+	if r := post(t, s, "payg", responsesPath, requestBody(`,"previous_response_id":"`+first.ID+`"`)); r.status != 400 {
 		t.Errorf("got %d", r.status)
 	}
 	item := first.Output[0].ID
@@ -133,10 +133,10 @@ func TestUnstoredResponseIsForgotten(t *testing.T) {
 	if r.status != 400 || !strings.Contains(r.body, "Item with id '"+item+"' not found. Items are not persisted when 'store' is set to false.") {
 		t.Errorf("got %d %s", r.status, r.body)
 	}
-	if r := post(t, s, "payg", responsesPath, ask(`,"store":false,"background":true`)); r.status != 400 {
+	if r := post(t, s, "payg", responsesPath, requestBody(`,"store":false,"background":true`)); r.status != 400 {
 		t.Errorf("background without store: got %d", r.status)
 	}
-	kept := responded(t, post(t, s, "payg", responsesPath, ask("")))
+	kept := responded(t, post(t, s, "payg", responsesPath, requestBody("")))
 	if r := post(t, s, "payg", responsesPath, `{"model":"gpt-4o","input":[{"type":"item_reference","id":"`+kept.Output[0].ID+`"}]}`); r.status != 200 {
 		t.Errorf("stored item: got %d %s", r.status, r.body)
 	}
@@ -148,8 +148,8 @@ func TestNewResponsesMayTakeTimeToAppear(t *testing.T) {
 		Name: "one", Auth: simulator.AuthAnonymous, StoreDelay: time.Second,
 		Deployments: []simulator.Deployment{{Name: "gpt-4o", Model: "gpt-4o"}},
 	}}})
-	first := responded(t, call(t, s, responsesPath, ask("")))
-	follow := ask(`,"previous_response_id":"` + first.ID + `"`)
+	first := responded(t, call(t, s, responsesPath, requestBody("")))
+	follow := requestBody(`,"previous_response_id":"` + first.ID + `"`)
 	if r := call(t, s, responsesPath, follow); r.status != 400 || !strings.Contains(r.body, "previous_response_not_found") {
 		t.Errorf("at once: got %d", r.status)
 	}
@@ -165,7 +165,7 @@ func TestEncryptedReasoningIsWorthNothingElsewhere(t *testing.T) {
 		cfg.Resources[i].Deployments[0].ReasoningTokens = 8
 	}
 	s := simulator.Start(t, cfg)
-	first := responded(t, post(t, s, "payg", responsesPath, ask(`,"store":false,"include":["reasoning.encrypted_content"]`)))
+	first := responded(t, post(t, s, "payg", responsesPath, requestBody(`,"store":false,"include":["reasoning.encrypted_content"]`)))
 	text := first.Output[0].Encrypted
 	if first.Output[0].Type != "reasoning" || !strings.HasPrefix(text, "gAAA") {
 		t.Fatalf("got %+v", first.Output)
@@ -185,7 +185,7 @@ func TestEncryptedReasoningIsWorthNothingElsewhere(t *testing.T) {
 			t.Errorf("%s: got %d %s", name, r.status, r.body)
 		}
 	}
-	without := responded(t, post(t, s, "payg", responsesPath, ask("")))
+	without := responded(t, post(t, s, "payg", responsesPath, requestBody("")))
 	if without.Output[0].Encrypted != "" {
 		t.Error("encrypted content came unasked for")
 	}
@@ -196,7 +196,7 @@ func TestBackgroundResponseComesAboutAsTimeGoesBy(t *testing.T) {
 	status := func(id string) string {
 		return responded(t, callMethod(t, s, http.MethodGet, responsesPath+"/"+id)).Status
 	}
-	first := responded(t, call(t, s, responsesPath, ask(`,"background":true`)))
+	first := responded(t, call(t, s, responsesPath, requestBody(`,"background":true`)))
 	if first.Status != "queued" || !first.Background || first.Usage != nil {
 		t.Fatalf("got %+v", first)
 	}
@@ -212,7 +212,7 @@ func TestBackgroundResponseComesAboutAsTimeGoesBy(t *testing.T) {
 	if got := status(first.ID); got != "completed" {
 		t.Errorf("after 11.5 s: %s", got)
 	}
-	second := responded(t, call(t, s, responsesPath, ask(`,"background":true`)))
+	second := responded(t, call(t, s, responsesPath, requestBody(`,"background":true`)))
 	for range 2 {
 		if got := responded(t, callMethod(t, s, http.MethodPost, responsesPath+"/"+second.ID+"/cancel")); got.Status != "cancelled" {
 			t.Errorf("cancel: %s", got.Status)
@@ -225,7 +225,7 @@ func TestBackgroundResponseComesAboutAsTimeGoesBy(t *testing.T) {
 	if r := callMethod(t, s, http.MethodPost, responsesPath+"/"+first.ID+"/cancel"); responded(t, r).Status != "completed" {
 		t.Errorf("cancel after the end: %s", r.body)
 	}
-	third := responded(t, call(t, s, responsesPath, ask("")))
+	third := responded(t, call(t, s, responsesPath, requestBody("")))
 	if r := callMethod(t, s, http.MethodPost, responsesPath+"/"+third.ID+"/cancel"); r.status != 400 {
 		t.Errorf("cancel a synchronous one: got %d", r.status)
 	}
@@ -263,14 +263,14 @@ var wholeStream = []string{
 
 func TestResponsesStreamHasItsEventsInOrder(t *testing.T) {
 	s := simulator.Start(t, pool())
-	r := post(t, s, "payg", responsesPath, ask(`,"stream":true`))
+	r := post(t, s, "payg", responsesPath, requestBody(`,"stream":true`))
 	if got := kinds(t, r.body); !slices.Equal(got, wholeStream) {
 		t.Errorf("got %v", got)
 	}
 	if strings.Contains(r.body, "[DONE]") {
 		t.Error("the Responses stream has no [DONE]")
 	}
-	plain := responded(t, post(t, s, "payg", responsesPath, ask("")))
+	plain := responded(t, post(t, s, "payg", responsesPath, requestBody("")))
 	if !strings.Contains(r.body, `"text":"`+plain.Output[0].Content[0].Text+`"`) {
 		t.Error("streamed and plain tell different things")
 	}
@@ -278,7 +278,7 @@ func TestResponsesStreamHasItsEventsInOrder(t *testing.T) {
 
 func TestStreamIsResumedWhereItWasLeft(t *testing.T) {
 	s := simulator.Start(t, pool())
-	r := post(t, s, "payg", responsesPath, ask(`,"stream":true,"background":true`))
+	r := post(t, s, "payg", responsesPath, requestBody(`,"stream":true,"background":true`))
 	id := regexp.MustCompile(`resp_[0-9a-f]+`).FindString(r.body)
 	rest := get(t, s, "GET", "payg", responsesPath+"/"+id+"?stream=true&starting_after=7")
 	_, want, _ := strings.Cut(r.body, `"sequence_number":7,`)
@@ -286,7 +286,7 @@ func TestStreamIsResumedWhereItWasLeft(t *testing.T) {
 	if rest.status != 200 || rest.body != want || want == "" {
 		t.Errorf("got %d %s\nwant %s", rest.status, rest.body, want)
 	}
-	plain := responded(t, post(t, s, "payg", responsesPath, ask("")))
+	plain := responded(t, post(t, s, "payg", responsesPath, requestBody("")))
 	if r := get(t, s, "GET", "payg", responsesPath+"/"+plain.ID+"?stream=true"); r.status != 400 {
 		t.Errorf("a response that was not streamed: got %d", r.status)
 	}
@@ -298,7 +298,7 @@ func TestLeavingASynchronousStreamCancelsIt(t *testing.T) {
 	s := simulator.Start(t, cfg)
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
-	go func() { _, _ = do(ctx, s, "payg", responsesPath, ask(`,"stream":true`)) }()
+	go func() { _, _ = do(ctx, s, "payg", responsesPath, requestBody(`,"stream":true`)) }()
 	patience, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := s.WaitJournal(patience, func(e simulator.Entry) bool { return e.CompletionTokens == 1 }); err != nil {
@@ -313,11 +313,11 @@ func TestLeavingASynchronousStreamCancelsIt(t *testing.T) {
 
 func TestResponsesEndWhereTheyAreBounded(t *testing.T) {
 	s := simulator.Start(t, pool())
-	plain := responded(t, post(t, s, "payg", responsesPath, ask(`,"max_output_tokens":5`)))
+	plain := responded(t, post(t, s, "payg", responsesPath, requestBody(`,"max_output_tokens":5`)))
 	if plain.Status != "incomplete" || plain.Incomplete.Reason != "max_output_tokens" || plain.Usage.Output != 5 {
 		t.Errorf("got %+v", plain)
 	}
-	got := kinds(t, post(t, s, "payg", responsesPath, ask(`,"stream":true,"max_output_tokens":5`)).body)
+	got := kinds(t, post(t, s, "payg", responsesPath, requestBody(`,"stream":true,"max_output_tokens":5`)).body)
 	if got[len(got)-1] != "response.incomplete" {
 		t.Errorf("the stream ends with %s", got[len(got)-1])
 	}
@@ -326,11 +326,11 @@ func TestResponsesEndWhereTheyAreBounded(t *testing.T) {
 func TestResponsesCallFunctions(t *testing.T) {
 	s := simulator.Start(t, pool())
 	const tool = `,"tool_choice":"required","tools":[{"type":"function","name":"get_weather","parameters":{"type":"object","properties":{"city":{"type":"string"}}}}]`
-	plain := responded(t, post(t, s, "payg", responsesPath, ask(tool)))
+	plain := responded(t, post(t, s, "payg", responsesPath, requestBody(tool)))
 	if plain.Output[0].Type != "function_call" || plain.Output[0].Arguments != `{"city":"water"}` {
 		t.Errorf("got %+v", plain.Output)
 	}
-	got := kinds(t, post(t, s, "payg", responsesPath, ask(`,"stream":true`+tool)).body)
+	got := kinds(t, post(t, s, "payg", responsesPath, requestBody(`,"stream":true`+tool)).body)
 	want := []string{
 		"response.created", "response.in_progress", "response.output_item.added", "response.function_call_arguments.delta",
 		"response.function_call_arguments.done", "response.output_item.done", "response.completed",
@@ -345,10 +345,10 @@ func TestImageToolNamesADeploymentOfTheSameResource(t *testing.T) {
 	cfg.Resources[1].Deployments = append(cfg.Resources[1].Deployments, simulator.Deployment{Name: "pictures", Model: "gpt-image-1"})
 	s := simulator.Start(t, cfg)
 	const tool = `,"tools":[{"type":"image_generation"}]`
-	if r := post(t, s, "payg", responsesPath, ask(tool), "x-ms-oai-image-generation-deployment", "pictures"); r.status != 200 || !strings.Contains(r.body, "image_generation_call") {
+	if r := post(t, s, "payg", responsesPath, requestBody(tool), "x-ms-oai-image-generation-deployment", "pictures"); r.status != 200 || !strings.Contains(r.body, "image_generation_call") {
 		t.Errorf("got %d %s", r.status, r.body)
 	}
-	if r := post(t, s, "ptu", responsesPath, ask(tool), "x-ms-oai-image-generation-deployment", "pictures"); r.status != 404 {
+	if r := post(t, s, "ptu", responsesPath, requestBody(tool), "x-ms-oai-image-generation-deployment", "pictures"); r.status != 404 {
 		t.Errorf("elsewhere: got %d", r.status)
 	}
 }
@@ -378,7 +378,7 @@ func TestThrottleInsideAStreamComesInAllItsOrders(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.fault.Action, tt.fault.RetryAfter = "stream-429", 12*time.Second
 			s.Next("payg", tt.fault)
-			r := post(t, s, "payg", responsesPath, ask(`,"stream":true`))
+			r := post(t, s, "payg", responsesPath, requestBody(`,"stream":true`))
 			var got []string
 			for _, m := range regexp.MustCompile(`(?m)^event: (\S+)$`).FindAllStringSubmatch(r.body, -1) {
 				got = append(got, m[1])
@@ -415,7 +415,7 @@ func TestResponsesStreamsFailInTheirOwnDialect(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.fault.Action, func(t *testing.T) {
 			s.Next("payg", tt.fault)
-			r := post(t, s, "payg", responsesPath, ask(`,"stream":true`))
+			r := post(t, s, "payg", responsesPath, requestBody(`,"stream":true`))
 			all := regexp.MustCompile(`(?m)^event: (\S+)$`).FindAllStringSubmatch(r.body, -1)
 			if r.status != 200 || all[len(all)-1][1] != tt.last || !strings.Contains(r.body, tt.holds) {
 				t.Errorf("got %d, %v", r.status, all)
@@ -429,7 +429,7 @@ func TestResponsesStreamsFailInTheirOwnDialect(t *testing.T) {
 
 func TestCompactionIsEncryptedForItsResource(t *testing.T) {
 	s := simulator.Start(t, pool())
-	r := post(t, s, "payg", responsesPath+"/compact", ask(""))
+	r := post(t, s, "payg", responsesPath+"/compact", requestBody(""))
 	text := regexp.MustCompile(`"encrypted_content":"([^"]+)"`).FindStringSubmatch(r.body)
 	if r.status != 200 || text == nil {
 		t.Fatalf("got %d %s", r.status, r.body)

@@ -7,7 +7,7 @@ import (
 
 // responseEvents are all events of a response, numbered from 0
 // (facts/azure-openai.md §5.3). There is no [DONE].
-func responseEvents(begun, final responseObject, a answer) []event {
+func responseEvents(begun, final responseObject, a choice) []event {
 	var e eventList
 	created := marshal(begun)
 	e.add("response.created", `"response":%s`, created)
@@ -40,7 +40,7 @@ func (e *eventList) addDelta(kind, format string, args ...any) {
 	e.events[len(e.events)-1].tokens = 1
 }
 
-func (e *eventList) addItem(i int, item any, a answer) {
+func (e *eventList) addItem(i int, item any, a choice) {
 	switch item := item.(type) {
 	case messageItem:
 		e.addMessage(i, item, a)
@@ -52,7 +52,7 @@ func (e *eventList) addItem(i int, item any, a answer) {
 	}
 }
 
-func (e *eventList) addMessage(i int, item messageItem, a answer) {
+func (e *eventList) addMessage(i int, item messageItem, a choice) {
 	begun := item
 	begun.Status, begun.Content = "in_progress", []textPart{}
 	where := fmt.Sprintf(`"item_id":%s,"output_index":%d,"content_index":0`, quote(item.ID), i)
@@ -67,7 +67,7 @@ func (e *eventList) addMessage(i int, item messageItem, a answer) {
 	e.add("response.output_item.done", `"output_index":%d,"item":%s`, i, marshal(item))
 }
 
-func (e *eventList) addFunction(i int, item functionItem, a answer) {
+func (e *eventList) addFunction(i int, item functionItem, a choice) {
 	begun := item
 	begun.Status, begun.Arguments = "in_progress", ""
 	where := fmt.Sprintf(`"item_id":%s,"output_index":%d`, quote(item.ID), i)
@@ -84,24 +84,24 @@ const preambleEvents = 2
 
 // streamResponse tells a response as it is made. A caller who leaves cancels a
 // synchronous one: it is not kept. A background one goes on without him.
-func (c *call) streamResponse(kept *stored) {
+func (c *call) streamResponse(kept *storedResponse) {
 	if kept.final.Background {
 		now := c.now()
 		kept.starts, kept.ends = now, now.Add(c.answerDelay(kept.final.Usage.OutputTokens))
-		c.keep(kept)
+		c.storeResponse(kept)
 	}
 	s := c.openStream(dialectResponses, kept.events[:preambleEvents]...)
 	if !s.pause(c.firstTokenDelay()) {
 		return
 	}
-	c.note(func(e *Entry) { e.CompletionTokens += c.spec.ReasoningTokens })
+	c.update(func(e *Entry) { e.CompletionTokens += c.spec.ReasoningTokens })
 	burst := max(1, c.spec.FilterBurst)
 	for _, ev := range kept.events[preambleEvents:] {
 		if ev.tokens > 0 && s.content > 0 && s.content%burst == 0 && !s.pause(c.burstDelay(s.content, burst)) {
 			return
 		}
-		if ev.last && !kept.final.Background && !s.due(ev) {
-			c.keep(kept)
+		if ev.last && !kept.final.Background && !s.faultDue(ev) {
+			c.storeResponse(kept)
 		}
 		if !s.send(ev) {
 			return

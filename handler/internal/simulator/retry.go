@@ -21,9 +21,9 @@ const (
 
 var retryForms = []RetryForm{RetryBoth, RetryMS, RetryXMS, RetrySeconds, RetryDate, RetryNone}
 
-// hint writes a wait into headers. Milliseconds are rounded up, so that who
+// setHeaders writes a wait into headers. Milliseconds are rounded up, so that who
 // waits as told never comes too early.
-func (f RetryForm) hint(h http.Header, wait time.Duration, now time.Time) {
+func (f RetryForm) setHeaders(h http.Header, wait time.Duration, now time.Time) {
 	ms := strconv.FormatInt((wait + time.Millisecond - 1).Milliseconds(), 10)
 	whole := strconv.Itoa(wholeSeconds(wait))
 	switch f {

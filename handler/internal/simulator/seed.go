@@ -34,27 +34,27 @@ func (s *Service) normal(seq uint64, i int) float64 {
 	return math.Max(-3, math.Min(3, r.NormFloat64()))
 }
 
-var words = strings.Fields(`water runs over the edge when a basin is full and finds its own way down to the next one
+var vocabulary = strings.Fields(`water runs over the edge when a basin is full and finds its own way down to the next one
 every stone it passes keeps a little of the cold so that by evening the lower pool is calm clear and deep enough
 to hold whatever the mountain sends it in spring while birds drink from both without asking which is which`)
 
-// answerText is the text of one answer as tokens: the deployment's own, or
+// textTokens is the text of one answer as tokens: the deployment's own, or
 // seeded words. The same prompt has the same answer.
-func (c *call) answerText(choice, limit int) []string {
+func (c *call) textTokens(index, limit int) []string {
 	if c.spec.Answer != "" {
 		return cutTokens(c.spec.Answer, limit)
 	}
-	count := min(limit, c.spec.answerTokens())
+	count := min(limit, c.spec.defaultOutputTokens())
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(c.prompt))
 	seed := c.svc.cfg.Seed
-	if c.ask.Seed != nil {
-		seed ^= uint64(*c.ask.Seed)
+	if c.request.Seed != nil {
+		seed ^= uint64(*c.request.Seed)
 	}
-	r := rand.NewPCG(seed^h.Sum64(), uint64(choice))
+	r := rand.NewPCG(seed^h.Sum64(), uint64(index))
 	tokens := make([]string, count)
 	for i := range tokens {
-		word := words[r.Uint64()%uint64(len(words))]
+		word := vocabulary[r.Uint64()%uint64(len(vocabulary))]
 		if i > 0 {
 			word = " " + word
 		}

@@ -29,7 +29,7 @@ type Service struct {
 	resources map[string]*resource
 	order     []string
 	journal   *journal
-	faults    *faultBook
+	faults    *faultRules
 	seq       atomic.Uint64
 	listeners *listeners
 	active    sync.WaitGroup
@@ -52,7 +52,7 @@ func New(cfg Config) *Service {
 		cfg:       cfg,
 		resources: make(map[string]*resource, len(cfg.Resources)),
 		journal:   newJournal(cfg.Journal),
-		faults:    newFaultBook(cfg.Seed),
+		faults:    newFaultRules(cfg.Seed),
 		listeners: newListeners(),
 	}
 	for _, r := range cfg.Resources {
@@ -78,7 +78,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serve(w, r, res, "/"+rest)
 		return
 	}
-	no := refuseResourceNotFound()
+	no := resourceNotFound()
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(no.status)
 	_, _ = w.Write([]byte(no.body))

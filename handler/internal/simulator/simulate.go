@@ -104,13 +104,13 @@ func (sim *simulation) load() ([]Resource, error) {
 	}
 	if sim.fast {
 		for i := range resources {
-			hurry(resources[i].Deployments)
+			removeDelays(resources[i].Deployments)
 		}
 	}
 	return resources, nil
 }
 
-func hurry(deployments []Deployment) {
+func removeDelays(deployments []Deployment) {
 	for i := range deployments {
 		d := &deployments[i]
 		d.TimeToFirstToken, d.PerToken, d.PerPromptToken = 0, 0, 0

@@ -21,7 +21,7 @@ func (c *call) spilloverName() string {
 	return c.r.Header.Get("x-ms-spillover-deployment")
 }
 
-func (c *call) mayspill(no *refusal) bool {
+func (c *call) canSpill(no *apiError) bool {
 	if c.dep == nil || c.spec.SKU != Provisioned || c.spill.from != "" {
 		return false
 	}
@@ -39,16 +39,16 @@ func (c *call) mayspill(no *refusal) bool {
 
 // spillOver serves by the other deployment; if that refuses as well, the
 // answer is the first one's.
-func (c *call) spillOver(family string, original *refusal) *refusal {
-	dep, spec, rates := c.dep, c.spec, c.rateSeen
+func (c *call) spillOver(family string, original *apiError) *apiError {
+	dep, spec, rates := c.dep, c.spec, c.rateStatus
 	c.spill = spill{from: spec.Name, status: original.status}
 	c.dep = c.res.deployments[c.spilloverName()]
 	c.spec = *c.dep.spec.Load()
-	if no := c.admitTo(family); no != nil {
-		c.dep, c.spec, c.rateSeen, c.spill = dep, spec, rates, spill{}
+	if no := c.admitToDeployment(family); no != nil {
+		c.dep, c.spec, c.rateStatus, c.spill = dep, spec, rates, spill{}
 		return original
 	}
-	c.note(func(e *Entry) { e.SpilledFrom, e.Deployment = spec.Name, c.spec.Name })
+	c.update(func(e *Entry) { e.SpilledFrom, e.Deployment = spec.Name, c.spec.Name })
 	return nil
 }
 

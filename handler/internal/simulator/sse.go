@@ -23,7 +23,7 @@ type stream struct {
 	preamble []event // what the endpoint sends before it generates
 	content  int     // content events that have passed
 	seq      int     // sequence_number of the next Responses event
-	over     bool
+	ended    bool
 	next     time.Time // when the next token is to come, by the timers' clock
 	buf      bytes.Buffer
 }
@@ -43,8 +43,8 @@ func (c *call) openStream(d dialect, preamble ...event) *stream {
 	h := c.w.Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("Azureai-Fe-Is-Streaming", "True")
-	s.hintInStream(h)
-	c.noteAnswer(http.StatusOK)
+	s.setRetryAfter(h)
+	c.recordResponse(http.StatusOK)
 	c.w.WriteHeader(http.StatusOK)
 	s.begin()
 	return s
@@ -52,12 +52,12 @@ func (c *call) openStream(d dialect, preamble ...event) *stream {
 
 // begin sends the preamble, unless a fault comes first.
 func (s *stream) begin() {
-	if s.errsAtOnce() {
+	if s.errorComesFirst() {
 		s.seq = 1
-		s.spoil()
+		s.applyFault()
 		return
 	}
-	if s.faultIs("bom") {
+	if s.hasFault("bom") {
 		_, _ = s.c.out.Write([]byte("\ufeff"))
 	}
 	for _, ev := range s.preamble {
@@ -67,24 +67,24 @@ func (s *stream) begin() {
 
 // send writes one event and tells whether the stream goes on.
 func (s *stream) send(ev event) bool {
-	if s.over {
+	if s.ended {
 		return false
 	}
-	if s.dropped(ev) {
+	if s.omits(ev) {
 		return true
 	}
-	if s.due(ev) && !s.spoilEvent(&ev) {
-		s.over = true
+	if s.faultDue(ev) && !s.applyEventFault(&ev) {
+		s.ended = true
 		return false
 	}
 	s.seq++
 	if ev.tokens > 0 {
 		s.content++
-		s.book(ev.tokens)
+		s.recordTokens(ev.tokens)
 	}
 	if ev.last {
-		s.c.settle(Served)
-		s.over = true
+		s.c.finish(Served)
+		s.ended = true
 	}
 	return s.write(ev)
 }
@@ -103,11 +103,11 @@ func (s *stream) write(ev event) bool {
 }
 
 func (s *stream) writeRaw(b []byte) bool {
-	if s.faultIs("drip-stream") {
+	if s.hasFault("drip-stream") {
 		return s.dripRaw(b)
 	}
 	if _, err := s.c.out.Write(b); err != nil {
-		s.leave()
+		s.disconnect()
 		return false
 	}
 	return true
@@ -120,7 +120,7 @@ func (s *stream) dripRaw(b []byte) bool {
 	}
 	for i := range b {
 		if _, err := s.c.out.Write(b[i : i+1]); err != nil || !s.c.sleep(pause) {
-			s.leave()
+			s.disconnect()
 			return false
 		}
 		s.c.flush()
@@ -128,11 +128,11 @@ func (s *stream) dripRaw(b []byte) bool {
 	return true
 }
 
-// book adds tokens that were generated.
-func (s *stream) book(tokens int) {
+// recordTokens adds tokens that were generated.
+func (s *stream) recordTokens(tokens int) {
 	first := s.content == 1
 	now := s.c.now()
-	s.c.note(func(e *Entry) {
+	s.c.update(func(e *Entry) {
 		e.CompletionTokens += tokens
 		if first {
 			e.FirstContent = now
@@ -144,7 +144,7 @@ func (s *stream) book(tokens int) {
 // written so far goes out first. It keeps to the pace, not to the pause: a
 // stream that the machine held up catches up, as a real one does.
 func (s *stream) pause(d time.Duration) bool {
-	if s.over {
+	if s.ended {
 		return false
 	}
 	s.next = s.next.Add(d)
@@ -153,14 +153,14 @@ func (s *stream) pause(d time.Duration) bool {
 		s.c.flush()
 	}
 	if !s.c.sleep(wait) {
-		s.leave()
+		s.disconnect()
 		return false
 	}
 	return true
 }
 
-// leave ends the stream because the caller did.
-func (s *stream) leave() {
-	s.over = true
-	s.c.left()
+// disconnect ends the stream because the caller did.
+func (s *stream) disconnect() {
+	s.ended = true
+	s.c.clientDisconnected()
 }

@@ -44,7 +44,7 @@ func (d *deployment) state(now time.Time) DeploymentState {
 	defer d.mu.Unlock()
 	spec := *d.spec.Load()
 	seen := d.rates(now, &spec)
-	wait := d.bucket.untilOpen()
+	wait := d.bucket.untilAccepting()
 	if spec.TokensPerMinute > 0 {
 		wait = max(wait, seen.tokensReset)
 	}

@@ -12,14 +12,14 @@ const storeLimit = 10_000
 // store is what one resource remembers of its responses.
 type store struct {
 	mu        sync.Mutex
-	responses map[string]*stored
+	responses map[string]*storedResponse
 	items     map[string]string // item id → response id
 	order     []string
 }
 
-// stored is one response. What it is at an instant is computed when asked: no
+// storedResponse is one response. What it is at an instant is computed when asked: no
 // goroutine works on a background response.
-type stored struct {
+type storedResponse struct {
 	final    responseObject
 	input    []json.RawMessage
 	events   []event
@@ -39,14 +39,14 @@ func newStore() *store {
 func (s *store) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.responses, s.items, s.order = map[string]*stored{}, map[string]string{}, nil
+	s.responses, s.items, s.order = map[string]*storedResponse{}, map[string]string{}, nil
 }
 
-func (s *store) put(r *stored) {
+func (s *store) put(r *storedResponse) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.order) >= storeLimit {
-		s.forget(s.order[0])
+		s.evict(s.order[0])
 		s.order = s.order[1:]
 	}
 	s.responses[r.final.ID] = r
@@ -56,8 +56,8 @@ func (s *store) put(r *stored) {
 	}
 }
 
-// forget drops a response and its items. The lock is held.
-func (s *store) forget(id string) {
+// evict drops a response and its items. The lock is held.
+func (s *store) evict(id string) {
 	r := s.responses[id]
 	if r == nil {
 		return
@@ -69,12 +69,12 @@ func (s *store) forget(id string) {
 }
 
 // get is a copy of a response that became visible at least delay ago.
-func (s *store) get(id string, now time.Time, delay time.Duration) (stored, bool) {
+func (s *store) get(id string, now time.Time, delay time.Duration) (storedResponse, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.responses[id]
 	if r == nil || now.Sub(r.made) < delay {
-		return stored{}, false
+		return storedResponse{}, false
 	}
 	return *r, true
 }
@@ -90,18 +90,18 @@ func (s *store) remove(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, ok := s.responses[id]
-	s.forget(id)
+	s.evict(id)
 	return ok
 }
 
 // cancel stops a background response if it has not ended, and returns it. It
 // may be called again and again.
-func (s *store) cancel(id string, now time.Time) (stored, bool) {
+func (s *store) cancel(id string, now time.Time) (storedResponse, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.responses[id]
 	if r == nil {
-		return stored{}, false
+		return storedResponse{}, false
 	}
 	if r.final.Background && now.Before(r.ends) {
 		r.canceled = true
@@ -110,7 +110,7 @@ func (s *store) cancel(id string, now time.Time) (stored, bool) {
 }
 
 // itemIDs are the ids of the output items.
-func (r *stored) itemIDs() []string {
+func (r *storedResponse) itemIDs() []string {
 	var ids []string
 	for _, item := range r.final.Output {
 		switch item := item.(type) {
@@ -128,7 +128,7 @@ func (r *stored) itemIDs() []string {
 }
 
 // at is the response as it stands at an instant.
-func (r stored) at(now time.Time) responseObject {
+func (r storedResponse) at(now time.Time) responseObject {
 	unfinished := r.final
 	unfinished.Output, unfinished.Usage, unfinished.IncompleteDetails = []any{}, nil, nil
 	switch {

@@ -136,8 +136,8 @@ func TestCallerWhoLeavesIsNoticedWithTheTokensMadeUntilThen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.Outcome != simulator.Disconnected || e.CompletionTokens < 3 || e.CompletionTokens > 10000 || e.LeftAt.Before(e.Time) {
-		t.Errorf("outcome %q, %d tokens, left %v", e.Outcome, e.CompletionTokens, e.LeftAt)
+	if e.Outcome != simulator.Disconnected || e.CompletionTokens < 3 || e.CompletionTokens > 10000 || e.DisconnectedAt.Before(e.Time) {
+		t.Errorf("outcome %q, %d tokens, left %v", e.Outcome, e.CompletionTokens, e.DisconnectedAt)
 	}
 }
 

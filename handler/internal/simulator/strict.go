@@ -63,29 +63,29 @@ func (s *Service) Violations() []Violation {
 	return slices.Clone(s.violations.list)
 }
 
-// strictly checks the promises, and refuses if it is told to.
-func (c *call) strictly() *refusal {
+// checkStrict checks the promises, and refuses if it is told to.
+func (c *call) checkStrict() *apiError {
 	rules := &c.svc.cfg.Strict
-	found := len(rules.Secrets) > 0 && c.leaks(rules.Secrets)
+	found := len(rules.Secrets) > 0 && c.findSecrets(rules.Secrets)
 	if rules.OneCredential && (c.r.Header.Get("api-key") == "") == (c.r.Header.Get("Authorization") == "") {
-		found = c.violate("credentials", "want exactly one of api-key and Authorization")
+		found = c.recordViolation("credentials", "want exactly one of api-key and Authorization")
 	}
 	if name := hopByHop(c.r.Header); rules.NoHopByHop && name != "" {
-		found = c.violate("hop-by-hop", name)
+		found = c.recordViolation("hop-by-hop", name)
 	}
 	if name := headerWith(c.r.Header, "X-Stainless-"); rules.NoStainless && name != "" {
-		found = c.violate("stainless", name)
+		found = c.recordViolation("stainless", name)
 	}
 	if len(rules.Bodies) > 0 && !slices.Contains(rules.Bodies, c.entry.BodySHA256) {
-		found = c.violate("body", "sha256 "+c.entry.BodySHA256+" is none of those expected")
+		found = c.recordViolation("body", "sha256 "+c.entry.BodySHA256+" is none of those expected")
 	}
 	if found && rules.Reject {
-		return refuseInvalid("a promise of the caller is broken; see the violations", "", "strict")
+		return invalidRequest("a promise of the caller is broken; see the violations", "", "strict")
 	}
 	return nil
 }
 
-func (c *call) violate(rule, detail string) bool {
+func (c *call) recordViolation(rule, detail string) bool {
 	v := &c.svc.violations
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -93,20 +93,20 @@ func (c *call) violate(rule, detail string) bool {
 	return true
 }
 
-// leaks looks for secrets. It names where they were, not the secret.
-func (c *call) leaks(secrets []string) bool {
+// findSecrets looks for secrets. It names where they were, not the secret.
+func (c *call) findSecrets(secrets []string) bool {
 	found := false
 	for i, secret := range secrets {
 		for name, values := range c.r.Header {
 			if strings.Contains(strings.Join(values, "\n"), secret) {
-				found = c.violate("secret", fmt.Sprintf("secret %d in header %s", i, name))
+				found = c.recordViolation("secret", fmt.Sprintf("secret %d in header %s", i, name))
 			}
 		}
 		if strings.Contains(c.r.URL.RawQuery, secret) || strings.Contains(c.r.URL.Path, secret) {
-			found = c.violate("secret", fmt.Sprintf("secret %d in the URL", i))
+			found = c.recordViolation("secret", fmt.Sprintf("secret %d in the URL", i))
 		}
 		if bytes.Contains(c.body, []byte(secret)) {
-			found = c.violate("secret", fmt.Sprintf("secret %d in the body", i))
+			found = c.recordViolation("secret", fmt.Sprintf("secret %d in the body", i))
 		}
 	}
 	return found

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// meetFaults finds what is to become of the request: slowness adds up, the
+// matchFaults finds what is to become of the request: slowness adds up, the
 // deciding fault is kept.
-func (c *call) meetFaults() {
-	q := quarry{deployment: c.entry.Deployment, operation: c.route.operation, stream: c.ask.Stream, now: c.arrived}
-	for _, f := range c.svc.faults.strike(c.res.Name, q, false) {
-		c.note(func(e *Entry) { e.Fault = f.Action })
+func (c *call) matchFaults() {
+	q := faultTarget{deployment: c.entry.Deployment, operation: c.route.operation, stream: c.request.Stream, now: c.arrived}
+	for _, f := range c.svc.faults.match(c.res.Name, q, false) {
+		c.update(func(e *Entry) { e.Fault = f.Action })
 		c.latency += f.Latency
-		if actions[f.Action] != kindSlow {
+		if actions[f.Action] != actionDelays {
 			c.fault = &f
 			return
 		}
@@ -43,71 +43,71 @@ func (c *call) faultHeaders(h http.Header) {
 	}
 }
 
-// strike does what the fault says and tells whether that was the answer.
-func (c *call) strike() bool {
-	if k := actions[c.fault.Action]; k != kindAnswer && k != kindTransport {
+// applyFault does what the fault says and tells whether that was the answer.
+func (c *call) applyFault() bool {
+	if k := actions[c.fault.Action]; k != actionResponds && k != actionBreaksConn {
 		return false
 	}
 	if c.dep != nil {
 		c.countRequest()
 	}
 	if !c.sleep(c.latency) {
-		c.left()
+		c.clientDisconnected()
 		return true
 	}
-	if actions[c.fault.Action] == kindTransport {
+	if actions[c.fault.Action] == actionBreaksConn {
 		c.breakTransport()
 		return true
 	}
-	no := c.faultAnswer(c.fault)
-	family, ok := c.operationFamily()
-	if ok && family != "" && c.mayspill(no) && c.doorkeeper() == nil && c.spillOver(family, no) == nil {
+	no := c.faultResponse(c.fault)
+	family, ok := c.requiredCapability()
+	if ok && family != "" && c.canSpill(no) && c.checkRequest() == nil && c.spillOver(family, no) == nil {
 		c.fault = nil
-		c.operate()
+		c.serveOperation()
 		return true
 	}
-	c.refuse(no)
+	c.writeError(no)
 	return true
 }
 
-// faultAnswer spells out an answering fault.
-func (c *call) faultAnswer(f *Fault) *refusal {
+// faultResponse spells out an answering fault.
+func (c *call) faultResponse(f *Fault) *apiError {
 	if f.Action == "status" {
-		return &refusal{
+		return &apiError{
 			name: f.Action, status: f.Status, body: f.Body, contentType: f.ContentType,
-			wait: f.RetryAfter, hinted: f.RetryAfter > 0,
+			retryAfter: f.RetryAfter, withRetryAfter: f.RetryAfter > 0,
 		}
 	}
-	if no := c.throttleAnswer(f); no != nil {
+	if no := c.throttleResponse(f); no != nil {
 		return no
 	}
-	no := c.clientAnswer(f.Action)
+	no := c.clientErrorResponse(f.Action)
 	if no == nil {
-		no = serverAnswer(f.Action, c.entry.RequestID)
+		no = serverError(f.Action, c.entry.RequestID)
 	}
 	if no == nil {
-		no = spoiltAnswer(f.Action)
+		no = malformedResponse(f.Action)
 	}
 	if f.RetryAfter > 0 && f.For == 0 {
-		no.wait, no.hinted = f.RetryAfter, true
+		no.retryAfter, no.withRetryAfter = f.RetryAfter, true
 	}
 	return no
 }
 
-// throttleAnswer is nil when the action is no 429. A wait is hinted unless the
+// throttleResponse is nil when the action is no 429. A wait is hinted unless the
 // fault's form is RetryNone; the capture's 60 s stands in for none given.
-func (c *call) throttleAnswer(f *Fault) *refusal {
-	t := c.throttled(f.RetryAfter)
+func (c *call) throttleResponse(f *Fault) *apiError {
+	t := c.newThrottle(f.RetryAfter)
 	if f.RetryAfter <= 0 {
-		t.wait = time.Minute
-		t.hinted = f.RetryRaw == nil
+		t.retryAfter = time.Minute
+		t.withRetryAfter = f.RetryRaw == nil
 	}
 	switch f.Action {
 	case "429":
 		if c.spec.SKU == Provisioned {
 			return t.provisioned()
 		}
-		return t.of("token")
+		return t.forLimit("token")
 	case "429-token":
 		return t.classic("token")
 	case "429-call":
@@ -127,48 +127,48 @@ func (c *call) throttleAnswer(f *Fault) *refusal {
 	case "429-flex":
 		return t.flex()
 	case "429-empty":
-		return t.refusal("429-empty", "")
+		return t.apiError("429-empty", "")
 	default:
 		return nil
 	}
 }
 
-// clientAnswer is nil when the action is no other 4xx.
-func (c *call) clientAnswer(action string) *refusal {
+// clientErrorResponse is nil when the action is no other 4xx.
+func (c *call) clientErrorResponse(action string) *apiError {
 	switch action {
 	case "401-key":
-		return refuseKey()
+		return invalidKey()
 	case "401-token":
-		return refuseToken()
+		return invalidToken()
 	case "401-permission":
-		return refusePermission(c.route)
+		return permissionDenied(c.route)
 	case "403-permission":
-		no := refusePermission(c.route)
+		no := permissionDenied(c.route)
 		no.name, no.status = "403-permission", http.StatusForbidden
 		return no
 	case "403-network":
-		return refuseNetwork()
+		return networkDenied()
 	case "403-private":
-		return refusePrivate()
+		return publicAccessDisabled()
 	case "403-keys-disabled":
-		return refuseKeysDisabled()
+		return keyAuthDisabled()
 	case "403-blocked":
-		return refuseBlocked()
+		return resourceBlocked()
 	case "404-deployment":
-		return refuseDeployment(c.route)
+		return deploymentNotFound(c.route)
 	case "404-resource":
-		return refuseResourceNotFound()
+		return resourceNotFound()
 	case "400-context":
-		return refuseContext(8192, 9001)
+		return contextLengthExceeded(8192, 9001)
 	case "400-filter":
-		return refuseFilter()
+		return promptFiltered()
 	case "400-invalid":
-		return refuseInvalid("Invalid value for 'temperature'.", "temperature", "")
+		return invalidRequest("Invalid value for 'temperature'.", "temperature", "")
 	case "400-version":
-		return refuseVersion()
+		return versionNotSupported()
 	case "400-model":
-		return refuseUnsupported("responses", c.spec.Model)
+		return operationNotSupported("responses", c.spec.Model)
 	default:
-		return otherClientAnswer(action)
+		return otherClientError(action)
 	}
 }

@@ -15,7 +15,7 @@ func countTokens(chars int) int {
 
 // promptText gathers all text a model would read, in order: what is counted,
 // filtered and cached.
-func (a *ask) promptText() string {
+func (a *requestBody) promptText() string {
 	var b strings.Builder
 	b.WriteString(a.Instructions)
 	for _, m := range a.Messages {
@@ -81,29 +81,29 @@ func itemText(item json.RawMessage) string {
 
 // outputTokens is the most tokens one answer may have, and whether the caller
 // bounded it.
-func (a *ask) outputTokens(d *Deployment) (int, bool) {
+func (a *requestBody) outputTokens(d *Deployment) (int, bool) {
 	for _, bound := range []*int{a.MaxCompletionTokens, a.MaxOutputTokens, a.MaxTokens} {
 		if bound != nil {
 			return *bound, true
 		}
 	}
-	return d.answerTokens() + d.ReasoningTokens, false
+	return d.defaultOutputTokens() + d.ReasoningTokens, false
 }
 
-// answers is how many answers are generated for one prompt.
-func (a *ask) answers() int { return max(1, a.N, a.BestOf) }
+// choices is how many choices are generated for one prompt.
+func (a *requestBody) choices() int { return max(1, a.N, a.BestOf) }
 
 // estimate is what the service expects a request to cost when it arrives.
 func (c *call) estimate(d *Deployment) int {
 	if c.route.operation == "embeddings" {
 		return c.promptTokens
 	}
-	output, bounded := c.ask.outputTokens(d)
+	output, bounded := c.request.outputTokens(d)
 	if d.SimpleEstimate {
 		if !bounded {
-			return defaultAnswerTokens
+			return standardOutputTokens
 		}
 		return output
 	}
-	return c.promptTokens + output*c.ask.answers()
+	return c.promptTokens + output*c.request.choices()
 }

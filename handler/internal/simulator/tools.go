@@ -25,7 +25,7 @@ func (t toolDefinition) flat() toolDefinition {
 
 func (c *call) toolDefinitions() []toolDefinition {
 	var all []toolDefinition
-	for _, raw := range c.ask.Tools {
+	for _, raw := range c.request.Tools {
 		var t toolDefinition
 		if json.Unmarshal(raw, &t) == nil && t.flat().Name != "" {
 			all = append(all, t.flat())
@@ -42,7 +42,7 @@ func (c *call) chosenTool() string {
 	if len(tools) == 0 {
 		return ""
 	}
-	choice := strings.Trim(string(c.ask.ToolChoice), `"`)
+	choice := strings.Trim(string(c.request.ToolChoice), `"`)
 	switch choice {
 	case "none":
 		return ""
@@ -52,7 +52,7 @@ func (c *call) chosenTool() string {
 		return namedIn(tools, c.lastUserText())
 	}
 	var named toolDefinition
-	if json.Unmarshal(c.ask.ToolChoice, &named) != nil {
+	if json.Unmarshal(c.request.ToolChoice, &named) != nil {
 		return ""
 	}
 	return named.flat().Name
@@ -69,15 +69,15 @@ func namedIn(tools []toolDefinition, text string) string {
 
 // lastUserText is the text of the last message if a user said it.
 func (c *call) lastUserText() string {
-	if n := len(c.ask.Messages); n > 0 {
-		if last := c.ask.Messages[n-1]; last.Role == "user" {
+	if n := len(c.request.Messages); n > 0 {
+		if last := c.request.Messages[n-1]; last.Role == "user" {
 			return contentText(last.Content)
 		}
 		return ""
 	}
 	var items []message
-	if json.Unmarshal(c.ask.Input, &items) != nil {
-		return contentText(c.ask.Input)
+	if json.Unmarshal(c.request.Input, &items) != nil {
+		return contentText(c.request.Input)
 	}
 	if n := len(items); n > 0 && items[n-1].Role == "user" {
 		return contentText(items[n-1].Content)
@@ -95,8 +95,8 @@ func (c *call) toolArguments(name string) string {
 	return "{}"
 }
 
-func (c *call) toolCallID(choice int) string {
-	return c.svc.identifier("call_", c.seq, uint64(16+choice))[:29]
+func (c *call) toolCallID(index int) string {
+	return c.svc.identifier("call_", c.seq, uint64(16+index))[:29]
 }
 
 // structured is an answer in the form response_format or text.format asks for, "" for text.
@@ -108,9 +108,9 @@ func (c *call) structured() string {
 			Schema json.RawMessage `json:"schema"`
 		} `json:"json_schema"`
 	}
-	raw := c.ask.ResponseFormat
+	raw := c.request.ResponseFormat
 	if len(raw) == 0 {
-		raw = c.ask.Text.Format
+		raw = c.request.Text.Format
 	}
 	if len(raw) == 0 || json.Unmarshal(raw, &format) != nil {
 		return ""

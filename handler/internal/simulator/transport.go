@@ -20,7 +20,7 @@ func (c *call) breakTransport() {
 	case "hang-after-headers":
 		c.prepareHeaders()
 		c.w.Header().Set("Content-Type", c.answerType())
-		c.noteAnswer(http.StatusOK)
+		c.recordResponse(http.StatusOK)
 		c.w.WriteHeader(http.StatusOK)
 		c.flush()
 		c.hang()
@@ -31,7 +31,7 @@ func (c *call) breakTransport() {
 		c.w.Header().Set("Link", "</style.css>; rel=preload")
 		c.w.WriteHeader(http.StatusEarlyHints)
 		c.w.Header().Del("Link")
-		c.respond(http.StatusOK, "", []byte(spoiltCompletion))
+		c.writeResponse(http.StatusOK, "", []byte(sampleCompletion))
 	case "trailers-200":
 		c.trailers()
 	default:
@@ -40,7 +40,7 @@ func (c *call) breakTransport() {
 }
 
 func (c *call) answerType() string {
-	if c.ask.Stream {
+	if c.request.Stream {
 		return "text/event-stream; charset=utf-8"
 	}
 	return "application/json"
@@ -53,33 +53,33 @@ func (c *call) hang() {
 		hold = 1 << 62
 	}
 	if !c.sleep(hold) {
-		c.left()
+		c.clientDisconnected()
 		return
 	}
-	c.settle(Broken)
+	c.finish(Broken)
 }
 
 // drip sends a sound answer byte by byte.
 func (c *call) drip() {
 	c.prepareHeaders()
 	c.w.Header().Set("Content-Type", "application/json")
-	c.w.Header().Set("Content-Length", fmt.Sprint(len(spoiltCompletion)))
-	c.noteAnswer(http.StatusOK)
+	c.w.Header().Set("Content-Length", fmt.Sprint(len(sampleCompletion)))
+	c.recordResponse(http.StatusOK)
 	pause := c.fault.Pause
 	if pause <= 0 {
 		pause = 10 * time.Millisecond
 	}
-	for i := range len(spoiltCompletion) {
-		if i == len(spoiltCompletion)-1 {
-			c.settle(Served)
+	for i := range len(sampleCompletion) {
+		if i == len(sampleCompletion)-1 {
+			c.finish(Served)
 		}
-		if _, err := c.out.Write([]byte(spoiltCompletion[i : i+1])); err != nil {
-			c.left()
+		if _, err := c.out.Write([]byte(sampleCompletion[i : i+1])); err != nil {
+			c.clientDisconnected()
 			return
 		}
 		c.flush()
 		if !c.sleep(pause) {
-			c.left()
+			c.clientDisconnected()
 			return
 		}
 	}
@@ -90,9 +90,9 @@ func (c *call) trailers() {
 	h := c.w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Trailer", "X-Checksum")
-	c.noteAnswer(http.StatusOK)
-	c.settle(Served)
-	_, _ = c.out.Write([]byte(spoiltCompletion))
+	c.recordResponse(http.StatusOK)
+	c.finish(Served)
+	_, _ = c.out.Write([]byte(sampleCompletion))
 	h.Set("X-Checksum", "0000")
 }
 
@@ -100,23 +100,23 @@ func (c *call) trailers() {
 func (c *call) rawTransport() {
 	head, reset := rawAnswer(c.fault.Action)
 	if head != "" && !strings.HasPrefix(c.fault.Action, "reset-in") && c.fault.Action != "garbage" {
-		c.note(func(e *Entry) { e.Status = http.StatusOK })
+		c.update(func(e *Entry) { e.Status = http.StatusOK })
 	}
-	c.settle(Broken)
-	conn, err := c.seize()
+	c.finish(Broken)
+	conn, err := c.hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	_, _ = conn.Write([]byte(head)) // the connection is about to be broken anyway
-	hangUp(conn, reset)
+	closeConn(conn, reset)
 }
 
 // rawAnswer is the bytes of a broken answer, and whether a reset follows them
 // rather than an ordinary close.
 func rawAnswer(action string) (string, bool) {
 	const okLine = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-	half := spoiltCompletion[:len(spoiltCompletion)/2]
-	size := len(spoiltCompletion)
+	half := sampleCompletion[:len(sampleCompletion)/2]
+	size := len(sampleCompletion)
 	switch action {
 	case "refuse", "reset-before-headers":
 		return "", true
@@ -127,13 +127,13 @@ func rawAnswer(action string) (string, bool) {
 	case "truncated-200":
 		return fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", okLine, size, half), false
 	case "length-short":
-		return fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", okLine, len(half), spoiltCompletion), false
+		return fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", okLine, len(half), sampleCompletion), false
 	case "length-negative":
-		return okLine + "Content-Length: -1\r\n\r\n" + spoiltCompletion, false
+		return okLine + "Content-Length: -1\r\n\r\n" + sampleCompletion, false
 	case "length-two":
-		return fmt.Sprintf("%sContent-Length: %d\r\nContent-Length: %d\r\n\r\n%s", okLine, size, size-7, spoiltCompletion), false
+		return fmt.Sprintf("%sContent-Length: %d\r\nContent-Length: %d\r\n\r\n%s", okLine, size, size-7, sampleCompletion), false
 	case "http10-200":
-		return "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + spoiltCompletion, false
+		return "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + sampleCompletion, false
 	case "garbage":
 		return "\x16\x03\x01\x00\x2e this is no HTTP\r\n\r\n", false
 	default: // eof-before-headers
@@ -143,8 +143,8 @@ func rawAnswer(action string) (string, bool) {
 
 var errNoConnection = errors.New("the connection cannot be taken over")
 
-// seize takes the connection from the HTTP server.
-func (c *call) seize() (net.Conn, error) {
+// hijack takes the connection from the HTTP server.
+func (c *call) hijack() (net.Conn, error) {
 	conn, _, err := http.NewResponseController(c.w).Hijack()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoConnection, err)
@@ -152,8 +152,8 @@ func (c *call) seize() (net.Conn, error) {
 	return conn, nil
 }
 
-// hangUp closes a connection; with reset the peer sees RST, not an end.
-func hangUp(conn net.Conn, reset bool) {
+// closeConn closes a connection; with reset the peer sees RST, not an end.
+func closeConn(conn net.Conn, reset bool) {
 	if secure, ok := conn.(*tls.Conn); ok && reset {
 		conn = secure.NetConn()
 	}

@@ -44,7 +44,7 @@ func (s *Service) BrownOut(resource string, d time.Duration) {
 // PTU reports how a provisioned deployment was used since it was made or reset.
 // An unknown one is a bug of the caller and panics.
 func (s *Service) PTU(resource, deployment string) PTUReport {
-	d := s.mustKnow(resource).deployments[deployment]
+	d := s.mustFind(resource).deployments[deployment]
 	if d == nil {
 		panic("aoaitest: resource " + quote(resource) + " has no deployment " + quote(deployment))
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-var errVerb = errors.New("no such verb; use throttle, fail, slow, brownout, down, up or restore")
+var errUnknownVerb = errors.New("no such verb; use throttle, fail, slow, brownout, down, up or restore")
 
 // verb is one line of the control endpoint: what becomes of a resource, and
 // for how long.
@@ -26,7 +26,7 @@ func (s *Service) controlVerb(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch err := s.apply(v); {
-	case errors.Is(err, errVerb):
+	case errors.Is(err, errUnknownVerb):
 		http.Error(w, err.Error(), http.StatusNotFound)
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusConflict)
@@ -75,7 +75,7 @@ func (s *Service) apply(v verb) error {
 		}
 		rule.Action = "refuse"
 	default:
-		return errVerb
+		return errUnknownVerb
 	}
 	s.Fault(v.resource, rule)
 	return nil

@@ -11,8 +11,8 @@ type waiter struct {
 	found chan Entry
 }
 
-// wake hands an entry to every waiter it matches. The lock is held.
-func (j *journal) wake(e *Entry) {
+// notify hands an entry to every waiter it matches. The lock is held.
+func (j *journal) notify(e *Entry) {
 	if len(j.waiters) == 0 {
 		return
 	}
@@ -32,14 +32,14 @@ func (j *journal) wake(e *Entry) {
 // service. The error is the context's.
 func (s *Service) WaitJournal(ctx context.Context, match func(Entry) bool) (Entry, error) {
 	w := &waiter{match: match, found: make(chan Entry, 1)}
-	if e, ok := s.journal.enlist(w); ok {
+	if e, ok := s.journal.addWaiter(w); ok {
 		return e, nil
 	}
 	select {
 	case e := <-w.found:
 		return e, nil
 	case <-ctx.Done():
-		s.journal.leave(w)
+		s.journal.removeWaiter(w)
 		return Entry{}, fmt.Errorf("wait for a journal entry: %w", ctx.Err())
 	}
 }
@@ -62,7 +62,7 @@ func (s *Service) WaitDisconnect(ctx context.Context, resource string) (Entry, e
 	})
 }
 
-func (j *journal) enlist(w *waiter) (Entry, bool) {
+func (j *journal) addWaiter(w *waiter) (Entry, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, e := range j.kept() {
@@ -74,7 +74,7 @@ func (j *journal) enlist(w *waiter) (Entry, bool) {
 	return Entry{}, false
 }
 
-func (j *journal) leave(w *waiter) {
+func (j *journal) removeWaiter(w *waiter) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for i, other := range j.waiters {

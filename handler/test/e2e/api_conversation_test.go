@@ -68,8 +68,8 @@ func TestThousandTurnsNeverMeetTheWrongBackend(t *testing.T) {
 	}
 	by := map[string]int{}
 	for _, e := range r.sim.Journal() {
-		if strings.HasSuffix(e.Refusal, "previous") || strings.HasPrefix(e.Refusal, "400-") {
-			t.Errorf("%s answered %s", e.Resource, e.Refusal)
+		if strings.HasSuffix(e.ErrorName, "previous") || strings.HasPrefix(e.ErrorName, "400-") {
+			t.Errorf("%s answered %s", e.Resource, e.ErrorName)
 		}
 		by[e.Resource]++
 	}

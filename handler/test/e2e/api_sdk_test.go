@@ -53,8 +53,8 @@ func TestOpenAIForNodeUsesTheWholeAPI(t *testing.T) {
 		}
 	}
 	for _, e := range r.sim.Journal() {
-		if e.Refusal != "" && e.Refusal != "404-response" {
-			t.Errorf("%s answered %s to %s %s", e.Resource, e.Refusal, e.Method, e.Path)
+		if e.ErrorName != "" && e.ErrorName != "404-response" {
+			t.Errorf("%s answered %s to %s %s", e.Resource, e.ErrorName, e.Method, e.Path)
 		}
 	}
 }
@@ -73,8 +73,8 @@ func TestLangChainAndTheAISDKWorkUnmodified(t *testing.T) {
 	}
 	references := 0
 	for _, e := range r.sim.Journal() {
-		if e.Refusal != "" {
-			t.Errorf("%s answered %s to %s", e.Resource, e.Refusal, e.Body)
+		if e.ErrorName != "" {
+			t.Errorf("%s answered %s to %s", e.Resource, e.ErrorName, e.Body)
 		}
 		if strings.Contains(string(e.Body), `"item_reference"`) {
 			references++

@@ -61,7 +61,7 @@ func windows(journal []simulator.Entry) []window {
 		if e.Status != http.StatusTooManyRequests {
 			continue
 		}
-		ms, _ := strconv.Atoi(e.Answer.Get("Retry-After-Ms"))
+		ms, _ := strconv.Atoi(e.ResponseHeader.Get("Retry-After-Ms"))
 		out = append(out, window{e.End, e.End.Add(time.Duration(ms) * time.Millisecond)})
 	}
 	return out
@@ -86,7 +86,7 @@ func TestLoadSpillsFromThePTUAndReturnsToIt(t *testing.T) {
 	r.wantSpillOnlyInside(shut)
 	r.wantReturnAfter(shut, ptu)
 	report := r.sim.PTU("ptu", "gpt-4o")
-	t.Logf("PTU: %+v; busy %.1f %%, used of what was open %.1f %%", report, 100*report.BusyShare(), 100*report.UsedOfOpen())
+	t.Logf("PTU: %+v; busy %.1f %%, used of what was open %.1f %%", report, 100*report.BusyShare(), 100*report.UsedShare())
 	if report.BusyShare() < 0.95 {
 		t.Errorf("the PTU was busy %.1f %% of the time, want at least 95", 100*report.BusyShare())
 	}

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// ask is one request as the handler will get it.
-type ask struct {
+// handlerRequest is one request as the handler will get it.
+type handlerRequest struct {
 	method string
 	target string // path and query, escaped
 	host   string // "" for the handler's own address
@@ -24,17 +24,17 @@ type ask struct {
 // What can go wrong with a call, in the words of the host's log.
 var (
 	errConnect     = errors.New("Request")
-	errSending     = errors.New("RequestBodyDestination")
-	errCallersBody = errors.New("RequestBodyClient")
+	errHandlerBody = errors.New("RequestBodyDestination")
+	errClientBody  = errors.New("RequestBodyClient")
 )
 
-// expectWait is how long .NET's client holds a body back for a 100.
-const expectWait = time.Second
+// continueTimeout is how long .NET's client holds a body back for a 100.
+const continueTimeout = time.Second
 
 // exchange sends the request and reads the answer's head. The body is written
 // to its end before the answer is looked at (D 22); only with Expect:
 // 100-continue may a refusal come first. progress is called at every step.
-func (c *conn) exchange(a ask, progress func()) (*http.Response, error) {
+func (c *conn) exchange(a handlerRequest, progress func()) (*http.Response, error) {
 	if err := a.writeHead(c); err != nil {
 		return nil, fmt.Errorf("%w: %w", errConnect, err)
 	}
@@ -48,12 +48,12 @@ func (c *conn) exchange(a ask, progress func()) (*http.Response, error) {
 		return nil, err
 	}
 	if err := c.out.Flush(); err != nil {
-		return nil, fmt.Errorf("%w: %w", errSending, err)
+		return nil, fmt.Errorf("%w: %w", errHandlerBody, err)
 	}
-	return c.readAnswer(a)
+	return c.readResponse(a)
 }
 
-func (a ask) writeHead(c *conn) error {
+func (a handlerRequest) writeHead(c *conn) error {
 	host := a.host
 	if host == "" {
 		host = c.RemoteAddr().String()
@@ -73,7 +73,7 @@ func (a ask) writeHead(c *conn) error {
 }
 
 // writeBody copies the caller's body and tells whose fault an error is.
-func (a ask) writeBody(out io.Writer, progress func()) error {
+func (a handlerRequest) writeBody(out io.Writer, progress func()) error {
 	if a.body == nil {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (a ask) writeBody(out io.Writer, progress func()) error {
 		progress()
 		if n > 0 {
 			if _, err := to.Write(buffer[:n]); err != nil {
-				return fmt.Errorf("%w: %w", errSending, err)
+				return fmt.Errorf("%w: %w", errHandlerBody, err)
 			}
 			progress()
 		}
@@ -95,30 +95,30 @@ func (a ask) writeBody(out io.Writer, progress func()) error {
 			return a.endBody(out)
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %w", errCallersBody, err)
+			return fmt.Errorf("%w: %w", errClientBody, err)
 		}
 	}
 }
 
 // endBody marks the end of a chunked body. A body that broke is never marked,
 // so that the handler sees it broken.
-func (a ask) endBody(out io.Writer) error {
+func (a handlerRequest) endBody(out io.Writer) error {
 	if a.length >= 0 {
 		return nil
 	}
 	if _, err := io.WriteString(out, "0\r\n\r\n"); err != nil {
-		return fmt.Errorf("%w: %w", errSending, err)
+		return fmt.Errorf("%w: %w", errHandlerBody, err)
 	}
 	return nil
 }
 
 // awaitContinue waits a while for the handler to ask for the body. A refusal
 // is returned, and the body of a large request is then never sent.
-func (c *conn) awaitContinue(a ask) (*http.Response, error) {
+func (c *conn) awaitContinue(a handlerRequest) (*http.Response, error) {
 	if err := c.out.Flush(); err != nil {
 		return nil, fmt.Errorf("%w: %w", errConnect, err)
 	}
-	_ = c.SetReadDeadline(time.Now().Add(expectWait))
+	_ = c.SetReadDeadline(time.Now().Add(continueTimeout))
 	_, err := c.in.Peek(1)
 	_ = c.SetReadDeadline(time.Time{})
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -138,9 +138,9 @@ func (c *conn) awaitContinue(a ask) (*http.Response, error) {
 	return response, nil
 }
 
-// readAnswer reads the head of the answer; what comes before it (100, 103) is
+// readResponse reads the head of the answer; what comes before it (100, 103) is
 // not passed on.
-func (c *conn) readAnswer(a ask) (*http.Response, error) {
+func (c *conn) readResponse(a handlerRequest) (*http.Response, error) {
 	for {
 		response, err := http.ReadResponse(c.in, &http.Request{Method: a.method})
 		if err != nil {

@@ -13,15 +13,15 @@ import (
 
 // call is one request on its way through the host.
 type call struct {
-	host    *Host
-	w       http.ResponseWriter
-	r       *http.Request
-	ctx     context.Context // ends when the call must, by the reason for it
-	cancel  context.CancelCauseFunc
-	idle    *time.Timer // runs while the handler is talked to
-	started bool        // the status line has gone out
-	unwatch func() bool // set once started: ends the watch over writes to the caller
-	gone    bool        // the caller has left and the handler may not know
+	host           *Host
+	w              http.ResponseWriter
+	r              *http.Request
+	ctx            context.Context // ends when the call must, by the reason for it
+	cancel         context.CancelCauseFunc
+	idle           *time.Timer // runs while the handler is talked to
+	started        bool        // the status line has gone out
+	stopWriteWatch func() bool // set once started: ends the watch over writes to the caller
+	clientGone     bool        // the caller has left and the handler may not know
 }
 
 // Why a call is ended from outside, besides its caller leaving.
@@ -38,17 +38,17 @@ func (h *Host) invoke(w http.ResponseWriter, r *http.Request, path, query string
 	defer h.calls.RUnlock()
 	c, end := h.begin(w, r)
 	defer end()
-	body, length, err := c.receive()
+	body, length, err := c.readBody()
 	if err != nil {
-		c.broke(fmt.Errorf("%w: %w", errCallersBody, err))
+		c.fail(fmt.Errorf("%w: %w", errClientBody, err))
 		return
 	}
-	port, err := c.destination()
+	port, err := c.handlerPort()
 	if err != nil {
-		c.broke(err)
+		c.fail(err)
 		return
 	}
-	a := ask{method: r.Method, target: path + query, body: body, length: length}
+	a := handlerRequest{method: r.Method, target: path + query, body: body, length: length}
 	if h.forwards {
 		c.forward(port, a, path, query)
 		return
@@ -63,43 +63,43 @@ func (h *Host) begin(w http.ResponseWriter, r *http.Request) (*call, func()) {
 	if h.options.HideDisconnects || h.forwards {
 		base = context.WithoutCancel(base)
 	}
-	c := &call{host: h, w: w, r: r, unwatch: func() bool { return true }}
+	c := &call{host: h, w: w, r: r, stopWriteWatch: func() bool { return true }}
 	c.ctx, c.cancel = context.WithCancelCause(base)
 	unbind := context.AfterFunc(h.ctx, func() { c.cancel(context.Cause(h.ctx)) })
-	limit := c.limit()
+	limit := c.startFunctionTimeout()
 	return c, func() {
-		c.unwatch()
+		c.stopWriteWatch()
 		unbind()
 		limit()
 		c.cancel(nil)
 	}
 }
 
-// limit ends the call, and the whole process with it, when the function
+// startFunctionTimeout ends the call, and the whole process with it, when the function
 // timeout is over (D 43).
-func (c *call) limit() (stop func()) {
+func (c *call) startFunctionTimeout() (stop func()) {
 	h := c.host
 	if h.options.FunctionTimeout < 0 {
 		return func() {}
 	}
 	timer := time.AfterFunc(h.options.FunctionTimeout, func() {
-		h.note(Event{Kind: FunctionTimedOut, PID: h.HandlerPID(), Detail: c.r.Method + " " + c.r.URL.Path})
+		h.emit(Event{Kind: FunctionTimedOut, PID: h.HandlerPID(), Detail: c.r.Method + " " + c.r.URL.Path})
 		c.cancel(errFunctionTimeout)
 		h.Restart()
 	})
 	return func() { timer.Stop() }
 }
 
-// receive is the body as it goes on: one with a length is read to its end
+// readBody is the body as it goes on: one with a length is read to its end
 // first, as the HTTP trigger does; a chunked one is left to stream (D 20). One
 // that is too large is not read, or breaks where it becomes so (D 21).
-func (c *call) receive() (io.Reader, int64, error) {
+func (c *call) readBody() (io.Reader, int64, error) {
 	limit := c.host.options.MaxBody
 	switch {
 	case c.r.ContentLength > limit:
 		return nil, 0, errBodyTooLarge
 	case c.r.ContentLength < 0:
-		return &limited{from: c.r.Body, left: limit}, -1, nil
+		return &limitedBody{from: c.r.Body, left: limit}, -1, nil
 	case c.r.ContentLength == 0 && c.r.Header.Get("Content-Length") == "0":
 		return nil, 0, nil
 	case c.r.ContentLength == 0:
@@ -112,13 +112,13 @@ func (c *call) receive() (io.Reader, int64, error) {
 	return &whole, c.r.ContentLength, nil
 }
 
-// limited reads on until left bytes have come, then fails.
-type limited struct {
+// limitedBody reads on until left bytes have come, then fails.
+type limitedBody struct {
 	from io.Reader
 	left int64
 }
 
-func (l *limited) Read(p []byte) (int, error) {
+func (l *limitedBody) Read(p []byte) (int, error) {
 	n, err := l.from.Read(p)
 	if l.left -= int64(n); l.left < 0 {
 		return 0, errBodyTooLarge
@@ -126,37 +126,37 @@ func (l *limited) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// destination waits until the handler is ready, at most as long as the host
+// handlerPort waits until the handler is ready, at most as long as the host
 // does, which ends itself then (facts/azure-functions-host.md §2.2).
-func (c *call) destination() (int, error) {
+func (c *call) handlerPort() (int, error) {
 	patience := (faultsToStop + 1) * c.host.options.ReadyTimeout
 	ctx, cancel := context.WithTimeoutCause(c.ctx, patience, errNeverReady)
 	defer cancel()
-	port, err := c.host.gate.pass(ctx)
+	port, err := c.host.readiness.wait(ctx)
 	if errors.Is(err, errNeverReady) {
-		defer c.host.giveUp(err.Error())
+		defer c.host.shutDown(err.Error())
 	}
 	return port, err
 }
 
-// broke ends a call that went wrong: silence for a caller who left, a bare 500
+// fail ends a call that went wrong: silence for a caller who left, a bare 500
 // before the status line, an aborted connection after it.
-func (c *call) broke(err error) {
+func (c *call) fail(err error) {
 	cause := context.Cause(c.ctx)
 	if errors.Is(cause, context.Canceled) {
-		c.host.note(Event{Kind: CallerLeft, Detail: c.r.Method + " " + c.r.URL.Path})
+		c.host.emit(Event{Kind: ClientDisconnected, Detail: c.r.Method + " " + c.r.URL.Path})
 		panic(http.ErrAbortHandler)
 	}
 	if cause != nil {
 		err = cause
 	}
 	if c.started {
-		c.host.note(Event{Kind: CallFailed, Detail: c.r.Method + " " + c.r.URL.Path + ": aborted: " + err.Error()})
+		c.host.emit(Event{Kind: CallFailed, Detail: c.r.Method + " " + c.r.URL.Path + ": aborted: " + err.Error()})
 		panic(http.ErrAbortHandler)
 	}
 	if errors.Is(err, errBodyTooLarge) {
 		c.w.Header().Set("Connection", "close") // the rest of the body is not waited for
 	}
 	what, why, _ := strings.Cut(err.Error(), ": ")
-	c.host.fail(c.w, c.r, what, why)
+	c.host.internalError(c.w, c.r, what, why)
 }

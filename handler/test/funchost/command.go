@@ -51,8 +51,8 @@ func arguments(given, env []string) []string {
 	return words
 }
 
-// under makes a relative folder one under root; root itself when empty.
-func under(root, folder string) string {
+// joinRoot makes a relative folder one joinRoot root; root itself when empty.
+func joinRoot(root, folder string) string {
 	if filepath.IsAbs(folder) {
 		return folder
 	}
@@ -66,7 +66,7 @@ func (d description) executable(root string, env []string) (string, error) {
 	if filepath.IsAbs(name) {
 		return name, nil
 	}
-	local := filepath.Join(under(root, d.WorkerDirectory), name)
+	local := filepath.Join(joinRoot(root, d.WorkerDirectory), name)
 	if info, err := os.Stat(local); err == nil && !info.IsDir() {
 		return local, nil
 	}

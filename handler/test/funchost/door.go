@@ -11,7 +11,7 @@ import (
 // routes in order, the key, the call.
 func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodConnect { // D 32
-		h.fail(w, r, "Request", "unsupported request method CONNECT")
+		h.internalError(w, r, "Request", "unsupported request method CONNECT")
 		return
 	}
 	raw, query := splitTarget(r.RequestURI)
@@ -30,7 +30,7 @@ func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.homepage(w)
 	case one == nil:
 		w.WriteHeader(http.StatusNotFound)
-	case !h.admits(one.level, r):
+	case !h.authorized(one.level, r):
 		w.WriteHeader(http.StatusUnauthorized)
 	default:
 		h.invoke(w, r, encodePath(path), query)
@@ -63,9 +63,9 @@ func (h *Host) homepage(w http.ResponseWriter) {
 	_, _ = w.Write([]byte("<!DOCTYPE html><title>Your Azure Function App is up and running.</title>\n"))
 }
 
-// admits checks the key of a request against a function's level: the header
+// authorized checks the key of a request against a function's level: the header
 // x-functions-key when there is one, else the query's code (D 13).
-func (h *Host) admits(level string, r *http.Request) bool {
+func (h *Host) authorized(level string, r *http.Request) bool {
 	if !h.options.Auth || level == "anonymous" {
 		return true
 	}
@@ -82,9 +82,9 @@ func (h *Host) admits(level string, r *http.Request) bool {
 	})
 }
 
-// fail answers a call that went wrong before anything was sent: 500, no body,
+// internalError answers a call that went wrong before anything was sent: 500, no body,
 // whatever the reason (D 28, D 29).
-func (h *Host) fail(w http.ResponseWriter, r *http.Request, what, why string) {
-	h.note(Event{Kind: CallFailed, Detail: r.Method + " " + r.URL.Path + ": " + what + ": " + why})
+func (h *Host) internalError(w http.ResponseWriter, r *http.Request, what, why string) {
+	h.emit(Event{Kind: CallFailed, Detail: r.Method + " " + r.URL.Path + ": " + what + ": " + why})
 	w.WriteHeader(http.StatusInternalServerError)
 }

@@ -26,8 +26,8 @@ const (
 	FunctionTimedOut Kind = "function timed out"
 	// CallFailed: a call got a 500 or an aborted connection; Detail says why.
 	CallFailed Kind = "call failed"
-	// CallerLeft: a caller disconnected while the handler worked.
-	CallerLeft Kind = "caller left"
+	// ClientDisconnected: a caller disconnected while the handler worked.
+	ClientDisconnected Kind = "caller left"
 	// HostStopped: the host gave up by itself; Detail says why.
 	HostStopped Kind = "host stopped"
 )

@@ -11,7 +11,7 @@ import (
 
 // forward is a call in forward mode, the host's older way (D 45): the query is
 // rebuilt, a chunked body is lost, and the answer waits until it is whole.
-func (c *call) forward(port int, a ask, path, query string) {
+func (c *call) forward(port int, a handlerRequest, path, query string) {
 	a.header = forwardedHeader(c.r, newGUID())
 	a.host = c.r.Host
 	a.target = path + rebuiltQuery(query)
@@ -20,22 +20,22 @@ func (c *call) forward(port int, a ask, path, query string) {
 	}
 	response, line, err := c.host.send(c.ctx, port, a, func() {})
 	if err != nil {
-		c.broke(err)
+		c.fail(err)
 		return
 	}
-	defer line.drop()
+	defer line.discard()
 	defer response.Body.Close()
 	whole, err := io.ReadAll(response.Body)
 	if err != nil {
-		c.broke(fmt.Errorf("%w: %w", errReceiving, err))
+		c.fail(fmt.Errorf("%w: %w", errHandlerResponse, err))
 		return
 	}
-	c.answer(response, whole)
+	c.writeBuffered(response, whole)
 }
 
-// answer writes a whole answer at once. The host's formatter drops only what
+// writeBuffered writes a whole writeBuffered at once. The host's formatter drops only what
 // would contradict that.
-func (c *call) answer(response *http.Response, whole []byte) {
+func (c *call) writeBuffered(response *http.Response, whole []byte) {
 	header := c.w.Header()
 	for name, values := range response.Header {
 		if name != "Connection" && name != "Transfer-Encoding" {

@@ -5,53 +5,53 @@ import (
 	"sync"
 )
 
-// gate is where calls wait until the handler is ready (D 7). The zero gate is
+// readiness is where calls wait until the handler is ready (D 7). The zero readiness is
 // shut.
-type gate struct {
+type readiness struct {
 	mu  sync.Mutex
-	now *passage
+	now *readyState
 }
 
-type passage struct {
-	opened chan struct{}
-	isOpen bool
-	port   int
+type readyState struct {
+	done  chan struct{}
+	ready bool
+	port  int
 }
 
-func (g *gate) current() *passage {
+func (g *readiness) current() *readyState {
 	if g.now == nil {
-		g.now = &passage{opened: make(chan struct{})}
+		g.now = &readyState{done: make(chan struct{})}
 	}
 	return g.now
 }
 
-// open lets everyone pass to port who waits or comes.
-func (g *gate) open(port int) {
+// set lets everyone pass to port who waits or comes.
+func (g *readiness) set(port int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if through := g.current(); !through.isOpen {
-		through.isOpen, through.port = true, port
-		close(through.opened)
+	if through := g.current(); !through.ready {
+		through.ready, through.port = true, port
+		close(through.done)
 	}
 }
 
-// shut makes those wait who come from now on.
-func (g *gate) shut() {
+// clear makes those wait who come from now on.
+func (g *readiness) clear() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.current().isOpen {
+	if g.current().ready {
 		g.now = nil
 	}
 }
 
-// pass waits for the gate to open and returns the handler's port, or the cause
+// wait waits for the gate to open and returns the handler's port, or the cause
 // of ctx's end.
-func (g *gate) pass(ctx context.Context) (int, error) {
+func (g *readiness) wait(ctx context.Context) (int, error) {
 	g.mu.Lock()
 	through := g.current()
 	g.mu.Unlock()
 	select {
-	case <-through.opened:
+	case <-through.done:
 		return through.port, nil
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)

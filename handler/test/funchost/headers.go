@@ -10,8 +10,8 @@ import (
 // hostVersion is the host of Core Tools 4.14.0 (facts/azure-functions-host.md §0).
 const hostVersion = "4.1052.200"
 
-// dropped are the headers that the host's proxy passes in neither direction (D 19, D 25).
-func dropped(name string) bool {
+// isDropped are the headers that the host's proxy passes in neither direction (D 19, D 25).
+func isDropped(name string) bool {
 	switch strings.ToLower(name) {
 	case "connection", "transfer-encoding", "keep-alive", "upgrade", "proxy-connection",
 		"proxy-authenticate", "proxy-authentication-info", "proxy-authorization", "proxy-features",
@@ -26,8 +26,8 @@ func dropped(name string) bool {
 func proxiedHeader(r *http.Request, invocation string) http.Header {
 	header := http.Header{}
 	for name, values := range r.Header {
-		if !dropped(name) {
-			header[name] = oneLine(name, values)
+		if !isDropped(name) {
+			header[name] = joinValues(name, values)
 		}
 	}
 	header.Del("Forwarded")
@@ -42,8 +42,8 @@ func proxiedHeader(r *http.Request, invocation string) http.Header {
 	return header
 }
 
-// oneLine joins the lines of a header as .NET's client does.
-func oneLine(name string, values []string) []string {
+// joinValues joins the lines of a header as .NET's client does.
+func joinValues(name string, values []string) []string {
 	if len(values) < 2 {
 		return values
 	}
@@ -65,7 +65,7 @@ func forwardedHeader(r *http.Request, invocation string) http.Header {
 	for name, values := range r.Header {
 		lost := strings.HasPrefix(name, "Content-") && name != "Content-Type" && name != "Content-Length"
 		if !lost && name != "Transfer-Encoding" && name != "Connection" && name != "Allow" && name != "Expires" && name != "Last-Modified" {
-			header[name] = oneLine(name, values)
+			header[name] = joinValues(name, values)
 		}
 	}
 	header.Set("User-Agent", strings.TrimSpace(r.Header.Get("User-Agent")+" Azure-Functions-Host/"+hostVersion))
@@ -74,11 +74,11 @@ func forwardedHeader(r *http.Request, invocation string) http.Header {
 	return header
 }
 
-// answerHeader puts the handler's header on the answer to the caller. What the
+// copyResponseHeader puts the handler's header on the answer to the caller. What the
 // handler did not say is not made up: no Content-Type is guessed.
-func answerHeader(to http.Header, response *http.Response) {
+func copyResponseHeader(to http.Header, response *http.Response) {
 	for name, values := range response.Header {
-		if !dropped(name) {
+		if !isDropped(name) {
 			to[name] = values
 		}
 	}

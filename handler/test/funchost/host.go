@@ -33,14 +33,14 @@ type Host struct {
 	functions   []function
 	forwards    bool
 
-	server  *http.Server
-	wire    wire
-	gate    gate
-	recycle chan struct{} // holds one wish for a new process
-	worker  atomic.Pointer[worker]
-	leaving atomic.Bool // the handler was asked to end
-	lines   record[Line]
-	events  record[Event]
+	server      *http.Server
+	conns       connPool
+	readiness   readiness
+	recycle     chan struct{} // holds one wish for a new process
+	worker      atomic.Pointer[worker]
+	terminating atomic.Bool // the handler was asked to end
+	lines       eventLog[Line]
+	events      eventLog[Event]
 
 	ctx    context.Context // ends with the host, by the reason for it
 	cancel context.CancelCauseFunc
@@ -114,7 +114,7 @@ func Open(options Options) (*Host, error) {
 	h := &Host{options: options.withDefaults(file), description: *file.CustomHandler.Description, recycle: make(chan struct{}, 1)}
 	h.forwards = options.Forward || !file.CustomHandler.Proxying
 	h.functions, err = findFunctions(root, file.routePrefix(), func(name string, reason error) {
-		h.note(Event{Kind: FunctionRefused, Detail: fmt.Sprintf("function %q: %v", name, reason)})
+		h.emit(Event{Kind: FunctionRefused, Detail: fmt.Sprintf("function %q: %v", name, reason)})
 	})
 	if err != nil {
 		return nil, err
@@ -133,21 +133,21 @@ func (h *Host) serve(listener net.Listener) {
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	h.server = &http.Server{Handler: h, DisableGeneralOptionsHandler: true, ReadHeaderTimeout: time.Minute}
 	h.owned.Go(func() { _ = h.server.Serve(listener) })
-	h.owned.Go(h.closeDoor)
-	h.note(Event{Kind: Listening, Detail: h.URL})
+	h.owned.Go(h.shutdownServer)
+	h.emit(Event{Kind: Listening, Detail: h.URL})
 	if len(h.functions) > 0 {
 		h.owned.Go(func() { h.supervise(h.ctx) })
 	}
 }
 
-// lastWords is how long calls that end with the host have to say so.
-const lastWords = time.Second
+// shutdownGrace is how long calls that end with the host have to say so.
+const shutdownGrace = time.Second
 
-// closeDoor waits for the host's end. Calls that wait get their 500 still, and
+// shutdownServer waits for the host's end. Calls that wait get their 500 still, and
 // streams are aborted: neither takes long.
-func (h *Host) closeDoor() {
+func (h *Host) shutdownServer() {
 	<-h.ctx.Done()
-	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
 	defer cancel()
 	if h.server.Shutdown(ctx) != nil {
 		_ = h.server.Close() // a caller who does not read is cut off
@@ -160,7 +160,7 @@ func (h *Host) Stop() {
 	h.cancel(errStopped)
 	h.owned.Wait()
 	h.calls.Lock()
-	h.wire.close()
+	h.conns.close()
 	h.calls.Unlock()
 }
 
@@ -168,7 +168,7 @@ func (h *Host) Stop() {
 // whole instance down, and goes on relaying for at most grace. It returns the
 // handler's exit code, 137 when grace was not enough.
 func (h *Host) Terminate(grace time.Duration) int {
-	h.leaving.Store(true)
+	h.terminating.Store(true)
 	w := h.worker.Load()
 	if w == nil {
 		h.Stop()
@@ -251,8 +251,8 @@ func (h *Host) WaitEvent(ctx context.Context, kind Kind, nth int) (Event, error)
 	return h.events.wait(ctx, nth, func(event Event) bool { return event.Kind == kind })
 }
 
-// note records an event.
-func (h *Host) note(event Event) {
+// emit records an event.
+func (h *Host) emit(event Event) {
 	event.At = time.Now()
 	h.events.add(event)
 	if h.options.OnEvent != nil {
@@ -260,8 +260,8 @@ func (h *Host) note(event Event) {
 	}
 }
 
-// giveUp ends the host from within.
-func (h *Host) giveUp(reason string) {
-	h.note(Event{Kind: HostStopped, Detail: reason})
+// shutDown ends the host from within.
+func (h *Host) shutDown(reason string) {
+	h.emit(Event{Kind: HostStopped, Detail: reason})
 	h.cancel(errors.New(reason))
 }

@@ -13,7 +13,7 @@ import (
 
 // hostFile is what the double reads of host.json.
 type hostFile struct {
-	FunctionTimeout span `json:"functionTimeout"`
+	FunctionTimeout timeSpan `json:"functionTimeout"`
 	Extensions      struct {
 		HTTP struct {
 			RoutePrefix *string `json:"routePrefix"`
@@ -26,7 +26,7 @@ type customHandler struct {
 	Description           *description `json:"description"`
 	Forwarding            bool         `json:"enableForwardingHttpRequest"`
 	Proxying              bool         `json:"enableProxyingHttpRequest"`
-	InitializationTimeout span         `json:"initializationTimeout"`
+	InitializationTimeout timeSpan     `json:"initializationTimeout"`
 	Port                  int          `json:"port"`
 }
 
@@ -74,11 +74,11 @@ func readHostFile(root string) (hostFile, error) {
 	return file, nil
 }
 
-// span is a .NET TimeSpan in JSON: "[d.]hh:mm:ss", or "-1" for unbounded.
-type span time.Duration
+// timeSpan is a .NET TimeSpan in JSON: "[d.]hh:mm:ss", or "-1" for unbounded.
+type timeSpan time.Duration
 
 // UnmarshalJSON reads a span; an empty string leaves it zero.
-func (s *span) UnmarshalJSON(text []byte) error {
+func (s *timeSpan) UnmarshalJSON(text []byte) error {
 	var word string
 	if err := json.Unmarshal(text, &word); err != nil {
 		return err
@@ -86,12 +86,12 @@ func (s *span) UnmarshalJSON(text []byte) error {
 	if word == "" {
 		return nil
 	}
-	parsed, err := parseSpan(word)
-	*s = span(parsed)
+	parsed, err := parseTimeSpan(word)
+	*s = timeSpan(parsed)
 	return err
 }
 
-func parseSpan(word string) (time.Duration, error) {
+func parseTimeSpan(word string) (time.Duration, error) {
 	if word == "-1" {
 		return -1, nil
 	}

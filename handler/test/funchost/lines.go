@@ -25,9 +25,9 @@ type Line struct {
 	Text   string
 }
 
-// levelOfLine is the host's verdict on a line (facts/azure-functions-host.md
+// lineLevel is the host's verdict on a line (facts/azure-functions-host.md
 // §2.4): what a JSON record says of its own level is lost.
-func levelOfLine(stream, text string, errorsOnly bool) Level {
+func lineLevel(stream, text string, errorsOnly bool) Level {
 	lower := strings.ToLower(text)
 	switch {
 	case stream == "stdout":
@@ -67,7 +67,7 @@ func (w *lineWriter) Write(text []byte) (int, error) {
 	}
 }
 
-func (w *lineWriter) rest() {
+func (w *lineWriter) flush() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.pending) > 0 {

@@ -11,30 +11,30 @@ import (
 
 // Whose fault a broken answer is, in the words of the host's log.
 var (
-	errReceiving = errors.New("ResponseBodyDestination")
-	errCaller    = errors.New("ResponseBodyClient")
+	errHandlerResponse = errors.New("ResponseBodyDestination")
+	errClientWrite     = errors.New("ResponseBodyClient")
 )
 
 // proxy is a call in proxy mode: everything streams.
-func (c *call) proxy(port int, a ask) {
+func (c *call) proxy(port int, a handlerRequest) {
 	a.header = proxiedHeader(c.r, newGUID())
 	c.idle = time.AfterFunc(c.host.options.IdleTimeout, func() { c.cancel(errIdle) })
 	defer c.idle.Stop()
 	response, line, err := c.host.send(c.ctx, port, a, c.progress)
 	if err != nil {
-		c.broke(err)
+		c.fail(err)
 		return
 	}
 	if err := c.relay(response); err != nil {
-		line.drop()
-		c.broke(err)
+		line.discard()
+		c.fail(err)
 		return
 	}
 	if response.Close {
-		line.drop()
+		line.discard()
 		return
 	}
-	c.host.wire.park(line)
+	c.host.conns.put(line)
 }
 
 // progress tells the idle timer that something moved.
@@ -50,7 +50,7 @@ func (c *call) relay(response *http.Response) error {
 		c.progress()
 		if n > 0 {
 			c.start(response)
-			if err := c.pass(buffer[:n]); err != nil {
+			if err := c.writeToClient(buffer[:n]); err != nil {
 				return err
 			}
 			c.progress()
@@ -58,10 +58,10 @@ func (c *call) relay(response *http.Response) error {
 		switch {
 		case errors.Is(err, io.EOF):
 			c.start(response)
-			c.trail(response)
+			c.discardTrailers(response)
 			return nil
 		case err != nil:
-			return fmt.Errorf("%w: %w", errReceiving, err)
+			return fmt.Errorf("%w: %w", errHandlerResponse, err)
 		}
 	}
 }
@@ -73,17 +73,17 @@ func (c *call) start(response *http.Response) {
 		return
 	}
 	c.started = true
-	answerHeader(c.w.Header(), response)
+	copyResponseHeader(c.w.Header(), response)
 	c.w.WriteHeader(response.StatusCode)
-	c.unwatch = context.AfterFunc(c.ctx, func() {
+	c.stopWriteWatch = context.AfterFunc(c.ctx, func() {
 		_ = http.NewResponseController(c.w).SetWriteDeadline(time.Unix(1, 0))
 	})
 }
 
-// pass writes to the caller. One who has left is an error, unless the front
+// writeToClient writes to the caller. One who has left is an error, unless the front
 // end hides it (D 30).
-func (c *call) pass(bytes []byte) error {
-	if c.gone {
+func (c *call) writeToClient(bytes []byte) error {
+	if c.clientGone {
 		return nil
 	}
 	_, err := c.w.Write(bytes)
@@ -94,14 +94,14 @@ func (c *call) pass(bytes []byte) error {
 		return nil
 	}
 	if c.host.options.HideDisconnects {
-		c.gone = true
+		c.clientGone = true
 		return nil
 	}
-	return fmt.Errorf("%w: %w", errCaller, err)
+	return fmt.Errorf("%w: %w", errClientWrite, err)
 }
 
-// trail adds the trailers that the handler sent (D 25).
-func (c *call) trail(response *http.Response) {
+// discardTrailers adds the trailers that the handler sent (D 25).
+func (c *call) discardTrailers(response *http.Response) {
 	for name, values := range response.Trailer {
 		c.w.Header()[http.TrailerPrefix+name] = values
 	}

@@ -6,14 +6,14 @@ import (
 	"sync"
 )
 
-// record is a list that only grows, and that one can wait on.
-type record[T any] struct {
+// eventLog is a list that only grows, and that one can wait on.
+type eventLog[T any] struct {
 	mu    sync.Mutex
 	items []T
 	grown chan struct{} // closed and replaced when an item comes
 }
 
-func (r *record[T]) add(item T) {
+func (r *eventLog[T]) add(item T) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.items = append(r.items, item)
@@ -24,7 +24,7 @@ func (r *record[T]) add(item T) {
 }
 
 // all is a copy of the list as it is now.
-func (r *record[T]) all() []T {
+func (r *eventLog[T]) all() []T {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.items)
@@ -32,7 +32,7 @@ func (r *record[T]) all() []T {
 
 // wait returns the nth item, counted from one, that wanted accepts, as soon as
 // it is there, or the error of ctx.
-func (r *record[T]) wait(ctx context.Context, nth int, wanted func(T) bool) (T, error) {
+func (r *eventLog[T]) wait(ctx context.Context, nth int, wanted func(T) bool) (T, error) {
 	next := 0
 	for {
 		r.mu.Lock()

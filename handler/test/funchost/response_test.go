@@ -73,8 +73,8 @@ func TestContentTypeIsNotGuessed(t *testing.T) { // D 25
 		}
 	}()
 	event(t, h, Ready, 1)
-	h.gate.shut()
-	h.gate.open(listener.Addr().(*net.TCPAddr).Port)
+	h.readiness.clear()
+	h.readiness.set(listener.Addr().(*net.TCPAddr).Port)
 	response, body := get(t, h.URL+"/x")
 	if kind, there := response.Header["Content-Type"]; there || body != "<html>" {
 		t.Errorf("Content-Type %q on %q, want none", kind, body)
@@ -231,7 +231,7 @@ func TestCallerWhoLeavesCancelsTheHandler(t *testing.T) { // D 30
 	h := start(t, app{}, Options{})
 	leave(t, h, script(h, "print:working", "cancelled"), "working")
 	line(t, h, "cancelled")
-	event(t, h, CallerLeft, 1)
+	event(t, h, ClientDisconnected, 1)
 
 	streaming := start(t, app{}, Options{})
 	leave(t, streaming, script(streaming, "write:x", "flush", "print:working", "cancelled"), "working")
@@ -247,7 +247,7 @@ func TestFrontEndCanHideThatTheCallerLeft(t *testing.T) { // D 30
 	if lineWithin(h, "cancelled", 200*time.Millisecond) {
 		t.Error("the handler heard that the caller left")
 	}
-	if count(h, CallerLeft)+count(h, CallFailed) != 0 {
+	if count(h, ClientDisconnected)+count(h, CallFailed) != 0 {
 		t.Errorf("events %v, want none of a failure", h.Events())
 	}
 }

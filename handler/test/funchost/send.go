@@ -17,7 +17,7 @@ const (
 // the connection that its body is to be read from. A request without a body is
 // sent again after any failure, one with a body only while the handler cannot
 // be connected to: a body is never sent twice.
-func (h *Host) send(ctx context.Context, port int, a ask, progress func()) (*http.Response, *conn, error) {
+func (h *Host) send(ctx context.Context, port int, a handlerRequest, progress func()) (*http.Response, *conn, error) {
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
 		response, c, err := h.try(ctx, port, a, progress)
@@ -39,15 +39,15 @@ func (h *Host) send(ctx context.Context, port int, a ask, progress func()) (*htt
 
 // try is one attempt of send. After a failure the connection is closed, and nil
 // when there never was one.
-func (h *Host) try(ctx context.Context, port int, a ask, progress func()) (*http.Response, *conn, error) {
-	c, err := h.wire.take(ctx, port)
+func (h *Host) try(ctx context.Context, port int, a handlerRequest, progress func()) (*http.Response, *conn, error) {
+	c, err := h.conns.get(ctx, port)
 	if err != nil {
 		return nil, nil, err
 	}
 	progress()
 	response, err := c.exchange(a, progress)
 	if err != nil {
-		c.drop()
+		c.discard()
 		return nil, c, err
 	}
 	progress()

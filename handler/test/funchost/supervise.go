@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// fate is what the end of one process means for the next.
-type fate int
+// exitAction is what the end of one process means for the next.
+type exitAction int
 
 const (
-	fateStop  fate = iota // the host goes too
-	fateNone              // none follows, calls go nowhere
-	fateAgain             // one follows, and nobody counts
-	fateFault             // one follows, unless it was the last straw
+	stopHost        exitAction = iota // the host goes too
+	noRestart                         // none follows, calls go nowhere
+	restart                           // one follows, and nobody counts
+	restartAndCount                   // one follows, unless it was the last straw
 )
 
 // The host's rules of restarting (facts/azure-functions-host.md §2.3).
@@ -27,29 +27,29 @@ const (
 func (h *Host) supervise(ctx context.Context) {
 	faults, last := 0, time.Time{}
 	for {
-		end := h.live(ctx)
+		end := h.runWorker(ctx)
 		switch end {
-		case fateStop:
+		case stopHost:
 			return
-		case fateNone:
+		case noRestart:
 			<-ctx.Done()
 			return
-		case fateFault:
+		case restartAndCount:
 			if time.Since(last) > h.options.RestartWindow {
 				faults = 0
 			}
 			last = time.Now()
 			if faults++; faults >= faultsToStop {
-				h.giveUp("exceeded http worker restart retry count, shutting down Functions Host")
+				h.shutDown("exceeded http worker restart retry count, shutting down Functions Host")
 				return
 			}
-		case fateAgain:
+		case restart:
 		}
 	}
 }
 
-// live starts one process and stays with it to its end.
-func (h *Host) live(ctx context.Context) fate {
+// runWorker starts one process and stays with it to its end.
+func (h *Host) runWorker(ctx context.Context) exitAction {
 	select {
 	case <-h.recycle: // meant for a process that is gone
 	default:
@@ -57,69 +57,69 @@ func (h *Host) live(ctx context.Context) fate {
 	w, err := h.startWorker()
 	if err != nil {
 		// The gate stays shut: calls hang, nothing is retried.
-		h.note(Event{Kind: StartFailed, Detail: err.Error()})
-		return fateNone
+		h.emit(Event{Kind: StartFailed, Detail: err.Error()})
+		return noRestart
 	}
 	h.worker.Store(w)
-	h.note(Event{Kind: Started, PID: w.cmd.Process.Pid, Port: w.port})
+	h.emit(Event{Kind: Started, PID: w.cmd.Process.Pid, Port: w.port})
 	watching, done := context.WithCancel(ctx)
 	defer done()
 	ready := make(chan error, 1)
 	h.owned.Go(func() { ready <- h.awaitReady(watching, w.port) })
-	end := h.attend(ctx, w, ready)
+	end := h.monitor(ctx, w, ready)
 	done()
 	return end
 }
 
-// attend waits for what ends a process, and tells its fate.
-func (h *Host) attend(ctx context.Context, w *worker, ready <-chan error) fate {
+// monitor waits for what ends a process, and tells its fate.
+func (h *Host) monitor(ctx context.Context, w *worker, ready <-chan error) exitAction {
 	for {
 		select {
 		case err := <-ready:
 			switch {
 			case errors.Is(err, errNotReady):
-				h.note(Event{Kind: ReadyTimedOut, PID: w.cmd.Process.Pid, Port: w.port, Detail: err.Error()})
-				h.end(w)
-				return fateFault
+				h.emit(Event{Kind: ReadyTimedOut, PID: w.cmd.Process.Pid, Port: w.port, Detail: err.Error()})
+				h.killWorker(w)
+				return restartAndCount
 			case err == nil:
-				h.gate.open(w.port)
-				h.note(Event{Kind: Ready, PID: w.cmd.Process.Pid, Port: w.port})
+				h.readiness.set(w.port)
+				h.emit(Event{Kind: Ready, PID: w.cmd.Process.Pid, Port: w.port})
 			}
 			ready = nil
 		case <-w.exited:
-			return h.exited(w)
+			return h.workerExited(w)
 		case <-h.recycle:
-			h.end(w)
-			return fateAgain
+			h.killWorker(w)
+			return restart
 		case <-ctx.Done():
-			h.end(w)
-			return fateStop
+			h.killWorker(w)
+			return stopHost
 		}
 	}
 }
 
-// end kills a process that the host no longer wants.
-func (h *Host) end(w *worker) {
-	h.gate.shut()
+// killWorker kills a process that the host no longer wants.
+func (h *Host) killWorker(w *worker) {
+	h.readiness.clear()
 	w.kill()
-	h.note(Event{Kind: Exited, PID: w.cmd.Process.Pid, Port: w.port, Code: w.code})
+	h.emit(Event{Kind: Exited, PID: w.cmd.Process.Pid, Port: w.port, Code: w.code})
 }
 
-// exited is the fate after a process ended by itself (D 40).
-func (h *Host) exited(w *worker) fate {
+// workerExited is the fate after a process ended by itself (D 40).
+func (h *Host) workerExited(w *worker) exitAction {
 	// After exit 0 the host does nothing at all: calls go to a port where
 	// nobody listens.
 	if w.code != 0 {
-		h.gate.shut()
+		h.readiness.clear()
 	}
-	h.note(Event{Kind: Exited, PID: w.cmd.Process.Pid, Port: w.port, Code: w.code})
+	h.emit(Event{Kind: Exited, PID: w.cmd.Process.Pid, Port: w.port, Code: w.code})
 	switch {
-	case h.leaving.Load():
-		return fateStop
+	case h.terminating.Load():
+		return stopHost
 	case w.code == 0:
-		return fateNone
+		return noRestart
 	case w.code == intentionalRestart:
-		return fateAgain
+		return restart
 	}
-	return fateFault
+	return restartAndCount
 }

@@ -11,22 +11,22 @@ import (
 	"time"
 )
 
-// wire keeps the open connections to the handler, for use one after another.
-type wire struct {
+// connPool keeps the open connections to the handler, for use one after another.
+type connPool struct {
 	mu     sync.Mutex
-	parked map[int][]*conn // by port; the last parked is taken first
+	idle   map[int][]*conn // by port; the last parked is taken first
 	closed bool
 }
 
 // conn is one connection to the handler. It belongs to one call at a time.
 type conn struct {
 	net.Conn
-	in     *bufio.Reader
-	out    *bufio.Writer
-	port   int
-	unbind func() bool   // ends the tie to the call's context
-	ended  chan struct{} // closed when the watch over a parked conn ends
-	fate   error         // how it ended
+	in      *bufio.Reader
+	out     *bufio.Writer
+	port    int
+	unbind  func() bool   // ends the tie to the call's context
+	peeked  chan struct{} // closed when the watch over a parked conn ends
+	peekErr error         // how it ended
 }
 
 // bind ties the connection to a call: it is closed when ctx ends first.
@@ -35,21 +35,21 @@ func (c *conn) bind(ctx context.Context) *conn {
 	return c
 }
 
-// drop ends a connection that serves no other call.
-func (c *conn) drop() {
+// discard ends a connection that serves no other call.
+func (c *conn) discard() {
 	c.unbind()
 	c.Close()
 }
 
-// take gives a call its connection, bound to ctx: a parked one that still
+// get gives a call its connection, bound to ctx: a parked one that still
 // stands, or a new one.
-func (w *wire) take(ctx context.Context, port int) (*conn, error) {
+func (w *connPool) get(ctx context.Context, port int) (*conn, error) {
 	for {
-		c := w.unpark(port)
+		c := w.pop(port)
 		if c == nil {
 			break
 		}
-		if c.wake() {
+		if c.reuse() {
 			return c.bind(ctx), nil
 		}
 		c.Close()
@@ -65,42 +65,42 @@ func (w *wire) take(ctx context.Context, port int) (*conn, error) {
 	return c.bind(ctx), nil
 }
 
-func (w *wire) unpark(port int) *conn {
+func (w *connPool) pop(port int) *conn {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	idle := w.parked[port]
+	idle := w.idle[port]
 	if len(idle) == 0 {
 		return nil
 	}
-	w.parked[port] = idle[:len(idle)-1]
+	w.idle[port] = idle[:len(idle)-1]
 	return idle[len(idle)-1]
 }
 
-// park keeps a connection whose answer was read to its end, and watches that
+// put keeps a connection whose answer was read to its end, and watches that
 // the handler neither closes it nor says anything unasked.
-func (w *wire) park(c *conn) {
+func (w *connPool) put(c *conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !c.unbind() || w.closed {
 		c.Close()
 		return
 	}
-	c.ended, c.fate = make(chan struct{}), nil
-	if w.parked == nil {
-		w.parked = map[int][]*conn{}
+	c.peeked, c.peekErr = make(chan struct{}), nil
+	if w.idle == nil {
+		w.idle = map[int][]*conn{}
 	}
-	w.parked[c.port] = append(w.parked[c.port], c)
+	w.idle[c.port] = append(w.idle[c.port], c)
 	go func() {
-		defer close(c.ended)
-		_, c.fate = c.in.Peek(1)
+		defer close(c.peeked)
+		_, c.peekErr = c.in.Peek(1)
 	}()
 }
 
-// wake ends the watch over a parked connection and tells whether it stands.
-func (c *conn) wake() bool {
+// reuse ends the watch over a parked connection and tells whether it stands.
+func (c *conn) reuse() bool {
 	_ = c.SetReadDeadline(time.Unix(1, 0))
-	<-c.ended
-	if !errors.Is(c.fate, os.ErrDeadlineExceeded) {
+	<-c.peeked
+	if !errors.Is(c.peekErr, os.ErrDeadlineExceeded) {
 		return false
 	}
 	return c.SetReadDeadline(time.Time{}) == nil
@@ -108,16 +108,16 @@ func (c *conn) wake() bool {
 
 // close closes every parked connection, waits for their watches, and keeps
 // none from now on.
-func (w *wire) close() {
+func (w *connPool) close() {
 	w.mu.Lock()
 	w.closed = true
-	parked := w.parked
-	w.parked = nil
+	parked := w.idle
+	w.idle = nil
 	w.mu.Unlock()
 	for _, idle := range parked {
 		for _, c := range idle {
 			c.Close()
-			<-c.ended
+			<-c.peeked
 		}
 	}
 }

@@ -44,13 +44,13 @@ func answerAll(conn net.Conn) {
 }
 
 // talk makes one exchange on a connection that w gives, and parks it.
-func talk(t *testing.T, w *wire, port int) *conn {
+func talk(t *testing.T, w *connPool, port int) *conn {
 	t.Helper()
-	c, err := w.take(context.Background(), port)
+	c, err := w.get(context.Background(), port)
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := c.exchange(ask{method: http.MethodGet, target: "/", length: -1, header: http.Header{}}, func() {})
+	response, err := c.exchange(handlerRequest{method: http.MethodGet, target: "/", length: -1, header: http.Header{}}, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,13 +58,13 @@ func talk(t *testing.T, w *wire, port int) *conn {
 	if body, err := io.ReadAll(response.Body); string(body) != "x" || err != nil {
 		t.Fatalf("answer %q %v", body, err)
 	}
-	w.park(c)
+	w.put(c)
 	return c
 }
 
 func TestConnectionIsUsedAgain(t *testing.T) {
 	port, _ := peer(t)
-	var w wire
+	var w connPool
 	defer w.close()
 	first := talk(t, &w, port)
 	for range 3 {
@@ -76,11 +76,11 @@ func TestConnectionIsUsedAgain(t *testing.T) {
 
 func TestConnectionThatTheHandlerClosedIsNotUsedAgain(t *testing.T) {
 	port, conns := peer(t)
-	var w wire
+	var w connPool
 	defer w.close()
 	first := talk(t, &w, port)
 	(<-conns).Close()
-	<-first.ended
+	<-first.peeked
 	if second := talk(t, &w, port); second == first {
 		t.Error("the closed connection was used again")
 	}
@@ -88,11 +88,11 @@ func TestConnectionThatTheHandlerClosedIsNotUsedAgain(t *testing.T) {
 
 func TestConnectionWithUnaskedBytesIsNotUsedAgain(t *testing.T) {
 	port, conns := peer(t)
-	var w wire
+	var w connPool
 	defer w.close()
 	first := talk(t, &w, port)
 	_, _ = io.WriteString(<-conns, "HTTP/1.1 200 OK\r\n\r\n")
-	<-first.ended
+	<-first.peeked
 	if second := talk(t, &w, port); second == first {
 		t.Error("the connection was used again with an answer to nothing in it")
 	}
@@ -100,26 +100,26 @@ func TestConnectionWithUnaskedBytesIsNotUsedAgain(t *testing.T) {
 
 func TestConnectionOfAnEndedCallIsNotParked(t *testing.T) {
 	port, _ := peer(t)
-	var w wire
+	var w connPool
 	defer w.close()
 	ctx, cancel := context.WithCancel(context.Background())
-	c, err := w.take(ctx, port)
+	c, err := w.get(ctx, port)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cancel()
-	w.park(c)
-	if len(w.parked[port]) != 0 {
+	w.put(c)
+	if len(w.idle[port]) != 0 {
 		t.Error("parked, though it is about to be closed")
 	}
 }
 
 func TestClosedWireKeepsNothing(t *testing.T) {
 	port, _ := peer(t)
-	var w wire
+	var w connPool
 	w.close()
 	c := talk(t, &w, port)
-	if _, err := c.Write([]byte("x")); err == nil || len(w.parked) != 0 {
+	if _, err := c.Write([]byte("x")); err == nil || len(w.idle) != 0 {
 		t.Error("a connection outlived the wire")
 	}
 }

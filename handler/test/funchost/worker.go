@@ -36,7 +36,7 @@ func (h *Host) startWorker() (*worker, error) {
 		return nil, fmt.Errorf("failed to start Worker Channel: %w", err)
 	}
 	cmd := exec.Command(program, arguments(h.description.Arguments, env)...) //nolint:noctx // the host stops it by SIGKILL, and only as a whole
-	cmd.Dir = under(h.options.Root, h.description.WorkingDirectory)
+	cmd.Dir = joinRoot(h.options.Root, h.description.WorkingDirectory)
 	cmd.Env = env
 	cmd.WaitDelay = time.Second // a grandchild may hold the pipes
 	out, errs := h.lineWriter("stdout"), h.lineWriter("stderr")
@@ -48,8 +48,8 @@ func (h *Host) startWorker() (*worker, error) {
 	go func() {
 		defer close(w.exited)
 		_ = cmd.Wait() // the state says it all
-		out.rest()
-		errs.rest()
+		out.flush()
+		errs.flush()
 		w.code = exitCode(cmd.ProcessState)
 	}()
 	return w, nil
@@ -58,7 +58,7 @@ func (h *Host) startWorker() (*worker, error) {
 // lineWriter records what the handler prints on one stream.
 func (h *Host) lineWriter(stream string) *lineWriter {
 	return &lineWriter{emit: func(text string) {
-		line := Line{At: time.Now(), Stream: stream, Level: levelOfLine(stream, text, h.description.errorsOnly()), Text: text}
+		line := Line{At: time.Now(), Stream: stream, Level: lineLevel(stream, text, h.description.errorsOnly()), Text: text}
 		h.lines.add(line)
 		if h.options.OnLine != nil {
 			h.options.OnLine(line)
