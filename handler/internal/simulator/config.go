@@ -1,6 +1,8 @@
 package simulator
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -81,4 +83,186 @@ func (r Resource) validate(i int) []error {
 		}
 	}
 	return faults
+}
+
+// Resource is one simulated Azure OpenAI resource (an account with an
+// endpoint, keys and deployments).
+type Resource struct {
+	Name   string `json:"name"`
+	Region string `json:"region"`
+
+	// Keys are the accepted API keys; when there are none any key is accepted.
+	Keys []string `json:"keys,omitempty"`
+
+	// Tokens are the accepted Entra tokens; when there are none, any token that
+	// looks like a JWT for this audience and is not past its exp is accepted.
+	Tokens []string `json:"tokens,omitempty"`
+
+	// Auth changes what credentials are worth; "" is the ordinary resource.
+	Auth AuthMode `json:"auth,omitempty"`
+
+	Deployments []Deployment `json:"deployments"`
+
+	// StoreDelay is how long a new response id stays unknown to its own
+	// resource (facts/azure-openai.md §1.2: eventual consistency).
+	StoreDelay time.Duration `json:"storeDelay,omitempty"`
+
+	// TLS chooses the certificate under StartTLS; "" is a good one.
+	TLS TLSMode `json:"tls,omitempty"`
+}
+
+// resource is a Resource at work.
+type resource struct {
+	Resource
+	deployments map[string]*deployment
+	order       []string
+	cache       *promptCache
+	store       *store
+	objects     *objects
+}
+
+func newResource(cfg Resource, now func() time.Time) *resource {
+	r := &resource{Resource: cfg, deployments: make(map[string]*deployment, len(cfg.Deployments)), cache: newPromptCache(), store: newStore(), objects: newObjects()}
+	for _, d := range cfg.Deployments {
+		r.deployments[d.Name] = newDeployment(d, now())
+		r.order = append(r.order, d.Name)
+	}
+	return r
+}
+
+func (r *resource) reset(now time.Time) {
+	r.cache.reset()
+	r.store.reset()
+	r.objects.reset()
+	for _, d := range r.deployments {
+		d.reset(now)
+	}
+}
+
+// regionName is a region as the x-ms-region header and error texts spell it.
+func regionName(region string) string {
+	switch region {
+	case "uksouth":
+		return "UK South"
+	case "swedencentral":
+		return "Sweden Central"
+	case "francecentral":
+		return "France Central"
+	case "germanywestcentral":
+		return "Germany West Central"
+	case "westeurope":
+		return "West Europe"
+	case "northeurope":
+		return "North Europe"
+	case "eastus":
+		return "East US"
+	case "eastus2":
+		return "East US 2"
+	case "westus":
+		return "West US"
+	case "northcentralus":
+		return "North Central US"
+	default:
+		return region
+	}
+}
+
+// Durations are text in documents ("250ms") and time.Duration in Go. The types
+// below read and write themselves so; unknown fields are errors.
+
+var (
+	resourceTimes   = []string{"storeDelay"}
+	deploymentTimes = []string{"requestWindow", "provisionedBurst", "timeToFirstToken", "perToken", "perPromptToken"}
+	faultTimes      = []string{"after", "for", "up", "down", "retryAfter", "dateSkew", "latency", "hold", "pause"}
+)
+
+type (
+	plainResource   Resource
+	plainDeployment Deployment
+	plainFault      Fault
+)
+
+// UnmarshalJSON reads durations as text.
+func (r *Resource) UnmarshalJSON(b []byte) error {
+	return decodeTimed(b, (*plainResource)(r), resourceTimes)
+}
+
+// MarshalJSON writes durations as text.
+func (r Resource) MarshalJSON() ([]byte, error) {
+	return encodeTimed(plainResource(r), resourceTimes)
+}
+
+// UnmarshalJSON reads durations as text. Fields that the document does not name
+// keep their value, so a document may be a change.
+func (d *Deployment) UnmarshalJSON(b []byte) error {
+	return decodeTimed(b, (*plainDeployment)(d), deploymentTimes)
+}
+
+// MarshalJSON writes durations as text.
+func (d Deployment) MarshalJSON() ([]byte, error) {
+	return encodeTimed(plainDeployment(d), deploymentTimes)
+}
+
+// UnmarshalJSON reads durations as text.
+func (f *Fault) UnmarshalJSON(b []byte) error {
+	return decodeTimed(b, (*plainFault)(f), faultTimes)
+}
+
+// MarshalJSON writes durations as text.
+func (f Fault) MarshalJSON() ([]byte, error) {
+	return encodeTimed(plainFault(f), faultTimes)
+}
+
+func decodeTimed(b []byte, into any, times []string) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(b, &fields); err != nil {
+		return err
+	}
+	for _, name := range times {
+		if err := textToNumber(fields, name); err != nil {
+			return err
+		}
+	}
+	plain, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(plain))
+	dec.DisallowUnknownFields()
+	return dec.Decode(into)
+}
+
+func textToNumber(fields map[string]json.RawMessage, name string) error {
+	raw, ok := fields[name]
+	if !ok {
+		return nil
+	}
+	var text string
+	if err := json.Unmarshal(raw, &text); err != nil {
+		return fmt.Errorf("read %s %s: write a duration like \"250ms\"", name, raw)
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf("read %s %q: write a duration like \"250ms\": %w", name, text, err)
+	}
+	fields[name] = json.RawMessage(fmt.Sprint(int64(d)))
+	return nil
+}
+
+func encodeTimed(plain any, times []string) ([]byte, error) {
+	b, err := json.Marshal(plain)
+	if err != nil {
+		return nil, err
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(b, &fields); err != nil {
+		return nil, err
+	}
+	for _, name := range times {
+		var d time.Duration
+		if raw, ok := fields[name]; ok && json.Unmarshal(raw, &d) == nil {
+			fields[name] = json.RawMessage(fmt.Sprintf("%q", d.String()))
+		}
+	}
+	return json.Marshal(fields)
 }

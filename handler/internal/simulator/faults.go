@@ -2,9 +2,11 @@ package simulator
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -199,3 +201,152 @@ func (r *rule) at(now time.Time) Fault {
 }
 
 func (f *Fault) isUpload() bool { return actions[f.Action] == actionDelaysUpload }
+
+// faultTarget is what of a request a rule looks at.
+type faultTarget struct {
+	deployment string
+	operation  string
+	stream     bool
+	now        time.Time
+}
+
+// matches tells whether the rule is about such a request at all.
+func (f *Fault) matches(q faultTarget) bool {
+	if f.Deployment != "" && f.Deployment != q.deployment {
+		return false
+	}
+	if f.Operation != "" && f.Operation != q.operation {
+		return false
+	}
+	if f.Stream != nil && *f.Stream != q.stream {
+		return false
+	}
+	return q.stream || actions[f.Action] != actionBreaksStream
+}
+
+// apply counts a request and tells whether the rule strikes it.
+func (r *rule) apply(q faultTarget, chance *rand.Rand) bool {
+	if !r.matches(q) || !r.active(q.now.Sub(r.set)) {
+		return false
+	}
+	if r.Count > 0 && r.applied >= r.Count {
+		return false
+	}
+	r.matched++
+	if r.Nth > 0 && r.matched != r.Nth {
+		return false
+	}
+	if r.Every > 0 && r.matched%r.Every != 0 {
+		return false
+	}
+	if r.Probability > 0 && r.Probability < 1 && chance.Float64() >= r.Probability {
+		return false
+	}
+	r.applied++
+	return true
+}
+
+// active judges the rule's window and flapping by its age.
+func (f *Fault) active(age time.Duration) bool {
+	age -= f.After
+	if age < 0 || (f.For > 0 && age >= f.For) {
+		return false
+	}
+	if f.Up <= 0 || f.Down <= 0 {
+		return true
+	}
+	return age%(f.Up+f.Down) < f.Down
+}
+
+// Fault sets a rule on a resource and returns its id. An unknown action or
+// resource is a bug of the caller and panics with a sentence that says so.
+func (s *Service) Fault(resource string, f Fault) string {
+	s.mustFind(resource)
+	if err := f.validate(); err != nil {
+		panic("aoaitest: " + err.Error())
+	}
+	return s.faults.add(resource, f, s.cfg.Now())
+}
+
+// Next scripts the coming requests of a resource: each takes the first fault
+// of the script if that fits, once. Action "ok" serves.
+func (s *Service) Next(resource string, faults ...Fault) {
+	s.mustFind(resource)
+	for _, f := range faults {
+		if err := f.validate(); err != nil {
+			panic("aoaitest: " + err.Error())
+		}
+	}
+	s.faults.queue(resource, faults)
+}
+
+// Clear removes all rules and scripts of a resource, of all when it is "".
+func (s *Service) Clear(resource string) { s.faults.clear(resource) }
+
+// ClearFault removes the rule with this id and tells whether there was one.
+func (s *Service) ClearFault(id string) bool { return s.faults.remove(id) }
+
+// Faults are the rules set on a resource, in the order they are tried.
+func (s *Service) Faults(resource string) []Fault { return s.faults.list(resource) }
+
+func (s *Service) mustFind(resource string) *resource {
+	res := s.resources[resource]
+	if res == nil {
+		panic("aoaitest: no resource " + quote(resource) + "; configured are " + quoteAll(s.order))
+	}
+	return res
+}
+
+// actionKind is where in a request's life an action strikes.
+type actionKind int
+
+const (
+	actionServes       actionKind = iota // serves
+	actionDelays                         // goes on, later
+	actionResponds                       // answers instead of the deployment
+	actionBreaksConn                     // does to the connection what no answer does
+	actionBreaksStream                   // lets the stream begin, then spoils it
+	actionDelaysUpload                   // strikes while the body is being read
+)
+
+// actions are all that a Fault can do.
+var actions = map[string]actionKind{
+	"ok": actionServes, "headers": actionDelays, "slow": actionDelays, "slow-upload": actionDelaysUpload,
+
+	"status": actionResponds, "429": actionResponds, "429-token": actionResponds, "429-call": actionResponds, "429-2025": actionResponds,
+	"429-short": actionResponds, "429-capacity": actionResponds, "429-nocapacity": actionResponds, "429-v1": actionResponds,
+	"429-ptu": actionResponds, "429-flex": actionResponds, "429-empty": actionResponds,
+	"401-key": actionResponds, "401-token": actionResponds, "401-permission": actionResponds, "403-permission": actionResponds,
+	"403-network": actionResponds, "403-private": actionResponds, "403-keys-disabled": actionResponds, "403-blocked": actionResponds,
+	"404-deployment": actionResponds, "404-resource": actionResponds, "400-context": actionResponds, "400-filter": actionResponds,
+	"400-invalid": actionResponds, "400-version": actionResponds, "400-model": actionResponds,
+	"408": actionResponds, "409": actionResponds, "413": actionResponds, "422": actionResponds, "424": actionResponds, "431": actionResponds,
+	"500": actionResponds, "502-html": actionResponds, "502-empty": actionResponds, "503": actionResponds, "503-envoy": actionResponds,
+	"504-html": actionResponds, "empty-200": actionResponds, "error-200": actionResponds, "html-200": actionResponds,
+	"wrong-type-200": actionResponds, "half-json-200": actionResponds, "gzip-200": actionResponds, "gzip-bomb-200": actionResponds,
+	"redirect": actionResponds, "filter-outage": actionServes, "filter-output": actionServes,
+
+	"refuse": actionBreaksConn, "reset-before-headers": actionBreaksConn, "eof-before-headers": actionBreaksConn,
+	"reset-in-headers": actionBreaksConn, "reset-after-headers": actionBreaksConn, "hang-before-headers": actionBreaksConn,
+	"hang-after-headers": actionBreaksConn, "truncated-200": actionBreaksConn, "slow-drip": actionBreaksConn,
+	"length-short": actionBreaksConn, "length-negative": actionBreaksConn, "length-two": actionBreaksConn,
+	"http10-200": actionBreaksConn, "early-hints-200": actionBreaksConn, "trailers-200": actionBreaksConn,
+	"garbage": actionBreaksConn, "close-idle": actionServes,
+
+	"stream-429": actionBreaksStream, "stream-404": actionBreaksStream, "stream-error": actionBreaksStream, "cut-clean": actionBreaksStream,
+	"cut-abort": actionBreaksStream, "cut-reset": actionBreaksStream, "hang-mid-stream": actionBreaksStream, "drip-stream": actionBreaksStream,
+	"bad-json": actionBreaksStream, "no-done": actionBreaksStream, "no-finish": actionBreaksStream, "huge-event": actionBreaksStream,
+	"no-blank-line": actionBreaksStream, "cr-lines": actionBreaksStream, "bom": actionBreaksStream, "bad-utf8": actionBreaksStream,
+	"nul": actionBreaksStream, "failed-uncoded": actionBreaksStream, "incomplete": actionBreaksStream,
+}
+
+// Actions are the short names of all actions, sorted.
+func Actions() []string { return slices.Sorted(maps.Keys(actions)) }
+
+func quoteAll(names []string) string {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = quote(n)
+	}
+	return strings.Join(quoted, ", ")
+}

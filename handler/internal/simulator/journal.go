@@ -1,8 +1,12 @@
 package simulator
 
 import (
+	"context"
+	"fmt"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -139,3 +143,134 @@ func (s *Service) Journal() []Entry { return s.journal.snapshot("") }
 
 // JournalOf is the journal of one resource.
 func (s *Service) JournalOf(resource string) []Entry { return s.journal.snapshot(resource) }
+
+// waiter is one WaitJournal under way.
+type waiter struct {
+	match func(Entry) bool
+	found chan Entry
+}
+
+// notify hands an entry to every waiter it matches. The lock is held.
+func (j *journal) notify(e *Entry) {
+	if len(j.waiters) == 0 {
+		return
+	}
+	rest := j.waiters[:0]
+	for _, w := range j.waiters {
+		if w.match(*e) {
+			w.found <- *e
+			continue
+		}
+		rest = append(rest, w)
+	}
+	j.waiters = rest
+}
+
+// WaitJournal waits until an entry matches, one already kept or one to come,
+// and returns it as it was then. match must be quick and call nothing of the
+// service. The error is the context's.
+func (s *Service) WaitJournal(ctx context.Context, match func(Entry) bool) (Entry, error) {
+	w := &waiter{match: match, found: make(chan Entry, 1)}
+	if e, ok := s.journal.addWaiter(w); ok {
+		return e, nil
+	}
+	select {
+	case e := <-w.found:
+		return e, nil
+	case <-ctx.Done():
+		s.journal.removeWaiter(w)
+		return Entry{}, fmt.Errorf("wait for a journal entry: %w", ctx.Err())
+	}
+}
+
+// WaitArrival waits until a resource has received n requests.
+func (s *Service) WaitArrival(ctx context.Context, resource string, n int) (Entry, error) {
+	seen := map[uint64]bool{}
+	return s.WaitJournal(ctx, func(e Entry) bool {
+		if e.Resource == resource {
+			seen[e.Seq] = true
+		}
+		return len(seen) >= n && e.Resource == resource
+	})
+}
+
+// WaitDisconnect waits until a caller of the resource is seen to have left.
+func (s *Service) WaitDisconnect(ctx context.Context, resource string) (Entry, error) {
+	return s.WaitJournal(ctx, func(e Entry) bool {
+		return e.Resource == resource && e.Disconnected() && e.Done
+	})
+}
+
+func (j *journal) addWaiter(w *waiter) (Entry, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, e := range j.kept() {
+		if w.match(*e) {
+			return *e, true
+		}
+	}
+	j.waiters = append(j.waiters, w)
+	return Entry{}, false
+}
+
+func (j *journal) removeWaiter(w *waiter) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i, other := range j.waiters {
+		if other == w {
+			j.waiters = append(j.waiters[:i], j.waiters[i+1:]...)
+			return
+		}
+	}
+}
+
+type countKey struct {
+	resource, deployment string
+}
+
+// Count sums what became of the finished requests of one deployment. It is
+// kept whatever the bound of the journal.
+type Count struct {
+	Resource         string          `json:"resource"`
+	Deployment       string          `json:"deployment"`
+	Requests         int             `json:"requests"`
+	Outcomes         map[Outcome]int `json:"outcomes"`
+	Statuses         map[int]int     `json:"statuses"`
+	PromptTokens     int             `json:"promptTokens"`
+	CachedTokens     int             `json:"cachedTokens"`
+	CompletionTokens int             `json:"completionTokens"`
+}
+
+// count books a finished entry. The lock is held.
+func (j *journal) count(e *Entry) {
+	key := countKey{e.Resource, e.Deployment}
+	c := j.counts[key]
+	if c == nil {
+		c = &Count{Resource: e.Resource, Deployment: e.Deployment, Outcomes: map[Outcome]int{}, Statuses: map[int]int{}}
+		j.counts[key] = c
+	}
+	c.Requests++
+	c.Outcomes[e.Outcome]++
+	c.Statuses[e.Status]++
+	c.PromptTokens += e.PromptTokens
+	c.CachedTokens += e.CachedTokens
+	c.CompletionTokens += e.CompletionTokens
+}
+
+// Counts are the sums over finished requests, by resource and deployment
+// (deployment "" where none was named or known), sorted.
+func (s *Service) Counts() []Count {
+	j := s.journal
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	out := make([]Count, 0, len(j.counts))
+	for _, c := range j.counts {
+		sum := *c
+		sum.Outcomes, sum.Statuses = maps.Clone(c.Outcomes), maps.Clone(c.Statuses)
+		out = append(out, sum)
+	}
+	slices.SortFunc(out, func(a, b Count) int {
+		return strings.Compare(a.Resource+"/"+a.Deployment, b.Resource+"/"+b.Deployment)
+	})
+	return out
+}

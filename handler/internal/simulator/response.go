@@ -1,8 +1,14 @@
 package simulator
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
+	"sync"
+	"time"
 )
 
 // responseObject is a response of the Responses API.
@@ -170,4 +176,192 @@ func marshal(v any) []byte {
 		panic("aoaitest: render an answer: " + err.Error())
 	}
 	return b
+}
+
+// storeLimit bounds the responses a resource remembers; the oldest go first.
+const storeLimit = 10_000
+
+// store is what one resource remembers of its responses.
+type store struct {
+	mu        sync.Mutex
+	responses map[string]*storedResponse
+	items     map[string]string // item id → response id
+	order     []string
+}
+
+// storedResponse is one response. What it is at an instant is computed when asked: no
+// goroutine works on a background response.
+type storedResponse struct {
+	final    responseObject
+	input    []json.RawMessage
+	events   []event
+	streamed bool
+	made     time.Time
+	starts   time.Time // until then it is queued
+	ends     time.Time // until then it is in progress
+	canceled bool
+}
+
+func newStore() *store {
+	s := &store{}
+	s.reset()
+	return s
+}
+
+func (s *store) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.responses, s.items, s.order = map[string]*storedResponse{}, map[string]string{}, nil
+}
+
+func (s *store) put(r *storedResponse) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.order) >= storeLimit {
+		s.evict(s.order[0])
+		s.order = s.order[1:]
+	}
+	s.responses[r.final.ID] = r
+	s.order = append(s.order, r.final.ID)
+	for _, id := range r.itemIDs() {
+		s.items[id] = r.final.ID
+	}
+}
+
+// evict drops a response and its items. The lock is held.
+func (s *store) evict(id string) {
+	r := s.responses[id]
+	if r == nil {
+		return
+	}
+	delete(s.responses, id)
+	for _, item := range r.itemIDs() {
+		delete(s.items, item)
+	}
+}
+
+// get is a copy of a response that became visible at least delay ago.
+func (s *store) get(id string, now time.Time, delay time.Duration) (storedResponse, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.responses[id]
+	if r == nil || now.Sub(r.made) < delay {
+		return storedResponse{}, false
+	}
+	return *r, true
+}
+
+func (s *store) hasItem(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.items[id]
+	return ok
+}
+
+func (s *store) remove(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.responses[id]
+	s.evict(id)
+	return ok
+}
+
+// cancel stops a background response if it has not ended, and returns it. It
+// may be called again and again.
+func (s *store) cancel(id string, now time.Time) (storedResponse, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.responses[id]
+	if r == nil {
+		return storedResponse{}, false
+	}
+	if r.final.Background && now.Before(r.ends) {
+		r.canceled = true
+	}
+	return *r, true
+}
+
+// itemIDs are the ids of the output items.
+func (r *storedResponse) itemIDs() []string {
+	var ids []string
+	for _, item := range r.final.Output {
+		switch item := item.(type) {
+		case messageItem:
+			ids = append(ids, item.ID)
+		case reasoningItem:
+			ids = append(ids, item.ID)
+		case functionItem:
+			ids = append(ids, item.ID)
+		case imageItem:
+			ids = append(ids, item.ID)
+		}
+	}
+	return ids
+}
+
+// at is the response as it stands at an instant.
+func (r storedResponse) at(now time.Time) responseObject {
+	unfinished := r.final
+	unfinished.Output, unfinished.Usage, unfinished.IncompleteDetails = []any{}, nil, nil
+	switch {
+	case r.canceled:
+		unfinished.Status = "cancelled"
+	case now.Before(r.starts):
+		unfinished.Status = "queued"
+	case now.Before(r.ends):
+		unfinished.Status = "in_progress"
+	default:
+		return r.final
+	}
+	return unfinished
+}
+
+// Encrypted reasoning is opaque to callers and worth something only to the
+// resource that made it (facts/azure-openai.md §1.2).
+
+const sealMark = "gAAAAAB"
+
+// sealed is an encrypted text of this resource about an item.
+func (r *resource) sealed(id string) string {
+	return sealMark + base64.RawURLEncoding.EncodeToString(append([]byte(id), r.seal(id)...))
+}
+
+func (r *resource) seal(id string) []byte {
+	mac := hmac.New(sha256.New, []byte("account key of "+r.Name))
+	mac.Write([]byte(id))
+	return mac.Sum(nil)
+}
+
+// unseals tells whether an encrypted text is this resource's own.
+func (r *resource) unseals(text string) bool {
+	coded, ok := strings.CutPrefix(text, sealMark)
+	if !ok {
+		return false
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(coded)
+	if err != nil || len(raw) <= sha256.Size {
+		return false
+	}
+	at := len(raw) - sha256.Size
+	return hmac.Equal(raw[at:], r.seal(string(raw[:at])))
+}
+
+func invalidEncryptedContent(text string) *apiError {
+	if len(text) > 16 {
+		text = text[:16] + "..."
+	}
+	no := invalidRequest("The encrypted content "+text+" could not be verified.", "", "invalid_encrypted_content")
+	no.name = "400-encrypted"
+	return no
+}
+
+// reasoning is the reasoning item of an answer; with its ciphertext if the
+// caller asked to have it.
+func (c *call) reasoning() reasoningItem {
+	item := reasoningItem{ID: c.itemID("rs_"), Type: "reasoning", Summary: []any{}}
+	if slices.Contains(c.request.Include, "reasoning.encrypted_content") {
+		text := c.res.sealed(item.ID)
+		item.Encrypted = &text
+	}
+	return item
 }

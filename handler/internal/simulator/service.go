@@ -1,4 +1,4 @@
-// Package aoaitest is a simulated Azure OpenAI service: several resources in
+// Package simulator is a simulated Azure OpenAI service: several resources in
 // one process, each with its keys, deployments, limits, store and faults. It
 // answers as the real service was seen to answer (facts/azure-openai.md), keeps
 // a journal of all it received, and does as it is told by faults.
@@ -13,6 +13,7 @@
 package simulator
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -117,4 +118,124 @@ func hostName(host string) string {
 		}
 	}
 	return ""
+}
+
+// ResourceState is a resource as it stands now.
+type ResourceState struct {
+	Name        string            `json:"name"`
+	Region      string            `json:"region"`
+	URL         string            `json:"url"`
+	Faults      []Fault           `json:"faults"`
+	Deployments []DeploymentState `json:"deployments"`
+}
+
+// DeploymentState is a deployment as it stands now.
+type DeploymentState struct {
+	Deployment   Deployment `json:"deployment"`
+	InFlight     int64      `json:"inFlight"`
+	TokensLeft   int        `json:"tokensLeft"`
+	RequestsLeft int        `json:"requestsLeft"`
+	PTU          PTUReport  `json:"ptu"`
+	ReopensIn    string     `json:"reopensIn"` // "0s" while it accepts
+}
+
+// State is every resource as it stands now, in order of configuration.
+func (s *Service) State() []ResourceState {
+	out := make([]ResourceState, 0, len(s.order))
+	for _, name := range s.order {
+		res := s.resources[name]
+		state := ResourceState{Name: name, Region: res.Region, URL: s.URL(name), Faults: s.Faults(name)}
+		for _, d := range res.order {
+			state.Deployments = append(state.Deployments, res.deployments[d].state(s.cfg.Now()))
+		}
+		out = append(out, state)
+	}
+	return out
+}
+
+func (d *deployment) state(now time.Time) DeploymentState {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	spec := *d.spec.Load()
+	seen := d.rates(now, &spec)
+	wait := d.bucket.untilAccepting()
+	if spec.TokensPerMinute > 0 {
+		wait = max(wait, seen.tokensReset)
+	}
+	return DeploymentState{
+		Deployment: spec, InFlight: d.inFlight.Load(), TokensLeft: seen.tokensLeft, RequestsLeft: seen.requestsLeft,
+		PTU: d.bucket.reportAt(now), ReopensIn: wait.String(),
+	}
+}
+
+// controlMetrics tells the counters as Prometheus reads them.
+func (s *Service) controlMetrics(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+	for _, c := range s.Counts() {
+		labels := fmt.Sprintf("resource=%q,deployment=%q", c.Resource, c.Deployment)
+		for outcome, n := range c.Outcomes {
+			_, _ = fmt.Fprintf(w, "aoai_requests_total{%s,outcome=%q} %d\n", labels, outcome, n)
+		}
+		for status, n := range c.Statuses {
+			_, _ = fmt.Fprintf(w, "aoai_answers_total{%s,status=\"%d\"} %d\n", labels, status, n)
+		}
+		_, _ = fmt.Fprintf(w, "aoai_tokens_total{%s,type=\"input\"} %d\n", labels, c.PromptTokens)
+		_, _ = fmt.Fprintf(w, "aoai_tokens_total{%s,type=\"cached\"} %d\n", labels, c.CachedTokens)
+		_, _ = fmt.Fprintf(w, "aoai_tokens_total{%s,type=\"output\"} %d\n", labels, c.CompletionTokens)
+	}
+	for _, res := range s.State() {
+		for _, d := range res.Deployments {
+			if d.Deployment.SKU == Provisioned {
+				_, _ = fmt.Fprintf(w, "aoai_utilization_percent{resource=%q,deployment=%q} %.1f\n", res.Name, d.Deployment.Name, d.PTU.Utilization)
+			}
+		}
+	}
+}
+
+// SetDeployment changes a deployment while it serves, for instance its limits:
+// the effective limit lowered for hours, or a PTU scaled. Requests under way
+// keep what they began with. Counters and the bucket's level stay.
+func (s *Service) SetDeployment(resource, name string, change func(*Deployment)) error {
+	res := s.resources[resource]
+	if res == nil || res.deployments[name] == nil {
+		return fmt.Errorf("%w: resource %q has no deployment %q", ErrConfig, resource, name)
+	}
+	d := res.deployments[name]
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	spec := *d.spec.Load()
+	change(&spec)
+	if err := spec.validate(); err != nil {
+		return fmt.Errorf("%w: change deployment %q: %w", ErrConfig, name, err)
+	}
+	spec.Name = d.original.Name
+	d.bucket.drain(s.cfg.Now())
+	d.bucket.resize(spec)
+	d.spec.Store(&spec)
+	return nil
+}
+
+// Throttle makes a resource answer 429 for a while (0: until Clear), hinting
+// what is left of it: a provisioned deployment in its words, others in theirs.
+func (s *Service) Throttle(resource string, d time.Duration) string {
+	return s.Fault(resource, Fault{Action: "429", For: d})
+}
+
+// BrownOut makes a resource ten times slower and lets three of ten requests
+// fail with 503, for a while (0: until Clear).
+func (s *Service) BrownOut(resource string, d time.Duration) {
+	s.Fault(resource, Fault{Action: "slow", Factor: 10, For: d})
+	s.Fault(resource, Fault{Action: "503", Probability: 0.3, For: d})
+}
+
+// PTU reports how a provisioned deployment was used since it was made or reset.
+// An unknown one is a bug of the caller and panics.
+func (s *Service) PTU(resource, deployment string) PTUReport {
+	d := s.mustFind(resource).deployments[deployment]
+	if d == nil {
+		panic("aoaitest: resource " + quote(resource) + " has no deployment " + quote(deployment))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.bucket.reportAt(s.cfg.Now())
 }

@@ -1,12 +1,19 @@
 package funchost
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -97,4 +104,236 @@ func newGUID() string {
 	_, _ = rand.Read(b[:]) // never fails
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+var variable = regexp.MustCompile(`%[^%\s]+%`)
+
+// expand puts the values of %NAME% into text and removes the unset ones.
+func expand(text string, env []string) string {
+	return variable.ReplaceAllStringFunc(text, func(word string) string {
+		name := strings.Trim(word, "%")
+		value := ""
+		for _, pair := range env {
+			if key, set, _ := strings.Cut(pair, "="); key == name {
+				value = set
+			}
+		}
+		return value
+	})
+}
+
+// arguments are the handler's, as its process sees them: the host joins them
+// with spaces, quotes nothing, and lets the line be split again (D 1).
+func arguments(given, env []string) []string {
+	var words []string
+	var word strings.Builder
+	quoted, inWord := false, false
+	for _, char := range expand(strings.Join(given, " "), env) {
+		switch {
+		case char == '"':
+			quoted, inWord = !quoted, true
+		case char == ' ' && !quoted:
+			if inWord {
+				words = append(words, word.String())
+			}
+			word.Reset()
+			inWord = false
+		default:
+			word.WriteRune(char)
+			inWord = true
+		}
+	}
+	if inWord {
+		words = append(words, word.String())
+	}
+	return words
+}
+
+// joinRoot makes a relative folder one joinRoot root; root itself when empty.
+func joinRoot(root, folder string) string {
+	if filepath.IsAbs(folder) {
+		return folder
+	}
+	return filepath.Join(root, folder)
+}
+
+// executable finds the program: a file under the worker directory, else
+// whatever PATH has of that name (D 2).
+func (d description) executable(root string, env []string) (string, error) {
+	name := expand(d.Executable, env)
+	if filepath.IsAbs(name) {
+		return name, nil
+	}
+	local := filepath.Join(joinRoot(root, d.WorkerDirectory), name)
+	if info, err := os.Stat(local); err == nil && !info.IsDir() {
+		return local, nil
+	}
+	return exec.LookPath(name)
+}
+
+// pingEvery is how often a handler that is not ready is asked again (D 4).
+const pingEvery = 25 * time.Millisecond
+
+// awaitReady pings the handler until it answers: any status will do, and so
+// will an answer that is no HTTP; only a refused connection means "not yet". It
+// ends with an error when the time is up or ctx is done.
+func (h *Host) awaitReady(ctx context.Context, port int) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, h.options.ReadyTimeout, errNotReady)
+	defer cancel()
+	client := &http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true}}
+	for {
+		err := ping(ctx, client, port)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pingEvery):
+		}
+	}
+}
+
+var errNotReady = errors.New("initializing HttpWorker timed out")
+
+// ping asks once and reads the answer to its end. Its error is that the
+// handler cannot be connected to.
+func ping(ctx context.Context, client *http.Client, port int) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/", port), nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("User-Agent", "") // the host sends none
+	response, err := client.Do(request)
+	if err != nil {
+		var dial *net.OpError
+		if errors.As(err, &dial) && dial.Op == "dial" {
+			return err
+		}
+		return nil
+	}
+	defer response.Body.Close()
+	_, _ = io.Copy(io.Discard, response.Body) // an answer cut short is an answer
+	return nil
+}
+
+// exitAction is what the end of one process means for the next.
+type exitAction int
+
+const (
+	stopHost        exitAction = iota // the host goes too
+	noRestart                         // none follows, calls go nowhere
+	restart                           // one follows, and nobody counts
+	restartAndCount                   // one follows, unless it was the last straw
+)
+
+// The host's rules of restarting (facts/azure-functions-host.md §2.3).
+const (
+	intentionalRestart = 200
+	faultsToStop       = 3
+)
+
+// supervise runs one process of the handler after the other until ctx is done
+// or the host gives up. It is the only one who starts and ends processes.
+func (h *Host) supervise(ctx context.Context) {
+	faults, last := 0, time.Time{}
+	for {
+		end := h.runWorker(ctx)
+		switch end {
+		case stopHost:
+			return
+		case noRestart:
+			<-ctx.Done()
+			return
+		case restartAndCount:
+			if time.Since(last) > h.options.RestartWindow {
+				faults = 0
+			}
+			last = time.Now()
+			if faults++; faults >= faultsToStop {
+				h.shutDown("exceeded http worker restart retry count, shutting down Functions Host")
+				return
+			}
+		case restart:
+		}
+	}
+}
+
+// runWorker starts one process and stays with it to its end.
+func (h *Host) runWorker(ctx context.Context) exitAction {
+	select {
+	case <-h.recycle: // meant for a process that is gone
+	default:
+	}
+	w, err := h.startWorker()
+	if err != nil {
+		// The gate stays shut: calls hang, nothing is retried.
+		h.emit(Event{Kind: StartFailed, Detail: err.Error()})
+		return noRestart
+	}
+	h.worker.Store(w)
+	h.emit(Event{Kind: Started, PID: w.cmd.Process.Pid, Port: w.port})
+	watching, done := context.WithCancel(ctx)
+	defer done()
+	ready := make(chan error, 1)
+	h.owned.Go(func() { ready <- h.awaitReady(watching, w.port) })
+	end := h.monitor(ctx, w, ready)
+	done()
+	return end
+}
+
+// monitor waits for what ends a process, and tells its fate.
+func (h *Host) monitor(ctx context.Context, w *worker, ready <-chan error) exitAction {
+	for {
+		select {
+		case err := <-ready:
+			switch {
+			case errors.Is(err, errNotReady):
+				h.emit(Event{Kind: ReadyTimedOut, PID: w.cmd.Process.Pid, Port: w.port, Detail: err.Error()})
+				h.killWorker(w)
+				return restartAndCount
+			case err == nil:
+				h.readiness.set(w.port)
+				h.emit(Event{Kind: Ready, PID: w.cmd.Process.Pid, Port: w.port})
+			}
+			ready = nil
+		case <-w.exited:
+			return h.workerExited(w)
+		case <-h.recycle:
+			h.killWorker(w)
+			return restart
+		case <-ctx.Done():
+			h.killWorker(w)
+			return stopHost
+		}
+	}
+}
+
+// killWorker kills a process that the host no longer wants.
+func (h *Host) killWorker(w *worker) {
+	h.readiness.clear()
+	w.kill()
+	h.emit(Event{Kind: Exited, PID: w.cmd.Process.Pid, Port: w.port, Code: w.code})
+}
+
+// workerExited is the fate after a process ended by itself (D 40).
+func (h *Host) workerExited(w *worker) exitAction {
+	// After exit 0 the host does nothing at all: calls go to a port where
+	// nobody listens.
+	if w.code != 0 {
+		h.readiness.clear()
+	}
+	h.emit(Event{Kind: Exited, PID: w.cmd.Process.Pid, Port: w.port, Code: w.code})
+	switch {
+	case h.terminating.Load():
+		return stopHost
+	case w.code == 0:
+		return noRestart
+	case w.code == intentionalRestart:
+		return restart
+	}
+	return restartAndCount
 }

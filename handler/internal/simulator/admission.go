@@ -1,0 +1,259 @@
+package simulator
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// admit takes a request past everything that may refuse it, in the service's
+// order: headers, credential, path, deployment, rates, body, capacity.
+func (c *call) admit() *apiError {
+	if no := c.checkRequest(); no != nil {
+		return no
+	}
+	family, ok := c.requiredCapability()
+	if !ok {
+		return resourceNotFound()
+	}
+	if family == "" {
+		return nil
+	}
+	if c.dep == nil {
+		return c.unknownDeployment()
+	}
+	no := c.admitToDeployment(family)
+	if no != nil && c.canSpill(no) {
+		return c.spillOver(family, no)
+	}
+	return no
+}
+
+// checkRequest judges what needs no deployment.
+func (c *call) checkRequest() *apiError {
+	if limit := c.svc.cfg.MaxCustomHeaders; limit > 0 && customHeaders(c.r.Header) > limit {
+		return tooManyHeaders()
+	}
+	if no := c.checkStrict(); no != nil {
+		return no
+	}
+	if no := c.authorize(); no != nil {
+		return no
+	}
+	if c.route.family == familyNone {
+		return resourceNotFound()
+	}
+	if !c.route.versionFits() {
+		if c.route.family == familyV1 {
+			return versionNotSupported()
+		}
+		return resourceNotFound()
+	}
+	return nil
+}
+
+// requiredCapability is what a deployment must support for this operation, ""
+// when the operation belongs to the resource, and whether it exists at all.
+func (c *call) requiredCapability() (string, bool) {
+	r := c.route
+	compact := r.operation == "responses" && len(r.rest) == 1 && r.rest[0] == "compact"
+	if (len(r.rest) == 0 || compact) && c.r.Method == http.MethodPost {
+		if family := capabilityOf(r.operation); family != "" {
+			return family, family != "responses" || r.family != familyDeployment
+		}
+	}
+	if r.operation == "responses" || r.operation == "models" || objectPrefix[r.operation] != "" {
+		// The Node SDK posts batches below deployments as well.
+		return "", r.family != familyDeployment || r.operation == "batches"
+	}
+	return "", false
+}
+
+func capabilityOf(operation string) string {
+	switch operation {
+	case "chat/completions":
+		return "chat"
+	case "completions", "embeddings", "responses":
+		return operation
+	case "images/generations", "images/edits":
+		return "images"
+	case "audio/speech":
+		return "speech"
+	case "audio/transcriptions", "audio/translations":
+		return "transcription"
+	default:
+		return ""
+	}
+}
+
+func (c *call) unknownDeployment() *apiError {
+	if c.route.family != familyDeployment && c.request.Model == "" {
+		return invalidRequest("you must provide a model parameter", "model", "")
+	}
+	return deploymentNotFound(c.route)
+}
+
+// admitToDeployment takes a request past one deployment's own rules.
+func (c *call) admitToDeployment(family string) *apiError {
+	if wait, ok := c.countRequest(); !ok {
+		return c.newThrottle(wait).forLimit("call")
+	}
+	if !c.spec.supports(family) {
+		return operationNotSupported(c.route.operation, c.spec.Model)
+	}
+	if no := c.checkBody(family); no != nil {
+		return no
+	}
+	if no := c.checkContext(); no != nil {
+		return no
+	}
+	if no := c.chargeEstimate(); no != nil {
+		return no
+	}
+	c.dep.inFlight.Add(1)
+	c.update(func(e *Entry) { e.Admitted = true })
+	if strings.Contains(c.prompt, TriggerPromptFilter) {
+		return promptFiltered()
+	}
+	return nil
+}
+
+func (c *call) newThrottle(wait time.Duration) throttle {
+	return throttle{route: c.route, model: c.spec.servedModel(), region: c.res.Region, retryAfter: wait, withRetryAfter: true}
+}
+
+// countRequest counts a request towards the deployment's rate.
+func (c *call) countRequest() (time.Duration, bool) {
+	c.dep.mu.Lock()
+	defer c.dep.mu.Unlock()
+	wait, ok := c.dep.requests.admit(c.now(), &c.spec)
+	c.rateStatus = c.dep.rates(c.now(), &c.spec)
+	return wait, ok
+}
+
+func (c *call) checkContext() *apiError {
+	if c.prompt == "" {
+		c.prompt = c.request.promptText()
+	}
+	c.promptTokens = countTokens(len(c.prompt))
+	window := c.spec.ContextWindow
+	if window <= 0 {
+		return nil
+	}
+	asked := c.promptTokens
+	if output, bounded := c.request.outputTokens(&c.spec); bounded {
+		asked += output
+	}
+	if asked > window {
+		return contextLengthExceeded(window, asked)
+	}
+	return nil
+}
+
+// chargeEstimate charges the estimate to the deployment's capacity.
+func (c *call) chargeEstimate() *apiError {
+	probe := c.res.cache.probe(c.spec.Model, c.request.PromptCacheKey, c.prompt)
+	c.cached = c.res.cache.cached(c.now(), probe)
+	estimate := c.estimate(&c.spec)
+	no := c.charge(estimate)
+	prompt, cached, used := c.promptTokens, c.cached, c.rateStatus.utilization
+	c.update(func(e *Entry) {
+		e.EstimatedTokens, e.Utilization = estimate, used
+		if no == nil {
+			e.PromptTokens, e.CachedTokens = prompt, cached
+		}
+	})
+	if no == nil {
+		c.res.cache.add(c.now(), probe)
+	}
+	return no
+}
+
+func (c *call) charge(estimate int) *apiError {
+	c.dep.mu.Lock()
+	defer c.dep.mu.Unlock()
+	now := c.now()
+	defer func() { c.rateStatus = c.dep.rates(now, &c.spec) }()
+	if c.spec.SKU == Provisioned {
+		c.granted = min(max(0, estimate-c.cached), largestEstimate)
+		wait, ok := c.dep.bucket.admit(now, c.granted)
+		if !ok {
+			c.granted = 0
+			return c.newThrottle(wait).provisioned()
+		}
+		return nil
+	}
+	if wait, ok := c.dep.tokens.admit(now, &c.spec, estimate); !ok {
+		return c.newThrottle(wait).forLimit("token")
+	}
+	return nil
+}
+
+// correctEstimate gives a provisioned deployment back what was not used.
+func (c *call) correctEstimate() {
+	if c.granted == 0 || c.dep == nil {
+		return
+	}
+	actual := max(0, c.entry.PromptTokens-c.entry.CachedTokens) + c.entry.CompletionTokens
+	c.dep.mu.Lock()
+	defer c.dep.mu.Unlock()
+	c.dep.bucket.settle(c.now(), c.granted, actual)
+	c.granted = 0
+}
+
+// spill is where a request came from when its own deployment refused it
+// (facts/azure-openai.md §3.6).
+type spill struct {
+	from   string
+	status int
+}
+
+// spilloverName is the deployment that takes over: the property wins over the
+// request's header.
+func (c *call) spilloverName() string {
+	if c.spec.Spillover != "" {
+		return c.spec.Spillover
+	}
+	return c.r.Header.Get("x-ms-spillover-deployment")
+}
+
+func (c *call) canSpill(no *apiError) bool {
+	if c.dep == nil || c.spec.SKU != Provisioned || c.spill.from != "" {
+		return false
+	}
+	target := c.res.deployments[c.spilloverName()]
+	if target == nil || target.spec.Load().SKU == Provisioned {
+		return false
+	}
+	switch no.status {
+	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable:
+		return true
+	default:
+		return no.name == "400-context"
+	}
+}
+
+// spillOver serves by the other deployment; if that refuses as well, the
+// answer is the first one's.
+func (c *call) spillOver(family string, original *apiError) *apiError {
+	dep, spec, rates := c.dep, c.spec, c.rateStatus
+	c.spill = spill{from: spec.Name, status: original.status}
+	c.dep = c.res.deployments[c.spilloverName()]
+	c.spec = *c.dep.spec.Load()
+	if no := c.admitToDeployment(family); no != nil {
+		c.dep, c.spec, c.rateStatus, c.spill = dep, spec, rates, spill{}
+		return original
+	}
+	c.update(func(e *Entry) { e.SpilledFrom, e.Deployment = spec.Name, c.spec.Name })
+	return nil
+}
+
+func (s spill) headers(h http.Header) {
+	h.Set("X-Ms-Is-Spilled-Over", strconv.FormatBool(s.from != ""))
+	if s.from == "" {
+		return
+	}
+	h.Set("x-ms-spillover-from-deployment", s.from)
+	h.Set("x-ms-spillover-error", strconv.Itoa(s.status))
+}

@@ -1,0 +1,250 @@
+package simulator
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// serveOperation does what was asked for. The request is past everything that could
+// refuse it but the operation itself.
+func (c *call) serveOperation() {
+	op := c.route.operation
+	switch family, _ := c.requiredCapability(); {
+	case op == "responses" && family != "" && len(c.route.rest) > 0:
+		c.compact()
+	case op == "responses" && len(c.route.rest) > 0:
+		c.responseByID()
+	case family != "":
+		c.serveCapability(family)
+	case op == "models":
+		c.models()
+	case objectPrefix[op] != "":
+		c.object()
+	default:
+		c.writeError(resourceNotFound())
+	}
+}
+
+// serveCapability runs the operations of a deployment.
+func (c *call) serveCapability(family string) {
+	switch family {
+	case "chat":
+		c.chat()
+	case "responses":
+		c.responses()
+	case "completions":
+		c.completions()
+	case "embeddings":
+		c.embeddings()
+	case "images":
+		c.images()
+	case "speech":
+		c.speech()
+	case "transcription":
+		c.transcription()
+	}
+}
+
+// triggered tells whether a fault or a word of the prompt asks for something.
+func (c *call) triggered(action, trigger string) bool {
+	return (c.fault != nil && c.fault.Action == action) || strings.Contains(c.prompt, trigger)
+}
+
+// baseModels are those a region offers whether anyone deployed them or not:
+// the list is no list of deployments (facts/azure-openai.md §1.1).
+var baseModels = []string{
+	"gpt-4o-2024-05-13", "gpt-4o-2024-08-06", "gpt-4o-2024-11-20", "gpt-4o-mini-2024-07-18", "o3-mini-2025-01-31",
+	"text-embedding-3-large-1", "text-embedding-3-small-1", "whisper-001", "dall-e-3-3.0",
+}
+
+// models serves the list of models and one of it. It costs no tokens.
+func (c *call) models() {
+	if c.r.Method != http.MethodGet || len(c.route.rest) > 1 {
+		c.writeError(resourceNotFound())
+		return
+	}
+	if len(c.route.rest) == 1 {
+		if id := c.route.rest[0]; slices.Contains(baseModels, id) {
+			c.writeResponse(http.StatusOK, "", []byte(modelJSON(id)))
+		} else {
+			c.writeError(objectNotFound(id))
+		}
+		return
+	}
+	all := make([]string, len(baseModels))
+	for i, id := range baseModels {
+		all[i] = modelJSON(id)
+	}
+	c.writeResponse(http.StatusOK, "", []byte(`{"object":"list","data":[`+strings.Join(all, ",")+`]}`))
+}
+
+func modelJSON(id string) string {
+	return fmt.Sprintf(`{"id":%s,"object":"model","created_at":1715644800,"status":"succeeded","lifecycle_status":"generally-available","capabilities":{"inference":true}}`, quote(id))
+}
+
+// onePixel is a whole PNG.
+const onePixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+// images serves images/generations and images/edits.
+func (c *call) images() {
+	if !c.sleep(c.answerDelay(0)) {
+		c.clientDisconnected()
+		return
+	}
+	data := make([]string, max(1, c.request.N))
+	for i := range data {
+		data[i] = `{"b64_json":"` + onePixel + `","revised_prompt":` + quote(c.prompt) + `,"content_filter_results":` + safeResults + `}`
+	}
+	c.recordUsage(tokenUsage{})
+	c.writeResponse(http.StatusOK, "", fmt.Appendf(nil, `{"created":%d,"data":[%s]}`, c.arrived.Unix(), strings.Join(data, ",")))
+}
+
+// imageDeployment is the second deployment that a Responses request with the
+// image tool names by header (facts/azure-openai.md §1.1); "" without the tool.
+func (c *call) imageDeployment() string {
+	for _, raw := range c.request.Tools {
+		var tool struct {
+			Type string `json:"type"`
+		}
+		if json.Unmarshal(raw, &tool) == nil && tool.Type == "image_generation" {
+			if name := c.r.Header.Get("x-ms-oai-image-generation-deployment"); name != "" {
+				return name
+			}
+			return "(none named)"
+		}
+	}
+	return ""
+}
+
+// speech serves audio/speech: bytes of sound, none of it pleasant.
+func (c *call) speech() {
+	if !c.sleep(c.answerDelay(0)) {
+		c.clientDisconnected()
+		return
+	}
+	c.recordUsage(tokenUsage{})
+	c.writeResponse(http.StatusOK, "audio/mpeg", []byte(strings.Repeat("\xff\xfb\x90\x44\x00\x00\x00\x00", 256)))
+}
+
+// transcription serves audio/transcriptions and audio/translations.
+func (c *call) transcription() {
+	if !c.sleep(c.answerDelay(0)) {
+		c.clientDisconnected()
+		return
+	}
+	text := strings.Join(c.textTokens(0, 1<<20), "")
+	c.recordUsage(tokenUsage{})
+	switch c.request.Form["response_format"] {
+	case "text":
+		c.writeResponse(http.StatusOK, "text/plain; charset=utf-8", []byte(text+"\n"))
+	case "verbose_json":
+		c.writeResponse(http.StatusOK, "", fmt.Appendf(nil, `{"task":"transcribe","language":"english","duration":1.0,"text":%s,"segments":[]}`, quote(text)))
+	default:
+		c.writeResponse(http.StatusOK, "", fmt.Appendf(nil, `{"text":%s}`, quote(text)))
+	}
+}
+
+// inputs are the texts to embed, as they came: strings or arrays of tokens.
+func (a *requestBody) inputs() []json.RawMessage {
+	var many []json.RawMessage
+	if json.Unmarshal(a.Input, &many) != nil {
+		return []json.RawMessage{a.Input}
+	}
+	if len(many) > 0 && many[0][0] != '"' && many[0][0] != '[' {
+		return []json.RawMessage{a.Input} // one array of token numbers
+	}
+	return many
+}
+
+func (c *call) checkInputs() *apiError {
+	if len(c.request.Input) == 0 || string(c.request.Input) == `""` || string(c.request.Input) == "[]" {
+		return missingParameter(true, "input")
+	}
+	if len(c.request.inputs()) > maxEmbedding {
+		return invalidRequest("Too many inputs. The max number of inputs is 2048.", "input", "")
+	}
+	switch c.request.EncodingFormat {
+	case "", "float", "base64":
+		return nil
+	default:
+		return invalidRequest("Invalid value for encoding_format.", "encoding_format", "")
+	}
+}
+
+// embeddings serves embeddings: unit vectors, equal for equal texts.
+func (c *call) embeddings() {
+	if !c.sleep(c.answerDelay(0)) {
+		c.clientDisconnected()
+		return
+	}
+	inputs := c.request.inputs()
+	body := []byte(`{"object":"list","data":[`)
+	for i, in := range inputs {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = fmt.Appendf(body, `{"object":"embedding","index":%d,"embedding":`, i)
+		body = append(c.appendVector(body, in), '}')
+	}
+	body = fmt.Appendf(body, `],"model":%s,"usage":{"prompt_tokens":%d,"total_tokens":%d}}`, quote(c.spec.servedModel()), c.promptTokens, c.promptTokens)
+	c.recordUsage(tokenUsage{})
+	c.writeResponse(http.StatusOK, "", body)
+}
+
+// dimensions is how long vectors are: as asked for, or the model's own.
+func (c *call) dimensions() int {
+	switch {
+	case c.request.Dimensions > 0:
+		return c.request.Dimensions
+	case c.spec.Model == "text-embedding-3-large":
+		return 3072
+	default:
+		return 1536
+	}
+}
+
+func (c *call) appendVector(body []byte, input json.RawMessage) []byte {
+	vector := unitVector(c.svc.cfg.Seed, input, c.dimensions())
+	if c.request.EncodingFormat == "base64" {
+		raw := make([]byte, 0, 4*len(vector))
+		for _, x := range vector {
+			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(x))
+		}
+		return fmt.Appendf(body, "%q", base64.StdEncoding.EncodeToString(raw))
+	}
+	body = append(body, '[')
+	for i, x := range vector {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = strconv.AppendFloat(body, float64(x), 'g', -1, 32)
+	}
+	return append(body, ']')
+}
+
+// unitVector is a vector of length one that a text determines.
+func unitVector(seed uint64, text []byte, n int) []float32 {
+	h := fnv.New64a()
+	_, _ = h.Write(text)
+	r := rand.New(rand.NewPCG(seed, h.Sum64()))
+	vector := make([]float32, n)
+	sum := 0.0
+	for i := range vector {
+		x := r.Float64()*2 - 1
+		vector[i] = float32(x)
+		sum += x * x
+	}
+	for i := range vector {
+		vector[i] /= float32(math.Sqrt(sum))
+	}
+	return vector
+}

@@ -1,0 +1,277 @@
+package simulator
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+func (s *stream) hasFault(action string) bool {
+	return s.c.fault != nil && s.c.fault.Action == action
+}
+
+// errorComesFirst tells whether the fault is an error event in front of everything.
+func (s *stream) errorComesFirst() bool {
+	f := s.c.fault
+	if f == nil || f.Chunks > 0 {
+		return false
+	}
+	return f.Action == "stream-429" || f.Action == "stream-404" || f.Action == "stream-error"
+}
+
+// omits tells whether the fault leaves the event out.
+func (s *stream) omits(ev event) bool {
+	return (ev.last && s.dialect == dialectChat && s.omitsDone()) || (ev.finish && s.hasFault("no-finish"))
+}
+
+func (s *stream) omitsDone() bool {
+	if !s.hasFault("no-done") {
+		return false
+	}
+	s.c.finish(Broken)
+	return true
+}
+
+// faultDue tells whether the fault strikes before this event: after Chunks content
+// events, or where the answer is shorter at its finish.
+func (s *stream) faultDue(ev event) bool {
+	f := s.c.fault
+	if f == nil || actions[f.Action] != actionBreaksStream {
+		return false
+	}
+	switch f.Action {
+	case "no-done", "no-finish", "drip-stream", "cr-lines", "bom":
+		return false
+	}
+	return (ev.tokens > 0 && s.content == f.Chunks) || (ev.finish && s.content <= f.Chunks)
+}
+
+// applyEventFault strikes and tells whether the stream goes on. What only deforms
+// one event deforms this one.
+func (s *stream) applyEventFault(ev *event) bool {
+	switch s.c.fault.Action {
+	case "bad-json":
+		return s.writeRaw([]byte("data: {\"id\":\"chatcmpl-\",\"choices\":[{\"delta\":{\"content\":\"half\n\n"))
+	case "huge-event":
+		ev.data = insertText(ev.data, strings.Repeat("x", 1<<20+1))
+	case "bad-utf8":
+		ev.data = insertText(ev.data, "\xff\xfe")
+	case "nul":
+		ev.data = insertText(ev.data, "\x00")
+	case "no-blank-line":
+		return s.writeRaw(fmt.Appendf(nil, "data: %s\n", ev.data))
+	default:
+		return s.applyFault()
+	}
+	return true
+}
+
+// insertText puts text inside the first delta of an event.
+func insertText(data []byte, text string) []byte {
+	for _, mark := range []string{`"content":"`, `"delta":"`, `"text":"`} {
+		if i := bytes.Index(data, []byte(mark)); i >= 0 {
+			at := i + len(mark)
+			return append(append(append([]byte{}, data[:at]...), text...), data[at:]...)
+		}
+	}
+	return data
+}
+
+// lineEnds turns newlines into what the fault wants.
+func (s *stream) lineEnds(b []byte) []byte {
+	if s.hasFault("cr-lines") {
+		return bytes.ReplaceAll(b, []byte("\n"), []byte("\r"))
+	}
+	return b
+}
+
+// applyFault ends the stream as the fault says. It returns true only when a stall
+// was survived.
+func (s *stream) applyFault() bool {
+	f := s.c.fault
+	switch f.Action {
+	case "hang-mid-stream":
+		return s.stall(f.Hold)
+	case "cut-clean":
+		s.end(Broken)
+	case "cut-abort":
+		s.end(Broken)
+		s.c.flush()
+		panic(http.ErrAbortHandler)
+	case "cut-reset":
+		s.cutReset()
+	case "stream-429":
+		s.end(Throttled)
+		s.sendThrottle()
+	default: // stream-error, stream-404, failed-uncoded, incomplete
+		s.end(Broken)
+		s.sendError(f)
+	}
+	return false
+}
+
+func (s *stream) end(outcome Outcome) {
+	s.c.finish(outcome)
+	s.ended = true
+}
+
+// stall is silence, for good or for a while after which the stream goes on.
+func (s *stream) stall(hold time.Duration) bool {
+	s.c.flush()
+	s.c.update(func(e *Entry) { e.Fault = "hang-mid-stream" }) // wakes who waits for the stall
+	if hold > 0 {
+		return s.pause(hold)
+	}
+	s.pause(1 << 62)
+	s.ended = true
+	return false
+}
+
+func (s *stream) cutReset() {
+	s.end(Broken)
+	s.c.flush()
+	conn, err := s.c.hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	closeConn(conn, true)
+}
+
+// setRetryAfter sets the Retry-After that came with 200 on throttled Responses
+// streams, and not on chat (facts/azure-openai.md §3.3).
+func (s *stream) setRetryAfter(h http.Header) {
+	f := s.c.fault
+	if f == nil || f.Action != "stream-429" || f.RetryRaw != nil {
+		return
+	}
+	form := f.Retry
+	if form == RetryBoth {
+		if s.dialect == dialectChat {
+			return
+		}
+		form = RetrySeconds
+	}
+	wait := f.RetryAfter
+	if wait <= 0 {
+		wait = time.Minute
+	}
+	form.setHeaders(h, wait, s.c.now())
+}
+
+// The error events that were seen inside 200 streams (facts/azure-openai.md
+// §3.3): nested or flat, coded or not, in three orders.
+
+// sendThrottle sends an in-stream 429 in the fault's order.
+func (s *stream) sendThrottle() {
+	f := s.c.fault
+	text := s.c.newThrottle(f.RetryAfter).v1Text()
+	if s.dialect == dialectChat {
+		if f.Order == "created-error-failed" && s.content == 0 {
+			s.sendAll(s.preamble...)
+		}
+		s.sendAll(chatError("429", text, f.Uncoded))
+		return
+	}
+	s.sendOrdered(f, "rate_limit_exceeded", "too_many_requests", text)
+}
+
+// sendError sends the other in-stream errors.
+func (s *stream) sendError(f *Fault) {
+	code, kind, text := "server_error", "server_error", "The server had an error while processing your request. Sorry about that!"
+	if f.Action == "stream-404" {
+		code, kind = "DeploymentNotFound", "invalid_request_error"
+		text = "Could not find an existing deployment to match the model in the request. Please verify the model matches an existing deployment in the account."
+	}
+	if s.dialect == dialectChat {
+		if f.Order == "created-error-failed" && s.content == 0 {
+			s.sendAll(s.preamble...)
+		}
+		s.sendAll(chatError(code, text, f.Uncoded))
+		return
+	}
+	switch f.Action {
+	case "failed-uncoded":
+		s.sendAll(s.failed("", text))
+	case "incomplete":
+		s.sendAll(s.incomplete())
+	default:
+		s.sendOrdered(f, code, kind, text)
+	}
+}
+
+func (s *stream) sendOrdered(f *Fault, code, kind, text string) {
+	errorEvent := func() event { return s.errorEvent(f, code, kind, text) }
+	failedCode := code
+	if f.Uncoded {
+		failedCode = ""
+	}
+	switch f.Order {
+	case "failed-error":
+		s.sendAll(s.failed("", ""))
+		s.sendAll(errorEvent())
+	case "created-error-failed":
+		if s.content == 0 && s.errorComesFirst() {
+			s.sendAll(s.preamble[:1]...)
+		}
+		s.sendAll(errorEvent())
+		s.sendAll(s.failed(failedCode, text))
+	default:
+		s.sendAll(errorEvent())
+		s.sendAll(s.failed(failedCode, text))
+	}
+}
+
+// sendAll writes events past the fault, which has struck already.
+func (s *stream) sendAll(events ...event) {
+	for _, ev := range events {
+		if !s.write(ev) {
+			return
+		}
+	}
+}
+
+// number is the next sequence_number. In front of everything it counts from
+// where the capture did.
+func (s *stream) number() int {
+	n := s.seq
+	s.seq++
+	return n
+}
+
+func (s *stream) errorEvent(f *Fault, code, kind, text string) event {
+	if f.Flat {
+		return event{name: "error", data: fmt.Appendf(nil, `{"type":"error","code":%s,"message":%s,"param":null,"sequence_number":%d}`,
+			quote(code), quote(text), s.number())}
+	}
+	if f.Uncoded {
+		code = ""
+	}
+	return event{name: "error", data: fmt.Appendf(nil,
+		`{"type":"error","error":{"type":%s,"code":%s,"headers":{"x-ms-fe-error":"true"},"message":%s,"param":null},"sequence_number":%d}`,
+		quote(kind), quoteOrNull(code), quote(text), s.number())}
+}
+
+// failed is response.failed; without a code and text its error is null.
+func (s *stream) failed(code, text string) event {
+	reason := "null"
+	if code != "" || text != "" {
+		reason = fmt.Sprintf(`{"code":%s,"message":%s}`, quoteOrNull(code), quote(text))
+	}
+	return event{name: "response.failed", data: fmt.Appendf(nil,
+		`{"type":"response.failed","response":%s,"sequence_number":%d}`, s.c.responseStub("failed", reason, "null"), s.number())}
+}
+
+func (s *stream) incomplete() event {
+	return event{name: "response.incomplete", data: fmt.Appendf(nil,
+		`{"type":"response.incomplete","response":%s,"sequence_number":%d}`,
+		s.c.responseStub("incomplete", "null", `{"reason":"max_output_tokens"}`), s.number())}
+}
+
+func chatError(code, text string, uncoded bool) event {
+	if uncoded {
+		return event{data: fmt.Appendf(nil, `{"error":{"message":%s}}`, quote(text))}
+	}
+	return event{data: fmt.Appendf(nil, `{"error":{"code":%s,"message":%s}}`, quote(code), quote(text))}
+}
