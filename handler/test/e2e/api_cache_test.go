@@ -43,20 +43,20 @@ func (r *rig) prompts(t *testing.T, n int) float64 {
 	return float64(hits) / float64(2*n)
 }
 
-// quick makes each answer take a moment, so that requests are in flight
+// fastDeployments makes each answer take a moment, so that requests are in flight
 // together.
-func quick(resources []simulator.Resource) []simulator.Resource {
+func fastDeployments(resources []simulator.Resource) []simulator.Resource {
 	for i := range resources {
 		resources[i].Deployments[0].TimeToFirstToken = 5 * time.Millisecond
 	}
 	return resources
 }
 
-func TestPromptCachesHitAsOftenAsASingleBackends(t *testing.T) {
+func TestAffinityKeepsPromptCacheHitRateOfOneBackend(t *testing.T) {
 	const n = 250
-	single := api{resources: quick([]simulator.Resource{deployed("a", "gpt-4o")})}.start(t).prompts(t, n)
-	spread := api{resources: quick(four())}.start(t).prompts(t, n)
-	without := api{resources: quick(four()), document: map[string]any{"models": map[string]any{"gpt-4o": map[string]any{"affinity": "none"}}}}.start(t).prompts(t, n)
+	single := api{resources: fastDeployments([]simulator.Resource{deployed("a", "gpt-4o")})}.start(t).prompts(t, n)
+	spread := api{resources: fastDeployments(fourResources())}.start(t).prompts(t, n)
+	without := api{resources: fastDeployments(fourResources()), document: map[string]any{"models": map[string]any{"gpt-4o": map[string]any{"affinity": "none"}}}}.start(t).prompts(t, n)
 	t.Logf("hit rates: one backend %.3f, four with affinity %.3f (%.2f of it), four without %.3f (%.2f of it)",
 		single, spread, spread/single, without, without/single)
 	if single < 0.45 {
@@ -72,7 +72,7 @@ func TestPromptCachesHitAsOftenAsASingleBackends(t *testing.T) {
 
 // Affinity gives way at once: no caller waits or fails for the sake of a cache.
 func TestAffinityYieldsToAThrottledBackend(t *testing.T) {
-	r := api{resources: quick(four())}.start(t)
+	r := api{resources: fastDeployments(fourResources())}.start(t)
 	prompt := strings.Repeat("the same long document. ", 300)
 	body := fmt.Sprintf(`{"model":"gpt-4o","messages":[{"role":"system","content":%q}]}`, prompt)
 	by := r.post(chatPath, body).backend()

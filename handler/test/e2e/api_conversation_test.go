@@ -19,14 +19,14 @@ import (
 	"spillway/handler/test/funchost"
 )
 
-// turns counts what became of the turns of many conversations.
-type turns struct {
+// turnCounts counts what became of the turnCounts of many conversations.
+type turnCounts struct {
 	served atomic.Int64
 	mu     sync.Mutex
 	errors []string
 }
 
-func (c *turns) failed(why string) {
+func (c *turnCounts) failed(why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.errors = append(c.errors, why)
@@ -35,14 +35,14 @@ func (c *turns) failed(why string) {
 // Five clients that know nothing of one another, three handlers that share a
 // table, four backends that know nothing of one another, and every turn at
 // another handler; one of them is killed and started again on the way.
-func TestThousandTurnsNeverMeetTheWrongBackend(t *testing.T) {
+func TestConversationTurnsStayAtTheirBackend(t *testing.T) {
 	folder := tools(t)
-	shared := api{resources: four(), env: []string{"SPILLWAY_STATE=" + storetest.Azurite(t)}}
+	shared := api{resources: fourResources(), env: []string{"SPILLWAY_STATE=" + storetest.Azurite(t)}}
 	r := shared.start(t)
 	hosts := []*funchost.Host{r.host, shared.handler(r), shared.handler(r)}
 	urls := []string{hosts[0].URL, hosts[1].URL, hosts[2].URL}
 
-	var count turns
+	var count turnCounts
 	var talking sync.WaitGroup
 	var halfway sync.Once
 	talking.Go(func() {
@@ -83,7 +83,7 @@ func TestThousandTurnsNeverMeetTheWrongBackend(t *testing.T) {
 
 // goConversations leads 20 conversations of 25 turns with openai-go, each turn
 // at the next address.
-func goConversations(t *testing.T, urls []string, count *turns, progress func(done int)) {
+func goConversations(t *testing.T, urls []string, count *turnCounts, progress func(done int)) {
 	var clients []openai.Client
 	for _, url := range urls {
 		clients = append(clients, openai.NewClient(option.WithBaseURL(url+"/openai/v1"), option.WithAPIKey("any"), option.WithMaxRetries(8)))
@@ -112,7 +112,7 @@ func goConversations(t *testing.T, urls []string, count *turns, progress func(do
 	all.Wait()
 }
 
-func nodeConversations(t *testing.T, folder, kind string, urls []string, conversations string, count *turns) {
+func nodeConversations(t *testing.T, folder, kind string, urls []string, conversations string, count *turnCounts) {
 	cmd := exec.CommandContext(t.Context(), "node", "testdata/conversation.mjs", kind, strings.Join(urls, ","), conversations, "25")
 	cmd.Env = append(os.Environ(), "SPILLWAY_TOOLS="+folder)
 	cmd.Stderr = os.Stderr
@@ -136,8 +136,8 @@ func nodeConversations(t *testing.T, folder, kind string, urls []string, convers
 
 // The control: whoever spreads the turns over the same backends without
 // remembering who made what meets the wrong one.
-func TestNaiveRoundRobinMeetsTheWrongBackend(t *testing.T) {
-	r := api{resources: four()}.start(t)
+func TestRoundRobinWithoutAffinityMissesTheBackend(t *testing.T) {
+	r := api{resources: fourResources()}.start(t)
 	names := []string{"a", "b", "c", "d"}
 	wrong := 0
 	for c := range 20 {
@@ -150,7 +150,7 @@ func TestNaiveRoundRobinMeetsTheWrongBackend(t *testing.T) {
 				wrong++
 				continue
 			}
-			var m made
+			var m createdResponse
 			a.decoded(t, &m)
 			previous = fmt.Sprintf(`,"previous_response_id":%q`, m.ID)
 		}

@@ -16,7 +16,7 @@ import (
 // Two consumers, each fenced in, over backends on both sides; failures,
 // throttles, fallbacks, hedges, affinity and stored responses at random. Not
 // one request crosses.
-func TestNothingCrossesTheFence(t *testing.T) {
+func TestGeographiesAreNeverCrossed(t *testing.T) {
 	geographies := map[string]string{"eu1": "eu", "eu2": "eu", "us1": "us", "us2": "us", "nowhere": ""}
 	var resources []simulator.Resource
 	for _, name := range []string{"eu1", "eu2", "us1", "us2", "nowhere"} {
@@ -55,7 +55,7 @@ func TestNothingCrossesTheFence(t *testing.T) {
 	var asking sync.WaitGroup
 	var served atomic.Int64
 	for worker := range 12 {
-		asking.Go(func() { served.Add(r.wander(t, uint64(worker), keys)) })
+		asking.Go(func() { served.Add(r.randomWalk(t, uint64(worker), keys)) })
 	}
 	asking.Wait()
 
@@ -76,9 +76,9 @@ func TestNothingCrossesTheFence(t *testing.T) {
 	}
 }
 
-// wander asks for this and that as one of the consumers and as the other, with
+// randomWalk asks for this and that as one of the consumers and as the other, with
 // the ids of both.
-func (r *rig) wander(t *testing.T, seed uint64, keys map[string]string) (served int64) {
+func (r *rig) randomWalk(t *testing.T, seed uint64, keys map[string]string) (served int64) {
 	chance := rand.New(rand.NewPCG(seed, 11))
 	ids := []string{"resp_nobody"}
 	for i := range 200 {
@@ -110,7 +110,7 @@ func (r *rig) wander(t *testing.T, seed uint64, keys map[string]string) (served 
 }
 
 // Azure's own spillover is understood, and nobody else can ask for it.
-func TestSpilloverInsideAResourceIsUnderstood(t *testing.T) {
+func TestNativeSpilloverIsReported(t *testing.T) {
 	res := simulator.Resource{Name: "ptu", Keys: []string{backendKey}, Deployments: []simulator.Deployment{
 		{Name: "gpt-4o-ptu", Model: "gpt-4o", SKU: simulator.Provisioned, ProvisionedTokensPerMinute: 100, ProvisionedBurst: time.Second, Spillover: "gpt-4o-std"},
 		{Name: "gpt-4o-std", Model: "gpt-4o-mini"},

@@ -86,10 +86,10 @@ func (r *rig) firstToken(t *testing.T) (time.Duration, string) {
 	}
 }
 
-func TestSecondAttemptsCutTheTailOfFirstTokens(t *testing.T) {
+func TestHedgingCutsTailLatency(t *testing.T) {
 	const n, slow = 1000, 1500 * time.Millisecond
 	measure := func(model map[string]any) (p50, p99 time.Duration, extra, abandoned int) {
-		resources := four()
+		resources := fourResources()
 		for i := range resources {
 			resources[i].Deployments[0].TimeToFirstToken = 10 * time.Millisecond
 		}

@@ -27,16 +27,16 @@ func serveHTTP(t *testing.T, h http.HandlerFunc) string {
 }
 
 // A model of one's own as the last resort, behind an OpenAI-compatible address.
-func TestCompatibleBackendIsTheLastResort(t *testing.T) {
+func TestOpenAICompatibleBackendServesLast(t *testing.T) {
 	r := api{resources: []simulator.Resource{deployed("azure", everyModel...), deployed("own", everyModel...)}}.start(t)
 	a := api{resources: []simulator.Resource{deployed("azure", everyModel...), deployed("own", everyModel...)}, entry: func(name string, entry map[string]any) {
-		inOrder("azure", "own")(name, entry)
+		withPriorities("azure", "own")(name, entry)
 		if name == "own" {
 			entry["kind"], entry["endpoint"] = "openai", r.sim.URL("own")+"/openai/v1"
 		}
 	}}
 	r.host = a.handler(r)
-	form, formType := aForm(t, []byte("sound"))
+	form, formType := multipartForm(t, []byte("sound"))
 	for _, c := range []struct{ path, body, contentType string }{
 		{chatPath, hello, ""},
 		{"/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21", `{"messages":[{"role":"user","content":"Hello"}],"stream":true}`, ""},
@@ -44,7 +44,7 @@ func TestCompatibleBackendIsTheLastResort(t *testing.T) {
 		{"/openai/responses?api-version=2025-04-01-preview", `{"model":"gpt-4o","input":"Hello"}`, ""},
 	} {
 		r.sim.Next("azure", simulator.Fault{Action: "503"})
-		if a := r.post(c.path, c.body, "Content-Type", orJSON(c.contentType)); a.status != 200 || a.backend() != "own" {
+		if a := r.post(c.path, c.body, "Content-Type", contentTypeOrJSON(c.contentType)); a.status != 200 || a.backend() != "own" {
 			t.Errorf("%s: %d by %q: %s", c.path, a.status, a.backend(), a.body)
 		}
 	}
@@ -64,7 +64,7 @@ func jwt(audience string) string {
 
 // The callers hold the role themselves: their own token goes through, and
 // nothing of ours.
-func TestCallersTokenIsPassedThrough(t *testing.T) {
+func TestPassThroughForwardsTheCallersToken(t *testing.T) {
 	res := deployed("a", "gpt-4o")
 	res.Auth = simulator.AuthKeysDisabled
 	r := api{resources: []simulator.Resource{res}, entry: func(_ string, entry map[string]any) { entry["auth"] = map[string]any{"mode": "pass-through"} }}.start(t)
@@ -101,9 +101,9 @@ func TestCallersTokenIsPassedThrough(t *testing.T) {
 	}
 }
 
-func TestHTTP2IsSpokenWhereItIsOffered(t *testing.T) {
+func TestHTTP2IsUsedWhenOffered(t *testing.T) {
 	a := api{resources: []simulator.Resource{deployed("two", "gpt-4o"), deployed("one", "gpt-4o")}, tls: true, entry: func(name string, entry map[string]any) {
-		inOrder("two", "one")(name, entry)
+		withPriorities("two", "one")(name, entry)
 		entry["http2"] = name == "two"
 	}}
 	r := &rig{t: t, sim: simulator.StartTLS(t, simulator.Config{Resources: a.resources})}

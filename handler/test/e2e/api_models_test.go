@@ -9,11 +9,11 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-// anything makes every backend one that takes any model by its own name.
-func anything(_ string, entry map[string]any) { delete(entry, "deployments") }
+// anyModel makes every backend one that takes any model by its own name.
+func anyModel(_ string, entry map[string]any) { delete(entry, "deployments") }
 
-// own is a resource whose deployments are called as their models.
-func own(name string, models ...string) simulator.Resource {
+// ownDeployments is a resource whose deployments are called as their models.
+func ownDeployments(name string, models ...string) simulator.Resource {
 	r := deployed(name, models...)
 	for i := range r.Deployments {
 		r.Deployments[i].Name = r.Deployments[i].Model
@@ -27,10 +27,10 @@ func chatWith(model string) string {
 
 // Backends that take any name need not have every model: what one lacks
 // another may have, and what all lack is the caller's mistake.
-func TestNamesArePassedOnWhereNoneIsConfigured(t *testing.T) {
-	r := api{resources: []simulator.Resource{own("a", "gpt-4o"), own("b", "gpt-4o", "gpt-5")}, entry: func(name string, entry map[string]any) {
-		anything(name, entry)
-		inOrder("a", "b")(name, entry)
+func TestModelNamesPassThroughWithoutDeployments(t *testing.T) {
+	r := api{resources: []simulator.Resource{ownDeployments("a", "gpt-4o"), ownDeployments("b", "gpt-4o", "gpt-5")}, entry: func(name string, entry map[string]any) {
+		anyModel(name, entry)
+		withPriorities("a", "b")(name, entry)
 	}}.start(t)
 	for range 12 { // more than a breaker's failures
 		for _, path := range []string{chatPath, "/openai/deployments/gpt-5/chat/completions?api-version=2024-10-21"} {
@@ -57,8 +57,8 @@ func TestNamesArePassedOnWhereNoneIsConfigured(t *testing.T) {
 	}
 }
 
-func TestConsumerIsBoundToItsModelsAmongAny(t *testing.T) {
-	r := api{resources: []simulator.Resource{own("a", "gpt-4o", "gpt-5")}, entry: anything, document: map[string]any{
+func TestConsumerModelsLimitWildcardPools(t *testing.T) {
+	r := api{resources: []simulator.Resource{ownDeployments("a", "gpt-4o", "gpt-5")}, entry: anyModel, document: map[string]any{
 		"consumers": []map[string]any{{"name": "team", "keySetting": "TEAM_KEY", "models": []string{"gpt-5"}}},
 	}, env: []string{"SPILLWAY_AUTH=key", "TEAM_KEY=team-key-0123456789"}}.start(t)
 	const key = "team-key-0123456789"
@@ -81,7 +81,7 @@ func TestConsumerIsBoundToItsModelsAmongAny(t *testing.T) {
 func TestAliasesMappingsAndFallbacks(t *testing.T) {
 	r := api{resources: []simulator.Resource{deployed("a", "gpt-4o"), deployed("b", "gpt-4o", "gpt-4o-mini")}, document: map[string]any{"models": map[string]any{
 		"gpt-4o": map[string]any{"aliases": []string{"gpt-4"}, "fallbacks": []string{"gpt-4o-mini"}},
-	}}, entry: inOrder("a", "b"), env: []string{"SPILLWAY_MAX_WAIT=0"}}.start(t)
+	}}, entry: withPriorities("a", "b"), env: []string{"SPILLWAY_MAX_WAIT=0"}}.start(t)
 	if a := r.post(chatPath, chatWith("gpt-4")); a.status != 200 || a.header.Get("X-Spillway-Model") != "" {
 		t.Errorf("%d, model %q: %s", a.status, a.header.Get("X-Spillway-Model"), a.body)
 	}
@@ -102,7 +102,7 @@ func TestAliasesMappingsAndFallbacks(t *testing.T) {
 }
 
 // What Azure does not know goes to a backend that may, and nowhere else.
-func TestForeignOperationsGoToCompatibleBackends(t *testing.T) {
+func TestOperationsUnknownToAzureGoToCompatibleBackends(t *testing.T) {
 	asked := make(chan string, 1)
 	other := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
 		asked <- r.Method + " " + r.URL.Path + " " + r.Header.Get("Authorization")

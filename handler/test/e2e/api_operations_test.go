@@ -14,8 +14,8 @@ import (
 // the backend reads it.
 func TestEveryOperationIsServedInEveryFamily(t *testing.T) {
 	r := api{resources: []simulator.Resource{deployed("one", everyModel...)}}.start(t)
-	form, formType := aForm(t, []byte("sound"), "model", "whisper-1")
-	picture, pictureType := aForm(t, []byte("png"), "model", "gpt-image-1", "prompt", "a cat")
+	form, formType := multipartForm(t, []byte("sound"), "model", "whisper-1")
+	picture, pictureType := multipartForm(t, []byte("png"), "model", "gpt-image-1", "prompt", "a cat")
 	for _, c := range []struct{ path, model, body, contentType string }{
 		{"chat/completions", "gpt-4o", hello, ""},
 		{"completions", "gpt-4o", `{"model":"gpt-4o","prompt":"Hello"}`, ""},
@@ -30,7 +30,7 @@ func TestEveryOperationIsServedInEveryFamily(t *testing.T) {
 			"/openai/v1/" + c.path, "/v1/" + c.path, "/openai//v1//" + c.path + "/", "/openai/deployments/" + c.model + "/" + c.path + "?api-version=2024-10-21",
 			"/openai/deployments/" + strings.ReplaceAll(c.model, "-", "%2D") + "/" + c.path + "?api-version=2024-10-21",
 		} {
-			a := r.post(url, c.body, "Content-Type", orJSON(c.contentType))
+			a := r.post(url, c.body, "Content-Type", contentTypeOrJSON(c.contentType))
 			if a.status != http.StatusOK || a.body == "" {
 				t.Errorf("%s: %d %s", url, a.status, a.body)
 			}
@@ -42,7 +42,7 @@ func TestEveryOperationIsServedInEveryFamily(t *testing.T) {
 	}
 }
 
-func orJSON(contentType string) string {
+func contentTypeOrJSON(contentType string) string {
 	if contentType == "" {
 		return "application/json"
 	}
@@ -51,8 +51,8 @@ func orJSON(contentType string) string {
 
 // What embeddings and pictures and sound are made of arrives as the backend
 // sent it, also from the second backend.
-func TestAnswersAreTheSameBytesThroughFailover(t *testing.T) {
-	r := api{resources: []simulator.Resource{deployed("a", everyModel...), deployed("b", everyModel...)}, entry: inOrder("a", "b")}.start(t)
+func TestFailoverKeepsAnswerBytes(t *testing.T) {
+	r := api{resources: []simulator.Resource{deployed("a", everyModel...), deployed("b", everyModel...)}, entry: withPriorities("a", "b")}.start(t)
 	for _, c := range []struct{ path, body string }{
 		{"embeddings", `{"model":"text-embedding-3-small","input":["Hello","World"],"encoding_format":"float"}`},
 		{"embeddings", `{"model":"text-embedding-3-small","input":"Hello","encoding_format":"base64","dimensions":256}`},
@@ -73,15 +73,15 @@ func TestAnswersAreTheSameBytesThroughFailover(t *testing.T) {
 	}
 }
 
-// inOrder gives the backends ascending priorities.
-func inOrder(names ...string) func(string, map[string]any) {
+// withPriorities gives the backends ascending priorities.
+func withPriorities(names ...string) func(string, map[string]any) {
 	return func(name string, entry map[string]any) { entry["priority"] = slices.Index(names, name) + 1 }
 }
 
-func TestUploadIsTheSameThroughFailover(t *testing.T) {
-	r := api{resources: []simulator.Resource{deployed("a", everyModel...), deployed("b", everyModel...)}, entry: inOrder("a", "b")}.start(t)
-	sound := noise(3 << 20)
-	body, contentType := aForm(t, sound, "model", "whisper-1", "language", "en")
+func TestFailoverKeepsUploadBytes(t *testing.T) {
+	r := api{resources: []simulator.Resource{deployed("a", everyModel...), deployed("b", everyModel...)}, entry: withPriorities("a", "b")}.start(t)
+	sound := randomBytes(3 << 20)
+	body, contentType := multipartForm(t, sound, "model", "whisper-1", "language", "en")
 	r.sim.Next("a", simulator.Fault{Action: "503"})
 	if a := r.post("/openai/v1/audio/transcriptions", body, "Content-Type", contentType); a.status != 200 || a.backend() != "b" {
 		t.Fatalf("%d by %q: %s", a.status, a.backend(), a.body)
@@ -97,7 +97,7 @@ func TestUploadIsTheSameThroughFailover(t *testing.T) {
 	}
 }
 
-func noise(n int) []byte {
+func randomBytes(n int) []byte {
 	b := make([]byte, n)
 	chance := rand.New(rand.NewPCG(1, 2))
 	for i := range b {
@@ -106,7 +106,7 @@ func noise(n int) []byte {
 	return b
 }
 
-func TestModelsAreWhatTheConsumerMayUse(t *testing.T) {
+func TestModelListIsWhatTheConsumerMayUse(t *testing.T) {
 	a := api{resources: []simulator.Resource{deployed("one", everyModel...)}, document: map[string]any{
 		"models":    map[string]any{"gpt-4o": map[string]any{"aliases": []string{"gpt-4"}}},
 		"consumers": []map[string]any{{"name": "team", "keySetting": "TEAM_KEY", "models": []string{"gpt-4o", "tts-1"}}, {"name": "all", "keySetting": "ALL_KEY"}},

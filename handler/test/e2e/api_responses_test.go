@@ -13,8 +13,8 @@ import (
 
 const responsesPath = "/openai/v1/responses"
 
-// made is what these tests read of a response.
-type made struct {
+// createdResponse is what these tests read of a response.
+type createdResponse struct {
 	ID     string
 	Status string
 	Output []struct {
@@ -23,22 +23,22 @@ type made struct {
 	}
 }
 
-// four is a pool of four equal backends.
-func four() []simulator.Resource {
+// fourResources is a pool of fourResources equal backends.
+func fourResources() []simulator.Resource {
 	return []simulator.Resource{deployed("a", "gpt-4o"), deployed("b", "gpt-4o"), deployed("c", "gpt-4o"), deployed("d", "gpt-4o")}
 }
 
 // create makes a response and tells by whom.
-func (r *rig) create(more string, header ...string) (made, string) {
+func (r *rig) create(more string, header ...string) (createdResponse, string) {
 	r.t.Helper()
 	a := r.post(responsesPath, `{"model":"gpt-4o","input":"Where does the water go?"`+more+`}`, header...)
-	var m made
+	var m createdResponse
 	a.decoded(r.t, &m)
 	return m, a.backend()
 }
 
 func TestResponseIsServedByTheBackendThatMadeIt(t *testing.T) {
-	r := api{resources: four()}.start(t)
+	r := api{resources: fourResources()}.start(t)
 	for range 8 {
 		m, by := r.create("")
 		for _, c := range []struct {
@@ -66,8 +66,8 @@ func TestResponseIsServedByTheBackendThatMadeIt(t *testing.T) {
 	}
 }
 
-func TestBackgroundResponseIsPolledAndCancelledWhereItRuns(t *testing.T) {
-	resources := four()
+func TestBackgroundResponseIsPolledAndCancelledAtItsBackend(t *testing.T) {
+	resources := fourResources()
 	for i := range resources {
 		resources[i].Deployments[0].TimeToFirstToken = time.Minute
 	}
@@ -76,7 +76,7 @@ func TestBackgroundResponseIsPolledAndCancelledWhereItRuns(t *testing.T) {
 		m, by := r.create(`,"background":true`)
 		for _, path := range []string{"GET /", "POST /cancel", "GET /"} {
 			method, verb, _ := strings.Cut(path, " /")
-			var polled made
+			var polled createdResponse
 			a := r.get(method, strings.TrimSuffix(responsesPath+"/"+m.ID+"/"+verb, "/"))
 			a.decoded(t, &polled)
 			if polled.ID != m.ID || a.backend() != by {
@@ -86,8 +86,8 @@ func TestBackgroundResponseIsPolledAndCancelledWhereItRuns(t *testing.T) {
 	}
 }
 
-func TestStreamIsResumedWhereItWasMade(t *testing.T) {
-	r := api{resources: four()}.start(t)
+func TestResponseStreamIsResumedAtItsBackend(t *testing.T) {
+	r := api{resources: fourResources()}.start(t)
 	for range 4 {
 		a := r.post(responsesPath, `{"model":"gpt-4o","input":"Hello","stream":true,"background":true}`)
 		_, id, _ := strings.Cut(a.body, `"id":"`)
@@ -99,8 +99,8 @@ func TestStreamIsResumedWhereItWasMade(t *testing.T) {
 	}
 }
 
-func TestItemsGoWhereTheyWereMade(t *testing.T) {
-	resources := four()
+func TestItemReferencesGoToTheirBackend(t *testing.T) {
+	resources := fourResources()
 	for i := range resources {
 		resources[i].Deployments[0].ReasoningTokens = 10
 	}
@@ -109,7 +109,7 @@ func TestItemsGoWhereTheyWereMade(t *testing.T) {
 		m, by := r.create(`,"store":false,"include":["reasoning.encrypted_content"]`)
 		kept, at := r.create("")
 		compacted := r.post(responsesPath+"/compact", `{"model":"gpt-4o","input":"Hello"}`)
-		var c made
+		var c createdResponse
 		compacted.decoded(t, &c)
 		for name, turn := range map[string]struct{ item, by string }{
 			"encrypted, with its id":    {fmt.Sprintf(`{"type":"reasoning","id":%q,"summary":[],"encrypted_content":%q}`, m.Output[0].ID, m.Output[0].Encrypted), by},
@@ -135,8 +135,8 @@ func wantRefusalOfBackend(t *testing.T, a answer, status int, code string) {
 	}
 }
 
-func TestConversationIsContinuedWhereItIsHeld(t *testing.T) {
-	r := api{resources: four(), entry: func(name string, entry map[string]any) { entry["stateful"] = name == "c" }}.start(t)
+func TestConversationContinuesAtItsBackend(t *testing.T) {
+	r := api{resources: fourResources(), entry: func(name string, entry map[string]any) { entry["stateful"] = name == "c" }}.start(t)
 	var conversation struct{ ID string }
 	r.post("/openai/v1/conversations", `{}`).decoded(t, &conversation)
 	for range 4 {
@@ -150,8 +150,8 @@ func TestConversationIsContinuedWhereItIsHeld(t *testing.T) {
 	wantRefusal(t, r.post(responsesPath, `{"model":"gpt-4o","input":"x","conversation":"conv_unknown"}`), 404, "not_found")
 }
 
-func TestRefusalOfTheHoldingBackendReachesTheCaller(t *testing.T) {
-	r := api{resources: four()}.start(t)
+func TestThrottleOfThePinnedBackendReachesTheCaller(t *testing.T) {
+	r := api{resources: fourResources()}.start(t)
 	m, by := r.create("")
 	r.sim.Fault(by, simulator.Fault{Action: "429-token", RetryAfter: 7 * time.Second, Count: 1})
 	body := fmt.Sprintf(`{"model":"gpt-4o","input":"Go on","previous_response_id":%q}`, m.ID)
@@ -175,16 +175,16 @@ func TestRefusalOfTheHoldingBackendReachesTheCaller(t *testing.T) {
 	}
 }
 
-func TestFailureOfTheHoldingBackendIsTold(t *testing.T) {
-	r := api{resources: four()}.start(t)
+func TestFailureOfThePinnedBackendReachesTheCaller(t *testing.T) {
+	r := api{resources: fourResources()}.start(t)
 	m, by := r.create("")
 	r.sim.Fault(by, simulator.Fault{Action: "503"})
 	wantRefusal(t, r.post(responsesPath, fmt.Sprintf(`{"model":"gpt-4o","input":"Go on","previous_response_id":%q}`, m.ID)), 503, "no_backend_available")
 	wantRefusal(t, r.get("GET", responsesPath+"/"+m.ID), 503, "no_backend_available")
 }
 
-func TestResponseThatItsBackendDoesNotKnowYetIsAskedForAgain(t *testing.T) {
-	resources := four()
+func TestResponseNotYetVisibleIsRetried(t *testing.T) {
+	resources := fourResources()
 	for i := range resources {
 		resources[i].StoreDelay = 200 * time.Millisecond
 	}
@@ -206,9 +206,9 @@ func TestResponseThatItsBackendDoesNotKnowYetIsAskedForAgain(t *testing.T) {
 }
 
 // An id that this fleet never made: each backend is asked for it once.
-func TestUnknownResponseIsLookedForOnce(t *testing.T) {
-	r := api{resources: four()}.start(t)
-	var old made
+func TestUnknownResponseIsLocatedOnce(t *testing.T) {
+	r := api{resources: fourResources()}.start(t)
+	var old createdResponse
 	direct := ask(t.Context(), t, "POST", r.sim.URL("c")+responsesPath, `{"model":"gpt-4o-at-c","input":"Hello"}`, "Api-Key", backendKey)
 	direct.decoded(t, &old)
 	before := len(r.sim.Journal())
@@ -224,8 +224,8 @@ func TestUnknownResponseIsLookedForOnce(t *testing.T) {
 	wantRefusal(t, r.post(responsesPath, `{"model":"gpt-4o","input":"x","previous_response_id":"resp_nobody"}`), 404, "previous_response_not_found")
 }
 
-func TestResponseOfAnotherConsumerIsUnknown(t *testing.T) {
-	a := api{resources: four(), document: map[string]any{"consumers": []map[string]any{
+func TestResponseOfAnotherConsumerIsNotFound(t *testing.T) {
+	a := api{resources: fourResources(), document: map[string]any{"consumers": []map[string]any{
 		{"name": "mine", "keySetting": "MY_KEY"}, {"name": "other", "keySetting": "OTHER_KEY"},
 	}}, env: []string{"SPILLWAY_AUTH=key", "MY_KEY=my-key-0123456789", "OTHER_KEY=other-key-0123456789", "SPILLWAY_STATE=" + storetest.Azurite(t)}}
 	r := a.start(t)
@@ -256,7 +256,7 @@ func TestResponseOfAnotherConsumerIsUnknown(t *testing.T) {
 			if foreign.status != 404 || unknown.status != 404 || strings.ReplaceAll(foreign.body, m.ID, "resp_nobody") != unknown.body {
 				t.Errorf("%s %s: %d %s, an unknown one %d %s", c.method, c.path, foreign.status, foreign.body, unknown.status, unknown.body)
 			}
-			if fmt.Sprint(headersBut(foreign.header, "Content-Length")) != fmt.Sprint(headersBut(unknown.header, "Content-Length")) {
+			if fmt.Sprint(headersWithout(foreign.header, "Content-Length")) != fmt.Sprint(headersWithout(unknown.header, "Content-Length")) {
 				t.Errorf("%s %s: headers %v, of an unknown one %v", c.method, c.path, foreign.header, unknown.header)
 			}
 		}
@@ -266,7 +266,7 @@ func TestResponseOfAnotherConsumerIsUnknown(t *testing.T) {
 	}
 }
 
-func headersBut(h http.Header, names ...string) http.Header {
+func headersWithout(h http.Header, names ...string) http.Header {
 	h = h.Clone()
 	for _, n := range names {
 		h.Del(n)

@@ -100,9 +100,9 @@ func (a answer) decoded(t *testing.T, into any) {
 	}
 }
 
-// aForm writes a multipart body; it returns its content type too. The file
+// multipartForm writes a multipart body; it returns its content type too. The file
 // comes ahead of the fields, as SDKs send it.
-func aForm(t *testing.T, file []byte, fields ...string) (body, contentType string) {
+func multipartForm(t *testing.T, file []byte, fields ...string) (body, contentType string) {
 	t.Helper()
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)

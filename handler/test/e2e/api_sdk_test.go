@@ -108,7 +108,7 @@ func TestOpenAIForGoUsesTheWholeAPI(t *testing.T) {
 				t.Errorf("speech: %d bytes, %v", len(sound), err)
 			}
 			heard, err := client.Audio.Transcriptions.New(t.Context(), openai.AudioTranscriptionNewParams{
-				Model: "whisper-1", File: openai.File(bytes.NewReader(noise(1<<20)), "sound.mp3", "audio/mpeg"),
+				Model: "whisper-1", File: openai.File(bytes.NewReader(randomBytes(1<<20)), "sound.mp3", "audio/mpeg"),
 			})
 			if err != nil || heard.Text == "" {
 				t.Errorf("transcriptions: %+v, %v", heard, err)

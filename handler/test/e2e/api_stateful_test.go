@@ -11,10 +11,10 @@ import (
 
 // Files, batches and vector stores live at the marked backend, and calls that
 // use them go there.
-func TestWhatIsStatefulLivesAtTheMarkedBackend(t *testing.T) {
-	r := api{resources: four(), entry: func(name string, entry map[string]any) { entry["stateful"] = name == "b" }}.start(t)
-	content := noise(64 << 10)
-	form, formType := aForm(t, content, "purpose", "batch")
+func TestStatefulOperationsGoToTheStatefulBackend(t *testing.T) {
+	r := api{resources: fourResources(), entry: func(name string, entry map[string]any) { entry["stateful"] = name == "b" }}.start(t)
+	content := randomBytes(64 << 10)
+	form, formType := multipartForm(t, content, "purpose", "batch")
 	var file, batch, store struct{ ID string }
 	for _, family := range []struct{ base, query string }{{"/openai/v1", ""}, {"/v1", ""}, {"/openai", "?api-version=2025-04-01-preview"}} {
 		r.post(family.base+"/files"+family.query, form, "Content-Type", formType).decoded(t, &file)
@@ -49,9 +49,9 @@ func TestWhatIsStatefulLivesAtTheMarkedBackend(t *testing.T) {
 	}
 }
 
-func TestWithoutAMarkedBackendTheCallerIsTold(t *testing.T) {
-	r := api{resources: four()}.start(t)
-	form, formType := aForm(t, []byte("data"), "purpose", "batch")
+func TestStatefulOperationWithoutABackendIsRefused(t *testing.T) {
+	r := api{resources: fourResources()}.start(t)
+	form, formType := multipartForm(t, []byte("data"), "purpose", "batch")
 	wantRefusal(t, r.post("/openai/v1/files", form, "Content-Type", formType), 400, "no_stateful_backend")
 	wantRefusal(t, r.get("GET", "/openai/v1/vector_stores"), 400, "no_stateful_backend")
 	if n := len(r.sim.Journal()); n != 0 {
@@ -59,14 +59,14 @@ func TestWithoutAMarkedBackendTheCallerIsTold(t *testing.T) {
 	}
 }
 
-func TestTheOnlyBackendNeedsNoMark(t *testing.T) {
+func TestSingleBackendIsStateful(t *testing.T) {
 	r := api{resources: []simulator.Resource{deployed("one", everyModel...)}}.start(t)
 	if a := r.post("/openai/v1/vector_stores", `{}`); a.status != 200 {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 }
 
-func TestOfSeveralMarkedBackendsTheModelChooses(t *testing.T) {
+func TestModelChoosesAmongStatefulBackends(t *testing.T) {
 	r := api{resources: []simulator.Resource{deployed("a", "gpt-4o"), deployed("b", "gpt-5")}, entry: func(_ string, entry map[string]any) { entry["stateful"] = true }}.start(t)
 	refused := r.get("GET", "/openai/v1/files")
 	wantRefusal(t, refused, 400, "model_missing")

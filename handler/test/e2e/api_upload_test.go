@@ -18,8 +18,8 @@ import (
 
 const uploadPath = "/openai/v1/audio/transcriptions"
 
-// peak is the most memory that the handler's process ever had, in bytes.
-func (r *rig) peak() int64 {
+// peakMemory is the most memory that the handler's process ever had, in bytes.
+func (r *rig) peakMemory() int64 {
 	r.t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.host.HandlerPID()))
 	if err != nil {
@@ -34,13 +34,13 @@ func (r *rig) peak() int64 {
 }
 
 // An upload is held once, however many backends it goes to.
-func TestUploadOfTwentyMegabytesIsHeldOnce(t *testing.T) {
+func TestUploadIsBufferedOnce(t *testing.T) {
 	resources := []simulator.Resource{deployed("a", "whisper-1"), deployed("b", "whisper-1"), deployed("c", "whisper-1"), deployed("d", "whisper-1")}
-	r := api{resources: resources, entry: inOrder("a", "b", "c", "d")}.start(t)
-	sound := noise(20 << 20)
-	body, contentType := aForm(t, sound, "model", "whisper-1")
+	r := api{resources: resources, entry: withPriorities("a", "b", "c", "d")}.start(t)
+	sound := randomBytes(20 << 20)
+	body, contentType := multipartForm(t, sound, "model", "whisper-1")
 	r.get("GET", "/openai/v1/models")
-	before := r.peak()
+	before := r.peakMemory()
 	for range 3 {
 		for _, name := range []string{"a", "b", "c"} {
 			r.sim.Next(name, simulator.Fault{Action: "503"})
@@ -57,7 +57,7 @@ func TestUploadOfTwentyMegabytesIsHeldOnce(t *testing.T) {
 	if n := len(r.sim.Journal()); n != 12 {
 		t.Errorf("%d attempts, want 12", n)
 	}
-	grown := r.peak() - before
+	grown := r.peakMemory() - before
 	t.Logf("three uploads of %d bytes to four backends each cost %d MiB at their peak", len(body), grown>>20)
 	if most := int64(75) << 20; grown > most { // one held, others not collected yet
 		t.Errorf("the process grew by %d MiB, want at most %d", grown>>20, most>>20)
@@ -66,19 +66,19 @@ func TestUploadOfTwentyMegabytesIsHeldOnce(t *testing.T) {
 
 // What is longer than what is held goes through while it comes, and no memory
 // is taken for it.
-func TestUploadBeyondWhatIsHeldGoesThrough(t *testing.T) {
-	r := api{resources: []simulator.Resource{deployed("a", "whisper-1"), deployed("b", "whisper-1")}, entry: inOrder("a", "b")}.start(t)
-	sound := noise(60 << 20)
-	body, contentType := aForm(t, sound)
+func TestUploadBeyondTheBufferIsStreamed(t *testing.T) {
+	r := api{resources: []simulator.Resource{deployed("a", "whisper-1"), deployed("b", "whisper-1")}, entry: withPriorities("a", "b")}.start(t)
+	sound := randomBytes(60 << 20)
+	body, contentType := multipartForm(t, sound)
 	path := "/openai/deployments/whisper-1/audio/transcriptions?api-version=2024-10-21"
-	before := r.peak()
+	before := r.peakMemory()
 	if a := r.post(path, body, "Content-Type", contentType); a.status != 200 || a.backend() != "a" {
 		t.Fatalf("%d by %q: %s", a.status, a.backend(), a.body)
 	}
 	if file, _ := fileOf(t, r.sim.Journal()[0]); !slices.Equal(file, sound) {
 		t.Errorf("%d bytes came", len(file))
 	}
-	grown := r.peak() - before
+	grown := r.peakMemory() - before
 	t.Logf("an upload of %d MiB cost %d MiB at its peak", len(body)>>20, grown>>20)
 	if grown > 40<<20 {
 		t.Errorf("the process grew by %d MiB for a body that it does not hold", grown>>20)
@@ -100,11 +100,11 @@ func TestUploadBeyondWhatIsHeldGoesThrough(t *testing.T) {
 }
 
 // The model may be anywhere in a form that is held.
-func TestFormsAreUnderstoodOrRefused(t *testing.T) {
+func TestMultipartForms(t *testing.T) {
 	r := api{resources: []simulator.Resource{deployed("a", "whisper-1")}}.start(t)
-	good, contentType := aForm(t, []byte("sound"), "language", "en", "model", "whisper-1")
-	unnamed, unnamedType := aForm(t, []byte("sound"))
-	twice, twiceType := aForm(t, []byte("sound"), "model", "whisper-1", "model", "other")
+	good, contentType := multipartForm(t, []byte("sound"), "language", "en", "model", "whisper-1")
+	unnamed, unnamedType := multipartForm(t, []byte("sound"))
+	twice, twiceType := multipartForm(t, []byte("sound"), "model", "whisper-1", "model", "other")
 	for name, c := range map[string]struct {
 		body, contentType string
 		status            int
@@ -133,9 +133,9 @@ func TestFormsAreUnderstoodOrRefused(t *testing.T) {
 
 // A caller that breaks off its upload, or sends more than is allowed, is no
 // failure of a backend.
-func TestUploadThatEndsEarlyHarmsNobody(t *testing.T) {
+func TestTruncatedUploadAffectsNoOtherRequest(t *testing.T) {
 	r := api{resources: []simulator.Resource{deployed("a", "whisper-1")}, env: []string{"SPILLWAY_MAX_BODY=30MiB"}}.start(t)
-	body, contentType := aForm(t, noise(35<<20))
+	body, contentType := multipartForm(t, randomBytes(35<<20))
 	path := "/openai/deployments/whisper-1/audio/transcriptions?api-version=2024-10-21"
 	wantRefusal(t, r.post(path, body, "Content-Type", contentType), 413, "request_too_large")
 	var leaving sync.WaitGroup
@@ -143,7 +143,7 @@ func TestUploadThatEndsEarlyHarmsNobody(t *testing.T) {
 		leaving.Go(func() {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			begun := &leaver{text: body[:27<<20], left: cancel}
+			begun := &disconnectingReader{text: body[:27<<20], left: cancel}
 			req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.host.URL+path, begun)
 			if err != nil {
 				t.Error(err)
@@ -157,20 +157,20 @@ func TestUploadThatEndsEarlyHarmsNobody(t *testing.T) {
 		})
 	}
 	leaving.Wait()
-	short, shortType := aForm(t, []byte("sound"), "model", "whisper-1")
+	short, shortType := multipartForm(t, []byte("sound"), "model", "whisper-1")
 	if a := r.post(uploadPath, short, "Content-Type", shortType); a.status != 200 {
 		t.Errorf("after callers that left: %d %s", a.status, a.body)
 	}
 }
 
-// leaver is a body whose caller leaves where its text ends.
-type leaver struct {
+// disconnectingReader is a body whose caller leaves where its text ends.
+type disconnectingReader struct {
 	text string
 	left func()
 }
 
 // Read gives the text, and then goes.
-func (l *leaver) Read(p []byte) (int, error) {
+func (l *disconnectingReader) Read(p []byte) (int, error) {
 	if l.text == "" {
 		time.Sleep(20 * time.Millisecond) // what was sent should be on its way
 		l.left()

@@ -87,15 +87,15 @@ func BenchmarkOpenStreams(b *testing.B) {
 	for b.Loop() {
 		backend := newBareBackend(b)
 		backend.chunks, backend.interval = 100, 50*time.Millisecond
-		ours, theirs = held(startSpillway(b, backend.url()), backend, streams), held(startReverseProxy(b, backend.url()), backend, streams)
+		ours, theirs = memoryPerStream(startSpillway(b, backend.url()), backend, streams), memoryPerStream(startReverseProxy(b, backend.url()), backend, streams)
 	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(ours, "KB/stream")
 	b.ReportMetric(theirs, "revproxy-KB/stream")
 }
 
-// held is the memory of so many streams at their height, in KB each.
-func held(c *contender, backend *bareBackend, streams int) float64 {
+// memoryPerStream is the memory of so many streams at their height, in KB each.
+func memoryPerStream(c *contender, backend *bareBackend, streams int) float64 {
 	before := c.memory()
 	done := make(chan struct{})
 	go func() {

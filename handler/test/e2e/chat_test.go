@@ -22,7 +22,7 @@ func TestCompletionComesFromTheHighestPriority(t *testing.T) {
 	}
 }
 
-func TestThrottledBackendIsLeftAndComesBack(t *testing.T) {
+func TestThrottledBackendIsSkippedUntilItReopens(t *testing.T) {
 	r := start(t, setup{})
 	r.wantServedBy("ptu")
 	r.sim.Next("ptu", simulator.Fault{Action: "429-token", RetryAfter: 1500 * time.Millisecond})
@@ -42,7 +42,7 @@ func TestThrottledBackendIsLeftAndComesBack(t *testing.T) {
 
 // Every row of the classification table, plain and streamed: silent failover
 // or the right answer.
-func TestEveryRefusalOfABackendIsClassified(t *testing.T) {
+func TestBackendErrorsAreClassified(t *testing.T) {
 	for _, action := range []string{
 		"429-token", "429-call", "429-2025", "429-short", "429-capacity", "429-v1", "401-key", "401-token", "401-permission", "403-network",
 		"404-deployment", "408", "500", "502-html", "503", "503-envoy", "504-html", "424", "empty-200", "error-200", "truncated-200", "wrong-type-200",
@@ -62,7 +62,7 @@ func TestEveryRefusalOfABackendIsClassified(t *testing.T) {
 	}
 }
 
-func TestAnswersThatAreTheCallersBusinessPassAsTheyAre(t *testing.T) {
+func TestClientErrorsAreRelayedUnchanged(t *testing.T) {
 	for action, want := range map[string]struct {
 		status int
 		code   string
@@ -81,7 +81,7 @@ func TestAnswersThatAreTheCallersBusinessPassAsTheyAre(t *testing.T) {
 	}
 }
 
-func TestPromptTooLongForTheProvisionedIsServedByTheNextGroup(t *testing.T) {
+func TestContextLengthErrorOfPTUGoesToTheNextPriority(t *testing.T) {
 	r := start(t, setup{})
 	r.sim.Next("ptu", simulator.Fault{Action: "400-context"})
 	a := r.post(chatPath, hello)
@@ -113,7 +113,7 @@ func TestAllFailingIsA503(t *testing.T) {
 	wantRefusal(t, r.post(chatPath, hello), 503, "no_backend_available")
 }
 
-func TestBackends401IsNeverSeen(t *testing.T) {
+func TestBackend401NeverReachesTheCaller(t *testing.T) {
 	r := start(t, setup{})
 	for _, b := range threeBackends() {
 		r.sim.Fault(b.name, simulator.Fault{Action: "401-key"})
@@ -141,7 +141,7 @@ func wantRefusal(t *testing.T, a answer, status int, code string) {
 	}
 }
 
-func TestBadInputHarmsNobody(t *testing.T) {
+func TestInvalidInputIsRefused(t *testing.T) {
 	r := start(t, setup{env: []string{"SPILLWAY_MAX_BODY=64KiB"}})
 	for name, c := range map[string]struct {
 		method, path, body string
@@ -175,7 +175,7 @@ func TestBadInputHarmsNobody(t *testing.T) {
 	}
 }
 
-func TestNothingOfTheCallersCredentialReachesABackend(t *testing.T) {
+func TestCallerCredentialsNeverReachABackend(t *testing.T) {
 	r := start(t, setup{env: []string{"SPILLWAY_AUTH=key", "TEAM_KEY=caller-canary-123456789"}, document: map[string]any{
 		"consumers": []map[string]any{{"name": "team", "keySetting": "TEAM_KEY"}},
 	}})

@@ -20,13 +20,13 @@ import (
 	"spillway/handler/internal/tablestore/azure"
 )
 
-// haystack is everything that somebody could come to read, by where.
-type haystack struct {
+// outputs is everything that somebody could come to read, by where.
+type outputs struct {
 	mu   sync.Mutex
 	text map[string]*strings.Builder
 }
 
-func (h *haystack) add(where, text string) {
+func (h *outputs) record(where, text string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.text == nil {
@@ -39,7 +39,7 @@ func (h *haystack) add(where, text string) {
 }
 
 // find returns where the needle is.
-func (h *haystack) find(needle string) (where []string) {
+func (h *outputs) find(needle string) (where []string) {
 	for place, text := range h.text {
 		if strings.Contains(text.String(), needle) {
 			where = append(where, place)
@@ -48,9 +48,9 @@ func (h *haystack) find(needle string) (where []string) {
 	return where
 }
 
-// needles are the forms in which a secret could show: as it is, in part, and as
+// encodings are the forms in which a secret could show: as it is, in part, and as
 // it is written in other places.
-func needles(secret string) []string {
+func encodings(secret string) []string {
 	return []string{
 		secret, secret[4:min(24, len(secret))], secret[max(0, len(secret)-20):], url.QueryEscape(secret), base64.StdEncoding.EncodeToString([]byte(secret)),
 		base64.RawURLEncoding.EncodeToString([]byte(secret)), hex.EncodeToString([]byte(secret)),
@@ -67,7 +67,7 @@ type secrets struct {
 func (s *secrets) needles() (all []string) {
 	for _, secret := range append(append([]string{backendKey, operatorKey}, s.good...), s.bad...) {
 		if strings.Count(secret, ".") != 2 {
-			all = append(all, needles(secret)...)
+			all = append(all, encodings(secret)...)
 		}
 	}
 	return append(all, s.tokens...)
@@ -78,13 +78,13 @@ const operatorKey = "CANARY-operators-0123456789"
 // Whatever callers offer as proof, good or spoilt, in the right place or not,
 // while backends fail: at the most talkative level nothing of it is in anything
 // that somebody could come to read, but for the backends' own proof.
-func TestNoCredentialIsEverToBeReadAnywhere(t *testing.T) {
+func TestNoCredentialAppearsInAnyOutput(t *testing.T) {
 	i := startIssuer(t)
 	s := i.trusting()
 	s.env = append(s.env, "TEAM_KEY=CANARY-static-key-0123456789", "SPILLWAY_LOG_LEVEL=debug", "SPILLWAY_OPERATOR_KEY="+operatorKey, "SPILLWAY_MAX_WAIT=0")
-	c := startCrowd(t, 2, s)
+	c := startConsumerFleet(t, 2, s)
 	sec := c.plantSecrets(i)
-	var h haystack
+	var h outputs
 	var users sync.WaitGroup
 	for n := range 6 {
 		users.Go(func() {
@@ -101,7 +101,7 @@ func TestNoCredentialIsEverToBeReadAnywhere(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	users.Wait()
-	i.feels(failing)
+	i.setMode(failing)
 	c.useAnyhow(rand.New(rand.NewPCG(9, 9)), sec, &h)
 	_, _, _ = c.keys("revoke", "0123456789")
 	c.gather(&h)
@@ -114,7 +114,7 @@ func TestNoCredentialIsEverToBeReadAnywhere(t *testing.T) {
 }
 
 // plantSecrets has keys and tokens made, good and bad ones.
-func (c *crowd) plantSecrets(i *issuer) *secrets {
+func (c *consumerFleet) plantSecrets(i *issuer) *secrets {
 	c.t.Helper()
 	issued, _ := c.issue("key-team")
 	revoked, id := c.issue("key-team")
@@ -142,7 +142,7 @@ func (c *crowd) plantSecrets(i *issuer) *secrets {
 }
 
 // useAnyhow offers a secret in some place, with some request.
-func (c *crowd) useAnyhow(chance *rand.Rand, s *secrets, h *haystack) {
+func (c *consumerFleet) useAnyhow(chance *rand.Rand, s *secrets, h *outputs) {
 	all := append(append([]string{}, s.good...), s.bad...)
 	secret := all[chance.IntN(len(all))]
 	header, path := []string{"Api-Key", secret}, chatPath
@@ -162,11 +162,11 @@ func (c *crowd) useAnyhow(chance *rand.Rand, s *secrets, h *haystack) {
 	}
 	body := []string{hello, helloSSE, `{"model":"nope"}`, `{"model":`, huge}[chance.IntN(5)]
 	a := ask(c.t.Context(), c.t, http.MethodPost, c.hosts[chance.IntN(len(c.hosts))].URL+path, body, header...)
-	h.add("answers", fmt.Sprint(a.status, a.header, a.body, a.err))
+	h.record("answers", fmt.Sprint(a.status, a.header, a.body, a.err))
 }
 
 // gather puts together what else is to be read.
-func (c *crowd) gather(h *haystack) {
+func (c *consumerFleet) gather(h *outputs) {
 	c.t.Helper()
 	for _, host := range c.hosts {
 		for _, path := range []string{"/ops/metrics", "/ops/api/status", "/ops/api/usage", "/ops/api/requests?last=200", "/ops/", "/health/ready"} {
@@ -174,32 +174,32 @@ func (c *crowd) gather(h *haystack) {
 			if a.status != http.StatusOK && path != "/health/ready" {
 				c.t.Errorf("%s: %d %s", path, a.status, a.body)
 			}
-			h.add(path, fmt.Sprint(a.header, a.body))
+			h.record(path, fmt.Sprint(a.header, a.body))
 		}
-		h.add("answers", ask(c.t.Context(), c.t, http.MethodGet, host.URL+"/ops/api/status", "", "x-spillway-operator-key", "CANARY-guess-0123456789-0123456789").body)
+		h.record("answers", ask(c.t.Context(), c.t, http.MethodGet, host.URL+"/ops/api/status", "", "x-spillway-operator-key", "CANARY-guess-0123456789-0123456789").body)
 	}
 	time.Sleep(500 * time.Millisecond) // lines are written beside the requests
 	for _, host := range c.hosts {
 		for _, line := range append(host.Stdout(), host.Stderr()...) {
-			h.add("log", line.Text)
+			h.record("log", line.Text)
 		}
 		host.Terminate(10 * time.Second)
 	}
 	for _, name := range []string{"", "books", "usage", "places"} {
 		for _, row := range c.rows(name) {
-			h.add("table", fmt.Sprint(row))
+			h.record("table", fmt.Sprint(row))
 		}
 	}
 	for _, e := range c.sim.Journal() {
 		delete(e.Header, "Api-Key") // the pool's own proof belongs there
 		text, _ := json.Marshal(e)
-		h.add("backends", string(text)+e.Path+e.RawQuery+string(e.Body)+fmt.Sprint(e.Header))
+		h.record("backends", string(text)+e.Path+e.RawQuery+string(e.Body)+fmt.Sprint(e.Header))
 	}
 }
 
 // wantSearchFinds checks that the haystack is what it should be, and that a
 // leak would be found in each part of it that the program writes.
-func (c *crowd) wantSearchFinds(h *haystack, s *secrets) {
+func (c *consumerFleet) wantSearchFinds(h *outputs, s *secrets) {
 	c.t.Helper()
 	for needle, place := range map[string]string{
 		`"consumer":"key-team"`: "log", `"caller":"oid-1"`: "log", `consumer="key-team"`: "/ops/metrics", "key-team": "table", "chat.completion": "answers",
@@ -217,7 +217,7 @@ func (c *crowd) wantSearchFinds(h *haystack, s *secrets) {
 		c.t.Fatal(err)
 	}
 	for _, row := range c.rows("books") {
-		h.add("planted", fmt.Sprint(row))
+		h.record("planted", fmt.Sprint(row))
 	}
 	if where := h.find(s.good[1][4:24]); len(where) != 1 || where[0] != "planted" {
 		c.t.Errorf("a key that was planted in the table is found in %v", where)

@@ -37,30 +37,30 @@ func (r *rig) lineOf(a answer) requestLine {
 	return line
 }
 
-// bearing asks with a bearer.
-func (r *rig) bearing(token string) answer {
+// withToken asks with a bearer.
+func (r *rig) withToken(token string) answer {
 	r.t.Helper()
 	return r.post(chatPath, hello, "Authorization", "Bearer "+token)
 }
 
-// wantLetIn checks that a token's bearer is served.
-func (r *rig) wantLetIn(what, token string) {
+// wantAuthenticated checks that a token's bearer is served.
+func (r *rig) wantAuthenticated(what, token string) {
 	r.t.Helper()
-	if a := r.bearing(token); a.status != http.StatusOK {
+	if a := r.withToken(token); a.status != http.StatusOK {
 		r.t.Errorf("%s: %d %s", what, a.status, a.body)
 	}
 }
 
 func (r *rig) wantRefused(what, token string) {
 	r.t.Helper()
-	if a := r.bearing(token); a.status != http.StatusUnauthorized {
+	if a := r.withToken(token); a.status != http.StatusUnauthorized {
 		r.t.Errorf("%s: %d %s, want 401", what, a.status, a.body)
 	}
 }
 
 // Tokens of both versions belong to the consumer of their application, group
 // or role; who has one is in the log, and nothing of it reaches a backend.
-func TestTokenBelongsToTheConsumerOfItsAppGroupOrRole(t *testing.T) {
+func TestTokenIsMatchedByAppGroupOrRole(t *testing.T) {
 	i := startIssuer(t)
 	s := i.trusting()
 	s.backends = []backend{{name: "told", priority: 1, caller: "x-caller-id"}}
@@ -102,14 +102,14 @@ func TestTokenBelongsToTheConsumerOfItsAppGroupOrRole(t *testing.T) {
 			}
 		})
 	}
-	r.wantNothingPassedOn()
+	r.wantNoBackendRequest()
 	if n := i.fetches(); n != 1 {
 		t.Errorf("the issuer's keys were fetched %d times, want once", n)
 	}
 }
 
-// wantNothingPassedOn checks that no backend saw a bearer or any key but ours.
-func (r *rig) wantNothingPassedOn() {
+// wantNoBackendRequest checks that no backend saw a bearer or any key but ours.
+func (r *rig) wantNoBackendRequest() {
 	r.t.Helper()
 	for _, e := range r.sim.Journal() {
 		if e.Header.Get("Authorization") != "" || e.Header.Get("Api-Key") != backendKey {
@@ -119,40 +119,40 @@ func (r *rig) wantNothingPassedOn() {
 }
 
 // An issuer that cannot be asked costs nobody anything whose key is known.
-func TestIssuerDownHarmsNoTokenOfAKnownKey(t *testing.T) {
+func TestIssuerOutageKeepsKnownKeys(t *testing.T) {
 	i := startIssuer(t)
 	i.generate("two", "RS256")
 	i.hide("two") // not published yet
 	r := start(t, i.trusting())
 	good, unknown := i.token(), i.sign("two", i.claims())
-	r.wantLetIn("before", good)
-	i.feels(hanging)
+	r.wantAuthenticated("before", good)
+	i.setMode(hanging)
 	var asking sync.WaitGroup
 	asking.Go(func() { r.wantRefused("hanging: key unknown", unknown) })
-	for i.fetches()+i.described() < 3 { // until it is asked because of that
+	for i.fetches()+i.discoveryFetches() < 3 { // until it is asked because of that
 		time.Sleep(time.Millisecond)
 	}
 	began := time.Now()
-	r.wantLetIn("hanging: key known", good)
+	r.wantAuthenticated("hanging: key known", good)
 	if took := time.Since(began); took > 4*time.Second {
 		t.Errorf("a token of a known key waited %v for the issuer", took)
 	}
 	asking.Wait()
-	for name, down := range map[string]func(){"failing": func() { i.feels(failing) }, "rambling": func() { i.feels(rambling) }, "refusing": i.refuse} {
+	for name, down := range map[string]func(){"failing": func() { i.setMode(failing) }, "rambling": func() { i.setMode(rambling) }, "refusing": i.refuse} {
 		down()
 		r.wantRefused(name+": key unknown", unknown)
-		r.wantLetIn(name+": key known", good)
+		r.wantAuthenticated(name+": key known", good)
 	}
 }
 
 // Without the issuer's keys nobody is let in by token, and that is not the
 // caller's fault; keys of ours work; and it heals by itself.
-func TestNobodyIsLetInBeforeTheIssuerWasHeard(t *testing.T) {
+func TestTokensAreRefusedBeforeKeysAreFetched(t *testing.T) {
 	i := startIssuer(t)
 	i.refuse()
 	r := start(t, i.trusting())
 	good := i.token()
-	a := r.bearing(good)
+	a := r.withToken(good)
 	wantRefusal(t, a, http.StatusServiceUnavailable, "credential_unavailable")
 	if a.header.Get("Retry-After") == "" {
 		t.Error("no retry-after")
@@ -162,7 +162,7 @@ func TestNobodyIsLetInBeforeTheIssuerWasHeard(t *testing.T) {
 	}
 	i.listen()
 	deadline := time.Now().Add(30 * time.Second)
-	for a = r.bearing(good); a.status == http.StatusServiceUnavailable && time.Now().Before(deadline); a = r.bearing(good) {
+	for a = r.withToken(good); a.status == http.StatusServiceUnavailable && time.Now().Before(deadline); a = r.withToken(good) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	if a.status != http.StatusOK {
@@ -175,11 +175,11 @@ func TestNobodyIsLetInBeforeTheIssuerWasHeard(t *testing.T) {
 
 // However many key ids are made up, the issuer is asked once, and good tokens
 // pass meanwhile.
-func TestFloodOfUnknownKeyIDsAsksTheIssuerOnce(t *testing.T) {
+func TestUnknownKeyIDsFetchKeysOnce(t *testing.T) {
 	i := startIssuer(t)
 	r := start(t, i.trusting())
 	good := i.token()
-	r.wantLetIn("before", good)
+	r.wantAuthenticated("before", good)
 	_, rest, _ := strings.Cut(good, ".")
 	const floods, each = 8, 250
 	var flood sync.WaitGroup
@@ -187,7 +187,7 @@ func TestFloodOfUnknownKeyIDsAsksTheIssuerOnce(t *testing.T) {
 		flood.Go(func() {
 			for k := range each {
 				head := encoded(fmt.Sprintf(`{"alg":"RS256","kid":"made-up-%d-%d"}`, n, k))
-				if a := r.bearing(head + "." + rest); a.status != http.StatusUnauthorized {
+				if a := r.withToken(head + "." + rest); a.status != http.StatusUnauthorized {
 					t.Errorf("unknown key id: %d %s", a.status, a.body)
 					return
 				}
@@ -195,7 +195,7 @@ func TestFloodOfUnknownKeyIDsAsksTheIssuerOnce(t *testing.T) {
 		})
 	}
 	for range 50 {
-		r.wantLetIn("under the flood", good)
+		r.wantAuthenticated("under the flood", good)
 	}
 	flood.Wait()
 	if n := i.fetches(); n > 2 {
@@ -209,11 +209,11 @@ func TestNewSigningKeyIsAcceptedAtItsFirstToken(t *testing.T) {
 	i := startIssuer(t)
 	r := start(t, i.trusting())
 	old := i.token()
-	r.wantLetIn("before", old)
+	r.wantAuthenticated("before", old)
 	i.generate("two", "RS256")
-	r.wantLetIn("the old key after the new one is there", old)
+	r.wantAuthenticated("the old key after the new one is there", old)
 	i.hide("one")
-	r.wantLetIn("the new key", i.sign("two", i.claims()))
+	r.wantAuthenticated("the new key", i.sign("two", i.claims()))
 	r.wantRefused("the key that was withdrawn", old)
 	if n := i.fetches(); n != 2 {
 		t.Errorf("the keys were fetched %d times, want 2", n)

@@ -19,13 +19,13 @@ func keyed() setup {
 	}
 }
 
-// offer is what a request brings along as proof, in pairs.
-type offer struct {
+// credentialHeaders is what a request brings along as proof, in pairs.
+type credentialHeaders struct {
 	query  string
 	header []string
 }
 
-func (r *rig) offering(o offer) answer {
+func (r *rig) withCredentials(o credentialHeaders) answer {
 	r.t.Helper()
 	path := chatPath
 	if o.query != "" {
@@ -37,11 +37,11 @@ func (r *rig) offering(o offer) answer {
 // A key counts in the three headers that SDKs use, and nowhere else: not in the
 // query, where every log on the way keeps it, not under another name, not as
 // what the host or EasyAuth would say.
-func TestKeyCountsInItsThreeHeadersAlone(t *testing.T) {
+func TestKeysAreReadFromThreeHeaders(t *testing.T) {
 	i := startIssuer(t)
 	r := start(t, i.trusting())
 	principal := base64.StdEncoding.EncodeToString([]byte(`{"auth_typ":"aad","claims":[{"typ":"appid","val":"` + appID + `"}]}`))
-	for name, o := range map[string]offer{
+	for name, o := range map[string]credentialHeaders{
 		"nothing":                    {},
 		"in the query":               {"api-key=" + teamKey, nil},
 		"in the query, in capitals":  {"API-KEY=" + teamKey, nil},
@@ -88,7 +88,7 @@ func TestKeyCountsInItsThreeHeadersAlone(t *testing.T) {
 		"a hash of it":               {"", []string{"api-key", "f7c3bc1d808e04732adf679965ccc34ca7ae3441"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := r.offering(o)
+			a := r.withCredentials(o)
 			wantRefusal(t, a, http.StatusUnauthorized, "invalid_api_key")
 			if strings.Contains(a.body, teamKey) || strings.Contains(a.body, "key-team") {
 				t.Errorf("the refusal tells too much: %s", a.body)
@@ -119,7 +119,7 @@ func (r *rig) wantKeysAccepted() {
 			r.t.Errorf("%v: the log has it from key %q of %q", header[:1], l.Key, l.Consumer)
 		}
 	}
-	r.wantNothingPassedOn()
+	r.wantNoBackendRequest()
 	text, _ := json.Marshal(r.sim.Journal())
 	for _, secret := range []string{teamKey, "canary-of-a-neighbour"} {
 		if strings.Contains(string(text), secret) {
@@ -129,7 +129,7 @@ func (r *rig) wantKeysAccepted() {
 }
 
 // However a path is written, it has the same lock.
-func TestEveryWayToWriteAPathHasTheSameLock(t *testing.T) {
+func TestPathSpellingsNeverBypassAuthentication(t *testing.T) {
 	r := start(t, keyed())
 	for _, path := range []string{
 		"/health/../openai/v1/chat/completions", "/health/live/../../openai/v1/chat/completions", "//openai/v1/chat/completions", "/openai//v1/chat/completions",
@@ -152,7 +152,7 @@ func TestEveryWayToWriteAPathHasTheSameLock(t *testing.T) {
 
 // Guesses cost the guesser, and nobody else: every one is refused, good
 // requests pass meanwhile, and the log is not flooded.
-func TestFloodOfGuessedKeysHarmsNobody(t *testing.T) {
+func TestGuessedKeysAreRefusedUnderLoad(t *testing.T) {
 	r := start(t, keyed())
 	const guessers, each = 8, 400
 	var flood sync.WaitGroup

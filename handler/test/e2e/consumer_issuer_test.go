@@ -44,20 +44,20 @@ type issuer struct {
 
 	mu     sync.Mutex
 	server *http.Server
-	mood   mood
+	mood   issuerMode
 	asked  map[string]int // by the last part of the path
 	hidden []string       // key ids that are not published
 	keys   map[string]*rsa.PrivateKey
 }
 
-// mood is how the issuer takes what it is asked.
-type mood uint8
+// issuerMode is how the issuer takes what it is asked.
+type issuerMode uint8
 
 const (
-	answering mood = iota
-	failing        // 500
-	hanging        // no answer
-	rambling       // a page instead of keys
+	answering issuerMode = iota
+	failing              // 500
+	hanging              // no answer
+	rambling             // a page instead of keys
 )
 
 // startIssuer brings one up with the key "one".
@@ -83,14 +83,14 @@ func startIssuer(t *testing.T) *issuer {
 	i.told, i.said = in, bufio.NewScanner(out)
 	i.said.Buffer(nil, 1<<20)
 	var ready struct{ Port int }
-	i.hears(&ready)
+	i.receiveRequest(&ready)
 	i.behind = fmt.Sprintf("http://127.0.0.1:%d", ready.Port)
 	i.generate("one", "RS256")
 	return i
 }
 
-// hears reads the process's next line.
-func (i *issuer) hears(into any) {
+// receiveRequest reads the process's next line.
+func (i *issuer) receiveRequest(into any) {
 	i.t.Helper()
 	if !i.said.Scan() {
 		i.t.Fatalf("the issuer has ended: %v", i.said.Err())
@@ -100,12 +100,12 @@ func (i *issuer) hears(into any) {
 	}
 }
 
-func (i *issuer) tell(wish map[string]any, into any) {
+func (i *issuer) control(wish map[string]any, into any) {
 	i.t.Helper()
 	if err := json.NewEncoder(i.told).Encode(wish); err != nil {
 		i.t.Fatal(err)
 	}
-	i.hears(into)
+	i.receiveRequest(into)
 }
 
 // generate has the issuer make and publish one more key. The tests get it too,
@@ -113,7 +113,7 @@ func (i *issuer) tell(wish map[string]any, into any) {
 func (i *issuer) generate(kid, alg string) {
 	i.t.Helper()
 	var made struct{ Key map[string]string }
-	i.tell(map[string]any{"do": "key", "kid": kid, "alg": alg}, &made)
+	i.control(map[string]any{"do": "key", "kid": kid, "alg": alg}, &made)
 	if made.Key["kty"] != "RSA" {
 		return
 	}
@@ -133,7 +133,7 @@ func (i *issuer) generate(kid, alg string) {
 func (i *issuer) sign(kid string, claims jose.MapClaims) string {
 	i.t.Helper()
 	var signed struct{ Token string }
-	i.tell(map[string]any{"do": "sign", "kid": kid, "claims": claims}, &signed)
+	i.control(map[string]any{"do": "sign", "kid": kid, "claims": claims}, &signed)
 	return signed.Token
 }
 
@@ -185,7 +185,7 @@ func (i *issuer) refuse() {
 	_ = i.server.Close()
 }
 
-func (i *issuer) feels(m mood) {
+func (i *issuer) setMode(m issuerMode) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.mood = m
@@ -205,8 +205,8 @@ func (i *issuer) fetches() int {
 	return i.asked["jwks"]
 }
 
-// described is how often the issuer was asked what it is.
-func (i *issuer) described() int {
+// discoveryFetches is how often the issuer was asked what it is.
+func (i *issuer) discoveryFetches() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.asked["tion"]

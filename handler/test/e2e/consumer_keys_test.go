@@ -18,12 +18,12 @@ func issuedKeys() setup {
 
 // A consumer changes its key, under load on all instances, and not one request
 // is refused. Then the old key is revoked, and all instances obey.
-func TestKeyIsChangedWithoutOneRefusedRequest(t *testing.T) {
+func TestKeyRotationRefusesNoRequest(t *testing.T) {
 	const instances = 4
-	c := startCrowd(t, instances, issuedKeys())
+	c := startConsumerFleet(t, instances, issuedKeys())
 	old, oldID := c.issue("team-a")
 	neighbour, _ := c.issue("team-b")
-	var loads []*spending
+	var loads []*spendingLoad
 	fire := func(key string) { loads = append(loads, c.spend(key, hello, 30)) }
 	fire(old)
 	fire(neighbour)
@@ -39,11 +39,11 @@ func TestKeyIsChangedWithoutOneRefusedRequest(t *testing.T) {
 		t.Errorf("a third key: exit code %d: %s", code, stderr)
 	}
 	time.Sleep(time.Second) // of load with both
-	changed := loads[0].cease()
+	changed := loads[0].finish()
 	c.wantRevoked(oldID, old, instances)
 	time.Sleep(500 * time.Millisecond)
 	for n, l := range loads {
-		b := l.cease()
+		b := l.finish()
 		if n == 0 {
 			b = changed
 		}
@@ -67,7 +67,7 @@ const agreementBound = 8 * time.Second
 
 // wantRevoked revokes a key and measures when the last instance has let it in
 // for the last time. Once it was refused by one, that one never lets it in again.
-func (c *crowd) wantRevoked(id, key string, instances int) {
+func (c *consumerFleet) wantRevoked(id, key string, instances int) {
 	c.t.Helper()
 	for n := range instances { // within one refresh, where others asked with unknown keys just before
 		eventually(c.t, "a new key is good", func() bool { return c.ask(n, key, hello).status == http.StatusOK })
@@ -106,8 +106,8 @@ func (c *crowd) wantRevoked(id, key string, instances int) {
 
 // A key ends at its time without anybody's doing; one of a consumer that is not
 // configured does not come to be; revoking what is not there is said.
-func TestIssuedKeyEndsAtItsTime(t *testing.T) {
-	c := startCrowd(t, 1, issuedKeys())
+func TestIssuedKeyExpires(t *testing.T) {
+	c := startConsumerFleet(t, 1, issuedKeys())
 	began := time.Now()
 	key, id := c.issue("team-a", "--expires", "3s")
 	a := c.ask(0, key, hello)
@@ -135,8 +135,8 @@ func TestIssuedKeyEndsAtItsTime(t *testing.T) {
 
 // Who guesses at issued keys costs the table no more than its refresh does, and
 // neither instance nor table is slower for others.
-func TestGuessesAtIssuedKeysDoNotReachTheTable(t *testing.T) {
-	c := startCrowd(t, 1, issuedKeys())
+func TestGuessedKeysDoNotReachTheTable(t *testing.T) {
+	c := startConsumerFleet(t, 1, issuedKeys())
 	key, _ := c.issue("team-a")
 	if a := c.ask(0, key, hello); a.status != http.StatusOK {
 		t.Fatalf("%d %s", a.status, a.body)
@@ -163,26 +163,26 @@ func TestGuessesAtIssuedKeysDoNotReachTheTable(t *testing.T) {
 }
 
 // asked is how many exchanges there were about keys, quotas and the board.
-func (c *crowd) asked() int {
+func (c *consumerFleet) asked() int {
 	seen := c.ways[0].seen
 	seen.mu.Lock()
 	defer seen.mu.Unlock()
 	return seen.counts[0].board + seen.counts[0].quotas
 }
 
-func TestSoakRevocationIsObeyedByTwentyInstances(t *testing.T) {
+func TestSoakRevocationReachesTwentyInstances(t *testing.T) {
 	if _, ok := soaking(t); !ok {
 		t.Skip("a long one: SPILLWAY_SOAK=1m go test -run SoakRevocation ./handler/e2e")
 	}
 	const instances, rounds = 20, 5
-	c := startCrowd(t, instances, issuedKeys())
+	c := startConsumerFleet(t, instances, issuedKeys())
 	kept, _ := c.issue("team-b")
 	l := c.spend(kept, hello, 20)
 	for range rounds {
 		key, id := c.issue("team-a")
 		c.wantRevoked(id, key, instances)
 	}
-	if b := l.cease(); len(b) != b.of(http.StatusOK, "") {
+	if b := l.finish(); len(b) != b.of(http.StatusOK, "") {
 		t.Errorf("%d of %d requests of a neighbour were refused", len(b)-b.of(http.StatusOK, ""), len(b))
 	}
 }

@@ -72,9 +72,9 @@ func nextMinute() time.Time { return time.Now().Truncate(time.Minute).Add(time.M
 
 // Each answer tells how the consumer stands, and a refusal tells exactly when
 // it is over, or that waiting is no use.
-func TestEveryAnswerTellsHowTheConsumerStands(t *testing.T) {
+func TestRateLimitHeadersReportTheConsumersQuota(t *testing.T) {
 	const tokens, requests = 5_000, 30
-	c := startCrowd(t, 2, metered(
+	c := startConsumerFleet(t, 2, metered(
 		map[string]any{"name": "team", "tokensPerMinute": tokens, "requestsPerMinute": requests},
 		map[string]any{"name": "month", "tokensPerMonth": 250},
 		map[string]any{"name": "money", "budgetPerMonth": 0.01},
@@ -106,7 +106,7 @@ func TestEveryAnswerTellsHowTheConsumerStands(t *testing.T) {
 }
 
 // usedUp asks until the consumer is refused.
-func (c *crowd) usedUp(t *testing.T, consumer string) answer {
+func (c *consumerFleet) usedUp(t *testing.T, consumer string) answer {
 	t.Helper()
 	for n := range 200 {
 		if a := c.ask(n, keyOf(consumer), modest); a.status != http.StatusOK {
@@ -118,7 +118,7 @@ func (c *crowd) usedUp(t *testing.T, consumer string) answer {
 }
 
 // wantExactWait checks that a refusal names the end of the table's minute.
-func wantExactWait(t *testing.T, c *crowd, tokens, requests int64) {
+func wantExactWait(t *testing.T, c *consumerFleet, tokens, requests int64) {
 	t.Helper()
 	a := c.usedUp(t, "team")
 	wantRefusal(t, a, http.StatusTooManyRequests, "quota_exceeded")
@@ -168,13 +168,13 @@ func (q quotaRun) prove(t *testing.T) {
 	}
 	s := metered(consumers...)
 	s.journal = 0
-	c := startCrowd(t, q.instances, s)
+	c := startConsumerFleet(t, q.instances, s)
 	greedy := c.spend(keyOf("greedy"), from("greedy"), q.perSecond(q.times))
 	calm := c.spend(keyOf("calm"), from("calm"), q.perSecond(0.8)*float64(time.Minute)/float64(q.calm))
 	time.Sleep(q.calm * time.Duration(q.minutes))
-	q.wantNoFalseRefusal(t, calm.cease())
+	q.wantNoFalseRefusal(t, calm.finish())
 	time.Sleep(max(0, q.overload-q.calm*time.Duration(q.minutes)))
-	over := greedy.cease()
+	over := greedy.finish()
 	q.wantLimitKept(t, c, over)
 	cut := q.wantOutageSurvived(t, c)
 	c.wantBooked(t, "greedy", over.tokens())
@@ -187,7 +187,7 @@ func (q quotaRun) perSecond(share float64) float64 {
 	return share * float64(q.limit) / each / 60
 }
 
-func (q quotaRun) wantLimitKept(t *testing.T, c *crowd, b bill) {
+func (q quotaRun) wantLimitKept(t *testing.T, c *consumerFleet, b charges) {
 	t.Helper()
 	b.wantOnly(t, "overload")
 	windows := c.minutes("from greedy")
@@ -227,7 +227,7 @@ func from(consumer string) string { return strings.Replace(modest, "Hello", "fro
 func percent(n, of int64) float64 { return 100 * float64(n) / float64(of) }
 
 // wantBooked waits until the month's row holds what was used and no lease.
-func (c *crowd) wantBooked(t *testing.T, consumer string, used int64) {
+func (c *consumerFleet) wantBooked(t *testing.T, consumer string, used int64) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	booked := c.granted(consumer, "tpmo")
@@ -240,7 +240,7 @@ func (c *crowd) wantBooked(t *testing.T, consumer string, used int64) {
 	}
 }
 
-func (q quotaRun) wantNoFalseRefusal(t *testing.T, b bill) {
+func (q quotaRun) wantNoFalseRefusal(t *testing.T, b charges) {
 	t.Helper()
 	b.wantOnly(t, "four fifths")
 	refused := percent(int64(b.of(429, "")), int64(len(b)))
@@ -252,7 +252,7 @@ func (q quotaRun) wantNoFalseRefusal(t *testing.T, b bill) {
 
 // wantOutageSurvived cuts all ways to the table under a load, and checks
 // who was refused and what is booked.
-func (q quotaRun) wantOutageSurvived(t *testing.T, c *crowd) bill {
+func (q quotaRun) wantOutageSurvived(t *testing.T, c *consumerFleet) charges {
 	t.Helper()
 	l := c.spend(keyOf("cut"), from("cut"), q.perSecond(q.strain))
 	time.Sleep(time.Second)
@@ -264,7 +264,7 @@ func (q quotaRun) wantOutageSurvived(t *testing.T, c *crowd) bill {
 		w.accept()
 	}
 	time.Sleep(time.Second)
-	b := l.cease()
+	b := l.finish()
 	b.wantOnly(t, "outage")
 	refused := percent(int64(b.of(429, "")), int64(len(b)))
 	t.Logf("%d instances, %v without the table at %g times the limit: %.2f %% refused; %v", q.instances, q.outage, q.strain, refused, b)
@@ -279,11 +279,11 @@ func (q quotaRun) wantOutageSurvived(t *testing.T, c *crowd) bill {
 	return b
 }
 
-func TestQuotaHoldsOverInstances(t *testing.T) {
+func TestQuotaHoldsAcrossInstances(t *testing.T) {
 	quotaRun{instances: 4, limit: 30_000, times: 20, overload: 8 * time.Second, calm: 5 * time.Second, minutes: 1, outage: 3 * time.Second, strain: 3}.prove(t)
 }
 
-func TestSoakQuotaHoldsOverTwentyInstances(t *testing.T) {
+func TestSoakQuotaHoldsAcrossTwentyInstances(t *testing.T) {
 	if _, ok := soaking(t); !ok {
 		t.Skip("a long one: SPILLWAY_SOAK=1m go test -run SoakQuota ./handler/e2e")
 	}

@@ -13,7 +13,7 @@ import (
 // A consumer is held to its priority groups, and to how many at once. (Models
 // and geographies are in the tests of the API, the largest request in those of
 // quotas.)
-func TestConsumerIsHeldToItsRules(t *testing.T) {
+func TestConsumerLimitsAreEnforced(t *testing.T) {
 	s := metered(
 		map[string]any{"name": "all"},
 		map[string]any{"name": "spare", "minPriority": 2},

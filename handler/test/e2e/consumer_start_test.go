@@ -68,7 +68,7 @@ func (m *misconfigured) document() string {
 
 // A policy that never fires, or that lets everybody in by mistake, does not
 // start (facts/peers.md W-LB2): the command names the setting and ends with 1.
-func TestPolicyThatNeverFiresDoesNotStart(t *testing.T) {
+func TestUnsatisfiablePolicyIsAConfigurationFault(t *testing.T) {
 	for name, m := range misconfigurations() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -105,7 +105,7 @@ func started(t *testing.T, env []string) (stderr string, code int) {
 
 // Under the host such a policy answers 503 to everybody, whatever they bring;
 // and what is typed as none lets everybody in, and says so at the start.
-func TestOnlyATypedNoneLetsEverybodyIn(t *testing.T) {
+func TestAuthNoneMustBeExplicit(t *testing.T) {
 	m := misconfigurations()["none, misspelt"]
 	host := funchost.Start(t, funchost.Options{Root: staged, Env: append([]string{"SPILLWAY_CONFIG=" + m.document(), "SPILLWAY_STATE=", "AzureWebJobsStorage="}, m.env...)})
 	for _, header := range [][]string{nil, {"api-key", teamKey}, {"Authorization", "Bearer " + teamKey}} {

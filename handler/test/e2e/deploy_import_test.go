@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// predecessor is a configuration in the shape that its maker publishes, and how
+// importCase is a configuration in the shape that its maker publishes, and how
 // it is run once imported.
-type predecessor struct {
+type importCase struct {
 	source, file string
 	model        string
 	groups       [][]string        // backends by priority, as the predecessor tried them
@@ -18,7 +18,7 @@ type predecessor struct {
 	identity     string            // the client id that tokens are asked for
 }
 
-func predecessors() []predecessor {
+func importCases() []importCase {
 	const own = "11111111-2222-3333-4444-555555555555"
 	policy := map[string]string{"SPILLWAY_RESPONSE_TIMEOUT": "120s", "SPILLWAY_EXPOSE": "true"}
 	entra := map[string]string{
@@ -27,7 +27,7 @@ func predecessors() []predecessor {
 	}
 	timeouts := map[string]string{"SPILLWAY_FIRST_TOKEN_TIMEOUT": "60s", "SPILLWAY_RESPONSE_TIMEOUT": "60s"}
 	foundry, numbered := [][]string{{"foundry1"}, {"foundry2"}}, [][]string{{"backend-1"}, {"backend-2"}}
-	return []predecessor{
+	return []importCase{
 		{"openai-apim-lb", "openai-apim-lb.xml", "gpt-4o", [][]string{{"contoso-eastus", "contoso-eastus-2"}, {"contoso-france"}}, policy, own},
 		{"openai-apim-lb", "openai-apim-lb-azd.xml", "gpt-4o", [][]string{{"openai-backend-0"}, {"backend_url_2"}}, entra, own},
 		{"apim-pool", "apim-pool-arm.json", "gpt-4o", [][]string{{"ptu"}, {"payg"}}, nil, ""},
@@ -46,16 +46,16 @@ func predecessors() []predecessor {
 	}
 }
 
-// TestImportedPoolsFailOverInTheOrderOfThePredecessor imports each sample with
+// TestImportedPoolsFailOverInOrder imports each sample with
 // the program itself, puts the addresses of the simulated service in place of
 // the real ones and changes nothing else, validates, serves, and takes one
 // priority after the other away.
-func TestImportedPoolsFailOverInTheOrderOfThePredecessor(t *testing.T) {
-	for _, p := range predecessors() {
+func TestImportedPoolsFailOverInOrder(t *testing.T) {
+	for _, p := range importCases() {
 		t.Run(p.file, func(t *testing.T) {
 			t.Parallel()
 			document, told := imported(t, p)
-			pool := foreignPool{t: t, document: document, model: p.model, groups: p.groups, identity: []string{p.identity}}
+			pool := importedPool{t: t, document: document, model: p.model, groups: p.groups, identity: []string{p.identity}}
 			pool.env = p.settingsAsTold(t, told, pool.read())
 			pool.wantFailover()
 		})
@@ -64,7 +64,7 @@ func TestImportedPoolsFailOverInTheOrderOfThePredecessor(t *testing.T) {
 
 // imported runs `spillway import` on the sample. What it prints is what is
 // committed beside the sample, with the list of what was not carried over.
-func imported(t *testing.T, p predecessor) (document, told string) {
+func imported(t *testing.T, p importCase) (document, told string) {
 	t.Helper()
 	sample := filepath.Join("..", "config", "importer", "testdata", p.file)
 	document, told, code := command(t, nil, "import", p.source, sample)
@@ -88,7 +88,7 @@ var (
 
 // settingsAsTold are the app settings that the owner was told to make, and no
 // others.
-func (p predecessor) settingsAsTold(t *testing.T, told string, keys map[string]string) []string {
+func (p importCase) settingsAsTold(t *testing.T, told string, keys map[string]string) []string {
 	t.Helper()
 	named := map[string]bool{}
 	if part := settingsPart.FindStringSubmatch(told); part != nil {

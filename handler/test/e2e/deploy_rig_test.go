@@ -13,9 +13,9 @@ import (
 	"spillway/handler/test/funchost"
 )
 
-// foreignPool is a pool document that something else than these tests wrote,
+// importedPool is a pool document that something else than these tests wrote,
 // on its way to the simulated service: nothing but addresses is changed in it.
-type foreignPool struct {
+type importedPool struct {
 	t        *testing.T
 	document string
 	model    string
@@ -24,24 +24,24 @@ type foreignPool struct {
 	key      string     // of the caller; "" = nobody is asked for one
 	identity []string   // the client ids that tokens are asked for; nil = only keys are used
 
-	backends []foreignBackend
+	backends []importedBackend
 }
 
-type foreignBackend struct {
+type importedBackend struct {
 	Name        string
 	Kind        string
 	Deployments any
 	Auth        struct{ Mode, Setting string }
 }
 
-const foreignCallersKey = "callers-key-0123456789-0123456789-0123456789"
+const importedCallerKey = "callers-key-0123456789-0123456789-0123456789"
 
 // read finds the backends of the document, and which app settings hold keys:
 // the value of each.
-func (p *foreignPool) read() (keys map[string]string) {
+func (p *importedPool) read() (keys map[string]string) {
 	p.t.Helper()
 	var d struct {
-		Backends  []foreignBackend
+		Backends  []importedBackend
 		Consumers []struct{ KeySetting string }
 	}
 	if err := json.Unmarshal([]byte(p.document), &d); err != nil {
@@ -54,8 +54,8 @@ func (p *foreignPool) read() (keys map[string]string) {
 	}
 	for i, c := range d.Consumers {
 		if c.KeySetting != "" {
-			keys[c.KeySetting] = foreignCallersKey + strings.Repeat("x", i)
-			p.key = foreignCallersKey
+			keys[c.KeySetting] = importedCallerKey + strings.Repeat("x", i)
+			p.key = importedCallerKey
 		}
 	}
 	delete(keys, "")
@@ -64,7 +64,7 @@ func (p *foreignPool) read() (keys map[string]string) {
 
 // wantFailover validates the document, serves with it, and takes one priority
 // after the other away.
-func (p *foreignPool) wantFailover() {
+func (p *importedPool) wantFailover() {
 	p.t.Helper()
 	sim := simulator.Start(p.t, simulator.Config{Resources: p.resources()})
 	asked := p.identityService()
@@ -91,7 +91,7 @@ func (p *foreignPool) wantFailover() {
 }
 
 // resources has one resource for each backend, with what it serves the model by.
-func (p *foreignPool) resources() []simulator.Resource {
+func (p *importedPool) resources() []simulator.Resource {
 	var out []simulator.Resource
 	for _, b := range p.backends {
 		out = append(out, simulator.Resource{Name: b.Name, Keys: []string{backendKey}, Deployments: []simulator.Deployment{{Name: b.deployment(p.model), Model: "gpt-4o"}}})
@@ -100,7 +100,7 @@ func (p *foreignPool) resources() []simulator.Resource {
 }
 
 // deployment is what a backend calls the model.
-func (b *foreignBackend) deployment(model string) string {
+func (b *importedBackend) deployment(model string) string {
 	named, _ := b.Deployments.(map[string]any)
 	for _, name := range []string{model, "*"} {
 		if d, ok := named[name].(string); ok && d != "*" {
@@ -113,7 +113,7 @@ func (b *foreignBackend) deployment(model string) string {
 var endpointMember = regexp.MustCompile(`"endpoint": "[^"]*"`)
 
 // moved is the document with the addresses of the simulated service.
-func (p *foreignPool) moved(sim *simulator.Service) string {
+func (p *importedPool) moved(sim *simulator.Service) string {
 	i := -1
 	return endpointMember.ReplaceAllStringFunc(p.document, func(string) string {
 		i++
@@ -126,14 +126,14 @@ func (p *foreignPool) moved(sim *simulator.Service) string {
 }
 
 // ask asks as callers of the predecessors do: Azure's path, the key as api-key.
-func (p *foreignPool) ask(address string) answer {
+func (p *importedPool) ask(address string) answer {
 	p.t.Helper()
 	path := "/openai/deployments/" + p.model + "/chat/completions?api-version=2024-10-21"
 	return ask(p.t.Context(), p.t, http.MethodPost, address+path, `{"messages":[{"role":"user","content":"Hello"}],"max_tokens":16}`, "api-key", p.key)
 }
 
 // wantServedWithin asks a few times: backends of the group serve, and no others.
-func (p *foreignPool) wantServedWithin(address string, group []string) {
+func (p *importedPool) wantServedWithin(address string, group []string) {
 	p.t.Helper()
 	for range 6 {
 		if a := p.ask(address); a.status != http.StatusOK || !slices.Contains(group, a.backend()) {
@@ -144,7 +144,7 @@ func (p *foreignPool) wantServedWithin(address string, group []string) {
 
 // identityService is the platform's token endpoint. What it gives back lists
 // the client ids that tokens were asked for, each once.
-func (p *foreignPool) identityService() func() []string {
+func (p *importedPool) identityService() func() []string {
 	p.t.Helper()
 	asked := make(chan string, 64)
 	address := serveHTTP(p.t, func(w http.ResponseWriter, r *http.Request) {

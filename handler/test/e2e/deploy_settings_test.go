@@ -14,9 +14,9 @@ import (
 // make them of the examples; scripts/infra-check holds the files to that.
 const emitted = "../../../scripts/infra-check/accept/testdata"
 
-// TestPoolDocumentsOfTheTemplatesComeBackEqual reads what the templates emit,
+// TestTemplatePoolDocumentsRoundTrip reads what the templates emit,
 // prints it and reads it again.
-func TestPoolDocumentsOfTheTemplatesComeBackEqual(t *testing.T) {
+func TestTemplatePoolDocumentsRoundTrip(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(emitted, "*.json"))
 	if err != nil || len(files) < 7 {
 		t.Fatal(files, err)
@@ -40,9 +40,9 @@ func TestPoolDocumentsOfTheTemplatesComeBackEqual(t *testing.T) {
 	}
 }
 
-// TestPoolsOfTheTemplatesFailOver serves with what the templates emit: the map
+// TestTemplatePoolsFailOver serves with what the templates emit: the map
 // of accounts becomes the order in which their deployments are tried.
-func TestPoolsOfTheTemplatesFailOver(t *testing.T) {
+func TestTemplatePoolsFailOver(t *testing.T) {
 	// The identity that the checker fills in for the one that Azure makes.
 	identity := []string{"22222222-3333-4444-5555-666666666666"}
 	for _, c := range []struct {
@@ -63,7 +63,7 @@ func TestPoolsOfTheTemplatesFailOver(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			pool := foreignPool{t: t, document: string(text), model: c.model, groups: c.groups, env: c.env, identity: identity}
+			pool := importedPool{t: t, document: string(text), model: c.model, groups: c.groups, env: c.env, identity: identity}
 			for name, key := range pool.read() {
 				pool.env = append(pool.env, name+"="+key)
 			}

@@ -12,11 +12,11 @@ import (
 // written is one request that the blob service received.
 type written struct{ method, path, authorization, body string }
 
-// TestTranscriptsByIdentityGoWhereTheTemplatesSay runs with the app settings
+// TestTranscriptsByManagedIdentity runs with the app settings
 // that infra/ emits for transcripts: the addresses as Azure gives them, with a
 // that of blobs without, the identity by its client id. The table is out of
 // reach, which holds nothing up.
-func TestTranscriptsByIdentityGoWhereTheTemplatesSay(t *testing.T) {
+func TestTranscriptsByManagedIdentity(t *testing.T) {
 	const client, callersKey = "22222222-3333-4444-5555-666666666666", "callers-key-0123456789-0123456789-0123456789"
 	blobs, tokens := make(chan written, 16), make(chan string, 16)
 	storage := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {

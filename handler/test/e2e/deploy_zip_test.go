@@ -22,10 +22,10 @@ import (
 // mostBytes is how large the package may be: it is fetched before a first start.
 const mostBytes = 12 << 20
 
-// TestThePackageRunsFromAReadOnlyFolder makes the package that is deployed,
+// TestPackageRunsFromAReadOnlyFolder makes the package that is deployed,
 // looks at it, unpacks it as the platform does, takes the right to write away,
 // and serves from there.
-func TestThePackageRunsFromAReadOnlyFolder(t *testing.T) {
+func TestPackageRunsFromAReadOnlyFolder(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "spillway.zip")
 	pack := exec.Command("../../../scripts/package.sh", file)
 	if said, err := pack.CombinedOutput(); err != nil {

@@ -7,9 +7,9 @@ import (
 	"net/http"
 )
 
-// wayFaults are how often each kind of fault happens, as a probability, for
+// tableFaults are how often each kind of fault happens, as a probability, for
 // each exchange. The zero value never happens.
-type wayFaults struct {
+type tableFaults struct {
 	lost     float64 // never arrives; the connection is cut
 	answer   float64 // is done, and the connection is cut ahead of the answer
 	torn     float64 // is done, and the connection is cut in the midst of the answer
@@ -19,17 +19,17 @@ type wayFaults struct {
 	late     float64 // a write is done up to 3 s after its writer gave it up
 }
 
-// usualFaults are those that the protocol was measured with
+// defaultFaults are those that the protocol was measured with
 // (facts/table-state.md §4), and two more of which HTTP is capable.
-func usualFaults() wayFaults {
-	return wayFaults{lost: .02, answer: .04, torn: .01, conflict: .05, busy: .02, delay: .05, late: .02}
+func defaultFaults() tableFaults {
+	return tableFaults{lost: .02, answer: .04, torn: .01, conflict: .05, busy: .02, delay: .05, late: .02}
 }
 
-// fate is what becomes of one exchange.
-type fate int
+// faultAction is what becomes of one exchange.
+type faultAction int
 
 const (
-	passed fate = iota
+	passed faultAction = iota
 	fateLost
 	fateAnswer
 	fateTorn
@@ -41,11 +41,11 @@ const (
 )
 
 // draw picks one. Only writes are in conflict or late.
-func (f *wayFaults) draw(write bool) fate {
+func (f *tableFaults) draw(write bool) faultAction {
 	dice := rand.Float64()
 	for i, p := range []float64{f.lost, f.answer, f.torn, f.conflict, f.busy, f.delay, f.late} {
 		if dice -= p; dice < 0 {
-			if is := fate(i + 1); write || is != fateConflict && is != fateLate {
+			if is := faultAction(i + 1); write || is != fateConflict && is != fateLate {
 				return is
 			}
 			return passed

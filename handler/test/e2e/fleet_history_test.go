@@ -15,15 +15,15 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// history is what all ways of a fleet have seen: every write of the shared row
+// tableHistory is what all ways of a fleet have seen: every write of the shared row
 // that the table took, and who was told of it when. It reads the wire format,
 // so it is evidence apart from what the instances say of themselves.
-type history struct {
+type tableHistory struct {
 	mu      sync.Mutex
 	changed chan struct{}
 	commits []commit
-	known   [][]adoption // by member
-	counts  []wayCount   // by member
+	known   [][]adoption    // by member
+	counts  []requestCounts // by member
 	marked  time.Time
 	again   []time.Time // by member: when the table first answered it since
 }
@@ -42,15 +42,15 @@ type adoption struct {
 	at       time.Time
 }
 
-// wayCount counts exchanges that were asked for, by what they are about, and
+// requestCounts counts exchanges that were asked for, by what they are about, and
 // those answered.
-type wayCount struct{ reads, writes, stamps, board, quotas, answered int }
+type requestCounts struct{ reads, writes, stamps, board, quotas, answered int }
 
-func (c wayCount) sum() int { return c.reads + c.writes + c.stamps + c.board + c.quotas }
+func (c requestCounts) sum() int { return c.reads + c.writes + c.stamps + c.board + c.quotas }
 
 // plus is the sum with n times the other.
-func (c wayCount) plus(o wayCount, n int) wayCount {
-	return wayCount{c.reads + n*o.reads, c.writes + n*o.writes, c.stamps + n*o.stamps, c.board + n*o.board, c.quotas + n*o.quotas, c.answered + n*o.answered}
+func (c requestCounts) plus(o requestCounts, n int) requestCounts {
+	return requestCounts{c.reads + n*o.reads, c.writes + n*o.writes, c.stamps + n*o.stamps, c.board + n*o.board, c.quotas + n*o.quotas, c.answered + n*o.answered}
 }
 
 // exchange is one request to the table.
@@ -62,8 +62,8 @@ type exchange struct {
 	asking context.Context // done when whoever asked has given up
 }
 
-func newHistory(ways int) *history {
-	return &history{changed: make(chan struct{}), known: make([][]adoption, ways), counts: make([]wayCount, ways), again: make([]time.Time, ways)}
+func newHistory(ways int) *tableHistory {
+	return &tableHistory{changed: make(chan struct{}), known: make([][]adoption, ways), counts: make([]requestCounts, ways), again: make([]time.Time, ways)}
 }
 
 func (e *exchange) write() bool { return e.method != http.MethodGet }
@@ -74,7 +74,7 @@ func (e *exchange) of(kind string) bool {
 	return strings.Contains(e.url, kind+"%7C") || strings.Contains(e.url, kind+"|") || strings.Contains(string(e.asked), kind+"|")
 }
 
-func (h *history) began(e *exchange) {
+func (h *tableHistory) began(e *exchange) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c := &h.counts[e.member]
@@ -93,7 +93,7 @@ func (h *history) began(e *exchange) {
 }
 
 // done notes what the table took.
-func (h *history) done(e *exchange, status int) {
+func (h *tableHistory) done(e *exchange, status int) {
 	if !e.write() || status >= 300 || !e.of("fleet") {
 		return
 	}
@@ -105,7 +105,7 @@ func (h *history) done(e *exchange, status int) {
 }
 
 // answered notes what a member has been told.
-func (h *history) answered(e *exchange, r *reply) {
+func (h *tableHistory) answered(e *exchange, r *reply) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	defer h.wake()
@@ -128,7 +128,7 @@ func (h *history) answered(e *exchange, r *reply) {
 }
 
 // mark begins to look for each member's next answer, and returns when.
-func (h *history) mark() time.Time {
+func (h *tableHistory) mark() time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	clear(h.again)
@@ -136,13 +136,13 @@ func (h *history) mark() time.Time {
 	return h.marked
 }
 
-func (h *history) wake() {
+func (h *tableHistory) wake() {
 	close(h.changed)
 	h.changed = make(chan struct{})
 }
 
 // await waits until the condition holds; it is asked with the lock held.
-func (h *history) await(ctx context.Context, holds func() bool) bool {
+func (h *tableHistory) await(ctx context.Context, holds func() bool) bool {
 	for {
 		h.mu.Lock()
 		ok, changed := holds(), h.changed
@@ -160,7 +160,7 @@ func (h *history) await(ctx context.Context, holds func() bool) bool {
 
 // toldOf is when the member was told this revision or a later one. Called with
 // the lock held.
-func (h *history) toldOf(member int, revision uint64) (time.Time, bool) {
+func (h *tableHistory) toldOf(member int, revision uint64) (time.Time, bool) {
 	known := h.known[member]
 	i := slices.IndexFunc(known, func(a adoption) bool { return a.revision >= revision })
 	if i < 0 {
@@ -171,7 +171,7 @@ func (h *history) toldOf(member int, revision uint64) (time.Time, bool) {
 
 // first is the first commit after an instant of which the condition holds for
 // a backend's record. Called with the lock held.
-func (h *history) first(after time.Time, column string, holds func(health.Record) bool) (commit, bool) {
+func (h *tableHistory) first(after time.Time, column string, holds func(health.Record) bool) (commit, bool) {
 	for _, c := range h.commits {
 		if r, ok := c.records[column]; ok && c.at.After(after) && holds(r) {
 			return c, true
@@ -181,7 +181,7 @@ func (h *history) first(after time.Time, column string, holds func(health.Record
 }
 
 // of are the commits that changed a column. Called with the lock held.
-func (h *history) of(column string) []commit {
+func (h *tableHistory) of(column string) []commit {
 	return slices.DeleteFunc(slices.Clone(h.commits), func(c commit) bool { _, ok := c.records[column]; return !ok })
 }
 

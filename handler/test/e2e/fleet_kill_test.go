@@ -10,23 +10,23 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// absence is a time in which an instance was not there.
-type absence struct {
+// downtime is a time in which an instance was not there.
+type downtime struct {
 	member   *member
 	from, to time.Time
 	lease    bool // it had just been given a probe
 }
 
-// killings ends random instances at random moments, every second one just as
+// killInstances ends random instances at random moments, every second one just as
 // the table takes its lease of a probe, and starts them again.
-func (f *fleet) killings(n int, limit time.Duration) []absence {
+func (f *fleet) killInstances(n int, limit time.Duration) []downtime {
 	f.t.Helper()
-	var all []absence
+	var all []downtime
 	for end := time.Now().Add(limit); len(all) < n && time.Now().Before(end); {
 		time.Sleep(rand.N(300 * time.Millisecond))
-		a := absence{member: f.members[rand.IntN(len(f.members))]}
+		a := downtime{member: f.members[rand.IntN(len(f.members))]}
 		if rand.IntN(2) == 0 {
-			if m := f.nextLessee(time.Second); m != nil {
+			if m := f.nextProbeHolder(time.Second); m != nil {
 				a.member, a.lease = m, true
 			}
 		}
@@ -40,8 +40,8 @@ func (f *fleet) killings(n int, limit time.Duration) []absence {
 	return all
 }
 
-// nextLessee is whose lease the table takes next; nil when nobody's soon.
-func (f *fleet) nextLessee(soon time.Duration) *member {
+// nextProbeHolder is whose lease the table takes next; nil when nobody's soon.
+func (f *fleet) nextProbeHolder(soon time.Duration) *member {
 	var who *member
 	f.seen.mu.Lock()
 	from := len(f.seen.commits)
@@ -62,13 +62,13 @@ func (f *fleet) nextLessee(soon time.Duration) *member {
 	return who
 }
 
-// wantOutlived kills instances under load, and wants the others' callers to
+// wantSurvived kills instances under load, and wants the others' callers to
 // see nothing of it, no lease to outlast its end, and every circuit closed once
 // the backends are well.
-func wantOutlived(t *testing.T, f *fleet, kills int, limit time.Duration) {
+func wantSurvived(t *testing.T, f *fleet, kills int, limit time.Duration) {
 	t.Helper()
 	l := f.fire(10*float64(len(f.members)), f.members...)
-	absences := f.killings(kills, limit)
+	absences := f.killInstances(kills, limit)
 	for _, b := range f.setup.backends[1:] {
 		f.sim.Clear(b.name)
 	}
@@ -76,14 +76,14 @@ func wantOutlived(t *testing.T, f *fleet, kills int, limit time.Duration) {
 	healed := time.Now()
 	f.within(30*time.Second, "every circuit is closed again", f.allClosed())
 	t.Logf("%d kills; every circuit closed %v after the backends were well", len(absences), time.Since(healed).Round(time.Millisecond))
-	shots := l.cease()
+	shots := l.finish()
 	if len(absences) < kills {
 		t.Errorf("%d kills in %v, want %d", len(absences), limit, kills)
 	}
-	others := slices.DeleteFunc(shots, func(s shot) bool { return struck(&s, absences) })
+	others := slices.DeleteFunc(shots, func(s sample) bool { return duringDowntime(&s, absences) })
 	all := len(others)
 	// With so much failing some requests meet the end of the retry budget (design.md §5.2), which is a 503.
-	others = slices.DeleteFunc(others, func(s shot) bool { return s.err == nil && s.status == http.StatusServiceUnavailable })
+	others = slices.DeleteFunc(others, func(s sample) bool { return s.err == nil && s.status == http.StatusServiceUnavailable })
 	t.Logf("%d requests to instances that were there, %d of them refused for want of retries", all, all-len(others))
 	if failed := f.failures(others); failed > 0 {
 		t.Errorf("%d callers of other instances noticed", failed)
@@ -91,10 +91,10 @@ func wantOutlived(t *testing.T, f *fleet, kills int, limit time.Duration) {
 	f.wantLeasesEnd(absences)
 }
 
-// struck reports whether the request was to an instance that was killed while
+// duringDowntime reports whether the request was to an instance that was killed while
 // it ran or was not there.
-func struck(s *shot, absences []absence) bool {
-	return slices.ContainsFunc(absences, func(a absence) bool {
+func duringDowntime(s *sample, absences []downtime) bool {
+	return slices.ContainsFunc(absences, func(a downtime) bool {
 		return a.member == s.member && s.sent.Before(a.to) && s.sent.Add(s.took).After(a.from)
 	})
 }
@@ -120,7 +120,7 @@ func (f *fleet) allClosed() func() bool {
 
 // wantLeasesEnd checks that each lease was followed by another word no later
 // than it ended and a refresh passed. The emulator's clock is this machine's.
-func (f *fleet) wantLeasesEnd(absences []absence) {
+func (f *fleet) wantLeasesEnd(absences []downtime) {
 	f.t.Helper()
 	const slack = 3 * time.Second
 	f.seen.mu.Lock()
@@ -138,7 +138,7 @@ func (f *fleet) wantLeasesEnd(absences []absence) {
 			}
 			late := next.at.Sub(time.UnixMilli(r.Circuit.Until))
 			over = append(over, late)
-			if slices.ContainsFunc(absences, func(a absence) bool { return a.member.n == c.by && a.from.After(c.at) && a.from.Before(next.at) }) {
+			if slices.ContainsFunc(absences, func(a downtime) bool { return a.member.n == c.by && a.from.After(c.at) && a.from.Before(next.at) }) {
 				orphaned = append(orphaned, late)
 			}
 			if late > slack {
@@ -149,7 +149,7 @@ func (f *fleet) wantLeasesEnd(absences []absence) {
 	f.t.Logf("%d leases, %d of them of an instance that was killed with it; latest word after a lease's end: %v, after a dead one's: %s", len(over), len(orphaned), quantile(over, 1), spread(orphaned))
 }
 
-func TestFleetOutlivesKilledInstances(t *testing.T) {
+func TestFleetSurvivesKilledInstances(t *testing.T) {
 	t.Parallel() // it waits more than it works
-	wantOutlived(t, flappingFleet(t, sized(t, 10, 4), sized(t, 3, 2), wayFaults{}), sized(t, 15, 5), 60*time.Second)
+	wantSurvived(t, flappingFleet(t, sized(t, 10, 4), sized(t, 3, 2), tableFaults{}), sized(t, 15, 5), 60*time.Second)
 }

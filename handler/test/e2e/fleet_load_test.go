@@ -14,7 +14,7 @@ type load struct {
 	ended sync.WaitGroup
 
 	mu    sync.Mutex
-	shots []shot
+	shots []sample
 }
 
 // paced does something so many times a second, each time in a goroutine of its
@@ -38,31 +38,31 @@ func paced(ctx context.Context, ended *sync.WaitGroup, perSecond float64, do fun
 func (f *fleet) fire(perSecond float64, members ...*member) *load {
 	ctx, stop := context.WithCancel(f.t.Context())
 	l := &load{stop: stop}
-	f.t.Cleanup(func() { l.cease() })
-	paced(ctx, &l.ended, perSecond, func(i int) { l.add(members[i%len(members)].shoot()) })
+	f.t.Cleanup(func() { l.finish() })
+	paced(ctx, &l.ended, perSecond, func(i int) { l.add(members[i%len(members)].send()) })
 	return l
 }
 
-func (l *load) add(s shot) {
+func (l *load) add(s sample) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.shots = append(l.shots, s)
 }
 
-// cease ends the load, waits for its answers, and returns all of them in the
+// finish ends the load, waits for its answers, and returns all of them in the
 // order they were asked for.
-func (l *load) cease() []shot {
+func (l *load) finish() []sample {
 	l.stop()
 	l.ended.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	slices.SortFunc(l.shots, func(a, b shot) int { return a.sent.Compare(b.sent) })
+	slices.SortFunc(l.shots, func(a, b sample) int { return a.sent.Compare(b.sent) })
 	return l.shots
 }
 
 // between are the shots that were sent in a span of time.
-func between(shots []shot, from, to time.Time) []shot {
-	var in []shot
+func between(shots []sample, from, to time.Time) []sample {
+	var in []sample
 	for i := range shots {
 		if !shots[i].sent.Before(from) && shots[i].sent.Before(to) {
 			in = append(in, shots[i])
@@ -72,7 +72,7 @@ func between(shots []shot, from, to time.Time) []shot {
 }
 
 // failures counts the shots that were not answered 200, and logs a few.
-func (f *fleet) failures(shots []shot) int {
+func (f *fleet) failures(shots []sample) int {
 	failed := 0
 	for i := range shots {
 		if s := &shots[i]; !s.ok() {

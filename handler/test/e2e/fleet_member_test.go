@@ -20,14 +20,14 @@ type member struct {
 	t       *testing.T
 	n       int
 	name    string
-	way     *way
+	way     *tableProxy
 	program string
 	env     []string
 
 	address atomic.Value // string, "host:port"
 	mu      sync.Mutex
 	process *exec.Cmd
-	log     logbook
+	log     memberLog
 }
 
 func stagedProgram() string { return filepath.Join(staged, "spillway") }
@@ -67,8 +67,8 @@ func (m *member) kill() {
 
 func (m *member) url(path string) string { return "http://" + m.address.Load().(string) + path }
 
-// logbook is what an instance wrote, as far as the tests want to know.
-type logbook struct {
+// memberLog is what an instance wrote, as far as the tests want to know.
+type memberLog struct {
 	mu        sync.Mutex
 	part      []byte
 	listening chan string
@@ -89,14 +89,14 @@ type logLine struct {
 }
 
 // expect is told the address once it is listened on.
-func (l *logbook) expect() <-chan string {
+func (l *memberLog) expect() <-chan string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.listening, l.part = make(chan string, 1), nil
 	return l.listening
 }
 
-func (l *logbook) Write(p []byte) (int, error) {
+func (l *memberLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.part = append(l.part, p...)
@@ -105,12 +105,12 @@ func (l *logbook) Write(p []byte) (int, error) {
 		if !ok {
 			return len(p), nil
 		}
-		l.note(line)
+		l.write(line)
 		l.part = rest
 	}
 }
 
-func (l *logbook) note(text []byte) {
+func (l *memberLog) write(text []byte) {
 	request := bytes.Contains(text, []byte(`"msg":"request"`))
 	if request && !bytes.Contains(text, []byte(`"probe":true`)) && !bytes.Contains(text, []byte(`"ERROR"`)) {
 		return
@@ -132,14 +132,14 @@ func (l *logbook) note(text []byte) {
 	}
 }
 
-func (l *logbook) troubles() string {
+func (l *memberLog) troubles() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Join(l.trouble, "\n")
 }
 
-// shot is one request and what became of it.
-type shot struct {
+// sample is one request and what became of it.
+type sample struct {
 	member  *member
 	sent    time.Time
 	took    time.Duration
@@ -149,14 +149,14 @@ type shot struct {
 	err     error
 }
 
-func (s *shot) ok() bool { return s.err == nil && s.status == http.StatusOK }
+func (s *sample) ok() bool { return s.err == nil && s.status == http.StatusOK }
 
 // teamKey is a caller's, for fleets that ask for one.
 const teamKey = "key-of-the-team-of-the-fleet"
 
-// shoot asks the instance for a completion.
-func (m *member) shoot() shot {
-	s := shot{member: m, sent: time.Now()}
+// send asks the instance for a completion.
+func (m *member) send() sample {
+	s := sample{member: m, sent: time.Now()}
 	a := ask(m.t.Context(), m.t, http.MethodPost, m.url(chatPath), hello, "api-key", teamKey)
 	s.took, s.status, s.err, s.backend, s.id = time.Since(s.sent), a.status, a.err, a.backend(), a.header.Get("X-Request-Id")
 	return s

@@ -13,7 +13,7 @@ import (
 
 // An operator's word is obeyed by every instance within the same bound, and
 // the list says what the table says and how far each instance is.
-func TestFleetObeysItsOperator(t *testing.T) {
+func TestOperatorCommandsReachTheFleet(t *testing.T) {
 	f := startFleet(t, fleetSetup{members: sized(t, 20, 4), backends: twoBackends(), skewed: true})
 	for range sized(t, 3, 1) {
 		f.wantObeyed("b", shut, "drain", "a")

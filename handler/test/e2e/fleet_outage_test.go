@@ -14,7 +14,7 @@ import (
 // connection, for the other as a silence: no request fails, none is slower than
 // those of instances that share no state at all, and all is known again within
 // a refresh of its return.
-func TestFleetDoesWithoutItsTable(t *testing.T) {
+func TestFleetServesWithoutTheTable(t *testing.T) {
 	wantNoNeedOfTheTable(t, sized(t, 10, 3), time.Duration(sized(t, 10, 7))*time.Second)
 }
 
@@ -81,7 +81,7 @@ func wantNoNeedOfTheTable(t *testing.T, members int, lasts time.Duration) {
 	delays := o.obedience(t.Context(), gone, "a", "b", shut)
 	o.wantPrompt(delays, back.Sub(gone))
 	o.wantOutageShown(lasts)
-	shots := l.cease()
+	shots := l.finish()
 	if failed := o.failures(shots); failed > 0 {
 		t.Errorf("%d of %d requests were not answered 200", failed, len(shots))
 	}
@@ -92,7 +92,7 @@ func wantNoNeedOfTheTable(t *testing.T, members int, lasts time.Duration) {
 func (o *outage) hitUnder(m *member) {
 	for range 100 {
 		o.sim.Next("a", simulator.Fault{Action: "429-token", RetryAfter: 25 * time.Second})
-		if s := m.shoot(); s.backend == "b" {
+		if s := m.send(); s.backend == "b" {
 			return
 		}
 	}
@@ -150,10 +150,10 @@ func (o *outage) wantOutageShown(lasted time.Duration) {
 
 // compare is the latency with and without the table, each time against the
 // instances that have none.
-func (o *outage) compare(before, during []shot) {
+func (o *outage) compare(before, during []sample) {
 	o.t.Helper()
 	type sides struct{ fleet, alone []time.Duration }
-	split := func(shots []shot) (s sides) {
+	split := func(shots []sample) (s sides) {
 		for i := range shots {
 			if slices.Contains(o.alone, shots[i].member) {
 				s.alone = append(s.alone, shots[i].took)

@@ -19,9 +19,9 @@ import (
 type fleet struct {
 	t       *testing.T
 	sim     *simulator.Service
-	seen    *history
+	seen    *tableHistory
 	members []*member
-	desk    *way // the operator's, always clear
+	desk    *tableProxy // the operator's, always clear
 	setup   fleetSetup
 }
 
@@ -31,7 +31,7 @@ type fleetSetup struct {
 	backends []backend
 	document map[string]any // merged over the pool document
 	env      []string
-	faults   wayFaults
+	faults   tableFaults
 	skewed   bool                                     // in a soak, every second member's wall clock is wrong: such a program takes long to build
 	bend     func(member int, document string) string // makes one member's document its own
 }
@@ -50,9 +50,9 @@ func startFleet(t *testing.T, s fleetSetup) *fleet {
 		}
 	}
 	f.sim = simulator.Start(t, simulator.Config{Resources: list})
-	f.desk = openWay(t, f.seen, s.members, emulator.Connection)
+	f.desk = openTableProxy(t, f.seen, s.members, emulator.Connection)
 	for n := range s.members {
-		w := openWay(t, f.seen, n, emulator.Connection)
+		w := openTableProxy(t, f.seen, n, emulator.Connection)
 		w.set(s.faults)
 		f.members = append(f.members, f.newMember(n, w))
 	}
@@ -83,7 +83,7 @@ func memberOf(e *simulator.Entry) int {
 }
 
 // newMember is an instance that is not started yet.
-func (f *fleet) newMember(n int, w *way) *member {
+func (f *fleet) newMember(n int, w *tableProxy) *member {
 	doc := document(f.t, f.sim, setup{backends: f.setup.backends, document: f.setup.document})
 	if f.setup.bend != nil {
 		doc = f.setup.bend(n, doc)

@@ -20,22 +20,22 @@ func share(t *testing.T, percent int) (time.Duration, float64) {
 	return whole * time.Duration(percent) / 100, min(1, whole.Minutes()/10)
 }
 
-func TestSoakFleetOpensAndHalfOpensAThousandTimes(t *testing.T) {
+func TestSoakFleetThousandProbes(t *testing.T) {
 	limit, part := share(t, 100)
-	wantOneProbeAtATime(t, flappingFleet(t, 20, 6, usualFaults()), max(60, int(1000*part)), limit)
+	wantOneProbeAtATime(t, flappingFleet(t, 20, 6, defaultFaults()), max(60, int(1000*part)), limit)
 }
 
-func TestSoakFleetOutlivesTwoHundredKills(t *testing.T) {
+func TestSoakFleetSurvivesTwoHundredKills(t *testing.T) {
 	limit, part := share(t, 100)
-	wantOutlived(t, flappingFleet(t, 10, 3, wayFaults{}), max(15, int(200*part)), limit)
+	wantSurvived(t, flappingFleet(t, 10, 3, tableFaults{}), max(15, int(200*part)), limit)
 }
 
-func TestSoakFleetDoesAMinuteWithoutItsTable(t *testing.T) {
+func TestSoakFleetServesAMinuteWithoutTheTable(t *testing.T) {
 	_, part := share(t, 10)
 	wantNoNeedOfTheTable(t, 10, max(10*time.Second, time.Duration(part*float64(time.Minute))))
 }
 
-func TestSoakFleetObeysWithinTheBound(t *testing.T) {
+func TestSoakFleetAgreesWithinTheBound(t *testing.T) {
 	limit, _ := share(t, 15)
 	f := startFleet(t, fleetSetup{members: 20, backends: twoBackends(), skewed: true})
 	f.wantTrips(max(30, int(limit/(1500*time.Millisecond))))
@@ -43,10 +43,10 @@ func TestSoakFleetObeysWithinTheBound(t *testing.T) {
 
 // Who has no requests asks the table nothing, however often a load balancer
 // asks whether it is ready.
-func TestSoakIdleFleetLeavesTheTableAlone(t *testing.T) {
+func TestSoakIdleFleetReadsNothing(t *testing.T) {
 	share(t, 10)
 	f := startFleet(t, fleetSetup{members: 5, backends: twoBackends()})
-	f.members[0].shoot()
+	f.members[0].send()
 	polled := func(d time.Duration) {
 		for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Second) {
 			for _, m := range f.members {
@@ -62,7 +62,7 @@ func TestSoakIdleFleetLeavesTheTableAlone(t *testing.T) {
 	if asked := f.counted(f.members).sum() - before.sum(); asked > 0 {
 		t.Errorf("%d exchanges in 15 s by instances without requests", asked)
 	}
-	if s := f.members[0].shoot(); !s.ok() {
+	if s := f.members[0].send(); !s.ok() {
 		t.Errorf("the first request after the silence: %d, %v", s.status, s.err)
 	}
 }

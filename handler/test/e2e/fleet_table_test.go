@@ -11,7 +11,7 @@ import (
 // table at all.
 func TestRequestNeverWaitsForTheTable(t *testing.T) {
 	f := startFleet(t, fleetSetup{members: 1, backends: twoBackends()})
-	hole := openWay(t, f.seen, 0, f.members[0].way.upstream)
+	hole := openTableProxy(t, f.seen, 0, f.members[0].way.upstream)
 	hole.swallowing.Store(true)
 	starts, firsts := map[bool][]time.Duration{}, map[bool][]time.Duration{}
 	last := map[bool]*member{}
@@ -24,7 +24,7 @@ func TestRequestNeverWaitsForTheTable(t *testing.T) {
 		began := time.Now()
 		m.start()
 		starts[swallowed] = append(starts[swallowed], time.Since(began))
-		s := m.shoot()
+		s := m.send()
 		firsts[swallowed] = append(firsts[swallowed], s.took)
 		if !s.ok() {
 			t.Errorf("first request: %d, %v", s.status, s.err)
@@ -55,15 +55,15 @@ func TestRequestNeverWaitsForTheTable(t *testing.T) {
 }
 
 // fireFor is a load for a while.
-func (f *fleet) fireFor(d time.Duration, perSecond float64, members ...*member) []shot {
+func (f *fleet) fireFor(d time.Duration, perSecond float64, members ...*member) []sample {
 	l := f.fire(perSecond, members...)
 	time.Sleep(d)
-	return l.cease()
+	return l.finish()
 }
 
 // What the table is asked depends on the number of instances alone, not on
 // that of requests.
-func TestTableCostsWhatIsPublished(t *testing.T) {
+func TestTableTrafficMatchesPublishedCost(t *testing.T) {
 	t.Parallel()      // it waits more than it works
 	const refresh = 2 // a second
 	f := startFleet(t, fleetSetup{members: sized(t, 20, 4), backends: twoBackends()})
@@ -87,7 +87,7 @@ func TestTableCostsWhatIsPublished(t *testing.T) {
 
 // Quotas that are exact across instances have a price of their own: a look at
 // their notice board with each refresh, and the exchanges of each busy limit.
-func TestQuotasCostWhatIsPublished(t *testing.T) {
+func TestQuotaTrafficMatchesPublishedCost(t *testing.T) {
 	t.Parallel() // it waits more than it works
 	team := map[string]any{"name": "team", "keySetting": "TEAM_KEY", "tokensPerMinute": 10_000_000, "tokensPerMonth": 1_000_000_000}
 	f := startFleet(t, fleetSetup{
@@ -121,9 +121,9 @@ func monthly(perSecond float64) float64 { return perSecond * 2.63e6 * 0.00036 / 
 
 // exchanges are those with the table that the instances make in a second, under
 // a load.
-func (f *fleet) exchanges(d time.Duration, perSecond float64, members ...*member) (float64, wayCount) {
+func (f *fleet) exchanges(d time.Duration, perSecond float64, members ...*member) (float64, requestCounts) {
 	l := f.fire(perSecond, members...)
-	defer l.cease()
+	defer l.finish()
 	time.Sleep(time.Second)
 	before, began := f.counted(members), time.Now()
 	time.Sleep(d)
@@ -132,7 +132,7 @@ func (f *fleet) exchanges(d time.Duration, perSecond float64, members ...*member
 }
 
 // counted is the sum over some instances.
-func (f *fleet) counted(members []*member) (sum wayCount) {
+func (f *fleet) counted(members []*member) (sum requestCounts) {
 	f.seen.mu.Lock()
 	defer f.seen.mu.Unlock()
 	for _, m := range members {

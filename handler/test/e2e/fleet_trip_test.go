@@ -62,7 +62,7 @@ func (f *fleet) hit(from, instances int) time.Time {
 	for i := range requests {
 		m := f.members[(from+i%instances)%len(f.members)]
 		under.Go(func() {
-			if s := m.shoot(); !s.ok() || s.backend != "b" {
+			if s := m.send(); !s.ok() || s.backend != "b" {
 				f.t.Errorf("%s: %d by %q, want 200 by b: %v", m.name, s.status, s.backend, s.err)
 			}
 		})
@@ -96,7 +96,7 @@ func (f *fleet) obedience(ctx context.Context, since time.Time, backend, served 
 		under.Go(func() {
 			told := func() bool { _, ok := f.seen.toldOf(m.n, first.revision); return ok }
 			for f.seen.await(ctx, told) && ctx.Err() == nil {
-				if s := m.shoot(); s.ok() && s.backend == served {
+				if s := m.send(); s.ok() && s.backend == served {
 					delays[i] = s.sent.Sub(since)
 					return
 				}
@@ -129,7 +129,7 @@ func (f *fleet) trips(n int) (last, each map[string][]time.Duration) {
 
 // What one instance learns of a backend is obeyed by the last of twenty within
 // a refresh and an exchange, at the default refresh.
-func TestFleetObeysWhatOneInstanceLearns(t *testing.T) {
+func TestFleetAgreesOnWhatOneInstanceSees(t *testing.T) {
 	f := startFleet(t, fleetSetup{members: sized(t, 20, 4), backends: twoBackends(), skewed: true})
 	f.wantTrips(sized(t, 30, 6))
 }

@@ -46,7 +46,7 @@ func wantEveryFault(t *testing.T, text string) {
 	}
 }
 
-func TestBadConfigurationEndsAStandaloneProcessBeforeItListens(t *testing.T) {
+func TestStandaloneProcessExitsOnBadConfiguration(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func TestBadConfigurationEndsAStandaloneProcessBeforeItListens(t *testing.T) {
 	wantEveryFault(t, stderr)
 }
 
-func TestBadConfigurationUnderTheHostIsA503WithTheReasons(t *testing.T) {
+func TestBadConfigurationUnderTheHostAnswers503(t *testing.T) {
 	host := funchost.Start(t, funchost.Options{Root: staged, Env: []string{"SPILLWAY_CONFIG=" + brokenDocument, "SPILLWAY_AUTH=none", "SPILLWAY_STATE=", "AzureWebJobsStorage="}})
 	a := ask(t.Context(), t, http.MethodPost, host.URL+chatPath, hello)
 	wantConfigInvalid(t, a)
@@ -90,7 +90,7 @@ func wantConfigInvalid(t *testing.T, a answer) {
 	}
 }
 
-func TestNumberedSettingsOfThePredecessorWork(t *testing.T) {
+func TestNumberedSettings(t *testing.T) {
 	r := start(t, setup{env: []string{"SPILLWAY_CONFIG=unused"}, document: map[string]any{}})
 	host := funchost.Start(t, funchost.Options{Root: staged, Env: []string{
 		"SPILLWAY_CONFIG=", "SPILLWAY_AUTH=none", "SPILLWAY_EXPOSE=true", "SPILLWAY_STATE=", "AzureWebJobsStorage=",
@@ -103,7 +103,7 @@ func TestNumberedSettingsOfThePredecessorWork(t *testing.T) {
 	}
 }
 
-func TestWrongUsageExits2AndNamesTheRightOne(t *testing.T) {
+func TestWrongUsageExitsTwo(t *testing.T) {
 	for _, args := range [][]string{{"nonsense"}, {"validate", "x"}, {"explain"}, {"explain", "--model"}, {"backends"}, {"backends", "drain"}, {"keys", "add"}, {"import", "x"}, {"simulate", "--nonsense"}} {
 		if _, stderr, code := command(t, nil, args...); code != 2 || !strings.Contains(stderr, "spillway") {
 			t.Errorf("%v: exit code %d: %s", args, code, stderr)
@@ -111,7 +111,7 @@ func TestWrongUsageExits2AndNamesTheRightOne(t *testing.T) {
 	}
 }
 
-func TestCommandsPrintWhatTheyPromise(t *testing.T) {
+func TestCommandOutput(t *testing.T) {
 	r := start(t, setup{})
 	env := []string{"SPILLWAY_CONFIG=" + document(t, r.sim, setup{backends: threeBackends()}), "BACKEND_KEY=" + backendKey, "SPILLWAY_AUTH=none"}
 	for want, args := range map[string][]string{
@@ -156,7 +156,7 @@ func TestTermFinishesStreamsAndExitsNonZero(t *testing.T) {
 	}
 }
 
-func TestKilledHandlerIsReplacedAndCallersSeeErrors(t *testing.T) {
+func TestKilledHandlerIsRestarted(t *testing.T) {
 	r := start(t, setup{})
 	r.wantServedBy("ptu")
 	r.host.Kill()

@@ -75,7 +75,7 @@ func TestNodeRetriesAThrottledPoolAfterRetryAfterMs(t *testing.T) {
 	}
 }
 
-func TestNodeSeesABrokenStreamAsAnError(t *testing.T) {
+func TestNodeReportsABrokenStream(t *testing.T) {
 	tools(t)
 	for _, action := range []string{"cut-clean", "cut-abort", "cut-reset"} {
 		r := start(t, setup{})
@@ -86,7 +86,7 @@ func TestNodeSeesABrokenStreamAsAnError(t *testing.T) {
 	}
 }
 
-func TestNodeThatStopsReadingEndsTheBackendsWork(t *testing.T) {
+func TestNodeAbortCancelsTheBackend(t *testing.T) {
 	tools(t)
 	backends := threeBackends()
 	backends[0].deployment.PerToken, backends[0].deployment.AnswerTokens = 20*time.Millisecond, 1000
@@ -135,7 +135,7 @@ func TestOpenAIForGoWorksUnmodified(t *testing.T) {
 	}
 }
 
-func TestOpenAIForGoSeesABrokenStreamAsAnError(t *testing.T) {
+func TestOpenAIForGoReportsABrokenStream(t *testing.T) {
 	for _, action := range []string{"cut-clean", "cut-abort", "cut-reset"} {
 		r := start(t, setup{})
 		for form, client := range golang(r) {

@@ -35,7 +35,7 @@ func TestInStream429FailsOverSilently(t *testing.T) {
 	}
 }
 
-func TestServerErrorAheadOfTheFirstTokenFailsOver(t *testing.T) {
+func TestServerErrorBeforeTheFirstTokenFailsOver(t *testing.T) {
 	for _, action := range []string{"stream-error", "stream-404", "hang-after-headers"} {
 		r := start(t, setup{env: []string{"SPILLWAY_FIRST_TOKEN_TIMEOUT=1s"}})
 		r.sim.Next("ptu", simulator.Fault{Action: action})
@@ -71,7 +71,7 @@ func TestStreamThatOnlyLacksDoneIsComplete(t *testing.T) {
 	}
 }
 
-func TestLeavingCallerIsSeenByTheBackendWithin100ms(t *testing.T) {
+func TestCallerDisconnectCancelsTheBackend(t *testing.T) {
 	backends := threeBackends()
 	backends[0].deployment.PerToken, backends[0].deployment.AnswerTokens = 20*time.Millisecond, 1000
 	r := start(t, setup{backends: backends})
@@ -125,7 +125,7 @@ func TestEachEventIsFlushedAsItArrives(t *testing.T) {
 	}
 }
 
-func TestUsageIsAskedForAndNotShown(t *testing.T) {
+func TestInjectedUsageIsStripped(t *testing.T) {
 	r := start(t, setup{})
 	a := r.post(chatPath, helloSSE)
 	if strings.Contains(a.body, `"prompt_tokens"`) {
@@ -150,7 +150,7 @@ func TestUsageIsAskedForAndNotShown(t *testing.T) {
 	}
 }
 
-func TestSilentStreamIsKeptAlive(t *testing.T) {
+func TestHeartbeatsDuringSilence(t *testing.T) {
 	r := start(t, setup{env: []string{"SPILLWAY_HEARTBEAT=1s"}})
 	r.sim.Next("ptu", simulator.Fault{Action: "hang-mid-stream", Chunks: 2, Hold: 2500 * time.Millisecond})
 	a := r.post(chatPath, helloSSE)
@@ -172,7 +172,7 @@ func TestSlowFirstTokenGoesToTheNextBackend(t *testing.T) {
 }
 
 // A forwarding host buffers, which is slow but must be right.
-func TestUnderAForwardingHostAnswersAreStillRight(t *testing.T) {
+func TestForwardingHostAnswersCorrectly(t *testing.T) {
 	s := setup{}
 	s.host.Forward = true
 	r := start(t, s)

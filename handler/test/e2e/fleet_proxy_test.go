@@ -16,18 +16,18 @@ import (
 	"time"
 )
 
-// way is the road between one process and the table: a proxy that passes
+// tableProxy is the road between one process and the table: a proxy that passes
 // everything on, writes down what passed, and can lose, delay, spoil, refuse
 // or swallow it.
-type way struct {
+type tableProxy struct {
 	t          *testing.T
-	seen       *history
+	seen       *tableHistory
 	member     int
 	upstream   string // what the process would be told without us
 	table      string // the table's "host:port"
 	address    string // ours
 	transport  *http.Transport
-	faults     atomic.Pointer[wayFaults]
+	faults     atomic.Pointer[tableFaults]
 	swallowing atomic.Bool // what is asked is never answered
 	struck     [fates]atomic.Int64
 
@@ -37,15 +37,15 @@ type way struct {
 
 var tableEndpoint = regexp.MustCompile(`TableEndpoint=http://([^/]+)/`)
 
-// openWay makes a clear way to the table of the connection string, until the
+// openTableProxy makes a clear way to the table of the connection string, until the
 // test ends.
-func openWay(t *testing.T, seen *history, member int, connection string) *way {
+func openTableProxy(t *testing.T, seen *tableHistory, member int, connection string) *tableProxy {
 	t.Helper()
-	w := &way{
+	w := &tableProxy{
 		t: t, seen: seen, member: member, upstream: connection, table: tableEndpoint.FindStringSubmatch(connection)[1], address: "127.0.0.1:0",
 		transport: &http.Transport{IdleConnTimeout: 3 * time.Second, MaxIdleConnsPerHost: 16},
 	}
-	w.set(wayFaults{})
+	w.set(tableFaults{})
 	w.accept()
 	t.Cleanup(func() {
 		w.refuse()
@@ -54,15 +54,15 @@ func openWay(t *testing.T, seen *history, member int, connection string) *way {
 	return w
 }
 
-func (w *way) set(f wayFaults) { w.faults.Store(&f) }
+func (w *tableProxy) set(f tableFaults) { w.faults.Store(&f) }
 
 // connection is the connection string of a table at the end of this way.
-func (w *way) connection() string {
+func (w *tableProxy) connection() string {
 	return tableEndpoint.ReplaceAllString(w.upstream, "TableEndpoint=http://"+w.address+"/")
 }
 
 // accept listens, again if need be, where it always did.
-func (w *way) accept() {
+func (w *tableProxy) accept() {
 	w.t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -76,7 +76,7 @@ func (w *way) accept() {
 }
 
 // refuse cuts all connections and takes no new ones.
-func (w *way) refuse() {
+func (w *tableProxy) refuse() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.server != nil {
@@ -85,7 +85,7 @@ func (w *way) refuse() {
 	}
 }
 
-func (w *way) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+func (w *tableProxy) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
@@ -102,7 +102,7 @@ func (w *way) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 }
 
 // meet does as fate will.
-func (w *way) meet(f fate, e *exchange, rw http.ResponseWriter, r *http.Request) {
+func (w *tableProxy) meet(f faultAction, e *exchange, rw http.ResponseWriter, r *http.Request) {
 	if f == fateLost {
 		cut(rw)
 	}
@@ -128,7 +128,7 @@ func (w *way) meet(f fate, e *exchange, rw http.ResponseWriter, r *http.Request)
 }
 
 // answer tells whoever asked what the table said.
-func (w *way) answer(f fate, e *exchange, res *reply, rw http.ResponseWriter) {
+func (w *tableProxy) answer(f faultAction, e *exchange, res *reply, rw http.ResponseWriter) {
 	maps.Copy(rw.Header(), res.header)
 	rw.WriteHeader(res.status)
 	if f == fateTorn && len(res.body) > 1 {
@@ -150,7 +150,7 @@ type reply struct {
 }
 
 // pass asks the table, even when whoever asked has gone.
-func (w *way) pass(e *exchange, r *http.Request) (*reply, error) {
+func (w *tableProxy) pass(e *exchange, r *http.Request) (*reply, error) {
 	u, err := url.Parse("http://" + w.table + r.RequestURI)
 	if err != nil {
 		return nil, err

@@ -14,7 +14,7 @@ import (
 // flappingFleet is some instances, in a soak half of them with wrong clocks,
 // behind faulty ways to the table, before backends that fail and recover in
 // turn and one that is always well.
-func flappingFleet(t *testing.T, members, flapping int, faults wayFaults) *fleet {
+func flappingFleet(t *testing.T, members, flapping int, faults tableFaults) *fleet {
 	t.Helper()
 	s := fleetSetup{
 		members: members, skewed: true, faults: faults, env: []string{"SPILLWAY_STATE_REFRESH=250ms"},
@@ -93,9 +93,9 @@ func overlapping(probes []probed) []string {
 	return found
 }
 
-// knowingly counts the requests that were no probes and went to a backend
+// sentAfterKnown counts the requests that were no probes and went to a backend
 // although their sender had been told for a while that its circuit was open.
-func (f *fleet) knowingly(probes []probed) int {
+func (f *fleet) sentAfterKnown(probes []probed) int {
 	f.seen.mu.Lock()
 	defer f.seen.mu.Unlock()
 	count := 0
@@ -129,24 +129,24 @@ func wantOneProbeAtATime(t *testing.T, f *fleet, enough int, limit time.Duration
 	began := time.Now()
 	f.within(limit, fmt.Sprintf("%d cycles", enough), func() bool { return f.cycles() >= enough })
 	took := time.Since(began)
-	shots := l.cease()
+	shots := l.finish()
 	time.Sleep(time.Second) // what the instances say of their requests comes a moment after the answers
 	probes := f.probes()
 	f.seen.mu.Lock()
 	cycles, writes := f.cycles(), len(f.seen.commits)
 	f.seen.mu.Unlock()
 	overlaps := overlapping(probes)
-	t.Logf("%d cycles in %v, %d probes sent, %d overlapping; %d writes; faults of the ways: %s", cycles, took.Round(time.Second), len(probes), len(overlaps), writes, f.struck())
+	t.Logf("%d cycles in %v, %d probes sent, %d overlapping; %d writes; faults of the ways: %s", cycles, took.Round(time.Second), len(probes), len(overlaps), writes, f.faultsInjected())
 	for _, o := range overlaps {
 		t.Errorf("two probes at once at %s", o)
 	}
 	// With so much failing at once some requests meet the end of the retry budget (design.md §5.2), which is a 503.
-	refused := slices.DeleteFunc(shots, func(s shot) bool { return s.ok() })
+	refused := slices.DeleteFunc(shots, func(s sample) bool { return s.ok() })
 	t.Logf("%d requests were refused for want of retries", len(refused))
-	if i := slices.IndexFunc(refused, func(s shot) bool { return s.err != nil || s.status != http.StatusServiceUnavailable }); i >= 0 {
+	if i := slices.IndexFunc(refused, func(s sample) bool { return s.err != nil || s.status != http.StatusServiceUnavailable }); i >= 0 {
 		t.Errorf("%s: %d, %v; want 200, or 503 when the budget is used up", refused[i].member.name, refused[i].status, refused[i].err)
 	}
-	if n := f.knowingly(probes); n > 0 {
+	if n := f.sentAfterKnown(probes); n > 0 {
 		t.Errorf("%d requests were sent to a circuit that their sender knew to be open", n)
 	}
 	// The load ceases while some leases wait for their request.
@@ -155,8 +155,8 @@ func wantOneProbeAtATime(t *testing.T, f *fleet, enough int, limit time.Duration
 	}
 }
 
-// struck says how often each fault happened.
-func (f *fleet) struck() string {
+// faultsInjected says how often each fault happened.
+func (f *fleet) faultsInjected() string {
 	names := [fates]string{"passed", "lost", "answer lost", "answer torn", "false 412", "503", "delayed", "late write"}
 	text := ""
 	for i, name := range names {
@@ -170,7 +170,7 @@ func (f *fleet) struck() string {
 }
 
 // The oracle can fail.
-func TestProbesThatMeetAreFound(t *testing.T) {
+func TestOverlappingProbesAreDetected(t *testing.T) {
 	at := func(ms int) time.Time { return time.UnixMilli(int64(ms)) }
 	apart := []probed{{"a", 1, at(0), at(5)}, {"b", 2, at(1), at(9)}, {"a", 2, at(5), at(8)}}
 	if found := overlapping(apart); len(found) > 0 {
@@ -181,8 +181,8 @@ func TestProbesThatMeetAreFound(t *testing.T) {
 	}
 }
 
-func TestFleetProbesOneAtATimeThroughFaults(t *testing.T) {
+func TestFleetProbesOneAtATimeUnderTableFaults(t *testing.T) {
 	t.Parallel() // it waits more than it works
-	f := flappingFleet(t, sized(t, 20, 4), sized(t, 6, 3), usualFaults())
+	f := flappingFleet(t, sized(t, 20, 4), sized(t, 6, 3), defaultFaults())
 	wantOneProbeAtATime(t, f, sized(t, 60, 8), 90*time.Second)
 }

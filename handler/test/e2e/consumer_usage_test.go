@@ -14,10 +14,10 @@ import (
 // Whatever becomes of requests, plain or streamed, what the backends used is
 // booked, to the token and at the price of cached ones; what nobody served is
 // given back.
-func TestBooksHoldWhatBackendsUsed(t *testing.T) {
+func TestQuotaCountsWhatBackendsReported(t *testing.T) {
 	s := metered(map[string]any{"name": "team", "tokensPerMinute": 1_000_000, "tokensPerMonth": 100_000_000, "budgetPerMonth": 1000})
 	s.journal = 0
-	c := startCrowd(t, 2, s)
+	c := startConsumerFleet(t, 2, s)
 	long := strings.Repeat("The quick brown fox jumps over the lazy dog. ", 200)
 	prompts := []string{"Hello", long, long, long}
 	for n, prompt := range prompts {
@@ -52,7 +52,7 @@ func TestBooksHoldWhatBackendsUsed(t *testing.T) {
 }
 
 // wantMoney waits until the month's row holds this much money, in billionths.
-func (c *crowd) wantMoney(t *testing.T, consumer string, nanos int64) {
+func (c *consumerFleet) wantMoney(t *testing.T, consumer string, nanos int64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()

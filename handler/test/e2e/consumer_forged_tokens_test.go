@@ -32,7 +32,7 @@ type forgery struct {
 // Every attack on tokens of facts/reliability.md §3.2 T15 to T18: refused for
 // the right reason, in one and the same answer, without a byte to a backend and
 // without a question to whoever a token names.
-func TestForgedTokenLetsNobodyIn(t *testing.T) {
+func TestForgedTokensAreRefused(t *testing.T) {
 	var lured atomic.Int64
 	trap := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { lured.Add(1) }))
 	defer trap.Close()
@@ -40,11 +40,11 @@ func TestForgedTokenLetsNobodyIn(t *testing.T) {
 	i.generate("pss", "PS256")
 	i.generate("curve", "ES256")
 	r := start(t, i.trusting())
-	r.wantLetIn("a good token", i.token())
+	r.wantAuthenticated("a good token", i.token())
 	served, fetched := len(r.sim.Journal()), i.fetches()
 	var text string
 	for name, f := range forgeries(i, trap.URL) {
-		a := r.bearing(f.token)
+		a := r.withToken(f.token)
 		wantRefusal(t, a, http.StatusUnauthorized, "invalid_api_key")
 		if a.header.Get("X-Should-Retry") != "false" || text != "" && a.body != text {
 			t.Errorf("%s: another answer than to other tokens: %v %s", name, a.header, a.body)
@@ -63,7 +63,7 @@ func TestForgedTokenLetsNobodyIn(t *testing.T) {
 	if n := i.fetches() - fetched; n > 1 {
 		t.Errorf("the issuer's keys were fetched %d times", n)
 	}
-	r.wantLetIn("a good token after all that", i.token())
+	r.wantAuthenticated("a good token after all that", i.token())
 }
 
 func forgeries(i *issuer, trap string) map[string]forgery {

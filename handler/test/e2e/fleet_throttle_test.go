@@ -10,14 +10,14 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-// squall is one time that the PTU refused everybody.
-type squall struct{ from, until time.Time }
+// throttleStorm is one time that the PTU refused everybody.
+type throttleStorm struct{ from, until time.Time }
 
 // A PTU asks to be left alone, again and again, under a load at twenty
 // instances: none sends more than one request into such a window, for then it
 // knows; where requests are few most know before they have one; and all return
 // when it ends.
-func TestFleetLeaksLittleIntoAThrottleWindow(t *testing.T) {
+func TestFewRequestsReachAThrottledBackend(t *testing.T) {
 	f := startFleet(t, fleetSetup{members: sized(t, 20, 4), skewed: true, backends: []backend{
 		{name: "a", priority: 1, capacity: "provisioned", deployment: simulator.Deployment{SKU: simulator.Provisioned}}, {name: "b", priority: 2},
 	}})
@@ -25,7 +25,7 @@ func TestFleetLeaksLittleIntoAThrottleWindow(t *testing.T) {
 	f.fireFor(4*time.Second, 2*each, f.members...) // the table's clock is known better with each refresh
 	t.Run("storm", func(t *testing.T) {
 		g := f.under(t)
-		squalls, shots := g.squalls(sized(t, 4, 1), 8*each)
+		squalls, shots := g.throttleStorms(sized(t, 4, 1), 8*each)
 		g.wantLeaks(squalls, len(f.members))
 		for i := range squalls {
 			g.wantReturn(&squalls[i], shots)
@@ -33,29 +33,29 @@ func TestFleetLeaksLittleIntoAThrottleWindow(t *testing.T) {
 	})
 	t.Run("few requests", func(t *testing.T) {
 		g := f.under(t)
-		squalls, _ := g.squalls(sized(t, 3, 1), 1.5*each)
+		squalls, _ := g.throttleStorms(sized(t, 3, 1), 1.5*each)
 		g.wantLeaks(squalls, sized(t, 15, 4)) // facts/table-state.md §6; of few, all may be unlucky
 	})
 }
 
-// squalls are some windows under one load.
-func (f *fleet) squalls(n int, perSecond float64) ([]squall, []shot) {
+// throttleStorms are some windows under one load.
+func (f *fleet) throttleStorms(n int, perSecond float64) ([]throttleStorm, []sample) {
 	l := f.fire(perSecond, f.members...)
-	var all []squall
+	var all []throttleStorm
 	for range n {
 		time.Sleep(time.Second)
-		all = append(all, f.squall(2*time.Second))
+		all = append(all, f.throttleStorm(2*time.Second))
 		time.Sleep(1500 * time.Millisecond)
 	}
-	shots := l.cease()
+	shots := l.finish()
 	if failed := f.failures(shots); failed > 0 {
 		f.t.Errorf("%d of %d requests were not answered 200", failed, len(shots))
 	}
 	return all, shots
 }
 
-func (f *fleet) squall(d time.Duration) squall {
-	s := squall{from: time.Now()}
+func (f *fleet) throttleStorm(d time.Duration) throttleStorm {
+	s := throttleStorm{from: time.Now()}
 	s.until = s.from.Add(d)
 	f.sim.Fault("a", simulator.Fault{Action: "429-ptu", For: d})
 	time.Sleep(time.Until(s.until))
@@ -64,7 +64,7 @@ func (f *fleet) squall(d time.Duration) squall {
 
 // wantLeaks wants at most so many leaks into a window, on average, and none by
 // an instance that knew.
-func (f *fleet) wantLeaks(squalls []squall, most int) {
+func (f *fleet) wantLeaks(squalls []throttleStorm, most int) {
 	f.t.Helper()
 	ptu := f.sim.JournalOf("a")
 	leaks, knowing := 0, 0
@@ -79,7 +79,7 @@ func (f *fleet) wantLeaks(squalls []squall, most int) {
 
 // leaks counts, by the PTU's own journal, what was sent into the window, and
 // of that what was sent by one who knew.
-func (f *fleet) leaks(s *squall, ptu []simulator.Entry) (leaks, knowing int) {
+func (f *fleet) leaks(s *throttleStorm, ptu []simulator.Entry) (leaks, knowing int) {
 	f.t.Helper()
 	const clocks = 250 * time.Millisecond // the table's is known to a tenth of a second
 	underway := f.underway()
@@ -107,7 +107,7 @@ func (f *fleet) leaks(s *squall, ptu []simulator.Entry) (leaks, knowing int) {
 
 // whenKnown is when each instance knew of the window: by its own refusal, or
 // by what the table told it.
-func (f *fleet) whenKnown(s *squall, ptu []simulator.Entry) []time.Time {
+func (f *fleet) whenKnown(s *throttleStorm, ptu []simulator.Entry) []time.Time {
 	knows := make([]time.Time, len(f.members))
 	f.seen.mu.Lock()
 	c, ok := f.seen.first(s.from, columnOf("a"), func(r health.Record) bool {
@@ -130,12 +130,12 @@ func (f *fleet) whenKnown(s *squall, ptu []simulator.Entry) []time.Time {
 
 // wantReturn checks that each instance uses the PTU again when the window has
 // ended.
-func (f *fleet) wantReturn(s *squall, shots []shot) {
+func (f *fleet) wantReturn(s *throttleStorm, shots []sample) {
 	f.t.Helper()
 	var back []time.Duration
 	for _, m := range f.members {
-		after := slices.DeleteFunc(between(shots, s.until, s.until.Add(1400*time.Millisecond)), func(x shot) bool { return x.member != m })
-		i := slices.IndexFunc(after, func(x shot) bool { return x.backend == "a" })
+		after := slices.DeleteFunc(between(shots, s.until, s.until.Add(1400*time.Millisecond)), func(x sample) bool { return x.member != m })
+		i := slices.IndexFunc(after, func(x sample) bool { return x.backend == "a" })
 		if i < 0 {
 			f.t.Errorf("%s did not return to the PTU: %d requests since", m.name, len(after))
 			continue

@@ -21,9 +21,9 @@ func classes() setup {
 	return s
 }
 
-// shut has the only backend ask to be left alone, and returns once it did. What
+// throttleBackend has the only backend ask to be left alone, and returns once it did. What
 // comes of the request that heard of it is none of the test's business.
-func (r *rig) shut(d time.Duration) (wait func()) {
+func (r *rig) throttleBackend(d time.Duration) (wait func()) {
 	r.t.Helper()
 	r.sim.Next("a", simulator.Fault{Action: "429-token", RetryAfter: d})
 	var first sync.WaitGroup
@@ -37,9 +37,9 @@ func (r *rig) shut(d time.Duration) (wait func()) {
 	return first.Wait
 }
 
-// crush sends so many requests of a consumer at once, straight to the handler,
+// sendAtOnce sends so many requests of a consumer at once, straight to the handler,
 // and counts their answers.
-func (r *rig) crush(all *sync.WaitGroup, consumer string, n int) (served, refused *atomic.Int64) {
+func (r *rig) sendAtOnce(all *sync.WaitGroup, consumer string, n int) (served, refused *atomic.Int64) {
 	served, refused = new(atomic.Int64), new(atomic.Int64)
 	body := strings.Replace(hello, "Hello", "from the "+consumer, 1)
 	for range n {
@@ -60,16 +60,16 @@ func (r *rig) crush(all *sync.WaitGroup, consumer string, n int) (served, refuse
 
 // A throttled pool that reopens is for people first: batch requests that came
 // earlier go after interactive ones that came later.
-func TestInteractiveGoesFirstWhenThePoolReopens(t *testing.T) {
+func TestInteractiveRequestsLeaveTheQueueFirst(t *testing.T) {
 	r := start(t, classes())
 	if a := ask(t.Context(), t, http.MethodGet, r.host.URL+"/health/live", ""); a.status != http.StatusOK {
 		t.Fatal(a.err)
 	}
-	first := r.shut(1500 * time.Millisecond)
+	first := r.throttleBackend(1500 * time.Millisecond)
 	var all sync.WaitGroup
-	jobs, _ := r.crush(&all, "jobs", 25)
+	jobs, _ := r.sendAtOnce(&all, "jobs", 25)
 	time.Sleep(300 * time.Millisecond) // the batch requests sit in the waiting room
-	people, _ := r.crush(&all, "people", 25)
+	people, _ := r.sendAtOnce(&all, "people", 25)
 	all.Wait()
 	first()
 	if jobs.Load() != 25 || people.Load() != 25 {
@@ -94,17 +94,17 @@ func TestInteractiveGoesFirstWhenThePoolReopens(t *testing.T) {
 
 // When the waiting room is full, batch requests give up their seats to
 // interactive ones, and are refused at the door; no interactive one is refused.
-func TestBatchIsRefusedFirstWhenTheWaitingRoomIsFull(t *testing.T) {
+func TestBatchRequestsAreRefusedFirstWhenTheQueueIsFull(t *testing.T) {
 	const seats, over, later = 1000, 15, 20
 	r := start(t, classes())
 	if a := ask(t.Context(), t, http.MethodGet, r.host.URL+"/health/live", ""); a.status != http.StatusOK {
 		t.Fatal(a.err)
 	}
-	first := r.shut(7 * time.Second) // who heard of it has one of the seats
+	first := r.throttleBackend(7 * time.Second) // who heard of it has one of the seats
 	var all sync.WaitGroup
-	served, refused := r.crush(&all, "jobs", seats-1+over)
+	served, refused := r.sendAtOnce(&all, "jobs", seats-1+over)
 	eventually(t, "batch requests are refused at the door", func() bool { return refused.Load() >= over })
-	people, none := r.crush(&all, "people", later)
+	people, none := r.sendAtOnce(&all, "people", later)
 	eventually(t, "batch requests give up their seats", func() bool { return refused.Load() >= over+later })
 	all.Wait()
 	first()

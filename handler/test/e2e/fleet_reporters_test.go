@@ -14,7 +14,7 @@ import (
 
 // One instance that cannot reach a backend keeps to the others and leaves it
 // to the fleet; the others leave it together when each saw it fail once.
-func TestFleetTellsABrokenBackendFromABrokenNetwork(t *testing.T) {
+func TestFleetDistinguishesBackendFromNetworkFailure(t *testing.T) {
 	t.Parallel() // it waits more than it works
 	nowhere := freeAddress(t)
 	f := startFleet(t, fleetSetup{members: sized(t, 21, 6), backends: twoBackends(), bend: func(n int, doc string) string {
@@ -28,9 +28,9 @@ func TestFleetTellsABrokenBackendFromABrokenNetwork(t *testing.T) {
 	if doc := f.members[0].env[0]; strings.Contains(doc, f.sim.URL("a")) || !strings.Contains(doc, f.sim.URL("b")) {
 		t.Fatalf("the first instance should miss backend a alone: %s", doc)
 	}
-	t.Run("broken network", func(t *testing.T) { f.under(t).wantOneAccuserDisbelieved() })
-	t.Run("broken backend", func(t *testing.T) { f.under(t).wantManyAccusersBelieved() })
-	t.Run("one witness", func(t *testing.T) { f.under(t).wantLoneWitnessHeard() })
+	t.Run("broken network", func(t *testing.T) { f.under(t).wantOneReporterIgnored() })
+	t.Run("broken backend", func(t *testing.T) { f.under(t).wantManyReportersObeyed() })
+	t.Run("one witness", func(t *testing.T) { f.under(t).wantOnlyInstanceObeyed() })
 }
 
 // under is the fleet for a part of a test.
@@ -40,17 +40,17 @@ func (f *fleet) under(t *testing.T) *fleet {
 	return &g
 }
 
-func (f *fleet) wantOneAccuserDisbelieved() {
+func (f *fleet) wantOneReporterIgnored() {
 	lonely, others := f.members[0], f.members[1:]
 	rest := f.fire(3*float64(len(others)), others...)
 	time.Sleep(500 * time.Millisecond)
 	own := f.fire(10, lonely)
 	time.Sleep(time.Duration(sized(f.t, 5, 3)) * time.Second)
-	alone, with := own.cease(), rest.cease()
+	alone, with := own.finish(), rest.finish()
 	if failed := f.failures(slices.Concat(alone, with)); failed > 0 {
 		f.t.Errorf("%d requests failed", failed)
 	}
-	elsewhere := slices.DeleteFunc(slices.Clone(with), func(s shot) bool { return s.backend == "a" })
+	elsewhere := slices.DeleteFunc(slices.Clone(with), func(s sample) bool { return s.backend == "a" })
 	if len(elsewhere) > 0 {
 		f.t.Errorf("%d of %d requests at healthy instances left backend a", len(elsewhere), len(with))
 	}
@@ -70,7 +70,7 @@ func (f *fleet) wantOneAccuserDisbelieved() {
 	f.t.Logf("%d requests at the cut-off instance all served elsewhere, %d at the others all by a", len(alone), len(with))
 }
 
-func (f *fleet) wantManyAccusersBelieved() {
+func (f *fleet) wantManyReportersObeyed() {
 	accusers := f.members[1:]
 	f.backends("reset", "a")
 	time.Sleep(time.Second)
@@ -78,7 +78,7 @@ func (f *fleet) wantManyAccusersBelieved() {
 	before := len(f.sim.JournalOf("a"))
 	began := time.Now()
 	f.all(accusers, func(m *member) {
-		if s := m.shoot(); !s.ok() || s.backend != "b" {
+		if s := m.send(); !s.ok() || s.backend != "b" {
 			f.t.Errorf("%s: %d by %q: %v", m.name, s.status, s.backend, s.err)
 		}
 	})
@@ -99,9 +99,9 @@ func (f *fleet) wantManyAccusersBelieved() {
 	f.t.Logf("%d instances met one failure each; all left it: %s", len(each), spread(delays))
 }
 
-// wantLoneWitnessHeard: only one instance has traffic, so nobody can contradict
+// wantOnlyInstanceObeyed: only one instance has traffic, so nobody can contradict
 // it, and the fleet believes it after the hearing.
-func (f *fleet) wantLoneWitnessHeard() {
+func (f *fleet) wantOnlyInstanceObeyed() {
 	witness := f.members[1]
 	f.backends("reset", "a")
 	f.awake(f.members...)
@@ -109,10 +109,10 @@ func (f *fleet) wantLoneWitnessHeard() {
 	fault := f.sim.Fault("a", simulator.Fault{Action: "500"})
 	began := time.Now()
 	for range 6 {
-		witness.shoot()
+		witness.send()
 	}
 	knew := time.Now()
-	if s := witness.shoot(); !s.ok() || s.backend != "b" {
+	if s := witness.send(); !s.ok() || s.backend != "b" {
 		f.t.Errorf("its own callers are still sent there: %d by %q", s.status, s.backend)
 	}
 	delays := f.obedience(f.t.Context(), began, "a", "b", tripped)

@@ -16,22 +16,22 @@ import (
 	"spillway/handler/test/funchost"
 )
 
-// crowd is some instances of the program, each a process behind a host of its
+// consumerFleet is some instances of the program, each a process behind a host of its
 // own, with a way of its own to one table.
-type crowd struct {
+type consumerFleet struct {
 	*rig
 	hosts []*funchost.Host
-	ways  []*way
+	ways  []*tableProxy
 	table string // its connection string
 	env   []string
 }
 
-// startCrowd brings up so many instances of the setup.
-func startCrowd(t *testing.T, n int, s setup) *crowd {
+// startConsumerFleet brings up so many instances of the setup.
+func startConsumerFleet(t *testing.T, n int, s setup) *consumerFleet {
 	t.Helper()
-	c := &crowd{table: storetest.StartAzurite(t).Connection}
+	c := &consumerFleet{table: storetest.StartAzurite(t).Connection}
 	seen := newHistory(n)
-	c.ways = append(c.ways, openWay(t, seen, 0, c.table))
+	c.ways = append(c.ways, openTableProxy(t, seen, 0, c.table))
 	plain := s.env
 	s.env = append(plain, "SPILLWAY_STATE="+c.ways[0].connection())
 	c.rig = start(t, s)
@@ -42,7 +42,7 @@ func startCrowd(t *testing.T, n int, s setup) *crowd {
 	c.env = append(c.env, "SPILLWAY_STATE="+c.table)
 	c.hosts = append(c.hosts, c.host)
 	for i := 1; i < n; i++ {
-		w := openWay(t, seen, i, c.table)
+		w := openTableProxy(t, seen, i, c.table)
 		c.ways = append(c.ways, w)
 		s.env = append(plain[:len(plain):len(plain)], "SPILLWAY_STATE="+w.connection())
 		c.hosts = append(c.hosts, c.handler(s))
@@ -56,13 +56,13 @@ func startCrowd(t *testing.T, n int, s setup) *crowd {
 }
 
 // keys runs `spillway keys` as an operator would.
-func (c *crowd) keys(args ...string) (stdout, stderr string, code int) {
+func (c *consumerFleet) keys(args ...string) (stdout, stderr string, code int) {
 	c.t.Helper()
 	return command(c.t, c.env, append([]string{"keys"}, args...)...)
 }
 
 // issue makes a key of the consumer and returns it with its id.
-func (c *crowd) issue(consumer string, more ...string) (key, id string) {
+func (c *consumerFleet) issue(consumer string, more ...string) (key, id string) {
 	c.t.Helper()
 	out, errs, code := c.keys(append([]string{"add", consumer}, more...)...)
 	key, rest, _ := strings.Cut(out, "\n")
@@ -75,13 +75,13 @@ func (c *crowd) issue(consumer string, more ...string) (key, id string) {
 }
 
 // ask asks one of the instances with a key.
-func (c *crowd) ask(n int, key, body string) answer {
+func (c *consumerFleet) ask(n int, key, body string) answer {
 	c.t.Helper()
 	return ask(c.t.Context(), c.t, http.MethodPost, c.hosts[n%len(c.hosts)].URL+chatPath, body, "api-key", key)
 }
 
 // rows are all rows of one of the program's tables.
-func (c *crowd) rows(name string) []tablestore.Row {
+func (c *consumerFleet) rows(name string) []tablestore.Row {
 	c.t.Helper()
 	store, err := azure.Connect(c.table, "spillway"+name, azure.Options{})
 	if err != nil {
@@ -95,7 +95,7 @@ func (c *crowd) rows(name string) []tablestore.Row {
 }
 
 // granted is what the table says was granted of a limit, in the window it is in.
-func (c *crowd) granted(consumer, limit string) int64 {
+func (c *consumerFleet) granted(consumer, limit string) int64 {
 	c.t.Helper()
 	store, err := azure.Connect(c.table, "spillwaybooks", azure.Options{})
 	if err != nil {
@@ -115,8 +115,8 @@ func (c *crowd) granted(consumer, limit string) int64 {
 	return record.Granted
 }
 
-// spent is a request of a load, and what became of it.
-type spent struct {
+// chargedRequest is a request of a load, and what became of it.
+type chargedRequest struct {
 	at     time.Time
 	took   time.Duration
 	status int
@@ -125,25 +125,25 @@ type spent struct {
 	err    error
 }
 
-// spending is requests at a steady rate to all instances in turn.
-type spending struct {
+// spendingLoad is requests at a steady rate to all instances in turn.
+type spendingLoad struct {
 	stop  context.CancelFunc
 	ended sync.WaitGroup
 	mu    sync.Mutex
-	all   []spent
+	all   []chargedRequest
 }
 
 // spend begins a load of so many requests a second with this key.
-func (c *crowd) spend(key, body string, perSecond float64) *spending {
+func (c *consumerFleet) spend(key, body string, perSecond float64) *spendingLoad {
 	ctx, stop := context.WithCancel(c.t.Context())
-	s := &spending{stop: stop}
-	c.t.Cleanup(func() { s.cease() })
+	s := &spendingLoad{stop: stop}
+	c.t.Cleanup(func() { s.finish() })
 	paced(ctx, &s.ended, perSecond, func(i int) { s.add(c.one(i, key, body)) })
 	return s
 }
 
-func (c *crowd) one(n int, key, body string) spent {
-	s := spent{at: time.Now()}
+func (c *consumerFleet) one(n int, key, body string) chargedRequest {
+	s := chargedRequest{at: time.Now()}
 	a := c.ask(n, key, body)
 	var said struct {
 		Usage struct {
@@ -158,23 +158,23 @@ func (c *crowd) one(n int, key, body string) spent {
 	return s
 }
 
-func (s *spending) add(x spent) {
+func (s *spendingLoad) add(x chargedRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all = append(s.all, x)
 }
 
-// cease ends the load, waits for its answers, and returns what became of it.
-func (s *spending) cease() bill {
+// finish ends the load, waits for its answers, and returns what became of it.
+func (s *spendingLoad) finish() charges {
 	s.stop()
 	s.ended.Wait()
-	return bill(s.all)
+	return charges(s.all)
 }
 
-// bill is what a load came to.
-type bill []spent
+// charges is what a load came to.
+type charges []chargedRequest
 
-func (b bill) tokens() (sum int64) {
+func (b charges) tokens() (sum int64) {
 	for i := range b {
 		sum += b[i].tokens
 	}
@@ -182,7 +182,7 @@ func (b bill) tokens() (sum int64) {
 }
 
 // of counts the requests with this status and code; "" is any code.
-func (b bill) of(status int, code string) (n int) {
+func (b charges) of(status int, code string) (n int) {
 	for i := range b {
 		if b[i].status == status && (code == "" || b[i].code == code) {
 			n++
@@ -194,7 +194,7 @@ func (b bill) of(status int, code string) (n int) {
 // minutes are the tokens of each minute of the table's clock whose request has
 // this text, by when a backend was asked: a caller may have waited for its turn
 // before. The emulator has this machine's clock.
-func (c *crowd) minutes(text string) map[int64]int64 {
+func (c *consumerFleet) minutes(text string) map[int64]int64 {
 	by := map[int64]int64{}
 	for _, e := range c.sim.Journal() {
 		if strings.Contains(string(e.Body), text) {
@@ -204,7 +204,7 @@ func (c *crowd) minutes(text string) map[int64]int64 {
 	return by
 }
 
-func (b bill) String() string {
+func (b charges) String() string {
 	var times []time.Duration
 	for i := range b {
 		times = append(times, b[i].took)
@@ -213,7 +213,7 @@ func (b bill) String() string {
 }
 
 // wantOnly checks that every request was served or over its quota.
-func (b bill) wantOnly(t *testing.T, what string) {
+func (b charges) wantOnly(t *testing.T, what string) {
 	t.Helper()
 	if other := len(b) - b.of(200, "") - b.of(429, "quota_exceeded"); other > 0 {
 		for i := range b {
