@@ -25,7 +25,7 @@ const (
 var layers = map[string]int{
 	"internal/balancer": pure, "internal/health": pure, "internal/quota/lease": pure,
 	"internal/openai/classify": pure, "internal/openai/operations": pure, "internal/openai/request": pure,
-	"internal/openai/request/walk": pure, "internal/openai/sse": pure, "internal/openai/usage": pure,
+	"internal/openai/jsonscan": pure, "internal/openai/sse": pure, "internal/openai/usage": pure,
 	"internal/consumer": pure,
 
 	"internal/accounting": engines, "internal/affinity": engines, "internal/fleet": engines,

@@ -15,8 +15,8 @@ type Key struct {
 	Currency string // of the cost; "" = there is no price
 }
 
-// Sum is what was used. The zero Sum is nothing.
-type Sum struct {
+// Totals is what was used. The zero Totals is nothing.
+type Totals struct {
 	Requests  int64 // that were served
 	Unmetered int64 // of them those whose answer did not say what it used
 	Broken    int64 // of them those that ended early
@@ -25,8 +25,8 @@ type Sum struct {
 }
 
 // Add is the sum of both.
-func (s Sum) Add(o Sum) Sum {
-	return Sum{
+func (s Totals) Add(o Totals) Totals {
+	return Totals{
 		Requests: s.Requests + o.Requests, Unmetered: s.Unmetered + o.Unmetered, Broken: s.Broken + o.Broken,
 		Tokens: s.Tokens.Add(o.Tokens), Cost: s.Cost + o.Cost,
 	}
@@ -42,12 +42,12 @@ func MoneyOf(amount float64) Money { return Money(math.Round(amount * 1e9)) }
 // Amount is the money in units of its currency.
 func (m Money) Amount() float64 { return float64(m) / 1e9 }
 
-// Line is what was used in one hour, or over a longer time when several were
+// Row is what was used in one hour, or over a longer time when several were
 // summed. A field that was summed over has its zero value.
-type Line struct {
+type Row struct {
 	Hour time.Time // its beginning, UTC
 	Key
-	Sum
+	Totals
 }
 
 // hourOf is the beginning of the instant's hour.

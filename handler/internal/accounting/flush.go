@@ -10,15 +10,15 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// place is one row of this process.
-type place struct {
+// rowRef is one row of this process.
+type rowRef struct {
 	hour time.Time
 	row  int
 }
 
 // Flush writes what the table does not have yet. What cannot be written stays
 // for the next time. Several callers take turns.
-func (b *Book) Flush(ctx context.Context) error {
+func (b *Recorder) Flush(ctx context.Context) error {
 	b.writing.Lock()
 	defer b.writing.Unlock()
 	var failed error
@@ -27,36 +27,36 @@ func (b *Book) Flush(ctx context.Context) error {
 			failed = errors.Join(failed, fmt.Errorf("write usage of %s: %w", at.hour.Format(time.RFC3339), err))
 		}
 	}
-	b.forget()
+	b.dropWritten()
 	return failed
 }
 
 // dirty is the rows that are to be written, the oldest first.
-func (b *Book) dirty() []place {
+func (b *Recorder) dirty() []rowRef {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var all []place
+	var all []rowRef
 	for hour, p := range b.hours {
 		for n := range p.rows {
 			if p.rows[n].dirty {
-				all = append(all, place{hour, n})
+				all = append(all, rowRef{hour, n})
 			}
 		}
 	}
-	slices.SortFunc(all, func(x, y place) int { return x.hour.Compare(y.hour) })
+	slices.SortFunc(all, func(x, y rowRef) int { return x.hour.Compare(y.hour) })
 	return all
 }
 
 // write swaps one row. The version that it swaps against is the one that this
 // process wrote last: a write of its own that went astray and lands later finds
 // another version, and changes nothing.
-func (b *Book) write(ctx context.Context, at place) error {
+func (b *Recorder) write(ctx context.Context, at rowRef) error {
 	row, unknown := b.compose(at)
 	for range 3 {
 		if unknown {
 			version, err := b.version(ctx, &row)
 			if err != nil {
-				b.wrote(at, rowState{unknown: true, dirty: true})
+				b.recordWrite(at, rowState{unknown: true, dirty: true})
 				return err
 			}
 			row.Version = version
@@ -64,21 +64,21 @@ func (b *Book) write(ctx context.Context, at place) error {
 		version, err := b.put(ctx, row)
 		switch {
 		case err == nil:
-			b.wrote(at, rowState{version: version})
+			b.recordWrite(at, rowState{version: version})
 			return nil
 		case !errors.Is(err, tablestore.ErrConflict):
-			b.wrote(at, rowState{version: row.Version, unknown: true, dirty: true})
+			b.recordWrite(at, rowState{version: row.Version, unknown: true, dirty: true})
 			return err
 		}
 		unknown = true // an earlier write of ours has landed after all
 	}
-	b.wrote(at, rowState{unknown: true, dirty: true})
+	b.recordWrite(at, rowState{unknown: true, dirty: true})
 	return tablestore.ErrConflict
 }
 
 // compose is the row as it should be now. What comes after this makes it dirty
 // again.
-func (b *Book) compose(at place) (row tablestore.Row, unknown bool) {
+func (b *Recorder) compose(at rowRef) (row tablestore.Row, unknown bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p := b.hours[at.hour]
@@ -91,8 +91,8 @@ func (b *Book) compose(at place) (row tablestore.Row, unknown bool) {
 	}, state.unknown
 }
 
-// wrote notes how a write ended.
-func (b *Book) wrote(at place, s rowState) {
+// recordWrite notes how a write ended.
+func (b *Recorder) recordWrite(at rowRef, s rowState) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	state := &b.hours[at.hour].rows[at.row]
@@ -101,7 +101,7 @@ func (b *Book) wrote(at place, s rowState) {
 }
 
 // version is the row's in the table; "" when it is not there.
-func (b *Book) version(ctx context.Context, row *tablestore.Row) (tablestore.Version, error) {
+func (b *Recorder) version(ctx context.Context, row *tablestore.Row) (tablestore.Version, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
 	stored, _, err := b.cfg.Store.Get(ctx, row.Partition, row.Key)
@@ -111,15 +111,15 @@ func (b *Book) version(ctx context.Context, row *tablestore.Row) (tablestore.Ver
 	return stored.Version, err //nolint:wrapcheck // Flush says what was being done
 }
 
-func (b *Book) put(ctx context.Context, row tablestore.Row) (tablestore.Version, error) {
+func (b *Recorder) put(ctx context.Context, row tablestore.Row) (tablestore.Version, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
 	version, _, err := b.cfg.Store.Put(ctx, row)
 	return version, err //nolint:wrapcheck // Flush says what was being done
 }
 
-// forget drops the hours that are over and written.
-func (b *Book) forget() {
+// dropWritten drops the hours that are over and written.
+func (b *Recorder) dropWritten() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var latest time.Time

@@ -31,8 +31,8 @@ const (
 	columnEntries  = "u" // and a number
 )
 
-// wire is one entry. The meaning of a name never changes.
-type wire struct {
+// storedEntry is one entry. The meaning of a name never changes.
+type storedEntry struct {
 	Consumer   string `json:"c,omitempty"`
 	Model      string `json:"m"`
 	Backend    string `json:"b"`
@@ -47,24 +47,24 @@ type wire struct {
 	Cost       Money  `json:"q,omitempty"`
 }
 
-func (k *Key) wire(s *Sum) wire {
-	return wire{
+func (k *Key) stored(s *Totals) storedEntry {
+	return storedEntry{
 		Consumer: k.Consumer, Model: k.Model, Backend: k.Backend, Currency: k.Currency,
 		Requests: s.Requests, Unmetered: s.Unmetered, Broken: s.Broken, Cost: s.Cost,
 		Prompt: s.Tokens.Prompt, Cached: s.Tokens.Cached, Completion: s.Tokens.Completion, Reasoning: s.Tokens.Reasoning,
 	}
 }
 
-func (w *wire) line(hour time.Time) Line {
-	return Line{
+func (w *storedEntry) row(hour time.Time) Row {
+	return Row{
 		Hour: hour, Key: Key{w.Consumer, w.Model, w.Backend, w.Currency},
-		Sum: Sum{w.Requests, w.Unmetered, w.Broken, usage.Tokens{Prompt: w.Prompt, Cached: w.Cached, Completion: w.Completion, Reasoning: w.Reasoning}, w.Cost},
+		Totals: Totals{w.Requests, w.Unmetered, w.Broken, usage.Tokens{Prompt: w.Prompt, Cached: w.Cached, Completion: w.Completion, Reasoning: w.Reasoning}, w.Cost},
 	}
 }
 
-// plausible reports whether a program could have counted it: nobody's books are
+// inRange reports whether a program could have counted it: nobody's books are
 // spoilt by a row that was edited by hand.
-func (w *wire) plausible() bool {
+func (w *storedEntry) inRange() bool {
 	for _, n := range [...]int64{w.Requests, w.Unmetered, w.Broken, w.Prompt, w.Cached, w.Completion, w.Reasoning} {
 		if n < 0 || n > 1<<53 {
 			return false
@@ -98,9 +98,9 @@ func encode(instance string, entries []*entry) map[string]string {
 	columns := map[string]string{columnSchema: strconv.Itoa(schema), columnInstance: instance}
 	for i := 0; i < len(entries); i += perColumn {
 		part := entries[i:min(i+perColumn, len(entries))]
-		wires := make([]wire, len(part))
+		wires := make([]storedEntry, len(part))
 		for j, e := range part {
-			wires[j] = e.key.wire(&e.sum)
+			wires[j] = e.key.stored(&e.totals)
 		}
 		text, err := json.Marshal(wires)
 		if err != nil {
@@ -112,7 +112,7 @@ func encode(instance string, entries []*entry) map[string]string {
 }
 
 // decode appends the lines of a row.
-func decode(row *tablestore.Row, into []Line) ([]Line, error) {
+func decode(row *tablestore.Row, into []Row) ([]Row, error) {
 	hour, ok := hourOfRow(row)
 	if !ok {
 		return into, fmt.Errorf("usagebook: row %q of %q is no hour", row.Key, row.Partition)
@@ -121,15 +121,15 @@ func decode(row *tablestore.Row, into []Line) ([]Line, error) {
 		if _, err := strconv.Atoi(strings.TrimPrefix(name, columnEntries)); err != nil || !strings.HasPrefix(name, columnEntries) {
 			continue
 		}
-		var wires []wire
+		var wires []storedEntry
 		if err := json.Unmarshal([]byte(text), &wires); err != nil {
 			return into, fmt.Errorf("usagebook: row %q of %q: %w", row.Key, row.Partition, err)
 		}
 		for i := range wires {
-			if !wires[i].plausible() {
+			if !wires[i].inRange() {
 				return into, fmt.Errorf("usagebook: row %q of %q: an entry out of bounds", row.Key, row.Partition)
 			}
-			into = append(into, wires[i].line(hour))
+			into = append(into, wires[i].row(hour))
 		}
 	}
 	return into, nil

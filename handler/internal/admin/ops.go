@@ -87,7 +87,7 @@ type Config struct {
 	InFlight  func(slot health.Slot) int64
 
 	// Quotas lists how all consumers stand with their limits.
-	Quotas func() []quota.Line
+	Quotas func() []quota.LimitStatus
 	// Books reads tokens and money; nil = there is no /ops/api/usage.
 	Books func(ctx context.Context, from, to time.Time) ([]UsageRow, error)
 	// Metrics answers /ops/metrics; nil = there is none.

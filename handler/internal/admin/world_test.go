@@ -159,8 +159,8 @@ func (w *world) teams() {
 		{Name: "team-a", TokensPerMinute: 50_000, RequestsPerMinute: 300, TokensPerMonth: 100_000_000, BudgetPerMonth: 500},
 		{Name: "nightly-batch", Class: consumer.Batch},
 	}
-	w.cfg.Quotas = func() []quota.Line {
-		return []quota.Line{
+	w.cfg.Quotas = func() []quota.LimitStatus {
+		return []quota.LimitStatus{
 			{Consumer: w.cfg.Consumers[0].Name, Limit: "budgetPerMonth", Amount: 500, Remaining: 0, Reset: 9 * 24 * time.Hour},
 			{Consumer: w.cfg.Consumers[0].Name, Limit: "requestsPerMinute", Amount: 300, Remaining: 241, Reset: 12 * time.Second},
 			{Consumer: w.cfg.Consumers[0].Name, Limit: "tokensPerMinute", Amount: 50_000, Remaining: 6_100, Reset: 40 * time.Second},

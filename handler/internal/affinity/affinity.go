@@ -12,29 +12,29 @@ import (
 	"time"
 )
 
-// Place is where something is, and whose it is.
-type Place struct {
-	Backend string
-	Model   string // the pool that served, for requests that name no model
-	Owner   string // the consumer; "" = anybody
-	Made    time.Time
+// Location is where something is, and whose it is.
+type Location struct {
+	Backend   string
+	Model     string // the pool that served, for requests that name no model
+	Owner     string // the consumer; "" = anybody
+	CreatedAt time.Time
 }
 
 // What a look for an id can end in, besides a place. Tell them apart with
 // errors.Is.
 var (
 	ErrUnknown     = errors.New("affinity: nobody here made this id")
-	ErrForeign     = errors.New("affinity: the id is another consumer's")
+	ErrOtherOwner  = errors.New("affinity: the id is another consumer's")
 	ErrUnavailable = errors.New("affinity: the table cannot be asked")
 )
 
-// Life is how long a backend keeps what it made (facts/azure-openai.md §1.2).
-const Life = 30 * 24 * time.Hour
+// Retention is how long a backend keeps what it made (facts/azure-openai.md §1.2).
+const Retention = 30 * 24 * time.Hour
 
-// of is the place as owner may see it.
-func (p *Place) of(owner string) (Place, error) {
+// visibleTo is the place as owner may see it.
+func (p *Location) visibleTo(owner string) (Location, error) {
 	if p.Owner != owner {
-		return Place{}, ErrForeign
+		return Location{}, ErrOtherOwner
 	}
 	return *p, nil
 }

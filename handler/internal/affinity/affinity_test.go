@@ -52,7 +52,7 @@ func (s *slow) Set(ctx context.Context, row tablestore.Row) (tablestore.Version,
 }
 
 // run starts a keeper that is stopped, with all it had to write, by stop.
-func run(t *testing.T, cfg affinity.Config) (k *affinity.Keeper, stop func()) {
+func run(t *testing.T, cfg affinity.Config) (k *affinity.Store, stop func()) {
 	k = affinity.New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -60,20 +60,20 @@ func run(t *testing.T, cfg affinity.Config) (k *affinity.Keeper, stop func()) {
 	return k, func() { cancel(); <-done }
 }
 
-func at(backend string) affinity.Place {
-	return affinity.Place{Backend: backend, Model: "m", Owner: "team", Made: time.Now().Truncate(time.Millisecond)}
+func at(backend string) affinity.Location {
+	return affinity.Location{Backend: backend, Model: "m", Owner: "team", CreatedAt: time.Now().Truncate(time.Millisecond)}
 }
 
-func wantFound(t *testing.T, k *affinity.Keeper, owner, id, backend string) {
+func wantFound(t *testing.T, k *affinity.Store, owner, id, backend string) {
 	t.Helper()
-	if p, err := k.Find(t.Context(), owner, id); err != nil || p.Backend != backend || p.Model != "m" {
+	if p, err := k.Lookup(t.Context(), owner, id); err != nil || p.Backend != backend || p.Model != "m" {
 		t.Errorf("%s: %+v, %v, want it at %s", id, p, err, backend)
 	}
 }
 
-func wantErr(t *testing.T, k *affinity.Keeper, owner, id string, want error) {
+func wantErr(t *testing.T, k *affinity.Store, owner, id string, want error) {
 	t.Helper()
-	if p, err := k.Find(t.Context(), owner, id); !errors.Is(err, want) {
+	if p, err := k.Lookup(t.Context(), owner, id); !errors.Is(err, want) {
 		t.Errorf("%s: %+v, %v, want %v", id, p, err, want)
 	}
 }
@@ -81,11 +81,11 @@ func wantErr(t *testing.T, k *affinity.Keeper, owner, id string, want error) {
 func TestWhatOneInstanceMadeAnotherFinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slow{Store: new(memory.Store), takes: 10 * time.Millisecond}
-		a, stopA := run(t, affinity.Config{Store: store})
-		b, stopB := run(t, affinity.Config{Store: store})
+		a, stopA := run(t, affinity.Config{Table: store})
+		b, stopB := run(t, affinity.Config{Table: store})
 		defer stopB()
 		before := time.Now()
-		a.Keep(at("eu"), "resp_1", "rs_1")
+		a.Remember(at("eu"), "resp_1", "rs_1")
 		if waited := time.Since(before); waited != 0 {
 			t.Errorf("keeping waited %v for the table", waited)
 		}
@@ -103,33 +103,33 @@ func TestWhatOneInstanceMadeAnotherFinds(t *testing.T) {
 func TestAnIDBelongsToItsMaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slow{Store: new(memory.Store)}
-		a, stop := run(t, affinity.Config{Store: store})
-		a.Keep(at("eu"), "resp_1")
-		wantErr(t, a, "other", "resp_1", affinity.ErrForeign)
-		wantErr(t, a, "", "resp_1", affinity.ErrForeign)
+		a, stop := run(t, affinity.Config{Table: store})
+		a.Remember(at("eu"), "resp_1")
+		wantErr(t, a, "other", "resp_1", affinity.ErrOtherOwner)
+		wantErr(t, a, "", "resp_1", affinity.ErrOtherOwner)
 		stop()
-		b := affinity.New(affinity.Config{Store: store})
-		wantErr(t, b, "other", "resp_1", affinity.ErrForeign)
+		b := affinity.New(affinity.Config{Table: store})
+		wantErr(t, b, "other", "resp_1", affinity.ErrOtherOwner)
 		wantFound(t, b, "team", "resp_1", "eu")
 	})
 }
 
 func TestAClaimYieldsToTheMaker(t *testing.T) {
 	store := new(memory.Store)
-	maker, stop := run(t, affinity.Config{Store: store})
-	maker.Keep(at("eu"), "resp_1")
+	maker, stop := run(t, affinity.Config{Table: store})
+	maker.Remember(at("eu"), "resp_1")
 	stop()
-	thief := affinity.New(affinity.Config{Store: store})
+	thief := affinity.New(affinity.Config{Table: store})
 	claim := at("eu")
 	claim.Owner = "thief"
-	if err := thief.Claim(t.Context(), claim, "resp_1"); !errors.Is(err, affinity.ErrForeign) {
+	if err := thief.Claim(t.Context(), claim, "resp_1"); !errors.Is(err, affinity.ErrOtherOwner) {
 		t.Errorf("claim of another's id: %v, want foreign", err)
 	}
 	if err := thief.Claim(t.Context(), claim, "resp_9"); err != nil {
 		t.Errorf("claim of an unknown id: %v", err)
 	}
 	wantFound(t, thief, "thief", "resp_9", "eu")
-	wantErr(t, maker, "team", "resp_9", affinity.ErrForeign)
+	wantErr(t, maker, "team", "resp_9", affinity.ErrOtherOwner)
 	if err := maker.Claim(t.Context(), at("eu"), "resp_1"); err != nil {
 		t.Errorf("claim of one's own id: %v", err)
 	}
@@ -137,7 +137,7 @@ func TestAClaimYieldsToTheMaker(t *testing.T) {
 
 func TestALookIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := affinity.New(affinity.Config{Store: &slow{Store: new(memory.Store), takes: time.Hour}})
+		k := affinity.New(affinity.Config{Table: &slow{Store: new(memory.Store), takes: time.Hour}})
 		before := time.Now()
 		wantErr(t, k, "team", "resp_1", affinity.ErrUnavailable)
 		if waited := time.Since(before); waited != time.Second {
@@ -151,9 +151,9 @@ func TestOutageOfTheTableCostsWhatDoesNotFitIntoTheQueue(t *testing.T) {
 		store := &slow{Store: new(memory.Store), takes: time.Millisecond}
 		store.gone.Store(true)
 		var troubles atomic.Int64
-		k, stop := run(t, affinity.Config{Store: store, Queue: 4, Trouble: func(error) { troubles.Add(1) }})
+		k, stop := run(t, affinity.Config{Table: store, QueueSize: 4, OnError: func(error) { troubles.Add(1) }})
 		for i := range 100 {
-			k.Keep(at("eu"), fmt.Sprint("resp_", i))
+			k.Remember(at("eu"), fmt.Sprint("resp_", i))
 			wantFound(t, k, "team", fmt.Sprint("resp_", i), "eu")
 		}
 		if troubles.Load() == 0 {
@@ -161,16 +161,16 @@ func TestOutageOfTheTableCostsWhatDoesNotFitIntoTheQueue(t *testing.T) {
 		}
 		store.gone.Store(false)
 		stop()
-		fresh := affinity.New(affinity.Config{Store: store})
+		fresh := affinity.New(affinity.Config{Table: store})
 		wantFound(t, fresh, "team", "resp_0", "eu") // waited in the queue until the table was back
 		wantErr(t, fresh, "team", "resp_99", affinity.ErrUnknown)
 	})
 }
 
 func TestMemoryIsBounded(t *testing.T) {
-	k := affinity.New(affinity.Config{Size: 10})
+	k := affinity.New(affinity.Config{MemorySize: 10})
 	for i := range 20 {
-		k.Keep(at("eu"), fmt.Sprint("resp_", i))
+		k.Remember(at("eu"), fmt.Sprint("resp_", i))
 		wantFound(t, k, "team", "resp_0", "eu") // asked for all the time
 	}
 	wantErr(t, k, "team", "resp_5", affinity.ErrUnknown)
@@ -180,18 +180,18 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestWhatRanOutIsUnknownAndSwept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(memory.Store)
-		k, stop := run(t, affinity.Config{Store: store})
+		k, stop := run(t, affinity.Config{Table: store})
 		for i := range 300 {
-			k.Keep(at("eu"), fmt.Sprint("old_", i))
+			k.Remember(at("eu"), fmt.Sprint("old_", i))
 		}
 		time.Sleep(20 * 24 * time.Hour)
-		k.Keep(at("eu"), "young")
+		k.Remember(at("eu"), "young")
 		time.Sleep(11 * 24 * time.Hour)
 		wantErr(t, k, "team", "old_0", affinity.ErrUnknown)
 		wantFound(t, k, "team", "young", "eu")
-		other := affinity.New(affinity.Config{Store: store})
+		other := affinity.New(affinity.Config{Table: store})
 		for range 257 {
-			for _, instance := range []*affinity.Keeper{other, k} {
+			for _, instance := range []*affinity.Store{other, k} {
 				if err := instance.Sweep(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -215,12 +215,12 @@ func TestPlacesAreKeptInAzuresTable(t *testing.T) {
 		return store
 	}
 	store := open()
-	k, stop := run(t, affinity.Config{Store: store})
-	k.Keep(at("eu"), "resp_1")
+	k, stop := run(t, affinity.Config{Table: store})
+	k.Remember(at("eu"), "resp_1")
 	stop()
-	fresh := affinity.New(affinity.Config{Store: store})
+	fresh := affinity.New(affinity.Config{Table: store})
 	wantFound(t, fresh, "team", "resp_1", "eu")
-	wantErr(t, fresh, "other", "resp_1", affinity.ErrForeign)
+	wantErr(t, fresh, "other", "resp_1", affinity.ErrOtherOwner)
 	wantErr(t, fresh, "team", "resp_2", affinity.ErrUnknown)
 	if err := fresh.Sweep(t.Context()); err != nil {
 		t.Error(err)

@@ -16,27 +16,27 @@ const (
 	colUntil   = "until" // Unix seconds
 )
 
-func row(n name, p Place) tablestore.Row {
+func rowOf(n hashedID, p Location) tablestore.Row {
 	return tablestore.Row{Partition: n.partition(), Key: n.key(), Columns: map[string]string{
 		colBackend: p.Backend, colModel: p.Model, colOwner: p.Owner,
-		colMade:  strconv.FormatInt(p.Made.UnixMilli(), 10),
-		colUntil: strconv.FormatInt(p.Made.Add(Life).Unix(), 10),
+		colMade:  strconv.FormatInt(p.CreatedAt.UnixMilli(), 10),
+		colUntil: strconv.FormatInt(p.CreatedAt.Add(Retention).Unix(), 10),
 	}}
 }
 
-// read is the place that a row holds, or false when it holds none.
-func read(r tablestore.Row) (Place, bool) {
+// locationOf is the place that a row holds, or false when it holds none.
+func locationOf(r tablestore.Row) (Location, bool) {
 	made, err := strconv.ParseInt(r.Columns[colMade], 10, 64)
 	if err != nil || r.Columns[colBackend] == "" {
-		return Place{}, false
+		return Location{}, false
 	}
-	return Place{
-		Backend: r.Columns[colBackend], Model: r.Columns[colModel], Owner: r.Columns[colOwner], Made: time.UnixMilli(made),
+	return Location{
+		Backend: r.Columns[colBackend], Model: r.Columns[colModel], Owner: r.Columns[colOwner], CreatedAt: time.UnixMilli(made),
 	}, true
 }
 
-// over reports whether a row has run out.
-func over(r tablestore.Row, now time.Time) bool {
+// expired reports whether a row has run out.
+func expired(r tablestore.Row, now time.Time) bool {
 	until, err := strconv.ParseInt(r.Columns[colUntil], 10, 64)
 	return err == nil && now.Unix() > until
 }

@@ -15,28 +15,28 @@ import (
 // costs next to nothing however many there are. Rows that ran out are not
 // believed before that either.
 const (
-	sweepEvery = time.Hour
-	partitions = 256
-	leaseKey   = "sweep" // in a partition of its own name
-	colHour    = "hour"
+	sweepInterval = time.Hour
+	partitions    = 256
+	leaseKey      = "sweep" // in a partition of its own name
+	colHour       = "hour"
 )
 
-func (k *Keeper) sweepHourly(ctx context.Context) {
-	for sleep(ctx, sweepEvery) {
-		if !k.asked.Swap(false) {
+func (k *Store) sweepHourly(ctx context.Context) {
+	for sleep(ctx, sweepInterval) {
+		if !k.traffic.Swap(false) {
 			continue
 		}
 		if err := k.Sweep(ctx); err != nil && ctx.Err() == nil {
-			k.cfg.Trouble(fmt.Errorf("sweep the places of old ids: %w", err))
+			k.cfg.OnError(fmt.Errorf("sweep the places of old ids: %w", err))
 		}
 	}
 }
 
 // Sweep deletes what ran out in this hour's partition, unless another instance
 // does.
-func (k *Keeper) Sweep(ctx context.Context) error {
-	hour := k.cfg.Now().Unix() / int64(sweepEvery/time.Second)
-	mine, err := k.lease(ctx, hour)
+func (k *Store) Sweep(ctx context.Context) error {
+	hour := k.cfg.Now().Unix() / int64(sweepInterval/time.Second)
+	mine, err := k.acquireSweep(ctx, hour)
 	if err != nil || !mine {
 		return err
 	}
@@ -53,18 +53,18 @@ func (k *Keeper) Sweep(ctx context.Context) error {
 	return nil
 }
 
-// lease takes the hour for this instance.
-func (k *Keeper) lease(ctx context.Context, hour int64) (bool, error) {
-	bounded, cancel := context.WithTimeout(ctx, patience)
+// acquireSweep takes the hour for this instance.
+func (k *Store) acquireSweep(ctx context.Context, hour int64) (bool, error) {
+	bounded, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	r, _, err := k.cfg.Store.Get(bounded, leaseKey, leaseKey)
+	r, _, err := k.cfg.Table.Get(bounded, leaseKey, leaseKey)
 	if err != nil && !errors.Is(err, tablestore.ErrNotFound) {
 		return false, err
 	}
 	if last, _ := strconv.ParseInt(r.Columns[colHour], 10, 64); last >= hour {
 		return false, nil
 	}
-	_, _, err = k.cfg.Store.Put(bounded, tablestore.Row{
+	_, _, err = k.cfg.Table.Put(bounded, tablestore.Row{
 		Partition: leaseKey, Key: leaseKey, Version: r.Version, Columns: map[string]string{colHour: strconv.FormatInt(hour, 10)},
 	})
 	if errors.Is(err, tablestore.ErrConflict) {
@@ -73,18 +73,18 @@ func (k *Keeper) lease(ctx context.Context, hour int64) (bool, error) {
 	return err == nil, err
 }
 
-func (k *Keeper) sweepSlice(ctx context.Context, partition, from, to string) error {
+func (k *Store) sweepSlice(ctx context.Context, partition, from, to string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	rows, _, err := k.cfg.Store.List(ctx, partition, from, to)
+	rows, _, err := k.cfg.Table.List(ctx, partition, from, to)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		if !over(r, k.cfg.Now()) {
+		if !expired(r, k.cfg.Now()) {
 			continue
 		}
-		if _, err := k.cfg.Store.Delete(ctx, r); err != nil && !errors.Is(err, tablestore.ErrConflict) {
+		if _, err := k.cfg.Table.Delete(ctx, r); err != nil && !errors.Is(err, tablestore.ErrConflict) {
 			return err
 		}
 	}

@@ -30,8 +30,8 @@ func sharedPrompt(h http.Header, r *proxy.Request) uint64 {
 		return fnv(n, r.Parsed.PromptCacheKey)
 	case h.Get("X-Ms-Session-Id") != "":
 		return fnv(n, h.Get("X-Ms-Session-Id"))
-	case r.Parsed.PromptChars >= cacheable:
-		at := r.Parsed.PromptAt
+	case r.Parsed.PromptBytes >= cacheable:
+		at := r.Parsed.PromptSpan
 		return fnv(n, r.Body[at.From:min(at.To, at.From+prefix)])
 	}
 	return 0

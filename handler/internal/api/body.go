@@ -16,7 +16,7 @@ import (
 // read takes the request in: its body under the limit, and what the body says.
 func (s *Server) read(r *http.Request, route operations.Route) (*proxy.Request, *buffer, *Refusal) {
 	req := &proxy.Request{
-		Operation: *route.Operation, Family: route.Family, Method: r.Method, Subpath: route.Rest,
+		Operation: *route.Operation, Family: route.Family, Method: r.Method, Subpath: route.Subpath,
 		Query: r.URL.RawQuery, Header: r.Header, Model: route.Deployment,
 	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
@@ -53,7 +53,7 @@ func understand(req *proxy.Request) *Refusal {
 }
 
 func understandJSON(req *proxy.Request) *Refusal {
-	facts, err := request.Scan(req.Body)
+	facts, err := request.Parse(req.Body)
 	if err != nil {
 		return invalidJSON(err)
 	}

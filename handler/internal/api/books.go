@@ -16,7 +16,7 @@ import (
 // Books keeps the consumers' quotas (package ledger).
 type Books interface {
 	Reserve(ctx context.Context, c *consumer.Consumer, model string, tokens int64, price usage.Price) (*quota.Reservation, error)
-	Standing(c *consumer.Consumer, model string) quota.Standing
+	RateLimits(c *consumer.Consumer, model string) quota.RateLimitStatus
 }
 
 // reserve takes what the request may come to from its consumer's quotas, and
@@ -27,7 +27,7 @@ func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*quot
 	}
 	who, first := c.request.Consumer, c.pools[0]
 	reserved, err := s.Books.Reserve(r.Context(), who, first.Model, c.request.Tokens, first.Price)
-	standing := s.Books.Standing(who, first.Model)
+	standing := s.Books.RateLimits(who, first.Model)
 	meter(w.Header(), "tokens", standing.Tokens)
 	meter(w.Header(), "requests", standing.Requests)
 	if err != nil {
@@ -38,7 +38,7 @@ func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*quot
 
 // refused is why nothing was reserved.
 func refused(err error) *Refusal {
-	var over *quota.OverQuota
+	var over *quota.ExceededError
 	if errors.As(err, &over) {
 		return overQuota(over)
 	}
@@ -46,7 +46,7 @@ func refused(err error) *Refusal {
 }
 
 // meter writes one limit the way OpenAI's SDKs read it.
-func meter(h http.Header, unit string, m quota.Meter) {
+func meter(h http.Header, unit string, m quota.RateLimit) {
 	if m.Limit == 0 {
 		return
 	}
@@ -65,7 +65,7 @@ func settle(reserved *quota.Reservation, result *proxy.Result) {
 	case !result.Delivery.Committed:
 		reserved.Refund()
 	case used == usage.Tokens{} && result.Status() < http.StatusBadRequest:
-		reserved.Keep()
+		reserved.Commit()
 	default:
 		reserved.Settle(used.Add(result.Wasted()))
 	}
@@ -73,7 +73,7 @@ func settle(reserved *quota.Reservation, result *proxy.Result) {
 
 // overQuota is the consumer's own limit. What cannot be helped by waiting for a
 // minute is not worth an SDK's retries.
-func overQuota(over *quota.OverQuota) *Refusal {
+func overQuota(over *quota.ExceededError) *Refusal {
 	f := &Refusal{
 		Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "quota_exceeded", Message: over.Error() + ".",
 		Final: !over.Retryable, Cause: over,

@@ -16,9 +16,9 @@ import (
 // Places knows which backend made what (package affinity). Find and Claim may
 // wait for the table, within bounds of their own; Keep never does.
 type Places interface {
-	Find(ctx context.Context, owner, id string) (affinity.Place, error)
-	Keep(p affinity.Place, ids ...string)
-	Claim(ctx context.Context, p affinity.Place, id string) error
+	Lookup(ctx context.Context, owner, id string) (affinity.Location, error)
+	Remember(p affinity.Location, ids ...string)
+	Claim(ctx context.Context, p affinity.Location, id string) error
 }
 
 // Seeker asks backends for something by its id.
@@ -37,11 +37,11 @@ type reference struct {
 }
 
 // references are what a body refers to, the most telling first.
-func references(f *request.Facts) [3]reference {
+func references(f *request.ParsedRequest) [3]reference {
 	return [3]reference{
 		{f.PreviousResponseID, "response", "response", "previous_response_id"},
 		{f.Conversation, "conversation", "conversation", "conversation"},
-		{f.BoundID, "item", "", "input"},
+		{f.ResourceBoundID, "item", "", "input"},
 	}
 }
 
@@ -49,7 +49,7 @@ func references(f *request.Facts) [3]reference {
 // request that does is served there or not at all: never by another backend,
 // nor by another model (design.md §7.2).
 func (s *Server) leaning(ctx context.Context, req *proxy.Request, pools []*balancer.Pool) ([]*balancer.Pool, *Refusal) {
-	if req.Operation.State == operations.Remembers {
+	if req.Operation.State == operations.Stateful {
 		for _, ref := range references(&req.Parsed) {
 			if ref.id == "" {
 				continue
@@ -61,7 +61,7 @@ func (s *Server) leaning(ctx context.Context, req *proxy.Request, pools []*balan
 			req.PinnedTo = held
 			return pools[:1], nil
 		}
-		if req.Parsed.Bound {
+		if req.Parsed.ResourceBound {
 			req.PinnedTo = new(proxy.Pin) // nobody knows whose: each may be asked
 			return pools[:1], nil
 		}
@@ -97,13 +97,13 @@ func (s *Server) locate(ctx context.Context, req *proxy.Request, ref reference, 
 	among := resources(pools)
 	place, err := s.find(ctx, req, ref)
 	switch {
-	case errors.Is(err, affinity.ErrForeign):
+	case errors.Is(err, affinity.ErrOtherOwner):
 		return nil, notHeld(ref)
 	case err == nil && s.known(place.Backend):
 		if !slices.ContainsFunc(among, func(h home) bool { return h.backend.Name == place.Backend }) {
 			return nil, heldElsewhere(req, ref)
 		}
-		return &proxy.Pin{Backend: place.Backend, CreatedAt: place.Made}, nil
+		return &proxy.Pin{Backend: place.Backend, CreatedAt: place.CreatedAt}, nil
 	case errors.Is(err, affinity.ErrUnavailable) && req.Consumer != nil:
 		return nil, notToBeFound(ref, err) // it may be another consumer's
 	case ref.by == "":
@@ -112,11 +112,11 @@ func (s *Server) locate(ctx context.Context, req *proxy.Request, ref reference, 
 	return s.seek(ctx, req, ref, among)
 }
 
-func (s *Server) find(ctx context.Context, req *proxy.Request, ref reference) (affinity.Place, error) {
+func (s *Server) find(ctx context.Context, req *proxy.Request, ref reference) (affinity.Location, error) {
 	if s.Places == nil {
-		return affinity.Place{}, affinity.ErrUnknown
+		return affinity.Location{}, affinity.ErrUnknown
 	}
-	return s.Places.Find(ctx, owner(req), ref.id)
+	return s.Places.Lookup(ctx, owner(req), ref.id)
 }
 
 // owner is whose the things are that the request makes.
@@ -149,7 +149,7 @@ func (s *Server) seek(ctx context.Context, req *proxy.Request, ref reference, am
 	}
 	// Another instance may have made it just now, and the table know it by now.
 	if place, missing := s.find(ctx, req, ref); missing == nil {
-		return &proxy.Pin{Backend: place.Backend, CreatedAt: place.Made}, nil
+		return &proxy.Pin{Backend: place.Backend, CreatedAt: place.CreatedAt}, nil
 	}
 	if err != nil {
 		return nil, notToBeFound(ref, err)
@@ -164,7 +164,7 @@ func poolOf(among []home, b *balancer.Backend) *balancer.Pool {
 // question asks for what is referred to by its id.
 func (s *Server) question(req *proxy.Request, ref reference) *proxy.Request {
 	return &proxy.Request{
-		ID: req.ID, Operation: *s.Routes.Named(ref.by), Family: operations.V1, Method: "GET", Subpath: ref.id,
+		ID: req.ID, Operation: *s.Routes.ByName(ref.by), Family: operations.V1, Method: "GET", Subpath: ref.id,
 		Header: req.Header, Model: req.Model, Consumer: req.Consumer,
 	}
 }
@@ -172,9 +172,9 @@ func (s *Server) question(req *proxy.Request, ref reference) *proxy.Request {
 // claim remembers what was found, unless it turns out to be another's.
 func (s *Server) claim(ctx context.Context, req *proxy.Request, ref reference, at home) (*proxy.Pin, *Refusal) {
 	if s.Places != nil {
-		err := s.Places.Claim(ctx, affinity.Place{Backend: at.backend.Name, Model: at.in.Model, Owner: owner(req), Made: s.Now()}, ref.id)
+		err := s.Places.Claim(ctx, affinity.Location{Backend: at.backend.Name, Model: at.in.Model, Owner: owner(req), CreatedAt: s.Now()}, ref.id)
 		switch {
-		case errors.Is(err, affinity.ErrForeign):
+		case errors.Is(err, affinity.ErrOtherOwner):
 			return nil, notHeld(ref)
 		case err != nil && req.Consumer != nil:
 			return nil, notToBeFound(ref, err)
@@ -186,10 +186,10 @@ func (s *Server) claim(ctx context.Context, req *proxy.Request, ref reference, a
 // remember keeps where the answer and its parts were made, for requests that
 // come back with their ids. It is told as soon as they are known.
 func (s *Server) remember(req *proxy.Request, a *proxy.BackendResponse) {
-	if s.Places == nil || !req.Operation.Learns {
+	if s.Places == nil || !req.Operation.RecordsID {
 		return
 	}
 	a.Hooks.Created = func(ids []string) {
-		s.Places.Keep(affinity.Place{Backend: a.Backend.Name, Model: a.Model, Owner: owner(req), Made: s.Now()}, ids...)
+		s.Places.Remember(affinity.Location{Backend: a.Backend.Name, Model: a.Model, Owner: owner(req), CreatedAt: s.Now()}, ids...)
 	}
 }

@@ -24,7 +24,7 @@ func modelNamed(name string) model { return model{ID: name, Object: "model", Own
 // base models, deployed or not (facts/azure-openai.md §1.1).
 func (s *Server) models(w http.ResponseWriter, route *operations.Route, c *consumer.Consumer) *Refusal {
 	names := s.Models.Names(c)
-	if route.Rest == "" {
+	if route.Subpath == "" {
 		list := struct {
 			Object string  `json:"object"`
 			Data   []model `json:"data"`
@@ -35,7 +35,7 @@ func (s *Server) models(w http.ResponseWriter, route *operations.Route, c *consu
 		writeJSON(w, list)
 		return nil
 	}
-	name := route.Rest
+	name := route.Subpath
 	pools, ok := s.Models.Resolve(name)
 	if !ok || !mayUse(c, pools[0], name) && !slices.Contains(names, name) {
 		return modelNotFound(name, names)

@@ -18,20 +18,20 @@ const anyModel = "*"
 // body names, or by what the request refers to.
 func (s *Server) pools(ctx context.Context, req *proxy.Request) ([]*balancer.Pool, *Refusal) {
 	switch req.Operation.State {
-	case operations.Recalls:
+	case operations.ByID:
 		return s.recall(ctx, req)
 	case operations.Pinned:
 		return s.stateful(req)
-	case operations.Stateless, operations.Remembers, operations.Own:
+	case operations.Stateless, operations.Stateful, operations.Local:
 	}
-	if req.Model == "" && req.Operation.Foreign {
+	if req.Model == "" && req.Operation.CompatibleOnly {
 		req.Model = req.Header.Get(modelHeader)
 	}
 	pools, refusal := s.ofModel(req)
 	if refusal != nil {
 		return nil, refusal
 	}
-	if req.Operation.Foreign && !compatible(pools) {
+	if req.Operation.CompatibleOnly && !compatible(pools) {
 		return nil, unknownOperation(req)
 	}
 	return s.leaning(ctx, req, pools)
@@ -44,13 +44,13 @@ const modelHeader = "X-Spillway-Model"
 func (s *Server) ofModel(req *proxy.Request) ([]*balancer.Pool, *Refusal) {
 	c := req.Consumer
 	switch {
-	case req.Model == "" && req.Operation.Foreign:
+	case req.Model == "" && req.Operation.CompatibleOnly:
 		return nil, unknownOperation(req)
 	case req.Model == "":
 		return nil, modelMissing(req.Family)
 	}
 	pools, ok := s.Models.Resolve(req.Model)
-	if !ok || pools[0].Model == anyModel && !operations.Name(req.Model) {
+	if !ok || pools[0].Model == anyModel && !operations.IsSafeName(req.Model) {
 		return nil, modelNotFound(req.Model, s.Models.Names(c))
 	}
 	if !mayUse(c, pools[0], req.Model) {

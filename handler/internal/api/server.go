@@ -141,7 +141,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, x *Exchange) *Re
 		return refusal
 	}
 	x.Operation, x.Family = route.Operation.Name, route.Family.String()
-	if route.Operation.State == operations.Own {
+	if route.Operation.State == operations.Local {
 		return s.models(w, &route, who.Consumer)
 	}
 	req, held, refusal := s.read(r, route)

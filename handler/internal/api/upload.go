@@ -63,7 +63,7 @@ func understandAny(req *proxy.Request) *Refusal {
 // understandForm reads the fields of a form. One that is passed on unread may
 // be broken: its backend will say so.
 func understandForm(req *proxy.Request, boundary string) *Refusal {
-	form, err := request.ScanForm(req.Body, boundary, req.StreamedBody == nil)
+	form, err := request.ParseForm(req.Body, boundary, req.StreamedBody == nil)
 	if err != nil {
 		if req.Operation.Body == operations.Opaque {
 			return nil
@@ -71,7 +71,7 @@ func understandForm(req *proxy.Request, boundary string) *Refusal {
 		return invalidForm(err)
 	}
 	req.Form = &form
-	req.Parsed = request.Facts{Model: form.Model, Stream: form.Stream, Choices: form.Choices, PromptChars: form.PromptChars}
+	req.Parsed = request.ParsedRequest{Model: form.Model, Stream: form.Stream, Choices: form.Choices, PromptBytes: form.PromptBytes}
 	req.Tokens = request.Estimate(&req.Parsed)
 	return nil
 }

@@ -23,7 +23,7 @@ func (g *gateway) openOps(cfg *config.Config, quotas *books, spent *spending, lo
 		Key: s.OperatorKey.Reveal(), Open: !s.OperatorKey.Set() && s.Standalone && s.Loopback,
 		Instance: s.Instance, Version: g.version, Region: s.Region, Memory: s.State.Memory(), Refresh: s.StateRefresh,
 		Pools: cfg.Pools, Slots: cfg.Slots, Consumers: cfg.Consumers, Keeper: g.keeper, Recent: g.sight.recent, Now: time.Now, NewID: newID,
-		InFlight: func(slot health.Slot) int64 { return load.InFlight(slot) }, Quotas: quotas.Lines,
+		InFlight: func(slot health.Slot) int64 { return load.InFlight(slot) }, Quotas: quotas.LimitStatuses,
 		Books: spent.rows, Metrics: g.sight.metrics.Handler(s.Instance), Audit: g.audit,
 	})
 	g.beside = append(g.beside, door.Run)

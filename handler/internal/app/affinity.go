@@ -10,8 +10,8 @@ import (
 
 // openPlaces makes the memory of which backend made what. Without shared state
 // it is this process's own.
-func (g *gateway) openPlaces(cfg *config.Config, log *slog.Logger) (*affinity.Keeper, error) {
-	places := affinity.Config{Trouble: func(err error) {
+func (g *gateway) openPlaces(cfg *config.Config, log *slog.Logger) (*affinity.Store, error) {
+	places := affinity.Config{OnError: func(err error) {
 		log.WarnContext(context.Background(), "where responses are kept is not written down", "error", err)
 	}}
 	if !cfg.Settings.State.Memory() {
@@ -19,7 +19,7 @@ func (g *gateway) openPlaces(cfg *config.Config, log *slog.Logger) (*affinity.Ke
 		if err != nil {
 			return nil, err
 		}
-		places.Store = store
+		places.Table = store
 	}
 	k := affinity.New(places)
 	g.beside = append(g.beside, k.Run)

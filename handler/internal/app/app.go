@@ -65,7 +65,7 @@ func newGateway(cfg *config.Config, version string, log *slog.Logger, out *telem
 	}
 	s := &cfg.Settings
 	loop := g.newLoop(cfg)
-	g.open(cfg, books.Lines, loop.Load)
+	g.open(cfg, books.LimitStatuses, loop.Load)
 	spent, err := g.openSpending(cfg)
 	if err != nil {
 		return nil, err

@@ -54,7 +54,7 @@ const refusalLines = 100
 
 // open lets the instruments look at the rooms, and tells a collector where
 // there is one.
-func (g *gateway) open(cfg *config.Config, quotas func() []quota.Line, load *proxy.Load) {
+func (g *gateway) open(cfg *config.Config, quotas func() []quota.LimitStatus, load *proxy.Load) {
 	from := &telemetry.Sources{
 		Slots: cfg.Slots, Look: g.keeper.PeekSnapshot, Counters: g.keeper.Counters, InFlight: load.InFlight, Now: time.Now, Began: time.Now(),
 		Quotas: quotas, Lines: g.sight.lines, Transcripts: g.sight.transcribed,

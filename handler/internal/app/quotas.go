@@ -16,7 +16,7 @@ import (
 // books is the consumers' quotas and issued keys, which share a table and its
 // notice board.
 type books struct {
-	*quota.Ledger
+	*quota.Limiter
 	store tablestore.Store
 }
 
@@ -25,9 +25,9 @@ func (g *gateway) openBooks(cfg *config.Config, log *slog.Logger) (*books, error
 	if err != nil {
 		return nil, err
 	}
-	b := &books{store: store, Ledger: quota.New(quota.Config{
-		Store: store, Consumers: consumers(cfg), Refresh: cfg.Settings.StateRefresh, Count: g.instances,
-		Trouble: func(err error) { log.WarnContext(context.Background(), "quotas are not kept in step", "error", err) },
+	b := &books{store: store, Limiter: quota.New(quota.Config{
+		Store: store, Consumers: consumers(cfg), Refresh: cfg.Settings.StateRefresh, CountInstances: g.instances,
+		OnError: func(err error) { log.WarnContext(context.Background(), "quotas are not kept in step", "error", err) },
 	})}
 	g.beside = append(g.beside, b.Run)
 	return b, nil
@@ -45,10 +45,10 @@ func (g *gateway) instances(ctx context.Context) (int, error) {
 // ring is the keys that were issued at run time. It must be closed.
 func (b *books) ring(cfg *config.Config, log *slog.Logger) *keys.Ring {
 	r := &keys.Ring{
-		Store: b.store, Board: b.Board(), Refresh: cfg.Settings.StateRefresh, Now: time.Now,
+		Store: b.store, Board: b.Feed(), Refresh: cfg.Settings.StateRefresh, Now: time.Now,
 		Trouble: func(err error) { log.WarnContext(context.Background(), "issued keys cannot be read", "error", err) },
 	}
-	b.Board().Heard = append(b.Board().Heard, r.Heard)
+	b.Feed().OnRead = append(b.Feed().OnRead, r.Heard)
 	return r
 }
 
@@ -67,6 +67,6 @@ func NewIssuer(cfg *config.Config) (*keys.Issuer, error) {
 		return nil, err
 	}
 	// The number of the board's rows follows from the consumers' limits.
-	board := quota.New(quota.Config{Store: store, Consumers: consumers(cfg), Refresh: cfg.Settings.StateRefresh}).Board()
+	board := quota.New(quota.Config{Store: store, Consumers: consumers(cfg), Refresh: cfg.Settings.StateRefresh}).Feed()
 	return &keys.Issuer{Store: store, Board: board}, nil
 }

@@ -20,7 +20,7 @@ import (
 
 // spending is what was used, by whom, and whether there is traffic at all.
 type spending struct {
-	book  *accounting.Book
+	book  *accounting.Recorder
 	store tablestore.Store
 	busy  atomic.Bool
 	pools []*balancer.Pool // by health.Slot
@@ -36,7 +36,7 @@ func (g *gateway) openSpending(cfg *config.Config) (*spending, error) {
 		return nil, err
 	}
 	s := &spending{store: store, pools: poolsOf(cfg), book: accounting.New(accounting.Config{
-		Store: store, Instance: cfg.Settings.Instance, Boot: rand.Text(), Trouble: func(err error) {
+		Store: store, Instance: cfg.Settings.Instance, BootID: rand.Text(), OnError: func(err error) {
 			g.sight.log.WarnContext(context.Background(), "usage is not written down; it is kept until it is", "error", err)
 		},
 	})}
@@ -47,7 +47,7 @@ func (g *gateway) openSpending(cfg *config.Config) (*spending, error) {
 			Store: store, Busy: func() bool { return s.busy.Swap(false) }, Instance: cfg.Settings.Instance, Done: g.tidied,
 			Chores: []fleet.Chore{
 				{Name: "stamps of instances that are gone", Do: g.keeper.Sweep},
-				{Name: "usage of long ago", Do: func(ctx context.Context) (int, error) { return accounting.Tidy(ctx, store, time.Now()) }},
+				{Name: "usage of long ago", Do: func(ctx context.Context) (int, error) { return accounting.DeleteExpired(ctx, store, time.Now()) }},
 			},
 		}
 		g.beside = append(g.beside, keeper.Run)
@@ -87,14 +87,14 @@ func (s *spending) Saw(x *api.Exchange) {
 	}
 	for i := range r.Attempts {
 		if a := &r.Attempts[i]; a.Wasted != (usage.Tokens{}) {
-			s.add(x, s.poolOf(r, a.Backend), a.Backend, accounting.Sum{Tokens: a.Wasted})
+			s.add(x, s.poolOf(r, a.Backend), a.Backend, accounting.Totals{Tokens: a.Wasted})
 		}
 	}
 	if r.ServedBy == nil {
 		return
 	}
 	d := &r.Delivery
-	sum := accounting.Sum{Requests: 1, Tokens: d.Usage}
+	sum := accounting.Totals{Requests: 1, Tokens: d.Usage}
 	if d.Broken {
 		sum.Broken = 1
 	}
@@ -105,7 +105,7 @@ func (s *spending) Saw(x *api.Exchange) {
 }
 
 // add books a sum, and what it costs.
-func (s *spending) add(x *api.Exchange, p *balancer.Pool, b *balancer.Backend, sum accounting.Sum) {
+func (s *spending) add(x *api.Exchange, p *balancer.Pool, b *balancer.Backend, sum accounting.Totals) {
 	k := accounting.Key{Model: p.Model, Backend: b.Name, Currency: p.Price.Currency}
 	if x.Consumer != nil {
 		k.Consumer = x.Consumer.Name
@@ -128,7 +128,7 @@ func (s *spending) poolOf(r *proxy.Result, b *balancer.Backend) *balancer.Pool {
 // rows is everybody's usage, for the status page.
 func (s *spending) rows(ctx context.Context, from, to time.Time) ([]admin.UsageRow, error) {
 	_ = s.book.Flush(ctx) // what cannot be written cannot be read either
-	lines, err := (&accounting.Reader{Store: s.store}).Lines(ctx, from, to)
+	lines, err := (&accounting.Reader{Store: s.store}).Rows(ctx, from, to)
 	if lines == nil && err != nil {
 		return nil, err //nolint:wrapcheck // it says what was read
 	}

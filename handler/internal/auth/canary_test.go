@@ -30,7 +30,7 @@ import (
 type house struct {
 	auth   *auth.Authenticator
 	store  *memory.Store
-	board  *quota.Board
+	board  *quota.ChangeFeed
 	tokens *entra.Verifier
 	signer *rsa.PrivateKey
 	issuer string
@@ -68,9 +68,9 @@ func build(t *testing.T, static string) *house {
 	if h.tokens, err = entra.New(entra.Config{Issuer: h.issuer, Audience: "api://spillway"}); err != nil {
 		t.Fatal(err)
 	}
-	h.board = &quota.Board{Store: h.store}
+	h.board = &quota.ChangeFeed{Store: h.store}
 	ring := &keys.Ring{Store: h.store, Board: h.board, Trouble: func(err error) { h.hear(err) }}
-	h.board.Heard = append(h.board.Heard, ring.Heard)
+	h.board.OnRead = append(h.board.OnRead, ring.Heard)
 	t.Cleanup(ring.Close)
 	who := &consumer.Consumer{Name: "team-a"}
 	h.auth, err = auth.New(auth.Settings{

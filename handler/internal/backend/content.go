@@ -27,15 +27,15 @@ func (c *Client) content(a *attempt, t *Target, name string, r *proxy.Request) c
 	if r.Operation.State.Stored() && r.Parsed.Model == "" {
 		changes.Model = "" // what is stored need not be of a model
 	}
-	if r.Form == nil && r.Parsed.Alters(changes) {
+	if r.Form == nil && r.Parsed.NeedsRewrite(changes) {
 		var room []byte
-		room, a.edited = c.buffers.take(r.Parsed.SpliceLen(r.Body, changes))
-		return content{held: r.Parsed.Splice(room, r.Body, changes)}
+		room, a.edited = c.buffers.take(r.Parsed.RewriteLen(r.Body, changes))
+		return content{held: r.Parsed.Rewrite(room, r.Body, changes)}
 	}
 	r.ActiveWrites.Add(1)
 	a.held = r
 	if r.Form != nil && changes.Model != "" && changes.Model != r.Form.Model {
-		before, name, behind := r.Form.Rename(r.Body, changes.Model)
+		before, name, behind := r.Form.RewriteModel(r.Body, changes.Model)
 		return content{held: before, name: name, behind: behind, tail: r.StreamedBody}
 	}
 	return content{held: r.Body, tail: r.StreamedBody}

@@ -38,7 +38,7 @@ func TestOnlyWhatMustChangeInTheBodyChanges(t *testing.T) {
 			client.Targets[0].OpenAI = c.openAI
 			r := plan()
 			r.Body = []byte(c.body)
-			facts, err := request.Scan(r.Body)
+			facts, err := request.Parse(r.Body)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +67,7 @@ func TestFormIsSentWithTheBackendsNameForTheModel(t *testing.T) {
 		r := plan()
 		r.Family, r.Body = family, []byte(form)
 		r.Header.Set("Content-Type", "multipart/form-data; boundary=B")
-		scanned, err := request.ScanForm(r.Body, "B", true)
+		scanned, err := request.ParseForm(r.Body, "B", true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +123,7 @@ func TestEditedBodiesAreNeverMixed(t *testing.T) {
 				r := plan()
 				text := strings.Repeat(string(rune('a'+worker)), 1+i*997)
 				r.Body = []byte(`{"model":"gpt-4o","x":"` + text + `"}`)
-				r.Parsed, _ = request.Scan(r.Body)
+				r.Parsed, _ = request.Parse(r.Body)
 				res, o := client.Send(context.Background(), newBackend(), r, nil)
 				if res == nil {
 					t.Error(o.Why)

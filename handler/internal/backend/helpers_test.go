@@ -22,7 +22,7 @@ import (
 
 var (
 	chat      = operations.Operation{Name: "chat", Path: "chat/completions", Methods: []string{"POST"}, Dialect: operations.Chat}
-	responses = operations.Operation{Name: "responses", Path: "responses", Dialect: operations.Responses, Scope: operations.OutsideDeployment, State: operations.Remembers, Below: true}
+	responses = operations.Operation{Name: "responses", Path: "responses", Dialect: operations.Responses, Scope: operations.OutsideDeployment, State: operations.Stateful, Subpaths: true}
 	files     = operations.Operation{Name: "files", Path: "files", Scope: operations.OutsideDeployment, State: operations.Pinned}
 )
 

@@ -105,7 +105,7 @@ func (q *usageQuery) columns() []string {
 }
 
 // cells is one line in those columns.
-func (q *usageQuery) cells(l *accounting.Line) []string {
+func (q *usageQuery) cells(l *accounting.Row) []string {
 	var all []string
 	for _, field := range q.by {
 		all = append(all, map[string]string{
@@ -119,7 +119,7 @@ func (q *usageQuery) cells(l *accounting.Line) []string {
 	return append(all, strconv.FormatFloat(l.Cost.Amount(), 'f', -1, 64), l.Currency, strconv.FormatInt(l.Unmetered, 10), strconv.FormatInt(l.Broken, 10))
 }
 
-func writeUsageCSV(out io.Writer, q *usageQuery, lines []accounting.Line) error {
+func writeUsageCSV(out io.Writer, q *usageQuery, lines []accounting.Row) error {
 	w := csv.NewWriter(out)
 	_ = w.Write(q.columns()) // Error tells
 	for i := range lines {
@@ -130,7 +130,7 @@ func writeUsageCSV(out io.Writer, q *usageQuery, lines []accounting.Line) error 
 }
 
 // writeUsage prints a table, with the sum of each currency below.
-func writeUsage(out io.Writer, q *usageQuery, lines []accounting.Line) error {
+func writeUsage(out io.Writer, q *usageQuery, lines []accounting.Row) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "from %s to %s, whole hours of UTC; what was used in the last half minute may be missing\n\n", q.from.Format(time.RFC3339), q.to.Format(time.RFC3339))
 	fmt.Fprintln(w, strings.ToUpper(strings.Join(q.columns(), "\t")))

@@ -93,7 +93,7 @@ type caller struct {
 // ask carries a stream of ten words of the backend's name, 10 ms apart.
 func (t *track) ask(ctx context.Context) (*proxy.Result, *caller) {
 	var got caller
-	request := &proxy.Request{Operation: operations.Operation{Dialect: operations.Chat}, Parsed: request.Facts{Stream: true}}
+	request := &proxy.Request{Operation: operations.Operation{Dialect: operations.Chat}, Parsed: request.ParsedRequest{Stream: true}}
 	result := t.Do(ctx, []*balancer.Pool{t.pool}, request, func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		took, err := time.ParseDuration(a.Response.Header.Get("Took"))
 		if err != nil {
@@ -245,8 +245,8 @@ func TestRequestsThatLeanAreNotRaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newTrack(balancer.Hedge{After: time.Millisecond, MaxPercent: 100})
 		for name, r := range map[string]*proxy.Request{
-			"no stream": {}, "leaning": {Parsed: request.Facts{Stream: true}, PinnedTo: &proxy.Pin{Backend: "a"}},
-			"with a tail": {Parsed: request.Facts{Stream: true}, StreamedBody: proxy.NewStreamedBody(strings.NewReader("x"), 1)},
+			"no stream": {}, "leaning": {Parsed: request.ParsedRequest{Stream: true}, PinnedTo: &proxy.Pin{Backend: "a"}},
+			"with a tail": {Parsed: request.ParsedRequest{Stream: true}, StreamedBody: proxy.NewStreamedBody(strings.NewReader("x"), 1)},
 		} {
 			k.sent = nil
 			k.Do(t.Context(), []*balancer.Pool{k.pool}, r, func(context.Context, *proxy.BackendResponse) proxy.Delivery {
@@ -289,7 +289,7 @@ func TestPanicOfARunnerIsTheRequests(t *testing.T) {
 			t.Errorf("%d tickets were given back, want 1", k.left)
 		}
 	}()
-	k.Do(t.Context(), []*balancer.Pool{k.pool}, &proxy.Request{Parsed: request.Facts{Stream: true}}, func(context.Context, *proxy.BackendResponse) proxy.Delivery {
+	k.Do(t.Context(), []*balancer.Pool{k.pool}, &proxy.Request{Parsed: request.ParsedRequest{Stream: true}}, func(context.Context, *proxy.BackendResponse) proxy.Delivery {
 		panic(http.ErrAbortHandler)
 	})
 }

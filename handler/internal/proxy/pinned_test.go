@@ -48,7 +48,7 @@ func TestReadingWhatIsHeldIsNoMatterOfHealth(t *testing.T) {
 	w.health[1] = health.Health{Phase: 1, Until: time.Now().Add(time.Hour)}
 	w.scripts["b"] = []answer{ok, failing}
 	request := presence("b")
-	request.Operation = operations.Operation{State: operations.Recalls}
+	request.Operation = operations.Operation{State: operations.ByID}
 	if r := w.lean(request); r.Err != nil {
 		t.Errorf("an open circuit kept it from being read: %v", r.Err)
 	}

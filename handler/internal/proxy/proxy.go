@@ -96,7 +96,7 @@ func (r *run) decide(from *balancer.Pool, dst []balancer.Candidate) balancer.Dec
 func (r *run) query(from *balancer.Pool) *balancer.Query {
 	q := &balancer.Query{
 		Now: r.Now(), Rand: r.Rand, Tokens: r.request.Tokens, Affinity: r.request.Affinity, Load: r.Load,
-		PinnedTo: r.request.pinnedBackend(), ReadsStored: r.readsStored(), OpenAIOnly: r.request.Operation.Foreign,
+		PinnedTo: r.request.pinnedBackend(), ReadsStored: r.readsStored(), OpenAIOnly: r.request.Operation.CompatibleOnly,
 	}
 	if from.Strategy == balancer.RoundRobin {
 		q.Sequence = r.RoundRobin.next(from)

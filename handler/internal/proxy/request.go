@@ -25,11 +25,11 @@ type Request struct {
 	Subpath      string // path below the operation, already checked: "resp_123/cancel"; "" mostly
 	Query        string // raw, without code=
 	Header       http.Header
-	Body         []byte        // what is held of the body: all of it, unless there is a Tail
-	StreamedBody *StreamedBody // the rest, which can be sent once; nil mostly
-	Parsed       request.Facts // what the scan found in Body; of a form only Model, Stream, Choices and PromptChars
-	Form         *request.Form // nil unless the body is a multipart form
-	Model        string        // the pool's name for it
+	Body         []byte                // what is held of the body: all of it, unless there is a Tail
+	StreamedBody *StreamedBody         // the rest, which can be sent once; nil mostly
+	Parsed       request.ParsedRequest // what the scan found in Body; of a form only Model, Stream, Choices and PromptChars
+	Form         *request.Form         // nil unless the body is a multipart form
+	Model        string                // the pool's name for it
 	Consumer     *consumer.Consumer
 	Caller       string // who its Entra token is of; "" for keys
 	Tokens       int64  // estimate: prompt characters / 4 + largest output

@@ -38,7 +38,7 @@ const mean = 1000 // tokens of a request
 
 // drive sends each instance its part of the load until lasts has passed, and
 // waits for the last answer.
-func (x *load) drive(ctx context.Context, c *consumer.Consumer, fleet []*Ledger) {
+func (x *load) drive(ctx context.Context, c *consumer.Consumer, fleet []*Limiter) {
 	x.used = map[int64]int64{}
 	perSecond := x.times * float64(c.TokensPerMinute) / 60 / mean / float64(len(fleet))
 	var all sync.WaitGroup
@@ -57,14 +57,14 @@ func (x *load) drive(ctx context.Context, c *consumer.Consumer, fleet []*Ledger)
 	all.Wait()
 }
 
-func (x *load) one(ctx context.Context, c *consumer.Consumer, l *Ledger) {
+func (x *load) one(ctx context.Context, c *consumer.Consumer, l *Limiter) {
 	estimate := int64(mean/2 + rand.IntN(mean))
 	before := time.Now()
 	r, err := l.Reserve(ctx, c, "gpt-4o", estimate, usage.Price{})
 	x.mu.Lock()
 	x.waits = append(x.waits, time.Since(before))
 	x.mu.Unlock()
-	var over *OverQuota
+	var over *ExceededError
 	switch {
 	case errors.As(err, &over):
 		x.refused.Add(1)
@@ -137,12 +137,12 @@ func TestTwentyLedgersKeepOneLimit(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				var g sync.WaitGroup
 				under := distance{new(memory.Store)}
-				var fleet []*Ledger
+				var fleet []*Limiter
 				for range 20 {
 					store := &chaos.Store{Under: under, Faults: faults()}
 					skew := time.Duration(rand.Int64N(int64(10*time.Minute))) - 5*time.Minute
 					fleet = append(fleet, open(ctx, &g, Config{
-						Store: store, Consumers: []*consumer.Consumer{who}, Count: fleetOf(20),
+						Store: store, Consumers: []*consumer.Consumer{who}, CountInstances: fleetOf(20),
 						Now: func() time.Time { return time.Now().Add(skew) },
 					}))
 				}
@@ -171,12 +171,12 @@ func TestTableOutageUnderLoadRefusesNobodyAndTheMonthIsBooked(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var g sync.WaitGroup
 		under := new(memory.Store)
-		var fleet []*Ledger
+		var fleet []*Limiter
 		var ways []*chaos.Store
 		for range 10 {
 			way := &chaos.Store{Under: distance{under}}
 			ways = append(ways, way)
-			fleet = append(fleet, open(ctx, &g, Config{Store: way, Consumers: []*consumer.Consumer{who}, Count: fleetOf(10)}))
+			fleet = append(fleet, open(ctx, &g, Config{Store: way, Consumers: []*consumer.Consumer{who}, CountInstances: fleetOf(10)}))
 		}
 		cut := func(off bool) {
 			for _, w := range ways {
@@ -210,7 +210,7 @@ func TestTableOutageUnderLoadRefusesNobodyAndTheMonthIsBooked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		record, err := lease.Parse(row.Columns[bucket])
+		record, err := lease.Parse(row.Columns[recordColumn])
 		if err != nil || record.Granted != total {
 			t.Errorf("%d used, %d booked in the month, %v", total, record.Granted, err)
 		}
@@ -227,13 +227,13 @@ func TestTwentyLedgersOnAzurite(t *testing.T) {
 	who := &consumer.Consumer{Name: "team-a", TokensPerMinute: 240_000}
 	ctx, cancel := context.WithCancel(t.Context())
 	var g sync.WaitGroup
-	var fleet []*Ledger
+	var fleet []*Limiter
 	for range 20 {
 		store, err := azure.Connect(connection, "quotas", azure.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		fleet = append(fleet, open(ctx, &g, Config{Store: &chaos.Store{Under: store, Faults: faults()}, Consumers: []*consumer.Consumer{who}, Count: fleetOf(20)}))
+		fleet = append(fleet, open(ctx, &g, Config{Store: &chaos.Store{Under: store, Faults: faults()}, Consumers: []*consumer.Consumer{who}, CountInstances: fleetOf(20)}))
 	}
 	x := load{times: 10, lasts: 25 * time.Second, settles: 300 * time.Millisecond}
 	x.drive(ctx, who, fleet)

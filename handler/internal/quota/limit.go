@@ -11,12 +11,12 @@ import (
 
 // limit is one limit of one consumer, as configured.
 type limit struct {
-	name   string // as the pool document says it, for people: tokensPerMinute
-	row    string // as the table says it: tpm
-	model  string // "" = over all models
-	unit   unit
-	amount int64
-	period lease.Period
+	name    string // as the pool document says it, for people: tokensPerMinute
+	rowName string // as the table says it: tpm
+	model   string // "" = over all models
+	unit    unit
+	amount  int64
+	period  lease.Period
 }
 
 // limitsOf lists the limits that are set, those that fill up soonest first.
@@ -47,37 +47,37 @@ func (l limit) label() string {
 // key is the limit's part of the row key.
 func (l limit) key() string {
 	if l.model == "" {
-		return l.row
+		return l.rowName
 	}
-	return l.row + "@" + tablestore.RowKey(l.model)
+	return l.rowName + "@" + tablestore.RowKey(l.model)
 }
 
 // Where a limit is cut into shards: rows that instances share out among
 // themselves, because more than about fifty that write one row mostly meet each
 // other's conflicts (facts/table-state.md §1).
 const (
-	perShard      = 50
-	leastTokens   = 1_500_000 // a shard must hold the largest request there is
-	leastRequests = 1_000
-	mostShards    = 8
-	columnsPerRow = 200 // of the board; an entity has at most 252
+	writersPerShard     = 50
+	minTokensPerShard   = 1_500_000 // a shard must hold the largest request there is
+	minRequestsPerShard = 1_000
+	maxShards           = 8
+	columnsPerRow       = 200 // of the board; an entity has at most 252
 )
 
 // shards depends on configuration alone, so that all instances agree.
 func (l limit) shards(mostInstances int) int {
-	least := int64(leastTokens)
+	least := int64(minTokensPerShard)
 	if l.unit == requests {
-		least = leastRequests
+		least = minRequestsPerShard
 	}
 	if l.period == lease.Month || l.unit == money {
 		return 1
 	}
-	wanted := min(int64((mostInstances+perShard-1)/perShard), l.amount/least, mostShards)
+	wanted := min(int64((mostInstances+writersPerShard-1)/writersPerShard), l.amount/least, maxShards)
 	return int(max(1, wanted))
 }
 
-// column is where the board keeps a shard of a consumer's limit.
-func column(consumerName string, l limit, shard int) string {
+// feedColumn is where the board keeps a shard of a consumer's limit.
+func feedColumn(consumerName string, l limit, shard int) string {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%d:%s|%s|%d", len(consumerName), consumerName, l.key(), shard)
 	return fmt.Sprintf("q_%016x", h.Sum64())

@@ -167,8 +167,8 @@ func (b *buffered) deliverLong() {
 		return
 	}
 	b.report.FirstToken = time.Now()
-	if b.request.Operation.Learns && !b.opaque {
-		answer := classify.Head(b.buf)
+	if b.request.Operation.RecordsID && !b.opaque {
+		answer := classify.BodyPrefix(b.buf)
 		b.recordAnswer(&answer)
 		b.reportIDs()
 	}
@@ -195,10 +195,10 @@ func (b *buffered) endLong(err error) {
 	switch {
 	case b.callerLeft, !errors.Is(err, io.EOF):
 		b.breakOff(err)
-	case readable && !classify.Enclosed(b.head, b.buf):
+	case readable && !classify.LooksComplete(b.head, b.buf):
 		b.breakOff(errTruncated)
 	case readable:
-		b.report.Usage, _ = usage.Tail(b.buf)
+		b.report.Usage, _ = usage.FindLast(b.buf)
 	}
 }
 
@@ -242,7 +242,7 @@ func (b *buffered) rejectInvalid() bool {
 	answer, o := classify.Body(b.buf, b.response.Response.Header, time.Now(), b.policy())
 	if o.Why == "not JSON" && (b.buf[0] == '{' || b.buf[0] == '[') {
 		// An odd character in a complete answer is for the caller to judge.
-		answer.Usage, answer.Metered = usage.Tail(b.buf)
+		answer.Usage, answer.HasUsage = usage.FindLast(b.buf)
 		o = outcome(health.Served, "")
 	}
 	b.recordAnswer(&answer)
@@ -257,6 +257,6 @@ func (b *buffered) rejectInvalid() bool {
 // is stored may well be an error of long ago.
 func (b *buffered) withoutContent() bool {
 	status := b.response.Response.StatusCode
-	return b.request.Method != http.MethodPost || b.request.Operation.State.Stored() && !b.request.Operation.Learns ||
+	return b.request.Method != http.MethodPost || b.request.Operation.State.Stored() && !b.request.Operation.RecordsID ||
 		status == http.StatusNoContent || status == http.StatusResetContent
 }

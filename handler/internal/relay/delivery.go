@@ -113,10 +113,10 @@ func (c *delivery) policy() classify.Policy {
 }
 
 // recordAnswer writes down what the answer said of itself.
-func (c *delivery) recordAnswer(a *classify.Answer) {
-	c.report.Usage, c.report.FinishReason, c.report.ServiceTier = a.Usage, a.Finish, a.Tier
-	if c.request.Operation.Learns && a.ID != "" {
-		c.report.CreatedIDs = append(slices.Clip(a.Items), a.ID)
+func (c *delivery) recordAnswer(a *classify.ResponseInfo) {
+	c.report.Usage, c.report.FinishReason, c.report.ServiceTier = a.Usage, a.FinishReason, a.ServiceTier
+	if c.request.Operation.RecordsID && a.ID != "" {
+		c.report.CreatedIDs = append(slices.Clip(a.ItemIDs), a.ID)
 	}
 }
 

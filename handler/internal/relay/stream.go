@@ -49,8 +49,8 @@ func (s *stream) run() proxy.Delivery {
 		n, err := s.response.Response.Body.Read(s.buf.free())
 		more = s.handleRead(n, err)
 	}
-	s.recordAnswer(&s.reader.Answer)
-	if len(s.reader.Answer.Items) > 0 {
+	s.recordAnswer(&s.reader.Info)
+	if len(s.reader.Info.ItemIDs) > 0 {
 		s.reportIDs()
 	}
 	return s.report
@@ -96,7 +96,7 @@ func (s *stream) handleEvents(now time.Time) {
 func (s *stream) handleEvent(event []byte, now time.Time) {
 	r := s.reader.Read(event, now)
 	switch {
-	case r.Meaning == classify.Refusal:
+	case r.Kind == classify.ErrorEvent:
 		s.handleError(event, &r.Outcome, now)
 		return
 	case r.UsageOnly && s.stripUsage:
@@ -105,12 +105,12 @@ func (s *stream) handleEvent(event []byte, now time.Time) {
 	case s.heldSince.IsZero():
 		s.heldSince, s.rearm = now, true
 	}
-	s.choicesLeft -= r.Finished
-	s.terminated = s.terminated || r.Meaning == classify.Done
+	s.choicesLeft -= r.FinishedChoices
+	s.terminated = s.terminated || r.Kind == classify.Done
 	if s.completedAt.IsZero() && (s.terminated || s.choicesLeft <= 0 && s.reader.Complete()) {
 		s.completedAt, s.rearm = now, true
 	}
-	if r.Meaning == classify.Meaningful || r.Meaning == classify.Done && s.reader.Dialect == operations.Responses {
+	if r.Kind == classify.Content || r.Kind == classify.Done && s.reader.Dialect == operations.Responses {
 		s.markFirstToken(now)
 	}
 }
@@ -129,7 +129,7 @@ func (s *stream) ensureCommitted() {
 		return
 	}
 	s.stopped, s.rearm = !s.commit(-1), true
-	s.recordAnswer(&s.reader.Answer)
+	s.recordAnswer(&s.reader.Info)
 	s.reportIDs()
 }
 

@@ -241,7 +241,7 @@ func TestBytesPassUnchangedHoweverTheyArrive(t *testing.T) {
 
 func TestResponsesStreamSaysItsIDAndUsage(t *testing.T) {
 	x := newExchange(operations.Responses, "text/event-stream", bytes.NewReader(recorded(t, "responses.sse")))
-	x.request.Operation.Learns = true
+	x.request.Operation.RecordsID = true
 	d := x.carry()
 	if !slices.Contains(d.CreatedIDs, "resp_abc") || !slices.Contains(d.CreatedIDs, "msg_1") || d.Usage.Prompt != 36 || d.Usage.Cached != 5 || d.Usage.Completion != 87 || d.Usage.Reasoning != 9 {
 		t.Errorf("delivery %+v", d)

@@ -67,7 +67,7 @@ func (s *stream) breakOff(err error, now time.Time) {
 	s.report.Outcome = outcome(health.Failed, breakReason(err))
 	if s.report.Committed {
 		s.report.Broken = true
-		s.send(s.reader.ErrorEvent(interruptedMessage, interruptedCode), now)
+		s.send(s.reader.FormatErrorEvent(interruptedMessage, interruptedCode), now)
 	}
 	s.response.Cancel(err)
 }

@@ -78,12 +78,12 @@ func TestAStormOfThrottlesHasALineASecond(t *testing.T) {
 func TestTheWatchTellsOfTheTableAgreementAndBudgets(t *testing.T) {
 	now := noon
 	c := fleet.Counters{}
-	quotas := []quota.Line{
+	quotas := []quota.LimitStatus{
 		{Consumer: "team-a", Limit: "budgetPerMonth", Amount: 500, Remaining: 101},
 		{Consumer: "team-a", Limit: "tokensPerMinute", Amount: 500, Remaining: 0},
 	}
 	said := telling(t, &now, func(e *Events) {
-		w := &Watch{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }, Quotas: func() []quota.Line { return quotas }}
+		w := &Watch{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }, Quotas: func() []quota.LimitStatus { return quotas }}
 		look := func() { now = now.Add(time.Second); w.Look(now) }
 		look()
 		c.Alone, c.Trouble = true, errors.New("table: outcome unknown")

@@ -26,7 +26,7 @@ type Sources struct {
 	Now      func() time.Time
 	Began    time.Time
 
-	Quotas func() []quota.Line
+	Quotas func() []quota.LimitStatus
 	Lines  *Lines
 	Pusher *otlp.Pusher
 	// Transcripts is how many blobs of transcripts were written, and given up.

@@ -43,8 +43,8 @@ func sources() *Sources {
 			}
 		},
 		Transcripts: func() (written, dropped uint64) { return 20, 3 },
-		Quotas: func() []quota.Line {
-			return []quota.Line{
+		Quotas: func() []quota.LimitStatus {
+			return []quota.LimitStatus{
 				{Consumer: "team-a", Limit: "tokensPerMinute", Amount: 100, Remaining: 40},
 				{Consumer: "team-a", Limit: "tokensPerMinute", Model: "gpt-4o", Amount: 60, Remaining: 10},
 			}

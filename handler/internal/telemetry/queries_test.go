@@ -86,8 +86,8 @@ func everyEvent(t *testing.T) string {
 		}
 		e.Audit(&Act{At: now, Verb: "drain", Target: "ptu", Who: "eve", Key: "ab", From: "x", Request: "req_1", Err: errors.New("no")})
 		c := fleet.Counters{Alone: true, Trouble: errors.New("gone"), Disagreements: 1, Disagreement: time.Second, Wasted: 1}
-		w := &Watch{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }, Quotas: func() []quota.Line {
-			return []quota.Line{{Consumer: "team-a", Model: "gpt-4o", Limit: "budgetPerMonth", Amount: 5}}
+		w := &Watch{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }, Quotas: func() []quota.LimitStatus {
+			return []quota.LimitStatus{{Consumer: "team-a", Model: "gpt-4o", Limit: "budgetPerMonth", Amount: 5}}
 		}}
 		w.Look(now)
 		c.Alone = false

@@ -15,7 +15,7 @@ type Watch struct {
 	Events   *Events
 	Requests *RequestLog
 	Counters func() fleet.Counters
-	Quotas   func() []quota.Line // nil = there are none
+	Quotas   func() []quota.LimitStatus // nil = there are none
 
 	degraded bool
 	since    time.Time
@@ -121,7 +121,7 @@ func (w *Watch) budgets(now time.Time) {
 	}
 }
 
-func (w *Watch) budget(now time.Time, line *quota.Line, used float64) {
+func (w *Watch) budget(now time.Time, line *quota.LimitStatus, used float64) {
 	mark := 0
 	for _, m := range budgetMarks {
 		if used >= float64(m) {

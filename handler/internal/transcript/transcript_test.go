@@ -90,7 +90,7 @@ func noon() time.Time { return time.Date(2026, 11, 21, 12, 30, 0, 0, time.UTC) }
 
 func newRequest(id, body string, stream bool) *proxy.Request {
 	return &proxy.Request{
-		ID: id, Consumer: team, Body: []byte(body), Parsed: request.Facts{Stream: stream}, Header: http.Header{"Content-Type": {"application/json"}},
+		ID: id, Consumer: team, Body: []byte(body), Parsed: request.ParsedRequest{Stream: stream}, Header: http.Header{"Content-Type": {"application/json"}},
 	}
 }
 

@@ -36,7 +36,7 @@ func TestRevocationOnTwentyInstancesOnAzurite(t *testing.T) {
 		rings = append(rings, instance(ctx, &g, open()))
 	}
 	first := open()
-	i := &Issuer{Store: first, Board: &quota.Board{Store: first}}
+	i := &Issuer{Store: first, Board: &quota.ChangeFeed{Store: first}}
 	var took []time.Duration
 	for range 10 {
 		secret, k := add(t, i, "team-a", 0)

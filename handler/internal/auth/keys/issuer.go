@@ -36,7 +36,7 @@ type Key struct {
 
 // Board is what the issuer and the ring need of the notice board.
 type Board interface {
-	Post(ctx context.Context, column, notice string) error
+	Publish(ctx context.Context, column, notice string) error
 }
 
 // Issuer issues and revokes keys: the "spillway keys" commands. Store and Board
@@ -132,7 +132,7 @@ func (i *Issuer) amend(ctx context.Context, who string, change func(*record) err
 			return err
 		}
 	}
-	if err := i.Board.Post(ctx, stamp, rand.Text()); err != nil {
+	if err := i.Board.Publish(ctx, stamp, rand.Text()); err != nil {
 		return fmt.Errorf("the key was changed, and the instances could not be told: run the command again: %w", err)
 	}
 	return nil

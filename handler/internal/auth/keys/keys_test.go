@@ -69,9 +69,9 @@ func (s *slowly) counts() (gets, lists int) {
 
 // instance starts a ring with a board of its own, until ctx is done.
 func instance(ctx context.Context, g *sync.WaitGroup, store tablestore.Store) *Ring {
-	board := &quota.Board{Store: store, Chance: rand.Float64}
+	board := &quota.ChangeFeed{Store: store, Rand: rand.Float64}
 	r := &Ring{Store: store, Board: board}
-	board.Heard = append(board.Heard, r.Heard)
+	board.OnRead = append(board.OnRead, r.Heard)
 	g.Go(func() {
 		board.Run(ctx)
 		r.Close()
@@ -80,7 +80,7 @@ func instance(ctx context.Context, g *sync.WaitGroup, store tablestore.Store) *R
 }
 
 func issuer(store tablestore.Store) *Issuer {
-	return &Issuer{Store: store, Board: &quota.Board{Store: store}}
+	return &Issuer{Store: store, Board: &quota.ChangeFeed{Store: store}}
 }
 
 // fleet plays with rings on one table.
@@ -357,7 +357,7 @@ func TestUnreadableRowHarmsNoOtherConsumer(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		board := &quota.Board{Store: store}
+		board := &quota.ChangeFeed{Store: store}
 		i := &Issuer{Store: store, Board: board}
 		secret, _ := add(t, i, "team-a", 0)
 		if err := rings[0].ask(t, secret); err != nil {
@@ -390,7 +390,7 @@ func TestStampThatWasNeverPutUpIsMadeUpForWithinAMinute(t *testing.T) {
 
 type dead struct{}
 
-func (dead) Post(context.Context, string, string) error { return tablestore.ErrUnknown }
+func (dead) Publish(context.Context, string, string) error { return tablestore.ErrUnknown }
 
 func TestIssuerThatCannotDrawIssuesNothing(t *testing.T) {
 	store := new(memory.Store)

@@ -13,8 +13,8 @@ import (
 
 // Notices is the board as the ring reads it.
 type Notices interface {
-	// Touch notes that there is traffic, so that the board is read.
-	Touch()
+	// NoteTraffic notes that there is traffic, so that the board is read.
+	NoteTraffic()
 	// Read reads the board now, and tells the ring through Heard.
 	Read(ctx context.Context) bool
 }
@@ -65,7 +65,7 @@ var _ auth.Ring = (*Ring)(nil)
 
 // Find returns who has the key. See the package for when it waits.
 func (r *Ring) Find(ctx context.Context, digest auth.Digest) (who, id string, err error) {
-	r.Board.Touch()
+	r.Board.NoteTraffic()
 	now := r.now()
 	if now.UnixMilli()-r.used.Load() > drowsy.Milliseconds() {
 		r.dozing.Store(true)

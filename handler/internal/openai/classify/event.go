@@ -6,21 +6,21 @@ import (
 	"spillway/handler/internal/openai/operations"
 )
 
-// ErrorEvent is the event that ends a stream which broke, in the dialect of
+// FormatErrorEvent is the event that ends a stream which broke, in the dialect of
 // its endpoint; the connection must then be aborted, because a clean end passes
 // for success (facts/reliability.md rule 1). Chat gets no event line: one of its
 // clients reads those as JSON. Neither form has an "error" that is null
 // (facts/azure-openai.md §5.4).
-func ErrorEvent(dialect operations.Dialect, message, code string) []byte {
-	return errorEvent(dialect, message, code, 0)
+func FormatErrorEvent(dialect operations.Dialect, message, code string) []byte {
+	return formatErrorEvent(dialect, message, code, 0)
 }
 
-// ErrorEvent is [ErrorEvent] with the number that is next in this stream.
-func (s *Stream) ErrorEvent(message, code string) []byte {
-	return errorEvent(s.Dialect, message, code, s.sequence+1)
+// FormatErrorEvent is [FormatErrorEvent] with the number that is next in this stream.
+func (s *Stream) FormatErrorEvent(message, code string) []byte {
+	return formatErrorEvent(s.Dialect, message, code, s.sequence+1)
 }
 
-func errorEvent(dialect operations.Dialect, message, code string, sequence int64) []byte {
+func formatErrorEvent(dialect operations.Dialect, message, code string, sequence int64) []byte {
 	type plain struct {
 		Message string  `json:"message"`
 		Type    string  `json:"type"`

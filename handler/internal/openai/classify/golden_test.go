@@ -132,18 +132,18 @@ func everyGoldenIsUsed(t *testing.T, used func(string) bool, prefixes ...string)
 
 // reading of a whole stream, one letter an event: Preamble, Meaningful, Done,
 // Refusal; lower case m is a finish reason, u a chunk of usage alone.
-type tale struct {
+type streamSummary struct {
 	events  string
 	refusal health.Outcome
 	end     health.Outcome
-	answer  Answer
+	answer  ResponseInfo
 }
 
-func tell(t testing.TB, name string, dialect operations.Dialect) tale {
+func readStream(t testing.TB, name string, dialect operations.Dialect) streamSummary {
 	t.Helper()
 	res, body := golden(t, name)
 	s := Stream{Dialect: dialect, Header: res.Header}
-	var told tale
+	var told streamSummary
 	var split sse.Splitter
 	for {
 		event, rest, ok := split.Next(body)
@@ -152,13 +152,13 @@ func tell(t testing.TB, name string, dialect operations.Dialect) tale {
 		}
 		body = rest
 		r := s.Read(event, time.Time{})
-		letter := string("PMDR"[r.Meaning])
+		letter := string("PMDR"[r.Kind])
 		switch {
 		case r.UsageOnly:
 			letter = "u"
-		case r.Finished > 0 && r.Meaning == Meaningful:
+		case r.FinishedChoices > 0 && r.Kind == Content:
 			letter = "m"
-		case r.Meaning == Refusal && told.refusal == (health.Outcome{}):
+		case r.Kind == ErrorEvent && told.refusal == (health.Outcome{}):
 			told.refusal = plain(r.Outcome)
 		}
 		told.events += letter
@@ -166,7 +166,7 @@ func tell(t testing.TB, name string, dialect operations.Dialect) tale {
 	if len(body) > 0 {
 		t.Fatalf("%s: %q is left over", name, body)
 	}
-	told.end, told.answer = plain(s.End()), s.Answer
+	told.end, told.answer = plain(s.EndOutcome()), s.Info
 	return told
 }
 
@@ -177,46 +177,46 @@ func TestStreamsOfGoldenAnswers(t *testing.T) {
 	inStream429 := func(k health.LimitKind, wait, raw time.Duration) health.Outcome {
 		return throttledFor(k, wait, raw, "in-stream 429")
 	}
-	chatUsage := Answer{Finish: "stop", ID: "chatcmpl-1", Metered: true}
+	chatUsage := ResponseInfo{FinishReason: "stop", ID: "chatcmpl-1", HasUsage: true}
 	chatUsage.Usage.Prompt, chatUsage.Usage.Cached, chatUsage.Usage.Completion, chatUsage.Usage.Reasoning = 12, 4, 20, 8
-	responseUsage := Answer{Finish: "completed", ID: "resp_1", Tier: "default", Metered: true}
+	responseUsage := ResponseInfo{FinishReason: "completed", ID: "resp_1", ServiceTier: "default", HasUsage: true}
 	responseUsage.Usage.Prompt, responseUsage.Usage.Completion, responseUsage.Usage.Reasoning = 36, 87, 64
 	incomplete := responseUsage
-	incomplete.Finish = "max_output_tokens"
-	named := Answer{ID: "resp_1", Tier: "auto"}
+	incomplete.FinishReason = "max_output_tokens"
+	named := ResponseInfo{ID: "resp_1", ServiceTier: "auto"}
 	tests := map[string]struct {
 		dialect operations.Dialect
-		want    tale
+		want    streamSummary
 	}{
-		"stream-chat":                               {chat, tale{events: "PMMmuD", answer: chatUsage}},
-		"stream-chat-asynchronous-filter":           {chat, tale{events: "PMMmPD", answer: Answer{Finish: "stop", ID: "chatcmpl-1"}}},
-		"stream-chat-filtered":                      {chat, tale{events: "PMmD", answer: Answer{Finish: "content_filter", ID: "chatcmpl-1"}}},
-		"stream-chat-two-choices-cut":               {chat, tale{events: "MMm", end: cut, answer: Answer{Finish: "stop", ID: "chatcmpl-1"}}},
-		"stream-chat-no-done":                       {chat, tale{events: "PMMm", answer: Answer{Finish: "stop", ID: "chatcmpl-1"}}},
-		"stream-chat-429":                           {chat, tale{events: "R", refusal: inStream429(health.Tokens, 10*s, 0), end: cut}},
-		"stream-chat-429-late":                      {chat, tale{events: "PR", refusal: inStream429(health.Unknown, 7*s, 7*s), end: cut}},
-		"stream-chat-error-after-content":           {chat, tale{events: "PMMR", refusal: failedBecause("in-stream error"), end: cut, answer: Answer{ID: "chatcmpl-1"}}},
-		"stream-chat-no-deployment":                 {chat, tale{events: "R", refusal: misconfiguredBecause("in-stream misconfigured"), end: cut}},
-		"stream-chat-filter-error":                  {chat, tale{events: "R", refusal: servedBecause("content filter"), end: cut}},
-		"stream-completions":                        {chat, tale{events: "MmD", answer: Answer{Finish: "length", ID: "cmpl-1"}}},
-		"stream-responses":                          {responses, tale{events: "PPMMD", answer: responseUsage}},
-		"stream-responses-hinted-success":           {responses, tale{events: "PPMMD", answer: responseUsage}},
-		"stream-responses-incomplete":               {responses, tale{events: "PMMD", answer: incomplete}},
-		"stream-responses-cut":                      {responses, tale{events: "PPMM", end: cut, answer: named}},
-		"stream-responses-429-error-failed":         {responses, tale{events: "RR", refusal: inStream429(health.Tokens, 17*s, 17*s), end: cut, answer: named}},
-		"stream-responses-429-failed-error":         {responses, tale{events: "PR", refusal: inStream429(health.Tokens, 10*s, 0), end: failedBecause("in-stream error"), answer: named}},
-		"stream-responses-429-created-error-failed": {responses, tale{events: "PRR", refusal: inStream429(health.Tokens, 17*s, 17*s), end: cut, answer: named}},
-		"stream-responses-429-failed-coded":         {responses, tale{events: "PR", refusal: inStream429(health.Tokens, 17*s, 17*s), end: cut, answer: named}},
-		"stream-responses-429-uncoded-hint":         {responses, tale{events: "PR", refusal: inStream429(health.Unknown, 17*s, 17*s), end: cut, answer: named}},
-		"stream-responses-429-uncoded-exhausted":    {responses, tale{events: "PR", refusal: inStream429(health.Tokens, 10*s, 0), end: cut, answer: named}},
-		"stream-responses-uncoded":                  {responses, tale{events: "PP", end: failedBecause("in-stream error"), answer: named}},
-		"stream-responses-flat-error":               {responses, tale{events: "PR", refusal: failedBecause("in-stream error"), end: cut, answer: named}},
-		"stream-responses-server-error":             {responses, tale{events: "PPMR", refusal: failedBecause("in-stream error"), end: cut, answer: named}},
-		"stream-responses-invalid-prompt":           {responses, tale{events: "PR", refusal: servedBecause("in-stream client error"), end: cut, answer: named}},
+		"stream-chat":                               {chat, streamSummary{events: "PMMmuD", answer: chatUsage}},
+		"stream-chat-asynchronous-filter":           {chat, streamSummary{events: "PMMmPD", answer: ResponseInfo{FinishReason: "stop", ID: "chatcmpl-1"}}},
+		"stream-chat-filtered":                      {chat, streamSummary{events: "PMmD", answer: ResponseInfo{FinishReason: "content_filter", ID: "chatcmpl-1"}}},
+		"stream-chat-two-choices-cut":               {chat, streamSummary{events: "MMm", end: cut, answer: ResponseInfo{FinishReason: "stop", ID: "chatcmpl-1"}}},
+		"stream-chat-no-done":                       {chat, streamSummary{events: "PMMm", answer: ResponseInfo{FinishReason: "stop", ID: "chatcmpl-1"}}},
+		"stream-chat-429":                           {chat, streamSummary{events: "R", refusal: inStream429(health.Tokens, 10*s, 0), end: cut}},
+		"stream-chat-429-late":                      {chat, streamSummary{events: "PR", refusal: inStream429(health.Unknown, 7*s, 7*s), end: cut}},
+		"stream-chat-error-after-content":           {chat, streamSummary{events: "PMMR", refusal: failedBecause("in-stream error"), end: cut, answer: ResponseInfo{ID: "chatcmpl-1"}}},
+		"stream-chat-no-deployment":                 {chat, streamSummary{events: "R", refusal: misconfiguredBecause("in-stream misconfigured"), end: cut}},
+		"stream-chat-filter-error":                  {chat, streamSummary{events: "R", refusal: servedBecause("content filter"), end: cut}},
+		"stream-completions":                        {chat, streamSummary{events: "MmD", answer: ResponseInfo{FinishReason: "length", ID: "cmpl-1"}}},
+		"stream-responses":                          {responses, streamSummary{events: "PPMMD", answer: responseUsage}},
+		"stream-responses-hinted-success":           {responses, streamSummary{events: "PPMMD", answer: responseUsage}},
+		"stream-responses-incomplete":               {responses, streamSummary{events: "PMMD", answer: incomplete}},
+		"stream-responses-cut":                      {responses, streamSummary{events: "PPMM", end: cut, answer: named}},
+		"stream-responses-429-error-failed":         {responses, streamSummary{events: "RR", refusal: inStream429(health.Tokens, 17*s, 17*s), end: cut, answer: named}},
+		"stream-responses-429-failed-error":         {responses, streamSummary{events: "PR", refusal: inStream429(health.Tokens, 10*s, 0), end: failedBecause("in-stream error"), answer: named}},
+		"stream-responses-429-created-error-failed": {responses, streamSummary{events: "PRR", refusal: inStream429(health.Tokens, 17*s, 17*s), end: cut, answer: named}},
+		"stream-responses-429-failed-coded":         {responses, streamSummary{events: "PR", refusal: inStream429(health.Tokens, 17*s, 17*s), end: cut, answer: named}},
+		"stream-responses-429-uncoded-hint":         {responses, streamSummary{events: "PR", refusal: inStream429(health.Unknown, 17*s, 17*s), end: cut, answer: named}},
+		"stream-responses-429-uncoded-exhausted":    {responses, streamSummary{events: "PR", refusal: inStream429(health.Tokens, 10*s, 0), end: cut, answer: named}},
+		"stream-responses-uncoded":                  {responses, streamSummary{events: "PP", end: failedBecause("in-stream error"), answer: named}},
+		"stream-responses-flat-error":               {responses, streamSummary{events: "PR", refusal: failedBecause("in-stream error"), end: cut, answer: named}},
+		"stream-responses-server-error":             {responses, streamSummary{events: "PPMR", refusal: failedBecause("in-stream error"), end: cut, answer: named}},
+		"stream-responses-invalid-prompt":           {responses, streamSummary{events: "PR", refusal: servedBecause("in-stream client error"), end: cut, answer: named}},
 	}
 	for name, tt := range tests {
-		got := tell(t, name, tt.dialect)
-		if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(tale{})); diff != "" {
+		got := readStream(t, name, tt.dialect)
+		if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(streamSummary{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
@@ -224,25 +224,25 @@ func TestStreamsOfGoldenAnswers(t *testing.T) {
 }
 
 func TestBodiesOfGoldenAnswers(t *testing.T) {
-	embeddings := Answer{Metered: true}
+	embeddings := ResponseInfo{HasUsage: true}
 	embeddings.Usage.Prompt = 8
-	response := Answer{Finish: "completed", ID: "resp_1", Tier: "default", Metered: true}
+	response := ResponseInfo{FinishReason: "completed", ID: "resp_1", ServiceTier: "default", HasUsage: true}
 	response.Usage.Prompt, response.Usage.Completion, response.Usage.Reasoning = 36, 87, 64
-	chat := Answer{Finish: "stop", ID: "chatcmpl-1", Metered: true}
+	chat := ResponseInfo{FinishReason: "stop", ID: "chatcmpl-1", HasUsage: true}
 	chat.Usage.Prompt, chat.Usage.Completion = 12, 20
 	tests := map[string]struct {
-		answer Answer
+		answer ResponseInfo
 		want   health.Outcome
 	}{
 		"200":                  {chat, servedBecause("")},
 		"body-response":        {response, servedBecause("")},
 		"body-embeddings":      {embeddings, servedBecause("")},
-		"body-error":           {Answer{}, failedBecause("in-body error")},
-		"body-429":             {Answer{}, throttledFor(health.Requests, 1500*time.Millisecond, 1500*time.Millisecond, "in-body 429")},
-		"body-response-failed": {Answer{Finish: "failed", ID: "resp_1"}, failedBecause("in-body error")},
-		"body-html":            {Answer{}, failedBecause("not JSON")},
-		"body-truncated":       {Answer{}, failedBecause("truncated body")},
-		"body-empty":           {Answer{}, failedBecause("empty body")},
+		"body-error":           {ResponseInfo{}, failedBecause("in-body error")},
+		"body-429":             {ResponseInfo{}, throttledFor(health.Requests, 1500*time.Millisecond, 1500*time.Millisecond, "in-body 429")},
+		"body-response-failed": {ResponseInfo{FinishReason: "failed", ID: "resp_1"}, failedBecause("in-body error")},
+		"body-html":            {ResponseInfo{}, failedBecause("not JSON")},
+		"body-truncated":       {ResponseInfo{}, failedBecause("truncated body")},
+		"body-empty":           {ResponseInfo{}, failedBecause("empty body")},
 	}
 	for name, tt := range tests {
 		res, body := golden(t, name)
@@ -259,12 +259,12 @@ func TestItemsOfAResponseAreNamed(t *testing.T) {
 		{"type":"message","id":"msg_1","content":[{"type":"output_text","text":"x","id":"no"}]},{"type":"odd"}],"usage":null}`
 	want := []string{"rs_1", "msg_1"}
 	whole, _ := Body([]byte(body), nil, time.Time{}, Policy{})
-	if whole.ID != "resp_1" || !slices.Equal(whole.Items, want) {
+	if whole.ID != "resp_1" || !slices.Equal(whole.ItemIDs, want) {
 		t.Errorf("%+v, want the items %v", whole, want)
 	}
 	for cut := range len(body) {
-		head := Head([]byte(body[:cut]))
-		if n := len(head.Items); !slices.Equal(head.Items, want[:n]) || cut > 100 && n < 1 || cut > 15 && head.ID != "resp_1" {
+		head := BodyPrefix([]byte(body[:cut]))
+		if n := len(head.ItemIDs); !slices.Equal(head.ItemIDs, want[:n]) || cut > 100 && n < 1 || cut > 15 && head.ID != "resp_1" {
 			t.Errorf("cut at %d: %+v", cut, head)
 		}
 	}

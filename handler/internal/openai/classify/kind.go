@@ -6,28 +6,28 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// kindOf is which limit a throttled answer is about: by what the backend is, by
+// limitKind is which limit a throttled answer is about: by what the backend is, by
 // codes and headers, by the text only when those say nothing.
-func kindOf(p *problem, header map[string][]string, policy *Policy) health.LimitKind {
+func limitKind(p *errorObject, header map[string][]string, policy *Policy) health.LimitKind {
 	if policy.Provisioned || len(header["Azure-Openai-Deployment-Utilization"]) > 0 {
 		return health.Provisioned
 	}
 	switch {
 	case p.code == "nocapacity", p.code == "no_capacity":
 		return health.Capacity
-	case p.kind == "tokens":
+	case p.errorType == "tokens":
 		return health.Tokens
-	case p.kind == "requests":
+	case p.errorType == "requests":
 		return health.Requests
 	}
-	if k := kindOfSignals(Signals(header)); k != health.Unknown {
+	if k := limitKindOfSignals(Signals(header)); k != health.Unknown {
 		return k
 	}
-	return kindOfText(strings.ToLower(p.message))
+	return limitKindOfText(strings.ToLower(p.message))
 }
 
-// kindOfSignals: one limit is used up and the other is not.
-func kindOfSignals(s health.Signals) health.LimitKind {
+// limitKindOfSignals: one limit is used up and the other is not.
+func limitKindOfSignals(s health.Signals) health.LimitKind {
 	switch {
 	case s.RemainingTokens == 0 && s.RemainingRequests > 0:
 		return health.Tokens
@@ -37,8 +37,8 @@ func kindOfSignals(s health.Signals) health.LimitKind {
 	return health.Unknown
 }
 
-// kindOfText knows the messages of facts/azure-openai.md §3.2.
-func kindOfText(message string) health.LimitKind {
+// limitKindOfText knows the messages of facts/azure-openai.md §3.2.
+func limitKindOfText(message string) health.LimitKind {
 	switch {
 	case strings.Contains(message, "token rate limit"), strings.Contains(message, "tokens per min"):
 		return health.Tokens
@@ -53,8 +53,8 @@ func kindOfText(message string) health.LimitKind {
 	return health.Unknown
 }
 
-// whyThrottled is the Why of a 429.
-func whyThrottled(k health.LimitKind) string {
+// throttleReason is the Why of a 429.
+func throttleReason(k health.LimitKind) string {
 	switch k {
 	case health.Tokens:
 		return "429 tokens"

@@ -3,47 +3,47 @@ package classify
 import (
 	"time"
 
-	"spillway/handler/internal/openai/request/walk"
+	"spillway/handler/internal/openai/jsonscan"
 	"spillway/handler/internal/openai/sse"
 )
 
-// response reads an event of the Responses API. Most of them are deltas, which
+// readResponsesEvent reads an event of the Responses API. Most of them are deltas, which
 // their name alone tells.
-func (s *Stream) response(e sse.Event, now time.Time) Reading {
+func (s *Stream) readResponsesEvent(e sse.Event, now time.Time) EventResult {
 	s.sequence++
-	if len(e.Name) > 0 && !tells(e.Name) {
-		return Reading{Meaning: Meaningful}
+	if len(e.Name) > 0 && !isLifecycleEvent(e.Name) {
+		return EventResult{Kind: Content}
 	}
-	a, ok := dissect(e.Data, 0)
-	if a.kind == nil {
-		a.kind = e.Name
+	a, ok := parseParts(e.Data, 0)
+	if a.eventType == nil {
+		a.eventType = e.Name
 	}
 	if a.sequence > 0 {
 		s.sequence = a.sequence
 	}
 	switch {
-	case string(a.kind) == "error" || a.errorAt > 0:
-		p := problemIn(e.Data)
-		return s.refuse(&p, now)
-	case !ok || a.response == 0:
-		return Reading{Meaning: Meaningful}
+	case string(a.eventType) == "error" || a.errorAt > 0:
+		p := parseErrorBody(e.Data)
+		return s.errorResult(&p, now)
+	case !ok || a.responseAt == 0:
+		return EventResult{Kind: Content}
 	}
-	inside, _ := dissect(e.Data, a.response)
-	s.Answer.note(&inside)
-	switch string(a.kind) {
+	inside, _ := parseParts(e.Data, a.responseAt)
+	s.Info.update(&inside)
+	switch string(a.eventType) {
 	case "response.created", "response.queued", "response.in_progress":
-		return Reading{}
+		return EventResult{}
 	case "response.failed":
-		return s.failure(&inside, now)
+		return s.readFailed(&inside, now)
 	case "response.completed", "response.incomplete", "response.cancelled":
-		return s.terminal(&inside)
+		return s.readTerminal(&inside)
 	}
-	return Reading{Meaning: Meaningful}
+	return EventResult{Kind: Content}
 }
 
-// tells reports whether events of a name say something of the stream as a
+// isLifecycleEvent reports whether events of a name say something of the stream as a
 // whole.
-func tells(name []byte) bool {
+func isLifecycleEvent(name []byte) bool {
 	switch string(name) {
 	case "response.created", "response.queued", "response.in_progress", "response.failed", "response.completed",
 		"response.incomplete", "response.cancelled", "error":
@@ -52,44 +52,44 @@ func tells(name []byte) bool {
 	return false
 }
 
-// terminal reads the end of a response that is one.
-func (s *Stream) terminal(inside *anatomy) Reading {
+// readTerminal reads the end of a response that is one.
+func (s *Stream) readTerminal(inside *responseParts) EventResult {
 	s.ended = true
-	s.Answer.Finish = known(inside.status)
-	if inside.details > 0 {
-		w := walk.Into(inside.text, inside.details)
+	s.Info.FinishReason = intern(inside.status)
+	if inside.detailsAt > 0 {
+		w := jsonscan.Iterate(inside.text, inside.detailsAt)
 		for w.Next() {
 			if string(w.Key) == "reason" {
-				s.Answer.Finish = known(word(&w))
+				s.Info.FinishReason = intern(stringValue(&w))
 			}
 		}
 	}
-	return Reading{Meaning: Done, Finished: 1}
+	return EventResult{Kind: Done, FinishedChoices: 1}
 }
 
-// failure reads a failed response. One without an error says why in an event of
+// readFailed reads a failed response. One without an error says why in an event of
 // its own, ahead of it or behind it; unless the headers already say that the
 // limit is reached (facts/azure-openai.md §3.3).
-func (s *Stream) failure(inside *anatomy, now time.Time) Reading {
+func (s *Stream) readFailed(inside *responseParts, now time.Time) EventResult {
 	if inside.errorAt > 0 {
-		p := problemAt(inside.text, inside.errorAt)
-		return s.refuse(&p, now)
+		p := parseErrorAt(inside.text, inside.errorAt)
+		return s.errorResult(&p, now)
 	}
-	_, hint := saidByHeader(s.Header, now)
-	if hint || exhausted(s.Header) {
-		p := problem{code: "too_many_requests"}
-		return s.refuse(&p, now)
+	_, hint := waitFromHeaders(s.Header, now)
+	if hint || limitExhausted(s.Header) {
+		p := errorObject{code: "too_many_requests"}
+		return s.errorResult(&p, now)
 	}
-	s.broken = true
-	return Reading{}
+	s.failed = true
+	return EventResult{}
 }
 
-// exhausted reports whether the headers say that a limit is used up. By itself
+// limitExhausted reports whether the headers say that a limit is used up. By itself
 // that is no refusal: answers that serve say it too.
-func exhausted(header map[string][]string) bool {
+func limitExhausted(header map[string][]string) bool {
 	for _, of := range []string{"Requests", "Tokens"} {
 		limit, remaining := header["X-Ratelimit-Limit-"+of], header["X-Ratelimit-Remaining-"+of]
-		if !quirk(limit) && len(remaining) > 0 && amount(remaining) <= 0 {
+		if !isUnknownLimit(limit) && len(remaining) > 0 && parseAmount(remaining) <= 0 {
 			return true
 		}
 	}

@@ -14,25 +14,25 @@ import (
 // §3.4). Header names are spelt as net/http spells them.
 func Signals(header map[string][]string) health.Signals {
 	s := health.Signals{
-		Utilization:       percent(header["Azure-Openai-Deployment-Utilization"]),
-		RemainingTokens:   amount(header["X-Ratelimit-Remaining-Tokens"]),
-		RemainingRequests: amount(header["X-Ratelimit-Remaining-Requests"]),
-		LimitTokens:       amount(header["X-Ratelimit-Limit-Tokens"]),
+		Utilization:       parsePercent(header["Azure-Openai-Deployment-Utilization"]),
+		RemainingTokens:   parseAmount(header["X-Ratelimit-Remaining-Tokens"]),
+		RemainingRequests: parseAmount(header["X-Ratelimit-Remaining-Requests"]),
+		LimitTokens:       parseAmount(header["X-Ratelimit-Limit-Tokens"]),
 	}
-	if quirk(header["X-Ratelimit-Limit-Tokens"]) {
+	if isUnknownLimit(header["X-Ratelimit-Limit-Tokens"]) {
 		s.LimitTokens, s.RemainingTokens = -1, -1
 	}
-	if quirk(header["X-Ratelimit-Limit-Requests"]) {
+	if isUnknownLimit(header["X-Ratelimit-Limit-Requests"]) {
 		s.RemainingRequests = -1
 	}
 	return s
 }
 
-// quirk reports whether a limit is said to be 0 or less.
-func quirk(values []string) bool { return len(values) > 0 && amount(values) <= 0 }
+// isUnknownLimit reports whether a limit is said to be 0 or less.
+func isUnknownLimit(values []string) bool { return len(values) > 0 && parseAmount(values) <= 0 }
 
-// amount reads a whole number, -1 when it is none or negative.
-func amount(values []string) int64 {
+// parseAmount reads a whole number, -1 when it is none or negative.
+func parseAmount(values []string) int64 {
 	if len(values) == 0 {
 		return -1
 	}
@@ -43,9 +43,9 @@ func amount(values []string) int64 {
 	return max(n, -1)
 }
 
-// percent reads "94.5%", -1 when it is none. Short bursts go over 100 %; ten
+// parsePercent reads "94.5%", -1 when it is none. Short bursts go over 100 %; ten
 // times that is nonsense.
-func percent(values []string) float64 {
+func parsePercent(values []string) float64 {
 	if len(values) == 0 {
 		return -1
 	}

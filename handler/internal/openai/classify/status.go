@@ -37,90 +37,90 @@ func Status(code int, header map[string][]string, body []byte, now time.Time, po
 		return o
 	}
 	if code == 424 {
-		code = inner(header, code)
+		code = innerStatus(header, code)
 	}
-	p := problemIn(body)
-	judgement{policy: &policy, header: header, now: now}.status(&o, code, &p)
+	p := parseErrorBody(body)
+	classifier{policy: &policy, header: header, now: now}.status(&o, code, &p)
 	return o
 }
 
-// inner is the status behind a failed dependency, when that says something of
+// innerStatus is the status behind a failed dependency, when that says something of
 // the backend (facts/azure-openai.md §4).
-func inner(header map[string][]string, code int) int {
+func innerStatus(header map[string][]string, code int) int {
 	for _, v := range header["Ms-Azureml-Model-Error-Statuscode"] {
-		if n := statusOf(v); n == 429 || n == 408 || n >= 500 {
+		if n := parseStatus(v); n == 429 || n == 408 || n >= 500 {
 			return n
 		}
 	}
 	return code
 }
 
-// judgement is what an error is judged with.
-type judgement struct {
+// classifier is what an error is judged with.
+type classifier struct {
 	policy *Policy
 	header map[string][]string
 	now    time.Time
 }
 
 // status judges an answer with an error status.
-func (j judgement) status(o *health.Outcome, code int, p *problem) {
+func (j classifier) status(o *health.Outcome, code int, p *errorObject) {
 	o.Why = strconv.Itoa(code)
 	cause := p.cause()
 	switch {
 	case code == 429:
-		j.throttle(o, p)
+		j.throttled(o, p)
 	case code == 401 || code == 403:
 		if !j.policy.CallerAuth {
 			o.Verdict = health.Misconfigured
 		}
-	case undeployed(code, p):
+	case isDeploymentMissing(code, p):
 		o.Verdict, o.Why = health.Misconfigured, notDeployed
-	case cause == filtered:
+	case cause == filteredCause:
 		o.Why = contentFilter
-	case (code == 400 || code == 404) && p.unheld():
+	case (code == 400 || code == 404) && p.isUnknownReference():
 		o.Why = notHeld
-	case code == 400 && cause == tooLong:
+	case code == 400 && cause == tooLongCause:
 		o.Why = contextLength
 	case j.policy.failing(code):
 		o.Verdict = health.Failed
-		o.RawWait, _ = saidByHeader(j.header, j.now)
+		o.RawWait, _ = waitFromHeaders(j.header, j.now)
 		o.RawWait = max(o.RawWait, 0)
 	}
 }
 
-// undeployed reports whether the backend lacks the deployment, or knows its
+// isDeploymentMissing reports whether the backend lacks the deployment, or knows its
 // model by another name.
-func undeployed(code int, p *problem) bool {
+func isDeploymentMissing(code int, p *errorObject) bool {
 	if code == 404 && p.code == "model_not_found" {
 		return p.param == "" || p.param == "model"
 	}
-	return (code == 404 || code == 400) && p.undeployed()
+	return (code == 404 || code == 400) && p.isDeploymentMissing()
 }
 
-// throttle makes o an answer that asks to be left alone.
-func (j judgement) throttle(o *health.Outcome, p *problem) {
+// throttled makes o an answer that asks to be left alone.
+func (j classifier) throttled(o *health.Outcome, p *errorObject) {
 	o.Verdict = health.Throttled
-	o.Kind = kindOf(p, j.header, j.policy)
-	o.Wait, o.RawWait = waits(j.header, o.Kind, p.message, j.now, j.policy)
-	o.Why = whyThrottled(o.Kind)
+	o.Kind = limitKind(p, j.header, j.policy)
+	o.Wait, o.RawWait = retryWaits(j.header, o.Kind, p.message, j.now, j.policy)
+	o.Why = throttleReason(o.Kind)
 }
 
-// disguised judges an error that came with status 200. place is "in-stream" or
+// inBandError judges an error that came with status 200. place is "in-stream" or
 // "in-body". hint says that the headers spoke of a wait, which no service does
 // (facts/azure-openai.md §3.3).
-func (j judgement) disguised(p *problem, place string, hint bool) health.Outcome {
+func (j classifier) inBandError(p *errorObject, place string, hint bool) health.Outcome {
 	o := health.Outcome{Signals: Signals(j.header)}
 	switch cause := p.cause(); {
-	case cause == throttled, cause == unclear && hint:
-		j.throttle(&o, p)
+	case cause == throttledCause, cause == unknownCause && hint:
+		j.throttled(&o, p)
 		o.Why = place + " 429"
-	case cause == misconfigured && (p.undeployed() || !j.policy.CallerAuth):
+	case cause == misconfiguredCause && (p.isDeploymentMissing() || !j.policy.CallerAuth):
 		o.Verdict, o.Why = health.Misconfigured, place+" misconfigured"
-	case cause == filtered:
+	case cause == filteredCause:
 		o.Why = contentFilter
-	case cause == tooLong:
+	case cause == tooLongCause:
 		o.Why = contextLength
-	case cause == theirs, cause == misconfigured:
+	case cause == callerCause, cause == misconfiguredCause:
 		o.Why = place + " client error"
 	default:
 		o.Verdict, o.Why = health.Failed, place+" error"

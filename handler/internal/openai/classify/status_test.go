@@ -7,14 +7,14 @@ import (
 	"spillway/handler/internal/health"
 )
 
-func judged(t *testing.T, name string, p Policy) health.Outcome {
+func classifyGolden(t *testing.T, name string, p Policy) health.Outcome {
 	t.Helper()
 	res, body := golden(t, name)
 	return plain(Status(res.StatusCode, res.Header, body, time.Time{}, p))
 }
 
 func TestProvisionedWaitIsExactAndItsKindNeedsNoHeader(t *testing.T) {
-	got := judged(t, "429-call-rate-classic", Policy{Provisioned: true})
+	got := classifyGolden(t, "429-call-rate-classic", Policy{Provisioned: true})
 	want := throttledFor(health.Provisioned, 7250*time.Millisecond, 7250*time.Millisecond, "429 provisioned")
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -26,7 +26,7 @@ func TestCallersOwnCredentialSaysNothingAboutTheBackend(t *testing.T) {
 		"401-token": servedBecause("401"), "401-role": servedBecause("401"), "403-network": servedBecause("403"),
 		"404-deployment": misconfiguredBecause("deployment not found"),
 	} {
-		if got := judged(t, name, Policy{CallerAuth: true}); got != want {
+		if got := classifyGolden(t, name, Policy{CallerAuth: true}); got != want {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
 	}
@@ -50,7 +50,7 @@ func TestConfiguredStatusesAreFailuresButNeverThrottles(t *testing.T) {
 		{"200", all, servedBecause("")},
 	}
 	for _, tt := range tests {
-		if got := judged(t, tt.name, tt.policy); got != tt.want {
+		if got := classifyGolden(t, tt.name, tt.policy); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
 		}
 	}
@@ -129,23 +129,23 @@ func TestKindsOf429(t *testing.T) {
 func TestErrorsWithoutAnEnvelope(t *testing.T) {
 	tests := map[string]struct {
 		body string
-		want problem
+		want errorObject
 	}{
-		"an object":        {`{"error":{"code":429,"message":"m"}}`, problem{status: 429, code: "429", message: "m"}},
-		"a text":           {`{"error":"Too Many Requests"}`, problem{message: "Too Many Requests"}},
-		"flat":             {`{"statusCode":401,"message":"m"}`, problem{status: 401, message: "m"}},
-		"null":             {`{"error":null,"message":"m"}`, problem{message: "m"}},
-		"prose":            {"  no healthy upstream", problem{message: "no healthy upstream"}},
-		"nothing":          {``, problem{}},
-		"cut":              {`{"error":{"code":"DeploymentNotFound","mess`, problem{code: "deploymentnotfound"}},
-		"inner_error":      {`{"error":{"inner_error":{"code":"ResponsibleAIPolicyViolation"},"status":400}}`, problem{status: 400, inner: "responsibleaipolicyviolation"}},
-		"odd types":        {`{"error":{"code":{"a":1},"type":[],"message":7,"param":true,"innererror":"x"}}`, problem{}},
-		"a list":           {`{"error":[{"code":"429"}]}`, problem{}},
-		"with an escape":   {`{"err\u006fr":{"code":"\u0034\u0032\u0039"}}`, problem{status: 429, code: "429"}},
-		"no status at all": {`{"error":{"code":"12"}}`, problem{code: "12"}},
+		"an object":        {`{"error":{"code":429,"message":"m"}}`, errorObject{status: 429, code: "429", message: "m"}},
+		"a text":           {`{"error":"Too Many Requests"}`, errorObject{message: "Too Many Requests"}},
+		"flat":             {`{"statusCode":401,"message":"m"}`, errorObject{status: 401, message: "m"}},
+		"null":             {`{"error":null,"message":"m"}`, errorObject{message: "m"}},
+		"prose":            {"  no healthy upstream", errorObject{message: "no healthy upstream"}},
+		"nothing":          {``, errorObject{}},
+		"cut":              {`{"error":{"code":"DeploymentNotFound","mess`, errorObject{code: "deploymentnotfound"}},
+		"inner_error":      {`{"error":{"inner_error":{"code":"ResponsibleAIPolicyViolation"},"status":400}}`, errorObject{status: 400, inner: "responsibleaipolicyviolation"}},
+		"odd types":        {`{"error":{"code":{"a":1},"type":[],"message":7,"param":true,"innererror":"x"}}`, errorObject{}},
+		"a list":           {`{"error":[{"code":"429"}]}`, errorObject{}},
+		"with an escape":   {`{"err\u006fr":{"code":"\u0034\u0032\u0039"}}`, errorObject{status: 429, code: "429"}},
+		"no status at all": {`{"error":{"code":"12"}}`, errorObject{code: "12"}},
 	}
 	for name, tt := range tests {
-		if got := problemIn([]byte(tt.body)); got != tt.want {
+		if got := parseErrorBody([]byte(tt.body)); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
 		}
 	}

@@ -9,23 +9,23 @@ import (
 	"spillway/handler/internal/openai/sse"
 )
 
-// Meaning is what one event says of its stream.
-type Meaning uint8
+// EventKind is what one event says of its stream.
+type EventKind uint8
 
 // The meanings.
 const (
-	Preamble   Meaning = iota // says nothing yet: comments, annotations, response.created
-	Meaningful                // a part of the answer: worth committing for
-	Done                      // the dialect's own end
-	Refusal                   // an error; Outcome says whose
+	Preamble   EventKind = iota // says nothing yet: comments, annotations, response.created
+	Content                     // a part of the answer: worth committing for
+	Done                        // the dialect's own end
+	ErrorEvent                  // an error; Outcome says whose
 )
 
-// Reading is what one event said.
-type Reading struct {
-	Meaning   Meaning
-	Outcome   health.Outcome // of a Refusal; Served is the caller's own mistake
-	Finished  int            // how many choices got their finish reason with this event
-	UsageOnly bool           // a chunk that exists because usage was asked for: not for callers who did not ask
+// EventResult is what one event said.
+type EventResult struct {
+	Kind            EventKind
+	Outcome         health.Outcome // of a Refusal; Served is the caller's own mistake
+	FinishedChoices int            // how many choices got their finish reason with this event
+	UsageOnly       bool           // a chunk that exists because usage was asked for: not for callers who did not ask
 }
 
 // Stream reads the events of one stream in their order. Its exported fields
@@ -42,47 +42,47 @@ type Stream struct {
 	Dialect operations.Dialect
 	Header  map[string][]string // of the answer
 	Policy  Policy
-	Answer  Answer // what was learned so far
+	Info    ResponseInfo // what was learned so far
 
-	started  choices // choices that have begun, and those with a finish reason
-	finished choices
-	ended    bool     // the dialect's own end was seen
-	broken   bool     // a response failed and did not say why
-	sequence int64    // of the last event of the Responses API
-	like     likeness // of chat's chunks
+	started  choiceSet // choices that have begun, and those with a finish reason
+	finished choiceSet
+	ended    bool          // the dialect's own end was seen
+	failed   bool          // a response failed and did not say why
+	sequence int64         // of the last event of the Responses API
+	template eventTemplate // of chat's chunks
 }
 
 // Read reads the next event, as [sse.Splitter] found it or what a stream that
 // ended left over. What it does not understand is Meaningful: it is passed on.
-func (s *Stream) Read(event []byte, now time.Time) Reading {
-	if s.like.matches(event) {
-		return Reading{Meaning: Meaningful}
+func (s *Stream) Read(event []byte, now time.Time) EventResult {
+	if s.template.matches(event) {
+		return EventResult{Kind: Content}
 	}
 	e := sse.Parse(event)
 	switch {
 	case len(e.Data) == 0:
-		return Reading{}
+		return EventResult{}
 	case s.Dialect == operations.Responses:
-		return s.response(e, now)
+		return s.readResponsesEvent(e, now)
 	case bytes.HasPrefix(e.Data, []byte("[DONE]")):
 		s.ended = true
-		return Reading{Meaning: Done}
+		return EventResult{Kind: Done}
 	}
-	return s.chunk(event, e, now)
+	return s.readChunk(event, e, now)
 }
 
 // Complete reports whether the answer is whole: every choice that began has its
 // finish reason, or the stream said its end. A chat stream that only lacks
 // [DONE] is complete (facts/reliability.md rule 2).
 func (s *Stream) Complete() bool {
-	return s.ended || s.started != (choices{}) && s.finished.holds(s.started)
+	return s.ended || s.started != (choiceSet{}) && s.finished.containsAll(s.started)
 }
 
-// End is what the end of the connection means, however it came.
-func (s *Stream) End() health.Outcome {
+// EndOutcome is what the end of the connection means, however it came.
+func (s *Stream) EndOutcome() health.Outcome {
 	o := health.Outcome{Signals: Signals(s.Header)}
 	switch {
-	case s.broken:
+	case s.failed:
 		o.Verdict, o.Why = health.Failed, "in-stream error"
 	case !s.Complete():
 		o.Verdict, o.Why = health.Failed, "cut"
@@ -90,38 +90,38 @@ func (s *Stream) End() health.Outcome {
 	return o
 }
 
-// chunk reads an event of chat, of completions, or of an operation without a
+// readChunk reads an event of chat, of completions, or of an operation without a
 // dialect of its own.
-func (s *Stream) chunk(event []byte, e sse.Event, now time.Time) Reading {
-	a, ok := dissect(e.Data, 0)
-	named := string(e.Name) == "error" || string(a.kind) == "error"
+func (s *Stream) readChunk(event []byte, e sse.Event, now time.Time) EventResult {
+	a, ok := parseParts(e.Data, 0)
+	named := string(e.Name) == "error" || string(a.eventType) == "error"
 	switch {
 	case a.errorAt > 0:
-		p := problemAt(e.Data, a.errorAt)
-		return s.refuse(&p, now)
+		p := parseErrorAt(e.Data, a.errorAt)
+		return s.errorResult(&p, now)
 	case named:
-		p := problemIn(e.Data)
-		return s.refuse(&p, now)
+		p := parseErrorBody(e.Data)
+		return s.errorResult(&p, now)
 	case !ok:
-		return Reading{Meaning: Meaningful}
+		return EventResult{Kind: Content}
 	}
-	s.Answer.note(&a)
-	fresh := choices{a.finished[0] &^ s.finished[0], a.finished[1] &^ s.finished[1]}
-	s.started.join(a.started)
-	s.finished.join(a.finished)
-	r := Reading{Finished: fresh.count(), UsageOnly: s.Dialect == operations.Chat && a.usageOnly()}
-	if a.content || s.Dialect == operations.Plain {
-		r.Meaning = Meaningful
+	s.Info.update(&a)
+	fresh := choiceSet{a.finished[0] &^ s.finished[0], a.finished[1] &^ s.finished[1]}
+	s.started.union(a.started)
+	s.finished.union(a.finished)
+	r := EventResult{FinishedChoices: fresh.count(), UsageOnly: s.Dialect == operations.Chat && a.usageOnly()}
+	if a.hasContent || s.Dialect == operations.Plain {
+		r.Kind = Content
 	}
-	if a.piece > 0 && !a.metered {
-		s.like.learn(event, e.Data, a.piece)
+	if a.contentAt > 0 && !a.hasUsage {
+		s.template.record(event, e.Data, a.contentAt)
 	}
 	return r
 }
 
-// refuse is the reading of an error.
-func (s *Stream) refuse(p *problem, now time.Time) Reading {
-	_, hint := saidByHeader(s.Header, now)
-	j := judgement{policy: &s.Policy, header: s.Header, now: now}
-	return Reading{Meaning: Refusal, Outcome: j.disguised(p, "in-stream", hint)}
+// errorResult is the reading of an error.
+func (s *Stream) errorResult(p *errorObject, now time.Time) EventResult {
+	_, hint := waitFromHeaders(s.Header, now)
+	j := classifier{policy: &s.Policy, header: s.Header, now: now}
+	return EventResult{Kind: ErrorEvent, Outcome: j.inBandError(p, "in-stream", hint)}
 }

@@ -12,7 +12,7 @@ import (
 	"spillway/handler/internal/openai/sse"
 )
 
-func read(s *Stream, event string) Reading { return s.Read([]byte(event), time.Time{}) }
+func read(s *Stream, event string) EventResult { return s.Read([]byte(event), time.Time{}) }
 
 func data(json string) string { return "data: " + json + "\n\n" }
 
@@ -21,44 +21,44 @@ func TestWhatEventsMean(t *testing.T) {
 	tests := map[string]struct {
 		dialect operations.Dialect
 		event   string
-		want    Meaning
+		want    EventKind
 	}{
 		"a comment":                    {chat, ": ping\n\n", Preamble},
 		"a blank line":                 {chat, "\n", Preamble},
 		"no data in data":              {chat, "data:\n\n", Preamble},
 		"done":                         {chat, "data: [DONE]\n\n", Done},
 		"done without a space":         {chat, "data:[DONE]\r\n\r\n", Done},
-		"what is no JSON":              {chat, data(`{"choices":[{]}`), Meaningful},
-		"what is no object":            {chat, data(`7`), Meaningful},
-		"a null error":                 {chat, data(`{"error":null,"choices":[{"index":0,"delta":{"content":"a"}}]}`), Meaningful},
-		"an empty error":               {chat, data(`{"error":"","choices":[{"index":0,"delta":{"content":"a"}}]}`), Meaningful},
-		"a false error":                {chat, data(`{"error":false,"choices":[{"index":0,"delta":{}}]}`), Meaningful},
-		"an error that is a text":      {chat, data(`{"error":"overloaded"}`), Refusal},
-		"an error that has choices":    {chat, data(`{"choices":[],"error":{"message":"m"}}`), Refusal},
-		"an error by name":             {chat, "event: error\ndata: {\"message\":\"m\",\"code\":\"server_error\"}\n\n", Refusal},
-		"an error by type":             {chat, data(`{"type":"error","message":"m"}`), Refusal},
-		"an error cut short":           {chat, `data: {"error":{"message":"m`, Refusal},
-		"a tool call":                  {chat, data(`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}}]}`), Meaningful},
+		"what is no JSON":              {chat, data(`{"choices":[{]}`), Content},
+		"what is no object":            {chat, data(`7`), Content},
+		"a null error":                 {chat, data(`{"error":null,"choices":[{"index":0,"delta":{"content":"a"}}]}`), Content},
+		"an empty error":               {chat, data(`{"error":"","choices":[{"index":0,"delta":{"content":"a"}}]}`), Content},
+		"a false error":                {chat, data(`{"error":false,"choices":[{"index":0,"delta":{}}]}`), Content},
+		"an error that is a text":      {chat, data(`{"error":"overloaded"}`), ErrorEvent},
+		"an error that has choices":    {chat, data(`{"choices":[],"error":{"message":"m"}}`), ErrorEvent},
+		"an error by name":             {chat, "event: error\ndata: {\"message\":\"m\",\"code\":\"server_error\"}\n\n", ErrorEvent},
+		"an error by type":             {chat, data(`{"type":"error","message":"m"}`), ErrorEvent},
+		"an error cut short":           {chat, `data: {"error":{"message":"m`, ErrorEvent},
+		"a tool call":                  {chat, data(`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}}]}`), Content},
 		"an annotation":                {chat, data(`{"choices":[{"index":0,"finish_reason":null,"content_filter_offsets":{}}]}`), Preamble},
 		"annotations of the prompt":    {chat, data(`{"prompt_annotations":[],"choices":[]}`), Preamble},
-		"another dialect's event":      {other, data(`{"type":"image_generation.partial_image","b64_json":"AA"}`), Meaningful},
-		"another dialect's error":      {other, data(`{"type":"error","error":{"code":"server_error"}}`), Refusal},
+		"another dialect's event":      {other, data(`{"type":"image_generation.partial_image","b64_json":"AA"}`), Content},
+		"another dialect's error":      {other, data(`{"type":"error","error":{"code":"server_error"}}`), ErrorEvent},
 		"created":                      {responses, "event: response.created\n" + data(`{"type":"response.created","response":{"id":"r"}}`), Preamble},
 		"created, by type alone":       {responses, data(`{"type":"response.created","response":{"id":"r"}}`), Preamble},
 		"queued":                       {responses, "event: response.queued\n" + data(`{"type":"response.queued","response":{"id":"r"}}`), Preamble},
-		"a delta, by type alone":       {responses, data(`{"type":"response.output_text.delta","delta":"a"}`), Meaningful},
-		"a delta that talks of errors": {responses, "event: response.output_text.delta\n" + data(`{"type":"response.output_text.delta","delta":"{\"error\":{\"code\":\"429\"}}"}`), Meaningful},
-		"created without a response":   {responses, "event: response.created\n" + data(`{"type":"response.created"}`), Meaningful},
-		"failed, not JSON":             {responses, "event: response.failed\n" + data(`{`), Meaningful},
-		"nested error":                 {responses, "event: error\n" + data(`{"type":"error","error":{"code":"429"}}`), Refusal},
-		"flat error without a type":    {responses, "event: error\n" + data(`{"code":"rate_limit_exceeded","message":"m"}`), Refusal},
-		"chat's error":                 {responses, data(`{"error":{"message":"m"}}`), Refusal},
-		"a done that is not due":       {responses, "data: [DONE]\n\n", Meaningful},
+		"a delta, by type alone":       {responses, data(`{"type":"response.output_text.delta","delta":"a"}`), Content},
+		"a delta that talks of errors": {responses, "event: response.output_text.delta\n" + data(`{"type":"response.output_text.delta","delta":"{\"error\":{\"code\":\"429\"}}"}`), Content},
+		"created without a response":   {responses, "event: response.created\n" + data(`{"type":"response.created"}`), Content},
+		"failed, not JSON":             {responses, "event: response.failed\n" + data(`{`), Content},
+		"nested error":                 {responses, "event: error\n" + data(`{"type":"error","error":{"code":"429"}}`), ErrorEvent},
+		"flat error without a type":    {responses, "event: error\n" + data(`{"code":"rate_limit_exceeded","message":"m"}`), ErrorEvent},
+		"chat's error":                 {responses, data(`{"error":{"message":"m"}}`), ErrorEvent},
+		"a done that is not due":       {responses, "data: [DONE]\n\n", Content},
 		"cancelled":                    {responses, "event: response.cancelled\n" + data(`{"type":"response.cancelled","response":{"status":"cancelled"}}`), Done},
 	}
 	for name, tt := range tests {
 		s := Stream{Dialect: tt.dialect}
-		if got := read(&s, tt.event).Meaning; got != tt.want {
+		if got := read(&s, tt.event).Kind; got != tt.want {
 			t.Errorf("%s: %d, want %d", name, got, tt.want)
 		}
 	}
@@ -129,18 +129,18 @@ func TestAnswerIsCompleteWhenAllItsChoicesAre(t *testing.T) {
 	}
 	read(&s, delta("0"))
 	read(&s, delta("127"))
-	if r := read(&s, finish("0")); r.Finished != 1 || s.Complete() {
-		t.Errorf("one of two: %d finished, complete %t", r.Finished, s.Complete())
+	if r := read(&s, finish("0")); r.FinishedChoices != 1 || s.Complete() {
+		t.Errorf("one of two: %d finished, complete %t", r.FinishedChoices, s.Complete())
 	}
-	if r := read(&s, finish("0")); r.Finished != 0 {
-		t.Errorf("the same again: %d finished", r.Finished)
+	if r := read(&s, finish("0")); r.FinishedChoices != 0 {
+		t.Errorf("the same again: %d finished", r.FinishedChoices)
 	}
-	if r := read(&s, finish("127")); r.Finished != 1 || !s.Complete() || s.End().Verdict != health.Served {
-		t.Errorf("both: %d finished, complete %t, end %+v", r.Finished, s.Complete(), s.End())
+	if r := read(&s, finish("127")); r.FinishedChoices != 1 || !s.Complete() || s.EndOutcome().Verdict != health.Served {
+		t.Errorf("both: %d finished, complete %t, end %+v", r.FinishedChoices, s.Complete(), s.EndOutcome())
 	}
 	both := Stream{Dialect: operations.Chat}
-	if r := read(&both, data(`{"choices":[{"index":0,"finish_reason":"stop"},{"index":1,"finish_reason":"length"}]}`)); r.Finished != 2 || !both.Complete() {
-		t.Errorf("two at once: %d finished", r.Finished)
+	if r := read(&both, data(`{"choices":[{"index":0,"finish_reason":"stop"},{"index":1,"finish_reason":"length"}]}`)); r.FinishedChoices != 2 || !both.Complete() {
+		t.Errorf("two at once: %d finished", r.FinishedChoices)
 	}
 }
 
@@ -162,17 +162,17 @@ func TestUsageOnlyChunkIsToldFromOthers(t *testing.T) {
 		if got := read(&s, data(tt.chunk)).UsageOnly; got != tt.want {
 			t.Errorf("%s: %t, want %t", name, got, tt.want)
 		}
-		if strings.Contains(tt.chunk, usage) && (!s.Answer.Metered || s.Answer.Usage.Completion != 4) {
-			t.Errorf("%s: the usage was not noted: %+v", name, s.Answer)
+		if strings.Contains(tt.chunk, usage) && (!s.Info.HasUsage || s.Info.Usage.Completion != 4) {
+			t.Errorf("%s: the usage was not noted: %+v", name, s.Info)
 		}
 	}
 }
 
 func TestErrorEventsAreWhatClientsRead(t *testing.T) {
 	const message = "The answer broke off: \"quote\"\nnew line"
-	chat := string(ErrorEvent(operations.Chat, message, "upstream_stream_interrupted"))
+	chat := string(FormatErrorEvent(operations.Chat, message, "upstream_stream_interrupted"))
 	for _, dialect := range []operations.Dialect{operations.Chat, operations.Plain} {
-		if got := string(ErrorEvent(dialect, message, "upstream_stream_interrupted")); got != chat {
+		if got := string(FormatErrorEvent(dialect, message, "upstream_stream_interrupted")); got != chat {
 			t.Errorf("dialect %d: %q", dialect, got)
 		}
 	}
@@ -184,7 +184,7 @@ func TestErrorEventsAreWhatClientsRead(t *testing.T) {
 	read(&s, "event: response.created\n"+data(`{"type":"response.created","sequence_number":40,"response":{"id":"r"}}`))
 	read(&s, "event: response.output_text.delta\n"+data(`{"type":"response.output_text.delta","sequence_number":41}`))
 	want = `event: error` + "\n" + `data: {"type":"error","code":"c","message":"m","param":null,"sequence_number":42}` + "\n\n"
-	if got := string(s.ErrorEvent("m", "c")); got != want {
+	if got := string(s.FormatErrorEvent("m", "c")); got != want {
 		t.Errorf("responses: %q, want %q", got, want)
 	}
 }
@@ -193,8 +193,8 @@ func TestErrorEventsAreWhatClientsRead(t *testing.T) {
 func TestErrorEventsAreReadAsErrors(t *testing.T) {
 	for _, dialect := range []operations.Dialect{operations.Plain, operations.Chat, operations.Responses} {
 		s := Stream{Dialect: dialect}
-		event := ErrorEvent(dialect, "m", "upstream_stream_interrupted")
-		if r := s.Read(event, time.Time{}); r.Meaning != Refusal || r.Outcome.Verdict != health.Failed {
+		event := FormatErrorEvent(dialect, "m", "upstream_stream_interrupted")
+		if r := s.Read(event, time.Time{}); r.Kind != ErrorEvent || r.Outcome.Verdict != health.Failed {
 			t.Errorf("dialect %d: %+v", dialect, r)
 		}
 		var object map[string]any
@@ -221,7 +221,7 @@ func TestEnclosed(t *testing.T) {
 		{` `, ` `, false},
 	}
 	for _, tt := range tests {
-		if got := Enclosed([]byte(tt.head), []byte(tt.tail)); got != tt.want {
+		if got := LooksComplete([]byte(tt.head), []byte(tt.tail)); got != tt.want {
 			t.Errorf("Enclosed(%q, %q) = %t", tt.head, tt.tail, got)
 		}
 	}
@@ -262,7 +262,7 @@ func FuzzStream(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string, dialect byte, after string) {
 		header := map[string][]string{"Retry-After": {after}}
 		s := Stream{Dialect: operations.Dialect(dialect % 3), Header: header}
-		slow := Stream{Dialect: s.Dialect, Header: header, like: likeness{misses: giveUp}}
+		slow := Stream{Dialect: s.Dialect, Header: header, template: eventTemplate{misses: maxMisses}}
 		var split sse.Splitter
 		rest := []byte(body)
 		for {
@@ -277,18 +277,18 @@ func FuzzStream(f *testing.F) {
 			}
 			checkReading(t, event, r)
 		}
-		if !reflect.DeepEqual(s.Answer, slow.Answer) || s.Complete() != slow.Complete() || s.End() != slow.End() {
-			t.Fatalf("compared: %+v, %+v; read: %+v, %+v", s.Answer, s.End(), slow.Answer, slow.End())
+		if !reflect.DeepEqual(s.Info, slow.Info) || s.Complete() != slow.Complete() || s.EndOutcome() != slow.EndOutcome() {
+			t.Fatalf("compared: %+v, %+v; read: %+v, %+v", s.Info, s.EndOutcome(), slow.Info, slow.EndOutcome())
 		}
-		if u := s.Answer.Usage; u.Prompt < 0 || u.Completion < 0 || u.Cached > u.Prompt || len(s.Answer.Finish)+len(s.Answer.ID)+len(s.Answer.Tier) > 3*256 {
-			t.Fatalf("%+v", s.Answer)
+		if u := s.Info.Usage; u.Prompt < 0 || u.Completion < 0 || u.Cached > u.Prompt || len(s.Info.FinishReason)+len(s.Info.ID)+len(s.Info.ServiceTier) > 3*256 {
+			t.Fatalf("%+v", s.Info)
 		}
 	})
 }
 
-func checkReading(t *testing.T, event []byte, r Reading) {
+func checkReading(t *testing.T, event []byte, r EventResult) {
 	t.Helper()
-	if r.Meaning != Refusal && r.Outcome != (health.Outcome{}) || r.Outcome.Verdict == health.Abandoned {
+	if r.Kind != ErrorEvent && r.Outcome != (health.Outcome{}) || r.Outcome.Verdict == health.Abandoned {
 		t.Fatalf("%q: %+v", event, r)
 	}
 	if r.Outcome.Verdict == health.Throttled && (r.Outcome.Wait <= 0 || r.Outcome.Wait > 5*time.Minute) {
@@ -317,7 +317,7 @@ func TestChunksThatAreAlikeAreCompared(t *testing.T) {
 	for name, tt := range tests {
 		s := Stream{Dialect: operations.Chat}
 		read(&s, data(tt.first))
-		if got := s.like.matches([]byte(data(tt.second))); got != tt.alike {
+		if got := s.template.matches([]byte(data(tt.second))); got != tt.alike {
 			t.Errorf("%s: alike is %t", name, got)
 		}
 	}
@@ -326,19 +326,19 @@ func TestChunksThatAreAlikeAreCompared(t *testing.T) {
 func TestStreamThatIsOftenAlikeIsNotGivenUp(t *testing.T) {
 	s := Stream{Dialect: operations.Chat}
 	text, tool := data(`{"choices":[{"index":0,"delta":{"content":"a"}}]}`), data(`{"choices":[{"index":0,"delta":{"tool_calls":[]}}]}`)
-	for range 10 * giveUp {
+	for range 10 * maxMisses {
 		read(&s, tool)
 		read(&s, text)
-		if !s.like.matches([]byte(text)) {
+		if !s.template.matches([]byte(text)) {
 			t.Fatal("a text is no longer like the one before")
 		}
 	}
 	var odd Stream
-	for range giveUp + 2 {
+	for range maxMisses + 2 {
 		read(&odd, tool)
 		read(&odd, text)
 	}
-	if odd.like.matches([]byte(text)) {
+	if odd.template.matches([]byte(text)) {
 		t.Error("a stream without a match is still being learnt")
 	}
 }

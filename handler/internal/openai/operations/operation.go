@@ -39,28 +39,28 @@ type State uint8
 // The kinds of state (facts/azure-openai.md §1.2).
 const (
 	Stateless State = iota // any backend
-	Remembers              // may refer to earlier responses, and is remembered itself
-	Recalls                // names by its id what one resource holds: responses/{id}
+	Stateful               // may refer to earlier responses, and is remembered itself
+	ByID                   // names by its id what one resource holds: responses/{id}
 	Pinned                 // lives at the one resource that is marked stateful: files, batches
-	Own                    // answered by Spillway itself
+	Local                  // answered by Spillway itself
 )
 
 // Stored reports whether an operation is about what a resource holds already:
 // it costs no tokens, and only that resource can serve it.
-func (s State) Stored() bool { return s == Recalls || s == Pinned }
+func (s State) Stored() bool { return s == ByID || s == Pinned }
 
 // Operation is one thing a caller may ask for.
 type Operation struct {
-	Name    string // as logs and metrics say it: "chat", "embeddings", "responses"
-	Path    string // below /openai/v1/ and, in classic URLs, below the deployment
-	Methods []string
-	Dialect Dialect
-	Body    BodyKind
-	Scope   Scope
-	State   State
-	Below   bool // paths below Path belong to it: responses/{id}/cancel
-	Learns  bool // who asks may come back with the id of the answer: where it was made is remembered
-	Foreign bool // not one of Azure's: for OpenAI-compatible backends alone
+	Name           string // as logs and metrics say it: "chat", "embeddings", "responses"
+	Path           string // below /openai/v1/ and, in classic URLs, below the deployment
+	Methods        []string
+	Dialect        Dialect
+	Body           BodyKind
+	Scope          Scope
+	State          State
+	Subpaths       bool // paths below Path belong to it: responses/{id}/cancel
+	RecordsID      bool // who asks may come back with the id of the answer: where it was made is remembered
+	CompatibleOnly bool // not one of Azure's: for OpenAI-compatible backends alone
 }
 
 // Allows reports whether the operation may be asked for with the method.

@@ -10,7 +10,7 @@ type Route struct {
 	Operation  *Operation
 	Family     Family
 	Deployment string // with Deployments: the name in the path
-	Rest       string // below the operation's path: "resp_1/cancel"; "" mostly
+	Subpath    string // below the operation's path: "resp_1/cancel"; "" mostly
 }
 
 // What a path can be wrong in.
@@ -26,26 +26,26 @@ type Routes struct{ operations []Operation }
 // too many makes them, are passed over; segments that decode to anything but
 // plain characters are refused, so that no path can leave its place.
 func (t *Routes) Parse(escapedPath string) (Route, error) {
-	segments, err := split(escapedPath)
+	segments, err := splitPath(escapedPath)
 	if err != nil {
 		return Route{}, err
 	}
 	switch {
-	case has(segments, "openai", "deployments") && len(segments) > 3:
-		r, err := t.find(Deployments, segments[3:])
+	case hasSegments(segments, "openai", "deployments") && len(segments) > 3:
+		r, err := t.match(Deployments, segments[3:])
 		r.Deployment = segments[2]
 		return r, err
-	case has(segments, "openai", "v1"):
-		return t.find(V1, segments[2:])
-	case has(segments, "openai"):
-		return t.find(Unscoped, segments[1:])
-	case has(segments, "v1"):
-		return t.find(Bare, segments[1:])
+	case hasSegments(segments, "openai", "v1"):
+		return t.match(V1, segments[2:])
+	case hasSegments(segments, "openai"):
+		return t.match(Unscoped, segments[1:])
+	case hasSegments(segments, "v1"):
+		return t.match(Bare, segments[1:])
 	}
 	return Route{}, ErrUnknownPath
 }
 
-func has(segments []string, prefix ...string) bool {
+func hasSegments(segments []string, prefix ...string) bool {
 	if len(segments) <= len(prefix) {
 		return false
 	}
@@ -57,8 +57,8 @@ func has(segments []string, prefix ...string) bool {
 	return true
 }
 
-// Named is the operation with this name, or nil.
-func (t *Routes) Named(name string) *Operation {
+// ByName is the operation with this name, or nil.
+func (t *Routes) ByName(name string) *Operation {
 	for i := range t.operations {
 		if t.operations[i].Name == name {
 			return &t.operations[i]
@@ -67,21 +67,21 @@ func (t *Routes) Named(name string) *Operation {
 	return nil
 }
 
-// find looks the operation up: one whose path it is, else the one with the
+// match looks the operation up: one whose path it is, else the one with the
 // longest path that it is below.
-func (t *Routes) find(f Family, segments []string) (Route, error) {
+func (t *Routes) match(f Family, segments []string) (Route, error) {
 	path := strings.Join(segments, "/")
 	best := Route{Family: f}
 	for i := range t.operations {
 		o := &t.operations[i]
-		rest, fits := below(path, o.Path)
+		rest, fits := cutBase(path, o.Path)
 		switch {
-		case !fits || !o.Scope.has(f):
+		case !fits || !o.Scope.allows(f):
 			continue
 		case rest == "":
 			return Route{Family: f, Operation: o}, nil
-		case o.Below && (best.Operation == nil || len(o.Path) > len(best.Operation.Path)):
-			best.Operation, best.Rest = o, rest
+		case o.Subpaths && (best.Operation == nil || len(o.Path) > len(best.Operation.Path)):
+			best.Operation, best.Subpath = o, rest
 		}
 	}
 	if best.Operation == nil {
@@ -90,8 +90,8 @@ func (t *Routes) find(f Family, segments []string) (Route, error) {
 	return best, nil
 }
 
-// below is what is left of path behind the segments of base.
-func below(path, base string) (rest string, ok bool) {
+// cutBase is what is left of path behind the segments of base.
+func cutBase(path, base string) (rest string, ok bool) {
 	if base == "" {
 		return path, true
 	}
@@ -102,8 +102,8 @@ func below(path, base string) (rest string, ok bool) {
 	return rest[1:], rest[0] == '/'
 }
 
-// has reports whether URLs of the family may name an operation of this scope.
-func (s Scope) has(f Family) bool {
+// allows reports whether URLs of the family may name an operation of this scope.
+func (s Scope) allows(f Family) bool {
 	switch f {
 	case Deployments:
 		return s == InDeployment || s == Anywhere
@@ -114,21 +114,21 @@ func (s Scope) has(f Family) bool {
 	return true
 }
 
-// split takes a path apart at its slashes and decodes each segment once.
-func split(escapedPath string) ([]string, error) {
+// splitPath takes a path apart at its slashes and decodes each segment once.
+func splitPath(escapedPath string) ([]string, error) {
 	segments := make([]string, 0, 6)
 	for segment := range strings.SplitSeq(escapedPath, "/") {
 		if segment == "" {
 			continue
 		}
 		if strings.IndexByte(segment, '%') >= 0 {
-			decoded, err := decode(segment)
+			decoded, err := unescape(segment)
 			if err != nil {
 				return nil, err
 			}
 			segment = decoded
 		}
-		if !Name(segment) {
+		if !IsSafeName(segment) {
 			return nil, ErrUnsafePath
 		}
 		segments = append(segments, segment)
@@ -136,7 +136,7 @@ func split(escapedPath string) ([]string, error) {
 	return segments, nil
 }
 
-func decode(segment string) (string, error) {
+func unescape(segment string) (string, error) {
 	out := make([]byte, 0, len(segment))
 	for i := 0; i < len(segment); i++ {
 		c := segment[i]
@@ -168,24 +168,24 @@ func unhex(c byte) int {
 	return -1
 }
 
-// maxName is the longest model name or id that is looked up at all.
-const maxName = 128
+// maxNameLength is the longest model name or id that is looked up at all.
+const maxNameLength = 128
 
-// Name reports whether s may be looked up as a model, a deployment or an id:
+// IsSafeName reports whether s may be looked up as a model, a deployment or an id:
 // a letter or digit, then letters, digits, dots, underscores and dashes. Names
 // are looked up in configuration and never spliced into a URL as they came.
-func Name(s string) bool {
-	if s == "" || len(s) > maxName || !alphanumeric(s[0]) {
+func IsSafeName(s string) bool {
+	if s == "" || len(s) > maxNameLength || !isAlphanumeric(s[0]) {
 		return false
 	}
 	for i := 1; i < len(s); i++ {
-		if c := s[i]; !alphanumeric(c) && c != '.' && c != '_' && c != '-' {
+		if c := s[i]; !isAlphanumeric(c) && c != '.' && c != '_' && c != '-' {
 			return false
 		}
 	}
 	return true
 }
 
-func alphanumeric(c byte) bool {
+func isAlphanumeric(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }

@@ -50,7 +50,7 @@ func TestPathsOfEveryFamilyAreUnderstood(t *testing.T) {
 		"/openai/deployments/" + strings.Repeat("a", 64) + "/embeddings": {"embeddings", strings.Repeat("a", 64), operations.Deployments, ""},
 	} {
 		r, err := operations.All().Parse(path)
-		if err != nil || r.Operation.Name != want.operation || r.Deployment != want.deployment || r.Family != want.family || r.Rest != want.rest {
+		if err != nil || r.Operation.Name != want.operation || r.Deployment != want.deployment || r.Family != want.family || r.Subpath != want.rest {
 			t.Errorf("%s: %+v, %v, want %+v", path, r, err, want)
 		}
 	}
@@ -98,7 +98,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if r.Deployment != "" && !operations.Name(r.Deployment) || r.Operation == nil {
+		if r.Deployment != "" && !operations.IsSafeName(r.Deployment) || r.Operation == nil {
 			t.Errorf("%q: %+v", path, r)
 		}
 	})

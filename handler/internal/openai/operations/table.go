@@ -3,18 +3,18 @@ package operations
 // All is every operation that Spillway knows, with its place and its dialect
 // (facts/azure-openai.md §1.1, §1.2). The most common come first.
 func All() *Routes {
-	all := generating()
-	all = append(all, responses()...)
-	all = append(all, pinned()...)
+	all := generationOperations()
+	all = append(all, responseOperations()...)
+	all = append(all, pinnedOperations()...)
 	return &Routes{operations: append(all,
-		Operation{Name: "models", Path: "models", Methods: []string{"GET"}, Scope: OutsideDeployment, State: Own, Below: true},
+		Operation{Name: "models", Path: "models", Methods: []string{"GET"}, Scope: OutsideDeployment, State: Local, Subpaths: true},
 		// What Azure does not have, such as rerank, an OpenAI-compatible backend may.
-		Operation{Name: "other", Methods: []string{"GET", "POST", "DELETE"}, Body: Opaque, Scope: NoClassic, Below: true, Foreign: true},
+		Operation{Name: "other", Methods: []string{"GET", "POST", "DELETE"}, Body: Opaque, Scope: NoClassic, Subpaths: true, CompatibleOnly: true},
 	)}
 }
 
-// generating is the operations that any backend of the model can serve.
-func generating() []Operation {
+// generationOperations is the operations that any backend of the model can serve.
+func generationOperations() []Operation {
 	post := []string{"POST"}
 	return []Operation{
 		{Name: "chat", Path: "chat/completions", Methods: post, Dialect: Chat},
@@ -29,23 +29,23 @@ func generating() []Operation {
 	}
 }
 
-// responses is the operations whose answers a resource keeps, and those that
+// responseOperations is the operations whose answers a resource keeps, and those that
 // ask for them again.
-func responses() []Operation {
+func responseOperations() []Operation {
 	post, all := []string{"POST"}, []string{"GET", "POST", "DELETE"}
 	return []Operation{
-		{Name: "responses", Path: "responses", Methods: post, Dialect: Responses, Scope: OutsideDeployment, State: Remembers, Learns: true},
-		{Name: "compact", Path: "responses/compact", Methods: post, Scope: OutsideDeployment, State: Remembers, Learns: true},
-		{Name: "input-tokens", Path: "responses/input_tokens", Methods: post, Scope: OutsideDeployment, State: Remembers},
-		{Name: "response", Path: "responses", Methods: all, Dialect: Responses, Scope: OutsideDeployment, State: Recalls, Below: true},
-		{Name: "conversations", Path: "conversations", Methods: post, Body: Opaque, Scope: OutsideDeployment, State: Pinned, Learns: true},
-		{Name: "conversation", Path: "conversations", Methods: all, Body: Opaque, Scope: OutsideDeployment, State: Recalls, Below: true},
-		{Name: "stored-chat", Path: "chat/completions", Methods: all, Body: Opaque, Scope: NoClassic, State: Recalls, Below: true},
+		{Name: "responses", Path: "responses", Methods: post, Dialect: Responses, Scope: OutsideDeployment, State: Stateful, RecordsID: true},
+		{Name: "compact", Path: "responses/compact", Methods: post, Scope: OutsideDeployment, State: Stateful, RecordsID: true},
+		{Name: "input-tokens", Path: "responses/input_tokens", Methods: post, Scope: OutsideDeployment, State: Stateful},
+		{Name: "response", Path: "responses", Methods: all, Dialect: Responses, Scope: OutsideDeployment, State: ByID, Subpaths: true},
+		{Name: "conversations", Path: "conversations", Methods: post, Body: Opaque, Scope: OutsideDeployment, State: Pinned, RecordsID: true},
+		{Name: "conversation", Path: "conversations", Methods: all, Body: Opaque, Scope: OutsideDeployment, State: ByID, Subpaths: true},
+		{Name: "stored-chat", Path: "chat/completions", Methods: all, Body: Opaque, Scope: NoClassic, State: ByID, Subpaths: true},
 	}
 }
 
-// pinned is the operations on what lives at one resource and nowhere else.
-func pinned() []Operation {
+// pinnedOperations is the operations on what lives at one resource and nowhere else.
+func pinnedOperations() []Operation {
 	var all []Operation
 	for _, o := range [...]Operation{
 		{Name: "files", Path: "files"},
@@ -58,7 +58,7 @@ func pinned() []Operation {
 		{Name: "containers", Path: "containers"},
 		{Name: "evals", Path: "evals"},
 	} {
-		o.Methods, o.Body, o.State, o.Below = []string{"GET", "POST", "DELETE"}, Opaque, Pinned, true
+		o.Methods, o.Body, o.State, o.Subpaths = []string{"GET", "POST", "DELETE"}, Opaque, Pinned, true
 		if o.Scope == InDeployment {
 			o.Scope = OutsideDeployment
 		}

@@ -35,7 +35,7 @@ func BenchmarkScan(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {
-				_, err := Scan(body)
+				_, err := Parse(body)
 				if err != nil {
 					b.Fatal(err)
 				}

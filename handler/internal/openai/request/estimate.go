@@ -6,11 +6,11 @@ import "math"
 // arrival (facts/azure-openai.md §3.1): the prompt's characters / 4 and the
 // largest output of every choice. It saturates and is never negative. A request
 // that bounds no output counts as its prompt alone.
-func Estimate(f *Facts) int64 {
-	prompt := f.PromptChars / 4
+func Estimate(f *ParsedRequest) int64 {
+	prompt := f.PromptBytes / 4
 	each := max(f.Choices, 1)
-	if f.MaxOutput > (math.MaxInt64-prompt)/each {
+	if f.MaxOutputTokens > (math.MaxInt64-prompt)/each {
 		return math.MaxInt64
 	}
-	return prompt + f.MaxOutput*each
+	return prompt + f.MaxOutputTokens*each
 }

@@ -18,20 +18,20 @@ var ErrForm = errors.New("the body is not a valid multipart form")
 type Form struct {
 	Boundary    string
 	Model       string
-	ModelAt     Span
+	ModelSpan   Span
 	Stream      bool
 	Choices     int64
-	PromptChars int64 // of the field prompt
-	OpenAt      int   // where a part may be inserted: just before the first
+	PromptBytes int64 // of the field prompt
+	InsertAt    int   // where a part may be inserted: just before the first
 }
 
-// ScanForm reads the fields of a multipart body whose boundary the
+// ParseForm reads the fields of a multipart body whose boundary the
 // Content-Type named. It looks for the lines between the parts and at short
 // fields; files are passed over unread. With whole false body is the beginning
 // of one that goes on, and what is cut off at its end is no fault. The error is
 // a *Fault.
-func ScanForm(body []byte, boundary string, whole bool) (Form, error) {
-	s := formScan{body: body, mark: []byte("\r\n--" + boundary), whole: whole, form: Form{Boundary: boundary}}
+func ParseForm(body []byte, boundary string, whole bool) (Form, error) {
+	s := formParser{body: body, delimiter: []byte("\r\n--" + boundary), whole: whole, form: Form{Boundary: boundary}}
 	err := s.parts()
 	if err != nil {
 		return Form{}, err
@@ -39,28 +39,28 @@ func ScanForm(body []byte, boundary string, whole bool) (Form, error) {
 	return s.form, nil
 }
 
-// formScan is one scan under way.
-type formScan struct {
-	body  []byte
-	mark  []byte // what stands before every part but the first
-	whole bool
-	form  Form
-	seen  bool // the model
+// formParser is one scan under way.
+type formParser struct {
+	body      []byte
+	delimiter []byte // what stands before every part but the first
+	whole     bool
+	form      Form
+	modelSeen bool // the model
 }
 
 // parts goes over the parts.
-func (s *formScan) parts() error {
+func (s *formParser) parts() error {
 	at := 0
-	if !bytes.HasPrefix(s.body, s.mark[2:]) {
-		at = bytes.Index(s.body, s.mark)
+	if !bytes.HasPrefix(s.body, s.delimiter[2:]) {
+		at = bytes.Index(s.body, s.delimiter)
 		if at < 0 {
 			return malformedForm(0, "its boundary does not stand at its beginning")
 		}
 		at += 2
 	}
-	s.form.OpenAt = at
-	for at += len(s.mark) - 2; ; {
-		from, done, err := s.line(at)
+	s.form.InsertAt = at
+	for at += len(s.delimiter) - 2; ; {
+		from, done, err := s.boundaryEnd(at)
 		if done || err != nil {
 			return err
 		}
@@ -68,13 +68,13 @@ func (s *formScan) parts() error {
 		if err != nil || value.To < 0 {
 			return err
 		}
-		at = value.To + len(s.mark)
+		at = value.To + len(s.delimiter)
 	}
 }
 
-// line passes what stands behind a boundary. done is the closing one, or the
+// boundaryEnd passes what stands behind a boundary. done is the closing one, or the
 // end of a body that goes on.
-func (s *formScan) line(at int) (next int, done bool, err error) {
+func (s *formParser) boundaryEnd(at int) (next int, done bool, err error) {
 	rest := s.body[at:]
 	if bytes.HasPrefix(rest, []byte("--")) {
 		return at, true, nil
@@ -91,15 +91,15 @@ func (s *formScan) line(at int) (next int, done bool, err error) {
 
 // part reads one part, whose headers begin at from, and returns the place of
 // its value; To is -1 when the body goes on behind its end.
-func (s *formScan) part(from int) (Span, error) {
+func (s *formParser) part(from int) (Span, error) {
 	end := bytes.Index(s.body[from:], []byte("\r\n\r\n"))
 	if end < 0 {
-		return Span{To: -1}, s.cut(from, "the headers of a part are not ended")
+		return Span{To: -1}, s.truncated(from, "the headers of a part are not ended")
 	}
 	value := Span{From: from + end + 4}
-	length := bytes.Index(s.body[value.From-2:], s.mark) // an empty value shares its line break
+	length := bytes.Index(s.body[value.From-2:], s.delimiter) // an empty value shares its line break
 	if length < 0 {
-		return Span{To: -1}, s.cut(from, "a part is not ended")
+		return Span{To: -1}, s.truncated(from, "a part is not ended")
 	}
 	value.To = max(value.From-2+length, value.From)
 	name, isFile := disposition(s.body[from : from+end])
@@ -109,7 +109,7 @@ func (s *formScan) part(from int) (Span, error) {
 	return Span{From: value.From, To: value.From - 2 + length}, s.field(name, value)
 }
 
-func (s *formScan) cut(at int, why string) error {
+func (s *formParser) truncated(at int, why string) error {
 	if s.whole {
 		return malformedForm(at, why)
 	}
@@ -117,18 +117,18 @@ func (s *formScan) cut(at int, why string) error {
 }
 
 // field takes the fields in that Spillway acts on.
-func (s *formScan) field(name string, at Span) error {
+func (s *formParser) field(name string, at Span) error {
 	f := &s.form
 	text := s.body[at.From:at.To]
 	switch name {
 	case "model":
-		if s.seen {
+		if s.modelSeen {
 			return duplicate(at.From, name)
 		}
-		if len(text) > longestString {
+		if len(text) > maxStringLength {
 			return wrongType(at.From, name, "a text of at most 1,024 bytes")
 		}
-		s.seen, f.Model, f.ModelAt = true, string(text), at
+		s.modelSeen, f.Model, f.ModelSpan = true, string(text), at
 	case "stream":
 		f.Stream = string(text) == "true"
 	case "n":
@@ -137,7 +137,7 @@ func (s *formScan) field(name string, at Span) error {
 			f.Choices = min(n, math.MaxInt32)
 		}
 	case "prompt":
-		f.PromptChars = int64(len(text))
+		f.PromptBytes = int64(len(text))
 	}
 	return nil
 }
@@ -160,15 +160,15 @@ func disposition(headers []byte) (name string, isFile bool) {
 }
 
 func malformedForm(at int, why string) error {
-	return &Fault{Err: ErrForm, Offset: at, Reason: why}
+	return &ParseError{Err: ErrForm, Offset: at, Reason: why}
 }
 
-// Rename is what stands before, between and behind the model's name when it is
+// RewriteModel is what stands before, between and behind the model's name when it is
 // to be name; a form without a model gets one. The slices share body.
-func (f *Form) Rename(body []byte, name string) (before []byte, between string, behind []byte) {
-	if f.ModelAt != (Span{}) {
-		return body[:f.ModelAt.From], name, body[f.ModelAt.To:]
+func (f *Form) RewriteModel(body []byte, name string) (before []byte, between string, behind []byte) {
+	if f.ModelSpan != (Span{}) {
+		return body[:f.ModelSpan.From], name, body[f.ModelSpan.To:]
 	}
 	part := "--" + f.Boundary + "\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n" + name + "\r\n"
-	return body[:f.OpenAt], part, body[f.OpenAt:]
+	return body[:f.InsertAt], part, body[f.InsertAt:]
 }

@@ -39,18 +39,18 @@ func form(t testing.TB, pairs ...string) []byte {
 
 func TestFieldsOfAFormAreFound(t *testing.T) {
 	body := form(t, "@file", "\r\n--not the edge\r\n"+strings.Repeat("\x00\xff\r\n", 5000), "model", "whisper", "stream", "true", "n", "3", "prompt", "abcd", "empty", "")
-	f, err := request.ScanForm(body, edge, true)
-	if err != nil || f.Model != "whisper" || !f.Stream || f.Choices != 3 || f.PromptChars != 4 {
+	f, err := request.ParseForm(body, edge, true)
+	if err != nil || f.Model != "whisper" || !f.Stream || f.Choices != 3 || f.PromptBytes != 4 {
 		t.Fatalf("%+v, %v", f, err)
 	}
-	if got := string(body[f.ModelAt.From:f.ModelAt.To]); got != "whisper" {
+	if got := string(body[f.ModelSpan.From:f.ModelSpan.To]); got != "whisper" {
 		t.Errorf("ModelAt holds %q", got)
 	}
 }
 
 func TestAFileNamedModelIsNoModel(t *testing.T) {
-	f, err := request.ScanForm(form(t, "@model", "x", "empty", "", "model", ""), edge, true)
-	if err != nil || f.Model != "" || f.ModelAt == (request.Span{}) {
+	f, err := request.ParseForm(form(t, "@model", "x", "empty", "", "model", ""), edge, true)
+	if err != nil || f.Model != "" || f.ModelSpan == (request.Span{}) {
 		t.Errorf("%+v, %v: want the empty field", f, err)
 	}
 }
@@ -69,7 +69,7 @@ func TestBrokenFormsAreRefused(t *testing.T) {
 		"two models":      {form(t, "model", "a", "model", "b"), request.ErrDuplicate},
 		"long model":      {form(t, "model", strings.Repeat("a", 1025)), request.ErrType},
 	} {
-		if f, err := request.ScanForm(c.body, edge, true); !errors.Is(err, c.want) {
+		if f, err := request.ParseForm(c.body, edge, true); !errors.Is(err, c.want) {
 			t.Errorf("%s: %+v, %v, want %v", name, f, err, c.want)
 		}
 	}
@@ -78,13 +78,13 @@ func TestBrokenFormsAreRefused(t *testing.T) {
 // The beginning of a longer form tells what it holds, wherever it was cut.
 func TestBeginningOfAFormIsNoFault(t *testing.T) {
 	body := form(t, "model", "a", "@file", "data", "n", "2")
-	whole, err := request.ScanForm(body, edge, true)
+	whole, err := request.ParseForm(body, edge, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := whole.ModelAt.To + len("\r\n--"+edge) // where the model's part is surely over
+	told := whole.ModelSpan.To + len("\r\n--"+edge) // where the model's part is surely over
 	for cut := len(edge) + 2; cut < len(body); cut++ {
-		f, err := request.ScanForm(body[:cut], edge, false)
+		f, err := request.ParseForm(body[:cut], edge, false)
 		if err != nil || (f.Model == "a") != (cut >= told) {
 			t.Fatalf("cut at %d: %+v, %v", cut, f, err)
 		}
@@ -94,11 +94,11 @@ func TestBeginningOfAFormIsNoFault(t *testing.T) {
 func TestRenamedFormIsTheSameButForItsModel(t *testing.T) {
 	for _, pairs := range [][]string{{"@file", "data", "model", "a", "n", "2"}, {"model", "", "@file", "data"}, {"@file", "data"}} {
 		body := form(t, pairs...)
-		f, err := request.ScanForm(body, edge, true)
+		f, err := request.ParseForm(body, edge, true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		before, between, behind := f.Rename(body, "a-deployment")
+		before, between, behind := f.RewriteModel(body, "a-deployment")
 		got := append(append(bytes.Clone(before), between...), behind...)
 		read, err := multipart.NewReader(bytes.NewReader(got), edge).ReadForm(1 << 20)
 		if err != nil || len(read.Value["model"]) != 1 || read.Value["model"][0] != "a-deployment" || len(read.File["file"]) != 1 {
@@ -111,16 +111,16 @@ func TestRenamedFormIsTheSameButForItsModel(t *testing.T) {
 }
 
 // What the standard library reads as the fields is what we read.
-func FuzzScanForm(f *testing.F) {
+func FuzzParseForm(f *testing.F) {
 	f.Add(string(form(f, "model", "a", "@file", "data")))
 	f.Add(fmt.Sprintf("--%s\r\n\r\n\r\n--%s--", edge, edge))
 	f.Add("preamble\r\n" + string(form(f, "@file", "data", "model", "")))
 	f.Fuzz(func(t *testing.T, body string) {
-		got, err := request.ScanForm([]byte(body), edge, true)
+		got, err := request.ParseForm([]byte(body), edge, true)
 		if err != nil {
 			return
 		}
-		if at := got.ModelAt; at.From > at.To || at.To > len(body) || got.Model != body[at.From:at.To] {
+		if at := got.ModelSpan; at.From > at.To || at.To > len(body) || got.Model != body[at.From:at.To] {
 			t.Errorf("ModelAt %+v does not hold %q", at, got.Model)
 		}
 		read, err := multipart.NewReader(strings.NewReader(body), edge).ReadForm(1 << 20)

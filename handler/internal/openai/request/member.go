@@ -3,7 +3,7 @@ package request
 import (
 	"bytes"
 
-	"spillway/handler/internal/openai/request/walk"
+	"spillway/handler/internal/openai/jsonscan"
 )
 
 // member is a top-level member that Spillway acts on.
@@ -33,36 +33,36 @@ const (
 	serviceTier
 )
 
-// longest is the most bytes that the name of a member can be written with:
+// maxNameLength is the most bytes that the name of a member can be written with:
 // max_completion_tokens, each letter as a \uXXXX.
-const longest = 6 * len("max_completion_tokens")
+const maxNameLength = 6 * len("max_completion_tokens")
 
-// part is a nested member that Spillway acts on.
-type part uint8
+// nestedMember is a nested member that Spillway acts on.
+type nestedMember uint8
 
-// The parts. The zero part is any other.
+// The nestedMembers. The zero part is any other.
 const (
-	otherPart part = iota
+	otherNested nestedMember = iota
 	includeUsage
 	ownID // of a conversation or an item
 	itemType
 	itemRole
 	encryptedContent
-	parts // how many there are
+	nestedMembers // how many there are
 )
 
-// named is the member whose name is written as key.
-func named(key []byte) member {
-	m := plainlyNamed(key)
+// memberNamed is the member whose name is written as key.
+func memberNamed(key []byte) member {
+	m := memberByName(key)
 	if m == other && bytes.IndexByte(key, '\\') >= 0 {
-		var plain [longest]byte
-		return plainlyNamed(unescaped(plain[:0], key))
+		var plain [maxNameLength]byte
+		return memberByName(appendUnescaped(plain[:0], key))
 	}
 	return m
 }
 
-// plainlyNamed is named for a key without escapes.
-func plainlyNamed(key []byte) member {
+// memberByName is named for a key without escapes.
+func memberByName(key []byte) member {
 	switch string(key) {
 	case "model":
 		return model
@@ -91,11 +91,11 @@ func plainlyNamed(key []byte) member {
 	case "tools":
 		return tools
 	}
-	return stateNamed(key)
+	return stateMemberByName(key)
 }
 
-// stateNamed is plainlyNamed for the members that say where state lives.
-func stateNamed(key []byte) member {
+// stateMemberByName is plainlyNamed for the members that say where state lives.
+func stateMemberByName(key []byte) member {
 	switch string(key) {
 	case "prompt_cache_key":
 		return promptCacheKey
@@ -113,18 +113,18 @@ func stateNamed(key []byte) member {
 	return other
 }
 
-// nested is the part whose name is written as key.
-func nested(key []byte) part {
-	p := plainlyNested(key)
-	if p == otherPart && bytes.IndexByte(key, '\\') >= 0 {
-		var plain [longest]byte
-		return plainlyNested(unescaped(plain[:0], key))
+// nestedNamed is the part whose name is written as key.
+func nestedNamed(key []byte) nestedMember {
+	p := nestedByName(key)
+	if p == otherNested && bytes.IndexByte(key, '\\') >= 0 {
+		var plain [maxNameLength]byte
+		return nestedByName(appendUnescaped(plain[:0], key))
 	}
 	return p
 }
 
-// plainlyNested is nested for a key without escapes.
-func plainlyNested(key []byte) part {
+// nestedByName is nested for a key without escapes.
+func nestedByName(key []byte) nestedMember {
 	switch string(key) {
 	case "include_usage":
 		return includeUsage
@@ -137,14 +137,14 @@ func plainlyNested(key []byte) part {
 	case "encrypted_content":
 		return encryptedContent
 	}
-	return otherPart
+	return otherNested
 }
 
-// unescaped appends to dst the name that is written as key, or nothing when it
+// appendUnescaped appends to dst the name that is written as key, or nothing when it
 // is too long to be one of ours.
-func unescaped(dst, key []byte) []byte {
-	if len(key) > longest {
+func appendUnescaped(dst, key []byte) []byte {
+	if len(key) > maxNameLength {
 		return dst
 	}
-	return walk.AppendUnquoted(dst, key)
+	return jsonscan.AppendUnquoted(dst, key)
 }

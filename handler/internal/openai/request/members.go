@@ -1,87 +1,87 @@
 package request
 
-import "spillway/handler/internal/openai/request/walk"
+import "spillway/handler/internal/openai/jsonscan"
 
-// model reads the model, which may not be null.
-func (s *scanner) model() error {
-	if s.Text[s.At] == 'n' {
-		return wrongType(s.At, "model", "a string")
+// readModel reads the readModel, which may not be null.
+func (s *parser) readModel() error {
+	if s.Data[s.Offset] == 'n' {
+		return wrongType(s.Offset, "model", "a string")
 	}
-	from := s.At
-	err := s.short(&s.facts.Model)
-	s.facts.ModelAt = Span{from, s.At}
+	from := s.Offset
+	err := s.readString(&s.parsed.Model)
+	s.parsed.ModelSpan = Span{from, s.Offset}
 	return err
 }
 
-// store reads a boolean whose absence means something else than false.
-func (s *scanner) store() error {
-	if s.Text[s.At] == 'n' {
+// readStore reads a boolean whose absence means something else than false.
+func (s *parser) readStore() error {
+	if s.Data[s.Offset] == 'n' {
 		return nil
 	}
 	given := new(bool)
-	err := s.boolean(given)
+	err := s.readBool(given)
 	if err == nil {
-		s.facts.Store = given
+		s.parsed.Store = given
 	}
 	return err
 }
 
-// conversation reads an id, or an object that holds one.
-func (s *scanner) conversation() error {
-	if s.Text[s.At] != '{' {
-		return s.short(&s.facts.Conversation)
+// readConversation reads an id, or an object that holds one.
+func (s *parser) readConversation() error {
+	if s.Data[s.Offset] != '{' {
+		return s.readString(&s.parsed.Conversation)
 	}
-	in := reader{Walk: walk.Into(s.Text, s.At)}
+	in := valueReader{Iterator: jsonscan.Iterate(s.Data, s.Offset)}
 	for in.Next() {
-		if nested(in.Key) != ownID {
+		if nestedNamed(in.Key) != ownID {
 			continue
 		}
-		err := in.short(&s.facts.Conversation)
+		err := in.readString(&s.parsed.Conversation)
 		if err != nil {
-			return wrongType(in.At, "conversation.id", "a string of at most 1,024 bytes")
+			return wrongType(in.Offset, "conversation.id", "a string of at most 1,024 bytes")
 		}
 	}
-	s.pastInner(&in)
+	s.skipInner(&in)
 	return nil
 }
 
-// streamOptions reads include_usage out of stream_options, which may be null.
-func (s *scanner) streamOptions() error {
-	s.facts.StreamOptionsAt.From = s.At
-	switch s.Text[s.At] {
+// readStreamOptions reads include_usage out of stream_options, which may be null.
+func (s *parser) readStreamOptions() error {
+	s.parsed.StreamOptionsSpan.From = s.Offset
+	switch s.Data[s.Offset] {
 	case 'n':
 		s.Skip()
 	case '{':
-		err := s.includeUsage()
+		err := s.readIncludeUsage()
 		if err != nil {
 			return err
 		}
 	default:
-		return wrongType(s.At, "stream_options", "an object")
+		return wrongType(s.Offset, "stream_options", "an object")
 	}
-	s.facts.StreamOptionsAt.To = s.At
+	s.parsed.StreamOptionsSpan.To = s.Offset
 	return nil
 }
 
-// includeUsage goes over the members of stream_options.
-func (s *scanner) includeUsage() error {
+// readIncludeUsage goes over the members of stream_options.
+func (s *parser) readIncludeUsage() error {
 	const member = "stream_options.include_usage"
-	in := reader{Walk: walk.Into(s.Text, s.At)}
+	in := valueReader{Iterator: jsonscan.Iterate(s.Data, s.Offset)}
 	for in.Next() {
-		if nested(in.Key) != includeUsage {
+		if nestedNamed(in.Key) != includeUsage {
 			continue
 		}
-		if s.facts.IncludeUsageAt != (Span{}) {
-			return duplicate(in.At, member)
+		if s.parsed.IncludeUsageSpan != (Span{}) {
+			return duplicate(in.Offset, member)
 		}
-		at := Span{From: in.At}
-		err := in.boolean(&s.facts.IncludeUsage)
+		at := Span{From: in.Offset}
+		err := in.readBool(&s.parsed.IncludeUsage)
 		if err != nil {
 			return wrongType(at.From, member, "true or false")
 		}
-		at.To = in.At
-		s.facts.IncludeUsageAt = at
+		at.To = in.Offset
+		s.parsed.IncludeUsageSpan = at
 	}
-	s.pastInner(&in)
+	s.skipInner(&in)
 	return nil
 }

@@ -1,59 +1,59 @@
 package request
 
-import "spillway/handler/internal/openai/request/walk"
+import "spillway/handler/internal/openai/jsonscan"
 
-// prompt passes a member that holds (part of) the prompt and weighs it.
-func (s *scanner) prompt(m member) {
-	from := s.At
-	s.light = 0
-	if m == input && s.Text[from] == '[' {
-		s.items()
+// readPrompt passes a member that holds (part of) the readPrompt and weighs it.
+func (s *parser) readPrompt(m member) {
+	from := s.Offset
+	s.discount = 0
+	if m == input && s.Data[from] == '[' {
+		s.readItems()
 	} else {
-		s.pass()
+		s.skipMeasured()
 	}
-	s.facts.PromptChars += int64(s.At - from - s.light)
-	if m != tools && s.facts.PromptAt == (Span{}) {
-		s.facts.PromptAt = Span{from, s.At}
+	s.parsed.PromptBytes += int64(s.Offset - from - s.discount)
+	if m != tools && s.parsed.PromptSpan == (Span{}) {
+		s.parsed.PromptSpan = Span{from, s.Offset}
 	}
 }
 
-// items passes the input of the Responses API item by item, and notes those
+// readItems passes the input of the Responses API item by item, and notes those
 // that only the resource which made them can read
 // (facts/azure-openai.md §1.2).
-func (s *scanner) items() {
-	list := reader{Walk: walk.Into(s.Text, s.At)}
+func (s *parser) readItems() {
+	list := valueReader{Iterator: jsonscan.Iterate(s.Data, s.Offset)}
 	for list.Next() {
-		if s.Text[list.At] != '{' {
-			list.pass()
+		if s.Data[list.Offset] != '{' {
+			list.skipMeasured()
 			continue
 		}
-		one := item{reader: reader{Walk: walk.Into(s.Text, list.At)}}
-		one.read()
-		list.pastInner(&one.reader)
-		if !s.facts.Bound && one.bound() {
-			s.facts.Bound, s.facts.BoundID = true, one.id()
+		one := item{valueReader: valueReader{Iterator: jsonscan.Iterate(s.Data, list.Offset)}}
+		one.readMembers()
+		list.skipInner(&one.valueReader)
+		if !s.parsed.ResourceBound && one.resourceBound() {
+			s.parsed.ResourceBound, s.parsed.ResourceBoundID = true, one.id()
 		}
 	}
-	s.pastInner(&list)
+	s.skipInner(&list)
 }
 
 // item is one item of the input under way.
 type item struct {
-	reader
-	at [parts]Span // the strings met, with their quotes
+	valueReader
+	spans [nestedMembers]Span // the strings met, with their quotes
 }
 
-// read goes over the item's members.
-func (it *item) read() {
+// readMembers goes over the item's members.
+func (it *item) readMembers() {
 	for it.Next() {
-		p := nested(it.Key)
-		if p == otherPart {
-			it.pass()
+		p := nestedNamed(it.Key)
+		if p == otherNested {
+			it.skipMeasured()
 			continue
 		}
-		at, ok := it.span()
-		if ok && it.Text[at.From] == '"' {
-			it.at[p] = at
+		at, ok := it.readSpan()
+		if ok && it.Data[at.From] == '"' {
+			it.spans[p] = at
 		}
 	}
 }
@@ -61,20 +61,20 @@ func (it *item) read() {
 // id is the item's id, "" when it has none worth remembering.
 func (it *item) id() string {
 	id := it.text(ownID)
-	if len(id) > longestString {
+	if len(id) > maxStringLength {
 		return ""
 	}
-	return walk.Unquote(id)
+	return jsonscan.Unquote(id)
 }
 
-// bound reports whether only the item's maker can read it.
-func (it *item) bound() bool {
-	return it.text(encryptedContent) != nil || it.refers()
+// resourceBound reports whether only the item's maker can read it.
+func (it *item) resourceBound() bool {
+	return it.text(encryptedContent) != nil || it.isReference()
 }
 
-// refers reports whether the item stands for one that a resource has kept. The
+// isReference reports whether the item stands for one that a resource has kept. The
 // type of a reference may be left out; a message's may be too, but not its role.
-func (it *item) refers() bool {
+func (it *item) isReference() bool {
 	if it.text(ownID) == nil {
 		return false
 	}
@@ -82,15 +82,15 @@ func (it *item) refers() bool {
 	if kind == nil {
 		return it.text(itemRole) == nil
 	}
-	return walk.Is(kind, "item_reference") || walk.Is(kind, "reasoning")
+	return jsonscan.EqualUnquoted(kind, "item_reference") || jsonscan.EqualUnquoted(kind, "reasoning")
 }
 
 // text is what a member holds between its quotes, nil when it is absent, empty
 // or not a string.
-func (it *item) text(p part) []byte {
-	at := it.at[p]
+func (it *item) text(p nestedMember) []byte {
+	at := it.spans[p]
 	if at.To-at.From <= 2 {
 		return nil
 	}
-	return it.Text[at.From+1 : at.To-1]
+	return it.Data[at.From+1 : at.To-1]
 }

@@ -9,9 +9,9 @@ type Event struct {
 	Data []byte // the data field; lines are joined with LF, for which alone memory is taken; nil when there is none
 }
 
-// IsComment reports whether an event says nothing: a comment as a sign of
+// NoData reports whether an event says nothing: a comment as a sign of
 // life, a blank line, or fields without meaning here.
-func (e Event) IsComment() bool { return e.Data == nil }
+func (e Event) NoData() bool { return e.Data == nil }
 
 // Parse reads one event as Splitter found it, or the end of a stream that
 // lacks its blank line. Fields other than event and data are passed over, and
@@ -24,7 +24,7 @@ func Parse(event []byte) Event {
 		var line []byte
 		line, event = cutLine(event)
 		if value, ok := field(line, "data"); ok {
-			joined = e.add(value, joined)
+			joined = e.addData(value, joined)
 		} else if value, ok := field(line, "event"); ok {
 			e.Name = value
 		}
@@ -32,9 +32,9 @@ func Parse(event []byte) Event {
 	return e
 }
 
-// add appends a line of data. It reports whether Data is a copy by now, which
+// addData appends a line of data. It reports whether Data is a copy by now, which
 // it must not be told to extend in place before.
-func (e *Event) add(line []byte, joined bool) bool {
+func (e *Event) addData(line []byte, joined bool) bool {
 	if e.Data == nil {
 		e.Data = line
 		return false

@@ -16,9 +16,9 @@ import "bytes"
 // blank line, and nothing is waited for. What an event is thus never depends on
 // how the bytes arrived.
 type Splitter struct {
-	line int  // where the line under way begins, from the start of the event
-	seen int  // how far its end was looked for
-	bare bool // the line before it ended in a bare CR
+	lineStart   int  // where the line under way begins, from the start of the event
+	searched    int  // how far its end was looked for
+	afterBareCR bool // the line before it ended in a bare CR
 }
 
 // Next takes the first event off buf: event is its bytes up to and with the
@@ -31,29 +31,29 @@ func (s *Splitter) Next(buf []byte) (event, rest []byte, ok bool) {
 		if end == 0 {
 			return nil, buf, false
 		}
-		if isBlank(buf[s.line:end]) {
+		if isBlank(buf[s.lineStart:end]) {
 			*s = Splitter{}
 			return buf[:end:end], buf[end:], true
 		}
-		s.line, s.seen, s.bare = end, end, bare
+		s.lineStart, s.searched, s.afterBareCR = end, end, bare
 	}
 }
 
 // lineEnd is the place behind the end of the line under way, and whether a bare
 // CR ends it; 0 when it cannot be told yet.
 func (s *Splitter) lineEnd(buf []byte) (end int, bare bool) {
-	at, found := firstBreak(buf[s.seen:])
-	at += s.seen
+	at, found := firstBreak(buf[s.searched:])
+	at += s.searched
 	switch {
 	case !found:
-		s.seen = at
+		s.searched = at
 		return 0, false
 	case buf[at] == '\n':
 		return at + 1, false
-	case s.bare && at == s.line:
+	case s.afterBareCR && at == s.lineStart:
 		return at + 1, true
 	case at+1 == len(buf):
-		s.seen = at
+		s.searched = at
 		return 0, false
 	case buf[at+1] == '\n':
 		return at + 2, false

@@ -75,8 +75,8 @@ func TestLongLinesAreSearchedOnce(t *testing.T) {
 	var s Splitter
 	for n := 1; n < len(long); n += 100 {
 		_, _, ok := s.Next(long[:n])
-		if ok || s.seen != n {
-			t.Fatalf("after %d bytes: ok %t, searched up to %d", n, ok, s.seen)
+		if ok || s.searched != n {
+			t.Fatalf("after %d bytes: ok %t, searched up to %d", n, ok, s.searched)
 		}
 	}
 	event, _, ok := s.Next(append(long, "\n\n"...))
@@ -118,8 +118,8 @@ func TestParse(t *testing.T) {
 	}
 	for name, tt := range tests {
 		e := Parse([]byte(tt.event))
-		if string(e.Name) != tt.name || string(e.Data) != tt.data || e.IsComment() != tt.comment {
-			t.Errorf("%s: Parse(%q) = %q, %q, comment %t", name, tt.event, e.Name, e.Data, e.IsComment())
+		if string(e.Name) != tt.name || string(e.Data) != tt.data || e.NoData() != tt.comment {
+			t.Errorf("%s: Parse(%q) = %q, %q, comment %t", name, tt.event, e.Name, e.Data, e.NoData())
 		}
 	}
 }
@@ -194,7 +194,7 @@ func FuzzParse(f *testing.F) {
 				data = append(data, value)
 			}
 		}
-		if string(e.Data) != strings.Join(data, "\n") || e.IsComment() != (data == nil) {
+		if string(e.Data) != strings.Join(data, "\n") || e.NoData() != (data == nil) {
 			t.Fatalf("Parse(%q).Data = %q, want %q", event, e.Data, data)
 		}
 		if len(name) > 0 && string(e.Name) != name[len(name)-1] || len(name) == 0 && e.Name != nil {
@@ -217,7 +217,7 @@ func BenchmarkSplitAndParse(b *testing.B) {
 			continue
 		}
 		rest = left
-		if Parse(event).IsComment() {
+		if Parse(event).NoData() {
 			b.Fatal("no data")
 		}
 	}

@@ -62,7 +62,7 @@ func TestTailFindsTheLastUsage(t *testing.T) {
 		"nothing":                      {``, false},
 	}
 	for name, tt := range tests {
-		got, ok := Tail([]byte(tt.text))
+		got, ok := FindLast([]byte(tt.text))
 		if ok != tt.ok || ok && got != (Tokens{Prompt: 3, Completion: 4}) {
 			t.Errorf("%s: %+v, %t", name, got, ok)
 		}
@@ -139,12 +139,12 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzTail: any end of an answer gives the usage that stands in it.
-func FuzzTail(f *testing.F) {
+// FuzzFindLast: any end of an answer gives the usage that stands in it.
+func FuzzFindLast(f *testing.F) {
 	f.Add("lor\\\"usage\\\":{", "}", 5)
 	f.Add(`"usage":{"usage":`, `,"usage":"usage"`, 0)
 	f.Fuzz(func(t *testing.T, before, after string, n int) {
-		_, _ = Tail([]byte(before + after))
+		_, _ = FindLast([]byte(before + after))
 		quoted, err := json.Marshal(after)
 		if err != nil {
 			return
@@ -154,7 +154,7 @@ func FuzzTail(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, ok := Tail([]byte(before + `"usage":` + string(usage) + `,"text":` + string(quoted) + `}`))
+		got, ok := FindLast([]byte(before + `"usage":` + string(usage) + `,"text":` + string(quoted) + `}`))
 		if !ok || got.Prompt != int64(n) {
 			t.Fatalf("%+v, %t; want %d, behind %q and before %q", got, ok, n, before, quoted)
 		}

@@ -16,21 +16,21 @@ type desk struct {
 	version string
 	body    string
 	fleet   int
-	served  []Served
+	served  []Resolved
 }
 
 func newDesk(t *testing.T, limit int64) *desk {
-	return &desk{t: t, a: &Account{Terms: Terms{Limit: limit}, ID: "me", Luck: .5}, now: began, fleet: 1}
+	return &desk{t: t, a: &Account{Config: LimitConfig{Limit: limit}, ID: "me", Jitter: .5}, now: began, fleet: 1}
 }
 
 func (d *desk) moment() Moment {
 	w := Minute.Index(d.now)
-	return Moment{At: d.now, Window: w, Latest: w, Age: d.now.Sub(Minute.Begins(w)), Fleet: d.fleet}
+	return Moment{At: d.now, Window: w, LatestWindow: w, WindowAge: d.now.Sub(Minute.Begins(w)), Instances: d.fleet}
 }
 
-func (d *desk) take(n int64) Answer {
+func (d *desk) take(n int64) Decision {
 	d.t.Helper()
-	answer, _ := d.a.Take(n, d.moment())
+	answer, _ := d.a.Reserve(n, d.moment())
 	return answer
 }
 
@@ -38,21 +38,21 @@ func (d *desk) take(n int64) Answer {
 func (d *desk) exchange() (Step, bool) {
 	d.t.Helper()
 	step := d.a.Next(d.moment())
-	for tries := 0; step.Do == Rest && !step.At.IsZero() && step.At.Sub(d.now) < time.Second && tries < 10; tries++ {
-		d.now = step.At
+	for tries := 0; step.Action == Idle && !step.WakeAt.IsZero() && step.WakeAt.Sub(d.now) < time.Second && tries < 10; tries++ {
+		d.now = step.WakeAt
 		step = d.a.Next(d.moment())
 	}
-	switch step.Do {
+	switch step.Action {
 	case Read:
-		_ = d.a.DidRead(d.version, d.body, d.moment())
+		_ = d.a.RowRead(d.version, d.body, d.moment())
 	case Write:
 		if step.Version != d.version {
-			d.a.Conflicted(d.moment(), 0)
+			d.a.WriteConflicted(d.moment(), 0)
 			return step, true
 		}
 		d.version, d.body = d.version+"x", step.Body
-		d.a.DidWrite(d.version, d.moment())
-	case Rest:
+		d.a.WriteAccepted(d.version, d.moment())
+	case Idle:
 		return step, false
 	}
 	return step, true
@@ -62,7 +62,7 @@ func (d *desk) settleDown() {
 	d.t.Helper()
 	for range 20 {
 		_, more := d.exchange()
-		d.served = append(d.served, d.a.Serve(d.moment())...)
+		d.served = append(d.served, d.a.Resolve(d.moment())...)
 		if !more {
 			return
 		}
@@ -81,15 +81,15 @@ func (d *desk) record() Record {
 
 func TestFirstRequestAsksAndIsServed(t *testing.T) {
 	d := newDesk(t, 10_000)
-	if got := d.take(1000); got != Ask {
+	if got := d.take(1000); got != Pending {
 		t.Fatalf("nothing is known: %v", got)
 	}
 	d.settleDown()
-	if len(d.served) != 1 || d.served[0].Answer != Yes {
+	if len(d.served) != 1 || d.served[0].Decision != Granted {
 		t.Fatalf("served %v", d.served)
 	}
-	if d.a.Settle(d.a.Window(), 1000, 400, d.moment()); d.a.Standing(d.moment()).Remaining != 9600 {
-		t.Errorf("after 400 of 10000: %+v", d.a.Standing(d.moment()))
+	if d.a.Settle(d.a.Window(), 1000, 400, d.moment()); d.a.Status(d.moment()).Remaining != 9600 {
+		t.Errorf("after 400 of 10000: %+v", d.a.Status(d.moment()))
 	}
 }
 
@@ -100,9 +100,9 @@ func TestLostAnswerOfAWriteThatLandedLosesNothing(t *testing.T) {
 	d.exchange() // reads
 	step := d.a.Next(d.moment())
 	d.version, d.body = "v2", step.Body // it lands …
-	d.a.Failed(d.moment(), 0)           // … and nobody hears of it
+	d.a.ExchangeFailed(d.moment(), 0)   // … and nobody hears of it
 	d.settleDown()
-	if len(d.served) != 1 || d.served[0].Answer != Yes || d.record().Granted != 1000 {
+	if len(d.served) != 1 || d.served[0].Decision != Granted || d.record().Granted != 1000 {
 		t.Errorf("served %v, granted %d, want one lease of 1000", d.served, d.record().Granted)
 	}
 }
@@ -112,10 +112,10 @@ func TestLostWriteIsMadeAgainOnce(t *testing.T) {
 	d.take(1000)
 	d.exchange()
 	step := d.a.Next(d.moment())
-	d.a.Failed(d.moment(), 0) // it never arrived, so far
+	d.a.ExchangeFailed(d.moment(), 0) // it never arrived, so far
 	d.exchange()
 	late := step
-	if s, _ := d.exchange(); s.Do != Write {
+	if s, _ := d.exchange(); s.Action != Write {
 		t.Fatalf("after a look that found nothing: %+v, want the write again", s)
 	}
 	if late.Version == d.version {
@@ -134,14 +134,14 @@ func TestPoisonedRowIsReplacedByWhatIsKnown(t *testing.T) {
 		d.settleDown()
 		d.version, d.body = "poisoned", poison
 		d.take(4000)
-		if err := d.a.DidRead(d.version, d.body, d.moment()); !errors.Is(err, ErrPoison) {
+		if err := d.a.RowRead(d.version, d.body, d.moment()); !errors.Is(err, ErrInvalidRecord) {
 			t.Errorf("%s: %v", poison, err)
 		}
 		d.settleDown()
 		if r := d.record(); r.Granted < 6000 {
 			t.Errorf("%s: replaced by %+v, which forgets what was spent", poison, r)
 		}
-		if got := d.take(4001); got == Yes {
+		if got := d.take(4001); got == Granted {
 			t.Errorf("%s: lets the limit be spent again", poison)
 		}
 	}
@@ -152,7 +152,7 @@ func TestRowOfANewerVersionIsReadAsFarAsItIsUnderstood(t *testing.T) {
 	d.version, d.body = "v9", Record{V: 9, Window: Minute.Index(d.now), Granted: 9500}.String()
 	d.take(1000)
 	d.settleDown()
-	if len(d.served) != 1 || d.served[0].Answer != No {
+	if len(d.served) != 1 || d.served[0].Decision != Denied {
 		t.Errorf("500 left: %v", d.served)
 	}
 	d.take(400)
@@ -165,11 +165,11 @@ func TestRowOfANewerVersionIsReadAsFarAsItIsUnderstood(t *testing.T) {
 func TestNonsenseNeitherWrapsNorGoesNegative(t *testing.T) {
 	d := newDesk(t, 10_000)
 	for _, n := range []int64{math.MinInt64, -1, 0} {
-		if got := d.take(n); got == Never {
+		if got := d.take(n); got == TooLarge {
 			t.Errorf("%d: %v", n, got)
 		}
 	}
-	if got := d.take(math.MaxInt64); got != Never {
+	if got := d.take(math.MaxInt64); got != TooLarge {
 		t.Errorf("largest number: %v", got)
 	}
 	d.settleDown()
@@ -180,10 +180,10 @@ func TestNonsenseNeitherWrapsNorGoesNegative(t *testing.T) {
 	d.a.Settle(w-5, 0, math.MaxInt64, d.moment())
 	d.now = d.now.Add(time.Second)
 	d.settleDown()
-	if s := d.a.Standing(d.moment()); s.Remaining < 0 || s.Remaining > s.Limit {
+	if s := d.a.Status(d.moment()); s.Remaining < 0 || s.Remaining > s.Limit {
 		t.Errorf("standing %+v", s)
 	}
-	if got := d.take(1); got == Yes {
+	if got := d.take(1); got == Granted {
 		t.Error("after usage beyond all numbers there is still something left")
 	}
 }
@@ -193,16 +193,16 @@ func TestExhaustionIsAnsweredWithoutTheTableAndLookedAtAgain(t *testing.T) {
 	d.take(1000)
 	d.settleDown()
 	for range 100 {
-		if got := d.take(500); got != No {
+		if got := d.take(500); got != Denied {
 			t.Fatalf("used up: %v", got)
 		}
 	}
-	if step := d.a.Next(d.moment()); step.Do != Rest {
+	if step := d.a.Next(d.moment()); step.Action != Idle {
 		t.Errorf("refusals within a refresh cost an exchange: %+v", step)
 	}
 	d.now = d.now.Add(600 * time.Millisecond)
 	d.take(500)
-	if step := d.a.Next(d.moment()); step.Do != Read {
+	if step := d.a.Next(d.moment()); step.Action != Read {
 		t.Errorf("a refusal on an old look asks for another: %+v", step)
 	}
 }
@@ -212,20 +212,20 @@ func TestWithoutTheTableTheFleetStaysAboutWithinTheLimit(t *testing.T) {
 	total := 0
 	for i := range instances {
 		d := newDesk(t, limit)
-		d.a.Luck, d.fleet = float64(i)/instances, instances
+		d.a.Jitter, d.fleet = float64(i)/instances, instances
 		d.take(1500)
 		for range 3 {
 			d.now = d.now.Add(2 * time.Second)
-			if step := d.a.Next(d.moment()); step.Do != Rest {
-				d.a.Failed(d.moment(), 0)
+			if step := d.a.Next(d.moment()); step.Action != Idle {
+				d.a.ExchangeFailed(d.moment(), 0)
 			}
 		}
-		served := d.a.Serve(d.moment())
-		if len(served) == 1 && served[0].Answer == Yes {
+		served := d.a.Resolve(d.moment())
+		if len(served) == 1 && served[0].Decision == Granted {
 			total += 1500
 		}
 		for range 100 {
-			if d.take(1500) == Yes {
+			if d.take(1500) == Granted {
 				total += 1500
 			}
 		}
@@ -257,7 +257,7 @@ func TestUnbookedSpendingIsNeverMoreThanAnEvenShare(t *testing.T) {
 	d.settleDown()
 	spent := int64(0)
 	for range 100 {
-		if d.take(1000) == Yes { // and nothing is booked
+		if d.take(1000) == Granted { // and nothing is booked
 			spent += 1000
 		}
 	}
@@ -272,16 +272,16 @@ func TestRoomThatTheFleetIsSpendingIsNotSpentAgain(t *testing.T) {
 	look := func(granted int64) {
 		d.version += "x"
 		d.body = Record{V: 1, Window: Minute.Index(d.now), Granted: granted}.String()
-		_ = d.a.DidRead(d.version, d.body, d.moment())
+		_ = d.a.RowRead(d.version, d.body, d.moment())
 	}
-	d.a.Take(10, d.moment())
+	d.a.Reserve(10, d.moment())
 	look(0)
 	d.now = d.now.Add(time.Second)
 	look(500_000) // others spend 500,000 a second
 	d.now = d.now.Add(300 * time.Millisecond)
 	d.a.credit = 0
-	d.a.asks = nil
-	if got := d.take(1000); got != Ask {
+	d.a.waiters = nil
+	if got := d.take(1000); got != Pending {
 		t.Errorf("100000 were left 0.3 s ago, and the fleet spends 500000 a second: %v", got)
 	}
 }
@@ -289,8 +289,8 @@ func TestRoomThatTheFleetIsSpendingIsNotSpentAgain(t *testing.T) {
 func TestNewMinuteIsTakenForFreshOnlyWhileItIsYoung(t *testing.T) {
 	for _, c := range []struct {
 		into time.Duration
-		want Answer
-	}{{100 * time.Millisecond, Yes}, {45 * time.Second, Ask}} {
+		want Decision
+	}{{100 * time.Millisecond, Granted}, {45 * time.Second, Pending}} {
 		d := newDesk(t, 600_000)
 		d.fleet = 200
 		d.take(1000)
@@ -307,7 +307,7 @@ func TestSpendingThatItsMinuteOutlivedIsBookedAllTheSame(t *testing.T) {
 	d.fleet = 200
 	d.take(1000)
 	d.settleDown()
-	if got := d.take(700); got != Yes {
+	if got := d.take(700); got != Granted {
 		t.Fatalf("with room known: %v", got)
 	}
 	d.now = d.now.Add(time.Minute)
@@ -323,15 +323,15 @@ func TestClockThatWasLostDoesNotTurnTheMinute(t *testing.T) {
 	d.settleDown()
 	w := d.a.Window()
 	lost := d.moment()
-	lost.Window, lost.Latest, lost.Guess = w+5, w+5, true
-	d.a.Take(1, lost)
+	lost.Window, lost.LatestWindow, lost.Estimated = w+5, w+5, true
+	d.a.Reserve(1, lost)
 	if got := d.a.Window(); got != w {
 		t.Errorf("a clock that was set five minutes ahead turned the window %d to %d", w, got)
 	}
 	blind := newDesk(t, 600_000)
 	early := blind.moment()
-	early.Window, early.Latest, early.Guess = w+5, w+5, true
-	blind.a.Take(1000, early)
+	early.Window, early.LatestWindow, early.Estimated = w+5, w+5, true
+	blind.a.Reserve(1000, early)
 	blind.settleDown()
 	if got := blind.a.Window(); got != w {
 		t.Errorf("before the table told the time it was window %d, then %d, want %d", w+5, got, w)

@@ -2,49 +2,49 @@ package lease
 
 import "time"
 
-// idle is how long credit may lie unused before it is given back.
-const idle = 2 * time.Second
+// idleAfter is how long credit may lie unused before it is given back.
+const idleAfter = 2 * time.Second
 
 // demand is what this instance's callers asked for lately, served or not.
 type demand struct {
-	last  time.Time // of the last request
-	tick  time.Time // when rate was last brought up to date
-	since int64     // asked since tick
-	rate  float64   // units per second
-	most  int64     // the largest request of late
-	owed  time.Time // when the oldest unbooked spending was spent; zero = none
+	last          time.Time // of the last request
+	updated       time.Time // when rate was last brought up to date
+	pending       int64     // asked since tick
+	rate          float64   // units per second
+	largest       int64     // the largest request of late
+	unbookedSince time.Time // when the oldest unbooked spending was spent; zero = none
 }
 
-func (d *demand) note(n int64, at time.Time) {
-	d.fold(at)
-	d.since = plus(d.since, n)
-	d.most = max(n, d.most-d.most/50)
+func (d *demand) add(n int64, at time.Time) {
+	d.update(at)
+	d.pending = addSaturating(d.pending, n)
+	d.largest = max(n, d.largest-d.largest/50)
 	d.last = at
 }
 
-// fold brings the rate up to date: an average that forgets half in about a
+// update brings the rate up to date: an average that forgets half in about a
 // second and a half of traffic.
-func (d *demand) fold(at time.Time) {
-	age := at.Sub(d.tick)
+func (d *demand) update(at time.Time) {
+	age := at.Sub(d.updated)
 	switch {
-	case d.tick.IsZero() || age < 0:
-		d.tick = at
+	case d.updated.IsZero() || age < 0:
+		d.updated = at
 	case age > 10*time.Second:
-		d.rate, d.since, d.tick = float64(d.since)/age.Seconds(), 0, at
+		d.rate, d.pending, d.updated = float64(d.pending)/age.Seconds(), 0, at
 	case age >= 200*time.Millisecond:
 		weight := min(1, 2*age.Seconds()/3)
-		d.rate = (1-weight)*d.rate + weight*float64(d.since)/age.Seconds()
-		d.since, d.tick = 0, at
+		d.rate = (1-weight)*d.rate + weight*float64(d.pending)/age.Seconds()
+		d.pending, d.updated = 0, at
 	}
 }
 
-func (d *demand) owedSince(at time.Time) {
-	if d.owed.IsZero() {
-		d.owed = at
+func (d *demand) markUnbooked(at time.Time) {
+	if d.unbookedSince.IsZero() {
+		d.unbookedSince = at
 	}
 }
 
-// low is the credit below which more is fetched ahead of need.
-func (d *demand) low() int64 { return max(d.most, int64(d.rate*0.3)) }
+// refillBelow is the credit below which more is fetched ahead of need.
+func (d *demand) refillBelow() int64 { return max(d.largest, int64(d.rate*0.3)) }
 
-func (d *demand) idle(at time.Time) bool { return at.Sub(d.last) >= idle }
+func (d *demand) idle(at time.Time) bool { return at.Sub(d.last) >= idleAfter }

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// owners is of how many instances a record remembers the last write, so that a
+// maxWriters is of how many instances a record remembers the last write, so that a
 // writer whose answer was lost can tell whether its write landed. One each is
 // enough, because the writes that an instance is in doubt about were all made
 // from one version: at most one of them landed, and it was its last.
-const owners = 512
+const maxWriters = 512
 
-// ErrPoison is a record that cannot be read, or says what no writer says.
-var ErrPoison = errors.New("quota: record makes no sense")
+// ErrInvalidRecord is a record that cannot be read, or says what no writer says.
+var ErrInvalidRecord = errors.New("quota: record makes no sense")
 
 // Record is one row of the table: one limit of one consumer (one shard of it),
 // reused from window to window (facts/table-state.md §3). The zero Record is a
@@ -33,11 +33,11 @@ type Record struct {
 // often its writer must ask whether it landed, because its nonce is in the
 // record afterwards.
 type Op struct {
-	Nonce  string
-	Window int64
-	Chunk  int64 // leased for spending later
-	Owed   int64 // spent in Window already; negative gives back
-	Late   int64 // spent in windows that have ended
+	Nonce      string
+	Window     int64
+	Chunk      int64 // leased for spending later
+	Booked     int64 // spent in Window already; negative gives back
+	BookedLate int64 // spent in windows that have ended
 }
 
 // Parse reads a record; "" is the zero Record. It returns ErrPoison for
@@ -49,20 +49,20 @@ func Parse(s string) (Record, error) {
 	var r Record
 	err := json.Unmarshal([]byte(s), &r)
 	if err != nil {
-		return Record{}, fmt.Errorf("%w: %w", ErrPoison, err)
+		return Record{}, fmt.Errorf("%w: %w", ErrInvalidRecord, err)
 	}
-	if r.V < 1 || r.Window < 0 || !sane(r.Granted) || !sane(r.Debt) || !sane(r.Spare) || len(r.Ops) > 4*owners {
-		return Record{}, ErrPoison
+	if r.V < 1 || r.Window < 0 || !inRange(r.Granted) || !inRange(r.Debt) || !inRange(r.Spare) || len(r.Ops) > 4*maxWriters {
+		return Record{}, ErrInvalidRecord
 	}
 	for _, chunk := range r.Ops {
-		if !sane(chunk) {
-			return Record{}, ErrPoison
+		if !inRange(chunk) {
+			return Record{}, ErrInvalidRecord
 		}
 	}
 	return r, nil
 }
 
-func sane(n int64) bool { return n >= 0 && n <= Most }
+func inRange(n int64) bool { return n >= 0 && n <= MaxAmount }
 
 // String is the record as the table keeps it.
 func (r Record) String() string {
@@ -79,16 +79,16 @@ func (r Record) String() string {
 // Left is what the window still has of this limit.
 func (r Record) Left(limit int64) int64 { return max(0, limit-r.Granted) }
 
-// Rolled is the record at the beginning of a later window: what was overspent
+// RolledTo is the record at the beginning of a later window: what was overspent
 // is carried, what was left is kept for late bills; windows in which nobody
 // wrote had the whole limit to spare. An earlier window changes nothing.
-func (r Record) Rolled(window, limit int64) Record {
+func (r Record) RolledTo(window, limit int64) Record {
 	if window <= r.Window {
 		return r
 	}
 	room := limit
 	if r.Window > 0 {
-		room = times(limit, min(window-r.Window, 10))
+		room = mulSaturating(limit, min(window-r.Window, 10))
 	}
 	r.Window = window
 	r.Spare = max(0, room-r.Granted)
@@ -97,22 +97,22 @@ func (r Record) Rolled(window, limit int64) Record {
 	return r
 }
 
-// Posted is the record with the operation applied. It must have been rolled to
+// Applied is the record with the operation applied. It must have been rolled to
 // the operation's window. The receiver is not changed.
-func (r Record) Posted(op Op) Record {
-	late := max(0, op.Late-r.Spare)
-	r.Spare = max(0, r.Spare-op.Late)
-	r.Debt = plus(r.Debt, late)
-	r.Granted = max(0, plus(plus(r.Granted, op.Chunk), plus(op.Owed, late)))
+func (r Record) Applied(op Op) Record {
+	late := max(0, op.BookedLate-r.Spare)
+	r.Spare = max(0, r.Spare-op.BookedLate)
+	r.Debt = addSaturating(r.Debt, late)
+	r.Granted = max(0, addSaturating(addSaturating(r.Granted, op.Chunk), addSaturating(op.Booked, late)))
 	r.Debt = min(r.Debt, r.Granted)
 	ops := make(map[string]int64, len(r.Ops)+1)
 	for nonce, chunk := range r.Ops {
-		if owner(nonce) != owner(op.Nonce) {
+		if writerOf(nonce) != writerOf(op.Nonce) {
 			ops[nonce] = chunk
 		}
 	}
 	ops[op.Nonce] = op.Chunk
-	for len(ops) > owners {
+	for len(ops) > maxWriters {
 		delete(ops, oldest(ops))
 	}
 	r.Ops = ops
@@ -124,19 +124,19 @@ func (r Record) Posted(op Op) Record {
 func (r Record) writers() int {
 	var last uint64
 	for nonce := range r.Ops {
-		last = max(last, age(nonce))
+		last = max(last, sequenceOf(nonce))
 	}
 	n := 0
 	for nonce := range r.Ops {
-		if age(nonce)+100 > last {
+		if sequenceOf(nonce)+100 > last {
 			n++
 		}
 	}
 	return n
 }
 
-// Landed reports whether the write with this nonce is in the record.
-func (r Record) Landed(nonce string) bool {
+// Contains reports whether the write with this nonce is in the record.
+func (r Record) Contains(nonce string) bool {
 	_, ok := r.Ops[nonce]
 	return ok
 }
@@ -156,12 +156,12 @@ func oldest(ops map[string]int64) string {
 func (r Record) nonce(id string, seq uint64) string {
 	var last uint64
 	for n := range r.Ops {
-		last = max(last, age(n))
+		last = max(last, sequenceOf(n))
 	}
 	return fmt.Sprintf("%08x-%s-%x", last+1, id, seq)
 }
 
-func age(nonce string) uint64 {
+func sequenceOf(nonce string) uint64 {
 	n, err := strconv.ParseUint(nonce[:min(8, len(nonce))], 16, 64)
 	if err != nil {
 		return 0
@@ -169,7 +169,7 @@ func age(nonce string) uint64 {
 	return n
 }
 
-func owner(nonce string) string {
+func writerOf(nonce string) string {
 	_, rest, _ := strings.Cut(nonce, "-")
 	id, _, _ := strings.Cut(rest, "-")
 	return id

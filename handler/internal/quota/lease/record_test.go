@@ -56,7 +56,7 @@ func TestMoneyNeverWrapsAndIsNeverNegative(t *testing.T) {
 	for _, c := range []struct {
 		in   float64
 		want int64
-	}{{500, 500e9}, {0.000000075, 75}, {-3, 0}, {math.NaN(), 0}, {math.Inf(1), Most}, {math.Inf(-1), 0}, {1e300, Most}} {
+	}{{500, 500e9}, {0.000000075, 75}, {-3, 0}, {math.NaN(), 0}, {math.Inf(1), MaxAmount}, {math.Inf(-1), 0}, {1e300, MaxAmount}} {
 		if got := Money(c.in); got != c.want {
 			t.Errorf("Money(%v) = %d, want %d", c.in, got, c.want)
 		}
@@ -67,37 +67,37 @@ func TestMoneyNeverWrapsAndIsNeverNegative(t *testing.T) {
 }
 
 func TestRecordThroughThreeWindows(t *testing.T) {
-	r := Record{}.Rolled(10, 1000)
-	r = r.Posted(Op{Nonce: r.nonce("a", 1), Window: 10, Chunk: 300})
-	r = r.Posted(Op{Nonce: r.nonce("b", 1), Window: 10, Owed: 900})
-	if r.Granted != 1200 || r.Left(1000) != 0 || !r.Landed("00000001-a-1") || !r.Landed("00000002-b-1") {
+	r := Record{}.RolledTo(10, 1000)
+	r = r.Applied(Op{Nonce: r.nonce("a", 1), Window: 10, Chunk: 300})
+	r = r.Applied(Op{Nonce: r.nonce("b", 1), Window: 10, Booked: 900})
+	if r.Granted != 1200 || r.Left(1000) != 0 || !r.Contains("00000001-a-1") || !r.Contains("00000002-b-1") {
 		t.Fatalf("in its window: %+v", r)
 	}
-	r = r.Rolled(11, 1000)
+	r = r.RolledTo(11, 1000)
 	if r.Granted != 200 || r.Debt != 200 || r.Spare != 0 || r.Left(1000) != 800 {
 		t.Fatalf("what was overspent burdens the next window: %+v", r)
 	}
-	r = r.Posted(Op{Nonce: r.nonce("a", 2), Window: 11, Owed: -50, Late: 70})
-	if r.Granted != 220 || r.Debt != 270-50 || r.Landed("00000001-a-1") || !r.Landed("00000003-a-2") {
+	r = r.Applied(Op{Nonce: r.nonce("a", 2), Window: 11, Booked: -50, BookedLate: 70})
+	if r.Granted != 220 || r.Debt != 270-50 || r.Contains("00000001-a-1") || !r.Contains("00000003-a-2") {
 		t.Fatalf("a late bill of a full window, and some given back: %+v", r)
 	}
-	r = r.Rolled(14, 1000)
+	r = r.RolledTo(14, 1000)
 	if r.Granted != 0 || r.Debt != 0 || r.Spare != 2780 {
 		t.Fatalf("after two windows in which nobody wrote: %+v", r)
 	}
-	r = r.Posted(Op{Nonce: r.nonce("a", 3), Window: 14, Late: 2000})
+	r = r.Applied(Op{Nonce: r.nonce("a", 3), Window: 14, BookedLate: 2000})
 	if r.Granted != 0 || r.Spare != 780 {
 		t.Fatalf("a late bill goes to windows that had room: %+v", r)
 	}
-	if same := r.Rolled(13, 1000); !cmp.Equal(same, r) {
+	if same := r.RolledTo(13, 1000); !cmp.Equal(same, r) {
 		t.Errorf("an earlier window changed it: %+v", same)
 	}
 }
 
 func TestOnlyTheLastWriteOfEachInstanceIsRemembered(t *testing.T) {
 	var r Record
-	for i := range 3 * owners {
-		r = r.Posted(Op{Nonce: r.nonce("x"+strings.Repeat("y", i%40), uint64(i)), Chunk: 1})
+	for i := range 3 * maxWriters {
+		r = r.Applied(Op{Nonce: r.nonce("x"+strings.Repeat("y", i%40), uint64(i)), Chunk: 1})
 	}
 	if len(r.Ops) != 40 {
 		t.Errorf("%d writes remembered of 40 instances", len(r.Ops))
@@ -114,7 +114,7 @@ func FuzzRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string, chunk, owed, late int64) {
 		r, err := Parse(body)
 		if err != nil {
-			if !errors.Is(err, ErrPoison) {
+			if !errors.Is(err, ErrInvalidRecord) {
 				t.Errorf("%q: %v", body, err)
 			}
 			return
@@ -123,13 +123,13 @@ func FuzzRecord(f *testing.F) {
 		if err != nil || again.Granted != r.Granted || len(again.Ops) != len(r.Ops) {
 			t.Errorf("%q does not come back: %+v, %v", body, again, err)
 		}
-		op := Op{Nonce: r.nonce("z", 9), Chunk: Clamp(chunk), Owed: max(-Most, min(owed, Most)), Late: Clamp(late)}
-		for _, x := range []Record{r.Posted(op), r.Rolled(r.Window+1, 1000).Posted(op), r.Posted(op).Rolled(r.Window+3, 1<<59)} {
-			if !sane(x.Granted) || !sane(x.Debt) || !sane(x.Spare) || x.Debt > x.Granted || x.Left(1000) < 0 {
+		op := Op{Nonce: r.nonce("z", 9), Chunk: Clamp(chunk), Booked: max(-MaxAmount, min(owed, MaxAmount)), BookedLate: Clamp(late)}
+		for _, x := range []Record{r.Applied(op), r.RolledTo(r.Window+1, 1000).Applied(op), r.Applied(op).RolledTo(r.Window+3, 1<<59)} {
+			if !inRange(x.Granted) || !inRange(x.Debt) || !inRange(x.Spare) || x.Debt > x.Granted || x.Left(1000) < 0 {
 				t.Errorf("%q with %+v becomes %+v", body, op, x)
 			}
 		}
-		if p := r.Posted(op); !p.Landed(op.Nonce) {
+		if p := r.Applied(op); !p.Contains(op.Nonce) {
 			t.Error("a write that was posted has not landed")
 		}
 	})
@@ -141,16 +141,16 @@ func FuzzBooks(f *testing.F) {
 	f.Add([]byte{1, 200, 3, 0, 5, 255, 255, 2})
 	f.Fuzz(func(t *testing.T, moves []byte) {
 		const limit = 1000
-		r := Record{}.Rolled(1, limit)
+		r := Record{}.RolledTo(1, limit)
 		charged, windows := int64(0), int64(1)
 		for _, m := range moves {
 			if m%4 == 0 {
-				r = r.Rolled(r.Window+1, limit)
+				r = r.RolledTo(r.Window+1, limit)
 				windows++
 				continue
 			}
 			n := int64(m) * 7
-			r = r.Posted(Op{Nonce: r.nonce("a", uint64(m)), Window: r.Window, Owed: n})
+			r = r.Applied(Op{Nonce: r.nonce("a", uint64(m)), Window: r.Window, Booked: n})
 			charged += n
 		}
 		if r.Granted > charged || charged-r.Granted > (windows-1)*limit {

@@ -163,8 +163,8 @@ func (w *world) newNode(i int) *node {
 	n.slow = time.Duration(w.chance.Float64() * float64(n.width))
 	w.seq++
 	n.account = &Account{
-		Terms: Terms{Limit: w.Limit, Period: w.Period, Shards: w.Shards},
-		ID:    fmt.Sprintf("i%d.%d", i, w.seq), Luck: w.chance.Float64(),
+		Config: LimitConfig{Limit: w.Limit, Period: w.Period, Shards: w.Shards},
+		ID:     fmt.Sprintf("i%d.%d", i, w.seq), Jitter: w.chance.Float64(),
 	}
 	w.after(w.upTo(500*time.Millisecond), n.poll)
 	return n
@@ -173,22 +173,22 @@ func (w *world) newNode(i int) *node {
 // moment is what the instance's clocks say.
 func (n *node) moment() Moment {
 	if n.w.Mutant == "no bills" {
-		n.account.owed = min(0, n.account.owed)
+		n.account.unbooked = min(0, n.account.unbooked)
 	}
 	sure := n.w.start.Add(n.w.now - n.slow)
 	m := Moment{
 		At:     n.w.start.Add(n.w.now + n.skew),
-		Window: n.w.Period.Index(sure), Latest: n.w.Period.Index(sure.Add(n.width)), Fleet: n.w.Instances,
+		Window: n.w.Period.Index(sure), LatestWindow: n.w.Period.Index(sure.Add(n.width)), Instances: n.w.Instances,
 	}
 	if n.w.Mutant == "local clock" {
 		sure = m.At
 		m.Window = n.w.Period.Index(sure)
-		m.Latest = m.Window
+		m.LatestWindow = m.Window
 	}
 	if n.w.Unknown {
-		m.Fleet = 0
+		m.Instances = 0
 	}
-	m.Age = sure.Sub(n.w.Period.Begins(m.Window))
+	m.WindowAge = sure.Sub(n.w.Period.Begins(m.Window))
 	return m
 }
 
@@ -217,20 +217,20 @@ func (w *world) arrive(n *node) {
 	estimate := w.Mean/2 + w.chance.Int64N(w.Mean)
 	n.lastSeen = w.now
 	m := n.moment()
-	answer, ticket := n.account.Take(estimate, m)
-	if w.Mutant == "blind" && answer != Yes {
-		answer = Yes
+	answer, ticket := n.account.Reserve(estimate, m)
+	if w.Mutant == "blind" && answer != Granted {
+		answer = Granted
 	}
 	fmt.Fprintf(w.hash, "%d %s %d|", w.now, n.account.ID, answer)
 	switch answer {
-	case Ask:
+	case Pending:
 		p := &pending{n: estimate, since: w.now}
 		n.waiting[ticket] = p
 		w.out.waited++
 		w.after(1500*time.Millisecond, func() { n.patienceEnds(ticket, p) })
-	case Yes:
+	case Granted:
 		w.admit(n, estimate)
-	case No, Never:
+	case Denied, TooLarge:
 		w.deny()
 	}
 	n.pump()
@@ -242,14 +242,14 @@ func (n *node) patienceEnds(ticket int, p *pending) {
 	}
 	n.w.out.late++
 	delete(n.waiting, ticket)
-	n.decide(p, n.account.Last(ticket, n.moment()))
+	n.decide(p, n.account.Expire(ticket, n.moment()))
 	n.pump()
 }
 
-func (n *node) decide(p *pending, answer Answer) {
+func (n *node) decide(p *pending, answer Decision) {
 	p.decided = true
 	n.w.out.waits = append(n.w.out.waits, n.w.now-p.since)
-	if answer == Yes {
+	if answer == Granted {
 		n.w.admit(n, p.n)
 		return
 	}
@@ -306,7 +306,7 @@ func (n *node) poll() {
 				return
 			}
 			entry, listed := copied[fmt.Sprint(n.account.shard)]
-			n.account.Heard(listed, entry[0], entry[1], n.moment(), w.start.Add(at+n.skew))
+			n.account.ObserveFeed(listed, entry[0], entry[1], n.moment(), w.start.Add(at+n.skew))
 			n.pump()
 		})
 	})
@@ -337,12 +337,12 @@ func (n *node) pump() {
 		return
 	}
 	step := n.account.Next(n.moment())
-	switch step.Do {
-	case Rest:
-		if step.At.IsZero() {
+	switch step.Action {
+	case Idle:
+		if step.WakeAt.IsZero() {
 			return
 		}
-		due := step.At.Sub(n.w.start) - n.skew
+		due := step.WakeAt.Sub(n.w.start) - n.skew
 		if n.timer <= n.w.now || due < n.timer {
 			n.timer = due
 			n.w.after(due-n.w.now, func() {
@@ -362,13 +362,13 @@ func (n *node) pump() {
 }
 
 func (n *node) serve() {
-	if shard, window, left, ok := n.account.Notice(); ok {
+	if shard, window, left, ok := n.account.Announcement(); ok {
 		n.w.after(n.w.leg(), func() { n.w.board[fmt.Sprint(shard)] = [2]int64{window, left} })
 	}
-	for _, s := range n.account.Serve(n.moment()) {
+	for _, s := range n.account.Resolve(n.moment()) {
 		if p := n.waiting[s.Ticket]; p != nil {
 			delete(n.waiting, s.Ticket)
-			n.decide(p, s.Answer)
+			n.decide(p, s.Decision)
 		}
 	}
 }

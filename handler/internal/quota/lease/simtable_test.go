@@ -12,7 +12,7 @@ const patience = 500 * time.Millisecond // of one exchange with the table
 func (w *world) read(n *node, step Step) {
 	w.out.ops++
 	if w.isOut() || w.hit(.02) {
-		w.after(patience, func() { n.answered(func(m Moment) { n.account.Failed(m, w.chance.Float64()) }) })
+		w.after(patience, func() { n.answered(func(m Moment) { n.account.ExchangeFailed(m, w.chance.Float64()) }) })
 		return
 	}
 	there, back := w.leg(), w.leg()
@@ -23,11 +23,11 @@ func (w *world) read(n *node, step Step) {
 		}
 		lost := w.hit(.02) || there+back > patience
 		if lost {
-			w.after(max(0, patience-there), func() { n.answered(func(m Moment) { n.account.Failed(m, w.chance.Float64()) }) })
+			w.after(max(0, patience-there), func() { n.answered(func(m Moment) { n.account.ExchangeFailed(m, w.chance.Float64()) }) })
 			return
 		}
 		w.after(back, func() {
-			n.answered(func(m Moment) { _ = n.account.DidRead(row.version, row.body, m) })
+			n.answered(func(m Moment) { _ = n.account.RowRead(row.version, row.body, m) })
 		})
 	})
 }
@@ -35,7 +35,7 @@ func (w *world) read(n *node, step Step) {
 func (w *world) write(n *node, step Step) {
 	w.out.ops++
 	w.out.writes++
-	failed := func() { n.answered(func(m Moment) { n.account.Failed(m, w.chance.Float64()) }) }
+	failed := func() { n.answered(func(m Moment) { n.account.ExchangeFailed(m, w.chance.Float64()) }) }
 	if w.isOut() || w.hit(.02) {
 		w.after(patience, failed)
 		return
@@ -58,11 +58,11 @@ func (w *world) write(n *node, step Step) {
 		w.after(back, func() {
 			n.answered(func(m Moment) {
 				if ok {
-					n.account.DidWrite(version, m)
+					n.account.WriteAccepted(version, m)
 					return
 				}
 				w.out.conflict++
-				n.account.Conflicted(m, w.chance.Float64())
+				n.account.WriteConflicted(m, w.chance.Float64())
 			})
 		})
 	})
@@ -75,7 +75,7 @@ func (n *node) answered(take func(Moment)) {
 	}
 	take(n.moment())
 	if n.w.Mutant == "no nonce" {
-		n.account.wire.doubts = nil
+		n.account.row.uncertain = nil
 	}
 	n.pump()
 }
@@ -95,7 +95,7 @@ func (w *world) apply(step Step) (string, bool) {
 		panic(err)
 	}
 	w.out.minimum = min(w.out.minimum, now.Granted, now.Spare, now.Debt)
-	old = old.Rolled(now.Window, w.Limit/int64(max(1, w.Shards)))
+	old = old.RolledTo(now.Window, w.Limit/int64(max(1, w.Shards)))
 	w.out.booked += now.Granted - old.Granted + old.Spare - now.Spare
 	w.seq++
 	w.rows[key] = &simRow{fmt.Sprint("e", w.seq), step.Body}

@@ -1,0 +1,405 @@
+package accounting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"spillway/handler/internal/tablestore"
+	"spillway/handler/internal/tablestore/chaos"
+	"spillway/handler/internal/tablestore/memory"
+	"spillway/handler/internal/tablestore/storetest"
+
+	"spillway/handler/internal/openai/usage"
+	"spillway/handler/internal/tablestore/azure"
+)
+
+var nine = time.Date(2026, 11, 30, 9, 0, 0, 0, time.UTC)
+
+func used(prompt, completion int64) Totals {
+	return Totals{Requests: 1, Tokens: usage.Tokens{Prompt: prompt, Cached: prompt / 2, Completion: completion, Reasoning: completion / 4}, Cost: MoneyOf(float64(prompt) * 0.0000025)}
+}
+
+func key(consumer, backend string) Key {
+	return Key{Consumer: consumer, Model: "gpt-4o", Backend: backend, Currency: "USD"}
+}
+
+// summary reads what the table says, by consumer and backend.
+func summary(t *testing.T, s tablestore.Store, from, to time.Time, by ...string) []Row {
+	t.Helper()
+	lines, err := (&Reader{s}).Summary(t.Context(), from, to, by)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+func TestTheBooksOfADay(t *testing.T) {
+	store := new(memory.Store)
+	one := New(Config{Store: store, Instance: "i-1", BootID: "a"})
+	two := New(Config{Store: store, Instance: "i-2", BootID: "b"})
+	one.Add(nine.Add(time.Minute), key("team-a", "ptu"), used(100, 10))
+	one.Add(nine.Add(59*time.Minute), key("team-a", "ptu"), used(200, 20))
+	two.Add(nine.Add(time.Minute), key("team-b", "payg"), used(7, 3))
+	two.Add(nine.Add(time.Hour), key("team-a", "ptu"), used(1, 1)) // the next hour
+	for _, b := range []*Recorder{one, two, one, two, two} {       // again changes nothing
+		if err := b.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := used(100, 10).Add(used(200, 20))
+	want := []Row{{nine, key("team-a", "ptu"), a}, {nine, key("team-b", "payg"), used(7, 3)}, {nine.Add(time.Hour), key("team-a", "ptu"), used(1, 1)}}
+	if d := cmp.Diff(want, summary(t, store, nine, nine.Add(2*time.Hour), "hour", "consumer", "model", "backend")); d != "" {
+		t.Errorf("by everything (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]Row{{Key: Key{Consumer: "team-a", Currency: "USD"}, Totals: a.Add(used(1, 1))}, {Key: Key{Consumer: "team-b", Currency: "USD"}, Totals: used(7, 3)}},
+		summary(t, store, nine.Add(-24*time.Hour), nine.Add(40*24*time.Hour), "consumer")); d != "" {
+		t.Errorf("by consumer, over two months (-want +got):\n%s", d)
+	}
+	if got := summary(t, store, nine, nine.Add(time.Hour)); len(got) != 1 || got[0].Requests != 3 {
+		t.Errorf("the first hour: %+v", got)
+	}
+	if got := summary(t, store, nine.Add(30*time.Minute), nine.Add(31*time.Minute)); len(got) != 1 || got[0].Requests != 3 {
+		t.Errorf("an hour counts whole: %+v", got)
+	}
+	one.Add(nine.Add(10*time.Minute), key("team-a", "ptu"), used(5, 5)) // a late request
+	if err := one.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := summary(t, store, nine, nine.Add(time.Hour), "backend"); got[1].Totals != a.Add(used(5, 5)) {
+		t.Errorf("a late request is not in its hour: %+v", got)
+	}
+	if _, err := (&Reader{store}).Summary(t.Context(), nine, nine, []string{"colour"}); !errors.Is(err, ErrField) {
+		t.Errorf("by colour: %v", err)
+	}
+}
+
+func TestCurrenciesAreNotAddedUp(t *testing.T) {
+	store := new(memory.Store)
+	b := New(Config{Store: store})
+	b.Add(nine, Key{Model: "m", Backend: "x", Currency: "USD"}, used(10, 1))
+	b.Add(nine, Key{Model: "m", Backend: "x", Currency: "EUR"}, used(10, 1))
+	if err := b.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := summary(t, store, nine, nine.Add(time.Hour)); len(got) != 2 || got[0].Currency != "EUR" || got[1].Currency != "USD" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestManyCombinationsTakeSeveralRows(t *testing.T) {
+	store := new(memory.Store)
+	b := New(Config{Store: store, BootID: "a"})
+	const n = 2500
+	for round := range 2 {
+		for i := range n {
+			b.Add(nine, Key{Consumer: fmt.Sprint("team-", i), Model: strings.Repeat("m", 128), Backend: strings.Repeat("b", 64), Currency: "USD"}, used(int64(i), 1))
+		}
+		if err := b.Flush(t.Context()); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+	got := summary(t, store, nine, nine.Add(time.Hour))
+	if len(got) != 1 || got[0].Requests != 2*n || got[0].Tokens.Prompt != n*(n-1) {
+		t.Errorf("%+v", got)
+	}
+	rows, _, err := store.List(t.Context(), "2026-11", "", "")
+	if err != nil || len(rows) != 3 {
+		t.Fatalf("%d rows, %v; want 3", len(rows), err)
+	}
+	for _, row := range rows {
+		total := 0
+		for name, text := range row.Columns {
+			total += 2 * len(text)
+			if 2*len(text) > 60<<10 {
+				t.Errorf("column %s of %d bytes on the wire", name, 2*len(text))
+			}
+		}
+		if total > 900<<10 || len(row.Columns) > 250 {
+			t.Errorf("a row of %d bytes and %d columns", total, len(row.Columns))
+		}
+	}
+}
+
+// The table goes wrong in every way it can: requests and answers are lost,
+// conflicts that are none, writes that land after later ones. When it is well
+// again the books are what was used, neither more nor less.
+func TestAWaywardTableMakesNoDifference(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			under := new(memory.Store)
+			random := rand.New(rand.NewPCG(seed, 1))
+			way := &chaos.Store{Under: under, Faults: chaos.Usual().Times(4)}
+			way.Faults.Late, way.Faults.LateUpTo = .3, 30*time.Second
+			b := New(Config{Store: way, BootID: "a", FlushInterval: time.Second, Timeout: 500 * time.Millisecond})
+			ctx, stop := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			running.Go(func() { b.Run(ctx) })
+			want := Totals{}
+			start := time.Now().Truncate(time.Hour)
+			for range 400 {
+				s := used(random.Int64N(1000), random.Int64N(100))
+				b.Add(time.Now(), key(fmt.Sprint("team-", random.IntN(5)), "ptu"), s)
+				want = want.Add(s)
+				time.Sleep(time.Duration(random.IntN(10)) * time.Second / 10)
+			}
+			stop()
+			running.Wait()
+			b.cfg.Store = under // well again
+			if err := b.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			way.Wait() // what went astray lands last
+			var got Totals
+			for _, l := range summary(t, under, start, time.Now().Add(time.Hour)) {
+				got = got.Add(l.Totals)
+			}
+			if got != want {
+				t.Errorf("seed %d: the books say %+v, used was %+v; faults %+v", seed, got, want, way.Counts())
+			}
+		})
+	}
+}
+
+// An instance that is killed takes with it what it had not written: nothing
+// older than the time between two flushes and one exchange.
+func TestAKilledInstanceLosesWhatItHadNotWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(memory.Store)
+		var books []*Recorder
+		ctx, stop := context.WithCancel(t.Context())
+		killed, kill := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		for i := range 3 {
+			b := New(Config{Store: store, BootID: fmt.Sprint(i), FlushInterval: 30 * time.Second})
+			if i == 2 { // a process that is killed does not flush at its end
+				b.cfg.Store = &chaos.Store{Under: store}
+				running.Go(func() { b.Run(killed) })
+			} else {
+				running.Go(func() { b.Run(ctx) })
+			}
+			books = append(books, b)
+		}
+		start := time.Now()
+		var want Totals
+		for range 100 {
+			for _, b := range books {
+				b.Add(time.Now(), key("team-a", "ptu"), used(10, 1))
+				want = want.Add(used(10, 1))
+			}
+			time.Sleep(time.Second)
+		}
+		books[2].cfg.Store.(*chaos.Store).Cut(true) // SIGKILL: not another byte leaves it
+		kill()
+		stop()
+		running.Wait()
+		got := summary(t, store, start, time.Now().Add(time.Hour))[0]
+		missing := want.Requests - got.Requests
+		if missing < 1 || missing > 30 {
+			t.Errorf("%d requests are missing; of one a second, 30 s between flushes, it should be at most 30", missing)
+		}
+		if got.Requests < 200 {
+			t.Errorf("those that ended in good order lost something: %+v", got)
+		}
+	})
+}
+
+// meanwhile is a table that lets something happen during a write.
+type meanwhile struct {
+	tablestore.Store
+	happens func()
+}
+
+func (m *meanwhile) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+	m.happens()
+	return m.Store.Put(ctx, row) //nolint:wrapcheck // a test
+}
+
+// astray is a table on the way to which one write is held up.
+type astray struct {
+	tablestore.Store
+	held func()
+}
+
+func (a *astray) hold(row tablestore.Row, write func(context.Context, tablestore.Row) (tablestore.Version, tablestore.Reply, error)) (tablestore.Version, tablestore.Reply, error) {
+	if a.held == nil {
+		a.held = func() { _, _, _ = write(context.Background(), row) }
+		return "", tablestore.Reply{}, tablestore.ErrUnknown
+	}
+	return write(context.Background(), row) //nolint:wrapcheck // a test
+}
+
+func (a *astray) Put(_ context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+	return a.hold(row, a.Store.Put)
+}
+
+func (a *astray) Set(_ context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+	return a.hold(row, a.Store.Set)
+}
+
+func TestAWriteThatLandsLateTakesNothingBack(t *testing.T) {
+	store := &astray{Store: new(memory.Store)}
+	b := New(Config{Store: store})
+	b.Add(nine, key("team-a", "ptu"), used(10, 1))
+	if err := b.Flush(t.Context()); !errors.Is(err, tablestore.ErrUnknown) {
+		t.Fatalf("the write went through: %v", err)
+	}
+	b.Add(nine, key("team-a", "ptu"), used(10, 1))
+	if err := b.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	store.held()
+	if got := summary(t, store, nine, nine.Add(time.Hour)); len(got) != 1 || got[0].Requests != 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestWhatIsUsedDuringAWriteIsWrittenNext(t *testing.T) {
+	store := &meanwhile{Store: new(memory.Store)}
+	b := New(Config{Store: store})
+	store.happens = func() {
+		store.happens = func() {}
+		b.Add(nine, key("team-a", "ptu"), used(5, 1))
+	}
+	b.Add(nine, key("team-a", "ptu"), used(10, 1))
+	for range 2 {
+		if err := b.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := summary(t, store, nine, nine.Add(time.Hour)); len(got) != 1 || got[0].Requests != 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestAClockThatIsSetBackTakesNothingBack(t *testing.T) {
+	store := new(memory.Store)
+	b := New(Config{Store: store})
+	for _, at := range []time.Time{nine, nine.Add(5 * time.Hour), nine} {
+		b.Add(at, key("team-a", "ptu"), used(10, 1))
+		if err := b.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := summary(t, store, nine, nine.Add(time.Hour)); len(got) != 1 || got[0].Requests != 2 {
+		t.Errorf("%+v", got)
+	}
+	if len(b.hours) > 2 {
+		t.Errorf("%d hours are held", len(b.hours))
+	}
+}
+
+func TestTroubleIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &chaos.Store{Under: new(memory.Store)}
+		store.Cut(true)
+		var told []error
+		b := New(Config{Store: store, FlushInterval: time.Second, OnError: func(err error) { told = append(told, err) }})
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+		defer stop()
+		b.Add(time.Now(), key("team-a", "ptu"), used(10, 1))
+		b.Run(ctx)
+		if len(told) != 1 || !strings.Contains(told[0].Error(), "write usage of 20") {
+			t.Errorf("told %v", told)
+		}
+	})
+}
+
+func TestOldUsageIsTidied(t *testing.T) {
+	store := new(memory.Store)
+	b := New(Config{Store: store})
+	for _, months := range []int{0, 1, 12, 13, 14, 15, 18} {
+		b.Add(nine.AddDate(0, -months, 0), key("team-a", "ptu"), used(int64(months), 1))
+	}
+	if err := b.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n, err := DeleteExpired(t.Context(), store, nine)
+	left := summary(t, store, nine.AddDate(-3, 0, 0), nine.Add(time.Hour), "month")
+	if err != nil || n != 3 || len(left) != 4 || left[0].Hour.Format(monthLayout) != "2025-10" {
+		t.Errorf("%d rows tidied, %v; left %+v", n, err, left)
+	}
+}
+
+func TestARowThatSomebodySpoiltSpoilsNoOther(t *testing.T) {
+	store := new(memory.Store)
+	b := New(Config{Store: store})
+	b.Add(nine, key("team-a", "ptu"), used(10, 1))
+	if err := b.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for k, text := range map[string]string{"30T09|x|1.0": `[{"n":-5}]`, "30T09|y|1.0": `[{`, "30T0z|z": `[]`} {
+		if _, _, err := store.Put(t.Context(), tablestore.Row{Partition: "2026-11", Key: k, Columns: map[string]string{"u0": text}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines, err := (&Reader{store}).Summary(t.Context(), nine, nine.Add(time.Hour), nil)
+	if err == nil || len(lines) != 1 || lines[0].Requests != 1 {
+		t.Errorf("%+v, %v", lines, err)
+	}
+}
+
+func TestTheRealTableKeepsTheBooks(t *testing.T) {
+	store, err := azure.Connect(storetest.Azurite(t), "spillwayusage", azure.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := New(Config{Store: store, BootID: "a"})
+	for i := range 1500 {
+		b.Add(nine.Add(time.Duration(i%3)*time.Hour), Key{Consumer: fmt.Sprint("team/π-", i), Model: "m", Backend: "b", Currency: "USD"}, used(int64(i), 2))
+	}
+	for range 2 {
+		if err := b.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := summary(t, store, nine, nine.Add(3*time.Hour), "hour"); len(got) != 3 || got[0].Requests != 500 || got[0].Tokens.Completion != 1000 {
+		t.Errorf("%+v", got)
+	}
+	if got := summary(t, store, nine.Add(time.Hour), nine.Add(2*time.Hour)); len(got) != 1 || got[0].Requests != 500 {
+		t.Errorf("one hour of three: %+v", got)
+	}
+}
+
+// FuzzRow: what was booked is read again as it was, whatever the names are.
+func FuzzRow(f *testing.F) {
+	f.Add("team-a", "gpt-4o", "ptu", int64(5), int64(7))
+	f.Add("a\"|\n", "*", "", int64(1)<<50, int64(0))
+	f.Fuzz(func(t *testing.T, consumer, model, backend string, prompt, completion int64) {
+		if prompt < 0 || completion < 0 || prompt > 1<<50 || completion > 1<<50 {
+			return
+		}
+		valid := func(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
+		k := Key{Consumer: valid(consumer), Model: valid(model), Backend: valid(backend)}
+		s := Totals{Requests: 1, Tokens: usage.Tokens{Prompt: prompt, Completion: completion}, Cost: MoneyOf(float64(prompt) / 1e6)}
+		row := tablestore.Row{Partition: partitionOf(nine), Key: keyOf(nine, "w", 1, 0), Columns: encode("i", []*entry{{key: k, totals: s}})}
+		lines, err := decode(&row, nil)
+		if err != nil || len(lines) != 1 || lines[0] != (Row{nine, k, s}) {
+			t.Fatalf("%+v, %v; want %+v", lines, err, Row{nine, k, s})
+		}
+		row.Columns["u0"] = consumer
+		if lines, err := decode(&row, nil); err == nil {
+			for _, l := range lines {
+				if l.Requests < 0 || l.Cost < 0 || l.Tokens.Prompt < 0 {
+					t.Fatalf("%q is read as %+v", consumer, l)
+				}
+			}
+		}
+	})
+}
+
+func BenchmarkAdd(b *testing.B) {
+	book := New(Config{Store: new(memory.Store)})
+	b.ReportAllocs()
+	for b.Loop() {
+		book.Add(nine, key("team-a", "ptu"), Totals{Requests: 1})
+	}
+}

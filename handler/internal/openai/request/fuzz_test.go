@@ -1,0 +1,231 @@
+package request
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// pair is one top-level member as the standard library reads it.
+type pair struct {
+	key string
+	raw string
+}
+
+// members reads an object with the standard library, in order, duplicates
+// included.
+func members(t *testing.T, body []byte) []pair {
+	t.Helper()
+	d := json.NewDecoder(bytes.NewReader(body))
+	_, err := d.Token()
+	if err != nil {
+		t.Fatalf("Token of %q: %v", body, err)
+	}
+	var list []pair
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			t.Fatalf("Token of %q: %v", body, err)
+		}
+		var raw json.RawMessage
+		err = d.Decode(&raw)
+		if err != nil {
+			t.Fatalf("Decode of %q: %v", body, err)
+		}
+		list = append(list, pair{key.(string), string(raw)})
+	}
+	return list
+}
+
+var bodiesOfAllSorts = []string{
+	`{}`, `{"model":"gpt-4o"}`, `{"model":"a\u0062\n","stream":true,"stream_options":{}}`,
+	`{"messages":[{"role":"user","content":"hi"}],"model":"m","max_tokens":5,"n":2,"stream":true}`,
+	`{"stream_options":{"include_usage":false,"x":[1]},"model":"m"}`, `{"stream_options":{ },"prompt":["a","b"],"best_of":3}`,
+	`{"stream_options":null}`, `{"stream_options":{"include_usage":null}}`, `{"stream_options":{"include_usage":true}}`,
+	` { "mode\u006c" : "x" , "input" : [ { "type" : "item_reference" , "id" : "rs" } ] } `,
+	`{"input":"a","instructions":"b","tools":[],"conversation":{"id":"c"},"store":true,"background":false,"service_tier":"flex","prompt_cache_key":"k","previous_response_id":"r"}`,
+	`{"model":"a","model":"b"}`, `{"model":1}`, `{"max_tokens":1.5}`, `{"stream":0}`, `[]`, ``, `{"a":1,}`, `{"max_completion_tokens":9223372036854775807}`,
+	"{\"model\":\"\xff\"}", `{"conversation":{"id":"a","id":"b"}}`, `{"":0," ":{"model":"x"}}`, `{"store":null}`,
+}
+
+// FuzzParse holds Scan against the standard library: what one reads the other
+// reads, but for what the standard library lets pass (invalid UTF-8, half
+// surrogates) and the members that Spillway acts on.
+func FuzzParse(f *testing.F) {
+	for _, s := range bodiesOfAllSorts {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		facts, err := Parse(body)
+		if err != nil && facts != (ParsedRequest{}) {
+			t.Fatalf("facts beside an error of %q", body)
+		}
+		isObject := json.Valid(body) && bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{"))
+		if !isObject {
+			if err == nil {
+				t.Fatalf("Scan(%q) passes, the standard library does not", body)
+			}
+			return
+		}
+		if !utf8.Valid(body) || bytes.Contains(bytes.ToLower(body), []byte(`\ud`)) && err != nil {
+			return
+		}
+		want, sound := expect(members(t, body))
+		if sound != (err == nil) {
+			t.Fatalf("Scan(%q): %v, but sound is %t", body, err, sound)
+		}
+		if err == nil {
+			compare(t, body, facts, want)
+		}
+	})
+}
+
+// expect is what Scan should find, read slowly. It is false when a member that
+// Spillway acts on is doubled or of the wrong type.
+func expect(list []pair) (want ParsedRequest, sound bool) {
+	seen := map[string]bool{}
+	want.Empty, sound = len(list) == 0, true
+	for _, m := range list {
+		if seen[m.key] && memberNamed([]byte(m.key)) != other {
+			sound = false
+		}
+		seen[m.key] = true
+		sound = expectMember(&want, m) && sound
+	}
+	return want, sound
+}
+
+func expectMember(want *ParsedRequest, m pair) bool {
+	text := map[string]*string{"model": &want.Model, "prompt_cache_key": &want.PromptCacheKey, "previous_response_id": &want.PreviousResponseID, "service_tier": &want.ServiceTier}
+	numbers := map[string]*int64{"max_tokens": &want.MaxOutputTokens, "max_completion_tokens": &want.MaxOutputTokens, "max_output_tokens": &want.MaxOutputTokens, "n": &want.Choices, "best_of": &want.Choices}
+	switch {
+	case m.raw == "null" && m.key != "model":
+	case text[m.key] != nil:
+		return json.Unmarshal([]byte(m.raw), text[m.key]) == nil && m.raw != "null" && len(m.raw) <= maxStringLength+2
+	case numbers[m.key] != nil:
+		n, err := strconv.ParseUint(m.raw, 10, 63)
+		*numbers[m.key] = max(*numbers[m.key], int64(n))
+		return err == nil
+	case m.key == "stream":
+		return json.Unmarshal([]byte(m.raw), &want.Stream) == nil
+	case m.key == "background":
+		return json.Unmarshal([]byte(m.raw), &want.Background) == nil
+	case m.key == "store":
+		return json.Unmarshal([]byte(m.raw), &want.Store) == nil
+	case m.key == "stream_options":
+		return expectOptions(want, m.raw)
+	}
+	return true
+}
+
+func expectOptions(want *ParsedRequest, raw string) bool {
+	var options map[string]json.RawMessage
+	if json.Unmarshal([]byte(raw), &options) != nil {
+		return false
+	}
+	value, ok := options["include_usage"]
+	return !ok || json.Unmarshal(value, &want.IncludeUsage) == nil
+}
+
+// compare looks at the members that expect reads.
+func compare(t *testing.T, body []byte, got, want ParsedRequest) {
+	t.Helper()
+	// Spans, weights and bindings have tests of their own.
+	want.ModelSpan, want.StreamOptionsSpan, want.IncludeUsageSpan, want.PromptSpan = got.ModelSpan, got.StreamOptionsSpan, got.IncludeUsageSpan, got.PromptSpan
+	want.InsertAt, want.PromptBytes, want.ResourceBound, want.ResourceBoundID, want.Conversation = got.InsertAt, got.PromptBytes, got.ResourceBound, got.ResourceBoundID, got.Conversation
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("facts of %q (-want +got):\n%s", body, diff)
+	}
+	if got.PromptBytes < 0 || got.PromptBytes > int64(len(body)) || body[got.InsertAt-1] != '{' {
+		t.Fatalf("%d prompt characters, open at %d in %q", got.PromptBytes, got.InsertAt, body)
+	}
+	for _, s := range []Span{got.ModelSpan, got.StreamOptionsSpan, got.IncludeUsageSpan, got.PromptSpan} {
+		if s != (Span{}) && !json.Valid(body[s.From:s.To]) {
+			t.Fatalf("a span of %q holds %q", body, body[s.From:s.To])
+		}
+	}
+}
+
+// FuzzRewrite: the result differs from the body in the changed values alone.
+func FuzzRewrite(f *testing.F) {
+	for _, s := range bodiesOfAllSorts {
+		f.Add([]byte(s), "gpt-4o-ptu", true)
+		f.Add([]byte(s), "", true)
+		f.Add([]byte(s), "quote\" back\\slash\x01 é \xff", false)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, model string, usage bool) {
+		facts, err := Parse(body)
+		if err != nil {
+			return
+		}
+		c := Changes{Model: model, IncludeUsage: usage}
+		out := facts.Rewrite([]byte("kept"), body, c)[len("kept"):]
+		if len(out) != facts.RewriteLen(body, c) {
+			t.Fatalf("Splice(%q) is %d bytes, SpliceLen says %d", body, len(out), facts.RewriteLen(body, c))
+		}
+		if !facts.NeedsRewrite(c) && !bytes.Equal(out, body) {
+			t.Fatalf("Splice(%q) = %q, though nothing was to be changed", body, out)
+		}
+		after, err := Parse(out)
+		if err != nil && len(model) <= maxStringLength/6 {
+			t.Fatalf("Splice(%q) = %q: %v", body, out, err)
+		}
+		if model != "" && len(model) <= maxStringLength/6 && after.Model != strings.ToValidUTF8(model, "\uFFFD") && utf8.ValidString(model) {
+			t.Fatalf("Splice(%q) names %q, want %q", body, after.Model, model)
+		}
+		if usage && err == nil && !after.IncludeUsage {
+			t.Fatalf("Splice(%q) = %q does not ask for usage", body, out)
+		}
+		sameButFor(t, members(t, body), members(t, out), c)
+	})
+}
+
+// sameButFor compares members in order, the changed ones by what they mean.
+func sameButFor(t *testing.T, before, after []pair, c Changes) {
+	t.Helper()
+	had := map[string]bool{}
+	for _, m := range before {
+		had[m.key] = true
+	}
+	for len(after) > 0 && !had[after[0].key] && (after[0].key == "model" && c.Model != "" || after[0].key == "stream_options" && c.IncludeUsage) {
+		after = after[1:]
+	}
+	if len(before) != len(after) {
+		t.Fatalf("%d members became %d", len(before), len(after))
+	}
+	for i, m := range before {
+		switch {
+		case m.key != after[i].key:
+			t.Fatalf("member %q became %q", m.key, after[i].key)
+		case m.key == "model" && c.Model != "":
+		case m.key == "stream_options" && c.IncludeUsage:
+			sameOptions(t, m.raw, after[i].raw)
+		case m.raw != after[i].raw:
+			t.Fatalf("member %q: %q became %q", m.key, m.raw, after[i].raw)
+		}
+	}
+}
+
+func sameOptions(t *testing.T, before, after string) {
+	t.Helper()
+	if before == "null" {
+		before = "{}"
+	}
+	old, fresh := members(t, []byte(before)), members(t, []byte(after))
+	drop := func(list []pair) (rest []pair) {
+		for _, m := range list {
+			if m.key != "include_usage" {
+				rest = append(rest, m)
+			}
+		}
+		return rest
+	}
+	if diff := cmp.Diff(drop(old), drop(fresh), cmp.AllowUnexported(pair{})); diff != "" {
+		t.Fatalf("stream_options (-before +after):\n%s", diff)
+	}
+}

@@ -1,0 +1,129 @@
+package request
+
+import (
+	"unicode/utf8"
+
+	"spillway/handler/internal/openai/jsonscan"
+)
+
+// Changes are the edits that a request may need on its way to a backend. The
+// zero Changes changes nothing.
+type Changes struct {
+	Model        string // the backend's name for the model; "" keeps the caller's
+	IncludeUsage bool   // ask for the usage chunk at a stream's end, if the caller did not
+}
+
+// NeedsRewrite reports whether c changes a body at all: where it does not, the
+// caller's own bytes can be sent.
+func (f *ParsedRequest) NeedsRewrite(c Changes) bool {
+	return f.changesModel(c) || f.addsUsage(c)
+}
+
+func (f *ParsedRequest) changesModel(c Changes) bool {
+	return f.InsertAt > 0 && c.Model != "" && (c.Model != f.Model || f.ModelSpan == (Span{}))
+}
+
+func (f *ParsedRequest) addsUsage(c Changes) bool {
+	return f.InsertAt > 0 && c.IncludeUsage && !f.IncludeUsage
+}
+
+// Rewrite appends body to dst with c made, and returns the longer dst. It
+// allocates only when dst has not room for SpliceLen more bytes. f must be what
+// Scan found in this body; the zero Facts, of a body that is no JSON, change
+// nothing. Everything but the changed values is byte for byte what it was; a
+// member that is missing is inserted behind the opening brace.
+func (f *ParsedRequest) Rewrite(dst, body []byte, c Changes) []byte {
+	done := 0
+	edits, n := f.edits(body, c)
+	for _, e := range edits[:n] {
+		dst = append(dst, body[done:e.at.From]...)
+		dst = append(dst, e.head...)
+		if e.name != "" {
+			dst = appendQuoted(dst, e.name)
+		}
+		dst = append(dst, e.tail...)
+		done = e.at.To
+	}
+	return append(dst, body[done:]...)
+}
+
+// RewriteLen is exactly how many bytes Splice appends.
+func (f *ParsedRequest) RewriteLen(body []byte, c Changes) int {
+	size := len(body)
+	edits, n := f.edits(body, c)
+	for _, e := range edits[:n] {
+		size += len(e.head) + len(e.tail) - (e.at.To - e.at.From)
+		if e.name != "" {
+			var quoted [128]byte
+			size += len(appendQuoted(quoted[:0], e.name))
+		}
+	}
+	return size
+}
+
+// edit puts head, name as a JSON string and tail where at was.
+type edit struct {
+	at         Span
+	head, name string
+	tail       string
+}
+
+// edits are the edits that c needs, in the order of the body.
+func (f *ParsedRequest) edits(body []byte, c Changes) (list [2]edit, n int) {
+	if f.changesModel(c) {
+		list[n] = f.modelEdit(c.Model)
+		n++
+	}
+	if f.addsUsage(c) {
+		list[n] = f.usageEdit(body)
+		n++
+	}
+	if n == 2 && list[1].at.From < list[0].at.From {
+		list[0], list[1] = list[1], list[0]
+	}
+	if n > 0 && f.Empty {
+		list[n-1].tail = list[n-1].tail[:len(list[n-1].tail)-1] // no comma before the closing brace
+	}
+	return list, n
+}
+
+// modelEdit names the model, which must be inserted where only the URL named it.
+func (f *ParsedRequest) modelEdit(name string) edit {
+	if f.ModelSpan != (Span{}) {
+		return edit{at: f.ModelSpan, name: name}
+	}
+	return edit{at: Span{f.InsertAt, f.InsertAt}, head: `"model":`, name: name, tail: `,`}
+}
+
+// usageEdit asks for usage wherever the body has room for it.
+func (f *ParsedRequest) usageEdit(body []byte) edit {
+	switch options := f.StreamOptionsSpan; {
+	case f.IncludeUsageSpan != (Span{}):
+		return edit{at: f.IncludeUsageSpan, tail: `true`}
+	case options == (Span{}):
+		return edit{at: Span{f.InsertAt, f.InsertAt}, tail: `"stream_options":{"include_usage":true},`}
+	case body[options.From] != '{': // null
+		return edit{at: options, tail: `{"include_usage":true}`}
+	case body[jsonscan.SkipSpace(body, options.From+1)] == '}':
+		return edit{at: Span{options.From + 1, options.From + 1}, tail: `"include_usage":true`}
+	default:
+		return edit{at: Span{options.From + 1, options.From + 1}, tail: `"include_usage":true,`}
+	}
+}
+
+// appendQuoted appends s as a JSON string.
+func appendQuoted(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			dst = append(dst, '\\', byte(r))
+		case r < ' ':
+			dst = append(dst, '\\', 'u', '0', '0', hex[r>>4], hex[r&15])
+		default:
+			dst = utf8.AppendRune(dst, r)
+		}
+	}
+	return append(dst, '"')
+}

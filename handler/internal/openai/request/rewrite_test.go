@@ -1,0 +1,60 @@
+package request
+
+import "testing"
+
+func TestSpliceChangesOnlyWhatItMust(t *testing.T) {
+	both := Changes{Model: "ptu", IncludeUsage: true}
+	tests := []struct {
+		name, body string
+		c          Changes
+		want       string
+	}{
+		{"nothing to do", `{"model":"a"}`, Changes{}, `{"model":"a"}`},
+		{"the same model, spelt as the caller did", `{"model":"\u0061"}`, Changes{Model: "a"}, `{"model":"\u0061"}`},
+		{"another model", `{ "x":1.0, "model" : "a", "y":[ ] }`, Changes{Model: "b"}, `{ "x":1.0, "model" : "b", "y":[ ] }`},
+		{"no model in the body", ` {"x":1}`, Changes{Model: "b"}, ` {"model":"b","x":1}`},
+		{"nothing in the body", `{ }`, both, `{"model":"ptu","stream_options":{"include_usage":true} }`},
+		{"nothing in the body, one change", `{}`, Changes{Model: "b"}, `{"model":"b"}`},
+		{"usage", `{"model":"a"}`, Changes{IncludeUsage: true}, `{"stream_options":{"include_usage":true},"model":"a"}`},
+		{"usage refused", `{"stream_options":{"include_usage":false},"model":"a"}`, both, `{"stream_options":{"include_usage":true},"model":"ptu"}`},
+		{"usage already", `{"stream_options":{"include_usage":true},"model":"ptu"}`, both, `{"stream_options":{"include_usage":true},"model":"ptu"}`},
+		{"usage null", `{"stream_options":{"include_usage":null}}`, Changes{IncludeUsage: true}, `{"stream_options":{"include_usage":true}}`},
+		{"options null", `{"stream_options":null}`, Changes{IncludeUsage: true}, `{"stream_options":{"include_usage":true}}`},
+		{"options empty", `{"stream_options":{ }}`, Changes{IncludeUsage: true}, `{"stream_options":{"include_usage":true }}`},
+		{"options otherwise", `{"stream_options":{"a":1}}`, Changes{IncludeUsage: true}, `{"stream_options":{"include_usage":true,"a":1}}`},
+		{"a name that needs escapes", `{"model":"a"}`, Changes{Model: "\"\\\x1f\xffé"}, `{"model":"\"\\\u001f` + "\uFFFD" + `é"}`},
+	}
+	for _, tt := range tests {
+		f := mustScan(t, tt.body)
+		got := string(f.Rewrite(nil, []byte(tt.body), tt.c))
+		if got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+		if f.NeedsRewrite(tt.c) != (tt.want != tt.body) {
+			t.Errorf("%s: Alters is %t", tt.name, f.NeedsRewrite(tt.c))
+		}
+	}
+}
+
+func TestSpliceIntoRoomAllocatesNothing(t *testing.T) {
+	body := []byte(`{"messages":[],"model":"gpt-4o","stream":true}`)
+	f := mustScan(t, string(body))
+	c := Changes{Model: "gpt-4o-ptu", IncludeUsage: true}
+	dst := make([]byte, 0, f.RewriteLen(body, c))
+	allocs := testing.AllocsPerRun(100, func() {
+		if out := f.Rewrite(dst, body, c); len(out) != f.RewriteLen(body, c) {
+			t.Fatal("SpliceLen is wrong")
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("%.0f allocations", allocs)
+	}
+}
+
+func TestZeroFactsChangeNothing(t *testing.T) {
+	var f ParsedRequest
+	body := "--boundary\r\n"
+	if got := string(f.Rewrite(nil, []byte(body), Changes{Model: "b", IncludeUsage: true})); got != body {
+		t.Errorf("got %q", got)
+	}
+}

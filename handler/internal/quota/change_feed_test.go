@@ -1,0 +1,98 @@
+package quota
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/openai/usage"
+	"spillway/handler/internal/tablestore/memory"
+)
+
+func TestBoardIsReadOncePerRefreshWhileThereIsTrafficAndNotAtAllWithout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		store := &counting{Store: new(memory.Store)}
+		board := &ChangeFeed{Store: store}
+		var g sync.WaitGroup
+		g.Go(func() { board.Run(ctx) })
+		time.Sleep(time.Hour)
+		if calls, _ := store.count(); calls != 0 {
+			t.Errorf("%d readings in an hour without traffic", calls)
+		}
+		for range 600 {
+			board.NoteTraffic()
+			time.Sleep(100 * time.Millisecond)
+		}
+		calls, _ := store.count()
+		if calls < 119 || calls > 122 {
+			t.Errorf("%d readings in a minute with traffic, want 120", calls)
+		}
+		time.Sleep(time.Hour)
+		if later, _ := store.count(); later-calls > 122 {
+			t.Errorf("%d readings after the last request", later-calls)
+		}
+		cancel()
+		g.Wait()
+	})
+}
+
+func TestBoardOfManyConsumersStaysWithinTheEntityLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(midMonth)
+		ctx, cancel := context.WithCancel(t.Context())
+		store := new(memory.Store)
+		var all []*consumer.Consumer
+		for i := range 300 {
+			all = append(all, &consumer.Consumer{Name: fmt.Sprint("team-", i), TokensPerMinute: 1000, RequestsPerMinute: 2})
+		}
+		var g sync.WaitGroup
+		l := open(ctx, &g, Config{Store: store, Consumers: all})
+		for _, c := range all { // all are used up
+			spend(t, l, c, 500)
+			spend(t, l, c, 500)
+			if _, over := reserve(t, l, c, 500); over == nil {
+				t.Fatal("not used up")
+			}
+		}
+		time.Sleep(2 * time.Second)
+		cancel()
+		g.Wait()
+		rows, _, err := store.List(t.Context(), Partition, "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		columns := 0
+		for _, row := range rows {
+			columns += len(row.Columns)
+			if len(row.Columns) > 250 {
+				t.Errorf("row %s has %d columns", row.Key, len(row.Columns))
+			}
+		}
+		if columns != 600 || len(rows) < 3 {
+			t.Errorf("%d notices in %d rows, want 600", columns, len(rows))
+		}
+	})
+}
+
+func BenchmarkReserve(b *testing.B) {
+	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 1 << 50, RequestsPerMinute: 1 << 50, TokensPerMonth: 1 << 55}
+	ctx, cancel := context.WithCancel(b.Context())
+	var g sync.WaitGroup
+	l := open(ctx, &g, Config{Store: new(memory.Store), Consumers: []*consumer.Consumer{c}})
+	b.ReportAllocs()
+	for b.Loop() {
+		r, err := l.Reserve(ctx, c, "gpt-4o", 1000, usage.Price{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.Settle(usage.Tokens{Prompt: 100, Completion: 500})
+	}
+	b.StopTimer()
+	cancel()
+	g.Wait()
+}

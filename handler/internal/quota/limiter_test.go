@@ -1,0 +1,434 @@
+package quota
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/openai/usage"
+	"spillway/handler/internal/tablestore"
+	"spillway/handler/internal/tablestore/memory"
+)
+
+// counting is a table that counts what is asked of it.
+type counting struct {
+	tablestore.Store
+	mu    sync.Mutex
+	calls int
+	rows  int // exchanges with rows of quotas
+	slow  time.Duration
+	down  bool
+}
+
+func (c *counting) note(ctx context.Context, partition string) error {
+	c.mu.Lock()
+	c.calls++
+	if partition != Partition {
+		c.rows++
+	}
+	slow, down := c.slow, c.down
+	c.mu.Unlock()
+	if down {
+		<-ctx.Done()
+		return tablestore.ErrUnknown
+	}
+	if slow > 0 {
+		time.Sleep(slow)
+	}
+	return nil
+}
+
+func (c *counting) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Reply, error) {
+	if err := c.note(ctx, partition); err != nil {
+		return tablestore.Row{}, tablestore.Reply{}, err
+	}
+	return c.Store.Get(ctx, partition, key)
+}
+
+func (c *counting) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+	if err := c.note(ctx, row.Partition); err != nil {
+		return "", tablestore.Reply{}, err
+	}
+	return c.Store.Put(ctx, row)
+}
+
+func (c *counting) Set(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+	if err := c.note(ctx, row.Partition); err != nil {
+		return "", tablestore.Reply{}, err
+	}
+	return c.Store.Set(ctx, row)
+}
+
+func (c *counting) set(slow time.Duration, down bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.slow, c.down = slow, down
+}
+
+func (c *counting) count() (calls, rows int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.calls, c.rows
+}
+
+// midMonth gets away from the beginning of virtual time, which is that of a
+// month and of a minute.
+const midMonth = 10*24*time.Hour + 5*time.Second
+
+// open starts an instance that ends with the test's ctx.
+func open(ctx context.Context, g *sync.WaitGroup, cfg Config) *Limiter {
+	l := New(cfg)
+	g.Go(func() { l.Run(ctx) })
+	return l
+}
+
+func alone(t *testing.T, c *consumer.Consumer, play func(t *testing.T, l *Limiter, store *counting)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(midMonth)
+		ctx, cancel := context.WithCancel(t.Context())
+		var g sync.WaitGroup
+		store := &counting{Store: new(memory.Store)}
+		l := open(ctx, &g, Config{Store: store, Consumers: []*consumer.Consumer{c}, Rand: func() float64 { return .5 }})
+		defer func() {
+			store.set(0, false)
+			cancel()
+			g.Wait()
+		}()
+		play(t, l, store)
+	})
+}
+
+func reserve(t *testing.T, l *Limiter, c *consumer.Consumer, tokens int64) (*Reservation, *ExceededError) {
+	t.Helper()
+	r, err := l.Reserve(t.Context(), c, "gpt-4o", tokens, usage.Price{Input: 2.5, Output: 10})
+	var over *ExceededError
+	if err != nil && !errors.As(err, &over) {
+		t.Fatalf("reserve %d: %v", tokens, err)
+	}
+	return r, over
+}
+
+// spend reserves what there must be room for.
+func spend(t *testing.T, l *Limiter, c *consumer.Consumer, tokens int64) *Reservation {
+	t.Helper()
+	r, over := reserve(t, l, c, tokens)
+	if over != nil {
+		t.Fatalf("%d tokens: %v", tokens, over)
+	}
+	return r
+}
+
+func TestMinuteIsSpentToTheLastTokenAndComesBack(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000}
+	alone(t, c, func(t *testing.T, l *Limiter, _ *counting) {
+		for i := range 10 {
+			if _, over := reserve(t, l, c, 1000); over != nil {
+				t.Fatalf("request %d of 10: %v", i+1, over)
+			}
+		}
+		_, over := reserve(t, l, c, 1000)
+		if over == nil || !over.Retryable || over.Limit != "tokensPerMinute" {
+			t.Fatalf("eleventh request: %+v, want a refusal by tokensPerMinute that a retry may get over", over)
+		}
+		time.Sleep(over.Wait)
+		if _, over := reserve(t, l, c, 1000); over != nil {
+			t.Errorf("after exactly the wait that was told: %v", over)
+		}
+	})
+}
+
+func TestWhatWasNotUsedIsThereForTheNextRequest(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000}
+	alone(t, c, func(t *testing.T, l *Limiter, _ *counting) {
+		for i := range 16 { // 16 reservations of 5,000, 4,800 tokens
+			r, over := reserve(t, l, c, 5000)
+			if over != nil {
+				t.Fatalf("request %d: %v", i+1, over)
+			}
+			r.Settle(usage.Tokens{Prompt: 100, Completion: 200})
+			r.Settle(usage.Tokens{Prompt: 1 << 40}) // ignored
+		}
+		r, over := reserve(t, l, c, 5200)
+		if over != nil {
+			t.Fatalf("all that is left: %v", over)
+		}
+		r.Refund()
+		if s := l.RateLimits(c, "gpt-4o"); s.Tokens.Remaining != 5200 || s.Tokens.Limit != 10_000 {
+			t.Errorf("16 answers of 300 tokens out of 10000 leave %+v", s.Tokens)
+		}
+	})
+}
+
+func TestRequestLargerThanTheLimitIsNeverRetryable(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000, MaxRequestTokens: 20_000}
+	alone(t, c, func(t *testing.T, l *Limiter, store *counting) {
+		for _, tokens := range []int64{10_001, 20_001, 1<<63 - 1} {
+			_, over := reserve(t, l, c, tokens)
+			if over == nil || over.Retryable || over.Wait != 0 {
+				t.Errorf("%d tokens: %+v, want a refusal that no wait gets over", tokens, over)
+			}
+		}
+		if _, rows := store.count(); rows != 0 {
+			t.Errorf("%d exchanges for requests that could never be served", rows)
+		}
+		if _, over := reserve(t, l, c, -5); over != nil {
+			t.Errorf("a negative estimate: %v", over)
+		}
+	})
+}
+
+func TestEveryLimitIsKeptAndAllOrNothing(t *testing.T) {
+	c := &consumer.Consumer{
+		Name: "team-a", TokensPerMinute: 100_000, RequestsPerMinute: 100,
+		PerModel: map[string]consumer.Limits{"gpt-4o": {RequestsPerMinute: 3}},
+	}
+	alone(t, c, func(t *testing.T, l *Limiter, _ *counting) {
+		for range 3 {
+			if _, over := reserve(t, l, c, 1000); over != nil {
+				t.Fatal(over)
+			}
+		}
+		for range 50 {
+			_, over := reserve(t, l, c, 1000)
+			if over == nil || over.Limit != "requestsPerMinute of model gpt-4o" {
+				t.Fatalf("fourth request for the model: %+v", over)
+			}
+		}
+		s := l.RateLimits(c, "gpt-4o")
+		if s.Requests.Remaining != 0 || s.Requests.Limit != 3 || s.Tokens.Remaining != 97_000 {
+			t.Errorf("refused requests must reserve nothing: %+v", s)
+		}
+		if s := l.RateLimits(c, "other"); s.Requests.Remaining != 97 {
+			t.Errorf("other models keep theirs: %+v", s)
+		}
+		if _, err := l.Reserve(t.Context(), c, "other", 1000, usage.Price{}); err != nil {
+			t.Errorf("another model: %v", err)
+		}
+	})
+}
+
+func TestBudgetIsMoneyOfTheMonth(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", BudgetPerMonth: 1} // at 10 per million output tokens: 100,000 of them
+	alone(t, c, func(t *testing.T, l *Limiter, _ *counting) {
+		spent := 0
+		for {
+			r, over := reserve(t, l, c, 1000)
+			if over != nil {
+				if over.Retryable || over.Limit != "budgetPerMonth" || over.Wait < 24*time.Hour {
+					t.Errorf("budget used up: %+v", over)
+				}
+				break
+			}
+			r.Settle(usage.Tokens{Prompt: 400, Cached: 400, Completion: 500}) // 0.001 + 0.005
+			spent++
+			if spent > 1000 {
+				t.Fatal("the budget has no end")
+			}
+			time.Sleep(time.Second)
+		}
+		if spent < 164 || spent > 166 {
+			t.Errorf("%d answers of 0.006 out of 1", spent)
+		}
+	})
+}
+
+func TestRequestWithCreditNeverWaitsForTheTable(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 6_000_000}
+	alone(t, c, func(t *testing.T, l *Limiter, store *counting) {
+		for range 20 { // a rate is known, and credit is held
+			spend(t, l, c, 1000)
+			time.Sleep(100 * time.Millisecond)
+		}
+		store.set(400*time.Millisecond, false)
+		for i := range 100 {
+			before := time.Now()
+			if _, over := reserve(t, l, c, 1000); over != nil {
+				t.Fatal(over)
+			}
+			if waited := time.Since(before); waited > 0 {
+				t.Fatalf("request %d waited %v for a slow table", i, waited)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+}
+
+func TestWaitForTheTableIsBounded(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000, TokensPerMonth: 1_000_000}
+	alone(t, c, func(t *testing.T, l *Limiter, store *counting) {
+		store.set(0, true)
+		before := time.Now()
+		if _, over := reserve(t, l, c, 1000); over != nil {
+			t.Errorf("first request with the table gone: %v, want it within the degraded share", over)
+		}
+		if waited := time.Since(before); waited > 1500*time.Millisecond {
+			t.Errorf("waited %v", waited)
+		}
+		before = time.Now()
+		spend(t, l, c, 1000)
+		if waited := time.Since(before); waited > 0 {
+			t.Errorf("once it is known that the table is gone a request waited %v", waited)
+		}
+	})
+}
+
+func TestIdleInstanceGivesBackAndThenKeepsQuiet(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 600_000}
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(midMonth)
+		ctx, cancel := context.WithCancel(t.Context())
+		var g sync.WaitGroup
+		store := &counting{Store: new(memory.Store)}
+		first := open(ctx, &g, Config{Store: store, Consumers: []*consumer.Consumer{c}})
+		for range 20 {
+			r, _ := reserve(t, first, c, 1000)
+			r.Settle(usage.Tokens{Prompt: 1000})
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(3 * time.Second)
+		second := open(ctx, &g, Config{Store: store, Consumers: []*consumer.Consumer{c}})
+		spend(t, second, c, 580_000) // all that is left, so nothing may be held by the first
+		time.Sleep(2 * time.Minute)
+		calls, _ := store.count()
+		time.Sleep(10 * time.Minute)
+		if later, _ := store.count(); later != calls {
+			t.Errorf("%d exchanges in ten minutes without a request", later-calls)
+		}
+		cancel()
+		g.Wait()
+	})
+}
+
+func TestStoppedInstanceGivesBackItsLease(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", TokensPerMonth: 1_000_000}
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(midMonth)
+		var g, h sync.WaitGroup
+		store := &counting{Store: new(memory.Store)}
+		ctx, cancel := context.WithCancel(t.Context())
+		first := open(ctx, &g, Config{Store: store, Consumers: []*consumer.Consumer{c}})
+		for range 20 {
+			r, over := reserve(t, first, c, 100)
+			if over != nil {
+				t.Fatal(over)
+			}
+			r.Settle(usage.Tokens{Prompt: 100})
+			time.Sleep(100 * time.Millisecond)
+		}
+		cancel()
+		g.Wait()
+		ctx, cancel = context.WithCancel(t.Context())
+		second := open(ctx, &h, Config{Store: store, Consumers: []*consumer.Consumer{c}})
+		if _, over := reserve(t, second, c, 998_000); over != nil {
+			t.Errorf("the whole rest of the month after the first instance ended: %v", over)
+		}
+		cancel()
+		h.Wait()
+	})
+}
+
+func TestColdInstanceKnowsWhoIsNearlyOut(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000}
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(midMonth)
+		ctx, cancel := context.WithCancel(t.Context())
+		var g sync.WaitGroup
+		store := &counting{Store: new(memory.Store)}
+		warm := open(ctx, &g, Config{Store: store, Consumers: []*consumer.Consumer{c}})
+		for range 10 {
+			spend(t, warm, c, 1000)
+		}
+		time.Sleep(time.Second)
+		cold := open(ctx, &g, Config{Store: store, Consumers: []*consumer.Consumer{c}})
+		cold.Feed().NoteTraffic()
+		synctest.Wait()
+		time.Sleep(100 * time.Millisecond)
+		store.set(0, true) // from here on only what is known can help
+		before := time.Now()
+		if _, over := reserve(t, cold, c, 1000); over == nil {
+			t.Error("a cold instance served a consumer whose limit the board names as used up")
+		}
+		if waited := time.Since(before); waited > 0 {
+			t.Errorf("and waited %v to find out", waited)
+		}
+		store.set(0, false)
+		cancel()
+		g.Wait()
+	})
+}
+
+func TestCallerWhoLeavesTakesNothingAlong(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000}
+	alone(t, c, func(t *testing.T, l *Limiter, store *counting) {
+		store.set(300*time.Millisecond, false)
+		ctx, leave := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer leave()
+		if _, err := l.Reserve(ctx, c, "gpt-4o", 9_000, usage.Price{}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("reserve for a caller who left: %v", err)
+		}
+		store.set(0, false)
+		time.Sleep(2 * time.Second)
+		if _, over := reserve(t, l, c, 10_000); over != nil {
+			t.Errorf("the whole limit, after the caller left: %v", over)
+		}
+	})
+}
+
+func TestConcurrencyHoldsOnEachInstance(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", Concurrency: 3}
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Config{Store: new(memory.Store), Consumers: []*consumer.Consumer{c}, CountInstances: fleetOf(2)})
+		var inside []*Reservation
+		for range 3 {
+			r, over := reserve(t, l, c, 1)
+			if over != nil {
+				t.Fatal(over)
+			}
+			inside = append(inside, r)
+		}
+		if _, over := reserve(t, l, c, 1); over == nil || over.Limit != "concurrency" || !over.Retryable {
+			t.Fatalf("fourth request at once of three: %+v", over)
+		}
+		inside[0].Refund()
+		inside[0].Commit()
+		if _, over := reserve(t, l, c, 1); over != nil {
+			t.Errorf("after one left: %v", over)
+		}
+		if _, over := reserve(t, l, c, 1); over == nil {
+			t.Error("one that left twice made room twice")
+		}
+	})
+}
+
+// A request that no waiting makes possible is told so, also while another limit
+// is used up that waiting would help with.
+func TestTooLargeIsSaidBeforeUsedUp(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", RequestsPerMinute: 1, TokensPerMinute: 1000}
+	alone(t, c, func(t *testing.T, l *Limiter, _ *counting) {
+		spend(t, l, c, 10)
+		if _, over := reserve(t, l, c, 10); over == nil || over.Limit != "requestsPerMinute" || !over.Retryable {
+			t.Errorf("a second request: %+v", over)
+		}
+		if _, over := reserve(t, l, c, 1001); over == nil || over.Limit != "tokensPerMinute" || over.Retryable || over.Wait != 0 {
+			t.Errorf("one larger than the limit: %+v", over)
+		}
+	})
+}
+
+func TestNobodyInParticularHasNoLimits(t *testing.T) {
+	l := New(Config{Store: new(memory.Store)})
+	r, err := l.Reserve(t.Context(), nil, "gpt-4o", 1<<40, usage.Price{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Settle(usage.Tokens{Prompt: 1})
+	r.Refund()
+	if s := l.RateLimits(nil, "gpt-4o"); s != (RateLimitStatus{}) {
+		t.Errorf("standing of nobody: %+v", s)
+	}
+}
