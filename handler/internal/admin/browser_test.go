@@ -46,7 +46,7 @@ func browser(t *testing.T) (tools, chromium string) {
 // serve mounts the door as the server does, and runs it.
 func serve(t *testing.T, cfgs ...Config) string {
 	t.Helper()
-	var doors []*Ops
+	var doors []*Handler
 	for i := range cfgs {
 		o := New(cfgs[i])
 		ctx := t.Context()
@@ -67,18 +67,18 @@ func serve(t *testing.T, cfgs ...Config) string {
 
 const testKey = "operators-key-0123456789"
 
-func TestTheStatusPageInARealBrowser(t *testing.T) {
+func TestStatusPageInBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
 	tools, chromium := browser(t)
-	at := loop(time.Now())
-	locked := healthyScene(at)
+	at := loopingClock(time.Now())
+	locked := healthyScenario(at)
 	locked.cfg.Key = testKey
-	urls := sceneURLs(t, at)
+	urls := scenarioURLs(t, at)
 	urls["locked"], urls["key"] = serve(t, locked.cfg), testKey
 
-	report := look(t, tools, chromium, urls)
+	report := runBrowser(t, tools, chromium, urls)
 	for _, problem := range report.Problems {
 		t.Error(problem)
 	}
@@ -91,20 +91,20 @@ func TestTheStatusPageInARealBrowser(t *testing.T) {
 		}
 	}
 	t.Logf("a change was followed within %d ms", report.Looked["change"].FollowedMS)
-	if said := locked.said(); !slices.Equal(said, []string{"drain ptu-uksouth by Ana Óðinn"}) {
+	if said := locked.written(); !slices.Equal(said, []string{"drain ptu-uksouth by Ana Óðinn"}) {
 		t.Errorf("the fleet heard %q", said)
 	}
-	if len(locked.acts) != 1 || locked.acts[0].Key == "" || strings.Contains(testKey, locked.acts[0].Key) {
-		t.Errorf("the audit log was told %+v", locked.acts)
+	if len(locked.actions) != 1 || locked.actions[0].Key == "" || strings.Contains(testKey, locked.actions[0].Key) {
+		t.Errorf("the audit log was told %+v", locked.actions)
 	}
 }
 
-// sceneURLs serves every scene without a key.
-func sceneURLs(t *testing.T, at func() time.Time) map[string]string {
+// scenarioURLs serves every scene without a key.
+func scenarioURLs(t *testing.T, at func() time.Time) map[string]string {
 	t.Helper()
-	worlds := scenes(at)
-	worlds["outage"].fleetErr = errUnplugged
-	worlds["keyboard"], worlds["change"] = healthyScene(at), healthyScene(at)
+	worlds := scenarios(at)
+	worlds["outage"].fleetErr = errTableUnreachable
+	worlds["keyboard"], worlds["change"] = healthyScenario(at), healthyScenario(at)
 	urls := map[string]string{"two": twoInstances(t, at)}
 	for name, w := range worlds {
 		w.cfg.Open = true
@@ -119,7 +119,7 @@ type report struct {
 	Looked   map[string]struct{ Requests, Axe, FollowedMS int }
 }
 
-func look(t *testing.T, tools, chromium string, urls map[string]string) (seen report) {
+func runBrowser(t *testing.T, tools, chromium string, urls map[string]string) (seen report) {
 	t.Helper()
 	text, err := json.Marshal(urls)
 	if err != nil {
@@ -137,9 +137,9 @@ func look(t *testing.T, tools, chromium string, urls map[string]string) (seen re
 	return seen
 }
 
-// loop is a clock that goes for five seconds, again and again: countdowns are
+// loopingClock is a clock that goes for five seconds, again and again: countdowns are
 // seen to run, and never end, however slow the browser is.
-func loop(began time.Time) func() time.Time {
+func loopingClock(began time.Time) func() time.Time {
 	return func() time.Time { return began.Add(time.Since(began) % (5 * time.Second)) }
 }
 
@@ -149,11 +149,11 @@ func twoInstances(t *testing.T, at func() time.Time) string {
 	t.Helper()
 	var cfgs []Config
 	for i, name := range []string{"a", "b"} {
-		w := newWorld(at, []string{"gpt-4o"}, three())
+		w := newFakeFleet(at, []string{"gpt-4o"}, threeBackends())
 		w.cfg.Open, w.cfg.Instance = true, "instance-"+name
 		p := &w.cfg.Pools[0]
 		w.traffic(9+10*i, p, func(int) []proxy.Attempt { return []proxy.Attempt{served(&p.Backends[0], 300*time.Millisecond, -1)} })
-		w.saw(visit{id: "req_of-" + name, pool: p, status: 200, took: time.Second, tried: []proxy.Attempt{served(&p.Backends[0], time.Second, -1)}})
+		w.finish(fakeRequest{id: "req_of-" + name, pool: p, status: 200, took: time.Second, attempts: []proxy.Attempt{served(&p.Backends[0], time.Second, -1)}})
 		cfgs = append(cfgs, w.cfg)
 	}
 	return serve(t, cfgs...)

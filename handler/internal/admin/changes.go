@@ -27,29 +27,29 @@ type change struct {
 	n    int    // how often in a row
 }
 
-// againWithin is how soon the same change of the same slot is the same story:
+// repeatWindow is how soon the same change of the same slot is the same story:
 // a full PTU throttles many times a second.
-const againWithin = time.Minute
+const repeatWindow = time.Minute
 
 // Changed remembers what the keeper adopted: it is made to be a
 // state.Config.OnChange, quick and calling nobody back.
 func (r *Recent) Changed(slot health.Slot, before, after health.Record) {
-	text := difference(&before, &after)
+	text := describeChange(&before, &after)
 	if text == "" {
 		return
 	}
-	r.turned.note(change{at: r.now(), slot: slot, text: text, by: after.Stamp.By, n: 1})
+	r.changes.add(change{at: r.now(), slot: slot, text: text, by: after.Stamp.By, n: 1})
 }
 
-func (c *changes) note(news change) {
+func (c *changes) add(latest change) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := len(c.all) - 1; i >= 0; i-- {
-		if c.all[i].slot != news.slot {
+		if c.all[i].slot != latest.slot {
 			continue
 		}
-		if last := c.all[i]; last.text == news.text && news.at.Sub(last.at) < againWithin {
-			news.n += last.n
+		if last := c.all[i]; last.text == latest.text && latest.at.Sub(last.at) < repeatWindow {
+			latest.n += last.n
 			c.all = slices.Delete(c.all, i, i+1)
 		}
 		break
@@ -57,7 +57,7 @@ func (c *changes) note(news change) {
 	if len(c.all) == maxChanges {
 		c.all = slices.Delete(c.all, 0, 1)
 	}
-	c.all = append(c.all, news)
+	c.all = append(c.all, latest)
 }
 
 // latest is up to n of them, newest first.
@@ -71,39 +71,39 @@ func (c *changes) latest(n int) []change {
 	return found
 }
 
-// difference says for people what changed; "" when it is nothing they would
+// describeChange says for people what changed; "" when it is nothing they would
 // want to know.
-func difference(before, after *health.Record) string {
+func describeChange(before, after *health.Record) string {
 	var parts []string
 	if before.Word.Drained != after.Word.Drained {
-		parts = append(parts, word(after))
+		parts = append(parts, describeOverride(after))
 	}
 	switch from, to := before.Circuit.Phase, after.Circuit.Phase; {
 	case from == to:
 	case to == health.Open:
-		parts = append(parts, "breaker opened"+because(after.Stamp.Why))
+		parts = append(parts, "breaker opened"+withReason(after.Stamp.Why))
 	case to == health.HalfOpen:
 		parts = append(parts, "half-open: one probe of the fleet")
 	default:
-		parts = append(parts, "breaker closed"+because(after.Stamp.Why))
+		parts = append(parts, "breaker closed"+withReason(after.Stamp.Why))
 	}
 	switch {
 	case after.Windows.Generation != before.Windows.Generation:
 		parts = append(parts, "throttle windows ended")
 	case after.Windows != before.Windows:
-		parts = append(parts, "throttled"+because(after.Stamp.Why))
+		parts = append(parts, "throttled"+withReason(after.Stamp.Why))
 	}
 	return strings.Join(parts, ", ")
 }
 
-func word(r *health.Record) string {
+func describeOverride(r *health.Record) string {
 	if r.Word.Drained {
 		return fmt.Sprintf("drained by %s", r.Word.Who)
 	}
 	return fmt.Sprintf("restored by %s", r.Word.Who)
 }
 
-func because(why string) string {
+func withReason(why string) string {
 	if why == "" {
 		return ""
 	}

@@ -8,7 +8,7 @@ import (
 	"spillway/handler/internal/health"
 )
 
-func TestChangesAreSaidInWords(t *testing.T) {
+func TestDescribeChange(t *testing.T) {
 	record := func(p health.Phase, epoch uint64, why string) health.Record {
 		return health.Record{Circuit: health.Circuit{Incarnation: 1, Epoch: epoch, Phase: p}, Stamp: health.Stamp{By: "b", Why: why}}
 	}
@@ -34,7 +34,7 @@ func TestChangesAreSaidInWords(t *testing.T) {
 		"a lease renewed": {half, record(health.HalfOpen, 4, "503"), ""},
 		"a suspicion":     {closed, suspected, ""},
 	} {
-		if got := difference(&c.before, &c.after); got != c.want {
+		if got := describeChange(&c.before, &c.after); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
@@ -42,30 +42,30 @@ func TestChangesAreSaidInWords(t *testing.T) {
 
 // A full PTU is throttled many times a second: that is one story, and it must
 // not push the others out.
-func TestTheSameChangeAgainIsOneStory(t *testing.T) {
+func TestRepeatedChangesAreMerged(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	r := NewRecent(2, 1, func() time.Time { return now })
-	note := func(slot health.Slot, text string) { r.turned.note(change{at: now, slot: slot, text: text, n: 1}) }
+	note := func(slot health.Slot, text string) { r.changes.add(change{at: now, slot: slot, text: text, n: 1}) }
 	note(1, "breaker opened: 503")
 	for range 200 {
 		note(0, "throttled: 429 provisioned")
 		now = now.Add(100 * time.Millisecond)
 	}
-	got := r.turned.latest(10)
+	got := r.changes.latest(10)
 	if len(got) != 2 || got[0].n != 200 || got[0].slot != 0 || got[1].text != "breaker opened: 503" {
 		t.Errorf("told %+v", got)
 	}
-	now = now.Add(2 * againWithin)
+	now = now.Add(2 * repeatWindow)
 	note(0, "throttled: 429 provisioned")
 	note(0, "breaker opened: 503")
 	note(0, "throttled: 429 provisioned")
-	if got = r.turned.latest(10); len(got) != 5 || got[0].n != 1 {
+	if got = r.changes.latest(10); len(got) != 5 || got[0].n != 1 {
 		t.Errorf("after a pause and a turn, told %+v", got)
 	}
 	for i := range 3 * maxChanges {
 		note(0, fmt.Sprint("change ", i))
 	}
-	if got = r.turned.latest(1000); len(got) != maxChanges || got[0].text != fmt.Sprint("change ", 3*maxChanges-1) {
+	if got = r.changes.latest(1000); len(got) != maxChanges || got[0].text != fmt.Sprint("change ", 3*maxChanges-1) {
 		t.Errorf("%d are kept, want the latest %d", len(got), maxChanges)
 	}
 }

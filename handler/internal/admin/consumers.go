@@ -25,7 +25,7 @@ type LimitStatus struct {
 	ResetMS   int64   `json:"resetMs"` // until the whole limit is there again
 }
 
-func (o *Ops) consumers(now time.Time) []ConsumerStatus {
+func (o *Handler) consumers(now time.Time) []ConsumerStatus {
 	limits := map[string][]LimitStatus{}
 	if o.cfg.Quotas != nil {
 		for _, l := range o.cfg.Quotas() {
@@ -37,7 +37,7 @@ func (o *Ops) consumers(now time.Time) []ConsumerStatus {
 	var all []ConsumerStatus
 	for i := range o.cfg.Consumers {
 		name := o.cfg.Consumers[i].Name
-		all = append(all, ConsumerStatus{Name: name, Minute: minuteStatus(o.cfg.Recent.callers.sum(name, now)), Limits: limits[name]})
+		all = append(all, ConsumerStatus{Name: name, Minute: minuteStatus(o.cfg.Recent.consumers.sum(name, now)), Limits: limits[name]})
 	}
 	slices.SortFunc(all, func(a, b ConsumerStatus) int { return strings.Compare(a.Name, b.Name) })
 	return all
@@ -48,7 +48,7 @@ func (l LimitStatus) Key() string { return l.Limit + " " + l.Model }
 
 // Level is how near the limit is, for the eye.
 func (l LimitStatus) Level() string {
-	switch used := l.used(); {
+	switch used := l.usedPercent(); {
 	case used >= 100:
 		return "over"
 	case used >= 80:
@@ -57,8 +57,8 @@ func (l LimitStatus) Level() string {
 	return "well"
 }
 
-// used is in percent.
-func (l LimitStatus) used() float64 {
+// usedPercent is in percent.
+func (l LimitStatus) usedPercent() float64 {
 	if l.Amount <= 0 {
 		return 100
 	}

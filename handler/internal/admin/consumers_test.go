@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-func TestConsumersAreShownWithEveryLimit(t *testing.T) {
-	w := healthyScene(time.Now)
+func TestConsumersListAllLimits(t *testing.T) {
+	w := healthyScenario(time.Now)
 	all := New(w.cfg).consumers(time.Now())
 	if len(all) != 2 || all[0].Name != "nightly-batch" || len(all[0].Limits) != 0 || len(all[1].Limits) != 3 {
 		t.Fatalf("shown %+v", all)
@@ -21,8 +21,8 @@ func TestConsumersAreShownWithEveryLimit(t *testing.T) {
 	}
 }
 
-func TestConsumersWithoutQuotasAreShownAllTheSame(t *testing.T) {
-	w := healthyScene(time.Now)
+func TestConsumersWithoutQuotas(t *testing.T) {
+	w := healthyScenario(time.Now)
 	w.cfg.Quotas = nil
 	if all := New(w.cfg).consumers(time.Now()); len(all) != 2 || len(all[0].Limits)+len(all[1].Limits) != 0 {
 		t.Errorf("shown %+v", all)

@@ -19,13 +19,13 @@ type page struct{ html *template.Template }
 
 func newPage() *page {
 	return &page{html: template.Must(template.New("page.html").Funcs(template.FuncMap{
-		"at": at, "clock": clock, "count": count, "float": float, "left": left, "ms": roundMS, "part": part,
-		"percent": percent, "quota": quotaText, "share": share, "times": times, "traffic": traffic, "where": where, "why": why,
+		"at": dataOf, "clock": formatClock, "count": formatCount, "float": toFloat, "left": formatCountdown, "ms": formatMS, "part": shareText,
+		"percent": formatPercent, "quota": quotaText, "share": sharePercent, "times": changeSource, "traffic": trafficText, "where": describeBackend, "why": changeText,
 	}).ParseFS(files, "page/*.html"))}
 }
 
-// assets are the types of the files that everybody may have.
-var assets = map[string]string{ //nolint:gochecknoglobals // never written
+// contentTypes are the types of the files that everybody may have.
+var contentTypes = map[string]string{ //nolint:gochecknoglobals // never written
 	".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
 }
 
@@ -37,7 +37,7 @@ func (p *page) routes() map[string]route {
 		panic("ops: the embedded page is missing: " + err.Error())
 	}
 	for _, e := range entries {
-		kind := assets[path.Ext(e.Name())]
+		kind := contentTypes[path.Ext(e.Name())]
 		body, err := files.ReadFile("page/" + e.Name())
 		if kind == "" || err != nil {
 			continue
@@ -50,28 +50,28 @@ func (p *page) routes() map[string]route {
 	return all
 }
 
-// shell answers with the page: filled, or as the sign-in form with 401. A
+// servePage answers with the page: filled, or as the sign-in form with 401. A
 // program that asks without a key gets its 401 in JSON.
-func (o *Ops) shell(w http.ResponseWriter, r *http.Request) {
-	known := o.gate.knows(r)
-	if !known && !accepts(r, "text/html") {
-		unauthorized(w)
+func (o *Handler) servePage(w http.ResponseWriter, r *http.Request) {
+	known := o.access.authorized(r)
+	if !known && !acceptsType(r, "text/html") {
+		writeUnauthorized(w)
 		return
 	}
 	var data struct {
 		Status *Status // nil = sign in first
-		Blank  blank
+		Blank  blankData
 	}
 	code := http.StatusOK
 	if known {
-		data.Status = o.look()
+		data.Status = o.currentStatus()
 	} else {
 		code = http.StatusUnauthorized
 		w.Header().Set("WWW-Authenticate", `Bearer realm="spillway operators"`)
 	}
 	var body bytes.Buffer
 	if err := o.page.html.Execute(&body, data); err != nil {
-		fail(w, http.StatusInternalServerError, "page_failed", "The page could not be made: "+err.Error())
+		writeError(w, http.StatusInternalServerError, "page_failed", "The page could not be made: "+err.Error())
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -79,14 +79,14 @@ func (o *Ops) shell(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body.Bytes())
 }
 
-// accepts reports whether the asker names this type, as browsers do for pages.
-func accepts(r *http.Request, kind string) bool {
+// acceptsType reports whether the asker names this type, as browsers do for pages.
+func acceptsType(r *http.Request, kind string) bool {
 	return strings.Contains(r.Header.Get("Accept"), kind)
 }
 
-// blank is what the script's copies of the markup are made of.
-type blank struct {
-	spot
+// blankData is what the script's copies of the markup are made of.
+type blankData struct {
+	templateData
 	Consumer ConsumerStatus
 	Limit    LimitStatus
 	Instance InstanceStatus

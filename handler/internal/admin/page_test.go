@@ -12,20 +12,20 @@ import (
 
 // Where no key is needed, the page says everything of the pools before any
 // script has run.
-func TestTheFirstPaintHasTheData(t *testing.T) {
-	for name, w := range scenes(loop(time.Now())) {
+func TestServerRenderedPageHasTheData(t *testing.T) {
+	for name, w := range scenarios(loopingClock(time.Now())) {
 		if name == "hostile" {
 			continue
 		}
 		w.cfg.Open = true
-		got := sent{path: "/ops/", header: map[string]string{"Accept": "text/html"}}.to(t, mounted(w.cfg))
+		got := testRequest{path: "/ops/", header: map[string]string{"Accept": "text/html"}}.to(t, mount(w.cfg))
 		body := got.Body.String()
 		if got.Code != 200 || got.Header().Get("Content-Type") != "text/html; charset=utf-8" {
 			t.Errorf("%s: %d %s", name, got.Code, got.Header().Get("Content-Type"))
 		}
 		painted, _, _ := strings.Cut(body, "<template")
-		for _, p := range New(w.cfg).look().Pools {
-			for _, want := range []string{p.Model, string(p.Standing), p.Sentence, p.Groups[0].Backends[0].Name, p.Groups[0].Backends[0].Words} {
+		for _, p := range New(w.cfg).currentStatus().Pools {
+			for _, want := range []string{p.Model, string(p.State), p.Summary, p.Groups[0].Backends[0].Name, p.Groups[0].Backends[0].Label} {
 				if !strings.Contains(painted, want) {
 					t.Errorf("%s: the first paint lacks %q", name, want)
 				}
@@ -35,10 +35,10 @@ func TestTheFirstPaintHasTheData(t *testing.T) {
 }
 
 // Names that look like markup are text on the first paint too.
-func TestTheFirstPaintWritesNamesAsText(t *testing.T) {
-	w := hostileScene(time.Now)
+func TestServerRenderedPageEscapesNames(t *testing.T) {
+	w := hostileScenario(time.Now)
 	w.cfg.Open = true
-	body := sent{path: "/ops/", header: map[string]string{"Accept": "text/html"}}.to(t, mounted(w.cfg)).Body.String()
+	body := testRequest{path: "/ops/", header: map[string]string{"Accept": "text/html"}}.to(t, mount(w.cfg)).Body.String()
 	for _, never := range []string{"<img", "<iframe", "<svg onload", "<script>", `href="javascript`, "onerror=alert(1)>"} {
 		if strings.Contains(body, never) {
 			t.Errorf("the page holds %q", never)
@@ -56,16 +56,16 @@ type sample struct {
 	Want string
 }
 
-func spoken() []sample {
+func formatSamples() []sample {
 	var samples []sample
 	for _, n := range []int64{-5, 0, 1, 12, 999, 1000, 1234, 9949, 9950, 9999, 10_000, 119_499, 119_999, 120_000, 12_345_678} {
-		samples = append(samples, sample{"ms", float64(n), roundMS(float64(n))}, sample{"left", n, left(n)})
+		samples = append(samples, sample{"ms", float64(n), formatMS(float64(n))}, sample{"left", n, formatCountdown(n)})
 		if n >= 0 {
-			samples = append(samples, sample{"count", n, count(n)})
+			samples = append(samples, sample{"count", n, formatCount(n)})
 		}
 	}
 	for _, m := range []MinuteStatus{{}, {Requests: 1200, Throttled: 3}, {Requests: 5, Failed: 2}, {Requests: 5, Failed: 2, Throttled: 1000}} {
-		samples = append(samples, sample{"traffic", m, traffic(m)})
+		samples = append(samples, sample{"traffic", m, trafficText(m)})
 	}
 	for _, l := range []LimitStatus{
 		{Limit: "tokensPerMinute", Amount: 50_000, Remaining: 11_900},
@@ -77,19 +77,19 @@ func spoken() []sample {
 	}
 	for _, b := range []BackendStatus{
 		{},
-		{Why: "503", Condition: Open},
-		{Why: "503", Condition: Available},
-		{Why: "503", Condition: Open, Detail: "cooled down"},
-		{Detail: "one probe is under way", Condition: HalfOpen},
-		{Why: "x", Condition: Drained, Drained: &DrainStatus{By: "anna"}},
+		{Why: "503", State: Open},
+		{Why: "503", State: Available},
+		{Why: "503", State: Open, Detail: "cooled down"},
+		{Detail: "one probe is under way", State: HalfOpen},
+		{Why: "x", State: Drained, Drained: &DrainStatus{By: "anna"}},
 	} {
-		samples = append(samples, sample{"why", b, why(b)})
+		samples = append(samples, sample{"why", b, changeText(b)})
 	}
 	return samples
 }
 
 // The script goes on in the words that the first paint began with.
-func TestTheScriptSaysNumbersAsTheFirstPaintDoes(t *testing.T) {
+func TestScriptAndServerFormatAlike(t *testing.T) {
 	node, err := exec.LookPath("node")
 	if err != nil {
 		if os.Getenv("SPILLWAY_REQUIRE_TOOLS") != "" {
@@ -97,7 +97,7 @@ func TestTheScriptSaysNumbersAsTheFirstPaintDoes(t *testing.T) {
 		}
 		t.Skip("node is not installed")
 	}
-	samples := spoken()
+	samples := formatSamples()
 	script, err := files.ReadFile("page/say.js")
 	if err != nil {
 		t.Fatal(err)

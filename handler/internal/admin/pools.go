@@ -14,8 +14,8 @@ type PoolStatus struct {
 	Aliases   []string      `json:"aliases,omitempty"`
 	Strategy  string        `json:"strategy"`
 	Fallbacks []string      `json:"fallbacks,omitempty"`
-	Standing  Standing      `json:"standing"`
-	Sentence  string        `json:"sentence"` // the standing, for people
+	State     PoolState     `json:"standing"`
+	Summary   string        `json:"sentence"` // the standing, for people
 	Groups    []GroupStatus `json:"groups"`   // by ascending priority
 	Minute    MinuteStatus  `json:"lastMinute"`
 }
@@ -26,15 +26,15 @@ type GroupStatus struct {
 	Backends []BackendStatus `json:"backends"`
 }
 
-// Standing is how a pool does as a whole.
-type Standing string
+// PoolState is how a pool does as a whole.
+type PoolState string
 
 // The standings, best first.
 const (
-	Healthy  Standing = "healthy"  // the first priority group takes all that comes
-	Reduced  Standing = "reduced"  // it takes requests, but some backend of the pool does not, or not fully
-	Spilling Standing = "spilling" // none of the first group does: requests go to a lower one
-	Down     Standing = "down"     // no backend takes requests
+	Healthy  PoolState = "healthy"  // the first priority group takes all that comes
+	Reduced  PoolState = "reduced"  // it takes requests, but some backend of the pool does not, or not fully
+	Spilling PoolState = "spilling" // none of the first group does: requests go to a lower one
+	Down     PoolState = "down"     // no backend takes requests
 )
 
 // BackendStatus is one backend of one model.
@@ -47,8 +47,8 @@ type BackendStatus struct {
 	Weight      int    `json:"weight"`
 	Provisioned bool   `json:"provisioned,omitempty"`
 
-	Condition Condition       `json:"condition"`
-	Words     string          `json:"words"`            // the condition, for people, without its countdown
+	State     BackendState    `json:"condition"`
+	Label     string          `json:"words"`            // the condition, for people, without its countdown
 	Detail    string          `json:"detail,omitempty"` // what else is worth knowing of it
 	LeftMS    int64           `json:"leftMs,omitempty"` // until it may change by itself; 0 = unknown
 	Phase     string          `json:"phase"`            // of the breaker
@@ -59,17 +59,17 @@ type BackendStatus struct {
 	ChangedAt *time.Time      `json:"changedAt,omitempty"`
 	ChangedBy string          `json:"changedBy,omitempty"`
 
-	InFlight   int64            `json:"inFlight"`
-	Minute     MinuteStatus     `json:"lastMinute"`
-	FirstToken FirstTokenStatus `json:"firstToken"`
-	FullPct    *float64         `json:"utilizationPercent,omitempty"` // as it last said itself, within a minute
+	InFlight    int64            `json:"inFlight"`
+	Minute      MinuteStatus     `json:"lastMinute"`
+	FirstToken  FirstTokenStatus `json:"firstToken"`
+	Utilization *float64         `json:"utilizationPercent,omitempty"` // as it last said itself, within a minute
 }
 
 // ThrottleStatus is the window for which a backend asked to be left alone.
 type ThrottleStatus struct {
-	Kind   string `json:"kind"`
-	LeftMS int64  `json:"leftMs"`
-	Room   int64  `json:"roomTokens,omitempty"` // smaller requests still pass
+	Kind         string `json:"kind"`
+	LeftMS       int64  `json:"leftMs"`
+	AdmitsTokens int64  `json:"roomTokens,omitempty"` // smaller requests still pass
 }
 
 // DrainStatus is an operator's word.
@@ -100,16 +100,16 @@ func minuteStatus(c counts) MinuteStatus {
 	return MinuteStatus{Requests: c.Attempts, Served: c.Served, Throttled: c.Throttled, Failed: c.Failed, Tokens: c.Tokens}
 }
 
-// viewer looks at everything at one instant.
-type viewer struct {
-	cfg      *Config
-	now      time.Time
-	snapshot *health.Snapshot
-	told     map[string]*fleet.SlotState // what the table said, by slot name
-	at       time.Time                   // when, by the table's clock
+// statusBuilder looks at everything at one instant.
+type statusBuilder struct {
+	cfg       *Config
+	now       time.Time
+	snapshot  *health.Snapshot
+	slots     map[string]*fleet.SlotState // what the table said, by slot name
+	tableTime time.Time                   // when, by the table's clock
 }
 
-func (v *viewer) pool(p *balancer.Pool) PoolStatus {
+func (v *statusBuilder) pool(p *balancer.Pool) PoolStatus {
 	s := PoolStatus{Model: p.Model, Aliases: p.Aliases, Strategy: strategyName(p.Strategy), Fallbacks: p.Fallbacks, Groups: []GroupStatus{}}
 	for _, b := range byPriority(p.Backends) {
 		if n := len(s.Groups); n == 0 || s.Groups[n-1].Priority != b.Priority {
@@ -119,7 +119,7 @@ func (v *viewer) pool(p *balancer.Pool) PoolStatus {
 		g.Backends = append(g.Backends, v.backend(b))
 		s.Minute.add(&g.Backends[len(g.Backends)-1].Minute)
 	}
-	s.Standing, s.Sentence = judge(&s)
+	s.State, s.Summary = summarizePool(&s)
 	return s
 }
 
@@ -131,7 +131,7 @@ func (m *MinuteStatus) add(o *MinuteStatus) {
 	m.Tokens += o.Tokens
 }
 
-func (v *viewer) backend(b *balancer.Backend) BackendStatus {
+func (v *statusBuilder) backend(b *balancer.Backend) BackendStatus {
 	h := v.snapshot.Of(b.Slot)
 	s := BackendStatus{
 		Name: b.Name, Slot: slotName(v.cfg.Slots, b.Slot), Deployment: b.Deployment, Region: b.Region, Geography: b.Geography,
@@ -141,43 +141,43 @@ func (v *viewer) backend(b *balancer.Backend) BackendStatus {
 		s.Share = h.Share
 	}
 	if left := h.Throttle.Until.Sub(v.now); left > 0 {
-		s.Throttle = &ThrottleStatus{Kind: h.Throttle.Kind.String(), LeftMS: left.Milliseconds(), Room: h.Throttle.Room}
+		s.Throttle = &ThrottleStatus{Kind: h.Throttle.Kind.String(), LeftMS: left.Milliseconds(), AdmitsTokens: h.Throttle.Room}
 	}
-	s.Condition = conditionOf(b, h, v.now)
-	s.Words, s.Detail = s.Condition.words(h), s.Condition.detail(h, v.now)
-	if until := s.Condition.until(h); until.After(v.now) {
+	s.State = backendState(b, h, v.now)
+	s.Label, s.Detail = s.State.label(h), s.State.detail(h, v.now)
+	if until := s.State.until(h); until.After(v.now) {
 		s.LeftMS = until.Sub(v.now).Milliseconds()
 	}
-	v.table(&s, h)
-	v.traffic(&s, b.Slot)
+	v.addRecord(&s, h)
+	v.addTraffic(&s, b.Slot)
 	return s
 }
 
-// table adds what only the table tells: who changed it, and when.
-func (v *viewer) table(s *BackendStatus, h *health.Health) {
+// addRecord adds what only the addRecord tells: who changed it, and when.
+func (v *statusBuilder) addRecord(s *BackendStatus, h *health.Health) {
 	if h.Drained {
 		s.Drained = &DrainStatus{}
 	}
-	told := v.told[s.Slot]
+	told := v.slots[s.Slot]
 	if told == nil {
 		return
 	}
 	if word := &told.Record.Word; h.Drained && word.Drained {
-		s.Drained.By, s.Drained.At = word.Who, v.local(word.At)
+		s.Drained.By, s.Drained.At = word.Who, v.localTime(word.At)
 	}
-	s.ChangedAt, s.ChangedBy = v.local(told.Record.Stamp.At), told.Record.Stamp.By
+	s.ChangedAt, s.ChangedBy = v.localTime(told.Record.Stamp.At), told.Record.Stamp.By
 }
 
-// local is an instant of the table's clock as this machine reads clocks.
-func (v *viewer) local(ms int64) *time.Time {
+// localTime is an instant of the table's clock as this machine reads clocks.
+func (v *statusBuilder) localTime(ms int64) *time.Time {
 	if ms == 0 {
 		return nil
 	}
-	at := v.now.Add(time.UnixMilli(ms).Sub(v.at)).UTC()
+	at := v.now.Add(time.UnixMilli(ms).Sub(v.tableTime)).UTC()
 	return &at
 }
 
-func (v *viewer) traffic(s *BackendStatus, slot health.Slot) {
+func (v *statusBuilder) addTraffic(s *BackendStatus, slot health.Slot) {
 	if v.cfg.InFlight != nil {
 		s.InFlight = v.cfg.InFlight(slot)
 	}
@@ -188,8 +188,8 @@ func (v *viewer) traffic(s *BackendStatus, slot health.Slot) {
 	c, h := r.slots[slot].sum(v.now)
 	s.Minute = minuteStatus(c)
 	s.FirstToken = FirstTokenStatus{Samples: h.total(), P50MS: h.quantile(0.5), P95MS: h.quantile(0.95), Counts: h.sparse()}
-	if percent, ok := r.full[slot].look(v.now); ok {
-		s.FullPct = &percent
+	if percent, ok := r.utilization[slot].current(v.now); ok {
+		s.Utilization = &percent
 	}
 }
 

@@ -1,11 +1,14 @@
 package admin
 
 import (
+	"net/http"
 	"sync"
 	"time"
 
 	"spillway/handler/internal/api"
+	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/openai/usage"
 	"spillway/handler/internal/proxy"
 )
 
@@ -16,57 +19,57 @@ var _ api.Watcher = (*Recent)(nil)
 // state. It is bounded, and forgets everything with the process. It is safe for
 // concurrent use.
 type Recent struct {
-	now     func() time.Time
-	slots   []minute
-	full    []fullness // by slot
-	callers callers
+	now         func() time.Time
+	slots       []rates
+	utilization []utilization // by slot
+	consumers   consumerRates
 
-	mu   sync.Mutex
-	ring []decision // in the order of arrival, around next
-	next int
-	seen uint64
+	mu    sync.Mutex
+	ring  []requestRecord // in the order of arrival, around next
+	next  int
+	total uint64
 
-	turned changes
+	changes changes
 }
 
 // NewRecent remembers up to keep decisions over so many slots.
 func NewRecent(slots, keep int, now func() time.Time) *Recent {
-	return &Recent{now: now, slots: make([]minute, slots), full: make([]fullness, slots), ring: make([]decision, keep)}
+	return &Recent{now: now, slots: make([]rates, slots), utilization: make([]utilization, slots), ring: make([]requestRecord, keep)}
 }
 
 // Saw remembers a request that is over.
 func (r *Recent) Saw(x *api.Exchange) {
-	r.count(x)
+	r.countRequest(x)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ring[r.next].take(x)
+	r.ring[r.next].copyFrom(x)
 	r.next = (r.next + 1) % len(r.ring)
-	r.seen++
+	r.total++
 }
 
-// count folds the exchange into the sums of the last minute.
-func (r *Recent) count(x *api.Exchange) {
+// countRequest folds the exchange into the sums of the last minute.
+func (r *Recent) countRequest(x *api.Exchange) {
 	end := x.Began.Add(x.Took)
 	c := counts{Attempts: 1}
 	if x.Result != nil {
-		c.Served, c.Tokens = one(x.Result.ServedBy != nil), x.Result.Delivery.Usage.Total()
+		c.Served, c.Tokens = boolToInt(x.Result.ServedBy != nil), x.Result.Delivery.Usage.Total()
 		for i := range x.Result.Attempts {
-			r.attempt(x.Result, i, end)
+			r.countAttempt(x.Result, i, end)
 		}
 	}
 	if x.Consumer != nil {
-		c.Throttled = one(x.Code == "quota_exceeded")
-		r.callers.add(x.Consumer.Name, end, c)
+		c.Throttled = boolToInt(x.Code == "quota_exceeded")
+		r.consumers.add(x.Consumer.Name, end, c)
 	}
 }
 
-func (r *Recent) attempt(story *proxy.Result, i int, end time.Time) {
-	a := &story.Attempts[i]
+func (r *Recent) countAttempt(result *proxy.Result, i int, end time.Time) {
+	a := &result.Attempts[i]
 	slot := int(a.Backend.Slot)
 	if slot < 0 || slot >= len(r.slots) {
 		return
 	}
-	c, first := counts{Attempts: 1}, noToken
+	c, first := counts{Attempts: 1}, noFirstToken
 	switch a.Outcome.Verdict {
 	case health.Throttled:
 		c.Throttled = 1
@@ -74,22 +77,134 @@ func (r *Recent) attempt(story *proxy.Result, i int, end time.Time) {
 		c.Failed = 1
 	case health.Served, health.Abandoned:
 	}
-	if i == len(story.Attempts)-1 && a.Backend == story.ServedBy {
-		c.Served, c.Tokens = 1, story.Delivery.Usage.Total()
-		if at := story.Delivery.FirstToken; !at.IsZero() {
+	if i == len(result.Attempts)-1 && a.Backend == result.ServedBy {
+		c.Served, c.Tokens = 1, result.Delivery.Usage.Total()
+		if at := result.Delivery.FirstToken; !at.IsZero() {
 			first = max(at.Sub(a.Began), 0)
 		}
 	}
 	r.slots[slot].add(end, c, first)
-	r.full[slot].saw(end, a.Outcome.Signals)
+	r.utilization[slot].record(end, a.Outcome.Signals)
 }
 
-// noToken is the time to the first token where there was none.
-const noToken = time.Duration(-1)
+// noFirstToken is the time to the first token where there was none.
+const noFirstToken = time.Duration(-1)
 
-func one(yes bool) int64 {
+func boolToInt(yes bool) int64 {
 	if yes {
 		return 1
 	}
 	return 0
+}
+
+// requestRecord is one request that is over, in memory of its own: an exchange
+// leads to its caller's body, which must not be kept.
+type requestRecord struct {
+	id, method, operation, family     string
+	consumer, caller, key             string
+	model, pool, code, cause, errText string
+	finish                            string
+	began                             time.Time
+	took, waited, firstToken          time.Duration // first < 0: there was no first token
+	status                            int
+	stream, broken                    bool
+	served                            *balancer.Backend
+	version                           uint64
+	eligible                          int
+	candidates                        []balancer.Candidate
+	attempts                          []proxy.Attempt
+	tokens                            usage.Tokens
+	cost                              float64
+	currency                          string
+	retryAt                           time.Time
+}
+
+// copyFrom copies the exchange over an older one, whose memory it uses again.
+func (d *requestRecord) copyFrom(x *api.Exchange) {
+	candidates, attempts := d.candidates[:0], d.attempts[:0]
+	*d = requestRecord{
+		id: x.ID, method: knownMethod(x.Method), operation: x.Operation, family: x.Family, caller: x.Caller, key: x.KeyID, model: x.Model,
+		began: x.Began, took: x.Took, status: x.Status, code: x.Code, stream: x.Stream, firstToken: noFirstToken,
+	}
+	if x.Consumer != nil {
+		d.consumer = x.Consumer.Name
+	}
+	if x.Cause != nil {
+		d.cause = truncate(x.Cause.Error())
+	}
+	if x.Result != nil {
+		candidates = append(candidates, x.Result.Decision.Candidates...)
+		attempts = append(attempts, x.Result.Attempts...)
+		d.copyResult(x)
+	}
+	d.candidates, d.attempts = candidates, attempts
+}
+
+func (d *requestRecord) copyResult(x *api.Exchange) {
+	r := x.Result
+	d.served, d.version, d.eligible, d.waited, d.retryAt = r.ServedBy, r.Decision.Version, r.Decision.Eligible, r.Waited, r.RetryAt
+	d.finish, d.broken, d.tokens = r.Delivery.FinishReason, r.Delivery.Broken, r.Delivery.Usage
+	if r.Pool != nil {
+		d.pool, d.currency, d.cost = r.Pool.Model, r.Pool.Price.Currency, r.Pool.Price.Cost(r.Delivery.Usage)
+	}
+	if r.Err != nil {
+		d.errText = truncate(r.Err.Error())
+	}
+	if !r.Delivery.FirstToken.IsZero() {
+		d.firstToken = max(r.Delivery.FirstToken.Sub(x.Began), 0)
+	}
+}
+
+// truncate bounds what an error says.
+func truncate(text string) string {
+	const most = 300
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + "…"
+}
+
+// clone is a decision that nobody will write over.
+func (d *requestRecord) clone() requestRecord {
+	c := *d
+	c.candidates = append([]balancer.Candidate(nil), d.candidates...)
+	c.attempts = append([]proxy.Attempt(nil), d.attempts...)
+	return c
+}
+
+// find is the decision of this id, or of the newest ones when it is "".
+func (r *Recent) find(id string, most int) []requestRecord {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var found []requestRecord
+	for i := range min(r.total, uint64(len(r.ring))) {
+		d := &r.ring[(r.next-1-int(i)+2*len(r.ring))%len(r.ring)]
+		if id != "" && d.id != id {
+			continue
+		}
+		if found = append(found, d.clone()); len(found) == most {
+			break
+		}
+	}
+	return found
+}
+
+// retained is how many decisions are remembered, and when the oldest of them began.
+func (r *Recent) retained() (int, time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := int(min(r.total, uint64(len(r.ring))))
+	if n == 0 {
+		return 0, time.Time{}
+	}
+	return n, r.ring[(r.next-n+len(r.ring))%len(r.ring)].began
+}
+
+// knownMethod keeps a caller's own words off the page.
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	}
+	return "_OTHER"
 }

@@ -16,16 +16,16 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-func TestTheLatestDecisionsAreKeptAndOlderOnesForgotten(t *testing.T) {
-	w := newWorld(time.Now, []string{"gpt-4o"}, three())
+func TestRecentKeepsTheLatestRequests(t *testing.T) {
+	w := newFakeFleet(time.Now, []string{"gpt-4o"}, threeBackends())
 	r := NewRecent(3, 3, time.Now)
 	w.cfg.Recent = r
 	p := &w.cfg.Pools[0]
-	if n, since := r.kept(); n != 0 || !since.IsZero() || r.find("", 5) != nil {
+	if n, since := r.retained(); n != 0 || !since.IsZero() || r.find("", 5) != nil {
 		t.Errorf("of nothing, %d since %v", n, since)
 	}
 	for i := range 5 {
-		w.saw(visit{id: fmt.Sprint("req_", i), pool: p, status: 200, tried: []proxy.Attempt{served(&p.Backends[i%3], time.Second, -1)}})
+		w.finish(fakeRequest{id: fmt.Sprint("req_", i), pool: p, status: 200, attempts: []proxy.Attempt{served(&p.Backends[i%3], time.Second, -1)}})
 	}
 	var ids []string
 	for _, d := range r.find("", 10) {
@@ -34,7 +34,7 @@ func TestTheLatestDecisionsAreKeptAndOlderOnesForgotten(t *testing.T) {
 	if got := strings.Join(ids, " "); got != "req_4 req_3 req_2" {
 		t.Errorf("kept %s, want the newest first", got)
 	}
-	if n, _ := r.kept(); n != 3 {
+	if n, _ := r.retained(); n != 3 {
 		t.Errorf("%d kept, want 3", n)
 	}
 	if len(r.find("req_1", 1)) != 0 || len(r.find("req_2", 1)) != 1 {
@@ -43,14 +43,14 @@ func TestTheLatestDecisionsAreKeptAndOlderOnesForgotten(t *testing.T) {
 }
 
 // What was found must not change under the reader's hands while requests go on.
-func TestAFoundDecisionIsNotWrittenOver(t *testing.T) {
-	w := newWorld(time.Now, []string{"gpt-4o"}, three())
+func TestFoundRequestIsACopy(t *testing.T) {
+	w := newFakeFleet(time.Now, []string{"gpt-4o"}, threeBackends())
 	r := NewRecent(3, 1, time.Now)
 	w.cfg.Recent = r
 	p := &w.cfg.Pools[0]
-	w.saw(visit{id: "first", pool: p, status: 200, tried: []proxy.Attempt{failedBy(&p.Backends[0], "503", 503), served(&p.Backends[1], time.Second, -1)}})
+	w.finish(fakeRequest{id: "first", pool: p, status: 200, attempts: []proxy.Attempt{failedBy(&p.Backends[0], "503", 503), served(&p.Backends[1], time.Second, -1)}})
 	found := r.find("first", 1)[0]
-	w.saw(visit{id: "second", pool: p, status: 200, tried: []proxy.Attempt{served(&p.Backends[2], time.Second, -1), served(&p.Backends[2], time.Second, -1)}})
+	w.finish(fakeRequest{id: "second", pool: p, status: 200, attempts: []proxy.Attempt{served(&p.Backends[2], time.Second, -1), served(&p.Backends[2], time.Second, -1)}})
 	if found.id != "first" || found.attempts[0].Backend.Name != "ptu-uksouth" || found.candidates[1].Backend.Name != "payg-sweden" {
 		t.Errorf("now it reads %+v", found)
 	}
@@ -58,8 +58,8 @@ func TestAFoundDecisionIsNotWrittenOver(t *testing.T) {
 
 // The candidates of a decision lie inside the loop's own memory, beside the
 // request with its body (proxy.run): keeping them would keep every body.
-func TestAKeptDecisionDoesNotKeepItsRequest(t *testing.T) {
-	w := newWorld(time.Now, []string{"gpt-4o"}, three())
+func TestRecentDoesNotRetainRequestBodies(t *testing.T) {
+	w := newFakeFleet(time.Now, []string{"gpt-4o"}, threeBackends())
 	p := &w.cfg.Pools[0]
 	type loop struct {
 		room [8]balancer.Candidate
@@ -82,13 +82,13 @@ func TestAKeptDecisionDoesNotKeepItsRequest(t *testing.T) {
 	}
 }
 
-func TestTrafficIsCountedWhereItWas(t *testing.T) {
-	at := loop(time.Now())
-	w := newWorld(at, []string{"gpt-4o"}, three())
-	w.teams()
+func TestTrafficIsCountedPerBackendAndConsumer(t *testing.T) {
+	at := loopingClock(time.Now())
+	w := newFakeFleet(at, []string{"gpt-4o"}, threeBackends())
+	w.addConsumers()
 	p := &w.cfg.Pools[0]
 	for range 3 {
-		w.saw(visit{id: "a", consumer: &w.cfg.Consumers[0], pool: p, status: 200, took: time.Second, tokens: tokens(100, 20), tried: []proxy.Attempt{
+		w.finish(fakeRequest{id: "a", consumer: &w.cfg.Consumers[0], pool: p, status: 200, took: time.Second, tokens: tokens(100, 20), attempts: []proxy.Attempt{
 			throttledBy(&p.Backends[0], time.Second), failedBy(&p.Backends[1], "503", 503), served(&p.Backends[2], 800*time.Millisecond, -1),
 		}})
 	}
@@ -98,10 +98,10 @@ func TestTrafficIsCountedWhereItWas(t *testing.T) {
 			t.Errorf("slot %d: %+v, want %+v", slot, got, want)
 		}
 	}
-	if got := w.cfg.Recent.callers.sum("team-a", now); got != (counts{Attempts: 3, Served: 3, Tokens: 360}) {
+	if got := w.cfg.Recent.consumers.sum("team-a", now); got != (counts{Attempts: 3, Served: 3, Tokens: 360}) {
 		t.Errorf("team-a: %+v", got)
 	}
-	if got := w.cfg.Recent.callers.sum("nobody", now); got != (counts{}) {
+	if got := w.cfg.Recent.consumers.sum("nobody", now); got != (counts{}) {
 		t.Errorf("nobody: %+v", got)
 	}
 	if _, h := w.cfg.Recent.slots[2].sum(now); h.total() != 3 || h.quantile(0.5) < 180 || h.quantile(0.5) > 220 {
@@ -109,32 +109,32 @@ func TestTrafficIsCountedWhereItWas(t *testing.T) {
 	}
 }
 
-func TestConsumersThatAreCountedApartAreBounded(t *testing.T) {
-	var c callers
-	for i := range 3 * maxCallers {
+func TestConsumerRatesAreBounded(t *testing.T) {
+	var c consumerRates
+	for i := range 3 * maxConsumers {
 		c.add(fmt.Sprint("consumer-", i), time.Now(), counts{Attempts: 1})
 	}
-	if len(c.by) != maxCallers {
-		t.Errorf("%d, want %d", len(c.by), maxCallers)
+	if len(c.by) != maxConsumers {
+		t.Errorf("%d, want %d", len(c.by), maxConsumers)
 	}
 }
 
-func TestManyMayBeSeenAtOnce(t *testing.T) {
-	w := newWorld(time.Now, []string{"gpt-4o"}, three())
-	w.teams()
+func TestRecentIsSafeForConcurrentUse(t *testing.T) {
+	w := newFakeFleet(time.Now, []string{"gpt-4o"}, threeBackends())
+	w.addConsumers()
 	p := &w.cfg.Pools[0]
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
 			for range 200 {
-				w.saw(visit{id: "x", consumer: &w.cfg.Consumers[0], pool: p, status: 200, tried: []proxy.Attempt{served(&p.Backends[0], time.Millisecond, 50)}})
+				w.finish(fakeRequest{id: "x", consumer: &w.cfg.Consumers[0], pool: p, status: 200, attempts: []proxy.Attempt{served(&p.Backends[0], time.Millisecond, 50)}})
 				w.cfg.Recent.Changed(0, health.Record{}, health.Record{Word: health.Word{Drained: true, Who: "x"}})
 			}
 		})
 		all.Go(func() {
 			o := New(w.cfg)
 			for range 50 {
-				o.look()
+				o.currentStatus()
 				w.cfg.Recent.find("x", 20)
 			}
 		})
@@ -146,8 +146,8 @@ func TestManyMayBeSeenAtOnce(t *testing.T) {
 }
 
 // A request pays for being remembered: no memory, and about a microsecond.
-func TestARequestIsRememberedWithoutNewMemory(t *testing.T) {
-	r, x := busy()
+func TestRecordingDoesNotAllocate(t *testing.T) {
+	r, x := busyRecent()
 	for range cap(r.ring) {
 		r.Saw(x)
 	}
@@ -162,7 +162,7 @@ func TestARequestIsRememberedWithoutNewMemory(t *testing.T) {
 }
 
 func BenchmarkSaw(b *testing.B) {
-	r, x := busy()
+	r, x := busyRecent()
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -171,14 +171,14 @@ func BenchmarkSaw(b *testing.B) {
 	})
 }
 
-// busy is a memory and a request of three attempts in a pool of eight.
-func busy() (*Recent, *api.Exchange) {
-	var many []outline
+// busyRecent is a memory and a request of three attempts in a pool of eight.
+func busyRecent() (*Recent, *api.Exchange) {
+	var many []backendSpec
 	for i := range 8 {
-		many = append(many, outline{fmt.Sprint("backend-", i), "region", 1 + i/4, 1, false})
+		many = append(many, backendSpec{fmt.Sprint("backend-", i), "region", 1 + i/4, 1, false})
 	}
-	w := newWorld(time.Now, []string{"gpt-4o"}, many)
-	w.teams()
+	w := newFakeFleet(time.Now, []string{"gpt-4o"}, many)
+	w.addConsumers()
 	p := &w.cfg.Pools[0]
 	x := &api.Exchange{ID: "req_busy", Began: time.Now(), Took: time.Second, Consumer: &w.cfg.Consumers[0], Model: p.Model, Status: 200}
 	x.Result = &proxy.Result{Pool: p, ServedBy: &p.Backends[2], Attempts: []proxy.Attempt{

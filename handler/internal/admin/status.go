@@ -11,26 +11,26 @@ import (
 // instance alone, in the last minute; the state of the backends is the fleet's.
 // Durations are in milliseconds.
 type Status struct {
-	At        time.Time        `json:"at"`
-	Instance  string           `json:"instance"` // that answered
-	Version   string           `json:"version"`
-	Region    string           `json:"region,omitempty"`
-	Keyless   bool             `json:"keyless,omitempty"` // nobody needs a key: a standalone run on loopback
-	State     StateStatus      `json:"state"`
-	Pools     []PoolStatus     `json:"pools"`
-	Consumers []ConsumerStatus `json:"consumers"`
-	Fleet     *FleetStatus     `json:"fleet,omitempty"` // absent until the table was read once
-	Changes   []ChangeStatus   `json:"changes"`
-	Kept      int              `json:"decisionsKept"`
-	Books     bool             `json:"usage"` // whether there is an /ops/api/usage
+	At            time.Time        `json:"at"`
+	Instance      string           `json:"instance"` // that answered
+	Version       string           `json:"version"`
+	Region        string           `json:"region,omitempty"`
+	Keyless       bool             `json:"keyless,omitempty"` // nobody needs a key: a standalone run on loopback
+	State         StateStatus      `json:"state"`
+	Pools         []PoolStatus     `json:"pools"`
+	Consumers     []ConsumerStatus `json:"consumers"`
+	Fleet         *FleetStatus     `json:"fleet,omitempty"` // absent until the table was read once
+	Changes       []ChangeStatus   `json:"changes"`
+	DecisionsKept int              `json:"decisionsKept"`
+	Usage         bool             `json:"usage"` // whether there is an /ops/api/usage
 }
 
 // StateStatus is how the answering instance stands with the table.
 type StateStatus struct {
 	Memory         bool    `json:"memory,omitempty"` // there is no table: this instance agrees with nobody
-	Alone          bool    `json:"alone"`            // the table is out of reach
-	Trouble        string  `json:"trouble,omitempty"`
-	ContactMS      int64   `json:"sinceContactMs"`
+	Unreachable    bool    `json:"alone"`            // the table is out of reach
+	Error          string  `json:"trouble,omitempty"`
+	SinceContactMS int64   `json:"sinceContactMs"`
 	OutageMS       int64   `json:"outageMs"` // without the table, in all
 	RefreshMS      int64   `json:"refreshMs"`
 	DisagreementMS float64 `json:"disagreementMs"` // between others' changes and their adoption here, on average
@@ -55,45 +55,45 @@ type ChangeStatus struct {
 	Times int       `json:"times"`        // in a row
 }
 
-func (o *Ops) status(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, o.look())
+func (o *Handler) serveStatus(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, o.currentStatus())
 }
 
-// changesShown is how many changes the status tells of.
-const changesShown = 12
+// maxChangesShown is how many changes the status tells of.
+const maxChangesShown = 12
 
-// look gathers the status.
-func (o *Ops) look() *Status {
-	o.fleet.ask()
-	now, snapshot := o.cfg.Now(), o.cfg.Keeper.Snapshot()
-	told := o.fleetView()
+// currentStatus gathers the status.
+func (o *Handler) currentStatus() *Status {
+	o.fleet.request()
+	now, snapshot := o.cfg.Now(), o.cfg.Replica.Snapshot()
+	told := o.fleetSnapshot()
 	s := &Status{
-		At: now.UTC(), Instance: o.cfg.Instance, Version: o.cfg.Version, Region: o.cfg.Region, Keyless: o.gate.open,
+		At: now.UTC(), Instance: o.cfg.Instance, Version: o.cfg.Version, Region: o.cfg.Region, Keyless: o.access.keyless,
 		State: o.stateStatus(), Fleet: told.status, Pools: []PoolStatus{}, Consumers: []ConsumerStatus{}, Changes: []ChangeStatus{},
-		Books: o.cfg.Books != nil,
+		Usage: o.cfg.UsageRows != nil,
 	}
-	v := viewer{cfg: &o.cfg, now: now, snapshot: snapshot, told: told.slots, at: told.at}
+	v := statusBuilder{cfg: &o.cfg, now: now, snapshot: snapshot, slots: told.slots, tableTime: told.at}
 	for i := range o.cfg.Pools {
 		s.Pools = append(s.Pools, v.pool(&o.cfg.Pools[i]))
 	}
 	s.Consumers = append(s.Consumers, o.consumers(now)...)
-	for _, c := range o.cfg.Recent.turned.latest(changesShown) {
+	for _, c := range o.cfg.Recent.changes.latest(maxChangesShown) {
 		s.Changes = append(s.Changes, ChangeStatus{At: c.at.UTC(), Slot: slotName(o.cfg.Slots, c.slot), Text: c.text, By: c.by, Times: c.n})
 	}
-	s.Kept, _ = o.cfg.Recent.kept()
+	s.DecisionsKept, _ = o.cfg.Recent.retained()
 	return s
 }
 
-func (o *Ops) stateStatus() StateStatus {
-	c := o.cfg.Keeper.Counters()
+func (o *Handler) stateStatus() StateStatus {
+	c := o.cfg.Replica.Counters()
 	s := StateStatus{
-		Memory: o.cfg.Memory, Alone: c.Alone, ContactMS: c.SinceTable.Milliseconds(), OutageMS: c.Outage.Milliseconds(),
+		Memory: o.cfg.Memory, Unreachable: c.Alone, SinceContactMS: c.SinceTable.Milliseconds(), OutageMS: c.Outage.Milliseconds(),
 		RefreshMS: o.cfg.Refresh.Milliseconds(), Disagreements: c.Disagreements, Wasted: c.Wasted, Writes: c.Writes, Conflicts: c.Conflicts,
 		ReadFailures: c.ReadFailures, ClockWidthMS: c.ClockWidth.Milliseconds(), Trips: c.Trips, Probes: c.Probes + c.ProbesAlone, Unreadable: c.Poisoned,
 	}
 	s.DisagreementMS, s.ExchangeMS = mean(c.Disagreement, c.Disagreements), mean(c.Exchanging, c.Exchanges)
 	if c.Trouble != nil {
-		s.Trouble = shorten(c.Trouble.Error())
+		s.Error = truncate(c.Trouble.Error())
 	}
 	return s
 }
@@ -103,7 +103,7 @@ func mean(sum time.Duration, n uint64) float64 {
 	if n == 0 {
 		return 0
 	}
-	return millis(sum / time.Duration(n))
+	return milliseconds(sum / time.Duration(n))
 }
 
 func strategyName(s balancer.Strategy) string {

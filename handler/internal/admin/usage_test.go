@@ -12,19 +12,19 @@ import (
 	"spillway/handler/internal/openai/usage"
 )
 
-func usageWorld(rows []UsageRow) (*world, *[2]time.Time) {
+func usageScenario(rows []UsageRow) (*fakeFleet, *[2]time.Time) {
 	now := time.Date(2026, 3, 10, 12, 34, 0, 0, time.UTC)
-	w := newWorld(func() time.Time { return now }, []string{"gpt-4o"}, three())
+	w := newFakeFleet(func() time.Time { return now }, []string{"gpt-4o"}, threeBackends())
 	w.cfg.Key = testKey
 	var span [2]time.Time
-	w.cfg.Books = func(_ context.Context, from, to time.Time) ([]UsageRow, error) {
+	w.cfg.UsageRows = func(_ context.Context, from, to time.Time) ([]UsageRow, error) {
 		span = [2]time.Time{from, to}
 		return rows, nil
 	}
 	return w, &span
 }
 
-func someUsage() []UsageRow {
+func sampleUsage() []UsageRow {
 	hour := time.Date(2026, 3, 10, 9, 0, 0, 0, time.UTC)
 	row := func(h int, who, backend, currency string, n int64, cost float64) UsageRow {
 		return UsageRow{
@@ -41,13 +41,13 @@ func someUsage() []UsageRow {
 	}
 }
 
-func TestUsageIsSummedAsAsked(t *testing.T) {
-	w, _ := usageWorld(someUsage())
-	h := mounted(w.cfg)
+func TestUsageGrouping(t *testing.T) {
+	w, _ := usageScenario(sampleUsage())
+	h := mount(w.cfg)
 	for query, want := range map[string]int{
 		"": 4, "?by=consumer": 4, "?by=hour": 3, "?by=backend": 3, "?by=model": 2, "?by=hour,consumer,model,backend": 5, "?by=consumer,consumer": 4,
 	} {
-		got := sent{path: "/ops/api/usage" + query, header: map[string]string{keyHeader: testKey}}.to(t, h)
+		got := testRequest{path: "/ops/api/usage" + query, header: map[string]string{keyHeader: testKey}}.to(t, h)
 		var u Usage
 		if err := json.Unmarshal(got.Body.Bytes(), &u); err != nil || got.Code != 200 {
 			t.Fatalf("%q: %d %s", query, got.Code, got.Body)
@@ -69,9 +69,9 @@ func TestUsageIsSummedAsAsked(t *testing.T) {
 	}
 }
 
-func TestUsageIsAskedForAnyHours(t *testing.T) {
-	w, span := usageWorld(nil)
-	h := mounted(w.cfg)
+func TestUsageTimeRange(t *testing.T) {
+	w, span := usageScenario(nil)
+	h := mount(w.cfg)
 	for query, want := range map[string][2]string{
 		"":                                {"2026-03-09T12:00:00Z", "2026-03-10T12:34:00Z"},
 		"?from=2026-03-01":                {"2026-03-01T00:00:00Z", "2026-03-10T12:34:00Z"},
@@ -79,22 +79,22 @@ func TestUsageIsAskedForAnyHours(t *testing.T) {
 		"?from=2026-03-01T10:20:30.5Z":    {"2026-03-01T10:00:00Z", "2026-03-10T12:34:00Z"},
 		"?from=2026-03-01T10:20:30-05:00": {"2026-03-01T15:00:00Z", "2026-03-10T12:34:00Z"},
 	} {
-		got := sent{path: "/ops/api/usage" + query, header: map[string]string{keyHeader: testKey}}.to(t, h)
+		got := testRequest{path: "/ops/api/usage" + query, header: map[string]string{keyHeader: testKey}}.to(t, h)
 		if from, to := span[0].Format(time.RFC3339), span[1].Format(time.RFC3339); got.Code != 200 || from != want[0] || to != want[1] {
 			t.Errorf("%q: %d, from %s to %s, want %v", query, got.Code, from, to, want)
 		}
 	}
 	for _, query := range []string{"?from=yesterday", "?to=2026-13-01", "?from=2026-03-10&to=2026-03-09", "?from=2020-01-01", "?by=price", "?by=hour,", "?from=2026-03-11"} {
-		got := sent{path: "/ops/api/usage" + query, header: map[string]string{keyHeader: testKey}}.to(t, h)
-		if code, _ := refusal(t, got); got.Code != 400 || code != "invalid_query" {
+		got := testRequest{path: "/ops/api/usage" + query, header: map[string]string{keyHeader: testKey}}.to(t, h)
+		if code, _ := errorOf(t, got); got.Code != 400 || code != "invalid_query" {
 			t.Errorf("%q: %d %s", query, got.Code, got.Body)
 		}
 	}
 }
 
-func TestASpreadsheetOfUsageRunsNothing(t *testing.T) {
-	w, _ := usageWorld(someUsage())
-	got := sent{path: "/ops/api/usage?by=hour,consumer&format=csv", header: map[string]string{keyHeader: testKey}}.to(t, mounted(w.cfg))
+func TestUsageCSVNeutralizesFormulas(t *testing.T) {
+	w, _ := usageScenario(sampleUsage())
+	got := testRequest{path: "/ops/api/usage?by=hour,consumer&format=csv", header: map[string]string{keyHeader: testKey}}.to(t, mount(w.cfg))
 	want := strings.Join([]string{
 		"hour,consumer,requests,prompt_tokens,cached_tokens,completion_tokens,reasoning_tokens,cost,currency,unmetered_requests",
 		"2026-03-10T09:00:00Z,team-a,3,300,30,60,3,0.3,USD,0",
@@ -107,11 +107,11 @@ func TestASpreadsheetOfUsageRunsNothing(t *testing.T) {
 	}
 }
 
-func TestBooksThatCannotBeReadAreSaidToBe(t *testing.T) {
-	w, _ := usageWorld(nil)
-	w.cfg.Books = func(context.Context, time.Time, time.Time) ([]UsageRow, error) { return nil, errors.New("no answer") }
-	got := sent{path: "/ops/api/usage", header: map[string]string{keyHeader: testKey}}.to(t, mounted(w.cfg))
-	if code, says := refusal(t, got); got.Code != 503 || code != "usage_unavailable" || !strings.Contains(says, "no answer") {
+func TestUsageUnavailable(t *testing.T) {
+	w, _ := usageScenario(nil)
+	w.cfg.UsageRows = func(context.Context, time.Time, time.Time) ([]UsageRow, error) { return nil, errors.New("no answer") }
+	got := testRequest{path: "/ops/api/usage", header: map[string]string{keyHeader: testKey}}.to(t, mount(w.cfg))
+	if code, says := errorOf(t, got); got.Code != 503 || code != "usage_unavailable" || !strings.Contains(says, "no answer") {
 		t.Errorf("%d %s", got.Code, got.Body)
 	}
 }

@@ -16,21 +16,21 @@ const remembered = 2000
 
 // openOps is the operators' door. Without a key it is open on a standalone
 // run's loopback alone: behind the host, loopback means the internet.
-func (g *gateway) openOps(cfg *config.Config, quotas *books, spent *spending, load *proxy.Load) *admin.Ops {
+func (g *gateway) openOps(cfg *config.Config, quotas *books, spent *spending, load *proxy.Load) *admin.Handler {
 	s := &cfg.Settings
 	g.sight.watched = append(g.sight.watched, g.sight.recent)
 	door := admin.New(admin.Config{
 		Key: s.OperatorKey.Reveal(), Open: !s.OperatorKey.Set() && s.Standalone && s.Loopback,
 		Instance: s.Instance, Version: g.version, Region: s.Region, Memory: s.State.Memory(), Refresh: s.StateRefresh,
-		Pools: cfg.Pools, Slots: cfg.Slots, Consumers: cfg.Consumers, Keeper: g.keeper, Recent: g.sight.recent, Now: time.Now, NewID: newID,
+		Pools: cfg.Pools, Slots: cfg.Slots, Consumers: cfg.Consumers, Replica: g.keeper, Recent: g.sight.recent, Now: time.Now, NewID: newID,
 		InFlight: func(slot health.Slot) int64 { return load.InFlight(slot) }, Quotas: quotas.LimitStatuses,
-		Books: spent.rows, Metrics: g.sight.metrics.Handler(s.Instance), Audit: g.audit,
+		UsageRows: spent.rows, Metrics: g.sight.metrics.Handler(s.Instance), Audit: g.audit,
 	})
 	g.beside = append(g.beside, door.Run)
 	return door
 }
 
 // audit writes down what an operator did.
-func (g *gateway) audit(_ context.Context, a admin.Act) {
+func (g *gateway) audit(_ context.Context, a admin.Action) {
 	g.sight.events.Audit(&telemetry.Act{At: a.At, Request: a.Request, Verb: a.Verb, Target: a.Backend, Who: a.Who, Key: a.Key, From: a.From, Took: a.Took, Err: a.Err})
 }

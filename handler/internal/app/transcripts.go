@@ -27,7 +27,7 @@ func (g *gateway) openTranscripts(cfg *config.Config) (*transcript.Recorder, err
 	if err != nil {
 		return nil, err
 	}
-	r := transcript.New(transcript.Config{Blobs: container, Now: time.Now, Redact: cfg.Settings.Redact, Trouble: func(err error) {
+	r := transcript.New(transcript.Config{Blobs: container, Now: time.Now, Redact: cfg.Settings.Redact, OnError: func(err error) {
 		g.sight.log.WarnContext(context.Background(), "transcripts are not written, and are lost", "error", err)
 	}})
 	g.sight.transcripts, g.sight.watched = r, append(g.sight.watched, r)

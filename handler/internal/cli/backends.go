@@ -15,8 +15,8 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// operatorPatience is how long a command waits for the table.
-const operatorPatience = 30 * time.Second
+// tableTimeout is how long a command waits for the table.
+const tableTimeout = 30 * time.Second
 
 // backends is `spillway backends`: what the fleet agrees on, and an operator's
 // word that all of it obeys.
@@ -31,14 +31,14 @@ func backends(ctx context.Context, args []string, out io.Writer) error {
 	default:
 		return fmt.Errorf("%w: spillway backends list | drain NAME | restore NAME | reset NAME (a backend, or backend/model)", errUsage)
 	}
-	cfg, keeper, err := openFleet()
+	cfg, keeper, err := openReplica()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, operatorPatience)
+	ctx, cancel := context.WithTimeout(ctx, tableTimeout)
 	defer cancel()
 	if verb != "list" {
-		if err := speak(ctx, keeper, verb, args[1]); err != nil {
+		if err := override(ctx, keeper, verb, args[1]); err != nil {
 			return fmt.Errorf("%s %s: %w", verb, args[1], err)
 		}
 		_, err := fmt.Fprintf(out, "%s %s: written; instances with traffic obey within %s and one exchange with the table\n", verb, args[1], cfg.Settings.StateRefresh)
@@ -51,8 +51,8 @@ func backends(ctx context.Context, args []string, out io.Writer) error {
 	return printFleet(out, &fleet)
 }
 
-// openFleet is a keeper that only looks and speaks.
-func openFleet() (*config.Config, *fleet.Keeper, error) {
+// openReplica is a keeper that only looks and speaks.
+func openReplica() (*config.Config, *fleet.Keeper, error) {
 	cfg, err := config.Load()
 	if err != nil {
 		return nil, nil, err
@@ -67,7 +67,7 @@ func openFleet() (*config.Config, *fleet.Keeper, error) {
 	return cfg, fleet.New(app.FleetConfig(cfg, store)), nil
 }
 
-func speak(ctx context.Context, k *fleet.Keeper, verb, backend string) error {
+func override(ctx context.Context, k *fleet.Keeper, verb, backend string) error {
 	who := "operator"
 	if u, err := user.Current(); err == nil {
 		who = u.Username
@@ -88,7 +88,7 @@ func printFleet(out io.Writer, f *fleet.Fleet) error {
 	fmt.Fprintf(w, "at %s by the table's clock, revision %d\n\n", f.At.Format(time.RFC3339), f.Revision)
 	fmt.Fprintln(w, "BACKEND/MODEL\tCIRCUIT\tTHROTTLED\tSHARE\tDRAINED\tLAST CHANGE")
 	for i := range f.Slots {
-		fmt.Fprintln(w, slotLine(&f.Slots[i], f.At))
+		fmt.Fprintln(w, slotRow(&f.Slots[i], f.At))
 	}
 	fmt.Fprintln(w, "\nINSTANCE\tLAST AGREED TO\tBEHIND\tOUTAGE\tSEEN")
 	for _, i := range f.Instances {
@@ -97,7 +97,7 @@ func printFleet(out io.Writer, f *fleet.Fleet) error {
 	return w.Flush()
 }
 
-func slotLine(s *fleet.SlotState, at time.Time) string {
+func slotRow(s *fleet.SlotState, at time.Time) string {
 	now := at.UnixMilli()
 	circuit := s.Record.Circuit.Phase.String()
 	if s.Unreadable {
@@ -112,11 +112,11 @@ func slotLine(s *fleet.SlotState, at time.Time) string {
 	if s.Share > 0 {
 		share = fmt.Sprintf("%d %%", s.Share)
 	}
-	return strings.Join([]string{s.Name, circuit, throttles(&s.Record, now), share, drained, change(s.Record.Stamp)}, "\t")
+	return strings.Join([]string{s.Name, circuit, throttleWindows(&s.Record, now), share, drained, lastChange(s.Record.Stamp)}, "\t")
 }
 
-// throttles names the limits that the backend asked to be left alone for.
-func throttles(r *health.Record, now int64) string {
+// throttleWindows names the limits that the backend asked to be left alone for.
+func throttleWindows(r *health.Record, now int64) string {
 	var windows []string
 	for kind, term := range r.Windows.By {
 		if left := term.Until - now; left > 0 {
@@ -131,7 +131,7 @@ func throttles(r *health.Record, now int64) string {
 
 func millis(ms int64) string { return (time.Duration(ms) * time.Millisecond).String() }
 
-func change(s health.Stamp) string {
+func lastChange(s health.Stamp) string {
 	if s.At == 0 {
 		return "never"
 	}

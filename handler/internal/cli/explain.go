@@ -37,7 +37,7 @@ func explain(ctx context.Context, args []string, out io.Writer) error {
 	if line == nil {
 		return fmt.Errorf("no backend serves the model %q; the models are: %s", *model, strings.Join(app.Models{Config: cfg}.Names(nil), ", "))
 	}
-	snapshot, said, err := known(ctx, cfg)
+	snapshot, said, err := readSnapshot(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -48,13 +48,13 @@ func explain(ctx context.Context, args []string, out io.Writer) error {
 			fmt.Fprintf(out, "when all of these are exhausted, the fallback %s:\n", p.Model)
 		}
 		d := p.Decide(query, snapshot, nil)
-		tell(out, &d, query.Now)
+		printDecision(out, &d, query.Now)
 	}
 	return nil
 }
 
-// tell prints one decision, a candidate a line.
-func tell(out io.Writer, d *balancer.Decision, now time.Time) {
+// printDecision prints one decision, a candidate a line.
+func printDecision(out io.Writer, d *balancer.Decision, now time.Time) {
 	for i := range d.Candidates {
 		c := &d.Candidates[i]
 		place, reason := "   -", string(c.Reason)
@@ -69,8 +69,8 @@ func tell(out io.Writer, d *balancer.Decision, now time.Time) {
 	}
 }
 
-// known is what the table says of the backends.
-func known(ctx context.Context, cfg *config.Config) (*health.Snapshot, string, error) {
+// readSnapshot is what the table says of the backends.
+func readSnapshot(ctx context.Context, cfg *config.Config) (*health.Snapshot, string, error) {
 	if cfg.Settings.State.Memory() {
 		return &health.Snapshot{}, "no shared state is configured, so all backends count as healthy", nil
 	}

@@ -34,7 +34,7 @@ func keysCommand(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, operatorPatience)
+	ctx, cancel := context.WithTimeout(ctx, tableTimeout)
 	defer cancel()
 	switch verb {
 	case "add":

@@ -31,7 +31,7 @@ func liveEnvironment(t *testing.T, sim *simulator.Service) {
 	}
 }
 
-func TestValidateLiveFailsWhenWhatTheDocumentSaysIsNotSo(t *testing.T) {
+func TestValidateLiveReportsFailingBackends(t *testing.T) {
 	gpt := []simulator.Deployment{{Name: "gpt-4o", Model: "gpt-4o"}}
 	sim := simulator.Start(t, simulator.Config{Resources: []simulator.Resource{
 		{Name: "near", Keys: []string{"the-key-of-both"}, Deployments: gpt},

@@ -43,7 +43,7 @@ func usageCommand(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, operatorPatience)
+	ctx, cancel := context.WithTimeout(ctx, tableTimeout)
 	defer cancel()
 	lines, err := reader.Summary(ctx, q.from, q.to, q.by)
 	if lines == nil && err != nil {

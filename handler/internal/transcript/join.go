@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// joined is what a stream said, put together.
-type joined struct {
+// joinedStream is what a stream said, put together.
+type joinedStream struct {
 	Stream string `json:"stream"`
 	Texts  []text `json:"texts"`
 }
@@ -20,9 +20,9 @@ type text struct {
 	Text string `json:"text"`
 }
 
-// join puts the pieces of a stream's texts together: every text in an event is
+// joinStream puts the pieces of a stream's texts together: every text in an event is
 // added to those of the same place in the events before.
-func join(stream []byte) []byte {
+func joinStream(stream []byte) []byte {
 	places := map[string]*strings.Builder{}
 	var order []string
 	for line := range bytes.Lines(stream) {
@@ -31,7 +31,7 @@ func join(stream []byte) []byte {
 		if !ok || json.Unmarshal(bytes.TrimSpace(data), &event) != nil {
 			continue
 		}
-		pieces("", event, func(place, piece string) {
+		visitTexts("", event, func(place, piece string) {
 			if places[place] == nil {
 				places[place] = new(strings.Builder)
 				order = append(order, place)
@@ -39,7 +39,7 @@ func join(stream []byte) []byte {
 			places[place].WriteString(piece)
 		})
 	}
-	whole := joined{Stream: "its texts, put together", Texts: []text{}}
+	whole := joinedStream{Stream: "its texts, put together", Texts: []text{}}
 	for _, place := range order {
 		whole.Texts = append(whole.Texts, text{place, places[place].String()})
 	}
@@ -50,22 +50,22 @@ func join(stream []byte) []byte {
 	return kept
 }
 
-// pieces visits the texts below a value that add up over events. Names of
+// visitTexts visits the texts below a value that add up over events. Names of
 // things, which are the same in every event, do not.
-func pieces(place string, value any, visit func(place, piece string)) {
+func visitTexts(place string, value any, visit func(place, piece string)) {
 	switch v := value.(type) {
 	case map[string]any:
-		at := place + which(v)
+		at := place + position(v)
 		for _, name := range slices.Sorted(keys(v)) {
 			if piece, ok := v[name].(string); !ok {
-				pieces(at+"/"+name, v[name], visit)
-			} else if adds(name) {
+				visitTexts(at+"/"+name, v[name], visit)
+			} else if isContent(name) {
 				visit(at+"/"+name, piece)
 			}
 		}
 	case []any:
 		for _, one := range v {
-			pieces(place, one, visit)
+			visitTexts(place, one, visit)
 		}
 	}
 }
@@ -80,8 +80,8 @@ func keys(m map[string]any) func(yield func(string) bool) {
 	}
 }
 
-// which tells one of several apart, by the numbers and the type that it has.
-func which(v map[string]any) string {
+// position tells one of several apart, by the numbers and the type that it has.
+func position(v map[string]any) string {
 	s := ""
 	for _, name := range []string{"type", "index", "output_index", "content_index", "summary_index"} {
 		if is, ok := v[name]; ok {
@@ -91,9 +91,9 @@ func which(v map[string]any) string {
 	return s
 }
 
-// adds reports whether the texts of this name are parts of something longer, or
+// isContent reports whether the texts of this name are parts of something longer, or
 // say something by themselves.
-func adds(name string) bool {
+func isContent(name string) bool {
 	switch name {
 	case "content", "delta", "text", "arguments", "refusal", "reasoning_content", "message", "name", "code", "input", "output", "transcript", "summary", "partial_json":
 		return true

@@ -34,7 +34,7 @@ type Config struct {
 	Budget  int64         // bytes of all transcripts that may wait in memory; 0 = 64 MiB
 	Block   int           // bytes of one block; 0 = 4 MiB
 	Timeout time.Duration // of one call; 0 = 30 s
-	Trouble func(error)   // told when writing begins to fail; nil = nobody is
+	OnError func(error)   // told when writing begins to fail; nil = nobody is
 }
 
 // workers is how many transcripts are written at once.
@@ -43,14 +43,14 @@ const workers = 4
 // Recorder keeps transcripts. It is safe for concurrent use.
 type Recorder struct {
 	cfg      Config
-	held     atomic.Int64 // bytes that wait
+	buffered atomic.Int64 // bytes that wait
 	dropped  atomic.Uint64
 	written  atomic.Uint64
-	troubled atomic.Bool
+	failing  atomic.Bool
 
 	mu     sync.Mutex
-	open   map[string]*recording // by request id
-	ready  []*tape               // that have something to write
+	open   map[string]*transcriptPair // by request id
+	ready  []*blobWriter              // that have something to write
 	closed bool
 	wake   *sync.Cond
 }
@@ -58,7 +58,7 @@ type Recorder struct {
 // New is a recorder that writes nothing before Run.
 func New(cfg Config) *Recorder {
 	cfg.Budget, cfg.Block, cfg.Timeout = cmp.Or(cfg.Budget, 64<<20), cmp.Or(cfg.Block, 4<<20), cmp.Or(cfg.Timeout, 30*time.Second)
-	r := &Recorder{cfg: cfg, open: map[string]*recording{}}
+	r := &Recorder{cfg: cfg, open: map[string]*transcriptPair{}}
 	r.wake = sync.NewCond(&r.mu)
 	return r
 }
@@ -70,26 +70,26 @@ func (r *Recorder) Dropped() uint64 { return r.dropped.Load() }
 // Written is how many blobs were written.
 func (r *Recorder) Written() uint64 { return r.written.Load() }
 
-// recording is the two tapes of one request.
-type recording struct{ request, answer *tape }
+// transcriptPair is the two tapes of one request.
+type transcriptPair struct{ request, response *blobWriter }
 
 // Record begins a transcript: it copies the request, and what is written to the
 // writer that it returns. The request is one whose consumer wants it.
 func (r *Recorder) Record(w http.ResponseWriter, req *proxy.Request) http.ResponseWriter {
-	name := r.cfg.Now().UTC().Format("2006/01/02/15/") + folder(req.Consumer.Name) + "/" + req.ID
-	rec := &recording{
-		request: &tape{of: r, name: name + ".request", mime: req.Header.Get("Content-Type"), partial: req.StreamedBody != nil},
-		answer:  &tape{of: r, name: name + ".answer"},
+	name := r.cfg.Now().UTC().Format("2006/01/02/15/") + pathSegment(req.Consumer.Name) + "/" + req.ID
+	rec := &transcriptPair{
+		request:  &blobWriter{recorder: r, name: name + ".request", contentType: req.Header.Get("Content-Type"), partial: req.StreamedBody != nil},
+		response: &blobWriter{recorder: r, name: name + ".answer"},
 	}
 	rec.request.write(req.Body)
 	r.mu.Lock()
 	r.open[req.ID] = rec
 	r.mu.Unlock()
-	return &tee{ResponseWriter: w, tape: rec.answer, stream: req.Parsed.Stream && len(r.cfg.Redact) > 0}
+	return &copyingWriter{ResponseWriter: w, out: rec.response, stream: req.Parsed.Stream && len(r.cfg.Redact) > 0}
 }
 
-// folder is a consumer's name as one part of a path.
-func folder(name string) string { return strings.ReplaceAll(url.PathEscape(name), "%2F", "_") }
+// pathSegment is a consumer's name as one part of a path.
+func pathSegment(name string) string { return strings.ReplaceAll(url.PathEscape(name), "%2F", "_") }
 
 // Saw ends the transcript of a request that is over.
 func (r *Recorder) Saw(x *api.Exchange) {
@@ -103,13 +103,13 @@ func (r *Recorder) Saw(x *api.Exchange) {
 	if rec == nil {
 		return
 	}
-	meta := about(x)
-	rec.request.end(meta)
-	rec.answer.end(meta)
+	meta := metadataOf(x)
+	rec.request.finish(meta)
+	rec.response.finish(meta)
 }
 
 // schedule has a tape looked at by a worker.
-func (r *Recorder) schedule(t *tape) {
+func (r *Recorder) schedule(t *blobWriter) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -120,7 +120,7 @@ func (r *Recorder) schedule(t *tape) {
 }
 
 // next is a tape with something to write; nil at the end of everything.
-func (r *Recorder) next() *tape {
+func (r *Recorder) next() *blobWriter {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for len(r.ready) == 0 && !r.closed {
@@ -134,8 +134,8 @@ func (r *Recorder) next() *tape {
 	return t
 }
 
-// farewell is how long what waits at the end may take to be written.
-const farewell = 5 * time.Second
+// drainTimeout is how long what waits at the end may take to be written.
+const drainTimeout = 5 * time.Second
 
 // Run writes until ctx is done, and then what is left, as far as it can in time.
 func (r *Recorder) Run(ctx context.Context) {
@@ -150,7 +150,7 @@ func (r *Recorder) Run(ctx context.Context) {
 		})
 	}
 	<-ctx.Done()
-	timer := time.AfterFunc(farewell, cut)
+	timer := time.AfterFunc(drainTimeout, cut)
 	defer timer.Stop()
 	r.mu.Lock()
 	r.closed = true
@@ -159,9 +159,9 @@ func (r *Recorder) Run(ctx context.Context) {
 	running.Wait()
 }
 
-// note tells of the first failure of a series.
-func (r *Recorder) note(err error) {
-	if was := r.troubled.Swap(err != nil); err != nil && !was && r.cfg.Trouble != nil {
-		r.cfg.Trouble(err)
+// reportError tells of the first failure of a series.
+func (r *Recorder) reportError(err error) {
+	if was := r.failing.Swap(err != nil); err != nil && !was && r.cfg.OnError != nil {
+		r.cfg.OnError(err)
 	}
 }

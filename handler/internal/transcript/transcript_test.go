@@ -22,8 +22,8 @@ import (
 	"spillway/handler/internal/transcript/blob"
 )
 
-// shelf keeps blobs in memory, and does as it is told.
-type shelf struct {
+// fakeBlobs keeps blobs in memory, and does as it is told.
+type fakeBlobs struct {
 	mu     sync.Mutex
 	blobs  map[string][]byte
 	abouts map[string]blob.About
@@ -32,11 +32,11 @@ type shelf struct {
 	fail   error
 }
 
-func newShelf() *shelf {
-	return &shelf{blobs: map[string][]byte{}, abouts: map[string]blob.About{}, staged: map[string][][]byte{}}
+func newFakeBlobs() *fakeBlobs {
+	return &fakeBlobs{blobs: map[string][]byte{}, abouts: map[string]blob.About{}, staged: map[string][][]byte{}}
 }
 
-func (s *shelf) wait(ctx context.Context) error {
+func (s *fakeBlobs) wait(ctx context.Context) error {
 	if s.stuck == nil {
 		return s.fail
 	}
@@ -48,7 +48,7 @@ func (s *shelf) wait(ctx context.Context) error {
 	}
 }
 
-func (s *shelf) Put(ctx context.Context, name string, about blob.About, body []byte) error {
+func (s *fakeBlobs) Put(ctx context.Context, name string, about blob.About, body []byte) error {
 	if err := s.wait(ctx); err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (s *shelf) Put(ctx context.Context, name string, about blob.About, body []b
 	return nil
 }
 
-func (s *shelf) Stage(ctx context.Context, name string, block int, body []byte) error {
+func (s *fakeBlobs) Stage(ctx context.Context, name string, block int, body []byte) error {
 	if err := s.wait(ctx); err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (s *shelf) Stage(ctx context.Context, name string, block int, body []byte) 
 	return nil
 }
 
-func (s *shelf) Commit(ctx context.Context, name string, about blob.About, blocks int) error {
+func (s *fakeBlobs) Commit(ctx context.Context, name string, about blob.About, blocks int) error {
 	if err := s.wait(ctx); err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (s *shelf) Commit(ctx context.Context, name string, about blob.About, block
 
 var team = &consumer.Consumer{Name: "team/a", Transcripts: true}
 
-func noon() time.Time { return time.Date(2026, 11, 21, 12, 30, 0, 0, time.UTC) }
+func fixedTime() time.Time { return time.Date(2026, 11, 21, 12, 30, 0, 0, time.UTC) }
 
 func newRequest(id, body string, stream bool) *proxy.Request {
 	return &proxy.Request{
@@ -94,8 +94,8 @@ func newRequest(id, body string, stream bool) *proxy.Request {
 	}
 }
 
-// talk is one request and its answer, said in pieces.
-func talk(r *Recorder, req *proxy.Request, mime string, pieces ...string) *httptest.ResponseRecorder {
+// record is one request and its answer, said in pieces.
+func record(r *Recorder, req *proxy.Request, mime string, pieces ...string) *httptest.ResponseRecorder {
 	out := httptest.NewRecorder()
 	w := r.Record(out, req)
 	w.Header().Set("Content-Type", mime)
@@ -107,10 +107,10 @@ func talk(r *Recorder, req *proxy.Request, mime string, pieces ...string) *httpt
 	return out
 }
 
-// recorded runs a recorder for as long as something is said.
-func recorded(t *testing.T, cfg Config, say func(r *Recorder)) *Recorder {
+// withRecorder runs a recorder for as long as something is said.
+func withRecorder(t *testing.T, cfg Config, say func(r *Recorder)) *Recorder {
 	t.Helper()
-	cfg.Now = noon
+	cfg.Now = fixedTime
 	r := New(cfg)
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -121,13 +121,13 @@ func recorded(t *testing.T, cfg Config, say func(r *Recorder)) *Recorder {
 	return r
 }
 
-const folderOfTeam = "2026/11/21/12/team_a/"
+const teamPrefix = "2026/11/21/12/team_a/"
 
-func TestRequestAndAnswerAreKeptAsTheyWere(t *testing.T) {
-	s := newShelf()
+func TestRequestAndResponseAreWritten(t *testing.T) {
+	s := newFakeBlobs()
 	long := strings.Repeat("0123456789", 1_000_000) // several blocks
-	r := recorded(t, Config{Blobs: s, Block: 1 << 20}, func(r *Recorder) {
-		out := talk(r, newRequest("req_1", `{"q":1}`, false), "application/json", "{", `"a":1}`)
+	r := withRecorder(t, Config{Blobs: s, Block: 1 << 20}, func(r *Recorder) {
+		out := record(r, newRequest("req_1", `{"q":1}`, false), "application/json", "{", `"a":1}`)
 		if out.Body.String() != `{"a":1}` || !out.Flushed {
 			t.Errorf("the caller got %q", out.Body.String())
 		}
@@ -136,34 +136,34 @@ func TestRequestAndAnswerAreKeptAsTheyWere(t *testing.T) {
 			n := min(1+rand.IntN(100_000), len(rest))
 			pieces, rest = append(pieces, rest[:n]), rest[n:]
 		}
-		talk(r, newRequest("req_2", long, false), "text/plain", pieces...)
-		talk(r, newRequest("req_3", `{}`, false), "") // nobody answered
+		record(r, newRequest("req_2", long, false), "text/plain", pieces...)
+		record(r, newRequest("req_3", `{}`, false), "") // nobody answered
 	})
 	for name, want := range map[string]string{"req_1.request": `{"q":1}`, "req_1.answer": `{"a":1}`, "req_2.request": long, "req_2.answer": long, "req_3.request": `{}`} {
-		if got := string(s.blobs[folderOfTeam+name]); got != want {
+		if got := string(s.blobs[teamPrefix+name]); got != want {
 			t.Errorf("%s holds %d bytes, want %d", name, len(got), len(want))
 		}
 	}
-	if len(s.blobs) != 5 || r.Written() != 5 || r.Dropped() != 0 || r.held.Load() != 0 || len(r.open) != 0 {
-		t.Errorf("%d blobs, %d dropped, %d bytes held, %d open", len(s.blobs), r.Dropped(), r.held.Load(), len(r.open))
+	if len(s.blobs) != 5 || r.Written() != 5 || r.Dropped() != 0 || r.buffered.Load() != 0 || len(r.open) != 0 {
+		t.Errorf("%d blobs, %d dropped, %d bytes held, %d open", len(s.blobs), r.Dropped(), r.buffered.Load(), len(r.open))
 	}
-	if a := s.abouts[folderOfTeam+"req_1.answer"]; a.Type != "application/json" || a.Meta["Consumer"] != "team/a" || a.Meta["Status"] != "200" {
+	if a := s.abouts[teamPrefix+"req_1.answer"]; a.Type != "application/json" || a.Meta["Consumer"] != "team/a" || a.Meta["Status"] != "200" {
 		t.Errorf("%+v", a)
 	}
 }
 
 // The container hangs: callers notice nothing, what waits is bounded, whole
 // transcripts are given up and counted.
-func TestAContainerThatHangsIsNobodysProblem(t *testing.T) {
+func TestHangingContainerDropsTranscripts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newShelf()
+		s := newFakeBlobs()
 		s.stuck = make(chan struct{})
 		began := time.Now()
-		r := recorded(t, Config{Blobs: s, Budget: 1 << 20, Block: 1 << 16}, func(r *Recorder) {
+		r := withRecorder(t, Config{Blobs: s, Budget: 1 << 20, Block: 1 << 16}, func(r *Recorder) {
 			body := strings.Repeat("x", 10_000)
 			for i := range 500 {
-				talk(r, newRequest(fmt.Sprint("req_", i), body, false), "text/plain", body)
-				if held := r.held.Load(); held > 1<<20 {
+				record(r, newRequest(fmt.Sprint("req_", i), body, false), "text/plain", body)
+				if held := r.buffered.Load(); held > 1<<20 {
 					t.Fatalf("%d bytes are held", held)
 				}
 			}
@@ -172,8 +172,8 @@ func TestAContainerThatHangsIsNobodysProblem(t *testing.T) {
 			}
 			close(s.stuck)
 		})
-		if r.Dropped() < 800 || r.held.Load() != 0 {
-			t.Errorf("%d dropped, %d bytes held", r.Dropped(), r.held.Load())
+		if r.Dropped() < 800 || r.buffered.Load() != 0 {
+			t.Errorf("%d dropped, %d bytes held", r.Dropped(), r.buffered.Load())
 		}
 		for name, got := range s.blobs {
 			if len(got) != 10_000 {
@@ -186,41 +186,41 @@ func TestAContainerThatHangsIsNobodysProblem(t *testing.T) {
 	})
 }
 
-func TestTheEndDoesNotWaitForAContainerThatHangs(t *testing.T) {
+func TestRunEndsDespiteHangingContainer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newShelf()
+		s := newFakeBlobs()
 		s.stuck = make(chan struct{})
 		began := time.Now()
-		recorded(t, Config{Blobs: s}, func(r *Recorder) { talk(r, newRequest("req_1", "{}", false), "text/plain", "x") })
-		if took := time.Since(began); took > farewell+time.Second {
+		withRecorder(t, Config{Blobs: s}, func(r *Recorder) { record(r, newRequest("req_1", "{}", false), "text/plain", "x") })
+		if took := time.Since(began); took > drainTimeout+time.Second {
 			t.Errorf("the end took %v", took)
 		}
 	})
 }
 
-func TestTroubleIsToldOnceAndCounted(t *testing.T) {
-	s := newShelf()
+func TestFailuresAreReportedOnceAndCounted(t *testing.T) {
+	s := newFakeBlobs()
 	s.fail = errors.New("403")
 	var told []error
 	var mu sync.Mutex
-	r := recorded(t, Config{Blobs: s, Trouble: func(err error) {
+	r := withRecorder(t, Config{Blobs: s, OnError: func(err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		told = append(told, err)
 	}}, func(r *Recorder) {
 		for i := range 5 {
-			talk(r, newRequest(fmt.Sprint("req_", i), "{}", false), "text/plain", "x")
-			talk(r, newRequest(fmt.Sprint("req_left_", i), "{}", false), "text/plain") // without an answer there is nothing to write
+			record(r, newRequest(fmt.Sprint("req_", i), "{}", false), "text/plain", "x")
+			record(r, newRequest(fmt.Sprint("req_left_", i), "{}", false), "text/plain") // without an answer there is nothing to write
 		}
 	})
-	if len(told) != 1 || r.Dropped() != 15 || r.held.Load() != 0 {
-		t.Errorf("told %v, %d dropped, %d bytes held", told, r.Dropped(), r.held.Load())
+	if len(told) != 1 || r.Dropped() != 15 || r.buffered.Load() != 0 {
+		t.Errorf("told %v, %d dropped, %d bytes held", told, r.Dropped(), r.buffered.Load())
 	}
 }
 
-func TestOnlyThoseWhoWantItAreKept(t *testing.T) {
-	s := newShelf()
-	recorded(t, Config{Blobs: s}, func(r *Recorder) {
+func TestOnlyConfiguredConsumersAreRecorded(t *testing.T) {
+	s := newFakeBlobs()
+	withRecorder(t, Config{Blobs: s}, func(r *Recorder) {
 		r.Saw(&api.Exchange{ID: "req_1", Consumer: &consumer.Consumer{Name: "team-b"}})
 		r.Saw(&api.Exchange{ID: "req_2"})
 		r.Saw(&api.Exchange{ID: "req_3", Consumer: team}) // refused ahead of its recording
@@ -230,37 +230,37 @@ func TestOnlyThoseWhoWantItAreKept(t *testing.T) {
 	}
 }
 
-func TestWhatMatchesIsNotKept(t *testing.T) {
+func TestRedaction(t *testing.T) {
 	const secret = "sk-abcdefghijklmnopqrstuvwxyz"
-	s := newShelf()
-	recorded(t, Config{Blobs: s, Block: 100, Redact: []*regexp.Regexp{regexp.MustCompile("sk-[a-z]{20,}"), regexp.MustCompile("[0-9]{16}")}}, func(r *Recorder) {
+	s := newFakeBlobs()
+	withRecorder(t, Config{Blobs: s, Block: 100, Redact: []*regexp.Regexp{regexp.MustCompile("sk-[a-z]{20,}"), regexp.MustCompile("[0-9]{16}")}}, func(r *Recorder) {
 		body := `{"content":"my key is ` + secret + ` and my card 4111111111111111"}`
-		talk(r, newRequest("req_1", body, false), "application/json", body[:30], body[30:40], body[40:])
+		record(r, newRequest("req_1", body, false), "application/json", body[:30], body[30:40], body[40:])
 		// Over many blocks, with the secret across every one of their seams.
 		var pieces []string
 		for range 3000 {
 			pieces = append(pieces, secret[:7], secret[7:], strings.Repeat(" ", 60))
 		}
-		talk(r, newRequest("req_2", "{}", false), "text/plain", pieces...)
+		record(r, newRequest("req_2", "{}", false), "text/plain", pieces...)
 		// A stream says it in pieces, each in an event of its own.
 		var events []string
 		for i := range secret {
 			events = append(events, fmt.Sprintf("data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":%q}}]}\n\n", secret[i:i+1]))
 		}
-		talk(r, newRequest("req_3", "{}", true), "text/event-stream", append(events, "data: [DONE]\n\n")...)
+		record(r, newRequest("req_3", "{}", true), "text/event-stream", append(events, "data: [DONE]\n\n")...)
 	})
 	for name, text := range s.blobs {
 		if bytes.Contains(text, []byte("sk-abc")) || bytes.Contains(text, []byte("41111")) || bytes.Contains(text, []byte("xyz")) {
 			t.Errorf("%s keeps it: %.200s", name, text)
 		}
 	}
-	if got := string(s.blobs[folderOfTeam+"req_1.answer"]); got != `{"content":"my key is [redacted] and my card [redacted]"}` {
+	if got := string(s.blobs[teamPrefix+"req_1.answer"]); got != `{"content":"my key is [redacted] and my card [redacted]"}` {
 		t.Errorf("%s", got)
 	}
-	if n := bytes.Count(s.blobs[folderOfTeam+"req_2.answer"], []byte(redactedMark)); n != 3000 {
+	if n := bytes.Count(s.blobs[teamPrefix+"req_2.answer"], []byte(redactedText)); n != 3000 {
 		t.Errorf("%d of 3000 redacted", n)
 	}
-	if got := string(s.blobs[folderOfTeam+"req_3.answer"]); !strings.Contains(got, `"text": "[redacted]"`) {
+	if got := string(s.blobs[teamPrefix+"req_3.answer"]); !strings.Contains(got, `"text": "[redacted]"`) {
 		t.Errorf("%s", got)
 	}
 }
@@ -273,13 +273,13 @@ func FuzzRedact(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed string, cuts uint64) {
 		text := strings.Repeat(seed+" sk-aaaaa 1234 ", 20_000)[:200_000]
 		redact := []*regexp.Regexp{regexp.MustCompile("sk-[a-z]{4,30}"), regexp.MustCompile("[0-9]{4}")}
-		whole := (&tape{of: &Recorder{cfg: Config{Redact: redact}}}).redacted([]byte(text), true)
-		parts := &tape{of: &Recorder{cfg: Config{Redact: redact}}}
+		whole := (&blobWriter{recorder: &Recorder{cfg: Config{Redact: redact}}}).redact([]byte(text), true)
+		parts := &blobWriter{recorder: &Recorder{cfg: Config{Redact: redact}}}
 		random := rand.New(rand.NewPCG(cuts, 1))
 		var kept []byte
 		for rest := text; ; {
 			n := min(1+random.IntN(90_000), len(rest))
-			kept = append(kept, parts.redacted([]byte(rest[:n]), n == len(rest))...)
+			kept = append(kept, parts.redact([]byte(rest[:n]), n == len(rest))...)
 			if rest = rest[n:]; rest == "" {
 				break
 			}
@@ -290,18 +290,18 @@ func FuzzRedact(f *testing.F) {
 	})
 }
 
-func BenchmarkTee(b *testing.B) {
-	r := New(Config{Blobs: newShelf(), Now: noon, Budget: 1 << 40})
+func BenchmarkCopyingWriter(b *testing.B) {
+	r := New(Config{Blobs: newFakeBlobs(), Now: fixedTime, Budget: 1 << 40})
 	chunk := []byte(strings.Repeat("x", 285))
-	w := r.Record(nothing{}, newRequest("req_1", "{}", true))
+	w := r.Record(discardWriter{}, newRequest("req_1", "{}", true))
 	b.ReportAllocs()
 	for b.Loop() {
 		_, _ = w.Write(chunk)
 	}
 }
 
-type nothing struct{}
+type discardWriter struct{}
 
-func (nothing) Header() http.Header         { return http.Header{} }
-func (nothing) Write(p []byte) (int, error) { return len(p), nil }
-func (nothing) WriteHeader(int)             {}
+func (discardWriter) Header() http.Header         { return http.Header{} }
+func (discardWriter) Write(p []byte) (int, error) { return len(p), nil }
+func (discardWriter) WriteHeader(int)             {}

@@ -16,20 +16,20 @@ import (
 )
 
 // Why did this go there? Told in full, for the on-call engineer.
-func TestARequestsStoryIsTold(t *testing.T) {
-	at := loop(time.Unix(1_700_000_000, 0))
-	w := newWorld(at, []string{"gpt-4o", "gpt-4o-mini"}, three())
-	w.teams()
+func TestRequestExplanation(t *testing.T) {
+	at := loopingClock(time.Unix(1_700_000_000, 0))
+	w := newFakeFleet(at, []string{"gpt-4o", "gpt-4o-mini"}, threeBackends())
+	w.addConsumers()
 	w.cfg.Key = testKey
 	p, mini := &w.cfg.Pools[0], &w.cfg.Pools[1]
-	w.saw(visit{
+	w.finish(fakeRequest{
 		id: "req_spilled", consumer: &w.cfg.Consumers[0], pool: p, status: 200, took: 1500 * time.Millisecond, tokens: tokens(900, 100),
-		tried:   []proxy.Attempt{failedBy(&p.Backends[1], "503", 503), served(&p.Backends[2], 1200*time.Millisecond, -1)},
-		skipped: []balancer.Candidate{{Backend: &p.Backends[0], Reason: health.RefusedThrottled, Until: at().Add(10 * time.Second)}},
+		attempts: []proxy.Attempt{failedBy(&p.Backends[1], "503", 503), served(&p.Backends[2], 1200*time.Millisecond, -1)},
+		skipped:  []balancer.Candidate{{Backend: &p.Backends[0], Reason: health.RefusedThrottled, Until: at().Add(10 * time.Second)}},
 	})
 	probe := served(&p.Backends[0], time.Second, -1)
 	probe.Probe = true
-	w.saw(visit{id: "req_probe", pool: p, status: 200, took: time.Second, tried: []proxy.Attempt{probe}})
+	w.finish(fakeRequest{id: "req_probe", pool: p, status: 200, took: time.Second, attempts: []proxy.Attempt{probe}})
 	w.cfg.Recent.Saw(&api.Exchange{ID: "req_stranger", Began: at(), Method: "POST", Status: 401, Code: "invalid_api_key", Cause: errors.New("no such key")})
 	w.cfg.Recent.Saw(&api.Exchange{
 		ID: "req_fallback", Began: at(), Took: 3 * time.Second, Model: p.Model, Status: 200,
@@ -46,7 +46,7 @@ func TestARequestsStoryIsTold(t *testing.T) {
 			Decision: balancer.Decision{Candidates: []balancer.Candidate{{Backend: &p.Backends[0], Reason: health.RefusedThrottled}}},
 		},
 	})
-	h := mounted(w.cfg)
+	h := mount(w.cfg)
 	for id, want := range map[string][]string{
 		"req_spilled": {
 			"ptu-uksouth (priority 1) was passed over: throttled for another 11.5 s.",
@@ -71,7 +71,7 @@ func TestARequestsStoryIsTold(t *testing.T) {
 			"The caller got 429: every backend is throttled; the soonest reopening was 9 s away.",
 		},
 	} {
-		got := sent{path: "/ops/api/requests?id=" + id, header: map[string]string{keyHeader: testKey}}.to(t, h)
+		got := testRequest{path: "/ops/api/requests?id=" + id, header: map[string]string{keyHeader: testKey}}.to(t, h)
 		var r Request
 		if err := json.Unmarshal(got.Body.Bytes(), &r); err != nil || got.Code != 200 || r.ID != id || r.Instance != "flex-7c41-a" {
 			t.Errorf("%s: %d %s", id, got.Code, got.Body)
@@ -82,71 +82,71 @@ func TestARequestsStoryIsTold(t *testing.T) {
 	}
 }
 
-func TestARequestsFiguresAreTold(t *testing.T) {
+func TestRequestFigures(t *testing.T) {
 	at := func() time.Time { return time.Unix(1_700_000_000, 0) }
-	w := newWorld(at, []string{"gpt-4o"}, three())
-	w.teams()
+	w := newFakeFleet(at, []string{"gpt-4o"}, threeBackends())
+	w.addConsumers()
 	p := &w.cfg.Pools[0]
-	w.saw(visit{
+	w.finish(fakeRequest{
 		id: "req_a", consumer: &w.cfg.Consumers[0], pool: p, status: 200, took: time.Second, tokens: tokens(1000, 100),
-		tried:   []proxy.Attempt{throttledBy(&p.Backends[1], 2*time.Second), served(&p.Backends[2], 800*time.Millisecond, -1)},
-		skipped: []balancer.Candidate{{Backend: &p.Backends[0], Reason: health.RefusedOpen, Until: at().Add(4 * time.Second)}},
+		attempts: []proxy.Attempt{throttledBy(&p.Backends[1], 2*time.Second), served(&p.Backends[2], 800*time.Millisecond, -1)},
+		skipped:  []balancer.Candidate{{Backend: &p.Backends[0], Reason: health.RefusedOpen, Until: at().Add(4 * time.Second)}},
 	})
-	r := New(w.cfg).story(&w.cfg.Recent.find("req_a", 1)[0])
+	r := New(w.cfg).requestView(&w.cfg.Recent.find("req_a", 1)[0])
 	if r.Consumer != "team-a" || r.Backend != "payg-france" || r.TotalMS != 1000 || r.FirstMS != 209 || r.Cost != 0.0035 || r.Currency != "USD" || r.Tokens == nil || r.Tokens.Prompt != 1000 {
 		t.Errorf("told %+v", r)
 	}
-	wantPlaced := []PlacedStatus{
-		{Backend: "payg-sweden", Priority: 2, Place: 1},
-		{Backend: "payg-france", Priority: 2, Place: 2},
+	wantPlaced := []CandidateStatus{
+		{Backend: "payg-sweden", Priority: 2, Position: 1},
+		{Backend: "payg-france", Priority: 2, Position: 2},
 		{Backend: "ptu-uksouth", Priority: 1, Reason: "breaker open", LeftMS: 5000},
 	}
-	if !slices.Equal(r.Placed, wantPlaced) {
-		t.Errorf("candidates: %+v, want %+v", r.Placed, wantPlaced)
+	if !slices.Equal(r.Candidates, wantPlaced) {
+		t.Errorf("candidates: %+v, want %+v", r.Candidates, wantPlaced)
 	}
 	if a := r.Attempts[0]; a.Verdict != "throttled" || a.Status != 429 || a.WaitMS != 2000 || a.TookMS != 9 {
 		t.Errorf("the first attempt: %+v", a)
 	}
 }
 
-func TestAnUnknownRequestNamesWhoWasAsked(t *testing.T) {
-	h := mounted(lockedWorld().cfg)
+func TestUnknownRequestNamesTheInstance(t *testing.T) {
+	h := mount(keyedScenario().cfg)
 	key := map[string]string{keyHeader: testKey}
-	got := sent{path: "/ops/api/requests?id=req_nowhere", header: key}.to(t, h)
+	got := testRequest{path: "/ops/api/requests?id=req_nowhere", header: key}.to(t, h)
 	var body struct {
 		Instance string
 		Kept     int
 	}
-	if code, says := refusal(t, got); got.Code != 404 || code != "request_not_found" || !strings.Contains(says, "flex-7c41-a") {
+	if code, says := errorOf(t, got); got.Code != 404 || code != "request_not_found" || !strings.Contains(says, "flex-7c41-a") {
 		t.Errorf("%d %s", got.Code, got.Body)
 	}
 	if err := json.Unmarshal(got.Body.Bytes(), &body); err != nil || body.Instance != "flex-7c41-a" || body.Kept != 100 {
 		t.Errorf("%s", got.Body)
 	}
 	for _, query := range []string{"", "?id=", "?last=0", "?last=-1", "?last=x", "?id=%20"} {
-		if got := (sent{path: "/ops/api/requests" + query, header: key}).to(t, h); got.Code != 400 {
+		if got := (testRequest{path: "/ops/api/requests" + query, header: key}).to(t, h); got.Code != 400 {
 			t.Errorf("%q: %d", query, got.Code)
 		}
 	}
 	for query, want := range map[string]int{"?last=5": 5, "?last=100000": 100} {
 		var all Requests
-		got := sent{path: "/ops/api/requests" + query, header: key}.to(t, h)
+		got := testRequest{path: "/ops/api/requests" + query, header: key}.to(t, h)
 		if err := json.Unmarshal(got.Body.Bytes(), &all); err != nil || len(all.Requests) != want || all.Kept != 100 || all.Since.IsZero() {
 			t.Errorf("%q: %d requests of %d", query, len(all.Requests), all.Kept)
 		}
 	}
 }
 
-func FuzzNoQueryBreaksTheDoor(f *testing.F) {
-	for _, s := range append(corpus(), "?id=x", "?last=5", "?from=2026-01-01&to=x", "?by=hour,,x&format=csv", "/../..", "%") {
+func FuzzHandler(f *testing.F) {
+	for _, s := range append(hostileNames(), "?id=x", "?last=5", "?from=2026-01-01&to=x", "?by=hour,,x&format=csv", "/../..", "%") {
 		f.Add("/api/requests", s)
 		f.Add("/api/usage", s)
 		f.Add("/api/backends/x/drain", s)
 	}
-	w := lockedWorld()
+	w := keyedScenario()
 	h := New(w.cfg)
 	f.Fuzz(func(t *testing.T, path, query string) {
-		r := sentRequest(t, below+path, query)
+		r := sentRequest(t, mountPath+path, query)
 		if r == nil {
 			t.Skip("no request line")
 		}

@@ -17,7 +17,7 @@
 //	GET  /ops/api/status                     what the page shows ([Status])
 //	GET  /ops/api/requests?id=ID             why one request went where it went ([Request]); 404 when it is not kept here
 //	GET  /ops/api/requests?last=N            the latest decisions of this instance, newest first ([Requests])
-//	POST /ops/api/backends/{name}/drain      no new requests, on every instance ([Done]); name is "backend" or "backend/model"
+//	POST /ops/api/backends/{name}/drain      no new requests, on every instance ([ActionResult]); name is "backend" or "backend/model"
 //	POST /ops/api/backends/{name}/restore    takes a drain back
 //	POST /ops/api/backends/{name}/reset      closes the circuits and ends the throttle windows
 //	GET  /ops/api/usage?from=T&to=T&by=F,F   tokens and money ([Usage]); by: hour, consumer, model, backend; format=csv
@@ -52,13 +52,13 @@ import (
 	"spillway/handler/internal/quota"
 )
 
-// Keeper is what the page needs of the shared state.
-type Keeper interface {
+// Replica is what the page needs of the shared state.
+type Replica interface {
 	// Snapshot is the latest snapshot. A look is traffic: while somebody watches,
 	// the table is read as often as for requests.
 	Snapshot() *health.Snapshot
 	Counters() fleet.Counters
-	// Fleet waits for the table; it is asked beside the requests, see [Ops.Run].
+	// Fleet waits for the table; it is asked beside the requests, see [Handler.Run].
 	Fleet(ctx context.Context) (fleet.Fleet, error)
 	Drain(ctx context.Context, backend, who string) error
 	Restore(ctx context.Context, backend, who string) error
@@ -80,7 +80,7 @@ type Config struct {
 	Pools     []balancer.Pool
 	Slots     []string // by health.Slot: "backend/model"
 	Consumers []consumer.Consumer
-	Keeper    Keeper
+	Replica   Replica
 	Recent    *Recent
 	Now       func() time.Time
 	NewID     func() string // of an operator's request
@@ -88,18 +88,18 @@ type Config struct {
 
 	// Quotas lists how all consumers stand with their limits.
 	Quotas func() []quota.LimitStatus
-	// Books reads tokens and money; nil = there is no /ops/api/usage.
-	Books func(ctx context.Context, from, to time.Time) ([]UsageRow, error)
+	// UsageRows reads tokens and money; nil = there is no /ops/api/usage.
+	UsageRows func(ctx context.Context, from, to time.Time) ([]UsageRow, error)
 	// Metrics answers /ops/metrics; nil = there is none.
 	Metrics http.Handler
 	// Audit is told of every act of an operator, done or not.
-	Audit func(ctx context.Context, a Act)
+	Audit func(ctx context.Context, a Action)
 }
 
-// Ops is the door. It is safe for concurrent use.
-type Ops struct {
+// Handler is the door. It is safe for concurrent use.
+type Handler struct {
 	cfg    Config
-	gate   gate
+	access access
 	routes map[string]route // by path below /ops
 	page   *page
 	fleet  fleetReader
@@ -113,15 +113,15 @@ type route struct {
 }
 
 // New wires the door. Nothing runs before Run.
-func New(cfg Config) *Ops {
-	o := &Ops{cfg: cfg, gate: newGate(cfg.Key, cfg.Open), page: newPage(), fleet: newFleet(cfg.Keeper, cfg.Now)}
+func New(cfg Config) *Handler {
+	o := &Handler{cfg: cfg, access: newAccess(cfg.Key, cfg.Open), page: newPage(), fleet: newFleetReader(cfg.Replica, cfg.Now)}
 	o.routes = o.page.routes()
-	o.routes[""] = route{method: http.MethodGet, public: true, serve: o.shell}
+	o.routes[""] = route{method: http.MethodGet, public: true, serve: o.servePage}
 	o.routes["/"] = o.routes[""]
-	o.routes["/api/status"] = route{method: http.MethodGet, serve: o.status}
-	o.routes["/api/requests"] = route{method: http.MethodGet, serve: o.requests}
-	if cfg.Books != nil {
-		o.routes["/api/usage"] = route{method: http.MethodGet, serve: o.usage}
+	o.routes["/api/status"] = route{method: http.MethodGet, serve: o.serveStatus}
+	o.routes["/api/requests"] = route{method: http.MethodGet, serve: o.serveRequests}
+	if cfg.UsageRows != nil {
+		o.routes["/api/usage"] = route{method: http.MethodGet, serve: o.serveUsage}
 	}
 	if cfg.Metrics != nil {
 		o.routes["/metrics"] = route{method: http.MethodGet, serve: cfg.Metrics.ServeHTTP}
@@ -131,4 +131,4 @@ func New(cfg Config) *Ops {
 
 // Run keeps what the page knows of the whole fleet fresh while somebody looks.
 // It returns when ctx is done.
-func (o *Ops) Run(ctx context.Context) { o.fleet.run(ctx) }
+func (o *Handler) Run(ctx context.Context) { o.fleet.run(ctx) }

@@ -10,9 +10,9 @@ import (
 	"spillway/handler/internal/health"
 )
 
-func TestAMinuteForgetsWhatIsOlder(t *testing.T) {
+func TestRatesForgetOldIntervals(t *testing.T) {
 	began := time.Unix(1_700_000_000, 0)
-	var m minute
+	var m rates
 	for i := range 120 {
 		m.add(began.Add(time.Duration(i)*time.Second), counts{Attempts: 1, Tokens: 10}, 100*time.Millisecond)
 	}
@@ -28,17 +28,17 @@ func TestAMinuteForgetsWhatIsOlder(t *testing.T) {
 	}
 }
 
-func TestAMinuteBearsAClockThatIsSet(t *testing.T) {
+func TestRatesSurviveClockChanges(t *testing.T) {
 	began := time.Unix(1_700_000_000, 0)
-	var m minute
-	m.add(began, counts{Attempts: 1}, noToken)
-	m.add(began.Add(-50*time.Second), counts{Attempts: 1}, noToken) // late, of a slice still kept
-	m.add(began.Add(-time.Minute), counts{Attempts: 1}, noToken)    // late, of the slice that began's took
+	var m rates
+	m.add(began, counts{Attempts: 1}, noFirstToken)
+	m.add(began.Add(-50*time.Second), counts{Attempts: 1}, noFirstToken) // late, of a slice still kept
+	m.add(began.Add(-time.Minute), counts{Attempts: 1}, noFirstToken)    // late, of the slice that began's took
 	if c, _ := m.sum(began); c.Attempts != 2 {
 		t.Errorf("%d attempts, want the two of the last minute", c.Attempts)
 	}
 	back := began.Add(-24 * time.Hour)
-	m.add(back, counts{Attempts: 5}, noToken)
+	m.add(back, counts{Attempts: 5}, noFirstToken)
 	if c, _ := m.sum(back); c.Attempts != 5 {
 		t.Errorf("after the clock was set back by a day, %d attempts, want 5", c.Attempts)
 	}
@@ -46,7 +46,7 @@ func TestAMinuteBearsAClockThatIsSet(t *testing.T) {
 
 // Percentiles are within 9 %, and those of two instances together are those of
 // all that both saw.
-func TestPercentilesOfSeveralInstancesAddUp(t *testing.T) {
+func TestHistogramsOfInstancesAddUp(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var one, two, both histogram
 	var exact []float64
@@ -91,7 +91,7 @@ func TestEveryDurationHasABucket(t *testing.T) {
 	}
 }
 
-func TestHowFullABackendIsIsKnownForAMinute(t *testing.T) {
+func TestUtilizationExpiresAfterAMinute(t *testing.T) {
 	at := time.Unix(1_700_000_000, 0)
 	signals := func(utilization float64, remaining, limit int64) health.Signals {
 		return health.Signals{Utilization: utilization, RemainingTokens: remaining, RemainingRequests: -1, LimitTokens: limit}
@@ -109,12 +109,12 @@ func TestHowFullABackendIsIsKnownForAMinute(t *testing.T) {
 		"nothing":                  {health.NoSignals(), 0, false},
 		"no attempt at all":        {health.Signals{}, 0, false},
 	} {
-		var f fullness
-		f.saw(at, c.s)
-		if got, ok := f.look(at.Add(time.Second)); got != c.want || ok != c.ok {
+		var f utilization
+		f.record(at, c.s)
+		if got, ok := f.current(at.Add(time.Second)); got != c.want || ok != c.ok {
 			t.Errorf("%s: %v, %v, want %v, %v", name, got, ok, c.want, c.ok)
 		}
-		if _, ok := f.look(at.Add(61 * time.Second)); ok {
+		if _, ok := f.current(at.Add(61 * time.Second)); ok {
 			t.Errorf("%s: still known after a minute", name)
 		}
 	}

@@ -10,25 +10,25 @@ import (
 // The functions of this file say numbers on the first paint as page.js says
 // them ever after.
 
-// spot is a place in the drawing of a pool.
-type spot struct {
+// templateData is a place in the drawing of a pool.
+type templateData struct {
 	Pool    PoolStatus
 	Group   GroupStatus
 	Backend BackendStatus
 }
 
-func at(p PoolStatus, g GroupStatus, b ...BackendStatus) spot {
-	s := spot{Pool: p, Group: g}
+func dataOf(p PoolStatus, g GroupStatus, b ...BackendStatus) templateData {
+	s := templateData{Pool: p, Group: g}
 	if len(b) > 0 {
 		s.Backend = b[0]
 	}
 	return s
 }
 
-func float(n int64) float64 { return float64(n) }
+func toFloat(n int64) float64 { return float64(n) }
 
-// count is a number with its thousands apart.
-func count(n int64) string {
+// formatCount is a number with its thousands apart.
+func formatCount(n int64) string {
 	text := strconv.FormatInt(n, 10)
 	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
 		text = text[:i] + "\u202f" + text[i:]
@@ -36,16 +36,16 @@ func count(n int64) string {
 	return text
 }
 
-// left is a countdown; "" when there is none.
-func left(ms int64) string {
+// formatCountdown is a countdown; "" when there is none.
+func formatCountdown(ms int64) string {
 	if ms <= 0 {
 		return ""
 	}
-	return "for another " + roundMS(float64(ms))
+	return "for another " + formatMS(float64(ms))
 }
 
-// roundMS is a duration as a person wants it; a dash for none.
-func roundMS(ms float64) string {
+// formatMS is a duration as a person wants it; a dash for none.
+func formatMS(ms float64) string {
 	switch {
 	case ms <= 0:
 		return "–"
@@ -59,23 +59,23 @@ func roundMS(ms float64) string {
 	return strconv.FormatFloat(ms/60_000, 'f', 0, 64) + "\u00a0min"
 }
 
-// share is the part of the pool's answers that this backend gave, in percent.
-func share(p PoolStatus, b BackendStatus) int64 {
+// sharePercent is the part of the pool's answers that this backend gave, in percent.
+func sharePercent(p PoolStatus, b BackendStatus) int64 {
 	if p.Minute.Served == 0 {
 		return 0
 	}
 	return (100*b.Minute.Served + p.Minute.Served/2) / p.Minute.Served
 }
 
-// part is the share in words.
-func part(p PoolStatus, b BackendStatus) string {
+// shareText is the share in words.
+func shareText(p PoolStatus, b BackendStatus) string {
 	if p.Minute.Served == 0 {
 		return "no answers lately"
 	}
-	return strconv.FormatInt(share(p, b), 10) + "\u00a0% of the answers"
+	return strconv.FormatInt(sharePercent(p, b), 10) + "\u00a0% of the answers"
 }
 
-func where(b BackendStatus) string {
+func describeBackend(b BackendStatus) string {
 	text := "pay as you go"
 	if b.Provisioned {
 		text = "provisioned"
@@ -86,10 +86,10 @@ func where(b BackendStatus) string {
 	return text
 }
 
-// why is what last changed the backend, with an operator's name and the time.
-func why(b BackendStatus) string {
+// changeText is what last changed the backend, with an operator's name and the time.
+func changeText(b BackendStatus) string {
 	text := b.Why
-	if text != "" && b.Condition == Available {
+	if text != "" && b.State == Available {
 		text = "last: " + text
 	}
 	at := b.ChangedAt
@@ -97,7 +97,7 @@ func why(b BackendStatus) string {
 		text, at = "by "+b.Drained.By, b.Drained.At
 	}
 	if text != "" && at != nil {
-		text += ", " + clock(*at)
+		text += ", " + formatClock(*at)
 	}
 	if b.Detail == "" || text == "" {
 		return b.Detail + text
@@ -105,25 +105,25 @@ func why(b BackendStatus) string {
 	return b.Detail + "; " + text
 }
 
-func traffic(m MinuteStatus) string {
-	text := count(m.Requests)
+func trafficText(m MinuteStatus) string {
+	text := formatCount(m.Requests)
 	if m.Throttled > 0 {
-		text += ", " + count(m.Throttled) + " throttled"
+		text += ", " + formatCount(m.Throttled) + " throttled"
 	}
 	if m.Failed > 0 {
-		text += ", " + count(m.Failed) + " failed"
+		text += ", " + formatCount(m.Failed) + " failed"
 	}
 	return text
 }
 
-func percent(p *float64) string {
+func formatPercent(p *float64) string {
 	if p == nil {
 		return "–"
 	}
 	return strconv.FormatFloat(*p, 'f', 0, 64) + "\u00a0%"
 }
 
-func clock(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" }
+func formatClock(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" }
 
 // quotaText is how much of a limit is used.
 func quotaText(l LimitStatus) string {
@@ -131,18 +131,18 @@ func quotaText(l LimitStatus) string {
 	if l.Model != "" {
 		text += " of " + l.Model
 	}
-	return fmt.Sprintf("%s: %s of %s, %s\u00a0%%", text, amount(l.Amount-l.Remaining), amount(l.Amount), strconv.FormatInt(int64(l.used()), 10))
+	return fmt.Sprintf("%s: %s of %s, %s\u00a0%%", text, formatAmount(l.Amount-l.Remaining), formatAmount(l.Amount), strconv.FormatInt(int64(l.usedPercent()), 10))
 }
 
-// amount is a number of anything, money included.
-func amount(n float64) string {
+// formatAmount is a number of anything, money included.
+func formatAmount(n float64) string {
 	if n == math.Trunc(n) {
-		return count(int64(n))
+		return formatCount(int64(n))
 	}
 	return strconv.FormatFloat(n, 'f', 2, 64)
 }
 
-func times(c ChangeStatus) string {
+func changeSource(c ChangeStatus) string {
 	text := ""
 	if c.Times > 1 {
 		text = fmt.Sprintf("%d times", c.Times)

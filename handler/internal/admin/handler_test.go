@@ -15,21 +15,21 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// mounted is the door as the server mounts it.
-func mounted(cfg Config) http.Handler {
+// mount is the door as the server mounts it.
+func mount(cfg Config) http.Handler {
 	r := chi.NewRouter()
 	r.Mount("/ops", New(cfg))
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	return r
 }
 
-type sent struct {
+type testRequest struct {
 	method, path string
 	header       map[string]string
 	host         string
 }
 
-func (s sent) to(t *testing.T, h http.Handler) *httptest.ResponseRecorder {
+func (s testRequest) to(t *testing.T, h http.Handler) *httptest.ResponseRecorder {
 	t.Helper()
 	path, query, _ := strings.Cut(s.path, "?")
 	r := sentRequest(t, path, query)
@@ -66,16 +66,16 @@ func record(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	return w
 }
 
-func lockedWorld() *world {
-	w := healthyScene(time.Now)
+func keyedScenario() *fakeFleet {
+	w := healthyScenario(time.Now)
 	w.cfg.Key = testKey
 	w.cfg.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "spillway_up 1") })
 	return w
 }
 
-func TestNothingIsSaidWithoutTheOperatorsKey(t *testing.T) {
-	w := lockedWorld()
-	h := mounted(w.cfg)
+func TestRequestsWithoutKeyAreUnauthorized(t *testing.T) {
+	w := keyedScenario()
+	h := mount(w.cfg)
 	keys := map[string]map[string]string{
 		"no key":                 {},
 		"a wrong key":            {keyHeader: "operators-key-0123456788"},
@@ -96,28 +96,28 @@ func TestNothingIsSaidWithoutTheOperatorsKey(t *testing.T) {
 	}
 	for name, header := range keys {
 		for _, path := range paths {
-			got := sent{path: path, header: header}.to(t, h)
+			got := testRequest{path: path, header: header}.to(t, h)
 			if got.Code != http.StatusUnauthorized || strings.Contains(got.Body.String(), "ptu-uksouth") {
 				t.Errorf("%s, %s: %d %.200s", name, path, got.Code, got.Body)
 			}
 		}
-		got := sent{method: http.MethodPost, path: "/ops/api/backends/ptu-uksouth/drain", header: header}.to(t, h)
+		got := testRequest{method: http.MethodPost, path: "/ops/api/backends/ptu-uksouth/drain", header: header}.to(t, h)
 		if got.Code != http.StatusUnauthorized {
 			t.Errorf("%s, drain: %d %s", name, got.Code, got.Body)
 		}
 	}
-	if said := w.said(); len(said) > 0 {
+	if said := w.written(); len(said) > 0 {
 		t.Errorf("the fleet heard %q", said)
 	}
 }
 
-func TestTheOperatorsKeyOpensEveryDoor(t *testing.T) {
-	h := mounted(lockedWorld().cfg)
+func TestKeyIsAcceptedOnEveryPath(t *testing.T) {
+	h := mount(keyedScenario().cfg)
 	for name, header := range map[string]map[string]string{
 		"its own header": {keyHeader: testKey}, "a bearer": {"Authorization": "Bearer " + testKey}, "a bearer in small letters": {"Authorization": "bearer  " + testKey},
 	} {
 		for _, path := range []string{"/ops", "/ops/", "/ops/api/status", "/ops/api/requests?last=5", "/ops/api/usage", "/ops/metrics"} {
-			if got := (sent{path: path, header: header}).to(t, h); got.Code != http.StatusOK {
+			if got := (testRequest{path: path, header: header}).to(t, h); got.Code != http.StatusOK {
 				t.Errorf("%s, %s: %d %.200s", name, path, got.Code, got.Body)
 			}
 		}
@@ -126,9 +126,9 @@ func TestTheOperatorsKeyOpensEveryDoor(t *testing.T) {
 
 // However a path is spelt, it meets the same question for the key, and nothing
 // is answered by a redirect (facts/reliability.md T06, T35).
-func TestEverySpellingOfAPathMeetsTheSameQuestion(t *testing.T) {
-	w := lockedWorld()
-	h := mounted(w.cfg)
+func TestEveryPathSpellingNeedsTheKey(t *testing.T) {
+	w := keyedScenario()
+	h := mount(w.cfg)
 	decoded := []string{"/ops/%61pi/status", "/ops/api%2fstatus"} // one spelling of the same path
 	for _, path := range []string{
 		"/ops//api/status", "/ops/./api/status", "/ops/../ops/api/status", "/ops/api/../api/status", "/ops/api/status/", "/ops/api/status//",
@@ -136,27 +136,27 @@ func TestEverySpellingOfAPathMeetsTheSameQuestion(t *testing.T) {
 		"/ops/page.css/../api/status", "/ops/page.js/api/status", "/ops/icon.svg%2f..%2fapi%2fstatus", "/ops/%2e%2e/ops/api/status",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodTrace} {
-			got := sent{method: method, path: path}.to(t, h)
+			got := testRequest{method: method, path: path}.to(t, h)
 			if got.Code != http.StatusUnauthorized {
 				t.Errorf("%s %s without a key: %d %.200s", method, path, got.Code, got.Body)
 			}
-			got = sent{method: method, path: path, header: map[string]string{keyHeader: testKey}}.to(t, h)
+			got = testRequest{method: method, path: path, header: map[string]string{keyHeader: testKey}}.to(t, h)
 			if got.Code != http.StatusNotFound && !slices.Contains(decoded, path) {
 				t.Errorf("%s %s with the key: %d", method, path, got.Code)
 			}
 		}
 	}
 	for _, path := range []string{"/OPS/api/status", "//ops/api/status", "/ops%2fapi%2fstatus", "/opsapi/status", "/x/../ops/api/status"} {
-		if got := (sent{path: path}).to(t, h); got.Code != http.StatusTeapot {
+		if got := (testRequest{path: path}).to(t, h); got.Code != http.StatusTeapot {
 			t.Errorf("%s: %d, want it to be no path of the operators", path, got.Code)
 		}
 	}
 }
 
-func TestEverythingIsClosedWithoutAConfiguredKey(t *testing.T) {
-	w := healthyScene(time.Now)
-	h := mounted(w.cfg)
-	for _, s := range []sent{
+func TestNothingIsServedWithoutAConfiguredKey(t *testing.T) {
+	w := healthyScenario(time.Now)
+	h := mount(w.cfg)
+	for _, s := range []testRequest{
 		{path: "/ops"},
 		{path: "/ops/"},
 		{path: "/ops/page.css"},
@@ -169,22 +169,22 @@ func TestEverythingIsClosedWithoutAConfiguredKey(t *testing.T) {
 			t.Errorf("%s %s: %d %s", s.method, s.path, got.Code, got.Body)
 		}
 	}
-	if said := w.said(); len(said) > 0 {
+	if said := w.written(); len(said) > 0 {
 		t.Errorf("the fleet heard %q", said)
 	}
 }
 
 // On loopback a page of any site can send requests, and a site can let its
 // name lead here.
-func TestAKeylessDoorAnswersThisMachineAlone(t *testing.T) {
-	w := healthyScene(time.Now)
+func TestKeylessAccessIsLimitedToLoopbackNames(t *testing.T) {
+	w := healthyScenario(time.Now)
 	w.cfg.Open = true
-	h := mounted(w.cfg)
+	h := mount(w.cfg)
 	for host, want := range map[string]int{
 		"127.0.0.1:8080": 200, "localhost:8080": 200, "LOCALHOST": 200, "[::1]:8080": 200, "127.8.9.1": 200,
 		"evil.example:8080": 404, "localhost.evil.example": 404, "10.0.0.7:8080": 404, "": 200,
 	} {
-		if got := (sent{path: "/ops/api/status", host: host}).to(t, h); got.Code != want {
+		if got := (testRequest{path: "/ops/api/status", host: host}).to(t, h); got.Code != want {
 			t.Errorf("to %q: %d, want %d", host, got.Code, want)
 		}
 	}
@@ -201,34 +201,34 @@ func TestAKeylessDoorAnswersThisMachineAlone(t *testing.T) {
 		"this page, an old browser": {map[string]string{nameHeader: "ana", "Origin": "http://127.0.0.1:8080"}, 200},
 		"a shell":                   {map[string]string{nameHeader: "ana"}, 200},
 	} {
-		before := len(w.said())
-		got := sent{method: http.MethodPost, path: drain, header: c.header}.to(t, h)
-		if heard := len(w.said()) > before; got.Code != c.want || heard != (c.want == 200) {
+		before := len(w.written())
+		got := testRequest{method: http.MethodPost, path: drain, header: c.header}.to(t, h)
+		if heard := len(w.written()) > before; got.Code != c.want || heard != (c.want == 200) {
 			t.Errorf("%s: %d, heard %v: %s", name, got.Code, heard, got.Body)
 		}
 	}
 }
 
-func TestABrowserWithoutAKeyGetsAFormAndAProgramGetsJSON(t *testing.T) {
-	h := mounted(lockedWorld().cfg)
+func TestUnauthorizedIsFormForBrowsersAndJSONForPrograms(t *testing.T) {
+	h := mount(keyedScenario().cfg)
 	for _, path := range []string{"/ops", "/ops/"} {
-		page := sent{path: path, header: map[string]string{"Accept": "text/html,*/*;q=0.8"}}.to(t, h)
+		page := testRequest{path: path, header: map[string]string{"Accept": "text/html,*/*;q=0.8"}}.to(t, h)
 		if body := page.Body.String(); page.Code != 401 || !strings.Contains(body, `id="key-form"`) || strings.Contains(body, "ptu-uksouth") || strings.Contains(body, "flex-7c41") {
 			t.Errorf("%s in a browser: %d, %d bytes", path, page.Code, len(body))
 		}
-		program := sent{path: path}.to(t, h)
-		if code, _ := refusal(t, program); program.Code != 401 || code != "operator_key_required" || program.Header().Get("WWW-Authenticate") == "" {
+		program := testRequest{path: path}.to(t, h)
+		if code, _ := errorOf(t, program); program.Code != 401 || code != "operator_key_required" || program.Header().Get("WWW-Authenticate") == "" {
 			t.Errorf("%s of a program: %d %s", path, program.Code, program.Body)
 		}
 	}
-	for _, path := range public() {
-		if got := (sent{path: path}).to(t, h); got.Code != 200 || got.Body.Len() < 100 || strings.HasSuffix(path, ".html") {
+	for _, path := range publicPaths() {
+		if got := (testRequest{path: path}).to(t, h); got.Code != 200 || got.Body.Len() < 100 || strings.HasSuffix(path, ".html") {
 			t.Errorf("%s: %d", path, got.Code)
 		}
 	}
 }
 
-func refusal(t *testing.T, w *httptest.ResponseRecorder) (code, message string) {
+func errorOf(t *testing.T, w *httptest.ResponseRecorder) (code, message string) {
 	t.Helper()
 	var body struct {
 		Error struct{ Code, Message, Type string }
@@ -239,23 +239,23 @@ func refusal(t *testing.T, w *httptest.ResponseRecorder) (code, message string) 
 	return body.Error.Code, body.Error.Message
 }
 
-func TestEveryAnswerForbidsWhatThePageDoesNotNeed(t *testing.T) {
+func TestSecurityHeaders(t *testing.T) {
 	key := map[string]string{keyHeader: testKey}
-	closed := healthyScene(time.Now)
+	closed := healthyScenario(time.Now)
 	for _, c := range []struct {
 		cfg Config
-		s   sent
+		s   testRequest
 	}{
-		{lockedWorld().cfg, sent{path: "/ops/", header: key}},
-		{lockedWorld().cfg, sent{path: "/ops/"}},
-		{lockedWorld().cfg, sent{path: "/ops/page.js"}},
-		{lockedWorld().cfg, sent{path: "/ops/api/status", header: key}},
-		{lockedWorld().cfg, sent{path: "/ops/nothing", header: key}},
-		{lockedWorld().cfg, sent{method: http.MethodPut, path: "/ops/api/status", header: key}},
-		{lockedWorld().cfg, sent{path: "/ops/metrics", header: key}},
-		{closed.cfg, sent{path: "/ops/"}},
+		{keyedScenario().cfg, testRequest{path: "/ops/", header: key}},
+		{keyedScenario().cfg, testRequest{path: "/ops/"}},
+		{keyedScenario().cfg, testRequest{path: "/ops/page.js"}},
+		{keyedScenario().cfg, testRequest{path: "/ops/api/status", header: key}},
+		{keyedScenario().cfg, testRequest{path: "/ops/nothing", header: key}},
+		{keyedScenario().cfg, testRequest{method: http.MethodPut, path: "/ops/api/status", header: key}},
+		{keyedScenario().cfg, testRequest{path: "/ops/metrics", header: key}},
+		{closed.cfg, testRequest{path: "/ops/"}},
 	} {
-		h := c.s.to(t, mounted(c.cfg)).Header()
+		h := c.s.to(t, mount(c.cfg)).Header()
 		policy := h.Get("Content-Security-Policy")
 		for _, want := range []string{
 			"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'",
@@ -280,51 +280,51 @@ func TestEveryAnswerForbidsWhatThePageDoesNotNeed(t *testing.T) {
 	}
 }
 
-func TestAWrongMethodIsToldTheRightOne(t *testing.T) {
-	h := mounted(lockedWorld().cfg)
+func TestMethodNotAllowed(t *testing.T) {
+	h := mount(keyedScenario().cfg)
 	key := map[string]string{keyHeader: testKey}
 	for path, want := range map[string]string{"/ops/api/status": "GET", "/ops/api/backends/ptu-uksouth/drain": "POST"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete, http.MethodOptions} {
 			if method == want {
 				continue
 			}
-			if got := (sent{method: method, path: path, header: key}).to(t, h); got.Code != 405 || got.Header().Get("Allow") != want {
+			if got := (testRequest{method: method, path: path, header: key}).to(t, h); got.Code != 405 || got.Header().Get("Allow") != want {
 				t.Errorf("%s %s: %d, Allow %q", method, path, got.Code, got.Header().Get("Allow"))
 			}
 		}
 	}
-	if got := (sent{method: http.MethodHead, path: "/ops/api/status", header: key}).to(t, h); got.Code != 200 {
+	if got := (testRequest{method: http.MethodHead, path: "/ops/api/status", header: key}).to(t, h); got.Code != 200 {
 		t.Errorf("HEAD: %d", got.Code)
 	}
 }
 
-func TestRoutesWithoutAProviderAreNotThere(t *testing.T) {
-	w := healthyScene(time.Now)
-	w.cfg.Key, w.cfg.Books, w.cfg.Metrics = testKey, nil, nil
-	h := mounted(w.cfg)
+func TestRoutesWithoutProviderAreNotFound(t *testing.T) {
+	w := healthyScenario(time.Now)
+	w.cfg.Key, w.cfg.UsageRows, w.cfg.Metrics = testKey, nil, nil
+	h := mount(w.cfg)
 	for _, path := range []string{"/ops/api/usage", "/ops/metrics"} {
-		if got := (sent{path: path, header: map[string]string{keyHeader: testKey}}).to(t, h); got.Code != 404 {
+		if got := (testRequest{path: path, header: map[string]string{keyHeader: testKey}}).to(t, h); got.Code != 404 {
 			t.Errorf("%s: %d", path, got.Code)
 		}
 	}
 }
 
-// public is the files that a browser gets without a key.
-func public() []string {
+// publicPaths is the files that a browser gets without a key.
+func publicPaths() []string {
 	var paths []string
 	for path := range newPage().routes() {
-		paths = append(paths, below+path)
+		paths = append(paths, mountPath+path)
 	}
 	return paths
 }
 
 // The page's weight is a promise: style, scripts, icon and an empty shell.
-func TestThePageIsSmall(t *testing.T) {
-	h := mounted(lockedWorld().cfg)
-	paths := append(public(), "/ops/")
+func TestPageSizeIsBounded(t *testing.T) {
+	h := mount(keyedScenario().cfg)
+	paths := append(publicPaths(), "/ops/")
 	total := 0
 	for _, path := range paths {
-		total += sent{path: path, header: map[string]string{"Accept": "text/html"}}.to(t, h).Body.Len()
+		total += testRequest{path: path, header: map[string]string{"Accept": "text/html"}}.to(t, h).Body.Len()
 	}
 	if len(paths) < 10 || total > 60_000 {
 		t.Errorf("the page is %d files and weighs %d bytes, want at most 60,000", len(paths), total)

@@ -17,31 +17,31 @@ import (
 	"spillway/handler/internal/quota"
 )
 
-// world is a fleet as the page may find it: a keeper that says what it is told
+// fakeFleet is a fleet as the page may find it: a keeper that says what it is told
 // to, and requests that were.
-type world struct {
-	mu       sync.Mutex
-	at       func() time.Time
-	health   []health.Health
-	slots    []fleet.SlotState
-	counters fleet.Counters
-	fleetErr error
-	wordErr  error
-	words    []string
-	acts     []Act
-	reads    int
-	cfg      Config
+type fakeFleet struct {
+	mu          sync.Mutex
+	at          func() time.Time
+	health      []health.Health
+	slots       []fleet.SlotState
+	counters    fleet.Counters
+	fleetErr    error
+	overrideErr error
+	overrides   []string
+	actions     []Action
+	reads       int
+	cfg         Config
 }
 
-func (w *world) Snapshot() *health.Snapshot {
+func (w *fakeFleet) Snapshot() *health.Snapshot {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return &health.Snapshot{Version: 7, By: append([]health.Health(nil), w.health...)}
 }
 
-func (w *world) Counters() fleet.Counters { return w.counters }
+func (w *fakeFleet) Counters() fleet.Counters { return w.counters }
 
-func (w *world) Fleet(context.Context) (fleet.Fleet, error) {
+func (w *fakeFleet) Fleet(context.Context) (fleet.Fleet, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.reads++
@@ -59,30 +59,30 @@ func (w *world) Fleet(context.Context) (fleet.Fleet, error) {
 	}, nil
 }
 
-func (w *world) Drain(_ context.Context, backend, who string) error {
-	return w.word("drain", backend, who, func(h *health.Health, r *health.Record) {
+func (w *fakeFleet) Drain(_ context.Context, backend, who string) error {
+	return w.override("drain", backend, who, func(h *health.Health, r *health.Record) {
 		h.Drained, r.Word = true, health.Word{Sequence: r.Word.Sequence + 1, Drained: true, Who: who, At: w.at().UnixMilli()}
 	})
 }
 
-func (w *world) Restore(_ context.Context, backend, who string) error {
-	return w.word("restore", backend, who, func(h *health.Health, r *health.Record) {
+func (w *fakeFleet) Restore(_ context.Context, backend, who string) error {
+	return w.override("restore", backend, who, func(h *health.Health, r *health.Record) {
 		h.Drained, r.Word = false, health.Word{Sequence: r.Word.Sequence + 1, Who: who, At: w.at().UnixMilli()}
 	})
 }
 
-func (w *world) Reset(_ context.Context, backend, who string) error {
-	return w.word("reset", backend, who, func(h *health.Health, _ *health.Record) {
+func (w *fakeFleet) Reset(_ context.Context, backend, who string) error {
+	return w.override("reset", backend, who, func(h *health.Health, _ *health.Record) {
 		h.Phase, h.Until, h.Throttle = health.Closed, time.Time{}, health.Window{}
 	})
 }
 
-func (w *world) word(verb, backend, who string, to func(*health.Health, *health.Record)) error {
+func (w *fakeFleet) override(verb, backend, who string, to func(*health.Health, *health.Record)) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.words = append(w.words, fmt.Sprintf("%s %s by %s", verb, backend, who))
-	if w.wordErr != nil {
-		return w.wordErr
+	w.overrides = append(w.overrides, fmt.Sprintf("%s %s by %s", verb, backend, who))
+	if w.overrideErr != nil {
+		return w.overrideErr
 	}
 	known := false
 	for i := range w.slots {
@@ -100,31 +100,31 @@ func (w *world) word(verb, backend, who string, to func(*health.Health, *health.
 	return nil
 }
 
-// said is what the operators said so far.
-func (w *world) said() []string {
+// written is what the operators written so far.
+func (w *fakeFleet) written() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return append([]string(nil), w.words...)
+	return append([]string(nil), w.overrides...)
 }
 
-// outline is one backend of a drawn-up pool.
-type outline struct {
+// backendSpec is one backend of a drawn-up pool.
+type backendSpec struct {
 	name, region string
 	priority     int
 	weight       int
 	provisioned  bool
 }
 
-// newWorld draws up a fleet of these models, each with these backends.
-func newWorld(at func() time.Time, models []string, backends []outline) *world {
-	w := &world{at: at}
+// newFakeFleet draws up a fleet of these models, each with these backends.
+func newFakeFleet(at func() time.Time, models []string, backends []backendSpec) *fakeFleet {
+	w := &fakeFleet{at: at}
 	w.cfg = Config{
-		Instance: "flex-7c41-a", Version: "1.2.0", Region: "uksouth", Refresh: 500 * time.Millisecond, Keeper: w, Now: at,
+		Instance: "flex-7c41-a", Version: "1.2.0", Region: "uksouth", Refresh: 500 * time.Millisecond, Replica: w, Now: at,
 		InFlight: func(s health.Slot) int64 { return int64(s) % 4 },
-		Audit: func(_ context.Context, a Act) {
+		Audit: func(_ context.Context, a Action) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.acts = append(w.acts, a)
+			w.actions = append(w.actions, a)
 		},
 	}
 	for _, model := range models {
@@ -145,16 +145,16 @@ func newWorld(at func() time.Time, models []string, backends []outline) *world {
 	return w
 }
 
-// three is a PTU and two pay-as-you-go backends.
-func three() []outline {
-	return []outline{
+// threeBackends is a PTU and two pay-as-you-go backends.
+func threeBackends() []backendSpec {
+	return []backendSpec{
 		{"ptu-uksouth", "uksouth", 1, 1, true},
 		{"payg-sweden", "swedencentral", 2, 3, false},
 		{"payg-france", "francecentral", 2, 1, false},
 	}
 }
 
-func (w *world) teams() {
+func (w *fakeFleet) addConsumers() {
 	w.cfg.Consumers = []consumer.Consumer{
 		{Name: "team-a", TokensPerMinute: 50_000, RequestsPerMinute: 300, TokensPerMonth: 100_000_000, BudgetPerMonth: 500},
 		{Name: "nightly-batch", Class: consumer.Batch},
@@ -168,8 +168,8 @@ func (w *world) teams() {
 	}
 }
 
-// books makes up two days of usage for the teams.
-func (w *world) books(from, to time.Time) []UsageRow {
+// usageRows makes up two days of usage for the teams.
+func (w *fakeFleet) usageRows(from, to time.Time) []UsageRow {
 	var rows []UsageRow
 	for h := from; h.Before(to); h = h.Add(time.Hour) {
 		for i, who := range []string{"team-a", "nightly-batch", ""} {
@@ -186,13 +186,13 @@ func (w *world) books(from, to time.Time) []UsageRow {
 	return rows
 }
 
-// visit is a request that is over: who was tried, with what verdict, the last
+// fakeRequest is a request that is over: who was tried, with what verdict, the last
 // of them the one that served when it did.
-type visit struct {
+type fakeRequest struct {
 	id       string
 	consumer *consumer.Consumer
 	pool     *balancer.Pool
-	tried    []proxy.Attempt
+	attempts []proxy.Attempt
 	skipped  []balancer.Candidate
 	status   int
 	ago      time.Duration
@@ -200,26 +200,26 @@ type visit struct {
 	tokens   usage.Tokens
 }
 
-func (w *world) saw(v visit) {
+func (w *fakeFleet) finish(v fakeRequest) {
 	began := w.at().Add(-v.ago - v.took)
-	for i, at := 0, began; i < len(v.tried); i++ {
-		v.tried[i].Began = at
-		at = at.Add(v.tried[i].Took)
+	for i, at := 0, began; i < len(v.attempts); i++ {
+		v.attempts[i].Began = at
+		at = at.Add(v.attempts[i].Took)
 	}
 	x := &api.Exchange{
 		ID: v.id, Began: began, Took: v.took, Method: "POST", Operation: "chat/completions", Family: "v1", Consumer: v.consumer,
-		Model: v.pool.Model, Status: v.status, Result: &proxy.Result{Pool: v.pool, Attempts: v.tried},
+		Model: v.pool.Model, Status: v.status, Result: &proxy.Result{Pool: v.pool, Attempts: v.attempts},
 	}
 	d := &x.Result.Decision
 	d.Model, d.Version = v.pool.Model, 7
-	for i := range v.tried {
-		d.Candidates = append(d.Candidates, balancer.Candidate{Backend: v.tried[i].Backend})
+	for i := range v.attempts {
+		d.Candidates = append(d.Candidates, balancer.Candidate{Backend: v.attempts[i].Backend})
 	}
 	d.Eligible = len(d.Candidates)
 	d.Candidates = append(d.Candidates, v.skipped...)
 	x.Result.Err = proxy.ErrUnavailable
-	if n := len(v.tried); n > 0 && v.tried[n-1].Outcome.Verdict == health.Served {
-		last := &v.tried[n-1]
+	if n := len(v.attempts); n > 0 && v.attempts[n-1].Outcome.Verdict == health.Served {
+		last := &v.attempts[n-1]
 		x.Result.ServedBy, x.Serving, x.Result.Err = last.Backend, last.Backend, nil
 		x.Result.Delivery = proxy.Delivery{
 			Committed: true, Usage: v.tokens, FinishReason: "stop", Outcome: last.Outcome,
@@ -249,7 +249,7 @@ func failedBy(b *balancer.Backend, why string, status int) proxy.Attempt {
 	}}
 }
 
-var errUnplugged = errors.New("list instances: state: the table is out of reach")
+var errTableUnreachable = errors.New("list instances: state: the table is out of reach")
 
 func tokens(prompt, completion int64) usage.Tokens {
 	return usage.Tokens{Prompt: prompt, Completion: completion}

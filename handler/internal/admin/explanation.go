@@ -11,32 +11,32 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// reasoning tells why the request went where it went, one sentence for each
+// explain tells why the request went where it went, one sentence for each
 // step.
-func reasoning(d *decision) []string {
+func explain(d *requestRecord) []string {
 	var why []string
-	if d.line == 0 && len(d.candidates) == 0 {
-		return []string{refusedAhead(d)}
+	if d.eligible == 0 && len(d.candidates) == 0 {
+		return []string{rejectedBeforeSelection(d)}
 	}
-	for i := d.line; i < len(d.candidates); i++ {
-		why = append(why, passedOver(d, &d.candidates[i]))
+	for i := d.eligible; i < len(d.candidates); i++ {
+		why = append(why, skipped(d, &d.candidates[i]))
 	}
-	if d.line == 0 {
+	if d.eligible == 0 {
 		why = append(why, "Nobody was left to try.")
 	}
 	for i := range d.attempts {
-		why = append(why, tried(d, i))
+		why = append(why, attempted(d, i))
 	}
 	if d.waited > 0 {
-		why = append(why, fmt.Sprintf("It waited %s for a throttled backend to reopen.", short(d.waited)))
+		why = append(why, fmt.Sprintf("It waited %s for a throttled backend to reopen.", formatDuration(d.waited)))
 	}
 	if d.pool != "" && d.pool != d.model {
 		why = append(why, fmt.Sprintf("Every backend of %s was exhausted, so its fallback %s was tried.", d.model, d.pool))
 	}
-	return append(why, ending(d))
+	return append(why, finalOutcome(d))
 }
 
-func refusedAhead(d *decision) string {
+func rejectedBeforeSelection(d *requestRecord) string {
 	text := fmt.Sprintf("Answered %d", d.status)
 	if d.code != "" {
 		text += " (" + d.code + ")"
@@ -48,16 +48,16 @@ func refusedAhead(d *decision) string {
 	return text + "."
 }
 
-func passedOver(d *decision, c *balancer.Candidate) string {
+func skipped(d *requestRecord, c *balancer.Candidate) string {
 	text := fmt.Sprintf("%s (priority %d) was passed over: %s", c.Backend.Name, c.Backend.Priority, c.Reason)
 	if left := c.Until.Sub(d.began); left > 0 {
-		text += " for another " + short(left)
+		text += " for another " + formatDuration(left)
 	}
 	return text + "."
 }
 
-// tried is the sentence of one attempt.
-func tried(d *decision, i int) string {
+// attempted is the sentence of one attempt.
+func attempted(d *requestRecord, i int) string {
 	a := &d.attempts[i]
 	text := fmt.Sprintf("%s (priority %d) was tried ", a.Backend.Name, a.Backend.Priority)
 	switch {
@@ -68,11 +68,11 @@ func tried(d *decision, i int) string {
 	default:
 		text += "next"
 	}
-	return text + " and " + verdict(a) + "."
+	return text + " and " + attemptOutcome(a) + "."
 }
 
-func verdict(a *proxy.Attempt) string {
-	took := short(a.Took)
+func attemptOutcome(a *proxy.Attempt) string {
+	took := formatDuration(a.Took)
 	because := ""
 	if a.Outcome.Why != "" {
 		because = " (" + a.Outcome.Why + ")"
@@ -82,7 +82,7 @@ func verdict(a *proxy.Attempt) string {
 		return fmt.Sprintf("served with %d in %s", a.Status, took)
 	case health.Throttled:
 		if a.Outcome.RawWait > 0 {
-			because += ", asking for " + short(a.Outcome.RawWait)
+			because += ", asking for " + formatDuration(a.Outcome.RawWait)
 		}
 		return "was throttled" + because + " after " + took
 	case health.Failed:
@@ -95,25 +95,25 @@ func verdict(a *proxy.Attempt) string {
 	return "ended after " + took
 }
 
-func ending(d *decision) string {
+func finalOutcome(d *requestRecord) string {
 	text := fmt.Sprintf("The caller got %d", d.status)
 	switch {
 	case d.broken:
 		return text + ", and the answer broke off: it ended in an error event and an aborted connection."
 	case d.served != nil:
-		return fmt.Sprintf("%s from %s in %s.", text, d.served.Name, short(d.took))
+		return fmt.Sprintf("%s from %s in %s.", text, d.served.Name, formatDuration(d.took))
 	}
-	if d.end != "" {
-		text += ": " + strings.TrimPrefix(d.end, "proxy: ")
+	if d.errText != "" {
+		text += ": " + strings.TrimPrefix(d.errText, "proxy: ")
 	}
 	if left := d.retryAt.Sub(d.began); left > 0 {
-		text += "; the soonest reopening was " + short(left) + " away"
+		text += "; the soonest reopening was " + formatDuration(left) + " away"
 	}
 	return text + "."
 }
 
-// short is a duration as people say it, to the millisecond where that matters.
-func short(d time.Duration) string {
+// formatDuration is a duration as people say it, to the millisecond where that matters.
+func formatDuration(d time.Duration) string {
 	in := func(n float64, unit string, digits int) string {
 		text := strconv.FormatFloat(n, 'f', digits, 64)
 		if strings.Contains(text, ".") {

@@ -7,62 +7,62 @@ import (
 	"strings"
 )
 
-// below is where the door is mounted. A mount may or may not take it off.
-const below = "/ops"
+// mountPath is where the door is mounted. A mount may or may not take it off.
+const mountPath = "/ops"
 
 // idHeader names each answer, for the audit log.
 const idHeader = "X-Request-Id"
 
 // ServeHTTP answers everything below /ops. The key is asked for ahead of the
 // path, so that every spelling of a path meets the same answer.
-func (o *Ops) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	secure(w.Header())
+func (o *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	setSecurityHeaders(w.Header())
 	if o.cfg.NewID != nil {
 		w.Header().Set(idHeader, o.cfg.NewID())
 	}
-	if !o.gate.exists(r) {
-		fail(w, http.StatusNotFound, "not_found", "There is no such path here.")
+	if !o.access.enabled(r) {
+		writeError(w, http.StatusNotFound, "not_found", "There is no such path here.")
 		return
 	}
-	path, _ := strings.CutPrefix(r.URL.Path, below)
+	path, _ := strings.CutPrefix(r.URL.Path, mountPath)
 	found, ok := o.routes[path]
 	if !ok {
-		found, ok = o.action(path)
+		found, ok = o.actionRoute(path)
 	}
-	if !found.public && !o.gate.knows(r) {
-		unauthorized(w)
+	if !found.public && !o.access.authorized(r) {
+		writeUnauthorized(w)
 		return
 	}
 	switch {
 	case !ok:
-		fail(w, http.StatusNotFound, "not_found", "There is no such path here. See GET /ops/ for the status page and GET /ops/api/status for its data.")
-	case !methodFits(found.method, r.Method):
+		writeError(w, http.StatusNotFound, "not_found", "There is no such path here. See GET /ops/ for the status page and GET /ops/api/status for its data.")
+	case !methodAllowed(found.method, r.Method):
 		w.Header().Set("Allow", found.method)
-		fail(w, http.StatusMethodNotAllowed, "method_not_allowed", "Use "+found.method+" for this path.")
+		writeError(w, http.StatusMethodNotAllowed, "method_not_allowed", "Use "+found.method+" for this path.")
 	default:
 		found.serve(w, r)
 	}
 }
 
-func methodFits(want, got string) bool {
+func methodAllowed(want, got string) bool {
 	return got == want || want == http.MethodGet && got == http.MethodHead
 }
 
-// action is the route of an operator's word on a backend. A name may hold a
+// actionRoute is the route of an operator's word on a backend. A name may hold a
 // slash: "backend/model".
-func (o *Ops) action(path string) (route, bool) {
+func (o *Handler) actionRoute(path string) (route, bool) {
 	rest, ok := strings.CutPrefix(path, "/api/backends/")
 	at := strings.LastIndexByte(rest, '/')
 	if !ok || at < 1 || !slices.Contains(verbs, rest[at+1:]) {
 		return route{}, false
 	}
-	return route{method: http.MethodPost, serve: func(w http.ResponseWriter, r *http.Request) { o.act(w, r, rest[at+1:], rest[:at]) }}, true
+	return route{method: http.MethodPost, serve: func(w http.ResponseWriter, r *http.Request) { o.serveAction(w, r, rest[at+1:], rest[:at]) }}, true
 }
 
-// secure forbids a browser everything that the page does not need
+// setSecurityHeaders forbids a browser everything that the page does not need
 // (facts/reliability.md T37 to T39). No page script may write markup at all:
 // names reach the page as text.
-func secure(h http.Header) {
+func setSecurityHeaders(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
 		"frame-ancestors 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
 	h.Set("X-Frame-Options", "DENY")
@@ -73,17 +73,17 @@ func secure(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-func unauthorized(w http.ResponseWriter) {
+func writeUnauthorized(w http.ResponseWriter) {
 	w.Header().Set("WWW-Authenticate", `Bearer realm="spillway operators"`)
-	fail(w, http.StatusUnauthorized, "operator_key_required", "Send the operators' key (SPILLWAY_OPERATOR_KEY) as x-spillway-operator-key or as Authorization: Bearer.")
+	writeError(w, http.StatusUnauthorized, "operator_key_required", "Send the operators' key (SPILLWAY_OPERATOR_KEY) as x-spillway-operator-key or as Authorization: Bearer.")
 }
 
-// fail answers with an error in OpenAI's shape.
-func fail(w http.ResponseWriter, status int, code, message string) {
-	answer(w, status, map[string]any{"error": failure(status, code, message)})
+// writeError answers with an error in OpenAI's shape.
+func writeError(w http.ResponseWriter, status int, code, message string) {
+	writeJSON(w, status, map[string]any{"error": errorBody(status, code, message)})
 }
 
-func failure(status int, code, message string) map[string]any {
+func errorBody(status int, code, message string) map[string]any {
 	kind := "invalid_request_error"
 	if status >= http.StatusInternalServerError {
 		kind = "server_error"
@@ -91,7 +91,7 @@ func failure(status int, code, message string) map[string]any {
 	return map[string]any{"message": message, "type": kind, "param": nil, "code": code}
 }
 
-func answer(w http.ResponseWriter, status int, value any) {
+func writeJSON(w http.ResponseWriter, status int, value any) {
 	body, err := json.Marshal(value)
 	if err != nil {
 		panic("ops: an answer of plain values did not encode: " + err.Error())

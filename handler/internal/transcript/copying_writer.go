@@ -8,31 +8,31 @@ import (
 	"spillway/handler/internal/api"
 )
 
-// tee passes an answer on, and lets a tape hear it.
-type tee struct {
+// copyingWriter passes an answer on, and lets a tape hear it.
+type copyingWriter struct {
 	http.ResponseWriter
-	tape   *tape
-	stream bool // of which the texts are to be kept
-	heard  bool
+	out     *blobWriter
+	stream  bool // of which the texts are to be kept
+	started bool
 }
 
 // Unwrap lets an http.ResponseController through to what is under it.
-func (t *tee) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+func (t *copyingWriter) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
 // Write passes on first: the caller does not wait for the copy.
-func (t *tee) Write(p []byte) (int, error) {
+func (t *copyingWriter) Write(p []byte) (int, error) {
 	n, err := t.ResponseWriter.Write(p)
-	if !t.heard {
-		t.heard = true
-		t.tape.mime = t.Header().Get("Content-Type")
-		t.tape.joined = t.stream && strings.HasPrefix(t.tape.mime, "text/event-stream")
+	if !t.started {
+		t.started = true
+		t.out.contentType = t.Header().Get("Content-Type")
+		t.out.joinEvents = t.stream && strings.HasPrefix(t.out.contentType, "text/event-stream")
 	}
-	t.tape.write(p[:n])
+	t.out.write(p[:n])
 	return n, err //nolint:wrapcheck // a writer's own error
 }
 
-// about is what is kept beside the bytes, for whoever looks for them.
-func about(x *api.Exchange) map[string]string {
+// metadataOf is what is kept beside the bytes, for whoever looks for them.
+func metadataOf(x *api.Exchange) map[string]string {
 	meta := map[string]string{
 		"Request": x.ID, "Consumer": ascii(x.Consumer.Name), "Operation": x.Operation, "Model": ascii(x.Model), "Code": x.Code,
 	}

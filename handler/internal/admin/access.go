@@ -17,29 +17,29 @@ const (
 	nameHeader = "X-Spillway-Operator"
 )
 
-// gate tells operators from everybody else. It keeps no key, only its hash.
-type gate struct {
-	locked bool
-	open   bool
-	key    [sha256.Size]byte
-	print  string // the first digits of the hash: which key, for the log
-	origin *http.CrossOriginProtection
+// access tells operators from everybody else. It keeps no key, only its hash.
+type access struct {
+	hasKey      bool
+	keyless     bool
+	key         [sha256.Size]byte
+	fingerprint string // the first digits of the hash: which key, for the log
+	origin      *http.CrossOriginProtection
 }
 
-func newGate(key string, open bool) gate {
-	g := gate{locked: key != "", open: open && key == "", origin: http.NewCrossOriginProtection()}
-	if g.locked {
+func newAccess(key string, open bool) access {
+	g := access{hasKey: key != "", keyless: open && key == "", origin: http.NewCrossOriginProtection()}
+	if g.hasKey {
 		g.key = sha256.Sum256([]byte(key))
-		g.print = hex.EncodeToString(g.key[:4])
+		g.fingerprint = hex.EncodeToString(g.key[:4])
 	}
 	return g
 }
 
-// exists reports whether there is anything to be seen at all. Without a key
+// enabled reports whether there is anything to be seen at all. Without a key
 // only names of loopback are answered to: another name that leads here is a
 // site that rebinds its own to read what this machine shows to itself.
-func (g *gate) exists(r *http.Request) bool {
-	return g.locked || g.open && loopback(r.Host)
+func (g *access) enabled(r *http.Request) bool {
+	return g.hasKey || g.keyless && loopback(r.Host)
 }
 
 func loopback(host string) bool {
@@ -50,11 +50,11 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// knows reports whether an operator sent the request. The comparison takes as
+// authorized reports whether an operator sent the request. The comparison takes as
 // long for any key.
-func (g *gate) knows(r *http.Request) bool {
-	if !g.locked {
-		return g.open
+func (g *access) authorized(r *http.Request) bool {
+	if !g.hasKey {
+		return g.keyless
 	}
 	sent := r.Header.Get(keyHeader)
 	if sent == "" {
@@ -68,19 +68,19 @@ func (g *gate) knows(r *http.Request) bool {
 	return subtle.ConstantTimeCompare(sum[:], g.key[:]) == 1
 }
 
-// deliberate reports whether the request cannot have come from another site's
+// csrfSafe reports whether the request cannot have come from another site's
 // page. A key travels as a header that no other site knows; without one it
 // takes a header that no other site may send.
-func (g *gate) deliberate(r *http.Request) bool {
-	if g.locked {
+func (g *access) csrfSafe(r *http.Request) bool {
+	if g.hasKey {
 		return true
 	}
 	_, named := r.Header[nameHeader]
 	return named && g.origin.Check(r) == nil
 }
 
-// name is what the operator wants to be called, for people to read.
-func name(r *http.Request) string {
+// operatorName is what the operator wants to be called, for people to read.
+func operatorName(r *http.Request) string {
 	const most = 40
 	text, err := url.PathUnescape(r.Header.Get(nameHeader))
 	if err != nil {

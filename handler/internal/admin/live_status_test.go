@@ -15,7 +15,7 @@ import (
 // instance is a real keeper with its page.
 type instance struct {
 	*fleet.Keeper
-	page *Ops
+	page *Handler
 }
 
 // fleetOf are so many instances on one table, which run until the test ends.
@@ -27,10 +27,10 @@ func fleetOf(t *testing.T, names ...string) []instance {
 	t.Cleanup(func() { cancel(); running.Wait() })
 	var all []instance
 	for _, name := range names {
-		w := newWorld(time.Now, []string{"gpt-4o"}, three())
+		w := newFakeFleet(time.Now, []string{"gpt-4o"}, threeBackends())
 		cfg := w.cfg
 		k := fleet.New(fleet.Config{Store: store, Slots: cfg.Slots, Instance: name, Refresh: cfg.Refresh, OnChange: cfg.Recent.Changed})
-		cfg.Instance, cfg.Keeper = name, k
+		cfg.Instance, cfg.Replica = name, k
 		o := New(cfg)
 		running.Go(func() { k.Run(ctx) })
 		running.Go(func() { o.Run(ctx) })
@@ -42,10 +42,10 @@ func fleetOf(t *testing.T, names ...string) []instance {
 // A page that somebody looks at follows what happens on another instance
 // within one refresh, though its own instance has no traffic at all; the
 // browser asks once a second.
-func TestThePageFollowsAnotherInstanceWithinOneRefresh(t *testing.T) {
+func TestStatusFollowsOtherInstancesWithinOneRefresh(t *testing.T) {
 	news := map[string]struct {
 		happens func(t *testing.T, a instance)
-		want    Condition
+		want    BackendState
 	}{
 		"a drain": {func(t *testing.T, a instance) {
 			t.Helper()
@@ -68,12 +68,12 @@ func TestThePageFollowsAnotherInstanceWithinOneRefresh(t *testing.T) {
 				all := fleetOf(t, "a", "b")
 				for range 20 { // somebody looks at b's page; a has requests
 					all[0].Snapshot()
-					all[1].page.look()
+					all[1].page.currentStatus()
 					time.Sleep(time.Second / 2)
 				}
 				began := time.Now()
 				n.happens(t, all[0])
-				for all[1].page.look().Pools[0].Groups[0].Backends[0].Condition != n.want {
+				for all[1].page.currentStatus().Pools[0].Groups[0].Backends[0].State != n.want {
 					if time.Since(began) > time.Minute {
 						t.Fatal("the page never followed")
 					}
@@ -82,7 +82,7 @@ func TestThePageFollowsAnotherInstanceWithinOneRefresh(t *testing.T) {
 				if took := time.Since(began); took > 700*time.Millisecond {
 					t.Errorf("the page followed after %v, want one refresh of 500 ms", took)
 				}
-				if got := all[1].page.look().Changes; len(got) == 0 || got[0].Slot != "ptu-uksouth/gpt-4o" || got[0].By != "a" {
+				if got := all[1].page.currentStatus().Changes; len(got) == 0 || got[0].Slot != "ptu-uksouth/gpt-4o" || got[0].By != "a" {
 					t.Errorf("told as %+v", got)
 				}
 			})

@@ -12,42 +12,42 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// scenes are the states of a fleet that the page is looked at in.
-func scenes(at func() time.Time) map[string]*world {
-	return map[string]*world{
-		"healthy": healthyScene(at), "spilling": spillingScene(at), "open": openScene(at), "down": downScene(at),
-		"fifty": fiftyScene(at), "outage": outageScene(at), "hostile": hostileScene(at), "memory": memoryScene(at),
+// scenarios are the states of a fleet that the page is looked at in.
+func scenarios(at func() time.Time) map[string]*fakeFleet {
+	return map[string]*fakeFleet{
+		"healthy": healthyScenario(at), "spilling": spillingScenario(at), "open": openScenario(at), "down": downScenario(at),
+		"fifty": fiftyBackendsScenario(at), "outage": outageScenario(at), "hostile": hostileScenario(at), "memory": memoryScenario(at),
 	}
 }
 
 // traffic makes n requests of the last half minute, in turn by consumers and
 // along this line of attempts.
-func (w *world) traffic(n int, p *balancer.Pool, line func(i int) []proxy.Attempt) {
+func (w *fakeFleet) traffic(n int, p *balancer.Pool, line func(i int) []proxy.Attempt) {
 	for i := range n {
-		v := visit{
-			id: fmt.Sprintf("req_%s%04d", p.Model, i), pool: p, status: 200, tried: line(i),
+		v := fakeRequest{
+			id: fmt.Sprintf("req_%s%04d", p.Model, i), pool: p, status: 200, attempts: line(i),
 			ago: time.Duration(n-i) * 30 * time.Second / time.Duration(n), took: time.Duration(400+37*(i%23)) * time.Millisecond,
 			tokens: usage.Tokens{Prompt: int64(700 + i%5*40), Cached: 256, Completion: int64(90 + i%7*11)},
 		}
 		if len(w.cfg.Consumers) > 0 {
 			v.consumer = &w.cfg.Consumers[i%len(w.cfg.Consumers)]
 		}
-		if last := v.tried[len(v.tried)-1]; last.Outcome.Verdict != health.Served {
+		if last := v.attempts[len(v.attempts)-1]; last.Outcome.Verdict != health.Served {
 			v.status = 503
 		}
-		w.saw(v)
+		w.finish(v)
 	}
 }
 
-func (w *world) stamp(slot int, by, why string, ago time.Duration) {
+func (w *fakeFleet) stamp(slot int, by, why string, ago time.Duration) {
 	w.slots[slot].Record.Stamp = health.Stamp{At: w.at().Add(-ago).UnixMilli(), By: by, Why: why}
 	w.health[slot].Why = why
 }
 
-func healthyScene(at func() time.Time) *world {
-	w := newWorld(at, []string{"gpt-4o", "text-embedding-3-large"}, three())
-	w.teams()
-	w.cfg.Books = func(_ context.Context, from, to time.Time) ([]UsageRow, error) { return w.books(from, to), nil }
+func healthyScenario(at func() time.Time) *fakeFleet {
+	w := newFakeFleet(at, []string{"gpt-4o", "text-embedding-3-large"}, threeBackends())
+	w.addConsumers()
+	w.cfg.UsageRows = func(_ context.Context, from, to time.Time) ([]UsageRow, error) { return w.usageRows(from, to), nil }
 	p := &w.cfg.Pools[0]
 	p.Aliases, p.Fallbacks = []string{"gpt-4"}, []string{"gpt-4o-mini"}
 	w.traffic(90, p, func(i int) []proxy.Attempt {
@@ -59,8 +59,8 @@ func healthyScene(at func() time.Time) *world {
 	return w
 }
 
-func spillingScene(at func() time.Time) *world {
-	w := healthyScene(at)
+func spillingScenario(at func() time.Time) *fakeFleet {
+	w := healthyScenario(at)
 	p := &w.cfg.Pools[0]
 	w.health[0].Throttle = health.Window{Until: at().Add(8400 * time.Millisecond), Kind: health.Provisioned}
 	w.stamp(0, "flex-7c41-b", "429 provisioned", 2*time.Second)
@@ -79,8 +79,8 @@ func spillingScene(at func() time.Time) *world {
 	return w
 }
 
-func openScene(at func() time.Time) *world {
-	w := healthyScene(at)
+func openScenario(at func() time.Time) *fakeFleet {
+	w := healthyScenario(at)
 	p := &w.cfg.Pools[0]
 	trip := func(slot int, why string) {
 		before := w.slots[slot].Record
@@ -99,9 +99,9 @@ func openScene(at func() time.Time) *world {
 	return w
 }
 
-func downScene(at func() time.Time) *world {
-	w := newWorld(at, []string{"gpt-4o"}, three())
-	w.teams()
+func downScenario(at func() time.Time) *fakeFleet {
+	w := newFakeFleet(at, []string{"gpt-4o"}, threeBackends())
+	w.addConsumers()
 	p := &w.cfg.Pools[0]
 	for i, why := range []string{"503", "first token timeout", "401: the credential was refused"} {
 		w.health[i].Phase, w.health[i].Until = health.Open, at().Add(time.Duration(9+20*i)*time.Second)
@@ -110,7 +110,7 @@ func downScene(at func() time.Time) *world {
 	w.traffic(30, p, func(int) []proxy.Attempt {
 		return []proxy.Attempt{failedBy(&p.Backends[0], "503", 503), failedBy(&p.Backends[1], "first token timeout", 0), failedBy(&p.Backends[2], "401", 401)}
 	})
-	w.saw(visit{id: "req_nobody", pool: p, status: 503, took: 2 * time.Millisecond, skipped: []balancer.Candidate{
+	w.finish(fakeRequest{id: "req_nobody", pool: p, status: 503, took: 2 * time.Millisecond, skipped: []balancer.Candidate{
 		{Backend: &p.Backends[0], Reason: health.RefusedOpen, Until: at().Add(9 * time.Second)},
 		{Backend: &p.Backends[1], Reason: health.RefusedOpen, Until: at().Add(29 * time.Second)},
 		{Backend: &p.Backends[2], Reason: health.RefusedOpen},
@@ -118,12 +118,12 @@ func downScene(at func() time.Time) *world {
 	return w
 }
 
-func fiftyScene(at func() time.Time) *world {
-	var many []outline
+func fiftyBackendsScenario(at func() time.Time) *fakeFleet {
+	var many []backendSpec
 	for i := range 50 {
-		many = append(many, outline{fmt.Sprintf("payg-region-%02d", i), fmt.Sprintf("region%02d", i), 1 + i/10, 1 + i%3, i < 10})
+		many = append(many, backendSpec{fmt.Sprintf("payg-region-%02d", i), fmt.Sprintf("region%02d", i), 1 + i/10, 1 + i%3, i < 10})
 	}
-	w := newWorld(at, []string{"gpt-4o"}, many)
+	w := newFakeFleet(at, []string{"gpt-4o"}, many)
 	p := &w.cfg.Pools[0]
 	for i := 3; i < 50; i += 7 {
 		w.health[i].Throttle = health.Window{Until: at().Add(time.Duration(5+i) * time.Second), Kind: health.Tokens, Room: 1200}
@@ -135,22 +135,22 @@ func fiftyScene(at func() time.Time) *world {
 	return w
 }
 
-func outageScene(at func() time.Time) *world {
-	w := spillingScene(at)
+func outageScenario(at func() time.Time) *fakeFleet {
+	w := spillingScenario(at)
 	w.counters.Alone, w.counters.SinceTable, w.counters.Outage = true, 42*time.Second, 42*time.Second
 	w.counters.Trouble = fmt.Errorf("get row: %w", context.DeadlineExceeded)
 	return w
 }
 
-func memoryScene(at func() time.Time) *world {
-	w := newWorld(at, []string{"gpt-4o"}, three())
+func memoryScenario(at func() time.Time) *fakeFleet {
+	w := newFakeFleet(at, []string{"gpt-4o"}, threeBackends())
 	w.cfg.Memory, w.cfg.Instance = true, "localhost-4711"
 	return w
 }
 
-// corpus is names that would run, format or mislead if they were anything but
+// hostileNames is names that would run, format or mislead if they were anything but
 // text (facts/reliability.md T37).
-func corpus() []string {
+func hostileNames() []string {
 	return []string{
 		`<img src=x onerror=alert(1)>`, `</script><script>alert(2)</script>`, `"><svg onload=alert(3)>`, `{{7*7}}`, `javascript:alert(4)`,
 		"\u202eevil\u202c", `'-alert(5)-'`, `</template><script>alert(6)</script>`, `<iframe srcdoc="<script>parent.alert(7)</script>">`,
@@ -158,28 +158,28 @@ func corpus() []string {
 	}
 }
 
-// hostileScene has the corpus in every name, error and reason.
-func hostileScene(at func() time.Time) *world {
-	var many []outline
-	for i, text := range corpus() {
-		many = append(many, outline{text, text, 1 + i%3, 1, i%2 == 0})
+// hostileScenario has the corpus in every name, error and reason.
+func hostileScenario(at func() time.Time) *fakeFleet {
+	var many []backendSpec
+	for i, text := range hostileNames() {
+		many = append(many, backendSpec{text, text, 1 + i%3, 1, i%2 == 0})
 	}
-	w := newWorld(at, []string{corpus()[0], corpus()[1], "constructor"}, many)
-	w.teams()
-	w.cfg.Instance, w.cfg.Version = corpus()[2], corpus()[1]
-	w.cfg.Books = func(_ context.Context, from, to time.Time) ([]UsageRow, error) {
-		rows := w.books(from, to)
+	w := newFakeFleet(at, []string{hostileNames()[0], hostileNames()[1], "constructor"}, many)
+	w.addConsumers()
+	w.cfg.Instance, w.cfg.Version = hostileNames()[2], hostileNames()[1]
+	w.cfg.UsageRows = func(_ context.Context, from, to time.Time) ([]UsageRow, error) {
+		rows := w.usageRows(from, to)
 		for i := range rows {
-			rows[i].Consumer, rows[i].Currency = corpus()[i%len(corpus())], corpus()[i%2]
+			rows[i].Consumer, rows[i].Currency = hostileNames()[i%len(hostileNames())], hostileNames()[i%2]
 		}
 		return rows, nil
 	}
-	w.counters.Trouble = fmt.Errorf("%s", corpus()[0])
+	w.counters.Trouble = fmt.Errorf("%s", hostileNames()[0])
 	for i := range w.cfg.Consumers {
-		w.cfg.Consumers[i].Name = corpus()[i]
+		w.cfg.Consumers[i].Name = hostileNames()[i]
 	}
 	for i := range w.slots {
-		text := corpus()[i%len(corpus())]
+		text := hostileNames()[i%len(hostileNames())]
 		w.health[i].Phase, w.health[i].Until = health.Open, at().Add(time.Minute)
 		w.health[i].Drained = i%5 == 0
 		w.slots[i].Record.Word = health.Word{Sequence: 1, Drained: i%5 == 0, Who: text}
@@ -188,10 +188,10 @@ func hostileScene(at func() time.Time) *world {
 	}
 	p := &w.cfg.Pools[0]
 	w.traffic(24, p, func(i int) []proxy.Attempt {
-		return []proxy.Attempt{failedBy(&p.Backends[i%12], corpus()[i%12], 500), served(&p.Backends[(i+1)%12], time.Second, -1)}
+		return []proxy.Attempt{failedBy(&p.Backends[i%12], hostileNames()[i%12], 500), served(&p.Backends[(i+1)%12], time.Second, -1)}
 	})
-	w.saw(visit{id: corpus()[0], pool: p, status: 200, took: time.Second, tried: []proxy.Attempt{served(&p.Backends[0], time.Second, -1)}})
+	w.finish(fakeRequest{id: hostileNames()[0], pool: p, status: 200, took: time.Second, attempts: []proxy.Attempt{served(&p.Backends[0], time.Second, -1)}})
 	return w
 }
 
-var _ Keeper = (*fleet.Keeper)(nil)
+var _ Replica = (*fleet.Keeper)(nil)

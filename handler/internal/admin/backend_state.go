@@ -11,23 +11,23 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// Condition is a backend's state in one word, the one that decides whether it
+// BackendState is a backend's state in one word, the one that decides whether it
 // is offered requests.
-type Condition string
+type BackendState string
 
 // The conditions.
 const (
-	Available Condition = "available"
-	Partial   Condition = "partial"   // takes a share of its traffic: recovering, or nearly full
-	Throttled Condition = "throttled" // asked to be left alone
-	HalfOpen  Condition = "half-open" // one probe of the fleet
-	Open      Condition = "open"      // its breaker is open
-	Drained   Condition = "drained"   // an operator's word
-	Unused    Condition = "unused"    // weight 0
+	Available BackendState = "available"
+	Partial   BackendState = "partial"   // takes a share of its traffic: recovering, or nearly full
+	Throttled BackendState = "throttled" // asked to be left alone
+	HalfOpen  BackendState = "half-open" // one probe of the fleet
+	Open      BackendState = "open"      // its breaker is open
+	Drained   BackendState = "drained"   // an operator's word
+	Unused    BackendState = "unused"    // weight 0
 )
 
-// conditionOf follows the order in which requests are refused.
-func conditionOf(b *balancer.Backend, h *health.Health, now time.Time) Condition {
+// backendState follows the order in which requests are refused.
+func backendState(b *balancer.Backend, h *health.Health, now time.Time) BackendState {
 	switch {
 	case b.Weight <= 0:
 		return Unused
@@ -45,11 +45,11 @@ func conditionOf(b *balancer.Backend, h *health.Health, now time.Time) Condition
 	return Available
 }
 
-// takes reports whether ordinary requests are offered.
-func (c Condition) takes() bool { return c == Available || c == Partial }
+// acceptsRequests reports whether ordinary requests are offered.
+func (c BackendState) acceptsRequests() bool { return c == Available || c == Partial }
 
-// words says it for people, in few words.
-func (c Condition) words(h *health.Health) string {
+// label says it for people, in few label.
+func (c BackendState) label(h *health.Health) string {
 	switch c {
 	case Partial:
 		return fmt.Sprintf("takes %d\u00a0%% of its share", h.Share)
@@ -65,10 +65,10 @@ func (c Condition) words(h *health.Health) string {
 }
 
 // detail is what else is worth knowing; "" for nothing.
-func (c Condition) detail(h *health.Health, now time.Time) string {
+func (c BackendState) detail(h *health.Health, now time.Time) string {
 	switch {
 	case c == Throttled && h.Throttle.Room > 0:
-		return "requests of up to " + count(h.Throttle.Room) + " tokens still fit"
+		return "requests of up to " + formatCount(h.Throttle.Room) + " tokens still fit"
 	case c == HalfOpen && h.Probe:
 		return "the next request is the probe"
 	case c == HalfOpen:
@@ -80,7 +80,7 @@ func (c Condition) detail(h *health.Health, now time.Time) string {
 }
 
 // until is when the condition may change by itself; zero when it does not.
-func (c Condition) until(h *health.Health) time.Time {
+func (c BackendState) until(h *health.Health) time.Time {
 	switch c {
 	case Open, HalfOpen:
 		return h.Until
@@ -101,23 +101,23 @@ func byPriority(backends []balancer.Backend) []*balancer.Backend {
 	return order
 }
 
-// judge says how the pool does as a whole. Backends of weight 0 do not count.
-func judge(s *PoolStatus) (Standing, string) {
+// summarizePool says how the pool does as a whole. Backends of weight 0 do not count.
+func summarizePool(s *PoolStatus) (PoolState, string) {
 	const none = -1
 	first, taking, out := none, none, []*BackendStatus{}
 	for i := range s.Groups {
 		for j := range s.Groups[i].Backends {
 			b := &s.Groups[i].Backends[j]
-			if b.Condition == Unused {
+			if b.State == Unused {
 				continue
 			}
 			if first == none {
 				first = i
 			}
-			if taking == none && b.Condition.takes() {
+			if taking == none && b.State.acceptsRequests() {
 				taking = i
 			}
-			if b.Condition != Available {
+			if b.State != Available {
 				out = append(out, b)
 			}
 		}
@@ -126,29 +126,29 @@ func judge(s *PoolStatus) (Standing, string) {
 	case first == none:
 		return Down, "No backend has a weight: no request can be served."
 	case taking == none:
-		return Down, "No backend takes requests: " + list(out) + "."
+		return Down, "No backend takes requests: " + listBackends(out) + "."
 	case taking != first:
-		return Spilling, fmt.Sprintf("Requests spill to priority %d: %s.", s.Groups[taking].Priority, list(out))
+		return Spilling, fmt.Sprintf("Requests spill to priority %d: %s.", s.Groups[taking].Priority, listBackends(out))
 	case len(out) > 0:
-		return Reduced, fmt.Sprintf("Priority %d takes requests, but %s.", s.Groups[taking].Priority, list(out))
+		return Reduced, fmt.Sprintf("Priority %d takes requests, but %s.", s.Groups[taking].Priority, listBackends(out))
 	}
 	return Healthy, fmt.Sprintf("Priority %d takes all requests.", s.Groups[taking].Priority)
 }
 
-// list names the backends with what is the matter, the first few of them.
-func list(out []*BackendStatus) string {
+// listBackends names the backends with what is the matter, the first few of them.
+func listBackends(out []*BackendStatus) string {
 	const most = 3
 	var parts []string
 	for _, b := range out[:min(len(out), most)] {
-		text := b.Name + " is " + b.Words
-		switch b.Condition {
+		text := b.Name + " is " + b.Label
+		switch b.State {
 		case Open:
 			text = b.Name + " has its breaker open"
 		case Partial:
-			text = b.Name + " " + b.Words
+			text = b.Name + " " + b.Label
 		case Available, Throttled, HalfOpen, Drained, Unused:
 		}
-		if b.Why != "" && b.Condition != Throttled {
+		if b.Why != "" && b.State != Throttled {
 			text += " (" + b.Why + ")"
 		}
 		parts = append(parts, text)

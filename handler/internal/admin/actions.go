@@ -1,0 +1,86 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"spillway/handler/internal/fleet"
+)
+
+// verbs are an operator's words on a backend.
+var verbs = []string{"drain", "restore", "reset"}
+
+// actionTimeout is how long an operator waits for the table.
+const actionTimeout = 10 * time.Second
+
+// Action is what an operator did, for the audit log. It holds no secret.
+type Action struct {
+	At      time.Time
+	Verb    string // drain, restore, reset
+	Backend string // as the operator named it
+	Who     string // the name that the operator gave, or "operator"
+	Key     string // first digits of the SHA-256 of the key; "" = there is no key
+	From    string // the address of the connection's other end
+	Request string // the id of the operator's request
+	Took    time.Duration
+	Err     error // nil = the table has it
+}
+
+// ActionResult is the answer to an act: the table has it, and instances with traffic
+// obey within one refresh and one exchange with the table.
+type ActionResult struct {
+	Verb              string `json:"verb"`
+	Backend           string `json:"backend"`
+	By                string `json:"by"`
+	Instance          string `json:"instance"`
+	TookMS            int64  `json:"tookMs"`
+	EffectiveWithinMS int64  `json:"obeyedWithinMs"` // plus one exchange with the table
+}
+
+func (o *Handler) serveAction(w http.ResponseWriter, r *http.Request, verb, backend string) {
+	if !o.access.csrfSafe(r) {
+		writeError(w, http.StatusForbidden, "cross_site", "Without an operators' key an act needs the header x-spillway-operator with your name, from this page or from a shell.")
+		return
+	}
+	action := Action{At: o.cfg.Now(), Verb: verb, Backend: backend, Who: operatorName(r), Key: o.access.fingerprint, From: r.RemoteAddr, Request: w.Header().Get(idHeader)}
+	// The word is written even if the operator closes the page meanwhile.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), actionTimeout)
+	defer cancel()
+	action.Err = o.perform(ctx, &action)
+	action.Took = o.cfg.Now().Sub(action.At)
+	if o.cfg.Audit != nil {
+		o.cfg.Audit(ctx, action)
+	}
+	o.fleet.request()
+	if action.Err != nil {
+		writeActionError(w, &action)
+		return
+	}
+	writeJSON(w, http.StatusOK, ActionResult{
+		Verb: verb, Backend: backend, By: action.Who, Instance: o.cfg.Instance,
+		TookMS: action.Took.Milliseconds(), EffectiveWithinMS: o.cfg.Refresh.Milliseconds(),
+	})
+}
+
+func (o *Handler) perform(ctx context.Context, a *Action) error {
+	switch a.Verb {
+	case "drain":
+		return o.cfg.Replica.Drain(ctx, a.Backend, a.Who)
+	case "restore":
+		return o.cfg.Replica.Restore(ctx, a.Backend, a.Who)
+	}
+	return o.cfg.Replica.Reset(ctx, a.Backend, a.Who)
+}
+
+// writeActionError says why the fleet has not heard the word.
+func writeActionError(w http.ResponseWriter, a *Action) {
+	message := strings.TrimPrefix(a.Err.Error(), "state: ")
+	if errors.Is(a.Err, fleet.ErrNoSuchBackend) {
+		writeError(w, http.StatusNotFound, "no_such_backend", message)
+		return
+	}
+	writeError(w, http.StatusServiceUnavailable, "not_written", "The fleet has not heard it: "+message+". Try again when the table answers.")
+}
