@@ -32,5 +32,5 @@ func (g *gateway) openOps(cfg *config.Config, quotas *books, spent *spending, lo
 
 // audit writes down what an operator did.
 func (g *gateway) audit(_ context.Context, a admin.Action) {
-	g.sight.events.Audit(&telemetry.Act{At: a.At, Request: a.Request, Verb: a.Verb, Target: a.Backend, Who: a.Who, Key: a.Key, From: a.From, Took: a.Took, Err: a.Err})
+	g.sight.events.Audit(&telemetry.AuditRecord{Time: a.At, RequestID: a.Request, Verb: a.Verb, Target: a.Backend, Operator: a.Who, Key: a.Key, RemoteAddr: a.From, Duration: a.Took, Err: a.Err})
 }

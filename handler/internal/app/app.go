@@ -36,7 +36,7 @@ type gateway struct {
 
 // newGateway wires the rooms. Nothing runs, and nothing is asked of anybody,
 // before start.
-func newGateway(cfg *config.Config, version string, log *slog.Logger, out *telemetry.Lines) (*gateway, error) {
+func newGateway(cfg *config.Config, version string, log *slog.Logger, out *telemetry.LogWriter) (*gateway, error) {
 	store, err := OpenStore(cfg, cfg.Settings.StateTable)
 	if err != nil {
 		return nil, err

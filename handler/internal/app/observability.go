@@ -20,31 +20,31 @@ import (
 // sight is what people and dashboards see of this instance.
 type sight struct {
 	log      *slog.Logger
-	lines    *telemetry.Lines
-	events   *telemetry.Events
+	lines    *telemetry.LogWriter
+	events   *telemetry.EventLog
 	requests *telemetry.RequestLog
 	metrics  *telemetry.Metrics
 	recent   *admin.Recent
-	watched  telemetry.Watchers // every request that is over
+	watched  telemetry.Observers // every request that is over
 
 	transcripts *transcript.Recorder // nil = nothing is kept
 }
 
 // newSight is there before anything that may have something to tell.
-func newSight(cfg *config.Config, log *slog.Logger, out *telemetry.Lines) *sight {
+func newSight(cfg *config.Config, log *slog.Logger, out *telemetry.LogWriter) *sight {
 	s := &cfg.Settings
-	requests := &telemetry.RequestLog{Out: out, Instance: s.Instance, Level: s.LogLevel, Refusals: refusalLines}
+	requests := &telemetry.RequestLog{Out: out, Instance: s.Instance, Level: s.LogLevel, RejectionsPerSecond: refusalLines}
 	metrics := telemetry.NewMetrics(new(meter.Registry), cfg.Slots)
 	return &sight{
 		recent: admin.NewRecent(len(cfg.Slots), remembered, time.Now),
-		log:    log, lines: out, requests: requests, metrics: metrics, watched: telemetry.Watchers{requests, metrics},
-		events: &telemetry.Events{Out: out, Instance: s.Instance, Slots: cfg.Slots, Now: time.Now},
+		log:    log, lines: out, requests: requests, metrics: metrics, watched: telemetry.Observers{requests, metrics},
+		events: &telemetry.EventLog{Out: out, Instance: s.Instance, Slots: cfg.Slots, Now: time.Now},
 	}
 }
 
 // changed is told of what the keeper adopts.
 func (s *sight) changed(slot health.Slot, before, after health.Record) {
-	s.events.Changed(slot, before, after)
+	s.events.StateChanged(slot, before, after)
 	s.recent.Changed(slot, before, after)
 }
 
@@ -56,14 +56,14 @@ const refusalLines = 100
 // there is one.
 func (g *gateway) open(cfg *config.Config, quotas func() []quota.LimitStatus, load *proxy.Load) {
 	from := &telemetry.Sources{
-		Slots: cfg.Slots, Look: g.keeper.PeekSnapshot, Counters: g.keeper.Counters, InFlight: load.InFlight, Now: time.Now, Began: time.Now(),
-		Quotas: quotas, Lines: g.sight.lines, Transcripts: g.sight.transcribed,
+		Slots: cfg.Slots, Snapshot: g.keeper.PeekSnapshot, Counters: g.keeper.Counters, InFlight: load.InFlight, Now: time.Now, Started: time.Now(),
+		Quotas: quotas, LogWriter: g.sight.lines, Transcripts: g.sight.transcribed,
 	}
 	if cfg.Settings.OTLP != "" {
 		from.Pusher = g.push(cfg)
 	}
 	g.sight.metrics.Observe(from)
-	watch := &telemetry.Watch{Events: g.sight.events, Requests: g.sight.requests, Counters: g.keeper.Counters, Quotas: quotas}
+	watch := &telemetry.Monitor{Events: g.sight.events, Requests: g.sight.requests, Counters: g.keeper.Counters, Quotas: quotas}
 	g.beside = append(g.beside, watch.Run)
 }
 
@@ -89,7 +89,7 @@ func (g *gateway) push(cfg *config.Config) *otlp.Pusher {
 		g.sight.log.WarnContext(ctx, "telemetry is not pushed", "signal", signal, "error", err)
 	}
 	tracer := &telemetry.Tracer{Sampler: settings.Sampler, Slots: cfg.Slots, Take: p.Take}
-	g.client.Annotate = tracer.Annotate
+	g.client.Annotate = tracer.Inject
 	g.sight.watched = append(g.sight.watched, tracer)
 	g.beside = append(g.beside, p.Run)
 	return p

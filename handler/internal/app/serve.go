@@ -36,7 +36,7 @@ var errStopped = errors.New("stopped by a signal")
 // Serve serves the configuration of this environment until ctx is done.
 func Serve(ctx context.Context, version string) error {
 	cfg, err := config.Load()
-	lines := telemetry.NewLines(os.Stdout, alarms(cfg), logDepth)
+	lines := telemetry.NewLogWriter(os.Stdout, alarms(cfg), logDepth)
 	defer lines.Close(logPatience)
 	log := telemetry.NewLogger(lines, cfg.Settings.LogLevel)
 	if err != nil {

@@ -9,15 +9,15 @@ import (
 // cache finds what belongs to a key without a lock and without allocating, once
 // it was made. It is for a few thousand keys that come from configuration.
 type cache[K comparable, V any] struct {
-	made atomic.Pointer[map[K]*V]
-	mu   sync.Mutex
+	entries atomic.Pointer[map[K]*V]
+	mu      sync.Mutex
 }
 
-// maxCached bounds a cache: beyond it everything is made anew.
-const maxCached = 4096
+// maxEntries bounds a cache: beyond it everything is made anew.
+const maxEntries = 4096
 
 func (c *cache[K, V]) get(key K, make func(K) *V) *V {
-	if made := c.made.Load(); made != nil {
+	if made := c.entries.Load(); made != nil {
 		if v, ok := (*made)[key]; ok {
 			return v
 		}
@@ -25,16 +25,16 @@ func (c *cache[K, V]) get(key K, make func(K) *V) *V {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next := map[K]*V{}
-	if made := c.made.Load(); made != nil {
+	if made := c.entries.Load(); made != nil {
 		if v, ok := (*made)[key]; ok {
 			return v
 		}
-		if len(*made) < maxCached {
+		if len(*made) < maxEntries {
 			next = maps.Clone(*made)
 		}
 	}
 	v := make(key)
 	next[key] = v
-	c.made.Store(&next)
+	c.entries.Store(&next)
 	return v
 }

@@ -20,15 +20,15 @@ import (
 // last group may be nil.
 type Sources struct {
 	Slots    []string // by health.Slot: "backend/model"
-	Look     func() *health.Snapshot
+	Snapshot func() *health.Snapshot
 	Counters func() fleet.Counters
 	InFlight func(slot health.Slot) int64
 	Now      func() time.Time
-	Began    time.Time
+	Started  time.Time
 
-	Quotas func() []quota.LimitStatus
-	Lines  *Lines
-	Pusher *otlp.Pusher
+	Quotas    func() []quota.LimitStatus
+	LogWriter *LogWriter
+	Pusher    *otlp.Pusher
 	// Transcripts is how many blobs of transcripts were written, and given up.
 	Transcripts func() (written, dropped uint64)
 }
@@ -44,7 +44,7 @@ func (m *Metrics) Observe(s *Sources) {
 }
 
 func (m *Metrics) backends(s *Sources) {
-	now, snapshot, i := s.Now(), s.Look(), m.in
+	now, snapshot, i := s.Now(), s.Snapshot(), m.instruments
 	for slot, name := range s.Slots {
 		h := snapshot.Of(health.Slot(slot))
 		backend, model, _ := strings.Cut(name, "/")
@@ -92,7 +92,7 @@ func tableBounds() []float64 {
 }
 
 func (m *Metrics) state(s *Sources) {
-	c, i := s.Counters(), m.in
+	c, i := s.Counters(), m.instruments
 	i.exchange.With().SetBuckets(c.Latency[:], c.Exchanging.Seconds())
 	for f, n := range map[*meter.Family]float64{
 		i.writes: float64(c.Writes), i.conflicts: float64(c.Conflicts), i.unknown: float64(c.Unknown), i.readFailures: float64(c.ReadFailures),
@@ -113,15 +113,15 @@ func (m *Metrics) quotas(s *Sources) {
 	}
 	for _, line := range s.Quotas() {
 		labels := []meter.Label{label("spillway.consumer", line.Consumer), label("spillway.limit", line.Limit), label("gen_ai.request.model", line.Model)}
-		m.in.limit.With(labels...).Set(line.Amount)
-		m.in.remaining.With(labels...).Set(line.Remaining)
+		m.instruments.limit.With(labels...).Set(line.Amount)
+		m.instruments.remaining.With(labels...).Set(line.Remaining)
 	}
 }
 
 func (m *Metrics) process(s *Sources) {
-	i := m.in
-	if s.Lines != nil {
-		i.logDropped.With().Set(float64(s.Lines.Dropped()))
+	i := m.instruments
+	if s.LogWriter != nil {
+		i.logDropped.With().Set(float64(s.LogWriter.Dropped()))
 	}
 	if s.Pusher != nil {
 		i.spansDropped.With().Set(float64(s.Pusher.Dropped()))
@@ -133,7 +133,7 @@ func (m *Metrics) process(s *Sources) {
 		i.untranscribed.With().Set(float64(dropped))
 	}
 	i.goroutines.With().Set(float64(runtime.NumGoroutine()))
-	i.uptime.With().Set(s.Now().Sub(s.Began).Seconds())
+	i.uptime.With().Set(s.Now().Sub(s.Started).Seconds())
 	if resident := residentMemory(); resident > 0 {
 		i.memory.With().Set(resident)
 	}

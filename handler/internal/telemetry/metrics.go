@@ -18,21 +18,21 @@ var _ api.Watcher = (*Metrics)(nil)
 type Metrics struct {
 	Registry *meter.Registry
 
-	slots    []string
-	in       *instruments
-	requests cache[requestKind, requestSeries]
-	attempts cache[attemptKind, attemptSeries]
+	slots       []string
+	instruments *instruments
+	requests    cache[requestKey, requestSeries]
+	attempts    cache[attemptKey, attemptSeries]
 }
 
 // NewMetrics makes every family of the registry. Slots are the names
 // "backend/model" by health.Slot.
 func NewMetrics(r *meter.Registry, slots []string) *Metrics {
-	return &Metrics{Registry: r, slots: slots, in: newInstruments(r)}
+	return &Metrics{Registry: r, slots: slots, instruments: newInstruments(r)}
 }
 
-// requestKind is what tells requests apart. Its texts come from configuration
+// requestKey is what tells requests apart. Its texts come from configuration
 // and fixed vocabularies.
-type requestKind struct {
+type requestKey struct {
 	consumer          *consumer.Consumer
 	last              *balancer.Pool    // that was tried; nil = none was
 	served            *balancer.Backend // nil = nobody served
@@ -56,27 +56,27 @@ type requestSeries struct {
 
 // Saw counts a request that is over.
 func (m *Metrics) Saw(x *api.Exchange) {
-	k := requestKind{
+	k := requestKey{
 		consumer: x.Consumer, model: x.Model, operation: x.Operation, family: x.Family,
-		method: knownMethod(x.Method), code: x.Code, status: x.Status, stream: x.Stream,
+		method: methodName(x.Method), code: x.Code, status: x.Status, stream: x.Stream,
 	}
 	if x.Result != nil {
 		d := &x.Result.Delivery
 		k.last, k.served, k.broken, k.spilled = x.Result.Pool, x.Result.ServedBy, d.Broken, Spilled(x.Result)
 		k.metered = d.Usage.Total() > 0
 	}
-	s := m.requests.get(k, m.seriesOf)
+	s := m.requests.get(k, m.newRequestSeries)
 	s.http.Observe(x.Took.Seconds())
 	if s.refusal != nil {
 		s.refusal.Add(1)
 	}
 	if x.Result != nil {
-		s.result(x)
-		m.tries(x)
+		s.countResult(x)
+		m.countAttempts(x)
 	}
 }
 
-func (s *requestSeries) result(x *api.Exchange) {
+func (s *requestSeries) countResult(x *api.Exchange) {
 	s.operation.Observe(x.Took.Seconds())
 	s.overhead.Observe(overhead(x).Seconds())
 	if s.spill != nil {
@@ -107,27 +107,27 @@ func (s *requestSeries) result(x *api.Exchange) {
 	}
 }
 
-// seriesOf makes what a new kind of request counts in.
-func (m *Metrics) seriesOf(k requestKind) *requestSeries {
-	i, s := m.in, new(requestSeries)
+// newRequestSeries makes what a new kind of request counts in.
+func (m *Metrics) newRequestSeries(k requestKey) *requestSeries {
+	i, s := m.instruments, new(requestSeries)
 	who := meter.Label{Name: "spillway.consumer"}
 	if k.consumer != nil {
 		who.Value = k.consumer.Name
 	}
-	s.http = i.http.With(label("http.request.method", k.method), label("http.route", routeOf(&k)), label("http.response.status_code", statusText(k.status)),
-		label("error.type", failureOf(&k)))
+	s.http = i.http.With(label("http.request.method", k.method), label("http.route", httpRoute(&k)), label("http.response.status_code", statusText(k.status)),
+		label("error.type", errorType(&k)))
 	if k.code != "" {
 		s.refusal = i.refusals.With(label("error.type", k.code), label("gen_ai.request.model", k.model), who)
 	}
 	if k.last == nil {
 		return s
 	}
-	asked := []meter.Label{label("gen_ai.operation.name", operationName(k.operation)), label("gen_ai.provider.name", provider(k.served)), label("gen_ai.request.model", k.model)}
+	asked := []meter.Label{label("gen_ai.operation.name", operationName(k.operation)), label("gen_ai.provider.name", providerName(k.served)), label("gen_ai.request.model", k.model)}
 	if k.served != nil {
 		asked = append(asked, label("gen_ai.response.model", k.last.Model), label("spillway.backend", k.served.Name))
 	}
 	full := append(asked[:len(asked):len(asked)], who)
-	s.operation = i.operation.With(append(full[:len(full):len(full)], label("error.type", failureOf(&k)))...)
+	s.operation = i.operation.With(append(full[:len(full):len(full)], label("error.type", errorType(&k)))...)
 	s.overhead = i.overhead.With(label("gen_ai.operation.name", operationName(k.operation)))
 	if k.served != nil {
 		m.servedSeries(s, &k, asked, full)
@@ -136,8 +136,8 @@ func (m *Metrics) seriesOf(k requestKind) *requestSeries {
 }
 
 // servedSeries is the part that only a request has that a backend served.
-func (m *Metrics) servedSeries(s *requestSeries, k *requestKind, asked, full []meter.Label) {
-	i := m.in
+func (m *Metrics) servedSeries(s *requestSeries, k *requestKey, asked, full []meter.Label) {
+	i := m.instruments
 	s.firstToken = i.firstToken.With(asked...)
 	if k.stream {
 		s.perToken = i.perToken.With(asked...)
@@ -158,8 +158,8 @@ func (m *Metrics) servedSeries(s *requestSeries, k *requestKind, asked, full []m
 	}
 }
 
-// attemptKind is what tells attempts apart.
-type attemptKind struct {
+// attemptKey is what tells attempts apart.
+type attemptKey struct {
 	backend   *balancer.Backend
 	operation string
 	verdict   string
@@ -169,12 +169,12 @@ type attemptKind struct {
 
 type attemptSeries struct{ duration, count, failover, wait *meter.Series }
 
-// tries counts the attempts of a request.
-func (m *Metrics) tries(x *api.Exchange) {
+// countAttempts counts the attempts of a request.
+func (m *Metrics) countAttempts(x *api.Exchange) {
 	r := x.Result
 	for i := range r.Attempts {
 		a := &r.Attempts[i]
-		s := m.attempts.get(attemptKind{a.Backend, x.Operation, a.Outcome.Verdict.String(), a.Outcome.Why, a.Status}, m.attemptSeriesOf)
+		s := m.attempts.get(attemptKey{a.Backend, x.Operation, a.Outcome.Verdict.String(), a.Outcome.Why, a.Status}, m.newAttemptSeries)
 		s.duration.Observe(a.Took.Seconds())
 		s.count.Add(1)
 		if i < len(r.Attempts)-1 {
@@ -186,12 +186,12 @@ func (m *Metrics) tries(x *api.Exchange) {
 	}
 }
 
-func (m *Metrics) attemptSeriesOf(k attemptKind) *attemptSeries {
-	i := m.in
-	where := []meter.Label{label("gen_ai.request.model", modelOf(m.slots, k.backend)), label("spillway.backend", k.backend.Name)}
+func (m *Metrics) newAttemptSeries(k attemptKey) *attemptSeries {
+	i := m.instruments
+	where := []meter.Label{label("gen_ai.request.model", slotModel(m.slots, k.backend)), label("spillway.backend", k.backend.Name)}
 	verdict := append(where[:2:2], label("spillway.verdict", k.verdict), label("error.type", k.why))
 	return &attemptSeries{
-		duration: i.server.With(append(where[:2:2], label("gen_ai.operation.name", operationName(k.operation)), label("gen_ai.provider.name", provider(k.backend)),
+		duration: i.server.With(append(where[:2:2], label("gen_ai.operation.name", operationName(k.operation)), label("gen_ai.provider.name", providerName(k.backend)),
 			label("error.type", k.why))...),
 		count:    i.attempts.With(append(verdict[:4:4], label("http.response.status_code", statusText(k.status)))...),
 		failover: i.failovers.With(verdict...),
@@ -211,9 +211,9 @@ func (m *Metrics) Handler(instance string) http.Handler {
 
 func label(name, value string) meter.Label { return meter.Label{Name: name, Value: value} }
 
-// modelOf is the model that the backend is of: a request may have tried those
+// slotModel is the model that the backend is of: a request may have tried those
 // of several.
-func modelOf(slots []string, b *balancer.Backend) string {
+func slotModel(slots []string, b *balancer.Backend) string {
 	if int(b.Slot) >= len(slots) {
 		return ""
 	}
@@ -221,8 +221,8 @@ func modelOf(slots []string, b *balancer.Backend) string {
 	return model
 }
 
-// knownMethod is OpenTelemetry's word for a method that it does not know.
-func knownMethod(method string) string {
+// methodName is OpenTelemetry's word for a method that it does not know.
+func methodName(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:
 		return method
@@ -230,16 +230,16 @@ func knownMethod(method string) string {
 	return "_OTHER"
 }
 
-// routeOf is the path without what callers put into it.
-func routeOf(k *requestKind) string {
+// httpRoute is the path without what callers put into it.
+func httpRoute(k *requestKey) string {
 	if k.operation == "" {
 		return "other"
 	}
 	return "/" + k.family + "/" + k.operation
 }
 
-// failureOf is OpenTelemetry's error.type: "" for what went well.
-func failureOf(k *requestKind) string {
+// errorType is OpenTelemetry's error.type: "" for what went well.
+func errorType(k *requestKey) string {
 	switch {
 	case k.broken:
 		return "broken"
@@ -271,8 +271,8 @@ func operationName(operation string) string {
 	return operation
 }
 
-// provider is who serves, by OpenTelemetry's names.
-func provider(b *balancer.Backend) string {
+// providerName is who serves, by OpenTelemetry's names.
+func providerName(b *balancer.Backend) string {
 	if b != nil && b.OpenAI {
 		return "openai"
 	}

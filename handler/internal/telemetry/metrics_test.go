@@ -29,8 +29,8 @@ func scrape(t *testing.T, m *Metrics) string {
 // sources are a fleet in trouble.
 func sources() *Sources {
 	return &Sources{
-		Slots: slots, Began: noon.Add(-time.Hour), Now: func() time.Time { return noon },
-		Look: func() *health.Snapshot {
+		Slots: slots, Started: testTime.Add(-time.Hour), Now: func() time.Time { return testTime },
+		Snapshot: func() *health.Snapshot {
 			return &health.Snapshot{By: []health.Health{
 				{Phase: health.Open, Until: at(5000)}, {Throttle: health.Window{Until: at(1500)}}, {Share: 10},
 			}}
@@ -54,7 +54,7 @@ func sources() *Sources {
 
 func TestMetricsSayWhatHappened(t *testing.T) {
 	m := NewMetrics(new(meter.Registry), slots)
-	for _, x := range everyExchange() {
+	for _, x := range allRequests() {
 		for i := 0; x.Result != nil && i < len(x.Result.Attempts); i++ {
 			x.Result.Attempts[i].Began = at(10 * i)
 		}
@@ -75,7 +75,7 @@ func TestMetricsSayWhatHappened(t *testing.T) {
 
 func TestARequestOfAKnownKindAllocatesNothing(t *testing.T) {
 	m := NewMetrics(new(meter.Registry), slots)
-	for _, x := range everyExchange() {
+	for _, x := range allRequests() {
 		m.Saw(x)
 		if n := testing.AllocsPerRun(100, func() { m.Saw(x) }); n > 0 {
 			t.Errorf("%s: %v allocations", x.ID, n)
@@ -87,7 +87,7 @@ func TestARequestOfAKnownKindAllocatesNothing(t *testing.T) {
 // is one of them.
 func TestNoMetricHasTooManyDimensions(t *testing.T) {
 	m := NewMetrics(new(meter.Registry), slots)
-	for _, x := range everyExchange() {
+	for _, x := range allRequests() {
 		m.Saw(x)
 	}
 	m.Observe(sources())
@@ -125,7 +125,7 @@ func TestCallersCannotMakeSeries(t *testing.T) {
 
 func TestMoreKindsThanAreKeptAreCountedAllTheSame(t *testing.T) {
 	m := NewMetrics(new(meter.Registry), slots)
-	for i := range maxCached + 500 {
+	for i := range maxEntries + 500 {
 		x := refused()
 		x.Code = fmt.Sprint("code-", i)
 		m.Saw(x)
@@ -138,12 +138,12 @@ func TestMoreKindsThanAreKeptAreCountedAllTheSame(t *testing.T) {
 			}
 		}
 	}
-	if total != maxCached+500 {
-		t.Errorf("%v refusals counted, want %d", total, maxCached+500)
+	if total != maxEntries+500 {
+		t.Errorf("%v refusals counted, want %d", total, maxEntries+500)
 	}
 }
 
 func BenchmarkMetrics(b *testing.B) {
 	m, x := NewMetrics(new(meter.Registry), slots), served()
-	measured(b, nil, func() { m.Saw(x) })
+	measureCPU(b, nil, func() { m.Saw(x) })
 }

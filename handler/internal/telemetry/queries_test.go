@@ -19,11 +19,11 @@ import (
 
 const monitor = "../../../infra/monitor"
 
-// emitted is every field that the program writes, by message: what the code of
+// emittedFields is every field that the program writes, by message: what the code of
 // this room wrote just now, not what somebody believes that it writes.
-func emitted(t *testing.T) map[string]map[string]bool {
+func emittedFields(t *testing.T) map[string]map[string]bool {
 	t.Helper()
-	said := everyLine(t) + everyEvent(t)
+	said := requestLines(t) + eventLines(t)
 	fields := map[string]map[string]bool{}
 	for line := range strings.Lines(said) {
 		var object map[string]any
@@ -53,45 +53,45 @@ func pathsOf(into map[string]bool, under string, object map[string]any) {
 	}
 }
 
-func everyLine(t *testing.T) string {
+func requestLines(t *testing.T) string {
 	t.Helper()
-	l := &RequestLog{Instance: "i-1", Refusals: 100}
-	out, alarm := saying(t, l, func() {
-		for _, x := range everyExchange() {
+	l := &RequestLog{Instance: "i-1", RejectionsPerSecond: 100}
+	out, alarm := collectLines(t, l, func() {
+		for _, x := range allRequests() {
 			l.Saw(x)
 		}
 		for range 200 {
 			l.Saw(refused())
 		}
-		l.Flush(noon.Add(time.Minute))
+		l.Flush(testTime.Add(time.Minute))
 	})
 	return out + alarm
 }
 
-func everyEvent(t *testing.T) string {
+func eventLines(t *testing.T) string {
 	t.Helper()
-	now := noon
-	return telling(t, &now, func(e *Events) {
+	now := testTime
+	return collectEvents(t, &now, func(e *EventLog) {
 		open := health.Record{
 			Circuit: health.Circuit{Epoch: 1, Phase: health.Open, Until: now.UnixMilli() + 5000, Trips: 1},
 			Stamp:   health.Stamp{At: now.UnixMilli(), By: "i-2", Why: "503"},
 			Word:    health.Word{Drained: true, Who: "eve"},
 		}
-		e.Changed(0, health.Record{}, open)
+		e.StateChanged(0, health.Record{}, open)
 		for range 3 { // the last one tells of the one left out
 			shut := open
 			shut.Windows.By[health.Tokens] = health.Term{Until: now.UnixMilli() + 4500, Room: 7}
-			e.Changed(0, open, shut)
+			e.StateChanged(0, open, shut)
 			now = now.Add(600 * time.Millisecond)
 		}
-		e.Audit(&Act{At: now, Verb: "drain", Target: "ptu", Who: "eve", Key: "ab", From: "x", Request: "req_1", Err: errors.New("no")})
+		e.Audit(&AuditRecord{Time: now, Verb: "drain", Target: "ptu", Operator: "eve", Key: "ab", RemoteAddr: "x", RequestID: "req_1", Err: errors.New("no")})
 		c := fleet.Counters{Alone: true, Trouble: errors.New("gone"), Disagreements: 1, Disagreement: time.Second, Wasted: 1}
-		w := &Watch{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }, Quotas: func() []quota.LimitStatus {
+		w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }, Quotas: func() []quota.LimitStatus {
 			return []quota.LimitStatus{{Consumer: "team-a", Model: "gpt-4o", Limit: "budgetPerMonth", Amount: 5}}
 		}}
-		w.Look(now)
+		w.Check(now)
 		c.Alone = false
-		w.Look(now)
+		w.Check(now)
 	})
 }
 
@@ -119,8 +119,8 @@ func messagesOf(query string) []string {
 	return all
 }
 
-// missing is the fields that the query reads and no line has.
-func missing(query string, fields map[string]map[string]bool) []string {
+// missingFields is the fields that the query reads and no line has.
+func missingFields(query string, fields map[string]map[string]bool) []string {
 	query = comment.ReplaceAllString(query, "")
 	messages := messagesOf(query)
 	known := func(path string) bool {
@@ -173,9 +173,9 @@ func queries(t *testing.T) map[string]string {
 }
 
 func TestEveryColumnOfEveryQueryIsReallyWritten(t *testing.T) {
-	fields := emitted(t)
+	fields := emittedFields(t)
 	for name, query := range queries(t) {
-		if lacking := missing(query, fields); len(lacking) > 0 {
+		if lacking := missingFields(query, fields); len(lacking) > 0 {
 			t.Errorf("%s.kql reads %q, which no line has", name, lacking)
 		}
 		if !strings.HasPrefix(query, "// ") || !ofLine.MatchString(query) {
@@ -189,7 +189,7 @@ func TestEveryColumnOfEveryQueryIsReallyWritten(t *testing.T) {
 		`| where line.msg == "circuit"`:                                                    "message circuit",
 		`| where line.msg == "throttle" | project line["by"], line["hue"]`:                 "hue",
 	} {
-		if got := missing(query, fields); len(got) != 1 || got[0] != want {
+		if got := missingFields(query, fields); len(got) != 1 || got[0] != want {
 			t.Errorf("%s: found lacking %q, want %q", query, got, want)
 		}
 	}
@@ -242,12 +242,12 @@ var (
 
 func TestEveryMetricOfTheDashboardIsReallyThere(t *testing.T) {
 	m := NewMetrics(new(meter.Registry), slots)
-	for _, x := range everyExchange() {
+	for _, x := range allRequests() {
 		m.Saw(x)
 	}
 	from := sources()
-	from.Lines = NewLines(discard{}, discard{}, 1)
-	defer from.Lines.Close(time.Second)
+	from.LogWriter = NewLogWriter(discard{}, discard{}, 1)
+	defer from.LogWriter.Close(time.Second)
 	m.Observe(from)
 	labels := map[string]map[string]bool{} // by the name in Prometheus
 	for _, family := range m.Registry.Gather() {
@@ -267,7 +267,7 @@ func TestEveryMetricOfTheDashboardIsReallyThere(t *testing.T) {
 
 	exprs := dashboardExprs(t)
 	for _, expr := range exprs {
-		if fault := promFault(expr, labels); fault != "" {
+		if fault := unknownInQuery(expr, labels); fault != "" {
 			t.Errorf("%s in %s", fault, expr)
 		}
 	}
@@ -280,14 +280,14 @@ func TestEveryMetricOfTheDashboardIsReallyThere(t *testing.T) {
 		`spillway_breaker_phase{spillway_consumer="x"}`:                    "no label spillway_consumer",
 		`rate(gen_ai_server_time_to_first_token_bucket{instance="x"}[5m])`: "no metric gen_ai_server_time_to_first_token_bucket",
 	} {
-		if got := promFault(expr, labels); got != want {
+		if got := unknownInQuery(expr, labels); got != want {
 			t.Errorf("%s: %q, want %q", expr, got, want)
 		}
 	}
 }
 
-// promFault says what the query reads that is not there.
-func promFault(expr string, labels map[string]map[string]bool) string {
+// unknownInQuery says what the query reads that is not there.
+func unknownInQuery(expr string, labels map[string]map[string]bool) string {
 	bare := regexp.MustCompile(`by \([^)]*\)|"[^"]*"`).ReplaceAllString(expr, "")
 	bare = regexp.MustCompile(`\{[^}]*\}`).ReplaceAllString(bare, "")
 	has := map[string]bool{}

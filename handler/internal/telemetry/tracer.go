@@ -24,9 +24,9 @@ type Tracer struct {
 	Take    func(s otlp.Span) // must not wait
 }
 
-// Annotate writes the trace context of an attempt over the caller's headers, as
+// Inject writes the trace context of an attempt over the caller's headers, as
 // upstream.Client's hook. A trace that is not sampled goes through as it came.
-func (t *Tracer) Annotate(r *proxy.Request, b *balancer.Backend, h http.Header) {
+func (t *Tracer) Inject(r *proxy.Request, b *balancer.Backend, h http.Header) {
 	p, sampled := t.decide(r.Header.Get("Traceparent"), r.ID)
 	if !sampled {
 		return
@@ -90,11 +90,11 @@ func spanName(x *api.Exchange) string {
 // spanFailure follows OpenTelemetry: of a server's span, what the caller got
 // wrong is no error.
 func spanFailure(x *api.Exchange) string {
-	k := requestKind{code: x.Code, status: x.Status, broken: x.Result != nil && x.Result.Delivery.Broken}
+	k := requestKey{code: x.Code, status: x.Status, broken: x.Result != nil && x.Result.Delivery.Broken}
 	if x.Status < http.StatusInternalServerError && !k.broken {
 		return ""
 	}
-	return failureOf(&k)
+	return errorType(&k)
 }
 
 // attempt is the span of one attempt of the request.
@@ -109,8 +109,8 @@ func (t *Tracer) attempt(x *api.Exchange, own *otlp.Span, i int) otlp.Span {
 	s := otlp.Span{
 		Trace: own.Trace, ID: attemptSpan(x.ID, a.Backend.Slot, nth), Parent: own.ID, Name: own.Name, Client: true, Began: a.Began, Ended: a.Began.Add(a.Took),
 		Attributes: []otlp.Attribute{
-			word("gen_ai.operation.name", operationName(x.Operation)), word("gen_ai.provider.name", provider(a.Backend)),
-			word("gen_ai.request.model", modelOf(t.Slots, a.Backend)), word("spillway.backend", a.Backend.Name), word("spillway.verdict", a.Outcome.Verdict.String()),
+			word("gen_ai.operation.name", operationName(x.Operation)), word("gen_ai.provider.name", providerName(a.Backend)),
+			word("gen_ai.request.model", slotModel(t.Slots, a.Backend)), word("spillway.backend", a.Backend.Name), word("spillway.verdict", a.Outcome.Verdict.String()),
 		},
 	}
 	if a.Status != 0 {
@@ -133,7 +133,7 @@ func (t *Tracer) attempt(x *api.Exchange, own *otlp.Span, i int) otlp.Span {
 
 func requestAttributes(x *api.Exchange) []otlp.Attribute {
 	all := append(make([]otlp.Attribute, 0, 20),
-		word("spillway.request_id", x.ID), word("http.request.method", knownMethod(x.Method)), whole("http.response.status_code", int64(x.Status)),
+		word("spillway.request_id", x.ID), word("http.request.method", methodName(x.Method)), whole("http.response.status_code", int64(x.Status)),
 		word("gen_ai.operation.name", operationName(x.Operation)))
 	if x.Consumer != nil {
 		all = append(all, word("spillway.consumer", x.Consumer.Name))
@@ -155,7 +155,7 @@ func requestAttributes(x *api.Exchange) []otlp.Attribute {
 
 func resultAttributes(all []otlp.Attribute, x *api.Exchange) []otlp.Attribute {
 	r, d := x.Result, &x.Result.Delivery
-	all = append(all, word("gen_ai.provider.name", provider(r.ServedBy)))
+	all = append(all, word("gen_ai.provider.name", providerName(r.ServedBy)))
 	if r.ServedBy != nil {
 		all = append(all, word("gen_ai.response.model", r.Pool.Model), word("spillway.backend", r.ServedBy.Name))
 	}

@@ -14,28 +14,28 @@ import (
 	"spillway/handler/internal/telemetry/otlp"
 )
 
-// tracing collects the spans of an exchange.
-func tracing(s otlp.Sampler, x *api.Exchange) (t *Tracer, spans []otlp.Span) {
+// recordSpans collects the spans of an exchange.
+func recordSpans(s otlp.Sampler, x *api.Exchange) (t *Tracer, spans []otlp.Span) {
 	t = &Tracer{Sampler: s, Slots: slots, Take: func(s otlp.Span) { spans = append(spans, s) }}
 	t.Saw(x)
 	return t, spans
 }
 
-// sentTo is the trace context that the backend of an attempt got.
-func sentTo(t *Tracer, x *api.Exchange, i int) http.Header {
+// backendHeaders is the trace context that the backend of an attempt got.
+func backendHeaders(t *Tracer, x *api.Exchange, i int) http.Header {
 	caller := http.Header{"Tracestate": {"vendor=1"}}
 	if x.Traceparent != "" {
 		caller.Set("Traceparent", x.Traceparent)
 	}
 	sent := caller.Clone() // upstream passes on what it does not withhold
-	t.Annotate(&proxy.Request{ID: x.ID, Header: caller}, x.Result.Attempts[i].Backend, sent)
+	t.Inject(&proxy.Request{ID: x.ID, Header: caller}, x.Result.Attempts[i].Backend, sent)
 	return sent
 }
 
 func TestATraceGoesThroughFromTheCallerToTheBackend(t *testing.T) {
 	x := spilled()
 	x.Result.Attempts[0].Began, x.Result.Attempts[1].Began = at(1), at(30)
-	tracer, spans := tracing(otlp.Sampler{Ratio: 1}, x)
+	tracer, spans := recordSpans(otlp.Sampler{Ratio: 1}, x)
 	if len(spans) != 3 {
 		t.Fatalf("%d spans, want one of the request and two of attempts", len(spans))
 	}
@@ -45,7 +45,7 @@ func TestATraceGoesThroughFromTheCallerToTheBackend(t *testing.T) {
 	}
 	for i, s := range spans[:2] {
 		want := fmt.Sprintf("00-%x-%x-01", s.Trace, s.ID)
-		h := sentTo(tracer, x, i)
+		h := backendHeaders(tracer, x, i)
 		if h.Get("Traceparent") != want || h.Get("Tracestate") != "vendor=1" {
 			t.Errorf("the backend of attempt %d got %v, want %s", i, h, want)
 		}
@@ -61,8 +61,8 @@ func TestATraceGoesThroughFromTheCallerToTheBackend(t *testing.T) {
 func TestATraceThatIsNotSampledGoesThroughAsItCame(t *testing.T) {
 	x := spilled()
 	x.Traceparent = traceOf[:53] + "00"
-	tracer, spans := tracing(otlp.Sampler{Ratio: 1}, x)
-	if h := sentTo(tracer, x, 0); len(spans) != 0 || h.Get("Traceparent") != x.Traceparent || h.Get("Tracestate") != "vendor=1" {
+	tracer, spans := recordSpans(otlp.Sampler{Ratio: 1}, x)
+	if h := backendHeaders(tracer, x, 0); len(spans) != 0 || h.Get("Traceparent") != x.Traceparent || h.Get("Tracestate") != "vendor=1" {
 		t.Errorf("%d spans, sent %v", len(spans), h)
 	}
 	if n := testing.AllocsPerRun(100, func() { tracer.Saw(x) }); n > 0 {
@@ -77,12 +77,12 @@ func TestATraceBeginsHereWhenTheCallerHasNone(t *testing.T) {
 	} {
 		x := served()
 		x.Traceparent = header
-		tracer, spans := tracing(otlp.Sampler{Ratio: 1}, x)
+		tracer, spans := recordSpans(otlp.Sampler{Ratio: 1}, x)
 		if len(spans) != 2 || spans[1].Parent != [8]byte{} || spans[1].Trace == [16]byte{} {
 			t.Errorf("%s: %+v", name, spans)
 			continue
 		}
-		if h := sentTo(tracer, x, 0); h.Get("Traceparent") != fmt.Sprintf("00-%x-%x-01", spans[0].Trace, spans[0].ID) || h.Get("Tracestate") != "" {
+		if h := backendHeaders(tracer, x, 0); h.Get("Traceparent") != fmt.Sprintf("00-%x-%x-01", spans[0].Trace, spans[0].ID) || h.Get("Tracestate") != "" {
 			t.Errorf("%s: sent %v", name, h)
 		}
 	}
@@ -122,27 +122,27 @@ func TestTheSamplerKeepsItsRatio(t *testing.T) {
 func TestTwoAttemptsAtOneBackendAreTwoSpans(t *testing.T) {
 	x := served()
 	x.Result.Attempts = append(x.Result.Attempts, x.Result.Attempts[0])
-	if _, spans := tracing(otlp.Sampler{Ratio: 1}, x); spans[0].ID == spans[1].ID {
+	if _, spans := recordSpans(otlp.Sampler{Ratio: 1}, x); spans[0].ID == spans[1].ID {
 		t.Error("one id for both")
 	}
 }
 
-// watched is everything that sees a request, where the caller's trace is
+// observers is everything that sees a request, where the caller's trace is
 // sampled or not.
-func watched(tb testing.TB, flag string) (all Watchers, out *Lines, x *api.Exchange) {
+func observers(tb testing.TB, flag string) (all Observers, out *LogWriter, x *api.Exchange) {
 	tb.Helper()
-	out = NewLines(discard{}, discard{}, 4096)
+	out = NewLogWriter(discard{}, discard{}, 4096)
 	tb.Cleanup(func() { out.Close(time.Minute) })
 	pusher := otlp.NewPusher(otlp.Settings{Endpoint: "http://127.0.0.1:1"}, nil, new(meter.Registry))
 	x = served()
 	x.Traceparent = traceOf[:53] + flag
-	return Watchers{&RequestLog{Out: out, Instance: "i-1"}, NewMetrics(new(meter.Registry), slots), &Tracer{Sampler: otlp.Sampler{Ratio: 1}, Take: pusher.Take}}, out, x
+	return Observers{&RequestLog{Out: out, Instance: "i-1"}, NewMetrics(new(meter.Registry), slots), &Tracer{Sampler: otlp.Sampler{Ratio: 1}, Take: pusher.Take}}, out, x
 }
 
 func TestToBeSeenCostsARequestNextToNoMemory(t *testing.T) {
 	// It is 1 and 5; the race detector has pools forget.
 	for flag, most := range map[string]float64{"00": 4, "01": 10} {
-		all, _, x := watched(t, flag)
+		all, _, x := observers(t, flag)
 		all.Saw(x)
 		if n := testing.AllocsPerRun(2000, func() { all.Saw(x) }); n > most {
 			t.Errorf("flag %s: %v allocations, want at most %v", flag, n, most)
@@ -160,8 +160,8 @@ func BenchmarkAll(b *testing.B) {
 		flag string
 	}{{"unsampled", "00"}, {"sampled", "01"}} {
 		b.Run(c.name, func(b *testing.B) {
-			all, out, x := watched(b, c.flag)
-			measured(b, out, func() { all.Saw(x) })
+			all, out, x := observers(b, c.flag)
+			measureCPU(b, out, func() { all.Saw(x) })
 		})
 	}
 }

@@ -17,9 +17,9 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-// standalone starts the staged binary by itself, in front of the simulated
+// startStandalone starts the staged binary by itself, in front of the simulated
 // service; its output goes where the test says.
-func standalone(t *testing.T, sim *simulator.Service, s setup, out *os.File) (url string) {
+func startStandalone(t *testing.T, sim *simulator.Service, s setup, out *os.File) (url string) {
 	t.Helper()
 	address := freeAddress(t)
 	cmd := exec.CommandContext(t.Context(), filepath.Join(staged, "spillway"))
@@ -45,8 +45,8 @@ func standalone(t *testing.T, sim *simulator.Service, s setup, out *os.File) (ur
 	}
 }
 
-// silentEndpoint takes connections and never answers.
-func silentEndpoint(t *testing.T) string {
+// unresponsiveEndpoint takes connections and never answers.
+func unresponsiveEndpoint(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -68,7 +68,7 @@ func silentEndpoint(t *testing.T) string {
 // Two handlers are asked in turn: one whose output nobody reads and whose
 // collector never answers, and one without either trouble. Whatever else the
 // machine is doing, both have it.
-func TestNobodyWaitsForALogOrACollectorThatIsStuck(t *testing.T) {
+func TestBlockedLogAndCollectorDoNotDelayRequests(t *testing.T) {
 	s := setup{backends: []backend{{name: "a", priority: 1}}}
 	sim := simulator.Start(t, simulator.Config{Resources: resources(s.backends), Journal: -1})
 	read, write, err := os.Pipe() // nobody reads it
@@ -83,8 +83,8 @@ func TestNobodyWaitsForALogOrACollectorThatIsStuck(t *testing.T) {
 	}
 	defer null.Close()
 	stuck := s
-	stuck.env = []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + silentEndpoint(t), "OTEL_METRIC_EXPORT_INTERVAL=50", "SPILLWAY_LOG_LEVEL=debug"}
-	urls := [2]string{standalone(t, sim, stuck, write), standalone(t, sim, s, null)}
+	stuck.env = []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + unresponsiveEndpoint(t), "OTEL_METRIC_EXPORT_INTERVAL=50", "SPILLWAY_LOG_LEVEL=debug"}
+	urls := [2]string{startStandalone(t, sim, stuck, write), startStandalone(t, sim, s, null)}
 	const requests = 5000 // more than the queue and the pipe hold
 	var took [2][]time.Duration
 	for i := range 2 * requests {

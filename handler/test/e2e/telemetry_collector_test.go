@@ -16,28 +16,28 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-// otlpCollector is an OpenTelemetry collector that keeps what it is sent, read
+// otlpReceiver is an OpenTelemetry collector that keeps what it is sent, read
 // by OpenTelemetry's own definitions.
-type otlpCollector struct {
+type otlpReceiver struct {
 	url string
 
 	mu      sync.Mutex
 	spans   []*trace.Span
 	metrics map[string]*metrics.Metric // the latest of each name
 	raw     []byte                     // everything, as it came
-	news    chan struct{}
+	arrived chan struct{}
 }
 
-func startCollector(t *testing.T) *otlpCollector {
+func startOTLPReceiver(t *testing.T) *otlpReceiver {
 	t.Helper()
-	c := &otlpCollector{metrics: map[string]*metrics.Metric{}, news: make(chan struct{}, 1)}
+	c := &otlpReceiver{metrics: map[string]*metrics.Metric{}, arrived: make(chan struct{}, 1)}
 	s := httptest.NewServer(c)
 	t.Cleanup(s.Close)
 	c.url = s.URL
 	return c
 }
 
-func (c *otlpCollector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (c *otlpReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
@@ -64,13 +64,13 @@ func (c *otlpCollector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.spans = append(c.spans, data.GetResourceSpans()[0].GetScopeSpans()[0].GetSpans()...)
 	}
 	select {
-	case c.news <- struct{}{}:
+	case c.arrived <- struct{}{}:
 	default:
 	}
 }
 
 // await waits until what came is enough.
-func (c *otlpCollector) await(t *testing.T, enough func() bool) {
+func (c *otlpReceiver) await(t *testing.T, enough func() bool) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
 	for {
@@ -81,22 +81,22 @@ func (c *otlpCollector) await(t *testing.T, enough func() bool) {
 			return
 		}
 		select {
-		case <-c.news:
+		case <-c.arrived:
 		case <-deadline:
 			t.Fatalf("%d spans and %d metrics came, and nothing more", len(c.spans), len(c.metrics))
 		}
 	}
 }
 
-const callersTrace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+const callerTraceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
-func TestACollectorGetsSpansAndMetricsOfEveryRequest(t *testing.T) {
-	c := startCollector(t)
+func TestOTLPReceiverGetsSpansAndMetrics(t *testing.T) {
+	c := startOTLPReceiver(t)
 	r := start(t, setup{env: []string{
 		"OTEL_EXPORTER_OTLP_ENDPOINT=" + c.url, "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_RESOURCE_ATTRIBUTES=deployment.environment=test",
 	}})
 	r.sim.Next("ptu", simulator.Fault{Action: "429-ptu", RetryAfter: time.Second})
-	a := r.post(chatPath, hello, "Traceparent", callersTrace, "Tracestate", "vendor=1")
+	a := r.post(chatPath, hello, "Traceparent", callerTraceparent, "Tracestate", "vendor=1")
 	if a.status != http.StatusOK {
 		t.Fatalf("%d: %s", a.status, a.body)
 	}
@@ -104,11 +104,11 @@ func TestACollectorGetsSpansAndMetricsOfEveryRequest(t *testing.T) {
 	byID := map[string]*trace.Span{}
 	var own *trace.Span
 	for _, s := range c.spans {
-		if got := hex.EncodeToString(s.GetTraceId()); got != callersTrace[3:35] {
+		if got := hex.EncodeToString(s.GetTraceId()); got != callerTraceparent[3:35] {
 			t.Errorf("a span of trace %s", got)
 		}
 		byID[hex.EncodeToString(s.GetSpanId())] = s
-		if hex.EncodeToString(s.GetParentSpanId()) == callersTrace[36:52] {
+		if hex.EncodeToString(s.GetParentSpanId()) == callerTraceparent[36:52] {
 			own = s
 		}
 	}
@@ -118,7 +118,7 @@ func TestACollectorGetsSpansAndMetricsOfEveryRequest(t *testing.T) {
 	for _, e := range r.sim.Journal() {
 		sent := e.Header.Get("Traceparent")
 		s := byID[sent[36:52]]
-		if s == nil || sent[:36] != callersTrace[:36] || e.Header.Get("Tracestate") != "vendor=1" {
+		if s == nil || sent[:36] != callerTraceparent[:36] || e.Header.Get("Tracestate") != "vendor=1" {
 			t.Errorf("%s was sent %q, which is no span of an attempt", e.Resource, sent)
 			continue
 		}

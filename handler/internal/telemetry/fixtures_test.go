@@ -17,8 +17,8 @@ import (
 
 // What the exchanges of these tests are made of.
 var (
-	noon  = time.Date(2026, 11, 21, 12, 0, 0, 250e6, time.UTC)
-	gpt4o = &balancer.Pool{Model: "gpt-4o", Price: usage.Price{Currency: "USD", Input: 2.5, CachedInput: 1.25, Output: 10}, Backends: []balancer.Backend{
+	testTime = time.Date(2026, 11, 21, 12, 0, 0, 250e6, time.UTC)
+	gpt4o    = &balancer.Pool{Model: "gpt-4o", Price: usage.Price{Currency: "USD", Input: 2.5, CachedInput: 1.25, Output: 10}, Backends: []balancer.Backend{
 		{Name: "ptu", Index: 0, Slot: 0, Region: "uksouth", Priority: 1, Weight: 1, Provisioned: true},
 		{Name: "payg", Index: 1, Slot: 1, Region: "swedencentral", Priority: 2, Weight: 1},
 		{Name: "spare", Index: 2, Slot: 2, Region: "eastus", Priority: 3, Weight: 1},
@@ -29,7 +29,7 @@ var (
 // traceOf is a caller's trace context.
 const traceOf = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
-func at(ms int) time.Time { return noon.Add(time.Duration(ms) * time.Millisecond) }
+func at(ms int) time.Time { return testTime.Add(time.Duration(ms) * time.Millisecond) }
 
 func ms(n float64) time.Duration { return time.Duration(n * float64(time.Millisecond)) }
 
@@ -37,7 +37,7 @@ func ms(n float64) time.Duration { return time.Duration(n * float64(time.Millise
 func served() *api.Exchange {
 	ptu := &gpt4o.Backends[0]
 	return &api.Exchange{
-		ID: "req_SERVED", Began: noon, Took: ms(812.5), Method: http.MethodPost, Operation: "chat", Family: "v1",
+		ID: "req_SERVED", Began: testTime, Took: ms(812.5), Method: http.MethodPost, Operation: "chat", Family: "v1",
 		Consumer: teamA, KeyID: "k1", Model: "gpt-4o", Status: 200, Serving: ptu,
 		Result: &proxy.Result{
 			Pool: gpt4o, ServedBy: ptu,
@@ -108,7 +108,7 @@ func fallback() *api.Exchange {
 // refused is one that was not let in.
 func refused() *api.Exchange {
 	return &api.Exchange{
-		ID: "req_REFUSED", Began: noon, Took: ms(0.0305), Method: http.MethodGet, Status: 401, Code: "invalid_api_key",
+		ID: "req_REFUSED", Began: testTime, Took: ms(0.0305), Method: http.MethodGet, Status: 401, Code: "invalid_api_key",
 		Cause: errors.New("consumer: \"unknown\"\nkey"),
 	}
 }

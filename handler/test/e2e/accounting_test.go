@@ -15,69 +15,69 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-// sums is what a place of the books holds: requests, tokens of the prompt, of
+// totals is what a place of the books holds: requests, tokens of the prompt, of
 // these cached, tokens of the answer, billionths of a dollar, requests whose
 // answer did not say what it used, and those that ended early.
-type sums [7]int64
+type totals [7]int64
 
-var sumNames = [7]string{"requests", "prompt", "cached", "completion", "cost", "unmetered", "broken"}
+var totalNames = [7]string{"requests", "prompt", "cached", "completion", "cost", "unmetered", "broken"}
 
-func (s sums) plus(o sums) sums {
+func (s totals) plus(o totals) totals {
 	for i := range s {
 		s[i] += o[i]
 	}
 	return s
 }
 
-func (s sums) minus(o sums) sums {
+func (s totals) minus(o totals) totals {
 	for i := range s {
 		s[i] -= o[i]
 	}
 	return s
 }
 
-func (s sums) String() string {
+func (s totals) String() string {
 	var parts []string
 	for i := range s {
-		parts = append(parts, fmt.Sprint(s[i], " ", sumNames[i]))
+		parts = append(parts, fmt.Sprint(s[i], " ", totalNames[i]))
 	}
 	return strings.Join(parts, ", ")
 }
 
-type ledgerOf map[place]sums
+type totalsByKey map[accountingKey]totals
 
-func (l ledgerOf) add(at place, s sums) { l[at] = l[at].plus(s) }
+func (l totalsByKey) add(at accountingKey, s totals) { l[at] = l[at].plus(s) }
 
-func (l ledgerOf) total() (all sums) {
+func (l totalsByKey) total() (all totals) {
 	for _, s := range l {
 		all = all.plus(s)
 	}
 	return all
 }
 
-// worth is what the service's journal says that a purchase used, as far as the
+// journalTotals is what the service's journal says that a purchase used, as far as the
 // answer told of it: the service says so at the end of an answer and nowhere
 // else.
-func worth(p *purchase, e *simulator.Entry) sums {
+func journalTotals(p *accountedRequest, e *simulator.Entry) totals {
 	if e.Outcome != simulator.Served {
-		return sums{0: 1, 5: 1, 6: 1}
+		return totals{0: 1, 5: 1, 6: 1}
 	}
-	price, cached := bookPrices[p.model], e.CachedTokens
+	price, cached := testPrices[p.model], e.CachedTokens
 	if e.Operation == "embeddings" {
 		cached = 0 // these answers do not say
 	}
 	cost := float64(e.PromptTokens-cached)*price.input + float64(cached)*price.cached + float64(e.CompletionTokens)*price.output
-	return sums{1, int64(e.PromptTokens), int64(cached), int64(e.CompletionTokens), int64(math.Round(cost * 1e3)), 0, 0}
+	return totals{1, int64(e.PromptTokens), int64(cached), int64(e.CompletionTokens), int64(math.Round(cost * 1e3)), 0, 0}
 }
 
-// accounts is what the service knows to have sold: by those who live, by the
+// expectedTotals is what the service knows to have sold: by those who live, by the
 // one that was killed, and of that what it had not written down at the time.
-func (s *shop) accounts(killed *observed, since time.Time) (living, dead, unwritten ledgerOf) {
+func (s *accountingRig) expectedTotals(killed *instanceProcess, since time.Time) (living, dead, unwritten totalsByKey) {
 	s.t.Helper()
-	living, dead, unwritten = ledgerOf{}, ledgerOf{}, ledgerOf{}
-	journal, ends := s.journal(), linesOf(s.t, killed)
-	for i := range s.sold {
-		p := &s.sold[i]
+	living, dead, unwritten = totalsByKey{}, totalsByKey{}, totalsByKey{}
+	journal, ends := s.journal(), requestEndTimes(s.t, killed)
+	for i := range s.sent {
+		p := &s.sent[i]
 		if p.backend == "" {
 			continue // nobody served, or nobody lived to tell
 		}
@@ -86,11 +86,11 @@ func (s *shop) accounts(killed *observed, since time.Time) (living, dead, unwrit
 			s.t.Errorf("number %d was served by %s, which knows nothing of it", p.n, p.backend)
 			continue
 		}
-		at, sum := place{p.consumer, p.model, p.backend}, worth(p, e)
+		at, sum := accountingKey{p.consumer, p.model, p.backend}, journalTotals(p, e)
 		if e.Header.Get("Api-Key") != memberKey(2) {
 			living.add(at, sum)
-			if p.whole != (e.Outcome == simulator.Served) {
-				s.t.Errorf("number %d: whole %v to the caller, %s to the service", p.n, p.whole, e.Outcome)
+			if p.complete != (e.Outcome == simulator.Served) {
+				s.t.Errorf("number %d: whole %v to the caller, %s to the service", p.n, p.complete, e.Outcome)
 			}
 			continue
 		}
@@ -102,8 +102,8 @@ func (s *shop) accounts(killed *observed, since time.Time) (living, dead, unwrit
 	return living, dead, unwritten
 }
 
-// linesOf is when each request ended, by the lines of the log.
-func linesOf(t *testing.T, p *observed) map[string]time.Time {
+// requestEndTimes is when each request ended, by the lines of the log.
+func requestEndTimes(t *testing.T, p *instanceProcess) map[string]time.Time {
 	t.Helper()
 	ends := map[string]time.Time{}
 	for line := range strings.Lines(p.out.String() + p.errs.String()) {
@@ -120,8 +120,8 @@ func linesOf(t *testing.T, p *observed) map[string]time.Time {
 	return ends
 }
 
-// books is what `spillway usage` says.
-func (s *shop) books() ledgerOf {
+// storedTotals is what `spillway usage` says.
+func (s *accountingRig) storedTotals() totalsByKey {
 	s.t.Helper()
 	out, errs, code := command(s.t, append(s.env, "BACKEND_KEY=-"), "usage", "--from", "3h", "--by", "consumer,model,backend", "--csv")
 	if code != 0 {
@@ -131,22 +131,22 @@ func (s *shop) books() ledgerOf {
 	if err != nil || len(rows) < 2 || strings.Join(rows[0], " ") != "consumer model backend requests prompt cached completion reasoning cost currency unmetered broken" {
 		s.t.Fatalf("usage says %v: %s", err, out)
 	}
-	books := ledgerOf{}
+	books := totalsByKey{}
 	for _, row := range rows[1:] {
 		var n [12]float64
 		for i := 3; i < len(row); i++ {
 			n[i], _ = strconv.ParseFloat(row[i], 64) // the currency is none
 		}
-		books.add(place{row[0], row[1], row[2]}, sums{int64(n[3]), int64(n[4]), int64(n[5]), int64(n[6]), int64(math.Round(n[8] * 1e9)), int64(n[10]), int64(n[11])})
+		books.add(accountingKey{row[0], row[1], row[2]}, totals{int64(n[3]), int64(n[4]), int64(n[5]), int64(n[6]), int64(math.Round(n[8] * 1e9)), int64(n[10]), int64(n[11])})
 	}
 	return books
 }
 
-// compare holds the books against the service's journal, place by place.
-func (s *shop) compare(books, living, dead, unwritten ledgerOf) {
+// compareTotals holds the books against the service's journal, place by place.
+func (s *accountingRig) compareTotals(books, living, dead, unwritten totalsByKey) {
 	s.t.Helper()
-	places := map[place]bool{}
-	for _, l := range []ledgerOf{books, living, dead} {
+	places := map[accountingKey]bool{}
+	for _, l := range []totalsByKey{books, living, dead} {
 		for at := range l {
 			places[at] = true
 		}
@@ -156,11 +156,11 @@ func (s *shop) compare(books, living, dead, unwritten ledgerOf) {
 		least := most.minus(unwritten[at])
 		for i := range most {
 			slack := int64(0)
-			if sumNames[i] == "cost" {
+			if totalNames[i] == "cost" {
 				slack = most[0] // each is rounded to a billionth
 			}
 			if books[at][i] < least[i]-slack || books[at][i] > most[i]+slack {
-				s.t.Errorf("%v: the books say %d %s, the service between %d and %d", at, books[at][i], sumNames[i], least[i], most[i])
+				s.t.Errorf("%v: the books say %d %s, the service between %d and %d", at, books[at][i], totalNames[i], least[i], most[i])
 			}
 		}
 	}
@@ -174,8 +174,8 @@ func (s *shop) compare(books, living, dead, unwritten ledgerOf) {
 	}
 }
 
-// kinds checks that there was something of everything.
-func (s *shop) kinds() {
+// checkOutcomes checks that there was something of everything.
+func (s *accountingRig) checkOutcomes() {
 	s.t.Helper()
 	outcomes, struck := map[simulator.Outcome]int{}, map[string]int{}
 	for _, e := range s.sim.Journal() {
@@ -183,22 +183,22 @@ func (s *shop) kinds() {
 		struck[e.Fault]++
 	}
 	hedged := 0
-	for _, p := range s.staff {
+	for _, p := range s.instances {
 		hedged += strings.Count(p.out.String(), `"hedge":true`)
 	}
-	s.t.Logf("%d sold; the service: %v, faults %v; %d second attempts", len(s.sold), outcomes, struck, hedged)
+	s.t.Logf("%d sold; the service: %v, faults %v; %d second attempts", len(s.sent), outcomes, struck, hedged)
 	if outcomes[simulator.Broken] == 0 || outcomes[simulator.Disconnected] == 0 || outcomes[simulator.Failed] == 0 || outcomes[simulator.Throttled] == 0 || hedged == 0 {
 		s.t.Error("some kind of request is missing")
 	}
 }
 
-// written has a process write down what it knows: its page shows everything.
-func (p *observed) written() (total struct {
+// flushUsage has a process write down what it knows: its page shows everything.
+func (p *instanceProcess) flushUsage() (total struct {
 	Prompt, Cached, Completion int64
 },
 ) {
 	p.t.Helper()
-	a := ask(p.t.Context(), p.t, http.MethodGet, p.url+"/ops/api/usage?from="+time.Now().UTC().Add(-3*time.Hour).Format(time.RFC3339), "", "x-spillway-operator-key", booksOperator)
+	a := ask(p.t.Context(), p.t, http.MethodGet, p.url+"/ops/api/usage?from="+time.Now().UTC().Add(-3*time.Hour).Format(time.RFC3339), "", "x-spillway-operator-key", accountingOperatorKey)
 	var answer struct {
 		Total []struct {
 			Prompt     int64 `json:"promptTokens"`
@@ -216,18 +216,18 @@ func (p *observed) written() (total struct {
 	return total
 }
 
-// close ends the shop in good order and holds its books against the journal.
-func (s *shop) close(killed *observed, since time.Time) {
+// verify ends the shop in good order and holds its books against the journal.
+func (s *accountingRig) verify(killed *instanceProcess, since time.Time) {
 	s.t.Helper()
-	for _, p := range s.staff[1:] {
+	for _, p := range s.instances[1:] {
 		p.terminate()
 	}
-	page := s.staff[0].written()
-	s.staff[0].terminate()
-	s.kinds()
-	books := s.books()
-	living, dead, unwritten := s.accounts(killed, since)
-	s.compare(books, living, dead, unwritten)
+	page := s.instances[0].flushUsage()
+	s.instances[0].terminate()
+	s.checkOutcomes()
+	books := s.storedTotals()
+	living, dead, unwritten := s.expectedTotals(killed, since)
+	s.compareTotals(books, living, dead, unwritten)
 	if all := books.total(); page.Prompt != all[1] || page.Cached != all[2] || page.Completion != all[3] {
 		s.t.Errorf("the page says %+v, the command %v", page, all)
 	}
@@ -235,30 +235,30 @@ func (s *shop) close(killed *observed, since time.Time) {
 
 // Three processes share a table; one of them writes down what it knows, serves
 // on, and is killed. What it had written is there, and all of the others'.
-func TestTheBooksAreTheServicesOwn(t *testing.T) {
-	s := openShop(t)
-	killed := s.staff[2]
-	s.sell(0, 300, map[int]func(){150: func() { killed.written() }})
-	s.told(killed)
+func TestUsageMatchesBackendJournal(t *testing.T) {
+	s := newAccountingRig(t)
+	killed := s.instances[2]
+	s.sendRange(0, 300, map[int]func(){150: func() { killed.flushUsage() }})
+	s.awaitLogLines(killed)
 	since := time.Now()
-	killed.written()
-	s.sell(300, 600, map[int]func(){450: func() { killed.kill(); s.hire(2, 3) }})
-	s.close(killed, since)
+	killed.flushUsage()
+	s.sendRange(300, 600, map[int]func(){450: func() { killed.kill(); s.startInstance(2, 3) }})
+	s.verify(killed, since)
 }
 
 // The same for as long as the processes write by themselves: one that is killed
 // loses what it served within the last half minute, and the time of an exchange
 // with the table.
-func TestSoakTheBooksAreTheServicesOwn(t *testing.T) {
+func TestSoakUsageMatchesBackendJournal(t *testing.T) {
 	if os.Getenv("SPILLWAY_SOAK") == "" {
 		t.Skip("it takes more than a minute: SPILLWAY_SOAK=2m go test ./handler/e2e -run TestSoakTheBooks")
 	}
-	s := openShop(t)
-	s.pause = 17 * time.Millisecond
-	killed := s.staff[2]
+	s := newAccountingRig(t)
+	s.pacing = 17 * time.Millisecond
+	killed := s.instances[2]
 	var since time.Time
-	s.sell(0, 5000, map[int]func(){
-		3500: func() { since = time.Now().Add(-35 * time.Second); killed.kill(); s.hire(2, 3) },
+	s.sendRange(0, 5000, map[int]func(){
+		3500: func() { since = time.Now().Add(-35 * time.Second); killed.kill(); s.startInstance(2, 3) },
 	})
-	s.close(killed, since)
+	s.verify(killed, since)
 }

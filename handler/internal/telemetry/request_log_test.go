@@ -39,17 +39,17 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// saying collects what a log writes to both streams.
-func saying(t *testing.T, l *RequestLog, say func()) (out, alarm string) {
+// collectLines collects what a log writes to both streams.
+func collectLines(t *testing.T, l *RequestLog, say func()) (out, alarm string) {
 	t.Helper()
 	var o, a sink
-	l.Out = NewLines(&o, &a, 1024)
+	l.Out = NewLogWriter(&o, &a, 1024)
 	say()
 	l.Out.Close(time.Minute)
 	return o.String(), a.String()
 }
 
-func everyExchange() []*api.Exchange {
+func allRequests() []*api.Exchange {
 	return []*api.Exchange{served(), spilled(), throttled(), broken(), fallback(), refused()}
 }
 
@@ -57,8 +57,8 @@ func TestTheLineTellsTheWholeStory(t *testing.T) {
 	var all strings.Builder
 	for _, level := range []slog.Level{slog.LevelInfo, slog.LevelDebug} {
 		l := &RequestLog{Instance: "i-1", Level: level}
-		out, alarm := saying(t, l, func() {
-			for _, x := range everyExchange() {
+		out, alarm := collectLines(t, l, func() {
+			for _, x := range allRequests() {
 				l.Saw(x)
 			}
 		})
@@ -69,14 +69,14 @@ func TestTheLineTellsTheWholeStory(t *testing.T) {
 
 func TestEveryLineIsOneObject(t *testing.T) {
 	l := &RequestLog{Instance: "i-1", Level: slog.LevelDebug}
-	out, alarm := saying(t, l, func() {
-		for _, x := range everyExchange() {
+	out, alarm := collectLines(t, l, func() {
+		for _, x := range allRequests() {
 			l.Saw(x)
 		}
 	})
 	lines := strings.Split(strings.TrimSuffix(out+alarm, "\n"), "\n")
-	if len(lines) != len(everyExchange()) {
-		t.Fatalf("%d lines, want %d", len(lines), len(everyExchange()))
+	if len(lines) != len(allRequests()) {
+		t.Fatalf("%d lines, want %d", len(lines), len(allRequests()))
 	}
 	for _, line := range lines {
 		var fields map[string]any
@@ -89,8 +89,8 @@ func TestEveryLineIsOneObject(t *testing.T) {
 // The host takes stderr for errors, and for warnings where "warn" is in it.
 func TestTheStreamTellsTheHostTheLevel(t *testing.T) {
 	l := &RequestLog{Instance: "i-1"}
-	out, alarm := saying(t, l, func() {
-		for _, x := range everyExchange() {
+	out, alarm := collectLines(t, l, func() {
+		for _, x := range allRequests() {
 			l.Saw(x)
 		}
 	})
@@ -112,8 +112,8 @@ func TestTheStreamTellsTheHostTheLevel(t *testing.T) {
 
 func TestLinesBelowTheLevelAreNotWritten(t *testing.T) {
 	l := &RequestLog{Level: slog.LevelError}
-	out, alarm := saying(t, l, func() {
-		for _, x := range everyExchange() {
+	out, alarm := collectLines(t, l, func() {
+		for _, x := range allRequests() {
 			l.Saw(x)
 		}
 	})
@@ -123,14 +123,14 @@ func TestLinesBelowTheLevelAreNotWritten(t *testing.T) {
 }
 
 func TestAFloodOfRefusalsIsCounted(t *testing.T) {
-	l := &RequestLog{Instance: "i-1", Refusals: 3}
-	out, alarm := saying(t, l, func() {
+	l := &RequestLog{Instance: "i-1", RejectionsPerSecond: 3}
+	out, alarm := collectLines(t, l, func() {
 		for range 10 {
 			l.Saw(refused())
 			l.Saw(served()) // what was looked at has its line whatever floods the door
 		}
 		later := refused()
-		later.Began = noon.Add(time.Second)
+		later.Began = testTime.Add(time.Second)
 		l.Saw(later)
 	})
 	if n := strings.Count(out, "req_REFUSED"); n != 4 {
@@ -164,7 +164,7 @@ func TestSpilledIsToldByTheConsumersOwnBounds(t *testing.T) {
 }
 
 func TestInstantsLookAsTheStandardLibraryWritesThem(t *testing.T) {
-	for _, when := range []time.Time{noon, {}, time.Unix(0, 0), time.Date(2028, 2, 29, 23, 59, 59, 999_999_999, time.FixedZone("x", -3600))} {
+	for _, when := range []time.Time{testTime, {}, time.Unix(0, 0), time.Date(2028, 2, 29, 23, 59, 59, 999_999_999, time.FixedZone("x", -3600))} {
 		if got, want := string(appendInstant(nil, when)), when.UTC().Format("2006-01-02T15:04:05.000Z"); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
@@ -185,7 +185,7 @@ func FuzzLine(f *testing.F) {
 		x.Result.Attempts = []proxy.Attempt{x.Result.Attempts[0]}
 		x.Result.Attempts[0].Backend, x.Result.Attempts[0].Outcome.Why = &backend, why
 		l := &RequestLog{Instance: name}
-		out, alarm := saying(t, l, func() { l.Saw(x) })
+		out, alarm := collectLines(t, l, func() { l.Saw(x) })
 		line := out + alarm
 		if strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, "}\n") || strings.ContainsAny(line, "\r\x1b\u2028\u202e\u0085\x7f") {
 			t.Fatalf("not one clean line: %q", line)
@@ -224,18 +224,18 @@ func BenchmarkSaw(b *testing.B) {
 		x    *api.Exchange
 	}{{"served", served()}, {"spilled", spilled()}} {
 		b.Run(c.name, func(b *testing.B) {
-			out := NewLines(discard{}, discard{}, 4096)
+			out := NewLogWriter(discard{}, discard{}, 4096)
 			defer out.Close(time.Minute)
 			l := &RequestLog{Out: out, Instance: "i-1"}
-			measured(b, out, func() { l.Saw(c.x) })
+			measureCPU(b, out, func() { l.Saw(c.x) })
 		})
 	}
 }
 
-// measured runs the benchmark and reports the processor time, which is the same
+// measureCPU runs the benchmark and reports the processor time, which is the same
 // whatever else the machine is doing. Every so often the lines are let out, as
 // they are at any rate that one instance serves; nil = there are none.
-func measured(b *testing.B, out *Lines, run func()) {
+func measureCPU(b *testing.B, out *LogWriter, run func()) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	spent := int64(0)
@@ -256,10 +256,10 @@ func measured(b *testing.B, out *Lines, run func()) {
 
 const burst = 200
 
-func (l *Lines) lengthOfQueue() int {
+func (l *LogWriter) lengthOfQueue() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.waiting.lines
+	return l.queue.lines
 }
 
 func processor() int64 {

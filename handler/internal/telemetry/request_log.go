@@ -20,49 +20,49 @@ var _ api.Watcher = (*RequestLog)(nil)
 // engineer learns why the request went where it went. It holds no secret and
 // no prompt: names come from configuration, reasons from a fixed vocabulary.
 type RequestLog struct {
-	Out      *Lines
+	Out      *LogWriter
 	Instance string
 	Level    slog.Level // lines below it are not written; at debug each tells the whole order of candidates
 
-	// Refusals is how many requests that were refused before any backend was
+	// RejectionsPerSecond is how many requests that were refused before any backend was
 	// looked at have a line of their own in one second: whoever floods the door
 	// does not flood the log. The others are counted. 0 = all have one.
-	Refusals int64
+	RejectionsPerSecond int64
 
 	second  atomic.Int64 // Unix, of the two counts
-	lines   atomic.Int64
-	skipped atomic.Int64
+	written atomic.Int64
+	omitted atomic.Int64
 }
 
 var lineBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // Saw writes the line of a request that is over.
 func (l *RequestLog) Saw(x *api.Exchange) {
-	grade := levelOf(x)
-	if grade < l.Level || !l.admits(x) {
+	level := levelOf(x)
+	if level < l.Level || !l.allow(x) {
 		return
 	}
-	held := lineBuffers.Get().(*[]byte)
-	line := newLine(*held, x.Began, grade.String(), "request")
-	line.who(x, l.Instance)
-	line.what(x)
+	buffer := lineBuffers.Get().(*[]byte)
+	line := newJSONLine(*buffer, x.Began, level.String(), "request")
+	line.caller(x, l.Instance)
+	line.request(x)
 	if x.Result != nil {
-		line.story(x)
+		line.result(x)
 		if l.Level <= slog.LevelDebug {
 			line.order(x.Result)
 		}
 	}
 	line.millis("total_ms", x.Took)
 	if x.Cause != nil {
-		line.text("cause", shorten(x.Cause.Error(), longestCause))
+		line.text("cause", truncate(x.Cause.Error(), maxErrorText))
 	}
-	*held = line.end()
-	l.Out.write(*held, grade >= slog.LevelWarn)
-	lineBuffers.Put(held)
+	*buffer = line.end()
+	l.Out.write(*buffer, level >= slog.LevelWarn)
+	lineBuffers.Put(buffer)
 }
 
-// longestCause is how much of an error goes into a line.
-const longestCause = 500
+// maxErrorText is how much of an error goes into a line.
+const maxErrorText = 500
 
 // levelOf is what an operator should make of the request. A refusal for want
 // of capacity is a warning; what needs somebody's hand is an error.
@@ -86,16 +86,16 @@ func levelOf(x *api.Exchange) slog.Level {
 	return slog.LevelInfo
 }
 
-// admits reports whether the request may have a line of its own.
-func (l *RequestLog) admits(x *api.Exchange) bool {
-	if l.Refusals <= 0 || x.Result != nil {
+// allow reports whether the request may have a line of its own.
+func (l *RequestLog) allow(x *api.Exchange) bool {
+	if l.RejectionsPerSecond <= 0 || x.Result != nil {
 		return true
 	}
 	l.Flush(x.Began.Add(x.Took))
-	if l.lines.Add(1) <= l.Refusals {
+	if l.written.Add(1) <= l.RejectionsPerSecond {
 		return true
 	}
-	l.skipped.Add(1)
+	l.omitted.Add(1)
 	return false
 }
 
@@ -106,17 +106,17 @@ func (l *RequestLog) Flush(now time.Time) {
 	if second <= was || !l.second.CompareAndSwap(was, second) {
 		return
 	}
-	l.lines.Store(0)
-	lost := l.skipped.Swap(0)
+	l.written.Store(0)
+	lost := l.omitted.Swap(0)
 	if lost == 0 {
 		return
 	}
-	line := newLine(nil, now, "WARN", "refusals without a line of their own")
-	line.text("instance", l.Instance).number("count", lost).number("limit_per_second", l.Refusals)
+	line := newJSONLine(nil, now, "WARN", "refusals without a line of their own")
+	line.text("instance", l.Instance).number("count", lost).number("limit_per_second", l.RejectionsPerSecond)
 	l.Out.write(line.end(), true)
 }
 
-func (f *fields) who(x *api.Exchange, instance string) {
+func (f *jsonLine) caller(x *api.Exchange, instance string) {
 	f.text("request_id", x.ID).text("instance", instance)
 	if parent, ok := parseParent(x.Traceparent); ok {
 		f.text("trace_id", parent.traceText())
@@ -126,9 +126,9 @@ func (f *fields) who(x *api.Exchange, instance string) {
 	}
 }
 
-func (f *fields) what(x *api.Exchange) {
-	f.text("method", knownMethod(x.Method)).text("operation", x.Operation).text("url", x.Family).text("model", x.Model)
-	f.number("status", int64(x.Status)).text("code", x.Code).yes("stream", x.Stream)
+func (f *jsonLine) request(x *api.Exchange) {
+	f.text("method", methodName(x.Method)).text("operation", x.Operation).text("url", x.Family).text("model", x.Model)
+	f.number("status", int64(x.Status)).text("code", x.Code).flag("stream", x.Stream)
 }
 
 // overhead is the part of the request that no backend is to blame for.
@@ -150,7 +150,7 @@ func Spilled(r *proxy.Result) bool {
 		return true
 	}
 	for i := range r.Decision.Candidates {
-		if c := &r.Decision.Candidates[i]; c.Backend.Priority < r.ServedBy.Priority && withinBounds(c) {
+		if c := &r.Decision.Candidates[i]; c.Backend.Priority < r.ServedBy.Priority && permitted(c) {
 			return true
 		}
 	}

@@ -8,83 +8,83 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// Events writes a line for each change of a backend's state that this instance
+// EventLog writes a line for each change of a backend's state that this instance
 // learnt of, whoever saw it first: every instance says so, and "by" tells who
 // wrote it.
-type Events struct {
-	Out      *Lines
+type EventLog struct {
+	Out      *LogWriter
 	Instance string
 	Slots    []string // by health.Slot: "backend/model"
 	Now      func() time.Time
 
 	mu   sync.Mutex
-	last map[occasion]*spell
+	last map[throttleKey]*suppression
 }
 
-// occasion is what may not fill the log: one kind of throttle of one slot.
-type occasion struct {
+// throttleKey is what may not fill the log: one kind of throttle of one slot.
+type throttleKey struct {
 	slot health.Slot
 	kind string
 }
 
-// spell is the time since the last line of an occasion.
-type spell struct {
+// suppression is the time since the last line of an occasion.
+type suppression struct {
 	at      time.Time
 	omitted int64
 }
 
-// quietFor is how long one slot's throttles of one kind have no second line:
+// throttleInterval is how long one slot's throttles of one kind have no second line:
 // circuits and operators cannot change often, backends that are full can.
-const quietFor = time.Second
+const throttleInterval = time.Second
 
-// Changed is told of what the keeper adopted, as its OnChange. It is quick and
+// StateChanged is told of what the keeper adopted, as its OnChange. It is quick and
 // waits for nobody.
-func (e *Events) Changed(slot health.Slot, before, after health.Record) {
+func (e *EventLog) StateChanged(slot health.Slot, before, after health.Record) {
 	if int(slot) >= len(e.Slots) {
 		return
 	}
 	if c := after.Circuit; !c.SameEpoch(before.Circuit) && c.Phase != before.Circuit.Phase {
-		e.breaker(slot, &before, &after)
+		e.logBreaker(slot, &before, &after)
 	}
 	if after.Windows != before.Windows {
-		e.throttle(slot, &before, &after)
+		e.logThrottle(slot, &before, &after)
 	}
 	if after.Word.Drained != before.Word.Drained {
-		f := e.begin(slot, "drain", "INFO")
-		f.begin("drained").boolean(after.Word.Drained).text("by", after.Word.Who)
+		f := e.newEvent(slot, "drain", "INFO")
+		f.key("drained").boolean(after.Word.Drained).text("by", after.Word.Who)
 		e.Out.write(f.end(), false)
 	}
 }
 
-func (e *Events) breaker(slot health.Slot, before, after *health.Record) {
+func (e *EventLog) logBreaker(slot health.Slot, before, after *health.Record) {
 	level, alarming := "INFO", after.Circuit.Phase == health.Open
 	if alarming {
 		level = "WARN"
 	}
-	f := e.begin(slot, "breaker", level)
+	f := e.newEvent(slot, "breaker", level)
 	f.text("phase", after.Circuit.Phase.String()).text("from", before.Circuit.Phase.String())
-	f.text("reason", after.Stamp.Why).text("by", after.Stamp.By).counted("trips", int64(after.Circuit.Trips))
+	f.text("reason", after.Stamp.Why).text("by", after.Stamp.By).nonZero("trips", int64(after.Circuit.Trips))
 	if left := after.Circuit.Until - after.Stamp.At; after.Circuit.Phase != health.Closed && left > 0 {
 		f.millis("for_ms", time.Duration(left)*time.Millisecond)
 	}
 	e.Out.write(f.end(), alarming)
 }
 
-// throttle tells of windows that were opened or made longer.
-func (e *Events) throttle(slot health.Slot, before, after *health.Record) {
+// logThrottle tells of windows that were opened or made longer.
+func (e *EventLog) logThrottle(slot health.Slot, before, after *health.Record) {
 	for kind := range after.Windows.By {
 		was, is := before.Windows.By[kind], after.Windows.By[kind]
 		if is.Until <= was.Until {
 			continue
 		}
 		name := health.LimitKind(kind).String()
-		omitted, ok := e.admits(occasion{slot, name})
+		omitted, ok := e.allow(throttleKey{slot, name})
 		if !ok {
 			continue
 		}
-		f := e.begin(slot, "throttle", "INFO")
-		f.counted("omitted", omitted)
-		f.text("kind", name).text("reason", after.Stamp.Why).text("by", after.Stamp.By).counted("room", is.Room)
+		f := e.newEvent(slot, "throttle", "INFO")
+		f.nonZero("omitted", omitted)
+		f.text("kind", name).text("reason", after.Stamp.Why).text("by", after.Stamp.By).nonZero("room", is.Room)
 		if left := is.Until - after.Stamp.At; left > 0 {
 			f.millis("for_ms", time.Duration(left)*time.Millisecond)
 		}
@@ -92,29 +92,29 @@ func (e *Events) throttle(slot health.Slot, before, after *health.Record) {
 	}
 }
 
-// begin starts a line about a slot.
-func (e *Events) begin(slot health.Slot, what, level string) fields {
-	f := newLine(nil, e.Now(), level, what)
+// newEvent starts a line about a slot.
+func (e *EventLog) newEvent(slot health.Slot, what, level string) jsonLine {
+	f := newJSONLine(nil, e.Now(), level, what)
 	backend, model, _ := strings.Cut(e.Slots[slot], "/")
 	f.text("instance", e.Instance).text("backend", backend).text("model", model)
 	return f
 }
 
-// admits reports whether an occasion may have a line, and how many it had not
+// allow reports whether an occasion may have a line, and how many it had not
 // since the last one.
-func (e *Events) admits(o occasion) (omitted int64, ok bool) {
+func (e *EventLog) allow(o throttleKey) (omitted int64, ok bool) {
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.last[o]
 	if s == nil {
 		if e.last == nil {
-			e.last = map[occasion]*spell{}
+			e.last = map[throttleKey]*suppression{}
 		}
-		s = &spell{at: now.Add(-quietFor)}
+		s = &suppression{at: now.Add(-throttleInterval)}
 		e.last[o] = s
 	}
-	if now.Sub(s.at) < quietFor {
+	if now.Sub(s.at) < throttleInterval {
 		s.omitted++
 		return 0, false
 	}

@@ -19,45 +19,45 @@ import (
 )
 
 // Prices of the models, in millionths of a dollar for a token.
-var bookPrices = map[string]struct{ input, cached, output float64 }{
+var testPrices = map[string]struct{ input, cached, output float64 }{
 	"gpt-4o": {2.5, 1.25, 10}, "gpt-4o-mini": {0.15, 0.075, 0.6}, "text-embedding-3-small": {0.02, 0.02, 0},
 }
 
-// shop is three processes on one table, before a service that fails now and
+// accountingRig is three processes on one table, before a service that fails now and
 // then, and what they sell.
-type shop struct {
-	t      *testing.T
-	sim    *simulator.Service
-	env    []string
-	staff  [3]*observed
-	places sync.RWMutex  // guards staff
-	pause  time.Duration // between one sale and the next
+type accountingRig struct {
+	t           *testing.T
+	sim         *simulator.Service
+	env         []string
+	instances   [3]*instanceProcess
+	instancesMu sync.RWMutex  // guards staff
+	pacing      time.Duration // between one sale and the next
 
 	mu   sync.Mutex
-	sold []purchase
+	sent []accountedRequest
 }
 
-// purchase is one request, and what its caller knows of it.
-type purchase struct {
+// accountedRequest is one request, and what its caller knows of it.
+type accountedRequest struct {
 	n               int
 	consumer, model string
 	request         string // its id
 	backend         string // that served; "" = nobody did
-	whole           bool   // the answer came to its end
+	complete        bool   // the answer came to its end
 }
 
-// place is where what was bought is booked.
-type place struct{ consumer, model, backend string }
+// accountingKey is where what was bought is booked.
+type accountingKey struct{ consumer, model, backend string }
 
-const booksOperator = "operator-of-the-books"
+const accountingOperatorKey = "operator-of-the-books"
 
-func openShop(t *testing.T) *shop {
+func newAccountingRig(t *testing.T) *accountingRig {
 	t.Helper()
-	s := &shop{t: t, env: []string{"SPILLWAY_STATE=" + storetest.Azurite(t)}}
+	s := &accountingRig{t: t, env: []string{"SPILLWAY_STATE=" + storetest.Azurite(t)}}
 	var list []simulator.Resource
 	for _, name := range []string{"a", "b", "c"} {
 		res := simulator.Resource{Name: name, Region: "uksouth", Keys: []string{memberKey(0), memberKey(1), memberKey(2), memberKey(3)}}
-		for model := range bookPrices {
+		for model := range testPrices {
 			d := simulator.Deployment{Name: model + "-at-" + name, Model: model, AnswerTokens: 400, PerToken: 5 * time.Millisecond}
 			if model == "gpt-4o-mini" {
 				d.ReasoningTokens = 5
@@ -72,20 +72,20 @@ func openShop(t *testing.T) *shop {
 	s.sim.Fault("a", simulator.Fault{Action: "cut-abort", Stream: &streams, Chunks: 3, Every: 9})
 	s.sim.Fault("b", simulator.Fault{Action: "429", RetryAfter: 30 * time.Millisecond, Every: 13})
 	s.sim.Fault("b", simulator.Fault{Action: "slow", Stream: &streams, Latency: 400 * time.Millisecond, Every: 12})
-	s.env = append(s.env, "SPILLWAY_CONFIG="+s.document(), "SPILLWAY_AUTH=key", "TEAM_A_KEY="+keyOfTeam("team-a"), "TEAM_B_KEY="+keyOfTeam("team-b"),
-		"SPILLWAY_OPERATOR_KEY="+booksOperator, "SPILLWAY_MAX_WAIT=0")
-	for i := range s.staff {
-		s.hire(i, i)
+	s.env = append(s.env, "SPILLWAY_CONFIG="+s.document(), "SPILLWAY_AUTH=key", "TEAM_A_KEY="+keyForTeam("team-a"), "TEAM_B_KEY="+keyForTeam("team-b"),
+		"SPILLWAY_OPERATOR_KEY="+accountingOperatorKey, "SPILLWAY_MAX_WAIT=0")
+	for i := range s.instances {
+		s.startInstance(i, i)
 	}
 	return s
 }
 
 // document is the pool: a and b share, c is for what they leave.
-func (s *shop) document() string {
+func (s *accountingRig) document() string {
 	var backends []map[string]any
 	for _, name := range []string{"a", "b", "c"} {
 		names := map[string]string{}
-		for model := range bookPrices {
+		for model := range testPrices {
 			names[model] = model + "-at-" + name
 		}
 		backends = append(backends, map[string]any{
@@ -94,7 +94,7 @@ func (s *shop) document() string {
 		})
 	}
 	models := map[string]any{}
-	for model, p := range bookPrices {
+	for model, p := range testPrices {
 		models[model] = map[string]any{
 			"price": map[string]any{"currency": "USD", "input": p.input, "cachedInput": p.cached, "output": p.output},
 			"hedge": map[string]any{"after": "150ms", "maxPercent": 20},
@@ -110,54 +110,54 @@ func (s *shop) document() string {
 	return string(text)
 }
 
-// hire starts a process at the place, which backends know by the key.
-func (s *shop) hire(at, key int) {
-	p := observe(s.t, append(s.env[:len(s.env):len(s.env)], "BACKEND_KEY="+memberKey(key), fmt.Sprint("WEBSITE_POD_NAME=member-", key))...)
-	s.places.Lock()
-	defer s.places.Unlock()
-	s.staff[at] = p
+// startInstance starts a process at the place, which backends know by the key.
+func (s *accountingRig) startInstance(at, key int) {
+	p := startInstanceProcess(s.t, append(s.env[:len(s.env):len(s.env)], "BACKEND_KEY="+memberKey(key), fmt.Sprint("WEBSITE_POD_NAME=member-", key))...)
+	s.instancesMu.Lock()
+	defer s.instancesMu.Unlock()
+	s.instances[at] = p
 }
 
-func (s *shop) at(i int) *observed {
-	s.places.RLock()
-	defer s.places.RUnlock()
-	return s.staff[i%len(s.staff)]
+func (s *accountingRig) instance(i int) *instanceProcess {
+	s.instancesMu.RLock()
+	defer s.instancesMu.RUnlock()
+	return s.instances[i%len(s.instances)]
 }
 
-// sell sells the numbers from one to below another, several at a time; each of
+// sendRange sells the numbers from one to below another, several at a time; each of
 // the moments comes when that number is begun.
-func (s *shop) sell(from, to int, moments map[int]func()) {
+func (s *accountingRig) sendRange(from, to int, actions map[int]func()) {
 	var selling sync.WaitGroup
 	next := make(chan int)
 	for range 12 {
 		selling.Go(func() {
 			for i := range next {
-				p := s.buy(i)
+				p := s.sendOne(i)
 				s.mu.Lock()
-				s.sold = append(s.sold, p)
+				s.sent = append(s.sent, p)
 				s.mu.Unlock()
 			}
 		})
 	}
 	for i := from; i < to; i++ {
-		if moment := moments[i]; moment != nil {
+		if moment := actions[i]; moment != nil {
 			selling.Go(moment)
 		}
 		next <- i
-		time.Sleep(s.pause)
+		time.Sleep(s.pacing)
 	}
 	close(next)
 	selling.Wait()
 }
 
-// told waits until the process has told of everything that it served: then it
+// awaitLogLines waits until the process has awaitLogLines of everything that it served: then it
 // has booked it.
-func (s *shop) told(p *observed) {
+func (s *accountingRig) awaitLogLines(p *instanceProcess) {
 	s.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		text, missing := p.out.String()+p.errs.String(), 0
-		for i := range s.sold {
-			if b := &s.sold[i]; s.at(b.n) == p && b.request != "" && !strings.Contains(text, b.request) {
+		for i := range s.sent {
+			if b := &s.sent[i]; s.instance(b.n) == p && b.request != "" && !strings.Contains(text, b.request) {
 				missing++
 			}
 		}
@@ -173,10 +173,10 @@ func (s *shop) told(p *observed) {
 // longPrompt is one that a cache can serve.
 var longPrompt = strings.Repeat("Consider all that was said before. ", 150)
 
-// buy is one request of some kind, to its end or until its caller leaves.
-func (s *shop) buy(n int) purchase {
+// sendOne is one request of some kind, to its end or until its caller leaves.
+func (s *accountingRig) sendOne(n int) accountedRequest {
 	chance := rand.New(rand.NewPCG(uint64(n), 4711))
-	p := purchase{n: n, consumer: []string{"team-a", "team-b"}[chance.IntN(2)], model: []string{"gpt-4o", "gpt-4o-mini"}[chance.IntN(2)]}
+	p := accountedRequest{n: n, consumer: []string{"team-a", "team-b"}[chance.IntN(2)], model: []string{"gpt-4o", "gpt-4o-mini"}[chance.IntN(2)]}
 	prompt := fmt.Sprint("This is number ", n)
 	if chance.IntN(3) == 0 {
 		prompt = longPrompt + prompt
@@ -193,11 +193,11 @@ func (s *shop) buy(n int) purchase {
 	case kind < 13:
 		body += `,"stream":true`
 	}
-	s.ask(&p, s.at(n).url+path, body+"}", leaves)
+	s.exchange(&p, s.instance(n).url+path, body+"}", leaves)
 	return p
 }
 
-func (s *shop) ask(p *purchase, url, body string, leaves bool) {
+func (s *accountingRig) exchange(p *accountedRequest, url, body string, leaves bool) {
 	ctx, leave := context.WithCancel(s.t.Context())
 	defer leave()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
@@ -205,7 +205,7 @@ func (s *shop) ask(p *purchase, url, body string, leaves bool) {
 		s.t.Error(err)
 		return
 	}
-	req.Header.Set("Api-Key", keyOfTeam(p.consumer))
+	req.Header.Set("Api-Key", keyForTeam(p.consumer))
 	req.Header.Set("Content-Type", "application/json")
 	res, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
@@ -226,18 +226,18 @@ func (s *shop) ask(p *purchase, url, body string, leaves bool) {
 		return
 	}
 	_, err = io.Copy(io.Discard, res.Body)
-	p.whole = err == nil
+	p.complete = err == nil
 }
 
-var purchaseOf = regexp.MustCompile(`"user":"n-(\d+)"`)
+var requestNumber = regexp.MustCompile(`"user":"n-(\d+)"`)
 
 // journal is what the service knows: by number and backend.
-func (s *shop) journal() map[string]*simulator.Entry {
+func (s *accountingRig) journal() map[string]*simulator.Entry {
 	all := map[string]*simulator.Entry{}
 	entries := s.sim.Journal()
 	for i := range entries {
 		e := &entries[i]
-		m := purchaseOf.FindSubmatch(e.Body)
+		m := requestNumber.FindSubmatch(e.Body)
 		if m == nil {
 			s.t.Errorf("the service has a request of nobody's: %s %s", e.Method, e.Path)
 			continue

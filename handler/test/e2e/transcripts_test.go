@@ -14,8 +14,8 @@ import (
 	"spillway/handler/internal/tablestore/storetest"
 )
 
-// said is one exchange as its caller knows it.
-type said struct {
+// transcriptCase is one exchange as its caller knows it.
+type transcriptCase struct {
 	consumer, id, request, answer string
 }
 
@@ -27,20 +27,20 @@ func twoTeams() (document map[string]any, env []string) {
 		{"name": "team-b", "keySetting": "TEAM_B_KEY"},
 	}
 	// No circuit opens: what is to fail is tried.
-	return map[string]any{"consumers": consumers, "circuitBreaker": map[string]any{"failures": 100}}, []string{"SPILLWAY_AUTH=key", "TEAM_A_KEY=" + keyOfTeam("team-a"), "TEAM_B_KEY=" + keyOfTeam("team-b")}
+	return map[string]any{"consumers": consumers, "circuitBreaker": map[string]any{"failures": 100}}, []string{"SPILLWAY_AUTH=key", "TEAM_A_KEY=" + keyForTeam("team-a"), "TEAM_B_KEY=" + keyForTeam("team-b")}
 }
 
-func keyOfTeam(team string) string { return "key-of-" + team + "-0123456789abcdef" }
+func keyForTeam(team string) string { return "key-of-" + team + "-0123456789abcdef" }
 
-// discussion is what both teams say: plain, streamed, failed over, a body of
+// sendTranscriptCases is what both teams say: plain, streamed, failed over, a body of
 // more than 2 MiB, a stream that breaks, and one whose caller leaves.
-func discussion(r *rig, team string) []said {
+func sendTranscriptCases(r *rig, team string) []transcriptCase {
 	r.t.Helper()
 	plain := fmt.Sprintf(`{"model":"gpt-4o","messages":[{"role":"user","content":"I am %s"}]}`, team)
 	stream := strings.Replace(plain, `{`, `{"stream":true, `, 1)
 	long := strings.Replace(plain, "I am", strings.Repeat("as I said before, \\u00e4 ", 100_000)+"I am", 1)
 	first := func(f simulator.Fault) func() { return func() { r.sim.Next("a", f) } }
-	var all []said
+	var all []transcriptCase
 	for _, c := range []struct {
 		body    string
 		prepare func()
@@ -54,17 +54,17 @@ func discussion(r *rig, team string) []said {
 		{stream, first(simulator.Fault{Action: "cut-abort", Chunks: 8}), true},
 	} {
 		c.prepare()
-		a := r.post(chatPath, c.body, "api-key", keyOfTeam(team))
+		a := r.post(chatPath, c.body, "api-key", keyForTeam(team))
 		if a.status != http.StatusOK || (a.err != nil) != c.broken || a.body == "" {
 			r.t.Fatalf("%d, %v: %.300s", a.status, a.err, a.body)
 		}
-		all = append(all, said{team, a.header.Get("X-Request-Id"), c.body, a.body})
+		all = append(all, transcriptCase{team, a.header.Get("X-Request-Id"), c.body, a.body})
 	}
-	return append(all, r.left(team, stream))
+	return append(all, r.sendAndDisconnect(team, stream))
 }
 
-// left is a stream whose caller leaves when it has heard something.
-func (r *rig) left(team, body string) said {
+// sendAndDisconnect is a stream whose caller leaves when it has heard something.
+func (r *rig) sendAndDisconnect(team, body string) transcriptCase {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
 	defer cancel()
@@ -72,7 +72,7 @@ func (r *rig) left(team, body string) said {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	req.Header.Set("api-key", keyOfTeam(team))
+	req.Header.Set("api-key", keyForTeam(team))
 	res, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
 		r.t.Fatal(err)
@@ -83,22 +83,22 @@ func (r *rig) left(team, body string) said {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return said{team, res.Header.Get("X-Request-Id"), body, string(heard[:n])}
+	return transcriptCase{team, res.Header.Get("X-Request-Id"), body, string(heard[:n])}
 }
 
-func TestTranscriptsAreKeptToTheByteOfThoseWhoWantThem(t *testing.T) {
-	connection := storetest.Azurite(t) + startBlobs(t)
+func TestTranscriptsAreByteExactForOptedInConsumers(t *testing.T) {
+	connection := storetest.Azurite(t) + startBlobService(t)
 	doc, env := twoTeams()
 	deployment := simulator.Deployment{AnswerTokens: 40, PerToken: 5 * time.Millisecond}
 	r := start(t, setup{
 		backends: []backend{{name: "a", priority: 1, deployment: deployment}, {name: "b", priority: 2, deployment: deployment}}, document: doc,
 		env: append(env, "SPILLWAY_STATE="+connection, "SPILLWAY_TRANSCRIPTS=transcripts"),
 	})
-	ours, theirs := discussion(r, "team-a"), discussion(r, "team-b")
-	kept := openArchive(t, connection, "transcripts")
+	ours, theirs := sendTranscriptCases(r, "team-a"), sendTranscriptCases(r, "team-b")
+	kept := openContainer(t, connection, "transcripts")
 	var names []string
 	for deadline := time.Now().Add(20 * time.Second); len(names) < 2*len(ours) && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		names = kept.names()
+		names = kept.blobNames()
 	}
 	if len(names) != 2*len(ours) {
 		t.Errorf("%d blobs, want %d: %v", len(names), 2*len(ours), names)
@@ -123,7 +123,7 @@ func TestTranscriptsAreKeptToTheByteOfThoseWhoWantThem(t *testing.T) {
 }
 
 // blob is the one whose name ends so.
-func (a archive) blob(names []string, end string) string {
+func (a blobContainer) blob(names []string, end string) string {
 	a.t.Helper()
 	for _, name := range names {
 		if strings.HasSuffix(name, "/team-a/"+end) && strings.HasPrefix(name, time.Now().UTC().Format("2006/01/")) {
@@ -138,8 +138,8 @@ func (a archive) blob(names []string, end string) string {
 	return ""
 }
 
-func TestWhatIsToBeRedactedIsNotKept(t *testing.T) {
-	connection := storetest.Azurite(t) + startBlobs(t)
+func TestTranscriptRedaction(t *testing.T) {
+	connection := storetest.Azurite(t) + startBlobService(t)
 	doc, env := twoTeams()
 	const secret = "patient-4711-0815"
 	r := start(t, setup{
@@ -147,15 +147,15 @@ func TestWhatIsToBeRedactedIsNotKept(t *testing.T) {
 		env: append(env, "SPILLWAY_STATE="+connection, "SPILLWAY_TRANSCRIPTS=transcripts", `SPILLWAY_TRANSCRIPTS_REDACT=["patient-[0-9-]+"]`),
 	})
 	for _, stream := range []string{"", `"stream":true,`} {
-		a := r.post(chatPath, `{`+stream+`"model":"gpt-4o","messages":[{"role":"user","content":"Who is `+secret+`?"}]}`, "api-key", keyOfTeam("team-a"))
+		a := r.post(chatPath, `{`+stream+`"model":"gpt-4o","messages":[{"role":"user","content":"Who is `+secret+`?"}]}`, "api-key", keyForTeam("team-a"))
 		if a.status != http.StatusOK || stream == "" && !strings.Contains(a.body, secret) {
 			t.Fatalf("%d: %.400s", a.status, a.body)
 		}
 	}
-	kept := openArchive(t, connection, "transcripts")
+	kept := openContainer(t, connection, "transcripts")
 	var names []string
 	for deadline := time.Now().Add(20 * time.Second); len(names) < 4 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		names = kept.names()
+		names = kept.blobNames()
 	}
 	if len(names) != 4 {
 		t.Fatalf("%d blobs, want 4", len(names))
@@ -169,22 +169,22 @@ func TestWhatIsToBeRedactedIsNotKept(t *testing.T) {
 
 // Three handlers are asked in turn: one whose container refuses connections,
 // one whose container takes them and never answers, and one that keeps nothing.
-func TestNobodyWaitsForTranscripts(t *testing.T) {
+func TestTranscriptStorageDoesNotDelayRequests(t *testing.T) {
 	connection := storetest.Azurite(t)
 	doc, env := twoTeams()
 	s := setup{backends: []backend{{name: "a", priority: 1}}, document: doc}
 	sim := simulator.Start(t, simulator.Config{Resources: resources(s.backends), Journal: -1})
 	env = append(env, "SPILLWAY_CONFIG="+document(t, sim, s), "SPILLWAY_STATE="+connection)
-	keeping := func(endpoint string) *observed {
-		return observe(t, append(slices.Clone(env), "SPILLWAY_TRANSCRIPTS=transcripts", "SPILLWAY_STATE="+connection+"BlobEndpoint="+endpoint+"/devstoreaccount1;")...)
+	keeping := func(endpoint string) *instanceProcess {
+		return startInstanceProcess(t, append(slices.Clone(env), "SPILLWAY_TRANSCRIPTS=transcripts", "SPILLWAY_STATE="+connection+"BlobEndpoint="+endpoint+"/devstoreaccount1;")...)
 	}
-	dead, stuck, none := keeping("http://"+freeAddress(t)), keeping(silentEndpoint(t)), observe(t, env...)
+	dead, stuck, none := keeping("http://"+freeAddress(t)), keeping(unresponsiveEndpoint(t)), startInstanceProcess(t, env...)
 	const requests = 600
 	var took [3][]time.Duration
 	for range requests {
-		for i, p := range []*observed{dead, stuck, none} {
+		for i, p := range []*instanceProcess{dead, stuck, none} {
 			began := time.Now()
-			if a := ask(t.Context(), t, http.MethodPost, p.url+chatPath, hello, "api-key", keyOfTeam("team-a")); a.status != http.StatusOK {
+			if a := ask(t.Context(), t, http.MethodPost, p.url+chatPath, hello, "api-key", keyForTeam("team-a")); a.status != http.StatusOK {
 				t.Fatalf("%d, %v: %s", a.status, a.err, a.body)
 			}
 			took[i] = append(took[i], time.Since(began))

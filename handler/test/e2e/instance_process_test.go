@@ -20,19 +20,19 @@ import (
 	"spillway/handler/internal/transcript/blob"
 )
 
-// observed is one process of the staged binary, and all that it says.
-type observed struct {
+// instanceProcess is one process of the staged binary, and all that it says.
+type instanceProcess struct {
 	t         *testing.T
 	url       string
 	process   *exec.Cmd
 	ended     chan struct{}
-	out, errs spoken
+	out, errs outputBuffer
 }
 
-// observe starts a process and waits until it listens.
-func observe(t *testing.T, env ...string) *observed {
+// startInstanceProcess starts a process and waits until it listens.
+func startInstanceProcess(t *testing.T, env ...string) *instanceProcess {
 	t.Helper()
-	p := &observed{t: t, ended: make(chan struct{})}
+	p := &instanceProcess{t: t, ended: make(chan struct{})}
 	p.process = exec.Command(stagedProgram())
 	p.process.Env = append(append(os.Environ(), "SPILLWAY_LISTEN=127.0.0.1:0", "BACKEND_KEY="+backendKey, "SPILLWAY_AUTH=none", "SPILLWAY_EXPOSE=true",
 		"SPILLWAY_STATE=", "AzureWebJobsStorage=", "FUNCTIONS_CUSTOMHANDLER_PORT="), env...)
@@ -53,13 +53,13 @@ func observe(t *testing.T, env ...string) *observed {
 }
 
 // kill ends it as the platform does: at once and without a word.
-func (p *observed) kill() {
+func (p *instanceProcess) kill() {
 	_ = p.process.Process.Kill()
 	<-p.ended
 }
 
 // terminate asks it to end and waits until it has.
-func (p *observed) terminate() {
+func (p *instanceProcess) terminate() {
 	p.t.Helper()
 	_ = p.process.Process.Signal(syscall.SIGTERM)
 	select {
@@ -69,45 +69,45 @@ func (p *observed) terminate() {
 	}
 }
 
-// spoken is what a process wrote so far.
-type spoken struct {
+// outputBuffer is what a process wrote so far.
+type outputBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
-	news chan struct{} // closed when there is more; nil = nobody waits
+	more chan struct{} // closed when there is more; nil = nobody waits
 }
 
-func (s *spoken) Write(p []byte) (int, error) {
+func (s *outputBuffer) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.news != nil {
-		close(s.news)
-		s.news = nil
+	if s.more != nil {
+		close(s.more)
+		s.more = nil
 	}
 	return s.text.Write(p)
 }
 
-func (s *spoken) String() string {
-	text, _ := s.look()
+func (s *outputBuffer) String() string {
+	text, _ := s.snapshot()
 	return text
 }
 
-// look is what was written so far, and a channel that is closed when there is
+// snapshot is what was written so far, and a channel that is closed when there is
 // more.
-func (s *spoken) look() (string, <-chan struct{}) {
+func (s *outputBuffer) snapshot() (string, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.news == nil {
-		s.news = make(chan struct{})
+	if s.more == nil {
+		s.more = make(chan struct{})
 	}
-	return s.text.String(), s.news
+	return s.text.String(), s.more
 }
 
 // await is the first whole line with the part in it.
-func (s *spoken) await(t *testing.T, part string) string {
+func (s *outputBuffer) await(t *testing.T, part string) string {
 	t.Helper()
 	deadline := time.After(60 * time.Second)
 	for {
-		text, news := s.look()
+		text, news := s.snapshot()
 		for line := range strings.Lines(text) {
 			if strings.HasSuffix(line, "\n") && strings.Contains(line, part) {
 				return line
@@ -121,9 +121,9 @@ func (s *spoken) await(t *testing.T, part string) string {
 	}
 }
 
-// startBlobs is an emulated blob service for the length of the test, as the
+// startBlobService is an emulated blob service for the length of the test, as the
 // part of a connection string that names it.
-func startBlobs(t *testing.T) string {
+func startBlobService(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(tools(t), "azurite", "dist", "src", "blob", "main.js")
 	host, port, err := net.SplitHostPort(freeAddress(t))
@@ -150,23 +150,23 @@ func startBlobs(t *testing.T) string {
 	}
 }
 
-// archive reads a container back.
-type archive struct {
+// blobContainer reads a container back.
+type blobContainer struct {
 	t *testing.T
 	*blob.Container
 }
 
-func openArchive(t *testing.T, connection, name string) archive {
+func openContainer(t *testing.T, connection, name string) blobContainer {
 	t.Helper()
 	c, err := blob.Connect(connection, name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return archive{t, c}
+	return blobContainer{t, c}
 }
 
 // get asks for something below the container.
-func (a archive) get(path string, query url.Values) (string, http.Header) {
+func (a blobContainer) get(path string, query url.Values) (string, http.Header) {
 	a.t.Helper()
 	req, err := http.NewRequestWithContext(a.t.Context(), http.MethodGet, a.Endpoint+"/"+a.Name+path, nil)
 	if err != nil {
@@ -190,8 +190,8 @@ func (a archive) get(path string, query url.Values) (string, http.Header) {
 	return string(body), res.Header
 }
 
-// names are those of all blobs; none when there is no container.
-func (a archive) names() []string {
+// blobNames are those of all blobs; none when there is no container.
+func (a blobContainer) blobNames() []string {
 	a.t.Helper()
 	text, _ := a.get("", url.Values{"restype": {"container"}, "comp": {"list"}})
 	var list struct {

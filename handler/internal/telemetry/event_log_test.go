@@ -11,12 +11,12 @@ import (
 	"spillway/handler/internal/quota"
 )
 
-// telling collects the lines of events.
-func telling(t *testing.T, now *time.Time, say func(e *Events)) string {
+// collectEvents collects the lines of events.
+func collectEvents(t *testing.T, now *time.Time, say func(e *EventLog)) string {
 	t.Helper()
 	var out sink
-	e := &Events{
-		Out: NewLines(&out, &out, 1024), Instance: "i-1", Slots: []string{"ptu/gpt-4o", "payg/gpt-4o"},
+	e := &EventLog{
+		Out: NewLogWriter(&out, &out, 1024), Instance: "i-1", Slots: []string{"ptu/gpt-4o", "payg/gpt-4o"},
 		Now: func() time.Time { return *now },
 	}
 	say(e)
@@ -25,8 +25,8 @@ func telling(t *testing.T, now *time.Time, say func(e *Events)) string {
 }
 
 func TestEventsTellWhatChangedAndWhoSaidSo(t *testing.T) {
-	now := noon
-	at := noon.UnixMilli()
+	now := testTime
+	at := testTime.UnixMilli()
 	healthy := health.Record{}
 	open := health.Record{
 		Circuit: health.Circuit{Incarnation: 1, Epoch: 1, Phase: health.Open, Until: at + 10_000, Trips: 2},
@@ -40,29 +40,29 @@ func TestEventsTellWhatChangedAndWhoSaidSo(t *testing.T) {
 	shut.Windows.By[health.Tokens] = health.Term{Until: at + 4_500, Room: 800}
 	drained := health.Record{Word: health.Word{Sequence: 1, Drained: true, Who: "eve"}}
 	restored := health.Record{Word: health.Word{Sequence: 2, Who: "eve"}}
-	golden(t, "events.golden", telling(t, &now, func(e *Events) {
-		e.Changed(0, healthy, open)
-		e.Changed(0, open, probing)
-		e.Changed(0, probing, closed)
-		e.Changed(1, healthy, shut)
-		e.Changed(1, healthy, drained)
+	golden(t, "events.golden", collectEvents(t, &now, func(e *EventLog) {
+		e.StateChanged(0, healthy, open)
+		e.StateChanged(0, open, probing)
+		e.StateChanged(0, probing, closed)
+		e.StateChanged(1, healthy, shut)
+		e.StateChanged(1, healthy, drained)
 		now = now.Add(time.Minute)
-		e.Changed(1, drained, restored)
-		e.Changed(1, restored, restored) // nothing changed
-		e.Changed(7, healthy, open)      // no such slot
-		e.Audit(&Act{At: noon, Verb: "drain", Target: "ptu", Who: "eve\n", Key: "ab12", From: "10.0.0.7:4711", Took: ms(31)})
-		e.Audit(&Act{At: noon, Verb: "reset", Target: "ptu", Who: "eve", Took: ms(31), Err: errors.New("table: refused")})
+		e.StateChanged(1, drained, restored)
+		e.StateChanged(1, restored, restored) // nothing changed
+		e.StateChanged(7, healthy, open)      // no such slot
+		e.Audit(&AuditRecord{Time: testTime, Verb: "drain", Target: "ptu", Operator: "eve\n", Key: "ab12", RemoteAddr: "10.0.0.7:4711", Duration: ms(31)})
+		e.Audit(&AuditRecord{Time: testTime, Verb: "reset", Target: "ptu", Operator: "eve", Duration: ms(31), Err: errors.New("table: refused")})
 	}))
 }
 
 func TestAStormOfThrottlesHasALineASecond(t *testing.T) {
-	now := noon
-	said := telling(t, &now, func(e *Events) {
+	now := testTime
+	said := collectEvents(t, &now, func(e *EventLog) {
 		before := health.Record{}
 		for i := range 1000 {
 			after := before
 			after.Windows.By[health.Tokens].Until = now.UnixMilli() + int64(i) + 1
-			e.Changed(0, before, after)
+			e.StateChanged(0, before, after)
 			before = after
 			now = now.Add(2500 * time.Microsecond)
 		}
@@ -76,15 +76,15 @@ func TestAStormOfThrottlesHasALineASecond(t *testing.T) {
 }
 
 func TestTheWatchTellsOfTheTableAgreementAndBudgets(t *testing.T) {
-	now := noon
+	now := testTime
 	c := fleet.Counters{}
 	quotas := []quota.LimitStatus{
 		{Consumer: "team-a", Limit: "budgetPerMonth", Amount: 500, Remaining: 101},
 		{Consumer: "team-a", Limit: "tokensPerMinute", Amount: 500, Remaining: 0},
 	}
-	said := telling(t, &now, func(e *Events) {
-		w := &Watch{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }, Quotas: func() []quota.LimitStatus { return quotas }}
-		look := func() { now = now.Add(time.Second); w.Look(now) }
+	said := collectEvents(t, &now, func(e *EventLog) {
+		w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }, Quotas: func() []quota.LimitStatus { return quotas }}
+		look := func() { now = now.Add(time.Second); w.Check(now) }
 		look()
 		c.Alone, c.Trouble = true, errors.New("table: outcome unknown")
 		look()
@@ -109,16 +109,16 @@ func TestTheWatchTellsOfTheTableAgreementAndBudgets(t *testing.T) {
 // An alert looks a few minutes back: it must not go silent while the table is
 // still gone.
 func TestAnOutageThatLastsIsToldOfAgain(t *testing.T) {
-	now := noon
+	now := testTime
 	c := fleet.Counters{Alone: true, Trouble: errors.New("gone")}
-	said := telling(t, &now, func(e *Events) {
-		w := &Watch{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }}
+	said := collectEvents(t, &now, func(e *EventLog) {
+		w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }}
 		for range 12 * 60 {
 			now = now.Add(time.Second)
-			w.Look(now)
+			w.Check(now)
 		}
 		c = fleet.Counters{}
-		w.Look(now)
+		w.Check(now)
 	})
 	if n := strings.Count(said, `"degraded":true`); n != 3 || !strings.Contains(said, `"degraded":false,"outage_seconds":719.000`) {
 		t.Errorf("twelve minutes are told of %d times: %s", n, said)

@@ -15,30 +15,30 @@ import (
 	"spillway/handler/internal/tablestore/storetest"
 )
 
-// trouble has two real instances meet everything that there is an alert for,
+// provokeAlerts has two real instances meet everything that there is an alert for,
 // and returns the lines that they wrote.
-func trouble(t *testing.T) string {
+func provokeAlerts(t *testing.T) string {
 	t.Helper()
 	azurite := storetest.StartAzurite(t)
 	s := setup{backends: twoBackends(), document: map[string]any{"consumers": []map[string]any{{"name": "team-a", "keySetting": "TEAM_A_KEY", "tokensPerMonth": 120}}}}
 	sim := simulator.Start(t, simulator.Config{Resources: resources(s.backends)})
-	env := []string{"SPILLWAY_CONFIG=" + document(t, sim, s), "SPILLWAY_STATE=" + azurite.Connection, "SPILLWAY_AUTH=key", "TEAM_A_KEY=" + keyOfTeam("team-a"), "SPILLWAY_OPERATOR_KEY=" + booksOperator}
-	one, other := observe(t, append(env[:5:5], "WEBSITE_POD_NAME=one")...), observe(t, append(env[:5:5], "WEBSITE_POD_NAME=other")...)
+	env := []string{"SPILLWAY_CONFIG=" + document(t, sim, s), "SPILLWAY_STATE=" + azurite.Connection, "SPILLWAY_AUTH=key", "TEAM_A_KEY=" + keyForTeam("team-a"), "SPILLWAY_OPERATOR_KEY=" + accountingOperatorKey}
+	one, other := startInstanceProcess(t, append(env[:5:5], "WEBSITE_POD_NAME=one")...), startInstanceProcess(t, append(env[:5:5], "WEBSITE_POD_NAME=other")...)
 	say := func(want ...int) int {
 		t.Helper()
-		a := ask(t.Context(), t, http.MethodPost, one.url+chatPath, strings.Replace(hello, `{`, `{"max_tokens":4,`, 1), "api-key", keyOfTeam("team-a"))
+		a := ask(t.Context(), t, http.MethodPost, one.url+chatPath, strings.Replace(hello, `{`, `{"max_tokens":4,`, 1), "api-key", keyForTeam("team-a"))
 		if !slices.Contains(want, a.status) {
 			t.Fatalf("%d, want %d: %s", a.status, want, a.body)
 		}
 		return a.status
 	}
-	ask(t.Context(), t, http.MethodGet, other.url+"/ops/api/status", "", "x-spillway-operator-key", booksOperator) // somebody looks at it, so it follows
+	ask(t.Context(), t, http.MethodGet, other.url+"/ops/api/status", "", "x-spillway-operator-key", accountingOperatorKey) // somebody looks at it, so it follows
 	sim.Next("a", simulator.Fault{Action: "401-key"})
 	say(http.StatusOK)
 	other.out.await(t, `"phase":"open"`)
 	sim.Next("b", simulator.Fault{Action: "401-key"})
 	say(http.StatusServiceUnavailable)
-	if a := ask(t.Context(), t, http.MethodPost, one.url+"/ops/api/backends/a/reset", "", "x-spillway-operator-key", booksOperator); a.status != http.StatusOK {
+	if a := ask(t.Context(), t, http.MethodPost, one.url+"/ops/api/backends/a/reset", "", "x-spillway-operator-key", accountingOperatorKey); a.status != http.StatusOK {
 		t.Fatalf("reset: %d", a.status)
 	}
 	one.out.await(t, `"phase":"closed"`)
@@ -62,15 +62,15 @@ var (
 	alertAttempt = regexp.MustCompile(`mv-expand attempt = line\.attempts`)
 )
 
-// unmet is what the query looks for and no line has.
-func unmet(query string, lines []map[string]any) (lacking []string) {
+// unmetConditions is what the query looks for and no line has.
+func unmetConditions(query string, lines []map[string]any) (lacking []string) {
 	query = regexp.MustCompile(`(?m)^//.*$`).ReplaceAllString(query, "")
 	aliases := map[string]string{}
 	for _, m := range alertAlias.FindAllStringSubmatch(query, -1) {
 		aliases[m[1]] = m[2]
 	}
 	for _, m := range alertReads.FindAllStringSubmatch(query, -1) {
-		if !met(lines, m[1] == "attempt" && alertAttempt.MatchString(query), m[2], nil) {
+		if !conditionMet(lines, m[1] == "attempt" && alertAttempt.MatchString(query), m[2], nil) {
 			lacking = append(lacking, m[0])
 		}
 	}
@@ -80,16 +80,16 @@ func unmet(query string, lines []map[string]any) (lacking []string) {
 			name = aliases[name]
 		}
 		var want any
-		if err := json.Unmarshal([]byte(m[3]), &want); err != nil || !met(lines, m[1] == "attempt.", name, want) {
+		if err := json.Unmarshal([]byte(m[3]), &want); err != nil || !conditionMet(lines, m[1] == "attempt.", name, want) {
 			lacking = append(lacking, m[0])
 		}
 	}
 	return lacking
 }
 
-// met reports whether a line, or an attempt of one, has the field with that
+// conditionMet reports whether a line, or an attempt of one, has the field with that
 // value; nil = with any.
-func met(lines []map[string]any, attempt bool, name string, want any) bool {
+func conditionMet(lines []map[string]any, attempt bool, name string, want any) bool {
 	has := func(of map[string]any) bool { v, ok := of[name]; return ok && (want == nil || v == want) }
 	return slices.ContainsFunc(lines, func(line map[string]any) bool {
 		if !attempt {
@@ -103,9 +103,9 @@ func met(lines []map[string]any, attempt bool, name string, want any) bool {
 // Each alert's query finds the fields and the very words that it looks for in
 // what the program writes when there is such trouble, and not in what it writes
 // without.
-func TestTheAlertsLookForWhatIsReallyWritten(t *testing.T) {
+func TestAlertQueriesMatchEmittedLines(t *testing.T) {
 	var lines, quiet []map[string]any
-	for text := range strings.Lines(trouble(t)) {
+	for text := range strings.Lines(provokeAlerts(t)) {
 		line := map[string]any{}
 		if err := json.Unmarshal([]byte(text), &line); err != nil {
 			t.Fatalf("%v: %s", err, text)
@@ -127,14 +127,14 @@ func TestTheAlertsLookForWhatIsReallyWritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if lacking := unmet(string(text), lines); len(lacking) > 0 {
+		if lacking := unmetConditions(string(text), lines); len(lacking) > 0 {
 			t.Errorf("%s looks for %q, which nobody writes", filepath.Base(file), lacking)
 		}
-		if len(unmet(string(text), quiet)) == 0 {
+		if len(unmetConditions(string(text), quiet)) == 0 {
 			t.Errorf("%s finds everything that it looks for where there is no trouble", filepath.Base(file))
 		}
 	}
-	if lacking := unmet(`| where line.msg == "breaker" and line.phase == "opened" and line.colour`, lines); !slices.Equal(lacking, []string{"line.colour", `line.phase == "opened"`}) {
+	if lacking := unmetConditions(`| where line.msg == "breaker" and line.phase == "opened" and line.colour`, lines); !slices.Equal(lacking, []string{"line.colour", `line.phase == "opened"`}) {
 		t.Errorf("of a query with two faults %q are found", lacking)
 	}
 }

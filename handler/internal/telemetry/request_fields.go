@@ -9,22 +9,22 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// story writes who was tried, who was passed over and why, and what it cost.
-func (f *fields) story(x *api.Exchange) {
+// result writes who was tried, who was passed over and why, and what it cost.
+func (f *jsonLine) result(x *api.Exchange) {
 	r := x.Result
 	if r.ServedBy != nil {
 		f.text("backend", r.ServedBy.Name).text("region", r.ServedBy.Region).number("priority", int64(r.ServedBy.Priority))
-		f.yes("spilled", Spilled(r))
+		f.flag("spilled", Spilled(r))
 	}
 	if r.Pool.Model != x.Model {
 		f.text("fallback_model", r.Pool.Model)
 	}
-	f.begin("attempts").raw("[")
+	f.key("attempts").raw("[")
 	for i := range r.Attempts {
 		f.attempt(&r.Attempts[i])
 	}
 	f.raw("]")
-	f.passedOver(x)
+	f.skipped(x)
 	f.number("state_version", int64(r.Decision.Version))
 	if r.Waited > 0 {
 		f.millis("waited_ms", r.Waited)
@@ -37,12 +37,12 @@ func (f *fields) story(x *api.Exchange) {
 }
 
 // delivery writes what the caller got, and what it cost.
-func (f *fields) delivery(x *api.Exchange) {
+func (f *jsonLine) delivery(x *api.Exchange) {
 	d := &x.Result.Delivery
 	if !d.FirstToken.IsZero() {
 		f.millis("first_token_ms", d.FirstToken.Sub(x.Began))
 	}
-	f.text("finish", d.FinishReason).counted("bytes", d.Bytes).yes("broken", d.Broken)
+	f.text("finish", d.FinishReason).nonZero("bytes", d.Bytes).flag("broken", d.Broken)
 	f.text("service_tier", d.ServiceTier).text("spilled_from", d.Spillover.From).text("spilled_to", d.Spillover.To).text("spilled_for", d.Spillover.Error)
 	if d.Usage.Prompt+d.Usage.Completion == 0 {
 		return
@@ -54,31 +54,31 @@ func (f *fields) delivery(x *api.Exchange) {
 	}
 }
 
-func (f *fields) attempt(a *proxy.Attempt) {
-	f.open().text("backend", a.Backend.Name).text("verdict", a.Outcome.Verdict.String()).text("why", a.Outcome.Why)
-	f.counted("status", int64(a.Status))
+func (f *jsonLine) attempt(a *proxy.Attempt) {
+	f.object().text("backend", a.Backend.Name).text("verdict", a.Outcome.Verdict.String()).text("why", a.Outcome.Why)
+	f.nonZero("status", int64(a.Status))
 	if a.Outcome.RawWait > 0 {
 		f.millis("asked_wait_ms", a.Outcome.RawWait)
 	}
-	f.yes("probe", a.Probe).yes("hedge", a.Hedge).counted("wasted_tokens", a.Wasted.Total()).millis("ms", a.Took).raw("}")
+	f.flag("probe", a.Probe).flag("hedge", a.Hedge).nonZero("wasted_tokens", a.Wasted.Total()).millis("ms", a.Took).raw("}")
 }
 
-// passedOver names the candidates that were not in the line, and for how long
+// skipped names the candidates that were not in the line, and for how long
 // they will not be.
-func (f *fields) passedOver(x *api.Exchange) {
+func (f *jsonLine) skipped(x *api.Exchange) {
 	d := &x.Result.Decision
 	if d.Eligible >= len(d.Candidates) {
 		return
 	}
-	f.begin("skipped").raw("[")
+	f.key("skipped").raw("[")
 	for i := d.Eligible; i < len(d.Candidates); i++ {
 		f.candidate(&d.Candidates[i], x.Began).raw("}")
 	}
 	f.raw("]")
 }
 
-func (f *fields) candidate(c *balancer.Candidate, now time.Time) *fields {
-	f.open().text("backend", c.Backend.Name).text("why", string(c.Reason))
+func (f *jsonLine) candidate(c *balancer.Candidate, now time.Time) *jsonLine {
+	f.object().text("backend", c.Backend.Name).text("why", string(c.Reason))
 	if left := c.Until.Sub(now); left > 0 {
 		f.millis("for_ms", left)
 	}
@@ -86,19 +86,19 @@ func (f *fields) candidate(c *balancer.Candidate, now time.Time) *fields {
 }
 
 // order writes the line as it was decided, best first.
-func (f *fields) order(r *proxy.Result) {
-	f.begin("order").raw("[")
+func (f *jsonLine) order(r *proxy.Result) {
+	f.key("order").raw("[")
 	for i := range r.Decision.Candidates[:r.Decision.Eligible] {
 		c := &r.Decision.Candidates[i]
-		f.open().text("backend", c.Backend.Name).number("priority", int64(c.Backend.Priority)).number("weight", int64(c.Backend.Weight))
+		f.object().text("backend", c.Backend.Name).number("priority", int64(c.Backend.Priority)).number("weight", int64(c.Backend.Weight))
 		f.text("why", string(c.Reason)).raw("}")
 	}
 	f.raw("]")
 }
 
-// withinBounds reports whether the consumer may use the candidate and somebody
+// permitted reports whether the consumer may use the candidate and somebody
 // wants it used: what keeps it out otherwise is its health.
-func withinBounds(c *balancer.Candidate) bool {
+func permitted(c *balancer.Candidate) bool {
 	switch c.Reason {
 	case balancer.OutsideGeographies, balancer.ReservedPriority, balancer.ZeroWeight:
 		return false

@@ -8,13 +8,13 @@ import (
 	"unicode/utf8"
 )
 
-// fields is one line of JSON under way: an object, written once, in order.
+// jsonLine is one line of JSON under way: an object, written once, in order.
 // Empty texts are left out.
-type fields []byte
+type jsonLine []byte
 
-// newLine begins a line in memory that is used again.
-func newLine(room []byte, at time.Time, level, message string) fields {
-	f := fields(append(room[:0], `{"time":"`...))
+// newJSONLine begins a line in memory that is used again.
+func newJSONLine(buffer []byte, at time.Time, level, message string) jsonLine {
+	f := jsonLine(append(buffer[:0], `{"time":"`...))
 	f = appendInstant(f, at)
 	f = append(f, `","level":"`...)
 	f = append(f, level...)
@@ -49,14 +49,14 @@ func appendDigits(b []byte, n, width int) []byte {
 	return append(b, text[:width]...)
 }
 
-func (f *fields) raw(s string) *fields {
+func (f *jsonLine) raw(s string) *jsonLine {
 	*f = append(*f, s...)
 	return f
 }
 
-// begin writes a name, which needs no escaping, behind a comma where there is
+// key writes a name, which needs no escaping, behind a comma where there is
 // something to part it from.
-func (f *fields) begin(name string) *fields {
+func (f *jsonLine) key(name string) *jsonLine {
 	if last := (*f)[len(*f)-1]; last != '{' {
 		*f = append(*f, ',')
 	}
@@ -66,8 +66,8 @@ func (f *fields) begin(name string) *fields {
 	return f
 }
 
-// open begins an object inside a list.
-func (f *fields) open() *fields {
+// object begins an object inside a list.
+func (f *jsonLine) object() *jsonLine {
 	if last := (*f)[len(*f)-1]; last != '[' {
 		*f = append(*f, ',')
 	}
@@ -75,50 +75,50 @@ func (f *fields) open() *fields {
 	return f
 }
 
-func (f *fields) text(name, value string) *fields {
+func (f *jsonLine) text(name, value string) *jsonLine {
 	if value == "" {
 		return f
 	}
-	return f.begin(name).quote(value)
+	return f.key(name).quote(value)
 }
 
-func (f *fields) number(name string, n int64) *fields {
-	f.begin(name)
+func (f *jsonLine) number(name string, n int64) *jsonLine {
+	f.key(name)
 	*f = strconv.AppendInt(*f, n, 10)
 	return f
 }
 
-// counted writes a number unless it is zero.
-func (f *fields) counted(name string, n int64) *fields {
+// nonZero writes a number unless it is zero.
+func (f *jsonLine) nonZero(name string, n int64) *jsonLine {
 	if n == 0 {
 		return f
 	}
 	return f.number(name, n)
 }
 
-// yes writes a flag that is set.
-func (f *fields) yes(name string, set bool) *fields {
+// flag writes a flag that is set.
+func (f *jsonLine) flag(name string, set bool) *jsonLine {
 	if !set {
 		return f
 	}
-	return f.begin(name).raw("true")
+	return f.key(name).raw("true")
 }
 
-func (f *fields) boolean(yes bool) *fields {
+func (f *jsonLine) boolean(yes bool) *jsonLine {
 	*f = strconv.AppendBool(*f, yes)
 	return f
 }
 
 // decimal writes a number to so many digits.
-func (f *fields) decimal(name string, n float64, digits int) *fields {
-	f.begin(name)
+func (f *jsonLine) decimal(name string, n float64, digits int) *jsonLine {
+	f.key(name)
 	*f = strconv.AppendFloat(*f, n, 'g', digits, 64)
 	return f
 }
 
 // millis writes a duration in milliseconds with up to three decimals.
-func (f *fields) millis(name string, d time.Duration) *fields {
-	f.begin(name)
+func (f *jsonLine) millis(name string, d time.Duration) *jsonLine {
+	f.key(name)
 	us := d.Microseconds()
 	if us < 0 {
 		*f = append(*f, '-')
@@ -132,18 +132,18 @@ func (f *fields) millis(name string, d time.Duration) *fields {
 }
 
 // seconds writes a duration in seconds with three decimals.
-func (f *fields) seconds(name string, d time.Duration) *fields {
-	f.begin(name)
+func (f *jsonLine) seconds(name string, d time.Duration) *jsonLine {
+	f.key(name)
 	*f = strconv.AppendFloat(*f, d.Seconds(), 'f', 3, 64)
 	return f
 }
 
 // end closes the line.
-func (f *fields) end() []byte { return append(*f, '}', '\n') }
+func (f *jsonLine) end() []byte { return append(*f, '}', '\n') }
 
 // quote writes a JSON string. Nothing in it can end the line or the string, or
 // turn the direction of what a terminal prints.
-func (f *fields) quote(s string) *fields {
+func (f *jsonLine) quote(s string) *jsonLine {
 	*f = append(*f, '"')
 	if plain(s) {
 		*f = append(*f, s...)
@@ -164,7 +164,7 @@ func plain(s string) bool {
 	return true
 }
 
-func (f *fields) escape(s string) {
+func (f *jsonLine) escape(s string) {
 	const hex = "0123456789abcdef"
 	b := *f
 	for _, r := range s {
@@ -182,10 +182,10 @@ func (f *fields) escape(s string) {
 	*f = b
 }
 
-// shorten bounds a text whose length is not ours to choose.
-func shorten(s string, most int) string {
-	if len(s) <= most {
+// truncate bounds a text whose length is not ours to choose.
+func truncate(s string, limit int) string {
+	if len(s) <= limit {
 		return s
 	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
+	return strings.ToValidUTF8(s[:limit], "") + "…"
 }

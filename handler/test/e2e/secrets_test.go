@@ -12,8 +12,8 @@ import (
 )
 
 // body is a request with a canary in every member that may hold a text.
-func (m *mine) body(more string) string {
-	c := m.cage.canary
+func (m *canaryRig) body(more string) string {
+	c := m.canaries.canary
 	return `{"model":"gpt-4o",` + more + `"user":"` + c("user") + `","metadata":{"ticket":"` + c("metadata") + `"},"prompt_cache_key":"` + c("cache key") + `","safety_identifier":"` + c("safety identifier") + `",
 	"messages":[{"role":"system","content":"` + c("system prompt") + `"},
 	 {"role":"user","name":"` + c("name") + `","content":[{"type":"text","text":"` + c("prompt") + strings.Repeat(" and so on", 600) + `"},{"type":"image_url","image_url":{"url":"data:image/png;base64,` + base64.StdEncoding.EncodeToString([]byte(c("image"))) + `"}}]},
@@ -23,9 +23,9 @@ func (m *mine) body(more string) string {
 }
 
 // faults are backends that say a canary in everything they may say.
-func (m *mine) faults() []simulator.Fault {
-	said := m.cage.canary("backend's error")
-	header := map[string]string{"X-Echo": m.cage.canary("backend's header"), "Apim-Request-Id": m.cage.canary("backend's id")}
+func (m *canaryRig) faults() []simulator.Fault {
+	said := m.canaries.canary("backend's error")
+	header := map[string]string{"X-Echo": m.canaries.canary("backend's header"), "Apim-Request-Id": m.canaries.canary("backend's id")}
 	failure := `{"error":{"code":"` + said + `","type":"` + said + `","message":"` + said + `","innererror":{"x":"` + said + `"}}}`
 	all := []simulator.Fault{
 		{Action: "status", Status: 302, Header: map[string]string{"Location": "http://" + said + ".invalid/" + said}},
@@ -46,11 +46,11 @@ func (m *mine) faults() []simulator.Fault {
 	return all
 }
 
-// converse says everything in every way.
-func (m *mine) converse() {
+// sendAll says everything in every way.
+func (m *canaryRig) sendAll() {
 	m.t.Helper()
-	key, c := m.cage["consumer key"], m.cage.canary
-	if text := m.send(key, http.MethodPost, chatPath, m.body("")); !strings.Contains(text, m.cage["answer"]) {
+	key, c := m.canaries["consumer key"], m.canaries.canary
+	if text := m.send(key, http.MethodPost, chatPath, m.body("")); !strings.Contains(text, m.canaries["answer"]) {
 		m.t.Fatalf("no answer, but %s", text)
 	}
 	m.send(key, http.MethodPost, chatPath, m.body(`"stream":true,`))
@@ -59,7 +59,7 @@ func (m *mine) converse() {
 			m.sim.Next("a", f)
 			m.send(key, http.MethodPost, chatPath, m.body(stream))
 			m.sim.Clear("")
-			if a := ask(m.t.Context(), m.t, http.MethodPost, m.handler.url+"/ops/api/backends/a/reset", "", "x-spillway-operator-key", m.cage["operator key"]); a.status != http.StatusOK {
+			if a := ask(m.t.Context(), m.t, http.MethodPost, m.handler.url+"/ops/api/backends/a/reset", "", "x-spillway-operator-key", m.canaries["operator key"]); a.status != http.StatusOK {
 				m.t.Fatalf("reset: %d: %s", a.status, a.body)
 			}
 		}
@@ -75,51 +75,51 @@ func (m *mine) converse() {
 	m.send(key, http.MethodPost, chatPath, `{"model":"gpt-4o","messages":"`+c("half a body"))
 	m.send(c("unknown key"), http.MethodPost, chatPath, m.body(""))
 	m.send("spw_"+c("forged key"), http.MethodPost, chatPath, m.body(""))
-	m.send(m.cage["poor consumer key"], http.MethodPost, chatPath, m.body(""))
+	m.send(m.canaries["poor consumer key"], http.MethodPost, chatPath, m.body(""))
 	for _, wrong := range []string{"/ops/api/status", "/ops/api/backends/" + c("backend's name") + "/drain", "/ops/api/requests?id=" + c("id that is looked for")} {
 		ask(m.t.Context(), m.t, http.MethodPost, m.handler.url+wrong, "", "x-spillway-operator-key", c("wrong operator key"))
-		ask(m.t.Context(), m.t, http.MethodGet, m.handler.url+wrong, "", "x-spillway-operator-key", m.cage["operator key"])
+		ask(m.t.Context(), m.t, http.MethodGet, m.handler.url+wrong, "", "x-spillway-operator-key", m.canaries["operator key"])
 	}
-	m.issue()
+	m.issueKey()
 	m.send(key, http.MethodPost, chatPath, m.body(""))
 }
 
 // What callers, backends and configuration say in confidence is in no log, at
 // debug level, no metric, no span, no page and no table; and a name that is to
 // be seen is found in each of them by the same search.
-func TestNothingThatWasSaidInConfidenceIsToldAnywhere(t *testing.T) {
-	m := openMine(t)
-	m.converse()
-	places := m.everywhere()
-	control := cage{"planted": m.planted}
+func TestNoSecretOrPromptInAnyOutput(t *testing.T) {
+	m := newCanaryRig(t)
+	m.sendAll()
+	places := m.allOutputs()
+	control := canaries{"planted": m.visibleName}
 	for place, text := range places {
 		t.Logf("%s: %d bytes", place, len(text))
-		if kinds := m.cage.found(text); len(kinds) > 0 {
+		if kinds := m.canaries.leaked(text); len(kinds) > 0 {
 			t.Errorf("%s tells of %q", place, kinds)
 		}
-		if shell := place == "/ops/" || place == "/ops/page.js"; !shell && place != "stderr" && control.found(text) == nil {
+		if shell := place == "/ops/" || place == "/ops/page.js"; !shell && place != "stderr" && control.leaked(text) == nil {
 			t.Errorf("%s does not tell of the consumer's name: was it searched?", place)
 		}
 	}
-	if len(m.cage) < 45 {
-		t.Errorf("only %d canaries", len(m.cage))
+	if len(m.canaries) < 45 {
+		t.Errorf("only %d canaries", len(m.canaries))
 	}
 	// Whoever cannot reach the table says so, without the key to it.
 	m.azurite.Stop()
 	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(m.handler.out.String(), `"degraded":true`); time.Sleep(50 * time.Millisecond) {
-		m.send(m.cage["consumer key"], http.MethodPost, chatPath, m.body(""))
+		m.send(m.canaries["consumer key"], http.MethodPost, chatPath, m.body(""))
 		if time.Now().After(deadline) {
 			t.Fatal("nobody says that the table is gone")
 		}
 	}
-	if kinds := m.cage.found(m.handler.out.String() + m.handler.errs.String()); len(kinds) > 0 {
+	if kinds := m.canaries.leaked(m.handler.out.String() + m.handler.errs.String()); len(kinds) > 0 {
 		t.Errorf("without the table the log tells of %q", kinds)
 	}
 }
 
 // A leak is found however it is written.
-func TestALeakIsFoundInEveryDisguise(t *testing.T) {
-	c := cage{}
+func TestLeakSearchFindsEveryEncoding(t *testing.T) {
+	c := canaries{}
 	secret := c.canary("secret")
 	c.canary("another")
 	for before := range 5 {
@@ -128,19 +128,19 @@ func TestALeakIsFoundInEveryDisguise(t *testing.T) {
 			base64.StdEncoding.EncodeToString([]byte(strings.Repeat("?", before) + secret + " behind")),
 			base64.RawURLEncoding.EncodeToString([]byte(strings.Repeat("?", before) + secret + " behind")),
 		} {
-			if got := c.found("log: " + text + "."); !slices.Equal(got, []string{"secret"}) {
+			if got := c.leaked("log: " + text + "."); !slices.Equal(got, []string{"secret"}) {
 				t.Errorf("found %q in %s", got, text)
 			}
 		}
 	}
-	if got := c.found("log: canary and nothing else"); got != nil {
+	if got := c.leaked("log: canary and nothing else"); got != nil {
 		t.Errorf("found %q where nothing is", got)
 	}
 }
 
 // A configuration that cannot work is told of without what is secret in it.
-func TestABadConfigurationIsToldWithoutItsSecrets(t *testing.T) {
-	c := cage{}
+func TestConfigurationErrorsContainNoSecrets(t *testing.T) {
+	c := canaries{}
 	secret := c.canary("secret")
 	for _, bad := range []string{
 		"SPILLWAY_STATE=DefaultEndpointsProtocol=https;AccountName=x;AccountKey=" + secret, "SPILLWAY_STATE=" + secret, "SPILLWAY_TRANSCRIPTS_REDACT=[\"" + secret + "(\"]",

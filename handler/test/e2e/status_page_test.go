@@ -14,14 +14,14 @@ import (
 	"spillway/handler/internal/tablestore/storetest"
 )
 
-// sighting is what a browser came to show of a backend, and when.
-type sighting struct {
+// pageState is what a browser came to show of a backend, and when.
+type pageState struct {
 	Condition string  `json:"condition"`
 	At        float64 `json:"at"` // milliseconds
 }
 
-// browse looks at a page until the test ends.
-func browse(t *testing.T, url string) <-chan sighting {
+// watchPage looks at a page until the test ends.
+func watchPage(t *testing.T, url string) <-chan pageState {
 	t.Helper()
 	modules, chromium := tools(t), ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
@@ -48,11 +48,11 @@ func browse(t *testing.T, url string) <-chan sighting {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	seen, ended := make(chan sighting, 100), make(chan struct{})
+	seen, ended := make(chan pageState, 100), make(chan struct{})
 	go func() {
 		defer close(ended)
 		for lines := bufio.NewScanner(output); lines.Scan(); {
-			var s sighting
+			var s pageState
 			if json.Unmarshal(lines.Bytes(), &s) == nil {
 				seen <- s
 			}
@@ -66,8 +66,8 @@ func browse(t *testing.T, url string) <-chan sighting {
 	return seen
 }
 
-// until waits for a condition to be shown.
-func until(t *testing.T, seen <-chan sighting, condition string) time.Time {
+// awaitState waits for a condition to be shown.
+func awaitState(t *testing.T, seen <-chan pageState, condition string) time.Time {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
 	for {
@@ -85,15 +85,15 @@ func until(t *testing.T, seen <-chan sighting, condition string) time.Time {
 // One instance has all the requests; somebody looks at the page of another. A
 // trip, and an operator's word that takes it back, are to be seen within one
 // refresh and the page's second, and whatever a busy machine takes.
-func TestThePageFollowsATripOfAnotherInstance(t *testing.T) {
+func TestStatusPageShowsTripOfAnotherInstance(t *testing.T) {
 	connection := storetest.Azurite(t)
 	backends := twoBackends()
 	sim := simulator.Start(t, simulator.Config{Resources: resources(backends)})
 	env := []string{"SPILLWAY_CONFIG=" + document(t, sim, setup{backends: backends}), "SPILLWAY_STATE=" + connection}
-	busy := observe(t, append(env[:2:2], "WEBSITE_POD_NAME=busy")...)
-	looked := observe(t, append(env[:2:2], "WEBSITE_POD_NAME=looked-at")...)
-	seen := browse(t, looked.url+"/ops/")
-	until(t, seen, "available")
+	busy := startInstanceProcess(t, append(env[:2:2], "WEBSITE_POD_NAME=busy")...)
+	looked := startInstanceProcess(t, append(env[:2:2], "WEBSITE_POD_NAME=looked-at")...)
+	seen := watchPage(t, looked.url+"/ops/")
+	awaitState(t, seen, "available")
 	const refresh, second = 500 * time.Millisecond, time.Second
 	var trips, resets []time.Duration
 	for range 3 {
@@ -103,12 +103,12 @@ func TestThePageFollowsATripOfAnotherInstance(t *testing.T) {
 		if a.backend() != "b" {
 			t.Fatalf("%d by %q: %s", a.status, a.backend(), a.body)
 		}
-		trips = append(trips, until(t, seen, "open").Sub(knew))
+		trips = append(trips, awaitState(t, seen, "open").Sub(knew))
 		if a := ask(t.Context(), t, http.MethodPost, busy.url+"/ops/api/backends/a/reset", "", "x-spillway-operator", "anna"); a.status != http.StatusOK {
 			t.Fatalf("reset: %d: %s", a.status, a.body)
 		}
 		knew = time.Now()
-		resets = append(resets, until(t, seen, "available").Sub(knew))
+		resets = append(resets, awaitState(t, seen, "available").Sub(knew))
 	}
 	t.Logf("a trip is shown after %v", trips)
 	t.Logf("a reset is shown after %v", resets)

@@ -16,7 +16,7 @@ func TestAPipeThatNobodyReadsBlocksNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer read.Close()
-	lines := NewLines(write, write, 64)
+	lines := NewLogWriter(write, write, 64)
 	l := &RequestLog{Out: lines, Instance: "i-1"}
 	const requests = 20_000
 	worst := time.Duration(0)
@@ -43,7 +43,7 @@ func TestAPipeThatNobodyReadsBlocksNobody(t *testing.T) {
 func TestDroppedLinesAreToldOf(t *testing.T) {
 	gate := make(chan struct{})
 	var out sink
-	lines := NewLines(&slow{gate: gate, to: &out}, &out, 2)
+	lines := NewLogWriter(&slow{gate: gate, to: &out}, &out, 2)
 	for range 10 {
 		_, _ = lines.Write([]byte("{}\n"))
 	}
@@ -70,7 +70,7 @@ func (s *slow) Write(p []byte) (int, error) {
 
 func TestTheLogsLevelsGoToTheirStreams(t *testing.T) {
 	var out, alarm sink
-	lines := NewLines(&out, &alarm, 16)
+	lines := NewLogWriter(&out, &alarm, 16)
 	log := NewLogger(lines, nil).With("a", 1)
 	log.InfoContext(t.Context(), "listening")
 	log.WarnContext(t.Context(), "odd")
@@ -90,21 +90,21 @@ func TestTheLogsLevelsGoToTheirStreams(t *testing.T) {
 func TestALargeBatchDoesNotWaitForMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out sink
-		lines := NewLines(&out, &out, 4096)
+		lines := NewLogWriter(&out, &out, 4096)
 		began := time.Now()
 		_, _ = lines.Write([]byte("{}\n"))
 		synctest.Wait()
 		if out.String() != "" {
 			t.Error("a line did not wait for others")
 		}
-		_, _ = lines.Write([]byte(strings.Repeat("x", gathered)))
+		_, _ = lines.Write([]byte(strings.Repeat("x", batchBytes)))
 		synctest.Wait()
-		if len(out.String()) != gathered+3 || time.Since(began) > 0 {
+		if len(out.String()) != batchBytes+3 || time.Since(began) > 0 {
 			t.Errorf("%d bytes are written after %v", len(out.String()), time.Since(began))
 		}
 		_, _ = lines.Write([]byte("{}\n"))
 		lines.Close(time.Minute)
-		if len(out.String()) != gathered+6 {
+		if len(out.String()) != batchBytes+6 {
 			t.Errorf("%d bytes are written at the end", len(out.String()))
 		}
 	})

@@ -1,0 +1,186 @@
+package telemetry
+
+import (
+	"io"
+	"sync"
+	"time"
+)
+
+// LogWriter writes whole lines to slow or stuck writers without ever blocking the
+// one who has something to say: what does not fit is dropped and counted. The
+// Functions host reads both streams line by line and may stop reading; it takes
+// what comes on stdout for information and what comes on stderr for a warning
+// when it has "warn" in it, else for an error (facts/azure-functions-host.md
+// §2.4).
+//
+// LogWriter that come close together leave in one write: a process that serves
+// thousands of requests a second is not woken for each of them.
+type LogWriter struct {
+	stdout, stderr io.Writer
+	maxQueued      int
+	wake           chan struct{}
+	full           chan struct{} // the batch need not gather any longer
+	done           chan struct{}
+
+	mu      sync.Mutex
+	queue   batch
+	closed  bool
+	dropped uint64
+}
+
+// batch is lines that wait, in order, with the runs of those that go to the
+// same place.
+type batch struct {
+	text  []byte
+	runs  []run
+	lines int
+}
+
+type run struct {
+	end      int // in text
+	toStderr bool
+}
+
+const (
+	batchDelay     = 10 * time.Millisecond // how long the first line of a batch waits for others
+	batchBytes     = 64 << 10              // of these many bytes it does not wait for more
+	maxReusedBytes = 256 << 10             // the largest batch whose memory is used again
+)
+
+// NewLogWriter starts the writer; depth is how many lines may wait. Warnings and
+// errors go to alarm, which may be the same as out.
+func NewLogWriter(stdout, stderr io.Writer, maxQueued int) *LogWriter {
+	l := &LogWriter{stdout: stdout, stderr: stderr, maxQueued: maxQueued, wake: make(chan struct{}, 1), full: make(chan struct{}, 1), done: make(chan struct{})}
+	go l.run()
+	return l
+}
+
+// Write queues a copy of one line of information, which ends in a newline. It
+// always reports success: a log that cannot be written must not fail a request.
+func (l *LogWriter) Write(text []byte) (int, error) {
+	l.write(text, false)
+	return len(text), nil
+}
+
+// Stderr is the writer for warnings and errors.
+func (l *LogWriter) Stderr() io.Writer { return stderrWriter{l} }
+
+type stderrWriter struct{ *LogWriter }
+
+func (a stderrWriter) Write(text []byte) (int, error) {
+	a.write(text, true)
+	return len(text), nil
+}
+
+func (l *LogWriter) write(text []byte, toStderr bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.queue.lines >= l.maxQueued {
+		l.dropped++
+		return
+	}
+	w := &l.queue
+	w.text = append(w.text, text...)
+	if last := len(w.runs) - 1; last >= 0 && w.runs[last].toStderr == toStderr {
+		w.runs[last].end = len(w.text)
+	} else {
+		w.runs = append(w.runs, run{len(w.text), toStderr})
+	}
+	if w.lines++; w.lines == 1 {
+		wakeUp(l.wake)
+	}
+	if before := len(w.text) - len(text); before < batchBytes && len(w.text) >= batchBytes {
+		wakeUp(l.full)
+	}
+}
+
+// wakeUp wakes who waits for it; it does not matter how often.
+func wakeUp(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Dropped is how many lines were lost so far.
+func (l *LogWriter) Dropped() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dropped
+}
+
+// Close writes what is queued and stops, or gives up on a stuck writer after
+// the patience. What is written after it is dropped.
+func (l *LogWriter) Close(timeout time.Duration) {
+	l.mu.Lock()
+	l.closed = true
+	wakeUp(l.wake)
+	l.mu.Unlock()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-l.done:
+	case <-timer.C:
+	}
+}
+
+// run writes a batch at a time until the lines are closed.
+func (l *LogWriter) run() {
+	defer close(l.done)
+	var reported uint64
+	var spare batch
+	for closed := false; !closed; {
+		<-l.wake
+		closed = l.waitForBatch()
+		var full batch
+		full, spare = l.swapQueue(spare), batch{}
+		l.flush(full)
+		if lost := l.Dropped(); lost > reported {
+			f := newJSONLine(nil, time.Now(), "WARN", "log lines dropped: the writer is slower than the requests")
+			f.number("count", int64(lost-reported)).number("total", int64(lost))
+			reported = lost
+			_, _ = l.stderr.Write(f.end())
+		}
+		if cap(full.text) <= maxReusedBytes {
+			spare = batch{text: full.text[:0], runs: full.runs[:0]}
+		}
+	}
+}
+
+// waitForBatch lets a batch gather, unless it is large already or this is the end.
+func (l *LogWriter) waitForBatch() (closed bool) {
+	l.mu.Lock()
+	closed = l.closed
+	l.mu.Unlock()
+	if closed {
+		return true
+	}
+	timer := time.NewTimer(batchDelay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.full:
+	}
+	return false
+}
+
+// swapQueue exchanges what waits for memory that is free.
+func (l *LogWriter) swapQueue(empty batch) batch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	full := l.queue
+	l.queue = empty
+	return full
+}
+
+func (l *LogWriter) flush(b batch) {
+	from := 0
+	for _, r := range b.runs {
+		to := l.stdout
+		if r.toStderr {
+			to = l.stderr
+		}
+		_, _ = to.Write(b.text[from:r.end])
+		from = r.end
+	}
+}

@@ -1,0 +1,144 @@
+package telemetry
+
+import (
+	"context"
+	"time"
+
+	"spillway/handler/internal/fleet"
+	"spillway/handler/internal/quota"
+)
+
+// Monitor looks once a second at what nobody is told of: the table out of reach,
+// how far instances disagreed, budgets that come to an end. It writes a line
+// when one of them changes.
+type Monitor struct {
+	Events   *EventLog
+	Requests *RequestLog
+	Counters func() fleet.Counters
+	Quotas   func() []quota.LimitStatus // nil = there are none
+
+	degraded            bool
+	since               time.Time
+	lastReminder        time.Time // of the table
+	last                fleet.Counters
+	longestDisagreement time.Duration // disagreement since the last line of it
+	changes             uint64
+	wasted              uint64
+	lastAgreement       time.Time
+	loggedMarks         map[string]int // by budget: the mark that was told of
+}
+
+// checkInterval is how often Watch looks.
+const checkInterval = time.Second
+
+// Run looks until ctx is done.
+func (w *Monitor) Run(ctx context.Context) {
+	tick := time.NewTicker(checkInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			w.Check(w.Events.Now())
+		}
+	}
+}
+
+// Check is one look.
+func (w *Monitor) Check(now time.Time) {
+	c := w.Counters()
+	w.checkTable(now, &c)
+	w.checkAgreement(now, &c)
+	w.checkBudgets(now)
+	w.Requests.Flush(now)
+	w.last = c
+}
+
+// reminderInterval is how often there is a line on an outage that lasts: an alert
+// looks a few minutes back.
+const reminderInterval = 5 * time.Minute
+
+// checkTable tells when the checkTable is lost, again while it is, and when it is back.
+func (w *Monitor) checkTable(now time.Time, c *fleet.Counters) {
+	if c.Alone == w.degraded && (!c.Alone || now.Sub(w.lastReminder) < reminderInterval) {
+		return
+	}
+	level := "INFO"
+	if c.Alone {
+		level, w.lastReminder = "WARN", now
+	}
+	if c.Alone && !w.degraded {
+		w.since = now
+	}
+	w.degraded = c.Alone
+	f := newJSONLine(nil, now, level, "state")
+	f.text("instance", w.Events.Instance).key("degraded").boolean(c.Alone)
+	if c.Trouble != nil {
+		f.text("error", truncate(c.Trouble.Error(), maxErrorText))
+	}
+	if !c.Alone {
+		f.seconds("outage_seconds", now.Sub(w.since)+c.SinceTable)
+	}
+	w.Events.Out.write(f.end(), c.Alone)
+}
+
+// agreementInterval is how often there is a line on how far instances disagreed.
+const agreementInterval = time.Minute
+
+// checkAgreement tells once a minute of the longest time that this instance took to
+// learn of another's change, if there was one.
+func (w *Monitor) checkAgreement(now time.Time, c *fleet.Counters) {
+	if n := c.Disagreements - w.last.Disagreements; n > 0 {
+		w.longestDisagreement = max(w.longestDisagreement, (c.Disagreement-w.last.Disagreement)/time.Duration(n))
+		w.changes += n
+	}
+	w.wasted += c.Wasted - w.last.Wasted
+	if w.changes == 0 || now.Sub(w.lastAgreement) < agreementInterval {
+		return
+	}
+	f := newJSONLine(nil, now, "INFO", "agreement")
+	f.text("instance", w.Events.Instance).number("changes", int64(w.changes))
+	f.seconds("disagreement_seconds", w.longestDisagreement).number("wasted_requests", int64(w.wasted))
+	w.Events.Out.write(f.end(), false)
+	w.longestDisagreement, w.changes, w.wasted, w.lastAgreement = 0, 0, 0, now
+}
+
+// budgetMarks are the percentages of a month's budget that are told of.
+var budgetMarks = [...]int{80, 100} //nolint:gochecknoglobals // a constant
+
+// checkBudgets tells when a consumer passes a mark of a budget for a month.
+func (w *Monitor) checkBudgets(now time.Time) {
+	if w.Quotas == nil {
+		return
+	}
+	for _, line := range w.Quotas() {
+		if line.Limit != "tokensPerMonth" && line.Limit != "budgetPerMonth" || line.Amount <= 0 {
+			continue
+		}
+		used := 100 * (line.Amount - line.Remaining) / line.Amount
+		w.checkBudget(now, &line, used)
+	}
+}
+
+func (w *Monitor) checkBudget(now time.Time, line *quota.LimitStatus, used float64) {
+	mark := 0
+	for _, m := range budgetMarks {
+		if used >= float64(m) {
+			mark = m
+		}
+	}
+	name := line.Consumer + "\x00" + line.Model + "\x00" + line.Limit
+	before := w.loggedMarks[name]
+	if w.loggedMarks == nil {
+		w.loggedMarks = map[string]int{}
+	}
+	w.loggedMarks[name] = mark
+	if mark <= before {
+		return
+	}
+	f := newJSONLine(nil, now, "WARN", "budget")
+	f.text("instance", w.Events.Instance).text("consumer", line.Consumer).text("model", line.Model).text("budget", line.Limit)
+	f.decimal("percent", used, 4).decimal("limit", line.Amount, 12)
+	w.Events.Out.write(f.end(), true)
+}
