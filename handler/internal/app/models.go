@@ -14,7 +14,7 @@ type Models struct{ Config *config.Config }
 
 // Resolve finds the pool of a name or alias, followed by its fallbacks.
 func (m Models) Resolve(name string) ([]*balancer.Pool, bool) {
-	line := m.Config.Line(name)
+	line := m.Config.CandidatePools(name)
 	return line, line != nil
 }
 
@@ -23,13 +23,13 @@ func (m Models) Resolve(name string) ([]*balancer.Pool, bool) {
 func (m Models) Names(c *consumer.Consumer) []string {
 	var names []string
 	for i := range m.Config.Pools {
-		if p := &m.Config.Pools[i]; c.MayUse(p.Model) && p.Model != document.Any {
+		if p := &m.Config.Pools[i]; c.MayUse(p.Model) && p.Model != document.Wildcard {
 			names = append(names, p.Model)
 		}
 	}
-	if _, any := m.Config.Pool(document.Any); any && c != nil {
+	if _, any := m.Config.Pool(document.Wildcard); any && c != nil {
 		for _, name := range c.Models {
-			if name != document.Any && !slices.Contains(names, name) {
+			if name != document.Wildcard && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}

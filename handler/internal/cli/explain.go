@@ -33,7 +33,7 @@ func explain(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	line := cfg.Line(*model)
+	line := cfg.CandidatePools(*model)
 	if line == nil {
 		return fmt.Errorf("no backend serves the model %q; the models are: %s", *model, strings.Join(app.Models{Config: cfg}.Names(nil), ", "))
 	}

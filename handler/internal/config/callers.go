@@ -41,7 +41,7 @@ func (c *checker) callers(w *written) Callers {
 func (c *checker) entra(who Callers) {
 	if !who.Entra {
 		if who.Tenant+who.Audience+who.Issuer != "" {
-			c.odd("SPILLWAY_AUTH", "does not name entra, so the SPILLWAY_ENTRA settings have no effect", `Set it to "entra" or "key,entra", or remove them.`)
+			c.settingWarning("SPILLWAY_AUTH", "does not name entra, so the SPILLWAY_ENTRA settings have no effect", `Set it to "entra" or "key,entra", or remove them.`)
 		}
 		return
 	}

@@ -16,7 +16,7 @@ func (c *checker) checkSecrets(d *document.Document, s *Settings) []Key {
 		}
 	}
 	keys := c.consumerKeys(d, s)
-	c.checkDoors(d, s, keys)
+	c.checkAuthModes(d, s, keys)
 	c.checkPassThrough(d, s)
 	c.checkTranscripts(d, s)
 	return keys
@@ -49,10 +49,10 @@ func (c *checker) consumerKeys(d *document.Document, s *Settings) []Key {
 	return keys
 }
 
-// checkDoors looks for consumers that could never be let in, and for callers
+// checkAuthModes looks for consumers that could never be let in, and for callers
 // that are let in against all appearance. Keys may also be in the table, where
 // "spillway keys add" puts them, but only if there is one.
-func (c *checker) checkDoors(d *document.Document, s *Settings, keys []Key) {
+func (c *checker) checkAuthModes(d *document.Document, s *Settings, keys []Key) {
 	table := !s.State.Memory()
 	if c.Faults.Under("SPILLWAY_AUTH") {
 		return
@@ -83,12 +83,12 @@ func (c *checker) checkDoors(d *document.Document, s *Settings, keys []Key) {
 		}
 	}
 	if s.Callers.Key && s.Callers.Entra {
-		c.checkBothDoors(keyed, known)
+		c.checkKeysAndTokens(keyed, known)
 	}
 }
 
-// checkBothDoors looks for a way in that nobody could take.
-func (c *checker) checkBothDoors(keyed, known bool) {
+// checkKeysAndTokens looks for a way in that nobody could take.
+func (c *checker) checkKeysAndTokens(keyed, known bool) {
 	if !keyed {
 		c.setting("SPILLWAY_AUTH", "names key, but no consumer could have one", `Give a consumer a keySetting, set SPILLWAY_STATE for keys made by "spillway keys add", or leave key out.`)
 	}
@@ -100,7 +100,7 @@ func (c *checker) checkBothDoors(keyed, known bool) {
 // checkOpen tells what SPILLWAY_AUTH=none means here.
 func (c *checker) checkOpen(d *document.Document, s *Settings) {
 	if !s.Loopback || !s.Standalone {
-		c.odd("SPILLWAY_AUTH", "is none: whoever reaches this address may use every model", "Set it to key or entra unless something in front authenticates callers.")
+		c.settingWarning("SPILLWAY_AUTH", "is none: whoever reaches this address may use every model", "Set it to key or entra unless something in front authenticates callers.")
 	}
 	if len(d.Consumers) > 0 {
 		c.Warn("consumers", "have no effect, because SPILLWAY_AUTH is none", "Set SPILLWAY_AUTH to key or entra.")

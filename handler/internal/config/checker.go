@@ -22,8 +22,8 @@ func (c *checker) setting(name, problem, fix string) {
 	c.Faults = append(c.Faults, jsondoc.Fault{Path: name, Problem: problem, Fix: fix})
 }
 
-// odd reports a process setting that is odd but does no harm.
-func (c *checker) odd(name, problem, fix string) {
+// settingWarning reports a process setting that is settingWarning but does no harm.
+func (c *checker) settingWarning(name, problem, fix string) {
 	c.Warnings = append(c.Warnings, jsondoc.Fault{Path: name, Problem: problem, Fix: fix})
 }
 
@@ -38,7 +38,7 @@ func (c *checker) secret(path, name, value string) Secret {
 	switch {
 	case value == "":
 		if path != name {
-			report(path, quoted+" is not set", c.otherName(name))
+			report(path, quoted+" is not set", c.nearestSetting(name))
 		}
 	case unresolved(value):
 		report(path, quoted+" is a Key Vault reference that was not resolved", "Give the app's identity the role Key Vault Secrets User, and check the secret's name and keyVaultReferenceIdentity.")
@@ -50,8 +50,8 @@ func (c *checker) secret(path, name, value string) Secret {
 	return NewSecret(value)
 }
 
-// otherName is what to do about a setting that is not there.
-func (c *checker) otherName(name string) string {
+// nearestSetting is what to do about a setting that is not there.
+func (c *checker) nearestSetting(name string) string {
 	if near := jsondoc.Nearest(name, slices.Sorted(maps.Keys(c.env))); near != "" {
 		return "Did you mean " + strconv.Quote(near) + "?"
 	}

@@ -50,11 +50,11 @@ func load(in *inputs) (*Config, error) {
 	cfg := &Config{Settings: c.settings(in)}
 	d := c.document(in)
 	if d == nil {
-		c.strangers(in, nil)
+		c.unknownSettings(in, nil)
 		return cfg, c.Faults.Err()
 	}
-	c.oldTimeout(in, &cfg.Settings)
-	c.strangers(in, d.Settings())
+	c.httpTimeout(in, &cfg.Settings)
+	c.unknownSettings(in, d.Settings())
 	c.Check(d, cfg.Settings.Region)
 	keys := c.checkSecrets(d, &cfg.Settings)
 	c.Faults.Sort()
@@ -69,7 +69,7 @@ func load(in *inputs) (*Config, error) {
 
 // resolve builds everything from a document without faults.
 func (cfg *Config) resolve(d *document.Document, env map[string]string) {
-	l := document.Lay(d, cfg.Settings.Region)
+	l := document.NewLayout(d, cfg.Settings.Region)
 	cfg.Document = d
 	for i := range d.Backends {
 		cfg.Resources = append(cfg.Resources, cfg.resource(&d.Backends[i], env))

@@ -47,7 +47,7 @@ func everyBroken() []broken {
 	return slices.Concat(brokenTexts, brokenShapes, brokenMeanings, brokenSettings, brokenNumbers)
 }
 
-func TestEveryBrokenConfigurationIsToldInTheseWords(t *testing.T) {
+func TestBrokenConfigurations(t *testing.T) {
 	var said strings.Builder
 	for _, b := range everyBroken() {
 		_, err := load(in(t, setting(b.env, b.text)))
@@ -75,7 +75,7 @@ func golden(t *testing.T, file, got string) {
 	}
 }
 
-func TestEveryFaultCarriesAPathAPlaceAndAFix(t *testing.T) {
+func TestFaultsHavePathPlaceAndFix(t *testing.T) {
 	for _, b := range everyBroken() {
 		_, err := load(in(t, setting(b.env, b.text)))
 		faults, ok := errors.AsType[Faults](err)
@@ -98,7 +98,7 @@ func TestEveryFaultCarriesAPathAPlaceAndAFix(t *testing.T) {
 	}
 }
 
-func TestNoFaultRepeatsASecret(t *testing.T) {
+func TestFaultsNeverContainSecrets(t *testing.T) {
 	secrets := []string{"5f2c9d1e", "hunter2", "0123456789abcdef", "bm90IGEga2V5"}
 	for _, b := range everyBroken() {
 		_, err := load(in(t, setting(b.env, b.text)))

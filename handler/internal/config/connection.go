@@ -41,7 +41,7 @@ func (c *checker) connection(in *inputs) Connection {
 			return found
 		}
 	}
-	c.odd(prefix+"_STATE", "is not set, and neither is AzureWebJobsStorage: state is kept in memory, and instances do not agree", "Set it to the connection of a storage account.")
+	c.settingWarning(prefix+"_STATE", "is not set, and neither is AzureWebJobsStorage: state is kept in memory, and instances do not agree", "Set it to the connection of a storage account.")
 	return Connection{}
 }
 
@@ -58,7 +58,7 @@ func (c *checker) connectionAt(in *inputs, name string) Connection {
 		return Connection{Setting: name}
 	}
 	if !byIdentity.Memory() {
-		c.odd(name, "is given as a connection string and by identity: the string is used", "Remove one of the two.")
+		c.settingWarning(name, "is given as a connection string and by identity: the string is used", "Remove one of the two.")
 	}
 	return Connection{Setting: name, Text: NewSecret(c.connectionString(name, text))}
 }
@@ -83,7 +83,7 @@ func (c *checker) identityAt(in *inputs, name string) Connection {
 		found.TableURL = "https://" + account + ".table.core.windows.net"
 		found.BlobURL = cmp.Or(found.BlobURL, "https://"+account+".blob.core.windows.net")
 	case found.BlobURL != "" && name != prefix+"_STATE":
-		c.odd(name+"__blobServiceUri", "names blobs only, so state is not kept in that account", "Add "+name+"__tableServiceUri, or set SPILLWAY_STATE__tableServiceUri.")
+		c.settingWarning(name+"__blobServiceUri", "names blobs only, so state is not kept in that account", "Add "+name+"__tableServiceUri, or set SPILLWAY_STATE__tableServiceUri.")
 		return Connection{}
 	case name == prefix+"_STATE" && (credential+client+found.BlobURL != ""):
 		c.setting(name+"__accountName", "is missing", "Set it, or "+name+"__tableServiceUri, to say which storage account.")

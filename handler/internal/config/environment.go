@@ -71,12 +71,12 @@ func environment() (inputs, error) {
 	if err := envconfig.Process(prefix, &in.ours); err != nil {
 		return in, err
 	}
-	preset(&in.ours)
+	setDefaults(&in.ours)
 	return in, envconfig.Process("", &in.platform)
 }
 
-// preset fills in the default of whatever is set to nothing.
-func preset(w *written) {
+// setDefaults fills in the default of whatever is set to nothing.
+func setDefaults(w *written) {
 	v := reflect.ValueOf(w).Elem()
 	for i := range v.NumField() {
 		if v.Field(i).String() == "" {

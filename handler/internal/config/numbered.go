@@ -61,10 +61,10 @@ func cutNumber(name string) (id, part string, ok bool) {
 	return strings.Cut(rest, "_")
 }
 
-// fromNumbers is the pool document that the numbered settings amount to.
-func (c *checker) fromNumbers(in *inputs, numbers []number) *document.Document {
+// numberedDocument is the pool document that the numbered settings amount to.
+func (c *checker) numberedDocument(in *inputs, numbers []number) *document.Document {
 	c.Names = map[string]string{}
-	d := FromNumbers(in.all)
+	d := NumberedDocument(in.all)
 	for i, n := range numbers {
 		at := jsondoc.Index("backends", i)
 		for path, part := range map[string]string{
@@ -99,14 +99,14 @@ func (c *checker) number(n number) {
 	}
 }
 
-// FromNumbers is the pool document that the numbered settings of openai-aca-lb
+// NumberedDocument is the pool document that the numbered settings of openai-aca-lb
 // amount to: every backend serves any model, under its own deployment name if
 // it has one. all may hold other variables too.
-func FromNumbers(all map[string]string) *document.Document {
+func NumberedDocument(all map[string]string) *document.Document {
 	d := document.New()
 	for _, n := range numbered(all) {
 		var b document.Backend
-		jsondoc.Preset(&b)
+		jsondoc.SetDefaults(&b)
 		b.Name = "backend-" + strings.ToLower(n.id)
 		b.Endpoint = n.values["URL"]
 		b.Priority, _ = strconv.Atoi(n.values["PRIORITY"]) // what is no number is reported elsewhere
@@ -114,16 +114,16 @@ func FromNumbers(all map[string]string) *document.Document {
 			b.Auth = document.Auth{Mode: "api-key", Setting: n.names["APIKEY"]}
 		}
 		if name := n.values["DEPLOYMENT_NAME"]; name != "" {
-			b.Deployments = jsondoc.Pairs{{Name: document.Any, Value: name}}
+			b.Deployments = jsondoc.Pairs{{Name: document.Wildcard, Value: name}}
 		}
 		d.Backends = append(d.Backends, b)
 	}
 	return d
 }
 
-// oldTimeout lets HTTP_TIMEOUT_SECONDS stand for both of our timeouts, unless
+// httpTimeout lets HTTP_TIMEOUT_SECONDS stand for both of our timeouts, unless
 // they are set themselves.
-func (c *checker) oldTimeout(in *inputs, s *Settings) {
+func (c *checker) httpTimeout(in *inputs, s *Settings) {
 	text := strings.TrimSpace(in.platform.HTTPTimeout)
 	if text == "" || in.ours.Config != "" {
 		return

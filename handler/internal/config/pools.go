@@ -90,8 +90,8 @@ func hedge(h *document.Hedge) balancer.Hedge {
 // backend serves it.
 func (cfg *Config) Pool(model string) (*balancer.Pool, bool) {
 	i, ok := cfg.index[model]
-	if !ok || model == document.Any {
-		i, ok = cfg.index[document.Any]
+	if !ok || model == document.Wildcard {
+		i, ok = cfg.index[document.Wildcard]
 	}
 	if !ok {
 		return nil, false
@@ -99,9 +99,9 @@ func (cfg *Config) Pool(model string) (*balancer.Pool, bool) {
 	return &cfg.Pools[i], true
 }
 
-// Line is the pool of a model and then those of its fallbacks, in the order in
+// CandidatePools is the pool of a model and then those of its fallbacks, in the order in
 // which they are tried; nil when no backend serves it.
-func (cfg *Config) Line(model string) []*balancer.Pool {
+func (cfg *Config) CandidatePools(model string) []*balancer.Pool {
 	first, ok := cfg.Pool(model)
 	if !ok {
 		return nil

@@ -44,20 +44,20 @@ func (p *printer) line(name, format string, args ...any) {
 }
 
 func (s *Settings) print(p *printer) {
-	p.line("listen", "%s%s", s.Listen, when(s.Standalone, " (standalone)", " (behind the Functions host)"))
-	p.line("instance", "%s%s", s.Instance, when(s.Region != "", " in "+s.Region, ""))
+	p.line("listen", "%s%s", s.Listen, pick(s.Standalone, " (standalone)", " (behind the Functions host)"))
+	p.line("instance", "%s%s", s.Instance, pick(s.Region != "", " in "+s.Region, ""))
 	p.line("state", "%s, tables %s*, read every %v", s.State, s.StateTable, jsondoc.Duration(s.StateRefresh))
 	p.line("callers", "%s", s.Callers)
-	p.line("operators", "%s", when(s.OperatorKey.Set(), "by key (SPILLWAY_OPERATOR_KEY)",
-		when(s.Standalone && s.Loopback, "everyone on this machine", "nobody: SPILLWAY_OPERATOR_KEY is not set")))
+	p.line("operators", "%s", pick(s.OperatorKey.Set(), "by key (SPILLWAY_OPERATOR_KEY)",
+		pick(s.Standalone && s.Loopback, "everyone on this machine", "nobody: SPILLWAY_OPERATOR_KEY is not set")))
 	p.line("timeouts", "first token %v, response %v, commit after %v, heartbeat %v, waiting room %v",
 		jsondoc.Duration(s.FirstTokenTimeout), jsondoc.Duration(s.ResponseTimeout), jsondoc.Duration(s.CommitAfter), jsondoc.Duration(s.Heartbeat), jsondoc.Duration(s.MaxWait))
 	p.line("limits", "bodies up to %d bytes", s.MaxBody)
 	p.line("telling", "log level %s%s%s%s", strings.ToLower(s.LogLevel.String()),
-		when(s.Expose, ", backends exposed to callers", ""), when(s.Transcripts != "", ", transcripts in "+s.Transcripts, ""), when(s.OTLP != "", ", telemetry to "+s.OTLP, ""))
+		pick(s.Expose, ", backends exposed to callers", ""), pick(s.Transcripts != "", ", transcripts in "+s.Transcripts, ""), pick(s.OTLP != "", ", telemetry to "+s.OTLP, ""))
 }
 
-func when(is bool, yes, no string) string {
+func pick(is bool, yes, no string) string {
 	if is {
 		return yes
 	}
@@ -72,7 +72,7 @@ func (c Connection) String() string {
 	case c.Text.Set():
 		return "table by " + c.Setting
 	}
-	return "table " + c.TableURL + " by identity" + when(c.ClientID != "", " "+c.ClientID, "") + " (" + c.Setting + ")"
+	return "table " + c.TableURL + " by identity" + pick(c.ClientID != "", " "+c.ClientID, "") + " (" + c.Setting + ")"
 }
 
 // String is how callers are let in.
@@ -101,7 +101,7 @@ func (cfg *Config) printPool(p *printer, from *balancer.Pool) {
 	slices.SortStableFunc(line, func(a, b balancer.Backend) int { return cmp.Compare(a.Priority, b.Priority) })
 	for _, b := range line {
 		p.line(fmt.Sprintf("  priority %d", b.Priority), "%s: deployment %s at %s, weight %d%s%s", b.Name, cmp.Or(b.Deployment, "as called"),
-			cfg.Resources[b.Index].Endpoint, b.Weight, when(b.Provisioned, ", provisioned", ""), when(b.Geography != "", ", in "+b.Geography, ""))
+			cfg.Resources[b.Index].Endpoint, b.Weight, pick(b.Provisioned, ", provisioned", ""), pick(b.Geography != "", ", in "+b.Geography, ""))
 	}
 }
 
@@ -118,7 +118,7 @@ func (cfg *Config) printConsumer(p *printer, i int) {
 			words = append(words, "Entra "+strings.TrimSpace(strings.Join([]string{id.AppID, id.Group, id.Role}, " ")))
 		}
 	}
-	words = append(words, when(len(who.Models) > 0, "models "+strings.Join(who.Models, ", "), "all models"))
+	words = append(words, pick(len(who.Models) > 0, "models "+strings.Join(who.Models, ", "), "all models"))
 	if len(who.Geographies) > 0 {
 		words = append(words, "only in "+strings.Join(who.Geographies, ", "))
 	}
@@ -139,5 +139,5 @@ func (cfg *Config) printConsumer(p *printer, i int) {
 	if who.BudgetPerMonth > 0 {
 		words = append(words, fmt.Sprintf("%.2f money/month", who.BudgetPerMonth))
 	}
-	p.line("consumer "+who.Name, "%s", strings.Join(append(words, when(who.Class == consumer.Batch, "batch", "interactive")), "; "))
+	p.line("consumer "+who.Name, "%s", strings.Join(append(words, pick(who.Class == consumer.Batch, "batch", "interactive")), "; "))
 }

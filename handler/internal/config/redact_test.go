@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestPatternsOfTranscriptsAreReadOrNamed(t *testing.T) {
+func TestTranscriptPatterns(t *testing.T) {
 	s := loaded(t, map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_TRANSCRIPTS_REDACT": `["sk-[a-z]+", "[0-9]{16}"]`}, one(``)).Settings
 	if len(s.Redact) != 2 || !s.Redact[1].MatchString("4111111111111111") {
 		t.Errorf("%v", s.Redact)

@@ -58,7 +58,7 @@ func TestPoolsFollowTheDocument(t *testing.T) {
 	}
 }
 
-func TestAModelIsFoundByItsNameItsAliasesOrTheStar(t *testing.T) {
+func TestPoolByNameAliasOrWildcard(t *testing.T) {
 	cfg := loaded(t, open, `{"backends": [
 		{"name": "a", "endpoint": "https://a.openai.azure.com", "deployments": ["gpt-4o"]},
 		{"name": "b", "endpoint": "https://b.openai.azure.com"}],
@@ -76,19 +76,19 @@ func TestAModelIsFoundByItsNameItsAliasesOrTheStar(t *testing.T) {
 	}
 }
 
-func TestWithoutAStarUnknownModelsAreNotServed(t *testing.T) {
+func TestUnknownModelWithoutWildcard(t *testing.T) {
 	cfg := loaded(t, open, two(``))
 	for _, name := range []string{"o9", "*", ""} {
 		if p, ok := cfg.Pool(name); ok {
 			t.Errorf("%q is served by %v", name, members(p))
 		}
-		if line := cfg.Line(name); line != nil {
+		if line := cfg.CandidatePools(name); line != nil {
 			t.Errorf("%q has the line %v", name, line)
 		}
 	}
 }
 
-func TestWhatIsNamedExactlyGoesBeforeTheStar(t *testing.T) {
+func TestExactNameBeforeWildcard(t *testing.T) {
 	cfg := loaded(t, open, `{"backends": [
 		{"name": "a", "endpoint": "https://a.openai.azure.com", "deployments": {"*": "small", "gpt-4o": "large"}},
 		{"name": "b", "endpoint": "https://b.openai.azure.com", "deployments": ["*"]}]}`)
@@ -98,7 +98,7 @@ func TestWhatIsNamedExactlyGoesBeforeTheStar(t *testing.T) {
 	}
 }
 
-func TestRegionBendsThePriority(t *testing.T) {
+func TestPriorityInRegion(t *testing.T) {
 	text := `{"backends": [
 		{"name": "a", "endpoint": "https://a.openai.azure.com", "priority": 1, "priorityIn": {"West Europe": 5, "eastus2": 0}},
 		{"name": "b", "endpoint": "https://b.openai.azure.com", "priority": 2}]}`
@@ -113,21 +113,21 @@ func TestRegionBendsThePriority(t *testing.T) {
 	}
 }
 
-func TestFallbacksAreInLineByTheirRealNames(t *testing.T) {
+func TestFallbacksAreResolved(t *testing.T) {
 	cfg := loaded(t, open, two(`, "models": {"gpt-4o": {"fallbacks": ["mini"]}, "gpt-4o-mini": {"aliases": ["mini"]}}`))
 	var names []string
-	for _, p := range cfg.Line("gpt-4o") {
+	for _, p := range cfg.CandidatePools("gpt-4o") {
 		names = append(names, p.Model)
 	}
 	if diff := cmp.Diff([]string{"gpt-4o", "gpt-4o-mini"}, names); diff != "" {
 		t.Error(diff)
 	}
-	if line := cfg.Line("mini"); len(line) != 1 || line[0].Model != "gpt-4o-mini" {
+	if line := cfg.CandidatePools("mini"); len(line) != 1 || line[0].Model != "gpt-4o-mini" {
 		t.Errorf("got %v", line)
 	}
 }
 
-func TestEveryPartOfAModelIsResolved(t *testing.T) {
+func TestModelsAreResolved(t *testing.T) {
 	cfg := loaded(t, open, two(`, "models": {"gpt-4o": {"strategy": "lowest-latency", "latencySensitivity": "50ms", "affinity": "none",
 		"firstTokenTimeout": "20s", "hedge": {"after": "p99.5", "maxPercent": 2}, "price": {"currency": "EUR", "input": 1, "output": 2}},
 		"gpt-4o-mini": {"strategy": "least-busy", "hedge": {"after": "800ms"}}}`))
@@ -141,7 +141,7 @@ func TestEveryPartOfAModelIsResolved(t *testing.T) {
 	}
 }
 
-func TestResourcesCarryTheirCredentials(t *testing.T) {
+func TestResourceCredentials(t *testing.T) {
 	cfg := loaded(t, map[string]string{"SPILLWAY_AUTH": "none", "K": "fedcba9876543210", "AZURE_CLIENT_ID": "aaaaaaaa-2222-3333-4444-555555555555"}, `{"backends": [
 		{"name": "a", "endpoint": "https://a.openai.azure.com/"},
 		{"name": "b", "endpoint": "https://b.openai.azure.com", "auth": {"clientId": "11111111-2222-3333-4444-555555555555"}, "http2": true},
@@ -175,7 +175,7 @@ func TestResourcesCarryTheirCredentials(t *testing.T) {
 	}
 }
 
-func TestConsumersCarryTheirRulesKeysAndTokens(t *testing.T) {
+func TestConsumersAreResolved(t *testing.T) {
 	env := map[string]string{"A": "0123456789abcdef0", "B": "0123456789abcdef1"}
 	cfg := loaded(t, env, two(`, "models": {"gpt-4o": {"aliases": ["gpt-4"], "price": {"input": 1}}, "gpt-4o-mini": {"price": {"input": 1}}}, "consumers": [
 		{"name": "a", "keySettings": ["A", "B"], "models": ["gpt-4", "gpt-4o"], "geographies": ["eu", "us"], "minPriority": 1, "maxRequestTokens": 2, "concurrency": 3,
@@ -198,7 +198,7 @@ func TestConsumersCarryTheirRulesKeysAndTokens(t *testing.T) {
 	}
 }
 
-func TestPoliciesHaveTheContractsDefaults(t *testing.T) {
+func TestPolicyDefaults(t *testing.T) {
 	cfg := loaded(t, open, one(``))
 	b := cfg.Breaker
 	if b.Failures != 5 || b.Interval != 10*time.Second || b.Percentage != 50 || b.MinimumRequests != 20 || b.TripDuration != 10*time.Second || b.MaxTripDuration != 5*time.Minute {
@@ -214,7 +214,7 @@ func TestPoliciesHaveTheContractsDefaults(t *testing.T) {
 	}
 }
 
-func TestLeavingEarlyHasASwitch(t *testing.T) {
+func TestLeaveAtCanBeDisabled(t *testing.T) {
 	on := loaded(t, open, two(`, "throttle": {"leaveAt": {"utilization": 90}}`)).Throttle
 	if on.Utilization != 90 || on.RemainingTokens != 0.02 {
 		t.Errorf("got %+v", on)
@@ -225,7 +225,7 @@ func TestLeavingEarlyHasASwitch(t *testing.T) {
 	}
 }
 
-func TestTheSameDocumentAlwaysGivesTheSameOrder(t *testing.T) {
+func TestResolutionIsDeterministic(t *testing.T) {
 	text := string(read(t, "document/testdata/valid/most.json"))
 	env := map[string]string{"SPILLWAY_AUTH": "none", "OPENAI_KEY": "fedcba9876543210", "WEB_KEY": "0123456789abcdef0", "WEB_KEY_NEXT": "0123456789abcdef1"}
 	first := loaded(t, env, text)
@@ -240,7 +240,7 @@ func TestTheSameDocumentAlwaysGivesTheSameOrder(t *testing.T) {
 	}
 }
 
-func TestNumberedSettingsWorkAsInOpenAIACALB(t *testing.T) {
+func TestNumberedSettings(t *testing.T) {
 	cfg := loaded(t, map[string]string{
 		"SPILLWAY_AUTH": "none", "HTTP_TIMEOUT_SECONDS": "30", "SPILLWAY_RESPONSE_TIMEOUT": "90s",
 		"BACKEND_10_URL": "https://ten.openai.azure.com", "BACKEND_10_PRIORITY": "2",

@@ -13,7 +13,7 @@ import (
 	"spillway/handler/internal/config/jsondoc"
 )
 
-func TestCommittedSchemaIsCurrent(t *testing.T) {
+func TestSchemaFileIsCurrent(t *testing.T) {
 	golden(t, "schema.json", string(document.Schema()))
 }
 
@@ -24,10 +24,10 @@ type sample struct {
 	Valid bool   `json:"valid"`
 }
 
-// TestSchemaAcceptsAndRefusesTheSame asks ajv, which editors use too: every
+// TestSchemaAgreesWithDecoder asks ajv, which editors use too: every
 // valid sample validates, and whatever Decode alone refuses is refused, but
 // for names given twice, which JSON Schema cannot see.
-func TestSchemaAcceptsAndRefusesTheSame(t *testing.T) {
+func TestSchemaAgreesWithDecoder(t *testing.T) {
 	modules := tools(t)
 	var samples []sample
 	for name, text := range validSamples(t) {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestEverySettingHasTheContractsDefault(t *testing.T) {
+func TestSettingDefaults(t *testing.T) {
 	s := loaded(t, open, one(``)).Settings
 	if s.Listen != "127.0.0.1:8080" || !s.Standalone || !s.Loopback || !s.State.Memory() || s.StateTable != "spillway" ||
 		s.StateRefresh != 500*time.Millisecond || s.FirstTokenTimeout != time.Minute || s.ResponseTimeout != 220*time.Second ||
@@ -23,7 +23,7 @@ func TestEverySettingHasTheContractsDefault(t *testing.T) {
 	}
 }
 
-func TestEverySettingIsRead(t *testing.T) {
+func TestSettingsAreRead(t *testing.T) {
 	s := loaded(t, map[string]string{
 		"FUNCTIONS_CUSTOMHANDLER_PORT": "7071", "REGION_NAME": "West Europe", "CONTAINER_NAME": "c-1", "WEBSITE_INSTANCE_ID": "i-1",
 		"SPILLWAY_AUTH": " key , entra", "SPILLWAY_ENTRA_TENANT": "contoso.onmicrosoft.com", "SPILLWAY_ENTRA_AUDIENCE": "api://s",
@@ -45,14 +45,14 @@ func TestEverySettingIsRead(t *testing.T) {
 	}
 }
 
-func TestAnEmptySettingIsNoSetting(t *testing.T) {
+func TestEmptySettingIsUnset(t *testing.T) {
 	s := loaded(t, map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_MAX_WAIT": "", "SPILLWAY_LOG_LEVEL": ""}, one(``)).Settings
 	if s.MaxWait != 2*time.Second || s.LogLevel != slog.LevelInfo {
 		t.Errorf("got %+v", s)
 	}
 }
 
-func TestListenTakesAHostAPortOrBoth(t *testing.T) {
+func TestListenAddress(t *testing.T) {
 	for listen, want := range map[string]string{
 		"": "127.0.0.1:7071", ":9000": ":9000", "9000": "127.0.0.1:9000", "0.0.0.0": "0.0.0.0:7071", "[::1]:9000": "[::1]:9000",
 		"::1": "[::1]:7071", "localhost": "localhost:7071", "localhost:0": "localhost:0",
@@ -67,7 +67,7 @@ func TestListenTakesAHostAPortOrBoth(t *testing.T) {
 	}
 }
 
-func TestSharedStateIsFoundInEveryForm(t *testing.T) {
+func TestStateConnectionForms(t *testing.T) {
 	const key = "DefaultEndpointsProtocol=https;AccountName=contoso;AccountKey=a2V5;EndpointSuffix=core.windows.net"
 	for name, c := range map[string]struct {
 		env  map[string]string
@@ -97,7 +97,7 @@ func TestSharedStateIsFoundInEveryForm(t *testing.T) {
 	}
 }
 
-func TestBlobsAreWhereTheTableIsUnlessSaidOtherwise(t *testing.T) {
+func TestBlobServiceAddress(t *testing.T) {
 	for name, c := range map[string]struct {
 		env  map[string]string
 		want string
@@ -120,14 +120,14 @@ func TestBlobsAreWhereTheTableIsUnlessSaidOtherwise(t *testing.T) {
 	}
 }
 
-func TestSettingsAreThereEvenWhenTheRestIsWrong(t *testing.T) {
+func TestSettingsAreReadDespiteFaults(t *testing.T) {
 	cfg, err := load(in(t, map[string]string{"SPILLWAY_CONFIG": "{", "FUNCTIONS_CUSTOMHANDLER_PORT": "7071", "SPILLWAY_LOG_LEVEL": "error"}))
 	if err == nil || cfg.Settings.Listen != "127.0.0.1:7071" || cfg.Settings.LogLevel != slog.LevelError || cfg.Pools != nil {
 		t.Errorf("got %+v, %v", cfg, err)
 	}
 }
 
-func TestASecretDoesNotShowItself(t *testing.T) {
+func TestSecretIsNeverPrinted(t *testing.T) {
 	const text = "hunter2hunter2hunter2"
 	s := NewSecret(text)
 	nested := struct{ inner any }{struct{ s Secret }{s}}
@@ -147,7 +147,7 @@ func TestASecretDoesNotShowItself(t *testing.T) {
 	}
 }
 
-func TestNothingThatIsPrintedHoldsASecret(t *testing.T) {
+func TestPrintedConfigurationHoldsNoSecret(t *testing.T) {
 	env := map[string]string{
 		"SPILLWAY_OPERATOR_KEY": "operator-0123456789", "TEAM_A_KEY": "consumer-0123456789", "AOAI_KEY_SWEDEN": "backend-0123456789",
 		"SPILLWAY_STATE": "AccountName=contoso;AccountKey=c3RhdGU=",
@@ -170,7 +170,7 @@ func TestNothingThatIsPrintedHoldsASecret(t *testing.T) {
 	}
 }
 
-func TestWhatIsOddIsToldButDoesNoHarm(t *testing.T) {
+func TestWarnings(t *testing.T) {
 	for name, c := range map[string]struct {
 		env  map[string]string
 		text string
@@ -198,7 +198,7 @@ func TestWhatIsOddIsToldButDoesNoHarm(t *testing.T) {
 	}
 }
 
-func TestValidateTellsWhatWasUnderstood(t *testing.T) {
+func TestValidatePrintsTheConfiguration(t *testing.T) {
 	for name, value := range map[string]string{"SPILLWAY_CONFIG": "@document/testdata/valid/contract.json", "TEAM_A_KEY": "0123456789abcdef", "AOAI_KEY_SWEDEN": "fedcba9876543210"} {
 		t.Setenv(name, value)
 	}
@@ -215,7 +215,7 @@ func TestValidateTellsWhatWasUnderstood(t *testing.T) {
 	}
 }
 
-func TestTheSampleOfLocalSettingsIsValid(t *testing.T) {
+func TestLocalSettingsSampleIsValid(t *testing.T) {
 	var sample struct{ Values map[string]string }
 	if err := json.Unmarshal(read(t, "../../../local.settings.sample.json"), &sample); err != nil {
 		t.Fatal(err)

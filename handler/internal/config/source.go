@@ -24,7 +24,7 @@ func (c *checker) document(in *inputs) *document.Document {
 	numbers := numbered(in.all)
 	switch {
 	case text == "" && len(numbers) > 0:
-		return c.fromNumbers(in, numbers)
+		return c.numberedDocument(in, numbers)
 	case text == "":
 		c.setting(configSetting, "is not set, so there is nothing to send requests to", `Set it to the pool document, or to "@path" of a file that holds it; or set BACKEND_1_URL, BACKEND_1_PRIORITY and BACKEND_1_APIKEY.`)
 		return nil
@@ -33,7 +33,7 @@ func (c *checker) document(in *inputs) *document.Document {
 		return nil
 	}
 	if len(numbers) > 0 {
-		c.odd("BACKEND_"+numbers[0].id+"_URL", "and its like have no effect, because SPILLWAY_CONFIG is set", "Remove the BACKEND_ settings, or SPILLWAY_CONFIG.")
+		c.settingWarning("BACKEND_"+numbers[0].id+"_URL", "and its like have no effect, because SPILLWAY_CONFIG is set", "Remove the BACKEND_ settings, or SPILLWAY_CONFIG.")
 	}
 	path, isPath := strings.CutPrefix(text, "@")
 	if !isPath {

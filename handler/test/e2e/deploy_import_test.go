@@ -66,7 +66,7 @@ func TestImportedPoolsFailOverInOrder(t *testing.T) {
 // committed beside the sample, with the list of what was not carried over.
 func imported(t *testing.T, p importCase) (document, told string) {
 	t.Helper()
-	sample := filepath.Join("..", "config", "importer", "testdata", p.file)
+	sample := filepath.Join("..", "..", "internal", "config", "migrate", "testdata", p.file)
 	document, told, code := command(t, nil, "import", p.source, sample)
 	if code != 0 {
 		t.Fatalf("import: exit code %d: %s", code, told)

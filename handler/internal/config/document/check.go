@@ -15,28 +15,28 @@ func (r *Report) Check(d *Document, region string) {
 	for i := range d.Backends {
 		r.checkBackend(jsondoc.Index("backends", i), &d.Backends[i])
 	}
-	r.checkTwins(d)
+	r.checkDuplicates(d)
 	r.checkBreaker(&d.CircuitBreaker)
 	r.checkThrottle(&d.Throttle)
-	if r.blurred() {
+	if r.servingUncertain() {
 		return
 	}
-	l := Lay(d, region)
+	l := NewLayout(d, region)
 	r.checkModels(l)
 	r.checkConsumers(l)
 }
 
-// whoServes is the paths that decide which model is served where.
-var whoServes = regexp.MustCompile(`^(backends|models)(\[[^\]]*\]|\.[A-Za-z0-9_]+)?(\.(deployments|geography|priority|priorityIn|aliases)\b.*)?$`)
+// servingPaths is the paths that decide which model is served where.
+var servingPaths = regexp.MustCompile(`^(backends|models)(\[[^\]]*\]|\.[A-Za-z0-9_]+)?(\.(deployments|geography|priority|priorityIn|aliases)\b.*)?$`)
 
-// blurred reports whether it is uncertain which model is served where, so that
+// servingUncertain reports whether it is uncertain which model is served where, so that
 // whatever refers to models would be reported for nothing.
-func (r *Report) blurred() bool {
-	return slices.ContainsFunc(r.Faults, func(f jsondoc.Fault) bool { return whoServes.MatchString(f.Path) })
+func (r *Report) servingUncertain() bool {
+	return slices.ContainsFunc(r.Faults, func(f jsondoc.Fault) bool { return servingPaths.MatchString(f.Path) })
 }
 
-// checkTwins looks for backends that cannot be told apart, or add nothing.
-func (r *Report) checkTwins(d *Document) {
+// checkDuplicates looks for backends that cannot be told apart, or add nothing.
+func (r *Report) checkDuplicates(d *Document) {
 	names := map[string]int{}
 	places := map[string]string{}
 	drained := len(d.Backends) > 0

@@ -68,13 +68,13 @@ func (r *Report) checkDeployments(at string, b *Backend) {
 	seen := map[string]bool{}
 	for i, pair := range b.Deployments {
 		item := jsondoc.Join(at, pair.Name)
-		if r.wrote(jsondoc.Index(at, i)) {
+		if r.isSet(jsondoc.Index(at, i)) {
 			item = jsondoc.Index(at, i)
 		}
 		switch {
 		case seen[pair.Name]:
 			r.Fault(item, quoted(pair.Name)+" is named twice", "Keep one of the two.")
-		case pair.Value == Any && pair.Name != Any:
+		case pair.Value == Wildcard && pair.Name != Wildcard:
 			r.Fault(item, `has "*" for a deployment, which only means something for the model "*"`, fmt.Sprintf("Write the deployment's name, perhaps %q.", pair.Name))
 		}
 		seen[pair.Name] = true

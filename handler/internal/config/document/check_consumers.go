@@ -22,7 +22,7 @@ func (r *Report) checkConsumers(l *Layout) {
 			names[strings.ToLower(who.Name)] = i
 		}
 		r.checkEntra(jsondoc.Join(at, "entra"), who, ids)
-		r.checkWanted(at, who, l)
+		r.checkConsumerModels(at, who, l)
 		r.checkReach(at, who, l)
 		r.checkBudget(at, who, l)
 	}
@@ -45,14 +45,14 @@ func (r *Report) checkEntra(at string, who *Consumer, ids map[Entra]string) {
 	ids[id] = who.Name
 }
 
-// checkWanted looks for models and geographies that do not exist.
-func (r *Report) checkWanted(at string, who *Consumer, l *Layout) {
+// checkConsumerModels looks for models and geographies that do not exist.
+func (r *Report) checkConsumerModels(at string, who *Consumer, l *Layout) {
 	for i, name := range who.Models {
-		r.checkWantedModel(jsondoc.Index(jsondoc.Join(at, "models"), i), name, l)
+		r.checkConsumerModel(jsondoc.Index(jsondoc.Join(at, "models"), i), name, l)
 	}
 	for _, name := range slices.Sorted(maps.Keys(who.PerModel)) {
 		item := jsondoc.Join(jsondoc.Join(at, "perModel"), name)
-		r.checkWantedModel(item, name, l)
+		r.checkConsumerModel(item, name, l)
 		if len(who.Models) > 0 && !slices.ContainsFunc(who.Models, func(m string) bool { return l.Canonical(m) == l.Canonical(name) }) {
 			r.Fault(item, "limits a model that this consumer may not use", "Add it to the consumer's models, or remove it here.")
 		}
@@ -65,7 +65,7 @@ func (r *Report) checkWanted(at string, who *Consumer, l *Layout) {
 	}
 }
 
-func (r *Report) checkWantedModel(at, name string, l *Layout) {
+func (r *Report) checkConsumerModel(at, name string, l *Layout) {
 	if _, ok := l.Model(name); !ok && !l.wild() {
 		r.Fault(at, quoted(name)+" is no model that a backend serves", jsondoc.DidYouMean(name, l.names()))
 	}
@@ -90,9 +90,9 @@ func (r *Report) checkReach(at string, who *Consumer, l *Layout) {
 	for i, name := range models {
 		model := l.Canonical(name)
 		if !slices.Contains(l.Models, model) {
-			model = Any
+			model = Wildcard
 		}
-		why := l.outOfReach(who, model)
+		why := l.unreachable(who, model)
 		switch {
 		case why == "" && !each:
 			return
@@ -101,13 +101,13 @@ func (r *Report) checkReach(at string, who *Consumer, l *Layout) {
 		}
 	}
 	if !each && len(models) > 0 && !r.Faults.Under(at) {
-		r.Fault(at, "is left without any backend: none is "+strings.TrimPrefix(l.outOfReach(who, models[0]), "that is "), "Widen its geographies or lower its minPriority.")
+		r.Fault(at, "is left without any backend: none is "+strings.TrimPrefix(l.unreachable(who, models[0]), "that is "), "Widen its geographies or lower its minPriority.")
 	}
 }
 
-// outOfReach says which rule of the consumer keeps it from every backend of a
+// unreachable says which rule of the consumer keeps it from every backend of a
 // model; "" when it reaches one, or when the model has none.
-func (l *Layout) outOfReach(who *Consumer, model string) string {
+func (l *Layout) unreachable(who *Consumer, model string) string {
 	backends := l.backends(model)
 	inside := slices.DeleteFunc(slices.Clone(backends), func(b *Backend) bool {
 		return len(who.Geographies) > 0 && !slices.Contains(who.Geographies, b.Geography)
@@ -147,7 +147,7 @@ func (r *Report) checkBudget(at string, who *Consumer, l *Layout) {
 func (l *Layout) priced(name string) bool {
 	m := l.entries[l.Canonical(name)]
 	if m == nil && !slices.Contains(l.Models, l.Canonical(name)) {
-		m = l.entries[Any]
+		m = l.entries[Wildcard]
 	}
 	return m != nil && m.Price != nil && m.Price.Input+m.Price.Output > 0
 }

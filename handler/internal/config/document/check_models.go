@@ -28,13 +28,13 @@ func (r *Report) checkServed(at string, m *Model, l *Layout) {
 	if len(l.backends(m.Name)) > 0 {
 		return
 	}
-	if m.Name == Any {
+	if m.Name == Wildcard {
 		r.Fault(at, "is every model that is named nowhere, but no backend serves such models", `Remove it, or give a backend "*" among its deployments, or no deployments at all.`)
 		return
 	}
 	var served []string
 	for _, model := range l.Models {
-		if model != Any && len(l.backends(model)) > 0 {
+		if model != Wildcard && len(l.backends(model)) > 0 {
 			served = append(served, model)
 		}
 	}
@@ -46,7 +46,7 @@ func (r *Report) checkAliases(at string, m *Model, taken map[string]string, l *L
 		at := jsondoc.Index(jsondoc.Join(at, "aliases"), i)
 		other, again := taken[alias]
 		switch {
-		case m.Name == Any:
+		case m.Name == Wildcard:
 			r.Fault(at, `is an alias of "*", which has every name already`, "Remove it.")
 		case slices.Contains(l.Models, alias):
 			r.Fault(at, quoted(alias)+" is the name of a model", "Choose another alias, or remove it.")
@@ -66,14 +66,14 @@ func (r *Report) checkFallbacks(at string, m *Model, l *Layout) {
 			r.Fault(at, quoted(name)+" is no model that a backend serves by name", jsondoc.DidYouMean(name, l.names()))
 		case model == m.Name:
 			r.Fault(at, "is the model itself", "Remove it.")
-		case l.leadsTo(model, m.Name, map[string]bool{}):
+		case l.fallsBackTo(model, m.Name, map[string]bool{}):
 			r.Fault(at, quoted(name)+" falls back to "+quoted(m.Name)+" again: a circle", "Remove one of the fallbacks in the circle.")
 		}
 	}
 }
 
-// leadsTo reports whether falling back from one model can end at another.
-func (l *Layout) leadsTo(from, to string, seen map[string]bool) bool {
+// fallsBackTo reports whether falling back from one model can end at another.
+func (l *Layout) fallsBackTo(from, to string, seen map[string]bool) bool {
 	if from == to {
 		return true
 	}
@@ -84,7 +84,7 @@ func (l *Layout) leadsTo(from, to string, seen map[string]bool) bool {
 	seen[from] = true
 	return slices.ContainsFunc(m.Fallbacks, func(name string) bool {
 		next, ok := l.Model(name)
-		return ok && l.leadsTo(next, to, seen)
+		return ok && l.fallsBackTo(next, to, seen)
 	})
 }
 

@@ -29,7 +29,7 @@ func samples(t testing.TB) map[string]string {
 	return found
 }
 
-func TestWhatIsPrintedIsUnderstoodTheSame(t *testing.T) {
+func TestPrintedDocumentParsesTheSame(t *testing.T) {
 	for name, text := range samples(t) {
 		d, err := Parse("", []byte(text))
 		if err != nil {

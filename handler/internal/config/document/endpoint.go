@@ -24,7 +24,7 @@ func Endpoint(text, kind string) (u *url.URL, problem, fix string) {
 	if err != nil {
 		return nil, "is no URL", `Write for example "https://contoso.openai.azure.com".`
 	}
-	for _, look := range []func(*url.URL) (string, string){authority, func(u *url.URL) (string, string) { return elsewhere(u, kind) }, rest} {
+	for _, look := range []func(*url.URL) (string, string){authority, func(u *url.URL) (string, string) { return wrongURL(u, kind) }, rest} {
 		if problem, fix = look(u); problem != "" {
 			return nil, problem, fix
 		}
@@ -68,8 +68,8 @@ func rest(u *url.URL) (problem, fix string) {
 	return "", ""
 }
 
-// elsewhere checks for URLs that are right, but not of what is wanted.
-func elsewhere(u *url.URL, kind string) (problem, fix string) {
+// wrongURL checks for URLs that are right, but not of what is wanted.
+func wrongURL(u *url.URL, kind string) (problem, fix string) {
 	path := strings.TrimRight(strings.ToLower(u.Path), "/")
 	switch host := strings.ToLower(u.Hostname()); {
 	case strings.Contains(path, "//") || strings.Contains(path, "..") || strings.Contains(path, "\\") || u.RawPath != "":

@@ -7,9 +7,9 @@ import (
 	"spillway/handler/internal/config/jsondoc"
 )
 
-// Any is the name of the pool that serves every model without a pool of its
+// Wildcard is the name of the pool that serves every model without a pool of its
 // own.
-const Any = "*"
+const Wildcard = "*"
 
 // Layout is which models there are, what else they are called, and which
 // backend serves which, all in the order of the document.
@@ -21,8 +21,8 @@ type Layout struct {
 	Aliases  map[string]string // alias → model
 }
 
-// Lay works out the layout, for an instance in that region; "" = unknown.
-func Lay(d *Document, region string) *Layout {
+// NewLayout works out the layout, for an instance in that region; "" = unknown.
+func NewLayout(d *Document, region string) *Layout {
 	l := &Layout{Document: d, region: region, entries: map[string]*Model{}, Aliases: map[string]string{}}
 	names := []string{}
 	for i := range d.Models {
@@ -38,16 +38,16 @@ func Lay(d *Document, region string) *Layout {
 		for _, pair := range d.Backends[i].Deployments {
 			names = append(names, pair.Name)
 		}
-		_, any := Serves(&d.Backends[i], Any)
+		_, any := Serves(&d.Backends[i], Wildcard)
 		wild = wild || any
 	}
 	for _, name := range names {
-		if name != Any && !slices.Contains(l.Models, name) {
+		if name != Wildcard && !slices.Contains(l.Models, name) {
 			l.Models = append(l.Models, name)
 		}
 	}
-	if wild || l.entries[Any] != nil {
-		l.Models = append(l.Models, Any)
+	if wild || l.entries[Wildcard] != nil {
+		l.Models = append(l.Models, Wildcard)
 	}
 	return l
 }
@@ -58,15 +58,15 @@ func Lay(d *Document, region string) *Layout {
 func Serves(b *Backend, model string) (string, bool) {
 	pairs := b.Deployments
 	if pairs == nil {
-		pairs = jsondoc.Pairs{{Name: Any, Value: Any}}
+		pairs = jsondoc.Pairs{{Name: Wildcard, Value: Wildcard}}
 	}
-	for _, name := range []string{model, Any} {
+	for _, name := range []string{model, Wildcard} {
 		for _, pair := range pairs {
 			switch {
 			case pair.Name != name:
-			case pair.Value != Any:
+			case pair.Value != Wildcard:
 				return pair.Value, true
-			case model == Any:
+			case model == Wildcard:
 				return "", true
 			default:
 				return model, true
@@ -77,7 +77,7 @@ func Serves(b *Backend, model string) (string, bool) {
 }
 
 // wild reports whether models that are named nowhere are served too.
-func (l *Layout) wild() bool { return slices.Contains(l.Models, Any) }
+func (l *Layout) wild() bool { return slices.Contains(l.Models, Wildcard) }
 
 // Model is the model that a name stands for: itself, or what it is an alias
 // of. ok is false when the name is known nowhere.
@@ -93,7 +93,7 @@ func (l *Layout) Model(name string) (string, bool) {
 func (l *Layout) names() []string {
 	var names []string
 	for _, model := range l.Models {
-		if model != Any {
+		if model != Wildcard {
 			names = append(names, model)
 		}
 	}
@@ -147,6 +147,6 @@ func (l *Layout) Entry(model string) *Model {
 		return m
 	}
 	m := new(Model)
-	jsondoc.Preset(m)
+	jsondoc.SetDefaults(m)
 	return m
 }

@@ -35,8 +35,8 @@ func (r *Report) place(path, problem, fix string) jsondoc.Fault {
 	return r.Tree.Fault(path, problem, fix)
 }
 
-// wrote reports whether the operator wrote anything at path.
-func (r *Report) wrote(path string) bool { return r.Tree != nil && r.Tree.Has(path) }
+// isSet reports whether the operator isSet anything at path.
+func (r *Report) isSet(path string) bool { return r.Tree != nil && r.Tree.Has(path) }
 
 // Read understands the text of a document, with as much of it as can be; nil
 // when that is nothing. file names the text in faults, "" if it is none.
@@ -70,7 +70,7 @@ func Parse(file string, text []byte) (*Document, error) {
 // New is a document in which nothing is written yet.
 func New() *Document {
 	d := new(Document)
-	jsondoc.Preset(d)
+	jsondoc.SetDefaults(d)
 	return d
 }
 

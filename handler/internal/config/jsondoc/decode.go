@@ -107,7 +107,7 @@ func (d *decoder) unknown(m Member, path string, t reflect.Type, fields []field)
 	for _, f := range fields {
 		names = append(names, f.name)
 		if slices.Contains(f.also, strings.ToLower(m.Name)) {
-			fix = fmt.Sprintf("Did you mean %q?%s", f.name, f.shown())
+			fix = fmt.Sprintf("Did you mean %q?%s", f.name, f.displayName())
 		}
 	}
 	if slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, m.Name) }) {
@@ -119,8 +119,8 @@ func (d *decoder) unknown(m Member, path string, t reflect.Type, fields []field)
 	d.fault(&Node{Offset: m.Offset}, path, "is no field of "+word, fix)
 }
 
-// shown is the field's example as the end of a fix.
-func (f field) shown() string {
+// displayName is the field's example as the end of a fix.
+func (f field) displayName() string {
 	if f.example == "" {
 		return ""
 	}
@@ -132,8 +132,8 @@ func (d *decoder) absent(n *Node, v reflect.Value, path string, f field) {
 	switch {
 	case f.required:
 		d.fault(n, path, "is missing", fmt.Sprintf("Add %q: %s.", f.name, f.sample()))
-	case f.preset != "":
-		d.value(node(f.preset), v, path, f)
+	case f.defaultJSON != "":
+		d.value(node(f.defaultJSON), v, path, f)
 	case v.Kind() == reflect.Struct:
 		d.object(&Node{Kind: Object, Offset: n.Offset}, v, path)
 	}
@@ -150,8 +150,8 @@ func (f field) sample() string {
 	return "..."
 }
 
-// Preset fills the struct that into points to as if nothing had been written.
-func Preset(into any) {
+// SetDefaults fills the struct that into points to as if nothing had been written.
+func SetDefaults(into any) {
 	d := decoding(&Tree{})
 	d.object(&Node{Kind: Object}, reflect.ValueOf(into).Elem(), "")
 }

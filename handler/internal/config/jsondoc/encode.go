@@ -67,7 +67,7 @@ func (e *encoder) object(v reflect.Value) ordered {
 	out := ordered{}
 	for _, f := range e.defaults.fields(v.Type()) {
 		one := v.Field(f.index)
-		if !f.required && e.isPreset(one, f) {
+		if !f.required && e.isDefault(one, f) {
 			continue
 		}
 		out = append(out, entry{f.name, e.shape(one)})
@@ -75,9 +75,9 @@ func (e *encoder) object(v reflect.Value) ordered {
 	return out
 }
 
-// isPreset reports whether the field holds what it would hold if nothing were
+// isDefault reports whether the field holds what it would hold if nothing were
 // written.
-func (e *encoder) isPreset(v reflect.Value, f field) bool {
+func (e *encoder) isDefault(v reflect.Value, f field) bool {
 	fresh := reflect.New(v.Type()).Elem()
 	f.required = false
 	e.defaults.absent(&Node{Kind: Object}, fresh, "", f)

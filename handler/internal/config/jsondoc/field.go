@@ -9,22 +9,22 @@ import (
 
 // field is what a struct's tags say of one of its fields.
 type field struct {
-	index    int
-	name     string
-	doc      string
-	required bool
-	preset   string // its default, as JSON; "" = the zero value
-	enum     []string
-	min, max *float64
-	least    int
-	most     int // 0 = any
-	pattern  string
-	say      string
-	keys     string
-	keysay   string
-	example  string
-	also     []string
-	quiet    bool
+	index       int
+	name        string
+	doc         string
+	required    bool
+	defaultJSON string // its default, as JSON; "" = the zero value
+	enum        []string
+	min, max    *float64
+	least       int
+	most        int // 0 = any
+	pattern     string
+	say         string
+	keys        string
+	keysay      string
+	example     string
+	also        []string
+	quiet       bool
 }
 
 // fieldsOf reads the tags of a struct type. A malformed tag is a bug of ours.
@@ -43,7 +43,7 @@ func fieldsOf(t reflect.Type) []field {
 func fieldOf(index int, name string, tag reflect.StructTag) field {
 	return field{
 		index: index, name: name, doc: tag.Get("doc"),
-		required: tag.Get("required") != "", preset: tag.Get("default"),
+		required: tag.Get("required") != "", defaultJSON: tag.Get("default"),
 		enum: split(tag.Get("enum"), "|"),
 		min:  number(tag.Get("min")), max: number(tag.Get("max")),
 		least: whole(tag.Get("least")), most: whole(tag.Get("most")),

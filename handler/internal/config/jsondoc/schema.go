@@ -70,8 +70,8 @@ func (s *schema) property(t reflect.Type, f field) ordered {
 		shape = nullable(shape)
 	}
 	out = append(out, shape...)
-	if f.preset != "" {
-		out = append(out, entry{"default", plain(f.preset)})
+	if f.defaultJSON != "" {
+		out = append(out, entry{"default", plain(f.defaultJSON)})
 	}
 	if f.example != "" && !strings.Contains(f.example, "...") {
 		out = append(out, entry{"examples", []any{plain(f.example)}})

@@ -30,11 +30,11 @@ func (t *Tree) syntax() (Fault, bool) {
 		return t.fault("", offset, "ends too early: a bracket or quote is never closed", "Look for a missing } or ] or quote, or for text that was cut off when it was pasted."), true
 	}
 	problem := strings.Replace(err.Error(), "invalid character", "is no JSON: unexpected", 1)
-	return t.fault("", offset-1, problem, t.cure(offset-1)), true
+	return t.fault("", offset-1, problem, t.syntaxFix(offset-1)), true
 }
 
-// cure guesses from the unexpected character what its author had in mind.
-func (t *Tree) cure(offset int) string {
+// syntaxFix guesses from the unexpected character what its author had in mind.
+func (t *Tree) syntaxFix(offset int) string {
 	before := bytes.TrimRight(t.text[:min(max(offset, 0), len(t.text))], " \t\r\n")
 	at := t.text[min(max(offset, 0), len(t.text)-1)]
 	last := byte(0)

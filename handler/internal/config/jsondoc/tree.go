@@ -73,18 +73,18 @@ func Parse(file string, text []byte) (*Tree, Faults) {
 		return nil, Faults{t.fault("", int(r.decoder.InputOffset()), err.Error(), "Write it as the schema says: see \"spillway schema\".")}
 	}
 	t.Root = root
-	t.survey("", root)
+	t.index("", root)
 	return t, nil
 }
 
-// survey notes where every value is.
-func (t *Tree) survey(path string, n *Node) {
+// index notes where every value is.
+func (t *Tree) index(path string, n *Node) {
 	t.places[path] = n.Offset
 	for i, item := range n.Items {
-		t.survey(Index(path, i), item)
+		t.index(Index(path, i), item)
 	}
 	for _, m := range n.Members {
-		t.survey(Join(path, m.Name), m.Value)
+		t.index(Join(path, m.Name), m.Value)
 	}
 }
 

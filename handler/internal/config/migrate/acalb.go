@@ -19,7 +19,7 @@ func fromNumbers(r *Result, text []byte) error {
 	} else {
 		lines(text, env)
 	}
-	r.Document.Backends = config.FromNumbers(env).Backends
+	r.Document.Backends = config.NumberedDocument(env).Backends
 	r.numberedRest(env)
 	for i := range r.Document.Backends {
 		b := &r.Document.Backends[i]
@@ -53,7 +53,7 @@ func (r *Result) numberedRest(env map[string]string) {
 		}
 		part := strings.ToUpper(m[1])
 		if !slices.Contains(numberedParts, part) {
-			r.lost("%s", name)
+			r.notCarried("%s", name)
 		}
 		if n, err := strconv.Atoi(strings.TrimSpace(env[name])); part == "PRIORITY" && (err != nil || n < 0 || n > 1000) {
 			r.changed("%s is no plain number: write the priority into the document", name)

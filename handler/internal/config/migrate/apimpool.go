@@ -30,7 +30,7 @@ func fromAPIMPool(r *Result, text []byte) error {
 		return errText
 	}
 	p := &apim{Result: r, members: map[string]bool{}}
-	p.gather(root, arm{})
+	p.collect(root, arm{})
 	for _, e := range p.found {
 		p.pool(e)
 	}
@@ -42,7 +42,7 @@ func fromAPIMPool(r *Result, text []byte) error {
 	}
 	for _, e := range p.found {
 		if e.properties.at("pool") == nil && !p.members[strings.ToLower(e.name)] {
-			p.lost("%s: the backend %q is in no pool", e.at.path, e.name)
+			p.notCarried("%s: the backend %q is in no pool", e.at.path, e.name)
 		}
 	}
 	p.changed("every model is passed through by its name, as before: name models under deployments so that each has its own health and price")
@@ -58,28 +58,28 @@ type apim struct {
 	breaker string          // the rule that was carried over, as text; "" = none yet
 }
 
-// gather finds backends in templates, in answers of ARM, and in Terraform's
+// collect finds backends in templates, in answers of ARM, and in Terraform's
 // states and plans.
-func (p *apim) gather(v *value, a arm) {
+func (p *apim) collect(v *value, a arm) {
 	if template := v.at("template"); template != nil {
-		p.gather(template, a)
+		p.collect(template, a)
 	}
 	if v.at("resources") != nil && v.at("$schema") != nil {
 		a = arm{parameters: v.at("parameters"), variables: v.at("variables")}
 	}
-	p.one(v, a)
+	p.entry(v, a)
 	for _, m := range v.members {
 		if m.name != "template" && (m.value.isMap || m.value.isList) {
-			p.gather(m.value, a)
+			p.collect(m.value, a)
 		}
 	}
 	for _, item := range v.list {
-		p.gather(item, a)
+		p.collect(item, a)
 	}
 }
 
-// one adds v if it is a backend.
-func (p *apim) one(v *value, a arm) {
+// entry adds v if it is a backend.
+func (p *apim) entry(v *value, a arm) {
 	kind := strings.ToLower(v.at("type").scalar())
 	values := v.at("values")
 	switch {
@@ -90,14 +90,14 @@ func (p *apim) one(v *value, a arm) {
 			p.azapi(v, values, body, a)
 		}
 	case (kind == backendType || kind == "backends") && v.at("properties") != nil:
-		name := orElse(v.at("name").scalar(), v.at("id").scalar())
+		name := valueOr(v.at("name").scalar(), v.at("id").scalar())
 		p.found = append(p.found, entity{a.name(name), v, v.at("properties"), a})
 	}
 }
 
 // azapi adds a backend of the azapi provider, or what an update adds to one.
 func (p *apim) azapi(v, values, body *value, a arm) {
-	name := a.name(orElse(values.at("name").scalar(), values.at("resource_id").scalar()))
+	name := a.name(valueOr(values.at("name").scalar(), values.at("resource_id").scalar()))
 	for i := range p.found {
 		if strings.EqualFold(p.found[i].name, name) {
 			p.found[i].properties = &value{path: p.found[i].properties.path, isMap: true, members: slices.Concat(p.found[i].properties.members, body.at("properties").members)}
@@ -138,37 +138,37 @@ func (p *apim) pool(e entity) {
 		return
 	}
 	for _, service := range pool.items("services") {
-		name := e.arm.name(service.word("id"))
+		name := e.arm.name(service.stringAt("id"))
 		i := slices.IndexFunc(p.found, func(other entity) bool { return strings.EqualFold(other.name, name) })
 		switch {
 		case i < 0:
-			p.lost("%s: the backend %q is not in the file", service.path, name)
+			p.notCarried("%s: the backend %q is not in the file", service.path, name)
 		case p.members[strings.ToLower(name)]:
-			p.lost("%s: %q is in another pool already, and Spillway has one pool for each model", service.path, name)
+			p.notCarried("%s: %q is in another pool already, and Spillway has one pool for each model", service.path, name)
 		default:
 			p.member(p.found[i], service)
-			p.left(service)
+			p.unsupported(service)
 		}
 	}
-	p.left(pool)
-	e.properties.ignore(unimportant()...)
-	p.left(e.properties)
+	p.unsupported(pool)
+	e.properties.ignore(isInformational()...)
+	p.unsupported(e.properties)
 }
 
-// unimportant are the members of a backend that say nothing about its requests.
-func unimportant() []string {
+// isInformational are the members of a backend that say nothing about its requests.
+func isInformational() []string {
 	return []string{"url", "protocol", "type", "title", "description", "name", "id", "api_management_name", "resource_group_name", "resource_id", "timeouts"}
 }
 
-// left tells of every member that nobody looked at, unless it says nothing.
-func (p *apim) left(v *value) {
+// unsupported tells of every member that nobody looked at, unless it says nothing.
+func (p *apim) unsupported(v *value) {
 	for _, m := range v.others() {
 		switch {
 		case m.value.empty():
 		case m.name == "sessionAffinity":
-			p.lost("%s: a conversation stays with its backend by the id of its responses; no cookie is needed", m.value.path)
+			p.notCarried("%s: a conversation stays with its backend by the id of its responses; no cookie is needed", m.value.path)
 		default:
-			p.lost("%s", m.value.path)
+			p.notCarried("%s", m.value.path)
 		}
 	}
 }
@@ -187,14 +187,14 @@ func (p *apim) member(e entity, service *value) {
 	}
 	p.credentials(e, &b)
 	p.breakers(e.properties)
-	e.properties.ignore(unimportant()...)
-	p.left(e.properties)
+	e.properties.ignore(isInformational()...)
+	p.unsupported(e.properties)
 	p.Document.Backends = append(p.Document.Backends, b)
 }
 
 // count reads a priority or a weight, which may be null or empty.
 func (p *apim) count(service *value, name string, otherwise int) int {
-	text := service.word(name)
+	text := service.stringAt(name)
 	if text == "" {
 		return otherwise
 	}
@@ -222,9 +222,9 @@ func (p *apim) credentials(e entity, b *document.Backend) {
 			p.set("%s: the key that backend %q sends as api-key", b.Auth.Setting, e.name)
 			continue
 		}
-		p.lost("the header %q that backend %q sends", header, e.name)
+		p.notCarried("the header %q that backend %q sends", header, e.name)
 	}
-	p.left(credentials)
+	p.unsupported(credentials)
 }
 
 func (v *value) names() []string {

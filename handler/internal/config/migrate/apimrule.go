@@ -29,16 +29,16 @@ func (p *apim) breakers(properties *value) {
 		}
 		rule.ignore("name")
 		p.rule(trip{
-			path: rule.path, count: condition.word("count"), percentage: condition.word("percentage"),
+			path: rule.path, count: condition.stringAt("count"), percentage: condition.stringAt("percentage"),
 			interval: either(condition, "interval", "interval_duration"), duration: either(rule, "tripDuration", "trip_duration"),
 			reasons:          either(condition, "errorReasons", "error_reasons"),
 			ranges:           either(condition, "statusCodeRanges", "status_code_range").all(),
 			acceptRetryAfter: either(rule, "acceptRetryAfter", "accept_retry_after_enabled").scalar(),
 		})
-		p.left(rule)
-		p.left(condition)
+		p.unsupported(rule)
+		p.unsupported(condition)
 	}
-	p.left(breaker)
+	p.unsupported(breaker)
 }
 
 // either takes the member of the one name or of the other.
@@ -60,7 +60,7 @@ func (p *apim) rule(t trip) {
 	case "":
 		p.breaker = text
 	default:
-		p.lost("%s: circuitBreaker is the same for all backends, and another rule came first", t.path)
+		p.notCarried("%s: circuitBreaker is the same for all backends, and another rule came first", t.path)
 		return
 	}
 	p.throttling(t, codes)
@@ -109,7 +109,7 @@ func (p *apim) duration(from *value, into *jsondoc.Duration) {
 	}
 	seconds, err := isoSeconds(from.text)
 	if err != nil || seconds == 0 {
-		p.lost("%s: %q is no duration", from.path, from.text)
+		p.notCarried("%s: %q is no duration", from.path, from.text)
 		return
 	}
 	*into = jsondoc.Duration(time.Duration(seconds) * time.Second)
@@ -120,9 +120,9 @@ func (p *apim) codes(t trip) []string {
 	var codes []string
 	for _, r := range t.ranges {
 		from, to, ok := bounds(r)
-		p.left(r)
+		p.unsupported(r)
 		if !ok || to < 400 || from > 599 {
-			p.lost("%s: only statuses from 400 to 599 are failures", r.path)
+			p.notCarried("%s: only statuses from 400 to 599 are failures", r.path)
 			continue
 		}
 		from, to = max(from, 400), min(to, 599)
@@ -142,8 +142,8 @@ func (p *apim) codes(t trip) []string {
 
 // bounds are the two ends of a range; ok is false when they are no numbers.
 func bounds(r *value) (from, to int, ok bool) {
-	from, errFrom := strconv.Atoi(r.word("min"))
-	to, errTo := strconv.Atoi(r.word("max"))
+	from, errFrom := strconv.Atoi(r.stringAt("min"))
+	to, errTo := strconv.Atoi(r.stringAt("max"))
 	if from > to {
 		from, to = to, from // seen in published templates, and taken by ARM
 	}

@@ -78,7 +78,7 @@ func armLiteral(code string) (value, rest string, ok bool) {
 	return "", "", false
 }
 
-var hole = regexp.MustCompile(`\{(\d+)\}`)
+var armExpression = regexp.MustCompile(`\{(\d+)\}`)
 
 func (a arm) call(name string, values []string, depth int) (string, bool) {
 	if len(values) == 0 {
@@ -88,7 +88,7 @@ func (a arm) call(name string, values []string, depth int) (string, bool) {
 	case "concat":
 		return strings.Join(values, ""), true
 	case "format":
-		return hole.ReplaceAllStringFunc(values[0], func(h string) string {
+		return armExpression.ReplaceAllStringFunc(values[0], func(h string) string {
 			n, err := strconv.Atoi(strings.Trim(h, "{}"))
 			if err != nil || n+1 >= len(values) {
 				return h

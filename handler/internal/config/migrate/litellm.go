@@ -43,7 +43,7 @@ func fromLiteLLM(r *Result, text []byte) error {
 	l.general(general)
 	if env := root.take("environment_variables"); env != nil {
 		for _, m := range env.members {
-			l.lost("%s: set it as an app setting if anything needs it", m.value.path)
+			l.notCarried("%s: set it as an app setting if anything needs it", m.value.path)
 		}
 	}
 	l.rest(root, litellmHints)
@@ -62,19 +62,19 @@ var litellmHints = map[string]string{ //nolint:gochecknoglobals // a table
 
 // entry reads one item of model_list.
 func (l *lite) entry(entry *value) {
-	name := entry.word("model_name")
+	name := entry.stringAt("model_name")
 	params := entry.take("litellm_params")
-	provider, deployment := split(params.word("model"))
+	provider, deployment := split(params.stringAt("model"))
 	if name == "" || params == nil {
-		l.lost("%s: it has no model_name or no litellm_params", entry.path)
+		l.notCarried("%s: it has no model_name or no litellm_params", entry.path)
 		return
 	}
 	if provider != "azure" && provider != "openai" {
-		l.lost("%s: %q is a model of %s, and Spillway speaks to Azure OpenAI and OpenAI-compatible services only", entry.path, name, provider)
+		l.notCarried("%s: %q is a model of %s, and Spillway speaks to Azure OpenAI and OpenAI-compatible services only", entry.path, name, provider)
 		return
 	}
 	if strings.Contains(name, "*") && name != "*" {
-		l.lost("%s: the pattern %q; only \"*\" alone stands for any model", entry.path, name)
+		l.notCarried("%s: the pattern %q; only \"*\" alone stands for any model", entry.path, name)
 		return
 	}
 	if name != "*" {
@@ -120,7 +120,7 @@ func (v *value) ignore(names ...string) {
 
 // backend is where the parameters say that requests go.
 func (l *lite) backend(params *value, provider string) document.Backend {
-	address := params.word("api_base")
+	address := params.stringAt("api_base")
 	b := backend("", address)
 	if provider == "openai" {
 		b.Kind = "openai"
@@ -131,19 +131,19 @@ func (l *lite) backend(params *value, provider string) document.Backend {
 		b.Endpoint = base(address)
 	}
 	if variable, ok := strings.CutPrefix(address, "os.environ/"); ok || b.Endpoint == "" {
-		b.Endpoint = placeholder(orElse(variable, "endpoint"))
-		l.changed("%s: the endpoint is in the variable %s: write it into the document", params.path, orElse(variable, "AZURE_API_BASE"))
+		b.Endpoint = placeholder(valueOr(variable, "endpoint"))
+		l.changed("%s: the endpoint is in the variable %s: write it into the document", params.path, valueOr(variable, "AZURE_API_BASE"))
 	}
 	b.Name = hostName(b.Endpoint)
 	b.Auth = l.auth(params, &b)
 	if order, ok := params.number("order"); ok {
 		b.Priority = int(order)
 	}
-	b.Region = params.word("region_name")
+	b.Region = params.stringAt("region_name")
 	return b
 }
 
-func orElse(text, other string) string {
+func valueOr(text, other string) string {
 	if text == "" {
 		return other
 	}
@@ -153,7 +153,7 @@ func orElse(text, other string) string {
 // auth is how the parameters say that requests are authenticated. A key in the
 // file moves to an app setting.
 func (l *lite) auth(params *value, b *document.Backend) document.Auth {
-	key := params.word("api_key")
+	key := params.stringAt("api_key")
 	variable, isVariable := strings.CutPrefix(key, "os.environ/")
 	switch {
 	case isVariable && identifier.MatchString(variable):
@@ -176,7 +176,7 @@ func (l *lite) auth(params *value, b *document.Backend) document.Auth {
 func (l *lite) place(b document.Backend, params, entry *value, model string) int {
 	weight := l.weight(params, entry)
 	for n := 0; ; n++ {
-		key := fmt.Sprint(b.Endpoint, " ", b.Auth, " ", b.Priority, " ", weight, " ", n, " ", model == document.Any)
+		key := fmt.Sprint(b.Endpoint, " ", b.Auth, " ", b.Priority, " ", weight, " ", n, " ", model == document.Wildcard)
 		at, ok := l.places[key]
 		if !ok {
 			at = len(l.Document.Backends)
@@ -212,7 +212,7 @@ func (l *lite) wildcards() {
 }
 
 func wildcard(b *document.Backend) bool {
-	return slices.ContainsFunc(b.Deployments, func(p jsondoc.Pair) bool { return p.Name == document.Any })
+	return slices.ContainsFunc(b.Deployments, func(p jsondoc.Pair) bool { return p.Name == document.Wildcard })
 }
 
 // weight is what LiteLLM shares by: weight, else rpm, else tpm, here or beside

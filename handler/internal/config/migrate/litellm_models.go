@@ -16,7 +16,7 @@ func (r *Result) entryFor(name string) *document.Model {
 		}
 	}
 	var m document.Model
-	jsondoc.Preset(&m)
+	jsondoc.SetDefaults(&m)
 	m.Name = name
 	r.Document.Models = append(r.Document.Models, m)
 	return &r.Document.Models[len(r.Document.Models)-1]
@@ -60,7 +60,7 @@ func million(perToken float64) float64 {
 
 // routing carries the strategy over to every model.
 func (l *lite) routing(router *value) {
-	name := router.word("routing_strategy")
+	name := router.stringAt("routing_strategy")
 	strategy, ok := map[string]string{
 		"": "weighted", "simple-shuffle": "weighted", "least-busy": "least-busy", "latency-based-routing": "lowest-latency",
 	}[name]
@@ -104,10 +104,10 @@ func (l *lite) fallbacks(from *value) {
 		for _, m := range item.members {
 			name := l.model(m.name)
 			if !l.serves(name) {
-				l.lost("%s: no backend serves %q", m.value.path, m.name)
+				l.notCarried("%s: no backend serves %q", m.value.path, m.name)
 				continue
 			}
-			for _, other := range item.words(m.name) {
+			for _, other := range item.stringsAt(m.name) {
 				l.fallback(name, l.model(other), m.value.path)
 			}
 		}
@@ -117,23 +117,23 @@ func (l *lite) fallbacks(from *value) {
 func (l *lite) fallback(from, to, path string) {
 	switch {
 	case !l.serves(to):
-		l.lost("%s: no backend serves %q", path, to)
-	case from == to || l.leadsTo(to, from, 0):
-		l.lost("%s: %q falls back to %q again: a circle", path, to, from)
+		l.notCarried("%s: no backend serves %q", path, to)
+	case from == to || l.fallsBackTo(to, from, 0):
+		l.notCarried("%s: %q falls back to %q again: a circle", path, to, from)
 	default:
 		m := l.entryFor(from)
 		m.Fallbacks = append(m.Fallbacks, to)
 	}
 }
 
-func (l *lite) leadsTo(from, to string, depth int) bool {
+func (l *lite) fallsBackTo(from, to string, depth int) bool {
 	if from == to {
 		return true
 	}
 	for i := range l.Document.Models {
 		if m := &l.Document.Models[i]; m.Name == from && depth < 64 {
 			for _, next := range m.Fallbacks {
-				if l.leadsTo(next, to, depth+1) {
+				if l.fallsBackTo(next, to, depth+1) {
 					return true
 				}
 			}
@@ -151,8 +151,8 @@ func (l *lite) aliases(router *value) {
 	for _, group := range groups.members {
 		target := group.value.text
 		if group.value.isMap {
-			target = group.value.word("model")
-			if group.value.word("hidden") == "true" {
+			target = group.value.stringAt("model")
+			if group.value.stringAt("hidden") == "true" {
 				l.changed("%s: the alias is not hidden in the list of models", group.value.path)
 			}
 			l.rest(group.value, nil)
@@ -160,9 +160,9 @@ func (l *lite) aliases(router *value) {
 		target = l.model(target)
 		switch alias := l.model(group.name); {
 		case !l.serves(target):
-			l.lost("%s: no backend serves %q", group.value.path, target)
+			l.notCarried("%s: no backend serves %q", group.value.path, target)
 		case l.serves(alias):
-			l.lost("%s: %q is a model already", group.value.path, alias)
+			l.notCarried("%s: %q is a model already", group.value.path, alias)
 		default:
 			m := l.entryFor(target)
 			m.Aliases = append(m.Aliases, alias)
@@ -172,7 +172,7 @@ func (l *lite) aliases(router *value) {
 
 // general reads general_settings.
 func (l *lite) general(general *value) {
-	key := general.word("master_key")
+	key := general.stringAt("master_key")
 	if key == "" {
 		l.changed("anyone could call the proxy: add consumers, or set SPILLWAY_AUTH to none")
 	} else {

@@ -76,7 +76,7 @@ func (r *Result) policyBackend(properties []property, auth document.Auth) {
 			b.Auth = document.Auth{Mode: "api-key", Setting: settingName("AOAI_KEY", strconv.Itoa(len(r.Document.Backends)+1))}
 			r.set("%s: the key that the policy holds for backend %d", b.Auth.Setting, len(r.Document.Backends)+1)
 		default:
-			r.lost("the property %q of backend %d", p.name, len(r.Document.Backends)+1)
+			r.notCarried("the property %q of backend %d", p.name, len(r.Document.Backends)+1)
 		}
 	}
 	if b.Endpoint == "" && b.Name == "" {
@@ -125,8 +125,8 @@ var structure = []string{ //nolint:gochecknoglobals // a table
 	"openid-config", "audiences", "audience", "issuers", "issuer", "required-claims", "claim", "client-application-ids", "application-id",
 }
 
-// instead is what does the same in Spillway.
-var instead = map[string]string{ //nolint:gochecknoglobals // a table
+// replacement is what does the same in Spillway.
+var replacement = map[string]string{ //nolint:gochecknoglobals // a table
 	"rate-limit": "set requestsPerMinute of consumers", "rate-limit-by-key": "set requestsPerMinute of consumers", "quota": "set tokensPerMonth of consumers", "quota-by-key": "set tokensPerMonth of consumers",
 	"azure-openai-token-limit": "set tokensPerMinute of consumers", "llm-token-limit": "set tokensPerMinute of consumers",
 	"azure-openai-emit-token-metric": "tokens are measured by themselves", "llm-emit-token-metric": "tokens are measured by themselves", "log-to-eventhub": "see SPILLWAY_TRANSCRIPTS and the log line of each request", "trace": "see the log line of each request", "emit-metric": "see the metrics",
@@ -148,10 +148,10 @@ func (r *Result) policyRest(tags []element, policy string) {
 		case e.name == "validate-jwt" || e.name == "validate-azure-ad-token":
 			r.policyEntra(tags)
 		case e.name == "forward-request" || slices.Contains(structure, e.name):
-		case instead[e.name] != "":
-			r.lost("<%s%s>: %s", e.name, e.limits(), instead[e.name])
+		case replacement[e.name] != "":
+			r.notCarried("<%s%s>: %s", e.name, e.limits(), replacement[e.name])
 		default:
-			r.lost("<%s>", e.name)
+			r.notCarried("<%s>", e.name)
 		}
 	}
 	if strings.Contains(policy, "{{uami-client-id}}") || strings.Contains(policy, "client-id=\"{{") {
@@ -187,9 +187,9 @@ func (r *Result) policyHeader(e element) {
 	case "x-openai-backendurl":
 		r.set("SPILLWAY_EXPOSE: true, if callers want to know who answered; the header is x-spillway-backend")
 	case "api-key":
-		r.lost("<set-header> api-key: give backends auth with mode api-key and the name of an app setting")
+		r.notCarried("<set-header> api-key: give backends auth with mode api-key and the name of an app setting")
 	default:
-		r.lost("<set-header> %s", name)
+		r.notCarried("<set-header> %s", name)
 	}
 }
 
@@ -210,7 +210,7 @@ func (r *Result) policyEntra(tags []element) {
 			if name := e.attributes["name"]; (name == "appid" || name == "azp") && i+1 < len(tags) {
 				r.policyCaller(tags[i+1].text)
 			} else {
-				r.lost("<claim name=%q>: consumers are told apart by appId, group and role", name)
+				r.notCarried("<claim name=%q>: consumers are told apart by appId, group and role", name)
 			}
 		}
 	}
@@ -219,7 +219,7 @@ func (r *Result) policyEntra(tags []element) {
 // policyCaller adds the application that may call.
 func (r *Result) policyCaller(id string) {
 	if !guid.MatchString(id) {
-		r.lost("the application %s that may call: add a consumer with its id as entra.appId", id)
+		r.notCarried("the application %s that may call: add a consumer with its id as entra.appId", id)
 		return
 	}
 	c := consumer("app-" + strings.ToLower(id[:8]))

@@ -29,7 +29,7 @@ func fromPowerProxy(r *Result, text []byte) error {
 		r.powerClient(client)
 	}
 	r.powerPlugins(root)
-	if id := root.word("user_assigned_managed_identity_client_id"); id != "" {
+	if id := root.stringAt("user_assigned_managed_identity_client_id"); id != "" {
 		r.set("AZURE_CLIENT_ID: the client id of the app's identity")
 	}
 	r.rest(root, map[string]string{
@@ -43,9 +43,9 @@ func fromPowerProxy(r *Result, text []byte) error {
 // for one deployment. Endpoints are tried in the order of the file, and so are
 // stand-ins. It returns the priority that comes next.
 func (r *Result) powerEndpoint(e *value, identity document.Auth, priority int) int {
-	address := base(orElse(e.word("url"), e.word("endpoint")))
-	name := plainName(orElse(e.word("name"), hostName(address)))
-	b := backend(name, orElse(address, placeholder(name)))
+	address := base(valueOr(e.stringAt("url"), e.stringAt("endpoint")))
+	name := plainName(valueOr(e.stringAt("name"), hostName(address)))
+	b := backend(name, valueOr(address, placeholder(name)))
 	if address == "" {
 		r.changed("%s has no url: write its endpoint into the document", e.path)
 	}
@@ -62,7 +62,7 @@ func (r *Result) powerEndpoint(e *value, identity document.Auth, priority int) i
 		if steps > 1 {
 			each.Name = plainName(name + "-" + []string{"first", "second", "third"}[min(step, 2)])
 		}
-		each.Deployments = r.standins(standins, step)
+		each.Deployments = r.addStandIns(standins, step)
 		r.Document.Backends = append(r.Document.Backends, each)
 	}
 	if e.at("clients") == nil {
@@ -78,18 +78,18 @@ func (v *value) all() []*value {
 	return v.list
 }
 
-// standins is the deployments of the nth backend of an endpoint. Only the
+// addStandIns is the deployments of the nth backend of an endpoint. Only the
 // first passes other names on, as the endpoint did.
-func (r *Result) standins(virtual []*value, n int) jsondoc.Pairs {
+func (r *Result) addStandIns(virtual []*value, n int) jsondoc.Pairs {
 	if len(virtual) == 0 {
 		return nil
 	}
 	pairs := jsondoc.Pairs{}
 	for _, v := range virtual {
-		model := r.model(v.word("name"))
+		model := r.model(v.stringAt("name"))
 		items := v.items("standins")
 		if n < len(items) {
-			pairs = append(pairs, jsondoc.Pair{Name: model, Value: items[n].word("name")})
+			pairs = append(pairs, jsondoc.Pair{Name: model, Value: items[n].stringAt("name")})
 			r.fraction(items[n], "requests take the stand-ins in order; use weight instead")
 			r.rest(items[n], nil)
 		}
@@ -104,7 +104,7 @@ func (r *Result) standins(virtual []*value, n int) jsondoc.Pairs {
 // fraction tells of endpoints that took a part of the requests only.
 func (r *Result) fraction(v *value, instead string) {
 	if f, ok := v.number("non_streaming_fraction"); ok && f != 1 {
-		r.lost("%s.non_streaming_fraction: %s", v.path, instead)
+		r.notCarried("%s.non_streaming_fraction: %s", v.path, instead)
 	}
 }
 
@@ -120,7 +120,7 @@ func powerIdentity(root *value) document.Auth {
 }
 
 func (r *Result) powerAuth(e *value, name string, identity document.Auth) document.Auth {
-	if e.word("key") != "" {
+	if e.stringAt("key") != "" {
 		setting := settingName("AOAI_KEY", name)
 		r.set("%s: the key in %s.key", setting, e.path)
 		return document.Auth{Mode: "api-key", Setting: setting}
@@ -135,21 +135,21 @@ func (r *Result) powerAuth(e *value, name string, identity document.Auth) docume
 
 // powerClient adds one consumer.
 func (r *Result) powerClient(client *value) {
-	name := client.word("name")
+	name := client.stringAt("name")
 	c := consumer(plainName(name))
 	if plainName(name) != name {
 		r.changed("the client %q is the consumer %q now", name, c.Name)
 	}
-	if client.word("key") != "" {
+	if client.stringAt("key") != "" {
 		c.KeySetting = settingName(name, "KEY")
 		r.set("%s: the key in %s.key", c.KeySetting, client.path)
 	}
-	if client.word("uses_entra_id_auth") == "true" {
-		r.lost("%s.uses_entra_id_auth: give each application a consumer with its entra.appId, and add entra to SPILLWAY_AUTH; until then %q can only come with a key", client.path, c.Name)
+	if client.stringAt("uses_entra_id_auth") == "true" {
+		r.notCarried("%s.uses_entra_id_auth: give each application a consumer with its entra.appId, and add entra to SPILLWAY_AUTH; until then %q can only come with a key", client.path, c.Name)
 		c.KeySetting = settingName(name, "KEY")
 		r.set("%s: a key that you make, for %s, as long as it has no entra.appId", c.KeySetting, client.path)
 	}
-	for _, model := range client.words("deployments_allowed") {
+	for _, model := range client.stringsAt("deployments_allowed") {
 		c.Models = append(c.Models, r.model(model))
 	}
 	r.powerLimits(client, &c)
@@ -172,12 +172,12 @@ func (r *Result) powerLimits(client *value, c *document.Consumer) {
 	for _, m := range limits.members {
 		n, ok := limits.number(m.name)
 		if !ok || n <= 0 {
-			r.lost("%s: it is no number", m.value.path)
+			r.notCarried("%s: it is no number", m.value.path)
 			continue
 		}
 		model := r.model(m.name)
 		if len(c.Models) > 0 && !slices.Contains(c.Models, model) {
-			r.lost("%s: the client may not use %q", m.value.path, model)
+			r.notCarried("%s: the client may not use %q", m.value.path, model)
 			continue
 		}
 		c.PerModel[model] = document.Limits{TokensPerMinute: thousands(n)}
@@ -190,15 +190,15 @@ func thousands(n float64) int64 { return max(1, int64(n*1000+0.5)) }
 func (r *Result) powerPlugins(root *value) {
 	enabled := map[string]bool{}
 	for _, plugin := range root.items("plugins") {
-		name := plugin.word("name")
+		name := plugin.stringAt("name")
 		enabled[name] = true
 		switch {
 		case name == "AllowDeployments" || name == "LimitUsage":
 			r.rest(plugin, map[string]string{"redis": "not needed, quotas are shared through Azure Table Storage"})
 		case strings.HasPrefix(name, "LogUsage"):
-			r.lost("%s: %s: usage is kept by itself, see \"spillway usage\"", plugin.path, name)
+			r.notCarried("%s: %s: usage is kept by itself, see \"spillway usage\"", plugin.path, name)
 		default:
-			r.lost("%s: the plugin %s", plugin.path, name)
+			r.notCarried("%s: the plugin %s", plugin.path, name)
 		}
 	}
 	for i := range r.Document.Consumers {

@@ -148,8 +148,8 @@ func (v *value) take(name string) *value {
 	return nil
 }
 
-// word is the member's text, "" when there is none.
-func (v *value) word(name string) string {
+// stringAt is the member's text, "" when there is none.
+func (v *value) stringAt(name string) string {
 	if m := v.take(name); m != nil && !m.isMap && !m.isList {
 		return strings.TrimSpace(m.text)
 	}
@@ -158,7 +158,7 @@ func (v *value) word(name string) string {
 
 // number is the member as a number.
 func (v *value) number(name string) (float64, bool) {
-	n, err := strconv.ParseFloat(v.word(name), 64)
+	n, err := strconv.ParseFloat(v.stringAt(name), 64)
 	return n, err == nil
 }
 
@@ -167,8 +167,8 @@ func (v *value) empty() bool {
 	return v == nil || v.null || v.text == "" && len(v.list) == 0 && len(v.members) == 0
 }
 
-// words is the member as a list of texts: a list, or one text with commas.
-func (v *value) words(name string) []string {
+// stringsAt is the member as a list of texts: a list, or one text with commas.
+func (v *value) stringsAt(name string) []string {
 	m := v.take(name)
 	switch {
 	case m == nil || m.isMap:
@@ -217,9 +217,9 @@ func (v *value) others() []member {
 func (r *Result) rest(v *value, why map[string]string) {
 	for _, m := range v.others() {
 		if hint := why[m.name]; hint != "" {
-			r.lost("%s: %s", m.value.path, hint)
+			r.notCarried("%s: %s", m.value.path, hint)
 			continue
 		}
-		r.lost("%s", m.value.path)
+		r.notCarried("%s", m.value.path)
 	}
 }

@@ -20,10 +20,10 @@ func settingNames() []string {
 	return strings.Fields(out.String())
 }
 
-// strangers looks for settings of ours that do not exist. One that is nearly
+// unknownSettings looks for settings of ours that do not exist. One that is nearly
 // right is a fault: it was meant to do something. The rest is only told of.
 // Names that the pool document refers to are its own affair.
-func (c *checker) strangers(in *inputs, referred []string) {
+func (c *checker) unknownSettings(in *inputs, referred []string) {
 	known := settingNames()
 	short := make([]string, len(known))
 	for i, name := range known {
@@ -38,6 +38,6 @@ func (c *checker) strangers(in *inputs, referred []string) {
 			c.setting(name, "is no setting of Spillway", "Did you mean "+prefix+"_"+near+"?")
 			continue
 		}
-		c.odd(name, "is no setting of Spillway and is ignored", "Remove it.")
+		c.settingWarning(name, "is no setting of Spillway and is ignored", "Remove it.")
 	}
 }

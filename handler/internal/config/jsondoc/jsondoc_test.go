@@ -8,13 +8,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// herd is a struct with a field of every shape.
-type herd struct {
+// nestedList is a struct with a field of every shape.
+type nestedList struct {
 	_       struct{}       `noun:"a herd" doc:"Animals."`
-	Shelter shelter        `json:"shelter"`
-	Dog     *shelter       `json:"dog"`
+	Shelter nestedMap      `json:"shelter"`
+	Dog     *nestedMap     `json:"dog"`
 	Goats   []string       `json:"goats" pattern:"^[a-z]+$" say:"a name in small letters" most:"3"`
-	Sheep   []sheep        `json:"sheep" keys:"^[a-z]+$" keysay:"a name in small letters"`
+	Sheep   []nestedItem   `json:"sheep" keys:"^[a-z]+$" keysay:"a name in small letters"`
 	Ages    map[string]int `json:"ages" min:"1" max:"20" keys:"^[a-z]+$" keysay:"a name in small letters"`
 	Calls   Pairs          `json:"calls" keys:"^[a-z]+$" keysay:"a name in small letters" pattern:"^[A-Z]+$" say:"a call in capitals"`
 	Milk    float64        `json:"milk" min:"0"`
@@ -24,12 +24,12 @@ type herd struct {
 	Colour  string         `json:"colour" enum:"white|black" default:"\"white\"" also:"color"`
 }
 
-type shelter struct {
+type nestedMap struct {
 	_    struct{} `noun:"a shelter" doc:"Where they sleep."`
 	Name string   `json:"name" default:"\"barn\""`
 }
 
-type sheep struct {
+type nestedItem struct {
 	_    struct{} `noun:"a sheep" doc:"One of them."`
 	Name string   `json:"-" key:"yes"`
 	Wool int      `json:"wool" required:"yes" example:"3"`
@@ -41,16 +41,16 @@ func wrong(t *testing.T, text string) Faults {
 	if faults != nil {
 		t.Fatal(faults)
 	}
-	return Decode(tree, new(herd))
+	return Decode(tree, new(nestedList))
 }
 
-func understood(t *testing.T, text string) herd {
+func decoded(t *testing.T, text string) nestedList {
 	t.Helper()
 	tree, faults := Parse("", []byte(text))
 	if faults != nil {
 		t.Fatal(faults)
 	}
-	var h herd
+	var h nestedList
 	if faults := Decode(tree, &h); faults != nil {
 		t.Fatal(faults)
 	}
@@ -58,12 +58,12 @@ func understood(t *testing.T, text string) herd {
 }
 
 func TestAnEmptyObjectIsAllDefaults(t *testing.T) {
-	want := herd{Shelter: shelter{Name: "barn"}, Heads: 7, Tame: true, Walk: Duration(3600e9), Colour: "white"}
-	if diff := cmp.Diff(want, understood(t, `{}`)); diff != "" {
+	want := nestedList{Shelter: nestedMap{Name: "barn"}, Heads: 7, Tame: true, Walk: Duration(3600e9), Colour: "white"}
+	if diff := cmp.Diff(want, decoded(t, `{}`)); diff != "" {
 		t.Error(diff)
 	}
-	var preset herd
-	Preset(&preset)
+	var preset nestedList
+	SetDefaults(&preset)
 	if diff := cmp.Diff(want, preset); diff != "" {
 		t.Error(diff)
 	}
@@ -71,43 +71,43 @@ func TestAnEmptyObjectIsAllDefaults(t *testing.T) {
 
 func TestNullIsTheSameAsNotWritten(t *testing.T) {
 	text := `{"shelter": null, "dog": null, "goats": null, "sheep": null, "ages": null, "calls": null, "milk": null, "heads": null, "tame": null, "walk": null, "colour": null}`
-	if diff := cmp.Diff(understood(t, `{}`), understood(t, text)); diff != "" {
+	if diff := cmp.Diff(decoded(t, `{}`), decoded(t, text)); diff != "" {
 		t.Error(diff)
 	}
 }
 
-func TestEveryShapeIsRead(t *testing.T) {
-	got := understood(t, `{"shelter": {"name": "shed"}, "dog": {}, "goats": ["billy"], "sheep": {"zoe": {"wool": 1}, "amy": {"wool": 2}},
+func TestDecodeShapes(t *testing.T) {
+	got := decoded(t, `{"shelter": {"name": "shed"}, "dog": {}, "goats": ["billy"], "sheep": {"zoe": {"wool": 1}, "amy": {"wool": 2}},
 		"ages": {"billy": 3}, "calls": {"zoe": "BAA", "amy": "MEE"}, "milk": 1.5, "heads": 1e3, "tame": false, "walk": "90s", "colour": "black"}`)
-	want := herd{
-		Shelter: shelter{Name: "shed"}, Dog: &shelter{Name: "barn"}, Goats: []string{"billy"},
-		Sheep: []sheep{{Name: "zoe", Wool: 1}, {Name: "amy", Wool: 2}}, Ages: map[string]int{"billy": 3},
+	want := nestedList{
+		Shelter: nestedMap{Name: "shed"}, Dog: &nestedMap{Name: "barn"}, Goats: []string{"billy"},
+		Sheep: []nestedItem{{Name: "zoe", Wool: 1}, {Name: "amy", Wool: 2}}, Ages: map[string]int{"billy": 3},
 		Calls: Pairs{{"zoe", "BAA"}, {"amy", "MEE"}}, Milk: 1.5, Heads: 1000, Walk: Duration(90e9), Colour: "black",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(Pairs{{"amy", "amy"}}, understood(t, `{"calls": ["amy"]}`).Calls); diff != "" {
+	if diff := cmp.Diff(Pairs{{"amy", "amy"}}, decoded(t, `{"calls": ["amy"]}`).Calls); diff != "" {
 		t.Error(diff)
 	}
 }
 
-func TestWhatIsPrintedIsReadTheSame(t *testing.T) {
+func TestEncodeDecodeRoundTrip(t *testing.T) {
 	for _, text := range []string{
 		`{}`, `{"dog": {}, "calls": [], "goats": [], "ages": {}, "sheep": {}}`, `{"calls": ["b", "a"], "tame": false, "heads": 0, "walk": "1m30.5s"}`,
 		`{"sheep": {"zoe": {"wool": 0}, "amy": {"wool": 2}}, "calls": {"b": "X", "a": "Y"}, "ages": {"z": 1, "a": 2}, "milk": 0.1}`,
 	} {
-		first := understood(t, text)
-		if diff := cmp.Diff(first, understood(t, string(Encode(first)))); diff != "" {
+		first := decoded(t, text)
+		if diff := cmp.Diff(first, decoded(t, string(Encode(first)))); diff != "" {
 			t.Errorf("%s: printed as %s:\n%s", text, Encode(first), diff)
 		}
 	}
-	if got := string(Encode(understood(t, `{"heads": 7, "walk": "3600s"}`))); got != "{}\n" {
+	if got := string(Encode(decoded(t, `{"heads": 7, "walk": "3600s"}`))); got != "{}\n" {
 		t.Errorf("got %s, want nothing but defaults left out", got)
 	}
 }
 
-func TestFaultsComeAllAtOnceInTheOrderOfTheText(t *testing.T) {
+func TestFaultsAreInTextOrder(t *testing.T) {
 	text := `{
   "sheeps": {},
   "heads": "7",
@@ -151,12 +151,12 @@ func TestColumnsCountCharactersNotBytes(t *testing.T) {
 }
 
 func TestAByteOrderMarkIsIgnored(t *testing.T) {
-	if got := understood(t, "\xef\xbb\xbf{\"heads\": 3}").Heads; got != 3 {
+	if got := decoded(t, "\xef\xbb\xbf{\"heads\": 3}").Heads; got != 3 {
 		t.Errorf("got %d", got)
 	}
 }
 
-func TestPathsAreFoundAgain(t *testing.T) {
+func TestPathsRoundTrip(t *testing.T) {
 	tree, _ := Parse("", []byte(`{"a": {"b.c": [1, {"d\"]e": 2}]}}`))
 	path := Join(Index(Join("a", "b.c"), 1), `d"]e`)
 	if !tree.Has(path) {
@@ -174,7 +174,7 @@ func TestPathsAreFoundAgain(t *testing.T) {
 	}
 }
 
-func TestFaultsCoverWhatIsInsideThem(t *testing.T) {
+func TestFaultsCoverDescendants(t *testing.T) {
 	faults := Faults{{Path: "a.b[1]"}}
 	for path, want := range map[string]bool{"a.b[1]": true, "a.b[1].c": true, "a.b[1][2]": true, "a.b[10]": false, "a.b": false, "a.b[1]c": false} {
 		if got := faults.Covers(path); got != want {
@@ -188,7 +188,7 @@ func TestFaultsCoverWhatIsInsideThem(t *testing.T) {
 	}
 }
 
-func TestTheNearestNameIsTheOneMeant(t *testing.T) {
+func TestNearest(t *testing.T) {
 	names := []string{"endpoint", "priority", "priorityIn", "keySetting", "eu"}
 	for word, want := range map[string]string{
 		"endpont": "endpoint", "Priority": "priority", "prioirty": "priority", "key_setting": "keySetting", "PRIORITY-IN": "priorityIn",
@@ -200,7 +200,7 @@ func TestTheNearestNameIsTheOneMeant(t *testing.T) {
 	}
 }
 
-func TestDurationsArePrintedAsPeopleWriteThem(t *testing.T) {
+func TestDurationString(t *testing.T) {
 	for nanoseconds, want := range map[int64]string{10e9: "10s", 90e9: "1m30s", 300e9: "5m", 3600e9: "1h", 5400e9: "1h30m", 8e8: "800ms", 0: "0s", 36000e9: "10h", 600e9: "10m"} {
 		if got := Duration(nanoseconds).String(); got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -208,12 +208,12 @@ func TestDurationsArePrintedAsPeopleWriteThem(t *testing.T) {
 	}
 }
 
-func TestTheSchemaIsJSONWithEveryFieldInIt(t *testing.T) {
+func TestSchemaHasEveryField(t *testing.T) {
 	var schema struct {
 		Properties map[string]any
 		Defs       map[string]struct{ Properties map[string]any } `json:"$defs"`
 	}
-	if err := json.Unmarshal(Schema("A herd", new(herd)), &schema); err != nil {
+	if err := json.Unmarshal(Schema("A herd", new(nestedList)), &schema); err != nil {
 		t.Fatal(err)
 	}
 	if len(schema.Properties) != 11 || len(schema.Defs) != 2 || schema.Defs["sheep"].Properties["wool"] == nil {

@@ -31,7 +31,7 @@ var samples = []struct{ source, file string }{
 	{"powerproxy", "powerproxy.yaml"},
 }
 
-func TestEverySampleIsCarriedOverLikeThis(t *testing.T) {
+func TestSamples(t *testing.T) {
 	for _, s := range samples {
 		t.Run(s.file, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
@@ -59,7 +59,7 @@ func golden(t *testing.T, file, got string) {
 	}
 }
 
-func TestWhatIsCarriedOverIsValidButForPlaceholders(t *testing.T) {
+func TestImportedDocumentsAreValid(t *testing.T) {
 	for _, s := range samples {
 		r := imported(t, s.source, s.file)
 		_, err := document.Parse("", r.Document.Print())
@@ -85,7 +85,7 @@ func imported(t *testing.T, source, file string) *Result {
 	return r
 }
 
-func TestNoKeyIsCopied(t *testing.T) {
+func TestKeysAreNeverCopied(t *testing.T) {
 	secrets := []string{
 		"5f2c9d1e", "33b9996ce4644bc0893c7988bae349af", "28ef59ae30342978f81c4ad96ce47ab", "1113456789abcdef0123456789abcde",
 		"hunter2", "sk-1234567890abcdef", "postgresql://", `"secret"`,
@@ -94,7 +94,7 @@ func TestNoKeyIsCopied(t *testing.T) {
 		r := imported(t, s.source, s.file)
 		var out bytes.Buffer
 		out.Write(r.Document.Print())
-		if err := r.Tell(&out); err != nil {
+		if err := r.Report(&out); err != nil {
 			t.Fatal(err)
 		}
 		for _, secret := range secrets {
@@ -123,7 +123,7 @@ func TestYAMLMergesAndAliasesAreFollowed(t *testing.T) {
 	}
 }
 
-func TestARMExpressionsAreWorkedOutAsFarAsTheyGo(t *testing.T) {
+func TestARMExpressions(t *testing.T) {
 	v, err := parse([]byte(`{"parameters": {"p": {"defaultValue": "pp"}, "q": {"type": "string"}}, "variables": {"v": "[concat(parameters('p'), '-v')]", "loop": "[variables('loop')]"}}`))
 	if err != nil {
 		t.Fatal(err)
@@ -147,7 +147,7 @@ func TestARMExpressionsAreWorkedOutAsFarAsTheyGo(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoConfigurationIsRefused(t *testing.T) {
+func TestInvalidFilesAreRefused(t *testing.T) {
 	for _, c := range []struct{ source, text, want string }{
 		{"litelm", "", `unknown source. Did you mean "litellm"?`},
 		{"litellm", "model_list: []", "no backends found"},
@@ -195,7 +195,7 @@ func FuzzImport(f *testing.F) {
 				t.Fatalf("%v\n%s", err, r.Document.Print())
 			}
 		}
-		if err := r.Tell(new(bytes.Buffer)); err != nil {
+		if err := r.Report(new(bytes.Buffer)); err != nil {
 			t.Fatal(err)
 		}
 	})

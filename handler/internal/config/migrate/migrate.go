@@ -69,7 +69,7 @@ func Run(source, file string, stdout, stderr io.Writer) error {
 	if _, err := stdout.Write(r.Document.Print()); err != nil {
 		return fmt.Errorf("print document: %w", err)
 	}
-	return r.Tell(stderr)
+	return r.Report(stderr)
 }
 
 func readFile(file string) ([]byte, error) {
@@ -79,9 +79,9 @@ func readFile(file string) ([]byte, error) {
 	return os.ReadFile(file) //nolint:gosec // the operator's own path
 }
 
-// Tell prints what the owner of the document has to know, and what is still
+// Report prints what the owner of the document has to know, and what is still
 // wrong with it.
-func (r *Result) Tell(w io.Writer) error {
+func (r *Result) Report(w io.Writer) error {
 	_, faults := document.Parse("", r.Document.Print())
 	var wrong []string
 	if faults != nil {
@@ -110,7 +110,7 @@ func (r *Result) set(format string, args ...any) { add(&r.Set, format, args...) 
 
 func (r *Result) changed(format string, args ...any) { add(&r.Changed, format, args...) }
 
-func (r *Result) lost(format string, args ...any) { add(&r.Lost, format, args...) }
+func (r *Result) notCarried(format string, args ...any) { add(&r.Lost, format, args...) }
 
 // add appends a sentence, each only once.
 func add(to *[]string, format string, args ...any) {
@@ -122,7 +122,7 @@ func add(to *[]string, format string, args ...any) {
 // backend is a new backend with everything at its default.
 func backend(name, endpoint string) document.Backend {
 	var b document.Backend
-	jsondoc.Preset(&b)
+	jsondoc.SetDefaults(&b)
 	b.Name, b.Endpoint = name, endpoint
 	return b
 }
@@ -130,7 +130,7 @@ func backend(name, endpoint string) document.Backend {
 // consumer is a new consumer with everything at its default.
 func consumer(name string) document.Consumer {
 	var c document.Consumer
-	jsondoc.Preset(&c)
+	jsondoc.SetDefaults(&c)
 	c.Name = name
 	return c
 }
