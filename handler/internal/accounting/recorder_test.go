@@ -137,7 +137,7 @@ func TestAWaywardTableMakesNoDifference(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			under := new(memory.Store)
 			random := rand.New(rand.NewPCG(seed, 1))
-			way := &chaos.Store{Under: under, Faults: chaos.Usual().Times(4)}
+			way := &chaos.Store{Inner: under, Faults: chaos.TypicalFaults().Scale(4)}
 			way.Faults.Late, way.Faults.LateUpTo = .3, 30*time.Second
 			b := New(Config{Store: way, BootID: "a", FlushInterval: time.Second, Timeout: 500 * time.Millisecond})
 			ctx, stop := context.WithCancel(t.Context())
@@ -181,7 +181,7 @@ func TestAKilledInstanceLosesWhatItHadNotWritten(t *testing.T) {
 		for i := range 3 {
 			b := New(Config{Store: store, BootID: fmt.Sprint(i), FlushInterval: 30 * time.Second})
 			if i == 2 { // a process that is killed does not flush at its end
-				b.cfg.Store = &chaos.Store{Under: store}
+				b.cfg.Store = &chaos.Store{Inner: store}
 				running.Go(func() { b.Run(killed) })
 			} else {
 				running.Go(func() { b.Run(ctx) })
@@ -197,7 +197,7 @@ func TestAKilledInstanceLosesWhatItHadNotWritten(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		books[2].cfg.Store.(*chaos.Store).Cut(true) // SIGKILL: not another byte leaves it
+		books[2].cfg.Store.(*chaos.Store).SetPartitioned(true) // SIGKILL: not another byte leaves it
 		kill()
 		stop()
 		running.Wait()
@@ -218,7 +218,7 @@ type meanwhile struct {
 	happens func()
 }
 
-func (m *meanwhile) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+func (m *meanwhile) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	m.happens()
 	return m.Store.Put(ctx, row) //nolint:wrapcheck // a test
 }
@@ -229,20 +229,20 @@ type astray struct {
 	held func()
 }
 
-func (a *astray) hold(row tablestore.Row, write func(context.Context, tablestore.Row) (tablestore.Version, tablestore.Reply, error)) (tablestore.Version, tablestore.Reply, error) {
+func (a *astray) hold(row tablestore.Row, write func(context.Context, tablestore.Row) (tablestore.Version, tablestore.Response, error)) (tablestore.Version, tablestore.Response, error) {
 	if a.held == nil {
 		a.held = func() { _, _, _ = write(context.Background(), row) }
-		return "", tablestore.Reply{}, tablestore.ErrUnknown
+		return "", tablestore.Response{}, tablestore.ErrUnknown
 	}
 	return write(context.Background(), row) //nolint:wrapcheck // a test
 }
 
-func (a *astray) Put(_ context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+func (a *astray) Put(_ context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	return a.hold(row, a.Store.Put)
 }
 
-func (a *astray) Set(_ context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
-	return a.hold(row, a.Store.Set)
+func (a *astray) Upsert(_ context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+	return a.hold(row, a.Store.Upsert)
 }
 
 func TestAWriteThatLandsLateTakesNothingBack(t *testing.T) {
@@ -299,8 +299,8 @@ func TestAClockThatIsSetBackTakesNothingBack(t *testing.T) {
 
 func TestTroubleIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &chaos.Store{Under: new(memory.Store)}
-		store.Cut(true)
+		store := &chaos.Store{Inner: new(memory.Store)}
+		store.SetPartitioned(true)
 		var told []error
 		b := New(Config{Store: store, FlushInterval: time.Second, OnError: func(err error) { told = append(told, err) }})
 		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)

@@ -58,8 +58,8 @@ type Replica interface {
 	// the table is read as often as for requests.
 	Snapshot() *health.Snapshot
 	Counters() fleet.Counters
-	// Fleet waits for the table; it is asked beside the requests, see [Handler.Run].
-	Fleet(ctx context.Context) (fleet.Fleet, error)
+	// ReadState waits for the table; it is asked beside the requests, see [Handler.Run].
+	ReadState(ctx context.Context) (fleet.State, error)
 	Drain(ctx context.Context, backend, who string) error
 	Restore(ctx context.Context, backend, who string) error
 	Reset(ctx context.Context, backend, who string) error

@@ -33,11 +33,11 @@ func backendState(b *balancer.Backend, h *health.Health, now time.Time) BackendS
 		return Unused
 	case h.Drained:
 		return Drained
-	case h.Phase == health.Open:
+	case h.State == health.Open:
 		return Open
-	case h.Phase == health.HalfOpen:
+	case h.State == health.HalfOpen:
 		return HalfOpen
-	case h.Throttle.Shut(now, 1<<62):
+	case h.Throttle.Blocks(now, 1<<62):
 		return Throttled
 	case h.Share > 0:
 		return Partial
@@ -67,8 +67,8 @@ func (c BackendState) label(h *health.Health) string {
 // detail is what else is worth knowing; "" for nothing.
 func (c BackendState) detail(h *health.Health, now time.Time) string {
 	switch {
-	case c == Throttled && h.Throttle.Room > 0:
-		return "requests of up to " + formatCount(h.Throttle.Room) + " tokens still fit"
+	case c == Throttled && h.Throttle.MaxTokens > 0:
+		return "requests of up to " + formatCount(h.Throttle.MaxTokens) + " tokens still fit"
 	case c == HalfOpen && h.Probe:
 		return "the next request is the probe"
 	case c == HalfOpen:

@@ -16,16 +16,16 @@ func TestBackendStateAgreesWithHealth(t *testing.T) {
 	for phase := range health.HalfOpen + 1 {
 		for _, ends := range []time.Time{{}, now.Add(-time.Second), now, now.Add(time.Second)} {
 			for bits := range 32 {
-				h := health.Health{Phase: phase, Until: now.Add(time.Second), Drained: bits&1 > 0, Probe: bits&2 > 0}
-				h.Throttle = health.Window{Until: ends}
+				h := health.Health{State: phase, Until: now.Add(time.Second), Drained: bits&1 > 0, Probe: bits&2 > 0}
+				h.Throttle = health.Throttle{Until: ends}
 				if bits&4 > 0 {
 					h.Share = 30
 				}
 				b := balancer.Backend{Weight: bits >> 3 & 1}
 				if bits&16 > 0 {
-					h.Throttle.Kind, h.Throttle.Room = health.Tokens, 500 // which a large request does not fit into
+					h.Throttle.Kind, h.Throttle.MaxTokens = health.LimitTokens, 500 // which a large request does not fit into
 				}
-				offered := b.Weight > 0 && h.Refuses(now, 1<<40) == health.Admitted
+				offered := b.Weight > 0 && h.SkipReason(now, 1<<40) == health.NotSkipped
 				c := backendState(&b, &h, now)
 				if c.acceptsRequests() != (offered && phase != health.HalfOpen) {
 					t.Errorf("%+v of weight %d is said to be %s", h, b.Weight, c)
@@ -58,7 +58,7 @@ func TestPoolStateFollowsFirstPriority(t *testing.T) {
 		for i, group := range c.groups {
 			g := GroupStatus{Priority: i + 1}
 			for _, condition := range group {
-				h := health.Health{Share: 30, Throttle: health.Window{Kind: health.Provisioned}}
+				h := health.Health{Share: 30, Throttle: health.Throttle{Kind: health.LimitProvisioned}}
 				g.Backends = append(g.Backends, BackendStatus{Name: "b", State: condition, Label: condition.label(&h), Why: "503"})
 			}
 			s.Groups = append(s.Groups, g)

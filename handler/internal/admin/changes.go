@@ -38,7 +38,7 @@ func (r *Recent) Changed(slot health.Slot, before, after health.Record) {
 	if text == "" {
 		return
 	}
-	r.changes.add(change{at: r.now(), slot: slot, text: text, by: after.Stamp.By, n: 1})
+	r.changes.add(change{at: r.now(), slot: slot, text: text, by: after.LastChange.By, n: 1})
 }
 
 func (c *changes) add(latest change) {
@@ -75,32 +75,32 @@ func (c *changes) latest(n int) []change {
 // want to know.
 func describeChange(before, after *health.Record) string {
 	var parts []string
-	if before.Word.Drained != after.Word.Drained {
+	if before.Override.Drained != after.Override.Drained {
 		parts = append(parts, describeOverride(after))
 	}
-	switch from, to := before.Circuit.Phase, after.Circuit.Phase; {
+	switch from, to := before.Circuit.State, after.Circuit.State; {
 	case from == to:
 	case to == health.Open:
-		parts = append(parts, "breaker opened"+withReason(after.Stamp.Why))
+		parts = append(parts, "breaker opened"+withReason(after.LastChange.Reason))
 	case to == health.HalfOpen:
 		parts = append(parts, "half-open: one probe of the fleet")
 	default:
-		parts = append(parts, "breaker closed"+withReason(after.Stamp.Why))
+		parts = append(parts, "breaker closed"+withReason(after.LastChange.Reason))
 	}
 	switch {
 	case after.Windows.Generation != before.Windows.Generation:
 		parts = append(parts, "throttle windows ended")
 	case after.Windows != before.Windows:
-		parts = append(parts, "throttled"+withReason(after.Stamp.Why))
+		parts = append(parts, "throttled"+withReason(after.LastChange.Reason))
 	}
 	return strings.Join(parts, ", ")
 }
 
 func describeOverride(r *health.Record) string {
-	if r.Word.Drained {
-		return fmt.Sprintf("drained by %s", r.Word.Who)
+	if r.Override.Drained {
+		return fmt.Sprintf("drained by %s", r.Override.Operator)
 	}
-	return fmt.Sprintf("restored by %s", r.Word.Who)
+	return fmt.Sprintf("restored by %s", r.Override.Operator)
 }
 
 func withReason(why string) string {

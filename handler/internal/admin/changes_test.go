@@ -9,17 +9,17 @@ import (
 )
 
 func TestDescribeChange(t *testing.T) {
-	record := func(p health.Phase, epoch uint64, why string) health.Record {
-		return health.Record{Circuit: health.Circuit{Incarnation: 1, Epoch: epoch, Phase: p}, Stamp: health.Stamp{By: "b", Why: why}}
+	record := func(p health.CircuitState, epoch uint64, why string) health.Record {
+		return health.Record{Circuit: health.Circuit{Incarnation: 1, Epoch: epoch, State: p}, LastChange: health.Change{By: "b", Reason: why}}
 	}
 	closed, open, half := record(health.Closed, 1, ""), record(health.Open, 2, "503"), record(health.HalfOpen, 3, "503")
 	healed := record(health.Closed, 4, "probe answered")
 	drained, full, void, suspected := closed, closed, closed, closed
-	drained.Word = health.Word{Sequence: 1, Drained: true, Who: "anna"}
-	full.Windows = full.Windows.With(health.Tokens, health.Term{Until: 5})
-	full.Stamp.Why = "429 tokens"
-	void.Windows = full.Windows.Void()
-	suspected.Circuit.Suspects = []health.Suspect{{Who: "a", At: 1, Failures: 1}}
+	drained.Override = health.OperatorOverride{Sequence: 1, Drained: true, Operator: "anna"}
+	full.Windows = full.Windows.Add(health.LimitTokens, health.RetryWindow{Until: 5})
+	full.LastChange.Reason = "429 tokens"
+	void.Windows = full.Windows.Reset()
+	suspected.Circuit.Reports = []health.FailureReport{{Reporter: "a", At: 1, Failures: 1}}
 	for name, c := range map[string]struct {
 		before, after health.Record
 		want          string
@@ -28,7 +28,7 @@ func TestDescribeChange(t *testing.T) {
 		"a probe":         {open, half, "half-open: one probe of the fleet"},
 		"a recovery":      {half, healed, "breaker closed: probe answered"},
 		"a drain":         {closed, drained, "drained by anna"},
-		"a restore":       {drained, health.Record{Word: health.Word{Sequence: 2, Who: "ben"}}, "restored by ben"},
+		"a restore":       {drained, health.Record{Override: health.OperatorOverride{Sequence: 2, Operator: "ben"}}, "restored by ben"},
 		"a throttle":      {closed, full, "throttled: 429 tokens"},
 		"a reset":         {full, void, "throttle windows ended"},
 		"a lease renewed": {half, record(health.HalfOpen, 4, "503"), ""},

@@ -74,10 +74,10 @@ func attempted(d *requestRecord, i int) string {
 func attemptOutcome(a *proxy.Attempt) string {
 	took := formatDuration(a.Took)
 	because := ""
-	if a.Outcome.Why != "" {
-		because = " (" + a.Outcome.Why + ")"
+	if a.Outcome.Reason != "" {
+		because = " (" + a.Outcome.Reason + ")"
 	}
-	switch a.Outcome.Verdict {
+	switch a.Outcome.Class {
 	case health.Served:
 		return fmt.Sprintf("served with %d in %s", a.Status, took)
 	case health.Throttled:

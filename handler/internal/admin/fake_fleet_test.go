@@ -36,20 +36,20 @@ type fakeFleet struct {
 func (w *fakeFleet) Snapshot() *health.Snapshot {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return &health.Snapshot{Version: 7, By: append([]health.Health(nil), w.health...)}
+	return &health.Snapshot{Version: 7, Slots: append([]health.Health(nil), w.health...)}
 }
 
 func (w *fakeFleet) Counters() fleet.Counters { return w.counters }
 
-func (w *fakeFleet) Fleet(context.Context) (fleet.Fleet, error) {
+func (w *fakeFleet) ReadState(context.Context) (fleet.State, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.reads++
 	if w.fleetErr != nil {
-		return fleet.Fleet{}, w.fleetErr
+		return fleet.State{}, w.fleetErr
 	}
 	now := w.at()
-	return fleet.Fleet{
+	return fleet.State{
 		At: now, Revision: 43, Slots: append([]fleet.SlotState(nil), w.slots...),
 		Instances: []fleet.Instance{
 			{Name: w.cfg.Instance, Revision: 43, At: now.Add(-4 * time.Second), Behind: 412 * time.Millisecond},
@@ -61,19 +61,19 @@ func (w *fakeFleet) Fleet(context.Context) (fleet.Fleet, error) {
 
 func (w *fakeFleet) Drain(_ context.Context, backend, who string) error {
 	return w.override("drain", backend, who, func(h *health.Health, r *health.Record) {
-		h.Drained, r.Word = true, health.Word{Sequence: r.Word.Sequence + 1, Drained: true, Who: who, At: w.at().UnixMilli()}
+		h.Drained, r.Override = true, health.OperatorOverride{Sequence: r.Override.Sequence + 1, Drained: true, Operator: who, At: w.at().UnixMilli()}
 	})
 }
 
 func (w *fakeFleet) Restore(_ context.Context, backend, who string) error {
 	return w.override("restore", backend, who, func(h *health.Health, r *health.Record) {
-		h.Drained, r.Word = false, health.Word{Sequence: r.Word.Sequence + 1, Who: who, At: w.at().UnixMilli()}
+		h.Drained, r.Override = false, health.OperatorOverride{Sequence: r.Override.Sequence + 1, Operator: who, At: w.at().UnixMilli()}
 	})
 }
 
 func (w *fakeFleet) Reset(_ context.Context, backend, who string) error {
 	return w.override("reset", backend, who, func(h *health.Health, _ *health.Record) {
-		h.Phase, h.Until, h.Throttle = health.Closed, time.Time{}, health.Window{}
+		h.State, h.Until, h.Throttle = health.Closed, time.Time{}, health.Throttle{}
 	})
 }
 
@@ -89,7 +89,7 @@ func (w *fakeFleet) override(verb, backend, who string, to func(*health.Health, 
 		if name := w.slots[i].Name; name == backend || len(name) > len(backend) && name[:len(backend)+1] == backend+"/" {
 			before := w.slots[i].Record
 			to(&w.health[i], &w.slots[i].Record)
-			w.slots[i].Record.Stamp = health.Stamp{At: w.at().UnixMilli(), By: w.cfg.Instance, Why: verb + " by " + who}
+			w.slots[i].Record.LastChange = health.Change{At: w.at().UnixMilli(), By: w.cfg.Instance, Reason: verb + " by " + who}
 			w.cfg.Recent.Changed(health.Slot(i), before, w.slots[i].Record)
 			known = true
 		}
@@ -141,7 +141,7 @@ func newFakeFleet(at func() time.Time, models []string, backends []backendSpec) 
 	}
 	w.health = make([]health.Health, len(w.cfg.Slots))
 	w.cfg.Recent = NewRecent(len(w.cfg.Slots), 100, at)
-	w.counters = fleet.Counters{Exchanges: 120, Exchanging: time.Second, Disagreements: 9, Disagreement: 3 * time.Second, SinceTable: 210 * time.Millisecond, Wasted: 2}
+	w.counters = fleet.Counters{Exchanges: 120, ExchangeTime: time.Second, Disagreements: 9, Disagreement: 3 * time.Second, SinceContact: 210 * time.Millisecond, StaleRequests: 2}
 	return w
 }
 
@@ -218,7 +218,7 @@ func (w *fakeFleet) finish(v fakeRequest) {
 	d.Eligible = len(d.Candidates)
 	d.Candidates = append(d.Candidates, v.skipped...)
 	x.Result.Err = proxy.ErrUnavailable
-	if n := len(v.attempts); n > 0 && v.attempts[n-1].Outcome.Verdict == health.Served {
+	if n := len(v.attempts); n > 0 && v.attempts[n-1].Outcome.Class == health.Served {
 		last := &v.attempts[n-1]
 		x.Result.ServedBy, x.Serving, x.Result.Err = last.Backend, last.Backend, nil
 		x.Result.Delivery = proxy.Delivery{
@@ -239,13 +239,13 @@ func served(b *balancer.Backend, took time.Duration, utilization float64) proxy.
 
 func throttledBy(b *balancer.Backend, wait time.Duration) proxy.Attempt {
 	return proxy.Attempt{Backend: b, Status: 429, Took: 9 * time.Millisecond, Outcome: health.Outcome{
-		Verdict: health.Throttled, Wait: wait, RawWait: wait, Kind: health.Provisioned, Why: "429 provisioned", Signals: health.NoSignals(),
+		Class: health.Throttled, Wait: wait, RawWait: wait, Limit: health.LimitProvisioned, Reason: "429 provisioned", Signals: health.NoSignals(),
 	}}
 }
 
 func failedBy(b *balancer.Backend, why string, status int) proxy.Attempt {
 	return proxy.Attempt{Backend: b, Status: status, Took: 31 * time.Millisecond, Outcome: health.Outcome{
-		Verdict: health.Failed, Why: why, Signals: health.NoSignals(),
+		Class: health.Failed, Reason: why, Signals: health.NoSignals(),
 	}}
 }
 

@@ -73,7 +73,7 @@ type fleetReader struct {
 	requested chan struct{}
 
 	mu     sync.Mutex
-	last   fleet.Fleet
+	last   fleet.State
 	readAt time.Time // when last was read; zero = never
 	err    error     // of the latest reading
 }
@@ -92,7 +92,7 @@ func (f *fleetReader) request() {
 
 // latest is the latest reading, the instant it is of, and what the latest try
 // failed with.
-func (f *fleetReader) latest() (fleet.Fleet, time.Time, error) {
+func (f *fleetReader) latest() (fleet.State, time.Time, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.last, f.readAt, f.err
@@ -120,7 +120,7 @@ func (f *fleetReader) run(ctx context.Context) {
 func (f *fleetReader) refresh(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, fleetReadTimeout)
 	defer cancel()
-	latest, err := f.replica.Fleet(ctx)
+	latest, err := f.replica.ReadState(ctx)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.err = err

@@ -14,7 +14,7 @@ import (
 
 // instance is a real keeper with its page.
 type instance struct {
-	*fleet.Keeper
+	*fleet.Replica
 	page *Handler
 }
 
@@ -55,11 +55,11 @@ func TestStatusFollowsOtherInstancesWithinOneRefresh(t *testing.T) {
 		}, Drained},
 		"a throttle": {func(t *testing.T, a instance) {
 			t.Helper()
-			attempt(t, a, health.Outcome{Verdict: health.Throttled, Wait: time.Minute, Kind: health.Provisioned, Why: "429 provisioned", Signals: health.NoSignals()})
+			attempt(t, a, health.Outcome{Class: health.Throttled, Wait: time.Minute, Limit: health.LimitProvisioned, Reason: "429 provisioned", Signals: health.NoSignals()})
 		}, Throttled},
 		"a trip": {func(t *testing.T, a instance) {
 			t.Helper()
-			attempt(t, a, health.Outcome{Verdict: health.Misconfigured, Why: "401", Signals: health.NoSignals()})
+			attempt(t, a, health.Outcome{Class: health.Misconfigured, Reason: "401", Signals: health.NoSignals()})
 		}, Open},
 	}
 	for name, n := range news {

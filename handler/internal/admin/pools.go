@@ -135,13 +135,13 @@ func (v *statusBuilder) backend(b *balancer.Backend) BackendStatus {
 	h := v.snapshot.Of(b.Slot)
 	s := BackendStatus{
 		Name: b.Name, Slot: slotName(v.cfg.Slots, b.Slot), Deployment: b.Deployment, Region: b.Region, Geography: b.Geography,
-		Weight: b.Weight, Provisioned: b.Provisioned, Phase: h.Phase.String(), Share: 100, Why: h.Why,
+		Weight: b.Weight, Provisioned: b.Provisioned, Phase: h.State.String(), Share: 100, Why: h.Reason,
 	}
 	if h.Share > 0 {
 		s.Share = h.Share
 	}
 	if left := h.Throttle.Until.Sub(v.now); left > 0 {
-		s.Throttle = &ThrottleStatus{Kind: h.Throttle.Kind.String(), LeftMS: left.Milliseconds(), AdmitsTokens: h.Throttle.Room}
+		s.Throttle = &ThrottleStatus{Kind: h.Throttle.Kind.String(), LeftMS: left.Milliseconds(), AdmitsTokens: h.Throttle.MaxTokens}
 	}
 	s.State = backendState(b, h, v.now)
 	s.Label, s.Detail = s.State.label(h), s.State.detail(h, v.now)
@@ -162,10 +162,10 @@ func (v *statusBuilder) addRecord(s *BackendStatus, h *health.Health) {
 	if told == nil {
 		return
 	}
-	if word := &told.Record.Word; h.Drained && word.Drained {
-		s.Drained.By, s.Drained.At = word.Who, v.localTime(word.At)
+	if word := &told.Record.Override; h.Drained && word.Drained {
+		s.Drained.By, s.Drained.At = word.Operator, v.localTime(word.At)
 	}
-	s.ChangedAt, s.ChangedBy = v.localTime(told.Record.Stamp.At), told.Record.Stamp.By
+	s.ChangedAt, s.ChangedBy = v.localTime(told.Record.LastChange.At), told.Record.LastChange.By
 }
 
 // localTime is an instant of the table's clock as this machine reads clocks.

@@ -70,7 +70,7 @@ func (r *Recent) countAttempt(result *proxy.Result, i int, end time.Time) {
 		return
 	}
 	c, first := counts{Attempts: 1}, noFirstToken
-	switch a.Outcome.Verdict {
+	switch a.Outcome.Class {
 	case health.Throttled:
 		c.Throttled = 1
 	case health.Failed, health.Misconfigured:

@@ -128,7 +128,7 @@ func TestRecentIsSafeForConcurrentUse(t *testing.T) {
 		all.Go(func() {
 			for range 200 {
 				w.finish(fakeRequest{id: "x", consumer: &w.cfg.Consumers[0], pool: p, status: 200, attempts: []proxy.Attempt{served(&p.Backends[0], time.Millisecond, 50)}})
-				w.cfg.Recent.Changed(0, health.Record{}, health.Record{Word: health.Word{Drained: true, Who: "x"}})
+				w.cfg.Recent.Changed(0, health.Record{}, health.Record{Override: health.OperatorOverride{Drained: true, Operator: "x"}})
 			}
 		})
 		all.Go(func() {

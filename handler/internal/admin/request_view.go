@@ -160,7 +160,7 @@ func candidateStatus(d *requestRecord, i int) CandidateStatus {
 
 func attemptStatus(a *proxy.Attempt) AttemptStatus {
 	return AttemptStatus{
-		Backend: a.Backend.Name, Verdict: a.Outcome.Verdict.String(), Why: a.Outcome.Why, Status: a.Status, Probe: a.Probe,
+		Backend: a.Backend.Name, Verdict: a.Outcome.Class.String(), Why: a.Outcome.Reason, Status: a.Status, Probe: a.Probe,
 		TookMS: milliseconds(a.Took), WaitMS: milliseconds(a.Outcome.RawWait),
 	}
 }

@@ -25,7 +25,7 @@ func TestRequestExplanation(t *testing.T) {
 	w.finish(fakeRequest{
 		id: "req_spilled", consumer: &w.cfg.Consumers[0], pool: p, status: 200, took: 1500 * time.Millisecond, tokens: tokens(900, 100),
 		attempts: []proxy.Attempt{failedBy(&p.Backends[1], "503", 503), served(&p.Backends[2], 1200*time.Millisecond, -1)},
-		skipped:  []balancer.Candidate{{Backend: &p.Backends[0], Reason: health.RefusedThrottled, Until: at().Add(10 * time.Second)}},
+		skipped:  []balancer.Candidate{{Backend: &p.Backends[0], Reason: health.SkipThrottled, Until: at().Add(10 * time.Second)}},
 	})
 	probe := served(&p.Backends[0], time.Second, -1)
 	probe.Probe = true
@@ -43,7 +43,7 @@ func TestRequestExplanation(t *testing.T) {
 		ID: "req_refused", Began: at(), Took: time.Millisecond, Model: p.Model, Status: 429, Code: "rate_limit_exceeded",
 		Result: &proxy.Result{
 			Pool: p, Err: proxy.ErrThrottled, RetryAt: at().Add(9 * time.Second),
-			Decision: balancer.Decision{Candidates: []balancer.Candidate{{Backend: &p.Backends[0], Reason: health.RefusedThrottled}}},
+			Decision: balancer.Decision{Candidates: []balancer.Candidate{{Backend: &p.Backends[0], Reason: health.SkipThrottled}}},
 		},
 	})
 	h := mount(w.cfg)
@@ -90,7 +90,7 @@ func TestRequestFigures(t *testing.T) {
 	w.finish(fakeRequest{
 		id: "req_a", consumer: &w.cfg.Consumers[0], pool: p, status: 200, took: time.Second, tokens: tokens(1000, 100),
 		attempts: []proxy.Attempt{throttledBy(&p.Backends[1], 2*time.Second), served(&p.Backends[2], 800*time.Millisecond, -1)},
-		skipped:  []balancer.Candidate{{Backend: &p.Backends[0], Reason: health.RefusedOpen, Until: at().Add(4 * time.Second)}},
+		skipped:  []balancer.Candidate{{Backend: &p.Backends[0], Reason: health.SkipOpen, Until: at().Add(4 * time.Second)}},
 	})
 	r := New(w.cfg).requestView(&w.cfg.Recent.find("req_a", 1)[0])
 	if r.Consumer != "team-a" || r.Backend != "payg-france" || r.TotalMS != 1000 || r.FirstMS != 209 || r.Cost != 0.0035 || r.Currency != "USD" || r.Tokens == nil || r.Tokens.Prompt != 1000 {

@@ -32,7 +32,7 @@ func (w *fakeFleet) traffic(n int, p *balancer.Pool, line func(i int) []proxy.At
 		if len(w.cfg.Consumers) > 0 {
 			v.consumer = &w.cfg.Consumers[i%len(w.cfg.Consumers)]
 		}
-		if last := v.attempts[len(v.attempts)-1]; last.Outcome.Verdict != health.Served {
+		if last := v.attempts[len(v.attempts)-1]; last.Outcome.Class != health.Served {
 			v.status = 503
 		}
 		w.finish(v)
@@ -40,8 +40,8 @@ func (w *fakeFleet) traffic(n int, p *balancer.Pool, line func(i int) []proxy.At
 }
 
 func (w *fakeFleet) stamp(slot int, by, why string, ago time.Duration) {
-	w.slots[slot].Record.Stamp = health.Stamp{At: w.at().Add(-ago).UnixMilli(), By: by, Why: why}
-	w.health[slot].Why = why
+	w.slots[slot].Record.LastChange = health.Change{At: w.at().Add(-ago).UnixMilli(), By: by, Reason: why}
+	w.health[slot].Reason = why
 }
 
 func healthyScenario(at func() time.Time) *fakeFleet {
@@ -62,9 +62,9 @@ func healthyScenario(at func() time.Time) *fakeFleet {
 func spillingScenario(at func() time.Time) *fakeFleet {
 	w := healthyScenario(at)
 	p := &w.cfg.Pools[0]
-	w.health[0].Throttle = health.Window{Until: at().Add(8400 * time.Millisecond), Kind: health.Provisioned}
+	w.health[0].Throttle = health.Throttle{Until: at().Add(8400 * time.Millisecond), Kind: health.LimitProvisioned}
 	w.stamp(0, "flex-7c41-b", "429 provisioned", 2*time.Second)
-	w.slots[0].Record.Windows = w.slots[0].Record.Windows.With(health.Provisioned, health.Term{Until: at().Add(8 * time.Second).UnixMilli()})
+	w.slots[0].Record.Windows = w.slots[0].Record.Windows.Add(health.LimitProvisioned, health.RetryWindow{Until: at().Add(8 * time.Second).UnixMilli()})
 	for range 37 {
 		before := health.Record{}
 		w.cfg.Recent.Changed(0, before, w.slots[0].Record)
@@ -84,15 +84,15 @@ func openScenario(at func() time.Time) *fakeFleet {
 	p := &w.cfg.Pools[0]
 	trip := func(slot int, why string) {
 		before := w.slots[slot].Record
-		w.slots[slot].Record.Circuit = health.Circuit{Incarnation: 1, Epoch: 3, Phase: health.Open, Until: at().Add(14 * time.Second).UnixMilli()}
-		w.health[slot].Phase, w.health[slot].Until = health.Open, at().Add(14*time.Second)
+		w.slots[slot].Record.Circuit = health.Circuit{Incarnation: 1, Epoch: 3, State: health.Open, Until: at().Add(14 * time.Second).UnixMilli()}
+		w.health[slot].State, w.health[slot].Until = health.Open, at().Add(14*time.Second)
 		w.stamp(slot, "flex-7c41-c", why, 6*time.Second)
 		w.cfg.Recent.Changed(health.Slot(slot), before, w.slots[slot].Record)
 	}
 	trip(1, "503")
 	w.health[2].Share = 30
-	w.health[3].Drained, w.slots[3].Record.Word = true, health.Word{Sequence: 1, Drained: true, Who: "anna", At: at().Add(-time.Hour).UnixMilli()}
-	w.health[4].Phase, w.health[4].Until = health.HalfOpen, at().Add(4*time.Second)
+	w.health[3].Drained, w.slots[3].Record.Override = true, health.OperatorOverride{Sequence: 1, Drained: true, Operator: "anna", At: at().Add(-time.Hour).UnixMilli()}
+	w.health[4].State, w.health[4].Until = health.HalfOpen, at().Add(4*time.Second)
 	w.traffic(12, p, func(int) []proxy.Attempt {
 		return []proxy.Attempt{failedBy(&p.Backends[1], "503", 503), served(&p.Backends[2], 700*time.Millisecond, -1)}
 	})
@@ -104,16 +104,16 @@ func downScenario(at func() time.Time) *fakeFleet {
 	w.addConsumers()
 	p := &w.cfg.Pools[0]
 	for i, why := range []string{"503", "first token timeout", "401: the credential was refused"} {
-		w.health[i].Phase, w.health[i].Until = health.Open, at().Add(time.Duration(9+20*i)*time.Second)
+		w.health[i].State, w.health[i].Until = health.Open, at().Add(time.Duration(9+20*i)*time.Second)
 		w.stamp(i, "flex-7c41-b", why, 30*time.Second)
 	}
 	w.traffic(30, p, func(int) []proxy.Attempt {
 		return []proxy.Attempt{failedBy(&p.Backends[0], "503", 503), failedBy(&p.Backends[1], "first token timeout", 0), failedBy(&p.Backends[2], "401", 401)}
 	})
 	w.finish(fakeRequest{id: "req_nobody", pool: p, status: 503, took: 2 * time.Millisecond, skipped: []balancer.Candidate{
-		{Backend: &p.Backends[0], Reason: health.RefusedOpen, Until: at().Add(9 * time.Second)},
-		{Backend: &p.Backends[1], Reason: health.RefusedOpen, Until: at().Add(29 * time.Second)},
-		{Backend: &p.Backends[2], Reason: health.RefusedOpen},
+		{Backend: &p.Backends[0], Reason: health.SkipOpen, Until: at().Add(9 * time.Second)},
+		{Backend: &p.Backends[1], Reason: health.SkipOpen, Until: at().Add(29 * time.Second)},
+		{Backend: &p.Backends[2], Reason: health.SkipOpen},
 	}})
 	return w
 }
@@ -126,8 +126,8 @@ func fiftyBackendsScenario(at func() time.Time) *fakeFleet {
 	w := newFakeFleet(at, []string{"gpt-4o"}, many)
 	p := &w.cfg.Pools[0]
 	for i := 3; i < 50; i += 7 {
-		w.health[i].Throttle = health.Window{Until: at().Add(time.Duration(5+i) * time.Second), Kind: health.Tokens, Room: 1200}
-		w.health[i].Why = "429 tokens"
+		w.health[i].Throttle = health.Throttle{Until: at().Add(time.Duration(5+i) * time.Second), Kind: health.LimitTokens, MaxTokens: 1200}
+		w.health[i].Reason = "429 tokens"
 	}
 	w.traffic(300, p, func(i int) []proxy.Attempt {
 		return []proxy.Attempt{served(&p.Backends[i%10], time.Duration(200+i*3)*time.Millisecond, float64(40+i%50))}
@@ -137,8 +137,8 @@ func fiftyBackendsScenario(at func() time.Time) *fakeFleet {
 
 func outageScenario(at func() time.Time) *fakeFleet {
 	w := spillingScenario(at)
-	w.counters.Alone, w.counters.SinceTable, w.counters.Outage = true, 42*time.Second, 42*time.Second
-	w.counters.Trouble = fmt.Errorf("get row: %w", context.DeadlineExceeded)
+	w.counters.Disconnected, w.counters.SinceContact, w.counters.Outage = true, 42*time.Second, 42*time.Second
+	w.counters.LastError = fmt.Errorf("get row: %w", context.DeadlineExceeded)
 	return w
 }
 
@@ -174,15 +174,15 @@ func hostileScenario(at func() time.Time) *fakeFleet {
 		}
 		return rows, nil
 	}
-	w.counters.Trouble = fmt.Errorf("%s", hostileNames()[0])
+	w.counters.LastError = fmt.Errorf("%s", hostileNames()[0])
 	for i := range w.cfg.Consumers {
 		w.cfg.Consumers[i].Name = hostileNames()[i]
 	}
 	for i := range w.slots {
 		text := hostileNames()[i%len(hostileNames())]
-		w.health[i].Phase, w.health[i].Until = health.Open, at().Add(time.Minute)
+		w.health[i].State, w.health[i].Until = health.Open, at().Add(time.Minute)
 		w.health[i].Drained = i%5 == 0
-		w.slots[i].Record.Word = health.Word{Sequence: 1, Drained: i%5 == 0, Who: text}
+		w.slots[i].Record.Override = health.OperatorOverride{Sequence: 1, Drained: i%5 == 0, Operator: text}
 		w.stamp(i, text, text, time.Second)
 		w.cfg.Recent.Changed(health.Slot(i), health.Record{}, w.slots[i].Record)
 	}
@@ -194,4 +194,4 @@ func hostileScenario(at func() time.Time) *fakeFleet {
 	return w
 }
 
-var _ Replica = (*fleet.Keeper)(nil)
+var _ Replica = (*fleet.Replica)(nil)

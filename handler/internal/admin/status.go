@@ -87,13 +87,13 @@ func (o *Handler) currentStatus() *Status {
 func (o *Handler) stateStatus() StateStatus {
 	c := o.cfg.Replica.Counters()
 	s := StateStatus{
-		Memory: o.cfg.Memory, Unreachable: c.Alone, SinceContactMS: c.SinceTable.Milliseconds(), OutageMS: c.Outage.Milliseconds(),
-		RefreshMS: o.cfg.Refresh.Milliseconds(), Disagreements: c.Disagreements, Wasted: c.Wasted, Writes: c.Writes, Conflicts: c.Conflicts,
-		ReadFailures: c.ReadFailures, ClockWidthMS: c.ClockWidth.Milliseconds(), Trips: c.Trips, Probes: c.Probes + c.ProbesAlone, Unreadable: c.Poisoned,
+		Memory: o.cfg.Memory, Unreachable: c.Disconnected, SinceContactMS: c.SinceContact.Milliseconds(), OutageMS: c.Outage.Milliseconds(),
+		RefreshMS: o.cfg.Refresh.Milliseconds(), Disagreements: c.Disagreements, Wasted: c.StaleRequests, Writes: c.Writes, Conflicts: c.Conflicts,
+		ReadFailures: c.ReadFailures, ClockWidthMS: c.ClockUncertainty.Milliseconds(), Trips: c.Trips, Probes: c.Probes + c.LocalProbes, Unreadable: c.UnreadableRecords,
 	}
-	s.DisagreementMS, s.ExchangeMS = mean(c.Disagreement, c.Disagreements), mean(c.Exchanging, c.Exchanges)
-	if c.Trouble != nil {
-		s.Error = truncate(c.Trouble.Error())
+	s.DisagreementMS, s.ExchangeMS = mean(c.Disagreement, c.Disagreements), mean(c.ExchangeTime, c.Exchanges)
+	if c.LastError != nil {
+		s.Error = truncate(c.LastError.Error())
 	}
 	return s
 }

@@ -36,19 +36,19 @@ func (s *slow) delay(ctx context.Context) error {
 	return nil
 }
 
-func (s *slow) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Reply, error) {
+func (s *slow) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
 	if err := s.delay(ctx); err != nil {
-		return tablestore.Row{}, tablestore.Reply{}, err
+		return tablestore.Row{}, tablestore.Response{}, err
 	}
 	return s.Store.Get(ctx, partition, key)
 }
 
-func (s *slow) Set(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+func (s *slow) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	s.sets.Add(1)
 	if err := s.delay(ctx); err != nil {
-		return "", tablestore.Reply{}, err
+		return "", tablestore.Response{}, err
 	}
-	return s.Store.Set(ctx, row)
+	return s.Store.Upsert(ctx, row)
 }
 
 // run starts a keeper that is stopped, with all it had to write, by stop.

@@ -147,7 +147,7 @@ func (k *Store) Claim(ctx context.Context, p Location, id string) error {
 	}
 	_, err = k.Lookup(ctx, p.Owner, id)
 	if errors.Is(err, ErrUnknown) { // the row that was there ran out, or cannot be read
-		_, _, err = k.cfg.Table.Set(ctx, rowOf(n, p))
+		_, _, err = k.cfg.Table.Upsert(ctx, rowOf(n, p))
 	}
 	return err
 }

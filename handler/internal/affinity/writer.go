@@ -49,7 +49,7 @@ func (k *Store) writeEntry(ctx context.Context, e entry) {
 			break
 		}
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-		_, _, err = k.cfg.Table.Set(bounded, rowOf(e.id, e.location))
+		_, _, err = k.cfg.Table.Upsert(bounded, rowOf(e.id, e.location))
 		cancel()
 		if err == nil {
 			k.traffic.Store(true)
@@ -69,7 +69,7 @@ func (k *Store) flush(ctx context.Context) {
 			for {
 				select {
 				case e := <-k.queue:
-					if _, _, err := k.cfg.Table.Set(ctx, rowOf(e.id, e.location)); err != nil {
+					if _, _, err := k.cfg.Table.Upsert(ctx, rowOf(e.id, e.location)); err != nil {
 						k.cfg.OnError(fmt.Errorf("keep the place of an id at the end: %w", err))
 						return
 					}

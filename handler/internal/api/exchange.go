@@ -49,13 +49,13 @@ func Explain(story *proxy.Result, now time.Time) string {
 func reason(c *balancer.Candidate, story *proxy.Result, now time.Time) string {
 	for i := range story.Attempts {
 		if a := &story.Attempts[i]; a.Backend == c.Backend {
-			if a.Outcome.Verdict == health.Served {
+			if a.Outcome.Class == health.Served {
 				return "served"
 			}
-			return strings.TrimSpace(a.Outcome.Verdict.String() + " " + a.Outcome.Why)
+			return strings.TrimSpace(a.Outcome.Class.String() + " " + a.Outcome.Reason)
 		}
 	}
-	if c.Reason == health.Admitted {
+	if c.Reason == health.NotSkipped {
 		return "not needed"
 	}
 	if left := c.Until.Sub(now); left > 0 {

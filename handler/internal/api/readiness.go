@@ -56,8 +56,8 @@ func standing(p *balancer.Pool, s *health.Snapshot, now time.Time) string {
 			continue
 		}
 		h := s.Of(b.Slot)
-		refusal := h.Refuses(now, 0)
-		if refusal == health.Admitted || cooled(h, now) {
+		refusal := h.SkipReason(now, 0)
+		if refusal == health.NotSkipped || cooled(h, now) {
 			return available
 		}
 		why = string(refusal)
@@ -69,5 +69,5 @@ func standing(p *balancer.Pool, s *health.Snapshot, now time.Time) string {
 // None would come to an instance, or a whole region, that says of itself that
 // it is not ready.
 func cooled(h *health.Health, now time.Time) bool {
-	return !h.Drained && h.Phase != health.Closed && !now.Before(h.Until) && !h.Throttle.Shut(now, 0)
+	return !h.Drained && h.State != health.Closed && !now.Before(h.Until) && !h.Throttle.Blocks(now, 0)
 }

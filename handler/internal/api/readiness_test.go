@@ -12,27 +12,29 @@ import (
 func TestAnInstanceIsReadyWhileSomeModelHasABackend(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	soon, past := now.Add(time.Minute), now.Add(-time.Second)
-	window := func(until time.Time) health.Window { return health.Window{Until: until, Kind: health.Capacity} }
+	window := func(until time.Time) health.Throttle {
+		return health.Throttle{Until: until, Kind: health.LimitCapacity}
+	}
 	for name, c := range map[string]struct {
 		health health.Health
 		ready  bool
 	}{
 		"healthy":                     {health.Health{}, true},
-		"open":                        {health.Health{Phase: health.Open, Until: soon}, false},
-		"open, waits for a probe":     {health.Health{Phase: health.Open, Until: past}, true},
-		"its probe is here":           {health.Health{Phase: health.HalfOpen, Until: soon, Probe: true}, true},
-		"its probe is elsewhere":      {health.Health{Phase: health.HalfOpen, Until: soon}, false},
-		"the probe's holder has died": {health.Health{Phase: health.HalfOpen, Until: past}, true},
+		"open":                        {health.Health{State: health.Open, Until: soon}, false},
+		"open, waits for a probe":     {health.Health{State: health.Open, Until: past}, true},
+		"its probe is here":           {health.Health{State: health.HalfOpen, Until: soon, Probe: true}, true},
+		"its probe is elsewhere":      {health.Health{State: health.HalfOpen, Until: soon}, false},
+		"the probe's holder has died": {health.Health{State: health.HalfOpen, Until: past}, true},
 		"recovering":                  {health.Health{Share: 10}, true},
 		"throttled":                   {health.Health{Throttle: window(soon)}, false},
 		"the window has ended":        {health.Health{Throttle: window(past)}, true},
-		"cooled, but throttled":       {health.Health{Phase: health.Open, Until: past, Throttle: window(soon)}, false},
+		"cooled, but throttled":       {health.Health{State: health.Open, Until: past, Throttle: window(soon)}, false},
 		"drained":                     {health.Health{Drained: true}, false},
-		"cooled, but drained":         {health.Health{Drained: true, Phase: health.Open, Until: past}, false},
+		"cooled, but drained":         {health.Health{Drained: true, State: health.Open, Until: past}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			looks := 0
-			known := &health.Snapshot{By: []health.Health{c.health, {Drained: true}}}
+			known := &health.Snapshot{Slots: []health.Health{c.health, {Drained: true}}}
 			r := api.PoolReadiness{
 				Pools: []balancer.Pool{
 					{Model: "gpt-4o", Backends: []balancer.Backend{{Name: "a", Slot: 0, Weight: 1}}},
@@ -42,7 +44,7 @@ func TestAnInstanceIsReadyWhileSomeModelHasABackend(t *testing.T) {
 				Look: func() *health.Snapshot { looks++; return known },
 			}
 			ready, models := r.Ready("")
-			if ready != c.ready || (models["gpt-4o"] == "available") != c.ready || models["gpt-5"] != string(health.RefusedDrained) {
+			if ready != c.ready || (models["gpt-4o"] == "available") != c.ready || models["gpt-5"] != string(health.SkipDrained) {
 				t.Errorf("ready %v, %v; want %v", ready, models, c.ready)
 			}
 			// Polls keep an instance in touch with the fleet only while it is not ready.

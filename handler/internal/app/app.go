@@ -27,7 +27,7 @@ type Runner func(ctx context.Context)
 type gateway struct {
 	version  string
 	server   *api.Server
-	keeper   *fleet.Keeper
+	keeper   *fleet.Replica
 	client   *backend.Client
 	sight    *sight
 	beside   []Runner // what lives beside the requests

@@ -35,7 +35,7 @@ func (g *gateway) openBooks(cfg *config.Config, log *slog.Logger) (*books, error
 
 // instances counts the instances that told the table of themselves lately.
 func (g *gateway) instances(ctx context.Context) (int, error) {
-	fleet, err := g.keeper.Fleet(ctx)
+	fleet, err := g.keeper.ReadState(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("count instances: %w", err)
 	}

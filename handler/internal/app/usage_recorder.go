@@ -44,10 +44,10 @@ func (g *gateway) openSpending(cfg *config.Config) (*spending, error) {
 	g.beside = append(g.beside, s.book.Run)
 	if !cfg.Settings.State.Memory() {
 		keeper := &fleet.Janitor{
-			Store: store, Busy: func() bool { return s.busy.Swap(false) }, Instance: cfg.Settings.Instance, Done: g.tidied,
-			Chores: []fleet.Chore{
-				{Name: "stamps of instances that are gone", Do: g.keeper.Sweep},
-				{Name: "usage of long ago", Do: func(ctx context.Context) (int, error) { return accounting.DeleteExpired(ctx, store, time.Now()) }},
+			Store: store, Busy: func() bool { return s.busy.Swap(false) }, Instance: cfg.Settings.Instance, OnDone: g.tidied,
+			Tasks: []fleet.Task{
+				{Name: "stamps of instances that are gone", Run: g.keeper.DeleteStaleHeartbeats},
+				{Name: "usage of long ago", Run: func(ctx context.Context) (int, error) { return accounting.DeleteExpired(ctx, store, time.Now()) }},
 			},
 		}
 		g.beside = append(g.beside, keeper.Run)

@@ -38,10 +38,10 @@ func (c *Client) receive(a *attempt, t *Target, b *balancer.Backend, res *http.R
 		return nil, a.verdict(err)
 	}
 	o := c.judge(t, b, res, head)
-	if o.Verdict != health.Served && (o.Verdict != health.Throttled || !a.asIs) || err != nil {
+	if o.Class != health.Served && (o.Class != health.Throttled || !a.asIs) || err != nil {
 		defer func() { _ = body.Close() }()
-		if o.Verdict == health.Served {
-			o.Verdict, o.Why = health.Failed, "cut"
+		if o.Class == health.Served {
+			o.Class, o.Reason = health.Failed, "cut"
 		}
 		return nil, o
 	}

@@ -87,7 +87,7 @@ func TestWaitAndSignalsAreRead(t *testing.T) {
 	b := newBackend()
 	b.Provisioned = true
 	_, o := client.Send(context.Background(), b, plan(), nil)
-	if o.Verdict != health.Throttled || o.Kind != health.Provisioned || o.Wait != 200*time.Millisecond || o.RawWait != 250*time.Millisecond || o.Signals.Utilization != 101.5 {
+	if o.Class != health.Throttled || o.Limit != health.LimitProvisioned || o.Wait != 200*time.Millisecond || o.RawWait != 250*time.Millisecond || o.Signals.Utilization != 101.5 {
 		t.Errorf("outcome %+v", o)
 	}
 	client = answering(t, said("200 OK", "x-ratelimit-remaining-tokens: 7\r\nx-ratelimit-limit-tokens: 100\r\n", "{}"))
@@ -100,10 +100,10 @@ func TestWaitAndSignalsAreRead(t *testing.T) {
 
 func TestProvisionedBackendsWaitIsExactWithoutAHeaderThatSaysSo(t *testing.T) {
 	client := answering(t, said("429 Too Many", "retry-after-ms: 250\r\n", "{}"))
-	for provisioned, want := range map[bool]health.LimitKind{true: health.Provisioned, false: health.Unknown} {
+	for provisioned, want := range map[bool]health.LimitKind{true: health.LimitProvisioned, false: health.LimitUnknown} {
 		b := newBackend()
 		b.Provisioned = provisioned
-		if _, o := client.Send(context.Background(), b, plan(), nil); o.Kind != want {
+		if _, o := client.Send(context.Background(), b, plan(), nil); o.Limit != want {
 			t.Errorf("provisioned %v: %+v", provisioned, o)
 		}
 	}
@@ -162,7 +162,7 @@ func TestEncryptedBackendsAreVerifiedAndMaySpeakHTTP2(t *testing.T) {
 		r := plan()
 		res, o := client.Send(context.Background(), newBackend(), r, func() error { asks++; return nil })
 		if res == nil {
-			t.Fatal(o.Why)
+			t.Fatal(o.Reason)
 		}
 		body, _ := io.ReadAll(res.Body)
 		_ = res.Body.Close()
@@ -174,7 +174,7 @@ func TestEncryptedBackendsAreVerifiedAndMaySpeakHTTP2(t *testing.T) {
 			t.Errorf("%s, asked %d times, %d writing; want %s", body, asks, r.ActiveWrites.Load(), want)
 		}
 		_, o = client.Send(context.Background(), newBackend(), plan(), func() error { return io.ErrClosedPipe })
-		if o.Verdict != health.Abandoned || o.Why != "probe lost" {
+		if o.Class != health.Abandoned || o.Reason != "probe lost" {
 			t.Errorf("HTTP/2 %v: %+v", two, o)
 		}
 	}

@@ -34,7 +34,7 @@ type attempt struct {
 	http2  bool
 
 	asIs       bool                    // a refusal for its rate is for the caller to see
-	tail       *proxy.StreamedBody             // of a body that is not held whole; nil mostly
+	tail       *proxy.StreamedBody     // of a body that is not held whole; nil mostly
 	repeatable bool                    // what it asks for may be asked for twice
 	conn       atomic.Pointer[guarded] // on HTTP/1.1 by the transport: where it is sent
 	reused     bool                    // the connection had been idle
@@ -112,23 +112,23 @@ func (a *attempt) end() {
 // verdict is what the attempt's failure tells about the backend: nothing, when
 // it was not the backend that ended it.
 func (a *attempt) verdict(err error) health.Outcome {
-	o := health.Outcome{Verdict: health.Abandoned, Signals: health.NoSignals()}
+	o := health.Outcome{Class: health.Abandoned, Signals: health.NoSignals()}
 	reason := a.reason.Load()
 	switch {
 	case a.lost.Load():
-		o.Why = "probe lost"
+		o.Reason = "probe lost"
 	case a.tail.Err() != nil:
-		o.Why = "caller's body broke"
+		o.Reason = "caller's body broke"
 	case errors.Is(err, proxy.ErrBodySent):
-		o.Why = "body sent already"
+		o.Reason = "body sent already"
 	case reason != nil && errors.Is(*reason, errFirstTokenTimeout):
-		o.Verdict, o.Why = health.Failed, "first token timeout"
+		o.Class, o.Reason = health.Failed, "first token timeout"
 	case reason != nil:
-		o.Verdict, o.Why = health.Failed, "response timeout"
+		o.Class, o.Reason = health.Failed, "response timeout"
 	case a.parent.Err() != nil:
-		o.Why = given(context.Cause(a.parent))
+		o.Reason = given(context.Cause(a.parent))
 	default:
-		o.Verdict, o.Why = health.Failed, fault(err)
+		o.Class, o.Reason = health.Failed, fault(err)
 	}
 	return o
 }

@@ -255,12 +255,12 @@ func TestCallerWhoLeavesIsSeenByTheBackendAtOnce(t *testing.T) {
 				}
 			}()
 			res, o := client.Send(ctx, newBackend(), plan(), nil)
-			if answer == "" && (res != nil || o.Verdict != health.Abandoned || o.Why != "caller left") {
+			if answer == "" && (res != nil || o.Class != health.Abandoned || o.Reason != "caller left") {
 				t.Fatalf("%v %+v", res, o)
 			}
 			if answer != "" {
 				if res == nil {
-					t.Fatal(o.Why)
+					t.Fatal(o.Reason)
 				}
 				left = time.Now()
 				leave()
@@ -281,7 +281,7 @@ func TestAttemptGivenUpByUsIsNotTheBackendsFault(t *testing.T) {
 	for cause, want := range map[error]string{context.DeadlineExceeded: "caller's deadline", errors.New("another won"): "given up"} {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		time.AfterFunc(20*time.Millisecond, func() { cancel(cause) })
-		if _, o := client.Send(ctx, newBackend(), plan(), nil); o.Verdict != health.Abandoned || o.Why != want {
+		if _, o := client.Send(ctx, newBackend(), plan(), nil); o.Class != health.Abandoned || o.Reason != want {
 			t.Errorf("%v: %+v", cause, o)
 		}
 	}
@@ -313,7 +313,7 @@ func TestProbeThatLostItsLeaseSendsNothing(t *testing.T) {
 			lost := errors.New("the lease is gone")
 			r := plan()
 			res, o := client.Send(context.Background(), newBackend(), r, func() error { return lost })
-			if res != nil || o.Verdict != health.Abandoned || o.Why != "probe lost" || r.ActiveWrites.Load() != 0 {
+			if res != nil || o.Class != health.Abandoned || o.Reason != "probe lost" || r.ActiveWrites.Load() != 0 {
 				t.Errorf("%v %+v, %d writing", res, o, r.ActiveWrites.Load())
 			}
 			if n := requests.Load(); n != want {
@@ -329,7 +329,7 @@ func TestProbeIsAskedForOncePerConnectionTaken(t *testing.T) {
 	for range 2 {
 		res, o := client.Send(context.Background(), newBackend(), plan(), func() error { asks++; return nil })
 		if res == nil {
-			t.Fatal(o.Why)
+			t.Fatal(o.Reason)
 		}
 		saw()
 		_, _ = io.ReadAll(res.Body)
@@ -348,7 +348,7 @@ func TestKeptConnectionKeepsNoRequest(t *testing.T) {
 		runtime.AddCleanup(r, func(c chan bool) { close(c) }, collected)
 		res, o := client.Send(context.Background(), newBackend(), r, func() error { return nil })
 		if res == nil {
-			t.Fatal(o.Why)
+			t.Fatal(o.Reason)
 		}
 		saw()
 		_, _ = io.ReadAll(res.Body)
@@ -395,7 +395,7 @@ func TestEarlyAnswerLeavesTheBodyInUseUntilItsWriteIsOver(t *testing.T) {
 	r := plan()
 	r.Body = make([]byte, 32<<20)
 	_, o := client.Send(context.Background(), newBackend(), r, nil)
-	if o.Verdict != health.Throttled {
+	if o.Class != health.Throttled {
 		t.Errorf("outcome %+v", o)
 	}
 	deadline := time.Now().Add(5 * time.Second)

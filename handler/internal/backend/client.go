@@ -110,14 +110,14 @@ func (c *Client) compose(a *attempt, t *Target, b *balancer.Backend, r *proxy.Re
 // One that this process could not get is a failure; one that is refused is a
 // wrong configuration; one that the caller lacks is the caller's business.
 func refusedCredential(a *attempt, err error) (*http.Response, health.Outcome) {
-	o := health.Outcome{Verdict: health.Failed, Why: "credential unavailable", Signals: health.NoSignals()}
+	o := health.Outcome{Class: health.Failed, Reason: "credential unavailable", Signals: health.NoSignals()}
 	switch {
 	case errors.Is(err, ErrCallerToken):
-		return callerUnproven(), health.Outcome{Why: "no token to pass through", Signals: health.NoSignals()}
+		return callerUnproven(), health.Outcome{Reason: "no token to pass through", Signals: health.NoSignals()}
 	case a.over():
 		return nil, a.verdict(err)
 	case errors.Is(err, ErrIdentity):
-		o.Verdict = health.Misconfigured
+		o.Class = health.Misconfigured
 	}
 	return nil, o
 }

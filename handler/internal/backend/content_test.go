@@ -126,7 +126,7 @@ func TestEditedBodiesAreNeverMixed(t *testing.T) {
 				r.Parsed, _ = request.Parse(r.Body)
 				res, o := client.Send(context.Background(), newBackend(), r, nil)
 				if res == nil {
-					t.Error(o.Why)
+					t.Error(o.Reason)
 					return
 				}
 				_, _ = io.ReadAll(res.Body)

@@ -255,7 +255,7 @@ func TestWantOfACredentialIsToldApart(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		err  error
-		want health.Verdict
+		want health.OutcomeClass
 	}{
 		"endpoint down":       {errors.New("connection refused"), health.Failed},
 		"endpoint busy":       {status(http.StatusTooManyRequests), health.Failed},
@@ -272,7 +272,7 @@ func TestWantOfACredentialIsToldApart(t *testing.T) {
 		go func() { token.Run(ctx); close(ended) }()
 		client.Targets[0].Credential = token
 		res, o := client.Send(context.Background(), newBackend(), plan(), nil)
-		if res != nil || o.Verdict != c.want || o.Why != "credential unavailable" {
+		if res != nil || o.Class != c.want || o.Reason != "credential unavailable" {
 			t.Errorf("%s: %+v", name, o)
 		}
 		cancel()

@@ -145,5 +145,5 @@ func send(t testing.TB, c *backend.Client, b *balancer.Backend, r *proxy.Request
 	if res != nil {
 		t.Cleanup(func() { _ = res.Body.Close() })
 	}
-	return res, strings.TrimSpace(o.Verdict.String() + " " + o.Why)
+	return res, strings.TrimSpace(o.Class.String() + " " + o.Reason)
 }

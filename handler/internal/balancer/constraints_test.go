@@ -37,16 +37,16 @@ func TestOnlyTheHolderCanServe(t *testing.T) {
 		t.Errorf("%+v, want the holder alone, though it has no weight", d)
 	}
 	s := healthy(3)
-	s.By[1].Throttle = health.Window{Until: instant.Add(time.Second)}
+	s.Slots[1].Throttle = health.Throttle{Until: instant.Add(time.Second)}
 	if d := p.Decide(q, s, nil); d.Eligible != 0 || d.ReopensAt(true) != instant.Add(time.Second) {
 		t.Errorf("%+v, want nobody until the holder reopens", d)
 	}
 	q.ReadsStored = true
-	s.By[1].Phase = health.Open
+	s.Slots[1].State = health.Open
 	if d := p.Decide(q, s, nil); d.Eligible != 1 {
 		t.Errorf("%+v: reading what is held is no matter of capacity", d)
 	}
-	s.By[1].Drained = true
+	s.Slots[1].Drained = true
 	if d := p.Decide(q, s, nil); d.Eligible != 0 {
 		t.Errorf("%+v: an operator's drain leaves nothing", d)
 	}

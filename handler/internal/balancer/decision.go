@@ -70,15 +70,15 @@ func (b *Backend) evaluate(q *Query, s *health.Snapshot) Candidate {
 		c.Reason = NotPinned
 	case q.ReadsStored:
 		if h.Drained {
-			c.Reason = health.RefusedDrained
+			c.Reason = health.SkipDrained
 		}
 	case b.Weight <= 0 && q.PinnedTo == "": // what a drained backend holds already is still served
 		c.Reason = ZeroWeight
 	default:
-		c.Reason = h.Refuses(q.Now, q.Tokens)
-		c.probe = h.Probe && c.Reason == health.Admitted
-		if c.Reason != health.Admitted {
-			c.Until = h.Reopens()
+		c.Reason = h.SkipReason(q.Now, q.Tokens)
+		c.probe = h.Probe && c.Reason == health.NotSkipped
+		if c.Reason != health.NotSkipped {
+			c.Until = h.AvailableAt()
 		} else if h.Share > 0 && q.PinnedTo == "" && q.Rand()*100 >= float64(h.Share) {
 			c.Reason = Recovering
 		}
@@ -102,7 +102,7 @@ func probesFirst(group []Candidate) {
 
 // tier is the coarse order: the line, the last resorts, the passed over.
 func tier(c *Candidate) int {
-	if c.Reason == health.Admitted {
+	if c.Reason == health.NotSkipped {
 		return 0
 	}
 	if c.Reason == Recovering {
@@ -122,25 +122,25 @@ func groupLength(line []Candidate) int {
 
 // Reasons for which a candidate is passed over that are not its health.
 const (
-	OutsideGeographies   health.Refusal = "outside the consumer's geographies"
-	ReservedPriority     health.Refusal = "priority group reserved for other consumers"
-	ZeroWeight           health.Refusal = "weight 0"
-	NotPinned            health.Refusal = "does not hold what the request refers to"
-	UnsupportedOperation health.Refusal = "no OpenAI-compatible backend, which alone may know this operation"
-	Recovering           health.Refusal = "recovering, takes a share only" // placed last, not skipped
+	OutsideGeographies   health.SkipReason = "outside the consumer's geographies"
+	ReservedPriority     health.SkipReason = "priority group reserved for other consumers"
+	ZeroWeight           health.SkipReason = "weight 0"
+	NotPinned            health.SkipReason = "does not hold what the request refers to"
+	UnsupportedOperation health.SkipReason = "no OpenAI-compatible backend, which alone may know this operation"
+	Recovering           health.SkipReason = "recovering, takes a share only" // placed last, not skipped
 )
 
 // Candidate is a backend with the reason it was placed or passed over.
 type Candidate struct {
 	Backend *Backend
-	Reason  health.Refusal // "" = placed by priority and strategy
-	Until   time.Time      // when a health reason ends; zero = unknown or none
-	rank    float64        // inside its group, lowest first
-	probe   bool           // this request may be its probe
+	Reason  health.SkipReason // "" = placed by priority and strategy
+	Until   time.Time         // when a health reason ends; zero = unknown or none
+	rank    float64           // inside its group, lowest first
+	probe   bool              // this request may be its probe
 }
 
 // Eligible reports whether the candidate is in the line at all.
-func (c *Candidate) Eligible() bool { return c.Reason == health.Admitted || c.Reason == Recovering }
+func (c *Candidate) Eligible() bool { return c.Reason == health.NotSkipped || c.Reason == Recovering }
 
 // Permits reports whether a consumer with these bounds may use the backend: its
 // geographies (empty = all) and its least priority (0 = all groups).
@@ -161,7 +161,7 @@ type Decision struct {
 // the consumer's own rules, so that neither waiting nor retrying can help.
 func (d *Decision) ConstrainedOut() bool {
 	return !slices.ContainsFunc(d.Candidates, func(c Candidate) bool {
-		return !slices.Contains([]health.Refusal{OutsideGeographies, ReservedPriority, NotPinned, UnsupportedOperation}, c.Reason)
+		return !slices.Contains([]health.SkipReason{OutsideGeographies, ReservedPriority, NotPinned, UnsupportedOperation}, c.Reason)
 	})
 }
 
@@ -172,7 +172,7 @@ func (d *Decision) ReopensAt(throttledOnly bool) time.Time {
 	var soonest time.Time
 	for i := range d.Candidates {
 		c := &d.Candidates[i]
-		if c.Until.IsZero() || throttledOnly && c.Reason != health.RefusedThrottled {
+		if c.Until.IsZero() || throttledOnly && c.Reason != health.SkipThrottled {
 			continue
 		}
 		if soonest.IsZero() || c.Until.Before(soonest) {

@@ -35,7 +35,7 @@ func query(r *rand.Rand) *balancer.Query {
 	return &balancer.Query{Now: instant, Rand: r.Float64, Load: load{}}
 }
 
-func healthy(n int) *health.Snapshot { return &health.Snapshot{By: make([]health.Health, n)} }
+func healthy(n int) *health.Snapshot { return &health.Snapshot{Slots: make([]health.Health, n)} }
 
 func seeded() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
 
@@ -68,7 +68,7 @@ func TestSharesFollowWeights(t *testing.T) {
 func TestSharesFollowWeightsOfThoseThatAreLeft(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 3, 6)}
 	s := healthy(3)
-	s.By[2].Throttle = health.Window{Until: instant.Add(time.Second)}
+	s.Slots[2].Throttle = health.Throttle{Until: instant.Add(time.Second)}
 	wantShares(t, shares(p, query(seeded()), s, 200_000), 0.005, 0.25, 0.75, 0)
 }
 
@@ -160,7 +160,7 @@ func TestPrefixMovesOnlyWhenItsOwnerLeaves(t *testing.T) {
 	for key := range uint64(2000) {
 		q.Affinity = key*2_654_435_761 + 1
 		before := p.Decide(q, healthy(3), nil).Candidates[0].Backend
-		s.By[2].Phase = health.Open
+		s.Slots[2].State = health.Open
 		after := p.Decide(q, s, nil).Candidates[0].Backend
 		if before.Slot != 2 && after != before {
 			t.Fatalf("prefix %d moved from %s to %s though its owner stayed", q.Affinity, before.Name, after.Name)
@@ -189,16 +189,16 @@ func TestReasonsAreGivenForThosePassedOver(t *testing.T) {
 		}
 	}
 	s := healthy(8)
-	s.By[0].Drained = true
-	s.By[1] = health.Health{Phase: health.Open, Until: instant.Add(3 * time.Second)}
-	s.By[2] = health.Health{Phase: health.HalfOpen, Until: instant.Add(2 * time.Second)}
-	s.By[3].Throttle.Until = instant.Add(time.Second)
+	s.Slots[0].Drained = true
+	s.Slots[1] = health.Health{State: health.Open, Until: instant.Add(3 * time.Second)}
+	s.Slots[2] = health.Health{State: health.HalfOpen, Until: instant.Add(2 * time.Second)}
+	s.Slots[3].Throttle.Until = instant.Add(time.Second)
 	q := query(seeded())
 	q.Geographies, q.MinPriority = []string{"eu"}, 1
 	d := p.Decide(q, s, nil)
-	want := map[string]health.Refusal{
-		"b0": health.RefusedDrained, "b1": health.RefusedOpen, "b2": health.RefusedProbing, "b3": health.RefusedThrottled,
-		"b4": balancer.ZeroWeight, "b5": balancer.OutsideGeographies, "b6": balancer.ReservedPriority, "b7": health.Admitted,
+	want := map[string]health.SkipReason{
+		"b0": health.SkipDrained, "b1": health.SkipOpen, "b2": health.SkipProbing, "b3": health.SkipThrottled,
+		"b4": balancer.ZeroWeight, "b5": balancer.OutsideGeographies, "b6": balancer.ReservedPriority, "b7": health.NotSkipped,
 	}
 	for _, c := range d.Candidates {
 		if c.Reason != want[c.Backend.Name] {
@@ -216,7 +216,7 @@ func TestReasonsAreGivenForThosePassedOver(t *testing.T) {
 func TestTheProbeIsOfferedToItsHolder(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1)}
 	s := healthy(1)
-	s.By[0] = health.Health{Phase: health.HalfOpen, Probe: true, Until: instant.Add(time.Second)}
+	s.Slots[0] = health.Health{State: health.HalfOpen, Probe: true, Until: instant.Add(time.Second)}
 	if d := p.Decide(query(seeded()), s, nil); d.Eligible != 1 {
 		t.Error("the holder of the probe was refused")
 	}
@@ -228,7 +228,7 @@ func TestAProbeIsAheadOfItsGroup(t *testing.T) {
 		p := &balancer.Pool{Strategy: strategy, Backends: backends(5, 5, 1, 5)}
 		p.Backends[0].Priority = 0
 		s := healthy(4)
-		s.By[2] = health.Health{Phase: health.HalfOpen, Probe: true, Until: instant.Add(time.Second)}
+		s.Slots[2] = health.Health{State: health.HalfOpen, Probe: true, Until: instant.Add(time.Second)}
 		q := query(seeded())
 		for turn := range uint64(200) {
 			q.Sequence, q.Affinity = turn, turn%3*0x9e3779b97f4a7c15
@@ -244,7 +244,7 @@ func TestRecoveringTakesItsShareAndIsTheLastResortOtherwise(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 1)}
 	p.Backends[1].Priority = 2
 	s := healthy(2)
-	s.By[0].Share = 10
+	s.Slots[0].Share = 10
 	wantShares(t, shares(p, query(seeded()), s, 100_000), 0.005, 0.1, 0.9)
 	if d := p.Decide(query(seeded()), s, nil); d.Eligible != 2 {
 		t.Errorf("line = %d, want the recovering one kept as a last resort", d.Eligible)
@@ -268,7 +268,7 @@ func FuzzDecide(f *testing.F) {
 			if c.Eligible() != (i < d.Eligible) {
 				t.Fatalf("candidate %d of a line of %d: tried = %v", i, d.Eligible, c.Eligible())
 			}
-			if admits := s.Of(c.Backend.Slot).Refuses(q.Now, q.Tokens) == health.Admitted && c.Backend.Weight > 0; admits != c.Eligible() {
+			if admits := s.Of(c.Backend.Slot).SkipReason(q.Now, q.Tokens) == health.NotSkipped && c.Backend.Weight > 0; admits != c.Eligible() {
 				t.Fatalf("%s: in line = %v, available = %v", c.Backend.Name, c.Eligible(), admits)
 			}
 			if i > 0 && i < d.Eligible && c.Reason == d.Candidates[i-1].Reason && c.Backend.Priority < d.Candidates[i-1].Backend.Priority {
@@ -286,9 +286,9 @@ func randomPool(r *rand.Rand, n int) (*balancer.Pool, *health.Snapshot) {
 	s := healthy(n)
 	for i := range p.Backends {
 		p.Backends[i].Weight, p.Backends[i].Priority = r.IntN(5), r.IntN(4)
-		s.By[i] = health.Health{
-			Phase: health.Phase(r.IntN(3)), Probe: r.IntN(2) == 0, Drained: r.IntN(9) == 0, Share: uint8(r.IntN(2) * 30),
-			Throttle: health.Window{Until: instant.Add(time.Duration(r.IntN(3)-1) * time.Second), Kind: health.LimitKind(r.IntN(5)), Room: int64(r.IntN(3000))},
+		s.Slots[i] = health.Health{
+			State: health.CircuitState(r.IntN(3)), Probe: r.IntN(2) == 0, Drained: r.IntN(9) == 0, Share: uint8(r.IntN(2) * 30),
+			Throttle: health.Throttle{Until: instant.Add(time.Duration(r.IntN(3)-1) * time.Second), Kind: health.LimitKind(r.IntN(5)), MaxTokens: int64(r.IntN(3000))},
 		}
 	}
 	return p, s

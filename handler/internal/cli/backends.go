@@ -44,7 +44,7 @@ func backends(ctx context.Context, args []string, out io.Writer) error {
 		_, err := fmt.Fprintf(out, "%s %s: written; instances with traffic obey within %s and one exchange with the table\n", verb, args[1], cfg.Settings.StateRefresh)
 		return err
 	}
-	fleet, err := keeper.Fleet(ctx)
+	fleet, err := keeper.ReadState(ctx)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func backends(ctx context.Context, args []string, out io.Writer) error {
 }
 
 // openReplica is a keeper that only looks and speaks.
-func openReplica() (*config.Config, *fleet.Keeper, error) {
+func openReplica() (*config.Config, *fleet.Replica, error) {
 	cfg, err := config.Load()
 	if err != nil {
 		return nil, nil, err
@@ -67,7 +67,7 @@ func openReplica() (*config.Config, *fleet.Keeper, error) {
 	return cfg, fleet.New(app.FleetConfig(cfg, store)), nil
 }
 
-func override(ctx context.Context, k *fleet.Keeper, verb, backend string) error {
+func override(ctx context.Context, k *fleet.Replica, verb, backend string) error {
 	who := "operator"
 	if u, err := user.Current(); err == nil {
 		who = u.Username
@@ -83,7 +83,7 @@ func override(ctx context.Context, k *fleet.Keeper, verb, backend string) error 
 
 // printFleet prints the table's word on each slot, and what each instance last
 // agreed to.
-func printFleet(out io.Writer, f *fleet.Fleet) error {
+func printFleet(out io.Writer, f *fleet.State) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "at %s by the table's clock, revision %d\n\n", f.At.Format(time.RFC3339), f.Revision)
 	fmt.Fprintln(w, "BACKEND/MODEL\tCIRCUIT\tTHROTTLED\tSHARE\tDRAINED\tLAST CHANGE")
@@ -99,26 +99,26 @@ func printFleet(out io.Writer, f *fleet.Fleet) error {
 
 func slotRow(s *fleet.SlotState, at time.Time) string {
 	now := at.UnixMilli()
-	circuit := s.Record.Circuit.Phase.String()
+	circuit := s.Record.Circuit.State.String()
 	if s.Unreadable {
 		circuit = "unreadable"
-	} else if left := s.Record.Circuit.Until - now; s.Record.Circuit.Phase != health.Closed && left > 0 {
+	} else if left := s.Record.Circuit.Until - now; s.Record.Circuit.State != health.Closed && left > 0 {
 		circuit += " for " + millis(left)
 	}
 	drained, share := "-", "100 %"
-	if s.Record.Word.Drained {
-		drained = "by " + s.Record.Word.Who
+	if s.Record.Override.Drained {
+		drained = "by " + s.Record.Override.Operator
 	}
 	if s.Share > 0 {
 		share = fmt.Sprintf("%d %%", s.Share)
 	}
-	return strings.Join([]string{s.Name, circuit, throttleWindows(&s.Record, now), share, drained, lastChange(s.Record.Stamp)}, "\t")
+	return strings.Join([]string{s.Name, circuit, throttleWindows(&s.Record, now), share, drained, lastChange(s.Record.LastChange)}, "\t")
 }
 
 // throttleWindows names the limits that the backend asked to be left alone for.
 func throttleWindows(r *health.Record, now int64) string {
 	var windows []string
-	for kind, term := range r.Windows.By {
+	for kind, term := range r.Windows.ByKind {
 		if left := term.Until - now; left > 0 {
 			windows = append(windows, health.LimitKind(kind).String()+" for "+millis(left))
 		}
@@ -131,9 +131,9 @@ func throttleWindows(r *health.Record, now int64) string {
 
 func millis(ms int64) string { return (time.Duration(ms) * time.Millisecond).String() }
 
-func lastChange(s health.Stamp) string {
+func lastChange(s health.Change) string {
 	if s.At == 0 {
 		return "never"
 	}
-	return fmt.Sprintf("%s by %s: %s", time.UnixMilli(s.At).UTC().Format(time.RFC3339), s.By, s.Why)
+	return fmt.Sprintf("%s by %s: %s", time.UnixMilli(s.At).UTC().Format(time.RFC3339), s.By, s.Reason)
 }

@@ -11,9 +11,9 @@ import (
 // far two instances are apart.
 const revisionColumn = "rev"
 
-// absorb takes in a row as it was read or written. Called with the lock held;
+// mergeRow takes in a row as it was read or written. Called with the lock held;
 // it reports whether anything was news.
-func (k *Keeper) absorb(n int, row tablestore.Row, now reading) (changed bool) {
+func (k *Replica) mergeRow(n int, row tablestore.Row, now clockReading) (changed bool) {
 	if row.Version == k.rows[n].version {
 		return false // nobody wrote since
 	}
@@ -23,99 +23,101 @@ func (k *Keeper) absorb(n int, row tablestore.Row, now reading) (changed bool) {
 	}
 	for i, s := range k.slots {
 		column, ok := row.Columns[s.column]
-		if s.row != n || !ok || column == s.stored {
+		if s.row != n || !ok || column == s.storedColumn {
 			continue
 		}
-		s.stored = column
-		if k.absorbColumn(health.Slot(i), s, column, now) {
+		s.storedColumn = column
+		if k.mergeColumn(health.Slot(i), s, column, now) {
 			changed = true
 		}
 	}
 	return changed
 }
 
-func (k *Keeper) absorbColumn(i health.Slot, s *slot, column string, now reading) bool {
+func (k *Replica) mergeColumn(i health.Slot, s *slot, column string, now clockReading) bool {
 	record, err := health.Decode(column)
-	if err == nil && k.farOff(record, now) {
-		err = health.ErrPoison
+	if err == nil && k.tooFarAhead(record, now) {
+		err = health.ErrUnreadable
 	}
-	s.foreign, s.anew = err != nil && record.Newer(), 0
+	s.newerVersion, s.replacementIncarnation = err != nil && record.Newer(), 0
 	if err != nil {
-		if !s.foreign && !s.poison {
-			s.poison = true
-			k.count.Poisoned++
+		if !s.newerVersion && !s.unreadable {
+			s.unreadable = true
+			k.counters.UnreadableRecords++
 		}
 		return false
 	}
-	s.poison = false
-	return k.adopt(i, s, record, now)
+	s.unreadable = false
+	return k.applyRecord(i, s, record, now)
 }
 
-// farthest is how far ahead a deadline may be; a later one was not written by
+// maxDeadlineAhead is how far ahead a deadline may be; a later one was not written by
 // any version and would hold a backend shut for ever.
-const farthest = 26 * 60 * 60 * 1000
+const maxDeadlineAhead = 26 * 60 * 60 * 1000
 
-func (k *Keeper) farOff(r health.Record, now reading) bool {
-	limit := k.clock.service(now.local) + farthest
-	far := r.Circuit.Until > limit || r.Circuit.Since > limit || r.Mark.At > limit
-	for _, t := range r.Windows.By {
+func (k *Replica) tooFarAhead(r health.Record, now clockReading) bool {
+	limit := k.clock.toService(now.local) + maxDeadlineAhead
+	far := r.Circuit.Until > limit || r.Circuit.Since > limit || r.Saturation.At > limit
+	for _, t := range r.Windows.ByKind {
 		far = far || t.Until > limit
 	}
 	return far
 }
 
-// adopt joins a record to what is known of the slot.
-func (k *Keeper) adopt(i health.Slot, s *slot, r health.Record, now reading) bool {
+// applyRecord joins a record to what is known of the slot.
+func (k *Replica) applyRecord(i health.Slot, s *slot, r health.Record, now clockReading) bool {
 	before := s.record
-	s.record = before.Join(r)
+	s.record = before.Merge(r)
 	if s.record.Equal(before) {
 		return false
 	}
 	if !s.record.Circuit.SameEpoch(before.Circuit) {
-		k.turned(s, before.Circuit, now)
+		k.epochChanged(s, before.Circuit, now)
 	}
 	if s.record.Windows.Generation != before.Windows.Generation {
-		s.told = [len(s.told)]told{}
+		s.localWindows = [len(s.localWindows)]localWindow{}
 	}
-	k.measure(s, before, now)
+	k.recordPropagation(s, before, now)
 	if k.cfg.OnChange != nil {
 		k.cfg.OnChange(i, before, s.record)
 	}
 	return true
 }
 
-// turned drops what belonged to the former epoch: results of an older epoch
+// epochChanged drops what belonged to the former epoch: results of an older epoch
 // never count (facts/table-state.md §3 rule 5).
-func (k *Keeper) turned(s *slot, before health.Circuit, now reading) {
+func (k *Replica) epochChanged(s *slot, before health.Circuit, now clockReading) {
 	c := s.record.Circuit
-	kept := c.Phase == health.HalfOpen && k.mine(c) && k.holds(s, c)
-	s.own = overlay{}
-	s.batch, s.fresh, s.doom = health.Suspect{}, 0, false
-	s.asked.clear()
-	s.failed.clear()
+	kept := c.State == health.HalfOpen && k.ownsLease(c) && k.holdsLease(s, c)
+	s.override = localOverride{}
+	s.report, s.unreportedFailures, s.misconfigured = health.FailureReport{}, 0, false
+	s.outcomes.clear()
+	s.failures.clear()
 	switch {
 	case kept:
 		s.probe.renewed()
-	case c.Phase == health.HalfOpen && k.mine(c):
+	case c.State == health.HalfOpen && k.ownsLease(c):
 		s.probe = probe{stage: probeUnused, incarnation: c.Incarnation, lease: c.Lease, taken: now.local}
-		k.count.Leases++
+		k.counters.Leases++
 	default:
 		s.probe = probe{}
 	}
-	if c.Phase != health.Closed {
+	if c.State != health.Closed {
 		// The fleet's attempts to take the probe are spread over one refresh.
-		s.tryAt = max(k.clock.local(c.Until), now.local) + k.chance(k.period(now.local))
+		s.claimAfter = max(k.clock.toLocal(c.Until), now.local) + k.jitter(k.refreshInterval(now.local))
 	}
-	if before.Phase == health.Closed && c.Phase == health.Open {
-		k.count.Trips++
+	if before.State == health.Closed && c.State == health.Open {
+		k.counters.Trips++
 	}
 }
 
-// mine reports whether this very process took the lease, perhaps by a write
+// ownsLease reports whether this very process took the lease, perhaps by a write
 // whose answer was lost or that landed late: the nonce tells.
-func (k *Keeper) mine(c health.Circuit) bool { return c.Owner == k.owner && k.nonces.has(c.Nonce) }
+func (k *Replica) ownsLease(c health.Circuit) bool {
+	return c.Owner == k.leaseOwner && k.nonces.has(c.Nonce)
+}
 
-// holds reports whether the probe at hand is of that lease.
-func (k *Keeper) holds(s *slot, c health.Circuit) bool {
+// holdsLease reports whether the probe at hand is of that lease.
+func (k *Replica) holdsLease(s *slot, c health.Circuit) bool {
 	return s.probe.stage != probeNone && s.probe.incarnation == c.Incarnation && s.probe.lease == c.Lease
 }

@@ -15,13 +15,13 @@ func TestARecordOfALaterVersionIsLeftAlone(t *testing.T) {
 		store := &slowTable{}
 		k := startFleet(t, 1, Config{Store: store})[0]
 		const column = `{"v":2,"p":"ajar"}`
-		if _, _, err := store.Store.Set(t.Context(), tablestore.Row{Partition: k.partition(), Key: "0", Columns: map[string]string{k.slots[0].column: column}}); err != nil {
+		if _, _, err := store.Store.Upsert(t.Context(), tablestore.Row{Partition: k.partition(), Key: "0", Columns: map[string]string{k.slots[0].column: column}}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
 		for range 5 {
 			request(k, 0, failed)
-			request(k, 1, throttled(time.Minute, health.Capacity))
+			request(k, 1, throttled(time.Minute, health.LimitCapacity))
 		}
 		time.Sleep(5 * time.Second)
 		row, _, err := store.Store.Get(t.Context(), k.partition(), "0")
@@ -31,7 +31,7 @@ func TestARecordOfALaterVersionIsLeftAlone(t *testing.T) {
 		if row.Columns[k.slots[1].column] == "" {
 			t.Error("its neighbour was not written either")
 		}
-		if k.Snapshot().Of(0).Phase == health.Closed {
+		if k.Snapshot().Of(0).State == health.Closed {
 			t.Error("the instance does not even protect itself")
 		}
 	})
@@ -46,11 +46,11 @@ func TestManySlotsShareSomeRows(t *testing.T) {
 		}
 		fleet := startFleet(t, 2, Config{Store: store, Slots: slots})
 		for n := range slots {
-			request(fleet[0], health.Slot(n), throttled(time.Minute, health.Capacity))
+			request(fleet[0], health.Slot(n), throttled(time.Minute, health.LimitCapacity))
 		}
 		time.Sleep(3 * time.Second)
 		for n := range slots {
-			if got := fleet[1].Snapshot().Of(health.Slot(n)).Refuses(time.Now(), 1); got != health.RefusedThrottled {
+			if got := fleet[1].Snapshot().Of(health.Slot(n)).SkipReason(time.Now(), 1); got != health.SkipThrottled {
 				t.Fatalf("slot %d at the other instance: %q", n, got)
 			}
 		}
@@ -73,13 +73,13 @@ func TestManySlotsShareSomeRows(t *testing.T) {
 func TestEachReplacementOfAnUnreadableRecordIsLaterThanTheLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
-		spoil := func(k *Keeper, text string) {
-			if _, _, err := store.Store.Set(t.Context(), tablestore.Row{Partition: k.partition(), Key: "0", Columns: map[string]string{k.slots[0].column: text}}); err != nil {
+		spoil := func(k *Replica, text string) {
+			if _, _, err := store.Store.Upsert(t.Context(), tablestore.Row{Partition: k.partition(), Key: "0", Columns: map[string]string{k.slots[0].column: text}}); err != nil {
 				t.Error(err)
 			}
 		}
 		old := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "old"})
-		turn := func(k *Keeper) { k.Snapshot(); k.turn(t.Context(), 0, false) }
+		turn := func(k *Replica) { k.Snapshot(); k.runOnce(t.Context(), 0, false) }
 		for range 20 { // it learns the clock
 			turn(old)
 			time.Sleep(730 * time.Millisecond)
@@ -94,7 +94,7 @@ func TestEachReplacementOfAnUnreadableRecordIsLaterThanTheLast(t *testing.T) {
 			}
 			first := fresh.slots[0].record.Circuit
 			spoil(old, fmt.Sprintf(`{"v":1,"i":%d`, round))
-			for began = time.Now(); time.Since(began) < 10*time.Second && (old.slots[0].poison || !old.slots[0].record.Circuit.Supersedes(first)); {
+			for began = time.Now(); time.Since(began) < 10*time.Second && (old.slots[0].unreadable || !old.slots[0].record.Circuit.Supersedes(first)); {
 				turn(old)
 				time.Sleep(70 * time.Millisecond)
 			}

@@ -26,10 +26,10 @@ type Instance struct {
 	Behind   time.Duration // how long it was on average behind others' changes
 }
 
-// stampColumn holds the stamp as JSON.
-const stampColumn = "s"
+// heartbeatColumn holds the stamp as JSON.
+const heartbeatColumn = "s"
 
-type wireStamp struct {
+type heartbeat struct {
 	Schema   int    `json:"v"`
 	Name     string `json:"n"`
 	Revision uint64 `json:"r"`
@@ -38,71 +38,71 @@ type wireStamp struct {
 	Behind   int64  `json:"d,omitempty"`
 }
 
-// stampSooner is how many times sooner an instance says what is new.
-const stampSooner = 3
+// heartbeatSpeedup is how many times sooner an instance says what is new.
+const heartbeatSpeedup = 3
 
-// stampLives is for how many periods an instance counts as active after its
-// last stamp; stampKept is how long its row is kept.
+// heartbeatLifetimes is for how many periods an instance counts as active after its
+// last stamp; heartbeatRetention is how long its row is kept.
 const (
-	stampLives = 3
-	stampKept  = time.Hour
+	heartbeatLifetimes = 3
+	heartbeatRetention = time.Hour
 )
 
-func (k *Keeper) stampPartition() string { return "agree|" + k.cfg.Group }
+func (k *Replica) heartbeatPartition() string { return "agree|" + k.cfg.Group }
 
-// stamp says what this instance has agreed to, when it is time to.
-func (k *Keeper) stamp(ctx context.Context) {
-	row, ok := k.stampRow()
+// sendHeartbeat says what this instance has agreed to, when it is time to.
+func (k *Replica) sendHeartbeat(ctx context.Context) {
+	row, ok := k.heartbeatRow()
 	if !ok {
 		return
 	}
-	_ = k.exchange(ctx, func(ctx context.Context) (reply tablestore.Reply, err error) { // the next one is as good
-		_, reply, err = k.cfg.Store.Set(ctx, row)
+	_ = k.exchange(ctx, func(ctx context.Context) (reply tablestore.Response, err error) { // the next one is as good
+		_, reply, err = k.cfg.Store.Upsert(ctx, row)
 		return reply, err
 	})
 }
 
-func (k *Keeper) stampRow() (tablestore.Row, bool) {
+func (k *Replica) heartbeatRow() (tablestore.Row, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now := k.look()
+	now := k.readClocks()
 	revision := uint64(0)
 	for _, r := range k.rows {
 		revision += r.revision
 	}
-	every := k.cfg.StampEvery
-	if revision != k.said {
-		every /= stampSooner
+	every := k.cfg.HeartbeatInterval
+	if revision != k.heartbeatRevision {
+		every /= heartbeatSpeedup
 	}
-	if _, known := k.clock.span(now); !known || every < 0 || k.stamped > 0 && now.local-k.stamped < every || k.idle(now.local) {
+	if _, known := k.clock.bounds(now); !known || every < 0 || k.lastHeartbeat > 0 && now.local-k.lastHeartbeat < every || k.idle(now.local) {
 		return tablestore.Row{}, false
 	}
-	k.stamped, k.said = now.local, revision
-	stamp := wireStamp{Schema: 1, Name: k.cfg.Instance, Revision: revision, At: k.clock.service(now.local), Outage: k.count.Outage.Milliseconds()}
-	if k.count.Disagreements > 0 {
-		stamp.Behind = (k.count.Disagreement / time.Duration(k.count.Disagreements)).Milliseconds()
+	k.lastHeartbeat, k.heartbeatRevision = now.local, revision
+	stamp := heartbeat{Schema: 1, Name: k.cfg.Instance, Revision: revision, At: k.clock.toService(now.local), Outage: k.counters.Outage.Milliseconds()}
+	if k.counters.Disagreements > 0 {
+		stamp.Behind = (k.counters.Disagreement / time.Duration(k.counters.Disagreements)).Milliseconds()
 	}
 	text, err := json.Marshal(stamp)
 	if err != nil {
 		panic("state: a stamp of plain values did not encode: " + err.Error())
 	}
-	sum := sha256.Sum256([]byte(k.owner))
+	sum := sha256.Sum256([]byte(k.leaseOwner))
 	return tablestore.Row{
-		Partition: k.stampPartition(), Key: hex.EncodeToString(sum[:16]),
-		Columns: map[string]string{stampColumn: string(text)},
+		Partition: k.heartbeatPartition(), Key: hex.EncodeToString(sum[:16]),
+		Columns: map[string]string{heartbeatColumn: string(text)},
 	}, true
 }
 
 // instances reads the stamps of those that are active.
-func (k *Keeper) instances(ctx context.Context) ([]Instance, error) {
-	rows, now, err := k.stamps(ctx)
+func (k *Replica) instances(ctx context.Context) ([]Instance, error) {
+	rows, now, err := k.listHeartbeats(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var active []Instance
 	for _, row := range rows {
-		stamp, ok := readStamp(row)
-		if !ok || !k.active(stamp, now) {
+		stamp, ok := decodeHeartbeat(row)
+		if !ok || !k.isActive(stamp, now) {
 			continue
 		}
 		active = append(active, Instance{
@@ -114,10 +114,10 @@ func (k *Keeper) instances(ctx context.Context) ([]Instance, error) {
 	return active, nil
 }
 
-func (k *Keeper) stamps(ctx context.Context) ([]tablestore.Row, time.Time, error) {
+func (k *Replica) listHeartbeats(ctx context.Context) ([]tablestore.Row, time.Time, error) {
 	var rows []tablestore.Row
-	err := k.exchange(ctx, func(ctx context.Context) (reply tablestore.Reply, err error) {
-		rows, reply, err = k.cfg.Store.List(ctx, k.stampPartition(), "", "")
+	err := k.exchange(ctx, func(ctx context.Context) (reply tablestore.Response, err error) {
+		rows, reply, err = k.cfg.Store.List(ctx, k.heartbeatPartition(), "", "")
 		return reply, err
 	})
 	if err != nil {
@@ -125,25 +125,25 @@ func (k *Keeper) stamps(ctx context.Context) ([]tablestore.Row, time.Time, error
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return rows, time.UnixMilli(k.clock.service(k.look().local)), nil
+	return rows, time.UnixMilli(k.clock.toService(k.readClocks().local)), nil
 }
 
-func readStamp(row tablestore.Row) (wireStamp, bool) {
-	var stamp wireStamp
-	err := json.Unmarshal([]byte(row.Columns[stampColumn]), &stamp)
+func decodeHeartbeat(row tablestore.Row) (heartbeat, bool) {
+	var stamp heartbeat
+	err := json.Unmarshal([]byte(row.Columns[heartbeatColumn]), &stamp)
 	return stamp, err == nil && stamp.Schema >= 1 && len(stamp.Name) <= 256 && stamp.At >= 0 && stamp.At < 1<<53
 }
 
-// Sweep deletes the stamps of instances that are long gone, and says how many:
+// DeleteStaleHeartbeats deletes the stamps of instances that are long gone, and says how many:
 // housekeeping, for whichever instance has that duty.
-func (k *Keeper) Sweep(ctx context.Context) (int, error) {
-	rows, now, err := k.stamps(ctx)
+func (k *Replica) DeleteStaleHeartbeats(ctx context.Context) (int, error) {
+	rows, now, err := k.listHeartbeats(ctx)
 	if err != nil {
 		return 0, err
 	}
 	swept := 0
 	for _, row := range rows {
-		if stamp, ok := readStamp(row); ok && now.Sub(time.UnixMilli(stamp.At)) <= stampKept {
+		if stamp, ok := decodeHeartbeat(row); ok && now.Sub(time.UnixMilli(stamp.At)) <= heartbeatRetention {
 			continue
 		}
 		if _, err := k.cfg.Store.Delete(ctx, row); err != nil {

@@ -18,7 +18,7 @@ func TestDisagreementAndWastedRequestsAreMeasured(t *testing.T) {
 		wasted := 0
 		for range rounds {
 			time.Sleep(3 * time.Second)
-			request(fleet[0], 0, throttled(2*time.Second, health.Capacity))
+			request(fleet[0], 0, throttled(2*time.Second, health.LimitCapacity))
 			for range 40 {
 				time.Sleep(25 * time.Millisecond)
 				if request(fleet[1], 0, served) {
@@ -27,15 +27,15 @@ func TestDisagreementAndWastedRequestsAreMeasured(t *testing.T) {
 			}
 		}
 		c, own := fleet[1].Counters(), fleet[0].Counters()
-		t.Logf("%d changes learnt %v late in all; %d requests wasted, %d counted", c.Disagreements, c.Disagreement, wasted, c.Wasted)
+		t.Logf("%d changes learnt %v late in all; %d requests wasted, %d counted", c.Disagreements, c.Disagreement, wasted, c.StaleRequests)
 		if c.Disagreements != rounds || c.Disagreement <= 0 || c.Disagreement > rounds*750*time.Millisecond {
 			t.Errorf("%d changes learnt %v late, want %d, each by less than a refresh", c.Disagreements, c.Disagreement, rounds)
 		}
 		// The clock is known to a tenth of a second either way; on average it is better.
-		if off := int(c.Wasted) - wasted; wasted == 0 || max(off, -off) > 2*rounds {
-			t.Errorf("%d requests counted as wasted, want %d", c.Wasted, wasted)
+		if off := int(c.StaleRequests) - wasted; wasted == 0 || max(off, -off) > 2*rounds {
+			t.Errorf("%d requests counted as wasted, want %d", c.StaleRequests, wasted)
 		}
-		if own.Disagreements != 0 || own.Wasted != 0 {
+		if own.Disagreements != 0 || own.StaleRequests != 0 {
 			t.Errorf("the instance that said so itself: %+v", own)
 		}
 	})
@@ -80,19 +80,19 @@ func TestAnInstanceThatIsStoppedGivesItsProbeBack(t *testing.T) {
 func TestWhyNamesWhatLastHappened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
-		o := throttled(30*time.Second, health.Tokens)
-		o.Why = "429 tokens"
+		o := throttled(30*time.Second, health.LimitTokens)
+		o.Reason = "429 tokens"
 		request(fleet[0], 0, o)
-		if got := fleet[0].Snapshot().Of(0).Why; got != "429 tokens" {
+		if got := fleet[0].Snapshot().Of(0).Reason; got != "429 tokens" {
 			t.Errorf("at once, at the instance that was told: %q", got)
 		}
 		time.Sleep(time.Second)
-		if got := fleet[1].Snapshot().Of(0).Why; got != "429 tokens" {
+		if got := fleet[1].Snapshot().Of(0).Reason; got != "429 tokens" {
 			t.Errorf("a refresh later, at the other: %q", got)
 		}
-		request(fleet[0], 1, health.Outcome{Verdict: health.Misconfigured, Why: "404 deployment", Signals: health.NoSignals()})
+		request(fleet[0], 1, health.Outcome{Class: health.Misconfigured, Reason: "404 deployment", Signals: health.NoSignals()})
 		time.Sleep(time.Second)
-		if got := fleet[1].Snapshot().Of(1).Why; got != "404 deployment" {
+		if got := fleet[1].Snapshot().Of(1).Reason; got != "404 deployment" {
 			t.Errorf("a misconfigured backend: %q", got)
 		}
 	})

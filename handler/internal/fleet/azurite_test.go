@@ -23,17 +23,17 @@ type counted struct {
 	exchanges *atomic.Int64
 }
 
-func (c counted) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Reply, error) {
+func (c counted) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
 	c.exchanges.Add(1)
 	return c.Store.Get(ctx, partition, key)
 }
 
-func (c counted) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+func (c counted) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	c.exchanges.Add(1)
 	return c.Store.Put(ctx, row)
 }
 
-func (c counted) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Reply, error) {
+func (c counted) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
 	c.exchanges.Add(1)
 	return c.Store.List(ctx, partition, from, to)
 }
@@ -41,7 +41,7 @@ func (c counted) List(ctx context.Context, partition, from, to string) ([]tables
 // azureFleet is n keepers, each with its own client and its own wrong clock,
 // on one live table.
 type azureFleet struct {
-	keepers   []*Keeper
+	keepers   []*Replica
 	skews     []time.Duration
 	ways      []*chaos.Store
 	exchanges atomic.Int64
@@ -60,11 +60,11 @@ func newAzureFleet(t *testing.T, connection string, n int, cfg Config, faults ch
 			t.Fatal(err)
 		}
 		skew := time.Duration(rand.Int64N(int64(10*time.Minute))) - 5*time.Minute
-		way := &chaos.Store{Under: counted{store, &f.exchanges}, Faults: faults}
+		way := &chaos.Store{Inner: counted{store, &f.exchanges}, Faults: faults}
 		c := cfg
 		c.Store, c.Instance = way, fmt.Sprintf("i%02d", i)
-		c.World.Now = func() time.Time { return time.Now().Add(skew) }
-		c.World.Wall = func() time.Time { return time.Now().Round(0).Add(skew) }
+		c.Environment.Now = func() time.Time { return time.Now().Add(skew) }
+		c.Environment.Wall = func() time.Time { return time.Now().Round(0).Add(skew) }
 		k := New(c)
 		k.Snapshot()
 		running.Go(func() { k.Run(ctx) })
@@ -92,7 +92,7 @@ type interval struct{ from, to time.Time }
 
 // serve is one request; for a probe it ends when its lease does, at the latest,
 // unless asking again grants more.
-func (b *flapping) serve(k *Keeper, ticket health.Ticket) health.Outcome {
+func (b *flapping) serve(k *Replica, ticket health.Permit) health.Outcome {
 	takes := time.Duration(10+rand.IntN(60)) * time.Millisecond
 	if rand.IntN(10) == 0 {
 		takes = time.Duration(200+rand.IntN(4000)) * time.Millisecond
@@ -117,7 +117,7 @@ func (b *flapping) serve(k *Keeper, ticket health.Ticket) health.Outcome {
 		b.probes = append(b.probes, interval{began, to})
 	}
 	if !b.up {
-		return health.Outcome{Verdict: health.Failed, Why: "503", Signals: health.NoSignals()}
+		return health.Outcome{Class: health.Failed, Reason: "503", Signals: health.NoSignals()}
 	}
 	return health.Outcome{Signals: health.NoSignals()}
 }
@@ -166,14 +166,14 @@ func TestOneProbeAtATimeOnALiveTable(t *testing.T) {
 	var turns turns
 	cfg := Config{
 		Refresh: 250 * time.Millisecond, Timeout: 2 * time.Second, OnChange: turns.see,
-		Breaker: health.BreakerPolicy{Failures: 3, TripDuration: 300 * time.Millisecond, MaxTripDuration: 600 * time.Millisecond, Lease: 3 * time.Second, Ramp: -1},
+		Breaker: health.BreakerPolicy{Failures: 3, TripDuration: 300 * time.Millisecond, MaxTripDuration: 600 * time.Millisecond, ProbeLease: 3 * time.Second, RampStep: -1},
 	}
 	backends := make([]*flapping, 10)
 	for i := range backends {
 		backends[i] = &flapping{up: true}
 		cfg.Slots = append(cfg.Slots, fmt.Sprintf("b%d/gpt", i))
 	}
-	f := newAzureFleet(t, connection, 20, cfg, chaos.Usual())
+	f := newAzureFleet(t, connection, 20, cfg, chaos.TypicalFaults())
 	ctx, cancel := context.WithCancel(t.Context())
 	var load sync.WaitGroup
 	for n, b := range backends {
@@ -198,10 +198,10 @@ func TestOneProbeAtATimeOnALiveTable(t *testing.T) {
 	var sum Counters
 	for _, k := range f.keepers {
 		c := k.Counters()
-		sum.Conflicts, sum.Unknown, sum.Writes = sum.Conflicts+c.Conflicts, sum.Unknown+c.Unknown, sum.Writes+c.Writes
+		sum.Conflicts, sum.UnknownOutcomes, sum.Writes = sum.Conflicts+c.Conflicts, sum.UnknownOutcomes+c.UnknownOutcomes, sum.Writes+c.Writes
 	}
 	t.Logf("%v: %d trips, %d leases, %d probes, %d overlapping; %d writes, %d conflicts, %d unknown; %.0f exchanges/s; faults %+v",
-		took.Round(time.Second), turns.opened.Load(), turns.leased.Load(), probes, overlaps, sum.Writes, sum.Conflicts, sum.Unknown,
+		took.Round(time.Second), turns.opened.Load(), turns.leased.Load(), probes, overlaps, sum.Writes, sum.Conflicts, sum.UnknownOutcomes,
 		float64(f.exchanges.Load())/took.Seconds(), f.ways[0].Counts())
 	if overlaps > 0 || probes < int(cycles)/3 {
 		t.Errorf("%d probes, %d overlapping; want some %d and none", probes, overlaps, cycles)
@@ -220,20 +220,20 @@ func (s *turns) see(n health.Slot, _, after health.Record) {
 		return
 	}
 	switch {
-	case c.Phase == health.Open:
+	case c.State == health.Open:
 		s.opened.Add(1)
-	case c.Phase == health.HalfOpen && c.Lease == c.Epoch:
+	case c.State == health.HalfOpen && c.Lease == c.Epoch:
 		s.leased.Add(1)
 	}
 }
 
 // load is one instance's requests to one backend.
-func (f *azureFleet) load(ctx context.Context, k *Keeper, skew time.Duration, n health.Slot, b *flapping) {
+func (f *azureFleet) load(ctx context.Context, k *Replica, skew time.Duration, n health.Slot, b *flapping) {
 	var under sync.WaitGroup
 	defer under.Wait()
 	for ctx.Err() == nil {
 		time.Sleep(time.Duration(rand.ExpFloat64() * float64(300*time.Millisecond)))
-		if k.Snapshot().Of(n).Refuses(time.Now().Add(skew), 100) != health.Admitted {
+		if k.Snapshot().Of(n).SkipReason(time.Now().Add(skew), 100) != health.NotSkipped {
 			k.RequestProbe(n)
 			continue
 		}
@@ -273,12 +273,12 @@ func TestHowSoonAFleetAgreesOnALiveTable(t *testing.T) {
 		time.Sleep(time.Duration(rand.Int64N(int64(500 * time.Millisecond))))
 		teller := rand.IntN(len(f.keepers))
 		told := time.Now()
-		f.keepers[teller].ReportOutcome(health.Ticket{Slot: n}, throttled(10*time.Second, health.Capacity))
+		f.keepers[teller].ReportOutcome(health.Permit{Slot: n}, throttled(10*time.Second, health.LimitCapacity))
 		late := time.Duration(0)
 		for waiting := map[int]bool{}; len(waiting) < len(f.keepers) && late < 10*time.Second; time.Sleep(time.Millisecond) {
 			late = time.Since(told)
 			for i, k := range f.keepers {
-				if !waiting[i] && k.Snapshot().Of(n).Refuses(time.Now().Add(f.skews[i]), 1) == health.RefusedThrottled {
+				if !waiting[i] && k.Snapshot().Of(n).SkipReason(time.Now().Add(f.skews[i]), 1) == health.SkipThrottled {
 					waiting[i] = true
 					one = append(one, late)
 				}
@@ -299,23 +299,23 @@ func TestHowSoonAFleetAgreesOnALiveTable(t *testing.T) {
 func TestATableThatComesBackEmptyIsFilledAgain(t *testing.T) {
 	unhurried(t)
 	service := storetest.StartAzurite(t)
-	f := newAzureFleet(t, service.Connection, 3, Config{Slots: []string{"a/m", "b/m"}}, chaos.Faults{})
+	f := newAzureFleet(t, service.ConnectionString, 3, Config{Slots: []string{"a/m", "b/m"}}, chaos.Faults{})
 	time.Sleep(2 * time.Second)
-	f.keepers[0].ReportOutcome(health.Ticket{Slot: 0}, health.Outcome{Verdict: health.Misconfigured, Why: "401", Signals: health.NoSignals()})
-	f.await(t, 0, health.RefusedOpen)
+	f.keepers[0].ReportOutcome(health.Permit{Slot: 0}, health.Outcome{Class: health.Misconfigured, Reason: "401", Signals: health.NoSignals()})
+	f.await(t, 0, health.SkipOpen)
 	service.Stop()
 	service.Start()
-	f.keepers[1].ReportOutcome(health.Ticket{Slot: 1}, throttled(time.Minute, health.Capacity))
-	f.await(t, 1, health.RefusedThrottled)
-	f.await(t, 0, health.RefusedOpen) // what each knows is not forgotten with the table
+	f.keepers[1].ReportOutcome(health.Permit{Slot: 1}, throttled(time.Minute, health.LimitCapacity))
+	f.await(t, 1, health.SkipThrottled)
+	f.await(t, 0, health.SkipOpen) // what each knows is not forgotten with the table
 }
 
 // await waits until every instance refuses the slot so.
-func (f *azureFleet) await(t *testing.T, n health.Slot, want health.Refusal) {
+func (f *azureFleet) await(t *testing.T, n health.Slot, want health.SkipReason) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for i, k := range f.keepers {
-		for k.Snapshot().Of(n).Refuses(time.Now().Add(f.skews[i]), 1) != want {
+		for k.Snapshot().Of(n).SkipReason(time.Now().Add(f.skews[i]), 1) != want {
 			if time.Now().After(deadline) {
 				t.Fatalf("instance %d: %+v, want it %s", i, k.Snapshot().Of(n), want)
 			}

@@ -66,7 +66,7 @@ func (b *backend) live() {
 // answer is what the backend says in the end.
 func (b *backend) answer() health.Outcome {
 	if !b.up {
-		return health.Outcome{Verdict: health.Failed, Why: "503", Signals: health.NoSignals()}
+		return health.Outcome{Class: health.Failed, Reason: "503", Signals: health.NoSignals()}
 	}
 	return health.Outcome{Signals: health.NoSignals()}
 }
@@ -74,7 +74,7 @@ func (b *backend) answer() health.Outcome {
 // refuse is its 429, exact to the millisecond.
 func (b *backend) refuse() health.Outcome {
 	left := time.Duration(b.shut-b.w.serviceNow()) * time.Millisecond
-	return health.Outcome{Verdict: health.Throttled, Wait: left, Kind: health.Provisioned, Why: "429", Signals: health.NoSignals()}
+	return health.Outcome{Class: health.Throttled, Wait: left, Limit: health.LimitProvisioned, Reason: "429", Signals: health.NoSignals()}
 }
 
 // traffic is the machine's requests.
@@ -100,8 +100,8 @@ func (w *world) request(m *machine, b *backend) {
 	}
 	k := m.keeper
 	h := k.Snapshot().Of(b.n)
-	if h.Refuses(m.local(), 100) != health.Admitted {
-		if h.Phase != health.Closed {
+	if h.SkipReason(m.local(), 100) != health.NotSkipped {
+		if h.State != health.Closed {
 			k.RequestProbe(b.n)
 		}
 		return
@@ -127,7 +127,7 @@ func (w *world) request(m *machine, b *backend) {
 
 // attempt sends the request and waits for its answer; a probe only as long as
 // its lease surely lasts, asking again when the time is up.
-func (w *world) attempt(m *machine, b *backend, ticket health.Ticket, granted time.Duration) {
+func (w *world) attempt(m *machine, b *backend, ticket health.Permit, granted time.Duration) {
 	k := m.keeper
 	asked := w.now
 	if ticket.Probe && w.plan.hostile && w.one(.2) {
@@ -165,7 +165,7 @@ func (w *world) attempt(m *machine, b *backend, ticket health.Ticket, granted ti
 
 // serveProbe is the probe in the backend's hands. The backend works on whether
 // or not the sender is suspended meanwhile.
-func (w *world) serveProbe(m *machine, b *backend, ticket health.Ticket, c *call, takes time.Duration) health.Outcome {
+func (w *world) serveProbe(m *machine, b *backend, ticket health.Permit, c *call, takes time.Duration) health.Outcome {
 	ends := w.now + takes
 	served := w.spawn(nil, worldTask, takes, func() { b.done(c) })
 	for w.now < ends {
@@ -177,7 +177,7 @@ func (w *world) serveProbe(m *machine, b *backend, ticket health.Ticket, c *call
 		if !ok || w.plan.noRecheck {
 			w.kill(served)
 			b.done(c)
-			return health.Outcome{Verdict: health.Failed, Why: "lease lost", Signals: health.NoSignals()}
+			return health.Outcome{Class: health.Failed, Reason: "lease lost", Signals: health.NoSignals()}
 		}
 		c.granted = w.now + left
 	}

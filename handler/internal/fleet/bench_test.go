@@ -11,7 +11,7 @@ import (
 )
 
 // benchmarked is a keeper of twenty backends that has read its table.
-func benchmarked(tb testing.TB) *Keeper {
+func benchmarked(tb testing.TB) *Replica {
 	var slots []string
 	for i := range 20 {
 		slots = append(slots, fmt.Sprintf("b%02d/gpt", i))
@@ -23,10 +23,10 @@ func benchmarked(tb testing.TB) *Keeper {
 
 // lookAtAll is the health check of one request: the snapshot, and what each of
 // twenty backends would say.
-func lookAtAll(k *Keeper, now time.Time) (admitted int) {
+func lookAtAll(k *Replica, now time.Time) (admitted int) {
 	snapshot := k.Snapshot()
 	for n := range health.Slot(20) {
-		if snapshot.Of(n).Refuses(now, 500) == health.Admitted {
+		if snapshot.Of(n).SkipReason(now, 500) == health.NotSkipped {
 			admitted++
 		}
 	}

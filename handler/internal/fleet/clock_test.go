@@ -8,16 +8,16 @@ import (
 
 // exchange lets the clock hear one answer: sent and got are true instants, and
 // the answer is dated when it was about half way.
-func exchangeAt(c *clock, sent, trip time.Duration, local func(time.Duration) reading) {
+func exchangeAt(c *serviceClock, sent, trip time.Duration, local func(time.Duration) clockReading) {
 	date := epoch0.Add(sent + trip/2).Truncate(time.Second)
-	c.sample(date, local(sent), local(sent+trip))
+	c.addSample(date, local(sent), local(sent+trip))
 }
 
 // skewed is a pair of local clocks that are off by skew and run off by ppm.
-func skewed(skew time.Duration, ppm float64) func(time.Duration) reading {
-	return func(true_ time.Duration) reading {
+func skewed(skew time.Duration, ppm float64) func(time.Duration) clockReading {
+	return func(true_ time.Duration) clockReading {
 		local := time.Duration(float64(true_)*(1+ppm/1e6)) + skew
-		return reading{local: local, wall: local + 17*time.Minute}
+		return clockReading{local: local, wall: local + 17*time.Minute}
 	}
 }
 
@@ -25,23 +25,23 @@ func TestTheClockIsKnownWithinATenthOfASecondAfterSomeAnswers(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, skew := range []time.Duration{0, 5 * time.Minute, -5 * time.Minute, 48 * time.Hour} {
 		local := skewed(skew, 80)
-		var c clock
-		if _, ok := c.span(local(0)); ok {
+		var c serviceClock
+		if _, ok := c.bounds(local(0)); ok {
 			t.Fatal("the zero clock claims to know the time")
 		}
 		now := time.Duration(0)
 		for range 240 { // two minutes of refreshes
 			now += 400*time.Millisecond + time.Duration(r.Int64N(int64(200*time.Millisecond)))
 			exchangeAt(&c, now, time.Duration(2+r.Int64N(20))*time.Millisecond, local)
-			span, ok := c.span(local(now + time.Second))
-			if truth := epoch0.Add(now + time.Second).UnixMilli(); !ok || truth < span.Lo || truth > span.Hi {
+			span, ok := c.bounds(local(now + time.Second))
+			if truth := epoch0.Add(now + time.Second).UnixMilli(); !ok || truth < span.Earliest || truth > span.Latest {
 				t.Fatalf("skew %v: it is %d, and the clock says %+v, %v", skew, truth, span, ok)
 			}
 		}
-		if w := c.width(); w > 180*time.Millisecond {
+		if w := c.uncertainty(); w > 180*time.Millisecond {
 			t.Errorf("skew %v: known within %v after two minutes, want about a tenth of a second", skew, w)
 		}
-		if off := (c.local(epoch0.Add(now).UnixMilli()) - local(now).local).Abs(); off > 90*time.Millisecond {
+		if off := (c.toLocal(epoch0.Add(now).UnixMilli()) - local(now).local).Abs(); off > 90*time.Millisecond {
 			t.Errorf("skew %v: a service instant is placed %v off", skew, off)
 		}
 	}
@@ -49,27 +49,27 @@ func TestTheClockIsKnownWithinATenthOfASecondAfterSomeAnswers(t *testing.T) {
 
 func TestASuspendedProcessDoesNotTrustItsClock(t *testing.T) {
 	local := skewed(time.Minute, 0)
-	var c clock
+	var c serviceClock
 	for i := range 20 {
 		exchangeAt(&c, time.Duration(i)*530*time.Millisecond, 5*time.Millisecond, local)
 	}
-	slept := func(d time.Duration) func(time.Duration) reading { // the monotonic clock stood still, the wall clock did not
-		return func(true_ time.Duration) reading {
+	slept := func(d time.Duration) func(time.Duration) clockReading { // the monotonic clock stood still, the wall clock did not
+		return func(true_ time.Duration) clockReading {
 			r := local(true_)
-			return reading{local: r.local - d, wall: r.wall}
+			return clockReading{local: r.local - d, wall: r.wall}
 		}
 	}
 	now := 11 * time.Second
-	if _, ok := c.span(slept(5 * time.Second)(now)); ok {
+	if _, ok := c.bounds(slept(5 * time.Second)(now)); ok {
 		t.Error("it slept for 5 s, and goes by its old clock")
 	}
-	span, ok := c.span(slept(200 * time.Millisecond)(now))
-	if truth := epoch0.Add(now).UnixMilli(); !ok || truth < span.Lo || truth > span.Hi {
+	span, ok := c.bounds(slept(200 * time.Millisecond)(now))
+	if truth := epoch0.Add(now).UnixMilli(); !ok || truth < span.Earliest || truth > span.Latest {
 		t.Errorf("it slept for 200 ms: %+v, %v at %d; want the doubt to be part of the span", span, ok, truth)
 	}
 	exchangeAt(&c, now, 5*time.Millisecond, slept(5*time.Second))
-	span, ok = c.span(slept(5 * time.Second)(now))
-	if truth := epoch0.Add(now).UnixMilli(); !ok || truth < span.Lo || truth > span.Hi || c.resets != 1 {
+	span, ok = c.bounds(slept(5 * time.Second)(now))
+	if truth := epoch0.Add(now).UnixMilli(); !ok || truth < span.Earliest || truth > span.Latest || c.resets != 1 {
 		t.Errorf("after one answer: %+v, %v, %d resets; want the time known again", span, ok, c.resets)
 	}
 }
@@ -78,21 +78,21 @@ func TestASuspendedProcessDoesNotTrustItsClock(t *testing.T) {
 // such an answer tells nothing.
 func TestAnAnswerDuringWhichAClockWasSetIsNotBelieved(t *testing.T) {
 	local := skewed(0, 0)
-	var c clock
+	var c serviceClock
 	before, after := local(time.Second), local(1005*time.Millisecond)
 	after.local -= 3 * time.Second
-	c.sample(epoch0.Add(time.Second), before, after)
-	if _, ok := c.span(after); ok {
+	c.addSample(epoch0.Add(time.Second), before, after)
+	if _, ok := c.bounds(after); ok {
 		t.Error("believed")
 	}
-	c.sample(time.Time{}, before, before)
-	if _, ok := c.span(before); ok {
+	c.addSample(time.Time{}, before, before)
+	if _, ok := c.bounds(before); ok {
 		t.Error("an answer without a date was believed")
 	}
 }
 
 func TestATallyCountsWhatIsLately(t *testing.T) {
-	tally := newTally(10*time.Second, 16)
+	tally := newWindowCounter(10*time.Second, 16)
 	for now := time.Duration(0); now < time.Minute; now += 100 * time.Millisecond {
 		tally.add(now)
 	}

@@ -9,29 +9,29 @@ import (
 // Counters are what this instance did and suffered since it began. They only
 // grow, but for the gauges at the end.
 type Counters struct {
-	Exchanges     uint64        // exchanges with the table, reads and writes
-	Writes        uint64        // … of them writes
-	Conflicts     uint64        // writes that another instance came before
-	Unknown       uint64        // writes of unknown outcome, settled by reading back
-	ReadFailures  uint64        // reads without an answer
-	Exchanging    time.Duration // the time that all exchanges took
-	Outage        time.Duration // time without contact, each beyond StaleAfter
-	Trips         uint64        // trips adopted
-	Leases        uint64        // probe leases that this instance held
-	Returned      uint64        // … of them given back because no request came
-	Probes        uint64        // requests sent as the fleet's one probe
-	ProbesAlone   uint64        // requests sent as a probe of this instance's own
-	Poisoned      uint64        // records found unreadable
-	ClockResets   uint64        // times the service's clock was lost
-	Disagreement  time.Duration // between others' changes and their adoption here, summed
-	Disagreements uint64        // … over so many changes
-	Wasted        uint64        // requests sent to a backend that the table knew to be shut
-	Latency       [len(latencyBounds) + 1]uint64
+	Exchanges         uint64        // exchanges with the table, reads and writes
+	Writes            uint64        // … of them writes
+	Conflicts         uint64        // writes that another instance came before
+	UnknownOutcomes   uint64        // writes of unknown outcome, settled by reading back
+	ReadFailures      uint64        // reads without an answer
+	ExchangeTime      time.Duration // the time that all exchanges took
+	Outage            time.Duration // time without contact, each beyond StaleAfter
+	Trips             uint64        // trips adopted
+	Leases            uint64        // probe leases that this instance held
+	ProbesReturned    uint64        // … of them given back because no request came
+	Probes            uint64        // requests sent as the fleet's one probe
+	LocalProbes       uint64        // requests sent as a probe of this instance's own
+	UnreadableRecords uint64        // records found unreadable
+	ClockResets       uint64        // times the service's clock was lost
+	Disagreement      time.Duration // between others' changes and their adoption here, summed
+	Disagreements     uint64        // … over so many changes
+	StaleRequests     uint64        // requests sent to a backend that the table knew to be shut
+	Latency           [len(latencyBounds) + 1]uint64
 
-	Trouble    error         // gauge: what the last exchange failed with; nil = it did not
-	ClockWidth time.Duration // gauge: how exactly the service's clock is known
-	SinceTable time.Duration // gauge: how old the last answer is
-	Alone      bool          // gauge: the table is out of reach
+	LastError        error         // gauge: what the last exchange failed with; nil = it did not
+	ClockUncertainty time.Duration // gauge: how exactly the service's clock is known
+	SinceContact     time.Duration // gauge: how old the last answer is
+	Disconnected     bool          // gauge: the table is out of reach
 }
 
 // latencyBounds are the upper bounds of Counters.Latency; the last count is
@@ -45,19 +45,19 @@ var latencyBounds = [...]time.Duration{
 func LatencyBounds() []time.Duration { return latencyBounds[:] }
 
 // Counters is the state of the counters now.
-func (k *Keeper) Counters() Counters {
+func (k *Replica) Counters() Counters {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now := k.look().local
-	c := k.count
-	c.ClockResets, c.Trouble = k.clock.resets, k.trouble
-	c.ClockWidth, c.SinceTable, c.Alone = k.clock.width(), now-k.contact, k.alone
+	now := k.readClocks().local
+	c := k.counters
+	c.ClockResets, c.LastError = k.clock.resets, k.lastError
+	c.ClockUncertainty, c.SinceContact, c.Disconnected = k.clock.uncertainty(), now-k.lastContact, k.disconnected
 	return c
 }
 
-func (c *Counters) exchanged(took time.Duration) {
+func (c *Counters) recordExchange(took time.Duration) {
 	c.Exchanges++
-	c.Exchanging += took
+	c.ExchangeTime += took
 	for i, bound := range latencyBounds {
 		if took <= bound {
 			c.Latency[i]++
@@ -67,28 +67,28 @@ func (c *Counters) exchanged(took time.Duration) {
 	c.Latency[len(latencyBounds)]++
 }
 
-// outage books a silence that has just ended.
-func (c *Counters) outage(from, to, allowed time.Duration) {
+// recordOutage books a silence that has just ended.
+func (c *Counters) recordOutage(from, to, allowed time.Duration) {
 	if silent := to - from; silent > allowed {
 		c.Outage += silent
 	}
 }
 
-// measure books how long this instance did not know what another wrote, and
+// recordPropagation books how long this instance did not know what another wrote, and
 // which of its requests went to a backend that the table knew to be shut.
-func (k *Keeper) measure(s *slot, before health.Record, now reading) {
+func (k *Replica) recordPropagation(s *slot, before health.Record, now clockReading) {
 	r := s.record
-	if r.Stamp == before.Stamp || r.Stamp.By == k.cfg.Instance || r.Stamp.At == 0 {
+	if r.LastChange == before.LastChange || r.LastChange.By == k.cfg.Instance || r.LastChange.At == 0 {
 		return
 	}
-	at := k.clock.local(r.Stamp.At)
+	at := k.clock.toLocal(r.LastChange.At)
 	if at < 0 {
 		return // it was so before this instance began
 	}
-	k.count.Disagreement += max(now.local-at, 0) // both clocks are known to a tenth of a second only
-	k.count.Disagreements++
-	shutNow := r.Circuit.Phase != health.Closed && before.Circuit.Phase == health.Closed || r.Windows != before.Windows
+	k.counters.Disagreement += max(now.local-at, 0) // both clocks are known to a tenth of a second only
+	k.counters.Disagreements++
+	shutNow := r.Circuit.State != health.Closed && before.Circuit.State == health.Closed || r.Windows != before.Windows
 	if shutNow {
-		k.count.Wasted += uint64(s.sent.since(at, now.local))
+		k.counters.StaleRequests += uint64(s.sent.since(at, now.local))
 	}
 }

@@ -22,13 +22,13 @@ func (s *slowTable) exchanges() int64 {
 	return s.gets.Load() + s.puts.Load() + s.sets.Load() + s.lists.Load()
 }
 
-func (s *slowTable) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Reply, error) {
+func (s *slowTable) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
 	s.lists.Add(1)
 	time.Sleep(6 * time.Millisecond)
 	return s.Store.List(ctx, partition, from, to)
 }
 
-func (s *slowTable) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Reply, error) {
+func (s *slowTable) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
 	s.gets.Add(1)
 	time.Sleep(2 * time.Millisecond)
 	row, reply, err := s.Store.Get(ctx, partition, key)
@@ -36,7 +36,7 @@ func (s *slowTable) Get(ctx context.Context, partition, key string) (tablestore.
 	return row, reply, err
 }
 
-func (s *slowTable) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+func (s *slowTable) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	s.puts.Add(1)
 	time.Sleep(3 * time.Millisecond)
 	version, reply, err := s.Store.Put(ctx, row)
@@ -47,14 +47,14 @@ func (s *slowTable) Put(ctx context.Context, row tablestore.Row) (tablestore.Ver
 	return version, reply, err
 }
 
-func (s *slowTable) Set(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+func (s *slowTable) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	s.sets.Add(1)
 	time.Sleep(6 * time.Millisecond)
-	return s.Store.Set(ctx, row)
+	return s.Store.Upsert(ctx, row)
 }
 
 // start runs a keeper until the test ends. For synctest bubbles.
-func start(t *testing.T, cfg Config) *Keeper {
+func start(t *testing.T, cfg Config) *Replica {
 	t.Helper()
 	if cfg.Slots == nil {
 		cfg.Slots = []string{"ptu/gpt", "payg/gpt"}
@@ -68,9 +68,9 @@ func start(t *testing.T, cfg Config) *Keeper {
 }
 
 // startFleet runs n of them with traffic, and waits until they know the clock.
-func startFleet(t *testing.T, n int, cfg Config) []*Keeper {
+func startFleet(t *testing.T, n int, cfg Config) []*Replica {
 	t.Helper()
-	var fleet []*Keeper
+	var fleet []*Replica
 	for i := range n {
 		cfg.Instance = fmt.Sprintf("i%03d", i)
 		k := start(t, cfg)
@@ -85,9 +85,9 @@ func startFleet(t *testing.T, n int, cfg Config) []*Keeper {
 
 // startAtOnce is startFleet for a large fleet, within ten seconds: the platform
 // has scaled it out under load.
-func startAtOnce(t *testing.T, n int, cfg Config) []*Keeper {
+func startAtOnce(t *testing.T, n int, cfg Config) []*Replica {
 	t.Helper()
-	var fleet []*Keeper
+	var fleet []*Replica
 	for i := range n {
 		cfg.Instance = fmt.Sprintf("i%03d", i)
 		k := start(t, cfg)
@@ -98,16 +98,16 @@ func startAtOnce(t *testing.T, n int, cfg Config) []*Keeper {
 	return fleet
 }
 
-func lookAll(fleet []*Keeper) {
+func lookAll(fleet []*Replica) {
 	for _, k := range fleet {
 		k.Snapshot()
 	}
 }
 
 // phases counts the instances that have the slot in the phase.
-func phases(fleet []*Keeper, n health.Slot, p health.Phase) (count int) {
+func phases(fleet []*Replica, n health.Slot, p health.CircuitState) (count int) {
 	for _, k := range fleet {
-		if k.Snapshot().Of(n).Phase == p {
+		if k.Snapshot().Of(n).State == p {
 			count++
 		}
 	}

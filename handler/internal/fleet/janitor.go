@@ -19,42 +19,42 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// Chore is something to be done now and then. It must not matter when it is
+// Task is something to be done now and then. It must not matter when it is
 // left out, or done twice.
-type Chore struct {
+type Task struct {
 	Name string
-	Do   func(ctx context.Context) (removed int, err error)
+	Run  func(ctx context.Context) (removed int, err error)
 }
 
 // Janitor does the chores when it is this instance's turn. Store, Busy and Chores
 // are needed; the zero value of any other field is its default.
 type Janitor struct {
-	Store    tablestore.Store
-	Busy     func() bool // whether there was traffic since it was last asked
-	Chores   []Chore
-	Instance string                                   // for people
-	Every    time.Duration                            // between two rounds of the fleet; 0 = 1 h
-	Look     time.Duration                            // between two looks at whose turn it is; 0 = 5 min
-	Patience time.Duration                            // with one chore; 0 = 1 min
-	Done     func(chore string, removed int, e error) // told of each chore; nil = nobody is
-	Now      func() time.Time                         // for stores without a clock; nil = time.Now
+	Store         tablestore.Store
+	Busy          func() bool // whether there was traffic since it was last asked
+	Tasks         []Task
+	Instance      string                                   // for people
+	Interval      time.Duration                            // between two rounds of the fleet; 0 = 1 h
+	CheckInterval time.Duration                            // between two looks at whose turn it is; 0 = 5 min
+	TaskTimeout   time.Duration                            // with one chore; 0 = 1 min
+	OnDone        func(chore string, removed int, e error) // told of each chore; nil = nobody is
+	Now           func() time.Time                         // for stores without a clock; nil = time.Now
 }
 
 // The row of the claim.
 const (
-	partition = "housekeeping"
-	key       = "turn"
-	columnAt  = "at" // Unix seconds, of the table service's clock
-	columnBy  = "by"
+	janitorPartition = "housekeeping"
+	janitorKey       = "turn"
+	claimedAtColumn  = "at" // Unix seconds, of the table service's clock
+	claimedByColumn  = "by"
 )
 
-// exchangeLimit is how long one exchange with the table may take.
-const exchangeLimit = 10 * time.Second
+// claimTimeout is how long one exchange with the table may take.
+const claimTimeout = 10 * time.Second
 
 // Run looks whose turn it is until ctx is done. The first look is not at once:
 // a process that has just begun has better things to do.
 func (k *Janitor) Run(ctx context.Context) {
-	look := cmp.Or(k.Look, 5*time.Minute)
+	look := cmp.Or(k.CheckInterval, 5*time.Minute)
 	for {
 		timer := time.NewTimer(look/2 + rand.N(look)) //nolint:gosec // instances that began together part here; no secret depends on it
 		select {
@@ -67,27 +67,27 @@ func (k *Janitor) Run(ctx context.Context) {
 			continue
 		}
 		if mine, _ := k.Claim(ctx); mine { // without the table there is nothing to tidy either
-			k.work(ctx)
+			k.runTasks(ctx)
 		}
 	}
 }
 
 // Claim takes this round's duty, and reports whether it is this instance's.
 func (k *Janitor) Claim(ctx context.Context) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, exchangeLimit)
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
-	row, reply, err := k.Store.Get(ctx, partition, key)
+	row, reply, err := k.Store.Get(ctx, janitorPartition, janitorKey)
 	if err != nil && !errors.Is(err, tablestore.ErrNotFound) {
 		return false, fmt.Errorf("read whose turn it is: %w", err)
 	}
 	now := k.now(reply)
-	last, _ := strconv.ParseInt(row.Columns[columnAt], 10, 64)
-	if since := now.Sub(time.Unix(last, 0)); last > 0 && since >= 0 && since < cmp.Or(k.Every, time.Hour) {
+	last, _ := strconv.ParseInt(row.Columns[claimedAtColumn], 10, 64)
+	if since := now.Sub(time.Unix(last, 0)); last > 0 && since >= 0 && since < cmp.Or(k.Interval, time.Hour) {
 		return false, nil
 	}
 	_, _, err = k.Store.Put(ctx, tablestore.Row{
-		Partition: partition, Key: key, Version: row.Version,
-		Columns: map[string]string{columnAt: strconv.FormatInt(now.Unix(), 10), columnBy: k.Instance},
+		Partition: janitorPartition, Key: janitorKey, Version: row.Version,
+		Columns: map[string]string{claimedAtColumn: strconv.FormatInt(now.Unix(), 10), claimedByColumn: k.Instance},
 	})
 	if err != nil {
 		return false, fmt.Errorf("claim the turn: %w", err)
@@ -96,7 +96,7 @@ func (k *Janitor) Claim(ctx context.Context) (bool, error) {
 }
 
 // now is the table service's clock.
-func (k *Janitor) now(reply tablestore.Reply) time.Time {
+func (k *Janitor) now(reply tablestore.Response) time.Time {
 	switch {
 	case !reply.Date.IsZero():
 		return reply.Date
@@ -106,20 +106,20 @@ func (k *Janitor) now(reply tablestore.Reply) time.Time {
 	return time.Now()
 }
 
-func (k *Janitor) work(ctx context.Context) {
-	for _, c := range k.Chores {
+func (k *Janitor) runTasks(ctx context.Context) {
+	for _, c := range k.Tasks {
 		if ctx.Err() != nil {
 			return
 		}
-		removed, err := k.do(ctx, c)
-		if k.Done != nil {
-			k.Done(c.Name, removed, err)
+		removed, err := k.runTask(ctx, c)
+		if k.OnDone != nil {
+			k.OnDone(c.Name, removed, err)
 		}
 	}
 }
 
-func (k *Janitor) do(ctx context.Context, c Chore) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(k.Patience, time.Minute))
+func (k *Janitor) runTask(ctx context.Context, c Task) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(k.TaskTimeout, time.Minute))
 	defer cancel()
-	return c.Do(ctx)
+	return c.Run(ctx)
 }

@@ -23,7 +23,7 @@ func runJanitors(t *testing.T, store tablestore.Store, n int, lasts time.Duratio
 	var mu sync.Mutex
 	var running sync.WaitGroup
 	for i := range n {
-		k := &Janitor{Store: store, Busy: func() bool { return busy(i) }, Instance: fmt.Sprint("i-", i), Chores: []Chore{
+		k := &Janitor{Store: store, Busy: func() bool { return busy(i) }, Instance: fmt.Sprint("i-", i), Tasks: []Task{
 			{"fails", func(context.Context) (int, error) { return 0, errors.New("no") }},
 			{"counts", func(context.Context) (int, error) {
 				mu.Lock()
@@ -66,7 +66,7 @@ func TestNobodyIsKeptAwake(t *testing.T) {
 
 func TestATableThatGoesWrongMakesNobodyWorkTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		way := &chaos.Store{Under: new(memory.Store), Faults: chaos.Usual().Times(3)}
+		way := &chaos.Store{Inner: new(memory.Store), Faults: chaos.TypicalFaults().Scale(3)}
 		rounds := runJanitors(t, way, 10, 20*time.Hour, func(int) bool { return true })
 		way.Wait()
 		for i := 1; i < len(rounds); i++ {
@@ -84,8 +84,8 @@ func TestARowFromTheFutureHoldsNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(memory.Store)
 		for _, at := range []string{"99999999999", "nonsense", ""} {
-			row := tablestore.Row{Partition: partition, Key: key, Columns: map[string]string{columnAt: at}}
-			if _, _, err := store.Set(t.Context(), row); err != nil {
+			row := tablestore.Row{Partition: janitorPartition, Key: janitorKey, Columns: map[string]string{claimedAtColumn: at}}
+			if _, _, err := store.Upsert(t.Context(), row); err != nil {
 				t.Fatal(err)
 			}
 			k := &Janitor{Store: store}

@@ -12,7 +12,7 @@ type probe struct {
 	incarnation uint64
 	lease       uint64
 	taken       time.Duration // when this instance learnt that it has it
-	news        health.ProbeNews
+	result      health.ProbeResult
 }
 
 // probeStage is how far the probe is.
@@ -25,43 +25,43 @@ const (
 	probeEnded               // its news is on its way to the table
 )
 
-// unusedFor is how long a probe waits for a request. Whoever has requests gets
+// unusedProbeTimeout is how long a probe waits for a request. Whoever has requests gets
 // the next chance.
-const unusedFor = 800 * time.Millisecond
+const unusedProbeTimeout = 800 * time.Millisecond
 
-// wantedFor is how long a request that would have used a circuit counts as
+// demandWindow is how long a request that would have used a circuit counts as
 // demand for it.
-const wantedFor = 1500 * time.Millisecond
+const demandWindow = 1500 * time.Millisecond
 
-// margin is how long before a lease's end its holder gives it up, so that an
+// leaseMargin is how long before a lease's end its holder gives it up, so that an
 // instant that both clocks call the deadline belongs to nobody
 // (facts/table-state.md §5: the first draft of the model failed on equality).
-const margin = 20 // ms
+const leaseMargin = 20 // ms
 
 // end notes what became of the probe.
-func (p *probe) end(news health.ProbeNews) { p.stage, p.news = probeEnded, news }
+func (p *probe) end(news health.ProbeResult) { p.stage, p.result = probeEnded, news }
 
 // renewed: the lease goes on; what is in flight, or ended meanwhile, stays so.
 func (p *probe) renewed() {
 	if p.stage == probeInFlight {
-		p.news = health.NoProbe
+		p.result = health.NoProbeResult
 	}
 }
 
-// tend moves the probe on as time passes: it is given back when no request
+// advanceProbe moves the probe on as time passes: it is given back when no request
 // came, and its lease renewed when the request takes long.
-func (k *Keeper) tend(s *slot, now reading) (changed bool) {
+func (k *Replica) advanceProbe(s *slot, now clockReading) (changed bool) {
 	switch s.probe.stage {
 	case probeUnused:
-		if now.local >= s.probe.taken+unusedFor {
+		if now.local >= s.probe.taken+unusedProbeTimeout {
 			s.probe.end(health.ProbeReturned)
-			s.wanted.Store(0) // who gave it back does not take it again without a new request
-			k.count.Returned++
+			s.demandedAt.Store(0) // who gave it back does not take it again without a new request
+			k.counters.ProbesReturned++
 			return true
 		}
 	case probeInFlight:
 		if now.local >= k.renewAt(s) {
-			s.probe.news = health.ProbeLasting
+			s.probe.result = health.ProbeRunning
 		}
 	case probeNone, probeEnded:
 	}
@@ -69,34 +69,34 @@ func (k *Keeper) tend(s *slot, now reading) (changed bool) {
 }
 
 // renewAt is when a third of the lease has passed.
-func (k *Keeper) renewAt(s *slot) time.Duration {
-	return k.clock.local(s.record.Circuit.Until) - k.cfg.Breaker.Lease*2/3
+func (k *Replica) renewAt(s *slot) time.Duration {
+	return k.clock.toLocal(s.record.Circuit.Until) - k.cfg.Breaker.ProbeLease*2/3
 }
 
-// demanded reports whether a request would lately have used the slot.
-func (s *slot) demanded(now time.Duration) bool {
-	wanted := s.wanted.Load()
-	return wanted != 0 && now-time.Duration(wanted) < wantedFor
+// inDemand reports whether a request would lately have used the slot.
+func (s *slot) inDemand(now time.Duration) bool {
+	wanted := s.demandedAt.Load()
+	return wanted != 0 && now-time.Duration(wanted) < demandWindow
 }
 
-// claims reports whether this instance should try for the probe: the circuit
+// shouldClaimProbe reports whether this instance should try for the probe: the circuit
 // has cooled, a request wants it and may have it, and this instance's turn has
 // come.
-func (k *Keeper) claims(s *slot, now reading, span health.Span) bool {
-	return s.record.Circuit.Cooled(span) && s.demanded(now.local) && !s.record.Word.Drained &&
-		now.local >= s.tryAt && s.probe.stage == probeNone
+func (k *Replica) shouldClaimProbe(s *slot, now clockReading, span health.TimeBounds) bool {
+	return s.record.Circuit.ProbeDue(span) && s.inDemand(now.local) && !s.record.Override.Drained &&
+		now.local >= s.claimAfter && s.probe.stage == probeNone
 }
 
-// left is how long the lease that the ticket was given under still holds for
+// leaseRemaining is how long the lease that the ticket was given under still holds for
 // sure.
-func (k *Keeper) left(s *slot, t health.Ticket, now reading) (time.Duration, bool) {
+func (k *Replica) leaseRemaining(s *slot, t health.Permit, now clockReading) (time.Duration, bool) {
 	c := s.record.Circuit
-	span, ok := k.clock.span(now)
-	if !ok || c.Phase != health.HalfOpen || c.Incarnation != t.Incarnation || c.Lease != t.Epoch || !k.holds(s, c) {
+	span, ok := k.clock.bounds(now)
+	if !ok || c.State != health.HalfOpen || c.Incarnation != t.Incarnation || c.Lease != t.Epoch || !k.holdsLease(s, c) {
 		return 0, false
 	}
-	if s.probe.stage == probeUnused || span.Hi+margin >= c.Until {
+	if s.probe.stage == probeUnused || span.Latest+leaseMargin >= c.Until {
 		return 0, false
 	}
-	return time.Duration(c.Until-margin-span.Hi) * time.Millisecond, true
+	return time.Duration(c.Until-leaseMargin-span.Latest) * time.Millisecond, true
 }

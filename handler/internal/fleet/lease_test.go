@@ -24,7 +24,7 @@ func TestAProbeLongerThanItsLeaseKeepsIt(t *testing.T) {
 				t.Fatalf("the lease of a probe in flight is down to %v, %v", left, ok)
 			}
 			for i, k := range fleet {
-				if k.Snapshot().Of(0).Refuses(time.Now(), 1) == health.Admitted {
+				if k.Snapshot().Of(0).SkipReason(time.Now(), 1) == health.NotSkipped {
 					t.Fatalf("instance %d may send beside the probe", i)
 				}
 				k.RequestProbe(0)
@@ -39,7 +39,7 @@ func TestAProbeLongerThanItsLeaseKeepsIt(t *testing.T) {
 }
 
 // trip opens slot 0 for the whole fleet.
-func trip(t *testing.T, fleet []*Keeper) {
+func trip(t *testing.T, fleet []*Replica) {
 	t.Helper()
 	for i := range 6 {
 		request(fleet[i%len(fleet)], 0, failed)
@@ -51,12 +51,12 @@ func trip(t *testing.T, fleet []*Keeper) {
 }
 
 // awaitProbe lets requests come until one of them is given the probe.
-func awaitProbe(t *testing.T, fleet []*Keeper) (health.Ticket, *Keeper) {
+func awaitProbe(t *testing.T, fleet []*Replica) (health.Permit, *Replica) {
 	t.Helper()
 	for range 400 {
 		time.Sleep(50 * time.Millisecond)
 		for _, k := range fleet {
-			if k.Snapshot().Of(0).Refuses(time.Now(), 1) != health.Admitted {
+			if k.Snapshot().Of(0).SkipReason(time.Now(), 1) != health.NotSkipped {
 				k.RequestProbe(0)
 				continue
 			}
@@ -66,7 +66,7 @@ func awaitProbe(t *testing.T, fleet []*Keeper) (health.Ticket, *Keeper) {
 		}
 	}
 	t.Fatal("no probe in 20 s")
-	return health.Ticket{}, nil
+	return health.Permit{}, nil
 }
 
 func TestALeaseWhoseRequestNeverComesIsGivenBackWithinASecond(t *testing.T) {
@@ -90,7 +90,7 @@ func TestALeaseWhoseRequestNeverComesIsGivenBackWithinASecond(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		time.Sleep(20 * time.Millisecond)
-		if c := tableSays(t, fleet[1]); c.Phase != health.Open || time.Since(held) > time.Second {
+		if c := tableSays(t, fleet[1]); c.State != health.Open || time.Since(held) > time.Second {
 			t.Errorf("%v after it was taken: %+v, want it given back", time.Since(held), c)
 		}
 		ticket, holder := awaitProbe(t, fleet[1:])
@@ -103,9 +103,9 @@ func TestALeaseWhoseRequestNeverComesIsGivenBackWithinASecond(t *testing.T) {
 }
 
 // tableSays is the circuit of slot 0 as it is stored.
-func tableSays(t *testing.T, k *Keeper) health.Circuit {
+func tableSays(t *testing.T, k *Replica) health.Circuit {
 	t.Helper()
-	fleet, err := k.Fleet(t.Context())
+	fleet, err := k.ReadState(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,20 +116,20 @@ func TestAProbeWhoseCallerLeftIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
 		trip(t, fleet)
-		for _, end := range []func(*Keeper, health.Ticket){
-			func(k *Keeper, ticket health.Ticket) { k.Release(ticket) },
-			func(k *Keeper, ticket health.Ticket) {
-				k.ReportOutcome(ticket, health.Outcome{Verdict: health.Abandoned, Signals: health.NoSignals()})
+		for _, end := range []func(*Replica, health.Permit){
+			func(k *Replica, ticket health.Permit) { k.Release(ticket) },
+			func(k *Replica, ticket health.Permit) {
+				k.ReportOutcome(ticket, health.Outcome{Class: health.Abandoned, Signals: health.NoSignals()})
 			},
 		} {
 			ticket, holder := awaitProbe(t, fleet)
 			end(holder, ticket)
 		}
 		ticket, holder := awaitProbe(t, fleet)
-		holder.ReportOutcome(ticket, throttled(3*time.Second, health.Provisioned))
+		holder.ReportOutcome(ticket, throttled(3*time.Second, health.LimitProvisioned))
 		time.Sleep(time.Second)
 		for i, k := range fleet {
-			if h := k.Snapshot().Of(0); h.Phase != health.Closed || h.Refuses(time.Now(), 1) != health.RefusedThrottled {
+			if h := k.Snapshot().Of(0); h.State != health.Closed || h.SkipReason(time.Now(), 1) != health.SkipThrottled {
 				t.Errorf("instance %d after a probe that was answered 429: %+v, want closed and throttled", i, h)
 			}
 		}
@@ -163,7 +163,7 @@ func TestNobodyProbesWhatNobodyWants(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			lookAll(fleet)
 		}
-		if c := tableSays(t, fleet[0]); c.Phase != health.Open || c.Epoch != 1 {
+		if c := tableSays(t, fleet[0]); c.State != health.Open || c.Epoch != 1 {
 			t.Errorf("half a minute without a request for it: %+v, want it left open", c)
 		}
 	})
@@ -175,7 +175,7 @@ func TestASuspendedProcessDoesNotSendItsProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var slept atomic.Int64 // the monotonic clock stood still, the wall clock did not
 		store := &slowTable{}
-		fleet := startFleet(t, 1, Config{Store: store, World: World{
+		fleet := startFleet(t, 1, Config{Store: store, Environment: Environment{
 			Now:  time.Now,
 			Wall: func() time.Time { return time.Now().Add(time.Duration(slept.Load())) },
 		}})
@@ -203,11 +203,11 @@ func TestTheFleetDoesNotRushForTheProbe(t *testing.T) {
 				k.Snapshot()
 				k.RequestProbe(0)
 			}
-			if tableSays(t, fleet[0]).Phase == health.HalfOpen {
+			if tableSays(t, fleet[0]).State == health.HalfOpen {
 				break
 			}
 		}
-		if c := tableSays(t, fleet[0]); c.Phase != health.HalfOpen {
+		if c := tableSays(t, fleet[0]); c.State != health.HalfOpen {
 			t.Fatalf("no probe in 20 s: %+v", c)
 		}
 		time.Sleep(100 * time.Millisecond)

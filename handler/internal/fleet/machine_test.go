@@ -16,7 +16,7 @@ type machine struct {
 	w      *world
 	n      int
 	boots  int
-	keeper *Keeper
+	keeper *Replica
 	chaos  *chaos.Store
 	run    *task
 	pacer  *simPacer
@@ -39,13 +39,13 @@ func (m *machine) boot() {
 	m.boots++
 	m.pacer = &simPacer{s: w.sched}
 	m.chaos = &chaos.Store{
-		Under:  &tapped{m: m, under: w.store},
-		Faults: chaos.Usual().Times(w.plan.faults),
-		World: chaos.World{
-			Chance:  w.chance.Float64,
-			Sleep:   func(_ context.Context, d time.Duration) error { w.pass(d); return nil },
-			Go:      func(f func()) { w.spawn(nil, worldTask, 1, f) },
-			Timeout: simTimeout,
+		Inner:  &tapped{m: m, under: w.store},
+		Faults: chaos.TypicalFaults().Scale(w.plan.faults),
+		Environment: chaos.Environment{
+			Rand:        w.chance.Float64,
+			Sleep:       func(_ context.Context, d time.Duration) error { w.pass(d); return nil },
+			Go:          func(f func()) { w.spawn(nil, worldTask, 1, f) },
+			CallTimeout: simTimeout,
 		},
 	}
 	var names []string
@@ -56,7 +56,7 @@ func (m *machine) boot() {
 	k := New(Config{
 		Store: overheard{m.chaos, m}, Slots: names, Instance: fmt.Sprintf("i%02d.%d", m.n, m.boots), Breaker: simPolicy(),
 		Refresh: simRefresh, Timeout: simTimeout, MaxInstances: w.plan.machines,
-		World: World{Now: m.local, Wall: m.wall, Rand: w.chance.Int64N, Pacer: m.pacer},
+		Environment: Environment{Now: m.local, Wall: m.wall, Rand: w.chance.Int64N, Pacer: m.pacer},
 		OnChange: func(n health.Slot, before, after health.Record) {
 			if m.boots == boots {
 				w.oracle.adopted(m, n, before, after)
@@ -101,14 +101,14 @@ func (s *tapped) reach() {
 	w.pass(d)
 }
 
-func (s *tapped) date(reply tablestore.Reply) tablestore.Reply {
+func (s *tapped) date(reply tablestore.Response) tablestore.Response {
 	if s.m.w.plan.localClocks {
-		return tablestore.Reply{Date: s.m.local().Add(-500 * time.Millisecond)} // as if each machine's clock were the service's
+		return tablestore.Response{Date: s.m.local().Add(-500 * time.Millisecond)} // as if each machine's clock were the service's
 	}
 	return reply
 }
 
-func (s *tapped) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Reply, error) {
+func (s *tapped) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
 	s.reach()
 	row, reply, err := s.under.Get(context.WithoutCancel(ctx), partition, key)
 	read := s.m.w.oracle.readAt()
@@ -117,11 +117,11 @@ func (s *tapped) Get(ctx context.Context, partition, key string) (tablestore.Row
 	return row, s.date(reply), err
 }
 
-func (s *tapped) Put(ctx context.Context, row tablestore.Row) (version tablestore.Version, reply tablestore.Reply, err error) {
+func (s *tapped) Put(ctx context.Context, row tablestore.Row) (version tablestore.Version, reply tablestore.Response, err error) {
 	s.reach()
 	ctx = context.WithoutCancel(ctx)
 	if s.m.w.plan.noSwap {
-		version, reply, err = s.under.Set(ctx, row)
+		version, reply, err = s.under.Upsert(ctx, row)
 	} else {
 		version, reply, err = s.under.Put(ctx, row)
 	}
@@ -132,21 +132,21 @@ func (s *tapped) Put(ctx context.Context, row tablestore.Row) (version tablestor
 	return version, s.date(reply), err
 }
 
-func (s *tapped) Set(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+func (s *tapped) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	s.reach()
-	version, reply, err := s.under.Set(context.WithoutCancel(ctx), row)
+	version, reply, err := s.under.Upsert(context.WithoutCancel(ctx), row)
 	s.reach()
 	return version, s.date(reply), err
 }
 
-func (s *tapped) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Reply, error) {
+func (s *tapped) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
 	s.reach()
 	rows, reply, err := s.under.List(context.WithoutCancel(ctx), partition, from, to)
 	s.reach()
 	return rows, s.date(reply), err
 }
 
-func (s *tapped) Delete(ctx context.Context, row tablestore.Row) (tablestore.Reply, error) {
+func (s *tapped) Delete(ctx context.Context, row tablestore.Row) (tablestore.Response, error) {
 	s.reach()
 	reply, err := s.under.Delete(context.WithoutCancel(ctx), row)
 	return s.date(reply), err
@@ -159,12 +159,12 @@ type overheard struct {
 	m *machine
 }
 
-func (o overheard) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Reply, error) {
+func (o overheard) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
 	o.m.w.oracle.speaks(o.m)
 	return o.Store.Get(ctx, partition, key)
 }
 
-func (o overheard) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+func (o overheard) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	o.m.w.oracle.speaks(o.m)
 	version, reply, err := o.Store.Put(ctx, row)
 	if err != nil && o.m.w.plan.noNonce {
@@ -173,9 +173,9 @@ func (o overheard) Put(ctx context.Context, row tablestore.Row) (tablestore.Vers
 	return version, reply, err
 }
 
-func (o overheard) Set(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+func (o overheard) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	o.m.w.oracle.speaks(o.m)
-	return o.Store.Set(ctx, row)
+	return o.Store.Upsert(ctx, row)
 }
 
 // forget is the mutant without nonces: it takes a write whose answer it did

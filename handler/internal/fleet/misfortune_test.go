@@ -35,11 +35,11 @@ func (w *world) outage() {
 	if w.one(.5) {
 		w.down = true
 		for _, m := range w.machines {
-			m.chaos.Cut(true)
+			m.chaos.SetPartitioned(true)
 		}
 	} else {
 		for _, m := range w.machines {
-			m.chaos.Cut(w.one(1. / 3))
+			m.chaos.SetPartitioned(w.one(1. / 3))
 		}
 	}
 	w.pass(w.between(3*time.Second, 23*time.Second))
@@ -49,7 +49,7 @@ func (w *world) outage() {
 func (w *world) heal() {
 	w.down = false
 	for _, m := range w.machines {
-		m.chaos.Cut(false)
+		m.chaos.SetPartitioned(false)
 	}
 }
 
@@ -59,7 +59,7 @@ func (w *world) death(m *machine) {
 	w.pass(w.between(0, 3*time.Second))
 	m.frozen = 0
 	m.boot()
-	m.chaos.Cut(w.down)
+	m.chaos.SetPartitioned(w.down)
 }
 
 func (w *world) drain(m *machine) {
@@ -101,12 +101,12 @@ func (w *world) poison() {
 		row.Columns = map[string]string{"new_column": "from a newer version"}
 	}
 	w.oracle.poisoned(b.n, row.Columns[column] != "", foreign)
-	w.store.Set(context.Background(), row) //nolint:errcheck // memory does not fail
+	w.store.Upsert(context.Background(), row) //nolint:errcheck // memory does not fail
 	if !foreign {
 		return
 	}
 	w.pass(w.between(time.Second, 10*time.Second))
 	w.oracle.restored(b.n)
 	row.Columns = map[string]string{column: was}
-	w.store.Set(context.Background(), row) //nolint:errcheck // memory does not fail
+	w.store.Upsert(context.Background(), row) //nolint:errcheck // memory does not fail
 }

@@ -20,7 +20,7 @@ func TestOperatorsWordsReachTheWholeFleet(t *testing.T) {
 		}
 		time.Sleep(650 * time.Millisecond)
 		for i, k := range fleet {
-			if h := k.Snapshot().Of(0); h.Refuses(time.Now(), 1) != health.RefusedDrained || h.Why != "drained by ada" {
+			if h := k.Snapshot().Of(0); h.SkipReason(time.Now(), 1) != health.SkipDrained || h.Reason != "drained by ada" {
 				t.Errorf("instance %d one refresh after the drain: %+v", i, h)
 			}
 			if k.Snapshot().Of(1).Drained {
@@ -32,7 +32,7 @@ func TestOperatorsWordsReachTheWholeFleet(t *testing.T) {
 		}
 		time.Sleep(650 * time.Millisecond)
 		trip(t, fleet)
-		request(fleet[0], 1, throttled(time.Minute, health.Capacity))
+		request(fleet[0], 1, throttled(time.Minute, health.LimitCapacity))
 		time.Sleep(time.Second)
 		if err := command.Reset(t.Context(), "ptu", "ada"); err != nil {
 			t.Fatal(err)
@@ -43,7 +43,7 @@ func TestOperatorsWordsReachTheWholeFleet(t *testing.T) {
 		time.Sleep(650 * time.Millisecond)
 		for i, k := range fleet {
 			for n := range 2 {
-				if h := k.Snapshot().Of(health.Slot(n)); h.Refuses(time.Now(), 1) != health.Admitted || h.Share != 0 {
+				if h := k.Snapshot().Of(health.Slot(n)); h.SkipReason(time.Now(), 1) != health.NotSkipped || h.Share != 0 {
 					t.Errorf("instance %d one refresh after the reset: %+v", i, h)
 				}
 			}
@@ -61,7 +61,7 @@ func TestAnOperatorIsToldWhenTheTableDoesNotAnswer(t *testing.T) {
 		if err := k.Drain(t.Context(), "ptu", "ada"); err == nil {
 			t.Error("the drain is said to be written")
 		}
-		if _, err := k.Fleet(t.Context()); err == nil {
+		if _, err := k.ReadState(t.Context()); err == nil {
 			t.Error("the list is said to be read")
 		}
 	})
@@ -81,7 +81,7 @@ func TestAnInstanceSaysSoonerWhatIsNew(t *testing.T) {
 				time.Sleep(time.Second)
 				lookAll(fleet)
 			}
-			got, err := fleet[1].Fleet(t.Context())
+			got, err := fleet[1].ReadState(t.Context())
 			if err != nil || len(got.Instances) != 3 {
 				t.Fatalf("%+v, %v", got, err)
 			}
@@ -108,12 +108,12 @@ func TestInstancesSayWhatTheyAgreedTo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 3, Config{Store: store})
-		request(fleet[0], 0, throttled(time.Minute, health.Capacity))
+		request(fleet[0], 0, throttled(time.Minute, health.LimitCapacity))
 		for range 20 {
 			time.Sleep(time.Second)
 			lookAll(fleet)
 		}
-		got, err := fleet[2].Fleet(t.Context())
+		got, err := fleet[2].ReadState(t.Context())
 		if err != nil || len(got.Instances) != 3 || got.Revision != 1 {
 			t.Fatalf("fleet %+v, %v; want three instances at revision 1", got, err)
 		}
@@ -123,10 +123,10 @@ func TestInstancesSayWhatTheyAgreedTo(t *testing.T) {
 			}
 		}
 		time.Sleep(2 * time.Hour) // all gone idle
-		if got, err := fleet[0].Fleet(t.Context()); err != nil || len(got.Instances) != 0 {
+		if got, err := fleet[0].ReadState(t.Context()); err != nil || len(got.Instances) != 0 {
 			t.Errorf("two hours later %d instances are said to be active, %v", len(got.Instances), err)
 		}
-		if swept, err := fleet[0].Sweep(t.Context()); err != nil || swept != 3 {
+		if swept, err := fleet[0].DeleteStaleHeartbeats(t.Context()); err != nil || swept != 3 {
 			t.Errorf("swept %d rows of instances long gone, %v; want 3", swept, err)
 		}
 	})

@@ -116,7 +116,7 @@ func (o *oracle) speaks(m *machine) {
 
 // bare is a circuit without what is joined within an epoch.
 func bare(c health.Circuit) string {
-	c.Suspects, c.Dissent = nil, 0
+	c.Reports, c.LastObjection = nil, 0
 	return fmt.Sprintf("%+v", c)
 }
 
@@ -143,11 +143,11 @@ func (o *oracle) written(m *machine, row tablestore.Row) {
 			continue
 		}
 		o.wrote(m, health.Slot(n), r.Circuit)
-		if until, _, _ := r.Windows.Sum(0); o.slots[n].doubt[until] == 0 {
+		if until, _, _ := r.Windows.Combined(0); o.slots[n].doubt[until] == 0 {
 			if o.slots[n].doubt == nil {
 				o.slots[n].doubt = map[int64]int64{}
 			}
-			o.slots[n].doubt[until] = m.keeper.clock.width().Milliseconds()/2 + 1
+			o.slots[n].doubt[until] = m.keeper.clock.uncertainty().Milliseconds()/2 + 1
 		}
 	}
 }
@@ -158,7 +158,7 @@ func (o *oracle) wrote(m *machine, n health.Slot, c health.Circuit) {
 	if t.foreign {
 		o.violate("I9: i%02d wrote over b%d, which belongs to a newer version", m.n, n)
 	}
-	if t.poisoned && (c.Phase != health.Open || c.Incarnation <= before.Incarnation) {
+	if t.poisoned && (c.State != health.Open || c.Incarnation <= before.Incarnation) {
 		o.violate("I9: b%d was unreadable and became %s after %s", n, bare(c), bare(before))
 	}
 	t.poisoned = false
@@ -169,15 +169,15 @@ func (o *oracle) wrote(m *machine, n health.Slot, c health.Circuit) {
 	if !c.SameEpoch(before) {
 		t.since = o.w.now
 		switch {
-		case c.Phase == health.HalfOpen && c.Lease == c.Epoch:
+		case c.State == health.HalfOpen && c.Lease == c.Epoch:
 			o.result.leases++
 			o.leases[circuitKey{n, c.Incarnation, c.Lease}] = &lease{m: m, boots: m.boots}
-		case c.Phase == health.Open && before.Phase == health.Closed:
+		case c.State == health.Open && before.State == health.Closed:
 			o.result.trips++
 		}
 	}
 	t.circuit = c
-	o.trace.note("w %d %d %d %d %d", o.w.now, n, c.Epoch, c.Phase, m.n)
+	o.trace.note("w %d %d %d %d %d", o.w.now, n, c.Epoch, c.State, m.n)
 }
 
 func (o *oracle) poisoned(n health.Slot, column, foreign bool) {
@@ -198,13 +198,13 @@ func (o *oracle) adopted(m *machine, n health.Slot, before, after health.Record)
 	}
 	o.agree(n, after.Circuit, fmt.Sprintf("i%02d", m.n))
 	c := after.Circuit
-	if l := o.leases[circuitKey{n, c.Incarnation, c.Lease}]; l != nil && c.Phase == health.HalfOpen && m.keeper != nil && m.keeper.slots[n].probe.stage != probeNone {
+	if l := o.leases[circuitKey{n, c.Incarnation, c.Lease}]; l != nil && c.State == health.HalfOpen && m.keeper != nil && m.keeper.slots[n].probe.stage != probeNone {
 		l.held = true
 	}
-	if t := o.slots[n]; t.circuit.SameEpoch(c) && c.Phase == health.Open && before.Circuit.Phase == health.Closed {
+	if t := o.slots[n]; t.circuit.SameEpoch(c) && c.State == health.Open && before.Circuit.State == health.Closed {
 		o.result.staleness = append(o.result.staleness, o.w.now-t.since)
 	}
-	o.trace.note("a %d %d %d %d %d", o.w.now, n, c.Epoch, c.Phase, m.n)
+	o.trace.note("a %d %d %d %d %d", o.w.now, n, c.Epoch, c.State, m.n)
 }
 
 // readAt is the table's truth at the moment of a read.
@@ -231,27 +231,27 @@ func (o *oracle) willSee(m *machine, read []health.Circuit) {
 }
 
 // entered is I4: no leave to go where the instance knows that it must not.
-func (o *oracle) entered(m *machine, b *backend, t health.Ticket) {
+func (o *oracle) entered(m *machine, b *backend, t health.Permit) {
 	k := m.keeper
 	s := k.slots[b.n]
-	o.trace.note("e %d %d %d %v %v", o.w.now, m.n, b.n, t.Probe, t.Alone)
-	if t.Alone {
+	o.trace.note("e %d %d %d %v %v", o.w.now, m.n, b.n, t.Probe, t.LocalProbe)
+	if t.LocalProbe {
 		o.result.alone++
 	}
-	if s.record.Word.Drained {
+	if s.record.Override.Drained {
 		o.violate("I4: i%02d sent to b%d, which it knows is drained", m.n, b.n)
 	}
-	if s.record.Circuit.Phase != health.Closed && !t.Probe && !t.Alone && !s.own.healed {
-		o.violate("I4: i%02d sent to b%d, which it knows is %v", m.n, b.n, s.record.Circuit.Phase)
+	if s.record.Circuit.State != health.Closed && !t.Probe && !t.LocalProbe && !s.override.ignoresShared {
+		o.violate("I4: i%02d sent to b%d, which it knows is %v", m.n, b.n, s.record.Circuit.State)
 	}
-	span, sure := k.clock.span(k.look())
-	if until, _, _ := s.record.Windows.Sum(0); sure && !t.Probe && !t.Alone {
-		if early := until - o.w.serviceNow(); early > (span.Hi-span.Lo)/2+1+o.slots[b.n].doubt[until] {
+	span, sure := k.clock.bounds(k.readClocks())
+	if until, _, _ := s.record.Windows.Combined(0); sure && !t.Probe && !t.LocalProbe {
+		if early := until - o.w.serviceNow(); early > (span.Latest-span.Earliest)/2+1+o.slots[b.n].doubt[until] {
 			o.violate("I4: i%02d sent to b%d %d ms before its window ended", m.n, b.n, early)
 		}
 	}
-	if sure && !o.w.plan.localClocks && (span.Lo > o.w.serviceNow() || span.Hi < o.w.serviceNow()) {
-		o.violate("clock: i%02d believes %d..%d, it is %d", m.n, span.Lo, span.Hi, o.w.serviceNow())
+	if sure && !o.w.plan.localClocks && (span.Earliest > o.w.serviceNow() || span.Latest < o.w.serviceNow()) {
+		o.violate("clock: i%02d believes %d..%d, it is %d", m.n, span.Earliest, span.Latest, o.w.serviceNow())
 	}
 }
 
@@ -283,7 +283,7 @@ func (o *oracle) refused(m *machine, b *backend) {
 
 // slack is how long a running instance with traffic may be without a word to
 // the table, besides the refresh: a turn's writes may all time out.
-const slack = 1200*simRefresh/1000 + (2*tries+2)*simTimeout + time.Second
+const slack = 1200*simRefresh/1000 + (2*writeAttempts+2)*simTimeout + time.Second
 
 // check runs after every event.
 func (o *oracle) check() {
@@ -314,14 +314,14 @@ func (o *oracle) check() {
 // closed, and everybody knows it.
 func (o *oracle) healed() {
 	for n, t := range o.slots {
-		if t.circuit.Phase != health.Closed {
+		if t.circuit.State != health.Closed {
 			o.violate("I6: b%d is still %s", n, bare(t.circuit))
 		}
 		for _, m := range o.w.machines {
 			if c := m.keeper.slots[n].record.Circuit; !c.SameEpoch(t.circuit) {
 				o.violate("I6: i%02d has b%d as %s, the table as %s", m.n, n, bare(c), bare(t.circuit))
 			}
-			if p := m.keeper.Snapshot().Of(health.Slot(n)).Phase; p != health.Closed {
+			if p := m.keeper.Snapshot().Of(health.Slot(n)).State; p != health.Closed {
 				o.violate("I6: i%02d shows b%d as %v", m.n, n, p)
 			}
 		}
@@ -347,7 +347,7 @@ func simulate(seed uint64, p plan) result {
 		b.up, b.shut = true, 0
 	}
 	for _, m := range w.machines {
-		m.chaos.Faults = m.chaos.Faults.Times(0)
+		m.chaos.Faults = m.chaos.Faults.Scale(0)
 	}
 	w.run(w.now + healing(p))
 	w.oracle.healed()
@@ -362,7 +362,7 @@ func simulate(seed uint64, p plan) result {
 // and a lease may have been taken just before its holder died.
 func healing(p plan) time.Duration {
 	policy := simPolicy()
-	d := policy.MaxTripDuration + policy.Lease + 2*simRefresh + 2*simTimeout + 9*time.Second // the slowest probe under way
+	d := policy.MaxTripDuration + policy.ProbeLease + 2*simRefresh + 2*simTimeout + 9*time.Second // the slowest probe under way
 	if p.thin {
 		d += 90 * time.Second // a request must come first, and traffic is thin
 	}

@@ -16,16 +16,16 @@ func TestATableThatStopsForAMinuteIsNotNoticedByRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		under := &slowTable{}
 		ways := make([]*chaos.Store, 5)
-		var fleet []*Keeper
+		var fleet []*Replica
 		for i := range ways {
-			ways[i] = &chaos.Store{Under: under}
+			ways[i] = &chaos.Store{Inner: under}
 			k := start(t, Config{Store: ways[i], Instance: fmt.Sprint(i)})
 			k.Snapshot()
 			fleet = append(fleet, k)
 		}
 		time.Sleep(5 * time.Second)
 		for _, way := range ways {
-			way.Cut(true)
+			way.SetPartitioned(true)
 		}
 		began := time.Now()
 		for i := range 600 {
@@ -39,24 +39,24 @@ func TestATableThatStopsForAMinuteIsNotNoticedByRequests(t *testing.T) {
 				}
 			}
 			if i == 550 {
-				request(fleet[3], 0, throttled(30*time.Second, health.Capacity))
+				request(fleet[3], 0, throttled(30*time.Second, health.LimitCapacity))
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		if c := fleet[0].Counters(); !c.Alone || c.SinceTable < 55*time.Second {
-			t.Errorf("in the outage: alone %v, %v since the table", c.Alone, c.SinceTable)
+		if c := fleet[0].Counters(); !c.Disconnected || c.SinceContact < 55*time.Second {
+			t.Errorf("in the outage: alone %v, %v since the table", c.Disconnected, c.SinceContact)
 		}
 		for _, way := range ways {
-			way.Cut(false)
+			way.SetPartitioned(false)
 		}
 		// One exchange may have been waiting for its end, then a refresh follows, then another instance reads.
 		time.Sleep(fleet[0].cfg.Timeout + 2*700*time.Millisecond)
 		for i, k := range fleet {
-			if got := k.Snapshot().Of(0).Refuses(time.Now(), 1); got != health.RefusedThrottled {
+			if got := k.Snapshot().Of(0).SkipReason(time.Now(), 1); got != health.SkipThrottled {
 				t.Errorf("instance %d after the outage: %q, want the throttle that one was told meanwhile", i, got)
 			}
-			if c := k.Counters(); c.Alone || c.Outage < 55*time.Second || c.Outage > 63*time.Second {
-				t.Errorf("instance %d booked an outage of %v, alone %v", i, c.Outage, c.Alone)
+			if c := k.Counters(); c.Disconnected || c.Outage < 55*time.Second || c.Outage > 63*time.Second {
+				t.Errorf("instance %d booked an outage of %v, alone %v", i, c.Outage, c.Disconnected)
 			}
 		}
 	})

@@ -50,11 +50,11 @@ func TestAnIdleFleetLeavesTheTableAlone(t *testing.T) {
 		}
 		// One instance learns something meanwhile; a sleeper learns it right after its first request.
 		other := startFleet(t, 1, Config{Store: store})[0]
-		request(other, 0, throttled(time.Minute, health.Capacity))
+		request(other, 0, throttled(time.Minute, health.LimitCapacity))
 		time.Sleep(time.Second)
 		fleet[0].Snapshot()
 		time.Sleep(50 * time.Millisecond)
-		if got := fleet[0].Snapshot().Of(0).Refuses(time.Now(), 1); got != health.RefusedThrottled {
+		if got := fleet[0].Snapshot().Of(0).SkipReason(time.Now(), 1); got != health.SkipThrottled {
 			t.Errorf("50 ms after it woke: %q, want throttled", got)
 		}
 	})
@@ -125,10 +125,10 @@ func TestHowSoonAFleetAgrees(t *testing.T) {
 		for n := range health.Slot(rounds) {
 			time.Sleep(time.Duration(rand.Int64N(int64(500 * time.Millisecond))))
 			told := time.Now()
-			fleet[rand.IntN(len(fleet))].ReportOutcome(health.Ticket{Slot: n}, throttled(time.Minute, health.Capacity))
+			fleet[rand.IntN(len(fleet))].ReportOutcome(health.Permit{Slot: n}, throttled(time.Minute, health.LimitCapacity))
 			for obeying := map[int]bool{}; len(obeying) < len(fleet); time.Sleep(time.Millisecond) {
 				for i, k := range fleet {
-					if !obeying[i] && k.Snapshot().Of(n).Refuses(time.Now(), 1) == health.RefusedThrottled {
+					if !obeying[i] && k.Snapshot().Of(n).SkipReason(time.Now(), 1) == health.SkipThrottled {
 						obeying[i] = true
 						one = append(one, time.Since(told))
 					}

@@ -24,27 +24,27 @@ func (s onlyRun) check() {
 	}
 }
 
-func (s onlyRun) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Reply, error) {
+func (s onlyRun) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
 	s.check()
 	return s.Store.Get(ctx, partition, key)
 }
 
-func (s onlyRun) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+func (s onlyRun) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	s.check()
 	return s.Store.Put(ctx, row)
 }
 
-func (s onlyRun) Set(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+func (s onlyRun) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	s.check()
-	return s.Store.Set(ctx, row)
+	return s.Store.Upsert(ctx, row)
 }
 
-func (s onlyRun) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Reply, error) {
+func (s onlyRun) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
 	s.check()
 	return s.Store.List(ctx, partition, from, to)
 }
 
-func (s onlyRun) Delete(ctx context.Context, row tablestore.Row) (tablestore.Reply, error) {
+func (s onlyRun) Delete(ctx context.Context, row tablestore.Row) (tablestore.Response, error) {
 	s.check()
 	return s.Store.Delete(ctx, row)
 }
@@ -59,10 +59,10 @@ func TestNoRequestSpeaksWithTheTable(t *testing.T) {
 		turn := func(after time.Duration) {
 			time.Sleep(after)
 			allowed.Store(true)
-			k.turn(t.Context(), 0, false)
+			k.runOnce(t.Context(), 0, false)
 			allowed.Store(false)
 		}
-		outcomes := []health.Outcome{served, throttled(time.Second, health.Tokens), failed, failed, {Verdict: health.Abandoned}, served, failed, {Verdict: health.Misconfigured}}
+		outcomes := []health.Outcome{served, throttled(time.Second, health.LimitTokens), failed, failed, {Class: health.Abandoned}, served, failed, {Class: health.Misconfigured}}
 		tickets := 0
 		for i := range 400 {
 			turn(300 * time.Millisecond)
@@ -92,7 +92,7 @@ func TestNobodyEntersWhereTheSnapshotRefuses(t *testing.T) {
 		if err := k.Drain(t.Context(), "ptu", "ada"); err != nil {
 			t.Fatal(err)
 		}
-		request(k, 1, throttled(time.Minute, health.Capacity))
+		request(k, 1, throttled(time.Minute, health.LimitCapacity))
 		for n, why := range []string{"drained", "throttled"} {
 			if _, ok := k.Acquire(health.Slot(n)); ok {
 				t.Errorf("a request that did not look was let in where it is %s", why)
@@ -108,7 +108,7 @@ func TestNobodyEntersWhereTheSnapshotRefuses(t *testing.T) {
 func TestFailuresOfAnOlderEpochDoNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
-		var late []health.Ticket
+		var late []health.Permit
 		for range 10 {
 			ticket, _ := fleet[0].Acquire(0)
 			late = append(late, ticket)
@@ -120,7 +120,7 @@ func TestFailuresOfAnOlderEpochDoNotCount(t *testing.T) {
 		for _, ticket := range late {
 			fleet[0].ReportOutcome(ticket, failed)
 		}
-		fleet[0].ReportOutcome(late[0], health.Outcome{Verdict: health.Misconfigured, Signals: health.NoSignals()})
+		fleet[0].ReportOutcome(late[0], health.Outcome{Class: health.Misconfigured, Signals: health.NoSignals()})
 		for range 5 {
 			time.Sleep(time.Second)
 			if got := phases(fleet, 0, health.Closed); got != 2 {

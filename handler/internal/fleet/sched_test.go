@@ -192,4 +192,4 @@ type simPacer struct {
 
 func (p *simPacer) Wait(_ context.Context, d time.Duration) bool { return p.s.wait(d) }
 func (p *simPacer) Sleep(_ context.Context, d time.Duration)     { p.s.pass(d) }
-func (p *simPacer) Kick()                                        { p.s.kick(p.task) }
+func (p *simPacer) Wake()                                        { p.s.kick(p.task) }

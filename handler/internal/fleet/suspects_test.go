@@ -47,7 +47,7 @@ func TestALoneInstanceWithABrokenNetworkDoesNotTripTheFleet(t *testing.T) {
 				if request(k, 0, o) && i == 7 {
 					sent++
 				}
-				if i != 7 && k.Snapshot().Of(0).Phase != health.Closed {
+				if i != 7 && k.Snapshot().Of(0).State != health.Closed {
 					t.Fatalf("instance %d has lost a backend that serves it: %+v", i, k.Snapshot().Of(0))
 				}
 			}
@@ -69,12 +69,12 @@ func TestALoneInstanceIsBelievedWhenNobodyElseIsServed(t *testing.T) {
 		for range 5 {
 			request(fleet[1], 0, failed)
 		}
-		if fleet[1].Snapshot().Of(0).Phase != health.Open {
+		if fleet[1].Snapshot().Of(0).State != health.Open {
 			t.Error("the instance itself goes on")
 		}
 		time.Sleep(time.Second)
 		lookAll(fleet)
-		if fleet[0].Snapshot().Of(0).Phase != health.Closed {
+		if fleet[0].Snapshot().Of(0).State != health.Closed {
 			t.Error("believed before anybody could contradict")
 		}
 		time.Sleep(1500 * time.Millisecond)
@@ -94,15 +94,15 @@ func TestAPercentageTripsWhereFailuresAreMany(t *testing.T) {
 			}
 			request(k, 0, o)
 		}
-		if p := k.Snapshot().Of(0).Phase; p != health.Closed {
+		if p := k.Snapshot().Of(0).State; p != health.Closed {
 			t.Fatalf("%v after 19 requests, and it takes 20 to judge", p)
 		}
 		request(k, 0, failed)
-		if p := k.Snapshot().Of(0).Phase; p != health.Open {
+		if p := k.Snapshot().Of(0).State; p != health.Open {
 			t.Errorf("%v after 11 failures in 20 requests", p)
 		}
 		time.Sleep(3 * time.Second)
-		if c := tableSays(t, k); c.Phase != health.Open {
+		if c := tableSays(t, k); c.State != health.Open {
 			t.Errorf("the fleet's circuit: %+v, want open", c)
 		}
 	})
@@ -111,14 +111,14 @@ func TestAPercentageTripsWhereFailuresAreMany(t *testing.T) {
 func TestMisconfiguredOpensForLongAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 3, Config{Store: &slowTable{}})
-		request(fleet[0], 0, health.Outcome{Verdict: health.Misconfigured, Why: "401", Signals: health.NoSignals()})
+		request(fleet[0], 0, health.Outcome{Class: health.Misconfigured, Reason: "401", Signals: health.NoSignals()})
 		if request(fleet[0], 0, served) {
 			t.Error("the instance that got a 401 asked again")
 		}
 		time.Sleep(time.Second)
 		for i, k := range fleet {
 			h := k.Snapshot().Of(0)
-			if left := time.Until(h.Until); h.Phase != health.Open || left < 4*time.Minute || h.Why != "401" {
+			if left := time.Until(h.Until); h.State != health.Open || left < 4*time.Minute || h.Reason != "401" {
 				t.Errorf("instance %d: %+v, want open for five minutes because of a 401", i, h)
 			}
 		}
@@ -136,12 +136,12 @@ func TestTheFirstFailureAsksTheTableAtOnce(t *testing.T) {
 			request(k, 0, failed)
 		}
 		time.Sleep(time.Second)
-		if slow.Snapshot().Of(0).Phase != health.Closed {
+		if slow.Snapshot().Of(0).State != health.Closed {
 			t.Fatal("it has refreshed already: the test shows nothing")
 		}
 		met := time.Now()
 		request(slow, 0, failed)
-		for slow.Snapshot().Of(0).Phase == health.Closed && time.Since(met) < 5*time.Second {
+		for slow.Snapshot().Of(0).State == health.Closed && time.Since(met) < 5*time.Second {
 			time.Sleep(time.Millisecond)
 		}
 		took := time.Since(met)
@@ -159,7 +159,7 @@ func TestAnAccuserThatHasSaidEnoughIsSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 2, Config{Store: store})
-		var under []health.Ticket
+		var under []health.Permit
 		for range 80 {
 			ticket, _ := fleet[0].Acquire(0)
 			under = append(under, ticket)
@@ -173,7 +173,7 @@ func TestAnAccuserThatHasSaidEnoughIsSilent(t *testing.T) {
 		if got := store.puts.Load() - before; got > 8 {
 			t.Errorf("%d writes about 80 failures of one instance in 8 s, want about five and a contradiction", got)
 		}
-		if p := fleet[1].Snapshot().Of(0).Phase; p != health.Closed {
+		if p := fleet[1].Snapshot().Of(0).State; p != health.Closed {
 			t.Errorf("the other instance, which is served, has it %v", p)
 		}
 	})

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// tally counts events by the time slice they fell into, over the last slices.
+// windowCounter counts events by the time slice they fell into, over the last slices.
 // It is for the request path: no lock, no allocation. Two events that open one
 // slice at the same moment may count once; nothing rests on a single event.
-type tally struct {
+type windowCounter struct {
 	slice time.Duration
 	cells []cell
 }
@@ -18,12 +18,12 @@ type cell struct {
 	count atomic.Int64
 }
 
-// newTally counts over the given time, in so many slices.
-func newTally(over time.Duration, slices int) tally {
-	return tally{slice: max(over/time.Duration(slices), 1), cells: make([]cell, slices+1)}
+// newWindowCounter counts over the given time, in so many slices.
+func newWindowCounter(over time.Duration, slices int) windowCounter {
+	return windowCounter{slice: max(over/time.Duration(slices), 1), cells: make([]cell, slices+1)}
 }
 
-func (t *tally) add(now time.Duration) {
+func (t *windowCounter) add(now time.Duration) {
 	n := int64(max(now, 0)/t.slice) + 1
 	c := &t.cells[n%int64(len(t.cells))]
 	if had := c.slice.Load(); had != n && c.slice.CompareAndSwap(had, n) {
@@ -33,7 +33,7 @@ func (t *tally) add(now time.Duration) {
 }
 
 // since sums the slices that end after the instant from.
-func (t *tally) since(from, now time.Duration) (sum int64) {
+func (t *windowCounter) since(from, now time.Duration) (sum int64) {
 	first, last := int64(max(from, 0)/t.slice)+1, int64(max(now, 0)/t.slice)+1
 	for i := range t.cells {
 		if n := t.cells[i].slice.Load(); n >= first && n <= last {
@@ -43,7 +43,7 @@ func (t *tally) since(from, now time.Duration) (sum int64) {
 	return sum
 }
 
-func (t *tally) clear() {
+func (t *windowCounter) clear() {
 	for i := range t.cells {
 		t.cells[i].slice.Store(0)
 	}

@@ -12,13 +12,13 @@ import (
 func TestATokenLimitStillAdmitsSmallPrompts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
-		o := throttled(30*time.Second, health.Tokens)
+		o := throttled(30*time.Second, health.LimitTokens)
 		o.Signals.RemainingTokens = 1000
 		request(fleet[0], 0, o)
 		time.Sleep(time.Second)
 		for i, k := range fleet {
 			h := k.Snapshot().Of(0)
-			if h.Refuses(time.Now(), 400) != health.Admitted || h.Refuses(time.Now(), 5000) != health.RefusedThrottled {
+			if h.SkipReason(time.Now(), 400) != health.NotSkipped || h.SkipReason(time.Now(), 5000) != health.SkipThrottled {
 				t.Errorf("instance %d: %+v, want small prompts admitted and large ones refused", i, h.Throttle)
 			}
 			if _, ok := k.Acquire(0); !ok {
@@ -26,10 +26,10 @@ func TestATokenLimitStillAdmitsSmallPrompts(t *testing.T) {
 			}
 		}
 		o.Signals.RemainingTokens = 0
-		fleet[1].ReportOutcome(health.Ticket{Slot: 0}, o)
+		fleet[1].ReportOutcome(health.Permit{Slot: 0}, o)
 		time.Sleep(time.Second)
 		for i, k := range fleet {
-			if got := k.Snapshot().Of(0).Refuses(time.Now(), 1); got != health.RefusedThrottled {
+			if got := k.Snapshot().Of(0).SkipReason(time.Now(), 1); got != health.SkipThrottled {
 				t.Errorf("instance %d after the room is used up: %q", i, got)
 			}
 		}
@@ -44,7 +44,7 @@ func TestOneWindowIsOneWrite(t *testing.T) {
 		k := start(t, Config{Store: store, Instance: "i"})
 		k.Snapshot()
 		time.Sleep(700 * time.Millisecond)
-		request(k, 0, throttled(time.Minute, health.Capacity))
+		request(k, 0, throttled(time.Minute, health.LimitCapacity))
 		for range 50 {
 			time.Sleep(time.Second)
 			k.Snapshot()

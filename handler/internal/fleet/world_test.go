@@ -31,7 +31,7 @@ type plan struct {
 
 // The policy of the simulated fleet: short, so that much happens.
 func simPolicy() health.BreakerPolicy {
-	return health.BreakerPolicy{Failures: 3, TripDuration: time.Second, MaxTripDuration: 4 * time.Second, Lease: 4 * time.Second, Ramp: time.Second}
+	return health.BreakerPolicy{Failures: 3, TripDuration: time.Second, MaxTripDuration: 4 * time.Second, ProbeLease: 4 * time.Second, RampStep: time.Second}
 }
 
 const simRefresh, simTimeout = 500 * time.Millisecond, time.Second

@@ -3,22 +3,22 @@
 //
 // Instants are Unix milliseconds of the table service's clock, the only clock
 // that all instances share (facts/table-state.md §0). Nobody knows that clock
-// exactly, so the instant of "now" is a [Span].
+// exactly, so the instant of "now" is a [TimeBounds].
 package health
 
 import "time"
 
-// Phase is the position of the circuit.
-type Phase uint8
+// CircuitState is the position of the circuit.
+type CircuitState uint8
 
 // The phases. The zero Phase is Closed, so a backend never heard of is usable.
 const (
-	Closed Phase = iota
+	Closed CircuitState = iota
 	Open
 	HalfOpen
 )
 
-func (p Phase) String() string {
+func (p CircuitState) String() string {
 	switch p {
 	case Closed:
 		return "closed"
@@ -39,9 +39,9 @@ type BreakerPolicy struct {
 	MinimumRequests int           // … once there were this many; 0 = 20
 	TripDuration    time.Duration // how long the first trip lasts; 0 = 10 s
 	MaxTripDuration time.Duration // consecutive trips last twice as long, up to this; 0 = 5 min
-	Lease           time.Duration // how long one probe may own the half-open circuit before it must be renewed; 0 = 10 s
-	Ramp            time.Duration // how long each of the two steps back to full traffic takes; 0 = half of TripDuration, < 0 = none
-	Hearing         time.Duration // how long a lone accuser waits to be contradicted before it trips the fleet; 0 = 1.5 s
+	ProbeLease      time.Duration // how long one probe may own the half-open circuit before it must be renewed; 0 = 10 s
+	RampStep        time.Duration // how long each of the two steps back to full traffic takes; 0 = half of TripDuration, < 0 = none
+	ObjectionPeriod time.Duration // how long a lone accuser waits to be contradicted before it trips the fleet; 0 = 1.5 s
 }
 
 // WithDefaults is the policy with its zero fields filled in.
@@ -51,9 +51,9 @@ func (p BreakerPolicy) WithDefaults() BreakerPolicy {
 	set(&p.Interval, 10*time.Second)
 	set(&p.TripDuration, 10*time.Second)
 	set(&p.MaxTripDuration, 5*time.Minute)
-	set(&p.Lease, 10*time.Second)
-	set(&p.Ramp, p.TripDuration/2)
-	set(&p.Hearing, 1500*time.Millisecond)
+	set(&p.ProbeLease, 10*time.Second)
+	set(&p.RampStep, p.TripDuration/2)
+	set(&p.ObjectionPeriod, 1500*time.Millisecond)
 	p.MaxTripDuration = max(p.MaxTripDuration, p.TripDuration)
 	return p
 }
@@ -70,9 +70,9 @@ func setInt(n *int, to int) {
 	}
 }
 
-// Lasts is how long the given consecutive trip lasts: the first TripDuration,
+// OpenDuration is how long the given consecutive trip lasts: the first TripDuration,
 // each further one twice as long, at most MaxTripDuration.
-func (p BreakerPolicy) Lasts(trip int) time.Duration {
+func (p BreakerPolicy) OpenDuration(trip int) time.Duration {
 	d := p.TripDuration
 	for n := 1; n < trip && d < p.MaxTripDuration; n++ {
 		d *= 2
@@ -80,10 +80,10 @@ func (p BreakerPolicy) Lasts(trip int) time.Duration {
 	return min(d, p.MaxTripDuration)
 }
 
-// Span is what is known of the instant: the table service's clock stands
+// TimeBounds is what is known of the instant: the table service's clock stands
 // somewhere in it. Whoever must give something up acts at Hi reaching the
 // deadline, whoever may take it at Lo reaching it: they never overlap.
-type Span struct{ Lo, Hi int64 }
+type TimeBounds struct{ Earliest, Latest int64 }
 
-// Mid is the best guess, for what needs no exclusion.
-func (s Span) Mid() int64 { return s.Lo + (s.Hi-s.Lo)/2 }
+// Midpoint is the best guess, for what needs no exclusion.
+func (s TimeBounds) Midpoint() int64 { return s.Earliest + (s.Latest-s.Earliest)/2 }

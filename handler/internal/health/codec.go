@@ -10,88 +10,88 @@ import (
 	"unicode/utf8"
 )
 
-// ErrPoison is a column that is no record: cut off, edited by hand, of values
+// ErrUnreadable is a column that is no record: cut off, edited by hand, of values
 // that no version wrote. It must never be acted on (facts/table-state.md §3
 // rule 6).
-var ErrPoison = errors.New("health: unreadable record")
+var ErrUnreadable = errors.New("health: unreadable record")
 
-// wire is a record as a JSON column. The meaning of a name never changes; a
+// recordJSON is a record as a JSON column. The meaning of a name never changes; a
 // newer version adds names.
-type wire struct {
-	Schema      int           `json:"v"`
-	Incarnation uint64        `json:"i,omitempty"`
-	Epoch       uint64        `json:"e,omitempty"`
-	Phase       Phase         `json:"p,omitempty"`
-	Until       int64         `json:"u,omitempty"`
-	Since       int64         `json:"s,omitempty"`
-	Trips       int           `json:"n,omitempty"`
-	Ready       int64         `json:"r,omitempty"`
-	Owner       string        `json:"lo,omitempty"`
-	Lease       uint64        `json:"le,omitempty"`
-	Nonce       string        `json:"o,omitempty"`
-	Suspects    []wireSuspect `json:"su,omitempty"`
-	Dissent     int64         `json:"d,omitempty"`
-	Generation  uint64        `json:"tg,omitempty"`
-	Terms       []wireTerm    `json:"t,omitempty"`
-	Mark        int64         `json:"m,omitempty"`
-	Level       uint8         `json:"ml,omitempty"`
-	Word        *wireWord     `json:"w,omitempty"`
-	At          int64         `json:"at,omitempty"`
-	By          string        `json:"b,omitempty"`
-	Why         string        `json:"y,omitempty"`
+type recordJSON struct {
+	Schema        int           `json:"v"`
+	Incarnation   uint64        `json:"i,omitempty"`
+	Epoch         uint64        `json:"e,omitempty"`
+	State         CircuitState  `json:"p,omitempty"`
+	Until         int64         `json:"u,omitempty"`
+	Since         int64         `json:"s,omitempty"`
+	Trips         int           `json:"n,omitempty"`
+	ProbeDueSince int64         `json:"r,omitempty"`
+	Owner         string        `json:"lo,omitempty"`
+	Lease         uint64        `json:"le,omitempty"`
+	Nonce         string        `json:"o,omitempty"`
+	Reports       []reportJSON  `json:"su,omitempty"`
+	LastObjection int64         `json:"d,omitempty"`
+	Generation    uint64        `json:"tg,omitempty"`
+	Windows       []windowJSON  `json:"t,omitempty"`
+	SaturationAt  int64         `json:"m,omitempty"`
+	Level         uint8         `json:"ml,omitempty"`
+	Override      *overrideJSON `json:"w,omitempty"`
+	At            int64         `json:"at,omitempty"`
+	By            string        `json:"b,omitempty"`
+	Reason        string        `json:"y,omitempty"`
 }
 
-type wireSuspect struct {
-	Who      string `json:"w"`
+type reportJSON struct {
+	Reporter string `json:"w"`
 	At       int64  `json:"t"`
 	Failures int    `json:"n"`
 }
 
-type wireTerm struct {
-	Kind  LimitKind `json:"k,omitempty"`
-	Until int64     `json:"u"`
-	Room  int64     `json:"r,omitempty"`
+type windowJSON struct {
+	Kind      LimitKind `json:"k,omitempty"`
+	Until     int64     `json:"u"`
+	MaxTokens int64     `json:"r,omitempty"`
 }
 
-type wireWord struct {
+type overrideJSON struct {
 	Sequence uint64 `json:"q"`
 	Drained  bool   `json:"d,omitempty"`
-	Who      string `json:"w,omitempty"`
+	Operator string `json:"w,omitempty"`
 	At       int64  `json:"t,omitempty"`
 }
 
 // Encode is the record as one column. Strings that are no UTF-8 are mended, so
 // that what is decoded again is what was meant.
 func (r Record) Encode() string {
-	column, err := json.Marshal(r.wire())
+	column, err := json.Marshal(r.toJSON())
 	if err != nil {
 		panic("health: a record of plain values did not encode: " + err.Error())
 	}
-	if r.Beyond == "" {
+	if r.UnknownFields == "" {
 		return string(column)
 	}
-	return strings.TrimSuffix(string(column), "}") + "," + strings.TrimPrefix(r.Beyond, "{")
+	return strings.TrimSuffix(string(column), "}") + "," + strings.TrimPrefix(r.UnknownFields, "{")
 }
 
-func (r Record) wire() wire {
+func (r Record) toJSON() recordJSON {
 	c := r.Circuit
-	w := wire{
-		Schema: max(r.Schema, Schema), Incarnation: c.Incarnation, Epoch: c.Epoch, Phase: c.Phase, Until: c.Until,
-		Since: c.Since, Trips: c.Trips, Ready: c.Ready, Owner: c.Owner, Lease: c.Lease, Nonce: c.Nonce, Dissent: c.Dissent,
-		Generation: r.Windows.Generation, Mark: r.Mark.At, Level: uint8(r.Mark.Level),
-		At: r.Stamp.At, By: r.Stamp.By, Why: r.Stamp.Why,
+	w := recordJSON{
+		Schema: max(r.Schema, Schema), Incarnation: c.Incarnation, Epoch: c.Epoch, State: c.State, Until: c.Until,
+		Since: c.Since, Trips: c.Trips, ProbeDueSince: c.ProbeDueSince, Owner: c.Owner, Lease: c.Lease, Nonce: c.Nonce, LastObjection: c.LastObjection,
+		Generation: r.Windows.Generation, SaturationAt: r.Saturation.At, Level: uint8(r.Saturation.Level),
+		At: r.LastChange.At, By: r.LastChange.By, Reason: r.LastChange.Reason,
 	}
-	for _, s := range c.Suspects {
-		w.Suspects = append(w.Suspects, wireSuspect(s))
+	for _, s := range c.Reports {
+		w.Reports = append(w.Reports, reportJSON(s))
 	}
-	for k, t := range r.Windows.By {
-		if t != (Term{}) {
-			w.Terms = append(w.Terms, wireTerm{LimitKind(k), t.Until, t.Room})
+	for k, t := range r.Windows.ByKind {
+		if t != (RetryWindow{}) {
+			w.Windows = append(w.Windows, windowJSON{LimitKind(k), t.Until, t.MaxTokens})
 		}
 	}
-	if r.Word != (Word{}) {
-		word := wireWord(r.Word)
-		w.Word = &word
+	if r.Override != (OperatorOverride{}) {
+		word := overrideJSON(r.Override)
+		w.Override = &word
 	}
 	return w
 }
@@ -100,16 +100,16 @@ func (r Record) wire() wire {
 // understood; what is not understood at all, of whatever schema, is ErrPoison,
 // and Newer tells whether it is somebody's all the same.
 func Decode(column string) (Record, error) {
-	var w wire
+	var w recordJSON
 	if err := json.Unmarshal([]byte(column), &w); err != nil {
-		return Record{Schema: schemaOf(column)}, fmt.Errorf("%w: %w", ErrPoison, err)
+		return Record{Schema: schemaOf(column)}, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
-	if why := w.implausible(); why != "" {
-		return Record{Schema: w.Schema}, fmt.Errorf("%w: %s", ErrPoison, why)
+	if why := w.invalid(); why != "" {
+		return Record{Schema: w.Schema}, fmt.Errorf("%w: %s", ErrUnreadable, why)
 	}
-	r := w.record()
+	r := w.toRecord()
 	if w.Schema > Schema {
-		r.Beyond = beyond(column)
+		r.UnknownFields = unknownFields(column)
 	}
 	return r, nil
 }
@@ -118,25 +118,25 @@ func Decode(column string) (Record, error) {
 // version: it is ignored then, and not replaced.
 func (r Record) Newer() bool { return r.Schema > Schema }
 
-func (w wire) record() Record {
+func (w recordJSON) toRecord() Record {
 	r := Record{
 		Circuit: Circuit{
-			Incarnation: w.Incarnation, Epoch: w.Epoch, Phase: w.Phase, Until: w.Until, Since: w.Since, Trips: w.Trips, Ready: w.Ready,
-			Owner: w.Owner, Lease: w.Lease, Nonce: w.Nonce, Dissent: w.Dissent,
+			Incarnation: w.Incarnation, Epoch: w.Epoch, State: w.State, Until: w.Until, Since: w.Since, Trips: w.Trips, ProbeDueSince: w.ProbeDueSince,
+			Owner: w.Owner, Lease: w.Lease, Nonce: w.Nonce, LastObjection: w.LastObjection,
 		},
-		Windows: Windows{Generation: w.Generation},
-		Mark:    Mark{At: w.Mark, Level: Level(w.Level)},
-		Stamp:   Stamp{w.At, w.By, w.Why},
-		Schema:  w.Schema,
+		Windows:    RetryWindows{Generation: w.Generation},
+		Saturation: Saturation{At: w.SaturationAt, Level: SaturationLevel(w.Level)},
+		LastChange: Change{w.At, w.By, w.Reason},
+		Schema:     w.Schema,
 	}
-	for _, s := range w.Suspects {
-		r.Circuit.Suspects = append(r.Circuit.Suspects, Suspect(s))
+	for _, s := range w.Reports {
+		r.Circuit.Reports = append(r.Circuit.Reports, FailureReport(s))
 	}
-	for _, t := range w.Terms {
-		r.Windows.By[t.Kind] = Term{Until: t.Until, Room: t.Room}
+	for _, t := range w.Windows {
+		r.Windows.ByKind[t.Kind] = RetryWindow{Until: t.Until, MaxTokens: t.MaxTokens}
 	}
-	if w.Word != nil {
-		r.Word = Word(*w.Word)
+	if w.Override != nil {
+		r.Override = OperatorOverride(*w.Override)
 	}
 	return r
 }
@@ -144,67 +144,67 @@ func (w wire) record() Record {
 // What no version writes, so that arithmetic on it cannot overflow and texts
 // cannot grow a row beyond the service's limits (facts/table-state.md §2).
 const (
-	largest = 1 << 53
-	longest = 256
+	maxInteger    = 1 << 53
+	maxTextLength = 256
 )
 
-// implausible says what is wrong with a record that is JSON; "" = nothing.
-func (w wire) implausible() string {
+// invalid says what is wrong with a record that is JSON; "" = nothing.
+func (w recordJSON) invalid() string {
 	switch {
 	case w.Schema < 1:
 		return "no schema version"
-	case w.Phase > HalfOpen, w.Level > uint8(Filled):
+	case w.State > HalfOpen, w.Level > uint8(AtLimit):
 		return "unknown phase or level"
-	case w.Trips < 0, w.Trips > 1<<20, len(w.Suspects) > MaxSuspects, len(w.Terms) > len(Windows{}.By):
+	case w.Trips < 0, w.Trips > 1<<20, len(w.Reports) > MaxReports, len(w.Windows) > len(RetryWindows{}.ByKind):
 		return "a count out of bounds"
-	case !small(w.Incarnation, w.Epoch, w.Lease, w.Generation) || !moment(w.Until, w.Since, w.Dissent, w.Mark, w.At, w.Ready):
+	case !integersInRange(w.Incarnation, w.Epoch, w.Lease, w.Generation) || !instantsInRange(w.Until, w.Since, w.LastObjection, w.SaturationAt, w.At, w.ProbeDueSince):
 		return "a number out of bounds"
-	case !short(w.Owner, w.Nonce, w.By, w.Why):
+	case !textsInRange(w.Owner, w.Nonce, w.By, w.Reason):
 		return "a text out of bounds"
-	case w.Phase == HalfOpen && w.Owner == "", w.Epoch > 0 && w.Incarnation == 0:
+	case w.State == HalfOpen && w.Owner == "", w.Epoch > 0 && w.Incarnation == 0:
 		return "an owner or incarnation missing"
 	}
-	return w.implausibleParts()
+	return w.invalidParts()
 }
 
-func (w wire) implausibleParts() string {
-	for _, s := range w.Suspects {
-		if !short(s.Who) || !moment(s.At) || s.Failures < 1 || s.Failures > 1<<20 {
+func (w recordJSON) invalidParts() string {
+	for _, s := range w.Reports {
+		if !textsInRange(s.Reporter) || !instantsInRange(s.At) || s.Failures < 1 || s.Failures > 1<<20 {
 			return "a suspect out of bounds"
 		}
 	}
-	for _, t := range w.Terms {
-		if int(t.Kind) >= len(Windows{}.By) || !moment(t.Until, t.Room) {
+	for _, t := range w.Windows {
+		if int(t.Kind) >= len(RetryWindows{}.ByKind) || !instantsInRange(t.Until, t.MaxTokens) {
 			return "a throttle window out of bounds"
 		}
 	}
-	if w.Word != nil && (!short(w.Word.Who) || !small(w.Word.Sequence) || !moment(w.Word.At)) {
+	if w.Override != nil && (!textsInRange(w.Override.Operator) || !integersInRange(w.Override.Sequence) || !instantsInRange(w.Override.At)) {
 		return "an operator's word out of bounds"
 	}
 	return ""
 }
 
-func small(numbers ...uint64) bool {
+func integersInRange(numbers ...uint64) bool {
 	for _, n := range numbers {
-		if n > largest {
+		if n > maxInteger {
 			return false
 		}
 	}
 	return true
 }
 
-func moment(instants ...int64) bool {
+func instantsInRange(instants ...int64) bool {
 	for _, t := range instants {
-		if t < 0 || t > largest {
+		if t < 0 || t > maxInteger {
 			return false
 		}
 	}
 	return true
 }
 
-func short(texts ...string) bool {
+func textsInRange(texts ...string) bool {
 	for _, s := range texts {
-		if len(s) > longest || !utf8.ValidString(s) {
+		if len(s) > maxTextLength || !utf8.ValidString(s) {
 			return false
 		}
 	}
@@ -222,13 +222,13 @@ func schemaOf(column string) int {
 	return v.Schema
 }
 
-// beyond is the part of a newer record that this version does not know.
-func beyond(column string) string {
+// unknownFields is the part of a newer record that this version does not know.
+func unknownFields(column string) string {
 	var all map[string]json.RawMessage
 	if json.Unmarshal([]byte(column), &all) != nil {
 		return ""
 	}
-	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return known(name) })
+	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return isKnownField(name) })
 	if len(all) == 0 {
 		return ""
 	}
@@ -239,10 +239,10 @@ func beyond(column string) string {
 	return string(rest)
 }
 
-// known reports whether wire would take the name, in any spelling that
+// isKnownField reports whether wire would take the name, in any spelling that
 // encoding/json accepts for it.
-func known(name string) bool {
-	for field := range reflect.TypeFor[wire]().Fields() {
+func isKnownField(name string) bool {
+	for field := range reflect.TypeFor[recordJSON]().Fields() {
 		tag, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if strings.EqualFold(tag, name) {
 			return true

@@ -13,50 +13,50 @@ type Slot int
 // Health is what this instance believes of one backend × model. Instants are
 // in this process's clock. The zero Health is healthy.
 type Health struct {
-	Phase    Phase
+	State    CircuitState
 	Until    time.Time // Open: earliest probe; HalfOpen: end of the probe's lease
 	Probe    bool      // HalfOpen, and this instance holds the one probe of the fleet, unused
 	Share    uint8     // percent of its normal traffic while it recovers or is nearly full; 0 = all of it
-	Throttle Window
+	Throttle Throttle
 	Drained  bool   // an operator's word: no new requests
-	Why      string // what last changed it, for people: "503", "429 tokens", "operator"
+	Reason   string // what last changed it, for people: "503", "429 tokens", "operator"
 }
 
-// Refusal is why a backend would not be offered a request. "" is no refusal.
-type Refusal string
+// SkipReason is why a backend would not be offered a request. "" is no refusal.
+type SkipReason string
 
 // The refusals, as the log, the explain header and the status page print them.
 const (
-	Admitted         Refusal = ""
-	RefusedDrained   Refusal = "drained"
-	RefusedOpen      Refusal = "breaker open"
-	RefusedProbing   Refusal = "half-open, probe taken"
-	RefusedThrottled Refusal = "throttled"
+	NotSkipped    SkipReason = ""
+	SkipDrained   SkipReason = "drained"
+	SkipOpen      SkipReason = "breaker open"
+	SkipProbing   SkipReason = "half-open, probe taken"
+	SkipThrottled SkipReason = "throttled"
 )
 
-// Refuses says why a request of about this many tokens should not be sent at
+// SkipReason says why a request of about this many tokens should not be sent at
 // now, or Admitted.
-func (h *Health) Refuses(now time.Time, tokens int64) Refusal {
+func (h *Health) SkipReason(now time.Time, tokens int64) SkipReason {
 	switch {
 	case h.Drained:
-		return RefusedDrained
-	case h.Phase == Open:
-		return RefusedOpen
-	case h.Phase == HalfOpen && !h.Probe:
-		return RefusedProbing
-	case h.Throttle.Shut(now, tokens):
-		return RefusedThrottled
+		return SkipDrained
+	case h.State == Open:
+		return SkipOpen
+	case h.State == HalfOpen && !h.Probe:
+		return SkipProbing
+	case h.Throttle.Blocks(now, tokens):
+		return SkipThrottled
 	}
-	return Admitted
+	return NotSkipped
 }
 
-// Reopens is the instant at which a refusing backend may be worth another
+// AvailableAt is the instant at which a refusing backend may be worth another
 // look; zero when nothing but an operator can tell.
-func (h *Health) Reopens() time.Time {
+func (h *Health) AvailableAt() time.Time {
 	if h.Drained {
 		return time.Time{}
 	}
-	if h.Phase != Closed && h.Until.After(h.Throttle.Until) {
+	if h.State != Closed && h.Until.After(h.Throttle.Until) {
 		return h.Until
 	}
 	return h.Throttle.Until
@@ -67,7 +67,7 @@ func (h *Health) Reopens() time.Time {
 type Snapshot struct {
 	Version uint64 // grows with every change that this instance adopted
 	Taken   time.Time
-	By      []Health
+	Slots   []Health
 }
 
 // healthy stands in for slots never heard of.
@@ -76,8 +76,8 @@ var healthy Health //nolint:gochecknoglobals // never written
 // Of is the health of a slot, healthy when never heard of. The caller must not
 // write through the pointer.
 func (s *Snapshot) Of(slot Slot) *Health {
-	if s == nil || int(slot) >= len(s.By) || slot < 0 {
+	if s == nil || int(slot) >= len(s.Slots) || slot < 0 {
 		return &healthy
 	}
-	return &s.By[slot]
+	return &s.Slots[slot]
 }

@@ -4,19 +4,19 @@ import (
 	"time"
 )
 
-// Verdict is what an attempt says about its backend.
-type Verdict uint8
+// OutcomeClass is what an attempt says about its backend.
+type OutcomeClass uint8
 
 // The verdicts. A 429 is never a failure and a failure never a throttle.
 const (
-	Served        Verdict = iota // it answered, whatever the caller thinks of the answer
-	Throttled                    // it asked us to wait
-	Failed                       // it could not answer
-	Misconfigured                // our credential or its deployment is wrong: trips at once, for long
-	Abandoned                    // the caller left; this says nothing about the backend
+	Served        OutcomeClass = iota // it answered, whatever the caller thinks of the answer
+	Throttled                         // it asked us to wait
+	Failed                            // it could not answer
+	Misconfigured                     // our credential or its deployment is wrong: trips at once, for long
+	Abandoned                         // the caller left; this says nothing about the backend
 )
 
-func (v Verdict) String() string {
+func (v OutcomeClass) String() string {
 	switch v {
 	case Served:
 		return "served"
@@ -35,11 +35,11 @@ func (v Verdict) String() string {
 // Outcome is the result of one attempt at one backend. The zero Outcome is a
 // service that says nothing new.
 type Outcome struct {
-	Verdict Verdict
+	Class   OutcomeClass
 	Wait    time.Duration // with Throttled: how long to leave it alone, clamped to the policy
 	RawWait time.Duration // the wait as the backend said it, for the log; 0 = it said none
-	Kind    LimitKind     // with Throttled: which limit
-	Why     string        // short, bounded vocabulary: "429 tokens", "503", "reset", "first token timeout", "in-stream 429"
+	Limit   LimitKind     // with Throttled: which limit
+	Reason  string        // short, bounded vocabulary: "429 tokens", "503", "reset", "first token timeout", "in-stream 429"
 	Signals Signals
 }
 
@@ -58,13 +58,13 @@ func NoSignals() Signals {
 	return Signals{Utilization: -1, RemainingTokens: -1, RemainingRequests: -1, LimitTokens: -1}
 }
 
-// Ticket is the leave to make one attempt. It carries the breaker epoch in
+// Permit is the leave to make one attempt. It carries the breaker epoch in
 // which the attempt began, so that late news of an older epoch is harmless.
-type Ticket struct {
-	Slot        Slot
-	Incarnation uint64
-	Epoch       uint64
-	Version     uint64 // of the snapshot that the decision was made on
-	Probe       bool   // the one probe of the fleet: ask Recheck just before its bytes leave
-	Alone       bool   // an uncoordinated probe: the table is out of reach
+type Permit struct {
+	Slot            Slot
+	Incarnation     uint64
+	Epoch           uint64
+	SnapshotVersion uint64 // of the snapshot that the decision was made on
+	Probe           bool   // the one probe of the fleet: ask Recheck just before its bytes leave
+	LocalProbe      bool   // an uncoordinated probe: the table is out of reach
 }

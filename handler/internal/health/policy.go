@@ -32,19 +32,19 @@ func (p ThrottlePolicy) WithDefaults() ThrottlePolicy {
 // A request-rate limit is judged over windows of 1 or 10 seconds
 // (facts/azure-openai.md §3.1), whatever the answer says.
 const (
-	shortestRate = time.Second
-	longestRate  = 10 * time.Second
+	minRequestWait = time.Second
+	maxRequestWait = 10 * time.Second
 )
 
-// Hold is how long a backend is left alone after a 429 of this kind that asked
+// WaitFor is how long a backend is left alone after a 429 of this kind that asked
 // for wait; wait <= 0 is an answer that named none. A provisioned deployment's
 // wait is exact and is not rounded (facts/azure-openai.md §3.5).
-func (p ThrottlePolicy) Hold(kind LimitKind, wait time.Duration) time.Duration {
+func (p ThrottlePolicy) WaitFor(kind LimitKind, wait time.Duration) time.Duration {
 	if wait <= 0 {
 		wait = p.DefaultWait
 	}
-	if kind == Requests {
-		wait = min(max(wait, shortestRate), longestRate)
+	if kind == LimitRequests {
+		wait = min(max(wait, minRequestWait), maxRequestWait)
 	}
 	return min(wait, p.MaxWait)
 }

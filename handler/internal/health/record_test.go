@@ -12,21 +12,21 @@ import (
 func someRecord(r *rand.Rand) Record {
 	rec := Record{
 		Circuit: Circuit{
-			Incarnation: 1 + r.Uint64N(3), Epoch: r.Uint64N(4), Phase: Phase(r.IntN(3)), Until: r.Int64N(1 << 45), Since: r.Int64N(1 << 45),
-			Trips: r.IntN(9), Ready: r.Int64N(3), Owner: "o" + string(rune('a'+r.IntN(3))), Lease: r.Uint64N(3), Nonce: "n", Dissent: r.Int64N(4),
+			Incarnation: 1 + r.Uint64N(3), Epoch: r.Uint64N(4), State: CircuitState(r.IntN(3)), Until: r.Int64N(1 << 45), Since: r.Int64N(1 << 45),
+			Trips: r.IntN(9), ProbeDueSince: r.Int64N(3), Owner: "o" + string(rune('a'+r.IntN(3))), Lease: r.Uint64N(3), Nonce: "n", LastObjection: r.Int64N(4),
 		},
-		Mark:   Mark{At: r.Int64N(4), Level: Level(r.IntN(3))},
-		Word:   Word{Sequence: r.Uint64N(3), Drained: r.IntN(2) == 0, Who: "ops \"x\" <ü>", At: r.Int64N(3)},
-		Stamp:  Stamp{At: r.Int64N(3), By: "i", Why: "429 tokens"},
-		Schema: Schema,
+		Saturation: Saturation{At: r.Int64N(4), Level: SaturationLevel(r.IntN(3))},
+		Override:   OperatorOverride{Sequence: r.Uint64N(3), Drained: r.IntN(2) == 0, Operator: "ops \"x\" <ü>", At: r.Int64N(3)},
+		LastChange: Change{At: r.Int64N(3), By: "i", Reason: "429 tokens"},
+		Schema:     Schema,
 	}
 	for i := range r.IntN(4) {
-		rec.Circuit.Suspects = append(rec.Circuit.Suspects, Suspect{Who: "w", At: int64(i + 1), Failures: 1 + r.IntN(3)})
+		rec.Circuit.Reports = append(rec.Circuit.Reports, FailureReport{Reporter: "w", At: int64(i + 1), Failures: 1 + r.IntN(3)})
 	}
 	rec.Windows.Generation = r.Uint64N(2)
-	for k := range rec.Windows.By {
+	for k := range rec.Windows.ByKind {
 		if r.IntN(2) == 0 {
-			rec.Windows.By[k] = Term{Until: r.Int64N(1 << 45), Room: r.Int64N(9)}
+			rec.Windows.ByKind[k] = RetryWindow{Until: r.Int64N(1 << 45), MaxTokens: r.Int64N(9)}
 		}
 	}
 	return rec
@@ -58,7 +58,7 @@ func FuzzAnyColumnIsARecordOrPoison(f *testing.F) {
 	f.Fuzz(func(t *testing.T, column string) {
 		r, err := Decode(column)
 		if err != nil {
-			if !errors.Is(err, ErrPoison) {
+			if !errors.Is(err, ErrUnreadable) {
 				t.Errorf("error %v, want ErrPoison", err)
 			}
 			return
@@ -83,7 +83,7 @@ func poisons() []string {
 
 func TestPoisonIsToldFromRecords(t *testing.T) {
 	for _, column := range poisons() {
-		if r, err := Decode(column); !errors.Is(err, ErrPoison) || r.Newer() {
+		if r, err := Decode(column); !errors.Is(err, ErrUnreadable) || r.Newer() {
 			t.Errorf("%.60q: %v, newer %v; want poison of our own version", column, err, r.Newer())
 		}
 	}
@@ -91,10 +91,10 @@ func TestPoisonIsToldFromRecords(t *testing.T) {
 
 func TestARecordOfANewerVersionIsReadAsFarAsUnderstood(t *testing.T) {
 	r, err := Decode(`{"v":3,"i":5,"e":2,"p":1,"u":77,"zone":{"a":[1,2]},"speed":9.5}`)
-	if err != nil || r.Circuit.Phase != Open || r.Circuit.Until != 77 {
+	if err != nil || r.Circuit.State != Open || r.Circuit.Until != 77 {
 		t.Fatalf("read as %+v, %v", r, err)
 	}
-	r.Circuit = r.Circuit.Heal(Span{Lo: 100, Hi: 101})
+	r.Circuit = r.Circuit.CloseAfterProbe(TimeBounds{Earliest: 100, Latest: 101})
 	column := r.Encode()
 	if !strings.Contains(column, `"zone":{"a":[1,2]}`) || !strings.Contains(column, `"speed":9.5`) || !strings.Contains(column, `"v":3`) {
 		t.Errorf("written back as %s: what the newer version wrote is lost", column)
@@ -102,7 +102,7 @@ func TestARecordOfANewerVersionIsReadAsFarAsUnderstood(t *testing.T) {
 	if again, err := Decode(column); err != nil || !again.Equal(r) {
 		t.Errorf("written back and read as %+v, %v", again, err)
 	}
-	if r, err := Decode(`{"v":3,"p":"half-closed"}`); !errors.Is(err, ErrPoison) || !r.Newer() {
+	if r, err := Decode(`{"v":3,"p":"half-closed"}`); !errors.Is(err, ErrUnreadable) || !r.Newer() {
 		t.Errorf("not understood at all: %v, newer %v; want it to be told from our own poison", err, r.Newer())
 	}
 }
@@ -114,28 +114,28 @@ func FuzzRecordJoinIsALattice(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		a, b, c := someRecord(r), someRecord(r), someRecord(r)
-		if !a.Join(b).Equal(b.Join(a)) {
+		if !a.Merge(b).Equal(b.Merge(a)) {
 			t.Errorf("not commutative on %+v and %+v", a, b)
 		}
-		if !a.Join(b).Join(c).Equal(a.Join(b.Join(c))) {
+		if !a.Merge(b).Merge(c).Equal(a.Merge(b.Merge(c))) {
 			t.Errorf("not associative on %+v, %+v and %+v", a, b, c)
 		}
-		if !a.Join(a).Equal(a) {
+		if !a.Merge(a).Equal(a) {
 			t.Errorf("not idempotent on %+v", a)
 		}
 	})
 }
 
 // someNews is what an instance might say about a record like it.
-func someNews(r *rand.Rand, about Record) News {
-	n := News{Owner: "oa", Accuser: "w", Epoch: about.Circuit, Lease: about.Circuit.Lease}
+func someNews(r *rand.Rand, about Record) Update {
+	n := Update{Owner: "oa", Reporter: "w", BasedOn: about.Circuit, Lease: about.Circuit.Lease}
 	if r.IntN(2) == 0 {
-		n.Epoch.Epoch = r.Uint64N(4)
+		n.BasedOn.Epoch = r.Uint64N(4)
 	}
 	n.Windows.Generation = r.Uint64N(2)
-	n.Windows = n.Windows.With(LimitKind(r.IntN(5)), Term{Until: 40_000 + r.Int64N(1<<40), Room: r.Int64N(5)})
-	n.Batch = Suspect{Who: "w", At: 19_000 + r.Int64N(1000), Failures: r.IntN(4)}
-	n.Condemn, n.Claim, n.Probe, n.Served = r.IntN(4) == 0, r.IntN(2) == 0, ProbeNews(r.IntN(6)), r.Int64N(20_000)
+	n.Windows = n.Windows.Add(LimitKind(r.IntN(5)), RetryWindow{Until: 40_000 + r.Int64N(1<<40), MaxTokens: r.Int64N(5)})
+	n.Report = FailureReport{Reporter: "w", At: 19_000 + r.Int64N(1000), Failures: r.IntN(4)}
+	n.Misconfigured, n.ClaimProbe, n.Probe, n.ServedAt = r.IntN(4) == 0, r.IntN(2) == 0, ProbeResult(r.IntN(6)), r.Int64N(20_000)
 	return n
 }
 
@@ -146,26 +146,26 @@ func FuzzApplyTwiceIsApplyOnce(f *testing.F) {
 		f.Add(seed)
 	}
 	p := BreakerPolicy{Failures: 3, TripDuration: time.Second}.WithDefaults()
-	now := Span{Lo: 20_000, Hi: 20_100}
+	now := TimeBounds{Earliest: 20_000, Latest: 20_100}
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		before := someRecord(r)
-		before.Circuit.Until, before.Circuit.Since, before.Circuit.Ready = r.Int64N(40_000), r.Int64N(20_000), 0
+		before.Circuit.Until, before.Circuit.Since, before.Circuit.ProbeDueSince = r.Int64N(40_000), r.Int64N(20_000), 0
 		n := someNews(r, before)
 		once, changed := before.Apply(n, now, p)
 		if changed == once.Equal(before) {
 			t.Errorf("changed = %v from %+v to %+v", changed, before, once)
 		}
 		again, changed := once.Apply(n, now, p)
-		if n.Probe == NoProbe && !n.Claim && changed && !again.Circuit.SameEpoch(once.Circuit) {
+		if n.Probe == NoProbeResult && !n.ClaimProbe && changed && !again.Circuit.SameEpoch(once.Circuit) {
 			t.Errorf("the same news twice: %+v made of %+v %+v, then %+v", n, before, once, again)
 		}
 		if once.Windows != again.Windows {
 			t.Errorf("the same wait twice: %+v, then %+v", once.Windows, again.Windows)
 		}
 		stale := n
-		stale.Claim, stale.Probe = false, NoProbe
-		stale.Epoch.Epoch = before.Circuit.Epoch + 1
+		stale.ClaimProbe, stale.Probe = false, NoProbeResult
+		stale.BasedOn.Epoch = before.Circuit.Epoch + 1
 		if got, _ := before.Apply(stale, now, p); !got.Circuit.Equal(before.Circuit) {
 			t.Errorf("news of another epoch turned %+v into %+v", before.Circuit, got.Circuit)
 		}
@@ -174,36 +174,36 @@ func FuzzApplyTwiceIsApplyOnce(f *testing.F) {
 
 func TestAThrottleIsNeverAFailure(t *testing.T) {
 	p := BreakerPolicy{Failures: 1}.WithDefaults()
-	now := Span{Lo: 1000, Hi: 1100}
+	now := TimeBounds{Earliest: 1000, Latest: 1100}
 	var r Record
 	for i := range 100 {
-		r, _ = r.Apply(News{Windows: Windows{}.With(Provisioned, Term{Until: 2000 + int64(i)})}, now, p)
+		r, _ = r.Apply(Update{Windows: RetryWindows{}.Add(LimitProvisioned, RetryWindow{Until: 2000 + int64(i)})}, now, p)
 	}
-	if r.Circuit.Phase != Closed || r.Circuit.Epoch != 0 || len(r.Circuit.Suspects) != 0 {
+	if r.Circuit.State != Closed || r.Circuit.Epoch != 0 || len(r.Circuit.Reports) != 0 {
 		t.Errorf("a hundred 429s: %+v, want the circuit untouched", r.Circuit)
 	}
-	failed, _ := Record{}.Apply(News{Accuser: "a", Batch: Suspect{Who: "a", At: 1050, Failures: 1}}, now, p)
-	if failed.Circuit.Phase != Open || failed.Windows != (Windows{}) {
+	failed, _ := Record{}.Apply(Update{Reporter: "a", Report: FailureReport{Reporter: "a", At: 1050, Failures: 1}}, now, p)
+	if failed.Circuit.State != Open || failed.Windows != (RetryWindows{}) {
 		t.Errorf("a failure under a policy of one: %+v, want open and no throttle", failed)
 	}
 }
 
 func TestAResultCountsOnlyForItsOwnLease(t *testing.T) {
 	p := BreakerPolicy{}.WithDefaults()
-	now := Span{Lo: 100_000, Hi: 100_100}
-	held := Record{Circuit: Circuit{Incarnation: 1, Epoch: 3, Trips: 1}.Claim("me", now, p)}
-	ok := News{Owner: "me", Probe: ProbeServed, Epoch: held.Circuit, Lease: held.Circuit.Lease}
-	if r, _ := held.Apply(ok, now, p); r.Circuit.Phase != Closed {
+	now := TimeBounds{Earliest: 100_000, Latest: 100_100}
+	held := Record{Circuit: Circuit{Incarnation: 1, Epoch: 3, Trips: 1}.ClaimProbe("me", now, p)}
+	ok := Update{Owner: "me", Probe: ProbeServed, BasedOn: held.Circuit, Lease: held.Circuit.Lease}
+	if r, _ := held.Apply(ok, now, p); r.Circuit.State != Closed {
 		t.Errorf("the holder's probe was served: %+v", r.Circuit)
 	}
-	renewed := Record{Circuit: held.Circuit.Renew(now, p)}
-	if r, _ := renewed.Apply(ok, now, p); r.Circuit.Phase != Closed {
+	renewed := Record{Circuit: held.Circuit.RenewLease(now, p)}
+	if r, _ := renewed.Apply(ok, now, p); r.Circuit.State != Closed {
 		t.Errorf("… under a lease that was renewed: %+v", r.Circuit)
 	}
-	for name, change := range map[string]func(*News){
-		"another owner":       func(n *News) { n.Owner = "you" },
-		"another lease":       func(n *News) { n.Lease-- },
-		"another incarnation": func(n *News) { n.Epoch.Incarnation++ },
+	for name, change := range map[string]func(*Update){
+		"another owner":       func(n *Update) { n.Owner = "you" },
+		"another lease":       func(n *Update) { n.Lease-- },
+		"another incarnation": func(n *Update) { n.BasedOn.Incarnation++ },
 	} {
 		n := ok
 		change(&n)

@@ -44,7 +44,7 @@ func (s *Subject) examineTable(ctx context.Context, n *notes) {
 }
 
 // turnRow is one row's whole life. The reply is that of its first exchange.
-func turnRow(ctx context.Context, store tablestore.Store, row tablestore.Row) (tablestore.Reply, error) {
+func turnRow(ctx context.Context, store tablestore.Store, row tablestore.Row) (tablestore.Response, error) {
 	version, reply, err := store.Put(ctx, row)
 	if err != nil {
 		return reply, fmt.Errorf("insert a row: %w", err)

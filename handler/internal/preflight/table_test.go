@@ -21,14 +21,14 @@ type spoilt struct {
 	keep   bool // what is deleted
 }
 
-func (s *spoilt) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+func (s *spoilt) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	if s.refuse {
-		return "", tablestore.Reply{}, fmt.Errorf("%w: status 403 AuthorizationPermissionMismatch\nsecond line", tablestore.ErrRefused)
+		return "", tablestore.Response{}, fmt.Errorf("%w: status 403 AuthorizationPermissionMismatch\nsecond line", tablestore.ErrRefused)
 	}
 	return s.Store.Put(ctx, row)
 }
 
-func (s *spoilt) Get(ctx context.Context, partition, name string) (tablestore.Row, tablestore.Reply, error) {
+func (s *spoilt) Get(ctx context.Context, partition, name string) (tablestore.Row, tablestore.Response, error) {
 	row, reply, err := s.Store.Get(ctx, partition, name)
 	if s.alter {
 		row.Columns = map[string]string{"word": "another"}
@@ -36,9 +36,9 @@ func (s *spoilt) Get(ctx context.Context, partition, name string) (tablestore.Ro
 	return row, reply, err
 }
 
-func (s *spoilt) Delete(ctx context.Context, row tablestore.Row) (tablestore.Reply, error) {
+func (s *spoilt) Delete(ctx context.Context, row tablestore.Row) (tablestore.Response, error) {
 	if s.keep {
-		return tablestore.Reply{}, fmt.Errorf("%w: no answer", tablestore.ErrUnknown)
+		return tablestore.Response{}, fmt.Errorf("%w: no answer", tablestore.ErrUnknown)
 	}
 	return s.Store.Delete(ctx, row)
 }
@@ -53,8 +53,8 @@ func TestTheTableIsWrittenReadAndLeftEmpty(t *testing.T) {
 }
 
 func TestATableThatCannotBeUsedIsAnError(t *testing.T) {
-	cut := &chaos.Store{Under: new(memory.Store)}
-	cut.Cut(true)
+	cut := &chaos.Store{Inner: new(memory.Store)}
+	cut.SetPartitioned(true)
 	for name, c := range map[string]struct {
 		store tablestore.Store
 		want  string

@@ -13,7 +13,7 @@ import (
 
 // attempt sends the request to one backend and carries the answer to the
 // caller. It reports the verdict, and whether the caller has its answer.
-func (r *run) attempt(ctx context.Context, b *balancer.Backend, ticket health.Ticket) (health.Verdict, bool) {
+func (r *run) attempt(ctx context.Context, b *balancer.Backend, ticket health.Permit) (health.OutcomeClass, bool) {
 	t := &attempt{run: r, backend: b, ticket: ticket, result: r.result, began: r.Now()}
 	return t.do(ctx)
 }
@@ -22,7 +22,7 @@ func (r *run) attempt(ctx context.Context, b *balancer.Backend, ticket health.Ti
 type attempt struct {
 	*run
 	backend   *balancer.Backend
-	ticket    health.Ticket
+	ticket    health.Permit
 	result    *Result        // where it is written down
 	hedged    *hedgedRequest // which it takes part in; nil mostly
 	began     time.Time
@@ -36,7 +36,7 @@ type attempt struct {
 	reported bool        // the keeper knows how it ended
 }
 
-func (t *attempt) do(ctx context.Context) (health.Verdict, bool) {
+func (t *attempt) do(ctx context.Context) (health.OutcomeClass, bool) {
 	defer t.release()
 	if t.ticket.Probe { // the only attempt that we may have to break off ahead of its answer
 		ctx, t.cancel = context.WithCancelCause(ctx)
@@ -54,7 +54,7 @@ func (t *attempt) do(ctx context.Context) (health.Verdict, bool) {
 	t.entry = &t.result.Attempts[len(t.result.Attempts)-1]
 	if res == nil {
 		t.settleOutcome(outcome)
-		return outcome.Verdict, false
+		return outcome.Class, false
 	}
 	t.entry.Status = res.StatusCode
 	defer func() { _ = res.Body.Close() }()
@@ -111,12 +111,12 @@ func (t *attempt) reportOnce(report func()) {
 
 // deliverResponse takes an answer to the caller and settles the attempt by what became
 // of it.
-func (t *attempt) deliverResponse(ctx context.Context, res *http.Response, headerOutcome health.Outcome) (health.Verdict, bool) {
+func (t *attempt) deliverResponse(ctx context.Context, res *http.Response, headerOutcome health.Outcome) (health.OutcomeClass, bool) {
 	d := t.deliver(ctx, &BackendResponse{
 		Backend: t.backend, Model: t.result.Pool.Model, Response: res, Result: t.result, Began: t.began,
 		Cancel: func(error) { _ = res.Body.Close() }, Hooks: CommitHooks{MayCommit: t.tryWin, Committed: t.onCommit},
 	})
-	if headerOutcome.Verdict != health.Served { // a refusal that is the caller's to see
+	if headerOutcome.Class != health.Served { // a refusal that is the caller's to see
 		d.Outcome = headerOutcome
 	}
 	d.Outcome = t.lost(ctx, excuseMissingDeployment(t.backend, d.Outcome))
@@ -130,7 +130,7 @@ func (t *attempt) deliverResponse(ctx context.Context, res *http.Response, heade
 	} else {
 		t.entry.Wasted = d.Usage
 	}
-	return d.Outcome.Verdict, d.Committed
+	return d.Outcome.Class, d.Committed
 }
 
 // onCommit reports a probe's success as soon as the answer means something:
@@ -138,7 +138,7 @@ func (t *attempt) deliverResponse(ctx context.Context, res *http.Response, heade
 func (t *attempt) onCommit() {
 	if t.ticket.Probe {
 		t.reportOnce(func() {
-			t.Health.ReportOutcome(t.ticket, health.Outcome{Why: "probe answered", Signals: health.NoSignals()})
+			t.Health.ReportOutcome(t.ticket, health.Outcome{Reason: "probe answered", Signals: health.NoSignals()})
 		})
 	}
 }

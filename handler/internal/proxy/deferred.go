@@ -44,13 +44,13 @@ const (
 // whether it did: once when the prompt is too long for a provisioned backend,
 // and whenever nobody knows which backend holds what the request refers to.
 func (r *run) deferResponse(b *balancer.Backend, res *http.Response, o health.Outcome) bool {
-	if o.Why != ContextLength && o.Why != NotHeld {
+	if o.Reason != ContextLength && o.Reason != NotHeld {
 		return false
 	}
 	r.mu.Lock() // a second attempt may be under way
 	defer r.mu.Unlock()
-	tooLong := b.Provisioned && o.Why == ContextLength && r.deferred == nil
-	searching := o.Why == NotHeld && r.request.PinnedTo != nil && r.request.pinnedBackend() == ""
+	tooLong := b.Provisioned && o.Reason == ContextLength && r.deferred == nil
+	searching := o.Reason == NotHeld && r.request.PinnedTo != nil && r.request.pinnedBackend() == ""
 	if !tooLong && !searching {
 		return false
 	}
@@ -79,7 +79,7 @@ const (
 
 // notYetVisible reports whether the answer should be given another moment.
 func (r *run) notYetVisible(res *http.Response, o health.Outcome) bool {
-	unknown := o.Why == NotHeld || res.StatusCode == http.StatusNotFound && r.readsStored()
+	unknown := o.Reason == NotHeld || res.StatusCode == http.StatusNotFound && r.readsStored()
 	lean := r.request.PinnedTo
 	if r.retriedSame || !unknown || lean == nil || lean.Backend == "" || r.Now().Sub(lean.CreatedAt) > recentlyCreated {
 		return false
@@ -122,5 +122,5 @@ func (r *run) unansweredLeft() bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(r.result.Attempts, func(a Attempt) bool { return a.Outcome.Verdict == health.Failed })
+	return slices.ContainsFunc(r.result.Attempts, func(a Attempt) bool { return a.Outcome.Class == health.Failed })
 }

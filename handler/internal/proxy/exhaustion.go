@@ -61,7 +61,7 @@ func (r *run) class() consumer.Class {
 func (r *run) lastThrottled(b *balancer.Backend) bool {
 	for i := len(r.result.Attempts) - 1; i >= 0; i-- {
 		if a := &r.result.Attempts[i]; a.Backend == b {
-			return a.Outcome.Verdict == health.Throttled
+			return a.Outcome.Class == health.Throttled
 		}
 	}
 	return false
@@ -71,7 +71,7 @@ func (o *exhaustion) add(d *balancer.Decision) {
 	o.constrainedOut = d.ConstrainedOut() && (o.constrainedOut || !o.seen)
 	o.seen = true
 	for i := range d.Candidates {
-		o.throttled = o.throttled || d.Candidates[i].Reason == health.RefusedThrottled
+		o.throttled = o.throttled || d.Candidates[i].Reason == health.SkipThrottled
 	}
 	at := d.ReopensAt(o.throttled)
 	if !at.IsZero() && (o.reopensAt.IsZero() || at.Before(o.reopensAt)) {
@@ -83,8 +83,8 @@ func (o *exhaustion) add(d *balancer.Decision) {
 func (r *run) setError(ctx context.Context) {
 	for i := range r.result.Attempts {
 		o := &r.result.Attempts[i].Outcome
-		r.exhaustion.throttled = r.exhaustion.throttled || o.Verdict == health.Throttled
-		r.exhaustion.timedOut = r.exhaustion.timedOut || o.Verdict == health.Failed && o.Why == "first token timeout"
+		r.exhaustion.throttled = r.exhaustion.throttled || o.Class == health.Throttled
+		r.exhaustion.timedOut = r.exhaustion.timedOut || o.Class == health.Failed && o.Reason == "first token timeout"
 	}
 	r.result.RetryAt = r.exhaustion.reopensAt
 	switch {
@@ -115,10 +115,10 @@ const NotDeployed = "deployment not found"
 // passed on: that it does not have every model is nothing wrong with it, and
 // says nothing of the models that it has.
 func excuseMissingDeployment(b *balancer.Backend, o health.Outcome) health.Outcome {
-	if b.Deployment == "" && o.Verdict == health.Misconfigured {
-		switch o.Why {
+	if b.Deployment == "" && o.Class == health.Misconfigured {
+		switch o.Reason {
 		case NotDeployed, "in-stream misconfigured", "in-body misconfigured":
-			o.Verdict, o.Why = health.Abandoned, NotDeployed
+			o.Class, o.Reason = health.Abandoned, NotDeployed
 		}
 	}
 	return o
@@ -127,7 +127,7 @@ func excuseMissingDeployment(b *balancer.Backend, o health.Outcome) health.Outco
 // notDeployed reports whether every backend that was asked lacks the model.
 func (r *run) notDeployed() bool {
 	for i := range r.result.Attempts {
-		if o := &r.result.Attempts[i].Outcome; o.Verdict != health.Abandoned || o.Why != NotDeployed {
+		if o := &r.result.Attempts[i].Outcome; o.Class != health.Abandoned || o.Reason != NotDeployed {
 			return false
 		}
 	}

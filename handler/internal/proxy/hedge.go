@@ -43,7 +43,7 @@ type hedgeAttempt struct {
 	*attempt
 	ended      chan struct{}
 	stop       context.CancelCauseFunc
-	verdict    health.Verdict
+	verdict    health.OutcomeClass
 	done       bool
 	panicValue any // what its carrying panicked with
 }
@@ -52,7 +52,7 @@ type hedgeAttempt struct {
 // say for too long, a second one at the next. Whichever has its first
 // meaningful event first is the answer; the other is broken off. Both have
 // ended when it returns.
-func (r *run) tryHedged(ctx context.Context, line []balancer.Candidate, ticket health.Ticket, h *hedgeStats) bool {
+func (r *run) tryHedged(ctx context.Context, line []balancer.Candidate, ticket health.Permit, h *hedgeStats) bool {
 	cfg := r.result.Pool.Hedge
 	h.deposit(cfg.MaxPercent)
 	contest := new(hedgedRequest)
@@ -101,7 +101,7 @@ func (r *run) startSecond(ctx context.Context, contest *hedgedRequest, rest []ba
 }
 
 // startAttempt starts an attempt; nil when the race is decided.
-func (r *run) startAttempt(ctx context.Context, contest *hedgedRequest, b *balancer.Backend, ticket health.Ticket) *hedgeAttempt {
+func (r *run) startAttempt(ctx context.Context, contest *hedgedRequest, b *balancer.Backend, ticket health.Permit) *hedgeAttempt {
 	story := *r.result // its own: two attempts write at once
 	story.Attempts = slices.Clone(r.result.Attempts)
 	e := &hedgeAttempt{ended: make(chan struct{}), attempt: &attempt{
@@ -160,10 +160,10 @@ func (t *attempt) tryWin() bool {
 // lost is the outcome of an attempt that may have been broken off because
 // another one won: that says nothing about its backend.
 func (t *attempt) lost(ctx context.Context, o health.Outcome) health.Outcome {
-	if t.hedged == nil || o.Verdict == health.Served || o.Verdict == health.Throttled || !errors.Is(context.Cause(ctx), errLost) {
+	if t.hedged == nil || o.Class == health.Served || o.Class == health.Throttled || !errors.Is(context.Cause(ctx), errLost) {
 		return o
 	}
-	return health.Outcome{Verdict: health.Abandoned, Why: lostWhy, Signals: o.Signals}
+	return health.Outcome{Class: health.Abandoned, Reason: lostWhy, Signals: o.Signals}
 }
 
 // record writes the race down and reports whether the caller has its answer.
@@ -182,7 +182,7 @@ func (r *run) record(contest *hedgedRequest, h *hedgeStats) bool {
 			done = true
 			r.result.Delivery, r.result.ServedBy = e.result.Delivery, e.backend
 			h.recordFirstToken(e.result.Delivery.FirstToken.Sub(e.began), percentile)
-		} else if e.recorded() > 0 && e.entry.Outcome.Why == lostWhy {
+		} else if e.recorded() > 0 && e.entry.Outcome.Reason == lostWhy {
 			h.recordFirstToken(e.entry.Took, percentile)
 		}
 		r.recordFailure(e.backend, e.verdict)

@@ -51,19 +51,19 @@ func newTrack(hedge balancer.Hedge) *track {
 	return t
 }
 
-func (t *track) Snapshot() *health.Snapshot                     { return &health.Snapshot{By: make([]health.Health, 3)} }
+func (t *track) Snapshot() *health.Snapshot                     { return &health.Snapshot{Slots: make([]health.Health, 3)} }
 func (t *track) RequestProbe(health.Slot)                       {}
-func (t *track) RenewProbe(health.Ticket) (time.Duration, bool) { return time.Second, true }
+func (t *track) RenewProbe(health.Permit) (time.Duration, bool) { return time.Second, true }
 func (t *track) ReportSignals(health.Slot, health.Signals)      {}
-func (t *track) Acquire(s health.Slot) (health.Ticket, bool)    { return health.Ticket{Slot: s}, true }
+func (t *track) Acquire(s health.Slot) (health.Permit, bool)    { return health.Permit{Slot: s}, true }
 
-func (t *track) Release(health.Ticket) {
+func (t *track) Release(health.Permit) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.left++
 }
 
-func (t *track) ReportOutcome(k health.Ticket, o health.Outcome) {
+func (t *track) ReportOutcome(k health.Permit, o health.Outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	name := t.pool.Backends[k.Slot].Name
@@ -99,7 +99,7 @@ func (t *track) ask(ctx context.Context) (*proxy.Result, *caller) {
 		if err != nil {
 			panic(err)
 		}
-		lost := proxy.Delivery{Outcome: health.Outcome{Verdict: health.Abandoned, Why: "caller left"}, Usage: t.wasted}
+		lost := proxy.Delivery{Outcome: health.Outcome{Class: health.Abandoned, Reason: "caller left"}, Usage: t.wasted}
 		select {
 		case <-ctx.Done():
 			return lost
@@ -134,10 +134,10 @@ func TestSlowFirstTokenIsOvertakenByTheNextBackend(t *testing.T) {
 		if len(r.Attempts) != 2 || r.Attempts[0].Hedge || !r.Attempts[1].Hedge || r.Wasted().Prompt != 7 {
 			t.Errorf("attempts %+v, wasted %+v", r.Attempts, r.Wasted())
 		}
-		if o := k.told["a"]; len(o) != 1 || o[0].Verdict != health.Abandoned || o[0].Why != "another attempt won" {
+		if o := k.told["a"]; len(o) != 1 || o[0].Class != health.Abandoned || o[0].Reason != "another attempt won" {
 			t.Errorf("the keeper was told of the loser: %+v", o)
 		}
-		if o := k.told["b"]; len(o) != 1 || o[0].Verdict != health.Served {
+		if o := k.told["b"]; len(o) != 1 || o[0].Class != health.Served {
 			t.Errorf("the keeper was told of the winner: %+v", o)
 		}
 	})
@@ -162,7 +162,7 @@ func TestFirstMayStillWin(t *testing.T) {
 		k := newTrack(balancer.Hedge{After: second, MaxPercent: 100})
 		k.says["a"], k.says["b"] = []time.Duration{300 * time.Millisecond}, []time.Duration{time.Hour}
 		r, got := k.ask(t.Context())
-		if r.ServedBy.Name != "a" || got.text.String() != "aaaaaaaaaa" || k.told["b"][0].Verdict != health.Abandoned {
+		if r.ServedBy.Name != "a" || got.text.String() != "aaaaaaaaaa" || k.told["b"][0].Class != health.Abandoned {
 			t.Errorf("%+v: %q, told %+v", r.Attempts, got.text.String(), k.told)
 		}
 	})
@@ -171,12 +171,12 @@ func TestFirstMayStillWin(t *testing.T) {
 func TestWhoeverFailsLeavesTheRaceToTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newTrack(balancer.Hedge{After: second, MaxPercent: 100})
-		k.says["a"], k.refuses["b"] = []time.Duration{time.Second}, health.Outcome{Verdict: health.Failed, Why: "503"}
+		k.says["a"], k.refuses["b"] = []time.Duration{time.Second}, health.Outcome{Class: health.Failed, Reason: "503"}
 		r, got := k.ask(t.Context())
-		if r.ServedBy.Name != "a" || got.text.String() != "aaaaaaaaaa" || k.told["b"][0].Verdict != health.Failed {
+		if r.ServedBy.Name != "a" || got.text.String() != "aaaaaaaaaa" || k.told["b"][0].Class != health.Failed {
 			t.Errorf("%+v: %q, told %+v", r.Attempts, got.text.String(), k.told)
 		}
-		k.refuses["a"] = health.Outcome{Verdict: health.Throttled, Wait: time.Second, Why: "429"}
+		k.refuses["a"] = health.Outcome{Class: health.Throttled, Wait: time.Second, Reason: "429"}
 		k.sent = nil
 		if r, got := k.ask(t.Context()); r.ServedBy.Name != "c" || got.text.String() != "cccccccccc" {
 			t.Errorf("%+v: %q, want the third", r.Attempts, got.text.String())

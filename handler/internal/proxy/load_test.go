@@ -17,11 +17,11 @@ type idle struct{}
 
 func (idle) Snapshot() *health.Snapshot                     { return new(health.Snapshot) }
 func (idle) RequestProbe(health.Slot)                       {}
-func (idle) RenewProbe(health.Ticket) (time.Duration, bool) { return time.Second, true }
+func (idle) RenewProbe(health.Permit) (time.Duration, bool) { return time.Second, true }
 func (idle) ReportSignals(health.Slot, health.Signals)      {}
-func (idle) Release(health.Ticket)                          {}
-func (idle) ReportOutcome(health.Ticket, health.Outcome)    {}
-func (idle) Acquire(s health.Slot) (health.Ticket, bool)    { return health.Ticket{Slot: s}, true }
+func (idle) Release(health.Permit)                          {}
+func (idle) ReportOutcome(health.Permit, health.Outcome)    {}
+func (idle) Acquire(s health.Slot) (health.Permit, bool)    { return health.Permit{Slot: s}, true }
 
 // Round-robin shares exactly, however many requests are decided at once
 // (facts/peers.md JM1).

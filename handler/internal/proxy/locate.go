@@ -64,7 +64,7 @@ func (p *Proxy) holds(ctx context.Context, b *balancer.Backend, r *Request) pres
 	switch {
 	case res.StatusCode == http.StatusOK:
 		return present
-	case res.StatusCode == http.StatusNotFound, outcome.Why == NotHeld, res.StatusCode == http.StatusBadRequest:
+	case res.StatusCode == http.StatusNotFound, outcome.Reason == NotHeld, res.StatusCode == http.StatusBadRequest:
 		return absent
 	}
 	return unknown

@@ -27,14 +27,14 @@ func (w *world) lean(r *proxy.Request) *proxy.Result {
 
 func presence(by string) *proxy.Request { return &proxy.Request{PinnedTo: &proxy.Pin{Backend: by}} }
 
-var notHeld = answer{status: 400, outcome: health.Outcome{Why: proxy.NotHeld}}
+var notHeld = answer{status: 400, outcome: health.Outcome{Reason: proxy.NotHeld}}
 
 func TestOnlyTheHolderIsAskedAndItsRefusalIsTheCallers(t *testing.T) {
 	w := newWorld(t, 1, 2)
-	w.scripts["b"] = []answer{{status: 429, outcome: health.Outcome{Verdict: health.Throttled, Wait: time.Minute, Why: "429 tokens"}}}
+	w.scripts["b"] = []answer{{status: 429, outcome: health.Outcome{Class: health.Throttled, Wait: time.Minute, Reason: "429 tokens"}}}
 	r := w.lean(presence("b"))
 	w.wantSent("b")
-	if r.Err != nil || r.Status() != 429 || len(w.reports) != 1 || w.reports[0].Verdict != health.Throttled {
+	if r.Err != nil || r.Status() != 429 || len(w.reports) != 1 || w.reports[0].Class != health.Throttled {
 		t.Errorf("err %v, status %d, reports %+v: want the 429 with the caller and the keeper", r.Err, r.Status(), w.reports)
 	}
 	if r := w.lean(presence("b")); !errors.Is(r.Err, proxy.ErrThrottled) || r.RetryAt.IsZero() {
@@ -45,7 +45,7 @@ func TestOnlyTheHolderIsAskedAndItsRefusalIsTheCallers(t *testing.T) {
 
 func TestReadingWhatIsHeldIsNoMatterOfHealth(t *testing.T) {
 	w := newWorld(t, 1, 2)
-	w.health[1] = health.Health{Phase: 1, Until: time.Now().Add(time.Hour)}
+	w.health[1] = health.Health{State: 1, Until: time.Now().Add(time.Hour)}
 	w.scripts["b"] = []answer{ok, failing}
 	request := presence("b")
 	request.Operation = operations.Operation{State: operations.ByID}
@@ -150,20 +150,20 @@ func TestSearchEndsWithTheFirstThatHasIt(t *testing.T) {
 
 func TestNameThatIsPassedOnAndNotKnownClosesNothing(t *testing.T) {
 	w := newWorld(t, 1, 2)
-	undeployed := answer{outcome: health.Outcome{Verdict: health.Misconfigured, Why: proxy.NotDeployed}}
+	undeployed := answer{outcome: health.Outcome{Class: health.Misconfigured, Reason: proxy.NotDeployed}}
 	w.scripts["a"], w.scripts["b"] = []answer{undeployed}, []answer{undeployed}
 	if r := w.lean(&proxy.Request{}); !errors.Is(r.Err, proxy.ErrNotDeployed) {
 		t.Errorf("err %v, want not offered", r.Err)
 	}
 	for _, o := range w.reports {
-		if o.Verdict != health.Abandoned {
+		if o.Class != health.Abandoned {
 			t.Errorf("the keeper was told %+v", o)
 		}
 	}
 	w = newWorld(t, 1)
 	w.pool.Backends[0].Deployment = "configured"
 	w.scripts["a"] = []answer{undeployed}
-	if r := w.lean(&proxy.Request{}); !errors.Is(r.Err, proxy.ErrUnavailable) || w.reports[0].Verdict != health.Misconfigured {
+	if r := w.lean(&proxy.Request{}); !errors.Is(r.Err, proxy.ErrUnavailable) || w.reports[0].Class != health.Misconfigured {
 		t.Errorf("err %v, reports %+v: a configured name that is wrong is a fault", r.Err, w.reports)
 	}
 }

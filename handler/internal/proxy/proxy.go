@@ -86,7 +86,7 @@ func (r *run) decide(from *balancer.Pool, dst []balancer.Candidate) balancer.Dec
 	}
 	d := from.Decide(r.query(from), r.Health.Snapshot(), dst)
 	for i := range d.Candidates {
-		if c := &d.Candidates[i]; c.Reason == health.RefusedOpen || c.Reason == health.RefusedProbing {
+		if c := &d.Candidates[i]; c.Reason == health.SkipOpen || c.Reason == health.SkipProbing {
 			r.Health.RequestProbe(c.Backend.Slot)
 		}
 	}
@@ -132,7 +132,7 @@ func (r *run) tryCandidates(ctx context.Context, d balancer.Decision) bool {
 
 // tryOne makes an attempt at the head of the line, and perhaps a second tryOne
 // beside it. It reports whether the caller has its answer.
-func (r *run) tryOne(ctx context.Context, line []balancer.Candidate, ticket health.Ticket) bool {
+func (r *run) tryOne(ctx context.Context, line []balancer.Candidate, ticket health.Permit) bool {
 	if h := r.hedgeState(len(line)); h != nil {
 		return r.tryHedged(ctx, line, ticket, h)
 	}
@@ -143,7 +143,7 @@ func (r *run) tryOne(ctx context.Context, line []balancer.Candidate, ticket heal
 }
 
 // recordFailure remembers what an attempt means for the next.
-func (r *run) recordFailure(b *balancer.Backend, verdict health.Verdict) {
+func (r *run) recordFailure(b *balancer.Backend, verdict health.OutcomeClass) {
 	r.lastFailed = verdict == health.Failed
 	if r.lastFailed || verdict == health.Misconfigured {
 		r.failed = append(r.failed, b.Slot)
@@ -152,9 +152,9 @@ func (r *run) recordFailure(b *balancer.Backend, verdict health.Verdict) {
 
 // acquire asks leave for an attempt. Asking for what is held already is no
 // matter of the backend's capacity, and needs none.
-func (r *run) acquire(b *balancer.Backend) (health.Ticket, bool) {
+func (r *run) acquire(b *balancer.Backend) (health.Permit, bool) {
 	if r.readsStored() {
-		return health.Ticket{Slot: b.Slot}, true
+		return health.Permit{Slot: b.Slot}, true
 	}
 	return r.Health.Acquire(b.Slot)
 }

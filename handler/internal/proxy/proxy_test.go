@@ -43,8 +43,8 @@ type answer struct {
 
 var (
 	ok        = answer{status: 200}
-	throttled = answer{outcome: health.Outcome{Verdict: health.Throttled, Wait: time.Second, Why: "429"}}
-	failing   = answer{outcome: health.Outcome{Verdict: health.Failed, Why: "503"}}
+	throttled = answer{outcome: health.Outcome{Class: health.Throttled, Wait: time.Second, Reason: "429"}}
+	failing   = answer{outcome: health.Outcome{Class: health.Failed, Reason: "503"}}
 )
 
 // newWorld makes one backend per priority, named a, b, c …
@@ -61,26 +61,26 @@ func newWorld(t *testing.T, priorities ...int) *world {
 }
 
 func (w *world) Snapshot() *health.Snapshot {
-	return &health.Snapshot{By: append([]health.Health{}, w.health...)}
+	return &health.Snapshot{Slots: append([]health.Health{}, w.health...)}
 }
 func (w *world) RequestProbe(s health.Slot)                     { w.wanted = append(w.wanted, s) }
-func (w *world) RenewProbe(health.Ticket) (time.Duration, bool) { return time.Second, !w.lost.Load() }
-func (w *world) Release(health.Ticket)                          { w.left++ }
+func (w *world) RenewProbe(health.Permit) (time.Duration, bool) { return time.Second, !w.lost.Load() }
+func (w *world) Release(health.Permit)                          { w.left++ }
 func (w *world) ReportSignals(health.Slot, health.Signals)      {}
-func (w *world) Acquire(s health.Slot) (health.Ticket, bool) {
-	return health.Ticket{Slot: s, Probe: w.health[s].Probe}, w.health[s].Refuses(time.Now(), 0) == health.Admitted
+func (w *world) Acquire(s health.Slot) (health.Permit, bool) {
+	return health.Permit{Slot: s, Probe: w.health[s].Probe}, w.health[s].SkipReason(time.Now(), 0) == health.NotSkipped
 }
 
-func (w *world) ReportOutcome(t health.Ticket, o health.Outcome) {
+func (w *world) ReportOutcome(t health.Permit, o health.Outcome) {
 	w.reports = append(w.reports, o)
-	if o.Verdict == health.Throttled {
-		w.health[t.Slot].Throttle = health.Window{Until: time.Now().Add(o.Wait)}
+	if o.Class == health.Throttled {
+		w.health[t.Slot].Throttle = health.Throttle{Until: time.Now().Add(o.Wait)}
 	}
 }
 
 func (w *world) Send(ctx context.Context, b *balancer.Backend, _ *proxy.Request, before func() error) (*http.Response, health.Outcome) {
 	if before() != nil {
-		return nil, health.Outcome{Verdict: health.Abandoned}
+		return nil, health.Outcome{Class: health.Abandoned}
 	}
 	w.sent = append(w.sent, b.Name)
 	a := ok
@@ -89,13 +89,13 @@ func (w *world) Send(ctx context.Context, b *balancer.Backend, _ *proxy.Request,
 	}
 	if a.hang {
 		<-ctx.Done()
-		return nil, health.Outcome{Verdict: health.Abandoned, Why: "caller left"}
+		return nil, health.Outcome{Class: health.Abandoned, Reason: "caller left"}
 	}
 	if a.status == 0 {
 		return nil, a.outcome
 	}
-	res := &http.Response{StatusCode: a.status, Header: http.Header{"Late": {a.late.Why}}, Body: io.NopCloser(strings.NewReader("body of " + b.Name))}
-	if a.late.Verdict != health.Served {
+	res := &http.Response{StatusCode: a.status, Header: http.Header{"Late": {a.late.Reason}}, Body: io.NopCloser(strings.NewReader("body of " + b.Name))}
+	if a.late.Class != health.Served {
 		w.deliver = func(context.Context, *proxy.BackendResponse) proxy.Delivery {
 			w.deliver = nil
 			return proxy.Delivery{Outcome: a.late}
@@ -167,9 +167,9 @@ func TestMixedExhaustionIsThrottled(t *testing.T) {
 
 func TestRefusalFoundWhileDeliveringGoesOn(t *testing.T) {
 	w := newWorld(t, 1, 2)
-	w.scripts["a"] = []answer{{status: 200, late: health.Outcome{Verdict: health.Throttled, Wait: time.Second, Why: "in-stream 429"}}}
+	w.scripts["a"] = []answer{{status: 200, late: health.Outcome{Class: health.Throttled, Wait: time.Second, Reason: "in-stream 429"}}}
 	wantServed(t, w.do(t.Context(), nil), "b")
-	if w.reports[0].Verdict != health.Throttled {
+	if w.reports[0].Class != health.Throttled {
 		t.Errorf("first report = %+v, want the in-stream throttle", w.reports[0])
 	}
 }
@@ -177,11 +177,11 @@ func TestRefusalFoundWhileDeliveringGoesOn(t *testing.T) {
 func TestNothingIsTriedAfterTheFirstByte(t *testing.T) {
 	w := newWorld(t, 1, 2)
 	w.deliver = func(context.Context, *proxy.BackendResponse) proxy.Delivery {
-		return proxy.Delivery{Committed: true, Broken: true, Outcome: health.Outcome{Verdict: health.Failed, Why: "reset"}}
+		return proxy.Delivery{Committed: true, Broken: true, Outcome: health.Outcome{Class: health.Failed, Reason: "reset"}}
 	}
 	r := w.do(t.Context(), nil)
 	w.wantSent("a")
-	if !r.Delivery.Broken || w.reports[0].Verdict != health.Failed {
+	if !r.Delivery.Broken || w.reports[0].Class != health.Failed {
 		t.Errorf("delivery %+v, report %+v: want a broken delivery reported as a failure", r.Delivery, w.reports[0])
 	}
 }
@@ -196,7 +196,7 @@ func TestCallerGoneEndsTheRequest(t *testing.T) {
 			t.Errorf("err = %v, want the caller to have left", r.Err)
 		}
 		w.wantSent("a")
-		if len(w.reports) != 1 || w.reports[0].Verdict != health.Abandoned {
+		if len(w.reports) != 1 || w.reports[0].Class != health.Abandoned {
 			t.Errorf("reports = %+v, want one that says nothing of the backend", w.reports)
 		}
 	})
@@ -218,8 +218,8 @@ func TestShortThrottleIsWaitedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1, 1)
 		w.proxy.MaxWait = 2 * time.Second
-		w.scripts["a"] = []answer{{outcome: health.Outcome{Verdict: health.Throttled, Wait: 3 * time.Second}}}
-		w.scripts["b"] = []answer{{outcome: health.Outcome{Verdict: health.Throttled, Wait: 700 * time.Millisecond}}}
+		w.scripts["a"] = []answer{{outcome: health.Outcome{Class: health.Throttled, Wait: 3 * time.Second}}}
+		w.scripts["b"] = []answer{{outcome: health.Outcome{Class: health.Throttled, Wait: 700 * time.Millisecond}}}
 		began := time.Now()
 		r := w.do(t.Context(), nil)
 		wantServed(t, r, "b")
@@ -246,7 +246,7 @@ func TestThrottleOfNoLengthDoesNotSpin(t *testing.T) {
 		w := newWorld(t, 1)
 		w.proxy.MaxWait = time.Second
 		for range 1000 {
-			w.scripts["a"] = append(w.scripts["a"], answer{outcome: health.Outcome{Verdict: health.Throttled}})
+			w.scripts["a"] = append(w.scripts["a"], answer{outcome: health.Outcome{Class: health.Throttled}})
 		}
 		r := w.do(t.Context(), nil)
 		if !errors.Is(r.Err, proxy.ErrThrottled) || len(w.sent) > 40 {
@@ -318,7 +318,7 @@ func TestProbeIsReportedWhenItsAnswerMeansSomething(t *testing.T) {
 	w.health[0].Probe = true
 	w.deliver = func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		a.Hooks.Committed()
-		if len(w.reports) != 1 || w.reports[0].Verdict != health.Served {
+		if len(w.reports) != 1 || w.reports[0].Class != health.Served {
 			t.Errorf("reports at commit = %+v, want the probe's success", w.reports)
 		}
 		return proxy.Delivery{Committed: true}
@@ -331,7 +331,7 @@ func TestProbeIsReportedWhenItsAnswerMeansSomething(t *testing.T) {
 
 func TestOpenCircuitIsWanted(t *testing.T) {
 	w := newWorld(t, 1, 2)
-	w.health[0].Phase = 1
+	w.health[0].State = 1
 	wantServed(t, w.do(t.Context(), nil), "b")
 	if len(w.wanted) != 1 || w.wanted[0] != 0 {
 		t.Errorf("wanted = %v, want slot 0", w.wanted)
@@ -341,7 +341,7 @@ func TestOpenCircuitIsWanted(t *testing.T) {
 func TestPromptTooLongForTheProvisionedGoesToTheNextGroupOnce(t *testing.T) {
 	w := newWorld(t, 1, 1, 2)
 	w.pool.Backends[0].Provisioned, w.pool.Backends[1].Provisioned = true, true
-	long := answer{status: 400, outcome: health.Outcome{Why: proxy.ContextLength}}
+	long := answer{status: 400, outcome: health.Outcome{Reason: proxy.ContextLength}}
 	w.scripts["a"], w.scripts["b"] = []answer{long}, []answer{long}
 	wantServed(t, w.do(t.Context(), nil), "c")
 	if len(w.sent) != 2 {
@@ -352,7 +352,7 @@ func TestPromptTooLongForTheProvisionedGoesToTheNextGroupOnce(t *testing.T) {
 func TestPromptTooLongForAllIsToldAsTheFirstSaidIt(t *testing.T) {
 	w := newWorld(t, 1, 2)
 	w.pool.Backends[0].Provisioned = true
-	long := answer{status: 400, outcome: health.Outcome{Why: proxy.ContextLength}}
+	long := answer{status: 400, outcome: health.Outcome{Reason: proxy.ContextLength}}
 	w.scripts["a"], w.scripts["b"] = []answer{long}, []answer{failing}
 	var told string
 	w.deliver = func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {

@@ -74,12 +74,12 @@ type HealthSource interface {
 	RequestProbe(slot health.Slot)
 	// Acquire asks for one attempt. The probe of a half-open circuit is granted
 	// once, to one instance of the fleet.
-	Acquire(slot health.Slot) (health.Ticket, bool)
+	Acquire(slot health.Slot) (health.Permit, bool)
 	// RenewProbe reports whether a probe is still this instance's, and for how
 	// long.
-	RenewProbe(t health.Ticket) (time.Duration, bool)
+	RenewProbe(t health.Permit) (time.Duration, bool)
 	// Release returns a ticket whose attempt was never sent.
-	Release(t health.Ticket)
+	Release(t health.Permit)
 }
 
 // HealthReporter takes what attempts showed.
@@ -89,7 +89,7 @@ type HealthReporter interface {
 	ReportSignals(slot health.Slot, s health.Signals)
 	// ReportOutcome takes how an attempt ended: exactly once for each ticket
 	// that was not released.
-	ReportOutcome(t health.Ticket, o health.Outcome)
+	ReportOutcome(t health.Permit, o health.Outcome)
 }
 
 // Sender makes one attempt at one backend: it returns the response with its

@@ -22,12 +22,12 @@ const Partition = "board"
 // Store are optional; the methods are safe for concurrent use.
 type ChangeFeed struct {
 	Store   tablestore.Store
-	Refresh time.Duration                                      // 0 = 500 ms
-	Rows    int                                                // 0 = 1; the same on all instances
-	Now     func() time.Time                                   // nil = time.Now
-	Rand    func() float64                                     // spreads the instances' readings; nil = they are not spread
-	OnRead  []func(columns map[string]string, asked time.Time) // told after every reading; set before Run
-	OnReply func(reply tablestore.Reply, sent, got time.Time)  // told of every answer; nil = nobody
+	Refresh time.Duration                                        // 0 = 500 ms
+	Rows    int                                                  // 0 = 1; the same on all instances
+	Now     func() time.Time                                     // nil = time.Now
+	Rand    func() float64                                       // spreads the instances' readings; nil = they are not spread
+	OnRead  []func(columns map[string]string, asked time.Time)   // told after every reading; set before Run
+	OnReply func(reply tablestore.Response, sent, got time.Time) // told of every answer; nil = nobody
 
 	lastTraffic atomic.Int64 // when there was traffic last, Unix ms
 	wakeup      chan struct{}
@@ -104,7 +104,7 @@ func (b *ChangeFeed) Publish(ctx context.Context, column, notice string) error {
 		Partition: Partition, Key: strconv.Itoa(int(h.Sum32()) % b.rows()),
 		Columns: map[string]string{column: notice},
 	}
-	_, _, err := b.Store.Set(ctx, row)
+	_, _, err := b.Store.Upsert(ctx, row)
 	return err
 }
 

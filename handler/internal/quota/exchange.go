@@ -88,7 +88,7 @@ func (l *Limiter) exchange(e *limitState, step lease.Step) {
 		Partition: e.partition, Key: e.key() + "-" + strconv.Itoa(step.Shard),
 		Version: tablestore.Version(step.Version), Columns: map[string]string{recordColumn: step.Body},
 	}
-	var reply tablestore.Reply
+	var reply tablestore.Response
 	var err error
 	sent := l.now()
 	if step.Action == lease.Read {

@@ -94,14 +94,14 @@ func (x *load) worst(c *consumer.Consumer) (worst float64, total int64) {
 // slowly is the table at the distance of a real one.
 type distance struct{ tablestore.Store }
 
-func (d distance) Get(ctx context.Context, p, k string) (tablestore.Row, tablestore.Reply, error) {
+func (d distance) Get(ctx context.Context, p, k string) (tablestore.Row, tablestore.Response, error) {
 	time.Sleep(time.Duration(rand.Int64N(int64(5*time.Millisecond))) + time.Millisecond)
 	row, reply, err := d.Store.Get(ctx, p, k)
 	time.Sleep(time.Millisecond)
 	return row, reply, err
 }
 
-func (d distance) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+func (d distance) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	time.Sleep(time.Duration(rand.Int64N(int64(5*time.Millisecond))) + time.Millisecond)
 	v, reply, err := d.Store.Put(ctx, row)
 	time.Sleep(time.Millisecond)
@@ -111,7 +111,7 @@ func (d distance) Put(ctx context.Context, row tablestore.Row) (tablestore.Versi
 // faults are the usual ones but for late writes, which package quota's
 // simulation has.
 func faults() chaos.Faults {
-	f := chaos.Usual()
+	f := chaos.TypicalFaults()
 	f.Late = 0
 	return f
 }
@@ -139,7 +139,7 @@ func TestTwentyLedgersKeepOneLimit(t *testing.T) {
 				under := distance{new(memory.Store)}
 				var fleet []*Limiter
 				for range 20 {
-					store := &chaos.Store{Under: under, Faults: faults()}
+					store := &chaos.Store{Inner: under, Faults: faults()}
 					skew := time.Duration(rand.Int64N(int64(10*time.Minute))) - 5*time.Minute
 					fleet = append(fleet, open(ctx, &g, Config{
 						Store: store, Consumers: []*consumer.Consumer{who}, CountInstances: fleetOf(20),
@@ -174,13 +174,13 @@ func TestTableOutageUnderLoadRefusesNobodyAndTheMonthIsBooked(t *testing.T) {
 		var fleet []*Limiter
 		var ways []*chaos.Store
 		for range 10 {
-			way := &chaos.Store{Under: distance{under}}
+			way := &chaos.Store{Inner: distance{under}}
 			ways = append(ways, way)
 			fleet = append(fleet, open(ctx, &g, Config{Store: way, Consumers: []*consumer.Consumer{who}, CountInstances: fleetOf(10)}))
 		}
 		cut := func(off bool) {
 			for _, w := range ways {
-				w.Cut(off)
+				w.SetPartitioned(off)
 			}
 		}
 		g.Go(func() {
@@ -233,7 +233,7 @@ func TestTwentyLedgersOnAzurite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fleet = append(fleet, open(ctx, &g, Config{Store: &chaos.Store{Under: store, Faults: faults()}, Consumers: []*consumer.Consumer{who}, CountInstances: fleetOf(20)}))
+		fleet = append(fleet, open(ctx, &g, Config{Store: &chaos.Store{Inner: store, Faults: faults()}, Consumers: []*consumer.Consumer{who}, CountInstances: fleetOf(20)}))
 	}
 	x := load{times: 10, lasts: 25 * time.Second, settles: 300 * time.Millisecond}
 	x.drive(ctx, who, fleet)

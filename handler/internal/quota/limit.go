@@ -49,7 +49,7 @@ func (l limit) key() string {
 	if l.model == "" {
 		return l.rowName
 	}
-	return l.rowName + "@" + tablestore.RowKey(l.model)
+	return l.rowName + "@" + tablestore.EncodeKey(l.model)
 }
 
 // Where a limit is cut into shards: rows that instances share out among

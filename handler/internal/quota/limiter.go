@@ -77,7 +77,7 @@ func New(cfg Config) *Limiter {
 		Store: cfg.Store, Refresh: cfg.Refresh, Now: cfg.Now, Rand: cfg.Rand,
 		Rows:    (columns + columnsPerRow - 1) / columnsPerRow,
 		OnRead:  []func(map[string]string, time.Time){l.observeFeed},
-		OnReply: func(r tablestore.Reply, sent, got time.Time) { l.clock.sample(r.Date, sent, got) },
+		OnReply: func(r tablestore.Response, sent, got time.Time) { l.clock.sample(r.Date, sent, got) },
 	}
 	return l
 }
@@ -112,7 +112,7 @@ func (l *Limiter) addConsumer(c *consumer.Consumer) int {
 func (l *Limiter) newLimitState(who string, lim limit) *limitState {
 	shards := lim.shards(l.cfg.MaxInstances)
 	e := &limitState{
-		limit: lim, consumer: who, partition: "q|" + tablestore.RowKey(who),
+		limit: lim, consumer: who, partition: "q|" + tablestore.EncodeKey(who),
 		waiting: map[int]chan decision{}, wakeup: make(chan struct{}, 1),
 		account: lease.Account{
 			Config: lease.LimitConfig{Limit: lim.amount, Period: lim.period, Shards: shards, Refresh: l.cfg.Refresh},

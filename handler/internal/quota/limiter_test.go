@@ -42,25 +42,25 @@ func (c *counting) note(ctx context.Context, partition string) error {
 	return nil
 }
 
-func (c *counting) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Reply, error) {
+func (c *counting) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
 	if err := c.note(ctx, partition); err != nil {
-		return tablestore.Row{}, tablestore.Reply{}, err
+		return tablestore.Row{}, tablestore.Response{}, err
 	}
 	return c.Store.Get(ctx, partition, key)
 }
 
-func (c *counting) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+func (c *counting) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	if err := c.note(ctx, row.Partition); err != nil {
-		return "", tablestore.Reply{}, err
+		return "", tablestore.Response{}, err
 	}
 	return c.Store.Put(ctx, row)
 }
 
-func (c *counting) Set(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+func (c *counting) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	if err := c.note(ctx, row.Partition); err != nil {
-		return "", tablestore.Reply{}, err
+		return "", tablestore.Response{}, err
 	}
-	return c.Store.Set(ctx, row)
+	return c.Store.Upsert(ctx, row)
 }
 
 func (c *counting) set(slow time.Duration, down bool) {

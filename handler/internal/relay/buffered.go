@@ -240,13 +240,13 @@ func (b *buffered) rejectInvalid() bool {
 		return false
 	}
 	answer, o := classify.Body(b.buf, b.response.Response.Header, time.Now(), b.policy())
-	if o.Why == "not JSON" && (b.buf[0] == '{' || b.buf[0] == '[') {
+	if o.Reason == "not JSON" && (b.buf[0] == '{' || b.buf[0] == '[') {
 		// An odd character in a complete answer is for the caller to judge.
 		answer.Usage, answer.HasUsage = usage.FindLast(b.buf)
 		o = outcome(health.Served, "")
 	}
 	b.recordAnswer(&answer)
-	if o.Verdict == health.Served {
+	if o.Class == health.Served {
 		return false
 	}
 	b.refuse(o)

@@ -43,7 +43,7 @@ func TestWholeAnswerPassesUnchanged(t *testing.T) {
 					x.answer.Response.ContentLength = int64(len(c.body))
 				}
 				d := x.carry()
-				if x.caller.all() != c.body || !d.Committed || d.Broken || d.Outcome.Verdict != health.Served || d.Bytes != int64(len(c.body)) {
+				if x.caller.all() != c.body || !d.Committed || d.Broken || d.Outcome.Class != health.Served || d.Bytes != int64(len(c.body)) {
 					t.Errorf("%s, %s: %d bytes of %d, %+v", name, kind, len(x.caller.all()), len(c.body), d)
 				}
 				if d.Usage.Prompt != c.prompt || d.FirstToken.IsZero() || x.commits != 1 {
@@ -80,7 +80,7 @@ func TestAnswerThatIsNoneCostsTheCallerNothing(t *testing.T) {
 	} {
 		x := newExchange(operations.Chat, c.media, strings.NewReader(c.body))
 		d := x.carry()
-		if got := d.Outcome.Verdict.String() + " " + d.Outcome.Why; d.Committed || d.Broken || got != c.want {
+		if got := d.Outcome.Class.String() + " " + d.Outcome.Reason; d.Committed || d.Broken || got != c.want {
 			t.Errorf("%s: %s, %+v, want %s", name, got, d, c.want)
 		}
 		if x.caller.answered() || len(x.caller.header) != 0 {
@@ -93,7 +93,7 @@ func TestNoCutOfAWholeAnswerLooksLikeItsEnd(t *testing.T) {
 	for ending, err := range map[string]error{"reset": errReset, "cut": io.ErrUnexpectedEOF, "end": io.EOF} {
 		for k := range len(answered) {
 			x := newExchange(operations.Chat, "application/json", breaking([]byte(answered[:k]), err))
-			if d := x.carry(); d.Committed || d.Outcome.Verdict != health.Failed {
+			if d := x.carry(); d.Committed || d.Outcome.Class != health.Failed {
 				t.Fatalf("%s at byte %d: %+v", ending, k, d)
 			}
 		}
@@ -102,7 +102,7 @@ func TestNoCutOfAWholeAnswerLooksLikeItsEnd(t *testing.T) {
 	for _, k := range []int{64<<10 + 1, 100 << 10, len(long) - 30, len(long) - 1} {
 		for ending, err := range map[string]error{"reset": errReset, "end": io.EOF} {
 			x := newExchange(operations.Plain, "application/json", breaking([]byte(long[:k]), err))
-			if d := x.carry(); !d.Committed || !d.Broken || d.Outcome.Verdict != health.Failed {
+			if d := x.carry(); !d.Committed || !d.Broken || d.Outcome.Class != health.Failed {
 				if ending == "end" && long[k-1] == '}' {
 					continue // two bytes of a body too long to be held are all that is looked at
 				}
@@ -120,7 +120,7 @@ func TestAnswerThatFallsSilentFailsOverWhileItCan(t *testing.T) {
 				x.relay.Idle = time.Minute
 				began := time.Now()
 				d := play(x, func(say func(string), _ func(error)) { say("{" + strings.Repeat(" ", max(sent-1, 0))) })
-				if d.Outcome.Why != "silent" || d.Outcome.Verdict != health.Failed || time.Since(began) != time.Minute || d.Broken != (sent > 64<<10) {
+				if d.Outcome.Reason != "silent" || d.Outcome.Class != health.Failed || time.Since(began) != time.Minute || d.Broken != (sent > 64<<10) {
 					t.Errorf("after %s: %+v", time.Since(began), d)
 				}
 			})
@@ -142,7 +142,7 @@ func TestSoundIsHeardFromItsBeginning(t *testing.T) {
 			}
 			end(io.EOF)
 		})
-		if d.Broken || d.Outcome.Verdict != health.Served {
+		if d.Broken || d.Outcome.Class != health.Served {
 			t.Errorf("delivery %+v", d)
 		}
 	})
@@ -210,11 +210,11 @@ func TestStoredErrorIsNoErrorOfTheBackend(t *testing.T) {
 	body := `{"id":"resp_1","object":"response","status":"failed","error":{"code":"rate_limit_exceeded","message":"x"}}`
 	x := newExchange(operations.Responses, "application/json", strings.NewReader(body))
 	x.request.Method = http.MethodGet
-	if d := x.carry(); !d.Committed || d.Outcome.Verdict != health.Served || x.caller.all() != body {
+	if d := x.carry(); !d.Committed || d.Outcome.Class != health.Served || x.caller.all() != body {
 		t.Errorf("%+v", d)
 	}
 	x = newExchange(operations.Responses, "application/json", strings.NewReader(body))
-	if d := x.carry(); d.Committed || d.Outcome.Verdict != health.Throttled {
+	if d := x.carry(); d.Committed || d.Outcome.Class != health.Throttled {
 		t.Errorf("%+v", d)
 	}
 }
@@ -226,13 +226,13 @@ func TestCallerWhoLeavesAWholeAnswer(t *testing.T) {
 			say("{")
 			x.cancel(context.Canceled)
 		})
-		if d.Committed || d.Outcome.Verdict != health.Abandoned {
+		if d.Committed || d.Outcome.Class != health.Abandoned {
 			t.Errorf("%+v", d)
 		}
 	})
 	x := newExchange(operations.Plain, "application/json", io.LimitReader(zeros{}, 10<<20))
 	x.caller.refuses = errGone
-	if d := x.carry(); !d.Broken || d.Outcome.Verdict != health.Abandoned || x.ctx.Err() == nil {
+	if d := x.carry(); !d.Broken || d.Outcome.Class != health.Abandoned || x.ctx.Err() == nil {
 		t.Errorf("%+v", d)
 	}
 }

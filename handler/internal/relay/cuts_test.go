@@ -44,13 +44,13 @@ func judgeCut(t *testing.T, x *exchange, sent []byte, whole bool) {
 	d := x.carry()
 	got := x.caller.all()
 	switch {
-	case whole && (d.Broken || d.Outcome.Verdict != health.Served):
+	case whole && (d.Broken || d.Outcome.Class != health.Served):
 		t.Errorf("a whole stream was called %+v", d)
 	case whole && x.request.Operation.Dialect == operations.Chat && strings.Count(got, "\ndata: [DONE]") != 1:
 		t.Errorf("ends with %q", tail(got))
 	case whole:
-	case d.Outcome.Verdict != health.Failed:
-		t.Errorf("verdict %v (%s), want failed", d.Outcome.Verdict, d.Outcome.Why)
+	case d.Outcome.Class != health.Failed:
+		t.Errorf("verdict %v (%s), want failed", d.Outcome.Class, d.Outcome.Reason)
 	case !d.Committed && got != "":
 		t.Errorf("%d bytes were sent of an uncommitted answer", len(got))
 	case d.Committed && !d.Broken:

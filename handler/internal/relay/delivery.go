@@ -128,8 +128,8 @@ func (c *delivery) reportIDs() {
 	}
 }
 
-func outcome(v health.Verdict, why string) health.Outcome {
-	return health.Outcome{Verdict: v, Why: why, Signals: health.NoSignals()}
+func outcome(v health.OutcomeClass, why string) health.Outcome {
+	return health.Outcome{Class: v, Reason: why, Signals: health.NoSignals()}
 }
 
 // breakReason names how an answer broke off, in a closed list of words.

@@ -72,7 +72,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	res, o := f.client.Send(ctx, b, request, func() error { return nil })
 	if res == nil {
 		f.ends(proxy.Delivery{Outcome: o})
-		http.Error(w, o.Why, http.StatusBadGateway)
+		http.Error(w, o.Reason, http.StatusBadGateway)
 		return
 	}
 	d := f.relay.Deliver(ctx, w, request, &proxy.BackendResponse{
@@ -84,7 +84,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case d.Broken:
 		panic(http.ErrAbortHandler)
 	case !d.Committed:
-		http.Error(w, d.Outcome.Why, http.StatusBadGateway)
+		http.Error(w, d.Outcome.Reason, http.StatusBadGateway)
 	}
 }
 
@@ -218,7 +218,7 @@ func TestCallerWhoHangsUpIsSeenByTheBackendAtOnce(t *testing.T) {
 	if took := (<-gone).Sub(left); took > 100*time.Millisecond {
 		t.Errorf("the backend saw it after %s", took)
 	}
-	if d := <-ended; d.Outcome.Verdict.String() != "abandoned" {
+	if d := <-ended; d.Outcome.Class.String() != "abandoned" {
 		t.Errorf("delivery %+v", d)
 	}
 }
@@ -266,7 +266,7 @@ func TestCallerWhoTakesNothingIsCutOff(t *testing.T) {
 	post(t, s.URL)
 	select {
 	case d := <-ended:
-		if d.Outcome.Verdict.String() != "abandoned" || !d.Broken {
+		if d.Outcome.Class.String() != "abandoned" || !d.Broken {
 			t.Errorf("delivery %+v", d)
 		}
 	case <-time.After(20 * time.Second):

@@ -90,7 +90,7 @@ func TestErrorAheadOfTheFirstTokenIsSilent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			x := newExchange(operations.Chat, "text/event-stream", strings.NewReader(events))
 			d := x.carry()
-			if d.Committed || d.Broken || d.Outcome.Verdict != health.Throttled {
+			if d.Committed || d.Broken || d.Outcome.Class != health.Throttled {
 				t.Errorf("delivery %+v, want an uncommitted throttle", d)
 			}
 			if x.caller.status != 0 || x.caller.all() != "" || len(x.caller.header) != 0 {
@@ -120,7 +120,7 @@ func TestHoldIsBoundedFromTheFirstHeldEvent(t *testing.T) {
 			say(refused)
 			end(io.EOF)
 		})
-		if !d.Committed || !d.Broken || !d.FirstToken.IsZero() || d.Outcome.Verdict != health.Throttled {
+		if !d.Committed || !d.Broken || !d.FirstToken.IsZero() || d.Outcome.Class != health.Throttled {
 			t.Errorf("delivery %+v, want a broken, throttled one", d)
 		}
 		if got := x.caller.all(); got != created+refused {
@@ -139,7 +139,7 @@ func TestNoFirstTokenInTimeIsAFailureThatNobodySaw(t *testing.T) {
 				d := play(x, func(say func(string), _ func(error)) {
 					say(preamble)
 				})
-				if d.Committed || d.Outcome.Verdict != health.Failed || d.Outcome.Why != "first token timeout" || time.Since(began) != time.Minute {
+				if d.Committed || d.Outcome.Class != health.Failed || d.Outcome.Reason != "first token timeout" || time.Since(began) != time.Minute {
 					t.Errorf("after %s: %+v", time.Since(began), d)
 				}
 				if x.caller.answered() {
@@ -157,7 +157,7 @@ func TestPoolsOwnFirstTokenLimitGoesAhead(t *testing.T) {
 		x.answer.Result = &proxy.Result{Pool: &balancer.Pool{FirstToken: 3 * time.Second}}
 		began := time.Now()
 		d := play(x, func(func(string), func(error)) {})
-		if d.Outcome.Why != "first token timeout" || time.Since(began) != 3*time.Second {
+		if d.Outcome.Reason != "first token timeout" || time.Since(began) != 3*time.Second {
 			t.Errorf("after %s: %+v", time.Since(began), d)
 		}
 	})
@@ -171,7 +171,7 @@ func TestAttemptThatLostTheRaceSaysNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			carry.answer.Hooks.MayCommit = func() bool { return false }
 			d := carry.carry()
-			if d.Committed || d.Outcome.Verdict != health.Abandoned || carry.commits != 0 || carry.caller.status != 0 || len(carry.caller.header) != 0 {
+			if d.Committed || d.Outcome.Class != health.Abandoned || carry.commits != 0 || carry.caller.status != 0 || len(carry.caller.header) != 0 {
 				t.Errorf("delivery %+v, caller saw %d %v", d, carry.caller.status, carry.caller.header)
 			}
 			if carry.ctx.Err() == nil {
@@ -184,7 +184,7 @@ func TestAttemptThatLostTheRaceSaysNothing(t *testing.T) {
 func TestStreamThatEndsBeforeItSaysAnythingIsAFailure(t *testing.T) {
 	for name, events := range map[string]string{"nothing": "", "filters": filters, "only done": done, "half": role[:20]} {
 		x := newExchange(operations.Chat, "text/event-stream", strings.NewReader(events))
-		if d := x.carry(); d.Committed || d.Outcome.Verdict != health.Failed {
+		if d := x.carry(); d.Committed || d.Outcome.Class != health.Failed {
 			t.Errorf("%s: %+v", name, d)
 		}
 	}

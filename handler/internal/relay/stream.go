@@ -149,7 +149,7 @@ func (s *stream) forward(now time.Time) {
 // its dialect and needs no such help.
 func (s *stream) handleError(event []byte, o *health.Outcome, now time.Time) {
 	s.report.Outcome = *o
-	if !s.report.Committed && o.Verdict != health.Served {
+	if !s.report.Committed && o.Class != health.Served {
 		s.stopped = true
 		s.response.Cancel(errRefused)
 		return

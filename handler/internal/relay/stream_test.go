@@ -29,7 +29,7 @@ func TestEachEventIsFlushedAsItArrives(t *testing.T) {
 			}
 			end(io.EOF)
 		})
-		if !d.Committed || d.Broken || d.Outcome.Verdict != health.Served || d.Bytes != int64(len(x.caller.all())) {
+		if !d.Committed || d.Broken || d.Outcome.Class != health.Served || d.Bytes != int64(len(x.caller.all())) {
 			t.Errorf("delivery %+v", d)
 		}
 	})
@@ -78,7 +78,7 @@ func TestSilenceIsFilledWithHeartbeats(t *testing.T) {
 			say(stop + done)
 			end(io.EOF)
 		})
-		if d.Broken || d.Outcome.Verdict != health.Served {
+		if d.Broken || d.Outcome.Class != health.Served {
 			t.Errorf("delivery %+v", d)
 		}
 	})
@@ -90,7 +90,7 @@ func TestStreamThatFallsSilentIsBroken(t *testing.T) {
 		x.relay.Heartbeat, x.relay.Idle = 15*time.Second, 2*time.Minute
 		began := time.Now()
 		d := play(x, func(say func(string), _ func(error)) { say(role) })
-		if !d.Broken || d.Outcome.Verdict != health.Failed || d.Outcome.Why != "silent" || time.Since(began) != 2*time.Minute {
+		if !d.Broken || d.Outcome.Class != health.Failed || d.Outcome.Reason != "silent" || time.Since(began) != 2*time.Minute {
 			t.Errorf("after %s: %+v", time.Since(began), d)
 		}
 		if got := x.caller.got(); !strings.HasSuffix(got, "\n\n") || !strings.Contains(got, `"error":{`) {
@@ -105,7 +105,7 @@ func TestFinishedStreamThatStaysOpenIsEnded(t *testing.T) {
 		x.relay.Linger, x.relay.Idle = 5*time.Second, 2*time.Minute
 		began := time.Now()
 		d := play(x, func(say func(string), _ func(error)) { say(role + stop) })
-		if d.Broken || d.Outcome.Verdict != health.Served || time.Since(began) != 5*time.Second {
+		if d.Broken || d.Outcome.Class != health.Served || time.Since(began) != 5*time.Second {
 			t.Errorf("after %s: %+v", time.Since(began), d)
 		}
 		if got := x.caller.got(); got != role+stop+done {
@@ -148,7 +148,7 @@ func TestEveryChoiceNeedsItsFinishReason(t *testing.T) {
 func TestErrorEventBehindTheFirstTokenIsRelayedAndBreaksTheConnection(t *testing.T) {
 	x := newExchange(operations.Chat, "text/event-stream", strings.NewReader(role+truncatedHeader+refused+truncatedHeader))
 	d := x.carry()
-	if !d.Broken || d.Outcome.Verdict != health.Throttled {
+	if !d.Broken || d.Outcome.Class != health.Throttled {
 		t.Errorf("delivery %+v", d)
 	}
 	if got := x.caller.got(); got != role+truncatedHeader+refused {
@@ -168,7 +168,7 @@ func TestRefusalInAResponsesStreamIsSilentInEveryOrder(t *testing.T) {
 	} {
 		x := newExchange(operations.Responses, "text/event-stream", strings.NewReader(events))
 		x.answer.Response.Header.Set("Retry-After", "7")
-		if d := x.carry(); d.Committed || d.Outcome.Verdict != health.Throttled || d.Outcome.Wait != 7*time.Second {
+		if d := x.carry(); d.Committed || d.Outcome.Class != health.Throttled || d.Outcome.Wait != 7*time.Second {
 			t.Errorf("%s: %+v", name, d)
 		}
 	}
@@ -178,12 +178,12 @@ func TestFailedResponseIsAnEndOfItsOwn(t *testing.T) {
 	delta := "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"Hi\"}\n\n"
 	failed := failedAs(`{"code":"server_error","message":"x"}`)
 	x := newExchange(operations.Responses, "text/event-stream", strings.NewReader(created+delta+failed))
-	if d := x.carry(); d.Broken || d.Outcome.Verdict != health.Failed || x.caller.got() != created+delta+failed {
+	if d := x.carry(); d.Broken || d.Outcome.Class != health.Failed || x.caller.got() != created+delta+failed {
 		t.Errorf("%+v, the caller has %q", d, x.caller.got())
 	}
 	theirs := failedAs(`{"code":"invalid_prompt","message":"x"}`)
 	x = newExchange(operations.Responses, "text/event-stream", strings.NewReader(created+theirs))
-	if d := x.carry(); !d.Committed || d.Broken || d.Outcome.Verdict != health.Served || x.caller.got() != created+theirs {
+	if d := x.carry(); !d.Committed || d.Broken || d.Outcome.Class != health.Served || x.caller.got() != created+theirs {
 		t.Errorf("%+v, the caller has %q", d, x.caller.got())
 	}
 }
@@ -259,7 +259,7 @@ func TestCallerWhoLeavesCancelsTheBackendAndSaysNothingOfIt(t *testing.T) {
 				say(role)
 				x.cancel(context.Canceled)
 			})
-			if d.Outcome.Verdict != health.Abandoned {
+			if d.Outcome.Class != health.Abandoned {
 				t.Errorf("delivery %+v", d)
 			}
 		})
@@ -268,7 +268,7 @@ func TestCallerWhoLeavesCancelsTheBackendAndSaysNothingOfIt(t *testing.T) {
 		x := newExchange(operations.Chat, "text/event-stream", strings.NewReader(role+truncatedHeader))
 		x.caller.refuses = errGone
 		d := x.carry()
-		if d.Outcome.Verdict != health.Abandoned || x.ctx.Err() == nil {
+		if d.Outcome.Class != health.Abandoned || x.ctx.Err() == nil {
 			t.Errorf("delivery %+v, upstream %v", d, x.ctx.Err())
 		}
 	})
@@ -277,15 +277,15 @@ func TestCallerWhoLeavesCancelsTheBackendAndSaysNothingOfIt(t *testing.T) {
 func TestPlainStreamEndsWithItsTransport(t *testing.T) {
 	events := "data: {\"type\":\"speech.audio.delta\",\"audio\":\"AAAA\"}\n\n" + "data: {\"type\":\"speech.audio.done\"}\n\n"
 	x := newExchange(operations.Plain, "text/event-stream", strings.NewReader(events))
-	if d := x.carry(); d.Broken || d.Outcome.Verdict != health.Served || x.caller.got() != events {
+	if d := x.carry(); d.Broken || d.Outcome.Class != health.Served || x.caller.got() != events {
 		t.Errorf("delivery %+v, %q", d, x.caller.got())
 	}
 	x = newExchange(operations.Plain, "text/event-stream", strings.NewReader(events+"data: {"))
-	if d := x.carry(); !d.Broken || d.Outcome.Why != "cut" {
+	if d := x.carry(); !d.Broken || d.Outcome.Reason != "cut" {
 		t.Errorf("ended inside an event: %+v", d)
 	}
 	x = newExchange(operations.Plain, "text/event-stream", breaking([]byte(events), io.ErrUnexpectedEOF))
-	if d := x.carry(); !d.Broken || d.Outcome.Verdict != health.Failed {
+	if d := x.carry(); !d.Broken || d.Outcome.Class != health.Failed {
 		t.Errorf("delivery %+v", d)
 	}
 }

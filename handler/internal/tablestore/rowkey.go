@@ -2,10 +2,10 @@ package tablestore
 
 import "strings"
 
-// RowKey is a name as a key of the table takes it: letters, digits, '.', '_' and
+// EncodeKey is a name as a key of the table takes it: letters, digits, '.', '_' and
 // '-' as they are, every other byte as ~ and two hexadecimal digits. Different
 // names have different keys (facts/reliability.md rule 15).
-func RowKey(name string) string {
+func EncodeKey(name string) string {
 	const digits = "0123456789abcdef"
 	var b strings.Builder
 	for i := range len(name) {

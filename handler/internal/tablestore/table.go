@@ -21,10 +21,10 @@ type Row struct {
 	Columns   map[string]string
 }
 
-// Reply is what an exchange says besides its result. Date is the service's
+// Response is what an exchange says besides its result. Date is the service's
 // clock in whole seconds, the only clock that all instances share; zero when
 // no answer came.
-type Reply struct{ Date time.Time }
+type Response struct{ Date time.Time }
 
 // What an exchange with the store can end in, besides success. Tell them apart
 // with errors.Is.
@@ -46,15 +46,15 @@ var (
 // deadline of ctx, and are safe for concurrent use.
 type Store interface {
 	// Get reads one row, or ErrNotFound.
-	Get(ctx context.Context, partition, key string) (Row, Reply, error)
+	Get(ctx context.Context, partition, key string) (Row, Response, error)
 	// Put inserts the row when its Version is "", else merges its columns into
 	// the row at that version; ErrConflict when another writer came first.
-	Put(ctx context.Context, row Row) (Version, Reply, error)
-	// Set inserts or merges whatever is there: for rows with a single writer.
-	Set(ctx context.Context, row Row) (Version, Reply, error)
+	Put(ctx context.Context, row Row) (Version, Response, error)
+	// Upsert inserts or merges whatever is there: for rows with a single writer.
+	Upsert(ctx context.Context, row Row) (Version, Response, error)
 	// List reads the rows of a partition with from <= key < to, in order of
 	// key; "" bounds nothing. The partition "" is the whole table.
-	List(ctx context.Context, partition, from, to string) ([]Row, Reply, error)
+	List(ctx context.Context, partition, from, to string) ([]Row, Response, error)
 	// Delete removes the row at that version; a row already gone is no error.
-	Delete(ctx context.Context, row Row) (Reply, error)
+	Delete(ctx context.Context, row Row) (Response, error)
 }

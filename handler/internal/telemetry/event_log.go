@@ -43,28 +43,28 @@ func (e *EventLog) StateChanged(slot health.Slot, before, after health.Record) {
 	if int(slot) >= len(e.Slots) {
 		return
 	}
-	if c := after.Circuit; !c.SameEpoch(before.Circuit) && c.Phase != before.Circuit.Phase {
+	if c := after.Circuit; !c.SameEpoch(before.Circuit) && c.State != before.Circuit.State {
 		e.logBreaker(slot, &before, &after)
 	}
 	if after.Windows != before.Windows {
 		e.logThrottle(slot, &before, &after)
 	}
-	if after.Word.Drained != before.Word.Drained {
+	if after.Override.Drained != before.Override.Drained {
 		f := e.newEvent(slot, "drain", "INFO")
-		f.key("drained").boolean(after.Word.Drained).text("by", after.Word.Who)
+		f.key("drained").boolean(after.Override.Drained).text("by", after.Override.Operator)
 		e.Out.write(f.end(), false)
 	}
 }
 
 func (e *EventLog) logBreaker(slot health.Slot, before, after *health.Record) {
-	level, alarming := "INFO", after.Circuit.Phase == health.Open
+	level, alarming := "INFO", after.Circuit.State == health.Open
 	if alarming {
 		level = "WARN"
 	}
 	f := e.newEvent(slot, "breaker", level)
-	f.text("phase", after.Circuit.Phase.String()).text("from", before.Circuit.Phase.String())
-	f.text("reason", after.Stamp.Why).text("by", after.Stamp.By).nonZero("trips", int64(after.Circuit.Trips))
-	if left := after.Circuit.Until - after.Stamp.At; after.Circuit.Phase != health.Closed && left > 0 {
+	f.text("phase", after.Circuit.State.String()).text("from", before.Circuit.State.String())
+	f.text("reason", after.LastChange.Reason).text("by", after.LastChange.By).nonZero("trips", int64(after.Circuit.Trips))
+	if left := after.Circuit.Until - after.LastChange.At; after.Circuit.State != health.Closed && left > 0 {
 		f.millis("for_ms", time.Duration(left)*time.Millisecond)
 	}
 	e.Out.write(f.end(), alarming)
@@ -72,8 +72,8 @@ func (e *EventLog) logBreaker(slot health.Slot, before, after *health.Record) {
 
 // logThrottle tells of windows that were opened or made longer.
 func (e *EventLog) logThrottle(slot health.Slot, before, after *health.Record) {
-	for kind := range after.Windows.By {
-		was, is := before.Windows.By[kind], after.Windows.By[kind]
+	for kind := range after.Windows.ByKind {
+		was, is := before.Windows.ByKind[kind], after.Windows.ByKind[kind]
 		if is.Until <= was.Until {
 			continue
 		}
@@ -84,8 +84,8 @@ func (e *EventLog) logThrottle(slot health.Slot, before, after *health.Record) {
 		}
 		f := e.newEvent(slot, "throttle", "INFO")
 		f.nonZero("omitted", omitted)
-		f.text("kind", name).text("reason", after.Stamp.Why).text("by", after.Stamp.By).nonZero("room", is.Room)
-		if left := is.Until - after.Stamp.At; left > 0 {
+		f.text("kind", name).text("reason", after.LastChange.Reason).text("by", after.LastChange.By).nonZero("room", is.MaxTokens)
+		if left := is.Until - after.LastChange.At; left > 0 {
 			f.millis("for_ms", time.Duration(left)*time.Millisecond)
 		}
 		e.Out.write(f.end(), false)

@@ -29,17 +29,17 @@ func TestEventsTellWhatChangedAndWhoSaidSo(t *testing.T) {
 	at := testTime.UnixMilli()
 	healthy := health.Record{}
 	open := health.Record{
-		Circuit: health.Circuit{Incarnation: 1, Epoch: 1, Phase: health.Open, Until: at + 10_000, Trips: 2},
-		Stamp:   health.Stamp{At: at, By: "i-2", Why: "503"},
+		Circuit:    health.Circuit{Incarnation: 1, Epoch: 1, State: health.Open, Until: at + 10_000, Trips: 2},
+		LastChange: health.Change{At: at, By: "i-2", Reason: "503"},
 	}
 	probing := open
-	probing.Circuit.Epoch, probing.Circuit.Phase, probing.Stamp.Why = 2, health.HalfOpen, "probe taken"
+	probing.Circuit.Epoch, probing.Circuit.State, probing.LastChange.Reason = 2, health.HalfOpen, "probe taken"
 	closed := probing
-	closed.Circuit.Epoch, closed.Circuit.Phase, closed.Stamp.Why = 3, health.Closed, "probe answered"
-	shut := health.Record{Stamp: health.Stamp{At: at, By: "i-3", Why: "429 tokens"}}
-	shut.Windows.By[health.Tokens] = health.Term{Until: at + 4_500, Room: 800}
-	drained := health.Record{Word: health.Word{Sequence: 1, Drained: true, Who: "eve"}}
-	restored := health.Record{Word: health.Word{Sequence: 2, Who: "eve"}}
+	closed.Circuit.Epoch, closed.Circuit.State, closed.LastChange.Reason = 3, health.Closed, "probe answered"
+	shut := health.Record{LastChange: health.Change{At: at, By: "i-3", Reason: "429 tokens"}}
+	shut.Windows.ByKind[health.LimitTokens] = health.RetryWindow{Until: at + 4_500, MaxTokens: 800}
+	drained := health.Record{Override: health.OperatorOverride{Sequence: 1, Drained: true, Operator: "eve"}}
+	restored := health.Record{Override: health.OperatorOverride{Sequence: 2, Operator: "eve"}}
 	golden(t, "events.golden", collectEvents(t, &now, func(e *EventLog) {
 		e.StateChanged(0, healthy, open)
 		e.StateChanged(0, open, probing)
@@ -61,7 +61,7 @@ func TestAStormOfThrottlesHasALineASecond(t *testing.T) {
 		before := health.Record{}
 		for i := range 1000 {
 			after := before
-			after.Windows.By[health.Tokens].Until = now.UnixMilli() + int64(i) + 1
+			after.Windows.ByKind[health.LimitTokens].Until = now.UnixMilli() + int64(i) + 1
 			e.StateChanged(0, before, after)
 			before = after
 			now = now.Add(2500 * time.Microsecond)
@@ -86,15 +86,15 @@ func TestTheWatchTellsOfTheTableAgreementAndBudgets(t *testing.T) {
 		w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }, Quotas: func() []quota.LimitStatus { return quotas }}
 		look := func() { now = now.Add(time.Second); w.Check(now) }
 		look()
-		c.Alone, c.Trouble = true, errors.New("table: outcome unknown")
+		c.Disconnected, c.LastError = true, errors.New("table: outcome unknown")
 		look()
 		look()
-		c.Disagreement, c.Disagreements, c.Wasted = 6*time.Second, 2, 9
+		c.Disagreement, c.Disagreements, c.StaleRequests = 6*time.Second, 2, 9
 		look() // on average 3 s
 		quotas[0].Remaining = 99
 		look()
 		look()
-		c.Alone, c.Trouble = false, nil
+		c.Disconnected, c.LastError = false, nil
 		c.Disagreement, c.Disagreements = 7*time.Second, 3
 		quotas[0].Remaining = -1
 		look()
@@ -110,7 +110,7 @@ func TestTheWatchTellsOfTheTableAgreementAndBudgets(t *testing.T) {
 // still gone.
 func TestAnOutageThatLastsIsToldOfAgain(t *testing.T) {
 	now := testTime
-	c := fleet.Counters{Alone: true, Trouble: errors.New("gone")}
+	c := fleet.Counters{Disconnected: true, LastError: errors.New("gone")}
 	said := collectEvents(t, &now, func(e *EventLog) {
 		w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }}
 		for range 12 * 60 {

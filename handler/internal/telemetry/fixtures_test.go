@@ -55,13 +55,13 @@ func served() *api.Exchange {
 func spilled() *api.Exchange {
 	x := served()
 	x.ID, x.Stream, x.Traceparent = "req_SPILLED", true, traceOf
-	d := balancer.Decision{Model: "gpt-4o", Version: 9, Eligible: 2, Candidates: candidates("", "", health.RefusedThrottled)}
+	d := balancer.Decision{Model: "gpt-4o", Version: 9, Eligible: 2, Candidates: candidates("", "", health.SkipThrottled)}
 	d.Candidates[0], d.Candidates[1], d.Candidates[2] = d.Candidates[1], d.Candidates[2], d.Candidates[0]
-	d.Candidates[1].Reason, d.Candidates[2].Reason = "", health.RefusedThrottled
+	d.Candidates[1].Reason, d.Candidates[2].Reason = "", health.SkipThrottled
 	d.Candidates[2].Until = at(4200)
 	x.Result.Decision = d
 	x.Result.Attempts = []proxy.Attempt{
-		{Backend: &gpt4o.Backends[1], Status: 503, Took: ms(20), Outcome: health.Outcome{Verdict: health.Failed, Why: "503"}},
+		{Backend: &gpt4o.Backends[1], Status: 503, Took: ms(20), Outcome: health.Outcome{Class: health.Failed, Reason: "503"}},
 		{Backend: &gpt4o.Backends[2], Status: 200, Took: ms(700), Probe: true},
 	}
 	x.Result.ServedBy, x.Serving = &gpt4o.Backends[2], &gpt4o.Backends[2]
@@ -76,9 +76,9 @@ func throttled() *api.Exchange {
 	x.Took, x.Cause = ms(40), proxy.ErrThrottled
 	x.Result = &proxy.Result{
 		Pool: gpt4o, Err: proxy.ErrThrottled, RetryAt: at(7040),
-		Decision: balancer.Decision{Model: "gpt-4o", Version: 3, Eligible: 1, Candidates: candidates("", health.RefusedOpen, balancer.OutsideGeographies)},
+		Decision: balancer.Decision{Model: "gpt-4o", Version: 3, Eligible: 1, Candidates: candidates("", health.SkipOpen, balancer.OutsideGeographies)},
 		Attempts: []proxy.Attempt{{Backend: &gpt4o.Backends[0], Status: 429, Took: ms(38), Outcome: health.Outcome{
-			Verdict: health.Throttled, Why: "429 provisioned", Kind: health.Provisioned, Wait: 7 * time.Second, RawWait: 7 * time.Second,
+			Class: health.Throttled, Reason: "429 provisioned", Limit: health.LimitProvisioned, Wait: 7 * time.Second, RawWait: 7 * time.Second,
 		}}},
 	}
 	x.Result.Decision.Candidates[1].Until = at(30_000)
@@ -91,7 +91,7 @@ func broken() *api.Exchange {
 	x := served()
 	x.ID, x.Stream = "req_BROKEN", true
 	x.Result.Attempts = append([]proxy.Attempt{{
-		Backend: &gpt4o.Backends[1], Status: 401, Took: ms(5), Outcome: health.Outcome{Verdict: health.Misconfigured, Why: "401"},
+		Backend: &gpt4o.Backends[1], Status: 401, Took: ms(5), Outcome: health.Outcome{Class: health.Misconfigured, Reason: "401"},
 	}}, x.Result.Attempts...)
 	x.Result.Delivery.Broken, x.Result.Delivery.Usage, x.Result.Delivery.FinishReason = true, usage.Tokens{}, ""
 	return x
@@ -113,7 +113,7 @@ func refused() *api.Exchange {
 	}
 }
 
-func candidates(reasons ...health.Refusal) []balancer.Candidate {
+func candidates(reasons ...health.SkipReason) []balancer.Candidate {
 	var all []balancer.Candidate
 	for i, reason := range reasons {
 		all = append(all, balancer.Candidate{Backend: &gpt4o.Backends[i], Reason: reason})

@@ -49,8 +49,8 @@ func (m *Metrics) backends(s *Sources) {
 		h := snapshot.Of(health.Slot(slot))
 		backend, model, _ := strings.Cut(name, "/")
 		where := []meter.Label{label("gen_ai.request.model", model), label("spillway.backend", backend)}
-		i.phase.With(where...).Set(phaseNumber(h.Phase))
-		i.available.With(where...).Set(one(h.Refuses(now, 0) == health.Admitted))
+		i.phase.With(where...).Set(phaseNumber(h.State))
+		i.available.With(where...).Set(one(h.SkipReason(now, 0) == health.NotSkipped))
 		i.throttled.With(where...).Set(max(h.Throttle.Until.Sub(now), 0).Seconds())
 		share := float64(h.Share)
 		if h.Share == 0 {
@@ -64,7 +64,7 @@ func (m *Metrics) backends(s *Sources) {
 }
 
 // phaseNumber orders the phases by how bad they are.
-func phaseNumber(p health.Phase) float64 {
+func phaseNumber(p health.CircuitState) float64 {
 	switch p {
 	case health.Closed:
 	case health.HalfOpen:
@@ -93,18 +93,18 @@ func tableBounds() []float64 {
 
 func (m *Metrics) state(s *Sources) {
 	c, i := s.Counters(), m.instruments
-	i.exchange.With().SetBuckets(c.Latency[:], c.Exchanging.Seconds())
+	i.exchange.With().SetBuckets(c.Latency[:], c.ExchangeTime.Seconds())
 	for f, n := range map[*meter.Family]float64{
-		i.writes: float64(c.Writes), i.conflicts: float64(c.Conflicts), i.unknown: float64(c.Unknown), i.readFailures: float64(c.ReadFailures),
-		i.outage: c.Outage.Seconds(), i.age: c.SinceTable.Seconds(), i.degraded: one(c.Alone),
+		i.writes: float64(c.Writes), i.conflicts: float64(c.Conflicts), i.unknown: float64(c.UnknownOutcomes), i.readFailures: float64(c.ReadFailures),
+		i.outage: c.Outage.Seconds(), i.age: c.SinceContact.Seconds(), i.degraded: one(c.Disconnected),
 		i.trips: float64(c.Trips), i.leases: float64(c.Leases),
-		i.disagreement: c.Disagreement.Seconds(), i.changes: float64(c.Disagreements), i.wasted: float64(c.Wasted),
-		i.clockWidth: c.ClockWidth.Seconds(),
+		i.disagreement: c.Disagreement.Seconds(), i.changes: float64(c.Disagreements), i.wasted: float64(c.StaleRequests),
+		i.clockWidth: c.ClockUncertainty.Seconds(),
 	} {
 		f.With().Set(n)
 	}
 	i.probes.With(label("spillway.probe", "fleet")).Set(float64(c.Probes))
-	i.probes.With(label("spillway.probe", "alone")).Set(float64(c.ProbesAlone))
+	i.probes.With(label("spillway.probe", "alone")).Set(float64(c.LocalProbes))
 }
 
 func (m *Metrics) quotas(s *Sources) {

@@ -174,7 +174,7 @@ func (m *Metrics) countAttempts(x *api.Exchange) {
 	r := x.Result
 	for i := range r.Attempts {
 		a := &r.Attempts[i]
-		s := m.attempts.get(attemptKey{a.Backend, x.Operation, a.Outcome.Verdict.String(), a.Outcome.Why, a.Status}, m.newAttemptSeries)
+		s := m.attempts.get(attemptKey{a.Backend, x.Operation, a.Outcome.Class.String(), a.Outcome.Reason, a.Status}, m.newAttemptSeries)
 		s.duration.Observe(a.Took.Seconds())
 		s.count.Add(1)
 		if i < len(r.Attempts)-1 {

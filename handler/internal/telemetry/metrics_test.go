@@ -31,15 +31,15 @@ func sources() *Sources {
 	return &Sources{
 		Slots: slots, Started: testTime.Add(-time.Hour), Now: func() time.Time { return testTime },
 		Snapshot: func() *health.Snapshot {
-			return &health.Snapshot{By: []health.Health{
-				{Phase: health.Open, Until: at(5000)}, {Throttle: health.Window{Until: at(1500)}}, {Share: 10},
+			return &health.Snapshot{Slots: []health.Health{
+				{State: health.Open, Until: at(5000)}, {Throttle: health.Throttle{Until: at(1500)}}, {Share: 10},
 			}}
 		},
 		InFlight: func(s health.Slot) int64 { return int64(s) },
 		Counters: func() fleet.Counters {
 			return fleet.Counters{
-				Exchanges: 3, Writes: 2, Conflicts: 1, Exchanging: 12 * time.Millisecond, Latency: [9]uint64{2, 1}, Outage: 3 * time.Second,
-				Trips: 4, Probes: 5, ProbesAlone: 6, Disagreement: 700 * time.Millisecond, Disagreements: 2, Wasted: 8, Alone: true,
+				Exchanges: 3, Writes: 2, Conflicts: 1, ExchangeTime: 12 * time.Millisecond, Latency: [9]uint64{2, 1}, Outage: 3 * time.Second,
+				Trips: 4, Probes: 5, LocalProbes: 6, Disagreement: 700 * time.Millisecond, Disagreements: 2, StaleRequests: 8, Disconnected: true,
 			}
 		},
 		Transcripts: func() (written, dropped uint64) { return 20, 3 },

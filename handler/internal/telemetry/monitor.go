@@ -61,26 +61,26 @@ const reminderInterval = 5 * time.Minute
 
 // checkTable tells when the checkTable is lost, again while it is, and when it is back.
 func (w *Monitor) checkTable(now time.Time, c *fleet.Counters) {
-	if c.Alone == w.degraded && (!c.Alone || now.Sub(w.lastReminder) < reminderInterval) {
+	if c.Disconnected == w.degraded && (!c.Disconnected || now.Sub(w.lastReminder) < reminderInterval) {
 		return
 	}
 	level := "INFO"
-	if c.Alone {
+	if c.Disconnected {
 		level, w.lastReminder = "WARN", now
 	}
-	if c.Alone && !w.degraded {
+	if c.Disconnected && !w.degraded {
 		w.since = now
 	}
-	w.degraded = c.Alone
+	w.degraded = c.Disconnected
 	f := newJSONLine(nil, now, level, "state")
-	f.text("instance", w.Events.Instance).key("degraded").boolean(c.Alone)
-	if c.Trouble != nil {
-		f.text("error", truncate(c.Trouble.Error(), maxErrorText))
+	f.text("instance", w.Events.Instance).key("degraded").boolean(c.Disconnected)
+	if c.LastError != nil {
+		f.text("error", truncate(c.LastError.Error(), maxErrorText))
 	}
-	if !c.Alone {
-		f.seconds("outage_seconds", now.Sub(w.since)+c.SinceTable)
+	if !c.Disconnected {
+		f.seconds("outage_seconds", now.Sub(w.since)+c.SinceContact)
 	}
-	w.Events.Out.write(f.end(), c.Alone)
+	w.Events.Out.write(f.end(), c.Disconnected)
 }
 
 // agreementInterval is how often there is a line on how far instances disagreed.
@@ -93,7 +93,7 @@ func (w *Monitor) checkAgreement(now time.Time, c *fleet.Counters) {
 		w.longestDisagreement = max(w.longestDisagreement, (c.Disagreement-w.last.Disagreement)/time.Duration(n))
 		w.changes += n
 	}
-	w.wasted += c.Wasted - w.last.Wasted
+	w.wasted += c.StaleRequests - w.last.StaleRequests
 	if w.changes == 0 || now.Sub(w.lastAgreement) < agreementInterval {
 		return
 	}

@@ -73,24 +73,24 @@ func eventLines(t *testing.T) string {
 	now := testTime
 	return collectEvents(t, &now, func(e *EventLog) {
 		open := health.Record{
-			Circuit: health.Circuit{Epoch: 1, Phase: health.Open, Until: now.UnixMilli() + 5000, Trips: 1},
-			Stamp:   health.Stamp{At: now.UnixMilli(), By: "i-2", Why: "503"},
-			Word:    health.Word{Drained: true, Who: "eve"},
+			Circuit:    health.Circuit{Epoch: 1, State: health.Open, Until: now.UnixMilli() + 5000, Trips: 1},
+			LastChange: health.Change{At: now.UnixMilli(), By: "i-2", Reason: "503"},
+			Override:   health.OperatorOverride{Drained: true, Operator: "eve"},
 		}
 		e.StateChanged(0, health.Record{}, open)
 		for range 3 { // the last one tells of the one left out
 			shut := open
-			shut.Windows.By[health.Tokens] = health.Term{Until: now.UnixMilli() + 4500, Room: 7}
+			shut.Windows.ByKind[health.LimitTokens] = health.RetryWindow{Until: now.UnixMilli() + 4500, MaxTokens: 7}
 			e.StateChanged(0, open, shut)
 			now = now.Add(600 * time.Millisecond)
 		}
 		e.Audit(&AuditRecord{Time: now, Verb: "drain", Target: "ptu", Operator: "eve", Key: "ab", RemoteAddr: "x", RequestID: "req_1", Err: errors.New("no")})
-		c := fleet.Counters{Alone: true, Trouble: errors.New("gone"), Disagreements: 1, Disagreement: time.Second, Wasted: 1}
+		c := fleet.Counters{Disconnected: true, LastError: errors.New("gone"), Disagreements: 1, Disagreement: time.Second, StaleRequests: 1}
 		w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }, Quotas: func() []quota.LimitStatus {
 			return []quota.LimitStatus{{Consumer: "team-a", Model: "gpt-4o", Limit: "budgetPerMonth", Amount: 5}}
 		}}
 		w.Check(now)
-		c.Alone = false
+		c.Disconnected = false
 		w.Check(now)
 	})
 }

@@ -55,7 +55,7 @@ func (f *jsonLine) delivery(x *api.Exchange) {
 }
 
 func (f *jsonLine) attempt(a *proxy.Attempt) {
-	f.object().text("backend", a.Backend.Name).text("verdict", a.Outcome.Verdict.String()).text("why", a.Outcome.Why)
+	f.object().text("backend", a.Backend.Name).text("verdict", a.Outcome.Class.String()).text("why", a.Outcome.Reason)
 	f.nonZero("status", int64(a.Status))
 	if a.Outcome.RawWait > 0 {
 		f.millis("asked_wait_ms", a.Outcome.RawWait)
@@ -102,7 +102,7 @@ func permitted(c *balancer.Candidate) bool {
 	switch c.Reason {
 	case balancer.OutsideGeographies, balancer.ReservedPriority, balancer.ZeroWeight:
 		return false
-	case health.Admitted, health.RefusedDrained, health.RefusedOpen, health.RefusedProbing, health.RefusedThrottled, balancer.Recovering:
+	case health.NotSkipped, health.SkipDrained, health.SkipOpen, health.SkipProbing, health.SkipThrottled, balancer.Recovering:
 	}
 	return true
 }

@@ -72,7 +72,7 @@ func levelOf(x *api.Exchange) slog.Level {
 			return slog.LevelError
 		}
 		for i := range r.Attempts {
-			if r.Attempts[i].Outcome.Verdict == health.Misconfigured {
+			if r.Attempts[i].Outcome.Class == health.Misconfigured {
 				return slog.LevelError
 			}
 		}

@@ -183,7 +183,7 @@ func FuzzLine(f *testing.F) {
 		backend.Name = name
 		x.ID, x.Cause, x.Traceparent = id, fmt.Errorf("%s", cause), why
 		x.Result.Attempts = []proxy.Attempt{x.Result.Attempts[0]}
-		x.Result.Attempts[0].Backend, x.Result.Attempts[0].Outcome.Why = &backend, why
+		x.Result.Attempts[0].Backend, x.Result.Attempts[0].Outcome.Reason = &backend, why
 		l := &RequestLog{Instance: name}
 		out, alarm := collectLines(t, l, func() { l.Saw(x) })
 		line := out + alarm

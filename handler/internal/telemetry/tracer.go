@@ -110,14 +110,14 @@ func (t *Tracer) attempt(x *api.Exchange, own *otlp.Span, i int) otlp.Span {
 		Trace: own.Trace, ID: attemptSpan(x.ID, a.Backend.Slot, nth), Parent: own.ID, Name: own.Name, Client: true, Began: a.Began, Ended: a.Began.Add(a.Took),
 		Attributes: []otlp.Attribute{
 			word("gen_ai.operation.name", operationName(x.Operation)), word("gen_ai.provider.name", providerName(a.Backend)),
-			word("gen_ai.request.model", slotModel(t.Slots, a.Backend)), word("spillway.backend", a.Backend.Name), word("spillway.verdict", a.Outcome.Verdict.String()),
+			word("gen_ai.request.model", slotModel(t.Slots, a.Backend)), word("spillway.backend", a.Backend.Name), word("spillway.verdict", a.Outcome.Class.String()),
 		},
 	}
 	if a.Status != 0 {
 		s.Attributes = append(s.Attributes, whole("http.response.status_code", int64(a.Status)))
 	}
-	if a.Outcome.Why != "" {
-		s.Attributes = append(s.Attributes, word("error.type", a.Outcome.Why))
+	if a.Outcome.Reason != "" {
+		s.Attributes = append(s.Attributes, word("error.type", a.Outcome.Reason))
 	}
 	if a.Outcome.RawWait > 0 {
 		s.Attributes = append(s.Attributes, lasting("spillway.throttle.wait", a.Outcome.RawWait))
@@ -125,8 +125,8 @@ func (t *Tracer) attempt(x *api.Exchange, own *otlp.Span, i int) otlp.Span {
 	if a.Probe {
 		s.Attributes = append(s.Attributes, truth("spillway.probe"))
 	}
-	if a.Outcome.Verdict == health.Failed || a.Outcome.Verdict == health.Misconfigured || a.Outcome.Verdict == health.Throttled {
-		s.Failure = a.Outcome.Why
+	if a.Outcome.Class == health.Failed || a.Outcome.Class == health.Misconfigured || a.Outcome.Class == health.Throttled {
+		s.Failure = a.Outcome.Reason
 	}
 	return s
 }

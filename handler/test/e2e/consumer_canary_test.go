@@ -213,7 +213,7 @@ func (c *consumerFleet) wantSearchFinds(h *outputs, s *secrets) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if _, _, err := store.Set(c.t.Context(), tablestore.Row{Partition: "planted", Key: "0", Columns: map[string]string{"leak": s.good[1]}}); err != nil {
+	if _, _, err := store.Upsert(c.t.Context(), tablestore.Row{Partition: "planted", Key: "0", Columns: map[string]string{"leak": s.good[1]}}); err != nil {
 		c.t.Fatal(err)
 	}
 	for _, row := range c.rows("books") {

@@ -29,7 +29,7 @@ type consumerFleet struct {
 // startConsumerFleet brings up so many instances of the setup.
 func startConsumerFleet(t *testing.T, n int, s setup) *consumerFleet {
 	t.Helper()
-	c := &consumerFleet{table: storetest.StartAzurite(t).Connection}
+	c := &consumerFleet{table: storetest.StartAzurite(t).ConnectionString}
 	seen := newHistory(n)
 	c.ways = append(c.ways, openTableProxy(t, seen, 0, c.table))
 	plain := s.env

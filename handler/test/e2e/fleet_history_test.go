@@ -192,7 +192,7 @@ func shutSince(commits []commit, column string, at time.Time) (since commit, shu
 		if c.at.After(at) {
 			break
 		}
-		closed := c.records[column].Circuit.Phase == health.Closed
+		closed := c.records[column].Circuit.State == health.Closed
 		if !shut && !closed {
 			since = c
 		}

@@ -52,7 +52,7 @@ func (f *fleet) nextProbeHolder(soon time.Duration) *member {
 		f.seen.mu.Lock()
 		for _, c := range f.seen.commits[from:] {
 			for _, r := range c.records {
-				if r.Circuit.Phase == health.HalfOpen && r.Circuit.Lease == r.Circuit.Epoch && c.by < len(f.members) {
+				if r.Circuit.State == health.HalfOpen && r.Circuit.Lease == r.Circuit.Epoch && c.by < len(f.members) {
 					who = f.members[c.by]
 				}
 			}
@@ -110,7 +110,7 @@ func (f *fleet) allClosed() func() bool {
 			}
 		}
 		for _, r := range last {
-			if r.Circuit.Phase != health.Closed {
+			if r.Circuit.State != health.Closed {
 				return false
 			}
 		}
@@ -128,7 +128,7 @@ func (f *fleet) wantLeasesEnd(absences []downtime) {
 	var over, orphaned []time.Duration
 	for i, c := range f.seen.commits {
 		for column, r := range c.records {
-			if r.Circuit.Phase != health.HalfOpen {
+			if r.Circuit.State != health.HalfOpen {
 				continue
 			}
 			next, ok := f.seen.first(c.at, column, func(n health.Record) bool { return n.Circuit.Supersedes(r.Circuit) })

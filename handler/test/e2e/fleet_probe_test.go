@@ -39,7 +39,7 @@ func (f *fleet) cycles() int {
 	leases := 0
 	for i := range f.seen.commits {
 		for _, r := range f.seen.commits[i].records {
-			if c := r.Circuit; c.Phase == health.HalfOpen && c.Lease == c.Epoch {
+			if c := r.Circuit; c.State == health.HalfOpen && c.Lease == c.Epoch {
 				leases++
 			}
 		}

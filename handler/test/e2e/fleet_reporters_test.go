@@ -58,8 +58,8 @@ func (f *fleet) wantOneReporterIgnored() {
 	f.seen.mu.Lock()
 	for _, c := range f.seen.commits {
 		r := c.records[columnOf("a")]
-		said = said || c.by == 0 && len(r.Circuit.Suspects) > 0
-		if r.Circuit.Phase != health.Closed {
+		said = said || c.by == 0 && len(r.Circuit.Reports) > 0
+		if r.Circuit.State != health.Closed {
 			f.t.Errorf("revision %d opened it for all", c.revision)
 		}
 	}
@@ -123,7 +123,7 @@ func (f *fleet) wantOnlyInstanceObeyed() {
 	}
 }
 
-func tripped(r health.Record) bool { return r.Circuit.Phase == health.Open }
+func tripped(r health.Record) bool { return r.Circuit.State == health.Open }
 
 // all does the same with several instances at once.
 func (f *fleet) all(members []*member, do func(*member)) {

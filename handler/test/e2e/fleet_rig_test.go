@@ -50,9 +50,9 @@ func startFleet(t *testing.T, s fleetSetup) *fleet {
 		}
 	}
 	f.sim = simulator.Start(t, simulator.Config{Resources: list})
-	f.desk = openTableProxy(t, f.seen, s.members, emulator.Connection)
+	f.desk = openTableProxy(t, f.seen, s.members, emulator.ConnectionString)
 	for n := range s.members {
-		w := openTableProxy(t, f.seen, n, emulator.Connection)
+		w := openTableProxy(t, f.seen, n, emulator.ConnectionString)
 		w.set(s.faults)
 		f.members = append(f.members, f.newMember(n, w))
 	}

@@ -111,7 +111,7 @@ func (f *fleet) whenKnown(s *throttleStorm, ptu []simulator.Entry) []time.Time {
 	knows := make([]time.Time, len(f.members))
 	f.seen.mu.Lock()
 	c, ok := f.seen.first(s.from, columnOf("a"), func(r health.Record) bool {
-		return slices.ContainsFunc(r.Windows.By[:], func(t health.Term) bool { return t.Until >= s.until.UnixMilli()-50 })
+		return slices.ContainsFunc(r.Windows.ByKind[:], func(t health.RetryWindow) bool { return t.Until >= s.until.UnixMilli()-50 })
 	})
 	for n := range knows {
 		if at, told := f.seen.toldOf(n, c.revision); ok && told && at.Before(s.until) {

@@ -19,8 +19,8 @@ func twoBackends() []backend {
 
 // shut reports whether a record lets no request through.
 func shut(r health.Record) bool {
-	windows := slices.ContainsFunc(r.Windows.By[:], func(t health.Term) bool { return t.Until > time.Now().UnixMilli() })
-	return r.Circuit.Phase != health.Closed || r.Word.Drained || windows
+	windows := slices.ContainsFunc(r.Windows.ByKind[:], func(t health.RetryWindow) bool { return t.Until > time.Now().UnixMilli() })
+	return r.Circuit.State != health.Closed || r.Override.Drained || windows
 }
 
 func open(r health.Record) bool { return !shut(r) }

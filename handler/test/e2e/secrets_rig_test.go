@@ -59,7 +59,7 @@ type canaryRig struct {
 	t           *testing.T
 	canaries    canaries
 	sim         *simulator.Service
-	azurite     *storetest.Service
+	azurite     *storetest.AzuriteService
 	collector   *otlpReceiver
 	handler     *instanceProcess
 	env         []string
@@ -93,7 +93,7 @@ func newCanaryRig(t *testing.T) *canaryRig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.env = append(m.env, "SPILLWAY_CONFIG="+string(text), "SPILLWAY_AUTH=key", "SPILLWAY_LOG_LEVEL=debug", "SPILLWAY_STATE="+m.azurite.Connection,
+	m.env = append(m.env, "SPILLWAY_CONFIG="+string(text), "SPILLWAY_AUTH=key", "SPILLWAY_LOG_LEVEL=debug", "SPILLWAY_STATE="+m.azurite.ConnectionString,
 		"SPILLWAY_OPERATOR_KEY="+m.canaries.canary("operator key"), "KEY_OF_TEAM="+m.canaries.canary("consumer key"), "KEY_OF_POOR="+m.canaries.canary("poor consumer key"),
 		"SPILLWAY_MAX_WAIT=0", "OTEL_EXPORTER_OTLP_ENDPOINT="+m.collector.url, "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_EXPORTER_OTLP_HEADERS=authorization="+m.canaries.canary("collector's key"))
 	m.handler = startInstanceProcess(t, m.env...)
@@ -161,7 +161,7 @@ func (m *canaryRig) awaitOutputs() {
 // tableRows is every row of every table, as the service has it.
 func (m *canaryRig) tableRows() string {
 	m.t.Helper()
-	service, err := aztables.NewServiceClientFromConnectionString(m.azurite.Connection, nil)
+	service, err := aztables.NewServiceClientFromConnectionString(m.azurite.ConnectionString, nil)
 	if err != nil {
 		m.t.Fatal(err)
 	}

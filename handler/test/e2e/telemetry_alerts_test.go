@@ -22,7 +22,7 @@ func provokeAlerts(t *testing.T) string {
 	azurite := storetest.StartAzurite(t)
 	s := setup{backends: twoBackends(), document: map[string]any{"consumers": []map[string]any{{"name": "team-a", "keySetting": "TEAM_A_KEY", "tokensPerMonth": 120}}}}
 	sim := simulator.Start(t, simulator.Config{Resources: resources(s.backends)})
-	env := []string{"SPILLWAY_CONFIG=" + document(t, sim, s), "SPILLWAY_STATE=" + azurite.Connection, "SPILLWAY_AUTH=key", "TEAM_A_KEY=" + keyForTeam("team-a"), "SPILLWAY_OPERATOR_KEY=" + accountingOperatorKey}
+	env := []string{"SPILLWAY_CONFIG=" + document(t, sim, s), "SPILLWAY_STATE=" + azurite.ConnectionString, "SPILLWAY_AUTH=key", "TEAM_A_KEY=" + keyForTeam("team-a"), "SPILLWAY_OPERATOR_KEY=" + accountingOperatorKey}
 	one, other := startInstanceProcess(t, append(env[:5:5], "WEBSITE_POD_NAME=one")...), startInstanceProcess(t, append(env[:5:5], "WEBSITE_POD_NAME=other")...)
 	say := func(want ...int) int {
 		t.Helper()

@@ -139,7 +139,7 @@ func (i *Issuer) amend(ctx context.Context, who string, change func(*record) err
 }
 
 func (i *Issuer) swap(ctx context.Context, who string, change func(*record) error) error {
-	row, _, err := i.Store.Get(ctx, partition, tablestore.RowKey(who))
+	row, _, err := i.Store.Get(ctx, partition, tablestore.EncodeKey(who))
 	if err != nil && !errors.Is(err, tablestore.ErrNotFound) {
 		return fmt.Errorf("read keys of consumer %q: %w", who, err)
 	}

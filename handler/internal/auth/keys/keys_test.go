@@ -41,16 +41,16 @@ func (s *slowly) pass(ctx context.Context, count *int) error {
 	return nil
 }
 
-func (s *slowly) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Reply, error) {
+func (s *slowly) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
 	if err := s.pass(ctx, &s.gets); err != nil {
-		return tablestore.Row{}, tablestore.Reply{}, err
+		return tablestore.Row{}, tablestore.Response{}, err
 	}
 	return s.Store.Get(ctx, partition, key)
 }
 
-func (s *slowly) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Reply, error) {
+func (s *slowly) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
 	if err := s.pass(ctx, &s.lists); err != nil {
-		return nil, tablestore.Reply{}, err
+		return nil, tablestore.Response{}, err
 	}
 	return s.Store.List(ctx, partition, from, to)
 }
@@ -353,7 +353,7 @@ func TestUnreadableRowHarmsNoOtherConsumer(t *testing.T) {
 		var told []error
 		rings[0].Trouble = func(err error) { told = append(told, err) }
 		for i, body := range []string{`{"v":1,`, `{"v":1,"n":"someone-else","k":[]}`, `{"v":0}`, `[]`, `{"v":1,"n":"poison4","k":[{"i":"x","d":"zz"}]}`} {
-			if _, _, err := store.Set(t.Context(), tablestore.Row{Partition: partition, Key: fmt.Sprint("poison", i), Columns: map[string]string{column: body}}); err != nil {
+			if _, _, err := store.Upsert(t.Context(), tablestore.Row{Partition: partition, Key: fmt.Sprint("poison", i), Columns: map[string]string{column: body}}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -44,7 +44,7 @@ func read(row tablestore.Row) (record, error) {
 	if err != nil {
 		return record{}, fmt.Errorf("%w: %q: %w", errUnreadable, row.Key, err)
 	}
-	if r.V < 1 || r.Consumer == "" || tablestore.RowKey(r.Consumer) != row.Key {
+	if r.V < 1 || r.Consumer == "" || tablestore.EncodeKey(r.Consumer) != row.Key {
 		return record{}, fmt.Errorf("%w: %q is not what a consumer's keys look like", errUnreadable, row.Key)
 	}
 	return r, nil
@@ -57,7 +57,7 @@ func (r record) row(version tablestore.Version) (tablestore.Row, error) {
 		return tablestore.Row{}, fmt.Errorf("write keys of consumer %q: %w", r.Consumer, err)
 	}
 	return tablestore.Row{
-		Partition: partition, Key: tablestore.RowKey(r.Consumer), Version: version,
+		Partition: partition, Key: tablestore.EncodeKey(r.Consumer), Version: version,
 		Columns: map[string]string{column: string(b)},
 	}, nil
 }

@@ -22,7 +22,7 @@ func Body(body []byte, header map[string][]string, now time.Time, policy Policy)
 	o := health.Outcome{Signals: Signals(header)}
 	at := jsonscan.SkipSpace(body, 0)
 	if why := bodyFault(body, at); why != "" {
-		o.Verdict, o.Why = health.Failed, why
+		o.Class, o.Reason = health.Failed, why
 		return n, o
 	}
 	if body[at] != '{' {

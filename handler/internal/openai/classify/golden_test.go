@@ -47,17 +47,17 @@ func plain(o health.Outcome) health.Outcome {
 }
 
 func throttledFor(k health.LimitKind, wait, raw time.Duration, why string) health.Outcome {
-	return health.Outcome{Verdict: health.Throttled, Kind: k, Wait: wait, RawWait: raw, Why: why}
+	return health.Outcome{Class: health.Throttled, Limit: k, Wait: wait, RawWait: raw, Reason: why}
 }
 
-func servedBecause(why string) health.Outcome { return health.Outcome{Why: why} }
+func servedBecause(why string) health.Outcome { return health.Outcome{Reason: why} }
 
 func failedBecause(why string) health.Outcome {
-	return health.Outcome{Verdict: health.Failed, Why: why}
+	return health.Outcome{Class: health.Failed, Reason: why}
 }
 
 func misconfiguredBecause(why string) health.Outcome {
-	return health.Outcome{Verdict: health.Misconfigured, Why: why}
+	return health.Outcome{Class: health.Misconfigured, Reason: why}
 }
 
 func TestStatusOfGoldenAnswers(t *testing.T) {
@@ -82,23 +82,23 @@ func TestStatusOfGoldenAnswers(t *testing.T) {
 		"404-response":             servedBecause("not held here"),
 		"408":                      failedBecause("408"),
 		"413":                      servedBecause("413"),
-		"424-inner-429":            throttledFor(health.Unknown, 10*s, 0, "429"),
+		"424-inner-429":            throttledFor(health.LimitUnknown, 10*s, 0, "429"),
 		"424-inner-500":            failedBecause("500"),
 		"424-plain":                servedBecause("424"),
-		"429-call-rate-classic":    throttledFor(health.Requests, 7250*time.Millisecond, 7250*time.Millisecond, "429 requests"),
-		"429-capacity":             throttledFor(health.Capacity, 20*s, 20*s, "429 capacity"),
-		"429-capacity-by-text":     throttledFor(health.Capacity, 20*s, 20*s, "429 capacity"),
-		"429-provisioned":          throttledFor(health.Provisioned, 345*time.Millisecond, 345*time.Millisecond, "429 provisioned"),
-		"429-quirk":                throttledFor(health.Unknown, 10*s, 0, "429"),
-		"429-short":                throttledFor(health.Unknown, 2*s, 2*s, "429"),
-		"429-text-of-2025":         throttledFor(health.Tokens, 60*s, 60*s, "429 tokens"),
-		"429-token-rate-classic":   throttledFor(health.Tokens, 60*s, 60*s, "429 tokens"),
-		"429-token-rate-no-header": throttledFor(health.Tokens, 300*s, 86400*s, "429 tokens"),
-		"429-v1":                   throttledFor(health.Tokens, 23*s, 23*s, "429 tokens"),
+		"429-call-rate-classic":    throttledFor(health.LimitRequests, 7250*time.Millisecond, 7250*time.Millisecond, "429 requests"),
+		"429-capacity":             throttledFor(health.LimitCapacity, 20*s, 20*s, "429 capacity"),
+		"429-capacity-by-text":     throttledFor(health.LimitCapacity, 20*s, 20*s, "429 capacity"),
+		"429-provisioned":          throttledFor(health.LimitProvisioned, 345*time.Millisecond, 345*time.Millisecond, "429 provisioned"),
+		"429-quirk":                throttledFor(health.LimitUnknown, 10*s, 0, "429"),
+		"429-short":                throttledFor(health.LimitUnknown, 2*s, 2*s, "429"),
+		"429-text-of-2025":         throttledFor(health.LimitTokens, 60*s, 60*s, "429 tokens"),
+		"429-token-rate-classic":   throttledFor(health.LimitTokens, 60*s, 60*s, "429 tokens"),
+		"429-token-rate-no-header": throttledFor(health.LimitTokens, 300*s, 86400*s, "429 tokens"),
+		"429-v1":                   throttledFor(health.LimitTokens, 23*s, 23*s, "429 tokens"),
 		"500":                      failedBecause("500"),
 		"502-html":                 failedBecause("502"),
 		"503-envoy":                failedBecause("503"),
-		"503-json":                 {Verdict: health.Failed, RawWait: 30 * s, Why: "503"},
+		"503-json":                 {Class: health.Failed, RawWait: 30 * s, Reason: "503"},
 		"504-empty":                failedBecause("504"),
 	}
 	for name := range want {
@@ -193,8 +193,8 @@ func TestStreamsOfGoldenAnswers(t *testing.T) {
 		"stream-chat-filtered":                      {chat, streamSummary{events: "PMmD", answer: ResponseInfo{FinishReason: "content_filter", ID: "chatcmpl-1"}}},
 		"stream-chat-two-choices-cut":               {chat, streamSummary{events: "MMm", end: cut, answer: ResponseInfo{FinishReason: "stop", ID: "chatcmpl-1"}}},
 		"stream-chat-no-done":                       {chat, streamSummary{events: "PMMm", answer: ResponseInfo{FinishReason: "stop", ID: "chatcmpl-1"}}},
-		"stream-chat-429":                           {chat, streamSummary{events: "R", refusal: inStream429(health.Tokens, 10*s, 0), end: cut}},
-		"stream-chat-429-late":                      {chat, streamSummary{events: "PR", refusal: inStream429(health.Unknown, 7*s, 7*s), end: cut}},
+		"stream-chat-429":                           {chat, streamSummary{events: "R", refusal: inStream429(health.LimitTokens, 10*s, 0), end: cut}},
+		"stream-chat-429-late":                      {chat, streamSummary{events: "PR", refusal: inStream429(health.LimitUnknown, 7*s, 7*s), end: cut}},
 		"stream-chat-error-after-content":           {chat, streamSummary{events: "PMMR", refusal: failedBecause("in-stream error"), end: cut, answer: ResponseInfo{ID: "chatcmpl-1"}}},
 		"stream-chat-no-deployment":                 {chat, streamSummary{events: "R", refusal: misconfiguredBecause("in-stream misconfigured"), end: cut}},
 		"stream-chat-filter-error":                  {chat, streamSummary{events: "R", refusal: servedBecause("content filter"), end: cut}},
@@ -203,12 +203,12 @@ func TestStreamsOfGoldenAnswers(t *testing.T) {
 		"stream-responses-hinted-success":           {responses, streamSummary{events: "PPMMD", answer: responseUsage}},
 		"stream-responses-incomplete":               {responses, streamSummary{events: "PMMD", answer: incomplete}},
 		"stream-responses-cut":                      {responses, streamSummary{events: "PPMM", end: cut, answer: named}},
-		"stream-responses-429-error-failed":         {responses, streamSummary{events: "RR", refusal: inStream429(health.Tokens, 17*s, 17*s), end: cut, answer: named}},
-		"stream-responses-429-failed-error":         {responses, streamSummary{events: "PR", refusal: inStream429(health.Tokens, 10*s, 0), end: failedBecause("in-stream error"), answer: named}},
-		"stream-responses-429-created-error-failed": {responses, streamSummary{events: "PRR", refusal: inStream429(health.Tokens, 17*s, 17*s), end: cut, answer: named}},
-		"stream-responses-429-failed-coded":         {responses, streamSummary{events: "PR", refusal: inStream429(health.Tokens, 17*s, 17*s), end: cut, answer: named}},
-		"stream-responses-429-uncoded-hint":         {responses, streamSummary{events: "PR", refusal: inStream429(health.Unknown, 17*s, 17*s), end: cut, answer: named}},
-		"stream-responses-429-uncoded-exhausted":    {responses, streamSummary{events: "PR", refusal: inStream429(health.Tokens, 10*s, 0), end: cut, answer: named}},
+		"stream-responses-429-error-failed":         {responses, streamSummary{events: "RR", refusal: inStream429(health.LimitTokens, 17*s, 17*s), end: cut, answer: named}},
+		"stream-responses-429-failed-error":         {responses, streamSummary{events: "PR", refusal: inStream429(health.LimitTokens, 10*s, 0), end: failedBecause("in-stream error"), answer: named}},
+		"stream-responses-429-created-error-failed": {responses, streamSummary{events: "PRR", refusal: inStream429(health.LimitTokens, 17*s, 17*s), end: cut, answer: named}},
+		"stream-responses-429-failed-coded":         {responses, streamSummary{events: "PR", refusal: inStream429(health.LimitTokens, 17*s, 17*s), end: cut, answer: named}},
+		"stream-responses-429-uncoded-hint":         {responses, streamSummary{events: "PR", refusal: inStream429(health.LimitUnknown, 17*s, 17*s), end: cut, answer: named}},
+		"stream-responses-429-uncoded-exhausted":    {responses, streamSummary{events: "PR", refusal: inStream429(health.LimitTokens, 10*s, 0), end: cut, answer: named}},
 		"stream-responses-uncoded":                  {responses, streamSummary{events: "PP", end: failedBecause("in-stream error"), answer: named}},
 		"stream-responses-flat-error":               {responses, streamSummary{events: "PR", refusal: failedBecause("in-stream error"), end: cut, answer: named}},
 		"stream-responses-server-error":             {responses, streamSummary{events: "PPMR", refusal: failedBecause("in-stream error"), end: cut, answer: named}},
@@ -238,7 +238,7 @@ func TestBodiesOfGoldenAnswers(t *testing.T) {
 		"body-response":        {response, servedBecause("")},
 		"body-embeddings":      {embeddings, servedBecause("")},
 		"body-error":           {ResponseInfo{}, failedBecause("in-body error")},
-		"body-429":             {ResponseInfo{}, throttledFor(health.Requests, 1500*time.Millisecond, 1500*time.Millisecond, "in-body 429")},
+		"body-429":             {ResponseInfo{}, throttledFor(health.LimitRequests, 1500*time.Millisecond, 1500*time.Millisecond, "in-body 429")},
 		"body-response-failed": {ResponseInfo{FinishReason: "failed", ID: "resp_1"}, failedBecause("in-body error")},
 		"body-html":            {ResponseInfo{}, failedBecause("not JSON")},
 		"body-truncated":       {ResponseInfo{}, failedBecause("truncated body")},

@@ -10,17 +10,17 @@ import (
 // codes and headers, by the text only when those say nothing.
 func limitKind(p *errorObject, header map[string][]string, policy *Policy) health.LimitKind {
 	if policy.Provisioned || len(header["Azure-Openai-Deployment-Utilization"]) > 0 {
-		return health.Provisioned
+		return health.LimitProvisioned
 	}
 	switch {
 	case p.code == "nocapacity", p.code == "no_capacity":
-		return health.Capacity
+		return health.LimitCapacity
 	case p.errorType == "tokens":
-		return health.Tokens
+		return health.LimitTokens
 	case p.errorType == "requests":
-		return health.Requests
+		return health.LimitRequests
 	}
-	if k := limitKindOfSignals(Signals(header)); k != health.Unknown {
+	if k := limitKindOfSignals(Signals(header)); k != health.LimitUnknown {
 		return k
 	}
 	return limitKindOfText(strings.ToLower(p.message))
@@ -30,41 +30,41 @@ func limitKind(p *errorObject, header map[string][]string, policy *Policy) healt
 func limitKindOfSignals(s health.Signals) health.LimitKind {
 	switch {
 	case s.RemainingTokens == 0 && s.RemainingRequests > 0:
-		return health.Tokens
+		return health.LimitTokens
 	case s.RemainingRequests == 0 && s.RemainingTokens > 0:
-		return health.Requests
+		return health.LimitRequests
 	}
-	return health.Unknown
+	return health.LimitUnknown
 }
 
 // limitKindOfText knows the messages of facts/azure-openai.md §3.2.
 func limitKindOfText(message string) health.LimitKind {
 	switch {
 	case strings.Contains(message, "token rate limit"), strings.Contains(message, "tokens per min"):
-		return health.Tokens
+		return health.LimitTokens
 	case strings.Contains(message, "call rate limit"), strings.Contains(message, "request rate limit"), strings.Contains(message, "requests per min"):
-		return health.Requests
+		return health.LimitRequests
 	}
 	for _, phrase := range []string{"high demand", "temporarily unable", "peak load", "capacity"} {
 		if strings.Contains(message, phrase) {
-			return health.Capacity
+			return health.LimitCapacity
 		}
 	}
-	return health.Unknown
+	return health.LimitUnknown
 }
 
 // throttleReason is the Why of a 429.
 func throttleReason(k health.LimitKind) string {
 	switch k {
-	case health.Tokens:
+	case health.LimitTokens:
 		return "429 tokens"
-	case health.Requests:
+	case health.LimitRequests:
 		return "429 requests"
-	case health.Capacity:
+	case health.LimitCapacity:
 		return "429 capacity"
-	case health.Provisioned:
+	case health.LimitProvisioned:
 		return "429 provisioned"
-	case health.Unknown:
+	case health.LimitUnknown:
 	}
 	return "429"
 }

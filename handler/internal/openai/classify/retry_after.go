@@ -67,7 +67,7 @@ func waitFromHeaders(header map[string][]string, now time.Time) (raw time.Durati
 // was reached, if it is known. A reset of 0 is a quirk and says nothing.
 func waitFromReset(header map[string][]string, kind health.LimitKind) time.Duration {
 	names := [2]string{"X-Ratelimit-Reset-Requests", "X-Ratelimit-Reset-Tokens"}
-	if kind == health.Tokens {
+	if kind == health.LimitTokens {
 		names[0], names[1] = names[1], names[0]
 	}
 	for _, name := range names {

@@ -58,7 +58,7 @@ func TestWaits(t *testing.T) {
 		{"a text that names no time", nil, "Please retry after a while. In 3 regions.", 10 * s, 0},
 	}
 	for _, tt := range tests {
-		wait, raw := retryWaits(tt.header, health.Unknown, tt.text, noon, &Policy{})
+		wait, raw := retryWaits(tt.header, health.LimitUnknown, tt.text, noon, &Policy{})
 		if wait != tt.wait || raw != tt.raw {
 			t.Errorf("%s: %v (%v), want %v (%v)", tt.name, wait, raw, tt.wait, tt.raw)
 		}
@@ -67,7 +67,7 @@ func TestWaits(t *testing.T) {
 
 func TestResetOfTheLimitThatWasReachedCounts(t *testing.T) {
 	header := map[string][]string{"X-Ratelimit-Reset-Requests": {"8"}, "X-Ratelimit-Reset-Tokens": {"40"}}
-	for kind, want := range map[health.LimitKind]time.Duration{health.Tokens: 40 * time.Second, health.Requests: 8 * time.Second} {
+	for kind, want := range map[health.LimitKind]time.Duration{health.LimitTokens: 40 * time.Second, health.LimitRequests: 8 * time.Second} {
 		if got, _ := retryWaits(header, kind, "", noon, &Policy{}); got != want {
 			t.Errorf("kind %d: %v, want %v", kind, got, want)
 		}
@@ -89,7 +89,7 @@ func TestWaitsObeyThePolicy(t *testing.T) {
 		{"waits that do not count", Policy{IgnoreWaits: true, DefaultWait: 3 * time.Second}, seconds("60"), 3 * time.Second, 60 * time.Second},
 	}
 	for _, tt := range tests {
-		wait, raw := retryWaits(tt.header, health.Unknown, "", noon, &tt.policy)
+		wait, raw := retryWaits(tt.header, health.LimitUnknown, "", noon, &tt.policy)
 		if wait != tt.wait || raw != tt.raw {
 			t.Errorf("%s: %v (%v), want %v (%v)", tt.name, wait, raw, tt.wait, tt.raw)
 		}
@@ -105,7 +105,7 @@ func FuzzWaits(f *testing.F) {
 	f.Fuzz(func(t *testing.T, after, ms, reset, text string, limit, preset int64) {
 		header := map[string][]string{"Retry-After": {after}, "Retry-After-Ms": {ms}, "X-Ratelimit-Reset-Tokens": {reset}, "Date": {after}}
 		p := Policy{MaxWait: time.Duration(limit), DefaultWait: time.Duration(preset)}
-		wait, raw := retryWaits(header, health.Tokens, text, noon, &p)
+		wait, raw := retryWaits(header, health.LimitTokens, text, noon, &p)
 		if wait <= 0 || wait > p.maxWait() || raw < 0 {
 			t.Fatalf("a wait of %v (%v), at most %v", wait, raw, p.maxWait())
 		}

@@ -30,10 +30,10 @@ func Status(code int, header map[string][]string, body []byte, now time.Time, po
 	case code >= 200 && code < 300:
 		return o
 	case code >= 300 && code < 400:
-		o.Verdict, o.Why = health.Failed, "redirect"
+		o.Class, o.Reason = health.Failed, "redirect"
 		return o
 	case code < 200 || code > 599:
-		o.Verdict, o.Why = health.Failed, "bad status"
+		o.Class, o.Reason = health.Failed, "bad status"
 		return o
 	}
 	if code == 424 {
@@ -64,25 +64,25 @@ type classifier struct {
 
 // status judges an answer with an error status.
 func (j classifier) status(o *health.Outcome, code int, p *errorObject) {
-	o.Why = strconv.Itoa(code)
+	o.Reason = strconv.Itoa(code)
 	cause := p.cause()
 	switch {
 	case code == 429:
 		j.throttled(o, p)
 	case code == 401 || code == 403:
 		if !j.policy.CallerAuth {
-			o.Verdict = health.Misconfigured
+			o.Class = health.Misconfigured
 		}
 	case isDeploymentMissing(code, p):
-		o.Verdict, o.Why = health.Misconfigured, notDeployed
+		o.Class, o.Reason = health.Misconfigured, notDeployed
 	case cause == filteredCause:
-		o.Why = contentFilter
+		o.Reason = contentFilter
 	case (code == 400 || code == 404) && p.isUnknownReference():
-		o.Why = notHeld
+		o.Reason = notHeld
 	case code == 400 && cause == tooLongCause:
-		o.Why = contextLength
+		o.Reason = contextLength
 	case j.policy.failing(code):
-		o.Verdict = health.Failed
+		o.Class = health.Failed
 		o.RawWait, _ = waitFromHeaders(j.header, j.now)
 		o.RawWait = max(o.RawWait, 0)
 	}
@@ -99,10 +99,10 @@ func isDeploymentMissing(code int, p *errorObject) bool {
 
 // throttled makes o an answer that asks to be left alone.
 func (j classifier) throttled(o *health.Outcome, p *errorObject) {
-	o.Verdict = health.Throttled
-	o.Kind = limitKind(p, j.header, j.policy)
-	o.Wait, o.RawWait = retryWaits(j.header, o.Kind, p.message, j.now, j.policy)
-	o.Why = throttleReason(o.Kind)
+	o.Class = health.Throttled
+	o.Limit = limitKind(p, j.header, j.policy)
+	o.Wait, o.RawWait = retryWaits(j.header, o.Limit, p.message, j.now, j.policy)
+	o.Reason = throttleReason(o.Limit)
 }
 
 // inBandError judges an error that came with status 200. place is "in-stream" or
@@ -113,17 +113,17 @@ func (j classifier) inBandError(p *errorObject, place string, hint bool) health.
 	switch cause := p.cause(); {
 	case cause == throttledCause, cause == unknownCause && hint:
 		j.throttled(&o, p)
-		o.Why = place + " 429"
+		o.Reason = place + " 429"
 	case cause == misconfiguredCause && (p.isDeploymentMissing() || !j.policy.CallerAuth):
-		o.Verdict, o.Why = health.Misconfigured, place+" misconfigured"
+		o.Class, o.Reason = health.Misconfigured, place+" misconfigured"
 	case cause == filteredCause:
-		o.Why = contentFilter
+		o.Reason = contentFilter
 	case cause == tooLongCause:
-		o.Why = contextLength
+		o.Reason = contextLength
 	case cause == callerCause, cause == misconfiguredCause:
-		o.Why = place + " client error"
+		o.Reason = place + " client error"
 	default:
-		o.Verdict, o.Why = health.Failed, place+" error"
+		o.Class, o.Reason = health.Failed, place+" error"
 	}
 	return o
 }

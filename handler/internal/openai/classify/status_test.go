@@ -15,7 +15,7 @@ func classifyGolden(t *testing.T, name string, p Policy) health.Outcome {
 
 func TestProvisionedWaitIsExactAndItsKindNeedsNoHeader(t *testing.T) {
 	got := classifyGolden(t, "429-call-rate-classic", Policy{Provisioned: true})
-	want := throttledFor(health.Provisioned, 7250*time.Millisecond, 7250*time.Millisecond, "429 provisioned")
+	want := throttledFor(health.LimitProvisioned, 7250*time.Millisecond, 7250*time.Millisecond, "429 provisioned")
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -43,7 +43,7 @@ func TestConfiguredStatusesAreFailuresButNeverThrottles(t *testing.T) {
 		{"500", none, servedBecause("500")},
 		{"408", none, servedBecause("408")},
 		{"413", all, failedBecause("413")},
-		{"429-v1", all, throttledFor(health.Tokens, 23*time.Second, 23*time.Second, "429 tokens")},
+		{"429-v1", all, throttledFor(health.LimitTokens, 23*time.Second, 23*time.Second, "429 tokens")},
 		{"401-key", all, misconfiguredBecause("401")},
 		{"400-content-filter", all, servedBecause("content filter")},
 		{"400-context-length", all, servedBecause("context length")},
@@ -71,7 +71,7 @@ func TestCallersCannotMakeABackendLookBroken(t *testing.T) {
 	}
 	for name, tt := range tests {
 		got := Status(tt.code, nil, []byte(tt.body), time.Time{}, Policy{})
-		if got.Verdict != health.Served {
+		if got.Class != health.Served {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
@@ -108,20 +108,20 @@ func TestKindsOf429(t *testing.T) {
 		body   string
 		want   health.LimitKind
 	}{
-		"nothing":               {nil, ``, health.Unknown},
-		"tokens used up":        {head("X-Ratelimit-Remaining-Tokens", "0", "X-Ratelimit-Remaining-Requests", "5"), `{"error":{"message":"call rate limit"}}`, health.Tokens},
-		"requests used up":      {head("X-Ratelimit-Remaining-Tokens", "9", "X-Ratelimit-Remaining-Requests", "0"), `{"error":{"message":"token rate limit"}}`, health.Requests},
-		"both used up":          {head("X-Ratelimit-Remaining-Tokens", "0", "X-Ratelimit-Remaining-Requests", "0"), ``, health.Unknown},
-		"quirk":                 {head("X-Ratelimit-Remaining-Tokens", "-1", "X-Ratelimit-Limit-Tokens", "-1", "X-Ratelimit-Remaining-Requests", "7"), ``, health.Unknown},
-		"a capacity code":       {head("X-Ratelimit-Remaining-Tokens", "0", "X-Ratelimit-Remaining-Requests", "5"), `{"error":{"code":"NoCapacity","message":"m"}}`, health.Capacity},
-		"OpenAI's types":        {nil, `{"error":{"type":"requests","code":"rate_limit_exceeded","message":"Rate limit reached for gpt-4o on requests per min (RPM)"}}`, health.Requests},
-		"OpenAI's text":         {nil, `{"error":{"code":"rate_limit_exceeded","message":"Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29000. Please try again in 6m0s."}}`, health.Tokens},
-		"a provisioned backend": {head("Azure-Openai-Deployment-Utilization", "100.1%"), `{"error":{"message":"token rate limit"}}`, health.Provisioned},
+		"nothing":               {nil, ``, health.LimitUnknown},
+		"tokens used up":        {head("X-Ratelimit-Remaining-Tokens", "0", "X-Ratelimit-Remaining-Requests", "5"), `{"error":{"message":"call rate limit"}}`, health.LimitTokens},
+		"requests used up":      {head("X-Ratelimit-Remaining-Tokens", "9", "X-Ratelimit-Remaining-Requests", "0"), `{"error":{"message":"token rate limit"}}`, health.LimitRequests},
+		"both used up":          {head("X-Ratelimit-Remaining-Tokens", "0", "X-Ratelimit-Remaining-Requests", "0"), ``, health.LimitUnknown},
+		"quirk":                 {head("X-Ratelimit-Remaining-Tokens", "-1", "X-Ratelimit-Limit-Tokens", "-1", "X-Ratelimit-Remaining-Requests", "7"), ``, health.LimitUnknown},
+		"a capacity code":       {head("X-Ratelimit-Remaining-Tokens", "0", "X-Ratelimit-Remaining-Requests", "5"), `{"error":{"code":"NoCapacity","message":"m"}}`, health.LimitCapacity},
+		"OpenAI's types":        {nil, `{"error":{"type":"requests","code":"rate_limit_exceeded","message":"Rate limit reached for gpt-4o on requests per min (RPM)"}}`, health.LimitRequests},
+		"OpenAI's text":         {nil, `{"error":{"code":"rate_limit_exceeded","message":"Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29000. Please try again in 6m0s."}}`, health.LimitTokens},
+		"a provisioned backend": {head("Azure-Openai-Deployment-Utilization", "100.1%"), `{"error":{"message":"token rate limit"}}`, health.LimitProvisioned},
 	}
 	for name, tt := range tests {
 		got := Status(429, tt.header, []byte(tt.body), time.Time{}, Policy{})
-		if got.Kind != tt.want || got.Verdict != health.Throttled {
-			t.Errorf("%s: %v of kind %d, want %d", name, got.Verdict, got.Kind, tt.want)
+		if got.Limit != tt.want || got.Class != health.Throttled {
+			t.Errorf("%s: %v of kind %d, want %d", name, got.Class, got.Limit, tt.want)
 		}
 	}
 }
@@ -160,17 +160,17 @@ func FuzzStatus(f *testing.F) {
 	f.Fuzz(func(t *testing.T, code int, body, name, value string, limit uint16) {
 		p := Policy{MaxWait: time.Duration(limit) * time.Second}
 		got := Status(code, map[string][]string{name: {value}}, []byte(body), time.Time{}, p)
-		if (got.Verdict == health.Throttled) != (code == 429 || code == 424 && got.Verdict == health.Throttled) {
-			t.Fatalf("%d is %v", code, got.Verdict)
+		if (got.Class == health.Throttled) != (code == 429 || code == 424 && got.Class == health.Throttled) {
+			t.Fatalf("%d is %v", code, got.Class)
 		}
-		if got.Verdict == health.Throttled && (got.Wait <= 0 || got.Wait > p.maxWait() || got.RawWait < 0) {
+		if got.Class == health.Throttled && (got.Wait <= 0 || got.Wait > p.maxWait() || got.RawWait < 0) {
 			t.Fatalf("a wait of %v (%v), at most %v", got.Wait, got.RawWait, p.maxWait())
 		}
-		if got.Verdict != health.Throttled && (got.Wait != 0 || got.Kind != health.Unknown) {
-			t.Fatalf("%v with a wait of %v", got.Verdict, got.Wait)
+		if got.Class != health.Throttled && (got.Wait != 0 || got.Limit != health.LimitUnknown) {
+			t.Fatalf("%v with a wait of %v", got.Class, got.Wait)
 		}
-		if len(got.Why) > 32 {
-			t.Fatalf("Why is %q", got.Why)
+		if len(got.Reason) > 32 {
+			t.Fatalf("Why is %q", got.Reason)
 		}
 	})
 }

@@ -83,9 +83,9 @@ func (s *Stream) EndOutcome() health.Outcome {
 	o := health.Outcome{Signals: Signals(s.Header)}
 	switch {
 	case s.failed:
-		o.Verdict, o.Why = health.Failed, "in-stream error"
+		o.Class, o.Reason = health.Failed, "in-stream error"
 	case !s.Complete():
-		o.Verdict, o.Why = health.Failed, "cut"
+		o.Class, o.Reason = health.Failed, "cut"
 	}
 	return o
 }

@@ -68,7 +68,7 @@ func TestErrorsInStreams(t *testing.T) {
 	tests := map[string]struct {
 		object string
 		hint   bool
-		want   health.Verdict
+		want   health.OutcomeClass
 		why    string
 	}{
 		"a limit by code":           {`{"code":"rate_limit_exceeded","message":"m"}`, false, health.Throttled, "in-stream 429"},
@@ -97,10 +97,10 @@ func TestErrorsInStreams(t *testing.T) {
 			s.Header = map[string][]string{"Retry-After": {"9"}}
 		}
 		got := read(&s, data(`{"error":`+tt.object+`}`)).Outcome
-		if got.Verdict != tt.want || got.Why != tt.why {
-			t.Errorf("%s: %v, %q; want %v, %q", name, got.Verdict, got.Why, tt.want, tt.why)
+		if got.Class != tt.want || got.Reason != tt.why {
+			t.Errorf("%s: %v, %q; want %v, %q", name, got.Class, got.Reason, tt.want, tt.why)
 		}
-		if tt.hint && got.Verdict == health.Throttled && got.Wait != 9*time.Second {
+		if tt.hint && got.Class == health.Throttled && got.Wait != 9*time.Second {
 			t.Errorf("%s: a wait of %v, though the headers say 9 s", name, got.Wait)
 		}
 	}
@@ -108,10 +108,10 @@ func TestErrorsInStreams(t *testing.T) {
 
 func TestCallersOwnCredentialInStreams(t *testing.T) {
 	s := Stream{Dialect: operations.Chat, Policy: Policy{CallerAuth: true}}
-	if got := read(&s, data(`{"error":{"code":"PermissionDenied"}}`)).Outcome; got.Verdict != health.Served {
+	if got := read(&s, data(`{"error":{"code":"PermissionDenied"}}`)).Outcome; got.Class != health.Served {
 		t.Errorf("the caller's credential: %+v", got)
 	}
-	if got := read(&s, data(`{"error":{"code":"DeploymentNotFound"}}`)).Outcome; got.Verdict != health.Misconfigured {
+	if got := read(&s, data(`{"error":{"code":"DeploymentNotFound"}}`)).Outcome; got.Class != health.Misconfigured {
 		t.Errorf("our deployment: %+v", got)
 	}
 }
@@ -135,7 +135,7 @@ func TestAnswerIsCompleteWhenAllItsChoicesAre(t *testing.T) {
 	if r := read(&s, finish("0")); r.FinishedChoices != 0 {
 		t.Errorf("the same again: %d finished", r.FinishedChoices)
 	}
-	if r := read(&s, finish("127")); r.FinishedChoices != 1 || !s.Complete() || s.EndOutcome().Verdict != health.Served {
+	if r := read(&s, finish("127")); r.FinishedChoices != 1 || !s.Complete() || s.EndOutcome().Class != health.Served {
 		t.Errorf("both: %d finished, complete %t, end %+v", r.FinishedChoices, s.Complete(), s.EndOutcome())
 	}
 	both := Stream{Dialect: operations.Chat}
@@ -194,7 +194,7 @@ func TestErrorEventsAreReadAsErrors(t *testing.T) {
 	for _, dialect := range []operations.Dialect{operations.Plain, operations.Chat, operations.Responses} {
 		s := Stream{Dialect: dialect}
 		event := FormatErrorEvent(dialect, "m", "upstream_stream_interrupted")
-		if r := s.Read(event, time.Time{}); r.Kind != ErrorEvent || r.Outcome.Verdict != health.Failed {
+		if r := s.Read(event, time.Time{}); r.Kind != ErrorEvent || r.Outcome.Class != health.Failed {
 			t.Errorf("dialect %d: %+v", dialect, r)
 		}
 		var object map[string]any
@@ -232,7 +232,7 @@ func TestBodyOfAStoredResponseThatFailedIsClassifiedByItsError(t *testing.T) {
 		body string
 		want health.Outcome
 	}{
-		"throttled":         {`{"object":"response","status":"failed","error":{"code":"rate_limit_exceeded","message":"m"}}`, health.Outcome{Verdict: health.Throttled, Wait: 10 * time.Second, Why: "in-body 429"}},
+		"throttled":         {`{"object":"response","status":"failed","error":{"code":"rate_limit_exceeded","message":"m"}}`, health.Outcome{Class: health.Throttled, Wait: 10 * time.Second, Reason: "in-body 429"}},
 		"an invalid prompt": {`{"object":"response","status":"failed","error":{"code":"invalid_prompt","message":"m"}}`, servedBecause("in-body client error")},
 		"not failed":        {`{"object":"response","status":"completed","error":{"code":"server_error"}}`, servedBecause("")},
 		"an array":          {`[{"error":{"code":"429"}}]`, servedBecause("")},
@@ -288,10 +288,10 @@ func FuzzStream(f *testing.F) {
 
 func checkReading(t *testing.T, event []byte, r EventResult) {
 	t.Helper()
-	if r.Kind != ErrorEvent && r.Outcome != (health.Outcome{}) || r.Outcome.Verdict == health.Abandoned {
+	if r.Kind != ErrorEvent && r.Outcome != (health.Outcome{}) || r.Outcome.Class == health.Abandoned {
 		t.Fatalf("%q: %+v", event, r)
 	}
-	if r.Outcome.Verdict == health.Throttled && (r.Outcome.Wait <= 0 || r.Outcome.Wait > 5*time.Minute) {
+	if r.Outcome.Class == health.Throttled && (r.Outcome.Wait <= 0 || r.Outcome.Wait > 5*time.Minute) {
 		t.Fatalf("%q: a wait of %v", event, r.Outcome.Wait)
 	}
 }

@@ -86,26 +86,26 @@ func Transport() *http.Client {
 	}
 }
 
-// Ensure makes the table unless it exists.
-func (s *Store) Ensure(ctx context.Context) error {
+// EnsureTable makes the table unless it exists.
+func (s *Store) EnsureTable(ctx context.Context) error {
 	_, err := s.client.CreateTable(ctx, nil)
-	if code(err) == string(aztables.TableAlreadyExists) {
+	if errorCode(err) == string(aztables.TableAlreadyExists) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("create table: %w", classify(err))
+		return fmt.Errorf("create table: %w", classifyError(err))
 	}
 	return nil
 }
 
-// try makes one exchange; a table that does not exist is made, and then the
+// withTable makes one exchange; a table that does not exist is made, and then the
 // exchange, which cannot have been applied, is made again.
-func (s *Store) try(ctx context.Context, exchange func(context.Context) error) error {
+func (s *Store) withTable(ctx context.Context, exchange func(context.Context) error) error {
 	err := exchange(ctx)
-	if code(err) != string(aztables.TableNotFound) {
+	if errorCode(err) != string(aztables.TableNotFound) {
 		return err
 	}
-	if err := s.Ensure(ctx); err != nil {
+	if err := s.EnsureTable(ctx); err != nil {
 		return err
 	}
 	return exchange(ctx)

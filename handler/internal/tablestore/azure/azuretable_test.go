@@ -50,7 +50,7 @@ func TestContractSeesThatIfMatchIsMissing(t *testing.T) {
 	open := opener(t, Options{Transport: withoutIfMatch{Transport()}})
 	for _, check := range storetest.Contract() {
 		if strings.Contains(check.Name, "an old version") || strings.Contains(check.Name, "many writers") {
-			if check.Do(t.Context(), open(t)) == nil {
+			if check.Run(t.Context(), open(t)) == nil {
 				t.Errorf("%q passed although every swap was sent with If-Match: *", check.Name)
 			}
 		}
@@ -145,7 +145,7 @@ func TestWhatTheServiceWouldRefuseIsRefusedHere(t *testing.T) {
 		if _, _, err := s.Put(context.Background(), row); !errors.Is(err, tablestore.ErrRefused) {
 			t.Errorf("%s: %v, want ErrRefused", name, err)
 		}
-		if _, _, err := s.Set(context.Background(), row); !errors.Is(err, tablestore.ErrRefused) {
+		if _, _, err := s.Upsert(context.Background(), row); !errors.Is(err, tablestore.ErrRefused) {
 			t.Errorf("%s, set: %v, want ErrRefused", name, err)
 		}
 	}

@@ -11,15 +11,15 @@ import (
 
 // What the service accepts; the emulator accepts more (facts/table-state.md §1, §2).
 const (
-	longestColumn = 32 * 1024 // UTF-16 units: 64 KiB
-	mostColumns   = 252
-	longestKey    = 512 // UTF-16 units: 1 KiB
+	maxColumnLength = 32 * 1024 // UTF-16 units: 64 KiB
+	maxColumns      = 252
+	maxKeyLength    = 512 // UTF-16 units: 1 KiB
 )
 
 // encode is the row as the SDK wants it. What the service would refuse is
 // refused here, so that it is seen in tests against the emulator too.
 func encode(row tablestore.Row) ([]byte, error) {
-	if why := unfit(row); why != "" {
+	if why := validateRow(row); why != "" {
 		return nil, fmt.Errorf("%w: row %q: %s", tablestore.ErrRefused, row.Key, why)
 	}
 	entity := make(map[string]string, len(row.Columns)+2)
@@ -34,23 +34,23 @@ func encode(row tablestore.Row) ([]byte, error) {
 	return data, nil
 }
 
-func unfit(row tablestore.Row) string {
-	if !fitKey(row.Partition) || !fitKey(row.Key) {
+func validateRow(row tablestore.Row) string {
+	if !validKey(row.Partition) || !validKey(row.Key) {
 		return `a key is too long or has one of / \ # ? or a control character`
 	}
-	if len(row.Columns) > mostColumns {
-		return fmt.Sprintf("%d columns, at most %d", len(row.Columns), mostColumns)
+	if len(row.Columns) > maxColumns {
+		return fmt.Sprintf("%d columns, at most %d", len(row.Columns), maxColumns)
 	}
 	for name, value := range row.Columns {
-		if len(value) > longestColumn && len(utf16.Encode([]rune(value))) > longestColumn {
+		if len(value) > maxColumnLength && len(utf16.Encode([]rune(value))) > maxColumnLength {
 			return fmt.Sprintf("column %q is over 64 KiB", name)
 		}
 	}
 	return ""
 }
 
-func fitKey(key string) bool {
-	return len(key) <= longestKey && !strings.ContainsFunc(key, func(r rune) bool {
+func validKey(key string) bool {
+	return len(key) <= maxKeyLength && !strings.ContainsFunc(key, func(r rune) bool {
 		return strings.ContainsRune(`/\#?`, r) || r < 0x20 || r >= 0x7f && r < 0xa0
 	})
 }

@@ -12,15 +12,15 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// classify says in the table's words what an exchange ended in. A missing row
+// classifyError says in the table's words what an exchange ended in. A missing row
 // under a swap is a conflict, which the caller of it must say.
-func classify(err error) error {
-	if err == nil || isOurs(err) {
+func classifyError(err error) error {
+	if err == nil || isStoreError(err) {
 		return err
 	}
 	var res *azcore.ResponseError
 	if !errors.As(err, &res) {
-		return unanswered(err)
+		return transportError(err)
 	}
 	switch status := res.StatusCode; {
 	case status == http.StatusNotFound:
@@ -34,9 +34,9 @@ func classify(err error) error {
 	}
 }
 
-// unanswered tells an exchange that was never sent for want of a token from
+// transportError tells an exchange that was never sent for want of a token from
 // one that may have been applied.
-func unanswered(err error) error {
+func transportError(err error) error {
 	var auth *azidentity.AuthenticationFailedError
 	if errors.As(err, &auth) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%w: no token: %w", tablestore.ErrRefused, err)
@@ -44,13 +44,13 @@ func unanswered(err error) error {
 	return fmt.Errorf("%w: %w", tablestore.ErrUnknown, err)
 }
 
-func isOurs(err error) bool {
+func isStoreError(err error) bool {
 	return errors.Is(err, tablestore.ErrUnknown) || errors.Is(err, tablestore.ErrRefused) ||
 		errors.Is(err, tablestore.ErrConflict) || errors.Is(err, tablestore.ErrNotFound)
 }
 
-// code is the service's word for an error; "" when it did not answer with one.
-func code(err error) string {
+// errorCode is the service's word for an error; "" when it did not answer with one.
+func errorCode(err error) string {
 	var res *azcore.ResponseError
 	if errors.As(err, &res) {
 		return res.ErrorCode

@@ -15,11 +15,11 @@ import (
 )
 
 // Get reads one row.
-func (s *Store) Get(ctx context.Context, partition, key string) (row tablestore.Row, reply tablestore.Reply, err error) {
-	err = s.try(ctx, func(ctx context.Context) error {
+func (s *Store) Get(ctx context.Context, partition, key string) (row tablestore.Row, reply tablestore.Response, err error) {
+	err = s.withTable(ctx, func(ctx context.Context) error {
 		var raw *http.Response
 		res, err := s.client.GetEntity(policy.WithCaptureResponse(ctx, &raw), partition, key, nil)
-		reply = replyOf(raw)
+		reply = responseOf(raw)
 		if err != nil {
 			return err
 		}
@@ -27,22 +27,22 @@ func (s *Store) Get(ctx context.Context, partition, key string) (row tablestore.
 		row.Version = tablestore.Version(res.ETag)
 		return err
 	})
-	return row, reply, classify(err)
+	return row, reply, classifyError(err)
 }
 
 // Put inserts the row, or merges its columns at its version.
-func (s *Store) Put(ctx context.Context, row tablestore.Row) (version tablestore.Version, reply tablestore.Reply, err error) {
+func (s *Store) Put(ctx context.Context, row tablestore.Row) (version tablestore.Version, reply tablestore.Response, err error) {
 	entity, err := encode(row)
 	if err != nil {
-		return "", tablestore.Reply{}, err
+		return "", tablestore.Response{}, err
 	}
-	err = s.try(ctx, func(ctx context.Context) error {
+	err = s.withTable(ctx, func(ctx context.Context) error {
 		var raw *http.Response
 		etag, err := s.swap(policy.WithCaptureResponse(ctx, &raw), entity, row.Version)
-		version, reply = tablestore.Version(etag), replyOf(raw)
+		version, reply = tablestore.Version(etag), responseOf(raw)
 		return err
 	})
-	err = classify(err)
+	err = classifyError(err)
 	if errors.Is(err, tablestore.ErrNotFound) {
 		// The service says 404, not 412, when the row to be swapped is gone (facts/table-state.md §1).
 		err = fmt.Errorf("%w: row is gone", tablestore.ErrConflict)
@@ -62,36 +62,36 @@ func (s *Store) swap(ctx context.Context, entity []byte, at tablestore.Version) 
 	return res.ETag, err
 }
 
-// Set inserts or merges whatever is there.
-func (s *Store) Set(ctx context.Context, row tablestore.Row) (version tablestore.Version, reply tablestore.Reply, err error) {
+// Upsert inserts or merges whatever is there.
+func (s *Store) Upsert(ctx context.Context, row tablestore.Row) (version tablestore.Version, reply tablestore.Response, err error) {
 	entity, err := encode(row)
 	if err != nil {
-		return "", tablestore.Reply{}, err
+		return "", tablestore.Response{}, err
 	}
-	err = s.try(ctx, func(ctx context.Context) error {
+	err = s.withTable(ctx, func(ctx context.Context) error {
 		var raw *http.Response
 		res, err := s.client.UpsertEntity(policy.WithCaptureResponse(ctx, &raw), entity, &aztables.UpsertEntityOptions{UpdateMode: aztables.UpdateModeMerge})
-		version, reply = tablestore.Version(res.ETag), replyOf(raw)
+		version, reply = tablestore.Version(res.ETag), responseOf(raw)
 		return err
 	})
-	return version, reply, classify(err)
+	return version, reply, classifyError(err)
 }
 
 // List reads rows in order of partition and key, page by page.
-func (s *Store) List(ctx context.Context, partition, from, to string) (rows []tablestore.Row, reply tablestore.Reply, err error) {
+func (s *Store) List(ctx context.Context, partition, from, to string) (rows []tablestore.Row, reply tablestore.Response, err error) {
 	filter := filterOf(partition, from, to)
-	err = s.try(ctx, func(ctx context.Context) error {
+	err = s.withTable(ctx, func(ctx context.Context) error {
 		rows = nil
 		pager := s.client.NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: filter})
 		for pager.More() {
 			var raw *http.Response
 			page, err := pager.NextPage(policy.WithCaptureResponse(ctx, &raw))
 			if err != nil {
-				reply = replyOf(raw)
+				reply = responseOf(raw)
 				return err
 			}
 			if reply.Date.IsZero() {
-				reply = replyOf(raw)
+				reply = responseOf(raw)
 			}
 			for _, entity := range page.Entities {
 				row, err := decode(entity)
@@ -103,38 +103,38 @@ func (s *Store) List(ctx context.Context, partition, from, to string) (rows []ta
 		}
 		return nil
 	})
-	if err = classify(err); err != nil {
+	if err = classifyError(err); err != nil {
 		return nil, reply, err
 	}
 	return rows, reply, nil
 }
 
 // Delete removes the row at its version; a row already gone is no error.
-func (s *Store) Delete(ctx context.Context, row tablestore.Row) (reply tablestore.Reply, err error) {
+func (s *Store) Delete(ctx context.Context, row tablestore.Row) (reply tablestore.Response, err error) {
 	etag := azcore.ETag(row.Version)
-	err = s.try(ctx, func(ctx context.Context) error {
+	err = s.withTable(ctx, func(ctx context.Context) error {
 		var raw *http.Response
 		_, err := s.client.DeleteEntity(policy.WithCaptureResponse(ctx, &raw), row.Partition, row.Key, &aztables.DeleteEntityOptions{IfMatch: &etag})
-		reply = replyOf(raw)
+		reply = responseOf(raw)
 		return err
 	})
-	err = classify(err)
+	err = classifyError(err)
 	if errors.Is(err, tablestore.ErrNotFound) {
 		err = nil
 	}
 	return reply, err
 }
 
-// replyOf reads the service's clock, which the SDK shows nowhere else.
-func replyOf(raw *http.Response) tablestore.Reply {
+// responseOf reads the service's clock, which the SDK shows nowhere else.
+func responseOf(raw *http.Response) tablestore.Response {
 	if raw == nil {
-		return tablestore.Reply{}
+		return tablestore.Response{}
 	}
 	date, err := http.ParseTime(raw.Header.Get("Date"))
 	if err != nil {
-		return tablestore.Reply{}
+		return tablestore.Response{}
 	}
-	return tablestore.Reply{Date: date}
+	return tablestore.Response{Date: date}
 }
 
 // filterOf is an OData filter; nil filters nothing. Quotes are doubled: keys

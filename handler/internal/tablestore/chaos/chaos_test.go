@@ -14,7 +14,7 @@ import (
 )
 
 func TestWithoutFaultsItIsAnOrdinaryTable(t *testing.T) {
-	storetest.Run(t, func(*testing.T) tablestore.Store { return &chaos.Store{Under: &memory.Store{}} })
+	storetest.Run(t, func(*testing.T) tablestore.Store { return &chaos.Store{Inner: &memory.Store{}} })
 }
 
 // write puts one row under a deadline of a second.
@@ -42,7 +42,7 @@ func TestEachFaultIsWhatItSays(t *testing.T) {
 		later  bool // applied some time after
 	}{
 		{"lost request", chaos.Faults{LostRequest: 1}, tablestore.ErrUnknown, false, false},
-		{"lost answer", chaos.Faults{LostAnswer: 1}, tablestore.ErrUnknown, true, true},
+		{"lost answer", chaos.Faults{LostResponse: 1}, tablestore.ErrUnknown, true, true},
 		{"conflict that was none", chaos.Faults{Conflict: 1}, tablestore.ErrConflict, false, false},
 		{"late", chaos.Faults{Late: 1}, tablestore.ErrUnknown, false, true},
 		{"delay", chaos.Faults{Delay: 1, DelayUpTo: 500 * time.Millisecond}, nil, true, true},
@@ -50,7 +50,7 @@ func TestEachFaultIsWhatItSays(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				under := &memory.Store{}
-				s := &chaos.Store{Under: under, Faults: c.faults, World: chaos.World{Chance: func() float64 { return .75 }}}
+				s := &chaos.Store{Inner: under, Faults: c.faults, Environment: chaos.Environment{Rand: func() float64 { return .75 }}}
 				if err := write(t, s, "x"); !errors.Is(err, c.want) {
 					t.Errorf("the caller heard %v, want %v", err, c.want)
 				}
@@ -68,12 +68,12 @@ func TestEachFaultIsWhatItSays(t *testing.T) {
 
 func TestACutStoreIsOutOfReachUntilItIsMended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &chaos.Store{Under: &memory.Store{}}
-		s.Cut(true)
+		s := &chaos.Store{Inner: &memory.Store{}}
+		s.SetPartitioned(true)
 		if err := write(t, s, "x"); !errors.Is(err, tablestore.ErrUnknown) {
 			t.Errorf("cut off: %v, want ErrUnknown", err)
 		}
-		s.Cut(false)
+		s.SetPartitioned(false)
 		if err := write(t, s, "x"); err != nil {
 			t.Errorf("mended: %v", err)
 		}

@@ -29,11 +29,11 @@ type Store struct {
 type key struct{ partition, row string }
 
 // Get reads one row.
-func (s *Store) Get(ctx context.Context, partition, name string) (tablestore.Row, tablestore.Reply, error) {
+func (s *Store) Get(ctx context.Context, partition, name string) (tablestore.Row, tablestore.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ctx.Err() != nil {
-		return tablestore.Row{}, tablestore.Reply{}, tablestore.ErrUnknown
+		return tablestore.Row{}, tablestore.Response{}, tablestore.ErrUnknown
 	}
 	row, ok := s.rows[key{partition, name}]
 	if !ok {
@@ -43,11 +43,11 @@ func (s *Store) Get(ctx context.Context, partition, name string) (tablestore.Row
 }
 
 // Put inserts or merges at a version.
-func (s *Store) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+func (s *Store) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ctx.Err() != nil {
-		return "", tablestore.Reply{}, tablestore.ErrUnknown
+		return "", tablestore.Response{}, tablestore.ErrUnknown
 	}
 	// A row that is not there has the version "".
 	if s.rows[key{row.Partition, row.Key}].Version != row.Version {
@@ -56,22 +56,22 @@ func (s *Store) Put(ctx context.Context, row tablestore.Row) (tablestore.Version
 	return s.merge(row), s.reply(), nil
 }
 
-// Set inserts or merges whatever is there.
-func (s *Store) Set(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
+// Upsert inserts or merges whatever is there.
+func (s *Store) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ctx.Err() != nil {
-		return "", tablestore.Reply{}, tablestore.ErrUnknown
+		return "", tablestore.Response{}, tablestore.ErrUnknown
 	}
 	return s.merge(row), s.reply(), nil
 }
 
 // List reads rows in order of partition and key.
-func (s *Store) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Reply, error) {
+func (s *Store) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ctx.Err() != nil {
-		return nil, tablestore.Reply{}, tablestore.ErrUnknown
+		return nil, tablestore.Response{}, tablestore.ErrUnknown
 	}
 	var found []tablestore.Row
 	for k, row := range s.rows {
@@ -86,11 +86,11 @@ func (s *Store) List(ctx context.Context, partition, from, to string) ([]tablest
 }
 
 // Delete removes the row at its version.
-func (s *Store) Delete(ctx context.Context, row tablestore.Row) (tablestore.Reply, error) {
+func (s *Store) Delete(ctx context.Context, row tablestore.Row) (tablestore.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ctx.Err() != nil {
-		return tablestore.Reply{}, tablestore.ErrUnknown
+		return tablestore.Response{}, tablestore.ErrUnknown
 	}
 	k := key{row.Partition, row.Key}
 	if there, ok := s.rows[k]; ok && there.Version != row.Version {
@@ -116,12 +116,12 @@ func (s *Store) merge(row tablestore.Row) tablestore.Version {
 }
 
 // reply must be called with mu held.
-func (s *Store) reply() tablestore.Reply {
+func (s *Store) reply() tablestore.Response {
 	now := time.Now
 	if s.Now != nil {
 		now = s.Now
 	}
-	return tablestore.Reply{Date: now().UTC().Truncate(time.Second)}
+	return tablestore.Response{Date: now().UTC().Truncate(time.Second)}
 }
 
 func clone(row tablestore.Row) tablestore.Row {

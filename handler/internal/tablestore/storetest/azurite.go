@@ -22,12 +22,12 @@ const (
 // scripts/tools/install.sh npm, or name a node_modules folder in SPILLWAY_TOOLS.
 func Azurite(t testing.TB) string {
 	t.Helper()
-	return StartAzurite(t).Connection
+	return StartAzurite(t).ConnectionString
 }
 
-// Service is a running emulator that a test may stop and start again.
-type Service struct {
-	Connection string
+// AzuriteService is a running emulator that a test may stop and start again.
+type AzuriteService struct {
+	ConnectionString string
 
 	t       testing.TB
 	program string
@@ -36,10 +36,10 @@ type Service struct {
 }
 
 // StartAzurite starts a table service that is stopped when the test ends.
-func StartAzurite(t testing.TB) *Service {
+func StartAzurite(t testing.TB) *AzuriteService {
 	t.Helper()
-	s := &Service{t: t, program: azuriteProgram(t), port: freePort(t)}
-	s.Connection = fmt.Sprintf("DefaultEndpointsProtocol=http;AccountName=%s;AccountKey=%s;TableEndpoint=http://127.0.0.1:%d/%s;",
+	s := &AzuriteService{t: t, program: azuriteProgram(t), port: freePort(t)}
+	s.ConnectionString = fmt.Sprintf("DefaultEndpointsProtocol=http;AccountName=%s;AccountKey=%s;TableEndpoint=http://127.0.0.1:%d/%s;",
 		azuriteAccount, azuriteKey, s.port, azuriteAccount)
 	s.Start()
 	t.Cleanup(s.Stop)
@@ -47,7 +47,7 @@ func StartAzurite(t testing.TB) *Service {
 }
 
 // Start starts it, empty, on the port that it always has.
-func (s *Service) Start() {
+func (s *AzuriteService) Start() {
 	s.t.Helper()
 	//nolint:gosec // the program is the emulator's entry in our own tools folder, the port a number
 	s.process = exec.CommandContext(s.t.Context(), "node", s.program, "--inMemoryPersistence", "--silent", "--skipApiVersionCheck",
@@ -57,7 +57,7 @@ func (s *Service) Start() {
 		s.t.Fatalf("start azurite: %v", err)
 	}
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		err := s.ask()
+		err := s.ping()
 		if err == nil {
 			return
 		}
@@ -67,8 +67,8 @@ func (s *Service) Start() {
 	}
 }
 
-// ask is whether it answers anything.
-func (s *Service) ask() error {
+// ping is whether it answers anything.
+func (s *AzuriteService) ping() error {
 	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/", s.port), nil)
 	if err != nil {
 		return fmt.Errorf("ask azurite: %w", err)
@@ -81,7 +81,7 @@ func (s *Service) ask() error {
 }
 
 // Stop kills it; what it held is lost.
-func (s *Service) Stop() {
+func (s *AzuriteService) Stop() {
 	if s.process == nil {
 		return
 	}

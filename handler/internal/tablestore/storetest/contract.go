@@ -21,14 +21,14 @@ import (
 // that is empty, nil when nothing is.
 type Check struct {
 	Name string
-	Do   func(ctx context.Context, s tablestore.Store) error
+	Run  func(ctx context.Context, s tablestore.Store) error
 }
 
 // Run holds the store that open returns, empty each time, to the contract.
 func Run(t *testing.T, open func(t *testing.T) tablestore.Store) {
 	for _, check := range Contract() {
 		t.Run(check.Name, func(t *testing.T) {
-			if err := check.Do(t.Context(), open(t)); err != nil {
+			if err := check.Run(t.Context(), open(t)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -66,7 +66,7 @@ func row(key string, columns ...string) tablestore.Row {
 	return r
 }
 
-func want(what string, err, wanted error) error {
+func wantError(what string, err, wanted error) error {
 	if !errors.Is(err, wanted) {
 		return fmt.Errorf("%s: %w, want %w", what, orNil(err), orNil(wanted))
 	}
@@ -80,8 +80,8 @@ func orNil(err error) error {
 	return err
 }
 
-// put puts a row that must be taken, and returns it at its new version.
-func put(ctx context.Context, s tablestore.Store, r tablestore.Row) (tablestore.Row, error) {
+// mustPut puts a row that must be taken, and returns it at its new version.
+func mustPut(ctx context.Context, s tablestore.Store, r tablestore.Row) (tablestore.Row, error) {
 	version, _, err := s.Put(ctx, r)
 	if err != nil {
 		return r, fmt.Errorf("put %q at %q: %w", r.Key, r.Version, err)
@@ -90,7 +90,7 @@ func put(ctx context.Context, s tablestore.Store, r tablestore.Row) (tablestore.
 	return r, nil
 }
 
-func expect(ctx context.Context, s tablestore.Store, r tablestore.Row) error {
+func expectRow(ctx context.Context, s tablestore.Store, r tablestore.Row) error {
 	got, _, err := s.Get(ctx, r.Partition, r.Key)
 	if err != nil {
 		return fmt.Errorf("get %q: %w", r.Key, err)
@@ -103,58 +103,58 @@ func expect(ctx context.Context, s tablestore.Store, r tablestore.Row) error {
 
 func neverWritten(ctx context.Context, s tablestore.Store) error {
 	_, _, err := s.Get(ctx, partition, "never")
-	return want("get", err, tablestore.ErrNotFound)
+	return wantError("get", err, tablestore.ErrNotFound)
 }
 
 func comesBackEqual(ctx context.Context, s tablestore.Store) error {
-	r, err := put(ctx, s, row("0", "a", `{"v":1,"q":"it's \"so\""}`, "empty", "", "umlaut", "Zwölf Boxkämpfer 拳 \U0001F94A", "long", strings.Repeat("x", 30_000)))
+	r, err := mustPut(ctx, s, row("0", "a", `{"v":1,"q":"it's \"so\""}`, "empty", "", "umlaut", "Zwölf Boxkämpfer 拳 \U0001F94A", "long", strings.Repeat("x", 30_000)))
 	if err != nil {
 		return err
 	}
-	return expect(ctx, s, r)
+	return expectRow(ctx, s, r)
 }
 
 func secondInsert(ctx context.Context, s tablestore.Store) error {
-	r, err := put(ctx, s, row("0", "a", "1"))
+	r, err := mustPut(ctx, s, row("0", "a", "1"))
 	if err != nil {
 		return err
 	}
 	_, _, err = s.Put(ctx, row("0", "a", "2"))
-	return errors.Join(want("second insert", err, tablestore.ErrConflict), expect(ctx, s, r))
+	return errors.Join(wantError("second insert", err, tablestore.ErrConflict), expectRow(ctx, s, r))
 }
 
 func mergeKeeps(ctx context.Context, s tablestore.Store) error {
-	r, err := put(ctx, s, row("0", "a", "1", "newer_version", "kept"))
+	r, err := mustPut(ctx, s, row("0", "a", "1", "newer_version", "kept"))
 	if err != nil {
 		return err
 	}
 	merged := row("0", "a", "2", "b", "3")
 	merged.Version = r.Version
-	if merged, err = put(ctx, s, merged); err != nil {
+	if merged, err = mustPut(ctx, s, merged); err != nil {
 		return err
 	}
 	merged.Columns["newer_version"] = "kept"
-	return expect(ctx, s, merged)
+	return expectRow(ctx, s, merged)
 }
 
 func oldVersion(ctx context.Context, s tablestore.Store) error {
-	first, err := put(ctx, s, row("0", "a", "1"))
+	first, err := mustPut(ctx, s, row("0", "a", "1"))
 	if err != nil {
 		return err
 	}
 	// Unchanged content, yet a new version: a no-op write disturbs other writers all the same.
-	second, err := put(ctx, s, first)
+	second, err := mustPut(ctx, s, first)
 	if err != nil {
 		return err
 	}
 	late := row("0", "a", "late")
 	late.Version = first.Version
 	_, _, err = s.Put(ctx, late)
-	return errors.Join(want("put at an old version", err, tablestore.ErrConflict), expect(ctx, s, second))
+	return errors.Join(wantError("put at an old version", err, tablestore.ErrConflict), expectRow(ctx, s, second))
 }
 
 func goneRow(ctx context.Context, s tablestore.Store) error {
-	r, err := put(ctx, s, row("0", "a", "1"))
+	r, err := mustPut(ctx, s, row("0", "a", "1"))
 	if err != nil {
 		return err
 	}
@@ -162,11 +162,11 @@ func goneRow(ctx context.Context, s tablestore.Store) error {
 		return fmt.Errorf("delete: %w", err)
 	}
 	_, _, err = s.Put(ctx, r)
-	return want("put at the version of a deleted row", err, tablestore.ErrConflict)
+	return wantError("put at the version of a deleted row", err, tablestore.ErrConflict)
 }
 
 func oneWins(ctx context.Context, s tablestore.Store) error {
-	r, err := put(ctx, s, row("0", "a", "1"))
+	r, err := mustPut(ctx, s, row("0", "a", "1"))
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func oneWins(ctx context.Context, s tablestore.Store) error {
 func versionsDiffer(ctx context.Context, s tablestore.Store) error {
 	seen := map[tablestore.Version]bool{}
 	for range 20 {
-		r, err := put(ctx, s, row("0", "a", "same"))
+		r, err := mustPut(ctx, s, row("0", "a", "same"))
 		if err != nil {
 			return err
 		}
@@ -215,21 +215,21 @@ func versionsDiffer(ctx context.Context, s tablestore.Store) error {
 }
 
 func setMerges(ctx context.Context, s tablestore.Store) error {
-	if _, _, err := s.Set(ctx, row("0", "a", "1")); err != nil {
+	if _, _, err := s.Upsert(ctx, row("0", "a", "1")); err != nil {
 		return fmt.Errorf("set a new row: %w", err)
 	}
-	version, _, err := s.Set(ctx, row("0", "b", "2"))
+	version, _, err := s.Upsert(ctx, row("0", "b", "2"))
 	if err != nil {
 		return fmt.Errorf("set a row that is there: %w", err)
 	}
 	both := row("0", "a", "1", "b", "2")
 	both.Version = version
-	return expect(ctx, s, both)
+	return expectRow(ctx, s, both)
 }
 
 func listRanges(ctx context.Context, s tablestore.Store) error {
 	for _, key := range []string{"c", "a", "d", "b"} {
-		if _, err := put(ctx, s, row(key, "k", key)); err != nil {
+		if _, err := mustPut(ctx, s, row(key, "k", key)); err != nil {
 			return err
 		}
 	}
@@ -244,7 +244,7 @@ func listRanges(ctx context.Context, s tablestore.Store) error {
 			if r.Columns["k"] != r.Key || r.Partition != partition {
 				return fmt.Errorf("list gave %+v", r)
 			}
-			if err := expect(ctx, s, r); err != nil {
+			if err := expectRow(ctx, s, r); err != nil {
 				return fmt.Errorf("a listed row is not the one that is got: %w", err)
 			}
 		}
@@ -263,7 +263,7 @@ func listPages(ctx context.Context, s tablestore.Store) error {
 	for w := range errs {
 		wg.Go(func() {
 			for i := w; i < rows && errs[w] == nil; i += len(errs) {
-				_, errs[w] = put(ctx, s, row(fmt.Sprintf("%05d", i)))
+				_, errs[w] = mustPut(ctx, s, row(fmt.Sprintf("%05d", i)))
 			}
 		})
 	}
@@ -279,7 +279,7 @@ func listPages(ctx context.Context, s tablestore.Store) error {
 }
 
 func quotedNames(ctx context.Context, s tablestore.Store) error {
-	if _, err := put(ctx, s, row("0")); err != nil {
+	if _, err := mustPut(ctx, s, row("0")); err != nil {
 		return err
 	}
 	rows, _, err := s.List(ctx, "x' or PartitionKey ne '", "", "")
@@ -294,16 +294,16 @@ func quotedNames(ctx context.Context, s tablestore.Store) error {
 }
 
 func deletes(ctx context.Context, s tablestore.Store) error {
-	first, err := put(ctx, s, row("0", "a", "1"))
+	first, err := mustPut(ctx, s, row("0", "a", "1"))
 	if err != nil {
 		return err
 	}
-	second, err := put(ctx, s, first)
+	second, err := mustPut(ctx, s, first)
 	if err != nil {
 		return err
 	}
 	_, err = s.Delete(ctx, first)
-	if err := errors.Join(want("delete at an old version", err, tablestore.ErrConflict), expect(ctx, s, second)); err != nil {
+	if err := errors.Join(wantError("delete at an old version", err, tablestore.ErrConflict), expectRow(ctx, s, second)); err != nil {
 		return err
 	}
 	for _, when := range []string{"delete", "delete again"} {
@@ -312,11 +312,11 @@ func deletes(ctx context.Context, s tablestore.Store) error {
 		}
 	}
 	_, _, err = s.Get(ctx, partition, "0")
-	return want("get a deleted row", err, tablestore.ErrNotFound)
+	return wantError("get a deleted row", err, tablestore.ErrNotFound)
 }
 
 func cancelled(ctx context.Context, s tablestore.Store) error {
-	r, err := put(ctx, s, row("0", "a", "1"))
+	r, err := mustPut(ctx, s, row("0", "a", "1"))
 	if err != nil {
 		return err
 	}
@@ -324,12 +324,12 @@ func cancelled(ctx context.Context, s tablestore.Store) error {
 	cancel()
 	_, _, getting := s.Get(gone, partition, "0")
 	_, _, putting := s.Put(gone, r)
-	_, _, setting := s.Set(gone, row("1"))
+	_, _, setting := s.Upsert(gone, row("1"))
 	_, _, listing := s.List(gone, partition, "", "")
 	_, deleting := s.Delete(gone, r)
 	return errors.Join(
-		want("get", getting, tablestore.ErrUnknown), want("put", putting, tablestore.ErrUnknown), want("set", setting, tablestore.ErrUnknown),
-		want("list", listing, tablestore.ErrUnknown), want("delete", deleting, tablestore.ErrUnknown),
+		wantError("get", getting, tablestore.ErrUnknown), wantError("put", putting, tablestore.ErrUnknown), wantError("set", setting, tablestore.ErrUnknown),
+		wantError("list", listing, tablestore.ErrUnknown), wantError("delete", deleting, tablestore.ErrUnknown),
 	)
 }
 
@@ -339,12 +339,12 @@ func dated(ctx context.Context, s tablestore.Store) error {
 		return fmt.Errorf("put: %w", err)
 	}
 	_, refused, _ := s.Put(ctx, row("0", "a", "1"))
-	_, set, _ := s.Set(ctx, row("0", "a", "2"))
+	_, set, _ := s.Upsert(ctx, row("0", "a", "2"))
 	got, read, _ := s.Get(ctx, partition, "0")
 	_, missing, _ := s.Get(ctx, partition, "never")
 	_, listed, _ := s.List(ctx, partition, "", "")
 	deleted, _ := s.Delete(ctx, got)
-	for what, reply := range map[string]tablestore.Reply{
+	for what, reply := range map[string]tablestore.Response{
 		"put": inserted, "conflict": refused, "set": set, "get": read, "not found": missing, "list": listed, "delete": deleted,
 	} {
 		if age := time.Since(reply.Date); age < -2*time.Second || age > 5*time.Second {

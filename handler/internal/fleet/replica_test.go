@@ -13,7 +13,7 @@ import (
 )
 
 // instance is a keeper that runs until the test ends. For synctest bubbles.
-func instance(t *testing.T, store tablestore.Store, name string, slots ...string) *Keeper {
+func instance(t *testing.T, store tablestore.Store, name string, slots ...string) *Replica {
 	t.Helper()
 	k := New(Config{Store: store, Slots: slots, Instance: name})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -24,8 +24,8 @@ func instance(t *testing.T, store tablestore.Store, name string, slots ...string
 }
 
 // request is one attempt that ends in the outcome at once.
-func request(k *Keeper, n health.Slot, o health.Outcome) bool {
-	if k.Snapshot().Of(n).Refuses(time.Now(), 100) != health.Admitted {
+func request(k *Replica, n health.Slot, o health.Outcome) bool {
+	if k.Snapshot().Of(n).SkipReason(time.Now(), 100) != health.NotSkipped {
 		k.RequestProbe(n)
 		return false
 	}
@@ -43,11 +43,11 @@ func request(k *Keeper, n health.Slot, o health.Outcome) bool {
 
 var (
 	served = health.Outcome{Signals: health.NoSignals()}
-	failed = health.Outcome{Verdict: health.Failed, Why: "503", Signals: health.NoSignals()}
+	failed = health.Outcome{Class: health.Failed, Reason: "503", Signals: health.NoSignals()}
 )
 
 func throttled(wait time.Duration, kind health.LimitKind) health.Outcome {
-	return health.Outcome{Verdict: health.Throttled, Wait: wait, Kind: kind, Why: "429", Signals: health.NoSignals()}
+	return health.Outcome{Class: health.Throttled, Wait: wait, Limit: kind, Reason: "429", Signals: health.NoSignals()}
 }
 
 func TestThrottleSeenByOneIsObeyedByAll(t *testing.T) {
@@ -57,7 +57,7 @@ func TestThrottleSeenByOneIsObeyedByAll(t *testing.T) {
 		a.Snapshot()
 		b.Snapshot()
 		time.Sleep(2 * time.Second)
-		if !request(a, 0, throttled(7*time.Second, health.Provisioned)) {
+		if !request(a, 0, throttled(7*time.Second, health.LimitProvisioned)) {
 			t.Fatal("a healthy backend refused the first request")
 		}
 		if request(a, 0, served) {
@@ -65,10 +65,10 @@ func TestThrottleSeenByOneIsObeyedByAll(t *testing.T) {
 		}
 		time.Sleep(700 * time.Millisecond)
 		h := b.Snapshot().Of(0)
-		if got := h.Refuses(time.Now(), 1); got != health.RefusedThrottled {
+		if got := h.SkipReason(time.Now(), 1); got != health.SkipThrottled {
 			t.Fatalf("the other instance after one refresh: %q, want throttled (%+v)", got, h)
 		}
-		if a.Snapshot().Of(0).Phase != health.Closed {
+		if a.Snapshot().Of(0).State != health.Closed {
 			t.Error("a 429 tripped the breaker")
 		}
 		time.Sleep(6*time.Second + 299*time.Millisecond)
@@ -85,7 +85,7 @@ func TestThrottleSeenByOneIsObeyedByAll(t *testing.T) {
 func TestFailuresOfTheWholeFleetTripAndOneProbeCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &memory.Store{}
-		var fleet []*Keeper
+		var fleet []*Replica
 		for _, name := range []string{"a", "b", "c", "d", "e"} {
 			k := instance(t, store, name, "x/gpt")
 			k.Snapshot()
@@ -99,7 +99,7 @@ func TestFailuresOfTheWholeFleetTripAndOneProbeCloses(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		for i, k := range fleet {
-			if p := k.Snapshot().Of(0).Phase; p != health.Open {
+			if p := k.Snapshot().Of(0).State; p != health.Open {
 				t.Errorf("instance %d after five failures in the fleet: %v, want open", i, p)
 			}
 		}
@@ -108,7 +108,7 @@ func TestFailuresOfTheWholeFleetTripAndOneProbeCloses(t *testing.T) {
 		for range 60 {
 			time.Sleep(50 * time.Millisecond)
 			for _, k := range fleet {
-				if k.Snapshot().Of(0).Phase != health.Closed && request(k, 0, served) {
+				if k.Snapshot().Of(0).State != health.Closed && request(k, 0, served) {
 					probes++
 				}
 			}
@@ -117,7 +117,7 @@ func TestFailuresOfTheWholeFleetTripAndOneProbeCloses(t *testing.T) {
 			t.Errorf("%d probes, want one in the whole fleet", probes)
 		}
 		for i, k := range fleet {
-			if h := k.Snapshot().Of(0); h.Phase != health.Closed || h.Share != 10 {
+			if h := k.Snapshot().Of(0); h.State != health.Closed || h.Share != 10 {
 				t.Errorf("instance %d after the probe: %+v, want closed at a share of 10", i, h)
 			}
 		}
@@ -133,20 +133,20 @@ func TestFailuresOfTheWholeFleetTripAndOneProbeCloses(t *testing.T) {
 // down is a table that is out of reach.
 type down struct{ tablestore.Store }
 
-func (down) Get(context.Context, string, string) (tablestore.Row, tablestore.Reply, error) {
-	return tablestore.Row{}, tablestore.Reply{}, tablestore.ErrUnknown
+func (down) Get(context.Context, string, string) (tablestore.Row, tablestore.Response, error) {
+	return tablestore.Row{}, tablestore.Response{}, tablestore.ErrUnknown
 }
 
-func (down) Set(context.Context, tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
-	return "", tablestore.Reply{}, tablestore.ErrUnknown
+func (down) Upsert(context.Context, tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+	return "", tablestore.Response{}, tablestore.ErrUnknown
 }
 
-func (down) List(context.Context, string, string, string) ([]tablestore.Row, tablestore.Reply, error) {
-	return nil, tablestore.Reply{}, tablestore.ErrUnknown
+func (down) List(context.Context, string, string, string) ([]tablestore.Row, tablestore.Response, error) {
+	return nil, tablestore.Response{}, tablestore.ErrUnknown
 }
 
-func (down) Put(context.Context, tablestore.Row) (tablestore.Version, tablestore.Reply, error) {
-	return "", tablestore.Reply{}, errors.Join(tablestore.ErrUnknown)
+func (down) Put(context.Context, tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+	return "", tablestore.Response{}, errors.Join(tablestore.ErrUnknown)
 }
 
 func TestWithoutATableEachInstanceGoesOnAlone(t *testing.T) {
@@ -166,7 +166,7 @@ func TestWithoutATableEachInstanceGoesOnAlone(t *testing.T) {
 		if !request(k, 0, served) {
 			t.Errorf("no probe of its own after the trip: %+v", k.Snapshot().Of(0))
 		}
-		if h := k.Snapshot().Of(0); h.Phase != health.Closed {
+		if h := k.Snapshot().Of(0); h.State != health.Closed {
 			t.Errorf("after its own probe was served: %+v", h)
 		}
 	})
