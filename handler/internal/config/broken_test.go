@@ -166,7 +166,7 @@ var brokenMeanings = []broken{
 	{"one application, two consumers", entra, two(`, "consumers": [{"name": "a", "entra": {"role": "Call"}}, {"name": "b", "entra": {"role": "Call"}}]`)},
 }
 
-// brokenSettings have a good document, but settings beside it that are not.
+// brokenSettings have a good document, but settings that are not.
 var brokenSettings = []broken{
 	{"nobody could be let in", nil, two(``)},
 	{"nobody could be let in, table or not", map[string]string{"SPILLWAY_STATE": "UseDevelopmentStorage=true"}, two(``)},

@@ -27,7 +27,7 @@ func (c *checker) callers(w *written) Callers {
 			who.Entra = true
 		case "none":
 		default:
-			c.setting("SPILLWAY_AUTH", strconv.Quote(words[i])+" is no way to prove who calls", jsondoc.DidYouMean(words[i], []string{"key", "entra", "none"}))
+			c.setting("SPILLWAY_AUTH", strconv.Quote(words[i])+" is no way to authenticate", jsondoc.DidYouMean(words[i], []string{"key", "entra", "none"}))
 		}
 	}
 	if slices.Contains(words, "none") && len(words) > 1 {

@@ -97,7 +97,7 @@ func (c *checker) checkKeysAndTokens(keyed, known bool) {
 	}
 }
 
-// checkOpen tells what SPILLWAY_AUTH=none means here.
+// checkOpen warns of what SPILLWAY_AUTH=none means here.
 func (c *checker) checkOpen(d *document.Document, s *Settings) {
 	if !s.Loopback || !s.Standalone {
 		c.settingWarning("SPILLWAY_AUTH", "is none: whoever reaches this address may use every model", "Set it to key or entra unless something in front authenticates callers.")
@@ -107,7 +107,7 @@ func (c *checker) checkOpen(d *document.Document, s *Settings) {
 	}
 }
 
-// checkPassThrough tells of tokens that cannot serve both doors.
+// checkPassThrough warns of tokens that cannot be valid here and at the backend.
 func (c *checker) checkPassThrough(d *document.Document, s *Settings) {
 	const audience = "https://cognitiveservices.azure.com"
 	for i, b := range d.Backends {
@@ -117,7 +117,7 @@ func (c *checker) checkPassThrough(d *document.Document, s *Settings) {
 	}
 }
 
-// checkTranscripts tells of consumers whose transcripts go nowhere.
+// checkTranscripts warns of consumers whose transcripts go nowhere.
 func (c *checker) checkTranscripts(d *document.Document, s *Settings) {
 	for i, who := range d.Consumers {
 		if who.Transcripts && s.Transcripts == "" {

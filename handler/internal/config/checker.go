@@ -10,8 +10,7 @@ import (
 	"spillway/handler/internal/config/jsondoc"
 )
 
-// checker reports what is wrong, and what is only odd, with the document and
-// with everything around it.
+// checker reports the faults and warnings of the document and of the settings.
 type checker struct {
 	document.Report
 	env map[string]string

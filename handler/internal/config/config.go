@@ -28,7 +28,7 @@ type Config struct {
 	Breaker   health.BreakerPolicy
 	Failing   StatusCodes // answers that are failures
 	Throttle  ThrottlePolicy
-	Warnings  Faults // odd, but no reason not to start
+	Warnings  Faults // suspicious, but no reason not to start
 
 	index map[string]int // of a pool, by model name and alias
 }

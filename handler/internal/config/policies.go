@@ -7,7 +7,7 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// ThrottlePolicy is what is done when a backend says 429.
+// ThrottlePolicy is what is done when a backend answers 429.
 type ThrottlePolicy struct {
 	AcceptRetryAfter bool
 	DefaultWait      time.Duration

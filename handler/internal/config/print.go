@@ -13,7 +13,7 @@ import (
 	"spillway/handler/internal/consumer"
 )
 
-// Print tells people what was understood. Secrets are never shown, only where
+// Print writes the configuration for people. Secrets are never shown, only where
 // they are kept.
 func (cfg *Config) Print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
@@ -50,7 +50,7 @@ func (s *Settings) print(p *printer) {
 	p.line("callers", "%s", s.Callers)
 	p.line("operators", "%s", pick(s.OperatorKey.Set(), "by key (SPILLWAY_OPERATOR_KEY)",
 		pick(s.Standalone && s.Loopback, "everyone on this machine", "nobody: SPILLWAY_OPERATOR_KEY is not set")))
-	p.line("timeouts", "first token %v, response %v, commit after %v, heartbeat %v, waiting room %v",
+	p.line("timeouts", "first token %v, response %v, commit after %v, heartbeat %v, longest wait %v",
 		jsondoc.Duration(s.FirstTokenTimeout), jsondoc.Duration(s.ResponseTimeout), jsondoc.Duration(s.CommitAfter), jsondoc.Duration(s.Heartbeat), jsondoc.Duration(s.MaxWait))
 	p.line("limits", "bodies up to %d bytes", s.MaxBody)
 	p.line("telling", "log level %s%s%s%s", strings.ToLower(s.LogLevel.String()),

@@ -40,7 +40,7 @@ type Resource struct {
 	Geography string
 	HTTP2     bool
 
-	CallerHeader string // in its canonical form; "" = nobody is told who calls
+	CallerHeader string // in its canonical form; "" = no backend learns who calls
 }
 
 func (cfg *Config) resource(b *document.Backend, env map[string]string) Resource {

@@ -13,7 +13,7 @@ import (
 	"spillway/handler/internal/config/jsondoc"
 )
 
-// shape is a pattern with its words.
+// shape is a pattern with its description.
 type shape struct {
 	expression *regexp.Regexp
 	words      string

@@ -11,13 +11,13 @@ import (
 	"spillway/handler/internal/config/document"
 )
 
-// Settings are the process settings of design.md §3, understood.
+// Settings are the process settings (docs/configuration.md#settings), parsed.
 type Settings struct {
 	Listen     string // host:port
 	Standalone bool   // no Functions host in front: FUNCTIONS_CUSTOMHANDLER_PORT is unset
 	Loopback   bool   // only this machine can connect
 	Region     string // REGION_NAME; "" = unknown
-	Instance   string // what tells this instance from the others of the fleet
+	Instance   string // the name of this instance, unique in the fleet
 
 	State        Connection
 	StateTable   string // prefix of the names of tables
@@ -97,8 +97,8 @@ func (c *checker) durations(w *written, s *Settings) {
 	}
 }
 
-// instance is what the platform calls this instance (facts/azure-functions-host.md
-// §7.27); elsewhere the machine and the port, which no two processes share.
+// instance is the name that the platform gives this instance
+// (docs/functions-host.md#plans); elsewhere the machine and the port, which no two processes share.
 func (p *platform) instance() string {
 	for _, name := range []string{p.Pod, p.Container, p.Instance} {
 		if name != "" {
@@ -112,8 +112,8 @@ func (p *platform) instance() string {
 	return machine + "-" + strconv.Itoa(os.Getpid())
 }
 
-// listen decides where to listen: where the host says, unless an operator says
-// otherwise.
+// listen decides where to listen: where the host sets, unless SPILLWAY_LISTEN
+// is set.
 func (c *checker) listen(in *inputs, s *Settings) {
 	host, port := "127.0.0.1", "8080"
 	s.Standalone = in.platform.Port == ""

@@ -73,17 +73,17 @@ func TestStateConnectionForms(t *testing.T) {
 		env  map[string]string
 		want string
 	}{
-		"a connection string":               {map[string]string{"SPILLWAY_STATE": key}, "table by SPILLWAY_STATE"},
-		"a signature":                       {map[string]string{"SPILLWAY_STATE": "TableEndpoint=https://c.table.core.windows.net;SharedAccessSignature=sv=1&sig=x"}, "table by SPILLWAY_STATE"},
-		"the Functions host's":              {map[string]string{"AzureWebJobsStorage": key}, "table by AzureWebJobsStorage"},
-		"ours before the host's":            {map[string]string{"SPILLWAY_STATE": key, "AzureWebJobsStorage": "junk"}, "table by SPILLWAY_STATE"},
-		"an account":                        {map[string]string{"SPILLWAY_STATE__accountName": "contoso", "SPILLWAY_STATE__credential": "managedidentity"}, "table https://contoso.table.core.windows.net by identity (SPILLWAY_STATE)"},
-		"a service":                         {map[string]string{"SPILLWAY_STATE__tableServiceUri": "https://c.table.core.chinacloudapi.cn/", "SPILLWAY_STATE__clientId": "11111111-2222-3333-4444-555555555555"}, "table https://c.table.core.chinacloudapi.cn by identity 11111111-2222-3333-4444-555555555555 (SPILLWAY_STATE)"},
-		"an account in capitals":            {map[string]string{"AZUREWEBJOBSSTORAGE__ACCOUNTNAME": "contoso"}, "table https://contoso.table.core.windows.net by identity (AzureWebJobsStorage)"},
-		"a string without a key beside it":  {map[string]string{"AzureWebJobsStorage": "DefaultEndpointsProtocol=https;AccountName=contoso;AccountKey=;EndpointSuffix=core.windows.net", "AzureWebJobsStorage__accountName": "contoso"}, "table https://contoso.table.core.windows.net by identity (AzureWebJobsStorage)"},
-		"blobs only, which is no table":     {map[string]string{"AzureWebJobsStorage__blobServiceUri": "https://c.blob.core.windows.net"}, "memory"},
-		"an empty string, as infra sets it": {map[string]string{"AzureWebJobsStorage": "", "AzureWebJobsStorage__accountName": "contoso"}, "table https://contoso.table.core.windows.net by identity (AzureWebJobsStorage)"},
-		"nothing":                           {nil, "memory"},
+		"a connection string":    {map[string]string{"SPILLWAY_STATE": key}, "table by SPILLWAY_STATE"},
+		"a signature":            {map[string]string{"SPILLWAY_STATE": "TableEndpoint=https://c.table.core.windows.net;SharedAccessSignature=sv=1&sig=x"}, "table by SPILLWAY_STATE"},
+		"the Functions host's":   {map[string]string{"AzureWebJobsStorage": key}, "table by AzureWebJobsStorage"},
+		"ours before the host's": {map[string]string{"SPILLWAY_STATE": key, "AzureWebJobsStorage": "junk"}, "table by SPILLWAY_STATE"},
+		"an account":             {map[string]string{"SPILLWAY_STATE__accountName": "contoso", "SPILLWAY_STATE__credential": "managedidentity"}, "table https://contoso.table.core.windows.net by identity (SPILLWAY_STATE)"},
+		"a service":              {map[string]string{"SPILLWAY_STATE__tableServiceUri": "https://c.table.core.chinacloudapi.cn/", "SPILLWAY_STATE__clientId": "11111111-2222-3333-4444-555555555555"}, "table https://c.table.core.chinacloudapi.cn by identity 11111111-2222-3333-4444-555555555555 (SPILLWAY_STATE)"},
+		"an account in capitals": {map[string]string{"AZUREWEBJOBSSTORAGE__ACCOUNTNAME": "contoso"}, "table https://contoso.table.core.windows.net by identity (AzureWebJobsStorage)"},
+		"a string without a key and an account name": {map[string]string{"AzureWebJobsStorage": "DefaultEndpointsProtocol=https;AccountName=contoso;AccountKey=;EndpointSuffix=core.windows.net", "AzureWebJobsStorage__accountName": "contoso"}, "table https://contoso.table.core.windows.net by identity (AzureWebJobsStorage)"},
+		"blobs only, which is no table":              {map[string]string{"AzureWebJobsStorage__blobServiceUri": "https://c.blob.core.windows.net"}, "memory"},
+		"an empty string, as infra sets it":          {map[string]string{"AzureWebJobsStorage": "", "AzureWebJobsStorage__accountName": "contoso"}, "table https://contoso.table.core.windows.net by identity (AzureWebJobsStorage)"},
+		"nothing":                                    {nil, "memory"},
 	} {
 		env := setting(c.env, one(``))
 		env["SPILLWAY_AUTH"] = "none"
@@ -165,7 +165,7 @@ func TestPrintedConfigurationHoldsNoSecret(t *testing.T) {
 	}
 	for _, part := range []string{"TEAM_A_KEY", "SPILLWAY_OPERATOR_KEY", "ptu-uksouth", "gpt-4o-ptu"} {
 		if !strings.Contains(out.String(), part) {
-			t.Errorf("%s is not told", part)
+			t.Errorf("%s is not reported", part)
 		}
 	}
 }
@@ -176,20 +176,20 @@ func TestWarnings(t *testing.T) {
 		text string
 		want string
 	}{
-		"state in memory":               {open, one(``), "SPILLWAY_STATE: is not set"},
-		"everyone let in from outside":  {map[string]string{"SPILLWAY_AUTH": "none", "FUNCTIONS_CUSTOMHANDLER_PORT": "1"}, one(``), "SPILLWAY_AUTH: is none"},
-		"consumers that do nothing":     {map[string]string{"SPILLWAY_AUTH": "none", "TEAM_A_KEY": "0123456789abcdef"}, with(``), "consumers (line 6, column 16): have no effect"},
-		"old and new beside each other": {map[string]string{"SPILLWAY_AUTH": "none", "BACKEND_1_URL": "x"}, one(``), "BACKEND_1_URL: and its like have no effect"},
-		"a hedge to nowhere":            {open, `{"backends": [{"name": "a", "endpoint": "https://a.openai.azure.com", "deployments": ["m"]}], "models": {"m": {"hedge": {"after": "p95"}}}}`, "models.m.hedge (line 1, column 121): has no effect"},
-		"a drained model":               {open, `{"backends": [{"name": "a", "endpoint": "https://a.openai.azure.com", "deployments": ["m"], "weight": 0}, {"name": "b", "endpoint": "https://b.openai.azure.com", "deployments": ["n"]}]}`, `leave "m" without anyone`},
-		"the callers' mistakes":         {open, two(`, "circuitBreaker": {"statusCodes": ["400-408"]}`), "holds 400"},
-		"a base without v1":             {open, one(`, "kind": "openai", "auth": {"mode": "none"}`), "has no path"},
-		"a setting of somebody else":    {map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_XYZZY": "1"}, one(``), "SPILLWAY_XYZZY: is no setting"},
-		"tokens for another audience":   {map[string]string{"SPILLWAY_AUTH": "entra", "SPILLWAY_ENTRA_TENANT": "t", "SPILLWAY_ENTRA_AUDIENCE": "api://s"}, `{"backends": [{"name": "a", "endpoint": "https://a.openai.azure.com", "auth": {"mode": "pass-through"}}], "consumers": [{"name": "c", "entra": {"role": "r"}}]}`, "forwards the callers' own tokens"},
-		"entra settings without entra":  {map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_ENTRA_TENANT": "t"}, one(``), "does not name entra"},
-		"both forms of a connection":    {map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_STATE": "UseDevelopmentStorage=true", "SPILLWAY_STATE__accountName": "contoso"}, one(``), "the string is used"},
-		"transcripts to nowhere":        {teamA, with(`, "transcripts": true`), "names no container"},
-		"a cache that costs more":       {open, two(`, "models": {"gpt-4o": {"price": {"input": 1, "cachedInput": 2}}}`), "is more than input"},
+		"state in memory":                           {open, one(``), "SPILLWAY_STATE: is not set"},
+		"everyone let in from outside":              {map[string]string{"SPILLWAY_AUTH": "none", "FUNCTIONS_CUSTOMHANDLER_PORT": "1"}, one(``), "SPILLWAY_AUTH: is none"},
+		"consumers that do nothing":                 {map[string]string{"SPILLWAY_AUTH": "none", "TEAM_A_KEY": "0123456789abcdef"}, with(``), "consumers (line 6, column 16): have no effect"},
+		"numbered settings next to SPILLWAY_CONFIG": {map[string]string{"SPILLWAY_AUTH": "none", "BACKEND_1_URL": "x"}, one(``), "BACKEND_1_URL: and its like have no effect"},
+		"a hedge to nowhere":                        {open, `{"backends": [{"name": "a", "endpoint": "https://a.openai.azure.com", "deployments": ["m"]}], "models": {"m": {"hedge": {"after": "p95"}}}}`, "models.m.hedge (line 1, column 121): has no effect"},
+		"a drained model":                           {open, `{"backends": [{"name": "a", "endpoint": "https://a.openai.azure.com", "deployments": ["m"], "weight": 0}, {"name": "b", "endpoint": "https://b.openai.azure.com", "deployments": ["n"]}]}`, `leave "m" without anyone`},
+		"the callers' mistakes":                     {open, two(`, "circuitBreaker": {"statusCodes": ["400-408"]}`), "holds 400"},
+		"a base without v1":                         {open, one(`, "kind": "openai", "auth": {"mode": "none"}`), "has no path"},
+		"a setting of somebody else":                {map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_XYZZY": "1"}, one(``), "SPILLWAY_XYZZY: is no setting"},
+		"tokens for another audience":               {map[string]string{"SPILLWAY_AUTH": "entra", "SPILLWAY_ENTRA_TENANT": "t", "SPILLWAY_ENTRA_AUDIENCE": "api://s"}, `{"backends": [{"name": "a", "endpoint": "https://a.openai.azure.com", "auth": {"mode": "pass-through"}}], "consumers": [{"name": "c", "entra": {"role": "r"}}]}`, "forwards the callers' own tokens"},
+		"entra settings without entra":              {map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_ENTRA_TENANT": "t"}, one(``), "does not name entra"},
+		"both forms of a connection":                {map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_STATE": "UseDevelopmentStorage=true", "SPILLWAY_STATE__accountName": "contoso"}, one(``), "the string is used"},
+		"transcripts to nowhere":                    {teamA, with(`, "transcripts": true`), "names no container"},
+		"a cache that costs more":                   {open, two(`, "models": {"gpt-4o": {"price": {"input": 1, "cachedInput": 2}}}`), "is more than input"},
 	} {
 		cfg := loaded(t, c.env, c.text)
 		if !strings.Contains(cfg.Warnings.Error(), c.want) {

@@ -21,7 +21,7 @@ func settingNames() []string {
 }
 
 // unknownSettings looks for settings of ours that do not exist. One that is nearly
-// right is a fault: it was meant to do something. The rest is only told of.
+// right is a fault: it was meant to do something. The rest is a warning.
 // Names that the pool document refers to are its own affair.
 func (c *checker) unknownSettings(in *inputs, referred []string) {
 	known := settingNames()

@@ -8,7 +8,7 @@ import (
 )
 
 // Validate is `spillway validate`: it loads the configuration of this process
-// and tells on w what was understood and what is odd about it. The error holds
+// and writes the configuration and its warnings to w. The error holds
 // everything that is wrong, one fault a line.
 func Validate(w io.Writer) error {
 	cfg, err := Load()

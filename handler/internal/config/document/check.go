@@ -35,7 +35,7 @@ func (r *Report) servingUncertain() bool {
 	return slices.ContainsFunc(r.Faults, func(f jsondoc.Fault) bool { return servingPaths.MatchString(f.Path) })
 }
 
-// checkDuplicates looks for backends that cannot be told apart, or add nothing.
+// checkDuplicates looks for backends that cannot be distinguished, or add nothing.
 func (r *Report) checkDuplicates(d *Document) {
 	names := map[string]int{}
 	places := map[string]string{}

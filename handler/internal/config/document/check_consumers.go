@@ -8,7 +8,7 @@ import (
 	"spillway/handler/internal/config/jsondoc"
 )
 
-// checkConsumers looks for consumers that cannot be told apart, or whose rules
+// checkConsumers looks for consumers that cannot be distinguished, or whose rules
 // leave them nothing.
 func (r *Report) checkConsumers(l *Layout) {
 	names := map[string]int{}

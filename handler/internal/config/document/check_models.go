@@ -121,7 +121,7 @@ func (r *Report) checkCurrencies(l *Layout) {
 	}
 }
 
-// checkDrained tells of models whose backends are all drained.
+// checkDrained warns of models whose backends are all drained.
 func (r *Report) checkDrained(l *Layout) {
 	for _, model := range l.Models {
 		backends := l.backends(model)

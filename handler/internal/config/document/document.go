@@ -13,7 +13,7 @@ type Document struct {
 	Backends       []Backend      `json:"backends" required:"yes" least:"1" example:"[{\"name\": \"payg\", \"endpoint\": \"https://contoso.openai.azure.com\"}]" also:"endpoints,model_list,targets" doc:"The Azure OpenAI resources (or OpenAI-compatible services) that requests are sent to."`
 	Models         []Model        `json:"models" keys:"^(\\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$" keysay:"a model name of at most 64 letters, digits, '.', '_' or '-', or \"*\" for any other model" doc:"How each model's backends are chosen. A model that is served by a backend needs no entry; \"*\" is every model that has no pool of its own."`
 	CircuitBreaker CircuitBreaker `json:"circuitBreaker" also:"breaker" doc:"When a failing backend is left alone. Failures are counted over all instances."`
-	Throttle       Throttle       `json:"throttle" also:"throttling" doc:"What is done when a backend says 429."`
+	Throttle       Throttle       `json:"throttle" also:"throttling" doc:"What is done when a backend answers 429."`
 	Consumers      []Consumer     `json:"consumers" also:"clients,keys" doc:"Who may call, and how much they may use."`
 }
 
@@ -31,8 +31,8 @@ type Backend struct {
 	Capacity     string         `json:"capacity" enum:"provisioned|pay-as-you-go" default:"\"pay-as-you-go\"" also:"sku,deploymenttype" doc:"provisioned for throughput units (PTU): its waits are obeyed to the millisecond, and prompts too long for it go to the next group."`
 	Deployments  jsondoc.Pairs  `json:"deployments" keys:"^(\\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$" keysay:"a model name of at most 64 letters, digits, '.', '_' or '-', or \"*\" for any other model" pattern:"^(\\*|[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127})$" say:"a deployment name" example:"{\"gpt-4o\": \"gpt-4o-ptu\"}" also:"deployment,models,model" doc:"The models it serves: an object of model and deployment name, or a list when the names are equal. Without it, any model is served and its name passed through. \"*\" stands for any model that is not named here, as its value for the caller's name."`
 	Auth         Auth           `json:"auth" example:"{\"mode\": \"api-key\", \"setting\": \"AOAI_KEY\"}" also:"apikey,api_key,api-key,key,credential,credentials,authentication" doc:"How Spillway authenticates to it."`
-	Stateful     bool           `json:"stateful" doc:"Files, batches, vector stores and assistants of its models live here, and nowhere else."`
-	CallerHeader string         `json:"callerHeader" pattern:"^[Xx]-[A-Za-z0-9][A-Za-z0-9-]{0,60}$" say:"the name of a header that begins with x-" example:"\"x-caller-id\"" doc:"Tell it who calls: the id of the caller's Entra token (oid, else sub) goes into this header, and what a caller writes there itself does not. Callers with a key have no id. Nothing is told unless this is set."`
+	Stateful     bool           `json:"stateful" doc:"Files, batches, vector stores and assistants of its models are kept here, and nowhere else."`
+	CallerHeader string         `json:"callerHeader" pattern:"^[Xx]-[A-Za-z0-9][A-Za-z0-9-]{0,60}$" say:"the name of a header that begins with x-" example:"\"x-caller-id\"" doc:"The request header that carries the id of the caller's Entra token (oid, else sub); what a caller sends in it is removed. Callers with a key have no id. Unset, no backend learns who calls."`
 	HTTP2        bool           `json:"http2" doc:"Speak HTTP/2 to it when it offers it: less memory when many streams are open."`
 }
 

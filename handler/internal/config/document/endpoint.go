@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Endpoint reads a backend's base URL, or says what is wrong with it and how
+// Endpoint reads a backend's base URL, or reports what is wrong with it and how
 // it is put right. It never repeats credentials.
 func Endpoint(text, kind string) (u *url.URL, problem, fix string) {
 	switch {

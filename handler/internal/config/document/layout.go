@@ -141,7 +141,7 @@ func (l *Layout) Canonical(name string) string {
 	return name
 }
 
-// Entry is what the document says of a model, or the defaults.
+// Entry is the entry of a model in the document, or the defaults.
 func (l *Layout) Entry(model string) *Model {
 	if m := l.entries[model]; m != nil {
 		return m

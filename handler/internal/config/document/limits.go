@@ -14,18 +14,18 @@ type CircuitBreaker struct {
 	StatusCodes     []string         `json:"statusCodes" least:"1" pattern:"^[1-9][0-9]{2}(-[1-9][0-9]{2})?$" say:"a status code or a range in quotes, such as \"408\" or \"500-599\"" default:"[\"500-599\", \"408\"]" also:"statuscoderanges" doc:"Which answers are failures. Connection errors and timeouts always are; 429 never is."`
 }
 
-// Throttle is what is done when a backend says 429.
+// Throttle is what is done when a backend answers 429.
 type Throttle struct {
-	_                struct{}         `noun:"throttle" doc:"What is done when a backend says 429."`
-	AcceptRetryAfter bool             `json:"acceptRetryAfter" default:"true" doc:"Leave it alone for as long as it says. Otherwise always for defaultWait."`
-	DefaultWait      jsondoc.Duration `json:"defaultWait" default:"\"10s\"" doc:"How long to leave it alone when it does not say."`
+	_                struct{}         `noun:"throttle" doc:"What is done when a backend answers 429."`
+	AcceptRetryAfter bool             `json:"acceptRetryAfter" default:"true" doc:"Wait as long as its answer asks. Otherwise always defaultWait."`
+	DefaultWait      jsondoc.Duration `json:"defaultWait" default:"\"10s\"" doc:"How long to wait when its answer does not say."`
 	MaxWait          jsondoc.Duration `json:"maxWait" default:"\"5m\"" doc:"Longer waits are cut to this: backends have been seen to ask for a day."`
-	LeaveAt          *LeaveAt         `json:"leaveAt" example:"{\"utilization\": 95, \"remainingTokens\": 0.02}" doc:"Send a nearly full backend less before it says 429. Off when absent."`
+	LeaveAt          *LeaveAt         `json:"leaveAt" example:"{\"utilization\": 95, \"remainingTokens\": 0.02}" doc:"Send a nearly full backend less before it answers 429. Off when absent."`
 }
 
 // LeaveAt is when a backend is nearly full.
 type LeaveAt struct {
-	_               struct{} `noun:"leaveAt" doc:"When a backend is nearly full, by what its answers say. It then takes a share of its traffic only."`
+	_               struct{} `noun:"leaveAt" doc:"When a backend is nearly full, by the headers of its answers. It then takes a share of its traffic only."`
 	Enabled         bool     `json:"enabled" default:"true" doc:"The switch: false turns it off without losing the numbers."`
 	Utilization     float64  `json:"utilization" min:"1" max:"100" default:"95" doc:"At this utilization of a provisioned deployment, in percent."`
 	RemainingTokens float64  `json:"remainingTokens" min:"0" max:"1" default:"0.02" doc:"When this share of its tokens per minute is left: 0.02 is 2 percent."`

@@ -2,7 +2,7 @@ package document
 
 import "spillway/handler/internal/config/jsondoc"
 
-// Report gathers what is wrong with a document, and what is only odd. The zero
+// Report collects the faults of a document and its warnings. The zero
 // Report is ready for a document that is no text.
 type Report struct {
 	Tree     *jsondoc.Tree     // of the text; nil when there is none
@@ -19,7 +19,7 @@ func (r *Report) Fault(path, problem, fix string) {
 	}
 }
 
-// Warn reports a place in the document that is odd but does no harm.
+// Warn reports a place in the document that is suspicious but valid.
 func (r *Report) Warn(path, problem, fix string) {
 	r.Warnings = append(r.Warnings, r.place(path, problem, fix))
 }
@@ -56,7 +56,7 @@ func (r *Report) Read(file string, text []byte) *Document {
 }
 
 // Parse understands a document and checks all that can be checked without an
-// environment. The error is of type strict.Faults.
+// environment. The error is of type jsondoc.Faults.
 func Parse(file string, text []byte) (*Document, error) {
 	r := new(Report)
 	d := r.Read(file, text)

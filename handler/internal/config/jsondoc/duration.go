@@ -8,7 +8,7 @@ type Duration time.Duration
 // durationPattern is what Go durations that are not negative look like.
 const durationPattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
 
-// printedPattern says the same to JSON Schema, and that it is not nothing.
+// printedPattern is the same for JSON Schema, and excludes zero.
 const printedPattern = `^(?=.*[1-9])([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
 
 // String is the duration as people write it: "10s", not "10.0s" or "0h0m10s".

@@ -1,11 +1,11 @@
-// Package strict turns JSON text into Go structs and says everything that is
-// wrong with the text at once: each fault with its path, its place, the fix
-// and the nearest valid name. What a struct accepts is written in the tags of
-// its fields, and the same tags print it and make its JSON Schema.
+// Package jsondoc decodes JSON text into Go structs and reports every fault of
+// the text at once: each fault with its path, its place, the fix
+// and the nearest valid name. What a struct accepts is in the tags of
+// its fields, and the same tags encode it and make its JSON Schema.
 //
 // The tags: json (the exact name), doc (a sentence for editors), required,
 // default (as JSON), enum (a|b|c), min and max (of numbers), least and most
-// (of lists), pattern with say (the pattern in words), keys with keysay (the
+// (of lists), pattern with say (the pattern for people), keys with keysay (the
 // same for the names of an object), example (as JSON), also (names that people
 // bring from elsewhere), quiet (values are never repeated in a message).
 package jsondoc

@@ -216,7 +216,7 @@ func TestSchemaHasEveryField(t *testing.T) {
 	if err := json.Unmarshal(Schema("A herd", new(nestedList)), &schema); err != nil {
 		t.Fatal(err)
 	}
-	if len(schema.Properties) != 11 || len(schema.Defs) != 2 || schema.Defs["sheep"].Properties["wool"] == nil {
+	if len(schema.Properties) != 11 || len(schema.Defs) != 2 || schema.Defs["nestedItem"].Properties["wool"] == nil {
 		t.Errorf("got %+v", schema)
 	}
 }

@@ -88,7 +88,7 @@ func (t *Tree) index(path string, n *Node) {
 	}
 }
 
-// Has reports whether the text says anything at path, if only null.
+// Has reports whether the text has a value at path, if only null.
 func (t *Tree) Has(path string) bool {
 	_, ok := t.places[path]
 	return ok

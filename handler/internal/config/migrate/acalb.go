@@ -41,10 +41,10 @@ func fromNumbers(r *Result, text []byte) error {
 
 var (
 	numberedName  = regexp.MustCompile(`(?i)^BACKEND_[^_]+_(.+)$`)
-	numberedParts = []string{"URL", "PRIORITY", "APIKEY", "DEPLOYMENT_NAME"} //nolint:gochecknoglobals // a constant in all but name
+	numberedParts = []string{"URL", "PRIORITY", "APIKEY", "DEPLOYMENT_NAME"}
 )
 
-// numberedRest tells of settings of backends that say nothing to Spillway.
+// numberedRest lists settings of backends that Spillway does not have.
 func (r *Result) numberedRest(env map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		m := numberedName.FindStringSubmatch(name)

@@ -160,7 +160,7 @@ func isInformational() []string {
 	return []string{"url", "protocol", "type", "title", "description", "name", "id", "api_management_name", "resource_group_name", "resource_id", "timeouts"}
 }
 
-// unsupported tells of every member that nobody looked at, unless it says nothing.
+// unsupported lists every member that was not read, unless it is informational.
 func (p *apim) unsupported(v *value) {
 	for _, m := range v.others() {
 		switch {

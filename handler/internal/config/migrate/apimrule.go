@@ -10,7 +10,7 @@ import (
 	"spillway/handler/internal/config/jsondoc"
 )
 
-// trip is one rule of a circuit breaker, in ARM's words or in Terraform's.
+// trip is one rule of a circuit breaker, as ARM or as Terraform writes it.
 type trip struct {
 	path                        string
 	count, percentage           string
@@ -80,11 +80,11 @@ func (p *apim) rule(t trip) {
 	b.MaxTripDuration = max(b.MaxTripDuration, b.TripDuration)
 }
 
-// throttling tells what becomes of a rule about 429; without codes it is about
+// throttling reports what becomes of a rule about 429; without codes it is about
 // nothing else.
 func (p *apim) throttling(t trip, codes []string) {
 	if len(codes) == 0 || slices.ContainsFunc(t.ranges, about429) {
-		p.changed("%s: 429 opens no circuit: the backend is left alone for as long as it says, else for throttle.defaultWait", t.path)
+		p.changed("%s: 429 opens no circuit: the backend is skipped for as long as its answer asks, else for throttle.defaultWait", t.path)
 	}
 	if len(codes) == 0 {
 		p.duration(t.duration, &p.Document.Throttle.DefaultWait)

@@ -55,7 +55,7 @@ func ofBackend(at string) bool {
 	return found && !strings.Contains(inside, "tls") || terraform && strings.Contains(inTerraform, "credentials")
 }
 
-// mentions reports whether the stranger at that path, or what holds it, is listed.
+// mentions reports whether the unknown member at that path, or what holds it, is listed.
 func (r *Result) mentions(at string) bool {
 	for _, line := range r.Lost {
 		path, _, _ := strings.Cut(line, ": ")
@@ -90,7 +90,7 @@ func mappings(t *testing.T, text []byte) []string {
 	return found
 }
 
-// withUnknownMember is the text with the stranger in the mapping at that path.
+// withUnknownMember is the text with an unknown member in the mapping at that path.
 func withUnknownMember(t *testing.T, text []byte, path string) []byte {
 	t.Helper()
 	var root yaml.Node

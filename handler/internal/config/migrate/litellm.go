@@ -13,7 +13,7 @@ import (
 // lite is LiteLLM's configuration on its way.
 type lite struct {
 	*Result
-	places map[string]int // of a backend, by what tells backends apart
+	places map[string]int // of a backend, by what distinguishes backends
 	weighs []float64      // by backend, before they are made whole numbers
 
 	keys     map[string]string // the setting of a key that is in the file
@@ -51,7 +51,7 @@ func fromLiteLLM(r *Result, text []byte) error {
 }
 
 // litellmHints is what becomes of what is not carried over.
-var litellmHints = map[string]string{ //nolint:gochecknoglobals // a table
+var litellmHints = map[string]string{
 	"redis_host": "not needed, state is shared through Azure Table Storage", "redis_port": "not needed", "redis_password": "not needed", "redis_url": "not needed", "cache_params": "answers are not cached", "cache": "answers are not cached",
 	"num_retries": "not needed, every available backend is tried once", "retry_after": "not needed", "enable_pre_call_checks": "not needed",
 	"timeout": "set SPILLWAY_RESPONSE_TIMEOUT", "request_timeout": "set SPILLWAY_RESPONSE_TIMEOUT", "stream_timeout": "set SPILLWAY_FIRST_TOKEN_TIMEOUT",
@@ -96,7 +96,7 @@ func (l *lite) entry(entry *value) {
 }
 
 // litellmParams is what becomes of parameters of one deployment.
-var litellmParams = map[string]string{ //nolint:gochecknoglobals // a table
+var litellmParams = map[string]string{
 	"api_version": "callers say which api-version they speak", "temperature": "requests are passed on unchanged", "max_tokens": "requests are passed on unchanged",
 	"timeout": "set SPILLWAY_RESPONSE_TIMEOUT", "stream_timeout": "set firstTokenTimeout of the model", "max_parallel_requests": "limit consumers instead",
 	"azure_ad_token": "managed-identity is used instead", "tenant_id": "managed-identity is used instead", "client_id": "managed-identity is used instead", "client_secret": "managed-identity is used instead",

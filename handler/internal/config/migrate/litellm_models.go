@@ -93,7 +93,7 @@ func (l *lite) breaker(places ...*value) {
 		if n, ok := v.number("cooldown_time"); ok && n > 0 && n <= 3600 {
 			b.TripDuration = jsondoc.Duration(n * float64(time.Second))
 			b.MaxTripDuration = max(b.MaxTripDuration, b.TripDuration)
-			l.changed("%s.cooldown_time is for failures; after a 429 a backend is left alone for as long as it says", v.path)
+			l.changed("%s.cooldown_time is for failures; after a 429 a backend is skipped for as long as its answer asks", v.path)
 		}
 	}
 }

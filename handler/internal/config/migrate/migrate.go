@@ -1,5 +1,5 @@
 // Package importer turns the configuration of what people ran before into a
-// pool document. Whatever cannot be carried over is told, never dropped
+// pool document. Whatever cannot be carried over is listed, never dropped
 // silently, and no key is ever copied: keys move to app settings.
 package migrate
 

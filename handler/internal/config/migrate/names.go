@@ -91,7 +91,7 @@ func unique(name string, taken map[string]bool) string {
 	return free
 }
 
-// model makes a name that callers can use, and tells when that is another one.
+// model makes a name that callers can use, and reports when that is another one.
 func (r *Result) model(name string) string {
 	if modelName.MatchString(name) {
 		return name

@@ -119,14 +119,14 @@ func (r *Result) policyPriority(code string) int {
 }
 
 // structure is the elements that the known policy is made of.
-var structure = []string{ //nolint:gochecknoglobals // a table
+var structure = []string{
 	"policies", "inbound", "backend", "outbound", "on-error", "base", "choose", "when", "otherwise", "set-variable",
 	"cache-lookup-value", "cache-store-value", "set-backend-service", "authentication-managed-identity", "value",
 	"openid-config", "audiences", "audience", "issuers", "issuer", "required-claims", "claim", "client-application-ids", "application-id",
 }
 
 // replacement is what does the same in Spillway.
-var replacement = map[string]string{ //nolint:gochecknoglobals // a table
+var replacement = map[string]string{
 	"rate-limit": "set requestsPerMinute of consumers", "rate-limit-by-key": "set requestsPerMinute of consumers", "quota": "set tokensPerMonth of consumers", "quota-by-key": "set tokensPerMonth of consumers",
 	"azure-openai-token-limit": "set tokensPerMinute of consumers", "llm-token-limit": "set tokensPerMinute of consumers",
 	"azure-openai-emit-token-metric": "tokens are measured by themselves", "llm-emit-token-metric": "tokens are measured by themselves", "log-to-eventhub": "see SPILLWAY_TRANSCRIPTS and the log line of each request", "trace": "see the log line of each request", "emit-metric": "see the metrics",
@@ -135,7 +135,7 @@ var replacement = map[string]string{ //nolint:gochecknoglobals // a table
 	"llm-content-safety": "use the content filter of the deployments",
 }
 
-// policyRest tells what becomes of everything besides the list.
+// policyRest reports what becomes of everything outside the list.
 func (r *Result) policyRest(tags []element, policy string) {
 	for _, e := range tags {
 		switch {
@@ -210,7 +210,7 @@ func (r *Result) policyEntra(tags []element) {
 			if name := e.attributes["name"]; (name == "appid" || name == "azp") && i+1 < len(tags) {
 				r.policyCaller(tags[i+1].text)
 			} else {
-				r.notCarried("<claim name=%q>: consumers are told apart by appId, group and role", name)
+				r.notCarried("<claim name=%q>: consumers are matched by appId, group and role", name)
 			}
 		}
 	}

@@ -101,7 +101,7 @@ func (r *Result) addStandIns(virtual []*value, n int) jsondoc.Pairs {
 	return pairs
 }
 
-// fraction tells of endpoints that took a part of the requests only.
+// fraction lists endpoints that took a part of the requests only.
 func (r *Result) fraction(v *value, instead string) {
 	if f, ok := v.number("non_streaming_fraction"); ok && f != 1 {
 		r.notCarried("%s.non_streaming_fraction: %s", v.path, instead)
@@ -186,7 +186,7 @@ func (r *Result) powerLimits(client *value, c *document.Consumer) {
 
 func thousands(n float64) int64 { return max(1, int64(n*1000+0.5)) }
 
-// powerPlugins tells what became of the plugins.
+// powerPlugins reports what became of the plugins.
 func (r *Result) powerPlugins(root *value) {
 	enabled := map[string]bool{}
 	for _, plugin := range root.items("plugins") {

@@ -14,7 +14,7 @@ import (
 )
 
 // value is a piece of a JSON or YAML text, with where it stands and which of
-// its members were looked at, so that the others can be told.
+// its members were read, so that the others can be listed.
 type value struct {
 	path    string
 	text    string // of a scalar
@@ -212,7 +212,7 @@ func (v *value) others() []member {
 	return others
 }
 
-// rest tells of every member that nobody looked at. Values are not repeated:
+// rest lists every member that was not read. Values are not repeated:
 // they may be secrets.
 func (r *Result) rest(v *value, why map[string]string) {
 	for _, m := range v.others() {
