@@ -14,10 +14,10 @@ import (
 // connections and its credential. The runners renew its tokens.
 func Connect(cfg *config.Config, log *slog.Logger) (*backend.Client, []Runner, error) {
 	client := &backend.Client{
-		CountUsage: true,
-		APIVersion: "2024-10-21",
-		Limits:     backend.Limits{Response: cfg.Settings.ResponseTimeout, FirstToken: cfg.Settings.FirstTokenTimeout, Models: patience(cfg)},
-		Policy:     judgement(cfg),
+		RequestUsage: true,
+		APIVersion:   "2024-10-21",
+		Timeouts:     backend.Timeouts{Response: cfg.Settings.ResponseTimeout, FirstToken: cfg.Settings.FirstTokenTimeout, FirstTokenByModel: patience(cfg)},
+		Policy:       judgement(cfg),
 	}
 	tokens := &tokens{byIdentity: map[string]*backend.Token{}, standalone: cfg.Settings.Standalone, log: log}
 	for i := range cfg.Resources {
@@ -26,7 +26,7 @@ func Connect(cfg *config.Config, log *slog.Logger) (*backend.Client, []Runner, e
 		if err != nil {
 			return nil, nil, fmt.Errorf("backends[%d].auth: %w", i, err)
 		}
-		wire := backend.Wire{HTTP2: r.HTTP2}
+		wire := backend.TransportOptions{HTTP2: r.HTTP2}
 		client.Targets = append(client.Targets, &backend.Target{
 			Name: r.Name, Endpoint: r.Endpoint, OpenAI: r.Kind == config.OpenAI, Credential: credential,
 			Transport: backend.NewTransport(wire), Direct: backend.NewOrigin(wire, r.Endpoint), Deployments: deployments(cfg, i), CallerHeader: r.CallerHeader,
@@ -52,17 +52,17 @@ func (t *tokens) credential(r *config.Resource) (backend.Credential, error) {
 	case config.PassThrough:
 		return backend.PassThrough{}, nil
 	case config.NoAuth:
-		return backend.Anonymous{}, nil
+		return backend.NoCredential{}, nil
 	case config.ManagedIdentity:
 	}
 	if known, ok := t.byIdentity[r.ClientID]; ok {
 		return known, nil
 	}
-	identity, err := backend.Identity(r.ClientID, !t.standalone)
+	identity, err := backend.IdentityCredential(r.ClientID, !t.standalone)
 	if err != nil {
 		return nil, err
 	}
-	token := backend.NewToken(identity, backend.Scope, t.log)
+	token := backend.NewToken(identity, backend.TokenScope, t.log)
 	t.byIdentity[r.ClientID] = token
 	t.runners = append(t.runners, token.Run)
 	return token, nil

@@ -89,7 +89,7 @@ func (g *gateway) push(cfg *config.Config) *otlp.Pusher {
 		g.sight.log.WarnContext(ctx, "telemetry is not pushed", "signal", signal, "error", err)
 	}
 	tracer := &telemetry.Tracer{Sampler: settings.Sampler, Slots: cfg.Slots, Take: p.Take}
-	g.client.Annotate = tracer.Inject
+	g.client.InjectTrace = tracer.Inject
 	g.sight.watched = append(g.sight.watched, tracer)
 	g.beside = append(g.beside, p.Run)
 	return p

@@ -32,7 +32,7 @@ func OpenStore(cfg *config.Config, name string) (tablestore.Store, error) {
 		}
 		return store, nil
 	}
-	identity, err := backend.Identity(where.ClientID, !cfg.Settings.Standalone)
+	identity, err := backend.IdentityCredential(where.ClientID, !cfg.Settings.Standalone)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", where.Setting, err)
 	}

@@ -50,7 +50,7 @@ func openContainer(cfg *config.Config) (*blob.Container, error) {
 	case where.BlobURL == "":
 		return nil, fmt.Errorf("SPILLWAY_TRANSCRIPTS names a container, and %s names no blob service: set %s__blobServiceUri", where.Setting, where.Setting)
 	}
-	identity, err := backend.Identity(where.ClientID, !cfg.Settings.Standalone)
+	identity, err := backend.IdentityCredential(where.ClientID, !cfg.Settings.Standalone)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", where.Setting, err)
 	}

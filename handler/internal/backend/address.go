@@ -8,11 +8,11 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// address is where at the target the request goes. It is made of configuration
+// requestURL is where at the target the request goes. It is made of configuration
 // and of names that were looked up; of the caller's URL only the rest below
 // the operation, which was checked, and the query remain
 // (facts/azure-openai.md §1.1).
-func (c *Client) address(t *Target, deployment string, r *proxy.Request) *url.URL {
+func (c *Client) requestURL(t *Target, deployment string, r *proxy.Request) *url.URL {
 	base := strings.Trim(t.Endpoint.Path, "/")
 	if base != "" {
 		base = "/" + base
@@ -21,7 +21,7 @@ func (c *Client) address(t *Target, deployment string, r *proxy.Request) *url.UR
 	if r.Subpath != "" {
 		below = strings.TrimPrefix(below+"/"+r.Subpath, "/")
 	}
-	u := &url.URL{Scheme: t.Endpoint.Scheme, Host: t.Endpoint.Host, RawQuery: c.query(t, r)}
+	u := &url.URL{Scheme: t.Endpoint.Scheme, Host: t.Endpoint.Host, RawQuery: c.requestQuery(t, r)}
 	switch {
 	case t.OpenAI:
 		u.Path = base + "/" + below
@@ -38,16 +38,16 @@ func (c *Client) address(t *Target, deployment string, r *proxy.Request) *url.UR
 	return u
 }
 
-// classic reports whether the backend is called in a family that demands an
+// needsAPIVersion reports whether the backend is called in a family that demands an
 // api-version.
-func classic(t *Target, f operations.Family) bool {
+func needsAPIVersion(t *Target, f operations.Family) bool {
 	return !t.OpenAI && (f == operations.Deployments || f == operations.Unscoped)
 }
 
-// query is the caller's, byte for byte, without what is not for the backend.
-func (c *Client) query(t *Target, r *proxy.Request) string {
-	kept, version := sift(r.Query, t.OpenAI)
-	if version || !classic(t, r.Family) || c.APIVersion == "" {
+// requestQuery is the caller's, byte for byte, without what is not for the backend.
+func (c *Client) requestQuery(t *Target, r *proxy.Request) string {
+	kept, version := filterQuery(r.Query, t.OpenAI)
+	if version || !needsAPIVersion(t, r.Family) || c.APIVersion == "" {
 		return kept
 	}
 	if kept != "" {
@@ -56,19 +56,19 @@ func (c *Client) query(t *Target, r *proxy.Request) string {
 	return kept + "api-version=" + url.QueryEscape(c.APIVersion)
 }
 
-// sift drops credentials, and with foreign the api-version, which only Azure
+// filterQuery drops credentials, and with foreign the api-version, which only Azure
 // knows. It reports whether an api-version is in what is kept. A query with
 // nothing to drop is returned as it is.
-func sift(raw string, foreign bool) (kept string, version bool) {
+func filterQuery(raw string, foreign bool) (kept string, version bool) {
 	kept = raw
 	for from := 0; from < len(kept); {
 		to := len(kept)
 		if i := strings.IndexByte(kept[from:], '&'); i >= 0 {
 			to = from + i
 		}
-		name := parameter(kept[from:to])
+		name := parameterName(kept[from:to])
 		isVersion := name == "api-version"
-		if secret(name) || foreign && isVersion {
+		if isCredentialParameter(name) || foreign && isVersion {
 			kept = kept[:from] + kept[min(to+1, len(kept)):]
 			continue
 		}
@@ -81,9 +81,9 @@ func sift(raw string, foreign bool) (kept string, version bool) {
 	return kept, version
 }
 
-// parameter is the decoded name of a query parameter, in lower case: the host
+// parameterName is the decoded name of a query parameterName, in lower case: the host
 // reads them without regard to case.
-func parameter(pair string) string {
+func parameterName(pair string) string {
 	name, _, _ := strings.Cut(pair, "=")
 	if decoded, err := url.QueryUnescape(name); err == nil {
 		name = decoded
@@ -91,8 +91,8 @@ func parameter(pair string) string {
 	return strings.ToLower(name)
 }
 
-// secret reports whether a query parameter is a key of the host's, or of ours.
-func secret(name string) bool {
+// isCredentialParameter reports whether a query parameter is a key of the host's, or of ours.
+func isCredentialParameter(name string) bool {
 	switch name {
 	case "code", "clientid", "x-functions-key", "api-key", "api_key", "apikey", "key", "subscription-key", "access_token", "token":
 		return true

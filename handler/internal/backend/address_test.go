@@ -29,9 +29,9 @@ func TestBackendIsCalledInTheCallersFamily(t *testing.T) {
 		"disguised key": {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "C%6fde=s&api-version=1&Api-Key=k&CODE" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client, saw := listening(t)
+			client, saw := recordingServer(t)
 			client.APIVersion = "2024-06-01"
-			r, b := plan(), newBackend()
+			r, b := newRequest(), newBackend()
 			c.change(r, b)
 			if res, said := send(t, client, b, r); res == nil {
 				t.Fatal(said)
@@ -45,11 +45,11 @@ func TestBackendIsCalledInTheCallersFamily(t *testing.T) {
 
 func TestOpenAICompatibleBackendIsCalledBelowItsBase(t *testing.T) {
 	for _, family := range []operations.Family{operations.Deployments, operations.V1, operations.Bare, operations.Unscoped} {
-		client, saw := listening(t)
+		client, saw := recordingServer(t)
 		target := client.Targets[0]
 		target.OpenAI = true
 		target.Endpoint = target.Endpoint.JoinPath("llm/v1/")
-		r := plan()
+		r := newRequest()
 		r.Family, r.Query = family, "api-version=2024-10-21&x=1"
 		if res, said := send(t, client, newBackend(), r); res == nil {
 			t.Fatal(said)
@@ -64,10 +64,10 @@ func FuzzQueryLeavesOnlyWhatItShould(f *testing.F) {
 	f.Add("code=1&a=b")
 	f.Add("%63ode=1;&c%6Fde")
 	f.Fuzz(func(t *testing.T, raw string) {
-		client := client(t, "http://127.0.0.1:1")
-		r := plan()
+		client := newClient(t, "http://127.0.0.1:1")
+		r := newRequest()
 		r.Query = raw
-		kept := client.Address(client.Targets[0], "d", r).RawQuery
+		kept := client.RequestURL(client.Targets[0], "d", r).RawQuery
 		for _, name := range []string{"code", "Code", "api-key", "subscription-key"} {
 			if values, _ := url.ParseQuery(kept); values.Has(name) {
 				t.Errorf("%q became %q", raw, kept)

@@ -23,9 +23,9 @@ import (
 const ok = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 func TestBytesOfTheBodyPassUnchanged(t *testing.T) {
-	client, saw := listening(t)
-	for _, body := range []string{asked, "", strings.Repeat("x", 1<<20)} {
-		r := plan()
+	client, saw := recordingServer(t)
+	for _, body := range []string{requestBody, "", strings.Repeat("x", 1<<20)} {
+		r := newRequest()
 		r.Body = []byte(body)
 		res, said := send(t, client, newBackend(), r)
 		if res == nil {
@@ -44,16 +44,16 @@ func TestBytesOfTheBodyPassUnchanged(t *testing.T) {
 
 func TestHeadersAndBodyLeaveInOneWrite(t *testing.T) {
 	first := make(chan int, 1)
-	client := wall(t, func(conn net.Conn, _ *bufio.Reader, _ int) {
+	client := rawServer(t, func(conn net.Conn, _ *bufio.Reader, _ int) {
 		b := make([]byte, 64<<10)
 		n, _ := conn.Read(b)
-		if !strings.HasSuffix(string(b[:n]), asked) {
+		if !strings.HasSuffix(string(b[:n]), requestBody) {
 			n = 0
 		}
 		first <- n
 		_, _ = io.WriteString(conn, ok)
 	})
-	if res, said := send(t, client, newBackend(), plan()); res == nil {
+	if res, said := send(t, client, newBackend(), newRequest()); res == nil {
 		t.Fatal(said)
 	}
 	if <-first == 0 {
@@ -68,8 +68,8 @@ func TestWhatCanGoWrongOnTheWireIsNamed(t *testing.T) {
 	}
 	_ = closed.Close()
 	says := func(answer string, end func(net.Conn)) *backend.Client {
-		return wall(t, func(conn net.Conn, r *bufio.Reader, _ int) {
-			_, _ = newRequest(r)
+		return rawServer(t, func(conn net.Conn, r *bufio.Reader, _ int) {
+			_, _ = readRequest(r)
 			_, _ = io.WriteString(conn, answer)
 			end(conn)
 		})
@@ -84,8 +84,8 @@ func TestWhatCanGoWrongOnTheWireIsNamed(t *testing.T) {
 		client *backend.Client
 		want   string
 	}{
-		"nobody listens":        {client(t, "http://"+closed.Addr().String()), "failed refused"},
-		"no such name":          {client(t, "http://nowhere.invalid"), "failed dns"},
+		"nobody listens":        {newClient(t, "http://"+closed.Addr().String()), "failed refused"},
+		"no such name":          {newClient(t, "http://nowhere.invalid"), "failed dns"},
 		"reset before headers":  {says("", reset), "failed reset"},
 		"closed before headers": {says("", shut), "failed eof"},
 		"reset in headers":      {says("HTTP/1.1 200 OK\r\nContent-Type: te", reset), "failed eof"},
@@ -93,11 +93,11 @@ func TestWhatCanGoWrongOnTheWireIsNamed(t *testing.T) {
 		"not HTTP":              {says("SSH-2.0-OpenSSH_9.6\r\n\r\n", shut), "failed protocol"},
 		"status out of range":   {says("HTTP/1.1 99999 What\r\n\r\n", shut), "failed protocol"},
 		"headers without end":   {says("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 80<<10)+"\r\n\r\n", shut), "failed headers too large"},
-		"unknown authority":     {client(t, untrusted.URL), "failed tls"},
-		"no TLS there":          {client(t, strings.Replace(plain.URL, "http:", "https:", 1)), "failed tls"},
+		"unknown authority":     {newClient(t, untrusted.URL), "failed tls"},
+		"no TLS there":          {newClient(t, strings.Replace(plain.URL, "http:", "https:", 1)), "failed tls"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if res, said := send(t, c.client, newBackend(), plan()); res != nil || said != c.want {
+			if res, said := send(t, c.client, newBackend(), newRequest()); res != nil || said != c.want {
 				t.Errorf("%q, want %q", said, c.want)
 			}
 		})
@@ -108,9 +108,9 @@ func TestKeptConnectionThatTurnsOutClosedIsNoFailure(t *testing.T) {
 	for name, end := range map[string]func(net.Conn){"closed": func(c net.Conn) { _ = c.Close() }, "reset": reset} {
 		t.Run(name, func(t *testing.T) {
 			var requests atomic.Int32
-			client := wall(t, func(conn net.Conn, r *bufio.Reader, n int) {
+			client := rawServer(t, func(conn net.Conn, r *bufio.Reader, n int) {
 				for i := 0; ; i++ {
-					if _, err := newRequest(r); err != nil {
+					if _, err := readRequest(r); err != nil {
 						return
 					}
 					requests.Add(1)
@@ -122,7 +122,7 @@ func TestKeptConnectionThatTurnsOutClosedIsNoFailure(t *testing.T) {
 				}
 			})
 			for range 3 {
-				res, said := send(t, client, newBackend(), plan())
+				res, said := send(t, client, newBackend(), newRequest())
 				if res == nil {
 					t.Fatal(said)
 				}
@@ -142,14 +142,14 @@ func TestKeptConnectionThatTurnsOutClosedIsNoFailure(t *testing.T) {
 func TestBackendThatClosesEveryKeptConnectionIsCalledTwiceAtMost(t *testing.T) {
 	var requests atomic.Int32
 	arrived, answer := make(chan bool, 8), make(chan bool)
-	client := wall(t, func(conn net.Conn, r *bufio.Reader, _ int) {
-		if _, err := newRequest(r); err != nil {
+	client := rawServer(t, func(conn net.Conn, r *bufio.Reader, _ int) {
+		if _, err := readRequest(r); err != nil {
 			return
 		}
 		arrived <- true
 		<-answer
 		_, _ = io.WriteString(conn, ok)
-		if _, err := newRequest(r); err == nil {
+		if _, err := readRequest(r); err == nil {
 			requests.Add(1)
 		}
 		reset(conn)
@@ -157,7 +157,7 @@ func TestBackendThatClosesEveryKeptConnectionIsCalledTwiceAtMost(t *testing.T) {
 	finished := make(chan bool, 8)
 	for range 8 {
 		go func() {
-			res, _ := client.Send(context.Background(), newBackend(), plan(), nil)
+			res, _ := client.Send(context.Background(), newBackend(), newRequest(), nil)
 			if res != nil {
 				_, _ = io.ReadAll(res.Body)
 				_ = res.Body.Close()
@@ -176,7 +176,7 @@ func TestBackendThatClosesEveryKeptConnectionIsCalledTwiceAtMost(t *testing.T) {
 	if byTransport {
 		says, kept = "failed reset", 2
 	}
-	if _, said := send(t, client, newBackend(), plan()); said != says {
+	if _, said := send(t, client, newBackend(), newRequest()); said != says {
 		t.Errorf("said %q, want %q", said, says)
 	}
 	if n := requests.Load(); n != kept {
@@ -185,12 +185,12 @@ func TestBackendThatClosesEveryKeptConnectionIsCalledTwiceAtMost(t *testing.T) {
 }
 
 func TestWhatWouldBeMadeTwiceIsNotRepeated(t *testing.T) {
-	client := wall(t, func(conn net.Conn, r *bufio.Reader, n int) {
-		_, _ = newRequest(r)
+	client := rawServer(t, func(conn net.Conn, r *bufio.Reader, n int) {
+		_, _ = readRequest(r)
 		_, _ = io.WriteString(conn, ok)
-		_, _ = newRequest(r)
+		_, _ = readRequest(r)
 	})
-	r := plan()
+	r := newRequest()
 	r.Operation = files
 	res, said := send(t, client, newBackend(), r)
 	if res == nil {
@@ -204,18 +204,18 @@ func TestWhatWouldBeMadeTwiceIsNotRepeated(t *testing.T) {
 }
 
 func TestLimitsOfAnAttempt(t *testing.T) {
-	client := wall(t, func(_ net.Conn, r *bufio.Reader, _ int) {
-		_, _ = newRequest(r)
+	client := rawServer(t, func(_ net.Conn, r *bufio.Reader, _ int) {
+		_, _ = readRequest(r)
 		_, _ = r.ReadByte()
 	})
-	client.Limits = backend.Limits{Response: 20 * time.Millisecond, FirstToken: 30 * time.Millisecond, Models: map[string]time.Duration{"gpt-5": 40 * time.Millisecond}}
-	stream, own := plan(), plan()
+	client.Timeouts = backend.Timeouts{Response: 20 * time.Millisecond, FirstToken: 30 * time.Millisecond, FirstTokenByModel: map[string]time.Duration{"gpt-5": 40 * time.Millisecond}}
+	stream, own := newRequest(), newRequest()
 	stream.Parsed.Stream, own.Parsed.Stream, own.Model = true, true, "gpt-5"
 	for want, r := range map[string]struct {
 		limit time.Duration
 		r     string
 	}{"failed response timeout": {20 * time.Millisecond, "plain"}, "failed first token timeout": {30 * time.Millisecond, "stream"}} {
-		req := plan()
+		req := newRequest()
 		if r.r == "stream" {
 			req = stream
 		}
@@ -237,8 +237,8 @@ func TestCallerWhoLeavesIsSeenByTheBackendAtOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked, gone := make(chan bool), make(chan time.Time, 1)
-			client := wall(t, func(conn net.Conn, r *bufio.Reader, _ int) {
-				_, _ = newRequest(r)
+			client := rawServer(t, func(conn net.Conn, r *bufio.Reader, _ int) {
+				_, _ = readRequest(r)
 				_, _ = io.WriteString(conn, answer)
 				close(asked)
 				_, _ = r.ReadByte()
@@ -254,7 +254,7 @@ func TestCallerWhoLeavesIsSeenByTheBackendAtOnce(t *testing.T) {
 					leave()
 				}
 			}()
-			res, o := client.Send(ctx, newBackend(), plan(), nil)
+			res, o := client.Send(ctx, newBackend(), newRequest(), nil)
 			if answer == "" && (res != nil || o.Class != health.Abandoned || o.Reason != "caller left") {
 				t.Fatalf("%v %+v", res, o)
 			}
@@ -277,11 +277,11 @@ func TestCallerWhoLeavesIsSeenByTheBackendAtOnce(t *testing.T) {
 }
 
 func TestAttemptGivenUpByUsIsNotTheBackendsFault(t *testing.T) {
-	client := wall(t, func(_ net.Conn, r *bufio.Reader, _ int) { _, _ = newRequest(r); _, _ = r.ReadByte() })
+	client := rawServer(t, func(_ net.Conn, r *bufio.Reader, _ int) { _, _ = readRequest(r); _, _ = r.ReadByte() })
 	for cause, want := range map[error]string{context.DeadlineExceeded: "caller's deadline", errors.New("another won"): "given up"} {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		time.AfterFunc(20*time.Millisecond, func() { cancel(cause) })
-		if _, o := client.Send(ctx, newBackend(), plan(), nil); o.Class != health.Abandoned || o.Reason != want {
+		if _, o := client.Send(ctx, newBackend(), newRequest(), nil); o.Class != health.Abandoned || o.Reason != want {
 			t.Errorf("%v: %+v", cause, o)
 		}
 	}
@@ -291,9 +291,9 @@ func TestProbeThatLostItsLeaseSendsNothing(t *testing.T) {
 	for _, kept := range []bool{false, true} {
 		t.Run(fmt.Sprintf("kept connection %v", kept), func(t *testing.T) {
 			var requests atomic.Int32
-			client := wall(t, func(conn net.Conn, r *bufio.Reader, _ int) {
+			client := rawServer(t, func(conn net.Conn, r *bufio.Reader, _ int) {
 				for {
-					if _, err := newRequest(r); err != nil {
+					if _, err := readRequest(r); err != nil {
 						return
 					}
 					requests.Add(1)
@@ -302,7 +302,7 @@ func TestProbeThatLostItsLeaseSendsNothing(t *testing.T) {
 			})
 			want := int32(0)
 			if kept {
-				res, said := send(t, client, newBackend(), plan())
+				res, said := send(t, client, newBackend(), newRequest())
 				if res == nil {
 					t.Fatal(said)
 				}
@@ -311,7 +311,7 @@ func TestProbeThatLostItsLeaseSendsNothing(t *testing.T) {
 				want = 1
 			}
 			lost := errors.New("the lease is gone")
-			r := plan()
+			r := newRequest()
 			res, o := client.Send(context.Background(), newBackend(), r, func() error { return lost })
 			if res != nil || o.Class != health.Abandoned || o.Reason != "probe lost" || r.ActiveWrites.Load() != 0 {
 				t.Errorf("%v %+v, %d writing", res, o, r.ActiveWrites.Load())
@@ -324,10 +324,10 @@ func TestProbeThatLostItsLeaseSendsNothing(t *testing.T) {
 }
 
 func TestProbeIsAskedForOncePerConnectionTaken(t *testing.T) {
-	client, saw := listening(t)
+	client, saw := recordingServer(t)
 	asks := 0
 	for range 2 {
-		res, o := client.Send(context.Background(), newBackend(), plan(), func() error { asks++; return nil })
+		res, o := client.Send(context.Background(), newBackend(), newRequest(), func() error { asks++; return nil })
 		if res == nil {
 			t.Fatal(o.Reason)
 		}
@@ -341,10 +341,10 @@ func TestProbeIsAskedForOncePerConnectionTaken(t *testing.T) {
 }
 
 func TestKeptConnectionKeepsNoRequest(t *testing.T) {
-	client, saw := listening(t)
+	client, saw := recordingServer(t)
 	collected := make(chan bool)
 	func() {
-		r := plan()
+		r := newRequest()
 		runtime.AddCleanup(r, func(c chan bool) { close(c) }, collected)
 		res, o := client.Send(context.Background(), newBackend(), r, func() error { return nil })
 		if res == nil {
@@ -367,10 +367,10 @@ func TestKeptConnectionKeepsNoRequest(t *testing.T) {
 
 // The limit of one attempt must not end the next one on the same connection.
 func TestLateLimitSparesTheConnectionsNextRequest(t *testing.T) {
-	client, saw := listening(t)
-	client.Limits.Response = 30 * time.Millisecond
+	client, saw := recordingServer(t)
+	client.Timeouts.Response = 30 * time.Millisecond
 	for range 40 {
-		res, said := send(t, client, newBackend(), plan())
+		res, said := send(t, client, newBackend(), newRequest())
 		if res == nil {
 			t.Fatal(said)
 		}
@@ -385,14 +385,14 @@ func TestLateLimitSparesTheConnectionsNextRequest(t *testing.T) {
 
 func TestEarlyAnswerLeavesTheBodyInUseUntilItsWriteIsOver(t *testing.T) {
 	release := make(chan bool)
-	client := wall(t, func(conn net.Conn, r *bufio.Reader, _ int) {
+	client := rawServer(t, func(conn net.Conn, r *bufio.Reader, _ int) {
 		if _, err := http.ReadRequest(r); err != nil {
 			return
 		}
 		_, _ = io.WriteString(conn, "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n")
 		<-release // the body is not read
 	})
-	r := plan()
+	r := newRequest()
 	r.Body = make([]byte, 32<<20)
 	_, o := client.Send(context.Background(), newBackend(), r, nil)
 	if o.Class != health.Throttled {

@@ -9,20 +9,20 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// content is the body of one attempt, in its parts. All but held are mostly
+// requestBody is the body of one attempt, in its parts. All but held are mostly
 // absent.
-type content struct {
-	held   []byte
-	name   string // of the model, between two parts of a form
-	behind []byte
+type requestBody struct {
+	prefix []byte
+	model  string // of the model, between two parts of a form
+	suffix []byte
 	tail   *proxy.StreamedBody // what is not held, and can be sent once
 }
 
-func (c *content) length() int64 {
+func (c *requestBody) length() int64 {
 	if c.tail != nil && c.tail.Length < 0 {
 		return -1
 	}
-	n := int64(len(c.held) + len(c.name) + len(c.behind))
+	n := int64(len(c.prefix) + len(c.model) + len(c.suffix))
 	if c.tail != nil {
 		n += c.tail.Length
 	}
@@ -31,23 +31,23 @@ func (c *content) length() int64 {
 
 // parts are the bytes that are held in one piece, and what comes behind them;
 // nil mostly.
-func (c *content) parts() ([]byte, io.ReadCloser) {
-	if c.name == "" && c.tail == nil {
-		return c.held, nil
+func (c *requestBody) parts() ([]byte, io.ReadCloser) {
+	if c.model == "" && c.tail == nil {
+		return c.prefix, nil
 	}
-	behind := io.MultiReader(strings.NewReader(c.name), bytes.NewReader(c.behind))
+	behind := io.MultiReader(strings.NewReader(c.model), bytes.NewReader(c.suffix))
 	if c.tail == nil {
-		return c.held, io.NopCloser(behind)
+		return c.prefix, io.NopCloser(behind)
 	}
 	tail := c.tail.Open()
-	return c.held, struct {
+	return c.prefix, struct {
 		io.Reader
 		io.Closer
 	}{io.MultiReader(behind, tail), tail} // one that is spent says so when it is read
 }
 
 // attach gives the request its body.
-func (c *content) attach(req *http.Request) {
+func (c *requestBody) attach(req *http.Request) {
 	req.ContentLength = c.length()
 	held, behind := c.parts()
 	switch {
@@ -59,18 +59,18 @@ func (c *content) attach(req *http.Request) {
 		req.Body = io.NopCloser(bytes.NewReader(held))
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(held)), nil }
 	default:
-		req.Body = joined(held, behind)
+		req.Body = concat(held, behind)
 		req.GetBody = func() (io.ReadCloser, error) {
 			if c.tail.Started() {
 				return nil, proxy.ErrBodySent
 			}
-			return joined(c.parts()), nil
+			return concat(c.parts()), nil
 		}
 	}
 }
 
-// joined is a body in one piece.
-func joined(held []byte, behind io.ReadCloser) io.ReadCloser {
+// concat is a body in one piece.
+func concat(held []byte, behind io.ReadCloser) io.ReadCloser {
 	return struct {
 		io.Reader
 		io.Closer

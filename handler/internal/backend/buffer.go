@@ -2,9 +2,9 @@ package backend
 
 import "sync"
 
-// buffers is memory for edited request bodies, in three sizes, so that a large
+// bufferPool is memory for edited request bodies, in three sizes, so that a large
 // one is not kept busy by small ones. Its zero value is ready.
-type buffers struct{ small, medium, large sync.Pool }
+type bufferPool struct{ small, medium, large sync.Pool }
 
 const (
 	smallBuffer  = 16 << 10
@@ -12,10 +12,10 @@ const (
 	largeBuffer  = 4 << 20
 )
 
-// take returns an empty buffer with room for n bytes, and what to call when
+// get returns an empty buffer with room for n bytes, and what to call when
 // nobody reads it any more. Bodies beyond the largest size are not kept.
-func (b *buffers) take(n int) (buf []byte, release func()) {
-	pool, size := b.of(n)
+func (b *bufferPool) get(n int) (buf []byte, release func()) {
+	pool, size := b.class(n)
 	if pool == nil {
 		return make([]byte, 0, n), func() {}
 	}
@@ -27,7 +27,7 @@ func (b *buffers) take(n int) (buf []byte, release func()) {
 	return (*held)[:0], func() { pool.Put(held) }
 }
 
-func (b *buffers) of(n int) (*sync.Pool, int) {
+func (b *bufferPool) class(n int) (*sync.Pool, int) {
 	switch {
 	case n <= smallBuffer:
 		return &b.small, smallBuffer

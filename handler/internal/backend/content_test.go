@@ -33,10 +33,10 @@ func TestOnlyWhatMustChangeInTheBodyChanges(t *testing.T) {
 		"usage wanted by the caller": {`{"stream":true,"stream_options":{"include_usage":true}}`, func(*proxy.Request) {}, false, `{"stream":true,"stream_options":{"include_usage":true}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client, saw := listening(t)
-			client.CountUsage = true
+			client, saw := recordingServer(t)
+			client.RequestUsage = true
 			client.Targets[0].OpenAI = c.openAI
-			r := plan()
+			r := newRequest()
 			r.Body = []byte(c.body)
 			facts, err := request.Parse(r.Body)
 			if err != nil {
@@ -63,8 +63,8 @@ func TestFormIsSentWithTheBackendsNameForTheModel(t *testing.T) {
 	for family, want := range map[operations.Family]string{
 		operations.V1: strings.Replace(form, "whisper", "gpt-4o-ptu", 1), operations.Deployments: form,
 	} {
-		client, saw := listening(t)
-		r := plan()
+		client, saw := recordingServer(t)
+		r := newRequest()
 		r.Family, r.Body = family, []byte(form)
 		r.Header.Set("Content-Type", "multipart/form-data; boundary=B")
 		scanned, err := request.ParseForm(r.Body, "B", true)
@@ -84,17 +84,17 @@ func TestFormIsSentWithTheBackendsNameForTheModel(t *testing.T) {
 func TestLongBodyIsSentAsItComes(t *testing.T) {
 	rest := strings.Repeat("x", 1<<20)
 	for _, length := range []int64{int64(len(rest)), -1} {
-		client, saw := listening(t)
-		r := plan()
+		client, saw := recordingServer(t)
+		r := newRequest()
 		r.StreamedBody = proxy.NewStreamedBody(strings.NewReader(rest), length)
 		if res, said := send(t, client, newBackend(), r); res == nil {
 			t.Fatal(said)
 		}
-		want := int64(len(asked)) + length
+		want := int64(len(requestBody)) + length
 		if length < 0 {
 			want = -1
 		}
-		if got := saw(); got.body != asked+rest || got.length != want {
+		if got := saw(); got.body != requestBody+rest || got.length != want {
 			t.Errorf("%d bytes came, length %d, want %d", len(got.body), got.length, want)
 		}
 		if res, said := send(t, client, newBackend(), r); res != nil || said != "abandoned body sent already" {
@@ -104,8 +104,8 @@ func TestLongBodyIsSentAsItComes(t *testing.T) {
 }
 
 func TestUploadThatTheCallerBreaksOffIsNoFault(t *testing.T) {
-	client, _ := listening(t)
-	r := plan()
+	client, _ := recordingServer(t)
+	r := newRequest()
 	r.StreamedBody = proxy.NewStreamedBody(iotest.ErrReader(io.ErrUnexpectedEOF), -1)
 	if res, said := send(t, client, newBackend(), r); res != nil || said != "abandoned caller's body broke" {
 		t.Errorf("said %s", said)
@@ -114,13 +114,13 @@ func TestUploadThatTheCallerBreaksOffIsNoFault(t *testing.T) {
 
 // Edited bodies live in memory that is used again; no request may see another's.
 func TestEditedBodiesAreNeverMixed(t *testing.T) {
-	client, saw := listening(t)
+	client, saw := recordingServer(t)
 	client.Targets[0].OpenAI = true
 	var all sync.WaitGroup
 	for worker := range 4 {
 		all.Go(func() {
 			for i := range 50 {
-				r := plan()
+				r := newRequest()
 				text := strings.Repeat(string(rune('a'+worker)), 1+i*997)
 				r.Body = []byte(`{"model":"gpt-4o","x":"` + text + `"}`)
 				r.Parsed, _ = request.Parse(r.Body)

@@ -9,21 +9,21 @@ import (
 
 // What a credential can lack.
 var (
-	// ErrCallerToken: the backend takes the caller's own Entra token, and the
+	// ErrNoCallerToken: the backend takes the caller's own Entra token, and the
 	// caller brought none. It says nothing about the backend.
-	ErrCallerToken = errors.New("upstream: the caller brought no Entra token to pass through")
-	// ErrCredential: this process has no token yet, or its last one ran out.
-	ErrCredential = errors.New("upstream: credential unavailable")
-	// ErrIdentity: the identity itself was refused; waiting will not help.
-	ErrIdentity = errors.New("upstream: identity refused")
+	ErrNoCallerToken = errors.New("upstream: the caller brought no Entra token to pass through")
+	// ErrCredentialUnavailable: this process has no token yet, or its last one ran out.
+	ErrCredentialUnavailable = errors.New("upstream: credential unavailable")
+	// ErrIdentityRefused: the identity itself was refused; waiting will not help.
+	ErrIdentityRefused = errors.New("upstream: identity refused")
 )
 
 // Credential proves to a target who we are. Implementations are safe for
 // concurrent use and return by the end of ctx.
 type Credential interface {
-	// Put writes the credential into out, given the caller's own headers.
+	// Apply writes the credential into out, given the caller's own headers.
 	// Errors wrap ErrCallerToken, ErrCredential or ErrIdentity.
-	Put(ctx context.Context, out, caller http.Header) error
+	Apply(ctx context.Context, out, caller http.Header) error
 }
 
 // APIKey is the key of a resource.
@@ -32,8 +32,8 @@ type APIKey struct {
 	Bearer bool // as Authorization: Bearer, which OpenAI-compatible servers take; else api-key
 }
 
-// Put never fails.
-func (k APIKey) Put(_ context.Context, out, _ http.Header) error {
+// Apply never fails.
+func (k APIKey) Apply(_ context.Context, out, _ http.Header) error {
 	if k.Bearer {
 		out["Authorization"] = []string{"Bearer " + k.Key}
 		return nil
@@ -42,32 +42,32 @@ func (k APIKey) Put(_ context.Context, out, _ http.Header) error {
 	return nil
 }
 
-// Anonymous is no credential.
-type Anonymous struct{}
+// NoCredential is no credential.
+type NoCredential struct{}
 
-// Put writes nothing.
-func (Anonymous) Put(context.Context, http.Header, http.Header) error { return nil }
+// Apply writes nothing.
+func (NoCredential) Apply(context.Context, http.Header, http.Header) error { return nil }
 
 // PassThrough is the caller's own Entra token, for callers who hold the OpenAI
 // role themselves. Keys of ours are never passed on.
 type PassThrough struct{}
 
-// Put forwards the caller's bearer token if it has the shape of a JWT.
-func (PassThrough) Put(_ context.Context, out, caller http.Header) error {
+// Apply forwards the caller's bearer token if it has the shape of a JWT.
+func (PassThrough) Apply(_ context.Context, out, caller http.Header) error {
 	values := caller["Authorization"]
 	if len(values) != 1 {
-		return ErrCallerToken
+		return ErrNoCallerToken
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
-	if token = strings.TrimSpace(token); !strings.EqualFold(scheme, "Bearer") || !webToken(token) {
-		return ErrCallerToken
+	if token = strings.TrimSpace(token); !strings.EqualFold(scheme, "Bearer") || !isJWT(token) {
+		return ErrNoCallerToken
 	}
 	out["Authorization"] = []string{"Bearer " + token}
 	return nil
 }
 
-// webToken reports whether s is three non-empty parts of base64url.
-func webToken(s string) bool {
+// isJWT reports whether s is three non-empty parts of base64url.
+func isJWT(s string) bool {
 	parts := 1
 	last := -1
 	for i := range len(s) {

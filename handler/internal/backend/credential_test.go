@@ -19,7 +19,7 @@ import (
 	"spillway/handler/internal/health"
 )
 
-const webToken = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"
+const callerToken = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"
 
 func TestCredentialIsTheTargetsOwn(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -28,13 +28,13 @@ func TestCredentialIsTheTargetsOwn(t *testing.T) {
 	}{
 		"key":          {backend.APIKey{Key: "k"}, http.Header{"Api-Key": {"k"}}},
 		"bearer":       {backend.APIKey{Key: "k", Bearer: true}, http.Header{"Authorization": {"Bearer k"}}},
-		"none":         {backend.Anonymous{}, http.Header{}},
-		"pass-through": {backend.PassThrough{}, http.Header{"Authorization": {"Bearer " + webToken}}},
+		"none":         {backend.NoCredential{}, http.Header{}},
+		"pass-through": {backend.PassThrough{}, http.Header{"Authorization": {"Bearer " + callerToken}}},
 	} {
-		client, saw := listening(t)
+		client, saw := recordingServer(t)
 		client.Targets[0].Credential = c.credential
-		r := plan()
-		r.Header.Set("Authorization", "bearer  "+webToken)
+		r := newRequest()
+		r.Header.Set("Authorization", "bearer  "+callerToken)
 		r.Header.Set("Api-Key", "caller's")
 		if res, said := send(t, client, newBackend(), r); res == nil {
 			t.Fatal(said)
@@ -49,10 +49,10 @@ func TestCredentialIsTheTargetsOwn(t *testing.T) {
 }
 
 func TestKeysOfOursAreNotPassedThrough(t *testing.T) {
-	client, _ := listening(t)
+	client, _ := recordingServer(t)
 	client.Targets[0].Credential = backend.PassThrough{}
-	for _, authorization := range []string{"", "Bearer sk-team-a", "Basic " + webToken, "Bearer a.b.c.d", "Bearer a..c", "Bearer a.b.", "Bearer " + webToken + "\tx"} {
-		r := plan()
+	for _, authorization := range []string{"", "Bearer sk-team-a", "Basic " + callerToken, "Bearer a.b.c.d", "Bearer a..c", "Bearer a.b.", "Bearer " + callerToken + "\tx"} {
+		r := newRequest()
 		if authorization != "" {
 			r.Header.Set("Authorization", authorization)
 		}
@@ -70,32 +70,32 @@ func TestKeysOfOursAreNotPassedThrough(t *testing.T) {
 }
 
 func TestRefusedTokenOfTheCallerIsTheCallersBusiness(t *testing.T) {
-	client := answering(t, said("401 Unauthorized", "", `{"statusCode":401}`))
+	client := fixedServer(t, rawResponse("401 Unauthorized", "", `{"statusCode":401}`))
 	client.Targets[0].Credential = backend.PassThrough{}
-	r := plan()
-	r.Header.Set("Authorization", "Bearer "+webToken)
+	r := newRequest()
+	r.Header.Set("Authorization", "Bearer "+callerToken)
 	if res, said := send(t, client, newBackend(), r); res == nil || said != "served 401" {
 		t.Errorf("said %s", said)
 	}
 }
 
-// source gives tokens by a script.
-type source struct {
+// fakeTokenSource gives tokens by a script.
+type fakeTokenSource struct {
 	calls atomic.Int32
-	give  func(n int32) (azcore.AccessToken, error)
+	token func(n int32) (azcore.AccessToken, error)
 }
 
-func (s *source) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	return s.give(s.calls.Add(1))
+func (s *fakeTokenSource) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return s.token(s.calls.Add(1))
 }
 
-func lasting(name string, d time.Duration) azcore.AccessToken {
+func accessToken(name string, d time.Duration) azcore.AccessToken {
 	return azcore.AccessToken{Token: name, ExpiresOn: time.Now().Add(d)}
 }
 
-// keep runs a token of the source until the test ends.
-func keep(t *testing.T, s *source) *backend.Token {
-	token := backend.NewToken(s, backend.Scope, slog.New(slog.DiscardHandler))
+// runToken runs a token of the source until the test ends.
+func runToken(t *testing.T, s *fakeTokenSource) *backend.Token {
+	token := backend.NewToken(s, backend.TokenScope, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan bool)
 	go func() { token.Run(ctx); close(ended) }()
@@ -104,29 +104,29 @@ func keep(t *testing.T, s *source) *backend.Token {
 	return token
 }
 
-func put(token *backend.Token) (string, error) {
+func apply(token *backend.Token) (string, error) {
 	h := http.Header{}
-	err := token.Put(context.Background(), h, nil)
+	err := token.Apply(context.Background(), h, nil)
 	return h.Get("Authorization"), err
 }
 
 func TestTokenIsRenewedAheadOfItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{give: func(n int32) (azcore.AccessToken, error) {
-			return lasting(string('a'+n-1), time.Hour), nil
+		s := &fakeTokenSource{token: func(n int32) (azcore.AccessToken, error) {
+			return accessToken(string('a'+n-1), time.Hour), nil
 		}}
-		token := keep(t, s)
-		if got, err := put(token); got != "Bearer a" || err != nil {
+		token := runToken(t, s)
+		if got, err := apply(token); got != "Bearer a" || err != nil {
 			t.Errorf("at start: %q, %v", got, err)
 		}
 		time.Sleep(49 * time.Minute)
 		synctest.Wait()
-		if got, _ := put(token); got != "Bearer a" || s.calls.Load() != 1 {
+		if got, _ := apply(token); got != "Bearer a" || s.calls.Load() != 1 {
 			t.Errorf("after 49 min: %q, %d fetches", got, s.calls.Load())
 		}
 		time.Sleep(7 * time.Minute)
 		synctest.Wait()
-		if got, _ := put(token); got != "Bearer b" || s.calls.Load() != 2 {
+		if got, _ := apply(token); got != "Bearer b" || s.calls.Load() != 2 {
 			t.Errorf("after 56 min: %q, %d fetches", got, s.calls.Load())
 		}
 	})
@@ -134,12 +134,12 @@ func TestTokenIsRenewedAheadOfItsEnd(t *testing.T) {
 
 func TestTokenIsRenewedWhenItSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{give: func(int32) (azcore.AccessToken, error) {
-			token := lasting("a", 24*time.Hour)
+		s := &fakeTokenSource{token: func(int32) (azcore.AccessToken, error) {
+			token := accessToken("a", 24*time.Hour)
 			token.RefreshOn = time.Now().Add(12 * time.Hour)
 			return token, nil
 		}}
-		keep(t, s)
+		runToken(t, s)
 		time.Sleep(12 * time.Hour)
 		synctest.Wait()
 		if n := s.calls.Load(); n != 2 {
@@ -150,13 +150,13 @@ func TestTokenIsRenewedWhenItSaysSo(t *testing.T) {
 
 func TestRequestsDoNotHurryAFailingEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{give: func(int32) (azcore.AccessToken, error) {
+		s := &fakeTokenSource{token: func(int32) (azcore.AccessToken, error) {
 			time.Sleep(time.Second)
 			return azcore.AccessToken{}, errors.New("busy")
 		}}
-		token := keep(t, s)
+		token := runToken(t, s)
 		for range 100 { // the first waits for the fetch under way
-			_, _ = put(token)
+			_, _ = apply(token)
 			synctest.Wait()
 		}
 		if n := s.calls.Load(); n != 1 {
@@ -171,21 +171,21 @@ func TestRequestsDoNotHurryAFailingEndpoint(t *testing.T) {
 
 func TestOldTokenServesWhileTheEndpointIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{give: func(n int32) (azcore.AccessToken, error) {
+		s := &fakeTokenSource{token: func(n int32) (azcore.AccessToken, error) {
 			if n > 1 {
 				return azcore.AccessToken{}, errors.New("connection refused")
 			}
-			return lasting("a", time.Hour), nil
+			return accessToken("a", time.Hour), nil
 		}}
-		token := keep(t, s)
+		token := runToken(t, s)
 		time.Sleep(59*time.Minute + 40*time.Second)
 		synctest.Wait()
-		if got, err := put(token); got != "Bearer a" || err != nil {
+		if got, err := apply(token); got != "Bearer a" || err != nil {
 			t.Errorf("a minute before its end: %q, %v", got, err)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if got, err := put(token); !errors.Is(err, backend.ErrCredential) {
+		if got, err := apply(token); !errors.Is(err, backend.ErrCredentialUnavailable) {
 			t.Errorf("behind its end: %q, %v", got, err)
 		}
 		if n := s.calls.Load(); n > 30 {
@@ -196,13 +196,13 @@ func TestOldTokenServesWhileTheEndpointIsDown(t *testing.T) {
 
 func TestFirstRequestWaitsForTheFirstToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{give: func(int32) (azcore.AccessToken, error) {
+		s := &fakeTokenSource{token: func(int32) (azcore.AccessToken, error) {
 			time.Sleep(2 * time.Second)
-			return lasting("a", time.Hour), nil
+			return accessToken("a", time.Hour), nil
 		}}
-		token := keep(t, s)
+		token := runToken(t, s)
 		began := time.Now()
-		if got, err := put(token); got != "Bearer a" || err != nil || time.Since(began) != 2*time.Second {
+		if got, err := apply(token); got != "Bearer a" || err != nil || time.Since(began) != 2*time.Second {
 			t.Errorf("%q, %v after %s", got, err, time.Since(began))
 		}
 	})
@@ -210,13 +210,13 @@ func TestFirstRequestWaitsForTheFirstToken(t *testing.T) {
 
 func TestNobodyWaitsLongForAToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{give: func(int32) (azcore.AccessToken, error) {
+		s := &fakeTokenSource{token: func(int32) (azcore.AccessToken, error) {
 			time.Sleep(time.Hour)
 			return azcore.AccessToken{}, context.DeadlineExceeded
 		}}
-		token := keep(t, s)
+		token := runToken(t, s)
 		began := time.Now()
-		if _, err := put(token); !errors.Is(err, backend.ErrCredential) || time.Since(began) != 5*time.Second {
+		if _, err := apply(token); !errors.Is(err, backend.ErrCredentialUnavailable) || time.Since(began) != 5*time.Second {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 	})
@@ -224,17 +224,17 @@ func TestNobodyWaitsLongForAToken(t *testing.T) {
 
 func TestFrozenProcessFetchesAtOnceWhenItThaws(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{give: func(n int32) (azcore.AccessToken, error) {
-			token := lasting("b", time.Hour)
+		s := &fakeTokenSource{token: func(n int32) (azcore.AccessToken, error) {
+			token := accessToken("b", time.Hour)
 			if n == 1 { // a clock that stood still: the token is over before its refresh is due
-				token = lasting("a", 11*time.Second)
+				token = accessToken("a", 11*time.Second)
 			}
 			return token, nil
 		}}
-		token := keep(t, s)
+		token := runToken(t, s)
 		time.Sleep(2 * time.Second)
 		began := time.Now()
-		if got, err := put(token); got != "Bearer b" || err != nil || time.Since(began) != 0 {
+		if got, err := apply(token); got != "Bearer b" || err != nil || time.Since(began) != 0 {
 			t.Errorf("%q, %v after %s", got, err, time.Since(began))
 		}
 	})
@@ -242,8 +242,8 @@ func TestFrozenProcessFetchesAtOnceWhenItThaws(t *testing.T) {
 
 func TestExpiredTokenIsNoToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		token := keep(t, &source{give: func(int32) (azcore.AccessToken, error) { return lasting("a", -time.Minute), nil }})
-		if got, err := put(token); !errors.Is(err, backend.ErrCredential) {
+		token := runToken(t, &fakeTokenSource{token: func(int32) (azcore.AccessToken, error) { return accessToken("a", -time.Minute), nil }})
+		if got, err := apply(token); !errors.Is(err, backend.ErrCredentialUnavailable) {
 			t.Errorf("%q, %v", got, err)
 		}
 	})
@@ -265,13 +265,13 @@ func TestWantOfACredentialIsToldApart(t *testing.T) {
 		"identity refused":    {status(http.StatusUnauthorized), health.Misconfigured},
 		"nobody logged in":    {azidentity.NewCredentialUnavailableError("log in"), health.Misconfigured},
 	} {
-		client, _ := listening(t)
-		token := backend.NewToken(&source{give: func(int32) (azcore.AccessToken, error) { return azcore.AccessToken{}, c.err }}, backend.Scope, slog.New(slog.DiscardHandler))
+		client, _ := recordingServer(t)
+		token := backend.NewToken(&fakeTokenSource{token: func(int32) (azcore.AccessToken, error) { return azcore.AccessToken{}, c.err }}, backend.TokenScope, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan bool)
 		go func() { token.Run(ctx); close(ended) }()
 		client.Targets[0].Credential = token
-		res, o := client.Send(context.Background(), newBackend(), plan(), nil)
+		res, o := client.Send(context.Background(), newBackend(), newRequest(), nil)
 		if res != nil || o.Class != c.want || o.Reason != "credential unavailable" {
 			t.Errorf("%s: %+v", name, o)
 		}

@@ -6,7 +6,7 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// Address is what Send would call.
-func (c *Client) Address(t *Target, deployment string, r *proxy.Request) *url.URL {
-	return c.address(t, deployment, r)
+// RequestURL is what Send would call.
+func (c *Client) RequestURL(t *Target, deployment string, r *proxy.Request) *url.URL {
+	return c.requestURL(t, deployment, r)
 }

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// kept is what a backend should see of a caller's headers, besides what is
+// forwardedHeaders is what a backend should see of a caller's headers, besides what is
 // added.
-func kept() http.Header {
+func forwardedHeaders() http.Header {
 	return http.Header{
 		"Content-Type": {"application/json"}, "Accept": {"*/*"}, "User-Agent": {"OpenAI/Python 3"}, "Traceparent": {"00-1-2-01"}, "Tracestate": {"a=b"},
 		"X-Stainless-Lang": {"python"}, "X-Ms-Session-Id": {"s"}, "Aoai-Evals": {"preview"}, "X-Ms-Client-Request-Id": {"caller's"}, "Openai-Beta": {"a", "b"},
@@ -17,9 +17,9 @@ func kept() http.Header {
 }
 
 func TestOnlyWhatConcernsTheBackendReachesIt(t *testing.T) {
-	client, saw := listening(t)
-	r := plan()
-	r.Header = kept()
+	client, saw := recordingServer(t)
+	r := newRequest()
+	r.Header = forwardedHeaders()
 	for _, name := range []string{
 		"Authorization", "Api-Key", "X-Api-Key", "Ocp-Apim-Subscription-Key", "X-Functions-Key", "Cookie", "Referer", "Proxy-Authorization",
 		"Keep-Alive", "Te", "Upgrade", "Http2-Settings", "Expect", "Via", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Anything", "X-Real-Ip", "Client-Ip",
@@ -32,7 +32,7 @@ func TestOnlyWhatConcernsTheBackendReachesIt(t *testing.T) {
 	if res, said := send(t, client, newBackend(), r); res == nil {
 		t.Fatal(said)
 	}
-	want := kept()
+	want := forwardedHeaders()
 	want["Accept-Encoding"], want["Api-Key"] = []string{"identity"}, []string{"secret"}
 	want["Content-Length"] = []string{"62"}
 	got := saw().header
@@ -42,8 +42,8 @@ func TestOnlyWhatConcernsTheBackendReachesIt(t *testing.T) {
 }
 
 func TestConnectionHeaderCannotDeleteOurs(t *testing.T) {
-	client, saw := listening(t)
-	r := plan()
+	client, saw := recordingServer(t)
+	r := newRequest()
 	r.Header["Connection"] = []string{"api-key, Authorization", " X-Consumer ,accept-encoding", "close"}
 	r.Header["X-Consumer"] = []string{"smuggled"}
 	if res, said := send(t, client, newBackend(), r); res == nil {
@@ -56,8 +56,8 @@ func TestConnectionHeaderCannotDeleteOurs(t *testing.T) {
 }
 
 func TestConnectionHeaderCannotTakeTheRequestIDAway(t *testing.T) {
-	client, saw := listening(t)
-	r := plan()
+	client, saw := recordingServer(t)
+	r := newRequest()
 	r.Header.Set("X-Ms-Client-Request-Id", "the-callers")
 	r.Header.Set("Connection", "x-ms-client-request-id")
 	if res, said := send(t, client, newBackend(), r); res == nil {
@@ -69,8 +69,8 @@ func TestConnectionHeaderCannotTakeTheRequestIDAway(t *testing.T) {
 }
 
 func TestAtMostThreeHeadersAreAdded(t *testing.T) {
-	client, saw := listening(t)
-	r := plan()
+	client, saw := recordingServer(t)
+	r := newRequest()
 	r.Header = http.Header{}
 	if res, said := send(t, client, newBackend(), r); res == nil {
 		t.Fatal(said)
@@ -92,9 +92,9 @@ func TestBackendIsToldWhoCallsWhereItIsAskedFor(t *testing.T) {
 		"another header than it writes": {"X-Who", "oid-1", "written by the caller"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client, saw := listening(t)
+			client, saw := recordingServer(t)
 			client.Targets[0].CallerHeader = c.header
-			r := plan()
+			r := newRequest()
 			r.Caller = c.caller
 			r.Header.Set("X-Caller-Id", "written by the caller")
 			if res, said := send(t, client, newBackend(), r); res == nil {
@@ -115,9 +115,9 @@ func TestImageDeploymentIsLookedUp(t *testing.T) {
 	}{
 		"mapped": {map[string]string{"gpt-image": "img-prod"}, "img-prod"}, "unknown": {map[string]string{}, ""}, "any": {nil, "gpt-image"},
 	} {
-		client, saw := listening(t)
+		client, saw := recordingServer(t)
 		client.Targets[0].Deployments = c.known
-		r := plan()
+		r := newRequest()
 		r.Header[header] = []string{"gpt-image"}
 		if res, said := send(t, client, newBackend(), r); res == nil {
 			t.Fatal(said)

@@ -26,27 +26,27 @@ var (
 	files     = operations.Operation{Name: "files", Path: "files", Scope: operations.OutsideDeployment, State: operations.Pinned}
 )
 
-const asked = `{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}`
+const requestBody = `{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}`
 
-// plan is a request as the door would build it.
-func plan() *proxy.Request {
+// newRequest is a request as the door would build it.
+func newRequest() *proxy.Request {
 	return &proxy.Request{
 		ID: "req-1", Operation: chat, Family: operations.Deployments, Method: http.MethodPost, Query: "api-version=2024-10-21",
-		Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(asked), Model: "gpt-4o",
+		Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(requestBody), Model: "gpt-4o",
 	}
 }
 
 func newBackend() *balancer.Backend { return &balancer.Backend{Name: "b", Deployment: "gpt-4o-ptu"} }
 
-// client speaks to one target with a key.
-func client(t testing.TB, endpoint string) *backend.Client {
+// newClient speaks to one target with a key.
+func newClient(t testing.TB, endpoint string) *backend.Client {
 	t.Helper()
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &backend.Client{Targets: []*backend.Target{{Name: "b", Endpoint: u, Credential: backend.APIKey{Key: "secret"}}}}
-	connect(t, c.Targets[0], backend.Wire{})
+	connect(t, c.Targets[0], backend.TransportOptions{})
 	return c
 }
 
@@ -61,7 +61,7 @@ func TestMain(m *testing.M) {
 }
 
 // connect gives the target its connections.
-func connect(t testing.TB, target *backend.Target, w backend.Wire) {
+func connect(t testing.TB, target *backend.Target, w backend.TransportOptions) {
 	t.Helper()
 	target.Transport = backend.NewTransport(w)
 	t.Cleanup(target.Transport.CloseIdleConnections)
@@ -73,8 +73,8 @@ func connect(t testing.TB, target *backend.Target, w backend.Wire) {
 	}
 }
 
-// seen is what a backend saw of a request.
-type seen struct {
+// receivedRequest is what a backend saw of a request.
+type receivedRequest struct {
 	uri    string
 	header http.Header
 	body   string
@@ -82,23 +82,23 @@ type seen struct {
 	host   string
 }
 
-// listening is a backend that writes down what it sees and answers 200 {}.
-func listening(t testing.TB) (*backend.Client, func() seen) {
+// recordingServer is a backend that writes down what it sees and answers 200 {}.
+func recordingServer(t testing.TB) (*backend.Client, func() receivedRequest) {
 	t.Helper()
-	got := make(chan seen, 16)
+	got := make(chan receivedRequest, 16)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		got <- seen{uri: r.RequestURI, header: r.Header, body: string(body), length: r.ContentLength, host: r.Host}
+		got <- receivedRequest{uri: r.RequestURI, header: r.Header, body: string(body), length: r.ContentLength, host: r.Host}
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, "{}")
 	}))
 	t.Cleanup(s.Close)
-	return client(t, s.URL), func() seen { return <-got }
+	return newClient(t, s.URL), func() receivedRequest { return <-got }
 }
 
-// wall is a backend that does what no HTTP server would: script gets every
+// rawServer is a backend that does what no HTTP server would: script gets every
 // connection with its number, after the request's head was read.
-func wall(t testing.TB, script func(conn net.Conn, r *bufio.Reader, n int)) *backend.Client {
+func rawServer(t testing.TB, script func(conn net.Conn, r *bufio.Reader, n int)) *backend.Client {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -118,11 +118,11 @@ func wall(t testing.TB, script func(conn net.Conn, r *bufio.Reader, n int)) *bac
 			})
 		}
 	})
-	return client(t, "http://"+l.Addr().String())
+	return newClient(t, "http://"+l.Addr().String())
 }
 
-// newRequest reads one newRequest with its body.
-func newRequest(r *bufio.Reader) (string, error) {
+// readRequest reads one readRequest with its body.
+func readRequest(r *bufio.Reader) (string, error) {
 	req, err := http.ReadRequest(r)
 	if err != nil {
 		return "", err

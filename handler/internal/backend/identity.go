@@ -8,12 +8,12 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 )
 
-// Identity is the managed identity of the app: the one with this client id, or
+// IdentityCredential is the managed identity of the app: the one with this client id, or
 // the only one when it is empty. With hosted false, where there is no identity
 // endpoint, it is whatever the developer is logged in with. The endpoint is
 // never called through a proxy.
-func Identity(clientID string, hosted bool) (azcore.TokenCredential, error) {
-	options := azcore.ClientOptions{Transport: &http.Client{Transport: NewTransport(Wire{})}}
+func IdentityCredential(clientID string, hosted bool) (azcore.TokenCredential, error) {
+	options := azcore.ClientOptions{Transport: &http.Client{Transport: NewTransport(TransportOptions{})}}
 	if !hosted {
 		c, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: options})
 		if err != nil {

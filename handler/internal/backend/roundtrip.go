@@ -15,31 +15,31 @@ import (
 // streams share their writes, it asks at once; a cancelled stream sends
 // nothing.
 func (a *attempt) gotConn(info httptrace.GotConnInfo) {
-	a.reused, a.sent = info.Reused, time.Now()
+	a.reused, a.gotConnAt = info.Reused, time.Now()
 	if !a.writing.Swap(true) {
-		a.holds.Add(1)
+		a.bodyRefs.Add(1)
 	}
-	conn := a.own(info)
+	conn := a.exclusiveConn(info)
 	if conn == nil {
-		if err := a.ask(); err != nil {
-			a.stop(err)
+		if err := a.runBeforeSend(); err != nil {
+			a.abort(err)
 		}
 		return
 	}
-	conn.take(a)
+	conn.assign(a)
 	a.conn.Store(conn)
 	if a.reason.Load() != nil {
-		conn.hangUp(a)
+		conn.closeFor(a)
 	}
 }
 
-// own is the connection when it is the attempt's alone; nil on HTTP/2.
-func (a *attempt) own(info httptrace.GotConnInfo) *guarded {
+// exclusiveConn is the connection when it is the attempt's alone; nil on HTTP/2.
+func (a *attempt) exclusiveConn(info httptrace.GotConnInfo) *trackedConn {
 	switch conn := info.Conn.(type) {
-	case *guarded:
+	case *trackedConn:
 		return conn
 	case *tls.Conn:
-		under, ok := conn.NetConn().(*guarded)
+		under, ok := conn.NetConn().(*trackedConn)
 		if ok && (!a.http2 || conn.ConnectionState().NegotiatedProtocol != "h2") {
 			return under
 		}
@@ -47,13 +47,13 @@ func (a *attempt) own(info httptrace.GotConnInfo) *guarded {
 	return nil
 }
 
-func (a *attempt) ask() error {
-	if a.before == nil {
+func (a *attempt) runBeforeSend() error {
+	if a.beforeSend == nil {
 		return nil
 	}
-	err := a.before()
+	err := a.beforeSend()
 	if err != nil {
-		a.lost.Store(true)
+		a.probeLost.Store(true)
 	}
 	return err
 }
@@ -62,13 +62,13 @@ func (a *attempt) ask() error {
 // sent or not.
 func (a *attempt) wroteRequest(httptrace.WroteRequestInfo) {
 	if a.writing.Swap(false) {
-		a.letGo()
+		a.release()
 	}
 }
 
-// raceLimit is how soon a kept connection that the backend had already closed
+// staleConnWindow is how soon a kept connection that the backend had already closed
 // shows itself: one round trip after the write.
-const raceLimit = time.Second
+const staleConnWindow = time.Second
 
 // send sends the request. A kept connection that the backend closed just as it
 // was taken is no failure of the backend: the request goes out once more.
@@ -80,7 +80,7 @@ func (a *attempt) send(t *Target, m *message) (*http.Response, error) {
 		trip = a.byTransport
 	}
 	res, err := trip(t, m, false)
-	if err == nil || !a.stale(err) || m.content.tail.Started() {
+	if err == nil || !a.isStaleConn(err) || m.body.tail.Started() {
 		return res, err
 	}
 	return trip(t, m, true)
@@ -88,14 +88,14 @@ func (a *attempt) send(t *Target, m *message) (*http.Response, error) {
 
 // directly sends the request on a connection of the target's own, HTTP/1.1.
 func (a *attempt) directly(t *Target, m *message, again bool) (*http.Response, error) {
-	a.direct.Ask, a.direct.Written = a.ask, a.letGo
-	a.holds.Add(1)
-	body, rest := m.content.parts()
+	a.direct.Ask, a.direct.Written = a.runBeforeSend, a.release
+	a.bodyRefs.Add(1)
+	body, rest := m.body.parts()
 	res, err := a.direct.Do(a.ctx, t.Direct, &http1.Message{
-		Method: m.method, URI: m.url.RequestURI(), Host: m.host, Header: m.caller, Passes: m.passes, Over: m.over,
-		Body: body, Rest: rest, Length: m.content.length(),
+		Method: m.method, URI: m.url.RequestURI(), Host: m.host, Header: m.caller, Passes: m.forwards, Over: m.own,
+		Body: body, Rest: rest, Length: m.body.length(),
 	}, again)
-	a.reused, a.sent = a.direct.Reused, a.direct.Sent
+	a.reused, a.gotConnAt = a.direct.Reused, a.direct.Sent
 	return res, err //nolint:wrapcheck // fault names it
 }
 
@@ -104,39 +104,39 @@ func (a *attempt) byTransport(t *Target, m *message, _ bool) (*http.Response, er
 	req := (&http.Request{
 		Method: m.method, URL: m.url, Header: m.merged(), Host: m.host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(a.ctx)
-	m.content.attach(req)
+	m.body.attach(req)
 	res, err := t.Transport.RoundTrip(req)
-	a.quiet(err != nil)
+	a.roundTripDone(err != nil)
 	return res, err //nolint:wrapcheck // fault names it
 }
 
-// stale reports whether the error looks like a kept connection found closed.
-func (a *attempt) stale(err error) bool {
-	if !a.repeatable || !a.reused || a.http2 || a.over() || a.lost.Load() || time.Since(a.sent) >= raceLimit {
+// isStaleConn reports whether the error looks like a kept connection found closed.
+func (a *attempt) isStaleConn(err error) bool {
+	if !a.repeatable || !a.reused || a.http2 || a.aborted() || a.probeLost.Load() || time.Since(a.gotConnAt) >= staleConnWindow {
 		return false
 	}
-	why := fault(err)
+	why := transportErrorKind(err)
 	return why == "reset" || why == "eof" && !errors.Is(err, io.ErrUnexpectedEOF) // that one comes behind a first byte
 }
 
-// quiet is called when a round trip is over. After a failed one on HTTP/1.1
+// roundTripDone is called when a round trip is over. After a failed one on HTTP/1.1
 // the transport has stopped writing, even when it never began. A write of
 // which we never hear again keeps its hold for good: then the bytes are left
 // to the collector.
-func (a *attempt) quiet(failed bool) {
+func (a *attempt) roundTripDone(failed bool) {
 	if failed && !a.http2 && a.writing.Swap(false) {
-		a.letGo()
+		a.release()
 	}
 }
 
-func (a *attempt) letGo() {
-	if a.holds.Add(-1) > 0 {
+func (a *attempt) release() {
+	if a.bodyRefs.Add(-1) > 0 {
 		return
 	}
-	if a.held != nil {
-		a.held.ActiveWrites.Add(-1)
+	if a.request != nil {
+		a.request.ActiveWrites.Add(-1)
 	}
-	if a.edited != nil {
-		a.edited()
+	if a.freeBuffer != nil {
+		a.freeBuffer()
 	}
 }

@@ -12,7 +12,7 @@ import (
 // The environment's proxy is read once a process, so each reading is one.
 func TestProxyOfTheEnvironmentIsNotForLocalAddresses(t *testing.T) {
 	if os.Getenv("SPILLWAY_TEST_PROXY") != "" {
-		judgeProxy(t)
+		checkProxy(t)
 		return
 	}
 	again := exec.Command(os.Args[0], "-test.run=^TestProxyOfTheEnvironmentIsNotForLocalAddresses$")
@@ -22,7 +22,7 @@ func TestProxyOfTheEnvironmentIsNotForLocalAddresses(t *testing.T) {
 	}
 }
 
-func judgeProxy(t *testing.T) {
+func checkProxy(t *testing.T) {
 	for at, want := range map[string]bool{
 		"https://contoso.openai.azure.com/": true, "http://10.0.0.4/": true,
 		"http://127.0.0.1:8080/": false, "http://[::1]/": false, "http://localhost/": false, "http://169.254.169.254/metadata": false, "http://[fe80::1]/": false,
@@ -31,7 +31,7 @@ func judgeProxy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if proxy, err := backend.NewTransport(backend.Wire{}).Proxy(r); err != nil || (proxy != nil) != want {
+		if proxy, err := backend.NewTransport(backend.TransportOptions{}).Proxy(r); err != nil || (proxy != nil) != want {
 			t.Errorf("%s goes through %v, %v", at, proxy, err)
 		}
 	}

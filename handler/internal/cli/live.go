@@ -25,16 +25,16 @@ func validateLive(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	subject := &preflight.Subject{Targets: client.Targets, Pools: cfg.Pools, APIVersion: client.APIVersion, Host: hosting(cfg)}
+	subject := &preflight.Input{Targets: client.Targets, Pools: cfg.Pools, APIVersion: client.APIVersion, Host: hosting(cfg)}
 	if where := &cfg.Settings.State; !where.Memory() {
 		store, err := app.OpenStore(cfg, cfg.Settings.StateTable)
 		if err != nil {
 			return err
 		}
-		subject.State = preflight.State{Store: store, Place: where.Setting, SharedKey: where.Text.Set()}
+		subject.State = preflight.State{Store: store, Setting: where.Setting, SharedKey: where.Text.Set()}
 	}
 	defer app.Background(ctx, runners)()
-	report := preflight.Examine(ctx, subject)
+	report := preflight.Run(ctx, subject)
 	if err := report.Print(out); err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func validateLive(ctx context.Context, out io.Writer) error {
 // hosting is what there is of the Functions host: its file lies beside the
 // binary, or where the command is run.
 func hosting(cfg *config.Config) preflight.Host {
-	h := preflight.Host{Folders: []string{"."}, Behind: !cfg.Settings.Standalone, Runtime: os.Getenv("FUNCTIONS_WORKER_RUNTIME")}
+	h := preflight.Host{Folders: []string{"."}, Hosted: !cfg.Settings.Standalone, Runtime: os.Getenv("FUNCTIONS_WORKER_RUNTIME")}
 	if self, err := os.Executable(); err == nil {
 		h.Folders = []string{filepath.Dir(self), "."}
 	}

@@ -8,14 +8,14 @@ import (
 	"spillway/handler/internal/backend"
 )
 
-// about is what an answer says something about.
-type about uint8
+// scope is what an answer says something scope.
+type scope uint8
 
 const (
-	aboutNothing    about = iota // it is as it should be
-	aboutDeployment              // this deployment is not there
-	aboutPath                    // nothing is at this path, or in this version
-	aboutResource                // all of the resource
+	scopeNone       scope = iota // it is as it should be
+	scopeDeployment              // this deployment is not there
+	scopePath                    // nothing is at this path, or in this version
+	scopeResource                // all of the resource
 )
 
 var (
@@ -23,35 +23,35 @@ var (
 	principal  = regexp.MustCompile("principal `([A-Za-z0-9-]{1,64})`")
 )
 
-// judge says what the answer to a question tells, and of what. Refusals of
+// diagnose says what the answer to a question tells, and of what. Refusals of
 // the question itself prove that there was somebody to ask
 // (facts/azure-openai.md §2, §4).
-func judge(a *answer, t *backend.Target) (about, diagnosis) {
+func diagnose(a *testResponse, t *backend.Target) (scope, diagnosis) {
 	text := strings.ToLower(a.code + " " + a.message)
 	switch {
 	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
-		return aboutResource, refused(a, t, text)
+		return scopeResource, diagnoseRefusal(a, t, text)
 	case strings.Contains(text, "deploymentnotfound"), strings.Contains(text, "model_not_found"), strings.Contains(text, "existing deployment to match"):
-		return aboutDeployment, diagnosis{"it does not exist (" + a.code + ")", `Create it, or correct "deployments"; one made in the last 5 minutes may need a moment.`}
+		return scopeDeployment, diagnosis{"it does not exist (" + a.code + ")", `Create it, or correct "deployments"; one made in the last 5 minutes may need a moment.`}
 	case a.status == http.StatusTooManyRequests: // a throttle is no fault, whatever version its text names
-		return aboutNothing, diagnosis{}
+		return scopeNone, diagnosis{}
 	case a.status == http.StatusNotFound, a.status == http.StatusMethodNotAllowed:
-		return aboutPath, diagnosis{a.words(), "Check that the endpoint is the resource's address without a path of its own."}
+		return scopePath, diagnosis{a.summary(), "Check that the endpoint is the resource's address without a path of its own."}
 	case strings.Contains(text, "api version"), strings.Contains(text, "api-version"):
-		return aboutPath, diagnosis{a.words(), "Use a resource in a region and cloud that has this version."}
+		return scopePath, diagnosis{a.summary(), "Use a resource in a region and cloud that has this version."}
 	case a.status >= 300 && a.status < 400:
-		return aboutResource, diagnosis{a.words() + ", a redirect, which is never followed", "Write the address that it points to."}
+		return scopeResource, diagnosis{a.summary() + ", a redirect, which is never followed", "Write the address that it points to."}
 	case a.status == http.StatusRequestTimeout, a.status >= 500:
-		return aboutResource, diagnosis{a.words() + ", so it fails now", "Run this again in a minute; if it stays, see Azure's status page and the resource's health."}
-	case a.status < 300 && !a.object:
-		return aboutResource, diagnosis{a.words() + " with something other than JSON", "Check that the endpoint is an address of Azure OpenAI, and not of a portal or a sign-in page."}
+		return scopeResource, diagnosis{a.summary() + ", so it fails now", "Run this again in a minute; if it stays, see Azure's status page and the resource's health."}
+	case a.status < 300 && !a.isObject:
+		return scopeResource, diagnosis{a.summary() + " with something other than JSON", "Check that the endpoint is an address of Azure OpenAI, and not of a portal or a sign-in page."}
 	}
-	return aboutNothing, diagnosis{}
+	return scopeNone, diagnosis{}
 }
 
-// refused is a credential, or a network, that is not let in, by the service's
+// diagnoseRefusal is a credential, or a network, that is not let in, by the service's
 // own words.
-func refused(a *answer, t *backend.Target, text string) diagnosis {
+func diagnoseRefusal(a *testResponse, t *backend.Target, text string) diagnosis {
 	switch {
 	case strings.Contains(text, "permissiondenied"), strings.Contains(text, "data action"):
 		return missingRole(a)
@@ -68,10 +68,10 @@ func refused(a *answer, t *backend.Target, text string) diagnosis {
 	case strings.Contains(text, "subscription key"), strings.Contains(text, "invalid_api_key"):
 		return badKey(t)
 	}
-	return diagnosis{a.words() + ", a refusal that is not known", "Check the resource's keys, roles and network rules."}
+	return diagnosis{a.summary() + ", a refusal that is not known", "Check the resource's keys, roles and network rules."}
 }
 
-func missingRole(a *answer) diagnosis {
+func missingRole(a *testResponse) diagnosis {
 	who, what := "the identity", "the data action"
 	if m := principal.FindStringSubmatch(a.message); m != nil {
 		who += " " + m[1]

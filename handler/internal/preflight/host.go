@@ -13,7 +13,7 @@ import (
 // Host is what the Functions host is told, and tells.
 type Host struct {
 	Folders []string // where host.json may be; the first one that has it counts
-	Behind  bool     // a host runs this process
+	Hosted  bool     // a host runs this process
 	Runtime string   // FUNCTIONS_WORKER_RUNTIME
 }
 
@@ -35,10 +35,10 @@ type hostFile struct {
 	} `json:"customHandler"`
 }
 
-// examine looks at the first host.json that there is. None is no finding: a
+// check looks at the first host.json that there is. None is no finding: a
 // handler may run without a host.
-func (h *Host) examine(n *notes) {
-	h.runtime(n)
+func (h *Host) check(n *findings) {
+	h.checkRuntime(n)
 	for _, folder := range h.Folders {
 		name := filepath.Join(folder, "host.json")
 		text, err := os.ReadFile(name) //nolint:gosec // the folders are this program's own and the working one
@@ -49,15 +49,15 @@ func (h *Host) examine(n *notes) {
 			n.add(Error, name, diagnosis{"it cannot be read", "Check its permissions."})
 			return
 		}
-		checkFile(name, text, n)
+		checkHostFile(name, text, n)
 		return
 	}
 }
 
-// runtime tells what the host takes the app for. On Flex Consumption it is no
+// checkRuntime tells what the host takes the app for. On Flex Consumption it is no
 // app setting (facts/azure-functions-host.md §4.5), and may be unseen.
-func (h *Host) runtime(n *notes) {
-	if !h.Behind || strings.EqualFold(h.Runtime, "custom") {
+func (h *Host) checkRuntime(n *findings) {
+	if !h.Hosted || strings.EqualFold(h.Runtime, "custom") {
 		return
 	}
 	level := Error
@@ -67,7 +67,7 @@ func (h *Host) runtime(n *notes) {
 	n.add(level, "FUNCTIONS_WORKER_RUNTIME", diagnosis{"it is " + strconv.Quote(h.Runtime), `Set it to "custom"; on Flex Consumption set functionAppConfig.runtime.name instead.`})
 }
 
-func checkFile(name string, text []byte, n *notes) {
+func checkHostFile(name string, text []byte, n *findings) {
 	var f hostFile
 	if err := json.Unmarshal(text, &f); err != nil {
 		n.add(Error, name, diagnosis{"it is no valid JSON: " + err.Error(), "Correct it, or take the one that Spillway comes with."})
@@ -95,7 +95,7 @@ func checkFile(name string, text []byte, n *notes) {
 
 // checkExecutable looks for the handler where the host will. Packing gives the
 // executable bit only to an entry of exactly this name.
-func checkExecutable(name string, f *hostFile, n *notes) {
+func checkExecutable(name string, f *hostFile, n *findings) {
 	d := &f.Handler.Description
 	switch {
 	case d.Executable == "":

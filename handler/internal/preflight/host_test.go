@@ -38,7 +38,7 @@ func TestTheHostsFileIsHeldAgainstWhatTheHandlerNeeds(t *testing.T) {
 			if c.mode != 0 {
 				write(t, filepath.Join(folder, "spillway"), "binary", c.mode)
 			}
-			text, report := print(t, &preflight.Subject{Host: preflight.Host{Folders: []string{t.TempDir(), folder, "."}}})
+			text, report := print(t, &preflight.Input{Host: preflight.Host{Folders: []string{t.TempDir(), folder, "."}}})
 			text = strings.ReplaceAll(text, filepath.Join(folder, "host.json"), "HOST")
 			lines := strings.Split(text, "\n")
 			if found := report.Findings[1:]; len(found) != 1 || !strings.HasPrefix(lines[1], c.want) {
@@ -54,11 +54,11 @@ func TestOnlyAHostIsToldTheRuntime(t *testing.T) {
 		want string
 	}{
 		{preflight.Host{Runtime: "node"}, "live: 0 errors, 0 warnings;"},
-		{preflight.Host{Behind: true, Runtime: "Custom"}, "live: 0 errors, 0 warnings;"},
-		{preflight.Host{Behind: true, Runtime: "node"}, "error: FUNCTIONS_WORKER_RUNTIME: it is \"node\". Set it to \"custom\""},
-		{preflight.Host{Behind: true}, "warning: FUNCTIONS_WORKER_RUNTIME: it is \"\"."},
+		{preflight.Host{Hosted: true, Runtime: "Custom"}, "live: 0 errors, 0 warnings;"},
+		{preflight.Host{Hosted: true, Runtime: "node"}, "error: FUNCTIONS_WORKER_RUNTIME: it is \"node\". Set it to \"custom\""},
+		{preflight.Host{Hosted: true}, "warning: FUNCTIONS_WORKER_RUNTIME: it is \"\"."},
 	} {
-		if text, _ := print(t, &preflight.Subject{Host: c.host}); !strings.Contains(text, c.want) {
+		if text, _ := print(t, &preflight.Input{Host: c.host}); !strings.Contains(text, c.want) {
 			t.Errorf("%+v: want %q:\n%s", c.host, c.want, text)
 		}
 	}

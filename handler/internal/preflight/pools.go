@@ -10,23 +10,23 @@ import (
 	"spillway/handler/internal/balancer"
 )
 
-// agreement compares what the backends of a pool say they serve: the same
+// compareModels compares what the backends of a pool say they serve: the same
 // model in the same version, or callers get now one and now the other
 // (facts/azure-openai.md §1.3).
-func agreement(p *balancer.Pool, visits []*visit, n *notes) {
+func compareModels(p *balancer.Pool, visits []*resourceCheck, n *findings) {
 	found := members(p, visits)
-	by := served(found, func(m member) string { return m.served })
+	by := collectServed(found, func(m member) string { return m.servedModel })
 	if len(by.names) < len(found) { // not all have the header, which names the version too
-		by = served(found, func(m member) string { return m.answer })
+		by = collectServed(found, func(m member) string { return m.bodyModel })
 	}
 	at := "models." + p.Model
 	switch {
-	case len(by.models) > 1:
-		n.add(Warning, at, diagnosis{"its backends serve different models: " + told(by.models), "Deploy the same model and version at all of them, or make two models of them."})
+	case len(by.backends) > 1:
+		n.add(Warning, at, diagnosis{"its backends serve different models: " + listServed(by.backends), "Deploy the same model and version at all of them, or make two models of them."})
 	case len(found) > 1 && len(by.names) < len(found):
 		n.ok(at, "not all of its %d backends tell what they serve, so that was not compared", len(found))
 	case len(found) > 1:
-		n.ok(at, "its %d backends serve the same model, %s", len(found), told(by.models))
+		n.ok(at, "its %d backends serve the same model, %s", len(found), listServed(by.backends))
 	}
 }
 
@@ -36,7 +36,7 @@ type member struct {
 	backend string
 }
 
-func members(p *balancer.Pool, visits []*visit) []member {
+func members(p *balancer.Pool, visits []*resourceCheck) []member {
 	var found []member
 	for _, b := range p.Backends {
 		for _, d := range visits[b.Index].deployments {
@@ -48,25 +48,25 @@ func members(p *balancer.Pool, visits []*visit) []member {
 	return found
 }
 
-// claims are who says to serve what.
-type claims struct {
-	models map[string][]string // names of backends
-	names  []string            // of those that say anything
+// servedModels are who says to serve what.
+type servedModels struct {
+	backends map[string][]string // names of backends
+	names    []string            // of those that say anything
 }
 
-func served(found []member, says func(member) string) claims {
-	by := claims{models: map[string][]string{}}
+func collectServed(found []member, says func(member) string) servedModels {
+	by := servedModels{backends: map[string][]string{}}
 	for _, m := range found {
 		if model := says(m); model != "" {
-			by.models[model] = append(by.models[model], m.backend)
+			by.backends[model] = append(by.backends[model], m.backend)
 			by.names = append(by.names, m.backend)
 		}
 	}
 	return by
 }
 
-// told lists who serves what, in order of the names.
-func told(by map[string][]string) string {
+// listServed lists who serves what, in order of the names.
+func listServed(by map[string][]string) string {
 	var parts []string
 	for _, model := range slices.Sorted(maps.Keys(by)) {
 		parts = append(parts, fmt.Sprintf("%s (%s)", printable(model), strings.Join(by[model], ", ")))
@@ -74,10 +74,10 @@ func told(by map[string][]string) string {
 	return strings.Join(parts, ", ")
 }
 
-// quota points at pay-as-you-go backends that may draw on one quota: Azure
+// checkSharedQuota points at pay-as-you-go backends that may draw on one checkSharedQuota: Azure
 // counts per subscription, region and model, so a second resource beside the
 // first adds none (facts/azure-openai.md §1.3).
-func quota(p *balancer.Pool, targets []*backend.Target, n *notes) {
+func checkSharedQuota(p *balancer.Pool, targets []*backend.Target, n *findings) {
 	var regions, resources groups
 	for _, b := range p.Backends {
 		if b.Provisioned || b.OpenAI {

@@ -14,11 +14,11 @@ import (
 )
 
 func TestBackendsOfAPoolThatServeDifferentVersionsAreWarnedOf(t *testing.T) {
-	sim := simulator.Start(t, service())
+	sim := simulator.Start(t, healthyService())
 	if err := sim.SetDeployment("france", "gpt-4o", func(d *simulator.Deployment) { d.ModelVersion = "2024-08-06" }); err != nil {
 		t.Fatal(err)
 	}
-	text, report := print(t, subject(t, sim))
+	text, report := print(t, newInput(t, sim))
 	want := "warning: models.gpt-4o: its backends serve different models: gpt-4o-2024-08-06 (france), gpt-4o-2024-11-20 (ptu, sweden). Deploy"
 	if report.Count(preflight.Warning) != 1 || report.Count(preflight.Error) != 0 || !strings.Contains(text, want) {
 		t.Errorf("want one warning %q:\n%s", want, text)
@@ -28,8 +28,8 @@ func TestBackendsOfAPoolThatServeDifferentVersionsAreWarnedOf(t *testing.T) {
 // The same documented in both directions: what the document says of capacity
 // is held against what the deployment answers.
 func TestCapacityThatIsNotAsWrittenIsWarnedOf(t *testing.T) {
-	sim := simulator.Start(t, service())
-	s := subject(t, sim)
+	sim := simulator.Start(t, healthyService())
+	s := newInput(t, sim)
 	s.Pools[0].Backends[0].Provisioned = false
 	s.Pools[0].Backends[1].Provisioned = true
 	text, report := print(t, s)
@@ -53,8 +53,8 @@ func TestCapacityThatIsNotAsWrittenIsWarnedOf(t *testing.T) {
 }
 
 func TestSharedQuotaIsPointedAt(t *testing.T) {
-	sim := simulator.Start(t, service())
-	s := subject(t, sim)
+	sim := simulator.Start(t, healthyService())
+	s := newInput(t, sim)
 	for i := range s.Pools[0].Backends {
 		s.Pools[0].Backends[i].Region = "SwedenCentral"
 	}
@@ -88,8 +88,8 @@ func TestOnlyWhatTheFreeAnswersLeaveOpenIsPaidFor(t *testing.T) {
 		_, _ = io.WriteString(w, `{"object":"chat.completion","model":"llama-\n3"}`)
 	}))
 	defer server.Close()
-	s := &preflight.Subject{
-		Targets: []*backend.Target{target(t, "own", server.URL+"/v1")},
+	s := &preflight.Input{
+		Targets: []*backend.Target{newTarget(t, "own", server.URL+"/v1")},
 		Pools:   []balancer.Pool{{Model: "llama", Backends: []balancer.Backend{{Name: "own", Deployment: "llama-3", OpenAI: true}}}},
 	}
 	s.Targets[0].OpenAI = true
@@ -107,8 +107,8 @@ func TestWhatIsNotToldIsNotCompared(t *testing.T) {
 		_, _ = io.WriteString(w, `{"error":{"message":"no"}}`)
 	}))
 	defer server.Close()
-	s := &preflight.Subject{
-		Targets: []*backend.Target{target(t, "a", server.URL), target(t, "b", server.URL)},
+	s := &preflight.Input{
+		Targets: []*backend.Target{newTarget(t, "a", server.URL), newTarget(t, "b", server.URL)},
 		Pools: []balancer.Pool{{Model: "gpt-image-1", Backends: []balancer.Backend{
 			{Name: "a", Deployment: "gpt-image-1", Provisioned: true}, {Name: "b", Index: 1, Deployment: "gpt-image-1"},
 		}}},
@@ -125,8 +125,8 @@ func TestABackendThatRepeatsOurKeyDoesNotHaveItPrinted(t *testing.T) {
 		_, _ = io.WriteString(w, `{"error":{"code":403,"message":"no entry\nfor `+r.Header.Get("Api-Key")+`"}}`)
 	}))
 	defer server.Close()
-	s := &preflight.Subject{
-		Targets: []*backend.Target{target(t, "a", server.URL)},
+	s := &preflight.Input{
+		Targets: []*backend.Target{newTarget(t, "a", server.URL)},
 		Pools:   []balancer.Pool{{Model: "gpt-4o", Backends: []balancer.Backend{{Name: "a", Deployment: "gpt-4o"}}}},
 	}
 	if text, _ := print(t, s); !strings.Contains(text, "answers 403 (403 no entry for ***), a refusal that is not known") {
@@ -135,23 +135,23 @@ func TestABackendThatRepeatsOurKeyDoesNotHaveItPrinted(t *testing.T) {
 }
 
 func TestADeploymentOfTwoModelsIsAskedForOnce(t *testing.T) {
-	sim := simulator.Start(t, service())
-	s := subject(t, sim)
+	sim := simulator.Start(t, healthyService())
+	s := newInput(t, sim)
 	s.Targets = s.Targets[:1]
 	ptu := []balancer.Backend{{Name: "ptu", Deployment: "gpt-4o", Provisioned: true}}
 	s.Pools = []balancer.Pool{{Model: "gpt-4o", Backends: ptu}, {Model: "gpt-4", Backends: ptu}}
-	if text, report := print(t, s); report.Asked != 2 || !strings.Contains(text, "deployments that exist: 1 of 1") {
+	if text, report := print(t, s); report.Requests != 2 || !strings.Contains(text, "deployments that exist: 1 of 1") {
 		t.Errorf("want one request for it and one for the classic version:\n%s", text)
 	}
 }
 
 func TestNeitherFamilyNorVersionIsTakenForGranted(t *testing.T) {
-	sim := simulator.Start(t, service())
+	sim := simulator.Start(t, healthyService())
 	sim.Fault("sweden", simulator.Fault{Action: "400-version", Operation: "models"})
 	sim.Fault("ptu", simulator.Fault{Action: "404-resource", Operation: "models"})
 	// Once: the classic path that is tried next is there.
 	sim.Next("france", simulator.Fault{Action: "404-resource", Operation: "chat/completions"})
-	text, report := print(t, subject(t, sim))
+	text, report := print(t, newInput(t, sim))
 	golden(t, "paths", text)
 	if report.Count(preflight.Error) != 3 {
 		t.Error("want an error of each backend")
@@ -159,8 +159,8 @@ func TestNeitherFamilyNorVersionIsTakenForGranted(t *testing.T) {
 }
 
 func TestABackendOfAnyModelIsAskedForItsListOnly(t *testing.T) {
-	sim := simulator.Start(t, service())
-	s := subject(t, sim)
+	sim := simulator.Start(t, healthyService())
+	s := newInput(t, sim)
 	s.Pools = []balancer.Pool{{Model: "*", Backends: []balancer.Backend{{Name: "ptu", Index: 0}, {Name: "sweden", Index: 1}}}}
 	s.Targets[1].Credential = backend.APIKey{Key: "wrong"}
 	s.Targets[2].Credential = backend.PassThrough{}
@@ -174,7 +174,7 @@ func TestABackendOfAnyModelIsAskedForItsListOnly(t *testing.T) {
 			t.Errorf("%q is missing:\n%s", want, text)
 		}
 	}
-	if report.Asked != 4 {
-		t.Errorf("%d requests", report.Asked)
+	if report.Requests != 4 {
+		t.Errorf("%d requests", report.Requests)
 	}
 }

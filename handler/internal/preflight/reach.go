@@ -13,16 +13,16 @@ import (
 	"spillway/handler/internal/backend"
 )
 
-// unreached says why no answer came from a host, and what to do.
-func unreached(host string, err error) diagnosis {
+// diagnoseTransport says why no answer came from a host, and what to do.
+func diagnoseTransport(host string, err error) diagnosis {
 	var lookup *net.DNSError
 	var timeout net.Error
 	switch {
-	case errors.Is(err, errCredential):
-		return unproven(err)
+	case errors.Is(err, errNoCredential):
+		return diagnoseCredential(err)
 	case errors.As(err, &lookup):
 		return diagnosis{"the name " + host + " is not found by DNS", "Correct the endpoint; with a private endpoint, link its private DNS zone to this network."}
-	case distrusted(err):
+	case isTLSError(err):
 		return diagnosis{"TLS with " + host + " failed: " + tlsReason(err), "Use the name that the certificate is for; behind an inspecting proxy, add its root to the system's."}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return diagnosis{host + " refuses connections", "Correct host and port of the endpoint, or start what should listen there."}
@@ -38,17 +38,17 @@ func unreached(host string, err error) diagnosis {
 	return diagnosis{"no HTTP answer came from " + host, "Check that the endpoint is an address of Azure OpenAI."}
 }
 
-// unproven is a request that was not made because we could not say who we are.
-func unproven(err error) diagnosis {
-	if errors.Is(err, backend.ErrIdentity) {
+// diagnoseCredential is a request that was not made because we could not say who we are.
+func diagnoseCredential(err error) diagnosis {
+	if errors.Is(err, backend.ErrIdentityRefused) {
 		return diagnosis{"the identity was refused a token", `Assign the identity to this app, and check auth.clientId or AZURE_CLIENT_ID.`}
 	}
 	return diagnosis{"there is no token of the identity", `On a developer's machine sign in with "az login"; in Azure assign a managed identity to the app, and check auth.clientId or AZURE_CLIENT_ID.`}
 }
 
-// distrusted reports whether the secure channel could not be made. crypto/tls
+// isTLSError reports whether the secure channel could not be made. crypto/tls
 // has no type for most of its errors, only its prefix.
-func distrusted(err error) bool {
+func isTLSError(err error) bool {
 	var record tls.RecordHeaderError
 	var verify *tls.CertificateVerificationError
 	var alert tls.AlertError

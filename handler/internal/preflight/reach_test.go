@@ -22,13 +22,17 @@ func TestWhatLiesOnTheWayIsClassed(t *testing.T) {
 		"silent": {func(sim *simulator.Service, _ *backend.Target) {
 			sim.Fault("sweden", simulator.Fault{Action: "hang-before-headers"})
 		}, "no answer came from HOST-sweden in time. Check"},
-		"no token": {func(_ *simulator.Service, target *backend.Target) { target.Credential = broken{backend.ErrCredential} }, "there is no token of the identity. On a developer's machine"},
-		"identity": {func(_ *simulator.Service, target *backend.Target) { target.Credential = broken{backend.ErrIdentity} }, "the identity was refused a token. Assign"},
+		"no token": {func(_ *simulator.Service, target *backend.Target) {
+			target.Credential = failingCredential{backend.ErrCredentialUnavailable}
+		}, "there is no token of the identity. On a developer's machine"},
+		"identity": {func(_ *simulator.Service, target *backend.Target) {
+			target.Credential = failingCredential{backend.ErrIdentityRefused}
+		}, "the identity was refused a token. Assign"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sim := simulator.Start(t, service())
-			s := subject(t, sim)
-			s.Patience = 300 * time.Millisecond
+			sim := simulator.Start(t, healthyService())
+			s := newInput(t, sim)
+			s.Timeout = 300 * time.Millisecond
 			c.spoil(sim, s.Targets[1])
 			text, report := print(t, s)
 			if report.Count(preflight.Error) != 1 || !strings.Contains(text, c.want) || !strings.Contains(text, "error: backends[1] sweden: ") {
@@ -38,9 +42,9 @@ func TestWhatLiesOnTheWayIsClassed(t *testing.T) {
 	}
 }
 
-type broken struct{ err error }
+type failingCredential struct{ err error }
 
-func (b broken) Put(context.Context, http.Header, http.Header) error { return b.err }
+func (b failingCredential) Apply(context.Context, http.Header, http.Header) error { return b.err }
 
 func TestTLSThatFailsSaysWhy(t *testing.T) {
 	for mode, want := range map[simulator.TLSMode]string{
@@ -51,12 +55,12 @@ func TestTLSThatFailsSaysWhy(t *testing.T) {
 		simulator.TLSOld:       "the handshake was refused",
 	} {
 		t.Run(string(mode), func(t *testing.T) {
-			cfg := service()
+			cfg := healthyService()
 			cfg.Resources[1].TLS = mode
 			sim := simulator.StartTLS(t, cfg)
-			s := subject(t, sim)
+			s := newInput(t, sim)
 			for _, target := range s.Targets {
-				target.Transport = backend.NewTransport(backend.Wire{Roots: sim.CAPool(), Handshake: 200 * time.Millisecond})
+				target.Transport = backend.NewTransport(backend.TransportOptions{RootCAs: sim.CAPool(), HandshakeTimeout: 200 * time.Millisecond})
 				t.Cleanup(target.Transport.CloseIdleConnections)
 			}
 			text, report := print(t, s)

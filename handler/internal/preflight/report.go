@@ -5,30 +5,30 @@ import (
 	"io"
 )
 
-// Level is how much a finding matters.
-type Level uint8
+// Severity is how much a finding matters.
+type Severity uint8
 
 // The levels. The zero Level is OK: something that was seen to be right.
 const (
-	OK Level = iota
+	OK Severity = iota
 	Warning
 	Error
 )
 
 // String is the word that a line begins with.
-func (l Level) String() string { return [...]string{"ok", "warning", "error"}[l] }
+func (l Severity) String() string { return [...]string{"ok", "warning", "error"}[l] }
 
 // Finding is one thing that was found. Fix is "" when there is nothing to do.
 type Finding struct {
-	Level   Level
-	Place   string
-	Problem string
-	Fix     string
+	Severity Severity
+	Place    string
+	Problem  string
+	Fix      string
 }
 
 // String is the finding in one line.
 func (f Finding) String() string {
-	line := f.Level.String() + ": " + f.Place + ": " + f.Problem + "."
+	line := f.Severity.String() + ": " + f.Place + ": " + f.Problem + "."
 	if f.Fix != "" {
 		line += " " + f.Fix
 	}
@@ -39,15 +39,15 @@ func (f Finding) String() string {
 type Report struct {
 	Findings []Finding
 	Backends int
-	Asked    int // requests made to backends
+	Requests int // requests made to backends
 	Paid     int // of these, for a single token or one word's embedding
 }
 
 // Count is how many findings are of the level.
-func (r *Report) Count(l Level) int {
+func (r *Report) Count(l Severity) int {
 	n := 0
 	for _, f := range r.Findings {
-		if f.Level == l {
+		if f.Severity == l {
 			n++
 		}
 	}
@@ -62,14 +62,14 @@ func (r *Report) Print(w io.Writer) error {
 		}
 	}
 	_, err := fmt.Fprintf(w, "live: %s, %s; %s to %s, %s\n",
-		many(r.Count(Error), "error"), many(r.Count(Warning), "warning"), many(r.Asked, "request"), many(r.Backends, "backend"), r.cost())
+		plural(r.Count(Error), "error"), plural(r.Count(Warning), "warning"), plural(r.Requests, "request"), plural(r.Backends, "backend"), r.cost())
 	if err != nil {
 		return fmt.Errorf("print findings: %w", err)
 	}
 	return nil
 }
 
-func many(n int, what string) string {
+func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
@@ -83,14 +83,14 @@ func (r *Report) cost() string {
 	return fmt.Sprintf("%d of them for a single token or word, which costs next to nothing, the others free", r.Paid)
 }
 
-// notes collects findings.
-type notes []Finding
+// findings collects findings.
+type findings []Finding
 
-func (n *notes) ok(place, format string, args ...any) {
+func (n *findings) ok(place, format string, args ...any) {
 	*n = append(*n, Finding{OK, place, fmt.Sprintf(format, args...), ""})
 }
 
-func (n *notes) add(l Level, place string, d diagnosis) {
+func (n *findings) add(l Severity, place string, d diagnosis) {
 	*n = append(*n, Finding{l, place, d.problem, d.fix})
 }
 
@@ -101,10 +101,10 @@ type diagnosis struct{ problem, fix string }
 func place(index int, name string) string { return fmt.Sprintf("backends[%d] %s", index, name) }
 
 // worst is the highest level among them.
-func (n notes) worst() Level {
+func (n findings) worst() Severity {
 	worst := OK
 	for _, f := range n {
-		worst = max(worst, f.Level)
+		worst = max(worst, f.Severity)
 	}
 	return worst
 }

@@ -13,38 +13,38 @@ import (
 // State is where the instances agree.
 type State struct {
 	Store     tablestore.Store // nil: in memory, so there is nothing to ask
-	Place     string           // the app setting that says where
+	Setting   string           // the app setting that says where
 	SharedKey bool             // the table is reached by its key: it refuses clocks that are 15 minutes off
 }
 
 // How far this machine's clock may be from the table's.
 const (
-	clockOdd     = time.Minute
-	clockRefused = 15 * time.Minute
+	maxClockSkew     = time.Minute
+	maxSharedKeySkew = 15 * time.Minute
 )
 
-// examineTable writes a row of its own, reads it back and deletes it. Its
+// checkTable writes a row of its own, reads it back and deletes it. Its
 // partition is nobody else's.
-func (s *Subject) examineTable(ctx context.Context, n *notes) {
+func (s *Input) checkTable(ctx context.Context, n *findings) {
 	if s.State.Store == nil {
 		n.ok("SPILLWAY_STATE", "state is in memory, so there is no table to ask")
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.patience())
+	ctx, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	row := tablestore.Row{Partition: "doctor", Key: rand.Text(), Columns: map[string]string{"word": rand.Text()}}
 	before := s.now()
-	reply, err := turnRow(ctx, s.State.Store, row)
-	s.clock(reply.Date, before, n)
+	reply, err := roundTripRow(ctx, s.State.Store, row)
+	s.checkClock(reply.Date, before, n)
 	if err != nil {
-		n.add(Error, s.State.Place, tableTrouble(err))
+		n.add(Error, s.State.Setting, diagnoseTable(err))
 		return
 	}
-	n.ok(s.State.Place, "the table takes a row, gives it back and deletes it")
+	n.ok(s.State.Setting, "the table takes a row, gives it back and deletes it")
 }
 
-// turnRow is one row's whole life. The reply is that of its first exchange.
-func turnRow(ctx context.Context, store tablestore.Store, row tablestore.Row) (tablestore.Response, error) {
+// roundTripRow is one row's whole life. The reply is that of its first exchange.
+func roundTripRow(ctx context.Context, store tablestore.Store, row tablestore.Row) (tablestore.Response, error) {
 	version, reply, err := store.Put(ctx, row)
 	if err != nil {
 		return reply, fmt.Errorf("insert a row: %w", err)
@@ -52,7 +52,7 @@ func turnRow(ctx context.Context, store tablestore.Store, row tablestore.Row) (t
 	row.Version = version
 	back, _, err := store.Get(ctx, row.Partition, row.Key)
 	if err == nil && back.Columns["word"] != row.Columns["word"] {
-		err = errAltered
+		err = errRowChanged
 	}
 	if err != nil {
 		_, _ = store.Delete(ctx, row) // nothing is to be left behind; the first error counts
@@ -64,10 +64,10 @@ func turnRow(ctx context.Context, store tablestore.Store, row tablestore.Row) (t
 	return reply, nil
 }
 
-// errAltered is a row that came back as another.
-var errAltered = errors.New("doctor: the row came back changed")
+// errRowChanged is a row that came back as another.
+var errRowChanged = errors.New("doctor: the row came back changed")
 
-func tableTrouble(err error) diagnosis {
+func diagnoseTable(err error) diagnosis {
 	fix := "Give the identity the role Storage Table Data Contributor on the account, or copy the connection string again; check the account's network rules and this machine's clock."
 	if errors.Is(err, tablestore.ErrUnknown) {
 		fix = "Check the account's name, its network rules and the private endpoint of its tables, then run this again."
@@ -86,9 +86,9 @@ func oneLine(err error) string {
 	return text
 }
 
-// clock compares this machine's clock with the table's, which answered at some
+// checkClock compares this machine's checkClock with the table's, which answered at some
 // time after before and tells whole seconds only.
-func (s *Subject) clock(theirs, before time.Time, n *notes) {
+func (s *Input) checkClock(theirs, before time.Time, n *findings) {
 	if theirs.IsZero() {
 		return
 	}
@@ -100,11 +100,11 @@ func (s *Subject) clock(theirs, before time.Time, n *notes) {
 	fix := "Let this machine set its clock by NTP."
 	problem := fmt.Sprintf("it is %v %s the table's", off.Round(time.Second), side)
 	switch {
-	case off > clockRefused && s.State.SharedKey:
+	case off > maxSharedKeySkew && s.State.SharedKey:
 		n.add(Error, at, diagnosis{problem + ", and beyond 15m0s shared keys are refused", fix})
-	case off > clockOdd:
+	case off > maxClockSkew:
 		n.add(Warning, at, diagnosis{problem + "; the fleet counts in the table's time, but tokens and certificates do not", fix})
 	default:
-		n.ok(at, "it is within %v of the table's", clockOdd)
+		n.ok(at, "it is within %v of the table's", maxClockSkew)
 	}
 }

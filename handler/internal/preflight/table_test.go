@@ -13,22 +13,22 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// spoilt is a table that goes wrong at one step.
-type spoilt struct {
+// faultyStore is a table that goes wrong at one step.
+type faultyStore struct {
 	memory.Store
 	refuse bool // to insert
 	alter  bool // what is read
 	keep   bool // what is deleted
 }
 
-func (s *spoilt) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+func (s *faultyStore) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	if s.refuse {
 		return "", tablestore.Response{}, fmt.Errorf("%w: status 403 AuthorizationPermissionMismatch\nsecond line", tablestore.ErrRefused)
 	}
 	return s.Store.Put(ctx, row)
 }
 
-func (s *spoilt) Get(ctx context.Context, partition, name string) (tablestore.Row, tablestore.Response, error) {
+func (s *faultyStore) Get(ctx context.Context, partition, name string) (tablestore.Row, tablestore.Response, error) {
 	row, reply, err := s.Store.Get(ctx, partition, name)
 	if s.alter {
 		row.Columns = map[string]string{"word": "another"}
@@ -36,7 +36,7 @@ func (s *spoilt) Get(ctx context.Context, partition, name string) (tablestore.Ro
 	return row, reply, err
 }
 
-func (s *spoilt) Delete(ctx context.Context, row tablestore.Row) (tablestore.Response, error) {
+func (s *faultyStore) Delete(ctx context.Context, row tablestore.Row) (tablestore.Response, error) {
 	if s.keep {
 		return tablestore.Response{}, fmt.Errorf("%w: no answer", tablestore.ErrUnknown)
 	}
@@ -45,7 +45,7 @@ func (s *spoilt) Delete(ctx context.Context, row tablestore.Row) (tablestore.Res
 
 func TestTheTableIsWrittenReadAndLeftEmpty(t *testing.T) {
 	store := new(memory.Store)
-	text, report := print(t, &preflight.Subject{State: preflight.State{Store: store, Place: "SPILLWAY_STATE"}})
+	text, report := print(t, &preflight.Input{State: preflight.State{Store: store, Setting: "SPILLWAY_STATE"}})
 	rows, _, err := store.List(t.Context(), "", "", "")
 	if err != nil || len(rows) > 0 || report.Count(preflight.OK) != 2 || report.Count(preflight.Error) > 0 {
 		t.Errorf("%v, %v are left:\n%s", err, rows, text)
@@ -59,19 +59,19 @@ func TestATableThatCannotBeUsedIsAnError(t *testing.T) {
 		store tablestore.Store
 		want  string
 	}{
-		"role":    {&spoilt{refuse: true}, "insert a row: table: refused: status 403 AuthorizationPermissionMismatch. Give the identity the role Storage Table Data Contributor"},
-		"altered": {&spoilt{alter: true}, "read the row back: doctor: the row came back changed. Give"},
-		"kept":    {&spoilt{keep: true}, "delete the row: table: outcome unknown: no answer. Check the account's name"},
+		"role":    {&faultyStore{refuse: true}, "insert a row: table: refused: status 403 AuthorizationPermissionMismatch. Give the identity the role Storage Table Data Contributor"},
+		"altered": {&faultyStore{alter: true}, "read the row back: doctor: the row came back changed. Give"},
+		"kept":    {&faultyStore{keep: true}, "delete the row: table: outcome unknown: no answer. Check the account's name"},
 		"cut off": {cut, "insert a row: table: outcome unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			text, report := print(t, &preflight.Subject{State: preflight.State{Store: c.store, Place: "SPILLWAY_STATE"}, Patience: 100 * time.Millisecond})
+			text, report := print(t, &preflight.Input{State: preflight.State{Store: c.store, Setting: "SPILLWAY_STATE"}, Timeout: 100 * time.Millisecond})
 			if report.Count(preflight.Error) != 1 || !strings.Contains(text, "error: SPILLWAY_STATE: the table cannot be used: "+c.want) {
 				t.Errorf("want %q:\n%s", c.want, text)
 			}
 		})
 	}
-	text, report := print(t, &preflight.Subject{})
+	text, report := print(t, &preflight.Input{})
 	if report.Count(preflight.OK) != 1 || len(report.Findings) != 1 {
 		t.Error(text)
 	}
@@ -93,8 +93,8 @@ func TestClocksThatDifferAreToldFrom(t *testing.T) {
 		{16 * time.Minute, false, "warning: clock: it is 16m0s ahead"},
 	} {
 		store := &memory.Store{Now: func() time.Time { return noon }}
-		text, _ := print(t, &preflight.Subject{
-			State: preflight.State{Store: store, Place: "SPILLWAY_STATE", SharedKey: c.key},
+		text, _ := print(t, &preflight.Input{
+			State: preflight.State{Store: store, Setting: "SPILLWAY_STATE", SharedKey: c.key},
 			Now:   func() time.Time { return noon.Add(c.ours) },
 		})
 		if !strings.Contains(text, c.want) {

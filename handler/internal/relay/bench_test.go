@@ -52,7 +52,7 @@ func middle(kind, origin string) {
 		u, _ := url.Parse(origin)
 		mux.Handle("/", &httputil.ReverseProxy{
 			Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(u); r.Out.Header.Set("Api-Key", "k") },
-			Transport: backend.NewTransport(backend.Wire{}), BufferPool: new(pool32),
+			Transport: backend.NewTransport(backend.TransportOptions{}), BufferPool: new(pool32),
 		})
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -37,10 +37,10 @@ func newFront(t testing.TB, endpoint string) *front {
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := backend.NewTransport(backend.Wire{})
+	transport := backend.NewTransport(backend.TransportOptions{})
 	t.Cleanup(transport.CloseIdleConnections)
 	return &front{
-		client: &backend.Client{CountUsage: true, Targets: []*backend.Target{{Name: "b", Endpoint: u, Credential: backend.APIKey{Key: "k"}, Transport: transport}}},
+		client: &backend.Client{RequestUsage: true, Targets: []*backend.Target{{Name: "b", Endpoint: u, Credential: backend.APIKey{Key: "k"}, Transport: transport}}},
 		relay:  &relay.Relay{FirstToken: time.Minute, CommitAfter: 10 * time.Second, Heartbeat: 15 * time.Second},
 		ends:   func(proxy.Delivery) {},
 	}

@@ -9,9 +9,9 @@ import (
 	"spillway/handler/internal/openai/classify"
 )
 
-// judge says what an answer's status means, with its headers and the beginning
+// classify says what an answer's status means, with its headers and the beginning
 // of its body.
-func (c *Client) judge(t *Target, b *balancer.Backend, res *http.Response, head []byte) health.Outcome {
+func (c *Client) classify(t *Target, b *balancer.Backend, res *http.Response, head []byte) health.Outcome {
 	policy := c.Policy
 	policy.Provisioned = b.Provisioned
 	_, policy.CallerAuth = t.Credential.(PassThrough)

@@ -15,69 +15,69 @@ import (
 	"spillway/handler/internal/balancer"
 )
 
-// Subject is what is examined. Targets are by pool.Backend.Index, in the order
+// Input is what is examined. Targets are by pool.Backend.Index, in the order
 // of the document.
-type Subject struct {
+type Input struct {
 	Targets    []*backend.Target
 	Pools      []balancer.Pool
 	APIVersion string // the one that classic calls without their own are given
 	State      State
 	Host       Host
-	Patience   time.Duration    // for each backend, and for the table; 0 = 15 s
+	Timeout    time.Duration    // for each backend, and for the table; 0 = 15 s
 	Now        func() time.Time // nil = time.Now
 }
 
 const (
-	patience = 15 * time.Second
-	atOnce   = 4 // backends that are asked at the same time
+	defaultTimeout = 15 * time.Second
+	maxConcurrent  = 4 // backends that are asked at the same time
 )
 
-// Examine looks at everything and returns what was found in the order of the
+// Run looks at everything and returns what was found in the order of the
 // document: backends, pools, the table, the host. It ends with ctx, or else
 // when every backend had its patience.
-func Examine(ctx context.Context, s *Subject) *Report {
-	visits := make([]*visit, len(s.Targets))
-	turn := make(chan struct{}, atOnce)
+func Run(ctx context.Context, s *Input) *Report {
+	visits := make([]*resourceCheck, len(s.Targets))
+	turn := make(chan struct{}, maxConcurrent)
 	var asking sync.WaitGroup
 	for i, target := range s.Targets {
-		v := &visit{target: target, place: place(i, target.Name), version: s.APIVersion, deployments: deploymentsOf(s.Pools, i)}
+		v := &resourceCheck{target: target, place: place(i, target.Name), apiVersion: s.APIVersion, deployments: deploymentsOf(s.Pools, i)}
 		visits[i] = v
 		asking.Go(func() {
 			turn <- struct{}{}
 			defer func() { <-turn }()
-			ctx, cancel := context.WithTimeout(ctx, s.patience())
+			ctx, cancel := context.WithTimeout(ctx, s.timeout())
 			defer cancel()
-			v.examine(ctx)
+			v.run(ctx)
 		})
 	}
-	var kept notes
-	asking.Go(func() { s.examineTable(ctx, &kept) })
+	var kept findings
+	asking.Go(func() { s.checkTable(ctx, &kept) })
 	asking.Wait()
-	return s.sum(visits, kept)
+	return s.report(visits, kept)
 }
 
-// sum puts the findings of all into the order of the document.
-func (s *Subject) sum(visits []*visit, kept notes) *Report {
+// report puts the findings of all into the order of the document.
+func (s *Input) report(visits []*resourceCheck, kept findings) *Report {
 	r := &Report{Backends: len(visits)}
 	for _, v := range visits {
-		r.Findings = append(r.Findings, v.notes...)
-		r.Asked += v.asked
+		r.Findings = append(r.Findings, v.findings...)
+		r.Requests += v.requests
 		r.Paid += v.paid
 	}
-	var rest notes
+	var rest findings
 	for i := range s.Pools {
-		agreement(&s.Pools[i], visits, &rest)
-		quota(&s.Pools[i], s.Targets, &rest)
+		compareModels(&s.Pools[i], visits, &rest)
+		checkSharedQuota(&s.Pools[i], s.Targets, &rest)
 	}
 	rest = append(rest, kept...)
-	s.Host.examine(&rest)
+	s.Host.check(&rest)
 	r.Findings = append(r.Findings, rest...)
 	return r
 }
 
-func (s *Subject) patience() time.Duration { return cmp.Or(s.Patience, patience) }
+func (s *Input) timeout() time.Duration { return cmp.Or(s.Timeout, defaultTimeout) }
 
-func (s *Subject) now() time.Time {
+func (s *Input) now() time.Time {
 	if s.Now == nil {
 		return time.Now()
 	}
@@ -90,10 +90,10 @@ type deployment struct {
 	model       string // the first of them
 	provisioned bool
 
-	found   bool   // it exists
-	served  string // what it says it serves, in its headers; "" = unknown
-	answer  string // the same, in the body of an answer
-	metered bool   // it answers as a provisioned one does
+	found       bool   // it exists
+	servedModel string // what it says it serves, in its headers; "" = unknown
+	bodyModel   string // the same, in the body of an answer
+	utilization bool   // it answers as a provisioned one does
 }
 
 // deploymentsOf are the deployments of a resource that requests are sent to,

@@ -14,35 +14,35 @@ import (
 	"spillway/handler/internal/backend"
 )
 
-// errCredential is a request that was not made for want of a credential.
-var errCredential = errors.New("doctor: no credential")
+// errNoCredential is a request that was not made for want of a credential.
+var errNoCredential = errors.New("doctor: no credential")
 
-// maxAnswer is as much of an answer as is looked at: one with a single word's
+// maxBody is as much of an answer as is looked at: one with a single word's
 // embedding is the longest.
-const maxAnswer = 256 << 10
+const maxBody = 256 << 10
 
-// question is one request to a backend.
-type question struct {
-	path    string // below the target's endpoint
-	query   string
-	body    any  // nil = GET
-	unnamed bool // without a credential
+// testRequest is one request to a backend.
+type testRequest struct {
+	path      string // below the target's endpoint
+	query     string
+	body      any  // nil = GET
+	anonymous bool // without a credential
 }
 
-// answer is what came back.
-type answer struct {
-	status  int
-	header  http.Header
-	code    string // the error's
-	message string // the error's
-	model   string // of a success
-	object  bool   // the body is a JSON object
+// testResponse is what came back.
+type testResponse struct {
+	status   int
+	header   http.Header
+	code     string // the error's
+	message  string // the error's
+	model    string // of a success
+	isObject bool   // the body is a JSON object
 }
 
-// ask makes one request. The error is of the way there and back, or wraps
+// roundTrip makes one request. The error is of the way there and back, or wraps
 // errCredential.
-func ask(ctx context.Context, t *backend.Target, q *question) (*answer, error) {
-	req, err := q.request(ctx, t)
+func roundTrip(ctx context.Context, t *backend.Target, q *testRequest) (*testResponse, error) {
+	req, err := q.build(ctx, t)
 	if err != nil {
 		return nil, err
 	}
@@ -51,14 +51,14 @@ func ask(ctx context.Context, t *backend.Target, q *question) (*answer, error) {
 		return nil, err //nolint:wrapcheck // it is classed, not shown
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
 	if err != nil {
 		return nil, fmt.Errorf("read answer: %w", err)
 	}
-	return understand(res, withoutSecrets(body, req.Header)), nil
+	return parseResponse(res, redact(body, req.Header)), nil
 }
 
-func (q *question) request(ctx context.Context, t *backend.Target) (*http.Request, error) {
+func (q *testRequest) build(ctx context.Context, t *backend.Target) (*http.Request, error) {
 	method, body := http.MethodGet, []byte(nil)
 	if q.body != nil {
 		method = http.MethodPost
@@ -77,21 +77,21 @@ func (q *question) request(ctx context.Context, t *backend.Target) (*http.Reques
 	}
 	req.Header.Set("User-Agent", "spillway-validate")
 	req.Header.Set("Accept-Encoding", "identity")
-	if q.unnamed {
+	if q.anonymous {
 		return req, nil
 	}
-	err = t.Credential.Put(ctx, req.Header, nil)
-	if errors.Is(err, backend.ErrCredential) && ctx.Err() == nil {
-		err = t.Credential.Put(ctx, req.Header, nil) // a developer's first sign-in takes longer than a request would wait
+	err = t.Credential.Apply(ctx, req.Header, nil)
+	if errors.Is(err, backend.ErrCredentialUnavailable) && ctx.Err() == nil {
+		err = t.Credential.Apply(ctx, req.Header, nil) // a developer's first sign-in takes longer than a request would wait
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errCredential, err)
+		return nil, fmt.Errorf("%w: %w", errNoCredential, err)
 	}
 	return req, nil
 }
 
-// withoutSecrets takes our credential out of an answer that repeats it.
-func withoutSecrets(body []byte, h http.Header) []byte {
+// redact takes our credential out of an answer that repeats it.
+func redact(body []byte, h http.Header) []byte {
 	for _, name := range []string{"Api-Key", "Authorization"} {
 		if secret := strings.TrimPrefix(h.Get(name), "Bearer "); secret != "" {
 			body = bytes.ReplaceAll(body, []byte(secret), []byte("***"))
@@ -100,16 +100,16 @@ func withoutSecrets(body []byte, h http.Header) []byte {
 	return body
 }
 
-// understand reads the error in any of the shapes of facts/azure-openai.md §2
+// parseResponse reads the error in any of the shapes of facts/azure-openai.md §2
 // and §4: code may be a number, and a bad token's answer has no error object.
-func understand(res *http.Response, body []byte) *answer {
+func parseResponse(res *http.Response, body []byte) *testResponse {
 	var read struct {
 		Model   string          `json:"model"`
 		Message string          `json:"message"`
 		Error   json.RawMessage `json:"error"`
 	}
-	a := &answer{status: res.StatusCode, header: res.Header}
-	a.object = json.Unmarshal(body, &read) == nil
+	a := &testResponse{status: res.StatusCode, header: res.Header}
+	a.isObject = json.Unmarshal(body, &read) == nil
 	var inner struct {
 		Code    any    `json:"code"`
 		Message string `json:"message"`
@@ -124,8 +124,8 @@ func understand(res *http.Response, body []byte) *answer {
 	return a
 }
 
-// words is what an answer says of itself, in one line.
-func (a *answer) words() string {
+// summary is what an answer says of itself, in one line.
+func (a *testResponse) summary() string {
 	text := strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return ' '

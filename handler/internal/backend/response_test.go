@@ -17,11 +17,11 @@ import (
 	"spillway/handler/internal/openai/classify"
 )
 
-// answering is a backend that always answers these bytes.
-func answering(t testing.TB, answer string) *backend.Client {
-	return wall(t, func(conn net.Conn, r *bufio.Reader, _ int) {
+// fixedServer is a backend that always answers these bytes.
+func fixedServer(t testing.TB, answer string) *backend.Client {
+	return rawServer(t, func(conn net.Conn, r *bufio.Reader, _ int) {
 		for {
-			if _, err := newRequest(r); err != nil {
+			if _, err := readRequest(r); err != nil {
 				return
 			}
 			_, _ = io.WriteString(conn, answer)
@@ -29,7 +29,7 @@ func answering(t testing.TB, answer string) *backend.Client {
 	})
 }
 
-func said(status, headers, body string) string {
+func rawResponse(status, headers, body string) string {
 	return fmt.Sprintf("HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%s\r\n%s", status, len(body), headers, body)
 }
 
@@ -40,25 +40,25 @@ func TestOnlyServiceAndTheCallersBusinessArePassedOn(t *testing.T) {
 		said string
 		body string
 	}{
-		said("200 OK", "", "{}"):                                                                    {"served", "{}"},
-		said("400 Bad Request", "", filtered):                                                       {"served content filter", filtered},
-		said("400 Bad Request", "", tooLong):                                                        {"served context length", tooLong},
-		said("422 Unprocessable", "", "{}"):                                                         {"served 422", "{}"},
-		said("401 Unauthorized", "", `{"statusCode":401}`):                                          {"misconfigured 401", ""},
-		said("403 Forbidden", "", "{}"):                                                             {"misconfigured 403", ""},
-		said("404 Not Found", "", `{"error":{"code":"DeploymentNotFound"}}`):                        {"misconfigured deployment not found", ""},
-		said("429 Too Many", "retry-after-ms: 250\r\nretry-after: 1\r\n", "{}"):                     {"throttled 429", ""},
-		said("424 Failed Dependency", "ms-azureml-model-error-statuscode: 429\r\n", "{}"):           {"throttled 429", ""},
-		said("408 Timeout", "", "{}"):                                                               {"failed 408", ""},
-		said("500 Oops", "", "{}"):                                                                  {"failed 500", ""},
+		rawResponse("200 OK", "", "{}"):                                                             {"served", "{}"},
+		rawResponse("400 Bad Request", "", filtered):                                                {"served content filter", filtered},
+		rawResponse("400 Bad Request", "", tooLong):                                                 {"served context length", tooLong},
+		rawResponse("422 Unprocessable", "", "{}"):                                                  {"served 422", "{}"},
+		rawResponse("401 Unauthorized", "", `{"statusCode":401}`):                                   {"misconfigured 401", ""},
+		rawResponse("403 Forbidden", "", "{}"):                                                      {"misconfigured 403", ""},
+		rawResponse("404 Not Found", "", `{"error":{"code":"DeploymentNotFound"}}`):                 {"misconfigured deployment not found", ""},
+		rawResponse("429 Too Many", "retry-after-ms: 250\r\nretry-after: 1\r\n", "{}"):              {"throttled 429", ""},
+		rawResponse("424 Failed Dependency", "ms-azureml-model-error-statuscode: 429\r\n", "{}"):    {"throttled 429", ""},
+		rawResponse("408 Timeout", "", "{}"):                                                        {"failed 408", ""},
+		rawResponse("500 Oops", "", "{}"):                                                           {"failed 500", ""},
 		"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>":    {"failed 502", ""},
 		"HTTP/1.1 503 Unavailable\r\nContent-Length: 19\r\n\r\nno healthy upstream":                 {"failed 503", ""},
-		said("302 Found", "Location: http://169.254.169.254/latest\r\n", ""):                        {"failed redirect", ""},
-		said("307 Temporary Redirect", "Location: /elsewhere\r\n", ""):                              {"failed redirect", ""},
+		rawResponse("302 Found", "Location: http://169.254.169.254/latest\r\n", ""):                 {"failed redirect", ""},
+		rawResponse("307 Temporary Redirect", "Location: /elsewhere\r\n", ""):                       {"failed redirect", ""},
 		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n":             {"failed bad status", ""},
 		"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + "HTTP/1.1 100 Continue\r\n\r\n" + ok:     {"served", "{}"},
 		"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}":          {"served", "{}"},
-		said("400 Bad Request", "", strings.Repeat("x", 100<<10)):                                   {"served 400", strings.Repeat("x", 100<<10)},
+		rawResponse("400 Bad Request", "", strings.Repeat("x", 100<<10)):                            {"served 400", strings.Repeat("x", 100<<10)},
 		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}":                       {"failed transport", ""},
 		"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{}":                                           {"failed transport", ""},
 		"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00":    {"served", "\x1f\x8b\x08\x00"},
@@ -66,7 +66,7 @@ func TestOnlyServiceAndTheCallersBusinessArePassedOn(t *testing.T) {
 	} {
 		name, _, _ := strings.Cut(answer, "\r\n")
 		t.Run(name, func(t *testing.T) {
-			res, got := send(t, answering(t, answer), newBackend(), plan())
+			res, got := send(t, fixedServer(t, answer), newBackend(), newRequest())
 			if got != want.said || (res == nil) != (want.body == "") {
 				t.Fatalf("%q, want %q", got, want.said)
 			}
@@ -82,16 +82,16 @@ func TestOnlyServiceAndTheCallersBusinessArePassedOn(t *testing.T) {
 }
 
 func TestWaitAndSignalsAreRead(t *testing.T) {
-	client := answering(t, said("429 Too Many", "retry-after-ms: 250\r\nretry-after: 1\r\nazure-openai-deployment-utilization: 101.5%\r\n", "{}"))
+	client := fixedServer(t, rawResponse("429 Too Many", "retry-after-ms: 250\r\nretry-after: 1\r\nazure-openai-deployment-utilization: 101.5%\r\n", "{}"))
 	client.Policy = classify.Policy{MaxWait: 200 * time.Millisecond}
 	b := newBackend()
 	b.Provisioned = true
-	_, o := client.Send(context.Background(), b, plan(), nil)
+	_, o := client.Send(context.Background(), b, newRequest(), nil)
 	if o.Class != health.Throttled || o.Limit != health.LimitProvisioned || o.Wait != 200*time.Millisecond || o.RawWait != 250*time.Millisecond || o.Signals.Utilization != 101.5 {
 		t.Errorf("outcome %+v", o)
 	}
-	client = answering(t, said("200 OK", "x-ratelimit-remaining-tokens: 7\r\nx-ratelimit-limit-tokens: 100\r\n", "{}"))
-	res, o := client.Send(context.Background(), b, plan(), nil)
+	client = fixedServer(t, rawResponse("200 OK", "x-ratelimit-remaining-tokens: 7\r\nx-ratelimit-limit-tokens: 100\r\n", "{}"))
+	res, o := client.Send(context.Background(), b, newRequest(), nil)
 	if res == nil || o.Signals.RemainingTokens != 7 || o.Signals.LimitTokens != 100 || o.Signals.Utilization != -1 {
 		t.Errorf("outcome %+v", o)
 	}
@@ -99,11 +99,11 @@ func TestWaitAndSignalsAreRead(t *testing.T) {
 }
 
 func TestProvisionedBackendsWaitIsExactWithoutAHeaderThatSaysSo(t *testing.T) {
-	client := answering(t, said("429 Too Many", "retry-after-ms: 250\r\n", "{}"))
+	client := fixedServer(t, rawResponse("429 Too Many", "retry-after-ms: 250\r\n", "{}"))
 	for provisioned, want := range map[bool]health.LimitKind{true: health.LimitProvisioned, false: health.LimitUnknown} {
 		b := newBackend()
 		b.Provisioned = provisioned
-		if _, o := client.Send(context.Background(), b, plan(), nil); o.Limit != want {
+		if _, o := client.Send(context.Background(), b, newRequest(), nil); o.Limit != want {
 			t.Errorf("provisioned %v: %+v", provisioned, o)
 		}
 	}
@@ -111,17 +111,17 @@ func TestProvisionedBackendsWaitIsExactWithoutAHeaderThatSaysSo(t *testing.T) {
 
 func TestRefusedConnectionsAreKeptForTheNextAttempt(t *testing.T) {
 	conns := 0
-	client := wall(t, func(conn net.Conn, r *bufio.Reader, n int) {
+	client := rawServer(t, func(conn net.Conn, r *bufio.Reader, n int) {
 		conns = n + 1
 		for {
-			if _, err := newRequest(r); err != nil {
+			if _, err := readRequest(r); err != nil {
 				return
 			}
-			_, _ = io.WriteString(conn, said("429 Too Many", "", strings.Repeat(" ", 4096)))
+			_, _ = io.WriteString(conn, rawResponse("429 Too Many", "", strings.Repeat(" ", 4096)))
 		}
 	})
 	for range 5 {
-		if _, got := send(t, client, newBackend(), plan()); got != "throttled 429" {
+		if _, got := send(t, client, newBackend(), newRequest()); got != "throttled 429" {
 			t.Fatal(got)
 		}
 	}
@@ -135,11 +135,11 @@ func TestRefusalWhoseBodyBreaksIsStillARefusal(t *testing.T) {
 		"HTTP/1.1 429 Too Many\r\nContent-Length: 100\r\n\r\n{": "throttled 429",
 		"HTTP/1.1 400 Bad\r\nContent-Length: 100\r\n\r\n{":      "failed cut",
 	} {
-		client := wall(t, func(conn net.Conn, r *bufio.Reader, _ int) {
-			_, _ = newRequest(r)
+		client := rawServer(t, func(conn net.Conn, r *bufio.Reader, _ int) {
+			_, _ = readRequest(r)
 			_, _ = io.WriteString(conn, answer)
 		})
-		if res, got := send(t, client, newBackend(), plan()); res != nil || got != want {
+		if res, got := send(t, client, newBackend(), newRequest()); res != nil || got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
@@ -154,26 +154,26 @@ func TestEncryptedBackendsAreVerifiedAndMaySpeakHTTP2(t *testing.T) {
 		s.EnableHTTP2 = true
 		s.StartTLS()
 		t.Cleanup(s.Close)
-		client := client(t, s.URL)
+		client := newClient(t, s.URL)
 		roots := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 		client.Targets[0].Direct = nil
-		connect(t, client.Targets[0], backend.Wire{HTTP2: two, Roots: roots})
+		connect(t, client.Targets[0], backend.TransportOptions{HTTP2: two, RootCAs: roots})
 		asks := 0
-		r := plan()
+		r := newRequest()
 		res, o := client.Send(context.Background(), newBackend(), r, func() error { asks++; return nil })
 		if res == nil {
 			t.Fatal(o.Reason)
 		}
 		body, _ := io.ReadAll(res.Body)
 		_ = res.Body.Close()
-		want := fmt.Sprintf("HTTP/1 %d", len(asked))
+		want := fmt.Sprintf("HTTP/1 %d", len(requestBody))
 		if two {
-			want = fmt.Sprintf("HTTP/2 %d", len(asked))
+			want = fmt.Sprintf("HTTP/2 %d", len(requestBody))
 		}
 		if string(body) != want || asks != 1 || r.ActiveWrites.Load() != 0 {
 			t.Errorf("%s, asked %d times, %d writing; want %s", body, asks, r.ActiveWrites.Load(), want)
 		}
-		_, o = client.Send(context.Background(), newBackend(), plan(), func() error { return io.ErrClosedPipe })
+		_, o = client.Send(context.Background(), newBackend(), newRequest(), func() error { return io.ErrClosedPipe })
 		if o.Class != health.Abandoned || o.Reason != "probe lost" {
 			t.Errorf("HTTP/2 %v: %+v", two, o)
 		}

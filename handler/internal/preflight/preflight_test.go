@@ -23,8 +23,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 const key = "a-backend-key"
 
-// service is a PTU and two pay-as-you-go resources in two regions, all well.
-func service() simulator.Config {
+// healthyService is a PTU and two pay-as-you-go resources in two regions, all well.
+func healthyService() simulator.Config {
 	chat := func(sku simulator.SKU) simulator.Deployment {
 		return simulator.Deployment{Name: "gpt-4o", Model: "gpt-4o", ModelVersion: "2024-11-20", SKU: sku}
 	}
@@ -36,15 +36,15 @@ func service() simulator.Config {
 	}}
 }
 
-// subject is the configuration that fits service.
-func subject(t *testing.T, sim *simulator.Service) *preflight.Subject {
+// newInput is the configuration that fits service.
+func newInput(t *testing.T, sim *simulator.Service) *preflight.Input {
 	t.Helper()
-	s := &preflight.Subject{
-		APIVersion: "2024-10-21", Patience: 5 * time.Second,
-		State: preflight.State{Store: new(memory.Store), Place: "SPILLWAY_STATE", SharedKey: true},
+	s := &preflight.Input{
+		APIVersion: "2024-10-21", Timeout: 5 * time.Second,
+		State: preflight.State{Store: new(memory.Store), Setting: "SPILLWAY_STATE", SharedKey: true},
 	}
 	for _, name := range []string{"ptu", "sweden", "france"} {
-		s.Targets = append(s.Targets, target(t, name, sim.URL(name)))
+		s.Targets = append(s.Targets, newTarget(t, name, sim.URL(name)))
 	}
 	s.Pools = []balancer.Pool{
 		{Model: "gpt-4o", Backends: []balancer.Backend{
@@ -60,22 +60,22 @@ func subject(t *testing.T, sim *simulator.Service) *preflight.Subject {
 	return s
 }
 
-func target(t *testing.T, name, address string) *backend.Target {
+func newTarget(t *testing.T, name, address string) *backend.Target {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wire := backend.NewTransport(backend.Wire{Dial: time.Second, Handshake: time.Second})
+	wire := backend.NewTransport(backend.TransportOptions{DialTimeout: time.Second, HandshakeTimeout: time.Second})
 	t.Cleanup(wire.CloseIdleConnections)
 	return &backend.Target{Name: name, Endpoint: u, Credential: backend.APIKey{Key: key}, Transport: wire}
 }
 
 // print is the report as people see it, with addresses that differ from run to
 // run replaced.
-func print(t *testing.T, s *preflight.Subject) (string, *preflight.Report) {
+func print(t *testing.T, s *preflight.Input) (string, *preflight.Report) {
 	t.Helper()
-	report := preflight.Examine(t.Context(), s)
+	report := preflight.Run(t.Context(), s)
 	var out bytes.Buffer
 	if err := report.Print(&out); err != nil {
 		t.Fatal(err)
@@ -108,14 +108,14 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestAHealthyConfigurationHasNothingButPraiseAndCostsNothing(t *testing.T) {
-	sim := simulator.Start(t, service())
-	text, report := print(t, subject(t, sim))
+	sim := simulator.Start(t, healthyService())
+	text, report := print(t, newInput(t, sim))
 	golden(t, "healthy", text)
 	if report.Count(preflight.Error)+report.Count(preflight.Warning) > 0 || report.Paid != 0 {
 		t.Errorf("%+v", report)
 	}
-	if n := len(sim.Journal()); n != report.Asked {
-		t.Errorf("%d requests came, %d were reported", n, report.Asked)
+	if n := len(sim.Journal()); n != report.Requests {
+		t.Errorf("%d requests came, %d were reported", n, report.Requests)
 	}
 	for _, e := range sim.Journal() {
 		if e.CompletionTokens+e.PromptTokens > 0 && e.Admitted {
@@ -147,9 +147,9 @@ func TestEveryRefusalHasItsOwnDiagnosis(t *testing.T) {
 		"garbage":            "no HTTP answer came from HOST-sweden",
 	} {
 		t.Run(fault, func(t *testing.T) {
-			sim := simulator.Start(t, service())
+			sim := simulator.Start(t, healthyService())
 			sim.Fault("sweden", simulator.Fault{Action: fault})
-			text, report := print(t, subject(t, sim))
+			text, report := print(t, newInput(t, sim))
 			if report.Count(preflight.Error) != 1 || report.Count(preflight.Warning) != 0 || !strings.Contains(text, want) {
 				t.Errorf("want one error with %q:\n%s", want, text)
 			}
@@ -161,8 +161,8 @@ func TestEveryRefusalHasItsOwnDiagnosis(t *testing.T) {
 }
 
 func TestAMissingDeploymentIsNamedAndTheOthersAreStillAskedFor(t *testing.T) {
-	sim := simulator.Start(t, service())
-	s := subject(t, sim)
+	sim := simulator.Start(t, healthyService())
+	s := newInput(t, sim)
 	s.Pools[0].Backends[1].Deployment = "gpt-4o-typo"
 	sim.Fault("france", simulator.Fault{Action: "404-deployment", Deployment: "text-embedding-3-large"})
 	text, _ := print(t, s)
@@ -170,10 +170,10 @@ func TestAMissingDeploymentIsNamedAndTheOthersAreStillAskedFor(t *testing.T) {
 }
 
 func TestAThrottledDeploymentExists(t *testing.T) {
-	sim := simulator.Start(t, service())
+	sim := simulator.Start(t, healthyService())
 	sim.Throttle("ptu", time.Minute)
 	sim.Throttle("sweden", time.Minute)
-	text, report := print(t, subject(t, sim))
+	text, report := print(t, newInput(t, sim))
 	if report.Count(preflight.Error)+report.Count(preflight.Warning) != 0 {
 		t.Error(text)
 	}

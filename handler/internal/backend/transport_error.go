@@ -10,10 +10,10 @@ import (
 	"syscall"
 )
 
-// fault names what went wrong on the way to a backend or back, in the words
+// transportErrorKind names what went wrong on the way to a backend or back, in the words
 // that logs and metrics use. The list is closed: a word is never made of the
 // error's text.
-func fault(err error) string {
+func transportErrorKind(err error) string {
 	var lookup *net.DNSError
 	var timeout net.Error
 	switch {
@@ -27,7 +27,7 @@ func fault(err error) string {
 		return "reset"
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout"
-	case distrusted(err):
+	case isTLSError(err):
 		return "tls"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "server closed idle connection"):
 		return "eof"
@@ -39,9 +39,9 @@ func fault(err error) string {
 	return "transport"
 }
 
-// distrusted reports whether the secure channel could not be made. crypto/tls
+// isTLSError reports whether the secure channel could not be made. crypto/tls
 // has no type for most of its errors, only its prefix.
-func distrusted(err error) bool {
+func isTLSError(err error) bool {
 	var record tls.RecordHeaderError
 	var verify *tls.CertificateVerificationError
 	var alert tls.AlertError

@@ -10,35 +10,35 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// maxRefusal is how much of a refusal's body is read to understand it.
-const maxRefusal = 64 << 10
+// maxErrorBody is how much of a refusal's body is read to understand it.
+const maxErrorBody = 64 << 10
 
-// receive reads what an answer's status says. A refusal's body is read for its
+// classifyResponse reads what an answer's status says. A refusal's body is read for its
 // reason; when the reason is the caller's business it is passed on whole.
-func (c *Client) receive(a *attempt, t *Target, b *balancer.Backend, res *http.Response) (*http.Response, health.Outcome) {
-	body := &answerBody{Reader: res.Body, closer: res.Body, attempt: a}
+func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, res *http.Response) (*http.Response, health.Outcome) {
+	body := &responseBody{Reader: res.Body, closer: res.Body, attempt: a}
 	res.Body = body
 	if res.StatusCode >= http.StatusOK && res.StatusCode < http.StatusMultipleChoices {
-		a.atEase()
-		if a.over() { // in this very moment
+		a.stopTimeout()
+		if a.aborted() { // in this very moment
 			defer func() { _ = body.Close() }()
-			return nil, a.verdict(errEnded)
+			return nil, a.failure(errAttemptOver)
 		}
-		return res, c.judge(t, b, res, nil)
+		return res, c.classify(t, b, res, nil)
 	}
 	if res.StatusCode < http.StatusOK { // a switched protocol: no context ends its reads
 		defer func() { _ = body.Close() }()
-		return nil, c.judge(t, b, res, nil)
+		return nil, c.classify(t, b, res, nil)
 	}
-	a.within(errBodyLimit, errResponseTimeout)
-	head, err := io.ReadAll(io.LimitReader(res.Body, maxRefusal))
-	a.atEase()
+	a.startTimeout(errorBodyTimeout, errResponseTimeout)
+	head, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
+	a.stopTimeout()
 	if err != nil && a.parent.Err() != nil {
 		defer func() { _ = body.Close() }()
-		return nil, a.verdict(err)
+		return nil, a.failure(err)
 	}
-	o := c.judge(t, b, res, head)
-	if o.Class != health.Served && (o.Class != health.Throttled || !a.asIs) || err != nil {
+	o := c.classify(t, b, res, head)
+	if o.Class != health.Served && (o.Class != health.Throttled || !a.passThrottled) || err != nil {
 		defer func() { _ = body.Close() }()
 		if o.Class == health.Served {
 			o.Class, o.Reason = health.Failed, "cut"
@@ -49,9 +49,9 @@ func (c *Client) receive(a *attempt, t *Target, b *balancer.Backend, res *http.R
 	return res, o
 }
 
-// callerUnproven is the answer to a caller without the token that a
+// missingCallerToken is the answer to a caller without the token that a
 // pass-through backend needs.
-func callerUnproven() *http.Response {
+func missingCallerToken() *http.Response {
 	const body = `{"error":{"message":"The backend of this model takes the caller's own Microsoft Entra token. Send it as 'Authorization: Bearer <token>'.",` +
 		`"type":"invalid_request_error","param":null,"code":"invalid_api_key"}}`
 	return &http.Response{
