@@ -206,8 +206,8 @@ func (w *fakeFleet) finish(v fakeRequest) {
 		v.attempts[i].Began = at
 		at = at.Add(v.attempts[i].Took)
 	}
-	x := &api.Exchange{
-		ID: v.id, Began: began, Took: v.took, Method: "POST", Operation: "chat/completions", Family: "v1", Consumer: v.consumer,
+	x := &api.RequestRecord{
+		ID: v.id, Start: began, Duration: v.took, Method: "POST", Operation: "chat/completions", Family: "v1", Consumer: v.consumer,
 		Model: v.pool.Model, Status: v.status, Result: &proxy.Result{Pool: v.pool, Attempts: v.attempts},
 	}
 	d := &x.Result.Decision
@@ -220,7 +220,7 @@ func (w *fakeFleet) finish(v fakeRequest) {
 	x.Result.Err = proxy.ErrUnavailable
 	if n := len(v.attempts); n > 0 && v.attempts[n-1].Outcome.Class == health.Served {
 		last := &v.attempts[n-1]
-		x.Result.ServedBy, x.Serving, x.Result.Err = last.Backend, last.Backend, nil
+		x.Result.ServedBy, x.Backend, x.Result.Err = last.Backend, last.Backend, nil
 		x.Result.Delivery = proxy.Delivery{
 			Committed: true, Usage: v.tokens, FinishReason: "stop", Outcome: last.Outcome,
 			FirstToken: last.Began.Add(last.Took / 4),
@@ -228,7 +228,7 @@ func (w *fakeFleet) finish(v fakeRequest) {
 	} else {
 		x.Code = "no_backend_available"
 	}
-	w.cfg.Recent.Saw(x)
+	w.cfg.Recent.RequestDone(x)
 }
 
 func served(b *balancer.Backend, took time.Duration, utilization float64) proxy.Attempt {

@@ -12,7 +12,7 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-var _ api.Watcher = (*Recent)(nil)
+var _ api.Observer = (*Recent)(nil)
 
 // Recent is what this instance remembers of its requests: the last decisions
 // one by one, the last minute in sums, and the last changes of the backends'
@@ -37,8 +37,8 @@ func NewRecent(slots, keep int, now func() time.Time) *Recent {
 	return &Recent{now: now, slots: make([]rates, slots), utilization: make([]utilization, slots), ring: make([]requestRecord, keep)}
 }
 
-// Saw remembers a request that is over.
-func (r *Recent) Saw(x *api.Exchange) {
+// RequestDone remembers a request that is over.
+func (r *Recent) RequestDone(x *api.RequestRecord) {
 	r.countRequest(x)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -48,8 +48,8 @@ func (r *Recent) Saw(x *api.Exchange) {
 }
 
 // countRequest folds the exchange into the sums of the last minute.
-func (r *Recent) countRequest(x *api.Exchange) {
-	end := x.Began.Add(x.Took)
+func (r *Recent) countRequest(x *api.RequestRecord) {
+	end := x.Start.Add(x.Duration)
 	c := counts{Attempts: 1}
 	if x.Result != nil {
 		c.Served, c.Tokens = boolToInt(x.Result.ServedBy != nil), x.Result.Delivery.Usage.Total()
@@ -120,11 +120,11 @@ type requestRecord struct {
 }
 
 // copyFrom copies the exchange over an older one, whose memory it uses again.
-func (d *requestRecord) copyFrom(x *api.Exchange) {
+func (d *requestRecord) copyFrom(x *api.RequestRecord) {
 	candidates, attempts := d.candidates[:0], d.attempts[:0]
 	*d = requestRecord{
 		id: x.ID, method: knownMethod(x.Method), operation: x.Operation, family: x.Family, caller: x.Caller, key: x.KeyID, model: x.Model,
-		began: x.Began, took: x.Took, status: x.Status, code: x.Code, stream: x.Stream, firstToken: noFirstToken,
+		began: x.Start, took: x.Duration, status: x.Status, code: x.Code, stream: x.Stream, firstToken: noFirstToken,
 	}
 	if x.Consumer != nil {
 		d.consumer = x.Consumer.Name
@@ -140,7 +140,7 @@ func (d *requestRecord) copyFrom(x *api.Exchange) {
 	d.candidates, d.attempts = candidates, attempts
 }
 
-func (d *requestRecord) copyResult(x *api.Exchange) {
+func (d *requestRecord) copyResult(x *api.RequestRecord) {
 	r := x.Result
 	d.served, d.version, d.eligible, d.waited, d.retryAt = r.ServedBy, r.Decision.Version, r.Decision.Eligible, r.Waited, r.RetryAt
 	d.finish, d.broken, d.tokens = r.Delivery.FinishReason, r.Delivery.Broken, r.Delivery.Usage
@@ -151,7 +151,7 @@ func (d *requestRecord) copyResult(x *api.Exchange) {
 		d.errText = truncate(r.Err.Error())
 	}
 	if !r.Delivery.FirstToken.IsZero() {
-		d.firstToken = max(r.Delivery.FirstToken.Sub(x.Began), 0)
+		d.firstToken = max(r.Delivery.FirstToken.Sub(x.Start), 0)
 	}
 }
 

@@ -69,7 +69,7 @@ func TestRecentDoesNotRetainRequestBodies(t *testing.T) {
 	held := func() weak.Pointer[loop] {
 		l := &loop{body: make([]byte, 1<<20)}
 		l.room[0].Backend = &p.Backends[0]
-		r.Saw(&api.Exchange{ID: "req", Began: time.Now(), Result: &proxy.Result{Pool: p, Decision: balancer.Decision{Candidates: l.room[:1], Eligible: 1}}})
+		r.RequestDone(&api.RequestRecord{ID: "req", Start: time.Now(), Result: &proxy.Result{Pool: p, Decision: balancer.Decision{Candidates: l.room[:1], Eligible: 1}}})
 		return weak.Make(l)
 	}()
 	runtime.GC()
@@ -149,13 +149,13 @@ func TestRecentIsSafeForConcurrentUse(t *testing.T) {
 func TestRecordingDoesNotAllocate(t *testing.T) {
 	r, x := busyRecent()
 	for range cap(r.ring) {
-		r.Saw(x)
+		r.RequestDone(x)
 	}
-	if n := testing.AllocsPerRun(200, func() { r.Saw(x) }); n > 0 {
+	if n := testing.AllocsPerRun(200, func() { r.RequestDone(x) }); n > 0 {
 		t.Errorf("%v allocations for each request", n)
 	}
 	x.Cause = errors.New(strings.Repeat("x", 5000))
-	r.Saw(x)
+	r.RequestDone(x)
 	if got := r.find("", 1)[0].cause; len(got) > 310 {
 		t.Errorf("a cause of %d bytes is kept", len(got))
 	}
@@ -166,13 +166,13 @@ func BenchmarkSaw(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			r.Saw(x)
+			r.RequestDone(x)
 		}
 	})
 }
 
 // busyRecent is a memory and a request of three attempts in a pool of eight.
-func busyRecent() (*Recent, *api.Exchange) {
+func busyRecent() (*Recent, *api.RequestRecord) {
 	var many []backendSpec
 	for i := range 8 {
 		many = append(many, backendSpec{fmt.Sprint("backend-", i), "region", 1 + i/4, 1, false})
@@ -180,7 +180,7 @@ func busyRecent() (*Recent, *api.Exchange) {
 	w := newFakeFleet(time.Now, []string{"gpt-4o"}, many)
 	w.addConsumers()
 	p := &w.cfg.Pools[0]
-	x := &api.Exchange{ID: "req_busy", Began: time.Now(), Took: time.Second, Consumer: &w.cfg.Consumers[0], Model: p.Model, Status: 200}
+	x := &api.RequestRecord{ID: "req_busy", Start: time.Now(), Duration: time.Second, Consumer: &w.cfg.Consumers[0], Model: p.Model, Status: 200}
 	x.Result = &proxy.Result{Pool: p, ServedBy: &p.Backends[2], Attempts: []proxy.Attempt{
 		throttledBy(&p.Backends[0], time.Second), failedBy(&p.Backends[1], "503", 503), served(&p.Backends[2], time.Second, 70),
 	}}

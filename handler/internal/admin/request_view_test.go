@@ -30,17 +30,17 @@ func TestRequestExplanation(t *testing.T) {
 	probe := served(&p.Backends[0], time.Second, -1)
 	probe.Probe = true
 	w.finish(fakeRequest{id: "req_probe", pool: p, status: 200, took: time.Second, attempts: []proxy.Attempt{probe}})
-	w.cfg.Recent.Saw(&api.Exchange{ID: "req_stranger", Began: at(), Method: "POST", Status: 401, Code: "invalid_api_key", Cause: errors.New("no such key")})
-	w.cfg.Recent.Saw(&api.Exchange{
-		ID: "req_fallback", Began: at(), Took: 3 * time.Second, Model: p.Model, Status: 200,
+	w.cfg.Recent.RequestDone(&api.RequestRecord{ID: "req_stranger", Start: at(), Method: "POST", Status: 401, Code: "invalid_api_key", Cause: errors.New("no such key")})
+	w.cfg.Recent.RequestDone(&api.RequestRecord{
+		ID: "req_fallback", Start: at(), Duration: 3 * time.Second, Model: p.Model, Status: 200,
 		Result: &proxy.Result{
 			Pool: mini, ServedBy: &mini.Backends[1], Waited: 250 * time.Millisecond, Delivery: proxy.Delivery{Broken: true, Committed: true},
 			Decision: balancer.Decision{Candidates: []balancer.Candidate{{Backend: &p.Backends[0]}}, Eligible: 1},
 			Attempts: []proxy.Attempt{throttledBy(&p.Backends[0], 20*time.Second), served(&mini.Backends[1], 2*time.Second, -1)},
 		},
 	})
-	w.cfg.Recent.Saw(&api.Exchange{
-		ID: "req_refused", Began: at(), Took: time.Millisecond, Model: p.Model, Status: 429, Code: "rate_limit_exceeded",
+	w.cfg.Recent.RequestDone(&api.RequestRecord{
+		ID: "req_refused", Start: at(), Duration: time.Millisecond, Model: p.Model, Status: 429, Code: "rate_limit_exceeded",
 		Result: &proxy.Result{
 			Pool: p, Err: proxy.ErrThrottled, RetryAt: at().Add(9 * time.Second),
 			Decision: balancer.Decision{Candidates: []balancer.Candidate{{Backend: &p.Backends[0], Reason: health.SkipThrottled}}},

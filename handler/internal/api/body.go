@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"strings"
 	"sync"
@@ -13,46 +14,46 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// read takes the request in: its body under the limit, and what the body says.
-func (s *Server) read(r *http.Request, route operations.Route) (*proxy.Request, *buffer, *Refusal) {
+// readRequest takes the request in: its body under the limit, and what the body says.
+func (s *Server) readRequest(r *http.Request, route operations.Route) (*proxy.Request, *buffer, *Error) {
 	req := &proxy.Request{
 		Operation: *route.Operation, Family: route.Family, Method: r.Method, Subpath: route.Subpath,
 		Query: r.URL.RawQuery, Header: r.Header, Model: route.Deployment,
 	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return req, nil, compressed(encoding)
+		return req, nil, unsupportedEncoding(encoding)
 	}
-	most := s.MaxBody
+	maxBuffered := s.MaxBody
 	if route.Operation.Body != operations.JSON {
-		most = min(most, heldUpload)
+		maxBuffered = min(maxBuffered, maxBufferedUpload)
 	}
-	held, err := hold(r, s.MaxBody, most)
+	buf, err := readBody(r, s.MaxBody, maxBuffered)
 	if err != nil {
-		return req, held, unreadable(err, s.MaxBody)
+		return req, buf, bodyError(err, s.MaxBody)
 	}
-	req.Body, req.StreamedBody = held.bytes(), held.rest(r, s.MaxBody)
-	if refusal := understand(req); refusal != nil {
-		return req, held, refusal
+	req.Body, req.StreamedBody = buf.bytes(), buf.tail(r, s.MaxBody)
+	if apiErr := parseBody(req); apiErr != nil {
+		return req, buf, apiErr
 	}
 	if req.Model == "" {
 		req.Model = req.Parsed.Model
 	}
-	req.Affinity = sharedPrompt(r.Header, req)
-	return req, held, nil
+	req.Affinity = promptCacheHash(r.Header, req)
+	return req, buf, nil
 }
 
-// understand reads what Spillway acts on out of the body.
-func understand(req *proxy.Request) *Refusal {
+// parseBody reads what Spillway acts on out of the body.
+func parseBody(req *proxy.Request) *Error {
 	switch {
 	case req.Operation.Body != operations.JSON:
-		return understandAny(req)
+		return parseAnyBody(req)
 	case req.Method == http.MethodPost && (len(req.Body) > 0 || !req.Operation.State.Stored()):
-		return understandJSON(req)
+		return parseJSON(req)
 	}
 	return nil
 }
 
-func understandJSON(req *proxy.Request) *Refusal {
+func parseJSON(req *proxy.Request) *Error {
 	facts, err := request.Parse(req.Body)
 	if err != nil {
 		return invalidJSON(err)
@@ -64,7 +65,7 @@ func understandJSON(req *proxy.Request) *Refusal {
 // buffer is pooled memory that holds one body.
 type buffer struct {
 	bytes.Buffer
-	more bool // the body goes on behind it
+	truncated bool // the body goes on behind it
 }
 
 func (b *buffer) bytes() []byte { return b.Bytes() }
@@ -77,18 +78,18 @@ var buffers = sync.Pool{New: func() any { return new(buffer) }}
 // errTooLarge is a body over the limit.
 var errTooLarge = errors.New("server: request body over the limit")
 
-// hold reads the body into pooled memory, at most the first part of this size.
+// readBody reads the body into pooled memory, at most the first part of this size.
 // What it returns must be released, error or not.
-func hold(r *http.Request, limit, most int64) (*buffer, error) {
+func readBody(r *http.Request, limit, maxBuffered int64) (*buffer, error) {
 	b := buffers.Get().(*buffer)
 	if r.ContentLength > limit {
 		return b, errTooLarge
 	}
 	if r.ContentLength > 0 {
-		b.Grow(int(min(r.ContentLength, most)) + bytes.MinRead) // room for ReadFrom to find the end without growing
+		b.Grow(int(min(r.ContentLength, maxBuffered)) + bytes.MinRead) // room for ReadFrom to find the end without growing
 	}
-	n, err := b.ReadFrom(io.LimitReader(r.Body, most+1))
-	b.more = n > most && n <= limit
+	n, err := b.ReadFrom(io.LimitReader(r.Body, maxBuffered+1))
+	b.truncated = n > maxBuffered && n <= limit
 	if err == nil && n > limit {
 		err = errTooLarge
 	}
@@ -102,14 +103,94 @@ func (b *buffer) release(req *proxy.Request) {
 		return
 	}
 	b.Reset()
-	b.more = false
+	b.truncated = false
 	buffers.Put(b)
 }
 
-// drain reads on behind an early answer: the host writes a request's body
+// drainBody reads on behind an early answer: the host writes a request's body
 // before it reads the answer, and turns a broken write into a 500
 // (facts/azure-functions-host.md §1.3).
-func drain(r *http.Request) {
+func drainBody(r *http.Request) {
 	const most = 128 << 20
 	_, _ = io.CopyN(io.Discard, r.Body, most)
+}
+
+// maxBufferedUpload is how much of a body that is no plain JSON call is held in
+// memory, so that it can be sent again to another backend. What is longer is
+// sent while it comes, and can be sent once. It is what OpenAI's own limit for
+// sound is; pictures are mostly smaller.
+const maxBufferedUpload = 25 << 20
+
+// tail is what of the body is not held; nil mostly.
+func (b *buffer) tail(r *http.Request, limit int64) *proxy.StreamedBody {
+	if !b.truncated {
+		return nil
+	}
+	length := int64(-1)
+	if r.ContentLength > 0 {
+		length = r.ContentLength - int64(b.Len())
+	}
+	return proxy.NewStreamedBody(&limitedReader{src: r.Body, left: limit - int64(b.Len())}, length)
+}
+
+// limitedReader is a reader that fails when there is more than was agreed.
+type limitedReader struct {
+	src  io.Reader
+	left int64
+}
+
+// Read reads on.
+func (l *limitedReader) Read(p []byte) (int, error) {
+	n, err := l.src.Read(p[:min(int64(len(p)), l.left+1)])
+	if l.left -= int64(n); l.left < 0 {
+		return 0, errTooLarge
+	}
+	return n, err
+}
+
+// parseAnyBody reads a body that may be a form, JSON, or anything.
+func parseAnyBody(req *proxy.Request) *Error {
+	media, params, _ := mime.ParseMediaType(req.Header.Get("Content-Type"))
+	mustBeForm := req.Operation.Body == operations.Multipart
+	switch {
+	case len(req.Body) == 0 && !mustBeForm:
+		return nil
+	case media == "multipart/form-data" && params["boundary"] != "":
+		return parseForm(req, params["boundary"])
+	case media == "application/json" && req.StreamedBody == nil:
+		return parseJSON(req)
+	case mustBeForm:
+		return formRequired(req.Header.Get("Content-Type"))
+	}
+	return nil
+}
+
+// parseForm reads the fields of a form. One that is passed on unread may
+// be broken: its backend will say so.
+func parseForm(req *proxy.Request, boundary string) *Error {
+	form, err := request.ParseForm(req.Body, boundary, req.StreamedBody == nil)
+	if err != nil {
+		if req.Operation.Body == operations.Opaque {
+			return nil
+		}
+		return invalidForm(err)
+	}
+	req.Form = &form
+	req.Parsed = request.ParsedRequest{Model: form.Model, Stream: form.Stream, Choices: form.Choices, PromptBytes: form.PromptBytes}
+	req.Tokens = request.Estimate(&req.Parsed)
+	return nil
+}
+
+func formRequired(contentType string) *Error {
+	return &Error{
+		Status: http.StatusBadRequest, Type: invalidRequest, Code: "invalid_form", Final: true,
+		Message: "This operation takes a form: send it as multipart/form-data with a boundary, not as " + printable(contentType) + ".",
+	}
+}
+
+func invalidForm(err error) *Error {
+	return &Error{
+		Status: http.StatusBadRequest, Type: invalidRequest, Code: "invalid_form", Final: true,
+		Message: "The request body could not be read: " + err.Error() + ".",
+	}
 }

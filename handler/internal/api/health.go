@@ -3,6 +3,10 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"time"
+
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/health"
 )
 
 func (s *Server) live(w http.ResponseWriter, _ *http.Request) {
@@ -34,4 +38,91 @@ func writeHealth(w http.ResponseWriter, status int, body map[string]any) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(text, '\n'))
+}
+
+// PoolReadiness is ready when some model has an available backend.
+type PoolReadiness struct {
+	Pools    []balancer.Pool
+	Snapshot func() *health.Snapshot // what is known; asking has no effect
+	Refresh  func() *health.Snapshot // the same, and keeps it fresh as a request does
+	Now      func() time.Time
+}
+
+// Ready looks at one model, or at all of them when it is "". Polls of an
+// instance that is ready are no traffic: a fleet that only they reach leaves
+// the table alone. Who is not ready gets no other requests either, and would
+// never hear that an operator, or another instance, has opened a backend again;
+// its polls are therefore looks.
+func (r *PoolReadiness) Ready(model string) (bool, map[string]string) {
+	ready, models := r.evaluate(model, r.Snapshot())
+	if !ready {
+		r.Refresh()
+	}
+	return ready, models
+}
+
+func (r *PoolReadiness) evaluate(model string, snapshot *health.Snapshot) (bool, map[string]string) {
+	now := r.Now()
+	ready, models := false, map[string]string{}
+	for i := range r.Pools {
+		p := &r.Pools[i]
+		if model != "" && model != p.Model {
+			continue
+		}
+		models[p.Model] = availability(p, snapshot, now)
+		ready = ready || models[p.Model] == available
+	}
+	if model != "" && len(models) == 0 {
+		models[model] = "unknown model"
+	}
+	return ready, models
+}
+
+const available = "available"
+
+// availability is "available", or why no backend of the pool is.
+func availability(p *balancer.Pool, s *health.Snapshot, now time.Time) string {
+	why := "no backend with a weight"
+	for i := range p.Backends {
+		b := &p.Backends[i]
+		if b.Weight == 0 {
+			continue
+		}
+		h := s.Of(b.Slot)
+		skip := h.SkipReason(now, 0)
+		if skip == health.NotSkipped || awaitsProbe(h, now) {
+			return available
+		}
+		why = string(skip)
+	}
+	return why
+}
+
+// awaitsProbe reports whether a circuit only waits for a request to probe it with.
+// None would come to an instance, or a whole region, that says of itself that
+// it is not ready.
+func awaitsProbe(h *health.Health, now time.Time) bool {
+	return !h.Drained && h.State != health.Closed && !now.Before(h.Until) && !h.Throttle.Blocks(now, 0)
+}
+
+// Misconfigured answers for a handler whose configuration is wrong. The host
+// gives up for good on a process that exits three times
+// (facts/azure-functions-host.md §2.3), so it listens, and says why it does
+// nothing else. The faults hold names and paths of settings, never values of
+// secrets.
+func Misconfigured(faults []string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", (*Server)(nil).root)
+	mux.HandleFunc("GET /health/live", (*Server)(nil).live)
+	mux.HandleFunc("GET /health/ready", func(w http.ResponseWriter, _ *http.Request) {
+		writeHealth(w, http.StatusServiceUnavailable, map[string]any{"status": "config_invalid", "faults": faults})
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		apiErr := Error{
+			Status: http.StatusServiceUnavailable, Type: serverError, Code: "config_invalid",
+			Message: "Spillway is not configured and serves nothing. An operator finds the reasons on /health/ready and in the log.",
+		}
+		apiErr.write(w, r)
+	})
+	return mux
 }

@@ -1,12 +1,15 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"slices"
 
+	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/proxy"
 )
 
 // model is a model as OpenAI's API lists it.
@@ -17,12 +20,12 @@ type model struct {
 	OwnedBy string `json:"owned_by"`
 }
 
-func modelNamed(name string) model { return model{ID: name, Object: "model", OwnedBy: "spillway"} }
+func newModel(name string) model { return model{ID: name, Object: "model", OwnedBy: "spillway"} }
 
 // models answers for the list of models and for one of them: what this
 // consumer may use, by the names it asks for. The backends' own lists are of
 // base models, deployed or not (facts/azure-openai.md §1.1).
-func (s *Server) models(w http.ResponseWriter, route *operations.Route, c *consumer.Consumer) *Refusal {
+func (s *Server) models(w http.ResponseWriter, route *operations.Route, c *consumer.Consumer) *Error {
 	names := s.Models.Names(c)
 	if route.Subpath == "" {
 		list := struct {
@@ -30,7 +33,7 @@ func (s *Server) models(w http.ResponseWriter, route *operations.Route, c *consu
 			Data   []model `json:"data"`
 		}{"list", make([]model, 0, len(names))}
 		for _, name := range names {
-			list.Data = append(list.Data, modelNamed(name))
+			list.Data = append(list.Data, newModel(name))
 		}
 		writeJSON(w, list)
 		return nil
@@ -40,7 +43,7 @@ func (s *Server) models(w http.ResponseWriter, route *operations.Route, c *consu
 	if !ok || !mayUse(c, pools[0], name) && !slices.Contains(names, name) {
 		return modelNotFound(name, names)
 	}
-	writeJSON(w, modelNamed(name))
+	writeJSON(w, newModel(name))
 	return nil
 }
 
@@ -52,4 +55,84 @@ func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_, _ = w.Write(append(body, '\n'))
+}
+
+// anyModel is the model of the pool that serves every name without one of its
+// own.
+const anyModel = "*"
+
+// findPools finds who may serve the request: by the model that the path or the
+// body names, or by what the request refers to.
+func (s *Server) findPools(ctx context.Context, req *proxy.Request) ([]*balancer.Pool, *Error) {
+	switch req.Operation.State {
+	case operations.ByID:
+		return s.recallPools(ctx, req)
+	case operations.Pinned:
+		return s.statefulPools(req)
+	case operations.Stateless, operations.Stateful, operations.Local:
+	}
+	if req.Model == "" && req.Operation.CompatibleOnly {
+		req.Model = req.Header.Get(modelHeader)
+	}
+	pools, apiErr := s.modelPools(req)
+	if apiErr != nil {
+		return nil, apiErr
+	}
+	if req.Operation.CompatibleOnly && !compatible(pools) {
+		return nil, unknownOperation(req)
+	}
+	return s.pin(ctx, req, pools)
+}
+
+// modelHeader names a model where neither path nor body can.
+const modelHeader = "X-Spillway-Model"
+
+// modelPools resolves the model that the request names.
+func (s *Server) modelPools(req *proxy.Request) ([]*balancer.Pool, *Error) {
+	c := req.Consumer
+	switch {
+	case req.Model == "" && req.Operation.CompatibleOnly:
+		return nil, unknownOperation(req)
+	case req.Model == "":
+		return nil, modelMissing(req.Family)
+	}
+	pools, ok := s.Models.Resolve(req.Model)
+	if !ok || pools[0].Model == anyModel && !operations.IsSafeName(req.Model) {
+		return nil, modelNotFound(req.Model, s.Models.Names(c))
+	}
+	if !mayUse(c, pools[0], req.Model) {
+		return nil, modelNotAllowed(req.Model, s.Models.Names(c))
+	}
+	allowed := pools[:0:0]
+	for _, p := range pools {
+		if mayUse(c, p, req.Model) {
+			allowed = append(allowed, p)
+		}
+	}
+	return allowed, nil
+}
+
+// mayUse reports whether the consumer may ask the pool for a model of this
+// name. The pool of any model has no name of its own to go by.
+func mayUse(c *consumer.Consumer, p *balancer.Pool, name string) bool {
+	return c.MayUse(p.Model) || p.Model == anyModel && c.MayUse(name)
+}
+
+// compatible reports whether an OpenAI-compatible backend is among them.
+func compatible(pools []*balancer.Pool) bool {
+	for _, p := range pools {
+		for i := range p.Backends {
+			if p.Backends[i].OpenAI {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func unknownOperation(req *proxy.Request) *Error {
+	return &Error{
+		Status: http.StatusNotFound, Type: invalidRequest, Code: "not_found",
+		Message: "There is no such operation here: " + printable(req.Subpath) + ". Azure OpenAI does not know it, and no OpenAI-compatible backend serves the model that the request names.",
+	}
 }

@@ -33,10 +33,10 @@ type Models interface {
 	All() []*balancer.Pool
 }
 
-// Doorman turns a credential into a consumer, a nil one where everybody is let
+// Authenticator turns a credential into a consumer, a nil one where everybody is let
 // in. Its error is told to the log, and to the caller only as refused or, when
 // it is consumer.ErrUnavailable, as not to be checked now.
-type Doorman interface {
+type Authenticator interface {
 	Authenticate(ctx context.Context, h http.Header, rawQuery string) (auth.Identity, error)
 }
 
@@ -46,38 +46,38 @@ type Readiness interface {
 	Ready(model string) (ready bool, models map[string]string)
 }
 
-// Carrier takes an answer to the caller (package relay).
-type Carrier interface {
+// Relay takes an answer to the caller (package relay).
+type Relay interface {
 	Deliver(ctx context.Context, w http.ResponseWriter, r *proxy.Request, a *proxy.BackendResponse) proxy.Delivery
 }
 
-// Watcher is told of every request once it is over.
-type Watcher interface{ Saw(x *Exchange) }
+// Observer is told of every request once it is over.
+type Observer interface{ RequestDone(x *RequestRecord) }
 
 // Server answers callers. The fields of the last group are optional.
 type Server struct {
-	Routes    *operations.Routes
-	Forward   Forwarder
-	Models    Models
-	Doorman   Doorman
-	Readiness Readiness
-	Carrier   Carrier
-	Watcher   Watcher
-	Now       func() time.Time
-	Chance    func() float64 // in [0, 1)
-	NewID     func() string  // of a request
-	MaxBody   int64
+	Routes        *operations.Routes
+	Forwarder     Forwarder
+	Models        Models
+	Authenticator Authenticator
+	Readiness     Readiness
+	Relay         Relay
+	Observer      Observer
+	Now           func() time.Time
+	Rand          func() float64 // in [0, 1)
+	NewID         func() string  // of a request
+	MaxBody       int64
 
-	Books      Books        // nil = no quotas
-	Places     Places       // which backend holds what; nil = nobody knows
-	Seeker     Seeker       // asks backends for what nobody knows; nil = none is asked
-	Expose     bool         // tell callers which backend served
-	Operations http.Handler // below /ops; nil = closed
-	Draining   func() bool  // readiness turns red ahead of the end; nil = never
+	Quotas   Quotas        // nil = no quotas
+	Affinity AffinityStore // which backend holds what; nil = nobody knows
+	Locator  Locator       // asks backends for what nobody knows; nil = none is asked
+	Expose   bool          // tell callers which backend served
+	Admin    http.Handler  // below /ops; nil = closed
+	Draining func() bool   // readiness turns red ahead of the end; nil = never
 
-	// Record keeps what is said to a consumer that wants it so (package
+	// Transcript keeps what is said to a consumer that wants it so (package
 	// transcript); nil = nothing is kept.
-	Record func(w http.ResponseWriter, r *proxy.Request) http.ResponseWriter
+	Transcript func(w http.ResponseWriter, r *proxy.Request) http.ResponseWriter
 }
 
 // Handler is the routes. The host pings GET / at any time and waits for the
@@ -87,8 +87,8 @@ func (s *Server) Handler() http.Handler {
 	r.Get("/", s.root)
 	r.Get("/health/live", s.live)
 	r.Get("/health/ready", s.ready)
-	if s.Operations != nil {
-		r.Mount("/ops", s.Operations)
+	if s.Admin != nil {
+		r.Mount("/ops", s.Admin)
 	}
 	r.NotFound(s.inference)
 	r.MethodNotAllowed(s.inference)
@@ -108,58 +108,58 @@ func (s *Server) root(w http.ResponseWriter, _ *http.Request) {
 
 // inference is every request that is not about Spillway itself.
 func (s *Server) inference(w http.ResponseWriter, r *http.Request) {
-	x := &Exchange{ID: s.NewID(), Began: s.Now(), Method: r.Method, Traceparent: r.Header.Get("Traceparent")}
-	w.Header().Set("X-Request-Id", x.ID)
+	rec := &RequestRecord{ID: s.NewID(), Start: s.Now(), Method: r.Method, Traceparent: r.Header.Get("Traceparent")}
+	w.Header().Set("X-Request-Id", rec.ID)
 	defer func() {
-		x.Took = s.Now().Sub(x.Began)
-		s.Watcher.Saw(x)
+		rec.Duration = s.Now().Sub(rec.Start)
+		s.Observer.RequestDone(rec)
 	}()
-	if refusal := s.answer(w, r, x); refusal != nil {
-		refusal.write(w, r)
-		x.Status, x.Code, x.Cause = refusal.Status, refusal.Code, refusal.Cause
+	if apiErr := s.serve(w, r, rec); apiErr != nil {
+		apiErr.write(w, r)
+		rec.Status, rec.Code, rec.Cause = apiErr.Status, apiErr.Code, apiErr.Cause
 		return
 	}
-	if x.Result == nil {
-		x.Status = http.StatusOK // an answer of our own
+	if rec.Result == nil {
+		rec.Status = http.StatusOK // an answer of our own
 		return
 	}
-	x.Status = x.Result.Status()
-	if x.Result.Delivery.Broken {
+	rec.Status = rec.Result.Status()
+	if rec.Result.Delivery.Broken {
 		panic(http.ErrAbortHandler) // the one end that every client sees as an error
 	}
 }
 
-// answer serves the request, or says why not before a byte was sent.
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, x *Exchange) *Refusal {
-	who, err := s.Doorman.Authenticate(r.Context(), r.Header, r.URL.RawQuery)
+// serve serves the request, or says why not before a byte was sent.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, rec *RequestRecord) *Error {
+	id, err := s.Authenticator.Authenticate(r.Context(), r.Header, r.URL.RawQuery)
 	if err != nil {
 		return unauthorized(err)
 	}
-	x.Consumer, x.Caller, x.KeyID = who.Consumer, who.Caller, who.KeyID
-	route, refusal := s.route(w, r)
-	if refusal != nil {
-		return refusal
+	rec.Consumer, rec.Caller, rec.KeyID = id.Consumer, id.Caller, id.KeyID
+	route, apiErr := s.route(w, r)
+	if apiErr != nil {
+		return apiErr
 	}
-	x.Operation, x.Family = route.Operation.Name, route.Family.String()
+	rec.Operation, rec.Family = route.Operation.Name, route.Family.String()
 	if route.Operation.State == operations.Local {
-		return s.models(w, &route, who.Consumer)
+		return s.models(w, &route, id.Consumer)
 	}
-	req, held, refusal := s.read(r, route)
-	defer held.release(req)
-	if refusal != nil {
-		return refusal
+	req, buf, apiErr := s.readRequest(r, route)
+	defer buf.release(req)
+	if apiErr != nil {
+		return apiErr
 	}
-	req.ID, req.Consumer, req.Caller = x.ID, who.Consumer, who.Caller
-	pools, refusal := s.pools(r.Context(), req)
-	if refusal != nil {
-		return refusal
+	req.ID, req.Consumer, req.Caller = rec.ID, id.Consumer, id.Caller
+	pools, apiErr := s.findPools(r.Context(), req)
+	if apiErr != nil {
+		return apiErr
 	}
-	x.Model, x.Stream = pools[0].Model, req.Parsed.Stream
-	return s.forward(w, r, x, &call{request: req, pools: pools})
+	rec.Model, rec.Stream = pools[0].Model, req.Parsed.Stream
+	return s.forward(w, r, rec, &call{request: req, pools: pools})
 }
 
 // route finds what the path asks for.
-func (s *Server) route(w http.ResponseWriter, r *http.Request) (operations.Route, *Refusal) {
+func (s *Server) route(w http.ResponseWriter, r *http.Request) (operations.Route, *Error) {
 	route, err := s.Routes.Parse(r.URL.EscapedPath())
 	if err != nil {
 		return route, notFound(r, err)

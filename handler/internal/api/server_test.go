@@ -23,21 +23,21 @@ import (
 
 var instant = time.UnixMilli(1_900_000_000_000)
 
-// door is a Server among fakes.
-type door struct {
+// gateway is a Server among fakes.
+type gateway struct {
 	*api.Server
-	url      string
-	admit    func() (*consumer.Consumer, error)
-	do       func(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result
-	seen     chan *api.Exchange
-	received *proxy.Request
+	url          string
+	authenticate func() (*consumer.Consumer, error)
+	do           func(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result
+	records      chan *api.RequestRecord
+	received     *proxy.Request
 }
 
-func newDoor(t *testing.T) *door {
-	d := &door{seen: make(chan *api.Exchange, 100)}
+func newGateway(t *testing.T) *gateway {
+	d := &gateway{records: make(chan *api.RequestRecord, 100)}
 	d.Server = &api.Server{
-		Routes: operations.All(), Forward: d, Models: d, Doorman: d, Readiness: d, Carrier: d, Watcher: d,
-		Now: func() time.Time { return instant }, Chance: func() float64 { return 0 }, NewID: func() string { return "req-1" }, MaxBody: 1 << 20,
+		Routes: operations.All(), Forwarder: d, Models: d, Authenticator: d, Readiness: d, Relay: d, Observer: d,
+		Now: func() time.Time { return instant }, Rand: func() float64 { return 0 }, NewID: func() string { return "req-1" }, MaxBody: 1 << 20,
 	}
 	s := httptest.NewServer(d.Handler())
 	t.Cleanup(s.Close)
@@ -45,30 +45,30 @@ func newDoor(t *testing.T) *door {
 	return d
 }
 
-func (d *door) Saw(x *api.Exchange) { d.seen <- x }
+func (d *gateway) RequestDone(x *api.RequestRecord) { d.records <- x }
 
-func (d *door) Authenticate(context.Context, http.Header, string) (auth.Identity, error) {
-	if d.admit == nil {
+func (d *gateway) Authenticate(context.Context, http.Header, string) (auth.Identity, error) {
+	if d.authenticate == nil {
 		return auth.Identity{}, nil
 	}
-	c, err := d.admit()
+	c, err := d.authenticate()
 	return auth.Identity{Consumer: c}, err
 }
 
-func (d *door) Resolve(name string) ([]*balancer.Pool, bool) {
+func (d *gateway) Resolve(name string) ([]*balancer.Pool, bool) {
 	return []*balancer.Pool{{Model: name}}, name == "gpt-4o" || name == "gpt-5"
 }
-func (d *door) Names(*consumer.Consumer) []string { return []string{"gpt-4o", "gpt-5"} }
+func (d *gateway) Names(*consumer.Consumer) []string { return []string{"gpt-4o", "gpt-5"} }
 
-func (d *door) All() []*balancer.Pool {
+func (d *gateway) All() []*balancer.Pool {
 	return []*balancer.Pool{{Model: "gpt-4o", Backends: []balancer.Backend{{Name: "a"}}}, {Model: "gpt-5"}}
 }
 
-func (d *door) Ready(model string) (bool, map[string]string) {
+func (d *gateway) Ready(model string) (bool, map[string]string) {
 	return model != "down", map[string]string{"down": "breaker open"}
 }
 
-func (d *door) Do(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
+func (d *gateway) Do(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
 	kept := &proxy.Request{Operation: r.Operation, Family: r.Family, Model: r.Model, Parsed: r.Parsed, Body: bytes.Clone(r.Body), Consumer: r.Consumer, Affinity: r.Affinity}
 	d.received = kept
 	if d.do != nil {
@@ -86,7 +86,7 @@ func serve(ctx context.Context, pools []*balancer.Pool, deliver proxy.Deliver) *
 	return result
 }
 
-func (d *door) Deliver(_ context.Context, w http.ResponseWriter, _ *proxy.Request, a *proxy.BackendResponse) proxy.Delivery {
+func (d *gateway) Deliver(_ context.Context, w http.ResponseWriter, _ *proxy.Request, a *proxy.BackendResponse) proxy.Delivery {
 	if !a.Hooks.MayCommit() {
 		return proxy.Delivery{}
 	}
@@ -95,8 +95,8 @@ func (d *door) Deliver(_ context.Context, w http.ResponseWriter, _ *proxy.Reques
 	return proxy.Delivery{Committed: true}
 }
 
-// ask sends a request and reads the whole answer.
-func (d *door) ask(t *testing.T, method, path, body string, header ...string) (*http.Response, string) {
+// send sends a request and reads the whole answer.
+func (d *gateway) send(t *testing.T, method, path, body string, header ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, d.url+path, strings.NewReader(body))
 	if err != nil {
@@ -144,26 +144,26 @@ const (
 	hello = `{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}`
 )
 
-func TestChatIsServedInEveryFamily(t *testing.T) {
-	d := newDoor(t)
+func TestChatCompletionsInEveryURLFamily(t *testing.T) {
+	d := newGateway(t)
 	for _, path := range []string{chat, "/v1/chat/completions", "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21", "/openai/v1//chat/completions"} {
-		res, body := d.ask(t, "POST", path, hello)
+		res, body := d.send(t, "POST", path, hello)
 		if res.StatusCode != 200 || body != `{"id":"chatcmpl-1"}` || d.received.Model != "gpt-4o" || string(d.received.Body) != hello {
 			t.Errorf("%s: %d %s, received %q for %q", path, res.StatusCode, body, d.received.Body, d.received.Model)
 		}
 	}
 }
 
-func TestModelInThePathWinsOverTheBody(t *testing.T) {
-	d := newDoor(t)
-	d.ask(t, "POST", "/openai/deployments/gpt-5/chat/completions", hello)
+func TestModelInPathTakesPrecedenceOverBody(t *testing.T) {
+	d := newGateway(t)
+	d.send(t, "POST", "/openai/deployments/gpt-5/chat/completions", hello)
 	if d.received.Model != "gpt-5" {
 		t.Errorf("model = %q, want the path's", d.received.Model)
 	}
 }
 
-func TestBadRequestsAreToldWhatToDo(t *testing.T) {
-	d := newDoor(t)
+func TestInvalidRequestsGetOpenAIErrors(t *testing.T) {
+	d := newGateway(t)
 	for name, c := range map[string]struct {
 		method, path, body string
 		header             []string
@@ -188,22 +188,22 @@ func TestBadRequestsAreToldWhatToDo(t *testing.T) {
 		"too large":         {"POST", chat, `{"model":"gpt-4o","x":"` + strings.Repeat("a", 2<<20) + `"}`, nil, 413, "request_too_large"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			res, body := d.ask(t, c.method, c.path, c.body, c.header...)
+			res, body := d.send(t, c.method, c.path, c.body, c.header...)
 			wantError(t, res, body, c.status, c.code)
-			if x := <-d.seen; x.Status != c.status || x.Code != c.code {
+			if x := <-d.records; x.Status != c.status || x.Code != c.code {
 				t.Errorf("the log saw %d %s", x.Status, x.Code)
 			}
-			if res, _ := d.ask(t, "POST", chat, hello); res.StatusCode != 200 {
+			if res, _ := d.send(t, "POST", chat, hello); res.StatusCode != 200 {
 				t.Errorf("the next request got %d", res.StatusCode)
 			}
-			<-d.seen
+			<-d.records
 		})
 	}
 }
 
 // endless is a chunked body over the limit.
-func TestChunkedBodyOverTheLimitIsTooLarge(t *testing.T) {
-	d := newDoor(t)
+func TestChunkedBodyOverLimitIs413(t *testing.T) {
+	d := newGateway(t)
 	req, _ := http.NewRequestWithContext(t.Context(), "POST", d.url+chat, io.MultiReader(strings.NewReader(`{"x":"`), strings.NewReader(strings.Repeat("a", 3<<20))))
 	res, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
@@ -214,11 +214,11 @@ func TestChunkedBodyOverTheLimitIsTooLarge(t *testing.T) {
 	wantError(t, res, string(body), 413, "request_too_large")
 }
 
-func TestRefusedCallerLearnsNothing(t *testing.T) {
-	d := newDoor(t)
-	d.admit = func() (*consumer.Consumer, error) { return nil, errors.New("no such key: abc") }
+func TestUnauthenticatedErrorsDoNotDiscloseTheCause(t *testing.T) {
+	d := newGateway(t)
+	d.authenticate = func() (*consumer.Consumer, error) { return nil, errors.New("no such key: abc") }
 	for _, path := range []string{chat, "/nowhere", "/openai/deployments/..%2f/chat/completions"} {
-		res, body := d.ask(t, "POST", path, "{")
+		res, body := d.send(t, "POST", path, "{")
 		wantError(t, res, body, 401, "invalid_api_key")
 		if strings.Contains(body, "abc") {
 			t.Errorf("%s tells the cause: %s", path, body)
@@ -226,12 +226,12 @@ func TestRefusedCallerLearnsNothing(t *testing.T) {
 	}
 }
 
-func TestModelOutsideTheConsumersListIsForbidden(t *testing.T) {
-	d := newDoor(t)
-	d.admit = func() (*consumer.Consumer, error) {
+func TestModelNotAllowedForConsumerIs403(t *testing.T) {
+	d := newGateway(t)
+	d.authenticate = func() (*consumer.Consumer, error) {
 		return &consumer.Consumer{Models: []string{"gpt-5"}}, nil
 	}
-	res, body := d.ask(t, "POST", chat, hello)
+	res, body := d.send(t, "POST", chat, hello)
 	wantError(t, res, body, 403, "model_not_allowed")
 }
 
@@ -242,8 +242,8 @@ func exhausted(err error, retryIn time.Duration) func(context.Context, []*balanc
 	}
 }
 
-func TestExhaustionIsToldByItsKind(t *testing.T) {
-	d := newDoor(t)
+func TestExhaustionStatusCodes(t *testing.T) {
+	d := newGateway(t)
 	for _, c := range []struct {
 		err     error
 		retryIn time.Duration
@@ -260,7 +260,7 @@ func TestExhaustionIsToldByItsKind(t *testing.T) {
 		{proxy.ErrConstrainedOut, 0, 403, "model_not_allowed", "", ""},
 	} {
 		d.do = exhausted(c.err, c.retryIn)
-		res, body := d.ask(t, "POST", chat, hello)
+		res, body := d.send(t, "POST", chat, hello)
 		wantError(t, res, body, c.status, c.code)
 		if s, ms := res.Header.Get("Retry-After"), res.Header.Get("Retry-After-Ms"); s != c.seconds || ms != c.millis {
 			t.Errorf("%v in %v: retry-after %q, -ms %q, want %q, %q", c.err, c.retryIn, s, ms, c.seconds, c.millis)
@@ -271,8 +271,8 @@ func TestExhaustionIsToldByItsKind(t *testing.T) {
 	}
 }
 
-func TestBrokenDeliveryAbortsTheConnection(t *testing.T) {
-	d := newDoor(t)
+func TestBrokenDeliveryAbortsConnection(t *testing.T) {
+	d := newGateway(t)
 	d.do = func(ctx context.Context, pools []*balancer.Pool, _ *proxy.Request, deliver proxy.Deliver) *proxy.Result {
 		r := serve(ctx, pools, deliver)
 		r.Delivery.Broken = true
@@ -289,8 +289,8 @@ func TestBrokenDeliveryAbortsTheConnection(t *testing.T) {
 	}
 }
 
-func TestCallersOwnDeadlineEndsTheRequest(t *testing.T) {
-	d := newDoor(t)
+func TestClientDeadlineEndsRequest(t *testing.T) {
+	d := newGateway(t)
 	d.do = func(ctx context.Context, pools []*balancer.Pool, _ *proxy.Request, _ proxy.Deliver) *proxy.Result {
 		<-ctx.Done()
 		if !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
@@ -298,22 +298,22 @@ func TestCallersOwnDeadlineEndsTheRequest(t *testing.T) {
 		}
 		return &proxy.Result{Pool: pools[0], Err: proxy.ErrTimeout}
 	}
-	res, body := d.ask(t, "POST", chat, hello, "X-Stainless-Timeout", "0.05")
+	res, body := d.send(t, "POST", chat, hello, "X-Stainless-Timeout", "0.05")
 	wantError(t, res, body, 504, "upstream_timeout")
 }
 
-func TestBackendIsNamedOnlyWhereThatIsConfigured(t *testing.T) {
-	d := newDoor(t)
-	if res, _ := d.ask(t, "POST", chat, hello, "X-Spillway-Explain", "1"); res.Header.Get("X-Spillway-Backend") != "" || res.Header.Get("X-Spillway-Explain") != "" {
+func TestBackendHeadersOnlyWhenExposed(t *testing.T) {
+	d := newGateway(t)
+	if res, _ := d.send(t, "POST", chat, hello, "X-Spillway-Explain", "1"); res.Header.Get("X-Spillway-Backend") != "" || res.Header.Get("X-Spillway-Explain") != "" {
 		t.Errorf("headers %v name the backend", res.Header)
 	}
 	d.Expose = true
-	if res, _ := d.ask(t, "POST", chat, hello); res.Header.Get("X-Spillway-Backend") != "a" || res.Header.Get("X-Spillway-Region") != "uksouth" {
+	if res, _ := d.send(t, "POST", chat, hello); res.Header.Get("X-Spillway-Backend") != "a" || res.Header.Get("X-Spillway-Region") != "uksouth" {
 		t.Errorf("headers %v lack the backend", res.Header)
 	}
 }
 
-func TestExplainTellsOfEveryCandidate(t *testing.T) {
+func TestExplainListsEveryCandidate(t *testing.T) {
 	a, b, c := &balancer.Backend{Name: "a", Priority: 1}, &balancer.Backend{Name: "b", Priority: 1}, &balancer.Backend{Name: "c", Priority: 2}
 	story := &proxy.Result{Attempts: []proxy.Attempt{{Backend: b, Outcome: health.Outcome{Class: health.Throttled, Reason: "429 tokens"}}, {Backend: c}}}
 	story.Decision.Candidates = []balancer.Candidate{{Backend: b}, {Backend: c}, {Backend: a, Reason: health.SkipOpen, Until: instant.Add(1500 * time.Millisecond)}}
@@ -323,24 +323,24 @@ func TestExplainTellsOfEveryCandidate(t *testing.T) {
 	}
 }
 
-func TestHealthIsAnsweredWithoutACredential(t *testing.T) {
-	d := newDoor(t)
-	d.admit = func() (*consumer.Consumer, error) { return nil, errors.New("no") }
+func TestHealthNeedsNoCredential(t *testing.T) {
+	d := newGateway(t)
+	d.authenticate = func() (*consumer.Consumer, error) { return nil, errors.New("no") }
 	for path, status := range map[string]int{"/": 200, "/health/live": 200, "/health/ready": 200, "/health/ready?model=down": 503} {
-		if res, body := d.ask(t, "GET", path, ""); res.StatusCode != status {
+		if res, body := d.send(t, "GET", path, ""); res.StatusCode != status {
 			t.Errorf("%s: %d %s, want %d", path, res.StatusCode, body, status)
 		}
 	}
 	d.Draining = func() bool { return true }
-	if res, _ := d.ask(t, "GET", "/health/ready", ""); res.StatusCode != 503 {
+	if res, _ := d.send(t, "GET", "/health/ready", ""); res.StatusCode != 503 {
 		t.Errorf("ready while draining: %d", res.StatusCode)
 	}
 }
 
-func TestOnlyPromptsThatACacheCanServeStayTogether(t *testing.T) {
-	d := newDoor(t)
+func TestAffinityOnlyForCacheablePrompts(t *testing.T) {
+	d := newGateway(t)
 	number := func(body string, header ...string) uint64 {
-		d.ask(t, "POST", chat, body, header...)
+		d.send(t, "POST", chat, body, header...)
 		return d.received.Affinity
 	}
 	long := func(end string) string {
@@ -360,7 +360,7 @@ func TestOnlyPromptsThatACacheCanServeStayTogether(t *testing.T) {
 	}
 }
 
-func TestMisconfiguredAnswersEverythingAndSaysWhyOnReady(t *testing.T) {
+func TestMisconfiguredReportsFaultsOnReadiness(t *testing.T) {
 	s := httptest.NewServer(api.Misconfigured([]string{`backends[0].endpoint: "x" is no URL.`}))
 	defer s.Close()
 	for path, want := range map[string]int{"/": 200, "/health/live": 200, "/health/ready": 503, chat: 503} {

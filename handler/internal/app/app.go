@@ -76,16 +76,16 @@ func newGateway(cfg *config.Config, version string, log *slog.Logger, out *telem
 	}
 	operators := g.openOps(cfg, books, spent, loop.Load)
 	g.server = &api.Server{
-		Routes: operations.All(), Forward: loop, Seeker: loop, Places: places,
-		Models: Models{cfg}, Doorman: doorman,
-		Readiness: &api.PoolReadiness{Pools: cfg.Pools, Snapshot: g.keeper.PeekSnapshot, Look: g.keeper.Snapshot, Now: time.Now},
-		Carrier:   &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policy: judgement(cfg)},
-		Watcher:   g.sight.watched,
-		Now:       time.Now, Chance: randv2.Float64, NewID: newID, MaxBody: s.MaxBody,
-		Books: books, Expose: s.Expose, Operations: operators, Draining: g.draining.Load,
+		Routes: operations.All(), Forwarder: loop, Locator: loop, Affinity: places,
+		Models: Models{cfg}, Authenticator: doorman,
+		Readiness: &api.PoolReadiness{Pools: cfg.Pools, Snapshot: g.keeper.PeekSnapshot, Refresh: g.keeper.Snapshot, Now: time.Now},
+		Relay:     &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policy: judgement(cfg)},
+		Observer:  g.sight.watched,
+		Now:       time.Now, Rand: randv2.Float64, NewID: newID, MaxBody: s.MaxBody,
+		Quotas: books, Expose: s.Expose, Admin: operators, Draining: g.draining.Load,
 	}
 	if transcripts != nil {
-		g.server.Record = transcripts.Record
+		g.server.Transcript = transcripts.Record
 	}
 	return g, nil
 }

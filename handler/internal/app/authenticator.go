@@ -12,16 +12,16 @@ import (
 // newDoorman lets in whom the configuration names, and nobody else.
 func (g *gateway) newDoorman(cfg *config.Config, log *slog.Logger, b *books) (*auth.Authenticator, error) {
 	callers := &cfg.Settings.Callers
-	s := auth.Settings{Open: callers.None(), Keys: callers.Key}
+	s := auth.Settings{AllowAnonymous: callers.None(), AcceptKeys: callers.Key}
 	for i := range cfg.Consumers {
 		s.Consumers = append(s.Consumers, &cfg.Consumers[i])
 	}
 	for _, k := range cfg.Keys {
-		s.Static = append(s.Static, auth.StaticKey{Consumer: &cfg.Consumers[k.Consumer], Setting: k.Setting, Value: k.Value.Reveal()})
+		s.StaticKeys = append(s.StaticKeys, auth.StaticKey{Consumer: &cfg.Consumers[k.Consumer], Setting: k.Setting, Value: k.Value.Reveal()})
 	}
 	if callers.Key && !cfg.Settings.State.Memory() {
 		ring := b.ring(cfg, log)
-		s.Ring = ring
+		s.IssuedKeys = ring
 		g.beside = append(g.beside, func(ctx context.Context) {
 			<-ctx.Done()
 			ring.Close()
@@ -33,9 +33,9 @@ func (g *gateway) newDoorman(cfg *config.Config, log *slog.Logger, b *books) (*a
 			return nil, err
 		}
 		g.beside = append(g.beside, tokens.Run)
-		s.Tokens = tokens
+		s.Verifier = tokens
 		for _, e := range cfg.Entra {
-			s.Matches = append(s.Matches, auth.Match{Consumer: &cfg.Consumers[e.Consumer], AppID: e.AppID, Role: e.Role, Group: e.Group})
+			s.TokenRules = append(s.TokenRules, auth.TokenRule{Consumer: &cfg.Consumers[e.Consumer], AppID: e.AppID, Role: e.Role, Group: e.Group})
 		}
 	}
 	return auth.New(s)

@@ -43,12 +43,12 @@ func (g *gateway) instances(ctx context.Context) (int, error) {
 }
 
 // ring is the keys that were issued at run time. It must be closed.
-func (b *books) ring(cfg *config.Config, log *slog.Logger) *keys.Ring {
-	r := &keys.Ring{
-		Store: b.store, Board: b.Feed(), Refresh: cfg.Settings.StateRefresh, Now: time.Now,
-		Trouble: func(err error) { log.WarnContext(context.Background(), "issued keys cannot be read", "error", err) },
+func (b *books) ring(cfg *config.Config, log *slog.Logger) *keys.Cache {
+	r := &keys.Cache{
+		Store: b.store, Feed: b.Feed(), RefreshInterval: cfg.Settings.StateRefresh, Now: time.Now,
+		OnError: func(err error) { log.WarnContext(context.Background(), "issued keys cannot be read", "error", err) },
 	}
-	b.Feed().OnRead = append(b.Feed().OnRead, r.Heard)
+	b.Feed().OnRead = append(b.Feed().OnRead, r.OnFeedRead)
 	return r
 }
 
@@ -68,5 +68,5 @@ func NewIssuer(cfg *config.Config) (*keys.Issuer, error) {
 	}
 	// The number of the board's rows follows from the consumers' limits.
 	board := quota.New(quota.Config{Store: store, Consumers: consumers(cfg), Refresh: cfg.Settings.StateRefresh}).Feed()
-	return &keys.Issuer{Store: store, Board: board}, nil
+	return &keys.Issuer{Store: store, Feed: board}, nil
 }

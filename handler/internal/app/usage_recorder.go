@@ -26,7 +26,7 @@ type spending struct {
 	pools []*balancer.Pool // by health.Slot
 }
 
-var _ api.Watcher = (*spending)(nil)
+var _ api.Observer = (*spending)(nil)
 
 // openSpending keeps the usage of this instance, and has the fleet's tables
 // tidied by one of its instances.
@@ -77,9 +77,9 @@ func (g *gateway) tidied(chore string, removed int, err error) {
 	}
 }
 
-// Saw books a request that a backend served, and what other backends are known
+// RequestDone books a request that a backend served, and what other backends are known
 // to have used for it in vain: they bill it all the same.
-func (s *spending) Saw(x *api.Exchange) {
+func (s *spending) RequestDone(x *api.RequestRecord) {
 	s.busy.Store(true)
 	r := x.Result
 	if r == nil {
@@ -105,13 +105,13 @@ func (s *spending) Saw(x *api.Exchange) {
 }
 
 // add books a sum, and what it costs.
-func (s *spending) add(x *api.Exchange, p *balancer.Pool, b *balancer.Backend, sum accounting.Totals) {
+func (s *spending) add(x *api.RequestRecord, p *balancer.Pool, b *balancer.Backend, sum accounting.Totals) {
 	k := accounting.Key{Model: p.Model, Backend: b.Name, Currency: p.Price.Currency}
 	if x.Consumer != nil {
 		k.Consumer = x.Consumer.Name
 	}
 	sum.Cost = accounting.MoneyOf(p.Price.Cost(sum.Tokens))
-	s.book.Add(x.Began.Add(x.Took), k, sum)
+	s.book.Add(x.Start.Add(x.Duration), k, sum)
 }
 
 // poolOf is the pool that a backend was tried for: the last one, or one that

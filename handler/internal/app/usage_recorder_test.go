@@ -24,8 +24,8 @@ func TestWhatWasUsedInVainIsBooked(t *testing.T) {
 	store := new(memory.Store)
 	s := &spending{store: store, book: accounting.New(accounting.Config{Store: store}), pools: []*balancer.Pool{large, small, small}}
 	hour := time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
-	s.Saw(&api.Exchange{
-		Began: hour, Took: time.Second, Consumer: &consumer.Consumer{Name: "team-a"}, Status: 200,
+	s.RequestDone(&api.RequestRecord{
+		Start: hour, Duration: time.Second, Consumer: &consumer.Consumer{Name: "team-a"}, Status: 200,
 		Result: &proxy.Result{
 			Pool: small, ServedBy: &small.Backends[1], Delivery: proxy.Delivery{Committed: true, Usage: usage.Tokens{Prompt: 100, Completion: 10}},
 			Attempts: []proxy.Attempt{

@@ -23,16 +23,16 @@ type Digest [sha256.Size]byte
 // DigestOf is the digest of a key.
 func DigestOf(key string) Digest { return sha256.Sum256([]byte(key)) }
 
-// Ring finds the keys that were issued at run time (package keys).
-type Ring interface {
-	// Find returns the name of the consumer that has the key, and the key's
+// IssuedKeys finds the keys that were issued at run time (package keys).
+type IssuedKeys interface {
+	// Lookup returns the name of the consumer that has the key, and the key's
 	// id. It is ErrUnknown or ErrExpired otherwise, and waits for the table
 	// only for a key that it has not heard of.
-	Find(ctx context.Context, digest Digest) (consumer, keyID string, err error)
+	Lookup(ctx context.Context, digest Digest) (consumer, keyID string, err error)
 }
 
-// Token is what a verified token says of its bearer.
-type Token struct {
+// Claims is what a verified token says of its bearer.
+type Claims struct {
 	AppID   string // the application that asked for it
 	Caller  string // oid, else sub
 	Roles   []string
@@ -43,20 +43,20 @@ type Token struct {
 // Verifier checks tokens (package entra). It returns a Refusal, or an error
 // that is ErrUnavailable.
 type Verifier interface {
-	Verify(ctx context.Context, token string) (Token, error)
+	Verify(ctx context.Context, token string) (Claims, error)
 }
 
 // Authenticator turns a request's credential into a consumer. Make it with New;
 // it is safe for concurrent use.
 type Authenticator struct {
-	open    bool
-	keys    bool
-	static  map[Digest]*staticKey
-	decoy   staticKey
-	ring    Ring
-	tokens  Verifier
-	byName  map[string]*consumer.Consumer
-	matches []Match
+	anonymous  bool
+	acceptKeys bool
+	static     map[Digest]*staticKey
+	decoy      staticKey
+	issued     IssuedKeys
+	verifier   Verifier
+	byName     map[string]*consumer.Consumer
+	rules      []TokenRule
 }
 
 type staticKey struct {
@@ -66,22 +66,22 @@ type staticKey struct {
 }
 
 // Authenticate says who a request with these headers and this query comes from.
-// The error is a [Refusal] or wraps [ErrUnavailable]; neither holds anything of
+// The error is a [Error] or wraps [ErrUnavailable]; neither holds anything of
 // the credential.
 func (a *Authenticator) Authenticate(ctx context.Context, h http.Header, rawQuery string) (Identity, error) {
-	if a.open {
+	if a.anonymous {
 		return Identity{}, nil
 	}
-	offer, err := a.offered(h, rawQuery)
+	cred, err := a.extract(h, rawQuery)
 	switch {
 	case err != nil:
 		return Identity{}, err
-	case offer.token != "":
-		return a.byToken(ctx, offer.token)
-	case !a.keys || len(offer.key) > longestKey:
+	case cred.token != "":
+		return a.byToken(ctx, cred.token)
+	case !a.acceptKeys || len(cred.key) > maxKeyLength:
 		return Identity{}, ErrUnknown
 	}
-	return a.byKey(ctx, offer.key)
+	return a.byKey(ctx, cred.key)
 }
 
 // byKey takes the same way, and the same time, for every key that is not known
@@ -96,59 +96,59 @@ func (a *Authenticator) byKey(ctx context.Context, key string) (Identity, error)
 	if subtle.ConstantTimeCompare(found.digest[:], digest[:]) == 1 && ok {
 		return Identity{Consumer: found.consumer, KeyID: found.id}, nil
 	}
-	if a.ring == nil {
+	if a.issued == nil {
 		return Identity{}, ErrUnknown
 	}
-	name, id, err := a.ring.Find(ctx, digest)
+	name, id, err := a.issued.Lookup(ctx, digest)
 	if err != nil {
 		return Identity{}, err
 	}
-	who, ok := a.byName[name]
+	c, ok := a.byName[name]
 	if !ok {
 		return Identity{}, ErrUnknown // its consumer is not configured any more
 	}
-	return Identity{Consumer: who, KeyID: id}, nil
+	return Identity{Consumer: c, KeyID: id}, nil
 }
 
 func (a *Authenticator) byToken(ctx context.Context, token string) (Identity, error) {
-	if len(token) > longestToken {
+	if len(token) > maxTokenLength {
 		return Identity{}, ErrMalformed
 	}
-	t, err := a.tokens.Verify(ctx, token)
+	claims, err := a.verifier.Verify(ctx, token)
 	if err != nil {
 		return Identity{}, err
 	}
 	needsGroups := false
-	for i := range a.matches {
-		m := &a.matches[i]
-		if m.fits(&t) {
-			return Identity{Consumer: m.Consumer, Caller: t.Caller}, nil
+	for i := range a.rules {
+		m := &a.rules[i]
+		if m.matches(&claims) {
+			return Identity{Consumer: m.Consumer, Caller: claims.Caller}, nil
 		}
 		needsGroups = needsGroups || m.Group != ""
 	}
-	if t.Overage && needsGroups {
-		return Identity{}, ErrOverage
+	if claims.Overage && needsGroups {
+		return Identity{}, ErrGroupsOverage
 	}
 	return Identity{}, ErrUnmapped
 }
 
-// Match is which tokens belong to a consumer: those that fit everything that is
-// not "". A Match of nothing fits none.
-type Match struct {
+// TokenRule is which tokens belong to a consumer: those that fit everything that is
+// not "". A TokenRule of nothing fits none.
+type TokenRule struct {
 	Consumer *consumer.Consumer
 	AppID    string
 	Role     string
 	Group    string
 }
 
-func (m *Match) fits(t *Token) bool {
+func (m *TokenRule) matches(t *Claims) bool {
 	return m.AppID+m.Role+m.Group != "" &&
 		(m.AppID == "" || strings.EqualFold(m.AppID, t.AppID)) &&
-		(m.Role == "" || has(t.Roles, m.Role)) &&
-		(m.Group == "" || has(t.Groups, strings.ToLower(m.Group)) || has(t.Groups, m.Group))
+		(m.Role == "" || contains(t.Roles, m.Role)) &&
+		(m.Group == "" || contains(t.Groups, strings.ToLower(m.Group)) || contains(t.Groups, m.Group))
 }
 
-func has(list []string, s string) bool {
+func contains(list []string, s string) bool {
 	for _, x := range list {
 		if x == s {
 			return true

@@ -20,7 +20,7 @@ const (
 
 type fakeRing map[Digest]string
 
-func (f fakeRing) Find(_ context.Context, d Digest) (string, string, error) {
+func (f fakeRing) Lookup(_ context.Context, d Digest) (string, string, error) {
 	switch who := f[d]; who {
 	case "":
 		return "", "", ErrUnknown
@@ -33,16 +33,16 @@ func (f fakeRing) Find(_ context.Context, d Digest) (string, string, error) {
 
 // fakeVerifier knows one token.
 type fakeVerifier struct {
-	said  Token
-	asked int
+	claims Claims
+	calls  int
 }
 
-func (f *fakeVerifier) Verify(_ context.Context, t string) (Token, error) {
-	f.asked++
+func (f *fakeVerifier) Verify(_ context.Context, t string) (Claims, error) {
+	f.calls++
 	if t != token {
-		return Token{}, ErrSignature
+		return Claims{}, ErrSignature
 	}
-	return f.said, nil
+	return f.claims, nil
 }
 
 func teams() (a, b *consumer.Consumer) {
@@ -53,9 +53,9 @@ func keysOnly(t *testing.T) *Authenticator {
 	t.Helper()
 	a, b := teams()
 	auth, err := New(Settings{
-		Keys: true, Consumers: []*consumer.Consumer{a, b},
-		Static: []StaticKey{{a, "TEAM_A_KEY", keyA}, {a, "TEAM_A_KEY_2", newA}, {b, "TEAM_B_KEY", keyB}},
-		Ring: fakeRing{
+		AcceptKeys: true, Consumers: []*consumer.Consumer{a, b},
+		StaticKeys: []StaticKey{{a, "TEAM_A_KEY", keyA}, {a, "TEAM_A_KEY_2", newA}, {b, "TEAM_B_KEY", keyB}},
+		IssuedKeys: fakeRing{
 			DigestOf("spw_issued"): "team-b", DigestOf("spw_expired"): "expired", DigestOf("spw_orphan"): "team-of-old",
 		},
 	})
@@ -73,7 +73,7 @@ func header(pairs ...string) http.Header {
 	return h
 }
 
-func TestKeysAreTakenFromThreeHeaders(t *testing.T) {
+func TestKeyHeaders(t *testing.T) {
 	auth := keysOnly(t)
 	for _, c := range []struct {
 		name string
@@ -97,13 +97,13 @@ func TestKeysAreTakenFromThreeHeaders(t *testing.T) {
 	}
 }
 
-func TestEverythingElseIsRefused(t *testing.T) {
+func TestRejectedCredentials(t *testing.T) {
 	auth := keysOnly(t)
 	for _, c := range []struct {
 		name  string
 		h     http.Header
 		query string
-		want  Refusal
+		want  Error
 	}{
 		{"nothing", header(), "", ErrMissing},
 		{"an empty key", header("api-key", ""), "", ErrMissing},
@@ -145,7 +145,7 @@ func TestEverythingElseIsRefused(t *testing.T) {
 	}
 }
 
-func withTokens(t *testing.T, keys bool, matches ...Match) (*Authenticator, *fakeVerifier) {
+func withTokens(t *testing.T, keys bool, matches ...TokenRule) (*Authenticator, *fakeVerifier) {
 	t.Helper()
 	a, b := teams()
 	for i := range matches {
@@ -153,10 +153,10 @@ func withTokens(t *testing.T, keys bool, matches ...Match) (*Authenticator, *fak
 			matches[i].Consumer = b
 		}
 	}
-	v := &fakeVerifier{said: Token{AppID: "App-1", Caller: "oid-1", Roles: []string{"reader"}, Groups: []string{"g1"}}}
-	s := Settings{Keys: keys, Tokens: v, Consumers: []*consumer.Consumer{a, b}, Matches: matches}
+	v := &fakeVerifier{claims: Claims{AppID: "App-1", Caller: "oid-1", Roles: []string{"reader"}, Groups: []string{"g1"}}}
+	s := Settings{AcceptKeys: keys, Verifier: v, Consumers: []*consumer.Consumer{a, b}, TokenRules: matches}
 	if keys {
-		s.Static = []StaticKey{{a, "TEAM_A_KEY", keyA}}
+		s.StaticKeys = []StaticKey{{a, "TEAM_A_KEY", keyA}}
 	}
 	auth, err := New(s)
 	if err != nil {
@@ -165,11 +165,11 @@ func withTokens(t *testing.T, keys bool, matches ...Match) (*Authenticator, *fak
 	return auth, v
 }
 
-func TestKeyIsLookedAtBeforeToken(t *testing.T) {
-	auth, v := withTokens(t, true, Match{AppID: "app-1"})
+func TestKeyTakesPrecedenceOverToken(t *testing.T) {
+	auth, v := withTokens(t, true, TokenRule{AppID: "app-1"})
 	id, err := auth.Authenticate(t.Context(), header("api-key", keyA, "Authorization", "Bearer "+token), "")
-	if err != nil || id.Consumer.Name != "team-a" || v.asked != 0 {
-		t.Errorf("key beside a token: %+v, %v, token looked at %d times", id, err, v.asked)
+	if err != nil || id.Consumer.Name != "team-a" || v.calls != 0 {
+		t.Errorf("key beside a token: %+v, %v, token looked at %d times", id, err, v.calls)
 	}
 	id, err = auth.Authenticate(t.Context(), header("Authorization", "Bearer "+token), "")
 	if err != nil || id.Consumer.Name != "team-b" || id.Caller != "oid-1" {
@@ -181,19 +181,19 @@ func TestKeyIsLookedAtBeforeToken(t *testing.T) {
 	if id, err = auth.Authenticate(t.Context(), header("Authorization", "Bearer "+keyA), ""); err != nil || id.Consumer.Name != "team-a" {
 		t.Errorf("a bearer that is no token is a key: %+v, %v", id, err)
 	}
-	asked := v.asked
+	asked := v.calls
 	for _, odd := range []string{"a.b", "a.b.c.d.e", "..", "a..c", "a.b.c d", "a.b.ü", ".b.c"} {
 		if _, err := auth.Authenticate(t.Context(), header("Authorization", "Bearer "+odd), ""); !errors.Is(err, ErrUnknown) {
 			t.Errorf("%q: %v, want an unknown key", odd, err)
 		}
 	}
-	if v.asked != asked {
+	if v.calls != asked {
 		t.Error("something that is no token was verified as one")
 	}
 }
 
-func TestWithoutKeysAKeyHeaderMeansNothing(t *testing.T) {
-	auth, _ := withTokens(t, false, Match{AppID: "APP-1"})
+func TestKeyHeaderIgnoredWhenOnlyTokensAreAccepted(t *testing.T) {
+	auth, _ := withTokens(t, false, TokenRule{AppID: "APP-1"})
 	if id, err := auth.Authenticate(t.Context(), header("api-key", "placeholder", "Authorization", "Bearer "+token), ""); err != nil || id.Consumer.Name != "team-b" {
 		t.Errorf("a placeholder key beside a token, tokens only: %+v, %v", id, err)
 	}
@@ -205,20 +205,20 @@ func TestWithoutKeysAKeyHeaderMeansNothing(t *testing.T) {
 	}
 }
 
-func TestConsumerOfATokenIsFoundByAllOfItsRule(t *testing.T) {
+func TestTokenRulesRequireEveryClaim(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		match Match
+		match TokenRule
 		want  error
 	}{
-		{"application", Match{AppID: "app-1"}, nil},
-		{"role", Match{Role: "reader"}, nil},
-		{"group", Match{Group: "G1"}, nil},
-		{"all three", Match{AppID: "app-1", Role: "reader", Group: "g1"}, nil},
-		{"application right, role wrong", Match{AppID: "app-1", Role: "writer"}, ErrUnmapped},
-		{"application wrong", Match{AppID: "app-2"}, ErrUnmapped},
-		{"role in other letters", Match{Role: "Reader"}, ErrUnmapped},
-		{"group wrong", Match{Group: "g2"}, ErrUnmapped},
+		{"application", TokenRule{AppID: "app-1"}, nil},
+		{"role", TokenRule{Role: "reader"}, nil},
+		{"group", TokenRule{Group: "G1"}, nil},
+		{"all three", TokenRule{AppID: "app-1", Role: "reader", Group: "g1"}, nil},
+		{"application right, role wrong", TokenRule{AppID: "app-1", Role: "writer"}, ErrUnmapped},
+		{"application wrong", TokenRule{AppID: "app-2"}, ErrUnmapped},
+		{"role in other letters", TokenRule{Role: "Reader"}, ErrUnmapped},
+		{"group wrong", TokenRule{Group: "g2"}, ErrUnmapped},
 	} {
 		auth, _ := withTokens(t, false, c.match)
 		_, err := auth.Authenticate(t.Context(), header("Authorization", "Bearer "+token), "")
@@ -226,14 +226,14 @@ func TestConsumerOfATokenIsFoundByAllOfItsRule(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
 	}
-	auth, v := withTokens(t, false, Match{Group: "g9"})
-	v.said.Overage = true
-	if _, err := auth.Authenticate(t.Context(), header("Authorization", "Bearer "+token), ""); !errors.Is(err, ErrOverage) {
+	auth, v := withTokens(t, false, TokenRule{Group: "g9"})
+	v.claims.Overage = true
+	if _, err := auth.Authenticate(t.Context(), header("Authorization", "Bearer "+token), ""); !errors.Is(err, ErrGroupsOverage) {
 		t.Errorf("groups left out of the token: %v", err)
 	}
 }
 
-func TestMisconfigurationDoesNotStart(t *testing.T) {
+func TestInvalidSettings(t *testing.T) {
 	a, b := teams()
 	both := []*consumer.Consumer{a, b}
 	good := []StaticKey{{a, "A", keyA}}
@@ -243,14 +243,14 @@ func TestMisconfigurationDoesNotStart(t *testing.T) {
 		says string
 	}{
 		{"nothing asked for", Settings{}, "SPILLWAY_AUTH"},
-		{"none and keys", Settings{Open: true, Keys: true, Consumers: both, Static: good}, `write "none" alone`},
-		{"keys without consumers", Settings{Keys: true}, `add "consumers"`},
-		{"keys that nobody can have", Settings{Keys: true, Consumers: both}, `"keySetting"`},
-		{"tokens of nobody", Settings{Tokens: &fakeVerifier{}, Consumers: both}, `"entra"`},
-		{"an empty rule", Settings{Tokens: &fakeVerifier{}, Consumers: both, Matches: []Match{{Consumer: a}}}, `empty "entra" rule`},
-		{"a short key", Settings{Keys: true, Consumers: both, Static: []StaticKey{{a, "A", "secret"}}}, "6 characters"},
-		{"one key for two", Settings{Keys: true, Consumers: both, Static: []StaticKey{{a, "A", keyA}, {b, "B", keyA}}}, "as well"},
-		{"three keys for one", Settings{Keys: true, Consumers: both, Static: []StaticKey{{a, "A", keyA}, {a, "A2", keyB}, {a, "A3", newA}}}, "more than 2 keys"},
+		{"none and keys", Settings{AllowAnonymous: true, AcceptKeys: true, Consumers: both, StaticKeys: good}, `write "none" alone`},
+		{"keys without consumers", Settings{AcceptKeys: true}, `add "consumers"`},
+		{"keys that nobody can have", Settings{AcceptKeys: true, Consumers: both}, `"keySetting"`},
+		{"tokens of nobody", Settings{Verifier: &fakeVerifier{}, Consumers: both}, `"entra"`},
+		{"an empty rule", Settings{Verifier: &fakeVerifier{}, Consumers: both, TokenRules: []TokenRule{{Consumer: a}}}, `empty "entra" rule`},
+		{"a short key", Settings{AcceptKeys: true, Consumers: both, StaticKeys: []StaticKey{{a, "A", "secret"}}}, "6 characters"},
+		{"one key for two", Settings{AcceptKeys: true, Consumers: both, StaticKeys: []StaticKey{{a, "A", keyA}, {b, "B", keyA}}}, "as well"},
+		{"three keys for one", Settings{AcceptKeys: true, Consumers: both, StaticKeys: []StaticKey{{a, "A", keyA}, {a, "A2", keyB}, {a, "A3", newA}}}, "more than 2 keys"},
 	} {
 		auth, err := New(c.s)
 		if err == nil || auth != nil || !strings.Contains(err.Error(), c.says) {
@@ -262,8 +262,8 @@ func TestMisconfigurationDoesNotStart(t *testing.T) {
 	}
 }
 
-func TestEverybodyComesInOnlyWhenThatWasTyped(t *testing.T) {
-	auth, err := New(Settings{Open: true})
+func TestAnonymousAccess(t *testing.T) {
+	auth, err := New(Settings{AllowAnonymous: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,8 +278,8 @@ func FuzzAuthenticate(f *testing.F) {
 	f.Add("Authorization", "Bearer a.b.c", "Bearer", "%zz")
 	a, b := teams()
 	auth, err := New(Settings{
-		Keys: true, Consumers: []*consumer.Consumer{a, b}, Static: []StaticKey{{a, "A", keyA}},
-		Tokens: &fakeVerifier{}, Matches: []Match{{Consumer: b, AppID: "app"}},
+		AcceptKeys: true, Consumers: []*consumer.Consumer{a, b}, StaticKeys: []StaticKey{{a, "A", keyA}},
+		Verifier: &fakeVerifier{}, TokenRules: []TokenRule{{Consumer: b, AppID: "app"}},
 	})
 	if err != nil {
 		f.Fatal(err)

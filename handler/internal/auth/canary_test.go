@@ -26,33 +26,33 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// house is everything that proves who calls, put together.
-type house struct {
+// fixture is everything that proves who calls, put together.
+type fixture struct {
 	auth   *auth.Authenticator
 	store  *memory.Store
-	board  *quota.ChangeFeed
+	feed   *quota.ChangeFeed
 	tokens *entra.Verifier
 	signer *rsa.PrivateKey
 	issuer string
 	mu     sync.Mutex
-	said   strings.Builder // everything that an operator or a caller could get to read
+	output strings.Builder // everything that an operator or a caller could get to read
 }
 
-func (h *house) hear(what ...any) {
+func (h *fixture) record(what ...any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, w := range what {
-		fmt.Fprintf(&h.said, "%v %+v %#v\n", w, w, w)
+		fmt.Fprintf(&h.output, "%v %+v %#v\n", w, w, w)
 	}
 }
 
-func build(t *testing.T, static string) *house {
+func newFixture(t *testing.T, static string) *fixture {
 	t.Helper()
 	signer, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{store: new(memory.Store), signer: signer}
+	h := &fixture{store: new(memory.Store), signer: signer}
 	mux := http.NewServeMux()
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
@@ -68,14 +68,14 @@ func build(t *testing.T, static string) *house {
 	if h.tokens, err = entra.New(entra.Config{Issuer: h.issuer, Audience: "api://spillway"}); err != nil {
 		t.Fatal(err)
 	}
-	h.board = &quota.ChangeFeed{Store: h.store}
-	ring := &keys.Ring{Store: h.store, Board: h.board, Trouble: func(err error) { h.hear(err) }}
-	h.board.OnRead = append(h.board.OnRead, ring.Heard)
+	h.feed = &quota.ChangeFeed{Store: h.store}
+	ring := &keys.Cache{Store: h.store, Feed: h.feed, OnError: func(err error) { h.record(err) }}
+	h.feed.OnRead = append(h.feed.OnRead, ring.OnFeedRead)
 	t.Cleanup(ring.Close)
 	who := &consumer.Consumer{Name: "team-a"}
 	h.auth, err = auth.New(auth.Settings{
-		Keys: true, Consumers: []*consumer.Consumer{who}, Ring: ring, Tokens: h.tokens,
-		Static: []auth.StaticKey{{Consumer: who, Setting: "TEAM_A_KEY", Value: static}}, Matches: []auth.Match{{Consumer: who, AppID: "app"}},
+		AcceptKeys: true, Consumers: []*consumer.Consumer{who}, IssuedKeys: ring, Verifier: h.tokens,
+		StaticKeys: []auth.StaticKey{{Consumer: who, Setting: "TEAM_A_KEY", Value: static}}, TokenRules: []auth.TokenRule{{Consumer: who, AppID: "app"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func build(t *testing.T, static string) *house {
 	return h
 }
 
-func (h *house) token(t *testing.T) string {
+func (h *fixture) token(t *testing.T) string {
 	t.Helper()
 	token := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
 		"iss": h.issuer, "aud": "api://spillway", "azp": "app", "oid": "oid-1", "exp": time.Now().Add(time.Hour).Unix(), "canary": "CANARY-CLAIM",
@@ -98,10 +98,10 @@ func (h *house) token(t *testing.T) string {
 
 // Good, spoilt and misplaced credentials, many at once: nothing of any of them
 // may be in an error, an identity or the table.
-func TestNoCredentialIsEverShown(t *testing.T) {
+func TestNoCredentialInErrorsIdentitiesOrTable(t *testing.T) {
 	const static = "CANARY-STATIC-0123456789"
-	h := build(t, static)
-	issued, _, err := (&keys.Issuer{Store: h.store, Board: h.board}).Add(t.Context(), "team-a", 0)
+	h := newFixture(t, static)
+	issued, _, err := (&keys.Issuer{Store: h.store, Feed: h.feed}).Add(t.Context(), "team-a", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,9 +113,9 @@ func TestNoCredentialIsEverShown(t *testing.T) {
 		all.Go(func() {
 			chance := mathrand.New(mathrand.NewPCG(uint64(worker), 1))
 			for range 400 {
-				header, query, spoilt := scramble(chance, good)
+				header, query, spoilt := mutate(chance, good)
 				id, err := h.auth.Authenticate(context.WithoutCancel(t.Context()), header, query)
-				h.hear(err, id.Caller, id.KeyID, auth.Reason(err))
+				h.record(err, id.Caller, id.KeyID, auth.Reason(err))
 				h.mu.Lock()
 				if err == nil {
 					accepted.Add(&accepted, big.NewInt(1))
@@ -134,24 +134,24 @@ func TestNoCredentialIsEverShown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.hear(rows)
+	h.record(rows)
 	if accepted.Int64() < 300 || refused.Int64() < 300 {
 		t.Errorf("%v let in, %v refused: the test tells nothing", &accepted, &refused)
 	}
 	parts := append(strings.Split(token, "."), static[7:], "CANARY", issued, issued[4:24])
 	for _, part := range parts {
-		if strings.Contains(h.said.String(), part) {
+		if strings.Contains(h.output.String(), part) {
 			t.Errorf("%q was shown", part)
 		}
 	}
-	h.hear("planted: " + issued)
-	if !strings.Contains(h.said.String(), issued) {
+	h.record("planted: " + issued)
+	if !strings.Contains(h.output.String(), issued) {
 		t.Error("a planted leak is not found: the search tells nothing")
 	}
 }
 
-// scramble is a request with some credential, spoilt half of the time.
-func scramble(chance *mathrand.Rand, good []string) (header http.Header, query string, spoilt bool) {
+// mutate is a request with some credential, spoilt half of the time.
+func mutate(chance *mathrand.Rand, good []string) (header http.Header, query string, spoilt bool) {
 	secret := good[chance.IntN(len(good))]
 	header = http.Header{}
 	if spoilt = chance.IntN(2) == 0; spoilt {

@@ -14,15 +14,15 @@ type credential struct {
 
 // Longer credentials are not looked at.
 const (
-	longestKey   = 512
-	longestToken = 16 << 10
+	maxKeyLength   = 512
+	maxTokenLength = 16 << 10
 )
 
-// offered finds the one credential of a request. The same key in api-key and in
+// extract finds the one credential of a request. The same key in api-key and in
 // Authorization is one (facts/reliability.md rule 8: an SDK does that); two
 // different ones are none. Other headers, x-functions-key and those of EasyAuth
 // among them, prove nothing.
-func (a *Authenticator) offered(h http.Header, rawQuery string) (credential, error) {
+func (a *Authenticator) extract(h http.Header, rawQuery string) (credential, error) {
 	if inQuery(rawQuery) {
 		return credential{}, ErrInQuery
 	}
@@ -31,16 +31,16 @@ func (a *Authenticator) offered(h http.Header, rawQuery string) (credential, err
 	if len(apiKey) > 1 || len(subscription) > 1 || len(authorization) > 1 {
 		return credential{}, ErrDuplicate
 	}
-	key, err := agree(only(apiKey), only(subscription))
+	key, err := sameKey(first(apiKey), first(subscription))
 	if err != nil {
 		return credential{}, err
 	}
-	bearer := bearerOf(only(authorization))
-	if a.tokens != nil && isToken(bearer) && (key == "" || !a.keys) {
+	bearer := bearerToken(first(authorization))
+	if a.verifier != nil && isJWT(bearer) && (key == "" || !a.acceptKeys) {
 		return credential{token: bearer}, nil
 	}
-	if !isToken(bearer) || a.tokens == nil {
-		key, err = agree(key, bearer)
+	if !isJWT(bearer) || a.verifier == nil {
+		key, err = sameKey(key, bearer)
 	}
 	if err == nil && key == "" {
 		err = ErrMissing
@@ -48,8 +48,8 @@ func (a *Authenticator) offered(h http.Header, rawQuery string) (credential, err
 	return credential{key: key}, err
 }
 
-// agree is the one key of two places, of which either may be empty.
-func agree(a, b string) (string, error) {
+// sameKey is the one key of two places, of which either may be empty.
+func sameKey(a, b string) (string, error) {
 	switch {
 	case a == "" || a == b:
 		return b, nil
@@ -59,16 +59,16 @@ func agree(a, b string) (string, error) {
 	return "", ErrConflicting
 }
 
-func only(values []string) string {
+func first(values []string) string {
 	if len(values) == 0 {
 		return ""
 	}
 	return strings.Trim(values[0], " \t")
 }
 
-// bearerOf is the credential of an Authorization header; "" when its scheme is
+// bearerToken is the credential of an Authorization header; "" when its scheme is
 // another one.
-func bearerOf(header string) string {
+func bearerToken(header string) string {
 	scheme, rest, ok := strings.Cut(header, " ")
 	if !ok || !strings.EqualFold(scheme, "bearer") {
 		return ""
@@ -76,9 +76,9 @@ func bearerOf(header string) string {
 	return strings.Trim(rest, " \t")
 }
 
-// isToken reports whether a bearer is written like a signed JWT: three parts in
+// isJWT reports whether a bearer is written like a signed JWT: three parts in
 // base64url. Anything else is a key.
-func isToken(bearer string) bool {
+func isJWT(bearer string) bool {
 	parts := 0
 	for part := range strings.SplitSeq(bearer, ".") {
 		parts++

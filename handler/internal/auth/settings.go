@@ -10,13 +10,13 @@ import (
 // Settings are how callers prove themselves. At least one of Open, Keys and
 // Tokens must be asked for; nothing lets anybody in by being left out.
 type Settings struct {
-	Open      bool // SPILLWAY_AUTH=none: everybody is let in
-	Keys      bool // keys are accepted
-	Consumers []*consumer.Consumer
-	Static    []StaticKey
-	Ring      Ring     // keys issued at run time; nil = none
-	Tokens    Verifier // tokens are accepted; nil = they are not
-	Matches   []Match
+	AllowAnonymous bool // SPILLWAY_AUTH=none: everybody is let in
+	AcceptKeys     bool // keys are accepted
+	Consumers      []*consumer.Consumer
+	StaticKeys     []StaticKey
+	IssuedKeys     IssuedKeys // keys issued at run time; nil = none
+	Verifier       Verifier   // tokens are accepted; nil = they are not
+	TokenRules     []TokenRule
 }
 
 // StaticKey is a key from an app setting.
@@ -28,8 +28,8 @@ type StaticKey struct {
 
 // Bounds of static keys.
 const (
-	leastKey = 16 // characters; shorter ones can be guessed
-	mostKeys = 2  // of one consumer: the old one and the new one
+	minKeyLength  = 16 // characters; shorter ones can be guessed
+	maxStaticKeys = 2  // of one consumer: the old one and the new one
 )
 
 // New checks the settings. It returns all faults at once, each with its fix:
@@ -37,18 +37,18 @@ const (
 // start.
 func New(s Settings) (*Authenticator, error) {
 	a := &Authenticator{
-		open: s.Open, keys: s.Keys, ring: s.Ring, tokens: s.Tokens, matches: s.Matches,
+		anonymous: s.AllowAnonymous, acceptKeys: s.AcceptKeys, issued: s.IssuedKeys, verifier: s.Verifier, rules: s.TokenRules,
 		static: map[Digest]*staticKey{}, byName: map[string]*consumer.Consumer{},
 	}
 	for _, c := range s.Consumers {
 		a.byName[c.Name] = c
 	}
-	faults := s.modes()
-	if s.Keys {
-		for _, k := range s.Static {
-			faults = append(faults, a.admit(k))
+	faults := s.checkModes()
+	if s.AcceptKeys {
+		for _, k := range s.StaticKeys {
+			faults = append(faults, a.addStaticKey(k))
 		}
-		faults = append(faults, s.tooMany()...)
+		faults = append(faults, s.checkKeyCounts()...)
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -56,35 +56,35 @@ func New(s Settings) (*Authenticator, error) {
 	return a, nil
 }
 
-// modes checks that every way in that is asked for can let somebody in.
-func (s *Settings) modes() []error {
+// checkModes checks that every way in that is asked for can let somebody in.
+func (s *Settings) checkModes() []error {
 	var faults []error
 	fault := func(wrong bool, text string) {
 		if wrong {
 			faults = append(faults, errors.New(text))
 		}
 	}
-	fault(!s.Open && !s.Keys && s.Tokens == nil,
+	fault(!s.AllowAnonymous && !s.AcceptKeys && s.Verifier == nil,
 		`SPILLWAY_AUTH names no way in: set it to "key", "entra" or "key,entra", or to "none" to let everybody in`)
-	fault(s.Open && (s.Keys || s.Tokens != nil),
+	fault(s.AllowAnonymous && (s.AcceptKeys || s.Verifier != nil),
 		`SPILLWAY_AUTH names none and something else: write "none" alone to let everybody in, or leave it out`)
-	fault(s.Keys && len(s.Consumers) == 0,
+	fault(s.AcceptKeys && len(s.Consumers) == 0,
 		`SPILLWAY_AUTH accepts keys, and there are no consumers that could have one: add "consumers" to the pool document, or set SPILLWAY_AUTH=none to let everybody in`)
-	fault(s.Keys && len(s.Consumers) > 0 && len(s.Static) == 0 && s.Ring == nil,
+	fault(s.AcceptKeys && len(s.Consumers) > 0 && len(s.StaticKeys) == 0 && s.IssuedKeys == nil,
 		`SPILLWAY_AUTH accepts keys, and no consumer can have one: give it a "keySetting", or set SPILLWAY_STATE so that "spillway keys add" can issue some`)
-	fault(s.Tokens != nil && len(s.Matches) == 0,
+	fault(s.Verifier != nil && len(s.TokenRules) == 0,
 		`SPILLWAY_AUTH accepts Entra ID tokens, and no consumer has an "entra" rule: add "entra": {"appId": "…"} to one`)
-	for _, m := range s.Matches {
+	for _, m := range s.TokenRules {
 		fault(m.AppID+m.Role+m.Group == "", fmt.Sprintf(`consumer %q has an empty "entra" rule: name its appId, role or group`, m.Consumer.Name))
 	}
 	return faults
 }
 
-// admit takes in one static key.
-func (a *Authenticator) admit(k StaticKey) error {
-	if len(k.Value) < leastKey || len(k.Value) > longestKey {
+// addStaticKey takes in one static key.
+func (a *Authenticator) addStaticKey(k StaticKey) error {
+	if len(k.Value) < minKeyLength || len(k.Value) > maxKeyLength {
 		return fmt.Errorf(`key %s of consumer %q has %d characters: use %d to %d, for example the output of "openssl rand -hex 32"`,
-			k.Setting, k.Consumer.Name, len(k.Value), leastKey, longestKey)
+			k.Setting, k.Consumer.Name, len(k.Value), minKeyLength, maxKeyLength)
 	}
 	digest := DigestOf(k.Value)
 	if other, ok := a.static[digest]; ok && other.consumer != k.Consumer {
@@ -95,13 +95,13 @@ func (a *Authenticator) admit(k StaticKey) error {
 	return nil
 }
 
-func (s *Settings) tooMany() []error {
+func (s *Settings) checkKeyCounts() []error {
 	var faults []error
 	count := map[*consumer.Consumer]int{}
-	for _, k := range s.Static {
+	for _, k := range s.StaticKeys {
 		count[k.Consumer]++
-		if count[k.Consumer] == mostKeys+1 {
-			faults = append(faults, fmt.Errorf("consumer %q has more than %d keys: remove the old ones", k.Consumer.Name, mostKeys))
+		if count[k.Consumer] == maxStaticKeys+1 {
+			faults = append(faults, fmt.Errorf("consumer %q has more than %d keys: remove the old ones", k.Consumer.Name, maxStaticKeys))
 		}
 	}
 	return faults

@@ -15,7 +15,7 @@ import (
 // (facts/reliability.md T21). Many guesses of each kind, so that what one
 // digest costs in a map does not count; of each the quickest of many tries,
 // which a busy machine disturbs least; and again when the machine was too busy.
-func TestWrongKeysTakeTheSameTimeHoweverNearTheyAre(t *testing.T) {
+func TestKeyComparisonTime(t *testing.T) {
 	auth := keysOnly(t)
 	var worst float64
 	for try := range 6 {
@@ -25,7 +25,7 @@ func TestWrongKeysTakeTheSameTimeHoweverNearTheyAre(t *testing.T) {
 			near = append(near, header("api-key", keyA[:len(keyA)-6]+end))
 			far = append(far, header("api-key", "zzzzzzzzzzzzzzzzzzzzzzzzzz"[:len(keyA)-6]+end))
 		}
-		worst = welch(quickest(t, auth, near, far))
+		worst = welchT(fastestTimes(t, auth, near, far))
 		if math.Abs(worst) < 4.5 {
 			return
 		}
@@ -33,8 +33,8 @@ func TestWrongKeysTakeTheSameTimeHoweverNearTheyAre(t *testing.T) {
 	t.Errorf("|t| = %.1f between near and far guesses, want < 4.5", worst)
 }
 
-// quickest is the least time that each guess took, of tries in random order.
-func quickest(t *testing.T, auth *Authenticator, kinds ...[]http.Header) (times [2][]float64) {
+// fastestTimes is the least time that each guess took, of tries in random order.
+func fastestTimes(t *testing.T, auth *Authenticator, kinds ...[]http.Header) (times [2][]float64) {
 	t.Helper()
 	for k := range kinds {
 		times[k] = slices.Repeat([]float64{math.Inf(1)}, len(kinds[k]))
@@ -52,9 +52,9 @@ func quickest(t *testing.T, auth *Authenticator, kinds ...[]http.Header) (times 
 	return times
 }
 
-// welch is how surely two samples have different means, without the slowest
+// welchT is how surely two samples have different means, without the slowest
 // tenth of each.
-func welch(samples [2][]float64) float64 {
+func welchT(samples [2][]float64) float64 {
 	var mean, variance [2]float64
 	for k := range samples {
 		slices.Sort(samples[k])

@@ -34,11 +34,11 @@ func at(ms int) time.Time { return testTime.Add(time.Duration(ms) * time.Millise
 func ms(n float64) time.Duration { return time.Duration(n * float64(time.Millisecond)) }
 
 // served is a request that the first backend answered.
-func served() *api.Exchange {
+func served() *api.RequestRecord {
 	ptu := &gpt4o.Backends[0]
-	return &api.Exchange{
-		ID: "req_SERVED", Began: testTime, Took: ms(812.5), Method: http.MethodPost, Operation: "chat", Family: "v1",
-		Consumer: teamA, KeyID: "k1", Model: "gpt-4o", Status: 200, Serving: ptu,
+	return &api.RequestRecord{
+		ID: "req_SERVED", Start: testTime, Duration: ms(812.5), Method: http.MethodPost, Operation: "chat", Family: "v1",
+		Consumer: teamA, KeyID: "k1", Model: "gpt-4o", Status: 200, Backend: ptu,
 		Result: &proxy.Result{
 			Pool: gpt4o, ServedBy: ptu,
 			Decision: balancer.Decision{Model: "gpt-4o", Version: 7, Eligible: 3, Candidates: candidates("", "", "")},
@@ -52,7 +52,7 @@ func served() *api.Exchange {
 }
 
 // spilled is one that the first was throttled for and the second failed.
-func spilled() *api.Exchange {
+func spilled() *api.RequestRecord {
 	x := served()
 	x.ID, x.Stream, x.Traceparent = "req_SPILLED", true, traceOf
 	d := balancer.Decision{Model: "gpt-4o", Version: 9, Eligible: 2, Candidates: candidates("", "", health.SkipThrottled)}
@@ -64,16 +64,16 @@ func spilled() *api.Exchange {
 		{Backend: &gpt4o.Backends[1], Status: 503, Took: ms(20), Outcome: health.Outcome{Class: health.Failed, Reason: "503"}},
 		{Backend: &gpt4o.Backends[2], Status: 200, Took: ms(700), Probe: true},
 	}
-	x.Result.ServedBy, x.Serving = &gpt4o.Backends[2], &gpt4o.Backends[2]
+	x.Result.ServedBy, x.Backend = &gpt4o.Backends[2], &gpt4o.Backends[2]
 	x.Result.Waited = ms(12.25)
 	return x
 }
 
 // throttled is one that nobody served.
-func throttled() *api.Exchange {
+func throttled() *api.RequestRecord {
 	x := served()
-	x.ID, x.Status, x.Code, x.Serving = "req_THROTTLED", 429, "rate_limit_exceeded", nil
-	x.Took, x.Cause = ms(40), proxy.ErrThrottled
+	x.ID, x.Status, x.Code, x.Backend = "req_THROTTLED", 429, "rate_limit_exceeded", nil
+	x.Duration, x.Cause = ms(40), proxy.ErrThrottled
 	x.Result = &proxy.Result{
 		Pool: gpt4o, Err: proxy.ErrThrottled, RetryAt: at(7040),
 		Decision: balancer.Decision{Model: "gpt-4o", Version: 3, Eligible: 1, Candidates: candidates("", health.SkipOpen, balancer.OutsideGeographies)},
@@ -87,7 +87,7 @@ func throttled() *api.Exchange {
 
 // broken is a stream whose backend went away, behind one whose credential is
 // refused.
-func broken() *api.Exchange {
+func broken() *api.RequestRecord {
 	x := served()
 	x.ID, x.Stream = "req_BROKEN", true
 	x.Result.Attempts = append([]proxy.Attempt{{
@@ -98,7 +98,7 @@ func broken() *api.Exchange {
 }
 
 // fallback is one that another model answered.
-func fallback() *api.Exchange {
+func fallback() *api.RequestRecord {
 	x := served()
 	x.ID, x.Consumer, x.KeyID = "req_FALLBACK", nil, ""
 	x.Result.Pool = &balancer.Pool{Model: "gpt-4o-mini"}
@@ -106,9 +106,9 @@ func fallback() *api.Exchange {
 }
 
 // refused is one that was not let in.
-func refused() *api.Exchange {
-	return &api.Exchange{
-		ID: "req_REFUSED", Began: testTime, Took: ms(0.0305), Method: http.MethodGet, Status: 401, Code: "invalid_api_key",
+func refused() *api.RequestRecord {
+	return &api.RequestRecord{
+		ID: "req_REFUSED", Start: testTime, Duration: ms(0.0305), Method: http.MethodGet, Status: 401, Code: "invalid_api_key",
 		Cause: errors.New("consumer: \"unknown\"\nkey"),
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"spillway/handler/internal/telemetry/meter"
 )
 
-var _ api.Watcher = (*Metrics)(nil)
+var _ api.Observer = (*Metrics)(nil)
 
 // Metrics counts the requests. What it counts in is found by what the request
 // was, so that one more request of a known kind allocates nothing.
@@ -54,8 +54,8 @@ type requestSeries struct {
 	firstToken, perToken                 *meter.Series
 }
 
-// Saw counts a request that is over.
-func (m *Metrics) Saw(x *api.Exchange) {
+// RequestDone counts a request that is over.
+func (m *Metrics) RequestDone(x *api.RequestRecord) {
 	k := requestKey{
 		consumer: x.Consumer, model: x.Model, operation: x.Operation, family: x.Family,
 		method: methodName(x.Method), code: x.Code, status: x.Status, stream: x.Stream,
@@ -66,7 +66,7 @@ func (m *Metrics) Saw(x *api.Exchange) {
 		k.metered = d.Usage.Total() > 0
 	}
 	s := m.requests.get(k, m.newRequestSeries)
-	s.http.Observe(x.Took.Seconds())
+	s.http.Observe(x.Duration.Seconds())
 	if s.refusal != nil {
 		s.refusal.Add(1)
 	}
@@ -76,8 +76,8 @@ func (m *Metrics) Saw(x *api.Exchange) {
 	}
 }
 
-func (s *requestSeries) countResult(x *api.Exchange) {
-	s.operation.Observe(x.Took.Seconds())
+func (s *requestSeries) countResult(x *api.RequestRecord) {
+	s.operation.Observe(x.Duration.Seconds())
 	s.overhead.Observe(overhead(x).Seconds())
 	if s.spill != nil {
 		s.spill.Add(1)
@@ -103,7 +103,7 @@ func (s *requestSeries) countResult(x *api.Exchange) {
 		}
 	}
 	if rest := d.Usage.Completion - 1; s.perToken != nil && rest > 0 {
-		s.perToken.Observe(max(x.Began.Add(x.Took).Sub(d.FirstToken), 0).Seconds() / float64(rest))
+		s.perToken.Observe(max(x.Start.Add(x.Duration).Sub(d.FirstToken), 0).Seconds() / float64(rest))
 	}
 }
 
@@ -170,7 +170,7 @@ type attemptKey struct {
 type attemptSeries struct{ duration, count, failover, wait *meter.Series }
 
 // countAttempts counts the attempts of a request.
-func (m *Metrics) countAttempts(x *api.Exchange) {
+func (m *Metrics) countAttempts(x *api.RequestRecord) {
 	r := x.Result
 	for i := range r.Attempts {
 		a := &r.Attempts[i]

@@ -58,7 +58,7 @@ func TestMetricsSayWhatHappened(t *testing.T) {
 		for i := 0; x.Result != nil && i < len(x.Result.Attempts); i++ {
 			x.Result.Attempts[i].Began = at(10 * i)
 		}
-		m.Saw(x)
+		m.RequestDone(x)
 	}
 	m.Observe(sources())
 	var kept []string
@@ -76,8 +76,8 @@ func TestMetricsSayWhatHappened(t *testing.T) {
 func TestARequestOfAKnownKindAllocatesNothing(t *testing.T) {
 	m := NewMetrics(new(meter.Registry), slots)
 	for _, x := range allRequests() {
-		m.Saw(x)
-		if n := testing.AllocsPerRun(100, func() { m.Saw(x) }); n > 0 {
+		m.RequestDone(x)
+		if n := testing.AllocsPerRun(100, func() { m.RequestDone(x) }); n > 0 {
 			t.Errorf("%s: %v allocations", x.ID, n)
 		}
 	}
@@ -88,7 +88,7 @@ func TestARequestOfAKnownKindAllocatesNothing(t *testing.T) {
 func TestNoMetricHasTooManyDimensions(t *testing.T) {
 	m := NewMetrics(new(meter.Registry), slots)
 	for _, x := range allRequests() {
-		m.Saw(x)
+		m.RequestDone(x)
 	}
 	m.Observe(sources())
 	for _, r := range m.Registry.Gather() {
@@ -108,15 +108,15 @@ func TestCallersCannotMakeSeries(t *testing.T) {
 		}
 		return n
 	}
-	m.Saw(refused())
+	m.RequestDone(refused())
 	first := refused()
 	first.Method = "BREW"
-	m.Saw(first)
+	m.RequestDone(first)
 	before := count()
 	for i := range 1000 {
 		x := refused()
 		x.ID, x.Method, x.Caller, x.KeyID, x.Traceparent = fmt.Sprint(i), fmt.Sprintf("M%d", i), fmt.Sprint("c", i), fmt.Sprint("k", i), fmt.Sprint("t", i)
-		m.Saw(x)
+		m.RequestDone(x)
 	}
 	if after := count(); after != before {
 		t.Errorf("%d series became %d", before, after)
@@ -128,7 +128,7 @@ func TestMoreKindsThanAreKeptAreCountedAllTheSame(t *testing.T) {
 	for i := range maxEntries + 500 {
 		x := refused()
 		x.Code = fmt.Sprint("code-", i)
-		m.Saw(x)
+		m.RequestDone(x)
 	}
 	var total float64
 	for _, r := range m.Registry.Gather() {
@@ -145,5 +145,5 @@ func TestMoreKindsThanAreKeptAreCountedAllTheSame(t *testing.T) {
 
 func BenchmarkMetrics(b *testing.B) {
 	m, x := NewMetrics(new(meter.Registry), slots), served()
-	measureCPU(b, nil, func() { m.Saw(x) })
+	measureCPU(b, nil, func() { m.RequestDone(x) })
 }

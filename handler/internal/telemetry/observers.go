@@ -3,11 +3,11 @@ package telemetry
 import "spillway/handler/internal/api"
 
 // Observers tells several of each request, in order.
-type Observers []api.Watcher
+type Observers []api.Observer
 
-// Saw tells all of them.
-func (w Observers) Saw(x *api.Exchange) {
+// RequestDone tells all of them.
+func (w Observers) RequestDone(x *api.RequestRecord) {
 	for _, observer := range w {
-		observer.Saw(x)
+		observer.RequestDone(x)
 	}
 }

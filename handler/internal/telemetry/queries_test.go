@@ -58,10 +58,10 @@ func requestLines(t *testing.T) string {
 	l := &RequestLog{Instance: "i-1", RejectionsPerSecond: 100}
 	out, alarm := collectLines(t, l, func() {
 		for _, x := range allRequests() {
-			l.Saw(x)
+			l.RequestDone(x)
 		}
 		for range 200 {
-			l.Saw(refused())
+			l.RequestDone(refused())
 		}
 		l.Flush(testTime.Add(time.Minute))
 	})
@@ -243,7 +243,7 @@ var (
 func TestEveryMetricOfTheDashboardIsReallyThere(t *testing.T) {
 	m := NewMetrics(new(meter.Registry), slots)
 	for _, x := range allRequests() {
-		m.Saw(x)
+		m.RequestDone(x)
 	}
 	from := sources()
 	from.LogWriter = NewLogWriter(discard{}, discard{}, 1)

@@ -10,7 +10,7 @@ import (
 )
 
 // result writes who was tried, who was passed over and why, and what it cost.
-func (f *jsonLine) result(x *api.Exchange) {
+func (f *jsonLine) result(x *api.RequestRecord) {
 	r := x.Result
 	if r.ServedBy != nil {
 		f.text("backend", r.ServedBy.Name).text("region", r.ServedBy.Region).number("priority", int64(r.ServedBy.Priority))
@@ -30,17 +30,17 @@ func (f *jsonLine) result(x *api.Exchange) {
 		f.millis("waited_ms", r.Waited)
 	}
 	if !r.RetryAt.IsZero() {
-		f.millis("reopens_ms", r.RetryAt.Sub(x.Began.Add(x.Took)))
+		f.millis("reopens_ms", r.RetryAt.Sub(x.Start.Add(x.Duration)))
 	}
 	f.millis("overhead_ms", overhead(x))
 	f.delivery(x)
 }
 
 // delivery writes what the caller got, and what it cost.
-func (f *jsonLine) delivery(x *api.Exchange) {
+func (f *jsonLine) delivery(x *api.RequestRecord) {
 	d := &x.Result.Delivery
 	if !d.FirstToken.IsZero() {
-		f.millis("first_token_ms", d.FirstToken.Sub(x.Began))
+		f.millis("first_token_ms", d.FirstToken.Sub(x.Start))
 	}
 	f.text("finish", d.FinishReason).nonZero("bytes", d.Bytes).flag("broken", d.Broken)
 	f.text("service_tier", d.ServiceTier).text("spilled_from", d.Spillover.From).text("spilled_to", d.Spillover.To).text("spilled_for", d.Spillover.Error)
@@ -65,14 +65,14 @@ func (f *jsonLine) attempt(a *proxy.Attempt) {
 
 // skipped names the candidates that were not in the line, and for how long
 // they will not be.
-func (f *jsonLine) skipped(x *api.Exchange) {
+func (f *jsonLine) skipped(x *api.RequestRecord) {
 	d := &x.Result.Decision
 	if d.Eligible >= len(d.Candidates) {
 		return
 	}
 	f.key("skipped").raw("[")
 	for i := d.Eligible; i < len(d.Candidates); i++ {
-		f.candidate(&d.Candidates[i], x.Began).raw("}")
+		f.candidate(&d.Candidates[i], x.Start).raw("}")
 	}
 	f.raw("]")
 }

@@ -14,7 +14,7 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-var _ api.Watcher = (*RequestLog)(nil)
+var _ api.Observer = (*RequestLog)(nil)
 
 // RequestLog writes one JSON line for each request: from it alone an on-call
 // engineer learns why the request went where it went. It holds no secret and
@@ -36,14 +36,14 @@ type RequestLog struct {
 
 var lineBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// Saw writes the line of a request that is over.
-func (l *RequestLog) Saw(x *api.Exchange) {
+// RequestDone writes the line of a request that is over.
+func (l *RequestLog) RequestDone(x *api.RequestRecord) {
 	level := levelOf(x)
 	if level < l.Level || !l.allow(x) {
 		return
 	}
 	buffer := lineBuffers.Get().(*[]byte)
-	line := newJSONLine(*buffer, x.Began, level.String(), "request")
+	line := newJSONLine(*buffer, x.Start, level.String(), "request")
 	line.caller(x, l.Instance)
 	line.request(x)
 	if x.Result != nil {
@@ -52,7 +52,7 @@ func (l *RequestLog) Saw(x *api.Exchange) {
 			line.order(x.Result)
 		}
 	}
-	line.millis("total_ms", x.Took)
+	line.millis("total_ms", x.Duration)
 	if x.Cause != nil {
 		line.text("cause", truncate(x.Cause.Error(), maxErrorText))
 	}
@@ -66,7 +66,7 @@ const maxErrorText = 500
 
 // levelOf is what an operator should make of the request. A refusal for want
 // of capacity is a warning; what needs somebody's hand is an error.
-func levelOf(x *api.Exchange) slog.Level {
+func levelOf(x *api.RequestRecord) slog.Level {
 	if r := x.Result; r != nil {
 		if r.Delivery.Broken {
 			return slog.LevelError
@@ -87,11 +87,11 @@ func levelOf(x *api.Exchange) slog.Level {
 }
 
 // allow reports whether the request may have a line of its own.
-func (l *RequestLog) allow(x *api.Exchange) bool {
+func (l *RequestLog) allow(x *api.RequestRecord) bool {
 	if l.RejectionsPerSecond <= 0 || x.Result != nil {
 		return true
 	}
-	l.Flush(x.Began.Add(x.Took))
+	l.Flush(x.Start.Add(x.Duration))
 	if l.written.Add(1) <= l.RejectionsPerSecond {
 		return true
 	}
@@ -116,7 +116,7 @@ func (l *RequestLog) Flush(now time.Time) {
 	l.Out.write(line.end(), true)
 }
 
-func (f *jsonLine) caller(x *api.Exchange, instance string) {
+func (f *jsonLine) caller(x *api.RequestRecord, instance string) {
 	f.text("request_id", x.ID).text("instance", instance)
 	if parent, ok := parseParent(x.Traceparent); ok {
 		f.text("trace_id", parent.traceText())
@@ -126,14 +126,14 @@ func (f *jsonLine) caller(x *api.Exchange, instance string) {
 	}
 }
 
-func (f *jsonLine) request(x *api.Exchange) {
+func (f *jsonLine) request(x *api.RequestRecord) {
 	f.text("method", methodName(x.Method)).text("operation", x.Operation).text("url", x.Family).text("model", x.Model)
 	f.number("status", int64(x.Status)).text("code", x.Code).flag("stream", x.Stream)
 }
 
 // overhead is the part of the request that no backend is to blame for.
-func overhead(x *api.Exchange) time.Duration {
-	left := x.Took - x.Result.Waited
+func overhead(x *api.RequestRecord) time.Duration {
+	left := x.Duration - x.Result.Waited
 	for i := range x.Result.Attempts {
 		left -= x.Result.Attempts[i].Took
 	}

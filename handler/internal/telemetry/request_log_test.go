@@ -49,8 +49,8 @@ func collectLines(t *testing.T, l *RequestLog, say func()) (out, alarm string) {
 	return o.String(), a.String()
 }
 
-func allRequests() []*api.Exchange {
-	return []*api.Exchange{served(), spilled(), throttled(), broken(), fallback(), refused()}
+func allRequests() []*api.RequestRecord {
+	return []*api.RequestRecord{served(), spilled(), throttled(), broken(), fallback(), refused()}
 }
 
 func TestTheLineTellsTheWholeStory(t *testing.T) {
@@ -59,7 +59,7 @@ func TestTheLineTellsTheWholeStory(t *testing.T) {
 		l := &RequestLog{Instance: "i-1", Level: level}
 		out, alarm := collectLines(t, l, func() {
 			for _, x := range allRequests() {
-				l.Saw(x)
+				l.RequestDone(x)
 			}
 		})
 		fmt.Fprintf(&all, "level %v, stdout\n%slevel %v, stderr\n%s", level, out, level, alarm)
@@ -71,7 +71,7 @@ func TestEveryLineIsOneObject(t *testing.T) {
 	l := &RequestLog{Instance: "i-1", Level: slog.LevelDebug}
 	out, alarm := collectLines(t, l, func() {
 		for _, x := range allRequests() {
-			l.Saw(x)
+			l.RequestDone(x)
 		}
 	})
 	lines := strings.Split(strings.TrimSuffix(out+alarm, "\n"), "\n")
@@ -91,7 +91,7 @@ func TestTheStreamTellsTheHostTheLevel(t *testing.T) {
 	l := &RequestLog{Instance: "i-1"}
 	out, alarm := collectLines(t, l, func() {
 		for _, x := range allRequests() {
-			l.Saw(x)
+			l.RequestDone(x)
 		}
 	})
 	for line := range strings.Lines(out) {
@@ -114,7 +114,7 @@ func TestLinesBelowTheLevelAreNotWritten(t *testing.T) {
 	l := &RequestLog{Level: slog.LevelError}
 	out, alarm := collectLines(t, l, func() {
 		for _, x := range allRequests() {
-			l.Saw(x)
+			l.RequestDone(x)
 		}
 	})
 	if out != "" || strings.Count(alarm, "\n") != 1 || !strings.Contains(alarm, "req_BROKEN") {
@@ -126,12 +126,12 @@ func TestAFloodOfRefusalsIsCounted(t *testing.T) {
 	l := &RequestLog{Instance: "i-1", RejectionsPerSecond: 3}
 	out, alarm := collectLines(t, l, func() {
 		for range 10 {
-			l.Saw(refused())
-			l.Saw(served()) // what was looked at has its line whatever floods the door
+			l.RequestDone(refused())
+			l.RequestDone(served()) // what was looked at has its line whatever floods the door
 		}
 		later := refused()
-		later.Began = testTime.Add(time.Second)
-		l.Saw(later)
+		later.Start = testTime.Add(time.Second)
+		l.RequestDone(later)
 	})
 	if n := strings.Count(out, "req_REFUSED"); n != 4 {
 		t.Errorf("%d lines of refusals, want 3 of the first second and 1 of the next", n)
@@ -185,7 +185,7 @@ func FuzzLine(f *testing.F) {
 		x.Result.Attempts = []proxy.Attempt{x.Result.Attempts[0]}
 		x.Result.Attempts[0].Backend, x.Result.Attempts[0].Outcome.Reason = &backend, why
 		l := &RequestLog{Instance: name}
-		out, alarm := collectLines(t, l, func() { l.Saw(x) })
+		out, alarm := collectLines(t, l, func() { l.RequestDone(x) })
 		line := out + alarm
 		if strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, "}\n") || strings.ContainsAny(line, "\r\x1b\u2028\u202e\u0085\x7f") {
 			t.Fatalf("not one clean line: %q", line)
@@ -221,13 +221,13 @@ func printable(s string) bool {
 func BenchmarkSaw(b *testing.B) {
 	for _, c := range []struct {
 		name string
-		x    *api.Exchange
+		x    *api.RequestRecord
 	}{{"served", served()}, {"spilled", spilled()}} {
 		b.Run(c.name, func(b *testing.B) {
 			out := NewLogWriter(discard{}, discard{}, 4096)
 			defer out.Close(time.Minute)
 			l := &RequestLog{Out: out, Instance: "i-1"}
-			measureCPU(b, out, func() { l.Saw(c.x) })
+			measureCPU(b, out, func() { l.RequestDone(c.x) })
 		})
 	}
 }

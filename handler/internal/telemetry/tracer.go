@@ -14,7 +14,7 @@ import (
 	"spillway/handler/internal/telemetry/otlp"
 )
 
-var _ api.Watcher = (*Tracer)(nil)
+var _ api.Observer = (*Tracer)(nil)
 
 // Tracer makes a span of each request and of each of its attempts, and passes
 // the trace on to backends. A trace that is not sampled costs reading a header.
@@ -62,14 +62,14 @@ func (t *Tracer) decide(traceparent, id string) (parent, bool) {
 	return p, float64(binary.BigEndian.Uint64(p.trace[8:])>>1) < t.Sampler.Ratio*math.MaxInt64
 }
 
-// Saw makes the spans of a request that is over.
-func (t *Tracer) Saw(x *api.Exchange) {
+// RequestDone makes the spans of a request that is over.
+func (t *Tracer) RequestDone(x *api.RequestRecord) {
 	p, sampled := t.decide(x.Traceparent, x.ID)
 	if !sampled {
 		return
 	}
 	own := otlp.Span{
-		Trace: p.trace, ID: requestSpan(x.ID), Parent: p.span, Name: spanName(x), Began: x.Began, Ended: x.Began.Add(x.Took),
+		Trace: p.trace, ID: requestSpan(x.ID), Parent: p.span, Name: spanName(x), Began: x.Start, Ended: x.Start.Add(x.Duration),
 		Attributes: requestAttributes(x), Failure: spanFailure(x),
 	}
 	if x.Result != nil {
@@ -80,7 +80,7 @@ func (t *Tracer) Saw(x *api.Exchange) {
 	t.Take(own)
 }
 
-func spanName(x *api.Exchange) string {
+func spanName(x *api.RequestRecord) string {
 	if x.Model == "" {
 		return operationName(x.Operation)
 	}
@@ -89,7 +89,7 @@ func spanName(x *api.Exchange) string {
 
 // spanFailure follows OpenTelemetry: of a server's span, what the caller got
 // wrong is no error.
-func spanFailure(x *api.Exchange) string {
+func spanFailure(x *api.RequestRecord) string {
 	k := requestKey{code: x.Code, status: x.Status, broken: x.Result != nil && x.Result.Delivery.Broken}
 	if x.Status < http.StatusInternalServerError && !k.broken {
 		return ""
@@ -98,7 +98,7 @@ func spanFailure(x *api.Exchange) string {
 }
 
 // attempt is the span of one attempt of the request.
-func (t *Tracer) attempt(x *api.Exchange, own *otlp.Span, i int) otlp.Span {
+func (t *Tracer) attempt(x *api.RequestRecord, own *otlp.Span, i int) otlp.Span {
 	a := &x.Result.Attempts[i]
 	nth := 0
 	for j := range x.Result.Attempts[:i] {
@@ -131,7 +131,7 @@ func (t *Tracer) attempt(x *api.Exchange, own *otlp.Span, i int) otlp.Span {
 	return s
 }
 
-func requestAttributes(x *api.Exchange) []otlp.Attribute {
+func requestAttributes(x *api.RequestRecord) []otlp.Attribute {
 	all := append(make([]otlp.Attribute, 0, 20),
 		word("spillway.request_id", x.ID), word("http.request.method", methodName(x.Method)), whole("http.response.status_code", int64(x.Status)),
 		word("gen_ai.operation.name", operationName(x.Operation)))
@@ -153,7 +153,7 @@ func requestAttributes(x *api.Exchange) []otlp.Attribute {
 	return resultAttributes(all, x)
 }
 
-func resultAttributes(all []otlp.Attribute, x *api.Exchange) []otlp.Attribute {
+func resultAttributes(all []otlp.Attribute, x *api.RequestRecord) []otlp.Attribute {
 	r, d := x.Result, &x.Result.Delivery
 	all = append(all, word("gen_ai.provider.name", providerName(r.ServedBy)))
 	if r.ServedBy != nil {
@@ -163,7 +163,7 @@ func resultAttributes(all []otlp.Attribute, x *api.Exchange) []otlp.Attribute {
 		all = append(all, truth("spillway.spilled"))
 	}
 	if !d.FirstToken.IsZero() {
-		all = append(all, lasting("gen_ai.response.time_to_first_chunk", d.FirstToken.Sub(x.Began)))
+		all = append(all, lasting("gen_ai.response.time_to_first_chunk", d.FirstToken.Sub(x.Start)))
 	}
 	if d.FinishReason != "" {
 		all = append(all, otlp.Attribute{Name: "gen_ai.response.finish_reasons", Kind: otlp.List, Text: d.FinishReason})

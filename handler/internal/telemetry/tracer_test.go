@@ -15,14 +15,14 @@ import (
 )
 
 // recordSpans collects the spans of an exchange.
-func recordSpans(s otlp.Sampler, x *api.Exchange) (t *Tracer, spans []otlp.Span) {
+func recordSpans(s otlp.Sampler, x *api.RequestRecord) (t *Tracer, spans []otlp.Span) {
 	t = &Tracer{Sampler: s, Slots: slots, Take: func(s otlp.Span) { spans = append(spans, s) }}
-	t.Saw(x)
+	t.RequestDone(x)
 	return t, spans
 }
 
 // backendHeaders is the trace context that the backend of an attempt got.
-func backendHeaders(t *Tracer, x *api.Exchange, i int) http.Header {
+func backendHeaders(t *Tracer, x *api.RequestRecord, i int) http.Header {
 	caller := http.Header{"Tracestate": {"vendor=1"}}
 	if x.Traceparent != "" {
 		caller.Set("Traceparent", x.Traceparent)
@@ -65,7 +65,7 @@ func TestATraceThatIsNotSampledGoesThroughAsItCame(t *testing.T) {
 	if h := backendHeaders(tracer, x, 0); len(spans) != 0 || h.Get("Traceparent") != x.Traceparent || h.Get("Tracestate") != "vendor=1" {
 		t.Errorf("%d spans, sent %v", len(spans), h)
 	}
-	if n := testing.AllocsPerRun(100, func() { tracer.Saw(x) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { tracer.RequestDone(x) }); n > 0 {
 		t.Errorf("%v allocations for nothing", n)
 	}
 }
@@ -129,7 +129,7 @@ func TestTwoAttemptsAtOneBackendAreTwoSpans(t *testing.T) {
 
 // observers is everything that sees a request, where the caller's trace is
 // sampled or not.
-func observers(tb testing.TB, flag string) (all Observers, out *LogWriter, x *api.Exchange) {
+func observers(tb testing.TB, flag string) (all Observers, out *LogWriter, x *api.RequestRecord) {
 	tb.Helper()
 	out = NewLogWriter(discard{}, discard{}, 4096)
 	tb.Cleanup(func() { out.Close(time.Minute) })
@@ -143,8 +143,8 @@ func TestToBeSeenCostsARequestNextToNoMemory(t *testing.T) {
 	// It is 1 and 5; the race detector has pools forget.
 	for flag, most := range map[string]float64{"00": 4, "01": 10} {
 		all, _, x := observers(t, flag)
-		all.Saw(x)
-		if n := testing.AllocsPerRun(2000, func() { all.Saw(x) }); n > most {
+		all.RequestDone(x)
+		if n := testing.AllocsPerRun(2000, func() { all.RequestDone(x) }); n > most {
 			t.Errorf("flag %s: %v allocations, want at most %v", flag, n, most)
 		} else {
 			t.Logf("flag %s: %v allocations", flag, n)
@@ -161,7 +161,7 @@ func BenchmarkAll(b *testing.B) {
 	}{{"unsampled", "00"}, {"sampled", "01"}} {
 		b.Run(c.name, func(b *testing.B) {
 			all, out, x := observers(b, c.flag)
-			measureCPU(b, out, func() { all.Saw(x) })
+			measureCPU(b, out, func() { all.RequestDone(x) })
 		})
 	}
 }

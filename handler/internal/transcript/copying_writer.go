@@ -32,7 +32,7 @@ func (t *copyingWriter) Write(p []byte) (int, error) {
 }
 
 // metadataOf is what is kept beside the bytes, for whoever looks for them.
-func metadataOf(x *api.Exchange) map[string]string {
+func metadataOf(x *api.RequestRecord) map[string]string {
 	meta := map[string]string{
 		"Request": x.ID, "Consumer": ascii(x.Consumer.Name), "Operation": x.Operation, "Model": ascii(x.Model), "Code": x.Code,
 	}

@@ -16,7 +16,7 @@ import (
 	"spillway/handler/internal/transcript/blob"
 )
 
-var _ api.Watcher = (*Recorder)(nil)
+var _ api.Observer = (*Recorder)(nil)
 
 // Blobs is where transcripts are written to.
 type Blobs interface {
@@ -91,8 +91,8 @@ func (r *Recorder) Record(w http.ResponseWriter, req *proxy.Request) http.Respon
 // pathSegment is a consumer's name as one part of a path.
 func pathSegment(name string) string { return strings.ReplaceAll(url.PathEscape(name), "%2F", "_") }
 
-// Saw ends the transcript of a request that is over.
-func (r *Recorder) Saw(x *api.Exchange) {
+// RequestDone ends the transcript of a request that is over.
+func (r *Recorder) RequestDone(x *api.RequestRecord) {
 	if x.Consumer == nil || !x.Consumer.Transcripts {
 		return
 	}

@@ -103,7 +103,7 @@ func record(r *Recorder, req *proxy.Request, mime string, pieces ...string) *htt
 		_, _ = w.Write([]byte(p))
 		_ = http.NewResponseController(w).Flush()
 	}
-	r.Saw(&api.Exchange{ID: req.ID, Consumer: team, Model: "gpt-4o", Operation: "chat", Status: 200})
+	r.RequestDone(&api.RequestRecord{ID: req.ID, Consumer: team, Model: "gpt-4o", Operation: "chat", Status: 200})
 	return out
 }
 
@@ -221,9 +221,9 @@ func TestFailuresAreReportedOnceAndCounted(t *testing.T) {
 func TestOnlyConfiguredConsumersAreRecorded(t *testing.T) {
 	s := newFakeBlobs()
 	withRecorder(t, Config{Blobs: s}, func(r *Recorder) {
-		r.Saw(&api.Exchange{ID: "req_1", Consumer: &consumer.Consumer{Name: "team-b"}})
-		r.Saw(&api.Exchange{ID: "req_2"})
-		r.Saw(&api.Exchange{ID: "req_3", Consumer: team}) // refused ahead of its recording
+		r.RequestDone(&api.RequestRecord{ID: "req_1", Consumer: &consumer.Consumer{Name: "team-b"}})
+		r.RequestDone(&api.RequestRecord{ID: "req_2"})
+		r.RequestDone(&api.RequestRecord{ID: "req_3", Consumer: team}) // refused ahead of its recording
 	})
 	if len(s.blobs) != 0 {
 		t.Errorf("%v", s.blobs)

@@ -26,7 +26,7 @@ import (
 // forgery is a token that must not let anybody in, and why it is refused.
 type forgery struct {
 	token string
-	why   auth.Refusal
+	why   auth.Error
 }
 
 // Every attack on tokens of facts/reliability.md §3.2 T15 to T18: refused for
@@ -189,7 +189,7 @@ func headers(i *issuer, trap string) map[string]forgery {
 // wrongClaims are tokens of the right issuer's key for somebody else.
 func wrongClaims(i *issuer) map[string]forgery {
 	all := map[string]forgery{}
-	add := func(name string, why auth.Refusal, pairs ...any) { all[name] = forgery{i.token(pairs...), why} }
+	add := func(name string, why auth.Error, pairs ...any) { all[name] = forgery{i.token(pairs...), why} }
 	const other = "77777777-2222-3333-4444-555555555555"
 	for name, iss := range map[string]any{
 		"v2 of another tenant": strings.Replace(i.url, tenantID, other, 1), "v1 of another tenant": "https://sts.windows.net/" + other + "/",
@@ -207,14 +207,14 @@ func wrongClaims(i *issuer) map[string]forgery {
 	}
 	add("tenant of a guest", auth.ErrTenant, "tid", other)
 	add("tenant that is a number", auth.ErrTenant, "tid", 1)
-	add("ID token", auth.ErrNoApp, "azp", nil)
+	add("ID token", auth.ErrNoApplication, "azp", nil)
 	add("two applications", auth.ErrMalformed, "appid", strangerID)
 	add("application of nobody", auth.ErrUnmapped, "azp", strangerID)
 	add("role of another name", auth.ErrUnmapped, "azp", strangerID, "roles", []string{strings.ToLower(roleName), roleName + "2"})
 	add("role in the scopes", auth.ErrUnmapped, "azp", strangerID, "scp", roleName)
 	add("role that is a text", auth.ErrUnmapped, "azp", strangerID, "roles", roleName)
 	add("group in the roles", auth.ErrUnmapped, "azp", strangerID, "roles", []string{groupID})
-	add("groups left out", auth.ErrOverage, "azp", strangerID, "_claim_names", map[string]string{"groups": "src1"})
+	add("groups left out", auth.ErrGroupsOverage, "azp", strangerID, "_claim_names", map[string]string{"groups": "src1"})
 	return all
 }
 
@@ -228,8 +228,8 @@ func wrongTimes(i *issuer) map[string]forgery {
 	return map[string]forgery{
 		"expired":                {i.token("exp", now.Add(-6*time.Minute).Unix()), auth.ErrExpired},
 		"expired long ago":       {i.token("exp", 1000), auth.ErrExpired},
-		"not valid yet":          {i.token("nbf", now.Add(6*time.Minute).Unix()), auth.ErrNotYet},
-		"issued in the future":   {i.token("iat", now.Add(6*time.Minute).Unix()), auth.ErrNotYet},
+		"not valid yet":          {i.token("nbf", now.Add(6*time.Minute).Unix()), auth.ErrNotYetValid},
+		"issued in the future":   {i.token("iat", now.Add(6*time.Minute).Unix()), auth.ErrNotYetValid},
 		"without an end":         {i.token("exp", nil), auth.ErrMalformed},
 		"end that is a text":     {i.token("exp", "never"), auth.ErrMalformed},
 		"end that is no number":  {spoilt("1e309"), auth.ErrMalformed},

@@ -40,9 +40,9 @@ var signers = sync.OnceValue(func() map[string]*rsa.PrivateKey {
 // issuer is a tenant's metadata and keys, which answer as they are told.
 type issuer struct {
 	*httptest.Server
-	t       *testing.T
-	fetches atomic.Int64 // of the keys
-	most    atomic.Int64 // fetches at once
+	t             *testing.T
+	fetches       atomic.Int64 // of the keys
+	maxConcurrent atomic.Int64 // fetches at once
 
 	mu     sync.Mutex
 	now    time.Time
@@ -68,7 +68,7 @@ func newIssuer(t *testing.T) *issuer {
 	})
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, r *http.Request) {
 		i.fetches.Add(1)
-		i.most.Store(max(i.most.Load(), inside.Add(1)))
+		i.maxConcurrent.Store(max(i.maxConcurrent.Load(), inside.Add(1)))
 		defer inside.Add(-1)
 		i.mu.Lock()
 		keys, answer := i.keys, i.answer
@@ -88,7 +88,7 @@ func newIssuer(t *testing.T) *issuer {
 // v2 is the issuer of v2 tokens, as this server's metadata say.
 func (i *issuer) v2() string { return i.URL + "/" + i.tenant + "/v2.0" }
 
-func public(id string) map[string]any {
+func publicJWK(id string) map[string]any {
 	key := signers()[id]
 	return map[string]any{
 		"kty": "RSA", "use": "sig", "kid": id,
@@ -102,7 +102,7 @@ func (i *issuer) publish(ids ...string) {
 	defer i.mu.Unlock()
 	i.keys = nil
 	for _, id := range ids {
-		i.keys = append(i.keys, public(id))
+		i.keys = append(i.keys, publicJWK(id))
 	}
 }
 
@@ -112,7 +112,7 @@ func (i *issuer) answers(h http.HandlerFunc) {
 	i.answer = h
 }
 
-func (i *issuer) later(d time.Duration) {
+func (i *issuer) advance(d time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.now = i.now.Add(d)

@@ -25,13 +25,13 @@ func (i *issuer) accepts(v *Verifier, id string) error {
 	return err
 }
 
-func TestFloodOfUnknownKeyIDsAsksOncePerFiveMinutes(t *testing.T) {
+func TestUnknownKeyIDFloodFetchesOncePerInterval(t *testing.T) {
 	i := newIssuer(t)
 	v := i.verifier()
 	if err := i.accepts(v, "one"); err != nil {
 		t.Fatal(err)
 	}
-	i.later(6 * time.Minute)
+	i.advance(6 * time.Minute)
 	before := i.fetches.Load()
 	header := sign(t, "stranger", i.claims())
 	_, rest, _ := strings.Cut(header, ".")
@@ -51,22 +51,22 @@ func TestFloodOfUnknownKeyIDsAsksOncePerFiveMinutes(t *testing.T) {
 	if n := i.fetches.Load() - before; n != 1 {
 		t.Errorf("10000 unknown key ids: %d fetches, want 1", n)
 	}
-	if i.most.Load() != 1 {
-		t.Errorf("%d fetches at once", i.most.Load())
+	if i.maxConcurrent.Load() != 1 {
+		t.Errorf("%d fetches at once", i.maxConcurrent.Load())
 	}
 	if err := i.accepts(v, "one"); err != nil {
 		t.Errorf("a good token after the flood: %v", err)
 	}
 }
 
-func TestNewSigningKeyIsAcceptedAtItsFirstToken(t *testing.T) {
+func TestNewSigningKeyAcceptedAtFirstToken(t *testing.T) {
 	i := newIssuer(t)
 	v := i.verifier()
 	if err := i.accepts(v, "one"); err != nil {
 		t.Fatal(err)
 	}
 	i.publish("one", "two")
-	i.later(6 * time.Minute)
+	i.advance(6 * time.Minute)
 	if err := i.accepts(v, "two"); err != nil {
 		t.Errorf("first token of the new key: %v", err)
 	}
@@ -74,7 +74,7 @@ func TestNewSigningKeyIsAcceptedAtItsFirstToken(t *testing.T) {
 		t.Errorf("old key, still published: %v", err)
 	}
 	i.publish("two")
-	i.later(fresh + time.Minute)
+	i.advance(refreshAfter + time.Minute)
 	_ = i.accepts(v, "two") // is what makes the keys be looked at again
 	v.keys.running.Wait()
 	if err := i.accepts(v, "one"); !errors.Is(err, auth.ErrSigningKey) {
@@ -84,36 +84,36 @@ func TestNewSigningKeyIsAcceptedAtItsFirstToken(t *testing.T) {
 
 // The first refresh is nobody's wish: a key that comes into use right after it
 // is found. The next one may have to wait.
-func TestNewSigningKeyIsFoundRightAfterTheFirstRefresh(t *testing.T) {
+func TestUnknownKeyFetchedRightAfterFirstRefresh(t *testing.T) {
 	i := newIssuer(t)
 	v := i.verifier()
 	if err := i.accepts(v, "one"); err != nil {
 		t.Fatal(err)
 	}
-	i.later(time.Second)
+	i.advance(time.Second)
 	i.publish("one", "two")
 	if err := i.accepts(v, "two"); err != nil {
 		t.Errorf("a key that came a second after the first refresh: %v", err)
 	}
 	i.publish("one", "two", "stranger")
-	i.later(gap - time.Second)
+	i.advance(unknownKeyInterval - time.Second)
 	if err := i.accepts(v, "stranger"); !errors.Is(err, auth.ErrSigningKey) || i.fetches.Load() != 2 {
 		t.Errorf("within the gap: %v after %d fetches, want no third one", err, i.fetches.Load())
 	}
-	i.later(2 * time.Second)
+	i.advance(2 * time.Second)
 	if err := i.accepts(v, "stranger"); err != nil {
 		t.Errorf("after the gap: %v", err)
 	}
 }
 
-func TestLastGoodKeysOutliveEveryKindOfOutage(t *testing.T) {
+func TestKeysSurviveIssuerOutage(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
 		"500":            func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 		"HTML":           func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>sorry</html>") },
 		"no keys":        func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"keys":[]}`) },
 		"null":           func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `null`) },
 		"redirect":       func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) },
-		"a weak key":     jwks(`{"keys":[` + weak() + `]}`),
+		"a weak key":     jwks(`{"keys":[` + weakJWK() + `]}`),
 		"an odd e":       jwks(`{"keys":[{"kty":"RSA","kid":"one","n":"` + strings.Repeat("_", 342) + `","e":"BQ"}]}`),
 		"a huge e":       jwks(`{"keys":[{"kty":"RSA","kid":"one","n":"` + strings.Repeat("_", 342) + `","e":"` + strings.Repeat("A", 400) + `"}]}`),
 		"a huge n":       jwks(`{"keys":[{"kty":"RSA","kid":"one","n":"` + strings.Repeat("_", 100_000) + `","e":"AQAB"}]}`),
@@ -135,7 +135,7 @@ func TestLastGoodKeysOutliveEveryKindOfOutage(t *testing.T) {
 			}
 			i.answers(answer)
 			for range 24 {
-				i.later(time.Hour)
+				i.advance(time.Hour)
 				if err := i.accepts(v, "one"); err != nil {
 					t.Fatalf("during the outage: %v", err)
 				}
@@ -149,12 +149,12 @@ func TestLastGoodKeysOutliveEveryKindOfOutage(t *testing.T) {
 			}
 			i.answers(nil)
 			i.publish("two")
-			i.later(time.Hour)
+			i.advance(time.Hour)
 			if err := i.accepts(v, "two"); err != nil {
 				t.Errorf("after the outage: %v", err)
 			}
 			i.answers(answer)
-			i.later(73 * time.Hour)
+			i.advance(73 * time.Hour)
 			if err := i.accepts(v, "two"); !errors.Is(err, auth.ErrUnavailable) {
 				t.Errorf("keys of days ago: %v", err)
 			}
@@ -162,12 +162,12 @@ func TestLastGoodKeysOutliveEveryKindOfOutage(t *testing.T) {
 	}
 }
 
-func TestRedirectIsNotFollowed(t *testing.T) {
+func TestRedirectsAreNotFollowed(t *testing.T) {
 	i := newIssuer(t)
 	var visited bool
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		visited = true
-		_ = json.NewEncoder(w).Encode(map[string]any{"keys": []any{public("stranger")}})
+		_ = json.NewEncoder(w).Encode(map[string]any{"keys": []any{publicJWK("stranger")}})
 	}))
 	i.answers(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) })
 	err := i.accepts(i.verifier(), "stranger")
@@ -181,12 +181,12 @@ func jwks(text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
 }
 
-func weak() string {
-	k := public("weak")
+func weakJWK() string {
+	k := publicJWK("weak")
 	return fmt.Sprintf(`{"kty":"RSA","kid":"one","n":%q,"e":%q}`, k["n"], k["e"])
 }
 
-func TestWithoutKeysNobodyComesInAndReadinessSaysSo(t *testing.T) {
+func TestNoKeysIsUnavailable(t *testing.T) {
 	i := newIssuer(t)
 	v := i.verifier()
 	if err := v.Ready(); err == nil {
@@ -205,13 +205,13 @@ func TestWithoutKeysNobodyComesInAndReadinessSaysSo(t *testing.T) {
 		t.Errorf("readiness: %v, want the reason", err)
 	}
 	i.answers(nil)
-	i.later(5 * time.Second)
+	i.advance(5 * time.Second)
 	if err := i.accepts(v, "one"); err != nil || v.Ready() != nil {
 		t.Errorf("keys are back: %v, %v", err, v.Ready())
 	}
 }
 
-func TestIssuerThatHangsHoldsRequestsNoLongerThanTheyWait(t *testing.T) {
+func TestHangingIssuerHonoursRequestDeadline(t *testing.T) {
 	i := newIssuer(t)
 	v := i.verifier()
 	release := make(chan struct{})
@@ -231,7 +231,7 @@ func TestIssuerThatHangsHoldsRequestsNoLongerThanTheyWait(t *testing.T) {
 	}
 }
 
-func TestRunFetchesAheadOfTheFirstToken(t *testing.T) {
+func TestRunFetchesBeforeFirstToken(t *testing.T) {
 	i := newIssuer(t)
 	v := i.verifier()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -255,7 +255,7 @@ func BenchmarkVerify(b *testing.B) {
 		b.Fatal(err)
 	}
 	v.keys.keys = map[string]*rsa.PublicKey{"one": &key.PublicKey}
-	v.keys.good, v.keys.tried = time.Now(), time.Now()
+	v.keys.lastSuccess, v.keys.lastAttempt = time.Now(), time.Now()
 	token := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{"iss": "https://issuer.example", "aud": audience, "azp": client, "exp": time.Now().Add(time.Hour).Unix()})
 	token.Header["kid"] = "one"
 	signed, err := token.SignedString(key)

@@ -38,12 +38,12 @@ type Verifier struct {
 
 // Entra ID in the public cloud.
 const (
-	publicCloud = "https://login.microsoftonline.com"
-	firstIssuer = "https://sts.windows.net/%s/" // of v1 tokens, in every cloud
-	leeway      = 5 * time.Minute
+	publicCloud    = "https://login.microsoftonline.com"
+	v1IssuerFormat = "https://sts.windows.net/%s/" // of v1 tokens, in every cloud
+	leeway         = 5 * time.Minute
 )
 
-var guid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+var guidPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 // New checks the configuration. Nothing is fetched before Run or the first
 // token.
@@ -51,9 +51,9 @@ func New(cfg Config) (*Verifier, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	v := &Verifier{issuers: list(cfg.Issuer), audiences: audiences(cfg.Audience)}
+	v := &Verifier{issuers: splitList(cfg.Issuer), audiences: audiences(cfg.Audience)}
 	tenant := strings.ToLower(cfg.Tenant)
-	if guid.MatchString(tenant) {
+	if guidPattern.MatchString(tenant) {
 		v.tenant = tenant
 	}
 	metadata, err := cfg.metadata(tenant)
@@ -76,7 +76,7 @@ func (cfg *Config) metadata(tenant string) (string, error) {
 		base = publicCloud
 	}
 	base += "/" + url.PathEscape(tenant) + "/v2.0"
-	if issuers := list(cfg.Issuer); len(issuers) > 0 {
+	if issuers := splitList(cfg.Issuer); len(issuers) > 0 {
 		base = strings.TrimSuffix(issuers[0], "/")
 	} else {
 		switch tenant {
@@ -87,27 +87,27 @@ func (cfg *Config) metadata(tenant string) (string, error) {
 		}
 	}
 	u, err := url.Parse(base)
-	if err != nil || !private(u) {
+	if err != nil || !secureURL(u) {
 		return "", fmt.Errorf("entra: issuer %q is no https URL: set SPILLWAY_ENTRA_ISSUER to the iss of your tokens", base)
 	}
 	return base + "/.well-known/openid-configuration", nil
 }
 
-// private reports whether nobody on the way can read or change what this URL
+// secureURL reports whether nobody on the way can read or change what this URL
 // answers: https, or this machine.
-func private(u *url.URL) bool {
+func secureURL(u *url.URL) bool {
 	local := u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1" || u.Hostname() == "::1"
 	return u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && local)
 }
 
-func list(s string) []string {
+func splitList(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 func audiences(s string) []string {
-	all := list(s)
+	all := splitList(s)
 	for _, a := range all {
-		if id, ok := strings.CutPrefix(a, "api://"); ok && guid.MatchString(strings.ToLower(id)) {
+		if id, ok := strings.CutPrefix(a, "api://"); ok && guidPattern.MatchString(strings.ToLower(id)) {
 			all = append(all, id)
 		}
 	}
@@ -124,15 +124,15 @@ func (v *Verifier) Ready() error { return v.keys.ready() }
 // Verify checks a token. The error is a consumer.Refusal, or wraps
 // consumer.ErrUnavailable when the issuer's keys have never been had; neither
 // holds anything of the token.
-func (v *Verifier) Verify(ctx context.Context, token string) (auth.Token, error) {
+func (v *Verifier) Verify(ctx context.Context, token string) (auth.Claims, error) {
 	claims := jwt.MapClaims{}
 	_, err := v.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
 		return v.key(ctx, t)
 	})
 	if err != nil {
-		return auth.Token{}, refusal(err)
+		return auth.Claims{}, authError(err)
 	}
-	return v.judge(claims)
+	return v.checkClaims(claims)
 }
 
 // key finds the key that the header names. It is asked only for RS256.
@@ -141,16 +141,16 @@ func (v *Verifier) key(ctx context.Context, t *jwt.Token) (any, error) {
 		return nil, auth.ErrMalformed
 	}
 	kid, ok := t.Header["kid"].(string)
-	if !ok || kid == "" || len(kid) > longestID {
+	if !ok || kid == "" || len(kid) > maxKeyID {
 		return nil, auth.ErrSigningKey
 	}
-	return v.keys.find(ctx, kid)
+	return v.keys.lookup(ctx, kid)
 }
 
-// refusal says in our words why a token was refused. The library's own words
+// authError says in our words why a token was refused. The library's own words
 // are dropped: some quote the token.
-func refusal(err error) error {
-	var r auth.Refusal
+func authError(err error) error {
+	var r auth.Error
 	switch {
 	case errors.As(err, &r):
 		return r
@@ -161,45 +161,45 @@ func refusal(err error) error {
 	case errors.Is(err, jwt.ErrTokenExpired):
 		return auth.ErrExpired
 	case errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
-		return auth.ErrNotYet
+		return auth.ErrNotYetValid
 	case errors.Is(err, jwt.ErrTokenUnverifiable):
 		return auth.ErrAlgorithm
 	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
-		return signature(err)
+		return signatureError(err)
 	}
 	return auth.ErrMalformed
 }
 
-// signature tells a wrong signature from a kind of signature that is not
+// signatureError tells a wrong signatureError from a kind of signatureError that is not
 // accepted, which the library calls by one name.
-func signature(err error) auth.Refusal {
+func signatureError(err error) auth.Error {
 	if strings.Contains(err.Error(), "signing method") {
 		return auth.ErrAlgorithm
 	}
 	return auth.ErrSignature
 }
 
-// judge checks what is ours to check of a token that the issuer signed.
-func (v *Verifier) judge(c jwt.MapClaims) (auth.Token, error) {
-	tenant, issuers := v.trusted()
+// checkClaims checks what is ours to check of a token that the issuer signed.
+func (v *Verifier) checkClaims(c jwt.MapClaims) (auth.Claims, error) {
+	tenant, issuers := v.trustedIssuers()
 	issuer, _ := c["iss"].(string)
 	if !slices.Contains(issuers, issuer) {
-		return auth.Token{}, auth.ErrIssuer
+		return auth.Claims{}, auth.ErrIssuer
 	}
 	if tid, present := c["tid"]; present && tenant != "" && tid != tenant {
-		return auth.Token{}, auth.ErrTenant
+		return auth.Claims{}, auth.ErrTenant
 	}
-	if !v.forUs(c["aud"]) {
-		return auth.Token{}, auth.ErrAudience
+	if !v.audienceMatches(c["aud"]) {
+		return auth.Claims{}, auth.ErrAudience
 	}
 	if exp, ok := c["exp"].(float64); !ok || exp < 1 || exp > 1<<40 {
-		return auth.Token{}, auth.ErrMalformed // beyond this a float is no instant
+		return auth.Claims{}, auth.ErrMalformed // beyond this a float is no instant
 	}
-	return bearer(c)
+	return readClaims(c)
 }
 
-// trusted is the tenant's id and the issuers of its tokens.
-func (v *Verifier) trusted() (tenant string, issuers []string) {
+// trustedIssuers is the tenant's id and the issuers of its tokens.
+func (v *Verifier) trustedIssuers() (tenant string, issuers []string) {
 	if len(v.issuers) > 0 {
 		return v.tenant, v.issuers
 	}
@@ -208,7 +208,7 @@ func (v *Verifier) trusted() (tenant string, issuers []string) {
 	if tenant == "" || v.tenant != "" && tenant != v.tenant {
 		return v.tenant, nil
 	}
-	return tenant, []string{issuer, fmt.Sprintf(firstIssuer, tenant)}
+	return tenant, []string{issuer, fmt.Sprintf(v1IssuerFormat, tenant)}
 }
 
 // tenantOf is the tenant's id in a v2 issuer; "" when it is none.
@@ -218,14 +218,14 @@ func tenantOf(issuer string) string {
 		return ""
 	}
 	id, ok := strings.CutSuffix(strings.TrimPrefix(u.Path, "/"), "/v2.0")
-	if !ok || !guid.MatchString(id) {
+	if !ok || !guidPattern.MatchString(id) {
 		return ""
 	}
 	return id
 }
 
-// forUs reports whether the audience is one string, and one of ours.
-func (v *Verifier) forUs(aud any) bool {
+// audienceMatches reports whether the audience is one string, and one of ours.
+func (v *Verifier) audienceMatches(aud any) bool {
 	switch aud := aud.(type) {
 	case string:
 		return slices.Contains(v.audiences, aud)
@@ -238,29 +238,29 @@ func (v *Verifier) forUs(aud any) bool {
 	return false
 }
 
-// bearer reads who has the token.
-func bearer(c jwt.MapClaims) (auth.Token, error) {
+// readClaims reads who has the token.
+func readClaims(c jwt.MapClaims) (auth.Claims, error) {
 	appid, _ := c["appid"].(string)
 	azp, _ := c["azp"].(string)
 	switch {
 	case appid == "" && azp == "":
-		return auth.Token{}, auth.ErrNoApp
+		return auth.Claims{}, auth.ErrNoApplication
 	case appid != "" && azp != "" && appid != azp:
-		return auth.Token{}, auth.ErrMalformed
+		return auth.Claims{}, auth.ErrMalformed
 	}
-	t := auth.Token{AppID: max(appid, azp), Roles: texts(c["roles"]), Groups: texts(c["groups"])}
-	t.Caller, _ = c["oid"].(string)
-	if t.Caller == "" {
-		t.Caller, _ = c["sub"].(string)
+	claims := auth.Claims{AppID: max(appid, azp), Roles: stringList(c["roles"]), Groups: stringList(c["groups"])}
+	claims.Caller, _ = c["oid"].(string)
+	if claims.Caller == "" {
+		claims.Caller, _ = c["sub"].(string)
 	}
 	names, _ := c["_claim_names"].(map[string]any)
 	_, elsewhere := names["groups"]
 	_, marked := c["hasgroups"]
-	t.Overage = elsewhere || marked
-	return t, nil
+	claims.Overage = elsewhere || marked
+	return claims, nil
 }
 
-func texts(claim any) []string {
+func stringList(claim any) []string {
 	values, _ := claim.([]any)
 	var all []string
 	for _, v := range values {

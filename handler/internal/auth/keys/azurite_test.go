@@ -17,7 +17,7 @@ import (
 
 // Twenty instances, each with its own connections, on the emulator: how long a
 // revoked key is still let in by the last of them.
-func TestRevocationOnTwentyInstancesOnAzurite(t *testing.T) {
+func TestRevocationReachesTwentyInstancesOnAzurite(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes ten seconds of real time")
 	}
@@ -31,21 +31,21 @@ func TestRevocationOnTwentyInstancesOnAzurite(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var g sync.WaitGroup
-	var rings []*Ring
+	var rings []*Cache
 	for range 20 {
-		rings = append(rings, instance(ctx, &g, open()))
+		rings = append(rings, startInstance(ctx, &g, open()))
 	}
 	first := open()
-	i := &Issuer{Store: first, Board: &quota.ChangeFeed{Store: first}}
+	i := &Issuer{Store: first, Feed: &quota.ChangeFeed{Store: first}}
 	var took []time.Duration
 	for range 10 {
 		secret, k := add(t, i, "team-a", 0)
-		until(t, rings, secret, func(err error) bool { return err == nil })
+		waitUntil(t, rings, secret, func(err error) bool { return err == nil })
 		if _, err := i.Revoke(t.Context(), k.ID); err != nil {
 			t.Fatal(err)
 		}
 		revoked := time.Now()
-		until(t, rings, secret, func(err error) bool { return errors.Is(err, auth.ErrUnknown) })
+		waitUntil(t, rings, secret, func(err error) bool { return errors.Is(err, auth.ErrUnknown) })
 		took = append(took, time.Since(revoked))
 	}
 	cancel()
@@ -57,14 +57,14 @@ func TestRevocationOnTwentyInstancesOnAzurite(t *testing.T) {
 	}
 }
 
-// until asks all instances, as traffic does, until all answer so.
-func until(t *testing.T, rings []*Ring, secret string, so func(error) bool) {
+// waitUntil asks all instances, as traffic does, waitUntil all answer so.
+func waitUntil(t *testing.T, rings []*Cache, secret string, so func(error) bool) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		all := true
 		for _, r := range rings {
-			_, _, err := r.Find(t.Context(), auth.DigestOf(secret))
+			_, _, err := r.Lookup(t.Context(), auth.DigestOf(secret))
 			all = so(err) && all
 		}
 		if all {

@@ -16,13 +16,13 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// Live is how many good keys a consumer may have at once.
-const Live = 2
+// MaxKeys is how many good keys a consumer may have at once.
+const MaxKeys = 2
 
 // What an issuer refuses.
 var (
-	ErrTwoLive = errors.New("keys: the consumer has two good keys already; revoke one first")
-	ErrNoKey   = errors.New("keys: there is no such key; \"spillway keys list\" shows them")
+	ErrTooManyKeys = errors.New("keys: the consumer has two good keys already; revoke one first")
+	ErrNoKey       = errors.New("keys: there is no such key; \"spillway keys list\" shows them")
 )
 
 // Key is one key, without what makes it one.
@@ -34,40 +34,40 @@ type Key struct {
 	Expired  bool
 }
 
-// Board is what the issuer and the ring need of the notice board.
-type Board interface {
+// Publisher is what the issuer and the ring need of the notice board.
+type Publisher interface {
 	Publish(ctx context.Context, column, notice string) error
 }
 
 // Issuer issues and revokes keys: the "spillway keys" commands. Store and Board
 // are required.
 type Issuer struct {
-	Store  tablestore.Store
-	Board  Board
-	Now    func() time.Time // nil = time.Now
-	Chance io.Reader        // nil = crypto/rand
+	Store tablestore.Store
+	Feed  Publisher
+	Now   func() time.Time // nil = time.Now
+	Rand  io.Reader        // nil = crypto/rand
 }
 
 // Add issues a key. The secret is returned once and kept nowhere. A life of 0
 // has no end. It is ErrTwoLive when the consumer has two good keys.
-func (i *Issuer) Add(ctx context.Context, who string, life time.Duration) (secret string, k Key, err error) {
-	if who == "" {
+func (i *Issuer) Add(ctx context.Context, consumer string, lifetime time.Duration) (secret string, k Key, err error) {
+	if consumer == "" {
 		return "", Key{}, errors.New("keys: name the consumer that the key is for")
 	}
-	secret, err = mint(i.chance())
+	secret, err = generate(i.random())
 	if err != nil {
 		return "", Key{}, err
 	}
 	digest := auth.DigestOf(secret)
 	now := i.now()
-	s := stored{ID: hex.EncodeToString(digest[:5]), Digest: hex.EncodeToString(digest[:]), Created: now.UnixMilli()}
-	if life > 0 {
-		s.Expires = now.Add(life).UnixMilli()
+	s := storedKey{ID: hex.EncodeToString(digest[:5]), Digest: hex.EncodeToString(digest[:]), Created: now.UnixMilli()}
+	if lifetime > 0 {
+		s.Expires = now.Add(lifetime).UnixMilli()
 	}
-	err = i.amend(ctx, who, func(r *record) error {
-		r.Keys = slices.DeleteFunc(r.Keys, func(old stored) bool { return old.expired(now) || old.ID == s.ID })
-		if len(r.Keys) >= Live {
-			return fmt.Errorf("add a key for consumer %q: %w", who, ErrTwoLive)
+	err = i.update(ctx, consumer, func(r *record) error {
+		r.Keys = slices.DeleteFunc(r.Keys, func(old storedKey) bool { return old.expired(now) || old.ID == s.ID })
+		if len(r.Keys) >= MaxKeys {
+			return fmt.Errorf("add a key for consumer %q: %w", consumer, ErrTooManyKeys)
 		}
 		r.Keys = append(r.Keys, s)
 		return nil
@@ -75,7 +75,7 @@ func (i *Issuer) Add(ctx context.Context, who string, life time.Duration) (secre
 	if err != nil {
 		return "", Key{}, err
 	}
-	return secret, s.key(who, now), nil
+	return secret, s.key(consumer, now), nil
 }
 
 // Revoke ends a key, on all instances within the bound that the package
@@ -89,8 +89,8 @@ func (i *Issuer) Revoke(ctx context.Context, id string) (Key, error) {
 	if at < 0 {
 		return Key{}, fmt.Errorf("revoke key %q: %w", id, ErrNoKey)
 	}
-	return all[at], i.amend(ctx, all[at].Consumer, func(r *record) error {
-		r.Keys = slices.DeleteFunc(r.Keys, func(s stored) bool { return s.ID == id })
+	return all[at], i.update(ctx, all[at].Consumer, func(r *record) error {
+		r.Keys = slices.DeleteFunc(r.Keys, func(s storedKey) bool { return s.ID == id })
 		return nil
 	})
 }
@@ -104,7 +104,7 @@ func (i *Issuer) List(ctx context.Context) ([]Key, error) {
 	var all []Key
 	now := i.now()
 	for _, row := range rows {
-		r, err := read(row)
+		r, err := parseRow(row)
 		if err != nil {
 			return nil, err
 		}
@@ -118,12 +118,12 @@ func (i *Issuer) List(ctx context.Context) ([]Key, error) {
 	return all, nil
 }
 
-// amend changes a consumer's row and stamps the board. A write whose outcome is
+// update changes a consumer's row and stamps the board. A write whose outcome is
 // unknown is looked at again: the change is made of what is stored, so making
 // it twice does no harm.
-func (i *Issuer) amend(ctx context.Context, who string, change func(*record) error) error {
+func (i *Issuer) update(ctx context.Context, consumer string, change func(*record) error) error {
 	for try := 0; ; try++ {
-		err := i.swap(ctx, who, change)
+		err := i.swap(ctx, consumer, change)
 		if err == nil {
 			break
 		}
@@ -132,22 +132,22 @@ func (i *Issuer) amend(ctx context.Context, who string, change func(*record) err
 			return err
 		}
 	}
-	if err := i.Board.Publish(ctx, stamp, rand.Text()); err != nil {
+	if err := i.Feed.Publish(ctx, stamp, rand.Text()); err != nil {
 		return fmt.Errorf("the key was changed, and the instances could not be told: run the command again: %w", err)
 	}
 	return nil
 }
 
-func (i *Issuer) swap(ctx context.Context, who string, change func(*record) error) error {
-	row, _, err := i.Store.Get(ctx, partition, tablestore.EncodeKey(who))
+func (i *Issuer) swap(ctx context.Context, consumer string, change func(*record) error) error {
+	row, _, err := i.Store.Get(ctx, partition, tablestore.EncodeKey(consumer))
 	if err != nil && !errors.Is(err, tablestore.ErrNotFound) {
-		return fmt.Errorf("read keys of consumer %q: %w", who, err)
+		return fmt.Errorf("read keys of consumer %q: %w", consumer, err)
 	}
-	r, err := read(row)
+	r, err := parseRow(row)
 	if err != nil {
 		return err
 	}
-	r.Consumer = who
+	r.Consumer = consumer
 	if err := change(&r); err != nil {
 		return err
 	}
@@ -156,13 +156,13 @@ func (i *Issuer) swap(ctx context.Context, who string, change func(*record) erro
 		return err
 	}
 	if _, _, err := i.Store.Put(ctx, next); err != nil {
-		return fmt.Errorf("write keys of consumer %q: %w", who, err)
+		return fmt.Errorf("write keys of consumer %q: %w", consumer, err)
 	}
 	return nil
 }
 
-func (s stored) key(who string, now time.Time) Key {
-	k := Key{ID: s.ID, Consumer: who, Created: time.UnixMilli(s.Created).UTC(), Expired: s.expired(now)}
+func (s storedKey) key(consumer string, now time.Time) Key {
+	k := Key{ID: s.ID, Consumer: consumer, Created: time.UnixMilli(s.Created).UTC(), Expired: s.expired(now)}
 	if s.Expires != 0 {
 		k.Expires = time.UnixMilli(s.Expires).UTC()
 	}
@@ -176,9 +176,9 @@ func (i *Issuer) now() time.Time {
 	return i.Now()
 }
 
-func (i *Issuer) chance() io.Reader {
-	if i.Chance == nil {
+func (i *Issuer) random() io.Reader {
+	if i.Rand == nil {
 		return rand.Reader
 	}
-	return i.Chance
+	return i.Rand
 }

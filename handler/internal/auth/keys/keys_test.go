@@ -19,19 +19,19 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// slowly is a table at a distance, which can be cut off, and counts readings.
-type slowly struct {
+// slowStore is a table at a distance, which can be cut off, and counts readings.
+type slowStore struct {
 	tablestore.Store
-	mu    sync.Mutex
-	cut   bool
-	gets  int
-	lists int
+	mu      sync.Mutex
+	offline bool
+	gets    int
+	lists   int
 }
 
-func (s *slowly) pass(ctx context.Context, count *int) error {
+func (s *slowStore) delay(ctx context.Context, count *int) error {
 	s.mu.Lock()
 	*count++
-	cut := s.cut
+	cut := s.offline
 	s.mu.Unlock()
 	if cut {
 		<-ctx.Done()
@@ -41,37 +41,37 @@ func (s *slowly) pass(ctx context.Context, count *int) error {
 	return nil
 }
 
-func (s *slowly) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
-	if err := s.pass(ctx, &s.gets); err != nil {
+func (s *slowStore) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
+	if err := s.delay(ctx, &s.gets); err != nil {
 		return tablestore.Row{}, tablestore.Response{}, err
 	}
 	return s.Store.Get(ctx, partition, key)
 }
 
-func (s *slowly) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
-	if err := s.pass(ctx, &s.lists); err != nil {
+func (s *slowStore) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
+	if err := s.delay(ctx, &s.lists); err != nil {
 		return nil, tablestore.Response{}, err
 	}
 	return s.Store.List(ctx, partition, from, to)
 }
 
-func (s *slowly) setCut(cut bool) {
+func (s *slowStore) setOffline(cut bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cut = cut
+	s.offline = cut
 }
 
-func (s *slowly) counts() (gets, lists int) {
+func (s *slowStore) counts() (gets, lists int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.gets, s.lists
 }
 
-// instance starts a ring with a board of its own, until ctx is done.
-func instance(ctx context.Context, g *sync.WaitGroup, store tablestore.Store) *Ring {
+// startInstance starts a ring with a board of its own, until ctx is done.
+func startInstance(ctx context.Context, g *sync.WaitGroup, store tablestore.Store) *Cache {
 	board := &quota.ChangeFeed{Store: store, Rand: rand.Float64}
-	r := &Ring{Store: store, Board: board}
-	board.OnRead = append(board.OnRead, r.Heard)
+	r := &Cache{Store: store, Feed: board}
+	board.OnRead = append(board.OnRead, r.OnFeedRead)
 	g.Go(func() {
 		board.Run(ctx)
 		r.Close()
@@ -80,22 +80,22 @@ func instance(ctx context.Context, g *sync.WaitGroup, store tablestore.Store) *R
 }
 
 func issuer(store tablestore.Store) *Issuer {
-	return &Issuer{Store: store, Board: &quota.ChangeFeed{Store: store}}
+	return &Issuer{Store: store, Feed: &quota.ChangeFeed{Store: store}}
 }
 
-// fleet plays with rings on one table.
-func fleet(t *testing.T, n int, play func(t *testing.T, store *slowly, rings []*Ring)) {
+// runFleet plays with rings on one table.
+func runFleet(t *testing.T, n int, play func(t *testing.T, store *slowStore, rings []*Cache)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var g sync.WaitGroup
-		store := &slowly{Store: new(memory.Store)}
-		var rings []*Ring
+		store := &slowStore{Store: new(memory.Store)}
+		var rings []*Cache
 		for range n {
-			rings = append(rings, instance(ctx, &g, store))
+			rings = append(rings, startInstance(ctx, &g, store))
 		}
 		defer func() {
-			store.setCut(false)
+			store.setOffline(false)
 			cancel()
 			g.Wait()
 		}()
@@ -112,21 +112,21 @@ func add(t *testing.T, i *Issuer, who string, life time.Duration) (string, Key) 
 	return secret, k
 }
 
-func (r *Ring) ask(t *testing.T, secret string) error {
+func (r *Cache) find(t *testing.T, secret string) error {
 	t.Helper()
-	_, _, err := r.Find(t.Context(), auth.DigestOf(secret))
+	_, _, err := r.Lookup(t.Context(), auth.DigestOf(secret))
 	return err
 }
 
-func TestRevocationIsObeyedByTwentyInstancesWithinTheBound(t *testing.T) {
+func TestRevocationReachesTwentyInstancesWithinBound(t *testing.T) {
 	const bound = 515 * time.Millisecond // one refresh, two exchanges and a list
-	fleet(t, 20, func(t *testing.T, store *slowly, rings []*Ring) {
+	runFleet(t, 20, func(t *testing.T, store *slowStore, rings []*Cache) {
 		i := issuer(store)
 		for round := range 20 {
 			secret, k := add(t, i, "team-a", 0)
 			time.Sleep(bound)
 			for n, r := range rings {
-				if err := r.ask(t, secret); err != nil {
+				if err := r.find(t, secret); err != nil {
 					t.Fatalf("round %d: instance %d does not know a new key: %v", round, n, err)
 				}
 			}
@@ -137,12 +137,12 @@ func TestRevocationIsObeyedByTwentyInstancesWithinTheBound(t *testing.T) {
 			revoked := time.Now()
 			for time.Since(revoked) < bound {
 				for _, r := range rings { // traffic goes on
-					_ = r.ask(t, secret)
+					_ = r.find(t, secret)
 				}
 				time.Sleep(10 * time.Millisecond)
 			}
 			for n, r := range rings {
-				if err := r.ask(t, secret); !errors.Is(err, auth.ErrUnknown) {
+				if err := r.find(t, secret); !errors.Is(err, auth.ErrUnknown) {
 					t.Fatalf("round %d: instance %d let a revoked key in after %v: %v", round, n, time.Since(revoked), err)
 				}
 			}
@@ -150,16 +150,16 @@ func TestRevocationIsObeyedByTwentyInstancesWithinTheBound(t *testing.T) {
 	})
 }
 
-func TestKeyThatIsKnownNeverWaits(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, store *slowly, rings []*Ring) {
+func TestKnownKeyNeverWaits(t *testing.T) {
+	runFleet(t, 1, func(t *testing.T, store *slowStore, rings []*Cache) {
 		secret, _ := add(t, issuer(store), "team-a", 0)
-		if err := rings[0].ask(t, secret); err != nil {
+		if err := rings[0].find(t, secret); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 300 {
-			store.setCut(i > 100) // the table goes away in the middle
+			store.setOffline(i > 100) // the table goes away in the middle
 			before := time.Now()
-			if err := rings[0].ask(t, secret); err != nil || time.Since(before) > 0 {
+			if err := rings[0].find(t, secret); err != nil || time.Since(before) > 0 {
 				t.Fatalf("request %d: %v after %v", i, err, time.Since(before))
 			}
 			time.Sleep(100 * time.Millisecond)
@@ -167,11 +167,11 @@ func TestKeyThatIsKnownNeverWaits(t *testing.T) {
 	})
 }
 
-func TestKeyRevokedWhileAnInstanceSleptIsRefusedAtItsFirstRequest(t *testing.T) {
-	fleet(t, 2, func(t *testing.T, store *slowly, rings []*Ring) {
+func TestIdleInstanceRefusesKeyRevokedMeanwhile(t *testing.T) {
+	runFleet(t, 2, func(t *testing.T, store *slowStore, rings []*Cache) {
 		i := issuer(store)
 		secret, k := add(t, i, "team-a", 0)
-		if err := rings[0].ask(t, secret); err != nil {
+		if err := rings[0].find(t, secret); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
@@ -182,7 +182,7 @@ func TestKeyRevokedWhileAnInstanceSleptIsRefusedAtItsFirstRequest(t *testing.T) 
 		var both sync.WaitGroup
 		for range 10 {
 			both.Go(func() {
-				if err := rings[0].ask(t, secret); !errors.Is(err, auth.ErrUnknown) {
+				if err := rings[0].find(t, secret); !errors.Is(err, auth.ErrUnknown) {
 					t.Errorf("after an hour of sleep: %v", err)
 				}
 			})
@@ -191,32 +191,32 @@ func TestKeyRevokedWhileAnInstanceSleptIsRefusedAtItsFirstRequest(t *testing.T) 
 	})
 }
 
-func TestSleeperServesWhatItRemembersWhenTheTableIsGone(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, store *slowly, rings []*Ring) {
+func TestIdleInstanceServesKnownKeysDuringOutage(t *testing.T) {
+	runFleet(t, 1, func(t *testing.T, store *slowStore, rings []*Cache) {
 		secret, _ := add(t, issuer(store), "team-a", 0)
-		if err := rings[0].ask(t, secret); err != nil {
+		if err := rings[0].find(t, secret); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
-		store.setCut(true)
+		store.setOffline(true)
 		before := time.Now()
-		if err := rings[0].ask(t, secret); err != nil || time.Since(before) > patience {
+		if err := rings[0].find(t, secret); err != nil || time.Since(before) > readTimeout {
 			t.Errorf("%v after %v", err, time.Since(before))
 		}
 		before = time.Now()
-		if err := rings[0].ask(t, secret); err != nil || time.Since(before) > 0 {
+		if err := rings[0].find(t, secret); err != nil || time.Since(before) > 0 {
 			t.Errorf("the second request: %v after %v", err, time.Since(before))
 		}
 	})
 }
 
-func TestFloodOfUnknownKeysCostsOneLookPerRefresh(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, store *slowly, rings []*Ring) {
+func TestUnknownKeyFloodReadsFeedOncePerInterval(t *testing.T) {
+	runFleet(t, 1, func(t *testing.T, store *slowStore, rings []*Cache) {
 		secret, _ := add(t, issuer(store), "team-a", 0)
-		_ = rings[0].ask(t, secret)
+		_ = rings[0].find(t, secret)
 		gets, lists := store.counts()
 		for i := range 10_000 {
-			if err := rings[0].ask(t, fmt.Sprint("guess", i)); !errors.Is(err, auth.ErrUnknown) {
+			if err := rings[0].find(t, fmt.Sprint("guess", i)); !errors.Is(err, auth.ErrUnknown) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Millisecond)
@@ -231,23 +231,23 @@ func TestFloodOfUnknownKeysCostsOneLookPerRefresh(t *testing.T) {
 	})
 }
 
-func TestColdInstanceWithoutATableRefusesNobodyForGood(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, store *slowly, rings []*Ring) {
+func TestColdInstanceWithoutTableIsUnavailable(t *testing.T) {
+	runFleet(t, 1, func(t *testing.T, store *slowStore, rings []*Cache) {
 		secret, _ := add(t, issuer(store), "team-a", 0)
-		store.setCut(true)
-		if err := rings[0].ask(t, secret); !errors.Is(err, auth.ErrUnavailable) {
+		store.setOffline(true)
+		if err := rings[0].find(t, secret); !errors.Is(err, auth.ErrUnavailable) {
 			t.Errorf("cold, table gone: %v, want ErrUnavailable", err)
 		}
-		store.setCut(false)
+		store.setOffline(false)
 		time.Sleep(time.Second)
-		if err := rings[0].ask(t, secret); err != nil {
+		if err := rings[0].find(t, secret); err != nil {
 			t.Errorf("table back: %v", err)
 		}
 	})
 }
 
-func TestKeysAreRotatedWithoutARefusedRequest(t *testing.T) {
-	fleet(t, 20, func(t *testing.T, store *slowly, rings []*Ring) {
+func TestRotationRefusesNoRequest(t *testing.T) {
+	runFleet(t, 20, func(t *testing.T, store *slowStore, rings []*Cache) {
 		i := issuer(store)
 		using, old := add(t, i, "team-a", 0)
 		for rotation := range 10 {
@@ -262,7 +262,7 @@ func TestKeysAreRotatedWithoutARefusedRequest(t *testing.T) {
 					}
 				}
 				for n, r := range rings {
-					if err := r.ask(t, using); err != nil {
+					if err := r.find(t, using); err != nil {
 						t.Fatalf("rotation %d, tick %d, instance %d: %v", rotation, tick, n, err)
 					}
 				}
@@ -273,7 +273,7 @@ func TestKeysAreRotatedWithoutARefusedRequest(t *testing.T) {
 	})
 }
 
-func TestTwoGoodKeysAtMostWhoeverIssuesAtTheSameTime(t *testing.T) {
+func TestConcurrentIssuersKeepTheKeyLimit(t *testing.T) {
 	store := new(memory.Store)
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -286,7 +286,7 @@ func TestTwoGoodKeysAtMostWhoeverIssuesAtTheSameTime(t *testing.T) {
 			switch {
 			case err == nil:
 				issued++
-			case errors.Is(err, ErrTwoLive), errors.Is(err, tablestore.ErrConflict):
+			case errors.Is(err, ErrTooManyKeys), errors.Is(err, tablestore.ErrConflict):
 				refused++
 			default:
 				t.Error(err)
@@ -300,25 +300,25 @@ func TestTwoGoodKeysAtMostWhoeverIssuesAtTheSameTime(t *testing.T) {
 	}
 }
 
-func TestExpiredKeyIsRefusedByTheTablesClockAndMakesRoom(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, store *slowly, rings []*Ring) {
+func TestExpiryFollowsTheTableClock(t *testing.T) {
+	runFleet(t, 1, func(t *testing.T, store *slowStore, rings []*Cache) {
 		rings[0].Now = func() time.Time { return time.Now().Add(-5 * time.Minute) } // this instance is behind
 		i := issuer(store)
 		secret, _ := add(t, i, "team-a", 30*time.Second)
 		add(t, i, "team-a", time.Hour)
 		time.Sleep(28 * time.Second)
-		if err := rings[0].ask(t, secret); err != nil {
+		if err := rings[0].find(t, secret); err != nil {
 			t.Errorf("before its end: %v", err)
 		}
 		time.Sleep(4 * time.Second)
-		if err := rings[0].ask(t, secret); !errors.Is(err, auth.ErrExpired) {
+		if err := rings[0].find(t, secret); !errors.Is(err, auth.ErrExpired) {
 			t.Errorf("after its end, on a clock five minutes behind: %v", err)
 		}
 		add(t, i, "team-a", 0)
 	})
 }
 
-func TestWhatIsStoredIsNoKey(t *testing.T) {
+func TestSecretIsNotStored(t *testing.T) {
 	store := new(memory.Store)
 	secret, k := add(t, issuer(store), "team a/b", 0)
 	rows, _, err := store.List(t.Context(), "", "", "")
@@ -327,7 +327,7 @@ func TestWhatIsStoredIsNoKey(t *testing.T) {
 	}
 	for _, row := range rows {
 		text := fmt.Sprint(row, k)
-		if strings.Contains(text, secret) || strings.Contains(text, strings.TrimPrefix(secret, prefix)[:8]) {
+		if strings.Contains(text, secret) || strings.Contains(text, strings.TrimPrefix(secret, keyPrefix)[:8]) {
 			t.Errorf("row %s holds the key", row.Key)
 		}
 	}
@@ -348,19 +348,19 @@ func other(c byte) string {
 	return "a"
 }
 
-func TestUnreadableRowHarmsNoOtherConsumer(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, store *slowly, rings []*Ring) {
+func TestUnreadableRowsAreIgnored(t *testing.T) {
+	runFleet(t, 1, func(t *testing.T, store *slowStore, rings []*Cache) {
 		var told []error
-		rings[0].Trouble = func(err error) { told = append(told, err) }
+		rings[0].OnError = func(err error) { told = append(told, err) }
 		for i, body := range []string{`{"v":1,`, `{"v":1,"n":"someone-else","k":[]}`, `{"v":0}`, `[]`, `{"v":1,"n":"poison4","k":[{"i":"x","d":"zz"}]}`} {
 			if _, _, err := store.Upsert(t.Context(), tablestore.Row{Partition: partition, Key: fmt.Sprint("poison", i), Columns: map[string]string{column: body}}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		board := &quota.ChangeFeed{Store: store}
-		i := &Issuer{Store: store, Board: board}
+		i := &Issuer{Store: store, Feed: board}
 		secret, _ := add(t, i, "team-a", 0)
-		if err := rings[0].ask(t, secret); err != nil {
+		if err := rings[0].find(t, secret); err != nil {
 			t.Errorf("team-a: %v", err)
 		}
 		if len(told) != 4 {
@@ -369,33 +369,33 @@ func TestUnreadableRowHarmsNoOtherConsumer(t *testing.T) {
 	})
 }
 
-func TestStampThatWasNeverPutUpIsMadeUpForWithinAMinute(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, store *slowly, rings []*Ring) {
+func TestMissedStampIsNoticedWithinAMinute(t *testing.T) {
+	runFleet(t, 1, func(t *testing.T, store *slowStore, rings []*Cache) {
 		i := issuer(store)
 		secret, k := add(t, i, "team-a", 0)
-		_ = rings[0].ask(t, secret)
-		i.Board = dead{}
+		_ = rings[0].find(t, secret)
+		i.Feed = unreachableFeed{}
 		if _, err := i.Revoke(t.Context(), k.ID); err == nil || !strings.Contains(err.Error(), "run the command again") {
 			t.Errorf("the instances could not be told, and the issuer says %v", err)
 		}
 		for range 62 {
-			_ = rings[0].ask(t, secret)
+			_ = rings[0].find(t, secret)
 			time.Sleep(time.Second)
 		}
-		if err := rings[0].ask(t, secret); !errors.Is(err, auth.ErrUnknown) {
+		if err := rings[0].find(t, secret); !errors.Is(err, auth.ErrUnknown) {
 			t.Errorf("a minute later: %v", err)
 		}
 	})
 }
 
-type dead struct{}
+type unreachableFeed struct{}
 
-func (dead) Publish(context.Context, string, string) error { return tablestore.ErrUnknown }
+func (unreachableFeed) Publish(context.Context, string, string) error { return tablestore.ErrUnknown }
 
-func TestIssuerThatCannotDrawIssuesNothing(t *testing.T) {
+func TestIssuerWithoutRandomnessIssuesNothing(t *testing.T) {
 	store := new(memory.Store)
 	i := issuer(store)
-	i.Chance = bytes.NewReader(nil)
+	i.Rand = bytes.NewReader(nil)
 	if secret, _, err := i.Add(t.Context(), "team-a", 0); err == nil || secret != "" {
 		t.Errorf("%q, %v", secret, err)
 	}
@@ -408,7 +408,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(`{"v":1,"n":"a","k":[{"i":"1","d":"00","c":1,"e":2}]}`)
 	f.Add(`{"v":9,"n":"a","x":{},"k":null}`)
 	f.Fuzz(func(t *testing.T, body string) {
-		r, err := read(tablestore.Row{Key: "a", Columns: map[string]string{column: body}})
+		r, err := parseRow(tablestore.Row{Key: "a", Columns: map[string]string{column: body}})
 		if err != nil {
 			return
 		}

@@ -11,12 +11,12 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// Exchange is the story of one request, for the log, the metrics and the
+// RequestRecord is the story of one request, for the log, the metrics and the
 // books. It holds no secret and no prompt.
-type Exchange struct {
+type RequestRecord struct {
 	ID          string
-	Began       time.Time
-	Took        time.Duration
+	Start       time.Time
+	Duration    time.Duration
 	Method      string
 	Traceparent string // W3C trace context, as the caller sent it: not checked
 	Operation   string // "" = the path was not understood
@@ -29,26 +29,26 @@ type Exchange struct {
 	Status      int
 	Code        string // of our own refusal
 	Cause       error  // for the log, not for the caller
-	Serving     *balancer.Backend
+	Backend     *balancer.Backend
 	Result      *proxy.Result // nil = refused before any backend was looked at
 }
 
 // Explain is a decision in one line: who was tried or passed over, and why.
-func Explain(story *proxy.Result, now time.Time) string {
+func Explain(result *proxy.Result, now time.Time) string {
 	var line strings.Builder
-	for i := range story.Decision.Candidates {
-		c := &story.Decision.Candidates[i]
+	for i := range result.Decision.Candidates {
+		c := &result.Decision.Candidates[i]
 		if i > 0 {
 			line.WriteString("; ")
 		}
-		fmt.Fprintf(&line, "%s priority=%d %s", c.Backend.Name, c.Backend.Priority, reason(c, story, now))
+		fmt.Fprintf(&line, "%s priority=%d %s", c.Backend.Name, c.Backend.Priority, reason(c, result, now))
 	}
 	return line.String()
 }
 
-func reason(c *balancer.Candidate, story *proxy.Result, now time.Time) string {
-	for i := range story.Attempts {
-		if a := &story.Attempts[i]; a.Backend == c.Backend {
+func reason(c *balancer.Candidate, result *proxy.Result, now time.Time) string {
+	for i := range result.Attempts {
+		if a := &result.Attempts[i]; a.Backend == c.Backend {
 			if a.Outcome.Class == health.Served {
 				return "served"
 			}

@@ -13,40 +13,40 @@ import (
 	"spillway/handler/internal/quota"
 )
 
-// Books keeps the consumers' quotas (package ledger).
-type Books interface {
+// Quotas keeps the consumers' quotas (package ledger).
+type Quotas interface {
 	Reserve(ctx context.Context, c *consumer.Consumer, model string, tokens int64, price usage.Price) (*quota.Reservation, error)
 	RateLimits(c *consumer.Consumer, model string) quota.RateLimitStatus
 }
 
 // reserve takes what the request may come to from its consumer's quotas, and
 // tells the caller how the consumer stands.
-func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*quota.Reservation, *Refusal) {
-	if s.Books == nil || c.request.Consumer == nil {
+func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*quota.Reservation, *Error) {
+	if s.Quotas == nil || c.request.Consumer == nil {
 		return nil, nil
 	}
 	who, first := c.request.Consumer, c.pools[0]
-	reserved, err := s.Books.Reserve(r.Context(), who, first.Model, c.request.Tokens, first.Price)
-	standing := s.Books.RateLimits(who, first.Model)
-	meter(w.Header(), "tokens", standing.Tokens)
-	meter(w.Header(), "requests", standing.Requests)
+	reserved, err := s.Quotas.Reserve(r.Context(), who, first.Model, c.request.Tokens, first.Price)
+	status := s.Quotas.RateLimits(who, first.Model)
+	setRateLimit(w.Header(), "tokens", status.Tokens)
+	setRateLimit(w.Header(), "requests", status.Requests)
 	if err != nil {
-		return nil, refused(err)
+		return nil, reservationError(err)
 	}
 	return reserved, nil
 }
 
-// refused is why nothing was reserved.
-func refused(err error) *Refusal {
+// reservationError is why nothing was reserved.
+func reservationError(err error) *Error {
 	var over *quota.ExceededError
 	if errors.As(err, &over) {
-		return overQuota(over)
+		return quotaExceeded(over)
 	}
-	return callerLeft()
+	return clientClosed()
 }
 
-// meter writes one limit the way OpenAI's SDKs read it.
-func meter(h http.Header, unit string, m quota.RateLimit) {
+// setRateLimit writes one limit the way OpenAI's SDKs read it.
+func setRateLimit(h http.Header, unit string, m quota.RateLimit) {
 	if m.Limit == 0 {
 		return
 	}
@@ -71,15 +71,15 @@ func settle(reserved *quota.Reservation, result *proxy.Result) {
 	}
 }
 
-// overQuota is the consumer's own limit. What cannot be helped by waiting for a
+// quotaExceeded is the consumer's own limit. What cannot be helped by waiting for a
 // minute is not worth an SDK's retries.
-func overQuota(over *quota.ExceededError) *Refusal {
-	f := &Refusal{
+func quotaExceeded(over *quota.ExceededError) *Error {
+	f := &Error{
 		Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "quota_exceeded", Message: over.Error() + ".",
 		Final: !over.Retryable, Cause: over,
 	}
 	if over.Retryable {
-		f.Wait = min(max(over.Wait, time.Second), 59*time.Second)
+		f.RetryAfter = min(max(over.Wait, time.Second), 59*time.Second)
 	}
 	return f
 }

@@ -9,7 +9,7 @@ import (
 	"spillway/handler/internal/health"
 )
 
-func TestAnInstanceIsReadyWhileSomeModelHasABackend(t *testing.T) {
+func TestReadyWhileAModelHasAnAvailableBackend(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	soon, past := now.Add(time.Minute), now.Add(-time.Second)
 	window := func(until time.Time) health.Throttle {
@@ -41,7 +41,7 @@ func TestAnInstanceIsReadyWhileSomeModelHasABackend(t *testing.T) {
 					{Model: "gpt-5", Backends: []balancer.Backend{{Name: "b", Slot: 1, Weight: 1}}},
 				},
 				Snapshot: func() *health.Snapshot { return known }, Now: func() time.Time { return now },
-				Look: func() *health.Snapshot { looks++; return known },
+				Refresh: func() *health.Snapshot { looks++; return known },
 			}
 			ready, models := r.Ready("")
 			if ready != c.ready || (models["gpt-4o"] == "available") != c.ready || models["gpt-5"] != string(health.SkipDrained) {

@@ -1,10 +1,15 @@
 package keys
 
 import (
+	"encoding/base32"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
+	"strings"
 	"time"
 
 	"spillway/handler/internal/auth"
@@ -21,12 +26,12 @@ const (
 
 // record is the keys of one consumer.
 type record struct {
-	V        int      `json:"v"`
-	Consumer string   `json:"n"`
-	Keys     []stored `json:"k"`
+	V        int         `json:"v"`
+	Consumer string      `json:"n"`
+	Keys     []storedKey `json:"k"`
 }
 
-type stored struct {
+type storedKey struct {
 	ID      string `json:"i"`
 	Digest  string `json:"d"`
 	Created int64  `json:"c"`           // Unix ms
@@ -35,7 +40,7 @@ type stored struct {
 
 var errUnreadable = errors.New("keys: row cannot be read")
 
-func read(row tablestore.Row) (record, error) {
+func parseRow(row tablestore.Row) (record, error) {
 	var r record
 	if row.Columns[column] == "" {
 		return r, nil
@@ -63,11 +68,40 @@ func (r record) row(version tablestore.Version) (tablestore.Row, error) {
 }
 
 // digest is the stored digest; false when it is none.
-func (s stored) digest() (d auth.Digest, ok bool) {
+func (s storedKey) digest() (d auth.Digest, ok bool) {
 	b, err := hex.DecodeString(s.Digest)
 	return d, err == nil && copy(d[:], b) == len(d) && len(b) == len(d)
 }
 
-func (s stored) expired(now time.Time) bool {
+func (s storedKey) expired(now time.Time) bool {
 	return s.Expires != 0 && now.UnixMilli() >= s.Expires
+}
+
+// keyPrefix is what a key can be recognised by, by people and by scanners.
+const keyPrefix = "spw_"
+
+const secretBytes = 32 // bytes
+
+// generate makes a new key.
+func generate(random io.Reader) (string, error) {
+	b := make([]byte, secretBytes, secretBytes+crc32.Size)
+	if _, err := io.ReadFull(random, b); err != nil {
+		return "", fmt.Errorf("draw a key: %w", err)
+	}
+	b = binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
+	return keyPrefix + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b)), nil
+}
+
+// WellFormed reports whether a text is written like a key of ours, checksum
+// included: what a scanner for leaked secrets asks.
+func WellFormed(key string) bool {
+	text, ok := strings.CutPrefix(key, keyPrefix)
+	if !ok || text != strings.ToLower(text) {
+		return false
+	}
+	b, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.ToUpper(text))
+	if err != nil || len(b) != secretBytes+crc32.Size {
+		return false
+	}
+	return binary.BigEndian.Uint32(b[secretBytes:]) == crc32.ChecksumIEEE(b[:secretBytes])
 }

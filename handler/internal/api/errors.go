@@ -1,0 +1,254 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"spillway/handler/internal/auth"
+	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/proxy"
+)
+
+// Error is an answer of our own, in OpenAI's shape. Message says what to do.
+type Error struct {
+	Status     int
+	Type       string
+	Code       string
+	Param      string
+	Message    string
+	RetryAfter time.Duration // with 429 and 503: how long to wait; 0 = says nothing
+	Final      bool          // a retry of the same request cannot help
+	Cause      error         // for the log
+}
+
+// write answers, with the rest of the request's body out of the way.
+func (f *Error) write(w http.ResponseWriter, r *http.Request) {
+	if f.Status == statusClientClosed {
+		panic(http.ErrAbortHandler) // nobody is listening
+	}
+	drainBody(r)
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if f.RetryAfter > 0 {
+		h.Set("Retry-After-Ms", strconv.FormatInt(f.RetryAfter.Milliseconds(), 10))
+		h.Set("Retry-After", strconv.Itoa(wholeSeconds(f.RetryAfter)))
+	}
+	if f.Final {
+		h.Set("X-Should-Retry", "false")
+	}
+	w.WriteHeader(f.Status)
+	_, _ = w.Write(f.body()) //nolint:gosec // JSON by its content type, which is not to be sniffed
+}
+
+func (f *Error) body() []byte {
+	type inner struct {
+		Message string  `json:"message"`
+		Type    string  `json:"type"`
+		Param   *string `json:"param"`
+		Code    string  `json:"code"`
+	}
+	e := inner{Message: f.Message, Type: f.Type, Code: f.Code}
+	if f.Param != "" {
+		e.Param = &f.Param
+	}
+	body, err := json.Marshal(map[string]inner{"error": e})
+	if err != nil {
+		panic("server: an error that cannot be written: " + err.Error()) // strings only
+	}
+	return body
+}
+
+func wholeSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
+
+const (
+	invalidRequest = "invalid_request_error"
+	serverError    = "server_error"
+	// statusClientClosed is for the log alone, after nginx.
+	statusClientClosed = 499
+)
+
+func unauthorized(cause error) *Error {
+	if errors.Is(cause, auth.ErrUnavailable) {
+		return &Error{
+			Status: http.StatusServiceUnavailable, Type: serverError, Code: "credential_unavailable", RetryAfter: 2 * time.Second, Cause: cause,
+			Message: "The credential of this request cannot be checked at the moment. Please retry after 2 seconds.",
+		}
+	}
+	return &Error{
+		Status: http.StatusUnauthorized, Type: invalidRequest, Code: "invalid_api_key", Final: true, Cause: cause,
+		Message: "The key or token of this request is missing or not valid here. Send the key that your platform team gave you in the api-key header or as Authorization: Bearer.",
+	}
+}
+
+func notFound(r *http.Request, cause error) *Error {
+	f := &Error{Status: http.StatusNotFound, Type: invalidRequest, Code: "not_found", Cause: cause}
+	f.Message = fmt.Sprintf("There is no such path here: %s. Use /openai/deployments/{model}/{operation}?api-version=…, /openai/v1/{operation} or /v1/{operation}.", printable(r.URL.Path))
+	if errors.Is(cause, operations.ErrUnsafePath) {
+		f.Code, f.Param = "model_not_found", "model"
+		f.Message = "A name in this path is not acceptable: names are letters, digits, dots, underscores and dashes, and begin with a letter or digit."
+	}
+	return f
+}
+
+func methodNotAllowed(method string, o *operations.Operation) *Error {
+	return &Error{
+		Status: http.StatusMethodNotAllowed, Type: invalidRequest, Code: "method_not_allowed",
+		Message: fmt.Sprintf("%s is not a method of this path. Use %s.", printable(method), strings.Join(o.Methods, " or ")),
+	}
+}
+
+func unsupportedEncoding(encoding string) *Error {
+	return &Error{
+		Status: http.StatusUnsupportedMediaType, Type: invalidRequest, Code: "unsupported_encoding",
+		Message: fmt.Sprintf("A request body with Content-Encoding %s is not accepted. Send it uncompressed.", printable(encoding)),
+	}
+}
+
+func bodyError(err error, limit int64) *Error {
+	if errors.Is(err, errTooLarge) {
+		return &Error{
+			Status: http.StatusRequestEntityTooLarge, Type: invalidRequest, Code: "request_too_large", Final: true,
+			Message: fmt.Sprintf("The request body is larger than %d bytes. Send less, or ask for a higher SPILLWAY_MAX_BODY.", limit),
+		}
+	}
+	return &Error{
+		Status: http.StatusBadRequest, Type: invalidRequest, Code: "incomplete_body", Cause: err,
+		Message: "The request body ended before it was complete. Send it again.",
+	}
+}
+
+func invalidJSON(err error) *Error {
+	return &Error{
+		Status: http.StatusBadRequest, Type: invalidRequest, Code: "invalid_json", Final: true,
+		Message: "The request body could not be read: " + err.Error() + ".",
+	}
+}
+
+func modelMissing(f operations.Family) *Error {
+	where := `Name it in the body: {"model": "…"}.`
+	if f == operations.Deployments {
+		where = "Name it in the path: /openai/deployments/{model}/…"
+	}
+	return &Error{
+		Status: http.StatusBadRequest, Type: invalidRequest, Code: "model_missing", Param: "model", Final: true,
+		Message: "This request names no model. " + where,
+	}
+}
+
+func modelNotFound(name string, known []string) *Error {
+	return &Error{
+		Status: http.StatusNotFound, Type: invalidRequest, Code: "model_not_found", Param: "model", Final: true,
+		Message: fmt.Sprintf("The model %q does not exist here. You may use: %s.", printable(name), joinNames(known)),
+	}
+}
+
+func modelNotAllowed(name string, known []string) *Error {
+	return &Error{
+		Status: http.StatusForbidden, Type: invalidRequest, Code: "model_not_allowed", Param: "model", Final: true,
+		Message: fmt.Sprintf("Your key may not use the model %q. You may use: %s.", printable(name), joinNames(known)),
+	}
+}
+
+func constrainedOut(model string) *Error {
+	return &Error{
+		Status: http.StatusForbidden, Type: invalidRequest, Code: "model_not_allowed", Param: "model", Final: true,
+		Message: fmt.Sprintf("No backend of the model %q lies within the geographies and priority groups that your key may use. Ask your platform team for one.", model),
+	}
+}
+
+func poolThrottled(model string, wait time.Duration, pinned bool) *Error {
+	if pinned {
+		return &Error{
+			Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "rate_limit_exceeded", RetryAfter: wait,
+			Message: fmt.Sprintf("The Azure OpenAI backend that holds what this request refers to is throttled, and no other can serve it. Please retry after %d seconds.", wholeSeconds(wait)),
+		}
+	}
+	return &Error{
+		Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "rate_limit_exceeded", RetryAfter: wait,
+		Message: fmt.Sprintf("All Azure OpenAI backends for %q are throttled. Please retry after %d seconds.", model, wholeSeconds(wait)),
+	}
+}
+
+func noBackendAvailable(model string, wait time.Duration, pinned bool) *Error {
+	if pinned {
+		return &Error{
+			Status: http.StatusServiceUnavailable, Type: serverError, Code: "no_backend_available", RetryAfter: wait,
+			Message: fmt.Sprintf("The Azure OpenAI backend that holds what this request refers to is not available, and no other can serve it. Please retry after %d seconds.", wholeSeconds(wait)),
+		}
+	}
+	return &Error{
+		Status: http.StatusServiceUnavailable, Type: serverError, Code: "no_backend_available", RetryAfter: wait,
+		Message: fmt.Sprintf("No Azure OpenAI backend for %q is available. Please retry after %d seconds; if this lasts, give your platform team the x-request-id of this answer.", model, wholeSeconds(wait)),
+	}
+}
+
+func upstreamTimeout(model string) *Error {
+	return &Error{
+		Status: http.StatusGatewayTimeout, Type: serverError, Code: "upstream_timeout",
+		Message: fmt.Sprintf("No Azure OpenAI backend for %q answered in time. Try again, or ask for less in one request.", model),
+	}
+}
+
+func clientClosed() *Error {
+	return &Error{Status: statusClientClosed, Code: "caller_left"}
+}
+
+func joinNames(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// printable shortens what a caller sent and strips what could disturb a log.
+func printable(s string) string {
+	const most = 100
+	clean := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+	if len(clean) > most {
+		return clean[:most] + "…"
+	}
+	return clean
+}
+
+// referenceNotFound is the answer for what nobody holds, and for what is another
+// consumer's: the two cannot be told apart. It begins as OpenAI's does.
+func referenceNotFound(ref reference) *Error {
+	f := &Error{Status: http.StatusNotFound, Type: invalidRequest, Code: "not_found", Param: ref.param, Final: true}
+	noun := strings.ToUpper(ref.kind[:1]) + ref.kind[1:]
+	if ref.param == "previous_response_id" {
+		f.Code, noun = "previous_response_not_found", "Previous response"
+	}
+	f.Message = fmt.Sprintf("%s with id '%s' not found. It may have been deleted, or have run out after 30 days; begin anew without it.", noun, printable(ref.id))
+	return f
+}
+
+// modelMismatch is a reference to what a backend holds that does not serve the
+// model.
+func modelMismatch(req *proxy.Request, ref reference) *Error {
+	return &Error{
+		Status: http.StatusBadRequest, Type: invalidRequest, Code: "model_mismatch", Param: ref.param, Final: true,
+		Message: fmt.Sprintf("The %s '%s' is held by a backend that does not serve the model %q. Go on with the model that it was made with, or begin anew without it.",
+			ref.kind, printable(ref.id), printable(req.Model)),
+	}
+}
+
+// locationUnknown is a reference that cannot be followed now.
+func locationUnknown(ref reference, cause error) *Error {
+	return &Error{
+		Status: http.StatusServiceUnavailable, Type: serverError, Code: "no_backend_available", RetryAfter: 2 * time.Second, Cause: cause,
+		Message: fmt.Sprintf("Which backend holds the %s '%s' cannot be found out at the moment. Please retry after 2 seconds.", ref.kind, printable(ref.id)),
+	}
+}
