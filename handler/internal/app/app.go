@@ -1,4 +1,10 @@
-// Package app builds the gateway out of a configuration and serves it.
+// Package app assembles the gateway from a configuration and serves it. It is
+// the only package that knows every other one; it decides nothing about
+// requests.
+//
+// Each file holds one subsystem: a constructor that returns it complete,
+// together with its background work. Nothing runs, and nothing is sent, before
+// [App.Run].
 package app
 
 import (
@@ -6,6 +12,8 @@ import (
 	"crypto/rand"
 	"log/slog"
 	randv2 "math/rand/v2"
+	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,88 +28,83 @@ import (
 	"spillway/handler/internal/telemetry"
 )
 
-// Runner is work in the background, until ctx is done.
+// Runner is background work. It returns when ctx is done.
 type Runner func(ctx context.Context)
 
-// gateway is every room at work.
-type gateway struct {
+// App is the assembled gateway.
+type App struct {
+	config   *config.Config
 	version  string
-	server   *api.Server
-	keeper   *fleet.Replica
-	client   *backend.Client
-	sight    *sight
-	beside   []Runner // what lives beside the requests
-	draining atomic.Bool
+	log      *slog.Logger
+	handler  http.Handler
+	draining *atomic.Bool // readiness fails while it is set
+	runners  []Runner
 }
 
-// newGateway wires the rooms. Nothing runs, and nothing is asked of anybody,
-// before start.
-func newGateway(cfg *config.Config, version string, log *slog.Logger, out *telemetry.LogWriter) (*gateway, error) {
-	store, err := OpenStore(cfg, cfg.Settings.StateTable)
+// New assembles the gateway of cfg. The log lines of requests and events go to
+// out.
+func New(cfg *config.Config, version string, log *slog.Logger, out *telemetry.LogWriter) (*App, error) {
+	obs := newObservability(cfg, version, log, out)
+	state, err := newState(cfg, log, obs)
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{version: version, sight: newSight(cfg, log, out)}
-	keeping := FleetConfig(cfg, store)
-	keeping.OnChange = g.sight.changed
-	g.keeper = fleet.New(keeping)
-	g.beside = append(g.beside, g.keeper.Run)
-	client, runners, err := Connect(cfg, log)
+	client, tokenRunners, err := NewBackendClient(cfg, log)
 	if err != nil {
 		return nil, err
 	}
-	g.client, g.beside = client, append(g.beside, runners...)
-	books, err := g.openBooks(cfg, log)
+	client.InjectTrace = obs.annotate()
+	authenticator, authRunners, err := newAuthenticator(cfg, log, state.quotas)
 	if err != nil {
 		return nil, err
 	}
-	doorman, err := g.newDoorman(cfg, log, books)
-	if err != nil {
-		return nil, err
-	}
-	places, err := g.openPlaces(cfg, log)
-	if err != nil {
-		return nil, err
-	}
+	forward := newProxy(cfg, state.replica, client)
+	operators := newAdmin(cfg, version, obs, state, forward.Load)
+	draining := new(atomic.Bool)
+	server := newServer(cfg, obs, state, forward)
+	server.Authenticator, server.Admin, server.Draining = authenticator, operators, draining.Load
+	return &App{
+		config: cfg, version: version, log: log, handler: server.Handler(), draining: draining,
+		runners: slices.Concat(state.runners, tokenRunners, authRunners, obs.observe(cfg, out, state, forward.Load), []Runner{operators.Run}),
+	}, nil
+}
+
+// newServer is the server of the inference API, without access control.
+func newServer(cfg *config.Config, obs *observability, state *state, forward *proxy.Proxy) *api.Server {
 	s := &cfg.Settings
-	loop := g.newLoop(cfg)
-	g.open(cfg, books.LimitStatuses, loop.Load)
-	spent, err := g.openSpending(cfg)
-	if err != nil {
-		return nil, err
+	server := &api.Server{
+		Routes: operations.All(), Forwarder: forward, Locator: forward, Affinity: state.affinity, Models: Models{cfg},
+		Readiness: &api.PoolReadiness{Pools: cfg.Pools, Snapshot: state.replica.PeekSnapshot, Refresh: state.replica.Snapshot, Now: time.Now},
+		Relay:     &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policy: classifyPolicy(cfg)},
+		Observer:  obs.observers(state),
+		Now:       time.Now, Rand: randv2.Float64, NewID: newRequestID, MaxBody: s.MaxBody,
+		Quotas: state.quotas, Expose: s.Expose,
 	}
-	transcripts, err := g.openTranscripts(cfg)
-	if err != nil {
-		return nil, err
+	if state.transcripts != nil {
+		server.Transcript = state.transcripts.Record
 	}
-	operators := g.openOps(cfg, books, spent, loop.Load)
-	g.server = &api.Server{
-		Routes: operations.All(), Forwarder: loop, Locator: loop, Affinity: places,
-		Models: Models{cfg}, Authenticator: doorman,
-		Readiness: &api.PoolReadiness{Pools: cfg.Pools, Snapshot: g.keeper.PeekSnapshot, Refresh: g.keeper.Snapshot, Now: time.Now},
-		Relay:     &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policy: judgement(cfg)},
-		Observer:  g.sight.watched,
-		Now:       time.Now, Rand: randv2.Float64, NewID: newID, MaxBody: s.MaxBody,
-		Quotas: books, Expose: s.Expose, Admin: operators, Draining: g.draining.Load,
-	}
-	if transcripts != nil {
-		g.server.Transcript = transcripts.Record
-	}
-	return g, nil
+	return server
 }
 
-// newLoop is the way of a request through the backends.
-func (g *gateway) newLoop(cfg *config.Config) *proxy.Proxy {
+// waitSlots is how many requests may wait for a throttled pool at once: each
+// holds its body in memory.
+const waitSlots = 1000
+
+// newProxy selects a backend for each request and fails over.
+func newProxy(cfg *config.Config, replica *fleet.Replica, client *backend.Client) *proxy.Proxy {
 	return &proxy.Proxy{
-		Health: g.keeper, Sender: g.client, Load: proxy.NewLoad(len(cfg.Slots)), RoundRobin: new(proxy.RoundRobin),
+		Health: replica, Sender: client, Load: proxy.NewLoad(len(cfg.Slots)), RoundRobin: new(proxy.RoundRobin),
 		RetryBudget: &proxy.RetryBudget{Share: 0.2, Floor: 10}, Hedges: new(proxy.Hedges), Now: time.Now, Rand: randv2.Float64,
 		Queue: &proxy.WaitQueue{Slots: waitSlots}, MaxWait: cfg.Settings.MaxWait,
 	}
 }
 
-// Background starts runners; stop ends them and waits for them.
-func Background(ctx context.Context, runners []Runner) (stop func()) {
-	// They outlive the signal: requests under way still need them.
+// newRequestID has 128 random bits, in letters and digits.
+func newRequestID() string { return "req_" + rand.Text() }
+
+// Start starts runners. stop ends them and waits for them; they ignore the end
+// of ctx, because requests in flight still need them.
+func Start(ctx context.Context, runners []Runner) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	for _, run := range runners {
@@ -112,10 +115,3 @@ func Background(ctx context.Context, runners []Runner) (stop func()) {
 		running.Wait()
 	}
 }
-
-// waitSlots is how many requests may wait for a throttled pool at once:
-// each holds its body.
-const waitSlots = 1000
-
-// newID names a request: 128 bits, in letters and digits.
-func newID() string { return "req_" + rand.Text() }

@@ -10,14 +10,14 @@ import (
 	"spillway/handler/internal/openai/classify"
 )
 
-// Connect makes the client of the backends: a target each, with its own
-// connections and its credential. The runners renew its tokens.
-func Connect(cfg *config.Config, log *slog.Logger) (*backend.Client, []Runner, error) {
+// NewBackendClient is the client of the backends: a target for each, with its
+// own connections and credential. The runners renew the tokens.
+func NewBackendClient(cfg *config.Config, log *slog.Logger) (*backend.Client, []Runner, error) {
 	client := &backend.Client{
 		RequestUsage: true,
 		APIVersion:   "2024-10-21",
-		Timeouts:     backend.Timeouts{Response: cfg.Settings.ResponseTimeout, FirstToken: cfg.Settings.FirstTokenTimeout, FirstTokenByModel: patience(cfg)},
-		Policy:       judgement(cfg),
+		Timeouts:     backend.Timeouts{Response: cfg.Settings.ResponseTimeout, FirstToken: cfg.Settings.FirstTokenTimeout, FirstTokenByModel: firstTokenTimeouts(cfg)},
+		Policy:       classifyPolicy(cfg),
 	}
 	tokens := &tokens{byIdentity: map[string]*backend.Token{}, standalone: cfg.Settings.Standalone, log: log}
 	for i := range cfg.Resources {
@@ -35,16 +35,16 @@ func Connect(cfg *config.Config, log *slog.Logger) (*backend.Client, []Runner, e
 	return client, tokens.runners, nil
 }
 
-// tokens are the tokens of the managed identities. Resources of the same
+// tokens is the access tokens of managed identities. Resources with the same
 // identity share one.
 type tokens struct {
-	byIdentity map[string]*backend.Token
+	byIdentity map[string]*backend.Token // by client id
 	runners    []Runner
 	standalone bool
 	log        *slog.Logger
 }
 
-// credential is how the gateway authenticates to a resource.
+// credential authenticates requests to a resource.
 func (t *tokens) credential(r *config.Resource) (backend.Credential, error) {
 	switch r.Mode {
 	case config.APIKey:
@@ -55,8 +55,8 @@ func (t *tokens) credential(r *config.Resource) (backend.Credential, error) {
 		return backend.NoCredential{}, nil
 	case config.ManagedIdentity:
 	}
-	if known, ok := t.byIdentity[r.ClientID]; ok {
-		return known, nil
+	if shared, ok := t.byIdentity[r.ClientID]; ok {
+		return shared, nil
 	}
 	identity, err := backend.IdentityCredential(r.ClientID, !t.standalone)
 	if err != nil {
@@ -68,7 +68,7 @@ func (t *tokens) credential(r *config.Resource) (backend.Credential, error) {
 	return token, nil
 }
 
-// deployments is what a resource calls the models that it serves.
+// deployments is the names of a resource's deployments, by model.
 func deployments(cfg *config.Config, resource int) map[string]string {
 	names := map[string]string{}
 	for i := range cfg.Pools {
@@ -81,19 +81,20 @@ func deployments(cfg *config.Config, resource int) map[string]string {
 	return names
 }
 
-// patience is the models' own limits for the first token.
-func patience(cfg *config.Config) map[string]time.Duration {
-	own := map[string]time.Duration{}
+// firstTokenTimeouts is the first-token timeouts of models that have their own.
+func firstTokenTimeouts(cfg *config.Config) map[string]time.Duration {
+	byModel := map[string]time.Duration{}
 	for i := range cfg.Pools {
 		if p := &cfg.Pools[i]; p.FirstToken > 0 {
-			own[p.Model] = p.FirstToken
+			byModel[p.Model] = p.FirstToken
 		}
 	}
-	return own
+	return byModel
 }
 
-// judgement is how answers are judged.
-func judgement(cfg *config.Config) classify.Policy {
+// classifyPolicy decides which responses are failures, and how long a throttled
+// backend is left alone.
+func classifyPolicy(cfg *config.Config) classify.Policy {
 	return classify.Policy{
 		DefaultWait: cfg.Throttle.DefaultWait, MaxWait: cfg.Throttle.MaxWait,
 		IgnoreWaits: !cfg.Throttle.AcceptRetryAfter, Failing: cfg.Failing.Match,

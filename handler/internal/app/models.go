@@ -9,17 +9,17 @@ import (
 	"spillway/handler/internal/consumer"
 )
 
-// Models is the pools by the names that callers use.
+// Models finds pools by the names that callers use.
 type Models struct{ Config *config.Config }
 
 // Resolve finds the pool of a name or alias, followed by its fallbacks.
 func (m Models) Resolve(name string) ([]*balancer.Pool, bool) {
-	line := m.Config.CandidatePools(name)
-	return line, line != nil
+	pools := m.Config.CandidatePools(name)
+	return pools, pools != nil
 }
 
-// Names lists what a consumer may ask for. Names that only the pool of any
-// model serves are known where a consumer is bound to them.
+// Names lists the models that a consumer may use, all when c is nil. Models that
+// only the catch-all pool serves are known by the consumers restricted to them.
 func (m Models) Names(c *consumer.Consumer) []string {
 	var names []string
 	for i := range m.Config.Pools {
@@ -38,7 +38,7 @@ func (m Models) Names(c *consumer.Consumer) []string {
 	return names
 }
 
-// All is every pool there is.
+// All is every pool.
 func (m Models) All() []*balancer.Pool {
 	all := make([]*balancer.Pool, len(m.Config.Pools))
 	for i := range m.Config.Pools {

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -13,42 +12,33 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// books is the consumers' quotas and issued keys, which share a table and its
-// notice board.
-type books struct {
+// quotas is the consumers' limits. Their table also holds the issued keys.
+type quotas struct {
 	*quota.Limiter
 	store tablestore.Store
 }
 
-func (g *gateway) openBooks(cfg *config.Config, log *slog.Logger) (*books, error) {
+func newQuotas(cfg *config.Config, log *slog.Logger, countInstances func(context.Context) (int, error)) (*quotas, error) {
 	store, err := OpenStore(cfg, cfg.Settings.StateTable+quotaTable)
 	if err != nil {
 		return nil, err
 	}
-	b := &books{store: store, Limiter: quota.New(quota.Config{
-		Store: store, Consumers: consumers(cfg), Refresh: cfg.Settings.StateRefresh, CountInstances: g.instances,
-		OnError: func(err error) { log.WarnContext(context.Background(), "quotas are not kept in step", "error", err) },
-	})}
-	g.beside = append(g.beside, b.Run)
-	return b, nil
+	return &quotas{store: store, Limiter: quota.New(quota.Config{
+		Store: store, Consumers: consumers(cfg), Refresh: cfg.Settings.StateRefresh, CountInstances: countInstances,
+		OnError: func(err error) {
+			log.WarnContext(context.Background(), "quotas are not synchronized with the table", "error", err)
+		},
+	})}, nil
 }
 
-// instances counts the instances that told the table of themselves lately.
-func (g *gateway) instances(ctx context.Context) (int, error) {
-	fleet, err := g.keeper.ReadState(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("count instances: %w", err)
-	}
-	return len(fleet.Instances), nil
-}
-
-// ring is the keys that were issued at run time. It must be closed.
-func (b *books) ring(cfg *config.Config, log *slog.Logger) *keys.Cache {
+// keyCache is the issued keys. It must be called before Run, and the issued be
+// closed.
+func (q *quotas) keyCache(cfg *config.Config, log *slog.Logger) *keys.Cache {
 	r := &keys.Cache{
-		Store: b.store, Feed: b.Feed(), RefreshInterval: cfg.Settings.StateRefresh, Now: time.Now,
+		Store: q.store, Feed: q.Feed(), RefreshInterval: cfg.Settings.StateRefresh, Now: time.Now,
 		OnError: func(err error) { log.WarnContext(context.Background(), "issued keys cannot be read", "error", err) },
 	}
-	b.Feed().OnRead = append(b.Feed().OnRead, r.OnFeedRead)
+	q.Feed().OnRead = append(q.Feed().OnRead, r.OnFeedRead)
 	return r
 }
 
@@ -62,11 +52,10 @@ func consumers(cfg *config.Config) []*consumer.Consumer {
 
 // NewIssuer issues and revokes the keys that the instances of cfg accept.
 func NewIssuer(cfg *config.Config) (*keys.Issuer, error) {
-	store, err := OpenStore(cfg, cfg.Settings.StateTable+quotaTable)
+	// The consumers' limits decide in which row of the feed the keys' version is.
+	q, err := newQuotas(cfg, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return nil, err
 	}
-	// The number of the board's rows follows from the consumers' limits.
-	board := quota.New(quota.Config{Store: store, Consumers: consumers(cfg), Refresh: cfg.Settings.StateRefresh}).Feed()
-	return &keys.Issuer{Store: store, Feed: board}, nil
+	return &keys.Issuer{Store: q.store, Feed: q.Feed()}, nil
 }

@@ -18,66 +18,73 @@ import (
 	"spillway/handler/internal/telemetry"
 )
 
-// Bounds of the door. The host reads a request before it calls, so a body
-// comes at once; a stream may last as long as its backend likes.
+// Limits of the HTTP server. The Functions host reads a request before it sends
+// it on, so a body arrives at once; a stream may last as long as its backend
+// sends.
 const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 120 * time.Second
 	maxHeaderBytes    = 64 << 10
-	logDepth          = 4096
-	logPatience       = time.Second      // for lines that nobody reads, at the end
-	grace             = 25 * time.Second // for requests under way at SIGTERM
+	logBuffer         = 4096             // lines
+	logFlushTimeout   = time.Second      // at the end, for lines that nothing reads
+	shutdownTimeout   = 25 * time.Second // for requests in flight at SIGTERM
 )
 
-// errStopped is the end that was asked for. It is an error on purpose: the
-// host never restarts a handler that ends with 0.
+// errStopped is the end by a signal. It is an error because the Functions host
+// does not restart a handler that exits with 0: docs/functions-host.md#crashes.
 var errStopped = errors.New("stopped by a signal")
 
-// Serve serves the configuration of this environment until ctx is done.
+// Serve serves the configuration of this process's environment until ctx is
+// done. It never returns nil.
 func Serve(ctx context.Context, version string) error {
 	cfg, err := config.Load()
-	lines := telemetry.NewLogWriter(os.Stdout, alarms(cfg), logDepth)
-	defer lines.Close(logPatience)
+	lines := telemetry.NewLogWriter(os.Stdout, alertOutput(cfg), logBuffer)
+	defer lines.Close(logFlushTimeout)
 	log := telemetry.NewLogger(lines, cfg.Settings.LogLevel)
 	if err != nil {
-		return refuse(ctx, cfg, log, err)
+		return serveInvalid(ctx, cfg, log, err)
 	}
 	for _, warning := range cfg.Warnings {
 		log.WarnContext(ctx, "configuration", "warning", warning.String())
 	}
-	g, err := newGateway(cfg, version, log, lines)
+	a, err := New(cfg, version, log, lines)
 	if err != nil {
-		return refuse(ctx, cfg, log, err)
+		return serveInvalid(ctx, cfg, log, err)
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Settings.Listen)
+	return a.Run(ctx)
+}
+
+// Run listens and serves until ctx is done. It never returns nil.
+func (a *App) Run(ctx context.Context) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.config.Settings.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w; set SPILLWAY_LISTEN or FUNCTIONS_CUSTOMHANDLER_PORT to a free address", err)
 	}
-	stop := Background(ctx, g.beside)
-	// Untouched memory that only the collector counts: with a heap as small as
-	// ours it would else run every few hundred requests.
+	stop := Start(ctx, a.runners)
+	defer stop()
+	// The garbage collector paces itself by the heap, and this one is so small
+	// that it would run every few hundred requests. The memory is never touched.
 	ballast := make([]byte, 16<<20)
 	defer runtime.KeepAlive(ballast)
-	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", version, "backends", len(cfg.Resources),
-		"models", len(cfg.Pools), "auth", cfg.Settings.Callers.String(), "state", cfg.Settings.State.String())
-	err = answer(ctx, listener, g.server.Handler(), &g.draining)
-	stop()
-	return err
+	a.log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", a.version, "backends", len(a.config.Resources),
+		"models", len(a.config.Pools), "auth", a.config.Settings.Callers.String(), "state", a.config.Settings.State.String())
+	return serveHTTP(ctx, listener, a.handler, a.draining)
 }
 
-// alarms is where warnings and errors go. The Functions host tells them by
-// their stream; standalone there is one log.
-func alarms(cfg *config.Config) io.Writer {
+// alertOutput is the output of warnings and errors. The Functions host takes
+// the level from the stream: docs/functions-host.md#logs. A standalone run has
+// one log.
+func alertOutput(cfg *config.Config) io.Writer {
 	if cfg.Settings.Standalone {
 		return os.Stdout
 	}
 	return os.Stderr
 }
 
-// refuse is the end of a wrong configuration. Standalone, the process ends
-// before it listens. Under the host, which gives up for good on the third
-// crash, it listens and says what is wrong (design.md §3).
-func refuse(ctx context.Context, cfg *config.Config, log *slog.Logger, cause error) error {
+// serveInvalid reports an invalid configuration. A standalone process ends.
+// Behind the Functions host, which gives up on a handler that crashes three
+// times, every request is answered with the faults: docs/functions-host.md#crashes.
+func serveInvalid(ctx context.Context, cfg *config.Config, log *slog.Logger, cause error) error {
 	if cfg.Settings.Standalone || cfg.Settings.Listen == "" {
 		return fmt.Errorf("the configuration is not valid:\n%w", cause)
 	}
@@ -95,31 +102,31 @@ func refuse(ctx context.Context, cfg *config.Config, log *slog.Logger, cause err
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	return answer(ctx, listener, api.Misconfigured(faults), new(atomic.Bool))
+	return serveHTTP(ctx, listener, api.Misconfigured(faults), new(atomic.Bool))
 }
 
-// answer serves the handler until ctx is done; then readiness turns red,
-// requests under way have their grace, and what is left is cut off.
-func answer(ctx context.Context, l net.Listener, h http.Handler, draining *atomic.Bool) error {
-	life, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
+// serveHTTP serves h until ctx is done. Then readiness fails, requests in
+// flight may finish within shutdownTimeout, and what is left is cut off.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, draining *atomic.Bool) error {
+	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancelRequests()
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		BaseContext: func(net.Listener) context.Context { return life },
-		ErrorLog:    slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // every request has its own line
+		BaseContext: func(net.Listener) context.Context { return requests },
+		ErrorLog:    slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // each request has its own log line
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(l) }()
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
 	select {
-	case err := <-ended:
+	case err := <-served:
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
 	draining.Store(true)
-	patience, cancel := context.WithTimeout(life, grace)
+	graceful, cancel := context.WithTimeout(requests, shutdownTimeout)
 	defer cancel()
-	if err := srv.Shutdown(patience); err != nil {
-		cut() // streams end in an error event and an aborted connection
+	if err := srv.Shutdown(graceful); err != nil {
+		cancelRequests() // streams end with an error event and an aborted connection
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
 		_ = srv.Shutdown(last)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -14,28 +15,35 @@ import (
 	"spillway/handler/internal/transcript/blob"
 )
 
-// storageScope is what a token for blobs is asked for.
+// storageScope is the scope of tokens for blob storage.
 const storageScope = "https://storage.azure.com/.default"
 
-// openTranscripts keeps what some consumers say; nil where no container is
-// named.
-func (g *gateway) openTranscripts(cfg *config.Config) (*transcript.Recorder, error) {
+// newTranscripts records the requests and responses of the consumers that are
+// configured so; nil when no container is configured.
+func newTranscripts(cfg *config.Config, log *slog.Logger) (*transcript.Recorder, error) {
 	if cfg.Settings.Transcripts == "" {
-		return nil, nil //nolint:nilnil // there is nothing to keep, and that is no error
+		return nil, nil //nolint:nilnil // no container is no error
 	}
 	container, err := openContainer(cfg)
 	if err != nil {
 		return nil, err
 	}
-	r := transcript.New(transcript.Config{Blobs: container, Now: time.Now, Redact: cfg.Settings.Redact, OnError: func(err error) {
-		g.sight.log.WarnContext(context.Background(), "transcripts are not written, and are lost", "error", err)
-	}})
-	g.sight.transcripts, g.sight.watched = r, append(g.sight.watched, r)
-	g.beside = append(g.beside, r.Run)
-	return r, nil
+	return transcript.New(transcript.Config{Blobs: container, Now: time.Now, Redact: cfg.Settings.Redact, OnError: func(err error) {
+		log.WarnContext(context.Background(), "transcripts are not written, and are lost", "error", err)
+	}}), nil
 }
 
-// openContainer is the container in the account where the state lives.
+// transcriptCounts is how many blobs were written, and how many transcripts
+// were dropped.
+func (s *state) transcriptCounts() (written, dropped uint64) {
+	if s.transcripts == nil {
+		return 0, 0
+	}
+	return s.transcripts.Written(), s.transcripts.Dropped()
+}
+
+// openContainer opens the container in the account of the shared state. Nothing
+// is sent.
 func openContainer(cfg *config.Config) (*blob.Container, error) {
 	where, name := &cfg.Settings.State, cfg.Settings.Transcripts
 	switch {

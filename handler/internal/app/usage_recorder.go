@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"log/slog"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -18,45 +19,52 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// spending is what was used, by whom, and whether there is traffic at all.
-type spending struct {
-	book  *accounting.Recorder
-	store tablestore.Store
-	busy  atomic.Bool
-	pools []*balancer.Pool // by health.Slot
+// usageRecorder records the tokens and the cost of finished requests.
+type usageRecorder struct {
+	*accounting.Recorder
+	store  tablestore.Store
+	active atomic.Bool      // a request finished since the janitor's last run
+	pools  []*balancer.Pool // by health.Slot
 }
 
-var _ api.Observer = (*spending)(nil)
+var _ api.Observer = (*usageRecorder)(nil)
 
-// openSpending keeps the usage of this instance, and has the fleet's tables
-// tidied by one of its instances.
-func (g *gateway) openSpending(cfg *config.Config) (*spending, error) {
+func newUsageRecorder(cfg *config.Config, log *slog.Logger) (*usageRecorder, error) {
 	store, err := OpenStore(cfg, cfg.Settings.StateTable+usageTable)
 	if err != nil {
 		return nil, err
 	}
-	s := &spending{store: store, pools: poolsOf(cfg), book: accounting.New(accounting.Config{
+	return &usageRecorder{store: store, pools: poolsBySlot(cfg), Recorder: accounting.New(accounting.Config{
 		Store: store, Instance: cfg.Settings.Instance, BootID: rand.Text(), OnError: func(err error) {
-			g.sight.log.WarnContext(context.Background(), "usage is not written down; it is kept until it is", "error", err)
+			log.WarnContext(context.Background(), "usage is not written to the table; it is kept in memory and retried", "error", err)
 		},
-	})}
-	g.sight.watched = append(g.sight.watched, s)
-	g.beside = append(g.beside, s.book.Run)
-	if !cfg.Settings.State.Memory() {
-		keeper := &fleet.Janitor{
-			Store: store, Busy: func() bool { return s.busy.Swap(false) }, Instance: cfg.Settings.Instance, OnDone: g.tidied,
-			Tasks: []fleet.Task{
-				{Name: "stamps of instances that are gone", Run: g.keeper.DeleteStaleHeartbeats},
-				{Name: "usage of long ago", Run: func(ctx context.Context) (int, error) { return accounting.DeleteExpired(ctx, store, time.Now()) }},
-			},
-		}
-		g.beside = append(g.beside, keeper.Run)
-	}
-	return s, nil
+	})}, nil
 }
 
-// poolsOf is the pool that each slot belongs to.
-func poolsOf(cfg *config.Config) []*balancer.Pool {
+// newJanitor deletes expired rows from the tables. One instance of the app does
+// it at a time.
+func newJanitor(cfg *config.Config, log *slog.Logger, u *usageRecorder, replica *fleet.Replica) *fleet.Janitor {
+	return &fleet.Janitor{
+		Store: u.store, Busy: func() bool { return u.active.Swap(false) }, Instance: cfg.Settings.Instance,
+		OnDone: func(chore string, removed int, err error) { logChore(log, chore, removed, err) },
+		Tasks: []fleet.Task{
+			{Name: "rows of ended instances", Run: replica.DeleteStaleHeartbeats},
+			{Name: "expired usage", Run: func(ctx context.Context) (int, error) { return accounting.DeleteExpired(ctx, u.store, time.Now()) }},
+		},
+	}
+}
+
+func logChore(log *slog.Logger, chore string, removed int, err error) {
+	ctx := context.Background()
+	switch {
+	case err != nil:
+		log.WarnContext(ctx, "housekeeping failed; it is retried in an hour", "chore", chore, "removed", removed, "error", err)
+	case removed > 0:
+		log.InfoContext(ctx, "housekeeping", "chore", chore, "removed", removed)
+	}
+}
+
+func poolsBySlot(cfg *config.Config) []*balancer.Pool {
 	all := make([]*balancer.Pool, len(cfg.Slots))
 	for i := range cfg.Pools {
 		for _, b := range cfg.Pools[i].Backends {
@@ -66,75 +74,64 @@ func poolsOf(cfg *config.Config) []*balancer.Pool {
 	return all
 }
 
-// tidied tells of a chore.
-func (g *gateway) tidied(chore string, removed int, err error) {
-	ctx := context.Background()
-	switch {
-	case err != nil:
-		g.sight.log.WarnContext(ctx, "housekeeping failed; it is tried again in an hour", "chore", chore, "removed", removed, "error", err)
-	case removed > 0:
-		g.sight.log.InfoContext(ctx, "housekeeping", "chore", chore, "removed", removed)
-	}
-}
-
-// RequestDone books a request that a backend served, and what other backends are known
-// to have used for it in vain: they bill it all the same.
-func (s *spending) RequestDone(x *api.RequestRecord) {
-	s.busy.Store(true)
+// RequestDone records a request that a backend served, and the tokens that other
+// backends reported for attempts that were not delivered: they bill them too.
+func (u *usageRecorder) RequestDone(x *api.RequestRecord) {
+	u.active.Store(true)
 	r := x.Result
 	if r == nil {
 		return
 	}
 	for i := range r.Attempts {
 		if a := &r.Attempts[i]; a.Wasted != (usage.Tokens{}) {
-			s.add(x, s.poolOf(r, a.Backend), a.Backend, accounting.Totals{Tokens: a.Wasted})
+			u.add(x, u.poolOf(r, a.Backend), a.Backend, accounting.Totals{Tokens: a.Wasted})
 		}
 	}
 	if r.ServedBy == nil {
 		return
 	}
 	d := &r.Delivery
-	sum := accounting.Totals{Requests: 1, Tokens: d.Usage}
+	totals := accounting.Totals{Requests: 1, Tokens: d.Usage}
 	if d.Broken {
-		sum.Broken = 1
+		totals.Broken = 1
 	}
 	if d.Usage == (usage.Tokens{}) && x.Status < http.StatusBadRequest {
-		sum.Unmetered = 1
+		totals.Unmetered = 1
 	}
-	s.add(x, r.Pool, r.ServedBy, sum)
+	u.add(x, r.Pool, r.ServedBy, totals)
 }
 
-// add books a sum, and what it costs.
-func (s *spending) add(x *api.RequestRecord, p *balancer.Pool, b *balancer.Backend, sum accounting.Totals) {
+// add records totals and their cost.
+func (u *usageRecorder) add(x *api.RequestRecord, p *balancer.Pool, b *balancer.Backend, totals accounting.Totals) {
 	k := accounting.Key{Model: p.Model, Backend: b.Name, Currency: p.Price.Currency}
 	if x.Consumer != nil {
 		k.Consumer = x.Consumer.Name
 	}
-	sum.Cost = accounting.MoneyOf(p.Price.Cost(sum.Tokens))
-	s.book.Add(x.Start.Add(x.Duration), k, sum)
+	totals.Cost = accounting.MoneyOf(p.Price.Cost(totals.Tokens))
+	u.Add(x.Start.Add(x.Duration), k, totals)
 }
 
-// poolOf is the pool that a backend was tried for: the last one, or one that
-// it is the fallback of.
-func (s *spending) poolOf(r *proxy.Result, b *balancer.Backend) *balancer.Pool {
+// poolOf is the pool for which a backend was tried: the last one, or one that
+// has it as a fallback.
+func (u *usageRecorder) poolOf(r *proxy.Result, b *balancer.Backend) *balancer.Pool {
 	for i := range r.Pool.Backends {
 		if r.Pool.Backends[i].Slot == b.Slot {
 			return r.Pool
 		}
 	}
-	return s.pools[b.Slot]
+	return u.pools[b.Slot]
 }
 
-// rows is everybody's usage, for the status page.
-func (s *spending) rows(ctx context.Context, from, to time.Time) ([]admin.UsageRow, error) {
-	_ = s.book.Flush(ctx) // what cannot be written cannot be read either
-	lines, err := (&accounting.Reader{Store: s.store}).Rows(ctx, from, to)
-	if lines == nil && err != nil {
-		return nil, err //nolint:wrapcheck // it says what was read
+// rows is the usage of all instances, for the status page.
+func (u *usageRecorder) rows(ctx context.Context, from, to time.Time) ([]admin.UsageRow, error) {
+	_ = u.Flush(ctx) // when writing fails, so does reading, which reports it
+	all, err := (&accounting.Reader{Store: u.store}).Rows(ctx, from, to)
+	if all == nil && err != nil {
+		return nil, err
 	}
-	rows := make([]admin.UsageRow, len(lines))
-	for i := range lines {
-		l := &lines[i]
+	rows := make([]admin.UsageRow, len(all))
+	for i := range all {
+		l := &all[i]
 		rows[i] = admin.UsageRow{
 			Hour: l.Hour, Consumer: l.Consumer, Model: l.Model, Backend: l.Backend, Requests: l.Requests, Unmetered: l.Unmetered,
 			Tokens: l.Tokens, Cost: l.Cost.Amount(), Currency: l.Currency,
@@ -143,7 +140,7 @@ func (s *spending) rows(ctx context.Context, from, to time.Time) ([]admin.UsageR
 	return rows, nil
 }
 
-// NewUsageReader reads the usage that the instances of cfg have written.
+// NewUsageReader reads the usage that the instances of cfg wrote.
 func NewUsageReader(cfg *config.Config) (*accounting.Reader, error) {
 	store, err := OpenStore(cfg, cfg.Settings.StateTable+usageTable)
 	if err != nil {

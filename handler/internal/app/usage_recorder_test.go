@@ -16,26 +16,26 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// What a backend used for an answer that nobody got is booked where it was
-// used, at that model's price, and is no request served.
-func TestWhatWasUsedInVainIsBooked(t *testing.T) {
+// Tokens of an attempt that was not delivered count for its backend, at that
+// model's price, and not as a request.
+func TestUndeliveredAttemptsAreAccounted(t *testing.T) {
 	large := &balancer.Pool{Model: "large", Price: usage.Price{Currency: "USD", Input: 10, Output: 20}, Backends: []balancer.Backend{{Name: "ptu", Slot: 0}}}
 	small := &balancer.Pool{Model: "small", Price: usage.Price{Currency: "USD", Input: 1, Output: 2}, Backends: []balancer.Backend{{Name: "ptu", Slot: 1}, {Name: "payg", Slot: 2}}}
 	store := new(memory.Store)
-	s := &spending{store: store, book: accounting.New(accounting.Config{Store: store}), pools: []*balancer.Pool{large, small, small}}
+	u := &usageRecorder{store: store, Recorder: accounting.New(accounting.Config{Store: store}), pools: []*balancer.Pool{large, small, small}}
 	hour := time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
-	s.RequestDone(&api.RequestRecord{
+	u.RequestDone(&api.RequestRecord{
 		Start: hour, Duration: time.Second, Consumer: &consumer.Consumer{Name: "team-a"}, Status: 200,
 		Result: &proxy.Result{
 			Pool: small, ServedBy: &small.Backends[1], Delivery: proxy.Delivery{Committed: true, Usage: usage.Tokens{Prompt: 100, Completion: 10}},
 			Attempts: []proxy.Attempt{
 				{Backend: &large.Backends[0], Wasted: usage.Tokens{Prompt: 100, Completion: 1}},
-				{Backend: &small.Backends[0]}, // it did not say
+				{Backend: &small.Backends[0]}, // reported no usage
 				{Backend: &small.Backends[1], Status: 200},
 			},
 		},
 	})
-	rows, err := s.rows(context.Background(), hour, hour.Add(time.Hour))
+	rows, err := u.rows(context.Background(), hour, hour.Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,6 +50,6 @@ func TestWhatWasUsedInVainIsBooked(t *testing.T) {
 		"team-a small payg requests": 1, "team-a small payg tokens": 110, "team-a small payg millionths": 120,
 	}
 	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("booked (-want +got):\n%s", d)
+		t.Errorf("recorded (-want +got):\n%s", d)
 	}
 }

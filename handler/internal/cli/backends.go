@@ -60,11 +60,8 @@ func openReplica() (*config.Config, *fleet.Replica, error) {
 	if cfg.Settings.State.Memory() {
 		return nil, nil, fmt.Errorf("there is no shared state to look at: set SPILLWAY_STATE or AzureWebJobsStorage to what the instances use")
 	}
-	store, err := app.OpenStore(cfg, cfg.Settings.StateTable)
-	if err != nil {
-		return nil, nil, err
-	}
-	return cfg, fleet.New(app.FleetConfig(cfg, store)), nil
+	replica, err := app.NewReplica(cfg)
+	return cfg, replica, err
 }
 
 func override(ctx context.Context, k *fleet.Replica, verb, backend string) error {

@@ -12,7 +12,6 @@ import (
 	"spillway/handler/internal/app"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/config"
-	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/proxy"
 )
@@ -74,15 +73,14 @@ func readSnapshot(ctx context.Context, cfg *config.Config) (*health.Snapshot, st
 	if cfg.Settings.State.Memory() {
 		return &health.Snapshot{}, "no shared state is configured, so all backends count as healthy", nil
 	}
-	store, err := app.OpenStore(cfg, cfg.Settings.StateTable)
+	replica, err := app.NewReplica(cfg)
 	if err != nil {
 		return nil, "", err
 	}
-	keeper := fleet.New(app.FleetConfig(cfg, store))
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if err := keeper.Read(ctx); err != nil {
+	if err := replica.Read(ctx); err != nil {
 		return nil, "", fmt.Errorf("read shared state (%s): %w", cfg.Settings.State.Setting, err)
 	}
-	return keeper.Snapshot(), "health as the table has it now", nil
+	return replica.Snapshot(), "health as the table has it now", nil
 }

@@ -21,7 +21,7 @@ func validateLive(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	client, runners, err := app.Connect(cfg, slog.New(slog.DiscardHandler))
+	client, runners, err := app.NewBackendClient(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func validateLive(ctx context.Context, out io.Writer) error {
 		}
 		subject.State = preflight.State{Store: store, Setting: where.Setting, SharedKey: where.Text.Set()}
 	}
-	defer app.Background(ctx, runners)()
+	defer app.Start(ctx, runners)()
 	report := preflight.Run(ctx, subject)
 	if err := report.Print(out); err != nil {
 		return err

@@ -1,0 +1,141 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"spillway/handler/internal/affinity"
+	"spillway/handler/internal/backend"
+	"spillway/handler/internal/config"
+	"spillway/handler/internal/fleet"
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/tablestore"
+	"spillway/handler/internal/tablestore/azure"
+	"spillway/handler/internal/tablestore/memory"
+	"spillway/handler/internal/transcript"
+)
+
+// state is everything that is kept in the storage account.
+type state struct {
+	replica     *fleet.Replica
+	quotas      *quotas
+	affinity    *affinity.Store
+	usage       *usageRecorder
+	transcripts *transcript.Recorder // nil = no container is configured
+	runners     []Runner
+}
+
+func newState(cfg *config.Config, log *slog.Logger, obs *observability) (*state, error) {
+	replica, err := newReplica(cfg, obs.recordChange)
+	if err != nil {
+		return nil, err
+	}
+	quotas, err := newQuotas(cfg, log, func(ctx context.Context) (int, error) { return countInstances(ctx, replica) })
+	if err != nil {
+		return nil, err
+	}
+	locations, err := newAffinity(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	usage, err := newUsageRecorder(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	transcripts, err := newTranscripts(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	s := &state{replica: replica, quotas: quotas, affinity: locations, usage: usage, transcripts: transcripts}
+	s.runners = []Runner{replica.Run, quotas.Run, locations.Run, usage.Run}
+	if transcripts != nil {
+		s.runners = append(s.runners, transcripts.Run)
+	}
+	if !cfg.Settings.State.Memory() {
+		s.runners = append(s.runners, newJanitor(cfg, log, usage, replica).Run)
+	}
+	return s, nil
+}
+
+// Suffixes of the tables' names. The table of backend health has none.
+const (
+	quotaTable    = "books"
+	affinityTable = "places"
+	usageTable    = "usage"
+)
+
+// OpenStore opens one table of the configured storage account. Nothing is sent.
+func OpenStore(cfg *config.Config, name string) (tablestore.Store, error) {
+	where := &cfg.Settings.State
+	switch {
+	case where.Memory():
+		return new(memory.Store), nil
+	case where.Text.Set():
+		store, err := azure.Connect(where.Text.Reveal(), name, azure.Options{})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", where.Setting, err)
+		}
+		return store, nil
+	}
+	identity, err := backend.IdentityCredential(where.ClientID, !cfg.Settings.Standalone)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", where.Setting, err)
+	}
+	store, err := azure.Open(where.TableURL, name, identity, azure.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", where.Setting, err)
+	}
+	return store, nil
+}
+
+// NewReplica is the copy of the shared state of the backends' health. The
+// commands use it to read the table and to write overrides.
+func NewReplica(cfg *config.Config) (*fleet.Replica, error) { return newReplica(cfg, nil) }
+
+// newReplica leaves two fields of its configuration at their defaults: the
+// instances count themselves (MaxInstances), and all apps with the same table
+// share what they know of the backends with the same name (Group).
+//
+// LeaveAt is off unless the document sets throttle.leaveAt: provisioned
+// capacity is paid for whether it is used or not, and the 429 that leaving
+// early avoids costs the caller one short exchange, not an error.
+func newReplica(cfg *config.Config, onChange func(slot health.Slot, before, after health.Record)) (*fleet.Replica, error) {
+	store, err := OpenStore(cfg, cfg.Settings.StateTable)
+	if err != nil {
+		return nil, err
+	}
+	return fleet.New(fleet.Config{
+		Store: store, Slots: cfg.Slots, Instance: cfg.Settings.Instance, Breaker: cfg.Breaker, Refresh: cfg.Settings.StateRefresh,
+		Throttle: health.ThrottlePolicy{
+			DefaultWait: cfg.Throttle.DefaultWait, MaxWait: cfg.Throttle.MaxWait,
+			LeaveAt: health.LeaveAt{Utilization: cfg.Throttle.Utilization, RemainingTokens: cfg.Throttle.RemainingTokens},
+		},
+		OnChange: onChange,
+	}), nil
+}
+
+// countInstances counts the instances that wrote to the table recently.
+func countInstances(ctx context.Context, replica *fleet.Replica) (int, error) {
+	all, err := replica.ReadState(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("count instances: %w", err)
+	}
+	return len(all.Instances), nil
+}
+
+// newAffinity is the store of which backend holds which stored object. Without
+// a storage account it is this process's own.
+func newAffinity(cfg *config.Config, log *slog.Logger) (*affinity.Store, error) {
+	settings := affinity.Config{OnError: func(err error) {
+		log.WarnContext(context.Background(), "the backend of a stored object is not written to the table", "error", err)
+	}}
+	if !cfg.Settings.State.Memory() {
+		table, err := OpenStore(cfg, cfg.Settings.StateTable+affinityTable)
+		if err != nil {
+			return nil, err
+		}
+		settings.Table = table
+	}
+	return affinity.New(settings), nil
+}
