@@ -87,6 +87,7 @@ func (r *rig) firstToken(t *testing.T) (time.Duration, string) {
 }
 
 func TestHedgingCutsTailLatency(t *testing.T) {
+	soakOnly(t)
 	const n, slow = 1000, 1500 * time.Millisecond
 	measure := func(model map[string]any) (p50, p99 time.Duration, extra, abandoned int) {
 		resources := fourResources()

@@ -61,6 +61,7 @@ func (r *rig) sendAtOnce(all *sync.WaitGroup, consumer string, n int) (served, r
 // A throttled pool that reopens is for people first: batch requests that came
 // earlier go after interactive ones that came later.
 func TestInteractiveRequestsLeaveTheQueueFirst(t *testing.T) {
+	soakOnly(t)
 	r := start(t, classes())
 	if a := ask(t.Context(), t, http.MethodGet, r.host.URL+"/health/live", ""); a.status != http.StatusOK {
 		t.Fatal(a.err)
@@ -95,6 +96,7 @@ func TestInteractiveRequestsLeaveTheQueueFirst(t *testing.T) {
 // When the waiting room is full, batch requests give up their seats to
 // interactive ones, and are refused at the door; no interactive one is refused.
 func TestBatchRequestsAreRefusedFirstWhenTheQueueIsFull(t *testing.T) {
+	soakOnly(t)
 	const seats, over, later = 1000, 15, 20
 	r := start(t, classes())
 	if a := ask(t.Context(), t, http.MethodGet, r.host.URL+"/health/live", ""); a.status != http.StatusOK {

@@ -150,6 +150,6 @@ func (f *fleet) wantLeasesEnd(absences []downtime) {
 }
 
 func TestFleetSurvivesKilledInstances(t *testing.T) {
-	t.Parallel() // it waits more than it works
+	soakOnly(t)
 	wantSurvived(t, flappingFleet(t, sized(t, 10, 4), sized(t, 3, 2), tableFaults{}), sized(t, 15, 5), 60*time.Second)
 }

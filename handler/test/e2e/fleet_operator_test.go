@@ -14,7 +14,7 @@ import (
 // An operator's word is obeyed by every instance within the same bound, and
 // the list says what the table says and how far each instance is.
 func TestOperatorCommandsReachTheFleet(t *testing.T) {
-	f := startFleet(t, fleetSetup{members: sized(t, 20, 4), backends: twoBackends(), skewed: true})
+	f := startFleet(t, fleetSetup{members: sized(t, 20, 3), backends: twoBackends(), skewed: true})
 	for range sized(t, 3, 1) {
 		f.wantObeyed("b", shut, "drain", "a")
 		if list := f.backends("list"); !strings.Contains(list, "by ") || !strings.Contains(list, "drained by") {
@@ -37,7 +37,7 @@ func TestOperatorCommandsReachTheFleet(t *testing.T) {
 // wantObeyed says something to the fleet and checks when all obey.
 func (f *fleet) wantObeyed(served string, holds func(health.Record) bool, args ...string) {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
 	defer cancel()
 	began := time.Now()
 	f.backends(args...)
@@ -49,7 +49,7 @@ func (f *fleet) wantObeyed(served string, holds func(health.Record) bool, args .
 		delays[i] -= c.at.Sub(began) // the command's own start is no part of it
 	}
 	f.t.Logf("%-7s obeyed after the table had it: %s", args[0], spread(delays))
-	if late := slices.Max(delays); late > 2*time.Second {
+	if late := slices.Max(delays); tooLate(f.t, late, 2*time.Second) {
 		f.t.Errorf("%v: the last instance obeyed after %v", args, late)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // those of instances that share no state at all, and all is known again within
 // a refresh of its return.
 func TestFleetServesWithoutTheTable(t *testing.T) {
-	wantNoNeedOfTheTable(t, sized(t, 10, 3), time.Duration(sized(t, 10, 7))*time.Second)
+	wantNoNeedOfTheTable(t, sized(t, 10, 2), time.Duration(sized(t, 10, 3))*time.Second)
 }
 
 // outage is a fleet, and as many instances with their state in memory that say
@@ -80,7 +80,9 @@ func wantNoNeedOfTheTable(t *testing.T, members int, lasts time.Duration) {
 	o.restore()
 	delays := o.obedience(t.Context(), gone, "a", "b", shut)
 	o.wantPrompt(delays, back.Sub(gone))
-	o.wantOutageShown(lasts)
+	if _, long := soaking(t); long { // each instance publishes what it saw every 15 s
+		o.wantOutageShown(lasts)
+	}
 	shots := l.finish()
 	if failed := o.failures(shots); failed > 0 {
 		t.Errorf("%d of %d requests were not answered 200", failed, len(shots))
@@ -120,7 +122,7 @@ func (o *outage) wantPrompt(delays []time.Duration, lasted time.Duration) {
 	o.t.Logf("first exchange after the return: %s where connections had been refused, %s where nothing had been answered", spread(again[0]), spread(again[1]))
 	o.t.Logf("reconciled after the return, where connections had been refused: %s", spread(refused))
 	o.t.Logf("reconciled after the return, where nothing had been answered:   %s", spread(silent))
-	if quantile(refused, 1) > 2500*time.Millisecond || quantile(silent, 1) > 3500*time.Millisecond {
+	if tooLate(o.t, quantile(refused, 1), 2500*time.Millisecond) || tooLate(o.t, quantile(silent, 1), 3500*time.Millisecond) {
 		o.t.Error("an instance was late in learning what the fleet knew")
 	}
 }
@@ -174,7 +176,7 @@ func (o *outage) compare(before, during []sample) {
 	o.t.Logf("meanwhile, later than in memory: p50 %v, p90 %v, p99 %v", quantile(d.fleet, .5)-quantile(d.alone, .5), quantile(d.fleet, .9)-quantile(d.alone, .9), quantile(d.fleet, .99)-quantile(d.alone, .99))
 	o.t.Logf("added by the outage: p50 %v, p90 %v, p99 %v", added(.5), added(.9), added(.99))
 	// One exchange that is waited for is a second. The goal, 1 ms, is for a machine that does nothing else: see the log.
-	if added(.5) > 50*time.Millisecond || added(.99) > 800*time.Millisecond {
+	if tooLate(o.t, added(.5), 50*time.Millisecond) || tooLate(o.t, added(.99), 800*time.Millisecond) {
 		o.t.Errorf("without its table the fleet answers later: p50 by %v, p99 by %v", added(.5), added(.99))
 	}
 }

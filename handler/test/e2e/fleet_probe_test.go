@@ -182,7 +182,7 @@ func TestOverlappingProbesAreDetected(t *testing.T) {
 }
 
 func TestFleetProbesOneAtATimeUnderTableFaults(t *testing.T) {
-	t.Parallel() // it waits more than it works
+	soakOnly(t)
 	f := flappingFleet(t, sized(t, 20, 4), sized(t, 6, 3), defaultFaults())
 	wantOneProbeAtATime(t, f, sized(t, 60, 8), 90*time.Second)
 }

@@ -15,7 +15,7 @@ import (
 // One instance that cannot reach a backend keeps to the others and leaves it
 // to the fleet; the others leave it together when each saw it fail once.
 func TestFleetDistinguishesBackendFromNetworkFailure(t *testing.T) {
-	t.Parallel() // it waits more than it works
+	soakOnly(t)
 	nowhere := freeAddress(t)
 	f := startFleet(t, fleetSetup{members: sized(t, 21, 6), backends: twoBackends(), bend: func(n int, doc string) string {
 		if n > 0 {

@@ -151,6 +151,23 @@ func soaking(t *testing.T) (time.Duration, bool) {
 	return d, true
 }
 
+// soakOnly skips a test that measures real time, or needs much of it, outside
+// make soak: on a busy machine its bounds say nothing about the program.
+func soakOnly(t *testing.T) {
+	t.Helper()
+	if _, ok := soaking(t); !ok {
+		t.Skip("it measures real time: SPILLWAY_SOAK=1m go test -run ^" + t.Name() + "$ ./handler/test/e2e")
+	}
+}
+
+// tooLate reports whether a measured time is over its bound, which holds in a soak only, where
+// nothing else uses the machine.
+func tooLate(t *testing.T, took, bound time.Duration) bool {
+	t.Helper()
+	_, measured := soaking(t)
+	return measured && took > bound
+}
+
 // quantile of a list of times, and zero of none.
 func quantile(times []time.Duration, q float64) time.Duration {
 	if len(times) == 0 {

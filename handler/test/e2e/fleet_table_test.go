@@ -10,6 +10,7 @@ import (
 // neither the start nor the first request nor any other is slower than with no
 // table at all.
 func TestRequestNeverWaitsForTheTable(t *testing.T) {
+	soakOnly(t)
 	f := startFleet(t, fleetSetup{members: 1, backends: twoBackends()})
 	hole := openTableProxy(t, f.seen, 0, f.members[0].way.upstream)
 	hole.swallowing.Store(true)
@@ -64,7 +65,7 @@ func (f *fleet) fireFor(d time.Duration, perSecond float64, members ...*member) 
 // What the table is asked depends on the number of instances alone, not on
 // that of requests.
 func TestTableTrafficMatchesPublishedCost(t *testing.T) {
-	t.Parallel()      // it waits more than it works
+	soakOnly(t)
 	const refresh = 2 // a second
 	f := startFleet(t, fleetSetup{members: sized(t, 20, 4), backends: twoBackends()})
 	time.Sleep(time.Second) // the first stamps are written
@@ -88,7 +89,7 @@ func TestTableTrafficMatchesPublishedCost(t *testing.T) {
 // Quotas that are exact across instances have a price of their own: a look at
 // their notice board with each refresh, and the exchanges of each busy limit.
 func TestQuotaTrafficMatchesPublishedCost(t *testing.T) {
-	t.Parallel() // it waits more than it works
+	soakOnly(t)
 	team := map[string]any{"name": "team", "keySetting": "TEAM_KEY", "tokensPerMinute": 10_000_000, "tokensPerMonth": 1_000_000_000}
 	f := startFleet(t, fleetSetup{
 		members: sized(t, 20, 4), backends: twoBackends(), env: []string{"SPILLWAY_AUTH=key", "TEAM_KEY=" + teamKey},

@@ -18,6 +18,7 @@ type throttleStorm struct{ from, until time.Time }
 // knows; where requests are few most know before they have one; and all return
 // when it ends.
 func TestFewRequestsReachAThrottledBackend(t *testing.T) {
+	soakOnly(t)
 	f := startFleet(t, fleetSetup{members: sized(t, 20, 4), skewed: true, backends: []backend{
 		{name: "a", priority: 1, capacity: "provisioned", deployment: simulator.Deployment{SKU: simulator.Provisioned}}, {name: "b", priority: 2},
 	}})

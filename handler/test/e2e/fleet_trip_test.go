@@ -114,7 +114,7 @@ func (f *fleet) trips(n int) (last, each map[string][]time.Duration) {
 	last, each = map[string][]time.Duration{}, map[string][]time.Duration{}
 	for i := range n {
 		c := causes()[i%len(causes())]
-		ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
 		knew := c.do(f, rand.IntN(len(f.members)))
 		delays := f.obedience(ctx, knew, "a", "b", shut)
 		last[c.name], each[c.name] = append(last[c.name], slices.Max(delays)), append(each[c.name], delays...)
@@ -130,8 +130,8 @@ func (f *fleet) trips(n int) (last, each map[string][]time.Duration) {
 // What one instance learns of a backend is obeyed by the last of twenty within
 // a refresh and an exchange, at the default refresh.
 func TestFleetAgreesOnWhatOneInstanceSees(t *testing.T) {
-	f := startFleet(t, fleetSetup{members: sized(t, 20, 4), backends: twoBackends(), skewed: true})
-	f.wantTrips(sized(t, 30, 6))
+	f := startFleet(t, fleetSetup{members: sized(t, 20, 3), backends: twoBackends(), skewed: true})
+	f.wantTrips(sized(t, 30, 3))
 }
 
 func (f *fleet) wantTrips(n int) {
@@ -143,7 +143,7 @@ func (f *fleet) wantTrips(n int) {
 		all = append(all, last[c.name]...)
 	}
 	f.t.Logf("%-24s last of %d:    %s", "all", len(f.members), spread(all))
-	if p99 := quantile(all, .99); p99 > 2*time.Second {
+	if p99 := quantile(all, .99); tooLate(f.t, p99, 2*time.Second) {
 		f.t.Errorf("the last of %d instances obeyed after %v (p99), want within 2s even on a busy machine", len(f.members), p99)
 	}
 }

@@ -70,6 +70,7 @@ func windows(journal []simulator.Entry) []window {
 // A PTU of 50 requests a second is offered 150: all are answered, it is kept
 // busy, and pay-as-you-go gets only what it refuses.
 func TestLoadSpillsFromPTUAndReturns(t *testing.T) {
+	soakOnly(t)
 	backends := threeBackends()
 	d := &backends[0].deployment
 	d.ProvisionedTokensPerMinute, d.ProvisionedBurst, d.AnswerTokens = 60*50*18, 400*time.Millisecond, 16

@@ -90,38 +90,42 @@ func TestCallerDisconnectCancelsTheBackend(t *testing.T) {
 	}
 	left := time.Now()
 	leave()
-	wait, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	wait, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	e, err := r.sim.WaitDisconnect(wait, "ptu")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("the backend saw it after %v", e.DisconnectedAt.Sub(left))
-	if took := e.DisconnectedAt.Sub(left); took > 100*time.Millisecond {
+	if took := e.DisconnectedAt.Sub(left); tooLate(t, took, 100*time.Millisecond) {
 		t.Errorf("the backend saw the caller leave after %v, want within 100ms", took)
 	}
 	r.wantServedBy("ptu") // it says nothing about the backend
 }
 
 func TestEachEventIsFlushedAsItArrives(t *testing.T) {
-	backends := threeBackends()
-	backends[0].deployment.PerToken, backends[0].deployment.AnswerTokens = 30*time.Millisecond, 20
-	r := start(t, setup{backends: backends})
-	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, r.host.URL+chatPath, strings.NewReader(helloSSE))
+	const sent = 5
+	r := start(t, setup{})
+	r.sim.Next("ptu", simulator.Fault{Action: "hang-mid-stream", Chunks: sent, Hold: 5 * time.Minute})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.host.URL+chatPath, strings.NewReader(helloSSE))
+	if err != nil {
+		t.Fatal(err)
+	}
 	res, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	var arrivals []time.Time
-	lines := bufio.NewScanner(res.Body)
-	for lines.Scan() {
+	arrived := 0
+	for lines := bufio.NewScanner(res.Body); arrived < sent && lines.Scan(); {
 		if strings.HasPrefix(lines.Text(), "data: ") {
-			arrivals = append(arrivals, time.Now())
+			arrived++
 		}
 	}
-	if span := arrivals[len(arrivals)-1].Sub(arrivals[0]); len(arrivals) < 20 || span < 400*time.Millisecond {
-		t.Errorf("%d events over %v: they were held together", len(arrivals), span)
+	if arrived < sent {
+		t.Errorf("%d of %d events arrived while the backend was silent", arrived, sent)
 	}
 }
 
