@@ -5,7 +5,7 @@
 # SPILLWAY_SOAK tells a test that it is one of these runs, and how long it may take; elsewhere such tests are short or skipped.
 source "$(dirname "$0")/lib.sh"
 
-whole='^Test(Soak|Fleet|TableCosts|QuotasCost|RequestNever)'
+whole='^Test(Soak|Fleet|Operator|TableTraffic|QuotaTraffic|QuotaHolds|RequestNever|FewRequests|Hedging|Interactive|BatchRequests|LoadSpills|CallerDisconnect)'
 state='^Test(Simulated|OneProbe|HowSoon)'
 
 "$GO" test -list "$whole" ./handler/test/e2e | grep -q '^TestSoak' || fail "handler/test/e2e has no TestSoak…"
