@@ -70,7 +70,7 @@ func TestAffinityKeepsPromptCacheHitRateOfOneBackend(t *testing.T) {
 	}
 }
 
-// Affinity gives way at once: no caller waits or fails for the sake of a cache.
+// Affinity yields at once: no caller waits or fails for the sake of a cache.
 func TestAffinityYieldsToAThrottledBackend(t *testing.T) {
 	r := api{resources: fastDeployments(fourResources())}.start(t)
 	prompt := strings.Repeat("the same long document. ", 300)

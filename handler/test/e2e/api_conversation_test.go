@@ -34,7 +34,7 @@ func (c *turnCounts) failed(why string) {
 
 // Five clients that know nothing of one another, three handlers that share a
 // table, four backends that know nothing of one another, and every turn at
-// another handler; one of them is killed and started again on the way.
+// another handler; one of them is killed and restarted meanwhile.
 func TestConversationTurnsStayAtTheirBackend(t *testing.T) {
 	folder := tools(t)
 	shared := api{resources: fourResources(), env: []string{"SPILLWAY_STATE=" + storetest.Azurite(t)}}

@@ -76,7 +76,7 @@ func TestGeographiesAreNeverCrossed(t *testing.T) {
 	}
 }
 
-// randomWalk asks for this and that as one of the consumers and as the other, with
+// randomWalk sends random operations as one consumer and as the other, with
 // the ids of both.
 func (r *rig) randomWalk(t *testing.T, seed uint64, keys map[string]string) (served int64) {
 	chance := rand.New(rand.NewPCG(seed, 11))

@@ -28,7 +28,7 @@ func fourResources() []simulator.Resource {
 	return []simulator.Resource{deployed("a", "gpt-4o"), deployed("b", "gpt-4o"), deployed("c", "gpt-4o"), deployed("d", "gpt-4o")}
 }
 
-// create makes a response and tells by whom.
+// create makes a response, and returns which backend made it.
 func (r *rig) create(more string, header ...string) (createdResponse, string) {
 	r.t.Helper()
 	a := r.post(responsesPath, `{"model":"gpt-4o","input":"Where does the water go?"`+more+`}`, header...)

@@ -83,7 +83,7 @@ func (a api) pool(r *rig) string {
 	return string(text)
 }
 
-// get asks without a body.
+// get sends a request without a body.
 func (r *rig) get(method, path string, header ...string) answer {
 	r.t.Helper()
 	return ask(r.t.Context(), r.t, method, r.host.URL+path, "", header...)
@@ -136,8 +136,8 @@ func fileOf(t *testing.T, e simulator.Entry) (file []byte, model string) {
 	return file, req.FormValue("model")
 }
 
-// logged waits until the log has the line of an answer: it is written beside
-// the requests.
+// logged waits until the log has the line of an answer: it is written
+// asynchronously.
 func (r *rig) logged(a answer) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)

@@ -9,8 +9,8 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-// Files, batches and vector stores live at the marked backend, and calls that
-// use them go there.
+// Files, batches and vector stores are kept at the stateful backend, and calls
+// that use them go there.
 func TestStatefulOperationsGoToTheStatefulBackend(t *testing.T) {
 	r := api{resources: fourResources(), entry: func(name string, entry map[string]any) { entry["stateful"] = name == "b" }}.start(t)
 	content := randomBytes(64 << 10)

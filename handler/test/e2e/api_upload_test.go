@@ -172,7 +172,7 @@ type disconnectingReader struct {
 // Read gives the text, and then goes.
 func (l *disconnectingReader) Read(p []byte) (int, error) {
 	if l.text == "" {
-		time.Sleep(20 * time.Millisecond) // what was sent should be on its way
+		time.Sleep(20 * time.Millisecond) // until what was sent has left
 		l.left()
 		return 0, io.ErrUnexpectedEOF
 	}

@@ -101,7 +101,7 @@ func launch(tb testing.TB, cmd *exec.Cmd, address string) *contender {
 	return nil
 }
 
-// lastLines keeps the lines that tell of trouble.
+// lastLines keeps the last lines of output, for failures.
 type lastLines struct {
 	mu    sync.Mutex
 	lines []string

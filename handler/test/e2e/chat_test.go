@@ -41,7 +41,7 @@ func TestThrottledBackendIsSkippedUntilItReopens(t *testing.T) {
 	}
 	journal := r.sim.JournalOf("ptu")
 	refused, next := journal[1], journal[2]
-	const clocks = 50 * time.Millisecond // the answer is on its way while the journal is written
+	const clocks = 50 * time.Millisecond // the journal is written while the answer is sent
 	if since := next.Time.Sub(refused.End); since < wait-clocks {
 		t.Errorf("the PTU was asked again after %v, want %v", since, wait)
 	}

@@ -178,7 +178,7 @@ func (c *consumerFleet) gather(h *outputs) {
 		}
 		h.record("answers", ask(c.t.Context(), c.t, http.MethodGet, host.URL+"/ops/api/status", "", "x-spillway-operator-key", "CANARY-guess-0123456789-0123456789").body)
 	}
-	time.Sleep(500 * time.Millisecond) // lines are written beside the requests
+	time.Sleep(500 * time.Millisecond) // lines are written asynchronously
 	for _, host := range c.hosts {
 		for _, line := range append(host.Stdout(), host.Stderr()...) {
 			h.record("log", line.Text)

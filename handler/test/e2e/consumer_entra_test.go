@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// requestLine is what the log says of a request.
+// requestLine is the log line of a request.
 type requestLine struct {
 	Consumer string `json:"consumer"`
 	Caller   string `json:"caller"`
@@ -20,7 +20,7 @@ type requestLine struct {
 	Status   int    `json:"status"`
 }
 
-// lineOf waits for the line of an answer: it is written beside the requests.
+// lineOf waits for the line of an answer: it is written asynchronously.
 func (r *rig) lineOf(a answer) requestLine {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
@@ -37,7 +37,7 @@ func (r *rig) lineOf(a answer) requestLine {
 	return line
 }
 
-// withToken asks with a bearer.
+// withToken sends a request with a bearer token.
 func (r *rig) withToken(token string) answer {
 	r.t.Helper()
 	return r.post(chatPath, hello, "Authorization", "Bearer "+token)

@@ -29,7 +29,7 @@ type forgery struct {
 	why   auth.Error
 }
 
-// Every attack on tokens of facts/reliability.md §3.2 T15 to T18: refused for
+// Attacks on tokens (docs/security.md#tokens): each is refused for
 // the right reason, in one and the same answer, without a byte to a backend and
 // without a question to whoever a token names.
 func TestForgedTokensAreRefused(t *testing.T) {
@@ -89,7 +89,7 @@ func (i *issuer) raw(header, claims string) string {
 	return input + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// signedAs signs good claims in any way.
+// signedAs signs valid claims with any method.
 func (i *issuer) signedAs(method jose.SigningMethod, key any, header map[string]any) string {
 	i.t.Helper()
 	token := jose.NewWithClaims(method, i.claims())

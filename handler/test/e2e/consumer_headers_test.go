@@ -34,9 +34,9 @@ func (r *rig) withCredentials(o credentialHeaders) answer {
 	return r.post(path, hello, o.header...)
 }
 
-// A key counts in the three headers that SDKs use, and nowhere else: not in the
-// query, where every log on the way keeps it, not under another name, not as
-// what the host or EasyAuth would say.
+// A key is read from the three headers that SDKs use and from nowhere else: not
+// from the query, which proxies log, and not from headers of the host or of
+// EasyAuth.
 func TestKeysAreReadFromThreeHeaders(t *testing.T) {
 	i := startIssuer(t)
 	r := start(t, i.trusting())
@@ -101,7 +101,7 @@ func TestKeysAreReadFromThreeHeaders(t *testing.T) {
 	r.wantKeysAccepted()
 }
 
-// wantKeysAccepted checks the ways that count.
+// wantKeysAccepted checks the headers that count.
 func (r *rig) wantKeysAccepted() {
 	r.t.Helper()
 	for _, header := range [][]string{

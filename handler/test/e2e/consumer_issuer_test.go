@@ -33,7 +33,7 @@ const (
 )
 
 // issuer is oauth2-mock-server as a process, in the place of Entra ID, and the
-// way to it: what is asked is counted, and need not be answered.
+// proxy in front of it, which counts requests and can leave them unanswered.
 type issuer struct {
 	t       *testing.T
 	url     string // the iss of its v2 tokens
@@ -230,7 +230,7 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// pass asks the process, and leaves out keys that are hidden.
+// pass forwards to the process, and removes keys that are hidden.
 func (i *issuer) pass(w http.ResponseWriter, r *http.Request, hidden []string) {
 	res, err := http.Get(i.behind + r.URL.Path[len("/"+tenantID+"/v2.0"):])
 	if err != nil {

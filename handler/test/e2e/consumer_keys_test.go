@@ -55,7 +55,7 @@ func TestKeyRotationRefusesNoRequest(t *testing.T) {
 	if !strings.Contains(out, nextID) || strings.Contains(out, oldID) || strings.Contains(out, "spw_") {
 		t.Errorf("the list of keys:\n%s", out)
 	}
-	third, _ := c.issue("team-a") // there is room for it again
+	third, _ := c.issue("team-a") // a key may be added again
 	if a := c.ask(0, third, hello); a.status != http.StatusOK {
 		t.Errorf("the key after the change: %d %s", a.status, a.body)
 	}
@@ -104,8 +104,8 @@ func (c *consumerFleet) wantRevoked(id, key string, instances int) {
 	}
 }
 
-// A key ends at its time without anybody's doing; one of a consumer that is not
-// configured does not come to be; revoking what is not there is said.
+// A key expires by itself; none is issued for an unknown consumer; revoking an
+// unknown key is an error.
 func TestIssuedKeyExpires(t *testing.T) {
 	c := startConsumerFleet(t, 1, issuedKeys())
 	began := time.Now()

@@ -21,8 +21,8 @@ func classes() setup {
 	return s
 }
 
-// throttleBackend has the only backend ask to be left alone, and returns once it did. What
-// comes of the request that heard of it is none of the test's business.
+// throttleBackend has the only backend answer 429 once, and returns when it did.
+// The answer to that request is not checked.
 func (r *rig) throttleBackend(d time.Duration) (wait func()) {
 	r.t.Helper()
 	r.sim.Next("a", simulator.Fault{Action: "429-token", RetryAfter: d})
@@ -33,7 +33,7 @@ func (r *rig) throttleBackend(d time.Duration) (wait func()) {
 	if _, err := r.sim.WaitArrival(r.t.Context(), "a", 1); err != nil {
 		r.t.Fatal(err)
 	}
-	time.Sleep(100 * time.Millisecond) // the answer is on its way
+	time.Sleep(100 * time.Millisecond) // until the answer has arrived
 	return first.Wait
 }
 
@@ -69,7 +69,7 @@ func TestInteractiveRequestsLeaveTheQueueFirst(t *testing.T) {
 	first := r.throttleBackend(1500 * time.Millisecond)
 	var all sync.WaitGroup
 	jobs, _ := r.sendAtOnce(&all, "jobs", 25)
-	time.Sleep(300 * time.Millisecond) // the batch requests sit in the waiting room
+	time.Sleep(300 * time.Millisecond) // until the batch requests wait in the queue
 	people, _ := r.sendAtOnce(&all, "people", 25)
 	all.Wait()
 	first()
@@ -93,21 +93,21 @@ func TestInteractiveRequestsLeaveTheQueueFirst(t *testing.T) {
 	}
 }
 
-// When the waiting room is full, batch requests give up their seats to
-// interactive ones, and are refused at the door; no interactive one is refused.
+// When the queue is full, batch requests give up their slots to interactive
+// ones and new batch requests are refused; no interactive one is refused.
 func TestBatchRequestsAreRefusedFirstWhenTheQueueIsFull(t *testing.T) {
 	soakOnly(t)
-	const seats, over, later = 1000, 15, 20
+	const slots, over, later = 1000, 15, 20
 	r := start(t, classes())
 	if a := ask(t.Context(), t, http.MethodGet, r.host.URL+"/health/live", ""); a.status != http.StatusOK {
 		t.Fatal(a.err)
 	}
-	first := r.throttleBackend(7 * time.Second) // who heard of it has one of the seats
+	first := r.throttleBackend(7 * time.Second) // the throttled request has one of the slots
 	var all sync.WaitGroup
-	served, refused := r.sendAtOnce(&all, "jobs", seats-1+over)
-	eventually(t, "batch requests are refused at the door", func() bool { return refused.Load() >= over })
+	served, refused := r.sendAtOnce(&all, "jobs", slots-1+over)
+	eventually(t, "batch requests are refused", func() bool { return refused.Load() >= over })
 	people, none := r.sendAtOnce(&all, "people", later)
-	eventually(t, "batch requests give up their seats", func() bool { return refused.Load() >= over+later })
+	eventually(t, "batch requests give up their slots", func() bool { return refused.Load() >= over+later })
 	all.Wait()
 	first()
 	t.Logf("batch: %d served, %d refused; interactive: %d served, %d refused", served.Load(), refused.Load(), people.Load(), none.Load())
@@ -116,7 +116,7 @@ func TestBatchRequestsAreRefusedFirstWhenTheQueueIsFull(t *testing.T) {
 	}
 }
 
-// eventually waits until something is so, or says what is not.
+// eventually waits until the condition holds, or fails the test.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(6 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {

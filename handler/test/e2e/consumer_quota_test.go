@@ -36,7 +36,7 @@ func metered(consumers ...map[string]any) setup {
 
 func keyOf(consumer string) string { return "key-of-the-consumer-" + consumer }
 
-// modest asks for at most 120 tokens.
+// modest is a request of at most 120 tokens.
 const (
 	modest    = `{"model":"gpt-4o","max_tokens":120,"messages":[{"role":"user","content":"Hello"}]}`
 	modestSSE = `{"model":"gpt-4o","max_tokens":120,"stream":true,"messages":[{"role":"user","content":"Hello"}]}`
@@ -53,7 +53,7 @@ func (a answer) number(t *testing.T, name string) int64 {
 	return n
 }
 
-// wantMeters checks what every answer to a metered consumer tells.
+// wantMeters checks the rate-limit headers of an answer.
 func wantMeters(t *testing.T, what string, a answer, tokens, requests int64) {
 	t.Helper()
 	for unit, limit := range map[string]int64{"Tokens": tokens, "Requests": requests} {
@@ -70,8 +70,8 @@ func wantMeters(t *testing.T, what string, a answer, tokens, requests int64) {
 
 func nextMinute() time.Time { return time.Now().Truncate(time.Minute).Add(time.Minute) }
 
-// Each answer tells how the consumer stands, and a refusal tells exactly when
-// it is over, or that waiting is no use.
+// Each answer reports the consumer's quota; a refusal has the exact wait, or
+// says that waiting does not help.
 func TestRateLimitHeadersReportTheConsumersQuota(t *testing.T) {
 	const tokens, requests = 5_000, 30
 	c := startConsumerFleet(t, 2, metered(
@@ -146,7 +146,7 @@ func wantFinal(t *testing.T, what string, a answer, limit string) {
 	}
 }
 
-// quotaRun is a proof of quotas over a crowd.
+// quotaRun checks quotas over several instances.
 type quotaRun struct {
 	instances int
 	limit     int64         // tokens a minute, of each consumer
@@ -158,9 +158,9 @@ type quotaRun struct {
 	strain    float64 // the load in the outage, against the limit
 }
 
-// Many times the load of one consumer beside four fifths of another's, then a
-// table that is away: the limit is kept, nobody is refused for nothing, no
-// request fails, and the books are right afterwards.
+// One consumer offers many times its limit, another 80 % of its own; then the
+// table is unreachable. The limit holds, nobody is refused below it, no request
+// fails, and the recorded usage is exact afterwards.
 func (q quotaRun) prove(t *testing.T) {
 	var consumers []map[string]any
 	for _, name := range []string{"greedy", "calm", "cut"} {
@@ -208,8 +208,8 @@ func (q quotaRun) wantLimitKept(t *testing.T, c *consumerFleet, b charges) {
 	if len(windows) < 3 {
 		most = 110 // what was overspent is taken off the next minute, and there is none
 	}
-	// In the first minute nobody knows yet how many spend, and how fast: then the
-	// bound is what the fleet admits until its spending is booked (package ledger).
+	// In the first minute the number of instances and their rate are unknown: the
+	// bound is what the fleet admits before its usage is recorded.
 	if percent(worst, q.limit) > 105 || percent(cold, q.limit) > 120 || mean > most {
 		t.Errorf("first minute %.1f %%, worst of the others %.1f %%, mean %.1f %% of the limit", percent(cold, q.limit), percent(worst, q.limit), mean)
 	}
@@ -221,7 +221,7 @@ func (q quotaRun) wantLimitKept(t *testing.T, c *consumerFleet, b charges) {
 	}
 }
 
-// from is a modest request that tells whose it is.
+// from is a modest request with the consumer's name in its prompt.
 func from(consumer string) string { return strings.Replace(modest, "Hello", "from "+consumer, 1) }
 
 func percent(n, of int64) float64 { return 100 * float64(n) / float64(of) }
@@ -250,8 +250,8 @@ func (q quotaRun) wantNoFalseRefusal(t *testing.T, b charges) {
 	}
 }
 
-// wantOutageSurvived cuts all ways to the table under a load, and checks
-// who was refused and what is booked.
+// wantOutageSurvived cuts every connection to the table under load, and checks
+// who was refused and what was recorded.
 func (q quotaRun) wantOutageSurvived(t *testing.T, c *consumerFleet) charges {
 	t.Helper()
 	l := c.spend(keyOf("cut"), from("cut"), q.perSecond(q.strain))

@@ -16,8 +16,8 @@ import (
 	"spillway/handler/test/funchost"
 )
 
-// consumerFleet is some instances of the program, each a process behind a host of its
-// own, with a way of its own to one table.
+// consumerFleet is several instances of the program, each a process behind its
+// own host, with its own proxy to one table.
 type consumerFleet struct {
 	*rig
 	hosts []*funchost.Host
@@ -74,7 +74,7 @@ func (c *consumerFleet) issue(consumer string, more ...string) (key, id string) 
 	return key, id
 }
 
-// ask asks one of the instances with a key.
+// ask sends a request with a key to one of the instances.
 func (c *consumerFleet) ask(n int, key, body string) answer {
 	c.t.Helper()
 	return ask(c.t.Context(), c.t, http.MethodPost, c.hosts[n%len(c.hosts)].URL+chatPath, body, "api-key", key)
@@ -94,7 +94,7 @@ func (c *consumerFleet) rows(name string) []tablestore.Row {
 	return rows
 }
 
-// granted is what the table says was granted of a limit, in the window it is in.
+// granted is what was granted according to the table of a limit, in the window it is in.
 func (c *consumerFleet) granted(consumer, limit string) int64 {
 	c.t.Helper()
 	store, err := azure.Connect(c.table, "spillwaybooks", azure.Options{})

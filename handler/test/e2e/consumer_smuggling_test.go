@@ -34,7 +34,7 @@ func rawBytes(text string) string {
 	return strings.NewReplacer("@KEY", teamKey, "@LEN", fmt.Sprint(len(hello)), "@HEX", fmt.Sprintf("%x", len(hello)), "@BODY", hello).Replace(text)
 }
 
-// smuggling is facts/reliability.md §3.2 T01 to T06 in bytes.
+// smuggling are request smuggling attacks as raw bytes (docs/security.md#paths-and-names).
 func smuggling() map[string]rawCase {
 	all := map[string]rawCase{
 		"lengths twice, the same":           {rawHead + rawKey + "Content-Length: @LEN\r\n" + rawTail, 1, false},

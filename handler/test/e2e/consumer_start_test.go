@@ -13,8 +13,8 @@ import (
 	"spillway/handler/test/funchost"
 )
 
-// misconfigured is a policy that would let everybody in or nobody, and what the
-// program says of it.
+// misconfigured is a policy that would admit everybody or nobody, and the fault
+// that the program reports.
 type misconfigured struct {
 	consumers []map[string]any
 	env       []string
@@ -67,7 +67,7 @@ func (m *misconfigured) document() string {
 }
 
 // A policy that never fires, or that lets everybody in by mistake, does not
-// start (facts/peers.md W-LB2): the command names the setting and ends with 1.
+// start: the command names the setting and ends with 1.
 func TestUnsatisfiablePolicyIsAConfigurationFault(t *testing.T) {
 	for name, m := range misconfigurations() {
 		t.Run(name, func(t *testing.T) {
@@ -99,12 +99,12 @@ func started(t *testing.T, env []string) (stderr string, code int) {
 	cmd.Env = append(append(os.Environ(), "FUNCTIONS_CUSTOMHANDLER_PORT=", "SPILLWAY_STATE=", "AzureWebJobsStorage="), env...)
 	var said strings.Builder
 	cmd.Stderr = &said
-	_ = cmd.Run() // the code tells
+	_ = cmd.Run() // the exit code is checked
 	return said.String(), cmd.ProcessState.ExitCode()
 }
 
-// Under the host such a policy answers 503 to everybody, whatever they bring;
-// and what is typed as none lets everybody in, and says so at the start.
+// Under the host such a policy answers 503 to everybody. SPILLWAY_AUTH=none
+// admits everybody and logs a warning at start.
 func TestAuthNoneMustBeExplicit(t *testing.T) {
 	m := misconfigurations()["none, misspelt"]
 	host := funchost.Start(t, funchost.Options{Root: staged, Env: append([]string{"SPILLWAY_CONFIG=" + m.document(), "SPILLWAY_STATE=", "AzureWebJobsStorage="}, m.env...)})

@@ -14,7 +14,7 @@ type importCase struct {
 	source, file string
 	model        string
 	groups       [][]string        // backends by priority, as the predecessor tried them
-	settings     map[string]string // what its owner was told to set, besides keys
+	settings     map[string]string // the settings that the import listed, without keys
 	identity     string            // the client id that tokens are asked for
 }
 
@@ -62,8 +62,8 @@ func TestImportedPoolsFailOverInOrder(t *testing.T) {
 	}
 }
 
-// imported runs `spillway import` on the sample. What it prints is what is
-// committed beside the sample, with the list of what was not carried over.
+// imported runs `spillway import` on the sample. Its output is the
+// committed golden file, with the list of what was not carried over.
 func imported(t *testing.T, p importCase) (document, told string) {
 	t.Helper()
 	sample := filepath.Join("..", "..", "internal", "config", "migrate", "testdata", p.file)
@@ -86,8 +86,7 @@ var (
 	settingName  = regexp.MustCompile(`[A-Z][A-Z0-9_]+`)
 )
 
-// settingsAsTold are the app settings that the owner was told to make, and no
-// others.
+// settingsAsTold are the app settings that the import listed, and no others.
 func (p importCase) settingsAsTold(t *testing.T, told string, keys map[string]string) []string {
 	t.Helper()
 	named := map[string]bool{}

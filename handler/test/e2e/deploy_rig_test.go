@@ -13,8 +13,8 @@ import (
 	"spillway/handler/test/funchost"
 )
 
-// importedPool is a pool document that something else than these tests wrote,
-// on its way to the simulated service: nothing but addresses is changed in it.
+// importedPool is a pool document that these tests did not write. Only its
+// addresses are changed, to those of the simulated service.
 type importedPool struct {
 	t        *testing.T
 	document string
@@ -125,14 +125,14 @@ func (p *importedPool) moved(sim *simulator.Service) string {
 	})
 }
 
-// ask asks as callers of the predecessors do: Azure's path, the key as api-key.
+// ask sends a request as callers of the predecessors do: Azure's path, the key as api-key.
 func (p *importedPool) ask(address string) answer {
 	p.t.Helper()
 	path := "/openai/deployments/" + p.model + "/chat/completions?api-version=2024-10-21"
 	return ask(p.t.Context(), p.t, http.MethodPost, address+path, `{"messages":[{"role":"user","content":"Hello"}],"max_tokens":16}`, "api-key", p.key)
 }
 
-// wantServedWithin asks a few times: backends of the group serve, and no others.
+// wantServedWithin sends a few requests: only backends of the group serve.
 func (p *importedPool) wantServedWithin(address string, group []string) {
 	p.t.Helper()
 	for range 6 {

@@ -53,7 +53,7 @@ func TestTranscriptsByManagedIdentity(t *testing.T) {
 	wantToken(t, tokens, "https://storage.azure.com", client)
 }
 
-// wantTranscript waits for the request, which is kept beside its answer.
+// wantTranscript waits for the request, which is stored with its answer.
 func wantTranscript(t *testing.T, blobs <-chan written) {
 	t.Helper()
 	for deadline := time.After(20 * time.Second); ; {

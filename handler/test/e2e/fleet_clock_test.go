@@ -11,9 +11,8 @@ import (
 )
 
 // skewedProgram is the program with a wall clock that can be wrong. Its own
-// source is as it is: the standard library's time.Now is exchanged while
-// building, for a static binary asks the kernel's page and no library that
-// could be put before it.
+// source is unchanged: the standard library's time.Now is replaced in the build,
+// because a static binary reads the vDSO and no library can be preloaded.
 func skewedProgram(t *testing.T) string {
 	t.Helper()
 	folder := filepath.Dir(staged)
@@ -65,7 +64,7 @@ func clockOverlay(t *testing.T, folder string) string {
 	return list
 }
 
-// skewOf tells a member how wrong its clock is: up to five minutes either way,
+// skewOf is the clock error of a member: up to five minutes either way,
 // and set right, too far, or back while it runs.
 func skewOf(n, members int) string {
 	const most = 300

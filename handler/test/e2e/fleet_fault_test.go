@@ -20,7 +20,7 @@ type tableFaults struct {
 }
 
 // defaultFaults are those that the protocol was measured with
-// (facts/table-state.md §4), and two more of which HTTP is capable.
+// (docs/shared-state.md#what-the-table-does), and two more of which HTTP is capable.
 func defaultFaults() tableFaults {
 	return tableFaults{lost: .02, answer: .04, torn: .01, conflict: .05, busy: .02, delay: .05, late: .02}
 }

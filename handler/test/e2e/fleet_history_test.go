@@ -15,9 +15,9 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// tableHistory is what all ways of a fleet have seen: every write of the shared row
-// that the table took, and who was told of it when. It reads the wire format,
-// so it is evidence apart from what the instances say of themselves.
+// tableHistory is what all table proxies of a fleet have seen: every write of the
+// shared row that the table accepted, and which member read it when. It parses
+// the stored format, independently of what the instances report.
 type tableHistory struct {
 	mu      sync.Mutex
 	changed chan struct{}
@@ -36,7 +36,7 @@ type commit struct {
 	records  map[string]health.Record // the columns that it changed
 }
 
-// adoption is when a member was told a revision it had not been told yet.
+// adoption is when a member first read a revision.
 type adoption struct {
 	revision uint64
 	at       time.Time
@@ -104,7 +104,7 @@ func (h *tableHistory) done(e *exchange, status int) {
 	h.wake()
 }
 
-// answered notes what a member has been told.
+// answered records what a member has read.
 func (h *tableHistory) answered(e *exchange, r *reply) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -158,7 +158,7 @@ func (h *tableHistory) await(ctx context.Context, holds func() bool) bool {
 	}
 }
 
-// toldOf is when the member was told this revision or a later one. Called with
+// toldOf is when the member read this revision or a later one. Called with
 // the lock held.
 func (h *tableHistory) toldOf(member int, revision uint64) (time.Time, bool) {
 	known := h.known[member]

@@ -82,7 +82,7 @@ func wantSurvived(t *testing.T, f *fleet, kills int, limit time.Duration) {
 	}
 	others := slices.DeleteFunc(shots, func(s sample) bool { return duringDowntime(&s, absences) })
 	all := len(others)
-	// With so much failing some requests meet the end of the retry budget (design.md §5.2), which is a 503.
+	// With so much failing some requests meet the end of the retry budget, which is a 503.
 	others = slices.DeleteFunc(others, func(s sample) bool { return s.err == nil && s.status == http.StatusServiceUnavailable })
 	t.Logf("%d requests to instances that were there, %d of them refused for want of retries", all, all-len(others))
 	if failed := f.failures(others); failed > 0 {
@@ -99,8 +99,7 @@ func duringDowntime(s *sample, absences []downtime) bool {
 	})
 }
 
-// allClosed reports whether the last word on each backend is that it is open to
-// all.
+// allClosed reports whether the last record of each backend is a closed circuit.
 func (f *fleet) allClosed() func() bool {
 	return func() bool {
 		last := map[string]health.Record{}
@@ -118,8 +117,8 @@ func (f *fleet) allClosed() func() bool {
 	}
 }
 
-// wantLeasesEnd checks that each lease was followed by another word no later
-// than it ended and a refresh passed. The emulator's clock is this machine's.
+// wantLeasesEnd checks that each lease was followed by another record within a
+// refresh after its end. The emulator's clock is this machine's.
 func (f *fleet) wantLeasesEnd(absences []downtime) {
 	f.t.Helper()
 	const slack = 3 * time.Second

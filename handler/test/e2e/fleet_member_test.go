@@ -57,7 +57,7 @@ func (m *member) start() {
 	}
 }
 
-// kill ends it as the platform does: at once and without a word.
+// kill ends it as the platform does: at once, with SIGKILL.
 func (m *member) kill() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -88,7 +88,7 @@ type logLine struct {
 	} `json:"attempts"`
 }
 
-// expect is told the address once it is listened on.
+// expect receives the address once it is listened on.
 func (l *memberLog) expect() <-chan string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -154,7 +154,7 @@ func (s *sample) ok() bool { return s.err == nil && s.status == http.StatusOK }
 // teamKey is a caller's, for fleets that ask for one.
 const teamKey = "key-of-the-team-of-the-fleet"
 
-// send asks the instance for a completion.
+// send requests a completion from the instance.
 func (m *member) send() sample {
 	s := sample{member: m, sent: time.Now()}
 	a := ask(m.t.Context(), m.t, http.MethodPost, m.url(chatPath), hello, "api-key", teamKey)

@@ -11,8 +11,8 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-// An operator's word is obeyed by every instance within the same bound, and
-// the list says what the table says and how far each instance is.
+// An operator's command applies to every instance within the same bound, and
+// the list shows the table's state and the revision of each instance.
 func TestOperatorCommandsReachTheFleet(t *testing.T) {
 	f := startFleet(t, fleetSetup{members: sized(t, 20, 3), backends: twoBackends(), skewed: true})
 	for range sized(t, 3, 1) {
@@ -34,7 +34,7 @@ func TestOperatorCommandsReachTheFleet(t *testing.T) {
 	t.Logf("\n%s", list)
 }
 
-// wantObeyed says something to the fleet and checks when all obey.
+// wantObeyed runs an operator command and checks when every instance obeys it.
 func (f *fleet) wantObeyed(served string, holds func(health.Record) bool, args ...string) {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)

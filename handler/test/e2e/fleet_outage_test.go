@@ -10,16 +10,15 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-// The table is gone under load, for one half of a fleet as a refused
-// connection, for the other as a silence: no request fails, none is slower than
-// those of instances that share no state at all, and all is known again within
-// a refresh of its return.
+// The table is unreachable under load: one half of a fleet gets refused
+// connections, the other no answers. No request fails, none is slower than at
+// instances that share no state, and all agree within a refresh of its return.
 func TestFleetServesWithoutTheTable(t *testing.T) {
 	wantNoNeedOfTheTable(t, sized(t, 10, 2), time.Duration(sized(t, 10, 3))*time.Second)
 }
 
-// outage is a fleet, and as many instances with their state in memory that say
-// what this machine makes of latencies.
+// outage is a fleet, and as many instances with their state in memory for
+// comparison.
 type outage struct {
 	*fleet
 	alone []*member
@@ -73,7 +72,7 @@ func wantNoNeedOfTheTable(t *testing.T, members int, lasts time.Duration) {
 	gone := time.Now()
 	o.stop()
 	time.Sleep(time.Until(gone.Add(lasts - time.Second)))
-	// One instance learns something that is still true when the table is back.
+	// One instance sees a throttle that outlasts the outage.
 	o.hitUnder(o.members[0])
 	time.Sleep(time.Until(gone.Add(lasts)))
 	back := o.seen.mark()
@@ -101,8 +100,8 @@ func (o *outage) hitUnder(m *member) {
 	o.t.Errorf("%s did not meet the 429", m.name)
 }
 
-// wantPrompt checks how soon after its return everybody obeyed what one had
-// learnt while the table was gone. An instance that is waiting for an answer
+// wantPrompt checks how soon after the table's return everybody obeyed what one
+// had seen meanwhile. An instance that is waiting for an answer
 // that does not come gives up after a second.
 func (o *outage) wantPrompt(delays []time.Duration, lasted time.Duration) {
 	var refused, silent []time.Duration
@@ -129,8 +128,8 @@ func (o *outage) wantPrompt(delays []time.Duration, lasted time.Duration) {
 
 var outageColumn = regexp.MustCompile(`(instance-\d+) .* (\d[0-9.hms]*|0s)  +\d+s ago`)
 
-// wantOutageShown waits until every instance has said for how long it was
-// without the table: it says what it agreed to every 15 s.
+// wantOutageShown waits until every instance has published how long it was
+// without the table, which it does every 15 s.
 func (o *outage) wantOutageShown(lasted time.Duration) {
 	o.t.Helper()
 	list := ""

@@ -12,7 +12,7 @@ import (
 )
 
 // flappingFleet is some instances, in a soak half of them with wrong clocks,
-// behind faulty ways to the table, before backends that fail and recover in
+// behind faulty table proxies, before backends that fail and recover in
 // turn and one that is always well.
 func flappingFleet(t *testing.T, members, flapping int, faults tableFaults) *fleet {
 	t.Helper()
@@ -54,7 +54,7 @@ type probed struct {
 	from, to time.Time
 }
 
-// probes joins what the instances say of their requests with what the backends
+// probes joins the instances' log lines with what the backends
 // saw of them.
 func (f *fleet) probes() []probed {
 	journal := map[string]simulator.Entry{} // by request and backend
@@ -94,7 +94,7 @@ func overlapping(probes []probed) []string {
 }
 
 // sentAfterKnown counts the requests that were no probes and went to a backend
-// although their sender had been told for a while that its circuit was open.
+// although their sender had read long before that its circuit was open.
 func (f *fleet) sentAfterKnown(probes []probed) int {
 	f.seen.mu.Lock()
 	defer f.seen.mu.Unlock()
@@ -115,8 +115,8 @@ func (f *fleet) sentAfterKnown(probes []probed) int {
 	return count
 }
 
-// underway is for how long what an instance has decided may be on its way: as
-// long as this machine is busy, and the short forms run beside other tests.
+// underway is how long a decided request may take to arrive, longer in short
+// forms, which run while other tests do.
 func (f *fleet) underway() time.Duration {
 	return time.Duration(sized(f.t, 250, 1500)) * time.Millisecond
 }
@@ -130,7 +130,7 @@ func wantOneProbeAtATime(t *testing.T, f *fleet, enough int, limit time.Duration
 	f.within(limit, fmt.Sprintf("%d cycles", enough), func() bool { return f.cycles() >= enough })
 	took := time.Since(began)
 	shots := l.finish()
-	time.Sleep(time.Second) // what the instances say of their requests comes a moment after the answers
+	time.Sleep(time.Second) // log lines are written shortly after the answers
 	probes := f.probes()
 	f.seen.mu.Lock()
 	cycles, writes := f.cycles(), len(f.seen.commits)
@@ -140,7 +140,7 @@ func wantOneProbeAtATime(t *testing.T, f *fleet, enough int, limit time.Duration
 	for _, o := range overlaps {
 		t.Errorf("two probes at once at %s", o)
 	}
-	// With so much failing at once some requests meet the end of the retry budget (design.md §5.2), which is a 503.
+	// With so much failing at once some requests meet the end of the retry budget, which is a 503.
 	refused := slices.DeleteFunc(shots, func(s sample) bool { return s.ok() })
 	t.Logf("%d requests were refused for want of retries", len(refused))
 	if i := slices.IndexFunc(refused, func(s sample) bool { return s.err != nil || s.status != http.StatusServiceUnavailable }); i >= 0 {
@@ -155,7 +155,7 @@ func wantOneProbeAtATime(t *testing.T, f *fleet, enough int, limit time.Duration
 	}
 }
 
-// faultsInjected says how often each fault happened.
+// faultsInjected lists how often each fault happened.
 func (f *fleet) faultsInjected() string {
 	names := [fates]string{"passed", "lost", "answer lost", "answer torn", "false 412", "503", "delayed", "late write"}
 	text := ""

@@ -23,12 +23,12 @@ type tableProxy struct {
 	t          *testing.T
 	seen       *tableHistory
 	member     int
-	upstream   string // what the process would be told without us
+	upstream   string // the table's own address
 	table      string // the table's "host:port"
 	address    string // ours
 	transport  *http.Transport
 	faults     atomic.Pointer[tableFaults]
-	swallowing atomic.Bool // what is asked is never answered
+	swallowing atomic.Bool // requests are never answered
 	struck     [fates]atomic.Int64
 
 	mu     sync.Mutex
@@ -37,8 +37,8 @@ type tableProxy struct {
 
 var tableEndpoint = regexp.MustCompile(`TableEndpoint=http://([^/]+)/`)
 
-// openTableProxy makes a clear way to the table of the connection string, until the
-// test ends.
+// openTableProxy starts a proxy without faults to the table of the connection
+// string, until the test ends.
 func openTableProxy(t *testing.T, seen *tableHistory, member int, connection string) *tableProxy {
 	t.Helper()
 	w := &tableProxy{
@@ -56,7 +56,7 @@ func openTableProxy(t *testing.T, seen *tableHistory, member int, connection str
 
 func (w *tableProxy) set(f tableFaults) { w.faults.Store(&f) }
 
-// connection is the connection string of a table at the end of this way.
+// connection is the connection string of a table behind this proxy.
 func (w *tableProxy) connection() string {
 	return tableEndpoint.ReplaceAllString(w.upstream, "TableEndpoint=http://"+w.address+"/")
 }
@@ -127,7 +127,7 @@ func (w *tableProxy) meet(f faultAction, e *exchange, rw http.ResponseWriter, r 
 	w.answer(f, e, res, rw)
 }
 
-// answer tells whoever asked what the table said.
+// answer forwards the table's reply.
 func (w *tableProxy) answer(f faultAction, e *exchange, res *reply, rw http.ResponseWriter) {
 	maps.Copy(rw.Header(), res.header)
 	rw.WriteHeader(res.status)
@@ -142,14 +142,14 @@ func (w *tableProxy) answer(f faultAction, e *exchange, res *reply, rw http.Resp
 	}
 }
 
-// reply is what the table said.
+// reply is the table's answer.
 type reply struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// pass asks the table, even when whoever asked has gone.
+// pass forwards a request to the table, even when its sender has gone.
 func (w *tableProxy) pass(e *exchange, r *http.Request) (*reply, error) {
 	u, err := url.Parse("http://" + w.table + r.RequestURI)
 	if err != nil {

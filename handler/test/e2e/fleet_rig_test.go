@@ -15,7 +15,7 @@ import (
 )
 
 // fleet is some instances of the staged binary, each a process of its own with
-// a way of its own to the one table, before one simulated service.
+// its own proxy to the one table, before one simulated service.
 type fleet struct {
 	t       *testing.T
 	sim     *simulator.Service
@@ -71,8 +71,8 @@ func startFleet(t *testing.T, s fleetSetup) *fleet {
 	return f
 }
 
-// memberKey is the key that an instance proves itself to backends with: it
-// tells in the simulated service's journal whose request one is.
+// memberKey is the backend key of an instance, which identifies its requests in
+// the simulated service's journal.
 func memberKey(n int) string { return fmt.Sprintf("%s-%03d", backendKey, n) }
 
 // memberOf is whose request an entry of the journal is.
@@ -116,8 +116,8 @@ func (f *fleet) backends(args ...string) string {
 	return out
 }
 
-// within waits until the condition holds of what the ways have seen; it is
-// asked under their lock, after each exchange.
+// within waits until the condition holds of what the proxies have seen; it is
+// checked under their lock, after each exchange.
 func (f *fleet) within(d time.Duration, what string, holds func() bool) {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), d)
@@ -152,7 +152,7 @@ func soaking(t *testing.T) (time.Duration, bool) {
 }
 
 // soakOnly skips a test that measures real time, or needs much of it, outside
-// make soak: on a busy machine its bounds say nothing about the program.
+// make soak: on a busy machine its bounds are about the machine, not about the program.
 func soakOnly(t *testing.T) {
 	t.Helper()
 	if _, ok := soaking(t); !ok {
@@ -177,7 +177,7 @@ func quantile(times []time.Duration, q float64) time.Duration {
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
 }
 
-// spread says how times are distributed, for a log.
+// spread summarizes times for a log.
 func spread(times []time.Duration) string {
 	return fmt.Sprintf("n=%d p50 %v, p90 %v, p99 %v, max %v", len(times), quantile(times, .5).Round(time.Millisecond/10), quantile(times, .9).Round(time.Millisecond/10),
 		quantile(times, .99).Round(time.Millisecond/10), quantile(times, 1).Round(time.Millisecond/10))

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// The long forms of the fleet's proofs. Each has a share of SPILLWAY_SOAK; what
+// The long forms of the fleet's tests. Each has a share of SPILLWAY_SOAK; what
 // they must reach is meant for ten minutes and more, and is in proportion less
 // for a shorter soak.
 
-// share is a part of the soak, and how much of the full proof is wanted in it.
+// share is a part of the soak, and what part of the full count is wanted in it.
 func share(t *testing.T, percent int) (time.Duration, float64) {
 	t.Helper()
 	whole, ok := soaking(t)
@@ -41,8 +41,8 @@ func TestSoakFleetAgreesWithinTheBound(t *testing.T) {
 	f.wantTrips(max(30, int(limit/(1500*time.Millisecond))))
 }
 
-// Who has no requests asks the table nothing, however often a load balancer
-// asks whether it is ready.
+// An instance without requests reads nothing from the table, however often a
+// load balancer probes its readiness.
 func TestSoakIdleFleetReadsNothing(t *testing.T) {
 	share(t, 10)
 	f := startFleet(t, fleetSetup{members: 5, backends: twoBackends()})

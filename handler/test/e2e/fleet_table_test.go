@@ -45,7 +45,7 @@ func TestRequestNeverWaitsForTheTable(t *testing.T) {
 		t.Logf("%-18s no table:       %s", name, spread(of[false]))
 		// One exchange that is waited for is a second.
 		if added := quantile(of[true], .5) - quantile(of[false], .5); added > 200*time.Millisecond || quantile(of[true], 1) > quantile(of[false], 1)+900*time.Millisecond {
-			t.Errorf("%s: %v longer where the table swallows what it is asked", name, added)
+			t.Errorf("%s: %v longer where the table never answers", name, added)
 		}
 	}
 	f.seen.mu.Lock()
@@ -86,8 +86,8 @@ func TestTableTrafficMatchesPublishedCost(t *testing.T) {
 	}
 }
 
-// Quotas that are exact across instances have a price of their own: a look at
-// their notice board with each refresh, and the exchanges of each busy limit.
+// Quotas that are exact across instances cost their own exchanges: one read of
+// their change feed with each refresh, and those of each busy limit.
 func TestQuotaTrafficMatchesPublishedCost(t *testing.T) {
 	soakOnly(t)
 	team := map[string]any{"name": "team", "keySetting": "TEAM_KEY", "tokensPerMinute": 10_000_000, "tokensPerMonth": 1_000_000_000}
@@ -117,7 +117,7 @@ func (f *fleet) price() float64 {
 }
 
 // monthly is the price of so many exchanges a second: 0.00036 USD for 10,000
-// of any kind (facts/table-state.md §2).
+// of any kind (docs/shared-state.md#limits-and-cost).
 func monthly(perSecond float64) float64 { return perSecond * 2.63e6 * 0.00036 / 10_000 }
 
 // exchanges are those with the table that the instances make in a second, under

@@ -13,10 +13,10 @@ import (
 // throttleStorm is one time that the PTU refused everybody.
 type throttleStorm struct{ from, until time.Time }
 
-// A PTU asks to be left alone, again and again, under a load at twenty
-// instances: none sends more than one request into such a window, for then it
-// knows; where requests are few most know before they have one; and all return
-// when it ends.
+// A PTU is throttled again and again under a load at twenty instances: none
+// sends more than one request into a throttle window; with few requests most
+// instances know of the window before they send one; and all return when it
+// ends.
 func TestFewRequestsReachAThrottledBackend(t *testing.T) {
 	soakOnly(t)
 	f := startFleet(t, fleetSetup{members: sized(t, 20, 4), skewed: true, backends: []backend{
@@ -35,7 +35,7 @@ func TestFewRequestsReachAThrottledBackend(t *testing.T) {
 	t.Run("few requests", func(t *testing.T) {
 		g := f.under(t)
 		squalls, _ := g.throttleStorms(sized(t, 3, 1), 1.5*each)
-		g.wantLeaks(squalls, sized(t, 15, 4)) // facts/table-state.md §6; of few, all may be unlucky
+		g.wantLeaks(squalls, sized(t, 15, 4)) // of few instances all may send one
 	})
 }
 
@@ -64,7 +64,7 @@ func (f *fleet) throttleStorm(d time.Duration) throttleStorm {
 }
 
 // wantLeaks wants at most so many leaks into a window, on average, and none by
-// an instance that knew.
+// an instance that had read of it.
 func (f *fleet) wantLeaks(squalls []throttleStorm, most int) {
 	f.t.Helper()
 	ptu := f.sim.JournalOf("a")
@@ -79,7 +79,7 @@ func (f *fleet) wantLeaks(squalls []throttleStorm, most int) {
 }
 
 // leaks counts, by the PTU's own journal, what was sent into the window, and
-// of that what was sent by one who knew.
+// of that what was sent by an instance that had read of it.
 func (f *fleet) leaks(s *throttleStorm, ptu []simulator.Entry) (leaks, knowing int) {
 	f.t.Helper()
 	const clocks = 250 * time.Millisecond // the table's is known to a tenth of a second
@@ -106,8 +106,8 @@ func (f *fleet) leaks(s *throttleStorm, ptu []simulator.Entry) (leaks, knowing i
 	return leaks, knowing
 }
 
-// whenKnown is when each instance knew of the window: by its own refusal, or
-// by what the table told it.
+// whenKnown is when each instance knew of the window: by its own 429, or by
+// reading the table.
 func (f *fleet) whenKnown(s *throttleStorm, ptu []simulator.Entry) []time.Time {
 	knows := make([]time.Time, len(f.members))
 	f.seen.mu.Lock()

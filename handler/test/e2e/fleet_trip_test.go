@@ -25,8 +25,8 @@ func shut(r health.Record) bool {
 
 func open(r health.Record) bool { return !shut(r) }
 
-// cause is one way in which one instance, or few, come to know that backend a
-// is to be left alone. It returns when they knew.
+// cause is one reason for one or few instances to leave backend a. It returns
+// when they had it.
 type cause struct {
 	name string
 	do   func(f *fleet, from int) time.Time
@@ -77,8 +77,7 @@ func (f *fleet) hit(from, instances int) time.Time {
 	return last
 }
 
-// obedience is when each instance, once told, first did as the fleet had
-// agreed.
+// obedience is how long each instance took to act on what the fleet agreed.
 func (f *fleet) obedience(ctx context.Context, since time.Time, backend, served string, holds func(health.Record) bool) []time.Duration {
 	f.t.Helper()
 	var first commit
@@ -127,8 +126,8 @@ func (f *fleet) trips(n int) (last, each map[string][]time.Duration) {
 	return last, each
 }
 
-// What one instance learns of a backend is obeyed by the last of twenty within
-// a refresh and an exchange, at the default refresh.
+// What one instance sees of a backend is obeyed by the last of twenty within a
+// refresh and an exchange, at the default refresh.
 func TestFleetAgreesOnWhatOneInstanceSees(t *testing.T) {
 	f := startFleet(t, fleetSetup{members: sized(t, 20, 3), backends: twoBackends(), skewed: true})
 	f.wantTrips(sized(t, 30, 3))

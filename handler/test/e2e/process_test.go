@@ -51,7 +51,7 @@ func TestStandaloneProcessExitsOnBadConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() // a process that came to listen would fail on this, with other words
+	defer l.Close() // a process that listened would fail on this, with another error
 	_, stderr, code := command(t, []string{"SPILLWAY_CONFIG=" + brokenDocument, "SPILLWAY_AUTH=none", "SPILLWAY_LISTEN=" + l.Addr().String()})
 	if code != 1 || strings.Contains(stderr, "in use") {
 		t.Errorf("exit code %d: %s", code, stderr)

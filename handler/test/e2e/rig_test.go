@@ -27,7 +27,7 @@ type backend struct {
 	priority   int
 	weight     int
 	capacity   string // "" or "provisioned"
-	caller     string // the header that tells who calls; "" = none does
+	caller     string // the header with the caller's id; "" = none
 	deployment simulator.Deployment
 }
 
@@ -145,7 +145,7 @@ type answer struct {
 
 func (a answer) backend() string { return a.header.Get("X-Spillway-Backend") }
 
-// post asks through the host and reads to the end.
+// post sends a request through the host and reads the whole answer.
 func (r *rig) post(path, body string, header ...string) answer {
 	r.t.Helper()
 	return ask(r.t.Context(), r.t, http.MethodPost, r.host.URL+path, body, header...)
@@ -171,7 +171,7 @@ func ask(ctx context.Context, t *testing.T, method, url, body string, header ...
 	return answer{status: res.StatusCode, header: res.Header, body: text.String(), err: err}
 }
 
-// wantServedBy asks once and checks who served.
+// wantServedBy sends one request and checks which backend served.
 func (r *rig) wantServedBy(name string) {
 	r.t.Helper()
 	if a := r.post(chatPath, hello); a.status != http.StatusOK || a.backend() != name {

@@ -99,7 +99,7 @@ func TestNodeAbortCancelsTheBackend(t *testing.T) {
 	}
 }
 
-// golang are openai-go's two ways to a service.
+// golang are openai-go's two kinds of client.
 func golang(r *rig) map[string]openai.Client {
 	return map[string]openai.Client{
 		"openai": openai.NewClient(option.WithBaseURL(r.host.URL+"/openai/v1"), option.WithAPIKey("any"), option.WithMaxRetries(0)),

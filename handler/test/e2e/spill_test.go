@@ -95,7 +95,7 @@ func TestLoadSpillsFromPTUAndReturns(t *testing.T) {
 
 // wantSpillOnlyInside checks that whatever went to pay-as-you-go went there
 // because the PTU had asked to be left alone, by the handler's own account, and
-// says how well that agrees with the PTU's.
+// logs how well that agrees with the PTU's.
 func (r *rig) wantSpillOnlyInside(shut []window) {
 	r.t.Helper()
 	unexplained := 0

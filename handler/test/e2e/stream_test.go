@@ -11,7 +11,7 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-// The trap: over quota, and still 200 (facts/azure-openai.md §3.3).
+// Over quota, and still a 200 (docs/azure-openai.md#429-inside-a-stream).
 func TestInStream429FailsOverSilently(t *testing.T) {
 	for name, f := range map[string]simulator.Fault{
 		"chat":           {Action: "stream-429"},
@@ -100,7 +100,7 @@ func TestCallerDisconnectCancelsTheBackend(t *testing.T) {
 	if took := e.DisconnectedAt.Sub(left); tooLate(t, took, 100*time.Millisecond) {
 		t.Errorf("the backend saw the caller leave after %v, want within 100ms", took)
 	}
-	r.wantServedBy("ptu") // it says nothing about the backend
+	r.wantServedBy("ptu") // a disconnect is no failure of the backend
 }
 
 func TestEachEventIsFlushedAsItArrives(t *testing.T) {
