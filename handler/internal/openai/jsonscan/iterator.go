@@ -1,20 +1,20 @@
 package jsonscan
 
-// Iterator goes over the members of one object or the elements of one array. Make
-// it with Into; after each Next that reports true, At is where a value begins:
-// pass it with Skip, or walk into it and tell Past where that ended. A value
+// Iterator goes over the members of one object or the elements of one array.
+// [Iterate] makes it. After each Next that returns true, Offset is where a value
+// begins: pass it with Skip, or read it and report its end with SkipTo. A value
 // that was not passed is passed by the next Next.
 type Iterator struct {
 	Data   []byte
 	Offset int    // the value's first byte; after the last Next: behind the closing bracket, or where the fault is
-	Reason Reason // why the walk ended early; OK when it did not
+	Reason Reason // reason the iteration ended early; OK when it did not
 	Key    []byte // the member's name as written, without its quotes; nil in an array
 
 	object bool
 	state  state
 }
 
-// state is where the walk stands.
+// state is where an iterator stands.
 type state uint8
 
 const (
@@ -24,100 +24,100 @@ const (
 	ended
 )
 
-// Iterate begins a walk into the object or array that begins at b[i]. Anything
-// else ends at once with NoValue.
+// Iterate begins at the object or array that begins at b[i]. Anything else ends
+// at once with MissingValue.
 func Iterate(b []byte, i int) Iterator {
 	i = SkipSpace(b, i)
-	w := Iterator{Data: b, Offset: i}
+	it := Iterator{Data: b, Offset: i}
 	switch {
 	case i == len(b):
-		w.stop(i, Truncated)
+		it.stop(i, Truncated)
 	case b[i] == '{':
-		w.object = true
+		it.object = true
 	case b[i] != '[':
-		w.stop(i, MissingValue)
+		it.stop(i, MissingValue)
 	}
-	return w
+	return it
 }
 
 // Next goes to the next value and reports whether there is one.
-func (w *Iterator) Next() bool {
-	if w.state == atValue {
-		w.Skip()
+func (it *Iterator) Next() bool {
+	if it.state == atValue {
+		it.Skip()
 	}
-	if w.state == ended {
+	if it.state == ended {
 		return false
 	}
-	i := SkipSpace(w.Data, w.Offset)
+	i := SkipSpace(it.Data, it.Offset)
 	switch {
-	case w.state == beforeOpening:
-		i = SkipSpace(w.Data, i+1)
-		if i < len(w.Data) && w.Data[i] == closingBracket(w.object) {
-			return w.stop(i+1, OK)
+	case it.state == beforeOpening:
+		i = SkipSpace(it.Data, i+1)
+		if i < len(it.Data) && it.Data[i] == closingBracket(it.object) {
+			return it.stop(i+1, OK)
 		}
-	case i == len(w.Data):
-		return w.stop(i, Truncated)
-	case w.Data[i] == closingBracket(w.object):
-		return w.stop(i+1, OK)
-	case w.Data[i] != ',':
-		return w.stop(i, MissingComma)
+	case i == len(it.Data):
+		return it.stop(i, Truncated)
+	case it.Data[i] == closingBracket(it.object):
+		return it.stop(i+1, OK)
+	case it.Data[i] != ',':
+		return it.stop(i, MissingComma)
 	default:
-		i = SkipSpace(w.Data, i+1)
-		if i < len(w.Data) && w.Data[i] == closingBracket(w.object) {
-			return w.stop(i, TrailingComma)
+		i = SkipSpace(it.Data, i+1)
+		if i < len(it.Data) && it.Data[i] == closingBracket(it.object) {
+			return it.stop(i, TrailingComma)
 		}
 	}
-	return w.toValue(i)
+	return it.toValue(i)
 }
 
-// toValue stands before the value whose name, in an object, is at i.
-func (w *Iterator) toValue(i int) bool {
-	if w.object {
+// toValue moves to the value at i, behind its name in an object.
+func (it *Iterator) toValue(i int) bool {
+	if it.object {
 		from := i + 1
-		end, why := memberName(w.Data, i)
-		if why != OK {
-			return w.stop(end, why)
+		end, reason := memberName(it.Data, i)
+		if reason != OK {
+			return it.stop(end, reason)
 		}
-		w.Key = w.Data[from:quoteBefore(w.Data, end)]
+		it.Key = it.Data[from:quoteBefore(it.Data, end)]
 		i = end
 	}
-	w.Offset = SkipSpace(w.Data, i)
-	w.state = atValue
-	if w.Offset == len(w.Data) {
-		return w.stop(w.Offset, Truncated)
+	it.Offset = SkipSpace(it.Data, i)
+	it.state = atValue
+	if it.Offset == len(it.Data) {
+		return it.stop(it.Offset, Truncated)
 	}
 	return true
 }
 
-// quoteBefore is the place of the closing quote of the name that ends, with
-// its colon, before i.
+// quoteBefore is the offset of the closing quote of the name that ends, with its
+// colon, before i.
 func quoteBefore(b []byte, i int) int {
 	for i--; b[i] != '"'; i-- {
 	}
 	return i
 }
 
-// Skip passes the value and returns the place behind it.
-func (w *Iterator) Skip() int {
-	end, why := SkipValue(w.Data, w.Offset)
-	if why != OK {
-		w.stop(end, why)
+// Skip passes the value and returns the offset behind it.
+func (it *Iterator) Skip() int {
+	end, reason := SkipValue(it.Data, it.Offset)
+	if reason != OK {
+		it.stop(end, reason)
 		return end
 	}
-	w.SkipTo(end)
+	it.SkipTo(end)
 	return end
 }
 
-// SkipTo says that the value ended before i.
-func (w *Iterator) SkipTo(i int) {
-	w.Offset = i
-	w.state = afterValue
+// SkipTo continues behind a value that ended before i.
+func (it *Iterator) SkipTo(i int) {
+	it.Offset = i
+	it.state = afterValue
 }
 
-// Fail ends the walk with a fault found inside a value.
-func (w *Iterator) Fail(i int, why Reason) { w.stop(i, why) }
+// Fail ends the iteration with a fault found inside a value.
+func (it *Iterator) Fail(i int, reason Reason) { it.stop(i, reason) }
 
-func (w *Iterator) stop(i int, why Reason) bool {
-	w.Offset, w.Reason, w.state, w.Key = i, why, ended, nil
+func (it *Iterator) stop(i int, reason Reason) bool {
+	it.Offset, it.Reason, it.state, it.Key = i, reason, ended, nil
 	return false
 }

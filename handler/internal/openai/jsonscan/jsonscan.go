@@ -1,15 +1,15 @@
-// Package jsonscan goes over JSON text in place, forward only: it copies nothing,
+// Package jsonscan reads JSON text in place, forward only: it copies nothing,
 // keeps nothing and never recurses, so its time is linear and its memory does
 // not depend on the text.
 //
 // It is as strict as RFC 8259 and RFC 3629 together: no control characters or
 // unpaired surrogates in strings, no invalid UTF-8 anywhere, no numbers but
-// JSON's. What it lets pass, every JSON decoder reads the same way.
+// JSON's. Every JSON decoder reads what it accepts in the same way.
 //
-// It knows no names: which members matter is for its callers to say.
+// It knows no names: its callers choose the members that matter.
 package jsonscan
 
-// Reason is why a walk stopped. The zero Reason is that it did not.
+// Reason is why reading stopped. The zero Reason, OK, is that it did not.
 type Reason uint8
 
 // The reasons.
@@ -30,11 +30,11 @@ const (
 	TooDeep
 )
 
-// String says what is wrong at the place where the walk stopped, as a clause.
+// String is the reason as a clause, for the offset where reading stopped.
 func (r Reason) String() string {
 	switch r {
 	case OK:
-		return "nothing is wrong"
+		return "no fault"
 	case Truncated:
 		return "the text ends too early"
 	case MissingValue:
@@ -42,21 +42,21 @@ func (r Reason) String() string {
 	case MissingKey:
 		return "a member's name in double quotes is missing"
 	case MissingColon:
-		return "a colon is missing behind a member's name"
+		return "a colon is missing after a member's name"
 	case MissingComma:
 		return "a comma or a closing bracket is missing"
 	case TrailingComma:
-		return "a comma stands before a closing bracket"
+		return "a comma is followed by a closing bracket"
 	case BadLiteral:
-		return "a word that is not true, false or null"
+		return "a literal is not true, false or null"
 	case BadNumber:
-		return "a number is not written as JSON writes numbers"
+		return "a number is not valid JSON"
 	case BadEscape:
-		return "a backslash begins no escape of JSON"
+		return "a backslash does not begin an escape"
 	case LoneSurrogate:
-		return "half of a surrogate pair stands alone"
+		return "half of a surrogate pair is missing"
 	case ControlCharacter:
-		return "a control character stands unescaped in a string"
+		return "a string holds an unescaped control character"
 	case BadUTF8:
 		return "the bytes are not UTF-8"
 	case TooDeep:
@@ -65,7 +65,7 @@ func (r Reason) String() string {
 	return "unknown"
 }
 
-// SkipSpace is the place of the first byte of b at or behind i that is not white
+// SkipSpace is the offset of the first byte of b, from i on, that is not white
 // space, or len(b).
 func SkipSpace(b []byte, i int) int {
 	for i < len(b) && b[i] <= ' ' && isSpace(b[i]) {

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// texts are JSON, nearly JSON, and what attackers send (facts/reliability.md §3.2, T10).
+// texts are JSON, nearly JSON, and what attackers send.
 var texts = []string{
 	`{}`, `[]`, `null`, `true`, `false`, `0`, `-0`, `-0.5e+10`, `1e400`, `9223372036854775808`, `""`,
 	` { "a" : [ 1 , { "b" : null } ] , "c" : "d\n\"\\\/\u00e9\ud83d\ude00" } `,
@@ -26,27 +26,27 @@ var texts = []string{
 	strings.Repeat("[", 70) + strings.Repeat("]", 70), strings.Repeat(`{"a":[`, 40) + "1" + strings.Repeat("]}", 40),
 }
 
-// FuzzSkipValue holds Value against the standard library, which lets pass what is
-// not UTF-8 and half surrogates; Value does not.
+// FuzzSkipValue compares SkipValue with the standard library, which also accepts
+// invalid UTF-8 and unpaired surrogates.
 func FuzzSkipValue(f *testing.F) {
 	for _, s := range texts {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		end, why := SkipValue(b, 0)
-		got := why == OK && SkipSpace(b, end) == len(b)
-		want := json.Valid(b) && utf8.Valid(b) && !halfSurrogate(b)
+		end, reason := SkipValue(b, 0)
+		got := reason == OK && SkipSpace(b, end) == len(b)
+		want := json.Valid(b) && utf8.Valid(b) && !hasLoneSurrogate(b)
 		if got != want {
-			t.Fatalf("Value(%q) = %d, %v; want valid %t", b, end, why, want)
+			t.Fatalf("SkipValue(%q) = %d, %v; want valid %t", b, end, reason, want)
 		}
 		if end < 0 || end > len(b) {
-			t.Fatalf("Value(%q) stopped at %d", b, end)
+			t.Fatalf("SkipValue(%q) stopped at %d", b, end)
 		}
 	})
 }
 
-// halfSurrogate reports whether valid JSON holds an unpaired surrogate.
-func halfSurrogate(b []byte) bool {
+// hasLoneSurrogate reports whether valid JSON holds an unpaired surrogate.
+func hasLoneSurrogate(b []byte) bool {
 	var units []uint16
 	for i := 0; i < len(b); i++ {
 		if b[i] != '\\' {
@@ -68,34 +68,35 @@ func halfSurrogate(b []byte) bool {
 	return !slices.Equal(utf16.Encode(utf16.Decode(units)), units)
 }
 
-// FuzzCalm holds the vector search against the plain meaning of its contract.
-func FuzzCalm(f *testing.F) {
+// FuzzPlainRun compares the search of strings with a loop over their bytes.
+func FuzzPlainRun(f *testing.F) {
 	f.Add([]byte(strings.Repeat("calm ", 100)), 300, byte('"'))
 	f.Add([]byte(strings.Repeat("中", 100)), 64, byte('\\'))
 	f.Add(bytes.Repeat([]byte{0x1f, 'a'}, 64), 0, byte(' '))
 	f.Add([]byte(strings.Repeat("a", 128)), 40, byte(0xc3)) // alone, in the second half of a block
+	f.Add([]byte(strings.Repeat("a", 20_000)), 19_000, byte(0x1f))
 	f.Fuzz(func(t *testing.T, b []byte, at int, c byte) {
 		if len(b) > 0 {
 			b[uint(at)%uint(len(b))] = c
 		}
-		for name, search := range map[string]func([]byte) (int, uint64){"machine": calm, "portable": calmPortable} {
+		want := bytes.IndexFunc(b, func(r rune) bool { return r < ' ' || r == '"' || r == '\\' })
+		if want < 0 {
+			want = len(b)
+		}
+		for name, search := range map[string]func([]byte) (int, uint64){"plainRun": plainRun, "longRun": longRun} {
 			n, seen := search(b)
-			for _, c := range b[:n] {
-				if c < ' ' || c == '"' || c == '\\' {
-					t.Fatalf("%s search of %q passed %q", name, b, c)
-				}
-				if c >= utf8.RuneSelf && seen&highs == 0 {
-					t.Fatalf("%s search of %q missed %x beyond ASCII", name, b, c)
-				}
+			if n != want {
+				t.Fatalf("%s(%q) = %d, want %d", name, b, n, want)
 			}
-			if n < len(b)-64 && bytes.IndexFunc(b[n:n+64], func(r rune) bool { return r < ' ' || r == '"' || r == '\\' }) < 0 {
-				t.Fatalf("%s search of %q stopped at %d of %d before calm text", name, b, n, len(b))
+			ascii := bytes.IndexFunc(b[:n], func(r rune) bool { return r >= utf8.RuneSelf }) < 0
+			if !ascii && seen&highBits == 0 {
+				t.Fatalf("%s(%q) missed a byte that is not ASCII", name, b)
 			}
 		}
 	})
 }
 
-func FuzzInvalid(f *testing.F) {
+func FuzzValidUTF8(f *testing.F) {
 	for _, s := range texts {
 		f.Add([]byte(s))
 	}
@@ -103,25 +104,25 @@ func FuzzInvalid(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		at := invalid(b)
+		at := validUTF8(b)
 		if (at == len(b)) != utf8.Valid(b) {
-			t.Fatalf("invalid(%q) = %d, utf8.Valid %t", b, at, utf8.Valid(b))
+			t.Fatalf("validUTF8(%q) = %d, utf8.Valid %t", b, at, utf8.Valid(b))
 		}
 		if !utf8.Valid(b[:at]) {
-			t.Fatalf("invalid(%q) = %d, yet what stands before is not UTF-8", b, at)
+			t.Fatalf("validUTF8(%q) = %d, but the bytes before are not UTF-8", b, at)
 		}
 	})
 }
 
-// FuzzUnquote holds Unquote, Is and the walk's keys against the standard
-// library's decoder.
+// FuzzUnquote compares Unquote, EqualUnquoted and an iterator's keys with the
+// standard library's decoder.
 func FuzzUnquote(f *testing.F) {
 	f.Add(`mode\u006c`)
 	f.Add(`a\n\ud83d\ude00\"\/`)
 	f.Fuzz(func(t *testing.T, inside string) {
 		text := []byte(`"` + inside + `"`)
-		end, why := SkipValue(text, 0)
-		if why != OK || end != len(text) {
+		end, reason := SkipValue(text, 0)
+		if reason != OK || end != len(text) {
 			return
 		}
 		var want string
@@ -134,42 +135,43 @@ func FuzzUnquote(f *testing.F) {
 			t.Fatalf("Unquote(%q) = %q, want %q", inside, got, want)
 		}
 		if len(want) <= 21 && !EqualUnquoted([]byte(inside), want) {
-			t.Fatalf("Is(%q, %q) is false", inside, want)
+			t.Fatalf("EqualUnquoted(%q, %q) is false", inside, want)
 		}
-		w := Iterate([]byte(`{`+string(text)+`:1}`), 0)
-		if !w.Next() || string(w.Key) != inside {
-			t.Fatalf("the key of {%s:1} is %q", text, w.Key)
+		it := Iterate([]byte(`{`+string(text)+`:1}`), 0)
+		if !it.Next() || string(it.Key) != inside {
+			t.Fatalf("the key of {%s:1} is %q", text, it.Key)
 		}
 	})
 }
 
-func TestWalkGoesOverMembersAndElements(t *testing.T) {
+func TestIteratorVisitsMembersAndElements(t *testing.T) {
 	b := []byte(` { "a" : [1, {"x":2}] , "b":{}, "c" : "d" } tail`)
 	var got []string
-	w := Iterate(b, 0)
-	for w.Next() {
-		from := w.Offset
-		key := string(w.Key)
-		got = append(got, key+"="+string(b[from:w.Skip()]))
+	it := Iterate(b, 0)
+	for it.Next() {
+		from := it.Offset
+		key := string(it.Key)
+		got = append(got, key+"="+string(b[from:it.Skip()]))
 	}
 	want := []string{`a=[1, {"x":2}]`, `b={}`, `c="d"`}
-	if !slices.Equal(got, want) || w.Reason != OK || string(b[w.Offset:]) != " tail" {
-		t.Errorf("walked over %q and stopped at %q with %v, want %q", got, b[w.Offset:], w.Reason, want)
+	if !slices.Equal(got, want) || it.Reason != OK || string(b[it.Offset:]) != " tail" {
+		t.Errorf("visited %q and stopped at %q with %v, want %q", got, b[it.Offset:], it.Reason, want)
 	}
 }
 
-func TestWalkPassesValuesNotLookedAt(t *testing.T) {
-	w := Iterate([]byte(`[1,[2,"]"],{"a":3}]`), 0)
+func TestIteratorSkipsValuesThatWereNotRead(t *testing.T) {
+	it := Iterate([]byte(`[1,[2,"]"],{"a":3}]`), 0)
 	n := 0
-	for w.Next() {
+	for it.Next() {
 		n++
 	}
-	if n != 3 || w.Reason != OK {
-		t.Errorf("met %d elements and stopped with %v, want 3 and %v", n, w.Reason, OK)
+	if n != 3 || it.Reason != OK {
+		t.Errorf("visited %d elements and stopped with %v, want 3 and %v", n, it.Reason, OK)
 	}
 }
 
-// FuzzIterator: a walk that passes every value finds what Value finds.
+// FuzzIterator checks that an iterator that skips every value ends where
+// SkipValue ends.
 func FuzzIterator(f *testing.F) {
 	for _, s := range texts {
 		f.Add([]byte(s))
@@ -179,36 +181,36 @@ func FuzzIterator(f *testing.F) {
 		if at == len(b) || b[at] != '{' && b[at] != '[' {
 			return
 		}
-		end, why := SkipValue(b, at)
-		w := Iterate(b, at)
-		for w.Next() {
+		end, reason := SkipValue(b, at)
+		it := Iterate(b, at)
+		for it.Next() {
 		}
-		if w.Reason != why || why == OK && w.Offset != end {
-			t.Fatalf("walking %q ended at %d with %v, Value at %d with %v", b, w.Offset, w.Reason, end, why)
+		if it.Reason != reason || reason == OK && it.Offset != end {
+			t.Fatalf("iterating over %q ended at %d with %v, SkipValue at %d with %v", b, it.Offset, it.Reason, end, reason)
 		}
 	})
 }
 
-func TestDepthIsBoundedLikeTheStandardLibrarys(t *testing.T) {
+func TestDepthLimit(t *testing.T) {
 	for _, depth := range []int{1, 63, 64, 65, 128, MaxDepth, MaxDepth + 1, 1_000_000} {
 		text := []byte(strings.Repeat("[", depth) + strings.Repeat("]", depth))
-		_, why := SkipValue(text, 0)
-		if (why == OK) != (depth <= MaxDepth) {
-			t.Errorf("%d brackets: %v", depth, why)
+		_, reason := SkipValue(text, 0)
+		if (reason == OK) != (depth <= MaxDepth) {
+			t.Errorf("%d brackets: %v", depth, reason)
 		}
 		mixed := []byte(strings.Repeat(`{"a":[`, depth/2) + "1" + strings.Repeat(`]}`, depth/2))
-		_, why = SkipValue(mixed, 0)
-		if (why == OK) != (depth/2*2 <= MaxDepth) {
-			t.Errorf("%d mixed brackets: %v", depth, why)
+		_, reason = SkipValue(mixed, 0)
+		if (reason == OK) != (depth/2*2 <= MaxDepth) {
+			t.Errorf("%d mixed brackets: %v", depth, reason)
 		}
 	}
 }
 
-func TestAttachmentsWeighLittle(t *testing.T) {
+func TestAttachmentsCountAtAFixedSize(t *testing.T) {
 	long := strings.Repeat("A", 100_000)
 	tests := map[string]struct {
-		text  string
-		light int
+		text     string
+		discount int
 	}{
 		"a picture":     {`{"url":"data:image/png;base64,` + long + `"}`, 100_000 + len(`"data:image/png;base64,"`) - AttachmentSize},
 		"a sound":       {`["` + long + `"]`, 100_002 - AttachmentSize},
@@ -219,9 +221,9 @@ func TestAttachmentsWeighLittle(t *testing.T) {
 		"CJK, no space": {`["` + strings.Repeat("中文", 10_000) + `"]`, 0},
 	}
 	for name, tt := range tests {
-		end, weight, why := MeasureValue([]byte(tt.text), 0)
-		if why != OK || end-weight != tt.light {
-			t.Errorf("%s of %d bytes: weight %d, %v; want %d", name, end, weight, why, end-tt.light)
+		end, size, reason := MeasureValue([]byte(tt.text), 0)
+		if reason != OK || end-size != tt.discount {
+			t.Errorf("%s of %d bytes: size %d, %v; want %d", name, end, size, reason, end-tt.discount)
 		}
 	}
 }

@@ -1,64 +1,67 @@
 package jsonscan
 
+import "bytes"
+
 // MaxDepth is how many brackets may be open at once inside one value, as in
 // the standard library's decoder.
 const MaxDepth = 10_000
 
-// SkipValue walks over the value that begins at b[i], white space before it
-// included. It returns the place behind it, or the place and reason of a fault.
-func SkipValue(b []byte, i int) (int, Reason) {
-	end, _, why := MeasureValue(b, i)
-	return end, why
-}
-
-// MeasureValue is Value, and says how heavy the value is as a prompt: its length in
-// bytes, but with attachments (see heavy) counted as AttachmentWeight each.
-func MeasureValue(b []byte, i int) (end, weight int, why Reason) {
-	i = SkipSpace(b, i)
-	s := skipper{b: b}
-	end, why = s.value(i)
-	return end, end - i - s.discount, why
-}
-
-// AttachmentSize is what an attachment weighs: a picture costs the same
-// thousand tokens or so however many bytes describe it.
+// AttachmentSize is the size at which a long attachment (a data: URL, or base64)
+// is counted: a picture costs about a thousand tokens however many bytes
+// describe it.
 const AttachmentSize = 4096
 
-// skipper walks over one container. Its zero value but for b is ready.
+// SkipValue passes the value that begins at b[i], and white space before it. It
+// returns the offset behind the value, or the offset and reason of a fault.
+func SkipValue(b []byte, i int) (int, Reason) {
+	end, _, reason := MeasureValue(b, i)
+	return end, reason
+}
+
+// MeasureValue is [SkipValue], and returns the value's size as a prompt: its
+// length in bytes, with each attachment counted as AttachmentSize at most.
+func MeasureValue(b []byte, i int) (end, size int, reason Reason) {
+	i = SkipSpace(b, i)
+	s := skipper{b: b}
+	end, reason = s.value(i)
+	return end, end - i - s.discount, reason
+}
+
+// skipper passes one value. Its zero value but for b is ready.
 type skipper struct {
 	b        []byte
 	open     bracketStack
-	discount int // bytes of attachments that do not weigh
+	discount int // bytes of attachments that do not count
 }
 
-// value walks over the object or array that begins at i.
+// value passes the value that begins at i, and all that is inside it.
 func (s *skipper) value(i int) (int, Reason) {
 	for {
 		i = SkipSpace(s.b, i)
-		empty := true
-		var why Reason
+		whole := true
+		var reason Reason
 		switch {
 		case i == len(s.b):
 			return i, Truncated
 		case s.b[i] == '"':
-			i, why = s.stringValue(i)
+			i, reason = s.stringValue(i)
 		case s.b[i] == '{' || s.b[i] == '[':
-			i, empty, why = s.opening(i)
+			i, whole, reason = s.opening(i)
 		default:
-			i, why = scalar(s.b, i)
+			i, reason = scalar(s.b, i)
 		}
-		if why == OK && empty {
-			i, why = s.next(i)
+		if reason == OK && whole {
+			i, reason = s.next(i)
 		}
-		if why != OK || s.open.depth == 0 {
-			return i, why
+		if reason != OK || s.open.depth == 0 {
+			return i, reason
 		}
 	}
 }
 
-// opening opens the bracket at i. It returns the place of the first value in it,
-// or the place behind it when it is empty.
-func (s *skipper) opening(i int) (end int, empty bool, why Reason) {
+// opening passes the opening bracket at i. It returns the offset of the first
+// value inside, or, with empty true, the offset behind an empty container.
+func (s *skipper) opening(i int) (end int, empty bool, reason Reason) {
 	object := s.b[i] == '{'
 	if s.open.depth == MaxDepth {
 		return i, false, TooDeep
@@ -69,13 +72,13 @@ func (s *skipper) opening(i int) (end int, empty bool, why Reason) {
 	}
 	s.open.push(object)
 	if object {
-		i, why = memberName(s.b, i)
+		i, reason = memberName(s.b, i)
 	}
-	return i, false, why
+	return i, false, reason
 }
 
-// next goes on behind a value: to the place where the next one begins, or
-// behind the bracket that ends them all.
+// next goes on behind a value: to the offset of the next one, or behind the
+// bracket that closes the outermost container.
 func (s *skipper) next(i int) (int, Reason) {
 	for s.open.depth > 0 {
 		i = SkipSpace(s.b, i)
@@ -96,16 +99,36 @@ func (s *skipper) next(i int) (int, Reason) {
 	return i, OK
 }
 
-// stringValue walks over a string and notes an attachment.
+// stringValue passes a string, and takes off what does not count of an
+// attachment.
 func (s *skipper) stringValue(i int) (int, Reason) {
-	end, why := text(s.b, i)
-	if end-i > AttachmentSize && why == OK && isAttachment(s.b[i:end]) {
+	end, reason := skipString(s.b, i)
+	if end-i > AttachmentSize && reason == OK && isAttachment(s.b[i:end]) {
 		s.discount += end - i - AttachmentSize
 	}
-	return end, why
+	return end, reason
 }
 
-// afterComma is the place of the value behind a comma.
+// isAttachment reports whether a long string, given with its quotes, carries
+// data rather than prose: a data: URL, or base64 as sound and files are sent.
+func isAttachment(quoted []byte) bool {
+	if bytes.HasPrefix(quoted, []byte(`"data:`)) {
+		return true
+	}
+	for _, c := range quoted[1:257] {
+		if !isBase64(c) {
+			return false
+		}
+	}
+	return true
+}
+
+func isBase64(c byte) bool {
+	letter := c | 0x20
+	return ('a' <= letter && letter <= 'z') || isDigit(c) || c == '+' || c == '/' || c == '-' || c == '_'
+}
+
+// afterComma is the offset of the value behind a comma.
 func afterComma(b []byte, i int, object bool) (int, Reason) {
 	i = SkipSpace(b, i)
 	if i < len(b) && b[i] == closingBracket(object) {
@@ -117,7 +140,7 @@ func afterComma(b []byte, i int, object bool) (int, Reason) {
 	return i, OK
 }
 
-// memberName walks over a member's memberName and its colon.
+// memberName passes a member's name and its colon.
 func memberName(b []byte, i int) (int, Reason) {
 	if i == len(b) {
 		return i, Truncated
@@ -125,9 +148,9 @@ func memberName(b []byte, i int) (int, Reason) {
 	if b[i] != '"' {
 		return i, MissingKey
 	}
-	i, why := text(b, i)
-	if why != OK {
-		return i, why
+	i, reason := skipString(b, i)
+	if reason != OK {
+		return i, reason
 	}
 	i = SkipSpace(b, i)
 	if i == len(b) {
@@ -145,3 +168,103 @@ func closingBracket(object bool) byte {
 	}
 	return ']'
 }
+
+// bracketStack holds the open brackets, one bit each. Depths beyond 64 are rare
+// and held apart, so that the common case is one word.
+type bracketStack struct {
+	depth int
+	top   uint64                   // the innermost, lowest bit first
+	rest  *[MaxDepth/64 + 1]uint64 // full words below it
+}
+
+func (o *bracketStack) push(object bool) {
+	if o.depth > 0 && o.depth%64 == 0 {
+		if o.rest == nil {
+			o.rest = new([MaxDepth/64 + 1]uint64)
+		}
+		o.rest[o.depth/64-1] = o.top
+		o.top = 0
+	}
+	o.depth++
+	o.top <<= 1
+	if object {
+		o.top |= 1
+	}
+}
+
+func (o *bracketStack) pop() {
+	o.depth--
+	o.top >>= 1
+	if o.depth > 0 && o.depth%64 == 0 {
+		o.top = o.rest[o.depth/64-1]
+	}
+}
+
+// object reports whether the innermost bracket is a brace.
+func (o *bracketStack) object() bool { return o.top&1 == 1 }
+
+// scalar passes the number or literal that begins at b[i].
+func scalar(b []byte, i int) (int, Reason) {
+	switch c := b[i]; {
+	case c == '-' || isDigit(c):
+		return number(b, i)
+	case c == 't':
+		return literal(b, i, "true")
+	case c == 'f':
+		return literal(b, i, "false")
+	case c == 'n':
+		return literal(b, i, "null")
+	case c == '}' || c == ']' || c == ',' || c == ':':
+		return i, MissingValue
+	}
+	return i, BadLiteral
+}
+
+func literal(b []byte, i int, text string) (int, Reason) {
+	if bytes.HasPrefix(b[i:], []byte(text)) {
+		return i + len(text), OK
+	}
+	return i, BadLiteral
+}
+
+// number passes -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?.
+func number(b []byte, i int) (int, Reason) {
+	from := i
+	if b[i] == '-' {
+		i++
+	}
+	whole := digits(b, i)
+	if whole == i || (b[i] == '0' && whole > i+1) {
+		return from, BadNumber
+	}
+	i = whole
+	if i < len(b) && b[i] == '.' {
+		end := digits(b, i+1)
+		if end == i+1 {
+			return from, BadNumber
+		}
+		i = end
+	}
+	if i < len(b) && b[i]|0x20 == 'e' {
+		i++
+		if i < len(b) && (b[i] == '+' || b[i] == '-') {
+			i++
+		}
+		end := digits(b, i)
+		if end == i {
+			return from, BadNumber
+		}
+		i = end
+	}
+	return i, OK
+}
+
+// digits is the offset behind the digits that begin at b[i].
+func digits(b []byte, i int) int {
+	for i < len(b) && isDigit(b[i]) {
+		i++
+	}
+	return i
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
