@@ -48,61 +48,61 @@ const (
 	heartbeatRetention = time.Hour
 )
 
-func (k *Replica) heartbeatPartition() string { return "agree|" + k.cfg.Group }
+func (r *Replica) heartbeatPartition() string { return "agree|" + r.cfg.Group }
 
 // sendHeartbeat says what this instance has agreed to, when it is time to.
-func (k *Replica) sendHeartbeat(ctx context.Context) {
-	row, ok := k.heartbeatRow()
+func (r *Replica) sendHeartbeat(ctx context.Context) {
+	row, ok := r.heartbeatRow()
 	if !ok {
 		return
 	}
-	_ = k.exchange(ctx, func(ctx context.Context) (reply tablestore.Response, err error) { // the next one is as good
-		_, reply, err = k.cfg.Store.Upsert(ctx, row)
+	_ = r.exchange(ctx, func(ctx context.Context) (reply tablestore.Response, err error) { // the next one is as good
+		_, reply, err = r.cfg.Store.Upsert(ctx, row)
 		return reply, err
 	})
 }
 
-func (k *Replica) heartbeatRow() (tablestore.Row, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	now := k.readClocks()
+func (r *Replica) heartbeatRow() (tablestore.Row, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.readClocks()
 	revision := uint64(0)
-	for _, r := range k.rows {
-		revision += r.revision
+	for _, row := range r.rows {
+		revision += row.revision
 	}
-	every := k.cfg.HeartbeatInterval
-	if revision != k.heartbeatRevision {
+	every := r.cfg.HeartbeatInterval
+	if revision != r.heartbeatRevision {
 		every /= heartbeatSpeedup
 	}
-	if _, known := k.clock.bounds(now); !known || every < 0 || k.lastHeartbeat > 0 && now.local-k.lastHeartbeat < every || k.idle(now.local) {
+	if _, known := r.clock.bounds(now); !known || every < 0 || r.lastHeartbeat > 0 && now.local-r.lastHeartbeat < every || r.idle(now.local) {
 		return tablestore.Row{}, false
 	}
-	k.lastHeartbeat, k.heartbeatRevision = now.local, revision
-	stamp := heartbeat{Schema: 1, Name: k.cfg.Instance, Revision: revision, At: k.clock.toService(now.local), Outage: k.counters.Outage.Milliseconds()}
-	if k.counters.Disagreements > 0 {
-		stamp.Behind = (k.counters.Disagreement / time.Duration(k.counters.Disagreements)).Milliseconds()
+	r.lastHeartbeat, r.heartbeatRevision = now.local, revision
+	stamp := heartbeat{Schema: 1, Name: r.cfg.Instance, Revision: revision, At: r.clock.toService(now.local), Outage: r.counters.Outage.Milliseconds()}
+	if r.counters.Disagreements > 0 {
+		stamp.Behind = (r.counters.Disagreement / time.Duration(r.counters.Disagreements)).Milliseconds()
 	}
 	text, err := json.Marshal(stamp)
 	if err != nil {
 		panic("state: a stamp of plain values did not encode: " + err.Error())
 	}
-	sum := sha256.Sum256([]byte(k.leaseOwner))
+	sum := sha256.Sum256([]byte(r.leaseOwner))
 	return tablestore.Row{
-		Partition: k.heartbeatPartition(), Key: hex.EncodeToString(sum[:16]),
+		Partition: r.heartbeatPartition(), Key: hex.EncodeToString(sum[:16]),
 		Columns: map[string]string{heartbeatColumn: string(text)},
 	}, true
 }
 
 // instances reads the stamps of those that are active.
-func (k *Replica) instances(ctx context.Context) ([]Instance, error) {
-	rows, now, err := k.listHeartbeats(ctx)
+func (r *Replica) instances(ctx context.Context) ([]Instance, error) {
+	rows, now, err := r.listHeartbeats(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var active []Instance
 	for _, row := range rows {
 		stamp, ok := decodeHeartbeat(row)
-		if !ok || !k.isActive(stamp, now) {
+		if !ok || !r.isActive(stamp, now) {
 			continue
 		}
 		active = append(active, Instance{
@@ -114,18 +114,18 @@ func (k *Replica) instances(ctx context.Context) ([]Instance, error) {
 	return active, nil
 }
 
-func (k *Replica) listHeartbeats(ctx context.Context) ([]tablestore.Row, time.Time, error) {
+func (r *Replica) listHeartbeats(ctx context.Context) ([]tablestore.Row, time.Time, error) {
 	var rows []tablestore.Row
-	err := k.exchange(ctx, func(ctx context.Context) (reply tablestore.Response, err error) {
-		rows, reply, err = k.cfg.Store.List(ctx, k.heartbeatPartition(), "", "")
+	err := r.exchange(ctx, func(ctx context.Context) (reply tablestore.Response, err error) {
+		rows, reply, err = r.cfg.Store.List(ctx, r.heartbeatPartition(), "", "")
 		return reply, err
 	})
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("list instances: %w", err)
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return rows, time.UnixMilli(k.clock.toService(k.readClocks().local)), nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return rows, time.UnixMilli(r.clock.toService(r.readClocks().local)), nil
 }
 
 func decodeHeartbeat(row tablestore.Row) (heartbeat, bool) {
@@ -136,8 +136,8 @@ func decodeHeartbeat(row tablestore.Row) (heartbeat, bool) {
 
 // DeleteStaleHeartbeats deletes the stamps of instances that are long gone, and says how many:
 // housekeeping, for whichever instance has that duty.
-func (k *Replica) DeleteStaleHeartbeats(ctx context.Context) (int, error) {
-	rows, now, err := k.listHeartbeats(ctx)
+func (r *Replica) DeleteStaleHeartbeats(ctx context.Context) (int, error) {
+	rows, now, err := r.listHeartbeats(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -146,7 +146,7 @@ func (k *Replica) DeleteStaleHeartbeats(ctx context.Context) (int, error) {
 		if stamp, ok := decodeHeartbeat(row); ok && now.Sub(time.UnixMilli(stamp.At)) <= heartbeatRetention {
 			continue
 		}
-		if _, err := k.cfg.Store.Delete(ctx, row); err != nil {
+		if _, err := r.cfg.Store.Delete(ctx, row); err != nil {
 			return swept, fmt.Errorf("delete stamp %q: %w", row.Key, err)
 		}
 		swept++

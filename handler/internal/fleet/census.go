@@ -16,42 +16,42 @@ const (
 
 // countMembers counts the active instances when it is time to. Where it fails, the
 // last count stands until the next.
-func (k *Replica) countMembers(ctx context.Context) {
-	if !k.memberCountDue() {
+func (r *Replica) countMembers(ctx context.Context) {
+	if !r.memberCountDue() {
 		return
 	}
-	rows, now, err := k.listHeartbeats(ctx)
+	rows, now, err := r.listHeartbeats(ctx)
 	active := 0
 	for _, row := range rows {
-		if stamp, ok := decodeHeartbeat(row); ok && k.isActive(stamp, now) {
+		if stamp, ok := decodeHeartbeat(row); ok && r.isActive(stamp, now) {
 			active++
 		}
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err == nil {
-		k.memberCount = active
+		r.memberCount = active
 	}
-	k.scheduleMemberCount(max(memberCountInterval, time.Duration(k.memberCount)*memberCountPerInstance))
+	r.scheduleMemberCount(max(memberCountInterval, time.Duration(r.memberCount)*memberCountPerInstance))
 }
 
 // memberCountDue reports whether a count is due, and the table answers. The first is a stamp's time after
 // the start: by then all have said that they are there.
-func (k *Replica) memberCountDue() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.nextMemberCount == 0 && k.cfg.HeartbeatInterval > 0 {
-		k.scheduleMemberCount(k.cfg.HeartbeatInterval)
+func (r *Replica) memberCountDue() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.nextMemberCount == 0 && r.cfg.HeartbeatInterval > 0 {
+		r.scheduleMemberCount(r.cfg.HeartbeatInterval)
 	}
-	now := k.readClocks().local
-	return k.cfg.HeartbeatInterval > 0 && now >= k.nextMemberCount && k.lastError == nil && !k.idle(now)
+	now := r.readClocks().local
+	return r.cfg.HeartbeatInterval > 0 && now >= r.nextMemberCount && r.lastError == nil && !r.idle(now)
 }
 
-func (k *Replica) scheduleMemberCount(in time.Duration) {
-	k.nextMemberCount = k.readClocks().local + in + k.jitter(in/4)
+func (r *Replica) scheduleMemberCount(in time.Duration) {
+	r.nextMemberCount = r.readClocks().local + in + r.jitter(in/4)
 }
 
 // isActive reports whether who stamped at that time still counts as there.
-func (k *Replica) isActive(s heartbeat, now time.Time) bool {
-	return now.Sub(time.UnixMilli(s.At)) <= heartbeatLifetimes*k.cfg.HeartbeatInterval
+func (r *Replica) isActive(s heartbeat, now time.Time) bool {
+	return now.Sub(time.UnixMilli(s.At)) <= heartbeatLifetimes*r.cfg.HeartbeatInterval
 }

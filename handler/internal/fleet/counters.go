@@ -45,13 +45,13 @@ var latencyBounds = [...]time.Duration{
 func LatencyBounds() []time.Duration { return latencyBounds[:] }
 
 // Counters is the state of the counters now.
-func (k *Replica) Counters() Counters {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	now := k.readClocks().local
-	c := k.counters
-	c.ClockResets, c.LastError = k.clock.resets, k.lastError
-	c.ClockUncertainty, c.SinceContact, c.Disconnected = k.clock.uncertainty(), now-k.lastContact, k.disconnected
+func (r *Replica) Counters() Counters {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.readClocks().local
+	c := r.counters
+	c.ClockResets, c.LastError = r.clock.resets, r.lastError
+	c.ClockUncertainty, c.SinceContact, c.Disconnected = r.clock.uncertainty(), now-r.lastContact, r.disconnected
 	return c
 }
 
@@ -76,19 +76,19 @@ func (c *Counters) recordOutage(from, to, allowed time.Duration) {
 
 // recordPropagation books how long this instance did not know what another wrote, and
 // which of its requests went to a backend that the table knew to be shut.
-func (k *Replica) recordPropagation(s *slot, before health.Record, now clockReading) {
-	r := s.record
-	if r.LastChange == before.LastChange || r.LastChange.By == k.cfg.Instance || r.LastChange.At == 0 {
+func (r *Replica) recordPropagation(s *slot, before health.Record, now clockReading) {
+	record := s.record
+	if record.LastChange == before.LastChange || record.LastChange.By == r.cfg.Instance || record.LastChange.At == 0 {
 		return
 	}
-	at := k.clock.toLocal(r.LastChange.At)
+	at := r.clock.toLocal(record.LastChange.At)
 	if at < 0 {
 		return // it was so before this instance began
 	}
-	k.counters.Disagreement += max(now.local-at, 0) // both clocks are known to a tenth of a second only
-	k.counters.Disagreements++
-	shutNow := r.Circuit.State != health.Closed && before.Circuit.State == health.Closed || r.Windows != before.Windows
+	r.counters.Disagreement += max(now.local-at, 0) // both clocks are known to a tenth of a second only
+	r.counters.Disagreements++
+	shutNow := record.Circuit.State != health.Closed && before.Circuit.State == health.Closed || record.Windows != before.Windows
 	if shutNow {
-		k.counters.StaleRequests += uint64(s.sent.since(at, now.local))
+		r.counters.StaleRequests += uint64(s.sent.since(at, now.local))
 	}
 }

@@ -53,8 +53,8 @@ const claimTimeout = 10 * time.Second
 
 // Run looks whose turn it is until ctx is done. The first look is not at once:
 // a process that has just begun has better things to do.
-func (k *Janitor) Run(ctx context.Context) {
-	look := cmp.Or(k.CheckInterval, 5*time.Minute)
+func (j *Janitor) Run(ctx context.Context) {
+	look := cmp.Or(j.CheckInterval, 5*time.Minute)
 	for {
 		timer := time.NewTimer(look/2 + rand.N(look)) //nolint:gosec // instances that began together part here; no secret depends on it
 		select {
@@ -63,31 +63,31 @@ func (k *Janitor) Run(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		if !k.Busy() {
+		if !j.Busy() {
 			continue
 		}
-		if mine, _ := k.Claim(ctx); mine { // without the table there is nothing to tidy either
-			k.runTasks(ctx)
+		if mine, _ := j.Claim(ctx); mine { // without the table there is nothing to tidy either
+			j.runTasks(ctx)
 		}
 	}
 }
 
 // Claim takes this round's duty, and reports whether it is this instance's.
-func (k *Janitor) Claim(ctx context.Context) (bool, error) {
+func (j *Janitor) Claim(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
-	row, reply, err := k.Store.Get(ctx, janitorPartition, janitorKey)
+	row, reply, err := j.Store.Get(ctx, janitorPartition, janitorKey)
 	if err != nil && !errors.Is(err, tablestore.ErrNotFound) {
 		return false, fmt.Errorf("read whose turn it is: %w", err)
 	}
-	now := k.now(reply)
+	now := j.now(reply)
 	last, _ := strconv.ParseInt(row.Columns[claimedAtColumn], 10, 64)
-	if since := now.Sub(time.Unix(last, 0)); last > 0 && since >= 0 && since < cmp.Or(k.Interval, time.Hour) {
+	if since := now.Sub(time.Unix(last, 0)); last > 0 && since >= 0 && since < cmp.Or(j.Interval, time.Hour) {
 		return false, nil
 	}
-	_, _, err = k.Store.Put(ctx, tablestore.Row{
+	_, _, err = j.Store.Put(ctx, tablestore.Row{
 		Partition: janitorPartition, Key: janitorKey, Version: row.Version,
-		Columns: map[string]string{claimedAtColumn: strconv.FormatInt(now.Unix(), 10), claimedByColumn: k.Instance},
+		Columns: map[string]string{claimedAtColumn: strconv.FormatInt(now.Unix(), 10), claimedByColumn: j.Instance},
 	})
 	if err != nil {
 		return false, fmt.Errorf("claim the turn: %w", err)
@@ -96,30 +96,30 @@ func (k *Janitor) Claim(ctx context.Context) (bool, error) {
 }
 
 // now is the table service's clock.
-func (k *Janitor) now(reply tablestore.Response) time.Time {
+func (j *Janitor) now(reply tablestore.Response) time.Time {
 	switch {
 	case !reply.Date.IsZero():
 		return reply.Date
-	case k.Now != nil:
-		return k.Now()
+	case j.Now != nil:
+		return j.Now()
 	}
 	return time.Now()
 }
 
-func (k *Janitor) runTasks(ctx context.Context) {
-	for _, c := range k.Tasks {
+func (j *Janitor) runTasks(ctx context.Context) {
+	for _, c := range j.Tasks {
 		if ctx.Err() != nil {
 			return
 		}
-		removed, err := k.runTask(ctx, c)
-		if k.OnDone != nil {
-			k.OnDone(c.Name, removed, err)
+		removed, err := j.runTask(ctx, c)
+		if j.OnDone != nil {
+			j.OnDone(c.Name, removed, err)
 		}
 	}
 }
 
-func (k *Janitor) runTask(ctx context.Context, c Task) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(k.TaskTimeout, time.Minute))
+func (j *Janitor) runTask(ctx context.Context, c Task) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(j.TaskTimeout, time.Minute))
 	defer cancel()
 	return c.Run(ctx)
 }

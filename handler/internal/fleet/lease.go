@@ -50,17 +50,17 @@ func (p *probe) renewed() {
 
 // advanceProbe moves the probe on as time passes: it is given back when no request
 // came, and its lease renewed when the request takes long.
-func (k *Replica) advanceProbe(s *slot, now clockReading) (changed bool) {
+func (r *Replica) advanceProbe(s *slot, now clockReading) (changed bool) {
 	switch s.probe.stage {
 	case probeUnused:
 		if now.local >= s.probe.taken+unusedProbeTimeout {
 			s.probe.end(health.ProbeReturned)
 			s.demandedAt.Store(0) // who gave it back does not take it again without a new request
-			k.counters.ProbesReturned++
+			r.counters.ProbesReturned++
 			return true
 		}
 	case probeInFlight:
-		if now.local >= k.renewAt(s) {
+		if now.local >= r.renewAt(s) {
 			s.probe.result = health.ProbeRunning
 		}
 	case probeNone, probeEnded:
@@ -69,8 +69,8 @@ func (k *Replica) advanceProbe(s *slot, now clockReading) (changed bool) {
 }
 
 // renewAt is when a third of the lease has passed.
-func (k *Replica) renewAt(s *slot) time.Duration {
-	return k.clock.toLocal(s.record.Circuit.Until) - k.cfg.Breaker.ProbeLease*2/3
+func (r *Replica) renewAt(s *slot) time.Duration {
+	return r.clock.toLocal(s.record.Circuit.Until) - r.cfg.Breaker.ProbeLease*2/3
 }
 
 // inDemand reports whether a request would lately have used the slot.
@@ -82,17 +82,17 @@ func (s *slot) inDemand(now time.Duration) bool {
 // shouldClaimProbe reports whether this instance should try for the probe: the circuit
 // has cooled, a request wants it and may have it, and this instance's turn has
 // come.
-func (k *Replica) shouldClaimProbe(s *slot, now clockReading, span health.TimeBounds) bool {
+func (r *Replica) shouldClaimProbe(s *slot, now clockReading, span health.TimeBounds) bool {
 	return s.record.Circuit.ProbeDue(span) && s.inDemand(now.local) && !s.record.Override.Drained &&
 		now.local >= s.claimAfter && s.probe.stage == probeNone
 }
 
 // leaseRemaining is how long the lease that the ticket was given under still holds for
 // sure.
-func (k *Replica) leaseRemaining(s *slot, t health.Permit, now clockReading) (time.Duration, bool) {
+func (r *Replica) leaseRemaining(s *slot, t health.Permit, now clockReading) (time.Duration, bool) {
 	c := s.record.Circuit
-	span, ok := k.clock.bounds(now)
-	if !ok || c.State != health.HalfOpen || c.Incarnation != t.Incarnation || c.Lease != t.Epoch || !k.holdsLease(s, c) {
+	span, ok := r.clock.bounds(now)
+	if !ok || c.State != health.HalfOpen || c.Incarnation != t.Incarnation || c.Lease != t.Epoch || !r.holdsLease(s, c) {
 		return 0, false
 	}
 	if s.probe.stage == probeUnused || span.Latest+leaseMargin >= c.Until {

@@ -20,37 +20,37 @@ var (
 // Drain takes a backend out of service on every instance: no new requests. The
 // name is a backend's, for all its models, or "backend/model". It returns when
 // the table has it; instances with traffic obey within one refresh.
-func (k *Replica) Drain(ctx context.Context, backend, who string) error {
-	return k.applyCommand(ctx, backend, "drained by "+who, func(r health.Record, at health.TimeBounds) (health.Record, bool) {
-		return withDrain(r, true, who, at)
+func (r *Replica) Drain(ctx context.Context, backend, who string) error {
+	return r.applyCommand(ctx, backend, "drained by "+who, func(record health.Record, at health.TimeBounds) (health.Record, bool) {
+		return withDrain(record, true, who, at)
 	})
 }
 
 // Restore takes a Drain back.
-func (k *Replica) Restore(ctx context.Context, backend, who string) error {
-	return k.applyCommand(ctx, backend, "restored by "+who, func(r health.Record, at health.TimeBounds) (health.Record, bool) {
-		return withDrain(r, false, who, at)
+func (r *Replica) Restore(ctx context.Context, backend, who string) error {
+	return r.applyCommand(ctx, backend, "restored by "+who, func(record health.Record, at health.TimeBounds) (health.Record, bool) {
+		return withDrain(record, false, who, at)
 	})
 }
 
 // Reset closes the backend's circuits, without a ramp, and ends its throttle
 // windows, on every instance. It leaves a drain as it is.
-func (k *Replica) Reset(ctx context.Context, backend, who string) error {
-	return k.applyCommand(ctx, backend, "reset by "+who, func(r health.Record, at health.TimeBounds) (health.Record, bool) {
-		if k.nonces.has(r.Circuit.Nonce) && r.Circuit.State == health.Closed && r.Circuit.Epoch == 1 {
-			return r, false // this very command landed, though its answer was lost
+func (r *Replica) Reset(ctx context.Context, backend, who string) error {
+	return r.applyCommand(ctx, backend, "reset by "+who, func(record health.Record, at health.TimeBounds) (health.Record, bool) {
+		if r.nonces.has(record.Circuit.Nonce) && record.Circuit.State == health.Closed && record.Circuit.Epoch == 1 {
+			return record, false // this very command landed, though its answer was lost
 		}
-		r.Circuit, r.Windows = r.Circuit.Reset(at), r.Windows.Reset()
-		return r, true
+		record.Circuit, record.Windows = record.Circuit.Reset(at), record.Windows.Reset()
+		return record, true
 	})
 }
 
-func withDrain(r health.Record, drained bool, who string, at health.TimeBounds) (health.Record, bool) {
-	if r.Override.Drained == drained {
-		return r, false
+func withDrain(record health.Record, drained bool, who string, at health.TimeBounds) (health.Record, bool) {
+	if record.Override.Drained == drained {
+		return record, false
 	}
-	r.Override = health.OperatorOverride{Sequence: r.Override.Sequence + 1, Drained: drained, Operator: shorten(who), At: at.Midpoint()}
-	return r, true
+	record.Override = health.OperatorOverride{Sequence: record.Override.Sequence + 1, Drained: drained, Operator: shorten(who), At: at.Midpoint()}
+	return record, true
 }
 
 // commandAttempts is how often a command tries; beyond that the table is out of
@@ -62,49 +62,49 @@ type command func(r health.Record, at health.TimeBounds) (health.Record, bool)
 
 // applyCommand reads, changes and writes the backend's records until the table says
 // that it has them. It runs on the caller's goroutine, beside Run or without.
-func (k *Replica) applyCommand(ctx context.Context, backend, why string, to command) error {
-	rows := k.rowsOf(backend)
+func (r *Replica) applyCommand(ctx context.Context, backend, why string, to command) error {
+	rows := r.rowsOf(backend)
 	if len(rows) == 0 {
-		return fmt.Errorf("%w: %q; known are %s", ErrNoSuchBackend, backend, strings.Join(k.backendNames(), ", "))
+		return fmt.Errorf("%w: %q; known are %s", ErrNoSuchBackend, backend, strings.Join(r.backendNames(), ", "))
 	}
 	for _, n := range rows {
-		if err := k.applyCommandToRow(ctx, n, backend, why, to); err != nil {
+		if err := r.applyCommandToRow(ctx, n, backend, why, to); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (k *Replica) applyCommandToRow(ctx context.Context, n int, backend, why string, to command) error {
+func (r *Replica) applyCommandToRow(ctx context.Context, n int, backend, why string, to command) error {
 	for try := range commandAttempts {
 		if ctx.Err() != nil {
 			break
 		}
-		if k.readRow(ctx, n) {
-			d, ok, err := k.draftCommand(n, backend, why, to)
+		if r.readRow(ctx, n) {
+			d, ok, err := r.draftCommand(n, backend, why, to)
 			if err != nil || !ok {
 				return err
 			}
-			if k.commit(ctx, n, d) {
+			if r.commit(ctx, n, d) {
 				continue // read back: that is what the command promises
 			}
 		}
-		k.backOff(ctx, min(try, 4))
+		r.backOff(ctx, min(try, 4))
 	}
 	return fmt.Errorf("%w: %q: see whether the instances still reach it", ErrNotWritten, backend)
 }
 
 // draftCommand is the write of a command; false when all is as it wants.
-func (k *Replica) draftCommand(n int, backend, why string, to command) (rowDraft, bool, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	span, ok := k.clock.bounds(k.readClocks())
+func (r *Replica) draftCommand(n int, backend, why string, to command) (rowDraft, bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	span, ok := r.clock.bounds(r.readClocks())
 	if !ok {
 		return rowDraft{}, false, fmt.Errorf("%w: its clock is unknown", ErrNotWritten)
 	}
-	d := rowDraft{nonce: k.nonce()}
+	d := rowDraft{nonce: r.nonce()}
 	columns := map[string]string{}
-	for _, s := range k.slots {
+	for _, s := range r.slots {
 		if s.row != n || !s.matches(backend) {
 			continue
 		}
@@ -116,19 +116,19 @@ func (k *Replica) draftCommand(n int, backend, why string, to command) (rowDraft
 			continue
 		}
 		if s.unreadable && next.Circuit.SameEpoch(s.record.Circuit) {
-			next.Circuit = next.Circuit.Quarantine(span, k.cfg.Breaker)
+			next.Circuit = next.Circuit.Quarantine(span, r.cfg.Breaker)
 		}
 		if !next.Circuit.SameEpoch(s.record.Circuit) {
 			next.Circuit.Nonce = d.nonce
 		}
-		next.LastChange = health.Change{At: span.Midpoint(), By: k.cfg.Instance, Reason: shorten(why)}
+		next.LastChange = health.Change{At: span.Midpoint(), By: r.cfg.Instance, Reason: shorten(why)}
 		columns[s.column] = next.Encode()
 	}
 	if len(columns) == 0 {
 		return rowDraft{}, false, nil
 	}
-	d.row = k.nextRow(n, columns)
-	k.nonces.add(d.nonce)
+	d.row = r.nextRow(n, columns)
+	r.nonces.add(d.nonce)
 	return d, true, nil
 }
 
@@ -138,9 +138,9 @@ func (s *slot) matches(backend string) bool {
 }
 
 // rowsOf are the rows that hold the backend's slots.
-func (k *Replica) rowsOf(backend string) []int {
+func (r *Replica) rowsOf(backend string) []int {
 	var rows []int
-	for _, s := range k.slots {
+	for _, s := range r.slots {
 		if s.matches(backend) && !slices.Contains(rows, s.row) {
 			rows = append(rows, s.row)
 		}
@@ -149,9 +149,9 @@ func (k *Replica) rowsOf(backend string) []int {
 }
 
 // backendNames are the names that a command may use.
-func (k *Replica) backendNames() []string {
+func (r *Replica) backendNames() []string {
 	var names []string
-	for _, s := range k.slots {
+	for _, s := range r.slots {
 		name, _, _ := strings.Cut(s.name, "/")
 		if !slices.Contains(names, name) {
 			names = append(names, name)
@@ -177,23 +177,23 @@ type State struct {
 }
 
 // ReadState reads the table: what `backends list` prints. It waits for the table.
-func (k *Replica) ReadState(ctx context.Context) (State, error) {
-	if err := k.Read(ctx); err != nil {
+func (r *Replica) ReadState(ctx context.Context) (State, error) {
+	if err := r.Read(ctx); err != nil {
 		return State{}, err
 	}
-	instances, err := k.instances(ctx)
+	instances, err := r.instances(ctx)
 	if err != nil {
 		return State{}, err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	at := k.clock.toService(k.readClocks().local)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := r.clock.toService(r.readClocks().local)
 	f := State{At: time.UnixMilli(at).UTC(), Instances: instances}
-	for _, r := range k.rows {
-		f.Revision += r.revision
+	for _, row := range r.rows {
+		f.Revision += row.revision
 	}
-	for _, s := range k.slots {
-		share := lowerShare(s.record.Circuit.Share(at, k.cfg.Breaker), s.record.Saturation.Share(at))
+	for _, s := range r.slots {
+		share := lowerShare(s.record.Circuit.Share(at, r.cfg.Breaker), s.record.Saturation.Share(at))
 		f.Slots = append(f.Slots, SlotState{s.name, s.record, s.unreadable, share})
 	}
 	return f, nil

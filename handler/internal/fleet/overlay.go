@@ -35,7 +35,7 @@ func (o *localOverride) startProbe(now time.Duration, p health.BreakerPolicy) {
 }
 
 // finish folds in how that probe ended.
-func (k *Replica) finishLocalProbe(s *slot, o health.Outcome, now time.Duration) {
+func (r *Replica) finishLocalProbe(s *slot, o health.Outcome, now time.Duration) {
 	if s.override.state != health.HalfOpen {
 		return
 	}
@@ -46,8 +46,8 @@ func (k *Replica) finishLocalProbe(s *slot, o health.Outcome, now time.Duration)
 		s.failures.clear()
 		s.unreportedFailures = 0
 	case health.Failed, health.Misconfigured:
-		s.override.open(now, k.cfg.Breaker, o.Reason)
-		s.override.until += time.Duration(k.cfg.Environment.Rand(int64(k.cfg.Breaker.TripDuration) + 1))
+		s.override.open(now, r.cfg.Breaker, o.Reason)
+		s.override.until += time.Duration(r.cfg.Environment.Rand(int64(r.cfg.Breaker.TripDuration) + 1))
 	case health.Abandoned:
 		s.override.state, s.override.until = health.Open, now
 	}
@@ -55,22 +55,22 @@ func (k *Replica) finishLocalProbe(s *slot, o health.Outcome, now time.Duration)
 
 // startLocalProbing begins this instance's own half-open cycles when the table has been
 // out of reach for too long, spread so that the fleet does not probe at once.
-func (k *Replica) startLocalProbing(now clockReading) bool {
-	if now.local-k.lastContact < k.cfg.StaleAfter {
+func (r *Replica) startLocalProbing(now clockReading) bool {
+	if now.local-r.lastContact < r.cfg.StaleAfter {
 		return false
 	}
-	changed := !k.disconnected
-	k.disconnected = true
-	for _, s := range k.slots {
+	changed := !r.disconnected
+	r.disconnected = true
+	for _, s := range r.slots {
 		c := s.record.Circuit
-		if c.State == health.Closed || s.override.ignoresShared || s.override.state != health.Closed || now.local < k.clock.toLocal(c.Until) {
+		if c.State == health.Closed || s.override.ignoresShared || s.override.state != health.Closed || now.local < r.clock.toLocal(c.Until) {
 			continue
 		}
 		if s.probe.stage == probeInFlight {
 			continue // it may still be the fleet's one
 		}
 		s.override = localOverride{state: health.Open, trips: c.Trips, reason: s.record.LastChange.Reason}
-		s.override.until = now.local + time.Duration(k.cfg.Environment.Rand(int64(k.cfg.Breaker.TripDuration)+1))
+		s.override.until = now.local + time.Duration(r.cfg.Environment.Rand(int64(r.cfg.Breaker.TripDuration)+1))
 		changed = true
 	}
 	return changed
@@ -78,12 +78,12 @@ func (k *Replica) startLocalProbing(now clockReading) bool {
 
 // stopLocalProbing drops what was held to only because the table was out of reach: the
 // shared record wins at the first read.
-func (k *Replica) stopLocalProbing() bool {
-	if !k.disconnected {
+func (r *Replica) stopLocalProbing() bool {
+	if !r.disconnected {
 		return false
 	}
-	k.disconnected = false
-	for _, s := range k.slots {
+	r.disconnected = false
+	for _, s := range r.slots {
 		if s.record.Circuit.State != health.Closed {
 			s.override = localOverride{}
 		}

@@ -18,28 +18,28 @@ const (
 // refreshInterval is the time between two reads: the setting, half of it while a
 // circuit is not closed or somebody is suspected, but never so short that the
 // fleet as it was last counted would read more than its partition can take.
-func (k *Replica) refreshInterval(now time.Duration) time.Duration {
-	p := k.cfg.Refresh
-	for _, s := range k.slots {
-		if s.record.Circuit.State != health.Closed || s.override.state != health.Closed || len(s.record.Circuit.Reports) > 0 && k.hasRecentReports(s, now) {
+func (r *Replica) refreshInterval(now time.Duration) time.Duration {
+	p := r.cfg.Refresh
+	for _, s := range r.slots {
+		if s.record.Circuit.State != health.Closed || s.override.state != health.Closed || len(s.record.Circuit.Reports) > 0 && r.hasRecentReports(s, now) {
 			p /= 2
 			break
 		}
 	}
-	return max(p, time.Duration(max(k.cfg.MaxInstances, k.memberCount))*time.Second/maxReadsPerSecond)
+	return max(p, time.Duration(max(r.cfg.MaxInstances, r.memberCount))*time.Second/maxReadsPerSecond)
 }
 
-func (k *Replica) hasRecentReports(s *slot, now time.Duration) bool {
+func (r *Replica) hasRecentReports(s *slot, now time.Duration) bool {
 	list := s.record.Circuit.Reports
-	return list[len(list)-1].At > k.clock.toService(now-k.cfg.Breaker.Interval)
+	return list[len(list)-1].At > r.clock.toService(now-r.cfg.Breaker.Interval)
 }
 
 // idle reports whether there is neither traffic nor a probe under way.
-func (k *Replica) idle(now time.Duration) bool {
-	if last := k.traffic.Load(); last != 0 && now-time.Duration(last) < k.cfg.IdleAfter {
+func (r *Replica) idle(now time.Duration) bool {
+	if last := r.traffic.Load(); last != 0 && now-time.Duration(last) < r.cfg.IdleAfter {
 		return false
 	}
-	for _, s := range k.slots {
+	for _, s := range r.slots {
 		if s.probe.stage != probeNone {
 			return false
 		}
@@ -49,15 +49,15 @@ func (k *Replica) idle(now time.Duration) bool {
 
 // nextWake is when Run must act next: at the next refresh, or earlier when a
 // deadline falls due.
-func (k *Replica) nextWake(next, now time.Duration) time.Duration {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.idle(now) && k.lastContact > 0 {
+func (r *Replica) nextWake(next, now time.Duration) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.idle(now) && r.lastContact > 0 {
 		return now + idleWait
 	}
-	next = min(next, now+k.refreshInterval(now)*6/5) // even should the clock have been set back
-	for _, s := range k.slots {
-		if due, ok := k.slotDeadline(s, now); ok {
+	next = min(next, now+r.refreshInterval(now)*6/5) // even should the clock have been set back
+	for _, s := range r.slots {
+		if due, ok := r.slotDeadline(s, now); ok {
 			next = min(next, max(due, now+time.Millisecond))
 		}
 	}
@@ -65,38 +65,38 @@ func (k *Replica) nextWake(next, now time.Duration) time.Duration {
 }
 
 // slotDeadline is the next deadline of a slot besides the refresh.
-func (k *Replica) slotDeadline(s *slot, now time.Duration) (time.Duration, bool) {
+func (r *Replica) slotDeadline(s *slot, now time.Duration) (time.Duration, bool) {
 	switch {
 	case s.probe.stage == probeUnused:
 		return s.probe.taken + unusedProbeTimeout, true
 	case s.probe.stage == probeInFlight && s.probe.result == 0:
-		return k.renewAt(s), true
+		return r.renewAt(s), true
 	case s.override.state == health.Open && s.override.until > now:
 		return s.override.until, true
 	case s.record.Circuit.State != health.Closed && s.inDemand(now) && s.probe.stage == probeNone:
 		// lo reaches the deadline half the clock's width after our best guess does.
-		at := max(s.claimAfter, k.clock.toLocal(s.record.Circuit.Until)+k.clock.uncertainty()/2+time.Millisecond)
+		at := max(s.claimAfter, r.clock.toLocal(s.record.Circuit.Until)+r.clock.uncertainty()/2+time.Millisecond)
 		return at, at > now
 	}
 	return 0, false
 }
 
 // runOnce is one round of Run; it returns when the next refresh is due.
-func (k *Replica) runOnce(ctx context.Context, next time.Duration, kicked bool) time.Duration {
+func (r *Replica) runOnce(ctx context.Context, next time.Duration, kicked bool) time.Duration {
 	if kicked {
 		// Failures and refusals come in bunches: one write for all of them.
-		k.cfg.Environment.Pacer.Sleep(ctx, coalesceDelay/2+k.jitter(coalesceDelay))
+		r.cfg.Environment.Pacer.Sleep(ctx, coalesceDelay/2+r.jitter(coalesceDelay))
 	}
-	now := k.readClocks()
-	if p, due := k.shouldReadFirst(now, kicked); due || now.local >= next {
-		k.lastRefresh = now.local
-		k.refresh(ctx)
-		next = k.readClocks().local + p*4/5 + k.jitter(p*2/5)
+	now := r.readClocks()
+	if p, due := r.shouldReadFirst(now, kicked); due || now.local >= next {
+		r.lastRefresh = now.local
+		r.refresh(ctx)
+		next = r.readClocks().local + p*4/5 + r.jitter(p*2/5)
 	}
-	k.advance()
-	k.publish(ctx)
-	k.sendHeartbeat(ctx)
-	k.countMembers(ctx)
+	r.advance()
+	r.publish(ctx)
+	r.sendHeartbeat(ctx)
+	r.countMembers(ctx)
 	return next
 }
 
@@ -104,17 +104,17 @@ func (k *Replica) runOnce(ctx context.Context, next time.Duration, kicked bool) 
 // what is read first is written on fewer conflicts, and may be the news itself.
 // A storm of failures must not become one of reads, though; a claim is worth a
 // read of its own, for all who want the probe try at about the same time.
-func (k *Replica) shouldReadFirst(now clockReading, kicked bool) (period time.Duration, reads bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	period = k.refreshInterval(now.local)
-	known := now.local - k.lastRefresh
+func (r *Replica) shouldReadFirst(now clockReading, kicked bool) (period time.Duration, reads bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	period = r.refreshInterval(now.local)
+	known := now.local - r.lastRefresh
 	if kicked && known >= period/2 {
 		return period, true
 	}
-	span, ok := k.clock.bounds(now)
-	for _, s := range k.slots {
-		if ok && known >= coalesceDelay && s.record.Circuit.State != health.Closed && k.shouldClaimProbe(s, now, span) {
+	span, ok := r.clock.bounds(now)
+	for _, s := range r.slots {
+		if ok && known >= coalesceDelay && s.record.Circuit.State != health.Closed && r.shouldClaimProbe(s, now, span) {
 			return period, true
 		}
 	}
@@ -122,46 +122,50 @@ func (k *Replica) shouldReadFirst(now clockReading, kicked bool) (period time.Du
 }
 
 // advance moves on what only time moves.
-func (k *Replica) advance() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	now := k.readClocks()
-	changed := k.startLocalProbing(now)
-	for i, s := range k.slots {
-		if k.advanceProbe(s, now) {
+func (r *Replica) advance() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.readClocks()
+	changed := r.startLocalProbing(now)
+	for i, s := range r.slots {
+		if r.advanceProbe(s, now) {
 			changed = true
 		}
-		if h := k.slotHealth(s, now); h != k.view.Load().snapshot.Slots[i] {
+		if h := r.slotHealth(s, now); h != r.view.Load().snapshot.Slots[i] {
 			changed = true
 		}
 	}
 	if changed {
-		k.publishView(now)
+		r.publishView(now)
 	}
 }
 
 // refresh reads the shared rows: one exchange.
-func (k *Replica) refresh(ctx context.Context) {
-	if len(k.rows) == 1 {
-		k.readRow(ctx, 0)
+func (r *Replica) refresh(ctx context.Context) {
+	if len(r.rows) == 1 {
+		r.readRow(ctx, 0)
 		return
 	}
 	var rows []tablestore.Row
-	err := k.exchange(ctx, func(ctx context.Context) (reply tablestore.Response, err error) {
-		rows, reply, err = k.cfg.Store.List(ctx, k.partition(), "", "")
+	err := r.exchange(ctx, func(ctx context.Context) (reply tablestore.Response, err error) {
+		rows, reply, err = r.cfg.Store.List(ctx, r.partition(), "", "")
 		return reply, err
 	})
-	for n := range k.rows {
-		var row tablestore.Row
-		found := tablestore.ErrNotFound
-		for _, r := range rows {
-			if r.Key == k.rows[n].key {
-				row, found = r, nil
-			}
-		}
+	for n := range r.rows {
+		row, found := rowWithKey(rows, r.rows[n].key)
 		if err != nil {
 			found = err
 		}
-		k.applyRead(n, row, found)
+		r.applyRead(n, row, found)
 	}
+}
+
+// rowWithKey returns the row with that key, or ErrNotFound.
+func rowWithKey(rows []tablestore.Row, key string) (tablestore.Row, error) {
+	for _, row := range rows {
+		if row.Key == key {
+			return row, nil
+		}
+	}
+	return tablestore.Row{}, tablestore.ErrNotFound
 }

@@ -57,71 +57,71 @@ type sharedRow struct {
 // New returns a Keeper that has not read the table yet: all is healthy.
 func New(cfg Config) *Replica {
 	cfg = cfg.withDefaults()
-	k := &Replica{cfg: cfg, base: cfg.Environment.Now()}
-	now := k.readClocks()
-	k.clock = assumeLocalClock(now)
+	r := &Replica{cfg: cfg, base: cfg.Environment.Now()}
+	now := r.readClocks()
+	r.clock = assumeLocalClock(now)
 	boot := strconv.FormatInt(cfg.Environment.Rand(1<<62), 36)
-	k.leaseOwner = shorten(cfg.Instance) + "~" + boot
-	sum := sha256.Sum256([]byte(k.leaseOwner))
-	k.reporterID = hex.EncodeToString(sum[:4])
+	r.leaseOwner = shorten(cfg.Instance) + "~" + boot
+	sum := sha256.Sum256([]byte(r.leaseOwner))
+	r.reporterID = hex.EncodeToString(sum[:4])
 	rows := rowCount(len(cfg.Slots))
 	for n := range rows {
-		k.rows = append(k.rows, sharedRow{key: strconv.FormatInt(int64(n), 16)})
+		r.rows = append(r.rows, sharedRow{key: strconv.FormatInt(int64(n), 16)})
 	}
 	for _, name := range cfg.Slots {
-		k.slots = append(k.slots, newSlot(name, rowIndex(name, rows), cfg.Breaker))
+		r.slots = append(r.slots, newSlot(name, rowIndex(name, rows), cfg.Breaker))
 	}
-	k.publishView(now)
-	return k
+	r.publishView(now)
+	return r
 }
 
 // Run keeps this instance and the table in step until ctx is done. It is the
 // only goroutine that reads and writes the shared rows, operators' commands
 // apart, and owns no other.
-func (k *Replica) Run(ctx context.Context) {
-	k.running.Add(1)
-	defer k.running.Done()
-	next := k.readClocks().local // the first read is at once
+func (r *Replica) Run(ctx context.Context) {
+	r.running.Add(1)
+	defer r.running.Done()
+	next := r.readClocks().local // the first read is at once
 	for ctx.Err() == nil {
-		now := k.readClocks().local
-		kicked := k.cfg.Environment.Pacer.Wait(ctx, max(k.nextWake(next, now)-now, 0))
+		now := r.readClocks().local
+		kicked := r.cfg.Environment.Pacer.Wait(ctx, max(r.nextWake(next, now)-now, 0))
 		if ctx.Err() == nil {
-			next = k.runOnce(ctx, next, kicked)
+			next = r.runOnce(ctx, next, kicked)
 		}
 	}
-	k.shutDown(ctx)
+	r.shutDown(ctx)
 }
 
 // shutDown says what is left to say when the instance is stopped in good order,
 // in one exchange's time: above all it gives back a probe that no request will
 // use here. An instance that is killed loses nothing by not doing so but the
 // rest of a lease.
-func (k *Replica) shutDown(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.cfg.Timeout)
+func (r *Replica) shutDown(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.Timeout)
 	defer cancel()
-	k.mu.Lock()
-	for _, s := range k.slots {
+	r.mu.Lock()
+	for _, s := range r.slots {
 		if s.probe.stage == probeUnused {
 			s.probe.end(health.ProbeReturned)
 		}
 		s.demandedAt.Store(0)
 	}
-	k.publishView(k.readClocks())
-	k.mu.Unlock()
-	k.publish(ctx)
+	r.publishView(r.readClocks())
+	r.mu.Unlock()
+	r.publish(ctx)
 }
 
 // Close waits for Run to return; its ctx must be done. A probe that is held
 // lapses by itself.
-func (k *Replica) Close() { k.running.Wait() }
+func (r *Replica) Close() { r.running.Wait() }
 
 // readClocks reads the local clocks.
-func (k *Replica) readClocks() clockReading {
-	return clockReading{k.cfg.Environment.Now().Sub(k.base), time.Duration(k.cfg.Environment.Wall().UnixNano())}
+func (r *Replica) readClocks() clockReading {
+	return clockReading{r.cfg.Environment.Now().Sub(r.base), time.Duration(r.cfg.Environment.Wall().UnixNano())}
 }
 
 // partition is the key that the fleet's rows share.
-func (k *Replica) partition() string { return "fleet|" + k.cfg.Group }
+func (r *Replica) partition() string { return "fleet|" + r.cfg.Group }
 
 // A row holds 252 columns of a client's (facts/table-state.md §2); some room
 // is left for columns of other kinds and versions.
@@ -170,14 +170,14 @@ func (n *nonces) has(nonce string) bool {
 }
 
 // nonce names one write.
-func (k *Replica) nonce() string {
-	return fmt.Sprintf("%s-%s", k.reporterID, strconv.FormatInt(k.cfg.Environment.Rand(1<<62), 36))
+func (r *Replica) nonce() string {
+	return fmt.Sprintf("%s-%s", r.reporterID, strconv.FormatInt(r.cfg.Environment.Rand(1<<62), 36))
 }
 
 // slot is the keeper's part of a health.Slot; nil for one that there is not.
-func (k *Replica) slot(n health.Slot) *slot {
-	if n < 0 || int(n) >= len(k.slots) {
+func (r *Replica) slot(n health.Slot) *slot {
+	if n < 0 || int(n) >= len(r.slots) {
 		return nil
 	}
-	return k.slots[n]
+	return r.slots[n]
 }

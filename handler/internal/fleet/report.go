@@ -11,31 +11,31 @@ import (
 //
 // A probe may be reported as soon as its answer is committed to the caller:
 // the circuit need not stay half-open for the length of a stream.
-func (k *Replica) ReportOutcome(t health.Permit, o health.Outcome) {
-	s := k.slot(t.Slot)
+func (r *Replica) ReportOutcome(t health.Permit, o health.Outcome) {
+	s := r.slot(t.Slot)
 	if s == nil {
 		return
 	}
 	if o.Class == health.Served || o.Class == health.Abandoned {
 		if o.Class == health.Served {
-			k.recordServed(s)
+			r.recordServed(s)
 		}
-		k.ReportSignals(t.Slot, o.Signals)
+		r.ReportSignals(t.Slot, o.Signals)
 		if !t.Probe && !t.LocalProbe {
 			return
 		}
 	}
-	k.mu.Lock()
-	now := k.readClocks()
-	k.applyOutcome(s, t, o, now)
-	k.publishView(now)
-	k.mu.Unlock()
-	k.cfg.Environment.Pacer.Wake()
+	r.mu.Lock()
+	now := r.readClocks()
+	r.applyOutcome(s, t, o, now)
+	r.publishView(now)
+	r.mu.Unlock()
+	r.cfg.Environment.Pacer.Wake()
 }
 
 // recordServed notes a service, for the percentage and as evidence against accusers.
-func (k *Replica) recordServed(s *slot) {
-	now := k.cfg.Environment.Now().Sub(k.base)
+func (r *Replica) recordServed(s *slot) {
+	now := r.cfg.Environment.Now().Sub(r.base)
 	s.outcomes.add(now)
 	if time.Duration(s.servedAt.Load()) < now-trafficTick {
 		s.servedAt.Store(int64(max(now, 1)))
@@ -43,22 +43,22 @@ func (k *Replica) recordServed(s *slot) {
 }
 
 // applyOutcome is the part of Report that needs the lock.
-func (k *Replica) applyOutcome(s *slot, t health.Permit, o health.Outcome, now clockReading) {
+func (r *Replica) applyOutcome(s *slot, t health.Permit, o health.Outcome, now clockReading) {
 	if o.Class == health.Throttled {
-		k.recordWait(s, o, now)
+		r.recordWait(s, o, now)
 	}
 	switch {
 	case t.LocalProbe:
-		k.finishLocalProbe(s, o, now.local)
+		r.finishLocalProbe(s, o, now.local)
 	case t.Probe:
-		k.finishProbe(s, t, o)
+		r.finishProbe(s, t, o)
 	case !s.sameEpoch(t):
 		// Late news of an older epoch: the circuit has moved on without it.
 	case o.Class == health.Failed:
-		k.recordFailure(s, o, now)
+		r.recordFailure(s, o, now)
 	case o.Class == health.Misconfigured:
 		s.misconfigured, s.reason = true, o.Reason
-		s.override = localOverride{state: health.Open, until: now.local + k.cfg.Breaker.MaxTripDuration, trips: 1, reason: o.Reason}
+		s.override = localOverride{state: health.Open, until: now.local + r.cfg.Breaker.MaxTripDuration, trips: 1, reason: o.Reason}
 	}
 }
 
@@ -69,8 +69,8 @@ func (s *slot) sameEpoch(t health.Permit) bool {
 
 // finishProbe notes what became of the fleet's probe. A 429 is an answer: the
 // circuit closes, and the throttle holds the backend.
-func (k *Replica) finishProbe(s *slot, t health.Permit, o health.Outcome) {
-	if s.probe.stage != probeInFlight || !k.isPermitForProbe(s, t) {
+func (r *Replica) finishProbe(s *slot, t health.Permit, o health.Outcome) {
+	if s.probe.stage != probeInFlight || !r.isPermitForProbe(s, t) {
 		return
 	}
 	s.reason = o.Reason
@@ -89,12 +89,12 @@ func (k *Replica) finishProbe(s *slot, t health.Permit, o health.Outcome) {
 // recordWait notes a wait, effective here at once and in the fleet after one write.
 // While an older one of its kind runs, none ends earlier and none leaves more
 // room.
-func (k *Replica) recordWait(s *slot, o health.Outcome, now clockReading) {
+func (r *Replica) recordWait(s *slot, o health.Outcome, now clockReading) {
 	kind := o.Limit
 	if int(kind) >= len(s.localWindows) {
 		kind = health.LimitUnknown
 	}
-	t := localWindow{until: now.local + k.cfg.Throttle.WaitFor(kind, o.Wait), maxTokens: usableTokens(kind, o.Signals), reason: shorten(o.Reason)}
+	t := localWindow{until: now.local + r.cfg.Throttle.WaitFor(kind, o.Wait), maxTokens: usableTokens(kind, o.Signals), reason: shorten(o.Reason)}
 	if old := s.localWindows[kind]; old.until > now.local {
 		t.maxTokens = min(t.maxTokens, old.maxTokens)
 		if old.until >= t.until {
@@ -118,23 +118,23 @@ func usableTokens(kind health.LimitKind, s health.Signals) int64 {
 }
 
 // ReportSignals folds in what an answer's headers said of how full its backend is.
-func (k *Replica) ReportSignals(n health.Slot, signals health.Signals) {
-	s := k.slot(n)
+func (r *Replica) ReportSignals(n health.Slot, signals health.Signals) {
+	s := r.slot(n)
 	if s == nil {
 		return
 	}
-	level, ok := k.cfg.Throttle.LeaveAt.Level(signals.Utilization, signals.RemainingTokens, signals.LimitTokens)
-	if !ok || level == health.Unsaturated && k.view.Load().snapshot.Slots[n].Share == 0 {
+	level, ok := r.cfg.Throttle.LeaveAt.Level(signals.Utilization, signals.RemainingTokens, signals.LimitTokens)
+	if !ok || level == health.Unsaturated && r.view.Load().snapshot.Slots[n].Share == 0 {
 		return
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	now := k.readClocks()
-	seen := health.Saturation{At: k.clock.toService(now.local), Level: level}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.readClocks()
+	seen := health.Saturation{At: r.clock.toService(now.local), Level: level}
 	if !s.record.Saturation.Merge(s.saturation).WorthPublishing(seen) {
 		return
 	}
 	s.saturation = seen
-	k.publishView(now)
-	k.cfg.Environment.Pacer.Wake()
+	r.publishView(now)
+	r.cfg.Environment.Pacer.Wake()
 }

@@ -10,13 +10,13 @@ import (
 	"unicode/utf8"
 )
 
-// ErrUnreadable is a column that is no record: cut off, edited by hand, of values
-// that no version wrote. It must never be acted on (facts/table-state.md §3
-// rule 6).
+// ErrUnreadable is a column that is no record: truncated, edited by hand, or with
+// values that no version writes. It must never be acted on
+// (docs/shared-state.md#rules).
 var ErrUnreadable = errors.New("health: unreadable record")
 
 // recordJSON is a record as a JSON column. The meaning of a name never changes; a
-// newer version adds names.
+// newer version adds names (docs/shared-state.md#entities).
 type recordJSON struct {
 	Schema        int           `json:"v"`
 	Incarnation   uint64        `json:"i,omitempty"`
@@ -60,8 +60,8 @@ type overrideJSON struct {
 	At       int64  `json:"t,omitempty"`
 }
 
-// Encode is the record as one column. Strings that are no UTF-8 are mended, so
-// that what is decoded again is what was meant.
+// Encode returns the record as one column. Strings that are not UTF-8 are
+// repaired, as encoding/json does.
 func (r Record) Encode() string {
 	column, err := json.Marshal(r.toJSON())
 	if err != nil {
@@ -90,22 +90,22 @@ func (r Record) toJSON() recordJSON {
 		}
 	}
 	if r.Override != (OperatorOverride{}) {
-		word := overrideJSON(r.Override)
-		w.Override = &word
+		override := overrideJSON(r.Override)
+		w.Override = &override
 	}
 	return w
 }
 
 // Decode reads a column. A record of a newer schema is read as far as it is
-// understood; what is not understood at all, of whatever schema, is ErrPoison,
-// and Newer tells whether it is somebody's all the same.
+// understood. One that cannot be read at all, of any schema, is ErrUnreadable;
+// Newer then reports whether a newer version wrote it.
 func Decode(column string) (Record, error) {
 	var w recordJSON
 	if err := json.Unmarshal([]byte(column), &w); err != nil {
 		return Record{Schema: schemaOf(column)}, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
-	if why := w.invalid(); why != "" {
-		return Record{Schema: w.Schema}, fmt.Errorf("%w: %s", ErrUnreadable, why)
+	if fault := w.invalid(); fault != "" {
+		return Record{Schema: w.Schema}, fmt.Errorf("%w: %s", ErrUnreadable, fault)
 	}
 	r := w.toRecord()
 	if w.Schema > Schema {
@@ -114,8 +114,8 @@ func Decode(column string) (Record, error) {
 	return r, nil
 }
 
-// Newer reports whether a record that cannot be read was written by a newer
-// version: it is ignored then, and not replaced.
+// Newer reports whether a newer version wrote the record. One that cannot be
+// read is then ignored and not replaced.
 func (r Record) Newer() bool { return r.Schema > Schema }
 
 func (w recordJSON) toRecord() Record {
@@ -141,14 +141,15 @@ func (w recordJSON) toRecord() Record {
 	return r
 }
 
-// What no version writes, so that arithmetic on it cannot overflow and texts
-// cannot grow a row beyond the service's limits (facts/table-state.md §2).
+// The bounds of what any version writes. Within them arithmetic cannot overflow,
+// and texts cannot grow a row beyond the service's limits
+// (docs/shared-state.md#limits-and-cost).
 const (
 	maxInteger    = 1 << 53
 	maxTextLength = 256
 )
 
-// invalid says what is wrong with a record that is JSON; "" = nothing.
+// invalid returns what is wrong with a record that is JSON; "" = nothing.
 func (w recordJSON) invalid() string {
 	switch {
 	case w.Schema < 1:
@@ -170,7 +171,7 @@ func (w recordJSON) invalid() string {
 func (w recordJSON) invalidParts() string {
 	for _, s := range w.Reports {
 		if !textsInRange(s.Reporter) || !instantsInRange(s.At) || s.Failures < 1 || s.Failures > 1<<20 {
-			return "a suspect out of bounds"
+			return "a failure report out of bounds"
 		}
 	}
 	for _, t := range w.Windows {
@@ -179,7 +180,7 @@ func (w recordJSON) invalidParts() string {
 		}
 	}
 	if w.Override != nil && (!textsInRange(w.Override.Operator) || !integersInRange(w.Override.Sequence) || !instantsInRange(w.Override.At)) {
-		return "an operator's word out of bounds"
+		return "an operator's override out of bounds"
 	}
 	return ""
 }
@@ -211,7 +212,8 @@ func textsInRange(texts ...string) bool {
 	return true
 }
 
-// schemaOf is the version of a column whose other fields cannot be read.
+// schemaOf is the version of a column whose other fields cannot be read; 0 =
+// unknown.
 func schemaOf(column string) int {
 	var v struct {
 		Schema int `json:"v"`
@@ -222,7 +224,7 @@ func schemaOf(column string) int {
 	return v.Schema
 }
 
-// unknownFields is the part of a newer record that this version does not know.
+// unknownFields is the part of a newer record that this version does not have.
 func unknownFields(column string) string {
 	var all map[string]json.RawMessage
 	if json.Unmarshal([]byte(column), &all) != nil {
@@ -239,8 +241,8 @@ func unknownFields(column string) string {
 	return string(rest)
 }
 
-// isKnownField reports whether wire would take the name, in any spelling that
-// encoding/json accepts for it.
+// isKnownField reports whether wire has the name, in any case, as encoding/json
+// accepts it.
 func isKnownField(name string) bool {
 	for field := range reflect.TypeFor[recordJSON]().Fields() {
 		tag, _, _ := strings.Cut(field.Tag.Get("json"), ",")

@@ -1,31 +1,36 @@
-// Package health is what is known of the backends, and how one attempt's
-// outcome changes it.
+// Package health is the arithmetic of backend health: circuit breakers,
+// throttle windows, saturation, and how the outcome of an attempt changes them.
+// It is pure. It never reads a clock, and it knows neither the table in which
+// records are stored (package fleet does) nor HTTP.
+//
+// Instants are Unix milliseconds of the table service's clock, the only clock
+// that all instances share, unless they are of type [time.Time].
 package health
 
 import (
 	"time"
 )
 
-// Slot numbers one backend × model, densely from 0 in the order of the pool
-// document, so that a look at its health is an index, not a lookup.
+// Slot is the index of one backend × model, dense from 0 in the order of the
+// pool document, so that reading its health is no map lookup.
 type Slot int
 
-// Health is what this instance believes of one backend × model. Instants are
-// in this process's clock. The zero Health is healthy.
+// Health is what this instance knows of one slot. Instants are in this process's
+// clock. The zero Health is healthy.
 type Health struct {
 	State    CircuitState
 	Until    time.Time // Open: earliest probe; HalfOpen: end of the probe's lease
-	Probe    bool      // HalfOpen, and this instance holds the one probe of the fleet, unused
+	Probe    bool      // HalfOpen, and this instance holds the fleet's one probe, unused
 	Share    uint8     // percent of its normal traffic while it recovers or is nearly full; 0 = all of it
 	Throttle Throttle
-	Drained  bool   // an operator's word: no new requests
-	Reason   string // what last changed it, for people: "503", "429 tokens", "operator"
+	Drained  bool   // by an operator: no new requests
+	Reason   string // of the last change, for people: "503", "429 tokens", "operator"
 }
 
-// SkipReason is why a backend would not be offered a request. "" is no refusal.
+// SkipReason is why a backend is not offered a request. "" means that it is.
 type SkipReason string
 
-// The refusals, as the log, the explain header and the status page print them.
+// The reasons, as the log, the explain header and the status page print them.
 const (
 	NotSkipped    SkipReason = ""
 	SkipDrained   SkipReason = "drained"
@@ -34,8 +39,8 @@ const (
 	SkipThrottled SkipReason = "throttled"
 )
 
-// SkipReason says why a request of about this many tokens should not be sent at
-// now, or Admitted.
+// SkipReason returns why a request of about this many tokens should not be sent
+// at now, or NotSkipped.
 func (h *Health) SkipReason(now time.Time, tokens int64) SkipReason {
 	switch {
 	case h.Drained:
@@ -50,8 +55,8 @@ func (h *Health) SkipReason(now time.Time, tokens int64) SkipReason {
 	return NotSkipped
 }
 
-// AvailableAt is the instant at which a refusing backend may be worth another
-// look; zero when nothing but an operator can tell.
+// AvailableAt is the earliest instant at which a skipped backend may be
+// available; zero when only an operator can change that.
 func (h *Health) AvailableAt() time.Time {
 	if h.Drained {
 		return time.Time{}
@@ -65,16 +70,16 @@ func (h *Health) AvailableAt() time.Time {
 // Snapshot is the health of every slot at one moment. It is immutable: readers
 // share it without a lock.
 type Snapshot struct {
-	Version uint64 // grows with every change that this instance adopted
+	Version uint64 // grows with every change that this instance applied
 	Taken   time.Time
 	Slots   []Health
 }
 
-// healthy stands in for slots never heard of.
-var healthy Health //nolint:gochecknoglobals // never written
+// healthy is the health of slots that a snapshot does not have. Never written.
+var healthy Health
 
-// Of is the health of a slot, healthy when never heard of. The caller must not
-// write through the pointer.
+// Of returns the health of a slot; one that the snapshot does not have is
+// healthy. The caller must not write through the pointer.
 func (s *Snapshot) Of(slot Slot) *Health {
 	if s == nil || int(slot) >= len(s.Slots) || slot < 0 {
 		return &healthy

@@ -4,20 +4,20 @@ import (
 	"time"
 )
 
-// OutcomeClass is what an attempt says about its backend.
+// OutcomeClass is what the outcome of an attempt means for its backend.
 type OutcomeClass uint8
 
-// The verdicts. A 429 is never a failure and a failure never a throttle.
+// The classes. A 429 is never a failure and a failure never a throttle.
 const (
-	Served        OutcomeClass = iota // it answered, whatever the caller thinks of the answer
+	Served        OutcomeClass = iota // it answered, whatever status the caller gets
 	Throttled                         // it asked us to wait
 	Failed                            // it could not answer
-	Misconfigured                     // our credential or its deployment is wrong: trips at once, for long
-	Abandoned                         // the caller left; this says nothing about the backend
+	Misconfigured                     // our credential or its deployment is wrong: trips at once, for the longest time
+	Abandoned                         // the caller left: no conclusion about the backend
 )
 
-func (v OutcomeClass) String() string {
-	switch v {
+func (c OutcomeClass) String() string {
+	switch c {
 	case Served:
 		return "served"
 	case Throttled:
@@ -33,19 +33,18 @@ func (v OutcomeClass) String() string {
 }
 
 // Outcome is the result of one attempt at one backend. The zero Outcome is a
-// service that says nothing new.
+// served request without signals.
 type Outcome struct {
 	Class   OutcomeClass
-	Wait    time.Duration // with Throttled: how long to leave it alone, clamped to the policy
-	RawWait time.Duration // the wait as the backend said it, for the log; 0 = it said none
+	Wait    time.Duration // with Throttled: how long not to use the backend, clamped to the policy; 0 = it named none
+	RawWait time.Duration // the wait as the backend sent it, for the log; 0 = it sent none
 	Limit   LimitKind     // with Throttled: which limit
 	Reason  string        // short, bounded vocabulary: "429 tokens", "503", "reset", "first token timeout", "in-stream 429"
 	Signals Signals
 }
 
-// Signals are what an answer's headers say of how full its backend is
-// (facts/azure-openai.md §3.4, §3.5). A negative number is unknown: limits of
-// -1 and resets of 0 are quirks, not news.
+// Signals are what a response's headers report of the backend's saturation
+// (docs/azure-openai.md#rate-limit-headers). A negative number is unknown.
 type Signals struct {
 	Utilization       float64 // percent, of provisioned deployments
 	RemainingTokens   int64
@@ -53,18 +52,19 @@ type Signals struct {
 	LimitTokens       int64
 }
 
-// NoSignals is what an answer without such headers says.
+// NoSignals are the signals of a response without such headers.
 func NoSignals() Signals {
 	return Signals{Utilization: -1, RemainingTokens: -1, RemainingRequests: -1, LimitTokens: -1}
 }
 
-// Permit is the leave to make one attempt. It carries the breaker epoch in
-// which the attempt began, so that late news of an older epoch is harmless.
+// Permit allows one attempt. It carries the epoch of the circuit in which the
+// attempt began, so that the outcome does not count in a later one. The zero
+// Permit is for slot 0 with a circuit that was never written.
 type Permit struct {
 	Slot            Slot
 	Incarnation     uint64
 	Epoch           uint64
 	SnapshotVersion uint64 // of the snapshot that the decision was made on
-	Probe           bool   // the one probe of the fleet: ask Recheck just before its bytes leave
-	LocalProbe      bool   // an uncoordinated probe: the table is out of reach
+	Probe           bool   // the one probe of the fleet: its lease must be checked just before the request is sent
+	LocalProbe      bool   // an uncoordinated probe: the table is unreachable
 }

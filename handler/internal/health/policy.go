@@ -1,44 +1,80 @@
 package health
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
-// ThrottlePolicy is what the pool document's "throttle" says of waiting; the zero
-// value of a field means its default.
+// BreakerPolicy is the pool document's "circuitBreaker". The zero value of a
+// field means its default.
+type BreakerPolicy struct {
+	Failures        int           // failures within Interval, summed over the fleet, that trip the circuit; 0 = 5
+	Interval        time.Duration // the window in which failures count; 0 = 10 s
+	Percentage      int           // or: this percentage of one instance's requests in the window …; 0 = off
+	MinimumRequests int           // … given at least this many requests; 0 = 20
+	TripDuration    time.Duration // how long the first trip lasts; 0 = 10 s
+	MaxTripDuration time.Duration // consecutive trips double, up to this; 0 = 5 min
+	ProbeLease      time.Duration // how long a probe holds the half-open circuit before it must be renewed; 0 = 10 s
+	RampStep        time.Duration // how long each of the two steps to full traffic takes; 0 = half of TripDuration, < 0 = no ramp
+	ObjectionPeriod time.Duration // how long a single reporter waits for objections before it trips the fleet; 0 = 1.5 s
+}
+
+// WithDefaults returns the policy with its zero fields filled in.
+func (p BreakerPolicy) WithDefaults() BreakerPolicy {
+	p.Failures = cmp.Or(max(p.Failures, 0), 5)
+	p.MinimumRequests = cmp.Or(max(p.MinimumRequests, 0), 20)
+	p.Interval = cmp.Or(p.Interval, 10*time.Second)
+	p.TripDuration = cmp.Or(p.TripDuration, 10*time.Second)
+	p.MaxTripDuration = max(cmp.Or(p.MaxTripDuration, 5*time.Minute), p.TripDuration)
+	p.ProbeLease = cmp.Or(p.ProbeLease, 10*time.Second)
+	p.RampStep = cmp.Or(p.RampStep, p.TripDuration/2)
+	p.ObjectionPeriod = cmp.Or(p.ObjectionPeriod, 1500*time.Millisecond)
+	return p
+}
+
+// OpenDuration is how long that consecutive trip lasts: the first TripDuration,
+// each further one twice as long, at most MaxTripDuration.
+func (p BreakerPolicy) OpenDuration(trip int) time.Duration {
+	d := p.TripDuration
+	for n := 1; n < trip && d < p.MaxTripDuration; n++ {
+		d *= 2
+	}
+	return min(d, p.MaxTripDuration)
+}
+
+// ThrottlePolicy is the pool document's "throttle". The zero value of a field
+// means its default.
 type ThrottlePolicy struct {
-	DefaultWait time.Duration // when a 429 names no wait; 0 = 10 s
+	DefaultWait time.Duration // after a 429 without a wait; 0 = 10 s
 	MaxWait     time.Duration // no wait is longer; 0 = 5 min
 	LeaveAt     LeaveAt
 }
 
-// LeaveAt says when a backend is so nearly full that its traffic should be
-// lowered before it answers 429. The zero LeaveAt is off: an open backend gets
-// its full share until it refuses.
+// LeaveAt is the saturation at which a backend's traffic is lowered before it
+// answers 429. The zero LeaveAt is off: a backend gets its full share until it
+// refuses.
 type LeaveAt struct {
 	Utilization     float64 // of a provisioned deployment, in percent; 0 = off
 	RemainingTokens float64 // share of the token limit that is left; 0 = off
 }
 
-// WithDefaults is the policy with its zero fields filled in.
+// WithDefaults returns the policy with its zero fields filled in.
 func (p ThrottlePolicy) WithDefaults() ThrottlePolicy {
-	if p.DefaultWait <= 0 {
-		p.DefaultWait = 10 * time.Second
-	}
-	if p.MaxWait <= 0 {
-		p.MaxWait = 5 * time.Minute
-	}
+	p.DefaultWait = cmp.Or(max(p.DefaultWait, 0), 10*time.Second)
+	p.MaxWait = cmp.Or(max(p.MaxWait, 0), 5*time.Minute)
 	return p
 }
 
-// A request-rate limit is judged over windows of 1 or 10 seconds
-// (facts/azure-openai.md §3.1), whatever the answer says.
+// A request limit is judged over windows of 1 or 10 seconds, whatever wait the
+// response names (docs/azure-openai.md#how-limits-count).
 const (
 	minRequestWait = time.Second
 	maxRequestWait = 10 * time.Second
 )
 
-// WaitFor is how long a backend is left alone after a 429 of this kind that asked
-// for wait; wait <= 0 is an answer that named none. A provisioned deployment's
-// wait is exact and is not rounded (facts/azure-openai.md §3.5).
+// WaitFor is how long a backend is not used after a 429 of this kind that asked
+// for wait; wait <= 0 means that it named none. A provisioned deployment's wait
+// is exact and is not rounded (docs/azure-openai.md#retry-after).
 func (p ThrottlePolicy) WaitFor(kind LimitKind, wait time.Duration) time.Duration {
 	if wait <= 0 {
 		wait = p.DefaultWait

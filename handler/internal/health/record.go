@@ -7,35 +7,35 @@ import (
 // Schema is the version of the records that this program writes.
 const Schema = 1
 
-// Record is what all instances share of one backend × model. Instants are Unix
-// milliseconds of the table service's clock. The zero Record is healthy, and
-// stands for one never written.
+// Record is what all instances share of one slot. The zero Record is healthy,
+// and is the same as one that was never written.
 type Record struct {
 	Circuit       Circuit
 	Windows       RetryWindows
 	Saturation    Saturation
 	Override      OperatorOverride
 	LastChange    Change
-	Schema        int    // of its last writer; higher than ours = we know only a part of it
-	UnknownFields string // what a newer version wrote besides, as a JSON object, carried along unread
+	Schema        int    // of its last writer; above ours = we know only a part of it
+	UnknownFields string // fields of a newer version as a JSON object, carried along unread
 }
 
-// Change says for people who changed a record last, when, and why.
+// Change is who last changed a record, when, and why: for people.
 type Change struct {
 	At     int64
 	By     string
 	Reason string
 }
 
-func (s Change) merge(o Change) Change {
-	if cmp.Or(cmp.Compare(s.At, o.At), cmp.Compare(s.By, o.By), cmp.Compare(s.Reason, o.Reason)) < 0 {
+func (c Change) merge(o Change) Change {
+	if cmp.Or(cmp.Compare(c.At, o.At), cmp.Compare(c.By, o.By), cmp.Compare(c.Reason, o.Reason)) < 0 {
 		return o
 	}
-	return s
+	return c
 }
 
-// Merge is what is known when both are. It is commutative, associative and
-// idempotent, so news may be folded in twice, late, or in another order.
+// Merge combines what two copies of a record contain. It is commutative,
+// associative and idempotent, so updates may arrive twice, late, or in another
+// order.
 func (r Record) Merge(o Record) Record {
 	return Record{
 		Circuit:       r.Circuit.Merge(o.Circuit),
@@ -52,4 +52,32 @@ func (r Record) Merge(o Record) Record {
 func (r Record) Equal(o Record) bool {
 	return r.Circuit.Equal(o.Circuit) && r.Windows == o.Windows && r.Saturation == o.Saturation &&
 		r.Override == o.Override && r.LastChange == o.LastChange && r.Schema == o.Schema && r.UnknownFields == o.UnknownFields
+}
+
+// OperatorOverride is an operator's last command for a slot. It outlives trips
+// and resets; the later command wins. The zero OperatorOverride is none.
+type OperatorOverride struct {
+	Sequence uint64 // counts the commands
+	Drained  bool
+	Operator string // who gave it, for people
+	At       int64
+}
+
+// Merge returns the later command. It is commutative, associative and
+// idempotent.
+func (w OperatorOverride) Merge(o OperatorOverride) OperatorOverride {
+	if cmp.Or(cmp.Compare(w.Sequence, o.Sequence), cmp.Compare(w.At, o.At), cmp.Compare(w.Operator, o.Operator), compareBools(w.Drained, o.Drained)) < 0 {
+		return o
+	}
+	return w
+}
+
+func compareBools(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }

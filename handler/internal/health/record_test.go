@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// someRecord is a record that a version of this program might have written.
-func someRecord(r *rand.Rand) Record {
+// randomRecord is a record that a version of this program may write.
+func randomRecord(r *rand.Rand) Record {
 	rec := Record{
 		Circuit: Circuit{
 			Incarnation: 1 + r.Uint64N(3), Epoch: r.Uint64N(4), State: CircuitState(r.IntN(3)), Until: r.Int64N(1 << 45), Since: r.Int64N(1 << 45),
@@ -32,25 +32,25 @@ func someRecord(r *rand.Rand) Record {
 	return rec
 }
 
-func FuzzWhatIsEncodedComesBack(f *testing.F) {
+func FuzzEncodeDecodeRoundTrip(f *testing.F) {
 	for seed := range uint64(200) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
-		r := someRecord(rand.New(rand.NewPCG(seed, 1)))
+		r := randomRecord(rand.New(rand.NewPCG(seed, 1)))
 		got, err := Decode(r.Encode())
 		if err != nil || !got.Equal(r) {
-			t.Errorf("%+v came back as %+v, %v (column %s)", r, got, err, r.Encode())
+			t.Errorf("%+v decodes to %+v, %v (column %s)", r, got, err, r.Encode())
 		}
 	})
 }
 
-// Whatever is in a column: no panic, and what is taken for a record is stable.
-func FuzzAnyColumnIsARecordOrPoison(f *testing.F) {
+// Whatever is in a column: no panic, and what decodes is stable.
+func FuzzColumnDecodesOrIsUnreadable(f *testing.F) {
 	for seed := range uint64(20) {
-		f.Add(someRecord(rand.New(rand.NewPCG(seed, 1))).Encode())
+		f.Add(randomRecord(rand.New(rand.NewPCG(seed, 1))).Encode())
 	}
-	for _, column := range poisons() {
+	for _, column := range unreadable() {
 		f.Add(column)
 	}
 	f.Add(`{"v":2,"p":1,"u":5,"new":{"a":[1,2]},"b":"x"}`)
@@ -59,19 +59,19 @@ func FuzzAnyColumnIsARecordOrPoison(f *testing.F) {
 		r, err := Decode(column)
 		if err != nil {
 			if !errors.Is(err, ErrUnreadable) {
-				t.Errorf("error %v, want ErrPoison", err)
+				t.Errorf("error %v, want ErrUnreadable", err)
 			}
 			return
 		}
 		again, err := Decode(r.Encode())
 		if err != nil || !again.Equal(r) {
-			t.Errorf("%q was read as %+v, written as %q and read as %+v, %v", column, r, r.Encode(), again, err)
+			t.Errorf("%q decodes to %+v, encodes to %q and decodes to %+v, %v", column, r, r.Encode(), again, err)
 		}
 	})
 }
 
-// poisons are columns that no version wrote.
-func poisons() []string {
+// unreadable are columns that no version writes.
+func unreadable() []string {
 	return []string{
 		"", "null", "0", "[]", `{"v":1,"i":`, `{}`, `{"v":0}`, `{"v":-1}`,
 		`{"v":1,"i":1,"e":-7}`, `{"v":1,"p":3}`, `{"v":1,"p":"open"}`, `{"v":1,"i":1,"e":9000000000000000000}`,
@@ -81,39 +81,39 @@ func poisons() []string {
 	}
 }
 
-func TestPoisonIsToldFromRecords(t *testing.T) {
-	for _, column := range poisons() {
+func TestDecodeRefusesUnreadableColumns(t *testing.T) {
+	for _, column := range unreadable() {
 		if r, err := Decode(column); !errors.Is(err, ErrUnreadable) || r.Newer() {
-			t.Errorf("%.60q: %v, newer %v; want poison of our own version", column, err, r.Newer())
+			t.Errorf("%.60q: %v, newer %v; want ErrUnreadable of our own version", column, err, r.Newer())
 		}
 	}
 }
 
-func TestARecordOfANewerVersionIsReadAsFarAsUnderstood(t *testing.T) {
+func TestNewerRecordIsReadAsFarAsUnderstood(t *testing.T) {
 	r, err := Decode(`{"v":3,"i":5,"e":2,"p":1,"u":77,"zone":{"a":[1,2]},"speed":9.5}`)
 	if err != nil || r.Circuit.State != Open || r.Circuit.Until != 77 {
-		t.Fatalf("read as %+v, %v", r, err)
+		t.Fatalf("decoded to %+v, %v", r, err)
 	}
 	r.Circuit = r.Circuit.CloseAfterProbe(TimeBounds{Earliest: 100, Latest: 101})
 	column := r.Encode()
 	if !strings.Contains(column, `"zone":{"a":[1,2]}`) || !strings.Contains(column, `"speed":9.5`) || !strings.Contains(column, `"v":3`) {
-		t.Errorf("written back as %s: what the newer version wrote is lost", column)
+		t.Errorf("written back as %s without the newer version's fields", column)
 	}
 	if again, err := Decode(column); err != nil || !again.Equal(r) {
-		t.Errorf("written back and read as %+v, %v", again, err)
+		t.Errorf("written back it decodes to %+v, %v", again, err)
 	}
 	if r, err := Decode(`{"v":3,"p":"half-closed"}`); !errors.Is(err, ErrUnreadable) || !r.Newer() {
-		t.Errorf("not understood at all: %v, newer %v; want it to be told from our own poison", err, r.Newer())
+		t.Errorf("an unreadable newer record: %v, newer %v; want ErrUnreadable and newer", err, r.Newer())
 	}
 }
 
-func FuzzRecordJoinIsALattice(f *testing.F) {
+func FuzzRecordMergeLaws(f *testing.F) {
 	for seed := range uint64(200) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		a, b, c := someRecord(r), someRecord(r), someRecord(r)
+		a, b, c := randomRecord(r), randomRecord(r), randomRecord(r)
 		if !a.Merge(b).Equal(b.Merge(a)) {
 			t.Errorf("not commutative on %+v and %+v", a, b)
 		}
@@ -126,8 +126,8 @@ func FuzzRecordJoinIsALattice(f *testing.F) {
 	})
 }
 
-// someNews is what an instance might say about a record like it.
-func someNews(r *rand.Rand, about Record) Update {
+// randomUpdate is what an instance may add to a record like it.
+func randomUpdate(r *rand.Rand, about Record) Update {
 	n := Update{Owner: "oa", Reporter: "w", BasedOn: about.Circuit, Lease: about.Circuit.Lease}
 	if r.IntN(2) == 0 {
 		n.BasedOn.Epoch = r.Uint64N(4)
@@ -139,9 +139,9 @@ func someNews(r *rand.Rand, about Record) Update {
 	return n
 }
 
-// News folded in twice changes nothing the second time, and news of an older
-// epoch never changes a circuit, unless the circuit has cooled for a claim.
-func FuzzApplyTwiceIsApplyOnce(f *testing.F) {
+// An update applied twice changes nothing the second time, and an update of
+// another epoch never changes a circuit, unless it claims a probe that is due.
+func FuzzUpdateAppliesOnce(f *testing.F) {
 	for seed := range uint64(500) {
 		f.Add(seed)
 	}
@@ -149,16 +149,16 @@ func FuzzApplyTwiceIsApplyOnce(f *testing.F) {
 	now := TimeBounds{Earliest: 20_000, Latest: 20_100}
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		r := rand.New(rand.NewPCG(seed, 3))
-		before := someRecord(r)
+		before := randomRecord(r)
 		before.Circuit.Until, before.Circuit.Since, before.Circuit.ProbeDueSince = r.Int64N(40_000), r.Int64N(20_000), 0
-		n := someNews(r, before)
+		n := randomUpdate(r, before)
 		once, changed := before.Apply(n, now, p)
 		if changed == once.Equal(before) {
 			t.Errorf("changed = %v from %+v to %+v", changed, before, once)
 		}
 		again, changed := once.Apply(n, now, p)
 		if n.Probe == NoProbeResult && !n.ClaimProbe && changed && !again.Circuit.SameEpoch(once.Circuit) {
-			t.Errorf("the same news twice: %+v made of %+v %+v, then %+v", n, before, once, again)
+			t.Errorf("the same update twice: %+v made of %+v %+v, then %+v", n, before, once, again)
 		}
 		if once.Windows != again.Windows {
 			t.Errorf("the same wait twice: %+v, then %+v", once.Windows, again.Windows)
@@ -167,12 +167,12 @@ func FuzzApplyTwiceIsApplyOnce(f *testing.F) {
 		stale.ClaimProbe, stale.Probe = false, NoProbeResult
 		stale.BasedOn.Epoch = before.Circuit.Epoch + 1
 		if got, _ := before.Apply(stale, now, p); !got.Circuit.Equal(before.Circuit) {
-			t.Errorf("news of another epoch turned %+v into %+v", before.Circuit, got.Circuit)
+			t.Errorf("an update of another epoch turned %+v into %+v", before.Circuit, got.Circuit)
 		}
 	})
 }
 
-func TestAThrottleIsNeverAFailure(t *testing.T) {
+func TestThrottleIsNeverAFailure(t *testing.T) {
 	p := BreakerPolicy{Failures: 1}.WithDefaults()
 	now := TimeBounds{Earliest: 1000, Latest: 1100}
 	var r Record
@@ -188,17 +188,17 @@ func TestAThrottleIsNeverAFailure(t *testing.T) {
 	}
 }
 
-func TestAResultCountsOnlyForItsOwnLease(t *testing.T) {
+func TestProbeResultCountsOnlyForItsLease(t *testing.T) {
 	p := BreakerPolicy{}.WithDefaults()
 	now := TimeBounds{Earliest: 100_000, Latest: 100_100}
 	held := Record{Circuit: Circuit{Incarnation: 1, Epoch: 3, Trips: 1}.ClaimProbe("me", now, p)}
 	ok := Update{Owner: "me", Probe: ProbeServed, BasedOn: held.Circuit, Lease: held.Circuit.Lease}
 	if r, _ := held.Apply(ok, now, p); r.Circuit.State != Closed {
-		t.Errorf("the holder's probe was served: %+v", r.Circuit)
+		t.Errorf("after the holder's probe was served: %+v", r.Circuit)
 	}
 	renewed := Record{Circuit: held.Circuit.RenewLease(now, p)}
 	if r, _ := renewed.Apply(ok, now, p); r.Circuit.State != Closed {
-		t.Errorf("… under a lease that was renewed: %+v", r.Circuit)
+		t.Errorf("after it was served under a renewed lease: %+v", r.Circuit)
 	}
 	for name, change := range map[string]func(*Update){
 		"another owner":       func(n *Update) { n.Owner = "you" },

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// at is an instant known to within 100 ms, t seconds into the story.
+// at is an instant known to within 100 ms, t seconds after an arbitrary start.
 func at(t float64) TimeBounds {
 	ms := int64(1_000_000 + t*1000)
 	return TimeBounds{Earliest: ms - 50, Latest: ms + 50}
@@ -17,44 +17,44 @@ func policy() BreakerPolicy {
 	return BreakerPolicy{Failures: 5, TripDuration: 10 * time.Second, MaxTripDuration: time.Minute, ProbeLease: 4 * time.Second}.WithDefaults()
 }
 
-// The life of one circuit, told once from the first failure to full traffic.
-func TestACircuitsLife(t *testing.T) {
+// One circuit from its first trip to full traffic.
+func TestCircuitOpensProbesAndRecovers(t *testing.T) {
 	p := policy()
 	var c Circuit
 	if c.State != Closed || c.ProbeDue(at(0)) || c.Share(at(0).Midpoint(), p) != 0 {
-		t.Fatal("a circuit never heard of is not simply closed")
+		t.Fatal("the zero circuit is not closed")
 	}
 	c = c.Trip(at(0), p)
 	if c.State != Open || c.Epoch != 1 || c.Incarnation == 0 || c.Trips != 1 {
-		t.Fatalf("the first trip: %+v", c)
+		t.Fatalf("after the first trip: %+v", c)
 	}
 	if again := c.Trip(at(1), p); !again.Equal(c) {
 		t.Errorf("an open circuit tripped again: %+v", again)
 	}
 	if c.ProbeDue(at(10)) {
-		t.Error("cooled at the deadline by the taker's fast clock")
+		t.Error("a probe is due although the earliest bound is before the deadline")
 	}
 	if !c.ProbeDue(at(10.1)) {
-		t.Error("not cooled when every clock is past the deadline")
+		t.Error("no probe is due although the earliest bound is past the deadline")
 	}
 	c = c.ClaimProbe("a", at(10.2), p)
 	if c.State != HalfOpen || c.Owner != "a" || c.Lease != c.Epoch || c.ProbeDue(at(14)) {
-		t.Fatalf("the probe claimed: %+v", c)
+		t.Fatalf("after the claim: %+v", c)
 	}
 	renewed := c.RenewLease(at(11.6), p)
 	if renewed.Epoch != c.Epoch+1 || renewed.Lease != c.Lease || renewed.Until <= c.Until || renewed.Since != c.Since {
-		t.Errorf("the lease renewed: %+v", renewed)
+		t.Errorf("after the renewal: %+v", renewed)
 	}
 	if short := c.RenewLease(at(9), p).RenewLease(TimeBounds{Earliest: at(9).Earliest, Latest: at(9).Earliest}, p); short.Until < c.RenewLease(at(9), p).Until {
-		t.Errorf("a clock that is known better shortened what was granted: %+v", short)
+		t.Errorf("a renewal under narrower bounds ends earlier than the lease that was granted: %+v", short)
 	}
 	c = renewed.Reopen(at(12), p)
 	if c.State != Open || c.Trips != 2 || c.ProbeDue(at(31.9)) || !c.ProbeDue(at(32.2)) {
-		t.Errorf("a failed probe must open it for twice as long: %+v", c)
+		t.Errorf("after a failed probe: %+v, want open for twice as long", c)
 	}
 	c = c.ClaimProbe("b", at(33), p).CloseAfterProbe(at(34))
 	if c.State != Closed || c.Trips != 2 {
-		t.Fatalf("a probe served: %+v", c)
+		t.Fatalf("after a served probe: %+v", c)
 	}
 	for _, step := range []struct {
 		at   float64
@@ -65,14 +65,14 @@ func TestACircuitsLife(t *testing.T) {
 		}
 	}
 	if soon := c.Trip(at(50), p); soon.Trips != 3 {
-		t.Errorf("a trip soon after the recovery is the third in a row: %+v", soon)
+		t.Errorf("a trip soon after the recovery: %+v, want the third in a row", soon)
 	}
 	if late := c.Trip(at(60), p); late.Trips != 1 {
-		t.Errorf("a trip long after the recovery is a first one: %+v", late)
+		t.Errorf("a trip long after the recovery: %+v, want a first one", late)
 	}
 }
 
-func TestTripsLastTwiceAsLongEachUpToTheLimit(t *testing.T) {
+func TestConsecutiveTripsDoubleUpToTheMaximum(t *testing.T) {
 	p := policy()
 	for trip, want := range map[int]time.Duration{0: 10 * time.Second, 1: 10 * time.Second, 2: 20 * time.Second, 3: 40 * time.Second, 4: time.Minute, 1 << 20: time.Minute} {
 		if got := p.OpenDuration(trip); got != want {
@@ -81,31 +81,31 @@ func TestTripsLastTwiceAsLongEachUpToTheLimit(t *testing.T) {
 	}
 }
 
-func TestALeaseThatNoRequestCameForGoesToTheNext(t *testing.T) {
+func TestReturnedProbeMayBeClaimedAtOnce(t *testing.T) {
 	p := policy()
 	c := Circuit{}.Trip(at(0), p).ClaimProbe("a", at(10.2), p).ReturnProbe(at(11))
 	if !c.ProbeDue(at(11)) {
-		t.Fatalf("given back, and not to be claimed: %+v", c)
+		t.Fatalf("after the return no probe is due: %+v", c)
 	}
 	if c.UnprobedTooLong(at(11)) {
-		t.Error("one lease came back, and the circuit gave up waiting")
+		t.Error("unprobed too long after one returned lease")
 	}
 	c = c.ClaimProbe("b", at(12), p).ReturnProbe(at(13))
 	if c.UnprobedTooLong(at(18)) || !c.UnprobedTooLong(at(18.2)) {
-		t.Errorf("8 s after it cooled the traffic is too thin to wait for: %+v", c)
+		t.Errorf("unprobed for 8 s: %+v, want too long exactly then", c)
 	}
 	closed := c.CloseUnprobed(at(19))
 	if closed.State != Closed || closed.Share(at(19).Midpoint(), p) != 10 {
-		t.Errorf("a lapsed circuit: %+v, want closed at the first step of the ramp", closed)
+		t.Errorf("closed without a probe: %+v, want the first step of the ramp", closed)
 	}
-	// A lease that ended without a word was used: somebody may be waiting still.
+	// A lease that ended without a result was used: its request may still be waiting.
 	lost := Circuit{}.Trip(at(0), p).ClaimProbe("a", at(10.2), p).ClaimProbe("b", at(20), p).ReturnProbe(at(21))
 	if lost.UnprobedTooLong(at(21)) {
-		t.Errorf("a lost probe was taken for an unused one: %+v", lost)
+		t.Errorf("a lost probe counts as unused: %+v", lost)
 	}
 }
 
-func TestAnUnreadableRecordIsQuarantinedForOneLease(t *testing.T) {
+func TestUnreadableRecordIsQuarantinedForOneLease(t *testing.T) {
 	p := policy()
 	c := Circuit{Incarnation: 7, Epoch: 12}.Quarantine(at(0), p)
 	if c.State != Open || c.Incarnation <= 7 || c.ProbeDue(at(4)) || !c.ProbeDue(at(4.2)) {
@@ -113,7 +113,7 @@ func TestAnUnreadableRecordIsQuarantinedForOneLease(t *testing.T) {
 	}
 }
 
-func TestAnOperatorsResetOutranksEverything(t *testing.T) {
+func TestResetSupersedesTheTrip(t *testing.T) {
 	p := policy()
 	tripped := Circuit{}.Trip(at(0), p).ClaimProbe("a", at(11), p)
 	reset := tripped.Reset(at(12))
@@ -122,59 +122,59 @@ func TestAnOperatorsResetOutranksEverything(t *testing.T) {
 	}
 }
 
-// A lone instance whose own network is broken, and a backend that is broken
-// for all, must be told apart.
-func TestWhoIsBelievedWhenBackendsAreAccused(t *testing.T) {
+// An instance whose own network is broken must be distinguished from a backend
+// that is broken for all.
+func TestOneReporterCountsForHalfATripUntilUnopposed(t *testing.T) {
 	p := policy()
-	accuse := func(c Circuit, who string, t float64, n int) Circuit {
-		return c.AddReport(FailureReport{Reporter: who, At: at(t).Midpoint(), Failures: n}, at(t), p)
+	report := func(c Circuit, reporter string, t float64, n int) Circuit {
+		return c.AddReport(FailureReport{Reporter: reporter, At: at(t).Midpoint(), Failures: n}, at(t), p)
 	}
-	lone := accuse(accuse(Circuit{}, "a", 0, 3), "a", 1, 2)
+	single := report(report(Circuit{}, "a", 0, 3), "a", 1, 2)
 	five := Circuit{}
-	for i, who := range []string{"a", "b", "c", "d", "e"} {
+	for i, reporter := range []string{"a", "b", "c", "d", "e"} {
 		if five.ShouldTrip(at(float64(i)), p) {
-			t.Errorf("tripped by %d failures", i)
+			t.Errorf("tripped after %d failures", i)
 		}
-		five = accuse(five, who, float64(i), 1)
+		five = report(five, reporter, float64(i), 1)
 	}
 	for name, c := range map[string]struct {
 		circuit Circuit
 		at      float64
 		want    bool
 	}{
-		"five instances with one failure each":       {five, 4, true},
-		"… but not over more than the window":        {five, 10.2, false},
-		"one instance with five, at once":            {lone, 1, false},
-		"… after the hearing, uncontradicted":        {lone, 1.6, true},
-		"… contradicted meanwhile":                   {lone.Object(at(.5).Midpoint()), 9, false},
-		"… contradicted before, which says nothing":  {lone.Object(at(-.5).Midpoint()), 1.6, true},
-		"one with many and another with one":         {accuse(lone, "b", 1, 1), 1, false},
-		"… and another with two, contradicted or no": {accuse(lone, "b", 1, 2).Object(at(1).Midpoint()), 1, true},
-		"one with less than a trip's worth":          {accuse(Circuit{}, "a", 0, 4), 9, false},
+		"five instances with one failure each":         {five, 4, true},
+		"… but not over more than the window":          {five, 10.2, false},
+		"one instance with five, at once":              {single, 1, false},
+		"… after the objection period, unopposed":      {single, 1.6, true},
+		"… with a later objection":                     {single.Object(at(.5).Midpoint()), 9, false},
+		"… with an earlier objection, which is void":   {single.Object(at(-.5).Midpoint()), 1.6, true},
+		"one with five and another with one":           {report(single, "b", 1, 1), 1, false},
+		"… and another with two, despite an objection": {report(single, "b", 1, 2).Object(at(1).Midpoint()), 1, true},
+		"one with four of five":                        {report(Circuit{}, "a", 0, 4), 9, false},
 	} {
 		if got := c.circuit.ShouldTrip(at(c.at), p); got != c.want {
-			t.Errorf("%s: guilty = %v, want %v", name, got, c.want)
+			t.Errorf("%s: trips = %v, want %v", name, got, c.want)
 		}
 	}
-	if first, ok := lone.FirstUnopposedReport(at(2), p); !ok || first != at(0).Midpoint() {
-		t.Errorf("the first accusation to contradict: %d, %v", first, ok)
+	if first, ok := single.FirstUnopposedReport(at(2), p); !ok || first != at(0).Midpoint() {
+		t.Errorf("first unopposed report: %d, %v", first, ok)
 	}
-	if _, ok := lone.Object(at(1).Midpoint()).FirstUnopposedReport(at(2), p); ok {
-		t.Error("a contradicted accusation asks for another contradiction")
+	if _, ok := single.Object(at(1).Midpoint()).FirstUnopposedReport(at(2), p); ok {
+		t.Error("a report with an objection still counts as unopposed")
 	}
 }
 
-func TestSuspicionsAreBounded(t *testing.T) {
+func TestReportsAreBounded(t *testing.T) {
 	var c Circuit
 	for i := range 3 * MaxReports {
 		c = c.AddReport(FailureReport{Reporter: "a", At: at(0).Midpoint() + int64(i), Failures: 1}, at(0), policy())
 	}
 	if len(c.Reports) != MaxReports || c.Reports[MaxReports-1].At != at(0).Midpoint()+3*MaxReports-1 {
-		t.Errorf("%d suspects up to %d, want the latest %d", len(c.Reports), c.Reports[len(c.Reports)-1].At, MaxReports)
+		t.Errorf("%d reports up to %d, want the latest %d", len(c.Reports), c.Reports[len(c.Reports)-1].At, MaxReports)
 	}
 }
 
-func someCircuit(r *rand.Rand) Circuit {
+func randomCircuit(r *rand.Rand) Circuit {
 	c := Circuit{
 		Incarnation: r.Uint64N(2), Epoch: r.Uint64N(3), State: CircuitState(r.IntN(3)), Until: r.Int64N(3), Since: r.Int64N(2),
 		Trips: r.IntN(2), ProbeDueSince: r.Int64N(2), Owner: string(rune('a' + r.IntN(2))), Lease: r.Uint64N(2), Nonce: string(rune('m' + r.IntN(2))), LastObjection: r.Int64N(3),
@@ -192,13 +192,13 @@ func someCircuit(r *rand.Rand) Circuit {
 	return c
 }
 
-func FuzzCircuitJoinIsALattice(f *testing.F) {
+func FuzzCircuitMergeLaws(f *testing.F) {
 	for seed := range uint64(200) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		a, b, c := someCircuit(r), someCircuit(r), someCircuit(r)
+		a, b, c := randomCircuit(r), randomCircuit(r), randomCircuit(r)
 		if x, y := a.Merge(b), b.Merge(a); !x.Equal(y) {
 			t.Errorf("not commutative: %+v, %+v", x, y)
 		}
@@ -209,30 +209,30 @@ func FuzzCircuitJoinIsALattice(f *testing.F) {
 			t.Errorf("not idempotent: %+v, %+v", x, a)
 		}
 		if x := a.Merge(b); a.Supersedes(x) || b.Supersedes(x) {
-			t.Errorf("went back: %+v of %+v and %+v", x, a, b)
+			t.Errorf("merged into an older epoch: %+v of %+v and %+v", x, a, b)
 		}
 	})
 }
 
 // Every transition is a later epoch, whatever the circuit was.
-func FuzzTransitionsMoveOn(f *testing.F) {
+func FuzzTransitionsAreLaterEpochs(f *testing.F) {
 	for seed := range uint64(50) {
 		f.Add(seed, int64(1_000_000))
 	}
 	f.Fuzz(func(t *testing.T, seed uint64, now int64) {
 		r := rand.New(rand.NewPCG(seed, 2))
-		c, p := someCircuit(r), policy()
+		c, p := randomCircuit(r), policy()
 		now = now & (1<<50 - 1)
 		s := TimeBounds{Earliest: now, Latest: now + r.Int64N(1000)}
 		for name, n := range map[string]Circuit{
-			"claim": c.ClaimProbe("a", s, p), "renew": c.RenewLease(s, p), "give back": c.ReturnProbe(s), "heal": c.CloseAfterProbe(s), "relapse": c.Reopen(s, p),
-			"quarantine": c.Quarantine(s, p), "reset": c.Reset(s), "lapse": c.CloseUnprobed(s),
+			"claim": c.ClaimProbe("a", s, p), "renew": c.RenewLease(s, p), "return": c.ReturnProbe(s), "close after probe": c.CloseAfterProbe(s), "reopen": c.Reopen(s, p),
+			"quarantine": c.Quarantine(s, p), "reset": c.Reset(s), "close unprobed": c.CloseUnprobed(s),
 		} {
 			if !n.Supersedes(c) {
 				t.Errorf("%s: %+v is not later than %+v", name, n, c)
 			}
 			if !slices.Equal(n.Reports, nil) || n.LastObjection != 0 {
-				t.Errorf("%s carried old suspicions into the new epoch", name)
+				t.Errorf("%s kept reports of the old epoch", name)
 			}
 		}
 	})
