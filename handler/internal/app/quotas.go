@@ -31,7 +31,7 @@ func newQuotas(cfg *config.Config, log *slog.Logger, countInstances func(context
 	})}, nil
 }
 
-// keyCache is the issued keys. It must be called before Run, and the issued be
+// keyCache is the issued keys. It must be called before Run, and the cache be
 // closed.
 func (q *quotas) keyCache(cfg *config.Config, log *slog.Logger) *keys.Cache {
 	r := &keys.Cache{

@@ -7,16 +7,10 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-
 	"spillway/handler/internal/backend"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/transcript"
-	"spillway/handler/internal/transcript/blob"
 )
-
-// storageScope is the scope of tokens for blob storage.
-const storageScope = "https://storage.azure.com/.default"
 
 // newTranscripts records the requests and responses of the consumers that are
 // configured so; nil when no container is configured.
@@ -44,13 +38,13 @@ func (s *state) transcriptCounts() (written, dropped uint64) {
 
 // openContainer opens the container in the account of the shared state. Nothing
 // is sent.
-func openContainer(cfg *config.Config) (*blob.Container, error) {
+func openContainer(cfg *config.Config) (*transcript.Container, error) {
 	where, name := &cfg.Settings.State, cfg.Settings.Transcripts
 	switch {
 	case where.Memory():
 		return nil, errors.New("SPILLWAY_TRANSCRIPTS names a container, and there is no storage account: set SPILLWAY_STATE or AzureWebJobsStorage")
 	case where.Text.Set():
-		c, err := blob.Connect(where.Text.Reveal(), name)
+		c, err := transcript.ConnectContainer(where.Text.Reveal(), name, nil)
 		if err != nil {
 			return nil, fmt.Errorf("SPILLWAY_TRANSCRIPTS, by %s: %w", where.Setting, err)
 		}
@@ -62,8 +56,5 @@ func openContainer(cfg *config.Config) (*blob.Container, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", where.Setting, err)
 	}
-	return &blob.Container{Endpoint: where.BlobURL, Name: name, Sign: blob.Bearer(func(ctx context.Context) (string, error) {
-		token, err := identity.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{storageScope}})
-		return token.Token, err //nolint:wrapcheck // the container says what it was for
-	})}, nil
+	return transcript.OpenContainer(where.BlobURL, name, identity, nil)
 }

@@ -3,8 +3,6 @@ package transcript
 import (
 	"context"
 	"sync"
-
-	"spillway/handler/internal/transcript/blob"
 )
 
 // blobWriter is one blob under way: what was said and is not yet written.
@@ -15,12 +13,12 @@ type blobWriter struct {
 	partial     bool // it is known not to be all
 	joinEvents  bool // the texts of a stream are kept, not its events
 
-	mu      sync.Mutex
-	waiting []byte
-	ended   bool
-	dropped bool // given up
-	queued  bool // a worker will look, or is looking
-	about   blob.About
+	mu         sync.Mutex
+	waiting    []byte
+	ended      bool
+	dropped    bool // given up
+	queued     bool // a worker will look, or is looking
+	properties Properties
 
 	// Only the worker that looks at the tape touches these.
 	blocks int
@@ -79,7 +77,7 @@ func (t *blobWriter) finish(meta map[string]string) {
 	if t.partial {
 		own["Partial"] = "true"
 	}
-	t.about = blob.About{Type: t.contentType, Meta: own}
+	t.properties = Properties{ContentType: t.contentType, Metadata: own}
 	t.enqueue()
 }
 
@@ -120,7 +118,7 @@ func (t *blobWriter) writePart(ctx context.Context, part []byte, last bool) erro
 		if len(text) == 0 {
 			return nil // there was no answer
 		}
-		return t.countWritten(t.call(ctx, func(ctx context.Context) error { return t.recorder.cfg.Blobs.Put(ctx, t.name, t.about, text) }))
+		return t.countWritten(t.call(ctx, func(ctx context.Context) error { return t.recorder.cfg.Blobs.Put(ctx, t.name, t.properties, text) }))
 	}
 	if len(text) > 0 {
 		if err := t.call(ctx, func(ctx context.Context) error { return t.recorder.cfg.Blobs.Stage(ctx, t.name, t.blocks, text) }); err != nil {
@@ -131,7 +129,9 @@ func (t *blobWriter) writePart(ctx context.Context, part []byte, last bool) erro
 	if !last {
 		return nil
 	}
-	return t.countWritten(t.call(ctx, func(ctx context.Context) error { return t.recorder.cfg.Blobs.Commit(ctx, t.name, t.about, t.blocks) }))
+	return t.countWritten(t.call(ctx, func(ctx context.Context) error {
+		return t.recorder.cfg.Blobs.Commit(ctx, t.name, t.properties, t.blocks)
+	}))
 }
 
 // countWritten counts a blob that is there now.

@@ -13,16 +13,15 @@ import (
 
 	"spillway/handler/internal/api"
 	"spillway/handler/internal/proxy"
-	"spillway/handler/internal/transcript/blob"
 )
 
 var _ api.Observer = (*Recorder)(nil)
 
 // Blobs is where transcripts are written to.
 type Blobs interface {
-	Put(ctx context.Context, name string, about blob.About, body []byte) error
+	Put(ctx context.Context, name string, p Properties, body []byte) error
 	Stage(ctx context.Context, name string, block int, body []byte) error
-	Commit(ctx context.Context, name string, about blob.About, blocks int) error
+	Commit(ctx context.Context, name string, p Properties, blocks int) error
 }
 
 // Config is what a Recorder is made of. Blobs and Now are needed; the zero value

@@ -19,21 +19,20 @@ import (
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/proxy"
-	"spillway/handler/internal/transcript/blob"
 )
 
 // fakeBlobs keeps blobs in memory, and does as it is told.
 type fakeBlobs struct {
-	mu     sync.Mutex
-	blobs  map[string][]byte
-	abouts map[string]blob.About
-	staged map[string][][]byte
-	stuck  chan struct{} // calls wait for it; nil = they do not
-	fail   error
+	mu         sync.Mutex
+	blobs      map[string][]byte
+	properties map[string]Properties
+	staged     map[string][][]byte
+	stuck      chan struct{} // calls wait for it; nil = they do not
+	fail       error
 }
 
 func newFakeBlobs() *fakeBlobs {
-	return &fakeBlobs{blobs: map[string][]byte{}, abouts: map[string]blob.About{}, staged: map[string][][]byte{}}
+	return &fakeBlobs{blobs: map[string][]byte{}, properties: map[string]Properties{}, staged: map[string][][]byte{}}
 }
 
 func (s *fakeBlobs) wait(ctx context.Context) error {
@@ -48,13 +47,13 @@ func (s *fakeBlobs) wait(ctx context.Context) error {
 	}
 }
 
-func (s *fakeBlobs) Put(ctx context.Context, name string, about blob.About, body []byte) error {
+func (s *fakeBlobs) Put(ctx context.Context, name string, p Properties, body []byte) error {
 	if err := s.wait(ctx); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.blobs[name], s.abouts[name] = bytes.Clone(body), about
+	s.blobs[name], s.properties[name] = bytes.Clone(body), p
 	return nil
 }
 
@@ -71,7 +70,7 @@ func (s *fakeBlobs) Stage(ctx context.Context, name string, block int, body []by
 	return nil
 }
 
-func (s *fakeBlobs) Commit(ctx context.Context, name string, about blob.About, blocks int) error {
+func (s *fakeBlobs) Commit(ctx context.Context, name string, p Properties, blocks int) error {
 	if err := s.wait(ctx); err != nil {
 		return err
 	}
@@ -80,7 +79,7 @@ func (s *fakeBlobs) Commit(ctx context.Context, name string, about blob.About, b
 	if blocks != len(s.staged[name]) {
 		return fmt.Errorf("%d blocks of %d", blocks, len(s.staged[name]))
 	}
-	s.blobs[name], s.abouts[name] = bytes.Join(s.staged[name], nil), about
+	s.blobs[name], s.properties[name] = bytes.Join(s.staged[name], nil), p
 	return nil
 }
 
@@ -147,7 +146,7 @@ func TestRequestAndResponseAreWritten(t *testing.T) {
 	if len(s.blobs) != 5 || r.Written() != 5 || r.Dropped() != 0 || r.buffered.Load() != 0 || len(r.open) != 0 {
 		t.Errorf("%d blobs, %d dropped, %d bytes held, %d open", len(s.blobs), r.Dropped(), r.buffered.Load(), len(r.open))
 	}
-	if a := s.abouts[teamPrefix+"req_1.answer"]; a.Type != "application/json" || a.Meta["Consumer"] != "team/a" || a.Meta["Status"] != "200" {
+	if a := s.properties[teamPrefix+"req_1.answer"]; a.ContentType != "application/json" || a.Metadata["Consumer"] != "team/a" || a.Metadata["Status"] != "200" {
 		t.Errorf("%+v", a)
 	}
 }

@@ -2,12 +2,9 @@ package e2e_test
 
 import (
 	"bytes"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"spillway/handler/internal/transcript/blob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 )
 
 // instanceProcess is one process of the staged binary, and all that it says.
@@ -150,55 +148,55 @@ func startBlobService(t *testing.T) string {
 	}
 }
 
-// blobContainer reads a container back.
+// blobContainer reads the blobs of a container.
 type blobContainer struct {
-	t *testing.T
-	*blob.Container
+	t      *testing.T
+	client *container.Client
 }
 
 func openContainer(t *testing.T, connection, name string) blobContainer {
 	t.Helper()
-	c, err := blob.Connect(connection, name)
+	client, err := container.NewClientFromConnectionString(connection, name, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return blobContainer{t, c}
+	return blobContainer{t, client}
 }
 
-// get asks for something below the container.
-func (a blobContainer) get(path string, query url.Values) (string, http.Header) {
+// get is the bytes and the metadata of a blob.
+func (a blobContainer) get(name string) (string, map[string]string) {
 	a.t.Helper()
-	req, err := http.NewRequestWithContext(a.t.Context(), http.MethodGet, a.Endpoint+"/"+a.Name+path, nil)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	req.URL.RawQuery = query.Encode()
-	req.Header.Set("X-Ms-Version", "2021-08-06")
-	req.Header.Set("X-Ms-Date", time.Now().UTC().Format(http.TimeFormat))
-	if err := a.Sign.Sign(a.t.Context(), req); err != nil {
-		a.t.Fatal(err)
-	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := a.client.NewBlobClient(name).DownloadStream(a.t.Context(), nil)
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK && res.StatusCode != http.StatusNotFound {
-		a.t.Fatalf("%s: %d, %v: %.300s", path, res.StatusCode, err, body)
+	if err != nil {
+		a.t.Fatal(err)
 	}
-	return string(body), res.Header
+	metadata := map[string]string{}
+	for name, value := range res.Metadata {
+		metadata[name] = *value
+	}
+	return string(body), metadata
 }
 
-// blobNames are those of all blobs; none when there is no container.
+// blobNames is the names of all blobs; none when there is no container.
 func (a blobContainer) blobNames() []string {
 	a.t.Helper()
-	text, _ := a.get("", url.Values{"restype": {"container"}, "comp": {"list"}})
-	var list struct {
-		Names []string `xml:"Blobs>Blob>Name"`
+	var names []string
+	for pages := a.client.NewListBlobsFlatPager(nil); pages.More(); {
+		page, err := pages.NextPage(a.t.Context())
+		if bloberror.HasCode(err, bloberror.ContainerNotFound) {
+			return nil
+		}
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		for _, item := range page.Segment.BlobItems {
+			names = append(names, *item.Name)
+		}
 	}
-	if err := xml.Unmarshal([]byte(text), &list); err != nil {
-		a.t.Fatalf("%.300s: %v", text, err)
-	}
-	return list.Names
+	return names
 }

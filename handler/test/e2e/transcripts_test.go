@@ -127,9 +127,9 @@ func (a blobContainer) blob(names []string, end string) string {
 	a.t.Helper()
 	for _, name := range names {
 		if strings.HasSuffix(name, "/team-a/"+end) && strings.HasPrefix(name, time.Now().UTC().Format("2006/01/")) {
-			text, h := a.get("/"+name, nil)
-			if h.Get("X-Ms-Meta-Consumer") != "team-a" || h.Get("X-Ms-Meta-Model") != "gpt-4o" || h.Get("X-Ms-Meta-Status") != "200" {
-				a.t.Errorf("%s says of itself %v", name, h)
+			text, h := a.get(name)
+			if h["Consumer"] != "team-a" || h["Model"] != "gpt-4o" || h["Status"] != "200" {
+				a.t.Errorf("%s has the metadata %v", name, h)
 			}
 			return text
 		}
@@ -161,7 +161,7 @@ func TestTranscriptRedaction(t *testing.T) {
 		t.Fatalf("%d blobs, want 4", len(names))
 	}
 	for _, name := range names {
-		if text, _ := kept.get("/"+name, nil); strings.Contains(text, "4711") || !strings.Contains(text, "[redacted]") {
+		if text, _ := kept.get(name); strings.Contains(text, "4711") || !strings.Contains(text, "[redacted]") {
 			t.Errorf("%s keeps %s", name, text)
 		}
 	}
