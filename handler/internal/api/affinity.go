@@ -165,7 +165,7 @@ func poolOf(among []placement, b *balancer.Backend) *balancer.Pool {
 // lookupRequest asks for what is referred to by its id.
 func (s *Server) lookupRequest(req *proxy.Request, ref reference) *proxy.Request {
 	return &proxy.Request{
-		ID: req.ID, Operation: *s.Routes.ByName(ref.operation), Family: operations.V1, Method: "GET", Subpath: ref.id,
+		ID: req.ID, Operation: *operations.ByName(ref.operation), Family: operations.V1, Method: "GET", Subpath: ref.id,
 		Header: req.Header, Model: req.Model, Consumer: req.Consumer,
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"strings"
 	"sync"
 
 	"spillway/handler/internal/openai/operations"
@@ -15,16 +14,16 @@ import (
 )
 
 // readRequest takes the request in: its body under the limit, and what the body says.
-func (s *Server) readRequest(r *http.Request, route operations.Route) (*proxy.Request, *buffer, *Error) {
+func (s *Server) readRequest(r *http.Request, t target) (*proxy.Request, *buffer, *Error) {
 	req := &proxy.Request{
-		Operation: *route.Operation, Family: route.Family, Method: r.Method, Subpath: route.Subpath,
-		Query: r.URL.RawQuery, Header: r.Header, Model: route.Deployment,
+		Operation: *t.operation, Family: t.family, Method: r.Method, Subpath: t.subpath,
+		Query: r.URL.RawQuery, Header: r.Header, Model: t.deployment,
 	}
-	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return req, nil, unsupportedEncoding(encoding)
+	if r.Method == http.MethodHead {
+		req.Method = http.MethodGet // the server leaves the body out of the answer
 	}
 	maxBuffered := s.MaxBody
-	if route.Operation.Body != operations.JSON {
+	if t.operation.Body != operations.JSON {
 		maxBuffered = min(maxBuffered, maxBufferedUpload)
 	}
 	buf, err := readBody(r, s.MaxBody, maxBuffered)
@@ -82,9 +81,6 @@ var errTooLarge = errors.New("server: request body over the limit")
 // What it returns must be released, error or not.
 func readBody(r *http.Request, limit, maxBuffered int64) (*buffer, error) {
 	b := buffers.Get().(*buffer)
-	if r.ContentLength > limit {
-		return b, errTooLarge
-	}
 	if r.ContentLength > 0 {
 		b.Grow(int(min(r.ContentLength, maxBuffered)) + bytes.MinRead) // room for ReadFrom to find the end without growing
 	}

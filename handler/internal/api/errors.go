@@ -88,20 +88,20 @@ func unauthorized(cause error) *Error {
 	}
 }
 
-func notFound(r *http.Request, cause error) *Error {
+func pathNotFound(r *http.Request, cause error) *Error {
 	f := &Error{Status: http.StatusNotFound, Type: invalidRequest, Code: "not_found", Cause: cause}
 	f.Message = fmt.Sprintf("There is no such path here: %s. Use /openai/deployments/{model}/{operation}?api-version=…, /openai/v1/{operation} or /v1/{operation}.", printable(r.URL.Path))
-	if errors.Is(cause, operations.ErrUnsafePath) {
+	if errors.Is(cause, errUnsafePath) {
 		f.Code, f.Param = "model_not_found", "model"
 		f.Message = "A name in this path is not acceptable: names are letters, digits, dots, underscores and dashes, and begin with a letter or digit."
 	}
 	return f
 }
 
-func methodNotAllowed(method string, o *operations.Operation) *Error {
+func methodNotAllowed(method string, allowed []string) *Error {
 	return &Error{
 		Status: http.StatusMethodNotAllowed, Type: invalidRequest, Code: "method_not_allowed",
-		Message: fmt.Sprintf("%s is not a method of this path. Use %s.", printable(method), strings.Join(o.Methods, " or ")),
+		Message: fmt.Sprintf("%s is not a method of this path. Use %s.", printable(method), strings.Join(allowed, " or ")),
 	}
 }
 

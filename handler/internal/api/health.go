@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/health"
 )
@@ -111,18 +114,21 @@ func awaitsProbe(h *health.Health, now time.Time) bool {
 // nothing else. The faults hold names and paths of settings, never values of
 // secrets.
 func Misconfigured(faults []string) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", (*Server)(nil).root)
-	mux.HandleFunc("GET /health/live", (*Server)(nil).live)
-	mux.HandleFunc("GET /health/ready", func(w http.ResponseWriter, _ *http.Request) {
-		writeHealth(w, http.StatusServiceUnavailable, map[string]any{"status": "config_invalid", "faults": faults})
-	})
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+	refuse := func(w http.ResponseWriter, r *http.Request) {
 		apiErr := Error{
 			Status: http.StatusServiceUnavailable, Type: serverError, Code: "config_invalid",
 			Message: "Spillway is not configured and serves nothing. An operator finds the reasons on /health/ready and in the log.",
 		}
 		apiErr.write(w, r)
+	}
+	r := chi.NewRouter()
+	r.Use(middleware.GetHead)
+	r.NotFound(refuse)
+	r.MethodNotAllowed(refuse)
+	r.Get("/", (*Server)(nil).root)
+	r.Get("/health/live", (*Server)(nil).live)
+	r.Get("/health/ready", func(w http.ResponseWriter, _ *http.Request) {
+		writeHealth(w, http.StatusServiceUnavailable, map[string]any{"status": "config_invalid", "faults": faults})
 	})
-	return mux
+	return r
 }

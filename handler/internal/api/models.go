@@ -25,9 +25,9 @@ func newModel(name string) model { return model{ID: name, Object: "model", Owned
 // models answers for the list of models and for one of them: what this
 // consumer may use, by the names it asks for. The backends' own lists are of
 // base models, deployed or not (facts/azure-openai.md §1.1).
-func (s *Server) models(w http.ResponseWriter, route *operations.Route, c *consumer.Consumer) *Error {
+func (s *Server) models(w http.ResponseWriter, name string, c *consumer.Consumer) *Error {
 	names := s.Models.Names(c)
-	if route.Subpath == "" {
+	if name == "" {
 		list := struct {
 			Object string  `json:"object"`
 			Data   []model `json:"data"`
@@ -38,7 +38,6 @@ func (s *Server) models(w http.ResponseWriter, route *operations.Route, c *consu
 		writeJSON(w, list)
 		return nil
 	}
-	name := route.Subpath
 	pools, ok := s.Models.Resolve(name)
 	if !ok || !mayUse(c, pools[0], name) && !slices.Contains(names, name) {
 		return modelNotFound(name, names)

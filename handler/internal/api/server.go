@@ -6,10 +6,7 @@ package api
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
-
-	"github.com/go-chi/chi/v5"
 
 	"spillway/handler/internal/auth"
 	"spillway/handler/internal/balancer"
@@ -56,7 +53,6 @@ type Observer interface{ RequestDone(x *RequestRecord) }
 
 // Server answers callers. The fields of the last group are optional.
 type Server struct {
-	Routes        *operations.Routes
 	Forwarder     Forwarder
 	Models        Models
 	Authenticator Authenticator
@@ -80,76 +76,40 @@ type Server struct {
 	Transcript func(w http.ResponseWriter, r *proxy.Request) http.ResponseWriter
 }
 
-// Handler is the routes. The host pings GET / at any time and waits for the
-// end of the answer (facts/azure-functions-host.md §2.2), so it asks nobody.
-func (s *Server) Handler() http.Handler {
-	r := chi.NewRouter()
-	r.Get("/", s.root)
-	r.Get("/health/live", s.live)
-	r.Get("/health/ready", s.ready)
-	if s.Admin != nil {
-		r.Mount("/ops", s.Admin)
-	}
-	r.NotFound(s.inference)
-	r.MethodNotAllowed(s.inference)
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if path := req.URL.Path; strings.HasPrefix(path, "/openai/") || strings.HasPrefix(path, "/v1/") {
-			s.inference(w, req) // it takes its path apart by itself, and is nearly every request
+// inference answers a request for one operation.
+func (s *Server) inference(t target) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		state := stateOf(r)
+		rec := &state.record
+		if apiErr := s.serve(w, r, state, t.named(r)); apiErr != nil {
+			state.fail(w, r, apiErr)
 			return
 		}
-		r.ServeHTTP(w, req)
-	})
-}
-
-func (s *Server) root(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write([]byte("spillway\n"))
-}
-
-// inference is every request that is not about Spillway itself.
-func (s *Server) inference(w http.ResponseWriter, r *http.Request) {
-	rec := &RequestRecord{ID: s.NewID(), Start: s.Now(), Method: r.Method, Traceparent: r.Header.Get("Traceparent")}
-	w.Header().Set("X-Request-Id", rec.ID)
-	defer func() {
-		rec.Duration = s.Now().Sub(rec.Start)
-		s.Observer.RequestDone(rec)
-	}()
-	if apiErr := s.serve(w, r, rec); apiErr != nil {
-		apiErr.write(w, r)
-		rec.Status, rec.Code, rec.Cause = apiErr.Status, apiErr.Code, apiErr.Cause
-		return
-	}
-	if rec.Result == nil {
-		rec.Status = http.StatusOK // an answer of our own
-		return
-	}
-	rec.Status = rec.Result.Status()
-	if rec.Result.Delivery.Broken {
-		panic(http.ErrAbortHandler) // the one end that every client sees as an error
+		if rec.Result == nil {
+			rec.Status = http.StatusOK // answered without a backend
+			return
+		}
+		rec.Status = rec.Result.Status()
+		if rec.Result.Delivery.Broken {
+			panic(http.ErrAbortHandler) // the only end that every client recognises as an error
+		}
 	}
 }
 
-// serve serves the request, or says why not before a byte was sent.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, rec *RequestRecord) *Error {
-	id, err := s.Authenticator.Authenticate(r.Context(), r.Header, r.URL.RawQuery)
-	if err != nil {
-		return unauthorized(err)
+// serve serves the request, or returns why not before a byte was sent.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, state *requestState, t target) *Error {
+	rec := &state.record
+	t.family = familyOf(t, r)
+	rec.Operation, rec.Family = t.operation.Name, t.family.String()
+	if t.operation.State == operations.Local {
+		return s.models(w, t.subpath, rec.Consumer)
 	}
-	rec.Consumer, rec.Caller, rec.KeyID = id.Consumer, id.Caller, id.KeyID
-	route, apiErr := s.route(w, r)
-	if apiErr != nil {
-		return apiErr
-	}
-	rec.Operation, rec.Family = route.Operation.Name, route.Family.String()
-	if route.Operation.State == operations.Local {
-		return s.models(w, &route, id.Consumer)
-	}
-	req, buf, apiErr := s.readRequest(r, route)
+	req, buf, apiErr := s.readRequest(r, t)
 	defer buf.release(req)
 	if apiErr != nil {
 		return apiErr
 	}
-	req.ID, req.Consumer, req.Caller = rec.ID, id.Consumer, id.Caller
+	req.ID, req.Consumer, req.Caller = rec.ID, rec.Consumer, rec.Caller
 	pools, apiErr := s.findPools(r.Context(), req)
 	if apiErr != nil {
 		return apiErr
@@ -158,34 +118,18 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rec *RequestRecor
 	return s.forward(w, r, rec, &call{request: req, pools: pools})
 }
 
-// route finds what the path asks for.
-func (s *Server) route(w http.ResponseWriter, r *http.Request) (operations.Route, *Error) {
-	route, err := s.Routes.Parse(r.URL.EscapedPath())
-	if err != nil {
-		return route, notFound(r, err)
-	}
-	if !route.Operation.Allows(r.Method) {
-		for _, m := range route.Operation.Methods {
-			w.Header().Add("Allow", m)
-		}
-		return route, methodNotAllowed(r.Method, route.Operation)
-	}
-	route.Family = familyOf(&route, r)
-	return route, nil
-}
-
-// familyOf is the family that backends are to be called in. Azure would answer
-// 404 to a classic call without a version, as one SDK makes it for addresses
-// that are not Azure's, and to a form that names its model inside, as another
-// makes it.
-func familyOf(route *operations.Route, r *http.Request) operations.Family {
+// familyOf is the URL family to call backends in. Azure answers 404 to a
+// classic path without a version, which one SDK sends to addresses that are not
+// Azure's, and to a form that names its model in the body, which another sends
+// (docs/azure-openai.md#addresses).
+func familyOf(t target, r *http.Request) operations.Family {
 	switch {
-	case route.Family != operations.Unscoped:
-		return route.Family
+	case t.family != operations.Unscoped:
+		return t.family
 	case !r.URL.Query().Has("api-version"):
 		return operations.V1
-	case route.Operation.Body == operations.Multipart:
+	case t.operation.Body == operations.Multipart:
 		return operations.Deployments
 	}
-	return route.Family
+	return t.family
 }

@@ -17,7 +17,6 @@ import (
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/health"
-	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/proxy"
 )
 
@@ -36,7 +35,7 @@ type gateway struct {
 func newGateway(t *testing.T) *gateway {
 	d := &gateway{records: make(chan *api.RequestRecord, 100)}
 	d.Server = &api.Server{
-		Routes: operations.All(), Forwarder: d, Models: d, Authenticator: d, Readiness: d, Relay: d, Observer: d,
+		Forwarder: d, Models: d, Authenticator: d, Readiness: d, Relay: d, Observer: d,
 		Now: func() time.Time { return instant }, Rand: func() float64 { return 0 }, NewID: func() string { return "req-1" }, MaxBody: 1 << 20,
 	}
 	s := httptest.NewServer(d.Handler())

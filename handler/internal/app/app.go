@@ -22,7 +22,6 @@ import (
 	"spillway/handler/internal/backend"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/fleet"
-	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/relay"
 	"spillway/handler/internal/telemetry"
@@ -73,7 +72,7 @@ func New(cfg *config.Config, version string, log *slog.Logger, out *telemetry.Lo
 func newServer(cfg *config.Config, obs *observability, state *state, forward *proxy.Proxy) *api.Server {
 	s := &cfg.Settings
 	server := &api.Server{
-		Routes: operations.All(), Forwarder: forward, Locator: forward, Affinity: state.affinity, Models: Models{cfg},
+		Forwarder: forward, Locator: forward, Affinity: state.affinity, Models: Models{cfg},
 		Readiness: &api.PoolReadiness{Pools: cfg.Pools, Snapshot: state.replica.PeekSnapshot, Refresh: state.replica.Snapshot, Now: time.Now},
 		Relay:     &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policy: classifyPolicy(cfg)},
 		Observer:  obs.observers(state),

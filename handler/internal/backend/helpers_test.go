@@ -21,9 +21,9 @@ import (
 )
 
 var (
-	chat      = operations.Operation{Name: "chat", Path: "chat/completions", Methods: []string{"POST"}, Dialect: operations.Chat}
-	responses = operations.Operation{Name: "responses", Path: "responses", Dialect: operations.Responses, Scope: operations.OutsideDeployment, State: operations.Stateful, Subpaths: true}
-	files     = operations.Operation{Name: "files", Path: "files", Scope: operations.OutsideDeployment, State: operations.Pinned}
+	chat      = operations.Operation{Name: "chat", Path: "chat/completions", Dialect: operations.Chat}
+	responses = operations.Operation{Name: "responses", Path: "responses", Dialect: operations.Responses, State: operations.Stateful}
+	files     = operations.Operation{Name: "files", Path: "files", State: operations.Pinned}
 )
 
 const requestBody = `{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}`

@@ -22,17 +22,6 @@ const (
 	Opaque // passed on unread
 )
 
-// Scope is where a classic URL, one with an api-version, names the model.
-type Scope uint8
-
-// The scopes (facts/azure-openai.md §1.1).
-const (
-	InDeployment      Scope = iota // /openai/deployments/{deployment}/{path}
-	OutsideDeployment              // /openai/{path}; the body names the model, if anything does
-	Anywhere                       // either: some SDKs get it wrong
-	NoClassic                      // neither: only in URLs without an api-version
-)
-
 // State is whether an operation needs the backend that holds something.
 type State uint8
 
@@ -53,24 +42,11 @@ func (s State) Stored() bool { return s == ByID || s == Pinned }
 type Operation struct {
 	Name           string // as logs and metrics say it: "chat", "embeddings", "responses"
 	Path           string // below /openai/v1/ and, in classic URLs, below the deployment
-	Methods        []string
 	Dialect        Dialect
 	Body           BodyKind
-	Scope          Scope
 	State          State
-	Subpaths       bool // paths below Path belong to it: responses/{id}/cancel
 	RecordsID      bool // who asks may come back with the id of the answer: where it was made is remembered
 	CompatibleOnly bool // not one of Azure's: for OpenAI-compatible backends alone
-}
-
-// Allows reports whether the operation may be asked for with the method.
-func (o *Operation) Allows(method string) bool {
-	for _, m := range o.Methods {
-		if m == method {
-			return true
-		}
-	}
-	return false
 }
 
 // Family is one of the URL families that callers use and backends offer.

@@ -1,0 +1,78 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+)
+
+// requestState is what the middleware and the handlers of one request share.
+type requestState struct {
+	record  RequestRecord
+	path    string // canonical, in the caller's case; "" when pathErr is set, or below /ops
+	pathErr error
+}
+
+type stateKey struct{}
+
+// stateOf returns the state that requestID put there.
+func stateOf(r *http.Request) *requestState { return r.Context().Value(stateKey{}).(*requestState) }
+
+// fail answers with an error, and records it.
+func (st *requestState) fail(w http.ResponseWriter, r *http.Request, err *Error) {
+	st.record.Status, st.record.Code, st.record.Cause = err.Status, err.Code, err.Cause
+	err.write(w, r)
+}
+
+// requestID names the request, in the answer too, and begins its state.
+func (s *Server) requestID(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		state := &requestState{record: RequestRecord{ID: s.NewID(), Start: s.Now(), Method: r.Method}}
+		w.Header().Set("X-Request-Id", state.record.ID)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), stateKey{}, state)))
+	})
+}
+
+// record reports the request to the observer once it is over, panics included.
+func (s *Server) record(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := &stateOf(r).record
+		rec.Traceparent = r.Header.Get("Traceparent")
+		defer func() {
+			rec.Duration = s.Now().Sub(rec.Start)
+			s.Observer.RequestDone(rec)
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// authenticate finds out who calls. Nobody learns what is behind a path, or
+// that it exists, without a valid credential.
+func (s *Server) authenticate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		state := stateOf(r)
+		caller, err := s.Authenticator.Authenticate(r.Context(), r.Header, r.URL.RawQuery)
+		if err != nil {
+			state.fail(w, r, unauthorized(err))
+			return
+		}
+		state.record.Consumer, state.record.Caller, state.record.KeyID = caller.Consumer, caller.Caller, caller.KeyID
+		next.ServeHTTP(w, r)
+	})
+}
+
+// limits refuses, unread, bodies that cannot be accepted. A body that does not
+// declare its length is bounded where it is read.
+func (s *Server) limits(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		encoding := r.Header.Get("Content-Encoding")
+		switch {
+		case encoding != "" && !strings.EqualFold(encoding, "identity"):
+			stateOf(r).fail(w, r, unsupportedEncoding(encoding))
+		case r.ContentLength > s.MaxBody:
+			stateOf(r).fail(w, r, bodyError(errTooLarge, s.MaxBody))
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
