@@ -7,108 +7,108 @@ import (
 	"spillway/handler/internal/openai/jsonscan"
 )
 
-// errorObject is an error object, in whichever envelope it came
-// (facts/azure-openai.md §2, §3.2, §4). Its words are in lower case.
+// errorObject is an error object, in any of its envelopes
+// (docs/azure-openai.md#errors). Its codes are in lower case.
 type errorObject struct {
 	status    int    // a status that the object itself names; 0 = none
 	code      string // "429", "rate_limit_exceeded", "deploymentnotfound"
 	errorType string // "invalid_request_error", "too_many_requests"
 	param     string
 	inner     string // the code of innererror or inner_error
-	message   string // as it was said
+	message   string // as written
 }
 
-// maxCodeLength bounds what is kept of a code, maxMessageLength what is kept of a
-// message.
+// maxCodeLength bounds what is kept of a code, maxMessageLength what is kept of
+// a message.
 const (
 	maxCodeLength    = 64
 	maxMessageLength = 4096
 )
 
-// parseErrorBody reads the error of a body: the object under "error", or the body
-// itself when there is none. What is no JSON is a message.
+// parseErrorBody reads the error of a body: the object under "error", or the
+// body itself when there is none. A body that is not JSON is a message.
 func parseErrorBody(body []byte) errorObject {
 	at := jsonscan.SkipSpace(body, 0)
 	if at == len(body) || body[at] != '{' {
 		return errorObject{message: string(body[at:min(len(body), at+maxMessageLength)])}
 	}
-	w := jsonscan.Iterate(body, at)
-	for w.Next() {
-		if jsonscan.EqualUnquoted(w.Key, "error") && isPresent(body, w.Offset) {
-			return parseErrorAt(body, w.Offset)
+	it := jsonscan.Iterate(body, at)
+	for it.Next() {
+		if jsonscan.EqualUnquoted(it.Key, "error") && isPresent(body, it.Offset) {
+			return parseErrorAt(body, it.Offset)
 		}
 	}
 	return parseErrorAt(body, at)
 }
 
-// parseErrorAt reads the error that is the value at b[i]: an object, or a message
-// alone.
+// parseErrorAt reads the error that is the value at b[i]: an object, or a
+// message alone.
 func parseErrorAt(b []byte, i int) errorObject {
-	var p errorObject
+	var e errorObject
 	if b[i] == '"' {
-		p.message = stringAt(b, i, maxMessageLength)
-		return p
+		e.message = stringAt(b, i, maxMessageLength)
+		return e
 	}
-	w := jsonscan.Iterate(b, i)
-	for w.Next() {
-		p.readMember(&w)
+	it := jsonscan.Iterate(b, i)
+	for it.Next() {
+		e.readMember(&it)
 	}
-	if p.status == 0 {
-		p.status = parseStatus(p.code)
+	if e.status == 0 {
+		e.status = parseStatus(e.code)
 	}
-	return p
+	return e
 }
 
-// readMember reads one readMember of an error object.
-func (p *errorObject) readMember(w *jsonscan.Iterator) {
-	switch string(w.Key) {
+// readMember reads one member of an error object.
+func (e *errorObject) readMember(it *jsonscan.Iterator) {
+	switch string(it.Key) {
 	case "code":
-		p.code = codeValue(w)
+		e.code = codeValue(it)
 	case "type":
-		p.errorType = codeValue(w)
+		e.errorType = codeValue(it)
 	case "param":
-		p.param = codeValue(w)
+		e.param = codeValue(it)
 	case "status", "statusCode":
-		p.status = parseStatus(codeValue(w))
+		e.status = parseStatus(codeValue(it))
 	case "message":
-		p.message = stringAt(w.Data, w.Offset, maxMessageLength)
+		e.message = stringAt(it.Data, it.Offset, maxMessageLength)
 	case "innererror", "inner_error":
-		if w.Data[w.Offset] != '{' {
+		if it.Data[it.Offset] != '{' {
 			return
 		}
-		in := jsonscan.Iterate(w.Data, w.Offset)
+		in := jsonscan.Iterate(it.Data, it.Offset)
 		for in.Next() {
 			if string(in.Key) == "code" {
-				p.inner = codeValue(&in)
+				e.inner = codeValue(&in)
 			}
 		}
 	}
 }
 
-// codeValue is the present value as a word: a code may be a string or a number.
-func codeValue(w *jsonscan.Iterator) string {
-	switch from := w.Offset; w.Data[from] {
+// codeValue is the current value as a code, which may be a string or a number.
+func codeValue(it *jsonscan.Iterator) string {
+	switch from := it.Offset; it.Data[from] {
 	case '"':
-		return strings.ToLower(stringAt(w.Data, from, maxCodeLength))
+		return strings.ToLower(stringAt(it.Data, from, maxCodeLength))
 	case '{', '[', 'n', 't', 'f':
 		return ""
 	default:
-		return string(w.Data[from:min(w.Skip(), from+maxCodeLength)])
+		return string(it.Data[from:min(it.Skip(), from+maxCodeLength)])
 	}
 }
 
 // stringAt is the string at b[i], cut to a length; "" when it is none.
 func stringAt(b []byte, i, longest int) string {
-	end, why := jsonscan.SkipValue(b, i)
-	if why != jsonscan.OK || b[i] != '"' {
+	end, reason := jsonscan.SkipValue(b, i)
+	if reason != jsonscan.OK || b[i] != '"' {
 		return ""
 	}
 	s := jsonscan.Unquote(b[i+1 : end-1])
 	return s[:min(len(s), longest)]
 }
 
-// isPresent reports whether the value at b[i] is one that says there is an error:
-// neither null nor false nor empty.
+// isPresent reports whether the value at b[i] is an error: neither null nor
+// false nor empty.
 func isPresent(b []byte, i int) bool {
 	switch b[i] {
 	case 'n', 'f':
@@ -119,11 +119,115 @@ func isPresent(b []byte, i int) bool {
 	return true
 }
 
-// parseStatus is the HTTP status that a word is, 0 when it is none.
-func parseStatus(word string) int {
-	n, err := strconv.Atoi(word)
+// parseStatus is the HTTP status that a code is, 0 when it is none.
+func parseStatus(code string) int {
+	n, err := strconv.Atoi(code)
 	if err != nil || n < 300 || n > 599 {
 		return 0
 	}
 	return n
+}
+
+// cause is what an error is about.
+type cause uint8
+
+// The causes. The zero cause is unknown.
+const (
+	unknownCause       cause = iota
+	throttledCause           // the backend asks for a pause
+	failedCause              // the backend could not answer
+	misconfiguredCause       // our credential or its deployment is wrong
+	filteredCause            // the content filter refused
+	tooLongCause             // the prompt does not fit into the context
+	callerCause              // any other mistake of the caller
+)
+
+// cause is what the error is about: by its codes, then by its type, by its text
+// only when those are not known.
+func (e *errorObject) cause() cause {
+	if e.isDeploymentMissing() {
+		return misconfiguredCause
+	}
+	for _, c := range [...]cause{causeOfCode(e.inner), causeOfCode(e.code), causeOfStatus(e.status), causeOfCode(e.errorType)} {
+		if c != unknownCause {
+			return c
+		}
+	}
+	return causeOfText(e.message)
+}
+
+// isDeploymentMissing reports whether the backend lacks the deployment. Streams
+// have this text without a code (docs/azure-openai.md#429-inside-a-stream); it
+// must be a prefix, because messages quote what callers sent.
+func (e *errorObject) isDeploymentMissing() bool {
+	return e.code == "deploymentnotfound" || strings.HasPrefix(e.message, "Could not find an existing deployment to match the model")
+}
+
+// isUnknownReference reports whether the request refers to what another
+// resource may hold: a response, an item, a conversation, encrypted content
+// (docs/azure-openai.md#stateful-operations). Not all of these errors have a
+// code.
+func (e *errorObject) isUnknownReference() bool {
+	switch e.code {
+	case "previous_response_not_found", "invalid_encrypted_content":
+		return true
+	}
+	for _, what := range []string{"Previous response with id ", "Response with id ", "Item with id ", "Conversation with id "} {
+		if rest, ok := strings.CutPrefix(e.message, what); ok {
+			return strings.Contains(rest, " not found")
+		}
+	}
+	return false
+}
+
+// causeOfCode maps codes and types, in lower case.
+func causeOfCode(code string) cause {
+	switch code {
+	case "rate_limit_exceeded", "too_many_requests", "toomanyrequests", "ratelimitreached", "rate_limit_error",
+		"nocapacity", "no_capacity", "insufficient_quota", "tokens", "requests":
+		return throttledCause
+	case "content_filter", "responsibleaipolicyviolation", "content_policy_violation":
+		return filteredCause
+	case "context_length_exceeded":
+		return tooLongCause
+	case "permissiondenied", "authenticationtypedisabled", "invalid_api_key", "authentication_error", "permission_error":
+		return misconfiguredCause
+	case "server_error", "internal_error", "internalservererror", "internal_server_error", "api_error", "timeout", "serviceunavailable",
+		"service_unavailable", "service_unavailable_error", "overloaded", "overloaded_error", "engine_overloaded", "bad_gateway", "gateway_timeout":
+		return failedCause
+	case "invalid_request_error", "invalid_prompt", "badrequest", "bad_request", "not_found_error":
+		return callerCause
+	}
+	for _, prefix := range []string{"invalid_", "unsupported_", "image_", "empty_", "failed_to_download"} {
+		if strings.HasPrefix(code, prefix) {
+			return callerCause
+		}
+	}
+	return unknownCause
+}
+
+// causeOfStatus maps a status.
+func causeOfStatus(status int) cause {
+	switch {
+	case status == 429:
+		return throttledCause
+	case status == 401, status == 403:
+		return misconfiguredCause
+	case status >= 500, status == 408:
+		return failedCause
+	case status >= 400:
+		return callerCause
+	}
+	return unknownCause
+}
+
+// causeOfText is for errors without any code.
+func causeOfText(message string) cause {
+	message = strings.ToLower(message)
+	for _, phrase := range []string{"too many requests", "rate limit", "retry after", "high demand"} {
+		if strings.Contains(message, phrase) {
+			return throttledCause
+		}
+	}
+	return unknownCause
 }

@@ -6,56 +6,57 @@ import (
 	"spillway/handler/internal/openai/jsonscan"
 )
 
-// eventTemplate spares the reading of most of a stream: the chunks of an answer are
-// alike but for the one string that carries the next piece of it. A chunk that
-// equals one that was read, but for what stands in that string, says what that
-// one said. The zero eventTemplate has seen nothing.
+// eventTemplate saves parsing most of a stream: the chunks of an answer differ
+// only in the one string that carries the next part of it. A chunk that equals
+// one that was parsed, except for that string, has the same result. The zero
+// eventTemplate matches nothing.
 type eventTemplate struct {
-	chunk    []byte // an event that was read
+	chunk    []byte // an event that was parsed
 	from, to int    // its string, without the quotes
 	misses   int
 }
 
 const (
 	maxTemplateSize = 4096
-	maxMisses       = 32 // misses in a row: this stream has no such chunks
+	maxMisses       = 32 // misses in a row, after which the stream has no such chunks
 )
 
-// matches reports whether an event is like the one that was read.
-func (l *eventTemplate) matches(event []byte) bool {
-	end := len(event) - (len(l.chunk) - l.to)
-	if l.to == 0 || !bytes.HasPrefix(event, l.chunk[:l.from]) || !bytes.HasSuffix(event, l.chunk[l.to:]) {
+// matches reports whether an event differs from the template only in its
+// string.
+func (t *eventTemplate) matches(event []byte) bool {
+	end := len(event) - (len(t.chunk) - t.to)
+	if t.to == 0 || !bytes.HasPrefix(event, t.chunk[:t.from]) || !bytes.HasSuffix(event, t.chunk[t.to:]) {
 		return false
 	}
-	closed, why := jsonscan.SkipValue(event, l.from-1)
-	if why != jsonscan.OK || closed != end+1 {
+	closed, reason := jsonscan.SkipValue(event, t.from-1)
+	if reason != jsonscan.OK || closed != end+1 {
 		return false
 	}
-	l.misses = 0
+	t.misses = 0
 	return true
 }
 
-// record remembers an event that carries a piece of a choice and counts nothing,
-// given the place of that piece in its data. Whatever else it says has been
-// noted, and saying it again changes nothing.
-func (l *eventTemplate) record(event, data []byte, piece int) {
-	l.misses++
+// record takes an event as the template. The event carries a part of a choice,
+// whose offset in data is part, and no usage; whatever else it holds has been
+// recorded, and would change nothing if it were again.
+func (t *eventTemplate) record(event, data []byte, part int) {
+	t.misses++
 	offset := cap(event) - cap(data)
-	if l.misses > maxMisses || len(event) > maxTemplateSize || offset < 0 || offset >= len(event) || &event[offset] != &data[0] {
-		l.to = 0 // also when the data is a copy, made of several lines
+	if t.misses > maxMisses || len(event) > maxTemplateSize || offset < 0 || offset >= len(event) || &event[offset] != &data[0] {
+		t.to = 0 // also when the data is a copy of several lines
 		return
 	}
-	from, to := lastString(data, piece)
+	from, to := lastString(data, part)
 	if to == 0 {
-		l.to = 0
+		t.to = 0
 		return
 	}
-	l.chunk = append(l.chunk[:0], event...)
-	l.from, l.to = offset+from, offset+to
+	t.chunk = append(t.chunk[:0], event...)
+	t.from, t.to = offset+from, offset+to
 }
 
-// lastString is the place of the string that stands last in the value at b[i],
-// 0 when the last is none.
+// lastString is the span of the last string in the value at b[i], zero when the
+// last is no string.
 func lastString(b []byte, i int) (from, to int) {
 	for depth := 0; depth < 8; depth++ {
 		if b[i] == '"' {
@@ -63,9 +64,9 @@ func lastString(b []byte, i int) (from, to int) {
 			return i + 1, end - 1
 		}
 		last := 0
-		w := jsonscan.Iterate(b, i)
-		for w.Next() {
-			last = w.Offset
+		it := jsonscan.Iterate(b, i)
+		for it.Next() {
+			last = it.Offset
 		}
 		if last == 0 {
 			break

@@ -2,24 +2,27 @@ package classify
 
 import (
 	"strconv"
+	"time"
 
+	"spillway/handler/internal/health"
 	"spillway/handler/internal/openai/jsonscan"
 	"spillway/handler/internal/openai/usage"
 )
 
-// ResponseInfo is what is worth knowing of one answer. It grows as the events of a
-// stream are read; the zero ResponseInfo is nothing known.
+// ResponseInfo is what Spillway uses of one answer. For a stream it grows as
+// events are read. The zero ResponseInfo is nothing known.
 type ResponseInfo struct {
 	Usage        usage.Tokens
-	HasUsage     bool     // the backend said its usage
+	HasUsage     bool     // the backend reported its usage
 	FinishReason string   // the last finish reason: "stop", "length", "tool_calls"; of the Responses API "completed", "max_output_tokens", …
 	ID           string   // "chatcmpl-…", "resp_…"
 	ServiceTier  string   // the service tier that served
-	ItemIDs      []string // the ids of a response's output items, of the first 64
+	ItemIDs      []string // the ids of a response's output items, at most 64
 }
 
-// responseParts is the parts of one JSON answer, or of the data of one event. Places
-// are 0 when a part is absent or null: no part begins an object.
+// responseParts is the parts of one JSON answer, or of the data of one event.
+// Offsets are 0 when a part is absent or null: no part is at the start of an
+// object.
 type responseParts struct {
 	text             []byte
 	eventType        []byte // type, of events that have one
@@ -30,10 +33,10 @@ type responseParts struct {
 	finish           []byte // the last finish reason
 	finished         choiceSet
 	started          choiceSet
-	hasChoices       bool // there is a list of choices
-	hasContent       bool // a choice carries something of an answer
-	contentAt        int  // where the last such thing is
-	hasPromptFilters bool // annotations of the prompt are there
+	hasChoices       bool // a list of choices is present
+	hasContent       bool // a choice carries a part of an answer
+	contentAt        int  // the offset of the last such part
+	hasPromptFilters bool // annotations of the prompt are present
 	errorAt          int
 	responseAt       int
 	detailsAt        int // incomplete_details
@@ -43,84 +46,84 @@ type responseParts struct {
 	hasUsage         bool
 }
 
-// parseParts reads the object that begins at b[i]. It is false when that is none
-// or not JSON.
+// parseParts reads the object that begins at b[i]. It returns false when that
+// is none, or not JSON.
 func parseParts(b []byte, i int) (a responseParts, ok bool) {
 	a.text = b
-	w := jsonscan.Iterate(b, i)
-	for w.Next() {
-		a.readMember(&w)
+	it := jsonscan.Iterate(b, i)
+	for it.Next() {
+		a.readMember(&it)
 	}
-	return a, w.Reason == jsonscan.OK
+	return a, it.Reason == jsonscan.OK
 }
 
-// readMember reads one readMember.
-func (a *responseParts) readMember(w *jsonscan.Iterator) {
-	if w.Data[w.Offset] == 'n' {
+// readMember reads one member.
+func (a *responseParts) readMember(it *jsonscan.Iterator) {
+	if it.Data[it.Offset] == 'n' {
 		return
 	}
-	switch string(w.Key) {
+	switch string(it.Key) {
 	case "id":
-		a.id = stringValue(w)
+		a.id = stringValue(it)
 	case "object":
-		a.object = stringValue(w)
+		a.object = stringValue(it)
 	case "type":
-		a.eventType = stringValue(w)
+		a.eventType = stringValue(it)
 	case "status":
-		a.status = stringValue(w)
+		a.status = stringValue(it)
 	case "service_tier":
-		a.tier = stringValue(w)
+		a.tier = stringValue(it)
 	case "choices":
-		a.readChoices(w)
+		a.readChoices(it)
 	case "usage":
-		a.usage, a.hasUsage = usage.Parse(rawValue(w))
+		a.usage, a.hasUsage = usage.Parse(rawValue(it))
 	case "prompt_filter_results", "prompt_annotations":
 		a.hasPromptFilters = true
 	case "response":
-		a.responseAt = w.Offset
+		a.responseAt = it.Offset
 	case "output":
-		a.outputAt = w.Offset
+		a.outputAt = it.Offset
 	case "incomplete_details":
-		a.detailsAt = w.Offset
+		a.detailsAt = it.Offset
 	case "error":
-		if isPresent(w.Data, w.Offset) {
-			a.errorAt = w.Offset
+		if isPresent(it.Data, it.Offset) {
+			a.errorAt = it.Offset
 		}
 	case "sequence_number":
-		a.sequence, _ = strconv.ParseInt(string(rawValue(w)), 10, 64)
+		a.sequence, _ = strconv.ParseInt(string(rawValue(it)), 10, 64)
 	}
 }
 
-// readChoices reads the list of readChoices.
-func (a *responseParts) readChoices(w *jsonscan.Iterator) {
-	if w.Data[w.Offset] != '[' {
+// readChoices reads the list of choices.
+func (a *responseParts) readChoices(it *jsonscan.Iterator) {
+	if it.Data[it.Offset] != '[' {
 		return
 	}
 	a.hasChoices = true
-	list := jsonscan.Iterate(w.Data, w.Offset)
+	list := jsonscan.Iterate(it.Data, it.Offset)
 	for list.Next() {
 		one := jsonscan.Iterate(list.Data, list.Offset)
 		a.readChoice(&one)
 		skipInner(&list, &one)
 	}
-	skipInner(w, &list)
+	skipInner(it, &list)
 }
 
-// readChoice reads one readChoice. One that has neither delta nor text nor message is
-// an annotation (facts/azure-openai.md §5.1).
-func (a *responseParts) readChoice(w *jsonscan.Iterator) {
+// readChoice reads one choice. One that has neither delta nor text nor message
+// is an annotation (docs/azure-openai.md#streams).
+func (a *responseParts) readChoice(it *jsonscan.Iterator) {
 	index, finish := 0, []byte(nil)
-	for w.Next() {
-		if w.Data[w.Offset] == 'n' {
+	for it.Next() {
+		if it.Data[it.Offset] == 'n' {
 			continue
 		}
-		switch string(w.Key) {
+		switch string(it.Key) {
 		case "delta", "text", "message":
-			a.hasContent, a.contentAt = true, w.Offset
+			a.hasContent, a.contentAt = true, it.Offset
 		case "index":
-			index, _ = strconv.Atoi(string(rawValue(w)))
+			index, _ = strconv.Atoi(string(rawValue(it)))
 		case "finish_reason":
-			finish = stringValue(w)
+			finish = stringValue(it)
 		}
 	}
 	a.started.add(index)
@@ -131,34 +134,34 @@ func (a *responseParts) readChoice(w *jsonscan.Iterator) {
 }
 
 // usageOnly reports whether a chunk of chat carries nothing but the usage that
-// was asked for. Annotations of the prompt make it worth something to callers.
+// was asked for. Annotations of the prompt are of use to callers.
 func (a *responseParts) usageOnly() bool {
 	return a.hasUsage && a.hasChoices && a.started == (choiceSet{}) && !a.hasPromptFilters && a.errorAt == 0
 }
 
-// update adds what the anatomy says of the answer.
-func (n *ResponseInfo) update(a *responseParts) {
+// update adds what the parts hold.
+func (info *ResponseInfo) update(a *responseParts) {
 	if a.hasUsage {
-		n.Usage, n.HasUsage = a.usage, true
+		info.Usage, info.HasUsage = a.usage, true
 	}
 	if len(a.finish) > 0 {
-		n.FinishReason = intern(a.finish)
+		info.FinishReason = intern(a.finish)
 	}
-	if n.ID == "" && len(a.id) > 0 {
-		n.ID = truncated(a.id)
+	if info.ID == "" && len(a.id) > 0 {
+		info.ID = truncated(a.id)
 	}
 	if a.outputAt > 0 {
-		n.ItemIDs = itemIDs(a.text, a.outputAt)
+		info.ItemIDs = itemIDs(a.text, a.outputAt)
 	}
-	if len(a.tier) > 0 && n.ServiceTier != string(a.tier) {
-		n.ServiceTier = intern(a.tier)
+	if len(a.tier) > 0 && info.ServiceTier != string(a.tier) {
+		info.ServiceTier = intern(a.tier)
 	}
 }
 
-// maxItems bounds how many items of an answer are told of.
+// maxItems bounds how many item ids of an answer are read.
 const maxItems = 64
 
-// itemIDs are the ids of the objects in the list at b[i].
+// itemIDs returns the ids of the objects in the list at b[i].
 func itemIDs(b []byte, i int) []string {
 	if b[i] != '[' {
 		return nil
@@ -180,49 +183,126 @@ func itemIDs(b []byte, i int) []string {
 	return ids
 }
 
-// stringValue is the present value's text as written, nil when it is no string.
-func stringValue(w *jsonscan.Iterator) []byte {
-	v := rawValue(w)
+// stringValue is the text of the current value as written, nil when it is no
+// string.
+func stringValue(it *jsonscan.Iterator) []byte {
+	v := rawValue(it)
 	if len(v) < 2 || v[0] != '"' {
 		return nil
 	}
 	return v[1 : len(v)-1]
 }
 
-// rawValue passes the present rawValue and is its text.
-func rawValue(w *jsonscan.Iterator) []byte {
-	from := w.Offset
-	end := w.Skip()
-	if w.Reason != jsonscan.OK {
+// rawValue passes the current value and returns its text.
+func rawValue(it *jsonscan.Iterator) []byte {
+	from := it.Offset
+	end := it.Skip()
+	if it.Reason != jsonscan.OK {
 		return nil
 	}
-	return w.Data[from:end]
+	return it.Data[from:end]
 }
 
-// skipInner goes on behind a value that an inner walk went over.
-func skipInner(w, in *jsonscan.Iterator) {
+// skipInner continues behind a value that an inner iterator went over.
+func skipInner(it, in *jsonscan.Iterator) {
 	if in.Reason != jsonscan.OK && in.Reason != jsonscan.MissingValue {
-		w.Fail(in.Offset, in.Reason)
+		it.Fail(in.Offset, in.Reason)
 		return
 	}
 	if in.Reason == jsonscan.OK {
-		w.SkipTo(in.Offset)
+		it.SkipTo(in.Offset)
 	}
 }
 
-// intern is a word as a string, without taking memory for those that every
-// stream says.
+// intern returns b as a string, without allocating for the values that most
+// streams have.
 func intern(b []byte) string {
-	for _, w := range [...]string{
+	for _, s := range [...]string{
 		"stop", "length", "tool_calls", "content_filter", "function_call", "completed", "max_output_tokens",
 		"default", "auto", "priority", "flex",
 	} {
-		if string(b) == w {
-			return w
+		if string(b) == s {
+			return s
 		}
 	}
 	return truncated(b)
 }
 
-// truncated is a word as a string, of a length that a log can bear.
+// truncated returns b as a string that is short enough for a log.
 func truncated(b []byte) string { return jsonscan.Unquote(b[:min(len(b), 256)]) }
+
+// Body classifies the whole JSON body of an answer of 200: the answer, and the
+// backend, which may send an error with that status. It is for calls that
+// generate; a stored response that GET returns may have failed long ago.
+//
+// The Outcome is Served unless the body is an error object, a failed response,
+// or not one JSON value from its first byte to its last. Reason is "", "in-body
+// 429", "in-body error", "in-body client error", "in-body misconfigured",
+// "content filter", "context length", "empty body", "truncated body" or "not
+// JSON".
+func Body(body []byte, header map[string][]string, now time.Time, policy Policy) (ResponseInfo, health.Outcome) {
+	var info ResponseInfo
+	o := health.Outcome{Signals: Signals(header)}
+	at := jsonscan.SkipSpace(body, 0)
+	if fault := bodyFault(body, at); fault != "" {
+		o.Class, o.Reason = health.Failed, fault
+		return info, o
+	}
+	if body[at] != '{' {
+		return info, o
+	}
+	a, _ := parseParts(body, at)
+	info.update(&a)
+	isResponse := string(a.object) == "response"
+	if isResponse {
+		info.FinishReason = intern(a.status)
+	}
+	if a.errorAt > 0 && (!isResponse || string(a.status) == "failed") {
+		failure := parseErrorAt(body, a.errorAt)
+		_, hint := waitFromHeaders(header, now)
+		o = classifier{policy: &policy, header: header, now: now}.inBandError(&failure, "in-body", hint)
+	}
+	return info, o
+}
+
+// BodyPrefix reads the beginning of a JSON body that is too long to be held.
+func BodyPrefix(head []byte) ResponseInfo {
+	var info ResponseInfo
+	a, _ := parseParts(head, 0)
+	info.update(&a)
+	return info
+}
+
+// bodyFault is what is wrong with a body that must be one JSON object or array
+// beginning at i; "" when nothing is.
+func bodyFault(body []byte, i int) string {
+	if i == len(body) {
+		return "empty body"
+	}
+	if body[i] != '{' && body[i] != '[' {
+		return "not JSON"
+	}
+	end, reason := jsonscan.SkipValue(body, i)
+	switch {
+	case reason == jsonscan.Truncated:
+		return "truncated body"
+	case reason != jsonscan.OK, jsonscan.SkipSpace(body, end) != len(body):
+		return "not JSON"
+	}
+	return ""
+}
+
+// LooksComplete reports whether head and tail can be the beginning and the end
+// of one JSON object or array. It reads two bytes: it is for bodies that are
+// too long to be held.
+func LooksComplete(head, tail []byte) bool {
+	i := jsonscan.SkipSpace(head, 0)
+	j := len(tail) - 1
+	for j >= 0 && jsonscan.SkipSpace(tail[j:j+1], 0) == 1 {
+		j--
+	}
+	if i == len(head) || j < 0 {
+		return false
+	}
+	return head[i] == '{' && tail[j] == '}' || head[i] == '[' && tail[j] == ']'
+}

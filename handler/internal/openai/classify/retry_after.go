@@ -10,15 +10,14 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// minWait is the wait for an answer that asks to be tried again at once, or
-// ahead of its own clock: taken at its word it would be asked without end.
+// minWait is the wait for an answer that names a wait of zero, or an instant in
+// the past: obeyed as it is, it would be asked without end.
 const minWait = time.Second
 
-// retryWaits is how long an answer asks to be left alone: wait as it should be
-// obeyed, in (0, MaxWait], raw as it was said, 0 when it said nothing. The
-// first of these that is a time in the future counts (facts/azure-openai.md
-// §3.4): retry-after-ms, x-ms-retry-after-ms, retry-after, x-ratelimit-reset-*,
-// the text, the default.
+// retryWaits is how long an answer asks for a pause: wait as it is obeyed, in
+// (0, MaxWait], and raw as it was named, 0 when none was. The first of the
+// sources in docs/azure-openai.md#retry-after that names an instant in the
+// future counts.
 func retryWaits(header map[string][]string, kind health.LimitKind, text string, now time.Time, p *Policy) (wait, raw time.Duration) {
 	raw, asked := waitFromHeaders(header, now)
 	if raw <= 0 {
@@ -38,8 +37,8 @@ func retryWaits(header map[string][]string, kind health.LimitKind, text string, 
 	return min(wait, p.maxWait()), max(raw, 0)
 }
 
-// waitFromHeaders is the wait of the headers made for it. asked is true when one
-// of them was understood, though it may say zero or an instant that has passed.
+// waitFromHeaders reads retry-after-ms and its kin. asked is true when one of
+// them was understood, even if it names zero or an instant in the past.
 func waitFromHeaders(header map[string][]string, now time.Time) (raw time.Duration, asked bool) {
 	for _, name := range []string{"Retry-After-Ms", "X-Ms-Retry-After-Ms"} {
 		for _, v := range header[name] {
@@ -63,8 +62,8 @@ func waitFromHeaders(header map[string][]string, now time.Time) (raw time.Durati
 	return 0, asked
 }
 
-// waitFromReset is the wait of the rate limit's own headers: of the limit that
-// was reached, if it is known. A reset of 0 is a quirk and says nothing.
+// waitFromReset reads the rate limit's reset headers: that of the limit that
+// was reached, if it is known. A reset of 0 means unknown.
 func waitFromReset(header map[string][]string, kind health.LimitKind) time.Duration {
 	names := [2]string{"X-Ratelimit-Reset-Requests", "X-Ratelimit-Reset-Tokens"}
 	if kind == health.LimitTokens {
@@ -76,7 +75,7 @@ func waitFromReset(header map[string][]string, kind health.LimitKind) time.Durat
 			if !ok {
 				d = parseDuration(v)
 			}
-			// A larger number is an instant, in whatever epoch.
+			// A larger number is an instant.
 			if d > 0 && d < 1e9*time.Second {
 				return d
 			}
@@ -85,7 +84,8 @@ func waitFromReset(header map[string][]string, kind health.LimitKind) time.Durat
 	return 0
 }
 
-// waitText finds "retry after 7 seconds", "Try again in 2 seconds", "in 6m0s".
+// waitText matches "retry after 7 seconds", "Try again in 2 seconds", "in
+// 6m0s".
 var waitText = regexp.MustCompile(`(?i)(?:retry after|again in|retry in) +([0-9][0-9.]{0,15})(?: *(milliseconds?|seconds?|minutes?|hours?)\b|((?:ms|[hms])[0-9hms.]{0,20}))`)
 
 // waitFromText is the wait that the message of an error names.
@@ -111,7 +111,8 @@ func waitFromText(text string) time.Duration {
 	return d
 }
 
-// parseNumber reads a parseNumber of units that is finite and not negative. It saturates.
+// parseNumber reads a number of units that is finite and not negative. It
+// saturates.
 func parseNumber(s string, unit time.Duration) (time.Duration, bool) {
 	f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
 	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) || f < 0 || strings.ContainsAny(s, "xX_pP") {
@@ -124,7 +125,7 @@ func parseNumber(s string, unit time.Duration) (time.Duration, bool) {
 	return time.Duration(f), true
 }
 
-// parseDuration reads "6m0s", "1s" or "20ms"; 0 when it is none or negative.
+// parseDuration reads "6m0s", "1s" or "20ms"; 0 when it is none, or negative.
 func parseDuration(s string) time.Duration {
 	d, err := time.ParseDuration(strings.ToLower(strings.TrimSpace(s)))
 	if err != nil {
@@ -134,7 +135,7 @@ func parseDuration(s string) time.Duration {
 }
 
 // untilDate is the time from the answer's own Date to the date in its
-// Retry-After: both are of one clock, which need not be ours.
+// Retry-After: both are of the backend's clock.
 func untilDate(s string, header map[string][]string, now time.Time) (time.Duration, bool) {
 	then, ok := parseDate(s)
 	if !ok {
@@ -148,7 +149,7 @@ func untilDate(s string, header map[string][]string, now time.Time) (time.Durati
 	return then.Sub(now), true
 }
 
-// parseDate reads a parseDate in the forms that HTTP allows.
+// parseDate reads a date in the forms that HTTP allows.
 func parseDate(s string) (time.Time, bool) {
 	for _, form := range []string{"Mon, 02 Jan 2006 15:04:05 GMT", time.RFC850, time.ANSIC} {
 		if t, err := time.Parse(form, strings.TrimSpace(s)); err == nil {
@@ -156,4 +157,53 @@ func parseDate(s string) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// Signals is what an answer's headers report of its backend's load. Limits of 0
+// or less make all of their kind unknown, and so does a negative remainder
+// (docs/azure-openai.md#rate-limit-headers). Header names are in net/http's
+// canonical form.
+func Signals(header map[string][]string) health.Signals {
+	s := health.Signals{
+		Utilization:       parsePercent(header["Azure-Openai-Deployment-Utilization"]),
+		RemainingTokens:   parseAmount(header["X-Ratelimit-Remaining-Tokens"]),
+		RemainingRequests: parseAmount(header["X-Ratelimit-Remaining-Requests"]),
+		LimitTokens:       parseAmount(header["X-Ratelimit-Limit-Tokens"]),
+	}
+	if isUnknownLimit(header["X-Ratelimit-Limit-Tokens"]) {
+		s.LimitTokens, s.RemainingTokens = -1, -1
+	}
+	if isUnknownLimit(header["X-Ratelimit-Limit-Requests"]) {
+		s.RemainingRequests = -1
+	}
+	return s
+}
+
+// isUnknownLimit reports whether a limit is present and 0 or less.
+func isUnknownLimit(values []string) bool { return len(values) > 0 && parseAmount(values) <= 0 }
+
+// parseAmount reads a whole number, -1 when it is none or negative.
+func parseAmount(values []string) int64 {
+	if len(values) == 0 {
+		return -1
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(values[0]), 10, 64)
+	if err != nil {
+		return -1
+	}
+	return max(n, -1)
+}
+
+// parsePercent reads "94.5%", -1 when it is none. Short bursts exceed 100 %;
+// more than 1,000 % is invalid.
+func parsePercent(values []string) float64 {
+	if len(values) == 0 {
+		return -1
+	}
+	text := strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(values[0]), "%"))
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(f) || f < 0 || f > 1000 {
+		return -1
+	}
+	return f
 }

@@ -8,9 +8,9 @@ import (
 	"spillway/handler/internal/health"
 )
 
-var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+var received = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-func TestWaits(t *testing.T) {
+func TestRetryAfterForms(t *testing.T) {
 	const s, ms = time.Second, time.Millisecond
 	type pairs = map[string][]string
 	tests := []struct {
@@ -29,16 +29,16 @@ func TestWaits(t *testing.T) {
 		{"zero", pairs{"Retry-After": {"0"}}, "", s, 0},
 		{"zero, and a text", pairs{"Retry-After": {"0"}}, "retry after 4 seconds", 4 * s, 4 * s},
 		{"negative", pairs{"Retry-After": {"-5"}}, "", 10 * s, 0},
-		{"words", pairs{"Retry-After": {"abc"}, "Retry-After-Ms": {""}}, "", 10 * s, 0},
+		{"letters", pairs{"Retry-After": {"abc"}, "Retry-After-Ms": {""}}, "", 10 * s, 0},
 		{"not finite", pairs{"Retry-After": {"inf"}, "Retry-After-Ms": {"NaN"}}, "", 10 * s, 0},
 		{"in hexadecimal", pairs{"Retry-After": {"0x10"}}, "", 10 * s, 0},
 		{"two, the first of them broken", pairs{"Retry-After": {"x", "4"}}, "", 4 * s, 4 * s},
 		{"a day", pairs{"Retry-After": {"86400"}}, "", 300 * s, 86400 * s},
-		{"for ever", pairs{"Retry-After": {"1e300"}}, "", 300 * s, math.MaxInt64},
-		{"a date by our clock", pairs{"Retry-After": {"Sat, 21 Nov 2026 12:00:30 GMT"}}, "", 30 * s, 30 * s},
-		{"a date by its own clock", pairs{"Retry-After": {"Fri, 20 Nov 2026 03:00:09 GMT"}, "Date": {"Fri, 20 Nov 2026 03:00:00 GMT"}}, "", 9 * s, 9 * s},
-		{"a date with a broken clock", pairs{"Retry-After": {"Sat, 21 Nov 2026 12:00:08 GMT"}, "Date": {"yesterday"}}, "", 8 * s, 8 * s},
-		{"a date of old", pairs{"Retry-After": {"Saturday, 21-Nov-26 12:00:06 GMT"}}, "", 6 * s, 6 * s},
+		{"an endless wait", pairs{"Retry-After": {"1e300"}}, "", 300 * s, math.MaxInt64},
+		{"a date", pairs{"Retry-After": {"Sat, 21 Nov 2026 12:00:30 GMT"}}, "", 30 * s, 30 * s},
+		{"a date with the backend's Date", pairs{"Retry-After": {"Fri, 20 Nov 2026 03:00:09 GMT"}, "Date": {"Fri, 20 Nov 2026 03:00:00 GMT"}}, "", 9 * s, 9 * s},
+		{"a date with an invalid Date", pairs{"Retry-After": {"Sat, 21 Nov 2026 12:00:08 GMT"}, "Date": {"yesterday"}}, "", 8 * s, 8 * s},
+		{"a date of RFC 850", pairs{"Retry-After": {"Saturday, 21-Nov-26 12:00:06 GMT"}}, "", 6 * s, 6 * s},
 		{"a date in the past", pairs{"Retry-After": {"Sat, 21 Nov 2026 11:00:00 GMT"}}, "", s, 0},
 		{"a reset", pairs{"X-Ratelimit-Reset-Requests": {"8"}, "X-Ratelimit-Reset-Tokens": {"40"}}, "", 8 * s, 8 * s},
 		{"a reset of the other limit", pairs{"X-Ratelimit-Reset-Requests": {"0"}, "X-Ratelimit-Reset-Tokens": {"40"}}, "", 40 * s, 40 * s},
@@ -47,34 +47,34 @@ func TestWaits(t *testing.T) {
 		{"a reset of nothing", pairs{"X-Ratelimit-Reset-Requests": {"0"}, "X-Ratelimit-Reset-Tokens": {"-3"}}, "", 10 * s, 0},
 		{"a reset at an instant", pairs{"X-Ratelimit-Reset-Requests": {"1795262400"}}, "", 10 * s, 0},
 		{"a header before the reset", pairs{"X-Ratelimit-Reset-Requests": {"8"}, "Retry-After": {"5"}}, "", 5 * s, 5 * s},
-		{"the text of old", nil, "…S0 pricing tier. Please retry after 60 seconds. Please go here: …", 60 * s, 60 * s},
+		{"the classic text", nil, "…S0 pricing tier. Please retry after 60 seconds. Please go here: …", 60 * s, 60 * s},
 		{"the short text", nil, "Rate limit is exceeded. Try again in 2 seconds.", 2 * s, 2 * s},
 		{"one second", nil, "retry after 1 second", s, s},
 		{"milliseconds in text", nil, "Please try again in 120ms.", 120 * ms, 120 * ms},
-		{"milliseconds in words", nil, "Please retry after 900 milliseconds.", 900 * ms, 900 * ms},
+		{"milliseconds, spelt out", nil, "Please retry after 900 milliseconds.", 900 * ms, 900 * ms},
 		{"a duration in text", nil, "Please try again in 1m6.5s.", 66500 * ms, 66500 * ms},
 		{"a day in text", nil, "Please retry after 86400 seconds", 300 * s, 86400 * s},
 		{"minutes in text", nil, "retry after 2 minutes", 120 * s, 120 * s},
 		{"a text that names no time", nil, "Please retry after a while. In 3 regions.", 10 * s, 0},
 	}
 	for _, tt := range tests {
-		wait, raw := retryWaits(tt.header, health.LimitUnknown, tt.text, noon, &Policy{})
+		wait, raw := retryWaits(tt.header, health.LimitUnknown, tt.text, received, &Policy{})
 		if wait != tt.wait || raw != tt.raw {
 			t.Errorf("%s: %v (%v), want %v (%v)", tt.name, wait, raw, tt.wait, tt.raw)
 		}
 	}
 }
 
-func TestResetOfTheLimitThatWasReachedCounts(t *testing.T) {
+func TestResetOfTheLimitThatWasReached(t *testing.T) {
 	header := map[string][]string{"X-Ratelimit-Reset-Requests": {"8"}, "X-Ratelimit-Reset-Tokens": {"40"}}
 	for kind, want := range map[health.LimitKind]time.Duration{health.LimitTokens: 40 * time.Second, health.LimitRequests: 8 * time.Second} {
-		if got, _ := retryWaits(header, kind, "", noon, &Policy{}); got != want {
+		if got, _ := retryWaits(header, kind, "", received, &Policy{}); got != want {
 			t.Errorf("kind %d: %v, want %v", kind, got, want)
 		}
 	}
 }
 
-func TestWaitsObeyThePolicy(t *testing.T) {
+func TestRetryAfterFollowsThePolicy(t *testing.T) {
 	seconds := func(s string) map[string][]string { return map[string][]string{"Retry-After": {s}} }
 	tests := []struct {
 		name      string
@@ -84,28 +84,28 @@ func TestWaitsObeyThePolicy(t *testing.T) {
 	}{
 		{"a cap", Policy{MaxWait: 5 * time.Second}, seconds("7"), 5 * time.Second, 7 * time.Second},
 		{"a cap below the default", Policy{MaxWait: 5 * time.Second}, nil, 5 * time.Second, 0},
-		{"a cap below the soonest", Policy{MaxWait: 100 * time.Millisecond}, seconds("0"), 100 * time.Millisecond, 0},
+		{"a cap below the minimum", Policy{MaxWait: 100 * time.Millisecond}, seconds("0"), 100 * time.Millisecond, 0},
 		{"a default", Policy{DefaultWait: 3 * time.Second}, nil, 3 * time.Second, 0},
-		{"waits that do not count", Policy{IgnoreWaits: true, DefaultWait: 3 * time.Second}, seconds("60"), 3 * time.Second, 60 * time.Second},
+		{"ignored waits", Policy{IgnoreWaits: true, DefaultWait: 3 * time.Second}, seconds("60"), 3 * time.Second, 60 * time.Second},
 	}
 	for _, tt := range tests {
-		wait, raw := retryWaits(tt.header, health.LimitUnknown, "", noon, &tt.policy)
+		wait, raw := retryWaits(tt.header, health.LimitUnknown, "", received, &tt.policy)
 		if wait != tt.wait || raw != tt.raw {
 			t.Errorf("%s: %v (%v), want %v (%v)", tt.name, wait, raw, tt.wait, tt.raw)
 		}
 	}
 }
 
-// FuzzWaits: whatever an answer says, the wait is positive and not over the
-// cap, and what was said is never negative.
-func FuzzWaits(f *testing.F) {
+// FuzzRetryWaits checks that the wait is positive and within the bound, and the
+// named one not negative, whatever an answer names.
+func FuzzRetryWaits(f *testing.F) {
 	for _, v := range []string{"0", "-1", "1e400", "86400", "0.0001", "Sat, 21 Nov 2026 11:00:00 GMT", "6m0s", "٣"} {
 		f.Add(v, v, v, "retry after "+v+" seconds", int64(time.Minute), int64(0))
 	}
 	f.Fuzz(func(t *testing.T, after, ms, reset, text string, limit, preset int64) {
 		header := map[string][]string{"Retry-After": {after}, "Retry-After-Ms": {ms}, "X-Ratelimit-Reset-Tokens": {reset}, "Date": {after}}
 		p := Policy{MaxWait: time.Duration(limit), DefaultWait: time.Duration(preset)}
-		wait, raw := retryWaits(header, health.LimitTokens, text, noon, &p)
+		wait, raw := retryWaits(header, health.LimitTokens, text, received, &p)
 		if wait <= 0 || wait > p.maxWait() || raw < 0 {
 			t.Fatalf("a wait of %v (%v), at most %v", wait, raw, p.maxWait())
 		}
@@ -128,8 +128,8 @@ func TestSignals(t *testing.T) {
 	}{
 		"none":             {nil, -1, -1, -1, -1},
 		"pay as you go":    {pairs{tokens: {"61353"}, requests: {"79"}, limit: {"100000"}, rate: {"180"}}, -1, 61353, 79, 100000},
-		"no limits told":   {pairs{tokens: {"61353"}, requests: {"79"}}, -1, 61353, 79, -1},
-		"the quirk":        {pairs{tokens: {"-1"}, requests: {"-1"}, limit: {"-1"}, rate: {"-1"}}, -1, -1, -1, -1},
+		"no limits":        {pairs{tokens: {"61353"}, requests: {"79"}}, -1, 61353, 79, -1},
+		"unknown limits":   {pairs{tokens: {"-1"}, requests: {"-1"}, limit: {"-1"}, rate: {"-1"}}, -1, -1, -1, -1},
 		"limits of zero":   {pairs{tokens: {"5"}, requests: {"5"}, limit: {"0"}, rate: {"0"}}, -1, -1, -1, -1},
 		"below zero":       {pairs{tokens: {"-27689"}, limit: {"30000"}}, -1, -1, -1, 30000},
 		"used up":          {pairs{tokens: {"0"}, requests: {"0"}, limit: {"30000"}, rate: {"180"}}, -1, 0, 0, 30000},
@@ -149,7 +149,7 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-func TestSignalsAllocateNothing(t *testing.T) {
+func TestSignalsDoNotAllocate(t *testing.T) {
 	header := map[string][]string{"X-Ratelimit-Remaining-Tokens": {"61353"}, "X-Ratelimit-Limit-Tokens": {"100000"}, "Azure-Openai-Deployment-Utilization": {"94.5%"}}
 	if n := testing.AllocsPerRun(100, func() { _ = Signals(header) }); n != 0 {
 		t.Errorf("%.0f allocations", n)

@@ -7,32 +7,32 @@ import (
 	"spillway/handler/internal/health"
 )
 
-func classifyGolden(t *testing.T, name string, p Policy) health.Outcome {
+func classifyRecorded(t *testing.T, name string, p Policy) health.Outcome {
 	t.Helper()
-	res, body := golden(t, name)
+	res, body := recorded(t, name)
 	return plain(Status(res.StatusCode, res.Header, body, time.Time{}, p))
 }
 
-func TestProvisionedWaitIsExactAndItsKindNeedsNoHeader(t *testing.T) {
-	got := classifyGolden(t, "429-call-rate-classic", Policy{Provisioned: true})
+func TestProvisionedThrottle(t *testing.T) {
+	got := classifyRecorded(t, "429-call-rate-classic", Policy{Provisioned: true})
 	want := throttledFor(health.LimitProvisioned, 7250*time.Millisecond, 7250*time.Millisecond, "429 provisioned")
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 
-func TestCallersOwnCredentialSaysNothingAboutTheBackend(t *testing.T) {
+func TestErrorsOfTheCallersCredential(t *testing.T) {
 	for name, want := range map[string]health.Outcome{
-		"401-token": servedBecause("401"), "401-role": servedBecause("401"), "403-network": servedBecause("403"),
-		"404-deployment": misconfiguredBecause("deployment not found"),
+		"401-token": servedWith("401"), "401-role": servedWith("401"), "403-network": servedWith("403"),
+		"404-deployment": misconfigured("deployment not found"),
 	} {
-		if got := classifyGolden(t, name, Policy{CallerAuth: true}); got != want {
+		if got := classifyRecorded(t, name, Policy{CallerAuth: true}); got != want {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
 	}
 }
 
-func TestConfiguredStatusesAreFailuresButNeverThrottles(t *testing.T) {
+func TestConfiguredFailingStatuses(t *testing.T) {
 	all := Policy{Failing: func(int) bool { return true }}
 	none := Policy{Failing: func(int) bool { return false }}
 	tests := []struct {
@@ -40,32 +40,32 @@ func TestConfiguredStatusesAreFailuresButNeverThrottles(t *testing.T) {
 		policy Policy
 		want   health.Outcome
 	}{
-		{"500", none, servedBecause("500")},
-		{"408", none, servedBecause("408")},
-		{"413", all, failedBecause("413")},
+		{"500", none, servedWith("500")},
+		{"408", none, servedWith("408")},
+		{"413", all, failedWith("413")},
 		{"429-v1", all, throttledFor(health.LimitTokens, 23*time.Second, 23*time.Second, "429 tokens")},
-		{"401-key", all, misconfiguredBecause("401")},
-		{"400-content-filter", all, servedBecause("content filter")},
-		{"400-context-length", all, servedBecause("context length")},
-		{"200", all, servedBecause("")},
+		{"401-key", all, misconfigured("401")},
+		{"400-content-filter", all, servedWith("content filter")},
+		{"400-context-length", all, servedWith("context length")},
+		{"200", all, servedWith("")},
 	}
 	for _, tt := range tests {
-		if got := classifyGolden(t, tt.name, tt.policy); got != tt.want {
+		if got := classifyRecorded(t, tt.name, tt.policy); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
 		}
 	}
 }
 
-// TestCallersCannotMakeABackendLookBroken: messages quote what callers sent,
-// and parameters are theirs (facts/reliability.md T44).
-func TestCallersCannotMakeABackendLookBroken(t *testing.T) {
+// Messages quote what callers sent, and parameters are theirs: neither may make a
+// backend look unhealthy.
+func TestCallersCannotMakeABackendLookUnhealthy(t *testing.T) {
 	tests := map[string]struct {
 		code int
 		body string
 	}{
 		"a quoted text":     {400, `{"error":{"message":"Invalid value: 'Could not find an existing deployment to match the model'.","type":"invalid_request_error","param":"tool_choice","code":"invalid_value"}}`},
 		"a model in a tool": {404, `{"error":{"message":"The model 'x' does not exist.","type":"invalid_request_error","param":"tools[0].model","code":"model_not_found"}}`},
-		"a code of ours":    {400, `{"error":{"message":"m","code":"server_error"}}`},
+		"a server code":     {400, `{"error":{"message":"m","code":"server_error"}}`},
 		"a limit in a text": {400, `{"error":{"message":"rate limit, retry after 60 seconds","code":"429"}}`},
 		"a status in a 404": {404, `{"error":{"message":"m","code":"500"}}`},
 	}
@@ -77,25 +77,25 @@ func TestCallersCannotMakeABackendLookBroken(t *testing.T) {
 	}
 }
 
-func TestModelUnknownToTheBackendIsOurMistake(t *testing.T) {
+func TestModelNotFoundIsMisconfigured(t *testing.T) {
 	for _, param := range []string{`null`, `"model"`} {
 		body := `{"error":{"message":"The model 'x' does not exist or you do not have access to it.","type":"invalid_request_error","param":` + param + `,"code":"model_not_found"}}`
 		got := plain(Status(404, nil, []byte(body), time.Time{}, Policy{}))
-		if want := misconfiguredBecause("deployment not found"); got != want {
+		if want := misconfigured("deployment not found"); got != want {
 			t.Errorf("param %s: %+v, want %+v", param, got, want)
 		}
 	}
 }
 
-func TestOddStatusesAreFailures(t *testing.T) {
+func TestInvalidStatusesAreFailures(t *testing.T) {
 	for _, code := range []int{-1, 0, 99, 101, 199, 600, 999, 1000} {
-		if got := plain(Status(code, nil, nil, time.Time{}, Policy{})); got != failedBecause("bad status") {
+		if got := plain(Status(code, nil, nil, time.Time{}, Policy{})); got != failedWith("bad status") {
 			t.Errorf("%d: %+v", code, got)
 		}
 	}
 }
 
-func TestKindsOf429(t *testing.T) {
+func TestLimitKindOf429(t *testing.T) {
 	head := func(pairs ...string) map[string][]string {
 		h := map[string][]string{}
 		for i := 0; i < len(pairs); i += 2 {
@@ -126,7 +126,7 @@ func TestKindsOf429(t *testing.T) {
 	}
 }
 
-func TestErrorsWithoutAnEnvelope(t *testing.T) {
+func TestParseErrorBody(t *testing.T) {
 	tests := map[string]struct {
 		body string
 		want errorObject
@@ -135,7 +135,7 @@ func TestErrorsWithoutAnEnvelope(t *testing.T) {
 		"a text":           {`{"error":"Too Many Requests"}`, errorObject{message: "Too Many Requests"}},
 		"flat":             {`{"statusCode":401,"message":"m"}`, errorObject{status: 401, message: "m"}},
 		"null":             {`{"error":null,"message":"m"}`, errorObject{message: "m"}},
-		"prose":            {"  no healthy upstream", errorObject{message: "no healthy upstream"}},
+		"plain text":       {"  no healthy upstream", errorObject{message: "no healthy upstream"}},
 		"nothing":          {``, errorObject{}},
 		"cut":              {`{"error":{"code":"DeploymentNotFound","mess`, errorObject{code: "deploymentnotfound"}},
 		"inner_error":      {`{"error":{"inner_error":{"code":"ResponsibleAIPolicyViolation"},"status":400}}`, errorObject{status: 400, inner: "responsibleaipolicyviolation"}},
@@ -151,8 +151,8 @@ func TestErrorsWithoutAnEnvelope(t *testing.T) {
 	}
 }
 
-// FuzzStatus: no answer panics; only a 429, bare or inner, is a throttle; its
-// wait is positive and not over the cap.
+// FuzzStatus checks that no answer panics, that only a 429, outer or inner, is
+// a throttle, and that its wait is positive and within the bound.
 func FuzzStatus(f *testing.F) {
 	f.Add(429, `{"error":{"code":"429","message":"Please retry after 60 seconds"}}`, "Retry-After", "-5", uint16(300))
 	f.Add(424, `no`, "Ms-Azureml-Model-Error-Statuscode", "429", uint16(0))
@@ -170,7 +170,7 @@ func FuzzStatus(f *testing.F) {
 			t.Fatalf("%v with a wait of %v", got.Class, got.Wait)
 		}
 		if len(got.Reason) > 32 {
-			t.Fatalf("Why is %q", got.Reason)
+			t.Fatalf("the reason is %q", got.Reason)
 		}
 	})
 }

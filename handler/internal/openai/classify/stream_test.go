@@ -16,45 +16,45 @@ func read(s *Stream, event string) EventResult { return s.Read([]byte(event), ti
 
 func data(json string) string { return "data: " + json + "\n\n" }
 
-func TestWhatEventsMean(t *testing.T) {
+func TestEventKinds(t *testing.T) {
 	chat, responses, other := operations.Chat, operations.Responses, operations.Plain
 	tests := map[string]struct {
 		dialect operations.Dialect
 		event   string
 		want    EventKind
 	}{
-		"a comment":                    {chat, ": ping\n\n", Preamble},
-		"a blank line":                 {chat, "\n", Preamble},
-		"no data in data":              {chat, "data:\n\n", Preamble},
-		"done":                         {chat, "data: [DONE]\n\n", Done},
-		"done without a space":         {chat, "data:[DONE]\r\n\r\n", Done},
-		"what is no JSON":              {chat, data(`{"choices":[{]}`), Content},
-		"what is no object":            {chat, data(`7`), Content},
-		"a null error":                 {chat, data(`{"error":null,"choices":[{"index":0,"delta":{"content":"a"}}]}`), Content},
-		"an empty error":               {chat, data(`{"error":"","choices":[{"index":0,"delta":{"content":"a"}}]}`), Content},
-		"a false error":                {chat, data(`{"error":false,"choices":[{"index":0,"delta":{}}]}`), Content},
-		"an error that is a text":      {chat, data(`{"error":"overloaded"}`), ErrorEvent},
-		"an error that has choices":    {chat, data(`{"choices":[],"error":{"message":"m"}}`), ErrorEvent},
-		"an error by name":             {chat, "event: error\ndata: {\"message\":\"m\",\"code\":\"server_error\"}\n\n", ErrorEvent},
-		"an error by type":             {chat, data(`{"type":"error","message":"m"}`), ErrorEvent},
-		"an error cut short":           {chat, `data: {"error":{"message":"m`, ErrorEvent},
-		"a tool call":                  {chat, data(`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}}]}`), Content},
-		"an annotation":                {chat, data(`{"choices":[{"index":0,"finish_reason":null,"content_filter_offsets":{}}]}`), Preamble},
-		"annotations of the prompt":    {chat, data(`{"prompt_annotations":[],"choices":[]}`), Preamble},
-		"another dialect's event":      {other, data(`{"type":"image_generation.partial_image","b64_json":"AA"}`), Content},
-		"another dialect's error":      {other, data(`{"type":"error","error":{"code":"server_error"}}`), ErrorEvent},
-		"created":                      {responses, "event: response.created\n" + data(`{"type":"response.created","response":{"id":"r"}}`), Preamble},
-		"created, by type alone":       {responses, data(`{"type":"response.created","response":{"id":"r"}}`), Preamble},
-		"queued":                       {responses, "event: response.queued\n" + data(`{"type":"response.queued","response":{"id":"r"}}`), Preamble},
-		"a delta, by type alone":       {responses, data(`{"type":"response.output_text.delta","delta":"a"}`), Content},
-		"a delta that talks of errors": {responses, "event: response.output_text.delta\n" + data(`{"type":"response.output_text.delta","delta":"{\"error\":{\"code\":\"429\"}}"}`), Content},
-		"created without a response":   {responses, "event: response.created\n" + data(`{"type":"response.created"}`), Content},
-		"failed, not JSON":             {responses, "event: response.failed\n" + data(`{`), Content},
-		"nested error":                 {responses, "event: error\n" + data(`{"type":"error","error":{"code":"429"}}`), ErrorEvent},
-		"flat error without a type":    {responses, "event: error\n" + data(`{"code":"rate_limit_exceeded","message":"m"}`), ErrorEvent},
-		"chat's error":                 {responses, data(`{"error":{"message":"m"}}`), ErrorEvent},
-		"a done that is not due":       {responses, "data: [DONE]\n\n", Content},
-		"cancelled":                    {responses, "event: response.cancelled\n" + data(`{"type":"response.cancelled","response":{"status":"cancelled"}}`), Done},
+		"a comment":                     {chat, ": ping\n\n", Preamble},
+		"a blank line":                  {chat, "\n", Preamble},
+		"no data in data":               {chat, "data:\n\n", Preamble},
+		"done":                          {chat, "data: [DONE]\n\n", Done},
+		"done without a space":          {chat, "data:[DONE]\r\n\r\n", Done},
+		"what is no JSON":               {chat, data(`{"choices":[{]}`), Content},
+		"not an object":                 {chat, data(`7`), Content},
+		"a null error":                  {chat, data(`{"error":null,"choices":[{"index":0,"delta":{"content":"a"}}]}`), Content},
+		"an empty error":                {chat, data(`{"error":"","choices":[{"index":0,"delta":{"content":"a"}}]}`), Content},
+		"a false error":                 {chat, data(`{"error":false,"choices":[{"index":0,"delta":{}}]}`), Content},
+		"an error that is a string":     {chat, data(`{"error":"overloaded"}`), ErrorEvent},
+		"an error that has choices":     {chat, data(`{"choices":[],"error":{"message":"m"}}`), ErrorEvent},
+		"an error by name":              {chat, "event: error\ndata: {\"message\":\"m\",\"code\":\"server_error\"}\n\n", ErrorEvent},
+		"an error by type":              {chat, data(`{"type":"error","message":"m"}`), ErrorEvent},
+		"an error cut short":            {chat, `data: {"error":{"message":"m`, ErrorEvent},
+		"a tool call":                   {chat, data(`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}}]}`), Content},
+		"an annotation":                 {chat, data(`{"choices":[{"index":0,"finish_reason":null,"content_filter_offsets":{}}]}`), Preamble},
+		"annotations of the prompt":     {chat, data(`{"prompt_annotations":[],"choices":[]}`), Preamble},
+		"another dialect's event":       {other, data(`{"type":"image_generation.partial_image","b64_json":"AA"}`), Content},
+		"another dialect's error":       {other, data(`{"type":"error","error":{"code":"server_error"}}`), ErrorEvent},
+		"created":                       {responses, "event: response.created\n" + data(`{"type":"response.created","response":{"id":"r"}}`), Preamble},
+		"created, by type alone":        {responses, data(`{"type":"response.created","response":{"id":"r"}}`), Preamble},
+		"queued":                        {responses, "event: response.queued\n" + data(`{"type":"response.queued","response":{"id":"r"}}`), Preamble},
+		"a delta, by type alone":        {responses, data(`{"type":"response.output_text.delta","delta":"a"}`), Content},
+		"a delta with an error as text": {responses, "event: response.output_text.delta\n" + data(`{"type":"response.output_text.delta","delta":"{\"error\":{\"code\":\"429\"}}"}`), Content},
+		"created without a response":    {responses, "event: response.created\n" + data(`{"type":"response.created"}`), Content},
+		"failed, not JSON":              {responses, "event: response.failed\n" + data(`{`), Content},
+		"nested error":                  {responses, "event: error\n" + data(`{"type":"error","error":{"code":"429"}}`), ErrorEvent},
+		"flat error without a type":     {responses, "event: error\n" + data(`{"code":"rate_limit_exceeded","message":"m"}`), ErrorEvent},
+		"chat's error":                  {responses, data(`{"error":{"message":"m"}}`), ErrorEvent},
+		"[DONE] in the Responses API":   {responses, "data: [DONE]\n\n", Content},
+		"cancelled":                     {responses, "event: response.cancelled\n" + data(`{"type":"response.cancelled","response":{"status":"cancelled"}}`), Done},
 	}
 	for name, tt := range tests {
 		s := Stream{Dialect: tt.dialect}
@@ -71,25 +71,25 @@ func TestErrorsInStreams(t *testing.T) {
 		want   health.OutcomeClass
 		why    string
 	}{
-		"a limit by code":           {`{"code":"rate_limit_exceeded","message":"m"}`, false, health.Throttled, "in-stream 429"},
-		"a limit by type":           {`{"type":"too_many_requests","message":"m"}`, false, health.Throttled, "in-stream 429"},
-		"a limit by number":         {`{"code":429,"message":"m"}`, false, health.Throttled, "in-stream 429"},
-		"a limit by text":           {`{"message":"Too Many Requests"}`, false, health.Throttled, "in-stream 429"},
-		"capacity":                  {`{"code":"NoCapacity"}`, false, health.Throttled, "in-stream 429"},
-		"a server":                  {`{"code":"InternalServerError"}`, false, health.Failed, "in-stream error"},
-		"a server, with a hint":     {`{"type":"server_error"}`, true, health.Failed, "in-stream error"},
-		"a server by number":        {`{"code":"503"}`, false, health.Failed, "in-stream error"},
-		"nobody knows":              {`{"code":"teapot","message":"short and stout"}`, false, health.Failed, "in-stream error"},
-		"nobody knows, with a hint": {`{"message":"m"}`, true, health.Throttled, "in-stream 429"},
-		"the caller":                {`{"type":"invalid_request_error","message":"m"}`, true, health.Served, "in-stream client error"},
-		"the caller's picture":      {`{"code":"image_too_large"}`, false, health.Served, "in-stream client error"},
-		"the caller's prompt":       {`{"code":"invalid_prompt"}`, false, health.Served, "in-stream client error"},
-		"the filter":                {`{"code":"content_filter"}`, false, health.Served, "content filter"},
-		"the filter, inside":        {`{"code":"BadRequest","inner_error":{"code":"ResponsibleAIPolicyViolation"}}`, false, health.Served, "content filter"},
-		"a prompt that is too long": {`{"type":"invalid_request_error","code":"context_length_exceeded"}`, false, health.Served, "context length"},
-		"our credential":            {`{"code":"PermissionDenied"}`, false, health.Misconfigured, "in-stream misconfigured"},
-		"our deployment":            {`{"code":"DeploymentNotFound"}`, false, health.Misconfigured, "in-stream misconfigured"},
-		"a code ahead of a type":    {`{"code":"429","type":"server_error"}`, false, health.Throttled, "in-stream 429"},
+		"a limit by code":                   {`{"code":"rate_limit_exceeded","message":"m"}`, false, health.Throttled, "in-stream 429"},
+		"a limit by type":                   {`{"type":"too_many_requests","message":"m"}`, false, health.Throttled, "in-stream 429"},
+		"a limit by number":                 {`{"code":429,"message":"m"}`, false, health.Throttled, "in-stream 429"},
+		"a limit by text":                   {`{"message":"Too Many Requests"}`, false, health.Throttled, "in-stream 429"},
+		"capacity":                          {`{"code":"NoCapacity"}`, false, health.Throttled, "in-stream 429"},
+		"a server":                          {`{"code":"InternalServerError"}`, false, health.Failed, "in-stream error"},
+		"a server error, with a hint":       {`{"type":"server_error"}`, true, health.Failed, "in-stream error"},
+		"a server error by number":          {`{"code":"503"}`, false, health.Failed, "in-stream error"},
+		"nobody knows":                      {`{"code":"teapot","message":"short and stout"}`, false, health.Failed, "in-stream error"},
+		"no code, with a hint":              {`{"message":"m"}`, true, health.Throttled, "in-stream 429"},
+		"the caller":                        {`{"type":"invalid_request_error","message":"m"}`, true, health.Served, "in-stream client error"},
+		"an invalid image":                  {`{"code":"image_too_large"}`, false, health.Served, "in-stream client error"},
+		"an invalid prompt":                 {`{"code":"invalid_prompt"}`, false, health.Served, "in-stream client error"},
+		"the filter":                        {`{"code":"content_filter"}`, false, health.Served, "content filter"},
+		"the content filter, as inner code": {`{"code":"BadRequest","inner_error":{"code":"ResponsibleAIPolicyViolation"}}`, false, health.Served, "content filter"},
+		"a prompt that is too long":         {`{"type":"invalid_request_error","code":"context_length_exceeded"}`, false, health.Served, "context length"},
+		"a missing role":                    {`{"code":"PermissionDenied"}`, false, health.Misconfigured, "in-stream misconfigured"},
+		"a missing deployment":              {`{"code":"DeploymentNotFound"}`, false, health.Misconfigured, "in-stream misconfigured"},
+		"a code and another type":           {`{"code":"429","type":"server_error"}`, false, health.Throttled, "in-stream 429"},
 	}
 	for name, tt := range tests {
 		s := Stream{Dialect: operations.Chat}
@@ -101,12 +101,12 @@ func TestErrorsInStreams(t *testing.T) {
 			t.Errorf("%s: %v, %q; want %v, %q", name, got.Class, got.Reason, tt.want, tt.why)
 		}
 		if tt.hint && got.Class == health.Throttled && got.Wait != 9*time.Second {
-			t.Errorf("%s: a wait of %v, though the headers say 9 s", name, got.Wait)
+			t.Errorf("%s: a wait of %v, want the 9 s of the headers", name, got.Wait)
 		}
 	}
 }
 
-func TestCallersOwnCredentialInStreams(t *testing.T) {
+func TestInStreamErrorOfTheCallersCredential(t *testing.T) {
 	s := Stream{Dialect: operations.Chat, Policy: Policy{CallerAuth: true}}
 	if got := read(&s, data(`{"error":{"code":"PermissionDenied"}}`)).Outcome; got.Class != health.Served {
 		t.Errorf("the caller's credential: %+v", got)
@@ -116,7 +116,7 @@ func TestCallersOwnCredentialInStreams(t *testing.T) {
 	}
 }
 
-func TestAnswerIsCompleteWhenAllItsChoicesAre(t *testing.T) {
+func TestStreamIsCompleteWhenAllChoicesAre(t *testing.T) {
 	finish := func(index string) string {
 		return data(`{"choices":[{"index":` + index + `,"delta":{},"finish_reason":"stop"}]}`)
 	}
@@ -144,18 +144,18 @@ func TestAnswerIsCompleteWhenAllItsChoicesAre(t *testing.T) {
 	}
 }
 
-func TestUsageOnlyChunkIsToldFromOthers(t *testing.T) {
+func TestUsageOnlyChunks(t *testing.T) {
 	const usage = `"usage":{"prompt_tokens":3,"completion_tokens":4}`
 	tests := map[string]struct {
 		chunk string
 		want  bool
 	}{
-		"the usage chunk":             {`{"choices":[],` + usage + `}`, true},
-		"usage in every chunk":        {`{"choices":[{"index":0,"delta":{"content":"a"}}],` + usage + `}`, false},
-		"usage without choices":       {`{` + usage + `}`, false},
-		"the prompt's annotations":    {`{"choices":[],"prompt_filter_results":[{}],` + usage + `}`, false},
-		"the first chunk":             {`{"choices":[],"prompt_filter_results":[{}],"usage":null}`, false},
-		"empty, and nothing was used": {`{"choices":[],"usage":null}`, false},
+		"the usage chunk":          {`{"choices":[],` + usage + `}`, true},
+		"usage in every chunk":     {`{"choices":[{"index":0,"delta":{"content":"a"}}],` + usage + `}`, false},
+		"usage without choices":    {`{` + usage + `}`, false},
+		"the prompt's annotations": {`{"choices":[],"prompt_filter_results":[{}],` + usage + `}`, false},
+		"the first chunk":          {`{"choices":[],"prompt_filter_results":[{}],"usage":null}`, false},
+		"empty, without usage":     {`{"choices":[],"usage":null}`, false},
 	}
 	for name, tt := range tests {
 		s := Stream{Dialect: operations.Chat}
@@ -163,12 +163,12 @@ func TestUsageOnlyChunkIsToldFromOthers(t *testing.T) {
 			t.Errorf("%s: %t, want %t", name, got, tt.want)
 		}
 		if strings.Contains(tt.chunk, usage) && (!s.Info.HasUsage || s.Info.Usage.Completion != 4) {
-			t.Errorf("%s: the usage was not noted: %+v", name, s.Info)
+			t.Errorf("%s: the usage was not recorded: %+v", name, s.Info)
 		}
 	}
 }
 
-func TestErrorEventsAreWhatClientsRead(t *testing.T) {
+func TestFormatErrorEvent(t *testing.T) {
 	const message = "The answer broke off: \"quote\"\nnew line"
 	chat := string(FormatErrorEvent(operations.Chat, message, "upstream_stream_interrupted"))
 	for _, dialect := range []operations.Dialect{operations.Chat, operations.Plain} {
@@ -189,8 +189,8 @@ func TestErrorEventsAreWhatClientsRead(t *testing.T) {
 	}
 }
 
-// TestErrorEventsAreReadAsErrors: ours must be refusals to another of us.
-func TestErrorEventsAreReadAsErrors(t *testing.T) {
+// Another gateway must read our error events as errors.
+func TestFormattedErrorEventsAreReadAsErrors(t *testing.T) {
 	for _, dialect := range []operations.Dialect{operations.Plain, operations.Chat, operations.Responses} {
 		s := Stream{Dialect: dialect}
 		event := FormatErrorEvent(dialect, "m", "upstream_stream_interrupted")
@@ -205,7 +205,7 @@ func TestErrorEventsAreReadAsErrors(t *testing.T) {
 	}
 }
 
-func TestEnclosed(t *testing.T) {
+func TestLooksComplete(t *testing.T) {
 	tests := []struct {
 		head, tail string
 		want       bool
@@ -222,22 +222,22 @@ func TestEnclosed(t *testing.T) {
 	}
 	for _, tt := range tests {
 		if got := LooksComplete([]byte(tt.head), []byte(tt.tail)); got != tt.want {
-			t.Errorf("Enclosed(%q, %q) = %t", tt.head, tt.tail, got)
+			t.Errorf("LooksComplete(%q, %q) = %t", tt.head, tt.tail, got)
 		}
 	}
 }
 
-func TestBodyOfAStoredResponseThatFailedIsClassifiedByItsError(t *testing.T) {
+func TestBodyOfAFailedResponseIsClassifiedByItsError(t *testing.T) {
 	tests := map[string]struct {
 		body string
 		want health.Outcome
 	}{
 		"throttled":         {`{"object":"response","status":"failed","error":{"code":"rate_limit_exceeded","message":"m"}}`, health.Outcome{Class: health.Throttled, Wait: 10 * time.Second, Reason: "in-body 429"}},
-		"an invalid prompt": {`{"object":"response","status":"failed","error":{"code":"invalid_prompt","message":"m"}}`, servedBecause("in-body client error")},
-		"not failed":        {`{"object":"response","status":"completed","error":{"code":"server_error"}}`, servedBecause("")},
-		"an array":          {`[{"error":{"code":"429"}}]`, servedBecause("")},
-		"something behind":  {`{"a":1} x`, failedBecause("not JSON")},
-		"a broken middle":   {`{"a":tru}`, failedBecause("not JSON")},
+		"an invalid prompt": {`{"object":"response","status":"failed","error":{"code":"invalid_prompt","message":"m"}}`, servedWith("in-body client error")},
+		"not failed":        {`{"object":"response","status":"completed","error":{"code":"server_error"}}`, servedWith("")},
+		"an array":          {`[{"error":{"code":"429"}}]`, servedWith("")},
+		"text after it":     {`{"a":1} x`, failedWith("not JSON")},
+		"a broken middle":   {`{"a":tru}`, failedWith("not JSON")},
 	}
 	for name, tt := range tests {
 		if _, got := Body([]byte(tt.body), nil, time.Time{}, Policy{}); plain(got) != tt.want {
@@ -246,12 +246,12 @@ func TestBodyOfAStoredResponseThatFailedIsClassifiedByItsError(t *testing.T) {
 	}
 }
 
-// FuzzStream: no event panics; what is refused has a verdict that fits; and a
-// stream whose chunks are compared with one another says what one says whose
-// chunks are all read.
+// FuzzStream checks that no event panics, that errors have a fitting outcome,
+// and that a stream read with the template has the same results as one whose
+// chunks are all parsed.
 func FuzzStream(f *testing.F) {
 	for _, name := range []string{"stream-chat", "stream-responses", "stream-responses-429-failed-error", "stream-chat-429", "stream-responses-incomplete", "stream-completions"} {
-		_, body := golden(f, name)
+		_, body := recorded(f, name)
 		f.Add(string(body), byte(1), "7")
 		f.Add(string(body), byte(2), "")
 	}
@@ -273,12 +273,12 @@ func FuzzStream(f *testing.F) {
 			rest = left
 			r := s.Read(event, time.Time{})
 			if want := slow.Read(event, time.Time{}); r != want {
-				t.Fatalf("%q reads as %+v when compared, else %+v", event, r, want)
+				t.Fatalf("%q is %+v with the template, %+v without", event, r, want)
 			}
 			checkReading(t, event, r)
 		}
 		if !reflect.DeepEqual(s.Info, slow.Info) || s.Complete() != slow.Complete() || s.EndOutcome() != slow.EndOutcome() {
-			t.Fatalf("compared: %+v, %+v; read: %+v, %+v", s.Info, s.EndOutcome(), slow.Info, slow.EndOutcome())
+			t.Fatalf("with the template: %+v, %+v; without: %+v, %+v", s.Info, s.EndOutcome(), slow.Info, slow.EndOutcome())
 		}
 		if u := s.Info.Usage; u.Prompt < 0 || u.Completion < 0 || u.Cached > u.Prompt || len(s.Info.FinishReason)+len(s.Info.ID)+len(s.Info.ServiceTier) > 3*256 {
 			t.Fatalf("%+v", s.Info)
@@ -296,41 +296,41 @@ func checkReading(t *testing.T, event []byte, r EventResult) {
 	}
 }
 
-// TestChunksThatAreAlikeAreCompared: without this the sparing would be lost
+// TestEventTemplateMatches: most chunks must match, or the shortcut is lost
 // unnoticed.
-func TestChunksThatAreAlikeAreCompared(t *testing.T) {
+func TestEventTemplateMatches(t *testing.T) {
 	tests := map[string]struct {
 		first, second string
-		alike         bool
+		matches       bool
 	}{
-		"the next word":     {`{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":null}`, `{"choices":[{"index":0,"delta":{"content":" \"b\" é"}}],"usage":null}`, true},
-		"no word":           {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices":[{"index":0,"delta":{"content":""}}]}`, true},
+		"the next token":    {`{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":null}`, `{"choices":[{"index":0,"delta":{"content":" \"b\" é"}}],"usage":null}`, true},
+		"an empty token":    {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices":[{"index":0,"delta":{"content":""}}]}`, true},
 		"arguments":         {`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}}]}`, `{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"\"a"}}]}}]}`, true},
 		"completions":       {`{"choices":[{"text":"a","index":0}]}`, `{"choices":[{"text":"b","index":0}]}`, true},
 		"another choice":    {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices":[{"index":1,"delta":{"content":"a"}}]}`, false},
 		"the end":           {`{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}`, `{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}`, false},
-		"more than a word":  {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices":[{"index":0,"delta":{"content":"a"}}],"error":{"x":"a"}}]}`, false},
-		"a broken word":     {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices":[{"index":0,"delta":{"content":"\x"}}]}`, false},
+		"more than a token": {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices":[{"index":0,"delta":{"content":"a"}}],"error":{"x":"a"}}]}`, false},
+		"an invalid string": {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices":[{"index":0,"delta":{"content":"\x"}}]}`, false},
 		"usage in each":     {`{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":1}}`, `{"choices":[{"index":0,"delta":{"content":"b"}}],"usage":{"prompt_tokens":1}}`, false},
-		"a shorter framing": {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices"`, false},
+		"a shorter event":   {`{"choices":[{"index":0,"delta":{"content":"a"}}]}`, `{"choices"`, false},
 	}
 	for name, tt := range tests {
 		s := Stream{Dialect: operations.Chat}
 		read(&s, data(tt.first))
-		if got := s.template.matches([]byte(data(tt.second))); got != tt.alike {
-			t.Errorf("%s: alike is %t", name, got)
+		if got := s.template.matches([]byte(data(tt.second))); got != tt.matches {
+			t.Errorf("%s: matches is %t", name, got)
 		}
 	}
 }
 
-func TestStreamThatIsOftenAlikeIsNotGivenUp(t *testing.T) {
+func TestEventTemplateIsDroppedAfterMissesOnly(t *testing.T) {
 	s := Stream{Dialect: operations.Chat}
 	text, tool := data(`{"choices":[{"index":0,"delta":{"content":"a"}}]}`), data(`{"choices":[{"index":0,"delta":{"tool_calls":[]}}]}`)
 	for range 10 * maxMisses {
 		read(&s, tool)
 		read(&s, text)
 		if !s.template.matches([]byte(text)) {
-			t.Fatal("a text is no longer like the one before")
+			t.Fatal("a chunk no longer matches the one before")
 		}
 	}
 	var odd Stream
@@ -339,13 +339,13 @@ func TestStreamThatIsOftenAlikeIsNotGivenUp(t *testing.T) {
 		read(&odd, text)
 	}
 	if odd.template.matches([]byte(text)) {
-		t.Error("a stream without a match is still being learnt")
+		t.Error("a template is still recorded after too many misses")
 	}
 }
 
-func TestReadingDeltasAllocatesNothing(t *testing.T) {
+func TestReadingDeltasDoesNotAllocate(t *testing.T) {
 	for name, dialect := range map[string]operations.Dialect{"stream-chat": operations.Chat, "stream-responses": operations.Responses} {
-		_, body := golden(t, name)
+		_, body := recorded(t, name)
 		var events [][]byte
 		var split sse.Splitter
 		for {
@@ -371,8 +371,8 @@ func TestReadingDeltasAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkRead(b *testing.B) {
-	_, chat := golden(b, "stream-chat")
-	_, responses := golden(b, "stream-responses")
+	_, chat := recorded(b, "stream-chat")
+	_, responses := recorded(b, "stream-responses")
 	nth := func(body []byte, n int) []byte {
 		var split sse.Splitter
 		for {

@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// ErrForm is a body that is no multipart form, though it says so.
+// ErrForm is a body that its Content-Type calls a multipart form, and is none.
 var ErrForm = errors.New("the body is not a valid multipart form")
 
-// Form is the fields that Spillway acts on of a multipart/form-data body. The
-// zero value of each is absence. Model is a copy; ModelAt is the place of the
-// value in the body that was scanned.
+// Form is the fields of a multipart/form-data body that Spillway acts on. The
+// zero value of each is absence. Model is a copy; ModelSpan is the span of the
+// value in the body that was parsed.
 type Form struct {
 	Boundary    string
 	Model       string
@@ -25,11 +25,10 @@ type Form struct {
 	InsertAt    int   // where a part may be inserted: just before the first
 }
 
-// ParseForm reads the fields of a multipart body whose boundary the
-// Content-Type named. It looks for the lines between the parts and at short
-// fields; files are passed over unread. With whole false body is the beginning
-// of one that goes on, and what is cut off at its end is no fault. The error is
-// a *Fault.
+// ParseForm reads the fields of a multipart body whose boundary the Content-Type
+// named. It searches the boundaries between the parts and reads short fields;
+// files are skipped. With whole false body is the beginning of a longer one, and
+// a part that is cut off at its end is no fault. The error is a *ParseError.
 func ParseForm(body []byte, boundary string, whole bool) (Form, error) {
 	s := formParser{body: body, delimiter: []byte("\r\n--" + boundary), whole: whole, form: Form{Boundary: boundary}}
 	err := s.parts()
@@ -39,22 +38,22 @@ func ParseForm(body []byte, boundary string, whole bool) (Form, error) {
 	return s.form, nil
 }
 
-// formParser is one scan under way.
+// formParser is the state of one ParseForm.
 type formParser struct {
 	body      []byte
-	delimiter []byte // what stands before every part but the first
+	delimiter []byte // precedes every part but the first
 	whole     bool
 	form      Form
-	modelSeen bool // the model
+	modelSeen bool
 }
 
-// parts goes over the parts.
+// parts reads the parts.
 func (s *formParser) parts() error {
 	at := 0
 	if !bytes.HasPrefix(s.body, s.delimiter[2:]) {
 		at = bytes.Index(s.body, s.delimiter)
 		if at < 0 {
-			return malformedForm(0, "its boundary does not stand at its beginning")
+			return malformedForm(0, "it does not begin with its boundary")
 		}
 		at += 2
 	}
@@ -72,8 +71,8 @@ func (s *formParser) parts() error {
 	}
 }
 
-// boundaryEnd passes what stands behind a boundary. done is the closing one, or the
-// end of a body that goes on.
+// boundaryEnd passes the rest of a boundary line. done is the closing boundary, or
+// the end of a body that continues.
 func (s *formParser) boundaryEnd(at int) (next int, done bool, err error) {
 	rest := s.body[at:]
 	if bytes.HasPrefix(rest, []byte("--")) {
@@ -89,8 +88,8 @@ func (s *formParser) boundaryEnd(at int) (next int, done bool, err error) {
 	return at, true, malformedForm(at, "a boundary line is not ended")
 }
 
-// part reads one part, whose headers begin at from, and returns the place of
-// its value; To is -1 when the body goes on behind its end.
+// part reads one part, whose headers begin at from, and returns the span of its
+// value; To is -1 when the part continues beyond the body.
 func (s *formParser) part(from int) (Span, error) {
 	end := bytes.Index(s.body[from:], []byte("\r\n\r\n"))
 	if end < 0 {
@@ -109,14 +108,14 @@ func (s *formParser) part(from int) (Span, error) {
 	return Span{From: value.From, To: value.From - 2 + length}, s.field(name, value)
 }
 
-func (s *formParser) truncated(at int, why string) error {
+func (s *formParser) truncated(at int, reason string) error {
 	if s.whole {
-		return malformedForm(at, why)
+		return malformedForm(at, reason)
 	}
 	return nil
 }
 
-// field takes the fields in that Spillway acts on.
+// field reads one field, if Spillway acts on it.
 func (s *formParser) field(name string, at Span) error {
 	f := &s.form
 	text := s.body[at.From:at.To]
@@ -126,7 +125,7 @@ func (s *formParser) field(name string, at Span) error {
 			return duplicate(at.From, name)
 		}
 		if len(text) > maxStringLength {
-			return wrongType(at.From, name, "a text of at most 1,024 bytes")
+			return wrongType(at.From, name, "a string of at most 1,024 bytes")
 		}
 		s.modelSeen, f.Model, f.ModelSpan = true, string(text), at
 	case "stream":
@@ -159,12 +158,12 @@ func disposition(headers []byte) (name string, isFile bool) {
 	return "", false
 }
 
-func malformedForm(at int, why string) error {
-	return &ParseError{Err: ErrForm, Offset: at, Reason: why}
+func malformedForm(at int, reason string) error {
+	return &ParseError{Err: ErrForm, Offset: at, Reason: reason}
 }
 
-// RewriteModel is what stands before, between and behind the model's name when it is
-// to be name; a form without a model gets one. The slices share body.
+// RewriteModel returns the body with name as its model, in three pieces; a form
+// without a model gets one. The slices share body.
 func (f *Form) RewriteModel(body []byte, name string) (before []byte, between string, behind []byte) {
 	if f.ModelSpan != (Span{}) {
 		return body[:f.ModelSpan.From], name, body[f.ModelSpan.To:]

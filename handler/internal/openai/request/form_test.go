@@ -12,7 +12,7 @@ import (
 	"spillway/handler/internal/openai/request"
 )
 
-const edge = "spillway-test-edge"
+const boundary = "spillway-test-edge"
 
 // form writes a multipart body of name, value pairs; a name that begins with @
 // is a file.
@@ -20,7 +20,7 @@ func form(t testing.TB, pairs ...string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
-	if err := w.SetBoundary(edge); err != nil {
+	if err := w.SetBoundary(boundary); err != nil {
 		t.Fatal(err)
 	}
 	for i := 0; i < len(pairs); i += 2 {
@@ -37,9 +37,9 @@ func form(t testing.TB, pairs ...string) []byte {
 	return b.Bytes()
 }
 
-func TestFieldsOfAFormAreFound(t *testing.T) {
-	body := form(t, "@file", "\r\n--not the edge\r\n"+strings.Repeat("\x00\xff\r\n", 5000), "model", "whisper", "stream", "true", "n", "3", "prompt", "abcd", "empty", "")
-	f, err := request.ParseForm(body, edge, true)
+func TestParseFormReadsFields(t *testing.T) {
+	body := form(t, "@file", "\r\n--not the boundary\r\n"+strings.Repeat("\x00\xff\r\n", 5000), "model", "whisper", "stream", "true", "n", "3", "prompt", "abcd", "empty", "")
+	f, err := request.ParseForm(body, boundary, true)
 	if err != nil || f.Model != "whisper" || !f.Stream || f.Choices != 3 || f.PromptBytes != 4 {
 		t.Fatalf("%+v, %v", f, err)
 	}
@@ -48,14 +48,14 @@ func TestFieldsOfAFormAreFound(t *testing.T) {
 	}
 }
 
-func TestAFileNamedModelIsNoModel(t *testing.T) {
-	f, err := request.ParseForm(form(t, "@model", "x", "empty", "", "model", ""), edge, true)
+func TestParseFormIgnoresAFileNamedModel(t *testing.T) {
+	f, err := request.ParseForm(form(t, "@model", "x", "empty", "", "model", ""), boundary, true)
 	if err != nil || f.Model != "" || f.ModelSpan == (request.Span{}) {
 		t.Errorf("%+v, %v: want the empty field", f, err)
 	}
 }
 
-func TestBrokenFormsAreRefused(t *testing.T) {
+func TestParseFormRefusesBrokenForms(t *testing.T) {
 	whole := form(t, "model", "a", "@file", "data")
 	for name, c := range map[string]struct {
 		body []byte
@@ -63,44 +63,44 @@ func TestBrokenFormsAreRefused(t *testing.T) {
 	}{
 		"no boundary":     {[]byte("model=a"), request.ErrForm},
 		"empty":           {nil, request.ErrForm},
-		"cut in a part":   {whole[:len(whole)-8-len(edge)], request.ErrForm},
-		"cut in headers":  {whole[:len(edge)+20], request.ErrForm},
+		"cut in a part":   {whole[:len(whole)-8-len(boundary)], request.ErrForm},
+		"cut in headers":  {whole[:len(boundary)+20], request.ErrForm},
 		"bare line feeds": {bytes.ReplaceAll(whole, []byte("\r\n"), []byte("\n")), request.ErrForm},
 		"two models":      {form(t, "model", "a", "model", "b"), request.ErrDuplicate},
 		"long model":      {form(t, "model", strings.Repeat("a", 1025)), request.ErrType},
 	} {
-		if f, err := request.ParseForm(c.body, edge, true); !errors.Is(err, c.want) {
+		if f, err := request.ParseForm(c.body, boundary, true); !errors.Is(err, c.want) {
 			t.Errorf("%s: %+v, %v, want %v", name, f, err, c.want)
 		}
 	}
 }
 
-// The beginning of a longer form tells what it holds, wherever it was cut.
-func TestBeginningOfAFormIsNoFault(t *testing.T) {
+// The beginning of a longer form is read wherever it was cut.
+func TestParseFormOfABeginning(t *testing.T) {
 	body := form(t, "model", "a", "@file", "data", "n", "2")
-	whole, err := request.ParseForm(body, edge, true)
+	whole, err := request.ParseForm(body, boundary, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := whole.ModelSpan.To + len("\r\n--"+edge) // where the model's part is surely over
-	for cut := len(edge) + 2; cut < len(body); cut++ {
-		f, err := request.ParseForm(body[:cut], edge, false)
-		if err != nil || (f.Model == "a") != (cut >= told) {
+	known := whole.ModelSpan.To + len("\r\n--"+boundary) // where the model's part has ended
+	for cut := len(boundary) + 2; cut < len(body); cut++ {
+		f, err := request.ParseForm(body[:cut], boundary, false)
+		if err != nil || (f.Model == "a") != (cut >= known) {
 			t.Fatalf("cut at %d: %+v, %v", cut, f, err)
 		}
 	}
 }
 
-func TestRenamedFormIsTheSameButForItsModel(t *testing.T) {
+func TestRewriteModelChangesOnlyTheModel(t *testing.T) {
 	for _, pairs := range [][]string{{"@file", "data", "model", "a", "n", "2"}, {"model", "", "@file", "data"}, {"@file", "data"}} {
 		body := form(t, pairs...)
-		f, err := request.ParseForm(body, edge, true)
+		f, err := request.ParseForm(body, boundary, true)
 		if err != nil {
 			t.Fatal(err)
 		}
 		before, between, behind := f.RewriteModel(body, "a-deployment")
 		got := append(append(bytes.Clone(before), between...), behind...)
-		read, err := multipart.NewReader(bytes.NewReader(got), edge).ReadForm(1 << 20)
+		read, err := multipart.NewReader(bytes.NewReader(got), boundary).ReadForm(1 << 20)
 		if err != nil || len(read.Value["model"]) != 1 || read.Value["model"][0] != "a-deployment" || len(read.File["file"]) != 1 {
 			t.Errorf("%v: %v, %+v", pairs, err, read)
 		}
@@ -110,22 +110,22 @@ func TestRenamedFormIsTheSameButForItsModel(t *testing.T) {
 	}
 }
 
-// What the standard library reads as the fields is what we read.
+// FuzzParseForm compares the fields with what the standard library reads.
 func FuzzParseForm(f *testing.F) {
 	f.Add(string(form(f, "model", "a", "@file", "data")))
-	f.Add(fmt.Sprintf("--%s\r\n\r\n\r\n--%s--", edge, edge))
+	f.Add(fmt.Sprintf("--%s\r\n\r\n\r\n--%s--", boundary, boundary))
 	f.Add("preamble\r\n" + string(form(f, "@file", "data", "model", "")))
 	f.Fuzz(func(t *testing.T, body string) {
-		got, err := request.ParseForm([]byte(body), edge, true)
+		got, err := request.ParseForm([]byte(body), boundary, true)
 		if err != nil {
 			return
 		}
 		if at := got.ModelSpan; at.From > at.To || at.To > len(body) || got.Model != body[at.From:at.To] {
 			t.Errorf("ModelAt %+v does not hold %q", at, got.Model)
 		}
-		read, err := multipart.NewReader(strings.NewReader(body), edge).ReadForm(1 << 20)
+		read, err := multipart.NewReader(strings.NewReader(body), boundary).ReadForm(1 << 20)
 		if err != nil {
-			return // we are the more lenient one: the backend will say so
+			return // ParseForm is more lenient: the backend refuses the form
 		}
 		if n := read.Value["model"]; len(n) > 0 && n[0] != got.Model {
 			t.Errorf("model %q, the standard library reads %q", got.Model, n)

@@ -42,7 +42,7 @@ func members(t *testing.T, body []byte) []pair {
 	return list
 }
 
-var bodiesOfAllSorts = []string{
+var seedBodies = []string{
 	`{}`, `{"model":"gpt-4o"}`, `{"model":"a\u0062\n","stream":true,"stream_options":{}}`,
 	`{"messages":[{"role":"user","content":"hi"}],"model":"m","max_tokens":5,"n":2,"stream":true}`,
 	`{"stream_options":{"include_usage":false,"x":[1]},"model":"m"}`, `{"stream_options":{ },"prompt":["a","b"],"best_of":3}`,
@@ -53,51 +53,50 @@ var bodiesOfAllSorts = []string{
 	"{\"model\":\"\xff\"}", `{"conversation":{"id":"a","id":"b"}}`, `{"":0," ":{"model":"x"}}`, `{"store":null}`,
 }
 
-// FuzzParse holds Scan against the standard library: what one reads the other
-// reads, but for what the standard library lets pass (invalid UTF-8, half
-// surrogates) and the members that Spillway acts on.
+// FuzzParse compares Parse with the standard library, which also accepts invalid
+// UTF-8, unpaired surrogates, and members that are doubled or of another type.
 func FuzzParse(f *testing.F) {
-	for _, s := range bodiesOfAllSorts {
+	for _, s := range seedBodies {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		facts, err := Parse(body)
-		if err != nil && facts != (ParsedRequest{}) {
-			t.Fatalf("facts beside an error of %q", body)
+		parsed, err := Parse(body)
+		if err != nil && parsed != (ParsedRequest{}) {
+			t.Fatalf("a result with an error for %q", body)
 		}
 		isObject := json.Valid(body) && bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{"))
 		if !isObject {
 			if err == nil {
-				t.Fatalf("Scan(%q) passes, the standard library does not", body)
+				t.Fatalf("Parse(%q) succeeds, the standard library fails", body)
 			}
 			return
 		}
 		if !utf8.Valid(body) || bytes.Contains(bytes.ToLower(body), []byte(`\ud`)) && err != nil {
 			return
 		}
-		want, sound := expect(members(t, body))
-		if sound != (err == nil) {
-			t.Fatalf("Scan(%q): %v, but sound is %t", body, err, sound)
+		want, ok := expect(members(t, body))
+		if ok != (err == nil) {
+			t.Fatalf("Parse(%q): %v, want success %t", body, err, ok)
 		}
 		if err == nil {
-			compare(t, body, facts, want)
+			compare(t, body, parsed, want)
 		}
 	})
 }
 
-// expect is what Scan should find, read slowly. It is false when a member that
-// Spillway acts on is doubled or of the wrong type.
-func expect(list []pair) (want ParsedRequest, sound bool) {
+// expect is what Parse should return. ok is false when a member that Spillway acts
+// on is doubled or of the wrong type.
+func expect(list []pair) (want ParsedRequest, ok bool) {
 	seen := map[string]bool{}
-	want.Empty, sound = len(list) == 0, true
+	want.Empty, ok = len(list) == 0, true
 	for _, m := range list {
 		if seen[m.key] && memberNamed([]byte(m.key)) != other {
-			sound = false
+			ok = false
 		}
 		seen[m.key] = true
-		sound = expectMember(&want, m) && sound
+		ok = expectMember(&want, m) && ok
 	}
-	return want, sound
+	return want, ok
 }
 
 func expectMember(want *ParsedRequest, m pair) bool {
@@ -132,14 +131,14 @@ func expectOptions(want *ParsedRequest, raw string) bool {
 	return !ok || json.Unmarshal(value, &want.IncludeUsage) == nil
 }
 
-// compare looks at the members that expect reads.
+// compare checks the members that expect reads.
 func compare(t *testing.T, body []byte, got, want ParsedRequest) {
 	t.Helper()
-	// Spans, weights and bindings have tests of their own.
+	// Spans, sizes and resource-bound items have tests of their own.
 	want.ModelSpan, want.StreamOptionsSpan, want.IncludeUsageSpan, want.PromptSpan = got.ModelSpan, got.StreamOptionsSpan, got.IncludeUsageSpan, got.PromptSpan
 	want.InsertAt, want.PromptBytes, want.ResourceBound, want.ResourceBoundID, want.Conversation = got.InsertAt, got.PromptBytes, got.ResourceBound, got.ResourceBoundID, got.Conversation
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Fatalf("facts of %q (-want +got):\n%s", body, diff)
+		t.Fatalf("result of %q (-want +got):\n%s", body, diff)
 	}
 	if got.PromptBytes < 0 || got.PromptBytes > int64(len(body)) || body[got.InsertAt-1] != '{' {
 		t.Fatalf("%d prompt characters, open at %d in %q", got.PromptBytes, got.InsertAt, body)
@@ -151,41 +150,42 @@ func compare(t *testing.T, body []byte, got, want ParsedRequest) {
 	}
 }
 
-// FuzzRewrite: the result differs from the body in the changed values alone.
+// FuzzRewrite checks that the result differs from the body only in the changed
+// values.
 func FuzzRewrite(f *testing.F) {
-	for _, s := range bodiesOfAllSorts {
+	for _, s := range seedBodies {
 		f.Add([]byte(s), "gpt-4o-ptu", true)
 		f.Add([]byte(s), "", true)
 		f.Add([]byte(s), "quote\" back\\slash\x01 é \xff", false)
 	}
 	f.Fuzz(func(t *testing.T, body []byte, model string, usage bool) {
-		facts, err := Parse(body)
+		parsed, err := Parse(body)
 		if err != nil {
 			return
 		}
 		c := Changes{Model: model, IncludeUsage: usage}
-		out := facts.Rewrite([]byte("kept"), body, c)[len("kept"):]
-		if len(out) != facts.RewriteLen(body, c) {
-			t.Fatalf("Splice(%q) is %d bytes, SpliceLen says %d", body, len(out), facts.RewriteLen(body, c))
+		out := parsed.Rewrite([]byte("kept"), body, c)[len("kept"):]
+		if len(out) != parsed.RewriteLen(body, c) {
+			t.Fatalf("Rewrite(%q) is %d bytes, RewriteLen returns %d", body, len(out), parsed.RewriteLen(body, c))
 		}
-		if !facts.NeedsRewrite(c) && !bytes.Equal(out, body) {
-			t.Fatalf("Splice(%q) = %q, though nothing was to be changed", body, out)
+		if !parsed.NeedsRewrite(c) && !bytes.Equal(out, body) {
+			t.Fatalf("Rewrite(%q) = %q, want no change", body, out)
 		}
 		after, err := Parse(out)
 		if err != nil && len(model) <= maxStringLength/6 {
-			t.Fatalf("Splice(%q) = %q: %v", body, out, err)
+			t.Fatalf("Rewrite(%q) = %q: %v", body, out, err)
 		}
 		if model != "" && len(model) <= maxStringLength/6 && after.Model != strings.ToValidUTF8(model, "\uFFFD") && utf8.ValidString(model) {
-			t.Fatalf("Splice(%q) names %q, want %q", body, after.Model, model)
+			t.Fatalf("Rewrite(%q) has the model %q, want %q", body, after.Model, model)
 		}
 		if usage && err == nil && !after.IncludeUsage {
-			t.Fatalf("Splice(%q) = %q does not ask for usage", body, out)
+			t.Fatalf("Rewrite(%q) = %q does not ask for usage", body, out)
 		}
 		sameButFor(t, members(t, body), members(t, out), c)
 	})
 }
 
-// sameButFor compares members in order, the changed ones by what they mean.
+// sameButFor compares members in order, the changed ones by their meaning.
 func sameButFor(t *testing.T, before, after []pair, c Changes) {
 	t.Helper()
 	had := map[string]bool{}

@@ -1,27 +1,35 @@
-// Package payload reads what Spillway acts on out of a request's JSON body in
-// one forward pass, and edits it by splicing: bytes that need no change are
-// not changed.
+// Package request reads what Spillway acts on from a request's JSON body in one
+// forward pass, and changes the body in place: bytes that need no change are
+// copied as they are.
 //
 // # What is checked
 //
-// The whole body, as strictly as the strictest backend would: brackets, commas,
-// words, numbers, escapes, control characters, UTF-8, nothing behind the
-// object. So Spillway and a backend can never read two different requests out
-// of the same bytes. What the members that Spillway does not act on hold is
-// the backend's to judge.
+// The whole body, as strictly as the strictest backend: brackets, commas,
+// literals, numbers, escapes, control characters, UTF-8, nothing after the
+// object. So Spillway and a backend cannot read two different requests from the
+// same bytes. The values of members that Spillway does not act on are the
+// backend's to judge.
 //
 // # Names
 //
-// Names are matched exactly and after their escapes are undone: "mode\u006c" is
-// model, "Model" is not. A member that Spillway acts on may stand there once.
+// Names are compared exactly, after their escapes are undone: "mode\u006c" is
+// model, "Model" is not. A member that Spillway acts on may occur once.
 package request
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"spillway/handler/internal/openai/jsonscan"
+)
 
 // Span is a half-open range of bytes of the body. The zero Span is absence.
 type Span struct{ From, To int }
 
-// ParsedRequest are the top-level members that Spillway acts on. The zero value of
-// each is absence, and so is null. Spans are places in the body that was
-// scanned; the strings are copies and do not hold it.
+// ParsedRequest is the top-level members that Spillway acts on. The zero value
+// of each is absence, and so is null. Spans are offsets into the body that was
+// parsed; the strings are copies.
 type ParsedRequest struct {
 	Model              string
 	ModelSpan          Span // the string with its quotes
@@ -31,7 +39,7 @@ type ParsedRequest struct {
 	IncludeUsageSpan   Span // the value of stream_options.include_usage
 	MaxOutputTokens    int64
 	Choices            int64 // n, or best_of when larger; 0 = 1
-	PromptBytes        int64 // bytes of the members that hold the prompt and the tools; pictures and sound count 4 KiB each
+	PromptBytes        int64 // of the members that hold the prompt and the tools; an attachment counts 4 KiB
 	PromptSpan         Span  // the first of them: messages, input, prompt or instructions
 	PromptCacheKey     string
 	PreviousResponseID string
@@ -43,4 +51,54 @@ type ParsedRequest struct {
 	ServiceTier        string
 	InsertAt           int  // just behind the opening brace: where a member may be inserted
 	Empty              bool // the object has no members
+}
+
+// Estimate is the most tokens that a request may cost, as Azure counts when it
+// arrives (docs/azure-openai.md#how-limits-count): the prompt's bytes / 4 and
+// the largest output of every choice. It saturates and is never negative. A
+// request without a bound on its output counts as its prompt alone.
+func Estimate(p *ParsedRequest) int64 {
+	prompt := p.PromptBytes / 4
+	each := max(p.Choices, 1)
+	if p.MaxOutputTokens > (math.MaxInt64-prompt)/each {
+		return math.MaxInt64
+	}
+	return prompt + p.MaxOutputTokens*each
+}
+
+// Why a body is refused. All of them are the caller's to correct.
+var (
+	ErrMalformed = errors.New("the body is not a valid JSON object")
+	ErrDuplicate = errors.New("a member occurs twice in the body")
+	ErrType      = errors.New("a member has a value of the wrong type")
+)
+
+// ParseError is where and why a body is refused. Its text is a sentence for the
+// caller, without a full stop. errors.Is finds Err.
+type ParseError struct {
+	Err    error  // ErrMalformed, ErrDuplicate, ErrType or ErrForm
+	Member string // the member at fault: "model", "stream_options.include_usage"; "" when the body itself is
+	Offset int    // bytes from the start of the body
+	Reason string
+}
+
+func (e *ParseError) Error() string {
+	return fmt.Sprintf("%v: %s (at byte %d)", e.Err, e.Reason, e.Offset)
+}
+
+// Unwrap returns Err.
+func (e *ParseError) Unwrap() error { return e.Err }
+
+func malformed(at int, reason string) error {
+	return &ParseError{Err: ErrMalformed, Offset: at, Reason: reason}
+}
+
+func malformedAt(at int, reason jsonscan.Reason) error { return malformed(at, reason.String()) }
+
+func duplicate(at int, member string) error {
+	return &ParseError{Err: ErrDuplicate, Member: member, Offset: at, Reason: fmt.Sprintf("%q is given more than once; send it once", member)}
+}
+
+func wrongType(at int, member, must string) error {
+	return &ParseError{Err: ErrType, Member: member, Offset: at, Reason: fmt.Sprintf("%q must be %s", member, must)}
 }

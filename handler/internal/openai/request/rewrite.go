@@ -6,35 +6,35 @@ import (
 	"spillway/handler/internal/openai/jsonscan"
 )
 
-// Changes are the edits that a request may need on its way to a backend. The
-// zero Changes changes nothing.
+// Changes are the edits that a request may need for a backend. The zero Changes
+// changes nothing.
 type Changes struct {
 	Model        string // the backend's name for the model; "" keeps the caller's
 	IncludeUsage bool   // ask for the usage chunk at a stream's end, if the caller did not
 }
 
-// NeedsRewrite reports whether c changes a body at all: where it does not, the
-// caller's own bytes can be sent.
-func (f *ParsedRequest) NeedsRewrite(c Changes) bool {
-	return f.changesModel(c) || f.addsUsage(c)
+// NeedsRewrite reports whether c changes the body: where it does not, the caller's
+// own bytes can be sent.
+func (p *ParsedRequest) NeedsRewrite(c Changes) bool {
+	return p.changesModel(c) || p.addsUsage(c)
 }
 
-func (f *ParsedRequest) changesModel(c Changes) bool {
-	return f.InsertAt > 0 && c.Model != "" && (c.Model != f.Model || f.ModelSpan == (Span{}))
+func (p *ParsedRequest) changesModel(c Changes) bool {
+	return p.InsertAt > 0 && c.Model != "" && (c.Model != p.Model || p.ModelSpan == (Span{}))
 }
 
-func (f *ParsedRequest) addsUsage(c Changes) bool {
-	return f.InsertAt > 0 && c.IncludeUsage && !f.IncludeUsage
+func (p *ParsedRequest) addsUsage(c Changes) bool {
+	return p.InsertAt > 0 && c.IncludeUsage && !p.IncludeUsage
 }
 
-// Rewrite appends body to dst with c made, and returns the longer dst. It
-// allocates only when dst has not room for SpliceLen more bytes. f must be what
-// Scan found in this body; the zero Facts, of a body that is no JSON, change
-// nothing. Everything but the changed values is byte for byte what it was; a
-// member that is missing is inserted behind the opening brace.
-func (f *ParsedRequest) Rewrite(dst, body []byte, c Changes) []byte {
+// Rewrite appends body to dst with the changes made, and returns the longer dst.
+// It allocates only when dst lacks capacity for RewriteLen more bytes. p must be
+// what Parse returned for this body; the zero ParsedRequest, of a body that is
+// not JSON, changes nothing. Everything but the changed values is byte for byte
+// what it was; a member that is missing is inserted behind the opening brace.
+func (p *ParsedRequest) Rewrite(dst, body []byte, c Changes) []byte {
 	done := 0
-	edits, n := f.edits(body, c)
+	edits, n := p.edits(body, c)
 	for _, e := range edits[:n] {
 		dst = append(dst, body[done:e.at.From]...)
 		dst = append(dst, e.head...)
@@ -47,10 +47,10 @@ func (f *ParsedRequest) Rewrite(dst, body []byte, c Changes) []byte {
 	return append(dst, body[done:]...)
 }
 
-// RewriteLen is exactly how many bytes Splice appends.
-func (f *ParsedRequest) RewriteLen(body []byte, c Changes) int {
+// RewriteLen is exactly how many bytes Rewrite appends.
+func (p *ParsedRequest) RewriteLen(body []byte, c Changes) int {
 	size := len(body)
-	edits, n := f.edits(body, c)
+	edits, n := p.edits(body, c)
 	for _, e := range edits[:n] {
 		size += len(e.head) + len(e.tail) - (e.at.To - e.at.From)
 		if e.name != "" {
@@ -61,47 +61,47 @@ func (f *ParsedRequest) RewriteLen(body []byte, c Changes) int {
 	return size
 }
 
-// edit puts head, name as a JSON string and tail where at was.
+// edit replaces the bytes of at by head, name as a JSON string, and tail.
 type edit struct {
 	at         Span
 	head, name string
 	tail       string
 }
 
-// edits are the edits that c needs, in the order of the body.
-func (f *ParsedRequest) edits(body []byte, c Changes) (list [2]edit, n int) {
-	if f.changesModel(c) {
-		list[n] = f.modelEdit(c.Model)
+// edits are the edits for c, in the order of the body.
+func (p *ParsedRequest) edits(body []byte, c Changes) (list [2]edit, n int) {
+	if p.changesModel(c) {
+		list[n] = p.modelEdit(c.Model)
 		n++
 	}
-	if f.addsUsage(c) {
-		list[n] = f.usageEdit(body)
+	if p.addsUsage(c) {
+		list[n] = p.usageEdit(body)
 		n++
 	}
 	if n == 2 && list[1].at.From < list[0].at.From {
 		list[0], list[1] = list[1], list[0]
 	}
-	if n > 0 && f.Empty {
+	if n > 0 && p.Empty {
 		list[n-1].tail = list[n-1].tail[:len(list[n-1].tail)-1] // no comma before the closing brace
 	}
 	return list, n
 }
 
-// modelEdit names the model, which must be inserted where only the URL named it.
-func (f *ParsedRequest) modelEdit(name string) edit {
-	if f.ModelSpan != (Span{}) {
-		return edit{at: f.ModelSpan, name: name}
+// modelEdit names the model, and inserts it where only the URL named it.
+func (p *ParsedRequest) modelEdit(name string) edit {
+	if p.ModelSpan != (Span{}) {
+		return edit{at: p.ModelSpan, name: name}
 	}
-	return edit{at: Span{f.InsertAt, f.InsertAt}, head: `"model":`, name: name, tail: `,`}
+	return edit{at: Span{p.InsertAt, p.InsertAt}, head: `"model":`, name: name, tail: `,`}
 }
 
-// usageEdit asks for usage wherever the body has room for it.
-func (f *ParsedRequest) usageEdit(body []byte) edit {
-	switch options := f.StreamOptionsSpan; {
-	case f.IncludeUsageSpan != (Span{}):
-		return edit{at: f.IncludeUsageSpan, tail: `true`}
+// usageEdit asks for usage, at the place that fits what the body has.
+func (p *ParsedRequest) usageEdit(body []byte) edit {
+	switch options := p.StreamOptionsSpan; {
+	case p.IncludeUsageSpan != (Span{}):
+		return edit{at: p.IncludeUsageSpan, tail: `true`}
 	case options == (Span{}):
-		return edit{at: Span{f.InsertAt, f.InsertAt}, tail: `"stream_options":{"include_usage":true},`}
+		return edit{at: Span{p.InsertAt, p.InsertAt}, tail: `"stream_options":{"include_usage":true},`}
 	case body[options.From] != '{': // null
 		return edit{at: options, tail: `{"include_usage":true}`}
 	case body[jsonscan.SkipSpace(body, options.From+1)] == '}':

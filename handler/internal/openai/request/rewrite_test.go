@@ -2,21 +2,21 @@ package request
 
 import "testing"
 
-func TestSpliceChangesOnlyWhatItMust(t *testing.T) {
+func TestRewriteChangesOnlyWhatItMust(t *testing.T) {
 	both := Changes{Model: "ptu", IncludeUsage: true}
 	tests := []struct {
 		name, body string
 		c          Changes
 		want       string
 	}{
-		{"nothing to do", `{"model":"a"}`, Changes{}, `{"model":"a"}`},
-		{"the same model, spelt as the caller did", `{"model":"\u0061"}`, Changes{Model: "a"}, `{"model":"\u0061"}`},
+		{"no change", `{"model":"a"}`, Changes{}, `{"model":"a"}`},
+		{"the same model, written with an escape", `{"model":"\u0061"}`, Changes{Model: "a"}, `{"model":"\u0061"}`},
 		{"another model", `{ "x":1.0, "model" : "a", "y":[ ] }`, Changes{Model: "b"}, `{ "x":1.0, "model" : "b", "y":[ ] }`},
 		{"no model in the body", ` {"x":1}`, Changes{Model: "b"}, ` {"model":"b","x":1}`},
-		{"nothing in the body", `{ }`, both, `{"model":"ptu","stream_options":{"include_usage":true} }`},
-		{"nothing in the body, one change", `{}`, Changes{Model: "b"}, `{"model":"b"}`},
+		{"an empty object", `{ }`, both, `{"model":"ptu","stream_options":{"include_usage":true} }`},
+		{"an empty object, one change", `{}`, Changes{Model: "b"}, `{"model":"b"}`},
 		{"usage", `{"model":"a"}`, Changes{IncludeUsage: true}, `{"stream_options":{"include_usage":true},"model":"a"}`},
-		{"usage refused", `{"stream_options":{"include_usage":false},"model":"a"}`, both, `{"stream_options":{"include_usage":true},"model":"ptu"}`},
+		{"usage false", `{"stream_options":{"include_usage":false},"model":"a"}`, both, `{"stream_options":{"include_usage":true},"model":"ptu"}`},
 		{"usage already", `{"stream_options":{"include_usage":true},"model":"ptu"}`, both, `{"stream_options":{"include_usage":true},"model":"ptu"}`},
 		{"usage null", `{"stream_options":{"include_usage":null}}`, Changes{IncludeUsage: true}, `{"stream_options":{"include_usage":true}}`},
 		{"options null", `{"stream_options":null}`, Changes{IncludeUsage: true}, `{"stream_options":{"include_usage":true}}`},
@@ -25,7 +25,7 @@ func TestSpliceChangesOnlyWhatItMust(t *testing.T) {
 		{"a name that needs escapes", `{"model":"a"}`, Changes{Model: "\"\\\x1f\xffé"}, `{"model":"\"\\\u001f` + "\uFFFD" + `é"}`},
 	}
 	for _, tt := range tests {
-		f := mustScan(t, tt.body)
+		f := mustParse(t, tt.body)
 		got := string(f.Rewrite(nil, []byte(tt.body), tt.c))
 		if got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
@@ -36,14 +36,14 @@ func TestSpliceChangesOnlyWhatItMust(t *testing.T) {
 	}
 }
 
-func TestSpliceIntoRoomAllocatesNothing(t *testing.T) {
+func TestRewriteIntoCapacityDoesNotAllocate(t *testing.T) {
 	body := []byte(`{"messages":[],"model":"gpt-4o","stream":true}`)
-	f := mustScan(t, string(body))
+	f := mustParse(t, string(body))
 	c := Changes{Model: "gpt-4o-ptu", IncludeUsage: true}
 	dst := make([]byte, 0, f.RewriteLen(body, c))
 	allocs := testing.AllocsPerRun(100, func() {
 		if out := f.Rewrite(dst, body, c); len(out) != f.RewriteLen(body, c) {
-			t.Fatal("SpliceLen is wrong")
+			t.Fatal("RewriteLen is wrong")
 		}
 	})
 	if allocs != 0 {
@@ -51,7 +51,7 @@ func TestSpliceIntoRoomAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestZeroFactsChangeNothing(t *testing.T) {
+func TestZeroParsedRequestChangesNothing(t *testing.T) {
 	var f ParsedRequest
 	body := "--boundary\r\n"
 	if got := string(f.Rewrite(nil, []byte(body), Changes{Model: "b", IncludeUsage: true})); got != body {

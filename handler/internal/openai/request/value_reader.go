@@ -6,32 +6,32 @@ import (
 	"spillway/handler/internal/openai/jsonscan"
 )
 
-// maxStringLength bounds the strings that are copied out of a body: no model,
-// id, key or tier is longer.
+// maxStringLength bounds the strings that are copied from a body: no model, id,
+// key or tier is longer.
 const maxStringLength = 1024
 
-// valueReader is a walk that can read what the members hold. Where the text itself
-// is at fault its methods return nil: the walk has ended and knows why.
+// valueReader is an iterator that reads typed values. Where the text itself is at
+// fault its methods return nil: the iteration has ended, with the reason.
 type valueReader struct {
 	jsonscan.Iterator
-	discount int // bytes passed that do not weigh as a prompt
+	discount int // bytes passed that do not count as a prompt
 }
 
-// name is the present member's name for people.
+// name is the current member's name.
 func (r *valueReader) name() string { return jsonscan.Unquote(r.Key) }
 
-// skipMeasured passes a value and notes the bytes of it that do not weigh.
+// skipMeasured passes a value and adds the bytes of it that do not count.
 func (r *valueReader) skipMeasured() {
-	end, weight, why := jsonscan.MeasureValue(r.Data, r.Offset)
-	if why != jsonscan.OK {
-		r.Fail(end, why)
+	end, size, reason := jsonscan.MeasureValue(r.Data, r.Offset)
+	if reason != jsonscan.OK {
+		r.Fail(end, reason)
 		return
 	}
-	r.discount += end - r.Offset - weight
+	r.discount += end - r.Offset - size
 	r.SkipTo(end)
 }
 
-// skipInner goes on behind a value that an inner walk went over.
+// skipInner continues behind a value that an inner reader went over.
 func (r *valueReader) skipInner(in *valueReader) {
 	r.discount += in.discount
 	if in.Reason != jsonscan.OK {
@@ -41,7 +41,7 @@ func (r *valueReader) skipInner(in *valueReader) {
 	r.SkipTo(in.Offset)
 }
 
-// readSpan passes the present value and returns its place, or false when the text
+// readSpan passes the current value and returns its span, or false when the text
 // is at fault.
 func (r *valueReader) readSpan() (Span, bool) {
 	at := Span{From: r.Offset}
@@ -79,8 +79,8 @@ func (r *valueReader) readBool(into *bool) error {
 	return nil
 }
 
-// readMaxInt reads a whole number that is not negative, and keeps the readMaxInt of
-// those that mean the same.
+// readMaxInt reads a whole number that is not negative, and keeps the larger of
+// it and *into: several members set the same limit.
 func (r *valueReader) readMaxInt(into *int64) error {
 	at, ok := r.readSpan()
 	if !ok || r.Data[at.From] == 'n' {

@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// split feeds a stream in pieces of the given sizes, over and over, through a
-// buffer that grows and shrinks as a relay's does.
+// split passes a stream in pieces of the given sizes, repeated, through a buffer
+// that grows and shrinks as a relay's does.
 func split(stream string, sizes ...int) (events []string, rest string) {
 	var s Splitter
 	var buf []byte
@@ -46,7 +46,7 @@ func TestEventsEndAtBlankLines(t *testing.T) {
 		"several lines":            {"event: e\ndata: a\ndata: b\n\n", []string{"event: e\ndata: a\ndata: b\n\n"}, ""},
 		"comments and blank lines": {": ping\n\n\n\ndata: a\n\n", []string{": ping\n\n", "\n", "\n", "data: a\n\n"}, ""},
 		"an event cut short":       {"data: a\n\ndata: b\n", []string{"data: a\n\n"}, "data: b\n"},
-		"nothing":                  {"", nil, ""},
+		"an empty stream":          {"", nil, ""},
 	}
 	for name, tt := range tests {
 		for _, sizes := range [][]int{{1 << 20}, {1}, {2}, {3, 1}, {7}} {
@@ -58,7 +58,7 @@ func TestEventsEndAtBlankLines(t *testing.T) {
 	}
 }
 
-func TestEventsAreGivenAtOnceWhereNothingIsUndecided(t *testing.T) {
+func TestEventIsReturnedWithoutWaitingWhenItsEndIsKnown(t *testing.T) {
 	for _, event := range []string{"data: a\n\n", "data: a\r\n\r\n", "data: a\r\r", "data: a\r\n\n"} {
 		var s Splitter
 		got, rest, ok := s.Next([]byte(event))
@@ -68,8 +68,8 @@ func TestEventsAreGivenAtOnceWhereNothingIsUndecided(t *testing.T) {
 	}
 }
 
-// TestLongLinesAreSearchedOnce: a line of megabytes that arrives in small reads
-// must not be searched from its start each time.
+// A line of megabytes that arrives in small reads must not be searched from its
+// start each time.
 func TestLongLinesAreSearchedOnce(t *testing.T) {
 	long := append([]byte("data: "), bytes.Repeat([]byte("x"), 1<<20)...)
 	var s Splitter
@@ -85,7 +85,7 @@ func TestLongLinesAreSearchedOnce(t *testing.T) {
 	}
 }
 
-func TestAnEventCannotBeAppendedInto(t *testing.T) {
+func TestAppendingToAnEventDoesNotChangeTheRest(t *testing.T) {
 	buf := []byte("data: a\n\ndata: b\n\n")
 	var s Splitter
 	event, rest, _ := s.Next(buf)
@@ -99,7 +99,7 @@ func TestParse(t *testing.T) {
 	tests := map[string]struct {
 		event      string
 		name, data string
-		comment    bool
+		noData     bool
 	}{
 		"chat":                 {"data: {\"a\":1}\n\n", "", `{"a":1}`, false},
 		"responses":            {"event: response.created\r\ndata: {}\r\n\r\n", "response.created", "{}", false},
@@ -118,13 +118,13 @@ func TestParse(t *testing.T) {
 	}
 	for name, tt := range tests {
 		e := Parse([]byte(tt.event))
-		if string(e.Name) != tt.name || string(e.Data) != tt.data || e.NoData() != tt.comment {
-			t.Errorf("%s: Parse(%q) = %q, %q, comment %t", name, tt.event, e.Name, e.Data, e.NoData())
+		if string(e.Name) != tt.name || string(e.Data) != tt.data || e.NoData() != tt.noData {
+			t.Errorf("%s: Parse(%q) = %q, %q, no data %t", name, tt.event, e.Name, e.Data, e.NoData())
 		}
 	}
 }
 
-func TestParseOfManyLinesLeavesTheEventAlone(t *testing.T) {
+func TestParseOfSeveralLinesDoesNotChangeTheEvent(t *testing.T) {
 	event := "data: a\ndata: b\ndata: c\n\n"
 	b := []byte(event)
 	if e := Parse(b); string(e.Data) != "a\nb\nc" || string(b) != event {
@@ -132,7 +132,7 @@ func TestParseOfManyLinesLeavesTheEventAlone(t *testing.T) {
 	}
 }
 
-func TestSplittingAndParsingAllocateNothing(t *testing.T) {
+func TestSplitAndParseDoNotAllocate(t *testing.T) {
 	buf := []byte(strings.Repeat("event: response.output_text.delta\ndata: {\"delta\":\"Hi\"}\n\n", 20))
 	allocs := testing.AllocsPerRun(100, func() {
 		var s Splitter
@@ -153,8 +153,8 @@ func TestSplittingAndParsingAllocateNothing(t *testing.T) {
 	}
 }
 
-// FuzzSplitter: the events and the rest joined are the stream, and are the same
-// however the bytes arrived.
+// FuzzSplitter checks that the events and the rest joined are the stream, and do
+// not depend on how the bytes arrived.
 func FuzzSplitter(f *testing.F) {
 	f.Add("data: a\n\ndata: b\r\n\r\n: c\r\r\n\n", 1, 3)
 	f.Add("event: e\rdata: x\r\rdata: y\r\n\rdata", 2, 5)
@@ -176,7 +176,7 @@ func FuzzSplitter(f *testing.F) {
 	})
 }
 
-// FuzzParse holds Parse against the plain reading of the standard.
+// FuzzParse compares Parse with a simple implementation of the standard.
 func FuzzParse(f *testing.F) {
 	f.Add("event: e\ndata: x\ndata:y\n\n")
 	f.Add("\xef\xbb\xbfdata\r\rdata: z")

@@ -10,11 +10,10 @@ import (
 // maxTokens is more tokens than any answer can have consumed.
 const maxTokens = 1 << 40
 
-// Parse reads a usage object, in the words of chat, completions and embeddings
-// (prompt, completion) or of the Responses API (input, output). It is false for
+// Parse reads a usage object, of chat, completions and embeddings (prompt,
+// completion) or of the Responses API (input, output). It returns false for
 // anything that counts no tokens, and for an object with a number that is no
-// count of tokens. Parts that are larger than what they are part of are cut to
-// it.
+// count of tokens. Cached and Reasoning are cut to what they are part of.
 func Parse(object []byte) (Tokens, bool) {
 	return parse(object, 0)
 }
@@ -24,21 +23,21 @@ func parse(b []byte, i int) (t Tokens, ok bool) {
 	if i = jsonscan.SkipSpace(b, i); i == len(b) || b[i] != '{' {
 		return Tokens{}, false
 	}
-	sound, counts := true, false
-	w := jsonscan.Iterate(b, i)
-	for w.Next() {
-		switch string(w.Key) {
+	valid, counts := true, false
+	it := jsonscan.Iterate(b, i)
+	for it.Next() {
+		switch string(it.Key) {
 		case "prompt_tokens", "input_tokens":
-			sound, counts = readCount(&w, &t.Prompt) && sound, true
+			valid, counts = readCount(&it, &t.Prompt) && valid, true
 		case "completion_tokens", "output_tokens":
-			sound, counts = readCount(&w, &t.Completion) && sound, true
+			valid, counts = readCount(&it, &t.Completion) && valid, true
 		case "prompt_tokens_details", "input_tokens_details":
-			sound = readDetail(&w, "cached_tokens", &t.Cached) && sound
+			valid = readDetail(&it, "cached_tokens", &t.Cached) && valid
 		case "completion_tokens_details", "output_tokens_details":
-			sound = readDetail(&w, "reasoning_tokens", &t.Reasoning) && sound
+			valid = readDetail(&it, "reasoning_tokens", &t.Reasoning) && valid
 		}
 	}
-	if !sound || !counts || w.Reason != jsonscan.OK {
+	if !valid || !counts || it.Reason != jsonscan.OK {
 		return Tokens{}, false
 	}
 	t.Cached, t.Reasoning = min(t.Cached, t.Prompt), min(t.Reasoning, t.Completion)
@@ -46,9 +45,9 @@ func parse(b []byte, i int) (t Tokens, ok bool) {
 }
 
 // readCount reads a whole number of tokens. Null is none.
-func readCount(w *jsonscan.Iterator, into *int64) bool {
-	from := w.Offset
-	text := w.Data[from:w.Skip()]
+func readCount(it *jsonscan.Iterator, into *int64) bool {
+	from := it.Offset
+	text := it.Data[from:it.Skip()]
 	if string(text) == "null" {
 		return true
 	}
@@ -60,31 +59,31 @@ func readCount(w *jsonscan.Iterator, into *int64) bool {
 	return true
 }
 
-// readDetail reads one count out of an object of details, which may be null.
-func readDetail(w *jsonscan.Iterator, name string, into *int64) bool {
-	if w.Data[w.Offset] != '{' {
+// readDetail reads one count from an object of details, which may be null.
+func readDetail(it *jsonscan.Iterator, name string, into *int64) bool {
+	if it.Data[it.Offset] != '{' {
 		return true
 	}
-	sound := true
-	in := jsonscan.Iterate(w.Data, w.Offset)
+	valid := true
+	in := jsonscan.Iterate(it.Data, it.Offset)
 	for in.Next() {
 		if string(in.Key) == name {
-			sound = readCount(&in, into) && sound
+			valid = readCount(&in, into) && valid
 		}
 	}
 	if in.Reason != jsonscan.OK {
-		w.Fail(in.Offset, in.Reason)
+		it.Fail(in.Offset, in.Reason)
 		return false
 	}
-	w.SkipTo(in.Offset)
-	return sound
+	it.SkipTo(in.Offset)
+	return valid
 }
 
-// FindLast finds the usage that stands last in the end of an answer, or in the
-// whole of it. It is for answers that are too long to be held: what a model
-// writes cannot be taken for usage, because quotes inside a string are escaped,
-// but an object that echoes the caller's own (metadata, tools) behind the
-// usage could. Where the whole answer is at hand, reading its members is exact.
+// FindLast reads the last usage object in b, which is an answer or the end of one.
+// It is for answers that are too long to be held. What a model writes cannot be
+// mistaken for usage, because quotes inside a string are escaped; an object of
+// the caller's own that follows the usage (metadata, tools) could be. Where the
+// whole answer is held, reading its members is exact.
 func FindLast(b []byte) (Tokens, bool) {
 	for {
 		i := bytes.LastIndex(b, []byte(`"usage"`))

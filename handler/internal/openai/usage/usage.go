@@ -1,14 +1,14 @@
-// Package usage is the tokens and the money of one answer, and their sums.
+// Package usage is the tokens and the cost of one answer, and their sums.
 //
 // What a backend reports is taken as it is or not at all: a usage object with a
-// number that is negative, broken or absurd is refused whole, so that no answer
-// can earn its caller money.
+// number that is negative, malformed or absurd is refused as a whole, so that no
+// answer can lower what its caller has used.
 package usage
 
 import "math"
 
-// Tokens is what one answer consumed (facts/azure-openai.md §5.2). Cached is
-// part of Prompt, Reasoning is part of Completion. The zero value is nothing.
+// Tokens is what one answer used (docs/azure-openai.md#usage). Cached is part of
+// Prompt, Reasoning is part of Completion. The zero value is nothing.
 type Tokens struct {
 	Prompt     int64
 	Cached     int64
@@ -16,7 +16,7 @@ type Tokens struct {
 	Reasoning  int64
 }
 
-// Add is the sum of both. It saturates.
+// Add returns the sum of both. It saturates.
 func (t Tokens) Add(o Tokens) Tokens {
 	return Tokens{
 		Prompt:     add(t.Prompt, o.Prompt),
@@ -26,10 +26,10 @@ func (t Tokens) Add(o Tokens) Tokens {
 	}
 }
 
-// Total is the prompt and the completion together. It saturates.
+// Total returns the prompt and the completion together. It saturates.
 func (t Tokens) Total() int64 { return add(t.Prompt, t.Completion) }
 
-// Sum is all of them together. It saturates.
+// Sum returns the sum of all. It saturates.
 func Sum(all ...Tokens) Tokens {
 	var sum Tokens
 	for _, t := range all {
@@ -50,6 +50,21 @@ func add(a, b int64) int64 {
 type Price struct {
 	Currency    string
 	Input       float64
-	CachedInput float64 // 0 with Input set: cached tokens cost as much as others
+	CachedInput float64 // 0: cached tokens cost as much as others
 	Output      float64
+}
+
+// perMillion is the number of tokens that a price is for.
+const perMillion = 1e6
+
+// Cost is the cost of the tokens, in the price's currency. It is never negative,
+// whatever a backend reports or a price holds.
+func (p Price) Cost(t Tokens) float64 {
+	cachedPrice := p.CachedInput
+	if cachedPrice == 0 {
+		cachedPrice = p.Input
+	}
+	cached := min(max(t.Cached, 0), max(t.Prompt, 0))
+	sum := float64(max(t.Prompt, 0)-cached)*p.Input + float64(cached)*cachedPrice + float64(max(t.Completion, 0))*p.Output
+	return max(sum, 0) / perMillion
 }

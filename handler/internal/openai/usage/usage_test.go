@@ -7,33 +7,33 @@ import (
 	"testing"
 )
 
-func TestParseReadsBothVocabularies(t *testing.T) {
+func TestParse(t *testing.T) {
 	tests := map[string]struct {
 		object string
 		want   Tokens
 		ok     bool
 	}{
-		"chat":            {`{"prompt_tokens":12,"completion_tokens":20,"total_tokens":32,"prompt_tokens_details":{"cached_tokens":4,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":7,"audio_tokens":0}}`, Tokens{12, 4, 20, 7}, true},
-		"responses":       {`{"input_tokens":36,"input_tokens_details":{"cached_tokens":30},"output_tokens":87,"output_tokens_details":{"reasoning_tokens":64},"total_tokens":123}`, Tokens{36, 30, 87, 64}, true},
-		"embeddings":      {` { "prompt_tokens" : 8 , "total_tokens" : 8 } `, Tokens{Prompt: 8}, true},
-		"no details":      {`{"prompt_tokens":1,"completion_tokens":2,"prompt_tokens_details":null,"completion_tokens_details":null}`, Tokens{Prompt: 1, Completion: 2}, true},
-		"null counts":     {`{"prompt_tokens":1,"completion_tokens":null}`, Tokens{Prompt: 1}, true},
-		"extra members":   {`{"latency_checkpoint":{"a":[1,2]},"prompt_tokens":1}`, Tokens{Prompt: 1}, true},
-		"too many hits":   {`{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":9},"completion_tokens":3,"completion_tokens_details":{"reasoning_tokens":8}}`, Tokens{5, 5, 3, 3}, true},
-		"negative":        {`{"prompt_tokens":-5,"completion_tokens":3}`, Tokens{}, false},
-		"negative hits":   {`{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":-1}}`, Tokens{}, false},
-		"a fraction":      {`{"prompt_tokens":5.5}`, Tokens{}, false},
-		"a power":         {`{"prompt_tokens":1e3}`, Tokens{}, false},
-		"absurd":          {`{"prompt_tokens":9223372036854775807}`, Tokens{}, false},
-		"beyond absurd":   {`{"completion_tokens":99999999999999999999999}`, Tokens{}, false},
-		"text":            {`{"prompt_tokens":"5"}`, Tokens{}, false},
-		"null":            {`null`, Tokens{}, false},
-		"empty":           {`{}`, Tokens{}, false},
-		"seconds":         {`{"type":"duration","seconds":3}`, Tokens{}, false},
-		"cut":             {`{"prompt_tokens":5`, Tokens{}, false},
-		"nothing":         {``, Tokens{}, false},
-		"details cut":     {`{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":1`, Tokens{}, false},
-		"not quite names": {`{"Prompt_Tokens":5}`, Tokens{}, false},
+		"chat":                    {`{"prompt_tokens":12,"completion_tokens":20,"total_tokens":32,"prompt_tokens_details":{"cached_tokens":4,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":7,"audio_tokens":0}}`, Tokens{12, 4, 20, 7}, true},
+		"responses":               {`{"input_tokens":36,"input_tokens_details":{"cached_tokens":30},"output_tokens":87,"output_tokens_details":{"reasoning_tokens":64},"total_tokens":123}`, Tokens{36, 30, 87, 64}, true},
+		"embeddings":              {` { "prompt_tokens" : 8 , "total_tokens" : 8 } `, Tokens{Prompt: 8}, true},
+		"no details":              {`{"prompt_tokens":1,"completion_tokens":2,"prompt_tokens_details":null,"completion_tokens_details":null}`, Tokens{Prompt: 1, Completion: 2}, true},
+		"null counts":             {`{"prompt_tokens":1,"completion_tokens":null}`, Tokens{Prompt: 1}, true},
+		"extra members":           {`{"latency_checkpoint":{"a":[1,2]},"prompt_tokens":1}`, Tokens{Prompt: 1}, true},
+		"more cached than prompt": {`{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":9},"completion_tokens":3,"completion_tokens_details":{"reasoning_tokens":8}}`, Tokens{5, 5, 3, 3}, true},
+		"negative":                {`{"prompt_tokens":-5,"completion_tokens":3}`, Tokens{}, false},
+		"negative cached":         {`{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":-1}}`, Tokens{}, false},
+		"a fraction":              {`{"prompt_tokens":5.5}`, Tokens{}, false},
+		"an exponent":             {`{"prompt_tokens":1e3}`, Tokens{}, false},
+		"absurd":                  {`{"prompt_tokens":9223372036854775807}`, Tokens{}, false},
+		"beyond absurd":           {`{"completion_tokens":99999999999999999999999}`, Tokens{}, false},
+		"text":                    {`{"prompt_tokens":"5"}`, Tokens{}, false},
+		"null":                    {`null`, Tokens{}, false},
+		"empty":                   {`{}`, Tokens{}, false},
+		"seconds":                 {`{"type":"duration","seconds":3}`, Tokens{}, false},
+		"cut":                     {`{"prompt_tokens":5`, Tokens{}, false},
+		"nothing":                 {``, Tokens{}, false},
+		"details cut":             {`{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":1`, Tokens{}, false},
+		"not quite names":         {`{"Prompt_Tokens":5}`, Tokens{}, false},
 	}
 	for name, tt := range tests {
 		got, ok := Parse([]byte(tt.object))
@@ -43,7 +43,7 @@ func TestParseReadsBothVocabularies(t *testing.T) {
 	}
 }
 
-func TestTailFindsTheLastUsage(t *testing.T) {
+func TestFindLast(t *testing.T) {
 	const usage = `"usage":{"prompt_tokens":3,"completion_tokens":4}`
 	tests := map[string]struct {
 		text string
@@ -53,8 +53,8 @@ func TestTailFindsTheLastUsage(t *testing.T) {
 		"an end that begins in a text": {`lor\" red "}}],` + usage + `,"id":"x"}`, true},
 		"white space":                  {`{"usage" : {"prompt_tokens" : 3 , "completion_tokens" : 4 } }`, true},
 		"a model that writes usage":    {`{"content":"\"usage\":{\"prompt_tokens\":1}",` + usage + `}`, true},
-		"text behind it":               {`{` + usage + `,"content":"\"usage\":{\"prompt_tokens\":1}"}`, true},
-		"a value behind it":            {`{` + usage + `,"metadata":{"usage":"much"},"x":"usage"}`, true},
+		"text after it":                {`{` + usage + `,"content":"\"usage\":{\"prompt_tokens\":1}"}`, true},
+		"a value after it":             {`{` + usage + `,"metadata":{"usage":"much"},"x":"usage"}`, true},
 		"null":                         {`{"choices":[],"usage":null}`, false},
 		"only text":                    {`{"content":"\"usage\":{\"prompt_tokens\":1}"}`, false},
 		"none":                         {`{"data":[]}`, false},
@@ -92,13 +92,13 @@ func TestCost(t *testing.T) {
 		t    Tokens
 		want float64
 	}{
-		"all of it":                    {p, Tokens{Prompt: 1_000_000, Cached: 400_000, Completion: 100_000, Reasoning: 90_000}, 0.6*2.5 + 0.4*1.25 + 0.1*10},
-		"no price for hits":            {Price{Input: 2, Output: 4}, Tokens{Prompt: 1_000_000, Cached: 500_000}, 2},
-		"free":                         {Price{}, Tokens{Prompt: 5, Completion: 5}, 0},
-		"more hits than prompt":        {p, Tokens{Prompt: 1_000_000, Cached: 9_000_000}, 1.25},
-		"nonsense":                     {p, Tokens{Prompt: -1_000_000, Cached: -5, Completion: -1}, 0},
-		"a price below zero":           {Price{Input: -1}, Tokens{Prompt: 1_000_000}, 0},
-		"free hits are no missing one": {Price{Input: 0, CachedInput: 0, Output: 1}, Tokens{Prompt: 9, Cached: 9, Completion: 1_000_000}, 1},
+		"all of it":               {p, Tokens{Prompt: 1_000_000, Cached: 400_000, Completion: 100_000, Reasoning: 90_000}, 0.6*2.5 + 0.4*1.25 + 0.1*10},
+		"no cached price":         {Price{Input: 2, Output: 4}, Tokens{Prompt: 1_000_000, Cached: 500_000}, 2},
+		"free":                    {Price{}, Tokens{Prompt: 5, Completion: 5}, 0},
+		"more cached than prompt": {p, Tokens{Prompt: 1_000_000, Cached: 9_000_000}, 1.25},
+		"negative tokens":         {p, Tokens{Prompt: -1_000_000, Cached: -5, Completion: -1}, 0},
+		"a price below zero":      {Price{Input: -1}, Tokens{Prompt: 1_000_000}, 0},
+		"a free prompt":           {Price{Input: 0, CachedInput: 0, Output: 1}, Tokens{Prompt: 9, Cached: 9, Completion: 1_000_000}, 1},
 	}
 	for name, tt := range tests {
 		if got := tt.p.Cost(tt.t); math.Abs(got-tt.want) > 1e-12 {
@@ -107,8 +107,8 @@ func TestCost(t *testing.T) {
 	}
 }
 
-// FuzzParse: whatever a backend says, tokens and money are never negative, and
-// what is counted is what the standard library reads.
+// FuzzParse checks that tokens and costs are never negative, and that counts are
+// what the standard library reads.
 func FuzzParse(f *testing.F) {
 	f.Add(`{"prompt_tokens":12,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":4}}`)
 	f.Add(`{"input_tokens":-1,"output_tokens":1e9,"output_tokens_details":{"reasoning_tokens":0.5}}`)
@@ -117,7 +117,7 @@ func FuzzParse(f *testing.F) {
 		got, ok := Parse([]byte(object))
 		if !ok {
 			if got != (Tokens{}) {
-				t.Fatalf("tokens beside a refusal of %q", object)
+				t.Fatalf("tokens with a refusal of %q", object)
 			}
 			return
 		}
@@ -125,7 +125,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("Parse(%q) = %+v", object, got)
 		}
 		if (Price{Input: 1, CachedInput: 0.1, Output: 2}).Cost(got) < 0 {
-			t.Fatalf("Parse(%q) earns money", object)
+			t.Fatalf("Parse(%q) has a negative cost", object)
 		}
 		var want struct {
 			Prompt int64 `json:"prompt_tokens"`
@@ -139,7 +139,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzFindLast: any end of an answer gives the usage that stands in it.
+// FuzzFindLast checks that the end of any answer gives the usage in it.
 func FuzzFindLast(f *testing.F) {
 	f.Add("lor\\\"usage\\\":{", "}", 5)
 	f.Add(`"usage":{"usage":`, `,"usage":"usage"`, 0)
@@ -156,7 +156,7 @@ func FuzzFindLast(f *testing.F) {
 		}
 		got, ok := FindLast([]byte(before + `"usage":` + string(usage) + `,"text":` + string(quoted) + `}`))
 		if !ok || got.Prompt != int64(n) {
-			t.Fatalf("%+v, %t; want %d, behind %q and before %q", got, ok, n, before, quoted)
+			t.Fatalf("%+v, %t; want %d, after %q and before %q", got, ok, n, before, quoted)
 		}
 	})
 }

@@ -33,14 +33,14 @@ const (
 	serviceTier
 )
 
-// maxNameLength is the most bytes that the name of a member can be written with:
-// max_completion_tokens, each letter as a \uXXXX.
+// maxNameLength is the most bytes that the name of a member can take:
+// max_completion_tokens with each letter as a \uXXXX.
 const maxNameLength = 6 * len("max_completion_tokens")
 
 // nestedMember is a nested member that Spillway acts on.
 type nestedMember uint8
 
-// The nestedMembers. The zero part is any other.
+// The nested members. The zero nestedMember is any other.
 const (
 	otherNested nestedMember = iota
 	includeUsage
@@ -61,7 +61,7 @@ func memberNamed(key []byte) member {
 	return m
 }
 
-// memberByName is named for a key without escapes.
+// memberByName is memberNamed for a key without escapes.
 func memberByName(key []byte) member {
 	switch string(key) {
 	case "model":
@@ -94,7 +94,8 @@ func memberByName(key []byte) member {
 	return stateMemberByName(key)
 }
 
-// stateMemberByName is plainlyNamed for the members that say where state lives.
+// stateMemberByName is memberByName for the members that concern stored state,
+// and for the rest.
 func stateMemberByName(key []byte) member {
 	switch string(key) {
 	case "prompt_cache_key":
@@ -113,7 +114,7 @@ func stateMemberByName(key []byte) member {
 	return other
 }
 
-// nestedNamed is the part whose name is written as key.
+// nestedNamed is the nested member whose name is written as key.
 func nestedNamed(key []byte) nestedMember {
 	p := nestedByName(key)
 	if p == otherNested && bytes.IndexByte(key, '\\') >= 0 {
@@ -123,7 +124,7 @@ func nestedNamed(key []byte) nestedMember {
 	return p
 }
 
-// nestedByName is nested for a key without escapes.
+// nestedByName is nestedNamed for a key without escapes.
 func nestedByName(key []byte) nestedMember {
 	switch string(key) {
 	case "include_usage":
@@ -140,8 +141,8 @@ func nestedByName(key []byte) nestedMember {
 	return otherNested
 }
 
-// appendUnescaped appends to dst the name that is written as key, or nothing when it
-// is too long to be one of ours.
+// appendUnescaped appends to dst the name that is written as key, or nothing when
+// it is too long to be one of those above.
 func appendUnescaped(dst, key []byte) []byte {
 	if len(key) > maxNameLength {
 		return dst
