@@ -1,18 +1,22 @@
-// Package operation is what callers may ask for: the name of each operation,
-// its place in the URL families, and the dialect of its stream.
+// Package operations lists what callers may ask for: the name of each
+// operation, its path, and the shape of its stream.
+//
+// It knows no backend and serves nothing.
 package operations
+
+import "slices"
 
 // Dialect is the shape of a stream's events and of its errors.
 type Dialect uint8
 
-// The dialects (facts/azure-openai.md §5).
+// The dialects (docs/azure-openai.md#streams, docs/azure-openai.md#responses-events).
 const (
 	Plain     Dialect = iota // no events: one body
 	Chat                     // data-only events, closed by data: [DONE]
 	Responses                // named events with a type, no [DONE]
 )
 
-// BodyKind is how the request's body is written.
+// BodyKind is the encoding of a request's body.
 type BodyKind uint8
 
 // The kinds of body.
@@ -25,12 +29,12 @@ const (
 // State is whether an operation needs the backend that holds something.
 type State uint8
 
-// The kinds of state (facts/azure-openai.md §1.2).
+// The kinds of state (docs/azure-openai.md#stateful-operations).
 const (
 	Stateless State = iota // any backend
-	Stateful               // may refer to earlier responses, and is remembered itself
-	ByID                   // names by its id what one resource holds: responses/{id}
-	Pinned                 // lives at the one resource that is marked stateful: files, batches
+	Stateful               // may refer to earlier responses, and makes one that later requests refer to
+	ByID                   // addresses by its id what one resource holds: responses/{id}
+	Pinned                 // served by the one backend that is marked stateful: files, batches
 	Local                  // answered by Spillway itself
 )
 
@@ -40,19 +44,19 @@ func (s State) Stored() bool { return s == ByID || s == Pinned }
 
 // Operation is one thing a caller may ask for.
 type Operation struct {
-	Name           string // as logs and metrics say it: "chat", "embeddings", "responses"
+	Name           string // in logs and metrics: "chat", "embeddings", "responses"
 	Path           string // below /openai/v1/ and, in classic URLs, below the deployment
 	Dialect        Dialect
 	Body           BodyKind
 	State          State
-	RecordsID      bool // who asks may come back with the id of the answer: where it was made is remembered
-	CompatibleOnly bool // not one of Azure's: for OpenAI-compatible backends alone
+	RecordsID      bool // later requests name the id of the answer: its backend is recorded
+	CompatibleOnly bool // not one of Azure's: only for OpenAI-compatible backends
 }
 
 // Family is one of the URL families that callers use and backends offer.
 type Family uint8
 
-// The families (facts/azure-openai.md §1.1).
+// The families (docs/azure-openai.md#addresses).
 const (
 	Deployments Family = iota // /openai/deployments/{deployment}/… with an api-version
 	V1                        // /openai/v1/…, model in the body
@@ -72,4 +76,87 @@ func (f Family) String() string {
 		return "unscoped"
 	}
 	return "unknown"
+}
+
+// table is every operation; what keeps state is in
+// docs/azure-openai.md#stateful-operations.
+var table = slices.Concat(generation(), responses(), pinned(), []Operation{
+	{Name: "models", Path: "models", State: Local},
+	// What Azure lacks, such as rerank, an OpenAI-compatible backend may offer.
+	{Name: "other", Body: Opaque, CompatibleOnly: true},
+})
+
+// ByName returns the operation with this name, or nil. The caller must not
+// change it.
+func ByName(name string) *Operation {
+	if i := slices.IndexFunc(table, func(o Operation) bool { return o.Name == name }); i >= 0 {
+		return &table[i]
+	}
+	return nil
+}
+
+// generation returns the operations that any backend of the model can serve.
+func generation() []Operation {
+	return []Operation{
+		{Name: "chat", Path: "chat/completions", Dialect: Chat},
+		{Name: "completions", Path: "completions", Dialect: Chat},
+		{Name: "embeddings", Path: "embeddings"},
+		{Name: "images", Path: "images/generations"},
+		{Name: "image-edits", Path: "images/edits", Body: Multipart},
+		{Name: "image-variations", Path: "images/variations", Body: Multipart},
+		{Name: "speech", Path: "audio/speech"},
+		{Name: "transcriptions", Path: "audio/transcriptions", Body: Multipart},
+		{Name: "translations", Path: "audio/translations", Body: Multipart},
+	}
+}
+
+// responses returns the operations whose answers a resource keeps, and those that
+// refer to them by id.
+func responses() []Operation {
+	return []Operation{
+		{Name: "responses", Path: "responses", Dialect: Responses, State: Stateful, RecordsID: true},
+		{Name: "compact", Path: "responses/compact", State: Stateful, RecordsID: true},
+		{Name: "input-tokens", Path: "responses/input_tokens", State: Stateful},
+		{Name: "response", Path: "responses", Dialect: Responses, State: ByID},
+		{Name: "conversations", Path: "conversations", Body: Opaque, State: Pinned, RecordsID: true},
+		{Name: "conversation", Path: "conversations", Body: Opaque, State: ByID},
+		{Name: "stored-chat", Path: "chat/completions", Body: Opaque, State: ByID},
+	}
+}
+
+// pinned returns the operations on objects that one resource holds.
+func pinned() []Operation {
+	return []Operation{
+		{Name: "files", Path: "files", Body: Opaque, State: Pinned},
+		{Name: "uploads", Path: "uploads", Body: Opaque, State: Pinned},
+		{Name: "batches", Path: "batches", Body: Opaque, State: Pinned},
+		{Name: "vector-stores", Path: "vector_stores", Body: Opaque, State: Pinned},
+		{Name: "fine-tuning", Path: "fine_tuning", Body: Opaque, State: Pinned},
+		{Name: "assistants", Path: "assistants", Body: Opaque, State: Pinned},
+		{Name: "threads", Path: "threads", Body: Opaque, State: Pinned},
+		{Name: "containers", Path: "containers", Body: Opaque, State: Pinned},
+		{Name: "evals", Path: "evals", Body: Opaque, State: Pinned},
+	}
+}
+
+// maxNameLength is the longest name or id that is looked up.
+const maxNameLength = 128
+
+// IsSafeName reports whether s may be looked up as a model, a deployment or an id:
+// a letter or digit, then letters, digits, dots, underscores and dashes. Names
+// are looked up in configuration; a caller's spelling never goes into a URL.
+func IsSafeName(s string) bool {
+	if s == "" || len(s) > maxNameLength || !isAlphanumeric(s[0]) {
+		return false
+	}
+	for i := 1; i < len(s); i++ {
+		if c := s[i]; !isAlphanumeric(c) && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func isAlphanumeric(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
