@@ -1,11 +1,3 @@
-// Package state keeps the instances of one deployment agreed on the health of
-// the backends: a Keeper in each instance, one table between them.
-//
-// The request path ([Replica.Look], [Replica.Enter], [Replica.Report] and their
-// like) is memory only. One goroutine, [Replica.Run], reads the shared row,
-// adopts what it says, and writes what this instance has to say by
-// compare-and-swap. The protocol and the measurements behind each rule are
-// facts/table-state.md §0 and §3; its model is in model/.
 package fleet
 
 import (
@@ -18,8 +10,8 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// Config is what a Keeper is made of. Store, Slots and Instance are needed;
-// the zero value of any other field means its default.
+// Config configures a Replica. Store, Slots and Instance are required; the zero
+// value of any other field is its default.
 type Config struct {
 	Store             tablestore.Store
 	Group             string   // which pool document's backends these are; part of the row's key; "" = "default"
@@ -28,37 +20,17 @@ type Config struct {
 	Breaker           health.BreakerPolicy
 	Throttle          health.ThrottlePolicy
 	Refresh           time.Duration // how often the row is read while there is traffic; 0 = 500 ms
-	MaxInstances      int           // refresh as though there were so many, before they are counted; 0 = 1
+	MaxInstances      int           // the fleet's size until it is counted; 0 = 1
 	Timeout           time.Duration // of one exchange with the table; 0 = 1 s
-	StaleAfter        time.Duration // without contact for so long, each instance probes for itself; 0 = 5 s
-	IdleAfter         time.Duration // without traffic for so long, the row is not read; 0 = 60 s
-	HeartbeatInterval time.Duration // how often an active instance says what it agreed to; 0 = 15 s, < 0 = never
+	StaleAfter        time.Duration // after this time without contact, each instance probes on its own; 0 = 5 s
+	IdleAfter         time.Duration // after this time without traffic, the row is not read; 0 = 60 s
+	HeartbeatInterval time.Duration // between two heartbeats of an active instance; 0 = 15 s, < 0 = none
 	Environment       Environment
 
-	// OnChange is told of every circuit, drain or throttle that this instance
-	// adopted, with its keeper's lock held: it must be quick and must not call
-	// back. nil = nobody is told.
+	// OnChange is called with every change of a record that this instance
+	// applied, with the replica's lock held: it must be quick and must not call
+	// the replica. nil = it is not called.
 	OnChange func(slot health.Slot, before, after health.Record)
-}
-
-// Environment is what a Keeper needs of its surroundings. The zero Environment is the real
-// one; a simulation brings its own.
-type Environment struct {
-	Now   func() time.Time    // the process's clock: monotonic, of any origin
-	Wall  func() time.Time    // the machine's wall clock, which goes on while the process is suspended
-	Rand  func(n int64) int64 // in [0, n)
-	Pacer Pacer               // how the keeper waits
-}
-
-// Pacer is how one goroutine waits and how others wake it.
-type Pacer interface {
-	// Wait returns when d has passed, ctx is done, or, then with true, when
-	// somebody kicked since the last Wait returned.
-	Wait(ctx context.Context, d time.Duration) bool
-	// Sleep returns when d has passed or ctx is done. It takes no kick.
-	Sleep(ctx context.Context, d time.Duration)
-	// Wake never blocks.
-	Wake()
 }
 
 func (c Config) withDefaults() Config {
@@ -75,24 +47,44 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func (w Environment) withDefaults() Environment {
-	if w.Now == nil {
-		w.Now = time.Now
-		w.Wall = func() time.Time { return time.Now().Round(0) }
-	}
-	if w.Wall == nil {
-		w.Wall = w.Now
-	}
-	if w.Rand == nil {
-		w.Rand = rand.Int64N
-	}
-	if w.Pacer == nil {
-		w.Pacer = make(timerPacer, 1)
-	}
-	return w
+// Environment is the clocks, randomness and waiting of a Replica. The zero
+// Environment is the real one; a simulation has its own.
+type Environment struct {
+	Now   func() time.Time    // the process's clock: monotonic, of any origin
+	Wall  func() time.Time    // the machine's wall clock, which runs on while the process is suspended
+	Rand  func(n int64) int64 // in [0, n)
+	Pacer Pacer               // how the replica waits
 }
 
-// timerPacer is the real one: at most one kick is remembered.
+func (e Environment) withDefaults() Environment {
+	if e.Now == nil {
+		e.Now = time.Now
+		e.Wall = func() time.Time { return time.Now().Round(0) }
+	}
+	if e.Wall == nil {
+		e.Wall = e.Now
+	}
+	if e.Rand == nil {
+		e.Rand = rand.Int64N
+	}
+	if e.Pacer == nil {
+		e.Pacer = make(timerPacer, 1)
+	}
+	return e
+}
+
+// Pacer is how one goroutine waits and how others wake it.
+type Pacer interface {
+	// Wait returns when d has passed, when ctx is done, or, then with true, when
+	// Wake was called since the last Wait returned.
+	Wait(ctx context.Context, d time.Duration) bool
+	// Sleep returns when d has passed or ctx is done. It ignores Wake.
+	Sleep(ctx context.Context, d time.Duration)
+	// Wake never blocks.
+	Wake()
+}
+
+// timerPacer is the real one. It keeps at most one wake-up.
 type timerPacer chan struct{}
 
 func (p timerPacer) Wait(ctx context.Context, d time.Duration) bool {

@@ -6,35 +6,35 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// Counters are what this instance did and suffered since it began. They only
-// grow, but for the gauges at the end.
+// Counters are totals since this instance began, and gauges at the end of the
+// struct.
 type Counters struct {
 	Exchanges         uint64        // exchanges with the table, reads and writes
 	Writes            uint64        // … of them writes
-	Conflicts         uint64        // writes that another instance came before
+	Conflicts         uint64        // writes that another instance's write preceded
 	UnknownOutcomes   uint64        // writes of unknown outcome, settled by reading back
-	ReadFailures      uint64        // reads without an answer
+	ReadFailures      uint64        // reads without a response
 	ExchangeTime      time.Duration // the time that all exchanges took
 	Outage            time.Duration // time without contact, each beyond StaleAfter
-	Trips             uint64        // trips adopted
+	Trips             uint64        // trips applied
 	Leases            uint64        // probe leases that this instance held
-	ProbesReturned    uint64        // … of them given back because no request came
+	ProbesReturned    uint64        // … of them returned because no request used them
 	Probes            uint64        // requests sent as the fleet's one probe
 	LocalProbes       uint64        // requests sent as a probe of this instance's own
 	UnreadableRecords uint64        // records found unreadable
 	ClockResets       uint64        // times the service's clock was lost
-	Disagreement      time.Duration // between others' changes and their adoption here, summed
-	Disagreements     uint64        // … over so many changes
-	StaleRequests     uint64        // requests sent to a backend that the table knew to be shut
+	Disagreement      time.Duration // from others' changes to their application here, summed
+	Disagreements     uint64        // … over this many changes
+	StaleRequests     uint64        // requests sent to a backend that the table showed to be closed
 	Latency           [len(latencyBounds) + 1]uint64
 
-	LastError        error         // gauge: what the last exchange failed with; nil = it did not
-	ClockUncertainty time.Duration // gauge: how exactly the service's clock is known
-	SinceContact     time.Duration // gauge: how old the last answer is
-	Disconnected     bool          // gauge: the table is out of reach
+	LastError        error         // gauge: the error of the last exchange, if any
+	ClockUncertainty time.Duration // gauge: width of the bounds of the service's clock
+	SinceContact     time.Duration // gauge: age of the last response
+	Disconnected     bool          // gauge: the table is unreachable
 }
 
-// latencyBounds are the upper bounds of Counters.Latency; the last count is
+// latencyBounds are the upper bounds of Counters.Latency; its last element counts
 // what took longer.
 var latencyBounds = [...]time.Duration{
 	5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
@@ -44,7 +44,7 @@ var latencyBounds = [...]time.Duration{
 // LatencyBounds are the upper bounds of the buckets of Counters.Latency.
 func LatencyBounds() []time.Duration { return latencyBounds[:] }
 
-// Counters is the state of the counters now.
+// Counters returns the counters now.
 func (r *Replica) Counters() Counters {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,15 +67,16 @@ func (c *Counters) recordExchange(took time.Duration) {
 	c.Latency[len(latencyBounds)]++
 }
 
-// recordOutage books a silence that has just ended.
+// recordOutage counts a time without contact that has just ended.
 func (c *Counters) recordOutage(from, to, allowed time.Duration) {
 	if silent := to - from; silent > allowed {
 		c.Outage += silent
 	}
 }
 
-// recordPropagation books how long this instance did not know what another wrote, and
-// which of its requests went to a backend that the table knew to be shut.
+// recordPropagation counts how long this instance did not have what another one
+// wrote, and which of its requests it sent meanwhile to a backend that the table
+// showed to be closed.
 func (r *Replica) recordPropagation(s *slot, before health.Record, now clockReading) {
 	record := s.record
 	if record.LastChange == before.LastChange || record.LastChange.By == r.cfg.Instance || record.LastChange.At == 0 {
@@ -83,12 +84,12 @@ func (r *Replica) recordPropagation(s *slot, before health.Record, now clockRead
 	}
 	at := r.clock.toLocal(record.LastChange.At)
 	if at < 0 {
-		return // it was so before this instance began
+		return // the change is older than this instance
 	}
 	r.counters.Disagreement += max(now.local-at, 0) // both clocks are known to a tenth of a second only
 	r.counters.Disagreements++
-	shutNow := record.Circuit.State != health.Closed && before.Circuit.State == health.Closed || record.Windows != before.Windows
-	if shutNow {
+	closedNow := record.Circuit.State != health.Closed && before.Circuit.State == health.Closed || record.Windows != before.Windows
+	if closedNow {
 		r.counters.StaleRequests += uint64(s.sent.since(at, now.local))
 	}
 }

@@ -1,10 +1,3 @@
-// Package housekeeping has the chores of a fleet done by one of its instances,
-// at most once an hour, while there is traffic. A timer of the Functions host
-// would do them too, and would keep an instance awake for it.
-//
-// The duty is claimed ahead of the work, by swapping the instant of the claim
-// into a row: whoever comes second finds it taken. An instance that is killed at
-// its chores leaves the rest of them for the next hour.
 package fleet
 
 import (
@@ -19,25 +12,32 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// Task is something to be done now and then. It must not matter when it is
-// left out, or done twice.
+// Task is periodic maintenance. It must be harmless to leave out or to run twice.
 type Task struct {
 	Name string
 	Run  func(ctx context.Context) (removed int, err error)
 }
 
-// Janitor does the chores when it is this instance's turn. Store, Busy and Chores
-// are needed; the zero value of any other field is its default.
+// Janitor has the maintenance of a fleet done by one of its instances, at most once
+// an hour, while there is traffic. A timer trigger of the Functions host would
+// keep an instance awake for it.
+//
+// The duty is claimed ahead of the work, by a compare-and-swap of the claim's
+// instant: a second instance finds it taken. An instance that is killed at work
+// leaves the rest to the next hour.
+//
+// Store, Busy and Tasks are required; the zero value of any other field is its
+// default.
 type Janitor struct {
 	Store         tablestore.Store
-	Busy          func() bool // whether there was traffic since it was last asked
+	Busy          func() bool // whether there was traffic since the last call
 	Tasks         []Task
-	Instance      string                                   // for people
-	Interval      time.Duration                            // between two rounds of the fleet; 0 = 1 h
-	CheckInterval time.Duration                            // between two looks at whose turn it is; 0 = 5 min
-	TaskTimeout   time.Duration                            // with one chore; 0 = 1 min
-	OnDone        func(chore string, removed int, e error) // told of each chore; nil = nobody is
-	Now           func() time.Time                         // for stores without a clock; nil = time.Now
+	Instance      string                                  // for people
+	Interval      time.Duration                           // between two rounds in the fleet; 0 = 1 h
+	CheckInterval time.Duration                           // between two attempts to claim; 0 = 5 min
+	TaskTimeout   time.Duration                           // of one task; 0 = 1 min
+	OnDone        func(task string, removed int, e error) // called after each task; nil = it is not
+	Now           func() time.Time                        // for stores without a clock; nil = time.Now
 }
 
 // The row of the claim.
@@ -48,15 +48,15 @@ const (
 	claimedByColumn  = "by"
 )
 
-// claimTimeout is how long one exchange with the table may take.
+// claimTimeout bounds the exchanges of one claim.
 const claimTimeout = 10 * time.Second
 
-// Run looks whose turn it is until ctx is done. The first look is not at once:
-// a process that has just begun has better things to do.
+// Run claims and does the maintenance until ctx is done. The first check is not
+// immediate: a process that has just started has more urgent work.
 func (j *Janitor) Run(ctx context.Context) {
-	look := cmp.Or(j.CheckInterval, 5*time.Minute)
+	interval := cmp.Or(j.CheckInterval, 5*time.Minute)
 	for {
-		timer := time.NewTimer(look/2 + rand.N(look)) //nolint:gosec // instances that began together part here; no secret depends on it
+		timer := time.NewTimer(interval/2 + rand.N(interval)) //nolint:gosec // spreads instances that started together; not a secret
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -66,19 +66,20 @@ func (j *Janitor) Run(ctx context.Context) {
 		if !j.Busy() {
 			continue
 		}
-		if mine, _ := j.Claim(ctx); mine { // without the table there is nothing to tidy either
+		if mine, _ := j.Claim(ctx); mine { // without the table there is nothing to do either
 			j.runTasks(ctx)
 		}
 	}
 }
 
-// Claim takes this round's duty, and reports whether it is this instance's.
+// Claim takes this interval's maintenance, and reports whether this instance has
+// it.
 func (j *Janitor) Claim(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
 	row, reply, err := j.Store.Get(ctx, janitorPartition, janitorKey)
 	if err != nil && !errors.Is(err, tablestore.ErrNotFound) {
-		return false, fmt.Errorf("read whose turn it is: %w", err)
+		return false, fmt.Errorf("read the claim of maintenance: %w", err)
 	}
 	now := j.now(reply)
 	last, _ := strconv.ParseInt(row.Columns[claimedAtColumn], 10, 64)
@@ -90,12 +91,12 @@ func (j *Janitor) Claim(ctx context.Context) (bool, error) {
 		Columns: map[string]string{claimedAtColumn: strconv.FormatInt(now.Unix(), 10), claimedByColumn: j.Instance},
 	})
 	if err != nil {
-		return false, fmt.Errorf("claim the turn: %w", err)
+		return false, fmt.Errorf("claim maintenance: %w", err)
 	}
 	return true, nil
 }
 
-// now is the table service's clock.
+// now is the table service's clock, else the local one.
 func (j *Janitor) now(reply tablestore.Response) time.Time {
 	switch {
 	case !reply.Date.IsZero():

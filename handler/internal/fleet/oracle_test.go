@@ -241,7 +241,7 @@ func (o *oracle) entered(m *machine, b *backend, t health.Permit) {
 	if s.record.Override.Drained {
 		o.violate("I4: i%02d sent to b%d, which it knows is drained", m.n, b.n)
 	}
-	if s.record.Circuit.State != health.Closed && !t.Probe && !t.LocalProbe && !s.override.ignoresShared {
+	if s.record.Circuit.State != health.Closed && !t.Probe && !t.LocalProbe && !s.local.disregardShared {
 		o.violate("I4: i%02d sent to b%d, which it knows is %v", m.n, b.n, s.record.Circuit.State)
 	}
 	span, sure := k.clock.bounds(k.readClocks())
@@ -281,9 +281,9 @@ func (o *oracle) refused(m *machine, b *backend) {
 	o.result.mostLeaks = max(o.result.mostLeaks, b.leaks[m])
 }
 
-// slack is how long a running instance with traffic may be without a word to
+// boundTolerance is how long a running instance with traffic may be without a word to
 // the table, besides the refresh: a turn's writes may all time out.
-const slack = 1200*simRefresh/1000 + (2*writeAttempts+2)*simTimeout + time.Second
+const boundTolerance = 1200*simRefresh/1000 + (2*writeAttempts+2)*simTimeout + time.Second
 
 // check runs after every event.
 func (o *oracle) check() {
@@ -297,7 +297,7 @@ func (o *oracle) check() {
 		if idle := m.keeper.traffic.Load() == 0; idle || sight.idle {
 			sight.ended, sight.idle = o.w.now, idle // nobody had asked it: it need not
 		}
-		if o.w.now-sight.ended > slack {
+		if o.w.now-sight.ended > boundTolerance {
 			o.violate("I5: i%02d has not spoken with the table for %v", m.n, o.w.now-sight.ended)
 			sight.ended = o.w.now
 		}

@@ -1,3 +1,12 @@
+// Package fleet synchronizes the health of the backends between the instances of
+// one deployment: a [Replica] in each instance, one table between them. It knows
+// nothing of HTTP or of how backends are chosen.
+//
+// The request path ([Replica.Snapshot], [Replica.Acquire],
+// [Replica.ReportOutcome] and their like) uses memory only. One goroutine,
+// [Replica.Run], reads the shared row, merges it, and writes what this instance
+// has to add by compare-and-swap. docs/shared-state.md has the protocol and the
+// measurements behind its rules; model/ has a model of it.
 package fleet
 
 import (
@@ -5,6 +14,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,16 +22,15 @@ import (
 	"time"
 
 	"spillway/handler/internal/health"
-	"spillway/handler/internal/tablestore"
 )
 
-// Replica holds what this instance knows of the backends, and keeps it and the
-// table in step. Its methods are safe for concurrent use.
+// Replica holds what this instance knows of the backends, and synchronizes it
+// with the table. Its methods are safe for concurrent use.
 type Replica struct {
 	cfg        Config
 	base       time.Time // local instants count from here
-	leaseOwner string    // of leases: a restarted instance is another one
-	reporterID string    // the owner, short, in lists of suspects
+	leaseOwner string    // a restarted instance is another owner
+	reporterID string    // the owner, short, in failure reports
 
 	// mu guards what follows. It is never held across an exchange or a wait.
 	mu                sync.Mutex
@@ -29,32 +38,24 @@ type Replica struct {
 	slots             []*slot
 	rows              []sharedRow
 	nonces            nonces
-	lastContact       time.Duration // when the table last answered
-	disconnected      bool          // it has not for so long that each instance probes for itself
+	lastContact       time.Duration // when the table last responded
+	disconnected      bool          // that is longer than StaleAfter ago: this instance probes on its own
 	version           uint64
-	lastHeartbeat     time.Duration // when this instance last said what it agreed to …
-	heartbeatRevision uint64        // … which was this revision
-	memberCount       int           // how many instances were active when last counted
-	nextMemberCount   time.Duration // when to count next; 0 = not planned yet
+	lastHeartbeat     time.Duration // when this instance last wrote a heartbeat …
+	heartbeatRevision uint64        // … and the revision in it
+	memberCount       int           // active instances when last counted
+	nextMemberCount   time.Duration // 0 = not scheduled yet
 	counters          Counters
 	lastError         error // of the last exchange, if it failed
 
-	lastRefresh time.Duration // when Run last began a refresh; its own
+	lastRefresh time.Duration // when Run last began a refresh; used by Run alone
 
-	view    atomic.Pointer[view]
+	current atomic.Pointer[requestView]
 	traffic atomic.Int64 // local instant of the last request, to within a tenth of a second
-	running sync.WaitGroup
+	done    sync.WaitGroup
 }
 
-// sharedRow is one row of the fleet as last seen.
-type sharedRow struct {
-	key      string
-	version  tablestore.Version // "" = there is none
-	revision uint64             // counts the writes, for people
-	readAt   int64              // the service's instant of the last reading
-}
-
-// New returns a Keeper that has not read the table yet: all is healthy.
+// New returns a Replica that has not read the table yet: every slot is healthy.
 func New(cfg Config) *Replica {
 	cfg = cfg.withDefaults()
 	r := &Replica{cfg: cfg, base: cfg.Environment.Now()}
@@ -75,27 +76,26 @@ func New(cfg Config) *Replica {
 	return r
 }
 
-// Run keeps this instance and the table in step until ctx is done. It is the
-// only goroutine that reads and writes the shared rows, operators' commands
-// apart, and owns no other.
+// Run synchronizes this instance with the table until ctx is done. It is the only
+// goroutine that reads and writes the shared rows, except for operators'
+// commands, and it starts no other.
 func (r *Replica) Run(ctx context.Context) {
-	r.running.Add(1)
-	defer r.running.Done()
-	next := r.readClocks().local // the first read is at once
+	r.done.Add(1)
+	defer r.done.Done()
+	next := r.readClocks().local // the first read is immediate
 	for ctx.Err() == nil {
 		now := r.readClocks().local
-		kicked := r.cfg.Environment.Pacer.Wait(ctx, max(r.nextWake(next, now)-now, 0))
+		woken := r.cfg.Environment.Pacer.Wait(ctx, max(r.nextWake(next, now)-now, 0))
 		if ctx.Err() == nil {
-			next = r.runOnce(ctx, next, kicked)
+			next = r.runOnce(ctx, next, woken)
 		}
 	}
 	r.shutDown(ctx)
 }
 
-// shutDown says what is left to say when the instance is stopped in good order,
-// in one exchange's time: above all it gives back a probe that no request will
-// use here. An instance that is killed loses nothing by not doing so but the
-// rest of a lease.
+// shutDown publishes what is pending when the instance stops in good order, within
+// the time of one exchange: above all it returns a probe that no request will use
+// here. An instance that is killed leaves the rest of a lease unused, no more.
 func (r *Replica) shutDown(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.Timeout)
 	defer cancel()
@@ -111,44 +111,31 @@ func (r *Replica) shutDown(ctx context.Context) {
 	r.publish(ctx)
 }
 
-// Close waits for Run to return; its ctx must be done. A probe that is held
-// lapses by itself.
-func (r *Replica) Close() { r.running.Wait() }
+// Close waits until Run returns; its ctx must be done. The lease of a probe that is
+// held expires by itself.
+func (r *Replica) Close() { r.done.Wait() }
 
-// readClocks reads the local clocks.
 func (r *Replica) readClocks() clockReading {
 	return clockReading{r.cfg.Environment.Now().Sub(r.base), time.Duration(r.cfg.Environment.Wall().UnixNano())}
 }
 
-// partition is the key that the fleet's rows share.
-func (r *Replica) partition() string { return "fleet|" + r.cfg.Group }
-
-// A row holds 252 columns of a client's (facts/table-state.md §2); some room
-// is left for columns of other kinds and versions.
-const (
-	slotsPerRow = 200
-	manyRows    = 16
-)
-
-// rowCount is how many rows so many slots take: one, which makes the cheapest
-// refresh, as long as they fit.
-func rowCount(slots int) int {
-	if slots <= slotsPerRow {
-		return 1
+// slot returns nil for a slot that does not exist.
+func (r *Replica) slot(n health.Slot) *slot {
+	if n < 0 || int(n) >= len(r.slots) {
+		return nil
 	}
-	return manyRows
+	return r.slots[n]
 }
 
-// rowIndex spreads slots over rows by name, so that a new one moves no other.
-func rowIndex(name string, rows int) int {
-	sum := sha256.Sum256([]byte(name))
-	return int(sum[31]) % rows
+// jitter is a random duration of at most upTo.
+func (r *Replica) jitter(upTo time.Duration) time.Duration {
+	return time.Duration(r.cfg.Environment.Rand(int64(max(upTo, 0)) + 1))
 }
 
-// shorten keeps texts that go into a record short (its readers refuse long ones).
+// shorten bounds a text that goes into a record: readers refuse long ones.
 func shorten(s string) string { return strings.ToValidUTF8(s[:min(len(s), 64)], "") }
 
-// nonces remembers the writes that may have landed.
+// nonces are those of the writes that may have been applied.
 type nonces struct{ recent []string }
 
 const maxNonces = 256
@@ -160,24 +147,9 @@ func (n *nonces) add(nonce string) {
 	}
 }
 
-func (n *nonces) has(nonce string) bool {
-	for _, l := range n.recent {
-		if l == nonce {
-			return true
-		}
-	}
-	return false
-}
+func (n *nonces) has(nonce string) bool { return slices.Contains(n.recent, nonce) }
 
-// nonce names one write.
+// nonce returns a name for one write.
 func (r *Replica) nonce() string {
 	return fmt.Sprintf("%s-%s", r.reporterID, strconv.FormatInt(r.cfg.Environment.Rand(1<<62), 36))
-}
-
-// slot is the keeper's part of a health.Slot; nil for one that there is not.
-func (r *Replica) slot(n health.Slot) *slot {
-	if n < 0 || int(n) >= len(r.slots) {
-		return nil
-	}
-	return r.slots[n]
 }

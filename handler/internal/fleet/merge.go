@@ -7,15 +7,11 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// revisionColumn counts the writes of a shared row, so that people can see how
-// far two instances are apart.
-const revisionColumn = "rev"
-
-// mergeRow takes in a row as it was read or written. Called with the lock held;
-// it reports whether anything was news.
+// mergeRow applies a row as it was read or written, and reports whether anything
+// changed. The caller holds the lock.
 func (r *Replica) mergeRow(n int, row tablestore.Row, now clockReading) (changed bool) {
 	if row.Version == r.rows[n].version {
-		return false // nobody wrote since
+		return false // not written since
 	}
 	r.rows[n].version = row.Version
 	if rev, err := strconv.ParseUint(row.Columns[revisionColumn], 10, 64); err == nil {
@@ -51,8 +47,8 @@ func (r *Replica) mergeColumn(i health.Slot, s *slot, column string, now clockRe
 	return r.applyRecord(i, s, record, now)
 }
 
-// maxDeadlineAhead is how far ahead a deadline may be; a later one was not written by
-// any version and would hold a backend shut for ever.
+// maxDeadlineAhead is how far ahead a deadline may be, in milliseconds. No version
+// writes a later one, and it would close a backend for ever.
 const maxDeadlineAhead = 26 * 60 * 60 * 1000
 
 func (r *Replica) tooFarAhead(record health.Record, now clockReading) bool {
@@ -64,7 +60,7 @@ func (r *Replica) tooFarAhead(record health.Record, now clockReading) bool {
 	return far
 }
 
-// applyRecord joins a record to what is known of the slot.
+// applyRecord merges a record into what is known of the slot.
 func (r *Replica) applyRecord(i health.Slot, s *slot, record health.Record, now clockReading) bool {
 	before := s.record
 	s.record = before.Merge(record)
@@ -84,12 +80,12 @@ func (r *Replica) applyRecord(i health.Slot, s *slot, record health.Record, now 
 	return true
 }
 
-// epochChanged drops what belonged to the former epoch: results of an older epoch
-// never count (facts/table-state.md §3 rule 5).
+// epochChanged drops what belonged to the former epoch: its outcomes do not count in
+// the new one (docs/shared-state.md#rules).
 func (r *Replica) epochChanged(s *slot, before health.Circuit, now clockReading) {
 	c := s.record.Circuit
 	kept := c.State == health.HalfOpen && r.ownsLease(c) && r.holdsLease(s, c)
-	s.override = localOverride{}
+	s.local = localOverride{}
 	s.report, s.unreportedFailures, s.misconfigured = health.FailureReport{}, 0, false
 	s.outcomes.clear()
 	s.failures.clear()
@@ -103,21 +99,10 @@ func (r *Replica) epochChanged(s *slot, before health.Circuit, now clockReading)
 		s.probe = probe{}
 	}
 	if c.State != health.Closed {
-		// The fleet's attempts to take the probe are spread over one refresh.
+		// The instances' attempts to claim the probe are spread over one refresh.
 		s.claimAfter = max(r.clock.toLocal(c.Until), now.local) + r.jitter(r.refreshInterval(now.local))
 	}
 	if before.State == health.Closed && c.State == health.Open {
 		r.counters.Trips++
 	}
-}
-
-// ownsLease reports whether this very process took the lease, perhaps by a write
-// whose answer was lost or that landed late: the nonce tells.
-func (r *Replica) ownsLease(c health.Circuit) bool {
-	return c.Owner == r.leaseOwner && r.nonces.has(c.Nonce)
-}
-
-// holdsLease reports whether the probe at hand is of that lease.
-func (r *Replica) holdsLease(s *slot, c health.Circuit) bool {
-	return s.probe.stage != probeNone && s.probe.incarnation == c.Incarnation && s.probe.lease == c.Lease
 }

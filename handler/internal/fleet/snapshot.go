@@ -6,34 +6,34 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// view is the snapshot with what Enter needs beside it. It is immutable.
-type view struct {
+// requestView is the snapshot and what Acquire needs besides. It is immutable.
+type requestView struct {
 	snapshot health.Snapshot
-	epochs   []epoch
+	epochs   []circuitEpoch
 }
 
-// epoch is which circuit a slot's health was taken from.
-type epoch struct{ incarnation, epoch uint64 }
+// circuitEpoch identifies the circuit that a slot's health was taken from.
+type circuitEpoch struct{ incarnation, epoch uint64 }
 
-// publishView makes the keeper's knowledge visible to requests. Called with
-// the lock held, or before anybody else knows the keeper.
+// publishView makes what the replica knows visible to requests. The caller holds the
+// lock, or no other goroutine has the replica yet.
 func (r *Replica) publishView(now clockReading) {
 	r.version++
-	v := &view{
+	view := &requestView{
 		snapshot: health.Snapshot{Version: r.version, Taken: r.toTime(now.local), Slots: make([]health.Health, len(r.slots))},
-		epochs:   make([]epoch, len(r.slots)),
+		epochs:   make([]circuitEpoch, len(r.slots)),
 	}
 	for i, s := range r.slots {
-		v.snapshot.Slots[i] = r.slotHealth(s, now)
-		v.epochs[i] = epoch{s.record.Circuit.Incarnation, s.record.Circuit.Epoch}
+		view.snapshot.Slots[i] = r.slotHealth(s, now)
+		view.epochs[i] = circuitEpoch{s.record.Circuit.Incarnation, s.record.Circuit.Epoch}
 	}
-	r.view.Store(v)
+	r.current.Store(view)
 }
 
-// toTime is a local toTime as the rest of the process reads clocks.
+// toTime is a local instant in the process's clock.
 func (r *Replica) toTime(local time.Duration) time.Time { return r.base.Add(local) }
 
-// slotHealth is what a request should believe of the slot.
+// slotHealth is the slot's health for requests.
 func (r *Replica) slotHealth(s *slot, now clockReading) health.Health {
 	h := health.Health{Drained: s.record.Override.Drained, Reason: s.record.LastChange.Reason, Throttle: r.throttleOf(s, now.local)}
 	if t := s.localWindows[h.Throttle.Kind]; t.until > now.local && r.toTime(t.until).Equal(h.Throttle.Until) {
@@ -41,9 +41,9 @@ func (r *Replica) slotHealth(s *slot, now clockReading) health.Health {
 	}
 	c := s.record.Circuit
 	switch {
-	case s.override.ignoresShared:
-	case s.override.state != health.Closed:
-		h.State, h.Until, h.Probe, h.Reason = s.override.state, r.toTime(s.override.until), s.override.probeDue(now.local), s.override.reason
+	case s.local.disregardShared:
+	case s.local.state != health.Closed:
+		h.State, h.Until, h.Probe, h.Reason = s.local.state, r.toTime(s.local.until), s.local.probeDue(now.local), s.local.reason
 		if h.Probe {
 			h.State = health.HalfOpen
 		}
@@ -65,11 +65,10 @@ func lowerShare(a, b uint8) uint8 {
 	return a
 }
 
-// throttleOf folds what the fleet and what this instance was told. What it was
-// told itself is exact to the clock's tick; what the others say is as good as
-// the service's clock is known.
+// throttleOf combines the waits of the fleet and of this instance. Its own are exact
+// to the clock's tick; the others' are as exact as the service's clock is known.
 func (r *Replica) throttleOf(s *slot, now time.Duration) health.Throttle {
-	var local health.RetryWindows // instants in milliseconds of the local clock, for the sum's sake in microseconds
+	var local health.RetryWindows // instants in microseconds of the local clock
 	for kind, shared := range s.record.Windows.ByKind {
 		until := r.clock.toLocal(shared.Until)
 		t, room := s.localWindows[kind], shared.MaxTokens
