@@ -280,6 +280,7 @@ func (q quotaRun) wantOutageSurvived(t *testing.T, c *consumerFleet) charges {
 }
 
 func TestQuotaHoldsAcrossInstances(t *testing.T) {
+	soakOnly(t)
 	quotaRun{instances: 4, limit: 30_000, times: 20, overload: 8 * time.Second, calm: 5 * time.Second, minutes: 1, outage: 3 * time.Second, strain: 3}.prove(t)
 }
 
