@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"maps"
 	"os"
 	"reflect"
@@ -8,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/kelseyhightower/envconfig"
+
+	"spillway/handler/internal/config/jsondoc"
 )
 
 // prefix stands before the names of all settings of ours.
@@ -97,4 +100,35 @@ func (in *inputs) get(name string) string {
 		}
 	}
 	return ""
+}
+
+// settingNames are the names of all process settings of ours.
+func settingNames() []string {
+	var out bytes.Buffer
+	if err := envconfig.Usagef(prefix, new(written), &out, "{{range .}}{{.Key}} {{end}}"); err != nil {
+		panic("config: " + err.Error())
+	}
+	return strings.Fields(out.String())
+}
+
+// unknownSettings looks for settings of ours that do not exist. One that is nearly
+// right is a fault: it was meant to do something. The rest is a warning.
+// Names that the pool document refers to are its own affair.
+func (c *checker) unknownSettings(in *inputs, referred []string) {
+	known := settingNames()
+	short := make([]string, len(known))
+	for i, name := range known {
+		short[i] = strings.TrimPrefix(name, prefix+"_")
+	}
+	for _, name := range slices.Sorted(maps.Keys(in.all)) {
+		rest, ours := strings.CutPrefix(name, prefix+"_")
+		if !ours || slices.Contains(known, name) || strings.Contains(rest, "__") || slices.Contains(referred, name) {
+			continue
+		}
+		if near := jsondoc.Nearest(rest, short); near != "" {
+			c.setting(name, "is no setting of Spillway", "Did you mean "+prefix+"_"+near+"?")
+			continue
+		}
+		c.settingWarning(name, "is no setting of Spillway and is ignored", "Remove it.")
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/config/document"
 	"spillway/handler/internal/config/jsondoc"
 	"spillway/handler/internal/consumer"
 )
@@ -140,4 +141,30 @@ func (cfg *Config) printConsumer(p *printer, i int) {
 		words = append(words, fmt.Sprintf("%.2f money/month", who.BudgetPerMonth))
 	}
 	p.line("consumer "+who.Name, "%s", strings.Join(append(words, pick(who.Class == consumer.Batch, "batch", "interactive")), "; "))
+}
+
+// Validate is `spillway validate`: it loads the configuration of this process
+// and writes the configuration and its warnings to w. The error holds
+// everything that is wrong, one fault a line.
+func Validate(w io.Writer) error {
+	cfg, err := Load()
+	if err != nil {
+		return err
+	}
+	if err := cfg.Print(w); err != nil {
+		return fmt.Errorf("print configuration: %w", err)
+	}
+	for _, warning := range cfg.Warnings {
+		if _, err := fmt.Fprintf(w, "warning: %v\n", warning); err != nil {
+			return fmt.Errorf("print warnings: %w", err)
+		}
+	}
+	_, err = fmt.Fprintf(w, "valid: %d backends, %d models, %d consumers\n", len(cfg.Resources), len(cfg.Pools), len(cfg.Consumers))
+	return err
+}
+
+// PrintSchema is `spillway schema`.
+func PrintSchema(w io.Writer) error {
+	_, err := w.Write(document.Schema())
+	return err
 }

@@ -1,0 +1,295 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/config/document"
+	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/openai/usage"
+)
+
+// pools lays out the pools, and numbers the slots backend by backend.
+func (cfg *Config) pools(l *document.Layout) {
+	cfg.index = map[string]int{}
+	for i, model := range l.Models {
+		cfg.index[model] = i
+		cfg.Pools = append(cfg.Pools, poolOf(l, model))
+	}
+	for alias, model := range l.Aliases {
+		cfg.index[alias] = cfg.index[model]
+	}
+	for i := range l.Document.Backends {
+		b := &l.Document.Backends[i]
+		for p := range cfg.Pools {
+			deployment, ok := document.Serves(b, cfg.Pools[p].Model)
+			if !ok {
+				continue
+			}
+			member := member(l, b, i, deployment)
+			member.Slot = health.Slot(len(cfg.Slots))
+			cfg.Slots = append(cfg.Slots, b.Name+"/"+cfg.Pools[p].Model)
+			cfg.Pools[p].Backends = append(cfg.Pools[p].Backends, member)
+		}
+	}
+}
+
+func member(l *document.Layout, b *document.Backend, index int, deployment string) balancer.Backend {
+	return balancer.Backend{
+		Name: b.Name, Index: index, Deployment: deployment, Region: b.Region, Geography: b.Geography,
+		Priority: l.Priority(b), Weight: b.Weight, Provisioned: b.Capacity == "provisioned",
+		Stateful: b.Stateful, OpenAI: b.Kind == "openai",
+	}
+}
+
+// poolOf is how the model's backends are chosen.
+func poolOf(l *document.Layout, model string) balancer.Pool {
+	m := l.Entry(model)
+	p := balancer.Pool{
+		Model: model, Aliases: m.Aliases,
+		Strategy: map[string]balancer.Strategy{
+			"weighted": balancer.Weighted, "round-robin": balancer.RoundRobin,
+			"least-busy": balancer.LeastBusy, "lowest-latency": balancer.LowestLatency,
+		}[m.Strategy],
+		LatencySensitivity: time.Duration(m.LatencySensitivity),
+		FirstToken:         time.Duration(m.FirstTokenTimeout),
+		Hedge:              hedge(m.Hedge),
+	}
+	if m.Affinity == "none" {
+		p.Affinity = balancer.NoAffinity
+	}
+	if m.Price != nil {
+		p.Price = usage.Price{Currency: m.Price.Currency, Input: m.Price.Input, CachedInput: m.Price.CachedInput, Output: m.Price.Output}
+	}
+	for _, name := range m.Fallbacks {
+		fallback, _ := l.Model(name)
+		p.Fallbacks = append(p.Fallbacks, fallback)
+	}
+	return p
+}
+
+// hedge reads "p95" as a percentile and everything else as a delay.
+func hedge(h *document.Hedge) balancer.Hedge {
+	if h == nil {
+		return balancer.Hedge{}
+	}
+	out := balancer.Hedge{MaxPercent: h.MaxPercent}
+	if percent, ok := strings.CutPrefix(h.After, "p"); ok {
+		n, _ := strconv.ParseFloat(percent, 64)
+		out.Percentile = n / 100
+		return out
+	}
+	out.After, _ = time.ParseDuration(h.After)
+	return out
+}
+
+// Pool is the pool that serves what a caller calls model: the model's own, the
+// one it is an alias of, or else that of any model. ok is false when no
+// backend serves it.
+func (cfg *Config) Pool(model string) (*balancer.Pool, bool) {
+	i, ok := cfg.index[model]
+	if !ok || model == document.Wildcard {
+		i, ok = cfg.index[document.Wildcard]
+	}
+	if !ok {
+		return nil, false
+	}
+	return &cfg.Pools[i], true
+}
+
+// CandidatePools is the pool of a model and then those of its fallbacks, in the order in
+// which they are tried; nil when no backend serves it.
+func (cfg *Config) CandidatePools(model string) []*balancer.Pool {
+	first, ok := cfg.Pool(model)
+	if !ok {
+		return nil
+	}
+	line := []*balancer.Pool{first}
+	for _, name := range first.Fallbacks {
+		if next, ok := cfg.Pool(name); ok {
+			line = append(line, next)
+		}
+	}
+	return line
+}
+
+// Kind is what a resource speaks.
+type Kind uint8
+
+// The kinds of resource. The zero Kind is AzureOpenAI.
+const (
+	AzureOpenAI Kind = iota
+	OpenAI           // any OpenAI-compatible base URL
+)
+
+// Mode is how Spillway authenticates to a resource.
+type Mode uint8
+
+// The modes. The zero Mode is ManagedIdentity.
+const (
+	ManagedIdentity Mode = iota
+	APIKey
+	PassThrough // the caller's own Entra token
+	NoAuth
+)
+
+// Resource is one place that requests are sent to.
+type Resource struct {
+	Name      string
+	Endpoint  *url.URL // no trailing slash, no query; its path, mostly empty, goes before everything
+	Kind      Kind
+	Mode      Mode
+	Key       Secret // with APIKey
+	ClientID  string // with ManagedIdentity; "" = the system-assigned one, or the developer's sign-in
+	Region    string
+	Geography string
+	HTTP2     bool
+
+	CallerHeader string // in its canonical form; "" = no backend learns who calls
+}
+
+func (cfg *Config) resource(b *document.Backend, env map[string]string) Resource {
+	address, _, _ := document.Endpoint(b.Endpoint, b.Kind)
+	r := Resource{
+		Name: b.Name, Endpoint: address, Region: b.Region, Geography: b.Geography, HTTP2: b.HTTP2, CallerHeader: http.CanonicalHeaderKey(b.CallerHeader),
+		Mode: map[string]Mode{"api-key": APIKey, "pass-through": PassThrough, "none": NoAuth}[b.Auth.Mode],
+	}
+	if b.Kind == "openai" {
+		r.Kind = OpenAI
+	}
+	switch r.Mode {
+	case APIKey:
+		r.Key = NewSecret(env[b.Auth.Setting])
+	case ManagedIdentity:
+		r.ClientID = cmp.Or(b.Auth.ClientID, cfg.Settings.ClientID)
+	case PassThrough, NoAuth:
+	}
+	return r
+}
+
+// Key is one static key of a consumer.
+type Key struct {
+	Consumer int    // into Config.Consumers
+	Setting  string // where it is written, for logs
+	Value    Secret
+}
+
+// Identity is which Entra ID tokens belong to a consumer: those that match
+// everything that is not "".
+type Identity struct {
+	Consumer int // into Config.Consumers
+	AppID    string
+	Group    string
+	Role     string
+}
+
+func (cfg *Config) consumers(l *document.Layout) {
+	for i := range l.Document.Consumers {
+		who := &l.Document.Consumers[i]
+		cfg.Consumers = append(cfg.Consumers, consumerOf(l, who))
+		if e := who.Entra; e != nil {
+			cfg.Entra = append(cfg.Entra, Identity{Consumer: i, AppID: strings.ToLower(e.AppID), Group: e.Group, Role: e.Role})
+		}
+	}
+}
+
+// consumerOf is what the rest of the program knows of a consumer.
+func consumerOf(l *document.Layout, who *document.Consumer) consumer.Consumer {
+	out := consumer.Consumer{
+		Name: who.Name, Geographies: who.Geographies, MinPriority: who.MinPriority,
+		MaxRequestTokens: who.MaxRequestTokens, Concurrency: who.Concurrency,
+		TokensPerMinute: who.TokensPerMinute, RequestsPerMinute: who.RequestsPerMinute,
+		TokensPerMonth: who.TokensPerMonth, BudgetPerMonth: who.BudgetPerMonth, Transcripts: who.Transcripts,
+	}
+	if who.Class == "batch" {
+		out.Class = consumer.Batch
+	}
+	for _, name := range who.Models {
+		if model := l.Canonical(name); !slices.Contains(out.Models, model) {
+			out.Models = append(out.Models, model)
+		}
+	}
+	for name, limits := range who.PerModel {
+		if out.PerModel == nil {
+			out.PerModel = map[string]consumer.Limits{}
+		}
+		out.PerModel[l.Canonical(name)] = consumer.Limits{
+			TokensPerMinute: limits.TokensPerMinute, RequestsPerMinute: limits.RequestsPerMinute,
+			TokensPerMonth: limits.TokensPerMonth, BudgetPerMonth: limits.BudgetPerMonth,
+		}
+	}
+	return out
+}
+
+// ThrottlePolicy is what is done when a backend answers 429.
+type ThrottlePolicy struct {
+	AcceptRetryAfter bool
+	DefaultWait      time.Duration
+	MaxWait          time.Duration
+	Utilization      float64 // leave at this percentage of a provisioned deployment; 0 = never
+	RemainingTokens  float64 // leave when this share of the tokens per minute is left; 0 = never
+}
+
+func breakerPolicy(b *document.CircuitBreaker) health.BreakerPolicy {
+	return health.BreakerPolicy{
+		Failures: b.Failures, Interval: time.Duration(b.Interval),
+		Percentage: b.Percentage, MinimumRequests: b.MinimumRequests,
+		TripDuration: time.Duration(b.TripDuration), MaxTripDuration: time.Duration(b.MaxTripDuration),
+	}
+}
+
+func throttlePolicy(t *document.Throttle) ThrottlePolicy {
+	out := ThrottlePolicy{
+		AcceptRetryAfter: t.AcceptRetryAfter,
+		DefaultWait:      time.Duration(t.DefaultWait), MaxWait: time.Duration(t.MaxWait),
+	}
+	if t.LeaveAt != nil && t.LeaveAt.Enabled {
+		out.Utilization, out.RemainingTokens = t.LeaveAt.Utilization, t.LeaveAt.RemainingTokens
+	}
+	return out
+}
+
+// StatusCodes is a set of HTTP status codes. The zero StatusCodes is empty.
+type StatusCodes struct{ ranges [][2]int }
+
+// Match reports whether the code is in the set.
+func (s StatusCodes) Match(code int) bool {
+	for _, r := range s.ranges {
+		if r[0] <= code && code <= r[1] {
+			return true
+		}
+	}
+	return false
+}
+
+// String is the set as it is written.
+func (s StatusCodes) String() string {
+	var words []string
+	for _, r := range s.ranges {
+		word := strconv.Itoa(r[0])
+		if r[1] != r[0] {
+			word = fmt.Sprintf("%d-%d", r[0], r[1])
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, ", ")
+}
+
+// statusCodes reads what codes and ranges say; malformed ones are left out.
+func statusCodes(texts []string) StatusCodes {
+	var s StatusCodes
+	for _, text := range texts {
+		if r, ok := document.StatusRange(text); ok {
+			s.ranges = append(s.ranges, r)
+		}
+	}
+	return s
+}
