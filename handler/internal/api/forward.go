@@ -28,18 +28,13 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, rec *RequestRec
 	if s.Transcript != nil && c.request.Consumer != nil && c.request.Consumer.Transcripts {
 		w = s.Transcript(w, c.request)
 	}
-	ctx, committed, end := clientDeadline(r)
-	defer end()
-	rec.Result = s.Forwarder.Do(ctx, c.pools, c.request, func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery {
+	c.request.Received, c.request.Deadline = rec.Start, clientDeadline(r, rec.Start)
+	rec.Result = s.Forwarder.Do(r.Context(), c.pools, c.request, func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		if c.request.StreamedBody != nil {
 			drainBody(r) // the backend has answered early, and the host writes before it reads
 		}
 		s.recordBackend(w, r, rec, a)
 		s.rememberIDs(c.request, a)
-		if committed != nil {
-			settled := a.Hooks.Committed
-			a.Hooks.Committed = func() { committed(); settled() }
-		}
 		return s.Relay.Deliver(ctx, w, c.request, a)
 	})
 	settle(reserved, rec.Result)
@@ -49,14 +44,12 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, rec *RequestRec
 	return nil
 }
 
-// maxClientDeadline is how long a caller's own deadline is believed.
+// maxClientDeadline is the longest deadline of a caller that is honoured.
 const maxClientDeadline = time.Hour
 
-// clientDeadline ends the request when the caller's SDK said it would have given up
-// (facts/azure-openai.md §7.1), unless the answer was committed by then: the
-// SDKs' time-outs end at the first byte. Without such a header there is no end
-// but the caller's own, and no cost; committed is nil.
-func clientDeadline(r *http.Request) (ctx context.Context, committed, end func()) {
+// clientDeadline is when the caller's SDK gives up waiting for the first byte
+// (docs/azure-openai.md#sdk-retries); zero when it does not tell.
+func clientDeadline(r *http.Request, received time.Time) time.Time {
 	limit := maxClientDeadline
 	for _, name := range [...]string{"X-Stainless-Timeout", "X-Stainless-Read-Timeout"} {
 		value := r.Header.Get(name)
@@ -68,11 +61,9 @@ func clientDeadline(r *http.Request) (ctx context.Context, committed, end func()
 		}
 	}
 	if limit == maxClientDeadline {
-		return r.Context(), nil, func() {}
+		return time.Time{}
 	}
-	ctx, cancel := context.WithCancelCause(r.Context())
-	timer := time.AfterFunc(limit, func() { cancel(context.DeadlineExceeded) })
-	return ctx, func() { timer.Stop() }, func() { timer.Stop(); cancel(nil) }
+	return received.Add(limit)
 }
 
 // recordBackend tells the caller who serves it once that is certain: two attempts

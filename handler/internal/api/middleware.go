@@ -38,11 +38,16 @@ func (s *Server) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &stateOf(r).record
 		rec.Traceparent = r.Header.Get("Traceparent")
-		defer func() {
-			rec.Duration = s.Now().Sub(rec.Start)
-			s.Observer.RequestDone(rec)
+		func() {
+			defer func() {
+				rec.Duration = s.Now().Sub(rec.Start)
+				s.Observer.RequestDone(rec)
+			}()
+			next.ServeHTTP(w, r)
 		}()
-		next.ServeHTTP(w, r)
+		if rec.Result != nil && rec.Result.Delivery.Broken {
+			s.Relay.Abort(r.Context()) // the only end that every client recognises as an error
+		}
 	})
 }
 

@@ -46,6 +46,8 @@ type Readiness interface {
 // Relay takes an answer to the caller (package relay).
 type Relay interface {
 	Deliver(ctx context.Context, w http.ResponseWriter, r *proxy.Request, a *proxy.BackendResponse) proxy.Delivery
+	// Abort ends the connection of a broken response by a panic.
+	Abort(ctx context.Context)
 }
 
 // Observer is told of every request once it is over.
@@ -90,9 +92,6 @@ func (s *Server) inference(t target) http.HandlerFunc {
 			return
 		}
 		rec.Status = rec.Result.Status()
-		if rec.Result.Delivery.Broken {
-			panic(http.ErrAbortHandler) // the only end that every client recognises as an error
-		}
 	}
 }
 

@@ -85,6 +85,8 @@ func serve(ctx context.Context, pools []*balancer.Pool, deliver proxy.Deliver) *
 	return result
 }
 
+func (d *gateway) Abort(context.Context) { panic(http.ErrAbortHandler) }
+
 func (d *gateway) Deliver(_ context.Context, w http.ResponseWriter, _ *proxy.Request, a *proxy.BackendResponse) proxy.Delivery {
 	if !a.Hooks.MayCommit() {
 		return proxy.Delivery{}
@@ -288,17 +290,31 @@ func TestBrokenDeliveryAbortsConnection(t *testing.T) {
 	}
 }
 
-func TestClientDeadlineEndsRequest(t *testing.T) {
+func TestClientDeadline(t *testing.T) {
 	d := newGateway(t)
-	d.do = func(ctx context.Context, pools []*balancer.Pool, _ *proxy.Request, _ proxy.Deliver) *proxy.Result {
-		<-ctx.Done()
-		if !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-			t.Errorf("cause = %v, want the deadline", context.Cause(ctx))
+	for _, c := range []struct {
+		headers []string
+		want    time.Duration // 0 = none
+	}{
+		{nil, 0},
+		{[]string{"X-Stainless-Timeout", "0.05"}, 50 * time.Millisecond},
+		{[]string{"X-Stainless-Timeout", "600", "X-Stainless-Read-Timeout", "90"}, 90 * time.Second},
+		{[]string{"X-Stainless-Timeout", "7200"}, 0},
+		{[]string{"X-Stainless-Timeout", "-1"}, 0},
+		{[]string{"X-Stainless-Timeout", "soon"}, 0},
+	} {
+		d.do = func(_ context.Context, pools []*balancer.Pool, r *proxy.Request, _ proxy.Deliver) *proxy.Result {
+			switch {
+			case c.want == 0 && !r.Deadline.IsZero():
+				t.Errorf("%v: deadline %v, want none", c.headers, r.Deadline)
+			case c.want > 0 && r.Deadline.Sub(r.Received) != c.want:
+				t.Errorf("%v: deadline after %v, want %v", c.headers, r.Deadline.Sub(r.Received), c.want)
+			}
+			return &proxy.Result{Pool: pools[0], Err: proxy.ErrTimeout}
 		}
-		return &proxy.Result{Pool: pools[0], Err: proxy.ErrTimeout}
+		res, body := d.send(t, "POST", chat, hello, c.headers...)
+		wantError(t, res, body, 504, "upstream_timeout")
 	}
-	res, body := d.send(t, "POST", chat, hello, "X-Stainless-Timeout", "0.05")
-	wantError(t, res, body, 504, "upstream_timeout")
 }
 
 func TestBackendHeadersOnlyWhenExposed(t *testing.T) {

@@ -16,7 +16,7 @@ func NewBackendClient(cfg *config.Config, log *slog.Logger) (*backend.Client, []
 	client := &backend.Client{
 		RequestUsage: true,
 		APIVersion:   "2024-10-21",
-		Timeouts:     backend.Timeouts{Response: cfg.Settings.ResponseTimeout, FirstToken: cfg.Settings.FirstTokenTimeout, FirstTokenByModel: firstTokenTimeouts(cfg)},
+		Timeouts:     backend.Timeouts{FirstToken: cfg.Settings.FirstTokenTimeout, FirstTokenByModel: firstTokenTimeouts(cfg)},
 		Policy:       classifyPolicy(cfg),
 	}
 	tokens := &tokens{byIdentity: map[string]*backend.Token{}, standalone: cfg.Settings.Standalone, log: log}

@@ -11,20 +11,20 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// attempt sends the request to one backend and carries the answer to the
-// caller. It reports the verdict, and whether the caller has its answer.
+// attempt sends the request to one backend and delivers the response. It returns
+// the verdict, and whether the caller has its response.
 func (r *run) attempt(ctx context.Context, b *balancer.Backend, ticket health.Permit) (health.OutcomeClass, bool) {
 	t := &attempt{run: r, backend: b, ticket: ticket, result: r.result, began: r.Now()}
 	return t.do(ctx)
 }
 
-// attempt is the books of one attempt.
+// attempt is one attempt under way.
 type attempt struct {
 	*run
 	backend   *balancer.Backend
 	ticket    health.Permit
-	result    *Result        // where it is written down
-	hedged    *hedgedRequest // which it takes part in; nil mostly
+	result    *Result        // which records it
+	hedged    *hedgedRequest // which it is part of; nil = not hedged
 	began     time.Time
 	cancel    context.CancelCauseFunc // of a probe; nil otherwise
 	entry     *Attempt
@@ -33,12 +33,12 @@ type attempt struct {
 
 	mu       sync.Mutex
 	renewal  *time.Timer // of a probe under way
-	reported bool        // the keeper knows how it ended
+	reported bool        // the outcome was reported, or the ticket released
 }
 
 func (t *attempt) do(ctx context.Context) (health.OutcomeClass, bool) {
 	defer t.release()
-	if t.ticket.Probe { // the only attempt that we may have to break off ahead of its answer
+	if t.ticket.Probe { // it is cancelled when its lease ends
 		ctx, t.cancel = context.WithCancelCause(ctx)
 		defer t.cancel(nil)
 	}
@@ -49,7 +49,7 @@ func (t *attempt) do(ctx context.Context) (health.OutcomeClass, bool) {
 	if t.probeLost.Load() {
 		return health.Abandoned, false
 	}
-	outcome = t.lost(ctx, excuseMissingDeployment(t.backend, outcome))
+	outcome = t.attribute(ctx, outcome)
 	t.result.Attempts = append(t.result.Attempts, Attempt{Backend: t.backend, Began: t.began, Probe: t.ticket.Probe})
 	t.entry = &t.result.Attempts[len(t.result.Attempts)-1]
 	if res == nil {
@@ -68,8 +68,8 @@ func (t *attempt) do(ctx context.Context) (health.OutcomeClass, bool) {
 	return t.deliverResponse(ctx, res, outcome)
 }
 
-// beforeSend is asked just ahead of the first byte: a probe whose lease is gone
-// must not leave.
+// beforeSend stops an attempt whose probe lease has ended before its first byte is
+// sent.
 func (t *attempt) beforeSend() error {
 	if t.ticket.Probe && !t.renewProbe() {
 		t.probeLost.Store(true)
@@ -78,8 +78,8 @@ func (t *attempt) beforeSend() error {
 	return nil
 }
 
-// renewProbe asks whether the probe is still ours, and asks again when that ends:
-// a probe that outlives its lease is broken off, or two would be under way.
+// renewProbe renews the probe's lease whenever it ends, and cancels the attempt when
+// another instance has it: otherwise two probes would be under way.
 func (t *attempt) renewProbe() bool {
 	left, ok := t.Health.RenewProbe(t.ticket)
 	t.mu.Lock()
@@ -94,7 +94,7 @@ func (t *attempt) renewProbe() bool {
 	return ok || t.reported
 }
 
-// reportOnce lets the keeper know how the attempt ended, once.
+// reportOnce calls report, unless it or another report was called before.
 func (t *attempt) reportOnce(report func()) {
 	t.once.Do(func() {
 		t.mu.Lock()
@@ -109,17 +109,16 @@ func (t *attempt) reportOnce(report func()) {
 	})
 }
 
-// deliverResponse takes an answer to the caller and settles the attempt by what became
-// of it.
+// deliverResponse delivers a response and records what became of it.
 func (t *attempt) deliverResponse(ctx context.Context, res *http.Response, headerOutcome health.Outcome) (health.OutcomeClass, bool) {
 	d := t.deliver(ctx, &BackendResponse{
 		Backend: t.backend, Model: t.result.Pool.Model, Response: res, Result: t.result, Began: t.began,
-		Cancel: func(error) { _ = res.Body.Close() }, Hooks: CommitHooks{MayCommit: t.tryWin, Committed: t.onCommit},
+		Cancel: func(error) { _ = res.Body.Close() }, Hooks: CommitHooks{MayCommit: t.mayCommit, Committed: t.onCommit},
 	})
-	if headerOutcome.Class != health.Served { // a refusal that is the caller's to see
+	if headerOutcome.Class != health.Served { // an error that is relayed to the caller
 		d.Outcome = headerOutcome
 	}
-	d.Outcome = t.lost(ctx, excuseMissingDeployment(t.backend, d.Outcome))
+	d.Outcome = t.attribute(ctx, d.Outcome)
 	d.Outcome.Signals = headerOutcome.Signals
 	if !d.FirstToken.IsZero() {
 		t.Load.recordFirstToken(t.backend.Slot, d.FirstToken.Sub(t.began))
@@ -133,8 +132,18 @@ func (t *attempt) deliverResponse(ctx context.Context, res *http.Response, heade
 	return d.Outcome.Class, d.Committed
 }
 
-// onCommit reports a probe's success as soon as the answer means something:
-// the fleet need not wait for the end of a long stream to use the backend.
+// mayCommit reports whether this attempt answers the caller: not when another
+// one does, or the deadline has passed.
+func (t *attempt) mayCommit() bool { return t.tryWin() && t.meetsDeadline() }
+
+// attribute is the outcome that counts for the backend: none when another attempt
+// won, the request ran out of time, or the deployment was never configured.
+func (t *attempt) attribute(ctx context.Context, o health.Outcome) health.Outcome {
+	return t.attributeTimeout(ctx, t.lost(ctx, excuseMissingDeployment(t.backend, o)))
+}
+
+// onCommit reports a probe's success as soon as the response is committed: the
+// fleet need not wait for the end of a long stream.
 func (t *attempt) onCommit() {
 	if t.ticket.Probe {
 		t.reportOnce(func() {
@@ -143,12 +152,12 @@ func (t *attempt) onCommit() {
 	}
 }
 
-// settleOutcome writes the attempt down and folds its outcome into the shared state.
+// settleOutcome records the outcome and reports it to the shared state.
 func (t *attempt) settleOutcome(o health.Outcome) {
 	t.entry.Outcome, t.entry.Took = o, t.Now().Sub(t.began)
 	t.reportOnce(func() { t.Health.ReportOutcome(t.ticket, o) })
 }
 
-// release gives the ticket back when nothing else used it: the probe was lost, or
-// the carrying panicked.
+// release returns a ticket that was not reported: its probe was lost, or deliver
+// panicked.
 func (t *attempt) release() { t.reportOnce(func() { t.Health.Release(t.ticket) }) }

@@ -12,42 +12,42 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// deferredResponse is a refusal that other backends may not share: by a provisioned
+// deferredResponse is an error that other backends may not return: of a provisioned
 // deployment with a shorter context than pay-as-you-go
-// (facts/azure-openai.md §3.6), or by one that does not hold what the request
-// refers to. It is the caller's answer when nobody serves.
+// (docs/azure-openai.md#provisioned-throughput), or of a backend that does not hold
+// what the request refers to. The caller gets it when no backend serves.
 type deferredResponse struct {
 	backend    *balancer.Backend
-	wholeGroup bool // its whole priority group would say the same
+	wholeGroup bool // its whole priority group would return it
 	response   *http.Response
 }
 
-// maxDeferredBody is how much of such an answer is kept.
+// maxDeferredBody is how much of its body is kept.
 const maxDeferredBody = 64 << 10
 
-// appliesTo reports whether the backend would say the same.
-func (a *deferredResponse) appliesTo(b *balancer.Backend) bool {
-	return a != nil && a.wholeGroup && a.backend.Priority == b.Priority
+// appliesTo reports whether the backend would return the same error.
+func (d *deferredResponse) appliesTo(b *balancer.Backend) bool {
+	return d != nil && d.wholeGroup && d.backend.Priority == b.Priority
 }
 
-// What an outcome of a served answer may say of it besides.
+// Values of Reason in outcomes with the verdict Served that another backend may
+// better.
 const (
-	// ContextLength is the Why of an outcome whose prompt was too long for the
-	// deployment, though nothing is wrong with the backend.
+	// ContextLength: the prompt is too long for the deployment.
 	ContextLength = "context length"
-	// NotHeld is the Why of one whose request refers to what the backend does
-	// not hold (facts/azure-openai.md §1.2).
+	// NotHeld: the request refers to what the backend does not hold
+	// (docs/azure-openai.md#stateful-operations).
 	NotHeld = "not held here"
 )
 
-// deferResponse keeps an answer that another backend may better, and reports
-// whether it did: once when the prompt is too long for a provisioned backend,
-// and whenever nobody knows which backend holds what the request refers to.
+// deferResponse keeps a response that another backend may better, and reports
+// whether it did: once when the prompt is too long for a provisioned backend, and
+// always while the backend that holds what the request refers to is unknown.
 func (r *run) deferResponse(b *balancer.Backend, res *http.Response, o health.Outcome) bool {
 	if o.Reason != ContextLength && o.Reason != NotHeld {
 		return false
 	}
-	r.mu.Lock() // a second attempt may be under way
+	r.mu.Lock() // a hedge may be under way
 	defer r.mu.Unlock()
 	tooLong := b.Provisioned && o.Reason == ContextLength && r.deferred == nil
 	searching := o.Reason == NotHeld && r.request.PinnedTo != nil && r.request.pinnedBackend() == ""
@@ -64,57 +64,57 @@ func (r *run) deferResponse(b *balancer.Backend, res *http.Response, o health.Ou
 	if err != nil {
 		return false
 	}
-	answer := *res
-	answer.Body = io.NopCloser(bytes.NewReader(kept))
-	r.deferred = &deferredResponse{backend: b, wholeGroup: tooLong, response: &answer}
+	response := *res
+	response.Body = io.NopCloser(bytes.NewReader(kept))
+	r.deferred = &deferredResponse{backend: b, wholeGroup: tooLong, response: &response}
 	return true
 }
 
-// A response that a backend has just made may be unknown to it for a visibilityDelay
-// (facts/azure-openai.md §1.2): then it is asked once more.
+// A backend may not find what it just created
+// (docs/azure-openai.md#stateful-operations): then it is asked once more.
 const (
 	recentlyCreated = 30 * time.Second
 	visibilityDelay = 300 * time.Millisecond
 )
 
-// notYetVisible reports whether the answer should be given another moment.
+// notYetVisible reports whether the same backend is to be asked again.
 func (r *run) notYetVisible(res *http.Response, o health.Outcome) bool {
 	unknown := o.Reason == NotHeld || res.StatusCode == http.StatusNotFound && r.readsStored()
-	lean := r.request.PinnedTo
-	if r.retriedSame || !unknown || lean == nil || lean.Backend == "" || r.Now().Sub(lean.CreatedAt) > recentlyCreated {
+	pin := r.request.PinnedTo
+	if r.retriedSame || !unknown || pin == nil || pin.Backend == "" || r.Now().Sub(pin.CreatedAt) > recentlyCreated {
 		return false
 	}
 	r.retryPending, r.retriedSame = true, true
 	return true
 }
 
-// retrySame waits the moment, once, and reports whether to ask the same backend
-// retrySame.
+// retrySame waits before the same backend is asked again, and reports whether it is
+// to be.
 func (r *run) retrySame(ctx context.Context) bool {
 	if !r.retryPending {
 		return false
 	}
 	r.retryPending = false
-	_ = r.Queue.Wait(ctx, r.class(), visibilityDelay) // without a seat it is asked at once
+	_ = r.Queue.Wait(ctx, r.class(), visibilityDelay) // without a slot it is asked at once
 	return ctx.Err() == nil
 }
 
-// deliverDeferred gives the caller the answer that was set aside, if there is one.
-// What nobody asked so far may hold, nobody denies.
+// deliverDeferred delivers the deferred response, if there is one. It does not when a
+// backend that was not asked may hold what the request refers to.
 func (r *run) deliverDeferred(ctx context.Context) bool {
 	if r.deferred == nil || ctx.Err() != nil || !r.deferred.wholeGroup && r.unansweredLeft() {
 		return false
 	}
 	r.result.Delivery = r.deliver(ctx, &BackendResponse{
 		Backend: r.deferred.backend, Model: r.result.Pool.Model, Response: r.deferred.response, Result: r.result, Began: r.Now(),
-		Cancel: func(error) {}, Hooks: CommitHooks{MayCommit: func() bool { return true }, Committed: func() {}},
+		Cancel: func(error) {}, Hooks: CommitHooks{MayCommit: r.meetsDeadline, Committed: func() {}},
 	})
 	r.result.ServedBy = r.deferred.backend
 	return r.result.Delivery.Committed
 }
 
 // unansweredLeft reports whether a backend that may hold what the request refers to
-// was throttled or failing, and so could not say.
+// was throttled or failed, and so could not answer.
 func (r *run) unansweredLeft() bool {
 	for i := range r.result.Pool.Backends {
 		b := &r.result.Pool.Backends[i]

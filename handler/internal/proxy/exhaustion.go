@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -11,22 +10,22 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// exhaustion is what the pools looked like when the request had been everywhere.
+// exhaustion is why no backend of the pools served.
 type exhaustion struct {
 	seen           bool
-	constrainedOut bool // so far, nothing but the consumer's own bounds
-	throttled      bool // at least one backend is only throttled
-	timedOut       bool // an attempt ended for want of an answer
+	constrainedOut bool // only the consumer's own bounds leave none
+	throttled      bool // at least one backend is throttled
+	timedOut       bool // an attempt ended by its first token timeout
 	reopensAt      time.Time
 	waits          int
 }
 
-// maxWaits bounds how often one request looks at a pool again: a backend that
-// answers 429 with no wait must not keep it spinning.
+// maxWaits bounds how often one request tries a pool again: a backend that answers
+// 429 without a wait must not be asked in a loop.
 const maxWaits = 32
 
-// waitForReopening looks at the pool once more: it returns true at the instant when a
-// throttled backend reopens, if that is within the time a request may waitForReopening.
+// waitForReopening waits until the soonest throttled backend reopens, and reports
+// whether the pool is to be tried again: not when that is later than MaxWait.
 func (r *run) waitForReopening(ctx context.Context, from *balancer.Pool) bool {
 	now := r.Now()
 	d := from.Decide(r.query(from), r.Health.Snapshot(), nil)
@@ -49,7 +48,6 @@ func (r *run) waitForReopening(ctx context.Context, from *balancer.Pool) bool {
 	return r.Queue.Wait(ctx, r.class(), delay)
 }
 
-// class is who goes first in the waiting room.
 func (r *run) class() consumer.Class {
 	if r.request.Consumer == nil {
 		return consumer.Interactive
@@ -57,7 +55,6 @@ func (r *run) class() consumer.Class {
 	return r.request.Consumer.Class
 }
 
-// lastThrottled reports whether the last attempt at the backend was throttled.
 func (r *run) lastThrottled(b *balancer.Backend) bool {
 	for i := len(r.result.Attempts) - 1; i >= 0; i-- {
 		if a := &r.result.Attempts[i]; a.Backend == b {
@@ -79,7 +76,6 @@ func (o *exhaustion) add(d *balancer.Decision) {
 	}
 }
 
-// setError says why nobody served.
 func (r *run) setError(ctx context.Context) {
 	for i := range r.result.Attempts {
 		o := &r.result.Attempts[i].Outcome
@@ -88,7 +84,7 @@ func (r *run) setError(ctx context.Context) {
 	}
 	r.result.RetryAt = r.exhaustion.reopensAt
 	switch {
-	case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
+	case timedOut(ctx):
 		r.result.Err = ErrTimeout
 	case ctx.Err() != nil:
 		r.result.Err = ErrCallerLeft
@@ -107,13 +103,13 @@ func (r *run) setError(ctx context.Context) {
 	}
 }
 
-// NotDeployed is the Why of an attempt at a backend that has no deployment of
-// the model.
+// NotDeployed is the Reason of an attempt at a backend without a deployment of the
+// model.
 const NotDeployed = "deployment not found"
 
-// excuseMissingDeployment is the outcome of an attempt at a backend to which any name is
-// passed on: that it does not have every model is nothing wrong with it, and
-// says nothing of the models that it has.
+// excuseMissingDeployment is the outcome of an attempt at a backend to which any
+// model name is passed on: a model that it lacks is no fault of its configuration,
+// and does not affect its other models.
 func excuseMissingDeployment(b *balancer.Backend, o health.Outcome) health.Outcome {
 	if b.Deployment == "" && o.Class == health.Misconfigured {
 		switch o.Reason {

@@ -12,58 +12,58 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// errLost ends the attempt that another one was faster than.
+// errLost cancels an attempt when another one of the same request won.
 var errLost = errors.New("proxy: another attempt won")
 
-// lostWhy is the Why of an attempt that another one was faster than.
+// lostWhy is the Reason of such an attempt.
 const lostWhy = "another attempt won"
 
-// hedgeState is the books of the pool's second attempts when this request may have
-// one: a stream that any backend can begin, with another one in the line.
-func (r *run) hedgeState(line int) *hedgeStats {
+// hedging is the state of the pool's hedging when this request may be hedged: a
+// stream that any backend can serve, with more than one candidate. Else it is nil.
+func (r *run) hedging(candidates int) *hedgeStats {
 	cfg := r.result.Pool.Hedge
 	if r.Hedges == nil || cfg.After == 0 && cfg.Percentile == 0 {
 		return nil
 	}
-	if !r.request.Parsed.Stream || r.request.PinnedTo != nil || r.request.StreamedBody != nil || line < 2 {
+	if !r.request.Parsed.Stream || r.request.PinnedTo != nil || r.request.StreamedBody != nil || candidates < 2 {
 		return nil
 	}
 	return r.Hedges.pool(r.result.Pool)
 }
 
-// hedgedRequest is one or two attempts of which one reaches the caller.
+// hedgedRequest is one or two concurrent attempts, one of which answers the caller.
 type hedgedRequest struct {
 	mu       sync.Mutex
 	winner   *attempt
 	attempts []*hedgeAttempt
 }
 
-// hedgeAttempt is an attempt that takes part in a race, in a goroutine of its own.
+// hedgeAttempt is one of them, in a goroutine of its own.
 type hedgeAttempt struct {
 	*attempt
 	ended      chan struct{}
 	stop       context.CancelCauseFunc
 	verdict    health.OutcomeClass
 	done       bool
-	panicValue any // what its carrying panicked with
+	panicValue any // of deliver
 }
 
-// tryHedged makes an attempt at the head of the line and, when it has nothing to
-// say for too long, a second one at the next. Whichever has its first
-// meaningful event first is the answer; the other is broken off. Both have
-// ended when it returns.
-func (r *run) tryHedged(ctx context.Context, line []balancer.Candidate, ticket health.Permit, h *hedgeStats) bool {
+// tryHedged makes an attempt at the first candidate and, when it has no meaningful
+// event by the pool's threshold, a second one at the next. The first of them that
+// has one answers the caller, and the other is cancelled. Both have ended when it
+// returns.
+func (r *run) tryHedged(ctx context.Context, candidates []balancer.Candidate, ticket health.Permit, h *hedgeStats) bool {
 	cfg := r.result.Pool.Hedge
 	h.deposit(cfg.MaxPercent)
-	contest := new(hedgedRequest)
-	first := r.startAttempt(ctx, contest, line[0].Backend, ticket)
+	hedged := new(hedgedRequest)
+	first := r.startAttempt(ctx, hedged, candidates[0].Backend, ticket)
 	if delay, ok := h.threshold(cfg); ok && first.runsFor(delay) {
-		r.startSecond(ctx, contest, line[1:], h)
+		r.startSecond(ctx, hedged, candidates[1:], h)
 	}
-	for _, each := range contest.attempts {
-		<-each.ended
+	for _, e := range hedged.attempts {
+		<-e.ended
 	}
-	return r.record(contest, h)
+	return r.record(hedged, h)
 }
 
 // runsFor reports whether the attempt is still under way after the delay.
@@ -78,10 +78,10 @@ func (e *hedgeAttempt) runsFor(delay time.Duration) bool {
 	}
 }
 
-// startSecond lets the first backend of the rest of the line that may be asked join
-// the race, if there is leave for it.
-func (r *run) startSecond(ctx context.Context, contest *hedgedRequest, rest []balancer.Candidate, h *hedgeStats) {
-	if contest.won() || ctx.Err() != nil || !h.withdraw() {
+// startSecond starts an attempt at the first of the rest that admits one, if the
+// hedging budget allows it.
+func (r *run) startSecond(ctx context.Context, hedged *hedgedRequest, rest []balancer.Candidate, h *hedgeStats) {
+	if hedged.won() || ctx.Err() != nil || !h.withdraw() {
 		return
 	}
 	for i := range rest {
@@ -90,7 +90,7 @@ func (r *run) startSecond(ctx context.Context, contest *hedgedRequest, rest []ba
 			continue
 		}
 		if ticket, ok := r.acquire(b); ok {
-			if r.startAttempt(ctx, contest, b, ticket) == nil {
+			if r.startAttempt(ctx, hedged, b, ticket) == nil {
 				r.Health.Release(ticket)
 				break
 			}
@@ -100,15 +100,15 @@ func (r *run) startSecond(ctx context.Context, contest *hedgedRequest, rest []ba
 	h.refund()
 }
 
-// startAttempt starts an attempt; nil when the race is decided.
-func (r *run) startAttempt(ctx context.Context, contest *hedgedRequest, b *balancer.Backend, ticket health.Permit) *hedgeAttempt {
-	story := *r.result // its own: two attempts write at once
-	story.Attempts = slices.Clone(r.result.Attempts)
+// startAttempt starts an attempt; nil when another one has won.
+func (r *run) startAttempt(ctx context.Context, hedged *hedgedRequest, b *balancer.Backend, ticket health.Permit) *hedgeAttempt {
+	result := *r.result // a copy: two attempts write concurrently
+	result.Attempts = slices.Clone(r.result.Attempts)
 	e := &hedgeAttempt{ended: make(chan struct{}), attempt: &attempt{
-		run: r, backend: b, ticket: ticket, result: &story, hedged: contest, began: r.Now(),
+		run: r, backend: b, ticket: ticket, result: &result, hedged: hedged, began: r.Now(),
 	}}
 	ctx, e.stop = context.WithCancelCause(ctx)
-	if !contest.add(e) {
+	if !hedged.add(e) {
 		e.stop(nil)
 		return nil
 	}
@@ -137,7 +137,8 @@ func (c *hedgedRequest) won() bool {
 	return c.winner != nil
 }
 
-// tryWin is asked right before the first byte leaves: once, by each.
+// tryWin reports whether this attempt answers the caller, and cancels the others if
+// so. It is called before the first byte is sent, once by each attempt.
 func (t *attempt) tryWin() bool {
 	if t.hedged == nil {
 		return true
@@ -157,8 +158,8 @@ func (t *attempt) tryWin() bool {
 	return true
 }
 
-// lost is the outcome of an attempt that may have been broken off because
-// another one won: that says nothing about its backend.
+// lost is the outcome of an attempt that may have been cancelled because another one
+// won: that is no outcome of its backend.
 func (t *attempt) lost(ctx context.Context, o health.Outcome) health.Outcome {
 	if t.hedged == nil || o.Class == health.Served || o.Class == health.Throttled || !errors.Is(context.Cause(ctx), errLost) {
 		return o
@@ -166,17 +167,18 @@ func (t *attempt) lost(ctx context.Context, o health.Outcome) health.Outcome {
 	return health.Outcome{Class: health.Abandoned, Reason: lostWhy, Signals: o.Signals}
 }
 
-// record writes the race down and reports whether the caller has its answer.
-func (r *run) record(contest *hedgedRequest, h *hedgeStats) bool {
+// record copies the attempts into the result, and reports whether the caller has its
+// response.
+func (r *run) record(hedged *hedgedRequest, h *hedgeStats) bool {
 	percentile := r.result.Pool.Hedge.Percentile
 	done := false
-	for i, e := range contest.attempts {
+	for i, e := range hedged.attempts {
 		if e.panicValue != nil {
-			panic(e.panicValue) // as it would without a race
+			panic(e.panicValue) // in the goroutine of the request
 		}
-		for _, record := range e.result.Attempts[len(e.result.Attempts)-e.recorded():] {
-			record.Hedge = i > 0
-			r.result.Attempts = append(r.result.Attempts, record)
+		for _, entry := range e.result.Attempts[len(e.result.Attempts)-e.recorded():] {
+			entry.Hedge = i > 0
+			r.result.Attempts = append(r.result.Attempts, entry)
 		}
 		if e.done {
 			done = true
@@ -190,8 +192,7 @@ func (r *run) record(contest *hedgedRequest, h *hedgeStats) bool {
 	return done
 }
 
-// recorded is how many attempts the runner wrote down: none when it was a probe
-// that was lost.
+// recorded is how many attempts e added to its result: none when its probe was lost.
 func (e *hedgeAttempt) recorded() int {
 	if e.entry == nil {
 		return 0
@@ -199,23 +200,23 @@ func (e *hedgeAttempt) recorded() int {
 	return 1
 }
 
-// Hedges keeps, for each pool that has second attempts, when they begin and
-// how many there may be. The zero Hedges is ready for use.
+// Hedges is the hedging state of each pool. The zero Hedges is ready for use; it is
+// safe for concurrent use.
 type Hedges struct{ pools sync.Map }
 
-// hedgeStats is the books of one pool.
+// hedgeStats is the hedging state of one pool.
 type hedgeStats struct {
 	mu     sync.Mutex
-	budget float64 // second attempts that may be made now
+	budget float64 // hedges allowed now
 	recent [256]time.Duration
-	count  int           // of times to the first token ever seen
-	delay  time.Duration // by percentile; 0 = too little was seen
+	count  int           // of times to first token recorded
+	delay  time.Duration // the percentile of recent; 0 = too few samples
 }
 
 const (
-	maxHedgeBudget = 10.0 // a quiet hour does not pay for a storm
-	minSamples     = 20   // times to the first token that a percentile needs
-	recomputeEvery = 16   // of them
+	maxHedgeBudget = 10.0 // however many requests were not hedged
+	minSamples     = 20   // for a percentile
+	recomputeEvery = 16   // samples
 )
 
 func (h *Hedges) pool(p *balancer.Pool) *hedgeStats {
@@ -226,14 +227,14 @@ func (h *Hedges) pool(p *balancer.Pool) *hedgeStats {
 	return kept.(*hedgeStats)
 }
 
-// deposit counts a request: maxPercent of them may have a second attempt.
+// deposit counts a request: maxPercent of them may be hedged.
 func (h *hedgeStats) deposit(maxPercent float64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.budget = min(h.budget+maxPercent/100, maxHedgeBudget)
 }
 
-// withdraw takes leave for one second attempt.
+// withdraw takes one hedge from the budget.
 func (h *hedgeStats) withdraw() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -244,15 +245,15 @@ func (h *hedgeStats) withdraw() bool {
 	return true
 }
 
-// refund gives back the leave for a second attempt that was not made.
+// refund returns a hedge that was not made.
 func (h *hedgeStats) refund() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.budget++
 }
 
-// recordFirstToken folds in a time to the first token. One that was broken off counts with
-// what it had lasted: it was at least that.
+// recordFirstToken records a time to first token. A cancelled attempt counts with how
+// long it lasted, which is a lower bound.
 func (h *hedgeStats) recordFirstToken(took time.Duration, percentile float64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -266,7 +267,7 @@ func (h *hedgeStats) recordFirstToken(took time.Duration, percentile float64) {
 	h.delay = seen[min(int(math.Ceil(percentile*float64(len(seen)))), len(seen)-1)]
 }
 
-// threshold is when a second attempt begins; false when nobody can tell yet.
+// threshold is after what time an attempt is hedged; false while samples are too few.
 func (h *hedgeStats) threshold(cfg balancer.Hedge) (time.Duration, bool) {
 	if cfg.After > 0 {
 		return cfg.After, true

@@ -12,7 +12,7 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// idle is a keeper of healthy backends, for any number of requests at once.
+// idle is the health of backends that are always healthy.
 type idle struct{}
 
 func (idle) Snapshot() *health.Snapshot                     { return new(health.Snapshot) }
@@ -23,8 +23,6 @@ func (idle) Release(health.Permit)                          {}
 func (idle) ReportOutcome(health.Permit, health.Outcome)    {}
 func (idle) Acquire(s health.Slot) (health.Permit, bool)    { return health.Permit{Slot: s}, true }
 
-// Round-robin shares exactly, however many requests are decided at once
-// (facts/peers.md JM1).
 func TestRoundRobinIsExactUnderConcurrency(t *testing.T) {
 	p := &balancer.Pool{Model: "m", Strategy: balancer.RoundRobin}
 	for i, weight := range []int{1, 2, 5} {
@@ -39,9 +37,9 @@ func TestRoundRobinIsExactUnderConcurrency(t *testing.T) {
 			return &http.Response{StatusCode: 200, Body: http.NoBody}, health.Outcome{}
 		}),
 	}
-	var asking sync.WaitGroup
+	var requests sync.WaitGroup
 	for range 16 {
-		asking.Go(func() {
+		requests.Go(func() {
 			for range 500 {
 				loop.Do(context.Background(), []*balancer.Pool{p}, &proxy.Request{}, func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
 					mu.Lock()
@@ -52,7 +50,7 @@ func TestRoundRobinIsExactUnderConcurrency(t *testing.T) {
 			}
 		})
 	}
-	asking.Wait()
+	requests.Wait()
 	if served["a"] != 1000 || served["b"] != 2000 || served["c"] != 5000 {
 		t.Errorf("%v, want exactly 1000, 2000 and 5000 of 8000", served)
 	}

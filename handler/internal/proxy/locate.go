@@ -10,29 +10,28 @@ import (
 	"spillway/handler/internal/balancer"
 )
 
-// ErrLocateIncomplete is a search in which a backend could not say whether it holds what
-// is sought, and no other does.
-var ErrLocateIncomplete = errors.New("proxy: not every backend could be asked")
+// ErrLocateIncomplete means that at least one backend did not answer, and that no
+// other holds what was searched for.
+var ErrLocateIncomplete = errors.New("proxy: not every backend answered")
 
-// locateTimeout bounds a search.
 const locateTimeout = 5 * time.Second
 
-// Locate asks all of the backends for what r gets, at once, and returns the one
-// that has it. It returns nil when none has, with ErrUnsure when one of them
-// did not answer. What they answer says nothing of their health.
+// Locate sends r, a GET, to all of the backends at once and returns the one that
+// has it. It returns nil when none has, with [ErrLocateIncomplete] when one of them
+// did not answer. It waits at most five seconds and reports nothing about health.
 func (p *Proxy) Locate(ctx context.Context, among []*balancer.Backend, r *Request) (*balancer.Backend, error) {
 	ctx, cancel := context.WithTimeout(ctx, locateTimeout)
 	defer cancel()
-	var asking sync.WaitGroup
+	var requests sync.WaitGroup
 	answers := make([]presence, len(among))
 	for i, b := range among {
-		asking.Go(func() {
+		requests.Go(func() {
 			if answers[i] = p.holds(ctx, b, r); answers[i] == present {
-				cancel() // what the others say does not matter any more
+				cancel()
 			}
 		})
 	}
-	asking.Wait()
+	requests.Wait()
 	var err error
 	for i, b := range among {
 		switch answers[i] {
@@ -46,7 +45,6 @@ func (p *Proxy) Locate(ctx context.Context, among []*balancer.Backend, r *Reques
 	return nil, err
 }
 
-// presence is whether a backend holds something.
 type presence uint8
 
 const (

@@ -11,30 +11,35 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// Proxy tries the backends of a pool in order.
+// Proxy forwards requests. It is safe for concurrent use; its fields are set
+// before the first request and not after.
 type Proxy struct {
 	Health      Health
 	Sender      Sender
 	Load        *Load
 	RoundRobin  *RoundRobin
 	RetryBudget *RetryBudget
-	Hedges      *Hedges // nil = no second attempts
+	Hedges      *Hedges // nil = no hedging
+	Queue       *WaitQueue
 	Now         func() time.Time
 	Rand        func() float64 // in [0, 1)
-	Queue       *WaitQueue
-	MaxWait     time.Duration // longest wait for a throttled pool; 0 = none
+
+	MaxWait         time.Duration // longest wait for a throttled pool; 0 = none
+	ResponseTimeout time.Duration // from Request.Received to the first byte for the caller, over all attempts and waits; 0 = none
 }
 
-// ErrProbeLost is what before returns when the lease of a probe ran out, or
-// went to another instance, ahead of the first byte.
-var ErrProbeLost = errors.New("proxy: the probe's lease is gone")
+// ErrProbeLost is returned by the before of [Sender] when this instance no longer
+// has the lease of the probe.
+var ErrProbeLost = errors.New("proxy: the lease of the probe ended")
 
-// Do carries the request to the first backend of the pools that serves it:
-// the pool of its model, then those of its fallbacks. The answer went through
-// deliver unless Result.Err says why not.
+// Do sends the request to the backends of the pools until one serves it: those
+// of the model's own pool, then those of its fallbacks. The response went
+// through deliver, or Result.Err is why none did.
 func (p *Proxy) Do(ctx context.Context, pools []*balancer.Pool, r *Request, deliver Deliver) *Result {
 	p.RetryBudget.Deposit(p.Now())
 	run := &run{Proxy: p, request: r, deliver: deliver, result: &Result{}}
+	ctx, cancel := run.startDeadline(ctx)
+	defer cancel()
 	for _, from := range pools {
 		run.result.Pool = from
 		if run.tryPool(ctx, from) {
@@ -45,24 +50,25 @@ func (p *Proxy) Do(ctx context.Context, pools []*balancer.Pool, r *Request, deli
 	return run.result
 }
 
-// run is one request on its way through the pools.
+// run is one request being forwarded.
 type run struct {
 	*Proxy
 	request      *Request
 	deliver      Deliver
 	result       *Result
 	candidates   [4]balancer.Candidate
+	deadline     *time.Timer   // to the first byte; nil = none
 	failed       []health.Slot // not to be tried again for this request
-	mu           sync.Mutex    // of aside
+	mu           sync.Mutex    // guards deferred
 	deferred     *deferredResponse
 	exhaustion   exhaustion
-	lastFailed   bool // the last attempt failed: the next costs budget
-	retryPending bool // what was just made was not known yet
-	retriedSame  bool // and was waited for, once
+	lastFailed   bool // the next attempt needs the retry budget
+	retryPending bool // the last backend is to be asked again
+	retriedSame  bool // a backend was asked again, which happens once
 }
 
-// tryPool tries one pool, and again while its soonest reopening is worth the
-// wait. It reports whether the request is finished with.
+// tryPool tries the candidates of a pool, and again when one reopens within MaxWait.
+// It reports whether the caller has its response.
 func (r *run) tryPool(ctx context.Context, from *balancer.Pool) bool {
 	first := r.decide(from, r.candidates[:0])
 	if r.result.Decision.Candidates == nil {
@@ -78,8 +84,8 @@ func (r *run) tryPool(ctx context.Context, from *balancer.Pool) bool {
 	}
 }
 
-// decide orders the pool by what is known now, and lets the keeper know which
-// open circuits were wanted.
+// decide orders the pool's candidates, and requests a probe of those with an open
+// circuit.
 func (r *run) decide(from *balancer.Pool, dst []balancer.Candidate) balancer.Decision {
 	if r.result.Decision.Candidates != nil {
 		dst = nil // the first decision is kept for the log
@@ -105,7 +111,8 @@ func (r *run) query(from *balancer.Pool) *balancer.Query {
 	return q
 }
 
-// tryCandidates tries the line of a decision from its head.
+// tryCandidates tries the eligible candidates in order. It reports whether the
+// caller has its response.
 func (r *run) tryCandidates(ctx context.Context, d balancer.Decision) bool {
 	r.lastFailed = false
 	for i := 0; i < d.Eligible && ctx.Err() == nil && !r.request.StreamedBody.Started(); i++ {
@@ -130,19 +137,18 @@ func (r *run) tryCandidates(ctx context.Context, d balancer.Decision) bool {
 	return r.deliverDeferred(ctx)
 }
 
-// tryOne makes an attempt at the head of the line, and perhaps a second tryOne
-// beside it. It reports whether the caller has its answer.
-func (r *run) tryOne(ctx context.Context, line []balancer.Candidate, ticket health.Permit) bool {
-	if h := r.hedgeState(len(line)); h != nil {
-		return r.tryHedged(ctx, line, ticket, h)
+// tryOne makes an attempt at the first of the candidates, hedged with the others
+// where the pool wants it. It reports whether the caller has its response.
+func (r *run) tryOne(ctx context.Context, candidates []balancer.Candidate, ticket health.Permit) bool {
+	if h := r.hedging(len(candidates)); h != nil {
+		return r.tryHedged(ctx, candidates, ticket, h)
 	}
-	b := line[0].Backend
+	b := candidates[0].Backend
 	verdict, done := r.attempt(ctx, b, ticket)
 	r.recordFailure(b, verdict)
 	return done
 }
 
-// recordFailure remembers what an attempt means for the next.
 func (r *run) recordFailure(b *balancer.Backend, verdict health.OutcomeClass) {
 	r.lastFailed = verdict == health.Failed
 	if r.lastFailed || verdict == health.Misconfigured {
@@ -150,8 +156,8 @@ func (r *run) recordFailure(b *balancer.Backend, verdict health.OutcomeClass) {
 	}
 }
 
-// acquire asks leave for an attempt. Asking for what is held already is no
-// matter of the backend's capacity, and needs none.
+// acquire asks for an attempt. Reading stored data uses no capacity, and needs no
+// permission.
 func (r *run) acquire(b *balancer.Backend) (health.Permit, bool) {
 	if r.readsStored() {
 		return health.Permit{Slot: b.Slot}, true
@@ -159,6 +165,6 @@ func (r *run) acquire(b *balancer.Backend) (health.Permit, bool) {
 	return r.Health.Acquire(b.Slot)
 }
 
-// readsStored reports whether the request asks for what is held already. Then the
-// keeper is not asked, and not told.
+// readsStored reports whether the request reads what is stored. Such requests
+// neither ask for nor report health.
 func (r *run) readsStored() bool { return r.request.Operation.State.Stored() }

@@ -18,110 +18,115 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// world is a proxy among fakes: each backend answers what its script says, and
-// the keeper believes what it is told at once.
-type world struct {
-	t       *testing.T
-	proxy   *proxy.Proxy
-	pool    *balancer.Pool
-	health  []health.Health
-	scripts map[string][]answer
-	sent    []string
-	wanted  []health.Slot
-	reports []health.Outcome
-	left    int
-	lost    atomic.Bool
-	deliver func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery
+// fixture is a proxy over fakes: each backend answers as scripted, and a
+// reported outcome takes effect at once.
+type fixture struct {
+	t        *testing.T
+	proxy    *proxy.Proxy
+	pool     *balancer.Pool
+	health   []health.Health
+	scripts  map[string][]scripted
+	sent     []string
+	wanted   []health.Slot
+	reports  []health.Outcome
+	released int
+	lost     atomic.Bool
+	deliver  func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery
 }
 
-type answer struct {
+type scripted struct {
 	status  int
 	outcome health.Outcome
-	late    health.Outcome // what delivering it turns out to be, uncommitted
-	hang    bool
+	late    health.Outcome // of its delivery, which is not committed
+	hang    bool           // until the context ends, or
+	takes   time.Duration  // that long
 }
 
 var (
-	ok        = answer{status: 200}
-	throttled = answer{outcome: health.Outcome{Class: health.Throttled, Wait: time.Second, Reason: "429"}}
-	failing   = answer{outcome: health.Outcome{Class: health.Failed, Reason: "503"}}
+	ok        = scripted{status: 200}
+	throttled = scripted{outcome: health.Outcome{Class: health.Throttled, Wait: time.Second, Reason: "429"}}
+	failing   = scripted{outcome: health.Outcome{Class: health.Failed, Reason: "503"}}
 )
 
-// newWorld makes one backend per priority, named a, b, c …
-func newWorld(t *testing.T, priorities ...int) *world {
-	w := &world{t: t, pool: &balancer.Pool{Model: "m"}, health: make([]health.Health, len(priorities)), scripts: map[string][]answer{}}
+// newFixture makes one backend per priority, named a, b, c …
+func newFixture(t *testing.T, priorities ...int) *fixture {
+	f := &fixture{t: t, pool: &balancer.Pool{Model: "m"}, health: make([]health.Health, len(priorities)), scripts: map[string][]scripted{}}
 	for i, p := range priorities {
-		w.pool.Backends = append(w.pool.Backends, balancer.Backend{Name: string(rune('a' + i)), Slot: health.Slot(i), Priority: p, Weight: 1})
+		f.pool.Backends = append(f.pool.Backends, balancer.Backend{Name: string(rune('a' + i)), Slot: health.Slot(i), Priority: p, Weight: 1})
 	}
-	w.proxy = &proxy.Proxy{
-		Health: w, Sender: w, Load: proxy.NewLoad(len(priorities)), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Floor: 10},
+	f.proxy = &proxy.Proxy{
+		Health: f, Sender: f, Load: proxy.NewLoad(len(priorities)), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Floor: 10},
 		Now: time.Now, Rand: func() float64 { return 0 }, Queue: new(proxy.WaitQueue),
 	}
-	return w
+	return f
 }
 
-func (w *world) Snapshot() *health.Snapshot {
-	return &health.Snapshot{Slots: append([]health.Health{}, w.health...)}
+func (f *fixture) Snapshot() *health.Snapshot {
+	return &health.Snapshot{Slots: append([]health.Health{}, f.health...)}
 }
-func (w *world) RequestProbe(s health.Slot)                     { w.wanted = append(w.wanted, s) }
-func (w *world) RenewProbe(health.Permit) (time.Duration, bool) { return time.Second, !w.lost.Load() }
-func (w *world) Release(health.Permit)                          { w.left++ }
-func (w *world) ReportSignals(health.Slot, health.Signals)      {}
-func (w *world) Acquire(s health.Slot) (health.Permit, bool) {
-	return health.Permit{Slot: s, Probe: w.health[s].Probe}, w.health[s].SkipReason(time.Now(), 0) == health.NotSkipped
+func (f *fixture) RequestProbe(s health.Slot)                     { f.wanted = append(f.wanted, s) }
+func (f *fixture) RenewProbe(health.Permit) (time.Duration, bool) { return time.Second, !f.lost.Load() }
+func (f *fixture) Release(health.Permit)                          { f.released++ }
+func (f *fixture) ReportSignals(health.Slot, health.Signals)      {}
+func (f *fixture) Acquire(s health.Slot) (health.Permit, bool) {
+	return health.Permit{Slot: s, Probe: f.health[s].Probe}, f.health[s].SkipReason(time.Now(), 0) == health.NotSkipped
 }
 
-func (w *world) ReportOutcome(t health.Permit, o health.Outcome) {
-	w.reports = append(w.reports, o)
+func (f *fixture) ReportOutcome(t health.Permit, o health.Outcome) {
+	f.reports = append(f.reports, o)
 	if o.Class == health.Throttled {
-		w.health[t.Slot].Throttle = health.Throttle{Until: time.Now().Add(o.Wait)}
+		f.health[t.Slot].Throttle = health.Throttle{Until: time.Now().Add(o.Wait)}
 	}
 }
 
-func (w *world) Send(ctx context.Context, b *balancer.Backend, _ *proxy.Request, before func() error) (*http.Response, health.Outcome) {
+func (f *fixture) Send(ctx context.Context, b *balancer.Backend, _ *proxy.Request, before func() error) (*http.Response, health.Outcome) {
 	if before() != nil {
 		return nil, health.Outcome{Class: health.Abandoned}
 	}
-	w.sent = append(w.sent, b.Name)
+	f.sent = append(f.sent, b.Name)
 	a := ok
-	if s := w.scripts[b.Name]; len(s) > 0 {
-		a, w.scripts[b.Name] = s[0], s[1:]
+	if s := f.scripts[b.Name]; len(s) > 0 {
+		a, f.scripts[b.Name] = s[0], s[1:]
 	}
 	if a.hang {
-		<-ctx.Done()
+		a.takes = time.Hour
+	}
+	select {
+	case <-ctx.Done():
 		return nil, health.Outcome{Class: health.Abandoned, Reason: "caller left"}
+	case <-time.After(a.takes):
 	}
 	if a.status == 0 {
 		return nil, a.outcome
 	}
 	res := &http.Response{StatusCode: a.status, Header: http.Header{"Late": {a.late.Reason}}, Body: io.NopCloser(strings.NewReader("body of " + b.Name))}
 	if a.late.Class != health.Served {
-		w.deliver = func(context.Context, *proxy.BackendResponse) proxy.Delivery {
-			w.deliver = nil
+		f.deliver = func(context.Context, *proxy.BackendResponse) proxy.Delivery {
+			f.deliver = nil
 			return proxy.Delivery{Outcome: a.late}
 		}
 	}
 	return res, a.outcome
 }
 
-func (w *world) do(ctx context.Context, c *consumer.Consumer, pools ...*balancer.Pool) *proxy.Result {
-	w.t.Helper()
+func (f *fixture) do(ctx context.Context, c *consumer.Consumer, pools ...*balancer.Pool) *proxy.Result {
+	f.t.Helper()
 	if len(pools) == 0 {
-		pools = []*balancer.Pool{w.pool}
+		pools = []*balancer.Pool{f.pool}
 	}
-	return w.proxy.Do(ctx, pools, &proxy.Request{Consumer: c}, func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery {
-		if w.deliver != nil {
-			return w.deliver(ctx, a)
+	return f.proxy.Do(ctx, pools, &proxy.Request{Consumer: c}, func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery {
+		if f.deliver != nil {
+			return f.deliver(ctx, a)
 		}
 		a.Hooks.Committed()
 		return proxy.Delivery{Committed: true, FirstToken: a.Began}
 	})
 }
 
-func (w *world) wantSent(want string) {
-	w.t.Helper()
-	if got := strings.Join(w.sent, ""); got != want {
-		w.t.Errorf("sent to %q, want %q", got, want)
+func (f *fixture) wantSent(want string) {
+	f.t.Helper()
+	if got := strings.Join(f.sent, ""); got != want {
+		f.t.Errorf("sent to %q, want %q", got, want)
 	}
 }
 
@@ -132,31 +137,31 @@ func wantServed(t *testing.T, r *proxy.Result, by string) {
 	}
 }
 
-func TestThrottledBackendIsLeftForTheNextAtOnce(t *testing.T) {
-	w := newWorld(t, 1, 2)
-	w.scripts["a"] = []answer{throttled}
-	wantServed(t, w.do(t.Context(), nil), "b")
-	w.wantSent("ab")
-	wantServed(t, w.do(t.Context(), nil), "b")
-	w.wantSent("abb")
+func TestThrottledBackendFailsOverAtOnce(t *testing.T) {
+	f := newFixture(t, 1, 2)
+	f.scripts["a"] = []scripted{throttled}
+	wantServed(t, f.do(t.Context(), nil), "b")
+	f.wantSent("ab")
+	wantServed(t, f.do(t.Context(), nil), "b")
+	f.wantSent("abb")
 }
 
 func TestEveryBackendIsTriedOnce(t *testing.T) {
-	w := newWorld(t, 1, 2, 2, 3)
+	f := newFixture(t, 1, 2, 2, 3)
 	for _, name := range []string{"a", "b", "c", "d"} {
-		w.scripts[name] = []answer{failing, failing}
+		f.scripts[name] = []scripted{failing, failing}
 	}
-	r := w.do(t.Context(), nil)
+	r := f.do(t.Context(), nil)
 	if !errors.Is(r.Err, proxy.ErrUnavailable) || len(r.Attempts) != 4 {
 		t.Errorf("err %v after %d attempts, want unavailable after 4", r.Err, len(r.Attempts))
 	}
-	w.wantSent("abcd")
+	f.wantSent("abcd")
 }
 
 func TestMixedExhaustionIsThrottled(t *testing.T) {
-	w := newWorld(t, 1, 2)
-	w.scripts["a"], w.scripts["b"] = []answer{throttled}, []answer{failing}
-	r := w.do(t.Context(), nil)
+	f := newFixture(t, 1, 2)
+	f.scripts["a"], f.scripts["b"] = []scripted{throttled}, []scripted{failing}
+	r := f.do(t.Context(), nil)
 	if !errors.Is(r.Err, proxy.ErrThrottled) {
 		t.Errorf("err = %v, want throttled", r.Err)
 	}
@@ -165,63 +170,63 @@ func TestMixedExhaustionIsThrottled(t *testing.T) {
 	}
 }
 
-func TestRefusalFoundWhileDeliveringGoesOn(t *testing.T) {
-	w := newWorld(t, 1, 2)
-	w.scripts["a"] = []answer{{status: 200, late: health.Outcome{Class: health.Throttled, Wait: time.Second, Reason: "in-stream 429"}}}
-	wantServed(t, w.do(t.Context(), nil), "b")
-	if w.reports[0].Class != health.Throttled {
-		t.Errorf("first report = %+v, want the in-stream throttle", w.reports[0])
+func TestErrorDuringDeliveryFailsOver(t *testing.T) {
+	f := newFixture(t, 1, 2)
+	f.scripts["a"] = []scripted{{status: 200, late: health.Outcome{Class: health.Throttled, Wait: time.Second, Reason: "in-stream 429"}}}
+	wantServed(t, f.do(t.Context(), nil), "b")
+	if f.reports[0].Class != health.Throttled {
+		t.Errorf("first report = %+v, want the in-stream throttle", f.reports[0])
 	}
 }
 
-func TestNothingIsTriedAfterTheFirstByte(t *testing.T) {
-	w := newWorld(t, 1, 2)
-	w.deliver = func(context.Context, *proxy.BackendResponse) proxy.Delivery {
+func TestNoFailoverAfterCommit(t *testing.T) {
+	f := newFixture(t, 1, 2)
+	f.deliver = func(context.Context, *proxy.BackendResponse) proxy.Delivery {
 		return proxy.Delivery{Committed: true, Broken: true, Outcome: health.Outcome{Class: health.Failed, Reason: "reset"}}
 	}
-	r := w.do(t.Context(), nil)
-	w.wantSent("a")
-	if !r.Delivery.Broken || w.reports[0].Class != health.Failed {
-		t.Errorf("delivery %+v, report %+v: want a broken delivery reported as a failure", r.Delivery, w.reports[0])
+	r := f.do(t.Context(), nil)
+	f.wantSent("a")
+	if !r.Delivery.Broken || f.reports[0].Class != health.Failed {
+		t.Errorf("delivery %+v, report %+v: want a broken delivery reported as a failure", r.Delivery, f.reports[0])
 	}
 }
 
-func TestCallerGoneEndsTheRequest(t *testing.T) {
+func TestCallerDisconnectEndsRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 1, 2)
-		w.scripts["a"] = []answer{{hang: true}}
+		f := newFixture(t, 1, 2)
+		f.scripts["a"] = []scripted{{hang: true}}
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		if r := w.do(ctx, nil); !errors.Is(r.Err, proxy.ErrCallerLeft) {
-			t.Errorf("err = %v, want the caller to have left", r.Err)
+		if r := f.do(ctx, nil); !errors.Is(r.Err, proxy.ErrCallerLeft) {
+			t.Errorf("err = %v, want ErrCallerLeft", r.Err)
 		}
-		w.wantSent("a")
-		if len(w.reports) != 1 || w.reports[0].Class != health.Abandoned {
-			t.Errorf("reports = %+v, want one that says nothing of the backend", w.reports)
+		f.wantSent("a")
+		if len(f.reports) != 1 || f.reports[0].Class != health.Abandoned {
+			t.Errorf("reports = %+v, want one that delays nothing of the backend", f.reports)
 		}
 	})
 }
 
-func TestDeadlineOfTheCallerIsATimeout(t *testing.T) {
+func TestContextDeadlineIsATimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 1, 2)
-		w.scripts["a"] = []answer{{hang: true}}
+		f := newFixture(t, 1, 2)
+		f.scripts["a"] = []scripted{{hang: true}}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if r := w.do(ctx, nil); !errors.Is(r.Err, proxy.ErrTimeout) {
+		if r := f.do(ctx, nil); !errors.Is(r.Err, proxy.ErrTimeout) {
 			t.Errorf("err = %v, want a timeout", r.Err)
 		}
 	})
 }
 
-func TestShortThrottleIsWaitedOut(t *testing.T) {
+func TestWaitsForShortThrottle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 1, 1)
-		w.proxy.MaxWait = 2 * time.Second
-		w.scripts["a"] = []answer{{outcome: health.Outcome{Class: health.Throttled, Wait: 3 * time.Second}}}
-		w.scripts["b"] = []answer{{outcome: health.Outcome{Class: health.Throttled, Wait: 700 * time.Millisecond}}}
+		f := newFixture(t, 1, 1)
+		f.proxy.MaxWait = 2 * time.Second
+		f.scripts["a"] = []scripted{{outcome: health.Outcome{Class: health.Throttled, Wait: 3 * time.Second}}}
+		f.scripts["b"] = []scripted{{outcome: health.Outcome{Class: health.Throttled, Wait: 700 * time.Millisecond}}}
 		began := time.Now()
-		r := w.do(t.Context(), nil)
+		r := f.do(t.Context(), nil)
 		wantServed(t, r, "b")
 		if took := time.Since(began); took != 700*time.Millisecond {
 			t.Errorf("waited %v, want until the soonest reopening, 700ms", took)
@@ -229,55 +234,55 @@ func TestShortThrottleIsWaitedOut(t *testing.T) {
 	})
 }
 
-func TestLongThrottleIsNotWaitedOut(t *testing.T) {
+func TestDoesNotWaitForLongThrottle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		w.proxy.MaxWait = 500 * time.Millisecond
-		w.scripts["a"] = []answer{throttled}
+		f := newFixture(t, 1)
+		f.proxy.MaxWait = 500 * time.Millisecond
+		f.scripts["a"] = []scripted{throttled}
 		began := time.Now()
-		if r := w.do(t.Context(), nil); !errors.Is(r.Err, proxy.ErrThrottled) || time.Since(began) != 0 {
+		if r := f.do(t.Context(), nil); !errors.Is(r.Err, proxy.ErrThrottled) || time.Since(began) != 0 {
 			t.Errorf("err = %v after %v, want throttled at once", r.Err, time.Since(began))
 		}
 	})
 }
 
-func TestThrottleOfNoLengthDoesNotSpin(t *testing.T) {
+func TestThrottleWithoutWaitIsRetriedBoundedly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		w.proxy.MaxWait = time.Second
+		f := newFixture(t, 1)
+		f.proxy.MaxWait = time.Second
 		for range 1000 {
-			w.scripts["a"] = append(w.scripts["a"], answer{outcome: health.Outcome{Class: health.Throttled}})
+			f.scripts["a"] = append(f.scripts["a"], scripted{outcome: health.Outcome{Class: health.Throttled}})
 		}
-		r := w.do(t.Context(), nil)
-		if !errors.Is(r.Err, proxy.ErrThrottled) || len(w.sent) > 40 {
-			t.Errorf("err = %v after %d attempts, want throttled after a bounded number", r.Err, len(w.sent))
+		r := f.do(t.Context(), nil)
+		if !errors.Is(r.Err, proxy.ErrThrottled) || len(f.sent) > 40 {
+			t.Errorf("err = %v after %d attempts, want throttled after a bounded number", r.Err, len(f.sent))
 		}
 	})
 }
 
-func TestRetryBudgetBoundsAnOutage(t *testing.T) {
-	w := newWorld(t, 1, 2, 3)
+func TestRetryBudgetBoundsAttemptsInOutage(t *testing.T) {
+	f := newFixture(t, 1, 2, 3)
 	for range 1000 {
 		for _, name := range []string{"a", "b", "c"} {
-			w.scripts[name] = append(w.scripts[name], failing)
+			f.scripts[name] = append(f.scripts[name], failing)
 		}
 	}
 	for range 1000 {
-		w.do(t.Context(), nil)
+		f.do(t.Context(), nil)
 	}
-	if got := len(w.sent); got > 1210+5 {
+	if got := len(f.sent); got > 1210+5 {
 		t.Errorf("1000 requests made %d attempts, want at most 1.2x + 10", got)
 	}
 }
 
 func TestThrottlesCostNoRetryBudget(t *testing.T) {
-	w := newWorld(t, 1, 2)
-	w.proxy.RetryBudget = &proxy.RetryBudget{}
-	w.scripts["a"] = []answer{throttled}
-	wantServed(t, w.do(t.Context(), nil), "b")
+	f := newFixture(t, 1, 2)
+	f.proxy.RetryBudget = &proxy.RetryBudget{}
+	f.scripts["a"] = []scripted{throttled}
+	wantServed(t, f.do(t.Context(), nil), "b")
 }
 
-func TestBudgetRefillsAsTimeGoesBy(t *testing.T) {
+func TestRetryBudgetRefills(t *testing.T) {
 	b, now := &proxy.RetryBudget{Share: 0.2, Floor: 1}, time.UnixMilli(0)
 	if !b.Withdraw(now) || b.Withdraw(now) {
 		t.Fatal("want exactly the floor at first")
@@ -287,125 +292,125 @@ func TestBudgetRefillsAsTimeGoesBy(t *testing.T) {
 	}
 }
 
-func TestLostProbeIsGivenBackAndTheNextBackendTried(t *testing.T) {
-	w := newWorld(t, 1, 2)
-	w.health[0].Probe = true
-	w.lost.Store(true)
-	wantServed(t, w.do(t.Context(), nil), "b")
-	w.wantSent("b")
-	if w.left != 1 || len(w.reports) != 1 {
-		t.Errorf("left %d, reports %d: want the ticket given back and one report", w.left, len(w.reports))
+func TestLostProbeIsReleasedAndFailsOver(t *testing.T) {
+	f := newFixture(t, 1, 2)
+	f.health[0].Probe = true
+	f.lost.Store(true)
+	wantServed(t, f.do(t.Context(), nil), "b")
+	f.wantSent("b")
+	if f.released != 1 || len(f.reports) != 1 {
+		t.Errorf("left %d, reports %d: want the ticket released and one report", f.released, len(f.reports))
 	}
 }
 
-func TestProbeThatOutlivesItsLeaseIsBrokenOff(t *testing.T) {
+func TestProbeIsCancelledWhenItsLeaseEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 1, 2)
-		w.health[0].Probe = true
-		w.scripts["a"] = []answer{{hang: true}}
-		time.AfterFunc(2500*time.Millisecond, func() { w.lost.Store(true) }) // renewed twice, then lost
+		f := newFixture(t, 1, 2)
+		f.health[0].Probe = true
+		f.scripts["a"] = []scripted{{hang: true}}
+		time.AfterFunc(2500*time.Millisecond, func() { f.lost.Store(true) }) // renewed twice, then lost
 		began := time.Now()
-		wantServed(t, w.do(t.Context(), nil), "b")
+		wantServed(t, f.do(t.Context(), nil), "b")
 		if took := time.Since(began); took != 3*time.Second {
-			t.Errorf("broken off after %v, want at the first refusal, 3s", took)
+			t.Errorf("cancelled after %v, want when its lease could not be renewed, 3s", took)
 		}
-		w.wantSent("ab")
+		f.wantSent("ab")
 	})
 }
 
-func TestProbeIsReportedWhenItsAnswerMeansSomething(t *testing.T) {
-	w := newWorld(t, 1)
-	w.health[0].Probe = true
-	w.deliver = func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
+func TestProbeSuccessIsReportedAtCommit(t *testing.T) {
+	f := newFixture(t, 1)
+	f.health[0].Probe = true
+	f.deliver = func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		a.Hooks.Committed()
-		if len(w.reports) != 1 || w.reports[0].Class != health.Served {
-			t.Errorf("reports at commit = %+v, want the probe's success", w.reports)
+		if len(f.reports) != 1 || f.reports[0].Class != health.Served {
+			t.Errorf("reports at commit = %+v, want the probe's success", f.reports)
 		}
 		return proxy.Delivery{Committed: true}
 	}
-	w.do(t.Context(), nil)
-	if len(w.reports) != 1 {
-		t.Errorf("%d reports, want exactly one", len(w.reports))
+	f.do(t.Context(), nil)
+	if len(f.reports) != 1 {
+		t.Errorf("%d reports, want exactly one", len(f.reports))
 	}
 }
 
-func TestOpenCircuitIsWanted(t *testing.T) {
-	w := newWorld(t, 1, 2)
-	w.health[0].State = 1
-	wantServed(t, w.do(t.Context(), nil), "b")
-	if len(w.wanted) != 1 || w.wanted[0] != 0 {
-		t.Errorf("wanted = %v, want slot 0", w.wanted)
+func TestOpenCircuitRequestsProbe(t *testing.T) {
+	f := newFixture(t, 1, 2)
+	f.health[0].State = 1
+	wantServed(t, f.do(t.Context(), nil), "b")
+	if len(f.wanted) != 1 || f.wanted[0] != 0 {
+		t.Errorf("wanted = %v, want slot 0", f.wanted)
 	}
 }
 
-func TestPromptTooLongForTheProvisionedGoesToTheNextGroupOnce(t *testing.T) {
-	w := newWorld(t, 1, 1, 2)
-	w.pool.Backends[0].Provisioned, w.pool.Backends[1].Provisioned = true, true
-	long := answer{status: 400, outcome: health.Outcome{Reason: proxy.ContextLength}}
-	w.scripts["a"], w.scripts["b"] = []answer{long}, []answer{long}
-	wantServed(t, w.do(t.Context(), nil), "c")
-	if len(w.sent) != 2 {
-		t.Errorf("sent to %v, want one of the first group, then the second", w.sent)
+func TestContextLengthErrorOfProvisionedFailsOverToNextGroupOnce(t *testing.T) {
+	f := newFixture(t, 1, 1, 2)
+	f.pool.Backends[0].Provisioned, f.pool.Backends[1].Provisioned = true, true
+	long := scripted{status: 400, outcome: health.Outcome{Reason: proxy.ContextLength}}
+	f.scripts["a"], f.scripts["b"] = []scripted{long}, []scripted{long}
+	wantServed(t, f.do(t.Context(), nil), "c")
+	if len(f.sent) != 2 {
+		t.Errorf("sent to %v, want one of the first group, then one of the second", f.sent)
 	}
 }
 
-func TestPromptTooLongForAllIsToldAsTheFirstSaidIt(t *testing.T) {
-	w := newWorld(t, 1, 2)
-	w.pool.Backends[0].Provisioned = true
-	long := answer{status: 400, outcome: health.Outcome{Reason: proxy.ContextLength}}
-	w.scripts["a"], w.scripts["b"] = []answer{long}, []answer{failing}
-	var told string
-	w.deliver = func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
+func TestDeferredErrorIsDeliveredWhenNoBackendServes(t *testing.T) {
+	f := newFixture(t, 1, 2)
+	f.pool.Backends[0].Provisioned = true
+	long := scripted{status: 400, outcome: health.Outcome{Reason: proxy.ContextLength}}
+	f.scripts["a"], f.scripts["b"] = []scripted{long}, []scripted{failing}
+	var delivered string
+	f.deliver = func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		body, _ := io.ReadAll(a.Response.Body)
-		told = string(body)
+		delivered = string(body)
 		return proxy.Delivery{Committed: true}
 	}
-	wantServed(t, w.do(t.Context(), nil), "a")
-	if told != "body of a" {
-		t.Errorf("told %q, want the answer that was set aside", told)
+	wantServed(t, f.do(t.Context(), nil), "a")
+	if delivered != "body of a" {
+		t.Errorf("delivered %q, want the deferred response", delivered)
 	}
 }
 
 func TestFallbackModelIsTriedWhenThePoolIsExhausted(t *testing.T) {
-	w := newWorld(t, 1, 1)
-	first, second := &balancer.Pool{Model: "big", Backends: w.pool.Backends[:1]}, &balancer.Pool{Model: "small", Backends: w.pool.Backends[1:]}
-	w.scripts["a"] = []answer{failing}
-	r := w.do(t.Context(), nil, first, second)
+	f := newFixture(t, 1, 1)
+	first, second := &balancer.Pool{Model: "big", Backends: f.pool.Backends[:1]}, &balancer.Pool{Model: "small", Backends: f.pool.Backends[1:]}
+	f.scripts["a"] = []scripted{failing}
+	r := f.do(t.Context(), nil, first, second)
 	wantServed(t, r, "b")
 	if r.Pool != second {
 		t.Errorf("pool = %s, want the fallback's", r.Pool.Model)
 	}
 }
 
-func TestFencedConsumerIsToldSo(t *testing.T) {
-	w := newWorld(t, 1, 2)
-	r := w.do(t.Context(), &consumer.Consumer{Geographies: []string{"eu"}})
-	if !errors.Is(r.Err, proxy.ErrConstrainedOut) || len(w.sent) != 0 {
-		t.Errorf("err = %v, sent %v: want fenced, nothing sent", r.Err, w.sent)
+func TestConsumerBoundsWithoutBackend(t *testing.T) {
+	f := newFixture(t, 1, 2)
+	r := f.do(t.Context(), &consumer.Consumer{Geographies: []string{"eu"}})
+	if !errors.Is(r.Err, proxy.ErrConstrainedOut) || len(f.sent) != 0 {
+		t.Errorf("err = %v, sent %v: want ErrConstrainedOut, nothing sent", r.Err, f.sent)
 	}
 }
 
-func TestPanicWhileDeliveringLosesNoTicket(t *testing.T) {
-	w := newWorld(t, 1)
-	w.deliver = func(context.Context, *proxy.BackendResponse) proxy.Delivery { panic(http.ErrAbortHandler) }
+func TestPanicInDeliverReleasesTicket(t *testing.T) {
+	f := newFixture(t, 1)
+	f.deliver = func(context.Context, *proxy.BackendResponse) proxy.Delivery { panic(http.ErrAbortHandler) }
 	defer func() {
-		if recover() == nil || w.left != 1 || w.proxy.Load.InFlight(0) != 0 {
-			t.Errorf("left %d, in flight %d: want the ticket back and nothing in flight", w.left, w.proxy.Load.InFlight(0))
+		if recover() == nil || f.released != 1 || f.proxy.Load.InFlight(0) != 0 {
+			t.Errorf("left %d, in flight %d: want the ticket released and nothing in flight", f.released, f.proxy.Load.InFlight(0))
 		}
 	}()
-	w.do(t.Context(), nil)
+	f.do(t.Context(), nil)
 }
 
-func TestFirstTokenIsRememberedAsAnAverage(t *testing.T) {
+func TestFirstTokenIsMovingAverage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 1)
+		f := newFixture(t, 1)
 		for _, took := range []time.Duration{800, 1600} {
-			w.deliver = func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
+			f.deliver = func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
 				return proxy.Delivery{Committed: true, FirstToken: a.Began.Add(took * time.Millisecond)}
 			}
-			w.do(t.Context(), nil)
+			f.do(t.Context(), nil)
 		}
-		if got := w.proxy.Load.FirstToken(0).Seconds(); math.Abs(got-0.9) > 1e-9 {
+		if got := f.proxy.Load.FirstToken(0).Seconds(); math.Abs(got-0.9) > 1e-9 {
 			t.Errorf("average = %v s, want 0.9", got)
 		}
 	})

@@ -1,4 +1,9 @@
-// Package proxy carries one request to the first backend that serves it.
+// Package proxy forwards a request to the backends of its pools, in the order
+// that the balancer decides, until one serves it: failover, hedging, waiting for
+// a throttled pool, and the deadline of the whole request.
+//
+// It does not know HTTP towards backends or callers, nor where health is shared:
+// those are behind the interfaces [Sender], [Deliver] and [Health].
 package proxy
 
 import (
@@ -15,42 +20,41 @@ import (
 	"spillway/handler/internal/openai/usage"
 )
 
-// Request is a caller's request with its body held, so that it can be sent
-// again. It is immutable while attempts are made.
+// Request is a caller's request. It is immutable during [Proxy.Do].
 type Request struct {
-	ID           string // ours, x-request-id
+	ID           string // of ours, in x-request-id
 	Operation    operations.Operation
-	Family       operations.Family // how the caller spelt it
+	Family       operations.Family // of the path that the caller used
 	Method       string
-	Subpath      string // path below the operation, already checked: "resp_123/cancel"; "" mostly
-	Query        string // raw, without code=
+	Subpath      string // of the path below the operation, checked: "resp_123/cancel"; "" = none
+	Query        string // raw
 	Header       http.Header
-	Body         []byte                // what is held of the body: all of it, unless there is a Tail
-	StreamedBody *StreamedBody         // the rest, which can be sent once; nil mostly
-	Parsed       request.ParsedRequest // what the scan found in Body; of a form only Model, Stream, Choices and PromptChars
+	Body         []byte                // what is buffered of the body: all of it without StreamedBody
+	StreamedBody *StreamedBody         // the rest of the body, which can be sent once; nil = none
+	Parsed       request.ParsedRequest // from Body; of a form only Model, Stream, Choices and PromptChars
 	Form         *request.Form         // nil unless the body is a multipart form
-	Model        string                // the pool's name for it
+	Model        string                // as the pool names it
 	Consumer     *consumer.Consumer
-	Caller       string // who its Entra token is of; "" for keys
-	Tokens       int64  // estimate: prompt characters / 4 + largest output
-	Affinity     uint64 // requests with the same number share a prompt cache; 0 = none
-	PinnedTo     *Pin   // on what a backend holds; nil mostly
-	Deadline     time.Time
+	Caller       string    // the subject of its Entra token; "" for keys
+	Tokens       int64     // estimated: prompt characters / 4 + largest output
+	Affinity     uint64    // requests with the same number share a prompt cache; 0 = none
+	PinnedTo     *Pin      // nil = any backend can serve
+	Received     time.Time // when it arrived: ResponseTimeout counts from here; zero = when Do is called
+	Deadline     time.Time // of the caller, for the first byte; zero = none
 
-	// ActiveWrites is how many transports may still be writing Body: whoever hands
-	// it to a transport adds one, and takes it off when the write is surely
-	// over. Body's memory may be used again only at 0.
+	// ActiveWrites counts the transports that may still be writing Body. Its
+	// memory may be reused only at 0.
 	ActiveWrites atomic.Int32
 }
 
-// Pin says that a request needs what a backend holds: an earlier response, a
-// file (design.md §7.2).
+// Pin is the backend that holds what a request refers to, such as an earlier
+// response or a file.
 type Pin struct {
-	Backend   string    // the name of the one that holds it; "" = not known: each may be asked
-	CreatedAt time.Time // when it was made; zero = unknown. A backend may not know yet what it just made
+	Backend   string    // its name; "" = unknown: each may be asked
+	CreatedAt time.Time // of what is referred to; zero = unknown
 }
 
-// pinnedBackend is the backend that alone can serve the request; "" is any.
+// pinnedBackend is the only backend that can serve the request; "" = any can.
 func (r *Request) pinnedBackend() string {
 	if r.PinnedTo == nil {
 		return ""
@@ -92,10 +96,12 @@ type HealthReporter interface {
 	ReportOutcome(t health.Permit, o health.Outcome)
 }
 
-// Sender makes one attempt at one backend: it returns the response with its
-// body unread when the status line promises service, else nil and the outcome.
-// The caller of Send closes the body.
+// Sender makes attempts.
 type Sender interface {
+	// Send makes one attempt. It returns the response with its body unread when
+	// the status line promises service, else nil and the outcome. before is
+	// called just before the first byte is sent; its error stops the attempt.
+	// The caller closes the body.
 	Send(ctx context.Context, b *balancer.Backend, r *Request, before func() error) (*http.Response, health.Outcome)
 }
 
@@ -119,29 +125,29 @@ type CommitHooks struct {
 	Created   func(ids []string) // receives Delivery.CreatedIDs as soon as they are known, after Committed; nil = not wanted
 }
 
-// Delivery is what became of an answer that was carried to the caller.
+// Delivery is what became of a response.
 type Delivery struct {
-	Committed    bool // bytes reached the caller: no second attempt
-	Broken       bool // bytes reached the caller and the rest never will: the door must abort the connection
+	Committed    bool // the status line was sent: no other attempt can be made
+	Broken       bool // Committed, but incomplete: the connection must be aborted
 	Outcome      health.Outcome
 	Usage        usage.Tokens
-	FirstToken   time.Time // when the first meaningful event came; zero = none
-	FinishReason string    // finish reason, as the backend said it
-	ServiceTier  string    // the service tier that served, as the backend said it
-	Spillover    Spillover // of a provisioned deployment, inside its resource
-	CreatedIDs   []string  // the ids of the answer and its parts that callers may come back with; of operations that learn
+	FirstToken   time.Time // when the first meaningful event arrived; zero = none
+	FinishReason string    // as the backend names it
+	ServiceTier  string    // as the backend names it
+	Spillover    Spillover // within the Azure resource
+	CreatedIDs   []string  // ids in the response that later requests may refer to; nil unless the operation records ids
 	Bytes        int64
 }
 
-// Spillover is what Azure itself did when a provisioned deployment was full or
-// failing: another deployment of the same resource served
-// (facts/azure-openai.md §3.6). The zero Spillover is that it did nothing.
+// Spillover is that Azure itself served a request of a provisioned deployment by
+// another deployment of the same resource (docs/azure-openai.md#spillover). The
+// zero Spillover means that it did not.
 type Spillover struct {
 	From  string // the provisioned deployment
-	To    string // the one that served, and is billed
-	Error string // the status that the first one ended in
+	To    string // the one that served and is billed
+	Error string // the status of the first one
 }
 
-// Deliver carries an answer to the caller. It returns with Committed false
-// when the answer turned out to be a refusal before anything was sent.
-type Deliver func(ctx context.Context, a *BackendResponse) Delivery
+// Deliver sends a response to the caller. It returns with Committed false when
+// the response turned out to be an error before anything was sent.
+type Deliver func(ctx context.Context, response *BackendResponse) Delivery

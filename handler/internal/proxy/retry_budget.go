@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// RetryBudget bounds how many attempts failures may add, so that an outage is not
-// doubled by us: Share of the requests of the last ten seconds, plus Floor.
-// Leaving a throttled backend costs nothing. The zero RetryBudget allows none.
+// RetryBudget bounds the attempts that follow a failed one to Share of the requests
+// of the last ten seconds plus Floor, so that an outage is not multiplied. Attempts
+// after a throttle are free. The zero RetryBudget allows none. It is safe for
+// concurrent use.
 type RetryBudget struct {
 	Share float64
 	Floor float64
@@ -28,8 +29,7 @@ func (b *RetryBudget) Deposit(now time.Time) {
 	b.requests++
 }
 
-// Withdraw takes leave for one more attempt after a failure; false when the
-// budget is used up.
+// Withdraw allows one attempt after a failure; false when the budget is used up.
 func (b *RetryBudget) Withdraw(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -41,7 +41,7 @@ func (b *RetryBudget) Withdraw(now time.Time) bool {
 	return true
 }
 
-// decay lets both counts leak away over the window.
+// decay reduces both counts linearly over the window.
 func (b *RetryBudget) decay(now time.Time) {
 	keep := max(0, 1-now.Sub(b.updated).Seconds()/budgetWindow.Seconds())
 	if b.updated.IsZero() || now.Before(b.updated) {

@@ -6,11 +6,12 @@ import (
 	"sync/atomic"
 )
 
-// ErrBodySent is a second attempt at a body that could be sent once only.
+// ErrBodySent is a second attempt to read a [StreamedBody].
 var ErrBodySent = errors.New("proxy: the rest of the body has been sent already")
 
-// StreamedBody is the rest of a body that is too long to be held: it comes from the
-// caller while it is sent, and can be sent once. It is safe for concurrent use.
+// StreamedBody is the rest of a body that is too long to be buffered: it is read
+// from the caller while it is sent, and can be sent once. A nil StreamedBody is
+// empty. It is safe for concurrent use.
 type StreamedBody struct {
 	Length int64 // in bytes; -1 = unknown
 
@@ -19,37 +20,37 @@ type StreamedBody struct {
 	err     atomic.Pointer[error]
 }
 
-// NewStreamedBody is a tail of this length, -1 when it is unknown.
-func NewStreamedBody(from io.Reader, length int64) *StreamedBody {
-	return &StreamedBody{Length: length, source: from}
+// NewStreamedBody returns a body that is read from source. Its length is -1 when it
+// is unknown.
+func NewStreamedBody(source io.Reader, length int64) *StreamedBody {
+	return &StreamedBody{Length: length, source: source}
 }
 
-// Open is the tail for one attempt. It may be closed while a read is under way.
-func (t *StreamedBody) Open() io.ReadCloser { return &bodyReader{body: t} }
+// Open returns the body for one attempt. It may be closed during a read.
+func (b *StreamedBody) Open() io.ReadCloser { return &bodyReader{body: b} }
 
-// Started reports whether a byte was asked for: no other attempt can be made.
-func (t *StreamedBody) Started() bool { return t != nil && t.started.Load() }
+// Started reports whether a byte was requested, so that no other attempt can be
+// made.
+func (b *StreamedBody) Started() bool { return b != nil && b.started.Load() }
 
-// Err is why the caller's bytes ended early; nil when they did not. It says
-// nothing about a backend.
-func (t *StreamedBody) Err() error {
-	if t == nil {
+// Err is why reading from the caller failed; nil when it did not.
+func (b *StreamedBody) Err() error {
+	if b == nil {
 		return nil
 	}
-	if err := t.err.Load(); err != nil {
+	if err := b.err.Load(); err != nil {
 		return *err
 	}
 	return nil
 }
 
-// bodyReader is one attempt's hold on the tail.
+// bodyReader is the StreamedBody of one attempt.
 type bodyReader struct {
 	body   *StreamedBody
 	owner  bool
 	closed atomic.Bool
 }
 
-// Read takes the caller's next bytes.
 func (r *bodyReader) Read(p []byte) (int, error) {
 	if r.closed.Load() {
 		return 0, io.ErrClosedPipe
@@ -67,7 +68,6 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the reads of this attempt.
 func (r *bodyReader) Close() error {
 	r.closed.Store(true)
 	return nil

@@ -20,24 +20,26 @@ import (
 	"time"
 
 	"spillway/handler/internal/backend"
+	"spillway/handler/internal/openai/operations"
 )
 
-// The benchmarks compare the whole way (upstream and relay) with a bare tuned
-// httputil.ReverseProxy, each in a process of its own, in turns in one run:
+// The benchmarks compare backend client and relay with a bare
+// [httputil.ReverseProxy] on the same transport, each in a process of its own,
+// alternately in one run:
 //
-//	go test -run xxx -bench . -benchtime 1x -count 5 ./handler/relay
+//	go test -run xxx -bench . -benchtime 1x -count 5 ./handler/internal/relay
 //
-// cpu-µs/op is what the process in the middle spent.
+// cpu-µs/op is the processor time of the measured process.
 func TestMain(m *testing.M) {
 	if kind := os.Getenv("SPILLWAY_BENCH_FRONT"); kind != "" {
-		middle(kind, os.Getenv("SPILLWAY_BENCH_BACKEND"))
+		runProxy(kind, os.Getenv("SPILLWAY_BENCH_BACKEND"))
 		return
 	}
 	os.Exit(m.Run())
 }
 
-// middle is the process that is measured.
-func middle(kind, origin string) {
+// runProxy is the measured process: a server of this kind in front of origin.
+func runProxy(kind, origin string) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/spent", func(w http.ResponseWriter, _ *http.Request) {
 		debug.FreeOSMemory()
@@ -47,7 +49,7 @@ func middle(kind, origin string) {
 	})
 	switch kind {
 	case "relay":
-		mux.Handle("/", newFront(&testing.B{}, origin))
+		mux.Handle("/", newGateway(&testing.B{}, origin))
 	case "reverse-proxy":
 		u, _ := url.Parse(origin)
 		mux.Handle("/", &httputil.ReverseProxy{
@@ -75,14 +77,15 @@ func (p *pool32) Get() []byte {
 
 func (p *pool32) Put(b []byte) { p.Pool.Put(&b) }
 
-// resident is the process's memory in bytes.
+// resident is the resident memory of this process in bytes.
 func resident() int64 {
 	stat, _ := os.ReadFile("/proc/self/statm")
 	pages, _ := strconv.ParseInt(strings.Fields(string(stat))[1], 10, 64)
 	return pages * int64(os.Getpagesize())
 }
 
-// start runs a middle and says where it is and how to ask what it spent.
+// start starts a measured process. spent asks it for its processor time and
+// memory.
 func start(b *testing.B, kind, origin string) (at string, spent func() (cpu, memory int64)) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "SPILLWAY_BENCH_FRONT="+kind, "SPILLWAY_BENCH_BACKEND="+origin)
@@ -109,10 +112,10 @@ func start(b *testing.B, kind, origin string) (at string, spent func() (cpu, mem
 	}
 }
 
-var middles = []string{"reverse-proxy", "relay"}
+var proxies = []string{"reverse-proxy", "relay"}
 
-// whole is a backend that answers every request with these bytes.
-func whole(b *testing.B, answer string) string {
+// answering is a backend that answers every request with this body.
+func answering(b *testing.B, answer string) string {
 	return "http://" + serve(b, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, answer)
@@ -133,12 +136,12 @@ func serve(b *testing.B, h http.HandlerFunc) string {
 	return l.Addr().String()
 }
 
-func BenchmarkWhole(b *testing.B) {
+func BenchmarkBody(b *testing.B) {
 	for _, size := range []int{1 << 10, 100 << 10, 1 << 20} {
 		body := `{"messages":"` + strings.Repeat("x", size) + `","stream":false}`
-		for _, kind := range middles {
+		for _, kind := range proxies {
 			b.Run(fmt.Sprintf("%dKB/%s", size>>10, kind), func(b *testing.B) {
-				at, spent := start(b, kind, whole(b, answered))
+				at, spent := start(b, kind, answering(b, completion))
 				client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 				n := 60_000_000 / (size + 10_000)
 				load(b, client, at, body, n/4) // warm
@@ -172,14 +175,14 @@ func load(b *testing.B, client *http.Client, at, body string, n int) {
 	callers.Wait()
 }
 
-// streaming is a backend that says a word of about 285 bytes every 20 ms.
-func streaming(b *testing.B, words int) string {
-	event := strings.Replace(truncatedHeader, "Hi", strings.Repeat("word ", 40), 1)
+// streaming is a backend that sends an event of about 285 bytes every 20 ms.
+func streaming(b *testing.B, events int) string {
+	event := strings.Replace(content, "Hi", strings.Repeat("word ", 40), 1)
 	return "http://" + serve(b, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
-		for range words {
+		for range events {
 			_, _ = io.WriteString(w, event)
 			_ = http.NewResponseController(w).Flush()
 			<-tick.C
@@ -189,22 +192,22 @@ func streaming(b *testing.B, words int) string {
 }
 
 func BenchmarkStream(b *testing.B) {
-	const streams, words = 200, 100
-	for _, kind := range middles {
+	const streams, events = 200, 100
+	for _, kind := range proxies {
 		b.Run(kind, func(b *testing.B) {
-			at, spent := start(b, kind, streaming(b, words))
+			at, spent := start(b, kind, streaming(b, events))
 			open(b, at, streams) // warm
 			before, _ := spent()
 			for b.Loop() {
 				open(b, at, streams)
 			}
 			after, _ := spent()
-			b.ReportMetric(float64(after-before)/float64(streams*words*b.N)/1e3, "cpu-µs/event")
+			b.ReportMetric(float64(after-before)/float64(streams*events*b.N)/1e3, "cpu-µs/event")
 		})
 	}
 }
 
-// open takes n streams at once to their end.
+// open reads n concurrent streams to their end.
 func open(b *testing.B, at string, n int) {
 	var callers sync.WaitGroup
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: n}}
@@ -228,7 +231,7 @@ func open(b *testing.B, at string, n int) {
 // BenchmarkOpenStreams is the memory of a thousand streams that stay open.
 func BenchmarkOpenStreams(b *testing.B) {
 	const streams = 1000
-	for _, kind := range middles {
+	for _, kind := range proxies {
 		b.Run(kind, func(b *testing.B) {
 			at, spent := start(b, kind, streaming(b, 1<<20))
 			for b.Loop() {
@@ -250,8 +253,7 @@ func BenchmarkOpenStreams(b *testing.B) {
 	}
 }
 
-// hang opens a stream, and leaves its rest to somebody who reads it until ctx
-// ends.
+// hang opens a stream and reads it in the background until ctx ends.
 func hang(ctx context.Context, b *testing.B, client *http.Client, at string) {
 	r, _ := http.NewRequestWithContext(ctx, http.MethodPost, at, strings.NewReader(`{"stream":true}`))
 	res, err := client.Do(r)
@@ -265,3 +267,33 @@ func hang(ctx context.Context, b *testing.B, client *http.Client, at string) {
 		_ = res.Body.Close()
 	}()
 }
+
+// BenchmarkEvent is the cost of one event of a stream without system calls.
+func BenchmarkEvent(b *testing.B) {
+	event := strings.Replace(content, "Hi", strings.Repeat("word ", 40), 1)
+	left := b.N
+	x := newFixture(operations.Chat, "text/event-stream", nil)
+	x.response.Response.Body = io.NopCloser(reading(func(p []byte) (int, error) {
+		if left == 0 {
+			return 0, io.EOF
+		}
+		left--
+		return copy(p, event), nil
+	}))
+	b.SetBytes(int64(len(event)))
+	b.ReportAllocs()
+	b.ResetTimer()
+	x.relay.Deliver(x.ctx, discard{http.Header{}}, x.request, x.response)
+}
+
+type reading func(p []byte) (int, error)
+
+func (r reading) Read(p []byte) (int, error) { return r(p) }
+
+// discard is a caller that accepts everything.
+type discard struct{ header http.Header }
+
+func (n discard) Header() http.Header       { return n.header }
+func (discard) WriteHeader(int)             {}
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func (discard) Flush()                      {}

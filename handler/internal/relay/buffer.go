@@ -7,15 +7,15 @@ import (
 )
 
 const (
-	streamBuffer = 4 << 10  // what an open stream holds; as much as one read of the transport brings
-	maxKept      = 64 << 10 // a larger buffer is let go once its event is out
-	maxEvent     = 32 << 20 // what the largest SDK limit takes (facts/azure-openai.md §5.3)
+	streamBuffer = 4 << 10  // of an open stream: as much as one read of the transport returns
+	maxKept      = 64 << 10 // a larger buffer is replaced once its event was sent
+	maxEvent     = 32 << 20 // the largest limit of an SDK (docs/azure-openai.md#what-clients-tolerate)
 )
 
-// buffer is the bytes of a stream between its reader and its caller:
+// buffer holds the bytes of a stream that were read and not sent yet:
 //
-//	data[:sent] is with the caller, data[sent:whole] is complete events that
-//	are held back, data[whole:] is the beginning of one.
+//	data[:sent] was sent, data[sent:whole] is complete events that are held
+//	back, data[whole:] is the beginning of one.
 type buffer struct {
 	data     []byte
 	sent     int
@@ -25,30 +25,30 @@ type buffer struct {
 }
 
 func (b *buffer) open(pool *sync.Pool) {
-	home, ok := pool.Get().(*[]byte)
+	pooled, ok := pool.Get().(*[]byte)
 	if !ok {
 		fresh := make([]byte, streamBuffer)
-		home = &fresh
+		pooled = &fresh
 	}
-	b.pooled, b.data = home, (*home)[:0]
+	b.pooled, b.data = pooled, (*pooled)[:0]
 }
 
 func (b *buffer) close(pool *sync.Pool) { pool.Put(b.pooled) }
 
-// free is where the next read goes. It is never empty.
+// free is where the next read writes to. It is never empty.
 func (b *buffer) free() []byte { return b.data[len(b.data):cap(b.data)] }
 
-// advance takes in n bytes that were read into room.
+// advance takes in n bytes that were read into free.
 func (b *buffer) advance(n int) { b.data = b.data[:len(b.data)+n] }
 
-// held is the complete events that the caller has not been sent.
+// held is the complete events that were not sent.
 func (b *buffer) held() []byte { return b.data[b.sent:b.whole] }
 
 // partial is the beginning of an event.
 func (b *buffer) partial() []byte { return b.data[b.whole:] }
 
-// next is the next complete event, with the blank line that ends it, or nil.
-// It counts as held from then on. It is valid until drop or compact.
+// next is the next complete event, with the blank line that ends it, or nil. It
+// is held from then on, and valid until drop or compact.
 func (b *buffer) next() []byte {
 	event, _, ok := b.splitter.Next(b.data[b.whole:])
 	if !ok {
@@ -58,18 +58,18 @@ func (b *buffer) next() []byte {
 	return event
 }
 
-// drop takes the last n bytes of what is held, an event, out again.
+// drop removes the last n held bytes, an event.
 func (b *buffer) drop(n int) {
 	b.data = append(b.data[:b.whole-n], b.data[b.whole:]...)
 	b.whole -= n
 }
 
-// forwarded notes that what was held is with the caller now. It moves nothing:
-// a read into room may be under way.
+// forwarded records that what was held was sent. It moves nothing, since a read
+// into free may be under way.
 func (b *buffer) forwarded() { b.sent = b.whole }
 
-// compact makes room for the next read. It reports false when an event is
-// larger than any client would take.
+// compact frees space for the next read. It reports false when an event is larger
+// than any client accepts.
 func (b *buffer) compact() bool {
 	b.data = b.data[:copy(b.data, b.data[b.sent:])]
 	b.whole -= b.sent

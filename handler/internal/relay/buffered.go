@@ -18,27 +18,27 @@ import (
 )
 
 const (
-	bodyBuffer = 64 << 10 // how much of an answer in one piece is held until it is whole
-	usageTail  = 8 << 10  // how much of one that is longer is looked at for its usage
+	bodyBuffer = 64 << 10 // how much of a body is held until it is complete
+	usageTail  = 8 << 10  // how much of the end of a longer one is searched for its usage
 	headSize   = 16
 )
 
-// buffered is an answer in one piece on its way. It is held until it is whole, so
-// that one that breaks off, or is an error with a friendly status, costs the
-// caller nothing; but never more of it than bodyBuffer, and nothing of what is
-// not JSON: sound is worth hearing from its beginning.
+// buffered is a body being delivered that is no event stream. It is held until it
+// is complete, so that one that breaks off, or is an error with the status 200,
+// can fail over; but no more of it than bodyBuffer, and nothing of a body that is
+// not JSON, such as audio.
 type buffered struct {
 	delivery
 	buf          []byte
-	head         []byte // the first bytes of an answer that is longer than buf
-	opaque       bool   // not JSON: nothing can be read out of it
+	head         []byte // the first bytes of a body that is longer than buf
+	opaque       bool   // not JSON, or encoded: it is not parsed
 	timer        *time.Timer
-	idleTimedOut atomic.Bool // given up for its silence
+	idleTimedOut atomic.Bool // cancelled after Idle
 }
 
-// isStream reports whether the answer is events that can be read.
-func (c *delivery) isStream() bool {
-	res := c.response.Response
+// isStream reports whether the response is an event stream that can be parsed.
+func (d *delivery) isStream() bool {
+	res := d.response.Response
 	return successful(res) && mediaType(res.Header) == "text/event-stream" && !encoded(res.Header)
 }
 
@@ -49,7 +49,7 @@ func encoded(h http.Header) bool {
 	return e != "" && !strings.EqualFold(e, "identity")
 }
 
-// run takes the answer to its end.
+// run delivers the body to its end.
 func (b *buffered) run() proxy.Delivery {
 	pool, size := b.bufferPool(b.response.Response.ContentLength)
 	held, ok := pool.Get().(*[]byte)
@@ -68,16 +68,16 @@ func (b *buffered) run() proxy.Delivery {
 	return b.report
 }
 
-// bufferPool is where memory for an answer of this length comes from. There is
-// always room for one byte more, so that its end is met.
-func (c *delivery) bufferPool(length int64) (*sync.Pool, int) {
+// bufferPool is where the memory for a body of this length comes from. It is one
+// byte larger at least, so that a full buffer means that there is more.
+func (d *delivery) bufferPool(length int64) (*sync.Pool, int) {
 	if length >= 0 && length < streamBuffer {
-		return &c.streams, streamBuffer
+		return &d.streams, streamBuffer
 	}
-	return &c.bodies, bodyBuffer
+	return &d.bodies, bodyBuffer
 }
 
-// process holds the answer, looks at it, and lets it go.
+// process reads the body, validates it and sends it.
 func (b *buffered) process() {
 	res := b.response.Response
 	media := mediaType(res.Header)
@@ -99,8 +99,8 @@ func (b *buffered) process() {
 	}
 }
 
-// mediaTypeFault is what is wrong with an answer of this media type, before a byte of
-// it is read: a captive page, or prose where JSON was due.
+// mediaTypeFault is what is wrong with the media type, "" when nothing is: HTML of a
+// captive portal, or text where JSON is due.
 func (b *buffered) mediaTypeFault(media string) string {
 	op := &b.request.Operation
 	switch {
@@ -116,8 +116,8 @@ func isJSON(media string) bool {
 	return media == "application/json" || media == "text/json" || strings.HasSuffix(media, "+json")
 }
 
-// fill reads until the buffer is full (nil), the answer ends (io.EOF) or
-// breaks. Of an answer that cannot be read it takes only what comes first.
+// fill reads until the buffer is full (nil), the body ends (io.EOF) or breaks off.
+// Of an opaque body it reads once.
 func (b *buffered) fill() error {
 	for len(b.buf) < cap(b.buf) {
 		n, err := b.read(b.buf[len(b.buf):cap(b.buf)])
@@ -137,8 +137,7 @@ func (b *buffered) read(p []byte) (int, error) {
 	return n, err
 }
 
-// tick steps in when the timer runs out: the backend is silent, unless it is
-// the caller that takes nothing.
+// tick runs when the timer fires: the backend is silent, or the caller stalls.
 func (b *buffered) tick() {
 	if atomic.LoadInt64(&b.writingSince) != 0 {
 		b.cutStalledCaller(time.Now())
@@ -149,7 +148,7 @@ func (b *buffered) tick() {
 	b.response.Cancel(errIdle)
 }
 
-// length is what the caller is told: what is held, which is all there is.
+// length is the Content-Length for the caller, -1 for none.
 func (b *buffered) length() int64 {
 	switch res := b.response.Response; {
 	case b.request.Method == http.MethodHead:
@@ -160,8 +159,8 @@ func (b *buffered) length() int64 {
 	return int64(len(b.buf))
 }
 
-// deliverLong carries an answer that was not held whole. The last of what was sent is
-// kept in front of what comes next: that is where a body says its usage.
+// deliverLong delivers a body that is longer than the buffer. The last bytes sent
+// stay ahead of what is read next, since a body names its usage at its end.
 func (b *buffered) deliverLong() {
 	if !b.commit(b.response.Response.ContentLength) {
 		return
@@ -189,7 +188,7 @@ func (b *buffered) deliverLong() {
 	}
 }
 
-// endLong ends an answer that was not held whole.
+// endLong ends a body that is longer than the buffer.
 func (b *buffered) endLong(err error) {
 	readable := !b.opaque && successful(b.response.Response)
 	switch {
@@ -202,7 +201,7 @@ func (b *buffered) endLong(err error) {
 	}
 }
 
-// forward gives bytes to the caller; those of sound at once.
+// forward sends bytes to the caller, and flushes those of an opaque body.
 func (b *buffered) forward(p []byte) {
 	if b.opaque {
 		b.send(p, time.Now())
@@ -211,13 +210,13 @@ func (b *buffered) forward(p []byte) {
 	b.write(p)
 }
 
-// refuse ends the matter before anything was sent.
+// refuse ends the delivery before anything was sent.
 func (b *buffered) refuse(o health.Outcome) {
 	b.report.Outcome = o
 	b.response.Cancel(errRefused)
 }
 
-// breakOff ends an answer that is not whole.
+// breakOff ends an incomplete body.
 func (b *buffered) breakOff(err error) {
 	b.report.Broken = b.report.Committed
 	switch {
@@ -232,16 +231,15 @@ func (b *buffered) breakOff(err error) {
 
 var errTruncated = errors.New("relay: the body ends before its JSON does")
 
-// rejectInvalid reports whether the body that is held whole is not the answer it
-// promised to be, and ends the matter if so. On the way it learns what the
-// answer says of itself.
+// rejectInvalid ends the delivery when the complete body is an error or no answer,
+// and reports whether it did. It records what the answer contains.
 func (b *buffered) rejectInvalid() bool {
 	if b.opaque || !successful(b.response.Response) || b.withoutContent() {
 		return false
 	}
 	answer, o := classify.Body(b.buf, b.response.Response.Header, time.Now(), b.policy())
 	if o.Reason == "not JSON" && (b.buf[0] == '{' || b.buf[0] == '[') {
-		// An odd character in a complete answer is for the caller to judge.
+		// The answer is complete: an invalid character in it is the caller's to judge.
 		answer.Usage, answer.HasUsage = usage.FindLast(b.buf)
 		o = outcome(health.Served, "")
 	}
@@ -253,8 +251,8 @@ func (b *buffered) rejectInvalid() bool {
 	return true
 }
 
-// withoutContent reports whether the body is none, or none that was generated: what
-// is stored may well be an error of long ago.
+// withoutContent reports whether there is no body, or none that was generated now: a
+// stored response may be an error of long ago.
 func (b *buffered) withoutContent() bool {
 	status := b.response.Response.StatusCode
 	return b.request.Method != http.MethodPost || b.request.Operation.State.Stored() && !b.request.Operation.RecordsID ||

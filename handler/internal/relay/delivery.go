@@ -16,7 +16,7 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// delivery is one answer on its way.
+// delivery is one response being delivered.
 type delivery struct {
 	*Relay
 	ctx          context.Context
@@ -25,106 +25,104 @@ type delivery struct {
 	request      *proxy.Request
 	response     *proxy.BackendResponse
 	report       proxy.Delivery
-	callerLeft   bool  // the caller takes no more
-	writingSince int64 // since when the caller has been taking, Unix nanoseconds; 0 = it is not; atomic
+	callerLeft   bool  // a write to the caller failed
+	writingSince int64 // when the write under way began, Unix nanoseconds; 0 = none is; atomic
 }
 
-// commit gives the answer to the caller unless another attempt was first. A
-// length below zero is unknown.
-func (c *delivery) commit(length int64) bool {
-	if !c.response.Hooks.MayCommit() {
-		c.response.Cancel(errLost)
-		c.report.Outcome = outcome(health.Abandoned, "another attempt won")
+// commit sends the status line and headers, and reports whether it did: not
+// when another attempt won. A length below zero is unknown.
+func (d *delivery) commit(length int64) bool {
+	if !d.response.Hooks.MayCommit() {
+		d.response.Cancel(errLost)
+		d.report.Outcome = outcome(health.Abandoned, "another attempt won")
 		return false
 	}
-	h := c.w.Header()
-	copyHeader(h, c.response.Response.Header)
-	if res := c.response.Response; res.StatusCode == http.StatusTooManyRequests {
-		// It is the caller's only when no other backend could serve it.
-		setRetryAfter(h, classify.Status(res.StatusCode, res.Header, nil, time.Now(), c.policy()).Wait)
+	h := d.w.Header()
+	copyHeader(h, d.response.Response.Header)
+	if res := d.response.Response; res.StatusCode == http.StatusTooManyRequests {
+		setRetryAfter(h, classify.Status(res.StatusCode, res.Header, nil, time.Now(), d.policy()).Wait)
 	}
-	if c.isStream() {
+	if d.isStream() {
 		h.Set("X-Accel-Buffering", "no")
 	}
 	if length >= 0 {
 		h.Set("Content-Length", strconv.FormatInt(length, 10))
 	}
-	c.w.WriteHeader(c.response.Response.StatusCode)
-	c.report.Committed, c.report.Spillover = true, spillover(c.response.Response.Header)
-	c.response.Hooks.Committed()
+	d.w.WriteHeader(d.response.Response.StatusCode)
+	d.report.Committed, d.report.Spillover = true, spillover(d.response.Response.Header)
+	d.response.Hooks.Committed()
 	return true
 }
 
-// send gives bytes to the caller and sends them on their way at once. After a
-// failed write nothing more is sent and the upstream is cancelled.
-func (c *delivery) send(p []byte, now time.Time) {
-	if c.callerLeft || len(p) == 0 {
+// send writes bytes to the caller and flushes them. After a failed write
+// nothing more is sent, and the attempt is cancelled.
+func (d *delivery) send(p []byte, now time.Time) {
+	if d.callerLeft || len(p) == 0 {
 		return
 	}
-	atomic.StoreInt64(&c.writingSince, now.UnixNano())
-	n, err := c.w.Write(p)
+	atomic.StoreInt64(&d.writingSince, now.UnixNano())
+	n, err := d.w.Write(p)
 	if err == nil {
-		err = c.control.Flush()
+		err = d.control.Flush()
 	}
-	atomic.StoreInt64(&c.writingSince, 0)
-	c.report.Bytes += int64(n)
+	atomic.StoreInt64(&d.writingSince, 0)
+	d.report.Bytes += int64(n)
 	if !errors.Is(err, http.ErrNotSupported) {
-		c.noteWriteError(err)
+		d.noteWriteError(err)
 	}
 }
 
-// write gives bytes to the caller whenever the server sends them.
-func (c *delivery) write(p []byte) {
-	if c.callerLeft || len(p) == 0 {
+// write writes bytes to the caller without flushing them.
+func (d *delivery) write(p []byte) {
+	if d.callerLeft || len(p) == 0 {
 		return
 	}
-	atomic.StoreInt64(&c.writingSince, time.Now().UnixNano())
-	n, err := c.w.Write(p)
-	atomic.StoreInt64(&c.writingSince, 0)
-	c.report.Bytes += int64(n)
-	c.noteWriteError(err)
+	atomic.StoreInt64(&d.writingSince, time.Now().UnixNano())
+	n, err := d.w.Write(p)
+	atomic.StoreInt64(&d.writingSince, 0)
+	d.report.Bytes += int64(n)
+	d.noteWriteError(err)
 }
 
-// noteWriteError notes that the caller is gone.
-func (c *delivery) noteWriteError(err error) {
+func (d *delivery) noteWriteError(err error) {
 	if err != nil {
-		c.callerLeft = true
-		c.response.Cancel(errCallerLeft)
+		d.callerLeft = true
+		d.response.Cancel(errCallerLeft)
 	}
 }
 
-// cutStalledCaller cuts the caller off when it has taken nothing for too long. It may be
-// called while a write is under way.
-func (c *delivery) cutStalledCaller(now time.Time) {
-	since := atomic.LoadInt64(&c.writingSince)
-	if c.stall() > 0 && since != 0 && now.Sub(time.Unix(0, since)) >= c.stall() {
-		_ = c.control.SetWriteDeadline(now)
+// cutStalledCaller ends a write that has lasted longer than Stall. It is called
+// from a timer, while the write is under way.
+func (d *delivery) cutStalledCaller(now time.Time) {
+	since := atomic.LoadInt64(&d.writingSince)
+	if d.stall() > 0 && since != 0 && now.Sub(time.Unix(0, since)) >= d.stall() {
+		_ = d.control.SetWriteDeadline(now)
 	}
 }
 
-// abandoned reports whether those above us, or the caller, gave the answer up.
-func (c *delivery) abandoned() bool { return c.callerLeft || c.ctx.Err() != nil }
+// abandoned reports whether the caller left or ctx ended.
+func (d *delivery) abandoned() bool { return d.callerLeft || d.ctx.Err() != nil }
 
-// policy is how answers of this backend are judged.
-func (c *delivery) policy() classify.Policy {
-	p := c.Policy
-	p.Provisioned = c.response.Backend != nil && c.response.Backend.Provisioned
+// policy is how responses of this backend are classified.
+func (d *delivery) policy() classify.Policy {
+	p := d.Policy
+	p.Provisioned = d.response.Backend != nil && d.response.Backend.Provisioned
 	return p
 }
 
-// recordAnswer writes down what the answer said of itself.
-func (c *delivery) recordAnswer(a *classify.ResponseInfo) {
-	c.report.Usage, c.report.FinishReason, c.report.ServiceTier = a.Usage, a.FinishReason, a.ServiceTier
-	if c.request.Operation.RecordsID && a.ID != "" {
-		c.report.CreatedIDs = append(slices.Clip(a.ItemIDs), a.ID)
+// recordAnswer copies usage, finish reason and ids into the report.
+func (d *delivery) recordAnswer(a *classify.ResponseInfo) {
+	d.report.Usage, d.report.FinishReason, d.report.ServiceTier = a.Usage, a.FinishReason, a.ServiceTier
+	if d.request.Operation.RecordsID && a.ID != "" {
+		d.report.CreatedIDs = append(slices.Clip(a.ItemIDs), a.ID)
 	}
 }
 
-// reportIDs lets those who listen know what was learned so far: a caller may come
-// back with an id as soon as it has it.
-func (c *delivery) reportIDs() {
-	if c.report.Committed && len(c.report.CreatedIDs) > 0 && c.response.Hooks.Created != nil {
-		c.response.Hooks.Created(c.report.CreatedIDs)
+// reportIDs passes on the ids known so far: the caller may use an id as soon as
+// it has it.
+func (d *delivery) reportIDs() {
+	if d.report.Committed && len(d.report.CreatedIDs) > 0 && d.response.Hooks.Created != nil {
+		d.response.Hooks.Created(d.report.CreatedIDs)
 	}
 }
 
@@ -132,7 +130,8 @@ func outcome(v health.OutcomeClass, why string) health.Outcome {
 	return health.Outcome{Class: v, Reason: why, Signals: health.NoSignals()}
 }
 
-// breakReason names how an answer broke off, in a closed list of words.
+// breakReason names how a response broke off. The list is closed: logs and
+// metrics use it.
 func breakReason(err error) string {
 	switch {
 	case errors.Is(err, errIdle):

@@ -11,10 +11,10 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// forwardedHeader reports whether a response header may reach callers. It is a list of
-// what is known to be harmless, so that no header of tomorrow names a backend
-// (facts/reliability.md §3.2 T24). Backends' x-ratelimit-* speak of one
-// backend and would mislead.
+// forwardedHeader reports whether a response header may reach callers. It is an
+// allowlist, so that no header that Azure adds later names a backend. The
+// x-ratelimit-* headers describe one backend only, and would mislead
+// (docs/security.md#headers-that-pass).
 func forwardedHeader(name string) bool {
 	switch name {
 	case "Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Content-Range", "Accept-Ranges",
@@ -25,8 +25,7 @@ func forwardedHeader(name string) bool {
 	return false
 }
 
-// copyHeader writes the headers that pass. What stands in dst already is ours
-// and stays.
+// copyHeader copies the headers that may pass, unless dst has them already.
 func copyHeader(dst, src http.Header) {
 	hops := src["Connection"]
 	for name, values := range src {
@@ -37,27 +36,28 @@ func copyHeader(dst, src http.Header) {
 	dst.Set("Cache-Control", "no-store")
 }
 
-// maxRetryAfter is the longest wait that every SDK takes well: some sleep
-// whatever they are told, others ignore more (facts/reliability.md rule 3).
+// maxRetryAfter is the longest wait that every SDK honours: some ignore more
+// than a minute, others sleep however long it is
+// (docs/azure-openai.md#sdk-retries).
 const maxRetryAfter = 59 * time.Second
 
-// setRetryAfter says how long to wait, in both headers that SDKs read.
+// setRetryAfter sets both headers from which SDKs read how long to wait.
 func setRetryAfter(h http.Header, wait time.Duration) {
 	wait = min(max(wait, time.Second), maxRetryAfter)
 	h.Set("Retry-After-Ms", strconv.FormatInt(wait.Milliseconds(), 10))
 	h.Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 }
 
-// mediaType is the type without its parameters, in lower case; "" when there
-// is none.
+// mediaType is the content type without its parameters, in lower case; "" when
+// there is none.
 func mediaType(h http.Header) string {
 	value, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	return strings.ToLower(textproto.TrimString(value))
 }
 
-// spillover is what the headers say of a deployment that let another one serve.
-// Every answer names its deployment; it is only worth a word when that is not
-// the one that was asked.
+// spillover reads which deployment served in place of the one that was asked
+// (docs/azure-openai.md#spillover). Every response names its deployment, so the
+// name alone means nothing.
 func spillover(h http.Header) proxy.Spillover {
 	from := h["X-Ms-Spillover-From-Deployment"]
 	over := h["X-Ms-Is-Spilled-Over"]
@@ -69,7 +69,7 @@ func spillover(h http.Header) proxy.Spillover {
 	}
 }
 
-// truncatedHeader is a header's value at a length that a log can bear.
+// truncatedHeader is a header's value, cut to a length fit for a log.
 func truncatedHeader(h http.Header, name string) string {
 	v := h.Get(name)
 	return v[:min(len(v), 64)]

@@ -16,15 +16,15 @@ import (
 	"spillway/handler/internal/relay"
 )
 
-// caller is a caller's side of a connection that writes down what arrives and
-// when it was flushed.
+// caller is a response writer that records what is written and when it is
+// flushed.
 type caller struct {
 	mu      sync.Mutex
 	header  http.Header
 	status  int
 	body    bytes.Buffer
 	flushes []int // length of body at each flush
-	refuses error // what the next write fails with
+	refuses error // of every write
 }
 
 func newCaller() *caller { return &caller{header: http.Header{}} }
@@ -44,7 +44,7 @@ func (c *caller) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.status == 0 {
-		panic("a byte was sent ahead of the status")
+		panic("a byte was sent before the status")
 	}
 	if c.refuses != nil {
 		return 0, c.refuses
@@ -58,7 +58,7 @@ func (c *caller) Flush() {
 	c.flushes = append(c.flushes, c.body.Len())
 }
 
-// got is what has arrived and been flushed.
+// got is what was written and flushed.
 func (c *caller) got() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,22 +80,22 @@ func (c *caller) all() string {
 	return c.body.String()
 }
 
-// exchange is one answer to be carried, with what the proxy would know of it.
-type exchange struct {
-	relay   relay.Relay
-	request *proxy.Request
-	answer  *proxy.BackendResponse
-	caller  *caller
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	commits int
+// fixture is one response to be delivered, with what the proxy knows of it.
+type fixture struct {
+	relay    relay.Relay
+	request  *proxy.Request
+	response *proxy.BackendResponse
+	caller   *caller
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	commits  int
 }
 
-func newExchange(dialect operations.Dialect, media string, body io.Reader) *exchange {
+func newFixture(dialect operations.Dialect, media string, body io.Reader) *fixture {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	x := &exchange{ctx: ctx, cancel: cancel, caller: newCaller()}
+	x := &fixture{ctx: ctx, cancel: cancel, caller: newCaller()}
 	x.request = &proxy.Request{ID: "req-1", Method: http.MethodPost, Operation: operations.Operation{Name: "test", Dialect: dialect}}
-	x.answer = &proxy.BackendResponse{
+	x.response = &proxy.BackendResponse{
 		Response: &http.Response{
 			StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {media}}, ContentLength: -1,
 			Body: &cancelled{ctx: ctx, Reader: body},
@@ -106,11 +106,11 @@ func newExchange(dialect operations.Dialect, media string, body io.Reader) *exch
 	return x
 }
 
-func (x *exchange) carry() proxy.Delivery {
-	return x.relay.Deliver(x.ctx, x.caller, x.request, x.answer)
+func (x *fixture) deliver() proxy.Delivery {
+	return x.relay.Deliver(x.ctx, x.caller, x.request, x.response)
 }
 
-// cancelled is a body whose reads end when its context does, as a transport's.
+// cancelled is a body whose reads end with its context, like a transport's.
 type cancelled struct {
 	io.Reader
 	ctx context.Context
@@ -130,14 +130,14 @@ func (c *cancelled) Read(p []byte) (int, error) {
 func (c *cancelled) Close() error { return nil }
 
 // piped is a body that is written while it is read, and ends with its context.
-func piped(x *exchange) *io.PipeWriter {
+func piped(x *fixture) *io.PipeWriter {
 	r, w := io.Pipe()
-	x.answer.Response.Body = &cancelled{ctx: x.ctx, Reader: r}
+	x.response.Response.Body = &cancelled{ctx: x.ctx, Reader: r}
 	context.AfterFunc(x.ctx, func() { _ = r.CloseWithError(context.Cause(x.ctx)) })
 	return w
 }
 
-// breaking is a reader that fails after its bytes.
+// breaking is a reader that fails after these bytes.
 func breaking(b []byte, err error) io.Reader {
 	return io.MultiReader(bytes.NewReader(b), failing{err})
 }

@@ -1,10 +1,10 @@
-// Package relay carries a backend's answer to the caller. It holds an answer
-// back until it is worth something, so that a refusal in disguise costs the
-// caller nothing; from then on every byte goes out as it came, and an answer
-// that breaks off never looks like one that ended.
+// Package relay delivers a backend's response to the caller. It holds a
+// response back until it is known to be an answer, so that an error with the
+// status 200 can still fail over; after that every byte is sent as it came, and
+// a response that breaks off never looks complete.
 //
-// It knows nothing of how the backend was chosen or reached, and decides
-// nothing about it: it reports what became of the answer.
+// It does not know how a backend is chosen or reached, and decides nothing
+// about its health: it reports what became of the response.
 package relay
 
 import (
@@ -19,50 +19,70 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// Relay is how answers are carried. It is safe for concurrent use; its fields
-// are set before the first answer and not after. A negative limit is none.
+// Relay delivers responses. It is safe for concurrent use; its fields are set
+// before the first response and not after. A negative limit is none.
 type Relay struct {
-	FirstToken  time.Duration   // from the attempt's beginning to the first meaningful event; a pool's own goes ahead; 0 = none
-	CommitAfter time.Duration   // longest time the first events of a stream are held back; 0 = none
-	Heartbeat   time.Duration   // a comment is sent after this much silence of a committed stream; 0 = none
-	Idle        time.Duration   // an answer that is silent for this long is broken; 0 = 2 min
-	Linger      time.Duration   // how long a stream may be silent behind its last finish reason; 0 = 5 s
-	Stall       time.Duration   // a caller that takes nothing for this long is gone; 0 = 1 min
-	Policy      classify.Policy // how errors in the disguise of a 200 are judged; Provisioned is filled in
+	FirstToken  time.Duration   // from the attempt's beginning to the first meaningful event, unless the pool has its own limit; 0 = none
+	CommitAfter time.Duration   // how long the first events of a stream are held back at most; 0 = no bound
+	Heartbeat   time.Duration   // a committed stream that is silent for this long gets a comment; 0 = none
+	Idle        time.Duration   // a response that is silent for this long is broken; 0 = 2 min
+	Linger      time.Duration   // how long a stream may stay open after its last finish reason; 0 = 5 s
+	Stall       time.Duration   // a caller that accepts no byte for this long is cut off; 0 = 1 min
+	AbortDelay  time.Duration   // from the last byte of a broken response to the abort of its connection; 0 = 150 ms
+	Policy      classify.Policy // how errors with the status 200 are classified; Provisioned is filled in
 
 	streams sync.Pool // of *[]byte, streamBuffer long
 	bodies  sync.Pool // of *[]byte, bodyBuffer long
 }
 
-// Why an answer was given up by us.
+// Why the relay ended a response.
 var (
-	errFirstToken = errors.New("relay: no meaningful event within the first token limit")
-	errIdle       = errors.New("relay: the answer fell silent")
+	errFirstToken = errors.New("relay: no meaningful event within the first token timeout")
+	errIdle       = errors.New("relay: the response fell silent")
 	errLinger     = errors.New("relay: the stream is complete but stays open")
 	errLost       = errors.New("relay: another attempt won")
-	errRefused    = errors.New("relay: the answer is a refusal")
-	errCallerLeft = errors.New("relay: the caller is gone")
+	errRefused    = errors.New("relay: the response is an error")
+	errCallerLeft = errors.New("relay: the caller left")
 )
 
 const (
-	defaultIdle   = 2 * time.Minute
-	defaultLinger = 5 * time.Second
-	defaultStall  = time.Minute
+	defaultIdle       = 2 * time.Minute
+	defaultLinger     = 5 * time.Second
+	defaultStall      = time.Minute
+	defaultAbortDelay = 150 * time.Millisecond
 )
 
-func (r *Relay) idle() time.Duration   { return cmp.Or(r.Idle, defaultIdle) }
-func (r *Relay) linger() time.Duration { return cmp.Or(r.Linger, defaultLinger) }
-func (r *Relay) stall() time.Duration  { return cmp.Or(r.Stall, defaultStall) }
+func (r *Relay) idle() time.Duration       { return cmp.Or(r.Idle, defaultIdle) }
+func (r *Relay) linger() time.Duration     { return cmp.Or(r.Linger, defaultLinger) }
+func (r *Relay) stall() time.Duration      { return cmp.Or(r.Stall, defaultStall) }
+func (r *Relay) abortDelay() time.Duration { return cmp.Or(r.AbortDelay, defaultAbortDelay) }
 
-// Deliver takes the answer to the caller. It returns with Committed false when
-// it turned out to be a refusal, or to be broken, before anything was sent;
-// then w is untouched. With Broken the caller has part of an answer and the
-// connection must be aborted. The body is left for the caller of Deliver to
-// close.
-func (r *Relay) Deliver(ctx context.Context, w http.ResponseWriter, request *proxy.Request, a *proxy.BackendResponse) proxy.Delivery {
-	c := delivery{Relay: r, ctx: ctx, w: w, control: *http.NewResponseController(w), request: request, response: a}
-	if c.isStream() {
-		return (&stream{delivery: c}).run()
+// Deliver sends the response to the caller. It returns with Committed false,
+// and w untouched, when the response turned out to be an error or broken before
+// anything was sent. With Broken the caller has a part of it, and the
+// connection must be ended by [Relay.Abort]. Whoever calls Deliver closes the
+// body.
+func (r *Relay) Deliver(ctx context.Context, w http.ResponseWriter, request *proxy.Request, response *proxy.BackendResponse) proxy.Delivery {
+	d := delivery{Relay: r, ctx: ctx, w: w, control: *http.NewResponseController(w), request: request, response: response}
+	if d.isStream() {
+		return (&stream{delivery: d}).run()
 	}
-	return (&buffered{delivery: c}).run()
+	return (&buffered{delivery: d}).run()
+}
+
+// Abort ends the connection of a broken response by a panic with
+// [http.ErrAbortHandler], which every client reports as an error. It first
+// waits for AbortDelay, unless ctx ends: a proxy in front discards what it has
+// not forwarded yet when the connection is reset
+// (docs/functions-host.md#seen-on-the-real-host).
+func (r *Relay) Abort(ctx context.Context) {
+	if delay := r.abortDelay(); delay > 0 {
+		timer := time.NewTimer(delay)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+	}
+	panic(http.ErrAbortHandler)
 }

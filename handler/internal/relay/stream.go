@@ -11,30 +11,30 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// stream is an answer of events on its way. Its own goroutine reads; the timer
-// steps in while that waits. Both hold mu for whatever they do but read.
+// stream is a response of server-sent events being delivered. Its own goroutine
+// reads; the timer acts while that waits. Both hold mu for everything but reads.
 type stream struct {
 	delivery
 	reader      classify.Stream
 	stripUsage  bool // the caller did not ask for the usage chunk
-	choicesLeft int  // finish reasons still to come
+	choicesLeft int  // choices without a finish reason
 
 	mu      sync.Mutex
 	timer   *time.Timer
-	wakesAt time.Time // when the timer wakes
-	rearm   bool      // something began that the timer does not know
+	wakesAt time.Time // when the timer fires
+	rearm   bool      // a limit has begun that the timer is not set for
 	buf     buffer
 
-	lastRead    time.Time // when the backend last sent anything
-	lastWrite   time.Time // when the caller was last sent anything
+	lastRead    time.Time // from the backend
+	lastWrite   time.Time // to the caller
 	heldSince   time.Time // when the first event came
-	completedAt time.Time // when all finish reasons, or the dialect's own end, had come
-	terminated  bool      // the dialect's own end was seen
+	completedAt time.Time // when all finish reasons, or the end of the dialect, had come
+	terminated  bool      // the end of the dialect was seen
 	stopped     bool      // nothing more will be read or sent
-	stopReason  error     // why we gave the answer up
+	stopReason  error     // why the relay ended it
 }
 
-// run takes the answer to its end.
+// run delivers the stream to its end.
 func (s *stream) run() proxy.Delivery {
 	now := time.Now()
 	s.lastRead, s.choicesLeft = now, int(max(s.request.Parsed.Choices, 1))
@@ -56,7 +56,7 @@ func (s *stream) run() proxy.Delivery {
 	return s.report
 }
 
-// handleRead handles what a read brought, and reports whether to read on.
+// handleRead handles the result of a read, and reports whether to read on.
 func (s *stream) handleRead(n int, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,7 +80,7 @@ func (s *stream) handleRead(n int, err error) bool {
 	return !s.stopped
 }
 
-// handleEvents handles every event that is complete.
+// handleEvents handles every complete event.
 func (s *stream) handleEvents(now time.Time) {
 	for !s.stopped {
 		event := s.buf.next()
@@ -91,8 +91,8 @@ func (s *stream) handleEvents(now time.Time) {
 	}
 }
 
-// handleEvent handles one handleEvent: it is held, or lets the held ones go, or ends the
-// matter.
+// handleEvent handles one event: it is held back, commits the response, or ends
+// the stream.
 func (s *stream) handleEvent(event []byte, now time.Time) {
 	r := s.reader.Read(event, now)
 	switch {
@@ -115,7 +115,7 @@ func (s *stream) handleEvent(event []byte, now time.Time) {
 	}
 }
 
-// markFirstToken notes the markFirstToken meaningful event, for which the answer is committed.
+// markFirstToken records the first meaningful event, and commits the response.
 func (s *stream) markFirstToken(now time.Time) {
 	if s.report.FirstToken.IsZero() {
 		s.report.FirstToken = now
@@ -123,7 +123,6 @@ func (s *stream) markFirstToken(now time.Time) {
 	}
 }
 
-// ensureCommitted commits the answer unless it is already.
 func (s *stream) ensureCommitted() {
 	if s.report.Committed {
 		return
@@ -133,7 +132,7 @@ func (s *stream) ensureCommitted() {
 	s.reportIDs()
 }
 
-// forward sends the held events of a committed answer.
+// forward sends the held events of a committed response.
 func (s *stream) forward(now time.Time) {
 	if held := s.buf.held(); s.report.Committed && len(held) > 0 {
 		s.send(held, now)
@@ -142,11 +141,11 @@ func (s *stream) forward(now time.Time) {
 	}
 }
 
-// handleError handles an error event. Ahead of the commit it is the attempt's
-// outcome. Behind it, or when it is the caller's own business, the caller gets
-// it, and then a connection that breaks off: the one end that all clients take
-// for an error (facts/reliability.md rule 1). A failed response is an end of
-// its dialect and needs no such help.
+// handleError handles an error event. Before the commit it is the outcome of the
+// attempt. After it, or when the error is the caller's own, the caller gets the
+// event and then an aborted connection: the one end that all clients report as an
+// error (docs/azure-openai.md#what-clients-tolerate). A failed response ends its
+// dialect, so its stream ends normally.
 func (s *stream) handleError(event []byte, o *health.Outcome, now time.Time) {
 	s.report.Outcome = *o
 	if !s.report.Committed && o.Class != health.Served {

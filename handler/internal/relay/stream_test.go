@@ -15,16 +15,16 @@ import (
 	"spillway/handler/internal/openai/operations"
 )
 
-func TestEachEventIsFlushedAsItArrives(t *testing.T) {
+func TestEventsAreFlushedAsTheyArrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := newExchange(operations.Chat, "text/event-stream", nil)
-		d := play(x, func(say func(string), end func(error)) {
+		x := newFixture(operations.Chat, "text/event-stream", nil)
+		d := runScript(x, func(send func(string), end func(error)) {
 			sent := ""
-			for _, event := range []string{filters + role, truncatedHeader, truncatedHeader, stop, done} {
-				say(event)
+			for _, event := range []string{filters + role, content, content, stop, done} {
+				send(event)
 				sent += event
 				if got := x.caller.got(); got != sent {
-					t.Fatalf("after %q the caller has %q", event, got)
+					t.Fatalf("after %q the caller got %q", event, got)
 				}
 			}
 			end(io.EOF)
@@ -35,47 +35,47 @@ func TestEachEventIsFlushedAsItArrives(t *testing.T) {
 	})
 }
 
-func TestHalfAnEventWaitsForItsOtherHalf(t *testing.T) {
+func TestPartialEventIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := newExchange(operations.Chat, "text/event-stream", nil)
+		x := newFixture(operations.Chat, "text/event-stream", nil)
 		x.relay.Heartbeat = 15 * time.Second
-		play(x, func(say func(string), end func(error)) {
-			say(role)
-			say(truncatedHeader[:30])
+		runScript(x, func(send func(string), end func(error)) {
+			send(role)
+			send(content[:30])
 			time.Sleep(20 * time.Second)
 			synctest.Wait()
 			if got := x.caller.got(); got != role+": keep-alive\n\n" {
-				t.Errorf("the caller has %q", got)
+				t.Errorf("the caller got %q", got)
 			}
-			say(truncatedHeader[30:])
-			if got := x.caller.got(); got != role+": keep-alive\n\n"+truncatedHeader {
-				t.Errorf("the caller has %q", got)
+			send(content[30:])
+			if got := x.caller.got(); got != role+": keep-alive\n\n"+content {
+				t.Errorf("the caller got %q", got)
 			}
-			say(stop + done)
+			send(stop + done)
 			end(io.EOF)
 		})
 	})
 }
 
-func TestSilenceIsFilledWithHeartbeats(t *testing.T) {
+func TestHeartbeatsWhileStreamIsSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := newExchange(operations.Chat, "text/event-stream", nil)
+		x := newFixture(operations.Chat, "text/event-stream", nil)
 		x.relay.Heartbeat, x.relay.Idle = 15*time.Second, 2*time.Minute
-		d := play(x, func(say func(string), end func(error)) {
-			say(role)
+		d := runScript(x, func(send func(string), end func(error)) {
+			send(role)
 			time.Sleep(14 * time.Second)
-			say(truncatedHeader)
+			send(content)
 			time.Sleep(14 * time.Second)
 			synctest.Wait()
-			if got := x.caller.got(); got != role+truncatedHeader {
-				t.Errorf("a heartbeat in 14 s of silence: %q", got)
+			if got := x.caller.got(); got != role+content {
+				t.Errorf("the caller got %q after 14 s of silence, want no heartbeat", got)
 			}
 			time.Sleep(32 * time.Second)
 			synctest.Wait()
 			if got := strings.Count(x.caller.got(), ": keep-alive\n\n"); got != 3 {
 				t.Errorf("%d heartbeats in 46 s of silence, want 3", got)
 			}
-			say(stop + done)
+			send(stop + done)
 			end(io.EOF)
 		})
 		if d.Broken || d.Outcome.Class != health.Served {
@@ -84,81 +84,81 @@ func TestSilenceIsFilledWithHeartbeats(t *testing.T) {
 	})
 }
 
-func TestStreamThatFallsSilentIsBroken(t *testing.T) {
+func TestSilentStreamBreaksAfterIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := newExchange(operations.Chat, "text/event-stream", nil)
+		x := newFixture(operations.Chat, "text/event-stream", nil)
 		x.relay.Heartbeat, x.relay.Idle = 15*time.Second, 2*time.Minute
 		began := time.Now()
-		d := play(x, func(say func(string), _ func(error)) { say(role) })
+		d := runScript(x, func(send func(string), _ func(error)) { send(role) })
 		if !d.Broken || d.Outcome.Class != health.Failed || d.Outcome.Reason != "silent" || time.Since(began) != 2*time.Minute {
 			t.Errorf("after %s: %+v", time.Since(began), d)
 		}
 		if got := x.caller.got(); !strings.HasSuffix(got, "\n\n") || !strings.Contains(got, `"error":{`) {
-			t.Errorf("the caller has %q", got)
+			t.Errorf("the caller got %q", got)
 		}
 	})
 }
 
-func TestFinishedStreamThatStaysOpenIsEnded(t *testing.T) {
+func TestCompleteStreamEndsAfterLinger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := newExchange(operations.Chat, "text/event-stream", nil)
+		x := newFixture(operations.Chat, "text/event-stream", nil)
 		x.relay.Linger, x.relay.Idle = 5*time.Second, 2*time.Minute
 		began := time.Now()
-		d := play(x, func(say func(string), _ func(error)) { say(role + stop) })
+		d := runScript(x, func(send func(string), _ func(error)) { send(role + stop) })
 		if d.Broken || d.Outcome.Class != health.Served || time.Since(began) != 5*time.Second {
 			t.Errorf("after %s: %+v", time.Since(began), d)
 		}
 		if got := x.caller.got(); got != role+stop+done {
-			t.Errorf("the caller has %q", got)
+			t.Errorf("the caller got %q", got)
 		}
 	})
 }
 
-// Annotations of the content filter may come behind the finish reason.
-func TestFinishedStreamThatStillSpeaksIsNotCutShort(t *testing.T) {
+// Annotations of the content filter may follow the finish reason.
+func TestEventsAfterFinishReasonAreRelayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := newExchange(operations.Chat, "text/event-stream", nil)
+		x := newFixture(operations.Chat, "text/event-stream", nil)
 		x.relay.Linger = 5 * time.Second
-		d := play(x, func(say func(string), end func(error)) {
-			say(role + stop)
+		d := runScript(x, func(send func(string), end func(error)) {
+			send(role + stop)
 			for range 3 {
 				time.Sleep(4 * time.Second)
-				say(annotation)
+				send(annotation)
 			}
-			say(done)
+			send(done)
 			end(io.EOF)
 		})
 		if got := x.caller.got(); got != role+stop+annotation+annotation+annotation+done || d.Broken {
-			t.Errorf("the caller has %q, %+v", got, d)
+			t.Errorf("the caller got %q, %+v", got, d)
 		}
 	})
 }
 
-func TestEveryChoiceNeedsItsFinishReason(t *testing.T) {
+func TestStreamIsCompleteWhenEveryChoiceFinished(t *testing.T) {
 	second := strings.Replace(stop, `"index":0`, `"index":1`, 1)
 	for events, whole := range map[string]bool{role + stop: false, role + stop + second: true, role + stop + done: true} {
-		x := newExchange(operations.Chat, "text/event-stream", strings.NewReader(events))
+		x := newFixture(operations.Chat, "text/event-stream", strings.NewReader(events))
 		x.request.Parsed.Choices = 2
-		if d := x.carry(); d.Broken == whole {
+		if d := x.deliver(); d.Broken == whole {
 			t.Errorf("%q: %+v", events, d)
 		}
 	}
 }
 
-func TestErrorEventBehindTheFirstTokenIsRelayedAndBreaksTheConnection(t *testing.T) {
-	x := newExchange(operations.Chat, "text/event-stream", strings.NewReader(role+truncatedHeader+refused+truncatedHeader))
-	d := x.carry()
+func TestErrorEventAfterFirstTokenIsRelayedAndBreaksStream(t *testing.T) {
+	x := newFixture(operations.Chat, "text/event-stream", strings.NewReader(role+content+refused+content))
+	d := x.deliver()
 	if !d.Broken || d.Outcome.Class != health.Throttled {
 		t.Errorf("delivery %+v", d)
 	}
-	if got := x.caller.got(); got != role+truncatedHeader+refused {
-		t.Errorf("the caller has %q", got)
+	if got := x.caller.got(); got != role+content+refused {
+		t.Errorf("the caller got %q", got)
 	}
 }
 
-// The three orders in which Azure refuses in a stream of 200
-// (facts/azure-openai.md §3.3).
-func TestRefusalInAResponsesStreamIsSilentInEveryOrder(t *testing.T) {
+// Azure sends the events of a throttled stream in several orders
+// (docs/azure-openai.md#429-inside-a-stream).
+func TestThrottleInResponsesStreamSendsNothing(t *testing.T) {
 	for name, events := range map[string]string{
 		"error first":     limited + failedAs(`{"code":"rate_limit_exceeded","message":"x"}`),
 		"failed first":    failedAs("null") + limited,
@@ -166,48 +166,48 @@ func TestRefusalInAResponsesStreamIsSilentInEveryOrder(t *testing.T) {
 		"flat":            created + "event: error\ndata: " + `{"type":"error","code":"too_many_requests","message":"Too Many Requests","param":null,"sequence_number":2}` + "\n\n",
 		"a large created": strings.Replace(created, `"id"`, `"instructions":"`+strings.Repeat("x", 40<<10)+`","id"`, 1) + limited,
 	} {
-		x := newExchange(operations.Responses, "text/event-stream", strings.NewReader(events))
-		x.answer.Response.Header.Set("Retry-After", "7")
-		if d := x.carry(); d.Committed || d.Outcome.Class != health.Throttled || d.Outcome.Wait != 7*time.Second {
+		x := newFixture(operations.Responses, "text/event-stream", strings.NewReader(events))
+		x.response.Response.Header.Set("Retry-After", "7")
+		if d := x.deliver(); d.Committed || d.Outcome.Class != health.Throttled || d.Outcome.Wait != 7*time.Second {
 			t.Errorf("%s: %+v", name, d)
 		}
 	}
 }
 
-func TestFailedResponseIsAnEndOfItsOwn(t *testing.T) {
+func TestResponseFailedEndsStreamNormally(t *testing.T) {
 	delta := "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"Hi\"}\n\n"
 	failed := failedAs(`{"code":"server_error","message":"x"}`)
-	x := newExchange(operations.Responses, "text/event-stream", strings.NewReader(created+delta+failed))
-	if d := x.carry(); d.Broken || d.Outcome.Class != health.Failed || x.caller.got() != created+delta+failed {
-		t.Errorf("%+v, the caller has %q", d, x.caller.got())
+	x := newFixture(operations.Responses, "text/event-stream", strings.NewReader(created+delta+failed))
+	if d := x.deliver(); d.Broken || d.Outcome.Class != health.Failed || x.caller.got() != created+delta+failed {
+		t.Errorf("%+v, the caller got %q", d, x.caller.got())
 	}
-	theirs := failedAs(`{"code":"invalid_prompt","message":"x"}`)
-	x = newExchange(operations.Responses, "text/event-stream", strings.NewReader(created+theirs))
-	if d := x.carry(); !d.Committed || d.Broken || d.Outcome.Class != health.Served || x.caller.got() != created+theirs {
-		t.Errorf("%+v, the caller has %q", d, x.caller.got())
+	relayed := failedAs(`{"code":"invalid_prompt","message":"x"}`)
+	x = newFixture(operations.Responses, "text/event-stream", strings.NewReader(created+relayed))
+	if d := x.deliver(); !d.Committed || d.Broken || d.Outcome.Class != health.Served || x.caller.got() != created+relayed {
+		t.Errorf("%+v, the caller got %q", d, x.caller.got())
 	}
 }
 
-func TestResponseWithoutAnyDeltaIsAnAnswer(t *testing.T) {
+func TestResponseCompletedWithoutDeltaIsServed(t *testing.T) {
 	completed := "event: response.completed\ndata: " + `{"type":"response.completed","response":{"id":"resp_1","status":"completed","usage":{"input_tokens":3,"output_tokens":0}}}` + "\n\n"
-	x := newExchange(operations.Responses, "text/event-stream", strings.NewReader(created+completed))
-	if d := x.carry(); !d.Committed || d.Broken || d.FinishReason != "completed" || d.Usage.Prompt != 3 || x.caller.got() != created+completed {
-		t.Errorf("%+v, the caller has %q", d, x.caller.got())
+	x := newFixture(operations.Responses, "text/event-stream", strings.NewReader(created+completed))
+	if d := x.deliver(); !d.Committed || d.Broken || d.FinishReason != "completed" || d.Usage.Prompt != 3 || x.caller.got() != created+completed {
+		t.Errorf("%+v, the caller got %q", d, x.caller.got())
 	}
 }
 
-func TestUsageIsStrippedUnlessAskedFor(t *testing.T) {
+func TestUsageChunkIsStrippedUnlessRequested(t *testing.T) {
 	for _, asked := range []bool{false, true} {
 		for _, reader := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.OneByteReader, iotest.HalfReader, iotest.DataErrReader} {
-			x := newExchange(operations.Chat, "text/event-stream", reader(strings.NewReader(filters+role+truncatedHeader+stop+usage1+done)))
+			x := newFixture(operations.Chat, "text/event-stream", reader(strings.NewReader(filters+role+content+stop+usage1+done)))
 			x.request.Parsed.IncludeUsage = asked
-			want := filters + role + truncatedHeader + stop + done
+			want := filters + role + content + stop + done
 			if asked {
-				want = filters + role + truncatedHeader + stop + usage1 + done
+				want = filters + role + content + stop + usage1 + done
 			}
-			d := x.carry()
+			d := x.deliver()
 			if got := x.caller.got(); got != want {
-				t.Errorf("asked %v: the caller has %q", asked, got)
+				t.Errorf("asked %v: the caller got %q", asked, got)
 			}
 			if d.Usage.Prompt != 12 || d.Usage.Completion != 20 || d.FinishReason != "stop" {
 				t.Errorf("asked %v: delivery %+v", asked, d)
@@ -216,10 +216,10 @@ func TestUsageIsStrippedUnlessAskedFor(t *testing.T) {
 	}
 }
 
-func TestBytesPassUnchangedHoweverTheyArrive(t *testing.T) {
+func TestStreamBytesAreUnchanged(t *testing.T) {
 	odd := "\ufeff" + role + ": ping\n\n" + "id: 7\r\ndata: {\"choices\":[{\"delta\":{}}]}\r\n\r\n" + "data: not json\n\n" + "\n\n" +
 		"data: \xff\xfe\x00\n\n" + "data:{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"length\"}]}\n\n" + done
-	huge := role + "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" + strings.Repeat("é", 1<<19) + "\"}}]}\n\n" + truncatedHeader + stop + done
+	huge := role + "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" + strings.Repeat("é", 1<<19) + "\"}}]}\n\n" + content + stop + done
 	for name, stream := range map[string]string{
 		"azure": string(recorded(t, "chat.sse")), "crlf": string(recorded(t, "chat-crlf.sse")), "odd": odd, "1 MB event": huge,
 	} {
@@ -227,11 +227,11 @@ func TestBytesPassUnchangedHoweverTheyArrive(t *testing.T) {
 			"at once": func(r io.Reader) io.Reader { return r }, "bytewise": iotest.OneByteReader, "in halves": iotest.HalfReader,
 		} {
 			if len(stream) > 1<<20 && kind == "bytewise" {
-				continue // a megabyte of single bytes proves nothing that 2 KB do not
+				continue // the smaller streams cover single bytes
 			}
-			x := newExchange(operations.Chat, "text/event-stream", reader(strings.NewReader(stream)))
+			x := newFixture(operations.Chat, "text/event-stream", reader(strings.NewReader(stream)))
 			x.request.Parsed.IncludeUsage = true
-			d := x.carry()
+			d := x.deliver()
 			if got := x.caller.got(); got != stream || d.Broken {
 				t.Errorf("%s, %s: %d bytes of %d came, %+v", name, kind, len(got), len(stream), d)
 			}
@@ -239,24 +239,24 @@ func TestBytesPassUnchangedHoweverTheyArrive(t *testing.T) {
 	}
 }
 
-func TestResponsesStreamSaysItsIDAndUsage(t *testing.T) {
-	x := newExchange(operations.Responses, "text/event-stream", bytes.NewReader(recorded(t, "responses.sse")))
+func TestResponsesStreamReportsIDsAndUsage(t *testing.T) {
+	x := newFixture(operations.Responses, "text/event-stream", bytes.NewReader(recorded(t, "responses.sse")))
 	x.request.Operation.RecordsID = true
-	d := x.carry()
+	d := x.deliver()
 	if !slices.Contains(d.CreatedIDs, "resp_abc") || !slices.Contains(d.CreatedIDs, "msg_1") || d.Usage.Prompt != 36 || d.Usage.Cached != 5 || d.Usage.Completion != 87 || d.Usage.Reasoning != 9 {
 		t.Errorf("delivery %+v", d)
 	}
 	if got := x.caller.got(); got != string(recorded(t, "responses.sse")) {
-		t.Errorf("the caller has %q", got)
+		t.Errorf("the caller got %q", got)
 	}
 }
 
-func TestCallerWhoLeavesCancelsTheBackendAndSaysNothingOfIt(t *testing.T) {
-	t.Run("while it waits", func(t *testing.T) {
+func TestCallerDisconnectIsAbandoned(t *testing.T) {
+	t.Run("while waiting", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			x := newExchange(operations.Chat, "text/event-stream", nil)
-			d := play(x, func(say func(string), _ func(error)) {
-				say(role)
+			x := newFixture(operations.Chat, "text/event-stream", nil)
+			d := runScript(x, func(send func(string), _ func(error)) {
+				send(role)
 				x.cancel(context.Canceled)
 			})
 			if d.Outcome.Class != health.Abandoned {
@@ -264,68 +264,68 @@ func TestCallerWhoLeavesCancelsTheBackendAndSaysNothingOfIt(t *testing.T) {
 			}
 		})
 	})
-	t.Run("while it takes", func(t *testing.T) {
-		x := newExchange(operations.Chat, "text/event-stream", strings.NewReader(role+truncatedHeader))
-		x.caller.refuses = errGone
-		d := x.carry()
+	t.Run("while writing", func(t *testing.T) {
+		x := newFixture(operations.Chat, "text/event-stream", strings.NewReader(role+content))
+		x.caller.refuses = errBrokenPipe
+		d := x.deliver()
 		if d.Outcome.Class != health.Abandoned || x.ctx.Err() == nil {
-			t.Errorf("delivery %+v, upstream %v", d, x.ctx.Err())
+			t.Errorf("delivery %+v, attempt %v", d, x.ctx.Err())
 		}
 	})
 }
 
 func TestPlainStreamEndsWithItsTransport(t *testing.T) {
 	events := "data: {\"type\":\"speech.audio.delta\",\"audio\":\"AAAA\"}\n\n" + "data: {\"type\":\"speech.audio.done\"}\n\n"
-	x := newExchange(operations.Plain, "text/event-stream", strings.NewReader(events))
-	if d := x.carry(); d.Broken || d.Outcome.Class != health.Served || x.caller.got() != events {
+	x := newFixture(operations.Plain, "text/event-stream", strings.NewReader(events))
+	if d := x.deliver(); d.Broken || d.Outcome.Class != health.Served || x.caller.got() != events {
 		t.Errorf("delivery %+v, %q", d, x.caller.got())
 	}
-	x = newExchange(operations.Plain, "text/event-stream", strings.NewReader(events+"data: {"))
-	if d := x.carry(); !d.Broken || d.Outcome.Reason != "cut" {
-		t.Errorf("ended inside an event: %+v", d)
+	x = newFixture(operations.Plain, "text/event-stream", strings.NewReader(events+"data: {"))
+	if d := x.deliver(); !d.Broken || d.Outcome.Reason != "cut" {
+		t.Errorf("a stream that ended inside an event: %+v", d)
 	}
-	x = newExchange(operations.Plain, "text/event-stream", breaking([]byte(events), io.ErrUnexpectedEOF))
-	if d := x.carry(); !d.Broken || d.Outcome.Class != health.Failed {
+	x = newFixture(operations.Plain, "text/event-stream", breaking([]byte(events), io.ErrUnexpectedEOF))
+	if d := x.deliver(); !d.Broken || d.Outcome.Class != health.Failed {
 		t.Errorf("delivery %+v", d)
 	}
 }
 
-// Whatever comes, and however it is cut into reads: the caller gets the stream
-// up to some event, and then at most one event of ours.
-func FuzzStreamIsCarriedUnchanged(f *testing.F) {
-	f.Add([]byte(filters+role+truncatedHeader+stop+done), uint8(7), uint8(0))
+// Whatever the stream, and however it is split into reads, the caller gets it up
+// to some event, and then at most one error event.
+func FuzzStreamIsRelayedUnchanged(f *testing.F) {
+	f.Add([]byte(filters+role+content+stop+done), uint8(7), uint8(0))
 	f.Add([]byte("\r\r\n\n: x\r\ndata: [DONE]\r\r"), uint8(1), uint8(1))
 	f.Add([]byte(created+refused), uint8(64), uint8(2))
 	f.Add([]byte(role), uint8(255), uint8(1))
 	f.Fuzz(func(t *testing.T, stream []byte, step, dialect uint8) {
-		x := newExchange(operations.Dialect(dialect%3), "text/event-stream", &stepwise{stream, int(step) + 1})
+		x := newFixture(operations.Dialect(dialect%3), "text/event-stream", &stepwise{stream, int(step) + 1})
 		x.request.Parsed.IncludeUsage = true
-		d := x.carry()
+		d := x.deliver()
 		got := x.caller.all()
 		if !d.Committed {
 			if got != "" || x.caller.answered() {
-				t.Fatalf("%q was sent of an uncommitted answer", got)
+				t.Fatalf("%q was sent of an uncommitted response", got)
 			}
 			return
 		}
 		if int64(len(got)) != d.Bytes {
-			t.Errorf("%d bytes came, %d were counted", len(got), d.Bytes)
+			t.Errorf("%d bytes were sent, %d were counted", len(got), d.Bytes)
 		}
 		if bytes.HasPrefix(stream, []byte(got)) {
 			return
 		}
-		if theirs, ok := strings.CutSuffix(got, done); ok && !d.Broken && bytes.HasPrefix(stream, []byte(theirs)) {
+		if relayed, ok := strings.CutSuffix(got, done); ok && !d.Broken && bytes.HasPrefix(stream, []byte(relayed)) {
 			return
 		}
-		theirs := got[:max(strings.LastIndex(got, "data: {"), 0)]
-		theirs = strings.TrimSuffix(theirs, "event: error\n")
-		if !d.Broken || !strings.Contains(got[len(theirs):], "upstream_stream_interrupted") || !bytes.HasPrefix(stream, []byte(theirs)) {
+		relayed := got[:max(strings.LastIndex(got, "data: {"), 0)]
+		relayed = strings.TrimSuffix(relayed, "event: error\n")
+		if !d.Broken || !strings.Contains(got[len(relayed):], "upstream_stream_interrupted") || !bytes.HasPrefix(stream, []byte(relayed)) {
 			t.Fatalf("%q became %q", stream, got)
 		}
 	})
 }
 
-// stepwise gives its bytes a few at a time.
+// stepwise is a reader that returns a few bytes at a time.
 type stepwise struct {
 	left []byte
 	step int

@@ -5,17 +5,15 @@ import (
 	"time"
 )
 
-// heartbeat is an SSE comment; every SDK passes over it
-// (facts/azure-openai.md §5.1).
+// heartbeat is an SSE comment, which every SDK skips.
 const heartbeat = ": keep-alive\n\n"
 
-// stallCheck is how often a caller that takes nothing is looked at.
+// stallCheck is how often a write under way is checked for a stalled caller.
 const stallCheck = time.Second
 
-// noDeadline is when the timer wakes though nothing is due.
+// noDeadline is what the timer is set to while nothing is due.
 const noDeadline = time.Hour
 
-// startTimer starts the timer.
 func (s *stream) startTimer(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -24,9 +22,9 @@ func (s *stream) startTimer(now time.Time) {
 	s.arm(now)
 }
 
-// arm makes sure that the timer wakes for what is due next. It need not be
-// called for every event: what runs against silence only moves away, and a
-// timer that wakes early finds nothing due and arms itself again.
+// arm sets the timer to what is due next. It is not needed after every event: the
+// limits of silence only move away, and a timer that fires early sets itself
+// again.
 func (s *stream) arm(now time.Time) {
 	due := now.Add(noDeadline)
 	due = earlier(due, s.lastRead, s.idle())
@@ -45,8 +43,8 @@ func (s *stream) arm(now time.Time) {
 	}
 }
 
-// earlier is the earlier of next and the end of a limit that runs since an
-// instant. A limit of zero never ends; one whose instant is zero has not begun.
+// earlier is the earlier of next and the end of a limit that began at since. A
+// limit of zero never ends; one with a zero since has not begun.
 func earlier(next, since time.Time, limit time.Duration) time.Time {
 	if limit > 0 && !since.IsZero() && since.Add(limit).Before(next) {
 		return since.Add(limit)
@@ -54,8 +52,8 @@ func earlier(next, since time.Time, limit time.Duration) time.Time {
 	return next
 }
 
-// tick steps in when something is due. While an event is on its way to the
-// caller all that can be due is the end of a caller that does not take it.
+// tick handles what is due. During a write to the caller, that can only be the end
+// of a stalled caller.
 func (s *stream) tick() {
 	now := time.Now()
 	if !s.mu.TryLock() {
@@ -73,37 +71,36 @@ func (s *stream) tick() {
 	s.arm(now)
 }
 
-// fireDue does what is due.
 func (s *stream) fireDue(now time.Time) {
-	ran := func(since time.Time, limit time.Duration) bool {
+	elapsed := func(since time.Time, limit time.Duration) bool {
 		return limit > 0 && !since.IsZero() && !now.Before(since.Add(limit))
 	}
 	switch committed := s.report.Committed; {
-	case !s.completedAt.IsZero() && ran(s.lastRead, s.linger()):
+	case !s.completedAt.IsZero() && elapsed(s.lastRead, s.linger()):
 		s.giveUp(errLinger)
-	case ran(s.lastRead, s.idle()):
+	case elapsed(s.lastRead, s.idle()):
 		s.giveUp(errIdle)
-	case !committed && ran(s.response.Began, s.firstTokenLimit()):
+	case !committed && elapsed(s.response.Began, s.firstTokenLimit()):
 		s.giveUp(errFirstToken)
-	case !committed && ran(s.heldSince, s.CommitAfter):
+	case !committed && elapsed(s.heldSince, s.CommitAfter):
 		s.ensureCommitted()
 		s.forward(now)
-	case committed && ran(s.lastWrite, s.Heartbeat):
+	case committed && elapsed(s.lastWrite, s.Heartbeat):
 		s.send([]byte(heartbeat), now)
 		s.lastWrite = now
 	}
 }
 
-// giveUp gives the answer up. The reader is let know by the end of its read.
+// giveUp cancels the attempt, which ends the read under way.
 func (s *stream) giveUp(why error) {
 	s.stopReason = why
 	s.response.Cancel(why)
 }
 
-// firstTokenLimit is the limit for the first meaningful event.
+// firstTokenLimit is the pool's own limit, else FirstToken.
 func (s *stream) firstTokenLimit() time.Duration {
-	if story := s.response.Result; story != nil && story.Pool != nil {
-		return cmp.Or(story.Pool.FirstToken, s.FirstToken)
+	if result := s.response.Result; result != nil && result.Pool != nil {
+		return cmp.Or(result.Pool.FirstToken, s.FirstToken)
 	}
 	return s.FirstToken
 }

@@ -15,13 +15,13 @@ import (
 )
 
 const (
-	filters         = `data: {"id":"","object":"","model":"","prompt_filter_results":[],"choices":[],"usage":null}` + "\n\n"
-	role            = `data: {"id":"c1","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}` + "\n\n"
-	truncatedHeader = `data: {"id":"c1","choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}` + "\n\n"
-	stop            = `data: {"id":"c1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n"
-	usage1          = `data: {"id":"c1","choices":[],"usage":{"prompt_tokens":12,"completion_tokens":20,"total_tokens":32}}` + "\n\n"
-	done            = "data: [DONE]\n\n"
-	refused         = `data: {"error":{"code":"429","message":"Your requests to gpt-4o have exceeded token rate limit. Please retry after 7 seconds."}}` + "\n\n"
+	filters = `data: {"id":"","object":"","model":"","prompt_filter_results":[],"choices":[],"usage":null}` + "\n\n"
+	role    = `data: {"id":"c1","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}` + "\n\n"
+	content = `data: {"id":"c1","choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}` + "\n\n"
+	stop    = `data: {"id":"c1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n"
+	usage1  = `data: {"id":"c1","choices":[],"usage":{"prompt_tokens":12,"completion_tokens":20,"total_tokens":32}}` + "\n\n"
+	done    = "data: [DONE]\n\n"
+	refused = `data: {"error":{"code":"429","message":"Your requests to gpt-4o have exceeded token rate limit. Please retry after 7 seconds."}}` + "\n\n"
 
 	created    = "event: response.created\ndata: " + `{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","status":"in_progress","error":null}}` + "\n\n"
 	annotation = `data: {"id":"","choices":[{"index":0,"finish_reason":null,"content_filter_results":{},"content_filter_offsets":{"check_offset":44}}],"usage":null}` + "\n\n"
@@ -29,18 +29,18 @@ const (
 	inProgress = "event: response.in_progress\ndata: " + `{"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_1"}}` + "\n\n"
 )
 
-// failedAs is a failed response with this error.
+// failedAs is a response.failed event with this error.
 func failedAs(problem string) string {
 	return "event: response.failed\ndata: " + `{"type":"response.failed","response":{"id":"resp_1","status":"failed","error":` + problem + `},"sequence_number":2}` + "\n\n"
 }
 
-// play carries an exchange whose backend speaks when the script says so. It
-// returns what became of it once the script and the carrying are over.
-func play(x *exchange, script func(say func(string), end func(error))) proxy.Delivery {
+// runScript delivers a stream that script writes, and returns the report when both
+// have ended.
+func runScript(x *fixture, script func(send func(string), end func(error))) proxy.Delivery {
 	w := piped(x)
-	x.answer.Began = time.Now()
+	x.response.Began = time.Now()
 	result := make(chan proxy.Delivery, 1)
-	go func() { result <- x.carry() }()
+	go func() { result <- x.deliver() }()
 	script(func(s string) {
 		_, _ = io.WriteString(w, s)
 		synctest.Wait()
@@ -54,30 +54,30 @@ func play(x *exchange, script func(say func(string), end func(error))) proxy.Del
 	return d
 }
 
-func TestPreambleIsHeldUntilSomethingMeaningful(t *testing.T) {
-	for name, events := range map[string][2]string{"chat": {filters, role}, "responses": {created + inProgress, truncatedHeader}} {
+func TestStatusIsHeldUntilFirstMeaningfulEvent(t *testing.T) {
+	for name, events := range map[string][2]string{"chat": {filters, role}, "responses": {created + inProgress, content}} {
 		dialect := operations.Chat
 		if name == "responses" {
 			dialect = operations.Responses
 		}
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				x := newExchange(dialect, "text/event-stream", nil)
+				x := newFixture(dialect, "text/event-stream", nil)
 				x.relay.CommitAfter = 10 * time.Second
-				d := play(x, func(say func(string), end func(error)) {
-					say(events[0])
+				d := runScript(x, func(send func(string), end func(error)) {
+					send(events[0])
 					time.Sleep(9 * time.Second)
 					synctest.Wait()
 					if got := x.caller.all(); got != "" || x.caller.answered() {
-						t.Errorf("sent %q of a preamble", got)
+						t.Errorf("sent %q before a meaningful event", got)
 					}
-					say(events[1])
+					send(events[1])
 					if got := x.caller.got(); got != events[0]+events[1] {
-						t.Errorf("sent %q, want preamble and first event", got)
+						t.Errorf("sent %q, want the held events and the first meaningful one", got)
 					}
 					end(io.EOF)
 				})
-				if !d.Committed || d.FirstToken.Sub(x.answer.Began) != 9*time.Second || x.commits != 1 {
+				if !d.Committed || d.FirstToken.Sub(x.response.Began) != 9*time.Second || x.commits != 1 {
 					t.Errorf("delivery %+v, %d commits", d, x.commits)
 				}
 			})
@@ -85,28 +85,28 @@ func TestPreambleIsHeldUntilSomethingMeaningful(t *testing.T) {
 	}
 }
 
-func TestErrorAheadOfTheFirstTokenIsSilent(t *testing.T) {
-	for name, events := range map[string]string{"at once": refused, "behind the filters": filters + refused} {
+func TestErrorBeforeFirstTokenSendsNothing(t *testing.T) {
+	for name, events := range map[string]string{"at once": refused, "after the filters": filters + refused} {
 		t.Run(name, func(t *testing.T) {
-			x := newExchange(operations.Chat, "text/event-stream", strings.NewReader(events))
-			d := x.carry()
+			x := newFixture(operations.Chat, "text/event-stream", strings.NewReader(events))
+			d := x.deliver()
 			if d.Committed || d.Broken || d.Outcome.Class != health.Throttled {
 				t.Errorf("delivery %+v, want an uncommitted throttle", d)
 			}
 			if x.caller.status != 0 || x.caller.all() != "" || len(x.caller.header) != 0 {
-				t.Errorf("the caller saw %d %v %q", x.caller.status, x.caller.header, x.caller.all())
+				t.Errorf("the caller got %d %v %q", x.caller.status, x.caller.header, x.caller.all())
 			}
 		})
 	}
 }
 
-func TestHoldIsBoundedFromTheFirstHeldEvent(t *testing.T) {
+func TestCommitAfterRunsFromFirstHeldEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := newExchange(operations.Responses, "text/event-stream", nil)
+		x := newFixture(operations.Responses, "text/event-stream", nil)
 		x.relay.CommitAfter, x.relay.FirstToken = 10*time.Second, time.Minute
-		d := play(x, func(say func(string), end func(error)) {
+		d := runScript(x, func(send func(string), end func(error)) {
 			time.Sleep(30 * time.Second)
-			say(created)
+			send(created)
 			time.Sleep(10*time.Second - time.Nanosecond)
 			synctest.Wait()
 			if x.caller.answered() {
@@ -115,29 +115,29 @@ func TestHoldIsBoundedFromTheFirstHeldEvent(t *testing.T) {
 			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			if got := x.caller.got(); got != created {
-				t.Errorf("after 10 s the caller has %q", got)
+				t.Errorf("after 10 s the caller got %q", got)
 			}
-			say(refused)
+			send(refused)
 			end(io.EOF)
 		})
 		if !d.Committed || !d.Broken || !d.FirstToken.IsZero() || d.Outcome.Class != health.Throttled {
 			t.Errorf("delivery %+v, want a broken, throttled one", d)
 		}
 		if got := x.caller.all(); got != created+refused {
-			t.Errorf("the caller has %q", got)
+			t.Errorf("the caller got %q", got)
 		}
 	})
 }
 
-func TestNoFirstTokenInTimeIsAFailureThatNobodySaw(t *testing.T) {
+func TestFirstTokenTimeoutSendsNothing(t *testing.T) {
 	for name, preamble := range map[string]string{"silence": "", "half an event": "data: {", "comments": ": ping\n\n"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				x := newExchange(operations.Chat, "text/event-stream", nil)
+				x := newFixture(operations.Chat, "text/event-stream", nil)
 				x.relay.FirstToken = time.Minute
 				began := time.Now()
-				d := play(x, func(say func(string), _ func(error)) {
-					say(preamble)
+				d := runScript(x, func(send func(string), _ func(error)) {
+					send(preamble)
 				})
 				if d.Committed || d.Outcome.Class != health.Failed || d.Outcome.Reason != "first token timeout" || time.Since(began) != time.Minute {
 					t.Errorf("after %s: %+v", time.Since(began), d)
@@ -150,44 +150,44 @@ func TestNoFirstTokenInTimeIsAFailureThatNobodySaw(t *testing.T) {
 	}
 }
 
-func TestPoolsOwnFirstTokenLimitGoesAhead(t *testing.T) {
+func TestPoolFirstTokenTimeoutOverridesRelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := newExchange(operations.Chat, "text/event-stream", nil)
+		x := newFixture(operations.Chat, "text/event-stream", nil)
 		x.relay.FirstToken = time.Minute
-		x.answer.Result = &proxy.Result{Pool: &balancer.Pool{FirstToken: 3 * time.Second}}
+		x.response.Result = &proxy.Result{Pool: &balancer.Pool{FirstToken: 3 * time.Second}}
 		began := time.Now()
-		d := play(x, func(func(string), func(error)) {})
+		d := runScript(x, func(func(string), func(error)) {})
 		if d.Outcome.Reason != "first token timeout" || time.Since(began) != 3*time.Second {
 			t.Errorf("after %s: %+v", time.Since(began), d)
 		}
 	})
 }
 
-func TestAttemptThatLostTheRaceSaysNothing(t *testing.T) {
-	for name, carry := range map[string]*exchange{
-		"stream": newExchange(operations.Chat, "text/event-stream", strings.NewReader(role)),
-		"whole":  newExchange(operations.Chat, "application/json", strings.NewReader(`{"id":"1"}`)),
+func TestAttemptThatMayNotCommitSendsNothing(t *testing.T) {
+	for name, x := range map[string]*fixture{
+		"stream": newFixture(operations.Chat, "text/event-stream", strings.NewReader(role)),
+		"body":   newFixture(operations.Chat, "application/json", strings.NewReader(`{"id":"1"}`)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			carry.answer.Hooks.MayCommit = func() bool { return false }
-			d := carry.carry()
-			if d.Committed || d.Outcome.Class != health.Abandoned || carry.commits != 0 || carry.caller.status != 0 || len(carry.caller.header) != 0 {
-				t.Errorf("delivery %+v, caller saw %d %v", d, carry.caller.status, carry.caller.header)
+			x.response.Hooks.MayCommit = func() bool { return false }
+			d := x.deliver()
+			if d.Committed || d.Outcome.Class != health.Abandoned || x.commits != 0 || x.caller.status != 0 || len(x.caller.header) != 0 {
+				t.Errorf("delivery %+v, the caller got %d %v", d, x.caller.status, x.caller.header)
 			}
-			if carry.ctx.Err() == nil {
-				t.Error("the losing attempt was not cancelled")
+			if x.ctx.Err() == nil {
+				t.Error("the attempt was not cancelled")
 			}
 		})
 	}
 }
 
-func TestStreamThatEndsBeforeItSaysAnythingIsAFailure(t *testing.T) {
+func TestStreamWithoutMeaningfulEventFails(t *testing.T) {
 	for name, events := range map[string]string{"nothing": "", "filters": filters, "only done": done, "half": role[:20]} {
-		x := newExchange(operations.Chat, "text/event-stream", strings.NewReader(events))
-		if d := x.carry(); d.Committed || d.Outcome.Class != health.Failed {
+		x := newFixture(operations.Chat, "text/event-stream", strings.NewReader(events))
+		if d := x.deliver(); d.Committed || d.Outcome.Class != health.Failed {
 			t.Errorf("%s: %+v", name, d)
 		}
 	}
 }
 
-var errGone = errors.New("write: broken pipe")
+var errBrokenPipe = errors.New("write: broken pipe")

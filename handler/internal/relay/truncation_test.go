@@ -10,13 +10,13 @@ import (
 	"spillway/handler/internal/openai/operations"
 )
 
-// A client takes an answer for whole unless its connection breaks: so no cut
-// but one behind the finish reason may end cleanly.
-func TestNoCutOfAStreamLooksLikeItsEnd(t *testing.T) {
+// A client takes a response for complete unless its connection is aborted, so
+// only a stream cut after its finish reason may end normally.
+func TestTruncatedStreamNeverLooksComplete(t *testing.T) {
 	for _, c := range []struct {
 		file     string
 		dialect  operations.Dialect
-		finished string // the stream is whole behind the event that holds this
+		finished string // the stream is complete after the event with this text
 	}{
 		{"chat.sse", operations.Chat, `"finish_reason":"stop"`},
 		{"chat-crlf.sse", operations.Chat, `"finish_reason":"stop"`},
@@ -27,9 +27,9 @@ func TestNoCutOfAStreamLooksLikeItsEnd(t *testing.T) {
 				stream := recorded(t, c.file)
 				whole := endOfEvent(stream, c.finished)
 				for k := range len(stream) + 1 {
-					x := newExchange(c.dialect, "text/event-stream", breaking(stream[:k], err))
+					x := newFixture(c.dialect, "text/event-stream", breaking(stream[:k], err))
 					x.request.Parsed.IncludeUsage = true
-					judgeCut(t, x, stream[:k], k >= whole)
+					checkTruncated(t, x, stream[:k], k >= whole)
 					if t.Failed() {
 						t.Fatalf("cut at byte %d of %d", k, len(stream))
 					}
@@ -39,22 +39,22 @@ func TestNoCutOfAStreamLooksLikeItsEnd(t *testing.T) {
 	}
 }
 
-func judgeCut(t *testing.T, x *exchange, sent []byte, whole bool) {
+func checkTruncated(t *testing.T, x *fixture, sent []byte, whole bool) {
 	t.Helper()
-	d := x.carry()
+	d := x.deliver()
 	got := x.caller.all()
 	switch {
 	case whole && (d.Broken || d.Outcome.Class != health.Served):
-		t.Errorf("a whole stream was called %+v", d)
+		t.Errorf("a complete stream was reported as %+v", d)
 	case whole && x.request.Operation.Dialect == operations.Chat && strings.Count(got, "\ndata: [DONE]") != 1:
 		t.Errorf("ends with %q", tail(got))
 	case whole:
 	case d.Outcome.Class != health.Failed:
 		t.Errorf("verdict %v (%s), want failed", d.Outcome.Class, d.Outcome.Reason)
 	case !d.Committed && got != "":
-		t.Errorf("%d bytes were sent of an uncommitted answer", len(got))
+		t.Errorf("%d bytes were sent of an uncommitted response", len(got))
 	case d.Committed && !d.Broken:
-		t.Error("presented as success")
+		t.Error("the response ended as if it were complete")
 	case d.Committed && !strings.Contains(got[strings.LastIndex(strings.TrimSpace(got), "data: "):], `"error":{`) && !strings.Contains(got, `"type":"error"`):
 		t.Errorf("ends without an error event: %q", tail(got))
 	}

@@ -1,0 +1,66 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"spillway/handler/internal/health"
+)
+
+// errResponseTimeout ends a request whose ResponseTimeout is spent.
+var errResponseTimeout = errors.New("proxy: no first byte within the response timeout")
+
+// timedOutWhy is the Reason of an attempt that the response timeout ended.
+const timedOutWhy = "response timeout"
+
+// startDeadline bounds the request until its response is committed: by the
+// caller's deadline or by the response timeout, whichever is sooner. The timeout
+// spans all attempts and waits, since every proxy in front has one limit for the
+// whole request (docs/functions-host.md#body-and-time-limits).
+func (r *run) startDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	now := r.Now()
+	at, reason := r.request.Deadline, context.DeadlineExceeded
+	if r.ResponseTimeout > 0 {
+		received := r.request.Received
+		if received.IsZero() {
+			received = now
+		}
+		if budget := received.Add(r.ResponseTimeout); at.IsZero() || budget.Before(at) {
+			at, reason = budget, errResponseTimeout
+		}
+	}
+	if at.IsZero() {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	r.deadline = time.AfterFunc(at.Sub(now), func() { cancel(reason) })
+	return ctx, func() {
+		r.deadline.Stop()
+		cancel(nil)
+	}
+}
+
+// meetsDeadline ends the deadline, as a response is about to be committed. It is
+// false when the deadline has passed. It is called at most once.
+func (r *run) meetsDeadline() bool { return r.deadline == nil || r.deadline.Stop() }
+
+// timedOut reports whether ctx ended by a deadline.
+func timedOut(ctx context.Context) bool {
+	cause := context.Cause(ctx)
+	return errors.Is(cause, errResponseTimeout) || errors.Is(cause, context.DeadlineExceeded)
+}
+
+// attributeTimeout is the outcome of an attempt that may have been ended by the
+// response timeout. It is a failure of the backend if the attempt had at least
+// half of the timeout: an attempt that began late shows nothing.
+func (t *attempt) attributeTimeout(ctx context.Context, o health.Outcome) health.Outcome {
+	if o.Class != health.Abandoned || !errors.Is(context.Cause(ctx), errResponseTimeout) {
+		return o
+	}
+	o.Reason = timedOutWhy
+	if t.Now().Sub(t.began) >= t.ResponseTimeout/2 {
+		o.Class = health.Failed
+	}
+	return o
+}
