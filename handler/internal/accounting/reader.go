@@ -16,30 +16,30 @@ type Reader struct {
 	Store tablestore.Store
 }
 
-// Rows is everything that was used in the hours that begin at from or later
-// and before to, each instance's share by itself, in no order. Rows that cannot
-// be read are left out, and are the error, beside the others.
+// Rows returns the usage of the hours that begin at from or later and before
+// to, one row for each instance and key, in no order. Table rows that cannot be
+// read are left out and reported in the error, together with the others.
 func (r *Reader) Rows(ctx context.Context, from, to time.Time) ([]Row, error) {
 	from, to = hourOf(from), to.UTC()
 	if last := hourOf(to); last.Before(to) {
 		to = last.Add(time.Hour)
 	}
-	var lines []Row
+	var usage []Row
 	var unreadable error
 	for month := from; month.Before(to); month = firstOfNext(month) {
-		rows, err := r.month(ctx, month, to)
+		stored, err := r.month(ctx, month, to)
 		if err != nil {
 			return nil, err
 		}
-		for i := range rows {
-			lines, err = decode(&rows[i], lines)
+		for i := range stored {
+			usage, err = decode(&stored[i], usage)
 			unreadable = errors.Join(unreadable, err)
 		}
 	}
-	return lines, unreadable
+	return usage, unreadable
 }
 
-// month lists the rows of one month from this hour on, ahead of to.
+// month lists the table rows of one month, from this hour on and before to.
 func (r *Reader) month(ctx context.Context, from, to time.Time) ([]tablestore.Row, error) {
 	end := ""
 	if to.Before(firstOfNext(from)) {
@@ -56,31 +56,31 @@ func firstOfNext(at time.Time) time.Time {
 	return time.Date(at.Year(), at.Month()+1, 1, 0, 0, 0, 0, time.UTC)
 }
 
-// Summary is the sums of what was used, by these fields, in ascending order of
-// them. Currencies are never added up: each has its own line.
+// Summary returns the usage summed by these fields, in ascending order of them.
+// Each currency has a row of its own.
 func (r *Reader) Summary(ctx context.Context, from, to time.Time, by []string) ([]Row, error) {
-	lines, err := r.Rows(ctx, from, to)
-	if lines == nil && err != nil {
+	rows, err := r.Rows(ctx, from, to)
+	if rows == nil && err != nil {
 		return nil, err
 	}
-	sums, fault := Summarize(lines, by)
+	sums, fault := Summarize(rows, by)
 	return sums, errors.Join(fault, err)
 }
 
 // ErrField is a field that usage cannot be summed by.
-var ErrField = errors.New("usagebook: usage is summed by hour, day, month, consumer, model or backend")
+var ErrField = errors.New("usage is summed by hour, day, month, consumer, model or backend")
 
-// Summarize adds lines up by these fields: hour, day or month, consumer, model,
+// Summarize sums rows by these fields: hour, day, month, consumer, model,
 // backend.
-func Summarize(lines []Row, by []string) ([]Row, error) {
+func Summarize(rows []Row, by []string) ([]Row, error) {
 	fields, err := parseBy(by)
 	if err != nil {
 		return nil, err
 	}
-	sums := map[Row]Totals{} // by a line without a sum
-	for i := range lines {
-		k := fields.groupOf(&lines[i])
-		sums[k] = sums[k].Add(lines[i].Totals)
+	sums := map[Row]Totals{} // by a row without totals
+	for i := range rows {
+		k := fields.groupOf(&rows[i])
+		sums[k] = sums[k].Add(rows[i].Totals)
 	}
 	all := make([]Row, 0, len(sums))
 	for k, s := range sums {
@@ -94,9 +94,9 @@ func Summarize(lines []Row, by []string) ([]Row, error) {
 	return all, nil
 }
 
-// grouping is which fields are kept.
+// grouping is the fields that are kept.
 type grouping struct {
-	time                     func(time.Time) time.Time // nil = all of it is one
+	time                     func(time.Time) time.Time // nil = all times are summed
 	consumer, model, backend bool
 }
 
@@ -122,20 +122,50 @@ func parseBy(by []string) (g grouping, err error) {
 	return g, nil
 }
 
-// groupOf is the line's group.
-func (g *grouping) groupOf(l *Row) Row {
-	k := Row{Key: Key{Currency: l.Currency}}
+// groupOf returns the row's group.
+func (g *grouping) groupOf(row *Row) Row {
+	k := Row{Key: Key{Currency: row.Currency}}
 	if g.time != nil {
-		k.Hour = g.time(l.Hour)
+		k.Hour = g.time(row.Hour)
 	}
 	if g.consumer {
-		k.Consumer = l.Consumer
+		k.Consumer = row.Consumer
 	}
 	if g.model {
-		k.Model = l.Model
+		k.Model = row.Model
 	}
 	if g.backend {
-		k.Backend = l.Backend
+		k.Backend = row.Backend
 	}
 	return k
+}
+
+// Retention is how long usage is kept: thirteen months, so that a year can be
+// compared with the one before.
+const Retention = 396 * 24 * time.Hour
+
+// lookBackMonths is how many months before that are searched. Rows left by a
+// fleet that was idle for longer cost next to nothing.
+const lookBackMonths = 6
+
+// DeleteExpired deletes the usage of the months that ended longer than
+// Retention ago, and returns how many rows. One instance at a time calls it.
+func DeleteExpired(ctx context.Context, store tablestore.Store, now time.Time) (int, error) {
+	month := now.UTC().Add(-Retention)
+	month = time.Date(month.Year(), month.Month(), 1, 0, 0, 0, 0, time.UTC)
+	deleted := 0
+	for range lookBackMonths {
+		month = month.AddDate(0, -1, 0)
+		rows, _, err := store.List(ctx, partitionOf(month), "", "")
+		if err != nil {
+			return deleted, fmt.Errorf("list usage of %s: %w", partitionOf(month), err)
+		}
+		for i := range rows {
+			if _, err := store.Delete(ctx, rows[i]); err != nil {
+				return deleted, fmt.Errorf("delete usage of %s: %w", partitionOf(month), err)
+			}
+			deleted++
+		}
+	}
+	return deleted, nil
 }

@@ -1,3 +1,27 @@
+// Package accounting records usage: tokens and cost by hour, consumer, model and
+// backend, in a table that outlives every instance.
+//
+// # Guarantees
+//
+// Each process writes rows of its own, one an hour (more than a thousand
+// combinations of consumer, model and backend take further rows), and no other
+// process writes them. A row holds the totals of its hour so far, so that writing
+// it again changes nothing. Each write is a swap against the version that this
+// process wrote last, so that one whose answer was lost, and which lands late,
+// cannot undo a later one.
+//
+// A process that stops in good order loses nothing. One that is killed loses what
+// was used since its last flush: at most [Config.FlushInterval] and the time of
+// one exchange with the table, and while the table is out of reach, what was used
+// since then. Nothing is counted twice.
+//
+// What is counted is what the backends reported. An answer without usage (a
+// stream that broke before it, an answer that is not JSON) is counted as
+// unmetered. The usage of an attempt whose answer did not reach the caller is not
+// known, and not counted.
+//
+// Hours are UTC, by the clock of the instance that served, and by the end of the
+// request.
 package accounting
 
 import (
@@ -5,46 +29,48 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"math"
 	"sync"
 	"time"
 
+	"spillway/handler/internal/openai/usage"
 	"spillway/handler/internal/tablestore"
 )
 
-// Config is what a Book is made of. Store is needed; the zero value of any other
-// field is its default.
+// Config is the configuration of a Recorder. Store is required; the zero value
+// of any other field is its default.
 type Config struct {
 	Store         tablestore.Store
-	Instance      string        // for people
-	BootID        string        // tells this process from every other one: random; needed when the store is shared
-	FlushInterval time.Duration // how often what is new is written; 0 = 30 s
+	Instance      string        // for operators who read the table
+	BootID        string        // random, different in every process; required when the store is shared
+	FlushInterval time.Duration // 0 = 30 s
 	Timeout       time.Duration // of one exchange with the table; 0 = 5 s
-	OnError       func(error)   // told when writing begins to fail; nil = nobody is
+	OnError       func(error)   // called with the first error of a series; nil = not called
 }
 
-// Recorder adds up what this process sees used, and writes it down beside the
-// requests. It is safe for concurrent use.
+// Recorder adds up what this process served, and writes it to the table in the
+// background. It is safe for concurrent use.
 type Recorder struct {
 	cfg    Config
-	writer string // of the rows
+	writer string // in the keys of its rows
 
-	mu        sync.Mutex // guards what follows; never held across an exchange
+	mu        sync.Mutex // guards the two fields below; never held across an exchange
 	hours     map[time.Time]*hourUsage
-	hourCount int // that were begun
+	hourCount int // hours that were begun, which number them
 
-	writing sync.Mutex // held by whoever flushes
+	writing sync.Mutex // held while flushing
 	failing bool
 }
 
-// hourUsage is one hour.
+// hourUsage is the usage of one hour.
 type hourUsage struct {
-	number  int // in this process: a clock that is set back begins a page of its own
+	number  int // in this process: after a clock is set back, an hour may be begun again
 	index   map[Key]*entry
-	entries []*entry // in the order of their places
+	entries []*entry // in the order of their addition
 	rows    []rowState
 }
 
-// entry is one combination, at its place for good.
+// entry is one combination. Its row never changes.
 type entry struct {
 	key    Key
 	totals Totals
@@ -54,11 +80,11 @@ type entry struct {
 // rowState is what is known of a row in the table.
 type rowState struct {
 	version tablestore.Version // that this process wrote last
-	unknown bool               // the last write had no answer: look before the next
+	unknown bool               // the last write had no answer: read before the next
 	dirty   bool               // the table does not have the latest
 }
 
-// New is a book that has nothing in it.
+// New returns an empty Recorder.
 func New(cfg Config) *Recorder {
 	cfg.FlushInterval = cmp.Or(cfg.FlushInterval, 30*time.Second)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 5*time.Second)
@@ -66,62 +92,109 @@ func New(cfg Config) *Recorder {
 	return &Recorder{cfg: cfg, writer: hex.EncodeToString(sum[:12]), hours: map[time.Time]*hourUsage{}}
 }
 
-// Add books what a request used that ended at the instant. It waits for nobody.
-func (b *Recorder) Add(at time.Time, k Key, s Totals) {
+// Add adds the usage of a request that ended at the instant. It does not block.
+func (r *Recorder) Add(at time.Time, k Key, s Totals) {
 	hour := hourOf(at)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p := b.hours[hour]
-	if p == nil {
-		b.hourCount++
-		p = &hourUsage{number: b.hourCount, index: map[Key]*entry{}}
-		b.hours[hour] = p
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.hours[hour]
+	if h == nil {
+		r.hourCount++
+		h = &hourUsage{number: r.hourCount, index: map[Key]*entry{}}
+		r.hours[hour] = h
 	}
-	e := p.index[k]
+	e := h.index[k]
 	if e == nil {
-		e = p.addEntry(k)
+		e = h.addEntry(k)
 	}
 	e.totals = e.totals.Add(s)
-	p.rows[e.row].dirty = true
+	h.rows[e.row].dirty = true
 }
 
-// addEntry gives a new combination its addEntry.
-func (p *hourUsage) addEntry(k Key) *entry {
-	e := &entry{key: k, row: len(p.entries) / perRow}
-	p.index[k] = e
-	p.entries = append(p.entries, e)
-	if e.row == len(p.rows) {
-		p.rows = append(p.rows, rowState{})
+// addEntry adds a combination.
+func (h *hourUsage) addEntry(k Key) *entry {
+	e := &entry{key: k, row: len(h.entries) / perRow}
+	h.index[k] = e
+	h.entries = append(h.entries, e)
+	if e.row == len(h.rows) {
+		h.rows = append(h.rows, rowState{})
 	}
 	return e
 }
 
-// Run writes what is new until ctx is done, and then once more.
-func (b *Recorder) Run(ctx context.Context) {
-	tick := time.NewTicker(b.cfg.FlushInterval)
+// Run writes what is new at every interval until ctx is done, and then once
+// more.
+func (r *Recorder) Run(ctx context.Context) {
+	tick := time.NewTicker(r.cfg.FlushInterval)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-tick.C:
-			b.reportError(b.Flush(ctx))
+			r.reportError(r.Flush(ctx))
 		case <-ctx.Done():
 		}
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	b.reportError(b.Flush(last))
+	r.reportError(r.Flush(last))
 }
 
-// shutdownTimeout is how long the last flush may take.
+// shutdownTimeout bounds the last flush.
 const shutdownTimeout = 5 * time.Second
 
-// reportError tells of the first failure of a series.
-func (b *Recorder) reportError(err error) {
-	b.writing.Lock()
-	was := b.failing
-	b.failing = err != nil
-	b.writing.Unlock()
-	if err != nil && !was && b.cfg.OnError != nil {
-		b.cfg.OnError(err)
+// reportError reports the first failure of a series.
+func (r *Recorder) reportError(err error) {
+	r.writing.Lock()
+	was := r.failing
+	r.failing = err != nil
+	r.writing.Unlock()
+	if err != nil && !was && r.cfg.OnError != nil {
+		r.cfg.OnError(err)
 	}
 }
+
+// Key is whose usage it is, and of what.
+type Key struct {
+	Consumer string // "" = not known
+	Model    string // that served
+	Backend  string // that served
+	Currency string // of the cost; "" = there is no price
+}
+
+// Totals is what was used. The zero Totals is nothing.
+type Totals struct {
+	Requests  int64 // that were served
+	Unmetered int64 // of them, those whose answer had no usage
+	Broken    int64 // of them, those whose answer broke off
+	Tokens    usage.Tokens
+	Cost      Money
+}
+
+// Add returns the sum of both.
+func (s Totals) Add(o Totals) Totals {
+	return Totals{
+		Requests: s.Requests + o.Requests, Unmetered: s.Unmetered + o.Unmetered, Broken: s.Broken + o.Broken,
+		Tokens: s.Tokens.Add(o.Tokens), Cost: s.Cost + o.Cost,
+	}
+}
+
+// Money is a billionth of a unit of its currency, so that sums are exact
+// whatever the order.
+type Money int64
+
+// MoneyOf rounds an amount to the nearest billionth.
+func MoneyOf(amount float64) Money { return Money(math.Round(amount * 1e9)) }
+
+// Amount is the money in units of its currency.
+func (m Money) Amount() float64 { return float64(m) / 1e9 }
+
+// Row is what was used in one hour, or over a longer time when several were
+// summed. A field that was summed over has its zero value.
+type Row struct {
+	Hour time.Time // its beginning, UTC
+	Key
+	Totals
+}
+
+// hourOf is the beginning of the instant's hour.
+func hourOf(at time.Time) time.Time { return at.UTC().Truncate(time.Hour) }

@@ -32,17 +32,17 @@ func key(consumer, backend string) Key {
 	return Key{Consumer: consumer, Model: "gpt-4o", Backend: backend, Currency: "USD"}
 }
 
-// summary reads what the table says, by consumer and backend.
+// summary reads the usage in the table, summed by these fields.
 func summary(t *testing.T, s tablestore.Store, from, to time.Time, by ...string) []Row {
 	t.Helper()
-	lines, err := (&Reader{s}).Summary(t.Context(), from, to, by)
+	rows, err := (&Reader{s}).Summary(t.Context(), from, to, by)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return lines
+	return rows
 }
 
-func TestTheBooksOfADay(t *testing.T) {
+func TestUsageOfADay(t *testing.T) {
 	store := new(memory.Store)
 	one := New(Config{Store: store, Instance: "i-1", BootID: "a"})
 	two := New(Config{Store: store, Instance: "i-2", BootID: "b"})
@@ -50,15 +50,15 @@ func TestTheBooksOfADay(t *testing.T) {
 	one.Add(nine.Add(59*time.Minute), key("team-a", "ptu"), used(200, 20))
 	two.Add(nine.Add(time.Minute), key("team-b", "payg"), used(7, 3))
 	two.Add(nine.Add(time.Hour), key("team-a", "ptu"), used(1, 1)) // the next hour
-	for _, b := range []*Recorder{one, two, one, two, two} {       // again changes nothing
-		if err := b.Flush(t.Context()); err != nil {
+	for _, r := range []*Recorder{one, two, one, two, two} {       // again changes nothing
+		if err := r.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	a := used(100, 10).Add(used(200, 20))
 	want := []Row{{nine, key("team-a", "ptu"), a}, {nine, key("team-b", "payg"), used(7, 3)}, {nine.Add(time.Hour), key("team-a", "ptu"), used(1, 1)}}
 	if d := cmp.Diff(want, summary(t, store, nine, nine.Add(2*time.Hour), "hour", "consumer", "model", "backend")); d != "" {
-		t.Errorf("by everything (-want +got):\n%s", d)
+		t.Errorf("by all fields (-want +got):\n%s", d)
 	}
 	if d := cmp.Diff([]Row{{Key: Key{Consumer: "team-a", Currency: "USD"}, Totals: a.Add(used(1, 1))}, {Key: Key{Consumer: "team-b", Currency: "USD"}, Totals: used(7, 3)}},
 		summary(t, store, nine.Add(-24*time.Hour), nine.Add(40*24*time.Hour), "consumer")); d != "" {
@@ -68,7 +68,7 @@ func TestTheBooksOfADay(t *testing.T) {
 		t.Errorf("the first hour: %+v", got)
 	}
 	if got := summary(t, store, nine.Add(30*time.Minute), nine.Add(31*time.Minute)); len(got) != 1 || got[0].Requests != 3 {
-		t.Errorf("an hour counts whole: %+v", got)
+		t.Errorf("half an hour: %+v", got)
 	}
 	one.Add(nine.Add(10*time.Minute), key("team-a", "ptu"), used(5, 5)) // a late request
 	if err := one.Flush(t.Context()); err != nil {
@@ -82,12 +82,12 @@ func TestTheBooksOfADay(t *testing.T) {
 	}
 }
 
-func TestCurrenciesAreNotAddedUp(t *testing.T) {
+func TestCurrenciesAreNotSummed(t *testing.T) {
 	store := new(memory.Store)
-	b := New(Config{Store: store})
-	b.Add(nine, Key{Model: "m", Backend: "x", Currency: "USD"}, used(10, 1))
-	b.Add(nine, Key{Model: "m", Backend: "x", Currency: "EUR"}, used(10, 1))
-	if err := b.Flush(t.Context()); err != nil {
+	r := New(Config{Store: store})
+	r.Add(nine, Key{Model: "m", Backend: "x", Currency: "USD"}, used(10, 1))
+	r.Add(nine, Key{Model: "m", Backend: "x", Currency: "EUR"}, used(10, 1))
+	if err := r.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := summary(t, store, nine, nine.Add(time.Hour)); len(got) != 2 || got[0].Currency != "EUR" || got[1].Currency != "USD" {
@@ -97,13 +97,13 @@ func TestCurrenciesAreNotAddedUp(t *testing.T) {
 
 func TestManyCombinationsTakeSeveralRows(t *testing.T) {
 	store := new(memory.Store)
-	b := New(Config{Store: store, BootID: "a"})
+	r := New(Config{Store: store, BootID: "a"})
 	const n = 2500
 	for round := range 2 {
 		for i := range n {
-			b.Add(nine, Key{Consumer: fmt.Sprint("team-", i), Model: strings.Repeat("m", 128), Backend: strings.Repeat("b", 64), Currency: "USD"}, used(int64(i), 1))
+			r.Add(nine, Key{Consumer: fmt.Sprint("team-", i), Model: strings.Repeat("m", 128), Backend: strings.Repeat("b", 64), Currency: "USD"}, used(int64(i), 1))
 		}
-		if err := b.Flush(t.Context()); err != nil {
+		if err := r.Flush(t.Context()); err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
 	}
@@ -129,131 +129,130 @@ func TestManyCombinationsTakeSeveralRows(t *testing.T) {
 	}
 }
 
-// The table goes wrong in every way it can: requests and answers are lost,
-// conflicts that are none, writes that land after later ones. When it is well
-// again the books are what was used, neither more nor less.
-func TestAWaywardTableMakesNoDifference(t *testing.T) {
+// Requests and answers are lost, conflicts are false, writes land after later
+// ones. When the table has recovered, it holds exactly what was used.
+func TestTableFaultsLoseAndDoubleNothing(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
-			under := new(memory.Store)
+			inner := new(memory.Store)
 			random := rand.New(rand.NewPCG(seed, 1))
-			way := &chaos.Store{Inner: under, Faults: chaos.TypicalFaults().Scale(4)}
-			way.Faults.Late, way.Faults.LateUpTo = .3, 30*time.Second
-			b := New(Config{Store: way, BootID: "a", FlushInterval: time.Second, Timeout: 500 * time.Millisecond})
+			faulty := &chaos.Store{Inner: inner, Faults: chaos.TypicalFaults().Scale(4)}
+			faulty.Faults.Late, faulty.Faults.LateUpTo = .3, 30*time.Second
+			r := New(Config{Store: faulty, BootID: "a", FlushInterval: time.Second, Timeout: 500 * time.Millisecond})
 			ctx, stop := context.WithCancel(t.Context())
 			var running sync.WaitGroup
-			running.Go(func() { b.Run(ctx) })
+			running.Go(func() { r.Run(ctx) })
 			want := Totals{}
 			start := time.Now().Truncate(time.Hour)
 			for range 400 {
 				s := used(random.Int64N(1000), random.Int64N(100))
-				b.Add(time.Now(), key(fmt.Sprint("team-", random.IntN(5)), "ptu"), s)
+				r.Add(time.Now(), key(fmt.Sprint("team-", random.IntN(5)), "ptu"), s)
 				want = want.Add(s)
 				time.Sleep(time.Duration(random.IntN(10)) * time.Second / 10)
 			}
 			stop()
 			running.Wait()
-			b.cfg.Store = under // well again
-			if err := b.Flush(t.Context()); err != nil {
+			r.cfg.Store = inner // recovered
+			if err := r.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			way.Wait() // what went astray lands last
+			faulty.Wait() // late writes land last
 			var got Totals
-			for _, l := range summary(t, under, start, time.Now().Add(time.Hour)) {
+			for _, l := range summary(t, inner, start, time.Now().Add(time.Hour)) {
 				got = got.Add(l.Totals)
 			}
 			if got != want {
-				t.Errorf("seed %d: the books say %+v, used was %+v; faults %+v", seed, got, want, way.Counts())
+				t.Errorf("seed %d: %+v, want %+v; faults %+v", seed, got, want, faulty.Counts())
 			}
 		})
 	}
 }
 
-// An instance that is killed takes with it what it had not written: nothing
-// older than the time between two flushes and one exchange.
-func TestAKilledInstanceLosesWhatItHadNotWritten(t *testing.T) {
+// An instance that is killed loses what it had not written: nothing older than the
+// time between two flushes and one exchange.
+func TestKilledInstanceLosesAtMostOneInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(memory.Store)
-		var books []*Recorder
+		var recorders []*Recorder
 		ctx, stop := context.WithCancel(t.Context())
 		killed, kill := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		for i := range 3 {
-			b := New(Config{Store: store, BootID: fmt.Sprint(i), FlushInterval: 30 * time.Second})
+			r := New(Config{Store: store, BootID: fmt.Sprint(i), FlushInterval: 30 * time.Second})
 			if i == 2 { // a process that is killed does not flush at its end
-				b.cfg.Store = &chaos.Store{Inner: store}
-				running.Go(func() { b.Run(killed) })
+				r.cfg.Store = &chaos.Store{Inner: store}
+				running.Go(func() { r.Run(killed) })
 			} else {
-				running.Go(func() { b.Run(ctx) })
+				running.Go(func() { r.Run(ctx) })
 			}
-			books = append(books, b)
+			recorders = append(recorders, r)
 		}
 		start := time.Now()
 		var want Totals
 		for range 100 {
-			for _, b := range books {
-				b.Add(time.Now(), key("team-a", "ptu"), used(10, 1))
+			for _, r := range recorders {
+				r.Add(time.Now(), key("team-a", "ptu"), used(10, 1))
 				want = want.Add(used(10, 1))
 			}
 			time.Sleep(time.Second)
 		}
-		books[2].cfg.Store.(*chaos.Store).SetPartitioned(true) // SIGKILL: not another byte leaves it
+		recorders[2].cfg.Store.(*chaos.Store).SetPartitioned(true) // SIGKILL: nothing more reaches the table
 		kill()
 		stop()
 		running.Wait()
 		got := summary(t, store, start, time.Now().Add(time.Hour))[0]
 		missing := want.Requests - got.Requests
 		if missing < 1 || missing > 30 {
-			t.Errorf("%d requests are missing; of one a second, 30 s between flushes, it should be at most 30", missing)
+			t.Errorf("%d requests are missing, want 1 to 30: one a second, 30 s between flushes", missing)
 		}
 		if got.Requests < 200 {
-			t.Errorf("those that ended in good order lost something: %+v", got)
+			t.Errorf("instances that stopped in good order lost usage: %+v", got)
 		}
 	})
 }
 
-// meanwhile is a table that lets something happen during a write.
+// meanwhile is a table that calls a function during each write.
 type meanwhile struct {
 	tablestore.Store
-	happens func()
+	during func()
 }
 
 func (m *meanwhile) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
-	m.happens()
-	return m.Store.Put(ctx, row) //nolint:wrapcheck // a test
+	m.during()
+	return m.Store.Put(ctx, row)
 }
 
-// astray is a table on the way to which one write is held up.
-type astray struct {
+// delayed is a table that delays its first write.
+type delayed struct {
 	tablestore.Store
 	held func()
 }
 
-func (a *astray) hold(row tablestore.Row, write func(context.Context, tablestore.Row) (tablestore.Version, tablestore.Response, error)) (tablestore.Version, tablestore.Response, error) {
+func (a *delayed) hold(row tablestore.Row, write func(context.Context, tablestore.Row) (tablestore.Version, tablestore.Response, error)) (tablestore.Version, tablestore.Response, error) {
 	if a.held == nil {
 		a.held = func() { _, _, _ = write(context.Background(), row) }
 		return "", tablestore.Response{}, tablestore.ErrUnknown
 	}
-	return write(context.Background(), row) //nolint:wrapcheck // a test
+	return write(context.Background(), row)
 }
 
-func (a *astray) Put(_ context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+func (a *delayed) Put(_ context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	return a.hold(row, a.Store.Put)
 }
 
-func (a *astray) Upsert(_ context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+func (a *delayed) Upsert(_ context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	return a.hold(row, a.Store.Upsert)
 }
 
-func TestAWriteThatLandsLateTakesNothingBack(t *testing.T) {
-	store := &astray{Store: new(memory.Store)}
-	b := New(Config{Store: store})
-	b.Add(nine, key("team-a", "ptu"), used(10, 1))
-	if err := b.Flush(t.Context()); !errors.Is(err, tablestore.ErrUnknown) {
-		t.Fatalf("the write went through: %v", err)
+func TestLateWriteUndoesNothing(t *testing.T) {
+	store := &delayed{Store: new(memory.Store)}
+	r := New(Config{Store: store})
+	r.Add(nine, key("team-a", "ptu"), used(10, 1))
+	if err := r.Flush(t.Context()); !errors.Is(err, tablestore.ErrUnknown) {
+		t.Fatalf("the write was answered: %v", err)
 	}
-	b.Add(nine, key("team-a", "ptu"), used(10, 1))
-	if err := b.Flush(t.Context()); err != nil {
+	r.Add(nine, key("team-a", "ptu"), used(10, 1))
+	if err := r.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	store.held()
@@ -262,16 +261,16 @@ func TestAWriteThatLandsLateTakesNothingBack(t *testing.T) {
 	}
 }
 
-func TestWhatIsUsedDuringAWriteIsWrittenNext(t *testing.T) {
+func TestUsageDuringAWriteIsWrittenNext(t *testing.T) {
 	store := &meanwhile{Store: new(memory.Store)}
-	b := New(Config{Store: store})
-	store.happens = func() {
-		store.happens = func() {}
-		b.Add(nine, key("team-a", "ptu"), used(5, 1))
+	r := New(Config{Store: store})
+	store.during = func() {
+		store.during = func() {}
+		r.Add(nine, key("team-a", "ptu"), used(5, 1))
 	}
-	b.Add(nine, key("team-a", "ptu"), used(10, 1))
+	r.Add(nine, key("team-a", "ptu"), used(10, 1))
 	for range 2 {
-		if err := b.Flush(t.Context()); err != nil {
+		if err := r.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -280,60 +279,60 @@ func TestWhatIsUsedDuringAWriteIsWrittenNext(t *testing.T) {
 	}
 }
 
-func TestAClockThatIsSetBackTakesNothingBack(t *testing.T) {
+func TestClockSetBackLosesNothing(t *testing.T) {
 	store := new(memory.Store)
-	b := New(Config{Store: store})
+	r := New(Config{Store: store})
 	for _, at := range []time.Time{nine, nine.Add(5 * time.Hour), nine} {
-		b.Add(at, key("team-a", "ptu"), used(10, 1))
-		if err := b.Flush(t.Context()); err != nil {
+		r.Add(at, key("team-a", "ptu"), used(10, 1))
+		if err := r.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got := summary(t, store, nine, nine.Add(time.Hour)); len(got) != 1 || got[0].Requests != 2 {
 		t.Errorf("%+v", got)
 	}
-	if len(b.hours) > 2 {
-		t.Errorf("%d hours are held", len(b.hours))
+	if len(r.hours) > 2 {
+		t.Errorf("%d hours are held", len(r.hours))
 	}
 }
 
-func TestTroubleIsToldOnce(t *testing.T) {
+func TestFailuresAreReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &chaos.Store{Inner: new(memory.Store)}
 		store.SetPartitioned(true)
-		var told []error
-		b := New(Config{Store: store, FlushInterval: time.Second, OnError: func(err error) { told = append(told, err) }})
+		var reported []error
+		r := New(Config{Store: store, FlushInterval: time.Second, OnError: func(err error) { reported = append(reported, err) }})
 		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
 		defer stop()
-		b.Add(time.Now(), key("team-a", "ptu"), used(10, 1))
-		b.Run(ctx)
-		if len(told) != 1 || !strings.Contains(told[0].Error(), "write usage of 20") {
-			t.Errorf("told %v", told)
+		r.Add(time.Now(), key("team-a", "ptu"), used(10, 1))
+		r.Run(ctx)
+		if len(reported) != 1 || !strings.Contains(reported[0].Error(), "write usage of 20") {
+			t.Errorf("reported %v", reported)
 		}
 	})
 }
 
-func TestOldUsageIsTidied(t *testing.T) {
+func TestDeleteExpired(t *testing.T) {
 	store := new(memory.Store)
-	b := New(Config{Store: store})
+	r := New(Config{Store: store})
 	for _, months := range []int{0, 1, 12, 13, 14, 15, 18} {
-		b.Add(nine.AddDate(0, -months, 0), key("team-a", "ptu"), used(int64(months), 1))
+		r.Add(nine.AddDate(0, -months, 0), key("team-a", "ptu"), used(int64(months), 1))
 	}
-	if err := b.Flush(t.Context()); err != nil {
+	if err := r.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	n, err := DeleteExpired(t.Context(), store, nine)
 	left := summary(t, store, nine.AddDate(-3, 0, 0), nine.Add(time.Hour), "month")
 	if err != nil || n != 3 || len(left) != 4 || left[0].Hour.Format(monthLayout) != "2025-10" {
-		t.Errorf("%d rows tidied, %v; left %+v", n, err, left)
+		t.Errorf("%d rows deleted, %v; left %+v", n, err, left)
 	}
 }
 
-func TestARowThatSomebodySpoiltSpoilsNoOther(t *testing.T) {
+func TestUnreadableRowsAreLeftOut(t *testing.T) {
 	store := new(memory.Store)
-	b := New(Config{Store: store})
-	b.Add(nine, key("team-a", "ptu"), used(10, 1))
-	if err := b.Flush(t.Context()); err != nil {
+	r := New(Config{Store: store})
+	r.Add(nine, key("team-a", "ptu"), used(10, 1))
+	if err := r.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for k, text := range map[string]string{"30T09|x|1.0": `[{"n":-5}]`, "30T09|y|1.0": `[{`, "30T0z|z": `[]`} {
@@ -341,23 +340,23 @@ func TestARowThatSomebodySpoiltSpoilsNoOther(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	lines, err := (&Reader{store}).Summary(t.Context(), nine, nine.Add(time.Hour), nil)
-	if err == nil || len(lines) != 1 || lines[0].Requests != 1 {
-		t.Errorf("%+v, %v", lines, err)
+	rows, err := (&Reader{store}).Summary(t.Context(), nine, nine.Add(time.Hour), nil)
+	if err == nil || len(rows) != 1 || rows[0].Requests != 1 {
+		t.Errorf("%+v, %v", rows, err)
 	}
 }
 
-func TestTheRealTableKeepsTheBooks(t *testing.T) {
+func TestUsageInAzurite(t *testing.T) {
 	store, err := azure.Connect(storetest.Azurite(t), "spillwayusage", azure.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := New(Config{Store: store, BootID: "a"})
+	r := New(Config{Store: store, BootID: "a"})
 	for i := range 1500 {
-		b.Add(nine.Add(time.Duration(i%3)*time.Hour), Key{Consumer: fmt.Sprint("team/π-", i), Model: "m", Backend: "b", Currency: "USD"}, used(int64(i), 2))
+		r.Add(nine.Add(time.Duration(i%3)*time.Hour), Key{Consumer: fmt.Sprint("team/π-", i), Model: "m", Backend: "b", Currency: "USD"}, used(int64(i), 2))
 	}
 	for range 2 {
-		if err := b.Flush(t.Context()); err != nil {
+		if err := r.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -369,7 +368,7 @@ func TestTheRealTableKeepsTheBooks(t *testing.T) {
 	}
 }
 
-// FuzzRow: what was booked is read again as it was, whatever the names are.
+// FuzzRow checks that usage is read as it was written, whatever the names are.
 func FuzzRow(f *testing.F) {
 	f.Add("team-a", "gpt-4o", "ptu", int64(5), int64(7))
 	f.Add("a\"|\n", "*", "", int64(1)<<50, int64(0))
@@ -381,13 +380,13 @@ func FuzzRow(f *testing.F) {
 		k := Key{Consumer: valid(consumer), Model: valid(model), Backend: valid(backend)}
 		s := Totals{Requests: 1, Tokens: usage.Tokens{Prompt: prompt, Completion: completion}, Cost: MoneyOf(float64(prompt) / 1e6)}
 		row := tablestore.Row{Partition: partitionOf(nine), Key: keyOf(nine, "w", 1, 0), Columns: encode("i", []*entry{{key: k, totals: s}})}
-		lines, err := decode(&row, nil)
-		if err != nil || len(lines) != 1 || lines[0] != (Row{nine, k, s}) {
-			t.Fatalf("%+v, %v; want %+v", lines, err, Row{nine, k, s})
+		rows, err := decode(&row, nil)
+		if err != nil || len(rows) != 1 || rows[0] != (Row{nine, k, s}) {
+			t.Fatalf("%+v, %v; want %+v", rows, err, Row{nine, k, s})
 		}
 		row.Columns["u0"] = consumer
-		if lines, err := decode(&row, nil); err == nil {
-			for _, l := range lines {
+		if rows, err := decode(&row, nil); err == nil {
+			for _, l := range rows {
 				if l.Requests < 0 || l.Cost < 0 || l.Tokens.Prompt < 0 {
 					t.Fatalf("%q is read as %+v", consumer, l)
 				}
@@ -397,9 +396,9 @@ func FuzzRow(f *testing.F) {
 }
 
 func BenchmarkAdd(b *testing.B) {
-	book := New(Config{Store: new(memory.Store)})
+	recorder := New(Config{Store: new(memory.Store)})
 	b.ReportAllocs()
 	for b.Loop() {
-		book.Add(nine, key("team-a", "ptu"), Totals{Requests: 1})
+		recorder.Add(nine, key("team-a", "ptu"), Totals{Requests: 1})
 	}
 }

@@ -11,14 +11,14 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// schema is the version of the rows that this program writes. A newer one is
-// read as far as its names are known.
+// schema is the version of the rows that this program writes. Of a newer one,
+// the names that are known are read.
 const schema = 1
 
-// How entries are laid out: an entry never moves once it has its place, so that
-// no write of one column or row can miss what another has taken over. With names
-// as long as configuration allows, a column stays below the service's 64 KiB and
-// a row below its 1 MiB (facts/table-state.md §2).
+// An entry never moves to another column or row, so that no write can miss what
+// another one has written. With the longest names that configuration allows, a
+// column stays below the service's 64 KiB and a row below its 1 MiB
+// (docs/shared-state.md#limits-and-cost).
 const (
 	perColumn = 40
 	perRow    = 1000
@@ -27,11 +27,11 @@ const (
 // The columns of a row.
 const (
 	columnSchema   = "v"
-	columnInstance = "i" // for people
-	columnEntries  = "u" // and a number
+	columnInstance = "i" // for operators who read the table
+	columnEntries  = "u" // followed by a number
 )
 
-// storedEntry is one entry. The meaning of a name never changes.
+// storedEntry is the format of one entry. The meaning of a name never changes.
 type storedEntry struct {
 	Consumer   string `json:"c,omitempty"`
 	Model      string `json:"m"`
@@ -55,26 +55,26 @@ func (k *Key) stored(s *Totals) storedEntry {
 	}
 }
 
-func (w *storedEntry) row(hour time.Time) Row {
+func (e *storedEntry) row(hour time.Time) Row {
 	return Row{
-		Hour: hour, Key: Key{w.Consumer, w.Model, w.Backend, w.Currency},
-		Totals: Totals{w.Requests, w.Unmetered, w.Broken, usage.Tokens{Prompt: w.Prompt, Cached: w.Cached, Completion: w.Completion, Reasoning: w.Reasoning}, w.Cost},
+		Hour: hour, Key: Key{e.Consumer, e.Model, e.Backend, e.Currency},
+		Totals: Totals{e.Requests, e.Unmetered, e.Broken, usage.Tokens{Prompt: e.Prompt, Cached: e.Cached, Completion: e.Completion, Reasoning: e.Reasoning}, e.Cost},
 	}
 }
 
-// inRange reports whether a program could have counted it: nobody's books are
-// spoilt by a row that was edited by hand.
-func (w *storedEntry) inRange() bool {
-	for _, n := range [...]int64{w.Requests, w.Unmetered, w.Broken, w.Prompt, w.Cached, w.Completion, w.Reasoning} {
+// inRange reports whether a program can have counted this: a row that was
+// edited by hand must not spoil the totals.
+func (e *storedEntry) inRange() bool {
+	for _, n := range [...]int64{e.Requests, e.Unmetered, e.Broken, e.Prompt, e.Cached, e.Completion, e.Reasoning} {
 		if n < 0 || n > 1<<53 {
 			return false
 		}
 	}
-	return w.Cost >= 0
+	return e.Cost >= 0
 }
 
-// Rows are found by their time: the month is the partition, the rest of the
-// hour begins the key.
+// Rows are listed by time: the month is the partition, and the rest of the hour
+// begins the key.
 const (
 	monthLayout = "2006-01"
 	hourLayout  = "02T15"
@@ -86,50 +86,51 @@ func keyOf(hour time.Time, writer string, page, row int) string {
 	return hour.Format(hourLayout) + "|" + writer + "|" + strconv.Itoa(page) + "." + strconv.Itoa(row)
 }
 
-// hourOfRow is the hour that a row is of; false for a row that is not ours.
+// hourOfRow returns the hour of a table row; false for a row that is not of
+// this package.
 func hourOfRow(row *tablestore.Row) (time.Time, bool) {
 	day, _, _ := strings.Cut(row.Key, "|")
 	hour, err := time.Parse(monthLayout+"-"+hourLayout, row.Partition+"-"+day)
 	return hour, err == nil
 }
 
-// encode is the columns of a row's entries.
+// encode returns the columns of a row with these entries.
 func encode(instance string, entries []*entry) map[string]string {
 	columns := map[string]string{columnSchema: strconv.Itoa(schema), columnInstance: instance}
 	for i := 0; i < len(entries); i += perColumn {
 		part := entries[i:min(i+perColumn, len(entries))]
-		wires := make([]storedEntry, len(part))
+		stored := make([]storedEntry, len(part))
 		for j, e := range part {
-			wires[j] = e.key.stored(&e.totals)
+			stored[j] = e.key.stored(&e.totals)
 		}
-		text, err := json.Marshal(wires)
+		text, err := json.Marshal(stored)
 		if err != nil {
-			panic("usagebook: plain values did not encode: " + err.Error())
+			panic("accounting: plain values did not encode: " + err.Error())
 		}
 		columns[columnEntries+strconv.Itoa(i/perColumn)] = string(text)
 	}
 	return columns
 }
 
-// decode appends the lines of a row.
+// decode appends the usage in a table row.
 func decode(row *tablestore.Row, into []Row) ([]Row, error) {
 	hour, ok := hourOfRow(row)
 	if !ok {
-		return into, fmt.Errorf("usagebook: row %q of %q is no hour", row.Key, row.Partition)
+		return into, fmt.Errorf("usage row %q of %q is no hour", row.Key, row.Partition)
 	}
 	for name, text := range row.Columns {
 		if _, err := strconv.Atoi(strings.TrimPrefix(name, columnEntries)); err != nil || !strings.HasPrefix(name, columnEntries) {
 			continue
 		}
-		var wires []storedEntry
-		if err := json.Unmarshal([]byte(text), &wires); err != nil {
-			return into, fmt.Errorf("usagebook: row %q of %q: %w", row.Key, row.Partition, err)
+		var stored []storedEntry
+		if err := json.Unmarshal([]byte(text), &stored); err != nil {
+			return into, fmt.Errorf("usage row %q of %q: %w", row.Key, row.Partition, err)
 		}
-		for i := range wires {
-			if !wires[i].inRange() {
-				return into, fmt.Errorf("usagebook: row %q of %q: an entry out of bounds", row.Key, row.Partition)
+		for i := range stored {
+			if !stored[i].inRange() {
+				return into, fmt.Errorf("usage row %q of %q: an entry out of bounds", row.Key, row.Partition)
 			}
-			into = append(into, wires[i].row(hour))
+			into = append(into, stored[i].row(hour))
 		}
 	}
 	return into, nil

@@ -1,3 +1,11 @@
+// Package affinity remembers which backend made what later requests refer to:
+// responses, their items, conversations
+// (docs/azure-openai.md#stateful-operations). Locations that this instance
+// recorded are in memory; those of other instances are read from the table. An
+// id belongs to the consumer that made it.
+//
+// It knows no backend and no protocol. Recording does not block. A lookup in
+// the table is one of the two waits that a request may have.
 package affinity
 
 import (
@@ -10,33 +18,60 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// Config is what a Keeper is made of. The zero value of all but Store will do;
-// with Store nil it remembers in memory alone.
-type Config struct {
-	Table         tablestore.Store
-	MemorySize    int              // how many ids are kept in memory; 0 = 32,768
-	QueueSize     int              // how many may wait to be written; 0 = 8,192
-	LookupTimeout time.Duration    // longest look into the table; 0 = 1 s
-	Now           func() time.Time // nil = time.Now
-	OnError       func(err error)  // told when ids could not be written; nil = nobody
+// Location is the backend that holds an object, and the object's owner.
+type Location struct {
+	Backend   string
+	Model     string // the pool that served, for requests that name no model
+	Owner     string // the consumer; "" = none
+	CreatedAt time.Time
 }
 
-// Store remembers places. It is safe for concurrent use.
+// Why a lookup returns no location. Tell them apart with errors.Is.
+var (
+	ErrUnknown     = errors.New("the id is not known")
+	ErrOtherOwner  = errors.New("the id belongs to another consumer")
+	ErrUnavailable = errors.New("the table of ids is not available")
+)
+
+// Retention is how long a backend keeps what it made
+// (docs/azure-openai.md#stateful-operations).
+const Retention = 30 * 24 * time.Hour
+
+// visibleTo returns the location, if it belongs to owner.
+func (l *Location) visibleTo(owner string) (Location, error) {
+	if l.Owner != owner {
+		return Location{}, ErrOtherOwner
+	}
+	return *l, nil
+}
+
+// Config is the configuration of a Store. The zero value of each field is its
+// default; without Table, locations are in memory only.
+type Config struct {
+	Table         tablestore.Store
+	MemorySize    int              // ids in memory; 0 = 32,768
+	QueueSize     int              // ids that wait to be written; 0 = 8,192
+	LookupTimeout time.Duration    // longest lookup in the table; 0 = 1 s
+	Now           func() time.Time // nil = time.Now
+	OnError       func(err error)  // called when ids could not be written; nil = not called
+}
+
+// Store remembers locations. It is safe for concurrent use.
 type Store struct {
 	cfg     Config
 	cache   *cache
 	queue   chan entry
 	dropped atomic.Uint64
-	traffic atomic.Bool // there was traffic since the last sweep
+	traffic atomic.Bool // ids were looked up or written since the last sweep
 }
 
-// entry is an id on its way into the table.
+// entry is an id to be written to the table.
 type entry struct {
 	id       hashedID
 	location Location
 }
 
-// New returns a Keeper that writes nothing before Run.
+// New returns a Store, which writes nothing before Run.
 func New(cfg Config) *Store {
 	if cfg.MemorySize == 0 {
 		cfg.MemorySize = 1 << 15
@@ -56,98 +91,98 @@ func New(cfg Config) *Store {
 	return &Store{cfg: cfg, cache: newCache(cfg.MemorySize), queue: make(chan entry, cfg.QueueSize)}
 }
 
-// Lookup is where owner's id is. What this instance does not remember it looks
-// for in the table, for no longer than Config.Wait. The error is ErrUnknown,
-// ErrForeign, or wraps ErrUnavailable.
-func (k *Store) Lookup(ctx context.Context, owner, id string) (Location, error) {
-	n := hashID(id)
-	if p, ok := k.cache.get(n); ok {
-		return k.visible(p, owner)
+// Lookup returns the location of owner's id. An id that is not in memory is
+// looked up in the table, for at most Config.LookupTimeout. The error is
+// ErrUnknown, ErrOtherOwner, or wraps ErrUnavailable.
+func (s *Store) Lookup(ctx context.Context, owner, id string) (Location, error) {
+	hashed := hashID(id)
+	if l, ok := s.cache.get(hashed); ok {
+		return s.visible(l, owner)
 	}
-	if k.cfg.Table == nil {
+	if s.cfg.Table == nil {
 		return Location{}, ErrUnknown
 	}
-	k.traffic.Store(true)
-	ctx, cancel := context.WithTimeout(ctx, k.cfg.LookupTimeout)
+	s.traffic.Store(true)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.LookupTimeout)
 	defer cancel()
-	row, err := k.readRow(ctx, n)
+	row, err := s.readRow(ctx, hashed)
 	switch {
 	case errors.Is(err, tablestore.ErrNotFound):
 		return Location{}, ErrUnknown
 	case err != nil:
 		return Location{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	p, ok := locationOf(row)
+	l, ok := locationOf(row)
 	if !ok {
 		return Location{}, ErrUnknown
 	}
-	k.cache.put(n, p)
-	return k.visible(p, owner)
+	s.cache.put(hashed, l)
+	return s.visible(l, owner)
 }
 
-// lookupRetryDelay is how long what another instance has just made may be on its way
-// into the table. A caller's next request is rarely faster.
+// lookupRetryDelay is how long an id that another instance has just recorded
+// may take to reach the table. A caller's next request is rarely faster.
 const lookupRetryDelay = 50 * time.Millisecond
 
-// readRow reads a row, and looks again when it is not there: that is cheaper than
-// to ask every backend.
-func (k *Store) readRow(ctx context.Context, n hashedID) (tablestore.Row, error) {
-	row, _, err := k.cfg.Table.Get(ctx, n.partition(), n.key())
+// readRow reads a row, and reads again when it is not there: that is cheaper
+// than to ask every backend.
+func (s *Store) readRow(ctx context.Context, id hashedID) (tablestore.Row, error) {
+	row, _, err := s.cfg.Table.Get(ctx, id.partition(), id.key())
 	if errors.Is(err, tablestore.ErrNotFound) && sleep(ctx, lookupRetryDelay) {
-		row, _, err = k.cfg.Table.Get(ctx, n.partition(), n.key())
+		row, _, err = s.cfg.Table.Get(ctx, id.partition(), id.key())
 	}
 	return row, err
 }
 
-// visible is a place as owner may see it now.
-func (k *Store) visible(p Location, owner string) (Location, error) {
-	if k.cfg.Now().Sub(p.CreatedAt) > Retention {
+// visible returns a location, if it has not expired and belongs to owner.
+func (s *Store) visible(l Location, owner string) (Location, error) {
+	if s.cfg.Now().Sub(l.CreatedAt) > Retention {
 		return Location{}, ErrUnknown
 	}
-	return p.visibleTo(owner)
+	return l.visibleTo(owner)
 }
 
-// Remember remembers that the ids were made at p, over whatever was known of them.
-// It never waits: the table learns of it in the background.
-func (k *Store) Remember(p Location, ids ...string) {
+// Remember records that the ids were made at l, and replaces what was known of
+// them. It does not block: the table is written in the background.
+func (s *Store) Remember(l Location, ids ...string) {
 	for _, id := range ids {
-		n := hashID(id)
-		k.cache.put(n, p)
-		if k.cfg.Table == nil {
+		hashed := hashID(id)
+		s.cache.put(hashed, l)
+		if s.cfg.Table == nil {
 			continue
 		}
 		select {
-		case k.queue <- entry{n, p}:
+		case s.queue <- entry{hashed, l}:
 		default:
-			if k.dropped.Add(1)&(k.dropped.Load()-1) == 0 { // at each power of two
-				k.cfg.OnError(fmt.Errorf("keep the place of an id: %d were dropped, the table is slower than the answers", k.dropped.Load()))
+			if s.dropped.Add(1)&(s.dropped.Load()-1) == 0 { // at each power of two
+				s.cfg.OnError(fmt.Errorf("record the location of an id: %d were dropped, the table is slower than the answers", s.dropped.Load()))
 			}
 		}
 	}
 }
 
-// Claim remembers an id that was found where no table told: for owner, unless
-// the table knows by now that it is another's. The error is ErrForeign, or
+// Claim records an id that is in no table and was found at a backend: for its
+// owner, unless the table has another by now. The error is ErrOtherOwner, or
 // wraps ErrUnavailable.
-func (k *Store) Claim(ctx context.Context, p Location, id string) error {
-	n := hashID(id)
-	if k.cfg.Table == nil {
-		k.cache.put(n, p)
+func (s *Store) Claim(ctx context.Context, l Location, id string) error {
+	hashed := hashID(id)
+	if s.cfg.Table == nil {
+		s.cache.put(hashed, l)
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, k.cfg.LookupTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.LookupTimeout)
 	defer cancel()
-	_, _, err := k.cfg.Table.Put(ctx, rowOf(n, p))
+	_, _, err := s.cfg.Table.Put(ctx, rowOf(hashed, l))
 	switch {
 	case err == nil:
-		k.cache.put(n, p)
+		s.cache.put(hashed, l)
 		return nil
 	case !errors.Is(err, tablestore.ErrConflict):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	_, err = k.Lookup(ctx, p.Owner, id)
-	if errors.Is(err, ErrUnknown) { // the row that was there ran out, or cannot be read
-		_, _, err = k.cfg.Table.Upsert(ctx, rowOf(n, p))
+	_, err = s.Lookup(ctx, l.Owner, id)
+	if errors.Is(err, ErrUnknown) { // the row has expired, or cannot be read
+		_, _, err = s.cfg.Table.Upsert(ctx, rowOf(hashed, l))
 	}
 	return err
 }

@@ -10,10 +10,9 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// Every hour with traffic one instance of the fleet sweeps one of the 256
-// partitions, in slices: all rows are looked at once in eleven days, which
-// costs next to nothing however many there are. Rows that ran out are not
-// believed before that either.
+// Every hour with traffic one instance sweeps one of the 256 partitions, in
+// slices: all rows are read once in eleven days, which costs next to nothing
+// however many there are. Lookups ignore expired rows before they are swept.
 const (
 	sweepInterval = time.Hour
 	partitions    = 256
@@ -21,22 +20,22 @@ const (
 	colHour       = "hour"
 )
 
-func (k *Store) sweepHourly(ctx context.Context) {
+func (s *Store) sweepHourly(ctx context.Context) {
 	for sleep(ctx, sweepInterval) {
-		if !k.traffic.Swap(false) {
+		if !s.traffic.Swap(false) {
 			continue
 		}
-		if err := k.Sweep(ctx); err != nil && ctx.Err() == nil {
-			k.cfg.OnError(fmt.Errorf("sweep the places of old ids: %w", err))
+		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.OnError(fmt.Errorf("delete expired ids: %w", err))
 		}
 	}
 }
 
-// Sweep deletes what ran out in this hour's partition, unless another instance
-// does.
-func (k *Store) Sweep(ctx context.Context) error {
-	hour := k.cfg.Now().Unix() / int64(sweepInterval/time.Second)
-	mine, err := k.acquireSweep(ctx, hour)
+// Sweep deletes the expired rows of this hour's partition, unless another
+// instance does.
+func (s *Store) Sweep(ctx context.Context) error {
+	hour := s.cfg.Now().Unix() / int64(sweepInterval/time.Second)
+	mine, err := s.acquireSweep(ctx, hour)
 	if err != nil || !mine {
 		return err
 	}
@@ -46,7 +45,7 @@ func (k *Store) Sweep(ctx context.Context) error {
 		if slice == 15 {
 			to = partition + "g"
 		}
-		if err := k.sweepSlice(ctx, partition, from, to); err != nil {
+		if err := s.sweepSlice(ctx, partition, from, to); err != nil {
 			return err
 		}
 	}
@@ -54,17 +53,17 @@ func (k *Store) Sweep(ctx context.Context) error {
 }
 
 // acquireSweep takes the hour for this instance.
-func (k *Store) acquireSweep(ctx context.Context, hour int64) (bool, error) {
+func (s *Store) acquireSweep(ctx context.Context, hour int64) (bool, error) {
 	bounded, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	r, _, err := k.cfg.Table.Get(bounded, leaseKey, leaseKey)
+	r, _, err := s.cfg.Table.Get(bounded, leaseKey, leaseKey)
 	if err != nil && !errors.Is(err, tablestore.ErrNotFound) {
 		return false, err
 	}
 	if last, _ := strconv.ParseInt(r.Columns[colHour], 10, 64); last >= hour {
 		return false, nil
 	}
-	_, _, err = k.cfg.Table.Put(bounded, tablestore.Row{
+	_, _, err = s.cfg.Table.Put(bounded, tablestore.Row{
 		Partition: leaseKey, Key: leaseKey, Version: r.Version, Columns: map[string]string{colHour: strconv.FormatInt(hour, 10)},
 	})
 	if errors.Is(err, tablestore.ErrConflict) {
@@ -73,18 +72,18 @@ func (k *Store) acquireSweep(ctx context.Context, hour int64) (bool, error) {
 	return err == nil, err
 }
 
-func (k *Store) sweepSlice(ctx context.Context, partition, from, to string) error {
+func (s *Store) sweepSlice(ctx context.Context, partition, from, to string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	rows, _, err := k.cfg.Table.List(ctx, partition, from, to)
+	rows, _, err := s.cfg.Table.List(ctx, partition, from, to)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		if !expired(r, k.cfg.Now()) {
+		if !expired(r, s.cfg.Now()) {
 			continue
 		}
-		if _, err := k.cfg.Table.Delete(ctx, r); err != nil && !errors.Is(err, tablestore.ErrConflict) {
+		if _, err := s.cfg.Table.Delete(ctx, r); err != nil && !errors.Is(err, tablestore.ErrConflict) {
 			return err
 		}
 	}

@@ -9,58 +9,58 @@ import (
 
 const (
 	writers      = 8
-	writeTimeout = 2 * time.Second // for one write, and for those that wait at the end
+	writeTimeout = 2 * time.Second // of one write, and of all that wait at the end
 	maxTries     = 3
 	retryPause   = 100 * time.Millisecond
 )
 
-// Run writes what is kept, and sweeps what ran out, until ctx is done; then it
-// writes what still waits, as far as the table takes it within two seconds.
-func (k *Store) Run(ctx context.Context) {
-	if k.cfg.Table == nil {
+// Run writes ids, and deletes expired ones, until ctx is done; then it writes
+// the ids that still wait, as far as the table takes them within two seconds.
+func (s *Store) Run(ctx context.Context) {
+	if s.cfg.Table == nil {
 		return
 	}
 	var running sync.WaitGroup
 	for range writers {
-		running.Go(func() { k.runWriter(ctx) })
+		running.Go(func() { s.runWriter(ctx) })
 	}
-	k.sweepHourly(ctx)
+	s.sweepHourly(ctx)
 	running.Wait()
-	k.flush(context.WithoutCancel(ctx))
+	s.flush(context.WithoutCancel(ctx))
 }
 
-func (k *Store) runWriter(ctx context.Context) {
+func (s *Store) runWriter(ctx context.Context) {
 	for {
 		select {
-		case e := <-k.queue:
-			k.writeEntry(ctx, e)
+		case e := <-s.queue:
+			s.writeEntry(ctx, e)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// writeEntry writes one id. It goes on when ctx ends, or what was kept last would be
-// lost.
-func (k *Store) writeEntry(ctx context.Context, e entry) {
+// writeEntry writes one id. It continues when ctx ends, so that the last ones
+// are not lost.
+func (s *Store) writeEntry(ctx context.Context, e entry) {
 	var err error
 	for try := range maxTries {
 		if try > 0 && !sleep(ctx, retryPause<<(2*try)) {
 			break
 		}
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-		_, _, err = k.cfg.Table.Upsert(bounded, rowOf(e.id, e.location))
+		_, _, err = s.cfg.Table.Upsert(bounded, rowOf(e.id, e.location))
 		cancel()
 		if err == nil {
-			k.traffic.Store(true)
+			s.traffic.Store(true)
 			return
 		}
 	}
-	k.cfg.OnError(fmt.Errorf("keep the place of an id: %w", err))
+	s.cfg.OnError(fmt.Errorf("record the location of an id: %w", err))
 }
 
-// flush writes what waits at the end.
-func (k *Store) flush(ctx context.Context) {
+// flush writes the ids that wait at the end.
+func (s *Store) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	var all sync.WaitGroup
@@ -68,9 +68,9 @@ func (k *Store) flush(ctx context.Context) {
 		all.Go(func() {
 			for {
 				select {
-				case e := <-k.queue:
-					if _, _, err := k.cfg.Table.Upsert(ctx, rowOf(e.id, e.location)); err != nil {
-						k.cfg.OnError(fmt.Errorf("keep the place of an id at the end: %w", err))
+				case e := <-s.queue:
+					if _, _, err := s.cfg.Table.Upsert(ctx, rowOf(e.id, e.location)); err != nil {
+						s.cfg.OnError(fmt.Errorf("record the location of an id at shutdown: %w", err))
 						return
 					}
 				default:
@@ -82,7 +82,7 @@ func (k *Store) flush(ctx context.Context) {
 	all.Wait()
 }
 
-// sleep is false when ctx ended first.
+// sleep waits for d. It returns false when ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
