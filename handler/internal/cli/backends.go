@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os/user"
@@ -9,85 +10,118 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"spillway/handler/internal/app"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
 )
 
-// tableTimeout is how long a command waits for the table.
+// tableTimeout bounds what a command asks of the table.
 const tableTimeout = 30 * time.Second
 
-// backends is `spillway backends`: what the fleet agrees on, and an operator's
-// word that all of it obeys.
-func backends(ctx context.Context, args []string, out io.Writer) error {
-	verb := ""
-	if len(args) > 0 {
-		verb = args[0]
-	}
-	switch {
-	case verb == "list" && len(args) == 1:
-	case (verb == "drain" || verb == "restore" || verb == "reset") && len(args) == 2:
-	default:
-		return fmt.Errorf("%w: spillway backends list | drain NAME | restore NAME | reset NAME (a backend, or backend/model)", errUsage)
-	}
-	cfg, keeper, err := openReplica()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, tableTimeout)
-	defer cancel()
-	if verb != "list" {
-		if err := override(ctx, keeper, verb, args[1]); err != nil {
-			return fmt.Errorf("%s %s: %w", verb, args[1], err)
-		}
-		_, err := fmt.Fprintf(out, "%s %s: written; instances with traffic obey within %s and one exchange with the table\n", verb, args[1], cfg.Settings.StateRefresh)
-		return err
-	}
-	fleet, err := keeper.ReadState(ctx)
-	if err != nil {
-		return err
-	}
-	return printFleet(out, &fleet)
+func backendsCommand() *cobra.Command {
+	return group(
+		&cobra.Command{
+			Use: "backends", Short: "Show the state of the backends, or override it on all instances",
+			Long: "Shows the state of the backends as all instances share it, or overrides it on all\n" +
+				"of them. NAME is a backend (all its models), or backend/model. The commands need\nthe connection of the shared state and the pool document, and no secret of either.",
+			Example: "  spillway backends list",
+		},
+		listBackendsCommand(),
+		overrideCommand("drain", "Send no new requests to a backend", (*fleet.Replica).Drain),
+		overrideCommand("restore", "End a drain", (*fleet.Replica).Restore),
+		overrideCommand("reset", "Close the circuits of a backend and end its throttle windows", (*fleet.Replica).Reset),
+	)
 }
 
-// openReplica is a keeper that only looks and speaks.
+func listBackendsCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "list", Short: "Print the state of each backend and model, and what each instance has seen of it",
+		Example: "  spillway backends list\n  spillway backends list --json", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, replica, err := openReplica()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(c.Context(), tableTimeout)
+			defer cancel()
+			state, err := replica.ReadState(ctx)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(c.OutOrStdout(), stateJSON(&state))
+			}
+			return printState(c.OutOrStdout(), &state)
+		},
+	}
+	jsonFlag(c, &asJSON)
+	return c
+}
+
+// overrideCommand writes an operator's override to the table.
+func overrideCommand(verb, short string, write func(r *fleet.Replica, ctx context.Context, backend, operator string) error) *cobra.Command {
+	return &cobra.Command{
+		Use: verb + " NAME", Short: short, Example: "  spillway backends " + verb + " payg-sweden\n  spillway backends " + verb + " payg-sweden/gpt-4o",
+		Args: oneArg("backend, or backend/model"),
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, replica, err := openReplica()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(c.Context(), tableTimeout)
+			defer cancel()
+			if err := write(replica, ctx, args[0], operatorName()); err != nil {
+				return fmt.Errorf("%s %s: %w", verb, args[0], err)
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%s %s: written; instances with traffic apply it within %s and one exchange with the table\n", verb, args[0], cfg.Settings.StateRefresh)
+			return err
+		},
+	}
+}
+
+func operatorName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "operator"
+}
+
+// openReplica reads and writes the table. It does not run.
 func openReplica() (*config.Config, *fleet.Replica, error) {
-	cfg, err := config.Load()
+	cfg, err := loadForTable("the state of the backends", config.LoadForTable)
 	if err != nil {
 		return nil, nil, err
-	}
-	if cfg.Settings.State.Memory() {
-		return nil, nil, fmt.Errorf("there is no shared state to look at: set SPILLWAY_STATE or AzureWebJobsStorage to what the instances use")
 	}
 	replica, err := app.NewReplica(cfg)
 	return cfg, replica, err
 }
 
-func override(ctx context.Context, k *fleet.Replica, verb, backend string) error {
-	who := "operator"
-	if u, err := user.Current(); err == nil {
-		who = u.Username
+// loadForTable loads what a command needs that only uses the table, in which
+// what is kept.
+func loadForTable(what string, load func() (*config.Config, error)) (*config.Config, error) {
+	cfg, err := load()
+	if err != nil {
+		return nil, err
 	}
-	switch verb {
-	case "drain":
-		return k.Drain(ctx, backend, who)
-	case "restore":
-		return k.Restore(ctx, backend, who)
+	if cfg.Settings.State.Memory() {
+		return nil, errors.New(what + " is kept in shared state, and none is configured: set SPILLWAY_STATE or AzureWebJobsStorage to the value that the instances have")
 	}
-	return k.Reset(ctx, backend, who)
+	return cfg, nil
 }
 
-// printFleet prints the table's word on each slot, and what each instance last
-// agreed to.
-func printFleet(out io.Writer, f *fleet.State) error {
+// printState prints each backend and model, and the instances.
+func printState(out io.Writer, f *fleet.State) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "at %s by the table's clock, revision %d\n\n", f.At.Format(time.RFC3339), f.Revision)
 	fmt.Fprintln(w, "BACKEND/MODEL\tCIRCUIT\tTHROTTLED\tSHARE\tDRAINED\tLAST CHANGE")
 	for i := range f.Slots {
 		fmt.Fprintln(w, slotRow(&f.Slots[i], f.At))
 	}
-	fmt.Fprintln(w, "\nINSTANCE\tLAST AGREED TO\tBEHIND\tOUTAGE\tSEEN")
+	fmt.Fprintln(w, "\nINSTANCE\tLAST SEEN\tBEHIND\tOUTAGE\tWRITTEN")
 	for _, i := range f.Instances {
 		fmt.Fprintf(w, "%s\trevision %d\t%s\t%s\t%s ago\n", i.Name, i.Revision, i.Behind, i.Outage, f.At.Sub(i.At).Round(time.Second))
 	}
@@ -112,7 +146,7 @@ func slotRow(s *fleet.SlotState, at time.Time) string {
 	return strings.Join([]string{s.Name, circuit, throttleWindows(&s.Record, now), share, drained, lastChange(s.Record.LastChange)}, "\t")
 }
 
-// throttleWindows names the limits that the backend asked to be left alone for.
+// throttleWindows names the limits that are throttled, and for how long.
 func throttleWindows(r *health.Record, now int64) string {
 	var windows []string
 	for kind, term := range r.Windows.ByKind {
@@ -133,4 +167,65 @@ func lastChange(s health.Change) string {
 		return "never"
 	}
 	return fmt.Sprintf("%s by %s: %s", time.UnixMilli(s.At).UTC().Format(time.RFC3339), s.By, s.Reason)
+}
+
+type slotJSON struct {
+	Name         string           `json:"name"` // backend/model
+	Circuit      string           `json:"circuit"`
+	CircuitMS    int64            `json:"circuitLeftMs,omitempty"`
+	ThrottledMS  map[string]int64 `json:"throttledLeftMs,omitempty"` // by limit
+	SharePercent int              `json:"sharePercent"`
+	DrainedBy    string           `json:"drainedBy,omitempty"`
+	Reason       string           `json:"reason,omitempty"` // of the last change
+	ChangedAt    *time.Time       `json:"changedAt,omitempty"`
+	ChangedBy    string           `json:"changedBy,omitempty"`
+}
+
+type instanceJSON struct {
+	Name      string `json:"name"`
+	Revision  uint64 `json:"revision"`
+	BehindMS  int64  `json:"behindMs"`
+	OutageMS  int64  `json:"outageMs"`
+	WrittenMS int64  `json:"writtenMsAgo"`
+}
+
+// stateJSON is printState as JSON.
+func stateJSON(f *fleet.State) any {
+	slots, instances := []slotJSON{}, []instanceJSON{}
+	for i := range f.Slots {
+		slots = append(slots, slotOf(&f.Slots[i], f.At.UnixMilli()))
+	}
+	for _, i := range f.Instances {
+		instances = append(instances, instanceJSON{i.Name, i.Revision, i.Behind.Milliseconds(), i.Outage.Milliseconds(), f.At.Sub(i.At).Milliseconds()})
+	}
+	return map[string]any{"at": f.At, "revision": f.Revision, "backends": slots, "instances": instances}
+}
+
+func slotOf(s *fleet.SlotState, now int64) slotJSON {
+	r := &s.Record
+	j := slotJSON{Name: s.Name, Circuit: r.Circuit.State.String(), SharePercent: 100, Reason: r.LastChange.Reason, ChangedBy: r.LastChange.By}
+	if s.Unreadable {
+		j.Circuit = "unreadable"
+	} else if r.Circuit.State != health.Closed {
+		j.CircuitMS = max(r.Circuit.Until-now, 0)
+	}
+	for kind, term := range r.Windows.ByKind {
+		if left := term.Until - now; left > 0 {
+			if j.ThrottledMS == nil {
+				j.ThrottledMS = map[string]int64{}
+			}
+			j.ThrottledMS[health.LimitKind(kind).String()] = left
+		}
+	}
+	if s.Share > 0 {
+		j.SharePercent = int(s.Share)
+	}
+	if r.Override.Drained {
+		j.DrainedBy = r.Override.Operator
+	}
+	if at := r.LastChange.At; at != 0 {
+		changed := time.UnixMilli(at).UTC()
+		j.ChangedAt = &changed
+	}
+	return j
 }

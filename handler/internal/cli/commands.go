@@ -5,107 +5,160 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
-	"runtime"
+	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"spillway/handler/internal/app"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/config/migrate"
+	"spillway/handler/internal/preflight"
 	"spillway/handler/internal/simulator"
 )
 
-// command is one word after `spillway`.
-type command struct {
-	name, synopsis string
-	run            func(ctx context.Context, args []string, out io.Writer) error
+func validateCommand() *cobra.Command {
+	var live, asJSON bool
+	c := &cobra.Command{
+		Use: "validate", Short: "Check the configuration of this environment",
+		Long:    "Checks the configuration of this environment and prints what was understood.\nEvery fault is reported with its place and its fix.",
+		Example: "  spillway validate\n  spillway validate --live   # also asks the backends, the table and host.json\n  spillway validate --json", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			check := config.Validate
+			if asJSON {
+				check = validateJSON
+			}
+			if err := check(c.OutOrStdout()); err != nil || !live {
+				return err
+			}
+			out := c.OutOrStdout()
+			if asJSON {
+				out = c.ErrOrStderr()
+			}
+			return validateLive(c.Context(), out)
+		},
+	}
+	c.Flags().BoolVar(&live, "live", false, "ask the backends, the table and host.json too")
+	jsonFlag(c, &asJSON)
+	return c
 }
 
-func commands() []command {
-	return []command{
-		{"validate", "[--live]: check the configuration of this environment and print what was understood; --live asks the backends, the table and host.json too", validate},
-		{"explain", "--model M [--tokens N] [--stream]: who would be tried in which order, and why", explain},
-		{"schema", "print the JSON Schema of the pool document", schema},
-		{"backends", "list | drain NAME | restore NAME | reset NAME: the whole fleet's state, and an operator's word to it", backends},
-		{"keys", "add CONSUMER [--expires 2160h] | list | revoke ID: keys that all instances accept without a restart", keysCommand},
-		{"usage", "[--from T --to T --by consumer,model,backend --csv]: tokens and money of the whole fleet", usageCommand},
-		{"import", strings.Join(migrate.Sources(), "|") + " FILE: turn a predecessor's configuration into a pool document", importFrom},
-		{"simulate", "run the simulated Azure OpenAI service; --help lists its flags", simulate},
-		{"version", "print the version", printVersion},
-	}
+// faultJSON is a fault or a warning of the configuration.
+type faultJSON struct {
+	Path    string `json:"path"`
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Problem string `json:"problem"`
+	Fix     string `json:"fix,omitempty"`
 }
 
-// dispatch runs the command that the arguments name; none is to serve.
-func dispatch(ctx context.Context, args []string) error {
-	if len(args) == 0 {
-		return app.Serve(ctx, version)
+func faultsJSON(faults config.Faults) []faultJSON {
+	all := make([]faultJSON, len(faults))
+	for i, f := range faults {
+		all[i] = faultJSON(f)
 	}
-	if name := strings.TrimLeft(args[0], "-"); name == "help" || name == "h" {
-		return help(os.Stdout)
+	return all
+}
+
+// validateJSON prints the faults of the configuration. The error is them again.
+func validateJSON(out io.Writer) error {
+	cfg, err := config.Load()
+	faults, _ := errors.AsType[config.Faults](err)
+	return errors.Join(err, printJSON(out, struct {
+		Valid     bool        `json:"valid"`
+		Faults    []faultJSON `json:"faults"`
+		Warnings  []faultJSON `json:"warnings"`
+		Backends  int         `json:"backends"`
+		Models    int         `json:"models"`
+		Consumers int         `json:"consumers"`
+	}{err == nil, faultsJSON(faults), faultsJSON(cfg.Warnings), len(cfg.Resources), len(cfg.Pools), len(cfg.Consumers)}))
+}
+
+// validateLive asks the backends, the table and host.json whether the
+// configuration fits them. The findings go to out, the error counts the faults.
+func validateLive(ctx context.Context, out io.Writer) error {
+	cfg, err := config.Load()
+	if err != nil {
+		return err
 	}
-	for _, c := range commands() {
-		if c.name == args[0] {
-			return c.run(ctx, args[1:], os.Stdout)
+	client, runners, err := app.NewBackendClient(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	input := &preflight.Input{Targets: client.Targets, Pools: cfg.Pools, APIVersion: client.APIVersion, Host: hostFiles(cfg)}
+	if where := &cfg.Settings.State; !where.Memory() {
+		store, err := app.OpenStore(cfg, cfg.Settings.StateTable)
+		if err != nil {
+			return err
 		}
+		input.State = preflight.State{Store: store, Setting: where.Setting, SharedKey: where.Text.Set()}
 	}
-	return fmt.Errorf("%w: there is no command %q; `spillway help` lists them", errUsage, args[0])
-}
-
-func help(out io.Writer) error {
-	text := "usage: spillway            serve, on 127.0.0.1:$FUNCTIONS_CUSTOMHANDLER_PORT (8080) or SPILLWAY_LISTEN\n"
-	for _, c := range commands() {
-		text += fmt.Sprintf("       spillway %-9s  %s\n", c.name, c.synopsis)
+	defer app.Start(ctx, runners)()
+	report := preflight.Run(ctx, input)
+	if err := report.Print(out); err != nil {
+		return err
 	}
-	_, err := io.WriteString(out, text)
-	return err
-}
-
-func none(args []string, name string) error {
-	if len(args) > 0 {
-		return fmt.Errorf("%w: %s takes no arguments", errUsage, name)
+	if n := report.Count(preflight.Error); n > 0 {
+		return fmt.Errorf("the configuration is valid, but does not fit what it names: %d errors, see the lines that begin with \"error\"", n)
 	}
 	return nil
 }
 
-func validate(ctx context.Context, args []string, out io.Writer) error {
-	live := len(args) == 1 && args[0] == "--live"
-	if len(args) > 0 && !live {
-		return fmt.Errorf("%w: spillway validate [--live]", errUsage)
+// hostFiles finds host.json: in the folder of the program, or else in the
+// current one.
+func hostFiles(cfg *config.Config) preflight.Host {
+	h := preflight.Host{Folders: []string{"."}, Hosted: !cfg.Settings.Standalone, Runtime: os.Getenv("FUNCTIONS_WORKER_RUNTIME")}
+	if program, err := os.Executable(); err == nil {
+		h.Folders = []string{filepath.Dir(program), "."}
 	}
-	if err := config.Validate(out); err != nil || !live {
-		return err
-	}
-	return validateLive(ctx, out)
+	return h
 }
 
-func schema(_ context.Context, args []string, out io.Writer) error {
-	if err := none(args, "schema"); err != nil {
-		return err
+func schemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "schema", Short: "Print the JSON Schema of the pool document", Example: "  spillway schema > pool.schema.json", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return config.PrintSchema(c.OutOrStdout()) },
 	}
-	return config.PrintSchema(out)
 }
 
-// importFrom writes the pool document to out, and to stderr what could not be
-// carried over.
-func importFrom(_ context.Context, args []string, out io.Writer) error {
-	if len(args) != 2 {
-		return fmt.Errorf("%w: spillway import %s FILE (- is standard input)", errUsage, strings.Join(migrate.Sources(), "|"))
+func importCommand() *cobra.Command {
+	sources := migrate.Sources()
+	return &cobra.Command{
+		Use: "import SOURCE FILE", Short: "Convert another gateway's configuration to a pool document",
+		Long: "Converts another gateway's configuration to a pool document, on standard output.\nWhat cannot be converted is listed on standard error.\n\n" +
+			"SOURCE is one of: " + strings.Join(sources, ", ") + ". FILE is a path, or - for standard input.",
+		Example: "  spillway import litellm config.yaml > pool.json", ValidArgs: sources,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) != 2 || !slices.Contains(sources, args[0]) {
+				return usageError(c, "%s needs a source (%s) and a file", c.CommandPath(), strings.Join(sources, ", "))
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			return migrate.Run(args[0], args[1], c.OutOrStdout(), c.ErrOrStderr())
+		},
 	}
-	return migrate.Run(args[0], args[1], out, os.Stderr)
 }
 
-func printVersion(_ context.Context, args []string, out io.Writer) error {
-	if err := none(args, "version"); err != nil {
-		return err
+// simulateCommand passes its flags on: they belong to the simulator.
+func simulateCommand() *cobra.Command {
+	const example = "  spillway simulate --listen 127.0.0.1:9100"
+	return &cobra.Command{
+		Use: "simulate", Short: "Run a simulated Azure OpenAI service", Example: example, DisableFlagParsing: true,
+		RunE: func(c *cobra.Command, args []string) error {
+			help := slices.ContainsFunc(args, func(a string) bool { return a == "-h" || a == "--help" || a == "-help" })
+			if help {
+				fmt.Fprintf(c.OutOrStdout(), "Examples:\n%s\n\n", example)
+			}
+			err := simulator.Main(c.Context(), args, c.OutOrStdout())
+			if errors.Is(err, simulator.ErrUsage) {
+				return usageError(c, "%w", err)
+			}
+			return err
+		},
 	}
-	_, err := fmt.Fprintf(out, "spillway %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return err
-}
-
-func simulate(ctx context.Context, args []string, out io.Writer) error {
-	err := simulator.Main(ctx, args, out)
-	if errors.Is(err, simulator.ErrUsage) {
-		return fmt.Errorf("%w: %w", errUsage, err)
-	}
-	return err
 }

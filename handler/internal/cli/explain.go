@@ -2,12 +2,13 @@ package cli
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"spillway/handler/internal/app"
 	"spillway/handler/internal/balancer"
@@ -16,59 +17,112 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// explain prints the decision that a request would meet now: with shared
-// state, by what the table says of the backends; without, with all of them
-// healthy.
-func explain(ctx context.Context, args []string, out io.Writer) error {
-	flags := flag.NewFlagSet("explain", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	model := flags.String("model", "", "")
-	tokens := flags.Int64("tokens", 0, "")
-	stream := flags.Bool("stream", false, "")
-	if err := flags.Parse(args); err != nil || *model == "" || flags.NArg() > 0 {
-		return fmt.Errorf("%w: spillway explain --model M [--tokens N] [--stream]", errUsage)
+// explainFlags is the request that `spillway explain` explains.
+type explainFlags struct {
+	model        string
+	tokens       int64
+	stream, json bool
+}
+
+func explainCommand() *cobra.Command {
+	var f explainFlags
+	c := &cobra.Command{
+		Use: "explain", Short: "Print which backends a request would be sent to, in which order, and why",
+		Long: "Prints the order in which the backends of a model would be tried now, and why\n" +
+			"others are skipped. The health of the backends is read from the shared state;\nwithout one, all count as healthy.",
+		Example: "  spillway explain --model gpt-4o --tokens 2000", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if f.model == "" {
+				return usageError(c, "--model is missing")
+			}
+			return f.run(c.Context(), c.OutOrStdout())
+		},
 	}
-	cfg, err := config.Load()
+	c.Flags().StringVar(&f.model, "model", "", "the `model` or alias that the request names")
+	c.Flags().Int64Var(&f.tokens, "tokens", 0, "the tokens that the request needs, about")
+	c.Flags().BoolVar(&f.stream, "stream", false, "the request asks for a stream")
+	jsonFlag(c, &f.json)
+	return c
+}
+
+type poolJSON struct {
+	Model      string          `json:"model"`
+	Candidates []candidateJSON `json:"candidates"`
+}
+
+type candidateJSON struct {
+	Backend  string `json:"backend"`
+	Position int    `json:"position"` // from 1; 0 = skipped
+	Priority int    `json:"priority"`
+	Weight   int    `json:"weight"`
+	Reason   string `json:"reason,omitempty"`
+	WaitMS   int64  `json:"leftMs,omitempty"` // for which the reason holds
+}
+
+func (f *explainFlags) run(ctx context.Context, out io.Writer) error {
+	cfg, err := config.LoadForTable()
 	if err != nil {
 		return err
 	}
-	line := cfg.CandidatePools(*model)
-	if line == nil {
-		return fmt.Errorf("no backend serves the model %q; the models are: %s", *model, strings.Join(app.Models{Config: cfg}.Names(nil), ", "))
+	pools := cfg.CandidatePools(f.model)
+	if pools == nil {
+		return fmt.Errorf("no backend serves the model %q; the models are: %s", f.model, strings.Join(app.Models{Config: cfg}.Names(nil), ", "))
 	}
-	snapshot, said, err := readSnapshot(ctx, cfg)
+	snapshot, source, err := readSnapshot(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "model %s as %s, about %d tokens%s; %s\n", *model, line[0].Model, *tokens, map[bool]string{true: ", streamed"}[*stream], said)
-	query := &balancer.Query{Now: time.Now(), Rand: rand.Float64, Tokens: *tokens, Load: proxy.NewLoad(len(cfg.Slots))}
-	for i, p := range line {
-		if i > 0 {
-			fmt.Fprintf(out, "when all of these are exhausted, the fallback %s:\n", p.Model)
-		}
+	query := &balancer.Query{Now: time.Now(), Rand: rand.Float64, Tokens: f.tokens, Load: proxy.NewLoad(len(cfg.Slots))}
+	explained := make([]poolJSON, len(pools))
+	for i, p := range pools {
 		d := p.Decide(query, snapshot, nil)
-		printDecision(out, &d, query.Now)
+		explained[i] = poolJSON{p.Model, candidates(&d, query.Now)}
+	}
+	if f.json {
+		return printJSON(out, map[string]any{"model": f.model, "tokens": f.tokens, "stream": f.stream, "health": source, "pools": explained})
+	}
+	fmt.Fprintf(out, "model %s as %s, about %d tokens%s; %s\n", f.model, pools[0].Model, f.tokens, map[bool]string{true: ", streamed"}[f.stream], source)
+	for i := range explained {
+		printCandidates(out, i, &explained[i])
 	}
 	return nil
 }
 
-// printDecision prints one decision, a candidate a line.
-func printDecision(out io.Writer, d *balancer.Decision, now time.Time) {
+func candidates(d *balancer.Decision, now time.Time) []candidateJSON {
+	all := make([]candidateJSON, len(d.Candidates))
 	for i := range d.Candidates {
 		c := &d.Candidates[i]
-		place, reason := "   -", string(c.Reason)
+		all[i] = candidateJSON{
+			Backend: c.Backend.Name, Priority: c.Backend.Priority, Weight: c.Backend.Weight, Reason: string(c.Reason),
+			WaitMS: max(c.Until.Sub(now).Milliseconds(), 0),
+		}
 		if i < d.Eligible {
-			place = fmt.Sprintf("%3d.", i+1)
+			all[i].Position = i + 1
 		}
-		if left := c.Until.Sub(now); left > 0 {
-			reason += fmt.Sprintf(" for %s", left.Round(time.Millisecond))
+	}
+	return all
+}
+
+// printCandidates prints the candidates of a pool; every pool but the first is
+// a fallback.
+func printCandidates(out io.Writer, i int, p *poolJSON) {
+	if i > 0 {
+		fmt.Fprintf(out, "when all of these are exhausted, the fallback %s:\n", p.Model)
+	}
+	for _, c := range p.Candidates {
+		position, reason := "   -", c.Reason
+		if c.Position > 0 {
+			position = fmt.Sprintf("%3d.", c.Position)
 		}
-		line := fmt.Sprintf("%s %-24s priority %d, weight %d  %s", place, c.Backend.Name, c.Backend.Priority, c.Backend.Weight, reason)
+		if c.WaitMS > 0 {
+			reason += " for " + millis(c.WaitMS)
+		}
+		line := fmt.Sprintf("%s %-24s priority %d, weight %d  %s", position, c.Backend, c.Priority, c.Weight, reason)
 		fmt.Fprintln(out, strings.TrimRight(line, " "))
 	}
 }
 
-// readSnapshot is what the table says of the backends.
+// readSnapshot is the health of the backends, and where it comes from.
 func readSnapshot(ctx context.Context, cfg *config.Config) (*health.Snapshot, string, error) {
 	if cfg.Settings.State.Memory() {
 		return &health.Snapshot{}, "no shared state is configured, so all backends count as healthy", nil
@@ -77,10 +131,10 @@ func readSnapshot(ctx context.Context, cfg *config.Config) (*health.Snapshot, st
 	if err != nil {
 		return nil, "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, tableTimeout)
 	defer cancel()
 	if err := replica.Read(ctx); err != nil {
 		return nil, "", fmt.Errorf("read shared state (%s): %w", cfg.Settings.State.Setting, err)
 	}
-	return replica.Snapshot(), "health as the table has it now", nil
+	return replica.Snapshot(), "health as in the table now", nil
 }

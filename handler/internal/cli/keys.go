@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"slices"
@@ -10,77 +9,116 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"spillway/handler/internal/app"
 	"spillway/handler/internal/auth/keys"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/consumer"
 )
 
-const keysUsage = "spillway keys add CONSUMER [--expires 2160h] | list | revoke ID"
-
-// keysCommand is `spillway keys`: keys that all instances accept without a
-// restart.
-func keysCommand(ctx context.Context, args []string, out io.Writer) error {
-	verb, rest := "", []string(nil)
-	if len(args) > 0 {
-		verb, rest = args[0], args[1:]
-	}
-	switch {
-	case verb == "list" && len(rest) == 0, verb == "revoke" && len(rest) == 1, verb == "add" && len(rest) > 0:
-	default:
-		return fmt.Errorf("%w: %s", errUsage, keysUsage)
-	}
-	cfg, issuer, err := openIssuer()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, tableTimeout)
-	defer cancel()
-	switch verb {
-	case "add":
-		return addKey(ctx, cfg, issuer, rest, out)
-	case "revoke":
-		k, err := issuer.Revoke(ctx, rest[0])
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(out, "revoked %s of %s; instances with traffic refuse it within %s and one exchange with the table\n", k.ID, k.Consumer, cfg.Settings.StateRefresh)
-		return err
-	}
-	return listKeys(ctx, issuer, out)
+func keysCommand() *cobra.Command {
+	return group(
+		&cobra.Command{
+			Use: "keys", Short: "Issue, list and revoke keys of consumers, without a restart",
+			Long: "Issues, lists and revokes keys of consumers, which all instances accept without a\n" +
+				"restart. The commands need the connection of the shared state and the pool\ndocument, and no secret of either.",
+			Example: "  spillway keys list",
+		},
+		addKeyCommand(), listKeysCommand(), revokeKeyCommand(),
+	)
 }
 
-func openIssuer() (*config.Config, *keys.Issuer, error) {
-	cfg, err := config.Load()
-	if err != nil {
-		return nil, nil, err
+func addKeyCommand() *cobra.Command {
+	var life time.Duration
+	c := &cobra.Command{
+		Use: "add CONSUMER", Short: "Issue a key and print it, once",
+		Long:    "Issues a key of a consumer of the pool document. The key alone is printed to\nstandard output, once: only its hash is stored.",
+		Example: "  spillway keys add team-a --expires 2160h", Args: oneArg("consumer"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if life < 0 {
+				return usageError(c, "--expires %s is in the past", life)
+			}
+			return withIssuer(c, func(ctx context.Context, cfg *config.Config, issuer *keys.Issuer) error {
+				return addKey(ctx, c, cfg, issuer, args[0], life)
+			})
+		},
 	}
-	if cfg.Settings.State.Memory() {
-		return nil, nil, fmt.Errorf("keys live in shared state, and there is none: set SPILLWAY_STATE or AzureWebJobsStorage to what the instances use")
+	c.Flags().DurationVar(&life, "expires", 0, "how long the key is valid; 0 is forever")
+	return c
+}
+
+func listKeysCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "list", Short: "List the keys, without what they are", Example: "  spillway keys list\n  spillway keys list --json", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return withIssuer(c, func(ctx context.Context, _ *config.Config, issuer *keys.Issuer) error {
+				all, err := issuer.List(ctx)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return printJSON(c.OutOrStdout(), keysJSON(all))
+				}
+				return printKeys(c.OutOrStdout(), all)
+			})
+		},
+	}
+	jsonFlag(c, &asJSON)
+	return c
+}
+
+func revokeKeyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "revoke ID", Short: "End a key", Example: "  spillway keys revoke 0123456789", Args: oneArg("key id, see \"spillway keys list\""),
+		RunE: func(c *cobra.Command, args []string) error {
+			return withIssuer(c, func(ctx context.Context, cfg *config.Config, issuer *keys.Issuer) error {
+				k, err := issuer.Revoke(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(c.OutOrStdout(), "revoked %s of %s; instances with traffic refuse it within %s and one exchange with the table\n", k.ID, k.Consumer, cfg.Settings.StateRefresh)
+				return err
+			})
+		},
+	}
+}
+
+func withIssuer(c *cobra.Command, do func(ctx context.Context, cfg *config.Config, issuer *keys.Issuer) error) error {
+	cfg, err := loadForTable("every issued key", config.LoadForTable)
+	if err != nil {
+		return err
 	}
 	issuer, err := app.NewIssuer(cfg)
-	return cfg, issuer, err
-}
-
-func addKey(ctx context.Context, cfg *config.Config, issuer *keys.Issuer, args []string, out io.Writer) error {
-	flags := flag.NewFlagSet("keys add", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	life := flags.Duration("expires", 0, "")
-	if err := flags.Parse(args[1:]); err != nil || flags.NArg() > 0 || *life < 0 {
-		return fmt.Errorf("%w: %s", errUsage, keysUsage)
-	}
-	if !slices.ContainsFunc(cfg.Consumers, func(c consumer.Consumer) bool { return c.Name == args[0] }) {
-		return fmt.Errorf("there is no consumer %q in the pool document; add it there first, or use one of: %s", args[0], consumers(cfg))
-	}
-	secret, k, err := issuer.Add(ctx, args[0], *life)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "%s\n\nThis key of %s (id %s%s) is shown once; only its hash is kept.\n", secret, k.Consumer, k.ID, expiry(k))
+	ctx, cancel := context.WithTimeout(c.Context(), tableTimeout)
+	defer cancel()
+	return do(ctx, cfg, issuer)
+}
+
+func addKey(ctx context.Context, c *cobra.Command, cfg *config.Config, issuer *keys.Issuer, name string, life time.Duration) error {
+	if !slices.ContainsFunc(cfg.Consumers, func(c consumer.Consumer) bool { return c.Name == name }) {
+		return fmt.Errorf("there is no consumer %q in the pool document; add it there first, or use one of: %s", name, consumerNames(cfg))
+	}
+	secret, k, err := issuer.Add(ctx, name, life)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(c.OutOrStdout(), secret); err != nil {
+		return err
+	}
+	expires := ""
+	if !k.Expires.IsZero() {
+		expires = ", until " + k.Expires.UTC().Format(time.RFC3339)
+	}
+	_, err = fmt.Fprintf(c.ErrOrStderr(), "This key of %s (id %s%s) is shown once; only its hash is stored.\n", k.Consumer, k.ID, expires)
 	return err
 }
 
-func consumers(cfg *config.Config) string {
+func consumerNames(cfg *config.Config) string {
 	var names []string
 	for i := range cfg.Consumers {
 		names = append(names, cfg.Consumers[i].Name)
@@ -88,29 +126,34 @@ func consumers(cfg *config.Config) string {
 	return strings.Join(names, ", ")
 }
 
-func expiry(k keys.Key) string {
-	if k.Expires.IsZero() {
-		return ""
-	}
-	return ", until " + k.Expires.UTC().Format(time.RFC3339)
-}
-
-func listKeys(ctx context.Context, issuer *keys.Issuer, out io.Writer) error {
-	all, err := issuer.List(ctx)
-	if err != nil {
-		return err
-	}
+func printKeys(out io.Writer, all []keys.Key) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tCONSUMER\tCREATED\tEXPIRES")
 	for _, k := range all {
-		ends := "never"
+		expires := "never"
 		if !k.Expires.IsZero() {
-			ends = k.Expires.UTC().Format(time.RFC3339)
+			expires = k.Expires.UTC().Format(time.RFC3339)
 		}
 		if k.Expired {
-			ends += " (expired)"
+			expires += " (expired)"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", k.ID, k.Consumer, k.Created.UTC().Format(time.RFC3339), ends)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", k.ID, k.Consumer, k.Created.UTC().Format(time.RFC3339), expires)
 	}
 	return w.Flush()
+}
+
+type keyJSON struct {
+	ID       string    `json:"id"`
+	Consumer string    `json:"consumer"`
+	Created  time.Time `json:"created"`
+	Expires  time.Time `json:"expires,omitzero"`
+	Expired  bool      `json:"expired"`
+}
+
+func keysJSON(all []keys.Key) []keyJSON {
+	printed := make([]keyJSON, len(all))
+	for i, k := range all {
+		printed[i] = keyJSON{k.ID, k.Consumer, k.Created.UTC(), k.Expires, k.Expired}
+	}
+	return printed
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/csv"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"strconv"
@@ -12,140 +11,179 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"spillway/handler/internal/accounting"
 	"spillway/handler/internal/app"
 	"spillway/handler/internal/config"
 )
 
-const usageUsage = "spillway usage [--from T] [--to T] [--by hour|day|month,consumer,model,backend] [--csv]; T is 2026-11-01, 2026-11-01T09:00:00Z or 24h (ago)"
+// usageFlags is the command line of `spillway usage`.
+type usageFlags struct {
+	from, to, by string
+	csv, json    bool
+}
 
-// usageQuery is what `spillway usage` was asked.
+// usageQuery is the time range and the grouping of usage.
 type usageQuery struct {
 	from, to time.Time
 	by       []string
-	csv      bool
 }
 
-// usageCommand is `spillway usage`: tokens and money of the whole fleet.
-func usageCommand(ctx context.Context, args []string, out io.Writer) error {
-	q, err := readUsageQuery(args, time.Now().UTC())
+func usageCommand() *cobra.Command {
+	var f usageFlags
+	c := &cobra.Command{
+		Use: "usage", Short: "Print the tokens and the cost of all instances",
+		Long: "Prints the tokens and the cost of all instances, in whole hours of UTC. T is a day\n" +
+			"(2026-11-01), an instant (2026-11-01T09:00:00Z), or how long ago (24h). The\ncommand needs the connection of the shared state, and nothing else.",
+		Example: "  spillway usage\n  spillway usage --from 24h --by hour,model\n  spillway usage --from 2026-10-01 --to 2026-11-01 --by consumer,backend --csv", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			q, err := f.query(c, time.Now().UTC())
+			if err != nil {
+				return err
+			}
+			return f.run(c, &q)
+		},
+	}
+	c.Flags().StringVar(&f.from, "from", "", "`T` of the beginning (default: the first of this month)")
+	c.Flags().StringVar(&f.to, "to", "", "`T` of the end (default: now)")
+	c.Flags().StringVar(&f.by, "by", "consumer,model", "what to group by, separated by commas: hour, day, month, consumer, model, backend")
+	c.Flags().BoolVar(&f.csv, "csv", false, "print CSV")
+	jsonFlag(c, &f.json)
+	c.MarkFlagsMutuallyExclusive("csv", "json")
+	return c
+}
+
+func (f *usageFlags) run(c *cobra.Command, q *usageQuery) error {
+	cfg, err := loadForTable("usage", config.LoadConnection)
 	if err != nil {
 		return err
-	}
-	cfg, err := config.Load()
-	if err != nil {
-		return err
-	}
-	if cfg.Settings.State.Memory() {
-		return errors.New("usage is kept in shared state, and there is none: set SPILLWAY_STATE or AzureWebJobsStorage to what the instances use")
 	}
 	reader, err := app.NewUsageReader(cfg)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, tableTimeout)
+	ctx, cancel := context.WithTimeout(c.Context(), tableTimeout)
 	defer cancel()
-	lines, err := reader.Summary(ctx, q.from, q.to, q.by)
-	if lines == nil && err != nil {
-		return err //nolint:wrapcheck // it says what was read
+	// Rows may come with an error, when some of them cannot be read.
+	rows, err := reader.Summary(ctx, q.from, q.to, q.by)
+	if rows == nil && err != nil {
+		return err
 	}
-	if q.csv {
-		return errors.Join(writeUsageCSV(out, &q, lines), err)
+	write := printUsage
+	if f.csv {
+		write = printUsageCSV
+	} else if f.json {
+		write = printUsageJSON
 	}
-	return errors.Join(writeUsage(out, &q, lines), err)
+	return errors.Join(write(c.OutOrStdout(), q, rows), err)
 }
 
-func readUsageQuery(args []string, now time.Time) (q usageQuery, err error) {
-	flags := flag.NewFlagSet("usage", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	from, to := flags.String("from", now.Format("2006-01")+"-01", ""), flags.String("to", "", "")
-	by := flags.String("by", "consumer,model", "")
-	flags.BoolVar(&q.csv, "csv", false, "")
-	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
-		return q, fmt.Errorf("%w: %s", errUsage, usageUsage)
-	}
-	q.to = now
-	if *to != "" {
-		q.to, err = readInstant(*to, now)
-	}
-	if err == nil {
-		q.from, err = readInstant(*from, now)
-	}
-	if err != nil {
-		return q, err
+func (f *usageFlags) query(c *cobra.Command, now time.Time) (usageQuery, error) {
+	q := usageQuery{from: time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC), to: now}
+	for _, end := range []struct {
+		flag, text string
+		into       *time.Time
+	}{{"from", f.from, &q.from}, {"to", f.to, &q.to}} {
+		at, ok := parseTime(end.text, now)
+		if end.text != "" && !ok {
+			return q, usageError(c, "--%s %q is no time: write 2026-11-01, 2026-11-01T09:00:00Z, or 24h for a day ago", end.flag, end.text)
+		}
+		if ok {
+			*end.into = at
+		}
 	}
 	if !q.from.Before(q.to) {
-		return q, fmt.Errorf("%w: --from %s is not before --to %s", errUsage, q.from.Format(time.RFC3339), q.to.Format(time.RFC3339))
+		return q, usageError(c, "--from %s is not before --to %s", q.from.Format(time.RFC3339), q.to.Format(time.RFC3339))
 	}
-	if *by != "" {
-		q.by = strings.Split(*by, ",")
+	if f.by != "" {
+		q.by = strings.Split(f.by, ",")
 	}
 	if _, err := accounting.Summarize(nil, q.by); err != nil {
-		return q, fmt.Errorf("%w: %w; %s", errUsage, err, usageUsage)
+		return q, usageError(c, "--by: %w", err)
 	}
 	return q, nil
 }
 
-// readInstant reads a day, an instant, or how long ago.
-func readInstant(text string, now time.Time) (time.Time, error) {
+// parseTime reads a day, an instant, or a duration before now.
+func parseTime(text string, now time.Time) (time.Time, bool) {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", time.DateOnly} {
 		if at, err := time.Parse(layout, text); err == nil {
-			return at.UTC(), nil
+			return at.UTC(), true
 		}
 	}
-	if ago, err := time.ParseDuration(text); err == nil {
-		return now.Add(-ago.Abs()), nil
-	}
-	return time.Time{}, fmt.Errorf("%w: %q is no time: write 2026-11-01, 2026-11-01T09:00:00Z, or 24h for a day ago", errUsage, text)
+	ago, err := time.ParseDuration(text)
+	return now.Add(-ago.Abs()), err == nil
 }
 
-// columns are what usage is told in, those that it is summed by first.
+// columns is the groups, followed by the totals.
 func (q *usageQuery) columns() []string {
 	return append(append([]string(nil), q.by...), "requests", "prompt", "cached", "completion", "reasoning", "cost", "currency", "unmetered", "broken")
 }
 
-// cells is one line in those columns.
-func (q *usageQuery) cells(l *accounting.Row) []string {
-	var all []string
+// values is a row in the order of columns: texts and numbers.
+func (q *usageQuery) values(r *accounting.Row) []any {
+	var all []any
 	for _, field := range q.by {
 		all = append(all, map[string]string{
-			"hour": l.Hour.Format("2006-01-02T15:04Z"), "day": l.Hour.Format(time.DateOnly), "month": l.Hour.Format("2006-01"),
-			"consumer": l.Consumer, "model": l.Model, "backend": l.Backend,
+			"hour": r.Hour.Format("2006-01-02T15:04Z"), "day": r.Hour.Format(time.DateOnly), "month": r.Hour.Format("2006-01"),
+			"consumer": r.Consumer, "model": r.Model, "backend": r.Backend,
 		}[field])
 	}
-	for _, n := range [...]int64{l.Requests, l.Tokens.Prompt, l.Tokens.Cached, l.Tokens.Completion, l.Tokens.Reasoning} {
-		all = append(all, strconv.FormatInt(n, 10))
-	}
-	return append(all, strconv.FormatFloat(l.Cost.Amount(), 'f', -1, 64), l.Currency, strconv.FormatInt(l.Unmetered, 10), strconv.FormatInt(l.Broken, 10))
+	return append(all, r.Requests, r.Tokens.Prompt, r.Tokens.Cached, r.Tokens.Completion, r.Tokens.Reasoning,
+		r.Cost.Amount(), r.Currency, r.Unmetered, r.Broken)
 }
 
-func writeUsageCSV(out io.Writer, q *usageQuery, lines []accounting.Row) error {
+func (q *usageQuery) cells(r *accounting.Row) []string {
+	var all []string
+	for _, v := range q.values(r) {
+		if n, ok := v.(float64); ok {
+			v = strconv.FormatFloat(n, 'f', -1, 64)
+		}
+		all = append(all, fmt.Sprint(v))
+	}
+	return all
+}
+
+func printUsageCSV(out io.Writer, q *usageQuery, rows []accounting.Row) error {
 	w := csv.NewWriter(out)
-	_ = w.Write(q.columns()) // Error tells
-	for i := range lines {
-		_ = w.Write(q.cells(&lines[i]))
+	_ = w.Write(q.columns()) // w.Error returns the first error
+	for i := range rows {
+		_ = w.Write(q.cells(&rows[i]))
 	}
 	w.Flush()
-	return w.Error() //nolint:wrapcheck // the caller prints it
+	return w.Error()
 }
 
-// writeUsage prints a table, with the sum of each currency below.
-func writeUsage(out io.Writer, q *usageQuery, lines []accounting.Row) error {
+func printUsageJSON(out io.Writer, q *usageQuery, rows []accounting.Row) error {
+	all := make([]map[string]any, len(rows))
+	for i := range rows {
+		all[i] = map[string]any{}
+		values := q.values(&rows[i])
+		for j, name := range q.columns() {
+			all[i][name] = values[j]
+		}
+	}
+	return printJSON(out, map[string]any{"from": q.from, "to": q.to, "by": q.by, "rows": all})
+}
+
+// printUsage prints a table, with the total of each currency at its end.
+func printUsage(out io.Writer, q *usageQuery, rows []accounting.Row) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintf(w, "from %s to %s, whole hours of UTC; what was used in the last half minute may be missing\n\n", q.from.Format(time.RFC3339), q.to.Format(time.RFC3339))
+	fmt.Fprintf(w, "from %s to %s, whole hours of UTC; the last half minute may be missing\n\n", q.from.Format(time.RFC3339), q.to.Format(time.RFC3339))
 	fmt.Fprintln(w, strings.ToUpper(strings.Join(q.columns(), "\t")))
-	for i := range lines {
-		fmt.Fprintln(w, strings.Join(q.cells(&lines[i]), "\t"))
+	for i := range rows {
+		fmt.Fprintln(w, strings.Join(q.cells(&rows[i]), "\t"))
 	}
 	if len(q.by) > 0 {
-		totals, err := accounting.Summarize(lines, nil)
+		totals, err := accounting.Summarize(rows, nil)
 		if err != nil {
-			return err //nolint:wrapcheck // it says what is wrong
+			return err
 		}
 		all := usageQuery{}
 		for i := range totals {
 			fmt.Fprintln(w, "all"+strings.Repeat("\t", len(q.by))+strings.Join(all.cells(&totals[i]), "\t"))
 		}
 	}
-	return w.Flush() //nolint:wrapcheck // the caller prints it
+	return w.Flush()
 }

@@ -65,8 +65,8 @@ func (c *consumerFleet) keys(args ...string) (stdout, stderr string, code int) {
 func (c *consumerFleet) issue(consumer string, more ...string) (key, id string) {
 	c.t.Helper()
 	out, errs, code := c.keys(append([]string{"add", consumer}, more...)...)
-	key, rest, _ := strings.Cut(out, "\n")
-	_, after, _ := strings.Cut(rest, "(id ")
+	key = strings.TrimSuffix(out, "\n")
+	_, after, _ := strings.Cut(errs, "(id ")
 	id, _, _ = strings.Cut(strings.ReplaceAll(after, ",", ")"), ")")
 	if code != 0 || !strings.HasPrefix(key, "spw_") || id == "" {
 		c.t.Fatalf("keys add: exit code %d: %s%s", code, out, errs)

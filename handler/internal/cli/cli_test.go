@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"spillway/handler/internal/simulator"
+	"spillway/handler/internal/tablestore/storetest"
+)
+
+// spillway runs a command line and returns what it printed.
+func spillway(t *testing.T, args ...string) (out, errOut string, err error) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	err = run(t.Context(), args, &stdout, &stderr)
+	return stdout.String(), stderr.String(), err
+}
+
+// setEnvironment configures two backends of the simulator, and a consumer.
+func setEnvironment(t *testing.T, sim *simulator.Service, settings map[string]string) {
+	t.Helper()
+	var backends []map[string]any
+	for _, name := range []string{"near", "far"} {
+		backends = append(backends, map[string]any{
+			"name": name, "endpoint": sim.URL(name), "deployments": []string{"gpt-4o"},
+			"auth": map[string]string{"mode": "api-key", "setting": "LIVE_TEST_KEY"},
+		})
+	}
+	document, err := json.Marshal(map[string]any{"backends": backends, "consumers": []map[string]any{{"name": "team-a", "keySetting": "TEAM_A_KEY"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"SPILLWAY_CONFIG": string(document), "LIVE_TEST_KEY": "the-key-of-both", "TEAM_A_KEY": "the-key-of-team-a", "SPILLWAY_AUTH": "none",
+		"SPILLWAY_STATE": "", "AzureWebJobsStorage": "", "FUNCTIONS_CUSTOMHANDLER_PORT": "",
+	} {
+		t.Setenv(name, value)
+	}
+	for name, value := range settings {
+		t.Setenv(name, value)
+	}
+}
+
+func startSimulator(t *testing.T) *simulator.Service {
+	t.Helper()
+	gpt := []simulator.Deployment{{Name: "gpt-4o", Model: "gpt-4o"}}
+	return simulator.Start(t, simulator.Config{Resources: []simulator.Resource{
+		{Name: "near", Keys: []string{"the-key-of-both"}, Deployments: gpt},
+		{Name: "far", Keys: []string{"the-key-of-both"}, Deployments: gpt},
+	}})
+}
+
+func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
+	var visit func(c *cobra.Command)
+	visit = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			if sub.IsAvailableCommand() && sub.Name() != "help" && sub.Name() != "completion" {
+				visit(sub)
+			}
+		}
+		args := append(strings.Fields(c.CommandPath())[1:], "--help")
+		out, errOut, err := spillway(t, args...)
+		if err != nil || errOut != "" || !strings.Contains(out, "Examples:\n  ") || !strings.Contains(out, "spillway ") {
+			t.Errorf("%v: %v\n%s%s", args, err, out, errOut)
+		}
+	}
+	visit(newRoot())
+}
+
+func TestWrongUsageHasItsOwnExitCode(t *testing.T) {
+	for _, args := range [][]string{
+		{"nonsense"},
+		{"valdate"},
+		{"--nonsense"},
+		{"serve", "x"},
+		{"validate", "--life"},
+		{"validate", "x"},
+		{"explain"},
+		{"explain", "--model"},
+		{"schema", "x"},
+		{"backends"},
+		{"backends", "stop"},
+		{"backends", "drain"},
+		{"backends", "drain", "a", "b"},
+		{"keys"},
+		{"keys", "add"},
+		{"keys", "add", "a", "--expires", "-1h"},
+		{"keys", "revoke"},
+		{"usage", "--by", "price"},
+		{"usage", "--from", "yesterday"},
+		{"usage", "--from", "1h", "--to", "2h"}, {"usage", "x"},
+		{"import", "nothing", "x"},
+		{"import", "litellm"},
+		{"simulate", "--nonsense"},
+		{"version", "x"},
+	} {
+		out, _, err := spillway(t, args...)
+		if exitCode(err) != 2 || out != "" || !strings.Contains(err.Error(), "--help") {
+			t.Errorf("%v: exit code %d, %v, printed %q", args, exitCode(err), err, out)
+		}
+	}
+	if _, _, err := spillway(t, "valdate"); !strings.Contains(err.Error(), `did you mean "validate"?`) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestVersionAndCompletion(t *testing.T) {
+	flag, _, err := spillway(t, "--version")
+	command, _, err2 := spillway(t, "version")
+	if err != nil || err2 != nil || flag != command || !strings.HasPrefix(flag, "spillway dev go") {
+		t.Errorf("%q, %q, %v, %v", flag, command, err, err2)
+	}
+	if out, _, err := spillway(t, "completion", "bash"); err != nil || !strings.Contains(out, "bash completion") {
+		t.Errorf("%v: %.200s", err, out)
+	}
+}
+
+func TestValidateLiveReportsFailingBackends(t *testing.T) {
+	sim := startSimulator(t)
+	setEnvironment(t, sim, nil)
+	if _, _, err := spillway(t, "validate"); err != nil || len(sim.Journal()) > 0 {
+		t.Fatalf("without --live no backend is asked: %v, %d requests", err, len(sim.Journal()))
+	}
+	if out, _, err := spillway(t, "validate", "--live"); err != nil || !strings.Contains(out, "live: 0 errors") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	sim.Fault("far", simulator.Fault{Action: "403-network"})
+	out, _, err := spillway(t, "validate", "--live")
+	if exitCode(err) != 1 || !strings.Contains(out, "error: backends[1] far: its network rules") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if strings.Contains(out, "the-key-of-both") {
+		t.Error("the key is shown")
+	}
+}
+
+func TestValidateAndExplainPrintJSON(t *testing.T) {
+	setEnvironment(t, startSimulator(t), nil)
+	out, _, err := spillway(t, "validate", "--json")
+	var valid struct {
+		Valid    bool
+		Backends int
+		Faults   []faultJSON
+	}
+	if err2 := json.Unmarshal([]byte(out), &valid); err != nil || err2 != nil || !valid.Valid || valid.Backends != 2 || len(valid.Faults) > 0 {
+		t.Errorf("%v, %v\n%s", err, err2, out)
+	}
+	out, _, err = spillway(t, "explain", "--model", "gpt-4o", "--json")
+	var explained struct{ Pools []poolJSON }
+	if err2 := json.Unmarshal([]byte(out), &explained); err != nil || err2 != nil || len(explained.Pools) != 1 || len(explained.Pools[0].Candidates) != 2 {
+		t.Errorf("%v, %v\n%s", err, err2, out)
+	}
+	t.Setenv("LIVE_TEST_KEY", "")
+	out, _, err = spillway(t, "validate", "--json")
+	if err2 := json.Unmarshal([]byte(out), &valid); exitCode(err) != 1 || err2 != nil || valid.Valid || len(valid.Faults) != 2 || valid.Faults[0].Path != "backends[0].auth.setting" {
+		t.Errorf("%v, %v\n%s", err, err2, out)
+	}
+}
+
+// The commands that use the table alone work on a machine that has no secret
+// but the table's.
+func TestTableCommandsNeedNoOtherSecret(t *testing.T) {
+	setEnvironment(t, startSimulator(t), map[string]string{
+		"SPILLWAY_STATE": storetest.Azurite(t), "LIVE_TEST_KEY": "", "TEAM_A_KEY": "", "SPILLWAY_AUTH": "key,entra", "SPILLWAY_OPERATOR_KEY": "short",
+	})
+	key, prose, err := spillway(t, "keys", "add", "team-a", "--expires", "1h")
+	if err != nil || !strings.HasPrefix(key, "spw_") || strings.Count(key, "\n") != 1 || strings.Contains(prose, "spw_") {
+		t.Fatalf("%q, %q, %v", key, prose, err)
+	}
+	out, _, err := spillway(t, "keys", "list", "--json")
+	var listed []keyJSON
+	if err2 := json.Unmarshal([]byte(out), &listed); err != nil || err2 != nil || len(listed) != 1 || listed[0].Consumer != "team-a" || listed[0].Expires.IsZero() {
+		t.Fatalf("%v, %v\n%s", err, err2, out)
+	}
+	for _, args := range [][]string{
+		{"keys", "list"}, {"keys", "revoke", listed[0].ID}, {"backends", "drain", "near"}, {"backends", "list"}, {"usage"}, {"usage", "--json"}, {"explain", "--model", "gpt-4o"},
+	} {
+		if out, _, err := spillway(t, args...); err != nil || out == "" || strings.Contains(out, strings.TrimSpace(key)) {
+			t.Errorf("%v: %v\n%s", args, err, out)
+		}
+	}
+	out, _, err = spillway(t, "backends", "list", "--json")
+	var state struct{ Backends []slotJSON }
+	if err2 := json.Unmarshal([]byte(out), &state); err != nil || err2 != nil || len(state.Backends) != 2 || state.Backends[0].DrainedBy == "" || state.Backends[1].DrainedBy != "" {
+		t.Errorf("%v, %v\n%s", err, err2, out)
+	}
+}
+
+// Usage needs the table, and no document.
+func TestTableCommandsNameTheMissingSetting(t *testing.T) {
+	setEnvironment(t, startSimulator(t), map[string]string{"SPILLWAY_CONFIG": ""})
+	for args, want := range map[string]string{"usage": "SPILLWAY_STATE", "keys list": "SPILLWAY_CONFIG", "backends list": "SPILLWAY_CONFIG"} {
+		if _, _, err := spillway(t, strings.Fields(args)...); exitCode(err) != 1 || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
