@@ -26,10 +26,9 @@ func NewBackendClient(cfg *config.Config, log *slog.Logger) (*backend.Client, []
 		if err != nil {
 			return nil, nil, fmt.Errorf("backends[%d].auth: %w", i, err)
 		}
-		wire := backend.TransportOptions{HTTP2: r.HTTP2}
 		client.Targets = append(client.Targets, &backend.Target{
 			Name: r.Name, Endpoint: r.Endpoint, OpenAI: r.Kind == config.OpenAI, Credential: credential,
-			Transport: backend.NewTransport(wire), Direct: backend.NewOrigin(wire, r.Endpoint), Deployments: deployments(cfg, i), CallerHeader: r.CallerHeader,
+			Transport: backend.NewTransport(backend.TransportOptions{HTTP2: r.HTTP2}), Deployments: deployments(cfg, i), CallerHeader: r.CallerHeader,
 		})
 	}
 	return client, tokens.runners, nil

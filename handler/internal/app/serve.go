@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -110,6 +111,7 @@ func serveInvalid(ctx context.Context, cfg *config.Config, log *slog.Logger, cau
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, draining *atomic.Bool) error {
 	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelRequests()
+	stdlog.SetOutput(io.Discard) // net/http's client would write what a backend sent unasked, which may be content
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		BaseContext: func(net.Listener) context.Context { return requests },

@@ -8,10 +8,9 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// requestURL is where at the target the request goes. It is made of configuration
-// and of names that were looked up; of the caller's URL only the rest below
-// the operation, which was checked, and the query remain
-// (facts/azure-openai.md §1.1).
+// requestURL is built from the configuration and from names that were looked
+// up (docs/azure-openai.md#addresses). Of the caller's URL it takes only the
+// validated path below the operation, and the query.
 func (c *Client) requestURL(t *Target, deployment string, r *proxy.Request) *url.URL {
 	base := strings.Trim(t.Endpoint.Path, "/")
 	if base != "" {
@@ -38,13 +37,13 @@ func (c *Client) requestURL(t *Target, deployment string, r *proxy.Request) *url
 	return u
 }
 
-// needsAPIVersion reports whether the backend is called in a family that demands an
-// api-version.
+// needsAPIVersion reports whether requests of the family need an api-version.
 func needsAPIVersion(t *Target, f operations.Family) bool {
 	return !t.OpenAI && (f == operations.Deployments || f == operations.Unscoped)
 }
 
-// requestQuery is the caller's, byte for byte, without what is not for the backend.
+// requestQuery is the caller's query, byte for byte, without what filterQuery
+// removes and with an api-version where one is needed.
 func (c *Client) requestQuery(t *Target, r *proxy.Request) string {
 	kept, version := filterQuery(r.Query, t.OpenAI)
 	if version || !needsAPIVersion(t, r.Family) || c.APIVersion == "" {
@@ -56,10 +55,10 @@ func (c *Client) requestQuery(t *Target, r *proxy.Request) string {
 	return kept + "api-version=" + url.QueryEscape(c.APIVersion)
 }
 
-// filterQuery drops credentials, and with foreign the api-version, which only Azure
-// knows. It reports whether an api-version is in what is kept. A query with
-// nothing to drop is returned as it is.
-func filterQuery(raw string, foreign bool) (kept string, version bool) {
+// filterQuery removes credentials and, for an OpenAI-compatible backend, the
+// api-version, which only Azure knows. It reports whether an api-version is
+// left.
+func filterQuery(raw string, openAI bool) (kept string, version bool) {
 	kept = raw
 	for from := 0; from < len(kept); {
 		to := len(kept)
@@ -68,7 +67,7 @@ func filterQuery(raw string, foreign bool) (kept string, version bool) {
 		}
 		name := parameterName(kept[from:to])
 		isVersion := name == "api-version"
-		if isCredentialParameter(name) || foreign && isVersion {
+		if isCredentialParameter(name) || openAI && isVersion {
 			kept = kept[:from] + kept[min(to+1, len(kept)):]
 			continue
 		}
@@ -81,8 +80,8 @@ func filterQuery(raw string, foreign bool) (kept string, version bool) {
 	return kept, version
 }
 
-// parameterName is the decoded name of a query parameterName, in lower case: the host
-// reads them without regard to case.
+// parameterName is the decoded name of a query parameter, in lower case, since
+// the host reads names without regard to case.
 func parameterName(pair string) string {
 	name, _, _ := strings.Cut(pair, "=")
 	if decoded, err := url.QueryUnescape(name); err == nil {
@@ -91,7 +90,8 @@ func parameterName(pair string) string {
 	return strings.ToLower(name)
 }
 
-// isCredentialParameter reports whether a query parameter is a key of the host's, or of ours.
+// isCredentialParameter reports whether a query parameter, by its lower-case
+// name, holds a key of the host or of the gateway.
 func isCredentialParameter(name string) bool {
 	switch name {
 	case "code", "clientid", "x-functions-key", "api-key", "api_key", "apikey", "key", "subscription-key", "access_token", "token":

@@ -1,3 +1,7 @@
+// Package backend sends requests to the backends. It builds the URL and the
+// headers from the configuration, adds our own credential, sends the request
+// over connections that are kept, and classifies the response or its absence.
+// It does not know callers' connections, other backends or shared state.
 package backend
 
 import (
@@ -17,55 +21,76 @@ import (
 var _ proxy.Sender = (*Client)(nil)
 
 // Client makes attempts. It is safe for concurrent use; its fields are set
-// before the first one and not after.
+// before the first attempt and not changed after it.
 type Client struct {
-	Targets      []*Target // by pool.Backend.Index
-	APIVersion   string    // for classic calls whose caller named none; "" adds none
+	Targets      []*Target // by balancer.Backend.Index
+	APIVersion   string    // of requests that need one and whose caller sent none; "" adds none
 	Timeouts     Timeouts
-	RequestUsage bool            // ask chat streams for their usage when the caller did not
-	Policy       classify.Policy // how answers are judged; Provisioned and CallerAuth are filled in
+	RequestUsage bool            // add stream_options.include_usage to chat streams without it
+	Policy       classify.Policy // Provisioned and CallerAuth are filled in
 
-	// InjectTrace, when set, writes an attempt's trace context over the caller's
-	// headers; a nil value takes one away. Unset, the caller's own goes through.
+	// InjectTrace, when set, writes an attempt's trace context into the headers;
+	// a nil value removes a header. Unset, the caller's trace context passes.
 	InjectTrace func(r *proxy.Request, b *balancer.Backend, h http.Header)
 
 	pool bufferPool
 }
 
-// Timeouts bound how long an attempt waits for an answer's headers, from its
-// beginning. Zero is no limit.
-type Timeouts struct {
-	Response          time.Duration            // of an answer in one piece
-	FirstToken        time.Duration            // of a stream
-	FirstTokenByModel map[string]time.Duration // a model's own first token limit, ahead of FirstToken
+// Target is one resource: its address, our credential for it, and the
+// connections to it. It is immutable once in use.
+type Target struct {
+	Name       string
+	Endpoint   *url.URL // scheme, host and base path; nothing else of it is used
+	OpenAI     bool     // an OpenAI-compatible base URL: {base}/{path}, model in the body
+	Credential Credential
+	Transport  *Transport
+
+	// Deployments maps a model to this resource's deployment of it, for the
+	// header that names a second deployment. Nil passes names unchanged.
+	Deployments map[string]string
+
+	// CallerHeader is the canonical name of the header that carries the caller's
+	// id; "" sends none.
+	CallerHeader string
 }
 
-// errorBodyTimeout is how long the body of a refusal may take once its status is
-// known.
-const errorBodyTimeout = 5 * time.Second
+// Timeouts bound an attempt from its beginning to the headers of the response.
+// Zero is no limit.
+type Timeouts struct {
+	Response          time.Duration            // of a request that is not a stream
+	FirstToken        time.Duration            // of a stream
+	FirstTokenByModel map[string]time.Duration // takes precedence over FirstToken
+}
 
 // Send makes one attempt at one backend. It returns the response with its body
-// unread when the status line promises service or the answer is the caller's
-// business, else nil and the outcome. The caller closes the body, which ends
-// the attempt; until then ctx ends it. before is asked just ahead of the first
-// byte on the wire, again if the transport takes another connection.
-func (c *Client) Send(ctx context.Context, b *balancer.Backend, r *proxy.Request, before func() error) (*http.Response, health.Outcome) {
+// unread when its status is a success or concerns the caller alone, else nil
+// and the outcome. The caller closes the body, which ends the attempt; until
+// then the end of ctx ends it. beforeSend is nil unless the attempt is a probe:
+// it is called before the first byte, again if the transport takes another
+// connection; its error cancels the attempt. Probes are sent on a new
+// connection.
+func (c *Client) Send(ctx context.Context, b *balancer.Backend, r *proxy.Request, beforeSend func() error) (*http.Response, health.Outcome) {
 	t := c.Targets[b.Index]
-	a := newAttempt(ctx, t, before)
-	a.repeatable, a.tail = r.Operation.State != operations.Pinned, r.StreamedBody
+	a := newAttempt(ctx, t, beforeSend)
+	a.repeatable, a.streamed = r.Operation.State != operations.Pinned, r.StreamedBody
 	a.passThrottled = r.PinnedTo != nil && r.PinnedTo.Backend != "" || r.Operation.State.Stored()
 	a.startTimeout(c.Timeouts.of(r))
-	m := c.compose(a, t, b, r)
-	if err := t.Credential.Apply(a.ctx, m.own, r.Header); err != nil {
+	name := deploymentName(b, r)
+	req, body := c.newRequest(t, name, b, r), c.newBody(a, t, name, r)
+	if err := t.Credential.Apply(a.ctx, req.Header, r.Header); err != nil {
 		defer a.finish()
 		a.release()
 		return credentialOutcome(a, err)
 	}
-	res, err := a.send(t, &m)
+	res, err := a.send(t, req, &body)
 	a.release()
 	if err != nil {
 		defer a.finish()
-		return nil, a.failure(err)
+		o := a.failure(err)
+		if a.reused && (o.Class == health.Failed || o.Reason == callerDeadline) {
+			t.Transport.replace(a.pool)
+		}
+		return nil, o
 	}
 	return c.classifyResponse(a, t, b, res)
 }
@@ -80,35 +105,22 @@ func (l *Timeouts) of(r *proxy.Request) (time.Duration, error) {
 	return l.FirstToken, errFirstTokenTimeout
 }
 
-// message is one attempt's request.
-type message struct {
-	method   string
-	url      *url.URL
-	host     string
-	caller   http.Header            // what came in …
-	forwards func(name string) bool // … of which these go on
-	own      http.Header            // what we write ourselves
-	body     requestBody
-}
-
-// compose builds the request. Its bytes are the caller's own unless a part of
-// them had to be replaced.
-func (c *Client) compose(a *attempt, t *Target, b *balancer.Backend, r *proxy.Request) message {
-	name := deploymentName(b, r)
-	pass := headerFilter(r.Header)
-	m := message{
-		method: r.Method, url: c.requestURL(t, name, r), host: t.Endpoint.Host,
-		caller: r.Header, forwards: pass, own: t.ownHeaders(r, pass), body: c.body(a, t, name, r),
+// newRequest is an attempt's request without its body and credential.
+func (c *Client) newRequest(t *Target, deployment string, b *balancer.Backend, r *proxy.Request) *http.Request {
+	req := &http.Request{
+		Method: r.Method, URL: c.requestURL(t, deployment, r), Host: t.Endpoint.Host,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: t.newHeader(r),
 	}
 	if c.InjectTrace != nil {
-		c.InjectTrace(r, b, m.own)
+		c.InjectTrace(r, b, req.Header)
 	}
-	return m
+	return req
 }
 
-// credentialOutcome is the attempt that was not made for want of a credential.
-// One that this process could not get is a failure; one that is refused is a
-// wrong configuration; one that the caller lacks is the caller's business.
+// credentialOutcome is the outcome of an attempt that was not sent for lack of
+// a credential: a failure if this process has no token, misconfigured if the
+// identity was refused, and an answer to the caller if it sent no token of its
+// own.
 func credentialOutcome(a *attempt, err error) (*http.Response, health.Outcome) {
 	o := health.Outcome{Class: health.Failed, Reason: "credential unavailable", Signals: health.NoSignals()}
 	switch {

@@ -7,22 +7,23 @@ import (
 	"strings"
 )
 
-// What a credential can lack.
+// Errors of [Credential.Apply].
 var (
-	// ErrNoCallerToken: the backend takes the caller's own Entra token, and the
-	// caller brought none. It says nothing about the backend.
-	ErrNoCallerToken = errors.New("upstream: the caller brought no Entra token to pass through")
-	// ErrCredentialUnavailable: this process has no token yet, or its last one ran out.
-	ErrCredentialUnavailable = errors.New("upstream: credential unavailable")
-	// ErrIdentityRefused: the identity itself was refused; waiting will not help.
-	ErrIdentityRefused = errors.New("upstream: identity refused")
+	// ErrNoCallerToken: the backend takes the caller's own Entra ID token, and
+	// the caller sent none. It tells nothing about the backend.
+	ErrNoCallerToken = errors.New("backend: the caller sent no Entra ID token to pass through")
+	// ErrCredentialUnavailable: this process has no valid token.
+	ErrCredentialUnavailable = errors.New("backend: credential unavailable")
+	// ErrIdentityRefused: the identity was refused; waiting does not help.
+	ErrIdentityRefused = errors.New("backend: identity refused")
 )
 
-// Credential proves to a target who we are. Implementations are safe for
-// concurrent use and return by the end of ctx.
+// Credential authenticates this program to a target. Implementations are safe
+// for concurrent use and return by the end of ctx.
 type Credential interface {
-	// Apply writes the credential into out, given the caller's own headers.
-	// Errors wrap ErrCallerToken, ErrCredential or ErrIdentity.
+	// Apply writes the credential into out, given the caller's own headers. Its
+	// errors wrap ErrNoCallerToken, ErrCredentialUnavailable or
+	// ErrIdentityRefused.
 	Apply(ctx context.Context, out, caller http.Header) error
 }
 
@@ -32,7 +33,7 @@ type APIKey struct {
 	Bearer bool // as Authorization: Bearer, which OpenAI-compatible servers take; else api-key
 }
 
-// Apply never fails.
+// Apply writes the key. It returns no error.
 func (k APIKey) Apply(_ context.Context, out, _ http.Header) error {
 	if k.Bearer {
 		out["Authorization"] = []string{"Bearer " + k.Key}
@@ -42,14 +43,14 @@ func (k APIKey) Apply(_ context.Context, out, _ http.Header) error {
 	return nil
 }
 
-// NoCredential is no credential.
+// NoCredential is for targets without authentication.
 type NoCredential struct{}
 
 // Apply writes nothing.
 func (NoCredential) Apply(context.Context, http.Header, http.Header) error { return nil }
 
-// PassThrough is the caller's own Entra token, for callers who hold the OpenAI
-// role themselves. Keys of ours are never passed on.
+// PassThrough is the caller's own Entra ID token, for callers that hold a role
+// on the resource. Keys of this gateway are never passed through.
 type PassThrough struct{}
 
 // Apply forwards the caller's bearer token if it has the shape of a JWT.

@@ -4,82 +4,66 @@ import (
 	"net/http"
 	"strings"
 
-	"spillway/handler/internal/backend/http1"
+	"golang.org/x/net/http/httpguts"
+
 	"spillway/handler/internal/proxy"
 )
 
-// imageDeploymentHeader names a second deployment on the same resource
-// (facts/azure-openai.md §1.1).
+// imageDeploymentHeader names a second deployment of the same resource
+// (docs/azure-openai.md#addresses).
 const imageDeploymentHeader = "X-Ms-Oai-Image-Generation-Deployment"
 
-// ownHeaders is what we write ourselves into a request, over the caller's headers
-// of the same name; a nil value takes one away. At most three are added, with
-// the credential, besides the caller's id where it is asked for (design.md §5.4).
-func (t *Target) ownHeaders(r *proxy.Request, passes func(name string) bool) http.Header {
-	over := make(http.Header, 8)
-	added := []string{"identity", r.ID} // nothing is ever inflated
-	over["Accept-Encoding"] = added[:1:1]
-	if _, ok := r.Header["X-Ms-Client-Request-Id"]; (!ok || !passes("X-Ms-Client-Request-Id")) && r.ID != "" {
-		over["X-Ms-Client-Request-Id"] = added[1:]
-	}
-	if values := r.Header[imageDeploymentHeader]; len(values) > 0 && passes(imageDeploymentHeader) {
-		t.renameImageDeployment(over, values[0])
-	}
-	if t.CallerHeader != "" {
-		over[t.CallerHeader] = nil // what the caller wrote there is not believed
-		if r.Caller != "" {
-			over[t.CallerHeader] = []string{r.Caller}
-		}
-	}
-	return over
-}
+// clientRequestID is the header by which Azure's logs find a request
+// (docs/azure-openai.md#correlation-headers).
+const clientRequestID = "X-Ms-Client-Request-Id"
 
-// headerFilter tells which of the caller's headers a backend gets to see: all but
-// those that are hop-by-hop, the caller's credentials, the platform's and the
-// host's.
-func headerFilter(caller http.Header) func(name string) bool {
-	hops := caller["Connection"]
-	if len(hops) == 0 {
-		return forwardable
-	}
-	return func(name string) bool { return forwardable(name) && !http1.Listed(hops, name) }
-}
-
-func forwardable(name string) bool { return !withheld(name) }
-
-// merged is the headers of a message in one. The values are shared with the
-// caller's and must not be written.
-func (m *message) merged() http.Header {
-	out := make(http.Header, len(m.caller)+len(m.own)+1)
-	for name, values := range m.caller {
-		if m.forwards(name) {
+// newHeader is the header of a request to the target: the caller's headers that
+// are for a backend, and ours over them. Besides the credential it adds at most
+// Accept-Encoding, the request id, and the caller's id where the target has a
+// header for it. The values are shared with the caller's and must not be
+// written to.
+func (t *Target) newHeader(r *proxy.Request) http.Header {
+	out := make(http.Header, len(r.Header)+4)
+	hops := r.Header["Connection"]
+	for name, values := range r.Header {
+		if !withheld(name) && !httpguts.HeaderValuesContainsToken(hops, name) {
 			out[name] = values
 		}
 	}
-	for name, values := range m.own {
-		out[name] = values
+	added := []string{"identity", r.ID}
+	out["Accept-Encoding"] = added[:1:1]
+	if _, ok := out[clientRequestID]; !ok && r.ID != "" {
+		out[clientRequestID] = added[1:]
 	}
 	if _, ok := out["User-Agent"]; !ok {
-		out["User-Agent"] = nil // none, rather than Go's
+		out["User-Agent"] = nil // or net/http adds its own
+	}
+	t.mapImageDeployment(out)
+	if t.CallerHeader != "" {
+		delete(out, t.CallerHeader) // the caller's own claim is not forwarded
+		if r.Caller != "" {
+			out[t.CallerHeader] = []string{r.Caller}
+		}
 	}
 	return out
 }
 
-// renameImageDeployment looks the second deployment up like the first. A name
-// that the resource is not configured to have is dropped.
-func (t *Target) renameImageDeployment(over http.Header, name string) {
-	if t.Deployments == nil {
+// mapImageDeployment replaces the second deployment by the resource's own name
+// of it, and removes one that the resource does not have.
+func (t *Target) mapImageDeployment(out http.Header) {
+	values := out[imageDeploymentHeader]
+	if len(values) == 0 || t.Deployments == nil {
 		return
 	}
-	over[imageDeploymentHeader] = nil
-	if deployment, ok := t.Deployments[name]; ok {
-		over[imageDeploymentHeader] = []string{deployment}
+	delete(out, imageDeploymentHeader)
+	if deployment, ok := t.Deployments[values[0]]; ok {
+		out[imageDeploymentHeader] = []string{deployment}
 	}
 }
 
-// withheld reports whether a header, by its canonical name, is not for a
-// backend. Names with an underscore are all withheld: some servers read them
-// as if it were a dash.
+// withheld reports whether a header, by its canonical name, must not reach a
+// backend. That is each name with an underscore: some servers read it as a
+// dash.
 func withheld(name string) bool {
 	return strings.IndexByte(name, '_') >= 0 || isHopByHop(name) || isCredentialHeader(name) || isPlatformHeader(name)
 }
@@ -94,8 +78,8 @@ func isHopByHop(name string) bool {
 	return strings.HasPrefix(name, "Proxy-")
 }
 
-// isCredentialHeader reports whether a header holds, or may hold, what the caller
-// proved itself with. A Referer may hold a URL with a key in it.
+// isCredentialHeader reports whether a header holds, or may hold, a credential
+// of the caller. A Referer may hold a URL with a key in it.
 func isCredentialHeader(name string) bool {
 	switch name {
 	case "Authorization", "Api-Key", "Apikey", "X-Api-Key", "X-Apikey", "Ocp-Apim-Subscription-Key", "Subscription-Key",
@@ -106,8 +90,9 @@ func isCredentialHeader(name string) bool {
 	return strings.HasPrefix(name, "X-Ms-Client-Principal") || strings.HasPrefix(name, "X-Ms-Token-")
 }
 
-// isPlatformHeader reports whether a header was put there by the front end, by the
-// Functions host (facts/azure-functions-host.md §1.3, §3.4), or steers us.
+// isPlatformHeader reports whether a header was added by the front end or the
+// Functions host (docs/functions-host.md#keys-and-identity-headers), or controls
+// the gateway.
 func isPlatformHeader(name string) bool {
 	switch name {
 	case "Forwarded", "Client-Ip", "X-Client-Ip", "X-Client-Port", "X-Real-Ip", "True-Client-Ip", "Disguised-Host", "Was-Default-Hostname",

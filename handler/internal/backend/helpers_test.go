@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -23,7 +24,6 @@ import (
 var (
 	chat      = operations.Operation{Name: "chat", Path: "chat/completions", Dialect: operations.Chat}
 	responses = operations.Operation{Name: "responses", Path: "responses", Dialect: operations.Responses, State: operations.Stateful}
-	files     = operations.Operation{Name: "files", Path: "files", State: operations.Pinned}
 )
 
 const requestBody = `{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}`
@@ -50,27 +50,16 @@ func newClient(t testing.TB, endpoint string) *backend.Client {
 	return c
 }
 
-// byTransport has every test speak by way of http.Transport: TestMain runs
-// them all both ways.
-var byTransport bool
-
 func TestMain(m *testing.M) {
-	code := m.Run()
-	byTransport = true
-	os.Exit(max(code, m.Run()))
+	log.SetOutput(io.Discard) // where net/http reports unsolicited responses
+	os.Exit(m.Run())
 }
 
 // connect gives the target its connections.
-func connect(t testing.TB, target *backend.Target, w backend.TransportOptions) {
+func connect(t testing.TB, target *backend.Target, o backend.TransportOptions) {
 	t.Helper()
-	target.Transport = backend.NewTransport(w)
+	target.Transport = backend.NewTransport(o)
 	t.Cleanup(target.Transport.CloseIdleConnections)
-	if byTransport {
-		return
-	}
-	if target.Direct = backend.NewOrigin(w, target.Endpoint); target.Direct != nil {
-		t.Cleanup(target.Direct.CloseIdleConnections)
-	}
 }
 
 // receivedRequest is what a backend saw of a request.

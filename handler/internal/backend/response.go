@@ -2,25 +2,34 @@ package backend
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"syscall"
+	"time"
 
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/openai/classify"
 )
 
-// maxErrorBody is how much of a refusal's body is read to understand it.
-const maxErrorBody = 64 << 10
+const (
+	maxErrorBody     = 64 << 10        // read to classify an error
+	errorBodyTimeout = 5 * time.Second // to read it, from the headers on
+)
 
-// classifyResponse reads what an answer's status says. A refusal's body is read for its
-// reason; when the reason is the caller's business it is passed on whole.
+// classifyResponse classifies a response by its status, and an error by its
+// body, too. An error that concerns the caller alone is returned whole.
 func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, res *http.Response) (*http.Response, health.Outcome) {
 	body := &responseBody{Reader: res.Body, closer: res.Body, attempt: a}
 	res.Body = body
 	if res.StatusCode >= http.StatusOK && res.StatusCode < http.StatusMultipleChoices {
 		a.stopTimeout()
-		if a.aborted() { // in this very moment
+		if a.aborted() { // the timeout fired with the headers
 			defer func() { _ = body.Close() }()
 			return nil, a.failure(errAttemptOver)
 		}
@@ -49,7 +58,14 @@ func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, re
 	return res, o
 }
 
-// missingCallerToken is the answer to a caller without the token that a
+func (c *Client) classify(t *Target, b *balancer.Backend, res *http.Response, head []byte) health.Outcome {
+	policy := c.Policy
+	policy.Provisioned = b.Provisioned
+	_, policy.CallerAuth = t.Credential.(PassThrough)
+	return classify.Status(res.StatusCode, res.Header, head, time.Now(), policy)
+}
+
+// missingCallerToken is the response to a caller without the token that a
 // pass-through backend needs.
 func missingCallerToken() *http.Response {
 	const body = `{"error":{"message":"The backend of this model takes the caller's own Microsoft Entra token. Send it as 'Authorization: Bearer <token>'.",` +
@@ -59,4 +75,43 @@ func missingCallerToken() *http.Response {
 		Header:        http.Header{"Content-Type": {"application/json"}},
 		ContentLength: int64(len(body)), Body: io.NopCloser(strings.NewReader(body)),
 	}
+}
+
+// transportErrorKind is the kind of an error of the connection, as logs and
+// metrics name it. The set is closed: no text of an error gets into it.
+func transportErrorKind(err error) string {
+	var lookup *net.DNSError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &lookup):
+		return "dns"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "refused"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "unreachable"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "reset"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout"
+	case isTLSError(err):
+		return "tls"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "server closed idle connection"):
+		return "eof"
+	case strings.Contains(err.Error(), "response headers exceeded"):
+		return "headers too large"
+	case strings.Contains(err.Error(), "malformed"):
+		return "protocol"
+	}
+	return "transport"
+}
+
+// isTLSError reports whether the handshake failed. crypto/tls has no type for
+// most of its errors, only a prefix.
+func isTLSError(err error) bool {
+	var record tls.RecordHeaderError
+	var verify *tls.CertificateVerificationError
+	var alert tls.AlertError
+	var authority x509.UnknownAuthorityError
+	return errors.As(err, &record) || errors.As(err, &verify) || errors.As(err, &alert) || errors.As(err, &authority) ||
+		strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "x509: ")
 }

@@ -156,7 +156,6 @@ func TestEncryptedBackendsAreVerifiedAndMaySpeakHTTP2(t *testing.T) {
 		t.Cleanup(s.Close)
 		client := newClient(t, s.URL)
 		roots := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-		client.Targets[0].Direct = nil
 		connect(t, client.Targets[0], backend.TransportOptions{HTTP2: two, RootCAs: roots})
 		asks := 0
 		r := newRequest()

@@ -16,30 +16,30 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 )
 
-// TokenScope is what tokens for Azure OpenAI are asked for
-// (facts/azure-openai.md §2).
-const TokenScope = "https://cognitiveservices.azure.com/.default"
+// TokenScope is the scope of tokens for Azure OpenAI
+// (docs/azure-openai.md#authentication).
+const TokenScope = "https://cognitiveservices.azure.com/.default" //nolint:gosec // G101: a public address
 
 const (
 	fetchTimeout   = 30 * time.Second // of one request for a token, with its retries
-	maxTokenWait   = 5 * time.Second  // longest a request waits when no token is held
-	refreshLead    = 5 * time.Minute  // ahead of expiry, where the token does not say itself
+	maxTokenWait   = 5 * time.Second  // of a request without a valid token
+	refreshLead    = 5 * time.Minute  // before the expiry of a token that names no refresh time
 	minRefreshWait = 10 * time.Second
 	firstRetry     = time.Second
 	maxRetry       = 30 * time.Second
-	expiryMargin   = 10 * time.Second // a token is not used in its last moments: it has to arrive
+	expiryMargin   = 10 * time.Second // a token must still be valid when it arrives
 	jitterDivisor  = 10
 )
 
 // Token is the bearer token of one identity for one scope. One goroutine, Run,
-// fetches it ahead of expiry; requests only look at what is held. It is made
+// fetches it before it expires; requests read the one that is held. It is made
 // by [NewToken].
 type Token struct {
 	source     azcore.TokenCredential
 	scope      string
 	log        *slog.Logger
 	current    atomic.Pointer[cachedToken]
-	refreshNow chan struct{} // a request met an expired token
+	refreshNow chan struct{} // a request found no valid token
 
 	mu      sync.Mutex
 	fetched chan struct{} // closed when the fetch under way ends
@@ -56,15 +56,14 @@ func NewToken(source azcore.TokenCredential, scope string, log *slog.Logger) *To
 	return &Token{source: source, scope: scope, log: log, refreshNow: make(chan struct{}, 1), fetched: make(chan struct{})}
 }
 
-// Run keeps the token fresh until ctx ends: the first one at once, the next
-// ones ahead of expiry. While fetching fails the old token serves until it
-// runs out.
+// Run fetches the token at once, and again before it expires, until ctx ends.
+// While fetches fail, the old token is used until it expires.
 func (t *Token) Run(ctx context.Context) {
 	failures := 0
 	for ctx.Err() == nil {
 		wait, err := t.fetch(ctx)
 		select {
-		case <-t.refreshNow: // it asked for what was just done
+		case <-t.refreshNow: // the fetch that just ended served it
 		default:
 		}
 		if err != nil {
@@ -83,8 +82,8 @@ func (t *Token) Run(ctx context.Context) {
 	}
 }
 
-// fetch asks the source once and tells everybody who waits. It returns how
-// long the new token may be left alone.
+// fetch asks the source once, and wakes the requests that wait. It returns the
+// time to the next fetch.
 func (t *Token) fetch(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
@@ -107,7 +106,7 @@ func (t *Token) fetch(ctx context.Context) (time.Duration, error) {
 	return max(left-lead, minRefreshWait), nil
 }
 
-// publish installs the news of a fetch. A failure leaves the old token.
+// publish stores the result of a fetch. After a failure the old token stays.
 func (t *Token) publish(h *cachedToken, err error) {
 	if h != nil {
 		t.current.Store(h)
@@ -119,9 +118,9 @@ func (t *Token) publish(h *cachedToken, err error) {
 	t.mu.Unlock()
 }
 
-// Apply writes the token that is held. Only when there is none, at start or
-// after the process was frozen, does it wait for the fetch under way, and that
-// not for long.
+// Apply writes the token that is held. Without a valid one, at the start or
+// after the process was suspended, it waits up to maxTokenWait for the fetch
+// under way.
 func (t *Token) Apply(ctx context.Context, out, _ http.Header) error {
 	h := t.current.Load()
 	if h == nil || !time.Now().Before(h.validUntil) {
@@ -139,7 +138,7 @@ func (t *Token) await(ctx context.Context) (*cachedToken, error) {
 	defer cancel()
 	for {
 		t.mu.Lock()
-		news, err := t.fetched, t.lastErr
+		fetched, err := t.fetched, t.lastErr
 		t.mu.Unlock()
 		if h := t.current.Load(); h != nil && time.Now().Before(h.validUntil) {
 			return h, nil
@@ -152,16 +151,16 @@ func (t *Token) await(ctx context.Context) (*cachedToken, error) {
 		default:
 		}
 		select {
-		case <-news:
+		case <-fetched:
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w: no token for %q within %s: %w", ErrCredentialUnavailable, t.scope, maxTokenWait, context.Cause(ctx))
 		}
 	}
 }
 
-// classifyTokenError tells a refused identity, which no wait will cure, from an
-// identity endpoint that is slow, busy or away. azidentity marks both as not
-// worth a retry, so the endpoint's answer decides.
+// classifyTokenError distinguishes a refused identity, where waiting does not
+// help, from an identity endpoint that is slow, busy or unreachable. azidentity
+// marks both as not retriable, so the status of the endpoint decides.
 func classifyTokenError(err error) error {
 	var final interface {
 		error
@@ -180,4 +179,28 @@ func classifyTokenError(err error) error {
 
 func isPermanent(status int) bool {
 	return status == http.StatusBadRequest || status == http.StatusUnauthorized || status == http.StatusForbidden
+}
+
+// IdentityCredential is the managed identity of the app: the one with this
+// client id, or its only one if the id is empty. If hosted is false, where there
+// is no identity endpoint, it is the account with which the developer is signed
+// in. The endpoint is never called through a proxy.
+func IdentityCredential(clientID string, hosted bool) (azcore.TokenCredential, error) {
+	options := azcore.ClientOptions{Transport: &http.Client{Transport: NewTransport(TransportOptions{})}}
+	if !hosted {
+		c, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: options})
+		if err != nil {
+			return nil, fmt.Errorf("find developer credential: %w", err)
+		}
+		return c, nil
+	}
+	managed := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: options}
+	if clientID != "" {
+		managed.ID = azidentity.ClientID(clientID)
+	}
+	c, err := azidentity.NewManagedIdentityCredential(managed)
+	if err != nil {
+		return nil, fmt.Errorf("use managed identity %q: %w", clientID, err)
+	}
+	return c, nil
 }

@@ -5,130 +5,148 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"sync/atomic"
 	"time"
-
-	"spillway/handler/internal/backend/http1"
 )
 
-// TransportOptions is how connections to one resource are made and kept. The zero TransportOptions is
-// HTTP/1.1 with the defaults named below.
+// TransportOptions are how connections to one resource are made and kept. The
+// zero value is HTTP/1.1 with the defaults named here.
 type TransportOptions struct {
-	HTTP2            bool           // offer it: worth it for many streams to one resource (facts/performance.md §8)
-	MaxIdleConns     int            // connections kept for the next request; 0 = 1024
-	IdleTimeout      time.Duration  // how long; under Azure's own ~90 s; 0 = 60 s
-	DialTimeout      time.Duration  // longest wait for a connection; 0 = 3 s
-	HandshakeTimeout time.Duration  // longest TLS handshake; 0 = 5 s
+	HTTP2            bool           // offer it: for many streams to one resource (docs/performance.md#connections)
+	MaxIdleConns     int            // kept for the next request; 0 = 1024
+	IdleTimeout      time.Duration  // of a kept connection; 0 = 60 s, which is less than Azure's own
+	MaxAge           time.Duration  // of a connection that still takes requests; 0 = 5 min
+	DialTimeout      time.Duration  // 0 = 3 s
+	HandshakeTimeout time.Duration  // of TLS; 0 = 5 s
 	RootCAs          *x509.CertPool // nil = the system's
-}
 
-// NewOrigin returns the connections to one resource that serve without a
-// transport between; nil where there has to be one: for HTTP/2, and for a proxy
-// of the environment.
-func NewOrigin(w TransportOptions, endpoint *url.URL) *http1.Origin {
-	proxy, err := proxyFor(&http.Request{URL: endpoint})
-	if w.HTTP2 || proxy != nil || err != nil {
-		return nil
-	}
-	dialer := &net.Dialer{Timeout: cmp.Or(w.DialTimeout, defaultDial), KeepAlive: keepAlive}
-	o := &http1.Origin{
-		Address: endpoint.Host, Dial: dialer.DialContext,
-		Handshake: w.HandshakeTimeout, MaxIdle: w.MaxIdleConns, Idle: w.IdleTimeout, MaxHeader: maxResponseHeader,
-	}
-	port := "80"
-	if endpoint.Scheme == "https" {
-		port, o.TLS = "443", w.tlsConfig()
-		o.TLS.ServerName, o.TLS.NextProtos = endpoint.Hostname(), []string{"http/1.1"}
-	}
-	if endpoint.Port() == "" {
-		o.Address = net.JoinHostPort(endpoint.Hostname(), port)
-	}
-	return o
-}
-
-func (w *TransportOptions) tlsConfig() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: w.RootCAs, ClientSessionCache: tls.NewLRUClientSessionCache(0)}
+	// DialContext makes the TCP connections; nil = net.Dialer.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 const (
 	maxResponseHeader = 64 << 10
 	defaultDial       = 3 * time.Second
-	keepAlive         = 30 * time.Second
-	pingAfter         = 15 * time.Second
-	pingLost          = 10 * time.Second
+	defaultHandshake  = 5 * time.Second
+	defaultIdle       = time.Minute
+	defaultMaxAge     = 5 * time.Minute
+	defaultMaxIdle    = 1024
+
+	// A peer that acknowledges nothing for this long is gone.
+	silentPeerTimeout = 20 * time.Second
+	keepAliveIdle     = 15 * time.Second
+	keepAliveInterval = 5 * time.Second
+
+	http2PingAfter   = 15 * time.Second
+	http2PingTimeout = 10 * time.Second
 )
 
-// NewTransport returns the connections to one resource. Answers are never
-// inflated, redirects never followed, certificates always verified.
-func NewTransport(o TransportOptions) *http.Transport {
+// Transport is the connections to one resource. It never decompresses, follows
+// no redirect, and verifies every certificate. It is made by [NewTransport].
+//
+// Its pool of connections is replaced as a whole: when it has its maximum age,
+// so that a change of DNS is seen; when a reused connection failed without a
+// response, since its siblings go the same route; and for each probe. Requests
+// under way end on the pool in which they began.
+type Transport struct {
+	options  TransportOptions
+	sessions tls.ClientSessionCache
+	current  atomic.Pointer[connPool]
+}
+
+// connPool is a generation of connections.
+type connPool struct {
+	*http.Transport
+	expires time.Time
+}
+
+// NewTransport opens no connection yet.
+func NewTransport(o TransportOptions) *Transport {
+	t := &Transport{options: o, sessions: tls.NewLRUClientSessionCache(0)}
+	t.current.Store(t.newPool())
+	return t
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.pool().RoundTrip(r)
+}
+
+// CloseIdleConnections closes the connections that serve no request.
+func (t *Transport) CloseIdleConnections() { t.current.Load().CloseIdleConnections() }
+
+// pool is the generation for a new request.
+func (t *Transport) pool() *connPool {
+	p := t.current.Load()
+	if time.Now().Before(p.expires) {
+		return p
+	}
+	return t.replace(p)
+}
+
+// replace begins a new generation, unless old has already been replaced: the
+// failure of an old connection tells nothing about new ones.
+func (t *Transport) replace(old *connPool) *connPool {
+	if t.current.Load() == old {
+		if fresh := t.newPool(); t.current.CompareAndSwap(old, fresh) {
+			old.CloseIdleConnections()
+			return fresh
+		}
+	}
+	return t.current.Load()
+}
+
+// newPool varies the age by a tenth, so that the instances of an app do not
+// reconnect together.
+func (t *Transport) newPool() *connPool {
+	o := &t.options
+	age := cmp.Or(o.MaxAge, defaultMaxAge)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(o.HTTP2)
-	dialer := &net.Dialer{Timeout: cmp.Or(o.DialTimeout, defaultDial), KeepAlive: keepAlive}
-	return &http.Transport{
-		Proxy: proxyFor,
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := dialer.DialContext(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			return &trackedConn{Conn: conn}, nil
+	return &connPool{
+		expires: time.Now().Add(age - rand.N(age/10+1)), //nolint:gosec // G404: jitter
+		Transport: &http.Transport{
+			Proxy:                  proxyFor,
+			DialContext:            t.dial,
+			Protocols:              protocols,
+			HTTP2:                  &http.HTTP2Config{SendPingTimeout: http2PingAfter, PingTimeout: http2PingTimeout},
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs, ClientSessionCache: t.sessions},
+			TLSHandshakeTimeout:    cmp.Or(o.HandshakeTimeout, defaultHandshake),
+			MaxIdleConnsPerHost:    cmp.Or(o.MaxIdleConns, defaultMaxIdle),
+			IdleConnTimeout:        cmp.Or(o.IdleTimeout, defaultIdle),
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: maxResponseHeader,
 		},
-		Protocols:              protocols,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingLost},
-		TLSClientConfig:        o.tlsConfig(),
-		TLSHandshakeTimeout:    cmp.Or(o.HandshakeTimeout, 5*time.Second),
-		MaxIdleConnsPerHost:    cmp.Or(o.MaxIdleConns, 1024),
-		IdleConnTimeout:        cmp.Or(o.IdleTimeout, time.Minute),
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxResponseHeader,
 	}
 }
 
-// proxyFor is the corporate proxy of the environment, but never for loopback
-// or link-local addresses: those are test doubles and the identity endpoint.
+func (t *Transport) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	dial := t.options.DialContext
+	if dial == nil {
+		dial = (&net.Dialer{
+			Timeout:         cmp.Or(t.options.DialTimeout, defaultDial),
+			KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval},
+			Control:         boundSilence,
+		}).DialContext
+	}
+	conn, err := dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return newTrackedConn(conn), nil
+}
+
+// proxyFor is the proxy of the environment, but never for loopback or
+// link-local addresses: those are test doubles and the identity endpoint.
 func proxyFor(r *http.Request) (*url.URL, error) {
 	if ip, err := netip.ParseAddr(r.URL.Hostname()); err == nil && (ip.IsLoopback() || ip.IsLinkLocalUnicast()) {
 		return nil, nil
 	}
 	return http.ProxyFromEnvironment(r)
-}
-
-// trackedConn is a connection that knows the attempt which has it now.
-type trackedConn struct {
-	net.Conn
-	owner          atomic.Pointer[attempt]
-	runsBeforeSend atomic.Bool // the next write asks the owner first
-}
-
-// assign makes the connection an attempt's.
-func (g *trackedConn) assign(a *attempt) {
-	g.owner.Store(a)
-	g.runsBeforeSend.Store(a.beforeSend != nil)
-}
-
-// unassign lets go of the attempt, so that a kept connection keeps no request.
-func (g *trackedConn) unassign(a *attempt) { g.owner.CompareAndSwap(a, nil) }
-
-// closeFor closes the connection if it is still the attempt's: it may be in the
-// pool by now, or have another's request on it.
-func (g *trackedConn) closeFor(a *attempt) {
-	if g.owner.CompareAndSwap(a, nil) {
-		_ = g.Close()
-	}
-}
-
-func (g *trackedConn) Write(p []byte) (int, error) {
-	if g.runsBeforeSend.Load() && g.runsBeforeSend.Swap(false) {
-		if a := g.owner.Load(); a != nil {
-			if err := a.runBeforeSend(); err != nil {
-				return 0, err
-			}
-		}
-	}
-	return g.Conn.Write(p)
 }

@@ -48,7 +48,7 @@ func roundTrip(ctx context.Context, t *backend.Target, q *testRequest) (*testRes
 	}
 	res, err := t.Transport.RoundTrip(req)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it is classed, not shown
+		return nil, err
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody))

@@ -38,14 +38,16 @@ type attempt struct {
 
 func (t *attempt) do(ctx context.Context) (health.OutcomeClass, bool) {
 	defer t.release()
+	var beforeSend func() error
 	if t.ticket.Probe { // it is cancelled when its lease ends
 		ctx, t.cancel = context.WithCancelCause(ctx)
 		defer t.cancel(nil)
+		beforeSend = t.beforeSend
 	}
 	t.Load.begin(t.backend.Slot)
 	defer t.Load.end(t.backend.Slot)
 
-	res, outcome := t.Sender.Send(ctx, t.backend, t.request, t.beforeSend)
+	res, outcome := t.Sender.Send(ctx, t.backend, t.request, beforeSend)
 	if t.probeLost.Load() {
 		return health.Abandoned, false
 	}
@@ -71,7 +73,7 @@ func (t *attempt) do(ctx context.Context) (health.OutcomeClass, bool) {
 // beforeSend stops an attempt whose probe lease has ended before its first byte is
 // sent.
 func (t *attempt) beforeSend() error {
-	if t.ticket.Probe && !t.renewProbe() {
+	if !t.renewProbe() {
 		t.probeLost.Store(true)
 		return ErrProbeLost
 	}

@@ -80,7 +80,7 @@ func (f *fixture) ReportOutcome(t health.Permit, o health.Outcome) {
 }
 
 func (f *fixture) Send(ctx context.Context, b *balancer.Backend, _ *proxy.Request, before func() error) (*http.Response, health.Outcome) {
-	if before() != nil {
+	if before != nil && before() != nil {
 		return nil, health.Outcome{Class: health.Abandoned}
 	}
 	f.sent = append(f.sent, b.Name)

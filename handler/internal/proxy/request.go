@@ -99,10 +99,10 @@ type HealthReporter interface {
 // Sender makes attempts.
 type Sender interface {
 	// Send makes one attempt. It returns the response with its body unread when
-	// the status line promises service, else nil and the outcome. before is
-	// called just before the first byte is sent; its error stops the attempt.
-	// The caller closes the body.
-	Send(ctx context.Context, b *balancer.Backend, r *Request, before func() error) (*http.Response, health.Outcome)
+	// the status line promises service, else nil and the outcome. beforeSend is
+	// nil unless the attempt is a probe; it is called just before the first byte
+	// is sent, and its error stops the attempt. The caller closes the body.
+	Send(ctx context.Context, b *balancer.Backend, r *Request, beforeSend func() error) (*http.Response, health.Outcome)
 }
 
 // BackendResponse is a response whose status line promises service, before it

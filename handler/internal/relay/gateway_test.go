@@ -68,7 +68,7 @@ func (f *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	began := time.Now()
 	b := &balancer.Backend{Name: "b", Deployment: "gpt-4o"}
-	res, o := f.client.Send(ctx, b, request, func() error { return nil })
+	res, o := f.client.Send(ctx, b, request, nil)
 	if res == nil {
 		f.ends(proxy.Delivery{Outcome: o})
 		http.Error(w, o.Reason, http.StatusBadGateway)

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"spillway/handler/internal/backend/http1"
+	"golang.org/x/net/http/httpguts"
 	"spillway/handler/internal/proxy"
 )
 
@@ -29,7 +29,7 @@ func forwardedHeader(name string) bool {
 func copyHeader(dst, src http.Header) {
 	hops := src["Connection"]
 	for name, values := range src {
-		if _, ours := dst[name]; !ours && forwardedHeader(name) && !http1.Listed(hops, name) {
+		if _, ours := dst[name]; !ours && forwardedHeader(name) && !httpguts.HeaderValuesContainsToken(hops, name) {
 			dst[name] = values
 		}
 	}
