@@ -93,7 +93,7 @@ const waitSlots = 1000
 func newProxy(cfg *config.Config, replica *fleet.Replica, client *backend.Client) *proxy.Proxy {
 	return &proxy.Proxy{
 		Health: replica, Sender: client, Load: proxy.NewLoad(len(cfg.Slots)), RoundRobin: new(proxy.RoundRobin),
-		RetryBudget: &proxy.RetryBudget{Share: 0.2, Floor: 10}, Hedges: new(proxy.Hedges), Now: time.Now, Rand: randv2.Float64,
+		RetryBudget: &proxy.RetryBudget{Share: 0.2, Minimum: 10}, Hedges: new(proxy.Hedges), Now: time.Now, Rand: randv2.Float64,
 		Queue: &proxy.WaitQueue{Slots: waitSlots}, MaxWait: cfg.Settings.MaxWait, ResponseTimeout: cfg.Settings.ResponseTimeout,
 	}
 }

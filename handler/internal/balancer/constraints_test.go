@@ -10,60 +10,60 @@ import (
 	"spillway/handler/internal/health"
 )
 
-func TestFewRequestsAreNoCrowd(t *testing.T) {
+func TestAffinityIgnoresSmallLoads(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 1)}
 	q := query(seeded())
 	q.Affinity = 7
 	owner := p.Decide(q, healthy(2), nil).Candidates[0].Backend.Slot
 	q.Load = load{inFlight: map[health.Slot]int64{owner: 10}}
 	if got := p.Decide(q, healthy(2), nil).Candidates[0].Backend.Slot; got != owner {
-		t.Error("ten requests in flight were a crowd")
+		t.Error("ten requests in flight counted as overload")
 	}
 }
 
-func TestAffinityCanBeTurnedOff(t *testing.T) {
+func TestNoAffinity(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 1), Affinity: balancer.NoAffinity}
 	q := query(seeded())
 	q.Affinity = 7
 	wantShares(t, shares(p, q, healthy(2), 100_000), 0.01, 0.5, 0.5)
 }
 
-func TestOnlyTheHolderCanServe(t *testing.T) {
+func TestPinnedRequestHasOneCandidate(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 0, 1)}
 	q := query(seeded())
 	q.PinnedTo = "b1"
 	d := p.Decide(q, healthy(3), nil)
 	if d.Eligible != 1 || d.Candidates[0].Backend.Name != "b1" || d.Candidates[1].Reason != balancer.NotPinned {
-		t.Errorf("%+v, want the holder alone, though it has no weight", d)
+		t.Errorf("%+v, want only the pinned backend, though its weight is 0", d)
 	}
 	s := healthy(3)
 	s.Slots[1].Throttle = health.Throttle{Until: instant.Add(time.Second)}
 	if d := p.Decide(q, s, nil); d.Eligible != 0 || d.ReopensAt(true) != instant.Add(time.Second) {
-		t.Errorf("%+v, want nobody until the holder reopens", d)
+		t.Errorf("%+v, want none until the pinned backend reopens", d)
 	}
 	q.ReadsStored = true
 	s.Slots[1].State = health.Open
 	if d := p.Decide(q, s, nil); d.Eligible != 1 {
-		t.Errorf("%+v: reading what is held is no matter of capacity", d)
+		t.Errorf("%+v: want stored data readable whatever the circuit", d)
 	}
 	s.Slots[1].Drained = true
 	if d := p.Decide(q, s, nil); d.Eligible != 0 {
-		t.Errorf("%+v: an operator's drain leaves nothing", d)
+		t.Errorf("%+v: want none: the operator drained it", d)
 	}
 }
 
-func TestForeignOperationsAreForCompatibleBackends(t *testing.T) {
+func TestUnsupportedOperationsSkipAzureBackends(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 1, 1)}
 	p.Backends[2].OpenAI, p.Backends[2].Priority = true, 9
 	q := query(seeded())
 	q.OpenAIOnly = true
 	if d := p.Decide(q, healthy(3), nil); d.Eligible != 1 || d.Candidates[0].Backend.Name != "b2" || d.Candidates[1].Reason != balancer.UnsupportedOperation {
-		t.Errorf("%+v, want the compatible one alone", d)
+		t.Errorf("%+v, want the compatible backend alone", d)
 	}
 }
 
-// Nothing bends the fence: no holder, no affinity, no strategy, no health.
-func FuzzFence(f *testing.F) {
+// Geographies and least priority hold whatever pin, affinity, strategy and health.
+func FuzzConstraints(f *testing.F) {
 	f.Add(uint64(1), uint8(4))
 	f.Fuzz(func(t *testing.T, seed uint64, n uint8) {
 		r := rand.New(rand.NewPCG(seed, 5))
@@ -84,7 +84,7 @@ func FuzzFence(f *testing.F) {
 				t.Fatalf("%+v is eligible for %v from priority %d", c.Backend, q.Geographies, q.MinPriority)
 			}
 			if q.PinnedTo != "" && c.Backend.Name != q.PinnedTo {
-				t.Fatalf("%s is in the line, though %s holds it", c.Backend.Name, q.PinnedTo)
+				t.Fatalf("%s is eligible, though the request is pinned to %s", c.Backend.Name, q.PinnedTo)
 			}
 		}
 	})

@@ -12,27 +12,27 @@ import (
 type Query struct {
 	Now         time.Time
 	Rand        func() float64 // in [0, 1)
-	Sequence    uint64         // of this pool: grows by one with each request
-	Tokens      int64          // estimate of the request
-	Geographies []string       // the consumer's fence; empty = none
-	MinPriority int            // groups below are kept for others; 0 = none are
-	Affinity    uint64         // requests with the same number stay together; 0 = anywhere
-	PinnedTo    string         // the backend that holds what the request needs; "" = any can serve
-	ReadsStored bool           // it asks for what is held already, and costs no capacity
-	OpenAIOnly  bool           // it is none of Azure's operations
+	Sequence    uint64         // number of the request in this pool, for RoundRobin
+	Tokens      int64          // estimated
+	Geographies []string       // permitted; empty = all
+	MinPriority int            // of the permitted groups; 0 = all
+	Affinity    uint64         // hash of what should share a prompt cache; 0 = nothing
+	PinnedTo    string         // the only backend that can serve; "" = any can
+	ReadsStored bool           // reads stored data, which uses no capacity
+	OpenAIOnly  bool           // an operation that Azure OpenAI does not have
 	Load        Load
 }
 
-// Load is what this process has seen of the backends lately.
+// Load is what this process measured of the backends lately.
 type Load interface {
 	InFlight(slot health.Slot) int64
 	FirstToken(slot health.Slot) time.Duration // recent time to first token; 0 = unknown
 }
 
-// Decide puts the backends worth trying in order, best first: groups by
-// ascending priority, each arranged by the pool's strategy and bent by
-// affinity, behind those whose probe this instance holds; then those that may only be a last resort; then, with the reason,
-// those passed over. dst is reused when it is large enough.
+// Decide orders the backends, best first: groups by ascending priority, each
+// ordered by the strategy and by affinity, behind a backend whose probe this
+// instance holds. Recovering backends that drew no share follow, then those that
+// were skipped. dst is reused when it is large enough.
 func (p *Pool) Decide(q *Query, s *health.Snapshot, dst []Candidate) Decision {
 	candidates := dst[:0]
 	for i := range p.Backends {
@@ -55,7 +55,7 @@ func (p *Pool) Decide(q *Query, s *health.Snapshot, dst []Candidate) Decision {
 	return d
 }
 
-// evaluate looks at one backend alone.
+// evaluate decides about one backend alone.
 func (b *Backend) evaluate(q *Query, s *health.Snapshot) Candidate {
 	c := Candidate{Backend: b}
 	h := s.Of(b.Slot)
@@ -72,7 +72,7 @@ func (b *Backend) evaluate(q *Query, s *health.Snapshot) Candidate {
 		if h.Drained {
 			c.Reason = health.SkipDrained
 		}
-	case b.Weight <= 0 && q.PinnedTo == "": // what a drained backend holds already is still served
+	case b.Weight <= 0 && q.PinnedTo == "": // a drained backend still serves what only it holds
 		c.Reason = ZeroWeight
 	default:
 		c.Reason = h.SkipReason(q.Now, q.Tokens)
@@ -86,8 +86,8 @@ func (b *Backend) evaluate(q *Query, s *health.Snapshot) Candidate {
 	return c
 }
 
-// probesFirst puts a backend that waits for its probe ahead of its group: the
-// whole fleet waits with it, and the lease ends soon. One request is enough.
+// probesFirst moves a backend that waits for its probe to the head of its group: the
+// whole fleet waits for the result, and the lease is short.
 func probesFirst(group []Candidate) {
 	slices.SortStableFunc(group, func(a, b Candidate) int {
 		switch {
@@ -100,7 +100,7 @@ func probesFirst(group []Candidate) {
 	})
 }
 
-// tier is the coarse order: the line, the last resorts, the passed over.
+// tier is 0 for eligible candidates, 1 for recovering ones, 2 for those skipped.
 func tier(c *Candidate) int {
 	if c.Reason == health.NotSkipped {
 		return 0
@@ -111,35 +111,35 @@ func tier(c *Candidate) int {
 	return 2
 }
 
-// groupLength is how many candidates at the head share standing and priority.
-func groupLength(line []Candidate) int {
+// groupLength is how many candidates at the head share tier and priority.
+func groupLength(candidates []Candidate) int {
 	n := 1
-	for n < len(line) && line[n].Backend.Priority == line[0].Backend.Priority && tier(&line[n]) == tier(&line[0]) {
+	for n < len(candidates) && candidates[n].Backend.Priority == candidates[0].Backend.Priority && tier(&candidates[n]) == tier(&candidates[0]) {
 		n++
 	}
 	return n
 }
 
-// Reasons for which a candidate is passed over that are not its health.
+// Reasons other than health to skip a candidate.
 const (
 	OutsideGeographies   health.SkipReason = "outside the consumer's geographies"
 	ReservedPriority     health.SkipReason = "priority group reserved for other consumers"
 	ZeroWeight           health.SkipReason = "weight 0"
 	NotPinned            health.SkipReason = "does not hold what the request refers to"
 	UnsupportedOperation health.SkipReason = "no OpenAI-compatible backend, which alone may know this operation"
-	Recovering           health.SkipReason = "recovering, takes a share only" // placed last, not skipped
+	Recovering           health.SkipReason = "recovering, takes a share only" // tried last, not skipped
 )
 
-// Candidate is a backend with the reason it was placed or passed over.
+// Candidate is a backend with the reason for its place.
 type Candidate struct {
 	Backend *Backend
-	Reason  health.SkipReason // "" = placed by priority and strategy
-	Until   time.Time         // when a health reason ends; zero = unknown or none
-	rank    float64           // inside its group, lowest first
-	probe   bool              // this request may be its probe
+	Reason  health.SkipReason // "" = eligible
+	Until   time.Time         // when the reason ends; zero = unknown or never
+	rank    float64           // within its group, lowest first
+	probe   bool              // its probe is this instance's
 }
 
-// Eligible reports whether the candidate is in the line at all.
+// Eligible reports whether the candidate may be tried.
 func (c *Candidate) Eligible() bool { return c.Reason == health.NotSkipped || c.Reason == Recovering }
 
 // Permits reports whether a consumer with these bounds may use the backend: its
@@ -148,26 +148,25 @@ func (b *Backend) Permits(geographies []string, minPriority int) bool {
 	return (len(geographies) == 0 || slices.Contains(geographies, b.Geography)) && b.Priority >= minPriority
 }
 
-// Decision is who is tried in which order, and why. The log, the explain
-// header and the status page print this same value.
+// Decision is the order in which a request tries backends, and why. The log, the
+// explain header and the status page show it.
 type Decision struct {
 	Model      string
-	Version    uint64      // of the snapshot it was made on
-	Candidates []Candidate // the line first, then those passed over
-	Eligible   int         // how many are in the line
+	Version    uint64      // of the snapshot
+	Candidates []Candidate // the eligible ones first, in order
+	Eligible   int         // how many are eligible
 }
 
-// ConstrainedOut reports whether every backend that could serve was passed over for
-// the consumer's own rules, so that neither waiting nor retrying can help.
+// ConstrainedOut reports whether every backend was skipped for what the request or
+// its consumer requires, so that neither waiting nor retrying helps.
 func (d *Decision) ConstrainedOut() bool {
 	return !slices.ContainsFunc(d.Candidates, func(c Candidate) bool {
 		return !slices.Contains([]health.SkipReason{OutsideGeographies, ReservedPriority, NotPinned, UnsupportedOperation}, c.Reason)
 	})
 }
 
-// ReopensAt is the soonest instant at which a passed-over candidate may be worth
-// another look; zero when none is known. throttledOnly looks at those alone
-// that asked to be left alone.
+// ReopensAt is when the first skipped candidate becomes available; zero when that is
+// unknown. With throttledOnly, it considers throttled candidates alone.
 func (d *Decision) ReopensAt(throttledOnly bool) time.Time {
 	var soonest time.Time
 	for i := range d.Candidates {

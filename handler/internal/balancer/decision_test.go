@@ -13,7 +13,7 @@ import (
 
 var instant = time.UnixMilli(1_900_000_000_000)
 
-// load is a fixed picture of what the process has seen.
+// load is a fixed load.
 type load struct {
 	inFlight   map[health.Slot]int64
 	firstToken map[health.Slot]time.Duration
@@ -39,7 +39,7 @@ func healthy(n int) *health.Snapshot { return &health.Snapshot{Slots: make([]hea
 
 func seeded() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
 
-// shares counts who is tried first in n decisions.
+// shares is how often each backend is first in n decisions.
 func shares(p *balancer.Pool, q *balancer.Query, s *health.Snapshot, n int) []float64 {
 	first := make([]float64, len(p.Backends))
 	for range n {
@@ -65,7 +65,7 @@ func TestSharesFollowWeights(t *testing.T) {
 	wantShares(t, shares(p, query(seeded()), healthy(3), 200_000), 0.005, 0.1, 0.3, 0.6)
 }
 
-func TestSharesFollowWeightsOfThoseThatAreLeft(t *testing.T) {
+func TestSharesFollowWeightsOfAvailableBackends(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 3, 6)}
 	s := healthy(3)
 	s.Slots[2].Throttle = health.Throttle{Until: instant.Add(time.Second)}
@@ -76,19 +76,19 @@ func TestRoundRobinIsExactOverEveryCycle(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 2, 4), Strategy: balancer.RoundRobin}
 	q := query(seeded())
 	for cycle := range 50 {
-		q.Sequence = uint64(cycle) * 3 // a cycle may begin anywhere
+		q.Sequence = uint64(cycle) * 3 // a cycle may begin at any request
 		count := map[string]int{}
 		for range 7 {
 			count[p.Decide(q, healthy(3), nil).Candidates[0].Backend.Name]++
 			q.Sequence++
 		}
 		if count["b0"] != 1 || count["b1"] != 2 || count["b2"] != 4 {
-			t.Fatalf("cycle from turn %d: %v, want 1, 2, 4", cycle*3, count)
+			t.Fatalf("cycle from request %d: %v, want 1, 2, 4", cycle*3, count)
 		}
 	}
 }
 
-func TestRoundRobinSpreadsTheTurnsOfOneBackend(t *testing.T) {
+func TestRoundRobinSpreadsOneBackend(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(50, 50), Strategy: balancer.RoundRobin}
 	q := query(seeded())
 	run, longest, last := 0, 0, ""
@@ -101,11 +101,11 @@ func TestRoundRobinSpreadsTheTurnsOfOneBackend(t *testing.T) {
 		q.Sequence++
 	}
 	if longest > 2 {
-		t.Errorf("one backend had %d turns in a row among equals, want at most 2", longest)
+		t.Errorf("one of two equal backends was first %d times in a row, want at most 2", longest)
 	}
 }
 
-func TestLeastBusyPrefersTheLessBusyOfTwo(t *testing.T) {
+func TestLeastBusyPrefersLessLoadedBackend(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 1), Strategy: balancer.LeastBusy}
 	q := query(seeded())
 	q.Load = load{inFlight: map[health.Slot]int64{0: 5, 1: 4}}
@@ -119,21 +119,21 @@ func TestLeastBusyMeasuresLoadByWeight(t *testing.T) {
 	wantShares(t, shares(p, q, healthy(2), 1000), 1e-9, 1, 0)
 }
 
-func TestLowestLatencySharesAmongTheFastByWeight(t *testing.T) {
+func TestLowestLatencySharesAmongFastBackendsByWeight(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 3, 9), Strategy: balancer.LowestLatency, LatencySensitivity: 50 * time.Millisecond}
 	q := query(seeded())
 	q.Load = load{firstToken: map[health.Slot]time.Duration{0: 300 * time.Millisecond, 1: 349 * time.Millisecond, 2: 351 * time.Millisecond}}
 	wantShares(t, shares(p, q, healthy(3), 100_000), 0.005, 0.25, 0.75, 0)
 }
 
-func TestLowestLatencyTriesTheUnknown(t *testing.T) {
+func TestLowestLatencyTriesBackendsOfUnknownLatency(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 1), Strategy: balancer.LowestLatency}
 	q := query(seeded())
 	q.Load = load{firstToken: map[health.Slot]time.Duration{0: time.Millisecond}}
 	wantShares(t, shares(p, q, healthy(2), 100_000), 0.01, 0.5, 0.5)
 }
 
-func TestPrefixStaysTogetherAndSpreadsByWeight(t *testing.T) {
+func TestAffinityIsStableAndFollowsWeights(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 1, 2)}
 	q := query(seeded())
 	owner := map[uint64]string{}
@@ -148,12 +148,12 @@ func TestPrefixStaysTogetherAndSpreadsByWeight(t *testing.T) {
 	wantShares(t, count, 0.02, 0.25, 0.25, 0.5)
 	for q.Affinity = range owner {
 		if got := p.Decide(q, healthy(3), nil).Candidates[0].Backend.Name; got != owner[q.Affinity] {
-			t.Fatalf("prefix %d went to %s, then to %s", q.Affinity, owner[q.Affinity], got)
+			t.Fatalf("affinity %d went to %s, then to %s", q.Affinity, owner[q.Affinity], got)
 		}
 	}
 }
 
-func TestPrefixMovesOnlyWhenItsOwnerLeaves(t *testing.T) {
+func TestAffinityMovesOnlyWhenItsBackendIsSkipped(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 1, 1)}
 	q := query(seeded())
 	s := healthy(3)
@@ -163,7 +163,7 @@ func TestPrefixMovesOnlyWhenItsOwnerLeaves(t *testing.T) {
 		s.Slots[2].State = health.Open
 		after := p.Decide(q, s, nil).Candidates[0].Backend
 		if before.Slot != 2 && after != before {
-			t.Fatalf("prefix %d moved from %s to %s though its owner stayed", q.Affinity, before.Name, after.Name)
+			t.Fatalf("affinity %d moved from %s to %s though its backend stayed", q.Affinity, before.Name, after.Name)
 		}
 	}
 }
@@ -175,11 +175,11 @@ func TestAffinityYieldsToOverload(t *testing.T) {
 	owner := p.Decide(q, healthy(2), nil).Candidates[0].Backend.Slot
 	q.Load = load{inFlight: map[health.Slot]int64{owner: 100, 1 - owner: 10}}
 	if got := p.Decide(q, healthy(2), nil).Candidates[0].Backend.Slot; got == owner {
-		t.Error("a crowded owner was given more for affinity's sake")
+		t.Error("an overloaded backend was preferred by affinity")
 	}
 }
 
-func TestReasonsAreGivenForThosePassedOver(t *testing.T) {
+func TestSkippedCandidatesHaveReasons(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 1, 1, 1, 0, 1, 1, 1)}
 	p.Backends[5].Geography = "us"
 	p.Backends[6].Priority = 0
@@ -206,24 +206,24 @@ func TestReasonsAreGivenForThosePassedOver(t *testing.T) {
 		}
 	}
 	if d.Eligible != 1 || d.Candidates[0].Backend.Name != "b7" {
-		t.Errorf("line of %d begins with %s, want b7 alone", d.Eligible, d.Candidates[0].Backend.Name)
+		t.Errorf("%d are eligible, the first is %s: want b7 alone", d.Eligible, d.Candidates[0].Backend.Name)
 	}
 	if got := d.ReopensAt(true); !got.Equal(instant.Add(time.Second)) {
 		t.Errorf("throttled reopen %v, want in 1 s", got.Sub(instant))
 	}
 }
 
-func TestTheProbeIsOfferedToItsHolder(t *testing.T) {
+func TestProbeHolderIsEligible(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1)}
 	s := healthy(1)
 	s.Slots[0] = health.Health{State: health.HalfOpen, Probe: true, Until: instant.Add(time.Second)}
 	if d := p.Decide(query(seeded()), s, nil); d.Eligible != 1 {
-		t.Error("the holder of the probe was refused")
+		t.Error("the holder of the probe was skipped")
 	}
 }
 
-// Whatever the strategy and affinity say, but never ahead of a better group.
-func TestAProbeIsAheadOfItsGroup(t *testing.T) {
+// Whatever the strategy and affinity, but never ahead of a better group.
+func TestProbeIsFirstOfItsGroup(t *testing.T) {
 	for _, strategy := range []balancer.Strategy{balancer.Weighted, balancer.RoundRobin, balancer.LeastBusy, balancer.LowestLatency} {
 		p := &balancer.Pool{Strategy: strategy, Backends: backends(5, 5, 1, 5)}
 		p.Backends[0].Priority = 0
@@ -234,24 +234,24 @@ func TestAProbeIsAheadOfItsGroup(t *testing.T) {
 			q.Sequence, q.Affinity = turn, turn%3*0x9e3779b97f4a7c15
 			d := p.Decide(q, s, nil)
 			if first, second := d.Candidates[0].Backend.Name, d.Candidates[1].Backend.Name; first != "b0" || second != "b2" {
-				t.Fatalf("strategy %v: %s, then %s; want b0 of the better group, then b2, whose probe is here", strategy, first, second)
+				t.Fatalf("strategy %v: %s, then %s; want b0 of the better group, then b2, whose probe this instance holds", strategy, first, second)
 			}
 		}
 	}
 }
 
-func TestRecoveringTakesItsShareAndIsTheLastResortOtherwise(t *testing.T) {
+func TestRecoveringBackendTakesItsShareAndIsTriedLast(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 1)}
 	p.Backends[1].Priority = 2
 	s := healthy(2)
 	s.Slots[0].Share = 10
 	wantShares(t, shares(p, query(seeded()), s, 100_000), 0.005, 0.1, 0.9)
 	if d := p.Decide(query(seeded()), s, nil); d.Eligible != 2 {
-		t.Errorf("line = %d, want the recovering one kept as a last resort", d.Eligible)
+		t.Errorf("%d are eligible, want the recovering backend to be tried last", d.Eligible)
 	}
 }
 
-// The laws hold for any pool and any health.
+// For any pool and any health.
 func FuzzDecide(f *testing.F) {
 	f.Add(uint64(1), uint8(4))
 	f.Add(uint64(99), uint8(20))
@@ -266,17 +266,17 @@ func FuzzDecide(f *testing.F) {
 			c := &d.Candidates[i]
 			seen[c.Backend.Name] = true
 			if c.Eligible() != (i < d.Eligible) {
-				t.Fatalf("candidate %d of a line of %d: tried = %v", i, d.Eligible, c.Eligible())
+				t.Fatalf("candidate %d, %d eligible: Eligible() = %v", i, d.Eligible, c.Eligible())
 			}
 			if admits := s.Of(c.Backend.Slot).SkipReason(q.Now, q.Tokens) == health.NotSkipped && c.Backend.Weight > 0; admits != c.Eligible() {
-				t.Fatalf("%s: in line = %v, available = %v", c.Backend.Name, c.Eligible(), admits)
+				t.Fatalf("%s: eligible = %v, available = %v", c.Backend.Name, c.Eligible(), admits)
 			}
 			if i > 0 && i < d.Eligible && c.Reason == d.Candidates[i-1].Reason && c.Backend.Priority < d.Candidates[i-1].Backend.Priority {
-				t.Fatalf("priority %d stands behind %d", c.Backend.Priority, d.Candidates[i-1].Backend.Priority)
+				t.Fatalf("priority %d follows %d", c.Backend.Priority, d.Candidates[i-1].Backend.Priority)
 			}
 		}
 		if len(seen) != len(p.Backends) {
-			t.Fatalf("%d of %d backends are accounted for", len(seen), len(p.Backends))
+			t.Fatalf("%d of %d backends are in the decision", len(seen), len(p.Backends))
 		}
 	})
 }
@@ -302,10 +302,10 @@ func BenchmarkDecide(b *testing.B) {
 				weights[i] = 1
 			}
 			p, s, q := &balancer.Pool{Backends: backends(weights...)}, healthy(n), query(seeded())
-			room := make([]balancer.Candidate, 0, n)
+			dst := make([]balancer.Candidate, 0, n)
 			b.ReportAllocs()
 			for b.Loop() {
-				p.Decide(q, s, room)
+				p.Decide(q, s, dst)
 			}
 		})
 	}

@@ -1,4 +1,8 @@
-// Package pool decides which backend is tried first, and which next.
+// Package balancer puts the backends of a model in the order in which a request
+// tries them: constraints, priority groups, the strategy within a group, prompt
+// affinity. A decision is a value that holds the reason for each backend.
+//
+// It does not know the clock, consumers, or how a request is sent.
 package balancer
 
 import (
@@ -12,30 +16,30 @@ import (
 // Weighted.
 type Strategy uint8
 
-// The strategies (design.md §5.1).
+// The strategies.
 const (
-	Weighted      Strategy = iota // exponential keys over weights
-	RoundRobin                    // exactly in turn
-	LeastBusy                     // in flight per weight, the better of two
-	LowestLatency                 // all within the sensitivity of the fastest, by weight
+	Weighted      Strategy = iota // at random by weight
+	RoundRobin                    // by weight, exactly
+	LeastBusy                     // the less loaded of two drawn by weight
+	LowestLatency                 // by weight among those about as fast as the fastest
 )
 
 // Backend is one deployment of the model at one resource.
 type Backend struct {
 	Name        string
-	Index       int         // place of the resource in the pool document: which target it is sent to
-	Slot        health.Slot // where its health is
-	Deployment  string      // the resource's name for the model; "" passes the caller's on
+	Index       int         // of its resource in the pool document
+	Slot        health.Slot // of its health in a snapshot
+	Deployment  string      // "" = the name that the caller used
 	Region      string
 	Geography   string
-	Priority    int // lower is tried first; already bent by priorityIn for this region
-	Weight      int // share of its priority group; 0 = drained
+	Priority    int // lower is tried first; priorityIn is applied
+	Weight      int // within its priority group; 0 = drained
 	Provisioned bool
-	Stateful    bool // files, batches and the like of this model live here
+	Stateful    bool // holds the files, batches and other stored objects of its model
 	OpenAI      bool // an OpenAI-compatible base URL, not an Azure OpenAI resource
 }
 
-// Affinity says whether requests with a common prompt prefix stay together.
+// Affinity is whether requests with a common prompt prefix go to the same backend.
 type Affinity uint8
 
 // The affinities. The zero Affinity is PromptCache.
@@ -44,15 +48,15 @@ const (
 	NoAffinity
 )
 
-// Hedge is a second attempt when the first is slow. The zero Hedge is off.
+// Hedge is when a second attempt is added to a slow one. The zero Hedge is never.
 type Hedge struct {
 	After      time.Duration // fixed delay; 0 with Percentile 0 = off
-	Percentile float64       // or: this percentile of the recent time to first token, e.g. 0.95
-	MaxPercent float64       // extra attempts are at most this share of requests
+	Percentile float64       // or this percentile of the recent time to first token, such as 0.95
+	MaxPercent float64       // of requests that may be hedged
 }
 
-// Pool is the backends that serve one model, with how they are chosen. It is
-// immutable once configured.
+// Pool is the backends that serve one model, and how one is selected. It is
+// immutable.
 type Pool struct {
 	Model              string
 	Aliases            []string
@@ -61,7 +65,7 @@ type Pool struct {
 	LatencySensitivity time.Duration
 	Affinity           Affinity
 	Fallbacks          []string
-	FirstToken         time.Duration // overrides the process setting; 0 = does not
+	FirstToken         time.Duration // 0 = SPILLWAY_FIRST_TOKEN_TIMEOUT
 	Hedge              Hedge
 	Price              usage.Price
 }

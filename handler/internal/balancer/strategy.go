@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// arrange orders one group in place. Affinity bends the best group only: a
-// request that has to leave it has lost its cache anyway.
+// arrange orders one group. Affinity applies to the best group only: a request that
+// leaves it finds no cache anyway.
 func (p *Pool) arrange(group []Candidate, q *Query, best bool) {
 	if len(group) == 1 {
 		return
@@ -28,31 +28,31 @@ func (p *Pool) arrange(group []Candidate, q *Query, best bool) {
 	}
 }
 
-// weightOf is a backend's weight. One without any is in the line only for what it
-// holds already, and then counts like the least.
+// weightOf is the weight of a backend. One with weight 0 is eligible only for what it
+// holds, and counts as 1.
 func weightOf(b *Backend) float64 { return float64(max(b.Weight, 1)) }
 
 func byRank(group []Candidate) {
 	slices.SortFunc(group, func(a, b Candidate) int { return cmp.Compare(a.rank, b.rank) })
 }
 
-// byWeight draws an exponential key for each, so that the whole order follows
-// the weights, whoever drops out of it.
-func byWeight(group []Candidate, chance func() float64) {
+// byWeight draws an exponential key for each backend, so that the whole order follows
+// the weights, whichever of them are skipped later.
+func byWeight(group []Candidate, rand func() float64) {
 	for i := range group {
-		group[i].rank = -math.Log1p(-chance()) / weightOf(group[i].Backend)
+		group[i].rank = -math.Log1p(-rand()) / weightOf(group[i].Backend)
 	}
 	byRank(group)
 }
 
-// roundRobin gives turn n of every W consecutive turns to each backend exactly as
-// often as it has weight, spread over the W turns; the others follow in order.
-func roundRobin(group []Candidate, turn uint64) {
+// roundRobin makes each backend the first in exactly as many of every W consecutive
+// requests as it has weight, spread over them; W is the sum of the weights.
+func roundRobin(group []Candidate, sequence uint64) {
 	var total uint64
 	for i := range group {
 		total += uint64(weightOf(group[i].Backend))
 	}
-	at := turn % total * stride(total) % total
+	at := sequence % total * stride(total) % total
 	first := 0
 	for ; at >= uint64(weightOf(group[first].Backend)); first++ {
 		at -= uint64(weightOf(group[first].Backend))
@@ -60,7 +60,7 @@ func roundRobin(group []Candidate, turn uint64) {
 	rotate(group, first)
 }
 
-// stride is the step nearest to the golden section that visits all of n.
+// stride is the step nearest to the golden ratio of n that visits all of n.
 func stride(n uint64) uint64 {
 	step := uint64(float64(n) * (math.Sqrt(5) - 1) / 2)
 	for step > 1 && gcd(step, n) != 1 {
@@ -82,9 +82,8 @@ func rotate(group []Candidate, first int) {
 	slices.Reverse(group)
 }
 
-// leastBusy is the better of two drawn by weight: fewest in flight for its
-// weight. Of two choices, not the minimum of all: instances that do not see
-// each other's load would all run to the same one.
+// leastBusy is the less loaded of two backends drawn by weight, not the least loaded
+// of all: instances do not see each other's load, and would all choose the same.
 func leastBusy(group []Candidate, q *Query) {
 	byWeight(group, q.Rand)
 	if loadPerWeight(&group[1], q) < loadPerWeight(&group[0], q) {
@@ -96,9 +95,9 @@ func loadPerWeight(c *Candidate, q *Query) float64 {
 	return float64(q.Load.InFlight(c.Backend.Slot)) / weightOf(c.Backend)
 }
 
-// lowestLatency is Front Door's rule: all within the sensitivity of the
-// fastest share by weight, the slower ones follow, fastest first. One whose
-// latency is unknown counts as fast, or it would never be known.
+// lowestLatency draws by weight among the backends within LatencySensitivity of the
+// fastest, as Azure Front Door does; the slower ones follow, fastest first. One of
+// unknown latency counts as fast, so that its latency becomes known.
 func (p *Pool) lowestLatency(group []Candidate, q *Query) {
 	fastest := time.Duration(math.MaxInt64)
 	for i := range group {
@@ -117,17 +116,15 @@ func (p *Pool) lowestLatency(group []Candidate, q *Query) {
 	slices.SortStableFunc(group, func(a, b Candidate) int { return cmp.Compare(excess(&a), excess(&b)) })
 }
 
-// loadFactor is how far above its fair share of the group's requests in flight
-// a backend may be and still be given more for affinity's sake.
+// loadFactor is how far above its share of the group's requests in flight a backend
+// may be and still be preferred by affinity.
 const loadFactor = 1.25
 
-// minLoadBound is how many requests in flight are no crowd, whatever the others have:
-// with few in flight, shares of them say nothing.
+// minLoadBound is how many requests in flight are never too many.
 const minLoadBound = 16
 
-// byAffinity orders the group by weighted rendezvous with the affinity number,
-// so that its owner is the head, and whoever it falls to without the owner the
-// next. Those that would be overloaded stand behind the others.
+// byAffinity orders the group by weighted rendezvous hashing. Backends that would be
+// overloaded follow the others.
 func byAffinity(group []Candidate, q *Query) {
 	var inFlight, weight float64
 	for i := range group {
@@ -146,11 +143,11 @@ func byAffinity(group []Candidate, q *Query) {
 	byRank(group)
 }
 
-// overloadPenalty is more than any rank: -ln of the smallest unit is under 37.
+// overloadPenalty is more than any rank: -ln of the smallest interval is below 37.
 const overloadPenalty = 1e6
 
-// hashName hashes a backend's name into the affinity number (FNV-1a, then a finish
-// that spreads the last bytes over all bits).
+// hashName hashes a backend's name into the affinity number: FNV-1a, and a finalizer
+// that spreads the last bytes over all bits.
 func hashName(affinity uint64, name string) uint64 {
 	h := affinity ^ 14695981039346656037
 	for i := range len(name) {
@@ -163,5 +160,5 @@ func hashName(affinity uint64, name string) uint64 {
 	return h ^ h>>33
 }
 
-// unitInterval maps to (0, 1].
+// unitInterval maps h to (0, 1].
 func unitInterval(h uint64) float64 { return (float64(h>>11) + 1) / (1 << 53) }

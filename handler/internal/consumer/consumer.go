@@ -1,27 +1,28 @@
-// Package consumer is what a caller by name may do: models, geographies, limits.
+// Package consumer defines what a consumer may do: models, geographies, limits.
+// It does not know how a consumer proves who it is.
 package consumer
 
 import "slices"
 
-// Consumer is one caller by name, with what it may do. The zero value of a
-// limit means no limit.
+// Consumer is a configured caller with its permissions. The zero value of a limit
+// means no limit.
 type Consumer struct {
 	Name              string
 	Models            []string // empty = all
 	Geographies       []string // empty = all; never crossed
-	MinPriority       int      // 0 = all; else only priority groups >= this number (keeps the PTU for others)
+	MinPriority       int      // of the priority groups that it may use; 0 = all
 	MaxRequestTokens  int64
 	Concurrency       int
 	TokensPerMinute   int64
 	RequestsPerMinute int64
 	TokensPerMonth    int64
-	BudgetPerMonth    float64 // in the currency of the models' prices
+	BudgetPerMonth    float64 // in the currency of the prices
 	Class             Class
 	PerModel          map[string]Limits
 	Transcripts       bool
 }
 
-// Limits are the quotas of one consumer for one model.
+// Limits are the limits of one consumer for one model.
 type Limits struct {
 	TokensPerMinute   int64
 	RequestsPerMinute int64
@@ -29,7 +30,8 @@ type Limits struct {
 	BudgetPerMonth    float64
 }
 
-// Class is who goes first under pressure. The zero Class is Interactive.
+// Class is which requests go first when capacity is short. The zero Class is
+// Interactive.
 type Class uint8
 
 // The classes.
@@ -38,8 +40,7 @@ const (
 	Batch
 )
 
-// MayUse reports whether the consumer may ask for the pool of this model. A
-// nil consumer is anybody, and may.
+// MayUse reports whether the consumer may use a model. A nil consumer may use all.
 func (c *Consumer) MayUse(model string) bool {
 	return c == nil || len(c.Models) == 0 || slices.Contains(c.Models, model)
 }

@@ -44,7 +44,7 @@ func newHedgeFixture(hedge balancer.Hedge) *hedgeFixture {
 		delays: map[string][]time.Duration{}, refuses: map[string]health.Outcome{}, reports: map[string][]health.Outcome{},
 	}
 	t.Proxy = &proxy.Proxy{
-		Health: t, Sender: t, Load: proxy.NewLoad(3), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Floor: 10},
+		Health: t, Sender: t, Load: proxy.NewLoad(3), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Minimum: 10},
 		Hedges: new(proxy.Hedges), Now: time.Now, Rand: func() float64 { return 0 }, Queue: new(proxy.WaitQueue),
 	}
 	return t

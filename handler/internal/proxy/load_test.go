@@ -31,7 +31,7 @@ func TestRoundRobinIsExactUnderConcurrency(t *testing.T) {
 	var mu sync.Mutex
 	served := map[string]int{}
 	loop := &proxy.Proxy{
-		Health: idle{}, Load: proxy.NewLoad(3), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Floor: 10},
+		Health: idle{}, Load: proxy.NewLoad(3), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Minimum: 10},
 		Now: time.Now, Rand: func() float64 { return 0 }, Queue: new(proxy.WaitQueue),
 		Sender: sender(func(*balancer.Backend) (*http.Response, health.Outcome) {
 			return &http.Response{StatusCode: 200, Body: http.NoBody}, health.Outcome{}

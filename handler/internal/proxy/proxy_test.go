@@ -55,7 +55,7 @@ func newFixture(t *testing.T, priorities ...int) *fixture {
 		f.pool.Backends = append(f.pool.Backends, balancer.Backend{Name: string(rune('a' + i)), Slot: health.Slot(i), Priority: p, Weight: 1})
 	}
 	f.proxy = &proxy.Proxy{
-		Health: f, Sender: f, Load: proxy.NewLoad(len(priorities)), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Floor: 10},
+		Health: f, Sender: f, Load: proxy.NewLoad(len(priorities)), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Minimum: 10},
 		Now: time.Now, Rand: func() float64 { return 0 }, Queue: new(proxy.WaitQueue),
 	}
 	return f
@@ -283,12 +283,12 @@ func TestThrottlesCostNoRetryBudget(t *testing.T) {
 }
 
 func TestRetryBudgetRefills(t *testing.T) {
-	b, now := &proxy.RetryBudget{Share: 0.2, Floor: 1}, time.UnixMilli(0)
+	b, now := &proxy.RetryBudget{Share: 0.2, Minimum: 1}, time.UnixMilli(0)
 	if !b.Withdraw(now) || b.Withdraw(now) {
-		t.Fatal("want exactly the floor at first")
+		t.Fatal("want exactly the minimum at first")
 	}
 	if !b.Withdraw(now.Add(10 * time.Second)) {
-		t.Error("want the floor again after the window")
+		t.Error("want the minimum again after the window")
 	}
 }
 

@@ -6,12 +6,12 @@ import (
 )
 
 // RetryBudget bounds the attempts that follow a failed one to Share of the requests
-// of the last ten seconds plus Floor, so that an outage is not multiplied. Attempts
+// of the last ten seconds plus Minimum, so that an outage is not multiplied. Attempts
 // after a throttle are free. The zero RetryBudget allows none. It is safe for
 // concurrent use.
 type RetryBudget struct {
-	Share float64
-	Floor float64
+	Share   float64
+	Minimum float64
 
 	mu       sync.Mutex
 	updated  time.Time
@@ -34,7 +34,7 @@ func (b *RetryBudget) Withdraw(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.decay(now)
-	if b.retries+1 > b.requests*b.Share+b.Floor {
+	if b.retries+1 > b.requests*b.Share+b.Minimum {
 		return false
 	}
 	b.retries++
