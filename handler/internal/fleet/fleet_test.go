@@ -31,20 +31,20 @@ func (s *slowTable) List(ctx context.Context, partition, from, to string) ([]tab
 func (s *slowTable) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
 	s.gets.Add(1)
 	time.Sleep(2 * time.Millisecond)
-	row, reply, err := s.Store.Get(ctx, partition, key)
+	row, response, err := s.Store.Get(ctx, partition, key)
 	time.Sleep(3 * time.Millisecond)
-	return row, reply, err
+	return row, response, err
 }
 
 func (s *slowTable) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	s.puts.Add(1)
 	time.Sleep(3 * time.Millisecond)
-	version, reply, err := s.Store.Put(ctx, row)
+	version, response, err := s.Store.Put(ctx, row)
 	if err != nil {
 		s.conflicts.Add(1)
 	}
 	time.Sleep(3 * time.Millisecond)
-	return version, reply, err
+	return version, response, err
 }
 
 func (s *slowTable) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {

@@ -77,11 +77,11 @@ func (j *Janitor) Run(ctx context.Context) {
 func (j *Janitor) Claim(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
-	row, reply, err := j.Store.Get(ctx, janitorPartition, janitorKey)
+	row, response, err := j.Store.Get(ctx, janitorPartition, janitorKey)
 	if err != nil && !errors.Is(err, tablestore.ErrNotFound) {
 		return false, fmt.Errorf("read the claim of maintenance: %w", err)
 	}
-	now := j.now(reply)
+	now := j.now(response)
 	last, _ := strconv.ParseInt(row.Columns[claimedAtColumn], 10, 64)
 	if since := now.Sub(time.Unix(last, 0)); last > 0 && since >= 0 && since < cmp.Or(j.Interval, time.Hour) {
 		return false, nil
@@ -97,10 +97,10 @@ func (j *Janitor) Claim(ctx context.Context) (bool, error) {
 }
 
 // now is the table service's clock, else the local one.
-func (j *Janitor) now(reply tablestore.Response) time.Time {
+func (j *Janitor) now(response tablestore.Response) time.Time {
 	switch {
-	case !reply.Date.IsZero():
-		return reply.Date
+	case !response.Date.IsZero():
+		return response.Date
 	case j.Now != nil:
 		return j.Now()
 	}

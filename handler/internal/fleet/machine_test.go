@@ -101,55 +101,55 @@ func (s *tapped) reach() {
 	w.pass(d)
 }
 
-func (s *tapped) date(reply tablestore.Response) tablestore.Response {
+func (s *tapped) date(response tablestore.Response) tablestore.Response {
 	if s.m.w.plan.localClocks {
 		return tablestore.Response{Date: s.m.local().Add(-500 * time.Millisecond)} // as if each machine's clock were the service's
 	}
-	return reply
+	return response
 }
 
 func (s *tapped) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
 	s.reach()
-	row, reply, err := s.under.Get(context.WithoutCancel(ctx), partition, key)
+	row, response, err := s.under.Get(context.WithoutCancel(ctx), partition, key)
 	read := s.m.w.oracle.readAt()
 	s.reach()
 	s.m.w.oracle.willSee(s.m, read)
-	return row, s.date(reply), err
+	return row, s.date(response), err
 }
 
-func (s *tapped) Put(ctx context.Context, row tablestore.Row) (version tablestore.Version, reply tablestore.Response, err error) {
+func (s *tapped) Put(ctx context.Context, row tablestore.Row) (version tablestore.Version, response tablestore.Response, err error) {
 	s.reach()
 	ctx = context.WithoutCancel(ctx)
 	if s.m.w.plan.noSwap {
-		version, reply, err = s.under.Upsert(ctx, row)
+		version, response, err = s.under.Upsert(ctx, row)
 	} else {
-		version, reply, err = s.under.Put(ctx, row)
+		version, response, err = s.under.Put(ctx, row)
 	}
 	if err == nil {
 		s.m.w.oracle.written(s.m, row)
 	}
 	s.reach()
-	return version, s.date(reply), err
+	return version, s.date(response), err
 }
 
 func (s *tapped) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	s.reach()
-	version, reply, err := s.under.Upsert(context.WithoutCancel(ctx), row)
+	version, response, err := s.under.Upsert(context.WithoutCancel(ctx), row)
 	s.reach()
-	return version, s.date(reply), err
+	return version, s.date(response), err
 }
 
 func (s *tapped) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
 	s.reach()
-	rows, reply, err := s.under.List(context.WithoutCancel(ctx), partition, from, to)
+	rows, response, err := s.under.List(context.WithoutCancel(ctx), partition, from, to)
 	s.reach()
-	return rows, s.date(reply), err
+	return rows, s.date(response), err
 }
 
 func (s *tapped) Delete(ctx context.Context, row tablestore.Row) (tablestore.Response, error) {
 	s.reach()
-	reply, err := s.under.Delete(context.WithoutCancel(ctx), row)
-	return s.date(reply), err
+	response, err := s.under.Delete(context.WithoutCancel(ctx), row)
+	return s.date(response), err
 }
 
 // overheard is the top of a machine's way to the table: the oracle hears each
@@ -166,11 +166,11 @@ func (o overheard) Get(ctx context.Context, partition, key string) (tablestore.R
 
 func (o overheard) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	o.m.w.oracle.speaks(o.m)
-	version, reply, err := o.Store.Put(ctx, row)
+	version, response, err := o.Store.Put(ctx, row)
 	if err != nil && o.m.w.plan.noNonce {
 		o.m.forget()
 	}
-	return version, reply, err
+	return version, response, err
 }
 
 func (o overheard) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {

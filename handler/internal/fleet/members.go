@@ -63,9 +63,9 @@ func (r *Replica) sendHeartbeat(ctx context.Context) {
 	if !ok {
 		return
 	}
-	_ = r.exchange(ctx, func(ctx context.Context) (reply tablestore.Response, err error) { // lost: the next one replaces it
-		_, reply, err = r.cfg.Store.Upsert(ctx, row)
-		return reply, err
+	_ = r.exchange(ctx, func(ctx context.Context) (response tablestore.Response, err error) { // lost: the next one replaces it
+		_, response, err = r.cfg.Store.Upsert(ctx, row)
+		return response, err
 	})
 }
 
@@ -103,9 +103,9 @@ func (r *Replica) heartbeatRow() (tablestore.Row, bool) {
 // listHeartbeats also returns the present instant of the table's clock.
 func (r *Replica) listHeartbeats(ctx context.Context) ([]tablestore.Row, time.Time, error) {
 	var rows []tablestore.Row
-	err := r.exchange(ctx, func(ctx context.Context) (reply tablestore.Response, err error) {
-		rows, reply, err = r.cfg.Store.List(ctx, r.heartbeatPartition(), "", "")
-		return reply, err
+	err := r.exchange(ctx, func(ctx context.Context) (response tablestore.Response, err error) {
+		rows, response, err = r.cfg.Store.List(ctx, r.heartbeatPartition(), "", "")
+		return response, err
 	})
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("list instances: %w", err)

@@ -52,11 +52,11 @@ func (r *Replica) exchange(ctx context.Context, f func(context.Context) (tablest
 	sent := r.readClocks()
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
-	reply, err := f(ctx)
+	response, err := f(ctx)
 	got := r.readClocks()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.clock.addSample(reply.Date, sent, got)
+	r.clock.addSample(response.Date, sent, got)
 	r.counters.recordExchange(got.local - sent.local)
 	r.lastError = nil
 	if err == nil || errors.Is(err, tablestore.ErrConflict) || errors.Is(err, tablestore.ErrNotFound) {
@@ -78,9 +78,9 @@ func (r *Replica) refresh(ctx context.Context) {
 		return
 	}
 	var rows []tablestore.Row
-	err := r.exchange(ctx, func(ctx context.Context) (reply tablestore.Response, err error) {
-		rows, reply, err = r.cfg.Store.List(ctx, r.partition(), "", "")
-		return reply, err
+	err := r.exchange(ctx, func(ctx context.Context) (response tablestore.Response, err error) {
+		rows, response, err = r.cfg.Store.List(ctx, r.partition(), "", "")
+		return response, err
 	})
 	for n := range r.rows {
 		row, found := rowWithKey(rows, r.rows[n].key)
@@ -105,9 +105,9 @@ func rowWithKey(rows []tablestore.Row, key string) (tablestore.Row, error) {
 // it shows whether that was applied (docs/shared-state.md#rules).
 func (r *Replica) readRow(ctx context.Context, n int) bool {
 	var row tablestore.Row
-	err := r.exchange(ctx, func(ctx context.Context) (reply tablestore.Response, err error) {
-		row, reply, err = r.cfg.Store.Get(ctx, r.partition(), r.rows[n].key)
-		return reply, err
+	err := r.exchange(ctx, func(ctx context.Context) (response tablestore.Response, err error) {
+		row, response, err = r.cfg.Store.Get(ctx, r.partition(), r.rows[n].key)
+		return response, err
 	})
 	return r.applyRead(n, row, err)
 }
@@ -158,9 +158,9 @@ func (r *Replica) nextRow(n int, columns map[string]string) tablestore.Row {
 // commit tries one write, and reports whether the table confirmed it.
 func (r *Replica) commit(ctx context.Context, n int, draft rowDraft) bool {
 	var version tablestore.Version
-	err := r.exchange(ctx, func(ctx context.Context) (reply tablestore.Response, err error) {
-		version, reply, err = r.cfg.Store.Put(ctx, draft.row)
-		return reply, err
+	err := r.exchange(ctx, func(ctx context.Context) (response tablestore.Response, err error) {
+		version, response, err = r.cfg.Store.Put(ctx, draft.row)
+		return response, err
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()

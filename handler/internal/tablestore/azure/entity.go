@@ -9,18 +9,19 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// What the service accepts; the emulator accepts more (facts/table-state.md §1, §2).
+// What the service accepts (docs/shared-state.md#limits-and-cost); the emulator
+// accepts more.
 const (
 	maxColumnLength = 32 * 1024 // UTF-16 units: 64 KiB
 	maxColumns      = 252
 	maxKeyLength    = 512 // UTF-16 units: 1 KiB
 )
 
-// encode is the row as the SDK wants it. What the service would refuse is
-// refused here, so that it is seen in tests against the emulator too.
+// encode returns the row as the SDK takes it. What the service would refuse is
+// refused here, so that tests against the emulator see it too.
 func encode(row tablestore.Row) ([]byte, error) {
-	if why := validateRow(row); why != "" {
-		return nil, fmt.Errorf("%w: row %q: %s", tablestore.ErrRefused, row.Key, why)
+	if fault := validateRow(row); fault != "" {
+		return nil, fmt.Errorf("%w: row %q: %s", tablestore.ErrRefused, row.Key, fault)
 	}
 	entity := make(map[string]string, len(row.Columns)+2)
 	for name, value := range row.Columns {
@@ -55,12 +56,12 @@ func validKey(key string) bool {
 	})
 }
 
-// decode is a row from the wire. Columns that are no strings are somebody
-// else's and left out.
+// decode returns the row of an entity. Columns that are not strings were not
+// written by this program and are left out.
 func decode(entity []byte) (tablestore.Row, error) {
 	var all map[string]any
 	if err := json.Unmarshal(entity, &all); err != nil {
-		return tablestore.Row{}, fmt.Errorf("%w: an answer that is no entity: %w", tablestore.ErrUnknown, err)
+		return tablestore.Row{}, fmt.Errorf("%w: a response that is no entity: %w", tablestore.ErrUnknown, err)
 	}
 	row := tablestore.Row{Columns: make(map[string]string, len(all))}
 	for name, value := range all {

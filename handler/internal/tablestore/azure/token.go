@@ -2,62 +2,38 @@ package azure
 
 import (
 	"context"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"golang.org/x/sync/singleflight"
 )
 
-// tokenPatience is how long one fetch of a token may take; the identity service
-// of a machine that has just started takes seconds (facts/table-state.md §1).
-const tokenPatience = 30 * time.Second
+// tokenTimeout bounds one fetch of a token; the identity service of a machine
+// that has just started takes seconds.
+const tokenTimeout = 30 * time.Second
 
-// patient is a credential whose fetch outlives the exchange that asked first.
-// Exchanges with the table have about a second; a fetch that each of them
-// began anew and broke off would never end.
-type patient struct {
-	under azcore.TokenCredential
-
-	mu    sync.Mutex
-	fetch *fetch
+// sharedToken is a credential whose fetch outlives the exchange that began it.
+// Exchanges with the table have about a second; if each began a fetch of its own
+// and broke it off, none would end.
+type sharedToken struct {
+	inner   azcore.TokenCredential
+	fetches singleflight.Group
 }
 
-// fetch is one under way: token and err are set when done is closed.
-type fetch struct {
-	done  chan struct{}
-	token azcore.AccessToken
-	err   error
-}
-
-// GetToken waits for the fetch under way, or begins one, as long as ctx allows.
-func (p *patient) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	f := p.join(ctx, o)
+// GetToken waits for the fetch in flight, or begins one, as long as ctx allows.
+func (t *sharedToken) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	fetched := t.fetches.DoChan(strings.Join(o.Scopes, " ")+"|"+o.Claims, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTimeout)
+		defer cancel()
+		return t.inner.GetToken(ctx, o)
+	})
 	select {
-	case <-f.done:
-		return f.token, f.err
+	case result := <-fetched:
+		token, _ := result.Val.(azcore.AccessToken)
+		return token, result.Err
 	case <-ctx.Done():
 		return azcore.AccessToken{}, ctx.Err()
 	}
-}
-
-func (p *patient) join(ctx context.Context, o policy.TokenRequestOptions) *fetch {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.fetch != nil {
-		return p.fetch
-	}
-	f := &fetch{done: make(chan struct{})}
-	p.fetch = f
-	// It ends by itself within its patience; nobody need wait for it.
-	go func() {
-		defer close(f.done)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenPatience)
-		defer cancel()
-		f.token, f.err = p.under.GetToken(ctx, o)
-		p.mu.Lock()
-		p.fetch = nil
-		p.mu.Unlock()
-	}()
-	return f
 }

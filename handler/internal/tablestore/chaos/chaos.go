@@ -1,5 +1,5 @@
-// Package chaos is a table that goes wrong in all the ways that a real one
-// does (facts/table-state.md §1), as often as it is told to.
+// Package chaos injects the faults of a real table
+// (docs/shared-state.md#what-the-table-does) into one, at given rates.
 package chaos
 
 import (
@@ -14,39 +14,39 @@ import (
 
 var _ tablestore.Store = (*Store)(nil)
 
-// Faults are how often each kind of fault happens, as a probability. The zero
-// Faults never happen.
+// Faults are the probability of each kind of fault. The zero Faults never happen.
 type Faults struct {
-	LostRequest  float64       // never arrives
-	LostResponse float64       // is applied, and the answer does not come
-	Conflict     float64       // a write is refused with a conflict that was none
-	Delay        float64       // takes up to DelayUpTo longer
+	LostRequest  float64       // the request never arrives
+	LostResponse float64       // it is applied, and the response is lost
+	Conflict     float64       // a write is refused with a false conflict
+	Delay        float64       // it takes up to DelayUpTo longer
 	DelayUpTo    time.Duration // 0 = 800 ms
-	Late         float64       // a write times out now and is applied up to LateUpTo later: a zombie
-	LateUpTo     time.Duration // 0 = 3 s; the service says up to 30 s
+	Late         float64       // a write times out and is applied up to LateUpTo later
+	LateUpTo     time.Duration // 0 = 3 s; the service documents up to 30 s
 }
 
-// Scale is the faults n times as likely.
+// Scale returns the faults, n times as likely.
 func (f Faults) Scale(n float64) Faults {
 	f.LostRequest, f.LostResponse, f.Conflict, f.Delay, f.Late = n*f.LostRequest, n*f.LostResponse, n*f.Conflict, n*f.Delay, n*f.Late
 	return f
 }
 
-// TypicalFaults are the faults that the protocol was measured with.
+// TypicalFaults are the rates that the protocol was measured with.
 func TypicalFaults() Faults {
 	return Faults{LostRequest: .02, LostResponse: .05, Conflict: .05, Delay: .05, Late: .02}
 }
 
-// Environment is how faults take time and chance. The zero Environment is the real one.
+// Environment is the clock and randomness of faults. The zero Environment is the
+// real one.
 type Environment struct {
 	Rand        func() float64                                   // in [0, 1)
 	Sleep       func(ctx context.Context, d time.Duration) error // until d passed, or the error of ctx
-	Go          func(f func())                                   // runs f beside the caller
-	CallTimeout time.Duration                                    // how long a caller waits for an answer that does not come; 0 = until its ctx is done
+	Go          func(f func())                                   // runs f in the background
+	CallTimeout time.Duration                                    // how long a caller waits for a lost response; 0 = until its ctx is done
 }
 
-// Store is one instance's way to the table under it. It is safe for concurrent
-// use, as far as World is.
+// Store is one instance's connection to the table Inner. It is safe for
+// concurrent use, as far as Environment is.
 type Store struct {
 	Inner       tablestore.Store
 	Faults      Faults
@@ -57,102 +57,105 @@ type Store struct {
 	count       [5]atomic.Int64
 }
 
-// SetPartitioned breaks the way to the table, or mends it: an outage when all instances
-// are cut off, a partition when some are.
-func (s *Store) SetPartitioned(off bool) { s.partitioned.Store(off) }
+// SetPartitioned cuts the connection to the table, or restores it: an outage when
+// it is cut for all instances, a partition when for some.
+func (s *Store) SetPartitioned(partitioned bool) { s.partitioned.Store(partitioned) }
 
-// Counts are how often each fault happened so far.
+// Partitioned reports whether the connection to the table is cut.
+func (s *Store) Partitioned() bool { return s.partitioned.Load() }
+
+// Counts are how often each fault happened.
 type Counts struct{ LostRequest, LostResponse, Conflict, Delay, Late int64 }
 
-// Counts reads them.
+// Counts returns how often each fault happened so far.
 func (s *Store) Counts() Counts {
 	return Counts{s.count[0].Load(), s.count[1].Load(), s.count[2].Load(), s.count[3].Load(), s.count[4].Load()}
 }
 
-// Wait waits for the writes that are still to be applied late. Only with the
-// real World.Go.
+// Wait waits for the writes that are still to be applied late. Only with the real
+// Environment.Go.
 func (s *Store) Wait() { s.lateWrites.Wait() }
 
 // Get reads one row.
-func (s *Store) Get(ctx context.Context, partition, key string) (row tablestore.Row, reply tablestore.Response, err error) {
+func (s *Store) Get(ctx context.Context, partition, key string) (row tablestore.Row, response tablestore.Response, err error) {
 	err = s.exchange(ctx, false, func(ctx context.Context) (err error) {
-		row, reply, err = s.Inner.Get(ctx, partition, key)
+		row, response, err = s.Inner.Get(ctx, partition, key)
 		return err
 	})
 	if isInjected(err) {
 		return tablestore.Row{}, tablestore.Response{}, err
 	}
-	return row, reply, err
+	return row, response, err
 }
 
 // Put inserts or merges at a version.
 func (s *Store) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
-	var a result // a write that is applied late has an answer too, for nobody
+	var a result // a late write has a result too, which its caller does not see
 	err := s.exchange(ctx, true, func(ctx context.Context) (err error) {
-		a.version, a.reply, err = s.Inner.Put(ctx, row)
+		a.version, a.response, err = s.Inner.Put(ctx, row)
 		return err
 	})
 	if isInjected(err) {
 		return "", tablestore.Response{}, err
 	}
-	return a.version, a.reply, err
+	return a.version, a.response, err
 }
 
-// Upsert inserts or merges whatever is there.
+// Upsert inserts or merges at any version.
 func (s *Store) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
-	var a result // a write that is applied late has an answer too, for nobody
+	var a result // a late write has a result too, which its caller does not see
 	err := s.exchange(ctx, true, func(ctx context.Context) (err error) {
-		a.version, a.reply, err = s.Inner.Upsert(ctx, row)
+		a.version, a.response, err = s.Inner.Upsert(ctx, row)
 		return err
 	})
 	if isInjected(err) {
 		return "", tablestore.Response{}, err
 	}
-	return a.version, a.reply, err
+	return a.version, a.response, err
 }
 
 // List reads rows.
-func (s *Store) List(ctx context.Context, partition, from, to string) (rows []tablestore.Row, reply tablestore.Response, err error) {
+func (s *Store) List(ctx context.Context, partition, from, to string) (rows []tablestore.Row, response tablestore.Response, err error) {
 	err = s.exchange(ctx, false, func(ctx context.Context) (err error) {
-		rows, reply, err = s.Inner.List(ctx, partition, from, to)
+		rows, response, err = s.Inner.List(ctx, partition, from, to)
 		return err
 	})
 	if isInjected(err) {
 		return nil, tablestore.Response{}, err
 	}
-	return rows, reply, err
+	return rows, response, err
 }
 
 // Delete removes a row at its version.
 func (s *Store) Delete(ctx context.Context, row tablestore.Row) (tablestore.Response, error) {
 	var a result
 	err := s.exchange(ctx, true, func(ctx context.Context) (err error) {
-		a.reply, err = s.Inner.Delete(ctx, row)
+		a.response, err = s.Inner.Delete(ctx, row)
 		return err
 	})
 	if isInjected(err) {
 		return tablestore.Response{}, err
 	}
-	return a.reply, err
+	return a.response, err
 }
 
-// result is what the table under it said to a write.
+// result is that of a write to Inner.
 type result struct {
-	version tablestore.Version
-	reply   tablestore.Response
+	version  tablestore.Version
+	response tablestore.Response
 }
 
-// injectedError is an outcome that the store under it did not give.
+// injectedError is an error that Inner did not return.
 type injectedError struct{ error }
 
 func (f injectedError) Unwrap() error { return f.error }
 
 func isInjected(err error) bool {
-	_, ok := err.(injectedError) //nolint:errorlint // only one of our own, unwrapped
+	_, ok := err.(injectedError) //nolint:errorlint // its own type, never wrapped
 	return ok
 }
 
-// exchange takes one exchange to the table, or does not.
+// exchange passes one exchange to the table, or injects a fault.
 func (s *Store) exchange(ctx context.Context, write bool, apply func(context.Context) error) error {
 	switch {
 	case s.partitioned.Load():
@@ -177,33 +180,33 @@ func (s *Store) exchange(ctx context.Context, write bool, apply func(context.Con
 	return err
 }
 
-// noResponse is an answer that does not come: either the connection breaks at
-// some moment, or the caller's patience ends.
+// noResponse is a lost response: either the connection breaks at some moment, or
+// the caller's deadline passes.
 func (s *Store) noResponse(ctx context.Context) error {
-	patience := s.Environment.CallTimeout
-	if deadline, ok := ctx.Deadline(); patience == 0 && ok {
-		patience = time.Until(deadline)
+	wait := s.Environment.CallTimeout
+	if deadline, ok := ctx.Deadline(); wait == 0 && ok {
+		wait = time.Until(deadline)
 	}
 	if s.random() < .5 {
-		patience = time.Duration(s.random() * float64(patience))
+		wait = time.Duration(s.random() * float64(wait))
 	}
-	_ = s.sleep(ctx, patience)
+	_ = s.sleep(ctx, wait)
 	return injectedError{tablestore.ErrUnknown}
 }
 
 // applyLate applies a write after its caller has given up.
 func (s *Store) applyLate(apply func(context.Context) error) {
 	after := s.Environment.CallTimeout + s.randomDelay(s.Faults.LateUpTo, 3*time.Second)
-	zombie := func() {
+	late := func() {
 		if s.sleep(context.Background(), after) == nil {
-			_ = apply(context.Background()) // nobody listens any more
+			_ = apply(context.Background()) // its caller has given up
 		}
 	}
 	if s.Environment.Go != nil {
-		s.Environment.Go(zombie)
+		s.Environment.Go(late)
 		return
 	}
-	s.lateWrites.Go(zombie)
+	s.lateWrites.Go(late)
 }
 
 func (s *Store) occurs(probability float64, kind int) bool {
@@ -241,6 +244,3 @@ func (s *Store) sleep(ctx context.Context, d time.Duration) error {
 		return nil
 	}
 }
-
-// Partitioned reports whether the way to the table is broken.
-func (s *Store) Partitioned() bool { return s.partitioned.Load() }

@@ -13,7 +13,7 @@ import (
 	"spillway/handler/internal/tablestore/storetest"
 )
 
-func TestWithoutFaultsItIsAnOrdinaryTable(t *testing.T) {
+func TestStoreWithoutFaultsMeetsContract(t *testing.T) {
 	storetest.Run(t, func(*testing.T) tablestore.Store { return &chaos.Store{Inner: &memory.Store{}} })
 }
 
@@ -21,44 +21,44 @@ func TestWithoutFaultsItIsAnOrdinaryTable(t *testing.T) {
 func write(t *testing.T, s tablestore.Store, columns string) error {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	_, reply, err := s.Put(ctx, tablestore.Row{Partition: "p", Key: "r", Columns: map[string]string{"c": columns}})
-	if err != nil && !reply.Date.IsZero() {
-		t.Errorf("an answer that did not come is dated %v", reply.Date)
+	_, response, err := s.Put(ctx, tablestore.Row{Partition: "p", Key: "r", Columns: map[string]string{"c": columns}})
+	if err != nil && !response.Date.IsZero() {
+		t.Errorf("a lost response has the date %v", response.Date)
 	}
 	return err
 }
 
-func there(t *testing.T, s tablestore.Store) bool {
+func exists(t *testing.T, s tablestore.Store) bool {
 	_, _, err := s.Get(t.Context(), "p", "r")
 	return err == nil
 }
 
-func TestEachFaultIsWhatItSays(t *testing.T) {
+func TestFaults(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		faults chaos.Faults
 		want   error
-		now    bool // applied when the caller hears of it
-		later  bool // applied some time after
+		now    bool // applied when the call returns
+		later  bool // applied some time later
 	}{
 		{"lost request", chaos.Faults{LostRequest: 1}, tablestore.ErrUnknown, false, false},
-		{"lost answer", chaos.Faults{LostResponse: 1}, tablestore.ErrUnknown, true, true},
-		{"conflict that was none", chaos.Faults{Conflict: 1}, tablestore.ErrConflict, false, false},
+		{"lost response", chaos.Faults{LostResponse: 1}, tablestore.ErrUnknown, true, true},
+		{"false conflict", chaos.Faults{Conflict: 1}, tablestore.ErrConflict, false, false},
 		{"late", chaos.Faults{Late: 1}, tablestore.ErrUnknown, false, true},
 		{"delay", chaos.Faults{Delay: 1, DelayUpTo: 500 * time.Millisecond}, nil, true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				under := &memory.Store{}
-				s := &chaos.Store{Inner: under, Faults: c.faults, Environment: chaos.Environment{Rand: func() float64 { return .75 }}}
+				inner := &memory.Store{}
+				s := &chaos.Store{Inner: inner, Faults: c.faults, Environment: chaos.Environment{Rand: func() float64 { return .75 }}}
 				if err := write(t, s, "x"); !errors.Is(err, c.want) {
-					t.Errorf("the caller heard %v, want %v", err, c.want)
+					t.Errorf("%v, want %v", err, c.want)
 				}
-				if got := there(t, under); got != c.now {
+				if got := exists(t, inner); got != c.now {
 					t.Errorf("applied: %v, want %v", got, c.now)
 				}
 				s.Wait()
-				if got := there(t, under); got != c.later {
+				if got := exists(t, inner); got != c.later {
 					t.Errorf("applied in the end: %v, want %v", got, c.later)
 				}
 			})
@@ -66,16 +66,16 @@ func TestEachFaultIsWhatItSays(t *testing.T) {
 	}
 }
 
-func TestACutStoreIsOutOfReachUntilItIsMended(t *testing.T) {
+func TestPartitionedStoreIsUnreachable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &chaos.Store{Inner: &memory.Store{}}
 		s.SetPartitioned(true)
 		if err := write(t, s, "x"); !errors.Is(err, tablestore.ErrUnknown) {
-			t.Errorf("cut off: %v, want ErrUnknown", err)
+			t.Errorf("partitioned: %v, want ErrUnknown", err)
 		}
 		s.SetPartitioned(false)
 		if err := write(t, s, "x"); err != nil {
-			t.Errorf("mended: %v", err)
+			t.Errorf("restored: %v", err)
 		}
 	})
 }

@@ -1,4 +1,5 @@
-// Package memory is a table that forgets: for runs without Azure, and tests.
+// Package memory is a table in the process's memory: for runs without Azure, and
+// tests.
 package memory
 
 import (
@@ -21,9 +22,9 @@ type Store struct {
 	// Now is the service's clock; nil = time.Now.
 	Now func() time.Time
 
-	mu   sync.Mutex
-	rows map[key]tablestore.Row
-	puts uint64
+	mu     sync.Mutex
+	rows   map[key]tablestore.Row
+	writes uint64
 }
 
 type key struct{ partition, row string }
@@ -37,9 +38,9 @@ func (s *Store) Get(ctx context.Context, partition, name string) (tablestore.Row
 	}
 	row, ok := s.rows[key{partition, name}]
 	if !ok {
-		return tablestore.Row{}, s.reply(), tablestore.ErrNotFound
+		return tablestore.Row{}, s.response(), tablestore.ErrNotFound
 	}
-	return clone(row), s.reply(), nil
+	return clone(row), s.response(), nil
 }
 
 // Put inserts or merges at a version.
@@ -49,21 +50,21 @@ func (s *Store) Put(ctx context.Context, row tablestore.Row) (tablestore.Version
 	if ctx.Err() != nil {
 		return "", tablestore.Response{}, tablestore.ErrUnknown
 	}
-	// A row that is not there has the version "".
+	// A row that does not exist has the version "".
 	if s.rows[key{row.Partition, row.Key}].Version != row.Version {
-		return "", s.reply(), tablestore.ErrConflict
+		return "", s.response(), tablestore.ErrConflict
 	}
-	return s.merge(row), s.reply(), nil
+	return s.merge(row), s.response(), nil
 }
 
-// Upsert inserts or merges whatever is there.
+// Upsert inserts or merges at any version.
 func (s *Store) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ctx.Err() != nil {
 		return "", tablestore.Response{}, tablestore.ErrUnknown
 	}
-	return s.merge(row), s.reply(), nil
+	return s.merge(row), s.response(), nil
 }
 
 // List reads rows in order of partition and key.
@@ -82,7 +83,7 @@ func (s *Store) List(ctx context.Context, partition, from, to string) ([]tablest
 	slices.SortFunc(found, func(a, b tablestore.Row) int {
 		return strings.Compare(a.Partition+"\x00"+a.Key, b.Partition+"\x00"+b.Key)
 	})
-	return found, s.reply(), nil
+	return found, s.response(), nil
 }
 
 // Delete removes the row at its version.
@@ -94,10 +95,10 @@ func (s *Store) Delete(ctx context.Context, row tablestore.Row) (tablestore.Resp
 	}
 	k := key{row.Partition, row.Key}
 	if there, ok := s.rows[k]; ok && there.Version != row.Version {
-		return s.reply(), tablestore.ErrConflict
+		return s.response(), tablestore.ErrConflict
 	}
 	delete(s.rows, k)
-	return s.reply(), nil
+	return s.response(), nil
 }
 
 // merge must be called with mu held.
@@ -109,14 +110,14 @@ func (s *Store) merge(row tablestore.Row) tablestore.Version {
 	merged := clone(s.rows[k])
 	merged.Partition, merged.Key = row.Partition, row.Key
 	maps.Copy(merged.Columns, row.Columns)
-	s.puts++
-	merged.Version = tablestore.Version("m" + strconv.FormatUint(s.puts, 10))
+	s.writes++
+	merged.Version = tablestore.Version("m" + strconv.FormatUint(s.writes, 10))
 	s.rows[k] = merged
 	return merged.Version
 }
 
-// reply must be called with mu held.
-func (s *Store) reply() tablestore.Response {
+// response must be called with mu held.
+func (s *Store) response() tablestore.Response {
 	now := time.Now
 	if s.Now != nil {
 		now = s.Now

@@ -8,6 +8,6 @@ import (
 	"spillway/handler/internal/tablestore/storetest"
 )
 
-func TestMemoryFulfilsTheContract(t *testing.T) {
+func TestMemoryMeetsContract(t *testing.T) {
 	storetest.Run(t, func(*testing.T) tablestore.Store { return &memory.Store{} })
 }

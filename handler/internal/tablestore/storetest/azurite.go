@@ -11,21 +11,21 @@ import (
 	"time"
 )
 
-// The emulator's well-known account, of no use anywhere else.
+// The emulator's well-known account, which no other service has.
 const (
 	azuriteAccount = "devstoreaccount1"
 	azuriteKey     = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
 
 // Azurite starts a table service for the length of the test and returns its
-// connection string. The test is skipped where azurite is not installed: run
+// connection string. The test is skipped if azurite is not installed: run
 // scripts/tools/install.sh npm, or name a node_modules folder in SPILLWAY_TOOLS.
 func Azurite(t testing.TB) string {
 	t.Helper()
 	return StartAzurite(t).ConnectionString
 }
 
-// AzuriteService is a running emulator that a test may stop and start again.
+// AzuriteService is a running emulator that a test may stop and restart.
 type AzuriteService struct {
 	ConnectionString string
 
@@ -46,10 +46,10 @@ func StartAzurite(t testing.TB) *AzuriteService {
 	return s
 }
 
-// Start starts it, empty, on the port that it always has.
+// Start starts it, empty, always on the same port.
 func (s *AzuriteService) Start() {
 	s.t.Helper()
-	//nolint:gosec // the program is the emulator's entry in our own tools folder, the port a number
+	//nolint:gosec // the emulator in our tools folder, and a port number
 	s.process = exec.CommandContext(s.t.Context(), "node", s.program, "--inMemoryPersistence", "--silent", "--skipApiVersionCheck",
 		"--disableTelemetry", "--tableHost", "127.0.0.1", "--tablePort", fmt.Sprint(s.port))
 	s.process.Dir = s.t.TempDir()
@@ -62,25 +62,25 @@ func (s *AzuriteService) Start() {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("azurite does not answer: %v", err)
+			s.t.Fatalf("azurite does not respond: %v", err)
 		}
 	}
 }
 
-// ping is whether it answers anything.
+// ping returns nil when the emulator responds at all.
 func (s *AzuriteService) ping() error {
 	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/", s.port), nil)
 	if err != nil {
-		return fmt.Errorf("ask azurite: %w", err)
+		return fmt.Errorf("call azurite: %w", err)
 	}
 	res, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return fmt.Errorf("ask azurite: %w", err)
+		return fmt.Errorf("call azurite: %w", err)
 	}
 	return res.Body.Close()
 }
 
-// Stop kills it; what it held is lost.
+// Stop kills it and loses its data.
 func (s *AzuriteService) Stop() {
 	if s.process == nil {
 		return
@@ -98,7 +98,7 @@ func azuriteProgram(t testing.TB) string {
 		modules = filepath.Join(moduleRoot(t), "scripts", "tools", "node_modules")
 	}
 	program := filepath.Join(modules, "azurite", "dist", "src", "table", "main.js")
-	if _, err := os.Stat(program); err != nil { //nolint:gosec // whoever sets SPILLWAY_TOOLS runs the tests
+	if _, err := os.Stat(program); err != nil { //nolint:gosec // the path comes from whoever runs the tests
 		t.Skip("azurite is not installed: run scripts/tools/install.sh npm")
 	}
 	if _, err := exec.LookPath("node"); err != nil {

@@ -15,11 +15,11 @@ import (
 )
 
 // Get reads one row.
-func (s *Store) Get(ctx context.Context, partition, key string) (row tablestore.Row, reply tablestore.Response, err error) {
+func (s *Store) Get(ctx context.Context, partition, key string) (row tablestore.Row, response tablestore.Response, err error) {
 	err = s.withTable(ctx, func(ctx context.Context) error {
 		var raw *http.Response
 		res, err := s.client.GetEntity(policy.WithCaptureResponse(ctx, &raw), partition, key, nil)
-		reply = responseOf(raw)
+		response = responseOf(raw)
 		if err != nil {
 			return err
 		}
@@ -27,11 +27,11 @@ func (s *Store) Get(ctx context.Context, partition, key string) (row tablestore.
 		row.Version = tablestore.Version(res.ETag)
 		return err
 	})
-	return row, reply, classifyError(err)
+	return row, response, classifyError(err)
 }
 
 // Put inserts the row, or merges its columns at its version.
-func (s *Store) Put(ctx context.Context, row tablestore.Row) (version tablestore.Version, reply tablestore.Response, err error) {
+func (s *Store) Put(ctx context.Context, row tablestore.Row) (version tablestore.Version, response tablestore.Response, err error) {
 	entity, err := encode(row)
 	if err != nil {
 		return "", tablestore.Response{}, err
@@ -39,19 +39,19 @@ func (s *Store) Put(ctx context.Context, row tablestore.Row) (version tablestore
 	err = s.withTable(ctx, func(ctx context.Context) error {
 		var raw *http.Response
 		etag, err := s.swap(policy.WithCaptureResponse(ctx, &raw), entity, row.Version)
-		version, reply = tablestore.Version(etag), responseOf(raw)
+		version, response = tablestore.Version(etag), responseOf(raw)
 		return err
 	})
 	err = classifyError(err)
 	if errors.Is(err, tablestore.ErrNotFound) {
-		// The service says 404, not 412, when the row to be swapped is gone (facts/table-state.md §1).
-		err = fmt.Errorf("%w: row is gone", tablestore.ErrConflict)
+		// The service returns 404, not 412, when the row to be swapped was deleted.
+		err = fmt.Errorf("%w: the row was deleted", tablestore.ErrConflict)
 	}
-	return version, reply, err
+	return version, response, err
 }
 
-// swap never leaves IfMatch out: without it the SDK sends "*", and the last
-// writer wins (facts/table-state.md §1).
+// swap always sets IfMatch: without it the SDK sends "*", and the last writer wins
+// (docs/shared-state.md#what-the-table-does).
 func (s *Store) swap(ctx context.Context, entity []byte, at tablestore.Version) (azcore.ETag, error) {
 	if at == "" {
 		res, err := s.client.AddEntity(ctx, entity, nil)
@@ -62,8 +62,8 @@ func (s *Store) swap(ctx context.Context, entity []byte, at tablestore.Version) 
 	return res.ETag, err
 }
 
-// Upsert inserts or merges whatever is there.
-func (s *Store) Upsert(ctx context.Context, row tablestore.Row) (version tablestore.Version, reply tablestore.Response, err error) {
+// Upsert inserts or merges at any version.
+func (s *Store) Upsert(ctx context.Context, row tablestore.Row) (version tablestore.Version, response tablestore.Response, err error) {
 	entity, err := encode(row)
 	if err != nil {
 		return "", tablestore.Response{}, err
@@ -71,27 +71,27 @@ func (s *Store) Upsert(ctx context.Context, row tablestore.Row) (version tablest
 	err = s.withTable(ctx, func(ctx context.Context) error {
 		var raw *http.Response
 		res, err := s.client.UpsertEntity(policy.WithCaptureResponse(ctx, &raw), entity, &aztables.UpsertEntityOptions{UpdateMode: aztables.UpdateModeMerge})
-		version, reply = tablestore.Version(res.ETag), responseOf(raw)
+		version, response = tablestore.Version(res.ETag), responseOf(raw)
 		return err
 	})
-	return version, reply, classifyError(err)
+	return version, response, classifyError(err)
 }
 
 // List reads rows in order of partition and key, page by page.
-func (s *Store) List(ctx context.Context, partition, from, to string) (rows []tablestore.Row, reply tablestore.Response, err error) {
+func (s *Store) List(ctx context.Context, partition, from, to string) (rows []tablestore.Row, response tablestore.Response, err error) {
 	filter := filterOf(partition, from, to)
 	err = s.withTable(ctx, func(ctx context.Context) error {
 		rows = nil
-		pager := s.client.NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: filter})
+		pager := s.client.NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: filter, Top: s.pageSize})
 		for pager.More() {
 			var raw *http.Response
 			page, err := pager.NextPage(policy.WithCaptureResponse(ctx, &raw))
 			if err != nil {
-				reply = responseOf(raw)
+				response = responseOf(raw)
 				return err
 			}
-			if reply.Date.IsZero() {
-				reply = responseOf(raw)
+			if response.Date.IsZero() {
+				response = responseOf(raw)
 			}
 			for _, entity := range page.Entities {
 				row, err := decode(entity)
@@ -104,28 +104,28 @@ func (s *Store) List(ctx context.Context, partition, from, to string) (rows []ta
 		return nil
 	})
 	if err = classifyError(err); err != nil {
-		return nil, reply, err
+		return nil, response, err
 	}
-	return rows, reply, nil
+	return rows, response, nil
 }
 
-// Delete removes the row at its version; a row already gone is no error.
-func (s *Store) Delete(ctx context.Context, row tablestore.Row) (reply tablestore.Response, err error) {
+// Delete removes the row at its version; a row that does not exist is no error.
+func (s *Store) Delete(ctx context.Context, row tablestore.Row) (response tablestore.Response, err error) {
 	etag := azcore.ETag(row.Version)
 	err = s.withTable(ctx, func(ctx context.Context) error {
 		var raw *http.Response
 		_, err := s.client.DeleteEntity(policy.WithCaptureResponse(ctx, &raw), row.Partition, row.Key, &aztables.DeleteEntityOptions{IfMatch: &etag})
-		reply = responseOf(raw)
+		response = responseOf(raw)
 		return err
 	})
 	err = classifyError(err)
 	if errors.Is(err, tablestore.ErrNotFound) {
 		err = nil
 	}
-	return reply, err
+	return response, err
 }
 
-// responseOf reads the service's clock, which the SDK shows nowhere else.
+// responseOf reads the service's clock, which the SDK does not expose.
 func responseOf(raw *http.Response) tablestore.Response {
 	if raw == nil {
 		return tablestore.Response{}
@@ -137,8 +137,8 @@ func responseOf(raw *http.Response) tablestore.Response {
 	return tablestore.Response{Date: date}
 }
 
-// filterOf is an OData filter; nil filters nothing. Quotes are doubled: keys
-// built from outside text must not end the literal (facts/reliability.md rule 15).
+// filterOf is an OData filter; nil is none. Quotes are doubled: keys made from
+// outside text must not end the literal (docs/security.md#paths-and-names).
 func filterOf(partition, from, to string) *string {
 	var parts []string
 	for _, p := range []struct{ column, operator, value string }{

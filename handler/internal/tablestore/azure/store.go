@@ -1,9 +1,11 @@
-// Package azuretable is a table in Azure Table Storage. It knows the SDK and
-// its traps, and nothing of what is stored.
+// Package azure is a table in Azure Table Storage. It knows the SDK and how it
+// differs from what callers expect (docs/shared-state.md#what-the-table-does), and
+// nothing of what is stored.
 package azure
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -12,6 +14,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 
 	"spillway/handler/internal/tablestore"
@@ -21,11 +24,12 @@ var _ tablestore.Store = (*Store)(nil)
 
 // Store is one table of an account. It is safe for concurrent use.
 type Store struct {
-	client *aztables.Client
+	client   *aztables.Client
+	pageSize *int32 // of List; nil = the service's
 }
 
-// Options say how the service is reached. The zero Options are the public
-// cloud and a transport of our own.
+// Options are how the service is reached. The zero Options are the public cloud
+// and Transport().
 type Options struct {
 	Cloud     cloud.Configuration
 	Transport policy.Transporter
@@ -38,23 +42,23 @@ func Connect(connection, name string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open table %q by connection string: %w", name, err)
 	}
-	return &Store{service.NewClient(name)}, nil
+	return &Store{client: service.NewClient(name)}, nil
 }
 
 // Open opens the named table at https://<account>.table.core.windows.net with
 // an identity that holds the role Storage Table Data Contributor. Nothing is
 // sent before the first call, which also fetches the first token.
 func Open(serviceURL, name string, credential azcore.TokenCredential, o Options) (*Store, error) {
-	service, err := aztables.NewServiceClient(serviceURL, &patient{under: credential}, o.client())
+	service, err := aztables.NewServiceClient(serviceURL, &sharedToken{inner: credential}, o.client())
 	if err != nil {
 		return nil, fmt.Errorf("open table %q at %q: %w", name, serviceURL, err)
 	}
-	return &Store{service.NewClient(name)}, nil
+	return &Store{client: service.NewClient(name)}, nil
 }
 
-// client turns the SDK's retries off: a swap that it resends after a lost
-// answer meets its own first try and reports a conflict, seconds late
-// (facts/table-state.md §1).
+// client turns the SDK's retries off: a swap that is sent again after a lost
+// response conflicts with its own first try, seconds late
+// (docs/shared-state.md#what-the-table-does).
 func (o Options) client() *aztables.ClientOptions {
 	if o.Transport == nil {
 		o.Transport = Transport()
@@ -67,9 +71,9 @@ func (o Options) client() *aztables.ClientOptions {
 	}}
 }
 
-// Transport is an HTTP client fit for small, frequent exchanges with one host.
-// It drops an idle connection before the emulator does after 5 s, so that no
-// exchange meets a half-closed one; a refresh keeps it open.
+// Transport returns an HTTP client for small, frequent exchanges with one host.
+// It closes an idle connection before the emulator does after 5 s, so that no
+// exchange uses a half-closed one; refreshes keep it open.
 func Transport() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
@@ -109,4 +113,50 @@ func (s *Store) withTable(ctx context.Context, exchange func(context.Context) er
 		return err
 	}
 	return exchange(ctx)
+}
+
+// classifyError maps an error of the SDK to one of the store. A missing row is
+// ErrNotFound; for a swap, the caller makes it ErrConflict.
+func classifyError(err error) error {
+	if err == nil || isStoreError(err) {
+		return err
+	}
+	var res *azcore.ResponseError
+	if !errors.As(err, &res) {
+		return transportError(err)
+	}
+	switch status := res.StatusCode; {
+	case status == http.StatusNotFound:
+		return fmt.Errorf("%w: %s", tablestore.ErrNotFound, res.ErrorCode)
+	case status == http.StatusConflict, status == http.StatusPreconditionFailed:
+		return fmt.Errorf("%w: %s", tablestore.ErrConflict, res.ErrorCode)
+	case status >= http.StatusInternalServerError, status == http.StatusRequestTimeout, status == http.StatusTooManyRequests:
+		return fmt.Errorf("%w: status %d %s", tablestore.ErrUnknown, status, res.ErrorCode)
+	default:
+		return fmt.Errorf("%w: status %d %s: check the credential, its role Storage Table Data Contributor, and this machine's clock", tablestore.ErrRefused, status, res.ErrorCode)
+	}
+}
+
+// transportError distinguishes an exchange that was never sent, because there was
+// no token, from one that may have been applied.
+func transportError(err error) error {
+	var auth *azidentity.AuthenticationFailedError
+	if errors.As(err, &auth) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%w: no token: %w", tablestore.ErrRefused, err)
+	}
+	return fmt.Errorf("%w: %w", tablestore.ErrUnknown, err)
+}
+
+func isStoreError(err error) bool {
+	return errors.Is(err, tablestore.ErrUnknown) || errors.Is(err, tablestore.ErrRefused) ||
+		errors.Is(err, tablestore.ErrConflict) || errors.Is(err, tablestore.ErrNotFound)
+}
+
+// errorCode is the service's code of an error; "" if it sent none.
+func errorCode(err error) string {
+	var res *azcore.ResponseError
+	if errors.As(err, &res) {
+		return res.ErrorCode
+	}
+	return ""
 }

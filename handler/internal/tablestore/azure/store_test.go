@@ -18,7 +18,7 @@ import (
 	"spillway/handler/internal/tablestore/storetest"
 )
 
-// opener opens a table of its own for each call; it does not exist yet.
+// opener returns a function that opens a new table, not created yet, each call.
 func opener(t *testing.T, o Options) func(*testing.T) tablestore.Store {
 	connection := storetest.Azurite(t)
 	var tables atomic.Int64
@@ -32,11 +32,11 @@ func opener(t *testing.T, o Options) func(*testing.T) tablestore.Store {
 	}
 }
 
-func TestAzureTableFulfilsTheContract(t *testing.T) {
+func TestAzureTableMeetsContract(t *testing.T) {
 	storetest.Run(t, opener(t, Options{}))
 }
 
-// withoutIfMatch is what the SDK sends when IfMatch is left out.
+// withoutIfMatch sends what the SDK does when IfMatch is not set.
 type withoutIfMatch struct{ *http.Client }
 
 func (c withoutIfMatch) Do(r *http.Request) (*http.Response, error) {
@@ -46,18 +46,18 @@ func (c withoutIfMatch) Do(r *http.Request) (*http.Response, error) {
 	return c.Client.Do(r)
 }
 
-func TestContractSeesThatIfMatchIsMissing(t *testing.T) {
+func TestContractFailsWithoutIfMatch(t *testing.T) {
 	open := opener(t, Options{Transport: withoutIfMatch{Transport()}})
 	for _, check := range storetest.Contract() {
 		if strings.Contains(check.Name, "an old version") || strings.Contains(check.Name, "many writers") {
 			if check.Run(t.Context(), open(t)) == nil {
-				t.Errorf("%q passed although every swap was sent with If-Match: *", check.Name)
+				t.Errorf("%q passes although every swap was sent with If-Match: *", check.Name)
 			}
 		}
 	}
 }
 
-func TestATableThatIsMissingIsMade(t *testing.T) {
+func TestMissingTableIsCreated(t *testing.T) {
 	open := opener(t, Options{})
 	s := open(t)
 	if _, _, err := s.Get(t.Context(), "p", "r"); !errors.Is(err, tablestore.ErrNotFound) {
@@ -73,15 +73,15 @@ func TestATableThatIsMissingIsMade(t *testing.T) {
 	}
 }
 
-// answering is a service that answers each exchange the same, and counts them.
-type answering struct {
+// fixedResponse responds to every exchange in the same way, and counts them.
+type fixedResponse struct {
 	status int
 	err    error
-	asked  atomic.Int64
+	calls  atomic.Int64
 }
 
-func (a *answering) Do(r *http.Request) (*http.Response, error) {
-	a.asked.Add(1)
+func (a *fixedResponse) Do(r *http.Request) (*http.Response, error) {
+	a.calls.Add(1)
 	if a.err != nil {
 		return nil, a.err
 	}
@@ -91,7 +91,22 @@ func (a *answering) Do(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-func TestEveryExchangeIsTriedOnce(t *testing.T) {
+func TestListReturnsAllPages(t *testing.T) {
+	s := opener(t, Options{})(t).(*Store)
+	size := int32(7)
+	s.pageSize = &size
+	for i := range 20 {
+		if _, _, err := s.Put(t.Context(), tablestore.Row{Partition: "p", Key: fmt.Sprintf("%02d", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows, _, err := s.List(t.Context(), "p", "05", "")
+	if err != nil || len(rows) != 15 || rows[0].Key != "05" || rows[14].Key != "19" {
+		t.Errorf("listed %d rows in pages of 7, %v; want 05 to 19", len(rows), err)
+	}
+}
+
+func TestExchangeIsTriedOnce(t *testing.T) {
 	for _, c := range []struct {
 		status int
 		err    error
@@ -107,27 +122,29 @@ func TestEveryExchangeIsTriedOnce(t *testing.T) {
 		{status: 409, want: tablestore.ErrConflict},
 		{err: errors.New("connection reset by peer"), want: tablestore.ErrUnknown},
 	} {
-		service := &answering{status: c.status, err: c.err}
-		s, err := Connect("DefaultEndpointsProtocol=https;AccountName=a;AccountKey=a2V5;EndpointSuffix=core.windows.net", "t", Options{Transport: service})
-		if err != nil {
-			t.Fatal(err)
-		}
-		start := time.Now()
-		_, reply, err := s.Put(t.Context(), tablestore.Row{Partition: "p", Key: "r", Version: "W/\"1\""})
-		if !errors.Is(err, c.want) {
-			t.Errorf("%d %v: %v, want %v", c.status, c.err, err, c.want)
-		}
-		if asked := service.asked.Load(); asked != 1 || time.Since(start) > time.Second {
-			t.Errorf("%d %v: asked %d times in %v, want once", c.status, c.err, asked, time.Since(start))
-		}
-		if c.err == nil && reply.Date.IsZero() {
-			t.Errorf("%d: the answer's Date was not taken", c.status)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			service := &fixedResponse{status: c.status, err: c.err}
+			s, err := Connect("DefaultEndpointsProtocol=https;AccountName=a;AccountKey=a2V5;EndpointSuffix=core.windows.net", "t", Options{Transport: service})
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			_, response, err := s.Put(t.Context(), tablestore.Row{Partition: "p", Key: "r", Version: "W/\"1\""})
+			if !errors.Is(err, c.want) {
+				t.Errorf("%d %v: %v, want %v", c.status, c.err, err, c.want)
+			}
+			if calls := service.calls.Load(); calls != 1 || time.Since(start) > 0 {
+				t.Errorf("%d %v: %d calls in %v, want one at once", c.status, c.err, calls, time.Since(start))
+			}
+			if c.err == nil && response.Date.IsZero() {
+				t.Errorf("%d: the response's Date is missing", c.status)
+			}
+		})
 	}
 }
 
-func TestWhatTheServiceWouldRefuseIsRefusedHere(t *testing.T) {
-	s, err := Connect("DefaultEndpointsProtocol=https;AccountName=a;AccountKey=a2V5;EndpointSuffix=core.windows.net", "t", Options{Transport: &answering{status: 204}})
+func TestRowsOverTheServiceLimitsAreRefused(t *testing.T) {
+	s, err := Connect("DefaultEndpointsProtocol=https;AccountName=a;AccountKey=a2V5;EndpointSuffix=core.windows.net", "t", Options{Transport: &fixedResponse{status: 204}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,28 +163,27 @@ func TestWhatTheServiceWouldRefuseIsRefusedHere(t *testing.T) {
 			t.Errorf("%s: %v, want ErrRefused", name, err)
 		}
 		if _, _, err := s.Upsert(context.Background(), row); !errors.Is(err, tablestore.ErrRefused) {
-			t.Errorf("%s, set: %v, want ErrRefused", name, err)
+			t.Errorf("%s, upsert: %v, want ErrRefused", name, err)
 		}
 	}
 }
 
-// token is an identity that hands out one token, or none.
-type token struct {
-	err   error
-	asked []string
+// fixedToken is a credential that returns one token, or an error.
+type fixedToken struct {
+	err    error
+	scopes []string
 }
 
-func (c *token) GetToken(_ context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	c.asked = append(c.asked, o.Scopes...)
+func (c *fixedToken) GetToken(_ context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	c.scopes = append(c.scopes, o.Scopes...)
 	return azcore.AccessToken{Token: "secret", ExpiresOn: time.Now().Add(time.Hour)}, c.err
 }
 
-// A fetch of a token that takes longer than an exchange may is not begun anew
-// by each.
-func TestASlowTokenServesTheExchangesThatComeLater(t *testing.T) {
+// A fetch of a token that takes longer than an exchange is not repeated for each.
+func TestSlowTokenFetchIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := &slowToken{}
-		p := &patient{under: slow}
+		p := &sharedToken{inner: slow}
 		for i := range 4 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			_, err := p.GetToken(ctx, policy.TokenRequestOptions{})
@@ -182,7 +198,7 @@ func TestASlowTokenServesTheExchangesThatComeLater(t *testing.T) {
 	})
 }
 
-// slowToken takes three and a half seconds.
+// slowToken is a credential whose fetch takes three and a half seconds.
 type slowToken struct{ fetches int }
 
 func (c *slowToken) GetToken(ctx context.Context, _ policy.TokenRequestOptions) (azcore.AccessToken, error) {
@@ -195,34 +211,34 @@ func (c *slowToken) GetToken(ctx context.Context, _ policy.TokenRequestOptions) 
 	}
 }
 
-// bearing is a service that wants the token.
-type bearing struct{ answering }
+// authenticating is a service that requires the token.
+type authenticating struct{ fixedResponse }
 
-func (b *bearing) Do(r *http.Request) (*http.Response, error) {
+func (b *authenticating) Do(r *http.Request) (*http.Response, error) {
 	if r.Header.Get("Authorization") != "Bearer secret" {
 		b.status = http.StatusForbidden
 	}
-	return b.answering.Do(r)
+	return b.fixedResponse.Do(r)
 }
 
-func TestAnIdentityIsUsedWithItsToken(t *testing.T) {
-	identity := &token{}
-	s, err := Open("https://account.table.core.windows.net", "t", identity, Options{Transport: &bearing{answering{status: 204}}})
+func TestCredentialsTokenIsSent(t *testing.T) {
+	identity := &fixedToken{}
+	s, err := Open("https://account.table.core.windows.net", "t", identity, Options{Transport: &authenticating{fixedResponse{status: 204}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := s.Put(t.Context(), tablestore.Row{Partition: "p", Key: "r", Version: "v"}); err != nil {
 		t.Errorf("with the token: %v", err)
 	}
-	if len(identity.asked) != 1 || identity.asked[0] != "https://storage.azure.com/.default" {
-		t.Errorf("asked for %q, want the storage service's scope", identity.asked)
+	if len(identity.scopes) != 1 || identity.scopes[0] != "https://storage.azure.com/.default" {
+		t.Errorf("requested %q, want the storage service's scope", identity.scopes)
 	}
 	identity.err = errors.New("no identity is assigned to this app")
-	s, err = Open("https://account.table.core.windows.net", "t", identity, Options{Transport: &answering{status: 204}})
+	s, err = Open("https://account.table.core.windows.net", "t", identity, Options{Transport: &fixedResponse{status: 204}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := s.Get(t.Context(), "p", "r"); !errors.Is(err, tablestore.ErrUnknown) && !errors.Is(err, tablestore.ErrRefused) {
-		t.Errorf("without a token: %v, want one of the table's errors", err)
+		t.Errorf("without a token: %v, want one of the store's errors", err)
 	}
 }
