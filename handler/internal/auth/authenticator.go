@@ -5,43 +5,44 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
+	"slices"
 	"strings"
 
 	"spillway/handler/internal/consumer"
 )
 
-// Identity is who a request comes from.
+// Identity is the caller of a request.
 type Identity struct {
-	Consumer *consumer.Consumer // nil: anybody, where everybody is let in
-	Caller   string             // the token's oid, else its sub: a person or an application; "" for keys
-	KeyID    string             // which of the consumer's keys, fit for a log; "" for tokens
+	Consumer *consumer.Consumer // nil: anonymous access
+	Caller   string             // the token's oid, else its sub: a user or an application; "" for keys
+	KeyID    string             // id of the consumer's key, not secret; "" for tokens
 }
 
-// Digest is the SHA-256 of a key: all that is kept of one.
+// Digest is the SHA-256 of a key. Keys themselves are not kept.
 type Digest [sha256.Size]byte
 
-// DigestOf is the digest of a key.
+// DigestOf returns the digest of a key.
 func DigestOf(key string) Digest { return sha256.Sum256([]byte(key)) }
 
-// IssuedKeys finds the keys that were issued at run time (package keys).
+// IssuedKeys looks up keys that were issued at run time (package keys).
 type IssuedKeys interface {
-	// Lookup returns the name of the consumer that has the key, and the key's
-	// id. It is ErrUnknown or ErrExpired otherwise, and waits for the table
-	// only for a key that it has not heard of.
+	// Lookup returns the name of the key's consumer and the key's id. The error
+	// is ErrUnknown, ErrExpired or ErrUnavailable. It may wait for the table
+	// when the key is unknown to this instance.
 	Lookup(ctx context.Context, digest Digest) (consumer, keyID string, err error)
 }
 
-// Claims is what a verified token says of its bearer.
+// Claims are the claims of a verified token that identify its bearer.
 type Claims struct {
-	AppID   string // the application that asked for it
+	AppID   string // the application that requested the token
 	Caller  string // oid, else sub
 	Roles   []string
 	Groups  []string
-	Overage bool // there are groups that it does not name
+	Overage bool // the issuer left the groups out: there are too many
 }
 
-// Verifier checks tokens (package entra). It returns a Refusal, or an error
-// that is ErrUnavailable.
+// Verifier verifies tokens (package entra). The error is an [Error] or wraps
+// [ErrUnavailable].
 type Verifier interface {
 	Verify(ctx context.Context, token string) (Claims, error)
 }
@@ -65,9 +66,9 @@ type staticKey struct {
 	id       string
 }
 
-// Authenticate says who a request with these headers and this query comes from.
-// The error is a [Error] or wraps [ErrUnavailable]; neither holds anything of
-// the credential.
+// Authenticate returns the caller of a request with these headers and this
+// query. The error is an [Error] or wraps [ErrUnavailable]; neither contains
+// any part of the credential.
 func (a *Authenticator) Authenticate(ctx context.Context, h http.Header, rawQuery string) (Identity, error) {
 	if a.anonymous {
 		return Identity{}, nil
@@ -84,9 +85,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, h http.Header, rawQuer
 	return a.byKey(ctx, cred.key)
 }
 
-// byKey takes the same way, and the same time, for every key that is not known
-// here: what is looked up is a digest, which nobody can steer, and what is
-// found is compared in constant time (facts/reliability.md T21).
+// byKey takes the same path, and the same time, for every unknown key: it looks
+// up a digest, which a caller cannot choose, and compares what it finds in
+// constant time (docs/security.md#credentials).
 func (a *Authenticator) byKey(ctx context.Context, key string) (Identity, error) {
 	digest := DigestOf(key)
 	found, ok := a.static[digest]
@@ -105,7 +106,7 @@ func (a *Authenticator) byKey(ctx context.Context, key string) (Identity, error)
 	}
 	c, ok := a.byName[name]
 	if !ok {
-		return Identity{}, ErrUnknown // its consumer is not configured any more
+		return Identity{}, ErrUnknown // its consumer was removed from the configuration
 	}
 	return Identity{Consumer: c, KeyID: id}, nil
 }
@@ -132,8 +133,8 @@ func (a *Authenticator) byToken(ctx context.Context, token string) (Identity, er
 	return Identity{}, ErrUnmapped
 }
 
-// TokenRule is which tokens belong to a consumer: those that fit everything that is
-// not "". A TokenRule of nothing fits none.
+// TokenRule assigns tokens to a consumer: those that match every member that is
+// not "". The zero rule matches none.
 type TokenRule struct {
 	Consumer *consumer.Consumer
 	AppID    string
@@ -144,15 +145,6 @@ type TokenRule struct {
 func (m *TokenRule) matches(t *Claims) bool {
 	return m.AppID+m.Role+m.Group != "" &&
 		(m.AppID == "" || strings.EqualFold(m.AppID, t.AppID)) &&
-		(m.Role == "" || contains(t.Roles, m.Role)) &&
-		(m.Group == "" || contains(t.Groups, strings.ToLower(m.Group)) || contains(t.Groups, m.Group))
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
+		(m.Role == "" || slices.Contains(t.Roles, m.Role)) &&
+		(m.Group == "" || slices.Contains(t.Groups, strings.ToLower(m.Group)) || slices.Contains(t.Groups, m.Group))
 }

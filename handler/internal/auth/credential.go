@@ -6,22 +6,22 @@ import (
 	"strings"
 )
 
-// credential is what a request offers as proof: one of the two, never both.
+// credential is a request's credential: either a key or a token.
 type credential struct {
 	key   string
 	token string
 }
 
-// Longer credentials are not looked at.
+// Longer credentials are refused unread.
 const (
 	maxKeyLength   = 512
 	maxTokenLength = 16 << 10
 )
 
-// extract finds the one credential of a request. The same key in api-key and in
-// Authorization is one (facts/reliability.md rule 8: an SDK does that); two
-// different ones are none. Other headers, x-functions-key and those of EasyAuth
-// among them, prove nothing.
+// extract returns the one credential of a request. The same key in two headers
+// is one credential, as an SDK sends it; two different ones are refused
+// (docs/security.md#credentials). Other headers, x-functions-key and those of
+// EasyAuth among them, are no credentials.
 func (a *Authenticator) extract(h http.Header, rawQuery string) (credential, error) {
 	if inQuery(rawQuery) {
 		return credential{}, ErrInQuery
@@ -48,7 +48,7 @@ func (a *Authenticator) extract(h http.Header, rawQuery string) (credential, err
 	return credential{key: key}, err
 }
 
-// sameKey is the one key of two places, of which either may be empty.
+// sameKey merges the keys of two headers, of which either may be empty.
 func sameKey(a, b string) (string, error) {
 	switch {
 	case a == "" || a == b:
@@ -66,8 +66,8 @@ func first(values []string) string {
 	return strings.Trim(values[0], " \t")
 }
 
-// bearerToken is the credential of an Authorization header; "" when its scheme is
-// another one.
+// bearerToken returns the credential of an Authorization header, or "" for
+// another scheme.
 func bearerToken(header string) string {
 	scheme, rest, ok := strings.Cut(header, " ")
 	if !ok || !strings.EqualFold(scheme, "bearer") {
@@ -76,8 +76,8 @@ func bearerToken(header string) string {
 	return strings.Trim(rest, " \t")
 }
 
-// isJWT reports whether a bearer is written like a signed JWT: three parts in
-// base64url. Anything else is a key.
+// isJWT reports whether a bearer credential has the form of a signed JWT: three
+// parts in base64url. Anything else is a key.
 func isJWT(bearer string) bool {
 	parts := 0
 	for part := range strings.SplitSeq(bearer, ".") {
@@ -89,13 +89,13 @@ func isJWT(bearer string) bool {
 	return parts == 3
 }
 
-// inQuery reports whether a query has a parameter that is meant as a
-// credential. The host's own ?code= is none.
+// inQuery reports whether a query has a parameter that is a credential by its
+// name. The Functions host's own ?code= is not.
 func inQuery(raw string) bool {
 	if raw == "" {
 		return false
 	}
-	values, _ := url.ParseQuery(raw) // what cannot be parsed is not looked at by anybody
+	values, _ := url.ParseQuery(raw) // what cannot be parsed is not forwarded either
 	for name := range values {
 		switch strings.ToLower(name) {
 		case "api-key", "api_key", "apikey", "subscription-key", "ocp-apim-subscription-key", "access_token", "authorization", "bearer", "token":

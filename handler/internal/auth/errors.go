@@ -2,45 +2,43 @@ package auth
 
 import "errors"
 
-// Error is why a credential was not accepted: for the log and the metrics,
-// never for the caller, who learns only that it was not. It holds nothing of
-// the credential.
+// Error is why a credential was refused. It is for the log and the metrics: the
+// caller gets the same 401 for each. It contains no part of the credential.
 type Error string
 
-func (r Error) Error() string { return "credential refused: " + string(r) }
+func (e Error) Error() string { return "credential refused: " + string(e) }
 
-// The refusals. All of them are one answer to the caller: 401
-// (facts/reliability.md T50).
+// The reasons. The caller gets 401 for each (docs/security.md#credentials).
 const (
-	ErrMissing       Error = "none was sent"
+	ErrMissing       Error = "missing"
 	ErrDuplicate     Error = "the same header was sent twice"
-	ErrConflicting   Error = "two headers hold different ones"
-	ErrInQuery       Error = "it was sent in the query, where every log on the way keeps it"
-	ErrUnknown       Error = "nobody has this key"
-	ErrExpired       Error = "it has expired"
-	ErrNotYetValid   Error = "it is not valid yet"
-	ErrMalformed     Error = "it is no token that Entra ID issues"
-	ErrAlgorithm     Error = "its signature is of a kind that is not accepted"
-	ErrSigningKey    Error = "it is signed by a key that the issuer does not have"
-	ErrSignature     Error = "its signature is wrong"
-	ErrIssuer        Error = "it comes from another issuer"
-	ErrAudience      Error = "it was made for another audience"
-	ErrTenant        Error = "it comes from another tenant"
-	ErrNoApplication Error = "it names no application: an ID token, not an access token"
-	ErrUnmapped      Error = "it is valid, and no consumer is configured for its application, roles or groups"
-	ErrGroupsOverage Error = "it is valid and leaves out its groups, because there are too many: map its consumer by appId or role"
+	ErrConflicting   Error = "two headers with different credentials"
+	ErrInQuery       Error = "sent in the query, which logs record"
+	ErrUnknown       Error = "unknown key"
+	ErrExpired       Error = "expired"
+	ErrNotYetValid   Error = "not valid yet"
+	ErrMalformed     Error = "malformed token"
+	ErrAlgorithm     Error = "signature algorithm not accepted"
+	ErrSigningKey    Error = "signed by a key that the issuer does not publish"
+	ErrSignature     Error = "invalid signature"
+	ErrIssuer        Error = "another issuer"
+	ErrAudience      Error = "another audience"
+	ErrTenant        Error = "another tenant"
+	ErrNoApplication Error = "no application named: an ID token, not an access token"
+	ErrUnmapped      Error = "valid, but no consumer is configured for its application, roles or groups"
+	ErrGroupsOverage Error = "valid, but without its groups, because there are too many: map its consumer by appId or role"
 )
 
-// ErrUnavailable is not the caller's fault: what a credential is checked
-// against has never been there. The answer is 503.
+// ErrUnavailable means that credentials cannot be verified: the keys to verify
+// them with were never read. The answer is 503.
 var ErrUnavailable = errors.New("credentials cannot be checked yet")
 
-// Reason is the bounded vocabulary of the refusals, for labels; "" for any
-// other error.
+// Reason returns the text of an [Error], one of a fixed list; "" for any other
+// error.
 func Reason(err error) string {
-	var r Error
-	if errors.As(err, &r) {
-		return string(r)
+	var e Error
+	if errors.As(err, &e) {
+		return string(e)
 	}
 	return ""
 }

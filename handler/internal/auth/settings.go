@@ -7,34 +7,33 @@ import (
 	"spillway/handler/internal/consumer"
 )
 
-// Settings are how callers prove themselves. At least one of Open, Keys and
-// Tokens must be asked for; nothing lets anybody in by being left out.
+// Settings are the accepted credentials. At least one of AllowAnonymous,
+// AcceptKeys and Verifier is required: the zero Settings are an error.
 type Settings struct {
-	AllowAnonymous bool // SPILLWAY_AUTH=none: everybody is let in
+	AllowAnonymous bool // SPILLWAY_AUTH=none
 	AcceptKeys     bool // keys are accepted
 	Consumers      []*consumer.Consumer
 	StaticKeys     []StaticKey
 	IssuedKeys     IssuedKeys // keys issued at run time; nil = none
-	Verifier       Verifier   // tokens are accepted; nil = they are not
+	Verifier       Verifier   // nil = tokens are refused
 	TokenRules     []TokenRule
 }
 
 // StaticKey is a key from an app setting.
 type StaticKey struct {
 	Consumer *consumer.Consumer
-	Setting  string // names it in logs and errors
+	Setting  string // the setting's name, for logs and errors
 	Value    string
 }
 
 // Bounds of static keys.
 const (
-	minKeyLength  = 16 // characters; shorter ones can be guessed
-	maxStaticKeys = 2  // of one consumer: the old one and the new one
+	minKeyLength  = 16 // characters
+	maxStaticKeys = 2  // of one consumer, so that they can be rotated
 )
 
-// New checks the settings. It returns all faults at once, each with its fix:
-// a policy that never fires, or that lets everyone in by mistake, does not
-// start.
+// New returns all faults of the settings at once, each with its fix. A setting
+// under which nobody could be accepted is a fault.
 func New(s Settings) (*Authenticator, error) {
 	a := &Authenticator{
 		anonymous: s.AllowAnonymous, acceptKeys: s.AcceptKeys, issued: s.IssuedKeys, verifier: s.Verifier, rules: s.TokenRules,
@@ -56,7 +55,8 @@ func New(s Settings) (*Authenticator, error) {
 	return a, nil
 }
 
-// checkModes checks that every way in that is asked for can let somebody in.
+// checkModes checks that every accepted kind of credential can belong to
+// somebody.
 func (s *Settings) checkModes() []error {
 	var faults []error
 	fault := func(wrong bool, text string) {
@@ -65,11 +65,11 @@ func (s *Settings) checkModes() []error {
 		}
 	}
 	fault(!s.AllowAnonymous && !s.AcceptKeys && s.Verifier == nil,
-		`SPILLWAY_AUTH names no way in: set it to "key", "entra" or "key,entra", or to "none" to let everybody in`)
+		`SPILLWAY_AUTH accepts no credential: set it to "key", "entra" or "key,entra", or to "none" for anonymous access`)
 	fault(s.AllowAnonymous && (s.AcceptKeys || s.Verifier != nil),
-		`SPILLWAY_AUTH names none and something else: write "none" alone to let everybody in, or leave it out`)
+		`SPILLWAY_AUTH names none and something else: write "none" alone for anonymous access, or leave it out`)
 	fault(s.AcceptKeys && len(s.Consumers) == 0,
-		`SPILLWAY_AUTH accepts keys, and there are no consumers that could have one: add "consumers" to the pool document, or set SPILLWAY_AUTH=none to let everybody in`)
+		`SPILLWAY_AUTH accepts keys, and there are no consumers that could have one: add "consumers" to the pool document, or set SPILLWAY_AUTH=none for anonymous access`)
 	fault(s.AcceptKeys && len(s.Consumers) > 0 && len(s.StaticKeys) == 0 && s.IssuedKeys == nil,
 		`SPILLWAY_AUTH accepts keys, and no consumer can have one: give it a "keySetting", or set SPILLWAY_STATE so that "spillway keys add" can issue some`)
 	fault(s.Verifier != nil && len(s.TokenRules) == 0,
@@ -80,7 +80,7 @@ func (s *Settings) checkModes() []error {
 	return faults
 }
 
-// addStaticKey takes in one static key.
+// addStaticKey adds a static key, or returns why it cannot be used.
 func (a *Authenticator) addStaticKey(k StaticKey) error {
 	if len(k.Value) < minKeyLength || len(k.Value) > maxKeyLength {
 		return fmt.Errorf(`key %s of consumer %q has %d characters: use %d to %d, for example the output of "openssl rand -hex 32"`,

@@ -17,31 +17,42 @@ import (
 	"spillway/handler/internal/auth"
 )
 
-// How the issuer's keys are kept refreshAfter (facts/reliability.md §3.4, T19, T20).
+// When keys are fetched (docs/security.md#tokens).
 const (
-	unknownKeyInterval = 5 * time.Minute  // between refreshes that unknown key ids ask for
-	refreshAfter       = time.Hour        // keys older than this are refreshed while tokens come
-	maxKeyAge          = 72 * time.Hour   // how long keys are good without a refresh
-	minBackoff         = 2 * time.Second  // before the second try while there are no keys; doubles
-	maxBackoff         = 60 * time.Second // and no longer than this
-	fetchTimeout       = 5 * time.Second  // for one refresh
+	unknownKeyInterval = 5 * time.Minute  // between fetches that unknown key ids cause
+	refreshAfter       = time.Hour        // older keys are fetched again while tokens come
+	maxKeyAge          = 72 * time.Hour   // keys without a successful fetch for longer are dropped
+	minBackoff         = 2 * time.Second  // between fetches while there are no keys; doubles
+	maxBackoff         = 60 * time.Second // up to this
+	fetchTimeout       = 5 * time.Second
 )
 
-// keySet is the issuer's keys as last fetched, and when to fetch them again.
+// Bounds of an issuer's answer.
+const (
+	maxBody        = 1 << 20
+	maxKeyID       = 256
+	minKeyBits     = 2048
+	maxKeyBits     = 8192
+	publicExponent = 65537
+	maxKeys        = 100
+)
+
+// keySet is the issuer's keys as last fetched.
 type keySet struct {
-	fetcher fetcher
-	now     func() time.Time
-	running sync.WaitGroup
+	metadata string // address of the issuer's metadata
+	client   *http.Client
+	now      func() time.Time
+	running  sync.WaitGroup
 
 	mu          sync.Mutex
 	keys        map[string]*rsa.PublicKey
-	issuerID    string        // the issuer, as it calls itself
-	lastSuccess time.Time     // of the last refresh that brought keys
-	lastAttempt time.Time     // of the last refresh
-	lastUnknown time.Time     // of the last refresh that an unknown key id asked for
-	failures    int           // refreshes in a row that brought none
-	lastErr     error         // of the last one
-	inFlight    chan struct{} // closed when the refresh under way ends; nil = none is
+	issuerID    string        // the issuer's name in its metadata
+	lastSuccess time.Time     // of a fetch that brought keys
+	lastAttempt time.Time     // of any fetch
+	lastUnknown time.Time     // of a fetch that an unknown key id caused
+	failures    int           // fetches in a row that brought no keys
+	lastErr     error         // of the last fetch
+	inFlight    chan struct{} // closed when the running fetch ends; nil = none is running
 }
 
 func newKeySet(cfg Config, metadata string) *keySet {
@@ -53,11 +64,12 @@ func newKeySet(cfg Config, metadata string) *keySet {
 	}
 	client := *cfg.Client
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &keySet{fetcher: fetcher{metadata: metadata, client: &client}, now: cfg.Now}
+	return &keySet{metadata: metadata, client: &client, now: cfg.Now}
 }
 
-// lookup returns the key of this id. For an id that is not known it asks the
-// issuer, if it has not done so lately, and waits for that.
+// lookup returns the key with this id. For an unknown id it fetches the keys,
+// unless another unknown id did so lately, and waits until that ends or ctx is
+// done.
 func (s *keySet) lookup(ctx context.Context, kid string) (*rsa.PublicKey, error) {
 	s.mu.Lock()
 	key, ok := s.known(kid)
@@ -95,45 +107,44 @@ func (s *keySet) known(kid string) (*rsa.PublicKey, bool) {
 	return key, ok && s.usable()
 }
 
-// usable reports whether there are keys that are good still.
+// usable reports whether there are keys that are not too old.
 func (s *keySet) usable() bool { return len(s.keys) > 0 && s.now().Sub(s.lastSuccess) < maxKeyAge }
 
-// due reports whether the keys should be fetched now: for an id that is known,
-// when they are old; for one that is not, when no such id had them fetched
-// lately. So a key that the issuer began to use just after a refresh is accepted
-// at its first token, and ids that are made up cost one refresh in a gap.
+// due reports whether to fetch now, for a token whose key id is known or not.
+// Scheduled fetches do not count against unknown ids: a key that the issuer
+// began to use right after one is accepted at its first token.
 func (s *keySet) due(known bool) bool {
-	since := s.now().Sub(s.lastAttempt)
+	elapsed := s.now().Sub(s.lastAttempt)
 	switch {
 	case s.lastAttempt.IsZero():
 		return true
 	case !s.usable():
-		return since >= min(maxBackoff, minBackoff<<min(s.failures, 6))
+		return elapsed >= min(maxBackoff, minBackoff<<min(s.failures, 6))
 	case known:
-		return s.now().Sub(s.lastSuccess) >= refreshAfter && since >= unknownKeyInterval
+		return s.now().Sub(s.lastSuccess) >= refreshAfter && elapsed >= unknownKeyInterval
 	}
 	return s.lastUnknown.IsZero() || s.now().Sub(s.lastUnknown) >= unknownKeyInterval
 }
 
-// refresh begins a refresh. The caller holds mu.
+// refresh starts a fetch. The caller holds mu.
 func (s *keySet) refresh() chan struct{} {
 	s.lastAttempt = s.now()
 	s.inFlight = make(chan struct{})
 	s.running.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 		defer cancel()
-		from, keys, err := s.fetcher.fetch(ctx)
-		s.record(from, keys, err)
+		s.record(s.fetch(ctx))
 	})
 	return s.inFlight
 }
 
-func (s *keySet) record(from string, keys map[string]*rsa.PublicKey, err error) {
+// record ends a fetch. A failed one leaves the keys as they are.
+func (s *keySet) record(issuer string, keys map[string]*rsa.PublicKey, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastErr = err
 	if err == nil {
-		s.issuerID, s.keys, s.lastSuccess, s.failures = from, keys, s.now(), 0
+		s.issuerID, s.keys, s.lastSuccess, s.failures = issuer, keys, s.now(), 0
 	} else {
 		s.failures++
 	}
@@ -141,7 +152,8 @@ func (s *keySet) record(from string, keys map[string]*rsa.PublicKey, err error) 
 	s.inFlight = nil
 }
 
-// run keeps the keys ready from the start on, and waits for the last refresh.
+// run fetches keys while there are none, until ctx is done; then it waits for
+// a running fetch.
 func (s *keySet) run(ctx context.Context) {
 	defer s.running.Wait()
 	for {
@@ -178,46 +190,30 @@ func (s *keySet) ready() error {
 	if s.usable() {
 		return nil
 	}
-	why := s.lastErr
-	if why == nil {
-		why = errNotFetched
+	err := s.lastErr
+	if err == nil {
+		err = errNotFetched
 	}
-	return fmt.Errorf("entra: no signing keys, so no token can be checked: %w", why)
+	return fmt.Errorf("entra: no signing keys, so no token can be verified: %w", err)
 }
 
-// Bounds of what an issuer may answer.
-const (
-	maxBody        = 1 << 20
-	maxKeyID       = 256
-	minKeyBits     = 2048
-	maxKeyBits     = 8192
-	publicExponent = 65537
-	maxKeys        = 100
-)
-
-// fetcher asks the issuer for its description and its keys.
-type fetcher struct {
-	metadata string
-	client   *http.Client
-}
-
-// fetch returns who the issuer says it is, and its keys: at least one.
-func (f *fetcher) fetch(ctx context.Context) (issuer string, keys map[string]*rsa.PublicKey, err error) {
+// fetch returns the issuer's name and its keys: at least one.
+func (s *keySet) fetch(ctx context.Context) (issuer string, keys map[string]*rsa.PublicKey, err error) {
 	var metadata struct {
 		Issuer string `json:"issuer"`
 		Keys   string `json:"jwks_uri"`
 	}
-	if err := f.get(ctx, f.metadata, &metadata); err != nil {
+	if err := s.get(ctx, s.metadata, &metadata); err != nil {
 		return "", nil, err
 	}
 	u, err := url.Parse(metadata.Keys)
 	if err != nil || !secureURL(u) {
-		return "", nil, fmt.Errorf("%s names no https address for its keys", f.metadata)
+		return "", nil, fmt.Errorf("%s names no https address for its keys", s.metadata)
 	}
 	var set struct {
 		Keys []jwk `json:"keys"`
 	}
-	if err := f.get(ctx, metadata.Keys, &set); err != nil {
+	if err := s.get(ctx, metadata.Keys, &set); err != nil {
 		return "", nil, err
 	}
 	keys = map[string]*rsa.PublicKey{}
@@ -227,19 +223,19 @@ func (f *fetcher) fetch(ctx context.Context) (issuer string, keys map[string]*rs
 		}
 	}
 	if len(keys) == 0 {
-		return "", nil, fmt.Errorf("%s has no key that can be used", metadata.Keys)
+		return "", nil, fmt.Errorf("%s has no usable key", metadata.Keys)
 	}
 	return metadata.Issuer, keys, nil
 }
 
-// get reads a JSON document, whole and of bounded size.
-func (f *fetcher) get(ctx context.Context, address string, into any) error {
+// get reads a JSON document of at most maxBody.
+func (s *keySet) get(ctx context.Context, address string, into any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
 		return fmt.Errorf("fetch %s: %w", address, err)
 	}
 	req.Header.Set("Accept", "application/json")
-	res, err := f.client.Do(req)
+	res, err := s.client.Do(req)
 	if err != nil {
 		return fmt.Errorf("fetch %s: %w", address, errors.Unwrap(err))
 	}
@@ -248,19 +244,18 @@ func (f *fetcher) get(ctx context.Context, address string, into any) error {
 		return fmt.Errorf("fetch %s: status %d", address, res.StatusCode)
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody+1))
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("fetch %s: %w", address, err)
-	}
-	if len(body) > maxBody {
+	case len(body) > maxBody:
 		return fmt.Errorf("fetch %s: more than %d bytes", address, maxBody)
-	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("fetch %s: not the JSON that was expected", address)
+	case json.Unmarshal(body, into) != nil:
+		return fmt.Errorf("fetch %s: not the expected JSON", address)
 	}
 	return nil
 }
 
-// jwk is a key as issuers publish it.
+// jwk is a key as issuers publish it (RFC 7517).
 type jwk struct {
 	Type string `json:"kty"`
 	Use  string `json:"use"`
@@ -270,24 +265,19 @@ type jwk struct {
 	E    string `json:"e"`
 }
 
-// publicKey is the key, when it is one that a token may be signed with.
+// publicKey returns the key, if tokens may be signed with it.
 func (k jwk) publicKey() (*rsa.PublicKey, bool) {
 	if k.Type != "RSA" || k.Use != "" && k.Use != "sig" || k.Alg != "" && k.Alg != "RS256" || k.ID == "" || len(k.ID) > maxKeyID {
 		return nil, false
 	}
 	n, err := base64.RawURLEncoding.DecodeString(k.N)
-	if err != nil {
+	e, eErr := base64.RawURLEncoding.DecodeString(k.E)
+	if err != nil || eErr != nil {
 		return nil, false
 	}
-	e, err := base64.RawURLEncoding.DecodeString(k.E)
-	if err != nil {
+	modulus, exponent := new(big.Int).SetBytes(n), new(big.Int).SetBytes(e)
+	if bits := modulus.BitLen(); bits < minKeyBits || bits > maxKeyBits || exponent.Cmp(big.NewInt(publicExponent)) != 0 {
 		return nil, false
 	}
-	key := &rsa.PublicKey{N: new(big.Int).SetBytes(n)}
-	public := new(big.Int).SetBytes(e)
-	if bits := key.N.BitLen(); bits < minKeyBits || bits > maxKeyBits || !public.IsInt64() || public.Int64() != publicExponent {
-		return nil, false
-	}
-	key.E = publicExponent
-	return key, true
+	return &rsa.PublicKey{N: modulus, E: publicExponent}, true
 }

@@ -16,18 +16,18 @@ import (
 	"spillway/handler/internal/auth"
 )
 
-// Config is what tokens are checked against.
+// Config is what tokens are verified against.
 type Config struct {
 	Tenant   string // id or domain of the tenant; "" only with Issuer
 	Audience string // one or more, separated by commas
-	Issuer   string // one or more, separated by commas, instead of the tenant's; keys come from the first
+	Issuer   string // one or more, separated by commas, instead of the tenant's; keys are those of the first
 
-	Authority string           // where tenants' metadata is; "" = the public cloud
-	Client    *http.Client     // nil = one of our own
+	Authority string           // base address of tenants' metadata; "" = the public cloud
+	Client    *http.Client     // nil = one with short timeouts
 	Now       func() time.Time // nil = time.Now
 }
 
-// Verifier checks tokens. It is safe for concurrent use.
+// Verifier verifies access tokens. It is safe for concurrent use.
 type Verifier struct {
 	keys      *keySet
 	parser    *jwt.Parser
@@ -61,7 +61,7 @@ func New(cfg Config) (*Verifier, error) {
 		return nil, err
 	}
 	if len(v.audiences) == 0 {
-		return nil, errors.New(`entra: SPILLWAY_ENTRA_AUDIENCE is missing, so a token made for anything else would be let in: set it to the application id or App ID URI that callers ask tokens for, for example "api://spillway"`)
+		return nil, errors.New(`entra: SPILLWAY_ENTRA_AUDIENCE is missing, so a token for any other service would be accepted: set it to the application id or App ID URI that callers ask tokens for, for example "api://spillway"`)
 	}
 	v.keys = newKeySet(cfg, metadata)
 	v.parser = jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodRS256.Alg()}), jwt.WithStrictDecoding(),
@@ -69,7 +69,7 @@ func New(cfg Config) (*Verifier, error) {
 	return v, nil
 }
 
-// metadata is the address of the issuer's description of itself.
+// metadata returns the address of the issuer's OpenID configuration.
 func (cfg *Config) metadata(tenant string) (string, error) {
 	base := strings.TrimSuffix(cfg.Authority, "/")
 	if base == "" {
@@ -81,7 +81,7 @@ func (cfg *Config) metadata(tenant string) (string, error) {
 	} else {
 		switch tenant {
 		case "":
-			return "", errors.New("entra: SPILLWAY_ENTRA_TENANT is missing, so tokens of every tenant would be let in: set it to the id of your tenant")
+			return "", errors.New("entra: SPILLWAY_ENTRA_TENANT is missing, so tokens of every tenant would be accepted: set it to the id of your tenant")
 		case "common", "organizations", "consumers":
 			return "", fmt.Errorf("entra: SPILLWAY_ENTRA_TENANT %q is every tenant: set it to the id of your own", tenant)
 		}
@@ -93,8 +93,7 @@ func (cfg *Config) metadata(tenant string) (string, error) {
 	return base + "/.well-known/openid-configuration", nil
 }
 
-// secureURL reports whether nobody on the way can read or change what this URL
-// answers: https, or this machine.
+// secureURL reports whether the URL is https, or http on loopback.
 func secureURL(u *url.URL) bool {
 	local := u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1" || u.Hostname() == "::1"
 	return u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && local)
@@ -114,16 +113,17 @@ func audiences(s string) []string {
 	return all
 }
 
-// Run fetches the keys at once and refreshes them while tokens come, until ctx
-// is done; then it waits for a fetch under way.
+// Run fetches the keys, so that the first token need not wait for them, until
+// ctx is done; then it waits for a running fetch.
 func (v *Verifier) Run(ctx context.Context) { v.keys.run(ctx) }
 
-// Ready is nil when tokens can be checked, else why not, fit for an operator.
+// Ready returns nil when tokens can be verified, else the reason for an
+// operator to read.
 func (v *Verifier) Ready() error { return v.keys.ready() }
 
-// Verify checks a token. The error is a consumer.Refusal, or wraps
-// consumer.ErrUnavailable when the issuer's keys have never been had; neither
-// holds anything of the token.
+// Verify verifies a token. The error is an [auth.Error], or
+// [auth.ErrUnavailable] when there are no keys of the issuer; neither contains
+// any part of the token.
 func (v *Verifier) Verify(ctx context.Context, token string) (auth.Claims, error) {
 	claims := jwt.MapClaims{}
 	_, err := v.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
@@ -135,7 +135,8 @@ func (v *Verifier) Verify(ctx context.Context, token string) (auth.Claims, error
 	return v.checkClaims(claims)
 }
 
-// key finds the key that the header names. It is asked only for RS256.
+// key returns the key that the token's header names. The parser calls it for
+// RS256 only.
 func (v *Verifier) key(ctx context.Context, t *jwt.Token) (any, error) {
 	if _, critical := t.Header["crit"]; critical {
 		return nil, auth.ErrMalformed
@@ -147,8 +148,7 @@ func (v *Verifier) key(ctx context.Context, t *jwt.Token) (any, error) {
 	return v.keys.lookup(ctx, kid)
 }
 
-// authError says in our words why a token was refused. The library's own words
-// are dropped: some quote the token.
+// authError replaces the library's error, whose text may quote the token.
 func authError(err error) error {
 	var r auth.Error
 	switch {
@@ -170,8 +170,8 @@ func authError(err error) error {
 	return auth.ErrMalformed
 }
 
-// signatureError tells a wrong signatureError from a kind of signatureError that is not
-// accepted, which the library calls by one name.
+// signatureError distinguishes a wrong signature from an algorithm that is not
+// accepted: the library has one error for both.
 func signatureError(err error) auth.Error {
 	if strings.Contains(err.Error(), "signing method") {
 		return auth.ErrAlgorithm
@@ -179,7 +179,8 @@ func signatureError(err error) auth.Error {
 	return auth.ErrSignature
 }
 
-// checkClaims checks what is ours to check of a token that the issuer signed.
+// checkClaims checks issuer, tenant and audience of a token with a valid
+// signature.
 func (v *Verifier) checkClaims(c jwt.MapClaims) (auth.Claims, error) {
 	tenant, issuers := v.trustedIssuers()
 	issuer, _ := c["iss"].(string)
@@ -193,12 +194,12 @@ func (v *Verifier) checkClaims(c jwt.MapClaims) (auth.Claims, error) {
 		return auth.Claims{}, auth.ErrAudience
 	}
 	if exp, ok := c["exp"].(float64); !ok || exp < 1 || exp > 1<<40 {
-		return auth.Claims{}, auth.ErrMalformed // beyond this a float is no instant
+		return auth.Claims{}, auth.ErrMalformed // larger floats are no valid time
 	}
 	return readClaims(c)
 }
 
-// trustedIssuers is the tenant's id and the issuers of its tokens.
+// trustedIssuers returns the tenant's id and the issuers of its tokens.
 func (v *Verifier) trustedIssuers() (tenant string, issuers []string) {
 	if len(v.issuers) > 0 {
 		return v.tenant, v.issuers
@@ -211,7 +212,7 @@ func (v *Verifier) trustedIssuers() (tenant string, issuers []string) {
 	return tenant, []string{issuer, fmt.Sprintf(v1IssuerFormat, tenant)}
 }
 
-// tenantOf is the tenant's id in a v2 issuer; "" when it is none.
+// tenantOf returns the tenant's id in a v2 issuer, or "".
 func tenantOf(issuer string) string {
 	u, err := url.Parse(issuer)
 	if err != nil {
@@ -224,7 +225,7 @@ func tenantOf(issuer string) string {
 	return id
 }
 
-// audienceMatches reports whether the audience is one string, and one of ours.
+// audienceMatches reports whether the audience is a single configured one.
 func (v *Verifier) audienceMatches(aud any) bool {
 	switch aud := aud.(type) {
 	case string:
@@ -238,7 +239,7 @@ func (v *Verifier) audienceMatches(aud any) bool {
 	return false
 }
 
-// readClaims reads who has the token.
+// readClaims returns the caller's application, identity, roles and groups.
 func readClaims(c jwt.MapClaims) (auth.Claims, error) {
 	appid, _ := c["appid"].(string)
 	azp, _ := c["azp"].(string)

@@ -11,41 +11,41 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// ChangeFeed is the board as the ring reads it.
+// ChangeFeed is how a [Cache] learns of changes.
 type ChangeFeed interface {
-	// NoteTraffic notes that there is traffic, so that the board is read.
+	// NoteTraffic reports traffic, so that the feed is read regularly.
 	NoteTraffic()
-	// Read reads the board now, and tells the ring through Heard.
+	// Read reads the feed now, and calls OnFeedRead.
 	Read(ctx context.Context) bool
 }
 
-// Cache is the keys that this instance knows to be good. Store and Board are
-// required; the board must tell Heard. It is safe for concurrent use, and must
-// not be copied.
+// Cache holds the valid keys as this instance last read them. Store and Feed are
+// required; the feed must call OnFeedRead after each read. It is safe for
+// concurrent use, and must not be copied.
 type Cache struct {
 	Store           tablestore.Store
 	Feed            ChangeFeed
-	RefreshInterval time.Duration    // how often the board is read; 0 = 500 ms
+	RefreshInterval time.Duration    // between reads of the feed; 0 = 500 ms
 	Now             func() time.Time // nil = time.Now
-	OnError         func(error)      // told when keys cannot be read; nil = nobody
+	OnError         func(error)      // called when keys cannot be read; nil = never
 
 	current  atomic.Pointer[keySnapshot]
-	lastUsed atomic.Int64 // when a key was last asked for, Unix ms
-	idle     atomic.Bool  // nobody had asked for long, and what is known has not been looked over since
+	lastUsed atomic.Int64 // time of the last Lookup, Unix ms
+	idle     atomic.Bool  // no Lookup for idleAfter, and the feed was not read since
 
 	mu        sync.Mutex
-	loading   chan struct{} // closed when the reading of keys that is under way ends; nil = none is
-	checking  chan struct{} // closed when the look that is under way ends; nil = none is
-	lastCheck time.Time     // when the last one began
+	loading   chan struct{} // closed when the running load of keys ends; nil = none is running
+	checking  chan struct{} // closed when the running read of the feed ends; nil = none is running
+	lastCheck time.Time     // start of the last one
 	running   sync.WaitGroup
 }
 
-// keySnapshot is the keys at one stamp. It is immutable.
+// keySnapshot is all keys at one stamp. It is immutable.
 type keySnapshot struct {
 	stamp       string
 	readAt      time.Time
 	byDigest    map[auth.Digest]cachedKey
-	clockOffset time.Duration // of the service's clock before ours
+	clockOffset time.Duration // table's clock minus ours
 }
 
 type cachedKey struct {
@@ -54,16 +54,18 @@ type cachedKey struct {
 	consumer string
 }
 
-// How long the ring may be left alone, and how long a request waits for it.
+// How long a snapshot is trusted without a read of the feed, and how long a
+// request waits for one.
 const (
 	idleAfter      = time.Minute
 	readTimeout    = time.Second
-	maxSnapshotAge = time.Minute // keys are read this often whatever the stamp: its writer may have died before stamping
+	maxSnapshotAge = time.Minute // keys are read this often whatever the stamp: a writer may die before it stamps
 )
 
 var _ auth.IssuedKeys = (*Cache)(nil)
 
-// Lookup returns who has the key. See the package for when it waits.
+// Lookup returns the key's consumer and id. The package comment says when it
+// waits.
 func (r *Cache) Lookup(ctx context.Context, digest auth.Digest) (consumer, id string, err error) {
 	r.Feed.NoteTraffic()
 	now := r.now()
@@ -98,8 +100,8 @@ func (k *keySnapshot) get(digest auth.Digest) (cachedKey, bool) {
 	return g, ok
 }
 
-// check looks at the board, at most once per refresh, together with everybody
-// else who wants to.
+// check waits for a read of the feed, shared by all callers, at most one per
+// refresh.
 func (r *Cache) check(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -122,7 +124,7 @@ func (r *Cache) check(ctx context.Context) {
 	}
 }
 
-// readFeed ends by itself within its patience; those who wait need not stay.
+// readFeed ends within readTimeout, whether or not anybody still waits for it.
 func (r *Cache) readFeed(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -134,11 +136,11 @@ func (r *Cache) readFeed(ctx context.Context) {
 	r.checking = nil
 }
 
-// Close waits for a look that is under way.
+// Close waits for a running read of the feed.
 func (r *Cache) Close() { r.running.Wait() }
 
-// OnFeedRead is told what the board says. When the keys have a new stamp it reads
-// them.
+// OnFeedRead receives the columns of the feed, and reads the keys when their
+// stamp is new.
 func (r *Cache) OnFeedRead(columns map[string]string, _ time.Time) {
 	if !r.beginLoad(columns[stamp]) {
 		return
@@ -161,7 +163,8 @@ func (r *Cache) OnFeedRead(columns map[string]string, _ time.Time) {
 	r.current.Store(next)
 }
 
-// beginLoad reports whether the keys must be read for this stamp, by the caller.
+// beginLoad reports whether the caller must read the keys for this stamp. It
+// waits for a running load first.
 func (r *Cache) beginLoad(stamp string) bool {
 	for {
 		snapshot := r.current.Load()
@@ -188,8 +191,8 @@ func (r *Cache) endLoad() {
 	r.loading = nil
 }
 
-// addRow takes in one consumer's keys. A row that cannot be read has no keys, and
-// harms no other.
+// addRow adds one consumer's keys. An unreadable row has none, and affects no
+// other.
 func (r *Cache) addRow(next *keySnapshot, row tablestore.Row) {
 	record, err := parseRow(row)
 	if err != nil {
@@ -203,7 +206,7 @@ func (r *Cache) addRow(next *keySnapshot, row tablestore.Row) {
 	}
 }
 
-// Len is how many keys are known.
+// Len returns the number of known keys.
 func (r *Cache) Len() int {
 	if snapshot := r.current.Load(); snapshot != nil {
 		return len(snapshot.byDigest)

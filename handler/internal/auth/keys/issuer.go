@@ -16,16 +16,16 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// MaxKeys is how many good keys a consumer may have at once.
+// MaxKeys is how many valid keys a consumer may have.
 const MaxKeys = 2
 
-// What an issuer refuses.
+// Errors of an [Issuer].
 var (
-	ErrTooManyKeys = errors.New("keys: the consumer has two good keys already; revoke one first")
-	ErrNoKey       = errors.New("keys: there is no such key; \"spillway keys list\" shows them")
+	ErrTooManyKeys = errors.New("keys: the consumer has two valid keys already; revoke one first")
+	ErrNoKey       = errors.New("keys: no such key; \"spillway keys list\" lists them")
 )
 
-// Key is one key, without what makes it one.
+// Key describes a key, without its secret.
 type Key struct {
 	ID       string
 	Consumer string
@@ -34,12 +34,12 @@ type Key struct {
 	Expired  bool
 }
 
-// Publisher is what the issuer and the ring need of the notice board.
+// Publisher writes to the change feed.
 type Publisher interface {
 	Publish(ctx context.Context, column, notice string) error
 }
 
-// Issuer issues and revokes keys: the "spillway keys" commands. Store and Board
+// Issuer issues and revokes keys: the "spillway keys" commands. Store and Feed
 // are required.
 type Issuer struct {
 	Store tablestore.Store
@@ -48,8 +48,8 @@ type Issuer struct {
 	Rand  io.Reader        // nil = crypto/rand
 }
 
-// Add issues a key. The secret is returned once and kept nowhere. A life of 0
-// has no end. It is ErrTwoLive when the consumer has two good keys.
+// Add issues a key. The secret is not kept. A lifetime of 0 has no end. The
+// error is [ErrTooManyKeys] when the consumer has MaxKeys valid ones.
 func (i *Issuer) Add(ctx context.Context, consumer string, lifetime time.Duration) (secret string, k Key, err error) {
 	if consumer == "" {
 		return "", Key{}, errors.New("keys: name the consumer that the key is for")
@@ -78,8 +78,8 @@ func (i *Issuer) Add(ctx context.Context, consumer string, lifetime time.Duratio
 	return secret, s.key(consumer, now), nil
 }
 
-// Revoke ends a key, on all instances within the bound that the package
-// promises. It is ErrNoKey when there is none of this id.
+// Revoke revokes a key, on all instances within the bound of the package
+// comment. The error is [ErrNoKey] when no key has this id.
 func (i *Issuer) Revoke(ctx context.Context, id string) (Key, error) {
 	all, err := i.List(ctx)
 	if err != nil {
@@ -95,7 +95,7 @@ func (i *Issuer) Revoke(ctx context.Context, id string) (Key, error) {
 	})
 }
 
-// List lists all keys, by consumer and age.
+// List returns all keys, ordered by consumer and age.
 func (i *Issuer) List(ctx context.Context) ([]Key, error) {
 	rows, _, err := i.Store.List(ctx, partition, "", "")
 	if err != nil {
@@ -118,9 +118,9 @@ func (i *Issuer) List(ctx context.Context) ([]Key, error) {
 	return all, nil
 }
 
-// update changes a consumer's row and stamps the board. A write whose outcome is
-// unknown is looked at again: the change is made of what is stored, so making
-// it twice does no harm.
+// update changes a consumer's row and stamps the feed. After a conflict, or a
+// write whose outcome is unknown, it reads the row again and applies the change
+// to what is stored: change must be idempotent.
 func (i *Issuer) update(ctx context.Context, consumer string, change func(*record) error) error {
 	for try := 0; ; try++ {
 		err := i.swap(ctx, consumer, change)
@@ -133,7 +133,7 @@ func (i *Issuer) update(ctx context.Context, consumer string, change func(*recor
 		}
 	}
 	if err := i.Feed.Publish(ctx, stamp, rand.Text()); err != nil {
-		return fmt.Errorf("the key was changed, and the instances could not be told: run the command again: %w", err)
+		return fmt.Errorf("the key was changed, but the change feed could not be written: run the command again: %w", err)
 	}
 	return nil
 }

@@ -16,15 +16,15 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// Where keys are in the table: one row per consumer, so that a swap of the row
-// keeps "two at most" true whoever writes at the same time.
+// Keys in the table: one row per consumer, so that compare-and-swap of the row
+// keeps the number of keys within MaxKeys whoever writes at the same time.
 const (
 	partition = "keys"
 	column    = "k"
-	stamp     = "keys" // the board's column
+	stamp     = "keys" // the feed's column
 )
 
-// record is the keys of one consumer.
+// record is one consumer's row.
 type record struct {
 	V        int         `json:"v"`
 	Consumer string      `json:"n"`
@@ -50,7 +50,7 @@ func parseRow(row tablestore.Row) (record, error) {
 		return record{}, fmt.Errorf("%w: %q: %w", errUnreadable, row.Key, err)
 	}
 	if r.V < 1 || r.Consumer == "" || tablestore.EncodeKey(r.Consumer) != row.Key {
-		return record{}, fmt.Errorf("%w: %q is not what a consumer's keys look like", errUnreadable, row.Key)
+		return record{}, fmt.Errorf("%w: %q is not a consumer's keys", errUnreadable, row.Key)
 	}
 	return r, nil
 }
@@ -67,7 +67,7 @@ func (r record) row(version tablestore.Version) (tablestore.Row, error) {
 	}, nil
 }
 
-// digest is the stored digest; false when it is none.
+// digest returns the stored digest; false when it is malformed.
 func (s storedKey) digest() (d auth.Digest, ok bool) {
 	b, err := hex.DecodeString(s.Digest)
 	return d, err == nil && copy(d[:], b) == len(d) && len(b) == len(d)
@@ -77,23 +77,23 @@ func (s storedKey) expired(now time.Time) bool {
 	return s.Expires != 0 && now.UnixMilli() >= s.Expires
 }
 
-// keyPrefix is what a key can be recognised by, by people and by scanners.
+// keyPrefix begins every issued key, for people and for scanners.
 const keyPrefix = "spw_"
 
 const secretBytes = 32 // bytes
 
-// generate makes a new key.
+// generate returns a new key.
 func generate(random io.Reader) (string, error) {
 	b := make([]byte, secretBytes, secretBytes+crc32.Size)
 	if _, err := io.ReadFull(random, b); err != nil {
-		return "", fmt.Errorf("draw a key: %w", err)
+		return "", fmt.Errorf("generate a key: %w", err)
 	}
 	b = binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
 	return keyPrefix + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b)), nil
 }
 
-// WellFormed reports whether a text is written like a key of ours, checksum
-// included: what a scanner for leaked secrets asks.
+// WellFormed reports whether a text has the form of an issued key, checksum
+// included.
 func WellFormed(key string) bool {
 	text, ok := strings.CutPrefix(key, keyPrefix)
 	if !ok || text != strings.ToLower(text) {
