@@ -16,27 +16,28 @@ import (
 	"time"
 )
 
-// TestMain makes the test binary its own handler: the host double starts it
-// again with HOSTTEST_ACT set, and it then acts instead of testing.
+// TestMain makes the test binary its own handler: the host starts it again with
+// FUNCHOST_ACT set, and it then serves as a handler.
 func TestMain(m *testing.M) {
-	if os.Getenv("HOSTTEST_ACT") != "" {
-		act()
+	if os.Getenv("FUNCHOST_ACT") != "" {
+		runActor()
 		return
 	}
 	os.Exit(m.Run())
 }
 
-// actor is a handler that does what each request's script says, so that a test
-// can be read in one place. A script is a list of steps: "word:argument|…".
+// actor is a handler that runs each request's script: a list of steps,
+// "name:argument|…".
 type actor struct {
-	mu    sync.Mutex
-	gates map[string]chan struct{}
-	hits  int
-	serve func() // listens anew on the same port
-	close func()
+	mu      sync.Mutex
+	latches map[string]chan struct{}
+	hits    int
+	conns   int
+	serve   func() // listens again on the same port
+	close   func()
 }
 
-// report is what the step "echo" tells about the process and the request.
+// report is the response of the step "echo": the process and the request.
 type report struct {
 	Args   []string
 	Dir    string
@@ -48,20 +49,21 @@ type report struct {
 	Length int64
 	Coding []string
 	Body   string
-	Hits   int
+	Hits   int // requests with a script so far
+	Conns  int // connections accepted so far
 }
 
-func act() {
-	if code, found := strings.CutPrefix(os.Getenv("HOSTTEST_ACT"), "exit:"); found {
+func runActor() {
+	if code, found := strings.CutPrefix(os.Getenv("FUNCHOST_ACT"), "exit:"); found {
 		number, _ := strconv.Atoi(code)
 		os.Exit(number)
 	}
-	if gate := os.Getenv("HOSTTEST_GATE"); gate != "" {
-		awaitGate(gate)
+	if address := os.Getenv("FUNCHOST_START_LATCH"); address != "" {
+		awaitLatch(address)
 	}
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
-	a := &actor{gates: map[string]chan struct{}{}}
+	a := &actor{latches: map[string]chan struct{}{}}
 	address := "127.0.0.1:" + os.Getenv("FUNCTIONS_CUSTOMHANDLER_PORT")
 	a.serve = func() {
 		listener, err := net.Listen("tcp4", address)
@@ -70,64 +72,74 @@ func act() {
 			os.Exit(1)
 		}
 		a.close = func() { listener.Close() }
-		go func() { _ = http.Serve(listener, a) }()
+		server := &http.Server{Handler: a, ReadHeaderTimeout: time.Minute, ConnState: a.count}
+		go func() { _ = server.Serve(listener) }()
 	}
 	a.serve()
 	<-terminated
 	fmt.Println("got SIGTERM")
-	if gate := os.Getenv("HOSTTEST_TERM_GATE"); gate != "" {
-		<-a.gate(gate)
+	if name := os.Getenv("FUNCHOST_TERM_LATCH"); name != "" {
+		<-a.latch(name)
 	}
-	code, err := strconv.Atoi(os.Getenv("HOSTTEST_TERM_CODE"))
-	if err != nil { // It will not end by itself.
+	code, err := strconv.Atoi(os.Getenv("FUNCHOST_TERM_CODE"))
+	if err != nil { // it does not end by itself
 		<-terminated
 	}
 	os.Exit(code)
 }
 
-// awaitGate blocks until the test lets go of a connection it accepted.
-func awaitGate(address string) {
+// awaitLatch blocks until the test closes the connection that it accepted.
+func awaitLatch(address string) {
 	conn, err := net.Dial("tcp", address)
 	if err == nil {
 		_, _ = io.Copy(io.Discard, conn)
 	}
 }
 
-// gate is the gate of a name; whoever asks first makes it.
-func (a *actor) gate(name string) chan struct{} {
+// count counts connections.
+func (a *actor) count(_ net.Conn, state http.ConnState) {
+	if state == http.StateNew {
+		a.mu.Lock()
+		a.conns++
+		a.mu.Unlock()
+	}
+}
+
+// latch is the latch of a name; the first use makes it.
+func (a *actor) latch(name string) chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.gates[name] == nil {
-		a.gates[name] = make(chan struct{})
+	if a.latches[name] == nil {
+		a.latches[name] = make(chan struct{})
 	}
-	return a.gates[name]
+	return a.latches[name]
 }
 
 func (a *actor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if name, found := strings.CutPrefix(r.URL.Path, "/__open/"); found {
-		close(a.gate(name))
+	if name, found := strings.CutPrefix(r.URL.Path, "/__release/"); found {
+		close(a.latch(name))
 		return
 	}
 	script := r.URL.Query().Get("script")
 	if r.URL.Path == "/" && script == "" {
-		script = os.Getenv("HOSTTEST_PING")
-	} else if script != "" { // what a stranger wants, who knew this port from before, is no hit
+		script = os.Getenv("FUNCHOST_PING")
+	} else if script != "" { // requests of others, meant for an earlier owner of the port, do not count
 		a.mu.Lock()
 		a.hits++
 		a.mu.Unlock()
 	}
 	for step := range strings.SplitSeq(script, "|") {
-		word, argument, _ := strings.Cut(step, ":")
-		a.step(w, r, word, argument)
+		kind, argument, _ := strings.Cut(step, ":")
+		a.step(w, r, kind, argument)
 	}
 }
 
-// step does one step of a script.
-func (a *actor) step(w http.ResponseWriter, r *http.Request, word, argument string) {
+// step runs one step of a script.
+func (a *actor) step(w http.ResponseWriter, r *http.Request, kind, argument string) {
 	number, _ := strconv.Atoi(argument)
 	length, _ := time.ParseDuration(argument)
 	name, value, _ := strings.Cut(argument, "=")
-	switch word {
+	switch kind {
 	case "echo":
 		_ = json.NewEncoder(w).Encode(a.report(r))
 	case "status":
@@ -139,7 +151,7 @@ func (a *actor) step(w http.ResponseWriter, r *http.Request, word, argument stri
 	case "flush":
 		w.(http.Flusher).Flush()
 	case "wait":
-		<-a.gate(argument)
+		<-a.latch(argument)
 	case "pause":
 		time.Sleep(length)
 	case "print":
@@ -158,22 +170,24 @@ func (a *actor) step(w http.ResponseWriter, r *http.Request, word, argument stri
 	case "exit":
 		os.Exit(number)
 	default:
-		a.misbehave(w, word, number, length)
+		a.fault(w, kind, number, length)
 	}
 }
 
-// misbehave does the steps that no good handler does.
-func (a *actor) misbehave(w http.ResponseWriter, word string, number int, length time.Duration) {
-	switch word {
+// fault runs the steps that a correct handler never does.
+func (a *actor) fault(w http.ResponseWriter, kind string, number int, length time.Duration) {
+	switch kind {
 	case "abort":
 		panic(http.ErrAbortHandler)
-	case "flood": // write until nobody takes it any more
+	case "flood": // write until a write fails
 		for {
 			if _, err := w.Write(make([]byte, 64<<10)); err != nil {
 				return
 			}
 		}
-	case "slam": // close without an answer, as long as there were few requests
+	case "large-header": // 65 KiB
+		w.Header().Set("X-Large", strings.Repeat("x", 65<<10))
+	case "drop": // close without a response, for the first requests, or for all
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if a.hits < number || number == 0 {
@@ -181,7 +195,7 @@ func (a *actor) misbehave(w http.ResponseWriter, word string, number int, length
 			conn.Close()
 			panic(http.ErrAbortHandler)
 		}
-	case "away": // stop listening for a while
+	case "unlisten": // for a while
 		a.close()
 		time.AfterFunc(length, a.serve)
 	}
@@ -199,6 +213,6 @@ func (a *actor) report(r *http.Request) report {
 	defer a.mu.Unlock()
 	return report{
 		Args: os.Args[1:], Dir: dir, Env: env, Method: r.Method, Target: r.RequestURI, Host: r.Host, Header: r.Header,
-		Length: r.ContentLength, Coding: r.TransferEncoding, Body: string(body), Hits: a.hits,
+		Length: r.ContentLength, Coding: r.TransferEncoding, Body: string(body), Hits: a.hits, Conns: a.conns,
 	}
 }

@@ -6,26 +6,27 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
 )
 
-// call is one request on its way through the host.
+// call is one request through the host.
 type call struct {
 	host           *Host
 	w              http.ResponseWriter
 	r              *http.Request
-	ctx            context.Context // ends when the call must, by the reason for it
+	ctx            context.Context // its cause is why the call must end
 	cancel         context.CancelCauseFunc
-	idle           *time.Timer // runs while the handler is talked to
-	started        bool        // the status line has gone out
-	stopWriteWatch func() bool // set once started: ends the watch over writes to the caller
-	clientGone     bool        // the caller has left and the handler may not know
+	idle           *time.Timer // runs during the exchange with the handler
+	started        bool        // the response has begun, as the host sees it
+	stopWriteWatch func() bool // set by start; stops the watch over writes to the client
+	clientGone     bool        // the client has left and HideDisconnects is on
 }
 
-// Why a call is ended from outside, besides its caller leaving.
+// Why a call ends early, apart from its client's disconnect.
 var (
 	errIdle            = errors.New("no progress within the idle timeout")
 	errFunctionTimeout = errors.New("function timeout exceeded")
@@ -33,7 +34,7 @@ var (
 	errNeverReady      = errors.New("initialization timed out and host is shutting down")
 )
 
-// invoke carries a request to the handler and its answer back.
+// invoke sends a request to the handler and its response to the client.
 func (h *Host) invoke(w http.ResponseWriter, r *http.Request, path, query string) {
 	h.calls.RLock()
 	defer h.calls.RUnlock()
@@ -49,16 +50,15 @@ func (h *Host) invoke(w http.ResponseWriter, r *http.Request, path, query string
 		c.fail(err)
 		return
 	}
-	a := handlerRequest{method: r.Method, target: path + query, body: body, length: length}
+	request := &handlerRequest{method: r.Method, target: path + query, body: body, length: length}
 	if h.forwards {
-		c.forward(port, a, path, query)
+		c.forward(port, request, path, query)
 		return
 	}
-	c.proxy(port, a)
+	c.proxy(port, request)
 }
 
-// begin gives a call its time: as long as the caller stays, the host runs and
-// the function may take.
+// begin bounds a call by its client, the host and the function timeout.
 func (h *Host) begin(w http.ResponseWriter, r *http.Request) (*call, func()) {
 	base := r.Context()
 	if h.options.HideDisconnects || h.forwards {
@@ -67,17 +67,18 @@ func (h *Host) begin(w http.ResponseWriter, r *http.Request) (*call, func()) {
 	c := &call{host: h, w: w, r: r, stopWriteWatch: func() bool { return true }}
 	c.ctx, c.cancel = context.WithCancelCause(base)
 	unbind := context.AfterFunc(h.ctx, func() { c.cancel(context.Cause(h.ctx)) })
-	limit := c.startFunctionTimeout()
+	stopTimeout := c.startFunctionTimeout()
 	return c, func() {
 		c.stopWriteWatch()
 		unbind()
-		limit()
+		stopTimeout()
 		c.cancel(nil)
 	}
 }
 
-// startFunctionTimeout ends the call, and the whole process with it, when the function
-// timeout is over (D 43).
+// startFunctionTimeout ends the call, and the handler's process with it, when
+// it outlasts the function timeout and the grace after it
+// (docs/functions-host.md#body-and-time-limits).
 func (c *call) startFunctionTimeout() (stop func()) {
 	h := c.host
 	if h.options.FunctionTimeout < 0 {
@@ -85,15 +86,17 @@ func (c *call) startFunctionTimeout() (stop func()) {
 	}
 	timer := time.AfterFunc(h.options.FunctionTimeout, func() {
 		h.emit(Event{Kind: FunctionTimedOut, PID: h.HandlerPID(), Detail: c.r.Method + " " + c.r.URL.Path})
-		c.cancel(errFunctionTimeout)
-		h.Restart()
+		if h.options.sleep(c.ctx, h.options.TimeoutGrace) == nil {
+			c.cancel(errFunctionTimeout)
+			h.Restart()
+		}
 	})
 	return func() { timer.Stop() }
 }
 
-// readBody is the body as it goes on: one with a length is read to its end
-// first, as the HTTP trigger does; a chunked one is left to stream (D 20). One
-// that is too large is not read, or breaks where it becomes so (D 21).
+// readBody is the body as the handler gets it: one with a length is read to
+// its end first, as the HTTP trigger does; a chunked one streams. One that is
+// too large is not read, or breaks where it exceeds the limit.
 func (c *call) readBody() (io.Reader, int64, error) {
 	limit := c.host.options.MaxBody
 	switch {
@@ -113,7 +116,7 @@ func (c *call) readBody() (io.Reader, int64, error) {
 	return &whole, c.r.ContentLength, nil
 }
 
-// limitedBody reads on until left bytes have come, then fails.
+// limitedBody fails once more than left bytes were read.
 type limitedBody struct {
 	from io.Reader
 	left int64
@@ -127,11 +130,11 @@ func (l *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// handlerPort waits until the handler is ready, at most as long as the host
-// does, which ends itself then (facts/azure-functions-host.md §2.2).
+// handlerPort waits until the handler is ready. After as long as the host
+// waits, the host ends itself (docs/functions-host.md#start-and-readiness).
 func (c *call) handlerPort() (int, error) {
-	patience := (faultsToStop + 1) * c.host.options.ReadyTimeout
-	ctx, cancel := context.WithTimeoutCause(c.ctx, patience, errNeverReady)
+	limit := (faultsToStop + 1) * c.host.options.ReadyTimeout
+	ctx, cancel := context.WithTimeoutCause(c.ctx, limit, errNeverReady)
 	defer cancel()
 	port, err := c.host.readiness.wait(ctx)
 	if errors.Is(err, errNeverReady) {
@@ -140,8 +143,8 @@ func (c *call) handlerPort() (int, error) {
 	return port, err
 }
 
-// fail ends a call that went wrong: silence for a caller who left, a bare 500
-// before the status line, an aborted connection after it.
+// fail ends a call that failed: nothing for a client that left, a 500 with no
+// body before the response has begun, a reset connection after it.
 func (c *call) fail(err error) {
 	cause := context.Cause(c.ctx)
 	if errors.Is(cause, context.Canceled) {
@@ -153,63 +156,80 @@ func (c *call) fail(err error) {
 	}
 	if c.started {
 		c.host.emit(Event{Kind: CallFailed, Detail: c.r.Method + " " + c.r.URL.Path + ": aborted: " + err.Error()})
-		panic(http.ErrAbortHandler)
+		c.reset()
+		return
 	}
 	if errors.Is(err, errBodyTooLarge) {
-		c.w.Header().Set("Connection", "close") // the rest of the body is not waited for
+		c.w.Header().Set("Connection", "close") // the rest of the body is not awaited
 	}
 	what, why, _ := strings.Cut(err.Error(), ": ")
 	c.host.internalError(c.w, c.r, what, why)
 }
 
-// readiness is where calls wait until the handler is ready (D 7). The zero readiness is
-// shut.
+// reset closes the client's connection by RST. What was flushed before stays
+// readable.
+func (c *call) reset() {
+	conn, _, err := http.NewResponseController(c.w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if client, ok := conn.(*clientConn); ok {
+		conn = client.Conn
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}
+
+// readiness holds calls until the handler is ready. The zero value is not
+// ready.
 type readiness struct {
 	mu  sync.Mutex
 	now *readyState
 }
 
 type readyState struct {
-	done  chan struct{}
+	done  chan struct{} // closed when ready
 	ready bool
 	port  int
 }
 
-func (g *readiness) current() *readyState {
-	if g.now == nil {
-		g.now = &readyState{done: make(chan struct{})}
+func (r *readiness) current() *readyState {
+	if r.now == nil {
+		r.now = &readyState{done: make(chan struct{})}
 	}
-	return g.now
+	return r.now
 }
 
-// set lets everyone pass to port who waits or comes.
-func (g *readiness) set(port int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if through := g.current(); !through.ready {
-		through.ready, through.port = true, port
-		close(through.done)
-	}
-}
-
-// clear makes those wait who come from now on.
-func (g *readiness) clear() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.current().ready {
-		g.now = nil
+// set releases the calls that wait, and those to come, to port.
+func (r *readiness) set(port int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if state := r.current(); !state.ready {
+		state.ready, state.port = true, port
+		close(state.done)
 	}
 }
 
-// wait waits for the gate to open and returns the handler's port, or the cause
-// of ctx's end.
-func (g *readiness) wait(ctx context.Context) (int, error) {
-	g.mu.Lock()
-	through := g.current()
-	g.mu.Unlock()
+// clear makes calls wait again.
+func (r *readiness) clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.current().ready {
+		r.now = nil
+	}
+}
+
+// wait blocks until the handler is ready and returns its port, or the cause of
+// ctx's end.
+func (r *readiness) wait(ctx context.Context) (int, error) {
+	r.mu.Lock()
+	state := r.current()
+	r.mu.Unlock()
 	select {
-	case <-through.done:
-		return through.port, nil
+	case <-state.done:
+		return state.port, nil
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
 	}

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// peer is a handler's end of the wire: it answers every request on a
-// connection and hands the connection to the test.
-func peer(t *testing.T) (port int, conns <-chan net.Conn) {
+// startPeer is a handler that answers every request and gives its connections to
+// the test.
+func startPeer(t *testing.T) (port int, conns <-chan net.Conn) {
 	t.Helper()
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -26,13 +26,13 @@ func peer(t *testing.T) (port int, conns <-chan net.Conn) {
 				return
 			}
 			accepted <- conn
-			go answerAll(conn)
+			go respondAll(conn)
 		}
 	}()
 	return listener.Addr().(*net.TCPAddr).Port, accepted
 }
 
-func answerAll(conn net.Conn) {
+func respondAll(conn net.Conn) {
 	defer conn.Close()
 	in := bufio.NewReader(conn)
 	for {
@@ -43,63 +43,63 @@ func answerAll(conn net.Conn) {
 	}
 }
 
-// talk makes one exchange on a connection that w gives, and parks it.
-func talk(t *testing.T, w *connPool, port int) *conn {
+// exchangeOnce makes one exchange on a connection of the pool and returns it.
+func exchangeOnce(t *testing.T, w *connPool, port int) *conn {
 	t.Helper()
 	c, err := w.get(context.Background(), port)
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := c.exchange(handlerRequest{method: http.MethodGet, target: "/", length: -1, header: http.Header{}}, func() {})
+	response, err := c.exchange(&handlerRequest{method: http.MethodGet, target: "/", length: -1, header: http.Header{}}, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
 	if body, err := io.ReadAll(response.Body); string(body) != "x" || err != nil {
-		t.Fatalf("answer %q %v", body, err)
+		t.Fatalf("response %q %v", body, err)
 	}
 	w.put(c)
 	return c
 }
 
 func TestConnectionIsUsedAgain(t *testing.T) {
-	port, _ := peer(t)
+	port, _ := startPeer(t)
 	var w connPool
 	defer w.close()
-	first := talk(t, &w, port)
+	first := exchangeOnce(t, &w, port)
 	for range 3 {
-		if again := talk(t, &w, port); again != first {
-			t.Error("a new connection, though one was parked")
+		if again := exchangeOnce(t, &w, port); again != first {
+			t.Error("a new connection, though one was idle")
 		}
 	}
 }
 
 func TestConnectionThatTheHandlerClosedIsNotUsedAgain(t *testing.T) {
-	port, conns := peer(t)
+	port, conns := startPeer(t)
 	var w connPool
 	defer w.close()
-	first := talk(t, &w, port)
+	first := exchangeOnce(t, &w, port)
 	(<-conns).Close()
 	<-first.peeked
-	if second := talk(t, &w, port); second == first {
+	if second := exchangeOnce(t, &w, port); second == first {
 		t.Error("the closed connection was used again")
 	}
 }
 
 func TestConnectionWithUnaskedBytesIsNotUsedAgain(t *testing.T) {
-	port, conns := peer(t)
+	port, conns := startPeer(t)
 	var w connPool
 	defer w.close()
-	first := talk(t, &w, port)
+	first := exchangeOnce(t, &w, port)
 	_, _ = io.WriteString(<-conns, "HTTP/1.1 200 OK\r\n\r\n")
 	<-first.peeked
-	if second := talk(t, &w, port); second == first {
-		t.Error("the connection was used again with an answer to nothing in it")
+	if second := exchangeOnce(t, &w, port); second == first {
+		t.Error("a connection with unread bytes was used again")
 	}
 }
 
-func TestConnectionOfAnEndedCallIsNotParked(t *testing.T) {
-	port, _ := peer(t)
+func TestConnectionOfAnEndedCallIsNotKept(t *testing.T) {
+	port, _ := startPeer(t)
 	var w connPool
 	defer w.close()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -110,16 +110,16 @@ func TestConnectionOfAnEndedCallIsNotParked(t *testing.T) {
 	cancel()
 	w.put(c)
 	if len(w.idle[port]) != 0 {
-		t.Error("parked, though it is about to be closed")
+		t.Error("the connection of an ended call is idle")
 	}
 }
 
-func TestClosedWireKeepsNothing(t *testing.T) {
-	port, _ := peer(t)
+func TestClosedPoolKeepsNothing(t *testing.T) {
+	port, _ := startPeer(t)
 	var w connPool
 	w.close()
-	c := talk(t, &w, port)
+	c := exchangeOnce(t, &w, port)
 	if _, err := c.Write([]byte("x")); err == nil || len(w.idle) != 0 {
-		t.Error("a connection outlived the wire")
+		t.Error("a connection outlived the pool")
 	}
 }

@@ -9,38 +9,39 @@ import (
 	"time"
 )
 
-// Kind is what happened to a host or its handler.
+// Kind is the kind of an event.
 type Kind string
 
 // The events of a host's life.
 const (
 	// Listening: the host takes requests; Detail is its address.
 	Listening Kind = "listening"
-	// FunctionRefused: the host leaves a function out; Detail says which and why.
+	// FunctionRefused: the host leaves a function out; Detail has the reason.
 	FunctionRefused Kind = "function refused"
 	// Started: a process of the handler runs.
 	Started Kind = "started"
-	// StartFailed: the program could not be executed; nothing follows but a hang
-	// and the host's end (facts/azure-functions-host.md §2.3).
+	// StartFailed: the program could not be executed. Requests hang until the
+	// host ends (docs/functions-host.md#start-and-readiness).
 	StartFailed Kind = "start failed"
 	// Ready: the handler answered its ping.
 	Ready Kind = "ready"
-	// ReadyTimedOut: it did not in time.
+	// ReadyTimedOut: the handler did not answer its ping in time.
 	ReadyTimedOut Kind = "ready timed out"
 	// Exited: the process ended, with Code; 128 + the signal when one ended it.
 	Exited Kind = "exited"
-	// FunctionTimedOut: one call lasted too long; the process is killed for it.
+	// FunctionTimedOut: one call exceeded the function timeout; the process is
+	// killed after the grace.
 	FunctionTimedOut Kind = "function timed out"
-	// CallFailed: a call got a 500 or an aborted connection; Detail says why.
+	// CallFailed: a call got a 500 or a reset connection; Detail has the reason.
 	CallFailed Kind = "call failed"
-	// ClientDisconnected: a caller disconnected while the handler worked.
+	// ClientDisconnected: a client left while the handler served its request.
 	ClientDisconnected Kind = "caller left"
-	// HostStopped: the host gave up by itself; Detail says why.
+	// HostStopped: the host stopped by itself; Detail has the reason.
 	HostStopped Kind = "host stopped"
 )
 
-// Event is one thing that happened. PID and Port are those of the handler's
-// process where there is one.
+// Event is one event of a host. PID and Port are those of the handler's
+// process, or 0.
 type Event struct {
 	At     time.Time
 	Kind   Kind
@@ -53,7 +54,7 @@ type Event struct {
 // Level is the level that the host logs a line of the handler with.
 type Level string
 
-// The levels that a line of output can get (D 42).
+// The levels that a line of output can get.
 const (
 	Information Level = "Information"
 	Warning     Level = "Warning"
@@ -68,8 +69,8 @@ type Line struct {
 	Text   string
 }
 
-// lineLevel is the host's verdict on a line (facts/azure-functions-host.md
-// §2.4): what a JSON record says of its own level is lost.
+// lineLevel is the level that the host logs a line with
+// (docs/functions-host.md#logs). The level inside a JSON record has no effect.
 func lineLevel(stream, text string, errorsOnly bool) Level {
 	lower := strings.ToLower(text)
 	switch {
@@ -80,16 +81,16 @@ func lineLevel(stream, text string, errorsOnly bool) Level {
 	case errorsOnly:
 		return Error
 	}
-	for _, word := range []string{"error", "fail", "severe", "unhandled exception"} {
-		if strings.Contains(lower, word) {
+	for _, mark := range []string{"error", "fail", "severe", "unhandled exception"} {
+		if strings.Contains(lower, mark) {
 			return Error
 		}
 	}
 	return Information
 }
 
-// lineWriter cuts what is written to it into lines. The owner calls rest when
-// nothing more will come, for a last line without an end.
+// lineWriter splits what is written to it into lines. Its owner calls flush
+// after the last write, for a last line without an end.
 type lineWriter struct {
 	mu      sync.Mutex
 	pending []byte
@@ -119,7 +120,7 @@ func (w *lineWriter) flush() {
 	}
 }
 
-// eventLog is a list that only grows, and that one can wait on.
+// eventLog is a list that only grows. wait blocks for a certain item.
 type eventLog[T any] struct {
 	mu    sync.Mutex
 	items []T

@@ -9,21 +9,22 @@ import (
 	"strings"
 )
 
-// forward is a call in forward mode, the host's older way (D 45): the query is
-// rebuilt, a chunked body is lost, and the answer waits until it is whole.
-func (c *call) forward(port int, a handlerRequest, path, query string) {
-	a.header = forwardedHeader(c.r, newGUID())
-	a.host = c.r.Host
-	a.target = path + rebuiltQuery(query)
+// forward is a call in forward mode (docs/functions-host.md#modes): the query
+// is rebuilt, a chunked body is lost, and the response is read whole before it
+// is passed on.
+func (c *call) forward(port int, request *handlerRequest, path, query string) {
+	request.header = forwardedHeader(c.r, newGUID())
+	request.host = c.r.Host
+	request.target = path + rebuiltQuery(query)
 	if c.r.ContentLength < 0 {
-		a.body, a.length = nil, 0
+		request.body, request.length = nil, 0
 	}
-	response, line, err := c.host.send(c.ctx, port, a, func() {})
+	response, conn, err := c.host.send(c.ctx, port, request, func() {})
 	if err != nil {
 		c.fail(err)
 		return
 	}
-	defer line.discard()
+	defer conn.discard()
 	defer response.Body.Close()
 	whole, err := io.ReadAll(response.Body)
 	if err != nil {
@@ -33,8 +34,8 @@ func (c *call) forward(port int, a handlerRequest, path, query string) {
 	c.writeBuffered(response, whole)
 }
 
-// writeBuffered writes a whole writeBuffered at once. The host's formatter drops only what
-// would contradict that.
+// writeBuffered writes a whole response at once. Only the headers that
+// contradict that are dropped.
 func (c *call) writeBuffered(response *http.Response, whole []byte) {
 	header := c.w.Header()
 	for name, values := range response.Header {
@@ -49,11 +50,27 @@ func (c *call) writeBuffered(response *http.Response, whole []byte) {
 		header.Set("Content-Length", strconv.Itoa(len(whole)))
 	}
 	c.w.WriteHeader(response.StatusCode)
-	_, _ = c.w.Write(whole) // nobody is told when the caller has left
+	_, _ = c.w.Write(whole) // the handler has ended; a client that left changes nothing
 }
 
-// rebuiltQuery is a query that went through a dictionary: values of one name
-// joined with commas, everything escaped anew.
+// forwardedHeader is the request header of forward mode: the client's own,
+// less what describes a body, with the host's mark at the end of User-Agent.
+func forwardedHeader(r *http.Request, invocation string) http.Header {
+	header := http.Header{}
+	for name, values := range r.Header {
+		lost := strings.HasPrefix(name, "Content-") && name != "Content-Type" && name != "Content-Length"
+		if !lost && name != "Transfer-Encoding" && name != "Connection" && name != "Allow" && name != "Expires" && name != "Last-Modified" {
+			header[name] = joinValues(name, values)
+		}
+	}
+	header.Set("User-Agent", strings.TrimSpace(r.Header.Get("User-Agent")+" Azure-Functions-Host/"+hostVersion))
+	header.Set("X-Azure-Functions-Invocationid", invocation)
+	header.Set("X-Azure-Functions-Hostversion", hostVersion)
+	return header
+}
+
+// rebuiltQuery is a query that was parsed into a dictionary and written again:
+// values of one name joined with commas, everything escaped anew.
 func rebuiltQuery(query string) string {
 	var names []string
 	values := map[string][]string{}

@@ -37,10 +37,10 @@ type functionFile struct {
 	} `json:"bindings"`
 }
 
-// findFunctions reads the functions of root in the order in which the host
-// tries their routes: by name, without regard to case (D 10). It looks at the
-// immediate sub-folders only (D 9). A function that the host would leave out is
-// given to refuse with the reason; an envelope is an error (D 14).
+// findFunctions reads the functions of root, in immediate sub-folders only, in
+// the order in which the host tries their routes: by name, without regard to
+// case. A function that the host would leave out is reported to refuse; one that
+// would get the envelope is an error.
 func findFunctions(root, prefix string, refuse func(name string, reason error)) ([]function, error) {
 	entries, err := os.ReadDir(root)
 	if err != nil {
@@ -50,7 +50,7 @@ func findFunctions(root, prefix string, refuse func(name string, reason error)) 
 	for _, entry := range entries {
 		content, err := os.ReadFile(filepath.Join(root, entry.Name(), "function.json"))
 		if err != nil {
-			continue // Not a function's folder.
+			continue // not a function's folder
 		}
 		one, err := readFunction(entry.Name(), prefix, content)
 		if err == nil {
@@ -73,7 +73,7 @@ func findFunctions(root, prefix string, refuse func(name string, reason error)) 
 
 func readFunction(name, prefix string, content []byte) (function, error) {
 	if !functionName.MatchString(name) || strings.EqualFold(name, "host") {
-		return function{}, fmt.Errorf("name %q is not one of a function: letters, digits, _ and -, a letter first", name)
+		return function{}, fmt.Errorf("%q is not a function name: use letters, digits, _ and -, a letter first", name)
 	}
 	var file functionFile
 	if err := json.Unmarshal(content, &file); err != nil {
@@ -100,12 +100,12 @@ func readFunction(name, prefix string, content []byte) (function, error) {
 	return function{name: name, level: levelOf(in.AuthLevel), methods: in.Methods, route: compiled}, err
 }
 
-// levelOf is the level a function asks for; function when it asks for none.
-func levelOf(word string) string {
-	if word == "" {
+// levelOf is a function's level; "function" when it names none.
+func levelOf(name string) string {
+	if name == "" {
 		return "function"
 	}
-	return strings.ToLower(word)
+	return strings.ToLower(name)
 }
 
 // conflict is the error of a function whose route and methods another has.
@@ -121,14 +121,18 @@ func conflict(others []function, one function) error {
 	return nil
 }
 
-// serves tells whether the function takes a method; all when it names none.
+// serves reports whether the function takes a method; all when it names none.
 func (f function) serves(method string) bool {
 	return len(f.methods) == 0 || slices.ContainsFunc(f.methods, func(m string) bool { return strings.EqualFold(m, method) })
 }
 
 // match is the first function, in the host's order, whose route and methods
-// take the request; nil when there is none (D 10).
+// take the request; nil when there is none. A path with an empty segment has
+// none (docs/functions-host.md#routes).
 func match(functions []function, method, path string) *function {
+	if strings.Contains(path, "//") {
+		return nil
+	}
 	for i := range functions {
 		if functions[i].serves(method) && functions[i].route.matches(path) {
 			return &functions[i]
@@ -151,8 +155,8 @@ type segment struct {
 	takes    func(string) bool
 }
 
-// compileRoute joins the prefix and a function's route (D 11). Routes that
-// begin with admin or runtime are the host's own (D 12).
+// compileRoute joins the prefix and a function's route. Routes that
+// begin with admin or runtime are the host's own.
 func compileRoute(prefix, path string) (route, error) {
 	path = strings.Trim(path, "/")
 	for _, reserved := range []string{"admin", "runtime"} {
@@ -177,7 +181,7 @@ func compileSegment(part string) (segment, error) {
 		return segment{literal: part}, nil
 	}
 	if !strings.HasPrefix(part, "{") || !strings.HasSuffix(part, "}") {
-		return segment{}, fmt.Errorf("segment %q mixes text and a parameter, which the double does not know", part)
+		return segment{}, fmt.Errorf("segment %q mixes text and a parameter, which the double does not support", part)
 	}
 	name := part[1 : len(part)-1]
 	one := segment{takes: func(string) bool { return true }}
@@ -189,8 +193,8 @@ func compileSegment(part string) (segment, error) {
 		one.optional = true
 		name = rest
 	}
-	if _, word, found := strings.Cut(name, ":"); found {
-		takes, err := constraint(word)
+	if _, text, found := strings.Cut(name, ":"); found {
+		takes, err := constraint(text)
 		if err != nil {
 			return segment{}, err
 		}
@@ -199,16 +203,16 @@ func compileSegment(part string) (segment, error) {
 	return one, nil
 }
 
-// constraint compiles the constraints that functions are seen to use.
-func constraint(word string) (func(string) bool, error) {
-	if pattern, found := strings.CutPrefix(word, "regex("); found {
+// constraint compiles the usual constraints of routes.
+func constraint(text string) (func(string) bool, error) {
+	if pattern, found := strings.CutPrefix(text, "regex("); found {
 		compiled, err := regexp.Compile("(?i)" + strings.TrimSuffix(pattern, ")"))
 		if err != nil {
-			return nil, fmt.Errorf("constraint %q: %w", word, err)
+			return nil, fmt.Errorf("constraint %q: %w", text, err)
 		}
 		return compiled.MatchString, nil
 	}
-	switch word {
+	switch text {
 	case "int":
 		return func(s string) bool { _, err := strconv.ParseInt(s, 10, 32); return err == nil }, nil
 	case "long":
@@ -218,11 +222,11 @@ func constraint(word string) (func(string) bool, error) {
 	case "guid":
 		return regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`).MatchString, nil
 	}
-	return nil, fmt.Errorf("constraint %q is not known to the double", word)
+	return nil, fmt.Errorf("constraint %q is not supported by the double", text)
 }
 
-// matches tells whether a decoded path fits the whole template. Literals match
-// without regard to case; one slash at the end does not count.
+// matches reports whether a decoded path fits the whole template. Literals
+// match without regard to case; one slash at the end does not count.
 func (r route) matches(path string) bool {
 	path = strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/")
 	var parts []string

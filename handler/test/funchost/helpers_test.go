@@ -10,7 +10,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -23,14 +25,14 @@ const plainHost = `{"version":"2.0","extensions":{"http":{"routePrefix":""}},` +
 const catchAll = `{"bindings":[{"type":"httpTrigger","direction":"in","name":"req","authLevel":"anonymous","route":"{*path}"},` +
 	`{"type":"http","direction":"out","name":"res"}]}`
 
-// app is a staged folder in the making: host.json, functions by name.
+// app describes a staged folder: host.json, functions by name.
 type app struct {
 	host      string
 	functions map[string]string
 	bare      bool // no program
 }
 
-// stage lays an app out. The zero app streams everything to the actor.
+// stage writes an app to a folder. The zero app streams everything to the actor.
 func stage(t *testing.T, a app) string {
 	t.Helper()
 	root := t.TempDir()
@@ -40,9 +42,9 @@ func stage(t *testing.T, a app) string {
 	if a.functions == nil {
 		a.functions = map[string]string{"all": catchAll}
 	}
-	write(t, filepath.Join(root, "host.json"), a.host)
+	writeFile(t, filepath.Join(root, "host.json"), a.host)
 	for name, content := range a.functions {
-		write(t, filepath.Join(root, name, "function.json"), content)
+		writeFile(t, filepath.Join(root, name, "function.json"), content)
 	}
 	if !a.bare {
 		copyProgram(t, filepath.Join(root, "handler"))
@@ -50,7 +52,7 @@ func stage(t *testing.T, a app) string {
 	return root
 }
 
-func write(t *testing.T, path, content string) {
+func writeFile(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
@@ -60,7 +62,7 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-// copyProgram puts this test binary, which can act, where the host looks.
+// copyProgram copies this test binary, which can be the handler, to path.
 func copyProgram(t *testing.T, path string) {
 	t.Helper()
 	self, err := os.Executable()
@@ -79,59 +81,59 @@ func copyProgram(t *testing.T, path string) {
 	}
 }
 
-// start runs an app under the double.
+// start runs an app.
 func start(t *testing.T, a app, options Options) *Host {
 	t.Helper()
 	options.Root = stage(t, a)
-	options.Env = append([]string{"HOSTTEST_ACT=serve"}, options.Env...)
+	options.Env = append([]string{"FUNCHOST_ACT=serve"}, options.Env...)
 	return Start(t, options)
 }
 
-// soon bounds what must happen.
-func soon(t *testing.T) context.Context {
+// testContext bounds a wait for what must happen.
+func testContext(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// event waits for the nth event of a kind.
-func event(t *testing.T, h *Host, kind Kind, nth int) Event {
+// waitEvent waits for the nth waitEvent of a kind.
+func waitEvent(t *testing.T, h *Host, kind Kind, nth int) Event {
 	t.Helper()
-	found, err := h.WaitEvent(soon(t), kind, nth)
+	found, err := h.WaitEvent(testContext(t), kind, nth)
 	if err != nil {
-		t.Fatalf("event %q number %d never came: %v", kind, nth, err)
+		t.Fatalf("no event %q number %d: %v", kind, nth, err)
 	}
 	return found
 }
 
-// line waits for a line of the handler.
-func line(t *testing.T, h *Host, substr string) Line {
+// waitLine waits for a waitLine of the handler.
+func waitLine(t *testing.T, h *Host, substr string) Line {
 	t.Helper()
-	found, err := h.WaitLine(soon(t), substr)
+	found, err := h.WaitLine(testContext(t), substr)
 	if err != nil {
-		t.Fatalf("line %q never came: %v", substr, err)
+		t.Fatalf("no line %q: %v", substr, err)
 	}
 	return found
 }
 
-// script is the URL that makes the handler do these steps.
+// script is the URL that makes the handler run these steps.
 func script(h *Host, steps ...string) string {
 	return h.URL + "/x?script=" + url.QueryEscape(strings.Join(steps, "|"))
 }
 
-// open opens a gate of the handler, past the host.
-func open(t *testing.T, h *Host, name string) {
+// release opens a latch of the handler, without the host.
+func release(t *testing.T, h *Host, name string) {
 	t.Helper()
-	response, err := http.Get(h.HandlerURL() + "/__open/" + name)
+	response, err := http.Get(h.HandlerURL() + "/__release/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	response.Body.Close()
 }
 
-// client asks as a caller does who wants no help: no redirects followed,
-// nothing inflated, a connection per request.
+// client follows no redirect, decompresses nothing and uses a connection for
+// each request.
 func client() *http.Client {
 	return &http.Client{
 		Transport:     &http.Transport{DisableCompression: true, DisableKeepAlives: true, ExpectContinueTimeout: 20 * time.Second},
@@ -139,17 +141,17 @@ func client() *http.Client {
 	}
 }
 
-// do sends a request and reads the whole answer.
+// do sends a request and reads the whole response.
 func do(t *testing.T, request *http.Request) (*http.Response, string) {
 	t.Helper()
-	response, err := client().Do(request.WithContext(soon(t)))
+	response, err := client().Do(request.WithContext(testContext(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		t.Fatalf("read answer: %v", err)
+		t.Fatalf("read response: %v", err)
 	}
 	return response, string(body)
 }
@@ -169,7 +171,7 @@ func get(t *testing.T, target string) (*http.Response, string) {
 	return do(t, newRequest(t, http.MethodGet, target, nil))
 }
 
-// echoed is what the handler saw.
+// echoed reads the response of the step "echo".
 func echoed(t *testing.T, body string) report {
 	t.Helper()
 	var seen report
@@ -179,8 +181,15 @@ func echoed(t *testing.T, body string) report {
 	return seen
 }
 
-// raw sends bytes as they are and returns the first answer.
-func raw(t *testing.T, h *Host, request string) (*http.Response, string) {
+// echo sends the step "echo".
+func echo(t *testing.T, h *Host) report {
+	t.Helper()
+	_, body := get(t, script(h, "echo"))
+	return echoed(t, body)
+}
+
+// sendRaw sends bytes as they are and returns the first response.
+func sendRaw(t *testing.T, h *Host, request string) (*http.Response, string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(h.URL, "http://"))
 	if err != nil {
@@ -193,7 +202,7 @@ func raw(t *testing.T, h *Host, request string) (*http.Response, string) {
 	}
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
-		t.Fatalf("answer to %q: %v", request, err)
+		t.Fatalf("response to %q: %v", request, err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
@@ -203,10 +212,35 @@ func raw(t *testing.T, h *Host, request string) (*http.Response, string) {
 	return response, string(body)
 }
 
-// bare500 checks the one answer that a failure before the first byte has.
-func bare500(t *testing.T, response *http.Response, body string) {
+// wantEmpty500 checks the response of a failure before the first byte.
+func wantEmpty500(t *testing.T, response *http.Response, body string) {
 	t.Helper()
 	if response.StatusCode != http.StatusInternalServerError || body != "" {
-		t.Errorf("answer %d %q, want 500 with no body", response.StatusCode, body)
+		t.Errorf("response %d %q, want 500 with no body", response.StatusCode, body)
 	}
+}
+
+// delays records the waits between attempts and skips them.
+type delays struct {
+	mu  sync.Mutex
+	all []time.Duration
+}
+
+func (d *delays) sleep(_ context.Context, delay time.Duration) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.all = append(d.all, delay)
+	return nil
+}
+
+// want checks that one request was attempted ten times.
+func (d *delays) want(t *testing.T) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	const ms = time.Millisecond
+	if want := []time.Duration{50 * ms, 100 * ms, 200 * ms, 250 * ms, 250 * ms, 250 * ms, 250 * ms, 250 * ms, 250 * ms}; !slices.Equal(d.all, want) {
+		t.Errorf("delays %v, want %v", d.all, want)
+	}
+	d.all = nil
 }

@@ -1,17 +1,10 @@
 // Package funchost is a double of the Azure Functions host, as far as an HTTP
-// custom handler can tell: it starts the handler out of a staged folder the way
-// the host does, sends it callers' requests the way the host does, and restarts
-// or kills it when the host would.
+// custom handler can observe it: it starts the handler from a staged folder,
+// sends it clients' requests, and restarts or kills it, as the host does.
 //
-// What it imitates is facts/azure-functions-host.md §7, item by item; comments
-// name the item as "D 26". It is stricter than a reverse proxy where the host is:
-// a status line waits for the first byte of a body (D 26), a handler that answers
-// before it has read its body may lose the answer (D 22), every failure before
-// the first byte is a bare 500 (D 28, D 29) and every failure after it is an
-// aborted connection.
-//
-// Where the host would fall back to its JSON envelope, which cannot stream, the
-// double refuses to run and says why (D 14).
+// docs/functions-host.md says what the host does and, under "What the test
+// double does", what is imitated. Where the host falls back to its JSON
+// envelope, which cannot stream, the double refuses to start with a reason.
 //
 // It imports nothing of this module, so it cannot share its mistakes.
 package funchost
@@ -31,7 +24,7 @@ import (
 	"time"
 )
 
-// TB is what Start needs of a test; a *testing.T is one, and a program can be.
+// TB is the part of *testing.T that Start needs.
 type TB interface {
 	Helper()
 	Cleanup(func())
@@ -41,30 +34,31 @@ type TB interface {
 
 // Host is a running host. Make it with Start or Open.
 type Host struct {
-	// URL is where callers reach it: http://127.0.0.1:port.
+	// URL is the address for clients: http://127.0.0.1:port.
 	URL string
 
 	options     Options
 	description description
 	functions   []function
 	forwards    bool
+	unsampled   bool // a request without traceparent gets an unsampled one
 
 	server      *http.Server
 	conns       connPool
 	readiness   readiness
-	recycle     chan struct{} // holds one wish for a new process
+	recycle     chan struct{} // holds at most one request for a new process
 	worker      atomic.Pointer[worker]
-	terminating atomic.Bool // the handler was asked to end
+	terminating atomic.Bool // the handler was sent SIGTERM
 	lines       eventLog[Line]
 	events      eventLog[Event]
 
-	ctx    context.Context // ends with the host, by the reason for it
+	ctx    context.Context // ends with the host; its cause is the reason
 	cancel context.CancelCauseFunc
 	owned  sync.WaitGroup // every goroutine of the host
 	calls  sync.RWMutex   // held for reading by every call
 }
 
-// errStopped is the end of a host that was asked to stop.
+// errStopped is the cause of Stop.
 var errStopped = errors.New("the host was stopped")
 
 // Start opens a host for a test and stops it when the test ends. When the test
@@ -96,9 +90,9 @@ func (h *Host) report(t TB) {
 	}
 }
 
-// Run opens a host and stays until ctx is done, or until the host gives up by
-// itself, which is its error. It is for programs; Options.OnEvent tells them
-// the address.
+// Run opens a host and blocks until ctx is done, or until the host stops by
+// itself, which is its error. It is for programs; Options.OnEvent reports the
+// address.
 func Run(ctx context.Context, options Options) error {
 	h, err := Open(options)
 	if err != nil {
@@ -114,9 +108,9 @@ func Run(ctx context.Context, options Options) error {
 	}
 }
 
-// Open starts a host on a staged folder: it listens when Open returns, and the
-// handler is on its way. The caller stops it. An error is an app that the host
-// would refuse, or a port that is taken.
+// Open starts a host on a staged folder. It listens when Open returns, while
+// the handler may still be starting. The caller must Stop it. An error is an
+// app that the host would refuse, or a port that is taken.
 func Open(options Options) (*Host, error) {
 	file, err := readHostFile(options.Root)
 	if err != nil {
@@ -129,6 +123,7 @@ func Open(options Options) (*Host, error) {
 	options.Root = root
 	h := &Host{options: options.withDefaults(file), description: *file.CustomHandler.Description, recycle: make(chan struct{}, 1)}
 	h.forwards = options.Forward || !file.CustomHandler.Proxying
+	h.unsampled = options.setting("APPLICATIONINSIGHTS_CONNECTION_STRING") != "" && file.w3cTracing()
 	h.functions, err = findFunctions(root, file.routePrefix(), func(name string, reason error) {
 		h.emit(Event{Kind: FunctionRefused, Detail: fmt.Sprintf("function %q: %v", name, reason)})
 	})
@@ -143,12 +138,17 @@ func Open(options Options) (*Host, error) {
 	return h, nil
 }
 
-// serve opens the door and, when there are functions, starts the handler (D 8).
+// serve accepts requests and, when there are functions, starts the handler.
 func (h *Host) serve(listener net.Listener) {
 	h.URL = "http://" + listener.Addr().String()
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
-	h.server = &http.Server{Handler: h, DisableGeneralOptionsHandler: true, ReadHeaderTimeout: time.Minute}
-	h.owned.Go(func() { _ = h.server.Serve(listener) })
+	h.server = &http.Server{
+		Handler: h, DisableGeneralOptionsHandler: true, ReadHeaderTimeout: time.Minute,
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, clientConnKey{}, conn)
+		},
+	}
+	h.owned.Go(func() { _ = h.server.Serve(clientListener{listener}) })
 	h.owned.Go(h.shutdownServer)
 	h.emit(Event{Kind: Listening, Detail: h.URL})
 	if len(h.functions) > 0 {
@@ -156,22 +156,23 @@ func (h *Host) serve(listener net.Listener) {
 	}
 }
 
-// shutdownGrace is how long calls that end with the host have to say so.
+// shutdownGrace bounds how long calls under way have to fail at the host's end.
 const shutdownGrace = time.Second
 
-// shutdownServer waits for the host's end. Calls that wait get their 500 still, and
-// streams are aborted: neither takes long.
+// shutdownServer waits for the host's end. Calls that are held get their 500,
+// streams are aborted.
 func (h *Host) shutdownServer() {
 	<-h.ctx.Done()
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
 	defer cancel()
 	if h.server.Shutdown(ctx) != nil {
-		_ = h.server.Close() // a caller who does not read is cut off
+		_ = h.server.Close() // a client that does not read is cut off
 	}
 }
 
-// Stop ends the host and its handler at once: SIGKILL, no warning (D 41). It
-// returns when every process and call has ended, and may be called twice.
+// Stop ends the host and kills the handler, without SIGTERM
+// (docs/functions-host.md#shutdown). It returns when every process and call has
+// ended, and may be called twice.
 func (h *Host) Stop() {
 	h.cancel(errStopped)
 	h.owned.Wait()
@@ -180,9 +181,9 @@ func (h *Host) Stop() {
 	h.calls.Unlock()
 }
 
-// Terminate sends the handler SIGTERM first, as a platform may that takes the
-// whole instance down, and goes on relaying for at most grace. It returns the
-// handler's exit code, 137 when grace was not enough.
+// Terminate sends the handler SIGTERM, as a platform may that ends the whole
+// instance, and serves calls for at most grace before it stops. It returns the
+// handler's exit code, 137 when it outlived grace.
 func (h *Host) Terminate(grace time.Duration) int {
 	h.terminating.Store(true)
 	w := h.worker.Load()
@@ -201,7 +202,7 @@ func (h *Host) Terminate(grace time.Duration) int {
 }
 
 // Kill ends the handler's process by SIGKILL, as a crash would, and returns
-// when it is gone. What follows is the host's rule for a failure.
+// when it has ended. The host's rule for a failure follows.
 func (h *Host) Kill() {
 	if w := h.worker.Load(); w != nil {
 		w.kill()
@@ -213,7 +214,7 @@ func (h *Host) Kill() {
 func (h *Host) Restart() {
 	select {
 	case h.recycle <- struct{}{}:
-	default: // one is wished for already
+	default: // one is requested already
 	}
 }
 
@@ -226,8 +227,8 @@ func (h *Host) HandlerPID() int {
 	return 0
 }
 
-// HandlerURL is where the newest process of the handler was told to listen,
-// for looking at it past the host; "" when none was ever started.
+// HandlerURL is the address of the newest process of the handler, to reach it
+// without the host; "" when none was ever started.
 func (h *Host) HandlerURL() string {
 	if w := h.worker.Load(); w != nil {
 		return fmt.Sprintf("http://127.0.0.1:%d", w.port)

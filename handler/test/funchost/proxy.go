@@ -7,70 +7,121 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/textproto"
+	"slices"
 	"strings"
 	"time"
 )
 
-// Whose fault a broken answer is, in the words of the host's log.
+// Which side broke a response, as the host's log names it.
 var (
 	errHandlerResponse = errors.New("ResponseBodyDestination")
 	errClientWrite     = errors.New("ResponseBodyClient")
+	errResponseHeader  = errors.New("ResponseHeaders")
 )
 
-// proxy is a call in proxy mode: everything streams.
-func (c *call) proxy(port int, a handlerRequest) {
-	a.header = proxiedHeader(c.r, newGUID())
+// proxy is a call in proxy mode: both directions stream.
+func (c *call) proxy(port int, request *handlerRequest) {
+	request.header = proxiedHeader(c.r, newGUID())
+	if c.host.unsampled && request.header.Get("Traceparent") == "" {
+		request.header.Set("Traceparent", unsampledTraceparent())
+	}
 	c.idle = time.AfterFunc(c.host.options.IdleTimeout, func() { c.cancel(errIdle) })
 	defer c.idle.Stop()
-	response, line, err := c.host.send(c.ctx, port, a, c.progress)
+	response, conn, err := c.host.send(c.ctx, port, request, c.progress)
 	if err != nil {
 		c.fail(err)
 		return
 	}
+	defer response.Body.Close() // after conn is closed or the body was read
 	if err := c.relay(response); err != nil {
-		line.discard()
+		conn.discard()
 		c.fail(err)
 		return
 	}
 	if response.Close {
-		line.discard()
+		conn.discard()
 		return
 	}
-	c.host.conns.put(line)
+	c.host.conns.put(conn)
 }
 
-// progress tells the idle timer that something moved.
+// progress restarts the idle timeout.
 func (c *call) progress() { c.idle.Reset(c.host.options.IdleTimeout) }
 
-// relay passes the answer on: each read is written and flushed at once (D 27),
-// and nothing at all is sent before there is a byte of the body or its end (D 26).
+// bodyRead is the result of one read of the handler's response.
+type bodyRead struct {
+	data []byte
+	err  error
+}
+
+// relay passes the response on. Nothing is sent before there is a byte of the
+// body or its end; then each read is written and flushed, unless the handler
+// aborts within lossWindow of it. The caller closes the connection after an
+// error, which ends the reading goroutine.
 func (c *call) relay(response *http.Response) error {
-	defer response.Body.Close()
-	buffer := make([]byte, 64<<10)
+	if !validHeader(response.Header) {
+		return fmt.Errorf("%w: a value has a control character or is not ASCII", errResponseHeader)
+	}
+	stop := make(chan struct{})
+	defer close(stop)
+	reads := readResponse(response.Body, stop)
+	var held []byte
 	for {
-		n, err := response.Body.Read(buffer)
-		c.progress()
-		if n > 0 {
-			c.start(response)
-			if err := c.writeToClient(buffer[:n]); err != nil {
-				return err
-			}
-			c.progress()
+		var settled <-chan time.Time
+		if held != nil {
+			settled = time.After(c.host.options.lossWindow)
 		}
-		switch {
-		case errors.Is(err, io.EOF):
+		var next bodyRead
+		select {
+		case next = <-reads:
+			c.progress()
+		case <-settled:
+		}
+		if next.err != nil && !errors.Is(next.err, io.EOF) {
+			c.started = c.started || held != nil
+			return fmt.Errorf("%w: %w", errHandlerResponse, next.err)
+		}
+		if err := c.write(response, held); err != nil {
+			return err
+		}
+		held = next.data
+		if next.err != nil {
 			c.start(response)
-			c.discardTrailers(response)
 			return nil
-		case err != nil:
-			return fmt.Errorf("%w: %w", errHandlerResponse, err)
 		}
 	}
+}
+
+// readResponse reads a body in the background until its end or until stop.
+// Each read has either data or an error.
+func readResponse(body io.Reader, stop <-chan struct{}) <-chan bodyRead {
+	reads := make(chan bodyRead)
+	deliver := func(read bodyRead) bool {
+		select {
+		case reads <- read:
+			return true
+		case <-stop:
+			return false
+		}
+	}
+	go func() {
+		for {
+			data := make([]byte, 64<<10)
+			n, err := body.Read(data)
+			if n > 0 && !deliver(bodyRead{data: data[:n]}) {
+				return
+			}
+			if err != nil {
+				deliver(bodyRead{err: err})
+				return
+			}
+		}
+	}()
+	return reads
 }
 
 // start sends the status line and the header, once. From then on the end of
-// the call ends a write to a caller who does not read.
+// the call also ends a write to a client that does not read.
 func (c *call) start(response *http.Response) {
 	if c.started {
 		return
@@ -83,37 +134,33 @@ func (c *call) start(response *http.Response) {
 	})
 }
 
-// writeToClient writes to the caller. One who has left is an error, unless the front
-// end hides it (D 30).
-func (c *call) writeToClient(bytes []byte) error {
-	if c.clientGone {
+// write starts the response, writes data and flushes it. Without data it does
+// nothing. A client that has left is an error, unless the front end hides it.
+func (c *call) write(response *http.Response, data []byte) error {
+	if len(data) == 0 || c.clientGone {
 		return nil
 	}
-	_, err := c.w.Write(bytes)
+	c.start(response)
+	_, err := c.w.Write(data)
 	if err == nil {
 		err = http.NewResponseController(c.w).Flush()
 	}
-	if err == nil {
+	switch {
+	case err == nil:
+		c.progress()
 		return nil
-	}
-	if c.host.options.HideDisconnects {
+	case c.host.options.HideDisconnects:
 		c.clientGone = true
 		return nil
 	}
 	return fmt.Errorf("%w: %w", errClientWrite, err)
 }
 
-// discardTrailers adds the trailers that the handler sent (D 25).
-func (c *call) discardTrailers(response *http.Response) {
-	for name, values := range response.Trailer {
-		c.w.Header()[http.TrailerPrefix+name] = values
-	}
-}
-
-// hostVersion is the host of Core Tools 4.14.0 (facts/azure-functions-host.md §0).
+// hostVersion is the host of Core Tools 4.14.0.
 const hostVersion = "4.1052.200"
 
-// isDropped are the headers that the host's proxy passes in neither direction (D 19, D 25).
+// isDropped reports whether the host's proxy passes a header in neither
+// direction (docs/functions-host.md#proxying).
 func isDropped(name string) bool {
 	switch strings.ToLower(name) {
 	case "connection", "transfer-encoding", "keep-alive", "upgrade", "proxy-connection",
@@ -125,7 +172,7 @@ func isDropped(name string) bool {
 	return false
 }
 
-// proxiedHeader is the header that the handler gets in proxy mode (D 17 to D 19).
+// proxiedHeader is the request header of proxy mode.
 func proxiedHeader(r *http.Request, invocation string) http.Header {
 	header := http.Header{}
 	for name, values := range r.Header {
@@ -145,7 +192,14 @@ func proxiedHeader(r *http.Request, invocation string) http.Header {
 	return header
 }
 
-// joinValues joins the lines of a header as .NET's client does.
+// unsampledTraceparent is the trace context that Application Insights gives a
+// request without one.
+func unsampledTraceparent() string {
+	trace, span := strings.ReplaceAll(newGUID(), "-", ""), strings.ReplaceAll(newGUID(), "-", "")
+	return "00-" + trace + "-" + span[:16] + "-00"
+}
+
+// joinValues joins the lines of one header as .NET's client does.
 func joinValues(name string, values []string) []string {
 	if len(values) < 2 {
 		return values
@@ -160,25 +214,9 @@ func joinValues(name string, values []string) []string {
 	return []string{strings.Join(values, separator)}
 }
 
-// forwardedHeader is the header that the handler gets in forward mode (D 45):
-// the caller's own, less what describes a body, with the host's mark at the
-// end of User-Agent.
-func forwardedHeader(r *http.Request, invocation string) http.Header {
-	header := http.Header{}
-	for name, values := range r.Header {
-		lost := strings.HasPrefix(name, "Content-") && name != "Content-Type" && name != "Content-Length"
-		if !lost && name != "Transfer-Encoding" && name != "Connection" && name != "Allow" && name != "Expires" && name != "Last-Modified" {
-			header[name] = joinValues(name, values)
-		}
-	}
-	header.Set("User-Agent", strings.TrimSpace(r.Header.Get("User-Agent")+" Azure-Functions-Host/"+hostVersion))
-	header.Set("X-Azure-Functions-Invocationid", invocation)
-	header.Set("X-Azure-Functions-Hostversion", hostVersion)
-	return header
-}
-
-// copyResponseHeader puts the handler's header on the answer to the caller. What the
-// handler did not say is not made up: no Content-Type is guessed.
+// copyResponseHeader copies the handler's header to the response to the
+// client. No Content-Type is added; trailers are not announced, since the host
+// sends none to an HTTP/1.1 client.
 func copyResponseHeader(to http.Header, response *http.Response) {
 	for name, values := range response.Header {
 		if !isDropped(name) {
@@ -188,7 +226,20 @@ func copyResponseHeader(to http.Header, response *http.Response) {
 	if _, typed := to["Content-Type"]; !typed {
 		to["Content-Type"] = nil
 	}
-	for name := range response.Trailer {
-		to.Add("Trailer", textproto.CanonicalMIMEHeaderKey(name))
+}
+
+// validHeader reports whether the host's web server accepts every value.
+func validHeader(header http.Header) bool {
+	for _, values := range header {
+		if slices.ContainsFunc(values, hasInvalidByte) {
+			return false
+		}
 	}
+	return true
+}
+
+// hasInvalidByte reports whether a header value has a control character or a
+// byte outside ASCII.
+func hasInvalidByte(value string) bool {
+	return strings.ContainsFunc(value, func(char rune) bool { return (char < ' ' && char != '\t') || char > '~' })
 }

@@ -1,9 +1,13 @@
 package funchost
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/subtle"
 	"errors"
+	"net"
 	"net/http"
+	"net/textproto"
 	"net/url"
 	"slices"
 	"strconv"
@@ -11,19 +15,37 @@ import (
 	"unicode/utf8"
 )
 
-// ServeHTTP takes one request from the network: the host's own paths, the
-// routes in order, the key, the call.
+// Limits of the host's web server (docs/functions-host.md#body-and-time-limits).
+const (
+	maxRequestLine  = 8 << 10
+	maxHeaderBytes  = 32 << 10
+	maxHeaderFields = 100
+)
+
+// ServeHTTP handles one request of a client: what the web server refuses, the
+// host's own paths, the functions' routes in order, the key, the call.
 func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodConnect { // D 32
-		h.internalError(w, r, "Request", "unsupported request method CONNECT")
+	if status := refused(r); status != 0 {
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(status)
 		return
 	}
+	if r.Host == "" {
+		h.internalError(w, r, "Request", "no host")
+		return
+	}
+	r.Method = canonicalMethod(r.Method)
 	raw, query := splitTarget(r.RequestURI)
 	path, err := decodePath(raw)
 	if err != nil {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
+	h.dispatch(w, r, path, query)
+}
+
+// dispatch finds who serves a decoded path.
+func (h *Host) dispatch(w http.ResponseWriter, r *http.Request, path, query string) {
 	if reserved(path) {
 		admin(w, path)
 		return
@@ -37,18 +59,66 @@ func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !h.authorized(one.level, r):
 		w.WriteHeader(http.StatusUnauthorized)
 	default:
-		h.invoke(w, r, encodePath(path), query)
+		h.invoke(w, r, encodePath(path), encodeQuery(query))
 	}
 }
 
-// reserved tells whether a path is the host's own: such never reach the
-// handler, whatever the routes say (D 12).
+// refused is the status with which the web server refuses a request before the
+// host sees it; 0 when it does not.
+func refused(r *http.Request) int {
+	conn, _ := r.Context().Value(clientConnKey{}).(*clientConn)
+	switch size, fields := headerSize(r); {
+	case len(r.Method)+len(r.RequestURI)+len("  HTTP/1.1\r\n") > maxRequestLine:
+		return http.StatusRequestURITooLong
+	case size > maxHeaderBytes || fields > maxHeaderFields:
+		return http.StatusRequestHeaderFieldsTooLarge
+	case conn != nil && conn.foreignHost, !utf8Header(r.Header):
+		return http.StatusBadRequest
+	case r.Method == http.MethodConnect:
+		return http.StatusNotFound
+	}
+	return 0
+}
+
+// headerSize is the size of the header lines in bytes, and their number.
+func headerSize(r *http.Request) (size, fields int) {
+	size, fields = len("Host: \r\n")+len(r.Host), 1
+	for name, values := range r.Header {
+		for _, value := range values {
+			size += len(name) + len(value) + len(": \r\n")
+			fields++
+		}
+	}
+	return size, fields
+}
+
+func utf8Header(header http.Header) bool {
+	for _, values := range header {
+		if slices.ContainsFunc(values, func(value string) bool { return !utf8.ValidString(value) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// canonicalMethod is a known method in upper case; others stay.
+func canonicalMethod(method string) string {
+	upper := strings.ToUpper(method)
+	switch upper {
+	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return upper
+	}
+	return method
+}
+
+// reserved reports whether a path is the host's own: such never reach the
+// handler, whatever the routes are (docs/functions-host.md#routes).
 func reserved(path string) bool {
 	lower := strings.ToLower(path) + "/"
 	return strings.HasPrefix(lower, "/admin/") || strings.HasPrefix(lower, "/runtime/webhooks/")
 }
 
-// admin answers the host's own paths as far as a probe needs them.
+// admin serves the host's own paths as far as a probe needs them.
 func admin(w http.ResponseWriter, path string) {
 	if strings.EqualFold(path, "/admin/host/ping") {
 		w.WriteHeader(http.StatusOK)
@@ -57,7 +127,7 @@ func admin(w http.ResponseWriter, path string) {
 	w.WriteHeader(http.StatusNotFound)
 }
 
-// homepage is what the host shows at / when no function takes it.
+// homepage serves / when no function does.
 func (h *Host) homepage(w http.ResponseWriter) {
 	if strings.EqualFold(h.options.setting("AzureWebJobsDisableHomepage"), "true") {
 		w.WriteHeader(http.StatusNoContent)
@@ -67,8 +137,8 @@ func (h *Host) homepage(w http.ResponseWriter) {
 	_, _ = w.Write([]byte("<!DOCTYPE html><title>Your Azure Function App is up and running.</title>\n"))
 }
 
-// authorized checks the key of a request against a function's level: the header
-// x-functions-key when there is one, else the query's code (D 13).
+// authorized checks the key of a request against a function's level: the
+// header x-functions-key when there is one, else the query's code.
 func (h *Host) authorized(level string, r *http.Request) bool {
 	if !h.options.Auth || level == "anonymous" {
 		return true
@@ -86,11 +156,74 @@ func (h *Host) authorized(level string, r *http.Request) bool {
 	})
 }
 
-// internalError answers a call that went wrong before anything was sent: 500, no body,
-// whatever the reason (D 28, D 29).
+// internalError ends a call that failed before anything was sent: 500 with no
+// body, whatever the reason (docs/functions-host.md#proxying).
 func (h *Host) internalError(w http.ResponseWriter, r *http.Request, what, why string) {
 	h.emit(Event{Kind: CallFailed, Detail: r.Method + " " + r.URL.Path + ": " + what + ": " + why})
 	w.WriteHeader(http.StatusInternalServerError)
+}
+
+// clientListener accepts clients' connections.
+type clientListener struct{ net.Listener }
+
+func (l clientListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &clientConn{Conn: conn, in: bufio.NewReaderSize(conn, 2*maxHeaderBytes)}, nil
+}
+
+// clientConn is a client's connection. It reads the head of the first request
+// ahead, because net/http forgets a Host that differs from the request target.
+type clientConn struct {
+	net.Conn
+	in          *bufio.Reader
+	checked     bool
+	foreignHost bool // the first request's target names another host than Host does
+}
+
+type clientConnKey struct{}
+
+func (c *clientConn) Read(p []byte) (int, error) {
+	if !c.checked {
+		c.checked = true
+		c.foreignHost = foreignHost(c.peekHead())
+	}
+	return c.in.Read(p)
+}
+
+// peekHead waits for the head of a request whose target is not a mere path.
+func (c *clientConn) peekHead() []byte {
+	for {
+		_, err := c.in.Peek(c.in.Buffered() + 1)
+		head, _ := c.in.Peek(c.in.Buffered())
+		_, target, _ := bytes.Cut(head, []byte(" "))
+		if err != nil || bytes.HasPrefix(target, []byte("/")) || bytes.Contains(head, []byte("\r\n\r\n")) {
+			return head
+		}
+	}
+}
+
+// foreignHost reports whether a head has an absolute target, or one of CONNECT,
+// that names another host than its Host header.
+func foreignHost(head []byte) bool {
+	in := textproto.NewReader(bufio.NewReader(bytes.NewReader(head)))
+	line, _ := in.ReadLine()
+	_, rest, _ := strings.Cut(line, " ")
+	target, _, _ := strings.Cut(rest, " ")
+	if target == "" || target == "*" || strings.HasPrefix(target, "/") {
+		return false
+	}
+	header, err := in.ReadMIMEHeader()
+	if err != nil {
+		return false
+	}
+	host := target
+	if absolute, err := url.Parse(target); err == nil && absolute.Host != "" {
+		host = absolute.Host
+	}
+	return !strings.EqualFold(header.Get("Host"), host)
 }
 
 // errNullInPath is a path that the host's web server refuses with 400.
@@ -111,8 +244,8 @@ func splitTarget(target string) (path, query string) {
 	return path, query
 }
 
-// decodePath is what the host's web server (Kestrel) makes of a raw path:
-// decoded but for %2F and what is not UTF-8, without dot segments (D 16).
+// decodePath is a raw path as the host's web server (Kestrel) decodes it: all
+// but %2F and what is not UTF-8, without dot segments.
 func decodePath(raw string) (string, error) {
 	decoded := decodeEscapes(raw)
 	if strings.ContainsRune(decoded, 0) {
@@ -136,7 +269,7 @@ func decodeEscapes(raw string) string {
 	return out.String()
 }
 
-// escapeRun decodes the escapes that s begins with.
+// escapeRun decodes the escapes at the beginning of s.
 func escapeRun(s string) []byte {
 	var run []byte
 	for len(s) >= 3 && s[0] == '%' {
@@ -150,7 +283,7 @@ func escapeRun(s string) []byte {
 	return run
 }
 
-// writeRun writes a run's characters; a slash and the bytes that are no UTF-8
+// writeRun writes a run's characters; a slash and bytes that are not UTF-8
 // stay escaped.
 func writeRun(out *strings.Builder, run []byte, escaped string) {
 	for i := 0; i < len(run); {
@@ -188,9 +321,9 @@ func removeDots(path string) string {
 	return strings.Join(kept, "/")
 }
 
-// encodePath is what the host's proxy (YARP) makes of a decoded path: every
+// encodePath is a decoded path as the host's proxy (YARP) encodes it: every
 // byte but pchar and the slash is escaped, the percent sign too, so that a
-// caller's %2F arrives as %252F (D 16).
+// client's %2F arrives as %252F.
 func encodePath(path string) string {
 	const plain = "!$&'()*+,-./:;=@_~"
 	var out strings.Builder
@@ -204,6 +337,23 @@ func encodePath(path string) string {
 		}
 		const hex = "0123456789ABCDEF"
 		out.Write([]byte{'%', hex[char>>4], hex[char&15]})
+	}
+	return out.String()
+}
+
+// encodeQuery is a query as the host's proxy passes it: verbatim, but for a
+// percent sign that begins no escape, and #.
+func encodeQuery(query string) string {
+	var out strings.Builder
+	for i := range len(query) {
+		switch char := query[i]; {
+		case char == '#':
+			out.WriteString("%23")
+		case char == '%' && len(escapeRun(query[i:])) == 0:
+			out.WriteString("%25")
+		default:
+			out.WriteByte(char)
+		}
 	}
 	return out.String()
 }

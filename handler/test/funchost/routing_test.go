@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// http1 is function.json of one HTTP function.
-func http1(route, level, methods string) string {
+// functionJSON is function.json of an HTTP function.
+func functionJSON(route, level, methods string) string {
 	binding := `{"type":"httpTrigger","direction":"in","name":"req","authLevel":"` + level + `"`
 	if route != "" {
 		binding += `,"route":"` + route + `"`
@@ -19,7 +19,7 @@ func http1(route, level, methods string) string {
 	return `{"bindings":[` + binding + `},{"type":"http","direction":"out","name":"res"}]}`
 }
 
-// reaches tells whether a request gets to the handler.
+// reaches reports whether a request reaches the handler.
 func reaches(t *testing.T, h *Host, method, path string) bool {
 	t.Helper()
 	response, body := do(t, newRequest(t, method, h.URL+path+"?script=status:299", nil))
@@ -32,13 +32,13 @@ func reaches(t *testing.T, h *Host, method, path string) bool {
 	return false
 }
 
-func TestOnlyImmediateFoldersAreFunctions(t *testing.T) { // D 9
+func TestOnlyImmediateFoldersAreFunctions(t *testing.T) {
 	h := start(t, app{functions: map[string]string{
-		"top":         http1("top", "", ""),
-		"deep/nested": http1("nested", "", ""),
-		"1st":         http1("first", "", ""),
-		"host":        http1("host", "", ""),
-		"off":         strings.Replace(http1("off", "", ""), "{", `{"disabled":true,`, 1),
+		"top":         functionJSON("top", "", ""),
+		"deep/nested": functionJSON("nested", "", ""),
+		"1st":         functionJSON("first", "", ""),
+		"host":        functionJSON("host", "", ""),
+		"off":         strings.Replace(functionJSON("off", "", ""), "{", `{"disabled":true,`, 1),
 	}}, Options{})
 	for path, want := range map[string]bool{"/top": true, "/nested": false, "/first": false, "/host": false, "/off": false} {
 		if got := reaches(t, h, http.MethodGet, path); got != want {
@@ -50,12 +50,12 @@ func TestOnlyImmediateFoldersAreFunctions(t *testing.T) { // D 9
 	}
 }
 
-func TestFirstFunctionByNameWins(t *testing.T) { // D 10
-	// The level tells which function took the request: a has none to show.
+func TestFirstFunctionByNameWins(t *testing.T) {
+	// The level shows which function took the request.
 	h := start(t, app{functions: map[string]string{
-		"b":     http1("{*path}", "admin", ""),
-		"A":     http1("open/{*path}", "anonymous", "get"),
-		"Zlast": http1("later/{*path}", "anonymous", ""),
+		"b":     functionJSON("{*path}", "admin", ""),
+		"A":     functionJSON("open/{*path}", "anonymous", "get"),
+		"Zlast": functionJSON("later/{*path}", "anonymous", ""),
 	}}, Options{Auth: true})
 	for _, test := range []struct {
 		method, path string
@@ -63,7 +63,7 @@ func TestFirstFunctionByNameWins(t *testing.T) { // D 10
 	}{
 		{http.MethodGet, "/open/x", 299},
 		{http.MethodGet, "/OPEN", 299},
-		{http.MethodGet, "/later/x", http.StatusUnauthorized}, // b, which stands before Zlast
+		{http.MethodGet, "/later/x", http.StatusUnauthorized}, // b, which comes before Zlast
 		{http.MethodPost, "/open/x", http.StatusUnauthorized}, // A takes no POST: b is next
 	} {
 		response, _ := do(t, newRequest(t, test.method, h.URL+test.path+"?script=status:299", nil))
@@ -73,18 +73,18 @@ func TestFirstFunctionByNameWins(t *testing.T) { // D 10
 	}
 }
 
-func TestMethodThatNoFunctionTakesIsNotFound(t *testing.T) { // D 10
-	h := start(t, app{functions: map[string]string{"one": http1("one/{*path}", "anonymous", "get head")}}, Options{})
+func TestUnlistedMethodIs404(t *testing.T) {
+	h := start(t, app{functions: map[string]string{"one": functionJSON("one/{*path}", "anonymous", "get head")}}, Options{})
 	if reaches(t, h, http.MethodPost, "/one/x") || !reaches(t, h, http.MethodGet, "/one/x") {
-		t.Error("want GET through and POST not found")
+		t.Error("want GET to reach the handler and POST a 404")
 	}
 	if reaches(t, h, http.MethodGet, "/two") {
-		t.Error("a path that no route takes got through")
+		t.Error("a path without a route reached the handler")
 	}
 }
 
-func TestRouteIsPrefixAndRouteOrName(t *testing.T) { // D 11
-	functions := map[string]string{"named": http1("", "anonymous", ""), "routed": http1("a/{id:int}/{rest?}", "anonymous", "")}
+func TestRouteIsPrefixAndRouteOrName(t *testing.T) {
+	functions := map[string]string{"named": functionJSON("", "anonymous", ""), "routed": functionJSON("a/{id:int}/{rest?}", "anonymous", "")}
 	for prefix, test := range map[string]struct {
 		host string
 		base string
@@ -109,13 +109,13 @@ func TestRouteIsPrefixAndRouteOrName(t *testing.T) { // D 11
 	}
 }
 
-func TestConstraintsAndLiteralsOfRoutes(t *testing.T) { // D 11
+func TestConstraintsAndLiteralsOfRoutes(t *testing.T) {
 	for _, test := range []struct {
 		route, path string
 		want        bool
 	}{
 		{"{*path}", "/", true},
-		{"{*path}", "/a//b/", true},
+		{"{*path}", "/a/b/", true},
 		{"v1/{*path}", "/v1", true},
 		{"v1/{*path}", "/v12", false},
 		{"v1/{*path}", "/V1/chat", true},
@@ -146,9 +146,9 @@ func TestConstraintsAndLiteralsOfRoutes(t *testing.T) { // D 11
 	}
 }
 
-func TestRoutesOfTheHostNeverReachTheHandler(t *testing.T) { // D 12
+func TestRoutesOfTheHostNeverReachTheHandler(t *testing.T) {
 	h := start(t, app{functions: map[string]string{
-		"all": catchAll, "bad": http1("administer", "anonymous", ""), "worse": http1("runtime/x", "anonymous", ""),
+		"all": catchAll, "bad": functionJSON("administer", "anonymous", ""), "worse": functionJSON("runtime/x", "anonymous", ""),
 	}}, Options{})
 	if refused := count(h, FunctionRefused); refused != 2 {
 		t.Errorf("%d functions refused, want 2: %v", refused, h.Events())
@@ -166,9 +166,9 @@ func TestRoutesOfTheHostNeverReachTheHandler(t *testing.T) { // D 12
 	}
 }
 
-func TestKeysOpenFunctionsByLevel(t *testing.T) { // D 13
+func TestKeysOpenFunctionsByLevel(t *testing.T) {
 	h := start(t, app{functions: map[string]string{
-		"open": http1("open", "anonymous", ""), "keyed": http1("keyed", "", ""), "ruled": http1("ruled", "admin", ""),
+		"open": functionJSON("open", "anonymous", ""), "keyed": functionJSON("keyed", "", ""), "ruled": functionJSON("ruled", "admin", ""),
 	}}, Options{Auth: true, FunctionKeys: []string{"k1", "k2"}, MasterKey: "m"})
 	for _, test := range []struct {
 		path, header, code string
@@ -180,7 +180,7 @@ func TestKeysOpenFunctionsByLevel(t *testing.T) { // D 13
 		{"/keyed", "wrong", "", 401},
 		{"/keyed", "k1", "", 299},
 		{"/keyed", "", "k2", 299},
-		{"/keyed", "wrong", "k2", 401}, // the header is asked first
+		{"/keyed", "wrong", "k2", 401}, // the header comes first
 		{"/keyed", "m", "", 299},
 		{"/ruled", "k1", "", 401},
 		{"/ruled", "m", "", 299},
@@ -196,18 +196,18 @@ func TestKeysOpenFunctionsByLevel(t *testing.T) { // D 13
 	}
 	_, body := get(t, h.URL+"/open?script=echo")
 	if seen := echoed(t, body); seen.Hits != 7 {
-		t.Errorf("the handler was called %d times, want 7: a refused call must not reach it", seen.Hits)
+		t.Errorf("the handler was called %d times, want 7: a call with 401 must not reach it", seen.Hits)
 	}
 }
 
-func TestEveryFunctionIsOpenWithAuthOff(t *testing.T) { // D 13
-	h := start(t, app{functions: map[string]string{"ruled": http1("ruled", "admin", "")}}, Options{})
+func TestEveryFunctionIsOpenWithAuthOff(t *testing.T) {
+	h := start(t, app{functions: map[string]string{"ruled": functionJSON("ruled", "admin", "")}}, Options{})
 	if !reaches(t, h, http.MethodGet, "/ruled") {
 		t.Error("want it open, as under func start")
 	}
 }
 
-func TestFunctionThatWouldGetAnEnvelopeIsRefusedLoudly(t *testing.T) { // D 14
+func TestEnvelopeFunctionIsRefused(t *testing.T) {
 	in := `{"type":"httpTrigger","direction":"in","name":"req"}`
 	out := `{"type":"http","direction":"out","name":"res"}`
 	for name, bindings := range map[string]string{
@@ -229,14 +229,14 @@ func TestFunctionThatWouldGetAnEnvelopeIsRefusedLoudly(t *testing.T) { // D 14
 
 func TestSecondFunctionOfOneRouteIsRefused(t *testing.T) {
 	h := start(t, app{functions: map[string]string{
-		"a": http1("same", "anonymous", "get"), "b": http1("SAME", "anonymous", "get post"), "c": http1("same", "anonymous", "post"),
+		"a": functionJSON("same", "anonymous", "get"), "b": functionJSON("SAME", "anonymous", "get post"), "c": functionJSON("same", "anonymous", "post"),
 	}}, Options{})
 	if refused := count(h, FunctionRefused); refused != 1 {
 		t.Errorf("%d functions refused, want only b: %v", refused, h.Events())
 	}
 }
 
-func TestPathIsDecodedAndEncodedAgain(t *testing.T) { // D 16
+func TestPathIsDecodedAndEncodedAgain(t *testing.T) {
 	for raw, want := range map[string]string{
 		"/":                        "/",
 		"/a/b/":                    "/a/b/",
@@ -290,8 +290,8 @@ func TestTargetIsCutAtTheFirstQuestionMark(t *testing.T) {
 	}
 }
 
-// What the handler sees must be a fixed point: a second host in the way would
-// not change it, but for the percent signs that each host escapes anew.
+// The path is a fixed point: a second host changes only the percent signs, which
+// each host escapes again.
 func FuzzPathThroughTheHost(f *testing.F) {
 	for _, seed := range []string{"/", "/a%2Fb", "/%E4%BD", "/..%2f", "/%00", "//.", "/a/.."} {
 		f.Add(seed)

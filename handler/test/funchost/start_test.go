@@ -13,15 +13,15 @@ import (
 	"time"
 )
 
-func TestHandlerGetsItsPortItsArgumentsAndItsFolder(t *testing.T) { // D 1
+func TestArgumentsEnvironmentAndWorkingDirectory(t *testing.T) {
 	host := strings.Replace(plainHost, `"handler"`,
-		`"handler","workingDirectory":"work","arguments":["--port","%FUNCTIONS_CUSTOMHANDLER_PORT%","two words","%UNSET_BY_ANYONE%","--home=%HOSTTEST_HOME%"]`, 1)
+		`"handler","workingDirectory":"work","arguments":["--port","%FUNCTIONS_CUSTOMHANDLER_PORT%","two words","%UNSET_BY_ANYONE%","--home=%FUNCHOST_HOME%"]`, 1)
 	root := stage(t, app{host: host})
 	if err := os.Mkdir(filepath.Join(root, "work"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("HOSTTEST_OF_PARENT", "kept")
-	h := Start(t, Options{Root: root, Env: []string{"HOSTTEST_ACT=serve", "HOSTTEST_HOME=here"}})
+	t.Setenv("FUNCHOST_OF_PARENT", "kept")
+	h := Start(t, Options{Root: root, Env: []string{"FUNCHOST_ACT=serve", "FUNCHOST_HOME=here"}})
 	_, body := get(t, script(h, "echo"))
 	seen := echoed(t, body)
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(h.HandlerURL(), "http://"))
@@ -35,7 +35,7 @@ func TestHandlerGetsItsPortItsArgumentsAndItsFolder(t *testing.T) { // D 1
 	}
 	for name, value := range map[string]string{
 		"FUNCTIONS_CUSTOMHANDLER_PORT": port, "FUNCTIONS_HTTPWORKER_PORT": port, "FUNCTIONS_APP_ROOT_PATH": root,
-		"HOSTTEST_OF_PARENT": "kept", "FUNCTIONS_HTTPWORKER_ID": seen.Env["FUNCTIONS_CUSTOMHANDLER_WORKER_ID"],
+		"FUNCHOST_OF_PARENT": "kept", "FUNCTIONS_HTTPWORKER_ID": seen.Env["FUNCTIONS_CUSTOMHANDLER_WORKER_ID"],
 	} {
 		if seen.Env[name] != value || value == "" {
 			t.Errorf("%s=%q, want %q", name, seen.Env[name], value)
@@ -43,7 +43,7 @@ func TestHandlerGetsItsPortItsArgumentsAndItsFolder(t *testing.T) { // D 1
 	}
 }
 
-func TestWorkingDirectoryIsTheStagedFolderUnlessNamed(t *testing.T) { // D 1
+func TestWorkingDirectoryDefaultsToTheRoot(t *testing.T) {
 	h := start(t, app{}, Options{})
 	_, body := get(t, script(h, "echo"))
 	root, err := filepath.EvalSymlinks(h.options.Root)
@@ -52,17 +52,17 @@ func TestWorkingDirectoryIsTheStagedFolderUnlessNamed(t *testing.T) { // D 1
 	}
 }
 
-func TestProgramThatIsNotBesideHostJSONIsLookedForOnPath(t *testing.T) { // D 2
+func TestProgramIsLookedForOnPath(t *testing.T) {
 	elsewhere := t.TempDir()
 	copyProgram(t, filepath.Join(elsewhere, "handler"))
 	t.Setenv("PATH", elsewhere+string(os.PathListSeparator)+os.Getenv("PATH"))
 	h := start(t, app{bare: true}, Options{})
 	if response, _ := get(t, script(h, "status:204")); response.StatusCode != http.StatusNoContent {
-		t.Errorf("answer %d, want 204", response.StatusCode)
+		t.Errorf("response %d, want 204", response.StatusCode)
 	}
 }
 
-func TestHostJSONThatStartsNothingIsRefused(t *testing.T) { // D 2, D 14
+func TestHostJSONThatStartsNothingIsRefused(t *testing.T) {
 	for name, test := range map[string]struct{ host, want string }{
 		"no custom handler": {`{"version":"2.0"}`, "no customHandler"},
 		"no description":    {`{"customHandler":{"enableProxyingHttpRequest":true}}`, "Missing worker Description"},
@@ -79,14 +79,14 @@ func TestHostJSONThatStartsNothingIsRefused(t *testing.T) { // D 2, D 14
 	}
 }
 
-func TestProgramWithoutExecuteBitHangsUntilTheHostStops(t *testing.T) { // D 2
+func TestProgramWithoutExecuteBitHangsUntilTheHostStops(t *testing.T) {
 	root := stage(t, app{bare: true})
-	write(t, filepath.Join(root, "handler"), "not executable")
+	writeFile(t, filepath.Join(root, "handler"), "not executable")
 	h := Start(t, Options{Root: root, ReadyTimeout: 50 * time.Millisecond})
 	response, body := get(t, script(h, "echo"))
-	bare500(t, response, body)
-	event(t, h, StartFailed, 1)
-	event(t, h, HostStopped, 1)
+	wantEmpty500(t, response, body)
+	waitEvent(t, h, StartFailed, 1)
+	waitEvent(t, h, HostStopped, 1)
 	if h.HandlerPID() != 0 || count(h, StartFailed) != 1 {
 		t.Errorf("events %v, want one failed start and no process", h.Events())
 	}
@@ -102,11 +102,11 @@ func count(h *Host, kind Kind) int {
 	return n
 }
 
-func TestEachStartGetsItsOwnPortUnlessOneIsFixed(t *testing.T) { // D 3
+func TestEachStartGetsItsOwnPortUnlessOneIsFixed(t *testing.T) {
 	h := start(t, app{}, Options{})
-	first := event(t, h, Ready, 1)
+	first := waitEvent(t, h, Ready, 1)
 	h.Restart()
-	if second := event(t, h, Ready, 2); second.Port == first.Port || second.PID == first.PID {
+	if second := waitEvent(t, h, Ready, 2); second.Port == first.Port || second.PID == first.PID {
 		t.Errorf("second start has port %d pid %d, as the first", second.Port, second.PID)
 	}
 
@@ -116,16 +116,16 @@ func TestEachStartGetsItsOwnPortUnlessOneIsFixed(t *testing.T) { // D 3
 	}
 	host := strings.Replace(plainHost, `"customHandler":{`, `"customHandler":{"port":`+strconv.Itoa(port)+`,`, 1)
 	fixed := start(t, app{host: host}, Options{})
-	event(t, fixed, Ready, 1)
+	waitEvent(t, fixed, Ready, 1)
 	fixed.Restart()
-	if second := event(t, fixed, Ready, 2); second.Port != port {
+	if second := waitEvent(t, fixed, Ready, 2); second.Port != port {
 		t.Errorf("second start has port %d, want the fixed %d", second.Port, port)
 	}
 }
 
-func TestAnyStatusMeansReadyAndThePingIsPlain(t *testing.T) { // D 4
-	h := start(t, app{}, Options{Env: []string{"HOSTTEST_PING=status:500|write:no"}})
-	event(t, h, Ready, 1)
+func TestAnyStatusMeansReadyAndThePingIsPlain(t *testing.T) {
+	h := start(t, app{}, Options{Env: []string{"FUNCHOST_PING=status:500|write:no"}})
+	waitEvent(t, h, Ready, 1)
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -135,37 +135,37 @@ func TestAnyStatusMeansReadyAndThePingIsPlain(t *testing.T) { // D 4
 	go func() {
 		_ = http.Serve(listener, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r }))
 	}()
-	if err := h.awaitReady(soon(t), listener.Addr().(*net.TCPAddr).Port); err != nil {
+	if err := h.awaitReady(testContext(t), listener.Addr().(*net.TCPAddr).Port); err != nil {
 		t.Fatal(err)
 	}
-	if r := <-seen; r.Method != http.MethodGet || r.RequestURI != "/" || len(r.Header) > 1 { // Connection is the double's own
+	if r := <-seen; r.Method != http.MethodGet || r.RequestURI != "/" || len(r.Header) > 1 { // the ping adds Connection only
 		t.Errorf("ping is %s %s %v, want a bare GET /", r.Method, r.RequestURI, r.Header)
 	}
 }
 
-func TestPingIsReadToItsEnd(t *testing.T) { // D 4
-	h := start(t, app{}, Options{Env: []string{"HOSTTEST_PING=write:a|flush|print:pinged|wait:end|write:b"}})
-	line(t, h, "pinged")
-	short, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+func TestPingIsReadToItsEnd(t *testing.T) {
+	h := start(t, app{}, Options{Env: []string{"FUNCHOST_PING=write:a|flush|print:pinged|wait:end|write:b"}})
+	waitLine(t, h, "pinged")
+	short, cancel := context.WithTimeout(context.Background(), quiet)
 	defer cancel()
 	if _, err := h.WaitEvent(short, Ready, 1); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("ready in the middle of the ping's answer (%v)", err)
+		t.Errorf("ready before the ping's response ended (%v)", err)
 	}
-	open(t, h, "end")
-	event(t, h, Ready, 1)
+	release(t, h, "end")
+	waitEvent(t, h, Ready, 1)
 }
 
-func TestHandlerThatNeverListensIsReplacedAndThenGivenUp(t *testing.T) { // D 4, D 40
-	address, _ := startGate(t)
-	h := start(t, app{}, Options{ReadyTimeout: 300 * time.Millisecond, Env: []string{"HOSTTEST_GATE=" + address}})
-	event(t, h, HostStopped, 1)
+func TestHandlerThatNeverListensStopsTheHost(t *testing.T) {
+	address, _ := startLatch(t)
+	h := start(t, app{}, Options{ReadyTimeout: 300 * time.Millisecond, Env: []string{"FUNCHOST_START_LATCH=" + address}})
+	waitEvent(t, h, HostStopped, 1)
 	if timeouts, starts := count(h, ReadyTimedOut), count(h, Started); timeouts != 3 || starts != 3 {
 		t.Errorf("%d starts and %d timeouts, want 3 and 3", starts, timeouts)
 	}
 }
 
-// startGate is where a handler waits before it listens, until release.
-func startGate(t *testing.T) (address string, release func()) {
+// startLatch holds a handler before it listens, until open is called.
+func startLatch(t *testing.T) (address string, open func()) {
 	t.Helper()
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -185,36 +185,36 @@ func startGate(t *testing.T) (address string, release func()) {
 	return listener.Addr().String(), func() { (<-held).Close() }
 }
 
-func TestRequestsBeforeReadinessWait(t *testing.T) { // D 7
-	address, release := startGate(t)
-	h := start(t, app{}, Options{Env: []string{"HOSTTEST_GATE=" + address}})
-	answered := make(chan int, 1)
+func TestRequestsAreHeldUntilReady(t *testing.T) {
+	address, release := startLatch(t)
+	h := start(t, app{}, Options{Env: []string{"FUNCHOST_START_LATCH=" + address}})
+	statuses := make(chan int, 1)
 	go func() {
 		response, err := client().Get(script(h, "status:201"))
 		if err != nil {
 			t.Error(err)
-			answered <- 0
+			statuses <- 0
 			return
 		}
 		response.Body.Close()
-		answered <- response.StatusCode
+		statuses <- response.StatusCode
 	}()
 	select {
-	case status := <-answered:
-		t.Fatalf("answered %d before the handler was ready", status)
-	case <-time.After(200 * time.Millisecond):
+	case status := <-statuses:
+		t.Fatalf("response %d before the handler was ready", status)
+	case <-time.After(quiet):
 	}
 	release()
-	if status := <-answered; status != http.StatusCreated {
-		t.Errorf("answer %d, want 201", status)
+	if status := <-statuses; status != http.StatusCreated {
+		t.Errorf("response %d, want 201", status)
 	}
 }
 
-func TestAppWithoutFunctionsStartsNoProcess(t *testing.T) { // D 8
+func TestAppWithoutFunctionsStartsNoProcess(t *testing.T) {
 	h := start(t, app{functions: map[string]string{}}, Options{})
 	response, _ := get(t, h.URL+"/anything")
 	if response.StatusCode != http.StatusNotFound {
-		t.Errorf("answer %d, want 404", response.StatusCode)
+		t.Errorf("response %d, want 404", response.StatusCode)
 	}
 	if home, body := get(t, h.URL+"/"); home.StatusCode != http.StatusOK || !strings.Contains(body, "up and running") {
 		t.Errorf("home page is %d %q", home.StatusCode, body)

@@ -26,8 +26,8 @@ type worker struct {
 	code   int           // valid once exited is closed
 }
 
-// startWorker starts the handler as D 1 to D 3 say. An error is a start
-// failure: the program is missing, is no program, or may not be executed.
+// startWorker starts a process of the handler. An error is a start failure: the
+// program is missing or cannot be executed.
 func (h *Host) startWorker() (*worker, error) {
 	port, err := freePort(h.options.HandlerPort)
 	if err != nil {
@@ -54,7 +54,7 @@ func (h *Host) startWorker() (*worker, error) {
 	w := &worker{port: port, cmd: cmd, exited: make(chan struct{})}
 	go func() {
 		defer close(w.exited)
-		_ = cmd.Wait() // the state says it all
+		_ = cmd.Wait() // the state has the exit code
 		out.flush()
 		errs.flush()
 		w.code = exitCode(cmd.ProcessState)
@@ -73,7 +73,7 @@ func (h *Host) lineWriter(stream string) *lineWriter {
 	}}
 }
 
-// kill ends the process by SIGKILL, as the host does, and waits for its end (D 41).
+// kill ends the process by SIGKILL, as the host does, and waits for its end.
 func (w *worker) kill() {
 	_ = w.cmd.Process.Kill() // it may have ended by itself
 	<-w.exited
@@ -108,10 +108,10 @@ func newGUID() string {
 
 var variable = regexp.MustCompile(`%[^%\s]+%`)
 
-// expand puts the values of %NAME% into text and removes the unset ones.
+// expand replaces each %NAME% in text by its value, by "" when it is unset.
 func expand(text string, env []string) string {
-	return variable.ReplaceAllStringFunc(text, func(word string) string {
-		name := strings.Trim(word, "%")
+	return variable.ReplaceAllStringFunc(text, func(reference string) string {
+		name := strings.Trim(reference, "%")
 		value := ""
 		for _, pair := range env {
 			if key, set, _ := strings.Cut(pair, "="); key == name {
@@ -122,34 +122,34 @@ func expand(text string, env []string) string {
 	})
 }
 
-// arguments are the handler's, as its process sees them: the host joins them
-// with spaces, quotes nothing, and lets the line be split again (D 1).
+// arguments are the arguments that the process gets: the host joins them with
+// spaces, quotes nothing, and the line is split again.
 func arguments(given, env []string) []string {
-	var words []string
-	var word strings.Builder
-	quoted, inWord := false, false
+	var split []string
+	var current strings.Builder
+	quoted, started := false, false
 	for _, char := range expand(strings.Join(given, " "), env) {
 		switch {
 		case char == '"':
-			quoted, inWord = !quoted, true
+			quoted, started = !quoted, true
 		case char == ' ' && !quoted:
-			if inWord {
-				words = append(words, word.String())
+			if started {
+				split = append(split, current.String())
 			}
-			word.Reset()
-			inWord = false
+			current.Reset()
+			started = false
 		default:
-			word.WriteRune(char)
-			inWord = true
+			current.WriteRune(char)
+			started = true
 		}
 	}
-	if inWord {
-		words = append(words, word.String())
+	if started {
+		split = append(split, current.String())
 	}
-	return words
+	return split
 }
 
-// joinRoot makes a relative folder one joinRoot root; root itself when empty.
+// joinRoot is a folder relative to root; root itself when empty.
 func joinRoot(root, folder string) string {
 	if filepath.IsAbs(folder) {
 		return folder
@@ -157,8 +157,8 @@ func joinRoot(root, folder string) string {
 	return filepath.Join(root, folder)
 }
 
-// executable finds the program: a file under the worker directory, else
-// whatever PATH has of that name (D 2).
+// executable finds the program: a file under the worker directory, else one of
+// that name on PATH.
 func (d description) executable(root string, env []string) (string, error) {
 	name := expand(d.Executable, env)
 	if filepath.IsAbs(name) {
@@ -171,12 +171,12 @@ func (d description) executable(root string, env []string) (string, error) {
 	return exec.LookPath(name)
 }
 
-// pingEvery is how often a handler that is not ready is asked again (D 4).
+// pingEvery is how often a handler that is not ready is asked again.
 const pingEvery = 25 * time.Millisecond
 
-// awaitReady pings the handler until it answers: any status will do, and so
-// will an answer that is no HTTP; only a refused connection means "not yet". It
-// ends with an error when the time is up or ctx is done.
+// awaitReady pings the handler until it answers: with any status, or with
+// something that is not HTTP; only a connection failure is not an answer. It
+// returns an error when the ready timeout is over or ctx is done.
 func (h *Host) awaitReady(ctx context.Context, port int) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.options.ReadyTimeout, errNotReady)
 	defer cancel()
@@ -199,8 +199,8 @@ func (h *Host) awaitReady(ctx context.Context, port int) error {
 
 var errNotReady = errors.New("initializing HttpWorker timed out")
 
-// ping asks once and reads the answer to its end. Its error is that the
-// handler cannot be connected to.
+// ping sends one GET / and reads the response to its end. It returns an error
+// when it cannot connect.
 func ping(ctx context.Context, client *http.Client, port int) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/", port), nil)
 	if err != nil {
@@ -216,28 +216,28 @@ func ping(ctx context.Context, client *http.Client, port int) error {
 		return nil
 	}
 	defer response.Body.Close()
-	_, _ = io.Copy(io.Discard, response.Body) // an answer cut short is an answer
+	_, _ = io.Copy(io.Discard, response.Body) // a response that breaks is an answer too
 	return nil
 }
 
-// exitAction is what the end of one process means for the next.
+// exitAction is what follows the end of a process.
 type exitAction int
 
 const (
-	stopHost        exitAction = iota // the host goes too
-	noRestart                         // none follows, calls go nowhere
-	restart                           // one follows, and nobody counts
-	restartAndCount                   // one follows, unless it was the last straw
+	stopHost        exitAction = iota // the host ends
+	noRestart                         // nothing: later calls fail
+	restart                           // a new process
+	restartAndCount                   // a new process, or the host's end after faultsToStop
 )
 
-// The host's rules of restarting (facts/azure-functions-host.md §2.3).
+// The host's rules of restarting (docs/functions-host.md#crashes).
 const (
 	intentionalRestart = 200
 	faultsToStop       = 3
 )
 
-// supervise runs one process of the handler after the other until ctx is done
-// or the host gives up. It is the only one who starts and ends processes.
+// supervise runs processes of the handler one after the other until ctx is done
+// or the host stops by itself. Nothing else starts a process.
 func (h *Host) supervise(ctx context.Context) {
 	faults, last := 0, time.Time{}
 	for {
@@ -262,15 +262,15 @@ func (h *Host) supervise(ctx context.Context) {
 	}
 }
 
-// runWorker starts one process and stays with it to its end.
+// runWorker starts one process and returns after its end.
 func (h *Host) runWorker(ctx context.Context) exitAction {
 	select {
-	case <-h.recycle: // meant for a process that is gone
+	case <-h.recycle: // it was for a process that has ended
 	default:
 	}
 	w, err := h.startWorker()
 	if err != nil {
-		// The gate stays shut: calls hang, nothing is retried.
+		// Calls keep waiting for readiness: nothing is retried.
 		h.emit(Event{Kind: StartFailed, Detail: err.Error()})
 		return noRestart
 	}
@@ -285,7 +285,7 @@ func (h *Host) runWorker(ctx context.Context) exitAction {
 	return end
 }
 
-// monitor waits for what ends a process, and tells its fate.
+// monitor waits for the end of a process, or ends it, and returns what follows.
 func (h *Host) monitor(ctx context.Context, w *worker, ready <-chan error) exitAction {
 	for {
 		select {
@@ -312,17 +312,16 @@ func (h *Host) monitor(ctx context.Context, w *worker, ready <-chan error) exitA
 	}
 }
 
-// killWorker kills a process that the host no longer wants.
+// killWorker kills a process that the host replaces or that ends with it.
 func (h *Host) killWorker(w *worker) {
 	h.readiness.clear()
 	w.kill()
 	h.emit(Event{Kind: Exited, PID: w.cmd.Process.Pid, Port: w.port, Code: w.code})
 }
 
-// workerExited is the fate after a process ended by itself (D 40).
+// workerExited is what follows a process that ended by itself.
 func (h *Host) workerExited(w *worker) exitAction {
-	// After exit 0 the host does nothing at all: calls go to a port where
-	// nobody listens.
+	// After exit 0 the host does nothing: calls go to a port that is closed.
 	if w.code != 0 {
 		h.readiness.clear()
 	}
