@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// admit takes a request past everything that may refuse it, in the service's
-// order: headers, credential, path, deployment, rates, body, capacity.
+// admit checks a request in the service's order: headers, credential, path,
+// deployment, rates, body, capacity. nil admits it.
 func (c *call) admit() *apiError {
 	if no := c.checkRequest(); no != nil {
 		return no
@@ -30,7 +30,7 @@ func (c *call) admit() *apiError {
 	return no
 }
 
-// checkRequest judges what needs no deployment.
+// checkRequest checks what does not depend on the deployment.
 func (c *call) checkRequest() *apiError {
 	if limit := c.svc.cfg.MaxCustomHeaders; limit > 0 && customHeaders(c.r.Header) > limit {
 		return tooManyHeaders()
@@ -64,7 +64,7 @@ func (c *call) requiredCapability() (string, bool) {
 		}
 	}
 	if r.operation == "responses" || r.operation == "models" || objectPrefix[r.operation] != "" {
-		// The Node SDK posts batches below deployments as well.
+		// The Node SDK posts batches to deployments as well.
 		return "", r.family != familyDeployment || r.operation == "batches"
 	}
 	return "", false
@@ -94,7 +94,7 @@ func (c *call) unknownDeployment() *apiError {
 	return deploymentNotFound(c.route)
 }
 
-// admitToDeployment takes a request past one deployment's own rules.
+// admitToDeployment checks what depends on the deployment, and charges it.
 func (c *call) admitToDeployment(family string) *apiError {
 	if wait, ok := c.countRequest(); !ok {
 		return c.newThrottle(wait).forLimit("call")
@@ -190,7 +190,7 @@ func (c *call) charge(estimate int) *apiError {
 	return nil
 }
 
-// correctEstimate gives a provisioned deployment back what was not used.
+// correctEstimate returns what a request did not use to a provisioned deployment.
 func (c *call) correctEstimate() {
 	if c.granted == 0 || c.dep == nil {
 		return
@@ -202,15 +202,15 @@ func (c *call) correctEstimate() {
 	c.granted = 0
 }
 
-// spill is where a request came from when its own deployment refused it
-// (facts/azure-openai.md §3.6).
+// spill is the deployment that refused a request that another one serves
+// (docs/azure-openai.md#spillover).
 type spill struct {
 	from   string
 	status int
 }
 
-// spilloverName is the deployment that takes over: the property wins over the
-// request's header.
+// spilloverName is the deployment that takes over: the deployment's property,
+// else the request's header.
 func (c *call) spilloverName() string {
 	if c.spec.Spillover != "" {
 		return c.spec.Spillover
@@ -234,8 +234,8 @@ func (c *call) canSpill(no *apiError) bool {
 	}
 }
 
-// spillOver serves by the other deployment; if that refuses as well, the
-// answer is the first one's.
+// spillOver serves a request by the other deployment. When that refuses it too,
+// the error is the original one.
 func (c *call) spillOver(family string, original *apiError) *apiError {
 	dep, spec, rates := c.dep, c.spec, c.rateStatus
 	c.spill = spill{from: spec.Name, status: original.status}

@@ -10,13 +10,14 @@ import (
 	"time"
 )
 
-// AuthMode is what a resource makes of credentials (facts/azure-openai.md §2).
+// AuthMode is how a resource treats credentials
+// (docs/azure-openai.md#authentication).
 type AuthMode string
 
-// The modes. Each but the ordinary one refuses every request in its own words.
+// The modes. Each but AuthOrdinary and AuthAnonymous has its own error.
 const (
 	AuthOrdinary     AuthMode = ""
-	AuthAnonymous    AuthMode = "anonymous"     // no credential is asked for
+	AuthAnonymous    AuthMode = "anonymous"     // no credential is needed
 	AuthKeysDisabled AuthMode = "keys-disabled" // tokens only: 403 for keys
 	AuthNoRole       AuthMode = "no-role"       // tokens lack the data action: 401 PermissionDenied
 	AuthNetwork      AuthMode = "network"       // 403 Virtual Network/Firewall
@@ -30,7 +31,7 @@ var authModes = []AuthMode{
 
 func (m AuthMode) known() bool { return slices.Contains(authModes, m) }
 
-// authorize says why a request's credential is refused, nil when it is good.
+// authorize checks a request's credential; nil accepts it.
 func (c *call) authorize() *apiError {
 	switch c.res.Auth {
 	case AuthAnonymous:
@@ -44,7 +45,7 @@ func (c *call) authorize() *apiError {
 	case AuthOrdinary, AuthKeysDisabled, AuthNoRole: // depends on the credential
 	}
 	bearer, isBearer := bearerToken(c.r.Header)
-	// A bearer overrides a key that came with it.
+	// A bearer token takes precedence over a key.
 	if isBearer && (looksLikeJWT(bearer) || c.route.family != familyV1) {
 		return c.authorizeToken(bearer)
 	}
@@ -98,8 +99,7 @@ func looksLikeJWT(token string) bool {
 	return strings.HasPrefix(token, "eyJ") && strings.Count(token, ".") == 2
 }
 
-// goodJWT reads a token without checking its signature: shape, audience and
-// expiry, which is all that callers of a simulated service can get wrong.
+// goodJWT checks a token's shape, audience and expiry, but no signature.
 func goodJWT(token string, now time.Time) bool {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {

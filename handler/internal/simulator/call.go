@@ -28,11 +28,11 @@ type call struct {
 	cached       int
 
 	dep     *deployment // nil until the deployment is known
-	spec    Deployment  // its configuration when the request came
+	spec    Deployment  // its configuration on arrival
 	spill   spill
-	granted int // tokens a provisioned deployment was charged on arrival
+	granted int // tokens charged to a provisioned deployment on arrival
 
-	fault   *Fault // what is to become of the request; nil is nothing
+	fault   *Fault // nil: none
 	factor  float64
 	latency time.Duration
 
@@ -41,7 +41,7 @@ type call struct {
 	headers    bool // response headers were prepared
 }
 
-// serve is the life of one request.
+// serve handles one request.
 func (s *Service) serve(w http.ResponseWriter, r *http.Request, res *resource, path string) {
 	s.active.Add(1)
 	defer s.active.Done()
@@ -62,7 +62,7 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, res *resource, p
 	c.serveOperation()
 }
 
-// begin journals the arrival.
+// begin makes a call and its journal entry.
 func (s *Service) begin(w http.ResponseWriter, r *http.Request, res *resource, path string) *call {
 	c := &call{svc: s, res: res, w: w, out: w, r: r, arrived: s.cfg.Now(), seq: s.seq.Add(1), request: &requestBody{}, factor: 1}
 	c.route = parseRoute(path, r.URL.Query())
@@ -82,9 +82,8 @@ func (s *Service) begin(w http.ResponseWriter, r *http.Request, res *resource, p
 	return c
 }
 
-// receive reads the body and what it asks for. A request with
-// Expect: 100-continue is judged by its credential first, so that a refused
-// caller need not send the body.
+// receive reads and parses the body. With Expect: 100-continue the credential is
+// checked first, so that a client without one need not send the body.
 func (c *call) receive() *apiError {
 	if c.r.Header.Get("Expect") != "" {
 		if no := c.authorize(); no != nil {
@@ -138,8 +137,8 @@ func (c *call) journalBody() {
 	})
 }
 
-// findDeployment finds which deployment is meant: the path's, or the model of
-// the body on paths without one.
+// findDeployment finds the deployment: the path's, or the body's model on paths
+// without one.
 func (c *call) findDeployment() {
 	name := c.route.deployment
 	if c.route.family != familyDeployment {
@@ -156,7 +155,7 @@ func (c *call) update(change func(*Entry)) { c.svc.journal.update(c.entry, chang
 
 func (c *call) now() time.Time { return c.svc.cfg.Now() }
 
-// end settles the entry if nothing did before.
+// end finishes the entry unless it is finished.
 func (c *call) end() {
 	if c.dep != nil && c.entry.Admitted {
 		c.dep.inFlight.Add(-1)
@@ -171,7 +170,7 @@ func (c *call) end() {
 	}
 }
 
-// clientDisconnected notes that the caller is gone.
+// clientDisconnected records that the client has left.
 func (c *call) clientDisconnected() {
 	if c.svc.listeners.closing() {
 		return
@@ -185,7 +184,7 @@ func (c *call) clientDisconnected() {
 	c.finish(Disconnected)
 }
 
-// finish closes the entry, once, and gives back what the estimate was too high.
+// finish ends the entry, once, and corrects the estimate.
 func (c *call) finish(outcome Outcome) {
 	if c.entry.Done {
 		return

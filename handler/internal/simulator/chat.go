@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// choice is one choice of a chat completion, ready to be told.
+// choice is one generated choice.
 type choice struct {
 	tokens []string // of text, or of a tool call's arguments
 	tool   string   // the function called, "" for text
@@ -50,14 +50,14 @@ func (c *call) chat() {
 	c.writeResponse(200, "", c.chatBody(answers, use))
 }
 
-// recordUsage notes the tokens of an answer that is sent at once.
+// recordUsage records the tokens of a response that is sent at once.
 func (c *call) recordUsage(use tokenUsage) {
 	now := c.now()
 	c.update(func(e *Entry) { e.CompletionTokens, e.FirstContent = use.completion, now })
 }
 
-// generateChoice decides one choice: a tool call if that is asked for, else text, cut
-// at the caller's bound or by the filter.
+// generateChoice generates one choice: a tool call if the request asks for it,
+// else text, cut at the request's limit or by the filter.
 func (c *call) generateChoice(index int) choice {
 	if tool := c.chosenTool(); tool != "" {
 		return choice{tokens: cutTokens(c.toolArguments(tool), 1<<20), tool: tool, reason: "tool_calls"}
@@ -112,8 +112,8 @@ func (c *call) chatChoice(i int, a choice) string {
 
 func (c *call) completionID() string { return c.svc.identifier("chatcmpl-", c.seq, 3) }
 
-// chatChunks renders the chunks of one streamed chat completion. What all have
-// in common is rendered once.
+// chatChunks renders the chunks of one streamed chat completion. The parts that
+// all chunks share are rendered once.
 type chatChunks struct {
 	head string // up to choices
 	tail string // "usage":null when usage was asked for
@@ -161,8 +161,8 @@ func (k chatChunks) usage(use tokenUsage) event {
 
 const emptyFilter = `"content_filter_results":{}`
 
-// streamChat tells the answers one after the other, as
-// facts/azure-openai.md §5.1 shows.
+// streamChat streams the choices one after the other
+// (docs/azure-openai.md#streams).
 func (c *call) streamChat(answers []choice, use tokenUsage) {
 	k := c.chatChunks()
 	s := c.openStream(dialectChat, k.promptFilter())
@@ -203,10 +203,11 @@ func (s *stream) sendChoice(k chatChunks, index int, a choice) bool {
 	return !s.ended
 }
 
-// annotateEvery is how many tokens go by before the asynchronous filter speaks.
+// annotateEvery is the number of tokens between two annotations of the
+// asynchronous filter.
 const annotateEvery = 16
 
-// sendTokens paces the deltas: token by token, or in the filter's bursts.
+// sendTokens sends the deltas token by token, or in bursts of the filter.
 func (s *stream) sendTokens(k chatChunks, index int, a choice) bool {
 	spec := &s.c.spec
 	burst := max(1, spec.FilterBurst)
@@ -247,10 +248,9 @@ func textLength(tokens []string) int {
 	return n
 }
 
-// Words that make the simulated content filter act (facts/azure-openai.md
-// §4.1). A prompt that holds the first is refused with 400; with the second
-// its answer is cut off by the filter; with the third the filter is out of
-// order and says so in a 200.
+// Markers in a prompt that trigger the simulated content filter
+// (docs/azure-openai.md#content-filter): a 400, a completion that is cut, and a
+// 200 without filter results because the filter is down.
 const (
 	TriggerPromptFilter = "[[filter-prompt]]"
 	TriggerOutputFilter = "[[filter-output]]"
@@ -263,7 +263,7 @@ const (
 	outResults  = `{"error":{"code":"content_filter_error","message":"The contents are not filtered"}}`
 )
 
-// filterResult is what the filter says of a piece of an answer, under its name.
+// filterResult is the filter's result for a part of a completion, under its name.
 func (c *call) filterResult() string {
 	if c.triggered("filter-outage", TriggerFilterOutage) {
 		return `"content_filter_result":` + outResults
@@ -271,23 +271,23 @@ func (c *call) filterResult() string {
 	return `"content_filter_results":` + safeResults
 }
 
-// cutByFilter tells whether the filter cuts this answer off.
+// cutByFilter reports whether the filter cuts this completion.
 func (c *call) cutByFilter() bool { return c.triggered("filter-output", TriggerOutputFilter) }
 
-// promptFilterResults is the filter's word on the prompt.
+// promptFilterResults is the filter's result for the prompt.
 func promptFilterResults() string {
 	return `"prompt_filter_results":[{"prompt_index":0,"content_filter_results":` + safeResults + `}]`
 }
 
-// lateAnnotation is what the asynchronous filter sends after the fact: a chunk
-// whose choice has no delta (facts/azure-openai.md §5.1).
+// lateAnnotation is a chunk of the asynchronous filter: its choice has no delta
+// (docs/azure-openai.md#content-filter).
 func lateAnnotation(index, from, to int, usage string) event {
 	return event{data: fmt.Appendf(nil,
 		`{"id":"","object":"","created":0,"model":"","choices":[{"index":%d,"finish_reason":null,"content_filter_results":{"hate":{"filtered":false,"severity":"safe"}},"content_filter_raw":[],"content_filter_offsets":{"check_offset":%d,"start_offset":%d,"end_offset":%d}}]%s}`,
 		index, from, from, to, usage)}
 }
 
-// completions serves the old text completions, plain and streamed.
+// completions serves the legacy text completions, plain and streamed.
 func (c *call) completions() {
 	answers := make([]choice, max(1, c.request.N))
 	total := 0

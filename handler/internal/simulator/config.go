@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// Config is a whole simulated service. Its zero value but for Resources is the
-// fast, honest one: real clock, no limits, every request kept in the journal.
+// Config configures a simulated service. The zero value with Resources has a real
+// clock, no limits, no delays, and keeps every request in the journal.
 type Config struct {
 	Resources []Resource
 
-	// Seed makes text, ids, jitter and the chance of faults repeatable.
+	// Seed makes text, ids, jitter and the probability of faults repeatable.
 	Seed uint64
 
 	// Now is the clock of limits, windows and the journal; nil is time.Now.
@@ -25,14 +25,15 @@ type Config struct {
 	// last N, a negative value none (counters only, bodies not even hashed).
 	Journal int
 
-	// Control opens /_control/ on every listener.
+	// Control serves /_control/ on every listener.
 	Control bool
 
-	// MaxCustomHeaders answers 431 to requests with more custom headers; Azure
-	// documents 10 (facts/azure-openai.md §3.1). 0 is no limit.
+	// MaxCustomHeaders is the number of custom headers above which a request gets
+	// 431; Azure documents 10 (docs/azure-openai.md#errors). 0 is no limit.
 	MaxCustomHeaders int
 
-	// MaxBody answers 413 to larger bodies; 0 is no limit.
+	// MaxBody is the size of a body in bytes above which a request gets 413; 0 is no
+	// limit.
 	MaxBody int64
 
 	Strict Strict
@@ -43,7 +44,7 @@ var ErrConfig = errors.New("simulated service misconfigured")
 
 var nameShape = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
-// Validate says what is wrong with a configuration, all of it at once.
+// Validate reports every fault of a configuration.
 func (c Config) Validate() error {
 	var faults []error
 	if len(c.Resources) == 0 {
@@ -94,24 +95,25 @@ type Resource struct {
 	// Keys are the accepted API keys; when there are none any key is accepted.
 	Keys []string `json:"keys,omitempty"`
 
-	// Tokens are the accepted Entra tokens; when there are none, any token that
-	// looks like a JWT for this audience and is not past its exp is accepted.
+	// Tokens are the accepted Entra tokens; when there are none, any JWT for this
+	// audience is accepted that has not expired.
 	Tokens []string `json:"tokens,omitempty"`
 
-	// Auth changes what credentials are worth; "" is the ordinary resource.
+	// Auth is how credentials are treated; "" accepts the good ones.
 	Auth AuthMode `json:"auth,omitempty"`
 
 	Deployments []Deployment `json:"deployments"`
 
-	// StoreDelay is how long a new response id stays unknown to its own
-	// resource (facts/azure-openai.md §1.2: eventual consistency).
+	// StoreDelay is how long a new response id is not found at its own resource:
+	// the real store is eventually consistent
+	// (docs/azure-openai.md#stateful-operations).
 	StoreDelay time.Duration `json:"storeDelay,omitempty"`
 
-	// TLS chooses the certificate under StartTLS; "" is a good one.
+	// TLS is the certificate under StartTLS; "" is a valid one.
 	TLS TLSMode `json:"tls,omitempty"`
 }
 
-// resource is a Resource at work.
+// resource is the state of a Resource.
 type resource struct {
 	Resource
 	deployments map[string]*deployment
@@ -139,7 +141,7 @@ func (r *resource) reset(now time.Time) {
 	}
 }
 
-// regionName is a region as the x-ms-region header and error texts spell it.
+// regionName is a region as the x-ms-region header and error texts write it.
 func regionName(region string) string {
 	switch region {
 	case "uksouth":
@@ -167,8 +169,8 @@ func regionName(region string) string {
 	}
 }
 
-// Durations are text in documents ("250ms") and time.Duration in Go. The types
-// below read and write themselves so; unknown fields are errors.
+// Durations are text in documents ("250ms") and time.Duration in Go. Unknown
+// fields are errors.
 
 var (
 	resourceTimes   = []string{"storeDelay"}

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// The control endpoint: everything a test does by methods, for a person with
-// curl. It is open only when Config.Control says so.
+// The control endpoint offers the methods of Service over HTTP. It is served only
+// with Config.Control.
 
 const (
 	controlSegment = "_control"
@@ -35,10 +35,10 @@ POST   /_control/resources/NAME/faults             set one, e.g. {"action":"500"
 DELETE /_control/resources/NAME/faults             clear them
 DELETE /_control/faults/ID                         clear one
 GET    /_control/actions                           what a fault can do
-GET    /_control/journal?limit=20&resource=NAME    requests received, newest last; &body=true for bodies
-GET    /_control/violations                        promises broken by the caller
+GET    /_control/journal?limit=20&resource=NAME    requests, newest last; &body=true for bodies
+GET    /_control/violations                        rules broken by the client
 GET    /_control/metrics                           counters, as Prometheus reads them
-POST   /_control/reset                             forget everything but the configuration
+POST   /_control/reset                             remove everything but the configuration
 `
 )
 
@@ -84,7 +84,7 @@ func (s *Service) controlMux() *http.ServeMux {
 // serveControl answers the control endpoint.
 func (s *Service) serveControl(w http.ResponseWriter, r *http.Request) { s.control.ServeHTTP(w, r) }
 
-// requireResource lets only requests through that name a resource there is.
+// requireResource answers 404 unless the request names a resource.
 func (s *Service) requireResource(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if s.resources[r.PathValue("name")] == nil {
@@ -152,13 +152,13 @@ func sendJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	_ = enc.Encode(v) // who asked is gone if this fails
+	_ = enc.Encode(v) // it fails when the client has left
 }
 
 var errUnknownVerb = errors.New("no such verb; use throttle, fail, slow, brownout, down, up or restore")
 
-// verb is one line of the control endpoint: what becomes of a resource, and
-// for how long.
+// verb is a command of the control endpoint: a fault for a resource and its
+// duration.
 type verb struct {
 	name       string
 	resource   string
@@ -166,7 +166,7 @@ type verb struct {
 	length, by time.Duration
 }
 
-// controlVerb is the short form of the usual faults.
+// controlVerb sets or clears the usual faults by a short URL.
 func (s *Service) controlVerb(w http.ResponseWriter, r *http.Request) {
 	v, err := readVerb(r)
 	if err != nil {

@@ -19,8 +19,8 @@ const (
 	Provisioned    SKU = "Provisioned"
 )
 
-// Deployment is one model made available at a resource. Its zero value but for
-// Name and Model answers at once and without limit.
+// Deployment is one model of a resource. The zero value with Name and Model
+// answers at once and without limit.
 type Deployment struct {
 	Name         string `json:"name"`
 	Model        string `json:"model"`
@@ -32,41 +32,41 @@ type Deployment struct {
 	TokensPerMinute   int `json:"tokensPerMinute,omitempty"`
 	RequestsPerMinute int `json:"requestsPerMinute,omitempty"`
 
-	// SlidingTokens counts tokens over the last 60 s instead of a counter that
+	// SlidingTokens counts tokens over the last 60 s instead of with a counter that
 	// is reset each minute.
 	SlidingTokens bool `json:"slidingTokens,omitempty"`
 
-	// RequestWindow is how long a slice of a minute RequestsPerMinute is judged
-	// over: 1 s or 10 s (facts/azure-openai.md §3.1); 0 is 10 s.
+	// RequestWindow is the part of a minute over which RequestsPerMinute is
+	// enforced: 1 s or 10 s (docs/azure-openai.md#how-limits-count); 0 is 10 s.
 	RequestWindow time.Duration `json:"requestWindow,omitempty"`
 
-	// SimpleEstimate costs max_tokens, else 16, and leaves the prompt out, as
-	// the aoai-api-simulator does; otherwise prompt plus output.
+	// SimpleEstimate charges max_tokens, else 16, without the prompt, as the
+	// aoai-api-simulator does; otherwise a request is charged prompt plus output.
 	SimpleEstimate bool `json:"simpleEstimate,omitempty"`
 
-	// RateHeaders is how x-ratelimit-* look.
+	// RateHeaders is the form of the x-ratelimit-* headers.
 	RateHeaders RateHeaders `json:"rateHeaders,omitempty"`
 
-	// ProvisionedTokensPerMinute is what a Provisioned deployment's bucket
-	// drains; 0 is unlimited. ProvisionedBurst is the work that fills the
-	// bucket to 100 %, as time; 0 is 10 s.
+	// ProvisionedTokensPerMinute is the rate at which a Provisioned deployment's
+	// bucket drains; 0 is unlimited. ProvisionedBurst is the size of the bucket at
+	// 100 %, as the time in which it drains; 0 is 10 s.
 	ProvisionedTokensPerMinute int           `json:"provisionedTokensPerMinute,omitempty"`
 	ProvisionedBurst           time.Duration `json:"provisionedBurst,omitempty"`
 
 	// ContextWindow is the most tokens of prompt and output; 0 is no limit.
 	ContextWindow int `json:"contextWindow,omitempty"`
 
-	// AsyncFilter sends tokens at once and their annotations late, in chunks
-	// without a delta. FilterBurst is how many tokens the ordinary filter holds
-	// back before it lets them go together; 0 is 1.
+	// AsyncFilter sends tokens at once and their annotations later, in chunks
+	// without a delta. FilterBurst is how many tokens the synchronous filter holds
+	// before it sends them together; 0 is 1.
 	AsyncFilter bool `json:"asyncFilter,omitempty"`
 	FilterBurst int  `json:"filterBurst,omitempty"`
 
-	// Spillover names the deployment of the same resource that serves what
-	// this one refuses (facts/azure-openai.md §3.6).
+	// Spillover is the deployment of the same resource that serves what this one
+	// refuses (docs/azure-openai.md#spillover).
 	Spillover string `json:"spillover,omitempty"`
 
-	// TimeToFirstToken and PerToken pace an answer; PerPromptToken is added to
+	// TimeToFirstToken and PerToken delay a response; PerPromptToken is added to
 	// the former for each prompt token that was not cached. Jitter is the
 	// standard deviation as a share of each. LoadFactor adds that share of the
 	// time for each other request in flight.
@@ -76,15 +76,15 @@ type Deployment struct {
 	Jitter           float64       `json:"jitter,omitempty"`
 	LoadFactor       float64       `json:"loadFactor,omitempty"`
 
-	// AnswerTokens is the length of an answer unless max_tokens is less; 0 is
-	// 16. Answer is its text; "" is seeded words.
+	// AnswerTokens is the length of a completion unless the request limits it; 0 is
+	// 16. Answer is its text; "" is seeded text.
 	AnswerTokens int    `json:"answerTokens,omitempty"`
 	Answer       string `json:"answer,omitempty"`
 
-	// ReasoningTokens are spent unseen before the answer.
+	// ReasoningTokens are charged before the visible completion.
 	ReasoningTokens int `json:"reasoningTokens,omitempty"`
 
-	// Supports overrides what the model can do, e.g. {"chat", "responses"}.
+	// Supports overrides the model's capabilities, e.g. {"chat", "responses"}.
 	Supports []string `json:"supports,omitempty"`
 }
 
@@ -105,7 +105,7 @@ func (d Deployment) validate() error {
 	return nil
 }
 
-// defaultOutputTokens is the length of an answer nobody bounded.
+// defaultOutputTokens is the length of a completion without a limit.
 func (d Deployment) defaultOutputTokens() int {
 	if d.AnswerTokens > 0 {
 		return d.AnswerTokens
@@ -113,7 +113,7 @@ func (d Deployment) defaultOutputTokens() int {
 	return standardOutputTokens
 }
 
-// servedModel is the model with its version, as answers name it.
+// servedModel is the model with its version, as responses name it.
 func (d Deployment) servedModel() string {
 	if d.ModelVersion == "" {
 		return d.Model
@@ -121,15 +121,15 @@ func (d Deployment) servedModel() string {
 	return d.Model + "-" + d.ModelVersion
 }
 
-// reasons tells whether the model is of a reasoning family, which refuses
+// reasons reports whether the model is of a reasoning family, which refuses
 // max_tokens.
 func (d Deployment) reasons() bool {
 	return strings.HasPrefix(d.Model, "o1") || strings.HasPrefix(d.Model, "o3") ||
 		strings.HasPrefix(d.Model, "o4") || strings.HasPrefix(d.Model, "gpt-5")
 }
 
-// supports tells whether the model can do a family of operations: chat,
-// responses, completions, embeddings, images, speech or transcription.
+// supports reports whether the model has a capability: chat, responses,
+// completions, embeddings, images, speech or transcription.
 func (d Deployment) supports(family string) bool {
 	if len(d.Supports) > 0 {
 		return slices.Contains(d.Supports, family)
@@ -148,8 +148,8 @@ func (d Deployment) supports(family string) bool {
 	}
 }
 
-// deployment is a Deployment at work. Its configuration may be exchanged while
-// requests are under way; each keeps the one it began with.
+// deployment is the state of a Deployment. Its configuration may be replaced
+// while requests are served; each request keeps the one it began with.
 type deployment struct {
 	original Deployment
 	spec     atomic.Pointer[Deployment]

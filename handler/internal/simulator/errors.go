@@ -11,31 +11,33 @@ import (
 	"time"
 )
 
-// apiError is an answer that is not what the caller wanted. Bodies are spelled
-// as they were captured (facts/azure-openai.md §2, §3.2, §4).
+// apiError is a response of the service other than the one that was asked for.
+// Bodies are written as they were captured (docs/azure-openai.md#errors,
+// #429-bodies, #authentication).
 type apiError struct {
 	name           string // short name, as in Fault.Action and the journal
 	status         int
 	contentType    string // "" is application/json
 	body           string
-	retryAfter     time.Duration // goes into the retry headers when hinted
+	retryAfter     time.Duration // sent with withRetryAfter
 	withRetryAfter bool
 	header         map[string]string
 }
 
-// errorBody is the envelope of every JSON refusal but one.
+// errorBody is the usual envelope of an error.
 func errorBody(code, message string) string {
 	return fmt.Sprintf(`{"error":{"code":%s,"message":%s}}`, quote(code), quote(message))
 }
 
-// openaiBody is the envelope with OpenAI's four fields; "" param and code are null.
+// openaiBody is the envelope with OpenAI's four fields; an empty param or code is
+// null.
 func openaiBody(message, kind, param, code string) string {
 	return fmt.Sprintf(`{"error":{"message":%s,"type":%s,"param":%s,"code":%s}}`,
 		quote(message), quoteOrNull(kind), quoteOrNull(param), quoteOrNull(code))
 }
 
 func quote(s string) string {
-	b, _ := json.Marshal(s) // a string always marshals
+	b, _ := json.Marshal(s) // never fails
 	return string(b)
 }
 
@@ -140,7 +142,7 @@ func tooManyHeaders() *apiError {
 	return &apiError{name: "431", status: http.StatusRequestHeaderFieldsTooLarge, body: errorBody("431", "Too many custom headers: the request may carry at most 10.")}
 }
 
-// throttle is what a 429 is about, as its text needs it.
+// throttle holds what the text of a 429 is made of.
 type throttle struct {
 	route          route
 	model          string
@@ -160,7 +162,7 @@ func wholeSeconds(d time.Duration) int {
 	return max(1, int(math.Ceil(d.Seconds())))
 }
 
-// classic is the text of 2023 and 2024: what is "token" or "call".
+// classic is the text of 2023 and 2024; limit is "token" or "call".
 func (t throttle) classic(what string) *apiError {
 	name := "429-token"
 	if what == "call" {
@@ -182,7 +184,7 @@ func (t throttle) short() *apiError {
 	return t.apiError("429-short", fmt.Sprintf(`{"error":{"code":"429","message": "Rate limit is exceeded. Try again in %d seconds."}}`, t.seconds()))
 }
 
-// capacity is the region's, not the caller's.
+// capacity is the 429 of a region without capacity.
 func (t throttle) capacity(code string) *apiError {
 	name := "429-capacity"
 	if code == "NoCapacity" {
@@ -201,8 +203,8 @@ func (t throttle) v1Text() string {
 	return fmt.Sprintf("Your requests to %[1]s for %[1]s in %[2]s have exceeded token rate limit.", t.model, t.region)
 }
 
-// provisioned is a PTU above 100 %. No body was ever captured
-// (facts/azure-openai.md §3.2): the status and the headers are what counts.
+// provisioned is the 429 of a PTU above 100 %. Its body is inferred: none was
+// captured (docs/azure-openai.md#429-bodies).
 func (t throttle) provisioned() *apiError {
 	if t.route.family == familyV1 {
 		return t.apiError("429-ptu", openaiBody(fmt.Sprintf(
@@ -219,7 +221,7 @@ func (t throttle) flex() *apiError {
 		"too_many_requests", "service_tier", "resource_unavailable"))
 }
 
-// forLimit is the limiter's own 429 in the family's words.
+// forLimit is the 429 of the deployment's own limits, in the form of its path.
 func (t throttle) forLimit(what string) *apiError {
 	if t.route.family == familyV1 {
 		return t.v1()
@@ -227,8 +229,8 @@ func (t throttle) forLimit(what string) *apiError {
 	return t.classic(what)
 }
 
-// Answers that only faults give. Where no body was captured (409, 413, 422,
-// 424, 502, 504; facts/azure-openai.md §10) the status is what counts.
+// otherClientError is the error of a 4xx that only faults cause. For 409, 413, 422
+// and 424 the body is inferred. It is nil for other actions.
 
 func otherClientError(action string) *apiError {
 	switch action {
@@ -254,7 +256,8 @@ func otherClientError(action string) *apiError {
 
 const gatewayHTML = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>Microsoft-Azure-Application-Gateway/v2</center>\r\n</body>\r\n</html>\r\n"
 
-// serverError is nil when the action is no 5xx.
+// serverError is nil when the action is not a 5xx. The bodies of 502 and 504 are
+// inferred.
 func serverError(action, requestID string) *apiError {
 	switch action {
 	case "500":
@@ -277,7 +280,7 @@ func serverError(action, requestID string) *apiError {
 	}
 }
 
-// malformedResponse is a 200 that is none.
+// malformedResponse is a 200 or a redirect that a client cannot use.
 func malformedResponse(action string) *apiError {
 	no := &apiError{name: action, status: http.StatusOK}
 	switch action {
@@ -301,13 +304,13 @@ func malformedResponse(action string) *apiError {
 	return no
 }
 
-// sampleCompletion is a sound answer for faults to spoil.
+// sampleCompletion is a valid response that faults alter.
 const sampleCompletion = `{"id":"chatcmpl-spoilt","object":"chat.completion","created":1735689600,"model":"gpt-4o-2024-11-20","choices":[{"index":0,"message":{"role":"assistant","content":"This answer was spoilt on its way."},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":9,"total_tokens":18}}`
 
 func gzipped(plain []byte) string {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	_, _ = z.Write(plain) // a bytes.Buffer takes everything
+	_, _ = z.Write(plain) // never fails
 	_ = z.Close()
 	return b.String()
 }

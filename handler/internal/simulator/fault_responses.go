@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// matchFaults finds what is to become of the request: slowness adds up, the
-// deciding fault is kept.
+// matchFaults finds the faults of the request: delays add up, the first other
+// fault is kept.
 func (c *call) matchFaults() {
 	q := faultTarget{deployment: c.entry.Deployment, operation: c.route.operation, stream: c.request.Stream, now: c.arrived}
 	for _, f := range c.svc.faults.match(c.res.Name, q, false) {
@@ -34,7 +34,7 @@ func (c *call) addHeaders(f Fault) {
 	}
 }
 
-// faultHeaders lets the deciding fault have the last word on headers.
+// faultHeaders overwrites headers with those of the fault.
 func (c *call) faultHeaders(h http.Header) {
 	if c.fault == nil {
 		return
@@ -48,7 +48,8 @@ func (c *call) faultHeaders(h http.Header) {
 	}
 }
 
-// applyFault does what the fault says and tells whether that was the answer.
+// applyFault applies a fault that replaces the response and reports whether it
+// did.
 func (c *call) applyFault() bool {
 	if k := actions[c.fault.Action]; k != actionResponds && k != actionBreaksConn {
 		return false
@@ -75,7 +76,7 @@ func (c *call) applyFault() bool {
 	return true
 }
 
-// faultResponse spells out an answering fault.
+// faultResponse is the response of a fault that answers.
 func (c *call) faultResponse(f *Fault) *apiError {
 	if f.Action == "status" {
 		return &apiError{
@@ -99,8 +100,8 @@ func (c *call) faultResponse(f *Fault) *apiError {
 	return no
 }
 
-// throttleResponse is nil when the action is no 429. A wait is hinted unless the
-// fault's form is RetryNone; the capture's 60 s stands in for none given.
+// throttleResponse is nil when the action is not a 429. Without RetryAfter the wait
+// is 60 s, as captured; RetryNone sends no retry header.
 func (c *call) throttleResponse(f *Fault) *apiError {
 	t := c.newThrottle(f.RetryAfter)
 	if f.RetryAfter <= 0 {
@@ -138,7 +139,7 @@ func (c *call) throttleResponse(f *Fault) *apiError {
 	}
 }
 
-// clientErrorResponse is nil when the action is no other 4xx.
+// clientErrorResponse is nil when the action is not another 4xx.
 func (c *call) clientErrorResponse(action string) *apiError {
 	switch action {
 	case "401-key":
@@ -178,8 +179,8 @@ func (c *call) clientErrorResponse(action string) *apiError {
 	}
 }
 
-// breakTransport does to the connection what no answer does. Over HTTP/2,
-// where there is no connection to take, the stream is reset instead.
+// breakTransport applies the faults of the connection. Over HTTP/2 the stream is
+// reset instead.
 func (c *call) breakTransport() {
 	switch c.fault.Action {
 	case "hang-before-headers":
@@ -214,7 +215,7 @@ func (c *call) answerType() string {
 	return "application/json"
 }
 
-// hang holds until the caller leaves or Hold is over.
+// hang blocks until the client leaves or Hold is over.
 func (c *call) hang() {
 	hold := c.fault.Hold
 	if hold <= 0 {
@@ -227,7 +228,7 @@ func (c *call) hang() {
 	c.finish(Broken)
 }
 
-// drip sends a sound answer byte by byte.
+// drip sends a valid response byte by byte.
 func (c *call) drip() {
 	c.prepareHeaders()
 	c.w.Header().Set("Content-Type", "application/json")
@@ -264,7 +265,7 @@ func (c *call) trailers() {
 	h.Set("X-Checksum", "0000")
 }
 
-// rawTransport takes the connection over and writes what HTTP would not.
+// rawTransport hijacks the connection and writes what net/http would refuse.
 func (c *call) rawTransport() {
 	head, reset := rawAnswer(c.fault.Action)
 	if head != "" && !strings.HasPrefix(c.fault.Action, "reset-in") && c.fault.Action != "garbage" {
@@ -275,12 +276,12 @@ func (c *call) rawTransport() {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	_, _ = conn.Write([]byte(head)) // the connection is about to be broken anyway
+	_, _ = conn.Write([]byte(head)) // the connection is closed next
 	closeConn(conn, reset)
 }
 
-// rawAnswer is the bytes of a broken answer, and whether a reset follows them
-// rather than an ordinary close.
+// rawAnswer is the bytes of a broken response, and whether the connection is then
+// reset rather than closed.
 func rawAnswer(action string) (string, bool) {
 	const okLine = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 	half := sampleCompletion[:len(sampleCompletion)/2]
@@ -320,13 +321,13 @@ func (c *call) hijack() (net.Conn, error) {
 	return conn, nil
 }
 
-// closeConn closes a connection; with reset the peer sees RST, not an end.
+// closeConn closes a connection; with reset the peer gets RST.
 func closeConn(conn net.Conn, reset bool) {
 	if secure, ok := conn.(*tls.Conn); ok && reset {
 		conn = secure.NetConn()
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok && reset {
-		_ = tcp.SetLinger(0) // without it the peer merely sees an end
+		_ = tcp.SetLinger(0) // without it the peer gets FIN
 	}
 	_ = conn.Close()
 }

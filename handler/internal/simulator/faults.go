@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// Fault is a rule: which requests, and what becomes of them. Every condition
-// left at zero matches. Rules are tried in the order they were set; slowing
-// rules add up, the first other one that matches decides.
+// Fault is a rule: which requests it matches, and what happens to them. A zero
+// condition matches. Rules are tried in the order they were set; delays add up,
+// and the first other rule that matches is applied.
 type Fault struct {
-	// ID is given by the service; it names the rule to Clear.
+	// ID is set by the service; ClearFault takes it.
 	ID string `json:"id,omitempty"`
 
 	Deployment string `json:"deployment,omitempty"`
@@ -29,51 +29,51 @@ type Fault struct {
 	Probability float64 `json:"probability,omitempty"`
 	Count       int     `json:"count,omitempty"`
 
-	// The rule works from After on, for For (0 is for good), counted from when
-	// it was set; with Up and Down it flaps: Down long at work, Up long not.
+	// The rule is active from After on, for For (0 is without end), counted from when
+	// it was set; with Up and Down it flaps: active for Down, inactive for Up.
 	After time.Duration `json:"after,omitempty"`
 	For   time.Duration `json:"for,omitempty"`
 	Up    time.Duration `json:"up,omitempty"`
 	Down  time.Duration `json:"down,omitempty"`
 
-	// Action is what happens, by its short name (see Actions).
+	// Action is the short name of what happens (see Actions).
 	Action string `json:"action"`
 
 	// Status, Body, ContentType and Header are those of action "status"; Header
-	// is added by every action that answers at all, "headers" included.
+	// is added by every action that answers, "headers" included.
 	Status      int               `json:"status,omitempty"`
 	Body        string            `json:"body,omitempty"`
 	ContentType string            `json:"contentType,omitempty"`
 	Header      map[string]string `json:"header,omitempty"`
 
-	// RetryAfter is hinted in the form of Retry; 0 hints what is left of For,
-	// and without that a minute. RetryRaw replaces the value of retry-after by
-	// itself, one header per element.
+	// RetryAfter is sent in the form of Retry; 0 sends what is left of For, and
+	// without that a minute. RetryRaw replaces the value of retry-after by
+	// itself, one header line per element.
 	RetryAfter time.Duration `json:"retryAfter,omitempty"`
 	Retry      RetryForm     `json:"retry,omitempty"`
 	RetryRaw   []string      `json:"retryRaw,omitempty"`
-	DateSkew   time.Duration `json:"dateSkew,omitempty"` // the answer's Date is off by this
+	DateSkew   time.Duration `json:"dateSkew,omitempty"` // added to the response's Date
 
-	// Chunks is how many content events pass before a stream fault strikes.
+	// Chunks is how many content events are sent before a stream fault is applied.
 	Chunks int `json:"chunks,omitempty"`
 
-	// Latency is added, Factor multiplies, by action "slow". Hold ends a hang
-	// or a stall (0 holds until the caller leaves); Pause lies between the
-	// bytes or chunks of a drip.
+	// Latency is added and Factor multiplies, by action "slow". Hold ends a hang
+	// (0 holds until the client leaves); Pause is the time between the bytes or
+	// chunks of a drip.
 	Latency time.Duration `json:"latency,omitempty"`
 	Factor  float64       `json:"factor,omitempty"`
 	Hold    time.Duration `json:"hold,omitempty"`
 	Pause   time.Duration `json:"pause,omitempty"`
 
 	// Order, Flat, Uncoded and BigCreated vary action "stream-429":
-	// "error-failed" (as when empty), "failed-error", "created-error-failed".
+	// "error-failed" (the default), "failed-error", "created-error-failed".
 	Order      string `json:"order,omitempty"`
 	Flat       bool   `json:"flat,omitempty"`
 	Uncoded    bool   `json:"uncoded,omitempty"`
 	BigCreated bool   `json:"bigCreated,omitempty"`
 }
 
-// validate says what is wrong with a rule.
+// validate reports what is wrong with a rule.
 func (f Fault) validate() error {
 	if _, ok := actions[f.Action]; !ok {
 		return fmt.Errorf("%w: fault action %q is unknown; the known ones are %v", ErrConfig, f.Action, Actions())
@@ -141,7 +141,7 @@ func (b *faultRules) clear(resource string) {
 	delete(b.script, resource)
 }
 
-// remove removes one rule and tells whether there was such a one.
+// remove removes one rule and reports whether it existed.
 func (b *faultRules) remove(id string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -166,9 +166,9 @@ func (b *faultRules) list(resource string) []Fault {
 	return out
 }
 
-// match finds what is to become of a request: slowing faults as many as there
-// are, and the first other one. Uploads are asked for on their own, because
-// they match before the body, and with it the model, is known.
+// match finds the faults of a request: all delays, and the first other one.
+// Upload faults are matched separately, because they apply before the body, and
+// with it the model, is known.
 func (b *faultRules) match(resource string, q faultTarget, upload bool) (hit []Fault) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -191,7 +191,7 @@ func (b *faultRules) match(resource string, q faultTarget, upload bool) (hit []F
 	return hit
 }
 
-// at is the fault with the wait that is left at this instant.
+// at is the fault with the wait that is left at now.
 func (r *rule) at(now time.Time) Fault {
 	f := r.Fault
 	if f.RetryAfter == 0 && f.For > 0 {
@@ -202,7 +202,7 @@ func (r *rule) at(now time.Time) Fault {
 
 func (f *Fault) isUpload() bool { return actions[f.Action] == actionDelaysUpload }
 
-// faultTarget is what of a request a rule looks at.
+// faultTarget is the part of a request that rules match on.
 type faultTarget struct {
 	deployment string
 	operation  string
@@ -210,7 +210,7 @@ type faultTarget struct {
 	now        time.Time
 }
 
-// matches tells whether the rule is about such a request at all.
+// matches reports whether the rule's conditions fit the request.
 func (f *Fault) matches(q faultTarget) bool {
 	if f.Deployment != "" && f.Deployment != q.deployment {
 		return false
@@ -224,7 +224,7 @@ func (f *Fault) matches(q faultTarget) bool {
 	return q.stream || actions[f.Action] != actionBreaksStream
 }
 
-// apply counts a request and tells whether the rule strikes it.
+// apply counts a request and reports whether the rule applies to it.
 func (r *rule) apply(q faultTarget, chance *rand.Rand) bool {
 	if !r.matches(q) || !r.active(q.now.Sub(r.set)) {
 		return false
@@ -246,7 +246,7 @@ func (r *rule) apply(q faultTarget, chance *rand.Rand) bool {
 	return true
 }
 
-// active judges the rule's window and flapping by its age.
+// active reports whether the rule is active at its age.
 func (f *Fault) active(age time.Duration) bool {
 	age -= f.After
 	if age < 0 || (f.For > 0 && age >= f.For) {
@@ -258,23 +258,23 @@ func (f *Fault) active(age time.Duration) bool {
 	return age%(f.Up+f.Down) < f.Down
 }
 
-// Fault sets a rule on a resource and returns its id. An unknown action or
-// resource is a bug of the caller and panics with a sentence that says so.
+// Fault sets a rule on a resource and returns its id. It panics on an unknown
+// action or resource.
 func (s *Service) Fault(resource string, f Fault) string {
 	s.mustFind(resource)
 	if err := f.validate(); err != nil {
-		panic("aoaitest: " + err.Error())
+		panic("simulator: " + err.Error())
 	}
 	return s.faults.add(resource, f, s.cfg.Now())
 }
 
-// Next scripts the coming requests of a resource: each takes the first fault
-// of the script if that fits, once. Action "ok" serves.
+// Next scripts the next requests of a resource: each takes the first fault of the
+// script if that matches, once. Action "ok" serves the request.
 func (s *Service) Next(resource string, faults ...Fault) {
 	s.mustFind(resource)
 	for _, f := range faults {
 		if err := f.validate(); err != nil {
-			panic("aoaitest: " + err.Error())
+			panic("simulator: " + err.Error())
 		}
 	}
 	s.faults.queue(resource, faults)
@@ -283,7 +283,7 @@ func (s *Service) Next(resource string, faults ...Fault) {
 // Clear removes all rules and scripts of a resource, of all when it is "".
 func (s *Service) Clear(resource string) { s.faults.clear(resource) }
 
-// ClearFault removes the rule with this id and tells whether there was one.
+// ClearFault removes the rule with this id and reports whether it existed.
 func (s *Service) ClearFault(id string) bool { return s.faults.remove(id) }
 
 // Faults are the rules set on a resource, in the order they are tried.
@@ -292,24 +292,24 @@ func (s *Service) Faults(resource string) []Fault { return s.faults.list(resourc
 func (s *Service) mustFind(resource string) *resource {
 	res := s.resources[resource]
 	if res == nil {
-		panic("aoaitest: no resource " + quote(resource) + "; configured are " + quoteAll(s.order))
+		panic("simulator: no resource " + quote(resource) + "; configured are " + quoteAll(s.order))
 	}
 	return res
 }
 
-// actionKind is where in a request's life an action strikes.
+// actionKind is the phase of a request in which an action applies.
 type actionKind int
 
 const (
-	actionServes       actionKind = iota // serves
-	actionDelays                         // goes on, later
-	actionResponds                       // answers instead of the deployment
-	actionBreaksConn                     // does to the connection what no answer does
-	actionBreaksStream                   // lets the stream begin, then spoils it
-	actionDelaysUpload                   // strikes while the body is being read
+	actionServes       actionKind = iota // serves the request
+	actionDelays                         // delays it
+	actionResponds                       // answers in its place
+	actionBreaksConn                     // breaks the connection
+	actionBreaksStream                   // begins the stream, then breaks it
+	actionDelaysUpload                   // while the body is read
 )
 
-// actions are all that a Fault can do.
+// actions are all actions by their short names.
 var actions = map[string]actionKind{
 	"ok": actionServes, "headers": actionDelays, "slow": actionDelays, "slow-upload": actionDelaysUpload,
 

@@ -13,15 +13,14 @@ import (
 	"unicode/utf8"
 )
 
-// guid is the n-th identifier of the request with this number: the same for
-// the same seed.
+// guid is the n-th UUID of a request, the same for the same seed.
 func (s *Service) guid(seq, n uint64) string {
 	r := rand.NewPCG(s.cfg.Seed^seq, n)
 	a, b := r.Uint64(), r.Uint64()
 	return fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", a>>32, (a>>16)&0xffff, a&0xfff, b>>52, b&0xffffffffffff)
 }
 
-// identifier is a longer id of the request, as in chatcmpl-… and resp_….
+// identifier is an id with a prefix, as in chatcmpl-… and resp_….
 func (s *Service) identifier(prefix string, seq, n uint64) string {
 	r := rand.NewPCG(s.cfg.Seed^seq, n^0x1d)
 	var raw [24]byte
@@ -31,7 +30,7 @@ func (s *Service) identifier(prefix string, seq, n uint64) string {
 	return prefix + hex.EncodeToString(raw[:])
 }
 
-// normal is a standard normal value, the same for the same seed and place.
+// normal is a standard normal value, the same for the same seed, request and i.
 func (s *Service) normal(seq uint64, i int) float64 {
 	r := rand.New(rand.NewPCG(s.cfg.Seed^seq, uint64(i)^0x7177e4))
 	return math.Max(-3, math.Min(3, r.NormFloat64()))
@@ -41,8 +40,8 @@ var vocabulary = strings.Fields(`water runs over the edge when a basin is full a
 every stone it passes keeps a little of the cold so that by evening the lower pool is calm clear and deep enough
 to hold whatever the mountain sends it in spring while birds drink from both without asking which is which`)
 
-// textTokens is the text of one answer as tokens: the deployment's own, or
-// seeded words. The same prompt has the same answer.
+// textTokens is a completion's text as tokens: the deployment's own, or seeded
+// text. The same prompt has the same text.
 func (c *call) textTokens(index, limit int) []string {
 	if c.spec.Answer != "" {
 		return cutTokens(c.spec.Answer, limit)
@@ -66,8 +65,8 @@ func (c *call) textTokens(index, limit int) []string {
 	return tokens
 }
 
-// cutTokens cuts a text into tokens of about four characters, never within a
-// rune, at most limit of them.
+// cutTokens splits a text into at most limit tokens of about four characters,
+// never within a rune.
 func cutTokens(text string, limit int) []string {
 	var tokens []string
 	for len(text) > 0 && len(tokens) < limit {
@@ -81,7 +80,7 @@ func cutTokens(text string, limit int) []string {
 	return tokens
 }
 
-// toolDefinition is a function a caller offers, in chat's shape or in that of
+// toolDefinition is a function of the request, in the form of chat or in that of
 // Responses, which has no inner object.
 type toolDefinition struct {
 	Name       string          `json:"name"`
@@ -110,9 +109,9 @@ func (c *call) toolDefinitions() []toolDefinition {
 	return all
 }
 
-// chosenTool is the function the model calls: the one tool_choice names, any
-// when it is "required", and with "auto" the one whose name the caller's last
-// message says, so that a test can ask for a call.
+// chosenTool is the function that is called: the one of tool_choice, the first
+// one for "required", and for "auto" the one that the last user message names, so
+// that a test can ask for a call.
 func (c *call) chosenTool() string {
 	tools := c.toolDefinitions()
 	if len(tools) == 0 {
@@ -143,7 +142,7 @@ func namedIn(tools []toolDefinition, text string) string {
 	return ""
 }
 
-// lastUserText is the text of the last message if a user said it.
+// lastUserText is the text of the last message if its role is user.
 func (c *call) lastUserText() string {
 	if n := len(c.request.Messages); n > 0 {
 		if last := c.request.Messages[n-1]; last.Role == "user" {
@@ -175,7 +174,8 @@ func (c *call) toolCallID(index int) string {
 	return c.svc.identifier("call_", c.seq, uint64(16+index))[:29]
 }
 
-// structured is an answer in the form response_format or text.format asks for, "" for text.
+// structured is a completion in the form of response_format or text.format, ""
+// for text.
 func (c *call) structured() string {
 	var format struct {
 		Type       string          `json:"type"`
@@ -204,7 +204,7 @@ func (c *call) structured() string {
 	}
 }
 
-// schema is as much of JSON Schema as callers use for tools and answers.
+// schema is the part of JSON Schema that tools and response formats use.
 type schema struct {
 	Type       json.RawMessage            `json:"type"`
 	Properties map[string]json.RawMessage `json:"properties"`

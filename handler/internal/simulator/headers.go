@@ -6,17 +6,18 @@ import (
 	"time"
 )
 
-// RateHeaders is how a deployment's x-ratelimit-* look.
+// RateHeaders is the form of a deployment's x-ratelimit-* headers.
 type RateHeaders string
 
-// The looks: honest, the -1/-1/0 of facts/azure-openai.md §3.4, or none.
+// The forms: the real values, -1/-1/0 (docs/azure-openai.md#rate-limit-headers),
+// or none.
 const (
 	RateHeadersNormal RateHeaders = ""
 	RateHeadersQuirk  RateHeaders = "quirk"
 	RateHeadersNone   RateHeaders = "none"
 )
 
-// rateStatus is a deployment's limits at one instant, as headers tell them.
+// rateStatus is a deployment's limits at one instant, as headers report them.
 type rateStatus struct {
 	tokensLeft    int
 	tokensReset   time.Duration
@@ -26,7 +27,7 @@ type rateStatus struct {
 	known         bool
 }
 
-// rates reads the limits. The deployment's lock is held.
+// rates reads the limits. The caller holds the deployment's lock.
 func (d *deployment) rates(now time.Time, spec *Deployment) rateStatus {
 	seen := rateStatus{known: true}
 	d.tokens.advance(now, spec.SlidingTokens)
@@ -45,8 +46,8 @@ func (d *deployment) rates(now time.Time, spec *Deployment) rateStatus {
 	return seen
 }
 
-// prepareHeaders sets what every answer of the service carries
-// (facts/azure-openai.md §3.4, §4.2). It works once.
+// prepareHeaders sets the headers of every response
+// (docs/azure-openai.md#correlation-headers, #rate-limit-headers), once.
 func (c *call) prepareHeaders() {
 	if c.headers {
 		return
@@ -86,8 +87,7 @@ func (c *call) deploymentHeaders(h http.Header, took string) {
 	c.rateHeaders(h)
 }
 
-// rateHeaders tells the limits. A provisioned deployment tells its utilization
-// in their place.
+// rateHeaders sets the limits, or the utilization of a provisioned deployment.
 func (c *call) rateHeaders(h http.Header) {
 	if c.spec.SKU == Provisioned {
 		h.Set("Azure-Openai-Deployment-Utilization", utilizationText(c.rateStatus.utilization))
@@ -130,7 +130,7 @@ func resetSeconds(d time.Duration) int {
 	return wholeSeconds(d)
 }
 
-// writeError sends a refusal.
+// writeError sends an error response.
 func (c *call) writeError(no *apiError) {
 	c.prepareHeaders()
 	h := c.w.Header()
@@ -155,7 +155,8 @@ func (c *call) writeError(no *apiError) {
 
 func (d *Deployment) quirky() bool { return d.RateHeaders == RateHeadersQuirk }
 
-// writeResponse sends a whole answer, and settles the entry before its last byte.
+// writeResponse sends a whole response. It finishes the entry before the last
+// byte.
 func (c *call) writeResponse(status int, contentType string, body []byte) {
 	c.prepareHeaders()
 	h := c.w.Header()
@@ -171,7 +172,7 @@ func (c *call) writeResponse(status int, contentType string, body []byte) {
 	c.recordResponse(status)
 	c.finish(outcomeOf(status))
 	c.w.WriteHeader(status)
-	_, _ = c.out.Write(body) // a caller who left has nothing to be told
+	_, _ = c.out.Write(body) // it fails when the client has left
 }
 
 func (c *call) recordResponse(status int) {
@@ -195,7 +196,7 @@ func outcomeOf(status int) Outcome {
 	}
 }
 
-// RetryForm is how an answer hints its wait.
+// RetryForm is the form in which a response carries its wait.
 type RetryForm string
 
 // The forms. The zero form is retry-after-ms and retry-after together.
@@ -210,8 +211,8 @@ const (
 
 var retryForms = []RetryForm{RetryBoth, RetryMS, RetryXMS, RetrySeconds, RetryDate, RetryNone}
 
-// setHeaders writes a wait into headers. Milliseconds are rounded up, so that who
-// waits as told never comes too early.
+// setHeaders sets the retry headers. Milliseconds are rounded up, so that a client
+// that waits as long does not come too early.
 func (f RetryForm) setHeaders(h http.Header, wait time.Duration, now time.Time) {
 	ms := strconv.FormatInt((wait + time.Millisecond - 1).Milliseconds(), 10)
 	whole := strconv.Itoa(wholeSeconds(wait))

@@ -11,20 +11,20 @@ import (
 	"time"
 )
 
-// Outcome is how a request ended, in one word.
+// Outcome is how a request ended.
 type Outcome string
 
-// The outcomes. An entry still under way has none.
+// The outcomes. An unfinished entry has none.
 const (
 	Served       Outcome = "served"       // answered in full
 	Throttled    Outcome = "throttled"    // 429
 	Refused      Outcome = "refused"      // any other 4xx
 	Failed       Outcome = "failed"       // 5xx
-	Broken       Outcome = "broken"       // a fault spoiled the answer or the connection
-	Disconnected Outcome = "disconnected" // the caller left before the end
+	Broken       Outcome = "broken"       // a fault broke the response or the connection
+	Disconnected Outcome = "disconnected" // the client left before the end
 )
 
-// Entry is what the service knows of one request it received.
+// Entry is the record of one request.
 type Entry struct {
 	Seq        uint64    `json:"seq"` // order of arrival, from 1
 	Time       time.Time `json:"time"`
@@ -37,8 +37,8 @@ type Entry struct {
 	Host     string      `json:"host"`
 	Path     string      `json:"path"` // escaped, as received
 	RawQuery string      `json:"rawQuery"`
-	Remote   string      `json:"remote"` // the caller's address and port: one per connection
-	Header   http.Header `json:"header"` // hop-by-hop and repeated ones too
+	Remote   string      `json:"remote"` // the client's address and port: one per connection
+	Header   http.Header `json:"header"` // with hop-by-hop and repeated ones
 
 	Body       []byte `json:"body,omitempty"`
 	BodySize   int    `json:"bodySize"`
@@ -50,10 +50,10 @@ type Entry struct {
 	CachedTokens     int     `json:"cachedTokens"`
 	CompletionTokens int     `json:"completionTokens"` // generated until the end or the abort
 	Utilization      float64 `json:"utilization"`      // percent of a provisioned deployment, this request included if it was admitted
-	Admitted         bool    `json:"admitted"`         // past the limits
+	Admitted         bool    `json:"admitted"`         // within the limits
 	SpilledFrom      string  `json:"spilledFrom,omitempty"`
 
-	Fault          string      `json:"fault,omitempty"`   // the action that struck
+	Fault          string      `json:"fault,omitempty"`   // the action that was applied
 	ErrorName      string      `json:"refusal,omitempty"` // short name, as in Fault.Action
 	Status         int         `json:"status"`            // 0: no status line was sent
 	RequestID      string      `json:"requestId"`
@@ -61,14 +61,14 @@ type Entry struct {
 	FirstContent   time.Time   `json:"firstContent,omitzero"` // when the first token was sent
 	End            time.Time   `json:"end,omitzero"`
 	Done           bool        `json:"done"`
-	DisconnectedAt time.Time   `json:"leftAt,omitzero"` // when the caller was seen to have left
+	DisconnectedAt time.Time   `json:"leftAt,omitzero"` // when the client left
 	ResponseHeader http.Header `json:"answer,omitempty"`
 }
 
-// Disconnected tells whether the caller left before the end.
+// Disconnected reports whether the client left before the end.
 func (e Entry) Disconnected() bool { return !e.DisconnectedAt.IsZero() }
 
-// journal keeps the last entries and wakes who waits for one.
+// journal keeps the last entries and notifies waiters.
 type journal struct {
 	keep int
 
@@ -84,7 +84,7 @@ func newJournal(keep int) *journal {
 
 func (j *journal) keepsBodies() bool { return j.keep >= 0 }
 
-// add begins an entry, on arrival.
+// add adds an entry, on arrival.
 func (j *journal) add(e *Entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -98,7 +98,7 @@ func (j *journal) add(e *Entry) {
 	j.entries = append(j.entries, e)
 }
 
-// update changes an entry under the journal's lock and wakes who waits for it.
+// update changes an entry under the journal's lock and notifies waiters.
 func (j *journal) update(e *Entry, change func(*Entry)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -136,21 +136,21 @@ func (j *journal) reset() {
 	clear(j.counts)
 }
 
-// Journal is every kept entry in order of arrival, those under way included.
-// An entry is settled before the last byte of its answer is sent, so who has
-// the whole answer sees the whole entry.
+// Journal is every kept entry in order of arrival, unfinished ones included. An
+// entry is finished before the last byte of its response is sent, so a client that
+// has the whole response finds the whole entry.
 func (s *Service) Journal() []Entry { return s.journal.snapshot("") }
 
 // JournalOf is the journal of one resource.
 func (s *Service) JournalOf(resource string) []Entry { return s.journal.snapshot(resource) }
 
-// waiter is one WaitJournal under way.
+// waiter is a WaitJournal that blocks.
 type waiter struct {
 	match func(Entry) bool
 	found chan Entry
 }
 
-// notify hands an entry to every waiter it matches. The lock is held.
+// notify sends an entry to every waiter that it matches. The caller holds the lock.
 func (j *journal) notify(e *Entry) {
 	if len(j.waiters) == 0 {
 		return
@@ -166,9 +166,9 @@ func (j *journal) notify(e *Entry) {
 	j.waiters = rest
 }
 
-// WaitJournal waits until an entry matches, one already kept or one to come,
-// and returns it as it was then. match must be quick and call nothing of the
-// service. The error is the context's.
+// WaitJournal waits until an entry matches, a kept one or a later one, and returns
+// it as it was then. match must return at once and must not call the service. The
+// error is the context's.
 func (s *Service) WaitJournal(ctx context.Context, match func(Entry) bool) (Entry, error) {
 	w := &waiter{match: match, found: make(chan Entry, 1)}
 	if e, ok := s.journal.addWaiter(w); ok {
@@ -194,7 +194,7 @@ func (s *Service) WaitArrival(ctx context.Context, resource string, n int) (Entr
 	})
 }
 
-// WaitDisconnect waits until a caller of the resource is seen to have left.
+// WaitDisconnect waits until a client of the resource has left.
 func (s *Service) WaitDisconnect(ctx context.Context, resource string) (Entry, error) {
 	return s.WaitJournal(ctx, func(e Entry) bool {
 		return e.Resource == resource && e.Disconnected() && e.Done
@@ -228,8 +228,7 @@ type countKey struct {
 	resource, deployment string
 }
 
-// Count sums what became of the finished requests of one deployment. It is
-// kept whatever the bound of the journal.
+// Count sums the finished requests of one deployment, whatever the journal keeps.
 type Count struct {
 	Resource         string          `json:"resource"`
 	Deployment       string          `json:"deployment"`
@@ -241,7 +240,7 @@ type Count struct {
 	CompletionTokens int             `json:"completionTokens"`
 }
 
-// count books a finished entry. The lock is held.
+// count adds a finished entry. The caller holds the lock.
 func (j *journal) count(e *Entry) {
 	key := countKey{e.Resource, e.Deployment}
 	c := j.counts[key]
@@ -257,8 +256,8 @@ func (j *journal) count(e *Entry) {
 	c.CompletionTokens += e.CompletionTokens
 }
 
-// Counts are the sums over finished requests, by resource and deployment
-// (deployment "" where none was named or known), sorted.
+// Counts are the sums over finished requests by resource and deployment ("" where
+// none was named or known), sorted.
 func (s *Service) Counts() []Count {
 	j := s.journal
 	j.mu.Lock()

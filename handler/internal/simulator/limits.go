@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Limits of a pay-as-you-go deployment (facts/azure-openai.md §3.1): a counter
-// of estimated tokens that is reset each minute, and requests judged over a
-// slice of a minute. The instant is an argument throughout.
+// Limits of a pay-as-you-go deployment (docs/azure-openai.md#how-limits-count): a
+// counter of estimated tokens that is reset each minute, and requests counted over
+// a part of a minute. The time is always an argument.
 
 const (
 	tokenMinute          = time.Minute
@@ -17,8 +17,8 @@ const (
 	neverFits            = 86400 * time.Second
 )
 
-// tokenCounter counts estimated tokens. The request that crosses the limit is
-// still served, so what remains may be negative; the next one is refused.
+// tokenCounter counts estimated tokens. The request that exceeds the limit is
+// still served, so the rest may be negative; the next request is refused.
 type tokenCounter struct {
 	since time.Time
 	used  int
@@ -30,7 +30,7 @@ type tokenCharge struct {
 	tokens int
 }
 
-// admit spends an estimate, or says for how long none will be accepted.
+// admit charges an estimate, or returns how long none is accepted.
 func (t *tokenCounter) admit(now time.Time, d *Deployment, estimate int) (time.Duration, bool) {
 	t.advance(now, d.SlidingTokens)
 	if d.TokensPerMinute <= 0 {
@@ -77,13 +77,13 @@ func (t *tokenCounter) reopens(now time.Time, d *Deployment) time.Duration {
 	return tokenMinute
 }
 
-// requestWindow counts requests, refused and failed ones too.
+// requestWindow counts requests, refused and failed ones included.
 type requestWindow struct {
 	since time.Time
 	count int
 }
 
-// admit counts a request, or says when the next window begins.
+// admit counts a request, or returns when the next window begins.
 func (w *requestWindow) admit(now time.Time, d *Deployment) (time.Duration, bool) {
 	window := d.requestWindow()
 	if now.Sub(w.since) >= window {
@@ -103,16 +103,16 @@ func (d *Deployment) requestWindow() time.Duration {
 	return defaultRequestWindow
 }
 
-// requestsPerWindow is the even share of a minute's requests, at least one.
+// requestsPerWindow is a window's share of a minute's requests, at least one.
 func (d *Deployment) requestsPerWindow() int {
 	share := float64(d.RequestsPerMinute) * d.requestWindow().Minutes()
 	return max(1, int(math.Ceil(share)))
 }
 
-// Prompt caching (facts/azure-openai.md §6.1): a hit needs 1,024 equal leading
-// tokens, then grows in steps of 128. Requests are told apart by a hash of the
-// first 256 tokens and prompt_cache_key; above 15 a minute they overflow to
-// machines that know nothing.
+// Prompt caching (docs/azure-openai.md#prompt-caching): a hit needs 1,024 equal
+// leading tokens and grows in steps of 128. A hash of the first 256 tokens and
+// prompt_cache_key selects the machine; above 15 requests a minute they go to
+// machines without the cache.
 const (
 	cacheFloor      = 1024
 	cacheStep       = 128
@@ -145,14 +145,13 @@ func (p *promptCache) reset() {
 	p.routes = map[uint64]*requestWindow{}
 }
 
-// cacheProbe is one prompt as the cache sees it: the machine it goes to and
-// the prefixes it could share.
+// cacheProbe is the machine and the prefixes of one prompt.
 type cacheProbe struct {
 	route    uint64
 	prefixes []uint64 // of 1,024 tokens, 1,152, …
 }
 
-// probe hashes a prompt; a short one has no prefixes and costs nothing.
+// probe hashes a prompt; a short one has no prefixes.
 func (p *promptCache) probe(model, key, prompt string) cacheProbe {
 	tokens := len(prompt) / charsPerToken
 	if tokens < cacheFloor {
@@ -171,7 +170,7 @@ func (p *promptCache) probe(model, key, prompt string) cacheProbe {
 	return found
 }
 
-// cached is how many leading tokens of a prompt the cache would serve now.
+// cached is how many leading tokens of a prompt are in the cache.
 func (p *promptCache) cached(now time.Time, probe cacheProbe) int {
 	if len(probe.prefixes) == 0 {
 		return 0
@@ -189,7 +188,7 @@ func (p *promptCache) cached(now time.Time, probe cacheProbe) int {
 	return 0
 }
 
-// add makes a served prompt cached for the next one.
+// add adds a prompt to the cache.
 func (p *promptCache) add(now time.Time, probe cacheProbe) {
 	if len(probe.prefixes) == 0 {
 		return

@@ -12,21 +12,21 @@ import (
 	"time"
 )
 
-// TB is what Start needs of a *testing.T.
+// TB is the part of *testing.T that Start needs.
 type TB interface {
 	Helper()
 	Cleanup(func())
 	Fatalf(format string, args ...any)
 }
 
-// Start builds a service and gives each resource a loopback listener of its
-// own until the test ends.
+// Start makes a service with a loopback listener for each resource, until the test
+// ends.
 func Start(t TB, cfg Config) *Service {
 	t.Helper()
 	return start(t, cfg, false)
 }
 
-// StartTLS is Start with TLS and HTTP/2. Clients trust CAPool.
+// StartTLS is Start with TLS and HTTP/2. Clients must trust CAPool.
 func StartTLS(t TB, cfg Config) *Service {
 	t.Helper()
 	return start(t, cfg, true)
@@ -35,24 +35,24 @@ func StartTLS(t TB, cfg Config) *Service {
 func start(t TB, cfg Config, secure bool) *Service {
 	t.Helper()
 	if err := cfg.Validate(); err != nil {
-		t.Fatalf("aoaitest: %v", err)
+		t.Fatalf("simulator: %v", err)
 	}
 	s := New(cfg)
 	t.Cleanup(s.Close)
 	if secure {
 		if err := s.secure(); err != nil {
-			t.Fatalf("aoaitest: %v", err)
+			t.Fatalf("simulator: %v", err)
 		}
 	}
 	for _, name := range s.order {
 		if err := s.Listen(name, "127.0.0.1:0"); err != nil {
-			t.Fatalf("aoaitest: %v", err)
+			t.Fatalf("simulator: %v", err)
 		}
 	}
 	return s
 }
 
-// listeners are the open doors of a service.
+// listeners are the open listeners of a service.
 type listeners struct {
 	mu         sync.Mutex
 	byResource map[string]*listener
@@ -68,8 +68,8 @@ func (l *listeners) closing() bool {
 	return l.done
 }
 
-// Listen opens a listener for one resource, or with resource "" the shared
-// door. Port 0 chooses one; URL tells which.
+// Listen opens the listener of one resource, or the shared one when resource is
+// "". Port 0 takes a free one; see URL.
 func (s *Service) Listen(resource, addr string) error {
 	handler := http.Handler(s)
 	mode := TLSGood
@@ -94,8 +94,8 @@ func (s *Service) Listen(resource, addr string) error {
 	return nil
 }
 
-// URL is the address of a resource, without a slash at its end: that of its
-// own listener, else of its prefix on the shared one. "" is the shared one.
+// URL is the address of a resource without a trailing slash: that of its own
+// listener, else its prefix on the shared one. "" is the shared one.
 func (s *Service) URL(resource string) string {
 	s.listeners.mu.Lock()
 	defer s.listeners.mu.Unlock()
@@ -112,7 +112,7 @@ func (s *Service) URL(resource string) string {
 	return ""
 }
 
-// CAPool trusts the certificates of StartTLS; nil without TLS.
+// CAPool is the authority of StartTLS; nil without TLS.
 func (s *Service) CAPool() *x509.CertPool {
 	s.listeners.mu.Lock()
 	defer s.listeners.mu.Unlock()
@@ -131,13 +131,14 @@ func (s *Service) secure() error {
 	return nil
 }
 
-// connState is what a door knows of a connection.
+// connState is the state of one connection.
 type connState struct {
 	idle          bool
 	closeWhenIdle bool // to be closed as soon as it is idle
 }
 
-// listener is one listener; it can be shut and opened again on the same port.
+// listener accepts connections; it can be closed and opened again on the same
+// port.
 type listener struct {
 	name   string
 	addr   string
@@ -184,7 +185,7 @@ func (d *listener) track(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// listen opens the door; again on the same port after shut.
+// listen opens the listener, on the same port after close.
 func (d *listener) listen() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -198,7 +199,7 @@ func (d *listener) listen() error {
 	d.tcp, d.addr = open, open.Addr().String()
 	d.serving.Go(func() {
 		if d.secure {
-			_ = d.server.ServeTLS(open, "", "") // ends when the door is shut
+			_ = d.server.ServeTLS(open, "", "") // ends when the listener is closed
 			return
 		}
 		_ = d.server.Serve(open)
@@ -206,8 +207,8 @@ func (d *listener) listen() error {
 	return nil
 }
 
-// close closes the listener, cuts every connection with a reset and waits for
-// the listener to end.
+// close closes the listener, resets every connection and waits for the listener to
+// end.
 func (d *listener) close() {
 	d.mu.Lock()
 	if d.tcp != nil {
@@ -222,7 +223,7 @@ func (d *listener) close() {
 	d.resetAll()
 }
 
-// resetAll cuts connections that were accepted while the listener closed.
+// resetAll resets connections that were accepted while the listener closed.
 func (d *listener) resetAll() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -231,8 +232,7 @@ func (d *listener) resetAll() {
 	}
 }
 
-// closeIdle closes connections that wait for a request, and those that answer
-// one as soon as they wait again.
+// closeIdle closes idle connections, and busy ones as soon as they are idle.
 func (d *listener) closeIdle() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -244,23 +244,23 @@ func (d *listener) closeIdle() {
 	}
 }
 
-// address is where the door is, and stays.
+// address is the listener's address; it does not change.
 func (d *listener) address() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.addr
 }
 
-// closeRequestConn closes the caller's connection without announcing it.
+// closeRequestConn closes the request's connection without Connection: close.
 func closeRequestConn(ctx context.Context) {
 	if conn, ok := ctx.Value(connKey{}).(net.Conn); ok {
 		_ = conn.Close()
 	}
 }
 
-// Down takes a resource off the network: its listener refuses connections and
-// those that are open are cut. Without a listener of its own, the resource
-// resets every connection that names it instead.
+// Down takes a resource off the network: its listener refuses connections, open
+// ones are reset. Without a listener of its own every connection to the resource is
+// reset instead.
 func (s *Service) Down(resource string) {
 	s.mustFind(resource)
 	s.listeners.mu.Lock()
@@ -273,7 +273,7 @@ func (s *Service) Down(resource string) {
 	d.close()
 }
 
-// Up brings a resource back on the same port, and clears its faults.
+// Up opens a resource's listener on the same port again, and clears its faults.
 func (s *Service) Up(resource string) error {
 	s.mustFind(resource)
 	s.faults.clear(resource)
@@ -286,9 +286,8 @@ func (s *Service) Up(resource string) error {
 	return d.listen()
 }
 
-// CloseIdle closes all connections of a resource that wait for a request, and
-// those now busy once they wait. It says nothing to the callers, as a front end
-// that rotates.
+// CloseIdle closes all idle connections of a resource, and busy ones once they are
+// idle, without Connection: close, as a front end does that is replaced.
 func (s *Service) CloseIdle(resource string) {
 	s.mustFind(resource)
 	s.listeners.mu.Lock()
@@ -299,8 +298,8 @@ func (s *Service) CloseIdle(resource string) {
 	}
 }
 
-// Close ends all listeners and connections and waits for requests under way.
-// Callers cut off by it are not counted as having left.
+// Close closes all listeners and connections and waits for unfinished requests.
+// Clients that it disconnects do not count as having left.
 func (s *Service) Close() {
 	s.listeners.mu.Lock()
 	s.listeners.done = true
@@ -313,5 +312,5 @@ func (s *Service) Close() {
 	s.active.Wait()
 }
 
-// quietLog drops what net/http says of aborted handlers: faults abort.
+// quietLog drops net/http's messages about aborted handlers, which faults cause.
 func quietLog() *log.Logger { return log.New(io.Discard, "", 0) }

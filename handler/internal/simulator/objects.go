@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// objects are the things that live on one resource only: files, batches,
-// vector stores, assistants, threads, conversations. They are stubs with real
-// identity: made here, known here, unknown anywhere else.
+// objects are what exists on one resource only: files, batches, vector stores,
+// assistants, threads, conversations. They have ids and can be listed, read and
+// deleted; nothing is done with them.
 type objects struct {
 	mu    sync.Mutex
 	kinds map[string][]object
@@ -22,7 +22,7 @@ type object struct {
 	Content []byte
 }
 
-// objectPrefix is how ids of a kind begin; it also lists the kinds.
+// objectPrefix is the prefix of ids by kind; it also lists the kinds.
 var objectPrefix = map[string]string{
 	"files": "file-", "batches": "batch_", "vector_stores": "vs_", "assistants": "asst_", "threads": "thread_",
 	"conversations": "conv_", "fine_tuning/jobs": "ftjob-", "evals": "eval_", "containers": "cntr_", "uploads": "upload_",

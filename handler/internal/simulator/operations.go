@@ -14,8 +14,7 @@ import (
 	"strings"
 )
 
-// serveOperation does what was asked for. The request is past everything that could
-// refuse it but the operation itself.
+// serveOperation serves an admitted request.
 func (c *call) serveOperation() {
 	op := c.route.operation
 	switch family, _ := c.requiredCapability(); {
@@ -34,7 +33,7 @@ func (c *call) serveOperation() {
 	}
 }
 
-// serveCapability runs the operations of a deployment.
+// serveCapability serves the operations of a deployment.
 func (c *call) serveCapability(family string) {
 	switch family {
 	case "chat":
@@ -54,19 +53,19 @@ func (c *call) serveCapability(family string) {
 	}
 }
 
-// triggered tells whether a fault or a word of the prompt asks for something.
+// triggered reports whether a fault or a marker in the prompt asks for something.
 func (c *call) triggered(action, trigger string) bool {
 	return (c.fault != nil && c.fault.Action == action) || strings.Contains(c.prompt, trigger)
 }
 
-// baseModels are those a region offers whether anyone deployed them or not:
-// the list is no list of deployments (facts/azure-openai.md §1.1).
+// baseModels are the models of a region, deployed or not: the list of models is
+// not one of deployments (docs/azure-openai.md#addresses).
 var baseModels = []string{
 	"gpt-4o-2024-05-13", "gpt-4o-2024-08-06", "gpt-4o-2024-11-20", "gpt-4o-mini-2024-07-18", "o3-mini-2025-01-31",
 	"text-embedding-3-large-1", "text-embedding-3-small-1", "whisper-001", "dall-e-3-3.0",
 }
 
-// models serves the list of models and one of it. It costs no tokens.
+// models serves the list of models, and one of them. It costs no tokens.
 func (c *call) models() {
 	if c.r.Method != http.MethodGet || len(c.route.rest) > 1 {
 		c.writeError(resourceNotFound())
@@ -91,7 +90,7 @@ func modelJSON(id string) string {
 	return fmt.Sprintf(`{"id":%s,"object":"model","created_at":1715644800,"status":"succeeded","lifecycle_status":"generally-available","capabilities":{"inference":true}}`, quote(id))
 }
 
-// onePixel is a whole PNG.
+// onePixel is a PNG in base64.
 const onePixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 // images serves images/generations and images/edits.
@@ -108,8 +107,8 @@ func (c *call) images() {
 	c.writeResponse(http.StatusOK, "", fmt.Appendf(nil, `{"created":%d,"data":[%s]}`, c.arrived.Unix(), strings.Join(data, ",")))
 }
 
-// imageDeployment is the second deployment that a Responses request with the
-// image tool names by header (facts/azure-openai.md §1.1); "" without the tool.
+// imageDeployment is the second deployment that a Responses request with the image
+// tool names by header (docs/azure-openai.md#request-fields); "" without the tool.
 func (c *call) imageDeployment() string {
 	for _, raw := range c.request.Tools {
 		var tool struct {
@@ -125,7 +124,7 @@ func (c *call) imageDeployment() string {
 	return ""
 }
 
-// speech serves audio/speech: bytes of sound, none of it pleasant.
+// speech serves audio/speech.
 func (c *call) speech() {
 	if !c.sleep(c.answerDelay(0)) {
 		c.clientDisconnected()
@@ -153,7 +152,7 @@ func (c *call) transcription() {
 	}
 }
 
-// inputs are the texts to embed, as they came: strings or arrays of tokens.
+// inputs are the texts to embed: strings or arrays of tokens.
 func (a *requestBody) inputs() []json.RawMessage {
 	var many []json.RawMessage
 	if json.Unmarshal(a.Input, &many) != nil {
@@ -200,7 +199,7 @@ func (c *call) embeddings() {
 	c.writeResponse(http.StatusOK, "", body)
 }
 
-// dimensions is how long vectors are: as asked for, or the model's own.
+// dimensions is the length of vectors: the request's, or the model's own.
 func (c *call) dimensions() int {
 	switch {
 	case c.request.Dimensions > 0:
@@ -231,7 +230,7 @@ func (c *call) appendVector(body []byte, input json.RawMessage) []byte {
 	return append(body, ']')
 }
 
-// unitVector is a vector of length one that a text determines.
+// unitVector is a vector of length one, the same for the same seed and text.
 func unitVector(seed uint64, text []byte, n int) []float32 {
 	h := fnv.New64a()
 	_, _ = h.Write(text)

@@ -7,39 +7,38 @@ import (
 
 const (
 	defaultBurst    = 10 * time.Second
-	largestEstimate = 100_000_000 // tokens; more would not be told apart, and overflow
+	largestEstimate = 100_000_000 // tokens; more would overflow
 )
 
-// minuteTokens is an amount of work: one token is a minute's worth of
-// nanoseconds, so that a rate per minute drains whole units and no instant is
-// ever off by a rounding.
+// minuteTokens is an amount of tokens in units of 1/(60·10⁹): a rate per minute
+// drains whole units in a nanosecond, so nothing is ever rounded.
 type minuteTokens int64
 
 const oneToken = minuteTokens(time.Minute)
 
 // bucket is the leaky bucket of a provisioned deployment
-// (facts/azure-openai.md §3.5): filled by estimates, corrected by what was
-// really used, drained without pause. Above 100 % it refuses.
+// (docs/azure-openai.md#provisioned-throughput): filled by estimates, corrected by
+// real use, drained all the time. Above 100 % it refuses.
 type bucket struct {
 	rate      minuteTokens // drained per nanosecond: the tokens per minute; 0 is unlimited
 	size      minuteTokens // at 100 %
 	level     minuteTokens
 	at        time.Time
 	report    PTUReport
-	saturated bool      // it stands above 100 %
-	idleSince time.Time // since when it stands open unused after having been shut
+	saturated bool      // above 100 %
+	idleSince time.Time // since when it is open and unused after a saturation
 }
 
-// PTUReport says how a provisioned deployment was used since it was made or
-// reset. Busy/Elapsed is its use; Slack is capacity thrown away by callers.
+// PTUReport is the use of a provisioned deployment since it was made or reset.
+// Idle is capacity that clients did not use after a refusal.
 type PTUReport struct {
 	Elapsed     time.Duration `json:"elapsed"`
-	Busy        time.Duration `json:"busy"`        // something was in the bucket
-	Saturated   time.Duration `json:"shut"`        // above 100 %: refusing
-	Idle        time.Duration `json:"slack"`       // open again after having been shut, until the next admission
+	Busy        time.Duration `json:"busy"`        // the bucket was not empty
+	Saturated   time.Duration `json:"shut"`        // above 100 %
+	Idle        time.Duration `json:"slack"`       // open after a saturation, until the next admission
 	Admitted    int           `json:"admitted"`    // requests
 	Refused     int           `json:"refused"`     // requests
-	Drained     float64       `json:"drained"`     // tokens worked off
+	Drained     float64       `json:"drained"`     // tokens
 	Utilization float64       `json:"utilization"` // percent, now
 }
 
@@ -51,8 +50,8 @@ func (r PTUReport) BusyShare() float64 {
 	return float64(r.Busy) / float64(r.Elapsed)
 }
 
-// UsedShare is the share of the time in which callers kept the deployment at
-// work or shut: 1 − Slack/Elapsed, 1 when nothing elapsed.
+// UsedShare is the share of the time in which the deployment was busy or
+// saturated: 1 − Idle/Elapsed, 1 when nothing elapsed.
 func (r PTUReport) UsedShare() float64 {
 	if r.Elapsed <= 0 {
 		return 1
@@ -66,7 +65,7 @@ func newBucket(d Deployment, now time.Time) bucket {
 	return b
 }
 
-// resize takes over a deployment's capacity and keeps the level.
+// resize sets the capacity of a deployment and keeps the level.
 func (b *bucket) resize(d Deployment) {
 	burst := d.ProvisionedBurst
 	if burst <= 0 {
@@ -77,8 +76,8 @@ func (b *bucket) resize(d Deployment) {
 	b.updateState()
 }
 
-// admit adds an estimate, or says how long the bucket stays above 100 %. A
-// request that finds it at 100 % or below is served even if it fills it above.
+// admit adds an estimate, or returns how long the bucket stays above 100 %. A
+// request at 100 % or below is served even if it fills the bucket above.
 func (b *bucket) admit(now time.Time, estimate int) (time.Duration, bool) {
 	b.drain(now)
 	if b.saturated {
@@ -94,7 +93,7 @@ func (b *bucket) admit(now time.Time, estimate int) (time.Duration, bool) {
 	return 0, true
 }
 
-// settle corrects an admitted estimate by what the request really took.
+// settle replaces an admitted estimate by the request's real use.
 func (b *bucket) settle(now time.Time, estimate, actual int) {
 	b.drain(now)
 	b.add(actual - estimate)
@@ -107,8 +106,8 @@ func (b *bucket) add(tokens int) {
 	}
 }
 
-// updateState notes on which side of 100 % the bucket stands, and since when it is
-// open again.
+// updateState records whether the bucket is above 100 %, and since when it is open
+// and unused.
 func (b *bucket) updateState() {
 	above := b.level > b.size && b.rate > 0
 	switch {
@@ -120,7 +119,7 @@ func (b *bucket) updateState() {
 	b.saturated = above
 }
 
-// drain moves the bucket to now and books the time that went by.
+// drain advances the bucket to now and accounts for the time.
 func (b *bucket) drain(now time.Time) {
 	passed := now.Sub(b.at)
 	if passed <= 0 {

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// requestBody is what a request asks for: the fields of all JSON operations together.
-// Fields the service does not act on are left alone.
+// requestBody holds the fields of all JSON operations together. Fields that the
+// service does not use are ignored.
 type requestBody struct {
 	Model         string `json:"model"`
 	Stream        bool   `json:"stream"`
@@ -55,7 +55,7 @@ type requestBody struct {
 
 	InputFileID string `json:"input_file_id"`
 
-	// Form holds the fields of a multipart body but its file.
+	// Form holds the fields of a multipart body without its file.
 	Form     map[string]string `json:"-"`
 	File     []byte            `json:"-"`
 	FileName string            `json:"-"`
@@ -107,7 +107,7 @@ func parseForm(body []byte, boundary string) (*requestBody, error) {
 	}
 }
 
-// charsPerToken is the service's arrival-time rule of thumb.
+// charsPerToken is the estimate of the service on arrival.
 const charsPerToken = 4
 
 // countTokens is the tokens of a text of so many characters, at least one.
@@ -115,8 +115,8 @@ func countTokens(chars int) int {
 	return max(1, (chars+charsPerToken-1)/charsPerToken)
 }
 
-// promptText gathers all text a model would read, in order: what is counted,
-// filtered and cached.
+// promptText is all text that a model would read, in order: it is counted, filtered
+// and cached.
 func (a *requestBody) promptText() string {
 	var b strings.Builder
 	b.WriteString(a.Instructions)
@@ -181,8 +181,8 @@ func itemText(item json.RawMessage) string {
 	return contentText(item)
 }
 
-// outputTokens is the most tokens one answer may have, and whether the caller
-// bounded it.
+// outputTokens is the most tokens of one completion, and whether the request limits
+// them.
 func (a *requestBody) outputTokens(d *Deployment) (int, bool) {
 	for _, bound := range []*int{a.MaxCompletionTokens, a.MaxOutputTokens, a.MaxTokens} {
 		if bound != nil {
@@ -195,7 +195,7 @@ func (a *requestBody) outputTokens(d *Deployment) (int, bool) {
 // choices is how many choices are generated for one prompt.
 func (a *requestBody) choices() int { return max(1, a.N, a.BestOf) }
 
-// estimate is what the service expects a request to cost when it arrives.
+// estimate is the expected cost of a request on its arrival.
 func (c *call) estimate(d *Deployment) int {
 	if c.route.operation == "embeddings" {
 		return c.promptTokens
@@ -216,7 +216,7 @@ const (
 	maxEmbedding = 2048
 )
 
-// checkBody refuses what the service refuses about a body.
+// checkBody checks the body; nil accepts it.
 func (c *call) checkBody(family string) *apiError {
 	if no := c.checkTier(); no != nil {
 		return no
@@ -257,8 +257,8 @@ func (c *call) checkMessages() *apiError {
 	return missingParameter(len(c.request.Messages) == 0, "messages")
 }
 
-// checkTier judges service_tier and the header that overrides it
-// (facts/azure-openai.md §3.7).
+// checkTier checks service_tier and the header that overrides it
+// (docs/azure-openai.md#service-tiers).
 func (c *call) checkTier() *apiError {
 	tier := c.request.ServiceTier
 	if over := c.r.Header.Get("x-ms-service-tier"); over != "" {
@@ -283,7 +283,7 @@ func (c *call) checkTier() *apiError {
 	return nil
 }
 
-// customHeaders counts the headers that no standard and no SDK brings along.
+// customHeaders counts the headers that belong to no standard and no SDK.
 func customHeaders(h http.Header) int {
 	count := 0
 	for name := range h {

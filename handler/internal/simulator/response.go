@@ -104,7 +104,7 @@ func textOf(text string) textPart {
 	return textPart{Type: "output_text", Text: text, Annotations: []any{}}
 }
 
-// newResponse is the response as it is created: under way and empty.
+// newResponse is a response at its creation: in progress and empty.
 func (c *call) newResponse() responseObject {
 	r := responseObject{
 		ID: c.svc.identifier("resp_", c.seq, 4), Object: "response", CreatedAt: c.arrived.Unix(), Status: "in_progress",
@@ -134,7 +134,7 @@ func (c *call) newResponse() responseObject {
 	return r
 }
 
-// storesResponse tells whether the response is kept; it is unless store is false.
+// storesResponse reports whether the response is stored: unless store is false.
 func (c *call) storesResponse() bool { return c.request.Store == nil || *c.request.Store }
 
 // finish is the response at its end.
@@ -149,7 +149,7 @@ func (r responseObject) finish(a choice, use tokenUsage, output []any) responseO
 	return r
 }
 
-// responseOutput is the items of an answer, in order.
+// responseOutput is the items of a choice, in order.
 func (c *call) responseOutput(a choice) []any {
 	var out []any
 	if c.spec.ReasoningTokens > 0 || c.spec.reasons() {
@@ -169,19 +169,20 @@ func (c *call) itemID(prefix string) string {
 	return c.svc.identifier(prefix, c.seq, uint64(len(prefix))+32)
 }
 
-// marshal renders what always renders.
+// marshal encodes a value that always encodes.
 func marshal(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic("aoaitest: render an answer: " + err.Error())
+		panic("simulator: render an answer: " + err.Error())
 	}
 	return b
 }
 
-// storeLimit bounds the responses a resource remembers; the oldest go first.
+// storeLimit is the number of responses that a resource stores; the oldest are
+// dropped.
 const storeLimit = 10_000
 
-// store is what one resource remembers of its responses.
+// store is the stored responses of one resource.
 type store struct {
 	mu        sync.Mutex
 	responses map[string]*storedResponse
@@ -189,8 +190,8 @@ type store struct {
 	order     []string
 }
 
-// storedResponse is one response. What it is at an instant is computed when asked: no
-// goroutine works on a background response.
+// storedResponse is one response. Its status at an instant is computed on reading:
+// no goroutine works on a background response.
 type storedResponse struct {
 	final    responseObject
 	input    []json.RawMessage
@@ -228,7 +229,7 @@ func (s *store) put(r *storedResponse) {
 	}
 }
 
-// evict drops a response and its items. The lock is held.
+// evict drops a response and its items. The caller holds the lock.
 func (s *store) evict(id string) {
 	r := s.responses[id]
 	if r == nil {
@@ -240,7 +241,7 @@ func (s *store) evict(id string) {
 	}
 }
 
-// get is a copy of a response that became visible at least delay ago.
+// get is a copy of a response that was stored at least delay ago.
 func (s *store) get(id string, now time.Time, delay time.Duration) (storedResponse, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -266,8 +267,8 @@ func (s *store) remove(id string) bool {
 	return ok
 }
 
-// cancel stops a background response if it has not ended, and returns it. It
-// may be called again and again.
+// cancel cancels a background response that has not ended, and returns it. It may
+// be called repeatedly.
 func (s *store) cancel(id string, now time.Time) (storedResponse, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -299,7 +300,7 @@ func (r *storedResponse) itemIDs() []string {
 	return ids
 }
 
-// at is the response as it stands at an instant.
+// at is the response at an instant.
 func (r storedResponse) at(now time.Time) responseObject {
 	unfinished := r.final
 	unfinished.Output, unfinished.Usage, unfinished.IncompleteDetails = []any{}, nil, nil
@@ -316,12 +317,12 @@ func (r storedResponse) at(now time.Time) responseObject {
 	return unfinished
 }
 
-// Encrypted reasoning is opaque to callers and worth something only to the
-// resource that made it (facts/azure-openai.md §1.2).
+// Encrypted reasoning is accepted by the resource only that made it
+// (docs/azure-openai.md#stateful-operations).
 
 const sealMark = "gAAAAAB"
 
-// sealed is an encrypted text of this resource about an item.
+// sealed is an encrypted text of this resource for an item.
 func (r *resource) sealed(id string) string {
 	return sealMark + base64.RawURLEncoding.EncodeToString(append([]byte(id), r.seal(id)...))
 }
@@ -332,7 +333,7 @@ func (r *resource) seal(id string) []byte {
 	return mac.Sum(nil)
 }
 
-// unseals tells whether an encrypted text is this resource's own.
+// unseals reports whether an encrypted text is this resource's own.
 func (r *resource) unseals(text string) bool {
 	coded, ok := strings.CutPrefix(text, sealMark)
 	if !ok {
@@ -355,8 +356,8 @@ func invalidEncryptedContent(text string) *apiError {
 	return no
 }
 
-// reasoning is the reasoning item of an answer; with its ciphertext if the
-// caller asked to have it.
+// reasoning is the reasoning item of a response, encrypted if the request includes
+// that.
 func (c *call) reasoning() reasoningItem {
 	item := reasoningItem{ID: c.itemID("rs_"), Type: "reasoning", Summary: []any{}}
 	if slices.Contains(c.request.Include, "reasoning.encrypted_content") {

@@ -37,7 +37,7 @@ func (c *call) wholeResponse(kept *storedResponse, use tokenUsage) {
 	c.writeResponse(http.StatusOK, "", marshal(kept.final))
 }
 
-// queueResponse answers at once; the response is worked on as time goes by.
+// queueResponse answers at once; the response completes as time passes.
 func (c *call) queueResponse(kept *storedResponse, use tokenUsage) {
 	now := c.now()
 	kept.starts = now.Add(c.firstTokenDelay())
@@ -56,8 +56,8 @@ func (c *call) storeResponse(kept *storedResponse) {
 	}
 }
 
-// checkResponse refuses a request that leans on what this resource does not
-// have (facts/azure-openai.md §1.2).
+// checkResponse checks a request's references to state of this resource
+// (docs/azure-openai.md#stateful-operations).
 func (c *call) checkResponse() *apiError {
 	if c.request.Background && !c.storesResponse() {
 		return invalidRequest("Background mode requires 'store' to be true.", "background", "")
@@ -109,7 +109,7 @@ func conversationID(raw json.RawMessage) string {
 	return object.ID
 }
 
-// checkItem refuses references to items of elsewhere and foreign ciphertext.
+// checkItem checks a reference to an item and encrypted content.
 func (c *call) checkItem(raw json.RawMessage) *apiError {
 	var item struct {
 		Type      string `json:"type"`
@@ -148,7 +148,7 @@ func (c *call) inputItems() []json.RawMessage {
 	return nil
 }
 
-// responseByID serves everything below responses/{id}.
+// responseByID serves the paths responses/{id} and below.
 func (c *call) responseByID() {
 	id := c.route.rest[0]
 	verb := ""
@@ -230,7 +230,7 @@ func (c *call) listInput(id string) {
 	c.writeResponse(http.StatusOK, "", marshal(map[string]any{"object": "list", "data": kept.input, "has_more": false}))
 }
 
-// compact folds a conversation into one encrypted item.
+// compact replaces a conversation by one encrypted item.
 func (c *call) compact() {
 	id := c.itemID("cmp_")
 	c.recordUsage(c.usage(1))
@@ -240,7 +240,7 @@ func (c *call) compact() {
 }
 
 // responseEvents are all events of a response, numbered from 0
-// (facts/azure-openai.md §5.3). There is no [DONE].
+// (docs/azure-openai.md#responses-events). There is no [DONE].
 func responseEvents(begun, final responseObject, a choice) []event {
 	var e eventList
 	created := marshal(begun)
@@ -313,11 +313,11 @@ func (e *eventList) addFunction(i int, item functionItem, a choice) {
 	e.add("response.output_item.done", `"output_index":%d,"item":%s`, i, marshal(item))
 }
 
-// preambleEvents is how many events come before anything is generated.
+// preambleEvents is the number of events before anything is generated.
 const preambleEvents = 2
 
-// streamResponse tells a response as it is made. A caller who leaves cancels a
-// synchronous one: it is not kept. A background one goes on without him.
+// streamResponse streams a response. When its client leaves, a synchronous one is
+// not stored; a background one goes on.
 func (c *call) streamResponse(kept *storedResponse) {
 	if kept.final.Background {
 		now := c.now()
@@ -343,7 +343,7 @@ func (c *call) streamResponse(kept *storedResponse) {
 	}
 }
 
-// responseStub is a response object without output, as error events carry it.
+// responseStub is a response object without output, for error events.
 func (c *call) responseStub(status, reason, details string) string {
 	return fmt.Sprintf(`{"id":%s,"object":"response","created_at":%d,"status":%s,"error":%s,"incomplete_details":%s,"model":%s,"output":[],"usage":null}`,
 		quote(c.svc.identifier("resp_", c.seq, 4)), c.arrived.Unix(), quote(status), reason, details, quote(c.spec.Name))

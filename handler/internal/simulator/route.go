@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// family is the shape of a path (facts/azure-openai.md §1.1).
+// family is the form of a path (docs/azure-openai.md#addresses).
 type family int
 
 const (
@@ -16,7 +16,7 @@ const (
 	familyV1                       // /openai/v1/{operation}
 )
 
-// route is a path taken apart.
+// route is a parsed path.
 type route struct {
 	family     family
 	deployment string // only in familyDeployment
@@ -27,8 +27,8 @@ type route struct {
 
 var versionShape = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}(-preview)?$`)
 
-// parseRoute takes an escaped path apart. A path with an empty segment is no
-// path of the service: sloppy joins are a caller's mistake.
+// parseRoute parses an escaped path. One with an empty segment is no path of the
+// service.
 func parseRoute(path string, query url.Values) route {
 	segments, ok := pathSegments(path)
 	if !ok || len(segments) < 2 || segments[0] != "openai" {
@@ -65,7 +65,7 @@ func pathSegments(path string) ([]string, bool) {
 	return segments, true
 }
 
-// splitOperation separates the operation's name from ids after it.
+// splitOperation splits the operation's name from the ids that follow it.
 func splitOperation(segments []string) (string, []string) {
 	if len(segments) == 0 {
 		return "", nil
@@ -79,8 +79,8 @@ func splitOperation(segments []string) (string, []string) {
 	return segments[0], segments[1:]
 }
 
-// versionFits tells whether api-version is as the family wants it: required
-// and dated on classic paths, optional on v1.
+// versionFits reports whether api-version is valid for the family: required and
+// dated on classic paths, optional on v1.
 func (r route) versionFits() bool {
 	if r.family == familyV1 {
 		return r.version == "" || r.version == "v1" || r.version == "preview" || r.version == "latest"
@@ -88,12 +88,12 @@ func (r route) versionFits() bool {
 	return versionShape.MatchString(r.version)
 }
 
-// streamsUsage tells whether stream_options.include_usage is understood.
+// streamsUsage reports whether stream_options.include_usage is supported.
 func (r route) streamsUsage() bool {
 	return r.family == familyV1 || strings.TrimSuffix(r.version, "-preview") >= "2024-09-01"
 }
 
-// operationID is the operation's name inside error texts.
+// operationID is the operation's name in error texts.
 func (r route) operationID() string {
 	switch r.operation {
 	case "chat/completions":

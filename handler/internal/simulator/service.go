@@ -1,15 +1,14 @@
-// Package simulator is a simulated Azure OpenAI service: several resources in
-// one process, each with its keys, deployments, limits, store and faults. It
-// answers as the real service was seen to answer (facts/azure-openai.md), keeps
-// a journal of all it received, and does as it is told by faults.
+// Package simulator is a simulated Azure OpenAI service: several resources in one
+// process, each with keys, deployments, limits, a store and faults. It answers as
+// the real service was seen to answer (docs/azure-openai.md) and keeps a journal of
+// all requests.
 //
-// It imports nothing of the program it is built to test, so it cannot share
-// its mistakes.
+// It imports nothing of the program that it tests, so it cannot share its mistakes.
 //
 // A resource is reached by its own listener (Start), by the path prefix
 // /{name}/openai/…, or by the Host {name}.openai.azure.com or
-// {name}.services.ai.azure.com. Nothing is slow, limited or random unless it is
-// asked for: the zero Deployment answers at once and for ever.
+// {name}.services.ai.azure.com. Nothing is slow, limited or random by default: the
+// zero Deployment answers at once and without limit.
 package simulator
 
 import (
@@ -22,9 +21,9 @@ import (
 	"time"
 )
 
-// Service is a set of simulated Azure OpenAI resources. It is an http.Handler:
-// the shared door on which resources are told apart by Host or path prefix.
-// All its methods may be called at any time by any goroutine.
+// Service is a set of simulated Azure OpenAI resources. It is an http.Handler that
+// tells resources apart by Host or path prefix. All its methods are safe for
+// concurrent use.
 type Service struct {
 	cfg       Config
 	resources map[string]*resource
@@ -39,12 +38,11 @@ type Service struct {
 	control    *http.ServeMux
 }
 
-// New builds the resources of cfg. It listens nowhere: use it as an
-// http.Handler, or use Start. A configuration that Validate refuses is a bug
-// of the caller and panics with Validate's sentence.
+// New makes the resources of cfg. It does not listen: use it as an http.Handler,
+// or use Start. It panics on a configuration that Validate refuses.
 func New(cfg Config) *Service {
 	if err := cfg.Validate(); err != nil {
-		panic("aoaitest: " + err.Error())
+		panic("simulator: " + err.Error())
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -64,7 +62,7 @@ func New(cfg Config) *Service {
 	return s
 }
 
-// ServeHTTP serves whichever resource the Host or the first path segment names.
+// ServeHTTP serves the resource that the Host or the first path segment names.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.cfg.Control && isControl(r.URL.Path) {
 		s.serveControl(w, r)
@@ -85,7 +83,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(no.body))
 }
 
-// handlerOf is the door of one resource alone, as its own listener serves it.
+// handlerOf is the handler of one resource's own listener.
 func (s *Service) handlerOf(res *resource) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.cfg.Control && isControl(r.URL.Path) {
@@ -96,8 +94,8 @@ func (s *Service) handlerOf(res *resource) http.Handler {
 	})
 }
 
-// Reset forgets faults, journal, counters, stores and caches. Limits changed
-// on the way (Throttle, SetDeployment) go back to the configuration.
+// Reset removes faults, journal, counters, stores and caches, and restores the
+// configured limits.
 func (s *Service) Reset() {
 	s.faults.clear("")
 	s.journal.reset()
@@ -107,7 +105,7 @@ func (s *Service) Reset() {
 	}
 }
 
-// hostName is the resource named by an Azure host name, "" when it is none.
+// hostName is the resource of an Azure host name, "" for others.
 func hostName(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -120,7 +118,7 @@ func hostName(host string) string {
 	return ""
 }
 
-// ResourceState is a resource as it stands now.
+// ResourceState is the state of a resource.
 type ResourceState struct {
 	Name        string            `json:"name"`
 	Region      string            `json:"region"`
@@ -129,7 +127,7 @@ type ResourceState struct {
 	Deployments []DeploymentState `json:"deployments"`
 }
 
-// DeploymentState is a deployment as it stands now.
+// DeploymentState is the state of a deployment.
 type DeploymentState struct {
 	Deployment   Deployment `json:"deployment"`
 	InFlight     int64      `json:"inFlight"`
@@ -139,7 +137,7 @@ type DeploymentState struct {
 	ReopensIn    string     `json:"reopensIn"` // "0s" while it accepts
 }
 
-// State is every resource as it stands now, in order of configuration.
+// State is the state of every resource, in order of configuration.
 func (s *Service) State() []ResourceState {
 	out := make([]ResourceState, 0, len(s.order))
 	for _, name := range s.order {
@@ -168,7 +166,7 @@ func (d *deployment) state(now time.Time) DeploymentState {
 	}
 }
 
-// controlMetrics tells the counters as Prometheus reads them.
+// controlMetrics serves the counters in Prometheus' text format.
 func (s *Service) controlMetrics(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 	for _, c := range s.Counts() {
@@ -192,9 +190,9 @@ func (s *Service) controlMetrics(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-// SetDeployment changes a deployment while it serves, for instance its limits:
-// the effective limit lowered for hours, or a PTU scaled. Requests under way
-// keep what they began with. Counters and the bucket's level stay.
+// SetDeployment changes a deployment while it serves, for instance its limits.
+// Unfinished requests keep the configuration they began with; counters and the
+// bucket's level stay.
 func (s *Service) SetDeployment(resource, name string, change func(*Deployment)) error {
 	res := s.resources[resource]
 	if res == nil || res.deployments[name] == nil {
@@ -215,25 +213,25 @@ func (s *Service) SetDeployment(resource, name string, change func(*Deployment))
 	return nil
 }
 
-// Throttle makes a resource answer 429 for a while (0: until Clear), hinting
-// what is left of it: a provisioned deployment in its words, others in theirs.
+// Throttle makes a resource answer 429 for d (0: until Clear) with the time that is
+// left: as a PTU does on a provisioned deployment, as pay-as-you-go on others.
 func (s *Service) Throttle(resource string, d time.Duration) string {
 	return s.Fault(resource, Fault{Action: "429", For: d})
 }
 
-// BrownOut makes a resource ten times slower and lets three of ten requests
-// fail with 503, for a while (0: until Clear).
+// BrownOut makes a resource ten times slower and fails three of ten requests with
+// 503, for d (0: until Clear).
 func (s *Service) BrownOut(resource string, d time.Duration) {
 	s.Fault(resource, Fault{Action: "slow", Factor: 10, For: d})
 	s.Fault(resource, Fault{Action: "503", Probability: 0.3, For: d})
 }
 
-// PTU reports how a provisioned deployment was used since it was made or reset.
-// An unknown one is a bug of the caller and panics.
+// PTU reports the use of a provisioned deployment since it was made or reset. It
+// panics on an unknown one.
 func (s *Service) PTU(resource, deployment string) PTUReport {
 	d := s.mustFind(resource).deployments[deployment]
 	if d == nil {
-		panic("aoaitest: resource " + quote(resource) + " has no deployment " + quote(deployment))
+		panic("simulator: resource " + quote(resource) + " has no deployment " + quote(deployment))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// ErrUsage is wrapped by errors about flags and arguments. Their text names
-// the flag and the fix.
+// ErrUsage is wrapped by errors about flags and arguments. Their text names the
+// flag and the fix.
 var ErrUsage = errors.New("wrong usage")
 
-// simulation is what the command line asks for.
+// simulation holds the flags.
 type simulation struct {
 	listen    string
 	ports     int
@@ -27,9 +27,9 @@ type simulation struct {
 	journal   int
 }
 
-// Main is the command that runs the simulated service until ctx ends. It
-// prints what it serves, and the control lines, to stdout; with --help the
-// flags, and returns. Wrong usage wraps ErrUsage.
+// Main runs the simulated service until ctx ends. It prints the addresses and the
+// control commands to stdout; with --help it prints the flags and returns. Wrong
+// usage wraps ErrUsage.
 func Main(ctx context.Context, args []string, stdout io.Writer) error {
 	sim, flags := newSimulation()
 	err := sim.parse(flags, args)
@@ -63,11 +63,11 @@ func Main(ctx context.Context, args []string, stdout io.Writer) error {
 func newSimulation() (*simulation, *flag.FlagSet) {
 	sim := &simulation{}
 	flags := flag.NewFlagSet("simulate", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // an error says it all
-	flags.StringVar(&sim.listen, "listen", "127.0.0.1:8700", "`address` of the one door on which resources are path prefixes; port 0 chooses")
+	flags.SetOutput(io.Discard) // errors are returned
+	flags.StringVar(&sim.listen, "listen", "127.0.0.1:8700", "`address` of the shared listener, on which resources are path prefixes; port 0 takes a free one")
 	flags.IntVar(&sim.ports, "ports", 0, "give each resource a port of its own, from this `port` on")
 	flags.StringVar(&sim.resources, "resources", "", "JSON `file` with the resources; without it: a small PTU and two pay-as-you-go")
-	flags.Uint64Var(&sim.seed, "seed", 1, "`number` that makes answers, jitter and chance repeatable")
+	flags.Uint64Var(&sim.seed, "seed", 1, "`number` that makes responses, jitter and faults repeatable")
 	flags.BoolVar(&sim.fast, "fast", false, "answer without delay")
 	flags.IntVar(&sim.journal, "journal", 1000, "how many requests the journal keeps; -1 keeps counters only")
 	return sim, flags
@@ -89,7 +89,7 @@ func (sim *simulation) parse(flags *flag.FlagSet, args []string) error {
 	return nil
 }
 
-// load reads the resources, or is the usual pool.
+// load reads the resources, or returns the default ones.
 func (sim *simulation) load() ([]Resource, error) {
 	resources := DefaultResources()
 	if sim.resources != "" {
@@ -117,7 +117,7 @@ func removeDelays(deployments []Deployment) {
 	}
 }
 
-// open opens the shared door and, with --ports, one for each resource.
+// open opens the shared listener and, with --ports, one for each resource.
 func (sim *simulation) open(s *Service) error {
 	if err := s.Listen("", sim.listen); err != nil {
 		return fmt.Errorf("--listen: %w; choose a free port", err)
@@ -137,7 +137,7 @@ func (sim *simulation) open(s *Service) error {
 	return nil
 }
 
-// describe says what is served and how to disturb it.
+// describe prints the addresses and how to cause faults.
 func (s *Service) describe(w io.Writer, ports bool) {
 	shared := s.URL("")
 	_, _ = fmt.Fprintf(w, "simulated Azure OpenAI at %s\n", shared)
@@ -172,8 +172,8 @@ func (d *Deployment) describe() string {
 	}
 }
 
-// DefaultResources is the pool of a run without a file: a small PTU that
-// throttles soon, and two pay-as-you-go resources.
+// DefaultResources are the resources of a run without a file: a small PTU that is
+// soon throttled, and two pay-as-you-go resources.
 func DefaultResources() []Resource {
 	chat := Deployment{
 		Name: "gpt-4o", Model: "gpt-4o", ModelVersion: "2024-11-20", ContextWindow: 128000, AnswerTokens: 48,

@@ -12,25 +12,25 @@ import (
 type event struct {
 	name   string // "" writes no event line
 	data   []byte
-	tokens int  // tokens it carries to the caller; more than 0 makes it content
-	finish bool // it says why the answer ended
-	last   bool // nothing comes after it
+	tokens int  // completion tokens in it; more than 0 makes it a content event
+	finish bool // it has the finish reason
+	last   bool // it ends the stream
 }
 
-// stream is an answer under way as server-sent events. Everything it sends
-// passes by the fault, if there is one.
+// stream is a response as server-sent events. The fault, if there is one, applies
+// to everything it sends.
 type stream struct {
 	c        *call
 	dialect  dialect
-	preamble []event // what the endpoint sends before it generates
-	content  int     // content events that have passed
+	preamble []event // events before the first generated one
+	content  int     // content events sent
 	seq      int     // sequence_number of the next Responses event
 	ended    bool
-	next     time.Time // when the next token is to come, by the timers' clock
+	next     time.Time // when the next token is due, by the timers' clock
 	buf      bytes.Buffer
 }
 
-// dialect is how an endpoint words its stream.
+// dialect is the event format of an endpoint.
 type dialect int
 
 const (
@@ -38,7 +38,7 @@ const (
 	dialectResponses
 )
 
-// openStream sends status and headers. The caller sends preamble and the rest.
+// openStream sends the status, the headers and the preamble.
 func (c *call) openStream(d dialect, preamble ...event) *stream {
 	s := &stream{c: c, dialect: d, preamble: preamble, next: time.Now()}
 	c.prepareHeaders()
@@ -67,7 +67,7 @@ func (s *stream) begin() {
 	}
 }
 
-// send writes one event and tells whether the stream goes on.
+// send writes one event and reports whether the stream goes on.
 func (s *stream) send(ev event) bool {
 	if s.ended {
 		return false
@@ -130,7 +130,7 @@ func (s *stream) dripRaw(b []byte) bool {
 	return true
 }
 
-// recordTokens adds tokens that were generated.
+// recordTokens records generated tokens.
 func (s *stream) recordTokens(tokens int) {
 	first := s.content == 1
 	now := s.c.now()
@@ -142,9 +142,8 @@ func (s *stream) recordTokens(tokens int) {
 	})
 }
 
-// pause waits for the model and tells whether the stream goes on. What was
-// written so far goes out first. It keeps to the pace, not to the pause: a
-// stream that the machine held up catches up, as a real one does.
+// pause flushes, waits for the model and reports whether the stream goes on. A
+// stream that is late catches up with its pace, as a real one does.
 func (s *stream) pause(d time.Duration) bool {
 	if s.ended {
 		return false
@@ -161,13 +160,13 @@ func (s *stream) pause(d time.Duration) bool {
 	return true
 }
 
-// disconnect ends the stream because the caller did.
+// disconnect ends the stream after the client has left.
 func (s *stream) disconnect() {
 	s.ended = true
 	s.c.clientDisconnected()
 }
 
-// sleep waits and tells whether the caller is still there afterwards.
+// sleep waits and reports whether the client is still connected.
 func (c *call) sleep(d time.Duration) bool {
 	ctx := c.r.Context()
 	if d <= 0 {
@@ -184,12 +183,12 @@ func (c *call) sleep(d time.Duration) bool {
 }
 
 // firstTokenDelay is the time to the first token: a base, more for each prompt
-// token that was not cached, more under load, spread by jitter.
+// token that was not cached, more under load, with jitter.
 func (c *call) firstTokenDelay() time.Duration {
 	fresh := max(0, c.promptTokens-c.cached)
 	share := 1.0
 	if c.promptTokens > 0 {
-		// Half of the base is reading the prompt; what is cached is not read.
+		// Half of the base is reading the prompt, which a cached one does not need.
 		share = 0.5 + 0.5*float64(fresh)/float64(c.promptTokens)
 	}
 	base := time.Duration(float64(c.spec.TimeToFirstToken)*share) + time.Duration(fresh)*c.spec.PerPromptToken
@@ -199,7 +198,7 @@ func (c *call) firstTokenDelay() time.Duration {
 // tokenDelay is the time to the i-th token after the first.
 func (c *call) tokenDelay(i int) time.Duration { return c.scaleDelay(c.spec.PerToken, i+1) }
 
-// scaleDelay applies load, brown-out and seeded jitter to a duration.
+// scaleDelay applies load, faults and seeded jitter to a delay.
 func (c *call) scaleDelay(d time.Duration, i int) time.Duration {
 	if d <= 0 {
 		return 0
@@ -214,7 +213,7 @@ func (c *call) scaleDelay(d time.Duration, i int) time.Duration {
 	return time.Duration(float64(d) * factor)
 }
 
-// answerDelay is how long an answer that is not streamed takes.
+// answerDelay is the time until a response that is not streamed.
 func (c *call) answerDelay(tokens int) time.Duration {
 	d := c.firstTokenDelay()
 	if c.spec.PerToken > 0 {
@@ -225,7 +224,7 @@ func (c *call) answerDelay(tokens int) time.Duration {
 
 func (c *call) flush() { _ = http.NewResponseController(c.w).Flush() }
 
-// slowReader takes the caller's body in slowly.
+// slowReader reads the client's body slowly.
 type slowReader struct {
 	call  *call
 	from  io.Reader

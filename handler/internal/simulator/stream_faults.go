@@ -12,7 +12,7 @@ func (s *stream) hasFault(action string) bool {
 	return s.c.fault != nil && s.c.fault.Action == action
 }
 
-// errorComesFirst tells whether the fault is an error event in front of everything.
+// errorComesFirst reports whether the fault is an error event before the preamble.
 func (s *stream) errorComesFirst() bool {
 	f := s.c.fault
 	if f == nil || f.Chunks > 0 {
@@ -21,7 +21,7 @@ func (s *stream) errorComesFirst() bool {
 	return f.Action == "stream-429" || f.Action == "stream-404" || f.Action == "stream-error"
 }
 
-// omits tells whether the fault leaves the event out.
+// omits reports whether the fault omits the event.
 func (s *stream) omits(ev event) bool {
 	return (ev.last && s.dialect == dialectChat && s.omitsDone()) || (ev.finish && s.hasFault("no-finish"))
 }
@@ -34,8 +34,8 @@ func (s *stream) omitsDone() bool {
 	return true
 }
 
-// faultDue tells whether the fault strikes before this event: after Chunks content
-// events, or where the answer is shorter at its finish.
+// faultDue reports whether the fault applies before this event: after Chunks
+// content events, or at the end of a shorter completion.
 func (s *stream) faultDue(ev event) bool {
 	f := s.c.fault
 	if f == nil || actions[f.Action] != actionBreaksStream {
@@ -48,8 +48,8 @@ func (s *stream) faultDue(ev event) bool {
 	return (ev.tokens > 0 && s.content == f.Chunks) || (ev.finish && s.content <= f.Chunks)
 }
 
-// applyEventFault strikes and tells whether the stream goes on. What only deforms
-// one event deforms this one.
+// applyEventFault applies the fault and reports whether the stream goes on. Some
+// faults only change this event.
 func (s *stream) applyEventFault(ev *event) bool {
 	switch s.c.fault.Action {
 	case "bad-json":
@@ -68,7 +68,7 @@ func (s *stream) applyEventFault(ev *event) bool {
 	return true
 }
 
-// insertText puts text inside the first delta of an event.
+// insertText inserts text into the first delta of an event.
 func insertText(data []byte, text string) []byte {
 	for _, mark := range []string{`"content":"`, `"delta":"`, `"text":"`} {
 		if i := bytes.Index(data, []byte(mark)); i >= 0 {
@@ -79,7 +79,7 @@ func insertText(data []byte, text string) []byte {
 	return data
 }
 
-// lineEnds turns newlines into what the fault wants.
+// lineEnds replaces newlines as the fault demands.
 func (s *stream) lineEnds(b []byte) []byte {
 	if s.hasFault("cr-lines") {
 		return bytes.ReplaceAll(b, []byte("\n"), []byte("\r"))
@@ -87,8 +87,8 @@ func (s *stream) lineEnds(b []byte) []byte {
 	return b
 }
 
-// applyFault ends the stream as the fault says. It returns true only when a stall
-// was survived.
+// applyFault ends the stream as the fault demands. It returns true only when a
+// hang is over.
 func (s *stream) applyFault() bool {
 	f := s.c.fault
 	switch f.Action {
@@ -117,10 +117,10 @@ func (s *stream) end(outcome Outcome) {
 	s.ended = true
 }
 
-// stall is silence, for good or for a while after which the stream goes on.
+// stall sends nothing for hold, or until the client leaves when hold is 0.
 func (s *stream) stall(hold time.Duration) bool {
 	s.c.flush()
-	s.c.update(func(e *Entry) { e.Fault = "hang-mid-stream" }) // wakes who waits for the stall
+	s.c.update(func(e *Entry) { e.Fault = "hang-mid-stream" }) // notifies waiters of the stall
 	if hold > 0 {
 		return s.pause(hold)
 	}
@@ -139,8 +139,8 @@ func (s *stream) cutReset() {
 	closeConn(conn, true)
 }
 
-// setRetryAfter sets the Retry-After that came with 200 on throttled Responses
-// streams, and not on chat (facts/azure-openai.md §3.3).
+// setRetryAfter sets the Retry-After that a throttled Responses stream has with its
+// 200, and a chat stream has not (docs/azure-openai.md#429-inside-a-stream).
 func (s *stream) setRetryAfter(h http.Header) {
 	f := s.c.fault
 	if f == nil || f.Action != "stream-429" || f.RetryRaw != nil {
@@ -160,10 +160,8 @@ func (s *stream) setRetryAfter(h http.Header) {
 	form.setHeaders(h, wait, s.c.now())
 }
 
-// The error events that were seen inside 200 streams (facts/azure-openai.md
-// §3.3): nested or flat, coded or not, in three orders.
-
-// sendThrottle sends an in-stream 429 in the fault's order.
+// sendThrottle sends a 429 inside a 200 stream in the fault's order: nested or
+// flat, with a code or without (docs/azure-openai.md#429-inside-a-stream).
 func (s *stream) sendThrottle() {
 	f := s.c.fault
 	text := s.c.newThrottle(f.RetryAfter).v1Text()
@@ -223,7 +221,7 @@ func (s *stream) sendOrdered(f *Fault, code, kind, text string) {
 	}
 }
 
-// sendAll writes events past the fault, which has struck already.
+// sendAll writes events after the fault was applied.
 func (s *stream) sendAll(events ...event) {
 	for _, ev := range events {
 		if !s.write(ev) {
@@ -232,8 +230,8 @@ func (s *stream) sendAll(events ...event) {
 	}
 }
 
-// number is the next sequence_number. In front of everything it counts from
-// where the capture did.
+// number is the next sequence_number. Before the preamble it begins where the
+// captured streams do.
 func (s *stream) number() int {
 	n := s.seq
 	s.seq++

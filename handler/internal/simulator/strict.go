@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// Strict are the promises of a gateway that the service checks on every
-// request it receives. Each is off at its zero value.
+// Strict is a set of rules for the requests of a gateway, checked on every
+// request. The zero value of each is off.
 type Strict struct {
 	// Secrets must appear nowhere: no header, query or body.
 	Secrets []string `json:"secrets,omitempty"`
@@ -24,16 +24,16 @@ type Strict struct {
 	// NoStainless: none of the SDKs' x-stainless-*.
 	NoStainless bool `json:"noStainless,omitempty"`
 
-	// Bodies are the SHA-256 sums, in hex, of the only bodies that may come;
-	// none allows all.
+	// Bodies are the SHA-256 sums, in hex, of the accepted bodies; none accepts
+	// all.
 	Bodies []string `json:"bodies,omitempty"`
 
-	// Reject answers 400 to a request that breaks a promise. Otherwise it is
-	// only written down.
+	// Reject answers 400 to a request that breaks a rule. Otherwise it is only
+	// recorded.
 	Reject bool `json:"reject,omitempty"`
 }
 
-// Violation is one broken promise.
+// Violation is one broken rule.
 type Violation struct {
 	Seq      uint64 `json:"seq"` // of the journal entry
 	Resource string `json:"resource"`
@@ -56,14 +56,14 @@ func (v *violations) reset() {
 	v.list = nil
 }
 
-// Violations are the broken promises so far, in order.
+// Violations are the broken rules so far, in order.
 func (s *Service) Violations() []Violation {
 	s.violations.mu.Lock()
 	defer s.violations.mu.Unlock()
 	return slices.Clone(s.violations.list)
 }
 
-// checkStrict checks the promises, and refuses if it is told to.
+// checkStrict checks the rules; it returns an error only with Reject.
 func (c *call) checkStrict() *apiError {
 	rules := &c.svc.cfg.Strict
 	found := len(rules.Secrets) > 0 && c.findSecrets(rules.Secrets)
@@ -80,7 +80,7 @@ func (c *call) checkStrict() *apiError {
 		found = c.recordViolation("body", "sha256 "+c.entry.BodySHA256+" is none of those expected")
 	}
 	if found && rules.Reject {
-		return invalidRequest("a promise of the caller is broken; see the violations", "", "strict")
+		return invalidRequest("the request breaks a rule; see the violations", "", "strict")
 	}
 	return nil
 }
@@ -93,7 +93,7 @@ func (c *call) recordViolation(rule, detail string) bool {
 	return true
 }
 
-// findSecrets looks for secrets. It names where they were, not the secret.
+// findSecrets records where a secret was found, without the secret.
 func (c *call) findSecrets(secrets []string) bool {
 	found := false
 	for i, secret := range secrets {
@@ -112,7 +112,7 @@ func (c *call) findSecrets(secrets []string) bool {
 	return found
 }
 
-// hopByHop is the name of a header that should have ended at the gateway.
+// hopByHop is the name of a header that a gateway must not forward, or "".
 func hopByHop(h http.Header) string {
 	for _, name := range []string{
 		"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// TLSMode is what is wrong with a resource's certificate under StartTLS.
+// TLSMode is a fault of a resource's TLS under StartTLS.
 type TLSMode string
 
 // The modes.
@@ -61,7 +61,7 @@ func newAuthority() (*authority, error) {
 	return &authority{cert: cert, key: key, pool: pool}, nil
 }
 
-// config is the TLS side of a listener.
+// config is the TLS configuration of a listener.
 func (a *authority) config(mode TLSMode) (*tls.Config, error) {
 	signer := a
 	if mode == TLSUnknownCA {
