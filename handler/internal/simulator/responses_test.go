@@ -225,6 +225,10 @@ func TestBackgroundResponseComesAboutAsTimeGoesBy(t *testing.T) {
 	if r := callMethod(t, s, http.MethodPost, responsesPath+"/"+first.ID+"/cancel"); responded(t, r).Status != "completed" {
 		t.Errorf("cancel after the end: %s", r.body)
 	}
+	// A synchronous response takes real time.
+	if err := s.SetDeployment("one", "gpt-4o", func(d *simulator.Deployment) { d.TimeToFirstToken, d.PerToken = 0, 0 }); err != nil {
+		t.Fatal(err)
+	}
 	third := responded(t, call(t, s, responsesPath, requestBody("")))
 	if r := callMethod(t, s, http.MethodPost, responsesPath+"/"+third.ID+"/cancel"); r.status != 400 {
 		t.Errorf("cancel a synchronous one: got %d", r.status)

@@ -262,7 +262,11 @@ func TestBadCertificatesAreBadAsNamed(t *testing.T) {
 			cfg := pool()
 			cfg.Resources[1].TLS = tt.mode
 			s := simulator.StartTLS(t, cfg)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			limit := time.Minute
+			if tt.mode == simulator.TLSHang {
+				limit = 100 * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
 			if _, err := secureGet(ctx, t, s); err == nil || !tt.is(err) {
 				t.Errorf("got %v", err)

@@ -14,6 +14,7 @@ import (
 // the backend reads it.
 func TestEveryOperationIsServedInEveryFamily(t *testing.T) {
 	r := api{resources: []simulator.Resource{deployed("one", everyModel...)}}.start(t)
+	r.post("/health/live", "") // from now on the handler's own address is known
 	form, formType := multipartForm(t, []byte("sound"), "model", "whisper-1")
 	picture, pictureType := multipartForm(t, []byte("png"), "model", "gpt-image-1", "prompt", "a cat")
 	for _, c := range []struct{ path, model, body, contentType string }{
