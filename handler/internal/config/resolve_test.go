@@ -242,7 +242,7 @@ func TestResolutionIsDeterministic(t *testing.T) {
 
 func TestNumberedSettings(t *testing.T) {
 	cfg := loaded(t, map[string]string{
-		"SPILLWAY_AUTH": "none", "HTTP_TIMEOUT_SECONDS": "30", "SPILLWAY_RESPONSE_TIMEOUT": "90s",
+		"SPILLWAY_AUTH": "none", "HTTP_TIMEOUT_SECONDS": "30",
 		"BACKEND_10_URL": "https://ten.openai.azure.com", "BACKEND_10_PRIORITY": "2",
 		"BACKEND_2_URL": " https://two.openai.azure.com/ ", "BACKEND_2_PRIORITY": "2", "BACKEND_2_APIKEY": "", "BACKEND_2_DEPLOYMENT_NAME": "chat",
 		"backend_1_url": "https://one.openai.azure.com", "Backend_1_Priority": "1", "BACKEND_1_APIKEY": "fedcba9876543210",
@@ -256,7 +256,7 @@ func TestNumberedSettings(t *testing.T) {
 	if r := cfg.Resources[1]; r.Mode != ManagedIdentity || r.Endpoint.String() != "https://two.openai.azure.com" {
 		t.Errorf("got %+v", r)
 	}
-	if s := cfg.Settings; s.FirstTokenTimeout != 30*time.Second || s.ResponseTimeout != 90*time.Second {
-		t.Errorf("got %v and %v, want the old timeout where ours is not set", s.FirstTokenTimeout, s.ResponseTimeout)
+	if s := cfg.Settings; s.FirstTokenTimeout != 30*time.Second || s.ResponseTimeout != 220*time.Second {
+		t.Errorf("got %v and %v, want the old timeout for each attempt, and the default for all of them", s.FirstTokenTimeout, s.ResponseTimeout)
 	}
 }

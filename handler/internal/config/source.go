@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -182,8 +181,9 @@ func NumberedDocument(all map[string]string) *document.Document {
 	return d
 }
 
-// httpTimeout lets HTTP_TIMEOUT_SECONDS stand for both of our timeouts, unless
-// they are set themselves.
+// httpTimeout lets HTTP_TIMEOUT_SECONDS, which bounds each attempt, stand for
+// SPILLWAY_FIRST_TOKEN_TIMEOUT where that is not set. SPILLWAY_RESPONSE_TIMEOUT
+// spans all attempts.
 func (c *checker) httpTimeout(in *inputs, s *Settings) {
 	text := strings.TrimSpace(in.platform.HTTPTimeout)
 	if text == "" || in.ours.Config != "" {
@@ -194,9 +194,7 @@ func (c *checker) httpTimeout(in *inputs, s *Settings) {
 		c.setting("HTTP_TIMEOUT_SECONDS", strconv.Quote(text)+" is no number of seconds", "Write a whole number from 1 to 3600.")
 		return
 	}
-	for name, into := range map[string]*time.Duration{"FIRST_TOKEN": &s.FirstTokenTimeout, "RESPONSE": &s.ResponseTimeout} {
-		if in.all[fmt.Sprintf("%s_%s_TIMEOUT", prefix, name)] == "" {
-			*into = time.Duration(seconds) * time.Second
-		}
+	if in.all[prefix+"_FIRST_TOKEN_TIMEOUT"] == "" {
+		s.FirstTokenTimeout = time.Duration(seconds) * time.Second
 	}
 }

@@ -25,7 +25,7 @@ func importCases() []importCase {
 		"SPILLWAY_AUTH": "entra", "SPILLWAY_ENTRA_TENANT": "99999999-2222-3333-4444-555555555555", "SPILLWAY_ENTRA_AUDIENCE": "api://contoso-openai",
 		"SPILLWAY_ENTRA_ISSUER": "https://sts.windows.net/99999999-2222-3333-4444-555555555555/", "AZURE_CLIENT_ID": own,
 	}
-	timeouts := map[string]string{"SPILLWAY_FIRST_TOKEN_TIMEOUT": "60s", "SPILLWAY_RESPONSE_TIMEOUT": "60s"}
+	timeouts := map[string]string{"SPILLWAY_FIRST_TOKEN_TIMEOUT": "60s"}
 	foundry, numbered := [][]string{{"foundry1"}, {"foundry2"}}, [][]string{{"backend-1"}, {"backend-2"}}
 	return []importCase{
 		{"openai-apim-lb", "openai-apim-lb.xml", "gpt-4o", [][]string{{"contoso-eastus", "contoso-eastus-2"}, {"contoso-france"}}, policy, own},

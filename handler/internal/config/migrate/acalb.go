@@ -32,7 +32,7 @@ func fromNumbers(r *Result, text []byte) error {
 		}
 	}
 	if seconds := env["HTTP_TIMEOUT_SECONDS"]; seconds != "" {
-		r.set("SPILLWAY_FIRST_TOKEN_TIMEOUT and SPILLWAY_RESPONSE_TIMEOUT: %ss, for HTTP_TIMEOUT_SECONDS", seconds)
+		r.set("SPILLWAY_FIRST_TOKEN_TIMEOUT: %ss, for HTTP_TIMEOUT_SECONDS", seconds)
 	}
 	r.changed("anyone could call openai-aca-lb: add consumers, or set SPILLWAY_AUTH to none")
 	r.changed("every model is served by every backend, as before: name models under deployments so that each has its own health and price")
