@@ -13,55 +13,55 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// Partition is where the notice board is in the table.
+// Partition is the partition of the change feed in the table.
 const Partition = "board"
 
-// ChangeFeed is a row of short notices that every instance reads once per refresh
-// while there is traffic: which limits are nearly used up, which version the
-// keys have. One read tells an instance about all consumers. All fields but
-// Store are optional; the methods are safe for concurrent use.
+// ChangeFeed is a few rows of short entries that every instance reads once per
+// refresh while there is traffic: which limits are nearly used up, which
+// version the keys have. One read covers all consumers. All fields but Store
+// are optional; the methods are safe for concurrent use.
 type ChangeFeed struct {
 	Store   tablestore.Store
 	Refresh time.Duration                                        // 0 = 500 ms
 	Rows    int                                                  // 0 = 1; the same on all instances
 	Now     func() time.Time                                     // nil = time.Now
-	Rand    func() float64                                       // spreads the instances' readings; nil = they are not spread
-	OnRead  []func(columns map[string]string, asked time.Time)   // told after every reading; set before Run
-	OnReply func(reply tablestore.Response, sent, got time.Time) // told of every answer; nil = nobody
+	Rand    func() float64                                       // in [0,1), spreads the reads of the instances; nil = they are not spread
+	OnRead  []func(columns map[string]string, started time.Time) // called after every read, with the time it began; set before Run
+	OnReply func(reply tablestore.Response, sent, got time.Time) // called with every answer; nil = not called
 
-	lastTraffic atomic.Int64 // when there was traffic last, Unix ms
+	lastTraffic atomic.Int64 // Unix ms
 	wakeup      chan struct{}
 	once        sync.Once
 }
 
 const (
-	idleAfter = time.Minute // without traffic for this long, nothing is read
+	idleAfter = time.Minute // after this time without traffic, nothing is read
 	timeout   = 500 * time.Millisecond
 )
 
-// NoteTraffic notes that there is traffic. It costs nothing, and wakes a board that
-// sleeps.
-func (b *ChangeFeed) NoteTraffic() {
-	now := b.now().UnixMilli()
-	before := b.lastTraffic.Swap(now)
+// NoteTraffic records that there is traffic, and resumes reading. It does not
+// block.
+func (f *ChangeFeed) NoteTraffic() {
+	now := f.now().UnixMilli()
+	before := f.lastTraffic.Swap(now)
 	if now-before > idleAfter.Milliseconds() {
 		select {
-		case b.wakeups() <- struct{}{}:
+		case f.wakeups() <- struct{}{}:
 		default:
 		}
 	}
 }
 
-// Run reads the board until ctx is done.
-func (b *ChangeFeed) Run(ctx context.Context) {
+// Run reads the feed until ctx is done.
+func (f *ChangeFeed) Run(ctx context.Context) {
 	for {
-		if b.now().UnixMilli()-b.lastTraffic.Load() <= idleAfter.Milliseconds() {
-			b.Read(ctx)
+		if f.now().UnixMilli()-f.lastTraffic.Load() <= idleAfter.Milliseconds() {
+			f.Read(ctx)
 		}
-		timer := time.NewTimer(b.interval())
+		timer := time.NewTimer(f.interval())
 		select {
 		case <-ctx.Done():
-		case <-b.wakeups():
+		case <-f.wakeups():
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -71,67 +71,67 @@ func (b *ChangeFeed) Run(ctx context.Context) {
 	}
 }
 
-// Read reads the board once and tells what it says. It is called by Run; others
-// may call it when they cannot wait.
-func (b *ChangeFeed) Read(ctx context.Context) bool {
+// Read reads the feed once and calls OnRead. Run calls it; others may when they
+// need the feed at once. It returns false when the table cannot be read.
+func (f *ChangeFeed) Read(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	asked, columns := b.now(), map[string]string{}
-	for i := range b.rows() {
-		sent := b.now()
-		row, reply, err := b.Store.Get(ctx, Partition, strconv.Itoa(i))
+	started, columns := f.now(), map[string]string{}
+	for i := range f.rows() {
+		sent := f.now()
+		row, reply, err := f.Store.Get(ctx, Partition, strconv.Itoa(i))
 		if err != nil && !errors.Is(err, tablestore.ErrNotFound) {
 			return false
 		}
-		if b.OnReply != nil {
-			b.OnReply(reply, sent, b.now())
+		if f.OnReply != nil {
+			f.OnReply(reply, sent, f.now())
 		}
 		maps.Copy(columns, row.Columns)
 	}
-	for _, heard := range b.OnRead {
-		heard(columns, asked)
+	for _, onRead := range f.OnRead {
+		onRead(columns, started)
 	}
 	return true
 }
 
-// Publish puts up a notice, over whatever stood in its column.
-func (b *ChangeFeed) Publish(ctx context.Context, column, notice string) error {
+// Publish writes an entry to its column.
+func (f *ChangeFeed) Publish(ctx context.Context, column, text string) error {
 	ctx, cancel := context.WithTimeout(ctx, 4*timeout)
 	defer cancel()
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(column))
 	row := tablestore.Row{
-		Partition: Partition, Key: strconv.Itoa(int(h.Sum32()) % b.rows()),
-		Columns: map[string]string{column: notice},
+		Partition: Partition, Key: strconv.Itoa(int(h.Sum32()) % f.rows()),
+		Columns: map[string]string{column: text},
 	}
-	_, _, err := b.Store.Upsert(ctx, row)
+	_, _, err := f.Store.Upsert(ctx, row)
 	return err
 }
 
-func (b *ChangeFeed) rows() int { return max(1, b.Rows) }
+func (f *ChangeFeed) rows() int { return max(1, f.Rows) }
 
-func (b *ChangeFeed) refresh() time.Duration {
-	if b.Refresh <= 0 {
+func (f *ChangeFeed) refresh() time.Duration {
+	if f.Refresh <= 0 {
 		return 500 * time.Millisecond
 	}
-	return b.Refresh
+	return f.Refresh
 }
 
-func (b *ChangeFeed) interval() time.Duration {
-	if b.Rand == nil {
-		return b.refresh()
+func (f *ChangeFeed) interval() time.Duration {
+	if f.Rand == nil {
+		return f.refresh()
 	}
-	return time.Duration((0.8 + 0.2*b.Rand()) * float64(b.refresh()))
+	return time.Duration((0.8 + 0.2*f.Rand()) * float64(f.refresh()))
 }
 
-func (b *ChangeFeed) now() time.Time {
-	if b.Now == nil {
+func (f *ChangeFeed) now() time.Time {
+	if f.Now == nil {
 		return time.Now()
 	}
-	return b.Now()
+	return f.Now()
 }
 
-func (b *ChangeFeed) wakeups() chan struct{} {
-	b.once.Do(func() { b.wakeup = make(chan struct{}, 1) })
-	return b.wakeup
+func (f *ChangeFeed) wakeups() chan struct{} {
+	f.once.Do(func() { f.wakeup = make(chan struct{}, 1) })
+	return f.wakeup
 }

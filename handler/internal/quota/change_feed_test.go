@@ -13,35 +13,35 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-func TestBoardIsReadOncePerRefreshWhileThereIsTrafficAndNotAtAllWithout(t *testing.T) {
+func TestFeedIsReadOncePerRefreshWithTraffic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		store := &counting{Store: new(memory.Store)}
-		board := &ChangeFeed{Store: store}
+		feed := &ChangeFeed{Store: store}
 		var g sync.WaitGroup
-		g.Go(func() { board.Run(ctx) })
+		g.Go(func() { feed.Run(ctx) })
 		time.Sleep(time.Hour)
 		if calls, _ := store.count(); calls != 0 {
-			t.Errorf("%d readings in an hour without traffic", calls)
+			t.Errorf("%d reads in an hour without traffic", calls)
 		}
 		for range 600 {
-			board.NoteTraffic()
+			feed.NoteTraffic()
 			time.Sleep(100 * time.Millisecond)
 		}
 		calls, _ := store.count()
 		if calls < 119 || calls > 122 {
-			t.Errorf("%d readings in a minute with traffic, want 120", calls)
+			t.Errorf("%d reads in a minute with traffic, want 120", calls)
 		}
 		time.Sleep(time.Hour)
 		if later, _ := store.count(); later-calls > 122 {
-			t.Errorf("%d readings after the last request", later-calls)
+			t.Errorf("%d reads after the last request", later-calls)
 		}
 		cancel()
 		g.Wait()
 	})
 }
 
-func TestBoardOfManyConsumersStaysWithinTheEntityLimits(t *testing.T) {
+func TestFeedOfManyConsumersFitsIntoEntities(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(midMonth)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -56,7 +56,7 @@ func TestBoardOfManyConsumersStaysWithinTheEntityLimits(t *testing.T) {
 			spend(t, l, c, 500)
 			spend(t, l, c, 500)
 			if _, over := reserve(t, l, c, 500); over == nil {
-				t.Fatal("not used up")
+				t.Fatal("the limit is not used up")
 			}
 		}
 		time.Sleep(2 * time.Second)
@@ -74,7 +74,7 @@ func TestBoardOfManyConsumersStaysWithinTheEntityLimits(t *testing.T) {
 			}
 		}
 		if columns != 600 || len(rows) < 3 {
-			t.Errorf("%d notices in %d rows, want 600", columns, len(rows))
+			t.Errorf("%d entries in %d rows, want 600", columns, len(rows))
 		}
 	})
 }

@@ -16,7 +16,7 @@ import (
 // recordColumn is the column of a row that holds the record.
 const recordColumn = "q"
 
-// wake sees to it that somebody tends an entry that has business with the table.
+// wake starts or wakes the goroutine of a limit that has an exchange to make.
 func (l *Limiter) wake(e *limitState) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -37,7 +37,8 @@ func (l *Limiter) wake(e *limitState) {
 	}
 }
 
-// exchangeUntilIdle does what the account wants done with the table until it wants nothing.
+// exchangeUntilIdle makes the exchanges that the account wants until it wants
+// none.
 func (l *Limiter) exchangeUntilIdle(e *limitState) {
 	for {
 		step, ok := l.nextStep(e)
@@ -45,7 +46,7 @@ func (l *Limiter) exchangeUntilIdle(e *limitState) {
 			return
 		}
 		if step.Action != lease.Idle {
-			l.exchange(e, step) // to its end, even when ours has come: half an exchange costs a lease
+			l.exchange(e, step) // to its end, even at shutdown: half an exchange costs a lease
 			continue
 		}
 		timer := time.NewTimer(step.WakeAt.Sub(l.now()))
@@ -58,7 +59,7 @@ func (l *Limiter) exchangeUntilIdle(e *limitState) {
 	}
 }
 
-// nextStep is the step to take, or false when there is none to wait for.
+// nextStep returns the next step, or false when there is none to wait for.
 func (l *Limiter) nextStep(e *limitState) (lease.Step, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -71,7 +72,7 @@ func (l *Limiter) nextStep(e *limitState) (lease.Step, bool) {
 	return step, e.running
 }
 
-// step is what the account would do now. The caller holds the entry's mu.
+// step returns what the account would do now. The caller holds e.mu.
 func (l *Limiter) step(e *limitState) lease.Step {
 	m := l.moment(e.period)
 	e.deliverDecisions(m)
@@ -80,7 +81,8 @@ func (l *Limiter) step(e *limitState) lease.Step {
 	return step
 }
 
-// exchange makes one exchange with the table and tells the account.
+// exchange makes one exchange with the table and passes its outcome to the
+// account.
 func (l *Limiter) exchange(e *limitState, step lease.Step) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), timeout)
 	defer cancel()
@@ -100,7 +102,8 @@ func (l *Limiter) exchange(e *limitState, step lease.Step) {
 	l.finishExchange(e, step, row, err)
 }
 
-// finishExchange tells the account how an exchange ended, and those who wait.
+// finishExchange passes the outcome of an exchange to the account, and
+// decisions to the requests that wait.
 func (l *Limiter) finishExchange(e *limitState, step lease.Step, row tablestore.Row, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -126,43 +129,42 @@ func (l *Limiter) finishExchange(e *limitState, step lease.Step, row tablestore.
 	e.deliverDecisions(m)
 }
 
-// reportError passes on what an operator should know, once per occasion. The caller
-// holds the entry's mu.
+// reportError reports the first of a series of errors. The caller holds e.mu.
 func (l *Limiter) reportError(e *limitState, err error) {
-	bad := err != nil
-	if bad && !e.failing && l.cfg.OnError != nil {
-		l.cfg.OnError(fmt.Errorf("keep %s of consumer %q: %w", e.label(), e.consumer, err))
+	failed := err != nil
+	if failed && !e.failing && l.cfg.OnError != nil {
+		l.cfg.OnError(fmt.Errorf("sync %s of consumer %q: %w", e.label(), e.consumer, err))
 	}
-	e.failing = bad
+	e.failing = failed
 }
 
-// publish puts a notice on the board, beside the exchange that led to it.
-func (l *Limiter) publish(e *limitState, shard int, n feedEntry) {
-	text, err := json.Marshal(n)
+// publish writes an entry to the feed, in the background.
+func (l *Limiter) publish(e *limitState, shard int, entry feedEntry) {
+	text, err := json.Marshal(entry)
 	if err != nil || l.ctx.Err() != nil {
 		return
 	}
 	l.running.Go(func() {
 		if err := l.feed.Publish(l.ctx, e.columns[shard], string(text)); err != nil && l.cfg.OnError != nil && l.ctx.Err() == nil {
-			l.cfg.OnError(fmt.Errorf("post %s of consumer %q: %w", e.label(), e.consumer, err))
+			l.cfg.OnError(fmt.Errorf("publish %s of consumer %q: %w", e.label(), e.consumer, err))
 		}
 	})
 }
 
-// shutdownTimeout bounds the giving back at the end: the host does not wait long.
+// shutdownTimeout bounds the return of leases at shutdown.
 const shutdownTimeout = 2 * time.Second
 
-// releaseAll gives back every lease and books every bill, as far as the table
+// releaseAll returns every lease and books all spending, as far as the table
 // takes them in time.
 func (l *Limiter) releaseAll() {
 	until := l.now().Add(shutdownTimeout)
 	var all sync.WaitGroup
-	seats := make(chan struct{}, 16)
+	slots := make(chan struct{}, 16)
 	for _, b := range l.consumers {
 		for e := range b.entries() {
-			seats <- struct{}{}
+			slots <- struct{}{}
 			all.Go(func() {
-				defer func() { <-seats }()
+				defer func() { <-slots }()
 				l.release(e, until)
 			})
 		}

@@ -9,49 +9,49 @@ import (
 	"time"
 )
 
-// instanceCount is how many instances run. To count them takes a reading of as many
-// rows, so one instance counts for all, in turn, and puts the number on the
-// notice board, which everybody reads anyway. An instance that has just started
-// knows it with its first look.
+// instanceCount is how many instances run. To count them takes a read of as
+// many rows, so one instance counts for all, in turn, and publishes the number
+// in the change feed, which every instance reads. An instance that has just
+// started knows it from its first read.
 type instanceCount struct {
-	count     func(ctx context.Context) (int, error) // nil = nobody counts
-	jitter    float64                                // spreads the turns; in [0,1)
+	count     func(ctx context.Context) (int, error) // nil = not counted
+	jitter    float64                                // in [0,1), spreads the instances
 	instances atomic.Int64                           // 0 = not known
 
 	mu        sync.Mutex
 	lastEntry string    // as last read
-	since     time.Time // when it was first read so
+	since     time.Time // when it was first read
 	counting  bool      // this instance is counting
 	sequence  int       // of this instance
 }
 
 const (
 	instancesColumn  = "fleet"
-	firstCountAfter  = 2 * time.Second  // instances tell of themselves at their first contact with the table
-	recountAfter     = 15 * time.Second // how old a number gets at least
+	firstCountAfter  = 2 * time.Second  // instances register at their first exchange with the table
+	recountAfter     = 15 * time.Second // the least age at which a number is counted again
 	maxInstanceCount = 100_000
 )
 
-// countEntry is the notice of a census.
+// countEntry is the entry of the feed.
 type countEntry struct {
 	Instances int    `json:"n"`
-	Turn      string `json:"t"` // new with every count, so that all can see how old it is
+	Turn      string `json:"t"` // new with every count, so that every instance sees its age
 }
 
-// observe takes in what the board says, and reports whether it is this instance's
-// turn to count: nobody has for as long as its luck has it wait.
-func (c *instanceCount) observe(notice string, now time.Time) bool {
+// observe takes over the feed's entry, and reports whether this instance should
+// count: no other has for as long as its jitter makes it wait.
+func (c *instanceCount) observe(entry string, now time.Time) bool {
 	var n countEntry
-	if json.Unmarshal([]byte(notice), &n) == nil && n.Instances > 0 && n.Instances <= maxInstanceCount {
+	if json.Unmarshal([]byte(entry), &n) == nil && n.Instances > 0 && n.Instances <= maxInstanceCount {
 		c.instances.Store(int64(n.Instances))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.since.IsZero() || notice != c.lastEntry {
-		c.lastEntry, c.since = notice, now
+	if c.since.IsZero() || entry != c.lastEntry {
+		c.lastEntry, c.since = entry, now
 	}
 	round := recountAfter
-	if notice == "" {
+	if entry == "" {
 		round = firstCountAfter
 	}
 	if c.count == nil || c.counting || now.Sub(c.since) < time.Duration((1+c.jitter)*float64(round)) {
@@ -62,12 +62,12 @@ func (c *instanceCount) observe(notice string, now time.Time) bool {
 	return true
 }
 
-// recount counts, and posts the number. What cannot be counted now is counted in
+// recount counts, and publishes the number. After an error it is tried again in
 // the next round.
 func (c *instanceCount) recount(ctx context.Context, l *Limiter) {
 	n, err := c.count(ctx)
 	if err == nil && n > 0 {
-		text, _ := json.Marshal(countEntry{Instances: n, Turn: l.id + "-" + strconv.Itoa(c.nextSequence())}) // numbers and letters
+		text, _ := json.Marshal(countEntry{Instances: n, Turn: l.id + "-" + strconv.Itoa(c.nextSequence())})
 		err = l.feed.Publish(ctx, instancesColumn, string(text))
 	}
 	if err == nil && n > 0 {

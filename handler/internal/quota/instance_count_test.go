@@ -14,12 +14,12 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// fleetOf counts so many instances.
+// fleetOf counts n instances.
 func fleetOf(n int) func(context.Context) (int, error) {
 	return func(context.Context) (int, error) { return n, nil }
 }
 
-// known is how many instances each ledger takes to run.
+// known is how many limiters know of which number of instances.
 func known(fleet []*Limiter) map[int64]int {
 	by := map[int64]int{}
 	for _, l := range fleet {
@@ -28,15 +28,15 @@ func known(fleet []*Limiter) map[int64]int {
 	return by
 }
 
-// Everybody knows how many run, and hardly anybody counts.
-func TestFleetIsCountedByOneForAll(t *testing.T) {
+// Every instance knows how many run, and few count.
+func TestOneInstanceCountsForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(midMonth)
 		ctx, cancel := context.WithCancel(t.Context())
 		var g sync.WaitGroup
 		var running, counts atomic.Int64
-		who := &consumer.Consumer{Name: "team-a", TokensPerMinute: 1000}
-		cfg := Config{Store: new(memory.Store), Consumers: []*consumer.Consumer{who}, CountInstances: func(context.Context) (int, error) {
+		team := &consumer.Consumer{Name: "team-a", TokensPerMinute: 1000}
+		cfg := Config{Store: new(memory.Store), Consumers: []*consumer.Consumer{team}, CountInstances: func(context.Context) (int, error) {
 			if counts.Add(1)%5 == 0 {
 				return 0, errors.New("the table does not answer")
 			}
@@ -78,28 +78,28 @@ func TestFleetIsCountedByOneForAll(t *testing.T) {
 	})
 }
 
-func TestNonsenseOnTheBoardIsNoCensus(t *testing.T) {
+func TestInvalidCountsAreIgnored(t *testing.T) {
 	var c instanceCount
-	for _, notice := range []string{"", "x", `{"n":-1}`, `{"n":0}`, `{"n":1000000000}`, `{"n":"7"}`, "null", `{"n":1e400}`} {
-		if c.observe(notice, time.Unix(0, 0)); c.instances.Load() != 0 {
-			t.Errorf("%q is taken for %d instances", notice, c.instances.Load())
+	for _, entry := range []string{"", "x", `{"n":-1}`, `{"n":0}`, `{"n":1000000000}`, `{"n":"7"}`, "null", `{"n":1e400}`} {
+		if c.observe(entry, time.Unix(0, 0)); c.instances.Load() != 0 {
+			t.Errorf("%q counts %d instances", entry, c.instances.Load())
 		}
 	}
 	if c.observe(`{"n":7}`, time.Unix(0, 0)); c.instances.Load() != 7 {
-		t.Error("a good notice after nonsense is not taken")
+		t.Error("a valid count after invalid ones is ignored")
 	}
 }
 
-// The table goes away before any instance had a caller of this consumer. With
-// the count each keeps to its part; without, each takes itself for alone.
-func TestInstancesThatNeverSpentShareAnOutageEvenly(t *testing.T) {
+// The table is lost before any instance had a request of this consumer. With the
+// count each spends its part; without it, each spends the whole.
+func TestOutageBeforeTheFirstRequest(t *testing.T) {
 	for name, count := range map[string]func(context.Context) (int, error){"counted": fleetOf(10), "not counted": nil} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				used := spentInOutage(t, count)
 				t.Logf("%d of 60000 tokens were spent in the minute without a table", used)
 				if over := used > 61_000; over == (count != nil) {
-					t.Errorf("%d tokens spent; that the count makes the difference is not shown", used)
+					t.Errorf("%d tokens spent; want the count to make the difference", used)
 				}
 				if used < 30_000 {
 					t.Errorf("only %d tokens spent", used)
@@ -109,40 +109,40 @@ func TestInstancesThatNeverSpentShareAnOutageEvenly(t *testing.T) {
 	}
 }
 
-// spentInOutage is what ten instances let pass in one minute when the table is
-// lost before their first request.
+// spentInOutage is what ten instances grant in one minute when the table is lost
+// before their first request.
 func spentInOutage(t *testing.T, count func(context.Context) (int, error)) int {
 	t.Helper()
 	time.Sleep(midMonth)
 	ctx, cancel := context.WithCancel(t.Context())
 	var g sync.WaitGroup
-	who := &consumer.Consumer{Name: "team-a", TokensPerMinute: 60_000}
+	team := &consumer.Consumer{Name: "team-a", TokensPerMinute: 60_000}
 	store := &counting{Store: new(memory.Store)}
 	var fleet []*Limiter
 	for range 10 {
-		fleet = append(fleet, open(ctx, &g, Config{Store: store, Consumers: []*consumer.Consumer{who}, CountInstances: count}))
+		fleet = append(fleet, open(ctx, &g, Config{Store: store, Consumers: []*consumer.Consumer{team}, CountInstances: count}))
 	}
 	for range 10 {
 		for _, l := range fleet {
-			l.feed.NoteTraffic() // others' requests
+			l.feed.NoteTraffic() // requests of other consumers
 		}
 		time.Sleep(time.Second)
 	}
 	store.set(0, true)
 	time.Sleep(5 * time.Second)
 	var used atomic.Int64
-	var asking sync.WaitGroup
+	var callers sync.WaitGroup
 	for _, l := range fleet {
-		asking.Go(func() {
+		callers.Go(func() {
 			for range 20 {
-				if r, err := l.Reserve(ctx, who, "gpt-4o", 3000, usage.Price{}); err == nil {
+				if r, err := l.Reserve(ctx, team, "gpt-4o", 3000, usage.Price{}); err == nil {
 					r.Commit()
 					used.Add(3000)
 				}
 			}
 		})
 	}
-	asking.Wait()
+	callers.Wait()
 	store.set(0, false)
 	cancel()
 	g.Wait()

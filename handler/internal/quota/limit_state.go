@@ -3,50 +3,51 @@ package quota
 import (
 	"encoding/json"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"spillway/handler/internal/quota/lease"
 )
 
-// limitState is one limit of one consumer at work: its account, who waits for it,
-// and whether somebody tends it.
+// limitState is one limit of one consumer in use: its account, the requests that wait for
+// it, and its goroutine.
 type limitState struct {
 	limit
-	consumer  string // the consumer
+	consumer  string
 	partition string
-	columns   []string // of its shards, on the board
+	columns   []string // of its shards, in the feed
 
 	mu         sync.Mutex
 	account    lease.Account
 	waiting    map[int]chan decision
-	running    bool      // a goroutine looks after it
-	exchanging bool      // and is in an exchange with the table
-	sleepUntil time.Time // or rests until then; zero = until it is kicked
+	running    bool      // a goroutine makes its exchanges
+	exchanging bool      // an exchange is in flight
+	sleepUntil time.Time // the goroutine sleeps until then; zero = until wakeup
 	wakeup     chan struct{}
-	failing    bool // its last exchange went wrong
+	failing    bool // its last exchange failed
 }
 
-// decision is what became of a request that waited.
+// decision is the decision of a request that waited.
 type decision struct {
 	decision lease.Decision
 	window   int64
 }
 
-// maxAmount is the maxAmount request that the limit could ever have room for.
+// maxAmount is the largest request that can fit into the limit.
 func (e *limitState) maxAmount() int64 { return e.account.Config.Largest() }
 
-// reserve spends n units or tells why not. With quota.Ask the channel tells, and
-// the ticket ends the waiting.
-func (e *limitState) reserve(n int64, m lease.Moment) (d decision, ticket int, told chan decision) {
+// reserve spends n units if it can. With lease.Pending the channel delivers the
+// decision, and the ticket ends the wait.
+func (e *limitState) reserve(n int64, m lease.Moment) (d decision, ticket int, decided chan decision) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	d.decision, ticket = e.account.Reserve(n, m)
 	d.window = e.account.Window()
 	if d.decision == lease.Pending {
-		told = make(chan decision, 1)
-		e.waiting[ticket] = told
+		decided = make(chan decision, 1)
+		e.waiting[ticket] = decided
 	}
-	return d, ticket, told
+	return d, ticket, decided
 }
 
 // settle replaces what was reserved by what was used.
@@ -57,42 +58,43 @@ func (e *limitState) settle(window, reserved, used int64, m lease.Moment) {
 	e.deliverDecisions(m)
 }
 
-// stopWaiting ends a waiting: by what the account says at last, or as the answer that
-// came at the same moment.
-func (e *limitState) stopWaiting(ticket int, told chan decision, m lease.Moment, last bool) decision {
+// stopWaiting ends a wait: with expire by what the account decides now, or by
+// the decision that came at the same moment.
+func (e *limitState) stopWaiting(ticket int, decided chan decision, m lease.Moment, expire bool) decision {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	select {
-	case d := <-told:
+	case d := <-decided:
 		return d
 	default:
 	}
 	delete(e.waiting, ticket)
-	if last {
+	if expire {
 		return decision{e.account.Expire(ticket, m), e.account.Window()}
 	}
 	e.account.Withdraw(ticket)
 	return decision{decision: lease.Denied}
 }
 
-// deliverDecisions tells those who wait what can be told. The caller holds mu.
+// deliverDecisions passes decisions to the requests that wait. The caller holds
+// mu.
 func (e *limitState) deliverDecisions(m lease.Moment) {
 	for _, s := range e.account.Resolve(m) {
-		if told, ok := e.waiting[s.Ticket]; ok {
+		if decided, ok := e.waiting[s.Ticket]; ok {
 			delete(e.waiting, s.Ticket)
-			told <- decision{s.Decision, e.account.Window()}
+			decided <- decision{s.Decision, e.account.Window()}
 		}
 	}
 }
 
-// feedEntry is a limit's column on the board.
+// feedEntry is a limit's entry in the change feed.
 type feedEntry struct {
 	Window int64 `json:"w"`
 	Left   int64 `json:"l"`
 }
 
-// observe takes in what the board said.
-func (e *limitState) observe(columns map[string]string, asked time.Time, m lease.Moment) {
+// observe takes over what the feed holds for the limit.
+func (e *limitState) observe(columns map[string]string, started time.Time, m lease.Moment) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var n feedEntry
@@ -100,6 +102,23 @@ func (e *limitState) observe(columns map[string]string, asked time.Time, m lease
 	if listed && json.Unmarshal([]byte(text), &n) != nil {
 		return
 	}
-	e.account.ObserveFeed(listed, n.Window, n.Left, m, asked)
+	e.account.ObserveFeed(listed, n.Window, n.Left, m, started)
 	e.deliverDecisions(m)
+}
+
+// concurrencyLimit counts a consumer's requests under way on this instance
+// (docs/quotas.md#limits).
+type concurrencyLimit struct{ inFlight atomic.Int64 }
+
+// acquire counts a request, or returns false when as many as the limit are
+// under way; a limit of 0 is none. release must be called once.
+func (c *concurrencyLimit) acquire(limit int) (release func(), ok bool) {
+	if limit <= 0 {
+		return func() {}, true
+	}
+	if c.inFlight.Add(1) > int64(limit) {
+		c.inFlight.Add(-1)
+		return nil, false
+	}
+	return func() { c.inFlight.Add(-1) }, true
 }

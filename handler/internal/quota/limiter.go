@@ -1,3 +1,8 @@
+// Package quota enforces the limits of consumers over all instances: it leases
+// parts of each limit from the table, lets requests spend them, and books what was
+// used. Package lease has the arithmetic; this package adds the table, the clock
+// and random numbers. How limits hold, within which bounds, and what happens
+// without the table: docs/quotas.md.
 package quota
 
 import (
@@ -13,34 +18,35 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// Config is what a ledger needs. Store and Consumers are required.
+// Config is the configuration of a Limiter. Store and Consumers are required.
 type Config struct {
 	Store        tablestore.Store
 	Consumers    []*consumer.Consumer
-	Refresh      time.Duration // how old knowledge may be; 0 = 500 ms
-	MaxTableWait time.Duration // the longest that a request waits for the table; 0 = 1.5 s
+	Refresh      time.Duration // the age at which a row is read again; 0 = 500 ms
+	MaxTableWait time.Duration // longest wait of a request for the table; 0 = 1.5 s
 
-	// CountInstances counts the instances that run, by asking the table: one instance
-	// does so for all, every 15 to 30 s while there is traffic; nil = as many are
-	// taken to run as write the rows.
+	// CountInstances counts the instances that run, in the table. One instance
+	// calls it for all, every 15 to 30 s while there is traffic; nil = the
+	// instances that write the rows are counted.
 	CountInstances func(ctx context.Context) (int, error)
-	MaxInstances   int             // how far the app may scale out; the same on all instances; 0 = 50
-	OnError        func(err error) // told when a row cannot be kept, once per occasion; nil = nobody
+	MaxInstances   int             // the most that the app may scale out to; the same on all instances; 0 = 50
+	OnError        func(err error) // called with the first error of a series; nil = not called
 
 	Now  func() time.Time // nil = time.Now
-	Rand func() float64   // in [0,1); nil = math/rand
+	Rand func() float64   // in [0,1); nil = math/rand/v2
 }
 
-// Limiter keeps the quotas. It is safe for concurrent use.
+// Limiter is the quotas of all consumers on this instance. It is safe for
+// concurrent use.
 type Limiter struct {
 	cfg       Config
-	id        string // in nonces: new at every start, so that a restarted instance is another one
+	id        string // in nonces: new at every start, so that a restarted instance is another writer
 	clock     tableClock
 	feed      *ChangeFeed
-	consumers map[string]*consumerLimits // by consumer
+	consumers map[string]*consumerLimits // by name
 	instances instanceCount
 
-	ctx     context.Context //nolint:containedctx // the life of the tending goroutines, which Run ends
+	ctx     context.Context // ends the goroutines of the limits
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
@@ -52,7 +58,7 @@ type consumerLimits struct {
 	concurrency concurrencyLimit
 }
 
-// New opens the books. Nothing is asked of the table yet.
+// New returns a Limiter, which does not use the table yet.
 func New(cfg Config) *Limiter {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -82,7 +88,8 @@ func New(cfg Config) *Limiter {
 	return l
 }
 
-// addConsumer opens a consumer's book and returns how many columns it has on the board.
+// addConsumer adds a consumer's limits and returns how many columns they have
+// in the feed.
 func (l *Limiter) addConsumer(c *consumer.Consumer) int {
 	b := &consumerLimits{byModel: map[string][]*limitState{}}
 	columns := 0
@@ -103,16 +110,16 @@ func (l *Limiter) addConsumer(c *consumer.Consumer) int {
 			b.byModel[model] = append(b.byModel[model], add(lim))
 		}
 	}
-	if columns > 0 || c.Concurrency > 0 { // else there is nothing to keep a book of
+	if columns > 0 || c.Concurrency > 0 { // else nothing is limited
 		l.consumers[c.Name] = b
 	}
 	return columns
 }
 
-func (l *Limiter) newLimitState(who string, lim limit) *limitState {
+func (l *Limiter) newLimitState(consumerName string, lim limit) *limitState {
 	shards := lim.shards(l.cfg.MaxInstances)
 	e := &limitState{
-		limit: lim, consumer: who, partition: "q|" + tablestore.EncodeKey(who),
+		limit: lim, consumer: consumerName, partition: "q|" + tablestore.EncodeKey(consumerName),
 		waiting: map[int]chan decision{}, wakeup: make(chan struct{}, 1),
 		account: lease.Account{
 			Config: lease.LimitConfig{Limit: lim.amount, Period: lim.period, Shards: shards, Refresh: l.cfg.Refresh},
@@ -120,16 +127,16 @@ func (l *Limiter) newLimitState(who string, lim limit) *limitState {
 		},
 	}
 	for shard := range shards {
-		e.columns = append(e.columns, feedColumn(who, lim, shard))
+		e.columns = append(e.columns, feedColumn(consumerName, lim, shard))
 	}
 	return e
 }
 
-// Feed is the notice board, for others to hang notices on before Run.
+// Feed is the change feed, to which others may add before Run.
 func (l *Limiter) Feed() *ChangeFeed { return l.feed }
 
-// Run follows the board until ctx is done. Then it gives back what the instance
-// holds and does not need, and returns when all its goroutines have ended.
+// Run reads the feed until ctx is done. Then it returns what the instance has
+// leased and not spent, and ends when all its goroutines have ended.
 func (l *Limiter) Run(ctx context.Context) {
 	l.feed.Run(ctx)
 	l.cancel()
@@ -149,20 +156,20 @@ func (l *Limiter) moment(p lease.Period) lease.Moment {
 	return m
 }
 
-// observeFeed passes on what the board said to the limits in use.
-func (l *Limiter) observeFeed(columns map[string]string, asked time.Time) {
-	if l.instances.observe(columns[instancesColumn], asked) && l.ctx.Err() == nil {
+// observeFeed passes the feed to the limits.
+func (l *Limiter) observeFeed(columns map[string]string, started time.Time) {
+	if l.instances.observe(columns[instancesColumn], started) && l.ctx.Err() == nil {
 		l.running.Go(func() { l.instances.recount(l.ctx, l) })
 	}
 	for _, b := range l.consumers {
 		for e := range b.entries() {
-			e.observe(columns, asked, l.moment(e.period))
+			e.observe(columns, started, l.moment(e.period))
 			l.wake(e)
 		}
 	}
 }
 
-// entries goes through all limits of the book.
+// entries iterates over all limits.
 func (b *consumerLimits) entries() func(yield func(*limitState) bool) {
 	return func(yield func(*limitState) bool) {
 		for _, e := range b.all {

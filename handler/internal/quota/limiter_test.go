@@ -14,7 +14,7 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// counting is a table that counts what is asked of it.
+// counting is a table that counts its calls.
 type counting struct {
 	tablestore.Store
 	mu    sync.Mutex
@@ -24,7 +24,7 @@ type counting struct {
 	down  bool
 }
 
-func (c *counting) note(ctx context.Context, partition string) error {
+func (c *counting) record(ctx context.Context, partition string) error {
 	c.mu.Lock()
 	c.calls++
 	if partition != Partition {
@@ -43,21 +43,21 @@ func (c *counting) note(ctx context.Context, partition string) error {
 }
 
 func (c *counting) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
-	if err := c.note(ctx, partition); err != nil {
+	if err := c.record(ctx, partition); err != nil {
 		return tablestore.Row{}, tablestore.Response{}, err
 	}
 	return c.Store.Get(ctx, partition, key)
 }
 
 func (c *counting) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
-	if err := c.note(ctx, row.Partition); err != nil {
+	if err := c.record(ctx, row.Partition); err != nil {
 		return "", tablestore.Response{}, err
 	}
 	return c.Store.Put(ctx, row)
 }
 
 func (c *counting) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
-	if err := c.note(ctx, row.Partition); err != nil {
+	if err := c.record(ctx, row.Partition); err != nil {
 		return "", tablestore.Response{}, err
 	}
 	return c.Store.Upsert(ctx, row)
@@ -75,8 +75,8 @@ func (c *counting) count() (calls, rows int) {
 	return c.calls, c.rows
 }
 
-// midMonth gets away from the beginning of virtual time, which is that of a
-// month and of a minute.
+// midMonth leads away from the beginning of virtual time, which is the beginning
+// of a month and of a minute.
 const midMonth = 10*24*time.Hour + 5*time.Second
 
 // open starts an instance that ends with the test's ctx.
@@ -86,7 +86,7 @@ func open(ctx context.Context, g *sync.WaitGroup, cfg Config) *Limiter {
 	return l
 }
 
-func alone(t *testing.T, c *consumer.Consumer, play func(t *testing.T, l *Limiter, store *counting)) {
+func single(t *testing.T, c *consumer.Consumer, check func(t *testing.T, l *Limiter, store *counting)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(midMonth)
@@ -99,7 +99,7 @@ func alone(t *testing.T, c *consumer.Consumer, play func(t *testing.T, l *Limite
 			cancel()
 			g.Wait()
 		}()
-		play(t, l, store)
+		check(t, l, store)
 	})
 }
 
@@ -113,7 +113,7 @@ func reserve(t *testing.T, l *Limiter, c *consumer.Consumer, tokens int64) (*Res
 	return r, over
 }
 
-// spend reserves what there must be room for.
+// spend reserves what must be granted.
 func spend(t *testing.T, l *Limiter, c *consumer.Consumer, tokens int64) *Reservation {
 	t.Helper()
 	r, over := reserve(t, l, c, tokens)
@@ -123,9 +123,9 @@ func spend(t *testing.T, l *Limiter, c *consumer.Consumer, tokens int64) *Reserv
 	return r
 }
 
-func TestMinuteIsSpentToTheLastTokenAndComesBack(t *testing.T) {
+func TestMinuteLimitIsSpentExactlyAndRenewed(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000}
-	alone(t, c, func(t *testing.T, l *Limiter, _ *counting) {
+	single(t, c, func(t *testing.T, l *Limiter, _ *counting) {
 		for i := range 10 {
 			if _, over := reserve(t, l, c, 1000); over != nil {
 				t.Fatalf("request %d of 10: %v", i+1, over)
@@ -133,18 +133,18 @@ func TestMinuteIsSpentToTheLastTokenAndComesBack(t *testing.T) {
 		}
 		_, over := reserve(t, l, c, 1000)
 		if over == nil || !over.Retryable || over.Limit != "tokensPerMinute" {
-			t.Fatalf("eleventh request: %+v, want a refusal by tokensPerMinute that a retry may get over", over)
+			t.Fatalf("eleventh request: %+v, want a retryable refusal by tokensPerMinute", over)
 		}
 		time.Sleep(over.Wait)
 		if _, over := reserve(t, l, c, 1000); over != nil {
-			t.Errorf("after exactly the wait that was told: %v", over)
+			t.Errorf("after exactly the wait of the error: %v", over)
 		}
 	})
 }
 
-func TestWhatWasNotUsedIsThereForTheNextRequest(t *testing.T) {
+func TestUnusedReservationIsReturned(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000}
-	alone(t, c, func(t *testing.T, l *Limiter, _ *counting) {
+	single(t, c, func(t *testing.T, l *Limiter, _ *counting) {
 		for i := range 16 { // 16 reservations of 5,000, 4,800 tokens
 			r, over := reserve(t, l, c, 5000)
 			if over != nil {
@@ -164,13 +164,13 @@ func TestWhatWasNotUsedIsThereForTheNextRequest(t *testing.T) {
 	})
 }
 
-func TestRequestLargerThanTheLimitIsNeverRetryable(t *testing.T) {
+func TestRequestLargerThanTheLimitIsNotRetryable(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000, MaxRequestTokens: 20_000}
-	alone(t, c, func(t *testing.T, l *Limiter, store *counting) {
+	single(t, c, func(t *testing.T, l *Limiter, store *counting) {
 		for _, tokens := range []int64{10_001, 20_001, 1<<63 - 1} {
 			_, over := reserve(t, l, c, tokens)
 			if over == nil || over.Retryable || over.Wait != 0 {
-				t.Errorf("%d tokens: %+v, want a refusal that no wait gets over", tokens, over)
+				t.Errorf("%d tokens: %+v, want a refusal that is not retryable", tokens, over)
 			}
 		}
 		if _, rows := store.count(); rows != 0 {
@@ -182,12 +182,12 @@ func TestRequestLargerThanTheLimitIsNeverRetryable(t *testing.T) {
 	})
 }
 
-func TestEveryLimitIsKeptAndAllOrNothing(t *testing.T) {
+func TestAllLimitsOrNoneAreReserved(t *testing.T) {
 	c := &consumer.Consumer{
 		Name: "team-a", TokensPerMinute: 100_000, RequestsPerMinute: 100,
 		PerModel: map[string]consumer.Limits{"gpt-4o": {RequestsPerMinute: 3}},
 	}
-	alone(t, c, func(t *testing.T, l *Limiter, _ *counting) {
+	single(t, c, func(t *testing.T, l *Limiter, _ *counting) {
 		for range 3 {
 			if _, over := reserve(t, l, c, 1000); over != nil {
 				t.Fatal(over)
@@ -212,9 +212,9 @@ func TestEveryLimitIsKeptAndAllOrNothing(t *testing.T) {
 	})
 }
 
-func TestBudgetIsMoneyOfTheMonth(t *testing.T) {
+func TestBudgetPerMonth(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", BudgetPerMonth: 1} // at 10 per million output tokens: 100,000 of them
-	alone(t, c, func(t *testing.T, l *Limiter, _ *counting) {
+	single(t, c, func(t *testing.T, l *Limiter, _ *counting) {
 		spent := 0
 		for {
 			r, over := reserve(t, l, c, 1000)
@@ -227,7 +227,7 @@ func TestBudgetIsMoneyOfTheMonth(t *testing.T) {
 			r.Settle(usage.Tokens{Prompt: 400, Cached: 400, Completion: 500}) // 0.001 + 0.005
 			spent++
 			if spent > 1000 {
-				t.Fatal("the budget has no end")
+				t.Fatal("the budget is never used up")
 			}
 			time.Sleep(time.Second)
 		}
@@ -237,9 +237,9 @@ func TestBudgetIsMoneyOfTheMonth(t *testing.T) {
 	})
 }
 
-func TestRequestWithCreditNeverWaitsForTheTable(t *testing.T) {
+func TestRequestWithCreditDoesNotWaitForTheTable(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 6_000_000}
-	alone(t, c, func(t *testing.T, l *Limiter, store *counting) {
+	single(t, c, func(t *testing.T, l *Limiter, store *counting) {
 		for range 20 { // a rate is known, and credit is held
 			spend(t, l, c, 1000)
 			time.Sleep(100 * time.Millisecond)
@@ -260,11 +260,11 @@ func TestRequestWithCreditNeverWaitsForTheTable(t *testing.T) {
 
 func TestWaitForTheTableIsBounded(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000, TokensPerMonth: 1_000_000}
-	alone(t, c, func(t *testing.T, l *Limiter, store *counting) {
+	single(t, c, func(t *testing.T, l *Limiter, store *counting) {
 		store.set(0, true)
 		before := time.Now()
 		if _, over := reserve(t, l, c, 1000); over != nil {
-			t.Errorf("first request with the table gone: %v, want it within the degraded share", over)
+			t.Errorf("first request without the table: %v, want it granted from the offline share", over)
 		}
 		if waited := time.Since(before); waited > 1500*time.Millisecond {
 			t.Errorf("waited %v", waited)
@@ -272,12 +272,12 @@ func TestWaitForTheTableIsBounded(t *testing.T) {
 		before = time.Now()
 		spend(t, l, c, 1000)
 		if waited := time.Since(before); waited > 0 {
-			t.Errorf("once it is known that the table is gone a request waited %v", waited)
+			t.Errorf("with the table known to be unreachable a request waited %v", waited)
 		}
 	})
 }
 
-func TestIdleInstanceGivesBackAndThenKeepsQuiet(t *testing.T) {
+func TestIdleInstanceReturnsItsLease(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 600_000}
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(midMonth)
@@ -304,7 +304,7 @@ func TestIdleInstanceGivesBackAndThenKeepsQuiet(t *testing.T) {
 	})
 }
 
-func TestStoppedInstanceGivesBackItsLease(t *testing.T) {
+func TestStoppedInstanceReturnsItsLease(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMonth: 1_000_000}
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(midMonth)
@@ -332,7 +332,7 @@ func TestStoppedInstanceGivesBackItsLease(t *testing.T) {
 	})
 }
 
-func TestColdInstanceKnowsWhoIsNearlyOut(t *testing.T) {
+func TestColdInstanceKnowsExhaustedLimits(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000}
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(midMonth)
@@ -351,10 +351,10 @@ func TestColdInstanceKnowsWhoIsNearlyOut(t *testing.T) {
 		store.set(0, true) // from here on only what is known can help
 		before := time.Now()
 		if _, over := reserve(t, cold, c, 1000); over == nil {
-			t.Error("a cold instance served a consumer whose limit the board names as used up")
+			t.Error("a cold instance granted a request beyond a limit that the feed lists as used up")
 		}
 		if waited := time.Since(before); waited > 0 {
-			t.Errorf("and waited %v to find out", waited)
+			t.Errorf("the refusal took %v", waited)
 		}
 		store.set(0, false)
 		cancel()
@@ -362,24 +362,24 @@ func TestColdInstanceKnowsWhoIsNearlyOut(t *testing.T) {
 	})
 }
 
-func TestCallerWhoLeavesTakesNothingAlong(t *testing.T) {
+func TestCanceledReservationReservesNothing(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000}
-	alone(t, c, func(t *testing.T, l *Limiter, store *counting) {
+	single(t, c, func(t *testing.T, l *Limiter, store *counting) {
 		store.set(300*time.Millisecond, false)
 		ctx, leave := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer leave()
 		if _, err := l.Reserve(ctx, c, "gpt-4o", 9_000, usage.Price{}); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("reserve for a caller who left: %v", err)
+			t.Errorf("reserve with a canceled context: %v", err)
 		}
 		store.set(0, false)
 		time.Sleep(2 * time.Second)
 		if _, over := reserve(t, l, c, 10_000); over != nil {
-			t.Errorf("the whole limit, after the caller left: %v", over)
+			t.Errorf("the whole limit, after the cancellation: %v", over)
 		}
 	})
 }
 
-func TestConcurrencyHoldsOnEachInstance(t *testing.T) {
+func TestConcurrencyIsPerInstance(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", Concurrency: 3}
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Config{Store: new(memory.Store), Consumers: []*consumer.Consumer{c}, CountInstances: fleetOf(2)})
@@ -400,16 +400,16 @@ func TestConcurrencyHoldsOnEachInstance(t *testing.T) {
 			t.Errorf("after one left: %v", over)
 		}
 		if _, over := reserve(t, l, c, 1); over == nil {
-			t.Error("one that left twice made room twice")
+			t.Error("a request that ended twice was counted twice")
 		}
 	})
 }
 
-// A request that no waiting makes possible is told so, also while another limit
-// is used up that waiting would help with.
-func TestTooLargeIsSaidBeforeUsedUp(t *testing.T) {
+// A request that can never fit is refused as such, also while another limit is used
+// up for a time.
+func TestTooLargeIsReportedBeforeUsedUp(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", RequestsPerMinute: 1, TokensPerMinute: 1000}
-	alone(t, c, func(t *testing.T, l *Limiter, _ *counting) {
+	single(t, c, func(t *testing.T, l *Limiter, _ *counting) {
 		spend(t, l, c, 10)
 		if _, over := reserve(t, l, c, 10); over == nil || over.Limit != "requestsPerMinute" || !over.Retryable {
 			t.Errorf("a second request: %+v", over)
@@ -420,7 +420,7 @@ func TestTooLargeIsSaidBeforeUsedUp(t *testing.T) {
 	})
 }
 
-func TestNobodyInParticularHasNoLimits(t *testing.T) {
+func TestNoConsumerHasNoLimits(t *testing.T) {
 	l := New(Config{Store: new(memory.Store)})
 	r, err := l.Reserve(t.Context(), nil, "gpt-4o", 1<<40, usage.Price{})
 	if err != nil {
@@ -429,6 +429,6 @@ func TestNobodyInParticularHasNoLimits(t *testing.T) {
 	r.Settle(usage.Tokens{Prompt: 1})
 	r.Refund()
 	if s := l.RateLimits(nil, "gpt-4o"); s != (RateLimitStatus{}) {
-		t.Errorf("standing of nobody: %+v", s)
+		t.Errorf("status without a consumer: %+v", s)
 	}
 }

@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -9,22 +10,22 @@ import (
 	"spillway/handler/internal/quota/lease"
 )
 
-// RateLimit is what a caller is told about one limit, in x-ratelimit-limit,
+// RateLimit is what a caller sees of one limit, in x-ratelimit-limit,
 // -remaining and -reset. The zero RateLimit is no limit.
 type RateLimit struct {
 	Limit     int64
 	Remaining int64         // over the fleet, as far as this instance knows; never negative
-	Reset     time.Duration // until the whole limit is there again
+	Reset     time.Duration // until the window ends
 }
 
-// RateLimitStatus is what a caller is told about its limits per minute.
+// RateLimitStatus is what a caller sees of its limits per minute.
 type RateLimitStatus struct {
 	Tokens   RateLimit
 	Requests RateLimit
 }
 
-// RateLimits tells how a consumer stands with this model: of the limits that bear
-// on it, those with the least left. It never waits.
+// RateLimits returns the status of a consumer for this model: of the limits
+// that apply, those with the least left. It does not block.
 func (l *Limiter) RateLimits(c *consumer.Consumer, model string) RateLimitStatus {
 	var s RateLimitStatus
 	if c == nil || l.consumers[c.Name] == nil {
@@ -55,7 +56,8 @@ func (l *Limiter) rateLimit(e *limitState) RateLimit {
 	return RateLimit{s.Limit, s.Remaining, l.untilEnd(e.period, s.Window)}
 }
 
-// LimitStatus is one limit of one consumer, for the status page and the metrics.
+// LimitStatus is one limit of one consumer, for the status page and the
+// metrics.
 type LimitStatus struct {
 	Consumer  string
 	Limit     string  // "tokensPerMinute"
@@ -67,19 +69,73 @@ type LimitStatus struct {
 
 // LimitStatuses lists all limits, by consumer.
 func (l *Limiter) LimitStatuses() []LimitStatus {
-	var lines []LimitStatus
-	for who, b := range l.consumers {
+	var statuses []LimitStatus
+	for name, b := range l.consumers {
 		for e := range b.entries() {
 			m := l.rateLimit(e)
-			line := LimitStatus{Consumer: who, Limit: e.name, Model: e.model, Amount: float64(m.Limit), Remaining: float64(m.Remaining), Reset: m.Reset}
+			status := LimitStatus{Consumer: name, Limit: e.name, Model: e.model, Amount: float64(m.Limit), Remaining: float64(m.Remaining), Reset: m.Reset}
 			if e.unit == money {
-				line.Amount, line.Remaining = lease.Amount(m.Limit), lease.Amount(m.Remaining)
+				status.Amount, status.Remaining = lease.Amount(m.Limit), lease.Amount(m.Remaining)
 			}
-			lines = append(lines, line)
+			statuses = append(statuses, status)
 		}
 	}
-	slices.SortFunc(lines, func(a, b LimitStatus) int {
+	slices.SortFunc(statuses, func(a, b LimitStatus) int {
 		return strings.Compare(a.Consumer+"\x00"+a.Model+"\x00"+a.Limit, b.Consumer+"\x00"+b.Model+"\x00"+b.Limit)
 	})
-	return lines
+	return statuses
+}
+
+// ExceededError is why a request was refused: a limit of its consumer has not
+// enough left. Its text is for the caller.
+type ExceededError struct {
+	Limit     string        // as in the configuration: "tokensPerMinute", "budgetPerMonth of model gpt-4o"
+	Amount    int64         // the limit, in its unit; 0 = money
+	Wait      time.Duration // until the limit may have enough left; 0 = a wait does not help
+	Retryable bool          // whether the same request can succeed within about a minute
+}
+
+// maxRetryAfterSeconds is the longest wait that every SDK honours
+// (docs/azure-openai.md#sdk-retries).
+const maxRetryAfterSeconds = 59
+
+func (e *ExceededError) Error() string {
+	switch {
+	case e.Retryable:
+		return fmt.Sprintf("quota exceeded: %s. Please retry after %d seconds", e.Limit, min(maxRetryAfterSeconds, int64((e.Wait+time.Second-1)/time.Second)))
+	case e.Wait > 0:
+		return fmt.Sprintf("quota exceeded: %s has not enough left for this request until the month ends, in %d hours; ask the operator for more", e.Limit, int64((e.Wait+time.Hour-1)/time.Hour))
+	}
+	return fmt.Sprintf("quota exceeded: the request alone is larger than %s (%d) allows; make it smaller or ask the operator for more", e.Limit, e.Amount)
+}
+
+// unconfirmedWait is the wait when the table did not decision in time.
+const unconfirmedWait = time.Second
+
+// exceeded returns the error for n units of this limit.
+func (l *Limiter) exceeded(e *limitState, decision lease.Decision, n int64) *ExceededError {
+	exceeded := &ExceededError{Limit: e.label()}
+	if e.unit != money {
+		exceeded.Amount = e.amount
+	}
+	if decision == lease.TooLarge {
+		return exceeded
+	}
+	e.mu.Lock()
+	s := e.account.Status(l.moment(e.period))
+	e.mu.Unlock()
+	exceeded.Retryable = e.period == lease.Minute
+	exceeded.Wait = l.untilEnd(e.period, s.Window)
+	if s.Remaining >= n && e.period == lease.Minute {
+		exceeded.Wait = min(exceeded.Wait, unconfirmedWait)
+	}
+	return exceeded
+}
+
+// untilEnd is the time until the window has ended for certain, by this
+// instance's clock.
+func (l *Limiter) untilEnd(p lease.Period, window int64) time.Duration {
+	earliest, _, _ := l.clock.bounds(l.now())
+	wait := p.Ends(window).Sub(earliest)
+	return max(time.Millisecond, wait+wait/(maxDrift/2)+time.Millisecond)
 }

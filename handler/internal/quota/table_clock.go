@@ -5,16 +5,17 @@ import (
 	"time"
 )
 
-// How far the clock trusts what it hears (facts/table-state.md §3 rules 1, 2).
+// The uncertainties of the clock (docs/shared-state.md).
 const (
-	frontEndSkew = 50 * time.Millisecond  // how far the clocks of the service's front ends are apart
-	maxDrift     = 5000                   // a local clock gains or loses at most 1/drift
-	maxJump      = 250 * time.Millisecond // wall and monotonic clock moved apart: the process slept, or a clock was set
+	frontEndSkew = 50 * time.Millisecond  // between the clocks of the service's front ends
+	maxDrift     = 5000                   // a local clock gains or loses at most 1/maxDrift
+	maxJump      = 250 * time.Millisecond // between wall and monotonic clock; after more the process slept, or a clock was set
 )
 
-// tableClock bounds the table service's tableClock by the Date of its answers, which are
-// whole seconds: their intersection shrinks to about a tenth of a second. Until
-// the first answer it is this machine's own. It is safe for concurrent use.
+// tableClock bounds the table service's clock by the Date of its answers, which
+// are whole seconds: their intersection shrinks to about a tenth of a second.
+// Until the first answer it is this machine's own clock. It is safe for
+// concurrent use.
 type tableClock struct {
 	mu        sync.Mutex
 	known     bool
@@ -24,7 +25,7 @@ type tableClock struct {
 	first     time.Time
 }
 
-// sample takes in an answer whose request left at sent and which came at got.
+// sample takes an answer whose request was sent at sent and which came at got.
 func (c *tableClock) sample(date, sent, got time.Time) {
 	if date.IsZero() {
 		return
@@ -49,7 +50,7 @@ func (c *tableClock) sample(date, sent, got time.Time) {
 	c.low, c.high, c.at, c.known = low, high, got, true
 }
 
-// skewAt is how far wall and monotonic clock have skewAt apart since the first
+// skewAt is how far wall and monotonic clock have moved apart since the first
 // answer.
 func (c *tableClock) skewAt(now time.Time) time.Duration {
 	return now.Round(0).Sub(c.first.Round(0)) - now.Sub(c.first)
@@ -60,8 +61,8 @@ func (c *tableClock) steady(now time.Time) bool {
 	return d <= maxJump && d >= -maxJump
 }
 
-// bounds is the service's clock, at the earliest and at the latest; while that is
-// not known, this machine's.
+// bounds is the service's clock, at the earliest and at the latest; while that
+// is not known, this machine's clock.
 func (c *tableClock) bounds(now time.Time) (earliest, latest time.Time, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -2,50 +2,50 @@ package lease
 
 import "time"
 
-// LimitConfig are what is fixed about a limit. All instances must have the same, so
-// they come from configuration alone.
+// LimitConfig is the configuration of a limit. It must be the same on all
+// instances, so it comes from configuration alone.
 type LimitConfig struct {
 	Limit   int64 // units per window, over the fleet
 	Period  Period
 	Shards  int           // rows that share the limit; 0 = 1. A request cannot be larger than Limit/Shards
-	Refresh time.Duration // how old knowledge of the row may be before it is asked again; 0 = 500 ms
+	Refresh time.Duration // the age at which the row is read again; 0 = 500 ms
 }
 
-// Largest is the largest request that there can be room for: one shard's share.
-func (t LimitConfig) Largest() int64 { return t.Limit / int64(max(1, t.Shards)) }
+// Largest is the largest request that can fit: one shard's share.
+func (c LimitConfig) Largest() int64 { return c.Limit / int64(max(1, c.Shards)) }
 
-// Moment is when something happens: the instant of this process's clock for
-// ages and rates, and the window that the table's clock is in.
+// Moment is when something happens: the instant by this process's clock, for
+// ages and rates, and the window by the table's clock.
 type Moment struct {
 	At           time.Time
-	Window       int64         // the window that has begun for certain: while in doubt, the earlier
+	Window       int64         // the window that has begun for certain: the earlier one, within the uncertainty of the clock
 	LatestWindow int64         // the latest window that could have begun
 	WindowAge    time.Duration // since Window began
 	Estimated    bool          // the table's clock is not known: the windows are those of this machine's clock
-	Instances    int           // instances that may be spending too; 0 = not known
+	Instances    int           // instances that may be spending; 0 = not known
 }
 
-// Account is one instance's books of one shard set of one limit: what it has
-// leased and not spent, what it has spent and not booked, and what it last saw
-// of the row. It does no I/O: [Account.Next] says what it would do with the
-// table, the Did methods tell it what came of it. It is not safe for
-// concurrent use.
+// Account is one instance's account of one limit: what it has leased and not
+// spent, what it has spent and not booked, and what it last read of the row. It
+// does no I/O: [Account.Next] returns the next exchange with the table, and its
+// outcome is passed to RowRead, WriteAccepted, WriteConflicted or
+// ExchangeFailed. It is not safe for concurrent use.
 type Account struct {
 	Config LimitConfig
-	ID     string  // this instance, in nonces: unique in the fleet, short
-	Jitter float64 // this instance's draw in [0,1): spreads shards and small shares over the fleet
+	ID     string  // of this instance, in nonces: unique in the fleet, short
+	Jitter float64 // a random number in [0,1): spreads shards and small shares over the fleet
 
 	window       int64
-	windowKnown  bool  // the table's clock told window
+	windowKnown  bool  // window is by the table's clock
 	credit       int64 // leased, unspent
-	unbooked     int64 // spent in window, not booked; negative is being given back
+	unbooked     int64 // spent in window, not booked; negative: to be returned
 	unbookedLate int64 // spent in windows that ended, not booked
 	waiters      []waiter
 	lastID       int
 
 	demand      demand
 	view        view
-	notListedAt time.Time     // when the notice board last said that this limit is not nearly out
+	notListedAt time.Time     // when the change feed last did not list this limit
 	exhausted   map[int]int64 // shards used up, and in which window
 	shard       int
 	started     bool
@@ -53,13 +53,13 @@ type Account struct {
 	row     rowState
 	offline offlineShare
 
-	announce     bool      // the board should hear of view
+	announce     bool      // the feed should list view
 	writers      int       // instances that wrote the row lately
-	reread       bool      // a refusal rested on an old look
-	fleetRate    float64   // units per second that the fleet spends, as the row shows
-	listedLeft   int64     // what the board said was left in the window listed
-	listedWindow int64     // the window for which the board names this limit
-	lowSince     time.Time // since when the row is known to be nearly out
+	reread       bool      // a refusal was based on an old view
+	fleetRate    float64   // units per second that the fleet spends, by the row
+	listedLeft   int64     // what was left in listedWindow, by the feed
+	listedWindow int64     // the window for which the feed lists this limit
+	lowSince     time.Time // since when the row is known to be nearly used up
 }
 
 type waiter struct {
@@ -67,28 +67,29 @@ type waiter struct {
 	n  int64
 }
 
-// view is what this instance last learnt of the row.
+// view is what this instance last read of the row.
 type view struct {
 	known     bool
 	window    int64
 	left      int64
 	at        time.Time
-	estimated bool // taken over from the window before
+	estimated bool // derived from the window before
 }
 
-// Decision is what an account says to a request.
+// Decision is the result of a reservation.
 type Decision uint8
 
-// The answers.
+// The decisions.
 const (
 	Granted  Decision = iota // spent: settle it later
-	Denied                   // the window has not so much left
-	TooLarge                 // no window will ever have so much
-	Pending                  // only the table can tell: wait for the ticket
+	Denied                   // the window has not enough left
+	TooLarge                 // no window will ever have enough
+	Pending                  // the table must be asked: wait for the ticket
 )
 
-// Reserve spends n units if that is known to be within the limit. With Ask it
-// returns a ticket, which [Account.Serve] or [Account.Withdraw] ends.
+// Reserve spends n units if that is known to be within the limit. With Pending
+// it returns a ticket, which [Account.Resolve], [Account.Withdraw] or
+// [Account.Expire] ends.
 func (a *Account) Reserve(n int64, m Moment) (Decision, int) {
 	n = Clamp(n)
 	a.rollWindow(m)
@@ -96,16 +97,16 @@ func (a *Account) Reserve(n int64, m Moment) (Decision, int) {
 		return TooLarge, 0
 	}
 	a.demand.add(n, m.At)
-	if answer := a.decide(n, m, len(a.waiters) == 0); answer != Pending {
-		return answer, 0
+	if decision := a.decide(n, m, len(a.waiters) == 0); decision != Pending {
+		return decision, 0
 	}
 	a.lastID++
 	a.waiters = append(a.waiters, waiter{a.lastID, n})
 	return Pending, a.lastID
 }
 
-// decide answers out of what is known. A request behind others that wait takes
-// nothing from them.
+// decide decides from what is known. A request behind others that wait takes
+// nothing before them.
 func (a *Account) decide(n int64, m Moment, first bool) Decision {
 	a.keepReturning()
 	switch {
@@ -127,7 +128,7 @@ func (a *Account) decide(n int64, m Moment, first bool) Decision {
 	return Pending
 }
 
-// keepReturning takes back credit that was about to be returned.
+// keepReturning keeps credit that was about to be returned.
 func (a *Account) keepReturning() {
 	if a.unbooked < 0 && !a.row.writePending() {
 		a.credit = addSaturating(a.credit, -a.unbooked)
@@ -135,7 +136,7 @@ func (a *Account) keepReturning() {
 	}
 }
 
-// limit is the share of the shard.
+// limit is the share of one shard.
 func (a *Account) limit() int64 { return a.Config.Largest() }
 
 func (a *Account) shards() int { return max(1, a.Config.Shards) }
@@ -147,9 +148,9 @@ func (a *Account) refresh() time.Duration {
 	return a.Config.Refresh
 }
 
-// rollWindow enters the window of m when that has begun: leases end with theirs. A
-// window that only this machine's own clock told is left for the one that the
-// table's clock tells, wherever that is.
+// rollWindow enters the window of m when that has begun: leases end with their
+// window. A window by this machine's own clock is left for the one by the
+// table's clock, whichever that is.
 func (a *Account) rollWindow(m Moment) {
 	if !a.started {
 		a.started = true
@@ -174,8 +175,8 @@ func (a *Account) rollWindow(m Moment) {
 	a.view = view{known: fresh, window: m.Window, left: a.limit() * 3 / 4, at: m.At.Add(-m.WindowAge), estimated: true}
 }
 
-// Settle replaces what a request of that window reserved by what it used.
-// What an ended window did not need is worth nothing any more.
+// Settle replaces what a request of that window reserved by what it used. A
+// reservation of an ended window that was not used up is void.
 func (a *Account) Settle(window, reserved, used int64, m Moment) {
 	reserved, used = Clamp(reserved), Clamp(used)
 	a.rollWindow(m)
@@ -196,43 +197,43 @@ func (a *Account) Settle(window, reserved, used int64, m Moment) {
 	}
 }
 
-// Release lets go of all credit: the instance is about to end.
+// Release returns all credit: the instance is about to stop.
 func (a *Account) Release(m Moment) {
 	a.rollWindow(m)
 	a.unbooked = addSaturating(a.unbooked, -a.credit)
 	a.credit = 0
 }
 
-// Shard is the row that the account is at.
+// Shard is the row that the account uses.
 func (a *Account) Shard() int { return a.shard }
 
-// Window is the window that requests are charged to now.
+// Window is the window that requests are charged to.
 func (a *Account) Window() int64 { return a.window }
 
 // Resolved is a ticket that has ended.
 type Resolved struct {
 	Ticket   int
-	Decision Decision // Yes or No
+	Decision Decision // Granted or Denied
 }
 
-// Resolve ends the tickets that can be told: first come, first served.
+// Resolve ends the tickets that can be decided: first come, first served.
 func (a *Account) Resolve(m Moment) []Resolved {
 	a.rollWindow(m)
 	var served []Resolved
 	for len(a.waiters) > 0 {
-		head := a.waiters[0]
-		answer := a.decide(head.n, m, true)
-		if answer == Pending {
+		first := a.waiters[0]
+		decision := a.decide(first.n, m, true)
+		if decision == Pending {
 			break
 		}
-		served = append(served, Resolved{head.id, answer})
+		served = append(served, Resolved{first.id, decision})
 		a.waiters = a.waiters[1:]
 	}
 	return served
 }
 
-// Withdraw ends a ticket whose request has waited long enough, or has left.
-// It reports whether the ticket was still waiting.
+// Withdraw ends a ticket whose request no longer waits. It reports whether the
+// ticket was waiting.
 func (a *Account) Withdraw(ticket int) bool {
 	for i, x := range a.waiters {
 		if x.id == ticket {
@@ -243,8 +244,8 @@ func (a *Account) Withdraw(ticket int) bool {
 	return false
 }
 
-// Expire ends a ticket whose request has waited as long as it may: what the table
-// did not say in time is decided as if it were out of reach.
+// Expire ends a ticket whose request has waited as long as it may: without the
+// table's decision it is decided as if the table were unreachable.
 func (a *Account) Expire(ticket int, m Moment) Decision {
 	a.rollWindow(m)
 	for _, x := range a.waiters {
@@ -264,15 +265,15 @@ func (a *Account) Expire(ticket int, m Moment) Decision {
 	return Denied
 }
 
-// Status is what the caller is told about the limit: a good guess, never
-// negative, never over the limit.
+// Status is what a caller may know of the limit: an estimate, between 0 and the
+// limit.
 type Status struct {
 	Limit     int64
 	Remaining int64
 	Window    int64
 }
 
-// Status reports the books as of m.
+// Status returns the status as of m.
 func (a *Account) Status(m Moment) Status {
 	a.rollWindow(m)
 	left := a.limit()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// figures are what a run came to, in percent of the limit and of the requests.
+// figures are the result of a run, in percent of the limit and of the requests.
 type figures struct {
 	worst, mean, least float64 // of the measured minutes
 	denied             float64
@@ -38,23 +38,22 @@ func (f fleet) name() string {
 	name := fmt.Sprintf("%d instances, %d a minute, load %g", f.Instances, f.Limit, f.Load)
 	for _, x := range []struct {
 		is   bool
-		word string
+		text string
 	}{
 		{f.Over, "answers over their estimate"},
 		{f.Uneven, "uneven traffic"},
-		{f.Unknown, "their number unknown"},
-		{f.Crash, "instances that die"},
+		{f.Unknown, "an unknown number of instances"},
+		{f.Crash, "crashes"},
 		{f.Outage[1] > 0, "an outage"},
 	} {
 		if x.is {
-			name += ", " + x.word
+			name += ", " + x.text
 		}
 	}
 	return name
 }
 
-// seeds is how often each fleet is played: the long form when SPILLWAY_SOAK is
-// set.
+// seeds is how often each fleet runs: more often with SPILLWAY_SOAK.
 func seeds() uint64 {
 	if os.Getenv("SPILLWAY_SOAK") != "" {
 		return 25
@@ -62,9 +61,9 @@ func seeds() uint64 {
 	return 1
 }
 
-// Ten times the load, and table faults at the rates of facts/table-state.md §4:
-// lost requests, lost answers, fake conflicts, delays, late writes.
-func TestOverloadedLimitIsKeptInEveryMinute(t *testing.T) {
+// Ten times the load, with the faults of simtable_test.go: lost requests, lost
+// answers, false conflicts, delays, late writes.
+func TestOverloadStaysWithinTheLimit(t *testing.T) {
 	for _, f := range []fleet{
 		{Instances: 1, Limit: 600_000, Minutes: 5},
 		{Instances: 20, Limit: 600_000, Minutes: 4},
@@ -78,7 +77,7 @@ func TestOverloadedLimitIsKeptInEveryMinute(t *testing.T) {
 		{Instances: 200, Limit: 6_000_000, Minutes: 1, Shards: 4},
 	} {
 		f.Load, f.Faults = 10, 1
-		f.play(t, func(x figures) bool { return x.worst <= 105+f.overrun() && x.mean <= 101 && x.mean >= 93 })
+		f.check(t, func(x figures) bool { return x.worst <= 105+f.overrun() && x.mean <= 101 && x.mean >= 93 })
 	}
 }
 
@@ -92,7 +91,7 @@ func (f fleet) overrun() float64 {
 	return 100 * 3 * 0.3 * 1500 / float64(f.Limit)
 }
 
-func TestAtFourFifthsOfTheLimitNobodyIsRefused(t *testing.T) {
+func TestNobodyIsRefusedAtFourFifthsOfTheLimit(t *testing.T) {
 	for _, f := range []fleet{
 		{Instances: 1, Limit: 600_000, Minutes: 5},
 		{Instances: 20, Limit: 600_000, Minutes: 5},
@@ -102,18 +101,18 @@ func TestAtFourFifthsOfTheLimitNobodyIsRefused(t *testing.T) {
 		{Instances: 200, Limit: 6_000_000, Minutes: 1, Shards: 4},
 	} {
 		f.Load, f.Faults = 0.8, 1
-		f.play(t, func(x figures) bool { return x.denied <= 0.5 })
+		f.check(t, func(x figures) bool { return x.denied <= 0.5 })
 	}
 }
 
-func (f fleet) play(t *testing.T, fine func(figures) bool) {
+func (f fleet) check(t *testing.T, within func(figures) bool) {
 	t.Helper()
 	t.Run(f.name(), func(t *testing.T) {
 		t.Parallel()
 		for seed := range seeds() {
 			x := f.figures(f.run(seed + 1))
 			t.Logf("seed %d: %v", seed+1, x)
-			if !fine(x) {
+			if !within(x) {
 				t.Errorf("seed %d: %v", seed+1, x)
 			}
 		}
@@ -154,8 +153,8 @@ func TestTableOutageOfAMinute(t *testing.T) {
 	}
 }
 
-// A month is spent in minutes here; what counts is its end.
-func TestMonthIsNeverOverspentByMoreThanTheBound(t *testing.T) {
+// A month is spent in minutes here; its end is what is checked.
+func TestMonthIsOverspentByAtMostTheBound(t *testing.T) {
 	for _, f := range []fleet{
 		{Instances: 1, Limit: 2_000_000},
 		{Instances: 20, Limit: 2_000_000},
@@ -182,9 +181,9 @@ func TestMonthIsNeverOverspentByMoreThanTheBound(t *testing.T) {
 	}
 }
 
-// Whatever is lost on the way, what was spent is booked, to the unit and once.
-// Of a minute more may be booked: leases and refunds that it outlived.
-func TestBooksAreRightToTheUnitWhateverTheTableLoses(t *testing.T) {
+// Whatever is lost, what was spent is booked exactly once. Of a minute more may be
+// booked: leases and refunds that ended with it.
+func TestSpendingIsBookedExactlyOnce(t *testing.T) {
 	for _, f := range []fleet{
 		{Instances: 20, Limit: 100_000_000, Load: 0.01, Faults: 3, Period: Month},
 		{Instances: 200, Limit: 10_000_000, Load: 0.05, Faults: 2, Period: Month, Over: true},
@@ -215,38 +214,38 @@ func TestSameSeedSameTrace(t *testing.T) {
 		}
 	}
 	if f.run(43).trace == first.trace {
-		t.Error("two seeds, one trace: it does not tell anything")
+		t.Error("two seeds give one trace")
 	}
 }
 
-// The simulation must see a protocol that is broken.
-func TestBrokenProtocolsAreCaught(t *testing.T) {
+// The simulation must detect a broken protocol.
+func TestBrokenProtocolsAreDetected(t *testing.T) {
 	base := fleet{Instances: 20, Limit: 600_000, Load: 10, Faults: 1, Minutes: 2}
 	for _, c := range []struct {
-		mutant string
-		change func(*fleet)
-		caught func(fleet, outcome) (float64, bool)
+		mutant   string
+		change   func(*fleet)
+		detected func(fleet, outcome) (float64, bool)
 	}{
 		{"no compare", func(*fleet) {}, tooMuch},
 		{"blind", func(*fleet) {}, tooMuch},
 		{"local clock", func(*fleet) {}, tooMuch},
 		{"no nonce", func(f *fleet) {
 			f.Period, f.Limit, f.Load, f.Faults, f.Quiet, f.Until = Month, 100_000_000, 0.01, 3, 70*time.Second, 130*time.Second
-		}, wrongBooks},
-		{"no bills", func(*fleet) {}, tooMuch},
+		}, wronglyBooked},
+		{"no booking", func(*fleet) {}, tooMuch},
 	} {
 		t.Run(c.mutant, func(t *testing.T) {
 			t.Parallel()
 			f := base
 			c.change(&f)
-			if by, caught := c.caught(f, f.run(1)); caught {
-				t.Fatalf("the sound protocol is taken for broken: %.1f", by)
+			if by, detected := c.detected(f, f.run(1)); detected {
+				t.Fatalf("the correct protocol is reported as broken: %.1f", by)
 			}
 			f.Mutant = c.mutant
-			by, caught := c.caught(f, f.run(1))
+			by, detected := c.detected(f, f.run(1))
 			t.Logf("%s: %.1f", c.mutant, by)
-			if !caught {
-				t.Errorf("%s: not caught (%.1f)", c.mutant, by)
+			if !detected {
+				t.Errorf("%s: not detected (%.1f)", c.mutant, by)
 			}
 		})
 	}
@@ -257,6 +256,6 @@ func tooMuch(f fleet, o outcome) (float64, bool) {
 	return x.worst, x.worst > 105 || x.mean > 101
 }
 
-func wrongBooks(_ fleet, o outcome) (float64, bool) {
+func wronglyBooked(_ fleet, o outcome) (float64, bool) {
 	return float64(o.booked - o.spent), o.booked != o.spent
 }

@@ -8,40 +8,39 @@ import (
 	"strings"
 )
 
-// maxWriters is of how many instances a record remembers the last write, so that a
-// writer whose answer was lost can tell whether its write landed. One each is
-// enough, because the writes that an instance is in doubt about were all made
-// from one version: at most one of them landed, and it was its last.
+// maxWriters is of how many instances a record holds the last write, so that a
+// writer whose answer was lost can find out whether its write landed. One write
+// each is enough, because all uncertain writes of an instance were made against
+// one version: at most one of them landed, and it was its last.
 const maxWriters = 512
 
-// ErrInvalidRecord is a record that cannot be read, or says what no writer says.
-var ErrInvalidRecord = errors.New("quota: record makes no sense")
+// ErrInvalidRecord is a record that cannot be read, or that no writer writes.
+var ErrInvalidRecord = errors.New("invalid quota record")
 
-// Record is one row of the table: one limit of one consumer (one shard of it),
-// reused from window to window (facts/table-state.md §3). The zero Record is a
-// limit nobody has used.
+// Record is one row of the table: one shard of one limit of one consumer,
+// reused from window to window. The zero Record is a limit that was never used.
 type Record struct {
 	V       int              `json:"v"`
 	Window  int64            `json:"w"`
 	Granted int64            `json:"g"`           // leased or booked in Window, carried debt included
 	Debt    int64            `json:"d"`           // the part of Granted that earlier windows overspent
-	Spare   int64            `json:"p,omitempty"` // what the windows before left unspent: late bills go there first
+	Spare   int64            `json:"p,omitempty"` // what the windows before left unspent: late bookings are taken from it first
 	Ops     map[string]int64 `json:"o,omitempty"` // each instance's last write, nonce to chunk; nonces sort by age
 }
 
-// Op is one write: a chunk leased, and bills booked. It is applied once however
-// often its writer must ask whether it landed, because its nonce is in the
-// record afterwards.
+// Op is one write: a chunk leased, and spending booked. It is applied once,
+// however often its writer must find out whether it landed, because its nonce
+// is in the record afterwards.
 type Op struct {
 	Nonce      string
 	Window     int64
 	Chunk      int64 // leased for spending later
-	Booked     int64 // spent in Window already; negative gives back
+	Booked     int64 // spent in Window already; negative returns
 	BookedLate int64 // spent in windows that have ended
 }
 
-// Parse reads a record; "" is the zero Record. It returns ErrPoison for
-// anything else that Record.String never wrote.
+// Parse reads a record; "" is the zero Record. It returns ErrInvalidRecord for
+// anything else that Record.String does not write.
 func Parse(s string) (Record, error) {
 	if s == "" {
 		return Record{}, nil
@@ -64,35 +63,35 @@ func Parse(s string) (Record, error) {
 
 func inRange(n int64) bool { return n >= 0 && n <= MaxAmount }
 
-// String is the record as the table keeps it.
+// String is the record as it is stored.
 func (r Record) String() string {
 	if r.V == 0 {
 		r.V = 1
 	}
 	b, err := json.Marshal(r)
 	if err != nil {
-		panic("quota: a record of numbers cannot fail to marshal: " + err.Error())
+		panic("lease: a record of numbers does not marshal: " + err.Error())
 	}
 	return string(b)
 }
 
-// Left is what the window still has of this limit.
+// Left is what the window has left of this limit.
 func (r Record) Left(limit int64) int64 { return max(0, limit-r.Granted) }
 
 // RolledTo is the record at the beginning of a later window: what was overspent
-// is carried, what was left is kept for late bills; windows in which nobody
-// wrote had the whole limit to spare. An earlier window changes nothing.
+// is carried, what was left is held for late bookings; windows in which nobody
+// wrote had the whole limit left. An earlier window changes nothing.
 func (r Record) RolledTo(window, limit int64) Record {
 	if window <= r.Window {
 		return r
 	}
-	room := limit
+	capacity := limit
 	if r.Window > 0 {
-		room = mulSaturating(limit, min(window-r.Window, 10))
+		capacity = mulSaturating(limit, min(window-r.Window, 10))
 	}
 	r.Window = window
-	r.Spare = max(0, room-r.Granted)
-	r.Granted = max(0, r.Granted-room)
+	r.Spare = max(0, capacity-r.Granted)
+	r.Granted = max(0, r.Granted-capacity)
 	r.Debt = r.Granted
 	return r
 }
@@ -119,8 +118,8 @@ func (r Record) Applied(op Op) Record {
 	return r
 }
 
-// writers is how many instances have written lately: as many as made the writes
-// that are less than a hundred back.
+// writers is how many instances have written lately: those of the last hundred
+// writes.
 func (r Record) writers() int {
 	var last uint64
 	for nonce := range r.Ops {
@@ -151,8 +150,8 @@ func oldest(ops map[string]int64) string {
 	return first
 }
 
-// nonce is new for every write: the age of the record, the owner, and what
-// tells the owner's writes apart.
+// nonce is new for every write: a sequence number, the writer, and what
+// distinguishes the writer's writes.
 func (r Record) nonce(id string, seq uint64) string {
 	var last uint64
 	for n := range r.Ops {

@@ -47,12 +47,12 @@ func FuzzPeriod(f *testing.F) {
 		at := time.Unix(unix%(1<<36), 0)
 		i := p.Index(at)
 		if at.Before(p.Begins(i)) || !at.Before(p.Ends(i)) || p.Index(p.Ends(i)) != i+1 {
-			t.Errorf("%v is not in its own %v: %v to %v", at, p, p.Begins(i), p.Ends(i))
+			t.Errorf("%v is not in its %v: %v to %v", at, p, p.Begins(i), p.Ends(i))
 		}
 	})
 }
 
-func TestMoneyNeverWrapsAndIsNeverNegative(t *testing.T) {
+func TestMoneySaturatesAndIsNeverNegative(t *testing.T) {
 	for _, c := range []struct {
 		in   float64
 		want int64
@@ -62,11 +62,11 @@ func TestMoneyNeverWrapsAndIsNeverNegative(t *testing.T) {
 		}
 	}
 	if Amount(Money(12.5)) != 12.5 {
-		t.Error("money there and back is other money")
+		t.Error("Amount(Money(x)) is not x")
 	}
 }
 
-func TestRecordThroughThreeWindows(t *testing.T) {
+func TestRecordOverThreeWindows(t *testing.T) {
 	r := Record{}.RolledTo(10, 1000)
 	r = r.Applied(Op{Nonce: r.nonce("a", 1), Window: 10, Chunk: 300})
 	r = r.Applied(Op{Nonce: r.nonce("b", 1), Window: 10, Booked: 900})
@@ -75,11 +75,11 @@ func TestRecordThroughThreeWindows(t *testing.T) {
 	}
 	r = r.RolledTo(11, 1000)
 	if r.Granted != 200 || r.Debt != 200 || r.Spare != 0 || r.Left(1000) != 800 {
-		t.Fatalf("what was overspent burdens the next window: %+v", r)
+		t.Fatalf("what was overspent is charged to the next window: %+v", r)
 	}
 	r = r.Applied(Op{Nonce: r.nonce("a", 2), Window: 11, Booked: -50, BookedLate: 70})
 	if r.Granted != 220 || r.Debt != 270-50 || r.Contains("00000001-a-1") || !r.Contains("00000003-a-2") {
-		t.Fatalf("a late bill of a full window, and some given back: %+v", r)
+		t.Fatalf("a late booking of a full window, and some returned: %+v", r)
 	}
 	r = r.RolledTo(14, 1000)
 	if r.Granted != 0 || r.Debt != 0 || r.Spare != 2780 {
@@ -87,20 +87,20 @@ func TestRecordThroughThreeWindows(t *testing.T) {
 	}
 	r = r.Applied(Op{Nonce: r.nonce("a", 3), Window: 14, BookedLate: 2000})
 	if r.Granted != 0 || r.Spare != 780 {
-		t.Fatalf("a late bill goes to windows that had room: %+v", r)
+		t.Fatalf("a late booking is taken from what windows left: %+v", r)
 	}
 	if same := r.RolledTo(13, 1000); !cmp.Equal(same, r) {
 		t.Errorf("an earlier window changed it: %+v", same)
 	}
 }
 
-func TestOnlyTheLastWriteOfEachInstanceIsRemembered(t *testing.T) {
+func TestRecordHoldsTheLastWriteOfEachInstance(t *testing.T) {
 	var r Record
 	for i := range 3 * maxWriters {
 		r = r.Applied(Op{Nonce: r.nonce("x"+strings.Repeat("y", i%40), uint64(i)), Chunk: 1})
 	}
 	if len(r.Ops) != 40 {
-		t.Errorf("%d writes remembered of 40 instances", len(r.Ops))
+		t.Errorf("%d writes of 40 instances", len(r.Ops))
 	}
 	if got := len(r.String()); got > 32<<10 {
 		t.Errorf("%d characters", got)
@@ -130,14 +130,14 @@ func FuzzRecord(f *testing.F) {
 			}
 		}
 		if p := r.Applied(op); !p.Contains(op.Nonce) {
-			t.Error("a write that was posted has not landed")
+			t.Error("a write that was applied is not in the record")
 		}
 	})
 }
 
-// What goes in comes out: over any sequence of writes and windows, what was
-// charged beyond the limits of all windows is what stands as debt.
-func FuzzBooks(f *testing.F) {
+// FuzzDebt checks that over any sequence of writes and windows the debt is what
+// was charged beyond the limits of all windows.
+func FuzzDebt(f *testing.F) {
 	f.Add([]byte{1, 200, 3, 0, 5, 255, 255, 2})
 	f.Fuzz(func(t *testing.T, moves []byte) {
 		const limit = 1000

@@ -9,11 +9,10 @@ import (
 	"time"
 )
 
-// The simulation runs the real accounts and records of a whole fleet in one
-// event loop: virtual time, one seeded source of chance, a table that loses
-// requests, loses answers after it committed, refuses for nothing, is slow, and
-// applies writes long after their writer gave up. The same seed gives the same
-// trace.
+// The simulation runs the real accounts and records of a whole fleet in one event
+// loop: virtual time, one seeded random source, a table that loses requests, loses
+// answers of committed writes, conflicts falsely, is slow, and applies writes long
+// after their writer gave up. The same seed gives the same trace.
 
 // fleet is one simulated run.
 type fleet struct {
@@ -23,34 +22,34 @@ type fleet struct {
 	Shards    int
 	Load      float64 // of the limit, in estimated tokens
 	Minutes   int     // measured, after the first, partial one
-	Faults    float64 // 1 = the rates of facts/table-state.md §4
+	Faults    float64 // 1 = the rates in simtable_test.go
 	Over      bool    // answers use 70–130 % of the estimate instead of 40–100 %
 	Outage    [2]time.Duration
 	Mean      int64 // tokens of a request; 0 = 1,000
-	Crash     bool  // an instance dies and is replaced, every few seconds
+	Crash     bool  // an instance crashes and is replaced, every few seconds
 	Until     time.Duration
 	Quiet     time.Duration // no more traffic from here on; 0 = never
 	Uneven    bool          // a tenth of the instances gets most of the traffic
-	Unknown   bool          // nobody says how many instances there are
+	Unknown   bool          // the number of instances is unknown
 
 	Mutant string // how to break the protocol on purpose
 }
 
-// outcome is what a run came to.
+// outcome is the result of a run.
 type outcome struct {
 	actual   map[int64]int64 // used, by the true window of admission
 	admitted int
 	denied   int
 	waited   int
 	waits    []time.Duration
-	late     int // asked the table and were decided without it
+	late     int // waited for the table and were decided without it
 	ops      int
 	writes   int
 	conflict int
-	minimum  int64 // least Granted or Spare ever seen in the table
+	minimum  int64 // least Granted, Spare or Debt in the table
 	trace    uint64
 	spent    int64 // used in all
-	booked   int64 // what the table was told, net
+	booked   int64 // in the table, net
 	during   map[int64]int
 	refused  map[int64]int
 }
@@ -75,9 +74,9 @@ type world struct {
 	fleet
 	now    time.Duration
 	queue  events
-	chance *rand.Rand
+	random *rand.Rand
 	rows   map[string]*simRow
-	board  map[string][2]int64
+	feed   map[string][2]int64
 	seq    int
 	out    outcome
 	hash   interface {
@@ -93,11 +92,11 @@ type simRow struct{ version, body string }
 type node struct {
 	w        *world
 	account  *Account
-	dead     bool
-	busy     bool // an exchange is under way
+	crashed  bool
+	busy     bool // an exchange is in flight
 	timer    time.Duration
 	skew     time.Duration // of this process's clock
-	slow     time.Duration // how far behind its certain time is
+	slow     time.Duration // how far behind the certain time is
 	width    time.Duration // of its uncertainty
 	waiting  map[int]*pending
 	lastSeen time.Duration // of traffic
@@ -112,13 +111,13 @@ type pending struct {
 // began is when every simulation begins: in the middle of a minute.
 var began = time.Date(2026, 3, 14, 10, 20, 30, 0, time.UTC)
 
-// run plays the fleet through its minutes.
+// run simulates the fleet for its minutes.
 func (f fleet) run(seed uint64) outcome {
 	if f.Mean == 0 {
 		f.Mean = 1000
 	}
 	w := &world{
-		fleet: f, chance: rand.New(rand.NewPCG(seed, 5)), rows: map[string]*simRow{}, board: map[string][2]int64{},
+		fleet: f, random: rand.New(rand.NewPCG(seed, 5)), rows: map[string]*simRow{}, feed: map[string][2]int64{},
 		hash: fnv.New64a(), start: began,
 		out: outcome{actual: map[int64]int64{}, during: map[int64]int{}, refused: map[int64]int{}},
 	}
@@ -143,14 +142,14 @@ func (f fleet) run(seed uint64) outcome {
 }
 
 func (w *world) after(d time.Duration, do func()) {
-	heap.Push(&w.queue, event{w.now + max(d, 1), w.chance.Uint64(), do})
+	heap.Push(&w.queue, event{w.now + max(d, 1), w.random.Uint64(), do})
 }
 
 func (w *world) upTo(d time.Duration) time.Duration {
-	return time.Duration(w.chance.Int64N(int64(d) + 1))
+	return time.Duration(w.random.Int64N(int64(d) + 1))
 }
 
-func (w *world) hit(p float64) bool { return w.chance.Float64() < p*w.Faults }
+func (w *world) fault(p float64) bool { return w.random.Float64() < p*w.Faults }
 
 func (w *world) trueWindow() int64 { return w.Period.Index(w.start.Add(w.now)) }
 
@@ -160,39 +159,39 @@ func (w *world) newNode(i int) *node {
 		skew:  w.upTo(10*time.Minute) - 5*time.Minute,
 		width: 100*time.Millisecond + w.upTo(80*time.Millisecond),
 	}
-	n.slow = time.Duration(w.chance.Float64() * float64(n.width))
+	n.slow = time.Duration(w.random.Float64() * float64(n.width))
 	w.seq++
 	n.account = &Account{
 		Config: LimitConfig{Limit: w.Limit, Period: w.Period, Shards: w.Shards},
-		ID:     fmt.Sprintf("i%d.%d", i, w.seq), Jitter: w.chance.Float64(),
+		ID:     fmt.Sprintf("i%d.%d", i, w.seq), Jitter: w.random.Float64(),
 	}
 	w.after(w.upTo(500*time.Millisecond), n.poll)
 	return n
 }
 
-// moment is what the instance's clocks say.
+// moment is by the instance's clocks.
 func (n *node) moment() Moment {
-	if n.w.Mutant == "no bills" {
+	if n.w.Mutant == "no booking" {
 		n.account.unbooked = min(0, n.account.unbooked)
 	}
-	sure := n.w.start.Add(n.w.now - n.slow)
+	certain := n.w.start.Add(n.w.now - n.slow)
 	m := Moment{
 		At:     n.w.start.Add(n.w.now + n.skew),
-		Window: n.w.Period.Index(sure), LatestWindow: n.w.Period.Index(sure.Add(n.width)), Instances: n.w.Instances,
+		Window: n.w.Period.Index(certain), LatestWindow: n.w.Period.Index(certain.Add(n.width)), Instances: n.w.Instances,
 	}
 	if n.w.Mutant == "local clock" {
-		sure = m.At
-		m.Window = n.w.Period.Index(sure)
+		certain = m.At
+		m.Window = n.w.Period.Index(certain)
 		m.LatestWindow = m.Window
 	}
 	if n.w.Unknown {
 		m.Instances = 0
 	}
-	m.WindowAge = sure.Sub(n.w.Period.Begins(m.Window))
+	m.WindowAge = certain.Sub(n.w.Period.Begins(m.Window))
 	return m
 }
 
-// traffic is one instance's callers: Poisson, for ever.
+// traffic is one instance's callers: Poisson, without end.
 func (w *world) traffic(i int) {
 	perSecond := w.Load * float64(w.Limit) / 60 / float64(w.Mean) / float64(w.Instances)
 	if w.Uneven {
@@ -208,26 +207,26 @@ func (w *world) traffic(i int) {
 			return
 		}
 		w.arrive(w.nodes[i])
-		w.after(time.Duration(-math.Log(1-w.chance.Float64())/perSecond*1e9), next)
+		w.after(time.Duration(-math.Log(1-w.random.Float64())/perSecond*1e9), next)
 	}
-	w.after(time.Duration(-math.Log(1-w.chance.Float64())/perSecond*1e9), next)
+	w.after(time.Duration(-math.Log(1-w.random.Float64())/perSecond*1e9), next)
 }
 
 func (w *world) arrive(n *node) {
-	estimate := w.Mean/2 + w.chance.Int64N(w.Mean)
+	estimate := w.Mean/2 + w.random.Int64N(w.Mean)
 	n.lastSeen = w.now
 	m := n.moment()
-	answer, ticket := n.account.Reserve(estimate, m)
-	if w.Mutant == "blind" && answer != Granted {
-		answer = Granted
+	decision, ticket := n.account.Reserve(estimate, m)
+	if w.Mutant == "blind" && decision != Granted {
+		decision = Granted
 	}
-	fmt.Fprintf(w.hash, "%d %s %d|", w.now, n.account.ID, answer)
-	switch answer {
+	fmt.Fprintf(w.hash, "%d %s %d|", w.now, n.account.ID, decision)
+	switch decision {
 	case Pending:
 		p := &pending{n: estimate, since: w.now}
 		n.waiting[ticket] = p
 		w.out.waited++
-		w.after(1500*time.Millisecond, func() { n.patienceEnds(ticket, p) })
+		w.after(1500*time.Millisecond, func() { n.expire(ticket, p) })
 	case Granted:
 		w.admit(n, estimate)
 	case Denied, TooLarge:
@@ -236,8 +235,8 @@ func (w *world) arrive(n *node) {
 	n.pump()
 }
 
-func (n *node) patienceEnds(ticket int, p *pending) {
-	if p.decided || n.dead {
+func (n *node) expire(ticket int, p *pending) {
+	if p.decided || n.crashed {
 		return
 	}
 	n.w.out.late++
@@ -246,10 +245,10 @@ func (n *node) patienceEnds(ticket int, p *pending) {
 	n.pump()
 }
 
-func (n *node) decide(p *pending, answer Decision) {
+func (n *node) decide(p *pending, decision Decision) {
 	p.decided = true
 	n.w.out.waits = append(n.w.out.waits, n.w.now-p.since)
-	if answer == Granted {
+	if decision == Granted {
 		n.w.admit(n, p.n)
 		return
 	}
@@ -261,11 +260,11 @@ func (w *world) deny() {
 	w.out.refused[w.trueWindow()]++
 }
 
-// admit sends the request upstream; its usage is known when it ends.
+// admit serves the request; its usage is known when it ends.
 func (w *world) admit(n *node, estimate int64) {
-	used := int64(float64(estimate) * (0.4 + 0.6*w.chance.Float64()))
+	used := int64(float64(estimate) * (0.4 + 0.6*w.random.Float64()))
 	if w.Over {
-		used = int64(float64(estimate) * (0.7 + 0.6*w.chance.Float64()))
+		used = int64(float64(estimate) * (0.7 + 0.6*w.random.Float64()))
 	}
 	w.out.admitted++
 	w.out.actual[w.trueWindow()] += used
@@ -273,20 +272,20 @@ func (w *world) admit(n *node, estimate int64) {
 	w.out.during[w.trueWindow()]++
 	window := n.account.Window()
 	long := 200*time.Millisecond + w.upTo(800*time.Millisecond)
-	if w.chance.IntN(20) == 0 {
+	if w.random.IntN(20) == 0 {
 		long += w.upTo(20 * time.Second)
 	}
 	w.after(long, func() {
-		if !n.dead {
+		if !n.crashed {
 			n.account.Settle(window, estimate, used, n.moment())
 			n.pump()
 		}
 	})
 }
 
-// poll reads the notice board, while there is traffic.
+// poll reads the change feed, while there is traffic.
 func (n *node) poll() {
-	if n.dead {
+	if n.crashed {
 		return
 	}
 	w := n.w
@@ -298,11 +297,11 @@ func (n *node) poll() {
 	w.out.ops++
 	w.after(w.leg(), func() {
 		copied := map[string][2]int64{}
-		for k, v := range w.board {
+		for k, v := range w.feed {
 			copied[k] = v
 		}
 		w.after(w.leg(), func() {
-			if n.dead {
+			if n.crashed {
 				return
 			}
 			entry, listed := copied[fmt.Sprint(n.account.shard)]
@@ -314,7 +313,7 @@ func (n *node) poll() {
 
 func (w *world) leg() time.Duration {
 	d := time.Millisecond + w.upTo(4*time.Millisecond)
-	if w.hit(.02) {
+	if w.fault(.02) {
 		d += w.upTo(1500 * time.Millisecond)
 	}
 	return d
@@ -322,18 +321,18 @@ func (w *world) leg() time.Duration {
 
 func (w *world) isOut() bool { return w.now >= w.Outage[0] && w.now < w.Outage[1] }
 
-// crash kills an instance, credit, debts and all, and starts another.
+// crash ends an instance with its credit and debts, and starts another.
 func (w *world) crash() {
-	i := w.chance.IntN(len(w.nodes))
-	w.nodes[i].dead = true
+	i := w.random.IntN(len(w.nodes))
+	w.nodes[i].crashed = true
 	w.nodes[i] = w.newNode(i)
 	w.after(5*time.Second+w.upTo(10*time.Second), w.crash)
 }
 
-// pump does what the account wants done.
+// pump makes the exchanges that the account wants.
 func (n *node) pump() {
 	n.serve()
-	if n.busy || n.dead {
+	if n.busy || n.crashed {
 		return
 	}
 	step := n.account.Next(n.moment())
@@ -363,7 +362,7 @@ func (n *node) pump() {
 
 func (n *node) serve() {
 	if shard, window, left, ok := n.account.Announcement(); ok {
-		n.w.after(n.w.leg(), func() { n.w.board[fmt.Sprint(shard)] = [2]int64{window, left} })
+		n.w.after(n.w.leg(), func() { n.w.feed[fmt.Sprint(shard)] = [2]int64{window, left} })
 	}
 	for _, s := range n.account.Resolve(n.moment()) {
 		if p := n.waiting[s.Ticket]; p != nil {

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-const patience = 500 * time.Millisecond // of one exchange with the table
+const exchangeTimeout = 500 * time.Millisecond
 
-// read and write are exchanges with the table: a leg there, a leg back, and
-// what can go wrong on either.
+// read and write are exchanges with the table: a leg there, a leg back, and faults
+// on either.
 func (w *world) read(n *node, step Step) {
 	w.out.ops++
-	if w.isOut() || w.hit(.02) {
-		w.after(patience, func() { n.answered(func(m Moment) { n.account.ExchangeFailed(m, w.chance.Float64()) }) })
+	if w.isOut() || w.fault(.02) {
+		w.after(exchangeTimeout, func() { n.answered(func(m Moment) { n.account.ExchangeFailed(m, w.random.Float64()) }) })
 		return
 	}
 	there, back := w.leg(), w.leg()
@@ -21,9 +21,9 @@ func (w *world) read(n *node, step Step) {
 		if r := w.rows[fmt.Sprint(step.Shard)]; r != nil {
 			row = *r
 		}
-		lost := w.hit(.02) || there+back > patience
+		lost := w.fault(.02) || there+back > exchangeTimeout
 		if lost {
-			w.after(max(0, patience-there), func() { n.answered(func(m Moment) { n.account.ExchangeFailed(m, w.chance.Float64()) }) })
+			w.after(max(0, exchangeTimeout-there), func() { n.answered(func(m Moment) { n.account.ExchangeFailed(m, w.random.Float64()) }) })
 			return
 		}
 		w.after(back, func() {
@@ -35,24 +35,24 @@ func (w *world) read(n *node, step Step) {
 func (w *world) write(n *node, step Step) {
 	w.out.ops++
 	w.out.writes++
-	failed := func() { n.answered(func(m Moment) { n.account.ExchangeFailed(m, w.chance.Float64()) }) }
-	if w.isOut() || w.hit(.02) {
-		w.after(patience, failed)
+	failed := func() { n.answered(func(m Moment) { n.account.ExchangeFailed(m, w.random.Float64()) }) }
+	if w.isOut() || w.fault(.02) {
+		w.after(exchangeTimeout, failed)
 		return
 	}
-	if w.hit(.02) { // a zombie: applied, perhaps, long after its writer gave up
-		w.after(patience+w.upTo(6*time.Second), func() { w.apply(step) })
-		w.after(patience, failed)
+	if w.fault(.02) { // a late write: applied, perhaps, long after its writer gave up
+		w.after(exchangeTimeout+w.upTo(6*time.Second), func() { w.apply(step) })
+		w.after(exchangeTimeout, failed)
 		return
 	}
 	there, back := w.leg(), w.leg()
 	w.after(there, func() {
 		version, ok := "", false
-		if !w.hit(.05) {
+		if !w.fault(.05) {
 			version, ok = w.apply(step)
 		}
-		if w.hit(.05) || there+back > patience {
-			w.after(max(0, patience-there), failed)
+		if w.fault(.05) || there+back > exchangeTimeout {
+			w.after(max(0, exchangeTimeout-there), failed)
 			return
 		}
 		w.after(back, func() {
@@ -62,7 +62,7 @@ func (w *world) write(n *node, step Step) {
 					return
 				}
 				w.out.conflict++
-				n.account.WriteConflicted(m, w.chance.Float64())
+				n.account.WriteConflicted(m, w.random.Float64())
 			})
 		})
 	})
@@ -70,7 +70,7 @@ func (w *world) write(n *node, step Step) {
 
 func (n *node) answered(take func(Moment)) {
 	n.busy = false
-	if n.dead {
+	if n.crashed {
 		return
 	}
 	take(n.moment())

@@ -7,29 +7,29 @@ type Action uint8
 
 // The actions.
 const (
-	Idle  Action = iota // nothing, until Step.At
-	Read                // fetch the row of Step.Shard
-	Write               // put Step.Body into it at Step.Version
+	Idle  Action = iota // nothing, until Step.WakeAt
+	Read                // read the row of Step.Shard
+	Write               // write Step.Body to it, against Step.Version
 )
 
-// Step is one exchange with the table, or none. After a Read or a Write
-// exactly one of DidRead, DidWrite, Conflicted and Failed follows.
+// Step is one exchange with the table, or none. After a Read or a Write exactly
+// one of RowRead, WriteAccepted, WriteConflicted and ExchangeFailed follows.
 type Step struct {
 	Action  Action
 	Shard   int
 	Version string // Write: the version the body was made from; "" = there was no row
 	Body    string
-	WakeAt  time.Time // Rest: when to ask again; zero = when something happens
+	WakeAt  time.Time // Idle: when to call Next again; zero = after the next event
 }
 
-// lateWriteLimit is how long a write that nobody answered may still land
-// (facts/table-state.md §1).
+// lateWriteLimit is how long a write without an answer may still land
+// (docs/shared-state.md#what-the-table-does).
 const lateWriteLimit = 31 * time.Second
 
 // bookDelay is how long spending is gathered before it is booked.
 const bookDelay = 20 * time.Millisecond
 
-// Next says what to do now.
+// Next returns the next exchange.
 func (a *Account) Next(m Moment) Step {
 	a.rollWindow(m)
 	w := &a.row
@@ -53,8 +53,8 @@ func (a *Account) Next(m Moment) Step {
 	return Step{Action: Write, Shard: a.shard, Version: w.version, Body: body.String()}
 }
 
-// resolveUncertain looks whether a write of unknown outcome has landed: soon, then ever
-// more seldom, until it cannot any more.
+// resolveUncertain reads whether a write of unknown outcome has landed: soon,
+// then less and less often, until it no longer can.
 func (a *Account) resolveUncertain(m Moment) Step {
 	w := &a.row
 	if m.At.Sub(w.uncertainSince) > lateWriteLimit {
@@ -71,8 +71,8 @@ func (a *Account) resolveUncertain(m Moment) Step {
 	return Step{Action: Read, Shard: a.shard}
 }
 
-// shardExhausted follows a reading that left nothing to lease: another shard may have
-// something; else the next look waits.
+// shardExhausted follows a read that left nothing to lease: another shard may
+// have something; otherwise the next read waits.
 func (a *Account) shardExhausted(m Moment) Step {
 	a.exhausted[a.shard] = a.window
 	if other := a.otherShard(); other >= 0 && len(a.waiters) > 0 && len(a.row.uncertain) == 0 {
@@ -86,8 +86,8 @@ func (a *Account) shardExhausted(m Moment) Step {
 	return Step{WakeAt: a.row.holdUntil}
 }
 
-// HasWork reports whether the account has business with the table now, and if
-// not, when it may have; zero = when something happens.
+// HasWork reports whether the account has an exchange to make now, and if not,
+// when it may; zero = after the next event.
 func (a *Account) HasWork(m Moment) (now bool, at time.Time) {
 	a.rollWindow(m)
 	now, at = a.hasWork(m)
@@ -97,8 +97,8 @@ func (a *Account) HasWork(m Moment) (now bool, at time.Time) {
 	return now, at
 }
 
-// hasWork reports whether there is anything to tell the table or to ask of it,
-// and if not, when there may be.
+// hasWork reports whether there is anything to write or to read, and if not,
+// when there may be.
 func (a *Account) hasWork(m Moment) (want bool, at time.Time) {
 	if a.credit > 0 && len(a.waiters) == 0 && a.demand.idle(m.At) {
 		a.unbooked = addSaturating(a.unbooked, -a.credit)
@@ -136,20 +136,21 @@ func (a *Account) prefetches(m Moment) bool {
 	return ok && a.worthLeasing(left, m)
 }
 
-// worthLeasing reports whether an even share of what is left is worth leasing ahead
-// of need. Where it is not, leases would strand what others could spend.
+// worthLeasing reports whether an even share of what is left is worth leasing
+// ahead of need. Where it is not, leases would withhold what others could
+// spend.
 func (a *Account) worthLeasing(left int64, m Moment) bool {
 	return left/a.leaseDivisor(m) >= 4*max(1, a.demand.largest)
 }
 
-// leaseDivisor is by how much a lease divides what is left: twice the instances
-// that share the shard.
+// leaseDivisor is what a lease divides the rest by: twice the instances that
+// share the shard.
 func (a *Account) leaseDivisor(m Moment) int64 {
 	return 2 * int64(a.instances(m))
 }
 
-// composeWrite is the write that does everything at once: it books what was spent
-// and leases what is needed. It reports false when there is nothing to write.
+// composeWrite returns the write that books what was spent and leases what is
+// needed. It returns false when there is nothing to write.
 func (a *Account) composeWrite(m Moment) (Op, bool) {
 	a.demand.update(m.At)
 	record := a.row.record.RolledTo(a.window, a.limit())
@@ -181,8 +182,8 @@ func (a *Account) chunk(left int64, m Moment) int64 {
 	return min(chunk, left)
 }
 
-// leaseSeconds is how many seconds of demand a lease should last: so long that the
-// instances of a shard write it ten times a second together.
+// leaseSeconds is how many seconds of demand a lease should last: so long that
+// the instances of a shard together write it ten times a second.
 func (a *Account) leaseSeconds(m Moment) float64 {
 	if a.Config.Period == Month {
 		return 30
@@ -190,11 +191,153 @@ func (a *Account) leaseSeconds(m Moment) float64 {
 	return max(1, float64(a.instances(m))/10)
 }
 
-// maxLease is the most that is leased ahead: an instance that dies loses it
+// maxLease is the most that is leased ahead: an instance that crashes loses it
 // until the window ends.
 func (a *Account) maxLease() int64 {
 	if a.Config.Period == Month {
 		return max(1, a.Config.Limit/1000)
 	}
 	return a.limit()
+}
+
+// rowState is the account's state of its exchanges with one row.
+type rowState struct {
+	have           bool   // record and version are what was last read or written
+	stale          bool   // another instance may have written since
+	trusted        bool   // the last write against a remembered version was accepted
+	version        string // of record
+	record         Record
+	inFlight       *Op       // written, not answered yet
+	uncertain      []Op      // written with unknown outcome; all against uncertainBase
+	uncertainBase  string    // the version that the uncertain writes were made against
+	uncertainSince time.Time // when the first of the uncertain writes was made
+	rereads        int       // reads since then
+	holdUntil      time.Time // no exchange before
+	conflicts      int       // conflicts in a row
+	failures       int       // exchanges without an answer, in a row
+	lastReply      time.Time // of the last answer
+	lastFeed       time.Time // of the last read of the feed
+	lastRead       time.Time // of the last read
+	seq            uint64
+}
+
+// writePending reports whether a write is in flight, or may be.
+func (w *rowState) writePending() bool { return w.inFlight != nil || len(w.uncertain) > 0 }
+
+// unreachable reports whether the table has been unreachable for long enough to
+// decide without it: neither the row nor the feed has answered.
+func (w *rowState) unreachable(at time.Time) bool {
+	return w.failures >= 2 && at.Sub(w.lastReply) > time.Second && at.Sub(w.lastFeed) > time.Second
+}
+
+// RowRead takes over the row as read; version "" is no row. It returns
+// [ErrInvalidRecord] when the row is invalid: then what this instance knew of
+// it replaces it.
+func (a *Account) RowRead(version, body string, m Moment) error {
+	w := &a.row
+	record, err := Parse(body)
+	if err == nil && record.Window > m.LatestWindow+1 {
+		err = ErrInvalidRecord
+	}
+	if err != nil {
+		record = w.record
+		record.Window = min(record.Window, m.LatestWindow)
+	}
+	a.noteReply(m)
+	w.lastRead = m.At
+	w.rereads++
+	if record.Window > m.Window {
+		m.Window, m.Estimated = record.Window, false
+	}
+	a.rollWindow(m)
+	if len(w.uncertain) > 0 && version != w.uncertainBase {
+		a.settleUncertain(record)
+	}
+	w.have, w.stale, w.version, w.record = true, false, version, record
+	a.observeRow(record, m)
+	return err
+}
+
+// settleUncertain ends the uncertain writes: the row has changed from the
+// version they were made against, so one of them did it, or none ever will.
+func (a *Account) settleUncertain(now Record) {
+	for _, op := range a.row.uncertain {
+		if now.Contains(op.Nonce) {
+			a.applyLanded(op)
+			break
+		}
+	}
+	a.row.uncertain = nil
+}
+
+// applyLanded accounts for an operation that is in the row.
+func (a *Account) applyLanded(op Op) {
+	if op.Window == a.window {
+		a.credit = addSaturating(a.credit, op.Chunk)
+		a.unbooked = addSaturating(a.unbooked, -op.Booked)
+	} else {
+		a.unbookedLate = max(0, a.unbookedLate-max(0, op.Booked))
+	}
+	a.unbookedLate = max(0, a.unbookedLate-op.BookedLate)
+	if a.unbooked <= 0 && a.unbookedLate == 0 {
+		a.demand.unbookedSince = time.Time{}
+	}
+}
+
+// WriteAccepted records that the write of the last step was accepted.
+func (a *Account) WriteAccepted(version string, m Moment) {
+	w := &a.row
+	a.noteReply(m)
+	op := *w.inFlight
+	rolled := w.record.Window != op.Window
+	before := w.record.RolledTo(op.Window, a.limit())
+	w.record = before.Applied(op)
+	w.version, w.stale, w.trusted, w.conflicts = version, false, true, 0
+	w.inFlight, w.uncertain = nil, nil
+	w.holdUntil = m.At.Add(10 * time.Millisecond)
+	a.rollWindow(m)
+	a.applyLanded(op)
+	a.observeRow(w.record, m)
+	a.announceCrossing(before, rolled)
+}
+
+// WriteConflicted records that another writer, or an earlier write of this
+// instance, came first. random is in [0,1).
+func (a *Account) WriteConflicted(m Moment, random float64) {
+	w := &a.row
+	a.noteReply(m)
+	a.markUncertain(m)
+	w.trusted = false
+	w.conflicts++
+	pause := time.Duration(random * float64(int(10)<<min(w.conflicts, 5)) * float64(time.Millisecond))
+	w.holdUntil = m.At.Add(pause)
+}
+
+// ExchangeFailed records that no answer came: a write may have landed, or may
+// still land. random is in [0,1).
+func (a *Account) ExchangeFailed(m Moment, random float64) {
+	w := &a.row
+	w.failures++
+	if w.inFlight != nil {
+		a.markUncertain(m)
+	}
+	w.stale, w.trusted = true, false
+	pause := 25 * time.Millisecond << min(w.failures, 5)
+	w.holdUntil = m.At.Add(pause/2 + time.Duration(random*float64(pause)))
+}
+
+func (a *Account) markUncertain(m Moment) {
+	w := &a.row
+	if len(w.uncertain) == 0 {
+		w.uncertainBase, w.uncertainSince, w.rereads = w.version, m.At, 0
+	}
+	w.uncertain = append(w.uncertain, *w.inFlight)
+	w.inFlight, w.stale = nil, true
+}
+
+func (a *Account) noteReply(m Moment) {
+	a.row.failures, a.row.lastReply = 0, m.At
+	if a.Config.Period == Month && a.unbooked <= 0 {
+		a.offline = offlineShare{}
+	}
 }
