@@ -13,8 +13,8 @@ import (
 
 // attempt sends the request to one backend and delivers the response. It returns
 // the verdict, and whether the caller has its response.
-func (r *run) attempt(ctx context.Context, b *balancer.Backend, ticket health.Permit) (health.OutcomeClass, bool) {
-	t := &attempt{run: r, backend: b, ticket: ticket, result: r.result, began: r.Now()}
+func (r *run) attempt(ctx context.Context, b *balancer.Backend, permit health.Permit) (health.OutcomeClass, bool) {
+	t := &attempt{run: r, backend: b, permit: permit, result: r.result, began: r.Now()}
 	return t.do(ctx)
 }
 
@@ -22,7 +22,7 @@ func (r *run) attempt(ctx context.Context, b *balancer.Backend, ticket health.Pe
 type attempt struct {
 	*run
 	backend   *balancer.Backend
-	ticket    health.Permit
+	permit    health.Permit
 	result    *Result        // which records it
 	hedged    *hedgedRequest // which it is part of; nil = not hedged
 	began     time.Time
@@ -33,13 +33,13 @@ type attempt struct {
 
 	mu       sync.Mutex
 	renewal  *time.Timer // of a probe under way
-	reported bool        // the outcome was reported, or the ticket released
+	reported bool        // the outcome was reported, or the permit released
 }
 
 func (t *attempt) do(ctx context.Context) (health.OutcomeClass, bool) {
 	defer t.release()
 	var beforeSend func() error
-	if t.ticket.Probe { // it is cancelled when its lease ends
+	if t.permit.Probe { // it is cancelled when its lease ends
 		ctx, t.cancel = context.WithCancelCause(ctx)
 		defer t.cancel(nil)
 		beforeSend = t.beforeSend
@@ -52,7 +52,7 @@ func (t *attempt) do(ctx context.Context) (health.OutcomeClass, bool) {
 		return health.Abandoned, false
 	}
 	outcome = t.attribute(ctx, outcome)
-	t.result.Attempts = append(t.result.Attempts, Attempt{Backend: t.backend, Began: t.began, Probe: t.ticket.Probe})
+	t.result.Attempts = append(t.result.Attempts, Attempt{Backend: t.backend, Began: t.began, Probe: t.permit.Probe})
 	t.entry = &t.result.Attempts[len(t.result.Attempts)-1]
 	if res == nil {
 		t.settleOutcome(outcome)
@@ -83,7 +83,7 @@ func (t *attempt) beforeSend() error {
 // renewProbe renews the probe's lease whenever it ends, and cancels the attempt when
 // another instance has it: otherwise two probes would be under way.
 func (t *attempt) renewProbe() bool {
-	left, ok := t.Health.RenewProbe(t.ticket)
+	left, ok := t.Health.RenewProbe(t.permit)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if ok && !t.reported {
@@ -147,9 +147,9 @@ func (t *attempt) attribute(ctx context.Context, o health.Outcome) health.Outcom
 // onCommit reports a probe's success as soon as the response is committed: the
 // fleet need not wait for the end of a long stream.
 func (t *attempt) onCommit() {
-	if t.ticket.Probe {
+	if t.permit.Probe {
 		t.reportOnce(func() {
-			t.Health.ReportOutcome(t.ticket, health.Outcome{Reason: "probe answered", Signals: health.NoSignals()})
+			t.Health.ReportOutcome(t.permit, health.Outcome{Reason: "probe answered", Signals: health.NoSignals()})
 		})
 	}
 }
@@ -157,9 +157,9 @@ func (t *attempt) onCommit() {
 // settleOutcome records the outcome and reports it to the shared state.
 func (t *attempt) settleOutcome(o health.Outcome) {
 	t.entry.Outcome, t.entry.Took = o, t.Now().Sub(t.began)
-	t.reportOnce(func() { t.Health.ReportOutcome(t.ticket, o) })
+	t.reportOnce(func() { t.Health.ReportOutcome(t.permit, o) })
 }
 
-// release returns a ticket that was not reported: its probe was lost, or deliver
+// release returns a permit that was not reported: its probe was lost, or deliver
 // panicked.
-func (t *attempt) release() { t.reportOnce(func() { t.Health.Release(t.ticket) }) }
+func (t *attempt) release() { t.reportOnce(func() { t.Health.Release(t.permit) }) }

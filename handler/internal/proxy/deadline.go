@@ -3,13 +3,15 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"spillway/handler/internal/health"
 )
 
-// errResponseTimeout ends a request whose ResponseTimeout is spent.
-var errResponseTimeout = errors.New("proxy: no first byte within the response timeout")
+// errResponseTimeout ends a request whose ResponseTimeout is spent. To a Sender
+// it is a deadline like the caller's.
+var errResponseTimeout = fmt.Errorf("proxy: no first byte within the response timeout: %w", context.DeadlineExceeded)
 
 // timedOutWhy is the Reason of an attempt that the response timeout ended.
 const timedOutWhy = "response timeout"
@@ -47,8 +49,7 @@ func (r *run) meetsDeadline() bool { return r.deadline == nil || r.deadline.Stop
 
 // timedOut reports whether ctx ended by a deadline.
 func timedOut(ctx context.Context) bool {
-	cause := context.Cause(ctx)
-	return errors.Is(cause, errResponseTimeout) || errors.Is(cause, context.DeadlineExceeded)
+	return errors.Is(context.Cause(ctx), context.DeadlineExceeded)
 }
 
 // attributeTimeout is the outcome of an attempt that may have been ended by the

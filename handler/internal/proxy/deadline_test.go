@@ -74,6 +74,9 @@ func TestAttemptThatUsedUpTheResponseTimeoutFails(t *testing.T) {
 			t.Errorf("err %v after %v, want a timeout after 220 s", r.Err, took)
 		}
 		f.wantSent("a")
+		if !errors.Is(f.ended, context.DeadlineExceeded) {
+			t.Errorf("the attempt ended by %v, want a deadline", f.ended)
+		}
 		if o := f.reports[0]; o.Class != health.Failed || o.Reason != "response timeout" {
 			t.Errorf("reported %+v, want a failure", o)
 		}

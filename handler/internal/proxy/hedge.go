@@ -52,11 +52,11 @@ type hedgeAttempt struct {
 // event by the pool's threshold, a second one at the next. The first of them that
 // has one answers the caller, and the other is cancelled. Both have ended when it
 // returns.
-func (r *run) tryHedged(ctx context.Context, candidates []balancer.Candidate, ticket health.Permit, h *hedgeStats) bool {
+func (r *run) tryHedged(ctx context.Context, candidates []balancer.Candidate, permit health.Permit, h *hedgeStats) bool {
 	cfg := r.result.Pool.Hedge
 	h.deposit(cfg.MaxPercent)
 	hedged := new(hedgedRequest)
-	first := r.startAttempt(ctx, hedged, candidates[0].Backend, ticket)
+	first := r.startAttempt(ctx, hedged, candidates[0].Backend, permit)
 	if delay, ok := h.threshold(cfg); ok && first.runsFor(delay) {
 		r.startSecond(ctx, hedged, candidates[1:], h)
 	}
@@ -89,9 +89,9 @@ func (r *run) startSecond(ctx context.Context, hedged *hedgedRequest, rest []bal
 		if slices.Contains(r.failed, b.Slot) {
 			continue
 		}
-		if ticket, ok := r.acquire(b); ok {
-			if r.startAttempt(ctx, hedged, b, ticket) == nil {
-				r.Health.Release(ticket)
+		if permit, ok := r.acquire(b); ok {
+			if r.startAttempt(ctx, hedged, b, permit) == nil {
+				r.Health.Release(permit)
 				break
 			}
 			return
@@ -101,11 +101,11 @@ func (r *run) startSecond(ctx context.Context, hedged *hedgedRequest, rest []bal
 }
 
 // startAttempt starts an attempt; nil when another one has won.
-func (r *run) startAttempt(ctx context.Context, hedged *hedgedRequest, b *balancer.Backend, ticket health.Permit) *hedgeAttempt {
+func (r *run) startAttempt(ctx context.Context, hedged *hedgedRequest, b *balancer.Backend, permit health.Permit) *hedgeAttempt {
 	result := *r.result // a copy: two attempts write concurrently
 	result.Attempts = slices.Clone(r.result.Attempts)
 	e := &hedgeAttempt{ended: make(chan struct{}), attempt: &attempt{
-		run: r, backend: b, ticket: ticket, result: &result, hedged: hedged, began: r.Now(),
+		run: r, backend: b, permit: permit, result: &result, hedged: hedged, began: r.Now(),
 	}}
 	ctx, e.stop = context.WithCancelCause(ctx)
 	if !hedged.add(e) {

@@ -289,7 +289,7 @@ func TestPanicInHedgedAttemptReachesCaller(t *testing.T) {
 			t.Errorf("recovered %v", err)
 		}
 		if k.released != 1 {
-			t.Errorf("%d tickets were released, want 1", k.released)
+			t.Errorf("%d permits were released, want 1", k.released)
 		}
 	}()
 	k.Do(t.Context(), []*balancer.Pool{k.pool}, &proxy.Request{Parsed: request.ParsedRequest{Stream: true}}, func(context.Context, *proxy.BackendResponse) proxy.Delivery {

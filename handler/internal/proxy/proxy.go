@@ -28,7 +28,7 @@ type Proxy struct {
 	ResponseTimeout time.Duration // from Request.Received to the first byte for the caller, over all attempts and waits; 0 = none
 }
 
-// ErrProbeLost is returned by the before of [Sender] when this instance no longer
+// ErrProbeLost is returned by the beforeSend of a [Sender] when this instance no longer
 // has the lease of the probe.
 var ErrProbeLost = errors.New("proxy: the lease of the probe ended")
 
@@ -123,11 +123,11 @@ func (r *run) tryCandidates(ctx context.Context, d balancer.Decision) bool {
 		if r.lastFailed && !r.RetryBudget.Withdraw(r.Now()) {
 			break
 		}
-		ticket, ok := r.acquire(b)
+		permit, ok := r.acquire(b)
 		if !ok {
 			continue
 		}
-		if r.tryOne(ctx, d.Candidates[i:d.Eligible], ticket) {
+		if r.tryOne(ctx, d.Candidates[i:d.Eligible], permit) {
 			return true
 		}
 		if r.retrySame(ctx) {
@@ -139,12 +139,12 @@ func (r *run) tryCandidates(ctx context.Context, d balancer.Decision) bool {
 
 // tryOne makes an attempt at the first of the candidates, hedged with the others
 // where the pool wants it. It reports whether the caller has its response.
-func (r *run) tryOne(ctx context.Context, candidates []balancer.Candidate, ticket health.Permit) bool {
+func (r *run) tryOne(ctx context.Context, candidates []balancer.Candidate, permit health.Permit) bool {
 	if h := r.hedging(len(candidates)); h != nil {
-		return r.tryHedged(ctx, candidates, ticket, h)
+		return r.tryHedged(ctx, candidates, permit, h)
 	}
 	b := candidates[0].Backend
-	verdict, done := r.attempt(ctx, b, ticket)
+	verdict, done := r.attempt(ctx, b, permit)
 	r.recordFailure(b, verdict)
 	return done
 }

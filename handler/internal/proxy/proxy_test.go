@@ -30,6 +30,7 @@ type fixture struct {
 	wanted   []health.Slot
 	reports  []health.Outcome
 	released int
+	ended    error // why the context of an attempt ended
 	lost     atomic.Bool
 	deliver  func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery
 }
@@ -93,6 +94,7 @@ func (f *fixture) Send(ctx context.Context, b *balancer.Backend, _ *proxy.Reques
 	}
 	select {
 	case <-ctx.Done():
+		f.ended = context.Cause(ctx)
 		return nil, health.Outcome{Class: health.Abandoned, Reason: "caller left"}
 	case <-time.After(a.takes):
 	}
@@ -299,7 +301,7 @@ func TestLostProbeIsReleasedAndFailsOver(t *testing.T) {
 	wantServed(t, f.do(t.Context(), nil), "b")
 	f.wantSent("b")
 	if f.released != 1 || len(f.reports) != 1 {
-		t.Errorf("left %d, reports %d: want the ticket released and one report", f.released, len(f.reports))
+		t.Errorf("left %d, reports %d: want the permit released and one report", f.released, len(f.reports))
 	}
 }
 
@@ -390,12 +392,12 @@ func TestConsumerBoundsWithoutBackend(t *testing.T) {
 	}
 }
 
-func TestPanicInDeliverReleasesTicket(t *testing.T) {
+func TestPanicInDeliverReleasesPermit(t *testing.T) {
 	f := newFixture(t, 1)
 	f.deliver = func(context.Context, *proxy.BackendResponse) proxy.Delivery { panic(http.ErrAbortHandler) }
 	defer func() {
 		if recover() == nil || f.released != 1 || f.proxy.Load.InFlight(0) != 0 {
-			t.Errorf("left %d, in flight %d: want the ticket released and nothing in flight", f.released, f.proxy.Load.InFlight(0))
+			t.Errorf("left %d, in flight %d: want the permit released and nothing in flight", f.released, f.proxy.Load.InFlight(0))
 		}
 	}()
 	f.do(t.Context(), nil)

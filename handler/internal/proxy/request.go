@@ -82,7 +82,7 @@ type HealthSource interface {
 	// RenewProbe reports whether a probe is still this instance's, and for how
 	// long.
 	RenewProbe(t health.Permit) (time.Duration, bool)
-	// Release returns a ticket whose attempt was never sent.
+	// Release returns a permit whose attempt was never sent.
 	Release(t health.Permit)
 }
 
@@ -91,7 +91,7 @@ type HealthReporter interface {
 	// ReportSignals takes the signals of a response's headers, before its body
 	// is read.
 	ReportSignals(slot health.Slot, s health.Signals)
-	// ReportOutcome takes how an attempt ended: exactly once for each ticket
+	// ReportOutcome takes how an attempt ended: exactly once for each permit
 	// that was not released.
 	ReportOutcome(t health.Permit, o health.Outcome)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
 	"spillway/handler/internal/proxy"
 )
 
