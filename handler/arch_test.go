@@ -36,7 +36,7 @@ var layers = map[string]int{
 	"internal/config/jsondoc": edges, "internal/config/migrate": edges, "internal/preflight": edges, "internal/relay": edges,
 	"internal/simulator": edges, "internal/tablestore/azure": edges, "internal/tablestore/chaos": edges,
 	"internal/tablestore/memory": edges, "internal/tablestore/storetest": edges, "internal/telemetry": edges,
-	"internal/telemetry/meter": edges, "internal/telemetry/otlp": edges, "internal/transcript": edges,
+	"internal/transcript": edges,
 
 	"internal/app": programs, "internal/cli": programs, ".": programs,
 	"test/e2e": tests, "test/funchost": tests,

@@ -37,7 +37,9 @@ func (s *Server) requestID(next http.Handler) http.Handler {
 func (s *Server) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &stateOf(r).record
-		rec.Traceparent = r.Header.Get("Traceparent")
+		if s.ExtractTrace != nil {
+			rec.Trace = s.ExtractTrace(r.Header, rec.ID)
+		}
 		func() {
 			defer func() {
 				rec.Duration = s.Now().Sub(rec.Start)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/health"
@@ -14,23 +16,23 @@ import (
 // RequestRecord is the story of one request, for the log, the metrics and the
 // books. It holds no secret and no prompt.
 type RequestRecord struct {
-	ID          string
-	Start       time.Time
-	Duration    time.Duration
-	Method      string
-	Traceparent string // W3C trace context, as the caller sent it: not checked
-	Operation   string // "" = the path was not understood
-	Family      string
-	Consumer    *consumer.Consumer // nil = anybody
-	Caller      string             // who the token is of; "" for keys
-	KeyID       string             // which of the consumer's keys; "" for tokens
-	Model       string             // the pool's; "" = none was found
-	Stream      bool
-	Status      int
-	Code        string // of our own refusal
-	Cause       error  // for the log, not for the caller
-	Backend     *balancer.Backend
-	Result      *proxy.Result // nil = refused before any backend was looked at
+	ID        string
+	Start     time.Time
+	Duration  time.Duration
+	Method    string
+	Trace     trace.SpanContext // the trace it belongs to; zero = none
+	Operation string            // "" = the path was not understood
+	Family    string
+	Consumer  *consumer.Consumer // nil = anybody
+	Caller    string             // who the token is of; "" for keys
+	KeyID     string             // which of the consumer's keys; "" for tokens
+	Model     string             // the pool's; "" = none was found
+	Stream    bool
+	Status    int
+	Code      string // of our own refusal
+	Cause     error  // for the log, not for the caller
+	Backend   *balancer.Backend
+	Result    *proxy.Result // nil = refused before any backend was looked at
 }
 
 // Explain is a decision in one line: who was tried or passed over, and why.

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"spillway/handler/internal/auth"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
@@ -71,7 +73,9 @@ type Server struct {
 	Locator  Locator       // asks backends for what nobody knows; nil = none is asked
 	Expose   bool          // tell callers which backend served
 	Admin    http.Handler  // below /ops; nil = closed
-	Draining func() bool   // readiness turns red ahead of the end; nil = never
+	// ExtractTrace returns the trace that a request belongs to; nil = none.
+	ExtractTrace func(h http.Header, requestID string) trace.SpanContext
+	Draining     func() bool // readiness turns red ahead of the end; nil = never
 
 	// Transcript keeps what is said to a consumer that wants it so (package
 	// transcript); nil = nothing is kept.

@@ -21,7 +21,7 @@ func newAdmin(cfg *config.Config, version string, obs *observability, state *sta
 		Instance: s.Instance, Version: version, Region: s.Region, Memory: s.State.Memory(), Refresh: s.StateRefresh,
 		Pools: cfg.Pools, Slots: cfg.Slots, Consumers: cfg.Consumers, Replica: state.replica, Recent: obs.recent, Now: time.Now, NewID: newRequestID,
 		InFlight: func(slot health.Slot) int64 { return load.InFlight(slot) }, Quotas: state.quotas.LimitStatuses,
-		UsageRows: state.usage.rows, Metrics: obs.metrics.Handler(s.Instance), Audit: obs.audit,
+		UsageRows: state.usage.rows, Metrics: obs.provider.Handler(), Audit: obs.audit,
 	})
 }
 

@@ -52,7 +52,9 @@ func New(cfg *config.Config, version string, log *slog.Logger, out *telemetry.Lo
 	if err != nil {
 		return nil, err
 	}
-	client.InjectTrace = obs.annotate()
+	if obs.provider.Traces() {
+		client.InjectTrace = obs.provider.Tracer.Inject
+	}
 	authenticator, authRunners, err := newAuthenticator(cfg, log, state.quotas)
 	if err != nil {
 		return nil, err
@@ -77,7 +79,7 @@ func newServer(cfg *config.Config, obs *observability, state *state, forward *pr
 		Relay:     &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policy: classifyPolicy(cfg)},
 		Observer:  obs.observers(state),
 		Now:       time.Now, Rand: randv2.Float64, NewID: newRequestID, MaxBody: s.MaxBody,
-		Quotas: state.quotas, Expose: s.Expose,
+		Quotas: state.quotas, Expose: s.Expose, ExtractTrace: obs.provider.Tracer.Extract,
 	}
 	if state.transcripts != nil {
 		server.Transcript = state.transcripts.Record

@@ -27,7 +27,7 @@ func (e *EventLog) Audit(a *AuditRecord) {
 	f.text("instance", e.Instance).text("verb", a.Verb).text("target", a.Target).text("who", a.Operator).text("key", a.Key)
 	f.text("from", a.RemoteAddr).text("request_id", a.RequestID).key("done").boolean(a.Err == nil).millis("ms", a.Duration)
 	if a.Err != nil {
-		f.text("error", truncate(a.Err.Error(), maxErrorText))
+		f.text("error", truncate(a.Err.Error()))
 	}
 	e.Out.write(f.end(), a.Err != nil)
 }

@@ -2,10 +2,18 @@ package telemetry
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
+	"testing"
 	"time"
+
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"spillway/handler/internal/api"
 	"spillway/handler/internal/balancer"
@@ -26,8 +34,8 @@ var (
 	teamA = &consumer.Consumer{Name: "team-a"}
 )
 
-// traceOf is a caller's trace context.
-const traceOf = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+// callerTraceparent is a caller's trace context.
+const callerTraceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 func at(ms int) time.Time { return testTime.Add(time.Duration(ms) * time.Millisecond) }
 
@@ -54,7 +62,7 @@ func served() *api.RequestRecord {
 // spilled is one that the first was throttled for and the second failed.
 func spilled() *api.RequestRecord {
 	x := served()
-	x.ID, x.Stream, x.Traceparent = "req_SPILLED", true, traceOf
+	x.ID, x.Stream, x.Trace = "req_SPILLED", true, remoteTrace(callerTraceparent)
 	d := balancer.Decision{Model: "gpt-4o", Version: 9, Eligible: 2, Candidates: candidates("", "", health.SkipThrottled)}
 	d.Candidates[0], d.Candidates[1], d.Candidates[2] = d.Candidates[1], d.Candidates[2], d.Candidates[0]
 	d.Candidates[1].Reason, d.Candidates[2].Reason = "", health.SkipThrottled
@@ -111,6 +119,36 @@ func refused() *api.RequestRecord {
 		ID: "req_REFUSED", Start: testTime, Duration: ms(0.0305), Method: http.MethodGet, Status: 401, Code: "invalid_api_key",
 		Cause: errors.New("consumer: \"unknown\"\nkey"),
 	}
+}
+
+// remoteTrace reads a trace context as a caller sends it.
+func remoteTrace(traceparent string) trace.SpanContext {
+	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": traceparent})
+	return trace.SpanContextFromContext(ctx)
+}
+
+// testProvider is a provider with these variables set.
+func testProvider(tb testing.TB, env ...string) *Provider {
+	tb.Helper()
+	p, _ := loggedProvider(tb, env...)
+	return p
+}
+
+// loggedProvider is a provider with these variables set, and its log.
+func loggedProvider(tb testing.TB, env ...string) (*Provider, *sink) {
+	tb.Helper()
+	for _, variable := range env {
+		name, value, _ := strings.Cut(variable, "=")
+		tb.Setenv(name, value)
+	}
+	log := new(sink)
+	var endpoints []*url.URL
+	for _, b := range gpt4o.Backends {
+		endpoints = append(endpoints, &url.URL{Scheme: "https", Host: b.Name + ".openai.azure.com"})
+	}
+	return NewProvider(tb.Context(), Config{
+		Version: "1.2.3", Instance: "i-1", Region: "uksouth", Slots: slots, Endpoints: endpoints, Log: slog.New(slog.NewJSONHandler(log, nil)),
+	}), log
 }
 
 func candidates(reasons ...health.SkipReason) []balancer.Candidate {

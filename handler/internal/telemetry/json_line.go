@@ -1,11 +1,14 @@
 package telemetry
 
 import (
+	"encoding/hex"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // jsonLine is one line of JSON under way: an object, written once, in order.
@@ -96,6 +99,12 @@ func (f *jsonLine) nonZero(name string, n int64) *jsonLine {
 	return f.number(name, n)
 }
 
+// hex writes the id of a trace.
+func (f *jsonLine) hex(id trace.TraceID) *jsonLine {
+	*f = append(hex.AppendEncode(append(*f, '"'), id[:]), '"')
+	return f
+}
+
 // flag writes a flag that is set.
 func (f *jsonLine) flag(name string, set bool) *jsonLine {
 	if !set {
@@ -182,10 +191,10 @@ func (f *jsonLine) escape(s string) {
 	*f = b
 }
 
-// truncate bounds a text whose length is not ours to choose.
-func truncate(s string, limit int) string {
-	if len(s) <= limit {
+// truncate bounds the text of an error.
+func truncate(s string) string {
+	if len(s) <= maxErrorText {
 		return s
 	}
-	return strings.ToValidUTF8(s[:limit], "") + "…"
+	return strings.ToValidUTF8(s[:maxErrorText], "") + "…"
 }

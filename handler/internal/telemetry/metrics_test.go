@@ -7,26 +7,37 @@ import (
 	"testing"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/quota"
-	"spillway/handler/internal/telemetry/meter"
 )
 
 var slots = []string{"ptu/gpt-4o", "payg/gpt-4o", "spare/gpt-4o"}
 
 // scrape is the metrics as Prometheus sees them.
-func scrape(t *testing.T, m *Metrics) string {
+func scrape(t *testing.T, p *Provider) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	m.Handler("i-1").ServeHTTP(w, httptest.NewRequest("GET", "/ops/metrics", nil))
-	if got := w.Header().Get("Content-Type"); got != meter.ContentType {
+	p.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/ops/metrics", nil))
+	if got := w.Header().Get("Content-Type"); !strings.HasPrefix(got, "text/plain; version=0.0.4") {
 		t.Errorf("content type %q", got)
 	}
 	return w.Body.String()
 }
 
-// sources are a fleet in trouble.
+// gather reads the metrics as the Prometheus handler does.
+func gather(t *testing.T, p *Provider) []*dto.MetricFamily {
+	t.Helper()
+	families, err := p.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
+}
+
+// sources are the state of an instance without its table.
 func sources() *Sources {
 	return &Sources{
 		Slots: slots, Started: testTime.Add(-time.Hour), Now: func() time.Time { return testTime },
@@ -52,17 +63,18 @@ func sources() *Sources {
 	}
 }
 
-func TestMetricsSayWhatHappened(t *testing.T) {
-	m := NewMetrics(new(meter.Registry), slots)
+func TestMetricsOfEveryKindOfRequest(t *testing.T) {
+	p := testProvider(t)
+	m := p.Metrics
 	for _, x := range allRequests() {
 		for i := 0; x.Result != nil && i < len(x.Result.Attempts); i++ {
 			x.Result.Attempts[i].Began = at(10 * i)
 		}
 		m.RequestDone(x)
 	}
-	m.Observe(sources())
+	p.Observe(sources())
 	var kept []string
-	for line := range strings.Lines(scrape(t, m)) {
+	for line := range strings.Lines(scrape(t, p)) {
 		// Buckets between the first and the last say no more than the sum does,
 		// and what the process uses is not the same twice.
 		if strings.Contains(line, "_bucket{") && !strings.Contains(line, "+Inf") || strings.HasPrefix(line, "process_") || strings.HasPrefix(line, "go_") {
@@ -73,8 +85,9 @@ func TestMetricsSayWhatHappened(t *testing.T) {
 	golden(t, "metrics.golden", strings.Join(kept, ""))
 }
 
-func TestARequestOfAKnownKindAllocatesNothing(t *testing.T) {
-	m := NewMetrics(new(meter.Registry), slots)
+func TestMetricsAllocateNothingForKnownKinds(t *testing.T) {
+	p := testProvider(t)
+	m := p.Metrics
 	for _, x := range allRequests() {
 		m.RequestDone(x)
 		if n := testing.AllocsPerRun(100, func() { m.RequestDone(x) }); n > 0 {
@@ -83,28 +96,29 @@ func TestARequestOfAKnownKindAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Azure Monitor takes ten dimensions (facts/reliability.md T54); the instance
-// is one of them.
+// Azure Monitor takes ten dimensions of a metric; the instance is one of them.
 func TestNoMetricHasTooManyDimensions(t *testing.T) {
-	m := NewMetrics(new(meter.Registry), slots)
+	p := testProvider(t)
+	m := p.Metrics
 	for _, x := range allRequests() {
 		m.RequestDone(x)
 	}
-	m.Observe(sources())
-	for _, r := range m.Registry.Gather() {
-		for _, p := range r.Points {
-			if len(p.Labels) > 9 {
-				t.Errorf("%s has %d dimensions: %v", r.Name, len(p.Labels), p.Labels)
+	p.Observe(sources())
+	for _, family := range gather(t, p) {
+		for _, series := range family.GetMetric() {
+			if len(series.GetLabel()) > 10 {
+				t.Errorf("%s has %d dimensions: %v", family.GetName(), len(series.GetLabel()), series.GetLabel())
 			}
 		}
 	}
 }
 
-func TestCallersCannotMakeSeries(t *testing.T) {
-	m := NewMetrics(new(meter.Registry), slots)
+func TestCallersCannotAddSeries(t *testing.T) {
+	p := testProvider(t)
+	m := p.Metrics
 	count := func() (n int) {
-		for _, r := range m.Registry.Gather() {
-			n += len(r.Points)
+		for _, family := range gather(t, p) {
+			n += len(family.GetMetric())
 		}
 		return n
 	}
@@ -115,7 +129,7 @@ func TestCallersCannotMakeSeries(t *testing.T) {
 	before := count()
 	for i := range 1000 {
 		x := refused()
-		x.ID, x.Method, x.Caller, x.KeyID, x.Traceparent = fmt.Sprint(i), fmt.Sprintf("M%d", i), fmt.Sprint("c", i), fmt.Sprint("k", i), fmt.Sprint("t", i)
+		x.ID, x.Method, x.Caller, x.KeyID, x.Trace = fmt.Sprint(i), fmt.Sprintf("M%d", i), fmt.Sprint("c", i), fmt.Sprint("k", i), remoteTrace(fmt.Sprintf("00-%032x-%016x-01", i+1, i+1))
 		m.RequestDone(x)
 	}
 	if after := count(); after != before {
@@ -123,18 +137,19 @@ func TestCallersCannotMakeSeries(t *testing.T) {
 	}
 }
 
-func TestMoreKindsThanAreKeptAreCountedAllTheSame(t *testing.T) {
-	m := NewMetrics(new(meter.Registry), slots)
+func TestCountsAreExactBeyondTheCacheAndTheCardinalityLimit(t *testing.T) {
+	p := testProvider(t)
+	m := p.Metrics
 	for i := range maxEntries + 500 {
 		x := refused()
 		x.Code = fmt.Sprint("code-", i)
 		m.RequestDone(x)
 	}
 	var total float64
-	for _, r := range m.Registry.Gather() {
-		if r.Name == "spillway.refusals" {
-			for _, p := range r.Points {
-				total += p.Value
+	for _, family := range gather(t, p) {
+		if family.GetName() == "spillway_refusals_total" {
+			for _, series := range family.GetMetric() {
+				total += series.GetCounter().GetValue()
 			}
 		}
 	}
@@ -144,6 +159,6 @@ func TestMoreKindsThanAreKeptAreCountedAllTheSame(t *testing.T) {
 }
 
 func BenchmarkMetrics(b *testing.B) {
-	m, x := NewMetrics(new(meter.Registry), slots), served()
+	m, x := testProvider(b).Metrics, served()
 	measureCPU(b, nil, func() { m.RequestDone(x) })
 }

@@ -75,7 +75,7 @@ func (w *Monitor) checkTable(now time.Time, c *fleet.Counters) {
 	f := newJSONLine(nil, now, level, "state")
 	f.text("instance", w.Events.Instance).key("degraded").boolean(c.Disconnected)
 	if c.LastError != nil {
-		f.text("error", truncate(c.LastError.Error(), maxErrorText))
+		f.text("error", truncate(c.LastError.Error()))
 	}
 	if !c.Disconnected {
 		f.seconds("outage_seconds", now.Sub(w.since)+c.SinceContact)

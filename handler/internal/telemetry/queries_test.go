@@ -14,7 +14,6 @@ import (
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/quota"
-	"spillway/handler/internal/telemetry/meter"
 )
 
 const monitor = "../../../infra/monitor"
@@ -241,24 +240,25 @@ var (
 )
 
 func TestEveryMetricOfTheDashboardIsReallyThere(t *testing.T) {
-	m := NewMetrics(new(meter.Registry), slots)
+	p := testProvider(t)
+	m := p.Metrics
 	for _, x := range allRequests() {
 		m.RequestDone(x)
 	}
 	from := sources()
 	from.LogWriter = NewLogWriter(discard{}, discard{}, 1)
 	defer from.LogWriter.Close(time.Second)
-	m.Observe(from)
+	p.Observe(from)
 	labels := map[string]map[string]bool{} // by the name in Prometheus
-	for _, family := range m.Registry.Gather() {
+	for _, family := range gather(t, p) {
 		for _, suffix := range []string{"", "_bucket", "_sum", "_count"} {
-			name := meter.PromName(&family.Desc) + suffix
-			labels[name] = map[string]bool{"instance": true, "le": suffix == "_bucket"}
-			for _, p := range family.Points {
-				for _, l := range p.Labels {
-					labels[name][strings.ReplaceAll(l.Name, ".", "_")] = true
+			of := map[string]bool{"le": suffix == "_bucket"}
+			for _, series := range family.GetMetric() {
+				for _, l := range series.GetLabel() {
+					of[l.GetName()] = true
 				}
 			}
+			labels[family.GetName()+suffix] = of
 		}
 	}
 	// These are only there with a collector.

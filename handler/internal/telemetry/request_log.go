@@ -54,7 +54,7 @@ func (l *RequestLog) RequestDone(x *api.RequestRecord) {
 	}
 	line.millis("total_ms", x.Duration)
 	if x.Cause != nil {
-		line.text("cause", truncate(x.Cause.Error(), maxErrorText))
+		line.text("cause", truncate(x.Cause.Error()))
 	}
 	*buffer = line.end()
 	l.Out.write(*buffer, level >= slog.LevelWarn)
@@ -118,8 +118,8 @@ func (l *RequestLog) Flush(now time.Time) {
 
 func (f *jsonLine) caller(x *api.RequestRecord, instance string) {
 	f.text("request_id", x.ID).text("instance", instance)
-	if parent, ok := parseParent(x.Traceparent); ok {
-		f.text("trace_id", parent.traceText())
+	if x.Trace.HasTraceID() {
+		f.key("trace_id").hex(x.Trace.TraceID())
 	}
 	if x.Consumer != nil {
 		f.text("consumer", x.Consumer.Name).text("key", x.KeyID).text("caller", x.Caller)

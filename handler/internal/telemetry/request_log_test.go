@@ -181,7 +181,7 @@ func FuzzLine(f *testing.F) {
 		x := spilled()
 		backend := *x.Result.Attempts[0].Backend
 		backend.Name = name
-		x.ID, x.Cause, x.Traceparent = id, fmt.Errorf("%s", cause), why
+		x.ID, x.Cause = id, fmt.Errorf("%s", cause)
 		x.Result.Attempts = []proxy.Attempt{x.Result.Attempts[0]}
 		x.Result.Attempts[0].Backend, x.Result.Attempts[0].Outcome.Reason = &backend, why
 		l := &RequestLog{Instance: name}

@@ -95,7 +95,7 @@ func newCanaryRig(t *testing.T) *canaryRig {
 	}
 	m.env = append(m.env, "SPILLWAY_CONFIG="+string(text), "SPILLWAY_AUTH=key", "SPILLWAY_LOG_LEVEL=debug", "SPILLWAY_STATE="+m.azurite.ConnectionString,
 		"SPILLWAY_OPERATOR_KEY="+m.canaries.canary("operator key"), "KEY_OF_TEAM="+m.canaries.canary("consumer key"), "KEY_OF_POOR="+m.canaries.canary("poor consumer key"),
-		"SPILLWAY_MAX_WAIT=0", "OTEL_EXPORTER_OTLP_ENDPOINT="+m.collector.url, "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_EXPORTER_OTLP_HEADERS=authorization="+m.canaries.canary("collector's key"))
+		"SPILLWAY_MAX_WAIT=0", "OTEL_EXPORTER_OTLP_ENDPOINT="+m.collector.url, "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_BSP_SCHEDULE_DELAY=100", "OTEL_EXPORTER_OTLP_HEADERS=authorization="+m.canaries.canary("collector's key"))
 	m.handler = startInstanceProcess(t, m.env...)
 	return m
 }

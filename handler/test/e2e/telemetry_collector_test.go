@@ -16,15 +16,16 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-// otlpReceiver is an OpenTelemetry collector that keeps what it is sent, read
-// by OpenTelemetry's own definitions.
+// otlpReceiver is an OpenTelemetry collector by HTTP that keeps what it
+// receives, read with OpenTelemetry's own definitions. The protocols and
+// variables are tested in package telemetry.
 type otlpReceiver struct {
 	url string
 
 	mu      sync.Mutex
 	spans   []*trace.Span
 	metrics map[string]*metrics.Metric // the latest of each name
-	raw     []byte                     // everything, as it came
+	raw     []byte                     // every body, unread
 	arrived chan struct{}
 }
 
@@ -52,8 +53,10 @@ func (c *otlpReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		for _, m := range data.GetResourceMetrics()[0].GetScopeMetrics()[0].GetMetrics() {
-			c.metrics[m.GetName()] = m
+		for _, of := range data.GetResourceMetrics()[0].GetScopeMetrics() {
+			for _, m := range of.GetMetrics() {
+				c.metrics[m.GetName()] = m
+			}
 		}
 	case "/v1/traces":
 		var data trace.TracesData
@@ -69,7 +72,7 @@ func (c *otlpReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// await waits until what came is enough.
+// await waits until what arrived is enough.
 func (c *otlpReceiver) await(t *testing.T, enough func() bool) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
@@ -83,7 +86,7 @@ func (c *otlpReceiver) await(t *testing.T, enough func() bool) {
 		select {
 		case <-c.arrived:
 		case <-deadline:
-			t.Fatalf("%d spans and %d metrics came, and nothing more", len(c.spans), len(c.metrics))
+			t.Fatalf("only %d spans and %d metrics arrived", len(c.spans), len(c.metrics))
 		}
 	}
 }
@@ -93,7 +96,7 @@ const callerTraceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-
 func TestOTLPReceiverGetsSpansAndMetrics(t *testing.T) {
 	c := startOTLPReceiver(t)
 	r := start(t, setup{env: []string{
-		"OTEL_EXPORTER_OTLP_ENDPOINT=" + c.url, "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_RESOURCE_ATTRIBUTES=deployment.environment=test",
+		"OTEL_EXPORTER_OTLP_ENDPOINT=" + c.url, "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_BSP_SCHEDULE_DELAY=100", "OTEL_RESOURCE_ATTRIBUTES=deployment.environment=test",
 	}})
 	r.sim.Next("ptu", simulator.Fault{Action: "429-ptu", RetryAfter: time.Second})
 	a := r.post(chatPath, hello, "Traceparent", callerTraceparent, "Tracestate", "vendor=1")
@@ -113,13 +116,13 @@ func TestOTLPReceiverGetsSpansAndMetrics(t *testing.T) {
 		}
 	}
 	if own == nil || own.GetKind() != trace.Span_SPAN_KIND_SERVER {
-		t.Fatalf("no span hangs below the caller's: %v", c.spans)
+		t.Fatalf("no span has the caller's as its parent: %v", c.spans)
 	}
 	for _, e := range r.sim.Journal() {
 		sent := e.Header.Get("Traceparent")
 		s := byID[sent[36:52]]
 		if s == nil || sent[:36] != callerTraceparent[:36] || e.Header.Get("Tracestate") != "vendor=1" {
-			t.Errorf("%s was sent %q, which is no span of an attempt", e.Resource, sent)
+			t.Errorf("%s received %q, which is no span of an attempt", e.Resource, sent)
 			continue
 		}
 		if hex.EncodeToString(s.GetParentSpanId()) != hex.EncodeToString(own.GetSpanId()) || s.GetEndTimeUnixNano() > own.GetEndTimeUnixNano() || s.GetStartTimeUnixNano() < own.GetStartTimeUnixNano() {
@@ -128,7 +131,7 @@ func TestOTLPReceiverGetsSpansAndMetrics(t *testing.T) {
 	}
 	for _, name := range []string{"gen_ai.client.operation.duration", "gen_ai.server.time_to_first_token", "spillway.failovers", "spillway.spills", "spillway.breaker.phase", "process.memory.usage"} {
 		if c.metrics[name] == nil {
-			t.Errorf("no metric %s came", name)
+			t.Errorf("no metric %s arrived", name)
 		}
 	}
 }

@@ -1,0 +1,263 @@
+package telemetry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/sdk/instrumentation"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"spillway/handler/internal/fleet"
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/quota"
+)
+
+// Sources are what metrics are read from that nobody records as it happens.
+// They are read when metrics are collected and at no other time. The fields of
+// the last group may be nil.
+type Sources struct {
+	Slots    []string // by health.Slot: "backend/model"
+	Snapshot func() *health.Snapshot
+	Counters func() fleet.Counters
+	InFlight func(slot health.Slot) int64
+	Now      func() time.Time
+	Started  time.Time
+
+	Quotas    func() []quota.LimitStatus
+	LogWriter *LogWriter
+	// Transcripts returns how many blobs of transcripts were written and how
+	// many were dropped.
+	Transcripts func() (written, dropped uint64)
+}
+
+// observables are the instruments that are read from Sources.
+type observables struct {
+	builder
+	all []metric.Observable
+
+	// Backends, by the state that this instance knows.
+	phase, available, throttled, share, inFlight metric.Float64Observable
+
+	// The shared state.
+	writes, conflicts, unknown, readFailures  metric.Float64Observable
+	outage, age, degraded                     metric.Float64Observable
+	trips, probes, leases                     metric.Float64Observable
+	disagreement, changes, wasted, clockWidth metric.Float64Observable
+
+	// Quotas, and this process.
+	limit, remaining                        metric.Float64Observable
+	logDropped, spansDropped, failedExports metric.Float64Observable
+	memory, goroutines, files, uptime       metric.Float64Observable
+	transcriptsWritten, transcriptsDropped  metric.Float64Observable
+}
+
+func (o *observables) gauge(name, unit, help string) metric.Float64Observable {
+	g, err := o.Float64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(help))
+	return o.keep(g, err)
+}
+
+func (o *observables) total(name, unit, help string) metric.Float64Observable {
+	c, err := o.Float64ObservableCounter(name, metric.WithUnit(unit), metric.WithDescription(help))
+	return o.keep(c, err)
+}
+
+// amount is a number that OpenTelemetry's conventions make an up-down counter.
+func (o *observables) amount(name, unit, help string) metric.Float64Observable {
+	c, err := o.Float64ObservableUpDownCounter(name, metric.WithUnit(unit), metric.WithDescription(help))
+	return o.keep(c, err)
+}
+
+func (o *observables) keep(i metric.Float64Observable, err error) metric.Float64Observable {
+	o.err = errors.Join(o.err, err)
+	o.all = append(o.all, i)
+	return i
+}
+
+func newObservables(b builder) *observables {
+	o := &observables{builder: b}
+	o.addBackends()
+	o.addState()
+	o.addProcess()
+	return o
+}
+
+func (o *observables) addBackends() {
+	o.phase = o.gauge("spillway.breaker.phase", "", "0 closed, 1 half-open, 2 open.")
+	o.available = o.gauge("spillway.backend.available", "", "1: a request would be sent to it now.")
+	o.throttled = o.gauge("spillway.backend.throttle.remaining", "s", "How long the backend is still throttled.")
+	o.share = o.gauge("spillway.backend.share", "%", "Share of its normal traffic while it recovers; 100 = all of it.")
+	o.inFlight = o.gauge("spillway.backend.in_flight", "{request}", "Attempts in flight, of this instance.")
+	o.limit = o.gauge("spillway.quota.limit", "", "What a consumer may use in one period of the limit.")
+	o.remaining = o.gauge("spillway.quota.remaining", "", "What is left of it over all instances, as far as this one knows.")
+}
+
+func (o *observables) addState() {
+	o.writes = o.total("spillway.table.writes", "{exchange}", "Writes of shared state.")
+	o.conflicts = o.total("spillway.table.conflicts", "{exchange}", "Writes refused because another instance had written first.")
+	o.unknown = o.total("spillway.table.unknown", "{exchange}", "Writes of unknown outcome, settled by reading back.")
+	o.readFailures = o.total("spillway.table.read_failures", "{exchange}", "Reads without an answer.")
+	o.outage = o.total("spillway.table.outage", "s", "Time without the table.")
+	o.age = o.gauge("spillway.table.age", "s", "Age of the table's last answer.")
+	o.degraded = o.gauge("spillway.table.degraded", "", "1: the table is out of reach, and the instance decides alone.")
+	o.trips = o.total("spillway.breaker.trips", "{trip}", "Trips of a circuit that this instance adopted.")
+	o.probes = o.total("spillway.breaker.probes", "{request}", "Requests sent as probes: of all instances, or of this instance alone.")
+	o.leases = o.total("spillway.breaker.leases", "{lease}", "Probe leases that this instance held.")
+	o.disagreement = o.total("spillway.agreement.disagreement", "s", "Time between changes by other instances and their adoption here.")
+	o.changes = o.total("spillway.agreement.changes", "{change}", "Changes by other instances that this one adopted.")
+	o.wasted = o.total("spillway.agreement.wasted", "{request}", "Requests sent to a backend that was unavailable by the table.")
+	o.clockWidth = o.gauge("spillway.clock.width", "s", "Uncertainty of the estimate of the table service's clock.")
+}
+
+func (o *observables) addProcess() {
+	o.logDropped = o.total("spillway.log.dropped", "{line}", "Log lines dropped because their reader was too slow.")
+	o.spansDropped = o.total("spillway.telemetry.spans_dropped", "{span}", "Spans that were not exported.")
+	o.failedExports = o.total("spillway.telemetry.failed_pushes", "{push}", "Exports of metrics or spans that failed.")
+	o.transcriptsWritten = o.total("spillway.transcripts.written", "{blob}", "Blobs of transcripts that were written.")
+	o.transcriptsDropped = o.total("spillway.transcripts.dropped", "{blob}", "Blobs of transcripts that were dropped because the container was too slow or failed.")
+	o.memory = o.amount("process.memory.usage", "By", "Resident memory.")
+	o.goroutines = o.amount("go.goroutine.count", "{goroutine}", "Live goroutines.")
+	o.files = o.amount("process.open_file_descriptor.count", "{file_descriptor}", "Open files and sockets.")
+	o.uptime = o.gauge("process.uptime", "s", "Time since the process started.")
+}
+
+// observation is one collection of metrics.
+type observation struct {
+	metric.Observer
+	*observables
+	*Sources
+}
+
+// set reports a value with the attributes.
+func (o *observation) set(i metric.Float64Observable, value float64, attributes ...attribute.KeyValue) {
+	o.ObserveFloat64(i, value, metric.WithAttributeSet(setOf(attributes)))
+}
+
+func (o *observation) backends() {
+	now, snapshot := o.Now(), o.Snapshot()
+	for slot, name := range o.Slots {
+		h := snapshot.Of(health.Slot(slot))
+		backend, model, _ := strings.Cut(name, "/")
+		where := []attribute.KeyValue{text("gen_ai.request.model", model), text("spillway.backend", backend)}
+		o.set(o.phase, phaseNumber(h.State), where...)
+		o.set(o.available, number(h.SkipReason(now, 0) == health.NotSkipped), where...)
+		o.set(o.throttled, max(h.Throttle.Until.Sub(now), 0).Seconds(), where...)
+		share := float64(h.Share)
+		if h.Share == 0 {
+			share = 100
+		}
+		o.set(o.share, share, where...)
+		if o.InFlight != nil {
+			o.set(o.inFlight, float64(o.InFlight(health.Slot(slot))), where...)
+		}
+	}
+}
+
+// phaseNumber orders the states of a circuit by how bad they are.
+func phaseNumber(s health.CircuitState) float64 {
+	switch s {
+	case health.Closed:
+	case health.HalfOpen:
+		return 1
+	case health.Open:
+		return 2
+	}
+	return 0
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (o *observation) state() {
+	c := o.Counters()
+	for i, n := range map[metric.Float64Observable]float64{
+		o.writes: float64(c.Writes), o.conflicts: float64(c.Conflicts), o.unknown: float64(c.UnknownOutcomes), o.readFailures: float64(c.ReadFailures),
+		o.outage: c.Outage.Seconds(), o.age: c.SinceContact.Seconds(), o.degraded: number(c.Disconnected),
+		o.trips: float64(c.Trips), o.leases: float64(c.Leases),
+		o.disagreement: c.Disagreement.Seconds(), o.changes: float64(c.Disagreements), o.wasted: float64(c.StaleRequests),
+		o.clockWidth: c.ClockUncertainty.Seconds(),
+	} {
+		o.set(i, n)
+	}
+	o.set(o.probes, float64(c.Probes), text("spillway.probe", "fleet"))
+	o.set(o.probes, float64(c.LocalProbes), text("spillway.probe", "alone"))
+}
+
+func (o *observation) quotas() {
+	if o.Quotas == nil {
+		return
+	}
+	for _, l := range o.Quotas() {
+		attributes := []attribute.KeyValue{text("spillway.consumer", l.Consumer), text("spillway.limit", l.Limit), text("gen_ai.request.model", l.Model)}
+		o.set(o.limit, l.Amount, attributes...)
+		o.set(o.remaining, l.Remaining, attributes...)
+	}
+}
+
+func (o *observation) process() {
+	if o.LogWriter != nil {
+		o.set(o.logDropped, float64(o.LogWriter.Dropped()))
+	}
+	if o.Transcripts != nil {
+		written, dropped := o.Transcripts()
+		o.set(o.transcriptsWritten, float64(written))
+		o.set(o.transcriptsDropped, float64(dropped))
+	}
+	o.set(o.goroutines, float64(runtime.NumGoroutine()))
+	o.set(o.uptime, o.Now().Sub(o.Started).Seconds())
+	if resident := residentMemory(); resident > 0 {
+		o.set(o.memory, resident)
+	}
+	if open, err := os.ReadDir("/proc/self/fd"); err == nil {
+		o.set(o.files, float64(len(open)))
+	}
+}
+
+// residentMemory is the process's, in bytes; 0 where the system has no /proc.
+func residentMemory() float64 {
+	statm, err := os.ReadFile("/proc/self/statm")
+	fields := bytes.Fields(statm)
+	if err != nil || len(fields) < 2 {
+		return 0
+	}
+	pages, _ := strconv.Atoi(string(fields[1]))
+	return float64(pages * os.Getpagesize())
+}
+
+// tableExchanges is the histogram of exchanges with the table, which fleet
+// counts by itself: OpenTelemetry has no asynchronous histogram.
+type tableExchanges struct{ p *Provider }
+
+// Produce returns the histogram since the process started.
+func (t tableExchanges) Produce(context.Context) ([]metricdata.ScopeMetrics, error) {
+	s := t.p.sources.Load()
+	if s == nil {
+		return nil, nil
+	}
+	c := s.Counters()
+	point := metricdata.HistogramDataPoint[float64]{StartTime: s.Started, Time: s.Now(), Sum: c.ExchangeTime.Seconds(), BucketCounts: c.Latency[:]}
+	for _, n := range c.Latency {
+		point.Count += n
+	}
+	for _, b := range fleet.LatencyBounds() {
+		point.Bounds = append(point.Bounds, b.Seconds())
+	}
+	return []metricdata.ScopeMetrics{{
+		Scope: instrumentation.Scope{Name: scope},
+		Metrics: []metricdata.Metrics{{
+			Name: "spillway.table.exchange.duration", Unit: "s", Description: "Exchanges with the table.",
+			Data: metricdata.Histogram[float64]{Temporality: metricdata.CumulativeTemporality, DataPoints: []metricdata.HistogramDataPoint[float64]{point}},
+		}},
+	}}, nil
+}
