@@ -10,8 +10,8 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// benchmarked is a keeper of twenty backends that has read its table.
-func benchmarked(tb testing.TB) *Replica {
+// newBenchReplica is a keeper of twenty backends that has read its table.
+func newBenchReplica(tb testing.TB) *Replica {
 	var slots []string
 	for i := range 20 {
 		slots = append(slots, fmt.Sprintf("b%02d/gpt", i))
@@ -21,9 +21,9 @@ func benchmarked(tb testing.TB) *Replica {
 	return k
 }
 
-// lookAtAll is the health check of one request: the snapshot, and what each of
+// countAdmitted is the health check of one request: the snapshot, and what each of
 // twenty backends would say.
-func lookAtAll(k *Replica, now time.Time) (admitted int) {
+func countAdmitted(k *Replica, now time.Time) (admitted int) {
 	snapshot := k.Snapshot()
 	for n := range health.Slot(20) {
 		if snapshot.Of(n).SkipReason(now, 500) == health.NotSkipped {
@@ -50,22 +50,22 @@ func processorTime() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-func BenchmarkHealthCheckOfTwentyBackends(b *testing.B) {
-	k := benchmarked(b)
+func BenchmarkSnapshotOfTwentyBackends(b *testing.B) {
+	k := newBenchReplica(b)
 	now := time.Now()
 	b.ReportAllocs()
 	defer measureCPU(b)()
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
-			if lookAtAll(k, now) != 20 {
+			if countAdmitted(k, now) != 20 {
 				b.Fatal("a healthy backend refused")
 			}
 		}
 	})
 }
 
-func BenchmarkEnterAndReport(b *testing.B) {
-	k := benchmarked(b)
+func BenchmarkAcquireAndReportOutcome(b *testing.B) {
+	k := newBenchReplica(b)
 	o := health.Outcome{Signals: health.NoSignals()}
 	b.ReportAllocs()
 	defer measureCPU(b)()
@@ -77,12 +77,12 @@ func BenchmarkEnterAndReport(b *testing.B) {
 	})
 }
 
-func TestTheRequestPathAllocatesNothing(t *testing.T) {
-	k := benchmarked(t)
+func TestRequestPathDoesNotAllocate(t *testing.T) {
+	k := newBenchReplica(t)
 	now := time.Now()
 	o := health.Outcome{Signals: health.NoSignals()}
 	if got := testing.AllocsPerRun(1000, func() {
-		lookAtAll(k, now)
+		countAdmitted(k, now)
 		k.RequestProbe(3)
 		ticket, _ := k.Acquire(7)
 		k.RenewProbe(ticket)
@@ -94,7 +94,7 @@ func TestTheRequestPathAllocatesNothing(t *testing.T) {
 	began := processorTime()
 	const rounds = 200_000
 	for range rounds {
-		lookAtAll(k, now)
+		countAdmitted(k, now)
 	}
 	each := (processorTime() - began) / rounds
 	t.Logf("the health check of 20 backends takes %v", each)

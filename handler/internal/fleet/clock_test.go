@@ -21,7 +21,7 @@ func skewed(skew time.Duration, ppm float64) func(time.Duration) clockReading {
 	}
 }
 
-func TestTheClockIsKnownWithinATenthOfASecondAfterSomeAnswers(t *testing.T) {
+func TestClockBoundsNarrowToATenthOfASecond(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, skew := range []time.Duration{0, 5 * time.Minute, -5 * time.Minute, 48 * time.Hour} {
 		local := skewed(skew, 80)
@@ -47,7 +47,7 @@ func TestTheClockIsKnownWithinATenthOfASecondAfterSomeAnswers(t *testing.T) {
 	}
 }
 
-func TestASuspendedProcessDoesNotTrustItsClock(t *testing.T) {
+func TestClockIsUnknownAfterSuspension(t *testing.T) {
 	local := skewed(time.Minute, 0)
 	var c serviceClock
 	for i := range 20 {
@@ -76,7 +76,7 @@ func TestASuspendedProcessDoesNotTrustItsClock(t *testing.T) {
 
 // A clock that is set while an exchange runs would give bounds that are wrong:
 // such an answer tells nothing.
-func TestAnAnswerDuringWhichAClockWasSetIsNotBelieved(t *testing.T) {
+func TestSampleIsIgnoredWhenAClockWasSet(t *testing.T) {
 	local := skewed(0, 0)
 	var c serviceClock
 	before, after := local(time.Second), local(1005*time.Millisecond)
@@ -91,7 +91,7 @@ func TestAnAnswerDuringWhichAClockWasSetIsNotBelieved(t *testing.T) {
 	}
 }
 
-func TestATallyCountsWhatIsLately(t *testing.T) {
+func TestWindowCounterCountsRecentEvents(t *testing.T) {
 	tally := newWindowCounter(10*time.Second, 16)
 	for now := time.Duration(0); now < time.Minute; now += 100 * time.Millisecond {
 		tally.add(now)

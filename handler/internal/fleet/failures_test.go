@@ -8,7 +8,7 @@ import (
 	"spillway/handler/internal/health"
 )
 
-func TestTwoHundredInstancesThatEachSeeOneFailureTripTheBreaker(t *testing.T) {
+func TestSparseFailuresOfManyInstancesTrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 200, Config{Store: store})
@@ -17,21 +17,21 @@ func TestTwoHundredInstancesThatEachSeeOneFailureTripTheBreaker(t *testing.T) {
 		for _, k := range fleet {
 			request(k, 0, failed)
 		}
-		for phases(fleet, 0, health.Open) < len(fleet) && time.Since(began) < 5*time.Second {
+		for countState(fleet, 0, health.Open) < len(fleet) && time.Since(began) < 5*time.Second {
 			time.Sleep(10 * time.Millisecond)
 		}
 		took := time.Since(began)
 		t.Logf("200 instances, one failure each: all open after %v; %d writes tried, %d lost to others", took, store.puts.Load()-before, store.conflicts.Load())
-		if got := phases(fleet, 0, health.Open); got != len(fleet) || took > time.Second {
+		if got := countState(fleet, 0, health.Open); got != len(fleet) || took > time.Second {
 			t.Errorf("%d of %d instances obey after %v, want all within a second", got, len(fleet), took)
 		}
-		if got := phases(fleet, 1, health.Closed); got != len(fleet) {
+		if got := countState(fleet, 1, health.Closed); got != len(fleet) {
 			t.Errorf("the other backend is closed for %d of %d", got, len(fleet))
 		}
 	})
 }
 
-func TestALoneInstanceWithABrokenNetworkDoesNotTripTheFleet(t *testing.T) {
+func TestInstanceWithBrokenNetworkDoesNotTripTheFleet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 20, Config{Store: store})
@@ -63,7 +63,7 @@ func TestALoneInstanceWithABrokenNetworkDoesNotTripTheFleet(t *testing.T) {
 	})
 }
 
-func TestALoneInstanceIsBelievedWhenNobodyElseIsServed(t *testing.T) {
+func TestUnopposedInstanceTripsTheFleet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 3, Config{Store: &slowTable{}})
 		for range 5 {
@@ -73,18 +73,18 @@ func TestALoneInstanceIsBelievedWhenNobodyElseIsServed(t *testing.T) {
 			t.Error("the instance itself goes on")
 		}
 		time.Sleep(time.Second)
-		lookAll(fleet)
+		snapshotAll(fleet)
 		if fleet[0].Snapshot().Of(0).State != health.Closed {
 			t.Error("believed before anybody could contradict")
 		}
 		time.Sleep(1500 * time.Millisecond)
-		if got := phases(fleet, 0, health.Open); got != len(fleet) {
+		if got := countState(fleet, 0, health.Open); got != len(fleet) {
 			t.Errorf("%d of %d instances obey an accuser whom nobody contradicted", got, len(fleet))
 		}
 	})
 }
 
-func TestAPercentageTripsWhereFailuresAreMany(t *testing.T) {
+func TestPercentageTrips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := startFleet(t, 1, Config{Store: &slowTable{}, Breaker: health.BreakerPolicy{Failures: 1000, Percentage: 50, MinimumRequests: 20}})[0]
 		for i := range 19 {
@@ -102,13 +102,13 @@ func TestAPercentageTripsWhereFailuresAreMany(t *testing.T) {
 			t.Errorf("%v after 11 failures in 20 requests", p)
 		}
 		time.Sleep(3 * time.Second)
-		if c := tableSays(t, k); c.State != health.Open {
+		if c := readCircuit(t, k); c.State != health.Open {
 			t.Errorf("the fleet's circuit: %+v, want open", c)
 		}
 	})
 }
 
-func TestMisconfiguredOpensForLongAtOnce(t *testing.T) {
+func TestMisconfiguredOpensForTheLongestTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 3, Config{Store: &slowTable{}})
 		request(fleet[0], 0, health.Outcome{Class: health.Misconfigured, Reason: "401", Signals: health.NoSignals()})
@@ -127,7 +127,7 @@ func TestMisconfiguredOpensForLongAtOnce(t *testing.T) {
 
 // Whatever the refresh: who meets a backend that the fleet knows to be bad
 // learns it at the first failure, one exchange later.
-func TestTheFirstFailureAsksTheTableAtOnce(t *testing.T) {
+func TestFirstFailureReadsTheTableAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		crowd := startFleet(t, 5, Config{Store: store})
@@ -155,7 +155,7 @@ func TestTheFirstFailureAsksTheTableAtOnce(t *testing.T) {
 // Requests that were under way when a backend broke fail one after the other.
 // What one instance says of it is soon enough; the rest would be writes for
 // nothing.
-func TestAnAccuserThatHasSaidEnoughIsSilent(t *testing.T) {
+func TestReporterStopsAtATripsWorth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 2, Config{Store: store})

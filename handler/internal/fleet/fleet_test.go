@@ -79,7 +79,7 @@ func startFleet(t *testing.T, n int, cfg Config) []*Replica {
 		time.Sleep(time.Duration(7*i) * time.Millisecond) // no fleet starts at once
 	}
 	time.Sleep(5 * time.Second)
-	lookAll(fleet)
+	snapshotAll(fleet)
 	return fleet
 }
 
@@ -98,14 +98,14 @@ func startAtOnce(t *testing.T, n int, cfg Config) []*Replica {
 	return fleet
 }
 
-func lookAll(fleet []*Replica) {
+func snapshotAll(fleet []*Replica) {
 	for _, k := range fleet {
 		k.Snapshot()
 	}
 }
 
-// phases counts the instances that have the slot in the phase.
-func phases(fleet []*Replica, n health.Slot, p health.CircuitState) (count int) {
+// countState counts the instances that have the slot in the phase.
+func countState(fleet []*Replica, n health.Slot, p health.CircuitState) (count int) {
 	for _, k := range fleet {
 		if k.Snapshot().Of(n).State == p {
 			count++

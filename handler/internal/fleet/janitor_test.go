@@ -38,7 +38,7 @@ func runJanitors(t *testing.T, store tablestore.Store, n int, lasts time.Duratio
 	return rounds
 }
 
-func TestOneInstanceDoesTheChoresAtMostHourly(t *testing.T) {
+func TestOneInstanceDoesMaintenanceAtMostHourly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rounds := runJanitors(t, new(memory.Store), 20, 10*time.Hour, func(int) bool { return true })
 		if len(rounds) < 9 || len(rounds) > 10 {
@@ -52,7 +52,7 @@ func TestOneInstanceDoesTheChoresAtMostHourly(t *testing.T) {
 	})
 }
 
-func TestNobodyIsKeptAwake(t *testing.T) {
+func TestIdleInstanceDoesNoMaintenance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(memory.Store)
 		if rounds := runJanitors(t, store, 5, 10*time.Hour, func(int) bool { return false }); len(rounds) > 0 {
@@ -64,7 +64,7 @@ func TestNobodyIsKeptAwake(t *testing.T) {
 	})
 }
 
-func TestATableThatGoesWrongMakesNobodyWorkTwice(t *testing.T) {
+func TestFaultyTableCausesNoSecondRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		way := &chaos.Store{Inner: new(memory.Store), Faults: chaos.TypicalFaults().Scale(3)}
 		rounds := runJanitors(t, way, 10, 20*time.Hour, func(int) bool { return true })
@@ -80,7 +80,7 @@ func TestATableThatGoesWrongMakesNobodyWorkTwice(t *testing.T) {
 	})
 }
 
-func TestARowFromTheFutureHoldsNobodyUp(t *testing.T) {
+func TestClaimInTheFutureIsIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(memory.Store)
 		for _, at := range []string{"99999999999", "nonsense", ""} {

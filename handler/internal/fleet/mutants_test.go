@@ -8,44 +8,44 @@ import (
 // Simulations that cannot fail prove nothing: each of these protocols lacks
 // one part, and the oracle must see it.
 
-func TestSimulationCatchesAFleetWithoutCompareAndSwap(t *testing.T) {
-	unhurried(t)
+func TestSimulationFindsMissingCompareAndSwap(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	began := time.Now()
-	r := sum(with(func(p *plan) { p.noSwap = true }), 0, 4)
+	r := runSeeds(scenarioWith(func(p *scenario) { p.noSwap = true }), 0, 4)
 	report(t, r, began)
 	if r.overlaps < 10 || len(r.violations) == 0 {
 		t.Errorf("%d overlapping probes of %d and %d violations, want many", r.overlaps, r.probes, len(r.violations))
 	}
 }
 
-func TestSimulationCatchesLocalClocks(t *testing.T) {
-	unhurried(t)
+func TestSimulationFindsLocalClocks(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	began := time.Now()
-	r := sum(with(func(p *plan) { p.localClocks, p.skew, p.slow = true, 8*time.Second, .4 }), 0, 4)
+	r := runSeeds(scenarioWith(func(p *scenario) { p.localClocks, p.skew, p.slow = true, 8*time.Second, .4 }), 0, 4)
 	report(t, r, began)
 	if r.overlaps < 3 {
 		t.Errorf("%d overlapping probes among %d, want several", r.overlaps, r.probes)
 	}
 }
 
-func TestSimulationCatchesAProbeThatIsNotRechecked(t *testing.T) {
-	unhurried(t)
+func TestSimulationFindsMissingLeaseCheck(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	began := time.Now()
-	r := sum(with(func(p *plan) { p.hostile, p.noRecheck, p.slow = true, true, .2 }), 0, 10)
+	r := runSeeds(scenarioWith(func(p *scenario) { p.pausesBeforeProbe, p.noLeaseCheck, p.slow = true, true, .2 }), 0, 10)
 	report(t, r, began)
 	if r.overlaps < 3 {
 		t.Errorf("%d overlapping probes among %d, want several", r.overlaps, r.probes)
 	}
 }
 
-func TestSimulationCatchesAFleetWithoutNonces(t *testing.T) {
-	unhurried(t)
+func TestSimulationFindsMissingNonces(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	began := time.Now()
-	r := sum(with(func(p *plan) { p.noNonce = true }), 0, 6)
+	r := runSeeds(scenarioWith(func(p *scenario) { p.noNonce = true }), 0, 6)
 	report(t, r, began)
 	if r.orphans*100 < r.leases*2 {
 		t.Errorf("%d orphaned leases of %d, want more than 2 %%", r.orphans, r.leases)

@@ -12,7 +12,7 @@ import (
 
 // The table stops for a minute under load. Nothing that a request calls may
 // wait, and the news of the minute is in the table one refresh after it is back.
-func TestATableThatStopsForAMinuteIsNotNoticedByRequests(t *testing.T) {
+func TestRequestsDoNotWaitForALostTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		under := &slowTable{}
 		ways := make([]*chaos.Store, 5)

@@ -50,7 +50,7 @@ func throttled(wait time.Duration, kind health.LimitKind) health.Outcome {
 	return health.Outcome{Class: health.Throttled, Wait: wait, Limit: kind, Reason: "429", Signals: health.NoSignals()}
 }
 
-func TestThrottleSeenByOneIsObeyedByAll(t *testing.T) {
+func TestThrottleSeenByOneInstanceBindsAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &memory.Store{}
 		a, b := instance(t, store, "a", "ptu/gpt"), instance(t, store, "b", "ptu/gpt")
@@ -82,7 +82,7 @@ func TestThrottleSeenByOneIsObeyedByAll(t *testing.T) {
 	})
 }
 
-func TestFailuresOfTheWholeFleetTripAndOneProbeCloses(t *testing.T) {
+func TestFailuresAddUpAndOneProbeCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &memory.Store{}
 		var fleet []*Replica
@@ -130,28 +130,28 @@ func TestFailuresOfTheWholeFleetTripAndOneProbeCloses(t *testing.T) {
 	})
 }
 
-// down is a table that is out of reach.
-type down struct{ tablestore.Store }
+// failingStore is a table that is out of reach.
+type failingStore struct{ tablestore.Store }
 
-func (down) Get(context.Context, string, string) (tablestore.Row, tablestore.Response, error) {
+func (failingStore) Get(context.Context, string, string) (tablestore.Row, tablestore.Response, error) {
 	return tablestore.Row{}, tablestore.Response{}, tablestore.ErrUnknown
 }
 
-func (down) Upsert(context.Context, tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+func (failingStore) Upsert(context.Context, tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	return "", tablestore.Response{}, tablestore.ErrUnknown
 }
 
-func (down) List(context.Context, string, string, string) ([]tablestore.Row, tablestore.Response, error) {
+func (failingStore) List(context.Context, string, string, string) ([]tablestore.Row, tablestore.Response, error) {
 	return nil, tablestore.Response{}, tablestore.ErrUnknown
 }
 
-func (down) Put(context.Context, tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+func (failingStore) Put(context.Context, tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	return "", tablestore.Response{}, errors.Join(tablestore.ErrUnknown)
 }
 
-func TestWithoutATableEachInstanceGoesOnAlone(t *testing.T) {
+func TestInstancesProbeLocallyWithoutTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := instance(t, down{}, "a", "x/gpt")
+		k := instance(t, failingStore{}, "a", "x/gpt")
 		k.Snapshot()
 		time.Sleep(time.Second)
 		for range 5 {

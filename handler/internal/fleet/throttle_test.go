@@ -9,7 +9,7 @@ import (
 	"spillway/handler/internal/health"
 )
 
-func TestATokenLimitStillAdmitsSmallPrompts(t *testing.T) {
+func TestTokenLimitAdmitsSmallPrompts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
 		o := throttled(30*time.Second, health.LimitTokens)
@@ -38,7 +38,7 @@ func TestATokenLimitStillAdmitsSmallPrompts(t *testing.T) {
 
 // The instance's idea of the service's clock gets better all the time; a window
 // that it has told is not told again for that.
-func TestOneWindowIsOneWrite(t *testing.T) {
+func TestThrottleWindowIsOneWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		k := start(t, Config{Store: store, Instance: "i"})
@@ -55,7 +55,7 @@ func TestOneWindowIsOneWrite(t *testing.T) {
 	})
 }
 
-func TestANearlyFullBackendIsLeftByDegrees(t *testing.T) {
+func TestSaturatedBackendGetsALowerShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		for _, c := range []struct {
@@ -80,7 +80,7 @@ func TestANearlyFullBackendIsLeftByDegrees(t *testing.T) {
 				t.Errorf("%d writes for one crossing of the mark", writes)
 			}
 			time.Sleep(6 * time.Second)
-			lookAll(fleet)
+			snapshotAll(fleet)
 			time.Sleep(time.Second)
 			if got := fleet[1].Snapshot().Of(0).Share; got != 0 {
 				t.Errorf("share %d long after, want all", got)

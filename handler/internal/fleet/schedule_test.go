@@ -33,7 +33,7 @@ func TestHealthyTrafficWritesNothing(t *testing.T) {
 	})
 }
 
-func TestAnIdleFleetLeavesTheTableAlone(t *testing.T) {
+func TestIdleFleetMakesNoExchanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 3, Config{Store: store})
@@ -60,7 +60,7 @@ func TestAnIdleFleetLeavesTheTableAlone(t *testing.T) {
 	})
 }
 
-func TestALargeFleetReadsNoMoreThanThePartitionTakes(t *testing.T) {
+func TestLargeFleetStaysWithinPartitionLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		k := startFleet(t, 1, Config{Store: store, MaxInstances: 2000})[0]
@@ -78,7 +78,7 @@ func TestALargeFleetReadsNoMoreThanThePartitionTakes(t *testing.T) {
 // What an active fleet that has counted itself asks of the table, and what that
 // costs in a month of 730 hours without a pause, at $0.036 per million exchanges
 // (facts/table-state.md §2).
-func TestWhatAFleetAsksOfTheTable(t *testing.T) {
+func TestExchangesByFleetSize(t *testing.T) {
 	for _, n := range []int{1, 20, 200, 1000} {
 		if n > 200 && testing.Short() {
 			continue // the race detector takes its time, and learns nothing new
@@ -89,7 +89,7 @@ func TestWhatAFleetAsksOfTheTable(t *testing.T) {
 			traffic := func(seconds int) {
 				for range seconds {
 					time.Sleep(time.Second)
-					lookAll(fleet)
+					snapshotAll(fleet)
 				}
 			}
 			traffic(25)
@@ -113,7 +113,7 @@ func TestWhatAFleetAsksOfTheTable(t *testing.T) {
 // The published bound: 1.2 refreshes and one exchange with the table, here of 5
 // ms, in virtual time, so that a busy machine does not blur it. (The same on a
 // live table: TestHowSoonAFleetAgreesOnALiveTable.)
-func TestHowSoonAFleetAgrees(t *testing.T) {
+func TestPropagationBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rounds = 200
 		var slots []string

@@ -17,40 +17,40 @@ import (
 	"spillway/handler/internal/tablestore/storetest"
 )
 
-// counted counts exchanges.
-type counted struct {
+// countingStore counts exchanges.
+type countingStore struct {
 	tablestore.Store
 	exchanges *atomic.Int64
 }
 
-func (c counted) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
+func (c countingStore) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
 	c.exchanges.Add(1)
 	return c.Store.Get(ctx, partition, key)
 }
 
-func (c counted) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+func (c countingStore) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	c.exchanges.Add(1)
 	return c.Store.Put(ctx, row)
 }
 
-func (c counted) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
+func (c countingStore) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
 	c.exchanges.Add(1)
 	return c.Store.List(ctx, partition, from, to)
 }
 
-// azureFleet is n keepers, each with its own client and its own wrong clock,
+// liveFleet is n keepers, each with its own client and its own wrong clock,
 // on one live table.
-type azureFleet struct {
-	keepers   []*Replica
+type liveFleet struct {
+	replicas   []*Replica
 	skews     []time.Duration
-	ways      []*chaos.Store
+	stores      []*chaos.Store
 	exchanges atomic.Int64
 	stop      func()
 }
 
-func newAzureFleet(t *testing.T, connection string, n int, cfg Config, faults chaos.Faults) *azureFleet {
+func newLiveFleet(t *testing.T, connection string, n int, cfg Config, faults chaos.Faults) *liveFleet {
 	t.Helper()
-	f := &azureFleet{}
+	f := &liveFleet{}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	name := fmt.Sprintf("t%d", time.Now().UnixNano()%1e12)
@@ -60,7 +60,7 @@ func newAzureFleet(t *testing.T, connection string, n int, cfg Config, faults ch
 			t.Fatal(err)
 		}
 		skew := time.Duration(rand.Int64N(int64(10*time.Minute))) - 5*time.Minute
-		way := &chaos.Store{Inner: counted{store, &f.exchanges}, Faults: faults}
+		way := &chaos.Store{Inner: countingStore{store, &f.exchanges}, Faults: faults}
 		c := cfg
 		c.Store, c.Instance = way, fmt.Sprintf("i%02d", i)
 		c.Environment.Now = func() time.Time { return time.Now().Add(skew) }
@@ -68,12 +68,12 @@ func newAzureFleet(t *testing.T, connection string, n int, cfg Config, faults ch
 		k := New(c)
 		k.Snapshot()
 		running.Go(func() { k.Run(ctx) })
-		f.keepers, f.skews, f.ways = append(f.keepers, k), append(f.skews, skew), append(f.ways, way)
+		f.replicas, f.skews, f.stores = append(f.replicas, k), append(f.skews, skew), append(f.stores, way)
 	}
 	f.stop = func() {
 		cancel()
 		running.Wait()
-		for _, way := range f.ways {
+		for _, way := range f.stores {
 			way.Wait()
 		}
 	}
@@ -81,8 +81,8 @@ func newAzureFleet(t *testing.T, connection string, n int, cfg Config, faults ch
 	return f
 }
 
-// flapping is a backend that fails in turn, and remembers when it was probed.
-type flapping struct {
+// flappingBackend is a backend that fails in turn, and remembers when it was probed.
+type flappingBackend struct {
 	mu     sync.Mutex
 	up     bool
 	probes []interval
@@ -92,7 +92,7 @@ type interval struct{ from, to time.Time }
 
 // serve is one request; for a probe it ends when its lease does, at the latest,
 // unless asking again grants more.
-func (b *flapping) serve(k *Replica, ticket health.Permit) health.Outcome {
+func (b *flappingBackend) serve(k *Replica, ticket health.Permit) health.Outcome {
 	takes := time.Duration(10+rand.IntN(60)) * time.Millisecond
 	if rand.IntN(10) == 0 {
 		takes = time.Duration(200+rand.IntN(4000)) * time.Millisecond
@@ -122,7 +122,7 @@ func (b *flapping) serve(k *Replica, ticket health.Permit) health.Outcome {
 	return health.Outcome{Signals: health.NoSignals()}
 }
 
-func (b *flapping) flap(ctx context.Context) {
+func (b *flappingBackend) flap(ctx context.Context) {
 	for ctx.Err() == nil {
 		time.Sleep(time.Duration(200+rand.IntN(600)) * time.Millisecond)
 		b.set(false)
@@ -131,14 +131,14 @@ func (b *flapping) flap(ctx context.Context) {
 	}
 }
 
-func (b *flapping) set(up bool) {
+func (b *flappingBackend) set(up bool) {
 	b.mu.Lock()
 	b.up = up
 	b.mu.Unlock()
 }
 
-// overlapping counts the probes that began while another was under way.
-func (b *flapping) overlapping() (probes, overlaps int) {
+// countOverlaps counts the probes that began while another was under way.
+func (b *flappingBackend) countOverlaps() (probes, overlaps int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	slices.SortFunc(b.probes, func(x, y interval) int { return x.from.Compare(y.from) })
@@ -156,30 +156,30 @@ func (b *flapping) overlapping() (probes, overlaps int) {
 
 // Twenty instances with clocks up to five minutes off, on a live table behind
 // injected faults, open and half-open ten flapping backends over and over.
-func TestOneProbeAtATimeOnALiveTable(t *testing.T) {
-	unhurried(t)
+func TestLiveTableGrantsOneProbeAtATime(t *testing.T) {
+	skipIfShort(t)
 	connection := storetest.Azurite(t)
 	cycles, limit := int64(150), 40*time.Second
-	if soak, long := soaking(t); long {
+	if soak, long := soakTime(t); long {
 		cycles, limit = max(cycles, int64(1200*min(1, soak.Minutes()/10))), max(limit, soak)
 	}
-	var turns turns
+	var turns transitions
 	cfg := Config{
-		Refresh: 250 * time.Millisecond, Timeout: 2 * time.Second, OnChange: turns.see,
+		Refresh: 250 * time.Millisecond, Timeout: 2 * time.Second, OnChange: turns.record,
 		Breaker: health.BreakerPolicy{Failures: 3, TripDuration: 300 * time.Millisecond, MaxTripDuration: 600 * time.Millisecond, ProbeLease: 3 * time.Second, RampStep: -1},
 	}
-	backends := make([]*flapping, 10)
+	backends := make([]*flappingBackend, 10)
 	for i := range backends {
-		backends[i] = &flapping{up: true}
+		backends[i] = &flappingBackend{up: true}
 		cfg.Slots = append(cfg.Slots, fmt.Sprintf("b%d/gpt", i))
 	}
-	f := newAzureFleet(t, connection, 20, cfg, chaos.TypicalFaults())
+	f := newLiveFleet(t, connection, 20, cfg, chaos.TypicalFaults())
 	ctx, cancel := context.WithCancel(t.Context())
 	var load sync.WaitGroup
 	for n, b := range backends {
 		load.Go(func() { b.flap(ctx) })
-		for i, k := range f.keepers {
-			load.Go(func() { f.load(ctx, k, f.skews[i], health.Slot(n), b) })
+		for i, k := range f.replicas {
+			load.Go(func() { f.sendRequests(ctx, k, f.skews[i], health.Slot(n), b) })
 		}
 	}
 	began := time.Now()
@@ -192,29 +192,29 @@ func TestOneProbeAtATimeOnALiveTable(t *testing.T) {
 	f.stop()
 	var probes, overlaps int
 	for _, b := range backends {
-		p, o := b.overlapping()
+		p, o := b.countOverlaps()
 		probes, overlaps = probes+p, overlaps+o
 	}
 	var sum Counters
-	for _, k := range f.keepers {
+	for _, k := range f.replicas {
 		c := k.Counters()
 		sum.Conflicts, sum.UnknownOutcomes, sum.Writes = sum.Conflicts+c.Conflicts, sum.UnknownOutcomes+c.UnknownOutcomes, sum.Writes+c.Writes
 	}
 	t.Logf("%v: %d trips, %d leases, %d probes, %d overlapping; %d writes, %d conflicts, %d unknown; %.0f exchanges/s; faults %+v",
 		took.Round(time.Second), turns.opened.Load(), turns.leased.Load(), probes, overlaps, sum.Writes, sum.Conflicts, sum.UnknownOutcomes,
-		float64(f.exchanges.Load())/took.Seconds(), f.ways[0].Counts())
+		float64(f.exchanges.Load())/took.Seconds(), f.stores[0].Counts())
 	if overlaps > 0 || probes < int(cycles)/3 {
 		t.Errorf("%d probes, %d overlapping; want some %d and none", probes, overlaps, cycles)
 	}
 }
 
-// turns counts the transitions of a fleet, each once, whoever adopts it first.
-type turns struct {
+// transitions counts the transitions of a fleet, each once, whoever adopts it first.
+type transitions struct {
 	seen           sync.Map
 	opened, leased atomic.Int64
 }
 
-func (s *turns) see(n health.Slot, _, after health.Record) {
+func (s *transitions) record(n health.Slot, _, after health.Record) {
 	c := after.Circuit
 	if _, known := s.seen.LoadOrStore([3]uint64{uint64(n), c.Incarnation, c.Epoch}, true); known {
 		return
@@ -227,8 +227,8 @@ func (s *turns) see(n health.Slot, _, after health.Record) {
 	}
 }
 
-// load is one instance's requests to one backend.
-func (f *azureFleet) load(ctx context.Context, k *Replica, skew time.Duration, n health.Slot, b *flapping) {
+// sendRequests is one instance's requests to one backend.
+func (f *liveFleet) sendRequests(ctx context.Context, k *Replica, skew time.Duration, n health.Slot, b *flappingBackend) {
 	var under sync.WaitGroup
 	defer under.Wait()
 	for ctx.Err() == nil {
@@ -251,11 +251,11 @@ func (f *azureFleet) load(ctx context.Context, k *Replica, skew time.Duration, n
 
 // One instance is told to wait; how long until the others obey, at the default
 // refresh?
-func TestHowSoonAFleetAgreesOnALiveTable(t *testing.T) {
-	unhurried(t)
+func TestSoakLiveTablePropagation(t *testing.T) {
+	skipIfShort(t)
 	connection := storetest.Azurite(t)
 	rounds := 20
-	if soak, long := soaking(t); long {
+	if soak, long := soakTime(t); long {
 		rounds = max(rounds, min(300, int(soak/(2*time.Second))))
 	}
 	const slots = 60 // each is told again when its last window is long over
@@ -263,7 +263,7 @@ func TestHowSoonAFleetAgreesOnALiveTable(t *testing.T) {
 	for i := range slots {
 		cfg.Slots = append(cfg.Slots, fmt.Sprintf("b%d/gpt", i))
 	}
-	f := newAzureFleet(t, connection, 20, cfg, chaos.Faults{})
+	f := newLiveFleet(t, connection, 20, cfg, chaos.Faults{})
 	time.Sleep(3 * time.Second)
 	before := f.exchanges.Load()
 	began := time.Now()
@@ -271,13 +271,13 @@ func TestHowSoonAFleetAgreesOnALiveTable(t *testing.T) {
 	for round := range rounds {
 		n := health.Slot(round % slots)
 		time.Sleep(time.Duration(rand.Int64N(int64(500 * time.Millisecond))))
-		teller := rand.IntN(len(f.keepers))
+		teller := rand.IntN(len(f.replicas))
 		told := time.Now()
-		f.keepers[teller].ReportOutcome(health.Permit{Slot: n}, throttled(10*time.Second, health.LimitCapacity))
+		f.replicas[teller].ReportOutcome(health.Permit{Slot: n}, throttled(10*time.Second, health.LimitCapacity))
 		late := time.Duration(0)
-		for waiting := map[int]bool{}; len(waiting) < len(f.keepers) && late < 10*time.Second; time.Sleep(time.Millisecond) {
+		for waiting := map[int]bool{}; len(waiting) < len(f.replicas) && late < 10*time.Second; time.Sleep(time.Millisecond) {
 			late = time.Since(told)
-			for i, k := range f.keepers {
+			for i, k := range f.replicas {
 				if !waiting[i] && k.Snapshot().Of(n).SkipReason(time.Now().Add(f.skews[i]), 1) == health.SkipThrottled {
 					waiting[i] = true
 					one = append(one, late)
@@ -296,25 +296,25 @@ func TestHowSoonAFleetAgreesOnALiveTable(t *testing.T) {
 }
 
 // A table that is lost with all it held, and comes back empty.
-func TestATableThatComesBackEmptyIsFilledAgain(t *testing.T) {
-	unhurried(t)
+func TestLiveTableMayComeBackEmpty(t *testing.T) {
+	skipIfShort(t)
 	service := storetest.StartAzurite(t)
-	f := newAzureFleet(t, service.ConnectionString, 3, Config{Slots: []string{"a/m", "b/m"}}, chaos.Faults{})
+	f := newLiveFleet(t, service.ConnectionString, 3, Config{Slots: []string{"a/m", "b/m"}}, chaos.Faults{})
 	time.Sleep(2 * time.Second)
-	f.keepers[0].ReportOutcome(health.Permit{Slot: 0}, health.Outcome{Class: health.Misconfigured, Reason: "401", Signals: health.NoSignals()})
+	f.replicas[0].ReportOutcome(health.Permit{Slot: 0}, health.Outcome{Class: health.Misconfigured, Reason: "401", Signals: health.NoSignals()})
 	f.await(t, 0, health.SkipOpen)
 	service.Stop()
 	service.Start()
-	f.keepers[1].ReportOutcome(health.Permit{Slot: 1}, throttled(time.Minute, health.LimitCapacity))
+	f.replicas[1].ReportOutcome(health.Permit{Slot: 1}, throttled(time.Minute, health.LimitCapacity))
 	f.await(t, 1, health.SkipThrottled)
 	f.await(t, 0, health.SkipOpen) // what each knows is not forgotten with the table
 }
 
 // await waits until every instance refuses the slot so.
-func (f *azureFleet) await(t *testing.T, n health.Slot, want health.SkipReason) {
+func (f *liveFleet) await(t *testing.T, n health.Slot, want health.SkipReason) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
-	for i, k := range f.keepers {
+	for i, k := range f.replicas {
 		for k.Snapshot().Of(n).SkipReason(time.Now().Add(f.skews[i]), 1) != want {
 			if time.Now().After(deadline) {
 				t.Fatalf("instance %d: %+v, want it %s", i, k.Snapshot().Of(n), want)

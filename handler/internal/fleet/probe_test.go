@@ -9,7 +9,7 @@ import (
 	"spillway/handler/internal/health"
 )
 
-func TestAProbeLongerThanItsLeaseKeepsIt(t *testing.T) {
+func TestLeaseOfALongProbeIsRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 4, Config{Store: &slowTable{}})
 		trip(t, fleet)
@@ -32,7 +32,7 @@ func TestAProbeLongerThanItsLeaseKeepsIt(t *testing.T) {
 		}
 		holder.ReportOutcome(ticket, served)
 		time.Sleep(time.Second)
-		if got := phases(fleet, 0, health.Closed); got != len(fleet) {
+		if got := countState(fleet, 0, health.Closed); got != len(fleet) {
 			t.Errorf("%d of %d instances closed after the long probe was served", got, len(fleet))
 		}
 	})
@@ -45,7 +45,7 @@ func trip(t *testing.T, fleet []*Replica) {
 		request(fleet[i%len(fleet)], 0, failed)
 	}
 	time.Sleep(2500 * time.Millisecond)
-	if got := phases(fleet, 0, health.Open); got != len(fleet) {
+	if got := countState(fleet, 0, health.Open); got != len(fleet) {
 		t.Fatalf("%d of %d instances open after the failures", got, len(fleet))
 	}
 }
@@ -69,7 +69,7 @@ func awaitProbe(t *testing.T, fleet []*Replica) (health.Permit, *Replica) {
 	return health.Permit{}, nil
 }
 
-func TestALeaseWhoseRequestNeverComesIsGivenBackWithinASecond(t *testing.T) {
+func TestUnusedProbeIsReturnedWithinASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
 		trip(t, fleet)
@@ -90,20 +90,20 @@ func TestALeaseWhoseRequestNeverComesIsGivenBackWithinASecond(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		time.Sleep(20 * time.Millisecond)
-		if c := tableSays(t, fleet[1]); c.State != health.Open || time.Since(held) > time.Second {
+		if c := readCircuit(t, fleet[1]); c.State != health.Open || time.Since(held) > time.Second {
 			t.Errorf("%v after it was taken: %+v, want it given back", time.Since(held), c)
 		}
 		ticket, holder := awaitProbe(t, fleet[1:])
 		holder.ReportOutcome(ticket, served)
 		time.Sleep(time.Second)
-		if got := phases(fleet, 0, health.Closed); got != 2 {
+		if got := countState(fleet, 0, health.Closed); got != 2 {
 			t.Errorf("the other instance used it, and %d of 2 are closed", got)
 		}
 	})
 }
 
-// tableSays is the circuit of slot 0 as it is stored.
-func tableSays(t *testing.T, k *Replica) health.Circuit {
+// readCircuit is the circuit of slot 0 as it is stored.
+func readCircuit(t *testing.T, k *Replica) health.Circuit {
 	t.Helper()
 	fleet, err := k.ReadState(t.Context())
 	if err != nil {
@@ -112,7 +112,7 @@ func tableSays(t *testing.T, k *Replica) health.Circuit {
 	return fleet.Slots[0].Record.Circuit
 }
 
-func TestAProbeWhoseCallerLeftIsGivenBack(t *testing.T) {
+func TestAbandonedProbeIsReturned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
 		trip(t, fleet)
@@ -136,34 +136,34 @@ func TestAProbeWhoseCallerLeftIsGivenBack(t *testing.T) {
 	})
 }
 
-func TestThinTrafficIsNotLockedOut(t *testing.T) {
+func TestThinTrafficClosesTheCircuitUnprobed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 3, Config{Store: &slowTable{}})
 		trip(t, fleet)
 		began := time.Now()
 		for i := 0; ; i++ { // a request each 3 s, never twice in a row at one instance
 			time.Sleep(3 * time.Second)
-			lookAll(fleet)
+			snapshotAll(fleet)
 			if request(fleet[i%3], 0, served) {
 				break
 			}
 			if time.Since(began) > time.Minute {
-				t.Fatalf("no request got through in a minute: %+v", tableSays(t, fleet[0]))
+				t.Fatalf("no request got through in a minute: %+v", readCircuit(t, fleet[0]))
 			}
 		}
 		t.Logf("a fleet with a request each 3 s is back %v after the trip", time.Since(began))
 	})
 }
 
-func TestNobodyProbesWhatNobodyWants(t *testing.T) {
+func TestCircuitWithoutDemandIsNotProbed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 3, Config{Store: &slowTable{}})
 		trip(t, fleet)
 		for range 300 {
 			time.Sleep(100 * time.Millisecond)
-			lookAll(fleet)
+			snapshotAll(fleet)
 		}
-		if c := tableSays(t, fleet[0]); c.State != health.Open || c.Epoch != 1 {
+		if c := readCircuit(t, fleet[0]); c.State != health.Open || c.Epoch != 1 {
 			t.Errorf("half a minute without a request for it: %+v, want it left open", c)
 		}
 	})
@@ -171,7 +171,7 @@ func TestNobodyProbesWhatNobodyWants(t *testing.T) {
 
 // A process that was suspended while it held a probe must not send it: it
 // cannot know whether its lease still holds.
-func TestASuspendedProcessDoesNotSendItsProbe(t *testing.T) {
+func TestSuspendedProcessDoesNotSendItsProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var slept atomic.Int64 // the monotonic clock stood still, the wall clock did not
 		store := &slowTable{}
@@ -191,7 +191,7 @@ func TestASuspendedProcessDoesNotSendItsProbe(t *testing.T) {
 	})
 }
 
-func TestTheFleetDoesNotRushForTheProbe(t *testing.T) {
+func TestProbeClaimsAreSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 20, Config{Store: store})
@@ -203,11 +203,11 @@ func TestTheFleetDoesNotRushForTheProbe(t *testing.T) {
 				k.Snapshot()
 				k.RequestProbe(0)
 			}
-			if tableSays(t, fleet[0]).State == health.HalfOpen {
+			if readCircuit(t, fleet[0]).State == health.HalfOpen {
 				break
 			}
 		}
-		if c := tableSays(t, fleet[0]); c.State != health.HalfOpen {
+		if c := readCircuit(t, fleet[0]); c.State != health.HalfOpen {
 			t.Fatalf("no probe in 20 s: %+v", c)
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -217,7 +217,7 @@ func TestTheFleetDoesNotRushForTheProbe(t *testing.T) {
 	})
 }
 
-func TestADrainedBackendIsNotProbed(t *testing.T) {
+func TestDrainedBackendIsNotProbed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
 		trip(t, fleet)
@@ -231,7 +231,7 @@ func TestADrainedBackendIsNotProbed(t *testing.T) {
 				k.RequestProbe(0)
 			}
 		}
-		if c := tableSays(t, fleet[0]); c.Epoch != 1 {
+		if c := readCircuit(t, fleet[0]); c.Epoch != 1 {
 			t.Errorf("half a minute of wishes for a drained backend: %+v, want it left open", c)
 		}
 		if err := fleet[0].Restore(t.Context(), "ptu", "ada"); err != nil {

@@ -10,7 +10,7 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-func TestARecordOfALaterVersionIsLeftAlone(t *testing.T) {
+func TestNewerRecordIsNotReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		k := startFleet(t, 1, Config{Store: store})[0]
@@ -37,7 +37,7 @@ func TestARecordOfALaterVersionIsLeftAlone(t *testing.T) {
 	})
 }
 
-func TestManySlotsShareSomeRows(t *testing.T) {
+func TestManySlotsUseSeveralRows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		var slots []string
@@ -70,7 +70,7 @@ func TestManySlotsShareSomeRows(t *testing.T) {
 // service's clock by one answer only, replaces it. It is spoilt again at once,
 // and replaced by one that knows the clock well and never saw the first
 // replacement: its own must be the later all the same.
-func TestEachReplacementOfAnUnreadableRecordIsLaterThanTheLast(t *testing.T) {
+func TestReplacementsOfUnreadableRecordsSupersedeEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		spoil := func(k *Replica, text string) {

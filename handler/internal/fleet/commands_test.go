@@ -10,7 +10,7 @@ import (
 	"spillway/handler/internal/health"
 )
 
-func TestOperatorsWordsReachTheWholeFleet(t *testing.T) {
+func TestCommandsReachAllInstances(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 5, Config{Store: store})
@@ -55,9 +55,9 @@ func TestOperatorsWordsReachTheWholeFleet(t *testing.T) {
 	})
 }
 
-func TestAnOperatorIsToldWhenTheTableDoesNotAnswer(t *testing.T) {
+func TestCommandFailsWithoutTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := New(Config{Store: down{}, Slots: []string{"ptu/gpt"}, Instance: "cli"})
+		k := New(Config{Store: failingStore{}, Slots: []string{"ptu/gpt"}, Instance: "cli"})
 		if err := k.Drain(t.Context(), "ptu", "ada"); err == nil {
 			t.Error("the drain is said to be written")
 		}
@@ -68,7 +68,7 @@ func TestAnOperatorIsToldWhenTheTableDoesNotAnswer(t *testing.T) {
 }
 
 // What is new is said within a third of the usual time, what is not is not.
-func TestAnInstanceSaysSoonerWhatIsNew(t *testing.T) {
+func TestHeartbeatIsSoonerAfterAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 3, Config{Store: store})
@@ -79,7 +79,7 @@ func TestAnInstanceSaysSoonerWhatIsNew(t *testing.T) {
 			}
 			for range 6 {
 				time.Sleep(time.Second)
-				lookAll(fleet)
+				snapshotAll(fleet)
 			}
 			got, err := fleet[1].ReadState(t.Context())
 			if err != nil || len(got.Instances) != 3 {
@@ -98,20 +98,20 @@ func TestAnInstanceSaysSoonerWhatIsNew(t *testing.T) {
 			}
 			for range 20 {
 				time.Sleep(time.Second)
-				lookAll(fleet)
+				snapshotAll(fleet)
 			}
 		}
 	})
 }
 
-func TestInstancesSayWhatTheyAgreedTo(t *testing.T) {
+func TestHeartbeatsHaveTheAppliedRevision(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 3, Config{Store: store})
 		request(fleet[0], 0, throttled(time.Minute, health.LimitCapacity))
 		for range 20 {
 			time.Sleep(time.Second)
-			lookAll(fleet)
+			snapshotAll(fleet)
 		}
 		got, err := fleet[2].ReadState(t.Context())
 		if err != nil || len(got.Instances) != 3 || got.Revision != 1 {

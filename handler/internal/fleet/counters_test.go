@@ -11,7 +11,7 @@ import (
 
 // Two instances send to a backend that refuses. What the second sends between
 // the first one's word and its own next refresh is wasted, and is counted.
-func TestDisagreementAndWastedRequestsAreMeasured(t *testing.T) {
+func TestDisagreementAndStaleRequestsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rounds = 20
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
@@ -41,7 +41,7 @@ func TestDisagreementAndWastedRequestsAreMeasured(t *testing.T) {
 	})
 }
 
-func TestAnInstanceThatIsStoppedGivesItsProbeBack(t *testing.T) {
+func TestStoppedInstanceReturnsItsProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 2, Config{Store: store})
@@ -54,7 +54,7 @@ func TestAnInstanceThatIsStoppedGivesItsProbeBack(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 			leaver.Snapshot()
 			leaver.RequestProbe(0)
-			lookAll(fleet)
+			snapshotAll(fleet)
 			if leaver.Snapshot().Of(0).Probe {
 				break
 			}
@@ -77,7 +77,7 @@ func TestAnInstanceThatIsStoppedGivesItsProbeBack(t *testing.T) {
 	})
 }
 
-func TestWhyNamesWhatLastHappened(t *testing.T) {
+func TestReasonIsThatOfTheLastChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
 		o := throttled(30*time.Second, health.LimitTokens)

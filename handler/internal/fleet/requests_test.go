@@ -12,39 +12,39 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// onlyRun panics when a request speaks with the table.
-type onlyRun struct {
+// runOnlyStore panics when a request speaks with the table.
+type runOnlyStore struct {
 	tablestore.Store
 	allowed *atomic.Bool
 }
 
-func (s onlyRun) check() {
+func (s runOnlyStore) check() {
 	if !s.allowed.Load() {
 		panic("a request spoke with the table")
 	}
 }
 
-func (s onlyRun) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
+func (s runOnlyStore) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
 	s.check()
 	return s.Store.Get(ctx, partition, key)
 }
 
-func (s onlyRun) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+func (s runOnlyStore) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	s.check()
 	return s.Store.Put(ctx, row)
 }
 
-func (s onlyRun) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+func (s runOnlyStore) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	s.check()
 	return s.Store.Upsert(ctx, row)
 }
 
-func (s onlyRun) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
+func (s runOnlyStore) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
 	s.check()
 	return s.Store.List(ctx, partition, from, to)
 }
 
-func (s onlyRun) Delete(ctx context.Context, row tablestore.Row) (tablestore.Response, error) {
+func (s runOnlyStore) Delete(ctx context.Context, row tablestore.Row) (tablestore.Response, error) {
 	s.check()
 	return s.Store.Delete(ctx, row)
 }
@@ -52,10 +52,10 @@ func (s onlyRun) Delete(ctx context.Context, row tablestore.Row) (tablestore.Res
 // Every method of the request path, in every state of a slot, with the turns of
 // the keeper's own goroutine made by hand in between: what a request does must
 // not reach the table.
-func TestNoRequestSpeaksWithTheTable(t *testing.T) {
+func TestRequestPathMakesNoExchange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var allowed atomic.Bool
-		k := New(Config{Store: onlyRun{&memory.Store{}, &allowed}, Slots: []string{"a/m"}, Instance: "i", Breaker: health.BreakerPolicy{Failures: 2, TripDuration: time.Second, MaxTripDuration: 3 * time.Second}})
+		k := New(Config{Store: runOnlyStore{&memory.Store{}, &allowed}, Slots: []string{"a/m"}, Instance: "i", Breaker: health.BreakerPolicy{Failures: 2, TripDuration: time.Second, MaxTripDuration: 3 * time.Second}})
 		turn := func(after time.Duration) {
 			time.Sleep(after)
 			allowed.Store(true)
@@ -86,7 +86,7 @@ func TestNoRequestSpeaksWithTheTable(t *testing.T) {
 	})
 }
 
-func TestNobodyEntersWhereTheSnapshotRefuses(t *testing.T) {
+func TestAcquireRefusesWhereTheSnapshotDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := startFleet(t, 1, Config{Store: &slowTable{}})[0]
 		if err := k.Drain(t.Context(), "ptu", "ada"); err != nil {
@@ -123,7 +123,7 @@ func TestFailuresOfAnOlderEpochDoNotCount(t *testing.T) {
 		fleet[0].ReportOutcome(late[0], health.Outcome{Class: health.Misconfigured, Signals: health.NoSignals()})
 		for range 5 {
 			time.Sleep(time.Second)
-			if got := phases(fleet, 0, health.Closed); got != 2 {
+			if got := countState(fleet, 0, health.Closed); got != 2 {
 				t.Fatalf("%d of 2 instances closed: late failures tripped a healed circuit", got)
 			}
 		}

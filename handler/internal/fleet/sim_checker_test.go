@@ -11,11 +11,11 @@ import (
 
 // result is what a simulated run came to.
 type result struct {
-	probes, overlaps, most        int // the fleet's probes; of them sent while another ran; most at once
+	probes, overlaps, mostAtOnce        int // the fleet's probes; of them sent while another ran; most at once
 	suspended                     int // probes that a suspended sender could not break off in time
-	alone                         int // probes of an instance's own
+	localProbes                         int // probes of an instance's own
 	leases, orphans, trips        int
-	windows, leaks, deaths, steps int
+	windows, leaks, kills, steps int
 	mostLeaks                     int             // of one instance into one window
 	staleness                     []time.Duration // from a trip in the table to its adoption, by instance
 	violations                    []string
@@ -26,16 +26,16 @@ type result struct {
 func (r *result) add(o result) {
 	r.probes += o.probes
 	r.overlaps += o.overlaps
-	r.most = max(r.most, o.most)
+	r.mostAtOnce = max(r.mostAtOnce, o.mostAtOnce)
 	r.suspended += o.suspended
-	r.alone += o.alone
+	r.localProbes += o.localProbes
 	r.leases += o.leases
 	r.orphans += o.orphans
 	r.trips += o.trips
 	r.windows += o.windows
 	r.leaks += o.leaks
 	r.mostLeaks = max(r.mostLeaks, o.mostLeaks)
-	r.deaths += o.deaths
+	r.kills += o.kills
 	r.steps += o.steps
 	r.writes += o.writes
 	r.exchanges += o.exchanges
@@ -48,14 +48,14 @@ type trace struct{ h hash.Hash64 }
 
 func (t *trace) note(format string, args ...any) { fmt.Fprintf(t.h, format+"|", args...) }
 
-// oracle knows the truth, which no instance does, and holds the fleet to it:
+// checker knows the truth, which no instance does, and holds the fleet to it:
 // the invariants of facts/table-state.md §5.
-type oracle struct {
-	w      *world
+type checker struct {
+	w      *simulation
 	trace  *trace
 	result *result
-	slots  []truth
-	seen   map[*machine]*sight
+	slots  []tableSlot
+	views   map[*machine]*instanceView
 	known  map[circuitKey]string // I3: what an epoch is
 	leases map[circuitKey]*lease
 }
@@ -65,17 +65,17 @@ type circuitKey struct {
 	incarnation, epoch uint64
 }
 
-// truth is what the table holds of a slot.
-type truth struct {
+// tableSlot is what the table holds of a slot.
+type tableSlot struct {
 	circuit  health.Circuit  // of the last readable record
 	since    time.Duration   // when it was written
-	poisoned bool            // the column is no record now
-	doubt    map[int64]int64 // by the end of a window: how far off its writer may have been
-	foreign  bool
+	unreadable bool            // the column is no record now
+	uncertainty    map[int64]int64 // by the end of a window: how far off its writer may have been
+	newerVersion  bool
 }
 
-// sight is what one machine must know.
-type sight struct {
+// instanceView is what one machine must know.
+type instanceView struct {
 	must  []health.Circuit // I5: what its last completed read showed, at least
 	ended time.Duration    // when it last spoke with the table, or had no need to
 	idle  bool             // nobody has asked it anything yet
@@ -88,51 +88,51 @@ type lease struct {
 	held  bool // its owner knew
 }
 
-func newOracle(w *world) *oracle {
-	return &oracle{
-		w: w, trace: traceOf(), result: &result{}, slots: make([]truth, w.plan.slots), seen: map[*machine]*sight{},
+func newChecker(w *simulation) *checker {
+	return &checker{
+		w: w, trace: traceOf(), result: &result{}, slots: make([]tableSlot, w.scenario.slots), views: map[*machine]*instanceView{},
 		known: map[circuitKey]string{}, leases: map[circuitKey]*lease{},
 	}
 }
 
-func (o *oracle) violate(format string, args ...any) {
+func (o *checker) violate(format string, args ...any) {
 	if len(o.result.violations) < 50 {
 		o.result.violations = append(o.result.violations, fmt.Sprintf("%v: "+format, append([]any{o.w.now}, args...)...))
 	}
 }
 
-func (o *oracle) born(m *machine) {
-	o.seen[m] = &sight{must: make([]health.Circuit, len(o.slots)), ended: o.w.now}
+func (o *checker) started(m *machine) {
+	o.views[m] = &instanceView{must: make([]health.Circuit, len(o.slots)), ended: o.w.now}
 }
 
-// speaks hears every attempt to reach the table. I8: none on a request's task.
-func (o *oracle) speaks(m *machine) {
+// attempted hears every attempt to reach the table. I8: none on a request's task.
+func (o *checker) attempted(m *machine) {
 	o.result.exchanges++
 	if o.w.cur.kind == requestTask {
 		o.violate("I8: i%02d speaks with the table on a request's task", m.n)
 	}
-	o.seen[m].ended = o.w.now
+	o.views[m].ended = o.w.now
 }
 
-// bare is a circuit without what is joined within an epoch.
-func bare(c health.Circuit) string {
+// circuitText is a circuit without what is joined within an epoch.
+func circuitText(c health.Circuit) string {
 	c.Reports, c.LastObjection = nil, 0
 	return fmt.Sprintf("%+v", c)
 }
 
-// agree is I3: one epoch is one circuit, whoever knows it.
-func (o *oracle) agree(n health.Slot, c health.Circuit, who string) {
+// checkEpoch is I3: one epoch is one circuit, whoever knows it.
+func (o *checker) checkEpoch(n health.Slot, c health.Circuit, who string) {
 	k := circuitKey{n, c.Incarnation, c.Epoch}
-	if was, ok := o.known[k]; ok && was != bare(c) {
-		o.violate("I3: b%d as %s has it: %s, but %s", n, who, bare(c), was)
+	if was, ok := o.known[k]; ok && was != circuitText(c) {
+		o.violate("I3: b%d as %s has it: %s, but %s", n, who, circuitText(c), was)
 	}
-	o.known[k] = bare(c)
+	o.known[k] = circuitText(c)
 }
 
 // written sees every write that the table took.
-func (o *oracle) written(m *machine, row tablestore.Row) {
+func (o *checker) written(m *machine, row tablestore.Row) {
 	o.result.writes++
-	for n, s := range m.keeper.slots {
+	for n, s := range m.replica.slots {
 		column, ok := row.Columns[s.column]
 		if !ok {
 			continue
@@ -143,29 +143,29 @@ func (o *oracle) written(m *machine, row tablestore.Row) {
 			continue
 		}
 		o.wrote(m, health.Slot(n), r.Circuit)
-		if until, _, _ := r.Windows.Combined(0); o.slots[n].doubt[until] == 0 {
-			if o.slots[n].doubt == nil {
-				o.slots[n].doubt = map[int64]int64{}
+		if until, _, _ := r.Windows.Combined(0); o.slots[n].uncertainty[until] == 0 {
+			if o.slots[n].uncertainty == nil {
+				o.slots[n].uncertainty = map[int64]int64{}
 			}
-			o.slots[n].doubt[until] = m.keeper.clock.uncertainty().Milliseconds()/2 + 1
+			o.slots[n].uncertainty[until] = m.replica.clock.uncertainty().Milliseconds()/2 + 1
 		}
 	}
 }
 
-func (o *oracle) wrote(m *machine, n health.Slot, c health.Circuit) {
+func (o *checker) wrote(m *machine, n health.Slot, c health.Circuit) {
 	t := &o.slots[n]
 	before := t.circuit
-	if t.foreign {
+	if t.newerVersion {
 		o.violate("I9: i%02d wrote over b%d, which belongs to a newer version", m.n, n)
 	}
-	if t.poisoned && (c.State != health.Open || c.Incarnation <= before.Incarnation) {
-		o.violate("I9: b%d was unreadable and became %s after %s", n, bare(c), bare(before))
+	if t.unreadable && (c.State != health.Open || c.Incarnation <= before.Incarnation) {
+		o.violate("I9: b%d was unreadable and became %s after %s", n, circuitText(c), circuitText(before))
 	}
-	t.poisoned = false
+	t.unreadable = false
 	if !c.Supersedes(before) && !c.SameEpoch(before) {
-		o.violate("I2: the table's b%d went from %s to %s", n, bare(before), bare(c))
+		o.violate("I2: the table's b%d went from %s to %s", n, circuitText(before), circuitText(c))
 	}
-	o.agree(n, c, "the table")
+	o.checkEpoch(n, c, "the table")
 	if !c.SameEpoch(before) {
 		t.since = o.w.now
 		switch {
@@ -180,25 +180,25 @@ func (o *oracle) wrote(m *machine, n health.Slot, c health.Circuit) {
 	o.trace.note("w %d %d %d %d %d", o.w.now, n, c.Epoch, c.State, m.n)
 }
 
-func (o *oracle) poisoned(n health.Slot, column, foreign bool) {
+func (o *checker) corrupted(n health.Slot, column, foreign bool) {
 	if column {
-		o.slots[n].poisoned, o.slots[n].foreign = !foreign, foreign
+		o.slots[n].unreadable, o.slots[n].newerVersion = !foreign, foreign
 	}
 }
 
-func (o *oracle) restored(n health.Slot) { o.slots[n].foreign = false }
+func (o *checker) restored(n health.Slot) { o.slots[n].newerVersion = false }
 
-// adopted sees every change that an instance takes in.
-func (o *oracle) adopted(m *machine, n health.Slot, before, after health.Record) {
+// applied sees every change that an instance takes in.
+func (o *checker) applied(m *machine, n health.Slot, before, after health.Record) {
 	if after.Circuit.SameEpoch(before.Circuit) {
 		return
 	}
 	if !after.Circuit.Supersedes(before.Circuit) {
-		o.violate("I2: i%02d went from %s to %s", m.n, bare(before.Circuit), bare(after.Circuit))
+		o.violate("I2: i%02d went from %s to %s", m.n, circuitText(before.Circuit), circuitText(after.Circuit))
 	}
-	o.agree(n, after.Circuit, fmt.Sprintf("i%02d", m.n))
+	o.checkEpoch(n, after.Circuit, fmt.Sprintf("i%02d", m.n))
 	c := after.Circuit
-	if l := o.leases[circuitKey{n, c.Incarnation, c.Lease}]; l != nil && c.State == health.HalfOpen && m.keeper != nil && m.keeper.slots[n].probe.stage != probeNone {
+	if l := o.leases[circuitKey{n, c.Incarnation, c.Lease}]; l != nil && c.State == health.HalfOpen && m.replica != nil && m.replica.slots[n].probe.stage != probeNone {
 		l.held = true
 	}
 	if t := o.slots[n]; t.circuit.SameEpoch(c) && c.State == health.Open && before.Circuit.State == health.Closed {
@@ -208,10 +208,10 @@ func (o *oracle) adopted(m *machine, n health.Slot, before, after health.Record)
 }
 
 // readAt is the table's truth at the moment of a read.
-func (o *oracle) readAt() []health.Circuit {
+func (o *checker) readAt() []health.Circuit {
 	all := make([]health.Circuit, len(o.slots))
 	for n, t := range o.slots {
-		if !t.poisoned && !t.foreign {
+		if !t.unreadable && !t.newerVersion {
 			all[n] = t.circuit
 		}
 	}
@@ -219,24 +219,24 @@ func (o *oracle) readAt() []health.Circuit {
 }
 
 // willSee notes that the answer of a read is on its way into the keeper.
-func (o *oracle) willSee(m *machine, read []health.Circuit) {
+func (o *checker) willSee(m *machine, read []health.Circuit) {
 	w := o.w
-	w.spawn(nil, worldTask, 1, func() { // the answer may still be lost by chaos: look when it could be in
+	w.spawn(nil, simulationTask, 1, func() { // the answer may still be lost by chaos: look when it could be in
 		for n, c := range read {
-			if m.keeper.slots[n].record.Circuit.Supersedes(c) || m.keeper.slots[n].record.Circuit.SameEpoch(c) {
-				o.seen[m].must[n] = c
+			if m.replica.slots[n].record.Circuit.Supersedes(c) || m.replica.slots[n].record.Circuit.SameEpoch(c) {
+				o.views[m].must[n] = c
 			}
 		}
 	})
 }
 
-// entered is I4: no leave to go where the instance knows that it must not.
-func (o *oracle) entered(m *machine, b *backend, t health.Permit) {
-	k := m.keeper
+// acquired is I4: no leave to go where the instance knows that it must not.
+func (o *checker) acquired(m *machine, b *backend, t health.Permit) {
+	k := m.replica
 	s := k.slots[b.n]
 	o.trace.note("e %d %d %d %v %v", o.w.now, m.n, b.n, t.Probe, t.LocalProbe)
 	if t.LocalProbe {
-		o.result.alone++
+		o.result.localProbes++
 	}
 	if s.record.Override.Drained {
 		o.violate("I4: i%02d sent to b%d, which it knows is drained", m.n, b.n)
@@ -246,17 +246,17 @@ func (o *oracle) entered(m *machine, b *backend, t health.Permit) {
 	}
 	span, sure := k.clock.bounds(k.readClocks())
 	if until, _, _ := s.record.Windows.Combined(0); sure && !t.Probe && !t.LocalProbe {
-		if early := until - o.w.serviceNow(); early > (span.Latest-span.Earliest)/2+1+o.slots[b.n].doubt[until] {
+		if early := until - o.w.serviceNow(); early > (span.Latest-span.Earliest)/2+1+o.slots[b.n].uncertainty[until] {
 			o.violate("I4: i%02d sent to b%d %d ms before its window ended", m.n, b.n, early)
 		}
 	}
-	if sure && !o.w.plan.localClocks && (span.Earliest > o.w.serviceNow() || span.Latest < o.w.serviceNow()) {
+	if sure && !o.w.scenario.localClocks && (span.Earliest > o.w.serviceNow() || span.Latest < o.w.serviceNow()) {
 		o.violate("clock: i%02d believes %d..%d, it is %d", m.n, span.Earliest, span.Latest, o.w.serviceNow())
 	}
 }
 
 // probeSent is I1: at most one of the fleet's probes at a time.
-func (o *oracle) probeSent(b *backend, c *call) {
+func (o *checker) probeSent(b *backend, c *call) {
 	running := 1
 	for _, other := range b.probes {
 		if other.granted > o.w.now {
@@ -266,7 +266,7 @@ func (o *oracle) probeSent(b *backend, c *call) {
 		}
 	}
 	o.result.probes++
-	o.result.most = max(o.result.most, running)
+	o.result.mostAtOnce = max(o.result.mostAtOnce, running)
 	if running > 1 {
 		o.result.overlaps++
 	}
@@ -274,8 +274,8 @@ func (o *oracle) probeSent(b *backend, c *call) {
 	o.trace.note("p %d %d %d", o.w.now, c.m.n, b.n)
 }
 
-// refused counts the requests that leak into a window before it is known.
-func (o *oracle) refused(m *machine, b *backend) {
+// throttled counts the requests that leak into a window before it is known.
+func (o *checker) throttled(m *machine, b *backend) {
 	o.result.leaks++
 	b.leaks[m]++
 	o.result.mostLeaks = max(o.result.mostLeaks, b.leaks[m])
@@ -286,15 +286,15 @@ func (o *oracle) refused(m *machine, b *backend) {
 const boundTolerance = 1200*simRefresh/1000 + (2*writeAttempts+2)*simTimeout + time.Second
 
 // check runs after every event.
-func (o *oracle) check() {
+func (o *checker) check() {
 	if m := o.w.cur.owner; m != nil { // nobody else has changed
-		sight := o.seen[m]
+		sight := o.views[m]
 		sight.ended = max(sight.ended, m.frozen)
-		if m.frozen >= o.w.now || m.run.over || o.w.plan.thin {
+		if m.frozen >= o.w.now || m.run.over || o.w.scenario.thin {
 			sight.ended = o.w.now
 			return
 		}
-		if idle := m.keeper.traffic.Load() == 0; idle || sight.idle {
+		if idle := m.replica.traffic.Load() == 0; idle || sight.idle {
 			sight.ended, sight.idle = o.w.now, idle // nobody had asked it: it need not
 		}
 		if o.w.now-sight.ended > boundTolerance {
@@ -302,26 +302,26 @@ func (o *oracle) check() {
 			sight.ended = o.w.now
 		}
 		for n := range sight.must {
-			if must := sight.must[n]; must.Supersedes(m.keeper.slots[n].record.Circuit) {
-				o.violate("I5: i%02d read b%d as %s and forgot it", m.n, n, bare(must))
+			if must := sight.must[n]; must.Supersedes(m.replica.slots[n].record.Circuit) {
+				o.violate("I5: i%02d read b%d as %s and forgot it", m.n, n, circuitText(must))
 				sight.must[n] = health.Circuit{}
 			}
 		}
 	}
 }
 
-// healed is I6, after the world has been left in peace: all circuits are
+// checkHealed is I6, after the world has been left in peace: all circuits are
 // closed, and everybody knows it.
-func (o *oracle) healed() {
+func (o *checker) checkHealed() {
 	for n, t := range o.slots {
 		if t.circuit.State != health.Closed {
-			o.violate("I6: b%d is still %s", n, bare(t.circuit))
+			o.violate("I6: b%d is still %s", n, circuitText(t.circuit))
 		}
 		for _, m := range o.w.machines {
-			if c := m.keeper.slots[n].record.Circuit; !c.SameEpoch(t.circuit) {
-				o.violate("I6: i%02d has b%d as %s, the table as %s", m.n, n, bare(c), bare(t.circuit))
+			if c := m.replica.slots[n].record.Circuit; !c.SameEpoch(t.circuit) {
+				o.violate("I6: i%02d has b%d as %s, the table as %s", m.n, n, circuitText(c), circuitText(t.circuit))
 			}
-			if p := m.keeper.Snapshot().Of(health.Slot(n)).State; p != health.Closed {
+			if p := m.replica.Snapshot().Of(health.Slot(n)).State; p != health.Closed {
 				o.violate("I6: i%02d shows b%d as %v", m.n, n, p)
 			}
 		}
@@ -329,7 +329,7 @@ func (o *oracle) healed() {
 }
 
 // orphans are the leases whose owner lived on and never knew that it had one.
-func (o *oracle) orphaned() {
+func (o *checker) countOrphans() {
 	for _, l := range o.leases {
 		if !l.held && l.m.boots == l.boots {
 			o.result.orphans++
@@ -338,29 +338,29 @@ func (o *oracle) orphaned() {
 }
 
 // simulate runs one seed of a plan.
-func simulate(seed uint64, p plan) result {
-	w := newWorld(seed, p)
-	w.run(p.lasts)
+func simulate(seed uint64, p scenario) result {
+	w := newSimulation(seed, p)
+	w.run(p.duration)
 	w.stopping = true
-	w.heal()
+	w.restoreTable()
 	for _, b := range w.backends {
-		b.up, b.shut = true, 0
+		b.up, b.throttledUntil = true, 0
 	}
 	for _, m := range w.machines {
 		m.chaos.Faults = m.chaos.Faults.Scale(0)
 	}
-	w.run(w.now + healing(p))
-	w.oracle.healed()
-	w.oracle.orphaned()
+	w.run(w.now + healingTime(p))
+	w.checker.checkHealed()
+	w.checker.countOrphans()
 	w.stop()
-	w.oracle.result.steps = w.steps
-	w.oracle.result.trace = w.oracle.trace.h.Sum64()
-	return *w.oracle.result
+	w.checker.result.steps = w.steps
+	w.checker.result.trace = w.checker.trace.h.Sum64()
+	return *w.checker.result
 }
 
-// healing is I6's bound: a trip of the longest kind may have begun just before,
+// healingTime is I6's bound: a trip of the longest kind may have begun just before,
 // and a lease may have been taken just before its holder died.
-func healing(p plan) time.Duration {
+func healingTime(p scenario) time.Duration {
 	policy := simPolicy()
 	d := policy.MaxTripDuration + policy.ProbeLease + 2*simRefresh + 2*simTimeout + 9*time.Second // the slowest probe under way
 	if p.thin {
@@ -369,10 +369,10 @@ func healing(p plan) time.Duration {
 	if p.throttles {
 		d += 25 * time.Second // its last window must end
 	}
-	if p.pauses || p.hostile {
+	if p.pauses || p.pausesBeforeProbe {
 		d += 15 * time.Second // who is suspended wakes up first
 	}
-	if p.poison {
+	if p.corruption {
 		d += 20 * time.Second // a record of a newer version is given back
 	}
 	return d

@@ -8,10 +8,10 @@ import (
 
 // backend is one that fails, is slow, and refuses, in turn.
 type backend struct {
-	w      *world
+	w      *simulation
 	n      health.Slot
 	up     bool
-	shut   int64 // 429 until, by the true clock
+	throttledUntil   int64 // 429 until, by the true clock
 	leaks  map[*machine]int
 	probes []*call // the fleet's probes that are being served
 }
@@ -22,8 +22,8 @@ type call struct {
 	granted time.Duration // until when its sender may let it run
 }
 
-// hangUp ends the calls of a machine that died.
-func (b *backend) hangUp(m *machine) {
+// dropCalls ends the calls of a machine that died.
+func (b *backend) dropCalls(m *machine) {
 	kept := b.probes[:0]
 	for _, c := range b.probes {
 		if c.m != m {
@@ -42,51 +42,51 @@ func (b *backend) done(c *call) {
 	}
 }
 
-// live makes it fail and refuse now and then.
-func (b *backend) live() {
+// run makes it fail and refuse now and then.
+func (b *backend) run() {
 	w := b.w
-	w.spawn(nil, worldTask, 1, func() {
+	w.spawn(nil, simulationTask, 1, func() {
 		for !w.stopping {
-			if w.plan.throttles {
-				w.pass(w.between(10*time.Second, 30*time.Second))
+			if w.scenario.throttles {
+				w.sleep(w.between(10*time.Second, 30*time.Second))
 				b.leaks = map[*machine]int{}
-				b.shut = w.serviceNow() + w.between(5*time.Second, 20*time.Second).Milliseconds()
-				w.oracle.result.windows++
-				w.pass(21 * time.Second)
+				b.throttledUntil = w.serviceNow() + w.between(5*time.Second, 20*time.Second).Milliseconds()
+				w.checker.result.windows++
+				w.sleep(21 * time.Second)
 				continue
 			}
-			w.pass(w.between(time.Second, 4*time.Second))
+			w.sleep(w.between(time.Second, 4*time.Second))
 			b.up = w.stopping
-			w.pass(w.between(time.Second, 6*time.Second))
+			w.sleep(w.between(time.Second, 6*time.Second))
 			b.up = true
 		}
 	})
 }
 
-// answer is what the backend says in the end.
-func (b *backend) answer() health.Outcome {
+// respond is what the backend says in the end.
+func (b *backend) respond() health.Outcome {
 	if !b.up {
 		return health.Outcome{Class: health.Failed, Reason: "503", Signals: health.NoSignals()}
 	}
 	return health.Outcome{Signals: health.NoSignals()}
 }
 
-// refuse is its 429, exact to the millisecond.
-func (b *backend) refuse() health.Outcome {
-	left := time.Duration(b.shut-b.w.serviceNow()) * time.Millisecond
+// throttle is its 429, exact to the millisecond.
+func (b *backend) throttle() health.Outcome {
+	left := time.Duration(b.throttledUntil-b.w.serviceNow()) * time.Millisecond
 	return health.Outcome{Class: health.Throttled, Wait: left, Limit: health.LimitProvisioned, Reason: "429", Signals: health.NoSignals()}
 }
 
 // traffic is the machine's requests.
-func (w *world) traffic(m *machine) {
+func (w *simulation) traffic(m *machine) {
 	slowest := 900 * time.Millisecond
-	if w.plan.thin {
+	if w.scenario.thin {
 		slowest = 40 * time.Second
 	}
 	for _, b := range w.backends {
 		w.spawn(m, requestTask, w.between(0, time.Second), func() {
 			for {
-				w.pass(w.between(100*time.Millisecond, slowest))
+				w.sleep(w.between(100*time.Millisecond, slowest))
 				w.request(m, b)
 			}
 		})
@@ -94,11 +94,11 @@ func (w *world) traffic(m *machine) {
 }
 
 // request is one attempt, as the proxy makes it.
-func (w *world) request(m *machine, b *backend) {
+func (w *simulation) request(m *machine, b *backend) {
 	if m.run.over {
 		return // the process is dead
 	}
-	k := m.keeper
+	k := m.replica
 	h := k.Snapshot().Of(b.n)
 	if h.SkipReason(m.local(), 100) != health.NotSkipped {
 		if h.State != health.Closed {
@@ -110,7 +110,7 @@ func (w *world) request(m *machine, b *backend) {
 	if !ok {
 		return
 	}
-	w.oracle.entered(m, b, ticket)
+	w.checker.acquired(m, b, ticket)
 	granted, _ := k.RenewProbe(ticket)
 	var t *task
 	t = w.spawn(m, requestTask, 1, func() {
@@ -127,14 +127,14 @@ func (w *world) request(m *machine, b *backend) {
 
 // attempt sends the request and waits for its answer; a probe only as long as
 // its lease surely lasts, asking again when the time is up.
-func (w *world) attempt(m *machine, b *backend, ticket health.Permit, granted time.Duration) {
-	k := m.keeper
+func (w *simulation) attempt(m *machine, b *backend, ticket health.Permit, granted time.Duration) {
+	k := m.replica
 	asked := w.now
-	if ticket.Probe && w.plan.hostile && w.one(.2) {
+	if ticket.Probe && w.scenario.pausesBeforeProbe && w.happens(.2) {
 		m.freeze(w.between(0, 8*time.Second))
-		w.pass(1)
+		w.sleep(1)
 	}
-	if ticket.Probe && !w.plan.noRecheck {
+	if ticket.Probe && !w.scenario.noLeaseCheck {
 		left, ok := k.RenewProbe(ticket)
 		if !ok {
 			k.Release(ticket)
@@ -142,44 +142,44 @@ func (w *world) attempt(m *machine, b *backend, ticket health.Permit, granted ti
 		}
 		granted, asked = left, w.now
 	}
-	if b.shut > w.serviceNow() { // it refuses at the door
-		o := b.refuse()
-		w.oracle.refused(m, b)
-		w.pass(w.between(5*time.Millisecond, 25*time.Millisecond))
+	if b.throttledUntil > w.serviceNow() { // it refuses at the door
+		o := b.throttle()
+		w.checker.throttled(m, b)
+		w.sleep(w.between(5*time.Millisecond, 25*time.Millisecond))
 		k.ReportOutcome(ticket, o)
 		return
 	}
 	takes := w.between(20*time.Millisecond, 220*time.Millisecond)
-	if w.one(.1+w.plan.slow) && !w.stopping {
+	if w.happens(.1+w.scenario.slow) && !w.stopping {
 		takes = w.between(0, 9*time.Second)
 	}
 	if !ticket.Probe {
-		w.pass(takes)
-		k.ReportOutcome(ticket, b.answer())
+		w.sleep(takes)
+		k.ReportOutcome(ticket, b.respond())
 		return
 	}
 	c := &call{m: m, granted: asked + granted}
-	w.oracle.probeSent(b, c)
+	w.checker.probeSent(b, c)
 	k.ReportOutcome(ticket, w.serveProbe(m, b, ticket, c, takes))
 }
 
 // serveProbe is the probe in the backend's hands. The backend works on whether
 // or not the sender is suspended meanwhile.
-func (w *world) serveProbe(m *machine, b *backend, ticket health.Permit, c *call, takes time.Duration) health.Outcome {
+func (w *simulation) serveProbe(m *machine, b *backend, ticket health.Permit, c *call, takes time.Duration) health.Outcome {
 	ends := w.now + takes
-	served := w.spawn(nil, worldTask, takes, func() { b.done(c) })
+	served := w.spawn(nil, simulationTask, takes, func() { b.done(c) })
 	for w.now < ends {
-		w.pass(max(min(ends, c.granted)-w.now, 1))
+		w.sleep(max(min(ends, c.granted)-w.now, 1))
 		if w.now >= ends {
 			break
 		}
-		left, ok := m.keeper.RenewProbe(ticket)
-		if !ok || w.plan.noRecheck {
+		left, ok := m.replica.RenewProbe(ticket)
+		if !ok || w.scenario.noLeaseCheck {
 			w.kill(served)
 			b.done(c)
 			return health.Outcome{Class: health.Failed, Reason: "lease lost", Signals: health.NoSignals()}
 		}
 		c.granted = w.now + left
 	}
-	return b.answer()
+	return b.respond()
 }

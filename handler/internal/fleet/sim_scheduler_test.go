@@ -14,10 +14,10 @@ import (
 // seed gives the same run, to the last event. There is no goroutine, no real
 // clock and no global chance in it. (testing/synctest gives virtual time but
 // not one order of events: facts/table-state.md §5.)
-type sched struct {
+type scheduler struct {
 	now    time.Duration
 	queue  events
-	chance *rand.Rand
+	rand *rand.Rand
 	cur    *task
 	steps  int
 	after  func() // runs after every event
@@ -30,9 +30,9 @@ type task struct {
 	yield  func(time.Duration) bool
 	owner  *machine // nil = the world itself
 	kind   taskKind
-	turn   int // events of older turns are void
-	kicked bool
-	waits  bool // a kick wakes it
+	generation   int // events of older turns are void
+	woken bool
+	waiting  bool // a kick wakes it
 	over   bool
 }
 
@@ -40,8 +40,8 @@ type task struct {
 type taskKind uint8
 
 const (
-	worldTask taskKind = iota
-	keeperTask
+	simulationTask taskKind = iota
+	replicaTask
 	requestTask
 )
 
@@ -49,7 +49,7 @@ type event struct {
 	at   time.Duration
 	tie  uint64
 	task *task
-	turn int
+	generation int
 }
 
 type events []event
@@ -68,12 +68,12 @@ func (h *events) Pop() any {
 
 var errStopped = errors.New("stopped")
 
-func newSched(seed uint64) *sched {
-	return &sched{chance: rand.New(rand.NewPCG(seed, 99))}
+func newScheduler(seed uint64) *scheduler {
+	return &scheduler{rand: rand.New(rand.NewPCG(seed, 99))}
 }
 
 // spawn starts a task after a delay.
-func (s *sched) spawn(owner *machine, kind taskKind, delay time.Duration, f func()) *task {
+func (s *scheduler) spawn(owner *machine, kind taskKind, delay time.Duration, f func()) *task {
 	t := &task{owner: owner, kind: kind}
 	t.next, t.stop = iter.Pull(func(yield func(time.Duration) bool) {
 		defer func() {
@@ -89,49 +89,49 @@ func (s *sched) spawn(owner *machine, kind taskKind, delay time.Duration, f func
 	return t
 }
 
-func (s *sched) push(at time.Duration, t *task) {
-	heap.Push(&s.queue, event{at, s.chance.Uint64(), t, t.turn})
+func (s *scheduler) push(at time.Duration, t *task) {
+	heap.Push(&s.queue, event{at, s.rand.Uint64(), t, t.generation})
 }
 
-// pass lets virtual time go by for the running task.
-func (s *sched) pass(d time.Duration) {
+// sleep lets virtual time go by for the running task.
+func (s *scheduler) sleep(d time.Duration) {
 	if t := s.cur; !t.yield(max(d, 1)) || t.over {
 		panic(errStopped)
 	}
 }
 
 // wait is pass that a kick cuts short; it reports whether one did.
-func (s *sched) wait(d time.Duration) bool {
+func (s *scheduler) wait(d time.Duration) bool {
 	t := s.cur
-	if !t.kicked {
-		t.waits = true
-		s.pass(d)
-		t.waits = false
+	if !t.woken {
+		t.waiting = true
+		s.sleep(d)
+		t.waiting = false
 	} else {
-		s.pass(1)
+		s.sleep(1)
 	}
-	kicked := t.kicked
-	t.kicked = false
+	kicked := t.woken
+	t.woken = false
 	return kicked
 }
 
-func (s *sched) kick(t *task) {
+func (s *scheduler) wake(t *task) {
 	if t == nil || t.over {
 		return
 	}
-	t.kicked = true
-	if t.waits {
-		t.waits = false
-		t.turn++
+	t.woken = true
+	if t.waiting {
+		t.waiting = false
+		t.generation++
 		s.push(s.now, t)
 	}
 }
 
 // kill ends a task where it stands.
-func (s *sched) kill(t *task) {
+func (s *scheduler) kill(t *task) {
 	if t != nil && !t.over {
 		t.over = true
-		t.turn++
+		t.generation++
 		if t != s.cur {
 			t.stop()
 		}
@@ -139,10 +139,10 @@ func (s *sched) kill(t *task) {
 }
 
 // run runs the world until the instant.
-func (s *sched) run(until time.Duration) {
+func (s *scheduler) run(until time.Duration) {
 	for len(s.queue) > 0 && s.queue[0].at <= until {
 		e := heap.Pop(&s.queue).(event)
-		if e.turn != e.task.turn || e.task.over {
+		if e.generation != e.task.generation || e.task.over {
 			continue
 		}
 		s.now = max(s.now, e.at)
@@ -167,7 +167,7 @@ func (s *sched) run(until time.Duration) {
 }
 
 // stop ends all tasks.
-func (s *sched) stop() {
+func (s *scheduler) stop() {
 	for _, e := range s.queue {
 		if !e.task.over {
 			e.task.over = true
@@ -177,19 +177,19 @@ func (s *sched) stop() {
 }
 
 // between is a random duration.
-func (s *sched) between(from, to time.Duration) time.Duration {
-	return from + time.Duration(s.chance.Int64N(int64(to-from)+1))
+func (s *scheduler) between(from, to time.Duration) time.Duration {
+	return from + time.Duration(s.rand.Int64N(int64(to-from)+1))
 }
 
-// one reports whether a thing of that probability happens.
-func (s *sched) one(probability float64) bool { return s.chance.Float64() < probability }
+// happens reports whether a thing of that probability happens.
+func (s *scheduler) happens(probability float64) bool { return s.rand.Float64() < probability }
 
 // simPacer is the keeper's way to wait in the simulation.
 type simPacer struct {
-	s    *sched
+	scheduler    *scheduler
 	task *task
 }
 
-func (p *simPacer) Wait(_ context.Context, d time.Duration) bool { return p.s.wait(d) }
-func (p *simPacer) Sleep(_ context.Context, d time.Duration)     { p.s.pass(d) }
-func (p *simPacer) Wake()                                        { p.s.kick(p.task) }
+func (p *simPacer) Wait(_ context.Context, d time.Duration) bool { return p.scheduler.wait(d) }
+func (p *simPacer) Sleep(_ context.Context, d time.Duration)     { p.scheduler.sleep(d) }
+func (p *simPacer) Wake()                                        { p.scheduler.wake(p.task) }
