@@ -6,10 +6,10 @@
 source "$(dirname "$0")/lib.sh"
 
 whole='^Test(Soak|Fleet|Operator|TableTraffic|QuotaTraffic|QuotaHolds|RequestNever|FewRequests|Hedging|Interactive|BatchRequests|LoadSpills|CallerDisconnect)'
-state='^Test(Simulated|OneProbe|HowSoon)'
+state='^Test(Simulation|LiveTable|SoakLiveTable|ExchangesByFleetSize)'
 
 "$GO" test -list "$whole" ./handler/test/e2e | grep -q '^TestSoak' || fail "handler/test/e2e has no TestSoak…"
-"$GO" test -list "$state" ./handler/internal/fleet | grep -q '^TestSimulated' || fail "handler/internal/fleet has no TestSimulated…"
+"$GO" test -list "$state" ./handler/internal/fleet | grep -q '^TestSimulation' || fail "handler/internal/fleet has no TestSimulation…"
 export SPILLWAY_SOAK=${SOAKTIME:-10m}
 # One at a time: what they measure is the machine's own business otherwise.
 "$GO" test -count=1 -timeout 0 -parallel 1 -v -run "$whole" ./handler/test/e2e

@@ -38,12 +38,12 @@ func (c countingStore) List(ctx context.Context, partition, from, to string) ([]
 	return c.Store.List(ctx, partition, from, to)
 }
 
-// liveFleet is n keepers, each with its own client and its own wrong clock,
-// on one live table.
+// liveFleet is n replicas on one live table, each with its own client and its own
+// wrong clock.
 type liveFleet struct {
-	replicas   []*Replica
+	replicas  []*Replica
 	skews     []time.Duration
-	stores      []*chaos.Store
+	stores    []*chaos.Store
 	exchanges atomic.Int64
 	stop      func()
 }
@@ -60,28 +60,31 @@ func newLiveFleet(t *testing.T, connection string, n int, cfg Config, faults cha
 			t.Fatal(err)
 		}
 		skew := time.Duration(rand.Int64N(int64(10*time.Minute))) - 5*time.Minute
-		way := &chaos.Store{Inner: countingStore{store, &f.exchanges}, Faults: faults}
+		faulty := &chaos.Store{Inner: countingStore{store, &f.exchanges}, Faults: faults}
 		c := cfg
-		c.Store, c.Instance = way, fmt.Sprintf("i%02d", i)
+		c.Store, c.Instance = faulty, fmt.Sprintf("i%02d", i)
 		c.Environment.Now = func() time.Time { return time.Now().Add(skew) }
 		c.Environment.Wall = func() time.Time { return time.Now().Round(0).Add(skew) }
 		k := New(c)
 		k.Snapshot()
 		running.Go(func() { k.Run(ctx) })
-		f.replicas, f.skews, f.stores = append(f.replicas, k), append(f.skews, skew), append(f.stores, way)
+		f.replicas, f.skews, f.stores = append(f.replicas, k), append(f.skews, skew), append(f.stores, faulty)
 	}
 	f.stop = func() {
 		cancel()
 		running.Wait()
-		for _, way := range f.stores {
-			way.Wait()
+		for _, store := range f.stores {
+			store.Wait()
 		}
 	}
 	t.Cleanup(f.stop)
+	for _, r := range f.replicas {
+		eventually(t, func() bool { return r.Counters().ClockUncertainty > 0 })
+	}
 	return f
 }
 
-// flappingBackend is a backend that fails in turn, and remembers when it was probed.
+// flappingBackend fails in turn, and records when it was probed.
 type flappingBackend struct {
 	mu     sync.Mutex
 	up     bool
@@ -90,29 +93,30 @@ type flappingBackend struct {
 
 type interval struct{ from, to time.Time }
 
-// serve is one request; for a probe it ends when its lease does, at the latest,
-// unless asking again grants more.
+// serve is one request. A probe ends with its lease at the latest, unless it is
+// renewed; one whose lease ended before it was sent is not recorded.
 func (b *flappingBackend) serve(k *Replica, ticket health.Permit) health.Outcome {
 	takes := time.Duration(10+rand.IntN(60)) * time.Millisecond
 	if rand.IntN(10) == 0 {
 		takes = time.Duration(200+rand.IntN(4000)) * time.Millisecond
 	}
 	began := time.Now()
-	granted := began
+	var granted time.Time
 	for ends := began.Add(takes); time.Now().Before(ends); {
+		asked := time.Now() // a busy machine may suspend this goroutine after any line
 		left, ok := k.RenewProbe(ticket)
 		if !ok {
 			break
 		}
-		granted = time.Now().Add(left)
+		granted = asked.Add(min(left, time.Hour))
 		time.Sleep(min(time.Until(ends), left))
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if ticket.Probe {
+	if ticket.Probe && !granted.IsZero() {
 		to := time.Now()
 		if granted.Before(to) {
-			to = granted // late only because this machine is busy: what was granted counts
+			to = granted // later only because this machine is busy: the sender breaks off at the end of the lease
 		}
 		b.probes = append(b.probes, interval{began, to})
 	}
@@ -124,7 +128,7 @@ func (b *flappingBackend) serve(k *Replica, ticket health.Permit) health.Outcome
 
 func (b *flappingBackend) flap(ctx context.Context) {
 	for ctx.Err() == nil {
-		time.Sleep(time.Duration(200+rand.IntN(600)) * time.Millisecond)
+		time.Sleep(time.Duration(100+rand.IntN(300)) * time.Millisecond)
 		b.set(false)
 		time.Sleep(time.Duration(300+rand.IntN(1200)) * time.Millisecond)
 		b.set(true)
@@ -137,7 +141,7 @@ func (b *flappingBackend) set(up bool) {
 	b.mu.Unlock()
 }
 
-// countOverlaps counts the probes that began while another was under way.
+// countOverlaps counts the probes that began while another was in flight.
 func (b *flappingBackend) countOverlaps() (probes, overlaps int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -154,26 +158,28 @@ func (b *flappingBackend) countOverlaps() (probes, overlaps int) {
 	return len(b.probes), overlaps
 }
 
-// Twenty instances with clocks up to five minutes off, on a live table behind
-// injected faults, open and half-open ten flapping backends over and over.
+// Instances with clocks up to five minutes off, on a live table with injected
+// faults, open and half-open the circuits of flapping backends many times. The
+// long form has twenty of them and ten backends.
 func TestLiveTableGrantsOneProbeAtATime(t *testing.T) {
 	skipIfShort(t)
 	connection := storetest.Azurite(t)
-	cycles, limit := int64(150), 40*time.Second
-	if soak, long := soakTime(t); long {
-		cycles, limit = max(cycles, int64(1200*min(1, soak.Minutes()/10))), max(limit, soak)
+	instances, slots, cycles := 6, 4, int64(20)
+	soak, long := soakTime(t)
+	if long {
+		instances, slots, cycles = 20, 10, max(150, int64(1200*min(1, soak.Minutes()/10)))
 	}
-	var turns transitions
+	var seen transitions
 	cfg := Config{
-		Refresh: 250 * time.Millisecond, Timeout: 2 * time.Second, OnChange: turns.record,
+		Refresh: 250 * time.Millisecond, Timeout: 2 * time.Second, OnChange: seen.record,
 		Breaker: health.BreakerPolicy{Failures: 3, TripDuration: 300 * time.Millisecond, MaxTripDuration: 600 * time.Millisecond, ProbeLease: 3 * time.Second, RampStep: -1},
 	}
-	backends := make([]*flappingBackend, 10)
+	backends := make([]*flappingBackend, slots)
 	for i := range backends {
 		backends[i] = &flappingBackend{up: true}
 		cfg.Slots = append(cfg.Slots, fmt.Sprintf("b%d/gpt", i))
 	}
-	f := newLiveFleet(t, connection, 20, cfg, chaos.TypicalFaults())
+	f := newLiveFleet(t, connection, instances, cfg, chaos.TypicalFaults())
 	ctx, cancel := context.WithCancel(t.Context())
 	var load sync.WaitGroup
 	for n, b := range backends {
@@ -183,8 +189,12 @@ func TestLiveTableGrantsOneProbeAtATime(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	for turns.leased.Load() < cycles && time.Since(began) < limit {
-		time.Sleep(100 * time.Millisecond)
+	if long {
+		for seen.leased.Load() < cycles && time.Since(began) < max(soak, 40*time.Second) {
+			time.Sleep(100 * time.Millisecond)
+		}
+	} else {
+		eventually(t, func() bool { return seen.leased.Load() >= cycles })
 	}
 	took := time.Since(began)
 	cancel()
@@ -201,14 +211,15 @@ func TestLiveTableGrantsOneProbeAtATime(t *testing.T) {
 		sum.Conflicts, sum.UnknownOutcomes, sum.Writes = sum.Conflicts+c.Conflicts, sum.UnknownOutcomes+c.UnknownOutcomes, sum.Writes+c.Writes
 	}
 	t.Logf("%v: %d trips, %d leases, %d probes, %d overlapping; %d writes, %d conflicts, %d unknown; %.0f exchanges/s; faults %+v",
-		took.Round(time.Second), turns.opened.Load(), turns.leased.Load(), probes, overlaps, sum.Writes, sum.Conflicts, sum.UnknownOutcomes,
+		took.Round(time.Second), seen.opened.Load(), seen.leased.Load(), probes, overlaps, sum.Writes, sum.Conflicts, sum.UnknownOutcomes,
 		float64(f.exchanges.Load())/took.Seconds(), f.stores[0].Counts())
 	if overlaps > 0 || probes < int(cycles)/3 {
-		t.Errorf("%d probes, %d overlapping; want some %d and none", probes, overlaps, cycles)
+		t.Errorf("%d probes, %d overlapping; want about %d and none", probes, overlaps, cycles)
 	}
 }
 
-// transitions counts the transitions of a fleet, each once, whoever adopts it first.
+// transitions counts those of a fleet, each once, whichever instance applies it
+// first.
 type transitions struct {
 	seen           sync.Map
 	opened, leased atomic.Int64
@@ -229,8 +240,8 @@ func (s *transitions) record(n health.Slot, _, after health.Record) {
 
 // sendRequests is one instance's requests to one backend.
 func (f *liveFleet) sendRequests(ctx context.Context, k *Replica, skew time.Duration, n health.Slot, b *flappingBackend) {
-	var under sync.WaitGroup
-	defer under.Wait()
+	var calls sync.WaitGroup
+	defer calls.Wait()
 	for ctx.Err() == nil {
 		time.Sleep(time.Duration(rand.ExpFloat64() * float64(300*time.Millisecond)))
 		if k.Snapshot().Of(n).SkipReason(time.Now().Add(skew), 100) != health.NotSkipped {
@@ -245,41 +256,41 @@ func (f *liveFleet) sendRequests(ctx context.Context, k *Replica, skew time.Dura
 			k.Release(ticket)
 			continue
 		}
-		under.Go(func() { k.ReportOutcome(ticket, b.serve(k, ticket)) })
+		calls.Go(func() { k.ReportOutcome(ticket, b.serve(k, ticket)) })
 	}
 }
 
-// One instance is told to wait; how long until the others obey, at the default
-// refresh?
+// How long after a 429 at one instance all others obey it, at the default refresh.
+// It measures real time and runs in make soak; TestPropagationBound is the same in
+// virtual time.
 func TestSoakLiveTablePropagation(t *testing.T) {
-	skipIfShort(t)
-	connection := storetest.Azurite(t)
-	rounds := 20
-	if soak, long := soakTime(t); long {
-		rounds = max(rounds, min(300, int(soak/(2*time.Second))))
+	soak, long := soakTime(t)
+	if !long {
+		t.Skip("a long test: make soak, or set SPILLWAY_SOAK=10m")
 	}
-	const slots = 60 // each is told again when its last window is long over
+	connection := storetest.Azurite(t)
+	rounds := max(20, min(300, int(soak/(2*time.Second))))
+	const slots = 60 // each is throttled again long after its last window ended
 	var cfg Config
 	for i := range slots {
 		cfg.Slots = append(cfg.Slots, fmt.Sprintf("b%d/gpt", i))
 	}
 	f := newLiveFleet(t, connection, 20, cfg, chaos.Faults{})
-	time.Sleep(3 * time.Second)
 	before := f.exchanges.Load()
 	began := time.Now()
 	var one, last []time.Duration
 	for round := range rounds {
 		n := health.Slot(round % slots)
 		time.Sleep(time.Duration(rand.Int64N(int64(500 * time.Millisecond))))
-		teller := rand.IntN(len(f.replicas))
-		told := time.Now()
-		f.replicas[teller].ReportOutcome(health.Permit{Slot: n}, throttled(10*time.Second, health.LimitCapacity))
+		first := rand.IntN(len(f.replicas))
+		began := time.Now()
+		f.replicas[first].ReportOutcome(health.Permit{Slot: n}, throttled(10*time.Second, health.LimitCapacity))
 		late := time.Duration(0)
-		for waiting := map[int]bool{}; len(waiting) < len(f.replicas) && late < 10*time.Second; time.Sleep(time.Millisecond) {
-			late = time.Since(told)
+		for obeying := map[int]bool{}; len(obeying) < len(f.replicas) && late < 10*time.Second; time.Sleep(time.Millisecond) {
+			late = time.Since(began)
 			for i, k := range f.replicas {
-				if !waiting[i] && k.Snapshot().Of(n).SkipReason(time.Now().Add(f.skews[i]), 1) == health.SkipThrottled {
-					waiting[i] = true
+				if !obeying[i] && k.Snapshot().Of(n).SkipReason(time.Now().Add(f.skews[i]), 1) == health.SkipThrottled {
+					obeying[i] = true
 					one = append(one, late)
 				}
 			}
@@ -289,37 +300,40 @@ func TestSoakLiveTablePropagation(t *testing.T) {
 	perSecond := float64(f.exchanges.Load()-before) / time.Since(began).Seconds()
 	t.Logf("20 instances at a refresh of 500 ms, %d rounds: an instance obeys after p50 %v p99 %v, the last of the fleet after p50 %v p99 %v max %v; %.0f exchanges/s",
 		rounds, at(one, .5), at(one, .99), at(last, .5), at(last, .99), at(last, 1), perSecond)
-	// The goal is 650 ms (facts/table-state.md §6); a busy machine is given more.
+	// The goal is 0.65 s (docs/shared-state.md#bounds); a busy machine is given more.
 	if at(last, .5) > time.Second {
 		t.Errorf("the last of the fleet obeys after %v, want 0.65 s", at(last, .5))
 	}
 }
 
-// A table that is lost with all it held, and comes back empty.
+// The table is lost with all its rows, and comes back empty.
 func TestLiveTableMayComeBackEmpty(t *testing.T) {
 	skipIfShort(t)
 	service := storetest.StartAzurite(t)
 	f := newLiveFleet(t, service.ConnectionString, 3, Config{Slots: []string{"a/m", "b/m"}}, chaos.Faults{})
-	time.Sleep(2 * time.Second)
 	f.replicas[0].ReportOutcome(health.Permit{Slot: 0}, health.Outcome{Class: health.Misconfigured, Reason: "401", Signals: health.NoSignals()})
 	f.await(t, 0, health.SkipOpen)
 	service.Stop()
 	service.Start()
 	f.replicas[1].ReportOutcome(health.Permit{Slot: 1}, throttled(time.Minute, health.LimitCapacity))
 	f.await(t, 1, health.SkipThrottled)
-	f.await(t, 0, health.SkipOpen) // what each knows is not forgotten with the table
+	f.await(t, 0, health.SkipOpen) // every instance keeps what it knows
 }
 
-// await waits until every instance refuses the slot so.
+// await waits until every instance skips the slot for that reason.
 func (f *liveFleet) await(t *testing.T, n health.Slot, want health.SkipReason) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for i, k := range f.replicas {
-		for k.Snapshot().Of(n).SkipReason(time.Now().Add(f.skews[i]), 1) != want {
-			if time.Now().After(deadline) {
-				t.Fatalf("instance %d: %+v, want it %s", i, k.Snapshot().Of(n), want)
-			}
-			time.Sleep(10 * time.Millisecond)
+	for i, r := range f.replicas {
+		eventually(t, func() bool { return r.Snapshot().Of(n).SkipReason(time.Now().Add(f.skews[i]), 1) == want })
+	}
+}
+
+// eventually waits for an event, however busy the machine is.
+func eventually(t *testing.T, happened func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(3 * time.Minute); !happened(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("still waiting after three minutes")
 		}
 	}
 }

@@ -8,12 +8,12 @@ import (
 
 // backend is one that fails, is slow, and refuses, in turn.
 type backend struct {
-	w      *simulation
-	n      health.Slot
-	up     bool
-	throttledUntil   int64 // 429 until, by the true clock
-	leaks  map[*machine]int
-	probes []*call // the fleet's probes that are being served
+	w              *simulation
+	n              health.Slot
+	up             bool
+	throttledUntil int64 // 429 until, by the true clock
+	leaks          map[*machine]int
+	probes         []*call // the fleet's probes that are being served
 }
 
 // call is one probe in the backend's hands.

@@ -11,16 +11,16 @@ import (
 
 // result is what a simulated run came to.
 type result struct {
-	probes, overlaps, mostAtOnce        int // the fleet's probes; of them sent while another ran; most at once
-	suspended                     int // probes that a suspended sender could not break off in time
-	localProbes                         int // probes of an instance's own
-	leases, orphans, trips        int
+	probes, overlaps, mostAtOnce int // the fleet's probes; of them sent while another ran; most at once
+	suspended                    int // probes that a suspended sender could not break off in time
+	localProbes                  int // probes of an instance's own
+	leases, orphans, trips       int
 	windows, leaks, kills, steps int
-	mostLeaks                     int             // of one instance into one window
-	staleness                     []time.Duration // from a trip in the table to its adoption, by instance
-	violations                    []string
-	trace                         uint64
-	writes, exchanges             int
+	mostLeaks                    int             // of one instance into one window
+	staleness                    []time.Duration // from a trip in the table to its adoption, by instance
+	violations                   []string
+	trace                        uint64
+	writes, exchanges            int
 }
 
 func (r *result) add(o result) {
@@ -55,7 +55,7 @@ type checker struct {
 	trace  *trace
 	result *result
 	slots  []tableSlot
-	views   map[*machine]*instanceView
+	views  map[*machine]*instanceView
 	known  map[circuitKey]string // I3: what an epoch is
 	leases map[circuitKey]*lease
 }
@@ -67,11 +67,11 @@ type circuitKey struct {
 
 // tableSlot is what the table holds of a slot.
 type tableSlot struct {
-	circuit  health.Circuit  // of the last readable record
-	since    time.Duration   // when it was written
-	unreadable bool            // the column is no record now
-	uncertainty    map[int64]int64 // by the end of a window: how far off its writer may have been
-	newerVersion  bool
+	circuit      health.Circuit  // of the last readable record
+	since        time.Duration   // when it was written
+	unreadable   bool            // the column is no record now
+	uncertainty  map[int64]int64 // by the end of a window: how far off its writer may have been
+	newerVersion bool
 }
 
 // instanceView is what one machine must know.

@@ -13,18 +13,18 @@ import (
 
 // machine is one instance with its clocks and its way to the table.
 type machine struct {
-	w      *simulation
-	n      int
-	boots  int
+	w       *simulation
+	n       int
+	boots   int
 	replica *Replica
-	chaos  *chaos.Store
-	run    *task
-	pacer  *simPacer
-	calls  []*task       // requests under way
-	frozen time.Duration // suspended until
-	skew   time.Duration // of both clocks
-	step   time.Duration // of the monotonic clock against the wall clock
-	drift  float64
+	chaos   *chaos.Store
+	run     *task
+	pacer   *simPacer
+	calls   []*task       // requests under way
+	frozen  time.Duration // suspended until
+	skew    time.Duration // of both clocks
+	step    time.Duration // of the monotonic clock against the wall clock
+	drift   float64
 }
 
 // local is the machine's monotonic clock, wall its wall clock.

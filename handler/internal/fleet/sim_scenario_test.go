@@ -10,20 +10,20 @@ import (
 
 // scenario is what a simulated run goes through.
 type scenario struct {
-	machines, slots int
-	duration           time.Duration
-	faults          float64       // how many times the usual ones
-	skew            time.Duration // clocks are off by up to this, either way
-	outages         bool          // of the table for all, and partitions
-	pauses          bool          // processes suspended at any moment
-	pausesBeforeProbe         bool          // … and just before a probe's bytes leave
-	steps           bool          // monotonic clocks that step against the wall clock
-	corruption          bool          // records cut off, edited, and of newer versions
-	kills          bool          // processes killed at any moment, and started again
-	throttles       bool          // backends that answer 429
-	drains          bool          // operators' words
-	slow            float64       // how much more of the requests than a tenth take seconds
-	thin            bool          // requests that come seldom: leases come back unused
+	machines, slots   int
+	duration          time.Duration
+	faults            float64       // how many times the usual ones
+	skew              time.Duration // clocks are off by up to this, either way
+	outages           bool          // of the table for all, and partitions
+	pauses            bool          // processes suspended at any moment
+	pausesBeforeProbe bool          // … and just before a probe's bytes leave
+	steps             bool          // monotonic clocks that step against the wall clock
+	corruption        bool          // records cut off, edited, and of newer versions
+	kills             bool          // processes killed at any moment, and started again
+	throttles         bool          // backends that answer 429
+	drains            bool          // operators' words
+	slow              float64       // how much more of the requests than a tenth take seconds
+	thin              bool          // requests that come seldom: leases come back unused
 
 	// The mutants: protocols with one part left out.
 	noSwap, localClocks, noLeaseCheck, noNonce bool
@@ -42,11 +42,11 @@ var epoch0 = time.UnixMilli(1_000_000_000_000).UTC() //nolint:gochecknoglobals /
 // simulation is a fleet, its backends, its table, and all that goes wrong.
 type simulation struct {
 	*scheduler
-	scenario     scenario
+	scenario scenario
 	store    *memory.Store
 	machines []*machine
 	backends []*backend
-	checker   *checker
+	checker  *checker
 	stopping bool // no more faults: the world heals
 	down     bool
 }

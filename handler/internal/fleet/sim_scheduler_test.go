@@ -15,25 +15,25 @@ import (
 // clock and no global chance in it. (testing/synctest gives virtual time but
 // not one order of events: facts/table-state.md §5.)
 type scheduler struct {
-	now    time.Duration
-	queue  events
-	rand *rand.Rand
-	cur    *task
-	steps  int
-	after  func() // runs after every event
+	now   time.Duration
+	queue events
+	rand  *rand.Rand
+	cur   *task
+	steps int
+	after func() // runs after every event
 }
 
 // task is one coroutine of the simulated world.
 type task struct {
-	next   func() (time.Duration, bool)
-	stop   func()
-	yield  func(time.Duration) bool
-	owner  *machine // nil = the world itself
-	kind   taskKind
-	generation   int // events of older turns are void
-	woken bool
-	waiting  bool // a kick wakes it
-	over   bool
+	next       func() (time.Duration, bool)
+	stop       func()
+	yield      func(time.Duration) bool
+	owner      *machine // nil = the world itself
+	kind       taskKind
+	generation int // events of older turns are void
+	woken      bool
+	waiting    bool // a kick wakes it
+	over       bool
 }
 
 // taskKind says what a task is, for the rule that requests do no I/O.
@@ -46,9 +46,9 @@ const (
 )
 
 type event struct {
-	at   time.Duration
-	tie  uint64
-	task *task
+	at         time.Duration
+	tie        uint64
+	task       *task
 	generation int
 }
 
@@ -186,8 +186,8 @@ func (s *scheduler) happens(probability float64) bool { return s.rand.Float64() 
 
 // simPacer is the keeper's way to wait in the simulation.
 type simPacer struct {
-	scheduler    *scheduler
-	task *task
+	scheduler *scheduler
+	task      *task
 }
 
 func (p *simPacer) Wait(_ context.Context, d time.Duration) bool { return p.scheduler.wait(d) }
