@@ -17,12 +17,12 @@ const (
 	nameHeader = "X-Spillway-Operator"
 )
 
-// access tells operators from everybody else. It keeps no key, only its hash.
+// access authenticates operators. It keeps the hash of the key, not the key.
 type access struct {
 	hasKey      bool
 	keyless     bool
 	key         [sha256.Size]byte
-	fingerprint string // the first digits of the hash: which key, for the log
+	fingerprint string // the first digits of the hash: identifies the key in the log
 	origin      *http.CrossOriginProtection
 }
 
@@ -35,9 +35,9 @@ func newAccess(key string, open bool) access {
 	return g
 }
 
-// enabled reports whether there is anything to be seen at all. Without a key
-// only names of loopback are answered to: another name that leads here is a
-// site that rebinds its own to read what this machine shows to itself.
+// enabled reports whether anything is served. Without a key only names of
+// loopback are: another name that resolves to this machine is a DNS rebinding
+// attack.
 func (g *access) enabled(r *http.Request) bool {
 	return g.hasKey || g.keyless && loopback(r.Host)
 }
@@ -50,8 +50,8 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// authorized reports whether an operator sent the request. The comparison takes as
-// long for any key.
+// authorized reports whether the request has the key. The comparison takes
+// constant time.
 func (g *access) authorized(r *http.Request) bool {
 	if !g.hasKey {
 		return g.keyless
@@ -68,9 +68,9 @@ func (g *access) authorized(r *http.Request) bool {
 	return subtle.ConstantTimeCompare(sum[:], g.key[:]) == 1
 }
 
-// csrfSafe reports whether the request cannot have come from another site's
-// page. A key travels as a header that no other site knows; without one it
-// takes a header that no other site may send.
+// csrfSafe reports whether the request cannot come from another site's page. The
+// key is sent in a header, which another site does not know; without a key, a
+// header is required that another site cannot send.
 func (g *access) csrfSafe(r *http.Request) bool {
 	if g.hasKey {
 		return true
@@ -79,7 +79,7 @@ func (g *access) csrfSafe(r *http.Request) bool {
 	return named && g.origin.Check(r) == nil
 }
 
-// operatorName is what the operator wants to be called, for people to read.
+// operatorName is the name that the operator gave. It is not authenticated.
 func operatorName(r *http.Request) string {
 	const most = 40
 	text, err := url.PathUnescape(r.Header.Get(nameHeader))
@@ -93,7 +93,8 @@ func operatorName(r *http.Request) string {
 	return string(runes[:min(len(runes), most)])
 }
 
-// printable drops what could disturb a line of log, or turn its direction.
+// printable drops characters that could break a log line, or change its
+// direction.
 func printable(r rune) rune {
 	if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
 		return -1

@@ -4,33 +4,33 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"spillway/handler/internal/fleet"
 )
 
-// verbs are an operator's words on a backend.
+// verbs are the actions on a backend.
 var verbs = []string{"drain", "restore", "reset"}
 
-// actionTimeout is how long an operator waits for the table.
+// actionTimeout bounds an action's writes to the table.
 const actionTimeout = 10 * time.Second
 
-// Action is what an operator did, for the audit log. It holds no secret.
+// Action is an entry of the audit log. It holds no secret.
 type Action struct {
 	At      time.Time
 	Verb    string // drain, restore, reset
 	Backend string // as the operator named it
 	Who     string // the name that the operator gave, or "operator"
 	Key     string // first digits of the SHA-256 of the key; "" = there is no key
-	From    string // the address of the connection's other end
+	From    string // the remote address of the connection
 	Request string // the id of the operator's request
 	Took    time.Duration
-	Err     error // nil = the table has it
+	Err     error // nil = written to the table
 }
 
-// ActionResult is the answer to an act: the table has it, and instances with traffic
-// obey within one refresh and one exchange with the table.
+// ActionResult is the response to an action. It is written to the table;
+// instances with traffic apply it within one refresh and one exchange with the
+// table.
 type ActionResult struct {
 	Verb              string `json:"verb"`
 	Backend           string `json:"backend"`
@@ -42,11 +42,11 @@ type ActionResult struct {
 
 func (o *Handler) serveAction(w http.ResponseWriter, r *http.Request, verb, backend string) {
 	if !o.access.csrfSafe(r) {
-		writeError(w, http.StatusForbidden, "cross_site", "Without an operators' key an act needs the header x-spillway-operator with your name, from this page or from a shell.")
+		writeError(w, http.StatusForbidden, "cross_site", "Without an operators' key an action needs the header x-spillway-operator, with your name.")
 		return
 	}
 	action := Action{At: o.cfg.Now(), Verb: verb, Backend: backend, Who: operatorName(r), Key: o.access.fingerprint, From: r.RemoteAddr, Request: w.Header().Get(idHeader)}
-	// The word is written even if the operator closes the page meanwhile.
+	// The action is completed even if the operator closes the page meanwhile.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), actionTimeout)
 	defer cancel()
 	action.Err = o.perform(ctx, &action)
@@ -75,12 +75,12 @@ func (o *Handler) perform(ctx context.Context, a *Action) error {
 	return o.cfg.Replica.Reset(ctx, a.Backend, a.Who)
 }
 
-// writeActionError says why the fleet has not heard the word.
+// writeActionError reports why an action was not written.
 func writeActionError(w http.ResponseWriter, a *Action) {
-	message := strings.TrimPrefix(a.Err.Error(), "state: ")
+	message := a.Err.Error()
 	if errors.Is(a.Err, fleet.ErrNoSuchBackend) {
 		writeError(w, http.StatusNotFound, "no_such_backend", message)
 		return
 	}
-	writeError(w, http.StatusServiceUnavailable, "not_written", "The fleet has not heard it: "+message+". Try again when the table answers.")
+	writeError(w, http.StatusServiceUnavailable, "not_written", "Nothing was changed: "+message+". Try again when the table answers.")
 }

@@ -32,14 +32,14 @@ func TestActionsAreWrittenAndAudited(t *testing.T) {
 				t.Errorf("%s %s: %+v", verb, path, done)
 			}
 			if said, want := w.written(), verb+" "+backend+" by Ana Óðinn"; said[len(said)-1] != want {
-				t.Errorf("the fleet heard %q, want %q", said[len(said)-1], want)
+				t.Errorf("written %q, want %q", said[len(said)-1], want)
 			}
 			a := w.actions[len(w.actions)-1]
 			if a.Verb != verb || a.Backend != backend || a.Who != "Ana Óðinn" || a.Err != nil || a.Request != "req_operator" || a.From == "" || a.At.IsZero() {
-				t.Errorf("the audit log was told %+v", a)
+				t.Errorf("audited %+v", a)
 			}
 			if len(a.Key) != 8 || strings.Contains(testKey, a.Key) || got.Header().Get("X-Request-Id") != "req_operator" {
-				t.Errorf("the key is told as %q", a.Key)
+				t.Errorf("the key is logged as %q", a.Key)
 			}
 		}
 	}
@@ -54,7 +54,7 @@ func TestFailedActionIsReported(t *testing.T) {
 		says   string
 	}{
 		"no such backend": {nil, "ptu-nowhere", 404, "no_such_backend", `known are ptu-uksouth`},
-		"the table is out of reach": {
+		"the table is unreachable": {
 			fmt.Errorf("%w: its clock is unknown", fleet.ErrNotWritten), "ptu-uksouth", 503, "not_written", "Try again when the table answers",
 		},
 		"something else": {errors.New("broken"), "ptu-uksouth", 503, "not_written", "broken"},
@@ -63,11 +63,11 @@ func TestFailedActionIsReported(t *testing.T) {
 		w.overrideErr = c.err
 		got := testRequest{method: http.MethodPost, path: "/ops/api/backends/" + c.target + "/drain", header: map[string]string{keyHeader: testKey}}.to(t, mount(w.cfg))
 		code, says := errorOf(t, got)
-		if got.Code != c.status || code != c.code || !strings.Contains(says, c.says) || strings.Contains(says, "state: ") {
+		if got.Code != c.status || code != c.code || !strings.Contains(says, c.says) || strings.Contains(says, "fleet: ") {
 			t.Errorf("%s: %d %s %q", name, got.Code, code, says)
 		}
 		if len(w.actions) != 1 || w.actions[0].Err == nil {
-			t.Errorf("%s: the audit log was told %+v", name, w.actions)
+			t.Errorf("%s: audited %+v", name, w.actions)
 		}
 	}
 }
@@ -82,7 +82,7 @@ func TestUnknownActionsAreNotFound(t *testing.T) {
 		}
 	}
 	if said := w.written(); len(said) > 0 {
-		t.Errorf("the fleet heard %q", said)
+		t.Errorf("written: %q", said)
 	}
 }
 
@@ -94,7 +94,7 @@ func TestOperatorNameIsSanitized(t *testing.T) {
 		w := keyedScenario()
 		testRequest{method: http.MethodPost, path: "/ops/api/backends/ptu-uksouth/drain", header: map[string]string{keyHeader: testKey, nameHeader: sentName}}.to(t, mount(w.cfg))
 		if said := w.written(); !slices.Equal(said, []string{"drain ptu-uksouth by " + want}) {
-			t.Errorf("%q: the fleet heard %q", sentName, said)
+			t.Errorf("%q: written %q", sentName, said)
 		}
 	}
 }

@@ -11,22 +11,21 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// BackendState is a backend's state in one word, the one that decides whether it
-// is offered requests.
+// BackendState is what decides whether a backend gets requests.
 type BackendState string
 
-// The conditions.
+// The states.
 const (
 	Available BackendState = "available"
-	Partial   BackendState = "partial"   // takes a share of its traffic: recovering, or nearly full
-	Throttled BackendState = "throttled" // asked to be left alone
-	HalfOpen  BackendState = "half-open" // one probe of the fleet
-	Open      BackendState = "open"      // its breaker is open
-	Drained   BackendState = "drained"   // an operator's word
+	Partial   BackendState = "partial"   // gets a share of its traffic: recovering, or nearly full
+	Throttled BackendState = "throttled" // until its throttle window ends
+	HalfOpen  BackendState = "half-open" // one probe across all instances
+	Open      BackendState = "open"      // its circuit is open
+	Drained   BackendState = "drained"   // by an operator
 	Unused    BackendState = "unused"    // weight 0
 )
 
-// backendState follows the order in which requests are refused.
+// backendState checks in the order in which the balancer skips backends.
 func backendState(b *balancer.Backend, h *health.Health, now time.Time) BackendState {
 	switch {
 	case b.Weight <= 0:
@@ -45,18 +44,18 @@ func backendState(b *balancer.Backend, h *health.Health, now time.Time) BackendS
 	return Available
 }
 
-// acceptsRequests reports whether ordinary requests are offered.
+// acceptsRequests reports whether requests other than probes are sent.
 func (c BackendState) acceptsRequests() bool { return c == Available || c == Partial }
 
-// label says it for people, in few label.
+// label is the state as shown on the page.
 func (c BackendState) label(h *health.Health) string {
 	switch c {
 	case Partial:
-		return fmt.Sprintf("takes %d\u00a0%% of its share", h.Share)
+		return fmt.Sprintf("gets %d\u00a0%% of its share", h.Share)
 	case Throttled:
 		return fmt.Sprintf("throttled (%s)", h.Throttle.Kind)
 	case Open:
-		return "breaker open"
+		return "circuit open"
 	case Unused:
 		return "weight 0"
 	case Available, HalfOpen, Drained:
@@ -64,22 +63,22 @@ func (c BackendState) label(h *health.Health) string {
 	return string(c)
 }
 
-// detail is what else is worth knowing; "" for nothing.
+// detail explains the state; "" = there is nothing to explain.
 func (c BackendState) detail(h *health.Health, now time.Time) string {
 	switch {
 	case c == Throttled && h.Throttle.MaxTokens > 0:
-		return "requests of up to " + formatCount(h.Throttle.MaxTokens) + " tokens still fit"
+		return "requests of up to " + formatCount(h.Throttle.MaxTokens) + " tokens are still sent"
 	case c == HalfOpen && h.Probe:
 		return "the next request is the probe"
 	case c == HalfOpen:
-		return "one probe is under way"
+		return "one probe is running"
 	case c == Open && !now.Before(h.Until):
-		return "cooled down: the next request that wants it brings the probe"
+		return "the open time is over: the next request is the probe"
 	}
 	return ""
 }
 
-// until is when the condition may change by itself; zero when it does not.
+// until is when the state may change by itself; zero = it does not.
 func (c BackendState) until(h *health.Health) time.Time {
 	switch c {
 	case Open, HalfOpen:
@@ -91,7 +90,7 @@ func (c BackendState) until(h *health.Health) time.Time {
 	return time.Time{}
 }
 
-// byPriority is the backends, lowest number first, else as configured.
+// byPriority is the backends by ascending priority, and in their configured order.
 func byPriority(backends []balancer.Backend) []*balancer.Backend {
 	order := make([]*balancer.Backend, len(backends))
 	for i := range backends {
@@ -101,7 +100,8 @@ func byPriority(backends []balancer.Backend) []*balancer.Backend {
 	return order
 }
 
-// summarizePool says how the pool does as a whole. Backends of weight 0 do not count.
+// summarizePool is the state of the pool and a sentence about it. Backends of
+// weight 0 do not count.
 func summarizePool(s *PoolStatus) (PoolState, string) {
 	const none = -1
 	first, taking, out := none, none, []*BackendStatus{}
@@ -124,18 +124,18 @@ func summarizePool(s *PoolStatus) (PoolState, string) {
 	}
 	switch {
 	case first == none:
-		return Down, "No backend has a weight: no request can be served."
+		return Down, "No backend has a weight above 0: no request can be served."
 	case taking == none:
-		return Down, "No backend takes requests: " + listBackends(out) + "."
+		return Down, "No backend accepts requests: " + listBackends(out) + "."
 	case taking != first:
 		return Spilling, fmt.Sprintf("Requests spill to priority %d: %s.", s.Groups[taking].Priority, listBackends(out))
 	case len(out) > 0:
-		return Reduced, fmt.Sprintf("Priority %d takes requests, but %s.", s.Groups[taking].Priority, listBackends(out))
+		return Reduced, fmt.Sprintf("Priority %d serves, but %s.", s.Groups[taking].Priority, listBackends(out))
 	}
-	return Healthy, fmt.Sprintf("Priority %d takes all requests.", s.Groups[taking].Priority)
+	return Healthy, fmt.Sprintf("Priority %d serves all requests.", s.Groups[taking].Priority)
 }
 
-// listBackends names the backends with what is the matter, the first few of them.
+// listBackends names the first few backends with their states.
 func listBackends(out []*BackendStatus) string {
 	const most = 3
 	var parts []string
@@ -143,7 +143,7 @@ func listBackends(out []*BackendStatus) string {
 		text := b.Name + " is " + b.Label
 		switch b.State {
 		case Open:
-			text = b.Name + " has its breaker open"
+			text = b.Name + " has an open circuit"
 		case Partial:
 			text = b.Name + " " + b.Label
 		case Available, Throttled, HalfOpen, Drained, Unused:

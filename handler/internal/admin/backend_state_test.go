@@ -9,8 +9,8 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// The page must never say that a backend takes requests which it does not get,
-// nor the other way round.
+// The page must not show that a backend accepts requests when the balancer skips
+// it, nor the reverse.
 func TestBackendStateAgreesWithHealth(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	for phase := range health.HalfOpen + 1 {
@@ -23,12 +23,12 @@ func TestBackendStateAgreesWithHealth(t *testing.T) {
 				}
 				b := balancer.Backend{Weight: bits >> 3 & 1}
 				if bits&16 > 0 {
-					h.Throttle.Kind, h.Throttle.MaxTokens = health.LimitTokens, 500 // which a large request does not fit into
+					h.Throttle.Kind, h.Throttle.MaxTokens = health.LimitTokens, 500 // less than the request
 				}
 				offered := b.Weight > 0 && h.SkipReason(now, 1<<40) == health.NotSkipped
 				c := backendState(&b, &h, now)
 				if c.acceptsRequests() != (offered && phase != health.HalfOpen) {
-					t.Errorf("%+v of weight %d is said to be %s", h, b.Weight, c)
+					t.Errorf("%+v of weight %d is shown as %s", h, b.Weight, c)
 				}
 			}
 		}
@@ -41,17 +41,17 @@ func TestPoolStateFollowsFirstPriority(t *testing.T) {
 		want   PoolState
 		says   string
 	}{
-		"all well":                         {[][]BackendState{{Available}, {Available}}, Healthy, "Priority 1 takes all requests."},
+		"all well":                         {[][]BackendState{{Available}, {Available}}, Healthy, "Priority 1 serves all requests."},
 		"the first is throttled":           {[][]BackendState{{Throttled}, {Available}}, Spilling, "Requests spill to priority 2: b is throttled (provisioned)."},
-		"one of the first is out":          {[][]BackendState{{Open, Available}, {Available}}, Reduced, "Priority 1 takes requests, but b has its breaker open (503)."},
-		"a lower one is out":               {[][]BackendState{{Available}, {Drained}}, Reduced, "Priority 1 takes requests, but b is drained (503)."},
+		"one of the first is out":          {[][]BackendState{{Open, Available}, {Available}}, Reduced, "Priority 1 serves, but b has an open circuit (503)."},
+		"a lower one is out":               {[][]BackendState{{Available}, {Drained}}, Reduced, "Priority 1 serves, but b is drained (503)."},
 		"two groups are out":               {[][]BackendState{{Drained}, {HalfOpen}, {Partial}}, Spilling, "Requests spill to priority 3:"},
-		"nobody":                           {[][]BackendState{{Open}, {Drained}}, Down, "No backend takes requests: b has its breaker open (503), b is drained (503)."},
-		"unused ones do not count":         {[][]BackendState{{Unused}, {Available}}, Healthy, "Priority 2 takes all requests."},
-		"nobody has a weight":              {[][]BackendState{{Unused}}, Down, "No backend has a weight: no request can be served."},
-		"an empty pool":                    {nil, Down, "No backend has a weight: no request can be served."},
+		"none accepts":                     {[][]BackendState{{Open}, {Drained}}, Down, "No backend accepts requests: b has an open circuit (503), b is drained (503)."},
+		"unused backends do not count":     {[][]BackendState{{Unused}, {Available}}, Healthy, "Priority 2 serves all requests."},
+		"no weight":                        {[][]BackendState{{Unused}}, Down, "No backend has a weight above 0: no request can be served."},
+		"an empty pool":                    {nil, Down, "No backend has a weight above 0: no request can be served."},
 		"many are out":                     {[][]BackendState{{Open, Open, Open, Open, Open, Available}}, Reduced, "and 2 more."},
-		"the first takes a share":          {[][]BackendState{{Partial}, {Available}}, Reduced, "Priority 1 takes requests, but b takes 30\u00a0% of its share (503)."},
+		"the first takes a share":          {[][]BackendState{{Partial}, {Available}}, Reduced, "Priority 1 serves, but b gets 30\u00a0% of its share (503)."},
 		"first by order, not by condition": {[][]BackendState{{Available}, {Open}}, Reduced, "Priority 1"},
 	} {
 		var s PoolStatus

@@ -18,8 +18,8 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// browser is what look.mjs needs: the npm packages and a Chromium; or a skip
-// with the command that installs them.
+// browser finds what look.mjs needs: the npm packages and Chromium. Without them
+// the test is skipped.
 func browser(t *testing.T) (tools, chromium string) {
 	t.Helper()
 	tools = os.Getenv("SPILLWAY_TOOLS")
@@ -43,22 +43,22 @@ func browser(t *testing.T) (tools, chromium string) {
 	return "", ""
 }
 
-// serve mounts the door as the server does, and runs it.
+// serve runs handlers behind one address, which takes them in turn.
 func serve(t *testing.T, cfgs ...Config) string {
 	t.Helper()
-	var doors []*Handler
+	var handlers []*Handler
 	for i := range cfgs {
 		o := New(cfgs[i])
 		ctx := t.Context()
 		done := make(chan struct{})
 		go func() { defer close(done); o.Run(ctx) }()
 		t.Cleanup(func() { <-done })
-		doors = append(doors, o)
+		handlers = append(handlers, o)
 	}
 	var turn atomic.Uint64
 	r := chi.NewRouter()
 	r.Mount("/ops", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		doors[int(turn.Add(1))%len(doors)].ServeHTTP(w, r)
+		handlers[int(turn.Add(1))%len(handlers)].ServeHTTP(w, r)
 	}))
 	srv := httptest.NewServer(r)
 	t.Cleanup(srv.Close)
@@ -83,23 +83,23 @@ func TestStatusPageInBrowser(t *testing.T) {
 		t.Error(problem)
 	}
 	if len(report.Looked) != 17 {
-		t.Errorf("%d scenes were looked at, want 17", len(report.Looked))
+		t.Errorf("%d scenarios were visited, want 17", len(report.Looked))
 	}
 	for scene, l := range report.Looked {
 		if l.Axe < 20 || l.Requests < 5 {
-			t.Errorf("%s: only %d rules of axe and %d requests: was it looked at?", scene, l.Axe, l.Requests)
+			t.Errorf("%s: only %d rules of axe and %d requests: the page was not visited", scene, l.Axe, l.Requests)
 		}
 	}
 	t.Logf("a change was followed within %d ms", report.Looked["change"].FollowedMS)
 	if said := locked.written(); !slices.Equal(said, []string{"drain ptu-uksouth by Ana Óðinn"}) {
-		t.Errorf("the fleet heard %q", said)
+		t.Errorf("written: %q", said)
 	}
 	if len(locked.actions) != 1 || locked.actions[0].Key == "" || strings.Contains(testKey, locked.actions[0].Key) {
-		t.Errorf("the audit log was told %+v", locked.actions)
+		t.Errorf("audited %+v", locked.actions)
 	}
 }
 
-// scenarioURLs serves every scene without a key.
+// scenarioURLs serves every scenario without a key.
 func scenarioURLs(t *testing.T, at func() time.Time) map[string]string {
 	t.Helper()
 	worlds := scenarios(at)
@@ -113,7 +113,7 @@ func scenarioURLs(t *testing.T, at func() time.Time) map[string]string {
 	return urls
 }
 
-// report is what look.mjs saw.
+// report is the output of look.mjs.
 type report struct {
 	Problems []string
 	Looked   map[string]struct{ Requests, Axe, FollowedMS int }
@@ -132,19 +132,18 @@ func runBrowser(t *testing.T, tools, chromium string, urls map[string]string) (s
 		t.Fatalf("look.mjs: %v\n%s", err, out)
 	}
 	if err := json.Unmarshal(out, &seen); err != nil {
-		t.Fatalf("look.mjs said %q: %v", out, err)
+		t.Fatalf("look.mjs printed %q: %v", out, err)
 	}
 	return seen
 }
 
-// loopingClock is a clock that goes for five seconds, again and again: countdowns are
-// seen to run, and never end, however slow the browser is.
+// loopingClock runs for five seconds, again and again: countdowns run, and never
+// end, however slow the browser is.
 func loopingClock(began time.Time) func() time.Time {
 	return func() time.Time { return began.Add(time.Since(began) % (5 * time.Second)) }
 }
 
-// twoInstances are two doors behind one address, of the same fleet but with
-// requests of their own.
+// twoInstances are two instances behind one address, each with its own requests.
 func twoInstances(t *testing.T, at func() time.Time) string {
 	t.Helper()
 	var cfgs []Config

@@ -10,10 +10,10 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// maxChanges is how many changes are remembered.
+// maxChanges is how many changes are kept.
 const maxChanges = 50
 
-// changes is the latest changes of the backends' state, oldest first.
+// changes is the latest changes of the backends' states, oldest first.
 type changes struct {
 	mu  sync.Mutex
 	all []change
@@ -24,15 +24,16 @@ type change struct {
 	slot health.Slot
 	text string
 	by   string // the instance that wrote it
-	n    int    // how often in a row
+	n    int    // times in a row
 }
 
-// repeatWindow is how soon the same change of the same slot is the same story:
-// a full PTU throttles many times a second.
+// repeatWindow is the time within which the same change of the same slot is
+// counted instead of listed: a provisioned deployment at its limit throttles many
+// times a second.
 const repeatWindow = time.Minute
 
-// Changed remembers what the keeper adopted: it is made to be a
-// state.Config.OnChange, quick and calling nobody back.
+// Changed records a change. It is made for fleet.Config.OnChange: it does not
+// block.
 func (r *Recent) Changed(slot health.Slot, before, after health.Record) {
 	text := describeChange(&before, &after)
 	if text == "" {
@@ -60,7 +61,7 @@ func (c *changes) add(latest change) {
 	c.all = append(c.all, latest)
 }
 
-// latest is up to n of them, newest first.
+// latest is up to n changes, newest first.
 func (c *changes) latest(n int) []change {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -71,8 +72,7 @@ func (c *changes) latest(n int) []change {
 	return found
 }
 
-// describeChange says for people what changed; "" when it is nothing they would
-// want to know.
+// describeChange describes a change for the page; "" = it is not shown.
 func describeChange(before, after *health.Record) string {
 	var parts []string
 	if before.Override.Drained != after.Override.Drained {
@@ -81,11 +81,11 @@ func describeChange(before, after *health.Record) string {
 	switch from, to := before.Circuit.State, after.Circuit.State; {
 	case from == to:
 	case to == health.Open:
-		parts = append(parts, "breaker opened"+withReason(after.LastChange.Reason))
+		parts = append(parts, "circuit opened"+withReason(after.LastChange.Reason))
 	case to == health.HalfOpen:
-		parts = append(parts, "half-open: one probe of the fleet")
+		parts = append(parts, "half-open: one probe across all instances")
 	default:
-		parts = append(parts, "breaker closed"+withReason(after.LastChange.Reason))
+		parts = append(parts, "circuit closed"+withReason(after.LastChange.Reason))
 	}
 	switch {
 	case after.Windows.Generation != before.Windows.Generation:

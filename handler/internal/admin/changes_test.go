@@ -24,9 +24,9 @@ func TestDescribeChange(t *testing.T) {
 		before, after health.Record
 		want          string
 	}{
-		"a trip":          {closed, open, "breaker opened: 503"},
-		"a probe":         {open, half, "half-open: one probe of the fleet"},
-		"a recovery":      {half, healed, "breaker closed: probe answered"},
+		"a trip":          {closed, open, "circuit opened: 503"},
+		"a probe":         {open, half, "half-open: one probe across all instances"},
+		"a recovery":      {half, healed, "circuit closed: probe answered"},
 		"a drain":         {closed, drained, "drained by anna"},
 		"a restore":       {drained, health.Record{Override: health.OperatorOverride{Sequence: 2, Operator: "ben"}}, "restored by ben"},
 		"a throttle":      {closed, full, "throttled: 429 tokens"},
@@ -40,27 +40,27 @@ func TestDescribeChange(t *testing.T) {
 	}
 }
 
-// A full PTU is throttled many times a second: that is one story, and it must
-// not push the others out.
+// A provisioned deployment at its limit throttles many times a second: its changes
+// must not push the others out.
 func TestRepeatedChangesAreMerged(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	r := NewRecent(2, 1, func() time.Time { return now })
 	note := func(slot health.Slot, text string) { r.changes.add(change{at: now, slot: slot, text: text, n: 1}) }
-	note(1, "breaker opened: 503")
+	note(1, "circuit opened: 503")
 	for range 200 {
 		note(0, "throttled: 429 provisioned")
 		now = now.Add(100 * time.Millisecond)
 	}
 	got := r.changes.latest(10)
-	if len(got) != 2 || got[0].n != 200 || got[0].slot != 0 || got[1].text != "breaker opened: 503" {
-		t.Errorf("told %+v", got)
+	if len(got) != 2 || got[0].n != 200 || got[0].slot != 0 || got[1].text != "circuit opened: 503" {
+		t.Errorf("changes: %+v", got)
 	}
 	now = now.Add(2 * repeatWindow)
 	note(0, "throttled: 429 provisioned")
-	note(0, "breaker opened: 503")
+	note(0, "circuit opened: 503")
 	note(0, "throttled: 429 provisioned")
 	if got = r.changes.latest(10); len(got) != 5 || got[0].n != 1 {
-		t.Errorf("after a pause and a turn, told %+v", got)
+		t.Errorf("after a pause and another change: %+v", got)
 	}
 	for i := range 3 * maxChanges {
 		note(0, fmt.Sprint("change ", i))

@@ -7,22 +7,21 @@ import (
 	"unicode"
 )
 
-// ConsumerStatus is one consumer: what it asked in the last minute, and how it
-// stands with its limits.
+// ConsumerStatus is a consumer's traffic in the last minute, and its limits.
 type ConsumerStatus struct {
 	Name   string        `json:"name"`
-	Minute MinuteStatus  `json:"lastMinute"` // throttled: refused for its quota
+	Minute MinuteStatus  `json:"lastMinute"` // throttled: rejected by a quota
 	Limits []LimitStatus `json:"limits,omitempty"`
 }
 
-// LimitStatus is how one limit stands, over the fleet, as far as the answering
-// instance knows.
+// LimitStatus is one limit across all instances, as far as the answering instance
+// knows.
 type LimitStatus struct {
 	Limit     string  `json:"limit"`           // "tokensPerMinute"
 	Model     string  `json:"model,omitempty"` // "" = over all models
 	Amount    float64 `json:"amount"`          // tokens, requests, or money in the currency of the prices
 	Remaining float64 `json:"remaining"`
-	ResetMS   int64   `json:"resetMs"` // until the whole limit is there again
+	ResetMS   int64   `json:"resetMs"` // until the limit is unused again
 }
 
 func (o *Handler) consumers(now time.Time) []ConsumerStatus {
@@ -43,10 +42,10 @@ func (o *Handler) consumers(now time.Time) []ConsumerStatus {
 	return all
 }
 
-// Key tells one limit of a consumer from another.
+// Key identifies a limit of a consumer.
 func (l LimitStatus) Key() string { return l.Limit + " " + l.Model }
 
-// Level is how near the limit is, for the eye.
+// Level is how much of the limit is used: "over", "near" or "well" below.
 func (l LimitStatus) Level() string {
 	switch used := l.usedPercent(); {
 	case used >= 100:
@@ -57,7 +56,6 @@ func (l LimitStatus) Level() string {
 	return "well"
 }
 
-// usedPercent is in percent.
 func (l LimitStatus) usedPercent() float64 {
 	if l.Amount <= 0 {
 		return 100
@@ -65,7 +63,7 @@ func (l LimitStatus) usedPercent() float64 {
 	return 100 * (l.Amount - l.Remaining) / l.Amount
 }
 
-// limitName is "tokens per minute" of "tokensPerMinute".
+// limitName is "tokens per minute" for "tokensPerMinute".
 func limitName(limit string) string {
 	var text strings.Builder
 	for _, r := range limit {

@@ -11,8 +11,7 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// explain tells why the request went where it went, one sentence for each
-// step.
+// explain is why the request went to its backend, a sentence for each step.
 func explain(d *requestRecord) []string {
 	var why []string
 	if d.eligible == 0 && len(d.candidates) == 0 {
@@ -22,7 +21,7 @@ func explain(d *requestRecord) []string {
 		why = append(why, skipped(d, &d.candidates[i]))
 	}
 	if d.eligible == 0 {
-		why = append(why, "Nobody was left to try.")
+		why = append(why, "No backend was left to try.")
 	}
 	for i := range d.attempts {
 		why = append(why, attempted(d, i))
@@ -37,11 +36,11 @@ func explain(d *requestRecord) []string {
 }
 
 func rejectedBeforeSelection(d *requestRecord) string {
-	text := fmt.Sprintf("Answered %d", d.status)
+	text := fmt.Sprintf("Rejected with %d", d.status)
 	if d.code != "" {
 		text += " (" + d.code + ")"
 	}
-	text += " before any backend was looked at"
+	text += " before a backend was selected"
 	if d.cause != "" {
 		text += ": " + d.cause
 	}
@@ -49,20 +48,20 @@ func rejectedBeforeSelection(d *requestRecord) string {
 }
 
 func skipped(d *requestRecord, c *balancer.Candidate) string {
-	text := fmt.Sprintf("%s (priority %d) was passed over: %s", c.Backend.Name, c.Backend.Priority, c.Reason)
+	text := fmt.Sprintf("%s (priority %d) was skipped: %s", c.Backend.Name, c.Backend.Priority, c.Reason)
 	if left := c.Until.Sub(d.began); left > 0 {
 		text += " for another " + formatDuration(left)
 	}
 	return text + "."
 }
 
-// attempted is the sentence of one attempt.
+// attempted is the sentence about an attempt.
 func attempted(d *requestRecord, i int) string {
 	a := &d.attempts[i]
 	text := fmt.Sprintf("%s (priority %d) was tried ", a.Backend.Name, a.Backend.Priority)
 	switch {
 	case a.Probe:
-		text += "as the one probe of the fleet"
+		text += "as the half-open probe"
 	case i == 0:
 		text += "first"
 	default:
@@ -73,24 +72,24 @@ func attempted(d *requestRecord, i int) string {
 
 func attemptOutcome(a *proxy.Attempt) string {
 	took := formatDuration(a.Took)
-	because := ""
+	because, wait := "", ""
+	if a.Outcome.RawWait > 0 {
+		wait = ", wait " + formatDuration(a.Outcome.RawWait)
+	}
 	if a.Outcome.Reason != "" {
-		because = " (" + a.Outcome.Reason + ")"
+		because = " (" + a.Outcome.Reason + wait + ")"
 	}
 	switch a.Outcome.Class {
 	case health.Served:
 		return fmt.Sprintf("served with %d in %s", a.Status, took)
 	case health.Throttled:
-		if a.Outcome.RawWait > 0 {
-			because += ", asking for " + formatDuration(a.Outcome.RawWait)
-		}
 		return "was throttled" + because + " after " + took
 	case health.Failed:
 		return "failed" + because + " after " + took
 	case health.Misconfigured:
 		return "refused our credential or deployment" + because + " after " + took
 	case health.Abandoned:
-		return "was abandoned" + because + " after " + took + ": the caller left"
+		return "was abandoned" + because + " after " + took + ": the caller disconnected"
 	}
 	return "ended after " + took
 }
@@ -99,7 +98,7 @@ func finalOutcome(d *requestRecord) string {
 	text := fmt.Sprintf("The caller got %d", d.status)
 	switch {
 	case d.broken:
-		return text + ", and the answer broke off: it ended in an error event and an aborted connection."
+		return text + ", and the response was cut off: it ended with an error event and an aborted connection."
 	case d.served != nil:
 		return fmt.Sprintf("%s from %s in %s.", text, d.served.Name, formatDuration(d.took))
 	}
@@ -107,12 +106,12 @@ func finalOutcome(d *requestRecord) string {
 		text += ": " + strings.TrimPrefix(d.errText, "proxy: ")
 	}
 	if left := d.retryAt.Sub(d.began); left > 0 {
-		text += "; the soonest reopening was " + formatDuration(left) + " away"
+		text += "; the first backend reopens " + formatDuration(left) + " later"
 	}
 	return text + "."
 }
 
-// formatDuration is a duration as people say it, to the millisecond where that matters.
+// formatDuration is a duration for people, in milliseconds where they matter.
 func formatDuration(d time.Duration) string {
 	in := func(n float64, unit string, digits int) string {
 		text := strconv.FormatFloat(n, 'f', digits, 64)

@@ -17,8 +17,8 @@ import (
 	"spillway/handler/internal/quota"
 )
 
-// fakeFleet is a fleet as the page may find it: a keeper that says what it is told
-// to, and requests that were.
+// fakeFleet is a Replica with the state that a test sets, and the configuration of
+// a handler with finished requests.
 type fakeFleet struct {
 	mu          sync.Mutex
 	at          func() time.Time
@@ -100,14 +100,14 @@ func (w *fakeFleet) override(verb, backend, who string, to func(*health.Health, 
 	return nil
 }
 
-// written is what the operators written so far.
+// written is the overrides so far.
 func (w *fakeFleet) written() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]string(nil), w.overrides...)
 }
 
-// backendSpec is one backend of a drawn-up pool.
+// backendSpec is one backend of a pool.
 type backendSpec struct {
 	name, region string
 	priority     int
@@ -115,7 +115,7 @@ type backendSpec struct {
 	provisioned  bool
 }
 
-// newFakeFleet draws up a fleet of these models, each with these backends.
+// newFakeFleet has these models, each with these backends.
 func newFakeFleet(at func() time.Time, models []string, backends []backendSpec) *fakeFleet {
 	w := &fakeFleet{at: at}
 	w.cfg = Config{
@@ -145,7 +145,7 @@ func newFakeFleet(at func() time.Time, models []string, backends []backendSpec) 
 	return w
 }
 
-// threeBackends is a PTU and two pay-as-you-go backends.
+// threeBackends is a provisioned backend and two pay-as-you-go ones.
 func threeBackends() []backendSpec {
 	return []backendSpec{
 		{"ptu-uksouth", "uksouth", 1, 1, true},
@@ -168,7 +168,7 @@ func (w *fakeFleet) addConsumers() {
 	}
 }
 
-// usageRows makes up two days of usage for the teams.
+// usageRows is generated usage of every hour.
 func (w *fakeFleet) usageRows(from, to time.Time) []UsageRow {
 	var rows []UsageRow
 	for h := from; h.Before(to); h = h.Add(time.Hour) {
@@ -186,8 +186,8 @@ func (w *fakeFleet) usageRows(from, to time.Time) []UsageRow {
 	return rows
 }
 
-// fakeRequest is a request that is over: who was tried, with what verdict, the last
-// of them the one that served when it did.
+// fakeRequest is a finished request. The last attempt is the one that served, if
+// any.
 type fakeRequest struct {
 	id       string
 	consumer *consumer.Consumer
@@ -249,7 +249,7 @@ func failedBy(b *balancer.Backend, why string, status int) proxy.Attempt {
 	}}
 }
 
-var errTableUnreachable = errors.New("list instances: state: the table is out of reach")
+var errTableUnreachable = errors.New("list instances: state: the table is unreachable")
 
 func tokens(prompt, completion int64) usage.Tokens {
 	return usage.Tokens{Prompt: prompt, Completion: completion}

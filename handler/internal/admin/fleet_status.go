@@ -8,31 +8,31 @@ import (
 	"spillway/handler/internal/fleet"
 )
 
-// FleetStatus is what the table says of all instances, as of the last reading.
+// FleetStatus is all instances, as of the last read of the table.
 type FleetStatus struct {
-	AgeMS     int64            `json:"ageMs"`    // of this reading
+	AgeMS     int64            `json:"ageMs"`    // since the read
 	Revision  uint64           `json:"revision"` // how often the shared state was written
 	Error     string           `json:"trouble,omitempty"`
 	Instances []InstanceStatus `json:"instances"`
 }
 
-// InstanceStatus is what one instance said it agreed to. It says so every few
-// seconds, so a revision that is a little behind is a word that is a little old.
+// InstanceStatus is what an instance last wrote about itself. It writes every few
+// seconds, so a revision that is slightly behind is normal.
 type InstanceStatus struct {
 	Name         string `json:"name"`
-	ThisInstance bool   `json:"answers,omitempty"` // this is its status
+	ThisInstance bool   `json:"answers,omitempty"` // the instance that answers
 	Revision     uint64 `json:"revision"`
-	Latest       bool   `json:"latest"` // … is the fleet's
+	Latest       bool   `json:"latest"` // Revision is the table's
 	LastSeenMS   int64  `json:"saidMsAgo"`
-	BehindMS     int64  `json:"behindMs"` // others' changes, on average
-	OutageMS     int64  `json:"outageMs"` // without the table, in all
+	BehindMS     int64  `json:"behindMs"` // delay of other instances' changes, on average
+	OutageMS     int64  `json:"outageMs"` // total time without the table
 }
 
-// fleetSnapshot is the last reading in the forms that the status needs.
+// fleetSnapshot is the last read of the table, indexed for the status.
 type fleetSnapshot struct {
 	status *FleetStatus
 	slots  map[string]*fleet.SlotState
-	at     time.Time // the table's clock now
+	at     time.Time // now, by the table's clock
 }
 
 func (o *Handler) fleetSnapshot() fleetSnapshot {
@@ -60,13 +60,14 @@ func (o *Handler) fleetSnapshot() fleetSnapshot {
 	return v
 }
 
-// fleetReadInterval is how often the whole fleet is read at most, however many look.
+// fleetReadInterval is the least time between two reads, however many viewers
+// there are.
 const fleetReadInterval = 2 * time.Second
 
-// fleetReadTimeout is how long one such reading may take.
+// fleetReadTimeout bounds a read.
 const fleetReadTimeout = 10 * time.Second
 
-// fleetReader is the latest reading of what the table says of everything.
+// fleetReader reads the state of all instances while it is requested.
 type fleetReader struct {
 	replica   Replica
 	now       func() time.Time
@@ -75,14 +76,14 @@ type fleetReader struct {
 	mu     sync.Mutex
 	last   fleet.State
 	readAt time.Time // when last was read; zero = never
-	err    error     // of the latest reading
+	err    error     // of the latest read
 }
 
 func newFleetReader(k Replica, now func() time.Time) fleetReader {
 	return fleetReader{replica: k, now: now, requested: make(chan struct{}, 1)}
 }
 
-// request notes that somebody looks. It never waits.
+// request asks for a read. It does not block.
 func (f *fleetReader) request() {
 	select {
 	case f.requested <- struct{}{}:
@@ -90,8 +91,7 @@ func (f *fleetReader) request() {
 	}
 }
 
-// latest is the latest reading, the instant it is of, and what the latest try
-// failed with.
+// latest is the last successful read, its time, and the error of the last read.
 func (f *fleetReader) latest() (fleet.State, time.Time, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -18,7 +18,7 @@ func TestFleetIsReadOnlyWhileStatusIsRequested(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if w.reads != 0 {
-			t.Errorf("read %d times while nobody looked", w.reads)
+			t.Errorf("read %d times without a request for the status", w.reads)
 		}
 		for range 100 { // ten viewers, each once a second, for ten seconds
 			o.currentStatus()

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// The functions of this file say numbers on the first paint as page.js says
-// them ever after.
+// The functions of this file format values on the server as format.js formats
+// them in the browser.
 
-// templateData is a place in the drawing of a pool.
+// templateData is the argument of the templates of a group and of a backend.
 type templateData struct {
 	Pool    PoolStatus
 	Group   GroupStatus
@@ -27,7 +27,7 @@ func dataOf(p PoolStatus, g GroupStatus, b ...BackendStatus) templateData {
 
 func toFloat(n int64) float64 { return float64(n) }
 
-// formatCount is a number with its thousands apart.
+// formatCount separates the thousands.
 func formatCount(n int64) string {
 	text := strconv.FormatInt(n, 10)
 	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
@@ -36,7 +36,7 @@ func formatCount(n int64) string {
 	return text
 }
 
-// formatCountdown is a countdown; "" when there is none.
+// formatCountdown is "" when nothing is counted down.
 func formatCountdown(ms int64) string {
 	if ms <= 0 {
 		return ""
@@ -44,7 +44,7 @@ func formatCountdown(ms int64) string {
 	return "for another " + formatMS(float64(ms))
 }
 
-// formatMS is a duration as a person wants it; a dash for none.
+// formatMS is a rounded duration; a dash for none.
 func formatMS(ms float64) string {
 	switch {
 	case ms <= 0:
@@ -59,7 +59,7 @@ func formatMS(ms float64) string {
 	return strconv.FormatFloat(ms/60_000, 'f', 0, 64) + "\u00a0min"
 }
 
-// sharePercent is the part of the pool's answers that this backend gave, in percent.
+// sharePercent is the share of the pool's responses that the backend served.
 func sharePercent(p PoolStatus, b BackendStatus) int64 {
 	if p.Minute.Served == 0 {
 		return 0
@@ -67,12 +67,11 @@ func sharePercent(p PoolStatus, b BackendStatus) int64 {
 	return (100*b.Minute.Served + p.Minute.Served/2) / p.Minute.Served
 }
 
-// shareText is the share in words.
 func shareText(p PoolStatus, b BackendStatus) string {
 	if p.Minute.Served == 0 {
-		return "no answers lately"
+		return "no responses in the last minute"
 	}
-	return strconv.FormatInt(sharePercent(p, b), 10) + "\u00a0% of the answers"
+	return strconv.FormatInt(sharePercent(p, b), 10) + "\u00a0% of responses"
 }
 
 func describeBackend(b BackendStatus) string {
@@ -86,11 +85,11 @@ func describeBackend(b BackendStatus) string {
 	return text
 }
 
-// changeText is what last changed the backend, with an operator's name and the time.
+// changeText is the last change of the backend, with its author and time.
 func changeText(b BackendStatus) string {
 	text := b.Why
 	if text != "" && b.State == Available {
-		text = "last: " + text
+		text = "last change: " + text
 	}
 	at := b.ChangedAt
 	if b.Drained != nil && b.Drained.By != "" {
@@ -125,7 +124,7 @@ func formatPercent(p *float64) string {
 
 func formatClock(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" }
 
-// quotaText is how much of a limit is used.
+// quotaText is the use of a limit.
 func quotaText(l LimitStatus) string {
 	text := limitName(l.Limit)
 	if l.Model != "" {
@@ -134,7 +133,7 @@ func quotaText(l LimitStatus) string {
 	return fmt.Sprintf("%s: %s of %s, %s\u00a0%%", text, formatAmount(l.Amount-l.Remaining), formatAmount(l.Amount), strconv.FormatInt(int64(l.usedPercent()), 10))
 }
 
-// formatAmount is a number of anything, money included.
+// formatAmount is a number of tokens or requests, or an amount of money.
 func formatAmount(n float64) string {
 	if n == math.Trunc(n) {
 		return formatCount(int64(n))
@@ -151,12 +150,12 @@ func changeSource(c ChangeStatus) string {
 		if text != "" {
 			text += ", "
 		}
-		text += "seen by " + c.By
+		text += "reported by " + c.By
 	}
 	return text
 }
 
-// Key tells one change from another.
+// Key identifies a change.
 func (c ChangeStatus) Key() string {
 	return c.Slot + " " + c.Text + " " + strconv.FormatInt(c.At.UnixMilli(), 10)
 }

@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// mountPath is where the door is mounted. A mount may or may not take it off.
+// mountPath is the prefix of all paths. A router may or may not strip it.
 const mountPath = "/ops"
 
-// idHeader names each answer, for the audit log.
+// idHeader identifies each response in the audit log.
 const idHeader = "X-Request-Id"
 
-// ServeHTTP answers everything below /ops. The key is asked for ahead of the
-// path, so that every spelling of a path meets the same answer.
+// ServeHTTP serves everything below /ops. The key is checked before the path is
+// looked up, so that no spelling of a path avoids it.
 func (o *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setSecurityHeaders(w.Header())
 	if o.cfg.NewID != nil {
 		w.Header().Set(idHeader, o.cfg.NewID())
 	}
 	if !o.access.enabled(r) {
-		writeError(w, http.StatusNotFound, "not_found", "There is no such path here.")
+		writeError(w, http.StatusNotFound, "not_found", "There is no such path.")
 		return
 	}
 	path, _ := strings.CutPrefix(r.URL.Path, mountPath)
@@ -35,7 +35,7 @@ func (o *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case !ok:
-		writeError(w, http.StatusNotFound, "not_found", "There is no such path here. See GET /ops/ for the status page and GET /ops/api/status for its data.")
+		writeError(w, http.StatusNotFound, "not_found", "There is no such path. See GET /ops/ for the status page and GET /ops/api/status for its data.")
 	case !methodAllowed(found.method, r.Method):
 		w.Header().Set("Allow", found.method)
 		writeError(w, http.StatusMethodNotAllowed, "method_not_allowed", "Use "+found.method+" for this path.")
@@ -48,7 +48,7 @@ func methodAllowed(want, got string) bool {
 	return got == want || want == http.MethodGet && got == http.MethodHead
 }
 
-// actionRoute is the route of an operator's word on a backend. A name may hold a
+// actionRoute is the route of an action. The name of a backend may contain a
 // slash: "backend/model".
 func (o *Handler) actionRoute(path string) (route, bool) {
 	rest, ok := strings.CutPrefix(path, "/api/backends/")
@@ -59,9 +59,8 @@ func (o *Handler) actionRoute(path string) (route, bool) {
 	return route{method: http.MethodPost, serve: func(w http.ResponseWriter, r *http.Request) { o.serveAction(w, r, rest[at+1:], rest[:at]) }}, true
 }
 
-// setSecurityHeaders forbids a browser everything that the page does not need
-// (facts/reliability.md T37 to T39). No page script may write markup at all:
-// names reach the page as text.
+// setSecurityHeaders forbids everything that the page does not need. Scripts
+// cannot write markup: names of backends, consumers and models are only ever text.
 func setSecurityHeaders(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
 		"frame-ancestors 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
@@ -78,7 +77,7 @@ func writeUnauthorized(w http.ResponseWriter) {
 	writeError(w, http.StatusUnauthorized, "operator_key_required", "Send the operators' key (SPILLWAY_OPERATOR_KEY) as x-spillway-operator-key or as Authorization: Bearer.")
 }
 
-// writeError answers with an error in OpenAI's shape.
+// writeError responds with an error in OpenAI's shape.
 func writeError(w http.ResponseWriter, status int, code, message string) {
 	writeJSON(w, status, map[string]any{"error": errorBody(status, code, message)})
 }
@@ -94,7 +93,7 @@ func errorBody(status int, code, message string) map[string]any {
 func writeJSON(w http.ResponseWriter, status int, value any) {
 	body, err := json.Marshal(value)
 	if err != nil {
-		panic("ops: an answer of plain values did not encode: " + err.Error())
+		panic("admin: encode response: " + err.Error())
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

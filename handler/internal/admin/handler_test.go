@@ -15,7 +15,7 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// mount is the door as the server mounts it.
+// mount mounts the handler as the server does.
 func mount(cfg Config) http.Handler {
 	r := chi.NewRouter()
 	r.Mount("/ops", New(cfg))
@@ -46,8 +46,8 @@ func (s testRequest) to(t *testing.T, h http.Handler) *httptest.ResponseRecorder
 	return record(h, r)
 }
 
-// sentRequest is a request as it comes from the wire, not as a client would
-// clean it; nil when no server would take its path.
+// sentRequest is a request with its path as sent, not as a client cleans it; nil
+// when a server would not parse it.
 func sentRequest(t *testing.T, path, query string) *http.Request {
 	t.Helper()
 	u, err := url.ParseRequestURI(path)
@@ -107,7 +107,7 @@ func TestRequestsWithoutKeyAreUnauthorized(t *testing.T) {
 		}
 	}
 	if said := w.written(); len(said) > 0 {
-		t.Errorf("the fleet heard %q", said)
+		t.Errorf("written: %q", said)
 	}
 }
 
@@ -124,12 +124,12 @@ func TestKeyIsAcceptedOnEveryPath(t *testing.T) {
 	}
 }
 
-// However a path is spelt, it meets the same question for the key, and nothing
-// is answered by a redirect (facts/reliability.md T06, T35).
+// Every spelling of a path needs the key, and none is answered with a redirect: see
+// docs/security.md#paths-and-names.
 func TestEveryPathSpellingNeedsTheKey(t *testing.T) {
 	w := keyedScenario()
 	h := mount(w.cfg)
-	decoded := []string{"/ops/%61pi/status", "/ops/api%2fstatus"} // one spelling of the same path
+	decoded := []string{"/ops/%61pi/status", "/ops/api%2fstatus"} // spellings of an existing path
 	for _, path := range []string{
 		"/ops//api/status", "/ops/./api/status", "/ops/../ops/api/status", "/ops/api/../api/status", "/ops/api/status/", "/ops/api/status//",
 		"/ops/API/STATUS", "/ops/api/status;jsessionid=1", "/ops/api%2fstatus", "/ops/%61pi/status", "/ops/api/status%00", "/ops/api/status%20",
@@ -170,12 +170,12 @@ func TestNothingIsServedWithoutAConfiguredKey(t *testing.T) {
 		}
 	}
 	if said := w.written(); len(said) > 0 {
-		t.Errorf("the fleet heard %q", said)
+		t.Errorf("written: %q", said)
 	}
 }
 
-// On loopback a page of any site can send requests, and a site can let its
-// name lead here.
+// A page of any site can send requests to loopback, and a site's name can resolve
+// to it.
 func TestKeylessAccessIsLimitedToLoopbackNames(t *testing.T) {
 	w := healthyScenario(time.Now)
 	w.cfg.Open = true
@@ -203,8 +203,8 @@ func TestKeylessAccessIsLimitedToLoopbackNames(t *testing.T) {
 	} {
 		before := len(w.written())
 		got := testRequest{method: http.MethodPost, path: drain, header: c.header}.to(t, h)
-		if heard := len(w.written()) > before; got.Code != c.want || heard != (c.want == 200) {
-			t.Errorf("%s: %d, heard %v: %s", name, got.Code, heard, got.Body)
+		if changed := len(w.written()) > before; got.Code != c.want || changed != (c.want == 200) {
+			t.Errorf("%s: %d, written %v: %s", name, got.Code, changed, got.Body)
 		}
 	}
 }
@@ -309,7 +309,7 @@ func TestRoutesWithoutProviderAreNotFound(t *testing.T) {
 	}
 }
 
-// publicPaths is the files that a browser gets without a key.
+// publicPaths is the files that are served without a key.
 func publicPaths() []string {
 	var paths []string
 	for path := range newPage().routes() {
@@ -318,7 +318,7 @@ func publicPaths() []string {
 	return paths
 }
 
-// The page's weight is a promise: style, scripts, icon and an empty shell.
+// The size counts style, scripts, icon and the empty page.
 func TestPageSizeIsBounded(t *testing.T) {
 	h := mount(keyedScenario().cfg)
 	paths := append(publicPaths(), "/ops/")

@@ -12,13 +12,13 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// instance is a real keeper with its page.
+// instance is a replica with its handler.
 type instance struct {
 	*fleet.Replica
 	page *Handler
 }
 
-// fleetOf are so many instances on one table, which run until the test ends.
+// fleetOf runs instances that share one table, until the test ends.
 func fleetOf(t *testing.T, names ...string) []instance {
 	t.Helper()
 	store := new(memory.Store)
@@ -39,11 +39,10 @@ func fleetOf(t *testing.T, names ...string) []instance {
 	return all
 }
 
-// A page that somebody looks at follows what happens on another instance
-// within one refresh, though its own instance has no traffic at all; the
-// browser asks once a second.
+// The status shows a change of another instance within one refresh, even when the
+// answering instance has no traffic.
 func TestStatusFollowsOtherInstancesWithinOneRefresh(t *testing.T) {
-	news := map[string]struct {
+	changes := map[string]struct {
 		happens func(t *testing.T, a instance)
 		want    BackendState
 	}{
@@ -62,11 +61,11 @@ func TestStatusFollowsOtherInstancesWithinOneRefresh(t *testing.T) {
 			attempt(t, a, health.Outcome{Class: health.Misconfigured, Reason: "401", Signals: health.NoSignals()})
 		}, Open},
 	}
-	for name, n := range news {
+	for name, n := range changes {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				all := fleetOf(t, "a", "b")
-				for range 20 { // somebody looks at b's page; a has requests
+				for range 20 { // b's status is requested; a has traffic
 					all[0].Snapshot()
 					all[1].page.currentStatus()
 					time.Sleep(time.Second / 2)
@@ -83,7 +82,7 @@ func TestStatusFollowsOtherInstancesWithinOneRefresh(t *testing.T) {
 					t.Errorf("the page followed after %v, want one refresh of 500 ms", took)
 				}
 				if got := all[1].page.currentStatus().Changes; len(got) == 0 || got[0].Slot != "ptu-uksouth/gpt-4o" || got[0].By != "a" {
-					t.Errorf("told as %+v", got)
+					t.Errorf("changes: %+v", got)
 				}
 			})
 		})
@@ -94,7 +93,7 @@ func attempt(t *testing.T, a instance, o health.Outcome) {
 	t.Helper()
 	ticket, ok := a.Acquire(0)
 	if !ok {
-		t.Fatal("no leave for an attempt")
+		t.Fatal("the attempt is not admitted")
 	}
 	a.ReportOutcome(ticket, o)
 }

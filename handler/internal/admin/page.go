@@ -12,29 +12,29 @@ import (
 //go:embed page
 var files embed.FS
 
-// page is the status page: a shell that its script fills from /ops/api/status.
-// The same markup, as html/template blocks, makes the first paint where no key
-// is needed, so that it reads without a script too.
+// page is the status page, which its script fills from /ops/api/status. Without a
+// key the server renders the data with the same templates, so that the page works
+// without scripts.
 type page struct{ html *template.Template }
 
 func newPage() *page {
 	return &page{html: template.Must(template.New("page.html").Funcs(template.FuncMap{
-		"at": dataOf, "clock": formatClock, "count": formatCount, "float": toFloat, "left": formatCountdown, "ms": formatMS, "part": shareText,
-		"percent": formatPercent, "quota": quotaText, "share": sharePercent, "times": changeSource, "traffic": trafficText, "where": describeBackend, "why": changeText,
+		"data": dataOf, "clock": formatClock, "count": formatCount, "float": toFloat, "countdown": formatCountdown, "ms": formatMS, "shareText": shareText,
+		"percent": formatPercent, "quota": quotaText, "share": sharePercent, "changeSource": changeSource, "traffic": trafficText, "describe": describeBackend, "lastChange": changeText,
 	}).ParseFS(files, "page/*.html"))}
 }
 
-// contentTypes are the types of the files that everybody may have.
-var contentTypes = map[string]string{ //nolint:gochecknoglobals // never written
+// contentTypes are the types of the public files.
+var contentTypes = map[string]string{
 	".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
 }
 
-// routes are the page's style, scripts and icon.
+// routes serves the page's style, scripts and icon.
 func (p *page) routes() map[string]route {
 	all := map[string]route{}
 	entries, err := files.ReadDir("page")
 	if err != nil {
-		panic("ops: the embedded page is missing: " + err.Error())
+		panic("admin: read the embedded page: " + err.Error())
 	}
 	for _, e := range entries {
 		kind := contentTypes[path.Ext(e.Name())]
@@ -50,8 +50,8 @@ func (p *page) routes() map[string]route {
 	return all
 }
 
-// servePage answers with the page: filled, or as the sign-in form with 401. A
-// program that asks without a key gets its 401 in JSON.
+// servePage responds with the page, or with the sign-in form and 401. A program
+// without a key gets a 401 in JSON.
 func (o *Handler) servePage(w http.ResponseWriter, r *http.Request) {
 	known := o.access.authorized(r)
 	if !known && !acceptsType(r, "text/html") {
@@ -59,7 +59,7 @@ func (o *Handler) servePage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var data struct {
-		Status *Status // nil = sign in first
+		Status *Status // nil = sign-in form
 		Blank  blankData
 	}
 	code := http.StatusOK
@@ -71,7 +71,7 @@ func (o *Handler) servePage(w http.ResponseWriter, r *http.Request) {
 	}
 	var body bytes.Buffer
 	if err := o.page.html.Execute(&body, data); err != nil {
-		writeError(w, http.StatusInternalServerError, "page_failed", "The page could not be made: "+err.Error())
+		writeError(w, http.StatusInternalServerError, "page_failed", "The page cannot be rendered: "+err.Error())
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -79,12 +79,13 @@ func (o *Handler) servePage(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body.Bytes())
 }
 
-// acceptsType reports whether the asker names this type, as browsers do for pages.
+// acceptsType reports whether the request accepts the type by name, as browsers
+// do for pages.
 func acceptsType(r *http.Request, kind string) bool {
 	return strings.Contains(r.Header.Get("Accept"), kind)
 }
 
-// blankData is what the script's copies of the markup are made of.
+// blankData fills the templates that the script copies.
 type blankData struct {
 	templateData
 	Consumer ConsumerStatus

@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// Where no key is needed, the page says everything of the pools before any
-// script has run.
+// Where no key is needed, the page has the pools before any script runs.
 func TestServerRenderedPageHasTheData(t *testing.T) {
 	for name, w := range scenarios(loopingClock(time.Now())) {
 		if name == "hostile" {
@@ -27,14 +26,14 @@ func TestServerRenderedPageHasTheData(t *testing.T) {
 		for _, p := range New(w.cfg).currentStatus().Pools {
 			for _, want := range []string{p.Model, string(p.State), p.Summary, p.Groups[0].Backends[0].Name, p.Groups[0].Backends[0].Label} {
 				if !strings.Contains(painted, want) {
-					t.Errorf("%s: the first paint lacks %q", name, want)
+					t.Errorf("%s: the rendered page lacks %q", name, want)
 				}
 			}
 		}
 	}
 }
 
-// Names that look like markup are text on the first paint too.
+// Names that look like markup are text.
 func TestServerRenderedPageEscapesNames(t *testing.T) {
 	w := hostileScenario(time.Now)
 	w.cfg.Open = true
@@ -49,7 +48,7 @@ func TestServerRenderedPageEscapesNames(t *testing.T) {
 	}
 }
 
-// sample is what a function of say.go said of a value.
+// sample is what a function of format.go returned for a value.
 type sample struct {
 	How  string
 	Of   any
@@ -79,8 +78,8 @@ func formatSamples() []sample {
 		{},
 		{Why: "503", State: Open},
 		{Why: "503", State: Available},
-		{Why: "503", State: Open, Detail: "cooled down"},
-		{Detail: "one probe is under way", State: HalfOpen},
+		{Why: "503", State: Open, Detail: "the open time is over"},
+		{Detail: "one probe is running", State: HalfOpen},
 		{Why: "x", State: Drained, Drained: &DrainStatus{By: "anna"}},
 	} {
 		samples = append(samples, sample{"why", b, changeText(b)})
@@ -88,7 +87,7 @@ func formatSamples() []sample {
 	return samples
 }
 
-// The script goes on in the words that the first paint began with.
+// The script replaces what the server rendered: both must format alike.
 func TestScriptAndServerFormatAlike(t *testing.T) {
 	node, err := exec.LookPath("node")
 	if err != nil {
@@ -98,15 +97,15 @@ func TestScriptAndServerFormatAlike(t *testing.T) {
 		t.Skip("node is not installed")
 	}
 	samples := formatSamples()
-	script, err := files.ReadFile("page/say.js")
+	script, err := files.ReadFile("page/format.js")
 	if err != nil {
 		t.Fatal(err)
 	}
 	folder := t.TempDir()
-	driver := `import * as say from "./say.mjs"; import { readFileSync } from "node:fs";
-for (const s of JSON.parse(readFileSync(0))) { const got = say[s.How](s.Of); if (got !== s.Want) console.log(s.How, JSON.stringify(s.Of), "is", JSON.stringify(got), "want", JSON.stringify(s.Want)); }
+	driver := `import * as format from "./format.mjs"; import { readFileSync } from "node:fs";
+for (const s of JSON.parse(readFileSync(0))) { const got = format[s.How](s.Of); if (got !== s.Want) console.log(s.How, JSON.stringify(s.Of), "is", JSON.stringify(got), "want", JSON.stringify(s.Want)); }
 console.log("compared");`
-	for name, text := range map[string]string{"say.mjs": string(script), "driver.mjs": driver} {
+	for name, text := range map[string]string{"format.mjs": string(script), "driver.mjs": driver} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

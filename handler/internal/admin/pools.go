@@ -15,26 +15,26 @@ type PoolStatus struct {
 	Strategy  string        `json:"strategy"`
 	Fallbacks []string      `json:"fallbacks,omitempty"`
 	State     PoolState     `json:"standing"`
-	Summary   string        `json:"sentence"` // the standing, for people
+	Summary   string        `json:"sentence"` // about the state
 	Groups    []GroupStatus `json:"groups"`   // by ascending priority
 	Minute    MinuteStatus  `json:"lastMinute"`
 }
 
-// GroupStatus is the backends of equal priority.
+// GroupStatus is the backends of one priority.
 type GroupStatus struct {
 	Priority int             `json:"priority"`
 	Backends []BackendStatus `json:"backends"`
 }
 
-// PoolState is how a pool does as a whole.
+// PoolState is the state of a pool as a whole.
 type PoolState string
 
-// The standings, best first.
+// The states, best first.
 const (
-	Healthy  PoolState = "healthy"  // the first priority group takes all that comes
-	Reduced  PoolState = "reduced"  // it takes requests, but some backend of the pool does not, or not fully
-	Spilling PoolState = "spilling" // none of the first group does: requests go to a lower one
-	Down     PoolState = "down"     // no backend takes requests
+	Healthy  PoolState = "healthy"  // the first priority group serves all requests
+	Reduced  PoolState = "reduced"  // it serves, but some backend of the pool does not, or not fully
+	Spilling PoolState = "spilling" // no backend of the first group serves: requests go to a lower one
+	Down     PoolState = "down"     // no backend serves
 )
 
 // BackendStatus is one backend of one model.
@@ -48,10 +48,10 @@ type BackendStatus struct {
 	Provisioned bool   `json:"provisioned,omitempty"`
 
 	State     BackendState    `json:"condition"`
-	Label     string          `json:"words"`            // the condition, for people, without its countdown
-	Detail    string          `json:"detail,omitempty"` // what else is worth knowing of it
+	Label     string          `json:"words"`            // the state for people, without its countdown
+	Detail    string          `json:"detail,omitempty"` // explains the state
 	LeftMS    int64           `json:"leftMs,omitempty"` // until it may change by itself; 0 = unknown
-	Phase     string          `json:"phase"`            // of the breaker
+	Phase     string          `json:"phase"`            // of the circuit
 	Throttle  *ThrottleStatus `json:"throttle,omitempty"`
 	Share     uint8           `json:"sharePercent"` // of its normal traffic
 	Drained   *DrainStatus    `json:"drained,omitempty"`
@@ -62,17 +62,17 @@ type BackendStatus struct {
 	InFlight    int64            `json:"inFlight"`
 	Minute      MinuteStatus     `json:"lastMinute"`
 	FirstToken  FirstTokenStatus `json:"firstToken"`
-	Utilization *float64         `json:"utilizationPercent,omitempty"` // as it last said itself, within a minute
+	Utilization *float64         `json:"utilizationPercent,omitempty"` // as the backend reported within the last minute
 }
 
-// ThrottleStatus is the window for which a backend asked to be left alone.
+// ThrottleStatus is the throttle window of a backend.
 type ThrottleStatus struct {
 	Kind         string `json:"kind"`
 	LeftMS       int64  `json:"leftMs"`
-	AdmitsTokens int64  `json:"roomTokens,omitempty"` // smaller requests still pass
+	AdmitsTokens int64  `json:"roomTokens,omitempty"` // smaller requests are still sent
 }
 
-// DrainStatus is an operator's word.
+// DrainStatus is an operator's drain.
 type DrainStatus struct {
 	By string     `json:"by,omitempty"` // "" until the table was read
 	At *time.Time `json:"at,omitempty"`
@@ -100,13 +100,13 @@ func minuteStatus(c counts) MinuteStatus {
 	return MinuteStatus{Requests: c.Attempts, Served: c.Served, Throttled: c.Throttled, Failed: c.Failed, Tokens: c.Tokens}
 }
 
-// statusBuilder looks at everything at one instant.
+// statusBuilder builds the status for one instant.
 type statusBuilder struct {
 	cfg       *Config
 	now       time.Time
 	snapshot  *health.Snapshot
-	slots     map[string]*fleet.SlotState // what the table said, by slot name
-	tableTime time.Time                   // when, by the table's clock
+	slots     map[string]*fleet.SlotState // in the table, by slot name
+	tableTime time.Time                   // now, by the table's clock
 }
 
 func (v *statusBuilder) pool(p *balancer.Pool) PoolStatus {
@@ -153,7 +153,7 @@ func (v *statusBuilder) backend(b *balancer.Backend) BackendStatus {
 	return s
 }
 
-// addRecord adds what only the addRecord tells: who changed it, and when.
+// addRecord adds what only the table holds: who changed the backend, and when.
 func (v *statusBuilder) addRecord(s *BackendStatus, h *health.Health) {
 	if h.Drained {
 		s.Drained = &DrainStatus{}
@@ -168,7 +168,7 @@ func (v *statusBuilder) addRecord(s *BackendStatus, h *health.Health) {
 	s.ChangedAt, s.ChangedBy = v.localTime(told.Record.LastChange.At), told.Record.LastChange.By
 }
 
-// localTime is an instant of the table's clock as this machine reads clocks.
+// localTime converts an instant of the table's clock to this machine's.
 func (v *statusBuilder) localTime(ms int64) *time.Time {
 	if ms == 0 {
 		return nil

@@ -9,35 +9,35 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// A minute is kept in slices, of which the oldest is dropped as a new one
-// begins: sums are of the last 55 to 60 seconds.
+// The last minute is kept in intervals, of which the oldest is dropped when a new
+// one begins: sums are of the last 55 to 60 seconds.
 const (
 	intervalCount  = 12
 	intervalLength = 5 * time.Second
 )
 
-// Times to the first token are counted in buckets of a quarter octave, from a
-// millisecond to a quarter of an hour: a percentile is within 9 %, and the sums
-// of several instances are as good as those of one.
+// Times to the first token are counted in buckets of a quarter octave, from 1 ms
+// to 15 min: a percentile is within 9 %, and the counts of several instances can
+// be added.
 const (
 	buckets   = 80
 	perOctave = 4
 )
 
-// rates is what was seen of one thing in the last rates. The zero rates has
-// seen nothing. It is safe for concurrent use.
+// rates counts the last minute of a backend or a consumer. The zero rates is
+// empty. It is safe for concurrent use.
 type rates struct {
 	mu sync.Mutex
 	by [intervalCount]interval
 }
 
 type interval struct {
-	number int64 // of the slice, since the epoch
+	number int64 // of the interval, since the epoch
 	counts counts
 	first  [buckets]uint32
 }
 
-// counts only grow, within a slice.
+// counts only grow, within an interval.
 type counts struct {
 	Attempts, Served, Throttled, Failed, Tokens int64
 }
@@ -50,17 +50,17 @@ func (c *counts) add(o *counts) {
 	c.Tokens += o.Tokens
 }
 
-// add notes what happened at an instant; first is the time to the first token,
-// or noToken.
+// add counts what happened at an instant. first is the time to the first token, or
+// noFirstToken.
 func (m *rates) add(at time.Time, c counts, first time.Duration) {
 	number := at.UnixNano() / int64(intervalLength)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := &m.by[number%intervalCount]
 	if late := s.number - number; late > 0 && late <= intervalCount {
-		return // a word on a slice that was dropped
+		return // its interval was dropped
 	}
-	if s.number != number { // also after a clock that was set back
+	if s.number != number { // also when the clock was set back
 		*s = interval{number: number}
 	}
 	s.counts.add(&c)
@@ -69,7 +69,7 @@ func (m *rates) add(at time.Time, c counts, first time.Duration) {
 	}
 }
 
-// sum is what the last minute holds.
+// sum is the last minute.
 func (m *rates) sum(now time.Time) (counts, histogram) {
 	var c counts
 	var h histogram
@@ -98,7 +98,7 @@ func bucketOf(d time.Duration) int {
 	return min(int(perOctave*math.Log2(ms)), buckets-1)
 }
 
-// midpoint is the geometric midpoint of a bucket, in milliseconds.
+// midpoint is the geometric middle of a bucket, in milliseconds.
 func midpoint(bucket int) float64 {
 	return math.Exp2((float64(bucket) + 0.5) / perOctave)
 }
@@ -123,7 +123,7 @@ func (h *histogram) total() uint64 {
 	return total
 }
 
-// sparse is the buckets that hold something, as pairs of bucket and count.
+// sparse is the buckets that are not empty, as pairs of bucket and count.
 func (h *histogram) sparse() [][2]uint32 {
 	pairs := [][2]uint32{}
 	for b, n := range h {
@@ -134,10 +134,10 @@ func (h *histogram) sparse() [][2]uint32 {
 	return pairs
 }
 
-// maxConsumers bounds how many consumers are counted apart.
+// maxConsumers bounds the consumers that are counted.
 const maxConsumers = 1000
 
-// consumerRates is the last minute by consumer. The zero consumerRates has seen nobody.
+// consumerRates is rates by consumer. The zero consumerRates is empty.
 type consumerRates struct {
 	mu sync.RWMutex
 	by map[string]*rates
@@ -149,7 +149,8 @@ func (c *consumerRates) add(name string, at time.Time, n counts) {
 	}
 }
 
-// ratesOf is the consumer's minute, made when it is new; nil when there are too many.
+// ratesOf is the rates of a consumer, added when it is new; nil = there are too
+// many.
 func (c *consumerRates) ratesOf(name string) *rates {
 	c.mu.RLock()
 	m := c.by[name]
@@ -180,13 +181,13 @@ func (c *consumerRates) sum(name string, now time.Time) counts {
 	return n
 }
 
-// utilizationMaxAge is for how long a backend's word on how full it is is worth showing:
-// a counter is reset each minute (facts/azure-openai.md §3.5).
+// utilizationMaxAge is how long a reported utilization is shown: the service
+// counts per minute, see docs/azure-openai.md#how-limits-count.
 const utilizationMaxAge = time.Minute
 
-// utilization is how full a backend last said it was: the utilization of a
-// provisioned deployment, or the part of its tokens per minute that is used.
-// The zero utilization is unknown. Two at once may lose one.
+// utilization is what a backend last reported: the utilization of a provisioned
+// deployment, or the used part of its tokens per minute. The zero utilization is
+// unknown. Of two concurrent updates one may be lost.
 type utilization struct {
 	at      atomic.Int64  // Unix nanoseconds; 0 = never
 	percent atomic.Uint64 // bits of a float64

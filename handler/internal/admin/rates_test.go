@@ -32,8 +32,8 @@ func TestRatesSurviveClockChanges(t *testing.T) {
 	began := time.Unix(1_700_000_000, 0)
 	var m rates
 	m.add(began, counts{Attempts: 1}, noFirstToken)
-	m.add(began.Add(-50*time.Second), counts{Attempts: 1}, noFirstToken) // late, of a slice still kept
-	m.add(began.Add(-time.Minute), counts{Attempts: 1}, noFirstToken)    // late, of the slice that began's took
+	m.add(began.Add(-50*time.Second), counts{Attempts: 1}, noFirstToken) // late, in an interval that is kept
+	m.add(began.Add(-time.Minute), counts{Attempts: 1}, noFirstToken)    // late, in an interval that was replaced
 	if c, _ := m.sum(began); c.Attempts != 2 {
 		t.Errorf("%d attempts, want the two of the last minute", c.Attempts)
 	}
@@ -44,8 +44,7 @@ func TestRatesSurviveClockChanges(t *testing.T) {
 	}
 }
 
-// Percentiles are within 9 %, and those of two instances together are those of
-// all that both saw.
+// Percentiles are within 9 %, also those of the added counts of two instances.
 func TestHistogramsOfInstancesAddUp(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var one, two, both histogram

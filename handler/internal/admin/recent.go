@@ -14,10 +14,9 @@ import (
 
 var _ api.Observer = (*Recent)(nil)
 
-// Recent is what this instance remembers of its requests: the last decisions
-// one by one, the last minute in sums, and the last changes of the backends'
-// state. It is bounded, and forgets everything with the process. It is safe for
-// concurrent use.
+// Recent keeps this instance's latest requests, its traffic of the last minute,
+// and the latest changes of the backends' states, in bounded memory. It is safe
+// for concurrent use.
 type Recent struct {
 	now         func() time.Time
 	slots       []rates
@@ -25,19 +24,19 @@ type Recent struct {
 	consumers   consumerRates
 
 	mu    sync.Mutex
-	ring  []requestRecord // in the order of arrival, around next
+	ring  []requestRecord // a ring buffer: next is the oldest
 	next  int
 	total uint64
 
 	changes changes
 }
 
-// NewRecent remembers up to keep decisions over so many slots.
+// NewRecent keeps up to keep requests, for so many slots.
 func NewRecent(slots, keep int, now func() time.Time) *Recent {
 	return &Recent{now: now, slots: make([]rates, slots), utilization: make([]utilization, slots), ring: make([]requestRecord, keep)}
 }
 
-// RequestDone remembers a request that is over.
+// RequestDone records a finished request.
 func (r *Recent) RequestDone(x *api.RequestRecord) {
 	r.countRequest(x)
 	r.mu.Lock()
@@ -47,7 +46,7 @@ func (r *Recent) RequestDone(x *api.RequestRecord) {
 	r.total++
 }
 
-// countRequest folds the exchange into the sums of the last minute.
+// countRequest adds the request to the last minute.
 func (r *Recent) countRequest(x *api.RequestRecord) {
 	end := x.Start.Add(x.Duration)
 	c := counts{Attempts: 1}
@@ -87,7 +86,7 @@ func (r *Recent) countAttempt(result *proxy.Result, i int, end time.Time) {
 	r.utilization[slot].record(end, a.Outcome.Signals)
 }
 
-// noFirstToken is the time to the first token where there was none.
+// noFirstToken is the time to the first token of a request without one.
 const noFirstToken = time.Duration(-1)
 
 func boolToInt(yes bool) int64 {
@@ -97,15 +96,15 @@ func boolToInt(yes bool) int64 {
 	return 0
 }
 
-// requestRecord is one request that is over, in memory of its own: an exchange
-// leads to its caller's body, which must not be kept.
+// requestRecord is a copy of a finished request. An api.RequestRecord refers to
+// the caller's body, which must not be retained.
 type requestRecord struct {
 	id, method, operation, family     string
 	consumer, caller, key             string
 	model, pool, code, cause, errText string
 	finish                            string
 	began                             time.Time
-	took, waited, firstToken          time.Duration // first < 0: there was no first token
+	took, waited, firstToken          time.Duration // firstToken < 0: there was none
 	status                            int
 	stream, broken                    bool
 	served                            *balancer.Backend
@@ -119,7 +118,7 @@ type requestRecord struct {
 	retryAt                           time.Time
 }
 
-// copyFrom copies the exchange over an older one, whose memory it uses again.
+// copyFrom copies x over an older request, and reuses its memory.
 func (d *requestRecord) copyFrom(x *api.RequestRecord) {
 	candidates, attempts := d.candidates[:0], d.attempts[:0]
 	*d = requestRecord{
@@ -155,7 +154,7 @@ func (d *requestRecord) copyResult(x *api.RequestRecord) {
 	}
 }
 
-// truncate bounds what an error says.
+// truncate bounds the text of an error.
 func truncate(text string) string {
 	const most = 300
 	if len(text) <= most {
@@ -164,7 +163,7 @@ func truncate(text string) string {
 	return text[:most] + "…"
 }
 
-// clone is a decision that nobody will write over.
+// clone is a copy that is not overwritten.
 func (d *requestRecord) clone() requestRecord {
 	c := *d
 	c.candidates = append([]balancer.Candidate(nil), d.candidates...)
@@ -172,7 +171,7 @@ func (d *requestRecord) clone() requestRecord {
 	return c
 }
 
-// find is the decision of this id, or of the newest ones when it is "".
+// find is the requests with this id, newest first; "" = any.
 func (r *Recent) find(id string, most int) []requestRecord {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -189,7 +188,7 @@ func (r *Recent) find(id string, most int) []requestRecord {
 	return found
 }
 
-// retained is how many decisions are remembered, and when the oldest of them began.
+// retained is how many requests are kept, and when the oldest began.
 func (r *Recent) retained() (int, time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -200,7 +199,7 @@ func (r *Recent) retained() (int, time.Time) {
 	return n, r.ring[(r.next-n+len(r.ring))%len(r.ring)].began
 }
 
-// knownMethod keeps a caller's own words off the page.
+// knownMethod replaces methods that are not standard: they are text of the caller.
 func knownMethod(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:

@@ -38,11 +38,11 @@ func TestRecentKeepsTheLatestRequests(t *testing.T) {
 		t.Errorf("%d kept, want 3", n)
 	}
 	if len(r.find("req_1", 1)) != 0 || len(r.find("req_2", 1)) != 1 {
-		t.Error("a forgotten decision is found, or a kept one is not")
+		t.Error("a dropped request is found, or a kept one is not")
 	}
 }
 
-// What was found must not change under the reader's hands while requests go on.
+// A found request must not change while new ones are recorded.
 func TestFoundRequestIsACopy(t *testing.T) {
 	w := newFakeFleet(time.Now, []string{"gpt-4o"}, threeBackends())
 	r := NewRecent(3, 1, time.Now)
@@ -56,8 +56,8 @@ func TestFoundRequestIsACopy(t *testing.T) {
 	}
 }
 
-// The candidates of a decision lie inside the loop's own memory, beside the
-// request with its body (proxy.run): keeping them would keep every body.
+// The candidates of a decision are allocated together with the request and its
+// body: retaining them would retain every body.
 func TestRecentDoesNotRetainRequestBodies(t *testing.T) {
 	w := newFakeFleet(time.Now, []string{"gpt-4o"}, threeBackends())
 	p := &w.cfg.Pools[0]
@@ -75,7 +75,7 @@ func TestRecentDoesNotRetainRequestBodies(t *testing.T) {
 	runtime.GC()
 	runtime.GC()
 	if held.Value() != nil {
-		t.Error("a kept decision holds on to its request's memory")
+		t.Error("a recorded request retains the memory of its body")
 	}
 	if got := r.find("req", 1); len(got) != 1 || got[0].candidates[0].Backend.Name != "ptu-uksouth" {
 		t.Errorf("kept %+v", got)
@@ -145,7 +145,7 @@ func TestRecentIsSafeForConcurrentUse(t *testing.T) {
 	}
 }
 
-// A request pays for being remembered: no memory, and about a microsecond.
+// Recording reuses the memory of the request that it replaces.
 func TestRecordingDoesNotAllocate(t *testing.T) {
 	r, x := busyRecent()
 	for range cap(r.ring) {
@@ -171,7 +171,7 @@ func BenchmarkSaw(b *testing.B) {
 	})
 }
 
-// busyRecent is a memory and a request of three attempts in a pool of eight.
+// busyRecent is a Recent, and a request of three attempts in a pool of eight.
 func busyRecent() (*Recent, *api.RequestRecord) {
 	var many []backendSpec
 	for i := range 8 {

@@ -10,7 +10,7 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// Requests is the latest decisions of the answering instance, newest first.
+// Requests is the latest requests of the answering instance, newest first.
 type Requests struct {
 	Instance string    `json:"instance"`
 	Kept     int       `json:"kept"`
@@ -18,8 +18,8 @@ type Requests struct {
 	Requests []Request `json:"requests"`
 }
 
-// Request is the story of one request, with the reasoning behind it. Durations
-// are in milliseconds. It holds no prompt, no answer and no credential.
+// Request is one request and why it went to its backend. Durations are in
+// milliseconds. It holds no prompt, no response body and no credential.
 type Request struct {
 	ID           string            `json:"id"`
 	Instance     string            `json:"instance"`
@@ -29,7 +29,7 @@ type Request struct {
 	Family       string            `json:"url,omitempty"`
 	Consumer     string            `json:"consumer,omitempty"`
 	Caller       string            `json:"caller,omitempty"`
-	Key          string            `json:"key,omitempty"` // which of the consumer's
+	Key          string            `json:"key,omitempty"` // the id of the consumer's key
 	Model        string            `json:"model,omitempty"`
 	Fallback     string            `json:"fallbackModel,omitempty"`
 	Stream       bool              `json:"stream,omitempty"`
@@ -48,10 +48,10 @@ type Request struct {
 	StateVersion uint64            `json:"stateVersion,omitempty"`
 	Candidates   []CandidateStatus `json:"candidates,omitempty"`
 	Attempts     []AttemptStatus   `json:"attempts,omitempty"`
-	Why          []string          `json:"why"` // the whole story in sentences
+	Why          []string          `json:"why"` // the explanation, in sentences
 }
 
-// TokensStatus is what the answer consumed, as its backend reported it.
+// TokensStatus is the tokens of the request, as its backend reported them.
 type TokensStatus struct {
 	Prompt     int64 `json:"prompt"`
 	Cached     int64 `json:"cached"`
@@ -59,14 +59,13 @@ type TokensStatus struct {
 	Reasoning  int64 `json:"reasoning"`
 }
 
-// CandidateStatus is a candidate in the order of the decision, with the reason it
-// was placed or passed over.
+// CandidateStatus is a candidate in the order of the decision.
 type CandidateStatus struct {
 	Backend  string  `json:"backend"`
 	Priority int     `json:"priority"`
-	Position int     `json:"place"` // in the line, from 1; 0 = passed over
+	Position int     `json:"place"` // in the order of attempts, from 1; 0 = skipped
 	Reason   string  `json:"reason,omitempty"`
-	LeftMS   float64 `json:"leftMs,omitempty"` // for how long the reason still held
+	LeftMS   float64 `json:"leftMs,omitempty"` // for which the reason was to hold
 }
 
 // AttemptStatus is one request sent to one backend.
@@ -80,7 +79,7 @@ type AttemptStatus struct {
 	WaitMS  float64 `json:"askedWaitMs,omitempty"`
 }
 
-// maxListed is how many decisions one answer tells of.
+// maxListed bounds the requests of one response.
 const maxListed = 200
 
 func (o *Handler) serveRequests(w http.ResponseWriter, r *http.Request) {
@@ -91,7 +90,7 @@ func (o *Handler) serveRequests(w http.ResponseWriter, r *http.Request) {
 	}
 	last, err := strconv.Atoi(query.Get("last"))
 	if err != nil || last < 1 {
-		writeError(w, http.StatusBadRequest, "invalid_query", fmt.Sprintf("Say which: ?id=REQUEST-ID, or ?last=N with N from 1 to %d.", maxListed))
+		writeError(w, http.StatusBadRequest, "invalid_query", fmt.Sprintf("Add ?id=REQUEST-ID, or ?last=N with N from 1 to %d.", maxListed))
 		return
 	}
 	kept, since := o.cfg.Recent.retained()
@@ -102,22 +101,22 @@ func (o *Handler) serveRequests(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, all)
 }
 
-// serveRequest tells who was asked even where nothing was found: behind one
-// address the next try may reach the instance that knows.
+// serveRequest names the instance also when it does not have the request: the next
+// try may reach another one.
 func (o *Handler) serveRequest(w http.ResponseWriter, id string) {
 	if found := o.cfg.Recent.find(id, 1); len(found) > 0 {
 		writeJSON(w, http.StatusOK, o.requestView(&found[0]))
 		return
 	}
 	kept, since := o.cfg.Recent.retained()
-	message := fmt.Sprintf("Not among the last %d decisions of %s. It may be older, or of another instance.", kept, o.cfg.Instance)
+	message := fmt.Sprintf("Not among the last %d requests of %s. It may be older, or on another instance.", kept, o.cfg.Instance)
 	writeJSON(w, http.StatusNotFound, map[string]any{
 		"error":    errorBody(http.StatusNotFound, "request_not_found", message),
 		"instance": o.cfg.Instance, "kept": kept, "since": since.UTC(),
 	})
 }
 
-// requestView is a decision as the API tells it.
+// requestView is a request as the API returns it.
 func (o *Handler) requestView(d *requestRecord) Request {
 	s := Request{
 		ID: d.id, Instance: o.cfg.Instance, At: d.began.UTC(), Method: d.method, Operation: d.operation, Family: d.family,

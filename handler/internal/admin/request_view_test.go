@@ -15,7 +15,6 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// Why did this go there? Told in full, for the on-call engineer.
 func TestRequestExplanation(t *testing.T) {
 	at := loopingClock(time.Unix(1_700_000_000, 0))
 	w := newFakeFleet(at, []string{"gpt-4o", "gpt-4o-mini"}, threeBackends())
@@ -49,26 +48,26 @@ func TestRequestExplanation(t *testing.T) {
 	h := mount(w.cfg)
 	for id, want := range map[string][]string{
 		"req_spilled": {
-			"ptu-uksouth (priority 1) was passed over: throttled for another 11.5 s.",
+			"ptu-uksouth (priority 1) was skipped: throttled for another 11.5 s.",
 			"payg-sweden (priority 2) was tried first and failed (503) after 31 ms.",
 			"payg-france (priority 2) was tried next and served with 200 in 1.2 s.",
 			"The caller got 200 from payg-france in 1.5 s.",
 		},
 		"req_probe": {
-			"ptu-uksouth (priority 1) was tried as the one probe of the fleet and served with 200 in 1 s.",
+			"ptu-uksouth (priority 1) was tried as the half-open probe and served with 200 in 1 s.",
 			"The caller got 200 from ptu-uksouth in 1 s.",
 		},
-		"req_stranger": {"Answered 401 (invalid_api_key) before any backend was looked at: no such key."},
+		"req_stranger": {"Rejected with 401 (invalid_api_key) before a backend was selected: no such key."},
 		"req_fallback": {
-			"ptu-uksouth (priority 1) was tried first and was throttled (429 provisioned), asking for 20 s after 9 ms.",
+			"ptu-uksouth (priority 1) was tried first and was throttled (429 provisioned, wait 20 s) after 9 ms.",
 			"payg-sweden (priority 2) was tried next and served with 200 in 2 s.",
 			"It waited 250 ms for a throttled backend to reopen.",
 			"Every backend of gpt-4o was exhausted, so its fallback gpt-4o-mini was tried.",
-			"The caller got 200, and the answer broke off: it ended in an error event and an aborted connection.",
+			"The caller got 200, and the response was cut off: it ended with an error event and an aborted connection.",
 		},
 		"req_refused": {
-			"ptu-uksouth (priority 1) was passed over: throttled.", "Nobody was left to try.",
-			"The caller got 429: every backend is throttled; the soonest reopening was 9 s away.",
+			"ptu-uksouth (priority 1) was skipped: throttled.", "No backend was left to try.",
+			"The caller got 429: every backend is throttled; the first backend reopens 9 s later.",
 		},
 	} {
 		got := testRequest{path: "/ops/api/requests?id=" + id, header: map[string]string{keyHeader: testKey}}.to(t, h)
@@ -94,7 +93,7 @@ func TestRequestFigures(t *testing.T) {
 	})
 	r := New(w.cfg).requestView(&w.cfg.Recent.find("req_a", 1)[0])
 	if r.Consumer != "team-a" || r.Backend != "payg-france" || r.TotalMS != 1000 || r.FirstMS != 209 || r.Cost != 0.0035 || r.Currency != "USD" || r.Tokens == nil || r.Tokens.Prompt != 1000 {
-		t.Errorf("told %+v", r)
+		t.Errorf("request: %+v", r)
 	}
 	wantPlaced := []CandidateStatus{
 		{Backend: "payg-sweden", Priority: 2, Position: 1},

@@ -12,7 +12,7 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// scenarios are the states of a fleet that the page is looked at in.
+// scenarios are the states of a fleet in which the page is tested.
 func scenarios(at func() time.Time) map[string]*fakeFleet {
 	return map[string]*fakeFleet{
 		"healthy": healthyScenario(at), "spilling": spillingScenario(at), "open": openScenario(at), "down": downScenario(at),
@@ -20,8 +20,8 @@ func scenarios(at func() time.Time) map[string]*fakeFleet {
 	}
 }
 
-// traffic makes n requests of the last half minute, in turn by consumers and
-// along this line of attempts.
+// traffic records n requests of the last half minute, of the consumers in turn,
+// with the attempts of line.
 func (w *fakeFleet) traffic(n int, p *balancer.Pool, line func(i int) []proxy.Attempt) {
 	for i := range n {
 		v := fakeRequest{
@@ -148,8 +148,8 @@ func memoryScenario(at func() time.Time) *fakeFleet {
 	return w
 }
 
-// hostileNames is names that would run, format or mislead if they were anything but
-// text (facts/reliability.md T37).
+// hostileNames would run, format or mislead if they were rendered as anything but
+// text.
 func hostileNames() []string {
 	return []string{
 		`<img src=x onerror=alert(1)>`, `</script><script>alert(2)</script>`, `"><svg onload=alert(3)>`, `{{7*7}}`, `javascript:alert(4)`,
@@ -158,7 +158,7 @@ func hostileNames() []string {
 	}
 }
 
-// hostileScenario has the corpus in every name, error and reason.
+// hostileScenario has hostileNames in every name, error and reason.
 func hostileScenario(at func() time.Time) *fakeFleet {
 	var many []backendSpec
 	for i, text := range hostileNames() {

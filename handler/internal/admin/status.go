@@ -7,35 +7,35 @@ import (
 	"spillway/handler/internal/balancer"
 )
 
-// Status is everything the page shows. Traffic is that of the answering
-// instance alone, in the last minute; the state of the backends is the fleet's.
-// Durations are in milliseconds.
+// Status is everything that the page shows. Traffic is the answering instance's,
+// in the last minute; the state of the backends is shared. Durations are in
+// milliseconds.
 type Status struct {
 	At            time.Time        `json:"at"`
 	Instance      string           `json:"instance"` // that answered
 	Version       string           `json:"version"`
 	Region        string           `json:"region,omitempty"`
-	Keyless       bool             `json:"keyless,omitempty"` // nobody needs a key: a standalone run on loopback
+	Keyless       bool             `json:"keyless,omitempty"` // no key is needed: a standalone run on loopback
 	State         StateStatus      `json:"state"`
 	Pools         []PoolStatus     `json:"pools"`
 	Consumers     []ConsumerStatus `json:"consumers"`
-	Fleet         *FleetStatus     `json:"fleet,omitempty"` // absent until the table was read once
+	Fleet         *FleetStatus     `json:"fleet,omitempty"` // absent before the first read of the table
 	Changes       []ChangeStatus   `json:"changes"`
 	DecisionsKept int              `json:"decisionsKept"`
-	Usage         bool             `json:"usage"` // whether there is an /ops/api/usage
+	Usage         bool             `json:"usage"` // /ops/api/usage exists
 }
 
-// StateStatus is how the answering instance stands with the table.
+// StateStatus is the answering instance's connection to the table.
 type StateStatus struct {
-	Memory         bool    `json:"memory,omitempty"` // there is no table: this instance agrees with nobody
-	Unreachable    bool    `json:"alone"`            // the table is out of reach
+	Memory         bool    `json:"memory,omitempty"` // there is no shared state
+	Unreachable    bool    `json:"alone"`            // the table is unreachable
 	Error          string  `json:"trouble,omitempty"`
 	SinceContactMS int64   `json:"sinceContactMs"`
-	OutageMS       int64   `json:"outageMs"` // without the table, in all
+	OutageMS       int64   `json:"outageMs"` // total time without the table
 	RefreshMS      int64   `json:"refreshMs"`
-	DisagreementMS float64 `json:"disagreementMs"` // between others' changes and their adoption here, on average
-	Disagreements  uint64  `json:"disagreements"`  // over so many changes
-	Wasted         uint64  `json:"wastedRequests"` // sent to a backend that the table knew to be shut
+	DisagreementMS float64 `json:"disagreementMs"` // delay of other instances' changes, on average
+	Disagreements  uint64  `json:"disagreements"`  // the number of those changes
+	Wasted         uint64  `json:"wastedRequests"` // sent to a backend that was unavailable by the table
 	ExchangeMS     float64 `json:"exchangeMs"`     // one exchange with the table, on average
 	Writes         uint64  `json:"writes"`
 	Conflicts      uint64  `json:"conflicts"`
@@ -46,7 +46,7 @@ type StateStatus struct {
 	Unreadable     uint64  `json:"unreadableRecords"`
 }
 
-// ChangeStatus is a change of a backend's state that this instance adopted.
+// ChangeStatus is a change of a backend's state.
 type ChangeStatus struct {
 	At    time.Time `json:"at"`
 	Slot  string    `json:"slot"`
@@ -59,10 +59,10 @@ func (o *Handler) serveStatus(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, o.currentStatus())
 }
 
-// maxChangesShown is how many changes the status tells of.
+// maxChangesShown bounds the changes of a status.
 const maxChangesShown = 12
 
-// currentStatus gathers the status.
+// currentStatus builds the status.
 func (o *Handler) currentStatus() *Status {
 	o.fleet.request()
 	now, snapshot := o.cfg.Now(), o.cfg.Replica.Snapshot()
@@ -98,7 +98,7 @@ func (o *Handler) stateStatus() StateStatus {
 	return s
 }
 
-// mean is in milliseconds; 0 of nothing.
+// mean is in milliseconds; 0 when n is 0.
 func mean(sum time.Duration, n uint64) float64 {
 	if n == 0 {
 		return 0

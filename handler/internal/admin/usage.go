@@ -14,22 +14,22 @@ import (
 	"spillway/handler/internal/openai/usage"
 )
 
-// UsageRow is tokens and money of one hour, consumer, model and backend, over
-// all instances. Summed over one of these, it holds that one's zero value.
+// UsageRow is tokens and cost of one hour, consumer, model and backend, across all
+// instances. A field that rows are summed over is zero.
 type UsageRow struct {
-	Hour      time.Time    // its beginning, UTC
-	Consumer  string       // "" = nobody by name
+	Hour      time.Time    // the beginning, UTC
+	Consumer  string       // "" = none
 	Model     string       // that served
 	Backend   string       // that served
 	Requests  int64        // that were served
-	Unmetered int64        // of them those whose answer did not say what it used
+	Unmetered int64        // of Requests, those without reported usage
 	Tokens    usage.Tokens // as the backends reported them
 	Cost      float64
 	Currency  string
 }
 
-// Usage is the answer of /ops/api/usage: rows in ascending order of what they
-// were asked by, and the sum of all, which has a line for each currency.
+// Usage is the response of /ops/api/usage: rows in ascending order of their
+// dimensions, and the total, with a row for each currency.
 type Usage struct {
 	From  time.Time   `json:"from"`
 	To    time.Time   `json:"to"`
@@ -38,7 +38,7 @@ type Usage struct {
 	Total []UsageLine `json:"total"`
 }
 
-// UsageLine is one row as it is sent.
+// UsageLine is a row as it is sent.
 type UsageLine struct {
 	Hour       *time.Time `json:"hour,omitempty"`
 	Consumer   *string    `json:"consumer,omitempty"`
@@ -62,7 +62,7 @@ func (o *Handler) serveUsage(w http.ResponseWriter, r *http.Request) {
 	}
 	rows, err := o.cfg.UsageRows(r.Context(), q.from, q.to)
 	if err != nil {
-		writeError(w, http.StatusServiceUnavailable, "usage_unavailable", "The books cannot be read: "+truncate(err.Error())+". Try again when the table answers.")
+		writeError(w, http.StatusServiceUnavailable, "usage_unavailable", "Usage cannot be read: "+truncate(err.Error())+". Try again when the table answers.")
 		return
 	}
 	summed := sumBy(rows, q.by)
@@ -80,13 +80,13 @@ func (o *Handler) serveUsage(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, u)
 }
 
-// dimensions are what usage can be asked by.
+// dimensions are what usage can be grouped by.
 var dimensions = []string{"hour", "consumer", "model", "backend"}
 
-// maxUsageSpan is the longest time that one answer covers.
+// maxUsageSpan bounds the time of one response.
 const maxUsageSpan = 400 * 24 * time.Hour
 
-// usageQuery is what a request for usage asks.
+// usageQuery is the query of a request for usage.
 type usageQuery struct {
 	from, to time.Time
 	by       []string
@@ -120,7 +120,7 @@ func readUsageQuery(r *http.Request, now time.Time) (q usageQuery, problem strin
 	}
 	for _, d := range q.by {
 		if !slices.Contains(dimensions, d) {
-			return q, fmt.Sprintf("by=%q is unknown. Use %s, with commas between.", d, strings.Join(dimensions, ", "))
+			return q, fmt.Sprintf("by=%q is unknown. Use %s, separated by commas.", d, strings.Join(dimensions, ", "))
 		}
 	}
 	return q, ""
@@ -135,7 +135,7 @@ func readTime(text string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// sumBy adds up the rows that agree in these dimensions and in the currency.
+// sumBy adds up the rows with the same dimensions and currency.
 func sumBy(rows []UsageRow, by []string) []UsageRow {
 	at := map[UsageRow]int{}
 	var sums []UsageRow
@@ -159,7 +159,7 @@ func sumBy(rows []UsageRow, by []string) []UsageRow {
 	return sums
 }
 
-// groupKey is the row with nothing but what it is summed by.
+// groupKey is the row with only its dimensions and currency.
 func groupKey(r *UsageRow, by []string) UsageRow {
 	key := UsageRow{Currency: r.Currency}
 	for _, d := range by {
@@ -197,8 +197,7 @@ func usageLine(r *UsageRow, by []string) UsageLine {
 	return l
 }
 
-// writeUsageCSV writes the rows for a spreadsheet, in which no name may become a
-// formula.
+// writeUsageCSV writes the rows as CSV. No name becomes a formula in a spreadsheet.
 func writeUsageCSV(w http.ResponseWriter, by []string, rows []UsageRow) {
 	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 	w.Header().Set("Content-Disposition", `attachment; filename="spillway-usage.csv"`)

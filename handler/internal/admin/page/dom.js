@@ -1,15 +1,15 @@
-// Writing what was learnt: as text and attributes, never as markup.
+// Changes of the document: text and attributes, never markup.
 export const $ = (id) => document.getElementById(id);
 
-// clean takes away what would turn the direction of a text, and make a name read as another.
+// clean replaces characters that change the direction of text, and make a name look like another.
 export const clean = (value) => String(value).replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 
 export function text(element, value) {
-  const said = clean(value);
-  if (element.textContent !== said) element.textContent = said;
+  const wanted = clean(value);
+  if (element.textContent !== wanted) element.textContent = wanted;
 }
 
-// list makes the children of a container those of the items, keeping elements that stay: focus and selection survive.
+// list makes one child for each item, and keeps the elements of items that stay: focus and selection survive.
 export function list(container, items, template, keyOf, update) {
   const old = new Map([...container.children].filter((e) => e.dataset.key !== undefined).map((e) => [e.dataset.key, e]));
   let at = [...container.children].find((e) => e.dataset.key !== undefined) || null;
@@ -25,10 +25,10 @@ export function list(container, items, template, keyOf, update) {
     else container.insertBefore(element, at);
     update(element, item);
   }
-  for (const gone of old.values()) gone.remove();
+  for (const removed of old.values()) removed.remove();
 }
 
-// fill writes texts into the fields of an element that are not those of an element inside it.
+// fill writes texts into the fields of an element, but not into those of list items inside it.
 export function fill(element, texts) {
   for (const field of element.querySelectorAll("[data-f]")) {
     if (field.dataset.f in texts && field.closest("[data-key]") === element) text(field, texts[field.dataset.f]);

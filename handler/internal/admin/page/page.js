@@ -1,13 +1,13 @@
-// The script of the status page. It asks for the status once a second while the page is visible, and writes what it
-// learns as text and attributes: the page's policy lets no script write markup at all.
-import { ask, become, forget, problemOf, recall, remember, signedIn } from "./ask.js";
-import { begin as listen } from "./act.js";
+// The script of the status page. It requests the status once a second while the page is visible, and shows it as text
+// and attributes: the content security policy lets no script write markup.
+import { errorText, forget, remember, request, restore, setCredentials, signedIn } from "./api.js";
+import { onAction } from "./actions.js";
 import { $, text } from "./dom.js";
-import { clock } from "./say.js";
-import { show } from "./show.js";
-import { hear, unhear } from "./sum.js";
-import { begin as plot } from "./usage.js";
-import "./find.js";
+import { clock } from "./format.js";
+import { render } from "./render.js";
+import { addStatus, reset } from "./aggregate.js";
+import { showUsage } from "./usage.js";
+import "./lookup.js";
 
 let timer = 0, misses = 0, lastGood = 0;
 
@@ -18,20 +18,20 @@ function next(delay) {
 
 async function poll() {
   try {
-    const response = await ask("status");
+    const response = await request("status");
     if (response.status === 401 || response.status === 404) return signIn(signedIn() ? "The key was not accepted." : "");
-    if (!response.ok) throw new Error(await problemOf(response));
-    const status = hear(await response.json());
+    if (!response.ok) throw new Error(await errorText(response));
+    const status = addStatus(await response.json());
     lastGood = Date.now();
-    enter(status);
-    show(status);
+    showStatus(status);
+    render(status);
     misses = 0;
     $("lost").hidden = true;
     next(1000);
   } catch (error) {
     misses++;
-    const since = lastGood ? "What you see is of " + clock(lastGood) + "." : "";
-    text($("lost"), "No answer from Spillway (" + error.message + "). " + since);
+    const since = lastGood ? "The data shown is from " + clock(lastGood) + "." : "";
+    text($("lost"), "Spillway does not respond (" + error.message + "). " + since);
     $("lost").hidden = misses < 2;
     next(Math.min(1000 * misses, 5000));
   }
@@ -39,17 +39,17 @@ async function poll() {
 
 document.addEventListener("visibilitychange", () => { if (!document.hidden && !$("status").hidden) next(0); });
 
-function enter(status) {
+function showStatus(status) {
   $("signin").hidden = true;
   $("status").hidden = false;
   $("out").hidden = Boolean(status.keyless);
-  if (status.usage) plot();
+  if (status.usage) showUsage();
 }
 
 function signIn(problem) {
   clearTimeout(timer);
   forget();
-  unhear();
+  reset();
   $("status").hidden = true;
   $("out").hidden = true;
   $("signin").hidden = false;
@@ -63,8 +63,8 @@ function signIn(problem) {
 $("key-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const key = $("key").value.trim();
-  if (!/^[\x21-\x7e]+$/.test(key)) return signIn("A key is made of letters, digits and signs, without spaces.");
-  become(key, $("who").value.trim());
+  if (!/^[\x21-\x7e]+$/.test(key)) return signIn("A key consists of letters, digits and punctuation, without spaces.");
+  setCredentials(key, $("who").value.trim());
   await poll();
   if ($("status").hidden) return;
   $("key").value = "";
@@ -72,11 +72,11 @@ $("key-form").addEventListener("submit", async (event) => {
   $("content").focus();
 });
 
-// What was shown goes with the key.
+// Reloading removes the data with the key.
 $("out").addEventListener("click", () => { forget(); location.reload(); });
 
 document.documentElement.classList.add("scripted");
-listen({ written: () => next(0), refused: () => signIn("The key was not accepted.") });
-recall();
+onAction({ onWritten: () => next(0), onUnauthorized: () => signIn("The key was not accepted.") });
+restore();
 if (document.body.dataset.keyless === "true" || signedIn()) poll();
 else $("who").focus();

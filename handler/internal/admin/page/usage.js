@@ -1,7 +1,7 @@
-// Tokens and money over time, as bars with their table.
-import { ask, problemOf } from "./ask.js";
+// Tokens and cost over time, as bars and a table.
+import { errorText, request } from "./api.js";
 import { $, clean, make, table } from "./dom.js";
-import { count } from "./say.js";
+import { count } from "./format.js";
 
 const svg = (tag, attributes, content) => {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -15,8 +15,8 @@ function usageQuery(extra) {
   return "usage?from=" + new Date(Date.now() - days * 86400000).toISOString() + "&by=" + extra;
 }
 
-// begin shows the section, once there are books to read.
-export function begin() {
+// showUsage shows the section, when the API has usage.
+export function showUsage() {
   if (!$("usage").hidden) return;
   $("usage").hidden = false;
   drawUsage();
@@ -25,8 +25,8 @@ export function begin() {
 async function drawUsage() {
   try {
     const by = $("usage-by").value, unit = $("usage-unit").value;
-    const response = await ask(usageQuery("hour," + by), { patience: 20000 });
-    if (!response.ok) throw new Error(await problemOf(response));
+    const response = await request(usageQuery("hour," + by), { timeout: 20000 });
+    if (!response.ok) throw new Error(await errorText(response));
     plot(await response.json(), by, unit);
   } catch (error) {
     $("plot").replaceChildren(make("p", error.message, { class: "problem" }));
@@ -36,7 +36,7 @@ async function drawUsage() {
 function plot(u, by, unit) {
   const value = (r) => (unit === "cost" ? r.cost : r.promptTokens + r.completionTokens);
   const days = Number($("usage-span").value), step = (days > 1 ? 24 : 1) * 3600000;
-  const mixed = unit === "cost" && new Set(u.rows.map((r) => r.currency)).size > 1; // money of two currencies is never one
+  const mixed = unit === "cost" && new Set(u.rows.map((r) => r.currency)).size > 1; // amounts of different currencies are not added
   const totals = new Map(), bars = new Map(), rows = new Map();
   for (const r of u.rows) {
     const name = (r[by] || "(no name)") + (mixed ? " in " + r.currency : ""), at = Math.floor(Date.parse(r.hour) / step) * step;
@@ -48,13 +48,13 @@ function plot(u, by, unit) {
     bar.set(name, (bar.get(name) || 0) + value(r));
     bars.set(at, bar);
   }
-  if (!u.rows.length) return $("plot").replaceChildren(make("p", "Nothing was used in this span."));
+  if (!u.rows.length) return $("plot").replaceChildren(make("p", "There is no usage in this time."));
   const names = [...totals].sort((a, b) => b[1] - a[1]).map(([name]) => name);
   const tint = (name) => Math.min(names.indexOf(name), 6);
   const drawing = drawBars(bars, { from: Math.floor(Date.parse(u.from) / step) * step, to: Date.parse(u.to), step, tint, names, unit, by });
   const sorted = [...rows.values()].sort((a, b) => value(b) - value(a));
   const body = sorted.map((r) => [make("span", [make("span", "", { class: "key s" + tint(r.name), "aria-hidden": "true" }), r.name]), count(r.requests), count(r.promptTokens), count(r.cachedTokens), count(r.completionTokens), count(r.reasoningTokens), money(r.cost) + " " + r.currency]);
-  $("plot").replaceChildren(drawing, table("Usage by " + by, [by[0].toUpperCase() + by.slice(1), "Requests", "Prompt", "of it cached", "Completion", "of it reasoning", "Money"], body));
+  $("plot").replaceChildren(drawing, table("Usage by " + by, [by[0].toUpperCase() + by.slice(1), "Requests", "Prompt", "cached", "Completion", "reasoning", "Cost"], body));
 }
 
 const short = (n) => n.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
@@ -66,8 +66,8 @@ function drawBars(bars, o) {
   const top = Math.max(...tops) || 1;
   const slots = Math.floor((o.to - o.from) / o.step) + 1, width = (wide - side) / slots;
   const total = tops.reduce((a, b) => a + b, 0);
-  const say = (n) => (o.unit === "cost" ? money(n) : count(n));
-  const root = svg("svg", { viewBox: "0 0 " + wide + " " + high, role: "img", "aria-label": "Usage over time by " + o.by + ": " + say(total) + (o.unit === "cost" ? " in money" : " tokens") + " in all, most " + say(top) + ". The table below has the figures." });
+  const format = (n) => (o.unit === "cost" ? money(n) : count(n));
+  const root = svg("svg", { viewBox: "0 0 " + wide + " " + high, role: "img", "aria-label": "Usage over time by " + o.by + ": " + format(total) + (o.unit === "cost" ? " of cost" : " tokens") + " in total, at most " + format(top) + ". The table below has the figures." });
   for (const part of [0, 0.5, 1]) {
     const y = high - low - part * (high - low - 12);
     root.append(svg("line", { class: "grid", x1: side, x2: wide, y1: y, y2: y }), svg("text", { x: side - 6, y: y + 4, "text-anchor": "end" }, short(part * top)));
@@ -94,8 +94,8 @@ for (const id of ["usage-span", "usage-by", "usage-unit"]) $(id).addEventListene
 setInterval(() => { if (!$("usage").hidden && !document.hidden && !$("status").hidden) drawUsage(); }, 60000);
 
 $("usage-csv").addEventListener("click", async () => {
-  const response = await ask(usageQuery("hour,consumer,model,backend&format=csv"), { patience: 20000 });
-  if (!response.ok) return $("plot").prepend(make("p", await problemOf(response), { class: "problem" }));
+  const response = await request(usageQuery("hour,consumer,model,backend&format=csv"), { timeout: 20000 });
+  if (!response.ok) return $("plot").prepend(make("p", await errorText(response), { class: "problem" }));
   const url = URL.createObjectURL(await response.blob());
   const link = make("a", "", { href: url, download: "spillway-usage.csv" });
   link.click();

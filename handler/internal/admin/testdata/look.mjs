@@ -1,5 +1,5 @@
-// look.mjs looks at the status page with a real browser, in every scene that the Go test serves, and prints what is
-// wrong as JSON: {"looked": {...}, "problems": [...]}.
+// look.mjs visits the status page with a browser, in every scenario that the Go test serves, and prints the faults as
+// JSON: {"looked": {...}, "problems": [...]}.
 // usage: node look.mjs TOOLS CHROMIUM SHOTS SCENES-JSON      SHOTS "" takes no screenshots
 import { createRequire } from "node:module";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -20,7 +20,7 @@ const context = await chromium.launchPersistentContext(profile, {
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
 
-// open looks at one scene in a page of its own, and counts what must not happen there.
+// open visits one scenario in a page of its own, and reports what must not happen.
 async function open(scene, options, look) {
   const tab = await context.newPage();
   const count = (looked[scene] = { requests: 0, axe: 0, bytes: 0 });
@@ -29,7 +29,7 @@ async function open(scene, options, look) {
   tab.on("console", (m) => { if (m.type() === "error" && !(options.expected && m.text().includes(" " + options.expected + " "))) wrong("console: " + m.text()); });
   tab.on("pageerror", (e) => wrong("script: " + e.message));
   tab.on("dialog", (d) => { wrong("a dialog opened: " + d.message()); d.dismiss(); });
-  tab.on("request", (r) => { count.requests++; if (!r.url().startsWith(origin + "/ops/") && !r.url().startsWith("blob:" + origin)) wrong("asked elsewhere: " + r.url()); });
+  tab.on("request", (r) => { count.requests++; if (!r.url().startsWith(origin + "/ops/") && !r.url().startsWith("blob:" + origin)) wrong("request to another address: " + r.url()); });
   await tab.addInitScript(() => document.addEventListener("securitypolicyviolation", (e) => console.error("policy: " + e.violatedDirective + " " + e.blockedURI)));
   await tab.setViewportSize({ width: options.width || 1280, height: options.height || 900 });
   await tab.emulateMedia({ colorScheme: options.dark ? "dark" : "light" });
@@ -45,7 +45,7 @@ async function open(scene, options, look) {
   await tab.close();
 }
 
-// judge runs axe in the page's isolated world of the debugger, which its policy does not reach.
+// judge runs axe in the debugger's isolated world, to which the page's policy does not apply.
 async function judge(tab, wrong, count) {
   await tab.evaluate(axe);
   const result = await tab.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
@@ -69,7 +69,7 @@ async function view([scene, dark, width]) {
     const standing = await tab.locator("#pools section.pool").first().getAttribute("data-standing");
     const want = { healthy: "healthy", spilling: "spilling", open: "reduced", down: "down", fifty: "reduced", outage: "spilling", memory: "healthy", hostile: "down" }[scene];
     if (standing !== want) wrong("the first pool is " + standing + ", want " + want);
-    if (scene === "outage" && !(await says(tab, "#table-notice")).includes("out of reach")) wrong("nothing says that the table is out of reach");
+    if (scene === "outage" && !(await says(tab, "#table-notice")).includes("unreachable")) wrong("the page does not show that the table is unreachable");
     if (scene === "fifty" && (await tab.locator("#pools tr[data-key]").count()) !== 50) wrong("not 50 rows");
     if (scene === "healthy") await tab.waitForSelector("#plot svg rect");
     if (scene === "hostile") {
@@ -84,7 +84,7 @@ async function view([scene, dark, width]) {
       await tab.fill("#find-id", "req_nobody");
       await tab.press("#find-id", "Enter");
       await tab.waitForSelector("#found ol.why");
-      if (!(await says(tab, "#found")).includes("Nobody was left to try")) wrong("the look-up does not say why");
+      if (!(await says(tab, "#found")).includes("No backend was left to try")) wrong("the look-up does not explain the request");
     }
   });
 }
@@ -94,9 +94,9 @@ const views = [["healthy"], ["spilling"], ["open"], ["down"], ["fifty"], ["outag
 const lanes = [0, 1, 2].map(async () => { for (let next; (next = views.shift()); ) await view(next); });
 await Promise.all(lanes);
 
-// Without a script, the first paint has the data.
+// Without scripts, the rendered page has the data.
 const plain = await (await fetch(scenes.spilling + "/ops/", { headers: { accept: "text/html" } })).text();
-if (!plain.includes("ptu-uksouth") || !plain.includes("spilling")) problems.push("plain: the first paint has no data");
+if (!plain.includes("ptu-uksouth") || !plain.includes("spilling")) problems.push("plain: the rendered page has no data");
 
 // By keyboard alone: to the first drain button, through the dialog, and back.
 await open("keyboard", { url: scenes.keyboard + "/ops/" }, async (tab, wrong) => {
@@ -117,7 +117,7 @@ await open("keyboard", { url: scenes.keyboard + "/ops/" }, async (tab, wrong) =>
   await tab.keyboard.press("Enter");
   await tab.waitForSelector('#pools tr[data-condition="drained"]');
   await tab.waitForFunction(() => document.getElementById("announce").textContent.includes("drain"));
-  if ((await focused()) !== "Restore ptu-uksouth for gpt-4o") wrong("after the word the focus is on " + (await focused()));
+  if ((await focused()) !== "Restore ptu-uksouth for gpt-4o") wrong("after the action the focus is on " + (await focused()));
 });
 
 // Behind the key: a form, a wrong key, the right one, a reload of the tab, and out.
@@ -162,7 +162,7 @@ await open("two", { url: scenes.two + "/ops/", expected: 404 }, async (tab, wron
   }
 });
 
-// Two that know different things of one change: within one poll the page shows it.
+// A change made elsewhere is shown within one poll.
 await open("change", { url: scenes.change + "/ops/" }, async (tab, wrong) => {
   await live(tab);
   await polled(tab);

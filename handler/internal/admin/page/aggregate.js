@@ -1,35 +1,27 @@
-// Adding up what the instances said of their own traffic: each poll may have reached another one.
-const fresh = 15000;
-const heard = new Map(); // instance -> its latest status, and when it came
+// Adding up the traffic of the instances: each poll may reach another one.
+const maxAge = 15000;
+const statuses = new Map(); // instance -> its latest status, and when it arrived
 
-export const speakers = () => heard.size;
-export const spoke = (instance) => heard.has(instance);
-export const unhear = () => heard.clear();
+export const instanceCount = () => statuses.size;
+export const isRecent = (instance) => statuses.has(instance);
+export const reset = () => statuses.clear();
 
-// hear notes a status, and returns it with the traffic of all who were heard lately.
-export function hear(status) {
+// addStatus keeps a status, and returns it with the traffic of all recent ones.
+export function addStatus(status) {
   const at = Date.now();
-  heard.set(status.instance, { status, at });
-  for (const [name, said] of heard) if (at - said.at > fresh) heard.delete(name);
+  statuses.set(status.instance, { status, at });
+  for (const [name, kept] of statuses) if (at - kept.at > maxAge) statuses.delete(name);
   return merged(status);
 }
 
 const summed = ["requests", "served", "throttled", "failed", "tokens"];
-
-function take(status) {
-  lastGood = Date.now();
-  heard.set(status.instance, { status, at: lastGood });
-  for (const [name, said] of heard) if (lastGood - said.at > fresh) heard.delete(name);
-  now = merged(status);
-  show(now);
-}
 
 function merged(latest) {
   const sum = structuredClone(latest);
   const backends = new Map();
   for (const pool of sum.pools) for (const group of pool.groups) for (const b of group.backends) backends.set(b.slot, [pool, b]);
   const consumers = new Map(sum.consumers.map((c) => [c.name, c]));
-  for (const [name, { status }] of heard) {
+  for (const [name, { status }] of statuses) {
     if (name === latest.instance) continue;
     for (const c of status.consumers) if (consumers.has(c.name)) addMinute(consumers.get(c.name).lastMinute, c.lastMinute);
     for (const pool of status.pools) for (const group of pool.groups) for (const b of group.backends) {

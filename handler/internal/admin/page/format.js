@@ -1,4 +1,4 @@
-// Numbers and times for people, as say.go says them on the first paint.
+// Numbers and times for people, as format.go formats them on the server.
 export const clock = (at) => new Date(at).toLocaleTimeString([], { hour12: false });
 export const count = (n) => String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 export const plural = (n, one, many = one + "s") => n + " " + (n === 1 ? one : many);
@@ -28,8 +28,8 @@ export function traffic(m) {
 }
 
 export function why(b) {
-  let said = b.why || "", at = b.changedAt;
-  if (said && b.condition === "available") said = "last: " + said;
-  if (b.drained && b.drained.by) [said, at] = ["by " + b.drained.by, b.drained.at];
-  return [b.detail, [said, said && at && clock(at)].filter(Boolean).join(", ")].filter(Boolean).join("; ");
+  let reason = b.why || "", at = b.changedAt;
+  if (reason && b.condition === "available") reason = "last change: " + reason;
+  if (b.drained && b.drained.by) [reason, at] = ["by " + b.drained.by, b.drained.at];
+  return [b.detail, [reason, reason && at && clock(at)].filter(Boolean).join(", ")].filter(Boolean).join("; ");
 }
