@@ -14,30 +14,31 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// AffinityStore knows which backend made what (package affinity). Find and Claim may
-// wait for the table, within bounds of their own; Keep never does.
+// AffinityStore maps the ids of stored objects to backends (package affinity).
+// Lookup and Claim may wait for the table, within their own bounds; Remember
+// never does.
 type AffinityStore interface {
 	Lookup(ctx context.Context, owner, id string) (affinity.Location, error)
 	Remember(p affinity.Location, ids ...string)
 	Claim(ctx context.Context, p affinity.Location, id string) error
 }
 
-// Locator asks backends for something by its id.
+// Locator asks backends for an object by its id.
 type Locator interface {
-	// Locate returns the one that has it; nil when none has, with an error when
-	// one of them could not say.
+	// Locate returns the backend that has it. It is nil when none has, with an
+	// error when one of them did not answer.
 	Locate(ctx context.Context, among []*balancer.Backend, r *proxy.Request) (*balancer.Backend, error)
 }
 
-// reference is something that a request refers to.
+// reference is a stored object that a request names.
 type reference struct {
 	id        string
 	kind      string // "response", "conversation" or "item"
-	operation string // the operation that asks for it by its id; "" = none does
+	operation string // the operation that reads it by its id; "" = there is none
 	param     string // where the request names it; "" = in the path
 }
 
-// references are what a body refers to, the most telling first.
+// references returns the objects that a body names; the first decides.
 func references(f *request.ParsedRequest) [3]reference {
 	return [3]reference{
 		{f.PreviousResponseID, "response", "response", "previous_response_id"},
@@ -46,9 +47,9 @@ func references(f *request.ParsedRequest) [3]reference {
 	}
 }
 
-// pin finds out whether the request needs what one backend holds. A
-// request that does is served there or not at all: never by another backend,
-// nor by another model (design.md §7.2).
+// pin pins the request to the backend that holds what it refers to, if it
+// refers to anything. A pinned request is served by no other backend and by no
+// other model (docs/azure-openai.md#stateful-operations).
 func (s *Server) pin(ctx context.Context, req *proxy.Request, pools []*balancer.Pool) ([]*balancer.Pool, *Error) {
 	if req.Operation.State == operations.Stateful {
 		for _, ref := range references(&req.Parsed) {
@@ -63,7 +64,7 @@ func (s *Server) pin(ctx context.Context, req *proxy.Request, pools []*balancer.
 			return pools[:1], nil
 		}
 		if req.Parsed.ResourceBound {
-			req.PinnedTo = new(proxy.Pin) // nobody knows whose: each may be asked
+			req.PinnedTo = new(proxy.Pin) // the holder is unknown: each backend may be tried
 			return pools[:1], nil
 		}
 	}
@@ -74,7 +75,7 @@ func (s *Server) pin(ctx context.Context, req *proxy.Request, pools []*balancer.
 	return pools, nil
 }
 
-// recallPools finds the backend that holds what the path names.
+// recallPools pins the request to the backend that holds what its path names.
 func (s *Server) recallPools(ctx context.Context, req *proxy.Request) ([]*balancer.Pool, *Error) {
 	id, _, _ := strings.Cut(req.Subpath, "/")
 	ref := reference{id: id, kind: req.Operation.Name, operation: req.Operation.Name}
@@ -92,8 +93,8 @@ func (s *Server) recallPools(ctx context.Context, req *proxy.Request) ([]*balanc
 	return nil, referenceNotFound(ref)
 }
 
-// locate finds the backend among the pools' that holds what is referred to:
-// from memory, from the table, or by asking.
+// locate returns the backend of these pools that holds the referenced object:
+// from memory, from the table, or by asking the backends.
 func (s *Server) locate(ctx context.Context, req *proxy.Request, ref reference, pools []*balancer.Pool) (*proxy.Pin, *Error) {
 	backends := distinctBackends(pools)
 	location, err := s.lookup(ctx, req, ref)
@@ -106,7 +107,7 @@ func (s *Server) locate(ctx context.Context, req *proxy.Request, ref reference, 
 		}
 		return &proxy.Pin{Backend: location.Backend, CreatedAt: location.CreatedAt}, nil
 	case errors.Is(err, affinity.ErrUnavailable) && req.Consumer != nil:
-		return nil, locationUnknown(ref, err) // it may be another consumer's
+		return nil, locationUnknown(ref, err) // it may belong to another consumer
 	case ref.operation == "":
 		return new(proxy.Pin), nil
 	}
@@ -120,7 +121,8 @@ func (s *Server) lookup(ctx context.Context, req *proxy.Request, ref reference) 
 	return s.Affinity.Lookup(ctx, owner(req), ref.id)
 }
 
-// owner is whose the things are that the request makes.
+// owner returns the name of the consumer that owns what the request creates;
+// "" is anonymous.
 func owner(req *proxy.Request) string {
 	if req.Consumer == nil {
 		return ""
@@ -128,12 +130,12 @@ func owner(req *proxy.Request) string {
 	return req.Consumer.Name
 }
 
-// configured reports whether the backend is still one of ours.
+// configured reports whether the backend is still in the configuration.
 func (s *Server) configured(backend string) bool {
 	return slices.ContainsFunc(distinctBackends(s.Models.All()), func(h placement) bool { return h.backend.Name == backend })
 }
 
-// askBackends asks every backend that the consumer may reach, once.
+// askBackends asks each backend that the consumer may use, once.
 func (s *Server) askBackends(ctx context.Context, req *proxy.Request, ref reference, among []placement) (*proxy.Pin, *Error) {
 	var reachable []*balancer.Backend
 	for _, h := range among {
@@ -148,7 +150,7 @@ func (s *Server) askBackends(ctx context.Context, req *proxy.Request, ref refere
 	if found != nil {
 		return s.claim(ctx, req, ref, placement{found, poolOf(among, found)})
 	}
-	// Another instance may have made it just now, and the table know it by now.
+	// Another instance may have created it and written the row meanwhile.
 	if location, missing := s.lookup(ctx, req, ref); missing == nil {
 		return &proxy.Pin{Backend: location.Backend, CreatedAt: location.CreatedAt}, nil
 	}
@@ -162,7 +164,7 @@ func poolOf(among []placement, b *balancer.Backend) *balancer.Pool {
 	return among[slices.IndexFunc(among, func(h placement) bool { return h.backend == b })].pool
 }
 
-// lookupRequest asks for what is referred to by its id.
+// lookupRequest returns the request that reads the referenced object.
 func (s *Server) lookupRequest(req *proxy.Request, ref reference) *proxy.Request {
 	return &proxy.Request{
 		ID: req.ID, Operation: *operations.ByName(ref.operation), Family: operations.V1, Method: "GET", Subpath: ref.id,
@@ -170,7 +172,7 @@ func (s *Server) lookupRequest(req *proxy.Request, ref reference) *proxy.Request
 	}
 }
 
-// claim remembers what was found, unless it turns out to be another's.
+// claim records the owner of what was found, unless it has another one.
 func (s *Server) claim(ctx context.Context, req *proxy.Request, ref reference, found placement) (*proxy.Pin, *Error) {
 	if s.Affinity != nil {
 		err := s.Affinity.Claim(ctx, affinity.Location{Backend: found.backend.Name, Model: found.pool.Model, Owner: owner(req), CreatedAt: s.Now()}, ref.id)
@@ -184,8 +186,8 @@ func (s *Server) claim(ctx context.Context, req *proxy.Request, ref reference, f
 	return &proxy.Pin{Backend: found.backend.Name}, nil
 }
 
-// rememberIDs keeps where the answer and its parts were made, for requests that
-// come back with their ids. It is told as soon as they are known.
+// rememberIDs records which backend made the ids of the answer, as soon as the
+// relay has read them.
 func (s *Server) rememberIDs(req *proxy.Request, a *proxy.BackendResponse) {
 	if s.Affinity == nil || !req.Operation.RecordsID {
 		return
@@ -195,16 +197,16 @@ func (s *Server) rememberIDs(req *proxy.Request, a *proxy.BackendResponse) {
 	}
 }
 
-// A prompt cache serves prompts of at least 1,024 tokens, and only their
-// common beginning (facts/azure-openai.md §6.1).
+// Bounds of prompt caches in bytes, at about four a token
+// (docs/azure-openai.md#prompt-caching).
 const (
 	minCachedPrompt = 4 << 10
 	hashedPrefix    = 4 << 10
 )
 
-// promptCacheHash numbers the prompt cache that a request could share: its consumer
-// and model with the key or session that it names, else with the beginning of
-// its prompt. 0 is a request that no cache can serve.
+// promptCacheHash identifies the prompt cache that a request could share: by its
+// consumer, its model, and the cache key or session that it names, else the
+// beginning of its prompt. 0 means that no cache can serve it.
 func promptCacheHash(h http.Header, r *proxy.Request) uint64 {
 	if r.Operation.Dialect == operations.Plain {
 		return 0
@@ -232,5 +234,5 @@ func fnv1a[T string | []byte](h uint64, s T) uint64 {
 	for i := range len(s) {
 		h = (h ^ uint64(s[i])) * 1099511628211
 	}
-	return h*1099511628211 ^ 1 // a mark between two strings, and never 0 in practice
+	return h*1099511628211 ^ 1 // separates two strings
 }

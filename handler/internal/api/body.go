@@ -13,7 +13,8 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// readRequest takes the request in: its body under the limit, and what the body says.
+// readRequest reads the body, up to its limit, and parses what Spillway acts
+// on. The caller must release the buffer, also after an error.
 func (s *Server) readRequest(r *http.Request, t target) (*proxy.Request, *buffer, *Error) {
 	req := &proxy.Request{
 		Operation: *t.operation, Family: t.family, Method: r.Method, Subpath: t.subpath,
@@ -41,7 +42,7 @@ func (s *Server) readRequest(r *http.Request, t target) (*proxy.Request, *buffer
 	return req, buf, nil
 }
 
-// parseBody reads what Spillway acts on out of the body.
+// parseBody parses the members of the body that Spillway acts on.
 func parseBody(req *proxy.Request) *Error {
 	switch {
 	case req.Operation.Body != operations.JSON:
@@ -64,25 +65,25 @@ func parseJSON(req *proxy.Request) *Error {
 // buffer is pooled memory that holds one body.
 type buffer struct {
 	bytes.Buffer
-	truncated bool // the body goes on behind it
+	truncated bool // the body is longer
 }
 
 func (b *buffer) bytes() []byte { return b.Bytes() }
 
-// maxPooled is the largest body whose memory is kept for the next one.
+// maxPooled is the largest buffer that is kept for another request.
 const maxPooled = 8 << 20
 
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
-// errTooLarge is a body over the limit.
-var errTooLarge = errors.New("server: request body over the limit")
+// errTooLarge means that the body is over the limit.
+var errTooLarge = errors.New("api: request body over the limit")
 
-// readBody reads the body into pooled memory, at most the first part of this size.
-// What it returns must be released, error or not.
+// readBody reads at most maxBuffered bytes of the body into a pooled buffer,
+// which must be released, also after an error.
 func readBody(r *http.Request, limit, maxBuffered int64) (*buffer, error) {
 	b := buffers.Get().(*buffer)
 	if r.ContentLength > 0 {
-		b.Grow(int(min(r.ContentLength, maxBuffered)) + bytes.MinRead) // room for ReadFrom to find the end without growing
+		b.Grow(int(min(r.ContentLength, maxBuffered)) + bytes.MinRead) // ReadFrom grows a full buffer to find the end
 	}
 	n, err := b.ReadFrom(io.LimitReader(r.Body, maxBuffered+1))
 	b.truncated = n > maxBuffered && n <= limit
@@ -92,8 +93,7 @@ func readBody(r *http.Request, limit, maxBuffered int64) (*buffer, error) {
 	return b, err
 }
 
-// release gives the memory back, unless a transport may still be writing it:
-// then the collector takes it when that is over.
+// release returns the buffer to the pool, unless a transport may still read it.
 func (b *buffer) release(req *proxy.Request) {
 	if b == nil || req.ActiveWrites.Load() != 0 || b.Cap() > maxPooled {
 		return
@@ -103,21 +103,21 @@ func (b *buffer) release(req *proxy.Request) {
 	buffers.Put(b)
 }
 
-// drainBody reads on behind an early answer: the host writes a request's body
-// before it reads the answer, and turns a broken write into a 500
-// (facts/azure-functions-host.md §1.3).
+// drainBody reads the rest of the body after an early answer: the host writes
+// the whole request before it reads the answer, and answers a failed write with
+// 500 (docs/functions-host.md#proxying).
 func drainBody(r *http.Request) {
 	const most = 128 << 20
 	_, _ = io.CopyN(io.Discard, r.Body, most)
 }
 
-// maxBufferedUpload is how much of a body that is no plain JSON call is held in
-// memory, so that it can be sent again to another backend. What is longer is
-// sent while it comes, and can be sent once. It is what OpenAI's own limit for
-// sound is; pictures are mostly smaller.
+// maxBufferedUpload is how much of a body other than JSON is buffered, so that
+// it can be sent to a second backend. A longer one is streamed, and can be sent
+// once. It is OpenAI's limit for audio files.
 const maxBufferedUpload = 25 << 20
 
-// tail is what of the body is not held; nil mostly.
+// tail returns the part of the body that is not buffered; nil when there is
+// none.
 func (b *buffer) tail(r *http.Request, limit int64) *proxy.StreamedBody {
 	if !b.truncated {
 		return nil
@@ -129,13 +129,12 @@ func (b *buffer) tail(r *http.Request, limit int64) *proxy.StreamedBody {
 	return proxy.NewStreamedBody(&limitedReader{src: r.Body, left: limit - int64(b.Len())}, length)
 }
 
-// limitedReader is a reader that fails when there is more than was agreed.
+// limitedReader fails with errTooLarge after left bytes.
 type limitedReader struct {
 	src  io.Reader
 	left int64
 }
 
-// Read reads on.
 func (l *limitedReader) Read(p []byte) (int, error) {
 	n, err := l.src.Read(p[:min(int64(len(p)), l.left+1)])
 	if l.left -= int64(n); l.left < 0 {
@@ -144,7 +143,7 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// parseAnyBody reads a body that may be a form, JSON, or anything.
+// parseAnyBody parses a body that may be a form, JSON, or anything else.
 func parseAnyBody(req *proxy.Request) *Error {
 	media, params, _ := mime.ParseMediaType(req.Header.Get("Content-Type"))
 	mustBeForm := req.Operation.Body == operations.Multipart
@@ -161,8 +160,8 @@ func parseAnyBody(req *proxy.Request) *Error {
 	return nil
 }
 
-// parseForm reads the fields of a form. One that is passed on unread may
-// be broken: its backend will say so.
+// parseForm parses the fields of a form. An opaque body that is no valid form
+// is forwarded as it is.
 func parseForm(req *proxy.Request, boundary string) *Error {
 	form, err := request.ParseForm(req.Body, boundary, req.StreamedBody == nil)
 	if err != nil {

@@ -15,22 +15,23 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// Error is an answer of our own, in OpenAI's shape. Message says what to do.
+// Error is an error response that no backend sent, in OpenAI's shape. Message
+// tells the caller what to do.
 type Error struct {
 	Status     int
 	Type       string
 	Code       string
 	Param      string
 	Message    string
-	RetryAfter time.Duration // with 429 and 503: how long to wait; 0 = says nothing
-	Final      bool          // a retry of the same request cannot help
+	RetryAfter time.Duration // with 429 and 503; 0 = no such headers
+	Final      bool          // adds x-should-retry: false
 	Cause      error         // for the log
 }
 
-// write answers, with the rest of the request's body out of the way.
+// write reads the rest of the request's body and sends the response.
 func (f *Error) write(w http.ResponseWriter, r *http.Request) {
 	if f.Status == statusClientClosed {
-		panic(http.ErrAbortHandler) // nobody is listening
+		panic(http.ErrAbortHandler) // the connection is closed
 	}
 	drainBody(r)
 	h := w.Header()
@@ -45,7 +46,7 @@ func (f *Error) write(w http.ResponseWriter, r *http.Request) {
 		h.Set("X-Should-Retry", "false")
 	}
 	w.WriteHeader(f.Status)
-	_, _ = w.Write(f.body()) //nolint:gosec // JSON by its content type, which is not to be sniffed
+	_, _ = w.Write(f.body()) //nolint:gosec // JSON by its content type, with nosniff
 }
 
 func (f *Error) body() []byte {
@@ -61,7 +62,7 @@ func (f *Error) body() []byte {
 	}
 	body, err := json.Marshal(map[string]inner{"error": e})
 	if err != nil {
-		panic("server: an error that cannot be written: " + err.Error()) // strings only
+		panic("api: marshal an error response: " + err.Error()) // strings only
 	}
 	return body
 }
@@ -71,7 +72,7 @@ func wholeSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 const (
 	invalidRequest = "invalid_request_error"
 	serverError    = "server_error"
-	// statusClientClosed is for the log alone, after nginx.
+	// statusClientClosed is written to the log only, as nginx does.
 	statusClientClosed = 499
 )
 
@@ -79,7 +80,7 @@ func unauthorized(cause error) *Error {
 	if errors.Is(cause, auth.ErrUnavailable) {
 		return &Error{
 			Status: http.StatusServiceUnavailable, Type: serverError, Code: "credential_unavailable", RetryAfter: 2 * time.Second, Cause: cause,
-			Message: "The credential of this request cannot be checked at the moment. Please retry after 2 seconds.",
+			Message: "The credential of this request cannot be verified at the moment. Please retry after 2 seconds.",
 		}
 	}
 	return &Error{
@@ -160,7 +161,7 @@ func modelNotAllowed(name string, known []string) *Error {
 func constrainedOut(model string) *Error {
 	return &Error{
 		Status: http.StatusForbidden, Type: invalidRequest, Code: "model_not_allowed", Param: "model", Final: true,
-		Message: fmt.Sprintf("No backend of the model %q lies within the geographies and priority groups that your key may use. Ask your platform team for one.", model),
+		Message: fmt.Sprintf("No backend of the model %q is within the geographies and priority groups that your key may use. Ask your platform team for one.", model),
 	}
 }
 
@@ -208,7 +209,7 @@ func joinNames(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// printable shortens what a caller sent and strips what could disturb a log.
+// printable makes a caller's text safe to log: printable ASCII, 100 characters.
 func printable(s string) string {
 	const most = 100
 	clean := strings.Map(func(r rune) rune {
@@ -223,32 +224,33 @@ func printable(s string) string {
 	return clean
 }
 
-// referenceNotFound is the answer for what nobody holds, and for what is another
-// consumer's: the two cannot be told apart. It begins as OpenAI's does.
+// referenceNotFound is the error for an object that does not exist and, so that
+// ids cannot be probed, for one of another consumer. It begins as OpenAI's does.
 func referenceNotFound(ref reference) *Error {
 	f := &Error{Status: http.StatusNotFound, Type: invalidRequest, Code: "not_found", Param: ref.param, Final: true}
 	noun := strings.ToUpper(ref.kind[:1]) + ref.kind[1:]
 	if ref.param == "previous_response_id" {
 		f.Code, noun = "previous_response_not_found", "Previous response"
 	}
-	f.Message = fmt.Sprintf("%s with id '%s' not found. It may have been deleted, or have run out after 30 days; begin anew without it.", noun, printable(ref.id))
+	f.Message = fmt.Sprintf("%s with id '%s' not found. It may have been deleted, or have expired after 30 days; send the request without it.", noun, printable(ref.id))
 	return f
 }
 
-// modelMismatch is a reference to what a backend holds that does not serve the
-// model.
+// modelMismatch is the error for an object held by a backend that does not serve
+// the requested model.
 func modelMismatch(req *proxy.Request, ref reference) *Error {
 	return &Error{
 		Status: http.StatusBadRequest, Type: invalidRequest, Code: "model_mismatch", Param: ref.param, Final: true,
-		Message: fmt.Sprintf("The %s '%s' is held by a backend that does not serve the model %q. Go on with the model that it was made with, or begin anew without it.",
+		Message: fmt.Sprintf("The %s '%s' is held by a backend that does not serve the model %q. Use the model that it was created with, or send the request without it.",
 			ref.kind, printable(ref.id), printable(req.Model)),
 	}
 }
 
-// locationUnknown is a reference that cannot be followed now.
+// locationUnknown is the error for an object whose backend cannot be determined
+// now.
 func locationUnknown(ref reference, cause error) *Error {
 	return &Error{
 		Status: http.StatusServiceUnavailable, Type: serverError, Code: "no_backend_available", RetryAfter: 2 * time.Second, Cause: cause,
-		Message: fmt.Sprintf("Which backend holds the %s '%s' cannot be found out at the moment. Please retry after 2 seconds.", ref.kind, printable(ref.id)),
+		Message: fmt.Sprintf("The backend that holds the %s '%s' cannot be determined at the moment. Please retry after 2 seconds.", ref.kind, printable(ref.id)),
 	}
 }

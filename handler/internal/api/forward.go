@@ -11,27 +11,26 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// call is a request that was understood, with the pools that may serve it.
+// call is a parsed request with the pools that may serve it.
 type call struct {
 	request *proxy.Request
 	pools   []*balancer.Pool
 }
 
-// forward lets the loop find a backend and the carrier take its answer to the
-// caller.
+// forward has a backend serve the request within the consumer's quota.
 func (s *Server) forward(w http.ResponseWriter, r *http.Request, rec *RequestRecord, c *call) *Error {
 	reserved, apiErr := s.reserve(w, r, c)
 	if apiErr != nil {
 		return apiErr
 	}
-	defer reserved.Refund() // of what a panic left open
+	defer reserved.Refund() // after a panic; no-op once settled
 	if s.Transcript != nil && c.request.Consumer != nil && c.request.Consumer.Transcripts {
 		w = s.Transcript(w, c.request)
 	}
 	c.request.Received, c.request.Deadline = rec.Start, clientDeadline(r, rec.Start)
 	rec.Result = s.Forwarder.Do(r.Context(), c.pools, c.request, func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		if c.request.StreamedBody != nil {
-			drainBody(r) // the backend has answered early, and the host writes before it reads
+			drainBody(r) // the backend answered before the body ended
 		}
 		s.recordBackend(w, r, rec, a)
 		s.rememberIDs(c.request, a)
@@ -48,7 +47,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, rec *RequestRec
 const maxClientDeadline = time.Hour
 
 // clientDeadline is when the caller's SDK gives up waiting for the first byte
-// (docs/azure-openai.md#sdk-retries); zero when it does not tell.
+// (docs/azure-openai.md#sdk-retries); zero when it does not say.
 func clientDeadline(r *http.Request, received time.Time) time.Time {
 	limit := maxClientDeadline
 	for _, name := range [...]string{"X-Stainless-Timeout", "X-Stainless-Read-Timeout"} {
@@ -66,8 +65,8 @@ func clientDeadline(r *http.Request, received time.Time) time.Time {
 	return received.Add(limit)
 }
 
-// recordBackend tells the caller who serves it once that is certain: two attempts
-// may be on their way to the caller at once.
+// recordBackend records the serving backend, and sets its headers, once the
+// response may be committed: two attempts may compete for that.
 func (s *Server) recordBackend(w http.ResponseWriter, r *http.Request, rec *RequestRecord, a *proxy.BackendResponse) {
 	gate := a.Hooks.MayCommit
 	a.Hooks.MayCommit = func() bool {
@@ -80,7 +79,8 @@ func (s *Server) recordBackend(w http.ResponseWriter, r *http.Request, rec *Requ
 	}
 }
 
-// setBackendHeaders tells the caller who served and why, where configuration allows it.
+// setBackendHeaders names the fallback model and, if configured, the backend and
+// the decision.
 func (s *Server) setBackendHeaders(w http.ResponseWriter, r *http.Request, a *proxy.BackendResponse) {
 	h := w.Header()
 	if len(a.Result.Attempts) > 0 && a.Result.Pool.Model != a.Result.Decision.Model {
@@ -96,7 +96,7 @@ func (s *Server) setBackendHeaders(w http.ResponseWriter, r *http.Request, a *pr
 	}
 }
 
-// exhaustionError says why nobody served.
+// exhaustionError returns the error for a request that no backend served.
 func (s *Server) exhaustionError(result *proxy.Result, c *call) *Error {
 	req := c.request
 	pinned := req.PinnedTo != nil && req.PinnedTo.Backend != ""
@@ -117,10 +117,10 @@ func (s *Server) exhaustionError(result *proxy.Result, c *call) *Error {
 	return noBackendAvailable(req.Model, s.retryAfter(result.RetryAt), pinned)
 }
 
-// retryAfter is how long a caller is told to retryAfter: until the soonest reopening,
-// jittered so that callers do not return in one herd, never less than one
-// second nor more than 59. Several SDKs sleep whatever they are told, others
-// ignore more than 60 (facts/reliability.md rule 3).
+// retryAfter returns the Retry-After of an error: until the instant at, jittered
+// so that callers do not return all at once, within 1 and 59 seconds. Several
+// SDKs sleep as long as they are asked to, others ignore more than 60
+// (docs/azure-openai.md#sdk-retries).
 func (s *Server) retryAfter(at time.Time) time.Duration {
 	if at.IsZero() {
 		return time.Duration((1 + s.Rand()) * float64(5*time.Second))

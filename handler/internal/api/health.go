@@ -16,8 +16,8 @@ func (s *Server) live(w http.ResponseWriter, _ *http.Request) {
 	writeHealth(w, http.StatusOK, map[string]any{"status": "live"})
 }
 
-// ready is what probes of Front Door and Application Gateway ask: 503 when no
-// model, or the one named by ?model=, has an available backend.
+// ready answers probes of front ends: 503 when no model, or not the one named by
+// ?model=, has an available backend.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	if s.Draining != nil && s.Draining() {
 		writeHealth(w, http.StatusServiceUnavailable, map[string]any{"status": "draining"})
@@ -46,16 +46,15 @@ func writeHealth(w http.ResponseWriter, status int, body map[string]any) {
 // PoolReadiness is ready when some model has an available backend.
 type PoolReadiness struct {
 	Pools    []balancer.Pool
-	Snapshot func() *health.Snapshot // what is known; asking has no effect
-	Refresh  func() *health.Snapshot // the same, and keeps it fresh as a request does
+	Snapshot func() *health.Snapshot // no side effect
+	Refresh  func() *health.Snapshot // keeps the shared state fresh, as a request does
 	Now      func() time.Time
 }
 
-// Ready looks at one model, or at all of them when it is "". Polls of an
-// instance that is ready are no traffic: a fleet that only they reach leaves
-// the table alone. Who is not ready gets no other requests either, and would
-// never hear that an operator, or another instance, has opened a backend again;
-// its polls are therefore looks.
+// Ready evaluates one model, or all of them when it is "". Polls of a ready
+// instance do not count as traffic, so that probes alone keep no instance
+// reading the table. An instance that is not ready gets no other requests, and
+// would not learn that a backend is available again: its polls do count.
 func (r *PoolReadiness) Ready(model string) (bool, map[string]string) {
 	ready, models := r.evaluate(model, r.Snapshot())
 	if !ready {
@@ -83,7 +82,7 @@ func (r *PoolReadiness) evaluate(model string, snapshot *health.Snapshot) (bool,
 
 const available = "available"
 
-// availability is "available", or why no backend of the pool is.
+// availability returns available, or why no backend of the pool is.
 func availability(p *balancer.Pool, s *health.Snapshot, now time.Time) string {
 	why := "no backend with a weight"
 	for i := range p.Backends {
@@ -101,18 +100,16 @@ func availability(p *balancer.Pool, s *health.Snapshot, now time.Time) string {
 	return why
 }
 
-// awaitsProbe reports whether a circuit only waits for a request to probe it with.
-// None would come to an instance, or a whole region, that says of itself that
-// it is not ready.
+// awaitsProbe reports whether a circuit is open only until a request probes it.
+// No request would reach an instance that is not ready for want of one.
 func awaitsProbe(h *health.Health, now time.Time) bool {
 	return !h.Drained && h.State != health.Closed && !now.Before(h.Until) && !h.Throttle.Blocks(now, 0)
 }
 
-// Misconfigured answers for a handler whose configuration is wrong. The host
-// gives up for good on a process that exits three times
-// (facts/azure-functions-host.md §2.3), so it listens, and says why it does
-// nothing else. The faults hold names and paths of settings, never values of
-// secrets.
+// Misconfigured returns the handler of a process whose configuration is invalid.
+// The Functions host does not restart a process after its third exit
+// (docs/functions-host.md#crashes), so the process listens and reports the
+// faults on /health/ready. The faults must not contain secrets.
 func Misconfigured(faults []string) http.Handler {
 	refuse := func(w http.ResponseWriter, r *http.Request) {
 		apiErr := Error{

@@ -19,21 +19,21 @@ func TestReadyWhileAModelHasAnAvailableBackend(t *testing.T) {
 		health health.Health
 		ready  bool
 	}{
-		"healthy":                     {health.Health{}, true},
-		"open":                        {health.Health{State: health.Open, Until: soon}, false},
-		"open, waits for a probe":     {health.Health{State: health.Open, Until: past}, true},
-		"its probe is here":           {health.Health{State: health.HalfOpen, Until: soon, Probe: true}, true},
-		"its probe is elsewhere":      {health.Health{State: health.HalfOpen, Until: soon}, false},
-		"the probe's holder has died": {health.Health{State: health.HalfOpen, Until: past}, true},
-		"recovering":                  {health.Health{Share: 10}, true},
-		"throttled":                   {health.Health{Throttle: window(soon)}, false},
-		"the window has ended":        {health.Health{Throttle: window(past)}, true},
-		"cooled, but throttled":       {health.Health{State: health.Open, Until: past, Throttle: window(soon)}, false},
-		"drained":                     {health.Health{Drained: true}, false},
-		"cooled, but drained":         {health.Health{Drained: true, State: health.Open, Until: past}, false},
+		"healthy":                      {health.Health{}, true},
+		"open":                         {health.Health{State: health.Open, Until: soon}, false},
+		"open, waits for a probe":      {health.Health{State: health.Open, Until: past}, true},
+		"probed by this instance":      {health.Health{State: health.HalfOpen, Until: soon, Probe: true}, true},
+		"probed by another instance":   {health.Health{State: health.HalfOpen, Until: soon}, false},
+		"the probe has expired":        {health.Health{State: health.HalfOpen, Until: past}, true},
+		"recovering":                   {health.Health{Share: 10}, true},
+		"throttled":                    {health.Health{Throttle: window(soon)}, false},
+		"the window has ended":         {health.Health{Throttle: window(past)}, true},
+		"waits for a probe, throttled": {health.Health{State: health.Open, Until: past, Throttle: window(soon)}, false},
+		"drained":                      {health.Health{Drained: true}, false},
+		"waits for a probe, drained":   {health.Health{Drained: true, State: health.Open, Until: past}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			looks := 0
+			refreshes := 0
 			known := &health.Snapshot{Slots: []health.Health{c.health, {Drained: true}}}
 			r := api.PoolReadiness{
 				Pools: []balancer.Pool{
@@ -41,21 +41,21 @@ func TestReadyWhileAModelHasAnAvailableBackend(t *testing.T) {
 					{Model: "gpt-5", Backends: []balancer.Backend{{Name: "b", Slot: 1, Weight: 1}}},
 				},
 				Snapshot: func() *health.Snapshot { return known }, Now: func() time.Time { return now },
-				Refresh: func() *health.Snapshot { looks++; return known },
+				Refresh: func() *health.Snapshot { refreshes++; return known },
 			}
 			ready, models := r.Ready("")
 			if ready != c.ready || (models["gpt-4o"] == "available") != c.ready || models["gpt-5"] != string(health.SkipDrained) {
 				t.Errorf("ready %v, %v; want %v", ready, models, c.ready)
 			}
-			// Polls keep an instance in touch with the fleet only while it is not ready.
-			if (looks == 0) != c.ready {
-				t.Errorf("%d looks by a poll that found it ready: %v", looks, ready)
+			// Polls count as traffic only while the instance is not ready.
+			if (refreshes == 0) != c.ready {
+				t.Errorf("%d refreshes by a poll of an instance whose readiness is %v", refreshes, ready)
 			}
 			if ready, models := r.Ready("gpt-5"); ready || len(models) != 1 {
 				t.Errorf("the drained model alone: %v, %v", ready, models)
 			}
 			if ready, models := r.Ready("gpt-6"); ready || models["gpt-6"] != "unknown model" {
-				t.Errorf("a model that there is not: %v, %v", ready, models)
+				t.Errorf("an unknown model: %v, %v", ready, models)
 			}
 		})
 	}

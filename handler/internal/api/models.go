@@ -22,9 +22,9 @@ type model struct {
 
 func newModel(name string) model { return model{ID: name, Object: "model", OwnedBy: "spillway"} }
 
-// models answers for the list of models and for one of them: what this
-// consumer may use, by the names it asks for. The backends' own lists are of
-// base models, deployed or not (facts/azure-openai.md §1.1).
+// models answers with the models that the consumer may use, or with the one of
+// this name. The backends' own lists are of base models, deployed or not
+// (docs/azure-openai.md#model-names).
 func (s *Server) models(w http.ResponseWriter, name string, c *consumer.Consumer) *Error {
 	names := s.Models.Names(c)
 	if name == "" {
@@ -49,19 +49,18 @@ func (s *Server) models(w http.ResponseWriter, name string, c *consumer.Consumer
 func writeJSON(w http.ResponseWriter, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
-		panic("server: an answer that cannot be written: " + err.Error()) // strings and numbers only
+		panic("api: marshal a response: " + err.Error()) // strings and numbers only
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_, _ = w.Write(append(body, '\n'))
 }
 
-// anyModel is the model of the pool that serves every name without one of its
-// own.
+// anyModel is the model of the pool that serves every name without a pool.
 const anyModel = "*"
 
-// findPools finds who may serve the request: by the model that the path or the
-// body names, or by what the request refers to.
+// findPools returns the pools that may serve the request: by the model that the
+// path or the body names, or by the objects that the request refers to.
 func (s *Server) findPools(ctx context.Context, req *proxy.Request) ([]*balancer.Pool, *Error) {
 	switch req.Operation.State {
 	case operations.ByID:
@@ -83,10 +82,10 @@ func (s *Server) findPools(ctx context.Context, req *proxy.Request) ([]*balancer
 	return s.pin(ctx, req, pools)
 }
 
-// modelHeader names a model where neither path nor body can.
+// modelHeader names a model where neither path nor body does.
 const modelHeader = "X-Spillway-Model"
 
-// modelPools resolves the model that the request names.
+// modelPools returns the pools of the named model that the consumer may use.
 func (s *Server) modelPools(req *proxy.Request) ([]*balancer.Pool, *Error) {
 	c := req.Consumer
 	switch {
@@ -111,13 +110,13 @@ func (s *Server) modelPools(req *proxy.Request) ([]*balancer.Pool, *Error) {
 	return allowed, nil
 }
 
-// mayUse reports whether the consumer may ask the pool for a model of this
-// name. The pool of any model has no name of its own to go by.
+// mayUse reports whether the consumer may request a model of this name from the
+// pool. The pool of any model goes by the requested name.
 func mayUse(c *consumer.Consumer, p *balancer.Pool, name string) bool {
 	return c.MayUse(p.Model) || p.Model == anyModel && c.MayUse(name)
 }
 
-// compatible reports whether an OpenAI-compatible backend is among them.
+// compatible reports whether the pools have an OpenAI-compatible backend.
 func compatible(pools []*balancer.Pool) bool {
 	for _, p := range pools {
 		for i := range p.Backends {

@@ -13,14 +13,14 @@ import (
 	"spillway/handler/internal/quota"
 )
 
-// Quotas keeps the consumers' quotas (package ledger).
+// Quotas enforces the consumers' quotas (package quota).
 type Quotas interface {
 	Reserve(ctx context.Context, c *consumer.Consumer, model string, tokens int64, price usage.Price) (*quota.Reservation, error)
 	RateLimits(c *consumer.Consumer, model string) quota.RateLimitStatus
 }
 
-// reserve takes what the request may come to from its consumer's quotas, and
-// tells the caller how the consumer stands.
+// reserve reserves the estimated usage from the consumer's quotas and sets the
+// rate limit headers.
 func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*quota.Reservation, *Error) {
 	if s.Quotas == nil || c.request.Consumer == nil {
 		return nil, nil
@@ -36,7 +36,7 @@ func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*quot
 	return reserved, nil
 }
 
-// reservationError is why nothing was reserved.
+// reservationError returns the error for a reservation that failed.
 func reservationError(err error) *Error {
 	var over *quota.ExceededError
 	if errors.As(err, &over) {
@@ -45,7 +45,7 @@ func reservationError(err error) *Error {
 	return clientClosed()
 }
 
-// setRateLimit writes one limit the way OpenAI's SDKs read it.
+// setRateLimit sets the headers of one limit in OpenAI's form.
 func setRateLimit(h http.Header, unit string, m quota.RateLimit) {
 	if m.Limit == 0 {
 		return
@@ -55,10 +55,9 @@ func setRateLimit(h http.Header, unit string, m quota.RateLimit) {
 	h.Set("X-Ratelimit-Reset-"+unit, m.Reset.Round(time.Millisecond).String())
 }
 
-// settle ends a reservation by what became of the request: paid by what the
-// answer really used; kept as estimated when the answer was sent and did not
-// say; refunded when nobody served. What attempts used for nothing is paid too,
-// as far as it is known.
+// settle ends a reservation: by the usage that the answer reports, attempts that
+// were not relayed included; by the estimate when an answer was relayed without
+// usage; by a refund when nothing was relayed.
 func settle(reserved *quota.Reservation, result *proxy.Result) {
 	used := result.Delivery.Usage
 	switch {
@@ -71,8 +70,8 @@ func settle(reserved *quota.Reservation, result *proxy.Result) {
 	}
 }
 
-// quotaExceeded is the consumer's own limit. What cannot be helped by waiting for a
-// minute is not worth an SDK's retries.
+// quotaExceeded is the error for a consumer's limit. SDKs retry only what a wait
+// of up to a minute can help.
 func quotaExceeded(over *quota.ExceededError) *Error {
 	f := &Error{
 		Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "quota_exceeded", Message: over.Error() + ".",

@@ -13,29 +13,30 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// RequestRecord is the story of one request, for the log, the metrics and the
-// books. It holds no secret and no prompt.
+// RequestRecord describes one request for the log, the metrics, the traces and
+// accounting. It holds no secret and no prompt. Observers must not change it.
 type RequestRecord struct {
 	ID        string
 	Start     time.Time
 	Duration  time.Duration
 	Method    string
 	Trace     trace.SpanContext // the trace it belongs to; zero = none
-	Operation string            // "" = the path was not understood
+	Operation string            // "" = no route matched, or the caller is unknown
 	Family    string
-	Consumer  *consumer.Consumer // nil = anybody
-	Caller    string             // who the token is of; "" for keys
-	KeyID     string             // which of the consumer's keys; "" for tokens
-	Model     string             // the pool's; "" = none was found
+	Consumer  *consumer.Consumer // nil = anonymous or unauthenticated
+	Caller    string             // the token's oid or sub; "" for keys
+	KeyID     string             // id of the consumer's key; "" for tokens
+	Model     string             // the first pool's; "" = none was found
 	Stream    bool
 	Status    int
-	Code      string // of our own refusal
+	Code      string // of an error that no backend sent
 	Cause     error  // for the log, not for the caller
 	Backend   *balancer.Backend
-	Result    *proxy.Result // nil = refused before any backend was looked at
+	Result    *proxy.Result // nil = answered before a backend was selected
 }
 
-// Explain is a decision in one line: who was tried or passed over, and why.
+// Explain returns a decision in one line: each candidate, and why it was tried
+// or skipped.
 func Explain(result *proxy.Result, now time.Time) string {
 	var line strings.Builder
 	for i := range result.Decision.Candidates {

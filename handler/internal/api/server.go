@@ -1,6 +1,6 @@
-// Package server is the door to the callers: routes, limits, and how answers
-// and errors look on the wire. It knows nothing of backends' URLs or
-// credentials, and nothing of the table.
+// Package api is the inbound HTTP API: routes, middleware, limits, and errors in
+// OpenAI's shape. It does not know URLs or credentials of backends, nor the
+// table.
 package api
 
 import (
@@ -17,45 +17,44 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// Forwarder finds an answer for a request among the backends of its pools.
+// Forwarder serves a request with a backend of its pools (package proxy).
 type Forwarder interface {
 	Do(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result
 }
 
-// Models knows the pools by the names that callers use.
+// Models resolves the names that callers use to pools.
 type Models interface {
-	// Resolve finds the pool of a name or alias, followed by its fallbacks.
+	// Resolve returns the pool of a name or alias, followed by its fallbacks.
 	Resolve(name string) ([]*balancer.Pool, bool)
-	// Names lists what a consumer may ask for; nil means anybody.
+	// Names returns the models that a consumer may use; nil is anonymous.
 	Names(c *consumer.Consumer) []string
-	// All is every pool there is.
+	// All returns every pool. The caller must not change them.
 	All() []*balancer.Pool
 }
 
-// Authenticator turns a credential into a consumer, a nil one where everybody is let
-// in. Its error is told to the log, and to the caller only as refused or, when
-// it is consumer.ErrUnavailable, as not to be checked now.
+// Authenticator identifies the caller (package auth). Its error is logged; the
+// caller gets 503 for [auth.ErrUnavailable] and the same 401 for any other.
 type Authenticator interface {
 	Authenticate(ctx context.Context, h http.Header, rawQuery string) (auth.Identity, error)
 }
 
-// Readiness says which models have an available backend, and for the others
-// why not.
+// Readiness reports which models have an available backend, and the reason for
+// each that has none.
 type Readiness interface {
 	Ready(model string) (ready bool, models map[string]string)
 }
 
-// Relay takes an answer to the caller (package relay).
+// Relay delivers a backend's response to the caller (package relay).
 type Relay interface {
 	Deliver(ctx context.Context, w http.ResponseWriter, r *proxy.Request, a *proxy.BackendResponse) proxy.Delivery
 	// Abort ends the connection of a broken response by a panic.
 	Abort(ctx context.Context)
 }
 
-// Observer is told of every request once it is over.
-type Observer interface{ RequestDone(x *RequestRecord) }
+// Observer receives the record of every inference request once it is over.
+type Observer interface{ RequestDone(rec *RequestRecord) }
 
-// Server answers callers. The fields of the last group are optional.
+// Server serves the API. The fields of the last group are optional.
 type Server struct {
 	Forwarder     Forwarder
 	Models        Models
@@ -69,16 +68,16 @@ type Server struct {
 	MaxBody       int64
 
 	Quotas   Quotas        // nil = no quotas
-	Affinity AffinityStore // which backend holds what; nil = nobody knows
-	Locator  Locator       // asks backends for what nobody knows; nil = none is asked
-	Expose   bool          // tell callers which backend served
-	Admin    http.Handler  // below /ops; nil = closed
+	Affinity AffinityStore // nil = ids are not remembered
+	Locator  Locator       // nil = backends are not asked for unknown ids
+	Expose   bool          // name the backend in response headers
+	Admin    http.Handler  // serves /ops; nil = 404
 	// ExtractTrace returns the trace that a request belongs to; nil = none.
 	ExtractTrace func(h http.Header, requestID string) trace.SpanContext
-	Draining     func() bool // readiness turns red ahead of the end; nil = never
+	Draining     func() bool // true from SIGTERM on: readiness is 503; nil = never
 
-	// Transcript keeps what is said to a consumer that wants it so (package
-	// transcript); nil = nothing is kept.
+	// Transcript wraps the writer of a consumer with transcripts (package
+	// transcript); nil = none are kept.
 	Transcript func(w http.ResponseWriter, r *proxy.Request) http.ResponseWriter
 }
 

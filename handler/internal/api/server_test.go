@@ -22,7 +22,7 @@ import (
 
 var instant = time.UnixMilli(1_900_000_000_000)
 
-// gateway is a Server among fakes.
+// gateway is a Server whose dependencies are fakes.
 type gateway struct {
 	*api.Server
 	url          string
@@ -68,7 +68,7 @@ func (d *gateway) Ready(model string) (bool, map[string]string) {
 }
 
 func (d *gateway) Do(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
-	kept := &proxy.Request{Operation: r.Operation, Family: r.Family, Model: r.Model, Parsed: r.Parsed, Body: bytes.Clone(r.Body), Consumer: r.Consumer, Affinity: r.Affinity}
+	kept := &proxy.Request{Operation: r.Operation, Family: r.Family, Method: r.Method, Model: r.Model, Parsed: r.Parsed, Body: bytes.Clone(r.Body), Consumer: r.Consumer, Affinity: r.Affinity}
 	d.received = kept
 	if d.do != nil {
 		return d.do(ctx, pools, r, deliver)
@@ -76,7 +76,7 @@ func (d *gateway) Do(ctx context.Context, pools []*balancer.Pool, r *proxy.Reque
 	return serve(ctx, pools, deliver)
 }
 
-// serve is a loop whose first backend serves.
+// serve is a forwarder whose first backend serves.
 func serve(ctx context.Context, pools []*balancer.Pool, deliver proxy.Deliver) *proxy.Result {
 	b := &balancer.Backend{Name: "a", Region: "uksouth"}
 	result := &proxy.Result{Pool: pools[0], ServedBy: b, Attempts: []proxy.Attempt{{Backend: b, Status: 200}}}
@@ -192,7 +192,7 @@ func TestInvalidRequestsGetOpenAIErrors(t *testing.T) {
 			res, body := d.send(t, c.method, c.path, c.body, c.header...)
 			wantError(t, res, body, c.status, c.code)
 			if x := <-d.records; x.Status != c.status || x.Code != c.code {
-				t.Errorf("the log saw %d %s", x.Status, x.Code)
+				t.Errorf("recorded %d %s", x.Status, x.Code)
 			}
 			if res, _ := d.send(t, "POST", chat, hello); res.StatusCode != 200 {
 				t.Errorf("the next request got %d", res.StatusCode)
@@ -202,7 +202,6 @@ func TestInvalidRequestsGetOpenAIErrors(t *testing.T) {
 	}
 }
 
-// endless is a chunked body over the limit.
 func TestChunkedBodyOverLimitIs413(t *testing.T) {
 	d := newGateway(t)
 	req, _ := http.NewRequestWithContext(t.Context(), "POST", d.url+chat, io.MultiReader(strings.NewReader(`{"x":"`), strings.NewReader(strings.Repeat("a", 3<<20))))
@@ -222,7 +221,7 @@ func TestUnauthenticatedErrorsDoNotDiscloseTheCause(t *testing.T) {
 		res, body := d.send(t, "POST", path, "{")
 		wantError(t, res, body, 401, "invalid_api_key")
 		if strings.Contains(body, "abc") {
-			t.Errorf("%s tells the cause: %s", path, body)
+			t.Errorf("%s discloses the cause: %s", path, body)
 		}
 	}
 }
@@ -236,7 +235,7 @@ func TestModelNotAllowedForConsumerIs403(t *testing.T) {
 	wantError(t, res, body, 403, "model_not_allowed")
 }
 
-// exhausted is a loop that ends in err.
+// exhausted is a forwarder that ends in err.
 func exhausted(err error, retryIn time.Duration) func(context.Context, []*balancer.Pool, *proxy.Request, proxy.Deliver) *proxy.Result {
 	return func(_ context.Context, pools []*balancer.Pool, _ *proxy.Request, _ proxy.Deliver) *proxy.Result {
 		return &proxy.Result{Pool: pools[0], Err: err, RetryAt: instant.Add(retryIn)}
@@ -352,6 +351,56 @@ func TestHealthNeedsNoCredential(t *testing.T) {
 	}
 }
 
+func TestHeadOfPathsWithoutABackend(t *testing.T) {
+	d := newGateway(t)
+	for path, status := range map[string]int{"/": 200, "/Health/Live": 200, "/health/ready": 200, "/health/ready?model=down": 503, "/openai/v1/models": 200, "/v1/Models/gpt-4o": 200} {
+		res, body := d.send(t, "HEAD", path, "")
+		if res.StatusCode != status || body != "" || res.Header.Get("X-Request-Id") != "req-1" {
+			t.Errorf("HEAD %s: %d, %q, %v; want %d without a body", path, res.StatusCode, body, res.Header, status)
+		}
+	}
+}
+
+func TestHeadOfAStoredResponseAsksTheBackendByGet(t *testing.T) {
+	d := newGateway(t)
+	d.Locator = d
+	res, _ := d.send(t, "HEAD", "/v1/responses/resp_1", "")
+	if res.StatusCode != 200 || d.received.Method != "GET" {
+		t.Errorf("%d, backend asked by %q", res.StatusCode, d.received.Method)
+	}
+	if rec := <-d.records; rec.Method != "HEAD" {
+		t.Errorf("recorded as %s", rec.Method)
+	}
+}
+
+// Locate finds every object at the backend of the first pool.
+func (d *gateway) Locate(_ context.Context, among []*balancer.Backend, _ *proxy.Request) (*balancer.Backend, error) {
+	return among[0], nil
+}
+
+// The operators' handler gets every path below /ops, with names of backends as
+// they are written.
+func TestAdminIsMountedWhateverTheCase(t *testing.T) {
+	d := newGateway(t)
+	if res, body := d.send(t, "GET", "/ops/api/status", ""); res.StatusCode != 404 {
+		t.Errorf("without a handler: %d %s", res.StatusCode, body)
+	}
+	d.Admin = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) })
+	s := httptest.NewServer(d.Handler())
+	defer s.Close()
+	d.url = s.URL
+	for path, want := range map[string]string{
+		"/ops": "/ops", "/ops/": "/ops/", "/OPS/api/status": "/ops/api/status", "/ops/api/backends/My%20backend/a%2Fb/drain": "/ops/api/backends/My backend/a/b/drain",
+	} {
+		if res, body := d.send(t, "POST", path, ""); res.StatusCode != 200 || body != want {
+			t.Errorf("%s: %d, the handler got %q, want %q", path, res.StatusCode, body, want)
+		}
+	}
+	if res, body := d.send(t, "GET", "/opsx", ""); res.StatusCode != 404 {
+		t.Errorf("/opsx: %d %s", res.StatusCode, body)
+	}
+}
+
 func TestAffinityOnlyForCacheablePrompts(t *testing.T) {
 	d := newGateway(t)
 	number := func(body string, header ...string) uint64 {
@@ -365,10 +414,10 @@ func TestAffinityOnlyForCacheablePrompts(t *testing.T) {
 		t.Error("a short prompt has an affinity")
 	}
 	if a, b := number(long("one")), number(long("two")); a == 0 || a != b {
-		t.Errorf("a common beginning gives %d and %d", a, b)
+		t.Errorf("prompts with a common beginning: %d and %d", a, b)
 	}
 	if a, b := number(`{"model":"gpt-4o","prompt_cache_key":"k"}`), number(`{"model":"gpt-4o","prompt_cache_key":"l"}`); a == 0 || b == 0 || a == b {
-		t.Errorf("two cache keys give %d and %d", a, b)
+		t.Errorf("two cache keys: %d and %d", a, b)
 	}
 	if number(hello, "X-Ms-Session-Id", "s") == 0 {
 		t.Error("a session has no affinity")
@@ -389,7 +438,7 @@ func TestMisconfiguredReportsFaultsOnReadiness(t *testing.T) {
 		if res.StatusCode != want {
 			t.Errorf("%s: %d, want %d", path, res.StatusCode, want)
 		}
-		if told := strings.Contains(string(body), "backends[0]"); told != (path == "/health/ready") {
+		if found := strings.Contains(string(body), "backends[0]"); found != (path == "/health/ready") {
 			t.Errorf("%s: %s", path, body)
 		}
 	}

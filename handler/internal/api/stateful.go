@@ -11,12 +11,12 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// statefulPools finds the one backend where files, batches and the like live: the
-// one marked statefulPools of the model that the request names, or the only one
-// there is (design.md §7.2).
+// statefulPools pins the request to the backend that holds files, batches and
+// the like: the one marked stateful of the named model, or the only one there is
+// (docs/azure-openai.md#stateful-operations).
 func (s *Server) statefulPools(req *proxy.Request) ([]*balancer.Pool, *Error) {
 	if req.Operation.Name == "fine-tuning" {
-		req.Model, req.Parsed.Model = "", "" // what is to be tuned is a base model
+		req.Model, req.Parsed.Model = "", "" // the body names a base model, not a deployment
 	}
 	if req.Model == "" {
 		req.Model = req.Header.Get(modelHeader)
@@ -28,7 +28,7 @@ func (s *Server) statefulPools(req *proxy.Request) ([]*balancer.Pool, *Error) {
 		} else if req.Parsed.Model == "" {
 			return nil, apiErr
 		} else {
-			req.Parsed.Model = "" // the body names a model of the backend's own
+			req.Parsed.Model = "" // the body may name a model that has no pool
 		}
 	}
 	backends := statefulBackends(pools)
@@ -44,7 +44,7 @@ func (s *Server) statefulPools(req *proxy.Request) ([]*balancer.Pool, *Error) {
 	return nil, ambiguousBackend(req, len(backends))
 }
 
-// usablePools is every pool that the consumer may use.
+// usablePools returns every pool that the consumer may use.
 func (s *Server) usablePools(req *proxy.Request) []*balancer.Pool {
 	var usable []*balancer.Pool
 	for _, p := range s.Models.All() {
@@ -55,14 +55,14 @@ func (s *Server) usablePools(req *proxy.Request) []*balancer.Pool {
 	return usable
 }
 
-// placement is a backend with the pool it was found in.
+// placement is a backend and a pool that it is in.
 type placement struct {
 	backend *balancer.Backend
 	pool    *balancer.Pool
 }
 
-// statefulBackends are the backends where what is stateful may live: those that are
-// marked, or else all of them. Each resource is there once.
+// statefulBackends returns the backends that may hold stateful objects: those
+// that are marked, or the only one there is.
 func statefulBackends(pools []*balancer.Pool) []placement {
 	all := distinctBackends(pools)
 	marked := slices.DeleteFunc(slices.Clone(all), func(h placement) bool { return !h.backend.Stateful })
@@ -72,7 +72,7 @@ func statefulBackends(pools []*balancer.Pool) []placement {
 	return marked
 }
 
-// distinctBackends are the backends of the pools, each resource once.
+// distinctBackends returns the backends of the pools, each resource once.
 func distinctBackends(pools []*balancer.Pool) []placement {
 	var all []placement
 	for _, p := range pools {
@@ -86,13 +86,12 @@ func distinctBackends(pools []*balancer.Pool) []placement {
 	return all
 }
 
-// fileMembers are the members whose presence says that a request uses fileMembers or
-// vector stores.
+// fileMembers are the members of a body that refer to files or vector stores.
 var fileMembers = [...][]byte{[]byte(`"file_id"`), []byte(`"file_ids"`), []byte(`"vector_store_ids"`)}
 
-// referencesFiles reports whether the request refers to what lives at the stateful
-// backend. A text of exactly such a word makes it one too many, at no harm but
-// to its choice of backends.
+// referencesFiles reports whether the body refers to objects of the stateful
+// backend. A string value of exactly such a name is a false positive, which only
+// narrows the choice of backends.
 func referencesFiles(body []byte) bool {
 	for _, f := range fileMembers {
 		if bytes.Contains(body, f) {
@@ -105,16 +104,16 @@ func referencesFiles(body []byte) bool {
 func noStatefulBackend(req *proxy.Request) *Error {
 	return &Error{
 		Status: http.StatusBadRequest, Type: invalidRequest, Code: "no_stateful_backend", Final: true,
-		Message: fmt.Sprintf(`What %s makes lives at one backend, and none is marked for it. Ask your platform team to mark one of the model's backends with "stateful": true.`, operationPath(req)),
+		Message: fmt.Sprintf(`What %s creates is stored at one backend, and none is marked for it. Ask your platform team to mark one of the model's backends with "stateful": true.`, operationPath(req)),
 	}
 }
 
 func ambiguousBackend(req *proxy.Request, count int) *Error {
 	return &Error{
 		Status: http.StatusBadRequest, Type: invalidRequest, Code: "model_missing", Param: "model", Final: true,
-		Message: fmt.Sprintf("What %s makes lives at one of %d backends, and this request does not say of which model. Name it in the header %s.", operationPath(req), count, strings.ToLower(modelHeader)),
+		Message: fmt.Sprintf("What %s creates is stored at one of %d backends, and this request does not name a model. Name it in the header %s.", operationPath(req), count, strings.ToLower(modelHeader)),
 	}
 }
 
-// operationPath is the operation's path, for people.
+// operationPath returns the operation's path, for messages.
 func operationPath(req *proxy.Request) string { return "/" + req.Operation.Path }

@@ -31,7 +31,7 @@ func (f fakeRing) Lookup(_ context.Context, d Digest) (string, string, error) {
 	}
 }
 
-// fakeVerifier knows one token.
+// fakeVerifier accepts one token.
 type fakeVerifier struct {
 	claims Claims
 	calls  int
@@ -111,7 +111,7 @@ func TestRejectedCredentials(t *testing.T) {
 		{"a key without its scheme", header("Authorization", keyA), "", ErrMissing},
 		{"another scheme", header("Authorization", "Basic "+keyA), "", ErrMissing},
 		{"api-key twice", http.Header{"Api-Key": {keyA, keyA}}, "", ErrDuplicate},
-		{"a good and a bad one", http.Header{"Api-Key": {keyA, "other"}}, "", ErrDuplicate},
+		{"a valid and another key", http.Header{"Api-Key": {keyA, "other"}}, "", ErrDuplicate},
 		{"authorization twice", http.Header{"Authorization": {"Bearer " + keyA, "Bearer " + keyB}}, "", ErrDuplicate},
 		{"two keys in two headers", header("api-key", keyA, "Authorization", "Bearer "+keyB), "", ErrConflicting},
 		{"two keys in the other two", header("api-key", keyA, "Ocp-Apim-Subscription-Key", keyB), "", ErrConflicting},
@@ -140,7 +140,7 @@ func TestRejectedCredentials(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want %v", c.name, id, err, c.want)
 		}
 		if Reason(err) == "" || strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), "0123456789") {
-			t.Errorf("%s: the error %v must be in the vocabulary, without the key", c.name, err)
+			t.Errorf("%s: the error %v must be one of the fixed reasons, without the key", c.name, err)
 		}
 	}
 }
@@ -169,17 +169,17 @@ func TestKeyTakesPrecedenceOverToken(t *testing.T) {
 	auth, v := withTokens(t, true, TokenRule{AppID: "app-1"})
 	id, err := auth.Authenticate(t.Context(), header("api-key", keyA, "Authorization", "Bearer "+token), "")
 	if err != nil || id.Consumer.Name != "team-a" || v.calls != 0 {
-		t.Errorf("key beside a token: %+v, %v, token looked at %d times", id, err, v.calls)
+		t.Errorf("key and token: %+v, %v, token verified %d times", id, err, v.calls)
 	}
 	id, err = auth.Authenticate(t.Context(), header("Authorization", "Bearer "+token), "")
 	if err != nil || id.Consumer.Name != "team-b" || id.Caller != "oid-1" {
 		t.Errorf("token alone: %+v, %v", id, err)
 	}
 	if _, err = auth.Authenticate(t.Context(), header("api-key", "wrong", "Authorization", "Bearer "+token), ""); !errors.Is(err, ErrUnknown) {
-		t.Errorf("a wrong key beside a good token: %v, want it refused", err)
+		t.Errorf("a wrong key and a valid token: %v, want ErrUnknown", err)
 	}
 	if id, err = auth.Authenticate(t.Context(), header("Authorization", "Bearer "+keyA), ""); err != nil || id.Consumer.Name != "team-a" {
-		t.Errorf("a bearer that is no token is a key: %+v, %v", id, err)
+		t.Errorf("a bearer key: %+v, %v", id, err)
 	}
 	asked := v.calls
 	for _, odd := range []string{"a.b", "a.b.c.d.e", "..", "a..c", "a.b.c d", "a.b.ü", ".b.c"} {
@@ -195,7 +195,7 @@ func TestKeyTakesPrecedenceOverToken(t *testing.T) {
 func TestKeyHeaderIgnoredWhenOnlyTokensAreAccepted(t *testing.T) {
 	auth, _ := withTokens(t, false, TokenRule{AppID: "APP-1"})
 	if id, err := auth.Authenticate(t.Context(), header("api-key", "placeholder", "Authorization", "Bearer "+token), ""); err != nil || id.Consumer.Name != "team-b" {
-		t.Errorf("a placeholder key beside a token, tokens only: %+v, %v", id, err)
+		t.Errorf("a placeholder key and a token, tokens only: %+v, %v", id, err)
 	}
 	if _, err := auth.Authenticate(t.Context(), header("api-key", keyA), ""); !errors.Is(err, ErrUnknown) {
 		t.Errorf("a key, tokens only: %v", err)
@@ -254,10 +254,10 @@ func TestInvalidSettings(t *testing.T) {
 	} {
 		auth, err := New(c.s)
 		if err == nil || auth != nil || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: %v, want a refusal that says %q", c.name, err, c.says)
+			t.Errorf("%s: %v, want an error with %q", c.name, err, c.says)
 		}
 		if err != nil && (strings.Contains(err.Error(), keyA) || strings.Contains(err.Error(), "secret")) {
-			t.Errorf("%s: the error shows a key: %v", c.name, err)
+			t.Errorf("%s: the error contains a key: %v", c.name, err)
 		}
 	}
 }
@@ -269,7 +269,7 @@ func TestAnonymousAccess(t *testing.T) {
 	}
 	id, err := auth.Authenticate(t.Context(), header("api-key", "whatever"), "")
 	if err != nil || id != (Identity{}) {
-		t.Errorf("%+v, %v, want anybody", id, err)
+		t.Errorf("%+v, %v, want the anonymous identity", id, err)
 	}
 }
 
@@ -291,7 +291,7 @@ func FuzzAuthenticate(f *testing.F) {
 		h := http.Header{"Authorization": {authorization}}
 		h.Add(name, value)
 		if id, err := auth.Authenticate(t.Context(), h, query); err == nil || id != (Identity{}) {
-			t.Errorf("%q: %q, %q, %q was let in as %+v", name, value, authorization, query, id)
+			t.Errorf("%q: %q, %q, %q was accepted as %+v", name, value, authorization, query, id)
 		}
 	})
 }

@@ -26,7 +26,7 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// fixture is everything that proves who calls, put together.
+// fixture is an authenticator with static keys, issued keys and tokens.
 type fixture struct {
 	auth   *auth.Authenticator
 	store  *memory.Store
@@ -35,7 +35,7 @@ type fixture struct {
 	signer *rsa.PrivateKey
 	issuer string
 	mu     sync.Mutex
-	output strings.Builder // everything that an operator or a caller could get to read
+	output strings.Builder // everything that operators or callers can read
 }
 
 func (h *fixture) record(what ...any) {
@@ -96,8 +96,8 @@ func (h *fixture) token(t *testing.T) string {
 	return signed
 }
 
-// Good, spoilt and misplaced credentials, many at once: nothing of any of them
-// may be in an error, an identity or the table.
+// Valid, altered and misplaced credentials, concurrently: no part of them may be
+// in an error, an identity or the table.
 func TestNoCredentialInErrorsIdentitiesOrTable(t *testing.T) {
 	const static = "CANARY-STATIC-0123456789"
 	h := newFixture(t, static)
@@ -124,7 +124,7 @@ func TestNoCredentialInErrorsIdentitiesOrTable(t *testing.T) {
 				}
 				h.mu.Unlock()
 				if spoilt && err == nil {
-					t.Errorf("let in with %v?%s", header, query)
+					t.Errorf("accepted with %v?%s", header, query)
 				}
 			}
 		})
@@ -136,21 +136,21 @@ func TestNoCredentialInErrorsIdentitiesOrTable(t *testing.T) {
 	}
 	h.record(rows)
 	if accepted.Int64() < 300 || refused.Int64() < 300 {
-		t.Errorf("%v let in, %v refused: the test tells nothing", &accepted, &refused)
+		t.Errorf("%v accepted, %v refused: too few of a kind", &accepted, &refused)
 	}
 	parts := append(strings.Split(token, "."), static[7:], "CANARY", issued, issued[4:24])
 	for _, part := range parts {
 		if strings.Contains(h.output.String(), part) {
-			t.Errorf("%q was shown", part)
+			t.Errorf("%q is in the output", part)
 		}
 	}
 	h.record("planted: " + issued)
 	if !strings.Contains(h.output.String(), issued) {
-		t.Error("a planted leak is not found: the search tells nothing")
+		t.Error("a planted leak is not found")
 	}
 }
 
-// mutate is a request with some credential, spoilt half of the time.
+// mutate returns a request with some credential, altered half of the time.
 func mutate(chance *mathrand.Rand, good []string) (header http.Header, query string, spoilt bool) {
 	secret := good[chance.IntN(len(good))]
 	header = http.Header{}

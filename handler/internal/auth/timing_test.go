@@ -10,11 +10,10 @@ import (
 	"time"
 )
 
-// Guesses that share all but the end with a key must take the time of guesses
-// that share nothing: nothing about a key may be learnt by asking
-// (facts/reliability.md T21). Many guesses of each kind, so that what one
-// digest costs in a map does not count; of each the quickest of many tries,
-// which a busy machine disturbs least; and again when the machine was too busy.
+// Wrong keys that share all but their end with a valid one must take as long as
+// others (docs/security.md#credentials). There are many keys of each kind, so
+// that the map's cost of one digest averages out; the fastest of many tries
+// counts for each, which load disturbs least; a failed round is repeated.
 func TestKeyComparisonTime(t *testing.T) {
 	auth := keysOnly(t)
 	var worst float64
@@ -30,10 +29,10 @@ func TestKeyComparisonTime(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("|t| = %.1f between near and far guesses, want < 4.5", worst)
+	t.Errorf("|t| = %.1f between near and far keys, want < 4.5", worst)
 }
 
-// fastestTimes is the least time that each guess took, of tries in random order.
+// fastestTimes returns the least time of each key, of tries in random order.
 func fastestTimes(t *testing.T, auth *Authenticator, kinds ...[]http.Header) (times [2][]float64) {
 	t.Helper()
 	for k := range kinds {
@@ -45,15 +44,14 @@ func fastestTimes(t *testing.T, auth *Authenticator, kinds ...[]http.Header) (ti
 		_, err := auth.Authenticate(t.Context(), kinds[k][i], "")
 		took := time.Since(before)
 		if err == nil {
-			t.Fatal("a wrong key was let in")
+			t.Fatal("a wrong key was accepted")
 		}
 		times[k][i] = min(times[k][i], float64(took))
 	}
 	return times
 }
 
-// welchT is how surely two samples have different means, without the slowest
-// tenth of each.
+// welchT returns Welch's t of two samples, without the slowest tenth of each.
 func welchT(samples [2][]float64) float64 {
 	var mean, variance [2]float64
 	for k := range samples {

@@ -37,7 +37,7 @@ var signers = sync.OnceValue(func() map[string]*rsa.PrivateKey {
 	return all
 })
 
-// issuer is a tenant's metadata and keys, which answer as they are told.
+// issuer serves a tenant's metadata and keys.
 type issuer struct {
 	*httptest.Server
 	t             *testing.T
@@ -85,7 +85,7 @@ func newIssuer(t *testing.T) *issuer {
 	return i
 }
 
-// v2 is the issuer of v2 tokens, as this server's metadata say.
+// v2 returns the issuer of v2 tokens, as this server's metadata name it.
 func (i *issuer) v2() string { return i.URL + "/" + i.tenant + "/v2.0" }
 
 func publicJWK(id string) map[string]any {
@@ -135,7 +135,7 @@ func (i *issuer) verifier() *Verifier {
 	return v
 }
 
-// claims are those of a good v2 access token of an application.
+// claims returns the claims of a valid v2 access token of an application.
 func (i *issuer) claims() jwt.MapClaims {
 	now := i.clock()
 	return jwt.MapClaims{
@@ -144,7 +144,7 @@ func (i *issuer) claims() jwt.MapClaims {
 	}
 }
 
-// sign signs claims with the key of this name, under its id.
+// sign signs claims with the key of this name and sets its id.
 func sign(t *testing.T, id string, c jwt.MapClaims) string {
 	t.Helper()
 	return signAs(t, jwt.SigningMethodRS256, signers()[id], map[string]any{"kid": id}, c)
@@ -163,7 +163,7 @@ func signAs(t *testing.T, method jwt.SigningMethod, key any, header map[string]a
 	return signed
 }
 
-// forge writes a token by hand: any header, any claims, any signature.
+// forge returns a token with any header, claims and signature.
 func forge(header, claims, signature string) string {
 	encode := base64.RawURLEncoding.EncodeToString
 	return fmt.Sprintf("%s.%s.%s", encode([]byte(header)), encode([]byte(claims)), signature)

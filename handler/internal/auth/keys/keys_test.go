@@ -19,7 +19,7 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// slowStore is a table at a distance, which can be cut off, and counts readings.
+// slowStore is a table with latency that can be taken offline, and counts reads.
 type slowStore struct {
 	tablestore.Store
 	mu      sync.Mutex
@@ -67,7 +67,7 @@ func (s *slowStore) counts() (gets, lists int) {
 	return s.gets, s.lists
 }
 
-// startInstance starts a ring with a board of its own, until ctx is done.
+// startInstance runs a cache with its own change feed until ctx is done.
 func startInstance(ctx context.Context, g *sync.WaitGroup, store tablestore.Store) *Cache {
 	board := &quota.ChangeFeed{Store: store, Rand: rand.Float64}
 	r := &Cache{Store: store, Feed: board}
@@ -83,23 +83,23 @@ func issuer(store tablestore.Store) *Issuer {
 	return &Issuer{Store: store, Feed: &quota.ChangeFeed{Store: store}}
 }
 
-// runFleet plays with rings on one table.
-func runFleet(t *testing.T, n int, play func(t *testing.T, store *slowStore, rings []*Cache)) {
+// runFleet runs a test with n instances on one table.
+func runFleet(t *testing.T, n int, play func(t *testing.T, store *slowStore, caches []*Cache)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var g sync.WaitGroup
 		store := &slowStore{Store: new(memory.Store)}
-		var rings []*Cache
+		var caches []*Cache
 		for range n {
-			rings = append(rings, startInstance(ctx, &g, store))
+			caches = append(caches, startInstance(ctx, &g, store))
 		}
 		defer func() {
 			store.setOffline(false)
 			cancel()
 			g.Wait()
 		}()
-		play(t, store, rings)
+		play(t, store, caches)
 	})
 }
 
@@ -119,13 +119,13 @@ func (r *Cache) find(t *testing.T, secret string) error {
 }
 
 func TestRevocationReachesTwentyInstancesWithinBound(t *testing.T) {
-	const bound = 515 * time.Millisecond // one refresh, two exchanges and a list
-	runFleet(t, 20, func(t *testing.T, store *slowStore, rings []*Cache) {
+	const bound = 515 * time.Millisecond // one refresh, two round trips and a list
+	runFleet(t, 20, func(t *testing.T, store *slowStore, caches []*Cache) {
 		i := issuer(store)
 		for round := range 20 {
 			secret, k := add(t, i, "team-a", 0)
 			time.Sleep(bound)
-			for n, r := range rings {
+			for n, r := range caches {
 				if err := r.find(t, secret); err != nil {
 					t.Fatalf("round %d: instance %d does not know a new key: %v", round, n, err)
 				}
@@ -136,14 +136,14 @@ func TestRevocationReachesTwentyInstancesWithinBound(t *testing.T) {
 			}
 			revoked := time.Now()
 			for time.Since(revoked) < bound {
-				for _, r := range rings { // traffic goes on
+				for _, r := range caches { // traffic continues
 					_ = r.find(t, secret)
 				}
 				time.Sleep(10 * time.Millisecond)
 			}
-			for n, r := range rings {
+			for n, r := range caches {
 				if err := r.find(t, secret); !errors.Is(err, auth.ErrUnknown) {
-					t.Fatalf("round %d: instance %d let a revoked key in after %v: %v", round, n, time.Since(revoked), err)
+					t.Fatalf("round %d: instance %d accepted a revoked key after %v: %v", round, n, time.Since(revoked), err)
 				}
 			}
 		}
@@ -151,15 +151,15 @@ func TestRevocationReachesTwentyInstancesWithinBound(t *testing.T) {
 }
 
 func TestKnownKeyNeverWaits(t *testing.T) {
-	runFleet(t, 1, func(t *testing.T, store *slowStore, rings []*Cache) {
+	runFleet(t, 1, func(t *testing.T, store *slowStore, caches []*Cache) {
 		secret, _ := add(t, issuer(store), "team-a", 0)
-		if err := rings[0].find(t, secret); err != nil {
+		if err := caches[0].find(t, secret); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 300 {
-			store.setOffline(i > 100) // the table goes away in the middle
+			store.setOffline(i > 100) // the table goes offline in the middle
 			before := time.Now()
-			if err := rings[0].find(t, secret); err != nil || time.Since(before) > 0 {
+			if err := caches[0].find(t, secret); err != nil || time.Since(before) > 0 {
 				t.Fatalf("request %d: %v after %v", i, err, time.Since(before))
 			}
 			time.Sleep(100 * time.Millisecond)
@@ -168,10 +168,10 @@ func TestKnownKeyNeverWaits(t *testing.T) {
 }
 
 func TestIdleInstanceRefusesKeyRevokedMeanwhile(t *testing.T) {
-	runFleet(t, 2, func(t *testing.T, store *slowStore, rings []*Cache) {
+	runFleet(t, 2, func(t *testing.T, store *slowStore, caches []*Cache) {
 		i := issuer(store)
 		secret, k := add(t, i, "team-a", 0)
-		if err := rings[0].find(t, secret); err != nil {
+		if err := caches[0].find(t, secret); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
@@ -182,8 +182,8 @@ func TestIdleInstanceRefusesKeyRevokedMeanwhile(t *testing.T) {
 		var both sync.WaitGroup
 		for range 10 {
 			both.Go(func() {
-				if err := rings[0].find(t, secret); !errors.Is(err, auth.ErrUnknown) {
-					t.Errorf("after an hour of sleep: %v", err)
+				if err := caches[0].find(t, secret); !errors.Is(err, auth.ErrUnknown) {
+					t.Errorf("after an idle hour: %v", err)
 				}
 			})
 		}
@@ -192,76 +192,76 @@ func TestIdleInstanceRefusesKeyRevokedMeanwhile(t *testing.T) {
 }
 
 func TestIdleInstanceServesKnownKeysDuringOutage(t *testing.T) {
-	runFleet(t, 1, func(t *testing.T, store *slowStore, rings []*Cache) {
+	runFleet(t, 1, func(t *testing.T, store *slowStore, caches []*Cache) {
 		secret, _ := add(t, issuer(store), "team-a", 0)
-		if err := rings[0].find(t, secret); err != nil {
+		if err := caches[0].find(t, secret); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
 		store.setOffline(true)
 		before := time.Now()
-		if err := rings[0].find(t, secret); err != nil || time.Since(before) > readTimeout {
+		if err := caches[0].find(t, secret); err != nil || time.Since(before) > readTimeout {
 			t.Errorf("%v after %v", err, time.Since(before))
 		}
 		before = time.Now()
-		if err := rings[0].find(t, secret); err != nil || time.Since(before) > 0 {
+		if err := caches[0].find(t, secret); err != nil || time.Since(before) > 0 {
 			t.Errorf("the second request: %v after %v", err, time.Since(before))
 		}
 	})
 }
 
 func TestUnknownKeyFloodReadsFeedOncePerInterval(t *testing.T) {
-	runFleet(t, 1, func(t *testing.T, store *slowStore, rings []*Cache) {
+	runFleet(t, 1, func(t *testing.T, store *slowStore, caches []*Cache) {
 		secret, _ := add(t, issuer(store), "team-a", 0)
-		_ = rings[0].find(t, secret)
+		_ = caches[0].find(t, secret)
 		gets, lists := store.counts()
 		for i := range 10_000 {
-			if err := rings[0].find(t, fmt.Sprint("guess", i)); !errors.Is(err, auth.ErrUnknown) {
+			if err := caches[0].find(t, fmt.Sprint("unknown", i)); !errors.Is(err, auth.ErrUnknown) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Millisecond)
 		}
 		moreGets, moreLists := store.counts()
 		if moreGets-gets > 50 || moreLists-lists > 1 {
-			t.Errorf("10000 guesses in 10 s: %d looks and %d readings of all keys", moreGets-gets, moreLists-lists)
+			t.Errorf("10000 unknown keys in 10 s: %d reads of the feed and %d of all keys", moreGets-gets, moreLists-lists)
 		}
-		if n := rings[0].Len(); n != 1 {
+		if n := caches[0].Len(); n != 1 {
 			t.Errorf("%d keys are remembered", n)
 		}
 	})
 }
 
 func TestColdInstanceWithoutTableIsUnavailable(t *testing.T) {
-	runFleet(t, 1, func(t *testing.T, store *slowStore, rings []*Cache) {
+	runFleet(t, 1, func(t *testing.T, store *slowStore, caches []*Cache) {
 		secret, _ := add(t, issuer(store), "team-a", 0)
 		store.setOffline(true)
-		if err := rings[0].find(t, secret); !errors.Is(err, auth.ErrUnavailable) {
-			t.Errorf("cold, table gone: %v, want ErrUnavailable", err)
+		if err := caches[0].find(t, secret); !errors.Is(err, auth.ErrUnavailable) {
+			t.Errorf("cold, table offline: %v, want ErrUnavailable", err)
 		}
 		store.setOffline(false)
 		time.Sleep(time.Second)
-		if err := rings[0].find(t, secret); err != nil {
-			t.Errorf("table back: %v", err)
+		if err := caches[0].find(t, secret); err != nil {
+			t.Errorf("table online again: %v", err)
 		}
 	})
 }
 
 func TestRotationRefusesNoRequest(t *testing.T) {
-	runFleet(t, 20, func(t *testing.T, store *slowStore, rings []*Cache) {
+	runFleet(t, 20, func(t *testing.T, store *slowStore, caches []*Cache) {
 		i := issuer(store)
 		using, old := add(t, i, "team-a", 0)
 		for rotation := range 10 {
 			next, k := add(t, i, "team-a", 0)
 			for tick := range 100 {
 				if tick == 30 {
-					using = next // the callers change over
+					using = next // callers switch to the new key
 				}
 				if tick == 60 {
 					if _, err := i.Revoke(t.Context(), old.ID); err != nil {
 						t.Fatal(err)
 					}
 				}
-				for n, r := range rings {
+				for n, r := range caches {
 					if err := r.find(t, using); err != nil {
 						t.Fatalf("rotation %d, tick %d, instance %d: %v", rotation, tick, n, err)
 					}
@@ -301,17 +301,17 @@ func TestConcurrentIssuersKeepTheKeyLimit(t *testing.T) {
 }
 
 func TestExpiryFollowsTheTableClock(t *testing.T) {
-	runFleet(t, 1, func(t *testing.T, store *slowStore, rings []*Cache) {
-		rings[0].Now = func() time.Time { return time.Now().Add(-5 * time.Minute) } // this instance is behind
+	runFleet(t, 1, func(t *testing.T, store *slowStore, caches []*Cache) {
+		caches[0].Now = func() time.Time { return time.Now().Add(-5 * time.Minute) } // this instance is behind
 		i := issuer(store)
 		secret, _ := add(t, i, "team-a", 30*time.Second)
 		add(t, i, "team-a", time.Hour)
 		time.Sleep(28 * time.Second)
-		if err := rings[0].find(t, secret); err != nil {
+		if err := caches[0].find(t, secret); err != nil {
 			t.Errorf("before its end: %v", err)
 		}
 		time.Sleep(4 * time.Second)
-		if err := rings[0].find(t, secret); !errors.Is(err, auth.ErrExpired) {
+		if err := caches[0].find(t, secret); !errors.Is(err, auth.ErrExpired) {
 			t.Errorf("after its end, on a clock five minutes behind: %v", err)
 		}
 		add(t, i, "team-a", 0)
@@ -332,11 +332,11 @@ func TestSecretIsNotStored(t *testing.T) {
 		}
 	}
 	if !regexp.MustCompile(`^spw_[a-z2-7]{58}$`).MatchString(secret) || !WellFormed(secret) {
-		t.Errorf("%q is not what a scanner looks for", secret)
+		t.Errorf("%q does not match the scanners' pattern", secret)
 	}
 	for _, wrong := range []string{strings.ToUpper(secret), secret + "a", secret[:61], "spw_" + strings.Repeat("a", 58), strings.Replace(secret, secret[8:9], other(secret[8]), 1)} {
 		if WellFormed(wrong) {
-			t.Errorf("%q passes for a key", wrong)
+			t.Errorf("%q is accepted as well-formed", wrong)
 		}
 	}
 }
@@ -349,9 +349,9 @@ func other(c byte) string {
 }
 
 func TestUnreadableRowsAreIgnored(t *testing.T) {
-	runFleet(t, 1, func(t *testing.T, store *slowStore, rings []*Cache) {
-		var told []error
-		rings[0].OnError = func(err error) { told = append(told, err) }
+	runFleet(t, 1, func(t *testing.T, store *slowStore, caches []*Cache) {
+		var reported []error
+		caches[0].OnError = func(err error) { reported = append(reported, err) }
 		for i, body := range []string{`{"v":1,`, `{"v":1,"n":"someone-else","k":[]}`, `{"v":0}`, `[]`, `{"v":1,"n":"poison4","k":[{"i":"x","d":"zz"}]}`} {
 			if _, _, err := store.Upsert(t.Context(), tablestore.Row{Partition: partition, Key: fmt.Sprint("poison", i), Columns: map[string]string{column: body}}); err != nil {
 				t.Fatal(err)
@@ -360,29 +360,29 @@ func TestUnreadableRowsAreIgnored(t *testing.T) {
 		board := &quota.ChangeFeed{Store: store}
 		i := &Issuer{Store: store, Feed: board}
 		secret, _ := add(t, i, "team-a", 0)
-		if err := rings[0].find(t, secret); err != nil {
+		if err := caches[0].find(t, secret); err != nil {
 			t.Errorf("team-a: %v", err)
 		}
-		if len(told) != 4 {
-			t.Errorf("%d troubles told, want 4: %v", len(told), told)
+		if len(reported) != 4 {
+			t.Errorf("%d errors reported, want 4: %v", len(reported), reported)
 		}
 	})
 }
 
 func TestMissedStampIsNoticedWithinAMinute(t *testing.T) {
-	runFleet(t, 1, func(t *testing.T, store *slowStore, rings []*Cache) {
+	runFleet(t, 1, func(t *testing.T, store *slowStore, caches []*Cache) {
 		i := issuer(store)
 		secret, k := add(t, i, "team-a", 0)
-		_ = rings[0].find(t, secret)
+		_ = caches[0].find(t, secret)
 		i.Feed = unreachableFeed{}
 		if _, err := i.Revoke(t.Context(), k.ID); err == nil || !strings.Contains(err.Error(), "run the command again") {
-			t.Errorf("the instances could not be told, and the issuer says %v", err)
+			t.Errorf("feed not written: %v", err)
 		}
 		for range 62 {
-			_ = rings[0].find(t, secret)
+			_ = caches[0].find(t, secret)
 			time.Sleep(time.Second)
 		}
-		if err := rings[0].find(t, secret); !errors.Is(err, auth.ErrUnknown) {
+		if err := caches[0].find(t, secret); !errors.Is(err, auth.ErrUnknown) {
 			t.Errorf("a minute later: %v", err)
 		}
 	})
