@@ -26,7 +26,7 @@ func always() []string {
 	}
 }
 
-// notOnFlex are settings that Flex Consumption refuses or ignores, facts/infra.md §5.
+// notOnFlex are settings that Flex Consumption refuses or ignores (docs/functions-host.md#plans).
 func notOnFlex() []string {
 	return []string{
 		"FUNCTIONS_WORKER_RUNTIME", "FUNCTIONS_WORKER_RUNTIME_VERSION", "FUNCTIONS_EXTENSION_VERSION", "WEBSITE_RUN_FROM_PACKAGE",

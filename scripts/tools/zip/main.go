@@ -3,7 +3,7 @@
 //
 // It exists because the mode of the binary must survive: on Elastic Premium and
 // dedicated plans the bit in the zip is the one that counts
-// (facts/azure-functions-host.md §4.4), and a zip program may be missing or drop it.
+// (docs/functions-host.md#deployment), and a zip program may be missing or drop it.
 package main
 
 import (
