@@ -164,7 +164,7 @@ func TestHeartbeatsDuringSilence(t *testing.T) {
 }
 
 func TestSlowFirstTokenGoesToTheNextBackend(t *testing.T) {
-	r := start(t, setup{env: []string{"SPILLWAY_FIRST_TOKEN_TIMEOUT=500ms"}})
+	r := start(t, setup{env: []string{"SPILLWAY_FIRST_TOKEN_TIMEOUT=2s"}})
 	r.sim.Next("ptu", simulator.Fault{Action: "hang-before-headers"})
 	if a := r.post(chatPath, helloSSE); a.status != 200 || !strings.HasPrefix(a.backend(), "payg") {
 		t.Errorf("%d by %s, want the next backend", a.status, a.backend())
