@@ -19,7 +19,7 @@ func fleetOf(n int) func(context.Context) (int, error) {
 	return func(context.Context) (int, error) { return n, nil }
 }
 
-// known is how many limiters know of which number of instances.
+// known is how many limiters know each number of instances.
 func known(fleet []*Limiter) map[int64]int {
 	by := map[int64]int{}
 	for _, l := range fleet {

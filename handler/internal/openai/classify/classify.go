@@ -59,8 +59,8 @@ const (
 
 // Status classifies an answer by its status, its headers and, of an error, the
 // beginning of its body. An answer of 200 that holds an error is for [Body] and
-// [Stream] to find. Header names are in net/http's canonical form; now stands
-// in for a missing Date.
+// [Stream] to find. Header names are in net/http's canonical form; now replaces
+// a missing Date.
 //
 // Reason is one of: "" (served), the status, "429
 // tokens|requests|capacity|provisioned", "redirect", "bad status", "deployment

@@ -14,7 +14,7 @@ type Iterator struct {
 	state  state
 }
 
-// state is where an iterator stands.
+// state is the position of an iterator.
 type state uint8
 
 const (

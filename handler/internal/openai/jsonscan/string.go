@@ -45,7 +45,7 @@ func skipString(b []byte, i int) (int, Reason) {
 	}
 }
 
-// plainRun is how many bytes of b stand before its first quote, backslash or
+// plainRun is how many bytes of b precede its first quote, backslash or
 // control character. A high bit of seen is set when one of them, or of the
 // seven bytes behind them, is not ASCII.
 func plainRun(b []byte) (n int, seen uint64) {
@@ -100,7 +100,7 @@ func longRun(b []byte) (n int, seen uint64) {
 	return n, seen
 }
 
-// printableRun is how many bytes of b stand before its first control character,
+// printableRun is how many bytes of b precede its first control character,
 // and all of them or-ed together.
 func printableRun(b []byte) (n int, seen uint64) {
 	for n+32 <= len(b) {
@@ -123,7 +123,7 @@ func printableRun(b []byte) (n int, seen uint64) {
 	return n, seen
 }
 
-// validUTF8 is how many bytes of b stand before the first that is not UTF-8.
+// validUTF8 is how many bytes of b precede the first that is not UTF-8.
 func validUTF8(b []byte) int {
 	if utf8.Valid(b) {
 		return len(b)

@@ -77,7 +77,7 @@ func (s *skipper) opening(i int) (end int, empty bool, reason Reason) {
 	return i, false, reason
 }
 
-// next goes on behind a value: to the offset of the next one, or behind the
+// next continues behind a value: at the offset of the next one, or behind the
 // bracket that closes the outermost container.
 func (s *skipper) next(i int) (int, Reason) {
 	for s.open.depth > 0 {
