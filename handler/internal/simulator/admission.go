@@ -10,8 +10,8 @@ import (
 // admit checks a request in the service's order: headers, credential, path,
 // deployment, rates, body, capacity. nil admits it.
 func (c *call) admit() *apiError {
-	if no := c.checkRequest(); no != nil {
-		return no
+	if apiErr := c.checkRequest(); apiErr != nil {
+		return apiErr
 	}
 	family, ok := c.requiredCapability()
 	if !ok {
@@ -23,11 +23,11 @@ func (c *call) admit() *apiError {
 	if c.dep == nil {
 		return c.unknownDeployment()
 	}
-	no := c.admitToDeployment(family)
-	if no != nil && c.canSpill(no) {
-		return c.spillOver(family, no)
+	apiErr := c.admitToDeployment(family)
+	if apiErr != nil && c.canSpill(apiErr) {
+		return c.spillOver(family, apiErr)
 	}
-	return no
+	return apiErr
 }
 
 // checkRequest checks what does not depend on the deployment.
@@ -35,11 +35,11 @@ func (c *call) checkRequest() *apiError {
 	if limit := c.svc.cfg.MaxCustomHeaders; limit > 0 && customHeaders(c.r.Header) > limit {
 		return tooManyHeaders()
 	}
-	if no := c.checkStrict(); no != nil {
-		return no
+	if apiErr := c.checkStrict(); apiErr != nil {
+		return apiErr
 	}
-	if no := c.authorize(); no != nil {
-		return no
+	if apiErr := c.authorize(); apiErr != nil {
+		return apiErr
 	}
 	if c.route.family == familyNone {
 		return resourceNotFound()
@@ -102,14 +102,14 @@ func (c *call) admitToDeployment(family string) *apiError {
 	if !c.spec.supports(family) {
 		return operationNotSupported(c.route.operation, c.spec.Model)
 	}
-	if no := c.checkBody(family); no != nil {
-		return no
+	if apiErr := c.checkBody(family); apiErr != nil {
+		return apiErr
 	}
-	if no := c.checkContext(); no != nil {
-		return no
+	if apiErr := c.checkContext(); apiErr != nil {
+		return apiErr
 	}
-	if no := c.chargeEstimate(); no != nil {
-		return no
+	if apiErr := c.chargeEstimate(); apiErr != nil {
+		return apiErr
 	}
 	c.dep.inFlight.Add(1)
 	c.update(func(e *Entry) { e.Admitted = true })
@@ -156,18 +156,18 @@ func (c *call) chargeEstimate() *apiError {
 	probe := c.res.cache.probe(c.spec.Model, c.request.PromptCacheKey, c.prompt)
 	c.cached = c.res.cache.cached(c.now(), probe)
 	estimate := c.estimate(&c.spec)
-	no := c.charge(estimate)
+	apiErr := c.charge(estimate)
 	prompt, cached, used := c.promptTokens, c.cached, c.rateStatus.utilization
 	c.update(func(e *Entry) {
 		e.EstimatedTokens, e.Utilization = estimate, used
-		if no == nil {
+		if apiErr == nil {
 			e.PromptTokens, e.CachedTokens = prompt, cached
 		}
 	})
-	if no == nil {
+	if apiErr == nil {
 		c.res.cache.add(c.now(), probe)
 	}
-	return no
+	return apiErr
 }
 
 func (c *call) charge(estimate int) *apiError {
@@ -218,7 +218,7 @@ func (c *call) spilloverName() string {
 	return c.r.Header.Get("x-ms-spillover-deployment")
 }
 
-func (c *call) canSpill(no *apiError) bool {
+func (c *call) canSpill(apiErr *apiError) bool {
 	if c.dep == nil || c.spec.SKU != Provisioned || c.spill.from != "" {
 		return false
 	}
@@ -226,11 +226,11 @@ func (c *call) canSpill(no *apiError) bool {
 	if target == nil || target.spec.Load().SKU == Provisioned {
 		return false
 	}
-	switch no.status {
+	switch apiErr.status {
 	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable:
 		return true
 	default:
-		return no.name == "400-context"
+		return apiErr.name == "400-context"
 	}
 }
 
@@ -241,7 +241,7 @@ func (c *call) spillOver(family string, original *apiError) *apiError {
 	c.spill = spill{from: spec.Name, status: original.status}
 	c.dep = c.res.deployments[c.spilloverName()]
 	c.spec = *c.dep.spec.Load()
-	if no := c.admitToDeployment(family); no != nil {
+	if apiErr := c.admitToDeployment(family); apiErr != nil {
 		c.dep, c.spec, c.rateStatus, c.spill = dep, spec, rates, spill{}
 		return original
 	}

@@ -26,7 +26,7 @@ func token(claims string) string {
 	return part([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + part([]byte(claims)) + ".c2lnbmF0dXJl"
 }
 
-func TestCredentialsAreJudgedAsAzureDoes(t *testing.T) {
+func TestCredentials(t *testing.T) {
 	good := token(`{"aud":"https://cognitiveservices.azure.com","exp":4102444800}`)
 	tests := []struct {
 		name, path string
@@ -58,7 +58,7 @@ func TestCredentialsAreJudgedAsAzureDoes(t *testing.T) {
 	}
 }
 
-func TestAuthModesRefuseInTheirOwnWords(t *testing.T) {
+func TestAuthModeErrors(t *testing.T) {
 	good := "Bearer " + token(`{"aud":"https://ai.azure.com"}`)
 	tests := []struct {
 		mode   simulator.AuthMode
@@ -91,7 +91,7 @@ func TestAuthModesRefuseInTheirOwnWords(t *testing.T) {
 	}
 }
 
-func TestAnonymousResourceAsksForNoCredential(t *testing.T) {
+func TestAnonymousResourceNeedsNoCredential(t *testing.T) {
 	cfg := pool()
 	cfg.Resources[1].Auth = simulator.AuthAnonymous
 	s := simulator.Start(t, cfg)
@@ -100,7 +100,7 @@ func TestAnonymousResourceAsksForNoCredential(t *testing.T) {
 	}
 }
 
-func TestBrokenPromisesAreWrittenDown(t *testing.T) {
+func TestStrictRecordsViolations(t *testing.T) {
 	sum := sha256.Sum256([]byte(hello))
 	strict := simulator.Strict{
 		Secrets: []string{"caller-secret"}, OneCredential: true, NoHopByHop: true, NoStainless: true,
@@ -142,7 +142,7 @@ func TestBrokenPromisesAreWrittenDown(t *testing.T) {
 	}
 }
 
-func TestBrokenPromisesAreRefusedWhenAsked(t *testing.T) {
+func TestStrictRejectsViolations(t *testing.T) {
 	cfg := pool()
 	cfg.Strict = simulator.Strict{Secrets: []string{"caller-secret"}, Reject: true}
 	s := simulator.Start(t, cfg)
@@ -152,7 +152,7 @@ func TestBrokenPromisesAreRefusedWhenAsked(t *testing.T) {
 	}
 }
 
-func TestCustomHeadersOverTenAreRefused(t *testing.T) {
+func TestMoreThanTenCustomHeadersAre431(t *testing.T) {
 	cfg := pool()
 	cfg.MaxCustomHeaders = 10
 	s := simulator.Start(t, cfg)
@@ -168,7 +168,7 @@ func TestCustomHeadersOverTenAreRefused(t *testing.T) {
 	}
 }
 
-func spilling(property string) (*simulator.Service, *clock) {
+func newSpillover(property string) (*simulator.Service, *clock) {
 	c := newClock()
 	return simulator.New(simulator.Config{Now: c.Now, Resources: []simulator.Resource{{
 		Name: "one", Region: "uksouth", Auth: simulator.AuthAnonymous, Deployments: []simulator.Deployment{
@@ -179,7 +179,7 @@ func spilling(property string) (*simulator.Service, *clock) {
 	}}}), c
 }
 
-func spillCall(t *testing.T, s *simulator.Service, body, header string) reply {
+func callWithSpillover(t *testing.T, s *simulator.Service, body, header string) reply {
 	t.Helper()
 	w := httptest.NewRecorder()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/one"+chatPath, strings.NewReader(body))
@@ -190,7 +190,7 @@ func spillCall(t *testing.T, s *simulator.Service, body, header string) reply {
 	return reply{status: w.Code, header: w.Header(), body: w.Body.String()}
 }
 
-func TestProvisionedSpillsToItsStandard(t *testing.T) {
+func TestSpilloverToStandard(t *testing.T) {
 	full := costing(100)
 	tests := []struct {
 		name, property, header string
@@ -212,18 +212,18 @@ func TestProvisionedSpillsToItsStandard(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, _ := spilling(tt.property)
+			s, _ := newSpillover(tt.property)
 			if tt.fault == "" {
-				spillCall(t, s, full, "") // fills the bucket
+				callWithSpillover(t, s, full, "") // fills the bucket
 			} else {
 				s.Next("one", simulator.Fault{Action: tt.fault})
 			}
-			r := spillCall(t, s, tt.body, tt.header)
+			r := callWithSpillover(t, s, tt.body, tt.header)
 			if r.status != tt.status || r.header.Get("x-ms-deployment-name") != tt.servedBy || r.header.Get("x-ms-spillover-error") != tt.cause {
 				t.Fatalf("got %d by %s for %q: %s", r.status, r.header.Get("x-ms-deployment-name"), r.header.Get("x-ms-spillover-error"), r.body)
 			}
 			if r.status == 429 && !strings.Contains(r.body, "provisioned throughput") {
-				t.Errorf("the refusal is not the provisioned deployment's: %s", r.body)
+				t.Errorf("the error is not the provisioned deployment's: %s", r.body)
 			}
 			from, spilled := "", "false"
 			if tt.cause != "" {

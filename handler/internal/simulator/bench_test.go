@@ -12,19 +12,19 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-// bare is one deployment without pace or limit, counted but not journaled.
-func bare(d simulator.Deployment) simulator.Config {
+// fastConfig is one deployment without pace or limit, counted but not journaled.
+func fastConfig(d simulator.Deployment) simulator.Config {
 	d.Name, d.Model = "gpt-4o", "gpt-4o"
 	return simulator.Config{Journal: -1, Resources: []simulator.Resource{
 		{Name: "payg", Region: "uksouth", Keys: []string{"key-payg"}, Deployments: []simulator.Deployment{d}},
 	}}
 }
 
-// BenchmarkHandler is the service's own cost of an answer, without a network.
+// BenchmarkHandler measures the service's cost of a response, without a network.
 func BenchmarkHandler(b *testing.B) {
 	for name, body := range map[string]string{"plain": hello, "streamed": helloAloud} {
 		b.Run(name, func(b *testing.B) {
-			s := simulator.New(bare(simulator.Deployment{}))
+			s := simulator.New(fastConfig(simulator.Deployment{}))
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
@@ -41,22 +41,23 @@ func BenchmarkHandler(b *testing.B) {
 	}
 }
 
-// BenchmarkLoopback is an answer over a kept connection, the client included.
+// BenchmarkLoopback measures a response over a reused connection, the client
+// included.
 func BenchmarkLoopback(b *testing.B) {
-	s := simulator.Start(b, bare(simulator.Deployment{}))
+	s := simulator.Start(b, fastConfig(simulator.Deployment{}))
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 	defer client.CloseIdleConnections()
 	b.SetParallelism(16)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if err := ride(b, client, s.URL("payg"), hello); err != nil {
+			if err := readStream(b, client, s.URL("payg"), hello); err != nil {
 				b.Fatal(err)
 			}
 		}
 	})
 }
 
-func ride(b *testing.B, client *http.Client, url, body string) error {
+func readStream(b *testing.B, client *http.Client, url, body string) error {
 	req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, url+chatPath, strings.NewReader(body))
 	if err != nil {
 		return err
@@ -74,14 +75,14 @@ func ride(b *testing.B, client *http.Client, url, body string) error {
 // BenchmarkThousandStreams is a thousand streams of 100 tokens at 20 ms; on an
 // unburdened machine it takes little longer than the 2 s of their pace.
 func BenchmarkThousandStreams(b *testing.B) {
-	s := simulator.Start(b, bare(simulator.Deployment{PerToken: 20 * time.Millisecond, AnswerTokens: 100}))
+	s := simulator.Start(b, fastConfig(simulator.Deployment{PerToken: 20 * time.Millisecond, AnswerTokens: 100}))
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}}
 	defer client.CloseIdleConnections()
 	for b.Loop() {
 		var all sync.WaitGroup
 		for range 1000 {
 			all.Go(func() {
-				if err := ride(b, client, s.URL("payg"), helloAloud); err != nil {
+				if err := readStream(b, client, s.URL("payg"), helloAloud); err != nil {
 					b.Error(err)
 				}
 			})

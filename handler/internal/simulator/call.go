@@ -47,16 +47,16 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, res *resource, p
 	defer s.active.Done()
 	c := s.begin(w, r, res, path)
 	defer c.end()
-	if no := c.receive(); no != nil {
-		c.writeError(no)
+	if apiErr := c.receive(); apiErr != nil {
+		c.writeError(apiErr)
 		return
 	}
 	c.matchFaults()
 	if c.fault != nil && c.applyFault() {
 		return
 	}
-	if no := c.admit(); no != nil {
-		c.writeError(no)
+	if apiErr := c.admit(); apiErr != nil {
+		c.writeError(apiErr)
 		return
 	}
 	c.serveOperation()
@@ -86,8 +86,8 @@ func (s *Service) begin(w http.ResponseWriter, r *http.Request, res *resource, p
 // checked first, so that a client without one need not send the body.
 func (c *call) receive() *apiError {
 	if c.r.Header.Get("Expect") != "" {
-		if no := c.authorize(); no != nil {
-			return no
+		if apiErr := c.authorize(); apiErr != nil {
+			return apiErr
 		}
 	}
 	body, err := io.ReadAll(c.upload())

@@ -30,7 +30,7 @@ func events(t *testing.T, body string) []string {
 // volatileParts differ from run to run.
 var volatileParts = regexp.MustCompile(`chatcmpl-[0-9a-f]+|"created":\d+|fp_[0-9a-f]+`)
 
-func TestStreamHasTheShapeOfTheCapture(t *testing.T) {
+func TestChatStreamEvents(t *testing.T) {
 	cfg := pool()
 	cfg.Resources[1].Deployments[0].Answer = "Color"
 	s := simulator.Start(t, cfg)
@@ -74,7 +74,7 @@ func placeholder(part string) string {
 	}
 }
 
-func TestUsageComesOnlyWhenAskedFor(t *testing.T) {
+func TestUsageNeedsIncludeUsage(t *testing.T) {
 	s := simulator.Start(t, pool())
 	for _, path := range []string{chatPath, v1ChatPath} {
 		r := post(t, s, "payg", path, `{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"hi"}]}`)
@@ -88,7 +88,7 @@ func TestUsageComesOnlyWhenAskedFor(t *testing.T) {
 	}
 }
 
-func TestAsynchronousFilterAnnotatesLateAndWithoutDelta(t *testing.T) {
+func TestAsyncFilterAnnotations(t *testing.T) {
 	cfg := pool()
 	cfg.Resources[1].Deployments[0].AsyncFilter = true
 	s := simulator.Start(t, cfg)
@@ -103,7 +103,7 @@ func TestAsynchronousFilterAnnotatesLateAndWithoutDelta(t *testing.T) {
 	}
 }
 
-func TestSameSeedTellsTheSame(t *testing.T) {
+func TestSameSeedGivesSameText(t *testing.T) {
 	text := func(seed uint64, prompt string) string {
 		cfg := pool()
 		cfg.Seed = seed
@@ -114,16 +114,16 @@ func TestSameSeedTellsTheSame(t *testing.T) {
 		t.Errorf("same seed:\n%s\n%s", a, b)
 	}
 	if text(7, hello) == text(8, hello) {
-		t.Error("another seed told the same")
+		t.Error("another seed gave the same text")
 	}
 	if text(7, hello) == text(7, `{"messages":[{"role":"user","content":"Something else."}]}`) {
-		t.Error("another prompt told the same")
+		t.Error("another prompt gave the same text")
 	}
 }
 
 var volatileCreated = regexp.MustCompile(`"created":\d+`)
 
-// completion is what of an answer these tests read.
+// completion is the part of a response that these tests read.
 type completion struct {
 	Choices []struct {
 		Index        int    `json:"index"`
@@ -164,7 +164,7 @@ func complete(t *testing.T, r reply) completion {
 	return c
 }
 
-func TestAnswerEndsWhereTheCallerBoundsIt(t *testing.T) {
+func TestOutputLimitCutsCompletion(t *testing.T) {
 	s, _ := one(simulator.Deployment{})
 	c := complete(t, call(t, s, chatPath, `{"max_tokens":5,"n":3,"messages":[{"role":"user","content":"hi"}]}`))
 	if len(c.Choices) != 3 || c.Usage.Completion != 15 || c.Usage.Total != 16 {
@@ -180,7 +180,7 @@ func TestAnswerEndsWhereTheCallerBoundsIt(t *testing.T) {
 	}
 }
 
-func TestReasoningTokensAreSpentUnseen(t *testing.T) {
+func TestReasoningTokensCountAsCompletion(t *testing.T) {
 	s, _ := one(simulator.Deployment{ReasoningTokens: 100, AnswerTokens: 8})
 	c := complete(t, call(t, s, chatPath, `{"max_completion_tokens":104,"messages":[{"role":"user","content":"hi"}]}`))
 	if c.Usage.Completion != 104 || c.Usage.Output.Reasoning != 100 || c.Choices[0].FinishReason != "length" {
@@ -188,9 +188,9 @@ func TestReasoningTokensAreSpentUnseen(t *testing.T) {
 	}
 }
 
-func TestFilterActsOnItsWords(t *testing.T) {
-	ask := func(word string) string {
-		return `{"messages":[{"role":"user","content":"` + word + `"}]}`
+func TestContentFilterMarkers(t *testing.T) {
+	ask := func(next string) string {
+		return `{"messages":[{"role":"user","content":"` + next + `"}]}`
 	}
 	s, _ := one(simulator.Deployment{})
 	r := call(t, s, chatPath, ask(simulator.TriggerPromptFilter))
@@ -212,7 +212,7 @@ func TestFilterActsOnItsWords(t *testing.T) {
 	}
 }
 
-func TestToolsAreCalledWhenAskedFor(t *testing.T) {
+func TestToolCalls(t *testing.T) {
 	const tools = `"tools":[{"type":"function","function":{"name":"get_weather","parameters":{"type":"object","properties":{"city":{"type":"string"},"days":{"type":"integer"}}}}}]`
 	tests := []struct {
 		name, body, want string
@@ -242,7 +242,7 @@ func TestToolsAreCalledWhenAskedFor(t *testing.T) {
 	}
 }
 
-func TestAnswerFitsTheSchemaAskedFor(t *testing.T) {
+func TestStructuredOutputFitsTheSchema(t *testing.T) {
 	s, _ := one(simulator.Deployment{})
 	c := complete(t, call(t, s, chatPath, `{"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"type":"object","properties":{"names":{"type":"array","items":{"type":"string"}},"kind":{"enum":["a","b"]},"ok":{"type":["boolean","null"]}}}}},"messages":[{"role":"user","content":"hi"}]}`))
 	if got := *c.Choices[0].Message.Content; got != `{"kind":"a","names":["water"],"ok":true}` {
@@ -250,7 +250,7 @@ func TestAnswerFitsTheSchemaAskedFor(t *testing.T) {
 	}
 }
 
-func TestServiceTierIsEchoedOrRefused(t *testing.T) {
+func TestServiceTier(t *testing.T) {
 	tests := []struct {
 		sku          simulator.SKU
 		body, header string
@@ -291,7 +291,7 @@ func TestReasoningModelsRefuseMaxTokens(t *testing.T) {
 	}
 }
 
-func TestOperationsThatAModelCannotDoAreRefused(t *testing.T) {
+func TestUnsupportedOperationIsRefused(t *testing.T) {
 	s := simulator.Start(t, pool())
 	r := post(t, s, "payg", "/openai/deployments/text-embedding-3-large/chat/completions?api-version=2024-10-21", hello)
 	if r.status != 400 || !strings.Contains(r.body, `"code":"OperationNotSupported"`) {

@@ -28,7 +28,7 @@ func controlled() (*simulator.Service, *clock) {
 	}}), c
 }
 
-func TestOneLineThrottlesAndOneBringsBack(t *testing.T) {
+func TestControlThrottleAndRestore(t *testing.T) {
 	s, clock := controlled()
 	steps := []struct {
 		path   string
@@ -55,7 +55,7 @@ func TestOneLineThrottlesAndOneBringsBack(t *testing.T) {
 	}
 }
 
-func TestControlTakesFaultsAndLimitsAsJSON(t *testing.T) {
+func TestControlSetsFaultsAndLimits(t *testing.T) {
 	s, _ := controlled()
 	code, body := control(t, s, http.MethodPost, "resources/one/faults", `{"action":"429-short","retryAfter":"3s","count":1}`)
 	var f simulator.Fault
@@ -80,7 +80,7 @@ func TestControlTakesFaultsAndLimitsAsJSON(t *testing.T) {
 	}
 }
 
-func TestControlRefusesWhatItDoesNotKnow(t *testing.T) {
+func TestControlErrors(t *testing.T) {
 	s, _ := controlled()
 	tests := []struct {
 		method, path, body string
@@ -103,7 +103,7 @@ func TestControlRefusesWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-func TestControlTellsStateJournalAndMetrics(t *testing.T) {
+func TestControlReportsStateJournalAndMetrics(t *testing.T) {
 	s, _ := controlled()
 	call(t, s, chatPath, costing(400))
 	call(t, s, chatPath, hello)
@@ -137,7 +137,7 @@ func TestControlTellsStateJournalAndMetrics(t *testing.T) {
 	}
 }
 
-func TestControlIsClosedUnlessAskedFor(t *testing.T) {
+func TestControlIsOffByDefault(t *testing.T) {
 	s, _ := one(simulator.Deployment{})
 	if code, _ := control(t, s, http.MethodGet, "resources", ""); code != 404 {
 		t.Errorf("got %d, want 404", code)

@@ -282,30 +282,30 @@ func serverError(action, requestID string) *apiError {
 
 // malformedResponse is a 200 or a redirect that a client cannot use.
 func malformedResponse(action string) *apiError {
-	no := &apiError{name: action, status: http.StatusOK}
+	apiErr := &apiError{name: action, status: http.StatusOK}
 	switch action {
 	case "empty-200":
 	case "error-200":
-		no.body = openaiBody("The server had an error while processing your request.", "server_error", "", "500")
+		apiErr.body = openaiBody("The server had an error while processing your request.", "server_error", "", "500")
 	case "html-200":
-		no.contentType, no.body = "text/html; charset=utf-8", "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Sign in to the network to continue.</body></html>"
+		apiErr.contentType, apiErr.body = "text/html; charset=utf-8", "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Sign in to the network to continue.</body></html>"
 	case "wrong-type-200":
-		no.contentType, no.body = "text/plain", sampleCompletion
+		apiErr.contentType, apiErr.body = "text/plain", sampleCompletion
 	case "half-json-200":
-		no.body = sampleCompletion[:len(sampleCompletion)/2]
+		apiErr.body = sampleCompletion[:len(sampleCompletion)/2]
 	case "gzip-200":
-		no.body, no.header = gzipped([]byte(sampleCompletion)), map[string]string{"Content-Encoding": "gzip"}
+		apiErr.body, apiErr.header = gzipped([]byte(sampleCompletion)), map[string]string{"Content-Encoding": "gzip"}
 	case "gzip-bomb-200":
-		no.body, no.header = gzipped(make([]byte, 10<<20)), map[string]string{"Content-Encoding": "gzip"}
+		apiErr.body, apiErr.header = gzipped(make([]byte, 10<<20)), map[string]string{"Content-Encoding": "gzip"}
 	case "redirect":
-		no.status, no.contentType = http.StatusTemporaryRedirect, "none"
-		no.header = map[string]string{"Location": "/elsewhere"}
+		apiErr.status, apiErr.contentType = http.StatusTemporaryRedirect, "none"
+		apiErr.header = map[string]string{"Location": "/elsewhere"}
 	}
-	return no
+	return apiErr
 }
 
 // sampleCompletion is a valid response that faults alter.
-const sampleCompletion = `{"id":"chatcmpl-spoilt","object":"chat.completion","created":1735689600,"model":"gpt-4o-2024-11-20","choices":[{"index":0,"message":{"role":"assistant","content":"This answer was spoilt on its way."},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":9,"total_tokens":18}}`
+const sampleCompletion = `{"id":"chatcmpl-sample","object":"chat.completion","created":1735689600,"model":"gpt-4o-2024-11-20","choices":[{"index":0,"message":{"role":"assistant","content":"This response was altered on purpose."},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":9,"total_tokens":18}}`
 
 func gzipped(plain []byte) string {
 	var b bytes.Buffer

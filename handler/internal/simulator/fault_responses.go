@@ -65,14 +65,14 @@ func (c *call) applyFault() bool {
 		c.breakTransport()
 		return true
 	}
-	no := c.faultResponse(c.fault)
+	apiErr := c.faultResponse(c.fault)
 	family, ok := c.requiredCapability()
-	if ok && family != "" && c.canSpill(no) && c.checkRequest() == nil && c.spillOver(family, no) == nil {
+	if ok && family != "" && c.canSpill(apiErr) && c.checkRequest() == nil && c.spillOver(family, apiErr) == nil {
 		c.fault = nil
 		c.serveOperation()
 		return true
 	}
-	c.writeError(no)
+	c.writeError(apiErr)
 	return true
 }
 
@@ -84,20 +84,20 @@ func (c *call) faultResponse(f *Fault) *apiError {
 			retryAfter: f.RetryAfter, withRetryAfter: f.RetryAfter > 0,
 		}
 	}
-	if no := c.throttleResponse(f); no != nil {
-		return no
+	if apiErr := c.throttleResponse(f); apiErr != nil {
+		return apiErr
 	}
-	no := c.clientErrorResponse(f.Action)
-	if no == nil {
-		no = serverError(f.Action, c.entry.RequestID)
+	apiErr := c.clientErrorResponse(f.Action)
+	if apiErr == nil {
+		apiErr = serverError(f.Action, c.entry.RequestID)
 	}
-	if no == nil {
-		no = malformedResponse(f.Action)
+	if apiErr == nil {
+		apiErr = malformedResponse(f.Action)
 	}
 	if f.RetryAfter > 0 && f.For == 0 {
-		no.retryAfter, no.withRetryAfter = f.RetryAfter, true
+		apiErr.retryAfter, apiErr.withRetryAfter = f.RetryAfter, true
 	}
-	return no
+	return apiErr
 }
 
 // throttleResponse is nil when the action is not a 429. Without RetryAfter the wait
@@ -149,9 +149,9 @@ func (c *call) clientErrorResponse(action string) *apiError {
 	case "401-permission":
 		return permissionDenied(c.route)
 	case "403-permission":
-		no := permissionDenied(c.route)
-		no.name, no.status = "403-permission", http.StatusForbidden
-		return no
+		apiErr := permissionDenied(c.route)
+		apiErr.name, apiErr.status = "403-permission", http.StatusForbidden
+		return apiErr
 	case "403-network":
 		return networkDenied()
 	case "403-private":

@@ -225,7 +225,7 @@ func (f *Fault) matches(q faultTarget) bool {
 }
 
 // apply counts a request and reports whether the rule applies to it.
-func (r *rule) apply(q faultTarget, chance *rand.Rand) bool {
+func (r *rule) apply(q faultTarget, rng *rand.Rand) bool {
 	if !r.matches(q) || !r.active(q.now.Sub(r.set)) {
 		return false
 	}
@@ -239,7 +239,7 @@ func (r *rule) apply(q faultTarget, chance *rand.Rand) bool {
 	if r.Every > 0 && r.matched%r.Every != 0 {
 		return false
 	}
-	if r.Probability > 0 && r.Probability < 1 && chance.Float64() >= r.Probability {
+	if r.Probability > 0 && r.Probability < 1 && rng.Float64() >= r.Probability {
 		return false
 	}
 	r.applied++

@@ -12,7 +12,7 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-func TestFaultsAnswerInTheWordsOfTheCaptures(t *testing.T) {
+func TestFaultResponseBodies(t *testing.T) {
 	const html = "text/html"
 	tests := []struct {
 		fault       simulator.Fault
@@ -61,14 +61,14 @@ func TestFaultsAnswerInTheWordsOfTheCaptures(t *testing.T) {
 		{simulator.Fault{Action: "error-200"}, 200, "", `{"error":{`},
 		{simulator.Fault{Action: "html-200"}, 200, "text/html; charset=utf-8", "<!DOCTYPE html>"},
 		{simulator.Fault{Action: "wrong-type-200"}, 200, "text/plain", `"object":"chat.completion"`},
-		{simulator.Fault{Action: "half-json-200"}, 200, "", `{"id":"chatcmpl-spoilt"`},
+		{simulator.Fault{Action: "half-json-200"}, 200, "", `{"id":"chatcmpl-sample"`},
 		{simulator.Fault{Action: "gzip-200"}, 200, "", "\x1f\x8b"},
 		{simulator.Fault{Action: "gzip-bomb-200"}, 200, "", "\x1f\x8b"},
 		{simulator.Fault{Action: "status", Status: 418, Body: "tea", ContentType: "text/tea"}, 418, "text/tea", "tea"},
-		{simulator.Fault{Action: "early-hints-200"}, 200, "", `"chatcmpl-spoilt"`},
-		{simulator.Fault{Action: "trailers-200"}, 200, "", `"chatcmpl-spoilt"`},
-		{simulator.Fault{Action: "http10-200"}, 200, "", `"chatcmpl-spoilt"`},
-		{simulator.Fault{Action: "slow-drip", Pause: time.Microsecond}, 200, "", `"chatcmpl-spoilt"`},
+		{simulator.Fault{Action: "early-hints-200"}, 200, "", `"chatcmpl-sample"`},
+		{simulator.Fault{Action: "trailers-200"}, 200, "", `"chatcmpl-sample"`},
+		{simulator.Fault{Action: "http10-200"}, 200, "", `"chatcmpl-sample"`},
+		{simulator.Fault{Action: "slow-drip", Pause: time.Microsecond}, 200, "", `"chatcmpl-sample"`},
 	}
 	s := simulator.Start(t, pool())
 	for _, tt := range tests {
@@ -91,13 +91,13 @@ func TestFaultsAnswerInTheWordsOfTheCaptures(t *testing.T) {
 			}
 			entry := s.Journal()[0]
 			if entry.Fault != tt.fault.Action || entry.Status != tt.status || !entry.Done {
-				t.Errorf("the journal says fault %q, status %d, done %v", entry.Fault, entry.Status, entry.Done)
+				t.Errorf("the journal has fault %q, status %d, done %v", entry.Fault, entry.Status, entry.Done)
 			}
 		})
 	}
 }
 
-func TestRetryIsHintedInTheFormAskedFor(t *testing.T) {
+func TestRetryForms(t *testing.T) {
 	wait := 1500 * time.Millisecond
 	tests := []struct {
 		fault simulator.Fault
@@ -132,7 +132,7 @@ func TestRetryIsHintedInTheFormAskedFor(t *testing.T) {
 	}
 }
 
-func TestTwoRetryHeadersAndASkewedDateCanBeSent(t *testing.T) {
+func TestRepeatedRetryAfterAndSkewedDate(t *testing.T) {
 	s, clock := one(simulator.Deployment{})
 	s.Next("one", simulator.Fault{Action: "429", RetryRaw: []string{"2", "30"}, DateSkew: -time.Hour})
 	r := call(t, s, chatPath, hello)
@@ -144,8 +144,8 @@ func TestTwoRetryHeadersAndASkewedDateCanBeSent(t *testing.T) {
 	}
 }
 
-// struck lists which of n requests a fault strikes.
-func struck(t *testing.T, f simulator.Fault, n int, between time.Duration) []int {
+// appliedTo lists which of n requests a fault applies to.
+func appliedTo(t *testing.T, f simulator.Fault, n int, between time.Duration) []int {
 	t.Helper()
 	s, clock := one(simulator.Deployment{})
 	f.Action = "500"
@@ -160,7 +160,7 @@ func struck(t *testing.T, f simulator.Fault, n int, between time.Duration) []int
 	return hit
 }
 
-func TestFaultsStrikeWhenTheyAreDue(t *testing.T) {
+func TestFaultConditions(t *testing.T) {
 	tests := []struct {
 		name  string
 		fault simulator.Fault
@@ -182,24 +182,24 @@ func TestFaultsStrikeWhenTheyAreDue(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := struck(t, tt.fault, 10, time.Second); !slices.Equal(got, tt.want) {
-				t.Errorf("struck %v, want %v", got, tt.want)
+			if got := appliedTo(t, tt.fault, 10, time.Second); !slices.Equal(got, tt.want) {
+				t.Errorf("applied to %v, want %v", got, tt.want)
 			}
 		})
 	}
 }
 
-func TestChanceStrikesItsShareAndTheSameForASeed(t *testing.T) {
-	first := struck(t, simulator.Fault{Probability: 0.3}, 1000, 0)
+func TestFaultProbabilityIsSeeded(t *testing.T) {
+	first := appliedTo(t, simulator.Fault{Probability: 0.3}, 1000, 0)
 	if n := len(first); n < 250 || n > 350 {
-		t.Errorf("0.3 struck %d of 1000", n)
+		t.Errorf("0.3 applied to %d of 1000", n)
 	}
-	if !slices.Equal(first, struck(t, simulator.Fault{Probability: 0.3}, 1000, 0)) {
-		t.Error("the same seed struck others")
+	if !slices.Equal(first, appliedTo(t, simulator.Fault{Probability: 0.3}, 1000, 0)) {
+		t.Error("the same seed applied to other requests")
 	}
 }
 
-func TestScriptStrikesOneRequestAfterTheOther(t *testing.T) {
+func TestScriptedFaultsApplyInOrder(t *testing.T) {
 	s, _ := one(simulator.Deployment{})
 	s.Next("one", simulator.Fault{Action: "500"}, simulator.Fault{Action: "ok"}, simulator.Fault{Action: "503"})
 	var got []int
@@ -211,7 +211,7 @@ func TestScriptStrikesOneRequestAfterTheOther(t *testing.T) {
 	}
 }
 
-func TestFaultsAreClearedOneByOneAndAltogether(t *testing.T) {
+func TestClearFaults(t *testing.T) {
 	s, _ := one(simulator.Deployment{})
 	first := s.Fault("one", simulator.Fault{Action: "500"})
 	s.Fault("one", simulator.Fault{Action: "503"})
@@ -230,7 +230,7 @@ func TestFaultsAreClearedOneByOneAndAltogether(t *testing.T) {
 	}
 }
 
-func TestThrottleHintsWhatIsLeftOfIt(t *testing.T) {
+func TestThrottleSendsRemainingTime(t *testing.T) {
 	s, clock := one(ptu())
 	s.Throttle("one", 10*time.Second)
 	clock.pass(2500 * time.Millisecond)
@@ -244,7 +244,7 @@ func TestThrottleHintsWhatIsLeftOfIt(t *testing.T) {
 	}
 }
 
-func TestFaultsSurviveJSON(t *testing.T) {
+func TestFaultJSONRoundTrip(t *testing.T) {
 	want := simulator.Fault{
 		Action: "429-token", Deployment: "gpt-4o", Stream: new(true), Probability: 0.5, For: 10 * time.Second,
 		RetryAfter: 250 * time.Millisecond, Retry: simulator.RetryMS, Hold: time.Minute, Header: map[string]string{"a": "b"},

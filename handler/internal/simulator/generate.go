@@ -56,11 +56,11 @@ func (c *call) textTokens(index, limit int) []string {
 	r := rand.NewPCG(seed^h.Sum64(), uint64(index))
 	tokens := make([]string, count)
 	for i := range tokens {
-		word := vocabulary[r.Uint64()%uint64(len(vocabulary))]
+		next := vocabulary[r.Uint64()%uint64(len(vocabulary))]
 		if i > 0 {
-			word = " " + word
+			next = " " + next
 		}
-		tokens[i] = word
+		tokens[i] = next
 	}
 	return tokens
 }

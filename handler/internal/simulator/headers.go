@@ -131,26 +131,26 @@ func resetSeconds(d time.Duration) int {
 }
 
 // writeError sends an error response.
-func (c *call) writeError(no *apiError) {
+func (c *call) writeError(apiErr *apiError) {
 	c.prepareHeaders()
 	h := c.w.Header()
-	if no.withRetryAfter {
+	if apiErr.withRetryAfter {
 		form := RetryBoth
 		if c.fault != nil {
 			form = c.fault.Retry
 		}
-		form.setHeaders(h, no.retryAfter, c.now())
+		form.setHeaders(h, apiErr.retryAfter, c.now())
 		if c.spec.quirky() {
 			h.Del("Retry-After")
 			h.Del("retry-after-ms")
 		}
 	}
 	c.faultHeaders(h)
-	for name, value := range no.header {
+	for name, value := range apiErr.header {
 		h.Set(name, value)
 	}
-	c.update(func(e *Entry) { e.ErrorName = no.name })
-	c.writeResponse(no.status, no.contentType, []byte(no.body))
+	c.update(func(e *Entry) { e.ErrorName = apiErr.name })
+	c.writeResponse(apiErr.status, apiErr.contentType, []byte(apiErr.body))
 }
 
 func (d *Deployment) quirky() bool { return d.RateHeaders == RateHeadersQuirk }

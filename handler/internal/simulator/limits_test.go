@@ -42,7 +42,7 @@ func one(d simulator.Deployment) (*simulator.Service, *clock) {
 	}}), c
 }
 
-// call sends a body through the shared door, without a network.
+// call sends a body through the shared handler, without a network.
 func call(t *testing.T, s *simulator.Service, path, body string) reply {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -52,12 +52,12 @@ func call(t *testing.T, s *simulator.Service, path, body string) reply {
 }
 
 // costing is a chat body whose estimate is so many tokens: 10 of prompt, the
-// rest of answer.
+// rest of completion.
 func costing(tokens int) string {
 	return fmt.Sprintf(`{"model":"gpt-4o","max_tokens":%d,"messages":[{"role":"user","content":%q}]}`, tokens-10, strings.Repeat("word", 10))
 }
 
-func TestTokensAreCountedByTheMinuteOnArrival(t *testing.T) {
+func TestTokensPerMinute(t *testing.T) {
 	s, clock := one(simulator.Deployment{TokensPerMinute: 1000})
 	for i, want := range []string{"600", "200", "-200"} {
 		r := call(t, s, chatPath, costing(400))
@@ -89,7 +89,7 @@ func TestTokensAreCountedByTheMinuteOnArrival(t *testing.T) {
 	}
 }
 
-func TestSlidingTokensComeBackOneRequestAtATime(t *testing.T) {
+func TestSlidingTokens(t *testing.T) {
 	s, clock := one(simulator.Deployment{TokensPerMinute: 1000, SlidingTokens: true})
 	call(t, s, chatPath, costing(500))
 	clock.pass(20 * time.Second)
@@ -104,7 +104,7 @@ func TestSlidingTokensComeBackOneRequestAtATime(t *testing.T) {
 	}
 }
 
-func TestRequestThatCanNeverFitIsToldADay(t *testing.T) {
+func TestRequestAboveTheLimitWaitsADay(t *testing.T) {
 	s, _ := one(simulator.Deployment{TokensPerMinute: 1000})
 	r := call(t, s, v1ChatPath, costing(1001))
 	want := `{"error":{"message":"Your requests to gpt-4o-2024-11-20 for gpt-4o-2024-11-20 in eastus2 have exceeded token rate limit.","type":"too_many_requests","param":null,"code":"rate_limit_exceeded"}}`
@@ -113,7 +113,7 @@ func TestRequestThatCanNeverFitIsToldADay(t *testing.T) {
 	}
 }
 
-func TestSimpleEstimateLeavesThePromptOut(t *testing.T) {
+func TestSimpleEstimateExcludesPrompt(t *testing.T) {
 	s, _ := one(simulator.Deployment{TokensPerMinute: 1000, SimpleEstimate: true})
 	call(t, s, chatPath, costing(110))
 	call(t, s, chatPath, hello)
@@ -123,7 +123,7 @@ func TestSimpleEstimateLeavesThePromptOut(t *testing.T) {
 	}
 }
 
-func TestEveryAnswerAskedForIsEstimated(t *testing.T) {
+func TestEstimateCountsEveryChoice(t *testing.T) {
 	s, _ := one(simulator.Deployment{})
 	call(t, s, chatPath, `{"n":3,"max_completion_tokens":50,"messages":[{"role":"user","content":"12345678"}]}`)
 	if got := s.Journal()[0].EstimatedTokens; got != 152 {
@@ -131,7 +131,7 @@ func TestEveryAnswerAskedForIsEstimated(t *testing.T) {
 	}
 }
 
-func TestRequestsAreJudgedOverASliceOfTheMinute(t *testing.T) {
+func TestRequestsPerMinuteWindow(t *testing.T) {
 	tests := []struct {
 		window time.Duration
 		fit    int
@@ -161,7 +161,7 @@ func TestRequestsAreJudgedOverASliceOfTheMinute(t *testing.T) {
 	}
 }
 
-func TestQuirkyHeadersSayNothing(t *testing.T) {
+func TestQuirkRateHeaders(t *testing.T) {
 	s, _ := one(simulator.Deployment{TokensPerMinute: 100, RateHeaders: simulator.RateHeadersQuirk})
 	r := call(t, s, chatPath, costing(1000))
 	for name, want := range map[string]string{
@@ -174,7 +174,7 @@ func TestQuirkyHeadersSayNothing(t *testing.T) {
 	}
 }
 
-func TestLimitsCanBeLoweredOnTheWay(t *testing.T) {
+func TestLimitsCanBeLoweredWhileServing(t *testing.T) {
 	s, _ := one(simulator.Deployment{TokensPerMinute: 1000})
 	call(t, s, chatPath, costing(400))
 	err := s.SetDeployment("one", "gpt-4o", func(d *simulator.Deployment) { d.TokensPerMinute = 400 })
@@ -190,7 +190,7 @@ func TestLimitsCanBeLoweredOnTheWay(t *testing.T) {
 	}
 }
 
-func TestContextWindowIsKept(t *testing.T) {
+func TestContextWindow(t *testing.T) {
 	s, _ := one(simulator.Deployment{ContextWindow: 100})
 	r := call(t, s, chatPath, costing(101))
 	want := `{"error":{"message":"This model's maximum context length is 100 tokens. However, your messages resulted in 101 tokens. Please reduce the length of the messages.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}`
@@ -207,7 +207,7 @@ func longPrompt(key string, prefix, tail int) string {
 		strings.Repeat("pref", prefix) + strings.Repeat("tail", tail) + `"}]}`
 }
 
-func TestPromptsShareTheirPrefixInSteps(t *testing.T) {
+func TestPromptCacheGrowsInSteps(t *testing.T) {
 	tests := []struct {
 		name          string
 		first, second string
@@ -238,7 +238,7 @@ func TestPromptsShareTheirPrefixInSteps(t *testing.T) {
 	}
 }
 
-func TestBusyPrefixOverflowsToMachinesThatKnowNothing(t *testing.T) {
+func TestBusyPromptCacheOverflows(t *testing.T) {
 	s, clock := one(simulator.Deployment{})
 	hits := 0
 	for range 20 {
@@ -255,7 +255,7 @@ func TestBusyPrefixOverflowsToMachinesThatKnowNothing(t *testing.T) {
 	}
 }
 
-func TestCachedPromptIsFasterToItsFirstToken(t *testing.T) {
+func TestCachedPromptHasFasterFirstToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := simulator.New(simulator.Config{Resources: []simulator.Resource{{
 			Name: "one", Auth: simulator.AuthAnonymous,

@@ -154,30 +154,30 @@ type listener struct {
 type connKey struct{}
 
 func newListener(name, addr string, handler http.Handler) *listener {
-	d := &listener{name: name, addr: addr, conns: map[net.Conn]*connState{}}
-	d.server = &http.Server{
+	l := &listener{name: name, addr: addr, conns: map[net.Conn]*connState{}}
+	l.server = &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: time.Minute,
 		ErrorLog:          quietLog(),
-		ConnState:         d.track,
+		ConnState:         l.track,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, conn)
 		},
 	}
-	return d
+	return l
 }
 
-func (d *listener) track(conn net.Conn, state http.ConnState) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+func (l *listener) track(conn net.Conn, state http.ConnState) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if state == http.StateClosed || state == http.StateHijacked {
-		delete(d.conns, conn)
+		delete(l.conns, conn)
 		return
 	}
-	known := d.conns[conn]
+	known := l.conns[conn]
 	if known == nil {
 		known = &connState{}
-		d.conns[conn] = known
+		l.conns[conn] = known
 	}
 	known.idle = state == http.StateIdle
 	if known.idle && known.closeWhenIdle {
@@ -186,57 +186,57 @@ func (d *listener) track(conn net.Conn, state http.ConnState) {
 }
 
 // listen opens the listener, on the same port after close.
-func (d *listener) listen() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.tcp != nil {
+func (l *listener) listen() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tcp != nil {
 		return nil
 	}
-	open, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", d.addr)
+	open, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", l.addr)
 	if err != nil {
-		return fmt.Errorf("listen for resource %q: %w", d.name, err)
+		return fmt.Errorf("listen for resource %q: %w", l.name, err)
 	}
-	d.tcp, d.addr = open, open.Addr().String()
-	d.serving.Go(func() {
-		if d.secure {
-			_ = d.server.ServeTLS(open, "", "") // ends when the listener is closed
+	l.tcp, l.addr = open, open.Addr().String()
+	l.serving.Go(func() {
+		if l.secure {
+			_ = l.server.ServeTLS(open, "", "") // ends when the listener is closed
 			return
 		}
-		_ = d.server.Serve(open)
+		_ = l.server.Serve(open)
 	})
 	return nil
 }
 
 // close closes the listener, resets every connection and waits for the listener to
 // end.
-func (d *listener) close() {
-	d.mu.Lock()
-	if d.tcp != nil {
-		_ = d.tcp.Close()
-		d.tcp = nil
+func (l *listener) close() {
+	l.mu.Lock()
+	if l.tcp != nil {
+		_ = l.tcp.Close()
+		l.tcp = nil
 	}
-	for conn := range d.conns {
+	for conn := range l.conns {
 		closeConn(conn, true)
 	}
-	d.mu.Unlock()
-	d.serving.Wait()
-	d.resetAll()
+	l.mu.Unlock()
+	l.serving.Wait()
+	l.resetAll()
 }
 
 // resetAll resets connections that were accepted while the listener closed.
-func (d *listener) resetAll() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for conn := range d.conns {
+func (l *listener) resetAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for conn := range l.conns {
 		closeConn(conn, true)
 	}
 }
 
 // closeIdle closes idle connections, and busy ones as soon as they are idle.
-func (d *listener) closeIdle() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for conn, state := range d.conns {
+func (l *listener) closeIdle() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for conn, state := range l.conns {
 		state.closeWhenIdle = true
 		if state.idle {
 			closeConn(conn, false)
@@ -245,10 +245,10 @@ func (d *listener) closeIdle() {
 }
 
 // address is the listener's address; it does not change.
-func (d *listener) address() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.addr
+func (l *listener) address() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.addr
 }
 
 // closeRequestConn closes the request's connection without Connection: close.
@@ -303,10 +303,10 @@ func (s *Service) CloseIdle(resource string) {
 func (s *Service) Close() {
 	s.listeners.mu.Lock()
 	s.listeners.done = true
-	doors := s.listeners.byResource
+	open := s.listeners.byResource
 	s.listeners.byResource = map[string]*listener{}
 	s.listeners.mu.Unlock()
-	for _, d := range doors {
+	for _, d := range open {
 		d.close()
 	}
 	s.active.Wait()

@@ -16,7 +16,7 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-// callMethod sends a request without a body through the shared door.
+// callMethod sends a request without a body through the shared handler.
 func callMethod(t *testing.T, s *simulator.Service, method, path string) reply {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -24,8 +24,8 @@ func callMethod(t *testing.T, s *simulator.Service, method, path string) reply {
 	return reply{status: w.Code, header: w.Header(), body: w.Body.String()}
 }
 
-// workshop is a resource that can do everything.
-func workshop() simulator.Config {
+// everyModel is a resource that can do everything.
+func everyModel() simulator.Config {
 	return simulator.Config{Seed: 2, Resources: []simulator.Resource{
 		{Name: "payg", Region: "uksouth", Deployments: []simulator.Deployment{
 			{Name: "embed", Model: "text-embedding-3-large"},
@@ -53,8 +53,8 @@ type embedded struct {
 	} `json:"usage"`
 }
 
-func TestEmbeddingsAreTheSameAsNumbersAndAsBase64(t *testing.T) {
-	s := simulator.Start(t, workshop())
+func TestEmbeddingFormatsAreEqual(t *testing.T) {
+	s := simulator.Start(t, everyModel())
 	read := func(body string) embedded {
 		r := post(t, s, "payg", classic("embed", "embeddings"), body)
 		var e embedded
@@ -108,20 +108,20 @@ func TestEmbeddingsAreTheSameAsNumbersAndAsBase64(t *testing.T) {
 	}
 }
 
-func TestCompletionsAreServedPlainAndStreamed(t *testing.T) {
-	s := simulator.Start(t, workshop())
+func TestLegacyCompletions(t *testing.T) {
+	s := simulator.Start(t, everyModel())
 	plain := post(t, s, "payg", classic("instruct", "completions"), `{"prompt":"Once upon","max_tokens":3}`)
 	text := regexp.MustCompile(`"text":"([^"]+)"`).FindStringSubmatch(plain.body)
 	if plain.status != 200 || text == nil || !strings.Contains(plain.body, `"finish_reason":"length"`) || !strings.Contains(plain.body, `"object":"text_completion"`) {
 		t.Fatalf("got %d %s", plain.status, plain.body)
 	}
 	streamed := events(t, post(t, s, "payg", classic("instruct", "completions"), `{"prompt":"Once upon","max_tokens":3,"stream":true,"stream_options":{"include_usage":true}}`).body)
-	told := ""
+	streamedText := ""
 	for _, m := range regexp.MustCompile(`"text":"([^"]+)"`).FindAllStringSubmatch(strings.Join(streamed, "\n"), -1) {
-		told += m[1]
+		streamedText += m[1]
 	}
-	if told != text[1] || streamed[len(streamed)-1] != "[DONE]" || !strings.Contains(streamed[len(streamed)-2], `"completion_tokens":3`) {
-		t.Errorf("streamed %q, plain %q", told, text[1])
+	if streamedText != text[1] || streamed[len(streamed)-1] != "[DONE]" || !strings.Contains(streamed[len(streamed)-2], `"completion_tokens":3`) {
+		t.Errorf("streamed %q, plain %q", streamedText, text[1])
 	}
 }
 
@@ -150,8 +150,8 @@ func form(t *testing.T, fields map[string]string, fileName, content string) (str
 	return b.String(), w.FormDataContentType()
 }
 
-func TestSoundAndPicturesAreServed(t *testing.T) {
-	s := simulator.Start(t, workshop())
+func TestAudioAndImages(t *testing.T) {
+	s := simulator.Start(t, everyModel())
 	body, contentType := form(t, nil, "a.wav", "RIFF")
 	for _, op := range []string{"audio/transcriptions", "audio/translations"} {
 		if r := post(t, s, "payg", classic("ears", op), body, "Content-Type", contentType); r.status != 200 || !strings.HasPrefix(r.body, `{"text":"`) {
@@ -174,8 +174,8 @@ func TestSoundAndPicturesAreServed(t *testing.T) {
 	}
 }
 
-func TestFilesAndBatchesLiveOnTheirResourceOnly(t *testing.T) {
-	s := simulator.Start(t, workshop())
+func TestFilesAndBatchesBelongToOneResource(t *testing.T) {
+	s := simulator.Start(t, everyModel())
 	body, contentType := form(t, map[string]string{"purpose": "batch"}, "in.jsonl", "{}\n")
 	made := post(t, s, "payg", "/openai/v1/files", body, "Content-Type", contentType)
 	id := regexp.MustCompile(`file-[0-9a-f]+`).FindString(made.body)
@@ -211,7 +211,7 @@ func TestFilesAndBatchesLiveOnTheirResourceOnly(t *testing.T) {
 	}
 }
 
-func TestConversationsPinToTheirResource(t *testing.T) {
+func TestConversationsBelongToOneResource(t *testing.T) {
 	s := simulator.Start(t, pool())
 	id := regexp.MustCompile(`conv_[0-9a-f]+`).FindString(post(t, s, "payg", "/openai/v1/conversations", `{}`).body)
 	for _, form := range []string{`"` + id + `"`, `{"id":"` + id + `"}`} {
@@ -224,8 +224,8 @@ func TestConversationsPinToTheirResource(t *testing.T) {
 	}
 }
 
-func TestModelsAreThoseOfTheRegionNotTheDeployments(t *testing.T) {
-	s := simulator.Start(t, workshop())
+func TestModelsListsTheRegion(t *testing.T) {
+	s := simulator.Start(t, everyModel())
 	for _, path := range []string{"/openai/models?api-version=2024-10-21", "/openai/v1/models"} {
 		r := get(t, s, "GET", "payg", path)
 		if r.status != 200 || !strings.Contains(r.body, `"id":"gpt-4o-2024-11-20"`) || strings.Contains(r.body, "instruct") {

@@ -136,9 +136,9 @@ func (b *bucket) drainBusy(passed time.Duration) {
 	busy := min(passed, b.untilLevel(0))
 	b.report.Busy += busy
 	if b.saturated {
-		shut := min(passed, b.untilAccepting())
-		b.report.Saturated += shut
-		b.idleSince = b.at.Add(shut)
+		saturated := min(passed, b.untilAccepting())
+		b.report.Saturated += saturated
+		b.idleSince = b.at.Add(saturated)
 	}
 	done := min(b.level, b.rate*minuteTokens(busy))
 	b.report.Drained += float64(done) / float64(oneToken)

@@ -16,14 +16,14 @@ func ptu() simulator.Deployment {
 
 func TestBucketFillsRefusesAndDrains(t *testing.T) {
 	s, clock := one(ptu())
-	// Each request costs 10 of prompt and 390 of answer, and takes as much.
+	// Each request costs 10 prompt tokens and 390 completion tokens.
 	for i, want := range []string{"40.0%", "80.0%", "120.0%"} {
 		r := call(t, s, chatPath, costing(400))
 		if got := r.header.Get("azure-openai-deployment-utilization"); r.status != 200 || got != want {
 			t.Fatalf("request %d: got %d at %s, want 200 at %s", i, r.status, got, want)
 		}
 		if r.header.Get("x-ratelimit-remaining-tokens") != "" {
-			t.Fatal("a provisioned deployment tells its utilization in place of x-ratelimit-*")
+			t.Fatal("a provisioned deployment reports its utilization instead of x-ratelimit-*")
 		}
 	}
 	clock.pass(500 * time.Millisecond)
@@ -44,7 +44,7 @@ func TestBucketFillsRefusesAndDrains(t *testing.T) {
 	}
 }
 
-func TestProvisionedRefusesInTheWordsOfItsPath(t *testing.T) {
+func TestProvisionedErrorForms(t *testing.T) {
 	for path, want := range map[string]string{chatPath: `"code":"429"`, v1ChatPath: `"type":"too_many_requests","param":null,"code":"rate_limit_exceeded"`} {
 		s, _ := one(ptu())
 		for range 3 {
@@ -56,7 +56,7 @@ func TestProvisionedRefusesInTheWordsOfItsPath(t *testing.T) {
 	}
 }
 
-func TestBucketIsCorrectedByWhatWasUsed(t *testing.T) {
+func TestBucketIsCorrectedByUse(t *testing.T) {
 	d := ptu()
 	d.AnswerTokens = 40
 	s, _ := one(d)
@@ -66,7 +66,7 @@ func TestBucketIsCorrectedByWhatWasUsed(t *testing.T) {
 	}
 }
 
-func TestCachedTokensCostTheBucketNothing(t *testing.T) {
+func TestCachedTokensDoNotFillTheBucket(t *testing.T) {
 	s, clock := one(simulator.Deployment{SKU: simulator.Provisioned, ProvisionedTokensPerMinute: 60000, AnswerTokens: 10})
 	long := `{"max_tokens":10,"messages":[{"role":"user","content":"` + strings.Repeat("word", 2000) + `"}]}`
 	call(t, s, chatPath, long)
@@ -81,16 +81,16 @@ func TestCachedTokensCostTheBucketNothing(t *testing.T) {
 	}
 }
 
-// TestBucketLaw walks a bucket at random: what it worked off never exceeds its
-// rate, and a caller that waits exactly as told is always admitted.
-func TestBucketLaw(t *testing.T) {
+// TestBucketInvariants walks a bucket at random: what it worked off never exceeds its
+// rate, and a client that waits exactly as long is always admitted.
+func TestBucketInvariants(t *testing.T) {
 	for seed := range uint64(20) {
-		chance := rand.New(rand.NewPCG(seed, 1))
+		rng := rand.New(rand.NewPCG(seed, 1))
 		s, clock := one(ptu())
 		begin := clock.Now()
 		for range 200 {
-			clock.pass(time.Duration(chance.Int64N(int64(3 * time.Second))))
-			r := call(t, s, chatPath, costing(11+chance.IntN(389)))
+			clock.pass(time.Duration(rng.Int64N(int64(3 * time.Second))))
+			r := call(t, s, chatPath, costing(11+rng.IntN(389)))
 			if r.status == 429 {
 				wait, err := time.ParseDuration(r.header.Get("retry-after-ms") + "ms")
 				if err != nil || wait <= 0 {
@@ -98,7 +98,7 @@ func TestBucketLaw(t *testing.T) {
 				}
 				clock.pass(wait)
 				if r := call(t, s, chatPath, costing(20)); r.status != 200 {
-					t.Fatalf("seed %d: waited %v as told and got %d", seed, wait, r.status)
+					t.Fatalf("seed %d: waited %v and got %d", seed, wait, r.status)
 				}
 			}
 		}
@@ -107,15 +107,15 @@ func TestBucketLaw(t *testing.T) {
 			t.Fatalf("seed %d: drained %v in %v of %v", seed, report.Drained, report.Elapsed, elapsed)
 		}
 		if report.Busy > report.Elapsed || report.Saturated > report.Busy {
-			t.Fatalf("seed %d: shut %v, busy %v, elapsed %v", seed, report.Saturated, report.Busy, report.Elapsed)
+			t.Fatalf("seed %d: saturated %v, busy %v, elapsed %v", seed, report.Saturated, report.Busy, report.Elapsed)
 		}
 	}
 }
 
-func TestReportTellsCapacityThatCallersThrewAway(t *testing.T) {
+func TestPTUReportCountsIdleTime(t *testing.T) {
 	s, clock := one(ptu())
 	for range 3 {
-		call(t, s, chatPath, costing(400)) // 1,200 tokens: shut for 2 s
+		call(t, s, chatPath, costing(400)) // 1,200 tokens: saturated for 2 s
 	}
 	call(t, s, chatPath, costing(400)) // refused
 	clock.pass(7 * time.Second)        // 5 s longer than asked for

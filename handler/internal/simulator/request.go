@@ -218,8 +218,8 @@ const (
 
 // checkBody checks the body; nil accepts it.
 func (c *call) checkBody(family string) *apiError {
-	if no := c.checkTier(); no != nil {
-		return no
+	if apiErr := c.checkTier(); apiErr != nil {
+		return apiErr
 	}
 	if c.request.MaxTokens != nil && c.spec.reasons() && family == "chat" {
 		return invalidRequest("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",

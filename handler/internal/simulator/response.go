@@ -351,9 +351,9 @@ func invalidEncryptedContent(text string) *apiError {
 	if len(text) > 16 {
 		text = text[:16] + "..."
 	}
-	no := invalidRequest("The encrypted content "+text+" could not be verified.", "", "invalid_encrypted_content")
-	no.name = "400-encrypted"
-	return no
+	apiErr := invalidRequest("The encrypted content "+text+" could not be verified.", "", "invalid_encrypted_content")
+	apiErr.name = "400-encrypted"
+	return apiErr
 }
 
 // reasoning is the reasoning item of a response, encrypted if the request includes

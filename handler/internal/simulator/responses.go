@@ -13,46 +13,46 @@ func (c *call) responses() {
 	r := c.newResponse()
 	a := c.generateChoice(0)
 	use := c.usage(len(a.tokens))
-	kept := &storedResponse{
+	stored := &storedResponse{
 		final: r.finish(a, use, c.responseOutput(a)), input: c.inputItems(), made: c.arrived, streamed: c.request.Stream,
 	}
-	kept.events = responseEvents(r, kept.final, a)
+	stored.events = responseEvents(r, stored.final, a)
 	switch {
 	case c.request.Stream:
-		c.streamResponse(kept)
+		c.streamResponse(stored)
 	case c.request.Background:
-		c.queueResponse(kept, use)
+		c.queueResponse(stored, use)
 	default:
-		c.wholeResponse(kept, use)
+		c.wholeResponse(stored, use)
 	}
 }
 
-func (c *call) wholeResponse(kept *storedResponse, use tokenUsage) {
+func (c *call) wholeResponse(stored *storedResponse, use tokenUsage) {
 	if !c.sleep(c.answerDelay(use.completion)) {
 		c.clientDisconnected()
 		return
 	}
-	c.storeResponse(kept)
+	c.storeResponse(stored)
 	c.recordUsage(use)
-	c.writeResponse(http.StatusOK, "", marshal(kept.final))
+	c.writeResponse(http.StatusOK, "", marshal(stored.final))
 }
 
 // queueResponse answers at once; the response completes as time passes.
-func (c *call) queueResponse(kept *storedResponse, use tokenUsage) {
+func (c *call) queueResponse(stored *storedResponse, use tokenUsage) {
 	now := c.now()
-	kept.starts = now.Add(c.firstTokenDelay())
-	kept.ends = now.Add(c.answerDelay(use.completion))
-	c.storeResponse(kept)
+	stored.starts = now.Add(c.firstTokenDelay())
+	stored.ends = now.Add(c.answerDelay(use.completion))
+	c.storeResponse(stored)
 	c.recordUsage(use)
-	queued := kept.at(now)
+	queued := stored.at(now)
 	queued.Status = "queued"
 	c.writeResponse(http.StatusOK, "", marshal(queued))
 }
 
-func (c *call) storeResponse(kept *storedResponse) {
+func (c *call) storeResponse(stored *storedResponse) {
 	if c.storesResponse() {
-		kept.made = c.now()
-		c.res.store.put(kept)
+		stored.made = c.now()
+		c.res.store.put(stored)
 	}
 }
 
@@ -62,25 +62,25 @@ func (c *call) checkResponse() *apiError {
 	if c.request.Background && !c.storesResponse() {
 		return invalidRequest("Background mode requires 'store' to be true.", "background", "")
 	}
-	if no := missingParameter(len(c.request.Input) == 0 && c.request.PreviousResponseID == "", "input"); no != nil {
-		return no
+	if apiErr := missingParameter(len(c.request.Input) == 0 && c.request.PreviousResponseID == "", "input"); apiErr != nil {
+		return apiErr
 	}
 	if id := c.request.PreviousResponseID; id != "" {
 		if _, ok := c.res.store.get(id, c.now(), c.res.StoreDelay); !ok {
-			no := invalidRequest(fmt.Sprintf("Previous response with id '%s' not found.", id), "previous_response_id", "previous_response_not_found")
-			no.name = "400-previous"
-			return no
+			apiErr := invalidRequest(fmt.Sprintf("Previous response with id '%s' not found.", id), "previous_response_id", "previous_response_not_found")
+			apiErr.name = "400-previous"
+			return apiErr
 		}
 	}
-	if no := c.checkConversation(); no != nil {
-		return no
+	if apiErr := c.checkConversation(); apiErr != nil {
+		return apiErr
 	}
 	if name := c.imageDeployment(); name != "" && c.res.deployments[name] == nil {
 		return deploymentNotFound(c.route)
 	}
 	for _, item := range c.inputItems() {
-		if no := c.checkItem(item); no != nil {
-			return no
+		if apiErr := c.checkItem(item); apiErr != nil {
+			return apiErr
 		}
 	}
 	return nil
@@ -91,9 +91,9 @@ func (c *call) checkConversation() *apiError {
 	if id == "" || c.res.objects.has("conversations", id) {
 		return nil
 	}
-	no := invalidRequest(fmt.Sprintf("Conversation with id '%s' not found.", id), "conversation", "")
-	no.name, no.status = "404-conversation", http.StatusNotFound
-	return no
+	apiErr := invalidRequest(fmt.Sprintf("Conversation with id '%s' not found.", id), "conversation", "")
+	apiErr.name, apiErr.status = "404-conversation", http.StatusNotFound
+	return apiErr
 }
 
 // conversationID reads "conv_…" or {"id":"conv_…"}.
@@ -126,11 +126,11 @@ func (c *call) checkItem(raw json.RawMessage) *apiError {
 		return nil
 	}
 	if (item.Type == "item_reference" || item.Type == "reasoning") && item.ID != "" && !c.res.store.hasItem(item.ID) {
-		no := invalidRequest(fmt.Sprintf(
+		apiErr := invalidRequest(fmt.Sprintf(
 			"Item with id '%s' not found. Items are not persisted when 'store' is set to false. Try again with 'store' set to true, or remove this item from your input.", item.ID),
 			"input", "")
-		no.name = "400-item"
-		return no
+		apiErr.name = "400-item"
+		return apiErr
 	}
 	return nil
 }
@@ -174,16 +174,16 @@ func responseNotFound(id string) *apiError {
 }
 
 func (c *call) getResponse(id string) {
-	kept, ok := c.res.store.get(id, c.now(), c.res.StoreDelay)
+	stored, ok := c.res.store.get(id, c.now(), c.res.StoreDelay)
 	if !ok {
 		c.writeError(responseNotFound(id))
 		return
 	}
 	if c.r.URL.Query().Get("stream") != "true" {
-		c.writeResponse(http.StatusOK, "", marshal(kept.at(c.now())))
+		c.writeResponse(http.StatusOK, "", marshal(stored.at(c.now())))
 		return
 	}
-	if !kept.streamed {
+	if !stored.streamed {
 		c.writeError(invalidRequest("This response cannot be streamed because it was not created with 'stream' set to true.", "stream", ""))
 		return
 	}
@@ -192,7 +192,7 @@ func (c *call) getResponse(id string) {
 		after = n
 	}
 	s := c.openStream(dialectResponses)
-	for _, ev := range kept.events[min(after+1, len(kept.events)):] {
+	for _, ev := range stored.events[min(after+1, len(stored.events)):] {
 		if !s.send(ev) {
 			return
 		}
@@ -209,25 +209,25 @@ func (c *call) deleteResponse(id string) {
 }
 
 func (c *call) cancelResponse(id string) {
-	kept, ok := c.res.store.cancel(id, c.now())
+	stored, ok := c.res.store.cancel(id, c.now())
 	if !ok {
 		c.writeError(responseNotFound(id))
 		return
 	}
-	if !kept.final.Background {
+	if !stored.final.Background {
 		c.writeError(invalidRequest("Cannot cancel a synchronous response.", "", ""))
 		return
 	}
-	c.writeResponse(http.StatusOK, "", marshal(kept.at(c.now())))
+	c.writeResponse(http.StatusOK, "", marshal(stored.at(c.now())))
 }
 
 func (c *call) listInput(id string) {
-	kept, ok := c.res.store.get(id, c.now(), c.res.StoreDelay)
+	stored, ok := c.res.store.get(id, c.now(), c.res.StoreDelay)
 	if !ok {
 		c.writeError(responseNotFound(id))
 		return
 	}
-	c.writeResponse(http.StatusOK, "", marshal(map[string]any{"object": "list", "data": kept.input, "has_more": false}))
+	c.writeResponse(http.StatusOK, "", marshal(map[string]any{"object": "list", "data": stored.input, "has_more": false}))
 }
 
 // compact replaces a conversation by one encrypted item.
@@ -318,24 +318,24 @@ const preambleEvents = 2
 
 // streamResponse streams a response. When its client leaves, a synchronous one is
 // not stored; a background one goes on.
-func (c *call) streamResponse(kept *storedResponse) {
-	if kept.final.Background {
+func (c *call) streamResponse(stored *storedResponse) {
+	if stored.final.Background {
 		now := c.now()
-		kept.starts, kept.ends = now, now.Add(c.answerDelay(kept.final.Usage.OutputTokens))
-		c.storeResponse(kept)
+		stored.starts, stored.ends = now, now.Add(c.answerDelay(stored.final.Usage.OutputTokens))
+		c.storeResponse(stored)
 	}
-	s := c.openStream(dialectResponses, kept.events[:preambleEvents]...)
+	s := c.openStream(dialectResponses, stored.events[:preambleEvents]...)
 	if !s.pause(c.firstTokenDelay()) {
 		return
 	}
 	c.update(func(e *Entry) { e.CompletionTokens += c.spec.ReasoningTokens })
 	burst := max(1, c.spec.FilterBurst)
-	for _, ev := range kept.events[preambleEvents:] {
+	for _, ev := range stored.events[preambleEvents:] {
 		if ev.tokens > 0 && s.content > 0 && s.content%burst == 0 && !s.pause(c.burstDelay(s.content, burst)) {
 			return
 		}
-		if ev.last && !kept.final.Background && !s.faultDue(ev) {
-			c.storeResponse(kept)
+		if ev.last && !stored.final.Background && !s.faultDue(ev) {
+			c.storeResponse(stored)
 		}
 		if !s.send(ev) {
 			return

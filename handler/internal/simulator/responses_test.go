@@ -17,7 +17,7 @@ import (
 
 const responsesPath = "/openai/v1/responses"
 
-// response is what of a response these tests read.
+// response is the part of a Responses object that these tests read.
 type response struct {
 	ID         string `json:"id"`
 	Status     string `json:"status"`
@@ -74,7 +74,7 @@ func get(t *testing.T, s *simulator.Service, method, resource, path string) repl
 	return reply{res.StatusCode, res.Header, string(body), err}
 }
 
-func TestResponsesLiveOnTheirResourceOnly(t *testing.T) {
+func TestResponsesBelongToOneResource(t *testing.T) {
 	s := simulator.Start(t, pool())
 	first := responded(t, post(t, s, "payg", responsesPath, requestBody("")))
 	if first.Status != "completed" || first.Usage.Output != 16 || first.Usage.Total != first.Usage.Input+16 {
@@ -109,7 +109,7 @@ func TestResponsesLiveOnTheirResourceOnly(t *testing.T) {
 	}
 }
 
-func TestResponsesAreServedOnTheClassicPathToo(t *testing.T) {
+func TestResponsesOnTheClassicPath(t *testing.T) {
 	s := simulator.Start(t, pool())
 	if r := post(t, s, "payg", "/openai/responses?api-version=2025-04-01-preview", requestBody("")); r.status != 200 {
 		t.Errorf("got %d %s", r.status, r.body)
@@ -122,7 +122,7 @@ func TestResponsesAreServedOnTheClassicPathToo(t *testing.T) {
 	}
 }
 
-func TestUnstoredResponseIsForgotten(t *testing.T) {
+func TestUnstoredResponseIsNotFound(t *testing.T) {
 	s := simulator.Start(t, pool())
 	first := responded(t, post(t, s, "payg", responsesPath, requestBody(`,"store":false`)))
 	if r := post(t, s, "payg", responsesPath, requestBody(`,"previous_response_id":"`+first.ID+`"`)); r.status != 400 {
@@ -136,13 +136,13 @@ func TestUnstoredResponseIsForgotten(t *testing.T) {
 	if r := post(t, s, "payg", responsesPath, requestBody(`,"store":false,"background":true`)); r.status != 400 {
 		t.Errorf("background without store: got %d", r.status)
 	}
-	kept := responded(t, post(t, s, "payg", responsesPath, requestBody("")))
-	if r := post(t, s, "payg", responsesPath, `{"model":"gpt-4o","input":[{"type":"item_reference","id":"`+kept.Output[0].ID+`"}]}`); r.status != 200 {
+	stored := responded(t, post(t, s, "payg", responsesPath, requestBody("")))
+	if r := post(t, s, "payg", responsesPath, `{"model":"gpt-4o","input":[{"type":"item_reference","id":"`+stored.Output[0].ID+`"}]}`); r.status != 200 {
 		t.Errorf("stored item: got %d %s", r.status, r.body)
 	}
 }
 
-func TestNewResponsesMayTakeTimeToAppear(t *testing.T) {
+func TestStoreDelay(t *testing.T) {
 	c := newClock()
 	s := simulator.New(simulator.Config{Now: c.Now, Resources: []simulator.Resource{{
 		Name: "one", Auth: simulator.AuthAnonymous, StoreDelay: time.Second,
@@ -159,7 +159,7 @@ func TestNewResponsesMayTakeTimeToAppear(t *testing.T) {
 	}
 }
 
-func TestEncryptedReasoningIsWorthNothingElsewhere(t *testing.T) {
+func TestEncryptedReasoningBelongsToOneResource(t *testing.T) {
 	cfg := pool()
 	for i := range cfg.Resources {
 		cfg.Resources[i].Deployments[0].ReasoningTokens = 8
@@ -191,7 +191,7 @@ func TestEncryptedReasoningIsWorthNothingElsewhere(t *testing.T) {
 	}
 }
 
-func TestBackgroundResponseComesAboutAsTimeGoesBy(t *testing.T) {
+func TestBackgroundResponseStatus(t *testing.T) {
 	s, clock := one(simulator.Deployment{TimeToFirstToken: time.Second, PerToken: time.Second, AnswerTokens: 11})
 	status := func(id string) string {
 		return responded(t, callMethod(t, s, http.MethodGet, responsesPath+"/"+id)).Status
@@ -265,7 +265,7 @@ var wholeStream = []string{
 	"response.output_text.done", "response.content_part.done", "response.output_item.done", "response.completed",
 }
 
-func TestResponsesStreamHasItsEventsInOrder(t *testing.T) {
+func TestResponsesStreamEvents(t *testing.T) {
 	s := simulator.Start(t, pool())
 	r := post(t, s, "payg", responsesPath, requestBody(`,"stream":true`))
 	if got := kinds(t, r.body); !slices.Equal(got, wholeStream) {
@@ -280,7 +280,7 @@ func TestResponsesStreamHasItsEventsInOrder(t *testing.T) {
 	}
 }
 
-func TestStreamIsResumedWhereItWasLeft(t *testing.T) {
+func TestStreamResumesAfterSequenceNumber(t *testing.T) {
 	s := simulator.Start(t, pool())
 	r := post(t, s, "payg", responsesPath, requestBody(`,"stream":true,"background":true`))
 	id := regexp.MustCompile(`resp_[0-9a-f]+`).FindString(r.body)
@@ -296,7 +296,7 @@ func TestStreamIsResumedWhereItWasLeft(t *testing.T) {
 	}
 }
 
-func TestLeavingASynchronousStreamCancelsIt(t *testing.T) {
+func TestDisconnectCancelsSynchronousStream(t *testing.T) {
 	cfg := pool()
 	cfg.Resources[1].Deployments[0].PerToken = time.Hour
 	s := simulator.Start(t, cfg)
@@ -315,7 +315,7 @@ func TestLeavingASynchronousStreamCancelsIt(t *testing.T) {
 	}
 }
 
-func TestResponsesEndWhereTheyAreBounded(t *testing.T) {
+func TestResponsesOutputLimit(t *testing.T) {
 	s := simulator.Start(t, pool())
 	plain := responded(t, post(t, s, "payg", responsesPath, requestBody(`,"max_output_tokens":5`)))
 	if plain.Status != "incomplete" || plain.Incomplete.Reason != "max_output_tokens" || plain.Usage.Output != 5 {
@@ -327,7 +327,7 @@ func TestResponsesEndWhereTheyAreBounded(t *testing.T) {
 	}
 }
 
-func TestResponsesCallFunctions(t *testing.T) {
+func TestResponsesFunctionCalls(t *testing.T) {
 	s := simulator.Start(t, pool())
 	const tool = `,"tool_choice":"required","tools":[{"type":"function","name":"get_weather","parameters":{"type":"object","properties":{"city":{"type":"string"}}}}]`
 	plain := responded(t, post(t, s, "payg", responsesPath, requestBody(tool)))
@@ -344,7 +344,7 @@ func TestResponsesCallFunctions(t *testing.T) {
 	}
 }
 
-func TestImageToolNamesADeploymentOfTheSameResource(t *testing.T) {
+func TestImageToolDeployment(t *testing.T) {
 	cfg := pool()
 	cfg.Resources[1].Deployments = append(cfg.Resources[1].Deployments, simulator.Deployment{Name: "pictures", Model: "gpt-image-1"})
 	s := simulator.Start(t, cfg)
@@ -357,7 +357,7 @@ func TestImageToolNamesADeploymentOfTheSameResource(t *testing.T) {
 	}
 }
 
-func TestThrottleInsideAStreamComesInAllItsOrders(t *testing.T) {
+func Test429InsideStreamOrders(t *testing.T) {
 	const (
 		nested  = `event: error` + "\n" + `data: {"type":"error","error":{"type":"too_many_requests","code":"rate_limit_exceeded","headers":{"x-ms-fe-error":"true"},"message":"Your requests to gpt-4o-2024-11-20 for gpt-4o-2024-11-20 in swedencentral have exceeded token rate limit.","param":null},"sequence_number":`
 		flat    = `data: {"type":"error","code":"rate_limit_exceeded","message":"Your requests to gpt-4o-2024-11-20 for gpt-4o-2024-11-20 in swedencentral have exceeded token rate limit.","param":null,"sequence_number":1}`
@@ -402,7 +402,7 @@ func TestThrottleInsideAStreamComesInAllItsOrders(t *testing.T) {
 	}
 }
 
-func TestResponsesStreamsFailInTheirOwnDialect(t *testing.T) {
+func TestResponsesStreamFailures(t *testing.T) {
 	s := simulator.Start(t, pool())
 	tests := []struct {
 		fault simulator.Fault
@@ -431,7 +431,7 @@ func TestResponsesStreamsFailInTheirOwnDialect(t *testing.T) {
 	}
 }
 
-func TestCompactionIsEncryptedForItsResource(t *testing.T) {
+func TestCompactionBelongsToOneResource(t *testing.T) {
 	s := simulator.Start(t, pool())
 	r := post(t, s, "payg", responsesPath+"/compact", requestBody(""))
 	text := regexp.MustCompile(`"encrypted_content":"([^"]+)"`).FindStringSubmatch(r.body)

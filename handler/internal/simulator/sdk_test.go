@@ -15,7 +15,7 @@ import (
 	"github.com/openai/openai-go/v3/responses"
 )
 
-// clients are the two ways in which people point the SDK at Azure. The Azure
+// clients are the two configurations of the SDK for Azure. The Azure
 // one insists on TLS.
 func clients(t *testing.T, s *simulator.Service) map[string]openai.Client {
 	t.Helper()
@@ -30,68 +30,68 @@ func clients(t *testing.T, s *simulator.Service) map[string]openai.Client {
 	}
 }
 
-func question() openai.ChatCompletionNewParams {
+func chatParams() openai.ChatCompletionNewParams {
 	return openai.ChatCompletionNewParams{
 		Model:    "gpt-4o",
 		Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage("Where does the water go?")},
 	}
 }
 
-func TestSDKReadsChatPlainAndStreamed(t *testing.T) {
+func TestSDKChat(t *testing.T) {
 	s := simulator.StartTLS(t, pool())
 	for name, client := range clients(t, s) {
 		t.Run(name, func(t *testing.T) {
-			plain, err := client.Chat.Completions.New(t.Context(), question())
+			plain, err := client.Chat.Completions.New(t.Context(), chatParams())
 			if err != nil {
 				t.Fatal(err)
 			}
 			if plain.Usage.CompletionTokens != 16 || plain.Choices[0].FinishReason != "stop" || plain.Model != "gpt-4o-2024-11-20" {
 				t.Errorf("got %s", plain.RawJSON())
 			}
-			asked := question()
+			asked := chatParams()
 			asked.StreamOptions.IncludeUsage = openai.Bool(true)
 			stream := client.Chat.Completions.NewStreaming(t.Context(), asked)
-			var told openai.ChatCompletionAccumulator
+			var streamedText openai.ChatCompletionAccumulator
 			for stream.Next() {
-				told.AddChunk(stream.Current())
+				streamedText.AddChunk(stream.Current())
 			}
 			if err := stream.Err(); err != nil {
 				t.Fatal(err)
 			}
-			if told.Choices[0].Message.Content != plain.Choices[0].Message.Content || told.Usage.CompletionTokens != 16 {
-				t.Errorf("streamed %q with %d tokens, plain %q", told.Choices[0].Message.Content, told.Usage.CompletionTokens, plain.Choices[0].Message.Content)
+			if streamedText.Choices[0].Message.Content != plain.Choices[0].Message.Content || streamedText.Usage.CompletionTokens != 16 {
+				t.Errorf("streamed %q with %d tokens, plain %q", streamedText.Choices[0].Message.Content, streamedText.Usage.CompletionTokens, plain.Choices[0].Message.Content)
 			}
 		})
 	}
 }
 
-func TestSDKSeesRefusalsAsItsOwnErrors(t *testing.T) {
+func TestSDKErrors(t *testing.T) {
 	s := simulator.StartTLS(t, pool())
 	for name, client := range clients(t, s) {
 		t.Run(name, func(t *testing.T) {
 			s.Next("payg", simulator.Fault{Action: "429"})
-			_, err := client.Chat.Completions.New(t.Context(), question())
+			_, err := client.Chat.Completions.New(t.Context(), chatParams())
 			var refused *openai.Error
 			if !errors.As(err, &refused) || refused.StatusCode != 429 || !strings.Contains(refused.Message, "exceeded token rate limit") {
 				t.Errorf("got %v", err)
 			}
 			s.Next("payg", simulator.Fault{Action: "stream-429"})
-			stream := client.Chat.Completions.NewStreaming(t.Context(), question())
+			stream := client.Chat.Completions.NewStreaming(t.Context(), chatParams())
 			for stream.Next() {
-				t.Error("an event came before the refusal")
+				t.Error("an event came before the error")
 			}
 			if stream.Err() == nil {
-				t.Error("the refusal inside the stream went unnoticed")
+				t.Error("the error inside the stream was not returned")
 			}
 		})
 	}
 }
 
-func TestSDKRetriesAfterTheHint(t *testing.T) {
+func TestSDKHonorsRetryAfter(t *testing.T) {
 	s := simulator.Start(t, pool())
 	client := openai.NewClient(option.WithBaseURL(s.URL("payg")+"/openai/v1/"), option.WithAPIKey("key-payg"))
 	s.Next("payg", simulator.Fault{Action: "429", RetryAfter: 1})
-	if _, err := client.Chat.Completions.New(t.Context(), question()); err != nil {
+	if _, err := client.Chat.Completions.New(t.Context(), chatParams()); err != nil {
 		t.Fatal(err)
 	}
 	entries := s.Journal()
@@ -100,7 +100,7 @@ func TestSDKRetriesAfterTheHint(t *testing.T) {
 	}
 }
 
-func TestSDKReadsResponsesAndEmbeddings(t *testing.T) {
+func TestSDKResponsesAndEmbeddings(t *testing.T) {
 	s := simulator.StartTLS(t, pool())
 	for name, client := range clients(t, s) {
 		t.Run(name, func(t *testing.T) {
@@ -116,14 +116,14 @@ func TestSDKReadsResponsesAndEmbeddings(t *testing.T) {
 				t.Errorf("got %q, %v; want %q", read.OutputText(), err, plain.OutputText())
 			}
 			stream := client.Responses.NewStreaming(t.Context(), asked)
-			told, last := "", ""
+			streamedText, last := "", ""
 			for stream.Next() {
 				event := stream.Current()
-				told += event.Delta
+				streamedText += event.Delta
 				last = event.Type
 			}
-			if err := stream.Err(); err != nil || told != plain.OutputText() || last != "response.completed" {
-				t.Errorf("streamed %q ending in %s, %v", told, last, err)
+			if err := stream.Err(); err != nil || streamedText != plain.OutputText() || last != "response.completed" {
+				t.Errorf("streamed %q ending in %s, %v", streamedText, last, err)
 			}
 			vectors, err := client.Embeddings.New(t.Context(), openai.EmbeddingNewParams{
 				Model: "text-embedding-3-large", Input: openai.EmbeddingNewParamsInputUnion{OfString: openai.String("water")},

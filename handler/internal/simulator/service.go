@@ -77,10 +77,10 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serve(w, r, res, "/"+rest)
 		return
 	}
-	no := resourceNotFound()
+	apiErr := resourceNotFound()
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(no.status)
-	_, _ = w.Write([]byte(no.body))
+	w.WriteHeader(apiErr.status)
+	_, _ = w.Write([]byte(apiErr.body))
 }
 
 // handlerOf is the handler of one resource's own listener.

@@ -39,7 +39,7 @@ const (
 	helloAloud = `{"stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Say something about water, please."}]}`
 )
 
-// reply is an answer read to its end.
+// reply is a whole response.
 type reply struct {
 	status int
 	header http.Header
@@ -79,7 +79,7 @@ func do(ctx context.Context, s *simulator.Service, resource, path, body string, 
 	return reply{res.StatusCode, res.Header, string(read), err}, nil
 }
 
-func TestJournalHoldsTheRequestAsItCame(t *testing.T) {
+func TestJournalEntry(t *testing.T) {
 	s := simulator.Start(t, pool())
 	raw := "POST " + chatPath + "&x=%2F HTTP/1.1\r\nHost: h\r\nApi-Key: key-payg\r\nX-Two: 1\r\nX-Two: 2\r\nTE: trailers\r\nKeep-Alive: 5\r\n" +
 		"Connection: keep-alive, X-Two\r\nTransfer-Encoding: chunked\r\n\r\n" +
@@ -109,7 +109,7 @@ func TestJournalHoldsTheRequestAsItCame(t *testing.T) {
 	}
 }
 
-func TestJournalKeepsTheLastAndCountsAll(t *testing.T) {
+func TestJournalLimit(t *testing.T) {
 	cfg := pool()
 	cfg.Journal = 3
 	s := simulator.Start(t, cfg)
@@ -126,7 +126,7 @@ func TestJournalKeepsTheLastAndCountsAll(t *testing.T) {
 	}
 }
 
-func TestJournalOfCountersOnlyKeepsNothing(t *testing.T) {
+func TestJournalOfCountersOnly(t *testing.T) {
 	cfg := pool()
 	cfg.Journal = -1
 	s := simulator.Start(t, cfg)
@@ -145,7 +145,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestWaitArrivalCountsRequestsUnderWay(t *testing.T) {
+func TestWaitArrivalCountsUnfinishedRequests(t *testing.T) {
 	s := simulator.Start(t, pool())
 	s.Fault("payg", simulator.Fault{Action: "hang-before-headers"})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -165,7 +165,7 @@ func TestWaitArrivalCountsRequestsUnderWay(t *testing.T) {
 	<-ended
 }
 
-func TestRefusedCallerNeedNotSendTheBody(t *testing.T) {
+func TestExpectContinueChecksCredentialFirst(t *testing.T) {
 	s := simulator.Start(t, pool())
 	for _, tt := range []struct{ key, want string }{{"wrong", "HTTP/1.1 401 "}, {"key-payg", "HTTP/1.1 100 "}} {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL("payg"), "http://"))
@@ -181,7 +181,7 @@ func TestRefusedCallerNeedNotSendTheBody(t *testing.T) {
 	}
 }
 
-func TestBodiesOfTensOfMegabytesAreTaken(t *testing.T) {
+func TestLargeBodies(t *testing.T) {
 	body := `{"messages":[{"role":"user","content":"` + string(bytes.Repeat([]byte("word"), 5<<20)) + `"}]}`
 	s := simulator.Start(t, pool())
 	r := post(t, s, "payg", chatPath, body)
@@ -205,7 +205,7 @@ func TestMalformedBodiesAreRefused(t *testing.T) {
 	}
 }
 
-func TestPathsAreServedOrRefusedAsAzureDoes(t *testing.T) {
+func TestPaths(t *testing.T) {
 	const (
 		notFound   = `{"error":{"code":"404","message": "Resource not found"}}`
 		deployment = `{"error":{"code":"DeploymentNotFound","message":"The API deployment for this resource does not exist. If you created the deployment within the last 5 minutes, please wait a moment and try again."}}`
@@ -241,7 +241,7 @@ func TestPathsAreServedOrRefusedAsAzureDoes(t *testing.T) {
 	}
 }
 
-func TestResourcesAreToldApartByHostAndByPrefix(t *testing.T) {
+func TestResourceByHostAndPrefix(t *testing.T) {
 	tests := []struct{ host, path, resource string }{
 		{"ptu.openai.azure.com", chatPath, "ptu"},
 		{"payg.services.ai.azure.com", chatPath, "payg"},
@@ -272,7 +272,7 @@ func TestResourcesAreToldApartByHostAndByPrefix(t *testing.T) {
 	}
 }
 
-func TestAnswersCarryTheHeadersOfTheService(t *testing.T) {
+func TestResponseHeaders(t *testing.T) {
 	s := simulator.Start(t, pool())
 	r := post(t, s, "payg", chatPath, hello, "x-ms-client-request-id", "abc-123")
 	for name, want := range map[string]string{
@@ -290,6 +290,6 @@ func TestAnswersCarryTheHeadersOfTheService(t *testing.T) {
 		}
 	}
 	if e := s.Journal()[0]; e.RequestID != r.header.Get("x-request-id") {
-		t.Errorf("the journal says request id %s, the answer %s", e.RequestID, r.header.Get("x-request-id"))
+		t.Errorf("the journal has request id %s, the answer %s", e.RequestID, r.header.Get("x-request-id"))
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-func TestSimulateServesAndTellsHowToDisturbIt(t *testing.T) {
+func TestSimulatePrintsAddressesAndControls(t *testing.T) {
 	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
 	out, in := io.Pipe()
@@ -67,7 +67,7 @@ func TestSimulateServesAndTellsHowToDisturbIt(t *testing.T) {
 	}
 }
 
-func TestSimulateNamesTheFlagAndTheFix(t *testing.T) {
+func TestSimulateUsageErrors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "resources.json")
 	if err := os.WriteFile(file, []byte(`[{"name":"a","deployments":[{"name":"x"}]}]`), 0o600); err != nil {
 		t.Fatal(err)
@@ -97,7 +97,7 @@ func TestSimulateNamesTheFlagAndTheFix(t *testing.T) {
 	}
 }
 
-func TestConfigurationNamesAllItsFaults(t *testing.T) {
+func TestValidateReportsEveryFault(t *testing.T) {
 	err := simulator.Config{Resources: []simulator.Resource{
 		{Name: "a b", Auth: "odd"},
 		{Name: "x", TLS: "odd", Deployments: []simulator.Deployment{{Name: "d", Model: "m", SKU: "Gold"}, {Name: "d", Model: "m"}}},
@@ -105,7 +105,7 @@ func TestConfigurationNamesAllItsFaults(t *testing.T) {
 	}}.Validate()
 	for _, want := range []string{`"a b"`, `auth "odd"`, `tls "odd"`, `sku "Gold"`, `name "d" must be unique`, `name "x" is taken`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("no word of %s in %v", want, err)
+			t.Errorf("no %s in %v", want, err)
 		}
 	}
 	if err := (simulator.Config{Resources: simulator.DefaultResources()}).Validate(); err != nil {
@@ -113,7 +113,7 @@ func TestConfigurationNamesAllItsFaults(t *testing.T) {
 	}
 }
 
-func TestResourcesSurviveTheirFile(t *testing.T) {
+func TestResourceJSONRoundTrip(t *testing.T) {
 	want := simulator.DefaultResources()
 	text, err := json.Marshal(want)
 	if err != nil {
@@ -128,7 +128,7 @@ func TestResourcesSurviveTheirFile(t *testing.T) {
 	}
 }
 
-func TestSimulateGivesEachResourceItsPort(t *testing.T) {
+func TestSimulatePorts(t *testing.T) {
 	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
 	file := filepath.Join(t.TempDir(), "resources.json")
@@ -138,7 +138,7 @@ func TestSimulateGivesEachResourceItsPort(t *testing.T) {
 	out, in := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		// Whatever port is free now may be taken then; the error would say so.
+		// A port that is free now may be taken then; the error names it.
 		ended <- simulator.Main(ctx, []string{"--listen", "127.0.0.1:0", "--ports", freePort(t), "--resources", file, "--fast"}, in)
 		_ = in.Close()
 	}()
@@ -153,7 +153,7 @@ func TestSimulateGivesEachResourceItsPort(t *testing.T) {
 	}
 }
 
-// freePort is a port nobody listened on a moment ago.
+// freePort is a port that was free just now.
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -15,12 +15,12 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-// contents counts the events that carry text.
-func contents(body string) int {
+// countDeltas counts the events that carry text.
+func countDeltas(body string) int {
 	return strings.Count(body, `"delta":{"content":"`)
 }
 
-func TestStreamsAreCutWhereTheFaultSays(t *testing.T) {
+func TestStreamFaults(t *testing.T) {
 	tests := []struct {
 		action  string
 		want    error // how the body ends
@@ -54,29 +54,29 @@ func TestStreamsAreCutWhereTheFaultSays(t *testing.T) {
 			if r.status != 200 || !errors.Is(r.err, tt.want) || (tt.want == nil && r.err != nil) {
 				t.Fatalf("got %d, end %v; want %v", r.status, r.err, tt.want)
 			}
-			if got := contents(r.body); got != tt.content && tt.want == nil {
+			if got := countDeltas(r.body); got != tt.content && tt.want == nil {
 				t.Errorf("got %d content events, want %d:\n%.2000s", got, tt.content, r.body)
 			}
 			if !strings.Contains(r.body, tt.holds) || (tt.lacks != "" && strings.Contains(r.body, tt.lacks)) {
 				t.Errorf("want %.80q and not %q in %.3000s", tt.holds, tt.lacks, r.body)
 			}
 			if e := s.Journal()[0]; e.Fault != tt.action || !e.Done || e.CompletionTokens > 16 {
-				t.Errorf("the journal says %q, done %v, %d tokens", e.Fault, e.Done, e.CompletionTokens)
+				t.Errorf("the journal has %q, done %v, %d tokens", e.Fault, e.Done, e.CompletionTokens)
 			}
 		})
 	}
 }
 
-func TestFaultOfLongerAnswerStrikesAtTheEndOfAShortOne(t *testing.T) {
+func TestStreamFaultAppliesAtTheEndOfShortStream(t *testing.T) {
 	s := simulator.Start(t, pool())
 	s.Next("payg", simulator.Fault{Action: "cut-clean", Chunks: 99})
 	r := post(t, s, "payg", chatPath, helloAloud)
-	if contents(r.body) != 16 || strings.Contains(r.body, "stop") {
+	if countDeltas(r.body) != 16 || strings.Contains(r.body, "stop") {
 		t.Errorf("got %s", r.body)
 	}
 }
 
-func TestErrorCanComeInFrontOfEverything(t *testing.T) {
+func TestStreamErrorBeforePreamble(t *testing.T) {
 	s := simulator.Start(t, pool())
 	for _, tt := range []struct {
 		order string
@@ -89,11 +89,11 @@ func TestErrorCanComeInFrontOfEverything(t *testing.T) {
 		}
 	}
 	if e := s.Journal()[0]; e.Outcome != simulator.Throttled || e.Status != 200 {
-		t.Errorf("the journal says %q with status %d, want throttled with 200", e.Outcome, e.Status)
+		t.Errorf("the journal has %q with status %d, want throttled with 200", e.Outcome, e.Status)
 	}
 }
 
-func TestStreamFaultsLeaveOtherRequestsAlone(t *testing.T) {
+func TestStreamFaultsDoNotApplyToPlainRequests(t *testing.T) {
 	s := simulator.Start(t, pool())
 	s.Fault("payg", simulator.Fault{Action: "cut-clean"})
 	if r := post(t, s, "payg", chatPath, hello); r.status != 200 || s.Journal()[0].Fault != "" {
@@ -119,12 +119,12 @@ func open(ctx context.Context, t *testing.T, s *simulator.Service, n int) (*bufi
 		if err != nil {
 			t.Fatal(err)
 		}
-		n -= contents(line)
+		n -= countDeltas(line)
 	}
 	return lines, res.Body
 }
 
-func TestCallerWhoLeavesIsNoticedWithTheTokensMadeUntilThen(t *testing.T) {
+func TestDisconnectIsRecordedWithTokensSoFar(t *testing.T) {
 	cfg := pool()
 	cfg.Resources[1].Deployments[0].PerToken = 2 * time.Millisecond
 	cfg.Resources[1].Deployments[0].AnswerTokens = 100000
@@ -142,10 +142,10 @@ func TestCallerWhoLeavesIsNoticedWithTheTokensMadeUntilThen(t *testing.T) {
 	}
 }
 
-func TestStallHoldsOrGoesOn(t *testing.T) {
+func TestStreamHang(t *testing.T) {
 	s := simulator.Start(t, pool())
 	s.Next("payg", simulator.Fault{Action: "hang-mid-stream", Chunks: 2, Hold: time.Millisecond})
-	if r := post(t, s, "payg", chatPath, helloAloud); contents(r.body) != 16 || !strings.HasSuffix(r.body, "[DONE]\n\n") {
+	if r := post(t, s, "payg", chatPath, helloAloud); countDeltas(r.body) != 16 || !strings.HasSuffix(r.body, "[DONE]\n\n") {
 		t.Errorf("after the stall: %s", r.body)
 	}
 	s.Next("payg", simulator.Fault{Action: "hang-mid-stream", Chunks: 2})
@@ -158,7 +158,7 @@ func TestStallHoldsOrGoesOn(t *testing.T) {
 	}
 }
 
-func TestTokensComeOneByOneAsTheyAreMade(t *testing.T) {
+func TestTokensArePaced(t *testing.T) {
 	cfg := pool()
 	cfg.Resources[1].Deployments[0].PerToken = time.Hour
 	s := simulator.Start(t, cfg)
@@ -168,15 +168,15 @@ func TestTokensComeOneByOneAsTheyAreMade(t *testing.T) {
 	_ = body.Close()
 }
 
-// paced is a service of one deployment on synctest's clock.
-func paced(d simulator.Deployment) *simulator.Service {
+// newPaced is a service of one deployment on synctest's clock.
+func newPaced(d simulator.Deployment) *simulator.Service {
 	d.Name, d.Model = "gpt-4o", "gpt-4o"
 	return simulator.New(simulator.Config{Seed: 3, Resources: []simulator.Resource{
 		{Name: "one", Auth: simulator.AuthAnonymous, Deployments: []simulator.Deployment{d}},
 	}})
 }
 
-func TestAnswersTakeTheTimeOfTheirTokens(t *testing.T) {
+func TestResponseTimeGrowsWithTokens(t *testing.T) {
 	tests := []struct {
 		name string
 		d    simulator.Deployment
@@ -196,7 +196,7 @@ func TestAnswersTakeTheTimeOfTheirTokens(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := paced(tt.d)
+				s := newPaced(tt.d)
 				if tt.f != nil {
 					s.Fault("one", *tt.f)
 				}
@@ -210,9 +210,9 @@ func TestAnswersTakeTheTimeOfTheirTokens(t *testing.T) {
 	}
 }
 
-func TestBrownOutIsSlowAndFailsInPart(t *testing.T) {
+func TestBrownOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := paced(simulator.Deployment{TimeToFirstToken: time.Second})
+		s := newPaced(simulator.Deployment{TimeToFirstToken: time.Second})
 		s.BrownOut("one", time.Hour)
 		failed := 0
 		for range 200 {
@@ -236,10 +236,10 @@ func TestBrownOutIsSlowAndFailsInPart(t *testing.T) {
 	})
 }
 
-func TestJitterIsSpreadAndSeeded(t *testing.T) {
+func TestJitterIsSeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		measure := func() (out []time.Duration) {
-			s := paced(simulator.Deployment{TimeToFirstToken: time.Second, Jitter: 0.2})
+			s := newPaced(simulator.Deployment{TimeToFirstToken: time.Second, Jitter: 0.2})
 			for range 200 {
 				begin := time.Now()
 				call(t, s, chatPath, hello)
@@ -263,9 +263,9 @@ func TestJitterIsSpreadAndSeeded(t *testing.T) {
 	})
 }
 
-func TestLoadSlowsEveryone(t *testing.T) {
+func TestLoadFactor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := paced(simulator.Deployment{TimeToFirstToken: time.Second, LoadFactor: 0.5})
+		s := newPaced(simulator.Deployment{TimeToFirstToken: time.Second, LoadFactor: 0.5})
 		go call(t, s, chatPath, hello)
 		synctest.Wait()
 		begin := time.Now()

@@ -15,7 +15,7 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-func TestTransportFaultsBreakTheConnectionAsNamed(t *testing.T) {
+func TestTransportFaults(t *testing.T) {
 	tests := []struct {
 		action   string
 		headers  bool  // does a status line arrive
@@ -48,13 +48,13 @@ func TestTransportFaultsBreakTheConnectionAsNamed(t *testing.T) {
 				t.Errorf("got %v, want %v %s", err, tt.want, tt.wantText)
 			}
 			if e := s.Journal()[0]; e.Outcome != simulator.Broken || !e.Done {
-				t.Errorf("the journal says %q, done %v", e.Outcome, e.Done)
+				t.Errorf("the journal has %q, done %v", e.Outcome, e.Done)
 			}
 		})
 	}
 }
 
-func TestAnswerLongerThanItsLengthIsCutByTheReader(t *testing.T) {
+func TestBodyLongerThanContentLength(t *testing.T) {
 	s := simulator.Start(t, pool())
 	s.Next("payg", simulator.Fault{Action: "length-short"})
 	r := post(t, s, "payg", chatPath, hello)
@@ -63,7 +63,7 @@ func TestAnswerLongerThanItsLengthIsCutByTheReader(t *testing.T) {
 	}
 }
 
-func TestHangsHoldUntilTheCallerLeaves(t *testing.T) {
+func TestHangUntilDisconnect(t *testing.T) {
 	for _, action := range []string{"hang-before-headers", "hang-after-headers"} {
 		t.Run(action, func(t *testing.T) {
 			s := simulator.Start(t, pool())
@@ -81,7 +81,7 @@ func TestHangsHoldUntilTheCallerLeaves(t *testing.T) {
 			}
 			leave()
 			if err := <-ended; !errors.Is(err, context.Canceled) {
-				t.Errorf("the caller saw %v", err)
+				t.Errorf("the client got %v", err)
 			}
 			e, err := s.WaitDisconnect(patience, "payg")
 			if err != nil || e.Outcome != simulator.Disconnected {
@@ -91,18 +91,18 @@ func TestHangsHoldUntilTheCallerLeaves(t *testing.T) {
 	}
 }
 
-func TestHangEndsWhenItsHoldIsOver(t *testing.T) {
+func TestHangEndsAfterHold(t *testing.T) {
 	s := simulator.Start(t, pool())
 	s.Next("payg", simulator.Fault{Action: "hang-before-headers", Hold: time.Millisecond})
 	if _, err := do(t.Context(), s, "payg", chatPath, hello); !errors.Is(err, io.EOF) {
 		t.Errorf("got %v, want the end of the connection", err)
 	}
 	if e := s.Journal()[0]; e.Disconnected() {
-		t.Error("the caller did not leave")
+		t.Error("the client did not leave")
 	}
 }
 
-func TestResourceThatIsDownRefusesConnectionsUntilItIsUp(t *testing.T) {
+func TestDownAndUp(t *testing.T) {
 	s := simulator.Start(t, pool())
 	url := s.URL("payg")
 	s.Down("payg")
@@ -120,7 +120,7 @@ func TestResourceThatIsDownRefusesConnectionsUntilItIsUp(t *testing.T) {
 	}
 }
 
-func TestGoingDownCutsStreamsUnderWay(t *testing.T) {
+func TestDownResetsStreams(t *testing.T) {
 	cfg := pool()
 	cfg.Resources[1].Deployments[0].PerToken = time.Hour
 	s := simulator.Start(t, cfg)
@@ -174,7 +174,7 @@ func send(t *testing.T, client *http.Client, url, body string, headers []string)
 	return reply{res.StatusCode, res.Header, string(read), err}, nil
 }
 
-func TestIdleConnectionsAreClosedWithoutAWord(t *testing.T) {
+func TestCloseIdle(t *testing.T) {
 	tests := []struct {
 		name  string
 		close func(*simulator.Service)
@@ -192,7 +192,7 @@ func TestIdleConnectionsAreClosedWithoutAWord(t *testing.T) {
 			for i := range 2 {
 				r, err := send(t, client, s.URL("payg")+chatPath, hello, nil)
 				if i == 1 && err != nil {
-					// The caller wrote as the service closed: the race this is for.
+					// The client wrote while the service closed.
 					r, err = send(t, client, s.URL("payg")+chatPath, hello, nil)
 				}
 				if err != nil || r.status != 200 || r.header.Get("Connection") != "" {
@@ -225,7 +225,7 @@ func secureGet(ctx context.Context, t *testing.T, s *simulator.Service) (string,
 	return res.Proto, nil
 }
 
-func TestTLSIsServedWithHTTP2(t *testing.T) {
+func TestTLSAndHTTP2(t *testing.T) {
 	s := simulator.StartTLS(t, pool())
 	proto, err := secureGet(t.Context(), t, s)
 	if err != nil || proto != "HTTP/2.0" || s.Journal()[0].Proto != "HTTP/2.0" {
@@ -237,7 +237,7 @@ func TestTLSIsServedWithHTTP2(t *testing.T) {
 	}
 }
 
-func TestBadCertificatesAreBadAsNamed(t *testing.T) {
+func TestTLSModes(t *testing.T) {
 	tests := []struct {
 		mode simulator.TLSMode
 		is   func(error) bool
