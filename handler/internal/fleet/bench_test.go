@@ -16,15 +16,15 @@ func newBenchReplica(tb testing.TB) *Replica {
 	for i := range 20 {
 		slots = append(slots, fmt.Sprintf("b%02d/gpt", i))
 	}
-	k := New(Config{Store: &memory.Store{}, Slots: slots, Instance: "i"})
-	k.refresh(tb.Context())
-	return k
+	replica := New(Config{Store: &memory.Store{}, Slots: slots, Instance: "i"})
+	replica.refresh(tb.Context())
+	return replica
 }
 
 // countAdmitted is the health check of one request: the snapshot, and what each of
 // twenty backends would say.
-func countAdmitted(k *Replica, now time.Time) (admitted int) {
-	snapshot := k.Snapshot()
+func countAdmitted(replica *Replica, now time.Time) (admitted int) {
+	snapshot := replica.Snapshot()
 	for n := range health.Slot(20) {
 		if snapshot.Of(n).SkipReason(now, 500) == health.NotSkipped {
 			admitted++
@@ -51,13 +51,13 @@ func processorTime() time.Duration {
 }
 
 func BenchmarkSnapshotOfTwentyBackends(b *testing.B) {
-	k := newBenchReplica(b)
+	replica := newBenchReplica(b)
 	now := time.Now()
 	b.ReportAllocs()
 	defer measureCPU(b)()
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
-			if countAdmitted(k, now) != 20 {
+			if countAdmitted(replica, now) != 20 {
 				b.Fatal("a healthy backend refused")
 			}
 		}
@@ -65,36 +65,36 @@ func BenchmarkSnapshotOfTwentyBackends(b *testing.B) {
 }
 
 func BenchmarkAcquireAndReportOutcome(b *testing.B) {
-	k := newBenchReplica(b)
+	replica := newBenchReplica(b)
 	o := health.Outcome{Signals: health.NoSignals()}
 	b.ReportAllocs()
 	defer measureCPU(b)()
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
-			ticket, _ := k.Acquire(7)
-			k.ReportOutcome(ticket, o)
+			permit, _ := replica.Acquire(7)
+			replica.ReportOutcome(permit, o)
 		}
 	})
 }
 
 func TestRequestPathDoesNotAllocate(t *testing.T) {
-	k := newBenchReplica(t)
+	replica := newBenchReplica(t)
 	now := time.Now()
 	o := health.Outcome{Signals: health.NoSignals()}
 	if got := testing.AllocsPerRun(1000, func() {
-		countAdmitted(k, now)
-		k.RequestProbe(3)
-		ticket, _ := k.Acquire(7)
-		k.RenewProbe(ticket)
-		k.ReportSignals(7, o.Signals)
-		k.ReportOutcome(ticket, o)
+		countAdmitted(replica, now)
+		replica.RequestProbe(3)
+		permit, _ := replica.Acquire(7)
+		replica.RenewProbe(permit)
+		replica.ReportSignals(7, o.Signals)
+		replica.ReportOutcome(permit, o)
 	}); got != 0 {
 		t.Errorf("%v allocations per request, want none", got)
 	}
 	began := processorTime()
 	const rounds = 200_000
 	for range rounds {
-		countAdmitted(k, now)
+		countAdmitted(replica, now)
 	}
 	each := (processorTime() - began) / rounds
 	t.Logf("the health check of 20 backends takes %v", each)

@@ -33,9 +33,9 @@ func TestClockBoundsNarrowToATenthOfASecond(t *testing.T) {
 		for range 240 { // two minutes of refreshes
 			now += 400*time.Millisecond + time.Duration(r.Int64N(int64(200*time.Millisecond)))
 			exchangeAt(&c, now, time.Duration(2+r.Int64N(20))*time.Millisecond, local)
-			span, ok := c.bounds(local(now + time.Second))
-			if truth := epoch0.Add(now + time.Second).UnixMilli(); !ok || truth < span.Earliest || truth > span.Latest {
-				t.Fatalf("skew %v: it is %d, and the clock says %+v, %v", skew, truth, span, ok)
+			bounds, ok := c.bounds(local(now + time.Second))
+			if truth := epoch0.Add(now + time.Second).UnixMilli(); !ok || truth < bounds.Earliest || truth > bounds.Latest {
+				t.Fatalf("skew %v: it is %d, and the clock says %+v, %v", skew, truth, bounds, ok)
 			}
 		}
 		if w := c.uncertainty(); w > 180*time.Millisecond {
@@ -63,14 +63,14 @@ func TestClockIsUnknownAfterSuspension(t *testing.T) {
 	if _, ok := c.bounds(slept(5 * time.Second)(now)); ok {
 		t.Error("it slept for 5 s, and goes by its old clock")
 	}
-	span, ok := c.bounds(slept(200 * time.Millisecond)(now))
-	if truth := epoch0.Add(now).UnixMilli(); !ok || truth < span.Earliest || truth > span.Latest {
-		t.Errorf("it slept for 200 ms: %+v, %v at %d; want the doubt to be part of the span", span, ok, truth)
+	bounds, ok := c.bounds(slept(200 * time.Millisecond)(now))
+	if truth := epoch0.Add(now).UnixMilli(); !ok || truth < bounds.Earliest || truth > bounds.Latest {
+		t.Errorf("it slept for 200 ms: %+v, %v at %d; want the doubt to be part of the span", bounds, ok, truth)
 	}
 	exchangeAt(&c, now, 5*time.Millisecond, slept(5*time.Second))
-	span, ok = c.bounds(slept(5 * time.Second)(now))
-	if truth := epoch0.Add(now).UnixMilli(); !ok || truth < span.Earliest || truth > span.Latest || c.resets != 1 {
-		t.Errorf("after one answer: %+v, %v, %d resets; want the time known again", span, ok, c.resets)
+	bounds, ok = c.bounds(slept(5 * time.Second)(now))
+	if truth := epoch0.Add(now).UnixMilli(); !ok || truth < bounds.Earliest || truth > bounds.Latest || c.resets != 1 {
+		t.Errorf("after one answer: %+v, %v, %d resets; want the time known again", bounds, ok, c.resets)
 	}
 }
 
@@ -92,16 +92,16 @@ func TestSampleIsIgnoredWhenAClockWasSet(t *testing.T) {
 }
 
 func TestWindowCounterCountsRecentEvents(t *testing.T) {
-	tally := newWindowCounter(10*time.Second, 16)
+	counter := newWindowCounter(10*time.Second, 16)
 	for now := time.Duration(0); now < time.Minute; now += 100 * time.Millisecond {
-		tally.add(now)
+		counter.add(now)
 	}
-	if got := tally.since(50*time.Second, time.Minute); got < 95 || got > 107 {
+	if got := counter.since(50*time.Second, time.Minute); got < 95 || got > 107 {
 		t.Errorf("%d in the last 10 s, want 100 to within a slice", got)
 	}
-	tally.add(-time.Second) // a clock set back before the keeper began must not break anything
-	tally.clear()
-	if got := tally.since(0, time.Minute); got != 0 {
+	counter.add(-time.Second) // a clock set back before the keeper began must not break anything
+	counter.clear()
+	if got := counter.since(0, time.Minute); got != 0 {
 		t.Errorf("%d after it was cleared", got)
 	}
 }

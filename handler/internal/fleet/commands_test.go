@@ -19,11 +19,11 @@ func TestCommandsReachAllInstances(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(650 * time.Millisecond)
-		for i, k := range fleet {
-			if h := k.Snapshot().Of(0); h.SkipReason(time.Now(), 1) != health.SkipDrained || h.Reason != "drained by ada" {
+		for i, replica := range fleet {
+			if h := replica.Snapshot().Of(0); h.SkipReason(time.Now(), 1) != health.SkipDrained || h.Reason != "drained by ada" {
 				t.Errorf("instance %d one refresh after the drain: %+v", i, h)
 			}
-			if k.Snapshot().Of(1).Drained {
+			if replica.Snapshot().Of(1).Drained {
 				t.Errorf("instance %d drained the other backend too", i)
 			}
 		}
@@ -41,9 +41,9 @@ func TestCommandsReachAllInstances(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(650 * time.Millisecond)
-		for i, k := range fleet {
+		for i, replica := range fleet {
 			for n := range 2 {
-				if h := k.Snapshot().Of(health.Slot(n)); h.SkipReason(time.Now(), 1) != health.NotSkipped || h.Share != 0 {
+				if h := replica.Snapshot().Of(health.Slot(n)); h.SkipReason(time.Now(), 1) != health.NotSkipped || h.Share != 0 {
 					t.Errorf("instance %d one refresh after the reset: %+v", i, h)
 				}
 			}
@@ -57,11 +57,11 @@ func TestCommandsReachAllInstances(t *testing.T) {
 
 func TestCommandFailsWithoutTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := New(Config{Store: failingStore{}, Slots: []string{"ptu/gpt"}, Instance: "cli"})
-		if err := k.Drain(t.Context(), "ptu", "ada"); err == nil {
+		replica := New(Config{Store: failingStore{}, Slots: []string{"ptu/gpt"}, Instance: "cli"})
+		if err := replica.Drain(t.Context(), "ptu", "ada"); err == nil {
 			t.Error("the drain is said to be written")
 		}
-		if _, err := k.ReadState(t.Context()); err == nil {
+		if _, err := replica.ReadState(t.Context()); err == nil {
 			t.Error("the list is said to be read")
 		}
 	})
@@ -73,7 +73,7 @@ func TestHeartbeatIsSoonerAfterAChange(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 3, Config{Store: store})
 		for range 6 {
-			stamps := store.sets.Load()
+			heartbeats := store.sets.Load()
 			if err := fleet[0].Drain(t.Context(), "ptu", "ada"); err != nil {
 				t.Fatal(err)
 			}
@@ -90,8 +90,8 @@ func TestHeartbeatIsSoonerAfterAChange(t *testing.T) {
 					t.Errorf("6 s after revision %d %s still says %d", got.Revision, instance.Name, instance.Revision)
 				}
 			}
-			if said := store.sets.Load() - stamps; said > 2*3 {
-				t.Errorf("%d stamps of 3 instances about one change", said)
+			if written := store.sets.Load() - heartbeats; written > 2*3 {
+				t.Errorf("%d stamps of 3 instances about one change", written)
 			}
 			if err := fleet[0].Restore(t.Context(), "ptu", "ada"); err != nil {
 				t.Fatal(err)
@@ -126,8 +126,8 @@ func TestHeartbeatsHaveTheAppliedRevision(t *testing.T) {
 		if got, err := fleet[0].ReadState(t.Context()); err != nil || len(got.Instances) != 0 {
 			t.Errorf("two hours later %d instances are said to be active, %v", len(got.Instances), err)
 		}
-		if swept, err := fleet[0].DeleteStaleHeartbeats(t.Context()); err != nil || swept != 3 {
-			t.Errorf("swept %d rows of instances long gone, %v; want 3", swept, err)
+		if deleted, err := fleet[0].DeleteStaleHeartbeats(t.Context()); err != nil || deleted != 3 {
+			t.Errorf("swept %d rows of instances long gone, %v; want 3", deleted, err)
 		}
 	})
 }

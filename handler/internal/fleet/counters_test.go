@@ -15,25 +15,25 @@ func TestDisagreementAndStaleRequestsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rounds = 20
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
-		wasted := 0
+		stale := 0
 		for range rounds {
 			time.Sleep(3 * time.Second)
 			request(fleet[0], 0, throttled(2*time.Second, health.LimitCapacity))
 			for range 40 {
 				time.Sleep(25 * time.Millisecond)
 				if request(fleet[1], 0, served) {
-					wasted++
+					stale++
 				}
 			}
 		}
 		c, own := fleet[1].Counters(), fleet[0].Counters()
-		t.Logf("%d changes learnt %v late in all; %d requests wasted, %d counted", c.Disagreements, c.Disagreement, wasted, c.StaleRequests)
+		t.Logf("%d changes learnt %v late in all; %d requests wasted, %d counted", c.Disagreements, c.Disagreement, stale, c.StaleRequests)
 		if c.Disagreements != rounds || c.Disagreement <= 0 || c.Disagreement > rounds*750*time.Millisecond {
 			t.Errorf("%d changes learnt %v late, want %d, each by less than a refresh", c.Disagreements, c.Disagreement, rounds)
 		}
 		// The clock is known to a tenth of a second either way; on average it is better.
-		if off := int(c.StaleRequests) - wasted; wasted == 0 || max(off, -off) > 2*rounds {
-			t.Errorf("%d requests counted as wasted, want %d", c.StaleRequests, wasted)
+		if off := int(c.StaleRequests) - stale; stale == 0 || max(off, -off) > 2*rounds {
+			t.Errorf("%d requests counted as wasted, want %d", c.StaleRequests, stale)
 		}
 		if own.Disagreements != 0 || own.StaleRequests != 0 {
 			t.Errorf("the instance that said so itself: %+v", own)
@@ -46,34 +46,34 @@ func TestStoppedInstanceReturnsItsProbe(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 2, Config{Store: store})
 		trip(t, fleet)
-		leaver := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "leaver"})
+		leaving := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "leaver"})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { defer close(done); leaver.Run(ctx) }()
+		go func() { defer close(done); leaving.Run(ctx) }()
 		for range 400 {
 			time.Sleep(50 * time.Millisecond)
-			leaver.Snapshot()
-			leaver.RequestProbe(0)
+			leaving.Snapshot()
+			leaving.RequestProbe(0)
 			snapshotAll(fleet)
-			if leaver.Snapshot().Of(0).Probe {
+			if leaving.Snapshot().Of(0).Probe {
 				break
 			}
 		}
-		if !leaver.Snapshot().Of(0).Probe {
+		if !leaving.Snapshot().Of(0).Probe {
 			t.Fatal("no probe in 20 s")
 		}
 		stopped := time.Now()
 		cancel()
 		<-done
-		leaver.Close()
+		leaving.Close()
 		if took := time.Since(stopped); took > time.Second {
 			t.Errorf("it took %v to stop", took)
 		}
-		ticket, holder := awaitProbe(t, fleet)
+		permit, holder := awaitProbe(t, fleet)
 		if waited := time.Since(stopped); waited > 2*time.Second {
 			t.Errorf("the probe was free only %v after its holder stopped", waited)
 		}
-		holder.ReportOutcome(ticket, served)
+		holder.ReportOutcome(permit, served)
 	})
 }
 

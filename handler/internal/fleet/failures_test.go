@@ -14,8 +14,8 @@ func TestSparseFailuresOfManyInstancesTrip(t *testing.T) {
 		fleet := startFleet(t, 200, Config{Store: store})
 		before := store.puts.Load()
 		began := time.Now()
-		for _, k := range fleet {
-			request(k, 0, failed)
+		for _, replica := range fleet {
+			request(replica, 0, failed)
 		}
 		for countState(fleet, 0, health.Open) < len(fleet) && time.Since(began) < 5*time.Second {
 			time.Sleep(10 * time.Millisecond)
@@ -39,16 +39,16 @@ func TestInstanceWithBrokenNetworkDoesNotTripTheFleet(t *testing.T) {
 		sent := 0
 		for range 600 { // a minute: everybody is served, one sees every attempt fail
 			time.Sleep(100 * time.Millisecond)
-			for i, k := range fleet {
+			for i, replica := range fleet {
 				o := served
 				if i == 7 {
 					o = failed
 				}
-				if request(k, 0, o) && i == 7 {
+				if request(replica, 0, o) && i == 7 {
 					sent++
 				}
-				if i != 7 && k.Snapshot().Of(0).State != health.Closed {
-					t.Fatalf("instance %d has lost a backend that serves it: %+v", i, k.Snapshot().Of(0))
+				if i != 7 && replica.Snapshot().Of(0).State != health.Closed {
+					t.Fatalf("instance %d has lost a backend that serves it: %+v", i, replica.Snapshot().Of(0))
 				}
 			}
 		}
@@ -86,23 +86,23 @@ func TestUnopposedInstanceTripsTheFleet(t *testing.T) {
 
 func TestPercentageTrips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := startFleet(t, 1, Config{Store: &slowTable{}, Breaker: health.BreakerPolicy{Failures: 1000, Percentage: 50, MinimumRequests: 20}})[0]
+		replica := startFleet(t, 1, Config{Store: &slowTable{}, Breaker: health.BreakerPolicy{Failures: 1000, Percentage: 50, MinimumRequests: 20}})[0]
 		for i := range 19 {
 			o := served
 			if i%2 == 0 {
 				o = failed
 			}
-			request(k, 0, o)
+			request(replica, 0, o)
 		}
-		if p := k.Snapshot().Of(0).State; p != health.Closed {
+		if p := replica.Snapshot().Of(0).State; p != health.Closed {
 			t.Fatalf("%v after 19 requests, and it takes 20 to judge", p)
 		}
-		request(k, 0, failed)
-		if p := k.Snapshot().Of(0).State; p != health.Open {
+		request(replica, 0, failed)
+		if p := replica.Snapshot().Of(0).State; p != health.Open {
 			t.Errorf("%v after 11 failures in 20 requests", p)
 		}
 		time.Sleep(3 * time.Second)
-		if c := readCircuit(t, k); c.State != health.Open {
+		if c := readCircuit(t, replica); c.State != health.Open {
 			t.Errorf("the fleet's circuit: %+v, want open", c)
 		}
 	})
@@ -116,8 +116,8 @@ func TestMisconfiguredOpensForTheLongestTime(t *testing.T) {
 			t.Error("the instance that got a 401 asked again")
 		}
 		time.Sleep(time.Second)
-		for i, k := range fleet {
-			h := k.Snapshot().Of(0)
+		for i, replica := range fleet {
+			h := replica.Snapshot().Of(0)
 			if left := time.Until(h.Until); h.State != health.Open || left < 4*time.Minute || h.Reason != "401" {
 				t.Errorf("instance %d: %+v, want open for five minutes because of a 401", i, h)
 			}
@@ -130,10 +130,10 @@ func TestMisconfiguredOpensForTheLongestTime(t *testing.T) {
 func TestFirstFailureReadsTheTableAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
-		crowd := startFleet(t, 5, Config{Store: store})
+		others := startFleet(t, 5, Config{Store: store})
 		slow := startFleet(t, 1, Config{Store: store, Refresh: 20 * time.Second, Instance: "slow"})[0]
-		for _, k := range crowd {
-			request(k, 0, failed)
+		for _, replica := range others {
+			request(replica, 0, failed)
 		}
 		time.Sleep(time.Second)
 		if slow.Snapshot().Of(0).State != health.Closed {
@@ -159,14 +159,14 @@ func TestReporterStopsAtATripsWorth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 2, Config{Store: store})
-		var under []health.Permit
+		var permits []health.Permit
 		for range 80 {
-			ticket, _ := fleet[0].Acquire(0)
-			under = append(under, ticket)
+			permit, _ := fleet[0].Acquire(0)
+			permits = append(permits, permit)
 		}
 		before := store.puts.Load()
-		for _, ticket := range under {
-			fleet[0].ReportOutcome(ticket, failed)
+		for _, permit := range permits {
+			fleet[0].ReportOutcome(permit, failed)
 			request(fleet[1], 0, served) // who contradicts
 			time.Sleep(100 * time.Millisecond)
 		}

@@ -59,12 +59,12 @@ func start(t *testing.T, cfg Config) *Replica {
 	if cfg.Slots == nil {
 		cfg.Slots = []string{"ptu/gpt", "payg/gpt"}
 	}
-	k := New(cfg)
+	replica := New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); k.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done; k.Close() })
-	return k
+	go func() { defer close(done); replica.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done; replica.Close() })
+	return replica
 }
 
 // startFleet runs n of them with traffic, and waits until they know the clock.
@@ -73,9 +73,9 @@ func startFleet(t *testing.T, n int, cfg Config) []*Replica {
 	var fleet []*Replica
 	for i := range n {
 		cfg.Instance = fmt.Sprintf("i%03d", i)
-		k := start(t, cfg)
-		k.Snapshot()
-		fleet = append(fleet, k)
+		replica := start(t, cfg)
+		replica.Snapshot()
+		fleet = append(fleet, replica)
 		time.Sleep(time.Duration(7*i) * time.Millisecond) // no fleet starts at once
 	}
 	time.Sleep(5 * time.Second)
@@ -90,24 +90,24 @@ func startAtOnce(t *testing.T, n int, cfg Config) []*Replica {
 	var fleet []*Replica
 	for i := range n {
 		cfg.Instance = fmt.Sprintf("i%03d", i)
-		k := start(t, cfg)
-		k.Snapshot()
-		fleet = append(fleet, k)
+		replica := start(t, cfg)
+		replica.Snapshot()
+		fleet = append(fleet, replica)
 		time.Sleep(10 * time.Second / time.Duration(n))
 	}
 	return fleet
 }
 
 func snapshotAll(fleet []*Replica) {
-	for _, k := range fleet {
-		k.Snapshot()
+	for _, replica := range fleet {
+		replica.Snapshot()
 	}
 }
 
 // countState counts the instances that have the slot in the phase.
 func countState(fleet []*Replica, n health.Slot, p health.CircuitState) (count int) {
-	for _, k := range fleet {
-		if k.Snapshot().Of(n).State == p {
+	for _, replica := range fleet {
+		if replica.Snapshot().Of(n).State == p {
 			count++
 		}
 	}

@@ -16,14 +16,14 @@ import (
 
 // runJanitors runs so many keepers on one table for a while, and says when which one
 // worked.
-func runJanitors(t *testing.T, store tablestore.Store, n int, lasts time.Duration, busy func(i int) bool) (rounds []time.Time) {
+func runJanitors(t *testing.T, store tablestore.Store, n int, duration time.Duration, busy func(i int) bool) (rounds []time.Time) {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), lasts)
+	ctx, stop := context.WithTimeout(t.Context(), duration)
 	defer stop()
 	var mu sync.Mutex
 	var running sync.WaitGroup
 	for i := range n {
-		k := &Janitor{Store: store, Busy: func() bool { return busy(i) }, Instance: fmt.Sprint("i-", i), Tasks: []Task{
+		replica := &Janitor{Store: store, Busy: func() bool { return busy(i) }, Instance: fmt.Sprint("i-", i), Tasks: []Task{
 			{"fails", func(context.Context) (int, error) { return 0, errors.New("no") }},
 			{"counts", func(context.Context) (int, error) {
 				mu.Lock()
@@ -32,7 +32,7 @@ func runJanitors(t *testing.T, store tablestore.Store, n int, lasts time.Duratio
 				return 1, nil
 			}},
 		}}
-		running.Go(func() { k.Run(ctx) })
+		running.Go(func() { replica.Run(ctx) })
 	}
 	running.Wait()
 	return rounds
@@ -66,9 +66,9 @@ func TestIdleInstanceDoesNoMaintenance(t *testing.T) {
 
 func TestFaultyTableCausesNoSecondRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		way := &chaos.Store{Inner: new(memory.Store), Faults: chaos.TypicalFaults().Scale(3)}
-		rounds := runJanitors(t, way, 10, 20*time.Hour, func(int) bool { return true })
-		way.Wait()
+		store := &chaos.Store{Inner: new(memory.Store), Faults: chaos.TypicalFaults().Scale(3)}
+		rounds := runJanitors(t, store, 10, 20*time.Hour, func(int) bool { return true })
+		store.Wait()
 		for i := 1; i < len(rounds); i++ {
 			if gap := rounds[i].Sub(rounds[i-1]); gap < time.Hour-40*time.Second { // a claim may land 30 s late
 				t.Errorf("rounds %v apart", gap)
@@ -88,11 +88,11 @@ func TestClaimInTheFutureIsIgnored(t *testing.T) {
 			if _, _, err := store.Upsert(t.Context(), row); err != nil {
 				t.Fatal(err)
 			}
-			k := &Janitor{Store: store}
-			if mine, err := k.Claim(t.Context()); !mine || err != nil {
+			replica := &Janitor{Store: store}
+			if mine, err := replica.Claim(t.Context()); !mine || err != nil {
 				t.Errorf("%q: %t, %v", at, mine, err)
 			}
-			if mine, err := k.Claim(t.Context()); mine || err != nil {
+			if mine, err := replica.Claim(t.Context()); mine || err != nil {
 				t.Errorf("%q, again: %t, %v", at, mine, err)
 			}
 		}

@@ -65,10 +65,10 @@ func newLiveFleet(t *testing.T, connection string, n int, cfg Config, faults cha
 		c.Store, c.Instance = faulty, fmt.Sprintf("i%02d", i)
 		c.Environment.Now = func() time.Time { return time.Now().Add(skew) }
 		c.Environment.Wall = func() time.Time { return time.Now().Round(0).Add(skew) }
-		k := New(c)
-		k.Snapshot()
-		running.Go(func() { k.Run(ctx) })
-		f.replicas, f.skews, f.stores = append(f.replicas, k), append(f.skews, skew), append(f.stores, faulty)
+		replica := New(c)
+		replica.Snapshot()
+		running.Go(func() { replica.Run(ctx) })
+		f.replicas, f.skews, f.stores = append(f.replicas, replica), append(f.skews, skew), append(f.stores, faulty)
 	}
 	f.stop = func() {
 		cancel()
@@ -95,7 +95,7 @@ type interval struct{ from, to time.Time }
 
 // serve is one request. A probe ends with its lease at the latest, unless it is
 // renewed; one whose lease ended before it was sent is not recorded.
-func (b *flappingBackend) serve(k *Replica, ticket health.Permit) health.Outcome {
+func (b *flappingBackend) serve(replica *Replica, permit health.Permit) health.Outcome {
 	takes := time.Duration(10+rand.IntN(60)) * time.Millisecond
 	if rand.IntN(10) == 0 {
 		takes = time.Duration(200+rand.IntN(4000)) * time.Millisecond
@@ -104,7 +104,7 @@ func (b *flappingBackend) serve(k *Replica, ticket health.Permit) health.Outcome
 	var granted time.Time
 	for ends := began.Add(takes); time.Now().Before(ends); {
 		asked := time.Now() // a busy machine may suspend this goroutine after any line
-		left, ok := k.RenewProbe(ticket)
+		left, ok := replica.RenewProbe(permit)
 		if !ok {
 			break
 		}
@@ -113,7 +113,7 @@ func (b *flappingBackend) serve(k *Replica, ticket health.Permit) health.Outcome
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if ticket.Probe && !granted.IsZero() {
+	if permit.Probe && !granted.IsZero() {
 		to := time.Now()
 		if granted.Before(to) {
 			to = granted // later only because this machine is busy: the sender breaks off at the end of the lease
@@ -184,8 +184,8 @@ func TestLiveTableGrantsOneProbeAtATime(t *testing.T) {
 	var load sync.WaitGroup
 	for n, b := range backends {
 		load.Go(func() { b.flap(ctx) })
-		for i, k := range f.replicas {
-			load.Go(func() { f.sendRequests(ctx, k, f.skews[i], health.Slot(n), b) })
+		for i, replica := range f.replicas {
+			load.Go(func() { f.sendRequests(ctx, replica, f.skews[i], health.Slot(n), b) })
 		}
 	}
 	began := time.Now()
@@ -206,8 +206,8 @@ func TestLiveTableGrantsOneProbeAtATime(t *testing.T) {
 		probes, overlaps = probes+p, overlaps+o
 	}
 	var sum Counters
-	for _, k := range f.replicas {
-		c := k.Counters()
+	for _, replica := range f.replicas {
+		c := replica.Counters()
 		sum.Conflicts, sum.UnknownOutcomes, sum.Writes = sum.Conflicts+c.Conflicts, sum.UnknownOutcomes+c.UnknownOutcomes, sum.Writes+c.Writes
 	}
 	t.Logf("%v: %d trips, %d leases, %d probes, %d overlapping; %d writes, %d conflicts, %d unknown; %.0f exchanges/s; faults %+v",
@@ -239,24 +239,24 @@ func (s *transitions) record(n health.Slot, _, after health.Record) {
 }
 
 // sendRequests is one instance's requests to one backend.
-func (f *liveFleet) sendRequests(ctx context.Context, k *Replica, skew time.Duration, n health.Slot, b *flappingBackend) {
+func (f *liveFleet) sendRequests(ctx context.Context, replica *Replica, skew time.Duration, n health.Slot, b *flappingBackend) {
 	var calls sync.WaitGroup
 	defer calls.Wait()
 	for ctx.Err() == nil {
 		time.Sleep(time.Duration(rand.ExpFloat64() * float64(300*time.Millisecond)))
-		if k.Snapshot().Of(n).SkipReason(time.Now().Add(skew), 100) != health.NotSkipped {
-			k.RequestProbe(n)
+		if replica.Snapshot().Of(n).SkipReason(time.Now().Add(skew), 100) != health.NotSkipped {
+			replica.RequestProbe(n)
 			continue
 		}
-		ticket, ok := k.Acquire(n)
+		permit, ok := replica.Acquire(n)
 		if !ok {
 			continue
 		}
-		if _, ok := k.RenewProbe(ticket); !ok {
-			k.Release(ticket)
+		if _, ok := replica.RenewProbe(permit); !ok {
+			replica.Release(permit)
 			continue
 		}
-		calls.Go(func() { k.ReportOutcome(ticket, b.serve(k, ticket)) })
+		calls.Go(func() { replica.ReportOutcome(permit, b.serve(replica, permit)) })
 	}
 }
 
@@ -288,8 +288,8 @@ func TestSoakLiveTablePropagation(t *testing.T) {
 		late := time.Duration(0)
 		for obeying := map[int]bool{}; len(obeying) < len(f.replicas) && late < 10*time.Second; time.Sleep(time.Millisecond) {
 			late = time.Since(began)
-			for i, k := range f.replicas {
-				if !obeying[i] && k.Snapshot().Of(n).SkipReason(time.Now().Add(f.skews[i]), 1) == health.SkipThrottled {
+			for i, replica := range f.replicas {
+				if !obeying[i] && replica.Snapshot().Of(n).SkipReason(time.Now().Add(f.skews[i]), 1) == health.SkipThrottled {
 					obeying[i] = true
 					one = append(one, late)
 				}

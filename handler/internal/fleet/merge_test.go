@@ -13,25 +13,25 @@ import (
 func TestNewerRecordIsNotReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
-		k := startFleet(t, 1, Config{Store: store})[0]
+		replica := startFleet(t, 1, Config{Store: store})[0]
 		const column = `{"v":2,"p":"ajar"}`
-		if _, _, err := store.Store.Upsert(t.Context(), tablestore.Row{Partition: k.partition(), Key: "0", Columns: map[string]string{k.slots[0].column: column}}); err != nil {
+		if _, _, err := store.Store.Upsert(t.Context(), tablestore.Row{Partition: replica.partition(), Key: "0", Columns: map[string]string{replica.slots[0].column: column}}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
 		for range 5 {
-			request(k, 0, failed)
-			request(k, 1, throttled(time.Minute, health.LimitCapacity))
+			request(replica, 0, failed)
+			request(replica, 1, throttled(time.Minute, health.LimitCapacity))
 		}
 		time.Sleep(5 * time.Second)
-		row, _, err := store.Store.Get(t.Context(), k.partition(), "0")
-		if err != nil || row.Columns[k.slots[0].column] != column {
-			t.Errorf("the later version's record became %q, %v", row.Columns[k.slots[0].column], err)
+		row, _, err := store.Store.Get(t.Context(), replica.partition(), "0")
+		if err != nil || row.Columns[replica.slots[0].column] != column {
+			t.Errorf("the later version's record became %q, %v", row.Columns[replica.slots[0].column], err)
 		}
-		if row.Columns[k.slots[1].column] == "" {
+		if row.Columns[replica.slots[1].column] == "" {
 			t.Error("its neighbour was not written either")
 		}
-		if k.Snapshot().Of(0).State == health.Closed {
+		if replica.Snapshot().Of(0).State == health.Closed {
 			t.Error("the instance does not even protect itself")
 		}
 	})
@@ -73,15 +73,15 @@ func TestManySlotsUseSeveralRows(t *testing.T) {
 func TestReplacementsOfUnreadableRecordsSupersedeEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
-		spoil := func(k *Replica, text string) {
-			if _, _, err := store.Store.Upsert(t.Context(), tablestore.Row{Partition: k.partition(), Key: "0", Columns: map[string]string{k.slots[0].column: text}}); err != nil {
+		spoil := func(replica *Replica, text string) {
+			if _, _, err := store.Store.Upsert(t.Context(), tablestore.Row{Partition: replica.partition(), Key: "0", Columns: map[string]string{replica.slots[0].column: text}}); err != nil {
 				t.Error(err)
 			}
 		}
 		old := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "old"})
-		turn := func(k *Replica) { k.Snapshot(); k.runOnce(t.Context(), 0, false) }
+		iterate := func(replica *Replica) { replica.Snapshot(); replica.runOnce(t.Context(), 0, false) }
 		for range 20 { // it learns the clock
-			turn(old)
+			iterate(old)
 			time.Sleep(730 * time.Millisecond)
 		}
 		for round := range 20 {
@@ -89,13 +89,13 @@ func TestReplacementsOfUnreadableRecordsSupersedeEachOther(t *testing.T) {
 			fresh := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "fresh"})
 			began := time.Now()
 			for fresh.slots[0].record.Circuit.Epoch == 0 && time.Since(began) < 10*time.Second {
-				turn(fresh)
+				iterate(fresh)
 				time.Sleep(70 * time.Millisecond)
 			}
 			first := fresh.slots[0].record.Circuit
 			spoil(old, fmt.Sprintf(`{"v":1,"i":%d`, round))
 			for began = time.Now(); time.Since(began) < 10*time.Second && (old.slots[0].unreadable || !old.slots[0].record.Circuit.Supersedes(first)); {
-				turn(old)
+				iterate(old)
 				time.Sleep(70 * time.Millisecond)
 			}
 			if second := old.slots[0].record.Circuit; first.Epoch == 0 || !second.Supersedes(first) {

@@ -14,24 +14,24 @@ import (
 // wait, and the news of the minute is in the table one refresh after it is back.
 func TestRequestsDoNotWaitForALostTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		under := &slowTable{}
-		ways := make([]*chaos.Store, 5)
+		inner := &slowTable{}
+		stores := make([]*chaos.Store, 5)
 		var fleet []*Replica
-		for i := range ways {
-			ways[i] = &chaos.Store{Inner: under}
-			k := start(t, Config{Store: ways[i], Instance: fmt.Sprint(i)})
-			k.Snapshot()
-			fleet = append(fleet, k)
+		for i := range stores {
+			stores[i] = &chaos.Store{Inner: inner}
+			replica := start(t, Config{Store: stores[i], Instance: fmt.Sprint(i)})
+			replica.Snapshot()
+			fleet = append(fleet, replica)
 		}
 		time.Sleep(5 * time.Second)
-		for _, way := range ways {
-			way.SetPartitioned(true)
+		for _, store := range stores {
+			store.SetPartitioned(true)
 		}
 		began := time.Now()
 		for i := range 600 {
-			for _, k := range fleet {
+			for _, replica := range fleet {
 				before := time.Now()
-				if !request(k, 1, served) {
+				if !request(replica, 1, served) {
 					t.Fatalf("refused %v into the outage", time.Since(began))
 				}
 				if waited := time.Since(before); waited != 0 {
@@ -46,16 +46,16 @@ func TestRequestsDoNotWaitForALostTable(t *testing.T) {
 		if c := fleet[0].Counters(); !c.Disconnected || c.SinceContact < 55*time.Second {
 			t.Errorf("in the outage: alone %v, %v since the table", c.Disconnected, c.SinceContact)
 		}
-		for _, way := range ways {
-			way.SetPartitioned(false)
+		for _, store := range stores {
+			store.SetPartitioned(false)
 		}
 		// One exchange may have been waiting for its end, then a refresh follows, then another instance reads.
 		time.Sleep(fleet[0].cfg.Timeout + 2*700*time.Millisecond)
-		for i, k := range fleet {
-			if got := k.Snapshot().Of(0).SkipReason(time.Now(), 1); got != health.SkipThrottled {
+		for i, replica := range fleet {
+			if got := replica.Snapshot().Of(0).SkipReason(time.Now(), 1); got != health.SkipThrottled {
 				t.Errorf("instance %d after the outage: %q, want the throttle that one was told meanwhile", i, got)
 			}
-			if c := k.Counters(); c.Disconnected || c.Outage < 55*time.Second || c.Outage > 63*time.Second {
+			if c := replica.Counters(); c.Disconnected || c.Outage < 55*time.Second || c.Outage > 63*time.Second {
 				t.Errorf("instance %d booked an outage of %v, alone %v", i, c.Outage, c.Disconnected)
 			}
 		}

@@ -13,24 +13,24 @@ func TestLeaseOfALongProbeIsRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 4, Config{Store: &slowTable{}})
 		trip(t, fleet)
-		ticket, holder := awaitProbe(t, fleet)
-		left, ok := holder.RenewProbe(ticket)
+		permit, holder := awaitProbe(t, fleet)
+		left, ok := holder.RenewProbe(permit)
 		if !ok || left > 10*time.Second || left < 8*time.Second {
 			t.Fatalf("the lease holds for %v, %v", left, ok)
 		}
 		for range 350 { // 35 s, more than three leases
 			time.Sleep(100 * time.Millisecond)
-			if left, ok := holder.RenewProbe(ticket); !ok || left < 4*time.Second {
+			if left, ok := holder.RenewProbe(permit); !ok || left < 4*time.Second {
 				t.Fatalf("the lease of a probe in flight is down to %v, %v", left, ok)
 			}
-			for i, k := range fleet {
-				if k.Snapshot().Of(0).SkipReason(time.Now(), 1) == health.NotSkipped {
+			for i, replica := range fleet {
+				if replica.Snapshot().Of(0).SkipReason(time.Now(), 1) == health.NotSkipped {
 					t.Fatalf("instance %d may send beside the probe", i)
 				}
-				k.RequestProbe(0)
+				replica.RequestProbe(0)
 			}
 		}
-		holder.ReportOutcome(ticket, served)
+		holder.ReportOutcome(permit, served)
 		time.Sleep(time.Second)
 		if got := countState(fleet, 0, health.Closed); got != len(fleet) {
 			t.Errorf("%d of %d instances closed after the long probe was served", got, len(fleet))
@@ -55,13 +55,13 @@ func awaitProbe(t *testing.T, fleet []*Replica) (health.Permit, *Replica) {
 	t.Helper()
 	for range 400 {
 		time.Sleep(50 * time.Millisecond)
-		for _, k := range fleet {
-			if k.Snapshot().Of(0).SkipReason(time.Now(), 1) != health.NotSkipped {
-				k.RequestProbe(0)
+		for _, replica := range fleet {
+			if replica.Snapshot().Of(0).SkipReason(time.Now(), 1) != health.NotSkipped {
+				replica.RequestProbe(0)
 				continue
 			}
-			if ticket, ok := k.Acquire(0); ok && ticket.Probe {
-				return ticket, k
+			if permit, ok := replica.Acquire(0); ok && permit.Probe {
+				return permit, replica
 			}
 		}
 	}
@@ -93,8 +93,8 @@ func TestUnusedProbeIsReturnedWithinASecond(t *testing.T) {
 		if c := readCircuit(t, fleet[1]); c.State != health.Open || time.Since(held) > time.Second {
 			t.Errorf("%v after it was taken: %+v, want it given back", time.Since(held), c)
 		}
-		ticket, holder := awaitProbe(t, fleet[1:])
-		holder.ReportOutcome(ticket, served)
+		permit, holder := awaitProbe(t, fleet[1:])
+		holder.ReportOutcome(permit, served)
 		time.Sleep(time.Second)
 		if got := countState(fleet, 0, health.Closed); got != 2 {
 			t.Errorf("the other instance used it, and %d of 2 are closed", got)
@@ -103,9 +103,9 @@ func TestUnusedProbeIsReturnedWithinASecond(t *testing.T) {
 }
 
 // readCircuit is the circuit of slot 0 as it is stored.
-func readCircuit(t *testing.T, k *Replica) health.Circuit {
+func readCircuit(t *testing.T, replica *Replica) health.Circuit {
 	t.Helper()
-	fleet, err := k.ReadState(t.Context())
+	fleet, err := replica.ReadState(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,19 +117,19 @@ func TestAbandonedProbeIsReturned(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
 		trip(t, fleet)
 		for _, end := range []func(*Replica, health.Permit){
-			func(k *Replica, ticket health.Permit) { k.Release(ticket) },
-			func(k *Replica, ticket health.Permit) {
-				k.ReportOutcome(ticket, health.Outcome{Class: health.Abandoned, Signals: health.NoSignals()})
+			func(replica *Replica, permit health.Permit) { replica.Release(permit) },
+			func(replica *Replica, permit health.Permit) {
+				replica.ReportOutcome(permit, health.Outcome{Class: health.Abandoned, Signals: health.NoSignals()})
 			},
 		} {
-			ticket, holder := awaitProbe(t, fleet)
-			end(holder, ticket)
+			permit, holder := awaitProbe(t, fleet)
+			end(holder, permit)
 		}
-		ticket, holder := awaitProbe(t, fleet)
-		holder.ReportOutcome(ticket, throttled(3*time.Second, health.LimitProvisioned))
+		permit, holder := awaitProbe(t, fleet)
+		holder.ReportOutcome(permit, throttled(3*time.Second, health.LimitProvisioned))
 		time.Sleep(time.Second)
-		for i, k := range fleet {
-			if h := k.Snapshot().Of(0); h.State != health.Closed || h.SkipReason(time.Now(), 1) != health.SkipThrottled {
+		for i, replica := range fleet {
+			if h := replica.Snapshot().Of(0); h.State != health.Closed || h.SkipReason(time.Now(), 1) != health.SkipThrottled {
 				t.Errorf("instance %d after a probe that was answered 429: %+v, want closed and throttled", i, h)
 			}
 		}
@@ -180,12 +180,12 @@ func TestSuspendedProcessDoesNotSendItsProbe(t *testing.T) {
 			Wall: func() time.Time { return time.Now().Add(time.Duration(slept.Load())) },
 		}})
 		trip(t, fleet)
-		ticket, holder := awaitProbe(t, fleet)
-		if left, ok := holder.RenewProbe(ticket); !ok || left < 8*time.Second {
+		permit, holder := awaitProbe(t, fleet)
+		if left, ok := holder.RenewProbe(permit); !ok || left < 8*time.Second {
 			t.Fatalf("before: %v, %v", left, ok)
 		}
 		slept.Store(int64(3 * time.Second))
-		if left, ok := holder.RenewProbe(ticket); ok {
+		if left, ok := holder.RenewProbe(permit); ok {
 			t.Errorf("it slept for 3 s and still grants %v", left)
 		}
 	})
@@ -199,9 +199,9 @@ func TestProbeClaimsAreSpread(t *testing.T) {
 		puts := store.puts.Load()
 		for range 400 { // everybody wants it, all the time
 			time.Sleep(50 * time.Millisecond)
-			for _, k := range fleet {
-				k.Snapshot()
-				k.RequestProbe(0)
+			for _, replica := range fleet {
+				replica.Snapshot()
+				replica.RequestProbe(0)
 			}
 			if readCircuit(t, fleet[0]).State == health.HalfOpen {
 				break
@@ -226,9 +226,9 @@ func TestDrainedBackendIsNotProbed(t *testing.T) {
 		}
 		for range 300 {
 			time.Sleep(100 * time.Millisecond)
-			for _, k := range fleet {
-				k.Snapshot()
-				k.RequestProbe(0)
+			for _, replica := range fleet {
+				replica.Snapshot()
+				replica.RequestProbe(0)
 			}
 		}
 		if c := readCircuit(t, fleet[0]); c.Epoch != 1 {
@@ -237,7 +237,7 @@ func TestDrainedBackendIsNotProbed(t *testing.T) {
 		if err := fleet[0].Restore(t.Context(), "ptu", "ada"); err != nil {
 			t.Fatal(err)
 		}
-		ticket, holder := awaitProbe(t, fleet)
-		holder.ReportOutcome(ticket, served)
+		permit, holder := awaitProbe(t, fleet)
+		holder.ReportOutcome(permit, served)
 	})
 }

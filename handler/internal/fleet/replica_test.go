@@ -15,29 +15,29 @@ import (
 // instance is a keeper that runs until the test ends. For synctest bubbles.
 func instance(t *testing.T, store tablestore.Store, name string, slots ...string) *Replica {
 	t.Helper()
-	k := New(Config{Store: store, Slots: slots, Instance: name})
+	replica := New(Config{Store: store, Slots: slots, Instance: name})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); k.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done; k.Close() })
-	return k
+	go func() { defer close(done); replica.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done; replica.Close() })
+	return replica
 }
 
 // request is one attempt that ends in the outcome at once.
-func request(k *Replica, n health.Slot, o health.Outcome) bool {
-	if k.Snapshot().Of(n).SkipReason(time.Now(), 100) != health.NotSkipped {
-		k.RequestProbe(n)
+func request(replica *Replica, n health.Slot, o health.Outcome) bool {
+	if replica.Snapshot().Of(n).SkipReason(time.Now(), 100) != health.NotSkipped {
+		replica.RequestProbe(n)
 		return false
 	}
-	ticket, ok := k.Acquire(n)
+	permit, ok := replica.Acquire(n)
 	if !ok {
 		return false
 	}
-	if _, ok := k.RenewProbe(ticket); !ok {
-		k.Release(ticket)
+	if _, ok := replica.RenewProbe(permit); !ok {
+		replica.Release(permit)
 		return false
 	}
-	k.ReportOutcome(ticket, o)
+	replica.ReportOutcome(permit, o)
 	return true
 }
 
@@ -87,19 +87,19 @@ func TestFailuresAddUpAndOneProbeCloses(t *testing.T) {
 		store := &memory.Store{}
 		var fleet []*Replica
 		for _, name := range []string{"a", "b", "c", "d", "e"} {
-			k := instance(t, store, name, "x/gpt")
-			k.Snapshot()
-			fleet = append(fleet, k)
+			replica := instance(t, store, name, "x/gpt")
+			replica.Snapshot()
+			fleet = append(fleet, replica)
 		}
 		time.Sleep(3 * time.Second)
-		for _, k := range fleet {
-			if !request(k, 0, failed) {
+		for _, replica := range fleet {
+			if !request(replica, 0, failed) {
 				t.Fatal("refused before the trip")
 			}
 		}
 		time.Sleep(time.Second)
-		for i, k := range fleet {
-			if p := k.Snapshot().Of(0).State; p != health.Open {
+		for i, replica := range fleet {
+			if p := replica.Snapshot().Of(0).State; p != health.Open {
 				t.Errorf("instance %d after five failures in the fleet: %v, want open", i, p)
 			}
 		}
@@ -107,8 +107,8 @@ func TestFailuresAddUpAndOneProbeCloses(t *testing.T) {
 		probes := 0
 		for range 60 {
 			time.Sleep(50 * time.Millisecond)
-			for _, k := range fleet {
-				if k.Snapshot().Of(0).State != health.Closed && request(k, 0, served) {
+			for _, replica := range fleet {
+				if replica.Snapshot().Of(0).State != health.Closed && request(replica, 0, served) {
 					probes++
 				}
 			}
@@ -116,14 +116,14 @@ func TestFailuresAddUpAndOneProbeCloses(t *testing.T) {
 		if probes != 1 {
 			t.Errorf("%d probes, want one in the whole fleet", probes)
 		}
-		for i, k := range fleet {
-			if h := k.Snapshot().Of(0); h.State != health.Closed || h.Share != 10 {
+		for i, replica := range fleet {
+			if h := replica.Snapshot().Of(0); h.State != health.Closed || h.Share != 10 {
 				t.Errorf("instance %d after the probe: %+v, want closed at a share of 10", i, h)
 			}
 		}
 		time.Sleep(11 * time.Second)
-		for i, k := range fleet {
-			if h := k.Snapshot().Of(0); h.Share != 0 {
+		for i, replica := range fleet {
+			if h := replica.Snapshot().Of(0); h.Share != 0 {
 				t.Errorf("instance %d at the ramp's end: share %d, want all", i, h.Share)
 			}
 		}
@@ -151,22 +151,22 @@ func (failingStore) Put(context.Context, tablestore.Row) (tablestore.Version, ta
 
 func TestInstancesProbeLocallyWithoutTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := instance(t, failingStore{}, "a", "x/gpt")
-		k.Snapshot()
+		replica := instance(t, failingStore{}, "a", "x/gpt")
+		replica.Snapshot()
 		time.Sleep(time.Second)
 		for range 5 {
-			if !request(k, 0, failed) {
+			if !request(replica, 0, failed) {
 				t.Fatal("refused before the trip")
 			}
 		}
-		if request(k, 0, served) {
+		if request(replica, 0, served) {
 			t.Error("five failures here, and the next request was sent all the same")
 		}
 		time.Sleep(21 * time.Second)
-		if !request(k, 0, served) {
-			t.Errorf("no probe of its own after the trip: %+v", k.Snapshot().Of(0))
+		if !request(replica, 0, served) {
+			t.Errorf("no probe of its own after the trip: %+v", replica.Snapshot().Of(0))
 		}
-		if h := k.Snapshot().Of(0); h.State != health.Closed {
+		if h := replica.Snapshot().Of(0); h.State != health.Closed {
 			t.Errorf("after its own probe was served: %+v", h)
 		}
 	})

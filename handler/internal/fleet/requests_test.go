@@ -55,50 +55,50 @@ func (s runOnlyStore) Delete(ctx context.Context, row tablestore.Row) (tablestor
 func TestRequestPathMakesNoExchange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var allowed atomic.Bool
-		k := New(Config{Store: runOnlyStore{&memory.Store{}, &allowed}, Slots: []string{"a/m"}, Instance: "i", Breaker: health.BreakerPolicy{Failures: 2, TripDuration: time.Second, MaxTripDuration: 3 * time.Second}})
-		turn := func(after time.Duration) {
+		replica := New(Config{Store: runOnlyStore{&memory.Store{}, &allowed}, Slots: []string{"a/m"}, Instance: "i", Breaker: health.BreakerPolicy{Failures: 2, TripDuration: time.Second, MaxTripDuration: 3 * time.Second}})
+		iterate := func(after time.Duration) {
 			time.Sleep(after)
 			allowed.Store(true)
-			k.runOnce(t.Context(), 0, false)
+			replica.runOnce(t.Context(), 0, false)
 			allowed.Store(false)
 		}
 		outcomes := []health.Outcome{served, throttled(time.Second, health.LimitTokens), failed, failed, {Class: health.Abandoned}, served, failed, {Class: health.Misconfigured}}
-		tickets := 0
+		permits := 0
 		for i := range 400 {
-			turn(300 * time.Millisecond)
-			k.Snapshot()
-			k.RequestProbe(0)
-			k.ReportSignals(0, health.Signals{Utilization: 99})
-			if ticket, ok := k.Acquire(0); ok {
-				tickets++
-				k.RenewProbe(ticket)
+			iterate(300 * time.Millisecond)
+			replica.Snapshot()
+			replica.RequestProbe(0)
+			replica.ReportSignals(0, health.Signals{Utilization: 99})
+			if permit, ok := replica.Acquire(0); ok {
+				permits++
+				replica.RenewProbe(permit)
 				if i%7 == 0 {
-					k.Release(ticket)
+					replica.Release(permit)
 					continue
 				}
-				k.ReportOutcome(ticket, outcomes[i%len(outcomes)])
+				replica.ReportOutcome(permit, outcomes[i%len(outcomes)])
 			}
-			k.Counters()
+			replica.Counters()
 		}
-		if c := k.Counters(); tickets < 20 || c.Trips == 0 || c.Probes == 0 {
-			t.Errorf("%d tickets, %d trips, %d probes: the test went nowhere", tickets, c.Trips, c.Probes)
+		if c := replica.Counters(); permits < 20 || c.Trips == 0 || c.Probes == 0 {
+			t.Errorf("%d tickets, %d trips, %d probes: the test went nowhere", permits, c.Trips, c.Probes)
 		}
 	})
 }
 
 func TestAcquireRefusesWhereTheSnapshotDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := startFleet(t, 1, Config{Store: &slowTable{}})[0]
-		if err := k.Drain(t.Context(), "ptu", "ada"); err != nil {
+		replica := startFleet(t, 1, Config{Store: &slowTable{}})[0]
+		if err := replica.Drain(t.Context(), "ptu", "ada"); err != nil {
 			t.Fatal(err)
 		}
-		request(k, 1, throttled(time.Minute, health.LimitCapacity))
+		request(replica, 1, throttled(time.Minute, health.LimitCapacity))
 		for n, why := range []string{"drained", "throttled"} {
-			if _, ok := k.Acquire(health.Slot(n)); ok {
+			if _, ok := replica.Acquire(health.Slot(n)); ok {
 				t.Errorf("a request that did not look was let in where it is %s", why)
 			}
 		}
-		if _, ok := k.Acquire(7); !ok {
+		if _, ok := replica.Acquire(7); !ok {
 			t.Error("a slot that was never heard of is not healthy")
 		}
 	})
@@ -110,15 +110,15 @@ func TestFailuresOfAnOlderEpochDoNotCount(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
 		var late []health.Permit
 		for range 10 {
-			ticket, _ := fleet[0].Acquire(0)
-			late = append(late, ticket)
+			permit, _ := fleet[0].Acquire(0)
+			late = append(late, permit)
 		}
 		trip(t, fleet)
-		ticket, holder := awaitProbe(t, fleet)
-		holder.ReportOutcome(ticket, served)
+		permit, holder := awaitProbe(t, fleet)
+		holder.ReportOutcome(permit, served)
 		time.Sleep(time.Second)
-		for _, ticket := range late {
-			fleet[0].ReportOutcome(ticket, failed)
+		for _, permit := range late {
+			fleet[0].ReportOutcome(permit, failed)
 		}
 		fleet[0].ReportOutcome(late[0], health.Outcome{Class: health.Misconfigured, Signals: health.NoSignals()})
 		for range 5 {

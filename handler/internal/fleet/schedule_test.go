@@ -18,8 +18,8 @@ func TestHealthyTrafficWritesNothing(t *testing.T) {
 		unsaturated := health.Outcome{Signals: health.Signals{Utilization: 40, RemainingTokens: 20_000, LimitTokens: 30_000}}
 		for range 600 {
 			time.Sleep(100 * time.Millisecond)
-			for _, k := range fleet {
-				if !request(k, 0, unsaturated) {
+			for _, replica := range fleet {
+				if !request(replica, 0, unsaturated) {
 					t.Fatal("refused")
 				}
 			}
@@ -41,8 +41,8 @@ func TestIdleFleetMakesNoExchanges(t *testing.T) {
 		before := store.exchanges()
 		for range 59 * 60 {
 			time.Sleep(time.Second)
-			for _, k := range fleet {
-				k.PeekSnapshot() // a load balancer's readiness check
+			for _, replica := range fleet {
+				replica.PeekSnapshot() // a load balancer's readiness check
 			}
 		}
 		if after := store.exchanges(); after != before {
@@ -63,11 +63,11 @@ func TestIdleFleetMakesNoExchanges(t *testing.T) {
 func TestLargeFleetStaysWithinPartitionLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
-		k := startFleet(t, 1, Config{Store: store, MaxInstances: 2000})[0]
+		replica := startFleet(t, 1, Config{Store: store, MaxInstances: 2000})[0]
 		before := store.gets.Load()
 		for range 60 {
 			time.Sleep(time.Second)
-			k.Snapshot()
+			replica.Snapshot()
 		}
 		if got := store.gets.Load() - before; got < 25 || got > 36 {
 			t.Errorf("%d reads in a minute by one of 2,000 instances, want one each 2 s", got)
@@ -127,8 +127,8 @@ func TestPropagationBound(t *testing.T) {
 			began := time.Now()
 			fleet[rand.IntN(len(fleet))].ReportOutcome(health.Permit{Slot: n}, throttled(time.Minute, health.LimitCapacity))
 			for obeying := map[int]bool{}; len(obeying) < len(fleet); time.Sleep(time.Millisecond) {
-				for i, k := range fleet {
-					if !obeying[i] && k.Snapshot().Of(n).SkipReason(time.Now(), 1) == health.SkipThrottled {
+				for i, replica := range fleet {
+					if !obeying[i] && replica.Snapshot().Of(n).SkipReason(time.Now(), 1) == health.SkipThrottled {
 						obeying[i] = true
 						one = append(one, time.Since(began))
 					}

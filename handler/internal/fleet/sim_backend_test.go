@@ -98,23 +98,23 @@ func (w *simulation) request(m *machine, b *backend) {
 	if m.run.over {
 		return // the process is dead
 	}
-	k := m.replica
-	h := k.Snapshot().Of(b.n)
+	replica := m.replica
+	h := replica.Snapshot().Of(b.n)
 	if h.SkipReason(m.local(), 100) != health.NotSkipped {
 		if h.State != health.Closed {
-			k.RequestProbe(b.n)
+			replica.RequestProbe(b.n)
 		}
 		return
 	}
-	ticket, ok := k.Acquire(b.n)
+	permit, ok := replica.Acquire(b.n)
 	if !ok {
 		return
 	}
-	w.checker.acquired(m, b, ticket)
-	granted, _ := k.RenewProbe(ticket)
+	w.checker.acquired(m, b, permit)
+	granted, _ := replica.RenewProbe(permit)
 	var t *task
 	t = w.spawn(m, requestTask, 1, func() {
-		w.attempt(m, b, ticket, granted)
+		w.attempt(m, b, permit, granted)
 		for i, c := range m.calls {
 			if c == t {
 				m.calls = append(m.calls[:i], m.calls[i+1:]...)
@@ -127,17 +127,17 @@ func (w *simulation) request(m *machine, b *backend) {
 
 // attempt sends the request and waits for its answer; a probe only as long as
 // its lease surely lasts, asking again when the time is up.
-func (w *simulation) attempt(m *machine, b *backend, ticket health.Permit, granted time.Duration) {
-	k := m.replica
+func (w *simulation) attempt(m *machine, b *backend, permit health.Permit, granted time.Duration) {
+	replica := m.replica
 	asked := w.now
-	if ticket.Probe && w.scenario.pausesBeforeProbe && w.happens(.2) {
+	if permit.Probe && w.scenario.pausesBeforeProbe && w.happens(.2) {
 		m.freeze(w.between(0, 8*time.Second))
 		w.sleep(1)
 	}
-	if ticket.Probe && !w.scenario.noLeaseCheck {
-		left, ok := k.RenewProbe(ticket)
+	if permit.Probe && !w.scenario.noLeaseCheck {
+		left, ok := replica.RenewProbe(permit)
 		if !ok {
-			k.Release(ticket)
+			replica.Release(permit)
 			return
 		}
 		granted, asked = left, w.now
@@ -146,26 +146,26 @@ func (w *simulation) attempt(m *machine, b *backend, ticket health.Permit, grant
 		o := b.throttle()
 		w.checker.throttled(m, b)
 		w.sleep(w.between(5*time.Millisecond, 25*time.Millisecond))
-		k.ReportOutcome(ticket, o)
+		replica.ReportOutcome(permit, o)
 		return
 	}
 	takes := w.between(20*time.Millisecond, 220*time.Millisecond)
 	if w.happens(.1+w.scenario.slow) && !w.stopping {
 		takes = w.between(0, 9*time.Second)
 	}
-	if !ticket.Probe {
+	if !permit.Probe {
 		w.sleep(takes)
-		k.ReportOutcome(ticket, b.respond())
+		replica.ReportOutcome(permit, b.respond())
 		return
 	}
 	c := &call{m: m, granted: asked + granted}
 	w.checker.probeSent(b, c)
-	k.ReportOutcome(ticket, w.serveProbe(m, b, ticket, c, takes))
+	replica.ReportOutcome(permit, w.serveProbe(m, b, permit, c, takes))
 }
 
 // serveProbe is the probe in the backend's hands. The backend works on whether
 // or not the sender is suspended meanwhile.
-func (w *simulation) serveProbe(m *machine, b *backend, ticket health.Permit, c *call, takes time.Duration) health.Outcome {
+func (w *simulation) serveProbe(m *machine, b *backend, permit health.Permit, c *call, takes time.Duration) health.Outcome {
 	ends := w.now + takes
 	served := w.spawn(nil, simulationTask, takes, func() { b.done(c) })
 	for w.now < ends {
@@ -173,7 +173,7 @@ func (w *simulation) serveProbe(m *machine, b *backend, ticket health.Permit, c 
 		if w.now >= ends {
 			break
 		}
-		left, ok := m.replica.RenewProbe(ticket)
+		left, ok := m.replica.RenewProbe(permit)
 		if !ok || w.scenario.noLeaseCheck {
 			w.kill(served)
 			b.done(c)

@@ -122,11 +122,11 @@ func circuitText(c health.Circuit) string {
 
 // checkEpoch is I3: one epoch is one circuit, whoever knows it.
 func (o *checker) checkEpoch(n health.Slot, c health.Circuit, who string) {
-	k := circuitKey{n, c.Incarnation, c.Epoch}
-	if was, ok := o.known[k]; ok && was != circuitText(c) {
+	key := circuitKey{n, c.Incarnation, c.Epoch}
+	if was, ok := o.known[key]; ok && was != circuitText(c) {
 		o.violate("I3: b%d as %s has it: %s, but %s", n, who, circuitText(c), was)
 	}
-	o.known[k] = circuitText(c)
+	o.known[key] = circuitText(c)
 }
 
 // written sees every write that the table took.
@@ -232,8 +232,8 @@ func (o *checker) willSee(m *machine, read []health.Circuit) {
 
 // acquired is I4: no leave to go where the instance knows that it must not.
 func (o *checker) acquired(m *machine, b *backend, t health.Permit) {
-	k := m.replica
-	s := k.slots[b.n]
+	replica := m.replica
+	s := replica.slots[b.n]
 	o.trace.note("e %d %d %d %v %v", o.w.now, m.n, b.n, t.Probe, t.LocalProbe)
 	if t.LocalProbe {
 		o.result.localProbes++
@@ -244,14 +244,14 @@ func (o *checker) acquired(m *machine, b *backend, t health.Permit) {
 	if s.record.Circuit.State != health.Closed && !t.Probe && !t.LocalProbe && !s.local.disregardShared {
 		o.violate("I4: i%02d sent to b%d, which it knows is %v", m.n, b.n, s.record.Circuit.State)
 	}
-	span, sure := k.clock.bounds(k.readClocks())
+	bounds, sure := replica.clock.bounds(replica.readClocks())
 	if until, _, _ := s.record.Windows.Combined(0); sure && !t.Probe && !t.LocalProbe {
-		if early := until - o.w.serviceNow(); early > (span.Latest-span.Earliest)/2+1+o.slots[b.n].uncertainty[until] {
+		if early := until - o.w.serviceNow(); early > (bounds.Latest-bounds.Earliest)/2+1+o.slots[b.n].uncertainty[until] {
 			o.violate("I4: i%02d sent to b%d %d ms before its window ended", m.n, b.n, early)
 		}
 	}
-	if sure && !o.w.scenario.localClocks && (span.Earliest > o.w.serviceNow() || span.Latest < o.w.serviceNow()) {
-		o.violate("clock: i%02d believes %d..%d, it is %d", m.n, span.Earliest, span.Latest, o.w.serviceNow())
+	if sure && !o.w.scenario.localClocks && (bounds.Earliest > o.w.serviceNow() || bounds.Latest < o.w.serviceNow()) {
+		o.violate("clock: i%02d believes %d..%d, it is %d", m.n, bounds.Earliest, bounds.Latest, o.w.serviceNow())
 	}
 }
 
@@ -288,23 +288,23 @@ const boundTolerance = 1200*simRefresh/1000 + (2*writeAttempts+2)*simTimeout + t
 // check runs after every event.
 func (o *checker) check() {
 	if m := o.w.cur.owner; m != nil { // nobody else has changed
-		sight := o.views[m]
-		sight.ended = max(sight.ended, m.frozen)
+		view := o.views[m]
+		view.ended = max(view.ended, m.frozen)
 		if m.frozen >= o.w.now || m.run.over || o.w.scenario.thin {
-			sight.ended = o.w.now
+			view.ended = o.w.now
 			return
 		}
-		if idle := m.replica.traffic.Load() == 0; idle || sight.idle {
-			sight.ended, sight.idle = o.w.now, idle // nobody had asked it: it need not
+		if idle := m.replica.traffic.Load() == 0; idle || view.idle {
+			view.ended, view.idle = o.w.now, idle // nobody had asked it: it need not
 		}
-		if o.w.now-sight.ended > boundTolerance {
-			o.violate("I5: i%02d has not spoken with the table for %v", m.n, o.w.now-sight.ended)
-			sight.ended = o.w.now
+		if o.w.now-view.ended > boundTolerance {
+			o.violate("I5: i%02d has not spoken with the table for %v", m.n, o.w.now-view.ended)
+			view.ended = o.w.now
 		}
-		for n := range sight.must {
-			if must := sight.must[n]; must.Supersedes(m.replica.slots[n].record.Circuit) {
+		for n := range view.must {
+			if must := view.must[n]; must.Supersedes(m.replica.slots[n].record.Circuit) {
 				o.violate("I5: i%02d read b%d as %s and forgot it", m.n, n, circuitText(must))
-				sight.must[n] = health.Circuit{}
+				view.must[n] = health.Circuit{}
 			}
 		}
 	}

@@ -76,9 +76,9 @@ func (w *simulation) drain(m *machine) {
 // corruptRecord spoils one column behind everybody's back.
 func (w *simulation) corruptRecord() {
 	b := w.backends[w.rand.IntN(len(w.backends))]
-	k := w.machines[0].replica
-	column := k.slots[b.n].column
-	row, _, err := w.store.Get(context.Background(), k.partition(), k.rows[0].key)
+	replica := w.machines[0].replica
+	column := replica.slots[b.n].column
+	row, _, err := w.store.Get(context.Background(), replica.partition(), replica.rows[0].key)
 	if err != nil {
 		return
 	}

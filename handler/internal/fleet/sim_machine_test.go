@@ -53,7 +53,7 @@ func (m *machine) boot() {
 		names = append(names, fmt.Sprintf("b%d/gpt", n))
 	}
 	boots := m.boots
-	k := New(Config{
+	replica := New(Config{
 		Store: attemptRecorder{m.chaos, m}, Slots: names, Instance: fmt.Sprintf("i%02d.%d", m.n, m.boots), Breaker: simPolicy(),
 		Refresh: simRefresh, Timeout: simTimeout, MaxInstances: w.scenario.machines,
 		Environment: Environment{Now: m.local, Wall: m.wall, Rand: w.rand.Int64N, Pacer: m.pacer},
@@ -63,8 +63,8 @@ func (m *machine) boot() {
 			}
 		},
 	})
-	m.replica = k
-	m.run = w.spawn(m, replicaTask, w.between(0, time.Second), func() { k.Run(context.Background()) })
+	m.replica = replica
+	m.run = w.spawn(m, replicaTask, w.between(0, time.Second), func() { replica.Run(context.Background()) })
 	m.pacer.task = m.run
 	w.checker.started(m)
 }

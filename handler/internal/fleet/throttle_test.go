@@ -16,20 +16,20 @@ func TestTokenLimitAdmitsSmallPrompts(t *testing.T) {
 		o.Signals.RemainingTokens = 1000
 		request(fleet[0], 0, o)
 		time.Sleep(time.Second)
-		for i, k := range fleet {
-			h := k.Snapshot().Of(0)
+		for i, replica := range fleet {
+			h := replica.Snapshot().Of(0)
 			if h.SkipReason(time.Now(), 400) != health.NotSkipped || h.SkipReason(time.Now(), 5000) != health.SkipThrottled {
 				t.Errorf("instance %d: %+v, want small prompts admitted and large ones refused", i, h.Throttle)
 			}
-			if _, ok := k.Acquire(0); !ok {
+			if _, ok := replica.Acquire(0); !ok {
 				t.Errorf("instance %d: a small prompt was not let in", i)
 			}
 		}
 		o.Signals.RemainingTokens = 0
 		fleet[1].ReportOutcome(health.Permit{Slot: 0}, o)
 		time.Sleep(time.Second)
-		for i, k := range fleet {
-			if got := k.Snapshot().Of(0).SkipReason(time.Now(), 1); got != health.SkipThrottled {
+		for i, replica := range fleet {
+			if got := replica.Snapshot().Of(0).SkipReason(time.Now(), 1); got != health.SkipThrottled {
 				t.Errorf("instance %d after the room is used up: %q", i, got)
 			}
 		}
@@ -41,13 +41,13 @@ func TestTokenLimitAdmitsSmallPrompts(t *testing.T) {
 func TestThrottleWindowIsOneWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
-		k := start(t, Config{Store: store, Instance: "i"})
-		k.Snapshot()
+		replica := start(t, Config{Store: store, Instance: "i"})
+		replica.Snapshot()
 		time.Sleep(700 * time.Millisecond)
-		request(k, 0, throttled(time.Minute, health.LimitCapacity))
+		request(replica, 0, throttled(time.Minute, health.LimitCapacity))
 		for range 50 {
 			time.Sleep(time.Second)
-			k.Snapshot()
+			replica.Snapshot()
 		}
 		if got := store.puts.Load(); got != 1 {
 			t.Errorf("%d writes for one window, want one", got)
