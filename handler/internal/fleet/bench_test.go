@@ -10,7 +10,7 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// newBenchReplica is a keeper of twenty backends that has read its table.
+// newBenchReplica returns a replica of twenty backends that has read its table.
 func newBenchReplica(tb testing.TB) *Replica {
 	var slots []string
 	for i := range 20 {
@@ -21,8 +21,8 @@ func newBenchReplica(tb testing.TB) *Replica {
 	return replica
 }
 
-// countAdmitted is the health check of one request: the snapshot, and what each of
-// twenty backends would say.
+// countAdmitted is the health check of one request: the snapshot, and the skip
+// reason of twenty backends.
 func countAdmitted(replica *Replica, now time.Time) (admitted int) {
 	snapshot := replica.Snapshot()
 	for n := range health.Slot(20) {
@@ -33,8 +33,8 @@ func countAdmitted(replica *Replica, now time.Time) (admitted int) {
 	return admitted
 }
 
-// measureCPU reports the processor time of an operation, which a busy machine
-// does not stretch as it does the time on the wall.
+// measureCPU reports the processor time of an operation, which depends less on
+// other load than the elapsed time does.
 func measureCPU(b *testing.B) func() {
 	before := processorTime()
 	return func() {
@@ -58,7 +58,7 @@ func BenchmarkSnapshotOfTwentyBackends(b *testing.B) {
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
 			if countAdmitted(replica, now) != 20 {
-				b.Fatal("a healthy backend refused")
+				b.Fatal("a healthy backend was skipped")
 			}
 		}
 	})
@@ -98,7 +98,7 @@ func TestRequestPathDoesNotAllocate(t *testing.T) {
 	}
 	each := (processorTime() - began) / rounds
 	t.Logf("the health check of 20 backends takes %v", each)
-	if each > 4*time.Microsecond { // 1 µs is the goal; the race detector and a busy machine have their price
+	if each > 4*time.Microsecond { // the goal is 1 µs; the race detector and a busy machine take more
 		t.Errorf("the health check of 20 backends takes %v", each)
 	}
 }

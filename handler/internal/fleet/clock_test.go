@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// exchange lets the clock hear one answer: sent and got are true instants, and
-// the answer is dated when it was about half way.
+// exchangeAt adds the sample of one exchange. sent is a true instant; the response
+// is dated halfway through the trip.
 func exchangeAt(c *serviceClock, sent, trip time.Duration, local func(time.Duration) clockReading) {
 	date := epoch0.Add(sent + trip/2).Truncate(time.Second)
 	c.addSample(date, local(sent), local(sent+trip))
 }
 
-// skewed is a pair of local clocks that are off by skew and run off by ppm.
+// skewed returns local clocks that are off by skew and drift by ppm.
 func skewed(skew time.Duration, ppm float64) func(time.Duration) clockReading {
 	return func(true_ time.Duration) clockReading {
 		local := time.Duration(float64(true_)*(1+ppm/1e6)) + skew
@@ -27,7 +27,7 @@ func TestClockBoundsNarrowToATenthOfASecond(t *testing.T) {
 		local := skewed(skew, 80)
 		var c serviceClock
 		if _, ok := c.bounds(local(0)); ok {
-			t.Fatal("the zero clock claims to know the time")
+			t.Fatal("the zero clock has bounds")
 		}
 		now := time.Duration(0)
 		for range 240 { // two minutes of refreshes
@@ -35,14 +35,14 @@ func TestClockBoundsNarrowToATenthOfASecond(t *testing.T) {
 			exchangeAt(&c, now, time.Duration(2+r.Int64N(20))*time.Millisecond, local)
 			bounds, ok := c.bounds(local(now + time.Second))
 			if truth := epoch0.Add(now + time.Second).UnixMilli(); !ok || truth < bounds.Earliest || truth > bounds.Latest {
-				t.Fatalf("skew %v: it is %d, and the clock says %+v, %v", skew, truth, bounds, ok)
+				t.Fatalf("skew %v: it is %d, the bounds are %+v, %v", skew, truth, bounds, ok)
 			}
 		}
 		if w := c.uncertainty(); w > 180*time.Millisecond {
 			t.Errorf("skew %v: known within %v after two minutes, want about a tenth of a second", skew, w)
 		}
 		if off := (c.toLocal(epoch0.Add(now).UnixMilli()) - local(now).local).Abs(); off > 90*time.Millisecond {
-			t.Errorf("skew %v: a service instant is placed %v off", skew, off)
+			t.Errorf("skew %v: the estimate is %v off", skew, off)
 		}
 	}
 }
@@ -61,21 +61,20 @@ func TestClockIsUnknownAfterSuspension(t *testing.T) {
 	}
 	now := 11 * time.Second
 	if _, ok := c.bounds(slept(5 * time.Second)(now)); ok {
-		t.Error("it slept for 5 s, and goes by its old clock")
+		t.Error("bounds after a suspension of 5 s")
 	}
 	bounds, ok := c.bounds(slept(200 * time.Millisecond)(now))
 	if truth := epoch0.Add(now).UnixMilli(); !ok || truth < bounds.Earliest || truth > bounds.Latest {
-		t.Errorf("it slept for 200 ms: %+v, %v at %d; want the doubt to be part of the span", bounds, ok, truth)
+		t.Errorf("suspended for 200 ms: %+v, %v at %d; want wider bounds", bounds, ok, truth)
 	}
 	exchangeAt(&c, now, 5*time.Millisecond, slept(5*time.Second))
 	bounds, ok = c.bounds(slept(5 * time.Second)(now))
 	if truth := epoch0.Add(now).UnixMilli(); !ok || truth < bounds.Earliest || truth > bounds.Latest || c.resets != 1 {
-		t.Errorf("after one answer: %+v, %v, %d resets; want the time known again", bounds, ok, c.resets)
+		t.Errorf("after one response: %+v, %v, %d resets; want bounds again", bounds, ok, c.resets)
 	}
 }
 
-// A clock that is set while an exchange runs would give bounds that are wrong:
-// such an answer tells nothing.
+// A clock that is set during an exchange would give wrong bounds.
 func TestSampleIsIgnoredWhenAClockWasSet(t *testing.T) {
 	local := skewed(0, 0)
 	var c serviceClock
@@ -83,11 +82,11 @@ func TestSampleIsIgnoredWhenAClockWasSet(t *testing.T) {
 	after.local -= 3 * time.Second
 	c.addSample(epoch0.Add(time.Second), before, after)
 	if _, ok := c.bounds(after); ok {
-		t.Error("believed")
+		t.Error("bounds from an exchange during which a clock was set")
 	}
 	c.addSample(time.Time{}, before, before)
 	if _, ok := c.bounds(before); ok {
-		t.Error("an answer without a date was believed")
+		t.Error("bounds from a response without a date")
 	}
 }
 
@@ -99,7 +98,7 @@ func TestWindowCounterCountsRecentEvents(t *testing.T) {
 	if got := counter.since(50*time.Second, time.Minute); got < 95 || got > 107 {
 		t.Errorf("%d in the last 10 s, want 100 to within a slice", got)
 	}
-	counter.add(-time.Second) // a clock set back before the keeper began must not break anything
+	counter.add(-time.Second) // a clock set back to before the start must be harmless
 	counter.clear()
 	if got := counter.since(0, time.Minute); got != 0 {
 		t.Errorf("%d after it was cleared", got)

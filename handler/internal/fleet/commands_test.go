@@ -14,7 +14,7 @@ func TestCommandsReachAllInstances(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 5, Config{Store: store})
-		command := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "cli"}) // as the command line does: it does not run
+		command := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "cli"}) // as the command line makes it: it does not run
 		if err := command.Drain(t.Context(), "ptu", "ada"); err != nil {
 			t.Fatal(err)
 		}
@@ -24,7 +24,7 @@ func TestCommandsReachAllInstances(t *testing.T) {
 				t.Errorf("instance %d one refresh after the drain: %+v", i, h)
 			}
 			if replica.Snapshot().Of(1).Drained {
-				t.Errorf("instance %d drained the other backend too", i)
+				t.Errorf("instance %d has the other backend drained too", i)
 			}
 		}
 		if err := command.Restore(t.Context(), "ptu", "ada"); err != nil {
@@ -50,7 +50,7 @@ func TestCommandsReachAllInstances(t *testing.T) {
 		}
 		err := command.Drain(t.Context(), "pt", "ada")
 		if err == nil || !strings.Contains(err.Error(), "ptu, payg") {
-			t.Errorf("a backend that there is not: %v, want it to name those that there are", err)
+			t.Errorf("an unknown backend: %v, want the error to name the known ones", err)
 		}
 	})
 }
@@ -59,15 +59,14 @@ func TestCommandFailsWithoutTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		replica := New(Config{Store: failingStore{}, Slots: []string{"ptu/gpt"}, Instance: "cli"})
 		if err := replica.Drain(t.Context(), "ptu", "ada"); err == nil {
-			t.Error("the drain is said to be written")
+			t.Error("Drain succeeds without a table")
 		}
 		if _, err := replica.ReadState(t.Context()); err == nil {
-			t.Error("the list is said to be read")
+			t.Error("ReadState succeeds without a table")
 		}
 	})
 }
 
-// What is new is said within a third of the usual time, what is not is not.
 func TestHeartbeatIsSoonerAfterAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
@@ -87,11 +86,11 @@ func TestHeartbeatIsSoonerAfterAChange(t *testing.T) {
 			}
 			for _, instance := range got.Instances {
 				if instance.Revision != got.Revision {
-					t.Errorf("6 s after revision %d %s still says %d", got.Revision, instance.Name, instance.Revision)
+					t.Errorf("6 s after revision %d the heartbeat of %s has %d", got.Revision, instance.Name, instance.Revision)
 				}
 			}
 			if written := store.sets.Load() - heartbeats; written > 2*3 {
-				t.Errorf("%d stamps of 3 instances about one change", written)
+				t.Errorf("%d heartbeats of 3 instances about one change", written)
 			}
 			if err := fleet[0].Restore(t.Context(), "ptu", "ada"); err != nil {
 				t.Fatal(err)
@@ -119,15 +118,15 @@ func TestHeartbeatsHaveTheAppliedRevision(t *testing.T) {
 		}
 		for i, instance := range got.Instances {
 			if instance.Revision != 1 || instance.Name != fmt.Sprintf("i%03d", i) || got.At.Sub(instance.At) > 16*time.Second {
-				t.Errorf("instance %d says %+v at %v", i, instance, got.At)
+				t.Errorf("instance %d has %+v at %v", i, instance, got.At)
 			}
 		}
-		time.Sleep(2 * time.Hour) // all gone idle
+		time.Sleep(2 * time.Hour) // all are idle
 		if got, err := fleet[0].ReadState(t.Context()); err != nil || len(got.Instances) != 0 {
-			t.Errorf("two hours later %d instances are said to be active, %v", len(got.Instances), err)
+			t.Errorf("two hours later %d instances count as active, %v", len(got.Instances), err)
 		}
 		if deleted, err := fleet[0].DeleteStaleHeartbeats(t.Context()); err != nil || deleted != 3 {
-			t.Errorf("swept %d rows of instances long gone, %v; want 3", deleted, err)
+			t.Errorf("deleted %d rows of stopped instances, %v; want 3", deleted, err)
 		}
 	})
 }

@@ -9,8 +9,8 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// Two instances send to a backend that refuses. What the second sends between
-// the first one's word and its own next refresh is wasted, and is counted.
+// Two instances send to a backend that throttles. What the second one sends
+// between the first one's write and its own next refresh is counted as stale.
 func TestDisagreementAndStaleRequestsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rounds = 20
@@ -27,16 +27,16 @@ func TestDisagreementAndStaleRequestsAreCounted(t *testing.T) {
 			}
 		}
 		c, own := fleet[1].Counters(), fleet[0].Counters()
-		t.Logf("%d changes learnt %v late in all; %d requests wasted, %d counted", c.Disagreements, c.Disagreement, stale, c.StaleRequests)
+		t.Logf("%d changes applied %v late in all; %d stale requests, %d counted", c.Disagreements, c.Disagreement, stale, c.StaleRequests)
 		if c.Disagreements != rounds || c.Disagreement <= 0 || c.Disagreement > rounds*750*time.Millisecond {
-			t.Errorf("%d changes learnt %v late, want %d, each by less than a refresh", c.Disagreements, c.Disagreement, rounds)
+			t.Errorf("%d changes applied %v late, want %d, each by less than a refresh", c.Disagreements, c.Disagreement, rounds)
 		}
-		// The clock is known to a tenth of a second either way; on average it is better.
+		// The clock is known to a tenth of a second either way; the mean is better.
 		if off := int(c.StaleRequests) - stale; stale == 0 || max(off, -off) > 2*rounds {
-			t.Errorf("%d requests counted as wasted, want %d", c.StaleRequests, stale)
+			t.Errorf("%d requests counted as stale, want %d", c.StaleRequests, stale)
 		}
 		if own.Disagreements != 0 || own.StaleRequests != 0 {
-			t.Errorf("the instance that said so itself: %+v", own)
+			t.Errorf("the instance that wrote the changes: %+v", own)
 		}
 	})
 }
@@ -46,7 +46,7 @@ func TestStoppedInstanceReturnsItsProbe(t *testing.T) {
 		store := &slowTable{}
 		fleet := startFleet(t, 2, Config{Store: store})
 		trip(t, fleet)
-		leaving := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "leaver"})
+		leaving := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "leaving"})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); leaving.Run(ctx) }()
@@ -67,11 +67,11 @@ func TestStoppedInstanceReturnsItsProbe(t *testing.T) {
 		<-done
 		leaving.Close()
 		if took := time.Since(stopped); took > time.Second {
-			t.Errorf("it took %v to stop", took)
+			t.Errorf("stopping took %v", took)
 		}
 		permit, holder := awaitProbe(t, fleet)
 		if waited := time.Since(stopped); waited > 2*time.Second {
-			t.Errorf("the probe was free only %v after its holder stopped", waited)
+			t.Errorf("the probe was free %v after its holder stopped, want within 2 s", waited)
 		}
 		holder.ReportOutcome(permit, served)
 	})
@@ -84,11 +84,11 @@ func TestReasonIsThatOfTheLastChange(t *testing.T) {
 		o.Reason = "429 tokens"
 		request(fleet[0], 0, o)
 		if got := fleet[0].Snapshot().Of(0).Reason; got != "429 tokens" {
-			t.Errorf("at once, at the instance that was told: %q", got)
+			t.Errorf("at once, at the instance with the 429: %q", got)
 		}
 		time.Sleep(time.Second)
 		if got := fleet[1].Snapshot().Of(0).Reason; got != "429 tokens" {
-			t.Errorf("a refresh later, at the other: %q", got)
+			t.Errorf("one refresh later, at the other: %q", got)
 		}
 		request(fleet[0], 1, health.Outcome{Class: health.Misconfigured, Reason: "404 deployment", Signals: health.NoSignals()})
 		time.Sleep(time.Second)

@@ -21,7 +21,7 @@ func TestSparseFailuresOfManyInstancesTrip(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		took := time.Since(began)
-		t.Logf("200 instances, one failure each: all open after %v; %d writes tried, %d lost to others", took, store.puts.Load()-before, store.conflicts.Load())
+		t.Logf("200 instances, one failure each: all open after %v; %d writes, %d conflicts", took, store.puts.Load()-before, store.conflicts.Load())
 		if got := countState(fleet, 0, health.Open); got != len(fleet) || took > time.Second {
 			t.Errorf("%d of %d instances obey after %v, want all within a second", got, len(fleet), took)
 		}
@@ -37,7 +37,7 @@ func TestInstanceWithBrokenNetworkDoesNotTripTheFleet(t *testing.T) {
 		fleet := startFleet(t, 20, Config{Store: store})
 		before := store.puts.Load()
 		sent := 0
-		for range 600 { // a minute: everybody is served, one sees every attempt fail
+		for range 600 { // a minute: all are served but one, whose attempts all fail
 			time.Sleep(100 * time.Millisecond)
 			for i, replica := range fleet {
 				o := served
@@ -48,17 +48,17 @@ func TestInstanceWithBrokenNetworkDoesNotTripTheFleet(t *testing.T) {
 					sent++
 				}
 				if i != 7 && replica.Snapshot().Of(0).State != health.Closed {
-					t.Fatalf("instance %d has lost a backend that serves it: %+v", i, replica.Snapshot().Of(0))
+					t.Fatalf("instance %d, which is served: %+v", i, replica.Snapshot().Of(0))
 				}
 			}
 		}
 		writes := store.puts.Load() - before
-		t.Logf("one of 20 instances cut off for a minute: it sent %d of 600 requests into the void; %d writes", sent, writes)
+		t.Logf("one of 20 instances cut off for a minute: it sent %d of 600 requests; %d writes", sent, writes)
 		if sent > 20 {
-			t.Errorf("the broken instance went on: %d requests in a minute, want its own breaker to hold", sent)
+			t.Errorf("the broken instance sent %d requests in a minute, want its own breaker to stop it", sent)
 		}
 		if writes > 60 {
-			t.Errorf("%d writes in a minute about one accuser, want at most one a second", writes)
+			t.Errorf("%d writes in a minute about one reporter, want at most one a second", writes)
 		}
 	})
 }
@@ -70,16 +70,16 @@ func TestUnopposedInstanceTripsTheFleet(t *testing.T) {
 			request(fleet[1], 0, failed)
 		}
 		if fleet[1].Snapshot().Of(0).State != health.Open {
-			t.Error("the instance itself goes on")
+			t.Error("the failing instance does not open its own circuit")
 		}
 		time.Sleep(time.Second)
 		snapshotAll(fleet)
 		if fleet[0].Snapshot().Of(0).State != health.Closed {
-			t.Error("believed before anybody could contradict")
+			t.Error("the fleet's circuit opened before the objection period")
 		}
 		time.Sleep(1500 * time.Millisecond)
 		if got := countState(fleet, 0, health.Open); got != len(fleet) {
-			t.Errorf("%d of %d instances obey an accuser whom nobody contradicted", got, len(fleet))
+			t.Errorf("%d of %d instances open after unopposed reports", got, len(fleet))
 		}
 	})
 }
@@ -95,7 +95,7 @@ func TestPercentageTrips(t *testing.T) {
 			request(replica, 0, o)
 		}
 		if p := replica.Snapshot().Of(0).State; p != health.Closed {
-			t.Fatalf("%v after 19 requests, and it takes 20 to judge", p)
+			t.Fatalf("%v after 19 requests, want closed until 20", p)
 		}
 		request(replica, 0, failed)
 		if p := replica.Snapshot().Of(0).State; p != health.Open {
@@ -113,7 +113,7 @@ func TestMisconfiguredOpensForTheLongestTime(t *testing.T) {
 		fleet := startFleet(t, 3, Config{Store: &slowTable{}})
 		request(fleet[0], 0, health.Outcome{Class: health.Misconfigured, Reason: "401", Signals: health.NoSignals()})
 		if request(fleet[0], 0, served) {
-			t.Error("the instance that got a 401 asked again")
+			t.Error("the instance that got a 401 sent another request")
 		}
 		time.Sleep(time.Second)
 		for i, replica := range fleet {
@@ -125,8 +125,8 @@ func TestMisconfiguredOpensForTheLongestTime(t *testing.T) {
 	})
 }
 
-// Whatever the refresh: who meets a backend that the fleet knows to be bad
-// learns it at the first failure, one exchange later.
+// Whatever the refresh: an instance that meets a backend with an open circuit
+// applies that after its first failure, one exchange later.
 func TestFirstFailureReadsTheTableAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
@@ -137,7 +137,7 @@ func TestFirstFailureReadsTheTableAtOnce(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		if slow.Snapshot().Of(0).State != health.Closed {
-			t.Fatal("it has refreshed already: the test shows nothing")
+			t.Fatal("it has refreshed already: the test proves nothing")
 		}
 		met := time.Now()
 		request(slow, 0, failed)
@@ -145,16 +145,15 @@ func TestFirstFailureReadsTheTableAtOnce(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		took := time.Since(met)
-		t.Logf("the first failure was the last after %v", took)
+		t.Logf("open %v after the first failure", took)
 		if took > 60*time.Millisecond {
-			t.Errorf("it knew after %v, want two exchanges of 6 ms, and 20 ms to gather what fails together", took)
+			t.Errorf("open after %v, want two exchanges of 6 ms, and 20 ms to collect failures", took)
 		}
 	})
 }
 
-// Requests that were under way when a backend broke fail one after the other.
-// What one instance says of it is soon enough; the rest would be writes for
-// nothing.
+// Requests in flight when a backend breaks fail one after the other. One instance
+// reports a trip's worth of them; more writes would change nothing.
 func TestReporterStopsAtATripsWorth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
@@ -167,14 +166,14 @@ func TestReporterStopsAtATripsWorth(t *testing.T) {
 		before := store.puts.Load()
 		for _, permit := range permits {
 			fleet[0].ReportOutcome(permit, failed)
-			request(fleet[1], 0, served) // who contradicts
+			request(fleet[1], 0, served) // which objects
 			time.Sleep(100 * time.Millisecond)
 		}
 		if got := store.puts.Load() - before; got > 8 {
-			t.Errorf("%d writes about 80 failures of one instance in 8 s, want about five and a contradiction", got)
+			t.Errorf("%d writes about 80 failures of one instance in 8 s, want about five and an objection", got)
 		}
 		if p := fleet[1].Snapshot().Of(0).State; p != health.Closed {
-			t.Errorf("the other instance, which is served, has it %v", p)
+			t.Errorf("the other instance, which is served, has the circuit %v", p)
 		}
 	})
 }

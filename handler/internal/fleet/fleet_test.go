@@ -53,7 +53,7 @@ func (s *slowTable) Upsert(ctx context.Context, row tablestore.Row) (tablestore.
 	return s.Store.Upsert(ctx, row)
 }
 
-// start runs a keeper until the test ends. For synctest bubbles.
+// start runs a replica until the test ends. For synctest bubbles.
 func start(t *testing.T, cfg Config) *Replica {
 	t.Helper()
 	if cfg.Slots == nil {
@@ -67,7 +67,8 @@ func start(t *testing.T, cfg Config) *Replica {
 	return replica
 }
 
-// startFleet runs n of them with traffic, and waits until they know the clock.
+// startFleet runs n replicas with traffic, and waits until they know the service's
+// clock.
 func startFleet(t *testing.T, n int, cfg Config) []*Replica {
 	t.Helper()
 	var fleet []*Replica
@@ -76,15 +77,14 @@ func startFleet(t *testing.T, n int, cfg Config) []*Replica {
 		replica := start(t, cfg)
 		replica.Snapshot()
 		fleet = append(fleet, replica)
-		time.Sleep(time.Duration(7*i) * time.Millisecond) // no fleet starts at once
+		time.Sleep(time.Duration(7*i) * time.Millisecond) // instances do not start together
 	}
 	time.Sleep(5 * time.Second)
 	snapshotAll(fleet)
 	return fleet
 }
 
-// startAtOnce is startFleet for a large fleet, within ten seconds: the platform
-// has scaled it out under load.
+// startAtOnce starts a large fleet within ten seconds, as a scale-out under load.
 func startAtOnce(t *testing.T, n int, cfg Config) []*Replica {
 	t.Helper()
 	var fleet []*Replica
@@ -104,7 +104,7 @@ func snapshotAll(fleet []*Replica) {
 	}
 }
 
-// countState counts the instances that have the slot in the phase.
+// countState counts the instances that have the slot's circuit in that state.
 func countState(fleet []*Replica, n health.Slot, p health.CircuitState) (count int) {
 	for _, replica := range fleet {
 		if replica.Snapshot().Of(n).State == p {

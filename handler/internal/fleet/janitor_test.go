@@ -14,7 +14,7 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// runJanitors runs so many keepers on one table for a while, and says when which one
+// runJanitors runs n janitors on one table for a while, and returns when they
 // worked.
 func runJanitors(t *testing.T, store tablestore.Store, n int, duration time.Duration, busy func(i int) bool) (rounds []time.Time) {
 	t.Helper()
@@ -45,7 +45,7 @@ func TestOneInstanceDoesMaintenanceAtMostHourly(t *testing.T) {
 			t.Errorf("%d rounds in ten hours", len(rounds))
 		}
 		for i := 1; i < len(rounds); i++ {
-			if gap := rounds[i].Sub(rounds[i-1]); gap < time.Hour-time.Second { // the row keeps seconds
+			if gap := rounds[i].Sub(rounds[i-1]); gap < time.Hour-time.Second { // the row has whole seconds
 				t.Errorf("rounds %v apart", gap)
 			}
 		}
@@ -70,7 +70,7 @@ func TestFaultyTableCausesNoSecondRound(t *testing.T) {
 		rounds := runJanitors(t, store, 10, 20*time.Hour, func(int) bool { return true })
 		store.Wait()
 		for i := 1; i < len(rounds); i++ {
-			if gap := rounds[i].Sub(rounds[i-1]); gap < time.Hour-40*time.Second { // a claim may land 30 s late
+			if gap := rounds[i].Sub(rounds[i-1]); gap < time.Hour-40*time.Second { // a claim may be applied 30 s late
 				t.Errorf("rounds %v apart", gap)
 			}
 		}

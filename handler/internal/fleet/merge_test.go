@@ -26,13 +26,13 @@ func TestNewerRecordIsNotReplaced(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		row, _, err := store.Store.Get(t.Context(), replica.partition(), "0")
 		if err != nil || row.Columns[replica.slots[0].column] != column {
-			t.Errorf("the later version's record became %q, %v", row.Columns[replica.slots[0].column], err)
+			t.Errorf("the newer version's record became %q, %v", row.Columns[replica.slots[0].column], err)
 		}
 		if row.Columns[replica.slots[1].column] == "" {
-			t.Error("its neighbour was not written either")
+			t.Error("the other slot was not written")
 		}
 		if replica.Snapshot().Of(0).State == health.Closed {
-			t.Error("the instance does not even protect itself")
+			t.Error("the instance's own failures do not open its circuit")
 		}
 	})
 }
@@ -60,32 +60,32 @@ func TestManySlotsUseSeveralRows(t *testing.T) {
 		}
 		for _, row := range rows {
 			if len(row.Columns) > 250 {
-				t.Errorf("row %s has %d columns, more than the service takes", row.Key, len(row.Columns))
+				t.Errorf("row %s has %d columns, more than the service allows", row.Key, len(row.Columns))
 			}
 		}
 	})
 }
 
-// A record is spoilt; an instance that has just started, and knows the
-// service's clock by one answer only, replaces it. It is spoilt again at once,
-// and replaced by one that knows the clock well and never saw the first
-// replacement: its own must be the later all the same.
+// A record becomes unreadable. An instance that has just started, and knows the
+// service's clock from one response only, replaces it. It becomes unreadable again
+// at once, and is replaced by one that knows the clock well and never saw the
+// first replacement. The second replacement must supersede the first.
 func TestReplacementsOfUnreadableRecordsSupersedeEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
-		spoil := func(replica *Replica, text string) {
+		corrupt := func(replica *Replica, text string) {
 			if _, _, err := store.Store.Upsert(t.Context(), tablestore.Row{Partition: replica.partition(), Key: "0", Columns: map[string]string{replica.slots[0].column: text}}); err != nil {
 				t.Error(err)
 			}
 		}
 		old := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "old"})
 		iterate := func(replica *Replica) { replica.Snapshot(); replica.runOnce(t.Context(), 0, false) }
-		for range 20 { // it learns the clock
+		for range 20 { // it narrows its clock's bounds
 			iterate(old)
 			time.Sleep(730 * time.Millisecond)
 		}
 		for round := range 20 {
-			spoil(old, `{"v":1,`)
+			corrupt(old, `{"v":1,`)
 			fresh := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "fresh"})
 			began := time.Now()
 			for fresh.slots[0].record.Circuit.Epoch == 0 && time.Since(began) < 10*time.Second {
@@ -93,7 +93,7 @@ func TestReplacementsOfUnreadableRecordsSupersedeEachOther(t *testing.T) {
 				time.Sleep(70 * time.Millisecond)
 			}
 			first := fresh.slots[0].record.Circuit
-			spoil(old, fmt.Sprintf(`{"v":1,"i":%d`, round))
+			corrupt(old, fmt.Sprintf(`{"v":1,"i":%d`, round))
 			for began = time.Now(); time.Since(began) < 10*time.Second && (old.slots[0].unreadable || !old.slots[0].record.Circuit.Supersedes(first)); {
 				iterate(old)
 				time.Sleep(70 * time.Millisecond)

@@ -10,8 +10,8 @@ import (
 	"spillway/handler/internal/tablestore/chaos"
 )
 
-// The table stops for a minute under load. Nothing that a request calls may
-// wait, and the news of the minute is in the table one refresh after it is back.
+// The table is unreachable for a minute under load. No call of a request may wait,
+// and what happened meanwhile is in the table one refresh after its return.
 func TestRequestsDoNotWaitForALostTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := &slowTable{}
@@ -32,7 +32,7 @@ func TestRequestsDoNotWaitForALostTable(t *testing.T) {
 			for _, replica := range fleet {
 				before := time.Now()
 				if !request(replica, 1, served) {
-					t.Fatalf("refused %v into the outage", time.Since(began))
+					t.Fatalf("skipped %v into the outage", time.Since(began))
 				}
 				if waited := time.Since(before); waited != 0 {
 					t.Fatalf("a request waited %v", waited)
@@ -44,19 +44,19 @@ func TestRequestsDoNotWaitForALostTable(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		if c := fleet[0].Counters(); !c.Disconnected || c.SinceContact < 55*time.Second {
-			t.Errorf("in the outage: alone %v, %v since the table", c.Disconnected, c.SinceContact)
+			t.Errorf("in the outage: disconnected %v, %v since contact", c.Disconnected, c.SinceContact)
 		}
 		for _, store := range stores {
 			store.SetPartitioned(false)
 		}
-		// One exchange may have been waiting for its end, then a refresh follows, then another instance reads.
+		// An exchange in progress may time out, then a refresh follows, then another instance reads.
 		time.Sleep(fleet[0].cfg.Timeout + 2*700*time.Millisecond)
 		for i, replica := range fleet {
 			if got := replica.Snapshot().Of(0).SkipReason(time.Now(), 1); got != health.SkipThrottled {
-				t.Errorf("instance %d after the outage: %q, want the throttle that one was told meanwhile", i, got)
+				t.Errorf("instance %d after the outage: %q, want the throttle that one instance saw meanwhile", i, got)
 			}
 			if c := replica.Counters(); c.Disconnected || c.Outage < 55*time.Second || c.Outage > 63*time.Second {
-				t.Errorf("instance %d booked an outage of %v, alone %v", i, c.Outage, c.Disconnected)
+				t.Errorf("instance %d counted an outage of %v, disconnected %v", i, c.Outage, c.Disconnected)
 			}
 		}
 	})

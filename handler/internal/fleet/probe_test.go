@@ -21,11 +21,11 @@ func TestLeaseOfALongProbeIsRenewed(t *testing.T) {
 		for range 350 { // 35 s, more than three leases
 			time.Sleep(100 * time.Millisecond)
 			if left, ok := holder.RenewProbe(permit); !ok || left < 4*time.Second {
-				t.Fatalf("the lease of a probe in flight is down to %v, %v", left, ok)
+				t.Fatalf("the lease of a probe in flight holds for only %v, %v", left, ok)
 			}
 			for i, replica := range fleet {
 				if replica.Snapshot().Of(0).SkipReason(time.Now(), 1) == health.NotSkipped {
-					t.Fatalf("instance %d may send beside the probe", i)
+					t.Fatalf("instance %d may send during the probe", i)
 				}
 				replica.RequestProbe(0)
 			}
@@ -50,7 +50,7 @@ func trip(t *testing.T, fleet []*Replica) {
 	}
 }
 
-// awaitProbe lets requests come until one of them is given the probe.
+// awaitProbe makes requests until one gets the probe.
 func awaitProbe(t *testing.T, fleet []*Replica) (health.Permit, *Replica) {
 	t.Helper()
 	for range 400 {
@@ -91,18 +91,18 @@ func TestUnusedProbeIsReturnedWithinASecond(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 		if c := readCircuit(t, fleet[1]); c.State != health.Open || time.Since(held) > time.Second {
-			t.Errorf("%v after it was taken: %+v, want it given back", time.Since(held), c)
+			t.Errorf("%v after the claim: %+v, want it returned", time.Since(held), c)
 		}
 		permit, holder := awaitProbe(t, fleet[1:])
 		holder.ReportOutcome(permit, served)
 		time.Sleep(time.Second)
 		if got := countState(fleet, 0, health.Closed); got != 2 {
-			t.Errorf("the other instance used it, and %d of 2 are closed", got)
+			t.Errorf("after the other instance's probe %d of 2 are closed", got)
 		}
 	})
 }
 
-// readCircuit is the circuit of slot 0 as it is stored.
+// readCircuit reads the stored circuit of slot 0.
 func readCircuit(t *testing.T, replica *Replica) health.Circuit {
 	t.Helper()
 	fleet, err := replica.ReadState(t.Context())
@@ -130,7 +130,7 @@ func TestAbandonedProbeIsReturned(t *testing.T) {
 		time.Sleep(time.Second)
 		for i, replica := range fleet {
 			if h := replica.Snapshot().Of(0); h.State != health.Closed || h.SkipReason(time.Now(), 1) != health.SkipThrottled {
-				t.Errorf("instance %d after a probe that was answered 429: %+v, want closed and throttled", i, h)
+				t.Errorf("instance %d after a probe with a 429: %+v, want closed and throttled", i, h)
 			}
 		}
 	})
@@ -148,10 +148,10 @@ func TestThinTrafficClosesTheCircuitUnprobed(t *testing.T) {
 				break
 			}
 			if time.Since(began) > time.Minute {
-				t.Fatalf("no request got through in a minute: %+v", readCircuit(t, fleet[0]))
+				t.Fatalf("no request was sent in a minute: %+v", readCircuit(t, fleet[0]))
 			}
 		}
-		t.Logf("a fleet with a request each 3 s is back %v after the trip", time.Since(began))
+		t.Logf("with a request each 3 s the circuit is closed %v after the trip", time.Since(began))
 	})
 }
 
@@ -164,13 +164,13 @@ func TestCircuitWithoutDemandIsNotProbed(t *testing.T) {
 			snapshotAll(fleet)
 		}
 		if c := readCircuit(t, fleet[0]); c.State != health.Open || c.Epoch != 1 {
-			t.Errorf("half a minute without a request for it: %+v, want it left open", c)
+			t.Errorf("half a minute without a request for it: %+v, want open, epoch 1", c)
 		}
 	})
 }
 
-// A process that was suspended while it held a probe must not send it: it
-// cannot know whether its lease still holds.
+// A process that was suspended while it held a probe must not send it, because it
+// does not know whether the lease still holds.
 func TestSuspendedProcessDoesNotSendItsProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var slept atomic.Int64 // the monotonic clock stood still, the wall clock did not
@@ -186,7 +186,7 @@ func TestSuspendedProcessDoesNotSendItsProbe(t *testing.T) {
 		}
 		slept.Store(int64(3 * time.Second))
 		if left, ok := holder.RenewProbe(permit); ok {
-			t.Errorf("it slept for 3 s and still grants %v", left)
+			t.Errorf("suspended for 3 s, and the lease holds for %v", left)
 		}
 	})
 }
@@ -197,7 +197,7 @@ func TestProbeClaimsAreSpread(t *testing.T) {
 		fleet := startFleet(t, 20, Config{Store: store})
 		trip(t, fleet)
 		puts := store.puts.Load()
-		for range 400 { // everybody wants it, all the time
+		for range 400 { // all instances want it all the time
 			time.Sleep(50 * time.Millisecond)
 			for _, replica := range fleet {
 				replica.Snapshot()
@@ -212,7 +212,7 @@ func TestProbeClaimsAreSpread(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 		if tried := store.puts.Load() - puts; tried > 5 {
-			t.Errorf("%d of 20 instances tried to take the probe at once, want a few", tried)
+			t.Errorf("%d of 20 instances tried to claim the probe at once, want a few", tried)
 		}
 	})
 }
@@ -232,7 +232,7 @@ func TestDrainedBackendIsNotProbed(t *testing.T) {
 			}
 		}
 		if c := readCircuit(t, fleet[0]); c.Epoch != 1 {
-			t.Errorf("half a minute of wishes for a drained backend: %+v, want it left open", c)
+			t.Errorf("half a minute of demand for a drained backend: %+v, want open, epoch 1", c)
 		}
 		if err := fleet[0].Restore(t.Context(), "ptu", "ada"); err != nil {
 			t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// instance is a keeper that runs until the test ends. For synctest bubbles.
+// instance runs a replica until the test ends. For synctest bubbles.
 func instance(t *testing.T, store tablestore.Store, name string, slots ...string) *Replica {
 	t.Helper()
 	replica := New(Config{Store: store, Slots: slots, Instance: name})
@@ -23,7 +23,8 @@ func instance(t *testing.T, store tablestore.Store, name string, slots ...string
 	return replica
 }
 
-// request is one attempt that ends in the outcome at once.
+// request makes one attempt that ends at once with the outcome; false if it was
+// skipped.
 func request(replica *Replica, n health.Slot, o health.Outcome) bool {
 	if replica.Snapshot().Of(n).SkipReason(time.Now(), 100) != health.NotSkipped {
 		replica.RequestProbe(n)
@@ -58,10 +59,10 @@ func TestThrottleSeenByOneInstanceBindsAll(t *testing.T) {
 		b.Snapshot()
 		time.Sleep(2 * time.Second)
 		if !request(a, 0, throttled(7*time.Second, health.LimitProvisioned)) {
-			t.Fatal("a healthy backend refused the first request")
+			t.Fatal("a healthy backend was skipped")
 		}
 		if request(a, 0, served) {
-			t.Error("the instance that was told to wait sent another request")
+			t.Error("the throttled instance sent another request")
 		}
 		time.Sleep(700 * time.Millisecond)
 		h := b.Snapshot().Of(0)
@@ -73,11 +74,11 @@ func TestThrottleSeenByOneInstanceBindsAll(t *testing.T) {
 		}
 		time.Sleep(6*time.Second + 299*time.Millisecond)
 		if request(a, 0, served) {
-			t.Error("the instance that was told came back before its time")
+			t.Error("the throttled instance sent a request before the end")
 		}
 		time.Sleep(time.Millisecond)
 		if !request(a, 0, served) {
-			t.Error("the instance that was told did not come back to the millisecond")
+			t.Error("the throttled instance sends no request at the millisecond of the end")
 		}
 	})
 }
@@ -94,7 +95,7 @@ func TestFailuresAddUpAndOneProbeCloses(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		for _, replica := range fleet {
 			if !request(replica, 0, failed) {
-				t.Fatal("refused before the trip")
+				t.Fatal("skipped before the trip")
 			}
 		}
 		time.Sleep(time.Second)
@@ -130,7 +131,7 @@ func TestFailuresAddUpAndOneProbeCloses(t *testing.T) {
 	})
 }
 
-// failingStore is a table that is out of reach.
+// failingStore is an unreachable table.
 type failingStore struct{ tablestore.Store }
 
 func (failingStore) Get(context.Context, string, string) (tablestore.Row, tablestore.Response, error) {
@@ -156,18 +157,18 @@ func TestInstancesProbeLocallyWithoutTable(t *testing.T) {
 		time.Sleep(time.Second)
 		for range 5 {
 			if !request(replica, 0, failed) {
-				t.Fatal("refused before the trip")
+				t.Fatal("skipped before the trip")
 			}
 		}
 		if request(replica, 0, served) {
-			t.Error("five failures here, and the next request was sent all the same")
+			t.Error("a request was sent after five failures")
 		}
 		time.Sleep(21 * time.Second)
 		if !request(replica, 0, served) {
-			t.Errorf("no probe of its own after the trip: %+v", replica.Snapshot().Of(0))
+			t.Errorf("no local probe after the trip: %+v", replica.Snapshot().Of(0))
 		}
 		if h := replica.Snapshot().Of(0); h.State != health.Closed {
-			t.Errorf("after its own probe was served: %+v", h)
+			t.Errorf("after a served local probe: %+v", h)
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// runOnlyStore panics when a request speaks with the table.
+// runOnlyStore panics on an exchange outside of Run.
 type runOnlyStore struct {
 	tablestore.Store
 	allowed *atomic.Bool
@@ -20,7 +20,7 @@ type runOnlyStore struct {
 
 func (s runOnlyStore) check() {
 	if !s.allowed.Load() {
-		panic("a request spoke with the table")
+		panic("a request made an exchange with the table")
 	}
 }
 
@@ -49,9 +49,8 @@ func (s runOnlyStore) Delete(ctx context.Context, row tablestore.Row) (tablestor
 	return s.Store.Delete(ctx, row)
 }
 
-// Every method of the request path, in every state of a slot, with the turns of
-// the keeper's own goroutine made by hand in between: what a request does must
-// not reach the table.
+// Every method of the request path, in every state of a slot, with iterations of
+// Run in between.
 func TestRequestPathMakesNoExchange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var allowed atomic.Bool
@@ -81,7 +80,7 @@ func TestRequestPathMakesNoExchange(t *testing.T) {
 			replica.Counters()
 		}
 		if c := replica.Counters(); permits < 20 || c.Trips == 0 || c.Probes == 0 {
-			t.Errorf("%d tickets, %d trips, %d probes: the test went nowhere", permits, c.Trips, c.Probes)
+			t.Errorf("%d permits, %d trips, %d probes: too few to prove anything", permits, c.Trips, c.Probes)
 		}
 	})
 }
@@ -93,18 +92,18 @@ func TestAcquireRefusesWhereTheSnapshotDoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		request(replica, 1, throttled(time.Minute, health.LimitCapacity))
-		for n, why := range []string{"drained", "throttled"} {
+		for n, reason := range []string{"drained", "throttled"} {
 			if _, ok := replica.Acquire(health.Slot(n)); ok {
-				t.Errorf("a request that did not look was let in where it is %s", why)
+				t.Errorf("a permit for a backend that is %s", reason)
 			}
 		}
 		if _, ok := replica.Acquire(7); !ok {
-			t.Error("a slot that was never heard of is not healthy")
+			t.Error("no permit for an unknown slot")
 		}
 	})
 }
 
-// Late news: attempts that began before the trip fail after the recovery.
+// Attempts that began before the trip fail after the recovery.
 func TestFailuresOfAnOlderEpochDoNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
@@ -124,7 +123,7 @@ func TestFailuresOfAnOlderEpochDoNotCount(t *testing.T) {
 		for range 5 {
 			time.Sleep(time.Second)
 			if got := countState(fleet, 0, health.Closed); got != 2 {
-				t.Fatalf("%d of 2 instances closed: late failures tripped a healed circuit", got)
+				t.Fatalf("%d of 2 instances closed: late failures tripped a recovered circuit", got)
 			}
 		}
 	})

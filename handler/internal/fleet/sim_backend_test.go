@@ -6,20 +6,20 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// backend is one that fails, is slow, and refuses, in turn.
+// backend fails, is slow, and throttles, in turn.
 type backend struct {
 	w              *simulation
 	n              health.Slot
 	up             bool
 	throttledUntil int64 // 429 until, by the true clock
 	leaks          map[*machine]int
-	probes         []*call // the fleet's probes that are being served
+	probes         []*call // the fleet's probes in flight
 }
 
-// call is one probe in the backend's hands.
+// call is one probe at the backend.
 type call struct {
 	m       *machine
-	granted time.Duration // until when its sender may let it run
+	granted time.Duration // when its sender must break it off
 }
 
 // dropCalls ends the calls of a machine that died.
@@ -42,7 +42,7 @@ func (b *backend) done(c *call) {
 	}
 }
 
-// run makes it fail and refuse now and then.
+// run makes it fail and throttle now and then.
 func (b *backend) run() {
 	w := b.w
 	w.spawn(nil, simulationTask, 1, func() {
@@ -63,7 +63,7 @@ func (b *backend) run() {
 	})
 }
 
-// respond is what the backend says in the end.
+// respond is the backend's response.
 func (b *backend) respond() health.Outcome {
 	if !b.up {
 		return health.Outcome{Class: health.Failed, Reason: "503", Signals: health.NoSignals()}
@@ -96,7 +96,7 @@ func (w *simulation) traffic(m *machine) {
 // request is one attempt, as the proxy makes it.
 func (w *simulation) request(m *machine, b *backend) {
 	if m.run.over {
-		return // the process is dead
+		return // the process was killed
 	}
 	replica := m.replica
 	h := replica.Snapshot().Of(b.n)
@@ -125,8 +125,8 @@ func (w *simulation) request(m *machine, b *backend) {
 	m.calls = append(m.calls, t)
 }
 
-// attempt sends the request and waits for its answer; a probe only as long as
-// its lease surely lasts, asking again when the time is up.
+// attempt sends the request and waits for its response; a probe only as long as its
+// lease certainly holds, or is renewed.
 func (w *simulation) attempt(m *machine, b *backend, permit health.Permit, granted time.Duration) {
 	replica := m.replica
 	asked := w.now
@@ -142,7 +142,7 @@ func (w *simulation) attempt(m *machine, b *backend, permit health.Permit, grant
 		}
 		granted, asked = left, w.now
 	}
-	if b.throttledUntil > w.serviceNow() { // it refuses at the door
+	if b.throttledUntil > w.serviceNow() { // it responds at once
 		o := b.throttle()
 		w.checker.throttled(m, b)
 		w.sleep(w.between(5*time.Millisecond, 25*time.Millisecond))
@@ -163,8 +163,8 @@ func (w *simulation) attempt(m *machine, b *backend, permit health.Permit, grant
 	replica.ReportOutcome(permit, w.serveProbe(m, b, permit, c, takes))
 }
 
-// serveProbe is the probe in the backend's hands. The backend works on whether
-// or not the sender is suspended meanwhile.
+// serveProbe is the probe at the backend, which works on it whether or not the
+// sender is suspended.
 func (w *simulation) serveProbe(m *machine, b *backend, permit health.Permit, c *call, takes time.Duration) health.Outcome {
 	ends := w.now + takes
 	served := w.spawn(nil, simulationTask, takes, func() { b.done(c) })

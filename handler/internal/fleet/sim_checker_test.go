@@ -9,15 +9,15 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// result is what a simulated run came to.
+// result is the totals of a simulated run.
 type result struct {
-	probes, overlaps, mostAtOnce int // the fleet's probes; of them sent while another ran; most at once
-	suspended                    int // probes that a suspended sender could not break off in time
-	localProbes                  int // probes of an instance's own
+	probes, overlaps, mostAtOnce int // coordinated probes; of them sent while another was in flight; most at once
+	suspended                    int // probes that a suspended sender did not break off in time
+	localProbes                  int // uncoordinated probes
 	leases, orphans, trips       int
 	windows, leaks, kills, steps int
 	mostLeaks                    int             // of one instance into one window
-	staleness                    []time.Duration // from a trip in the table to its adoption, by instance
+	staleness                    []time.Duration // from a trip in the table to its application, by instance
 	violations                   []string
 	trace                        uint64
 	writes, exchanges            int
@@ -43,20 +43,23 @@ func (r *result) add(o result) {
 	r.violations = append(r.violations, o.violations...)
 }
 
-// trace hashes all that happened, in order.
+// trace hashes all events, in order.
 type trace struct{ h hash.Hash64 }
 
 func (t *trace) note(format string, args ...any) { fmt.Fprintf(t.h, format+"|", args...) }
 
-// checker knows the truth, which no instance does, and holds the fleet to it:
-// the invariants of facts/table-state.md §5.
+// checker knows the true state, which no instance does, and checks the invariants:
+// I1 one probe at a time, I2 epochs only grow, I3 one epoch is one record, I4 no
+// request where the snapshot forbids it, I5 trips are applied within the bound, I6
+// healthy backends are closed in time, I8 requests do no I/O, I9 unreadable records
+// are replaced safely, I10 no orphaned leases (docs/shared-state.md#proof).
 type checker struct {
 	w      *simulation
 	trace  *trace
 	result *result
 	slots  []tableSlot
 	views  map[*machine]*instanceView
-	known  map[circuitKey]string // I3: what an epoch is
+	known  map[circuitKey]string // I3: the circuit of each epoch
 	leases map[circuitKey]*lease
 }
 
@@ -65,27 +68,27 @@ type circuitKey struct {
 	incarnation, epoch uint64
 }
 
-// tableSlot is what the table holds of a slot.
+// tableSlot is a slot as the table has it.
 type tableSlot struct {
 	circuit      health.Circuit  // of the last readable record
 	since        time.Duration   // when it was written
-	unreadable   bool            // the column is no record now
-	uncertainty  map[int64]int64 // by the end of a window: how far off its writer may have been
+	unreadable   bool            // the column is no record
+	uncertainty  map[int64]int64 // by the end of a window: the error of its writer's clock
 	newerVersion bool
 }
 
-// instanceView is what one machine must know.
+// instanceView is what one machine must have applied.
 type instanceView struct {
 	must  []health.Circuit // I5: what its last completed read showed, at least
-	ended time.Duration    // when it last spoke with the table, or had no need to
-	idle  bool             // nobody has asked it anything yet
+	ended time.Duration    // its last exchange with the table, or when it needed none
+	idle  bool             // no request yet
 }
 
 // lease is one in the table.
 type lease struct {
 	m     *machine
 	boots int
-	held  bool // its owner knew
+	held  bool // its owner knew that it has it
 }
 
 func newChecker(w *simulation) *checker {
@@ -105,22 +108,22 @@ func (o *checker) started(m *machine) {
 	o.views[m] = &instanceView{must: make([]health.Circuit, len(o.slots)), ended: o.w.now}
 }
 
-// attempted hears every attempt to reach the table. I8: none on a request's task.
+// attempted sees every attempt of an exchange. I8: none on a request's task.
 func (o *checker) attempted(m *machine) {
 	o.result.exchanges++
 	if o.w.cur.kind == requestTask {
-		o.violate("I8: i%02d speaks with the table on a request's task", m.n)
+		o.violate("I8: i%02d makes an exchange on a request's task", m.n)
 	}
 	o.views[m].ended = o.w.now
 }
 
-// circuitText is a circuit without what is joined within an epoch.
+// circuitText is a circuit without what is merged within an epoch.
 func circuitText(c health.Circuit) string {
 	c.Reports, c.LastObjection = nil, 0
 	return fmt.Sprintf("%+v", c)
 }
 
-// checkEpoch is I3: one epoch is one circuit, whoever knows it.
+// checkEpoch is I3: one epoch is one circuit on every instance.
 func (o *checker) checkEpoch(n health.Slot, c health.Circuit, who string) {
 	key := circuitKey{n, c.Incarnation, c.Epoch}
 	if was, ok := o.known[key]; ok && was != circuitText(c) {
@@ -129,7 +132,7 @@ func (o *checker) checkEpoch(n health.Slot, c health.Circuit, who string) {
 	o.known[key] = circuitText(c)
 }
 
-// written sees every write that the table took.
+// written sees every write that the table applied.
 func (o *checker) written(m *machine, row tablestore.Row) {
 	o.result.writes++
 	for n, s := range m.replica.slots {
@@ -156,7 +159,7 @@ func (o *checker) wrote(m *machine, n health.Slot, c health.Circuit) {
 	t := &o.slots[n]
 	before := t.circuit
 	if t.newerVersion {
-		o.violate("I9: i%02d wrote over b%d, which belongs to a newer version", m.n, n)
+		o.violate("I9: i%02d overwrote b%d, which a newer version wrote", m.n, n)
 	}
 	if t.unreadable && (c.State != health.Open || c.Incarnation <= before.Incarnation) {
 		o.violate("I9: b%d was unreadable and became %s after %s", n, circuitText(c), circuitText(before))
@@ -188,7 +191,7 @@ func (o *checker) corrupted(n health.Slot, column, foreign bool) {
 
 func (o *checker) restored(n health.Slot) { o.slots[n].newerVersion = false }
 
-// applied sees every change that an instance takes in.
+// applied sees every change that an instance applies.
 func (o *checker) applied(m *machine, n health.Slot, before, after health.Record) {
 	if after.Circuit.SameEpoch(before.Circuit) {
 		return
@@ -207,7 +210,7 @@ func (o *checker) applied(m *machine, n health.Slot, before, after health.Record
 	o.trace.note("a %d %d %d %d %d", o.w.now, n, c.Epoch, c.State, m.n)
 }
 
-// readAt is the table's truth at the moment of a read.
+// readAt is the table's state at the moment of a read.
 func (o *checker) readAt() []health.Circuit {
 	all := make([]health.Circuit, len(o.slots))
 	for n, t := range o.slots {
@@ -218,10 +221,10 @@ func (o *checker) readAt() []health.Circuit {
 	return all
 }
 
-// willSee notes that the answer of a read is on its way into the keeper.
+// willSee records that the response of a read is on its way to the replica.
 func (o *checker) willSee(m *machine, read []health.Circuit) {
 	w := o.w
-	w.spawn(nil, simulationTask, 1, func() { // the answer may still be lost by chaos: look when it could be in
+	w.spawn(nil, simulationTask, 1, func() { // chaos may still lose the response: check when it has arrived
 		for n, c := range read {
 			if m.replica.slots[n].record.Circuit.Supersedes(c) || m.replica.slots[n].record.Circuit.SameEpoch(c) {
 				o.views[m].must[n] = c
@@ -230,7 +233,7 @@ func (o *checker) willSee(m *machine, read []health.Circuit) {
 	})
 }
 
-// acquired is I4: no leave to go where the instance knows that it must not.
+// acquired is I4: no permit where the instance knows that it must not send.
 func (o *checker) acquired(m *machine, b *backend, t health.Permit) {
 	replica := m.replica
 	s := replica.slots[b.n]
@@ -239,10 +242,10 @@ func (o *checker) acquired(m *machine, b *backend, t health.Permit) {
 		o.result.localProbes++
 	}
 	if s.record.Override.Drained {
-		o.violate("I4: i%02d sent to b%d, which it knows is drained", m.n, b.n)
+		o.violate("I4: i%02d sent to b%d, drained as it knows", m.n, b.n)
 	}
 	if s.record.Circuit.State != health.Closed && !t.Probe && !t.LocalProbe && !s.local.disregardShared {
-		o.violate("I4: i%02d sent to b%d, which it knows is %v", m.n, b.n, s.record.Circuit.State)
+		o.violate("I4: i%02d sent to b%d, %v as it knows", m.n, b.n, s.record.Circuit.State)
 	}
 	bounds, sure := replica.clock.bounds(replica.readClocks())
 	if until, _, _ := s.record.Windows.Combined(0); sure && !t.Probe && !t.LocalProbe {
@@ -251,7 +254,7 @@ func (o *checker) acquired(m *machine, b *backend, t health.Permit) {
 		}
 	}
 	if sure && !o.w.scenario.localClocks && (bounds.Earliest > o.w.serviceNow() || bounds.Latest < o.w.serviceNow()) {
-		o.violate("clock: i%02d believes %d..%d, it is %d", m.n, bounds.Earliest, bounds.Latest, o.w.serviceNow())
+		o.violate("clock: i%02d has the bounds %d..%d, it is %d", m.n, bounds.Earliest, bounds.Latest, o.w.serviceNow())
 	}
 }
 
@@ -262,7 +265,7 @@ func (o *checker) probeSent(b *backend, c *call) {
 		if other.granted > o.w.now {
 			running++
 		} else {
-			o.result.suspended++ // its sender is suspended and cannot hang up
+			o.result.suspended++ // its sender is suspended and cannot break it off
 		}
 	}
 	o.result.probes++
@@ -274,20 +277,20 @@ func (o *checker) probeSent(b *backend, c *call) {
 	o.trace.note("p %d %d %d", o.w.now, c.m.n, b.n)
 }
 
-// throttled counts the requests that leak into a window before it is known.
+// throttled counts the requests that leak into a throttle window.
 func (o *checker) throttled(m *machine, b *backend) {
 	o.result.leaks++
 	b.leaks[m]++
 	o.result.mostLeaks = max(o.result.mostLeaks, b.leaks[m])
 }
 
-// boundTolerance is how long a running instance with traffic may be without a word to
-// the table, besides the refresh: a turn's writes may all time out.
+// boundTolerance is how long a running instance with traffic may be without an
+// exchange: all writes of one iteration may time out.
 const boundTolerance = 1200*simRefresh/1000 + (2*writeAttempts+2)*simTimeout + time.Second
 
 // check runs after every event.
 func (o *checker) check() {
-	if m := o.w.cur.owner; m != nil { // nobody else has changed
+	if m := o.w.cur.owner; m != nil { // no other instance has changed
 		view := o.views[m]
 		view.ended = max(view.ended, m.frozen)
 		if m.frozen >= o.w.now || m.run.over || o.w.scenario.thin {
@@ -295,23 +298,23 @@ func (o *checker) check() {
 			return
 		}
 		if idle := m.replica.traffic.Load() == 0; idle || view.idle {
-			view.ended, view.idle = o.w.now, idle // nobody had asked it: it need not
+			view.ended, view.idle = o.w.now, idle // without traffic it need not read
 		}
 		if o.w.now-view.ended > boundTolerance {
-			o.violate("I5: i%02d has not spoken with the table for %v", m.n, o.w.now-view.ended)
+			o.violate("I5: i%02d has made no exchange for %v", m.n, o.w.now-view.ended)
 			view.ended = o.w.now
 		}
 		for n := range view.must {
 			if must := view.must[n]; must.Supersedes(m.replica.slots[n].record.Circuit) {
-				o.violate("I5: i%02d read b%d as %s and forgot it", m.n, n, circuitText(must))
+				o.violate("I5: i%02d read b%d as %s and lost it", m.n, n, circuitText(must))
 				view.must[n] = health.Circuit{}
 			}
 		}
 	}
 }
 
-// checkHealed is I6, after the world has been left in peace: all circuits are
-// closed, and everybody knows it.
+// checkHealed is I6, some time after the last fault: all circuits are closed on every
+// instance.
 func (o *checker) checkHealed() {
 	for n, t := range o.slots {
 		if t.circuit.State != health.Closed {
@@ -328,7 +331,7 @@ func (o *checker) checkHealed() {
 	}
 }
 
-// orphans are the leases whose owner lived on and never knew that it had one.
+// countOrphans is I10: leases whose owner was not killed and never knew of them.
 func (o *checker) countOrphans() {
 	for _, l := range o.leases {
 		if !l.held && l.m.boots == l.boots {
@@ -337,7 +340,7 @@ func (o *checker) countOrphans() {
 	}
 }
 
-// simulate runs one seed of a plan.
+// simulate runs one seed of a scenario.
 func simulate(seed uint64, p scenario) result {
 	w := newSimulation(seed, p)
 	w.run(p.duration)
@@ -358,22 +361,22 @@ func simulate(seed uint64, p scenario) result {
 	return *w.checker.result
 }
 
-// healingTime is I6's bound: a trip of the longest kind may have begun just before,
-// and a lease may have been taken just before its holder died.
+// healingTime is I6's bound: a longest trip may have begun just before, and a lease
+// may have been taken just before its holder was killed.
 func healingTime(p scenario) time.Duration {
 	policy := simPolicy()
-	d := policy.MaxTripDuration + policy.ProbeLease + 2*simRefresh + 2*simTimeout + 9*time.Second // the slowest probe under way
+	d := policy.MaxTripDuration + policy.ProbeLease + 2*simRefresh + 2*simTimeout + 9*time.Second // the slowest probe in flight
 	if p.thin {
-		d += 90 * time.Second // a request must come first, and traffic is thin
+		d += 90 * time.Second // traffic is thin, and a probe needs a request
 	}
 	if p.throttles {
 		d += 25 * time.Second // its last window must end
 	}
 	if p.pauses || p.pausesBeforeProbe {
-		d += 15 * time.Second // who is suspended wakes up first
+		d += 15 * time.Second // suspended processes wake up first
 	}
 	if p.corruption {
-		d += 20 * time.Second // a record of a newer version is given back
+		d += 20 * time.Second // a record of a newer version is restored
 	}
 	return d
 }

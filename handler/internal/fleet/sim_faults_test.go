@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// scheduleFaults are what befalls the world while it is not healing.
+// scheduleFaults are the faults until the simulation's last phase.
 func (w *simulation) scheduleFaults() {
-	befall := func(yes bool, every, spread time.Duration, f func()) {
+	every := func(yes bool, every, spread time.Duration, f func()) {
 		if !yes {
 			return
 		}
@@ -23,12 +23,12 @@ func (w *simulation) scheduleFaults() {
 		})
 	}
 	some := func() *machine { return w.machines[w.rand.IntN(len(w.machines))] }
-	befall(w.scenario.outages, 20*time.Second, 40*time.Second, w.outage)
-	befall(w.scenario.pauses, 2*time.Second, 5*time.Second, func() { some().freeze(w.between(0, 15*time.Second)) })
-	befall(w.scenario.steps, 5*time.Second, 10*time.Second, func() { some().step += w.between(-5*time.Second, 5*time.Second) })
-	befall(w.scenario.corruption, 10*time.Second, 10*time.Second, w.corruptRecord)
-	befall(w.scenario.kills, time.Second, 4*time.Second, func() { w.killAndRestart(some()) })
-	befall(w.scenario.drains, 5*time.Second, 20*time.Second, func() { w.drain(some()) })
+	every(w.scenario.outages, 20*time.Second, 40*time.Second, w.outage)
+	every(w.scenario.pauses, 2*time.Second, 5*time.Second, func() { some().freeze(w.between(0, 15*time.Second)) })
+	every(w.scenario.steps, 5*time.Second, 10*time.Second, func() { some().step += w.between(-5*time.Second, 5*time.Second) })
+	every(w.scenario.corruption, 10*time.Second, 10*time.Second, w.corruptRecord)
+	every(w.scenario.kills, time.Second, 4*time.Second, func() { w.killAndRestart(some()) })
+	every(w.scenario.drains, 5*time.Second, 20*time.Second, func() { w.drain(some()) })
 }
 
 func (w *simulation) outage() {
@@ -65,7 +65,7 @@ func (w *simulation) killAndRestart(m *machine) {
 func (w *simulation) drain(m *machine) {
 	name := fmt.Sprintf("b%d", w.rand.IntN(len(w.backends)))
 	w.spawn(m, replicaTask, 1, func() {
-		_ = m.replica.Drain(context.Background(), name, "sim") // out of reach or not: both happen
+		_ = m.replica.Drain(context.Background(), name, "sim") // it may fail: the table is not always reachable
 		w.sleep(w.between(time.Second, 5*time.Second))
 		for m.replica.Restore(context.Background(), name, "sim") != nil {
 			w.sleep(time.Second)
@@ -73,7 +73,7 @@ func (w *simulation) drain(m *machine) {
 	})
 }
 
-// corruptRecord spoils one column behind everybody's back.
+// corruptRecord makes one column unreadable, or newer, without any instance's knowledge.
 func (w *simulation) corruptRecord() {
 	b := w.backends[w.rand.IntN(len(w.backends))]
 	replica := w.machines[0].replica
@@ -95,7 +95,7 @@ func (w *simulation) corruptRecord() {
 	case 2:
 		row.Columns = map[string]string{column: `{"v":1,"i":9,"e":9000000000000000000}`}
 	case 3:
-		row.Columns = map[string]string{column: `{"v":2,"p":7,"of":"a later world"}`}
+		row.Columns = map[string]string{column: `{"v":2,"p":7,"of":"a newer version"}`}
 		foreign = true
 	case 4:
 		row.Columns = map[string]string{"new_column": "from a newer version"}

@@ -11,7 +11,7 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// machine is one instance with its clocks and its way to the table.
+// machine is one instance with its clocks and its connection to the table.
 type machine struct {
 	w       *simulation
 	n       int
@@ -20,7 +20,7 @@ type machine struct {
 	chaos   *chaos.Store
 	run     *task
 	pacer   *simPacer
-	calls   []*task       // requests under way
+	calls   []*task       // requests in flight
 	frozen  time.Duration // suspended until
 	skew    time.Duration // of both clocks
 	step    time.Duration // of the monotonic clock against the wall clock
@@ -33,7 +33,7 @@ func (m *machine) local() time.Time {
 }
 func (m *machine) wall() time.Time { return epoch0.Add(m.w.now + m.skew/2) }
 
-// boot starts the instance, with nothing left of its former life.
+// boot starts the instance, with no memory of an earlier run.
 func (m *machine) boot() {
 	w := m.w
 	m.boots++
@@ -72,7 +72,7 @@ func (m *machine) boot() {
 // freeze suspends the process for a while.
 func (m *machine) freeze(d time.Duration) { m.frozen = max(m.frozen, m.w.now+d) }
 
-// kill is SIGKILL: what was under way ends where it stands.
+// kill is SIGKILL: what is in flight ends at once.
 func (m *machine) kill() {
 	m.w.kill(m.run)
 	for _, t := range m.calls {
@@ -84,14 +84,14 @@ func (m *machine) kill() {
 	}
 }
 
-// observedStore is the table as one machine reaches it: with latency, watched by the
-// oracle, and broken where a mutant is asked for.
+// observedStore is the table as one machine reaches it: with latency, observed by the
+// checker, and broken where the scenario has a mutant.
 type observedStore struct {
 	m     *machine
 	inner *memory.Store
 }
 
-// delay is the way there or back, a few milliseconds, seldom more.
+// delay is the latency of one direction, a few milliseconds, rarely more.
 func (s *observedStore) delay() {
 	w := s.m.w
 	d := w.between(time.Millisecond, 5*time.Millisecond)
@@ -103,7 +103,7 @@ func (s *observedStore) delay() {
 
 func (s *observedStore) date(response tablestore.Response) tablestore.Response {
 	if s.m.w.scenario.localClocks {
-		return tablestore.Response{Date: s.m.local().Add(-500 * time.Millisecond)} // as if each machine's clock were the service's
+		return tablestore.Response{Date: s.m.local().Add(-500 * time.Millisecond)} // each machine takes its own clock for the service's
 	}
 	return response
 }
@@ -152,7 +152,7 @@ func (s *observedStore) Delete(ctx context.Context, row tablestore.Row) (tablest
 	return s.date(response), err
 }
 
-// attemptRecorder is the top of a machine's way to the table: the oracle hears each
+// attemptRecorder is the outermost layer of a machine's store: the checker sees each
 // attempt, and the mutant without nonces forgets each that failed.
 type attemptRecorder struct {
 	tablestore.Store
@@ -178,8 +178,8 @@ func (o attemptRecorder) Upsert(ctx context.Context, row tablestore.Row) (tables
 	return o.Store.Upsert(ctx, row)
 }
 
-// forgetNonces is the mutant without nonces: it takes a write whose answer it did
-// not get for one that did not happen.
+// forgetNonces is the mutant without nonces: it takes a write without a response for
+// one that was not applied.
 func (m *machine) forgetNonces() {
 	m.replica.mu.Lock()
 	m.replica.nonces = nonces{}

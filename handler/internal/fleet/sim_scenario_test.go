@@ -8,28 +8,28 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// scenario is what a simulated run goes through.
+// scenario is what a simulated run consists of.
 type scenario struct {
 	machines, slots   int
 	duration          time.Duration
-	faults            float64       // how many times the usual ones
+	faults            float64       // times chaos.TypicalFaults
 	skew              time.Duration // clocks are off by up to this, either way
 	outages           bool          // of the table for all, and partitions
 	pauses            bool          // processes suspended at any moment
-	pausesBeforeProbe bool          // … and just before a probe's bytes leave
+	pausesBeforeProbe bool          // … and just before a probe is sent
 	steps             bool          // monotonic clocks that step against the wall clock
-	corruption        bool          // records cut off, edited, and of newer versions
-	kills             bool          // processes killed at any moment, and started again
+	corruption        bool          // records truncated, edited, and of newer versions
+	kills             bool          // processes killed at any moment, and restarted
 	throttles         bool          // backends that answer 429
-	drains            bool          // operators' words
-	slow              float64       // how much more of the requests than a tenth take seconds
-	thin              bool          // requests that come seldom: leases come back unused
+	drains            bool          // operators' commands
+	slow              float64       // share of requests, beyond a tenth, that take seconds
+	thin              bool          // rare requests: probes are returned unused
 
 	// The mutants: protocols with one part left out.
 	noSwap, localClocks, noLeaseCheck, noNonce bool
 }
 
-// The policy of the simulated fleet: short, so that much happens.
+// The policy of the simulated fleet: short, so that there are many transitions.
 func simPolicy() health.BreakerPolicy {
 	return health.BreakerPolicy{Failures: 3, TripDuration: time.Second, MaxTripDuration: 4 * time.Second, ProbeLease: 4 * time.Second, RampStep: time.Second}
 }
@@ -39,7 +39,7 @@ const simRefresh, simTimeout = 500 * time.Millisecond, time.Second
 // epoch0 is the service's clock when the simulation begins.
 var epoch0 = time.UnixMilli(1_000_000_000_000).UTC() //nolint:gochecknoglobals // never written
 
-// simulation is a fleet, its backends, its table, and all that goes wrong.
+// simulation is a fleet, its backends, its table, and its faults.
 type simulation struct {
 	*scheduler
 	scenario scenario
@@ -47,7 +47,7 @@ type simulation struct {
 	machines []*machine
 	backends []*backend
 	checker  *checker
-	stopping bool // no more faults: the world heals
+	stopping bool // no more faults: the last phase
 	down     bool
 }
 
@@ -57,7 +57,7 @@ func (w *simulation) serviceNow() int64 { return epoch0.Add(w.now).UnixMilli() }
 func newSimulation(seed uint64, p scenario) *simulation {
 	w := &simulation{scheduler: newScheduler(seed), scenario: p}
 	w.store = &memory.Store{Now: func() time.Time {
-		// The service's front ends are not quite of one mind about the time.
+		// The clocks of the service's front ends differ.
 		return epoch0.Add(w.now + []time.Duration{0, 20, -30, 45}[w.rand.IntN(4)]*time.Millisecond)
 	}}
 	w.checker = newChecker(w)
@@ -80,5 +80,5 @@ func newSimulation(seed uint64, p scenario) *simulation {
 	return w
 }
 
-// traceOf is a hash of all that happened.
+// traceOf returns a hash of all events.
 func traceOf() *trace { return &trace{h: fnv.New64a()} }

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// A deterministic simulation: every task is a coroutine, exactly one runs at a
-// time, and the next is chosen by virtual time and a seeded tie-break. The same
-// seed gives the same run, to the last event. There is no goroutine, no real
-// clock and no global chance in it. (testing/synctest gives virtual time but
-// not one order of events: facts/table-state.md §5.)
+// scheduler is a deterministic simulation: every task is a coroutine, exactly one
+// runs at a time, and the next is chosen by virtual time and a seeded tie-break.
+// One seed is one run, to the last event. It has no goroutine, no real clock and
+// no global randomness. (testing/synctest gives virtual time, but not one order of
+// events.)
 type scheduler struct {
 	now   time.Duration
 	queue events
@@ -23,20 +23,20 @@ type scheduler struct {
 	after func() // runs after every event
 }
 
-// task is one coroutine of the simulated world.
+// task is one coroutine of the simulation.
 type task struct {
 	next       func() (time.Duration, bool)
 	stop       func()
 	yield      func(time.Duration) bool
-	owner      *machine // nil = the world itself
+	owner      *machine // nil = the simulation itself
 	kind       taskKind
-	generation int // events of older turns are void
+	generation int // events of older generations are void
 	woken      bool
-	waiting    bool // a kick wakes it
+	waiting    bool // wake interrupts its wait
 	over       bool
 }
 
-// taskKind says what a task is, for the rule that requests do no I/O.
+// taskKind is what a task does, for the rule that requests do no I/O.
 type taskKind uint8
 
 const (
@@ -93,14 +93,14 @@ func (s *scheduler) push(at time.Duration, t *task) {
 	heap.Push(&s.queue, event{at, s.rand.Uint64(), t, t.generation})
 }
 
-// sleep lets virtual time go by for the running task.
+// sleep suspends the running task for a virtual duration.
 func (s *scheduler) sleep(d time.Duration) {
 	if t := s.cur; !t.yield(max(d, 1)) || t.over {
 		panic(errStopped)
 	}
 }
 
-// wait is pass that a kick cuts short; it reports whether one did.
+// wait is a sleep that wake interrupts; it reports whether it did.
 func (s *scheduler) wait(d time.Duration) bool {
 	t := s.cur
 	if !t.woken {
@@ -127,7 +127,7 @@ func (s *scheduler) wake(t *task) {
 	}
 }
 
-// kill ends a task where it stands.
+// kill ends a task at once.
 func (s *scheduler) kill(t *task) {
 	if t != nil && !t.over {
 		t.over = true
@@ -138,7 +138,7 @@ func (s *scheduler) kill(t *task) {
 	}
 }
 
-// run runs the world until the instant.
+// run runs the simulation until the instant.
 func (s *scheduler) run(until time.Duration) {
 	for len(s.queue) > 0 && s.queue[0].at <= until {
 		e := heap.Pop(&s.queue).(event)
@@ -147,7 +147,7 @@ func (s *scheduler) run(until time.Duration) {
 		}
 		s.now = max(s.now, e.at)
 		if m := e.task.owner; m != nil && m.frozen > s.now {
-			e.at = m.frozen // a suspended process runs on when it is resumed
+			e.at = m.frozen // a suspended process continues when it is resumed
 			heap.Push(&s.queue, e)
 			continue
 		}
@@ -181,10 +181,10 @@ func (s *scheduler) between(from, to time.Duration) time.Duration {
 	return from + time.Duration(s.rand.Int64N(int64(to-from)+1))
 }
 
-// happens reports whether a thing of that probability happens.
+// happens reports whether an event of that probability happens.
 func (s *scheduler) happens(probability float64) bool { return s.rand.Float64() < probability }
 
-// simPacer is the keeper's way to wait in the simulation.
+// simPacer is how a replica waits in the simulation.
 type simPacer struct {
 	scheduler *scheduler
 	task      *task

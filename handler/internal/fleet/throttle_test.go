@@ -22,7 +22,7 @@ func TestTokenLimitAdmitsSmallPrompts(t *testing.T) {
 				t.Errorf("instance %d: %+v, want small prompts admitted and large ones refused", i, h.Throttle)
 			}
 			if _, ok := replica.Acquire(0); !ok {
-				t.Errorf("instance %d: a small prompt was not let in", i)
+				t.Errorf("instance %d: no permit for a small prompt", i)
 			}
 		}
 		o.Signals.RemainingTokens = 0
@@ -30,14 +30,14 @@ func TestTokenLimitAdmitsSmallPrompts(t *testing.T) {
 		time.Sleep(time.Second)
 		for i, replica := range fleet {
 			if got := replica.Snapshot().Of(0).SkipReason(time.Now(), 1); got != health.SkipThrottled {
-				t.Errorf("instance %d after the room is used up: %q", i, got)
+				t.Errorf("instance %d after the tokens are used up: %q", i, got)
 			}
 		}
 	})
 }
 
-// The instance's idea of the service's clock gets better all the time; a window
-// that it has told is not told again for that.
+// The estimate of the service's clock improves all the time; a published window is
+// not written again for that.
 func TestThrottleWindowIsOneWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
@@ -77,13 +77,13 @@ func TestSaturatedBackendGetsALowerShare(t *testing.T) {
 				t.Errorf("leave at %+v: the other has a share of %d, want %d", c.policy, got, c.want)
 			}
 			if writes := store.puts.Load() - puts; writes > 1 {
-				t.Errorf("%d writes for one crossing of the mark", writes)
+				t.Errorf("%d writes for one change of level", writes)
 			}
 			time.Sleep(6 * time.Second)
 			snapshotAll(fleet)
 			time.Sleep(time.Second)
 			if got := fleet[1].Snapshot().Of(0).Share; got != 0 {
-				t.Errorf("share %d long after, want all", got)
+				t.Errorf("share %d after the level expired, want all", got)
 			}
 		}
 	})
