@@ -158,14 +158,14 @@ func (v *statusBuilder) addRecord(s *BackendStatus, h *health.Health) {
 	if h.Drained {
 		s.Drained = &DrainStatus{}
 	}
-	told := v.slots[s.Slot]
-	if told == nil {
+	slot := v.slots[s.Slot]
+	if slot == nil {
 		return
 	}
-	if word := &told.Record.Override; h.Drained && word.Drained {
-		s.Drained.By, s.Drained.At = word.Operator, v.localTime(word.At)
+	if override := &slot.Record.Override; h.Drained && override.Drained {
+		s.Drained.By, s.Drained.At = override.Operator, v.localTime(override.At)
 	}
-	s.ChangedAt, s.ChangedBy = v.localTime(told.Record.LastChange.At), told.Record.LastChange.By
+	s.ChangedAt, s.ChangedBy = v.localTime(slot.Record.LastChange.At), slot.Record.LastChange.By
 }
 
 // localTime converts an instant of the table's clock to this machine's.

@@ -66,13 +66,13 @@ const maxChangesShown = 12
 func (o *Handler) currentStatus() *Status {
 	o.fleet.request()
 	now, snapshot := o.cfg.Now(), o.cfg.Replica.Snapshot()
-	told := o.fleetSnapshot()
+	shared := o.fleetSnapshot()
 	s := &Status{
 		At: now.UTC(), Instance: o.cfg.Instance, Version: o.cfg.Version, Region: o.cfg.Region, Keyless: o.access.keyless,
-		State: o.stateStatus(), Fleet: told.status, Pools: []PoolStatus{}, Consumers: []ConsumerStatus{}, Changes: []ChangeStatus{},
+		State: o.stateStatus(), Fleet: shared.status, Pools: []PoolStatus{}, Consumers: []ConsumerStatus{}, Changes: []ChangeStatus{},
 		Usage: o.cfg.UsageRows != nil,
 	}
-	v := statusBuilder{cfg: &o.cfg, now: now, snapshot: snapshot, slots: told.slots, tableTime: told.at}
+	v := statusBuilder{cfg: &o.cfg, now: now, snapshot: snapshot, slots: shared.slots, tableTime: shared.at}
 	for i := range o.cfg.Pools {
 		s.Pools = append(s.Pools, v.pool(&o.cfg.Pools[i]))
 	}

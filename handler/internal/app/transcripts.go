@@ -16,7 +16,7 @@ import (
 // configured so; nil when no container is configured.
 func newTranscripts(cfg *config.Config, log *slog.Logger) (*transcript.Recorder, error) {
 	if cfg.Settings.Transcripts == "" {
-		return nil, nil //nolint:nilnil // no container is no error
+		return nil, nil
 	}
 	container, err := openContainer(cfg)
 	if err != nil {

@@ -5,28 +5,27 @@ import (
 	"sync"
 )
 
-// blobWriter is one blob under way: what was said and is not yet written.
+// blobWriter buffers the bytes of one blob that are not written yet.
 type blobWriter struct {
 	recorder    *Recorder
 	name        string
 	contentType string
-	partial     bool // it is known not to be all
-	joinEvents  bool // the texts of a stream are kept, not its events
+	partial     bool // the bytes are not the whole body
+	joinEvents  bool // store the texts of a stream, not its events
 
 	mu         sync.Mutex
-	waiting    []byte
+	buffered   []byte
 	ended      bool
-	dropped    bool // given up
-	queued     bool // a worker will look, or is looking
+	dropped    bool
+	queued     bool // waits for a worker, or is with one
 	properties Properties
 
-	// Only the worker that looks at the tape touches these.
+	// Only the worker that has the writer uses these.
 	blocks int
-	carry  []byte // redaction needs to see what comes next
+	carry  []byte // unredacted bytes: a match may end in the next part
 }
 
-// write copies what was said. It never waits: where there is no room the whole
-// tape is given up.
+// write copies p. It never blocks: above the budget the whole blob is dropped.
 func (t *blobWriter) write(p []byte) {
 	if len(p) == 0 {
 		return
@@ -41,20 +40,21 @@ func (t *blobWriter) write(p []byte) {
 		t.drop()
 		return
 	}
-	t.waiting = append(t.waiting, p...)
-	if len(t.waiting) >= t.recorder.cfg.Block && !t.joinEvents {
+	t.buffered = append(t.buffered, p...)
+	if len(t.buffered) >= t.recorder.cfg.Block && !t.joinEvents {
 		t.enqueue()
 	}
 }
 
-// drop lets go of everything. The caller holds mu.
+// drop frees the buffer. The caller holds mu.
 func (t *blobWriter) drop() {
-	t.recorder.buffered.Add(-int64(len(t.waiting)))
-	t.waiting, t.dropped = nil, true
+	t.recorder.buffered.Add(-int64(len(t.buffered)))
+	t.buffered, t.dropped = nil, true
 	t.recorder.dropped.Add(1)
 }
 
-// enqueue has a worker enqueue at the tape, once. The caller holds mu.
+// enqueue passes the writer to a worker, unless it is with one. The caller holds
+// mu.
 func (t *blobWriter) enqueue() {
 	if !t.queued {
 		t.queued = true
@@ -62,7 +62,7 @@ func (t *blobWriter) enqueue() {
 	}
 }
 
-// finish has the rest written, with what is known now.
+// finish has the rest written, with its metadata.
 func (t *blobWriter) finish(meta map[string]string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -81,7 +81,7 @@ func (t *blobWriter) finish(meta map[string]string) {
 	t.enqueue()
 }
 
-// flush writes what is there, until there is nothing to do for now.
+// flush writes what is buffered, until there is less than a block.
 func (t *blobWriter) flush(ctx context.Context) {
 	for {
 		part, last, ok := t.takePart()
@@ -98,25 +98,25 @@ func (t *blobWriter) flush(ctx context.Context) {
 	}
 }
 
-// takePart is the next part to write; false when none is worth a call yet.
+// takePart is the next part to write; false = less than a block is buffered.
 func (t *blobWriter) takePart() (part []byte, last, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.dropped || !t.ended && (t.joinEvents || len(t.waiting) < t.recorder.cfg.Block) {
+	if t.dropped || !t.ended && (t.joinEvents || len(t.buffered) < t.recorder.cfg.Block) {
 		t.queued = false
 		return nil, false, false
 	}
-	part, t.waiting = t.waiting, nil
+	part, t.buffered = t.buffered, nil
 	return part, t.ended, true
 }
 
-// writePart writes a part. What was held for it is free when that is done.
+// writePart writes a part. Then its bytes no longer count against the budget.
 func (t *blobWriter) writePart(ctx context.Context, part []byte, last bool) error {
 	defer t.recorder.buffered.Add(-int64(len(part)))
 	text := t.redact(part, last)
 	if last && t.blocks == 0 {
 		if len(text) == 0 {
-			return nil // there was no answer
+			return nil // there was no response
 		}
 		return t.countWritten(t.call(ctx, func(ctx context.Context) error { return t.recorder.cfg.Blobs.Put(ctx, t.name, t.properties, text) }))
 	}
@@ -134,7 +134,7 @@ func (t *blobWriter) writePart(ctx context.Context, part []byte, last bool) erro
 	}))
 }
 
-// countWritten counts a blob that is there now.
+// countWritten counts a complete blob.
 func (t *blobWriter) countWritten(err error) error {
 	if err == nil {
 		t.recorder.written.Add(1)
@@ -150,8 +150,8 @@ func (t *blobWriter) call(ctx context.Context, do func(context.Context) error) e
 	return err
 }
 
-// dropFailed gives up a tape that cannot be written. Blocks without a list are
-// swept by the service.
+// dropFailed drops a blob that cannot be written. The service deletes blocks that
+// are not committed.
 func (t *blobWriter) dropFailed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

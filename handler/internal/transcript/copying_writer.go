@@ -8,18 +8,18 @@ import (
 	"spillway/handler/internal/api"
 )
 
-// copyingWriter passes an answer on, and lets a tape hear it.
+// copyingWriter writes a response, and copies it to a blobWriter.
 type copyingWriter struct {
 	http.ResponseWriter
 	out     *blobWriter
-	stream  bool // of which the texts are to be kept
+	stream  bool // a stream of which the texts are stored
 	started bool
 }
 
-// Unwrap lets an http.ResponseController through to what is under it.
+// Unwrap is for http.ResponseController.
 func (t *copyingWriter) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
-// Write passes on first: the caller does not wait for the copy.
+// Write writes to the client first: it does not wait for the copy.
 func (t *copyingWriter) Write(p []byte) (int, error) {
 	n, err := t.ResponseWriter.Write(p)
 	if !t.started {
@@ -28,10 +28,10 @@ func (t *copyingWriter) Write(p []byte) (int, error) {
 		t.out.joinEvents = t.stream && strings.HasPrefix(t.out.contentType, "text/event-stream")
 	}
 	t.out.write(p[:n])
-	return n, err //nolint:wrapcheck // a writer's own error
+	return n, err
 }
 
-// metadataOf is what is kept beside the bytes, for whoever looks for them.
+// metadataOf is the metadata of both blobs of a request.
 func metadataOf(x *api.RequestRecord) map[string]string {
 	meta := map[string]string{
 		"Request": x.ID, "Consumer": ascii(x.Consumer.Name), "Operation": x.Operation, "Model": ascii(x.Model), "Code": x.Code,
@@ -50,7 +50,7 @@ func metadataOf(x *api.RequestRecord) map[string]string {
 	return meta
 }
 
-// ascii makes a text fit for a header.
+// ascii replaces characters that a header cannot hold.
 func ascii(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {

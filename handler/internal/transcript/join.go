@@ -8,22 +8,22 @@ import (
 	"strings"
 )
 
-// joinedStream is what a stream said, put together.
+// joinedStream is the texts of a stream.
 type joinedStream struct {
 	Stream string `json:"stream"`
 	Texts  []text `json:"texts"`
 }
 
-// text is one text that came in pieces: of one choice, one item, one call.
+// text is the text of one choice, item or tool call.
 type text struct {
 	Of   string `json:"of"`
 	Text string `json:"text"`
 }
 
-// joinStream puts the pieces of a stream's texts together: every text in an event is
-// added to those of the same place in the events before.
+// joinStream concatenates the texts of a stream: a text of an event is appended to
+// the texts at the same place in earlier events.
 func joinStream(stream []byte) []byte {
-	places := map[string]*strings.Builder{}
+	byPlace := map[string]*strings.Builder{}
 	var order []string
 	for line := range bytes.Lines(stream) {
 		data, ok := bytes.CutPrefix(line, []byte("data:"))
@@ -32,26 +32,26 @@ func joinStream(stream []byte) []byte {
 			continue
 		}
 		visitTexts("", event, func(place, piece string) {
-			if places[place] == nil {
-				places[place] = new(strings.Builder)
+			if byPlace[place] == nil {
+				byPlace[place] = new(strings.Builder)
 				order = append(order, place)
 			}
-			places[place].WriteString(piece)
+			byPlace[place].WriteString(piece)
 		})
 	}
-	whole := joinedStream{Stream: "its texts, put together", Texts: []text{}}
+	joined := joinedStream{Stream: "its texts, put together", Texts: []text{}}
 	for _, place := range order {
-		whole.Texts = append(whole.Texts, text{place, places[place].String()})
+		joined.Texts = append(joined.Texts, text{place, byPlace[place].String()})
 	}
-	kept, err := json.MarshalIndent(whole, "", " ")
+	encoded, err := json.MarshalIndent(joined, "", " ")
 	if err != nil {
-		panic("transcript: plain texts did not encode: " + err.Error())
+		panic("transcript: encode texts: " + err.Error())
 	}
-	return kept
+	return encoded
 }
 
-// visitTexts visits the texts below a value that add up over events. Names of
-// things, which are the same in every event, do not.
+// visitTexts visits the texts below a value that are parts of longer ones. Names
+// and ids, which are the same in every event, are not.
 func visitTexts(place string, value any, visit func(place, piece string)) {
 	switch v := value.(type) {
 	case map[string]any:
@@ -80,7 +80,7 @@ func keys(m map[string]any) func(yield func(string) bool) {
 	}
 }
 
-// position tells one of several apart, by the numbers and the type that it has.
+// position identifies an object among its siblings, by its type and indexes.
 func position(v map[string]any) string {
 	s := ""
 	for _, name := range []string{"type", "index", "output_index", "content_index", "summary_index"} {
@@ -91,8 +91,7 @@ func position(v map[string]any) string {
 	return s
 }
 
-// isContent reports whether the texts of this name are parts of something longer, or
-// say something by themselves.
+// isContent reports whether members of this name hold text of the conversation.
 func isContent(name string) bool {
 	switch name {
 	case "content", "delta", "text", "arguments", "refusal", "reasoning_content", "message", "name", "code", "input", "output", "transcript", "summary", "partial_json":

@@ -17,44 +17,43 @@ import (
 
 var _ api.Observer = (*Recorder)(nil)
 
-// Blobs is where transcripts are written to.
+// Blobs stores blobs.
 type Blobs interface {
 	Put(ctx context.Context, name string, p Properties, body []byte) error
 	Stage(ctx context.Context, name string, block int, body []byte) error
 	Commit(ctx context.Context, name string, p Properties, blocks int) error
 }
 
-// Config is what a Recorder is made of. Blobs and Now are needed; the zero value
-// of any other field is its default.
+// Config configures a Recorder. Blobs and Now are required.
 type Config struct {
 	Blobs   Blobs
 	Now     func() time.Time
 	Redact  []*regexp.Regexp
-	Budget  int64         // bytes of all transcripts that may wait in memory; 0 = 64 MiB
+	Budget  int64         // bytes that may be buffered, in total; 0 = 64 MiB
 	Block   int           // bytes of one block; 0 = 4 MiB
 	Timeout time.Duration // of one call; 0 = 30 s
-	OnError func(error)   // told when writing begins to fail; nil = nobody is
+	OnError func(error)   // called with the first error of a series; nil = not called
 }
 
-// workers is how many transcripts are written at once.
+// workers is how many blobs are written concurrently.
 const workers = 4
 
-// Recorder keeps transcripts. It is safe for concurrent use.
+// Recorder stores transcripts. It is safe for concurrent use.
 type Recorder struct {
 	cfg      Config
-	buffered atomic.Int64 // bytes that wait
+	buffered atomic.Int64 // bytes
 	dropped  atomic.Uint64
 	written  atomic.Uint64
 	failing  atomic.Bool
 
 	mu     sync.Mutex
 	open   map[string]*transcriptPair // by request id
-	ready  []*blobWriter              // that have something to write
+	ready  []*blobWriter              // queued for the workers
 	closed bool
 	wake   *sync.Cond
 }
 
-// New is a recorder that writes nothing before Run.
+// New makes a Recorder. It writes nothing before Run.
 func New(cfg Config) *Recorder {
 	cfg.Budget, cfg.Block, cfg.Timeout = cmp.Or(cfg.Budget, 64<<20), cmp.Or(cfg.Block, 4<<20), cmp.Or(cfg.Timeout, 30*time.Second)
 	r := &Recorder{cfg: cfg, open: map[string]*transcriptPair{}}
@@ -62,18 +61,17 @@ func New(cfg Config) *Recorder {
 	return r
 }
 
-// Dropped is how many transcripts were given up, Written how many blobs are
-// there.
+// Dropped is how many blobs were dropped.
 func (r *Recorder) Dropped() uint64 { return r.dropped.Load() }
 
 // Written is how many blobs were written.
 func (r *Recorder) Written() uint64 { return r.written.Load() }
 
-// transcriptPair is the two tapes of one request.
+// transcriptPair is the two blobs of a request.
 type transcriptPair struct{ request, response *blobWriter }
 
 // Record begins a transcript: it copies the request, and what is written to the
-// writer that it returns. The request is one whose consumer wants it.
+// returned writer. The caller checks that the consumer has transcripts.
 func (r *Recorder) Record(w http.ResponseWriter, req *proxy.Request) http.ResponseWriter {
 	name := r.cfg.Now().UTC().Format("2006/01/02/15/") + pathSegment(req.Consumer.Name) + "/" + req.ID
 	rec := &transcriptPair{
@@ -87,10 +85,10 @@ func (r *Recorder) Record(w http.ResponseWriter, req *proxy.Request) http.Respon
 	return &copyingWriter{ResponseWriter: w, out: rec.response, stream: req.Parsed.Stream && len(r.cfg.Redact) > 0}
 }
 
-// pathSegment is a consumer's name as one part of a path.
+// pathSegment is a consumer's name as one segment of a path.
 func pathSegment(name string) string { return strings.ReplaceAll(url.PathEscape(name), "%2F", "_") }
 
-// RequestDone ends the transcript of a request that is over.
+// RequestDone ends the transcript of a finished request.
 func (r *Recorder) RequestDone(x *api.RequestRecord) {
 	if x.Consumer == nil || !x.Consumer.Transcripts {
 		return
@@ -107,7 +105,7 @@ func (r *Recorder) RequestDone(x *api.RequestRecord) {
 	rec.response.finish(meta)
 }
 
-// schedule has a tape looked at by a worker.
+// schedule queues a writer for the workers.
 func (r *Recorder) schedule(t *blobWriter) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -118,7 +116,7 @@ func (r *Recorder) schedule(t *blobWriter) {
 	r.wake.Signal()
 }
 
-// next is a tape with something to write; nil at the end of everything.
+// next waits for a queued writer; nil = the recorder is closed and nothing is queued.
 func (r *Recorder) next() *blobWriter {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -133,10 +131,10 @@ func (r *Recorder) next() *blobWriter {
 	return t
 }
 
-// drainTimeout is how long what waits at the end may take to be written.
+// drainTimeout bounds the writes after the end of Run's context.
 const drainTimeout = 5 * time.Second
 
-// Run writes until ctx is done, and then what is left, as far as it can in time.
+// Run writes until ctx is done, then what is left within drainTimeout.
 func (r *Recorder) Run(ctx context.Context) {
 	life, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
@@ -158,7 +156,7 @@ func (r *Recorder) Run(ctx context.Context) {
 	running.Wait()
 }
 
-// reportError tells of the first failure of a series.
+// reportError reports the first error of a series.
 func (r *Recorder) reportError(err error) {
 	if was := r.failing.Swap(err != nil); err != nil && !was && r.cfg.OnError != nil {
 		r.cfg.OnError(err)

@@ -2,14 +2,14 @@ package transcript
 
 import "regexp"
 
-// maxMatch is how long a match may be to be surely found across two parts.
+// maxMatch is the longest match that is found across two parts.
 const maxMatch = 64 << 10
 
-// redactedText stands where something was.
+// redactedText replaces each match.
 const redactedText = "[redacted]"
 
-// redact is the part as it may be kept. Of all but the last, the end is held
-// back: a match may begin there and end in the next.
+// redact is the part, redacted. The end of every part but the last is carried over:
+// a match may begin there and end in the next.
 func (t *blobWriter) redact(part []byte, last bool) []byte {
 	if len(t.recorder.cfg.Redact) == 0 {
 		return part
@@ -30,8 +30,8 @@ func (t *blobWriter) redact(part []byte, last bool) []byte {
 	return text
 }
 
-// settledLength is how much of the text no match can change any more, whatever comes
-// behind it.
+// settledLength is the length of the text that no match can change, whatever
+// follows.
 func settledLength(patterns []*regexp.Regexp, text []byte) int {
 	cut := max(len(text)-maxMatch, 0)
 	for moved := true; moved; {

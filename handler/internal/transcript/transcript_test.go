@@ -21,7 +21,7 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// fakeBlobs keeps blobs in memory, and does as it is told.
+// fakeBlobs keeps blobs in memory. Its calls block or fail as set.
 type fakeBlobs struct {
 	mu         sync.Mutex
 	blobs      map[string][]byte
@@ -64,7 +64,7 @@ func (s *fakeBlobs) Stage(ctx context.Context, name string, block int, body []by
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if block != len(s.staged[name]) {
-		return fmt.Errorf("block %d came as number %d", block, len(s.staged[name]))
+		return fmt.Errorf("block %d is number %d", block, len(s.staged[name]))
 	}
 	s.staged[name] = append(s.staged[name], bytes.Clone(body))
 	return nil
@@ -93,7 +93,7 @@ func newRequest(id, body string, stream bool) *proxy.Request {
 	}
 }
 
-// record is one request and its answer, said in pieces.
+// record records a request and its response, written in pieces.
 func record(r *Recorder, req *proxy.Request, mime string, pieces ...string) *httptest.ResponseRecorder {
 	out := httptest.NewRecorder()
 	w := r.Record(out, req)
@@ -106,15 +106,15 @@ func record(r *Recorder, req *proxy.Request, mime string, pieces ...string) *htt
 	return out
 }
 
-// withRecorder runs a recorder for as long as something is said.
-func withRecorder(t *testing.T, cfg Config, say func(r *Recorder)) *Recorder {
+// withRecorder runs a recorder during use.
+func withRecorder(t *testing.T, cfg Config, use func(r *Recorder)) *Recorder {
 	t.Helper()
 	cfg.Now = fixedTime
 	r := New(cfg)
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { r.Run(ctx) })
-	say(r)
+	use(r)
 	stop()
 	running.Wait()
 	return r
@@ -136,7 +136,7 @@ func TestRequestAndResponseAreWritten(t *testing.T) {
 			pieces, rest = append(pieces, rest[:n]), rest[n:]
 		}
 		record(r, newRequest("req_2", long, false), "text/plain", pieces...)
-		record(r, newRequest("req_3", `{}`, false), "") // nobody answered
+		record(r, newRequest("req_3", `{}`, false), "") // no response
 	})
 	for name, want := range map[string]string{"req_1.request": `{"q":1}`, "req_1.answer": `{"a":1}`, "req_2.request": long, "req_2.answer": long, "req_3.request": `{}`} {
 		if got := string(s.blobs[teamPrefix+name]); got != want {
@@ -144,15 +144,15 @@ func TestRequestAndResponseAreWritten(t *testing.T) {
 		}
 	}
 	if len(s.blobs) != 5 || r.Written() != 5 || r.Dropped() != 0 || r.buffered.Load() != 0 || len(r.open) != 0 {
-		t.Errorf("%d blobs, %d dropped, %d bytes held, %d open", len(s.blobs), r.Dropped(), r.buffered.Load(), len(r.open))
+		t.Errorf("%d blobs, %d dropped, %d bytes buffered, %d open", len(s.blobs), r.Dropped(), r.buffered.Load(), len(r.open))
 	}
 	if a := s.properties[teamPrefix+"req_1.answer"]; a.ContentType != "application/json" || a.Metadata["Consumer"] != "team/a" || a.Metadata["Status"] != "200" {
 		t.Errorf("%+v", a)
 	}
 }
 
-// The container hangs: callers notice nothing, what waits is bounded, whole
-// transcripts are given up and counted.
+// While the container hangs, callers do not wait, the buffer is bounded, and whole
+// blobs are dropped and counted.
 func TestHangingContainerDropsTranscripts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeBlobs()
@@ -163,7 +163,7 @@ func TestHangingContainerDropsTranscripts(t *testing.T) {
 			for i := range 500 {
 				record(r, newRequest(fmt.Sprint("req_", i), body, false), "text/plain", body)
 				if held := r.buffered.Load(); held > 1<<20 {
-					t.Fatalf("%d bytes are held", held)
+					t.Fatalf("%d bytes are buffered", held)
 				}
 			}
 			if took := time.Since(began); took > 0 {
@@ -172,7 +172,7 @@ func TestHangingContainerDropsTranscripts(t *testing.T) {
 			close(s.stuck)
 		})
 		if r.Dropped() < 800 || r.buffered.Load() != 0 {
-			t.Errorf("%d dropped, %d bytes held", r.Dropped(), r.buffered.Load())
+			t.Errorf("%d dropped, %d bytes buffered", r.Dropped(), r.buffered.Load())
 		}
 		for name, got := range s.blobs {
 			if len(got) != 10_000 {
@@ -192,7 +192,7 @@ func TestRunEndsDespiteHangingContainer(t *testing.T) {
 		began := time.Now()
 		withRecorder(t, Config{Blobs: s}, func(r *Recorder) { record(r, newRequest("req_1", "{}", false), "text/plain", "x") })
 		if took := time.Since(began); took > drainTimeout+time.Second {
-			t.Errorf("the end took %v", took)
+			t.Errorf("Run ended after %v", took)
 		}
 	})
 }
@@ -209,11 +209,11 @@ func TestFailuresAreReportedOnceAndCounted(t *testing.T) {
 	}}, func(r *Recorder) {
 		for i := range 5 {
 			record(r, newRequest(fmt.Sprint("req_", i), "{}", false), "text/plain", "x")
-			record(r, newRequest(fmt.Sprint("req_left_", i), "{}", false), "text/plain") // without an answer there is nothing to write
+			record(r, newRequest(fmt.Sprint("req_left_", i), "{}", false), "text/plain") // without a response there is nothing to write
 		}
 	})
 	if len(told) != 1 || r.Dropped() != 15 || r.buffered.Load() != 0 {
-		t.Errorf("told %v, %d dropped, %d bytes held", told, r.Dropped(), r.buffered.Load())
+		t.Errorf("reported %v, %d dropped, %d bytes buffered", told, r.Dropped(), r.buffered.Load())
 	}
 }
 
@@ -222,7 +222,7 @@ func TestOnlyConfiguredConsumersAreRecorded(t *testing.T) {
 	withRecorder(t, Config{Blobs: s}, func(r *Recorder) {
 		r.RequestDone(&api.RequestRecord{ID: "req_1", Consumer: &consumer.Consumer{Name: "team-b"}})
 		r.RequestDone(&api.RequestRecord{ID: "req_2"})
-		r.RequestDone(&api.RequestRecord{ID: "req_3", Consumer: team}) // refused ahead of its recording
+		r.RequestDone(&api.RequestRecord{ID: "req_3", Consumer: team}) // rejected before Record
 	})
 	if len(s.blobs) != 0 {
 		t.Errorf("%v", s.blobs)
@@ -235,13 +235,13 @@ func TestRedaction(t *testing.T) {
 	withRecorder(t, Config{Blobs: s, Block: 100, Redact: []*regexp.Regexp{regexp.MustCompile("sk-[a-z]{20,}"), regexp.MustCompile("[0-9]{16}")}}, func(r *Recorder) {
 		body := `{"content":"my key is ` + secret + ` and my card 4111111111111111"}`
 		record(r, newRequest("req_1", body, false), "application/json", body[:30], body[30:40], body[40:])
-		// Over many blocks, with the secret across every one of their seams.
+		// Many blocks, with the secret across each of their boundaries.
 		var pieces []string
 		for range 3000 {
 			pieces = append(pieces, secret[:7], secret[7:], strings.Repeat(" ", 60))
 		}
 		record(r, newRequest("req_2", "{}", false), "text/plain", pieces...)
-		// A stream says it in pieces, each in an event of its own.
+		// A stream, with each character in an event of its own.
 		var events []string
 		for i := range secret {
 			events = append(events, fmt.Sprintf("data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":%q}}]}\n\n", secret[i:i+1]))
@@ -250,7 +250,7 @@ func TestRedaction(t *testing.T) {
 	})
 	for name, text := range s.blobs {
 		if bytes.Contains(text, []byte("sk-abc")) || bytes.Contains(text, []byte("41111")) || bytes.Contains(text, []byte("xyz")) {
-			t.Errorf("%s keeps it: %.200s", name, text)
+			t.Errorf("%s holds the secret: %.200s", name, text)
 		}
 	}
 	if got := string(s.blobs[teamPrefix+"req_1.answer"]); got != `{"content":"my key is [redacted] and my card [redacted]"}` {
@@ -264,8 +264,7 @@ func TestRedaction(t *testing.T) {
 	}
 }
 
-// FuzzRedact: however a text is cut into parts, what is kept is what would be
-// kept of the whole.
+// FuzzRedact checks that a text in parts is redacted as the whole text is.
 func FuzzRedact(f *testing.F) {
 	f.Add("my key is sk-aaaaaaaaaa.", uint64(1))
 	f.Add("sk-aaaasksk-bbbbbbb4444444", uint64(7))
