@@ -1,11 +1,17 @@
 package api_test
 
 import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"spillway/handler/internal/api"
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/health"
 )
 
@@ -58,5 +64,49 @@ func TestReadyWhileAModelHasAnAvailableBackend(t *testing.T) {
 				t.Errorf("an unknown model: %v, %v", ready, models)
 			}
 		})
+	}
+}
+
+func TestHealthNeedsNoCredential(t *testing.T) {
+	d := newGateway(t)
+	d.authenticate = func() (*consumer.Consumer, error) { return nil, errors.New("no") }
+	for path, status := range map[string]int{"/": 200, "/health/live": 200, "/health/ready": 200, "/health/ready?model=down": 503} {
+		if res, body := d.send(t, "GET", path, ""); res.StatusCode != status {
+			t.Errorf("%s: %d %s, want %d", path, res.StatusCode, body, status)
+		}
+	}
+	d.Draining = func() bool { return true }
+	if res, _ := d.send(t, "GET", "/health/ready", ""); res.StatusCode != 503 {
+		t.Errorf("ready while draining: %d", res.StatusCode)
+	}
+}
+
+func TestMisconfiguredReportsFaultsOnReadiness(t *testing.T) {
+	s := httptest.NewServer(api.Misconfigured([]string{`backends[0].endpoint: "x" is no URL.`}))
+	defer s.Close()
+	for path, want := range map[string]int{"/": 200, "/health/live": 200, "/health/ready": 503, chat: 503} {
+		req, _ := http.NewRequestWithContext(t.Context(), "GET", s.URL+path, nil)
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, res.StatusCode, want)
+		}
+		if found := strings.Contains(string(body), "backends[0]"); found != (path == "/health/ready") {
+			t.Errorf("%s: %s", path, body)
+		}
+	}
+}
+
+func TestHeadOfPathsWithoutABackend(t *testing.T) {
+	d := newGateway(t)
+	for path, status := range map[string]int{"/": 200, "/Health/Live": 200, "/health/ready": 200, "/health/ready?model=down": 503, "/openai/v1/models": 200, "/v1/Models/gpt-4o": 200} {
+		res, body := d.send(t, "HEAD", path, "")
+		if res.StatusCode != status || body != "" || res.Header.Get("X-Request-Id") != "req-1" {
+			t.Errorf("HEAD %s: %d, %q, %v; want %d without a body", path, res.StatusCode, body, res.Header, status)
+		}
 	}
 }

@@ -337,47 +337,6 @@ func TestExplainListsEveryCandidate(t *testing.T) {
 	}
 }
 
-func TestHealthNeedsNoCredential(t *testing.T) {
-	d := newGateway(t)
-	d.authenticate = func() (*consumer.Consumer, error) { return nil, errors.New("no") }
-	for path, status := range map[string]int{"/": 200, "/health/live": 200, "/health/ready": 200, "/health/ready?model=down": 503} {
-		if res, body := d.send(t, "GET", path, ""); res.StatusCode != status {
-			t.Errorf("%s: %d %s, want %d", path, res.StatusCode, body, status)
-		}
-	}
-	d.Draining = func() bool { return true }
-	if res, _ := d.send(t, "GET", "/health/ready", ""); res.StatusCode != 503 {
-		t.Errorf("ready while draining: %d", res.StatusCode)
-	}
-}
-
-func TestHeadOfPathsWithoutABackend(t *testing.T) {
-	d := newGateway(t)
-	for path, status := range map[string]int{"/": 200, "/Health/Live": 200, "/health/ready": 200, "/health/ready?model=down": 503, "/openai/v1/models": 200, "/v1/Models/gpt-4o": 200} {
-		res, body := d.send(t, "HEAD", path, "")
-		if res.StatusCode != status || body != "" || res.Header.Get("X-Request-Id") != "req-1" {
-			t.Errorf("HEAD %s: %d, %q, %v; want %d without a body", path, res.StatusCode, body, res.Header, status)
-		}
-	}
-}
-
-func TestHeadOfAStoredResponseAsksTheBackendByGet(t *testing.T) {
-	d := newGateway(t)
-	d.Locator = d
-	res, _ := d.send(t, "HEAD", "/v1/responses/resp_1", "")
-	if res.StatusCode != 200 || d.received.Method != "GET" {
-		t.Errorf("%d, backend asked by %q", res.StatusCode, d.received.Method)
-	}
-	if rec := <-d.records; rec.Method != "HEAD" {
-		t.Errorf("recorded as %s", rec.Method)
-	}
-}
-
-// Locate finds every object at the backend of the first pool.
-func (d *gateway) Locate(_ context.Context, among []*balancer.Backend, _ *proxy.Request) (*balancer.Backend, error) {
-	return among[0], nil
-}
-
 // The operators' handler gets every path below /ops, with names of backends as
 // they are written.
 func TestAdminIsMountedWhateverTheCase(t *testing.T) {
@@ -401,45 +360,22 @@ func TestAdminIsMountedWhateverTheCase(t *testing.T) {
 	}
 }
 
-func TestAffinityOnlyForCacheablePrompts(t *testing.T) {
-	d := newGateway(t)
-	number := func(body string, header ...string) uint64 {
-		d.send(t, "POST", chat, body, header...)
-		return d.received.Affinity
-	}
-	long := func(end string) string {
-		return `{"model":"gpt-4o","messages":[{"role":"system","content":"` + strings.Repeat("x", 6<<10) + `"},{"role":"user","content":"` + end + `"}]}`
-	}
-	if number(hello) != 0 {
-		t.Error("a short prompt has an affinity")
-	}
-	if a, b := number(long("one")), number(long("two")); a == 0 || a != b {
-		t.Errorf("prompts with a common beginning: %d and %d", a, b)
-	}
-	if a, b := number(`{"model":"gpt-4o","prompt_cache_key":"k"}`), number(`{"model":"gpt-4o","prompt_cache_key":"l"}`); a == 0 || b == 0 || a == b {
-		t.Errorf("two cache keys: %d and %d", a, b)
-	}
-	if number(hello, "X-Ms-Session-Id", "s") == 0 {
-		t.Error("a session has no affinity")
-	}
-}
+type discardObserver struct{}
 
-func TestMisconfiguredReportsFaultsOnReadiness(t *testing.T) {
-	s := httptest.NewServer(api.Misconfigured([]string{`backends[0].endpoint: "x" is no URL.`}))
-	defer s.Close()
-	for path, want := range map[string]int{"/": 200, "/health/live": 200, "/health/ready": 503, chat: 503} {
-		req, _ := http.NewRequestWithContext(t.Context(), "GET", s.URL+path, nil)
-		res, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(res.Body)
-		res.Body.Close()
-		if res.StatusCode != want {
-			t.Errorf("%s: %d, want %d", path, res.StatusCode, want)
-		}
-		if found := strings.Contains(string(body), "backends[0]"); found != (path == "/health/ready") {
-			t.Errorf("%s: %s", path, body)
-		}
+func (discardObserver) RequestDone(*api.RequestRecord) {}
+
+// BenchmarkChatCompletion is a request through the router and the middleware,
+// with a forwarder that answers at once.
+func BenchmarkChatCompletion(b *testing.B) {
+	g := &gateway{}
+	s := &api.Server{
+		Forwarder: g, Models: g, Authenticator: g, Readiness: g, Relay: g, Observer: discardObserver{},
+		Now: func() time.Time { return instant }, Rand: func() float64 { return 0 }, NewID: func() string { return "req-1" }, MaxBody: 1 << 20,
+	}
+	h := s.Handler()
+	b.ReportAllocs()
+	for b.Loop() {
+		r := httptest.NewRequestWithContext(b.Context(), "POST", "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21", strings.NewReader(hello))
+		h.ServeHTTP(httptest.NewRecorder(), r)
 	}
 }
