@@ -95,6 +95,11 @@ func (a *attempt) abort(reason error) {
 // aborted reports whether the attempt was ended by the client or by its parent.
 func (a *attempt) aborted() bool { return a.reason.Load() != nil || a.parent.Err() != nil }
 
+// timedOut reports whether the request was ended because its time was spent.
+func (a *attempt) timedOut() bool {
+	return errors.Is(context.Cause(a.parent), context.DeadlineExceeded)
+}
+
 // finish releases the timer, the context and the connection. It may be called
 // more than once.
 func (a *attempt) finish() {
@@ -248,13 +253,11 @@ func (a *attempt) failure(err error) health.Outcome {
 	return o
 }
 
-const callerDeadline = "caller's deadline"
-
 // abandonReason is why the parent ended an attempt.
 func abandonReason(cause error) string {
 	switch {
 	case errors.Is(cause, context.DeadlineExceeded):
-		return callerDeadline
+		return "caller's deadline"
 	case errors.Is(cause, context.Canceled):
 		return "caller left"
 	}

@@ -237,29 +237,32 @@ func TestTimeoutOnAReusedConnectionDropsTheIdleOnes(t *testing.T) {
 	}
 }
 
-func TestCallersDeadlineOnAReusedConnectionDropsTheIdleOnes(t *testing.T) {
-	arrived, answer := make(chan bool, 64), make(chan bool)
-	client := rawServer(t, func(conn net.Conn, r *bufio.Reader, n int) {
-		for i := 0; ; i++ {
-			if _, err := readRequest(r); err != nil {
-				return
+func TestSpentRequestOnAReusedConnectionDropsTheIdleOnes(t *testing.T) {
+	for _, cause := range []error{context.DeadlineExceeded, fmt.Errorf("no first byte: %w", context.DeadlineExceeded)} {
+		arrived, answer, silent := make(chan bool, 64), make(chan bool), make(chan bool)
+		client := rawServer(t, func(conn net.Conn, r *bufio.Reader, n int) {
+			for i := 0; ; i++ {
+				if _, err := readRequest(r); err != nil {
+					return
+				}
+				if n < 4 && i > 0 {
+					silent <- true
+					continue
+				}
+				arrived <- true
+				<-answer
+				_, _ = io.WriteString(conn, ok)
 			}
-			if n < 4 && i > 0 {
-				continue
-			}
-			arrived <- true
-			<-answer
-			_, _ = io.WriteString(conn, ok)
+		})
+		idleConns(t, client, 4, arrived, answer)
+		ctx, cancel := context.WithCancelCause(context.Background())
+		go func() { <-silent; cancel(cause) }()
+		if _, o := client.Send(ctx, newBackend(), newRequest(), nil); o.Class != health.Abandoned {
+			t.Fatalf("outcome %+v", o)
 		}
-	})
-	idleConns(t, client, 4, arrived, answer)
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	if _, o := client.Send(ctx, newBackend(), newRequest(), nil); o.Class != health.Abandoned {
-		t.Fatalf("outcome %+v", o)
+		res, outcome := send(t, client, newBackend(), newRequest())
+		readAll(t, res, outcome)
 	}
-	res, outcome := send(t, client, newBackend(), newRequest())
-	readAll(t, res, outcome)
 }
 
 func TestProbeIsSentOnANewConnection(t *testing.T) {

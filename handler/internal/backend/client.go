@@ -87,7 +87,7 @@ func (c *Client) Send(ctx context.Context, b *balancer.Backend, r *proxy.Request
 	if err != nil {
 		defer a.finish()
 		o := a.failure(err)
-		if a.reused && (o.Class == health.Failed || o.Reason == callerDeadline) {
+		if a.reused && (o.Class == health.Failed || a.timedOut()) {
 			t.Transport.replace(a.pool)
 		}
 		return nil, o

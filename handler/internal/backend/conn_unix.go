@@ -22,6 +22,8 @@ type socket struct {
 	p      []byte                // where the read under way puts its bytes
 	n      int
 	err    error
+	onPeek func(fd uintptr) // of raw.Control
+	peeked error
 
 	mu      sync.Mutex
 	change  sync.Cond
@@ -33,7 +35,7 @@ func (s *socket) init(conn net.Conn) {
 	s.change.L = &s.mu
 	if c, ok := conn.(syscall.Conn); ok {
 		if raw, err := c.SyscallConn(); err == nil {
-			s.raw, s.onRead = raw, s.tryRead
+			s.raw, s.onRead, s.onPeek = raw, s.tryRead, s.peek
 		}
 	}
 }
@@ -90,12 +92,12 @@ func (s *socket) quiet() bool {
 
 // empty reports whether nothing was received since the last read.
 func (s *socket) empty() bool {
-	var peek error
-	err := s.raw.Control(func(fd uintptr) {
-		var b [1]byte
-		_, _, peek = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	})
-	return err == nil && errors.Is(peek, syscall.EAGAIN)
+	return s.raw.Control(s.onPeek) == nil && errors.Is(s.peeked, syscall.EAGAIN)
+}
+
+func (s *socket) peek(fd uintptr) {
+	var b [1]byte
+	_, _, s.peeked = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 }
 
 func (s *socket) close() {
