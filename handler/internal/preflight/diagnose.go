@@ -1,14 +1,21 @@
 package preflight
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"spillway/handler/internal/backend"
 )
 
-// scope is what an answer says something scope.
+// scope is what a response is evidence about.
 type scope uint8
 
 const (
@@ -19,13 +26,13 @@ const (
 )
 
 var (
-	dataAction = regexp.MustCompile("data action `([^`]{1,160})`")
-	principal  = regexp.MustCompile("principal `([A-Za-z0-9-]{1,64})`")
+	dataActionPattern = regexp.MustCompile("data action `([^`]{1,160})`")
+	principalPattern  = regexp.MustCompile("principal `([A-Za-z0-9-]{1,64})`")
 )
 
-// diagnose says what the answer to a question tells, and of what. Refusals of
-// the question itself prove that there was somebody to ask
-// (facts/azure-openai.md §2, §4).
+// diagnose finds what is wrong according to the response to a test request, and
+// with what. An error that concerns only the test request itself proves that
+// path, version and credential are accepted (docs/azure-openai.md#errors).
 func diagnose(a *testResponse, t *backend.Target) (scope, diagnosis) {
 	text := strings.ToLower(a.code + " " + a.message)
 	switch {
@@ -49,8 +56,8 @@ func diagnose(a *testResponse, t *backend.Target) (scope, diagnosis) {
 	return scopeNone, diagnosis{}
 }
 
-// diagnoseRefusal is a credential, or a network, that is not let in, by the service's
-// own words.
+// diagnoseRefusal explains a 401 or 403 by the service's message
+// (docs/azure-openai.md#authentication).
 func diagnoseRefusal(a *testResponse, t *backend.Target, text string) diagnosis {
 	switch {
 	case strings.Contains(text, "permissiondenied"), strings.Contains(text, "data action"):
@@ -58,7 +65,7 @@ func diagnoseRefusal(a *testResponse, t *backend.Target, text string) diagnosis 
 	case strings.Contains(text, "authenticationtypedisabled"), strings.Contains(text, "key based authentication is disabled"):
 		return diagnosis{"keys are disabled at this resource", `Write "auth": {"mode": "managed-identity"} and give the identity the role Cognitive Services OpenAI User.`}
 	case strings.Contains(text, "virtual network"), strings.Contains(text, "firewall"):
-		return diagnosis{"its network rules do not let this machine in", "Add the app's subnet, or this machine's address, to the resource's network rules, or run this from inside the network."}
+		return diagnosis{"its network rules do not admit this machine", "Add the app's subnet, or this machine's address, to the resource's network rules, or run this from inside the network."}
 	case strings.Contains(text, "public access is disabled"), strings.Contains(text, "private endpoint"):
 		return diagnosis{"it has no public access, and was not reached through its private endpoint", "Run this from inside the network, and link the private DNS zone privatelink.openai.azure.com to it."}
 	case strings.Contains(text, "temporarily blocked"):
@@ -68,15 +75,15 @@ func diagnoseRefusal(a *testResponse, t *backend.Target, text string) diagnosis 
 	case strings.Contains(text, "subscription key"), strings.Contains(text, "invalid_api_key"):
 		return badKey(t)
 	}
-	return diagnosis{a.summary() + ", a refusal that is not known", "Check the resource's keys, roles and network rules."}
+	return diagnosis{a.summary() + ", for an unknown reason", "Check the resource's keys, roles and network rules."}
 }
 
 func missingRole(a *testResponse) diagnosis {
 	who, what := "the identity", "the data action"
-	if m := principal.FindStringSubmatch(a.message); m != nil {
+	if m := principalPattern.FindStringSubmatch(a.message); m != nil {
 		who += " " + m[1]
 	}
-	if m := dataAction.FindStringSubmatch(a.message); m != nil {
+	if m := dataActionPattern.FindStringSubmatch(a.message); m != nil {
 		what += " " + m[1]
 	}
 	return diagnosis{who + " lacks " + what, "Give it the role Cognitive Services OpenAI User on this resource (Owner and Contributor allow no inference) and wait 5 minutes."}
@@ -91,4 +98,67 @@ func badKey(t *backend.Target) diagnosis {
 		return diagnosis{"the key is refused, or the endpoint is another resource's", "Copy KEY 1 of this very resource into the app setting that auth.setting names."}
 	}
 	return diagnosis{"a credential is demanded that was not sent", `Write "auth": {"mode": "managed-identity"}, or "api-key" with its setting.`}
+}
+
+// diagnoseTransport explains why a request got no response.
+func diagnoseTransport(host string, err error) diagnosis {
+	var lookup *net.DNSError
+	var timeout net.Error
+	switch {
+	case errors.Is(err, errNoCredential):
+		return diagnoseCredential(err)
+	case errors.As(err, &lookup):
+		return diagnosis{"the name " + host + " is not found by DNS", "Correct the endpoint; with a private endpoint, link its private DNS zone to this network."}
+	case isTLSError(err):
+		return diagnosis{"TLS with " + host + " failed: " + tlsReason(err), "Use the name that the certificate is for; behind an inspecting proxy, add its root to the system's."}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return diagnosis{host + " refuses connections", "Correct host and port of the endpoint, or start what should listen there."}
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return diagnosis{"there is no route to " + host, "Check routes, firewall and private endpoint of this network."}
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return diagnosis{"no answer came from " + host + " in time", "Check firewall, private endpoint and network rules; if it is only slow, run this again."}
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return diagnosis{host + " closes the connection without an answer", "Check that the endpoint serves HTTP, and what is between it and this machine."}
+	case errors.Is(err, context.Canceled):
+		return diagnosis{"the run was cancelled", "Run it again."}
+	}
+	return diagnosis{"no HTTP answer came from " + host, "Check that the endpoint is an address of Azure OpenAI."}
+}
+
+// diagnoseCredential explains why there is no credential to send.
+func diagnoseCredential(err error) diagnosis {
+	if errors.Is(err, backend.ErrIdentityRefused) {
+		return diagnosis{"the identity was refused a token", `Assign the identity to this app, and check auth.clientId or AZURE_CLIENT_ID.`}
+	}
+	return diagnosis{"there is no token of the identity", `On a developer's machine sign in with "az login"; in Azure assign a managed identity to the app, and check auth.clientId or AZURE_CLIENT_ID.`}
+}
+
+// isTLSError reports whether the handshake failed. crypto/tls has no type for
+// most of its errors, only a prefix.
+func isTLSError(err error) bool {
+	var record tls.RecordHeaderError
+	var verify *tls.CertificateVerificationError
+	var alert tls.AlertError
+	return errors.As(err, &record) || errors.As(err, &verify) || errors.As(err, &alert) ||
+		strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "x509: ") || strings.Contains(err.Error(), "TLS handshake")
+}
+
+func tlsReason(err error) string {
+	var name x509.HostnameError
+	var authority x509.UnknownAuthorityError
+	var invalid x509.CertificateInvalidError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.As(err, &name):
+		return "the certificate is for another name"
+	case errors.As(err, &authority):
+		return "the certificate is signed by an authority that is not trusted here"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "the certificate has expired or is not valid yet, or this machine's clock is wrong"
+	case errors.As(err, &record):
+		return "it does not speak TLS on this port"
+	case strings.Contains(err.Error(), "timeout"):
+		return "the handshake does not end"
+	}
+	return "the handshake was refused"
 }

@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// Host is what the Functions host is told, and tells.
+// Host is what is known about the Functions host.
 type Host struct {
 	Folders []string // where host.json may be; the first one that has it counts
 	Hosted  bool     // a host runs this process
 	Runtime string   // FUNCTIONS_WORKER_RUNTIME
 }
 
-// hostFile is as much of host.json as matters to us
-// (facts/azure-functions-host.md §4).
+// hostFile is the part of host.json that matters here
+// (docs/functions-host.md#proxying).
 type hostFile struct {
 	Bundle     json.RawMessage `json:"extensionBundle"`
 	Extensions struct {
@@ -35,8 +35,8 @@ type hostFile struct {
 	} `json:"customHandler"`
 }
 
-// check looks at the first host.json that there is. None is no finding: a
-// handler may run without a host.
+// check checks the first host.json in Folders. None is no finding: a handler
+// may run without a host.
 func (h *Host) check(n *findings) {
 	h.checkRuntime(n)
 	for _, folder := range h.Folders {
@@ -46,7 +46,7 @@ func (h *Host) check(n *findings) {
 			continue
 		}
 		if err != nil {
-			n.add(Error, name, diagnosis{"it cannot be read", "Check its permissions."})
+			n.report(Error, name, diagnosis{"it cannot be read", "Check its permissions."})
 			return
 		}
 		checkHostFile(name, text, n)
@@ -54,8 +54,8 @@ func (h *Host) check(n *findings) {
 	}
 }
 
-// checkRuntime tells what the host takes the app for. On Flex Consumption it is no
-// app setting (facts/azure-functions-host.md §4.5), and may be unseen.
+// checkRuntime checks the language of the app. On Flex Consumption it is not an
+// app setting, and the process may not see it (docs/functions-host.md#plans).
 func (h *Host) checkRuntime(n *findings) {
 	if !h.Hosted || strings.EqualFold(h.Runtime, "custom") {
 		return
@@ -64,28 +64,28 @@ func (h *Host) checkRuntime(n *findings) {
 	if h.Runtime == "" {
 		level = Warning
 	}
-	n.add(level, "FUNCTIONS_WORKER_RUNTIME", diagnosis{"it is " + strconv.Quote(h.Runtime), `Set it to "custom"; on Flex Consumption set functionAppConfig.runtime.name instead.`})
+	n.report(level, "FUNCTIONS_WORKER_RUNTIME", diagnosis{"it is " + strconv.Quote(h.Runtime), `Set it to "custom"; on Flex Consumption set functionAppConfig.runtime.name instead.`})
 }
 
 func checkHostFile(name string, text []byte, n *findings) {
 	var f hostFile
 	if err := json.Unmarshal(text, &f); err != nil {
-		n.add(Error, name, diagnosis{"it is no valid JSON: " + err.Error(), "Correct it, or take the one that Spillway comes with."})
+		n.report(Error, name, diagnosis{"it is no valid JSON: " + err.Error(), "Correct it, or take the one that Spillway comes with."})
 		return
 	}
 	before := len(*n)
 	if f.Handler == nil {
-		n.add(Error, name, diagnosis{"customHandler is missing", "Take the host.json that Spillway comes with."})
+		n.report(Error, name, diagnosis{"customHandler is missing", "Take the host.json that Spillway comes with."})
 		return
 	}
 	if !f.Handler.Proxying {
-		n.add(Error, name, diagnosis{"customHandler.enableProxyingHttpRequest is not true: the host would buffer streams", "Set it to true."})
+		n.report(Error, name, diagnosis{"customHandler.enableProxyingHttpRequest is not true: the host would buffer streams", "Set it to true."})
 	}
 	if prefix := f.Extensions.HTTP.Prefix; prefix == nil || *prefix != "" {
-		n.add(Error, name, diagnosis{"extensions.http.routePrefix is not empty: every path would begin with it", `Set it to "".`})
+		n.report(Error, name, diagnosis{"extensions.http.routePrefix is not empty: every path would begin with it", `Set it to "".`})
 	}
 	if len(f.Bundle) > 0 && string(f.Bundle) != "null" {
-		n.add(Warning, name, diagnosis{"there is an extensionBundle, which the host downloads and HTTP does not need", "Remove it."})
+		n.report(Warning, name, diagnosis{"there is an extensionBundle, which the host downloads and HTTP does not need", "Remove it."})
 	}
 	checkExecutable(name, &f, n)
 	if len(*n) == before {
@@ -93,16 +93,17 @@ func checkHostFile(name string, text []byte, n *findings) {
 	}
 }
 
-// checkExecutable looks for the handler where the host will. Packing gives the
-// executable bit only to an entry of exactly this name.
+// checkExecutable looks for the handler where the host does. Packing sets the
+// executable bit only on an entry of exactly this name
+// (docs/functions-host.md#deployment).
 func checkExecutable(name string, f *hostFile, n *findings) {
 	d := &f.Handler.Description
 	switch {
 	case d.Executable == "":
-		n.add(Error, name, diagnosis{"customHandler.description.defaultExecutablePath is empty", `Set it to "spillway".`})
+		n.report(Error, name, diagnosis{"customHandler.description.defaultExecutablePath is empty", `Set it to "spillway".`})
 		return
 	case strings.HasPrefix(d.Executable, "./"):
-		n.add(Error, name, diagnosis{"defaultExecutablePath begins with ./, so packing does not make it executable", "Write it without."})
+		n.report(Error, name, diagnosis{"defaultExecutablePath begins with ./, so packing does not make it executable", "Write it without."})
 		return
 	}
 	file := d.Executable
@@ -112,8 +113,8 @@ func checkExecutable(name string, f *hostFile, n *findings) {
 	info, err := os.Stat(file)
 	switch {
 	case err != nil:
-		n.add(Warning, name, diagnosis{"the executable " + d.Executable + " is not beside it", "Lay out the app with scripts/stage.sh before it is packed or started."})
+		n.report(Warning, name, diagnosis{"the executable " + d.Executable + " is not in the same folder", "Lay out the app with scripts/stage.sh before it is packed or started."})
 	case info.IsDir() || info.Mode().Perm()&0o111 == 0:
-		n.add(Error, name, diagnosis{"the executable " + d.Executable + " may not be executed", "chmod 0755 it, and pack with scripts/package.sh, which keeps that."})
+		n.report(Error, name, diagnosis{"the executable " + d.Executable + " may not be executed", "chmod 0755 it, and pack with scripts/package.sh, which keeps that."})
 	}
 }

@@ -12,7 +12,7 @@ import (
 const goodHost = `{"version":"2.0","extensions":{"http":{"routePrefix":""}},
 "customHandler":{"description":{"defaultExecutablePath":"spillway"},"enableProxyingHttpRequest":true}}`
 
-func TestTheHostsFileIsHeldAgainstWhatTheHandlerNeeds(t *testing.T) {
+func TestHostFile(t *testing.T) {
 	swap := func(old, replacement string) string { return strings.Replace(goodHost, old, replacement, 1) }
 	for name, c := range map[string]struct {
 		text string
@@ -25,7 +25,7 @@ func TestTheHostsFileIsHeldAgainstWhatTheHandlerNeeds(t *testing.T) {
 		"prefix":         {swap(`"routePrefix":""`, `"routePrefix":"api"`), 0o755, "error: HOST: extensions.http.routePrefix is not empty"},
 		"no prefix":      {swap(`"routePrefix":""`, ``), 0o755, "error: HOST: extensions.http.routePrefix is not empty"},
 		"bundle":         {swap(`{`, `{"extensionBundle":{"id":"x"},`), 0o755, "warning: HOST: there is an extensionBundle"},
-		"not built":      {goodHost, 0, "warning: HOST: the executable spillway is not beside it"},
+		"not built":      {goodHost, 0, "warning: HOST: the executable spillway is not in the same folder"},
 		"not executable": {goodHost, 0o644, "error: HOST: the executable spillway may not be executed. chmod 0755"},
 		"dot":            {swap(`"spillway"`, `"./spillway"`), 0o755, "error: HOST: defaultExecutablePath begins with ./"},
 		"nameless":       {swap(`"spillway"`, `""`), 0o755, "error: HOST: customHandler.description.defaultExecutablePath is empty"},
@@ -48,7 +48,7 @@ func TestTheHostsFileIsHeldAgainstWhatTheHandlerNeeds(t *testing.T) {
 	}
 }
 
-func TestOnlyAHostIsToldTheRuntime(t *testing.T) {
+func TestRuntimeIsCheckedOnlyBehindAHost(t *testing.T) {
 	for _, c := range []struct {
 		host preflight.Host
 		want string

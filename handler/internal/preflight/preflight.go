@@ -1,8 +1,8 @@
-// Package doctor asks the outside world whether a valid configuration is also
-// true: the deployments exist, the credential is let in, the backends of a
-// pool serve the same model, the table can be written, the host is told what
-// it must be told. Each thing found is one line with its place and its fix.
-// It knows no settings and writes nothing but one row that it deletes again.
+// Package preflight checks a valid configuration against the outside world: the
+// deployments exist, the credentials are accepted, the backends of a pool serve
+// the same model, the table can be written, and host.json is right. It does not
+// know where settings come from, and writes nothing but one row, which it
+// deletes.
 package preflight
 
 import (
@@ -15,89 +15,90 @@ import (
 	"spillway/handler/internal/balancer"
 )
 
-// Input is what is examined. Targets are by pool.Backend.Index, in the order
-// of the document.
+// Input is what is checked. Targets are by balancer.Backend.Index, in the order
+// of the pool document.
 type Input struct {
 	Targets    []*backend.Target
 	Pools      []balancer.Pool
-	APIVersion string // the one that classic calls without their own are given
+	APIVersion string // that the gateway adds to requests without one
 	State      State
 	Host       Host
-	Timeout    time.Duration    // for each backend, and for the table; 0 = 15 s
+	Timeout    time.Duration    // of each backend, and of the table; 0 = 15 s
 	Now        func() time.Time // nil = time.Now
 }
 
 const (
 	defaultTimeout = 15 * time.Second
-	maxConcurrent  = 4 // backends that are asked at the same time
+	maxConcurrent  = 4 // backends checked at the same time
 )
 
-// Run looks at everything and returns what was found in the order of the
-// document: backends, pools, the table, the host. It ends with ctx, or else
-// when every backend had its patience.
-func Run(ctx context.Context, s *Input) *Report {
-	visits := make([]*resourceCheck, len(s.Targets))
-	turn := make(chan struct{}, maxConcurrent)
-	var asking sync.WaitGroup
-	for i, target := range s.Targets {
-		v := &resourceCheck{target: target, place: place(i, target.Name), apiVersion: s.APIVersion, deployments: deploymentsOf(s.Pools, i)}
-		visits[i] = v
-		asking.Go(func() {
-			turn <- struct{}{}
-			defer func() { <-turn }()
-			ctx, cancel := context.WithTimeout(ctx, s.timeout())
+// Run makes all checks and returns the findings in the order of the pool
+// document: backends, pools, the table, the host. It ends with ctx, or when
+// each check has had its timeout.
+func Run(ctx context.Context, in *Input) *Report {
+	checks := make([]*resourceCheck, len(in.Targets))
+	slots := make(chan struct{}, maxConcurrent)
+	var running sync.WaitGroup
+	for i, target := range in.Targets {
+		c := &resourceCheck{target: target, place: place(i, target.Name), apiVersion: in.APIVersion, deployments: deploymentsOf(in.Pools, i)}
+		checks[i] = c
+		running.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			ctx, cancel := context.WithTimeout(ctx, in.timeout())
 			defer cancel()
-			v.run(ctx)
+			c.run(ctx)
 		})
 	}
-	var kept findings
-	asking.Go(func() { s.checkTable(ctx, &kept) })
-	asking.Wait()
-	return s.report(visits, kept)
+	var table findings
+	running.Go(func() { in.checkTable(ctx, &table) })
+	running.Wait()
+	return in.report(checks, table)
 }
 
-// report puts the findings of all into the order of the document.
-func (s *Input) report(visits []*resourceCheck, kept findings) *Report {
-	r := &Report{Backends: len(visits)}
-	for _, v := range visits {
-		r.Findings = append(r.Findings, v.findings...)
-		r.Requests += v.requests
-		r.Paid += v.paid
+// report puts the findings into their order.
+func (in *Input) report(checks []*resourceCheck, table findings) *Report {
+	r := &Report{Backends: len(checks)}
+	for _, c := range checks {
+		r.Findings = append(r.Findings, c.findings...)
+		r.Requests += c.requests
+		r.Paid += c.paid
 	}
-	var rest findings
-	for i := range s.Pools {
-		compareModels(&s.Pools[i], visits, &rest)
-		checkSharedQuota(&s.Pools[i], s.Targets, &rest)
+	var others findings
+	for i := range in.Pools {
+		compareModels(&in.Pools[i], checks, &others)
+		checkSharedQuota(&in.Pools[i], in.Targets, &others)
 	}
-	rest = append(rest, kept...)
-	s.Host.check(&rest)
-	r.Findings = append(r.Findings, rest...)
+	others = append(others, table...)
+	in.Host.check(&others)
+	r.Findings = append(r.Findings, others...)
 	return r
 }
 
-func (s *Input) timeout() time.Duration { return cmp.Or(s.Timeout, defaultTimeout) }
+func (in *Input) timeout() time.Duration { return cmp.Or(in.Timeout, defaultTimeout) }
 
-func (s *Input) now() time.Time {
-	if s.Now == nil {
+func (in *Input) now() time.Time {
+	if in.Now == nil {
 		return time.Now()
 	}
-	return s.Now()
+	return in.Now()
 }
 
-// deployment is what a resource calls one or more models.
+// deployment is a deployment of a resource, which one or more models are mapped
+// to.
 type deployment struct {
 	name        string
-	model       string // the first of them
+	model       string // one of the models
 	provisioned bool
 
 	found       bool   // it exists
-	servedModel string // what it says it serves, in its headers; "" = unknown
-	bodyModel   string // the same, in the body of an answer
-	utilization bool   // it answers as a provisioned one does
+	servedModel string // as its headers report it; "" = unknown
+	bodyModel   string // as the body of an answer reports it
+	utilization bool   // its responses have the header of provisioned deployments
 }
 
-// deploymentsOf are the deployments of a resource that requests are sent to,
-// each once. Those that only callers name are not among them.
+// deploymentsOf are the deployments of a resource to which requests are routed,
+// each once.
 func deploymentsOf(pools []balancer.Pool, resource int) []*deployment {
 	var all []*deployment
 	known := map[string]bool{}

@@ -23,7 +23,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 const key = "a-backend-key"
 
-// healthyService is a PTU and two pay-as-you-go resources in two regions, all well.
+// healthyService is a provisioned and two pay-as-you-go resources in three
+// regions, without faults.
 func healthyService() simulator.Config {
 	chat := func(sku simulator.SKU) simulator.Deployment {
 		return simulator.Deployment{Name: "gpt-4o", Model: "gpt-4o", ModelVersion: "2024-11-20", SKU: sku}
@@ -36,17 +37,17 @@ func healthyService() simulator.Config {
 	}}
 }
 
-// newInput is the configuration that fits service.
+// newInput is the configuration of healthyService.
 func newInput(t *testing.T, sim *simulator.Service) *preflight.Input {
 	t.Helper()
-	s := &preflight.Input{
+	in := &preflight.Input{
 		APIVersion: "2024-10-21", Timeout: 5 * time.Second,
 		State: preflight.State{Store: new(memory.Store), Setting: "SPILLWAY_STATE", SharedKey: true},
 	}
 	for _, name := range []string{"ptu", "sweden", "france"} {
-		s.Targets = append(s.Targets, newTarget(t, name, sim.URL(name)))
+		in.Targets = append(in.Targets, newTarget(t, name, sim.URL(name)))
 	}
-	s.Pools = []balancer.Pool{
+	in.Pools = []balancer.Pool{
 		{Model: "gpt-4o", Backends: []balancer.Backend{
 			{Name: "ptu", Index: 0, Deployment: "gpt-4o", Region: "uksouth", Provisioned: true},
 			{Name: "sweden", Index: 1, Deployment: "gpt-4o", Region: "swedencentral"},
@@ -57,7 +58,7 @@ func newInput(t *testing.T, sim *simulator.Service) *preflight.Input {
 			{Name: "france", Index: 2, Deployment: "text-embedding-3-large", Region: "francecentral"},
 		}},
 	}
-	return s
+	return in
 }
 
 func newTarget(t *testing.T, name, address string) *backend.Target {
@@ -71,17 +72,16 @@ func newTarget(t *testing.T, name, address string) *backend.Target {
 	return &backend.Target{Name: name, Endpoint: u, Credential: backend.APIKey{Key: key}, Transport: wire}
 }
 
-// print is the report as people see it, with addresses that differ from run to
-// run replaced.
-func print(t *testing.T, s *preflight.Input) (string, *preflight.Report) {
+// print is the printed report, with variable addresses replaced.
+func print(t *testing.T, in *preflight.Input) (string, *preflight.Report) {
 	t.Helper()
-	report := preflight.Run(t.Context(), s)
+	report := preflight.Run(t.Context(), in)
 	var out bytes.Buffer
 	if err := report.Print(&out); err != nil {
 		t.Fatal(err)
 	}
 	text := out.String()
-	for _, target := range s.Targets {
+	for _, target := range in.Targets {
 		text = strings.ReplaceAll(text, target.Endpoint.Host, "HOST-"+target.Name)
 	}
 	if strings.Contains(text, key) {
@@ -107,7 +107,7 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-func TestAHealthyConfigurationHasNothingButPraiseAndCostsNothing(t *testing.T) {
+func TestHealthyConfigurationHasNoFindingsAndCostsNothing(t *testing.T) {
 	sim := simulator.Start(t, healthyService())
 	text, report := print(t, newInput(t, sim))
 	golden(t, "healthy", text)
@@ -122,20 +122,19 @@ func TestAHealthyConfigurationHasNothingButPraiseAndCostsNothing(t *testing.T) {
 			t.Errorf("%s spent tokens", e.Path)
 		}
 	}
-	if v := sim.Violations(); len(v) > 0 {
-		t.Error(v)
+	if c := sim.Violations(); len(c) > 0 {
+		t.Error(c)
 	}
 }
 
-// Each fault of a resource is said once, however many deployments it has, with
-// its own fix.
-func TestEveryRefusalHasItsOwnDiagnosis(t *testing.T) {
+// A fault of a resource is reported once for all its deployments, with its fix.
+func TestRefusalsAreDiagnosed(t *testing.T) {
 	for fault, want := range map[string]string{
 		"401-key":            "the key is refused, or the endpoint is another resource's. Copy KEY 1",
 		"401-token":          "the token is refused: of another tenant or audience, or expired. Check",
 		"401-permission":     "lacks the data action Microsoft.CognitiveServices/accounts/OpenAI/deployments/chat/completions/action. Give it the role Cognitive Services OpenAI User",
 		"403-permission":     "Give it the role Cognitive Services OpenAI User",
-		"403-network":        "its network rules do not let this machine in. Add the app's subnet",
+		"403-network":        "its network rules do not admit this machine. Add the app's subnet",
 		"403-private":        "it has no public access, and was not reached through its private endpoint. Run this from inside",
 		"403-keys-disabled":  `keys are disabled at this resource. Write "auth": {"mode": "managed-identity"}`,
 		"403-blocked":        "the resource is blocked by Azure's abuse monitoring. See",
@@ -160,16 +159,16 @@ func TestEveryRefusalHasItsOwnDiagnosis(t *testing.T) {
 	}
 }
 
-func TestAMissingDeploymentIsNamedAndTheOthersAreStillAskedFor(t *testing.T) {
+func TestMissingDeploymentDoesNotEndTheChecks(t *testing.T) {
 	sim := simulator.Start(t, healthyService())
-	s := newInput(t, sim)
-	s.Pools[0].Backends[1].Deployment = "gpt-4o-typo"
+	in := newInput(t, sim)
+	in.Pools[0].Backends[1].Deployment = "gpt-4o-typo"
 	sim.Fault("france", simulator.Fault{Action: "404-deployment", Deployment: "text-embedding-3-large"})
-	text, _ := print(t, s)
+	text, _ := print(t, in)
 	golden(t, "missing", text)
 }
 
-func TestAThrottledDeploymentExists(t *testing.T) {
+func TestThrottledDeploymentExists(t *testing.T) {
 	sim := simulator.Start(t, healthyService())
 	sim.Throttle("ptu", time.Minute)
 	sim.Throttle("sweden", time.Minute)

@@ -8,17 +8,17 @@ import (
 // Severity is how much a finding matters.
 type Severity uint8
 
-// The levels. The zero Level is OK: something that was seen to be right.
+// The severities. The zero Severity is OK: something was found to be right.
 const (
 	OK Severity = iota
 	Warning
 	Error
 )
 
-// String is the word that a line begins with.
+// String is the first word of a finding's line.
 func (l Severity) String() string { return [...]string{"ok", "warning", "error"}[l] }
 
-// Finding is one thing that was found. Fix is "" when there is nothing to do.
+// Finding is the result of one check. Fix is "" when there is nothing to do.
 type Finding struct {
 	Severity Severity
 	Place    string
@@ -35,15 +35,15 @@ func (f Finding) String() string {
 	return line
 }
 
-// Report is what an examination found, and what it took.
+// Report is the result of a run.
 type Report struct {
 	Findings []Finding
 	Backends int
-	Requests int // requests made to backends
-	Paid     int // of these, for a single token or one word's embedding
+	Requests int // sent to backends
+	Paid     int // of these, for one token or one word's embedding
 }
 
-// Count is how many findings are of the level.
+// Count is the number of findings of one severity.
 func (r *Report) Count(l Severity) int {
 	n := 0
 	for _, f := range r.Findings {
@@ -54,7 +54,7 @@ func (r *Report) Count(l Severity) int {
 	return n
 }
 
-// Print writes the findings, one a line, and the sum.
+// Print writes the findings, one a line, and a summary.
 func (r *Report) Print(w io.Writer) error {
 	for _, f := range r.Findings {
 		if _, err := fmt.Fprintln(w, f); err != nil {
@@ -78,9 +78,9 @@ func plural(n int, what string) string {
 
 func (r *Report) cost() string {
 	if r.Paid == 0 {
-		return "none of which costs anything"
+		return "all of them free"
 	}
-	return fmt.Sprintf("%d of them for a single token or word, which costs next to nothing, the others free", r.Paid)
+	return fmt.Sprintf("%d of them for a single token or word, the others free", r.Paid)
 }
 
 // findings collects findings.
@@ -90,18 +90,17 @@ func (n *findings) ok(place, format string, args ...any) {
 	*n = append(*n, Finding{OK, place, fmt.Sprintf(format, args...), ""})
 }
 
-func (n *findings) add(l Severity, place string, d diagnosis) {
-	*n = append(*n, Finding{l, place, d.problem, d.fix})
+func (n *findings) report(l Severity, place string, d diagnosis) {
+	*n = append(*n, Finding{l, place, d.problem, d.remedy})
 }
 
-// diagnosis is what is wrong, without a full stop, and a sentence that says
-// what to do about it.
-type diagnosis struct{ problem, fix string }
+// diagnosis is a problem, without a full stop, and a sentence with its remedy.
+type diagnosis struct{ problem, remedy string }
 
 func place(index int, name string) string { return fmt.Sprintf("backends[%d] %s", index, name) }
 
-// worst is the highest level among them.
-func (n findings) worst() Severity {
+// maxSeverity is the highest severity among them.
+func (n findings) maxSeverity() Severity {
 	worst := OK
 	for _, f := range n {
 		worst = max(worst, f.Severity)

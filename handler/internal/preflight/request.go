@@ -14,11 +14,10 @@ import (
 	"spillway/handler/internal/backend"
 )
 
-// errNoCredential is a request that was not made for want of a credential.
-var errNoCredential = errors.New("doctor: no credential")
+// errNoCredential: the request was not sent, because there is no credential.
+var errNoCredential = errors.New("preflight: no credential")
 
-// maxBody is as much of an answer as is looked at: one with a single word's
-// embedding is the longest.
+// maxBody is how much of a response is read. The longest is an embedding.
 const maxBody = 256 << 10
 
 // testRequest is one request to a backend.
@@ -29,7 +28,7 @@ type testRequest struct {
 	anonymous bool // without a credential
 }
 
-// testResponse is what came back.
+// testResponse is what is used of a response.
 type testResponse struct {
 	status   int
 	header   http.Header
@@ -39,8 +38,8 @@ type testResponse struct {
 	isObject bool   // the body is a JSON object
 }
 
-// roundTrip makes one request. The error is of the way there and back, or wraps
-// errCredential.
+// roundTrip makes one request. Its errors are of the transport, or wrap
+// errNoCredential.
 func roundTrip(ctx context.Context, t *backend.Target, q *testRequest) (*testResponse, error) {
 	req, err := q.build(ctx, t)
 	if err != nil {
@@ -82,7 +81,7 @@ func (q *testRequest) build(ctx context.Context, t *backend.Target) (*http.Reque
 	}
 	err = t.Credential.Apply(ctx, req.Header, nil)
 	if errors.Is(err, backend.ErrCredentialUnavailable) && ctx.Err() == nil {
-		err = t.Credential.Apply(ctx, req.Header, nil) // a developer's first sign-in takes longer than a request would wait
+		err = t.Credential.Apply(ctx, req.Header, nil) // a developer's first sign-in takes longer than Apply waits
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoCredential, err)
@@ -90,7 +89,7 @@ func (q *testRequest) build(ctx context.Context, t *backend.Target) (*http.Reque
 	return req, nil
 }
 
-// redact takes our credential out of an answer that repeats it.
+// redact removes our credential from a response that repeats it.
 func redact(body []byte, h http.Header) []byte {
 	for _, name := range []string{"Api-Key", "Authorization"} {
 		if secret := strings.TrimPrefix(h.Get(name), "Bearer "); secret != "" {
@@ -100,8 +99,9 @@ func redact(body []byte, h http.Header) []byte {
 	return body
 }
 
-// parseResponse reads the error in any of the shapes of facts/azure-openai.md §2
-// and §4: code may be a number, and a bad token's answer has no error object.
+// parseResponse reads an error in each form that the service uses
+// (docs/azure-openai.md#errors): its code may be a number, and the response to
+// a bad token has no error object.
 func parseResponse(res *http.Response, body []byte) *testResponse {
 	var read struct {
 		Model   string          `json:"model"`
@@ -124,7 +124,7 @@ func parseResponse(res *http.Response, body []byte) *testResponse {
 	return a
 }
 
-// summary is what an answer says of itself, in one line.
+// summary is the status with the response's code and message, in one line.
 func (a *testResponse) summary() string {
 	text := strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

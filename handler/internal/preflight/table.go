@@ -10,40 +10,40 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// State is where the instances agree.
+// State is the table that the instances share.
 type State struct {
-	Store     tablestore.Store // nil: in memory, so there is nothing to ask
-	Setting   string           // the app setting that says where
-	SharedKey bool             // the table is reached by its key: it refuses clocks that are 15 minutes off
+	Store     tablestore.Store // nil: in memory
+	Setting   string           // the app setting with its address
+	SharedKey bool             // requests are signed with the account key, which fails if the clocks differ by 15 minutes
 }
 
-// How far this machine's clock may be from the table's.
+// How far this machine's clock may differ from the table's.
 const (
 	maxClockSkew     = time.Minute
 	maxSharedKeySkew = 15 * time.Minute
 )
 
-// checkTable writes a row of its own, reads it back and deletes it. Its
-// partition is nobody else's.
-func (s *Input) checkTable(ctx context.Context, n *findings) {
-	if s.State.Store == nil {
-		n.ok("SPILLWAY_STATE", "state is in memory, so there is no table to ask")
+// checkTable inserts a row in a partition of its own, reads it and deletes it.
+func (in *Input) checkTable(ctx context.Context, n *findings) {
+	if in.State.Store == nil {
+		n.ok("SPILLWAY_STATE", "state is in memory, so there is no table to check")
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout())
+	ctx, cancel := context.WithTimeout(ctx, in.timeout())
 	defer cancel()
-	row := tablestore.Row{Partition: "doctor", Key: rand.Text(), Columns: map[string]string{"word": rand.Text()}}
-	before := s.now()
-	reply, err := roundTripRow(ctx, s.State.Store, row)
-	s.checkClock(reply.Date, before, n)
+	row := tablestore.Row{Partition: "preflight", Key: rand.Text(), Columns: map[string]string{"value": rand.Text()}}
+	before := in.now()
+	reply, err := roundTripRow(ctx, in.State.Store, row)
+	in.checkClock(reply.Date, before, n)
 	if err != nil {
-		n.add(Error, s.State.Setting, diagnoseTable(err))
+		n.report(Error, in.State.Setting, diagnoseTable(err))
 		return
 	}
-	n.ok(s.State.Setting, "the table takes a row, gives it back and deletes it")
+	n.ok(in.State.Setting, "a row was written to the table, read and deleted")
 }
 
-// roundTripRow is one row's whole life. The reply is that of its first exchange.
+// roundTripRow inserts, reads and deletes a row. The reply is that of the
+// insert.
 func roundTripRow(ctx context.Context, store tablestore.Store, row tablestore.Row) (tablestore.Response, error) {
 	version, reply, err := store.Put(ctx, row)
 	if err != nil {
@@ -51,11 +51,11 @@ func roundTripRow(ctx context.Context, store tablestore.Store, row tablestore.Ro
 	}
 	row.Version = version
 	back, _, err := store.Get(ctx, row.Partition, row.Key)
-	if err == nil && back.Columns["word"] != row.Columns["word"] {
+	if err == nil && back.Columns["value"] != row.Columns["value"] {
 		err = errRowChanged
 	}
 	if err != nil {
-		_, _ = store.Delete(ctx, row) // nothing is to be left behind; the first error counts
+		_, _ = store.Delete(ctx, row) // leave nothing; the first error counts
 		return reply, fmt.Errorf("read the row back: %w", err)
 	}
 	if _, err := store.Delete(ctx, row); err != nil {
@@ -64,8 +64,8 @@ func roundTripRow(ctx context.Context, store tablestore.Store, row tablestore.Ro
 	return reply, nil
 }
 
-// errRowChanged is a row that came back as another.
-var errRowChanged = errors.New("doctor: the row came back changed")
+// errRowChanged: the row that was read differs from the one inserted.
+var errRowChanged = errors.New("preflight: the row came back changed")
 
 func diagnoseTable(err error) diagnosis {
 	fix := "Give the identity the role Storage Table Data Contributor on the account, or copy the connection string again; check the account's network rules and this machine's clock."
@@ -75,7 +75,8 @@ func diagnoseTable(err error) diagnosis {
 	return diagnosis{"the table cannot be used: " + oneLine(err), fix}
 }
 
-// oneLine is an error's beginning: the SDK prints whole answers behind it.
+// oneLine is the beginning of an error, without the whole responses that the
+// SDK appends.
 func oneLine(err error) string {
 	text := err.Error()
 	for i, r := range text {
@@ -86,24 +87,24 @@ func oneLine(err error) string {
 	return text
 }
 
-// checkClock compares this machine's checkClock with the table's, which answered at some
-// time after before and tells whole seconds only.
-func (s *Input) checkClock(theirs, before time.Time, n *findings) {
+// checkClock compares this machine's clock with the table's, which responded at
+// some time after before, in whole seconds.
+func (in *Input) checkClock(theirs, before time.Time, n *findings) {
 	if theirs.IsZero() {
 		return
 	}
 	off, side := before.Sub(theirs), "ahead of"
-	if after := s.now(); theirs.After(after) {
+	if after := in.now(); theirs.After(after) {
 		off, side = theirs.Sub(after), "behind"
 	}
 	const at = "clock"
 	fix := "Let this machine set its clock by NTP."
 	problem := fmt.Sprintf("it is %v %s the table's", off.Round(time.Second), side)
 	switch {
-	case off > maxSharedKeySkew && s.State.SharedKey:
-		n.add(Error, at, diagnosis{problem + ", and beyond 15m0s shared keys are refused", fix})
+	case off > maxSharedKeySkew && in.State.SharedKey:
+		n.report(Error, at, diagnosis{problem + ", and beyond 15m0s shared keys are refused", fix})
 	case off > maxClockSkew:
-		n.add(Warning, at, diagnosis{problem + "; the fleet counts in the table's time, but tokens and certificates do not", fix})
+		n.report(Warning, at, diagnosis{problem + "; the instances use the table's time, but tokens and certificates do not", fix})
 	default:
 		n.ok(at, "it is within %v of the table's", maxClockSkew)
 	}

@@ -13,7 +13,7 @@ import (
 	"spillway/handler/internal/tablestore/memory"
 )
 
-// faultyStore is a table that goes wrong at one step.
+// faultyStore is a table that fails in one operation.
 type faultyStore struct {
 	memory.Store
 	refuse bool // to insert
@@ -21,29 +21,29 @@ type faultyStore struct {
 	keep   bool // what is deleted
 }
 
-func (s *faultyStore) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
-	if s.refuse {
+func (in *faultyStore) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+	if in.refuse {
 		return "", tablestore.Response{}, fmt.Errorf("%w: status 403 AuthorizationPermissionMismatch\nsecond line", tablestore.ErrRefused)
 	}
-	return s.Store.Put(ctx, row)
+	return in.Store.Put(ctx, row)
 }
 
-func (s *faultyStore) Get(ctx context.Context, partition, name string) (tablestore.Row, tablestore.Response, error) {
-	row, reply, err := s.Store.Get(ctx, partition, name)
-	if s.alter {
-		row.Columns = map[string]string{"word": "another"}
+func (in *faultyStore) Get(ctx context.Context, partition, name string) (tablestore.Row, tablestore.Response, error) {
+	row, reply, err := in.Store.Get(ctx, partition, name)
+	if in.alter {
+		row.Columns = map[string]string{"value": "another"}
 	}
 	return row, reply, err
 }
 
-func (s *faultyStore) Delete(ctx context.Context, row tablestore.Row) (tablestore.Response, error) {
-	if s.keep {
+func (in *faultyStore) Delete(ctx context.Context, row tablestore.Row) (tablestore.Response, error) {
+	if in.keep {
 		return tablestore.Response{}, fmt.Errorf("%w: no answer", tablestore.ErrUnknown)
 	}
-	return s.Store.Delete(ctx, row)
+	return in.Store.Delete(ctx, row)
 }
 
-func TestTheTableIsWrittenReadAndLeftEmpty(t *testing.T) {
+func TestTableIsWrittenReadAndLeftEmpty(t *testing.T) {
 	store := new(memory.Store)
 	text, report := print(t, &preflight.Input{State: preflight.State{Store: store, Setting: "SPILLWAY_STATE"}})
 	rows, _, err := store.List(t.Context(), "", "", "")
@@ -52,7 +52,7 @@ func TestTheTableIsWrittenReadAndLeftEmpty(t *testing.T) {
 	}
 }
 
-func TestATableThatCannotBeUsedIsAnError(t *testing.T) {
+func TestTableFaults(t *testing.T) {
 	cut := &chaos.Store{Inner: new(memory.Store)}
 	cut.SetPartitioned(true)
 	for name, c := range map[string]struct {
@@ -60,7 +60,7 @@ func TestATableThatCannotBeUsedIsAnError(t *testing.T) {
 		want  string
 	}{
 		"role":    {&faultyStore{refuse: true}, "insert a row: table: refused: status 403 AuthorizationPermissionMismatch. Give the identity the role Storage Table Data Contributor"},
-		"altered": {&faultyStore{alter: true}, "read the row back: doctor: the row came back changed. Give"},
+		"altered": {&faultyStore{alter: true}, "read the row back: preflight: the row came back changed. Give"},
 		"kept":    {&faultyStore{keep: true}, "delete the row: table: outcome unknown: no answer. Check the account's name"},
 		"cut off": {cut, "insert a row: table: outcome unknown"},
 	} {
@@ -77,7 +77,7 @@ func TestATableThatCannotBeUsedIsAnError(t *testing.T) {
 	}
 }
 
-func TestClocksThatDifferAreToldFrom(t *testing.T) {
+func TestClockSkew(t *testing.T) {
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
 		ours time.Duration // ahead of the table's

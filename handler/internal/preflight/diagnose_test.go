@@ -12,7 +12,7 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-func TestWhatLiesOnTheWayIsClassed(t *testing.T) {
+func TestTransportFaults(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(sim *simulator.Service, target *backend.Target)
 		want  string
@@ -31,10 +31,10 @@ func TestWhatLiesOnTheWayIsClassed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sim := simulator.Start(t, healthyService())
-			s := newInput(t, sim)
-			s.Timeout = 300 * time.Millisecond
-			c.spoil(sim, s.Targets[1])
-			text, report := print(t, s)
+			in := newInput(t, sim)
+			in.Timeout = 300 * time.Millisecond
+			c.spoil(sim, in.Targets[1])
+			text, report := print(t, in)
 			if report.Count(preflight.Error) != 1 || !strings.Contains(text, c.want) || !strings.Contains(text, "error: backends[1] sweden: ") {
 				t.Errorf("want one error with %q:\n%s", c.want, text)
 			}
@@ -46,7 +46,7 @@ type failingCredential struct{ err error }
 
 func (b failingCredential) Apply(context.Context, http.Header, http.Header) error { return b.err }
 
-func TestTLSThatFailsSaysWhy(t *testing.T) {
+func TestTLSFaults(t *testing.T) {
 	for mode, want := range map[simulator.TLSMode]string{
 		simulator.TLSExpired:   "the certificate has expired or is not valid yet",
 		simulator.TLSWrongName: "the certificate is for another name",
@@ -58,12 +58,12 @@ func TestTLSThatFailsSaysWhy(t *testing.T) {
 			cfg := healthyService()
 			cfg.Resources[1].TLS = mode
 			sim := simulator.StartTLS(t, cfg)
-			s := newInput(t, sim)
-			for _, target := range s.Targets {
+			in := newInput(t, sim)
+			for _, target := range in.Targets {
 				target.Transport = backend.NewTransport(backend.TransportOptions{RootCAs: sim.CAPool(), HandshakeTimeout: 200 * time.Millisecond})
 				t.Cleanup(target.Transport.CloseIdleConnections)
 			}
-			text, report := print(t, s)
+			text, report := print(t, in)
 			if report.Count(preflight.Error) != 1 || !strings.Contains(text, "error: backends[1] sweden") || !strings.Contains(text, want) {
 				t.Errorf("want one error with %q:\n%s", want, text)
 			}
