@@ -31,23 +31,36 @@ func (c *call) usage(completion int) tokenUsage {
 
 // chat serves chat/completions.
 func (c *call) chat() {
-	answers := make([]choice, max(1, c.request.N))
-	total := 0
-	for i := range answers {
-		answers[i] = c.generateChoice(i)
-		total += len(answers[i].tokens)
-	}
+	choices, use := c.generateChoices()
 	if c.request.Stream {
-		c.streamChat(answers, c.usage(total))
+		c.streamChat(choices, use)
 		return
 	}
-	if !c.sleep(c.answerDelay(total)) {
-		c.clientDisconnected()
-		return
+	if c.waitFor(use) {
+		c.recordUsage(use)
+		c.writeResponse(http.StatusOK, "", c.chatBody(choices, use))
 	}
-	use := c.usage(total)
-	c.recordUsage(use)
-	c.writeResponse(200, "", c.chatBody(answers, use))
+}
+
+// generateChoices generates the choices of a request, and their usage.
+func (c *call) generateChoices() ([]choice, tokenUsage) {
+	choices := make([]choice, max(1, c.request.N))
+	total := 0
+	for i := range choices {
+		choices[i] = c.generateChoice(i)
+		total += len(choices[i].tokens)
+	}
+	return choices, c.usage(total)
+}
+
+// waitFor takes the time of a whole response and reports whether the client is
+// still connected.
+func (c *call) waitFor(use tokenUsage) bool {
+	if c.sleep(c.answerDelay(use.completion - use.reasoning)) {
+		return true
+	}
+	c.clientDisconnected()
+	return false
 }
 
 // recordUsage records the tokens of a response that is sent at once.
@@ -86,15 +99,15 @@ func (c *call) outputText(index int) []string {
 	return c.textTokens(index, 1<<20)
 }
 
-func (c *call) chatBody(answers []choice, use tokenUsage) []byte {
-	choices := make([]string, len(answers))
-	for i, a := range answers {
-		choices[i] = c.chatChoice(i, a)
+func (c *call) chatBody(choices []choice, use tokenUsage) []byte {
+	rendered := make([]string, len(choices))
+	for i, a := range choices {
+		rendered[i] = c.chatChoice(i, a)
 	}
 	return fmt.Appendf(nil,
 		`{"id":%s,"object":"chat.completion","created":%d,"model":%s,"system_fingerprint":"fp_a1b2c3d4e5","service_tier":%s,%s,"choices":[%s],"usage":%s}`,
 		quote(c.completionID()), c.arrived.Unix(), quote(c.spec.servedModel()), quote(c.tier), promptFilterResults(),
-		strings.Join(choices, ","), use.json())
+		strings.Join(rendered, ","), use.json())
 }
 
 func (c *call) chatChoice(i int, a choice) string {
@@ -163,14 +176,14 @@ const emptyFilter = `"content_filter_results":{}`
 
 // streamChat streams the choices one after the other
 // (docs/azure-openai.md#streams).
-func (c *call) streamChat(answers []choice, use tokenUsage) {
+func (c *call) streamChat(choices []choice, use tokenUsage) {
 	k := c.chatChunks()
 	s := c.openStream(dialectChat, k.promptFilter())
 	if !s.pause(c.firstTokenDelay()) {
 		return
 	}
 	c.update(func(e *Entry) { e.CompletionTokens += c.spec.ReasoningTokens })
-	for i, a := range answers {
+	for i, a := range choices {
 		if !s.sendChoice(k, i, a) {
 			return
 		}
@@ -289,27 +302,20 @@ func lateAnnotation(index, from, to int, usage string) event {
 
 // completions serves the legacy text completions, plain and streamed.
 func (c *call) completions() {
-	answers := make([]choice, max(1, c.request.N))
-	total := 0
-	for i := range answers {
-		answers[i] = c.generateChoice(i)
-		total += len(answers[i].tokens)
-	}
-	use := c.usage(total)
+	choices, use := c.generateChoices()
 	if c.request.Stream {
-		c.streamCompletions(answers, use)
+		c.streamCompletions(choices, use)
 		return
 	}
-	if !c.sleep(c.answerDelay(total)) {
-		c.clientDisconnected()
+	if !c.waitFor(use) {
 		return
 	}
-	choices := make([]string, len(answers))
-	for i, a := range answers {
-		choices[i] = completionChoice(i, strings.Join(a.tokens, ""), a.reason, safeResults)
+	texts := make([]string, len(choices))
+	for i, one := range choices {
+		texts[i] = completionChoice(i, strings.Join(one.tokens, ""), one.reason, safeResults)
 	}
 	c.recordUsage(use)
-	c.writeResponse(http.StatusOK, "", []byte(c.completionHead()+`"choices":[`+strings.Join(choices, ",")+`],"usage":`+use.json()+`}`))
+	c.writeResponse(http.StatusOK, "", []byte(c.completionHead()+`"choices":[`+strings.Join(texts, ",")+`],"usage":`+use.json()+`}`))
 }
 
 func (c *call) completionHead() string {
@@ -322,7 +328,7 @@ func completionChoice(i int, text, reason, filter string) string {
 		quote(text), i, quoteOrNull(reason), filter)
 }
 
-func (c *call) streamCompletions(answers []choice, use tokenUsage) {
+func (c *call) streamCompletions(choices []choice, use tokenUsage) {
 	head, tail := c.completionHead(), ""
 	if c.reportsUsage() {
 		tail = `,"usage":null`
@@ -333,7 +339,7 @@ func (c *call) streamCompletions(answers []choice, use tokenUsage) {
 	if !s.pause(c.firstTokenDelay()) {
 		return
 	}
-	for i, a := range answers {
+	for i, a := range choices {
 		for k, token := range a.tokens {
 			if k > 0 && !s.pause(c.tokenDelay(k)) {
 				return

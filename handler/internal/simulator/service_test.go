@@ -69,7 +69,11 @@ func do(ctx context.Context, s *simulator.Service, resource, path, body string, 
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	client := &http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true}}
+	return readReply(&http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true}}, req)
+}
+
+// readReply sends a request and reads the response to its end.
+func readReply(client *http.Client, req *http.Request) (reply, error) {
 	res, err := client.Do(req)
 	if err != nil {
 		return reply{}, err

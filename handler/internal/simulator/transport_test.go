@@ -165,13 +165,7 @@ func send(t *testing.T, client *http.Client, url, body string, headers []string)
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	res, err := client.Do(req)
-	if err != nil {
-		return reply{}, err
-	}
-	defer res.Body.Close()
-	read, err := io.ReadAll(res.Body)
-	return reply{res.StatusCode, res.Header, string(read), err}, nil
+	return readReply(client, req)
 }
 
 func TestCloseIdle(t *testing.T) {

@@ -13,6 +13,20 @@ import (
 // the test.
 func startPeer(t *testing.T) (port int, conns <-chan net.Conn) {
 	t.Helper()
+	address, accepted := acceptAll(t)
+	served := make(chan net.Conn, cap(accepted))
+	go func() {
+		for conn := range accepted {
+			served <- conn
+			go respondAll(conn)
+		}
+	}()
+	return address.Port, served
+}
+
+// acceptAll listens on a free port until the test ends.
+func acceptAll(t *testing.T) (*net.TCPAddr, chan net.Conn) {
+	t.Helper()
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -20,16 +34,16 @@ func startPeer(t *testing.T) (port int, conns <-chan net.Conn) {
 	t.Cleanup(func() { listener.Close() })
 	accepted := make(chan net.Conn, 16)
 	go func() {
+		defer close(accepted)
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
 			accepted <- conn
-			go respondAll(conn)
 		}
 	}()
-	return listener.Addr().(*net.TCPAddr).Port, accepted
+	return listener.Addr().(*net.TCPAddr), accepted
 }
 
 func respondAll(conn net.Conn) {

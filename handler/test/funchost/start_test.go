@@ -167,22 +167,8 @@ func TestHandlerThatNeverListensStopsTheHost(t *testing.T) {
 // startLatch holds a handler before it listens, until open is called.
 func startLatch(t *testing.T) (address string, open func()) {
 	t.Helper()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	held := make(chan net.Conn, 16)
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			held <- conn
-		}
-	}()
-	t.Cleanup(func() { listener.Close() })
-	return listener.Addr().String(), func() { (<-held).Close() }
+	at, held := acceptAll(t)
+	return at.String(), func() { (<-held).Close() }
 }
 
 func TestRequestsAreHeldUntilReady(t *testing.T) {
