@@ -71,7 +71,7 @@ func attempted(d *requestRecord, i int) string {
 }
 
 func attemptOutcome(a *proxy.Attempt) string {
-	took := formatDuration(a.Took)
+	took := formatDuration(a.Duration)
 	because, wait := "", ""
 	if a.Outcome.RawWait > 0 {
 		wait = ", wait " + formatDuration(a.Outcome.RawWait)

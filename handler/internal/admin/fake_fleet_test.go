@@ -203,8 +203,8 @@ type fakeRequest struct {
 func (w *fakeFleet) finish(v fakeRequest) {
 	began := w.at().Add(-v.ago - v.took)
 	for i, at := 0, began; i < len(v.attempts); i++ {
-		v.attempts[i].Began = at
-		at = at.Add(v.attempts[i].Took)
+		v.attempts[i].Start = at
+		at = at.Add(v.attempts[i].Duration)
 	}
 	x := &api.RequestRecord{
 		ID: v.id, Start: began, Duration: v.took, Method: "POST", Operation: "chat/completions", Family: "v1", Consumer: v.consumer,
@@ -223,7 +223,7 @@ func (w *fakeFleet) finish(v fakeRequest) {
 		x.Result.ServedBy, x.Backend, x.Result.Err = last.Backend, last.Backend, nil
 		x.Result.Delivery = proxy.Delivery{
 			Committed: true, Usage: v.tokens, FinishReason: "stop", Outcome: last.Outcome,
-			FirstToken: last.Began.Add(last.Took / 4),
+			FirstToken: last.Start.Add(last.Duration / 4),
 		}
 	} else {
 		x.Code = "no_backend_available"
@@ -234,17 +234,17 @@ func (w *fakeFleet) finish(v fakeRequest) {
 func served(b *balancer.Backend, took time.Duration, utilization float64) proxy.Attempt {
 	s := health.NoSignals()
 	s.Utilization = utilization
-	return proxy.Attempt{Backend: b, Status: 200, Took: took, Outcome: health.Outcome{Signals: s}}
+	return proxy.Attempt{Backend: b, Status: 200, Duration: took, Outcome: health.Outcome{Signals: s}}
 }
 
 func throttledBy(b *balancer.Backend, wait time.Duration) proxy.Attempt {
-	return proxy.Attempt{Backend: b, Status: 429, Took: 9 * time.Millisecond, Outcome: health.Outcome{
+	return proxy.Attempt{Backend: b, Status: 429, Duration: 9 * time.Millisecond, Outcome: health.Outcome{
 		Class: health.Throttled, Wait: wait, RawWait: wait, Limit: health.LimitProvisioned, Reason: "429 provisioned", Signals: health.NoSignals(),
 	}}
 }
 
 func failedBy(b *balancer.Backend, why string, status int) proxy.Attempt {
-	return proxy.Attempt{Backend: b, Status: status, Took: 31 * time.Millisecond, Outcome: health.Outcome{
+	return proxy.Attempt{Backend: b, Status: status, Duration: 31 * time.Millisecond, Outcome: health.Outcome{
 		Class: health.Failed, Reason: why, Signals: health.NoSignals(),
 	}}
 }

@@ -79,7 +79,7 @@ func (r *Recent) countAttempt(result *proxy.Result, i int, end time.Time) {
 	if i == len(result.Attempts)-1 && a.Backend == result.ServedBy {
 		c.Served, c.Tokens = 1, result.Delivery.Usage.Total()
 		if at := result.Delivery.FirstToken; !at.IsZero() {
-			first = max(at.Sub(a.Began), 0)
+			first = max(at.Sub(a.Start), 0)
 		}
 	}
 	r.slots[slot].add(end, c, first)

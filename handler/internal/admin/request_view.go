@@ -160,6 +160,6 @@ func candidateStatus(d *requestRecord, i int) CandidateStatus {
 func attemptStatus(a *proxy.Attempt) AttemptStatus {
 	return AttemptStatus{
 		Backend: a.Backend.Name, Verdict: a.Outcome.Class.String(), Why: a.Outcome.Reason, Status: a.Status, Probe: a.Probe,
-		TookMS: milliseconds(a.Took), WaitMS: milliseconds(a.Outcome.RawWait),
+		TookMS: milliseconds(a.Duration), WaitMS: milliseconds(a.Outcome.RawWait),
 	}
 }

@@ -12,9 +12,9 @@ import (
 )
 
 // attempt sends the request to one backend and delivers the response. It returns
-// the verdict, and whether the caller has its response.
+// the class of the outcome, and whether the caller has its response.
 func (r *run) attempt(ctx context.Context, b *balancer.Backend, permit health.Permit) (health.OutcomeClass, bool) {
-	t := &attempt{run: r, backend: b, permit: permit, result: r.result, began: r.Now()}
+	t := &attempt{run: r, backend: b, permit: permit, result: r.result, start: r.Now()}
 	return t.do(ctx)
 }
 
@@ -25,7 +25,7 @@ type attempt struct {
 	permit    health.Permit
 	result    *Result        // which records it
 	hedged    *hedgedRequest // which it is part of; nil = not hedged
-	began     time.Time
+	start     time.Time
 	cancel    context.CancelCauseFunc // of a probe; nil otherwise
 	entry     *Attempt
 	probeLost atomic.Bool
@@ -52,7 +52,7 @@ func (t *attempt) do(ctx context.Context) (health.OutcomeClass, bool) {
 		return health.Abandoned, false
 	}
 	outcome = t.attribute(ctx, outcome)
-	t.result.Attempts = append(t.result.Attempts, Attempt{Backend: t.backend, Began: t.began, Probe: t.permit.Probe})
+	t.result.Attempts = append(t.result.Attempts, Attempt{Backend: t.backend, Start: t.start, Probe: t.permit.Probe})
 	t.entry = &t.result.Attempts[len(t.result.Attempts)-1]
 	if res == nil {
 		t.settleOutcome(outcome)
@@ -114,7 +114,7 @@ func (t *attempt) reportOnce(report func()) {
 // deliverResponse delivers a response and records what became of it.
 func (t *attempt) deliverResponse(ctx context.Context, res *http.Response, headerOutcome health.Outcome) (health.OutcomeClass, bool) {
 	d := t.deliver(ctx, &BackendResponse{
-		Backend: t.backend, Model: t.result.Pool.Model, Response: res, Result: t.result, Began: t.began,
+		Backend: t.backend, Model: t.result.Pool.Model, Response: res, Result: t.result, Start: t.start,
 		Cancel: func(error) { _ = res.Body.Close() }, Hooks: CommitHooks{MayCommit: t.mayCommit, Committed: t.onCommit},
 	})
 	if headerOutcome.Class != health.Served { // an error that is relayed to the caller
@@ -123,7 +123,7 @@ func (t *attempt) deliverResponse(ctx context.Context, res *http.Response, heade
 	d.Outcome = t.attribute(ctx, d.Outcome)
 	d.Outcome.Signals = headerOutcome.Signals
 	if !d.FirstToken.IsZero() {
-		t.Load.recordFirstToken(t.backend.Slot, d.FirstToken.Sub(t.began))
+		t.Load.recordFirstToken(t.backend.Slot, d.FirstToken.Sub(t.start))
 	}
 	t.settleOutcome(d.Outcome)
 	if d.Committed {
@@ -156,7 +156,7 @@ func (t *attempt) onCommit() {
 
 // settleOutcome records the outcome and reports it to the shared state.
 func (t *attempt) settleOutcome(o health.Outcome) {
-	t.entry.Outcome, t.entry.Took = o, t.Now().Sub(t.began)
+	t.entry.Outcome, t.entry.Duration = o, t.Now().Sub(t.start)
 	t.reportOnce(func() { t.Health.ReportOutcome(t.permit, o) })
 }
 

@@ -60,7 +60,7 @@ func (t *attempt) attributeTimeout(ctx context.Context, o health.Outcome) health
 		return o
 	}
 	o.Reason = timedOutWhy
-	if t.Now().Sub(t.began) >= t.ResponseTimeout/2 {
+	if t.Now().Sub(t.start) >= t.ResponseTimeout/2 {
 		o.Class = health.Failed
 	}
 	return o

@@ -30,7 +30,7 @@ func (d *deferredResponse) appliesTo(b *balancer.Backend) bool {
 	return d != nil && d.wholeGroup && d.backend.Priority == b.Priority
 }
 
-// Values of Reason in outcomes with the verdict Served that another backend may
+// Values of Reason in outcomes of class Served that another backend may
 // better.
 const (
 	// ContextLength: the prompt is too long for the deployment.
@@ -106,7 +106,7 @@ func (r *run) deliverDeferred(ctx context.Context) bool {
 		return false
 	}
 	r.result.Delivery = r.deliver(ctx, &BackendResponse{
-		Backend: r.deferred.backend, Model: r.result.Pool.Model, Response: r.deferred.response, Result: r.result, Began: r.Now(),
+		Backend: r.deferred.backend, Model: r.result.Pool.Model, Response: r.deferred.response, Result: r.result, Start: r.Now(),
 		Cancel: func(error) {}, Hooks: CommitHooks{MayCommit: r.meetsDeadline, Committed: func() {}},
 	})
 	r.result.ServedBy = r.deferred.backend

@@ -41,11 +41,11 @@ type hedgedRequest struct {
 // hedgeAttempt is one of them, in a goroutine of its own.
 type hedgeAttempt struct {
 	*attempt
-	ended      chan struct{}
-	stop       context.CancelCauseFunc
-	verdict    health.OutcomeClass
-	done       bool
-	panicValue any // of deliver
+	ended        chan struct{}
+	stop         context.CancelCauseFunc
+	outcomeClass health.OutcomeClass
+	done         bool
+	panicValue   any // of deliver
 }
 
 // tryHedged makes an attempt at the first candidate and, when it has no meaningful
@@ -105,7 +105,7 @@ func (r *run) startAttempt(ctx context.Context, hedged *hedgedRequest, b *balanc
 	result := *r.result // a copy: two attempts write concurrently
 	result.Attempts = slices.Clone(r.result.Attempts)
 	e := &hedgeAttempt{ended: make(chan struct{}), attempt: &attempt{
-		run: r, backend: b, permit: permit, result: &result, hedged: hedged, began: r.Now(),
+		run: r, backend: b, permit: permit, result: &result, hedged: hedged, start: r.Now(),
 	}}
 	ctx, e.stop = context.WithCancelCause(ctx)
 	if !hedged.add(e) {
@@ -116,7 +116,7 @@ func (r *run) startAttempt(ctx context.Context, hedged *hedgedRequest, b *balanc
 		defer close(e.ended)
 		defer e.stop(nil)
 		defer func() { e.panicValue = recover() }()
-		e.verdict, e.done = e.do(ctx)
+		e.outcomeClass, e.done = e.do(ctx)
 	}()
 	return e
 }
@@ -183,11 +183,11 @@ func (r *run) record(hedged *hedgedRequest, h *hedgeStats) bool {
 		if e.done {
 			done = true
 			r.result.Delivery, r.result.ServedBy = e.result.Delivery, e.backend
-			h.recordFirstToken(e.result.Delivery.FirstToken.Sub(e.began), percentile)
+			h.recordFirstToken(e.result.Delivery.FirstToken.Sub(e.start), percentile)
 		} else if e.recorded() > 0 && e.entry.Outcome.Reason == lostWhy {
-			h.recordFirstToken(e.entry.Took, percentile)
+			h.recordFirstToken(e.entry.Duration, percentile)
 		}
-		r.recordFailure(e.backend, e.verdict)
+		r.recordFailure(e.backend, e.outcomeClass)
 	}
 	return done
 }

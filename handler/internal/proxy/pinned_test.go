@@ -20,7 +20,7 @@ func (f *fixture) forward(r *proxy.Request) *proxy.Result {
 	f.t.Helper()
 	return f.proxy.Do(f.t.Context(), []*balancer.Pool{f.pool}, r, func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		a.Hooks.Committed()
-		return proxy.Delivery{Committed: true, FirstToken: a.Began}
+		return proxy.Delivery{Committed: true, FirstToken: a.Start}
 	})
 }
 

@@ -144,14 +144,14 @@ func (r *run) tryOne(ctx context.Context, candidates []balancer.Candidate, permi
 		return r.tryHedged(ctx, candidates, permit, h)
 	}
 	b := candidates[0].Backend
-	verdict, done := r.attempt(ctx, b, permit)
-	r.recordFailure(b, verdict)
+	class, done := r.attempt(ctx, b, permit)
+	r.recordFailure(b, class)
 	return done
 }
 
-func (r *run) recordFailure(b *balancer.Backend, verdict health.OutcomeClass) {
-	r.lastFailed = verdict == health.Failed
-	if r.lastFailed || verdict == health.Misconfigured {
+func (r *run) recordFailure(b *balancer.Backend, class health.OutcomeClass) {
+	r.lastFailed = class == health.Failed
+	if r.lastFailed || class == health.Misconfigured {
 		r.failed = append(r.failed, b.Slot)
 	}
 }

@@ -121,7 +121,7 @@ func (f *fixture) do(ctx context.Context, c *consumer.Consumer, pools ...*balanc
 			return f.deliver(ctx, a)
 		}
 		a.Hooks.Committed()
-		return proxy.Delivery{Committed: true, FirstToken: a.Began}
+		return proxy.Delivery{Committed: true, FirstToken: a.Start}
 	})
 }
 
@@ -408,7 +408,7 @@ func TestFirstTokenIsMovingAverage(t *testing.T) {
 		f := newFixture(t, 1)
 		for _, took := range []time.Duration{800, 1600} {
 			f.deliver = func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
-				return proxy.Delivery{Committed: true, FirstToken: a.Began.Add(took * time.Millisecond)}
+				return proxy.Delivery{Committed: true, FirstToken: a.Start.Add(took * time.Millisecond)}
 			}
 			f.do(t.Context(), nil)
 		}

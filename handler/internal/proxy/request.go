@@ -112,7 +112,7 @@ type BackendResponse struct {
 	Model    string // of the pool that serves, which may be a fallback of the one asked for
 	Response *http.Response
 	Result   *Result                 // of the request so far; read-only
-	Began    time.Time               // when the attempt began
+	Start    time.Time               // when the attempt began
 	Cancel   context.CancelCauseFunc // ends the attempt and closes its connection
 	Hooks    CommitHooks
 }

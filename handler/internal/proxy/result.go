@@ -33,14 +33,14 @@ var (
 
 // Attempt is one attempt of a request.
 type Attempt struct {
-	Backend *balancer.Backend
-	Began   time.Time
-	Outcome health.Outcome
-	Status  int // of the backend's response; 0 = none
-	Probe   bool
-	Took    time.Duration // until its outcome; of a stream, until its end
-	Hedge   bool          // started because the one before was slow
-	Wasted  usage.Tokens  // known usage of a response that was not delivered
+	Backend  *balancer.Backend
+	Start    time.Time
+	Outcome  health.Outcome
+	Status   int // of the backend's response; 0 = none
+	Probe    bool
+	Duration time.Duration // until its outcome; of a stream, until its end
+	Hedge    bool          // started because the one before was slow
+	Wasted   usage.Tokens  // known usage of a response that was not delivered
 }
 
 // Result is what became of one request.

@@ -38,7 +38,7 @@ func failedAs(problem string) string {
 // have ended.
 func runScript(x *fixture, script func(send func(string), end func(error))) proxy.Delivery {
 	w := piped(x)
-	x.response.Began = time.Now()
+	x.response.Start = time.Now()
 	result := make(chan proxy.Delivery, 1)
 	go func() { result <- x.deliver() }()
 	script(func(s string) {
@@ -77,7 +77,7 @@ func TestStatusIsHeldUntilFirstMeaningfulEvent(t *testing.T) {
 					}
 					end(io.EOF)
 				})
-				if !d.Committed || d.FirstToken.Sub(x.response.Began) != 9*time.Second || x.commits != 1 {
+				if !d.Committed || d.FirstToken.Sub(x.response.Start) != 9*time.Second || x.commits != 1 {
 					t.Errorf("delivery %+v, %d commits", d, x.commits)
 				}
 			})

@@ -75,7 +75,7 @@ func (f *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d := f.relay.Deliver(ctx, w, request, &proxy.BackendResponse{
-		Backend: b, Response: res, Began: began, Cancel: func(error) { _ = res.Body.Close() }, Hooks: proxy.CommitHooks{MayCommit: func() bool { return true }, Committed: func() {}},
+		Backend: b, Response: res, Start: began, Cancel: func(error) { _ = res.Body.Close() }, Hooks: proxy.CommitHooks{MayCommit: func() bool { return true }, Committed: func() {}},
 	})
 	_ = res.Body.Close()
 	f.ends(d)

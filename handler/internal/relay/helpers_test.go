@@ -100,7 +100,7 @@ func newFixture(dialect operations.Dialect, media string, body io.Reader) *fixtu
 			StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {media}}, ContentLength: -1,
 			Body: &cancelled{ctx: ctx, Reader: body},
 		},
-		Began: time.Now(), Cancel: cancel,
+		Start: time.Now(), Cancel: cancel,
 		Hooks: proxy.CommitHooks{MayCommit: func() bool { return true }, Committed: func() { x.commits++ }},
 	}
 	return x

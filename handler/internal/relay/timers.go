@@ -35,7 +35,7 @@ func (s *stream) arm(now time.Time) {
 		due = earlier(due, s.lastWrite, s.Heartbeat)
 	} else {
 		due = earlier(due, s.heldSince, s.CommitAfter)
-		due = earlier(due, s.response.Began, s.firstTokenLimit())
+		due = earlier(due, s.response.Start, s.firstTokenLimit())
 	}
 	if due.Before(s.wakesAt) {
 		s.wakesAt = due
@@ -80,7 +80,7 @@ func (s *stream) fireDue(now time.Time) {
 		s.giveUp(errLinger)
 	case elapsed(s.lastRead, s.idle()):
 		s.giveUp(errIdle)
-	case !committed && elapsed(s.response.Began, s.firstTokenLimit()):
+	case !committed && elapsed(s.response.Start, s.firstTokenLimit()):
 		s.giveUp(errFirstToken)
 	case !committed && elapsed(s.heldSince, s.CommitAfter):
 		s.ensureCommitted()

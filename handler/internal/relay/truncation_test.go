@@ -50,7 +50,7 @@ func checkTruncated(t *testing.T, x *fixture, sent []byte, whole bool) {
 		t.Errorf("ends with %q", tail(got))
 	case whole:
 	case d.Outcome.Class != health.Failed:
-		t.Errorf("verdict %v (%s), want failed", d.Outcome.Class, d.Outcome.Reason)
+		t.Errorf("outcome %v (%s), want failed", d.Outcome.Class, d.Outcome.Reason)
 	case !d.Committed && got != "":
 		t.Errorf("%d bytes were sent of an uncommitted response", len(got))
 	case d.Committed && !d.Broken:

@@ -50,7 +50,7 @@ func served() *api.RequestRecord {
 		Result: &proxy.Result{
 			Pool: gpt4o, ServedBy: ptu,
 			Decision: balancer.Decision{Model: "gpt-4o", Version: 7, Eligible: 3, Candidates: candidates("", "", "")},
-			Attempts: []proxy.Attempt{{Backend: ptu, Status: 200, Took: ms(810)}},
+			Attempts: []proxy.Attempt{{Backend: ptu, Status: 200, Duration: ms(810)}},
 			Delivery: proxy.Delivery{
 				Committed: true, FirstToken: at(311), FinishReason: "stop", Bytes: 2048,
 				Usage: usage.Tokens{Prompt: 1200, Cached: 1000, Completion: 80, Reasoning: 30},
@@ -69,8 +69,8 @@ func spilled() *api.RequestRecord {
 	d.Candidates[2].Until = at(4200)
 	x.Result.Decision = d
 	x.Result.Attempts = []proxy.Attempt{
-		{Backend: &gpt4o.Backends[1], Status: 503, Took: ms(20), Outcome: health.Outcome{Class: health.Failed, Reason: "503"}},
-		{Backend: &gpt4o.Backends[2], Status: 200, Took: ms(700), Probe: true},
+		{Backend: &gpt4o.Backends[1], Status: 503, Duration: ms(20), Outcome: health.Outcome{Class: health.Failed, Reason: "503"}},
+		{Backend: &gpt4o.Backends[2], Status: 200, Duration: ms(700), Probe: true},
 	}
 	x.Result.ServedBy, x.Backend = &gpt4o.Backends[2], &gpt4o.Backends[2]
 	x.Result.Waited = ms(12.25)
@@ -85,7 +85,7 @@ func throttled() *api.RequestRecord {
 	x.Result = &proxy.Result{
 		Pool: gpt4o, Err: proxy.ErrThrottled, RetryAt: at(7040),
 		Decision: balancer.Decision{Model: "gpt-4o", Version: 3, Eligible: 1, Candidates: candidates("", health.SkipOpen, balancer.OutsideGeographies)},
-		Attempts: []proxy.Attempt{{Backend: &gpt4o.Backends[0], Status: 429, Took: ms(38), Outcome: health.Outcome{
+		Attempts: []proxy.Attempt{{Backend: &gpt4o.Backends[0], Status: 429, Duration: ms(38), Outcome: health.Outcome{
 			Class: health.Throttled, Reason: "429 provisioned", Limit: health.LimitProvisioned, Wait: 7 * time.Second, RawWait: 7 * time.Second,
 		}}},
 	}
@@ -99,7 +99,7 @@ func broken() *api.RequestRecord {
 	x := served()
 	x.ID, x.Stream = "req_BROKEN", true
 	x.Result.Attempts = append([]proxy.Attempt{{
-		Backend: &gpt4o.Backends[1], Status: 401, Took: ms(5), Outcome: health.Outcome{Class: health.Misconfigured, Reason: "401"},
+		Backend: &gpt4o.Backends[1], Status: 401, Duration: ms(5), Outcome: health.Outcome{Class: health.Misconfigured, Reason: "401"},
 	}}, x.Result.Attempts...)
 	x.Result.Delivery.Broken, x.Result.Delivery.Usage, x.Result.Delivery.FinishReason = true, usage.Tokens{}, ""
 	return x

@@ -90,7 +90,7 @@ func (s *requestSeries) countResult(x *api.RequestRecord) {
 	}
 	for i := range x.Result.Attempts {
 		if a := &x.Result.Attempts[i]; a.Backend == x.Result.ServedBy {
-			s.firstToken.observe(max(d.FirstToken.Sub(a.Began), 0).Seconds())
+			s.firstToken.observe(max(d.FirstToken.Sub(a.Start), 0).Seconds())
 		}
 	}
 	if rest := d.Usage.Completion - 1; s.perToken != nil && rest > 0 {
@@ -171,7 +171,7 @@ func (m *Metrics) countAttempts(x *api.RequestRecord) {
 	for i := range r.Attempts {
 		a := &r.Attempts[i]
 		s := m.attempts.get(attemptKey{a.Backend, x.Operation, a.Outcome.Class.String(), a.Outcome.Reason, a.Status}, m.newAttemptSeries)
-		s.duration.observe(a.Took.Seconds())
+		s.duration.observe(a.Duration.Seconds())
 		s.count.add(1)
 		if i < len(r.Attempts)-1 {
 			s.failover.add(1)

@@ -68,7 +68,7 @@ func TestMetricsOfEveryKindOfRequest(t *testing.T) {
 	m := p.Metrics
 	for _, x := range allRequests() {
 		for i := 0; x.Result != nil && i < len(x.Result.Attempts); i++ {
-			x.Result.Attempts[i].Began = at(10 * i)
+			x.Result.Attempts[i].Start = at(10 * i)
 		}
 		m.RequestDone(x)
 	}

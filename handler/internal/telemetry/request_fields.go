@@ -60,7 +60,7 @@ func (f *jsonLine) attempt(a *proxy.Attempt) {
 	if a.Outcome.RawWait > 0 {
 		f.millis("asked_wait_ms", a.Outcome.RawWait)
 	}
-	f.flag("probe", a.Probe).flag("hedge", a.Hedge).nonZero("wasted_tokens", a.Wasted.Total()).millis("ms", a.Took).raw("}")
+	f.flag("probe", a.Probe).flag("hedge", a.Hedge).nonZero("wasted_tokens", a.Wasted.Total()).millis("ms", a.Duration).raw("}")
 }
 
 // skipped names the candidates that were not in the line, and for how long

@@ -135,7 +135,7 @@ func (f *jsonLine) request(x *api.RequestRecord) {
 func overhead(x *api.RequestRecord) time.Duration {
 	left := x.Duration - x.Result.Waited
 	for i := range x.Result.Attempts {
-		left -= x.Result.Attempts[i].Took
+		left -= x.Result.Attempts[i].Duration
 	}
 	return max(left, 0)
 }

@@ -249,7 +249,7 @@ func (t *Tracer) attempt(ctx context.Context, x *api.RequestRecord, i int) {
 			nth++
 		}
 	}
-	s := &spanRecord{name: spanName(x), kind: trace.SpanKindClient, start: a.Began, end: a.Began.Add(a.Took), attributes: t.attemptAttributes(x, a)}
+	s := &spanRecord{name: spanName(x), kind: trace.SpanKindClient, start: a.Start, end: a.Start.Add(a.Duration), attributes: t.attemptAttributes(x, a)}
 	switch a.Outcome.Class {
 	case health.Failed, health.Misconfigured, health.Throttled:
 		s.failure = a.Outcome.Reason
@@ -283,7 +283,7 @@ func responseAttributes(x *api.RequestRecord, a *proxy.Attempt) []attribute.KeyV
 	d := &x.Result.Delivery
 	all := []attribute.KeyValue{text("gen_ai.response.model", x.Result.Pool.Model)}
 	if x.Stream && !d.FirstToken.IsZero() {
-		all = append(all, attribute.Float64("gen_ai.response.time_to_first_chunk", d.FirstToken.Sub(a.Began).Seconds()))
+		all = append(all, attribute.Float64("gen_ai.response.time_to_first_chunk", d.FirstToken.Sub(a.Start).Seconds()))
 	}
 	if d.FinishReason != "" {
 		all = append(all, attribute.StringSlice("gen_ai.response.finish_reasons", []string{d.FinishReason}))

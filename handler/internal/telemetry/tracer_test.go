@@ -57,7 +57,7 @@ func TestTraceContextReachesBackends(t *testing.T) {
 	tracer, exported := testTracer(t, "", "")
 	caller := callerHeaders(callerTraceparent)
 	x := traced(tracer, spilled(), caller)
-	x.Result.Attempts[0].Began, x.Result.Attempts[1].Began = at(1), at(30)
+	x.Result.Attempts[0].Start, x.Result.Attempts[1].Start = at(1), at(30)
 	tracer.RequestDone(x)
 	spans := exported.GetSpans()
 	if len(spans) != 3 {
@@ -74,7 +74,7 @@ func TestTraceContextReachesBackends(t *testing.T) {
 		if h.Get("Traceparent") != want || h.Get("Tracestate") != "vendor=1" {
 			t.Errorf("the backend of attempt %d got %v, want %s", i, h, want)
 		}
-		if s.SpanContext.TraceID() != own.SpanContext.TraceID() || s.Parent.SpanID() != own.SpanContext.SpanID() || s.SpanKind != trace.SpanKindClient || !s.StartTime.Equal(x.Result.Attempts[i].Began) {
+		if s.SpanContext.TraceID() != own.SpanContext.TraceID() || s.Parent.SpanID() != own.SpanContext.SpanID() || s.SpanKind != trace.SpanKindClient || !s.StartTime.Equal(x.Result.Attempts[i].Start) {
 			t.Errorf("attempt %d: %+v", i, s)
 		}
 	}
