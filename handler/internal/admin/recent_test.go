@@ -62,14 +62,14 @@ func TestRecentDoesNotRetainRequestBodies(t *testing.T) {
 	w := newFakeFleet(time.Now, []string{"gpt-4o"}, threeBackends())
 	p := &w.cfg.Pools[0]
 	type loop struct {
-		room [8]balancer.Candidate
-		body []byte
+		inline [8]balancer.Candidate
+		body   []byte
 	}
 	r := NewRecent(3, 10, time.Now)
 	held := func() weak.Pointer[loop] {
 		l := &loop{body: make([]byte, 1<<20)}
-		l.room[0].Backend = &p.Backends[0]
-		r.RequestDone(&api.RequestRecord{ID: "req", Start: time.Now(), Result: &proxy.Result{Pool: p, Decision: balancer.Decision{Candidates: l.room[:1], Eligible: 1}}})
+		l.inline[0].Backend = &p.Backends[0]
+		r.RequestDone(&api.RequestRecord{ID: "req", Start: time.Now(), Result: &proxy.Result{Pool: p, Decision: balancer.Decision{Candidates: l.inline[:1], Eligible: 1}}})
 		return weak.Make(l)
 	}()
 	runtime.GC()

@@ -91,7 +91,7 @@ func unknownCommand(c *cobra.Command, args []string) error {
 	fix := ""
 	c.SuggestionsMinimumDistance = 2
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		fix = fmt.Sprintf("; did you mean %q?", near[0])
+		fix = fmt.Sprintf(" (did you mean %q?)", near[0])
 	}
 	return usageError(c, "there is no command %q%s", args[0], fix)
 }
