@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
@@ -157,7 +156,7 @@ func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
 // methodNotAllowed answers for the other methods of a path.
 func (s *Server) methodNotAllowed(allowed []string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header()["Allow"] = slices.Clone(allowed)
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		stateOf(r).fail(w, r, methodNotAllowed(r.Method, allowed))
 	}
 }

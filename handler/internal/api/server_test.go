@@ -329,10 +329,10 @@ func TestBackendHeadersOnlyWhenExposed(t *testing.T) {
 
 func TestExplainListsEveryCandidate(t *testing.T) {
 	a, b, c := &balancer.Backend{Name: "a", Priority: 1}, &balancer.Backend{Name: "b", Priority: 1}, &balancer.Backend{Name: "c", Priority: 2}
-	story := &proxy.Result{Attempts: []proxy.Attempt{{Backend: b, Outcome: health.Outcome{Class: health.Throttled, Reason: "429 tokens"}}, {Backend: c}}}
-	story.Decision.Candidates = []balancer.Candidate{{Backend: b}, {Backend: c}, {Backend: a, Reason: health.SkipOpen, Until: instant.Add(1500 * time.Millisecond)}}
+	result := &proxy.Result{Attempts: []proxy.Attempt{{Backend: b, Outcome: health.Outcome{Class: health.Throttled, Reason: "429 tokens"}}, {Backend: c}}}
+	result.Decision.Candidates = []balancer.Candidate{{Backend: b}, {Backend: c}, {Backend: a, Reason: health.SkipOpen, Until: instant.Add(1500 * time.Millisecond)}}
 	want := "b priority=1 throttled 429 tokens; c priority=2 served; a priority=1 breaker open for 1.5s"
-	if got := api.Explain(story, instant); got != want {
+	if got := api.Explain(result, instant); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -88,7 +88,7 @@ func TestKeyHeaders(t *testing.T) {
 		{"an SDK that sends both", header("api-key", keyA, "Authorization", "Bearer "+keyA), "team-a"},
 		{"all three the same", header("api-key", keyA, "Authorization", "Bearer "+keyA, "Ocp-Apim-Subscription-Key", keyA), "team-a"},
 		{"issued at run time", header("api-key", "spw_issued"), "team-b"},
-		{"another scheme beside the key", header("api-key", keyA, "Authorization", "Basic dTpw"), "team-a"},
+		{"a key and another scheme", header("api-key", keyA, "Authorization", "Basic dTpw"), "team-a"},
 	} {
 		id, err := auth.Authenticate(t.Context(), c.h, "api-version=2024-10-21&code=hostkey")
 		if err != nil || id.Consumer == nil || id.Consumer.Name != c.who {
@@ -119,10 +119,10 @@ func TestRejectedCredentials(t *testing.T) {
 		{"an underscore for a dash", http.Header{"Api_key": {keyA}}, "", ErrMissing},
 		{"the header in Connection's style", header("x-api-key", keyA), "", ErrMissing},
 		{"the host's own key", header("x-functions-key", keyA), "", ErrMissing},
-		{"EasyAuth's word", header("x-ms-client-principal-name", "team-a", "x-ms-client-principal", "eyJ9", "x-ms-token-aad-access-token", token), "", ErrMissing},
+		{"EasyAuth headers", header("x-ms-client-principal-name", "team-a", "x-ms-client-principal", "eyJ9", "x-ms-token-aad-access-token", token), "", ErrMissing},
 		{"a name of a consumer", header("x-user", "team-a", "x-consumer", "team-a"), "", ErrMissing},
 		{"in the query", header(), "api-key=" + keyA, ErrInQuery},
-		{"in the query, beside a good one", header("api-key", keyA), "Subscription-Key=" + keyA, ErrInQuery},
+		{"in the query and in a header", header("api-key", keyA), "Subscription-Key=" + keyA, ErrInQuery},
 		{"escaped in the query", header("api-key", keyA), "api%2Dkey=" + keyA, ErrInQuery},
 		{"in upper case", header("api-key", strings.ToUpper(keyA)), "", ErrUnknown},
 		{"escaped", header("api-key", strings.ReplaceAll(keyA, "-", "%2D")), "", ErrUnknown},
@@ -133,7 +133,7 @@ func TestRejectedCredentials(t *testing.T) {
 		{"a megabyte", header("api-key", strings.Repeat("k", 1<<20)), "", ErrUnknown},
 		{"a token where tokens are not taken", header("Authorization", "Bearer "+token), "", ErrUnknown},
 		{"expired", header("api-key", "spw_expired"), "", ErrExpired},
-		{"of a consumer that is gone", header("api-key", "spw_orphan"), "", ErrUnknown},
+		{"of a consumer that was removed", header("api-key", "spw_orphan"), "", ErrUnknown},
 	} {
 		id, err := auth.Authenticate(t.Context(), c.h, c.query)
 		if !errors.Is(err, c.want) || id != (Identity{}) {
@@ -240,7 +240,7 @@ func TestInvalidSettings(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		s    Settings
-		says string
+		want string
 	}{
 		{"nothing asked for", Settings{}, "SPILLWAY_AUTH"},
 		{"none and keys", Settings{AllowAnonymous: true, AcceptKeys: true, Consumers: both, StaticKeys: good}, `write "none" alone`},
@@ -253,8 +253,8 @@ func TestInvalidSettings(t *testing.T) {
 		{"three keys for one", Settings{AcceptKeys: true, Consumers: both, StaticKeys: []StaticKey{{a, "A", keyA}, {a, "A2", keyB}, {a, "A3", newA}}}, "more than 2 keys"},
 	} {
 		auth, err := New(c.s)
-		if err == nil || auth != nil || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: %v, want an error with %q", c.name, err, c.says)
+		if err == nil || auth != nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want an error with %q", c.name, err, c.want)
 		}
 		if err != nil && (strings.Contains(err.Error(), keyA) || strings.Contains(err.Error(), "secret")) {
 			t.Errorf("%s: the error contains a key: %v", c.name, err)

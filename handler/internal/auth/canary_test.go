@@ -69,12 +69,12 @@ func newFixture(t *testing.T, static string) *fixture {
 		t.Fatal(err)
 	}
 	h.feed = &quota.ChangeFeed{Store: h.store}
-	ring := &keys.Cache{Store: h.store, Feed: h.feed, OnError: func(err error) { h.record(err) }}
-	h.feed.OnRead = append(h.feed.OnRead, ring.OnFeedRead)
-	t.Cleanup(ring.Close)
+	cache := &keys.Cache{Store: h.store, Feed: h.feed, OnError: func(err error) { h.record(err) }}
+	h.feed.OnRead = append(h.feed.OnRead, cache.OnFeedRead)
+	t.Cleanup(cache.Close)
 	who := &consumer.Consumer{Name: "team-a"}
 	h.auth, err = auth.New(auth.Settings{
-		AcceptKeys: true, Consumers: []*consumer.Consumer{who}, IssuedKeys: ring, Verifier: h.tokens,
+		AcceptKeys: true, Consumers: []*consumer.Consumer{who}, IssuedKeys: cache, Verifier: h.tokens,
 		StaticKeys: []auth.StaticKey{{Consumer: who, Setting: "TEAM_A_KEY", Value: static}}, TokenRules: []auth.TokenRule{{Consumer: who, AppID: "app"}},
 	})
 	if err != nil {

@@ -214,7 +214,7 @@ func TestKeysInTokenHeadersAreIgnored(t *testing.T) {
 func TestInvalidConfig(t *testing.T) {
 	for _, c := range []struct {
 		cfg  Config
-		says string
+		want string
 	}{
 		{Config{Tenant: ourTenant}, "SPILLWAY_ENTRA_AUDIENCE"},
 		{Config{Audience: audience}, "SPILLWAY_ENTRA_TENANT"},
@@ -224,8 +224,8 @@ func TestInvalidConfig(t *testing.T) {
 		{Config{Audience: audience, Issuer: "login.example.com"}, "https"},
 		{Config{Audience: " , ", Tenant: ourTenant}, "SPILLWAY_ENTRA_AUDIENCE"},
 	} {
-		if v, err := New(c.cfg); err == nil || v != nil || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%+v: %v, want a refusal that says %q", c.cfg, err, c.says)
+		if v, err := New(c.cfg); err == nil || v != nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want an error with %q", c.cfg, err, c.want)
 		}
 	}
 }
