@@ -37,7 +37,7 @@ const demandWindow = 1500 * time.Millisecond
 // that two clocks call the deadline belongs to neither of two holders.
 const leaseMargin = 20 // ms
 
-func (p *probe) end(news health.ProbeResult) { p.stage, p.result = probeEnded, news }
+func (p *probe) end(result health.ProbeResult) { p.stage, p.result = probeEnded, result }
 
 // renewed follows a renewal of the lease: a probe in flight needs none for now, a
 // probe that ended keeps its result.

@@ -78,7 +78,7 @@ func soakTime(t *testing.T) (time.Duration, bool) {
 }
 
 // seededScenario is a scenario, and how many of its seeds make a round of the long
-// form. An ordinary run takes a sixth of them, at least one.
+// form. An ordinary run takes an eighth of them, at least one.
 type seededScenario struct {
 	name     string
 	scenario scenario
@@ -105,7 +105,7 @@ func seededScenarios() []seededScenario {
 
 func TestSimulationHoldsInvariants(t *testing.T) {
 	skipIfShort(t)
-	began, rounds, share := time.Now(), 1, 6
+	began, rounds, share := time.Now(), 1, 8
 	limit, long := soakTime(t)
 	if long {
 		rounds, share = 100, 1 // more than a million probes
@@ -175,7 +175,7 @@ func checkResult(t *testing.T, p scenario, r result) {
 func TestSimulationIsDeterministic(t *testing.T) {
 	skipIfShort(t)
 	p := scenarioWith(everything)
-	p.duration = time.Minute
+	p.duration = 30 * time.Second
 	first := simulate(42, p)
 	for range 2 {
 		if again := simulate(42, p); again.trace != first.trace || again.steps != first.steps {

@@ -71,21 +71,21 @@ func (r *Replica) throttleOf(s *slot, now time.Duration) health.Throttle {
 	var local health.RetryWindows // instants in microseconds of the local clock
 	for kind, shared := range s.record.Windows.ByKind {
 		until := r.clock.toLocal(shared.Until)
-		t, room := s.localWindows[kind], shared.MaxTokens
+		own, maxTokens := s.localWindows[kind], shared.MaxTokens
 		switch {
-		case t.until > now && t.serviceUntil == shared.Until:
-			until = t.until
-		case t.until > until || shared.Until == 0:
-			until, room = t.until, t.maxTokens
+		case own.until > now && own.serviceUntil == shared.Until:
+			until = own.until
+		case own.until > until || shared.Until == 0:
+			until, maxTokens = own.until, own.maxTokens
 		}
-		if t.until > now && t.maxTokens < room {
-			room = t.maxTokens
+		if own.until > now && own.maxTokens < maxTokens {
+			maxTokens = own.maxTokens
 		}
-		local.ByKind[kind] = health.RetryWindow{Until: max(until, 0).Microseconds(), MaxTokens: room}
+		local.ByKind[kind] = health.RetryWindow{Until: max(until, 0).Microseconds(), MaxTokens: maxTokens}
 	}
-	until, kind, room := local.Combined(now.Microseconds())
+	until, kind, maxTokens := local.Combined(now.Microseconds())
 	if until == 0 {
 		return health.Throttle{}
 	}
-	return health.Throttle{Until: r.toTime(time.Duration(until) * time.Microsecond), Kind: kind, MaxTokens: room}
+	return health.Throttle{Until: r.toTime(time.Duration(until) * time.Microsecond), Kind: kind, MaxTokens: maxTokens}
 }

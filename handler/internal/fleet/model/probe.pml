@@ -1,28 +1,32 @@
-/* probe.pml: one probe at a time in the whole fleet, as handler/internal/fleet has it.
+/* probe.pml: one probe at a time in the whole fleet, as handler/internal/fleet implements it.
  *
- * A record that is written by compare-and-swap, instances that read it as late as they like and whose clocks are
- * uncertain, writes that land late or never, answers that are lost, instances that die. README.md has the commands.
+ * A record that is written by compare-and-swap; instances that read it arbitrarily late and whose clocks are uncertain;
+ * writes that are applied late or never; lost responses; instances that are killed. README.md has the commands.
  *
- * What stands for what in the code:
- *   take      breaker.Circuit.Claim, by Lo: Keeper.claims          start   Keeper.enterProbe, Recheck, by Hi
- *   renew     Circuit.Renew: the same lease, a later epoch         result  health.News.finish: only under its own lease
- *   give      Circuit.GiveBack: nobody came for the probe          trip    Circuit.Trip
- *   net[i]    exchanges under way: Store.Put with If-Match         view    Keeper.absorb
+ * What each action models:
+ *   take      Circuit.ClaimProbe, by the earliest bound: Replica.shouldClaimProbe
+ *   start     Replica.acquireProbe and RenewProbe, by the latest bound
+ *   renew     Circuit.RenewLease: the same lease, a later epoch
+ *   result    Update.finishProbe: only under its own lease
+ *   give      Circuit.ReturnProbe: no request used the probe
+ *   trip      Circuit.Trip
+ *   net[i]    exchanges in flight: Store.Put with If-Match
+ *   view      Replica.mergeRow
  */
 #ifndef N
 #define N 2          /* instances */
 #endif
 #ifndef TMAX
-#define TMAX 8       /* how long the story is */
+#define TMAX 8       /* duration */
 #endif
 #ifndef EPMAX
-#define EPMAX 8      /* how many transitions it has */
+#define EPMAX 8      /* number of transitions */
 #endif
 #ifndef Q
-#define Q 1          /* writes under way of one instance */
+#define Q 1          /* writes in flight of one instance */
 #endif
 #ifndef U
-#define U 1          /* how uncertain clocks are, either way */
+#define U 1          /* uncertainty of clocks, either way */
 #endif
 #define L 3          /* lease */
 #define D 1          /* trip */
@@ -39,7 +43,7 @@
 #define MATCH(e) (ep == e)
 #endif
 #ifdef NAIVE
-#define LATE U       /* a local clock that is slow reaches its deadline late */
+#define LATE U       /* a slow local clock reaches its deadline late */
 #else
 #define LATE 0
 #endif
@@ -50,7 +54,7 @@ byte now = 0;
 byte st = OPEN, ep = 1, own = NOBODY, ls = 0, t = D;
 
 byte probing = 0;    /* probes at the backend */
-byte dl[N];          /* when the probe of i is surely over, by the true clock; 0 = it has none */
+byte dl[N];          /* when the probe of i is certainly over, by the true clock; 0 = it has none */
 chan net[N] = [Q] of { byte, byte, byte, byte };   /* at epoch, phase, lease (0 = a new one), until */
 
 #define MAYPASS(i) (dl[i] == 0 || now + 1 < dl[i])
@@ -60,7 +64,7 @@ chan net[N] = [Q] of { byte, byte, byte, byte };   /* at epoch, phase, lease (0 
 #define ALLMAYPASS (MAYPASS(0) && MAYPASS(1))
 #endif
 
-/* the table: takes writes in any order between instances, late, or loses them */
+/* the table: applies writes in any order between instances, late, or loses them */
 active proctype table() {
   byte e, s, l, x, i;
   do
@@ -68,12 +72,12 @@ active proctype table() {
        select(i : 0 .. N-1); nempty(net[i]) -> net[i]?e,s,l,x;
        if
        :: MATCH(e) && ep < EPMAX -> ep++; st = s; t = x; own = (s == HALF -> i : NOBODY); ls = (s == HALF -> (l == 0 -> ep : l) : 0)
-       :: true -> skip                                         /* 412, or lost on the way */
+       :: true -> skip                                         /* 412, or lost */
        fi; e = 0; s = 0; l = 0; x = 0; i = 0 }
   od
 }
 
-/* time passes, but not past a running probe's deadline: its holder, whose clock is not behind, breaks it off before */
+/* time passes, but not past the deadline of a probe in flight: its holder, whose clock is not behind, breaks it off before */
 active proctype clock() {
   do
   :: atomic { now < TMAX && ALLMAYPASS -> now++ }
@@ -108,7 +112,7 @@ proctype instance(byte i) {
 #else
        hi = now + o;
 #endif
-       if                                                       /* breaker.margin: strictly before the deadline */
+       if                                                       /* leaseMargin: strictly before the deadline */
        :: hi < vt -> used = vls; done = 0; dl[i] = vt + LATE; probing++; assert(probing <= 1)
        :: else -> skip
        fi; o = 0; hi = 0 }
@@ -123,7 +127,7 @@ proctype instance(byte i) {
   :: atomic { vst == HALF && vown == i && used != vls && nfull(net[i]) ->               /* give */
        select(o : 0 .. 2*U); used = vls; net[i]!vep,OPEN,0,(now > o -> now - o : 0); o = 0 }
   :: atomic { dl[i] != 0 -> probing--; dl[i] = 0; done = 1 }                            /* the probe ends, at any time */
-  :: atomic { done && vst == HALF && vown == i && vls == used && nfull(net[i]) ->       /* result; or never, when it died */
+  :: atomic { done && vst == HALF && vown == i && vls == used && nfull(net[i]) ->       /* result; or never, if it was killed */
        if :: net[i]!vep,CLOSED,0,0 :: net[i]!vep,OPEN,0,(now + U + D) fi }
   :: atomic { vst == CLOSED && nfull(net[i]) && vep > 0 -> net[i]!vep,OPEN,0,(now + U + D) }   /* trip */
   od

@@ -18,22 +18,30 @@ import (
 	"spillway/handler/internal/tablestore/storetest"
 )
 
-// opener returns a function that opens a new table, not created yet, each call.
-func opener(t *testing.T, o Options) func(*testing.T) tablestore.Store {
+// TestAzurite runs what needs a live table, on one emulator.
+func TestAzurite(t *testing.T) {
 	connection := storetest.Azurite(t)
 	var tables atomic.Int64
-	return func(t *testing.T) tablestore.Store {
-		t.Helper()
-		s, err := Connect(connection, fmt.Sprintf("contract%d", tables.Add(1)), o)
-		if err != nil {
-			t.Fatal(err)
+	// opener returns a function that opens a new table, not created yet, each call.
+	opener := func(o Options) func(*testing.T) *Store {
+		return func(t *testing.T) *Store {
+			t.Helper()
+			s, err := Connect(connection, fmt.Sprintf("contract%d", tables.Add(1)), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
 		}
-		return s
 	}
-}
-
-func TestAzureTableMeetsContract(t *testing.T) {
-	storetest.Run(t, opener(t, Options{}))
+	t.Run("store meets the contract", func(t *testing.T) {
+		open := opener(Options{})
+		storetest.Run(t, func(t *testing.T) tablestore.Store { return open(t) })
+	})
+	t.Run("contract fails without If-Match", func(t *testing.T) {
+		contractFailsWithoutIfMatch(t, opener(Options{Transport: withoutIfMatch{Transport()}}))
+	})
+	t.Run("missing table is created", func(t *testing.T) { missingTableIsCreated(t, opener(Options{})) })
+	t.Run("list returns all pages", func(t *testing.T) { listReturnsAllPages(t, opener(Options{})(t)) })
 }
 
 // withoutIfMatch sends what the SDK does when IfMatch is not set.
@@ -46,8 +54,8 @@ func (c withoutIfMatch) Do(r *http.Request) (*http.Response, error) {
 	return c.Client.Do(r)
 }
 
-func TestContractFailsWithoutIfMatch(t *testing.T) {
-	open := opener(t, Options{Transport: withoutIfMatch{Transport()}})
+func contractFailsWithoutIfMatch(t *testing.T, open func(*testing.T) *Store) {
+	t.Helper()
 	for _, check := range storetest.Contract() {
 		if strings.Contains(check.Name, "an old version") || strings.Contains(check.Name, "many writers") {
 			if check.Run(t.Context(), open(t)) == nil {
@@ -57,8 +65,8 @@ func TestContractFailsWithoutIfMatch(t *testing.T) {
 	}
 }
 
-func TestMissingTableIsCreated(t *testing.T) {
-	open := opener(t, Options{})
+func missingTableIsCreated(t *testing.T, open func(*testing.T) *Store) {
+	t.Helper()
 	s := open(t)
 	if _, _, err := s.Get(t.Context(), "p", "r"); !errors.Is(err, tablestore.ErrNotFound) {
 		t.Errorf("first read: %v, want ErrNotFound", err)
@@ -91,8 +99,8 @@ func (a *fixedResponse) Do(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-func TestListReturnsAllPages(t *testing.T) {
-	s := opener(t, Options{})(t).(*Store)
+func listReturnsAllPages(t *testing.T, s *Store) {
+	t.Helper()
 	size := int32(7)
 	s.pageSize = &size
 	for i := range 20 {
