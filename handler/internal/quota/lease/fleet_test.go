@@ -55,10 +55,20 @@ func (f fleet) name() string {
 
 // seeds is how often each fleet runs: more often with SPILLWAY_SOAK.
 func seeds() uint64 {
-	if os.Getenv("SPILLWAY_SOAK") != "" {
+	if soaking() {
 		return 25
 	}
 	return 1
+}
+
+func soaking() bool { return os.Getenv("SPILLWAY_SOAK") != "" }
+
+// skipLarge leaves the fleets that cost seconds of processor time to make soak.
+func (f fleet) skipLarge(t *testing.T) {
+	t.Helper()
+	if f.Instances >= 200 && f.Limit >= 600_000 && !soaking() {
+		t.Skip("a large fleet: make soak")
+	}
 }
 
 // Ten times the load, with the faults of simtable_test.go: lost requests, lost
@@ -108,6 +118,7 @@ func TestNobodyIsRefusedAtFourFifthsOfTheLimit(t *testing.T) {
 func (f fleet) check(t *testing.T, within func(figures) bool) {
 	t.Helper()
 	t.Run(f.name(), func(t *testing.T) {
+		f.skipLarge(t)
 		t.Parallel()
 		for seed := range seeds() {
 			x := f.figures(f.run(seed + 1))
@@ -134,6 +145,7 @@ func TestTableOutageOfAMinute(t *testing.T) {
 	} {
 		c.f.Faults, c.f.Outage, c.f.Minutes, c.f.Quiet, c.f.Until = 1, outage, 5, 330*time.Second, 400*time.Second
 		t.Run(c.f.name(), func(t *testing.T) {
+			c.f.skipLarge(t)
 			t.Parallel()
 			for seed := range seeds() {
 				o := c.f.run(seed + 1)
@@ -164,6 +176,7 @@ func TestMonthIsOverspentByAtMostTheBound(t *testing.T) {
 	} {
 		f.Period, f.Load, f.Faults, f.Until, f.Minutes = Month, 0.5, 1, 5*time.Minute, 1
 		t.Run(f.name(), func(t *testing.T) {
+			f.skipLarge(t)
 			t.Parallel()
 			for seed := range seeds() {
 				o := f.run(seed + 1)
@@ -193,6 +206,7 @@ func TestSpendingIsBookedExactlyOnce(t *testing.T) {
 	} {
 		f.Minutes, f.Quiet, f.Until = 1, 70*time.Second, 130*time.Second
 		t.Run(f.name(), func(t *testing.T) {
+			f.skipLarge(t)
 			t.Parallel()
 			for seed := range 2 * seeds() {
 				o := f.run(seed + 1)
