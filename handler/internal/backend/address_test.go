@@ -9,7 +9,7 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-func TestBackendIsCalledInTheCallersFamily(t *testing.T) {
+func TestRequestURLs(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(r *proxy.Request, b *balancer.Backend)
 		want   string
@@ -21,46 +21,46 @@ func TestBackendIsCalledInTheCallersFamily(t *testing.T) {
 		"unscoped": {func(r *proxy.Request, _ *balancer.Backend) {
 			r.Family, r.Operation, r.Subpath = operations.Unscoped, responses, "resp_1/cancel"
 		}, "/openai/responses/resp_1/cancel?api-version=2024-10-21"},
-		"no version":    {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=2024-06-01"},
-		"pool's name":   {func(_ *proxy.Request, b *balancer.Backend) { b.Deployment = "" }, "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"},
-		"odd name":      {func(_ *proxy.Request, b *balancer.Backend) { b.Deployment = "a b/../c?d#e%2f" }, "/openai/deployments/a%20b%2F..%2Fc%3Fd%23e%252f/chat/completions?api-version=2024-10-21"},
-		"odd query":     {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "api-version=1&x=%zz&&y;z&a=b%20c+d" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1&x=%zz&&y;z&a=b%20c+d"},
-		"host's key":    {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "code=s%3D&api-version=1&clientId=default&x=1" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1&x=1"},
-		"disguised key": {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "C%6fde=s&api-version=1&Api-Key=k&CODE" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1"},
+		"no version":  {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=2024-06-01"},
+		"pool's name": {func(_ *proxy.Request, b *balancer.Backend) { b.Deployment = "" }, "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"},
+		"odd name":    {func(_ *proxy.Request, b *balancer.Backend) { b.Deployment = "a b/../c?d#e%2f" }, "/openai/deployments/a%20b%2F..%2Fc%3Fd%23e%252f/chat/completions?api-version=2024-10-21"},
+		"odd query":   {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "api-version=1&x=%zz&&y;z&a=b%20c+d" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1&x=%zz&&y;z&a=b%20c+d"},
+		"host's key":  {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "code=s%3D&api-version=1&clientId=default&x=1" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1&x=1"},
+		"encoded key": {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "C%6fde=s&api-version=1&Api-Key=k&CODE" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client, saw := recordingServer(t)
+			client, received := recordingServer(t)
 			client.APIVersion = "2024-06-01"
 			r, b := newRequest(), newBackend()
 			c.change(r, b)
-			if res, said := send(t, client, b, r); res == nil {
-				t.Fatal(said)
+			if res, outcome := send(t, client, b, r); res == nil {
+				t.Fatal(outcome)
 			}
-			if got := saw(); got.uri != c.want {
+			if got := received(); got.uri != c.want {
 				t.Errorf("called\n%s, want\n%s", got.uri, c.want)
 			}
 		})
 	}
 }
 
-func TestOpenAICompatibleBackendIsCalledBelowItsBase(t *testing.T) {
+func TestOpenAICompatibleURLs(t *testing.T) {
 	for _, family := range []operations.Family{operations.Deployments, operations.V1, operations.Bare, operations.Unscoped} {
-		client, saw := recordingServer(t)
+		client, received := recordingServer(t)
 		target := client.Targets[0]
 		target.OpenAI = true
 		target.Endpoint = target.Endpoint.JoinPath("llm/v1/")
 		r := newRequest()
 		r.Family, r.Query = family, "api-version=2024-10-21&x=1"
-		if res, said := send(t, client, newBackend(), r); res == nil {
-			t.Fatal(said)
+		if res, outcome := send(t, client, newBackend(), r); res == nil {
+			t.Fatal(outcome)
 		}
-		if got := saw(); got.uri != "/llm/v1/chat/completions?x=1" || got.host != target.Endpoint.Host {
+		if got := received(); got.uri != "/llm/v1/chat/completions?x=1" || got.host != target.Endpoint.Host {
 			t.Errorf("%v: called %s at %s", family, got.uri, got.host)
 		}
 	}
 }
 
-func FuzzQueryLeavesOnlyWhatItShould(f *testing.F) {
+func FuzzQueryHasNoCredentials(f *testing.F) {
 	f.Add("code=1&a=b")
 	f.Add("%63ode=1;&c%6Fde")
 	f.Fuzz(func(t *testing.T, raw string) {

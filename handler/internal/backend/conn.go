@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"io"
 	"net"
 	"sync/atomic"
 )
@@ -57,6 +58,25 @@ func (c *trackedConn) Write(p []byte) (int, error) {
 	}
 	return c.Conn.Write(p)
 }
+
+// ReadFrom writes a body that is in memory without copying it: the transport
+// hands it over as a LimitedReader of exactly its length. Otherwise io.Copy
+// would make a write of each 32 KiB.
+func (c *trackedConn) ReadFrom(r io.Reader) (int64, error) {
+	if body, ok := r.(*io.LimitedReader); ok {
+		if w, ok := body.R.(io.WriterTo); ok {
+			n, err := w.WriteTo(writer{c})
+			body.N -= n
+			return n, err
+		}
+	}
+	return io.Copy(writer{c}, r)
+}
+
+// writer hides ReadFrom.
+type writer struct{ c *trackedConn }
+
+func (w writer) Write(p []byte) (int, error) { return w.c.Write(p) }
 
 // Close ends reads and writes at once.
 func (c *trackedConn) Close() error {

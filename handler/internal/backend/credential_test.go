@@ -21,7 +21,7 @@ import (
 
 const callerToken = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"
 
-func TestCredentialIsTheTargetsOwn(t *testing.T) {
+func TestCredentials(t *testing.T) {
 	for name, c := range map[string]struct {
 		credential backend.Credential
 		want       http.Header
@@ -31,15 +31,15 @@ func TestCredentialIsTheTargetsOwn(t *testing.T) {
 		"none":         {backend.NoCredential{}, http.Header{}},
 		"pass-through": {backend.PassThrough{}, http.Header{"Authorization": {"Bearer " + callerToken}}},
 	} {
-		client, saw := recordingServer(t)
+		client, received := recordingServer(t)
 		client.Targets[0].Credential = c.credential
 		r := newRequest()
 		r.Header.Set("Authorization", "bearer  "+callerToken)
 		r.Header.Set("Api-Key", "caller's")
-		if res, said := send(t, client, newBackend(), r); res == nil {
-			t.Fatal(said)
+		if res, outcome := send(t, client, newBackend(), r); res == nil {
+			t.Fatal(outcome)
 		}
-		got := saw().header
+		got := received().header
 		for _, header := range []string{"Api-Key", "Authorization"} {
 			if got.Get(header) != c.want.Get(header) {
 				t.Errorf("%s: %s is %q, want %q", name, header, got.Get(header), c.want.Get(header))
@@ -48,7 +48,7 @@ func TestCredentialIsTheTargetsOwn(t *testing.T) {
 	}
 }
 
-func TestKeysOfOursAreNotPassedThrough(t *testing.T) {
+func TestOnlyATokenIsPassedThrough(t *testing.T) {
 	client, _ := recordingServer(t)
 	client.Targets[0].Credential = backend.PassThrough{}
 	for _, authorization := range []string{"", "Bearer sk-team-a", "Basic " + callerToken, "Bearer a.b.c.d", "Bearer a..c", "Bearer a.b.", "Bearer " + callerToken + "\tx"} {
@@ -56,9 +56,9 @@ func TestKeysOfOursAreNotPassedThrough(t *testing.T) {
 		if authorization != "" {
 			r.Header.Set("Authorization", authorization)
 		}
-		res, said := send(t, client, newBackend(), r)
-		if res == nil || res.StatusCode != http.StatusUnauthorized || said != "served no token to pass through" {
-			t.Fatalf("%q: %v %s", authorization, res, said)
+		res, outcome := send(t, client, newBackend(), r)
+		if res == nil || res.StatusCode != http.StatusUnauthorized || outcome != "served no token to pass through" {
+			t.Fatalf("%q: %v %s", authorization, res, outcome)
 		}
 		var answer struct {
 			Error struct{ Message, Code string }
@@ -69,17 +69,17 @@ func TestKeysOfOursAreNotPassedThrough(t *testing.T) {
 	}
 }
 
-func TestRefusedTokenOfTheCallerIsTheCallersBusiness(t *testing.T) {
+func TestRefusedCallerTokenReachesTheCaller(t *testing.T) {
 	client := fixedServer(t, rawResponse("401 Unauthorized", "", `{"statusCode":401}`))
 	client.Targets[0].Credential = backend.PassThrough{}
 	r := newRequest()
 	r.Header.Set("Authorization", "Bearer "+callerToken)
-	if res, said := send(t, client, newBackend(), r); res == nil || said != "served 401" {
-		t.Errorf("said %s", said)
+	if res, outcome := send(t, client, newBackend(), r); res == nil || outcome != "served 401" {
+		t.Errorf("outcome %s", outcome)
 	}
 }
 
-// fakeTokenSource gives tokens by a script.
+// fakeTokenSource returns scripted tokens.
 type fakeTokenSource struct {
 	calls atomic.Int32
 	token func(n int32) (azcore.AccessToken, error)
@@ -110,7 +110,7 @@ func apply(token *backend.Token) (string, error) {
 	return h.Get("Authorization"), err
 }
 
-func TestTokenIsRenewedAheadOfItsEnd(t *testing.T) {
+func TestTokenIsRenewedBeforeItExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeTokenSource{token: func(n int32) (azcore.AccessToken, error) {
 			return accessToken(string('a'+n-1), time.Hour), nil
@@ -132,7 +132,7 @@ func TestTokenIsRenewedAheadOfItsEnd(t *testing.T) {
 	})
 }
 
-func TestTokenIsRenewedWhenItSaysSo(t *testing.T) {
+func TestTokenIsRenewedAtItsRefreshTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeTokenSource{token: func(int32) (azcore.AccessToken, error) {
 			token := accessToken("a", 24*time.Hour)
@@ -148,7 +148,7 @@ func TestTokenIsRenewedWhenItSaysSo(t *testing.T) {
 	})
 }
 
-func TestRequestsDoNotHurryAFailingEndpoint(t *testing.T) {
+func TestRequestsDoNotTriggerExtraFetches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeTokenSource{token: func(int32) (azcore.AccessToken, error) {
 			time.Sleep(time.Second)
@@ -169,7 +169,7 @@ func TestRequestsDoNotHurryAFailingEndpoint(t *testing.T) {
 	})
 }
 
-func TestOldTokenServesWhileTheEndpointIsDown(t *testing.T) {
+func TestOldTokenIsUsedWhileFetchesFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeTokenSource{token: func(n int32) (azcore.AccessToken, error) {
 			if n > 1 {
@@ -194,7 +194,7 @@ func TestOldTokenServesWhileTheEndpointIsDown(t *testing.T) {
 	})
 }
 
-func TestFirstRequestWaitsForTheFirstToken(t *testing.T) {
+func TestRequestWaitsForTheFirstToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeTokenSource{token: func(int32) (azcore.AccessToken, error) {
 			time.Sleep(2 * time.Second)
@@ -208,7 +208,7 @@ func TestFirstRequestWaitsForTheFirstToken(t *testing.T) {
 	})
 }
 
-func TestNobodyWaitsLongForAToken(t *testing.T) {
+func TestWaitForATokenIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeTokenSource{token: func(int32) (azcore.AccessToken, error) {
 			time.Sleep(time.Hour)
@@ -222,7 +222,7 @@ func TestNobodyWaitsLongForAToken(t *testing.T) {
 	})
 }
 
-func TestFrozenProcessFetchesAtOnceWhenItThaws(t *testing.T) {
+func TestTokenIsFetchedAfterASuspension(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeTokenSource{token: func(n int32) (azcore.AccessToken, error) {
 			token := accessToken("b", time.Hour)
@@ -240,7 +240,7 @@ func TestFrozenProcessFetchesAtOnceWhenItThaws(t *testing.T) {
 	})
 }
 
-func TestExpiredTokenIsNoToken(t *testing.T) {
+func TestExpiredTokenIsNotUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		token := runToken(t, &fakeTokenSource{token: func(int32) (azcore.AccessToken, error) { return accessToken("a", -time.Minute), nil }})
 		if got, err := apply(token); !errors.Is(err, backend.ErrCredentialUnavailable) {
@@ -249,7 +249,7 @@ func TestExpiredTokenIsNoToken(t *testing.T) {
 	})
 }
 
-func TestWantOfACredentialIsToldApart(t *testing.T) {
+func TestTokenErrorsAreClassified(t *testing.T) {
 	status := func(code int) error {
 		return &azidentity.AuthenticationFailedError{RawResponse: &http.Response{StatusCode: code, Body: http.NoBody}}
 	}

@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// forwardedHeaders is what a backend should see of a caller's headers, besides what is
-// added.
+// forwardedHeaders are the headers of a caller that reach a backend.
 func forwardedHeaders() http.Header {
 	return http.Header{
 		"Content-Type": {"application/json"}, "Accept": {"*/*"}, "User-Agent": {"OpenAI/Python 3"}, "Traceparent": {"00-1-2-01"}, "Tracestate": {"a=b"},
@@ -16,8 +15,8 @@ func forwardedHeaders() http.Header {
 	}
 }
 
-func TestOnlyWhatConcernsTheBackendReachesIt(t *testing.T) {
-	client, saw := recordingServer(t)
+func TestForwardedHeaders(t *testing.T) {
+	client, received := recordingServer(t)
 	r := newRequest()
 	r.Header = forwardedHeaders()
 	for _, name := range []string{
@@ -29,85 +28,85 @@ func TestOnlyWhatConcernsTheBackendReachesIt(t *testing.T) {
 	} {
 		r.Header[name] = []string{"canary"}
 	}
-	if res, said := send(t, client, newBackend(), r); res == nil {
-		t.Fatal(said)
+	if res, outcome := send(t, client, newBackend(), r); res == nil {
+		t.Fatal(outcome)
 	}
 	want := forwardedHeaders()
 	want["Accept-Encoding"], want["Api-Key"] = []string{"identity"}, []string{"secret"}
 	want["Content-Length"] = []string{"62"}
-	got := saw().header
+	got := received().header
 	if !maps.EqualFunc(got, want, slices.Equal) {
-		t.Errorf("the backend saw\n%v, want\n%v", got, want)
+		t.Errorf("the backend received\n%v, want\n%v", got, want)
 	}
 }
 
-func TestConnectionHeaderCannotDeleteOurs(t *testing.T) {
-	client, saw := recordingServer(t)
+func TestConnectionHeaderDoesNotRemoveOurHeaders(t *testing.T) {
+	client, received := recordingServer(t)
 	r := newRequest()
 	r.Header["Connection"] = []string{"api-key, Authorization", " X-Consumer ,accept-encoding", "close"}
 	r.Header["X-Consumer"] = []string{"smuggled"}
-	if res, said := send(t, client, newBackend(), r); res == nil {
-		t.Fatal(said)
+	if res, outcome := send(t, client, newBackend(), r); res == nil {
+		t.Fatal(outcome)
 	}
-	got := saw().header
+	got := received().header
 	if got.Get("Api-Key") != "secret" || got.Get("Accept-Encoding") != "identity" || got.Get("X-Consumer") != "" || got.Get("Connection") != "" {
-		t.Errorf("the backend saw %v", got)
+		t.Errorf("the backend received %v", got)
 	}
 }
 
-func TestConnectionHeaderCannotTakeTheRequestIDAway(t *testing.T) {
-	client, saw := recordingServer(t)
+func TestConnectionHeaderDoesNotRemoveTheRequestID(t *testing.T) {
+	client, received := recordingServer(t)
 	r := newRequest()
 	r.Header.Set("X-Ms-Client-Request-Id", "the-callers")
 	r.Header.Set("Connection", "x-ms-client-request-id")
-	if res, said := send(t, client, newBackend(), r); res == nil {
-		t.Fatal(said)
+	if res, outcome := send(t, client, newBackend(), r); res == nil {
+		t.Fatal(outcome)
 	}
-	if got := saw().header.Get("X-Ms-Client-Request-Id"); got != "req-1" {
+	if got := received().header.Get("X-Ms-Client-Request-Id"); got != "req-1" {
 		t.Errorf("the backend got %q, want ours", got)
 	}
 }
 
 func TestAtMostThreeHeadersAreAdded(t *testing.T) {
-	client, saw := recordingServer(t)
+	client, received := recordingServer(t)
 	r := newRequest()
 	r.Header = http.Header{}
-	if res, said := send(t, client, newBackend(), r); res == nil {
-		t.Fatal(said)
+	if res, outcome := send(t, client, newBackend(), r); res == nil {
+		t.Fatal(outcome)
 	}
-	got := saw().header
+	got := received().header
 	delete(got, "Content-Length")
 	if len(got) > 3 || got.Get("X-Ms-Client-Request-Id") != "req-1" {
 		t.Errorf("added %v", got)
 	}
 }
 
-func TestBackendIsToldWhoCallsWhereItIsAskedFor(t *testing.T) {
+func TestCallerHeader(t *testing.T) {
 	for name, c := range map[string]struct {
 		header, caller, want string
 	}{
-		"a token's caller":              {"X-Caller-Id", "oid-1", "oid-1"},
-		"a key's, whatever it writes":   {"X-Caller-Id", "", ""},
-		"where it was not asked for":    {"", "oid-1", "written by the caller"},
-		"another header than it writes": {"X-Who", "oid-1", "written by the caller"},
+		"caller of a token":                {"X-Caller-Id", "oid-1", "oid-1"},
+		"key, with a header of the caller": {"X-Caller-Id", "", ""},
+		"target without the header":        {"", "oid-1", "written by the caller"},
+		"target with another header":       {"X-Who", "oid-1", "written by the caller"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client, saw := recordingServer(t)
+			client, received := recordingServer(t)
 			client.Targets[0].CallerHeader = c.header
 			r := newRequest()
 			r.Caller = c.caller
 			r.Header.Set("X-Caller-Id", "written by the caller")
-			if res, said := send(t, client, newBackend(), r); res == nil {
-				t.Fatal(said)
+			if res, outcome := send(t, client, newBackend(), r); res == nil {
+				t.Fatal(outcome)
 			}
-			if got := saw().header.Get("X-Caller-Id"); got != c.want {
-				t.Errorf("told %q, want %q", got, c.want)
+			if got := received().header.Get("X-Caller-Id"); got != c.want {
+				t.Errorf("sent %q, want %q", got, c.want)
 			}
 		})
 	}
 }
 
-func TestImageDeploymentIsLookedUp(t *testing.T) {
+func TestImageDeploymentHeader(t *testing.T) {
 	const header = "X-Ms-Oai-Image-Generation-Deployment"
 	for name, c := range map[string]struct {
 		known map[string]string
@@ -115,14 +114,14 @@ func TestImageDeploymentIsLookedUp(t *testing.T) {
 	}{
 		"mapped": {map[string]string{"gpt-image": "img-prod"}, "img-prod"}, "unknown": {map[string]string{}, ""}, "any": {nil, "gpt-image"},
 	} {
-		client, saw := recordingServer(t)
+		client, received := recordingServer(t)
 		client.Targets[0].Deployments = c.known
 		r := newRequest()
 		r.Header[header] = []string{"gpt-image"}
-		if res, said := send(t, client, newBackend(), r); res == nil {
-			t.Fatal(said)
+		if res, outcome := send(t, client, newBackend(), r); res == nil {
+			t.Fatal(outcome)
 		}
-		if got := saw().header.Get(header); got != c.want {
+		if got := received().header.Get(header); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 		if r.Header.Get(header) != "gpt-image" {

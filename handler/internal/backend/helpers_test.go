@@ -28,7 +28,7 @@ var (
 
 const requestBody = `{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}`
 
-// newRequest is a request as the door would build it.
+// newRequest is a request as package api builds it.
 func newRequest() *proxy.Request {
 	return &proxy.Request{
 		ID: "req-1", Operation: chat, Family: operations.Deployments, Method: http.MethodPost, Query: "api-version=2024-10-21",
@@ -38,7 +38,7 @@ func newRequest() *proxy.Request {
 
 func newBackend() *balancer.Backend { return &balancer.Backend{Name: "b", Deployment: "gpt-4o-ptu"} }
 
-// newClient speaks to one target with a key.
+// newClient has one target with a key.
 func newClient(t testing.TB, endpoint string) *backend.Client {
 	t.Helper()
 	u, err := url.Parse(endpoint)
@@ -62,7 +62,7 @@ func connect(t testing.TB, target *backend.Target, o backend.TransportOptions) {
 	t.Cleanup(target.Transport.CloseIdleConnections)
 }
 
-// receivedRequest is what a backend saw of a request.
+// receivedRequest is a request as a backend received it.
 type receivedRequest struct {
 	uri    string
 	header http.Header
@@ -71,7 +71,7 @@ type receivedRequest struct {
 	host   string
 }
 
-// recordingServer is a backend that writes down what it sees and answers 200 {}.
+// recordingServer is a backend that records requests and answers 200 {}.
 func recordingServer(t testing.TB) (*backend.Client, func() receivedRequest) {
 	t.Helper()
 	got := make(chan receivedRequest, 16)
@@ -85,8 +85,7 @@ func recordingServer(t testing.TB) (*backend.Client, func() receivedRequest) {
 	return newClient(t, s.URL), func() receivedRequest { return <-got }
 }
 
-// rawServer is a backend that does what no HTTP server would: script gets every
-// connection with its number, after the request's head was read.
+// rawServer is a backend on TCP: script gets each connection with its number.
 func rawServer(t testing.TB, script func(conn net.Conn, r *bufio.Reader, n int)) *backend.Client {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -110,7 +109,7 @@ func rawServer(t testing.TB, script func(conn net.Conn, r *bufio.Reader, n int))
 	return newClient(t, "http://"+l.Addr().String())
 }
 
-// readRequest reads one readRequest with its body.
+// readRequest reads one request with its body.
 func readRequest(r *bufio.Reader) (string, error) {
 	req, err := http.ReadRequest(r)
 	if err != nil {
@@ -125,7 +124,7 @@ func reset(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// send makes one attempt and gives it up at the end of the test.
+// send makes one attempt; the end of the test closes its response.
 func send(t testing.TB, c *backend.Client, b *balancer.Backend, r *proxy.Request) (*http.Response, string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -17,7 +17,7 @@ import (
 	"spillway/handler/internal/openai/classify"
 )
 
-// fixedServer is a backend that always answers these bytes.
+// fixedServer is a backend that answers each request with these bytes.
 func fixedServer(t testing.TB, answer string) *backend.Client {
 	return rawServer(t, func(conn net.Conn, r *bufio.Reader, _ int) {
 		for {
@@ -33,12 +33,12 @@ func rawResponse(status, headers, body string) string {
 	return fmt.Sprintf("HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%s\r\n%s", status, len(body), headers, body)
 }
 
-func TestOnlyServiceAndTheCallersBusinessArePassedOn(t *testing.T) {
+func TestResponsesThatReachTheCaller(t *testing.T) {
 	filtered := `{"error":{"message":"The response was filtered","type":null,"param":"prompt","code":"content_filter","status":400,"innererror":{"code":"ResponsibleAIPolicyViolation"}}}`
 	tooLong := `{"error":{"message":"maximum context length","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}`
 	for answer, want := range map[string]struct {
-		said string
-		body string
+		outcome string
+		body    string
 	}{
 		rawResponse("200 OK", "", "{}"):                                                             {"served", "{}"},
 		rawResponse("400 Bad Request", "", filtered):                                                {"served content filter", filtered},
@@ -67,8 +67,8 @@ func TestOnlyServiceAndTheCallersBusinessArePassedOn(t *testing.T) {
 		name, _, _ := strings.Cut(answer, "\r\n")
 		t.Run(name, func(t *testing.T) {
 			res, got := send(t, fixedServer(t, answer), newBackend(), newRequest())
-			if got != want.said || (res == nil) != (want.body == "") {
-				t.Fatalf("%q, want %q", got, want.said)
+			if got != want.outcome || (res == nil) != (want.body == "") {
+				t.Fatalf("%q, want %q", got, want.outcome)
 			}
 			if res == nil {
 				return
@@ -81,7 +81,7 @@ func TestOnlyServiceAndTheCallersBusinessArePassedOn(t *testing.T) {
 	}
 }
 
-func TestWaitAndSignalsAreRead(t *testing.T) {
+func TestWaitsAndSignals(t *testing.T) {
 	client := fixedServer(t, rawResponse("429 Too Many", "retry-after-ms: 250\r\nretry-after: 1\r\nazure-openai-deployment-utilization: 101.5%\r\n", "{}"))
 	client.Policy = classify.Policy{MaxWait: 200 * time.Millisecond}
 	b := newBackend()
@@ -98,7 +98,7 @@ func TestWaitAndSignalsAreRead(t *testing.T) {
 	_ = res.Body.Close()
 }
 
-func TestProvisionedBackendsWaitIsExactWithoutAHeaderThatSaysSo(t *testing.T) {
+func TestLimitKindOfAProvisionedBackend(t *testing.T) {
 	client := fixedServer(t, rawResponse("429 Too Many", "retry-after-ms: 250\r\n", "{}"))
 	for provisioned, want := range map[bool]health.LimitKind{true: health.LimitProvisioned, false: health.LimitUnknown} {
 		b := newBackend()
@@ -109,7 +109,7 @@ func TestProvisionedBackendsWaitIsExactWithoutAHeaderThatSaysSo(t *testing.T) {
 	}
 }
 
-func TestRefusedConnectionsAreKeptForTheNextAttempt(t *testing.T) {
+func TestConnectionIsReusedAfterA429(t *testing.T) {
 	conns := 0
 	client := rawServer(t, func(conn net.Conn, r *bufio.Reader, n int) {
 		conns = n + 1
@@ -130,7 +130,7 @@ func TestRefusedConnectionsAreKeptForTheNextAttempt(t *testing.T) {
 	}
 }
 
-func TestRefusalWhoseBodyBreaksIsStillARefusal(t *testing.T) {
+func TestErrorWithATruncatedBody(t *testing.T) {
 	for answer, want := range map[string]string{
 		"HTTP/1.1 429 Too Many\r\nContent-Length: 100\r\n\r\n{": "throttled 429",
 		"HTTP/1.1 400 Bad\r\nContent-Length: 100\r\n\r\n{":      "failed cut",
@@ -145,7 +145,7 @@ func TestRefusalWhoseBodyBreaksIsStillARefusal(t *testing.T) {
 	}
 }
 
-func TestEncryptedBackendsAreVerifiedAndMaySpeakHTTP2(t *testing.T) {
+func TestTLSAndHTTP2(t *testing.T) {
 	for _, two := range []bool{false, true} {
 		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
@@ -157,9 +157,9 @@ func TestEncryptedBackendsAreVerifiedAndMaySpeakHTTP2(t *testing.T) {
 		client := newClient(t, s.URL)
 		roots := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 		connect(t, client.Targets[0], backend.TransportOptions{HTTP2: two, RootCAs: roots})
-		asks := 0
+		calls := 0
 		r := newRequest()
-		res, o := client.Send(context.Background(), newBackend(), r, func() error { asks++; return nil })
+		res, o := client.Send(context.Background(), newBackend(), r, func() error { calls++; return nil })
 		if res == nil {
 			t.Fatal(o.Reason)
 		}
@@ -169,8 +169,8 @@ func TestEncryptedBackendsAreVerifiedAndMaySpeakHTTP2(t *testing.T) {
 		if two {
 			want = fmt.Sprintf("HTTP/2 %d", len(requestBody))
 		}
-		if string(body) != want || asks != 1 || r.ActiveWrites.Load() != 0 {
-			t.Errorf("%s, asked %d times, %d writing; want %s", body, asks, r.ActiveWrites.Load(), want)
+		if string(body) != want || calls != 1 || r.ActiveWrites.Load() != 0 {
+			t.Errorf("%s, beforeSend called %d times, %d active writes; want %s", body, calls, r.ActiveWrites.Load(), want)
 		}
 		_, o = client.Send(context.Background(), newBackend(), newRequest(), func() error { return io.ErrClosedPipe })
 		if o.Class != health.Abandoned || o.Reason != "probe lost" {

@@ -13,7 +13,7 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-func TestOnlyWhatMustChangeInTheBodyChanges(t *testing.T) {
+func TestBodyRewrites(t *testing.T) {
 	const streamed = `{ "model" : "gpt-4o", "temperature":1.0,"messages":[], "stream":true}`
 	for name, c := range map[string]struct {
 		body   string
@@ -33,7 +33,7 @@ func TestOnlyWhatMustChangeInTheBodyChanges(t *testing.T) {
 		"usage wanted by the caller": {`{"stream":true,"stream_options":{"include_usage":true}}`, func(*proxy.Request) {}, false, `{"stream":true,"stream_options":{"include_usage":true}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client, saw := recordingServer(t)
+			client, received := recordingServer(t)
 			client.RequestUsage = true
 			client.Targets[0].OpenAI = c.openAI
 			r := newRequest()
@@ -44,10 +44,10 @@ func TestOnlyWhatMustChangeInTheBodyChanges(t *testing.T) {
 			}
 			r.Parsed = facts
 			c.change(r)
-			if res, said := send(t, client, newBackend(), r); res == nil {
-				t.Fatal(said)
+			if res, outcome := send(t, client, newBackend(), r); res == nil {
+				t.Fatal(outcome)
 			}
-			if got := saw(); got.body != c.want || got.length != int64(len(c.want)) {
+			if got := received(); got.body != c.want || got.length != int64(len(c.want)) {
 				t.Errorf("sent\n%s, want\n%s", got.body, c.want)
 			}
 			if string(r.Body) != c.body {
@@ -57,13 +57,13 @@ func TestOnlyWhatMustChangeInTheBodyChanges(t *testing.T) {
 	}
 }
 
-func TestFormIsSentWithTheBackendsNameForTheModel(t *testing.T) {
+func TestFormHasTheDeploymentName(t *testing.T) {
 	form := "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\x00\xff\r\n--B\r\n" +
 		"Content-Disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n--B--\r\n"
 	for family, want := range map[operations.Family]string{
 		operations.V1: strings.Replace(form, "whisper", "gpt-4o-ptu", 1), operations.Deployments: form,
 	} {
-		client, saw := recordingServer(t)
+		client, received := recordingServer(t)
 		r := newRequest()
 		r.Family, r.Body = family, []byte(form)
 		r.Header.Set("Content-Type", "multipart/form-data; boundary=B")
@@ -72,49 +72,48 @@ func TestFormIsSentWithTheBackendsNameForTheModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Form, r.Parsed.Model = &scanned, scanned.Model
-		if res, said := send(t, client, newBackend(), r); res == nil {
-			t.Fatal(said)
+		if res, outcome := send(t, client, newBackend(), r); res == nil {
+			t.Fatal(outcome)
 		}
-		if got := saw(); got.body != want || got.length != int64(len(want)) {
+		if got := received(); got.body != want || got.length != int64(len(want)) {
 			t.Errorf("%v: sent\n%q, want\n%q", family, got.body, want)
 		}
 	}
 }
 
-func TestLongBodyIsSentAsItComes(t *testing.T) {
+func TestStreamedBodyIsSentOnce(t *testing.T) {
 	rest := strings.Repeat("x", 1<<20)
 	for _, length := range []int64{int64(len(rest)), -1} {
-		client, saw := recordingServer(t)
+		client, received := recordingServer(t)
 		r := newRequest()
 		r.StreamedBody = proxy.NewStreamedBody(strings.NewReader(rest), length)
-		if res, said := send(t, client, newBackend(), r); res == nil {
-			t.Fatal(said)
+		if res, outcome := send(t, client, newBackend(), r); res == nil {
+			t.Fatal(outcome)
 		}
 		want := int64(len(requestBody)) + length
 		if length < 0 {
 			want = -1
 		}
-		if got := saw(); got.body != requestBody+rest || got.length != want {
-			t.Errorf("%d bytes came, length %d, want %d", len(got.body), got.length, want)
+		if got := received(); got.body != requestBody+rest || got.length != want {
+			t.Errorf("%d bytes arrived, length %d, want %d", len(got.body), got.length, want)
 		}
-		if res, said := send(t, client, newBackend(), r); res != nil || said != "abandoned body sent already" {
-			t.Errorf("sent twice: %s", said)
+		if res, outcome := send(t, client, newBackend(), r); res != nil || outcome != "abandoned body sent already" {
+			t.Errorf("sent twice: %s", outcome)
 		}
 	}
 }
 
-func TestUploadThatTheCallerBreaksOffIsNoFault(t *testing.T) {
+func TestTruncatedUploadIsNoFailure(t *testing.T) {
 	client, _ := recordingServer(t)
 	r := newRequest()
 	r.StreamedBody = proxy.NewStreamedBody(iotest.ErrReader(io.ErrUnexpectedEOF), -1)
-	if res, said := send(t, client, newBackend(), r); res != nil || said != "abandoned caller's body broke" {
-		t.Errorf("said %s", said)
+	if res, outcome := send(t, client, newBackend(), r); res != nil || outcome != "abandoned caller's body broke" {
+		t.Errorf("outcome %s", outcome)
 	}
 }
 
-// Edited bodies live in memory that is used again; no request may see another's.
-func TestEditedBodiesAreNeverMixed(t *testing.T) {
-	client, saw := recordingServer(t)
+func TestRewrittenBodiesDoNotShareMemory(t *testing.T) {
+	client, received := recordingServer(t)
 	client.Targets[0].OpenAI = true
 	var all sync.WaitGroup
 	for worker := range 4 {
@@ -135,7 +134,7 @@ func TestEditedBodiesAreNeverMixed(t *testing.T) {
 		})
 	}
 	for range 200 {
-		body := saw().body
+		body := received().body
 		text := strings.TrimSuffix(strings.TrimPrefix(body, `{"model":"gpt-4o-ptu","x":"`), `"}`)
 		if strings.Trim(text, text[:1]) != "" {
 			t.Fatalf("mixed: %.80q", body)
