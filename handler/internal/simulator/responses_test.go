@@ -303,13 +303,13 @@ func TestDisconnectCancelsSynchronousStream(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
 	go func() { _, _ = do(ctx, s, "payg", responsesPath, requestBody(`,"stream":true`)) }()
-	patience, cancel := context.WithTimeout(t.Context(), time.Minute)
+	waitCtx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if _, err := s.WaitJournal(patience, func(e simulator.Entry) bool { return e.CompletionTokens == 1 }); err != nil {
+	if _, err := s.WaitJournal(waitCtx, func(e simulator.Entry) bool { return e.CompletionTokens == 1 }); err != nil {
 		t.Fatal(err)
 	}
 	leave()
-	e, err := s.WaitDisconnect(patience, "payg")
+	e, err := s.WaitDisconnect(waitCtx, "payg")
 	if err != nil || e.CompletionTokens != 1 {
 		t.Errorf("got %v, %d tokens", err, e.CompletionTokens)
 	}

@@ -29,14 +29,14 @@ func TestSimulatePrintsAddressesAndControls(t *testing.T) {
 		_ = in.Close()
 	}()
 	lines := bufio.NewScanner(out)
-	said := ""
+	output := ""
 	for lines.Scan() && !strings.Contains(lines.Text(), "all controls:") {
-		said += lines.Text() + "\n"
+		output += lines.Text() + "\n"
 	}
-	address := regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindString(said)
-	throttle := regexp.MustCompile(`curl -X POST '(\S+)'`).FindStringSubmatch(said)
-	if address == "" || throttle == nil || !strings.Contains(said, "key-ptu-uksouth") {
-		t.Fatalf("said:\n%s", said)
+	address := regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindString(output)
+	throttle := regexp.MustCompile(`curl -X POST '(\S+)'`).FindStringSubmatch(output)
+	if address == "" || throttle == nil || !strings.Contains(output, "key-ptu-uksouth") {
+		t.Fatalf("output:\n%s", output)
 	}
 	status := func(url, body string) int {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
@@ -142,9 +142,9 @@ func TestSimulatePorts(t *testing.T) {
 		ended <- simulator.Main(ctx, []string{"--listen", "127.0.0.1:0", "--ports", freePort(t), "--resources", file, "--fast"}, in)
 		_ = in.Close()
 	}()
-	said, err := bufio.NewReader(out).ReadString(')')
-	if err != nil || !strings.Contains(said, "/alone)") || strings.Count(said, "http://127.0.0.1:") != 3 {
-		t.Errorf("said %s, %v", said, err)
+	output, err := bufio.NewReader(out).ReadString(')')
+	if err != nil || !strings.Contains(output, "/alone)") || strings.Count(output, "http://127.0.0.1:") != 3 {
+		t.Errorf("output %s, %v", output, err)
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }()
 	stop()

@@ -74,16 +74,16 @@ func TestHangUntilDisconnect(t *testing.T) {
 				r, err := do(ctx, s, "payg", chatPath, hello)
 				ended <- errors.Join(err, r.err)
 			}()
-			patience, cancel := context.WithTimeout(t.Context(), time.Minute)
+			waitCtx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			if _, err := s.WaitJournal(patience, func(e simulator.Entry) bool { return e.Fault == action }); err != nil {
+			if _, err := s.WaitJournal(waitCtx, func(e simulator.Entry) bool { return e.Fault == action }); err != nil {
 				t.Fatal(err)
 			}
 			leave()
 			if err := <-ended; !errors.Is(err, context.Canceled) {
 				t.Errorf("the client got %v", err)
 			}
-			e, err := s.WaitDisconnect(patience, "payg")
+			e, err := s.WaitDisconnect(waitCtx, "payg")
 			if err != nil || e.Outcome != simulator.Disconnected {
 				t.Errorf("got %v, outcome %q", err, e.Outcome)
 			}
@@ -129,9 +129,9 @@ func TestDownResetsStreams(t *testing.T) {
 		r, err := do(t.Context(), s, "payg", chatPath, helloAloud)
 		ended <- errors.Join(err, r.err)
 	}()
-	patience, cancel := context.WithTimeout(t.Context(), time.Minute)
+	waitCtx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if _, err := s.WaitJournal(patience, func(e simulator.Entry) bool { return e.CompletionTokens == 1 }); err != nil {
+	if _, err := s.WaitJournal(waitCtx, func(e simulator.Entry) bool { return e.CompletionTokens == 1 }); err != nil {
 		t.Fatal(err)
 	}
 	s.Down("payg")

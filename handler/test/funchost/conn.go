@@ -282,7 +282,7 @@ func (r *handlerRequest) writeHead(c *conn) error {
 	return err
 }
 
-// writeBody copies the client's body. Its error tells which side broke.
+// writeBody copies the client's body. Its error names the side that broke.
 func (r *handlerRequest) writeBody(out io.Writer, progress func()) error {
 	if r.body == nil {
 		return nil

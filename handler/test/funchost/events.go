@@ -35,7 +35,7 @@ const (
 	// CallFailed: a call got a 500 or a reset connection; Detail has the reason.
 	CallFailed Kind = "call failed"
 	// ClientDisconnected: a client left while the handler served its request.
-	ClientDisconnected Kind = "caller left"
+	ClientDisconnected Kind = "client left"
 	// HostStopped: the host stopped by itself; Detail has the reason.
 	HostStopped Kind = "host stopped"
 )

@@ -73,7 +73,7 @@ func TestHostJSONThatStartsNothingIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := Open(Options{Root: stage(t, app{host: test.host, bare: true})})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("error %v, want one that says %q", err, test.want)
+				t.Errorf("error %v, want one with %q", err, test.want)
 			}
 		})
 	}
