@@ -6,14 +6,14 @@ import (
 	"sync/atomic"
 )
 
-// cache finds what belongs to a key without a lock and without allocating, once
-// it was made. It is for a few thousand keys that come from configuration.
+// cache finds the value of a key without a lock and without allocating once it
+// is made. It is for a few thousand keys that come from configuration.
 type cache[K comparable, V any] struct {
 	entries atomic.Pointer[map[K]*V]
 	mu      sync.Mutex
 }
 
-// maxEntries bounds a cache: beyond it everything is made anew.
+// maxEntries bounds a cache: beyond it, it starts over.
 const maxEntries = 4096
 
 func (c *cache[K, V]) get(key K, make func(K) *V) *V {

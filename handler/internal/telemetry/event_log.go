@@ -8,9 +8,9 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// EventLog writes a line for each change of a backend's state that this instance
-// learnt of, whoever saw it first: every instance says so, and "by" tells who
-// wrote it.
+// EventLog writes a line for each change of a backend's state that this
+// instance applied. Every instance writes one; the field "by" names the
+// instance or operator that made the change.
 type EventLog struct {
 	Out      *LogWriter
 	Instance string
@@ -21,24 +21,26 @@ type EventLog struct {
 	last map[throttleKey]*suppression
 }
 
-// throttleKey is what may not fill the log: one kind of throttle of one slot.
+// throttleKey is what has at most one line in throttleInterval: throttles of
+// one kind of one slot.
 type throttleKey struct {
 	slot health.Slot
 	kind string
 }
 
-// suppression is the time since the last line of an occasion.
+// suppression is when the last line of a key was written, and how many were
+// left out since.
 type suppression struct {
 	at      time.Time
 	omitted int64
 }
 
-// throttleInterval is how long one slot's throttles of one kind have no second line:
-// circuits and operators cannot change often, backends that are full can.
+// throttleInterval is the shortest time between two lines of a key. Circuits
+// and operators change seldom; a full backend is throttled all the time.
 const throttleInterval = time.Second
 
-// StateChanged is told of what the keeper adopted, as its OnChange. It is quick and
-// waits for nobody.
+// StateChanged writes the lines of a change. It does not block; fleet calls it
+// under a lock.
 func (e *EventLog) StateChanged(slot health.Slot, before, after health.Record) {
 	if int(slot) >= len(e.Slots) {
 		return
@@ -70,7 +72,7 @@ func (e *EventLog) logBreaker(slot health.Slot, before, after *health.Record) {
 	e.Out.write(f.end(), alarming)
 }
 
-// logThrottle tells of windows that were opened or made longer.
+// logThrottle writes a line for each window that opened or grew.
 func (e *EventLog) logThrottle(slot health.Slot, before, after *health.Record) {
 	for kind := range after.Windows.ByKind {
 		was, is := before.Windows.ByKind[kind], after.Windows.ByKind[kind]
@@ -92,7 +94,7 @@ func (e *EventLog) logThrottle(slot health.Slot, before, after *health.Record) {
 	}
 }
 
-// newEvent starts a line about a slot.
+// newEvent begins a line about a slot.
 func (e *EventLog) newEvent(slot health.Slot, what, level string) jsonLine {
 	f := newJSONLine(nil, e.Now(), level, what)
 	backend, model, _ := strings.Cut(e.Slots[slot], "/")
@@ -100,8 +102,8 @@ func (e *EventLog) newEvent(slot health.Slot, what, level string) jsonLine {
 	return f
 }
 
-// allow reports whether an occasion may have a line, and how many it had not
-// since the last one.
+// allow reports whether a key may have a line, and how many it had not since
+// the last one.
 func (e *EventLog) allow(o throttleKey) (omitted int64, ok bool) {
 	now := e.Now()
 	e.mu.Lock()
@@ -120,4 +122,33 @@ func (e *EventLog) allow(o throttleKey) (omitted int64, ok bool) {
 	}
 	omitted, s.at, s.omitted = s.omitted, now, 0
 	return omitted, true
+}
+
+// AuditRecord is an operator's action. Key is the beginning of the hash of the
+// operator's key; nothing here is secret.
+type AuditRecord struct {
+	Time       time.Time
+	Verb       string // drain, restore, reset, keys add, …
+	Target     string
+	Operator   string
+	Key        string
+	RemoteAddr string // the address of the connection's other end
+	Duration   time.Duration
+	Err        error // nil = it was done
+	RequestID  string
+}
+
+// Audit writes the line of an action; a failed one is an error.
+func (e *EventLog) Audit(a *AuditRecord) {
+	level := "INFO"
+	if a.Err != nil {
+		level = "ERROR"
+	}
+	f := newJSONLine(nil, a.Time, level, "audit")
+	f.text("instance", e.Instance).text("verb", a.Verb).text("target", a.Target).text("who", a.Operator).text("key", a.Key)
+	f.text("from", a.RemoteAddr).text("request_id", a.RequestID).key("done").boolean(a.Err == nil).millis("ms", a.Duration)
+	if a.Err != nil {
+		f.text("error", truncate(a.Err.Error()))
+	}
+	e.Out.write(f.end(), a.Err != nil)
 }

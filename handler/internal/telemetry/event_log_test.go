@@ -24,7 +24,7 @@ func collectEvents(t *testing.T, now *time.Time, say func(e *EventLog)) string {
 	return out.String()
 }
 
-func TestEventsTellWhatChangedAndWhoSaidSo(t *testing.T) {
+func TestEventLines(t *testing.T) {
 	now := testTime
 	at := testTime.UnixMilli()
 	healthy := health.Record{}
@@ -55,7 +55,7 @@ func TestEventsTellWhatChangedAndWhoSaidSo(t *testing.T) {
 	}))
 }
 
-func TestAStormOfThrottlesHasALineASecond(t *testing.T) {
+func TestThrottleLinesAreLimitedToOneASecond(t *testing.T) {
 	now := testTime
 	said := collectEvents(t, &now, func(e *EventLog) {
 		before := health.Record{}
@@ -71,11 +71,11 @@ func TestAStormOfThrottlesHasALineASecond(t *testing.T) {
 		t.Errorf("%d lines in 2.5 seconds, want 3", n)
 	}
 	if !strings.Contains(said, `"omitted":399`) {
-		t.Errorf("the lines left out are not told of: %s", said)
+		t.Errorf("no line has the number of omitted ones: %s", said)
 	}
 }
 
-func TestTheWatchTellsOfTheTableAgreementAndBudgets(t *testing.T) {
+func TestMonitorLines(t *testing.T) {
 	now := testTime
 	c := fleet.Counters{}
 	quotas := []quota.LimitStatus{
@@ -106,11 +106,10 @@ func TestTheWatchTellsOfTheTableAgreementAndBudgets(t *testing.T) {
 	golden(t, "watch.golden", said)
 }
 
-// An alert looks a few minutes back: it must not go silent while the table is
-// still gone.
-func TestAnOutageThatLastsIsToldOfAgain(t *testing.T) {
+// An alert reads a few minutes back: it must not end while the outage lasts.
+func TestMonitorRepeatsTheLineOfALongOutage(t *testing.T) {
 	now := testTime
-	c := fleet.Counters{Disconnected: true, LastError: errors.New("gone")}
+	c := fleet.Counters{Disconnected: true, LastError: errors.New("unreachable")}
 	said := collectEvents(t, &now, func(e *EventLog) {
 		w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }}
 		for range 12 * 60 {
@@ -121,6 +120,6 @@ func TestAnOutageThatLastsIsToldOfAgain(t *testing.T) {
 		w.Check(now)
 	})
 	if n := strings.Count(said, `"degraded":true`); n != 3 || !strings.Contains(said, `"degraded":false,"outage_seconds":719.000`) {
-		t.Errorf("twelve minutes are told of %d times: %s", n, said)
+		t.Errorf("%d lines for an outage of twelve minutes, want 3: %s", n, said)
 	}
 }

@@ -11,11 +11,11 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// jsonLine is one line of JSON under way: an object, written once, in order.
-// Empty texts are left out.
+// jsonLine is one line of JSON in the making: an object whose fields are
+// appended in order. Empty texts are left out.
 type jsonLine []byte
 
-// newJSONLine begins a line in memory that is used again.
+// newJSONLine begins a line in the buffer.
 func newJSONLine(buffer []byte, at time.Time, level, message string) jsonLine {
 	f := jsonLine(append(buffer[:0], `{"time":"`...))
 	f = appendInstant(f, at)
@@ -26,8 +26,8 @@ func newJSONLine(buffer []byte, at time.Time, level, message string) jsonLine {
 	return append(f, '"')
 }
 
-// appendInstant writes an instant in UTC, to the millisecond, as RFC 3339 has
-// it: a fifth of what time.AppendFormat takes.
+// appendInstant appends a time in UTC, to the millisecond, by RFC 3339, in a
+// fifth of the time of time.AppendFormat.
 func appendInstant(b []byte, at time.Time) []byte {
 	at = at.UTC()
 	year, month, day := at.Date()
@@ -42,7 +42,7 @@ func appendInstant(b []byte, at time.Time) []byte {
 	return append(b, 'Z')
 }
 
-// appendDigits writes n with so many digits.
+// appendDigits appends the last width digits of n.
 func appendDigits(b []byte, n, width int) []byte {
 	var text [4]byte
 	for i := width - 1; i >= 0; i-- {
@@ -57,8 +57,8 @@ func (f *jsonLine) raw(s string) *jsonLine {
 	return f
 }
 
-// key writes a name, which needs no escaping, behind a comma where there is
-// something to part it from.
+// key appends a name, which needs no escaping, after a comma unless it is the
+// first.
 func (f *jsonLine) key(name string) *jsonLine {
 	if last := (*f)[len(*f)-1]; last != '{' {
 		*f = append(*f, ',')
@@ -69,7 +69,7 @@ func (f *jsonLine) key(name string) *jsonLine {
 	return f
 }
 
-// object begins an object inside a list.
+// object begins an object in a list.
 func (f *jsonLine) object() *jsonLine {
 	if last := (*f)[len(*f)-1]; last != '[' {
 		*f = append(*f, ',')
@@ -91,7 +91,7 @@ func (f *jsonLine) number(name string, n int64) *jsonLine {
 	return f
 }
 
-// nonZero writes a number unless it is zero.
+// nonZero appends a number unless it is zero.
 func (f *jsonLine) nonZero(name string, n int64) *jsonLine {
 	if n == 0 {
 		return f
@@ -105,7 +105,7 @@ func (f *jsonLine) hex(id trace.TraceID) *jsonLine {
 	return f
 }
 
-// flag writes a flag that is set.
+// flag appends a flag that is set.
 func (f *jsonLine) flag(name string, set bool) *jsonLine {
 	if !set {
 		return f
@@ -118,14 +118,14 @@ func (f *jsonLine) boolean(yes bool) *jsonLine {
 	return f
 }
 
-// decimal writes a number to so many digits.
+// decimal appends a number with that many significant digits.
 func (f *jsonLine) decimal(name string, n float64, digits int) *jsonLine {
 	f.key(name)
 	*f = strconv.AppendFloat(*f, n, 'g', digits, 64)
 	return f
 }
 
-// millis writes a duration in milliseconds with up to three decimals.
+// millis appends a duration in milliseconds with up to three decimals.
 func (f *jsonLine) millis(name string, d time.Duration) *jsonLine {
 	f.key(name)
 	us := d.Microseconds()
@@ -140,7 +140,7 @@ func (f *jsonLine) millis(name string, d time.Duration) *jsonLine {
 	return f
 }
 
-// seconds writes a duration in seconds with three decimals.
+// seconds appends a duration in seconds with three decimals.
 func (f *jsonLine) seconds(name string, d time.Duration) *jsonLine {
 	f.key(name)
 	*f = strconv.AppendFloat(*f, d.Seconds(), 'f', 3, 64)
@@ -150,8 +150,8 @@ func (f *jsonLine) seconds(name string, d time.Duration) *jsonLine {
 // end closes the line.
 func (f *jsonLine) end() []byte { return append(*f, '}', '\n') }
 
-// quote writes a JSON string. Nothing in it can end the line or the string, or
-// turn the direction of what a terminal prints.
+// quote appends a JSON string. Nothing in it can end the line or the string, or
+// change the direction of what a terminal prints.
 func (f *jsonLine) quote(s string) *jsonLine {
 	*f = append(*f, '"')
 	if plain(s) {

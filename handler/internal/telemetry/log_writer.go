@@ -1,25 +1,25 @@
 package telemetry
 
 import (
+	"context"
 	"io"
+	"log/slog"
 	"sync"
 	"time"
 )
 
-// LogWriter writes whole lines to slow or stuck writers without ever blocking the
-// one who has something to say: what does not fit is dropped and counted. The
-// Functions host reads both streams line by line and may stop reading; it takes
-// what comes on stdout for information and what comes on stderr for a warning
-// when it has "warn" in it, else for an error (facts/azure-functions-host.md
-// §2.4).
+// LogWriter writes whole lines to slow or blocked writers without blocking its
+// callers: what does not fit is dropped and counted. The Functions host may
+// stop reading a stream, and takes the level of a line from its stream
+// (docs/functions-host.md#logs).
 //
-// LogWriter that come close together leave in one write: a process that serves
-// thousands of requests a second is not woken for each of them.
+// Lines that arrive close together leave in one write, so a process with
+// thousands of requests a second is not woken for each.
 type LogWriter struct {
 	stdout, stderr io.Writer
 	maxQueued      int
 	wake           chan struct{}
-	full           chan struct{} // the batch need not gather any longer
+	full           chan struct{} // the batch need not wait for more
 	done           chan struct{}
 
 	mu      sync.Mutex
@@ -28,8 +28,7 @@ type LogWriter struct {
 	dropped uint64
 }
 
-// batch is lines that wait, in order, with the runs of those that go to the
-// same place.
+// batch is lines in order, with the runs of those that go to the same stream.
 type batch struct {
 	text  []byte
 	runs  []run
@@ -47,8 +46,9 @@ const (
 	maxReusedBytes = 256 << 10             // the largest batch whose memory is used again
 )
 
-// NewLogWriter starts the writer; depth is how many lines may wait. Warnings and
-// errors go to alarm, which may be the same as out.
+// NewLogWriter starts the writer; maxQueued is how many lines may wait.
+// Warnings and errors go to stderr, which may be the same as stdout. The caller
+// ends it with Close.
 func NewLogWriter(stdout, stderr io.Writer, maxQueued int) *LogWriter {
 	l := &LogWriter{stdout: stdout, stderr: stderr, maxQueued: maxQueued, wake: make(chan struct{}, 1), full: make(chan struct{}, 1), done: make(chan struct{})}
 	go l.run()
@@ -62,7 +62,7 @@ func (l *LogWriter) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// Stderr is the writer for warnings and errors.
+// Stderr returns the writer for warnings and errors.
 func (l *LogWriter) Stderr() io.Writer { return stderrWriter{l} }
 
 type stderrWriter struct{ *LogWriter }
@@ -94,7 +94,7 @@ func (l *LogWriter) write(text []byte, toStderr bool) {
 	}
 }
 
-// wakeUp wakes who waits for it; it does not matter how often.
+// wakeUp wakes the receiver, once however often it is called.
 func wakeUp(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -102,15 +102,15 @@ func wakeUp(c chan struct{}) {
 	}
 }
 
-// Dropped is how many lines were lost so far.
+// Dropped is how many lines were dropped so far.
 func (l *LogWriter) Dropped() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.dropped
 }
 
-// Close writes what is queued and stops, or gives up on a stuck writer after
-// the patience. What is written after it is dropped.
+// Close writes what is queued and stops, or gives up on a blocked writer after
+// the timeout. Lines written after it are dropped.
 func (l *LogWriter) Close(timeout time.Duration) {
 	l.mu.Lock()
 	l.closed = true
@@ -124,7 +124,7 @@ func (l *LogWriter) Close(timeout time.Duration) {
 	}
 }
 
-// run writes a batch at a time until the lines are closed.
+// run writes batches until Close.
 func (l *LogWriter) run() {
 	defer close(l.done)
 	var reported uint64
@@ -147,7 +147,8 @@ func (l *LogWriter) run() {
 	}
 }
 
-// waitForBatch lets a batch gather, unless it is large already or this is the end.
+// waitForBatch waits for more lines, unless the batch is large already or the
+// writer is closed.
 func (l *LogWriter) waitForBatch() (closed bool) {
 	l.mu.Lock()
 	closed = l.closed
@@ -164,7 +165,7 @@ func (l *LogWriter) waitForBatch() (closed bool) {
 	return false
 }
 
-// swapQueue exchanges what waits for memory that is free.
+// swapQueue takes the queue and leaves the empty batch in its place.
 func (l *LogWriter) swapQueue(empty batch) batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -183,4 +184,36 @@ func (l *LogWriter) flush(b batch) {
 		_, _ = to.Write(b.text[from:r.end])
 		from = r.end
 	}
+}
+
+// NewLogger returns the log of everything that is no request; it writes to
+// lines.
+func NewLogger(lines *LogWriter, level slog.Leveler) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	return slog.New(&levelHandler{
+		low:  slog.NewJSONHandler(lines, options),
+		high: slog.NewJSONHandler(lines.Stderr(), options),
+	})
+}
+
+// levelHandler sends a record to the stream of its level.
+type levelHandler struct{ low, high slog.Handler }
+
+func (g *levelHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return g.low.Enabled(ctx, level)
+}
+
+func (g *levelHandler) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelWarn {
+		return g.high.Handle(ctx, r)
+	}
+	return g.low.Handle(ctx, r)
+}
+
+func (g *levelHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &levelHandler{g.low.WithAttrs(attrs), g.high.WithAttrs(attrs)}
+}
+
+func (g *levelHandler) WithGroup(name string) slog.Handler {
+	return &levelHandler{g.low.WithGroup(name), g.high.WithGroup(name)}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // The pipe is real and nobody reads it: when it is full, the writer hangs.
-func TestAPipeThatNobodyReadsBlocksNobody(t *testing.T) {
+func TestBlockedPipeDoesNotBlockCallers(t *testing.T) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -19,28 +19,18 @@ func TestAPipeThatNobodyReadsBlocksNobody(t *testing.T) {
 	lines := NewLogWriter(write, write, 64)
 	l := &RequestLog{Out: lines, Instance: "i-1"}
 	const requests = 20_000
-	worst := time.Duration(0)
-	for range requests {
-		began := time.Now()
+	for range requests { // blocks for ever if a line waits for the reader
 		l.RequestDone(spilled())
-		worst = max(worst, time.Since(began))
-	}
-	if worst > time.Second {
-		t.Errorf("one line took %v while nobody read", worst)
 	}
 	if lines.Dropped() < requests/2 {
 		t.Errorf("only %d of %d lines were dropped: the pipe was read by somebody", lines.Dropped(), requests)
 	}
-	began := time.Now()
-	lines.Close(10 * time.Millisecond)
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("the end waited %v for a reader", took)
-	}
-	_ = write.Close() // the stuck write ends
+	lines.Close(10 * time.Millisecond) // waits no longer for the reader
+	_ = write.Close()                  // the stuck write ends
 	_, _ = io.Copy(io.Discard, read)
 }
 
-func TestDroppedLinesAreToldOf(t *testing.T) {
+func TestDroppedLinesAreReported(t *testing.T) {
 	gate := make(chan struct{})
 	var out sink
 	lines := NewLogWriter(&slow{gate: gate, to: &out}, &out, 2)
@@ -53,7 +43,7 @@ func TestDroppedLinesAreToldOf(t *testing.T) {
 	close(gate)
 	lines.Close(time.Minute)
 	if !strings.Contains(out.String(), `"msg":"log lines dropped`) {
-		t.Errorf("nobody was told: %q", out.String())
+		t.Errorf("no line reports the dropped ones: %q", out.String())
 	}
 }
 
@@ -68,7 +58,7 @@ func (s *slow) Write(p []byte) (int, error) {
 	return s.to.Write(p)
 }
 
-func TestTheLogsLevelsGoToTheirStreams(t *testing.T) {
+func TestLevelSelectsTheStream(t *testing.T) {
 	var out, alarm sink
 	lines := NewLogWriter(&out, &alarm, 16)
 	log := NewLogger(lines, nil).With("a", 1)
@@ -85,9 +75,8 @@ func TestTheLogsLevelsGoToTheirStreams(t *testing.T) {
 	}
 }
 
-// A batch gathers for a while, unless it is large already: a flood of lines
-// does not pile up.
-func TestALargeBatchDoesNotWaitForMore(t *testing.T) {
+// A batch waits for more lines unless it is large already.
+func TestLargeBatchIsWrittenAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out sink
 		lines := NewLogWriter(&out, &out, 4096)

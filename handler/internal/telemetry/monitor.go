@@ -8,9 +8,9 @@ import (
 	"spillway/handler/internal/quota"
 )
 
-// Monitor looks once a second at what nobody is told of: the table out of reach,
-// how far instances disagreed, budgets that come to an end. It writes a line
-// when one of them changes.
+// Monitor writes a line when a condition changes that nobody reports: the table
+// is out of reach, instances disagree, a budget is nearly used. It checks once
+// a second.
 type Monitor struct {
 	Events   *EventLog
 	Requests *RequestLog
@@ -25,13 +25,13 @@ type Monitor struct {
 	changes             uint64
 	wasted              uint64
 	lastAgreement       time.Time
-	loggedMarks         map[string]int // by budget: the mark that was told of
+	loggedMarks         map[string]int // by budget: the mark of its last line
 }
 
-// checkInterval is how often Watch looks.
+// checkInterval is the time between two checks.
 const checkInterval = time.Second
 
-// Run looks until ctx is done.
+// Run checks until ctx is done.
 func (w *Monitor) Run(ctx context.Context) {
 	tick := time.NewTicker(checkInterval)
 	defer tick.Stop()
@@ -45,7 +45,7 @@ func (w *Monitor) Run(ctx context.Context) {
 	}
 }
 
-// Check is one look.
+// Check checks once.
 func (w *Monitor) Check(now time.Time) {
 	c := w.Counters()
 	w.checkTable(now, &c)
@@ -55,11 +55,12 @@ func (w *Monitor) Check(now time.Time) {
 	w.last = c
 }
 
-// reminderInterval is how often there is a line on an outage that lasts: an alert
-// looks a few minutes back.
+// reminderInterval is the time between two lines of one outage: an alert reads
+// the last few minutes.
 const reminderInterval = 5 * time.Minute
 
-// checkTable tells when the checkTable is lost, again while it is, and when it is back.
+// checkTable writes a line when the table is lost, again while it is, and when
+// it is back.
 func (w *Monitor) checkTable(now time.Time, c *fleet.Counters) {
 	if c.Disconnected == w.degraded && (!c.Disconnected || now.Sub(w.lastReminder) < reminderInterval) {
 		return
@@ -83,11 +84,11 @@ func (w *Monitor) checkTable(now time.Time, c *fleet.Counters) {
 	w.Events.Out.write(f.end(), c.Disconnected)
 }
 
-// agreementInterval is how often there is a line on how far instances disagreed.
+// agreementInterval is the shortest time between two lines of agreement.
 const agreementInterval = time.Minute
 
-// checkAgreement tells once a minute of the longest time that this instance took to
-// learn of another's change, if there was one.
+// checkAgreement writes the longest time that this instance took to adopt
+// another's change, if there was one.
 func (w *Monitor) checkAgreement(now time.Time, c *fleet.Counters) {
 	if n := c.Disagreements - w.last.Disagreements; n > 0 {
 		w.longestDisagreement = max(w.longestDisagreement, (c.Disagreement-w.last.Disagreement)/time.Duration(n))
@@ -104,10 +105,10 @@ func (w *Monitor) checkAgreement(now time.Time, c *fleet.Counters) {
 	w.longestDisagreement, w.changes, w.wasted, w.lastAgreement = 0, 0, 0, now
 }
 
-// budgetMarks are the percentages of a month's budget that are told of.
-var budgetMarks = [...]int{80, 100} //nolint:gochecknoglobals // a constant
+// budgetMarks are the percentages of a month's limit that have a line.
+var budgetMarks = [...]int{80, 100}
 
-// checkBudgets tells when a consumer passes a mark of a budget for a month.
+// checkBudgets writes a line when a consumer passes a mark of a month's limit.
 func (w *Monitor) checkBudgets(now time.Time) {
 	if w.Quotas == nil {
 		return

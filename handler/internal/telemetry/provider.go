@@ -184,9 +184,9 @@ func (p *Provider) Run(ctx context.Context) {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	var stopping sync.WaitGroup
-	stopping.Go(func() { p.errors.Handle(p.meters.Shutdown(last)) })
+	stopping.Go(func() { p.errors.report("metrics", p.meters.Shutdown(last)) })
 	if p.spans != nil {
-		stopping.Go(func() { p.errors.Handle(p.spans.Shutdown(last)) })
+		stopping.Go(func() { p.errors.report("traces", p.spans.Shutdown(last)) })
 	}
 	stopping.Wait()
 }
@@ -210,16 +210,21 @@ type failure struct {
 // errorInterval is the shortest time between two lines of one signal.
 const errorInterval = time.Minute
 
-// Handle counts an export that failed, and logs it.
+// Handle takes an error from the SDK, whose text alone names the signal.
 func (e *exportErrors) Handle(err error) {
+	signal := "metrics"
+	if err != nil && (strings.Contains(err.Error(), "traces") || strings.Contains(err.Error(), "span")) {
+		signal = "traces"
+	}
+	e.report(signal, err)
+}
+
+// report counts an export that failed, and logs it; nil = it did not.
+func (e *exportErrors) report(signal string, err error) {
 	if err == nil {
 		return
 	}
 	e.failed.Add(1)
-	signal := "metrics"
-	if m := err.Error(); strings.Contains(m, "traces") || strings.Contains(m, "span") {
-		signal = "traces"
-	}
 	if omitted, ok := e.allow(signal, time.Now()); ok {
 		e.log.Warn("telemetry is not exported", "signal", signal, "error", truncate(err.Error()), "omitted", omitted)
 	}
@@ -293,5 +298,5 @@ func (e countedExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadO
 	if err != nil {
 		e.queue.dropped.Add(int64(len(spans)))
 	}
-	return err //nolint:wrapcheck // the SDK reports it
+	return err
 }

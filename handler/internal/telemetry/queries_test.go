@@ -18,8 +18,7 @@ import (
 
 const monitor = "../../../infra/monitor"
 
-// emittedFields is every field that the program writes, by message: what the code of
-// this room wrote just now, not what somebody believes that it writes.
+// emittedFields is every field that the code of this package writes, by message.
 func emittedFields(t *testing.T) map[string]map[string]bool {
 	t.Helper()
 	said := requestLines(t) + eventLines(t)
@@ -77,14 +76,14 @@ func eventLines(t *testing.T) string {
 			Override:   health.OperatorOverride{Drained: true, Operator: "eve"},
 		}
 		e.StateChanged(0, health.Record{}, open)
-		for range 3 { // the last one tells of the one left out
+		for range 3 { // the last one reports the one left out
 			shut := open
 			shut.Windows.ByKind[health.LimitTokens] = health.RetryWindow{Until: now.UnixMilli() + 4500, MaxTokens: 7}
 			e.StateChanged(0, open, shut)
 			now = now.Add(600 * time.Millisecond)
 		}
 		e.Audit(&AuditRecord{Time: now, Verb: "drain", Target: "ptu", Operator: "eve", Key: "ab", RemoteAddr: "x", RequestID: "req_1", Err: errors.New("no")})
-		c := fleet.Counters{Disconnected: true, LastError: errors.New("gone"), Disagreements: 1, Disagreement: time.Second, StaleRequests: 1}
+		c := fleet.Counters{Disconnected: true, LastError: errors.New("unreachable"), Disagreements: 1, Disagreement: time.Second, StaleRequests: 1}
 		w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }, Quotas: func() []quota.LimitStatus {
 			return []quota.LimitStatus{{Consumer: "team-a", Model: "gpt-4o", Limit: "budgetPerMonth", Amount: 5}}
 		}}
@@ -171,7 +170,7 @@ func queries(t *testing.T) map[string]string {
 	return all
 }
 
-func TestEveryColumnOfEveryQueryIsReallyWritten(t *testing.T) {
+func TestQueriesReadOnlyFieldsThatAreWritten(t *testing.T) {
 	fields := emittedFields(t)
 	for name, query := range queries(t) {
 		if lacking := missingFields(query, fields); len(lacking) > 0 {
@@ -194,7 +193,7 @@ func TestEveryColumnOfEveryQueryIsReallyWritten(t *testing.T) {
 	}
 }
 
-func TestTheWorkbookShowsTheQueriesAsTheyAre(t *testing.T) {
+func TestWorkbookContainsTheQueries(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(monitor, "workbook.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -219,7 +218,7 @@ func TestTheWorkbookShowsTheQueriesAsTheyAre(t *testing.T) {
 		}
 		shown++
 		if all[item.Name] == "" || item.Content.Query != all[item.Name] {
-			t.Errorf("the workbook's %q is not what %s.kql says", item.Name, item.Name)
+			t.Errorf("the workbook's %q differs from %s.kql", item.Name, item.Name)
 		}
 	}
 	for _, must := range []string{"who-spent-what", "which-backend-spilled", "why-were-callers-refused", "where-is-the-fleet-disagreeing"} {
@@ -239,7 +238,7 @@ var (
 	promLabel  = regexp.MustCompile(`([a-z_]+)(?:=~|!~|!=|=)"`)
 )
 
-func TestEveryMetricOfTheDashboardIsReallyThere(t *testing.T) {
+func TestDashboardReadsOnlyExistingMetrics(t *testing.T) {
 	p := testProvider(t)
 	m := p.Metrics
 	for _, x := range allRequests() {
@@ -286,7 +285,7 @@ func TestEveryMetricOfTheDashboardIsReallyThere(t *testing.T) {
 	}
 }
 
-// unknownInQuery says what the query reads that is not there.
+// unknownInQuery returns what the query reads that is not there.
 func unknownInQuery(expr string, labels map[string]map[string]bool) string {
 	bare := regexp.MustCompile(`by \([^)]*\)|"[^"]*"`).ReplaceAllString(expr, "")
 	bare = regexp.MustCompile(`\{[^}]*\}`).ReplaceAllString(bare, "")

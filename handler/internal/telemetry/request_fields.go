@@ -9,7 +9,8 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// result writes who was tried, who was passed over and why, and what it cost.
+// result writes which backends were tried, which were skipped and why, and what
+// it cost.
 func (f *jsonLine) result(x *api.RequestRecord) {
 	r := x.Result
 	if r.ServedBy != nil {
@@ -36,7 +37,7 @@ func (f *jsonLine) result(x *api.RequestRecord) {
 	f.delivery(x)
 }
 
-// delivery writes what the caller got, and what it cost.
+// delivery writes what the caller received, and what it cost.
 func (f *jsonLine) delivery(x *api.RequestRecord) {
 	d := &x.Result.Delivery
 	if !d.FirstToken.IsZero() {
@@ -63,8 +64,8 @@ func (f *jsonLine) attempt(a *proxy.Attempt) {
 	f.flag("probe", a.Probe).flag("hedge", a.Hedge).nonZero("wasted_tokens", a.Wasted.Total()).millis("ms", a.Duration).raw("}")
 }
 
-// skipped names the candidates that were not in the line, and for how long
-// they will not be.
+// skipped writes the candidates that were not eligible, and for how long they
+// are not.
 func (f *jsonLine) skipped(x *api.RequestRecord) {
 	d := &x.Result.Decision
 	if d.Eligible >= len(d.Candidates) {
@@ -85,7 +86,7 @@ func (f *jsonLine) candidate(c *balancer.Candidate, now time.Time) *jsonLine {
 	return f
 }
 
-// order writes the line as it was decided, best first.
+// order writes the eligible candidates, best first.
 func (f *jsonLine) order(r *proxy.Result) {
 	f.key("order").raw("[")
 	for i := range r.Decision.Candidates[:r.Decision.Eligible] {
@@ -96,8 +97,8 @@ func (f *jsonLine) order(r *proxy.Result) {
 	f.raw("]")
 }
 
-// permitted reports whether the consumer may use the candidate and somebody
-// wants it used: what keeps it out otherwise is its health.
+// permitted reports whether the consumer may use the candidate and it has a
+// weight: only its health keeps it out.
 func permitted(c *balancer.Candidate) bool {
 	switch c.Reason {
 	case balancer.OutsideGeographies, balancer.ReservedPriority, balancer.ZeroWeight:

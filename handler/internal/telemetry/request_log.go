@@ -1,6 +1,7 @@
-// Package telemetry is what people and dashboards see of the requests: the one
-// log line, the lines of events, metrics and traces. A request never waits for
-// any of them: what cannot be written in time is dropped and counted.
+// Package telemetry is the log, the metrics and the traces of the gateway
+// (docs/observability.md). It observes requests that have ended and reads the
+// state of other packages; it decides nothing. No request waits for it: what
+// cannot be written in time is dropped and counted.
 package telemetry
 
 import (
@@ -16,16 +17,16 @@ import (
 
 var _ api.Observer = (*RequestLog)(nil)
 
-// RequestLog writes one JSON line for each request: from it alone an on-call
-// engineer learns why the request went where it went. It holds no secret and
-// no prompt: names come from configuration, reasons from a fixed vocabulary.
+// RequestLog writes one JSON line for each request, which explains why the
+// request went where it went. It holds no secret and no prompt: names come from
+// configuration, reasons from a fixed vocabulary.
 type RequestLog struct {
 	Out      *LogWriter
 	Instance string
-	Level    slog.Level // lines below it are not written; at debug each tells the whole order of candidates
+	Level    slog.Level // lines below it are not written; at debug each has the whole order of candidates
 
-	// RejectionsPerSecond is how many requests that were refused before any backend was
-	// looked at have a line of their own in one second: whoever floods the door
+	// RejectionsPerSecond is how many requests that were rejected before any
+	// backend was considered have a line in one second, so that a flood of them
 	// does not flood the log. The others are counted. 0 = all have one.
 	RejectionsPerSecond int64
 
@@ -36,7 +37,7 @@ type RequestLog struct {
 
 var lineBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// RequestDone writes the line of a request that is over.
+// RequestDone writes the line of a request that has ended.
 func (l *RequestLog) RequestDone(x *api.RequestRecord) {
 	level := levelOf(x)
 	if level < l.Level || !l.allow(x) {
@@ -64,8 +65,8 @@ func (l *RequestLog) RequestDone(x *api.RequestRecord) {
 // maxErrorText is how much of an error goes into a line.
 const maxErrorText = 500
 
-// levelOf is what an operator should make of the request. A refusal for want
-// of capacity is a warning; what needs somebody's hand is an error.
+// levelOf is ERROR where an operator must act, WARN for a rejection for want of
+// capacity.
 func levelOf(x *api.RequestRecord) slog.Level {
 	if r := x.Result; r != nil {
 		if r.Delivery.Broken {
@@ -99,8 +100,8 @@ func (l *RequestLog) allow(x *api.RequestRecord) bool {
 	return false
 }
 
-// Flush says how many refusals of an earlier second had no line. Calling it
-// once a second is enough.
+// Flush writes how many rejections of an earlier second had no line. It is
+// called once a second.
 func (l *RequestLog) Flush(now time.Time) {
 	second, was := now.Unix(), l.second.Load()
 	if second <= was || !l.second.CompareAndSwap(was, second) {
@@ -131,7 +132,8 @@ func (f *jsonLine) request(x *api.RequestRecord) {
 	f.number("status", int64(x.Status)).text("code", x.Code).flag("stream", x.Stream)
 }
 
-// overhead is the part of the request that no backend is to blame for.
+// overhead is the duration of the request without its attempts and without
+// waiting for a throttled pool.
 func overhead(x *api.RequestRecord) time.Duration {
 	left := x.Duration - x.Result.Waited
 	for i := range x.Result.Attempts {
@@ -155,4 +157,14 @@ func Spilled(r *proxy.Result) bool {
 		}
 	}
 	return false
+}
+
+// Observers are several observers, called in order.
+type Observers []api.Observer
+
+// RequestDone calls all of them.
+func (o Observers) RequestDone(x *api.RequestRecord) {
+	for _, observer := range o {
+		observer.RequestDone(x)
+	}
 }

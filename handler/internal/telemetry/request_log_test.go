@@ -53,7 +53,7 @@ func allRequests() []*api.RequestRecord {
 	return []*api.RequestRecord{served(), spilled(), throttled(), broken(), fallback(), refused()}
 }
 
-func TestTheLineTellsTheWholeStory(t *testing.T) {
+func TestRequestLines(t *testing.T) {
 	var all strings.Builder
 	for _, level := range []slog.Level{slog.LevelInfo, slog.LevelDebug} {
 		l := &RequestLog{Instance: "i-1", Level: level}
@@ -67,7 +67,7 @@ func TestTheLineTellsTheWholeStory(t *testing.T) {
 	golden(t, "lines.golden", all.String())
 }
 
-func TestEveryLineIsOneObject(t *testing.T) {
+func TestEveryLineIsOneJSONObject(t *testing.T) {
 	l := &RequestLog{Instance: "i-1", Level: slog.LevelDebug}
 	out, alarm := collectLines(t, l, func() {
 		for _, x := range allRequests() {
@@ -87,7 +87,7 @@ func TestEveryLineIsOneObject(t *testing.T) {
 }
 
 // The host takes stderr for errors, and for warnings where "warn" is in it.
-func TestTheStreamTellsTheHostTheLevel(t *testing.T) {
+func TestStreamMatchesTheLevelForTheHost(t *testing.T) {
 	l := &RequestLog{Instance: "i-1"}
 	out, alarm := collectLines(t, l, func() {
 		for _, x := range allRequests() {
@@ -110,7 +110,7 @@ func TestTheStreamTellsTheHostTheLevel(t *testing.T) {
 	}
 }
 
-func TestLinesBelowTheLevelAreNotWritten(t *testing.T) {
+func TestLinesBelowTheLevelAreOmitted(t *testing.T) {
 	l := &RequestLog{Level: slog.LevelError}
 	out, alarm := collectLines(t, l, func() {
 		for _, x := range allRequests() {
@@ -122,12 +122,12 @@ func TestLinesBelowTheLevelAreNotWritten(t *testing.T) {
 	}
 }
 
-func TestAFloodOfRefusalsIsCounted(t *testing.T) {
+func TestRejectionLinesAreLimitedAndCounted(t *testing.T) {
 	l := &RequestLog{Instance: "i-1", RejectionsPerSecond: 3}
 	out, alarm := collectLines(t, l, func() {
 		for range 10 {
 			l.RequestDone(refused())
-			l.RequestDone(served()) // what was looked at has its line whatever floods the door
+			l.RequestDone(served()) // always has a line
 		}
 		later := refused()
 		later.Start = testTime.Add(time.Second)
@@ -140,30 +140,30 @@ func TestAFloodOfRefusalsIsCounted(t *testing.T) {
 		t.Errorf("%d lines of served requests, want 10", n)
 	}
 	if !strings.Contains(alarm, `"count":7,"limit_per_second":3`) {
-		t.Errorf("the refusals without a line are not told of: %q", alarm)
+		t.Errorf("no line has the number of omitted ones: %q", alarm)
 	}
 }
 
-func TestSpilledIsToldByTheConsumersOwnBounds(t *testing.T) {
+func TestSpilledDependsOnWhatTheConsumerMayUse(t *testing.T) {
 	x := spilled()
 	if !Spilled(x.Result) {
-		t.Error("served below a throttled backend, and not spilled")
+		t.Error("served below a throttled backend, but not spilled")
 	}
 	for i := range x.Result.Decision.Candidates {
 		x.Result.Decision.Candidates[i].Reason = balancer.OutsideGeographies
 	}
 	if Spilled(x.Result) {
-		t.Error("the better backends were never this consumer's, and yet it spilled")
+		t.Error("spilled, though the consumer may not use the better backends")
 	}
 	if Spilled(served().Result) || Spilled(throttled().Result) {
-		t.Error("the first choice, or nobody, counts as spilled")
+		t.Error("served by the first choice, or by no backend, but spilled")
 	}
 	if !Spilled(fallback().Result) {
-		t.Error("another model answered, and it did not spill")
+		t.Error("served by a fallback model, but not spilled")
 	}
 }
 
-func TestInstantsLookAsTheStandardLibraryWritesThem(t *testing.T) {
+func TestInstantsMatchTheStandardLibrary(t *testing.T) {
 	for _, when := range []time.Time{testTime, {}, time.Unix(0, 0), time.Date(2028, 2, 29, 23, 59, 59, 999_999_999, time.FixedZone("x", -3600))} {
 		if got, want := string(appendInstant(nil, when)), when.UTC().Format("2006-01-02T15:04:05.000Z"); got != want {
 			t.Errorf("%s, want %s", got, want)
@@ -171,8 +171,8 @@ func TestInstantsLookAsTheStandardLibraryWritesThem(t *testing.T) {
 	}
 }
 
-// FuzzLine: whatever the texts are, a line is one line and one JSON object, it
-// says what it was given, and it leaves the terminal alone.
+// FuzzLine: whatever the texts are, a line is one line and one JSON object, keeps
+// the values, and has nothing that a terminal would act on.
 func FuzzLine(f *testing.F) {
 	f.Add("req_1", "team-a", "503", "a\nb\r{\"x\":1}\x1b[2J")
 	f.Add("\u202e", "\u2028", "\xff\xfe", "\x00\x7f\u0085")
@@ -202,7 +202,7 @@ func FuzzLine(f *testing.F) {
 			return
 		}
 		if got.ID != want || len(got.Attempts) != 1 {
-			t.Fatalf("said %q, want %q, in %s", got.ID, want, line)
+			t.Fatalf("%q, want %q, in %s", got.ID, want, line)
 		}
 	})
 }
@@ -218,7 +218,7 @@ func printable(s string) bool {
 	return true
 }
 
-func BenchmarkSaw(b *testing.B) {
+func BenchmarkRequestLog(b *testing.B) {
 	for _, c := range []struct {
 		name string
 		x    *api.RequestRecord
