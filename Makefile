@@ -5,7 +5,7 @@ GO ?= go
 BIN := build/tools/bin
 INSTALL := scripts/tools/install.sh
 
-# What the tests are told: where the tools are, and that a missing one is a failure. Under a bare `go test ./...`
+# The environment of the tests: where the tools are, and that a missing one is a failure. Under a bare `go test ./...`
 # a test that misses its tool is skipped, with the command that installs it.
 TEST_ENV = SPILLWAY_TOOLS="$(CURDIR)/scripts/tools/node_modules" SPILLWAY_REQUIRE_TOOLS=1
 

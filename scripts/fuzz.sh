@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# fuzz.sh runs every fuzz target for FUZZTIME (20s when unset) each. Findings land in testdata/fuzz beside the test.
+# fuzz.sh runs every fuzz target for FUZZTIME (20s when unset) each. Findings are kept in testdata/fuzz next to the test.
 # usage: scripts/fuzz.sh [PACKAGE...]
 source "$(dirname "$0")/lib.sh"
 

@@ -10,7 +10,7 @@ out=${1:-build/app}
 rm -rf "$out"
 mkdir -p "$out"
 
-# The host looks for functions in the folders directly beside host.json, nowhere deeper.
+# The host looks for functions in the folders next to host.json, nowhere deeper.
 cp host.json "$out/"
 cp -R functions/. "$out/"
 if [[ -f local.settings.json && ${LOCAL_SETTINGS:-yes} == yes ]]; then

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install.sh brings the tools it is asked for, at pinned versions, and is done at once when they are there.
 # usage: scripts/tools/install.sh TOOL...
-# TOOL: npm (package.json beside this file) · chromium · shellcheck (Debian) · any tool of go-tools.txt (Go module proxy).
+# TOOL: npm (package.json in this folder) · chromium · shellcheck (Debian) · any tool of go-tools.txt (Go module proxy).
 # Go tools land in build/tools/bin, npm's in scripts/tools/node_modules, Debian's in the system.
 source "$(dirname "$0")/../lib.sh"
 

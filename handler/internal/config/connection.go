@@ -45,7 +45,7 @@ func (c *checker) connection(in *inputs) Connection {
 	return Connection{}
 }
 
-// connectionAt reads one setting in both forms. A string without a key beside
+// connectionAt reads one setting in both forms. A string without a key next to
 // an identity is what Terraform's provider writes, and means nothing.
 func (c *checker) connectionAt(in *inputs, name string) Connection {
 	byIdentity := c.identityAt(in, name)

@@ -56,7 +56,7 @@ func (l totalsByKey) total() (all totals) {
 }
 
 // journalTotals is what the service's journal says that a purchase used, as far as the
-// answer told of it: the service says so at the end of an answer and nowhere
+// answer reported it, which the service does at the end of an answer and nowhere
 // else.
 func journalTotals(p *accountedRequest, e *simulator.Entry) totals {
 	if e.Outcome != simulator.Served {
@@ -95,7 +95,7 @@ func (s *accountingRig) expectedTotals(killed *instanceProcess, since time.Time)
 			continue
 		}
 		dead.add(at, sum)
-		if end, told := ends[p.request]; !told || end.After(since) {
+		if end, listed := ends[p.request]; !listed || end.After(since) {
 			unwritten.add(at, sum)
 		}
 	}

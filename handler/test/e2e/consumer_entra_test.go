@@ -63,7 +63,7 @@ func (r *rig) wantRefused(what, token string) {
 func TestTokenIsMatchedByAppGroupOrRole(t *testing.T) {
 	i := startIssuer(t)
 	s := i.trusting()
-	s.backends = []backend{{name: "told", priority: 1, caller: "x-caller-id"}}
+	s.backends = []backend{{name: "withcaller", priority: 1, caller: "x-caller-id"}}
 	r := start(t, s)
 	v1 := []any{"iss", v1Issuer, "aud", "api://" + resourceID, "azp", nil, "ver", "1.0"}
 	other := []any{"azp", strangerID}
@@ -97,8 +97,8 @@ func TestTokenIsMatchedByAppGroupOrRole(t *testing.T) {
 				t.Errorf("the log has it from %q of %q, want %q of %q", l.Caller, l.Consumer, c.caller, c.consumer)
 			}
 			seen := r.sim.Journal()
-			if told := seen[len(seen)-1].Header.Get("X-Caller-Id"); told != c.caller {
-				t.Errorf("the backend was told that %q calls, want %q", told, c.caller)
+			if listed := seen[len(seen)-1].Header.Get("X-Caller-Id"); listed != c.caller {
+				t.Errorf("the backend received the caller %q, want %q", listed, c.caller)
 			}
 		})
 	}

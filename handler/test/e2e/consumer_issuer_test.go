@@ -39,8 +39,8 @@ type issuer struct {
 	url     string // the iss of its v2 tokens
 	address string
 	behind  string // the process
-	said    *bufio.Scanner
-	told    io.Writer
+	stdout  *bufio.Scanner
+	stdin   io.Writer
 
 	mu     sync.Mutex
 	server *http.Server
@@ -80,8 +80,8 @@ func startIssuer(t *testing.T) *issuer {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	i.told, i.said = in, bufio.NewScanner(out)
-	i.said.Buffer(nil, 1<<20)
+	i.stdin, i.stdout = in, bufio.NewScanner(out)
+	i.stdout.Buffer(nil, 1<<20)
 	var ready struct{ Port int }
 	i.receiveRequest(&ready)
 	i.behind = fmt.Sprintf("http://127.0.0.1:%d", ready.Port)
@@ -92,17 +92,17 @@ func startIssuer(t *testing.T) *issuer {
 // receiveRequest reads the process's next line.
 func (i *issuer) receiveRequest(into any) {
 	i.t.Helper()
-	if !i.said.Scan() {
-		i.t.Fatalf("the issuer has ended: %v", i.said.Err())
+	if !i.stdout.Scan() {
+		i.t.Fatalf("the issuer has ended: %v", i.stdout.Err())
 	}
-	if err := json.Unmarshal(i.said.Bytes(), into); err != nil {
-		i.t.Fatalf("%s: %v", i.said.Bytes(), err)
+	if err := json.Unmarshal(i.stdout.Bytes(), into); err != nil {
+		i.t.Fatalf("%s: %v", i.stdout.Bytes(), err)
 	}
 }
 
 func (i *issuer) control(wish map[string]any, into any) {
 	i.t.Helper()
-	if err := json.NewEncoder(i.told).Encode(wish); err != nil {
+	if err := json.NewEncoder(i.stdin).Encode(wish); err != nil {
 		i.t.Fatal(err)
 	}
 	i.receiveRequest(into)

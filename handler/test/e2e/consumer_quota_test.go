@@ -214,7 +214,7 @@ func (q quotaRun) wantLimitKept(t *testing.T, c *consumerFleet, b charges) {
 		t.Errorf("first minute %.1f %%, worst of the others %.1f %%, mean %.1f %% of the limit", percent(cold, q.limit), percent(worst, q.limit), mean)
 	}
 	if total != b.tokens() {
-		t.Errorf("backends used %d tokens, and callers were told of %d", total, b.tokens())
+		t.Errorf("backends used %d tokens, and callers saw %d", total, b.tokens())
 	}
 	if most := percent(max(cold, worst), q.limit); most < 60 || b.of(429, "") == 0 {
 		t.Errorf("%.1f %% of the limit was spent, %d requests were over quota: no overload", most, b.of(429, ""))

@@ -40,7 +40,7 @@ func misconfigurations() map[string]misconfigured {
 		"None, in capitals":             {team, auth("None", key), []string{"SPILLWAY_AUTH"}},
 		"off":                           {team, auth("off", key), []string{"SPILLWAY_AUTH"}},
 		"false":                         {team, auth("false", key), []string{"SPILLWAY_AUTH"}},
-		"none beside keys":              {team, auth("key,none", key), []string{"SPILLWAY_AUTH", "none"}},
+		"none with keys":                {team, auth("key,none", key), []string{"SPILLWAY_AUTH", "none"}},
 		"an empty word":                 {team, auth("key,", key), []string{"SPILLWAY_AUTH"}},
 		"a semicolon":                   {app, auth("key;entra", audience, tenant), []string{"SPILLWAY_AUTH"}},
 		"tokens for anybody":            {app, auth("entra", tenant), []string{"SPILLWAY_ENTRA_AUDIENCE"}},

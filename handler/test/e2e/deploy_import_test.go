@@ -54,9 +54,9 @@ func TestImportedPoolsFailOverInOrder(t *testing.T) {
 	for _, p := range importCases() {
 		t.Run(p.file, func(t *testing.T) {
 			t.Parallel()
-			document, told := imported(t, p)
+			document, listed := imported(t, p)
 			pool := importedPool{t: t, document: document, model: p.model, groups: p.groups, identity: []string{p.identity}}
-			pool.env = p.settingsAsTold(t, told, pool.read())
+			pool.env = p.settingsAsListed(t, listed, pool.read())
 			pool.wantFailover()
 		})
 	}
@@ -64,21 +64,21 @@ func TestImportedPoolsFailOverInOrder(t *testing.T) {
 
 // imported runs `spillway import` on the sample. Its output is the
 // committed golden file, with the list of what was not carried over.
-func imported(t *testing.T, p importCase) (document, told string) {
+func imported(t *testing.T, p importCase) (document, listed string) {
 	t.Helper()
 	sample := filepath.Join("..", "..", "internal", "config", "migrate", "testdata", p.file)
-	document, told, code := command(t, nil, "import", p.source, sample)
+	document, listed, code := command(t, nil, "import", p.source, sample)
 	if code != 0 {
-		t.Fatalf("import: exit code %d: %s", code, told)
+		t.Fatalf("import: exit code %d: %s", code, listed)
 	}
 	want, err := os.ReadFile(sample + ".golden")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := document + "\n" + told; got != string(want) {
+	if got := document + "\n" + listed; got != string(want) {
 		t.Errorf("imported as\n%s\nwant\n%s", got, want)
 	}
-	return document, told
+	return document, listed
 }
 
 var (
@@ -86,11 +86,11 @@ var (
 	settingName  = regexp.MustCompile(`[A-Z][A-Z0-9_]+`)
 )
 
-// settingsAsTold are the app settings that the import listed, and no others.
-func (p importCase) settingsAsTold(t *testing.T, told string, keys map[string]string) []string {
+// settingsAsListed are the app settings that the import listed, and no others.
+func (p importCase) settingsAsListed(t *testing.T, listed string, keys map[string]string) []string {
 	t.Helper()
 	named := map[string]bool{}
-	if part := settingsPart.FindStringSubmatch(told); part != nil {
+	if part := settingsPart.FindStringSubmatch(listed); part != nil {
 		for line := range strings.Lines(part[1]) {
 			before, _, _ := strings.Cut(line, ":")
 			for _, name := range settingName.FindAllString(before, -1) {
@@ -105,13 +105,13 @@ func (p importCase) settingsAsTold(t *testing.T, told string, keys map[string]st
 			value, ok = key, true
 		}
 		if !ok {
-			t.Errorf("its owner is told to set %s, and nothing says what to", name)
+			t.Errorf("the import lists the setting %s without a value", name)
 		}
 		env = append(env, name+"="+value)
 	}
 	for name := range p.settings {
 		if !named[name] {
-			t.Errorf("nobody is told to set %s", name)
+			t.Errorf("the import does not list the setting %s", name)
 		}
 	}
 	return env

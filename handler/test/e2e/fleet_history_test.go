@@ -158,9 +158,9 @@ func (h *tableHistory) await(ctx context.Context, holds func() bool) bool {
 	}
 }
 
-// toldOf is when the member read this revision or a later one. Called with
+// readAt is when the member read this revision or a later one. Called with
 // the lock held.
-func (h *tableHistory) toldOf(member int, revision uint64) (time.Time, bool) {
+func (h *tableHistory) readAt(member int, revision uint64) (time.Time, bool) {
 	known := h.known[member]
 	i := slices.IndexFunc(known, func(a adoption) bool { return a.revision >= revision })
 	if i < 0 {
@@ -187,18 +187,18 @@ func (h *tableHistory) of(column string) []commit {
 
 // shutSince is the commit, of those that changed the column, since which its
 // circuit had not been closed at an instant.
-func shutSince(commits []commit, column string, at time.Time) (since commit, shut bool) {
+func shutSince(commits []commit, column string, at time.Time) (since commit, throttled bool) {
 	for _, c := range commits {
 		if c.at.After(at) {
 			break
 		}
 		closed := c.records[column].Circuit.State == health.Closed
-		if !shut && !closed {
+		if !throttled && !closed {
 			since = c
 		}
-		shut = !closed
+		throttled = !closed
 	}
-	return since, shut
+	return since, throttled
 }
 
 func revisionOf(row []byte) (uint64, map[string]any) {

@@ -76,11 +76,11 @@ func wantSurvived(t *testing.T, f *fleet, kills int, limit time.Duration) {
 	healed := time.Now()
 	f.within(30*time.Second, "every circuit is closed again", f.allClosed())
 	t.Logf("%d kills; every circuit closed %v after the backends were well", len(absences), time.Since(healed).Round(time.Millisecond))
-	shots := l.finish()
+	samples := l.finish()
 	if len(absences) < kills {
 		t.Errorf("%d kills in %v, want %d", len(absences), limit, kills)
 	}
-	others := slices.DeleteFunc(shots, func(s sample) bool { return duringDowntime(&s, absences) })
+	others := slices.DeleteFunc(samples, func(s sample) bool { return duringDowntime(&s, absences) })
 	all := len(others)
 	// With so much failing some requests meet the end of the retry budget, which is a 503.
 	others = slices.DeleteFunc(others, func(s sample) bool { return s.err == nil && s.status == http.StatusServiceUnavailable })

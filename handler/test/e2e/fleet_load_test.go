@@ -61,21 +61,21 @@ func (l *load) finish() []sample {
 }
 
 // between are the shots that were sent in a span of time.
-func between(shots []sample, from, to time.Time) []sample {
+func between(samples []sample, from, to time.Time) []sample {
 	var in []sample
-	for i := range shots {
-		if !shots[i].sent.Before(from) && shots[i].sent.Before(to) {
-			in = append(in, shots[i])
+	for i := range samples {
+		if !samples[i].sent.Before(from) && samples[i].sent.Before(to) {
+			in = append(in, samples[i])
 		}
 	}
 	return in
 }
 
 // failures counts the shots that were not answered 200, and logs a few.
-func (f *fleet) failures(shots []sample) int {
+func (f *fleet) failures(samples []sample) int {
 	failed := 0
-	for i := range shots {
-		if s := &shots[i]; !s.ok() {
+	for i := range samples {
+		if s := &samples[i]; !s.ok() {
 			failed++
 			if failed <= 5 {
 				f.t.Logf("%s: %d by %q after %v: %v", s.member.name, s.status, s.backend, s.took, s.err)

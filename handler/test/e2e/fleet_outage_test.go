@@ -82,11 +82,11 @@ func wantNoNeedOfTheTable(t *testing.T, members int, lasts time.Duration) {
 	if _, long := soaking(t); long { // each instance publishes what it saw every 15 s
 		o.wantOutageShown(lasts)
 	}
-	shots := l.finish()
-	if failed := o.failures(shots); failed > 0 {
-		t.Errorf("%d of %d requests were not answered 200", failed, len(shots))
+	samples := l.finish()
+	if failed := o.failures(samples); failed > 0 {
+		t.Errorf("%d of %d requests were not answered 200", failed, len(samples))
 	}
-	o.compare(between(shots, before, gone), between(shots, gone.Add(time.Second), back))
+	o.compare(between(samples, before, gone), between(samples, gone.Add(time.Second), back))
 }
 
 // hitUnder lets one instance meet a 429, amid a load that may come before it.
@@ -154,12 +154,12 @@ func (o *outage) wantOutageShown(lasted time.Duration) {
 func (o *outage) compare(before, during []sample) {
 	o.t.Helper()
 	type sides struct{ fleet, alone []time.Duration }
-	split := func(shots []sample) (s sides) {
-		for i := range shots {
-			if slices.Contains(o.alone, shots[i].member) {
-				s.alone = append(s.alone, shots[i].took)
+	split := func(samples []sample) (s sides) {
+		for i := range samples {
+			if slices.Contains(o.alone, samples[i].member) {
+				s.alone = append(s.alone, samples[i].took)
 			} else {
-				s.fleet = append(s.fleet, shots[i].took)
+				s.fleet = append(s.fleet, samples[i].took)
 			}
 		}
 		return s

@@ -105,10 +105,10 @@ func (f *fleet) sentAfterKnown(probes []probed) int {
 	}
 	for _, e := range f.sim.Journal() {
 		is := probed{e.Resource, memberOf(&e), e.Time, e.End}
-		if since, shut := shutSince(past[e.Resource], columnOf(e.Resource), e.Time); shut && !slices.Contains(probes, is) {
-			if told, ok := f.seen.toldOf(is.member, since.revision); ok && told.Before(e.Time.Add(-f.underway())) {
+		if since, throttled := shutSince(past[e.Resource], columnOf(e.Resource), e.Time); throttled && !slices.Contains(probes, is) {
+			if listed, ok := f.seen.readAt(is.member, since.revision); ok && listed.Before(e.Time.Add(-f.underway())) {
 				count++
-				f.t.Logf("%s at %v to %s, told %v before", f.members[is.member].name, e.Time, e.Resource, e.Time.Sub(told))
+				f.t.Logf("%s at %v to %s, told %v before", f.members[is.member].name, e.Time, e.Resource, e.Time.Sub(listed))
 			}
 		}
 	}
@@ -129,7 +129,7 @@ func wantOneProbeAtATime(t *testing.T, f *fleet, enough int, limit time.Duration
 	began := time.Now()
 	f.within(limit, fmt.Sprintf("%d cycles", enough), func() bool { return f.cycles() >= enough })
 	took := time.Since(began)
-	shots := l.finish()
+	samples := l.finish()
 	time.Sleep(time.Second) // log lines are written shortly after the answers
 	probes := f.probes()
 	f.seen.mu.Lock()
@@ -141,7 +141,7 @@ func wantOneProbeAtATime(t *testing.T, f *fleet, enough int, limit time.Duration
 		t.Errorf("two probes at once at %s", o)
 	}
 	// With so much failing at once some requests meet the end of the retry budget, which is a 503.
-	refused := slices.DeleteFunc(shots, func(s sample) bool { return s.ok() })
+	refused := slices.DeleteFunc(samples, func(s sample) bool { return s.ok() })
 	t.Logf("%d requests were refused for want of retries", len(refused))
 	if i := slices.IndexFunc(refused, func(s sample) bool { return s.err != nil || s.status != http.StatusServiceUnavailable }); i >= 0 {
 		t.Errorf("%s: %d, %v; want 200, or 503 when the budget is used up", refused[i].member.name, refused[i].status, refused[i].err)

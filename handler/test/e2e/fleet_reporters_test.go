@@ -65,7 +65,7 @@ func (f *fleet) wantOneReporterIgnored() {
 	}
 	f.seen.mu.Unlock()
 	if !said {
-		f.t.Error("the instance told nobody of its failures")
+		f.t.Error("the instance did not report its failures")
 	}
 	f.t.Logf("%d requests at the cut-off instance all served elsewhere, %d at the others all by a", len(alone), len(with))
 }

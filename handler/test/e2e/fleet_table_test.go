@@ -32,12 +32,12 @@ func TestRequestNeverWaitsForTheTable(t *testing.T) {
 		}
 		last[swallowed] = m
 	}
-	shots := f.fireFor(4*time.Second, 100, last[true], last[false])
+	samples := f.fireFor(4*time.Second, 100, last[true], last[false])
 	under := map[bool][]time.Duration{}
-	for i := range shots {
-		under[shots[i].member == last[true]] = append(under[shots[i].member == last[true]], shots[i].took)
+	for i := range samples {
+		under[samples[i].member == last[true]] = append(under[samples[i].member == last[true]], samples[i].took)
 	}
-	if failed := f.failures(shots); failed > 0 {
+	if failed := f.failures(samples); failed > 0 {
 		t.Errorf("%d requests failed", failed)
 	}
 	for name, of := range map[string]map[bool][]time.Duration{"exec to listening": starts, "first request": firsts, "under load": under} {

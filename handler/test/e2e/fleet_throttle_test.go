@@ -26,16 +26,16 @@ func TestFewRequestsReachAThrottledBackend(t *testing.T) {
 	f.fireFor(4*time.Second, 2*each, f.members...) // the table's clock is known better with each refresh
 	t.Run("storm", func(t *testing.T) {
 		g := f.under(t)
-		squalls, shots := g.throttleStorms(sized(t, 4, 1), 8*each)
-		g.wantLeaks(squalls, len(f.members))
-		for i := range squalls {
-			g.wantReturn(&squalls[i], shots)
+		storms, samples := g.throttleStorms(sized(t, 4, 1), 8*each)
+		g.wantLeaks(storms, len(f.members))
+		for i := range storms {
+			g.wantReturn(&storms[i], samples)
 		}
 	})
 	t.Run("few requests", func(t *testing.T) {
 		g := f.under(t)
-		squalls, _ := g.throttleStorms(sized(t, 3, 1), 1.5*each)
-		g.wantLeaks(squalls, sized(t, 15, 4)) // of few instances all may send one
+		storms, _ := g.throttleStorms(sized(t, 3, 1), 1.5*each)
+		g.wantLeaks(storms, sized(t, 15, 4)) // of few instances all may send one
 	})
 }
 
@@ -48,11 +48,11 @@ func (f *fleet) throttleStorms(n int, perSecond float64) ([]throttleStorm, []sam
 		all = append(all, f.throttleStorm(2*time.Second))
 		time.Sleep(1500 * time.Millisecond)
 	}
-	shots := l.finish()
-	if failed := f.failures(shots); failed > 0 {
-		f.t.Errorf("%d of %d requests were not answered 200", failed, len(shots))
+	samples := l.finish()
+	if failed := f.failures(samples); failed > 0 {
+		f.t.Errorf("%d of %d requests were not answered 200", failed, len(samples))
 	}
-	return all, shots
+	return all, samples
 }
 
 func (f *fleet) throttleStorm(d time.Duration) throttleStorm {
@@ -65,16 +65,16 @@ func (f *fleet) throttleStorm(d time.Duration) throttleStorm {
 
 // wantLeaks wants at most so many leaks into a window, on average, and none by
 // an instance that had read of it.
-func (f *fleet) wantLeaks(squalls []throttleStorm, most int) {
+func (f *fleet) wantLeaks(storms []throttleStorm, most int) {
 	f.t.Helper()
 	ptu := f.sim.JournalOf("a")
 	leaks, knowing := 0, 0
-	for i := range squalls {
-		l, k := f.leaks(&squalls[i], ptu)
+	for i := range storms {
+		l, k := f.leaks(&storms[i], ptu)
 		leaks, knowing = leaks+l, knowing+k
 	}
-	if leaks > most*len(squalls) || knowing > 0 {
-		f.t.Errorf("%d requests leaked into %d windows, %d of them knowingly; want at most %d in each and none", leaks, len(squalls), knowing, most)
+	if leaks > most*len(storms) || knowing > 0 {
+		f.t.Errorf("%d requests leaked into %d windows, %d of them knowingly; want at most %d in each and none", leaks, len(storms), knowing, most)
 	}
 }
 
@@ -115,7 +115,7 @@ func (f *fleet) whenKnown(s *throttleStorm, ptu []simulator.Entry) []time.Time {
 		return slices.ContainsFunc(r.Windows.ByKind[:], func(t health.RetryWindow) bool { return t.Until >= s.until.UnixMilli()-50 })
 	})
 	for n := range knows {
-		if at, told := f.seen.toldOf(n, c.revision); ok && told && at.Before(s.until) {
+		if at, listed := f.seen.readAt(n, c.revision); ok && listed && at.Before(s.until) {
 			knows[n] = at
 		}
 	}
@@ -131,11 +131,11 @@ func (f *fleet) whenKnown(s *throttleStorm, ptu []simulator.Entry) []time.Time {
 
 // wantReturn checks that each instance uses the PTU again when the window has
 // ended.
-func (f *fleet) wantReturn(s *throttleStorm, shots []sample) {
+func (f *fleet) wantReturn(s *throttleStorm, samples []sample) {
 	f.t.Helper()
 	var back []time.Duration
 	for _, m := range f.members {
-		after := slices.DeleteFunc(between(shots, s.until, s.until.Add(1400*time.Millisecond)), func(x sample) bool { return x.member != m })
+		after := slices.DeleteFunc(between(samples, s.until, s.until.Add(1400*time.Millisecond)), func(x sample) bool { return x.member != m })
 		i := slices.IndexFunc(after, func(x sample) bool { return x.backend == "a" })
 		if i < 0 {
 			f.t.Errorf("%s did not return to the PTU: %d requests since", m.name, len(after))

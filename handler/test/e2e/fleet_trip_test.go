@@ -93,8 +93,8 @@ func (f *fleet) obedience(ctx context.Context, since time.Time, backend, served 
 	var under sync.WaitGroup
 	for i, m := range f.members {
 		under.Go(func() {
-			told := func() bool { _, ok := f.seen.toldOf(m.n, first.revision); return ok }
-			for f.seen.await(ctx, told) && ctx.Err() == nil {
+			listed := func() bool { _, ok := f.seen.readAt(m.n, first.revision); return ok }
+			for f.seen.await(ctx, listed) && ctx.Err() == nil {
 				if s := m.send(); s.ok() && s.backend == served {
 					delays[i] = s.sent.Sub(since)
 					return

@@ -105,14 +105,14 @@ func (s *outputBuffer) await(t *testing.T, part string) string {
 	t.Helper()
 	deadline := time.After(60 * time.Second)
 	for {
-		text, news := s.snapshot()
+		text, changed := s.snapshot()
 		for line := range strings.Lines(text) {
 			if strings.HasSuffix(line, "\n") && strings.Contains(line, part) {
 				return line
 			}
 		}
 		select {
-		case <-news:
+		case <-changed:
 		case <-deadline:
 			t.Fatalf("%s was never said, but: %.2000s", part, text)
 		}

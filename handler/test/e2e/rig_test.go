@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"spillway/handler/internal/simulator"
 	"spillway/handler/test/funchost"
@@ -178,5 +177,3 @@ func (r *rig) wantServedBy(name string) {
 		r.t.Errorf("%d by %q, want 200 by %q: %s", a.status, a.backend(), name, a.body)
 	}
 }
-
-func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }

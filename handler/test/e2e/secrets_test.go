@@ -138,7 +138,7 @@ func TestLeakSearchFindsEveryEncoding(t *testing.T) {
 	}
 }
 
-// A configuration that cannot work is told of without what is secret in it.
+// The faults of a configuration contain none of its secrets.
 func TestConfigurationErrorsContainNoSecrets(t *testing.T) {
 	c := canaries{}
 	secret := c.canary("secret")

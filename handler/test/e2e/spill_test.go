@@ -80,12 +80,12 @@ func TestLoadSpillsFromPTUAndReturns(t *testing.T) {
 		t.Errorf("%d of %d requests were not answered 200", failed, requests)
 	}
 	ptu := r.sim.JournalOf("ptu")
-	shut := windows(ptu)
-	if len(shut) < 20 {
-		t.Fatalf("the PTU refused %d times: the load did not fill it", len(shut))
+	throttled := windows(ptu)
+	if len(throttled) < 20 {
+		t.Fatalf("the PTU refused %d times: the load did not fill it", len(throttled))
 	}
-	r.wantSpillOnlyInside(shut)
-	r.wantReturnAfter(shut, ptu)
+	r.wantSpillOnlyInside(throttled)
+	r.wantReturnAfter(throttled, ptu)
 	report := r.sim.PTU("ptu", "gpt-4o")
 	t.Logf("PTU: %+v; busy %.1f %%, used of what was open %.1f %%", report, 100*report.BusyShare(), 100*report.UsedShare())
 	if report.BusyShare() < 0.95 {
@@ -96,7 +96,7 @@ func TestLoadSpillsFromPTUAndReturns(t *testing.T) {
 // wantSpillOnlyInside checks that whatever went to pay-as-you-go went there
 // because the PTU had asked to be left alone, by the handler's own account, and
 // logs how well that agrees with the PTU's.
-func (r *rig) wantSpillOnlyInside(shut []window) {
+func (r *rig) wantSpillOnlyInside(throttled []window) {
 	r.t.Helper()
 	unexplained := 0
 	for _, line := range r.host.Stdout() {
@@ -112,7 +112,7 @@ func (r *rig) wantSpillOnlyInside(shut []window) {
 	outside, spilled := 0, 0
 	for _, e := range append(r.sim.JournalOf("payg1"), r.sim.JournalOf("payg2")...) {
 		spilled++
-		if !slices.ContainsFunc(shut, func(w window) bool { return e.Time.After(w.from.Add(-slack)) && e.Time.Before(w.until.Add(slack)) }) {
+		if !slices.ContainsFunc(throttled, func(w window) bool { return e.Time.After(w.from.Add(-slack)) && e.Time.Before(w.until.Add(slack)) }) {
 			outside++
 		}
 	}
@@ -126,10 +126,10 @@ var throttledPTU = regexp.MustCompile(`"backend":"ptu","(verdict":"|why":")throt
 
 // wantReturnAfter checks that the PTU is used again as soon as its wait is
 // over.
-func (r *rig) wantReturnAfter(shut []window, ptu []simulator.Entry) {
+func (r *rig) wantReturnAfter(throttled []window, ptu []simulator.Entry) {
 	r.t.Helper()
 	var delays []time.Duration
-	for _, w := range shut {
+	for _, w := range throttled {
 		i := slices.IndexFunc(ptu, func(e simulator.Entry) bool { return !e.Time.Before(w.until) })
 		if i >= 0 {
 			delays = append(delays, ptu[i].Time.Sub(w.until))

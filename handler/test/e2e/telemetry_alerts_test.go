@@ -111,7 +111,7 @@ func TestAlertQueriesMatchEmittedLines(t *testing.T) {
 			t.Fatalf("%v: %s", err, text)
 		}
 		if line["percent"] != nil && line["percent"].(float64) < 80 {
-			t.Errorf("a budget is told of at %v percent", line["percent"])
+			t.Errorf("a budget warning at %v percent", line["percent"])
 		}
 		lines = append(lines, line)
 		if line["msg"] == "listening" || line["level"] == "INFO" && line["msg"] == "request" {

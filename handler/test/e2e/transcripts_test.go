@@ -205,6 +205,6 @@ func TestTranscriptStorageDoesNotDelayRequests(t *testing.T) {
 		t.Errorf("the log says %d times that the container is down", n)
 	}
 	if n := scrape(t, dead.url)["spillway_transcripts_dropped_total"].GetMetric()[0].GetCounter().GetValue(); n != 2*requests {
-		t.Errorf("%v blobs are told to be lost, want %d", n, 2*requests)
+		t.Errorf("%v blobs are reported lost, want %d", n, 2*requests)
 	}
 }

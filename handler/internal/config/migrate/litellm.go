@@ -215,7 +215,7 @@ func wildcard(b *document.Backend) bool {
 	return slices.ContainsFunc(b.Deployments, func(p jsondoc.Pair) bool { return p.Name == document.Wildcard })
 }
 
-// weight is what LiteLLM shares by: weight, else rpm, else tpm, here or beside
+// weight is what LiteLLM shares by: weight, else rpm, else tpm, here or next to
 // the parameters. 0 is none of them.
 func (l *lite) weight(params, entry *value) float64 {
 	var found float64

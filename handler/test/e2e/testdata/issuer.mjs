@@ -1,4 +1,4 @@
-// An issuer of tokens: oauth2-mock-server, told what to do by lines of JSON on stdin. Each is answered by one on stdout.
+// An issuer of tokens: oauth2-mock-server, controlled by lines of JSON on stdin; each has one line of JSON on stdout as its answer.
 // {"do":"key","kid":"one","alg":"RS256"} → {"key":{…}}, the private key · {"do":"sign","kid":"one","claims":{…}} → {"token":"…"}
 import { createInterface } from 'node:readline';
 import { createRequire } from 'node:module';
