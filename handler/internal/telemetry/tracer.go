@@ -190,8 +190,9 @@ func (t *Tracer) RequestDone(x *api.RequestRecord) {
 	if !t.sampled(x.Trace) {
 		return
 	}
-	own := t.requestSpan(x.ID)
-	within := x.Trace.WithSpanID(own).WithRemote(false).WithTraceFlags(x.Trace.TraceFlags().WithSampled(true))
+	// The caller's tracestate may hold anything: it is not exported.
+	parent, own := x.Trace.WithTraceState(trace.TraceState{}), t.requestSpan(x.ID)
+	within := parent.WithSpanID(own).WithRemote(false).WithTraceFlags(parent.TraceFlags().WithSampled(true))
 	if x.Result != nil {
 		ctx := trace.ContextWithSpanContext(context.Background(), within)
 		for i := range x.Result.Attempts {
@@ -199,10 +200,10 @@ func (t *Tracer) RequestDone(x *api.RequestRecord) {
 		}
 	}
 	ctx := context.Background()
-	if x.Trace.IsRemote() {
-		ctx = trace.ContextWithRemoteSpanContext(ctx, x.Trace)
+	if parent.IsRemote() {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, parent)
 	}
-	t.export(context.WithValue(ctx, idsKey{}, spanIDs{x.Trace.TraceID(), own}), &spanRecord{
+	t.export(context.WithValue(ctx, idsKey{}, spanIDs{parent.TraceID(), own}), &spanRecord{
 		name: spanName(x), kind: trace.SpanKindServer, start: x.Start, end: x.Start.Add(x.Duration), attributes: requestAttributes(x), failure: spanFailure(x),
 	})
 }

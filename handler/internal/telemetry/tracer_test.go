@@ -64,6 +64,9 @@ func TestTraceContextReachesBackends(t *testing.T) {
 		t.Fatalf("%d spans, want one of the request and two of attempts", len(spans))
 	}
 	own := spans[2]
+	if own.SpanContext.TraceState().Len() != 0 || own.Parent.TraceState().Len() != 0 || spans[0].SpanContext.TraceState().Len() != 0 {
+		t.Errorf("the caller's tracestate is exported: %+v", own)
+	}
 	if own.SpanContext.TraceID().String() != callerTraceparent[3:35] || own.Parent.SpanID().String() != callerTraceparent[36:52] || own.SpanKind != trace.SpanKindServer ||
 		own.Name != "chat gpt-4o" || own.Status.Code != codes.Unset || !own.StartTime.Equal(x.Start) || !own.EndTime.Equal(x.Start.Add(x.Duration)) {
 		t.Errorf("the span of the request: %+v", own)

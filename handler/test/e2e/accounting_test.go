@@ -160,7 +160,7 @@ func (s *accountingRig) compareTotals(books, living, dead, unwritten totalsByKey
 				slack = most[0] // each is rounded to a billionth
 			}
 			if books[at][i] < least[i]-slack || books[at][i] > most[i]+slack {
-				s.t.Errorf("%v: the books say %d %s, the service between %d and %d", at, books[at][i], totalNames[i], least[i], most[i])
+				s.t.Errorf("%v: stored are %d %s, by the service's journal between %d and %d", at, books[at][i], totalNames[i], least[i], most[i])
 			}
 		}
 	}
@@ -170,7 +170,7 @@ func (s *accountingRig) compareTotals(books, living, dead, unwritten totalsByKey
 	s.t.Logf("lost with the one that was killed: %v", lost)
 	s.t.Logf("bound, by its log:                 %v", unwritten.total())
 	if lost[0] == 0 || dead.total() == unwritten.total() {
-		s.t.Errorf("%d requests were lost of %d that the killed one served: nothing was tried", lost[0], dead.total()[0])
+		s.t.Errorf("%d requests were lost of %d that the killed one served: the test proves nothing", lost[0], dead.total()[0])
 	}
 }
 
@@ -233,8 +233,8 @@ func (s *accountingRig) verify(killed *instanceProcess, since time.Time) {
 	}
 }
 
-// Three processes share a table; one of them writes down what it knows, serves
-// on, and is killed. What it had written is there, and all of the others'.
+// Three processes share a table; one of them stores its usage, serves on, and is
+// killed. What it had stored is there, and all of the others'.
 func TestUsageMatchesBackendJournal(t *testing.T) {
 	s := newAccountingRig(t)
 	killed := s.instances[2]
@@ -246,12 +246,12 @@ func TestUsageMatchesBackendJournal(t *testing.T) {
 	s.verify(killed, since)
 }
 
-// The same for as long as the processes write by themselves: one that is killed
-// loses what it served within the last half minute, and the time of an exchange
-// with the table.
+// The same while the processes store by themselves: one that is killed loses
+// what it served within the last half minute, and the time of one exchange with
+// the table.
 func TestSoakUsageMatchesBackendJournal(t *testing.T) {
 	if os.Getenv("SPILLWAY_SOAK") == "" {
-		t.Skip("it takes more than a minute: SPILLWAY_SOAK=2m go test ./handler/e2e -run TestSoakTheBooks")
+		t.Skip("it takes more than a minute: SPILLWAY_SOAK=2m go test ./handler/test/e2e -run TestSoakUsage")
 	}
 	s := newAccountingRig(t)
 	s.pacing = 17 * time.Millisecond

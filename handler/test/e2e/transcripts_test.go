@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -167,29 +168,17 @@ func TestTranscriptRedaction(t *testing.T) {
 	}
 }
 
-// Three handlers are asked in turn: one whose container refuses connections,
-// one whose container takes them and never answers, and one that keeps nothing.
-func TestTranscriptStorageDoesNotDelayRequests(t *testing.T) {
-	connection := storetest.Azurite(t)
-	doc, env := twoTeams()
-	s := setup{backends: []backend{{name: "a", priority: 1}}, document: doc}
-	sim := simulator.Start(t, simulator.Config{Resources: resources(s.backends), Journal: -1})
-	env = append(env, "SPILLWAY_CONFIG="+document(t, sim, s), "SPILLWAY_STATE="+connection)
-	keeping := func(endpoint string) *instanceProcess {
-		return startInstanceProcess(t, append(slices.Clone(env), "SPILLWAY_TRANSCRIPTS=transcripts", "SPILLWAY_STATE="+connection+"BlobEndpoint="+endpoint+"/devstoreaccount1;")...)
+// Two instances whose container refuses connections, or takes them and never
+// answers, serve all the same, and count what they drop.
+func TestTranscriptStorageDoesNotBlockRequests(t *testing.T) {
+	askWithFailingStorage(t, 200)
+}
+
+func TestSoakTranscriptStorageDoesNotDelayRequests(t *testing.T) {
+	if os.Getenv("SPILLWAY_SOAK") == "" {
+		t.Skip("it measures real time: SPILLWAY_SOAK=1m go test ./handler/test/e2e -run TestSoakTranscript")
 	}
-	dead, stuck, none := keeping("http://"+freeAddress(t)), keeping(unresponsiveEndpoint(t)), startInstanceProcess(t, env...)
-	const requests = 600
-	var took [3][]time.Duration
-	for range requests {
-		for i, p := range []*instanceProcess{dead, stuck, none} {
-			began := time.Now()
-			if a := ask(t.Context(), t, http.MethodPost, p.url+chatPath, hello, "api-key", keyForTeam("team-a")); a.status != http.StatusOK {
-				t.Fatalf("%d, %v: %s", a.status, a.err, a.body)
-			}
-			took[i] = append(took[i], time.Since(began))
-		}
-	}
+	took := askWithFailingStorage(t, 600)
 	for i, name := range []string{"the container is down", "the container hangs", "nothing is kept"} {
 		t.Logf("%-21s %s", name, spread(took[i]))
 		if more := quantile(took[i], .5) - quantile(took[2], .5); more > 2*time.Millisecond {
@@ -199,12 +188,38 @@ func TestTranscriptStorageDoesNotDelayRequests(t *testing.T) {
 			t.Errorf("%s: %v more at the 99th percentile", name, more)
 		}
 	}
-	const trouble = "transcripts are not written"
-	dead.out.await(t, trouble)
-	if n := strings.Count(dead.out.String()+dead.errs.String(), trouble); n != 1 {
-		t.Errorf("the log says %d times that the container is down", n)
+}
+
+// askWithFailingStorage asks three instances in turn: one whose container
+// refuses connections, one whose container never answers, and one that keeps
+// nothing. It returns how long each took.
+func askWithFailingStorage(t *testing.T, requests int) (took [3][]time.Duration) {
+	t.Helper()
+	connection := storetest.Azurite(t)
+	doc, env := twoTeams()
+	s := setup{backends: []backend{{name: "a", priority: 1}}, document: doc}
+	sim := simulator.Start(t, simulator.Config{Resources: resources(s.backends), Journal: -1})
+	env = append(env, "SPILLWAY_CONFIG="+document(t, sim, s), "SPILLWAY_STATE="+connection)
+	keeping := func(endpoint string) *instanceProcess {
+		return startInstanceProcess(t, append(slices.Clone(env), "SPILLWAY_TRANSCRIPTS=transcripts", "SPILLWAY_STATE="+connection+"BlobEndpoint="+endpoint+"/devstoreaccount1;")...)
 	}
-	if n := scrape(t, dead.url)["spillway_transcripts_dropped_total"].GetMetric()[0].GetCounter().GetValue(); n != 2*requests {
-		t.Errorf("%v blobs are reported lost, want %d", n, 2*requests)
+	dead, stuck, none := keeping("http://"+freeAddress(t)), keeping(unresponsiveEndpoint(t)), startInstanceProcess(t, env...)
+	for range requests {
+		for i, p := range []*instanceProcess{dead, stuck, none} {
+			began := time.Now()
+			if a := ask(t.Context(), t, http.MethodPost, p.url+chatPath, hello, "api-key", keyForTeam("team-a")); a.status != http.StatusOK {
+				t.Fatalf("%d, %v: %s", a.status, a.err, a.body)
+			}
+			took[i] = append(took[i], time.Since(began))
+		}
 	}
+	const failure = "transcripts are not written"
+	dead.out.await(t, failure)
+	if n := strings.Count(dead.out.String()+dead.errs.String(), failure); n != 1 {
+		t.Errorf("%d lines report that the container is down, want 1", n)
+	}
+	if n := scrape(t, dead.url)["spillway_transcripts_dropped_total"].GetMetric()[0].GetCounter().GetValue(); n != float64(2*requests) {
+		t.Errorf("%v blobs are counted as dropped, want %d", n, 2*requests)
+	}
+	return took
 }
