@@ -41,7 +41,7 @@ param models { *: modelPlan } = {}
 @minValue(1)
 param modelPriority int = 1
 
-@description('Percent of the table in infra/capacity.json to ask for.')
+@description('Percent of the capacities in infra/models.json to ask for.')
 @minValue(1)
 @maxValue(100)
 param capacityScale int = 100
@@ -175,11 +175,11 @@ var suffixes = ['', '-2']
 var firstGroup = empty(resourceGroupName) ? 'rg-${environmentName}' : resourceGroupName
 var hasFrontDoor = frontDoor != 'None'
 
-var capacityTable = any(loadJsonContent('../capacity.json'))
+var modelTable = any(loadJsonContent('../models.json')).models
 
 var plans = map(items(models), m => {
   model: m.key
-  version: m.value.version
+  version: m.value.?version ?? modelTable[m.key].version
   sku: m.value.?sku ?? 'GlobalStandard'
   capacity: m.value.?capacity ?? 0
   regions: m.value.?regions ?? []
@@ -190,7 +190,7 @@ var pairs = flatten(map(
   plans,
   p =>
     map(
-      empty(p.regions) ? map(items(capacityTable[p.model][p.sku]), r => r.key) : p.regions,
+      empty(p.regions) ? map(items(modelTable[p.model].skus[p.sku]), r => r.key) : p.regions,
       region => {
         region: region
         deployment: {
@@ -198,7 +198,7 @@ var pairs = flatten(map(
           model: p.model
           version: p.version
           sku: p.sku
-          capacity: p.capacity > 0 ? p.capacity : max(1, capacityTable[p.model][p.sku][region] * capacityScale / 100)
+          capacity: p.capacity > 0 ? p.capacity : max(1, modelTable[p.model].skus[p.sku][region] * capacityScale / 100)
         }
       }
     )

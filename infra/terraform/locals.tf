@@ -18,10 +18,10 @@ locals {
     secrets_user      = "${local.role_prefix}/4633458b-17de-408a-b874-0445c86b69e6"
   }
 
-  capacity_table = jsondecode(file("${path.module}/../capacity.json"))
+  model_table = jsondecode(file("${path.module}/../models.json")).models
 
   plans = { for model, m in var.models : model => {
-    version  = m.version
+    version  = m.version == null ? local.model_table[model].version : m.version
     sku      = coalesce(m.sku, "GlobalStandard")
     capacity = coalesce(m.capacity, 0)
     regions  = m.regions == null ? [] : m.regions
@@ -29,14 +29,14 @@ locals {
 
   # A model without regions goes to every region that the table lists for it.
   pairs = flatten([for model, p in local.plans : [
-    for region in(length(p.regions) == 0 ? keys(local.capacity_table[model][p.sku]) : p.regions) : {
+    for region in(length(p.regions) == 0 ? keys(local.model_table[model].skus[p.sku]) : p.regions) : {
       region = region
       deployment = {
         name     = model
         model    = model
         version  = p.version
         sku      = p.sku
-        capacity = p.capacity > 0 ? p.capacity : max(1, floor(local.capacity_table[model][p.sku][region] * var.capacity_scale / 100))
+        capacity = p.capacity > 0 ? p.capacity : max(1, floor(local.model_table[model].skus[p.sku][region] * var.capacity_scale / 100))
       }
     }
   ]])

@@ -109,9 +109,9 @@ variable "accounts" {
 }
 
 variable "models" {
-  description = "Models to deploy to many regions; each region becomes an account with the region as its key, unless accounts has that key. No regions: every region in infra/capacity.json."
+  description = "Models to deploy to many regions; each region becomes an account with the region as its key, unless accounts has that key. No version and no regions: the ones in infra/models.json."
   type = map(object({
-    version  = string
+    version  = optional(string)
     sku      = optional(string)
     regions  = optional(list(string))
     capacity = optional(number)
@@ -131,7 +131,7 @@ variable "model_priority" {
 
 variable "capacity_scale" {
   type        = number
-  description = "Percent of the table in infra/capacity.json to ask for."
+  description = "Percent of the capacities in infra/models.json to ask for."
   default     = 100
   validation {
     condition     = var.capacity_scale >= 1 && var.capacity_scale <= 100

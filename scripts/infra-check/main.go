@@ -8,16 +8,19 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"spillway/scripts/infra-check/accept"
 	"spillway/scripts/infra-check/check"
 	"spillway/scripts/infra-check/mutants"
+	"spillway/scripts/infra-check/rules"
 	"spillway/scripts/infra-check/schemasource"
 	"spillway/scripts/infra-check/tfstate"
 	"spillway/scripts/infra-check/typesource"
 )
 
-const usage = `usage: infra-check check ROOT              look for faults
+const usage = `usage: infra-check check ROOT              look for faults; warn of models that retire soon
+       infra-check retirements ROOT        fail when a model of infra/models.json retires within 60 days
        infra-check accept ROOT SPILLWAY    hand the app settings of every example to "SPILLWAY validate"
        infra-check faults ROOT             break copies of the tree on purpose; print which check caught which fault
        infra-check types DLL FILE          cut arm/types.json.gz out of Azure.Bicep.Types.Az.dll
@@ -29,6 +32,7 @@ const usage = `usage: infra-check check ROOT              look for faults
 var (
 	errUsage    = errors.New(usage)
 	errFindings = errors.New("there are findings")
+	errRetiring = errors.New("models of infra/models.json retire within 60 days: choose others (infra/README.md, Choosing a model)")
 )
 
 func main() {
@@ -50,6 +54,8 @@ func run(ctx context.Context, args []string) error {
 	switch command, rest := args[0], args[1:]; {
 	case command == "check" && len(rest) == 1:
 		return find(rest[0])
+	case command == "retirements" && len(rest) == 1:
+		return retirements(rest[0], time.Now())
 	case command == "accept" && len(rest) == 2:
 		return acceptAll(ctx, rest[0], rest[1])
 	case command == "faults" && len(rest) == 1:
@@ -77,8 +83,30 @@ func find(root string) error {
 		fmt.Println(f)
 	}
 	fmt.Printf("%s; %d findings\n", result.Figures, len(result.Findings))
+	if err := retirements(root, time.Now()); err != nil && !errors.Is(err, errRetiring) {
+		return err
+	}
 	if len(result.Findings) > 0 {
 		return errFindings
+	}
+	return nil
+}
+
+// notice is how long before a retirement a model has to be replaced: new deployments are refused well before the date.
+const notice = 60 * 24 * time.Hour
+
+// retirements prints the models that retire within the notice, and fails when there are any.
+func retirements(root string, now time.Time) error {
+	models, err := rules.ReadModels(root)
+	if err != nil {
+		return fmt.Errorf("read the dates: %w", err)
+	}
+	soon := models.Retiring(now.Add(notice))
+	for _, line := range soon {
+		fmt.Println("warning:", line)
+	}
+	if len(soon) > 0 {
+		return errRetiring
 	}
 	return nil
 }

@@ -50,12 +50,12 @@ func TestTemplatePoolsFailOver(t *testing.T) {
 		env            []string
 		groups         [][]string
 	}{
-		{"minimum", "gpt-4o-mini", nil, [][]string{{"eastus-gpt-4o-mini", "sweden-gpt-4o-mini"}}},
-		{"ptu-payg", "gpt-4o", nil, [][]string{{"france-gpt-4o-ptu", "sweden-gpt-4o-ptu"}, {"france-gpt-4o", "sweden-gpt-4o"}, {"legacy-gpt-4o"}, {"last-resort"}}},
+		{"minimum", "gpt-5.4-mini", nil, [][]string{{"eastus-gpt-5.4-mini", "sweden-gpt-5.4-mini"}}},
+		{"ptu-payg", "gpt-5.1", nil, [][]string{{"france-gpt-5.1-ptu", "sweden-gpt-5.1-ptu"}, {"france-gpt-5.1", "sweden-gpt-5.1"}, {"legacy-gpt-5.1"}, {"last-resort"}}},
 		// Its consumer may use no other geography: three backends are never tried.
-		{"multi-region", "gpt-4o-mini", []string{"REGION_NAME=Sweden Central"}, [][]string{{"swedencentral-gpt-4o-mini"}, {"francecentral-gpt-4o-mini"}}},
-		{"multi-region", "gpt-4o-mini", []string{"REGION_NAME=East US 2"}, [][]string{{"swedencentral-gpt-4o-mini", "francecentral-gpt-4o-mini"}}},
-		{"locked-down", "gpt-4o", nil, [][]string{{"bought-gpt-4o-ptu"}, {"sweden-gpt-4o"}}},
+		{"multi-region", "gpt-5.1", []string{"REGION_NAME=Sweden Central"}, [][]string{{"swedencentral-gpt-5.1"}, {"francecentral-gpt-5.1"}}},
+		{"multi-region", "gpt-5.1", []string{"REGION_NAME=East US 2"}, [][]string{{"swedencentral-gpt-5.1", "francecentral-gpt-5.1"}}},
+		{"locked-down", "gpt-5.1", nil, [][]string{{"bought-gpt-5.1-ptu"}, {"sweden-gpt-5.1"}}},
 	} {
 		t.Run(c.example, func(t *testing.T) {
 			t.Parallel()

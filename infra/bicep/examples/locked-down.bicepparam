@@ -14,7 +14,7 @@ param accounts = {
     geography: 'eu'
     priority: 2
     deployments: [
-      { name: 'gpt-4o', model: 'gpt-4o', version: '2024-11-20', sku: 'DataZoneStandard', capacity: 300 }
+      { name: 'gpt-5.1', model: 'gpt-5.1', version: '2025-11-13', sku: 'DataZoneStandard', capacity: 300 }
     ]
   }
   bought: {
@@ -22,7 +22,7 @@ param accounts = {
     existing: { resourceGroup: 'rg-openai-prod', name: 'contoso-ptu-swc' }
     priority: 1
     deployments: [
-      { name: 'gpt-4o-ptu', model: 'gpt-4o', version: '2024-11-20', sku: 'ProvisionedManaged', capacity: 50 }
+      { name: 'gpt-5.1-ptu', model: 'gpt-5.1', version: '2025-11-13', sku: 'DataZoneProvisionedManaged', capacity: 50 }
     ]
   }
 }
@@ -33,7 +33,7 @@ param entraAudience = 'api://spillway'
 param entraIssuer = 'https://login.microsoftonline.com/00000000-aaaa-bbbb-cccc-000000000000/v2.0'
 param pool = {
   consumers: [
-    { name: 'claims', models: ['gpt-4o'], geographies: ['eu'], transcripts: true, entra: { appId: '99999999-8888-7777-6666-555555555555' } }
+    { name: 'claims', models: ['gpt-5.1'], geographies: ['eu'], transcripts: true, entra: { appId: '99999999-8888-7777-6666-555555555555' } }
   ]
 }
 

@@ -8,20 +8,20 @@ param accounts = {
   sweden: {
     location: 'swedencentral'
     deployments: [
-      { name: 'gpt-4o-mini', model: 'gpt-4o-mini', version: '2024-07-18', sku: 'GlobalStandard', capacity: 50 }
+      { name: 'gpt-5.4-mini', model: 'gpt-5.4-mini', version: '2026-03-17', sku: 'GlobalStandard', capacity: 50 }
     ]
   }
   eastus: {
     location: 'eastus2'
     deployments: [
-      { name: 'gpt-4o-mini', model: 'gpt-4o-mini', version: '2024-07-18', sku: 'GlobalStandard', capacity: 50 }
+      { name: 'gpt-5.4-mini', model: 'gpt-5.4-mini', version: '2026-03-17', sku: 'GlobalStandard', capacity: 50 }
     ]
   }
 }
 
 param pool = {
   consumers: [
-    { name: 'team-a', keySetting: 'TEAM_A_KEY', models: ['gpt-4o-mini'] }
+    { name: 'team-a', keySetting: 'TEAM_A_KEY', models: ['gpt-5.4-mini'] }
   ]
 }
 

@@ -6,8 +6,8 @@ param location = readEnvironmentVariable('SPILLWAY_LOCATION', 'swedencentral')
 param secondLocation = 'eastus2'
 
 param models = {
-  'gpt-4o': { version: '2024-11-20', regions: ['swedencentral', 'francecentral', 'eastus2'] }
-  'gpt-4o-mini': { version: '2024-07-18', sku: 'DataZoneStandard' }
+  'gpt-5.4-mini': { regions: ['swedencentral', 'francecentral', 'eastus2'] }
+  'gpt-5.1': { sku: 'DataZoneStandard' }
   'text-embedding-3-large': { version: '1', sku: 'Standard', regions: ['swedencentral', 'eastus2'], capacity: 120 }
 }
 param modelPriority = 2
@@ -20,17 +20,17 @@ param accounts = {
     priorityIn: { swedencentral: 1 }
     priority: 2
     deployments: [
-      { name: 'gpt-4o', model: 'gpt-4o', version: '2024-11-20', sku: 'GlobalStandard', capacity: 450 }
-      { name: 'gpt-4o-mini', model: 'gpt-4o-mini', version: '2024-07-18', sku: 'DataZoneStandard', capacity: 1000 }
+      { name: 'gpt-5.4-mini', model: 'gpt-5.4-mini', version: '2026-03-17', sku: 'GlobalStandard', capacity: 500 }
+      { name: 'gpt-5.1', model: 'gpt-5.1', version: '2025-11-13', sku: 'DataZoneStandard', capacity: 300 }
       { name: 'text-embedding-3-large', model: 'text-embedding-3-large', version: '1', sku: 'Standard', capacity: 350 }
     ]
   }
 }
 
 param pool = {
-  models: { 'gpt-4o': { fallbacks: ['gpt-4o-mini'] } }
+  models: { 'gpt-5.1': { fallbacks: ['gpt-5.4-mini'] } }
   consumers: [
-    { name: 'europe', keySetting: 'EUROPE_KEY', models: ['gpt-4o-mini'], geographies: ['eu'] }
+    { name: 'europe', keySetting: 'EUROPE_KEY', models: ['gpt-5.1'], geographies: ['eu'] }
   ]
 }
 param secrets = {

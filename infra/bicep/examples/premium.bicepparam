@@ -8,7 +8,7 @@ param accounts = {
   uk: {
     location: 'uksouth'
     deployments: [
-      { name: 'gpt-4o', model: 'gpt-4o', version: '2024-11-20', sku: 'GlobalStandard', capacity: 450 }
+      { name: 'gpt-5.1', model: 'gpt-5.1', version: '2025-11-13', sku: 'GlobalStandard', capacity: 450 }
     ]
   }
 }
@@ -18,8 +18,8 @@ param entraTenant = '00000000-aaaa-bbbb-cccc-000000000000'
 param entraAudience = 'api://spillway'
 param pool = {
   consumers: [
-    { name: 'team-a', keySetting: 'TEAM_A_KEY', models: ['gpt-4o'] }
-    { name: 'claims', models: ['gpt-4o'], entra: { appId: '99999999-8888-7777-6666-555555555555' } }
+    { name: 'team-a', keySetting: 'TEAM_A_KEY', models: ['gpt-5.1'] }
+    { name: 'claims', models: ['gpt-5.1'], entra: { appId: '99999999-8888-7777-6666-555555555555' } }
   ]
 }
 param secrets = {

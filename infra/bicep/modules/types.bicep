@@ -54,11 +54,12 @@ type account = {
 
 @export()
 type modelPlan = {
-  version: string
+  @description('Absent: the one in infra/models.json.')
+  version: string?
   sku: skuName?
-  @description('Empty or absent: every region that infra/capacity.json lists for the model and sku.')
+  @description('Empty or absent: every region that infra/models.json lists for the model and sku.')
   regions: string[]?
-  @description('Absent: from infra/capacity.json, scaled by capacityScale.')
+  @description('Absent: from infra/models.json, scaled by capacityScale.')
   capacity: int?
 }
 

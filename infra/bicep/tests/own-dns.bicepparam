@@ -10,13 +10,13 @@ param accounts = {
     location: 'westeurope'
     keyAuth: true
     deployments: [
-      { name: 'gpt-4o', model: 'gpt-4o', version: '2024-11-20', sku: 'Standard', capacity: 10 }
+      { name: 'gpt-5.1', model: 'gpt-5.1', version: '2025-11-13', sku: 'GlobalStandard', capacity: 10 }
     ]
   }
   two: {
     location: 'westeurope'
     deployments: [
-      { name: 'gpt-4o', model: 'gpt-4o', version: '2024-11-20', sku: 'Standard', capacity: 10 }
+      { name: 'gpt-5.1', model: 'gpt-5.1', version: '2025-11-13', sku: 'GlobalStandard', capacity: 10 }
     ]
   }
 }

@@ -10,12 +10,12 @@ accounts = {
     weight   = 3
     stateful = true
     deployments = [
-      { name = "gpt-4o", model = "gpt-4o", version = "2024-11-20", sku = "DataZoneStandard", capacity = 300, filter = "strict" },
+      { name = "gpt-5.1", model = "gpt-5.1", version = "2025-11-13", sku = "DataZoneStandard", capacity = 300, filter = "strict" },
       { name = "embed", model = "text-embedding-3-large", version = "1", sku = "Standard", capacity = 350 },
       {
-        name     = "gpt-4o-ptu"
-        model    = "gpt-4o"
-        version  = "2024-11-20"
+        name     = "gpt-5.1-ptu"
+        model    = "gpt-5.1"
+        version  = "2025-11-13"
         sku      = "DataZoneProvisionedManaged"
         capacity = 15
         priority = 1
@@ -30,13 +30,13 @@ accounts = {
     priority = 2
     weight   = "" # the default, as absent
     deployments = [
-      { name = "gpt-4o", model = "gpt-4o", version = "2024-11-20", sku = "DataZoneStandard", capacity = 300, filter = "strict" },
+      { name = "gpt-5.1", model = "gpt-5.1", version = "2025-11-13", sku = "DataZoneStandard", capacity = 300, filter = "strict" },
       { name = "embed", model = "text-embedding-3-large", version = "1", sku = "Standard", capacity = 350 },
-      { name = "overflow", model = "gpt-4o", version = "2024-11-20", sku = "GlobalStandard", capacity = 100, routed = false },
+      { name = "overflow", model = "gpt-5.1", version = "2025-11-13", sku = "GlobalStandard", capacity = 100, routed = false },
       {
-        name      = "gpt-4o-ptu"
-        model     = "gpt-4o"
-        version   = "2024-11-20"
+        name      = "gpt-5.1-ptu"
+        model     = "gpt-5.1"
+        version   = "2025-11-13"
         sku       = "GlobalProvisionedManaged"
         capacity  = 15
         priority  = 1
@@ -49,7 +49,7 @@ accounts = {
     priority = 3
     key_auth = true
     deployments = [
-      { name = "gpt-4o", model = "gpt-4o", version = "2024-11-20", sku = "GlobalStandard", capacity = 100 },
+      { name = "gpt-5.1", model = "gpt-5.1", version = "2025-11-13", sku = "GlobalStandard", capacity = 100 },
     ]
   }
 }
@@ -69,22 +69,22 @@ extra_backends = [
     endpoint    = "https://llm.contoso.com/v1"
     priority    = 9
     weight      = 1
-    deployments = ["gpt-4o"]
+    deployments = ["gpt-5.1"]
     auth        = { mode = "api-key", setting = "LAST_RESORT_KEY" }
   },
 ]
 
 pool = {
   models = {
-    "gpt-4o" = {
-      aliases = ["gpt-4"]
-      price   = { currency = "USD", input = 3, cachedInput = 1, output = 10 }
+    "gpt-5.1" = {
+      aliases = ["gpt-5"]
+      price   = { currency = "USD", input = 1.25, cachedInput = 0.125, output = 10 }
     }
   }
   circuitBreaker = { failures = 5, interval = "10s", tripDuration = "10s", maxTripDuration = "5m" }
   throttle       = { acceptRetryAfter = true, defaultWait = "10s", maxWait = "5m" }
   consumers = [
-    { name = "team-a", keySetting = "TEAM_A_KEY", models = ["gpt-4o"], tokensPerMinute = 50000, budgetPerMonth = 500 },
+    { name = "team-a", keySetting = "TEAM_A_KEY", models = ["gpt-5.1"], tokensPerMinute = 50000, budgetPerMonth = 500 },
     { name = "search", keySetting = "SEARCH_KEY", models = ["text-embedding-3-large"] },
   ]
 }

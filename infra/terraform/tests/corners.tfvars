@@ -9,15 +9,15 @@ accounts = {
     location = "newregion"
     weight   = 0
     deployments = [
-      { name = "regional", model = "gpt-4o", version = "2024-11-20", sku = "Standard", capacity = 1 },
-      { name = "zonal", model = "gpt-4.1", version = "2025-04-14", sku = "DataZoneStandard", capacity = 1, weight = 5 },
-      { name = "anywhere", model = "o4-mini", version = "2025-04-16", sku = "GlobalProvisionedManaged", capacity = 1 },
+      { name = "regional", model = "gpt-5.1", version = "2025-11-13", sku = "Standard", capacity = 1 },
+      { name = "zonal", model = "gpt-5.1", version = "2025-11-13", sku = "DataZoneStandard", capacity = 1, weight = 5 },
+      { name = "anywhere", model = "gpt-5.4-mini", version = "2026-03-17", sku = "GlobalProvisionedManaged", capacity = 1 },
     ]
   }
   home = {
     location = "westus"
     deployments = [
-      { name = "regional", model = "gpt-4o", version = "2024-11-20", sku = "Standard", capacity = 1 },
+      { name = "regional", model = "gpt-5.1", version = "2025-11-13", sku = "Standard", capacity = 1 },
     ]
   }
 }

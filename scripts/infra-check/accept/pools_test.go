@@ -15,7 +15,7 @@ import (
 var update = flag.Bool("update", false, "write the pool documents of the examples anew")
 
 // The pool document of every example is committed, as both languages emit it with references filled in: a change of a template
-// shows as a change of what the program is told. handler/e2e reads these files, round and round, and runs them.
+// shows as a change of what the program is told. handler/test/e2e reads these files, round and round, and runs them.
 func TestPoolDocumentsOfTheExamplesAreTheCommittedOnes(t *testing.T) {
 	result, err := check.Run("../../..")
 	if err != nil {

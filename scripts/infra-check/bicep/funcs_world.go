@@ -55,11 +55,18 @@ func loadJSON(c call) (Value, string) {
 	if fault != "" {
 		return nil, fault
 	}
-	d := json.NewDecoder(bytes.NewReader([]byte(asText(s))))
+	return parseJSON(asText(s), c.text(0))
+}
+
+// jsonOf is json(), the only way to write a number with decimals.
+func jsonOf(c call) (Value, string) { return parseJSON(c.text(0), c.text(0)) }
+
+func parseJSON(text, name string) (Value, string) {
+	d := json.NewDecoder(bytes.NewReader([]byte(text)))
 	d.UseNumber()
 	v, err := decode(d)
 	if err != nil {
-		return nil, fmt.Sprintf("%s is not JSON: %v", c.text(0), err)
+		return nil, fmt.Sprintf("%s is not JSON: %v", name, err)
 	}
 	return v, ""
 }
@@ -77,11 +84,10 @@ func decode(d *json.Decoder) (Value, error) {
 		}
 		return decodeObject(d)
 	case json.Number:
-		n, err := token.Int64()
-		if err != nil {
-			return nil, fmt.Errorf("%s is not an integer", token)
+		if n, err := token.Int64(); err == nil {
+			return n, nil
 		}
-		return n, nil
+		return token.Float64()
 	}
 	return token, nil
 }

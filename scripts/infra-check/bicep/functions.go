@@ -16,6 +16,7 @@ func functionTable() map[string]function {
 		"guid":                    {1, -1, guid},
 		"items":                   {1, 1, items},
 		"join":                    {2, 2, join},
+		"json":                    {1, 1, jsonOf},
 		"last":                    {1, 1, last},
 		"length":                  {1, 1, length},
 		"loadJsonContent":         {1, 1, loadJSON},

@@ -40,6 +40,7 @@ type run struct {
 	findings finding.List
 	bicep    *bicep.Program
 	tf       *tf.Program
+	models   rules.Models
 	counts   map[string]int
 	examples []Example
 }
@@ -54,7 +55,11 @@ func Run(root string) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{root: root, counts: map[string]int{}}
+	models, err := rules.ReadModels(root)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{root: root, models: models, counts: map[string]int{}}
 	r.bicep = bicep.NewProgram(filepath.Join(root, "infra", "bicep"), types, &r.findings)
 	r.tf = tf.NewProgram(filepath.Join(root, "infra", "terraform"), schema, types, &r.findings)
 	names, err := r.names()
@@ -132,6 +137,8 @@ func (r *run) example(name string) {
 	parity.CompareOutputs(name, main.Outputs, result.Outputs, &r.findings)
 	rules.Facts(name+" (bicep)", b, &r.findings)
 	rules.Facts(name+" (terraform)", t, &r.findings)
+	r.models.Deployed(name+" (bicep)", b, &r.findings)
+	r.models.Deployed(name+" (terraform)", t, &r.findings)
 	rules.Bicep(name, instances, &r.findings)
 	rules.Terraform(name, result.Instances, &r.findings)
 	for _, facts := range b {

@@ -14,7 +14,7 @@ import (
 
 // The list of settings is the program's own: every field of what it reads from its environment, as envconfig names it.
 func TestKnownSettingsAreThoseThatTheProgramReads(t *testing.T) {
-	program := settingsOf(t, "../../../handler/config/environment.go")
+	program := settingsOf(t, "../../../handler/internal/config/environment.go")
 	known := KnownSettings()
 	for _, name := range program {
 		// Where to listen is the platform's matter.

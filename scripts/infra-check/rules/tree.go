@@ -17,7 +17,7 @@ import (
 func Tree(root string, out *finding.List) {
 	t := tree{root: root, out: out}
 	t.hostJSON()
-	t.capacity()
+	t.models()
 	t.azd()
 	t.queries()
 	t.readme()
@@ -71,34 +71,6 @@ func (t tree) hostJSON() {
 	}
 	if host.CustomHandler.Description.Path != "spillway" {
 		t.out.Add("rule-files", "host.json", "defaultExecutablePath must be spillway, as the package has it")
-	}
-}
-
-// capacity: the table of regions knows every region of the table of capacities.
-func (t tree) capacity() {
-	var table map[string]map[string]map[string]int
-	var regions map[string]struct{ Geography, Zone string }
-	if !t.decode("infra/capacity.json", &table) || !t.decode("infra/regions.json", &regions) {
-		return
-	}
-	skus := []string{"Standard", "GlobalStandard", "DataZoneStandard", "ProvisionedManaged", "GlobalProvisionedManaged", "DataZoneProvisionedManaged"}
-	for model, bySku := range table {
-		for sku, byRegion := range bySku {
-			if !slices.Contains(skus, sku) {
-				t.out.Add("rule-files", "infra/capacity.json", "%s: there is no sku %s", model, sku)
-			}
-			for region, capacity := range byRegion {
-				if regions[region].Geography == "" {
-					t.out.Add("rule-files", "infra/capacity.json", "%s: region %s is not in regions.json", model, region)
-				}
-				if capacity < 1 {
-					t.out.Add("rule-files", "infra/capacity.json", "%s in %s: capacity %d", model, region, capacity)
-				}
-				if strings.HasPrefix(sku, "DataZone") && regions[region].Zone == "" {
-					t.out.Add("rule-files", "infra/capacity.json", "%s: %s has no data zone", model, region)
-				}
-			}
-		}
 	}
 }
 
