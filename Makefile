@@ -14,7 +14,7 @@ RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 # Where goroutines share memory: these run under the race detector, with short simulations. The fleet and the quotas
 # run without it too, for their simulations in full length; so do those whose short form leaves a browser or a table out.
-SHARED := /handler/internal/(accounting|admin|affinity|api|auth|backend|fleet|proxy|quota|relay|tablestore|telemetry|transcript)
+SHARED := /handler/internal/(accounting|admin|affinity|api|auth|backend|fleet|proxy|quota$$|relay|tablestore|telemetry|transcript)
 FULL := /handler/internal/(admin|auth/keys|fleet|quota)$$
 
 # Bounds of the long ones: time per fuzz target, length of a soak, and the benchmarks to run.

@@ -172,7 +172,7 @@ func (c *consumerFleet) asked() int {
 
 func TestSoakRevocationReachesTwentyInstances(t *testing.T) {
 	if _, ok := soaking(t); !ok {
-		t.Skip("a long one: SPILLWAY_SOAK=1m go test -run SoakRevocation ./handler/e2e")
+		t.Skip("a long one: SPILLWAY_SOAK=1m go test -run SoakRevocation ./handler/test/e2e")
 	}
 	const instances, rounds = 20, 5
 	c := startConsumerFleet(t, instances, issuedKeys())

@@ -286,7 +286,7 @@ func TestQuotaHoldsAcrossInstances(t *testing.T) {
 
 func TestSoakQuotaHoldsAcrossTwentyInstances(t *testing.T) {
 	if _, ok := soaking(t); !ok {
-		t.Skip("a long one: SPILLWAY_SOAK=1m go test -run SoakQuota ./handler/e2e")
+		t.Skip("a long one: SPILLWAY_SOAK=1m go test -run SoakQuota ./handler/test/e2e")
 	}
 	quotaRun{instances: 20, limit: 72_000, times: 10, overload: 150 * time.Second, calm: time.Minute, minutes: 2, outage: time.Minute, strain: 0.5}.prove(t)
 }

@@ -15,7 +15,7 @@ func share(t *testing.T, percent int) (time.Duration, float64) {
 	t.Helper()
 	whole, ok := soaking(t)
 	if !ok {
-		t.Skip("a long one: make soak, or SPILLWAY_SOAK=10m go test -run ^TestSoakFleet ./handler/e2e")
+		t.Skip("a long one: make soak, or SPILLWAY_SOAK=10m go test -run ^TestSoakFleet ./handler/test/e2e")
 	}
 	return whole * time.Duration(percent) / 100, min(1, whole.Minutes()/10)
 }
