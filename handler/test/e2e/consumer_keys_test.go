@@ -35,7 +35,7 @@ func TestKeyRotationRefusesNoRequest(t *testing.T) {
 		}
 	}
 	fire(next)
-	if _, stderr, code := c.keys("add", "team-a"); code == 0 || !strings.Contains(stderr, "two good keys") {
+	if _, stderr, code := c.keys("add", "team-a"); code == 0 || !strings.Contains(stderr, "two valid keys") {
 		t.Errorf("a third key: exit code %d: %s", code, stderr)
 	}
 	time.Sleep(time.Second) // of load with both
