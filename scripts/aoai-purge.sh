@@ -35,11 +35,14 @@ done
 for word in "$ENVIRONMENT" "$group" "$account" "$LOCATION"; do
   [[ $word != *[*?]* ]] || wrong "$word: a scope has no wildcards"
 done
+[[ -z $ENVIRONMENT ]] || need_environment
 
 need_az
 # The list is filtered here and not by a query, so that an empty scope can never become an empty filter.
-mapfile -t deleted < <(ask_az cognitiveservices account list-deleted --output tsv \
-  --query '[].[name, location, id, properties.deletionDate, tags."azd-env-name"]')
+deleted=()
+# shellcheck disable=SC2016 # the backquotes are JMESPath's
+lines_of deleted ask_az cognitiveservices account list-deleted --output tsv \
+  --query '[].[name, location, id, properties.deletionDate, tags."azd-env-name" || `""`]'
 chosen=()
 for line in "${deleted[@]}"; do
   IFS=$'\t' read -r name region id date tag <<<"$line"

@@ -29,19 +29,21 @@ while (($#)); do
   shift
 done
 
+[[ -z $ENVIRONMENT ]] || need_environment
 need_az
+accounts=() deployments=() gone=''
 filter="kind=='OpenAI' || kind=='AIServices'"
 [[ -z $ENVIRONMENT ]] || filter="($filter) && tags.\"azd-env-name\"=='$ENVIRONMENT'"
-mapfile -t accounts < <(ask_az cognitiveservices account list ${group:+--resource-group "$group"} --output tsv \
-  --query "[?$filter].[resourceGroup, name, location, properties.provisioningState]")
+lines_of accounts ask_az cognitiveservices account list ${group:+--resource-group "$group"} --output tsv \
+  --query "[?$filter].[resourceGroup, name, location, properties.provisioningState]"
 
 rows=$'GROUP\tACCOUNT\tREGION\tDEPLOYMENT\tMODEL\tVERSION\tSKU\tCAPACITY\tSTATE' regions='' status=0
 for line in "${accounts[@]}"; do
   IFS=$'\t' read -r in_group account region state <<<"$line"
   [[ $state == Succeeded ]] || status=3
   regions+="$region"$'\n'
-  mapfile -t deployments < <(ask_az cognitiveservices account deployment list --resource-group "$in_group" --name "$account" --output tsv \
-    --query '[].[name, properties.model.name, properties.model.version, sku.name, sku.capacity, properties.provisioningState]')
+  lines_of deployments ask_az cognitiveservices account deployment list --resource-group "$in_group" --name "$account" --output tsv \
+    --query '[].[name, properties.model.name, properties.model.version, sku.name, sku.capacity, properties.provisioningState]'
   rows+=$'\n'"$in_group"$'\t'"$account"$'\t'"$region"$'\t-\t-\t-\t-\t-\t'"$state"
   for deployment in "${deployments[@]}"; do
     [[ ${deployment##*$'\t'} == Succeeded ]] || status=3
@@ -51,15 +53,16 @@ done
 column -t -s $'\t' <<<"$rows"
 
 if [[ $quota == yes ]]; then
-  while read -r region; do
+  lines_of regions sort -u <<<"$regions"
+  for region in "${regions[@]}"; do
     [[ -n $region ]] || continue
-    printf '\nquota in %s (used, limit):\n' "$region"
     # shellcheck disable=SC2016 # the backquotes are JMESPath's
-    ask_az cognitiveservices usage list --location "$region" --output tsv --query '[?currentValue > `0`].[name.value, currentValue, limit]' | column -t -s $'\t'
-  done < <(sort -u <<<"$regions")
+    text_of used ask_az cognitiveservices usage list --location "$region" --output tsv --query '[?currentValue > `0`].[name.value, currentValue, limit]'
+    printf '\nquota in %s (used, limit):\n%s\n' "$region" "$(column -t -s $'\t' <<<"${used:-nothing is used}")"
+  done
 fi
 if [[ $deleted == yes ]]; then
-  printf '\ndeleted, holding name and quota until purged:\n'
-  ask_az cognitiveservices account list-deleted --output tsv --query '[].[name, location, properties.deletionDate]' | column -t -s $'\t'
+  text_of gone ask_az cognitiveservices account list-deleted --output tsv --query '[].[name, location, properties.deletionDate]'
+  printf '\ndeleted, holding name and quota until purged:\n%s\n' "$(column -t -s $'\t' <<<"$gone")"
 fi
 exit $status

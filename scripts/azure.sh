@@ -55,12 +55,78 @@ confirm() {
   [[ $typed == "$1" ]] || fail "nothing was changed"
 }
 
-# output reads one output of a deployment, an array one item per line; with --from-environment from the variable of that name,
-# where azd puts it, arrays as JSON.
-output() {
+# need_environment ends the script unless ENVIRONMENT is a name that is safe in queries, file names and names of resources.
+need_environment() { [[ $ENVIRONMENT =~ ^[A-Za-z0-9-]{1,32}$ ]] || wrong "--environment takes 1 to 32 letters, digits and hyphens"; }
+
+# lines_of fills an array with the lines that a command prints: lines_of array command ... It ends the script when the command fails,
+# which <(command) does not: an empty list and a list that could not be read would be the same.
+lines_of() {
+  local -n _lines=$1
+  local _text
+  _text=$("${@:2}") || fail "this could not be read: ${*:2}"
+  _lines=()
+  [[ -z $_text ]] || mapfile -t _lines <<<"$_text"
+}
+
+# text_of puts what a command prints into a variable, and ends the script when the command fails.
+text_of() {
+  local _text
+  _text=$("${@:2}") || fail "this could not be read: ${*:2}"
+  printf -v "$1" '%s' "$_text"
+}
+
+# deployment_show reads the deployment of the installation through a query.
+deployment_show() { ask_az deployment sub show --name "spillway-$ENVIRONMENT" --query "$1" --output tsv; }
+
+# The outputs of the deployment: where each one is, by its name in lower case without underscores. Subscription deployments may give
+# AZURE_RESOURCE_GROUP back as azurE_RESOURCE_GROUP (Azure/bicep#9360), so that names are compared without regard to case.
+declare -A OUTPUT_PATHS=()
+
+# read_outputs finds the outputs. One without an underscore in its name is an object that holds the others as its members, in
+# camelCase and without AZURE_ and SPILLWAY_; its members win, because the names inside an object come back as they were given.
+read_outputs() {
+  local name member key
+  local -a names members
+  # shellcheck disable=SC2016 # the backquotes are JMESPath's
+  lines_of names deployment_show 'keys(properties.outputs || `{}`)'
+  for name in "${names[@]}"; do
+    key=${name,,} && OUTPUT_PATHS[${key//_/}]="properties.outputs.\"$name\".value"
+  done
+  for name in "${names[@]}"; do
+    [[ $name != *_* ]] || continue
+    lines_of members deployment_show "keys(properties.outputs.\"$name\".value)"
+    for member in "${members[@]}"; do
+      for key in azure spillway; do
+        OUTPUT_PATHS[$key${member,,}]="properties.outputs.\"$name\".value.\"$member\""
+      done
+    done
+  done
+}
+
+# has_output tells whether the deployment gives an output: AZURE_RESOURCE_GROUPS.
+has_output() {
+  local key=${1,,}
+  [[ -n ${OUTPUT_PATHS[${key//_/}]:-} ]]
+}
+
+# output_path gives the place of an output as a query.
+output_path() {
+  local key=${1,,}
+  has_output "$1" || fail "the deployment spillway-$ENVIRONMENT does not give $1: it was not finished, or not made by infra/bicep"
+  printf '%s\n' "${OUTPUT_PATHS[${key//_/}]}"
+}
+
+# output_of fills an array with one output, an array one item per line: output_of array NAME. With --from-environment it comes from
+# the variable of that name, where azd puts it, arrays as JSON.
+output_of() {
+  local path
   if [[ ${FROM_ENVIRONMENT:-no} == yes ]]; then
-    tr -d '[]" ' <<<"${!1:-}" | tr ',' '\n' | sed '/^$/d'
+    lines_of "$1" list_of_json "${!2:-}"
     return
   fi
-  ask_az deployment sub show --name "spillway-$ENVIRONMENT" --query "properties.outputs.$1.value" --output tsv
+  path=$(output_path "$2")
+  lines_of "$1" deployment_show "$path"
 }
+
+# list_of_json prints the items of a JSON array of plain names, or a plain name, one per line.
+list_of_json() { tr -d '[]" ' <<<"$1" | tr ',' '\n' | sed '/^$/d'; }

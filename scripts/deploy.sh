@@ -9,10 +9,14 @@
 #   --parameters FILE     a .bicepparam file; infra/bicep/examples/minimum.bicepparam when not given.
 #                         What it reads from the environment (TEAM_A_KEY, SPILLWAY_OPERATOR_KEY) has to be exported.
 #   --subscription ID     az's default when not given
+#   --principal ID        object id of whoever uploads packages and reads the state; with a Premium plan whoever is signed in, when neither
+#                         this option nor the parameters name somebody
+#   --principal-type TYPE User (when not given), Group or ServicePrincipal
 #   --publish-only        the resources are there, from an earlier run
 #   --from-environment    with --publish-only: names come from the variables that azd sets, not from a deployment
 #   --group NAME --app NAME   with --publish-only: one function app of a Flex Consumption plan, made by Terraform or anything else
 #   --zip FILE            publish this package instead of making one
+#   --wait SECONDS        longest time until the role for the upload is in force (Premium), 300 when not given
 #   --no-smoke            do not run scripts/smoke.sh afterwards
 #   --what-if             show what Azure would change, and stop
 #   --dry-run             print the plan and change nothing
@@ -21,6 +25,7 @@ source "$(dirname "$0")/lib.sh"
 source scripts/azure.sh
 
 ENVIRONMENT='' LOCATION='' SUBSCRIPTION='' FROM_ENVIRONMENT=no group='' app='' zip='' publish_only=no smoke=yes what_if=no
+principal='' principal_type='' wait=300
 parameters=infra/bicep/examples/minimum.bicepparam
 while (($#)); do
   case $1 in
@@ -31,6 +36,9 @@ while (($#)); do
   --group) take group "$@" && shift ;;
   --app) take app "$@" && shift ;;
   --zip) take zip "$@" && zip=$(file_of "$zip") && shift ;;
+  --principal) take principal "$@" && shift ;;
+  --principal-type) take principal_type "$@" && shift ;;
+  --wait) take wait "$@" && shift ;;
   --publish-only) publish_only=yes ;;
   --from-environment) FROM_ENVIRONMENT=yes ;;
   --no-smoke) smoke=no ;;
@@ -43,11 +51,14 @@ while (($#)); do
   shift
 done
 [[ -n $ENVIRONMENT ]] || wrong "--environment is missing"
-[[ $ENVIRONMENT =~ ^[A-Za-z0-9-]{1,32}$ ]] || wrong "--environment takes 1 to 32 letters, digits and hyphens"
+need_environment
 [[ $publish_only == yes || -n $LOCATION ]] || wrong "--location is missing"
 [[ $publish_only == yes || -f $parameters ]] || wrong "there is no file $parameters"
 [[ -z $group$app || ($publish_only == yes && -n $group && -n $app) ]] || wrong "--group and --app go together, with --publish-only"
 [[ $FROM_ENVIRONMENT == no || ($publish_only == yes && $smoke == no) ]] || wrong "--from-environment goes with --publish-only and --no-smoke"
+[[ -z $principal$principal_type || ($publish_only == no && -n $principal) ]] || wrong "--principal goes without --publish-only, and --principal-type with it"
+[[ ${principal_type:-User} =~ ^(User|Group|ServicePrincipal)$ ]] || wrong "--principal-type takes User, Group or ServicePrincipal"
+[[ $wait =~ ^[0-9]{1,5}$ ]] || wrong "--wait takes a number of seconds"
 [[ -z $zip || -f $zip ]] || wrong "there is no file $zip"
 [[ -z $app ]] || smoke=no # who is behind one app, and under which address, is not known here
 
@@ -55,55 +66,112 @@ done
 step=0
 plan() { say "  $((++step)). $*"; }
 
+# variables_read prints the names of the variables that the parameters read and have no default for.
+variables_read() { { grep -oE "readEnvironmentVariable\('[A-Za-z0-9_]+'\)" "$parameters" || (($? == 1)); } | sed "s/.*'\\(.*\\)'.*/\\1/" | sort -u; }
+
 # need_variables stops before Azure is asked for minutes of work when the parameters or the proof would miss something at their end.
 need_variables() {
-  local name missing=''
+  local name missing='' key=${SPILLWAY_KEY:-${TEAM_A_KEY:-}}
+  local -a names=()
   if [[ $publish_only == no ]]; then
-    while read -r name; do
+    lines_of names variables_read
+    for name in "${names[@]}"; do
       [[ -n ${!name:-} ]] || missing+=" $name"
-    done < <(grep -o "readEnvironmentVariable('[A-Za-z0-9_]*')" "$parameters" | sed "s/.*'\\(.*\\)'.*/\\1/" | sort -u)
+      [[ $name == SPILLWAY_OPERATOR_KEY ]] || key+=${!name:-}
+    done
     [[ -z $missing ]] || unset_variables "$parameters reads$missing from the environment: export them, for keys such as \$(openssl rand -hex 32)"
   fi
-  [[ $smoke == no || $what_if == yes || (-n ${SPILLWAY_KEY:-${TEAM_A_KEY:-}} && -n ${SPILLWAY_OPERATOR_KEY:-}) ]] ||
+  [[ $smoke == no || $what_if == yes || (-n ${SPILLWAY_OPERATOR_KEY:-} && ($publish_only == yes || -n $key)) ]] ||
     unset_variables "the proof at the end calls and drains: export SPILLWAY_KEY (a consumer's) and SPILLWAY_OPERATOR_KEY, or add --no-smoke"
 }
 
 # unset_variables ends the script; a dry run goes on to show the rest.
 unset_variables() { if [[ $DRY_RUN == yes ]]; then say "missing: $1"; else fail "$1"; fi; }
 
+# find_principal gives whoever is signed in the role to upload, when the package of a Premium plan is to be uploaded and nobody has it.
+find_principal() {
+  local -a user=()
+  [[ -z $principal ]] || return 0
+  grep -qE "^param plan *= *'premium'" "$parameters" && ! grep -qE '^param principalId\b' "$parameters" || return 0
+  lines_of user ask_az account show --query '[user.type, user.name]' --output tsv
+  if [[ ${user[0]:-} == user ]]; then
+    principal_type=User && text_of principal az ad signed-in-user show --query id --output tsv
+  else
+    principal_type=ServicePrincipal && text_of principal az ad sp show --id "${user[1]:-}" --query id --output tsv
+  fi
+  [[ -n $principal ]] || fail "nobody knows the object id of who is signed in: give --principal and --principal-type"
+}
+
 # provision makes or updates the resources. The examples take name and region from the two variables.
 provision() {
   export SPILLWAY_ENVIRONMENT=$ENVIRONMENT SPILLWAY_LOCATION=$LOCATION
+  local provider
   local -a template=(--name "spillway-$ENVIRONMENT" --location "$LOCATION" --parameters "$parameters")
+  [[ -z $principal ]] || template+=(--parameters "principalId=$principal" "principalType=${principal_type:-User}")
   if [[ $what_if == yes ]]; then
     ask_az deployment sub what-if "${template[@]}"
     exit
   fi
-  local provider
   for provider in App CognitiveServices Insights OperationalInsights Storage Web; do
     act_az provider register --namespace "Microsoft.$provider"
   done
-  act_az deployment sub create "${template[@]}"
+  act_az deployment sub create "${template[@]}" || explain
+}
+
+# explain ends the script after a failed deployment with what failed, and in which region: the service's own message about missing
+# capacity names the model and not the region.
+explain() {
+  local line where what account
+  local -a failed accounts
+  lines_of failed ask_az deployment operation sub list --name "spillway-$ENVIRONMENT" --output tsv \
+    --query "[?properties.provisioningState=='Failed'].[properties.targetResource.resourceName, to_string(properties.statusMessage.error)]"
+  lines_of accounts ask_az cognitiveservices account list --output tsv --query "[?tags.\"azd-env-name\"=='$ENVIRONMENT'].[name, location]"
+  for line in "${failed[@]}"; do
+    IFS=$'\t' read -r where what <<<"$line"
+    for account in "${accounts[@]}"; do
+      [[ $where != openai-* || $account != "aoai-${where#openai-}-"* ]] || where+=" in ${account#*$'\t'}"
+    done
+    say "failed: $where: $what"
+  done
+  fail "the deployment spillway-$ENVIRONMENT failed; InsufficientQuota: scripts/aoai-status.sh --quota --deleted; FlagMustBeSetForRestore: restoreAccounts, or scripts/aoai-purge.sh"
 }
 
 # publish sends the package to one function app: group, app, container of packages.
 publish() {
+  local site
   if [[ $hosting == premium ]]; then
-    act_az storage blob upload --auth-mode login --blob-url "$3/spillway.zip" --file "$zip" --overwrite
+    text_of site ask_az functionapp show --resource-group "$1" --name "$2" --query id --output tsv
+    upload "$3/spillway.zip"
+    # The address of the package stays the same, so that only a restart makes the app fetch it; the triggers of a package at an
+    # address of one's own are never found by themselves (Learn: functions-deployment-technologies, "Trigger syncing").
     act_az functionapp restart --resource-group "$1" --name "$2"
+    act az rest --method post --url "$site/syncfunctiontriggers?api-version=2016-08-01" --output none
     return
   fi
   act_az functionapp deployment source config-zip --resource-group "$1" --name "$2" --src "$zip"
 }
 
+# upload puts the package into its container. A role that has just been given takes minutes until it is in force.
+upload() {
+  local waited=0
+  until act_az storage blob upload --auth-mode login --blob-url "$1" --file "$zip" --overwrite; do
+    ((waited < wait)) || fail "$1 was not uploaded: whoever is signed in needs Storage Blob Data Contributor on its container (--principal), and a way into its network"
+    say "the upload was refused; trying again: a new role takes minutes"
+    sleep 10
+    ((waited += 10))
+  done
+}
+
 # approve lets Front Door in by Private Link, when it asked.
 approve() {
   local id site
-  site=$(ask_az functionapp show --resource-group "$1" --name "$2" --query id --output tsv)
-  while read -r id; do
-    [[ -z $id ]] || act_az network private-endpoint-connection approve --id "$id" --description 'Front Door of Spillway'
-  done < <(ask_az network private-endpoint-connection list --id "$site" --output tsv \
-    --query "[?properties.privateLinkServiceConnectionState.status=='Pending' && properties.privateLinkServiceConnectionState.description=='Front Door of Spillway'].id")
+  local -a pending
+  text_of site ask_az functionapp show --resource-group "$1" --name "$2" --query id --output tsv
+  lines_of pending ask_az network private-endpoint-connection list --id "$site" --output tsv \
+    --query "[?properties.privateLinkServiceConnectionState.status=='Pending' && properties.privateLinkServiceConnectionState.description=='Front Door of Spillway'].id"
+  for id in "${pending[@]}"; do
+    act_az network private-endpoint-connection approve --id "$id" --description 'Front Door of Spillway'
+  done
 }
 
 say "This will, for the installation $ENVIRONMENT:"
@@ -116,6 +184,7 @@ if [[ $DRY_RUN == yes && ($publish_only == no || -n $app) ]] && ! have az; then
   say "az is not installed, so nobody can say which subscription that would be: https://aka.ms/azure-cli"
 else
   need_az
+  [[ $publish_only == yes ]] || find_principal
 fi
 confirm "$ENVIRONMENT" "Resources cost money from now on."
 
@@ -128,16 +197,23 @@ if [[ -n $app ]]; then
 elif [[ $DRY_RUN == yes && $publish_only == no ]]; then
   say "+ (publish to each function app that the deployment names)"
 else
-  hosting=$(output AZURE_FUNCTION_APP_PLAN)
-  mapfile -t groups < <(output AZURE_RESOURCE_GROUPS)
-  mapfile -t apps < <(output AZURE_FUNCTION_APP_NAMES)
-  mapfile -t containers < <(output AZURE_PACKAGE_CONTAINERS)
+  plans=() groups=() apps=() containers=() door=()
+  [[ $FROM_ENVIRONMENT == yes ]] || read_outputs
+  output_of plans AZURE_FUNCTION_APP_PLAN
+  output_of groups AZURE_RESOURCE_GROUPS
+  output_of apps AZURE_FUNCTION_APP_NAMES
+  output_of containers AZURE_PACKAGE_CONTAINERS
+  output_of door AZURE_FRONT_DOOR_ID
+  hosting=${plans[0]:-}
+  [[ $hosting == flex || $hosting == premium ]] || fail "AZURE_FUNCTION_APP_PLAN is '$hosting', neither flex nor premium"
   ((${#apps[@]} > 0)) || fail "the deployment spillway-$ENVIRONMENT names no function app: run without --publish-only first"
+  [[ ${#groups[@]} -eq ${#apps[@]} && ${#containers[@]} -eq ${#apps[@]} ]] || fail "the outputs name ${#apps[@]} function apps, ${#groups[@]} groups and ${#containers[@]} containers"
   for i in "${!apps[@]}"; do
     publish "${groups[i]}" "${apps[i]}" "${containers[i]}"
-    [[ -z $(output AZURE_FRONT_DOOR_ID) ]] || approve "${groups[i]}" "${apps[i]}"
+    [[ ${#door[@]} -eq 0 ]] || approve "${groups[i]}" "${apps[i]}"
   done
 fi
 
 [[ $smoke == no ]] || act scripts/smoke.sh --environment "$ENVIRONMENT" ${SUBSCRIPTION:+--subscription "$SUBSCRIPTION"}
+[[ $DRY_RUN == yes || $smoke == yes ]] || say "published; whether it serves and fails over was not looked at: scripts/smoke.sh --environment $ENVIRONMENT"
 say "done"

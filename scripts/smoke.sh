@@ -1,22 +1,24 @@
 #!/usr/bin/env bash
-# smoke.sh proves on a deployed installation that a backend can go away without anybody noticing: it calls, drains the first backend,
-# calls again, and restores it, whatever happens. Needs curl, and az when the address is not given. It sends a few short requests.
+# smoke.sh proves on a running installation that a backend can go away without anybody noticing: it calls, drains the backend that served,
+# calls again, and restores it, whatever happens. It passes only after it saw that backend serve, then not serve, and another one serve.
+# It drains one model of one backend, and nothing that an operator has drained. Needs curl, and az when the address is not given.
+# It sends a few short requests.
 #
 # usage: scripts/smoke.sh --environment NAME [options]
-#        scripts/smoke.sh --address URL --model NAME --backend NAME [options]
+#        scripts/smoke.sh --address URL [options]
 #
-#   --environment NAME    read address, model and backend from the deployment spillway-NAME
+#   --environment NAME    read the address from the deployment spillway-NAME
 #   --address URL         where callers come in, such as https://func-x.azurewebsites.net
-#   --model NAME          model to ask for
-#   --backend NAME        backend to drain
+#   --model NAME          model to ask for; when not given, the first that the key may use and that two backends serve
+#   --backend NAME        backend to drain; when not given, the one that served most calls of the first round
 #   --operations URL      where /ops is reached, when not at the address: Front Door keeps it closed
 #   --calls N             calls in each round, 5 when not given
 #   --wait SECONDS        longest time for the app to become ready, 180 when not given
 #   --subscription ID     az's default when not given
 #   --dry-run             print the plan and change nothing
 #
-# SPILLWAY_KEY is a consumer's key (TEAM_A_KEY is taken when it is not set), SPILLWAY_OPERATOR_KEY the operators'.
-# Keys travel as headers read from a file descriptor: they are in no argument list.
+# SPILLWAY_KEY is a consumer's key, SPILLWAY_OPERATOR_KEY the operators'. Without SPILLWAY_KEY, the variable that the deployment's
+# consumers name is taken (keySetting), or TEAM_A_KEY. Keys travel as headers read from a file descriptor: they are in no argument list.
 source "$(dirname "$0")/lib.sh"
 source scripts/azure.sh
 
@@ -37,58 +39,154 @@ while (($#)); do
   esac
   shift
 done
-[[ -n $ENVIRONMENT || (-n $address && -n $model && -n $backend) ]] || wrong "give --environment, or --address, --model and --backend"
-key=${SPILLWAY_KEY:-${TEAM_A_KEY:-}}
-operator_key=${SPILLWAY_OPERATOR_KEY:-}
+[[ -n $ENVIRONMENT || -n $address ]] || wrong "give --environment, or --address"
+[[ -z $ENVIRONMENT ]] || need_environment
+[[ $calls =~ ^[1-9][0-9]{0,3}$ ]] || wrong "--calls takes a number from 1 on"
+[[ $wait =~ ^[0-9]{1,5}$ ]] || wrong "--wait takes a number of seconds"
+for word in "$model" "$backend" "$address" "$operations"; do
+  [[ $word != *[!][A-Za-z0-9._:/@+-]* ]] || wrong "$word has a character that is in no name and no address"
+done
+key=${SPILLWAY_KEY:-} operator_key=${SPILLWAY_OPERATOR_KEY:-} origins=()
 
-say "This will send $((2 * calls)) short requests, drain one backend between them, and restore it."
-if [[ -n $ENVIRONMENT ]]; then
+# read_deployment takes from the deployment what was not given: the address, the variable that has a consumer's key, and where /ops
+# may be reached when Front Door closes it.
+read_deployment() {
+  local i name path
+  local -a found=() groups=() apps=() door=()
   need_az
-  first="sort_by(properties.outputs.SPILLWAY_CONFIG.value.backends, &priority)[0]"
-  show() { ask_az deployment sub show --name "spillway-$ENVIRONMENT" --query "$1" --output tsv; }
-  address=${address:-$(output SPILLWAY_ADDRESS)}
-  backend=${backend:-$(show "$first.name")}
-  model=${model:-$(show "keys($first.deployments)[0]")}
-fi
-operations=${operations:-$address}
-say "address $address, model $model, backend to drain $backend"
+  read_outputs
+  if [[ -z $address ]]; then
+    output_of found SPILLWAY_ADDRESS
+    address=${found[0]:-}
+    [[ -n $address ]] || fail "the deployment spillway-$ENVIRONMENT gives no address"
+  fi
+  if [[ -z $key ]]; then
+    path=$(output_path SPILLWAY_CONFIG)
+    # shellcheck disable=SC2016 # the backquotes are JMESPath's
+    lines_of found deployment_show "$path.consumers[?keySetting].keySetting || \`[]\`"
+    for name in "${found[@]}"; do
+      [[ -n $key || ! $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || key=${!name:-}
+    done
+  fi
+  [[ -z $operations ]] || return 0
+  output_of door AZURE_FRONT_DOOR_ID
+  ((${#door[@]} > 0)) || return 0
+  output_of groups AZURE_RESOURCE_GROUPS
+  output_of apps AZURE_FUNCTION_APP_NAMES
+  for i in "${!apps[@]}"; do
+    text_of name ask_az functionapp show --resource-group "${groups[i]}" --name "${apps[i]}" --query defaultHostName --output tsv
+    origins+=("https://$name")
+  done
+}
+
+say "This will send about $((2 * calls)) short requests, drain one backend for one model between them, and restore it."
+[[ -z $ENVIRONMENT ]] || read_deployment
+key=${key:-${TEAM_A_KEY:-}}
+while [[ $address == */ ]]; do address=${address%/}; done
+while [[ $operations == */ ]]; do operations=${operations%/}; done
+say "address $address, model ${model:-(chosen from those of the key)}, backend to drain ${backend:-(the one that serves)}"
 if [[ $DRY_RUN == yes ]]; then
   say "+ GET $address/health/ready until it is 200, at most $wait s"
   say "+ POST $address/openai/v1/chat/completions ($calls times)"
-  say "+ POST $operations/ops/api/backends/$backend/drain"
+  say "+ POST ${operations:-$address}/ops/api/backends/${backend:-BACKEND}/${model:-MODEL}/drain"
   say "+ POST $address/openai/v1/chat/completions ($calls times)"
-  say "+ POST $operations/ops/api/backends/$backend/restore"
+  say "+ POST ${operations:-$address}/ops/api/backends/${backend:-BACKEND}/${model:-MODEL}/restore"
   exit
 fi
 [[ -n $key ]] || fail "no consumer's key: export SPILLWAY_KEY"
 [[ -n $operator_key ]] || fail "no operators' key: export SPILLWAY_OPERATOR_KEY"
+me=smoke.sh-$$-$EPOCHSECONDS outcome=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 
-# ask sends one request and prints the status, then the backend when the installation exposes it.
-ask() {
-  curl -sS -m 60 -o /dev/null -D - -H @<(printf 'api-key: %s\n' "$key") -H 'content-type: application/json' "$address/openai/v1/chat/completions" \
-    -d "{\"model\":\"$model\",\"messages\":[{\"role\":\"user\",\"content\":\"Say ok.\"}],\"max_completion_tokens\":16}" |
-    tr -d '\r' | awk 'tolower($1) == "x-spillway-backend:" { served = $2 } /^HTTP\// { status = $2 } END { print status, served }'
+# ops asks the operators' API: ops path [option of curl ...]. It prints the answer and fails when the status is not 200.
+ops() {
+  curl -fsS -m 30 -H @<(printf 'authorization: Bearer %s\n' "$operator_key") -H "x-spillway-operator: $me" "${@:2}" "$operations/ops/api/$1" 2>"$work/error"
 }
 
-# operate drains or restores the backend on all instances.
-operate() {
-  local status
-  status=$(curl -sS -m 30 -o /dev/null -w '%{http_code}' -X POST -H @<(printf 'authorization: Bearer %s\n' "$operator_key") \
-    "$operations/ops/api/backends/$backend/$1")
-  [[ $status == 2* ]] || return 1
-}
-
-# round asks a few times and fails unless every answer is good; $1 names a backend that must not serve.
-round() {
-  local i status served seen=''
-  for ((i = 0; i < calls; i++)); do
-    read -r status served < <(ask)
-    [[ $status == 200 ]] || fail "a caller got ${status:-no answer}"
-    [[ -z $1 || $served != "$1" ]] || fail "$1 is drained and served a request"
-    seen+="${served:-?} "
+# find_operations finds where the operators' API answers.
+find_operations() {
+  local candidate
+  local -a tried=("$operations")
+  [[ -n $operations ]] || tried=("$address" "${origins[@]}")
+  for candidate in "${tried[@]}"; do
+    operations=$candidate
+    ! ops status >"$work/status" || return 0
   done
-  say "$calls answers, served by: $(tr ' ' '\n' <<<"$seen" | sed '/^$/d' | sort | uniq -c | awk '{ printf "%s%s x%s", sep, $2, $1; sep = ", " }')"
-  [[ $seen != *'?'* ]] || say "who served is not shown: the setting SPILLWAY_EXPOSE=true adds it"
+  fail "the operators' API was refused at ${tried[*]} ($(<"$work/error")): is SPILLWAY_OPERATOR_KEY right? Is /ops open to this machine (allowedIpRanges, exposeOperations, --operations)?"
+}
+
+# conditions prints "backend/model condition" for every backend of every model.
+conditions() { tr '{' '\n' <"$work/status" | sed -n 's/.*"slot":"\([^"]*\)".*"condition":"\([^"]*\)".*/\1 \2/p'; }
+
+# choose_model takes the first model of the key that answers chats, by its name, and has two backends that accept requests.
+choose_model() {
+  local name
+  local -a names
+  [[ -z $model ]] || return 0
+  curl -fsS -m 30 -H @<(printf 'api-key: %s\n' "$key") "$address/openai/v1/models" >"$work/models" || fail "the key was refused at $address/openai/v1/models"
+  lines_of names grep -o '"id":"[^"]*"' "$work/models"
+  for name in "${names[@]}"; do
+    name=${name#*:\"} name=${name%\"}
+    [[ $name =~ ^[A-Za-z0-9._:/@+-]+$ && ! $name =~ embedding|whisper|tts|dall|image|audio|realtime|transcribe|sora ]] || continue
+    (($(conditions | grep -cF "/$name available") < 2)) || { model=$name && return 0; }
+  done
+  fail "no chat model of this key has two backends that accept requests: nothing can fail over; --model names one"
+}
+
+# ask sends one request and leaves its status and the backend that served in those variables. Where answers do not name the backend
+# (SPILLWAY_EXPOSE), the operators' API knows it; it is asked more than once, because another instance may answer.
+ask() {
+  local id _
+  status='' served=''
+  curl -sS -m 60 -o /dev/null -D "$work/head" -H @<(printf 'api-key: %s\n' "$key") -H 'content-type: application/json' "$address/openai/v1/chat/completions" \
+    -d "{\"model\":\"$model\",\"messages\":[{\"role\":\"user\",\"content\":\"Say ok.\"}],\"max_completion_tokens\":16}" || return 0
+  read -r status served id < <(tr -d '\r' <"$work/head" | awk '/^HTTP\// { status = $2; served = id = "-" }
+    tolower($1) == "x-spillway-backend:" { served = $2 } tolower($1) == "x-request-id:" { id = $2 } END { print status, served, id }')
+  for _ in {1..10}; do
+    [[ $served == - && $status == 200 && $id =~ ^[A-Za-z0-9_-]{2,}$ ]] || return 0
+    served=$(ops "requests?id=$id" | sed -n 's/.*"backend":"\([^"]*\)","totalMs".*/\1/p') || true
+    [[ -n $served ]] || served=-
+  done
+}
+
+# round asks a few times and fails unless every answer is good and it is seen who gave it: round longest until-this-one-served not-this-one.
+round() {
+  local i
+  seen=()
+  for ((i = 0; i < $1; i++)); do
+    ask
+    [[ $status == 200 ]] || fail "a caller got ${status:-no answer}"
+    [[ $served != - ]] || fail "who served cannot be seen: the setting SPILLWAY_EXPOSE=true shows it"
+    [[ -z $3 || $served != "$3" ]] || fail "$3 is drained and served a request"
+    seen+=("$served")
+    ((i + 1 < calls)) || [[ -n $2 && " ${seen[*]} " != *" $2 "* ]] || break
+  done
+  say "${#seen[@]} answers, served by: $(printf '%s\n' "${seen[@]}" | sort | uniq -c | sort -rn | awk '{ printf "%s%s x%s", sep, $2, $1; sep = ", " }')"
+}
+
+# drained_by prints who drained the slot, as far as the shared state was read.
+drained_by() {
+  tr '{' '\n' <"$work/status" | awk -v slot="\"slot\":\"$slot\"" '/"slot":/ { here = index($0, slot) }
+    drain && match($0, /^"by":"[^"]*"/) { print substr($0, 7, RLENGTH - 7) } { drain = here && /"drained":$/ }'
+}
+
+# restore ends the drain that this run ordered, unless an operator has drained the slot since.
+restore() {
+  local _ by=''
+  [[ $drained != no ]] || return 0
+  drained=no
+  ! ops status >"$work/status" || by=$(drained_by)
+  if [[ -n $by && $by != "$me" ]]; then
+    say "$slot has been drained by $by meanwhile: it is left so"
+    return 0
+  fi
+  for _ in 1 2 3; do
+    ops "backends/$slot/restore" -X POST >/dev/null && say "restored $slot" && return 0
+    sleep 1
+  done
+  say "error: $slot is still drained ($(<"$work/error")): spillway backends restore $slot"
+  return 1
 }
 
 for ((i = 0; i <= wait; i++)); do
@@ -96,11 +194,31 @@ for ((i = 0; i <= wait; i++)); do
   ((i < wait)) || fail "$address/health/ready is not 200 after $wait s: look at $address/health/ready and the log"
   sleep 1
 done
-round ''
-say "draining $backend"
-trap 'operate restore && say "restored $backend" || say "error: $backend is still drained: spillway backends restore $backend"' EXIT
-operate drain || fail "draining was refused: is SPILLWAY_OPERATOR_KEY right, and is /ops open at $operations?"
+find_operations
+choose_model
+if [[ -n $backend ]]; then
+  round $((4 * calls)) "$backend" ''
+  [[ " ${seen[*]} " == *" $backend "* ]] || fail "$backend served none of ${#seen[@]} calls, so its drain would prove nothing; it is $(conditions | sed -n "s:^$backend/$model ::p"). Nothing was drained"
+else
+  round "$calls" '' ''
+  backend=$(printf '%s\n' "${seen[@]}" | sort | uniq -c | sort -rn | awk 'NR == 1 { print $2 }')
+fi
+slot=$backend/$model drained=no
+ops status >"$work/status" || fail "the operators' API stopped answering: $(<"$work/error")"
+condition=$(conditions | grep -F "$slot " | head -n 1) || fail "/ops knows no $slot: is $model an alias? --model takes the model's own name"
+[[ $condition != *' drained' ]] || fail "$slot was drained by somebody else: it is left as it is"
+say "draining $slot"
+# The traps come first: between a drain and its trap, Ctrl-C would leave the backend drained.
+trap 'outcome=$?; restore || outcome=1; rm -rf "$work"; exit $outcome' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+drained=perhaps
+ops "backends/$slot/drain" -X POST >/dev/null || {
+  [[ $(<"$work/error") != *' error: 4'* ]] || drained=no
+  fail "draining was refused: $(<"$work/error")"
+}
 # The promise is one refresh and one table round trip; two seconds are plenty.
 sleep 2
-round "$backend"
-say "the installation serves without $backend"
+round "$calls" '' "$backend"
+restore || fail "the proof is not complete"
+say "the installation serves $model without $backend"

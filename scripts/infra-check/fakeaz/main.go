@@ -2,7 +2,8 @@
 // (JMESPath) and the same tab-separated output as az. A call that nothing was recorded for fails, so that no script can call
 // something unexpected and be believed.
 //
-// FAKE_AZ names a folder: replies.json is read, calls.log is written.
+// FAKE_AZ names a folder: replies.json is read, calls.log is written, and so is state, which holds what calls have left behind.
+// FAKE_AZ_FAIL is the number of a call, from 1, that fails after it has printed its answer.
 package main
 
 import (
@@ -11,15 +12,22 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/jmespath/go-jmespath"
 )
 
-// reply is one recorded answer: it fits calls that begin with Words and have the flags of With.
+// reply is one recorded answer: it fits calls with these words, the flags of With, all marks of When in the state and none of Unless.
 type reply struct {
 	Words  []string          `json:"words"`
 	With   map[string]string `json:"with"`
+	When   []string          `json:"when"`
+	Unless []string          `json:"unless"`
+	Sets   []string          `json:"sets"`   // marks that the call leaves in the state
+	Clears []string          `json:"clears"` // marks that it removes
+	Camel  bool              `json:"camel"`  // names of outputs come back in camel case: Azure/bicep#9360
 	Status int               `json:"status"`
 	Error  string            `json:"error"`
 	JSON   any               `json:"json"`
@@ -38,7 +46,8 @@ func run(dir string, args []string) (int, error) {
 	if err != nil {
 		return 64, fmt.Errorf("open the folder that FAKE_AZ names: %w", err)
 	}
-	if err := note(desk, args); err != nil {
+	calls, err := note(desk, args)
+	if err != nil {
 		return 64, err
 	}
 	b, err := desk.ReadFile("replies.json")
@@ -49,50 +58,86 @@ func run(dir string, args []string) (int, error) {
 	if err := json.Unmarshal(b, &replies); err != nil {
 		return 64, fmt.Errorf("read replies: %w", err)
 	}
+	state, _ := desk.ReadFile("state") // there is none before the first mark
+	status, err := answer(desk, replies, strings.Fields(string(state)), args)
+	if os.Getenv("FAKE_AZ_FAIL") == strconv.Itoa(calls) {
+		return 1, fmt.Errorf("(ServiceUnavailable) call %d was made to fail: az %s", calls, strings.Join(args, " "))
+	}
+	return status, err
+}
+
+// answer prints the first reply that fits.
+func answer(desk *os.Root, replies []reply, state, args []string) (int, error) {
 	words, flags := split(args)
 	for _, r := range replies {
-		if !r.fits(words, flags) {
+		if !r.fits(words, flags, state) {
 			continue
 		}
 		if r.Status != 0 {
 			return r.Status, fmt.Errorf("%s", r.Error)
+		}
+		if err := r.leave(desk, state); err != nil {
+			return 64, err
 		}
 		return 0, r.print(flags)
 	}
 	return 64, fmt.Errorf("nothing is recorded for: az %s", strings.Join(args, " "))
 }
 
-// note writes the call down, one line each.
-func note(desk *os.Root, args []string) error {
+// note writes the call down, one line each, and tells how many there are.
+func note(desk *os.Root, args []string) (int, error) {
+	before, _ := desk.ReadFile("calls.log") // there is none before the first call
 	f, err := desk.OpenFile("calls.log", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("write down the call: %w", err)
+		return 0, fmt.Errorf("write down the call: %w", err)
 	}
 	_, err = fmt.Fprintln(f, "az "+strings.Join(args, " "))
-	return errors.Join(err, f.Close())
+	return strings.Count(string(before), "\n") + 1, errors.Join(err, f.Close())
 }
 
-// split takes flags with their values apart from the words before them.
+// leave writes the marks that the call leaves behind.
+func (r reply) leave(desk *os.Root, state []string) error {
+	if len(r.Sets)+len(r.Clears) == 0 {
+		return nil
+	}
+	left := slices.DeleteFunc(append(slices.Clone(state), r.Sets...), func(mark string) bool { return slices.Contains(r.Clears, mark) })
+	if err := desk.WriteFile("state", []byte(strings.Join(left, "\n")), 0o600); err != nil {
+		return fmt.Errorf("write the state: %w", err)
+	}
+	return nil
+}
+
+// split takes flags with their values apart from the words before them; of a flag's values and of a repeated flag, the last counts.
 func split(args []string) (words []string, flags map[string]string) {
 	flags = map[string]string{}
-	for i := 0; i < len(args); i++ {
-		name, isFlag := args[i], strings.HasPrefix(args[i], "--")
+	flag := ""
+	for _, arg := range args {
 		switch {
-		case !isFlag:
-			words = append(words, name)
-		case i+1 < len(args) && !strings.HasPrefix(args[i+1], "--"):
-			flags[name] = args[i+1]
-			i++
+		case strings.HasPrefix(arg, "--"):
+			flag = arg
+			flags[flag] = ""
+		case flag == "":
+			words = append(words, arg)
 		default:
-			flags[name] = ""
+			flags[flag] = arg
 		}
 	}
 	return words, flags
 }
 
-func (r reply) fits(words []string, flags map[string]string) bool {
+func (r reply) fits(words []string, flags map[string]string, state []string) bool {
 	if !slices.Equal(r.Words, words) {
 		return false
+	}
+	for _, mark := range r.When {
+		if !slices.Contains(state, mark) {
+			return false
+		}
+	}
+	for _, mark := range r.Unless {
+		if slices.Contains(state, mark) {
+			return false
+		}
 	}
 	for name, v := range r.With {
 		if flags[name] != v {
@@ -104,6 +149,9 @@ func (r reply) fits(words []string, flags map[string]string) bool {
 
 func (r reply) print(flags map[string]string) error {
 	v := r.JSON
+	if r.Camel {
+		v = camelOutputs(v)
+	}
 	if query, ok := flags["--query"]; ok {
 		found, err := jmespath.Search(query, v)
 		if err != nil {
@@ -153,6 +201,8 @@ func cell(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return "None"
+	case bool:
+		return map[bool]string{true: "True", false: "False"}[v] // az is Python
 	case float64:
 		return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0")
 	case []any:
@@ -161,4 +211,28 @@ func cell(v any) string {
 		return ""
 	}
 	return fmt.Sprint(v)
+}
+
+// camelOutputs renames the outputs of a deployment as the service does at times: AZURE_LOCATION is azurE_LOCATION.
+func camelOutputs(v any) any {
+	deployment, _ := v.(map[string]any)
+	properties, _ := deployment["properties"].(map[string]any)
+	outputs, _ := properties["outputs"].(map[string]any)
+	renamed := map[string]any{}
+	for name, output := range outputs {
+		renamed[camel(name)] = output
+	}
+	return map[string]any{"properties": map[string]any{"outputs": renamed}}
+}
+
+// camel makes the first run of capitals small, but for the last one before something else.
+func camel(name string) string {
+	letters := []rune(name)
+	for i, c := range letters {
+		if !unicode.IsUpper(c) || i > 0 && i+1 < len(letters) && !unicode.IsUpper(letters[i+1]) {
+			break
+		}
+		letters[i] = unicode.ToLower(c)
+	}
+	return string(letters)
 }

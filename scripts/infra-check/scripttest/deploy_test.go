@@ -1,6 +1,7 @@
 package scripttest
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -23,6 +24,7 @@ func deployed(address, plan string, regions int) []any {
 		Reply("provider register", nil), Reply("deployment sub create", nil), Reply("deployment sub what-if", "Resource changes: 32 to create."),
 		Reply("deployment sub show", map[string]any{"properties": map[string]any{"outputs": outputs}}, "--name", "spillway-demo"),
 		Reply("functionapp deployment source config-zip", nil), Reply("storage blob upload", nil), Reply("functionapp restart", nil),
+		Reply("functionapp show", map[string]any{"id": "/sites/func-x", "defaultHostName": "func-x.azurewebsites.net"}), Reply("rest", nil),
 	}
 }
 
@@ -63,7 +65,84 @@ func TestDeployToPremiumPutsThePackageWhereTheAppRunsItFrom(t *testing.T) {
 	wantCalls(t, r.changing(), []string{
 		"az storage blob upload --auth-mode login --blob-url https://stx.blob/app-package/spillway.zip --file " + zip + " --overwrite --output none",
 		"az functionapp restart --resource-group rg-demo --name func-x --output none",
+		"az rest --method post --url /sites/func-x/syncfunctiontriggers?api-version=2016-08-01 --output none",
 	})
+	wantWords(t, r, "whether it serves and fails over was not looked at")
+}
+
+func TestDeployToPremiumGivesTheRoleToUploadToWhoeverIsSignedIn(t *testing.T) {
+	t.Parallel()
+	servant := Reply("account show", map[string]any{"name": "c", "id": "0", "user": map[string]any{"type": "servicePrincipal", "name": "app-id"}})
+	for _, c := range []struct {
+		name, parameters, want string
+		args                   []string
+		replies                []any
+	}{
+		{"a person", "param plan = 'premium'", " --parameters principalId=oid-ann principalType=User", nil, nil},
+		{"a pipeline", "param plan = 'premium'", " --parameters principalId=oid-app principalType=ServicePrincipal", nil, []any{servant}},
+		{"whom the caller names", "param plan = 'flex'", " --parameters principalId=oid-g principalType=Group", []string{"--principal", "oid-g", "--principal-type", "Group"}, nil},
+		{"whom the parameters name", "param plan = 'premium'\nparam principalId = 'x'", "", nil, nil},
+		{"nobody on Flex Consumption", "param plan = 'flex'", "", nil, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			replies := append(c.replies, deployed("http://127.0.0.1:1", "premium", 1)...)
+			d := NewDesk(t, fake, append(replies, Reply("ad signed-in-user show", map[string]any{"id": "oid-ann"}), Reply("ad sp show", map[string]any{"id": "oid-app"}, "--id", "app-id"))...)
+			params := d.File("mine.bicepparam", c.parameters)
+			r := d.Script("", "deploy.sh", append(c.args, "--environment", "demo", "--location", "uksouth", "--parameters", params, "--zip", d.File("z", "zip"), "--no-smoke", "--yes")...)
+			wantStatus(t, r, 0)
+			wantCalls(t, r.changing()[len(registers):len(registers)+1], []string{
+				"az deployment sub create --name spillway-demo --location uksouth --parameters " + params + c.want + " --output none",
+			})
+		})
+	}
+}
+
+func TestDeployToPremiumTriesTheUploadAgainUntilTheRoleIsInForce(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, append([]any{Refusal("storage blob upload", "AuthorizationPermissionMismatch")}, deployed("http://127.0.0.1:1", "premium", 1)...)...)
+	r := d.Script("", "deploy.sh", "--environment", "demo", "--publish-only", "--zip", d.File("z", "zip"), "--no-smoke", "--yes", "--wait", "0")
+	wantStatus(t, r, 1)
+	wantWords(t, r, "Storage Blob Data Contributor")
+}
+
+// The service may answer with other capitals than the template has, and the newest templates give one object.
+func TestDeployReadsOutputsWhateverTheirCase(t *testing.T) {
+	t.Parallel()
+	value := func(v any) map[string]any { return map[string]any{"value": v} }
+	object := Reply("deployment sub show", map[string]any{"properties": map[string]any{"outputs": map[string]any{
+		"azurE_FUNCTION_APP_PLAN": value("premium"), // the object wins
+		"spillway": value(map[string]any{
+			"functionAppPlan": "flex", "functionAppNames": []any{"func-x"}, "resourceGroups": []any{"rg-demo"}, "packageContainers": []any{"c"}, "frontDoorId": "",
+		}),
+	}}})
+	camel := deployed("http://127.0.0.1:1", "flex", 1)
+	for _, r := range camel {
+		if r, ok := r.(map[string]any); ok && slices.Equal(r["words"].([]string), []string{"deployment", "sub", "show"}) {
+			r["camel"] = true
+		}
+	}
+	for name, replies := range map[string][]any{"camel": camel, "object": append([]any{object}, deployed("", "", 1)...)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := NewDesk(t, fake, replies...)
+			zip := d.File("z", "zip")
+			r := d.Script("", "deploy.sh", "--environment", "demo", "--publish-only", "--zip", zip, "--no-smoke", "--yes")
+			wantStatus(t, r, 0)
+			wantCalls(t, r.changing(), []string{"az functionapp deployment source config-zip --resource-group rg-demo --name func-x --src " + zip + " --output none"})
+		})
+	}
+}
+
+func TestDeployStopsWhenTheDeploymentNamesNoApp(t *testing.T) {
+	t.Parallel()
+	for _, outputs := range []any{nil, map[string]any{}, map[string]any{"AZURE_LOCATION": map[string]any{"value": "x"}}} {
+		d := NewDesk(t, fake, signedIn(), Reply("deployment sub show", map[string]any{"properties": map[string]any{"outputs": outputs}}))
+		r := d.Script("", "deploy.sh", "--environment", "demo", "--publish-only", "--zip", d.File("z", "zip"), "--no-smoke", "--yes")
+		wantStatus(t, r, 1)
+		wantWords(t, r, "does not give AZURE_FUNCTION_APP_PLAN")
+		wantCalls(t, r.changing(), nil)
+	}
 }
 
 func TestDeployApprovesThePrivateLinkOfItsOwnFrontDoorOnly(t *testing.T) {
@@ -80,7 +159,6 @@ func TestDeployApprovesThePrivateLinkOfItsOwnFrontDoorOnly(t *testing.T) {
 		"AZURE_FRONT_DOOR_ID": map[string]any{"value": "4444"},
 	}}})}, replies...)
 	replies = append(replies,
-		Reply("functionapp show", map[string]any{"id": "/sites/func-x"}),
 		Reply("network private-endpoint-connection list", []any{
 			pending("/c/ours", "Front Door of Spillway", "Pending"), pending("/c/approved", "Front Door of Spillway", "Approved"), pending("/c/theirs", "hello", "Pending"),
 		}),
@@ -178,6 +256,26 @@ func TestDeploySaysWhatIsMissingBeforeItAsksAz(t *testing.T) {
 	wantStatus(t, r, 0)
 }
 
+func TestDeployNamesTheRegionWithoutCapacity(t *testing.T) {
+	t.Parallel()
+	operation := func(name, state, code string) any {
+		return map[string]any{"properties": map[string]any{
+			"provisioningState": state, "targetResource": map[string]any{"resourceName": name}, "statusMessage": map[string]any{"error": map[string]any{"code": code}},
+		}}
+	}
+	d := NewDesk(t, fake, signedIn(), Reply("provider register", nil), Refusal("deployment sub create", "DeploymentFailed"),
+		Reply("deployment operation sub list", []any{operation("monitor", "Succeeded", ""), operation("openai-east", "Failed", "InsufficientQuota")}),
+		Reply("cognitiveservices account list", []any{account("aoai-sweden-tok", "swedencentral", "demo"), account("aoai-east-tok", "eastus2", "demo")}))
+	d.Set("TEAM_A_KEY=" + consumerKey)
+	d.Set("SPILLWAY_OPERATOR_KEY=" + operatorKey)
+	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--zip", d.File("z", "zip"), "--yes")
+	wantStatus(t, r, 1)
+	wantWords(t, r, "failed: openai-east in eastus2: ", "InsufficientQuota", "aoai-status.sh --quota")
+	if strings.Contains(r.Words, "failed: monitor") {
+		t.Error("it names what succeeded")
+	}
+}
+
 func TestDeployStopsWhenAzFails(t *testing.T) {
 	t.Parallel()
 	d := NewDesk(t, fake, signedIn(), Reply("provider register", nil), Refusal("deployment sub create", "InsufficientQuota"))
@@ -186,7 +284,7 @@ func TestDeployStopsWhenAzFails(t *testing.T) {
 	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--zip", d.File("z", "zip"), "--yes")
 	wantStatus(t, r, 1)
 	wantWords(t, r, "InsufficientQuota")
-	if last := r.Calls[len(r.Calls)-1]; !strings.HasPrefix(last, "az deployment sub create") {
-		t.Errorf("it went on: %s", last)
+	if calls := r.changing(); !strings.HasPrefix(calls[len(calls)-1], "az deployment sub create") {
+		t.Errorf("it went on: %s", calls)
 	}
 }

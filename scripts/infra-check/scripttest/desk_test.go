@@ -115,14 +115,22 @@ func (d *Desk) Script(input, name string, args ...string) Run {
 func (r Run) changing() []string {
 	var out []string
 	for _, c := range r.Calls {
-		for _, verb := range []string{" create", " delete", " purge", " register", " upload", " restart", " config-zip", " approve"} {
-			if strings.Contains(strings.SplitN(c, " --", 2)[0], verb) {
-				out = append(out, c)
-				break
-			}
+		if changes(c) {
+			out = append(out, c)
 		}
 	}
 	return out
+}
+
+// changes tells whether a call changes something in Azure.
+func changes(call string) bool {
+	words := strings.SplitN(call, " --", 2)[0]
+	for _, verb := range []string{" create", " delete", " purge", " register", " upload", " restart", " config-zip", " approve", " rest"} {
+		if strings.HasSuffix(words, verb) {
+			return true
+		}
+	}
+	return false
 }
 
 // Reply records an answer of az: words of the command, flags it must have ("--name", "x"), what it prints.
@@ -132,6 +140,17 @@ func Reply(words string, body any, with ...string) map[string]any {
 		flags[with[i]] = with[i+1]
 	}
 	return map[string]any{"words": strings.Fields(words), "with": flags, "json": body}
+}
+
+// Marked adds to a reply what must be in the state, what must not, and what the call leaves behind: "+a" is set, "-a" cleared,
+// "?a" needed, "!a" must not be.
+func Marked(reply map[string]any, marks ...string) map[string]any {
+	lists := map[byte]string{'+': "sets", '-': "clears", '?': "when", '!': "unless"}
+	for _, m := range marks {
+		list, _ := reply[lists[m[0]]].([]string)
+		reply[lists[m[0]]] = append(list, m[1:])
+	}
+	return reply
 }
 
 // Refusal records that az fails.

@@ -2,6 +2,7 @@ package scripttest
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -19,23 +20,30 @@ const (
 type Double struct {
 	*httptest.Server
 	mu      sync.Mutex
-	drained map[string]bool
+	drained map[string]string // by backend/model, with who did it
+	served  map[string]string // backends by the id of the request
 	journal []string
 
-	Ignores bool // drains are accepted and not obeyed
-	Broken  bool // callers get 503 while the first is drained
-	Silent  bool // who served is not shown
-	Late    int  // so many probes find it not ready
+	Ignores bool            // drains are accepted and not obeyed
+	Broken  bool            // callers get 503 while the first is drained
+	Silent  bool            // answers do not name the backend
+	Blind   bool            // nor do the operators know it
+	Lone    bool            // there is one backend only
+	Drainer func(d *Double) // called when a drain was ordered
+	Late    int             // so many probes find it not ready
 }
 
 // NewDouble starts the double; with the keys above.
 func NewDouble(t *testing.T) *Double {
 	t.Helper()
-	d := &Double{drained: map[string]bool{}}
+	d := &Double{drained: map[string]string{}, served: map[string]string{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health/ready", d.ready)
 	mux.HandleFunc("POST /openai/v1/chat/completions", d.chat)
-	mux.HandleFunc("POST /ops/api/backends/{name}/{act}", d.operate)
+	mux.HandleFunc("GET /openai/v1/models", d.models)
+	mux.HandleFunc("GET /ops/api/status", d.operators(d.status))
+	mux.HandleFunc("GET /ops/api/requests", d.operators(d.request))
+	mux.HandleFunc("POST /ops/api/backends/{name}/{model}/{act}", d.operators(d.operate))
 	d.Server = httptest.NewServer(mux)
 	t.Cleanup(d.Close)
 	return d
@@ -71,27 +79,76 @@ func (d *Double) chat(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	served := "first"
-	if d.drained["first"] && !d.Ignores {
+	if d.drained["first/gpt-4o"] != "" && !d.Ignores {
 		served = "second"
 	}
-	if d.drained["first"] && d.Broken {
+	if d.drained["first/gpt-4o"] != "" && d.Broken {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
 	if !d.Silent {
 		w.Header().Set("x-spillway-backend", served)
 	}
+	id := fmt.Sprintf("req_%d", len(d.served)+1)
+	w.Header().Set("x-request-id", id)
+	d.served[id] = served
 	d.note(served)
 }
 
-func (d *Double) operate(w http.ResponseWriter, r *http.Request) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if r.Header.Get("Authorization") != "Bearer "+operatorKey {
+func (d *Double) models(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("api-key") != consumerKey {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
+	_, _ = fmt.Fprint(w, `{"object":"list","data":[{"id":"text-embedding-3-large","object":"model"},{"id":"gpt-4o","object":"model"}]}`)
+}
+
+// operators lets those through who have the operators' key.
+func (d *Double) operators(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if r.Header.Get("Authorization") != "Bearer "+operatorKey {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		next(w, r)
+	}
+}
+
+func (d *Double) status(w http.ResponseWriter, _ *http.Request) {
+	var backends []string
+	for i, name := range []string{"first", "second"} {
+		if d.Lone && i > 0 {
+			break
+		}
+		condition, drain := "available", ""
+		if by := d.drained[name+"/gpt-4o"]; by != "" {
+			condition, drain = "drained", fmt.Sprintf(`"drained":{"by":%q},`, by)
+		}
+		backends = append(backends, fmt.Sprintf(`{"name":%q,"slot":"%s/gpt-4o","weight":1,"condition":%q,"phase":"closed",%s"lastMinute":{"requests":1}}`, name, name, condition, drain))
+	}
+	_, _ = fmt.Fprintf(w, `{"instance":"i","pools":[{"model":"gpt-4o","groups":[{"priority":1,"backends":[%s]}]}]}`, strings.Join(backends, ","))
+}
+
+func (d *Double) request(w http.ResponseWriter, r *http.Request) {
+	served, ok := d.served[r.URL.Query().Get("id")]
+	if !ok || d.Blind {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	_, _ = fmt.Fprintf(w, `{"id":"x","status":200,"backend":%q,"totalMs":1,"candidates":[{"backend":"second","priority":1}]}`, served)
+}
+
+func (d *Double) operate(w http.ResponseWriter, r *http.Request) {
+	slot := r.PathValue("name") + "/" + r.PathValue("model")
 	d.note(r.PathValue("act"))
-	d.drained[r.PathValue("name")] = r.PathValue("act") == "drain"
-	w.WriteHeader(http.StatusNoContent)
+	if r.PathValue("act") != "drain" {
+		delete(d.drained, slot)
+		return
+	}
+	d.drained[slot] = r.Header.Get("x-spillway-operator")
+	if d.Drainer != nil {
+		d.Drainer(d)
+	}
 }

@@ -28,7 +28,9 @@ func TestMain(m *testing.M) {
 
 // signedIn is an az that knows who it is.
 func signedIn() any {
-	return Reply("account show", map[string]any{"name": "Contoso", "id": "00000000-0000-0000-0000-000000000000"})
+	return Reply("account show", map[string]any{
+		"name": "Contoso", "id": "00000000-0000-0000-0000-000000000000", "user": map[string]any{"type": "user", "name": "ann@contoso.com"},
+	})
 }
 
 func wantStatus(t *testing.T, r Run, status int) {

@@ -35,7 +35,7 @@ func TestSmokeAgainstTheProgramItself(t *testing.T) {
 	d.Set("SPILLWAY_OPERATOR_KEY=" + longKey("operator"))
 	r := d.Script("", "smoke.sh", "--address", "http://"+address, "--model", "gpt-4o", "--backend", "ptu-uksouth", "--calls", "3")
 	wantStatus(t, r, 0)
-	wantWords(t, r, "3 answers, served by: ptu-uksouth x3", "3 answers, served by: payg-sweden x3", "restored ptu-uksouth")
+	wantWords(t, r, "3 answers, served by: ptu-uksouth x3", "3 answers, served by: payg-sweden x3", "restored ptu-uksouth/gpt-4o")
 }
 
 func longKey(of string) string { return of + "-" + strings.Repeat("0123456789", 4) }

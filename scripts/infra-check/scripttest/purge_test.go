@@ -109,7 +109,7 @@ func TestPurgeGivesTheSubscriptionToEveryCall(t *testing.T) {
 	wantStatus(t, r, 0)
 	wantCalls(t, r.Calls, []string{
 		"az account show --subscription test --query [name, id] --output tsv",
-		`az cognitiveservices account list-deleted --output tsv --query [].[name, location, id, properties.deletionDate, tags."azd-env-name"] --subscription test`,
+		`az cognitiveservices account list-deleted --output tsv --query [].[name, location, id, properties.deletionDate, tags."azd-env-name" || ` + "`\"\"`" + `] --subscription test`,
 		"az cognitiveservices account purge --location swedencentral --resource-group rg-demo --name aoai-sweden-abc --subscription test --output none",
 	})
 }
