@@ -71,7 +71,7 @@ compile_bicep() {
 }
 
 lint_scripts() {
-  local -a files=(scripts/{azure,deploy,smoke,destroy,aoai-status,aoai-purge,infra-check}.sh)
+  local -a files=(scripts/{azure,gateway,deploy,smoke,prove,destroy,aoai-status,aoai-purge,infra-check}.sh)
   if have shellcheck; then
     step shellcheck shellcheck -x -P SCRIPTDIR "${files[@]}"
   else

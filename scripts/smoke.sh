@@ -21,6 +21,7 @@
 # consumers name is taken (keySetting), or TEAM_A_KEY. Keys travel as headers read from a file descriptor: they are in no argument list.
 source "$(dirname "$0")/lib.sh"
 source scripts/azure.sh
+source scripts/gateway.sh
 
 ENVIRONMENT='' SUBSCRIPTION='' address='' model='' backend='' operations='' calls=5 wait=180
 while (($#)); do
@@ -46,38 +47,7 @@ done
 for word in "$model" "$backend" "$address" "$operations"; do
   [[ $word != *[!][A-Za-z0-9._:/@+-]* ]] || wrong "$word has a character that is in no name and no address"
 done
-key=${SPILLWAY_KEY:-} operator_key=${SPILLWAY_OPERATOR_KEY:-} origins=()
-
-# read_deployment takes from the deployment what was not given: the address, the variable that has a consumer's key, and where /ops
-# may be reached when Front Door closes it.
-read_deployment() {
-  local i name path
-  local -a found=() groups=() apps=() door=()
-  need_az
-  read_outputs
-  if [[ -z $address ]]; then
-    output_of found SPILLWAY_ADDRESS
-    address=${found[0]:-}
-    [[ -n $address ]] || fail "the deployment spillway-$ENVIRONMENT gives no address"
-  fi
-  if [[ -z $key ]]; then
-    path=$(output_path SPILLWAY_CONFIG)
-    # shellcheck disable=SC2016 # the backquotes are JMESPath's
-    lines_of found deployment_show "$path.consumers[?keySetting].keySetting || \`[]\`"
-    for name in "${found[@]}"; do
-      [[ -n $key || ! $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || key=${!name:-}
-    done
-  fi
-  [[ -z $operations ]] || return 0
-  output_of door AZURE_FRONT_DOOR_ID
-  ((${#door[@]} > 0)) || return 0
-  output_of groups AZURE_RESOURCE_GROUPS
-  output_of apps AZURE_FUNCTION_APP_NAMES
-  for i in "${!apps[@]}"; do
-    text_of name ask_az functionapp show --resource-group "${groups[i]}" --name "${apps[i]}" --query defaultHostName --output tsv
-    origins+=("https://$name")
-  done
-}
+key=${SPILLWAY_KEY:-} operator_key=${SPILLWAY_OPERATOR_KEY:-}
 
 say "This will send about $((2 * calls)) short requests, drain one backend for one model between them, and restore it."
 [[ -z $ENVIRONMENT ]] || read_deployment
@@ -99,63 +69,12 @@ me=smoke.sh-$$-$EPOCHSECONDS outcome=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# ops asks the operators' API: ops path [option of curl ...]. It prints the answer and fails when the status is not 200.
-ops() {
-  curl -fsS -m 30 -H @<(printf 'authorization: Bearer %s\n' "$operator_key") -H "x-spillway-operator: $me" "${@:2}" "$operations/ops/api/$1" 2>"$work/error"
-}
-
-# find_operations finds where the operators' API answers.
-find_operations() {
-  local candidate
-  local -a tried=("$operations")
-  [[ -n $operations ]] || tried=("$address" "${origins[@]}")
-  for candidate in "${tried[@]}"; do
-    operations=$candidate
-    ! ops status >"$work/status" || return 0
-  done
-  fail "the operators' API was refused at ${tried[*]} ($(<"$work/error")): is SPILLWAY_OPERATOR_KEY right? Is /ops open to this machine (allowedIpRanges, exposeOperations, --operations)?"
-}
-
-# conditions prints "backend/model condition" for every backend of every model.
-conditions() { tr '{' '\n' <"$work/status" | sed -n 's/.*"slot":"\([^"]*\)".*"condition":"\([^"]*\)".*/\1 \2/p'; }
-
-# choose_model takes the first model of the key that answers chats, by its name, and has two backends that accept requests.
-choose_model() {
-  local name
-  local -a names
-  [[ -z $model ]] || return 0
-  curl -fsS -m 30 -H @<(printf 'api-key: %s\n' "$key") "$address/openai/v1/models" >"$work/models" || fail "the key was refused at $address/openai/v1/models"
-  lines_of names grep -o '"id":"[^"]*"' "$work/models"
-  for name in "${names[@]}"; do
-    name=${name#*:\"} name=${name%\"}
-    [[ $name =~ ^[A-Za-z0-9._:/@+-]+$ && ! $name =~ embedding|whisper|tts|dall|image|audio|realtime|transcribe|sora ]] || continue
-    (($(conditions | grep -cF "/$name available") < 2)) || { model=$name && return 0; }
-  done
-  fail "no chat model of this key has two backends that accept requests: nothing can fail over; --model names one"
-}
-
-# ask sends one request and leaves its status and the backend that served in those variables. Where answers do not name the backend
-# (SPILLWAY_EXPOSE), the operators' API knows it; it is asked more than once, because another instance may answer.
-ask() {
-  local id _
-  status='' served=''
-  curl -sS -m 60 -o /dev/null -D "$work/head" -H @<(printf 'api-key: %s\n' "$key") -H 'content-type: application/json' "$address/openai/v1/chat/completions" \
-    -d "{\"model\":\"$model\",\"messages\":[{\"role\":\"user\",\"content\":\"Say ok.\"}],\"max_completion_tokens\":16}" || return 0
-  read -r status served id < <(tr -d '\r' <"$work/head" | awk '/^HTTP\// { status = $2; served = id = "-" }
-    tolower($1) == "x-spillway-backend:" { served = $2 } tolower($1) == "x-request-id:" { id = $2 } END { print status, served, id }')
-  for _ in {1..10}; do
-    [[ $served == - && $status == 200 && $id =~ ^[A-Za-z0-9_-]{2,}$ ]] || return 0
-    served=$(ops "requests?id=$id" | sed -n 's/.*"backend":"\([^"]*\)","totalMs".*/\1/p') || true
-    [[ -n $served ]] || served=-
-  done
-}
-
 # round asks a few times and fails unless every answer is good and it is seen who gave it: round longest until-this-one-served not-this-one.
 round() {
   local i
   seen=()
   for ((i = 0; i < $1; i++)); do
-    ask
+    ask 16
     [[ $status == 200 ]] || fail "a caller got ${status:-no answer}"
     [[ $served != - ]] || fail "who served cannot be seen: the setting SPILLWAY_EXPOSE=true shows it"
     [[ -z $3 || $served != "$3" ]] || fail "$3 is drained and served a request"

@@ -20,7 +20,7 @@ func scenarios(zip, parameters, address string) []scenario {
 		"privateLinkServiceConnectionState": map[string]any{"status": "Pending", "description": "Front Door of Spillway"},
 	}}})
 	behindDoor := func(plan string) []any {
-		replies := deployed(address, plan, 2)
+		replies := deployed(address, plan, 1)
 		for _, r := range replies {
 			if r, ok := r.(map[string]any); ok && strings.Join(r["words"].([]string), " ") == "deployment sub show" {
 				outputs := r["json"].(map[string]any)["properties"].(map[string]any)["outputs"].(map[string]any)
@@ -63,6 +63,9 @@ func TestEveryCallThatFailsEndsTheScript(t *testing.T) {
 			whole := desk(t, s.replies).Script("", s.script, s.args...)
 			wantStatus(t, whole, s.status)
 			for i, call := range whole.Calls {
+				if strings.HasPrefix(call, "az provider register") {
+					continue // six of a kind
+				}
 				r := desk(t, s.replies, "FAKE_AZ_FAIL="+strconv.Itoa(i+1)).Script("", s.script, s.args...)
 				if r.Status != 1 {
 					t.Errorf("status %d although this failed: %s\n%s", r.Status, call, r.Words)

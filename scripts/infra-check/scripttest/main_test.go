@@ -58,7 +58,7 @@ func wantWords(t *testing.T, r Run, parts ...string) {
 
 func TestEveryScriptExplainsItselfAndRefusesWrongUse(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"deploy.sh", "smoke.sh", "destroy.sh", "aoai-status.sh", "aoai-purge.sh"} {
+	for _, name := range []string{"deploy.sh", "smoke.sh", "destroy.sh", "aoai-status.sh", "aoai-purge.sh", "prove.sh"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := NewDesk(t, fake)
