@@ -38,7 +38,7 @@ func backendState(b *balancer.Backend, h *health.Health, now time.Time) BackendS
 		return HalfOpen
 	case h.Throttle.Blocks(now, 1<<62):
 		return Throttled
-	case h.Share > 0:
+	case h.TrafficPercent > 0:
 		return Partial
 	}
 	return Available
@@ -51,7 +51,7 @@ func (c BackendState) acceptsRequests() bool { return c == Available || c == Par
 func (c BackendState) label(h *health.Health) string {
 	switch c {
 	case Partial:
-		return fmt.Sprintf("gets %d\u00a0%% of its share", h.Share)
+		return fmt.Sprintf("gets %d\u00a0%% of its share", h.TrafficPercent)
 	case Throttled:
 		return fmt.Sprintf("throttled (%s)", h.Throttle.Kind)
 	case Open:

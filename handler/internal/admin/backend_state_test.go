@@ -19,7 +19,7 @@ func TestBackendStateAgreesWithHealth(t *testing.T) {
 				h := health.Health{State: phase, Until: now.Add(time.Second), Drained: bits&1 > 0, Probe: bits&2 > 0}
 				h.Throttle = health.Throttle{Until: ends}
 				if bits&4 > 0 {
-					h.Share = 30
+					h.TrafficPercent = 30
 				}
 				b := balancer.Backend{Weight: bits >> 3 & 1}
 				if bits&16 > 0 {
@@ -58,7 +58,7 @@ func TestPoolStateFollowsFirstPriority(t *testing.T) {
 		for i, group := range c.groups {
 			g := GroupStatus{Priority: i + 1}
 			for _, condition := range group {
-				h := health.Health{Share: 30, Throttle: health.Throttle{Kind: health.LimitProvisioned}}
+				h := health.Health{TrafficPercent: 30, Throttle: health.Throttle{Kind: health.LimitProvisioned}}
 				g.Backends = append(g.Backends, BackendStatus{Name: "b", State: condition, Label: condition.label(&h), Why: "503"})
 			}
 			s.Groups = append(s.Groups, g)

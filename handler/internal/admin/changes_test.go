@@ -16,7 +16,7 @@ func TestDescribeChange(t *testing.T) {
 	healed := record(health.Closed, 4, "probe answered")
 	drained, full, void, suspected := closed, closed, closed, closed
 	drained.Override = health.OperatorOverride{Sequence: 1, Drained: true, Operator: "anna"}
-	full.Windows = full.Windows.Add(health.LimitTokens, health.RetryWindow{Until: 5})
+	full.Windows = full.Windows.Add(health.LimitTokens, health.ThrottleWindow{Until: 5})
 	full.LastChange.Reason = "429 tokens"
 	void.Windows = full.Windows.Reset()
 	suspected.Circuit.Reports = []health.FailureReport{{Reporter: "a", At: 1, Failures: 1}}

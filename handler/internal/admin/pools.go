@@ -137,8 +137,8 @@ func (v *statusBuilder) backend(b *balancer.Backend) BackendStatus {
 		Name: b.Name, Slot: slotName(v.cfg.Slots, b.Slot), Deployment: b.Deployment, Region: b.Region, Geography: b.Geography,
 		Weight: b.Weight, Provisioned: b.Provisioned, Phase: h.State.String(), Share: 100, Why: h.Reason,
 	}
-	if h.Share > 0 {
-		s.Share = h.Share
+	if h.TrafficPercent > 0 {
+		s.Share = h.TrafficPercent
 	}
 	if left := h.Throttle.Until.Sub(v.now); left > 0 {
 		s.Throttle = &ThrottleStatus{Kind: h.Throttle.Kind.String(), LeftMS: left.Milliseconds(), AdmitsTokens: h.Throttle.MaxTokens}

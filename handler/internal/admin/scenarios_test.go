@@ -64,7 +64,7 @@ func spillingScenario(at func() time.Time) *fakeFleet {
 	p := &w.cfg.Pools[0]
 	w.health[0].Throttle = health.Throttle{Until: at().Add(8400 * time.Millisecond), Kind: health.LimitProvisioned}
 	w.stamp(0, "flex-7c41-b", "429 provisioned", 2*time.Second)
-	w.slots[0].Record.Windows = w.slots[0].Record.Windows.Add(health.LimitProvisioned, health.RetryWindow{Until: at().Add(8 * time.Second).UnixMilli()})
+	w.slots[0].Record.Windows = w.slots[0].Record.Windows.Add(health.LimitProvisioned, health.ThrottleWindow{Until: at().Add(8 * time.Second).UnixMilli()})
 	for range 37 {
 		before := health.Record{}
 		w.cfg.Recent.Changed(0, before, w.slots[0].Record)
@@ -90,7 +90,7 @@ func openScenario(at func() time.Time) *fakeFleet {
 		w.cfg.Recent.Changed(health.Slot(slot), before, w.slots[slot].Record)
 	}
 	trip(1, "503")
-	w.health[2].Share = 30
+	w.health[2].TrafficPercent = 30
 	w.health[3].Drained, w.slots[3].Record.Override = true, health.OperatorOverride{Sequence: 1, Drained: true, Operator: "anna", At: at().Add(-time.Hour).UnixMilli()}
 	w.health[4].State, w.health[4].Until = health.HalfOpen, at().Add(4*time.Second)
 	w.traffic(12, p, func(int) []proxy.Attempt {

@@ -31,7 +31,7 @@ func TestReadyWhileAModelHasAnAvailableBackend(t *testing.T) {
 		"probed by this instance":      {health.Health{State: health.HalfOpen, Until: soon, Probe: true}, true},
 		"probed by another instance":   {health.Health{State: health.HalfOpen, Until: soon}, false},
 		"the probe has expired":        {health.Health{State: health.HalfOpen, Until: past}, true},
-		"recovering":                   {health.Health{Share: 10}, true},
+		"recovering":                   {health.Health{TrafficPercent: 10}, true},
 		"throttled":                    {health.Health{Throttle: window(soon)}, false},
 		"the window has ended":         {health.Health{Throttle: window(past)}, true},
 		"waits for a probe, throttled": {health.Health{State: health.Open, Until: past, Throttle: window(soon)}, false},

@@ -96,7 +96,7 @@ func newProxy(cfg *config.Config, replica *fleet.Replica, client *backend.Client
 	return &proxy.Proxy{
 		Health: replica, Sender: client, Load: proxy.NewLoad(len(cfg.Slots)), RoundRobin: new(proxy.RoundRobin),
 		RetryBudget: &proxy.RetryBudget{Share: 0.2, Minimum: 10}, Hedges: new(proxy.Hedges), Now: time.Now, Rand: randv2.Float64,
-		Queue: &proxy.WaitQueue{Slots: waitSlots}, MaxWait: cfg.Settings.MaxWait, ResponseTimeout: cfg.Settings.ResponseTimeout,
+		Queue: &proxy.WaitQueue{Capacity: waitSlots}, MaxWait: cfg.Settings.MaxWait, ResponseTimeout: cfg.Settings.ResponseTimeout,
 	}
 }
 

@@ -79,7 +79,7 @@ func (b *Backend) evaluate(q *Query, s *health.Snapshot) Candidate {
 		c.probe = h.Probe && c.Reason == health.NotSkipped
 		if c.Reason != health.NotSkipped {
 			c.Until = h.AvailableAt()
-		} else if h.Share > 0 && q.PinnedTo == "" && q.Rand()*100 >= float64(h.Share) {
+		} else if h.TrafficPercent > 0 && q.PinnedTo == "" && q.Rand()*100 >= float64(h.TrafficPercent) {
 			c.Reason = Recovering
 		}
 	}

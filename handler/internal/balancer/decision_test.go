@@ -244,7 +244,7 @@ func TestRecoveringBackendTakesItsShareAndIsTriedLast(t *testing.T) {
 	p := &balancer.Pool{Backends: backends(1, 1)}
 	p.Backends[1].Priority = 2
 	s := healthy(2)
-	s.Slots[0].Share = 10
+	s.Slots[0].TrafficPercent = 10
 	wantShares(t, shares(p, query(seeded()), s, 100_000), 0.005, 0.1, 0.9)
 	if d := p.Decide(query(seeded()), s, nil); d.Eligible != 2 {
 		t.Errorf("%d are eligible, want the recovering backend to be tried last", d.Eligible)
@@ -287,7 +287,7 @@ func randomPool(r *rand.Rand, n int) (*balancer.Pool, *health.Snapshot) {
 	for i := range p.Backends {
 		p.Backends[i].Weight, p.Backends[i].Priority = r.IntN(5), r.IntN(4)
 		s.Slots[i] = health.Health{
-			State: health.CircuitState(r.IntN(3)), Probe: r.IntN(2) == 0, Drained: r.IntN(9) == 0, Share: uint8(r.IntN(2) * 30),
+			State: health.CircuitState(r.IntN(3)), Probe: r.IntN(2) == 0, Drained: r.IntN(9) == 0, TrafficPercent: uint8(r.IntN(2) * 30),
 			Throttle: health.Throttle{Until: instant.Add(time.Duration(r.IntN(3)-1) * time.Second), Kind: health.LimitKind(r.IntN(5)), MaxTokens: int64(r.IntN(3000))},
 		}
 	}

@@ -89,16 +89,22 @@ func row(name string, p *property, required bool) string {
 	case required:
 		value = "required"
 	case len(p.Default) > 0:
-		value = code(string(p.Default))
+		value = compact(p.Default)
 	}
 	example := ""
 	if len(p.Examples) > 0 {
-		var compact bytes.Buffer
-		if json.Compact(&compact, p.Examples[0]) == nil {
-			example = code(compact.String())
-		}
+		example = compact(p.Examples[0])
 	}
 	return fmt.Sprintf("| `%s` | %s | %s | %s | %s |\n", name, p.kind(), value, escaped(p.Description), example)
+}
+
+// compact is a JSON value on one line.
+func compact(text json.RawMessage) string {
+	var line bytes.Buffer
+	if json.Compact(&line, text) != nil {
+		return ""
+	}
+	return code(line.String())
 }
 
 func code(text string) string { return "`" + escaped(text) + "`" }

@@ -43,7 +43,7 @@ func TestCommandsReachAllInstances(t *testing.T) {
 		time.Sleep(650 * time.Millisecond)
 		for i, replica := range fleet {
 			for n := range 2 {
-				if h := replica.Snapshot().Of(health.Slot(n)); h.SkipReason(time.Now(), 1) != health.NotSkipped || h.Share != 0 {
+				if h := replica.Snapshot().Of(health.Slot(n)); h.SkipReason(time.Now(), 1) != health.NotSkipped || h.TrafficPercent != 0 {
 					t.Errorf("instance %d one refresh after the reset: %+v", i, h)
 				}
 			}

@@ -25,7 +25,7 @@ type Counters struct {
 	ClockResets       uint64        // times the service's clock was lost
 	Disagreement      time.Duration // from others' changes to their application here, summed
 	Disagreements     uint64        // … over this many changes
-	StaleRequests     uint64        // requests sent to a backend that the table showed to be closed
+	StaleRequests     uint64        // requests sent to a backend that the table showed to be unavailable
 	Latency           [len(latencyBounds) + 1]uint64
 
 	LastError        error         // gauge: the error of the last exchange, if any
@@ -76,7 +76,7 @@ func (c *Counters) recordOutage(from, to, allowed time.Duration) {
 
 // recordPropagation counts how long this instance did not have what another one
 // wrote, and which of its requests it sent meanwhile to a backend that the table
-// showed to be closed.
+// showed to be unavailable.
 func (r *Replica) recordPropagation(s *slot, before health.Record, now clockReading) {
 	record := s.record
 	if record.LastChange == before.LastChange || record.LastChange.By == r.cfg.Instance || record.LastChange.At == 0 {
@@ -88,8 +88,8 @@ func (r *Replica) recordPropagation(s *slot, before health.Record, now clockRead
 	}
 	r.counters.Disagreement += max(now.local-at, 0) // both clocks are known to a tenth of a second only
 	r.counters.Disagreements++
-	closedNow := record.Circuit.State != health.Closed && before.Circuit.State == health.Closed || record.Windows != before.Windows
-	if closedNow {
+	becameUnavailable := record.Circuit.State != health.Closed && before.Circuit.State == health.Closed || record.Windows != before.Windows
+	if becameUnavailable {
 		r.counters.StaleRequests += uint64(s.sent.since(at, now.local))
 	}
 }

@@ -172,7 +172,7 @@ func TestLiveTableGrantsOneProbeAtATime(t *testing.T) {
 	var seen transitions
 	cfg := Config{
 		Refresh: 250 * time.Millisecond, Timeout: 2 * time.Second, OnChange: seen.record,
-		Breaker: health.BreakerPolicy{Failures: 3, TripDuration: 300 * time.Millisecond, MaxTripDuration: 600 * time.Millisecond, ProbeLease: 3 * time.Second, RampStep: -1},
+		Breaker: health.BreakerPolicy{Failures: 3, TripDuration: 300 * time.Millisecond, MaxTripDuration: 600 * time.Millisecond, ProbeLease: 3 * time.Second, SlowStartStep: -1},
 	}
 	backends := make([]*flappingBackend, slots)
 	for i := range backends {

@@ -121,7 +121,7 @@ func (r *Replica) pendingUpdate(s *slot, now clockReading, bounds health.TimeBou
 	n.Windows.Generation = s.record.Windows.Generation
 	for kind, t := range s.localWindows {
 		if t.until > now.local && t.serviceUntil > 0 {
-			n.Windows = n.Windows.Add(health.LimitKind(kind), health.RetryWindow{Until: t.serviceUntil, MaxTokens: t.maxTokens})
+			n.Windows = n.Windows.Add(health.LimitKind(kind), health.ThrottleWindow{Until: t.serviceUntil, MaxTokens: t.maxTokens})
 		}
 	}
 	return n

@@ -118,14 +118,14 @@ func TestFailuresAddUpAndOneProbeCloses(t *testing.T) {
 			t.Errorf("%d probes, want one in the whole fleet", probes)
 		}
 		for i, replica := range fleet {
-			if h := replica.Snapshot().Of(0); h.State != health.Closed || h.Share != 10 {
+			if h := replica.Snapshot().Of(0); h.State != health.Closed || h.TrafficPercent != 10 {
 				t.Errorf("instance %d after the probe: %+v, want closed at a share of 10", i, h)
 			}
 		}
 		time.Sleep(11 * time.Second)
 		for i, replica := range fleet {
-			if h := replica.Snapshot().Of(0); h.Share != 0 {
-				t.Errorf("instance %d at the ramp's end: share %d, want all", i, h.Share)
+			if h := replica.Snapshot().Of(0); h.TrafficPercent != 0 {
+				t.Errorf("instance %d at the ramp's end: share %d, want all", i, h.TrafficPercent)
 			}
 		}
 	})

@@ -226,7 +226,7 @@ func (r *Replica) ReportSignals(n health.Slot, signals health.Signals) {
 		return
 	}
 	level, ok := r.cfg.Throttle.LeaveAt.Level(signals.Utilization, signals.RemainingTokens, signals.LimitTokens)
-	if !ok || level == health.Unsaturated && r.current.Load().snapshot.Slots[n].Share == 0 {
+	if !ok || level == health.Unsaturated && r.current.Load().snapshot.Slots[n].TrafficPercent == 0 {
 		return
 	}
 	r.mu.Lock()

@@ -31,7 +31,7 @@ type scenario struct {
 
 // The policy of the simulated fleet: short, so that there are many transitions.
 func simPolicy() health.BreakerPolicy {
-	return health.BreakerPolicy{Failures: 3, TripDuration: time.Second, MaxTripDuration: 4 * time.Second, ProbeLease: 4 * time.Second, RampStep: time.Second}
+	return health.BreakerPolicy{Failures: 3, TripDuration: time.Second, MaxTripDuration: 4 * time.Second, ProbeLease: 4 * time.Second, SlowStartStep: time.Second}
 }
 
 const simRefresh, simTimeout = 500 * time.Millisecond, time.Second

@@ -25,15 +25,15 @@ type slot struct {
 	// It is neither acted on nor replaced; the slot is kept locally.
 	newerVersion bool
 
-	localWindows       [len(health.RetryWindows{}.ByKind)]localWindow // waits of this instance's own 429s
-	saturation         health.Saturation                              // as last seen here, if worth publishing
-	local              localOverride                                  // the circuit that binds this instance alone
-	probe              probe                                          // the fleet's one probe, while this instance holds it
-	unreportedFailures int                                            // failures of this epoch that are in no report yet
-	report             health.FailureReport                           // not seen in the table yet; Failures 0 = none
-	misconfigured      bool                                           // seen here, not in the table yet
-	claimAfter         time.Duration                                  // when to try for the probe, random
-	reason             string                                         // of the next transition that this instance writes
+	localWindows       [len(health.ThrottleWindows{}.ByKind)]localWindow // waits of this instance's own 429s
+	saturation         health.Saturation                                 // as last seen here, if worth publishing
+	local              localOverride                                     // the circuit that binds this instance alone
+	probe              probe                                             // the fleet's one probe, while this instance holds it
+	unreportedFailures int                                               // failures of this epoch that are in no report yet
+	report             health.FailureReport                              // not seen in the table yet; Failures 0 = none
+	misconfigured      bool                                              // seen here, not in the table yet
+	claimAfter         time.Duration                                     // when to try for the probe, random
+	reason             string                                            // of the next transition that this instance writes
 
 	demandedAt atomic.Int64  // local instant of the last request that would have used it
 	servedAt   atomic.Int64  // local instant of the last served request

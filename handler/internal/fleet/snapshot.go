@@ -49,7 +49,7 @@ func (r *Replica) slotHealth(s *slot, now clockReading) health.Health {
 		}
 	case c.State == health.Closed:
 		at := r.clock.toService(now.local)
-		h.Share = lowerShare(c.Share(at, r.cfg.Breaker), s.record.Saturation.Merge(s.saturation).Share(at))
+		h.TrafficPercent = lowerShare(c.Share(at, r.cfg.Breaker), s.record.Saturation.Merge(s.saturation).Share(at))
 	default:
 		h.State, h.Until = c.State, r.toTime(r.clock.toLocal(c.Until))
 		h.Probe = c.State == health.HalfOpen && s.probe.stage == probeUnused
@@ -68,7 +68,7 @@ func lowerShare(a, b uint8) uint8 {
 // throttleOf combines the waits of the fleet and of this instance. Its own are exact
 // to the clock's tick; the others' are as exact as the service's clock is known.
 func (r *Replica) throttleOf(s *slot, now time.Duration) health.Throttle {
-	var local health.RetryWindows // instants in microseconds of the local clock
+	var local health.ThrottleWindows // instants in microseconds of the local clock
 	for kind, shared := range s.record.Windows.ByKind {
 		until := r.clock.toLocal(shared.Until)
 		own, maxTokens := s.localWindows[kind], shared.MaxTokens
@@ -81,7 +81,7 @@ func (r *Replica) throttleOf(s *slot, now time.Duration) health.Throttle {
 		if own.until > now && own.maxTokens < maxTokens {
 			maxTokens = own.maxTokens
 		}
-		local.ByKind[kind] = health.RetryWindow{Until: max(until, 0).Microseconds(), MaxTokens: maxTokens}
+		local.ByKind[kind] = health.ThrottleWindow{Until: max(until, 0).Microseconds(), MaxTokens: maxTokens}
 	}
 	until, kind, maxTokens := local.Combined(now.Microseconds())
 	if until == 0 {

@@ -69,11 +69,11 @@ func TestSaturatedBackendGetsALowerShare(t *testing.T) {
 			for range 100 {
 				fleet[0].ReportSignals(0, full)
 			}
-			if got := fleet[0].Snapshot().Of(0).Share; got != c.want {
+			if got := fleet[0].Snapshot().Of(0).TrafficPercent; got != c.want {
 				t.Errorf("leave at %+v: the instance that saw it has a share of %d, want %d", c.policy, got, c.want)
 			}
 			time.Sleep(time.Second)
-			if got := fleet[1].Snapshot().Of(0).Share; got != c.want {
+			if got := fleet[1].Snapshot().Of(0).TrafficPercent; got != c.want {
 				t.Errorf("leave at %+v: the other has a share of %d, want %d", c.policy, got, c.want)
 			}
 			if writes := store.puts.Load() - puts; writes > 1 {
@@ -82,7 +82,7 @@ func TestSaturatedBackendGetsALowerShare(t *testing.T) {
 			time.Sleep(6 * time.Second)
 			snapshotAll(fleet)
 			time.Sleep(time.Second)
-			if got := fleet[1].Snapshot().Of(0).Share; got != 0 {
+			if got := fleet[1].Snapshot().Of(0).TrafficPercent; got != 0 {
 				t.Errorf("share %d after the level expired, want all", got)
 			}
 		}

@@ -125,7 +125,7 @@ func (c Circuit) Trip(now TimeBounds, p BreakerPolicy) Circuit {
 		return c
 	}
 	trips := 1
-	if c.Trips > 0 && now.Earliest < c.Since+2*max(p.RampStep, 0).Milliseconds()+p.Interval.Milliseconds() {
+	if c.Trips > 0 && now.Earliest < c.Since+2*max(p.SlowStartStep, 0).Milliseconds()+p.Interval.Milliseconds() {
 		trips = c.Trips + 1
 	}
 	n := c.openFor(now, p.OpenDuration(trips))
@@ -179,16 +179,16 @@ func (c Circuit) ReturnProbe(now TimeBounds) Circuit {
 // without one.
 const unprobedLimit = 8 * time.Second
 
-// UnprobedTooLong reports whether a probe has been due and come back unused for
+// ProbeStarved reports whether a probe has been due and come back unused for
 // so long that traffic must be too thin for it: each instance holds the probe
 // for a moment only, and requests are rare and arrive at other instances.
-func (c Circuit) UnprobedTooLong(now TimeBounds) bool {
+func (c Circuit) ProbeStarved(now TimeBounds) bool {
 	return c.State == Open && c.ProbeDueSince > 0 && now.Earliest >= max(c.Until, c.ProbeDueSince+unprobedLimit.Milliseconds())
 }
 
-// CloseUnprobed closes such a circuit. The ramp bounds the damage to a tenth of
+// CloseWithoutProbe closes such a circuit. The ramp bounds the damage to a tenth of
 // traffic that is thin already.
-func (c Circuit) CloseUnprobed(now TimeBounds) Circuit { return c.nextEpoch(Closed, now) }
+func (c Circuit) CloseWithoutProbe(now TimeBounds) Circuit { return c.nextEpoch(Closed, now) }
 
 // CloseAfterProbe closes the circuit after a successful probe; the ramp begins.
 func (c Circuit) CloseAfterProbe(now TimeBounds) Circuit { return c.nextEpoch(Closed, now) }
@@ -228,10 +228,10 @@ const (
 // percent; 0 = all of it. It depends on the record and the instant only, so
 // that all instances ramp up together without a write.
 func (c Circuit) Share(now int64, p BreakerPolicy) uint8 {
-	if c.State != Closed || c.Trips == 0 || p.RampStep <= 0 {
+	if c.State != Closed || c.Trips == 0 || p.SlowStartStep <= 0 {
 		return 0
 	}
-	switch step := p.RampStep.Milliseconds(); {
+	switch step := p.SlowStartStep.Milliseconds(); {
 	case now < c.Since+step:
 		return firstRampShare
 	case now < c.Since+2*step:

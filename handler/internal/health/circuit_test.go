@@ -87,20 +87,20 @@ func TestReturnedProbeMayBeClaimedAtOnce(t *testing.T) {
 	if !c.ProbeDue(at(11)) {
 		t.Fatalf("after the return no probe is due: %+v", c)
 	}
-	if c.UnprobedTooLong(at(11)) {
+	if c.ProbeStarved(at(11)) {
 		t.Error("unprobed too long after one returned lease")
 	}
 	c = c.ClaimProbe("b", at(12), p).ReturnProbe(at(13))
-	if c.UnprobedTooLong(at(18)) || !c.UnprobedTooLong(at(18.2)) {
+	if c.ProbeStarved(at(18)) || !c.ProbeStarved(at(18.2)) {
 		t.Errorf("unprobed for 8 s: %+v, want too long exactly then", c)
 	}
-	closed := c.CloseUnprobed(at(19))
+	closed := c.CloseWithoutProbe(at(19))
 	if closed.State != Closed || closed.Share(at(19).Midpoint(), p) != 10 {
 		t.Errorf("closed without a probe: %+v, want the first step of the ramp", closed)
 	}
 	// A lease that ended without a result was used: its request may still be waiting.
 	lost := Circuit{}.Trip(at(0), p).ClaimProbe("a", at(10.2), p).ClaimProbe("b", at(20), p).ReturnProbe(at(21))
-	if lost.UnprobedTooLong(at(21)) {
+	if lost.ProbeStarved(at(21)) {
 		t.Errorf("a lost probe counts as unused: %+v", lost)
 	}
 }
@@ -226,7 +226,7 @@ func FuzzTransitionsAreLaterEpochs(f *testing.F) {
 		s := TimeBounds{Earliest: now, Latest: now + r.Int64N(1000)}
 		for name, n := range map[string]Circuit{
 			"claim": c.ClaimProbe("a", s, p), "renew": c.RenewLease(s, p), "return": c.ReturnProbe(s), "close after probe": c.CloseAfterProbe(s), "reopen": c.Reopen(s, p),
-			"quarantine": c.Quarantine(s, p), "reset": c.Reset(s), "close unprobed": c.CloseUnprobed(s),
+			"quarantine": c.Quarantine(s, p), "reset": c.Reset(s), "close unprobed": c.CloseWithoutProbe(s),
 		} {
 			if !n.Supersedes(c) {
 				t.Errorf("%s: %+v is not later than %+v", name, n, c)

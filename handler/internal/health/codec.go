@@ -85,7 +85,7 @@ func (r Record) toJSON() recordJSON {
 		w.Reports = append(w.Reports, reportJSON(s))
 	}
 	for k, t := range r.Windows.ByKind {
-		if t != (RetryWindow{}) {
+		if t != (ThrottleWindow{}) {
 			w.Windows = append(w.Windows, windowJSON{LimitKind(k), t.Until, t.MaxTokens})
 		}
 	}
@@ -124,7 +124,7 @@ func (w recordJSON) toRecord() Record {
 			Incarnation: w.Incarnation, Epoch: w.Epoch, State: w.State, Until: w.Until, Since: w.Since, Trips: w.Trips, ProbeDueSince: w.ProbeDueSince,
 			Owner: w.Owner, Lease: w.Lease, Nonce: w.Nonce, LastObjection: w.LastObjection,
 		},
-		Windows:    RetryWindows{Generation: w.Generation},
+		Windows:    ThrottleWindows{Generation: w.Generation},
 		Saturation: Saturation{At: w.SaturationAt, Level: SaturationLevel(w.Level)},
 		LastChange: Change{w.At, w.By, w.Reason},
 		Schema:     w.Schema,
@@ -133,7 +133,7 @@ func (w recordJSON) toRecord() Record {
 		r.Circuit.Reports = append(r.Circuit.Reports, FailureReport(s))
 	}
 	for _, t := range w.Windows {
-		r.Windows.ByKind[t.Kind] = RetryWindow{Until: t.Until, MaxTokens: t.MaxTokens}
+		r.Windows.ByKind[t.Kind] = ThrottleWindow{Until: t.Until, MaxTokens: t.MaxTokens}
 	}
 	if w.Override != nil {
 		r.Override = OperatorOverride(*w.Override)
@@ -156,7 +156,7 @@ func (w recordJSON) invalid() string {
 		return "no schema version"
 	case w.State > HalfOpen, w.Level > uint8(AtLimit):
 		return "unknown phase or level"
-	case w.Trips < 0, w.Trips > 1<<20, len(w.Reports) > MaxReports, len(w.Windows) > len(RetryWindows{}.ByKind):
+	case w.Trips < 0, w.Trips > 1<<20, len(w.Reports) > MaxReports, len(w.Windows) > len(ThrottleWindows{}.ByKind):
 		return "a count out of bounds"
 	case !integersInRange(w.Incarnation, w.Epoch, w.Lease, w.Generation) || !instantsInRange(w.Until, w.Since, w.LastObjection, w.SaturationAt, w.At, w.ProbeDueSince):
 		return "a number out of bounds"
@@ -175,7 +175,7 @@ func (w recordJSON) invalidParts() string {
 		}
 	}
 	for _, t := range w.Windows {
-		if int(t.Kind) >= len(RetryWindows{}.ByKind) || !instantsInRange(t.Until, t.MaxTokens) {
+		if int(t.Kind) >= len(ThrottleWindows{}.ByKind) || !instantsInRange(t.Until, t.MaxTokens) {
 			return "a throttle window out of bounds"
 		}
 	}

@@ -18,13 +18,13 @@ type Slot int
 // Health is what this instance knows of one slot. Instants are in this process's
 // clock. The zero Health is healthy.
 type Health struct {
-	State    CircuitState
-	Until    time.Time // Open: earliest probe; HalfOpen: end of the probe's lease
-	Probe    bool      // HalfOpen, and this instance holds the fleet's one probe, unused
-	Share    uint8     // percent of its normal traffic while it recovers or is nearly full; 0 = all of it
-	Throttle Throttle
-	Drained  bool   // by an operator: no new requests
-	Reason   string // of the last change, for people: "503", "429 tokens", "operator"
+	State          CircuitState
+	Until          time.Time // Open: earliest probe; HalfOpen: end of the probe's lease
+	Probe          bool      // HalfOpen, and this instance holds the fleet's one probe, unused
+	TrafficPercent uint8     // percent of its normal traffic while it recovers or is nearly full; 0 = all of it
+	Throttle       Throttle
+	Drained        bool   // by an operator: no new requests
+	Reason         string // of the last change, for people: "503", "429 tokens", "operator"
 }
 
 // SkipReason is why a backend is not offered a request. "" means that it is.

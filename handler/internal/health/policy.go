@@ -6,7 +6,7 @@ import (
 )
 
 // BreakerPolicy is the pool document's "circuitBreaker". The zero value of a
-// field means its default.
+// field means its default, but for Percentage, whose zero turns it off.
 type BreakerPolicy struct {
 	Failures        int           // failures within Interval, summed over the fleet, that trip the circuit; 0 = 5
 	Interval        time.Duration // the window in which failures count; 0 = 10 s
@@ -15,7 +15,7 @@ type BreakerPolicy struct {
 	TripDuration    time.Duration // how long the first trip lasts; 0 = 10 s
 	MaxTripDuration time.Duration // consecutive trips double, up to this; 0 = 5 min
 	ProbeLease      time.Duration // how long a probe holds the half-open circuit before it must be renewed; 0 = 10 s
-	RampStep        time.Duration // how long each of the two steps to full traffic takes; 0 = half of TripDuration, < 0 = no ramp
+	SlowStartStep   time.Duration // how long each of the two steps to full traffic takes; 0 = half of TripDuration, < 0 = no ramp
 	ObjectionPeriod time.Duration // how long a single reporter waits for objections before it trips the fleet; 0 = 1.5 s
 }
 
@@ -27,7 +27,7 @@ func (p BreakerPolicy) WithDefaults() BreakerPolicy {
 	p.TripDuration = cmp.Or(p.TripDuration, 10*time.Second)
 	p.MaxTripDuration = max(cmp.Or(p.MaxTripDuration, 5*time.Minute), p.TripDuration)
 	p.ProbeLease = cmp.Or(p.ProbeLease, 10*time.Second)
-	p.RampStep = cmp.Or(p.RampStep, p.TripDuration/2)
+	p.SlowStartStep = cmp.Or(p.SlowStartStep, p.TripDuration/2)
 	p.ObjectionPeriod = cmp.Or(p.ObjectionPeriod, 1500*time.Millisecond)
 	return p
 }

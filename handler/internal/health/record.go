@@ -11,7 +11,7 @@ const Schema = 1
 // and is the same as one that was never written.
 type Record struct {
 	Circuit       Circuit
-	Windows       RetryWindows
+	Windows       ThrottleWindows
 	Saturation    Saturation
 	Override      OperatorOverride
 	LastChange    Change

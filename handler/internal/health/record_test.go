@@ -26,7 +26,7 @@ func randomRecord(r *rand.Rand) Record {
 	rec.Windows.Generation = r.Uint64N(2)
 	for k := range rec.Windows.ByKind {
 		if r.IntN(2) == 0 {
-			rec.Windows.ByKind[k] = RetryWindow{Until: r.Int64N(1 << 45), MaxTokens: r.Int64N(9)}
+			rec.Windows.ByKind[k] = ThrottleWindow{Until: r.Int64N(1 << 45), MaxTokens: r.Int64N(9)}
 		}
 	}
 	return rec
@@ -133,7 +133,7 @@ func randomUpdate(r *rand.Rand, about Record) Update {
 		n.BasedOn.Epoch = r.Uint64N(4)
 	}
 	n.Windows.Generation = r.Uint64N(2)
-	n.Windows = n.Windows.Add(LimitKind(r.IntN(5)), RetryWindow{Until: 40_000 + r.Int64N(1<<40), MaxTokens: r.Int64N(5)})
+	n.Windows = n.Windows.Add(LimitKind(r.IntN(5)), ThrottleWindow{Until: 40_000 + r.Int64N(1<<40), MaxTokens: r.Int64N(5)})
 	n.Report = FailureReport{Reporter: "w", At: 19_000 + r.Int64N(1000), Failures: r.IntN(4)}
 	n.Misconfigured, n.ClaimProbe, n.Probe, n.ServedAt = r.IntN(4) == 0, r.IntN(2) == 0, ProbeResult(r.IntN(6)), r.Int64N(20_000)
 	return n
@@ -177,13 +177,13 @@ func TestThrottleIsNeverAFailure(t *testing.T) {
 	now := TimeBounds{Earliest: 1000, Latest: 1100}
 	var r Record
 	for i := range 100 {
-		r, _ = r.Apply(Update{Windows: RetryWindows{}.Add(LimitProvisioned, RetryWindow{Until: 2000 + int64(i)})}, now, p)
+		r, _ = r.Apply(Update{Windows: ThrottleWindows{}.Add(LimitProvisioned, ThrottleWindow{Until: 2000 + int64(i)})}, now, p)
 	}
 	if r.Circuit.State != Closed || r.Circuit.Epoch != 0 || len(r.Circuit.Reports) != 0 {
 		t.Errorf("a hundred 429s: %+v, want the circuit untouched", r.Circuit)
 	}
 	failed, _ := Record{}.Apply(Update{Reporter: "a", Report: FailureReport{Reporter: "a", At: 1050, Failures: 1}}, now, p)
-	if failed.Circuit.State != Open || failed.Windows != (RetryWindows{}) {
+	if failed.Circuit.State != Open || failed.Windows != (ThrottleWindows{}) {
 		t.Errorf("a failure under a policy of one: %+v, want open and no throttle", failed)
 	}
 }

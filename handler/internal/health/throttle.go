@@ -55,33 +55,33 @@ func (t Throttle) Blocks(now time.Time, tokens int64) bool {
 	return t.Kind != LimitTokens || t.MaxTokens <= 0 || tokens > t.MaxTokens
 }
 
-// RetryWindow is a wait as all instances share it. Until is in Unix milliseconds
+// ThrottleWindow is a wait as all instances share it. Until is in Unix milliseconds
 // of the table service's clock; MaxTokens is as in [Throttle]. The zero
-// RetryWindow is none.
-type RetryWindow struct {
+// ThrottleWindow is none.
+type ThrottleWindow struct {
 	Until     int64
 	MaxTokens int64
 }
 
 // merge prefers the later end, and of two that end together the one that admits
 // fewer tokens.
-func (w RetryWindow) merge(o RetryWindow) RetryWindow {
+func (w ThrottleWindow) merge(o ThrottleWindow) ThrottleWindow {
 	if cmp.Or(cmp.Compare(w.Until, o.Until), cmp.Compare(o.MaxTokens, w.MaxTokens)) < 0 {
 		return o
 	}
 	return w
 }
 
-// RetryWindows are the waits of one slot, one for each kind of limit: a limit of
-// one kind does not imply another. The zero RetryWindows is none.
-type RetryWindows struct {
+// ThrottleWindows are the waits of one slot, one for each kind of limit: a limit of
+// one kind does not imply another. The zero ThrottleWindows is none.
+type ThrottleWindows struct {
 	Generation uint64 // an operator's reset begins a new one, which voids all older windows
-	ByKind     [limitKinds]RetryWindow
+	ByKind     [limitKinds]ThrottleWindow
 }
 
 // Merge returns the later window of each kind. It is commutative, associative
 // and idempotent.
-func (w RetryWindows) Merge(o RetryWindows) RetryWindows {
+func (w ThrottleWindows) Merge(o ThrottleWindows) ThrottleWindows {
 	switch cmp.Compare(w.Generation, o.Generation) {
 	case 1:
 		return w
@@ -95,7 +95,7 @@ func (w RetryWindows) Merge(o RetryWindows) RetryWindows {
 }
 
 // Add returns w with a window of this kind.
-func (w RetryWindows) Add(kind LimitKind, window RetryWindow) RetryWindows {
+func (w ThrottleWindows) Add(kind LimitKind, window ThrottleWindow) ThrottleWindows {
 	if int(kind) >= limitKinds {
 		kind = LimitUnknown
 	}
@@ -107,7 +107,7 @@ func (w RetryWindows) Add(kind LimitKind, window RetryWindow) RetryWindows {
 // window that admits fewer tokens than the present one ends at least a
 // millisecond after it, because of two windows the later one is kept. When o
 // adds nothing, w is returned unchanged.
-func (w RetryWindows) MergeActive(o RetryWindows, now int64) RetryWindows {
+func (w ThrottleWindows) MergeActive(o ThrottleWindows, now int64) ThrottleWindows {
 	if w.Generation > o.Generation {
 		return w
 	}
@@ -120,7 +120,7 @@ func (w RetryWindows) MergeActive(o RetryWindows, now int64) RetryWindows {
 			continue
 		}
 		if old.Until > now && LimitKind(k) == LimitTokens {
-			next = RetryWindow{Until: max(next.Until, old.Until+1), MaxTokens: min(next.MaxTokens, old.MaxTokens)}
+			next = ThrottleWindow{Until: max(next.Until, old.Until+1), MaxTokens: min(next.MaxTokens, old.MaxTokens)}
 		}
 		w.ByKind[k] = next
 	}
@@ -128,12 +128,14 @@ func (w RetryWindows) MergeActive(o RetryWindows, now int64) RetryWindows {
 }
 
 // Reset begins a new generation without windows.
-func (w RetryWindows) Reset() RetryWindows { return RetryWindows{Generation: w.Generation + 1} }
+func (w ThrottleWindows) Reset() ThrottleWindows {
+	return ThrottleWindows{Generation: w.Generation + 1}
+}
 
 // Combined folds the windows that have not ended into one: a kind that blocks
 // every request outweighs one that admits small ones, until it ends. until is 0
 // when there is none.
-func (w RetryWindows) Combined(now int64) (until int64, kind LimitKind, maxTokens int64) {
+func (w ThrottleWindows) Combined(now int64) (until int64, kind LimitKind, maxTokens int64) {
 	for k, window := range w.ByKind {
 		if LimitKind(k) == LimitTokens && window.MaxTokens > 0 || window.Until <= max(now, until) {
 			continue

@@ -54,27 +54,27 @@ func TestWaitForLimitKinds(t *testing.T) {
 // lost, whoever wrote the window first.
 func TestFewerRemainingTokensWin(t *testing.T) {
 	const now = 1000
-	w := RetryWindows{}.MergeActive(RetryWindows{}.Add(LimitTokens, RetryWindow{Until: 60_000, MaxTokens: 500}), now)
+	w := ThrottleWindows{}.MergeActive(ThrottleWindows{}.Add(LimitTokens, ThrottleWindow{Until: 60_000, MaxTokens: 500}), now)
 	if until, kind, maxTokens := w.Combined(now); until != 60_000 || kind != LimitTokens || maxTokens != 500 {
 		t.Fatalf("the first window: %d, %d, %d", until, kind, maxTokens)
 	}
-	less := w.MergeActive(RetryWindows{}.Add(LimitTokens, RetryWindow{Until: 59_500, MaxTokens: 100}), now)
+	less := w.MergeActive(ThrottleWindows{}.Add(LimitTokens, ThrottleWindow{Until: 59_500, MaxTokens: 100}), now)
 	if _, _, maxTokens := less.Combined(now); maxTokens != 100 {
 		t.Errorf("%d tokens after a report that 100 are left", maxTokens)
 	}
 	if merged := w.Merge(less); merged != less {
 		t.Errorf("merged with the older report: %+v, want %+v", merged, less)
 	}
-	if more := less.MergeActive(RetryWindows{}.Add(LimitTokens, RetryWindow{Until: 59_000, MaxTokens: 400}), now); more != less {
+	if more := less.MergeActive(ThrottleWindows{}.Add(LimitTokens, ThrottleWindow{Until: 59_000, MaxTokens: 400}), now); more != less {
 		t.Errorf("an older report of more tokens changed it: %+v", more)
 	}
-	if next := less.MergeActive(RetryWindows{}.Add(LimitTokens, RetryWindow{Until: 120_000, MaxTokens: 900}), 61_000); next.ByKind[LimitTokens].MaxTokens != 900 {
+	if next := less.MergeActive(ThrottleWindows{}.Add(LimitTokens, ThrottleWindow{Until: 120_000, MaxTokens: 900}), 61_000); next.ByKind[LimitTokens].MaxTokens != 900 {
 		t.Errorf("the next minute's window kept the last one's tokens: %+v", next)
 	}
 }
 
 func TestLimitThatBlocksAllOutweighsTokenLimit(t *testing.T) {
-	w := RetryWindows{}.Add(LimitTokens, RetryWindow{Until: 60_000, MaxTokens: 500}).Add(LimitRequests, RetryWindow{Until: 5000})
+	w := ThrottleWindows{}.Add(LimitTokens, ThrottleWindow{Until: 60_000, MaxTokens: 500}).Add(LimitRequests, ThrottleWindow{Until: 5000})
 	if until, kind, maxTokens := w.Combined(1000); until != 5000 || kind != LimitRequests || maxTokens != 0 {
 		t.Errorf("both active: until %d, kind %d, max tokens %d", until, kind, maxTokens)
 	}
@@ -85,14 +85,14 @@ func TestLimitThatBlocksAllOutweighsTokenLimit(t *testing.T) {
 		t.Errorf("all have ended, and it blocks until %d", until)
 	}
 	// A token window without tokens blocks every request too: the later end counts.
-	w = w.Add(LimitTokens, RetryWindow{Until: 70_000})
+	w = w.Add(LimitTokens, ThrottleWindow{Until: 70_000})
 	if until, kind, _ := w.Combined(1000); until != 70_000 || kind != LimitTokens {
 		t.Errorf("no tokens left: until %d, kind %d", until, kind)
 	}
 }
 
 func TestResetEndsAllWindows(t *testing.T) {
-	w := RetryWindows{}.Add(LimitCapacity, RetryWindow{Until: 60_000})
+	w := ThrottleWindows{}.Add(LimitCapacity, ThrottleWindow{Until: 60_000})
 	reset := w.Reset()
 	if got := w.Merge(reset); got != reset {
 		t.Errorf("an old window is active after the reset: %+v", got)
@@ -150,10 +150,10 @@ func TestSaturationLevelsAndShares(t *testing.T) {
 	}
 }
 
-func randomWindows(r *rand.Rand) RetryWindows {
-	w := RetryWindows{Generation: r.Uint64N(2)}
+func randomWindows(r *rand.Rand) ThrottleWindows {
+	w := ThrottleWindows{Generation: r.Uint64N(2)}
 	for k := range w.ByKind {
-		w.ByKind[k] = RetryWindow{Until: r.Int64N(4), MaxTokens: r.Int64N(3)}
+		w.ByKind[k] = ThrottleWindow{Until: r.Int64N(4), MaxTokens: r.Int64N(3)}
 	}
 	return w
 }

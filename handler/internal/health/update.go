@@ -5,18 +5,18 @@ package health
 // is harmless: what the record contains already, or what belongs to an older
 // epoch, changes nothing.
 type Update struct {
-	Owner         string        // the instance as an owner of leases
-	Reporter      string        // the instance as a reporter of failures
-	Windows       RetryWindows  // waits of its own 429s
-	Saturation    Saturation    // how full it saw the backend; At 0 = not seen
-	BasedOn       Circuit       // the circuit in which the fields below were observed: only its epoch counts
-	Report        FailureReport // failures; Failures 0 = none
-	Misconfigured bool          // the credential or the deployment is wrong
-	ServedAt      int64         // when it was last served, without failures in the window; 0 = it was not
-	ClaimProbe    bool          // it wants the probe that is due
-	Probe         ProbeResult   // the result of the probe that it holds
-	Lease         uint64        // the lease of that probe, in the incarnation of BasedOn
-	Unreadable    bool          // the stored record cannot be read
+	Owner         string          // the instance as an owner of leases
+	Reporter      string          // the instance as a reporter of failures
+	Windows       ThrottleWindows // waits of its own 429s
+	Saturation    Saturation      // how full it saw the backend; At 0 = not seen
+	BasedOn       Circuit         // the circuit in which the fields below were observed: only its epoch counts
+	Report        FailureReport   // failures; Failures 0 = none
+	Misconfigured bool            // the credential or the deployment is wrong
+	ServedAt      int64           // when it was last served, without failures in the window; 0 = it was not
+	ClaimProbe    bool            // it wants the probe that is due
+	Probe         ProbeResult     // the result of the probe that it holds
+	Lease         uint64          // the lease of that probe, in the incarnation of BasedOn
+	Unreadable    bool            // the stored record cannot be read
 }
 
 // ProbeResult is how a probe ended.
@@ -50,8 +50,8 @@ func (u Update) nextCircuit(c Circuit, now TimeBounds, p BreakerPolicy) Circuit 
 		return c.Quarantine(now, p)
 	case u.holdsLease(c):
 		return u.finishProbe(c, now, p)
-	case u.ClaimProbe && c.UnprobedTooLong(now):
-		return c.CloseUnprobed(now)
+	case u.ClaimProbe && c.ProbeStarved(now):
+		return c.CloseWithoutProbe(now)
 	case u.ClaimProbe && c.ProbeDue(now):
 		return c.ClaimProbe(u.Owner, now, p)
 	case u.Misconfigured && u.BasedOn.SameEpoch(c):

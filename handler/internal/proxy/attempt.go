@@ -60,7 +60,7 @@ func (t *attempt) do(ctx context.Context) (health.OutcomeClass, bool) {
 	}
 	t.entry.Status = res.StatusCode
 	defer func() { _ = res.Body.Close() }()
-	if t.notYetVisible(res, outcome) || t.deferResponse(t.backend, res, outcome) {
+	if t.scheduleSameBackendRetry(res, outcome) || t.deferResponse(t.backend, res, outcome) {
 		t.settleOutcome(outcome)
 		return health.Served, false
 	}
@@ -141,7 +141,7 @@ func (t *attempt) mayCommit() bool { return t.tryWin() && t.meetsDeadline() }
 // attribute is the outcome that counts for the backend: none when another attempt
 // won, the request ran out of time, or the deployment was never configured.
 func (t *attempt) attribute(ctx context.Context, o health.Outcome) health.Outcome {
-	return t.attributeTimeout(ctx, t.lost(ctx, excuseMissingDeployment(t.backend, o)))
+	return t.attributeTimeout(ctx, t.lost(ctx, reclassifyMissingDeployment(t.backend, o)))
 }
 
 // onCommit reports a probe's success as soon as the response is committed: the

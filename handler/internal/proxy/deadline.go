@@ -13,8 +13,8 @@ import (
 // it is a deadline like the caller's.
 var errResponseTimeout = fmt.Errorf("proxy: no first byte within the response timeout: %w", context.DeadlineExceeded)
 
-// timedOutWhy is the Reason of an attempt that the response timeout ended.
-const timedOutWhy = "response timeout"
+// reasonTimedOut is the Reason of an attempt that the response timeout ended.
+const reasonTimedOut = "response timeout"
 
 // startDeadline bounds the request until its response is committed: by the
 // caller's deadline or by the response timeout, whichever is sooner. The timeout
@@ -59,7 +59,7 @@ func (t *attempt) attributeTimeout(ctx context.Context, o health.Outcome) health
 	if o.Class != health.Abandoned || !errors.Is(context.Cause(ctx), errResponseTimeout) {
 		return o
 	}
-	o.Reason = timedOutWhy
+	o.Reason = reasonTimedOut
 	if t.Now().Sub(t.start) >= t.ResponseTimeout/2 {
 		o.Class = health.Failed
 	}

@@ -30,8 +30,8 @@ func (d *deferredResponse) appliesTo(b *balancer.Backend) bool {
 	return d != nil && d.wholeGroup && d.backend.Priority == b.Priority
 }
 
-// Values of Reason in outcomes of class Served that another backend may
-// better.
+// Values of Reason in outcomes of class Served to which another backend
+// may answer differently.
 const (
 	// ContextLength: the prompt is too long for the deployment.
 	ContextLength = "context length"
@@ -40,7 +40,7 @@ const (
 	NotHeld = "not held here"
 )
 
-// deferResponse keeps a response that another backend may better, and reports
+// deferResponse keeps a response to which another backend may answer differently, and reports
 // whether it did: once when the prompt is too long for a provisioned backend, and
 // always while the backend that holds what the request refers to is unknown.
 func (r *run) deferResponse(b *balancer.Backend, res *http.Response, o health.Outcome) bool {
@@ -77,8 +77,8 @@ const (
 	visibilityDelay = 300 * time.Millisecond
 )
 
-// notYetVisible reports whether the same backend is to be asked again.
-func (r *run) notYetVisible(res *http.Response, o health.Outcome) bool {
+// scheduleSameBackendRetry reports whether the same backend is to be asked again.
+func (r *run) scheduleSameBackendRetry(res *http.Response, o health.Outcome) bool {
 	unknown := o.Reason == NotHeld || res.StatusCode == http.StatusNotFound && r.readsStored()
 	pin := r.request.PinnedTo
 	if r.retriedSame || !unknown || pin == nil || pin.Backend == "" || r.Now().Sub(pin.CreatedAt) > recentlyCreated {
@@ -95,14 +95,14 @@ func (r *run) retrySame(ctx context.Context) bool {
 		return false
 	}
 	r.retryPending = false
-	_ = r.Queue.Wait(ctx, r.class(), visibilityDelay) // without a slot it is asked at once
+	_ = r.Queue.Wait(ctx, r.priorityClass(), visibilityDelay) // without a slot it is asked at once
 	return ctx.Err() == nil
 }
 
 // deliverDeferred delivers the deferred response, if there is one. It does not when a
 // backend that was not asked may hold what the request refers to.
 func (r *run) deliverDeferred(ctx context.Context) bool {
-	if r.deferred == nil || ctx.Err() != nil || !r.deferred.wholeGroup && r.unansweredLeft() {
+	if r.deferred == nil || ctx.Err() != nil || !r.deferred.wholeGroup && r.someHolderUnasked() {
 		return false
 	}
 	r.result.Delivery = r.deliver(ctx, &BackendResponse{
@@ -113,9 +113,9 @@ func (r *run) deliverDeferred(ctx context.Context) bool {
 	return r.result.Delivery.Committed
 }
 
-// unansweredLeft reports whether a backend that may hold what the request refers to
+// someHolderUnasked reports whether a backend that may hold what the request refers to
 // was throttled or failed, and so could not answer.
-func (r *run) unansweredLeft() bool {
+func (r *run) someHolderUnasked() bool {
 	for i := range r.result.Pool.Backends {
 		b := &r.result.Pool.Backends[i]
 		if b.Weight > 0 && !slices.Contains(r.failed, b.Slot) && b.Permits(r.request.Consumer.Bounds()) {

@@ -45,10 +45,10 @@ func (r *run) waitForReopening(ctx context.Context, from *balancer.Pool) bool {
 		return false
 	}
 	r.result.Waited += delay
-	return r.Queue.Wait(ctx, r.class(), delay)
+	return r.Queue.Wait(ctx, r.priorityClass(), delay)
 }
 
-func (r *run) class() consumer.Class {
+func (r *run) priorityClass() consumer.Class {
 	if r.request.Consumer == nil {
 		return consumer.Interactive
 	}
@@ -107,10 +107,10 @@ func (r *run) setError(ctx context.Context) {
 // model.
 const NotDeployed = "deployment not found"
 
-// excuseMissingDeployment is the outcome of an attempt at a backend to which any
+// reclassifyMissingDeployment is the outcome of an attempt at a backend to which any
 // model name is passed on: a model that it lacks is no fault of its configuration,
 // and does not affect its other models.
-func excuseMissingDeployment(b *balancer.Backend, o health.Outcome) health.Outcome {
+func reclassifyMissingDeployment(b *balancer.Backend, o health.Outcome) health.Outcome {
 	if b.Deployment == "" && o.Class == health.Misconfigured {
 		switch o.Reason {
 		case NotDeployed, "in-stream misconfigured", "in-body misconfigured":

@@ -15,8 +15,8 @@ import (
 // errLost cancels an attempt when another one of the same request won.
 var errLost = errors.New("proxy: another attempt won")
 
-// lostWhy is the Reason of such an attempt.
-const lostWhy = "another attempt won"
+// reasonLost is the Reason of such an attempt.
+const reasonLost = "another attempt won"
 
 // hedging is the state of the pool's hedging when this request may be hedged: a
 // stream that any backend can serve, with more than one candidate. Else it is nil.
@@ -63,7 +63,7 @@ func (r *run) tryHedged(ctx context.Context, candidates []balancer.Candidate, pe
 	for _, e := range hedged.attempts {
 		<-e.ended
 	}
-	return r.record(hedged, h)
+	return r.mergeAttempts(hedged, h)
 }
 
 // runsFor reports whether the attempt is still under way after the delay.
@@ -164,12 +164,12 @@ func (t *attempt) lost(ctx context.Context, o health.Outcome) health.Outcome {
 	if t.hedged == nil || o.Class == health.Served || o.Class == health.Throttled || !errors.Is(context.Cause(ctx), errLost) {
 		return o
 	}
-	return health.Outcome{Class: health.Abandoned, Reason: lostWhy, Signals: o.Signals}
+	return health.Outcome{Class: health.Abandoned, Reason: reasonLost, Signals: o.Signals}
 }
 
-// record copies the attempts into the result, and reports whether the caller has its
+// mergeAttempts copies the attempts into the result, and reports whether the caller has its
 // response.
-func (r *run) record(hedged *hedgedRequest, h *hedgeStats) bool {
+func (r *run) mergeAttempts(hedged *hedgedRequest, h *hedgeStats) bool {
 	percentile := r.result.Pool.Hedge.Percentile
 	done := false
 	for i, e := range hedged.attempts {
@@ -184,7 +184,7 @@ func (r *run) record(hedged *hedgedRequest, h *hedgeStats) bool {
 			done = true
 			r.result.Delivery, r.result.ServedBy = e.result.Delivery, e.backend
 			h.recordFirstToken(e.result.Delivery.FirstToken.Sub(e.start), percentile)
-		} else if e.recorded() > 0 && e.entry.Outcome.Reason == lostWhy {
+		} else if e.recorded() > 0 && e.entry.Outcome.Reason == reasonLost {
 			h.recordFirstToken(e.entry.Duration, percentile)
 		}
 		r.recordFailure(e.backend, e.outcomeClass)

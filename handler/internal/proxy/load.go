@@ -49,8 +49,8 @@ func (l *Load) recordFirstToken(slot health.Slot, took time.Duration) {
 	known.Store(old + (int64(took)-old)/8)
 }
 
-// RoundRobin counts the requests of each pool, so that the strategy is exact under
-// concurrency. The zero RoundRobin is ready for use.
+// RoundRobin counts the decisions of each pool, so that concurrent requests start at
+// different backends. The zero RoundRobin is ready for use.
 type RoundRobin struct{ counters sync.Map }
 
 func (r *RoundRobin) next(p *balancer.Pool) uint64 {

@@ -31,12 +31,12 @@ type Request struct {
 	Header       http.Header
 	Body         []byte                // what is buffered of the body: all of it without StreamedBody
 	StreamedBody *StreamedBody         // the rest of the body, which can be sent once; nil = none
-	Parsed       request.ParsedRequest // from Body; of a form only Model, Stream, Choices and PromptChars
+	Parsed       request.ParsedRequest // from Body; of a form only Model, Stream, Choices and PromptBytes
 	Form         *request.Form         // nil unless the body is a multipart form
 	Model        string                // as the pool names it
 	Consumer     *consumer.Consumer
 	Caller       string    // the subject of its Entra token; "" for keys
-	Tokens       int64     // estimated: prompt characters / 4 + largest output
+	Tokens       int64     // estimated: prompt bytes / 4 + largest output
 	Affinity     uint64    // requests with the same number share a prompt cache; 0 = none
 	PinnedTo     *Pin      // nil = any backend can serve
 	Received     time.Time // when it arrived: ResponseTimeout counts from here; zero = when Do is called
@@ -99,14 +99,15 @@ type HealthReporter interface {
 // Sender makes attempts.
 type Sender interface {
 	// Send makes one attempt. It returns the response with its body unread when
-	// the status line promises service, else nil and the outcome. beforeSend is
+	// the caller gets it (a success, or an error of the caller's), else nil and the
+	// outcome. beforeSend is
 	// nil unless the attempt is a probe; it is called just before the first byte
 	// is sent, and its error stops the attempt. The caller closes the body.
 	Send(ctx context.Context, b *balancer.Backend, r *Request, beforeSend func() error) (*http.Response, health.Outcome)
 }
 
-// BackendResponse is a response whose status line promises service, before it
-// is delivered to the caller.
+// BackendResponse is a response that the caller gets (a success, or an error of
+// the caller's), before it is delivered.
 type BackendResponse struct {
 	Backend  *balancer.Backend
 	Model    string // of the pool that serves, which may be a fallback of the one asked for
@@ -139,7 +140,7 @@ type Delivery struct {
 	Bytes        int64
 }
 
-// Spillover is that Azure itself served a request of a provisioned deployment by
+// Spillover records that Azure itself served a request of a provisioned deployment by
 // another deployment of the same resource (docs/azure-openai.md#spillover). The
 // zero Spillover means that it did not.
 type Spillover struct {

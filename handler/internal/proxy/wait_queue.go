@@ -9,19 +9,19 @@ import (
 	"spillway/handler/internal/consumer"
 )
 
-// WaitQueue holds requests that wait for a throttled pool to reopen
-// (SPILLWAY_MAX_WAIT). Interactive requests take slots ahead of batch requests
+// WaitQueue holds requests that wait: for a throttled pool to reopen
+// (SPILLWAY_MAX_WAIT), or for a stored object to become visible. Interactive requests take slots ahead of batch requests
 // and resume ahead of them. The zero WaitQueue has no slot limit. It is safe
 // for concurrent use.
 type WaitQueue struct {
-	Slots int // 0 = no limit
+	Capacity int // 0 = no limit
 
 	mu    sync.Mutex
-	batch []*waitSlot // of batch requests, in order of arrival
+	batch []*waiter // of batch requests, in order of arrival
 	taken int
 }
 
-type waitSlot struct{ revoked chan struct{} }
+type waiter struct{ revoked chan struct{} }
 
 // interactiveLead is how much earlier an interactive request resumes than a
 // batch request that waited for the same reopening.
@@ -53,11 +53,11 @@ func (q *WaitQueue) Wait(ctx context.Context, class consumer.Class, d time.Durat
 
 // take takes a slot. When none is free, an interactive request revokes that of
 // the batch request that came last.
-func (q *WaitQueue) take(class consumer.Class) (*waitSlot, bool) {
+func (q *WaitQueue) take(class consumer.Class) (*waiter, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := &waitSlot{revoked: make(chan struct{})}
-	if q.Slots > 0 && q.taken >= q.Slots {
+	s := &waiter{revoked: make(chan struct{})}
+	if q.Capacity > 0 && q.taken >= q.Capacity {
 		last := len(q.batch) - 1
 		if class == consumer.Batch || last < 0 {
 			return nil, false
@@ -73,7 +73,7 @@ func (q *WaitQueue) take(class consumer.Class) (*waitSlot, bool) {
 	return s, true
 }
 
-func (q *WaitQueue) release(s *waitSlot, class consumer.Class) {
+func (q *WaitQueue) release(s *waiter, class consumer.Class) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if class != consumer.Batch {

@@ -38,7 +38,7 @@ func TestInteractiveRequestsResumeBeforeBatchRequests(t *testing.T) {
 
 func TestFullWaitQueueRefusesBatchRequestsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		queue := proxy.WaitQueue{Slots: 3}
+		queue := proxy.WaitQueue{Capacity: 3}
 		results := make(chan string, 10)
 		var all sync.WaitGroup
 		start := func(name string, class consumer.Class) {
@@ -80,7 +80,7 @@ func TestFullWaitQueueRefusesBatchRequestsFirst(t *testing.T) {
 
 func TestCancelledWaitFreesItsSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		queue := proxy.WaitQueue{Slots: 1}
+		queue := proxy.WaitQueue{Capacity: 1}
 		for _, class := range []consumer.Class{consumer.Interactive, consumer.Batch} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			if queue.Wait(ctx, class, time.Hour) {

@@ -28,7 +28,7 @@ const (
 // can fail over; but no more of it than bodyBuffer, and nothing of a body that is
 // not JSON, such as audio.
 type buffered struct {
-	delivery
+	writer
 	buf          []byte
 	head         []byte // the first bytes of a body that is longer than buf
 	opaque       bool   // not JSON, or encoded: it is not parsed
@@ -37,7 +37,7 @@ type buffered struct {
 }
 
 // isStream reports whether the response is an event stream that can be parsed.
-func (d *delivery) isStream() bool {
+func (d *writer) isStream() bool {
 	res := d.response.Response
 	return successful(res) && mediaType(res.Header) == "text/event-stream" && !encoded(res.Header)
 }
@@ -70,7 +70,7 @@ func (b *buffered) run() proxy.Delivery {
 
 // bufferPool is where the memory for a body of this length comes from. It is one
 // byte larger at least, so that a full buffer means that there is more.
-func (d *delivery) bufferPool(length int64) (*sync.Pool, int) {
+func (d *writer) bufferPool(length int64) (*sync.Pool, int) {
 	if length >= 0 && length < streamBuffer {
 		return &d.streams, streamBuffer
 	}

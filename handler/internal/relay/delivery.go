@@ -16,8 +16,8 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// delivery is one response being delivered.
-type delivery struct {
+// writer is one response being delivered.
+type writer struct {
 	*Relay
 	ctx          context.Context
 	w            http.ResponseWriter
@@ -31,7 +31,7 @@ type delivery struct {
 
 // commit sends the status line and headers, and reports whether it did: not
 // when another attempt won. A length below zero is unknown.
-func (d *delivery) commit(length int64) bool {
+func (d *writer) commit(length int64) bool {
 	if !d.response.Hooks.MayCommit() {
 		d.response.Cancel(errLost)
 		d.report.Outcome = outcome(health.Abandoned, "another attempt won")
@@ -56,7 +56,7 @@ func (d *delivery) commit(length int64) bool {
 
 // send writes bytes to the caller and flushes them. After a failed write
 // nothing more is sent, and the attempt is cancelled.
-func (d *delivery) send(p []byte, now time.Time) {
+func (d *writer) send(p []byte, now time.Time) {
 	if d.callerLeft || len(p) == 0 {
 		return
 	}
@@ -73,7 +73,7 @@ func (d *delivery) send(p []byte, now time.Time) {
 }
 
 // write writes bytes to the caller without flushing them.
-func (d *delivery) write(p []byte) {
+func (d *writer) write(p []byte) {
 	if d.callerLeft || len(p) == 0 {
 		return
 	}
@@ -84,7 +84,7 @@ func (d *delivery) write(p []byte) {
 	d.noteWriteError(err)
 }
 
-func (d *delivery) noteWriteError(err error) {
+func (d *writer) noteWriteError(err error) {
 	if err != nil {
 		d.callerLeft = true
 		d.response.Cancel(errCallerLeft)
@@ -93,7 +93,7 @@ func (d *delivery) noteWriteError(err error) {
 
 // cutStalledCaller ends a write that has lasted longer than Stall. It is called
 // from a timer, while the write is under way.
-func (d *delivery) cutStalledCaller(now time.Time) {
+func (d *writer) cutStalledCaller(now time.Time) {
 	since := atomic.LoadInt64(&d.writingSince)
 	if d.stall() > 0 && since != 0 && now.Sub(time.Unix(0, since)) >= d.stall() {
 		_ = d.control.SetWriteDeadline(now)
@@ -101,17 +101,17 @@ func (d *delivery) cutStalledCaller(now time.Time) {
 }
 
 // abandoned reports whether the caller left or ctx ended.
-func (d *delivery) abandoned() bool { return d.callerLeft || d.ctx.Err() != nil }
+func (d *writer) abandoned() bool { return d.callerLeft || d.ctx.Err() != nil }
 
 // policy is how responses of this backend are classified.
-func (d *delivery) policy() classify.Policy {
+func (d *writer) policy() classify.Policy {
 	p := d.Policy
 	p.Provisioned = d.response.Backend != nil && d.response.Backend.Provisioned
 	return p
 }
 
 // recordAnswer copies usage, finish reason and ids into the report.
-func (d *delivery) recordAnswer(a *classify.ResponseInfo) {
+func (d *writer) recordAnswer(a *classify.ResponseInfo) {
 	d.report.Usage, d.report.FinishReason, d.report.ServiceTier = a.Usage, a.FinishReason, a.ServiceTier
 	if d.request.Operation.RecordsID && a.ID != "" {
 		d.report.CreatedIDs = append(slices.Clip(a.ItemIDs), a.ID)
@@ -120,7 +120,7 @@ func (d *delivery) recordAnswer(a *classify.ResponseInfo) {
 
 // reportIDs passes on the ids known so far: the caller may use an id as soon as
 // it has it.
-func (d *delivery) reportIDs() {
+func (d *writer) reportIDs() {
 	if d.report.Committed && len(d.report.CreatedIDs) > 0 && d.response.Hooks.Created != nil {
 		d.response.Hooks.Created(d.report.CreatedIDs)
 	}

@@ -252,7 +252,7 @@ func TestStalledCallerIsCutOff(t *testing.T) {
 		}
 	})
 	f := newGateway(t, at)
-	f.relay.Stall, f.relay.Heartbeat = 50*time.Millisecond, 20*time.Millisecond
+	f.relay.WriteTimeout, f.relay.Heartbeat = 50*time.Millisecond, 20*time.Millisecond
 	ended := make(chan proxy.Delivery, 1)
 	f.ends = func(d proxy.Delivery) { ended <- d }
 	s := httptest.NewServer(f)

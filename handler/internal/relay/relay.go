@@ -22,14 +22,14 @@ import (
 // Relay delivers responses. It is safe for concurrent use; its fields are set
 // before the first response and not after. A negative limit is none.
 type Relay struct {
-	FirstToken  time.Duration   // from the attempt's beginning to the first meaningful event, unless the pool has its own limit; 0 = none
-	CommitAfter time.Duration   // how long the first events of a stream are held back at most; 0 = no bound
-	Heartbeat   time.Duration   // a committed stream that is silent for this long gets a comment; 0 = none
-	Idle        time.Duration   // a response that is silent for this long is broken; 0 = 2 min
-	Linger      time.Duration   // how long a stream may stay open after its last finish reason; 0 = 5 s
-	Stall       time.Duration   // a caller that accepts no byte for this long is cut off; 0 = 1 min
-	AbortDelay  time.Duration   // from the last byte of a broken response to the abort of its connection; 0 = 150 ms
-	Policy      classify.Policy // how errors with the status 200 are classified; Provisioned is filled in
+	FirstToken   time.Duration   // from the attempt's beginning to the first meaningful event, unless the pool has its own limit; 0 = none
+	CommitAfter  time.Duration   // how long the first events of a stream are held back at most; 0 = no bound
+	Heartbeat    time.Duration   // a committed stream that is silent for this long gets a comment; 0 = none
+	Idle         time.Duration   // a response that is silent for this long is broken; 0 = 2 min
+	CloseTimeout time.Duration   // how long a stream may stay open after its last finish reason; 0 = 5 s
+	WriteTimeout time.Duration   // a caller that accepts no byte for this long is cut off; 0 = 1 min
+	AbortDelay   time.Duration   // from the last byte of a broken response to the abort of its connection; 0 = 150 ms
+	Policy       classify.Policy // how errors with the status 200 are classified; Provisioned is filled in
 
 	streams sync.Pool // of *[]byte, streamBuffer long
 	bodies  sync.Pool // of *[]byte, bodyBuffer long
@@ -53,8 +53,8 @@ const (
 )
 
 func (r *Relay) idle() time.Duration       { return cmp.Or(r.Idle, defaultIdle) }
-func (r *Relay) linger() time.Duration     { return cmp.Or(r.Linger, defaultLinger) }
-func (r *Relay) stall() time.Duration      { return cmp.Or(r.Stall, defaultStall) }
+func (r *Relay) linger() time.Duration     { return cmp.Or(r.CloseTimeout, defaultLinger) }
+func (r *Relay) stall() time.Duration      { return cmp.Or(r.WriteTimeout, defaultStall) }
 func (r *Relay) abortDelay() time.Duration { return cmp.Or(r.AbortDelay, defaultAbortDelay) }
 
 // Deliver sends the response to the caller. It returns with Committed false,
@@ -63,11 +63,11 @@ func (r *Relay) abortDelay() time.Duration { return cmp.Or(r.AbortDelay, default
 // connection must be ended by [Relay.Abort]. Whoever calls Deliver closes the
 // body.
 func (r *Relay) Deliver(ctx context.Context, w http.ResponseWriter, request *proxy.Request, response *proxy.BackendResponse) proxy.Delivery {
-	d := delivery{Relay: r, ctx: ctx, w: w, control: *http.NewResponseController(w), request: request, response: response}
+	d := writer{Relay: r, ctx: ctx, w: w, control: *http.NewResponseController(w), request: request, response: response}
 	if d.isStream() {
-		return (&stream{delivery: d}).run()
+		return (&stream{writer: d}).run()
 	}
-	return (&buffered{delivery: d}).run()
+	return (&buffered{writer: d}).run()
 }
 
 // Abort ends the connection of a broken response by a panic with

@@ -14,7 +14,7 @@ import (
 // stream is a response of server-sent events being delivered. Its own goroutine
 // reads; the timer acts while that waits. Both hold mu for everything but reads.
 type stream struct {
-	delivery
+	writer
 	reader      classify.Stream
 	stripUsage  bool // the caller did not ask for the usage chunk
 	choicesLeft int  // choices without a finish reason

@@ -102,7 +102,7 @@ func TestSilentStreamBreaksAfterIdle(t *testing.T) {
 func TestCompleteStreamEndsAfterLinger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newFixture(operations.Chat, "text/event-stream", nil)
-		x.relay.Linger, x.relay.Idle = 5*time.Second, 2*time.Minute
+		x.relay.CloseTimeout, x.relay.Idle = 5*time.Second, 2*time.Minute
 		began := time.Now()
 		d := runScript(x, func(send func(string), _ func(error)) { send(role + stop) })
 		if d.Broken || d.Outcome.Class != health.Served || time.Since(began) != 5*time.Second {
@@ -118,7 +118,7 @@ func TestCompleteStreamEndsAfterLinger(t *testing.T) {
 func TestEventsAfterFinishReasonAreRelayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newFixture(operations.Chat, "text/event-stream", nil)
-		x.relay.Linger = 5 * time.Second
+		x.relay.CloseTimeout = 5 * time.Second
 		d := runScript(x, func(send func(string), end func(error)) {
 			send(role + stop)
 			for range 3 {

@@ -37,7 +37,7 @@ func TestEventLines(t *testing.T) {
 	closed := probing
 	closed.Circuit.Epoch, closed.Circuit.State, closed.LastChange.Reason = 3, health.Closed, "probe answered"
 	shut := health.Record{LastChange: health.Change{At: at, By: "i-3", Reason: "429 tokens"}}
-	shut.Windows.ByKind[health.LimitTokens] = health.RetryWindow{Until: at + 4_500, MaxTokens: 800}
+	shut.Windows.ByKind[health.LimitTokens] = health.ThrottleWindow{Until: at + 4_500, MaxTokens: 800}
 	drained := health.Record{Override: health.OperatorOverride{Sequence: 1, Drained: true, Operator: "eve"}}
 	restored := health.Record{Override: health.OperatorOverride{Sequence: 2, Operator: "eve"}}
 	golden(t, "events.golden", collectEvents(t, &now, func(e *EventLog) {

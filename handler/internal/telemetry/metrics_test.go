@@ -43,7 +43,7 @@ func sources() *Sources {
 		Slots: slots, Started: testTime.Add(-time.Hour), Now: func() time.Time { return testTime },
 		Snapshot: func() *health.Snapshot {
 			return &health.Snapshot{Slots: []health.Health{
-				{State: health.Open, Until: at(5000)}, {Throttle: health.Throttle{Until: at(1500)}}, {Share: 10},
+				{State: health.Open, Until: at(5000)}, {Throttle: health.Throttle{Until: at(1500)}}, {TrafficPercent: 10},
 			}}
 		},
 		InFlight: func(s health.Slot) int64 { return int64(s) },

@@ -78,7 +78,7 @@ func eventLines(t *testing.T) string {
 		e.StateChanged(0, health.Record{}, open)
 		for range 3 { // the last one reports the one left out
 			shut := open
-			shut.Windows.ByKind[health.LimitTokens] = health.RetryWindow{Until: now.UnixMilli() + 4500, MaxTokens: 7}
+			shut.Windows.ByKind[health.LimitTokens] = health.ThrottleWindow{Until: now.UnixMilli() + 4500, MaxTokens: 7}
 			e.StateChanged(0, open, shut)
 			now = now.Add(600 * time.Millisecond)
 		}

@@ -149,8 +149,8 @@ func (o *observation) backends() {
 		o.set(o.phase, phaseNumber(h.State), where...)
 		o.set(o.available, number(h.SkipReason(now, 0) == health.NotSkipped), where...)
 		o.set(o.throttled, max(h.Throttle.Until.Sub(now), 0).Seconds(), where...)
-		share := float64(h.Share)
-		if h.Share == 0 {
+		share := float64(h.TrafficPercent)
+		if h.TrafficPercent == 0 {
 			share = 100
 		}
 		o.set(o.share, share, where...)

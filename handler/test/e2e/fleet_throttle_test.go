@@ -112,7 +112,7 @@ func (f *fleet) whenKnown(s *throttleStorm, ptu []simulator.Entry) []time.Time {
 	knows := make([]time.Time, len(f.members))
 	f.seen.mu.Lock()
 	c, ok := f.seen.first(s.from, columnOf("a"), func(r health.Record) bool {
-		return slices.ContainsFunc(r.Windows.ByKind[:], func(t health.RetryWindow) bool { return t.Until >= s.until.UnixMilli()-50 })
+		return slices.ContainsFunc(r.Windows.ByKind[:], func(t health.ThrottleWindow) bool { return t.Until >= s.until.UnixMilli()-50 })
 	})
 	for n := range knows {
 		if at, listed := f.seen.readAt(n, c.revision); ok && listed && at.Before(s.until) {

@@ -19,7 +19,7 @@ func twoBackends() []backend {
 
 // shut reports whether a record lets no request through.
 func shut(r health.Record) bool {
-	windows := slices.ContainsFunc(r.Windows.ByKind[:], func(t health.RetryWindow) bool { return t.Until > time.Now().UnixMilli() })
+	windows := slices.ContainsFunc(r.Windows.ByKind[:], func(t health.ThrottleWindow) bool { return t.Until > time.Now().UnixMilli() })
 	return r.Circuit.State != health.Closed || r.Override.Drained || windows
 }
 
