@@ -78,54 +78,54 @@ text_of() {
 # deployment_show reads the deployment of the installation through a query.
 deployment_show() { ask_az deployment sub show --name "spillway-$ENVIRONMENT" --query "$1" --output tsv; }
 
-# The outputs of the deployment: where each one is, by its name in lower case without underscores. Subscription deployments may give
-# AZURE_RESOURCE_GROUP back as azurE_RESOURCE_GROUP (Azure/bicep#9360), so that names are compared without regard to case.
-declare -A OUTPUT_PATHS=()
+# The outputs that the scripts read, as the members of the output `spillway` are called, with the outputs of their own that have the
+# same value. Subscription deployments may give AZURE_RESOURCE_GROUP back as azurE_RESOURCE_GROUP (Azure/bicep#9360): names of outputs
+# are compared without regard to case, and the object is preferred, because the names inside it come back as they were given.
+declare -A OUTPUT_NAMES=(
+  [address]=SPILLWAY_ADDRESS [config]=SPILLWAY_CONFIG [frontDoorId]=AZURE_FRONT_DOOR_ID [functionApps]=AZURE_FUNCTION_APP_NAMES
+  [packageContainers]=AZURE_PACKAGE_CONTAINERS [plan]=AZURE_FUNCTION_APP_PLAN [resourceGroups]=AZURE_RESOURCE_GROUPS
+)
+declare -A OUTPUT_PATHS=() # where the deployment has each of them, as a query
 
-# read_outputs finds the outputs. One without an underscore in its name is an object that holds the others as its members, in
-# camelCase and without AZURE_ and SPILLWAY_; its members win, because the names inside an object come back as they were given.
+# read_outputs finds the outputs of the deployment.
 read_outputs() {
-  local name member key
-  local -a names members
+  local name member members=' '
+  local -a names found
   # shellcheck disable=SC2016 # the backquotes are JMESPath's
   lines_of names deployment_show 'keys(properties.outputs || `{}`)'
   for name in "${names[@]}"; do
-    key=${name,,} && OUTPUT_PATHS[${key//_/}]="properties.outputs.\"$name\".value"
+    if [[ ${name,,} == spillway ]]; then
+      lines_of found deployment_show "keys(properties.outputs.\"$name\".value)"
+      members=" ${found[*]} "
+    fi
+    for member in "${!OUTPUT_NAMES[@]}"; do
+      [[ ${name,,} != "${OUTPUT_NAMES[$member],,}" ]] || OUTPUT_PATHS[$member]="properties.outputs.\"$name\".value"
+    done
   done
   for name in "${names[@]}"; do
-    [[ $name != *_* ]] || continue
-    lines_of members deployment_show "keys(properties.outputs.\"$name\".value)"
-    for member in "${members[@]}"; do
-      for key in azure spillway; do
-        OUTPUT_PATHS[$key${member,,}]="properties.outputs.\"$name\".value.\"$member\""
-      done
+    [[ ${name,,} == spillway ]] || continue
+    for member in "${!OUTPUT_NAMES[@]}"; do
+      [[ $members != *" $member "* ]] || OUTPUT_PATHS[$member]="properties.outputs.\"$name\".value.$member"
     done
   done
 }
 
-# has_output tells whether the deployment gives an output: AZURE_RESOURCE_GROUPS.
-has_output() {
-  local key=${1,,}
-  [[ -n ${OUTPUT_PATHS[${key//_/}]:-} ]]
-}
-
 # output_path gives the place of an output as a query.
 output_path() {
-  local key=${1,,}
-  has_output "$1" || fail "the deployment spillway-$ENVIRONMENT does not give $1: it was not finished, or not made by infra/bicep"
-  printf '%s\n' "${OUTPUT_PATHS[${key//_/}]}"
+  [[ -n ${OUTPUT_PATHS[$1]:-} ]] || fail "the deployment spillway-$ENVIRONMENT does not give ${OUTPUT_NAMES[$1]}: it was not finished, or not made by infra/bicep"
+  printf '%s\n' "${OUTPUT_PATHS[$1]}"
 }
 
-# output_of fills an array with one output, an array one item per line: output_of array NAME. With --from-environment it comes from
-# the variable of that name, where azd puts it, arrays as JSON.
+# output_of fills an array with one output, an array one item per line: output_of array member. With --from-environment it comes from
+# the variable of its name, where azd puts it, arrays as JSON.
 output_of() {
-  local path
+  local _name=${OUTPUT_NAMES[$2]} _path
   if [[ ${FROM_ENVIRONMENT:-no} == yes ]]; then
-    lines_of "$1" list_of_json "${!2:-}"
+    lines_of "$1" list_of_json "${!_name:-}"
     return
   fi
-  path=$(output_path "$2")
-  lines_of "$1" deployment_show "$path"
+  _path=$(output_path "$2") || exit 1
+  lines_of "$1" deployment_show "$_path"
 }
 
 # list_of_json prints the items of a JSON array of plain names, or a plain name, one per line.

@@ -199,11 +199,11 @@ elif [[ $DRY_RUN == yes && $publish_only == no ]]; then
 else
   plans=() groups=() apps=() containers=() door=()
   [[ $FROM_ENVIRONMENT == yes ]] || read_outputs
-  output_of plans AZURE_FUNCTION_APP_PLAN
-  output_of groups AZURE_RESOURCE_GROUPS
-  output_of apps AZURE_FUNCTION_APP_NAMES
-  output_of containers AZURE_PACKAGE_CONTAINERS
-  output_of door AZURE_FRONT_DOOR_ID
+  output_of plans plan
+  output_of groups resourceGroups
+  output_of apps functionApps
+  output_of containers packageContainers
+  output_of door frontDoorId
   hosting=${plans[0]:-}
   [[ $hosting == flex || $hosting == premium ]] || fail "AZURE_FUNCTION_APP_PLAN is '$hosting', neither flex nor premium"
   ((${#apps[@]} > 0)) || fail "the deployment spillway-$ENVIRONMENT names no function app: run without --publish-only first"

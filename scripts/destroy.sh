@@ -50,7 +50,7 @@ find_groups() {
   lines_of deployments ask_az deployment sub list --query "[?name=='spillway-$ENVIRONMENT'].name" --output tsv
   if ((${#deployments[@]} > 0)); then
     read_outputs
-    ! has_output AZURE_RESOURCE_GROUPS || output_of named AZURE_RESOURCE_GROUPS
+    [[ -z ${OUTPUT_PATHS[resourceGroups]:-} ]] || output_of named resourceGroups
   fi
   lines_of tagged ask_az group list --tag "azd-env-name=$ENVIRONMENT" --query '[].name' --output tsv
   groups=()

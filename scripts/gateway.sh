@@ -13,12 +13,12 @@ read_deployment() {
   need_az
   read_outputs
   if [[ -z $address ]]; then
-    output_of found SPILLWAY_ADDRESS
+    output_of found address
     address=${found[0]:-}
     [[ -n $address ]] || fail "the deployment spillway-$ENVIRONMENT gives no address"
   fi
   if [[ -z $key ]]; then
-    path=$(output_path SPILLWAY_CONFIG)
+    path=$(output_path config) || exit 1
     # shellcheck disable=SC2016 # the backquotes are JMESPath's
     lines_of found deployment_show "$path.consumers[?keySetting].keySetting || \`[]\`"
     for name in "${found[@]}"; do
@@ -26,10 +26,10 @@ read_deployment() {
     done
   fi
   [[ -z $operations ]] || return 0
-  output_of door AZURE_FRONT_DOOR_ID
+  output_of door frontDoorId
   ((${#door[@]} > 0)) || return 0
-  output_of groups AZURE_RESOURCE_GROUPS
-  output_of apps AZURE_FUNCTION_APP_NAMES
+  output_of groups resourceGroups
+  output_of apps functionApps
   for i in "${!apps[@]}"; do
     text_of name ask_az functionapp show --resource-group "${groups[i]}" --name "${apps[i]}" --query defaultHostName --output tsv
     origins+=("https://$name")

@@ -113,7 +113,7 @@ func TestDeployReadsOutputsWhateverTheirCase(t *testing.T) {
 	object := Reply("deployment sub show", map[string]any{"properties": map[string]any{"outputs": map[string]any{
 		"azurE_FUNCTION_APP_PLAN": value("premium"), // the object wins
 		"spillway": value(map[string]any{
-			"functionAppPlan": "flex", "functionAppNames": []any{"func-x"}, "resourceGroups": []any{"rg-demo"}, "packageContainers": []any{"c"}, "frontDoorId": "",
+			"plan": "flex", "functionApps": []any{"func-x"}, "resourceGroups": []any{"rg-demo"}, "packageContainers": []any{"c"}, "frontDoorId": "",
 		}),
 	}}})
 	camel := deployed("http://127.0.0.1:1", "flex", 1)
