@@ -75,6 +75,9 @@ param entraIssuer string = ''
 @description('App settings that are secrets, by name: consumers\' keys, SPILLWAY_OPERATOR_KEY, keys of extraBackends. With a vault, an empty value makes the reference only.')
 param secrets object = {}
 
+@description('With a vault: further names in secrets, besides SPILLWAY_OPERATOR_KEY and those that consumers and extraBackends name.')
+param secretNames string[] = []
+
 @description('Further app settings; they win over the ones made here.')
 param settings object = {}
 
@@ -168,7 +171,9 @@ param diagnostics bool = true
 
 // Worked out from the above
 
-var token = toLower(uniqueString(subscription().id, environmentName, location))
+var token = empty(faults)
+  ? toLower(uniqueString(subscription().id, environmentName, location))
+  : fail(join(faults, ' '))
 var allTags = union(tags, { 'azd-env-name': environmentName })
 var regions = empty(secondLocation) ? [location] : [location, secondLocation]
 var suffixes = ['', '-2']
@@ -189,19 +194,16 @@ var plans = map(items(models), m => {
 var pairs = flatten(map(
   plans,
   p =>
-    map(
-      empty(p.regions) ? map(items(modelTable[p.model].skus[p.sku]), r => r.key) : p.regions,
-      region => {
-        region: region
-        deployment: {
-          name: p.model
-          model: p.model
-          version: p.version
-          sku: p.sku
-          capacity: p.capacity > 0 ? p.capacity : max(1, modelTable[p.model].skus[p.sku][region] * capacityScale / 100)
-        }
+    map(empty(p.regions) ? map(items(modelTable[p.model].skus[p.sku]), r => r.key) : p.regions, region => {
+      region: region
+      deployment: {
+        name: p.model
+        model: p.model
+        version: p.version
+        sku: p.sku
+        capacity: p.capacity > 0 ? p.capacity : max(1, modelTable[p.model].skus[p.sku][region] * capacityScale / 100)
       }
-    )
+    })
 ))
 
 var expandedAccounts = toObject(union([], map(pairs, p => p.region)), r => r, r => {
@@ -211,9 +213,130 @@ var expandedAccounts = toObject(union([], map(pairs, p => p.region)), r => r, r 
 })
 
 var accountList = items(shallowMerge([expandedAccounts, accounts]))
+
+// What types cannot say, and Azure would say late or not at all. Terraform has the same as validations of its variables.
+
+var letters = 'abcdefghijklmnopqrstuvwxyz0123456789-'
+var allDeployments = flatten(map(
+  accountList,
+  a =>
+    map(a.value.deployments, (d, i) => {
+      account: a.value
+      backend: '${a.key}-${d.name}'
+      deployment: d
+      before: take(a.value.deployments, i)
+    })
+))
+var backendNames = map(allDeployments, d => d.backend)
+// Native spillover goes to a pay-as-you-go deployment of the same model that processes in the same place.
+var lostSpillovers = filter(
+  allDeployments,
+  d =>
+    d.deployment.?spillover != null && length(filter(
+      d.before,
+      e =>
+        e.name == d.deployment.?spillover && e.model == d.deployment.model && e.sku != d.deployment.sku && e.sku == replace(
+          d.deployment.sku,
+          'ProvisionedManaged',
+          'Standard'
+        )
+    )) == 0
+)
+
+var faults = map(
+  filter(
+    [
+      {
+        when: length(filter(
+          map(range(0, length(environmentName)), i => toLower(substring(environmentName, i, 1))),
+          c => !contains(letters, c)
+        )) > 0
+        text: 'environmentName is 1 to 32 letters, digits and hyphens.'
+      }
+      {
+        when: length(firstGroup) > 88
+        text: 'resourceGroupName has at most 88 characters.'
+      }
+      {
+        when: secondLocation == location
+        text: 'secondLocation is another region than location.'
+      }
+      {
+        when: empty(accountList) && empty(extraBackends)
+        text: 'accounts, models or extraBackends name at least one backend.'
+      }
+      {
+        when: length(filter(
+          accountList,
+          a =>
+            length(a.key) > 24 || length(filter(
+              map(range(0, length(a.key)), i => substring(a.key, i, 1)),
+              c => !contains(letters, c)
+            )) > 0
+        )) > 0
+        text: 'An account key is 1 to 24 lower-case letters, digits and hyphens.'
+      }
+      {
+        when: length(filter(accountList, a => contains(['packages', 'vault', 'state-table', 'state-blob'], a.key))) > 0
+        text: 'packages, vault, state-table and state-blob are the names of other private endpoints: give the account another key.'
+      }
+      {
+        when: length(filter(accountList, a => a.value.?existing != null && (a.value.?keyAuth ?? false))) > 0
+        text: 'keyAuth is for accounts that are made here: the key of an existing one goes into secrets, and the account into extraBackends.'
+      }
+      {
+        when: length(filter(allDeployments, d => length(d.deployment.name) > 64)) > 0
+        text: 'The name of a deployment has at most 64 characters.'
+      }
+      {
+        when: length(backendNames) != length(union([], backendNames))
+        text: 'Two deployments make one backend name, <account key>-<deployment name>.'
+      }
+      {
+        when: length(lostSpillovers) > 0
+        text: 'spillover names a pay-as-you-go deployment of the same account and model, listed before the one that spills over: GlobalStandard for GlobalProvisionedManaged, and so on.'
+      }
+      {
+        when: contains(auth, 'entra') && (empty(entraTenant) || empty(entraAudience))
+        text: 'auth with entra needs entraTenant and entraAudience.'
+      }
+      {
+        when: zoneRedundant && !endsWith(storageSku, 'ZRS')
+        text: 'zoneRedundant needs zone-redundant storage: storageSku Standard_ZRS or Standard_GZRS.'
+      }
+      {
+        when: length(addressSpaces) < length(regions)
+        text: 'addressSpaces has an address space for each region.'
+      }
+      {
+        when: frontDoorPrivateLink && frontDoor != 'Premium'
+        text: 'frontDoorPrivateLink needs frontDoor Premium.'
+      }
+      {
+        when: !empty(customDomain) && !hasFrontDoor
+        text: 'customDomain needs frontDoor.'
+      }
+      {
+        when: !empty(dnsZone) && !endsWith(customDomain, '.${dnsZone}')
+        text: 'customDomain is a name below dnsZone: a zone\'s own name can have no CNAME.'
+      }
+    ],
+    f => f.when
+  ),
+  f => f.text
+)
+
 var accountNames = map(accountList, a => a.value.?existing.?name ?? 'aoai-${a.key}-${token}')
 var hasKeyAuth = length(filter(accountList, a => a.value.?keyAuth ?? false)) > 0
 var hasVault = keyVault || hasKeyAuth
+
+// What is in a secure parameter is not known to a preview; these names are.
+var knownSecrets = union(
+  ['SPILLWAY_OPERATOR_KEY'],
+  filter(map(pool.?consumers ?? [], c => c.?keySetting ?? ''), s => !empty(s)),
+  filter(map(extraBackends, b => b.?auth.?setting ?? ''), s => !empty(s)),
+  secretNames
+)
 
 resource groups 'Microsoft.Resources/resourceGroups@2024-11-01' = [
   for (region, i) in regions: {
@@ -277,11 +400,22 @@ module vault 'modules/vault.bicep' = if (hasVault) {
     location: location
     tags: allTags
     principalId: identity.outputs.principalId
-    secrets: secrets
     isolated: privateNetwork
     purgeProtection: purgeProtection
     workspaceId: diagnostics ? monitor.outputs.workspaceId : ''
   }
+}
+
+// Not in the vault's module: how many there are is then known before anything is deployed, and a preview shows them.
+module vaultSecrets 'modules/vault-secrets.bicep' = if (hasVault) {
+  name: 'vault-secrets'
+  scope: groups[0]
+  params: {
+    vaultName: 'kv-${token}'
+    names: knownSecrets
+    secrets: secrets
+  }
+  dependsOn: [vault]
 }
 
 module state 'modules/state.bicep' = {
@@ -399,7 +533,9 @@ module stamps 'modules/stamp.bicep' = [
         settings
       )
       secrets: secrets
+      secretNames: knownSecrets
       keySettings: map(filter(accountList, a => a.value.?keyAuth ?? false), a => a.key)
+      hasVault: hasVault
       vaultUri: hasVault ? vault!.outputs.uri : ''
       isolated: privateNetwork
       addressSpace: addressSpaces[i]
@@ -413,11 +549,14 @@ module stamps 'modules/stamp.bicep' = [
       stateId: state.outputs.id
       stateGroups: transcripts ? ['table', 'blob'] : ['table']
       vaultId: hasVault ? vault!.outputs.id : ''
+      hasFrontDoor: hasFrontDoor
       frontDoorId: hasFrontDoor ? edge!.outputs.frontDoorId : ''
       closed: hasFrontDoor || !empty(allowedIpRanges)
       frontDoorPrivateLink: frontDoorPrivateLink
       allowedIpRanges: allowedIpRanges
     }
+    // A reference that is resolved before its secret is there stays unresolved for a day.
+    dependsOn: [vaultSecrets]
   }
 ]
 

@@ -23,12 +23,20 @@ variable "second_location" {
   type        = string
   description = "A second region with its own function app on the same shared state. Empty: none."
   default     = ""
+  validation {
+    condition     = var.second_location != var.location
+    error_message = "second_location is another region than location."
+  }
 }
 
 variable "resource_group_name" {
   type        = string
   description = "Resource group of the first region. Empty: rg-<environment_name>."
   default     = ""
+  validation {
+    condition     = length(var.resource_group_name) <= 88
+    error_message = "resource_group_name has at most 88 characters."
+  }
 }
 
 variable "tags" {
@@ -101,10 +109,33 @@ variable "accounts" {
     error_message = "A deployment's capacity is at least 1 (thousand tokens per minute, or throughput unit)."
   }
   validation {
+    condition     = alltrue([for key in keys(var.accounts) : !contains(["packages", "vault", "state-table", "state-blob"], key)])
+    error_message = "packages, vault, state-table and state-blob are the names of other private endpoints: give the account another key."
+  }
+  validation {
+    condition     = alltrue([for a in values(var.accounts) : a.existing == null || a.key_auth != true])
+    error_message = "key_auth is for accounts that are made here: the key of an existing one goes into secrets, and the account into extra_backends."
+  }
+  validation {
+    condition     = alltrue(flatten([for a in values(var.accounts) : [for d in a.deployments : length(d.name) <= 64]]))
+    error_message = "The name of a deployment has at most 64 characters."
+  }
+  validation {
+    condition = (
+      length(flatten([for key, a in var.accounts : [for d in a.deployments : "${key}-${d.name}"]])) ==
+      length(distinct(flatten([for key, a in var.accounts : [for d in a.deployments : "${key}-${d.name}"]])))
+    )
+    error_message = "Two deployments make one backend name, <account key>-<deployment name>."
+  }
+  # Native spillover goes to a pay-as-you-go deployment of the same model that processes in the same place.
+  validation {
     condition = alltrue(flatten([for a in values(var.accounts) : [for i, d in a.deployments :
-      d.spillover == null ? true : contains([for e in slice(a.deployments, 0, i) : e.name], d.spillover)
+      d.spillover == null ? true : contains(
+        [for e in slice(a.deployments, 0, i) : "${e.name}/${e.model}/${e.sku}"],
+        "${d.spillover}/${d.model}/${replace(d.sku, "ProvisionedManaged", "Standard")}"
+      ) && strcontains(d.sku, "Provisioned")
     ]]))
-    error_message = "spillover names a deployment of the same account that is listed before the one that spills over."
+    error_message = "spillover names a pay-as-you-go deployment of the same account and model, listed before the one that spills over: GlobalStandard for GlobalProvisionedManaged, and so on."
   }
 }
 
@@ -155,6 +186,10 @@ variable "extra_backends" {
   type        = any
   description = "Backends that are not made here, in the form of SPILLWAY_CONFIG."
   default     = []
+  validation {
+    condition     = length(var.accounts) + length(var.models) + length(var.extra_backends) > 0
+    error_message = "accounts, models or extra_backends name at least one backend."
+  }
 }
 
 variable "pool" {
@@ -184,6 +219,10 @@ variable "auth" {
   validation {
     condition     = contains(["key", "entra", "key,entra", "none"], var.auth)
     error_message = "auth is key, entra, \"key,entra\" or none."
+  }
+  validation {
+    condition     = !strcontains(var.auth, "entra") || (var.entra_tenant != "" && var.entra_audience != "")
+    error_message = "auth with entra needs entra_tenant and entra_audience."
   }
 }
 
@@ -284,6 +323,10 @@ variable "zone_redundant" {
   type        = bool
   description = "Spreads the plan over availability zones."
   default     = false
+  validation {
+    condition     = !var.zone_redundant || endswith(var.storage_sku, "ZRS")
+    error_message = "zone_redundant needs zone-redundant storage: storage_sku Standard_ZRS or Standard_GZRS."
+  }
 }
 
 variable "storage_sku" {
@@ -326,6 +369,10 @@ variable "address_spaces" {
   type        = list(string)
   description = "One address space of at least /23 per region."
   default     = ["10.42.0.0/23", "10.42.2.0/23"]
+  validation {
+    condition     = length(var.address_spaces) >= (var.second_location == "" ? 1 : 2)
+    error_message = "address_spaces has an address space for each region."
+  }
 }
 
 variable "allowed_ip_ranges" {
@@ -358,12 +405,20 @@ variable "custom_domain" {
   type        = string
   description = "Host name served by Front Door, with a managed certificate. Empty: none."
   default     = ""
+  validation {
+    condition     = var.custom_domain == "" || var.front_door != "None"
+    error_message = "custom_domain needs front_door."
+  }
 }
 
 variable "dns_zone" {
   type        = string
   description = "Makes a public DNS zone of this name with the records for custom_domain. Empty: the records are yours to make."
   default     = ""
+  validation {
+    condition     = var.dns_zone == "" || endswith(var.custom_domain, ".${var.dns_zone}")
+    error_message = "custom_domain is a name below dns_zone: a zone's own name can have no CNAME."
+  }
 }
 
 variable "waf_mode" {

@@ -33,7 +33,13 @@ param entraAudience = 'api://spillway'
 param entraIssuer = 'https://login.microsoftonline.com/00000000-aaaa-bbbb-cccc-000000000000/v2.0'
 param pool = {
   consumers: [
-    { name: 'claims', models: ['gpt-5.1'], geographies: ['eu'], transcripts: true, entra: { appId: '99999999-8888-7777-6666-555555555555' } }
+    {
+      name: 'claims'
+      models: ['gpt-5.1']
+      geographies: ['eu']
+      transcripts: true
+      entra: { appId: '99999999-8888-7777-6666-555555555555' }
+    }
   ]
 }
 

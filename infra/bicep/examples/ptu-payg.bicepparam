@@ -11,7 +11,14 @@ param accounts = {
     weight: 3
     stateful: true
     deployments: [
-      { name: 'gpt-5.1', model: 'gpt-5.1', version: '2025-11-13', sku: 'DataZoneStandard', capacity: 300, filter: 'strict' }
+      {
+        name: 'gpt-5.1'
+        model: 'gpt-5.1'
+        version: '2025-11-13'
+        sku: 'DataZoneStandard'
+        capacity: 300
+        filter: 'strict'
+      }
       { name: 'embed', model: 'text-embedding-3-large', version: '1', sku: 'Standard', capacity: 350 }
       {
         name: 'gpt-5.1-ptu'
@@ -30,7 +37,14 @@ param accounts = {
     location: 'francecentral'
     priority: 2
     deployments: [
-      { name: 'gpt-5.1', model: 'gpt-5.1', version: '2025-11-13', sku: 'DataZoneStandard', capacity: 300, filter: 'strict' }
+      {
+        name: 'gpt-5.1'
+        model: 'gpt-5.1'
+        version: '2025-11-13'
+        sku: 'DataZoneStandard'
+        capacity: 300
+        filter: 'strict'
+      }
       { name: 'embed', model: 'text-embedding-3-large', version: '1', sku: 'Standard', capacity: 350 }
       { name: 'overflow', model: 'gpt-5.1', version: '2025-11-13', sku: 'GlobalStandard', capacity: 100, routed: false }
       {

@@ -6,7 +6,10 @@ param principalId string
 param retentionDays int
 param dailyCap int
 
-var metricsPublisher = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '3913510d-42f4-4e42-8a64-420c390055eb')
+var metricsPublisher = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '3913510d-42f4-4e42-8a64-420c390055eb'
+)
 
 resource logs 'Microsoft.OperationalInsights/workspaces@2025-02-01' = {
   name: 'log-${token}'

@@ -2,7 +2,10 @@
 param name string
 param principalId string
 
-var openAiUser = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '5e0bd9bd-7b93-4f28-af87-19fc36ad61bd')
+var openAiUser = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '5e0bd9bd-7b93-4f28-af87-19fc36ad61bd'
+)
 
 resource account 'Microsoft.CognitiveServices/accounts@2025-06-01' existing = {
   name: name

@@ -16,7 +16,10 @@ param vaultName string
 param restore bool
 param workspaceId string
 
-var openAiUser = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '5e0bd9bd-7b93-4f28-af87-19fc36ad61bd')
+var openAiUser = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '5e0bd9bd-7b93-4f28-af87-19fc36ad61bd'
+)
 var filters = filter(items(contentFilters), f => length(filter(deployments, d => (d.?filter ?? '') == f.key)) > 0)
 
 resource account 'Microsoft.CognitiveServices/accounts@2025-06-01' = {

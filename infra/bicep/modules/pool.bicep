@@ -1,6 +1,9 @@
 // The map of accounts as the document that Spillway reads: one backend for each deployment. Makes nothing.
-param accounts array
-param accountNames array
+import { account } from 'types.bicep'
+
+@description('The map of accounts as items() lists it.')
+param accounts { key: string, value: account }[]
+param accountNames string[]
 param openAiSuffix string
 param identityClientId string
 param extraBackends array
@@ -17,7 +20,7 @@ var routed = flatten(map(
       key: a.key
       accountName: accountNames[i]
       deployment: d
-      home: contains(regionTable, a.value.location) ? regionTable[a.value.location] : { geography: '', zone: '' }
+      home: regionTable[?a.value.location] ?? { geography: '', zone: '' }
     })
 ))
 
@@ -38,9 +41,9 @@ var backends = map(
       }
       contains(r.deployment.sku, 'Provisioned') ? { capacity: 'provisioned' } : {}
       (r.account.?stateful ?? false) ? { stateful: true } : {}
-      contains(r.account, 'priorityIn') ? { priorityIn: r.account.priorityIn } : {}
-      contains(r.account, 'geography')
-        ? { geography: r.account.geography }
+      r.account.?priorityIn == null ? {} : { priorityIn: r.account.?priorityIn }
+      r.account.?geography != null
+        ? { geography: r.account.?geography }
         : startsWith(r.deployment.sku, 'Global')
             ? { geography: 'global' }
             : startsWith(r.deployment.sku, 'DataZone')

@@ -18,8 +18,12 @@ param storageSku string
 param settings object
 @secure()
 param secrets object
+@description('Names in secrets that go to the vault.')
+param secretNames string[]
 @description('Keys of the accounts whose key lies in the vault.')
 param keySettings array
+@description('Whether there is a vault. vaultUri is only known once it is made, and decides nothing.')
+param hasVault bool
 param vaultUri string
 param isolated bool
 param addressSpace string
@@ -30,13 +34,13 @@ param stateId string
 @description('Services of the state account in use: table, blob.')
 param stateGroups array
 param vaultId string
+param hasFrontDoor bool
 param frontDoorId string
 param closed bool
 param frontDoorPrivateLink bool
 param allowedIpRanges array
 
 var flex = plan == 'flex'
-var hasVault = !empty(vaultUri)
 var storageSuffix = environment().suffixes.storage
 var zones = {
   blob: 'privatelink.blob.${storageSuffix}'
@@ -50,7 +54,8 @@ var zoneList = !isolated ? [] : hasVault ? items(zones) : filter(items(zones), z
 var secretSettings = hasVault
   ? toObject(
       items(secrets),
-      s => s.key,
+      s =>
+        contains(secretNames, s.key) ? s.key : fail('Name ${s.key} in secretNames: only then does it go to the vault.'),
       s => '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/${toLower(replace(s.key, '_', '-'))})'
     )
   : secrets
@@ -75,7 +80,7 @@ var allSettings = union(
   secretSettings
 )
 
-var frontDoorRule = empty(frontDoorId) || frontDoorPrivateLink
+var frontDoorRule = !hasFrontDoor || frontDoorPrivateLink
   ? []
   : [
       {

@@ -3,13 +3,14 @@ param name string
 param location string
 param tags object
 param principalId string
-@secure()
-param secrets object
 param isolated bool
 param purgeProtection bool
 param workspaceId string
 
-var secretsUser = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '4633458b-17de-408a-b874-0445c86b69e6')
+var secretsUser = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '4633458b-17de-408a-b874-0445c86b69e6'
+)
 
 resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
   name: name
@@ -33,15 +34,6 @@ resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
     }
   }
 }
-
-// An empty value makes the reference only: somebody else puts the secret there.
-resource values 'Microsoft.KeyVault/vaults/secrets@2024-11-01' = [
-  for secret in filter(items(secrets), s => !empty(s.value)): {
-    parent: vault
-    name: toLower(replace(secret.key, '_', '-'))
-    properties: { value: secret.value }
-  }
-]
 
 resource reader 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(vault.id, principalId, secretsUser)

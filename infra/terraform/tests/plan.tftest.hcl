@@ -64,3 +64,47 @@ run "rejects_private_link_without_premium" {
   }
   expect_failures = [var.front_door_private_link]
 }
+
+run "rejects_an_account_with_the_name_of_an_endpoint" {
+  command = plan
+  variables {
+    accounts = { packages = { location = "swedencentral", deployments = [{ name = "d", model = "m", version = "1", sku = "Standard", capacity = 1 }] } }
+  }
+  expect_failures = [var.accounts]
+}
+
+run "rejects_two_backends_of_one_name" {
+  command = plan
+  variables {
+    accounts = { a = { location = "swedencentral", deployments = [{ name = "b-c", model = "m", version = "1", sku = "Standard", capacity = 1 }] }, "a-b" = { location = "swedencentral", deployments = [{ name = "c", model = "m", version = "1", sku = "Standard", capacity = 1 }] } }
+  }
+  expect_failures = [var.accounts]
+}
+
+run "rejects_entra_without_a_tenant" {
+  command = plan
+  variables {
+    auth         = "entra"
+    entra_tenant = ""
+  }
+  expect_failures = [var.auth]
+}
+
+run "rejects_zones_on_storage_without" {
+  command = plan
+  variables {
+    zone_redundant = true
+    storage_sku    = "Standard_LRS"
+  }
+  expect_failures = [var.zone_redundant]
+}
+
+run "rejects_a_domain_that_is_its_zone" {
+  command = plan
+  variables {
+    front_door    = "Premium"
+    custom_domain = "contoso.com"
+    dns_zone      = "contoso.com"
+  }
+  expect_failures = [var.dns_zone]
+}

@@ -37,6 +37,10 @@ func (t *Template) eval(e Expr, scope env) Value {
 		if taken {
 			return t.eval(e.Then, scope)
 		}
+		if refuses(e.Else) {
+			t.eval(e.Else, scope) // says why; the rest is worked out as if it did not
+			return t.eval(e.Then, scope)
+		}
 		return t.eval(e.Else, scope)
 	case *Call:
 		return t.call(e, scope)

@@ -10,6 +10,7 @@ func functionTable() map[string]function {
 		"empty":                   {1, 1, empty},
 		"endsWith":                {2, 2, endsWith},
 		"environment":             {0, 0, environment},
+		"fail":                    {1, 1, func(c call) (Value, string) { return nil, "refuses: " + c.text(0) }},
 		"filter":                  {2, 2, filter},
 		"first":                   {1, 1, first},
 		"flatten":                 {1, 1, flatten},

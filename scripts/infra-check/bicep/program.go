@@ -61,9 +61,18 @@ func (p *Program) Unvisited() {
 }
 
 func (p *Program) visit(e Expr, taken bool) {
+	if t, ok := e.(*Ternary); ok && refuses(t.Else) {
+		return // a refusal is no branch that an example could take
+	}
 	if taken {
 		p.seen[e] |= 1
 	} else {
 		p.seen[e] |= 2
 	}
+}
+
+// refuses tells whether an expression is a call of fail().
+func refuses(e Expr) bool {
+	c, ok := e.(*Call)
+	return ok && c.Base == nil && c.Name == "fail"
 }

@@ -55,7 +55,7 @@ func wiring() []Mutant {
 		{"wrong number of arguments", mainB, "uniqueString(subscription().id, environmentName, location)", "uniqueString()", "bicep-names"},
 		{"parameter never used", pool, "param options object", "param options object\nparam unused string = ''", "bicep-names"},
 		{"variable declared twice", pool, "var backends =", "var routed = []\nvar backends =", "bicep-names"},
-		{"variable in a circle", stamp, "var hasVault = !empty(vaultUri)", "var hasVault = zoneList == []", "bicep-names"},
+		{"variable in a circle", stamp, "var storageSuffix = environment().suffixes.storage", "var storageSuffix = zones.blob", "bicep-names"},
 		{"optional member read as if it were always there", mainB, "keyAuth: a.value.?keyAuth ?? false", "keyAuth: a.value.keyAuth", "bicep-names"},
 		{"import of a type that is not exported", openai, "import { contentFilter, deployment }", "import { contentFilters, deployment }", "bicep-names"},
 		{"file to load is not there", "infra/bicep/modules/alerts.bicep", "alert-budget.kql", "alert-budgets.kql", "bicep-body"},
@@ -67,6 +67,11 @@ func wiring() []Mutant {
 		{"branch that no example takes", flex, "zoneRedundant: zoneRedundant", "zoneRedundant: maximumInstances > 5000 ? true : zoneRedundant", "bicep-coverage"},
 		{"comparison of a number with a text", flex, "alwaysReady == 0", "alwaysReady < '1'", "bicep-body"},
 		{"subnet outside its network", network, "cidrSubnet(addressSpace, 24, 1)", "cidrSubnet(addressSpace, 24, 9)", "bicep-body"},
+		{"account with the name of an endpoint", "infra/bicep/examples/minimum.bicepparam", "  sweden: {", "  packages: {", "bicep-body"},
+		{"spillover to another kind of deployment", "infra/bicep/examples/ptu-payg.bicepparam", "spillover: 'overflow'", "spillover: 'gpt-5.1'", "bicep-body"},
+		{"Private Link on the Standard sku", "infra/bicep/examples/locked-down.bicepparam", "frontDoor = 'Premium'", "frontDoor = 'Standard'", "bicep-body"},
+		{"domain outside its zone", "infra/bicep/examples/multi-region.bicepparam", "dnsZone = 'contoso.com'", "dnsZone = 'contoso.net'", "bicep-body"},
+		{"secret without a name", "infra/bicep/examples/ptu-payg.bicepparam", "SEARCH_KEY: readEnvironmentVariable", "OTHER_KEY: readEnvironmentVariable", "bicep-body"},
 		{"output declared as another type", state, "output id string = storage.id", "output id int = 'x'", "bicep-wiring"},
 	}
 }

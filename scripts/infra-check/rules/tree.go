@@ -21,6 +21,7 @@ func Tree(root string, out *finding.List) {
 	t.azd()
 	t.queries()
 	t.readme()
+	t.endpointsWait()
 }
 
 type tree struct {
@@ -144,5 +145,15 @@ func (t tree) readme() {
 		if !bytes.Contains(page, []byte("`"+string(m[1])+"`")) {
 			t.out.Add("rule-files", "infra/README.md", "says nothing of the output %s", m[1])
 		}
+	}
+}
+
+var waitingID = regexp.MustCompile(`(?s)output "id" \{[^}]*depends_on\s*=\s*\[[^]]*azurerm_cognitive_deployment\.this[^]]*azapi_resource\.spilling`)
+
+// endpointsWait: Azure refuses a private endpoint while a deployment of the account is being written. In Bicep the module's outputs wait by themselves.
+func (t tree) endpointsWait() {
+	const name = "infra/terraform/modules/openai/main.tf"
+	if !waitingID.Match(t.read(name)) {
+		t.out.Add("rule-serial", name, "output id must depend on the deployments: private endpoints would not wait for them")
 	}
 }

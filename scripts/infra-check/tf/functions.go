@@ -26,6 +26,7 @@ func (p *Program) functionTable() map[string]function.Function {
 			"jsondecode": stdlib.JSONDecodeFunc, "jsonencode": stdlib.JSONEncodeFunc, "keys": stdlib.KeysFunc, "length": length(),
 			"lookup": stdlib.LookupFunc, "lower": stdlib.LowerFunc, "max": stdlib.MaxFunc, "merge": stdlib.MergeFunc, "min": stdlib.MinFunc,
 			"regex": stdlib.RegexFunc, "replace": stdlib.ReplaceFunc, "slice": stdlib.SliceFunc, "split": stdlib.SplitFunc,
+			"endswith":    texts(func(a []string) string { return fmt.Sprint(strings.HasSuffix(a[0], a[1])) }, cty.Bool, 2),
 			"startswith":  texts(func(a []string) string { return fmt.Sprint(strings.HasPrefix(a[0], a[1])) }, cty.Bool, 2),
 			"strcontains": texts(func(a []string) string { return fmt.Sprint(strings.Contains(a[0], a[1])) }, cty.Bool, 2),
 			"substr":      stdlib.SubstrFunc, "upper": stdlib.UpperFunc, "values": stdlib.ValuesFunc,

@@ -62,6 +62,8 @@ resource "azurerm_cognitive_account" "this" {
 
   timeouts {
     create = "60m"
+    update = "60m"
+    delete = "60m"
   }
 }
 
@@ -105,6 +107,8 @@ resource "azurerm_cognitive_deployment" "this" {
 
   timeouts {
     create = "60m"
+    update = "60m"
+    delete = "60m"
   }
 
   depends_on = [azurerm_cognitive_account_rai_policy.this]
@@ -137,6 +141,8 @@ resource "azapi_resource" "spilling" {
 
   timeouts {
     create = "60m"
+    update = "60m"
+    delete = "60m"
   }
 
   depends_on = [azurerm_cognitive_deployment.this]
@@ -183,4 +189,6 @@ resource "azurerm_monitor_diagnostic_setting" "audit" {
 output "id" {
   value       = local.id
   description = "Target of private endpoints."
+  # Azure refuses an endpoint while a deployment of the account is being written.
+  depends_on = [azurerm_cognitive_deployment.this, azapi_resource.spilling]
 }
