@@ -1,0 +1,53 @@
+package scripttest
+
+import (
+	"path/filepath"
+	"testing"
+)
+
+func TestProveRefusesWhatCannotBeMeant(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake)
+	for _, args := range [][]string{
+		{},
+		{"--local", "--environment", "demo", "--location", "x"},
+		{"--address", "http://127.0.0.1:1", "--environment", "demo"},
+		{"--environment", "demo"},
+		{"--environment", "de'mo", "--location", "x"},
+		{"--local", "--model", `a"b`},
+		{"--local", "--load", "many"},
+	} {
+		r := d.Script("", "prove.sh", args...)
+		wantStatus(t, r, 2)
+		wantCalls(t, r.Calls, nil)
+	}
+}
+
+// What prove.sh destroys at its end is what it has deployed.
+func TestProveLeavesAnInstallationThatIsThereAlready(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, installation()...)
+	r := d.Script("", "prove.sh", "--environment", "demo", "--location", "x", "--yes", "--transcript", filepath.Join(d.dir, "transcript.txt"))
+	wantStatus(t, r, 1)
+	wantWords(t, r, "the installation demo is there already")
+	wantCalls(t, r.changing(), nil)
+}
+
+func TestProveCleansUpAfterADeploymentThatFailed(t *testing.T) {
+	t.Parallel()
+	replies := append([]any{
+		Marked(Reply("group list", []any{}), "!deployed"), Reply("provider register", nil),
+		Marked(Reply("deployment sub create", nil), "+deployed"), Refusal("functionapp deployment source config-zip", "the site is starting"),
+	}, deployed("http://127.0.0.1:1", "flex", 1)...)
+	d := NewDesk(t, fake, append(replies, installation()...)...)
+	d.Set("TEAM_A_KEY=" + consumerKey)
+	d.Set("SPILLWAY_OPERATOR_KEY=" + operatorKey)
+	d.Set("GO=true") // nothing is packaged
+	r := d.Script("", "prove.sh", "--environment", "demo", "--location", "x", "--yes", "--transcript", filepath.Join(d.dir, "transcript.txt"))
+	wantStatus(t, r, 1)
+	wantWords(t, r, "it was not deployed")
+	calls := r.changing()
+	wantCalls(t, calls[len(calls)-5:], []string{
+		"az group delete --name rg-demo --yes --output none", "az group delete --name rg-demo-2 --yes --output none", purgeOwnSweden, purgeOwnEast, "az deployment sub delete --name spillway-demo --output none",
+	})
+}
