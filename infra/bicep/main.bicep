@@ -121,6 +121,9 @@ param keyVault bool = false
 
 param purgeProtection bool = true
 
+@description('Brings back a soft-deleted vault of the same name. True for one deployment only.')
+param recoverVault bool = false
+
 @description('Virtual network, private endpoints for accounts, state, packages and vault; their public addresses refuse everything.')
 param privateNetwork bool = false
 
@@ -402,6 +405,7 @@ module vault 'modules/vault.bicep' = if (hasVault) {
     principalId: identity.outputs.principalId
     isolated: privateNetwork
     purgeProtection: purgeProtection
+    recover: recoverVault
     workspaceId: diagnostics ? monitor.outputs.workspaceId : ''
   }
 }
@@ -449,6 +453,7 @@ module created 'modules/openai.bicep' = [
       principalId: identity.outputs.principalId
       operatorId: principalId
       operatorType: principalType
+      stateful: a.value.?stateful ?? false
       isolated: privateNetwork
       keyAuth: a.value.?keyAuth ?? false
       vaultName: hasVault ? vault!.outputs.name : ''
@@ -465,6 +470,7 @@ module adopted 'modules/openai-existing.bicep' = [
     params: {
       name: accountNames[i]
       principalId: identity.outputs.principalId
+      stateful: a.value.?stateful ?? false
     }
   }
 ]
@@ -605,6 +611,31 @@ output AZURE_OPENAI_ACCOUNTS array = accountNames
 output AZURE_FRONT_DOOR_ID string = hasFrontDoor ? edge!.outputs.frontDoorId : ''
 output CUSTOM_DOMAIN_VALIDATION string = hasFrontDoor ? routes!.outputs.validationToken : ''
 output DNS_NAME_SERVERS array = hasFrontDoor ? routes!.outputs.nameServers : []
+// All of it in one value: the case of an output's name may change on its way through a subscription's deployments, that of a member does not.
+output spillway object = {
+  location: location
+  tenantId: tenant().tenantId
+  resourceGroups: map(regions, (region, i) => '${firstGroup}${suffixes[i]}')
+  functionApps: map(regions, (region, i) => 'func-${token}${suffixes[i]}')
+  plan: plan
+  packageContainers: map(
+    regions,
+    (region, i) =>
+      'https://st${token}${replace(suffixes[i], '-', '')}.blob.${environment().suffixes.storage}/app-package'
+  )
+  stateAccount: state.outputs.name
+  keyVault: hasVault ? vault!.outputs.name : ''
+  workspaceId: monitor.outputs.workspaceId
+  clientId: identity.outputs.clientId
+  openAiAccounts: accountNames
+  frontDoorId: hasFrontDoor ? edge!.outputs.frontDoorId : ''
+  customDomainValidation: hasFrontDoor ? routes!.outputs.validationToken : ''
+  dnsNameServers: hasFrontDoor ? routes!.outputs.nameServers : []
+  address: address
+  baseUrl: '${address}/openai/v1'
+  config: document.outputs.config
+}
+
 output SPILLWAY_ADDRESS string = address
 output SPILLWAY_BASE_URL string = '${address}/openai/v1'
 output SPILLWAY_CONFIG object = document.outputs.config

@@ -86,6 +86,29 @@ output "DNS_NAME_SERVERS" {
   description = "Name servers of the zone, to be entered at the registrar."
 }
 
+output "spillway" {
+  value = {
+    location               = var.location
+    tenantId               = azurerm_user_assigned_identity.this.tenant_id
+    resourceGroups         = [for i, region in local.regions : "${local.first_group}${local.suffixes[i]}"]
+    functionApps           = local.stamps[*].site_name
+    plan                   = var.plan
+    packageContainers      = local.stamps[*].package_container
+    stateAccount           = module.state.name
+    keyVault               = local.vault ? module.vault[0].name : ""
+    workspaceId            = module.monitor.workspace_id
+    clientId               = azurerm_user_assigned_identity.this.client_id
+    openAiAccounts         = values(local.account_names)
+    frontDoorId            = local.front_door ? module.edge[0].front_door_id : ""
+    customDomainValidation = local.front_door ? module.routes[0].validation_token : ""
+    dnsNameServers         = local.front_door ? module.routes[0].name_servers : []
+    address                = local.address
+    baseUrl                = "${local.address}/openai/v1"
+    config                 = module.pool.config
+  }
+  description = "All of it in one value, with the same members as in Bicep."
+}
+
 output "SPILLWAY_ADDRESS" {
   value       = local.address
   description = "Where callers come in."

@@ -31,9 +31,9 @@ var managedRules = [
     ]
   }
   {
+    // No action for the whole set: it would block what the set calls unknown bots, and every SDK is one.
     ruleSetType: 'Microsoft_BotManagerRuleSet'
     ruleSetVersion: '1.1'
-    ruleSetAction: 'Block'
   }
 ]
 var floodRule = {

@@ -10,6 +10,8 @@ param contentFilters { *: contentFilter[] }
 param principalId string
 param operatorId string
 param operatorType string
+@description('Files, batches and vector stores live here.')
+param stateful bool
 param isolated bool
 param keyAuth bool
 param vaultName string
@@ -19,6 +21,10 @@ param workspaceId string
 var openAiUser = subscriptionResourceId(
   'Microsoft.Authorization/roleDefinitions',
   '5e0bd9bd-7b93-4f28-af87-19fc36ad61bd'
+)
+var openAiContributor = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  'a001fd3d-188f-4b5d-821b-7da978bf7442'
 )
 var filters = filter(items(contentFilters), f => length(filter(deployments, d => (d.?filter ?? '') == f.key)) > 0)
 
@@ -83,6 +89,17 @@ resource user 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: account
   properties: {
     roleDefinitionId: openAiUser
+    principalId: principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+// Files, batches and vector stores: OpenAI User may not write them.
+resource files 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (stateful) {
+  name: guid(account.id, principalId, openAiContributor)
+  scope: account
+  properties: {
+    roleDefinitionId: openAiContributor
     principalId: principalId
     principalType: 'ServicePrincipal'
   }

@@ -72,6 +72,8 @@ var allSettings = union(
     AzureWebJobsStorage__clientId: identity.clientId
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.clientId};Authorization=AAD'
     AZURE_CLIENT_ID: identity.clientId
+    // Without it the host's welcome page answers at /.
+    AzureWebJobsDisableHomepage: 'true'
     SPILLWAY_STATE__credential: 'managedidentity'
     SPILLWAY_STATE__clientId: identity.clientId
   },

@@ -5,6 +5,7 @@ param tags object
 param principalId string
 param isolated bool
 param purgeProtection bool
+param recover bool
 param workspaceId string
 
 var secretsUser = subscriptionResourceId(
@@ -17,6 +18,7 @@ resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
   location: location
   tags: tags
   properties: {
+    createMode: recover ? 'recover' : 'default'
     tenantId: tenant().tenantId
     sku: {
       family: 'A'

@@ -16,6 +16,14 @@ param accounts = {
       { name: 'anywhere', model: 'gpt-5.4-mini', version: '2026-03-17', sku: 'GlobalProvisionedManaged', capacity: 1 }
     ]
   }
+  shared: {
+    location: 'westus'
+    stateful: true
+    existing: { resourceGroup: 'rg-shared', name: 'contoso-files' }
+    deployments: [
+      { name: 'batch', model: 'gpt-5.1', version: '2025-11-13', sku: 'GlobalStandard', capacity: 1 }
+    ]
+  }
   home: {
     location: 'westus'
     deployments: [
@@ -33,3 +41,4 @@ param diagnostics = false
 param auth = 'none'
 param openAiSuffix = 'openai.azure.com'
 param restoreAccounts = true
+param recoverVault = true

@@ -14,6 +14,14 @@ accounts = {
       { name = "anywhere", model = "gpt-5.4-mini", version = "2026-03-17", sku = "GlobalProvisionedManaged", capacity = 1 },
     ]
   }
+  shared = {
+    location = "westus"
+    stateful = true
+    existing = { resource_group = "rg-shared", name = "contoso-files" }
+    deployments = [
+      { name = "batch", model = "gpt-5.1", version = "2025-11-13", sku = "GlobalStandard", capacity = 1 },
+    ]
+  }
   home = {
     location = "westus"
     deployments = [

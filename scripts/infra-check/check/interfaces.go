@@ -8,7 +8,7 @@ import (
 )
 
 // onlyBicep and onlyTerraform are the parameters that one language alone has, with the reason in infra/README.md.
-func onlyBicep() []string     { return []string{"restoreAccounts", "secretNames"} }
+func onlyBicep() []string     { return []string{"restoreAccounts", "recoverVault", "secretNames"} }
 func onlyTerraform() []string { return []string{"subscription_id", "purge_accounts_on_destroy"} }
 
 // interfaces compares names and defaults of the parameters.

@@ -14,6 +14,7 @@ func security() []Mutant {
 		{"vault with access policies", vault, "enableRbacAuthorization: true", "enableRbacAuthorization: false", "rule-security"},
 		{"account without subdomain", openai, "customSubDomainName: name", "customSubDomainName: key", "rule-security"},
 		{"a wider role: Cognitive Services Contributor", openai, "5e0bd9bd-7b93-4f28-af87-19fc36ad61bd", "25fbc0a9-bd7c-42a3-aa1a-3b75d497ee68", "rule-roles"},
+		{"files without their role", openai, "if (stateful)", "if (stateful && false)", "rule-roles"},
 		{"role on the resource group", openai, "  name: guid(account.id, principalId, openAiUser)\n  scope: account\n", "  name: guid(account.id, principalId, openAiUser)\n", "rule-roles"},
 		{"table role on the account of packages", "infra/bicep/modules/packages.bicep", "b7e6dc6d-f1e8-4753-8033-0f276bb0955b", "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "rule-roles"},
 		{"one digit wrong in a role", vault, "4633458b-17de-408a-b874-0445c86b69e6", "4633458b-17de-408a-b874-0445c86b69e7", "rule-roles"},

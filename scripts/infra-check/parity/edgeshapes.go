@@ -124,6 +124,10 @@ func tfManaged(v any) any {
 	for _, row := range rows {
 		r, _ := row.([]any)
 		r[3] = eachItem(r[3], "match_variable", "operator", "selector")
+		// The provider asks for an action of the whole set where Bicep gives none: logging is the one that refuses nobody.
+		if r[0] == "Microsoft_BotManagerRuleSet" && r[2] == "Log" {
+			r[2] = nil
+		}
 	}
 	return emptyToList(rows)
 }

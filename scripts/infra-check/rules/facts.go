@@ -99,6 +99,7 @@ func narrow() map[string]string {
 		"ba92f5b4-2d11-453d-a403-e96b0029c9fe": "Microsoft.Storage/storageAccounts/blobServices/containers", // Storage Blob Data Contributor
 		"0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": "Microsoft.Storage/storageAccounts",                         // Storage Table Data Contributor
 		"5e0bd9bd-7b93-4f28-af87-19fc36ad61bd": "Microsoft.CognitiveServices/accounts",                      // Cognitive Services OpenAI User
+		filesRole:                              "Microsoft.CognitiveServices/accounts",                      // Cognitive Services OpenAI Contributor
 		"3913510d-42f4-4e42-8a64-420c390055eb": "Microsoft.Insights/components",                             // Monitoring Metrics Publisher
 		"4633458b-17de-408a-b874-0445c86b69e6": "Microsoft.KeyVault/vaults",                                 // Key Vault Secrets User
 	}
@@ -144,9 +145,17 @@ func (c checker) roles() {
 	})
 }
 
-func (c checker) needRole(role, on string) {
+// filesRole is Cognitive Services OpenAI Contributor: files and batches need it, so only accounts that are stateful have it.
+const filesRole = "a001fd3d-188f-4b5d-821b-7da978bf7442"
+
+func (c checker) hasRole(role, on string) bool {
 	identity := "«Microsoft.ManagedIdentity/userAssignedIdentities/id-tokentokentok.properties.principalId»"
-	if _, ok := c.inv["role "+role+" for "+identity+" on «"+on+".id»"]; !ok {
+	_, ok := c.inv["role "+role+" for "+identity+" on «"+on+".id»"]
+	return ok
+}
+
+func (c checker) needRole(role, on string) {
+	if !c.hasRole(role, on) {
 		c.say("rule-roles", "the identity has no role %s on %s", role, on)
 	}
 }

@@ -22,6 +22,7 @@ type backend struct {
 	Endpoint    string          `json:"endpoint"`
 	Deployments json.RawMessage `json:"deployments"`
 	Priority    *int            `json:"priority"` // 1 when it is not written
+	Stateful    bool            `json:"stateful"`
 	Auth        struct {
 		Mode     string `json:"mode"`
 		ClientID string `json:"clientId"`
@@ -67,6 +68,10 @@ func (c checker) backend(site string, b backend, settings map[string]string) {
 	account, isAzure := strings.CutSuffix(host, ".openai.azure.com")
 	if _, made := c.inv["Microsoft.CognitiveServices/accounts "+account]; !isAzure || !made {
 		return
+	}
+	on := "Microsoft.CognitiveServices/accounts/" + account
+	if has := c.hasRole(filesRole, on); has != b.Stateful {
+		c.say("rule-roles", "backend %s: stateful is %t, and the role for files is given: %t", b.Name, b.Stateful, has)
 	}
 	var names map[string]string
 	if json.Unmarshal(b.Deployments, &names) != nil {

@@ -20,7 +20,7 @@ func KnownSettings() []string {
 // always are the settings without which the app does not work, or works with a key.
 func always() []string {
 	return []string{
-		"AzureWebJobsStorage__accountName", "AzureWebJobsStorage__credential", "AzureWebJobsStorage__clientId", "AZURE_CLIENT_ID",
+		"AzureWebJobsStorage__accountName", "AzureWebJobsStorage__credential", "AzureWebJobsStorage__clientId", "AZURE_CLIENT_ID", "AzureWebJobsDisableHomepage",
 		"APPLICATIONINSIGHTS_CONNECTION_STRING", "APPLICATIONINSIGHTS_AUTHENTICATION_STRING", "SPILLWAY_CONFIG", "SPILLWAY_AUTH",
 		"SPILLWAY_STATE__tableServiceUri", "SPILLWAY_STATE__credential", "SPILLWAY_STATE__clientId",
 	}

@@ -155,6 +155,15 @@ resource "azurerm_role_assignment" "user" {
   principal_type     = "ServicePrincipal"
 }
 
+# Files, batches and vector stores: OpenAI User may not write them.
+resource "azurerm_role_assignment" "files" {
+  count              = var.account.stateful == true ? 1 : 0
+  scope              = local.id
+  role_definition_id = var.roles.open_ai_contributor
+  principal_id       = var.principal_id
+  principal_type     = "ServicePrincipal"
+}
+
 resource "azurerm_role_assignment" "operator" {
   count              = local.created && var.operator_id != "" ? 1 : 0
   scope              = local.id

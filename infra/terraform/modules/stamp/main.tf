@@ -25,8 +25,10 @@ locals {
       AzureWebJobsStorage__clientId             = var.identity.client_id
       APPLICATIONINSIGHTS_AUTHENTICATION_STRING = "ClientId=${var.identity.client_id};Authorization=AAD"
       AZURE_CLIENT_ID                           = var.identity.client_id
-      SPILLWAY_STATE__credential                = "managedidentity"
-      SPILLWAY_STATE__clientId                  = var.identity.client_id
+      # Without it the host's welcome page answers at /.
+      AzureWebJobsDisableHomepage = "true"
+      SPILLWAY_STATE__credential  = "managedidentity"
+      SPILLWAY_STATE__clientId    = var.identity.client_id
     },
     var.settings,
     local.account_key_settings,
