@@ -66,7 +66,7 @@ vuln: ## known vulnerabilities that the code reaches; VULNDB=file://... when off
 infra-check: ## templates and scripts of the deployment: fast tier, then Terraform with its providers when they are there
 	scripts/infra-check.sh
 
-# The part of infra-check that needs only Go: under a minute of CPU.
+# The part of infra-check that needs only Go: two to three minutes of CPU.
 infra-fast:
 	$(INSTALL) golangci-lint shfmt shellcheck
 	scripts/infra-check.sh --fast

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -109,8 +110,9 @@ func awaitsProbe(h *health.Health, now time.Time) bool {
 // Misconfigured returns the handler of a process whose configuration is invalid.
 // The Functions host does not restart a process after its third exit
 // (docs/functions-host.md#crashes), so the process listens and reports the
-// faults on /health/ready. The faults must not contain secrets.
-func Misconfigured(faults []string) http.Handler {
+// faults on /health/ready. The faults must not contain secrets. newID names a
+// request.
+func Misconfigured(faults []string, newID func() string) http.Handler {
 	refuse := func(w http.ResponseWriter, r *http.Request) {
 		apiErr := Error{
 			Status: http.StatusServiceUnavailable, Type: serverError, Code: "config_invalid",
@@ -119,7 +121,15 @@ func Misconfigured(faults []string) http.Handler {
 		apiErr.write(w, r)
 	}
 	r := chi.NewRouter()
-	r.Use(middleware.GetHead)
+	r.Use(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Request-Id", newID())
+			if path, err := canonical(r.URL.EscapedPath()); err == nil {
+				chi.RouteContext(r.Context()).RoutePath = strings.ToLower(path)
+			}
+			next.ServeHTTP(w, r)
+		})
+	}, middleware.GetHead)
 	r.NotFound(refuse)
 	r.MethodNotAllowed(refuse)
 	r.Get("/", (*Server)(nil).root)

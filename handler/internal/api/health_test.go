@@ -82,9 +82,9 @@ func TestHealthNeedsNoCredential(t *testing.T) {
 }
 
 func TestMisconfiguredReportsFaultsOnReadiness(t *testing.T) {
-	s := httptest.NewServer(api.Misconfigured([]string{`backends[0].endpoint: "x" is no URL.`}))
+	s := httptest.NewServer(api.Misconfigured([]string{`backends[0].endpoint: "x" is no URL.`}, func() string { return "req-1" }))
 	defer s.Close()
-	for path, want := range map[string]int{"/": 200, "/health/live": 200, "/health/ready": 503, chat: 503} {
+	for path, want := range map[string]int{"/": 200, "/health/live": 200, "/Health/Live": 200, "/health/ready": 503, "/health//Ready/": 503, chat: 503} {
 		req, _ := http.NewRequestWithContext(t.Context(), "GET", s.URL+path, nil)
 		res, err := http.DefaultTransport.RoundTrip(req)
 		if err != nil {
@@ -95,7 +95,10 @@ func TestMisconfiguredReportsFaultsOnReadiness(t *testing.T) {
 		if res.StatusCode != want {
 			t.Errorf("%s: %d, want %d", path, res.StatusCode, want)
 		}
-		if found := strings.Contains(string(body), "backends[0]"); found != (path == "/health/ready") {
+		if res.Header.Get("X-Request-Id") != "req-1" {
+			t.Errorf("%s has no request id: %v", path, res.Header)
+		}
+		if found := strings.Contains(string(body), "backends[0]"); found != strings.HasSuffix(strings.ToLower(strings.Trim(path, "/")), "ready") {
 			t.Errorf("%s: %s", path, body)
 		}
 	}

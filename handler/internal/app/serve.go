@@ -103,7 +103,7 @@ func serveInvalid(ctx context.Context, cfg *config.Config, log *slog.Logger, cau
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	return serveHTTP(ctx, listener, api.Misconfigured(faults), new(atomic.Bool))
+	return serveHTTP(ctx, listener, api.Misconfigured(faults, newRequestID), new(atomic.Bool))
 }
 
 // serveHTTP serves h until ctx is done. Then readiness fails, requests in

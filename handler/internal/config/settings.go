@@ -291,11 +291,12 @@ func (c *checker) patterns(name, text string) (all []*regexp.Regexp) {
 	return all
 }
 
-// collector is the address of an OpenTelemetry collector.
+// collector is the address of an OpenTelemetry collector. A wrong one is a
+// warning: telemetry never stops the gateway.
 func (c *checker) collector(name, text string) string {
 	u, err := url.Parse(text)
 	if text != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-		c.setting(name, "is no http or https URL", `Write for example "http://127.0.0.1:4318".`)
+		c.settingWarning(name, "is no http or https URL: nothing is exported", `Write for example "http://127.0.0.1:4318".`)
 		return ""
 	}
 	return text
