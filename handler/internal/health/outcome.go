@@ -40,6 +40,7 @@ type Outcome struct {
 	RawWait time.Duration // the wait as the backend sent it, for the log; 0 = it sent none
 	Limit   LimitKind     // with Throttled: which limit
 	Reason  string        // short, bounded vocabulary: "429 tokens", "503", "reset", "first token timeout", "in-stream 429"
+	Tokens  int64         // with Throttled: estimated size of the request that was refused; 0 = unknown
 	Signals Signals
 }
 
@@ -61,10 +62,13 @@ func NoSignals() Signals {
 // attempt began, so that the outcome does not count in a later one. The zero
 // Permit is for slot 0 with a circuit that was never written.
 type Permit struct {
+	ID              uint64 // of the attempt, unique in this process; 0 = its outcome is not reported
 	Slot            Slot
 	Incarnation     uint64
 	Epoch           uint64
-	SnapshotVersion uint64 // of the snapshot that the decision was made on
-	Probe           bool   // the one probe of the fleet: its lease must be checked just before the request is sent
-	LocalProbe      bool   // an uncoordinated probe: the table is unreachable
+	Began           time.Time // when the attempt was admitted
+	SnapshotVersion uint64    // of the snapshot that the decision was made on
+	Probe           bool      // the one probe of the fleet: its lease must be checked just before the request is sent
+	LocalProbe      bool      // a probe of a circuit that binds this instance alone
+	Trial           bool      // made in spite of an open circuit, because no other backend is left
 }
