@@ -96,6 +96,6 @@ func firstTokenTimeouts(cfg *config.Config) map[string]time.Duration {
 func classifyPolicy(cfg *config.Config) classify.Policy {
 	return classify.Policy{
 		DefaultWait: cfg.Throttle.DefaultWait, MaxWait: cfg.Throttle.MaxWait,
-		IgnoreWaits: !cfg.Throttle.AcceptRetryAfter, Failing: cfg.Failing.Match,
+		IgnoreWaits: !cfg.Document.Throttle.AcceptRetryAfter,
 	}
 }

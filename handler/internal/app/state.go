@@ -107,11 +107,7 @@ func newReplica(cfg *config.Config, onChange func(slot health.Slot, before, afte
 	}
 	return fleet.New(fleet.Config{
 		Store: store, Slots: cfg.Slots, Instance: cfg.Settings.Instance, Breaker: cfg.Breaker, Refresh: cfg.Settings.StateRefresh,
-		Throttle: health.ThrottlePolicy{
-			DefaultWait: cfg.Throttle.DefaultWait, MaxWait: cfg.Throttle.MaxWait,
-			LeaveAt: health.LeaveAt{Utilization: cfg.Throttle.Utilization, RemainingTokens: cfg.Throttle.RemainingTokens},
-		},
-		OnChange: onChange,
+		Throttle: cfg.Throttle, OnChange: onChange,
 	}), nil
 }
 

@@ -66,6 +66,7 @@ type Pool struct {
 	Affinity           Affinity
 	Fallbacks          []string
 	FirstToken         time.Duration // 0 = SPILLWAY_FIRST_TOKEN_TIMEOUT
+	Attempts           int           // how many backends one request tries at most; 0 = all of them
 	Hedge              Hedge
 	Price              usage.Price
 }

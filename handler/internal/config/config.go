@@ -22,12 +22,18 @@ type Config struct {
 	Resources []Resource         // by pool.Backend.Index
 	Pools     []balancer.Pool
 	Slots     []string // by health.Slot: "backend/model", "backend/*"
+
+	// By health.Slot: which deployment it is, whatever the document calls it, and
+	// the policies that hold for it.
+	Identities []string
+	Breakers   []health.BreakerPolicy
+	Throttles  []health.ThrottlePolicy
+
 	Consumers []consumer.Consumer
 	Keys      []Key
 	Entra     []Identity
 	Breaker   health.BreakerPolicy
-	Failing   StatusCodes // answers that are failures
-	Throttle  ThrottlePolicy
+	Throttle  health.ThrottlePolicy
 	Warnings  Faults // suspicious, but no reason not to start
 
 	index map[string]int // of a pool, by model name and alias
@@ -77,6 +83,5 @@ func (cfg *Config) resolve(d *document.Document, env map[string]string) {
 	cfg.pools(l)
 	cfg.consumers(l)
 	cfg.Breaker = breakerPolicy(&d.CircuitBreaker)
-	cfg.Failing = statusCodes(d.CircuitBreaker.StatusCodes)
 	cfg.Throttle = throttlePolicy(&d.Throttle)
 }

@@ -23,13 +23,28 @@ func (cfg *Config) Print(w io.Writer) error {
 	for i := range cfg.Pools {
 		cfg.printPool(p, &cfg.Pools[i])
 	}
-	p.line("breaker", "%d failures in %v, or %d %% of at least %d requests; open %v to %v; failures are %v",
-		cfg.Breaker.Failures, jsondoc.Duration(cfg.Breaker.Interval), cfg.Breaker.Percentage, cfg.Breaker.MinimumRequests,
-		jsondoc.Duration(cfg.Breaker.TripDuration), jsondoc.Duration(cfg.Breaker.MaxTripDuration), cfg.Failing)
+	cfg.printPolicies(p)
 	for i := range cfg.Consumers {
 		cfg.printConsumer(p, i)
 	}
 	return cmp.Or(p.err, t.Flush())
+}
+
+// printPolicies prints the pool's policies and those of the backends that have
+// their own.
+func (cfg *Config) printPolicies(p *printer) {
+	d := cfg.Document
+	p.line("breaker", "%v", d.CircuitBreaker)
+	p.line("throttle", "%v", d.Throttle)
+	for i := range d.Backends {
+		b := &d.Backends[i]
+		if b.CircuitBreaker != nil {
+			p.line("breaker of "+b.Name, "%v", d.BreakerOf(b))
+		}
+		if b.Throttle != nil {
+			p.line("throttle of "+b.Name, "%v", d.ThrottleOf(b))
+		}
+	}
 }
 
 // printer keeps the first error.
@@ -93,6 +108,9 @@ func (cfg *Config) printPool(p *printer, from *balancer.Pool) {
 	words := []string{[...]string{"weighted", "round-robin", "least-busy", "lowest-latency"}[from.Strategy]}
 	if len(from.Aliases) > 0 {
 		words = append(words, "also "+strings.Join(from.Aliases, ", "))
+	}
+	if from.Attempts > 0 {
+		words = append(words, fmt.Sprintf("at most %d attempts", from.Attempts))
 	}
 	if len(from.Fallbacks) > 0 {
 		words = append(words, "falls back to "+strings.Join(from.Fallbacks, ", "))

@@ -2,7 +2,6 @@ package config
 
 import (
 	"cmp"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -35,11 +34,25 @@ func (cfg *Config) pools(l *document.Layout) {
 				continue
 			}
 			member := member(l, b, i, deployment)
-			member.Slot = health.Slot(len(cfg.Slots))
-			cfg.Slots = append(cfg.Slots, b.Name+"/"+cfg.Pools[p].Model)
+			member.Slot = cfg.addSlot(l.Document, b, deployment, cfg.Pools[p].Model)
 			cfg.Pools[p].Backends = append(cfg.Pools[p].Backends, member)
 		}
 	}
+}
+
+// addSlot appends a slot with its identity and policies. Of two slots with one
+// identity the second is told apart by its name.
+func (cfg *Config) addSlot(d *document.Document, b *document.Backend, deployment, model string) health.Slot {
+	name, id := b.Name+"/"+model, document.Identity(b, deployment, model)
+	if slices.Contains(cfg.Identities, id) {
+		id += " " + name
+	}
+	breaker, throttle := d.BreakerOf(b), d.ThrottleOf(b)
+	cfg.Slots = append(cfg.Slots, name)
+	cfg.Identities = append(cfg.Identities, id)
+	cfg.Breakers = append(cfg.Breakers, breakerPolicy(&breaker))
+	cfg.Throttles = append(cfg.Throttles, throttlePolicy(&throttle))
+	return health.Slot(len(cfg.Slots) - 1)
 }
 
 func member(l *document.Layout, b *document.Backend, index int, deployment string) balancer.Backend {
@@ -61,6 +74,7 @@ func poolOf(l *document.Layout, model string) balancer.Pool {
 		}[m.Strategy],
 		LatencySensitivity: time.Duration(m.LatencySensitivity),
 		FirstToken:         time.Duration(m.FirstTokenTimeout),
+		Attempts:           m.Attempts,
 		Hedge:              hedge(m.Hedge),
 	}
 	if m.Affinity == "none" {
@@ -154,6 +168,9 @@ type Resource struct {
 	HTTP2     bool
 
 	CallerHeader string // in its canonical form; "" = no backend learns who calls
+
+	Throttle    health.ThrottlePolicy
+	IgnoreWaits bool // a 429 always lasts Throttle.DefaultWait, whatever it asks
 }
 
 func (cfg *Config) resource(b *document.Backend, env map[string]string) Resource {
@@ -165,6 +182,8 @@ func (cfg *Config) resource(b *document.Backend, env map[string]string) Resource
 	if b.Kind == "openai" {
 		r.Kind = OpenAI
 	}
+	throttle := cfg.Document.ThrottleOf(b)
+	r.Throttle, r.IgnoreWaits = throttlePolicy(&throttle), !throttle.AcceptRetryAfter
 	switch r.Mode {
 	case APIKey:
 		r.Key = NewSecret(env[b.Auth.Setting])
@@ -229,67 +248,17 @@ func consumerOf(l *document.Layout, who *document.Consumer) consumer.Consumer {
 	return out
 }
 
-// ThrottlePolicy is what is done when a backend answers 429.
-type ThrottlePolicy struct {
-	AcceptRetryAfter bool
-	DefaultWait      time.Duration
-	MaxWait          time.Duration
-	Utilization      float64 // leave at this percentage of a provisioned deployment; 0 = never
-	RemainingTokens  float64 // leave when this share of the tokens per minute is left; 0 = never
-}
-
 func breakerPolicy(b *document.CircuitBreaker) health.BreakerPolicy {
 	return health.BreakerPolicy{
-		Failures: b.Failures, Interval: time.Duration(b.Interval),
-		Percentage: b.Percentage, MinimumRequests: b.MinimumRequests,
+		Failures: b.Failures, Interval: time.Duration(b.Interval), Percentage: b.Percentage,
 		TripDuration: time.Duration(b.TripDuration), MaxTripDuration: time.Duration(b.MaxTripDuration),
 	}
 }
 
-func throttlePolicy(t *document.Throttle) ThrottlePolicy {
-	out := ThrottlePolicy{
-		AcceptRetryAfter: t.AcceptRetryAfter,
-		DefaultWait:      time.Duration(t.DefaultWait), MaxWait: time.Duration(t.MaxWait),
-	}
+func throttlePolicy(t *document.Throttle) health.ThrottlePolicy {
+	out := health.ThrottlePolicy{DefaultWait: time.Duration(t.DefaultWait), MaxWait: time.Duration(t.MaxWait)}
 	if t.LeaveAt != nil && t.LeaveAt.Enabled {
-		out.Utilization, out.RemainingTokens = t.LeaveAt.Utilization, t.LeaveAt.RemainingTokens
+		out.LeaveAt = health.LeaveAt{Utilization: t.LeaveAt.Utilization, RemainingTokens: t.LeaveAt.RemainingTokens}
 	}
 	return out
-}
-
-// StatusCodes is a set of HTTP status codes. The zero StatusCodes is empty.
-type StatusCodes struct{ ranges [][2]int }
-
-// Match reports whether the code is in the set.
-func (s StatusCodes) Match(code int) bool {
-	for _, r := range s.ranges {
-		if r[0] <= code && code <= r[1] {
-			return true
-		}
-	}
-	return false
-}
-
-// String is the set as it is written.
-func (s StatusCodes) String() string {
-	var words []string
-	for _, r := range s.ranges {
-		word := strconv.Itoa(r[0])
-		if r[1] != r[0] {
-			word = fmt.Sprintf("%d-%d", r[0], r[1])
-		}
-		words = append(words, word)
-	}
-	return strings.Join(words, ", ")
-}
-
-// statusCodes reads what codes and ranges say; malformed ones are left out.
-func statusCodes(texts []string) StatusCodes {
-	var s StatusCodes
-	for _, text := range texts {
-		if r, ok := document.StatusRange(text); ok {
-			s.ranges = append(s.ranges, r)
-		}
-	}
-	return s
 }

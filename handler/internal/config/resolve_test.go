@@ -10,6 +10,7 @@ import (
 
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/health"
 )
 
 // loaded is the configuration of env with the document, or the test ends.
@@ -200,28 +201,76 @@ func TestConsumersAreResolved(t *testing.T) {
 
 func TestPolicyDefaults(t *testing.T) {
 	cfg := loaded(t, open, one(``))
-	b := cfg.Breaker
-	if b.Failures != 5 || b.Interval != 10*time.Second || b.Percentage != 50 || b.MinimumRequests != 20 || b.TripDuration != 10*time.Second || b.MaxTripDuration != 5*time.Minute {
-		t.Errorf("got %+v", b)
+	breaker := health.BreakerPolicy{Failures: 5, Interval: 10 * time.Second, Percentage: 50, TripDuration: 10 * time.Second, MaxTripDuration: 5 * time.Minute}
+	if diff := cmp.Diff([]health.BreakerPolicy{breaker}, cfg.Breakers); diff != "" {
+		t.Error(diff)
 	}
-	if want := (ThrottlePolicy{AcceptRetryAfter: true, DefaultWait: 10 * time.Second, MaxWait: 5 * time.Minute}); cfg.Throttle != want {
-		t.Errorf("got %+v, want %+v", cfg.Throttle, want)
+	throttle := health.ThrottlePolicy{DefaultWait: 10 * time.Second, MaxWait: 5 * time.Minute}
+	if diff := cmp.Diff([]health.ThrottlePolicy{throttle}, cfg.Throttles); diff != "" {
+		t.Error(diff)
 	}
-	for code, want := range map[int]bool{200: false, 407: false, 408: true, 409: false, 429: false, 499: false, 500: true, 599: true, 600: false} {
-		if got := cfg.Failing.Match(code); got != want {
-			t.Errorf("%d is a failure: %v, want %v", code, got, want)
-		}
+	if r := cfg.Resources[0]; r.IgnoreWaits || r.Throttle != throttle {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestBackendPoliciesOverrideThePools(t *testing.T) {
+	cfg := loaded(t, open, `{"circuitBreaker": {"failures": 7, "tripDuration": "20s"}, "throttle": {"maxWait": "2m", "acceptRetryAfter": false, "leaveAt": {"utilization": 90}}, "backends": [
+		{"name": "a", "endpoint": "https://a.openai.azure.com", "deployments": ["m", "n"], "circuitBreaker": {"failures": 2, "percentage": 20, "interval": "1m", "maxTripDuration": "24h"},
+		 "throttle": {"acceptRetryAfter": true, "defaultWait": "1s", "leaveAt": {"enabled": false}}},
+		{"name": "b", "endpoint": "https://b.openai.azure.com", "deployments": ["m"], "throttle": {"maxWait": "1m"}}]}`)
+	own := health.BreakerPolicy{Failures: 2, Interval: time.Minute, Percentage: 20, TripDuration: 20 * time.Second, MaxTripDuration: 24 * time.Hour}
+	pools := health.BreakerPolicy{Failures: 7, Interval: 10 * time.Second, Percentage: 50, TripDuration: 20 * time.Second, MaxTripDuration: 5 * time.Minute}
+	if diff := cmp.Diff([]health.BreakerPolicy{own, own, pools}, cfg.Breakers); diff != "" {
+		t.Error(diff)
+	}
+	first := health.ThrottlePolicy{DefaultWait: time.Second, MaxWait: 2 * time.Minute}
+	second := health.ThrottlePolicy{DefaultWait: 10 * time.Second, MaxWait: time.Minute, LeaveAt: health.LeaveAt{Utilization: 90, RemainingTokens: 0.02}}
+	if diff := cmp.Diff([]health.ThrottlePolicy{first, first, second}, cfg.Throttles); diff != "" {
+		t.Error(diff)
+	}
+	if cfg.Resources[0].IgnoreWaits || !cfg.Resources[1].IgnoreWaits || cfg.Resources[1].Throttle != second {
+		t.Errorf("got %+v", cfg.Resources)
+	}
+	if cfg.Slots[2] != "b/m" {
+		t.Errorf("slots are %v", cfg.Slots)
 	}
 }
 
 func TestLeaveAtCanBeDisabled(t *testing.T) {
-	on := loaded(t, open, two(`, "throttle": {"leaveAt": {"utilization": 90}}`)).Throttle
+	on := loaded(t, open, two(`, "throttle": {"leaveAt": {"utilization": 90}}`)).Throttle.LeaveAt
 	if on.Utilization != 90 || on.RemainingTokens != 0.02 {
 		t.Errorf("got %+v", on)
 	}
-	off := loaded(t, open, two(`, "throttle": {"leaveAt": {"enabled": false, "utilization": 90}}`)).Throttle
-	if off.Utilization != 0 || off.RemainingTokens != 0 {
+	off := loaded(t, open, two(`, "throttle": {"leaveAt": {"enabled": false, "utilization": 90}}`)).Throttle.LeaveAt
+	if off != (health.LeaveAt{}) {
 		t.Errorf("got %+v", off)
+	}
+}
+
+func TestIdentityIsTheDeploymentNotTheName(t *testing.T) {
+	cfg := loaded(t, open, `{"backends": [
+		{"name": "a", "endpoint": "HTTPS://Contoso.OpenAI.azure.com:443/", "deployments": {"gpt-4o": "GPT-4o-PTU"}},
+		{"name": "b", "endpoint": "https://gateway.contoso.com/Base/", "deployments": ["gpt-4o"]},
+		{"name": "c", "endpoint": "http://127.0.0.1:80"},
+		{"name": "d", "endpoint": "http://127.0.0.1"}]}`)
+	want := []string{
+		"https://contoso.openai.azure.com GPT-4o-PTU gpt-4o",
+		"https://gateway.contoso.com/Base gpt-4o gpt-4o",
+		"http://127.0.0.1 gpt-4o gpt-4o", "http://127.0.0.1  *",
+		"http://127.0.0.1 gpt-4o gpt-4o d/gpt-4o", "http://127.0.0.1  * d/*",
+	}
+	if diff := cmp.Diff(want, cfg.Identities); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAttemptsOfAModel(t *testing.T) {
+	cfg := loaded(t, open, two(`, "models": {"gpt-4o": {"attempts": 2}}`))
+	for _, p := range cfg.Pools {
+		if want := map[string]int{"gpt-4o": 2}[p.Model]; p.Attempts != want {
+			t.Errorf("%s has %d attempts, want %d", p.Model, p.Attempts, want)
+		}
 	}
 }
 

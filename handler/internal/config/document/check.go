@@ -16,13 +16,13 @@ func (r *Report) Check(d *Document, region string) {
 		r.checkBackend(jsondoc.Index("backends", i), &d.Backends[i])
 	}
 	r.checkDuplicates(d)
-	r.checkBreaker(&d.CircuitBreaker)
-	r.checkThrottle(&d.Throttle)
+	r.checkPolicies(d)
 	if r.servingUncertain() {
 		return
 	}
 	l := NewLayout(d, region)
 	r.checkModels(l)
+	r.checkIdentities(l)
 	r.checkConsumers(l)
 }
 
@@ -59,33 +59,6 @@ func (r *Report) checkDuplicates(d *Document) {
 	}
 	if drained && !r.Faults.Under("backends") {
 		r.Fault("backends", "are all drained: every weight is 0", "Give at least one backend a weight of 1 or more.")
-	}
-}
-
-func (r *Report) checkBreaker(b *CircuitBreaker) {
-	if b.MaxTripDuration < b.TripDuration {
-		r.Fault("circuitBreaker.maxTripDuration", b.MaxTripDuration.String()+" is shorter than tripDuration, which is "+b.TripDuration.String(), "Make it as long or longer.")
-	}
-	for i, text := range b.StatusCodes {
-		at := jsondoc.Index("circuitBreaker.statusCodes", i)
-		span, ok := StatusRange(text)
-		switch {
-		case !ok:
-		case span[0] > span[1]:
-			r.Fault(at, quoted(text)+" runs backwards", "Write the lower code first.")
-		case span[0] < 400 || span[1] > 599:
-			r.Fault(at, quoted(text)+" holds codes that are no errors", "Write codes from 400 to 599.")
-		case span[0] <= 429 && 429 <= span[1]:
-			r.Fault(at, quoted(text)+" holds 429, which is a throttle and never a failure", `Leave it out, for example "400-428" and "430-599": what happens on 429 is said under throttle.`)
-		case span[0] <= 400:
-			r.Warn(at, quoted(text)+" holds 400, which is the caller's own mistake: one bad caller could open the circuit for all", `Write "408" and "500-599" unless you are sure.`)
-		}
-	}
-}
-
-func (r *Report) checkThrottle(t *Throttle) {
-	if t.MaxWait < t.DefaultWait {
-		r.Fault("throttle.maxWait", t.MaxWait.String()+" is shorter than defaultWait, which is "+t.DefaultWait.String(), "Make it as long or longer.")
 	}
 }
 

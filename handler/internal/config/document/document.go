@@ -3,12 +3,7 @@
 // environment.
 package document
 
-import (
-	"strconv"
-	"strings"
-
-	"spillway/handler/internal/config/jsondoc"
-)
+import "spillway/handler/internal/config/jsondoc"
 
 // Document is the pool document as the operator wrote it, with the defaults
 // filled in. Fields are documented by their tags, which are also its schema.
@@ -17,28 +12,30 @@ type Document struct {
 	Schema         string         `json:"$schema" doc:"Where the JSON Schema is, for editors. Spillway does not read it."`
 	Backends       []Backend      `json:"backends" required:"yes" least:"1" example:"[{\"name\": \"payg\", \"endpoint\": \"https://contoso.openai.azure.com\"}]" also:"endpoints,model_list,targets" doc:"The Azure OpenAI resources (or OpenAI-compatible services) that requests are sent to."`
 	Models         []Model        `json:"models" keys:"^(\\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$" keysay:"a model name of at most 64 letters, digits, '.', '_' or '-', or \"*\" for any other model" doc:"How each model's backends are chosen. A model that is served by a backend needs no entry; \"*\" is every model that has no pool of its own."`
-	CircuitBreaker CircuitBreaker `json:"circuitBreaker" also:"breaker" doc:"When a failing backend is left alone. Failures are counted over all instances."`
+	CircuitBreaker CircuitBreaker `json:"circuitBreaker" also:"breaker" doc:"When a failing backend is left alone."`
 	Throttle       Throttle       `json:"throttle" also:"throttling" doc:"What is done when a backend answers 429."`
 	Consumers      []Consumer     `json:"consumers" also:"clients,keys" doc:"Who may call, and how much they may use."`
 }
 
 // Backend is one resource that requests are sent to.
 type Backend struct {
-	_            struct{}       `noun:"a backend" doc:"One Azure OpenAI resource, or one OpenAI-compatible service."`
-	Name         string         `json:"name" required:"yes" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$" say:"a name of at most 100 letters, digits, '.', '_' or '-'" example:"\"ptu-uksouth\"" also:"id" doc:"How logs, metrics, commands and the status page call it. Unique. Renaming a backend makes it a new one."`
-	Endpoint     string         `json:"endpoint" required:"yes" example:"\"https://contoso.openai.azure.com\"" also:"url,address,base,baseurl,base_url,api_base,uri,host" doc:"Its base URL: https://NAME.openai.azure.com for an Azure OpenAI resource, the URL up to and including /v1 for kind openai."`
-	Kind         string         `json:"kind" enum:"azure-openai|openai" default:"\"azure-openai\"" also:"type,provider" doc:"azure-openai (default) is an Azure OpenAI or Foundry resource; openai is any OpenAI-compatible base URL, such as a self-hosted model as a last resort."`
-	Region       string         `json:"region" example:"\"uksouth\"" also:"location" doc:"The Azure region it is in, for people and for the x-spillway-region header."`
-	Geography    string         `json:"geography" pattern:"^[a-z0-9][a-z0-9-]{0,31}$" say:"a geography in lower case, such as eu or uk" example:"\"eu\"" also:"geo,residency" doc:"The residency fence it is in. A consumer with geographies only reaches backends in one of them."`
-	Priority     int            `json:"priority" min:"0" max:"1000" default:"1" also:"order,tier" doc:"Backends with the lowest number are tried first; those with a higher one only when none of the lower ones is available."`
-	PriorityIn   map[string]int `json:"priorityIn" min:"0" max:"1000" example:"{\"westeurope\": 1}" doc:"Priority for instances that run in a region (REGION_NAME), so that one document serves several regions."`
-	Weight       int            `json:"weight" min:"0" max:"1000" default:"1" doc:"Its share of the requests inside its priority group. 0 is drained: it gets none."`
-	Capacity     string         `json:"capacity" enum:"provisioned|pay-as-you-go" default:"\"pay-as-you-go\"" also:"sku,deploymenttype" doc:"provisioned for throughput units (PTU): its waits are obeyed to the millisecond, and prompts too long for it go to the next group."`
-	Deployments  jsondoc.Pairs  `json:"deployments" keys:"^(\\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$" keysay:"a model name of at most 64 letters, digits, '.', '_' or '-', or \"*\" for any other model" pattern:"^(\\*|[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127})$" say:"a deployment name" example:"{\"gpt-4o\": \"gpt-4o-ptu\"}" also:"deployment,models,model" doc:"The models it serves: an object of model and deployment name, or a list when the names are equal. Without it, any model is served and its name passed through. \"*\" stands for any model that is not named here, as its value for the caller's name."`
-	Auth         Auth           `json:"auth" example:"{\"mode\": \"api-key\", \"setting\": \"AOAI_KEY\"}" also:"apikey,api_key,api-key,key,credential,credentials,authentication" doc:"How Spillway authenticates to it."`
-	Stateful     bool           `json:"stateful" doc:"Files, batches, vector stores and assistants of its models are kept here, and nowhere else."`
-	CallerHeader string         `json:"callerHeader" pattern:"^[Xx]-[A-Za-z0-9][A-Za-z0-9-]{0,60}$" say:"the name of a header that begins with x-" example:"\"x-caller-id\"" doc:"The request header that carries the id of the caller's Entra token (oid, else sub); what a caller sends in it is removed. Callers with a key have no id. Unset, no backend learns who calls."`
-	HTTP2        bool           `json:"http2" doc:"Speak HTTP/2 to it when it offers it: less memory when many streams are open."`
+	_              struct{}         `noun:"a backend" doc:"One Azure OpenAI resource, or one OpenAI-compatible service."`
+	Name           string           `json:"name" required:"yes" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$" say:"a name of at most 100 letters, digits, '.', '_' or '-'" example:"\"ptu-uksouth\"" also:"id" doc:"How logs, metrics, commands and the status page call it. Unique. Renaming a backend makes it a new one."`
+	Endpoint       string           `json:"endpoint" required:"yes" example:"\"https://contoso.openai.azure.com\"" also:"url,address,base,baseurl,base_url,api_base,uri,host" doc:"Its base URL: https://NAME.openai.azure.com for an Azure OpenAI resource, the URL up to and including /v1 for kind openai."`
+	Kind           string           `json:"kind" enum:"azure-openai|openai" default:"\"azure-openai\"" also:"type,provider" doc:"azure-openai (default) is an Azure OpenAI or Foundry resource; openai is any OpenAI-compatible base URL, such as a self-hosted model as a last resort."`
+	Region         string           `json:"region" example:"\"uksouth\"" also:"location" doc:"The Azure region it is in, for people and for the x-spillway-region header."`
+	Geography      string           `json:"geography" pattern:"^[a-z0-9][a-z0-9-]{0,31}$" say:"a geography in lower case, such as eu or uk" example:"\"eu\"" also:"geo,residency" doc:"The residency fence it is in. A consumer with geographies only reaches backends in one of them."`
+	Priority       int              `json:"priority" min:"0" max:"1000" default:"1" also:"order,tier" doc:"Backends with the lowest number are tried first; those with a higher one only when none of the lower ones is available."`
+	PriorityIn     map[string]int   `json:"priorityIn" min:"0" max:"1000" example:"{\"westeurope\": 1}" doc:"Priority for instances that run in a region (REGION_NAME), so that one document serves several regions."`
+	Weight         int              `json:"weight" min:"0" max:"1000" default:"1" doc:"Its share of the requests inside its priority group. 0 is drained: it gets none."`
+	Capacity       string           `json:"capacity" enum:"provisioned|pay-as-you-go" default:"\"pay-as-you-go\"" also:"sku,deploymenttype" doc:"provisioned for throughput units (PTU): its waits are obeyed to the millisecond, and prompts too long for it go to the next group."`
+	Deployments    jsondoc.Pairs    `json:"deployments" keys:"^(\\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$" keysay:"a model name of at most 64 letters, digits, '.', '_' or '-', or \"*\" for any other model" pattern:"^(\\*|[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127})$" say:"a deployment name" example:"{\"gpt-4o\": \"gpt-4o-ptu\"}" also:"deployment,models,model" doc:"The models it serves: an object of model and deployment name, or a list when the names are equal. Without it, any model is served and its name passed through. \"*\" stands for any model that is not named here, as its value for the caller's name."`
+	Auth           Auth             `json:"auth" example:"{\"mode\": \"api-key\", \"setting\": \"AOAI_KEY\"}" also:"apikey,api_key,api-key,key,credential,credentials,authentication" doc:"How Spillway authenticates to it."`
+	Stateful       bool             `json:"stateful" doc:"Files, batches, vector stores and assistants of its models are kept here, and nowhere else."`
+	CallerHeader   string           `json:"callerHeader" pattern:"^[Xx]-[A-Za-z0-9][A-Za-z0-9-]{0,60}$" say:"the name of a header that begins with x-" example:"\"x-caller-id\"" doc:"The request header that carries the id of the caller's Entra token (oid, else sub); what a caller sends in it is removed. Callers with a key have no id. Unset, no backend learns who calls."`
+	CircuitBreaker *BackendBreaker  `json:"circuitBreaker" example:"{\"tripDuration\": \"30s\"}" also:"breaker" doc:"When it is left alone, where that differs from the pool's circuitBreaker."`
+	Throttle       *BackendThrottle `json:"throttle" example:"{\"maxWait\": \"1m\"}" also:"throttling" doc:"What is done when it answers 429, where that differs from the pool's throttle."`
+	HTTP2          bool             `json:"http2" doc:"Speak HTTP/2 to it when it offers it: less memory when many streams are open."`
 }
 
 // Auth is how Spillway authenticates to a backend.
@@ -59,6 +56,7 @@ type Model struct {
 	Affinity           string           `json:"affinity" enum:"prompt-cache|none" default:"\"prompt-cache\"" doc:"Whether requests with a common prompt prefix stay together, so that prompt caches hit."`
 	Fallbacks          []string         `json:"fallbacks" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" say:"the name of another model" example:"[\"gpt-4o-mini\"]" also:"fallback" doc:"Models to try, in order, when every backend of this one is exhausted."`
 	FirstTokenTimeout  jsondoc.Duration `json:"firstTokenTimeout" example:"\"20s\"" also:"timeout,ttft" doc:"How long to wait for the first meaningful event before the next backend is tried. Without it SPILLWAY_FIRST_TOKEN_TIMEOUT."`
+	Attempts           int              `json:"attempts" min:"1" max:"100" example:"3" also:"retries,max_retries,num_retries" doc:"How many of its backends one request tries. Without it all of them."`
 	Hedge              *Hedge           `json:"hedge" example:"{\"after\": \"p95\", \"maxPercent\": 5}" doc:"A second attempt at another backend when the first is slow. Off when absent."`
 	Price              *Price           `json:"price" example:"{\"currency\": \"USD\", \"input\": 2.5, \"output\": 10}" also:"cost,prices" doc:"What its tokens cost, for usage reports and budgets."`
 }
@@ -82,22 +80,43 @@ type Price struct {
 // CircuitBreaker is when a failing backend is left alone.
 type CircuitBreaker struct {
 	_               struct{}         `noun:"circuitBreaker" doc:"When a failing backend is left alone. A 429 is a throttle and never counts."`
-	Failures        int              `json:"failures" min:"1" max:"1000000" default:"5" also:"count,threshold" doc:"So many failures within the interval, over all instances, open the circuit."`
-	Interval        jsondoc.Duration `json:"interval" default:"\"10s\"" also:"window" doc:"The window in which failures are counted."`
-	Percentage      int              `json:"percentage" min:"1" max:"100" default:"50" doc:"Or: this share of the window's requests, in percent ..."`
-	MinimumRequests int              `json:"minimumRequests" min:"1" max:"1000000" default:"20" doc:"... once there were this many."`
-	TripDuration    jsondoc.Duration `json:"tripDuration" default:"\"10s\"" also:"cooldown,timeout" doc:"How long an open circuit stays open before one probe is sent by the whole fleet."`
-	MaxTripDuration jsondoc.Duration `json:"maxTripDuration" default:"\"5m\"" doc:"Consecutive trips last twice as long, up to this. A wrong credential or a missing deployment opens it for this long at once."`
-	StatusCodes     []string         `json:"statusCodes" least:"1" pattern:"^[1-9][0-9]{2}(-[1-9][0-9]{2})?$" say:"a status code or a range in quotes, such as \"408\" or \"500-599\"" default:"[\"500-599\", \"408\"]" also:"statuscoderanges" doc:"Which answers are failures. Connection errors and timeouts always are; 429 never is."`
+	Failures        int              `json:"failures" min:"1" max:"1000000" default:"5" also:"count,threshold" doc:"So many failures of one instance within the interval open the circuit, if they are percentage of its answers there; or so many in a row, however slowly they come (within 10 minutes). Where no instance has as many, those of all instances add up."`
+	Interval        jsondoc.Duration `json:"interval" default:"\"10s\"" longest:"24h" also:"window" doc:"The window in which failures are counted."`
+	Percentage      int              `json:"percentage" min:"1" max:"100" default:"50" doc:"Qualifies failures: fewer than this share of the answers within the interval, in percent, opens nothing."`
+	TripDuration    jsondoc.Duration `json:"tripDuration" default:"\"10s\"" longest:"24h" also:"cooldown,timeout" doc:"How long an open circuit stays open before one request probes the backend."`
+	MaxTripDuration jsondoc.Duration `json:"maxTripDuration" default:"\"5m\"" longest:"24h" doc:"Consecutive trips last twice as long, up to this."`
+	MinimumRequests int              `json:"minimumRequests" deprecated:"yes" doc:"Ignored: percentage qualifies failures."`
+	StatusCodes     []string         `json:"statusCodes" deprecated:"yes" also:"statuscoderanges" doc:"Ignored: 408, 500 to 599, redirects, connection errors and timeouts are failures."`
+}
+
+// BackendBreaker is the circuitBreaker of one backend. A zero member is the
+// pool's.
+type BackendBreaker struct {
+	_               struct{}         `noun:"circuitBreaker of a backend" doc:"When this backend is left alone. A member that is absent is as circuitBreaker has it for the pool."`
+	Failures        int              `json:"failures" min:"1" max:"1000000" also:"count,threshold" doc:"So many failures open its circuit."`
+	Interval        jsondoc.Duration `json:"interval" longest:"24h" also:"window" doc:"The window in which its failures are counted."`
+	Percentage      int              `json:"percentage" min:"1" max:"100" doc:"The least share of failures among its answers, in percent, that opens its circuit."`
+	TripDuration    jsondoc.Duration `json:"tripDuration" longest:"24h" also:"cooldown,timeout" doc:"How long its circuit stays open before one request probes it."`
+	MaxTripDuration jsondoc.Duration `json:"maxTripDuration" longest:"24h" doc:"Consecutive trips last twice as long, up to this."`
 }
 
 // Throttle is what is done when a backend answers 429.
 type Throttle struct {
 	_                struct{}         `noun:"throttle" doc:"What is done when a backend answers 429."`
 	AcceptRetryAfter bool             `json:"acceptRetryAfter" default:"true" doc:"Wait as long as its answer asks. Otherwise always defaultWait."`
-	DefaultWait      jsondoc.Duration `json:"defaultWait" default:"\"10s\"" doc:"How long to wait when its answer does not say."`
-	MaxWait          jsondoc.Duration `json:"maxWait" default:"\"5m\"" doc:"Longer waits are cut to this: backends have been seen to ask for a day."`
+	DefaultWait      jsondoc.Duration `json:"defaultWait" default:"\"10s\"" longest:"24h" doc:"How long to wait when its answer does not say."`
+	MaxWait          jsondoc.Duration `json:"maxWait" default:"\"5m\"" longest:"24h" doc:"Longer waits are cut to this: backends have been seen to ask for a day."`
 	LeaveAt          *LeaveAt         `json:"leaveAt" example:"{\"utilization\": 95, \"remainingTokens\": 0.02}" doc:"Send a nearly full backend less before it answers 429. Off when absent."`
+}
+
+// BackendThrottle is the throttle of one backend. A nil or zero member is the
+// pool's.
+type BackendThrottle struct {
+	_                struct{}         `noun:"throttle of a backend" doc:"What is done when this backend answers 429. A member that is absent is as throttle has it for the pool."`
+	AcceptRetryAfter *bool            `json:"acceptRetryAfter" doc:"Wait as long as its answer asks. Otherwise always defaultWait."`
+	DefaultWait      jsondoc.Duration `json:"defaultWait" longest:"24h" doc:"How long to wait when its answer does not say."`
+	MaxWait          jsondoc.Duration `json:"maxWait" longest:"24h" doc:"Longer waits are cut to this."`
+	LeaveAt          *LeaveAt         `json:"leaveAt" example:"{\"utilization\": 95, \"remainingTokens\": 0.02}" doc:"Send it less when it is nearly full, before it answers 429."`
 }
 
 // LeaveAt is when a backend is nearly full.
@@ -144,18 +163,4 @@ type Entra struct {
 	AppID string   `json:"appId" pattern:"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$" say:"an application (client) id, a GUID" example:"\"11111111-2222-3333-4444-555555555555\"" also:"appid,azp,clientid,client_id" doc:"The calling application: the token's appid or azp. For a managed identity, its client id."`
 	Group string   `json:"group" pattern:"^[^\\s]{1,128}$" say:"a group's object id without spaces" doc:"A group in the token's groups."`
 	Role  string   `json:"role" pattern:"^[^\\s]{1,128}$" say:"an app role's value without spaces" example:"\"Spillway.Call\"" doc:"An app role in the token's roles."`
-}
-
-// StatusRange reads a status code or a range of them: "408", "500-599".
-func StatusRange(text string) ([2]int, bool) {
-	first, last, isRange := strings.Cut(text, "-")
-	from, err := strconv.Atoi(first)
-	if err != nil {
-		return [2]int{}, false
-	}
-	if !isRange {
-		return [2]int{from, from}, true
-	}
-	to, err := strconv.Atoi(last)
-	return [2]int{from, to}, err == nil
 }

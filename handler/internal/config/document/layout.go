@@ -150,3 +150,45 @@ func (l *Layout) Entry(model string) *Model {
 	jsondoc.SetDefaults(m)
 	return m
 }
+
+// Identity names the deployment behind a backend × model, whatever the backend
+// is called: its endpoint, with scheme and host in lower case and without a
+// default port or a trailing slash; its deployment, "" for the caller's name;
+// and the model. The endpoint must be valid.
+func Identity(b *Backend, deployment, model string) string {
+	u, _, _ := Endpoint(b.Endpoint, b.Kind)
+	host := strings.ToLower(u.Host)
+	for scheme, port := range map[string]string{"https": ":443", "http": ":80"} {
+		if u.Scheme == scheme {
+			host = strings.TrimSuffix(host, port)
+		}
+	}
+	return u.Scheme + "://" + host + u.Path + " " + deployment + " " + model
+}
+
+// checkIdentities warns of two backends that lead to one deployment.
+func (r *Report) checkIdentities(l *Layout) {
+	first := map[string]string{}
+	for i := range l.Document.Backends {
+		b := &l.Document.Backends[i]
+		if _, problem, _ := Endpoint(b.Endpoint, b.Kind); problem != "" {
+			continue
+		}
+		same := ""
+		for _, model := range l.Models {
+			deployment, ok := Serves(b, model)
+			if !ok {
+				continue
+			}
+			id := Identity(b, deployment, model)
+			if other, again := first[id]; again {
+				same = other
+			} else {
+				first[id] = b.Name
+			}
+		}
+		if same != "" {
+			r.Warn(jsondoc.Index("backends", i), "leads to the same deployment as backend "+quoted(same)+", so that an outage takes both", "Remove one of the two. Use weight for a larger share.")
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // field is what a struct's tags say of one of its fields.
@@ -16,6 +17,8 @@ type field struct {
 	defaultJSON string // its default, as JSON; "" = the zero value
 	enum        []string
 	min, max    *float64
+	longest     time.Duration // of a duration; 0 = any
+	deprecated  bool
 	least       int
 	most        int // 0 = any
 	pattern     string
@@ -50,7 +53,8 @@ func fieldOf(index int, name string, tag reflect.StructTag) field {
 		pattern: tag.Get("pattern"), say: tag.Get("say"),
 		keys: tag.Get("keys"), keysay: tag.Get("keysay"),
 		example: tag.Get("example"), also: split(tag.Get("also"), ","),
-		quiet: tag.Get("quiet") != "",
+		quiet: tag.Get("quiet") != "", deprecated: tag.Get("deprecated") != "",
+		longest: duration(tag.Get("longest")),
 	}
 }
 
@@ -115,6 +119,17 @@ func number(text string) *float64 {
 		panic("strict: tag is no number: " + text)
 	}
 	return &n
+}
+
+func duration(text string) time.Duration {
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		panic("strict: tag is no duration: " + text)
+	}
+	return d
 }
 
 func whole(text string) int {

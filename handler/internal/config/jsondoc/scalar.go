@@ -122,6 +122,8 @@ func (d *decoder) duration(n *Node, v reflect.Value, path string, f field) {
 		d.fault(n, path, f.quote(n.Text)+" is no duration", fix)
 	case value <= 0:
 		d.fault(n, path, f.quote(n.Text)+" is no time at all", "Write more than 0s.")
+	case f.longest > 0 && value > f.longest:
+		d.fault(n, path, f.quote(n.Text)+" is too long", "Write at most "+Duration(f.longest).String()+".")
 	default:
 		v.SetInt(int64(value))
 	}

@@ -73,6 +73,9 @@ func (s *schema) property(t reflect.Type, f field) ordered {
 	if f.defaultJSON != "" {
 		out = append(out, entry{"default", plain(f.defaultJSON)})
 	}
+	if f.deprecated {
+		out = append(out, entry{"deprecated", true})
+	}
 	if f.example != "" && !strings.Contains(f.example, "...") {
 		out = append(out, entry{"examples", []any{plain(f.example)}})
 	}

@@ -58,7 +58,7 @@ type apim struct {
 	*Result
 	found   []entity
 	members map[string]bool // lower-case names of backends that are in the document
-	breaker string          // the rule that was carried over, as text; "" = none yet
+	ruled   bool            // a rule was carried over to the pool
 }
 
 // collect finds backends in templates, in answers of ARM, and in Terraform's
@@ -189,7 +189,7 @@ func (p *apim) member(e entity, service *value) {
 		b.Priority, b.Weight = p.count(service, "priority", 1), p.count(service, "weight", 1)
 	}
 	p.credentials(e, &b)
-	p.breakers(e.properties)
+	p.breakers(e.properties, &b)
 	e.properties.ignore(isInformational()...)
 	p.unsupported(e.properties)
 	p.Document.Backends = append(p.Document.Backends, b)
@@ -249,10 +249,14 @@ type trip struct {
 	acceptRetryAfter            string
 }
 
-// breakers reads the rules of one backend.
-func (p *apim) breakers(properties *value) {
+// breakers reads the rules of one backend: API Management allows one.
+func (p *apim) breakers(properties *value, b *document.Backend) {
 	breaker := properties.take("circuitBreaker")
-	for _, rule := range slices.Concat(breaker.items("rules"), properties.items("circuit_breaker_rule")) {
+	for i, rule := range slices.Concat(breaker.items("rules"), properties.items("circuit_breaker_rule")) {
+		if i > 0 {
+			p.notCarried("%s: a backend has one rule, and another came first", rule.path)
+			continue
+		}
 		condition := rule.take("failureCondition")
 		if list := rule.items("failure_condition"); len(list) > 0 {
 			condition = list[0] // as Terraform has it
@@ -264,7 +268,7 @@ func (p *apim) breakers(properties *value) {
 			reasons:          either(condition, "errorReasons", "error_reasons"),
 			ranges:           either(condition, "statusCodeRanges", "status_code_range").all(),
 			acceptRetryAfter: either(rule, "acceptRetryAfter", "accept_retry_after_enabled").scalar(),
-		})
+		}, b)
 		p.unsupported(rule)
 		p.unsupported(condition)
 	}
@@ -279,32 +283,36 @@ func either(v *value, name, other string) *value {
 	return v.take(other)
 }
 
-// rule carries the first rule over; Spillway has one for all backends, and it
-// is not about 429.
-func (p *apim) rule(t trip) {
+// rule carries over the rule of one backend: the first rule is the pool's, and
+// a backend whose rule differs from it has members of its own.
+func (p *apim) rule(t trip, b *document.Backend) {
+	fresh := document.New()
+	breaker, throttle := fresh.CircuitBreaker, fresh.Throttle
 	codes := p.codes(t)
-	text := strings.Join([]string{t.count, t.percentage, t.interval.scalar(), t.duration.scalar(), fmt.Sprint(codes)}, " ")
-	switch p.breaker {
-	case text:
-		return
-	case "":
-		p.breaker = text
-	default:
-		p.notCarried("%s: circuitBreaker is the same for all backends, and another rule came first", t.path)
+	p.throttling(t, codes, &throttle)
+	if len(codes) > 0 {
+		p.failing(t, &breaker)
+	}
+	pool := p.Document
+	if !p.ruled {
+		p.ruled, pool.CircuitBreaker, pool.Throttle = true, breaker, throttle
 		return
 	}
-	p.throttling(t, codes)
-	if len(codes) == 0 {
-		return
-	}
-	b := &p.Document.CircuitBreaker
-	if n, err := strconv.Atoi(t.count); err == nil && n > 0 {
-		b.Failures = n
+	b.CircuitBreaker = pool.CircuitBreaker.Override(&breaker)
+	b.Throttle = pool.Throttle.Override(&throttle)
+}
+
+// failing carries over what opens a circuit. API Management opens one at count
+// or at percentage.
+func (p *apim) failing(t trip, b *document.CircuitBreaker) {
+	count, err := strconv.Atoi(t.count)
+	if err == nil && count > 0 {
+		b.Failures = count
+		p.changed("%s: %d failures open the circuit only where they are %d %% of the answers or came in a row", t.path, b.Failures, b.Percentage)
 	}
 	if n, err := strconv.Atoi(t.percentage); err == nil && n > 0 && n <= 100 {
 		b.Percentage = n
 	}
-	b.StatusCodes = codes
 	p.duration(t.interval, &b.Interval)
 	p.duration(t.duration, &b.TripDuration)
 	b.MaxTripDuration = max(b.MaxTripDuration, b.TripDuration)
@@ -312,19 +320,20 @@ func (p *apim) rule(t trip) {
 
 // throttling reports what becomes of a rule about 429; without codes it is about
 // nothing else.
-func (p *apim) throttling(t trip, codes []string) {
+func (p *apim) throttling(t trip, codes []string, into *document.Throttle) {
 	if len(codes) == 0 || slices.ContainsFunc(t.ranges, about429) {
 		p.changed("%s: 429 opens no circuit: the backend is skipped for as long as its answer asks, else for throttle.defaultWait", t.path)
 	}
 	if len(codes) == 0 {
-		p.duration(t.duration, &p.Document.Throttle.DefaultWait)
-		p.Document.Throttle.MaxWait = max(p.Document.Throttle.MaxWait, p.Document.Throttle.DefaultWait)
+		p.duration(t.duration, &into.DefaultWait)
+		into.MaxWait = max(into.MaxWait, into.DefaultWait)
 	}
-	if t.acceptRetryAfter == "false" {
-		p.Document.Throttle.AcceptRetryAfter = false
-	}
+	into.AcceptRetryAfter = t.acceptRetryAfter != "false"
 	if t.reasons != nil && len(t.reasons.list) > 0 {
 		p.changed("%s: connection errors and timeouts always count as failures", t.reasons.path)
+	}
+	if slices.ContainsFunc(codes, func(c string) bool { return c != "408" && c[0] != '5' }) {
+		p.changed("%s: 408, 500 to 599 and redirects are failures, instead of %s", t.path, strings.Join(codes, ", "))
 	}
 }
 

@@ -88,7 +88,7 @@ func (l *lite) breaker(places ...*value) {
 	for _, v := range places {
 		if n, ok := v.number("allowed_fails"); ok && n >= 0 && n < 1e6 {
 			b.Failures, b.Interval = int(n)+1, jsondoc.Duration(time.Minute)
-			l.changed("%s.allowed_fails counts failures over all instances now, and 429 is none of them", v.path)
+			l.changed("%s.allowed_fails opens a circuit only where the failures are %d %% of the answers or came in a row, and 429 is none of them", v.path, b.Percentage)
 		}
 		if n, ok := v.number("cooldown_time"); ok && n > 0 && n <= 3600 {
 			b.TripDuration = jsondoc.Duration(n * float64(time.Second))

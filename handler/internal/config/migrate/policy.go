@@ -158,7 +158,7 @@ func (r *Result) policyRest(tags []element, policy string) {
 		r.set("AZURE_CLIENT_ID: the client id of the user-assigned identity, a named value in the policy")
 	}
 	if strings.Contains(policy, "StatusCode == 401") {
-		r.changed("a 401 of a backend opens its circuit at once and is logged as an error")
+		r.changed("a backend whose 401 another backend does not share is left by that instance at the second one, and it is logged as an error")
 	}
 	if m := waitPattern.FindStringSubmatch(policy); m != nil && m[1] != "10" {
 		if seconds, err := strconv.Atoi(m[1]); err == nil && seconds > 0 && seconds <= 300 {
