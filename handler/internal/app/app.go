@@ -76,7 +76,7 @@ func newServer(cfg *config.Config, obs *observability, state *state, forward *pr
 	server := &api.Server{
 		Forwarder: forward, Locator: forward, Affinity: state.affinity, Models: Models{cfg},
 		Readiness: &api.PoolReadiness{Pools: cfg.Pools, Snapshot: state.replica.PeekSnapshot, Refresh: state.replica.Snapshot, Now: time.Now},
-		Relay:     &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policy: classifyPolicy(cfg)},
+		Relay:     &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policies: classifyPolicies(cfg)},
 		Observer:  obs.observers(state),
 		Now:       time.Now, Rand: randv2.Float64, NewID: newRequestID, MaxBody: s.MaxBody,
 		Quotas: state.quotas, Expose: s.Expose, ExtractTrace: obs.provider.Tracer.Extract,

@@ -17,7 +17,6 @@ func NewBackendClient(cfg *config.Config, log *slog.Logger) (*backend.Client, []
 		RequestUsage: true,
 		APIVersion:   "2024-10-21",
 		Timeouts:     backend.Timeouts{FirstToken: cfg.Settings.FirstTokenTimeout, FirstTokenByModel: firstTokenTimeouts(cfg)},
-		Policy:       classifyPolicy(cfg),
 	}
 	tokens := &tokens{byIdentity: map[string]*backend.Token{}, standalone: cfg.Settings.Standalone, log: log}
 	for i := range cfg.Resources {
@@ -27,7 +26,7 @@ func NewBackendClient(cfg *config.Config, log *slog.Logger) (*backend.Client, []
 			return nil, nil, fmt.Errorf("backends[%d].auth: %w", i, err)
 		}
 		client.Targets = append(client.Targets, &backend.Target{
-			Name: r.Name, Endpoint: r.Endpoint, OpenAI: r.Kind == config.OpenAI, Credential: credential,
+			Name: r.Name, Endpoint: r.Endpoint, OpenAI: r.Kind == config.OpenAI, Credential: credential, Policy: classifyPolicy(r),
 			Transport: backend.NewTransport(backend.TransportOptions{HTTP2: r.HTTP2}), Deployments: deployments(cfg, i), CallerHeader: r.CallerHeader,
 		})
 	}
@@ -91,11 +90,16 @@ func firstTokenTimeouts(cfg *config.Config) map[string]time.Duration {
 	return byModel
 }
 
-// classifyPolicy decides which responses are failures, and how long a throttled
-// backend is left alone.
-func classifyPolicy(cfg *config.Config) classify.Policy {
-	return classify.Policy{
-		DefaultWait: cfg.Throttle.DefaultWait, MaxWait: cfg.Throttle.MaxWait,
-		IgnoreWaits: !cfg.Document.Throttle.AcceptRetryAfter,
+// classifyPolicy is how long a throttled backend is left alone.
+func classifyPolicy(r *config.Resource) classify.Policy {
+	return classify.Policy{DefaultWait: r.Throttle.DefaultWait, MaxWait: r.Throttle.MaxWait, IgnoreWaits: r.IgnoreWaits}
+}
+
+// classifyPolicies is the policy of each resource.
+func classifyPolicies(cfg *config.Config) []classify.Policy {
+	all := make([]classify.Policy, len(cfg.Resources))
+	for i := range all {
+		all[i] = classifyPolicy(&cfg.Resources[i])
 	}
+	return all
 }

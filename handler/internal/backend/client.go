@@ -26,8 +26,7 @@ type Client struct {
 	Targets      []*Target // by balancer.Backend.Index
 	APIVersion   string    // of requests that need one and whose caller sent none; "" adds none
 	Timeouts     Timeouts
-	RequestUsage bool            // add stream_options.include_usage to chat streams without it
-	Policy       classify.Policy // Provisioned and CallerAuth are filled in
+	RequestUsage bool // add stream_options.include_usage to chat streams without it
 
 	// InjectTrace, when set, writes an attempt's trace context into the headers;
 	// a nil value removes a header. Unset, the caller's trace context passes.
@@ -44,6 +43,7 @@ type Target struct {
 	OpenAI     bool     // an OpenAI-compatible base URL: {base}/{path}, model in the body
 	Credential Credential
 	Transport  *Transport
+	Policy     classify.Policy // Provisioned and CallerAuth are filled in
 
 	// Deployments maps a model to this resource's deployment of it, for the
 	// header that names a second deployment. Nil passes names unchanged.

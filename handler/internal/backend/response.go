@@ -33,11 +33,11 @@ func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, re
 			defer func() { _ = body.Close() }()
 			return nil, a.failure(errAttemptOver)
 		}
-		return res, c.classify(t, b, res, nil)
+		return res, t.classify(b, res, nil)
 	}
 	if res.StatusCode < http.StatusOK { // a switched protocol: no context ends its reads
 		defer func() { _ = body.Close() }()
-		return nil, c.classify(t, b, res, nil)
+		return nil, t.classify(b, res, nil)
 	}
 	a.startTimeout(errorBodyTimeout, errResponseTimeout)
 	head, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
@@ -46,7 +46,7 @@ func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, re
 		defer func() { _ = body.Close() }()
 		return nil, a.failure(err)
 	}
-	o := c.classify(t, b, res, head)
+	o := t.classify(b, res, head)
 	if o.Class != health.Served && (o.Class != health.Throttled || !a.passThrottled) || err != nil {
 		defer func() { _ = body.Close() }()
 		if o.Class == health.Served {
@@ -58,8 +58,8 @@ func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, re
 	return res, o
 }
 
-func (c *Client) classify(t *Target, b *balancer.Backend, res *http.Response, head []byte) health.Outcome {
-	policy := c.Policy
+func (t *Target) classify(b *balancer.Backend, res *http.Response, head []byte) health.Outcome {
+	policy := t.Policy
 	policy.Provisioned = b.Provisioned
 	_, policy.CallerAuth = t.Credential.(PassThrough)
 	return classify.Status(res.StatusCode, res.Header, head, time.Now(), policy)

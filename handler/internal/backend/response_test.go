@@ -83,7 +83,7 @@ func TestResponsesThatReachTheCaller(t *testing.T) {
 
 func TestWaitsAndSignals(t *testing.T) {
 	client := fixedServer(t, rawResponse("429 Too Many", "retry-after-ms: 250\r\nretry-after: 1\r\nazure-openai-deployment-utilization: 101.5%\r\n", "{}"))
-	client.Policy = classify.Policy{MaxWait: 200 * time.Millisecond}
+	client.Targets[0].Policy = classify.Policy{MaxWait: 200 * time.Millisecond}
 	b := newBackend()
 	b.Provisioned = true
 	_, o := client.Send(context.Background(), b, newRequest(), nil)

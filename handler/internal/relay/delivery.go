@@ -105,8 +105,13 @@ func (d *writer) abandoned() bool { return d.callerLeft || d.ctx.Err() != nil }
 
 // policy is how responses of this backend are classified.
 func (d *writer) policy() classify.Policy {
-	p := d.Policy
-	p.Provisioned = d.response.Backend != nil && d.response.Backend.Provisioned
+	var p classify.Policy
+	if b := d.response.Backend; b != nil {
+		if b.Index < len(d.Policies) {
+			p = d.Policies[b.Index]
+		}
+		p.Provisioned = b.Provisioned
+	}
 	return p
 }
 

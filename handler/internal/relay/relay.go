@@ -22,14 +22,18 @@ import (
 // Relay delivers responses. It is safe for concurrent use; its fields are set
 // before the first response and not after. A negative limit is none.
 type Relay struct {
-	FirstToken   time.Duration   // from the attempt's beginning to the first meaningful event, unless the pool has its own limit; 0 = none
-	CommitAfter  time.Duration   // how long the first events of a stream are held back at most; 0 = no bound
-	Heartbeat    time.Duration   // a committed stream that is silent for this long gets a comment; 0 = none
-	Idle         time.Duration   // a response that is silent for this long is broken; 0 = 2 min
-	CloseTimeout time.Duration   // how long a stream may stay open after its last finish reason; 0 = 5 s
-	WriteTimeout time.Duration   // a caller that accepts no byte for this long is cut off; 0 = 1 min
-	AbortDelay   time.Duration   // from the last byte of a broken response to the abort of its connection; 0 = 150 ms
-	Policy       classify.Policy // how errors with the status 200 are classified; Provisioned is filled in
+	FirstToken   time.Duration // from the attempt's beginning to the first meaningful event, unless the pool has its own limit; 0 = none
+	CommitAfter  time.Duration // how long the first events of a stream are held back at most; 0 = no bound
+	Heartbeat    time.Duration // a committed stream that is silent for this long gets a comment; 0 = none
+	Idle         time.Duration // a response that is silent for this long is broken; 0 = 2 min
+	CloseTimeout time.Duration // how long a stream may stay open after its last finish reason; 0 = 5 s
+	WriteTimeout time.Duration // a caller that accepts no byte for this long is cut off; 0 = 1 min
+	AbortDelay   time.Duration // from the last byte of a broken response to the abort of its connection; 0 = 150 ms
+
+	// Policies are how errors with the status 200 are classified, by
+	// balancer.Backend.Index; the zero Policy where it has none. Provisioned is
+	// filled in.
+	Policies []classify.Policy
 
 	streams sync.Pool // of *[]byte, streamBuffer long
 	bodies  sync.Pool // of *[]byte, bodyBuffer long

@@ -20,19 +20,11 @@ import (
 // Policy is how answers of one backend are classified. The zero Policy is the
 // default of every setting.
 type Policy struct {
-	DefaultWait time.Duration         // of a 429 that names no wait; 0 = 10 s
-	MaxWait     time.Duration         // no wait is longer; 0 = 5 min
-	IgnoreWaits bool                  // every wait is DefaultWait, whatever the answer names
-	Provisioned bool                  // the backend is a provisioned deployment: its waits are exact
-	CallerAuth  bool                  // the caller's own credential was sent: a 401 or 403 is about that, not about the backend
-	Failing     func(status int) bool // which statuses are failures; nil = 500–599 and 408
-}
-
-func (p *Policy) failing(status int) bool {
-	if p.Failing != nil {
-		return p.Failing(status)
-	}
-	return status >= 500 && status <= 599 || status == 408
+	DefaultWait time.Duration // of a 429 that names no wait; 0 = 10 s
+	MaxWait     time.Duration // no wait is longer; 0 = 5 min
+	IgnoreWaits bool          // every wait is DefaultWait, whatever the answer names
+	Provisioned bool          // the backend is a provisioned deployment: its waits are exact
+	CallerAuth  bool          // the caller's own credential was sent: a 401 or 403 is about that, not about the backend
 }
 
 func (p *Policy) defaultWait() time.Duration {
@@ -123,7 +115,7 @@ func (c classifier) status(o *health.Outcome, code int, e *errorObject) {
 		o.Reason = notHeld
 	case code == 400 && cause == tooLongCause:
 		o.Reason = contextLength
-	case c.policy.failing(code):
+	case code >= 500 || code == 408:
 		o.Class = health.Failed
 		o.RawWait, _ = waitFromHeaders(c.header, c.now)
 		o.RawWait = max(o.RawWait, 0)
