@@ -39,7 +39,7 @@ var layers = map[string]int{
 	"internal/transcript": edges,
 
 	"internal/app": programs, "internal/cli": programs, ".": programs,
-	"test/e2e": tests, "test/funchost": tests,
+	"test/e2e": tests, "test/funchost": tests, "test/freeport": edges,
 }
 
 // impure is what no pure package imports, nor any package that it imports.

@@ -154,7 +154,7 @@ func (s *accountingRig) sendRange(from, to int, actions map[int]func()) {
 // has booked it.
 func (s *accountingRig) awaitLogLines(p *instanceProcess) {
 	s.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		text, missing := p.out.String()+p.errs.String(), 0
 		for i := range s.sent {
 			if b := &s.sent[i]; s.instance(b.n) == p && b.request != "" && !strings.Contains(text, b.request) {

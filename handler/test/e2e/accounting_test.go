@@ -236,6 +236,7 @@ func (s *accountingRig) verify(killed *instanceProcess, since time.Time) {
 // Three processes share a table; one of them stores its usage, serves on, and is
 // killed. What it had stored is there, and all of the others'.
 func TestUsageMatchesBackendJournal(t *testing.T) {
+	t.Parallel()
 	s := newAccountingRig(t)
 	killed := s.instances[2]
 	s.sendRange(0, 300, map[int]func(){150: func() { killed.flushUsage() }})

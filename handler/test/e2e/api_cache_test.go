@@ -53,6 +53,7 @@ func fastDeployments(resources []simulator.Resource) []simulator.Resource {
 }
 
 func TestAffinityKeepsPromptCacheHitRateOfOneBackend(t *testing.T) {
+	t.Parallel()
 	const n = 250
 	single := api{resources: fastDeployments([]simulator.Resource{deployed("a", "gpt-4o")})}.start(t).prompts(t, n)
 	spread := api{resources: fastDeployments(fourResources())}.start(t).prompts(t, n)
@@ -72,6 +73,7 @@ func TestAffinityKeepsPromptCacheHitRateOfOneBackend(t *testing.T) {
 
 // Affinity yields at once: no caller waits or fails for the sake of a cache.
 func TestAffinityYieldsToAThrottledBackend(t *testing.T) {
+	t.Parallel()
 	r := api{resources: fastDeployments(fourResources())}.start(t)
 	prompt := strings.Repeat("the same long document. ", 300)
 	body := fmt.Sprintf(`{"model":"gpt-4o","messages":[{"role":"system","content":%q}]}`, prompt)
@@ -81,19 +83,24 @@ func TestAffinityYieldsToAThrottledBackend(t *testing.T) {
 			t.Fatalf("moved from %s to %s", by, a.backend())
 		}
 	}
-	r.sim.Throttle(by, 1500*time.Millisecond)
+	const throttled = 3 * time.Second
+	until := time.Now().Add(throttled)
+	r.sim.Throttle(by, throttled)
 	other := ""
 	for range 30 {
 		a := r.post(chatPath, body)
+		if time.Now().After(until) {
+			break
+		}
 		if a.status != 200 || a.backend() == by || other != "" && a.backend() != other {
 			t.Fatalf("%d by %q, want 200 by the next owner, always the same", a.status, a.backend())
 		}
 		other = a.backend()
 	}
-	time.Sleep(1600 * time.Millisecond) // the instant is the backend's to choose
-	if a := r.post(chatPath, body); a.backend() != by {
-		t.Errorf("%s serves, want %s again", a.backend(), by)
+	if other == "" {
+		t.Error("no answer came while the backend was throttled")
 	}
+	eventually(t, "the first owner serves again", func() bool { return r.post(chatPath, body).backend() == by })
 	// A key or a session of the caller's goes ahead of the prompt.
 	for _, session := range []string{"one", "two", "three", "four", "five", "six"} {
 		first := r.post(chatPath, hello, "X-Ms-Session-Id", session).backend()

@@ -36,6 +36,7 @@ func (c *turnCounts) failed(why string) {
 // table, four backends that know nothing of one another, and every turn at
 // another handler; one of them is killed and restarted meanwhile.
 func TestConversationTurnsStayAtTheirBackend(t *testing.T) {
+	t.Parallel()
 	folder := tools(t)
 	shared := api{resources: fourResources(), env: []string{"SPILLWAY_STATE=" + storetest.Azurite(t)}}
 	r := shared.start(t)
@@ -137,6 +138,7 @@ func nodeConversations(t *testing.T, folder, kind string, urls []string, convers
 // The control: whoever spreads the turns over the same backends without
 // remembering who made what meets the wrong one.
 func TestRoundRobinWithoutAffinityMissesTheBackend(t *testing.T) {
+	t.Parallel()
 	r := api{resources: fourResources()}.start(t)
 	names := []string{"a", "b", "c", "d"}
 	wrong := 0

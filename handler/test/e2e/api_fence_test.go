@@ -17,6 +17,7 @@ import (
 // throttles, fallbacks, hedges, affinity and stored responses at random. Not
 // one request crosses.
 func TestGeographiesAreNeverCrossed(t *testing.T) {
+	t.Parallel()
 	geographies := map[string]string{"eu1": "eu", "eu2": "eu", "us1": "us", "us2": "us", "nowhere": ""}
 	var resources []simulator.Resource
 	for _, name := range []string{"eu1", "eu2", "us1", "us2", "nowhere"} {
@@ -111,6 +112,7 @@ func (r *rig) randomWalk(t *testing.T, seed uint64, keys map[string]string) (ser
 
 // Azure's own spillover is understood, and nobody else can ask for it.
 func TestNativeSpilloverIsReported(t *testing.T) {
+	t.Parallel()
 	res := simulator.Resource{Name: "ptu", Keys: []string{backendKey}, Deployments: []simulator.Deployment{
 		{Name: "gpt-4o-ptu", Model: "gpt-4o", SKU: simulator.Provisioned, ProvisionedTokensPerMinute: 100, ProvisionedBurst: time.Second, Spillover: "gpt-4o-std"},
 		{Name: "gpt-4o-std", Model: "gpt-4o-mini"},

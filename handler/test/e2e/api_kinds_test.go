@@ -28,6 +28,7 @@ func serveHTTP(t *testing.T, h http.HandlerFunc) string {
 
 // A model of one's own as the last resort, behind an OpenAI-compatible address.
 func TestOpenAICompatibleBackendServesLast(t *testing.T) {
+	t.Parallel()
 	r := api{resources: []simulator.Resource{deployed("azure", everyModel...), deployed("own", everyModel...)}}.start(t)
 	a := api{resources: []simulator.Resource{deployed("azure", everyModel...), deployed("own", everyModel...)}, entry: func(name string, entry map[string]any) {
 		withPriorities("azure", "own")(name, entry)
@@ -65,6 +66,7 @@ func jwt(audience string) string {
 // The callers hold the role themselves: their own token goes through, and
 // nothing of ours.
 func TestPassThroughForwardsTheCallersToken(t *testing.T) {
+	t.Parallel()
 	res := deployed("a", "gpt-4o")
 	res.Auth = simulator.AuthKeysDisabled
 	r := api{resources: []simulator.Resource{res}, entry: func(_ string, entry map[string]any) { entry["auth"] = map[string]any{"mode": "pass-through"} }}.start(t)
@@ -102,6 +104,7 @@ func TestPassThroughForwardsTheCallersToken(t *testing.T) {
 }
 
 func TestHTTP2IsUsedWhenOffered(t *testing.T) {
+	t.Parallel()
 	a := api{resources: []simulator.Resource{deployed("two", "gpt-4o"), deployed("one", "gpt-4o")}, tls: true, entry: func(name string, entry map[string]any) {
 		withPriorities("two", "one")(name, entry)
 		entry["http2"] = name == "two"

@@ -28,6 +28,7 @@ func chatWith(model string) string {
 // Backends that take any name need not have every model: what one lacks
 // another may have, and what all lack is the caller's mistake.
 func TestModelNamesPassThroughWithoutDeployments(t *testing.T) {
+	t.Parallel()
 	r := api{resources: []simulator.Resource{ownDeployments("a", "gpt-4o"), ownDeployments("b", "gpt-4o", "gpt-5")}, entry: func(name string, entry map[string]any) {
 		anyModel(name, entry)
 		withPriorities("a", "b")(name, entry)
@@ -58,6 +59,7 @@ func TestModelNamesPassThroughWithoutDeployments(t *testing.T) {
 }
 
 func TestConsumerModelsLimitWildcardPools(t *testing.T) {
+	t.Parallel()
 	r := api{resources: []simulator.Resource{ownDeployments("a", "gpt-4o", "gpt-5")}, entry: anyModel, document: map[string]any{
 		"consumers": []map[string]any{{"name": "team", "keySetting": "TEAM_KEY", "models": []string{"gpt-5"}}},
 	}, env: []string{"SPILLWAY_AUTH=key", "TEAM_KEY=team-key-0123456789"}}.start(t)
@@ -79,6 +81,7 @@ func TestConsumerModelsLimitWildcardPools(t *testing.T) {
 }
 
 func TestAliasesMappingsAndFallbacks(t *testing.T) {
+	t.Parallel()
 	r := api{resources: []simulator.Resource{deployed("a", "gpt-4o"), deployed("b", "gpt-4o", "gpt-4o-mini")}, document: map[string]any{"models": map[string]any{
 		"gpt-4o": map[string]any{"aliases": []string{"gpt-4"}, "fallbacks": []string{"gpt-4o-mini"}},
 	}}, entry: withPriorities("a", "b"), env: []string{"SPILLWAY_MAX_WAIT=0"}}.start(t)
@@ -103,6 +106,7 @@ func TestAliasesMappingsAndFallbacks(t *testing.T) {
 
 // What Azure does not know goes to a backend that may, and nowhere else.
 func TestOperationsUnknownToAzureGoToCompatibleBackends(t *testing.T) {
+	t.Parallel()
 	asked := make(chan string, 1)
 	other := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
 		asked <- r.Method + " " + r.URL.Path + " " + r.Header.Get("Authorization")

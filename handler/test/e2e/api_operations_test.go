@@ -13,6 +13,7 @@ import (
 // Each operation, in every family that has it, with the deployment's name where
 // the backend reads it.
 func TestEveryOperationIsServedInEveryFamily(t *testing.T) {
+	t.Parallel()
 	r := api{resources: []simulator.Resource{deployed("one", everyModel...)}}.start(t)
 	r.post("/health/live", "") // from now on the handler's own address is known
 	form, formType := multipartForm(t, []byte("sound"), "model", "whisper-1")
@@ -57,6 +58,7 @@ func contentTypeOrJSON(contentType string) string {
 // What embeddings and pictures and sound are made of arrives as the backend
 // sent it, also from the second backend.
 func TestFailoverKeepsAnswerBytes(t *testing.T) {
+	t.Parallel()
 	r := api{resources: []simulator.Resource{deployed("a", everyModel...), deployed("b", everyModel...)}, entry: withPriorities("a", "b")}.start(t)
 	for _, c := range []struct{ path, body string }{
 		{"embeddings", `{"model":"text-embedding-3-small","input":["Hello","World"],"encoding_format":"float"}`},
@@ -84,6 +86,7 @@ func withPriorities(names ...string) func(string, map[string]any) {
 }
 
 func TestFailoverKeepsUploadBytes(t *testing.T) {
+	t.Parallel()
 	r := api{resources: []simulator.Resource{deployed("a", everyModel...), deployed("b", everyModel...)}, entry: withPriorities("a", "b")}.start(t)
 	sound := randomBytes(3 << 20)
 	body, contentType := multipartForm(t, sound, "model", "whisper-1", "language", "en")
@@ -112,6 +115,7 @@ func randomBytes(n int) []byte {
 }
 
 func TestModelListIsWhatTheConsumerMayUse(t *testing.T) {
+	t.Parallel()
 	a := api{resources: []simulator.Resource{deployed("one", everyModel...)}, document: map[string]any{
 		"models":    map[string]any{"gpt-4o": map[string]any{"aliases": []string{"gpt-4"}}},
 		"consumers": []map[string]any{{"name": "team", "keySetting": "TEAM_KEY", "models": []string{"gpt-4o", "tts-1"}}, {"name": "all", "keySetting": "ALL_KEY"}},

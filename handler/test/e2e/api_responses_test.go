@@ -38,6 +38,7 @@ func (r *rig) create(more string, header ...string) (createdResponse, string) {
 }
 
 func TestResponseIsServedByTheBackendThatMadeIt(t *testing.T) {
+	t.Parallel()
 	r := api{resources: fourResources()}.start(t)
 	for range 8 {
 		m, by := r.create("")
@@ -67,6 +68,7 @@ func TestResponseIsServedByTheBackendThatMadeIt(t *testing.T) {
 }
 
 func TestBackgroundResponseIsPolledAndCancelledAtItsBackend(t *testing.T) {
+	t.Parallel()
 	resources := fourResources()
 	for i := range resources {
 		resources[i].Deployments[0].TimeToFirstToken = time.Minute
@@ -87,6 +89,7 @@ func TestBackgroundResponseIsPolledAndCancelledAtItsBackend(t *testing.T) {
 }
 
 func TestResponseStreamIsResumedAtItsBackend(t *testing.T) {
+	t.Parallel()
 	r := api{resources: fourResources()}.start(t)
 	for range 4 {
 		a := r.post(responsesPath, `{"model":"gpt-4o","input":"Hello","stream":true,"background":true}`)
@@ -100,6 +103,7 @@ func TestResponseStreamIsResumedAtItsBackend(t *testing.T) {
 }
 
 func TestItemReferencesGoToTheirBackend(t *testing.T) {
+	t.Parallel()
 	resources := fourResources()
 	for i := range resources {
 		resources[i].Deployments[0].ReasoningTokens = 10
@@ -136,6 +140,7 @@ func wantRefusalOfBackend(t *testing.T, a answer, status int, code string) {
 }
 
 func TestConversationContinuesAtItsBackend(t *testing.T) {
+	t.Parallel()
 	r := api{resources: fourResources(), entry: func(name string, entry map[string]any) { entry["stateful"] = name == "c" }}.start(t)
 	var conversation struct{ ID string }
 	r.post("/openai/v1/conversations", `{}`).decoded(t, &conversation)
@@ -151,6 +156,7 @@ func TestConversationContinuesAtItsBackend(t *testing.T) {
 }
 
 func TestThrottleOfThePinnedBackendReachesTheCaller(t *testing.T) {
+	t.Parallel()
 	r := api{resources: fourResources()}.start(t)
 	m, by := r.create("")
 	r.sim.Fault(by, simulator.Fault{Action: "429-token", RetryAfter: 7 * time.Second, Count: 1})
@@ -176,6 +182,7 @@ func TestThrottleOfThePinnedBackendReachesTheCaller(t *testing.T) {
 }
 
 func TestFailureOfThePinnedBackendReachesTheCaller(t *testing.T) {
+	t.Parallel()
 	r := api{resources: fourResources()}.start(t)
 	m, by := r.create("")
 	r.sim.Fault(by, simulator.Fault{Action: "503"})
@@ -184,6 +191,7 @@ func TestFailureOfThePinnedBackendReachesTheCaller(t *testing.T) {
 }
 
 func TestResponseNotYetVisibleIsRetried(t *testing.T) {
+	t.Parallel()
 	resources := fourResources()
 	for i := range resources {
 		resources[i].StoreDelay = 200 * time.Millisecond
@@ -207,6 +215,7 @@ func TestResponseNotYetVisibleIsRetried(t *testing.T) {
 
 // An id that this fleet never made: each backend is asked for it once.
 func TestUnknownResponseIsLocatedOnce(t *testing.T) {
+	t.Parallel()
 	r := api{resources: fourResources()}.start(t)
 	var old createdResponse
 	direct := ask(t.Context(), t, "POST", r.sim.URL("c")+responsesPath, `{"model":"gpt-4o-at-c","input":"Hello"}`, "Api-Key", backendKey)
@@ -225,6 +234,7 @@ func TestUnknownResponseIsLocatedOnce(t *testing.T) {
 }
 
 func TestResponseOfAnotherConsumerIsNotFound(t *testing.T) {
+	t.Parallel()
 	a := api{resources: fourResources(), document: map[string]any{"consumers": []map[string]any{
 		{"name": "mine", "keySetting": "MY_KEY"}, {"name": "other", "keySetting": "OTHER_KEY"},
 	}}, env: []string{"SPILLWAY_AUTH=key", "MY_KEY=my-key-0123456789", "OTHER_KEY=other-key-0123456789", "SPILLWAY_STATE=" + storetest.Azurite(t)}}

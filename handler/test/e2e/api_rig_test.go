@@ -140,7 +140,7 @@ func fileOf(t *testing.T, e simulator.Entry) (file []byte, model string) {
 // asynchronously.
 func (r *rig) logged(a answer) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	if _, err := r.host.WaitLine(ctx, a.header.Get("X-Request-Id")); err != nil {
 		r.t.Fatalf("no line for the last request: %v", err)

@@ -24,6 +24,7 @@ func everything(t *testing.T) *rig {
 
 // SDKs for Node, from embeddings to batches, in both of their forms.
 func TestOpenAIForNodeUsesTheWholeAPI(t *testing.T) {
+	t.Parallel()
 	tools(t)
 	r := everything(t)
 	for _, form := range []string{"openai", "azure"} {
@@ -60,6 +61,7 @@ func TestOpenAIForNodeUsesTheWholeAPI(t *testing.T) {
 }
 
 func TestLangChainAndTheAISDKWorkUnmodified(t *testing.T) {
+	t.Parallel()
 	tools(t)
 	r := everything(t)
 	got := r.node(t, "frameworks.mjs", "", "")
@@ -86,6 +88,7 @@ func TestLangChainAndTheAISDKWorkUnmodified(t *testing.T) {
 }
 
 func TestOpenAIForGoUsesTheWholeAPI(t *testing.T) {
+	t.Parallel()
 	r := everything(t)
 	for form, client := range golang(r) {
 		t.Run(form, func(t *testing.T) {

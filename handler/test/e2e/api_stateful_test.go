@@ -12,6 +12,7 @@ import (
 // Files, batches and vector stores are kept at the stateful backend, and calls
 // that use them go there.
 func TestStatefulOperationsGoToTheStatefulBackend(t *testing.T) {
+	t.Parallel()
 	r := api{resources: fourResources(), entry: func(name string, entry map[string]any) { entry["stateful"] = name == "b" }}.start(t)
 	content := randomBytes(64 << 10)
 	form, formType := multipartForm(t, content, "purpose", "batch")
@@ -50,6 +51,7 @@ func TestStatefulOperationsGoToTheStatefulBackend(t *testing.T) {
 }
 
 func TestStatefulOperationWithoutABackendIsRefused(t *testing.T) {
+	t.Parallel()
 	r := api{resources: fourResources()}.start(t)
 	form, formType := multipartForm(t, []byte("data"), "purpose", "batch")
 	wantRefusal(t, r.post("/openai/v1/files", form, "Content-Type", formType), 400, "no_stateful_backend")
@@ -60,6 +62,7 @@ func TestStatefulOperationWithoutABackendIsRefused(t *testing.T) {
 }
 
 func TestSingleBackendIsStateful(t *testing.T) {
+	t.Parallel()
 	r := api{resources: []simulator.Resource{deployed("one", everyModel...)}}.start(t)
 	if a := r.post("/openai/v1/vector_stores", `{}`); a.status != 200 {
 		t.Errorf("%d %s", a.status, a.body)
@@ -67,6 +70,7 @@ func TestSingleBackendIsStateful(t *testing.T) {
 }
 
 func TestModelChoosesAmongStatefulBackends(t *testing.T) {
+	t.Parallel()
 	r := api{resources: []simulator.Resource{deployed("a", "gpt-4o"), deployed("b", "gpt-5")}, entry: func(_ string, entry map[string]any) { entry["stateful"] = true }}.start(t)
 	refused := r.get("GET", "/openai/v1/files")
 	wantRefusal(t, refused, 400, "model_missing")

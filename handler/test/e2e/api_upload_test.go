@@ -35,6 +35,7 @@ func (r *rig) peakMemory() int64 {
 
 // An upload is held once, however many backends it goes to.
 func TestUploadIsBufferedOnce(t *testing.T) {
+	t.Parallel()
 	resources := []simulator.Resource{deployed("a", "whisper-1"), deployed("b", "whisper-1"), deployed("c", "whisper-1"), deployed("d", "whisper-1")}
 	r := api{resources: resources, entry: withPriorities("a", "b", "c", "d")}.start(t)
 	sound := randomBytes(20 << 20)
@@ -67,6 +68,7 @@ func TestUploadIsBufferedOnce(t *testing.T) {
 // What is longer than what is held goes through while it comes, and no memory
 // is taken for it.
 func TestUploadBeyondTheBufferIsStreamed(t *testing.T) {
+	t.Parallel()
 	r := api{resources: []simulator.Resource{deployed("a", "whisper-1"), deployed("b", "whisper-1")}, entry: withPriorities("a", "b")}.start(t)
 	sound := randomBytes(60 << 20)
 	body, contentType := multipartForm(t, sound)
@@ -101,6 +103,7 @@ func TestUploadBeyondTheBufferIsStreamed(t *testing.T) {
 
 // The model may be anywhere in a form that is held.
 func TestMultipartForms(t *testing.T) {
+	t.Parallel()
 	r := api{resources: []simulator.Resource{deployed("a", "whisper-1")}}.start(t)
 	good, contentType := multipartForm(t, []byte("sound"), "language", "en", "model", "whisper-1")
 	unnamed, unnamedType := multipartForm(t, []byte("sound"))
@@ -134,6 +137,7 @@ func TestMultipartForms(t *testing.T) {
 // A caller that breaks off its upload, or sends more than is allowed, is no
 // failure of a backend.
 func TestTruncatedUploadAffectsNoOtherRequest(t *testing.T) {
+	t.Parallel()
 	r := api{resources: []simulator.Resource{deployed("a", "whisper-1")}, env: []string{"SPILLWAY_MAX_BODY=30MiB"}}.start(t)
 	body, contentType := multipartForm(t, randomBytes(35<<20))
 	path := "/openai/deployments/whisper-1/audio/transcriptions?api-version=2024-10-21"

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"spillway/handler/test/freeport"
 )
 
 // contender is one proxy as a process of its own, whose cost can be read off.
@@ -29,12 +31,11 @@ type contender struct {
 // freeAddress is a loopback address that nobody listens on.
 func freeAddress(tb testing.TB) string {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Take()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 func startSpillway(tb testing.TB, backend string) *contender {

@@ -11,6 +11,7 @@ import (
 )
 
 func TestCompletionComesFromTheHighestPriority(t *testing.T) {
+	t.Parallel()
 	r := start(t, setup{})
 	r.wantServedBy("ptu")
 	a := r.post(chatPath, helloSSE)
@@ -23,6 +24,7 @@ func TestCompletionComesFromTheHighestPriority(t *testing.T) {
 }
 
 func TestThrottledBackendIsSkippedUntilItReopens(t *testing.T) {
+	t.Parallel()
 	const wait = 1500 * time.Millisecond
 	r := start(t, setup{})
 	r.wantServedBy("ptu")
@@ -50,6 +52,7 @@ func TestThrottledBackendIsSkippedUntilItReopens(t *testing.T) {
 // Every row of the classification table, plain and streamed: silent failover
 // or the right answer.
 func TestBackendErrorsAreClassified(t *testing.T) {
+	t.Parallel()
 	for _, action := range []string{
 		"429-token", "429-call", "429-2025", "429-short", "429-capacity", "429-v1", "401-key", "401-token", "401-permission", "403-network",
 		"404-deployment", "408", "500", "502-html", "503", "503-envoy", "504-html", "424", "empty-200", "error-200", "truncated-200", "wrong-type-200",
@@ -70,6 +73,7 @@ func TestBackendErrorsAreClassified(t *testing.T) {
 }
 
 func TestClientErrorsAreRelayedUnchanged(t *testing.T) {
+	t.Parallel()
 	for action, want := range map[string]struct {
 		status int
 		code   string
@@ -89,6 +93,7 @@ func TestClientErrorsAreRelayedUnchanged(t *testing.T) {
 }
 
 func TestContextLengthErrorOfPTUGoesToTheNextPriority(t *testing.T) {
+	t.Parallel()
 	r := start(t, setup{})
 	r.sim.Next("ptu", simulator.Fault{Action: "400-context"})
 	a := r.post(chatPath, hello)
@@ -98,6 +103,7 @@ func TestContextLengthErrorOfPTUGoesToTheNextPriority(t *testing.T) {
 }
 
 func TestAllThrottledIsA429WithTheSoonestReopening(t *testing.T) {
+	t.Parallel()
 	r := start(t, setup{env: []string{"SPILLWAY_MAX_WAIT=0"}})
 	for name, wait := range map[string]time.Duration{"ptu": 20 * time.Second, "payg1": 7 * time.Second, "payg2": 30 * time.Second} {
 		r.sim.Fault(name, simulator.Fault{Action: "429-token", RetryAfter: wait})
@@ -113,6 +119,7 @@ func TestAllThrottledIsA429WithTheSoonestReopening(t *testing.T) {
 }
 
 func TestAllFailingIsA503(t *testing.T) {
+	t.Parallel()
 	r := start(t, setup{})
 	for _, b := range threeBackends() {
 		r.sim.Fault(b.name, simulator.Fault{Action: "503"})
@@ -121,6 +128,7 @@ func TestAllFailingIsA503(t *testing.T) {
 }
 
 func TestBackend401NeverReachesTheCaller(t *testing.T) {
+	t.Parallel()
 	r := start(t, setup{})
 	for _, b := range threeBackends() {
 		r.sim.Fault(b.name, simulator.Fault{Action: "401-key"})
@@ -149,6 +157,7 @@ func wantRefusal(t *testing.T, a answer, status int, code string) {
 }
 
 func TestInvalidInputIsRefused(t *testing.T) {
+	t.Parallel()
 	r := start(t, setup{env: []string{"SPILLWAY_MAX_BODY=64KiB"}})
 	for name, c := range map[string]struct {
 		method, path, body string
@@ -183,6 +192,7 @@ func TestInvalidInputIsRefused(t *testing.T) {
 }
 
 func TestCallerCredentialsNeverReachABackend(t *testing.T) {
+	t.Parallel()
 	r := start(t, setup{env: []string{"SPILLWAY_AUTH=key", "TEAM_KEY=caller-canary-123456789"}, document: map[string]any{
 		"consumers": []map[string]any{{"name": "team", "keySetting": "TEAM_KEY"}},
 	}})

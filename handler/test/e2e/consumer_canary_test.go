@@ -79,6 +79,7 @@ const operatorKey = "CANARY-operators-0123456789"
 // while backends fail: at the most talkative level nothing of it is in anything
 // that somebody could come to read, but for the backends' own proof.
 func TestNoCredentialAppearsInAnyOutput(t *testing.T) {
+	t.Parallel()
 	i := startIssuer(t)
 	s := i.trusting()
 	s.env = append(s.env, "TEAM_KEY=CANARY-static-key-0123456789", "SPILLWAY_LOG_LEVEL=debug", "SPILLWAY_OPERATOR_KEY="+operatorKey, "SPILLWAY_MAX_WAIT=0")
@@ -178,12 +179,11 @@ func (c *consumerFleet) gather(h *outputs) {
 		}
 		h.record("answers", ask(c.t.Context(), c.t, http.MethodGet, host.URL+"/ops/api/status", "", "x-spillway-operator-key", "CANARY-guess-0123456789-0123456789").body)
 	}
-	time.Sleep(500 * time.Millisecond) // lines are written asynchronously
 	for _, host := range c.hosts {
+		host.Terminate(time.Minute) // its last lines are read then
 		for _, line := range append(host.Stdout(), host.Stderr()...) {
 			h.record("log", line.Text)
 		}
-		host.Terminate(10 * time.Second)
 	}
 	for _, name := range []string{"", "books", "usage", "places"} {
 		for _, row := range c.rows(name) {

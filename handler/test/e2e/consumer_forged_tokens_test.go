@@ -33,6 +33,7 @@ type forgery struct {
 // the right reason, in one and the same answer, without a byte to a backend and
 // without a question to whoever a token names.
 func TestForgedTokensAreRefused(t *testing.T) {
+	t.Parallel()
 	var lured atomic.Int64
 	trap := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { lured.Add(1) }))
 	defer trap.Close()

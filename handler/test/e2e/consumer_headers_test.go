@@ -38,6 +38,7 @@ func (r *rig) withCredentials(o credentialHeaders) answer {
 // from the query, which proxies log, and not from headers of the host or of
 // EasyAuth.
 func TestKeysAreReadFromThreeHeaders(t *testing.T) {
+	t.Parallel()
 	i := startIssuer(t)
 	r := start(t, i.trusting())
 	principal := base64.StdEncoding.EncodeToString([]byte(`{"auth_typ":"aad","claims":[{"typ":"appid","val":"` + appID + `"}]}`))
@@ -136,6 +137,7 @@ func (r *rig) wantKeysAccepted() {
 
 // However a path is written, it has the same lock.
 func TestPathSpellingsNeverBypassAuthentication(t *testing.T) {
+	t.Parallel()
 	r := start(t, keyed())
 	for _, path := range []string{
 		"/health/../openai/v1/chat/completions", "/health/live/../../openai/v1/chat/completions", "//openai/v1/chat/completions", "/openai//v1/chat/completions",
@@ -159,6 +161,7 @@ func TestPathSpellingsNeverBypassAuthentication(t *testing.T) {
 // Guesses cost the guesser, and nobody else: every one is refused, good
 // requests pass meanwhile, and the log is not flooded.
 func TestGuessedKeysAreRefusedUnderLoad(t *testing.T) {
+	t.Parallel()
 	r := start(t, keyed())
 	const guessers, each = 8, 400
 	var flood sync.WaitGroup
@@ -181,7 +184,7 @@ func TestGuessedKeysAreRefusedUnderLoad(t *testing.T) {
 	}
 	t.Logf("100 good requests under the flood took %v", time.Since(began).Round(time.Millisecond))
 	flood.Wait()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := r.host.WaitLine(ctx, "refusals without a line of their own"); err != nil {
 		t.Error("the log had a line for every guess")

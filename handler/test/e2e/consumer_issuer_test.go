@@ -64,7 +64,7 @@ const (
 func startIssuer(t *testing.T) *issuer {
 	t.Helper()
 	folder := tools(t)
-	i := &issuer{t: t, address: "127.0.0.1:0", asked: map[string]int{}, keys: map[string]*rsa.PrivateKey{}}
+	i := &issuer{t: t, address: freeAddress(t), asked: map[string]int{}, keys: map[string]*rsa.PrivateKey{}}
 	i.listen()
 	i.url = "http://" + i.address + "/" + tenantID + "/v2.0"
 	cmd := exec.CommandContext(t.Context(), "node", "testdata/issuer.mjs", i.url)

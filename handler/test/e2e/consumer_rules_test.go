@@ -14,6 +14,7 @@ import (
 // and geographies are in the tests of the API, the largest request in those of
 // quotas.)
 func TestConsumerLimitsAreEnforced(t *testing.T) {
+	t.Parallel()
 	s := metered(
 		map[string]any{"name": "all"},
 		map[string]any{"name": "spare", "minPriority": 2},

@@ -153,6 +153,7 @@ func sendRaw(t *testing.T, address string, c rawCase) (completions int, statuses
 // Requests that two readers would cut up differently are refused, or are one
 // request to everybody. Seen through the host, and by the handler itself.
 func TestRequestSmuggling(t *testing.T) {
+	t.Parallel()
 	r := start(t, keyed())
 	a := r.post(chatPath, hello, "api-key", teamKey)
 	if a.status != http.StatusOK {

@@ -69,6 +69,7 @@ func (m *misconfigured) document() string {
 // A policy that never fires, or that lets everybody in by mistake, does not
 // start: the command names the setting and ends with 1.
 func TestUnsatisfiablePolicyIsAConfigurationFault(t *testing.T) {
+	t.Parallel()
 	for name, m := range misconfigurations() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -93,7 +94,7 @@ func TestUnsatisfiablePolicyIsAConfigurationFault(t *testing.T) {
 // ended, with the code -1.
 func started(t *testing.T, env []string) (stderr string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, stagedProgram())
 	cmd.Env = append(append(os.Environ(), "FUNCTIONS_CUSTOMHANDLER_PORT=", "SPILLWAY_STATE=", "AzureWebJobsStorage="), env...)
@@ -106,6 +107,7 @@ func started(t *testing.T, env []string) (stderr string, code int) {
 // Under the host such a policy answers 503 to everybody. SPILLWAY_AUTH=none
 // admits everybody and logs a warning at start.
 func TestAuthNoneMustBeExplicit(t *testing.T) {
+	t.Parallel()
 	m := misconfigurations()["none, misspelt"]
 	host := funchost.Start(t, funchost.Options{Root: staged, Env: append([]string{"SPILLWAY_CONFIG=" + m.document(), "SPILLWAY_STATE=", "AzureWebJobsStorage="}, m.env...)})
 	for _, header := range [][]string{nil, {"api-key", teamKey}, {"Authorization", "Bearer " + teamKey}} {
@@ -113,7 +115,7 @@ func TestAuthNoneMustBeExplicit(t *testing.T) {
 	}
 	r := start(t, setup{env: []string{"SPILLWAY_AUTH=none"}})
 	r.wantServedBy("ptu")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := r.host.WaitLine(ctx, `"auth":"everyone"`); err != nil {
 		t.Errorf("that everybody is let in is not said at the start: %v", err)

@@ -51,6 +51,7 @@ func importCases() []importCase {
 // the real ones and changes nothing else, validates, serves, and takes one
 // priority after the other away.
 func TestImportedPoolsFailOverInOrder(t *testing.T) {
+	t.Parallel()
 	for _, p := range importCases() {
 		t.Run(p.file, func(t *testing.T) {
 			t.Parallel()

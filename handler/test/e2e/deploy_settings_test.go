@@ -17,6 +17,7 @@ const emitted = "../../../scripts/infra-check/accept/testdata"
 // TestTemplatePoolDocumentsRoundTrip reads what the templates emit,
 // prints it and reads it again.
 func TestTemplatePoolDocumentsRoundTrip(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob(filepath.Join(emitted, "*.json"))
 	if err != nil || len(files) < 7 {
 		t.Fatal(files, err)
@@ -43,6 +44,7 @@ func TestTemplatePoolDocumentsRoundTrip(t *testing.T) {
 // TestTemplatePoolsFailOver serves with what the templates emit: the map
 // of accounts becomes the order in which their deployments are tried.
 func TestTemplatePoolsFailOver(t *testing.T) {
+	t.Parallel()
 	// The identity that the checker fills in for the one that Azure makes.
 	identity := []string{"22222222-3333-4444-5555-666666666666"}
 	for _, c := range []struct {

@@ -26,6 +26,7 @@ const mostBytes = 12 << 20
 // looks at it, unpacks it as the platform does, takes the right to write away,
 // and serves from there.
 func TestPackageRunsFromAReadOnlyFolder(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "spillway.zip")
 	pack := exec.Command("../../../scripts/package.sh", file)
 	if said, err := pack.CombinedOutput(); err != nil {

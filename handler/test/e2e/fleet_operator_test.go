@@ -14,6 +14,7 @@ import (
 // An operator's command applies to every instance within the same bound, and
 // the list shows the table's state and the revision of each instance.
 func TestOperatorCommandsReachTheFleet(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, fleetSetup{members: sized(t, 20, 3), backends: twoBackends(), skewed: true})
 	for range sized(t, 3, 1) {
 		f.wantObeyed("b", shut, "drain", "a")

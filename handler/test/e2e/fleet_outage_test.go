@@ -14,6 +14,7 @@ import (
 // connections, the other no answers. No request fails, none is slower than at
 // instances that share no state, and all agree within a refresh of its return.
 func TestFleetServesWithoutTheTable(t *testing.T) {
+	t.Parallel()
 	wantNoNeedOfTheTable(t, sized(t, 10, 2), time.Duration(sized(t, 10, 3))*time.Second)
 }
 

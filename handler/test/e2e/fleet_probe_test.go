@@ -171,6 +171,7 @@ func (f *fleet) faultsInjected() string {
 
 // The oracle can fail.
 func TestOverlappingProbesAreDetected(t *testing.T) {
+	t.Parallel()
 	at := func(ms int) time.Time { return time.UnixMilli(int64(ms)) }
 	apart := []probed{{"a", 1, at(0), at(5)}, {"b", 2, at(1), at(9)}, {"a", 2, at(5), at(8)}}
 	if found := overlapping(apart); len(found) > 0 {

@@ -42,7 +42,7 @@ var tableEndpoint = regexp.MustCompile(`TableEndpoint=http://([^/]+)/`)
 func openTableProxy(t *testing.T, seen *tableHistory, member int, connection string) *tableProxy {
 	t.Helper()
 	w := &tableProxy{
-		t: t, seen: seen, member: member, upstream: connection, table: tableEndpoint.FindStringSubmatch(connection)[1], address: "127.0.0.1:0",
+		t: t, seen: seen, member: member, upstream: connection, table: tableEndpoint.FindStringSubmatch(connection)[1], address: freeAddress(t), // and there again after refuse
 		transport: &http.Transport{IdleConnTimeout: 3 * time.Second, MaxIdleConnsPerHost: 16},
 	}
 	w.set(tableFaults{})

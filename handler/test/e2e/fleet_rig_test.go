@@ -65,7 +65,7 @@ func startFleet(t *testing.T, s fleetSetup) *fleet {
 		t.FailNow()
 	}
 	f.awake(f.members...)
-	f.within(30*time.Second, "every instance has met the table", func() bool {
+	f.within(time.Minute, "every instance has met the table", func() bool {
 		return !slices.ContainsFunc(f.members, func(m *member) bool { return f.seen.counts[m.n].answered == 0 })
 	})
 	return f

@@ -129,6 +129,7 @@ func (f *fleet) trips(n int) (last, each map[string][]time.Duration) {
 // What one instance sees of a backend is obeyed by the last of twenty within a
 // refresh and an exchange, at the default refresh.
 func TestFleetAgreesOnWhatOneInstanceSees(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, fleetSetup{members: sized(t, 20, 3), backends: twoBackends(), skewed: true})
 	f.wantTrips(sized(t, 30, 3))
 }

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,7 +12,14 @@ import (
 // staged is the folder that the host double runs: what `make stage` lays out.
 var staged string
 
+// atOnce is how many tests run at a time unless -parallel says otherwise: most
+// of them wait for a process or for a clock.
+const atOnce = "8"
+
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", atOnce); err != nil { // the command line is parsed later, and wins
+		panic(err)
+	}
 	os.Exit(run(m))
 }
 

@@ -57,6 +57,7 @@ func httpTriggers(t *testing.T) []httpTrigger {
 // each route that a function.json declares. The header x-request-id shows that
 // the handler answered, and not the host.
 func TestEveryFunctionRouteReachesTheHandler(t *testing.T) {
+	t.Parallel()
 	const key = "operator-key-of-this-test"
 	r := start(t, setup{env: []string{"SPILLWAY_OPERATOR_KEY=" + key}})
 	for _, trigger := range httpTriggers(t) {
@@ -79,6 +80,7 @@ func TestEveryFunctionRouteReachesTheHandler(t *testing.T) {
 }
 
 func TestPathsOutsideTheRoutesAre404OfTheHost(t *testing.T) {
+	t.Parallel()
 	r := start(t, setup{})
 	for _, path := range []string{"/metrics", "/openai//v1/models", "/admin/host/status", "/v12/models"} {
 		a := ask(t.Context(), t, http.MethodGet, r.host.URL+path, "")

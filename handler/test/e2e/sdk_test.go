@@ -17,7 +17,7 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-// node runs one case of testdata/openai.mjs and decodes what it printed.
+// node runs a script of testdata and decodes what it printed.
 func (r *rig) node(t *testing.T, script, form, which string) map[string]any {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "node", "testdata/"+script, r.host.URL, form, which)
@@ -37,10 +37,22 @@ func (r *rig) node(t *testing.T, script, form, which string) map[string]any {
 	return result
 }
 
+// openAIForNode runs one case of testdata/openai.mjs.
+func (r *rig) openAIForNode(t *testing.T, form, which string) map[string]any {
+	t.Helper()
+	result, ok := r.node(t, "openai.mjs", form, which)[which].(map[string]any)
+	if !ok {
+		t.Fatalf("openai.mjs %s %s printed no result", form, which)
+	}
+	return result
+}
+
 func TestOpenAIForNodeWorksUnmodified(t *testing.T) {
+	t.Parallel()
 	tools(t)
 	r := start(t, setup{})
 	for _, form := range []string{"openai", "azure"} {
+		got := r.node(t, "openai.mjs", form, "plain,stream,usage,tools,schema,image,refused")
 		for which, check := range map[string]func(map[string]any) bool{
 			"plain": func(m map[string]any) bool {
 				return m["content"] != "" && m["finish"] == "stop" && m["tokens"].(float64) > 0 && m["id"] != ""
@@ -54,45 +66,50 @@ func TestOpenAIForNodeWorksUnmodified(t *testing.T) {
 				return m["error"] == "NotFoundError" && m["code"] == "model_not_found" && strings.Contains(m["message"].(string), "gpt-4o") && m["id"] != ""
 			},
 		} {
-			t.Run(form+" "+which, func(t *testing.T) {
-				if got := r.node(t, "openai.mjs", form, which); !check(got) {
-					t.Errorf("%v", got)
-				}
-			})
+			if result, ok := got[which].(map[string]any); !ok || !check(result) {
+				t.Errorf("%s %s: %v", form, which, got[which])
+			}
 		}
 	}
 }
 
 func TestNodeRetriesAThrottledPoolAfterRetryAfterMs(t *testing.T) {
+	t.Parallel()
 	tools(t)
 	for _, form := range []string{"openai", "azure"} {
 		r := start(t, setup{backends: []backend{{name: "a", priority: 1}}, env: []string{"SPILLWAY_MAX_WAIT=0"}})
 		r.sim.Next("a", simulator.Fault{Action: "429-token", RetryAfter: 1200 * time.Millisecond})
-		got := r.node(t, "openai.mjs", form, "retried")
-		if ms := got["ms"].(float64); got["content"] == "" || ms < 1150 || ms > 4000 {
+		got := r.openAIForNode(t, form, "retried")
+		ms := time.Duration(got["ms"].(float64)) * time.Millisecond
+		if got["content"] == "" || ms < 1150*time.Millisecond || tooLate(t, ms, 4*time.Second) {
 			t.Errorf("%s: %v, want an answer after retry-after-ms", form, got)
+		}
+		if n := len(r.sim.Journal()); n != 2 { // a second refusal would have made it wait again
+			t.Errorf("%s: %d requests at the backend, want 2", form, n)
 		}
 	}
 }
 
 func TestNodeReportsABrokenStream(t *testing.T) {
+	t.Parallel()
 	tools(t)
 	for _, action := range []string{"cut-clean", "cut-abort", "cut-reset"} {
 		r := start(t, setup{})
 		r.sim.Next("ptu", simulator.Fault{Action: action, Chunks: 3})
-		if got := r.node(t, "openai.mjs", "openai", "broken"); got["error"] == nil {
+		if got := r.openAIForNode(t, "openai", "broken"); got["error"] == nil {
 			t.Errorf("%s: the SDK saw no error: %v", action, got)
 		}
 	}
 }
 
 func TestNodeAbortCancelsTheBackend(t *testing.T) {
+	t.Parallel()
 	tools(t)
 	backends := threeBackends()
 	backends[0].deployment.PerToken, backends[0].deployment.AnswerTokens = 20*time.Millisecond, 1000
 	r := start(t, setup{backends: backends})
-	r.node(t, "openai.mjs", "openai", "abort")
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	r.openAIForNode(t, "openai", "abort")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := r.sim.WaitDisconnect(ctx, "ptu"); err != nil {
 		t.Error(err)
@@ -113,6 +130,7 @@ func params(prompt string) openai.ChatCompletionNewParams {
 }
 
 func TestOpenAIForGoWorksUnmodified(t *testing.T) {
+	t.Parallel()
 	r := start(t, setup{})
 	for form, client := range golang(r) {
 		t.Run(form, func(t *testing.T) {
@@ -136,6 +154,7 @@ func TestOpenAIForGoWorksUnmodified(t *testing.T) {
 }
 
 func TestOpenAIForGoReportsABrokenStream(t *testing.T) {
+	t.Parallel()
 	for _, action := range []string{"cut-clean", "cut-abort", "cut-reset"} {
 		r := start(t, setup{})
 		for form, client := range golang(r) {

@@ -199,7 +199,7 @@ func (m *canaryRig) issueKey() string {
 		m.t.Fatalf("keys add: exit code %d: %s%s", code, out, errs)
 	}
 	m.canaries["issued key"] = key
-	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if strings.Contains(m.send(key, http.MethodPost, chatPath, hello), m.canaries["answer"]) {
 			return key
 		}

@@ -34,7 +34,7 @@ func startStandalone(t *testing.T, sim *simulator.Service, s setup, out *os.File
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", address); err == nil {
 			_ = conn.Close()
 			return "http://" + address
@@ -68,6 +68,7 @@ func unresponsiveEndpoint(t *testing.T) string {
 // One instance has a log that nobody reads and a collector that never answers;
 // it serves all the same, and counts the lines that it drops.
 func TestBlockedLogAndCollectorDoNotBlockRequests(t *testing.T) {
+	t.Parallel()
 	s := setup{backends: []backend{{name: "a", priority: 1}}}
 	sim := simulator.Start(t, simulator.Config{Resources: resources(s.backends), Journal: -1})
 	url := startBlocked(t, sim, s)

@@ -75,7 +75,7 @@ func (c *otlpReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // await waits until what arrived is enough.
 func (c *otlpReceiver) await(t *testing.T, enough func() bool) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		c.mu.Lock()
 		ok := enough()
@@ -94,6 +94,7 @@ func (c *otlpReceiver) await(t *testing.T, enough func() bool) {
 const callerTraceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 func TestOTLPReceiverGetsSpansAndMetrics(t *testing.T) {
+	t.Parallel()
 	c := startOTLPReceiver(t)
 	r := start(t, setup{env: []string{
 		"OTEL_EXPORTER_OTLP_ENDPOINT=" + c.url, "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_BSP_SCHEDULE_DELAY=100", "OTEL_RESOURCE_ATTRIBUTES=deployment.environment=test",

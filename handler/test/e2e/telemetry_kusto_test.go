@@ -11,6 +11,7 @@ import (
 // The queries in infra/monitor are read by Microsoft's own parser of Kusto, and
 // so is one with faults in it.
 func TestQueriesAreValidKusto(t *testing.T) {
+	t.Parallel()
 	modules := tools(t)
 	bad := t.TempDir()
 	if err := os.WriteFile(filepath.Join(bad, "bad.kql"), []byte("AppTraces | where Mesage == 1 | sumarize count()"), 0o600); err != nil {

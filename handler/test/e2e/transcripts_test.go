@@ -88,6 +88,7 @@ func (r *rig) sendAndDisconnect(team, body string) transcriptCase {
 }
 
 func TestTranscriptsAreByteExactForOptedInConsumers(t *testing.T) {
+	t.Parallel()
 	connection := storetest.Azurite(t) + startBlobService(t)
 	doc, env := twoTeams()
 	deployment := simulator.Deployment{AnswerTokens: 40, PerToken: 5 * time.Millisecond}
@@ -98,7 +99,7 @@ func TestTranscriptsAreByteExactForOptedInConsumers(t *testing.T) {
 	ours, theirs := sendTranscriptCases(r, "team-a"), sendTranscriptCases(r, "team-b")
 	kept := openContainer(t, connection, "transcripts")
 	var names []string
-	for deadline := time.Now().Add(20 * time.Second); len(names) < 2*len(ours) && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(names) < 2*len(ours) && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		names = kept.blobNames()
 	}
 	if len(names) != 2*len(ours) {
@@ -140,6 +141,7 @@ func (a blobContainer) blob(names []string, end string) string {
 }
 
 func TestTranscriptRedaction(t *testing.T) {
+	t.Parallel()
 	connection := storetest.Azurite(t) + startBlobService(t)
 	doc, env := twoTeams()
 	const secret = "patient-4711-0815"
@@ -155,7 +157,7 @@ func TestTranscriptRedaction(t *testing.T) {
 	}
 	kept := openContainer(t, connection, "transcripts")
 	var names []string
-	for deadline := time.Now().Add(20 * time.Second); len(names) < 4 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(names) < 4 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		names = kept.blobNames()
 	}
 	if len(names) != 4 {
@@ -171,6 +173,7 @@ func TestTranscriptRedaction(t *testing.T) {
 // Two instances whose container refuses connections, or takes them and never
 // answers, serve all the same, and count what they drop.
 func TestTranscriptStorageDoesNotBlockRequests(t *testing.T) {
+	t.Parallel()
 	askWithFailingStorage(t, 200)
 }
 

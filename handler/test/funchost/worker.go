@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"spillway/handler/test/freeport"
 )
 
 // worker is one process of the handler, from its start to its end.
@@ -90,6 +92,9 @@ func exitCode(state *os.ProcessState) int {
 // freePort is a port of 127.0.0.1 that can be bound now: wanted, or any when
 // wanted is 0.
 func freePort(wanted int) (int, error) {
+	if wanted == 0 {
+		return freeport.Take()
+	}
 	listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(wanted))) //nolint:noctx // it is closed at once
 	if err != nil {
 		return 0, fmt.Errorf("unable to bind to port %d: %w", wanted, err)

@@ -1,5 +1,6 @@
 // Asks through Spillway with the unmodified openai package, in the form named
-// by the second argument, and prints what came of each case as JSON.
+// by the second argument, and prints what came of the cases named by the third,
+// divided by commas, as JSON: an object by case.
 import { createRequire } from 'node:module';
 const require = createRequire(process.env.SPILLWAY_TOOLS + '/openai/package.json');
 const { OpenAI, AzureOpenAI } = require('openai');
@@ -81,4 +82,6 @@ const cases = {
   },
 };
 
-console.log(JSON.stringify(await cases[which]()));
+const came = {};
+for (const name of which.split(',')) came[name] = await cases[name]();
+console.log(JSON.stringify(came));
