@@ -127,11 +127,13 @@ func schemaCommand() *cobra.Command {
 
 func importCommand() *cobra.Command {
 	sources := migrate.Sources()
-	return &cobra.Command{
+	var o migrate.Options
+	c := &cobra.Command{
 		Use: "import SOURCE FILE", Short: "Convert another gateway's configuration to a pool document",
 		Long: "Converts another gateway's configuration to a pool document, on standard output.\nWhat cannot be converted is listed on standard error.\n\n" +
-			"SOURCE is one of: " + strings.Join(sources, ", ") + ". FILE is a path, or - for standard input.",
-		Example: "  spillway import litellm config.yaml > pool.json", ValidArgs: sources,
+			"SOURCE is one of: " + strings.Join(sources, ", ") + ".\nFILE is a path, or - for standard input. Bicep files are compiled by the bicep on the PATH or in BICEP.\n" +
+			"Variables that a file names for addresses are read from this environment; keys are not.\ndocs/migration.md has the files that each source takes.",
+		Example: "  spillway import litellm config.yaml > pool.json\n  spillway import apim-pool main.bicepparam --endpoint ptu=https://contoso.openai.azure.com > pool.json", ValidArgs: sources,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 2 || !slices.Contains(sources, args[0]) {
 				return usageError(c, "%s needs a source (%s) and a file", c.CommandPath(), strings.Join(sources, ", "))
@@ -139,9 +141,13 @@ func importCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			return migrate.Run(args[0], args[1], c.OutOrStdout(), c.ErrOrStderr())
+			o.Getenv = os.Getenv
+			return migrate.Run(c.Context(), args[0], args[1], o, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
+	c.Flags().StringToStringVar(&o.Endpoints, "endpoint", nil, "`NAME=URL` of a backend whose endpoint is not in the file; repeatable")
+	c.Flags().StringVar(&o.Parameters, "parameters", "", "JSON `FILE` with the parameters of a Bicep file")
+	return c
 }
 
 // simulateCommand passes its flags on: they belong to the simulator.

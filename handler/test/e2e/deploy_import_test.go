@@ -15,8 +15,10 @@ type importCase struct {
 	model        string
 	groups       [][]string        // backends by priority, as the predecessor tried them
 	settings     map[string]string // the settings that the import listed, without keys
-	identity     string            // the client id that tokens are asked for
+	identity     string            // the client id that tokens are asked for; noIdentity = only keys are used
 }
+
+const noIdentity = "none"
 
 func importCases() []importCase {
 	const own = "11111111-2222-3333-4444-555555555555"
@@ -36,7 +38,15 @@ func importCases() []importCase {
 		{"apim-pool", "apim-pool-azurerm.json", "gpt-4o", foundry, nil, ""},
 		{"aca-lb", "aca-lb.env", "gpt-4o", numbered, timeouts, ""},
 		{"aca-lb", "aca-lb-containerapp.yaml", "gpt-4o", numbered, nil, ""},
-		{"litellm", "litellm.yaml", "gpt-4o", [][]string{{"contoso-ptu"}, {"contoso-eu", "contoso-us"}, {"openai"}}, nil, ""},
+		{"litellm", "litellm.yaml", "gpt-4o", [][]string{{"contoso-ptu"}, {"contoso-eu", "contoso-us"}, {"openai"}}, nil, noIdentity},
+		{"bifrost", "bifrost.json", "gpt-4o", [][]string{{"azure-us", "azure-eu", "azure-entra"}, {"openai-1"}}, nil, ""},
+		{"portkey", "portkey.json", "gpt-4o", [][]string{{"contoso-us", "contoso-eu"}, {"openai"}, {"azure-test-4110dd"}}, nil, ""},
+		{"list", "list.csv", "gpt-4o", [][]string{{"ptu"}, {"eu", "us"}}, nil, ""},
+		{"list", "list.yaml", "gpt-4o", [][]string{{"contoso-1"}, {"contoso-2"}, {"contoso-3"}}, nil, ""},
+		{"aca-lb", "aca-lb-parameters.json", "gpt-4o", numbered, nil, ""},
+		{"aca-lb", "aca-lb.bicepparam", "gpt-4o", numbered, nil, ""},
+		{"aca-lb", "aca-lb-template.json", "gpt-4o", numbered, nil, ""},
+		{"apim-pool", "apim-pool-plan.json", "gpt-4o", [][]string{{"openai1"}, {"openai2"}}, nil, ""},
 		{
 			"powerproxy", "powerproxy.yaml", "gpt-35-turbo",
 			[][]string{{"some-endpoint-first"}, {"some-endpoint-second"}, {"another-endpoint"}},
@@ -57,6 +67,9 @@ func TestImportedPoolsFailOverInOrder(t *testing.T) {
 			t.Parallel()
 			document, listed := imported(t, p)
 			pool := importedPool{t: t, document: document, model: p.model, groups: p.groups, identity: []string{p.identity}}
+			if p.identity == noIdentity {
+				pool.identity = nil
+			}
 			pool.env = p.settingsAsListed(t, listed, pool.read())
 			pool.wantFailover()
 		})

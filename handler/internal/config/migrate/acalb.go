@@ -11,11 +11,12 @@ import (
 )
 
 // fromNumbers reads the numbered settings of openai-aca-lb from an .env file,
-// a docker compose file, or a container app's definition.
+// a docker compose file, a container app's definition, a template of it, or the
+// parameters of its template.
 func fromNumbers(r *Result, text []byte) error {
 	env := map[string]string{}
-	if v, err := parse(text); err == nil && (v.isMap || v.isList) {
-		v.environment(env)
+	if v, err := r.parse(text); err == nil && (v.isMap || v.isList) {
+		r.environment(v, arm{}, env)
 	} else {
 		lines(text, env)
 	}
@@ -25,10 +26,11 @@ func fromNumbers(r *Result, text []byte) error {
 		b := &r.Document.Backends[i]
 		b.Endpoint = base(b.Endpoint)
 		if b.Auth.Setting != "" {
-			r.set("%s: keep it, it holds the key of %s", b.Auth.Setting, b.Endpoint)
+			r.set("%s: keep it, it holds the key of %s", b.Auth.Setting, valueOr(b.Endpoint, b.Name))
 		}
 		if b.Endpoint == "" {
 			b.Endpoint = placeholder(b.Name)
+			r.changed("the URL of %s is not in the file: give --endpoint %s=URL", b.Name, b.Name)
 		}
 	}
 	if seconds := env["HTTP_TIMEOUT_SECONDS"]; seconds != "" {
@@ -40,6 +42,7 @@ func fromNumbers(r *Result, text []byte) error {
 }
 
 var (
+	quotedValue   = regexp.MustCompile(`^'([^']*)'\s+//`)
 	numberedName  = regexp.MustCompile(`(?i)^BACKEND_[^_]+_(.+)$`)
 	numberedParts = []string{"URL", "PRIORITY", "APIKEY", "DEPLOYMENT_NAME"}
 )
@@ -61,15 +64,28 @@ func (r *Result) numberedRest(env map[string]string) {
 	}
 }
 
-// lines reads NAME=value lines, with or without export, quotes and comments.
+// lines reads NAME=value lines, with or without export, quotes and comments, and
+// the assignments of a .bicepparam file.
 func lines(text []byte, env map[string]string) {
 	for line := range strings.Lines(string(text)) {
-		line = strings.TrimPrefix(strings.TrimSpace(line), "export ")
+		line = strings.TrimSpace(line)
+		for _, word := range []string{"export ", "param "} {
+			line = strings.TrimPrefix(line, word)
+		}
 		name, value, ok := strings.Cut(line, "=")
-		if ok && identifier.MatchString(strings.TrimSpace(name)) {
-			env[strings.TrimSpace(name)] = unquote(value)
+		if name = strings.TrimSpace(name); ok && identifier.MatchString(name) {
+			env[numberedSetting(name)] = unquote(strings.TrimSpace(value))
 		}
 	}
+}
+
+// numberedSetting is the environment variable for a parameter such as
+// backend_1_api_key; other names stay as they are.
+func numberedSetting(name string) string {
+	if !numberedName.MatchString(name) {
+		return name
+	}
+	return strings.Replace(strings.ToUpper(name), "_API_KEY", "_APIKEY", 1)
 }
 
 // unquote takes off one pair of quotes, or a comment behind an unquoted value.
@@ -79,30 +95,58 @@ func unquote(text string) string {
 		return text[1 : n-1]
 	}
 	before, _, _ := strings.Cut(text, " #")
+	if quoted := quotedValue.FindStringSubmatch(before); quoted != nil {
+		return quoted[1] // with a comment of Bicep behind it
+	}
 	return strings.TrimSpace(before)
 }
 
-// environment gathers variables wherever they are in a definition: as members,
-// as {name, value} pairs, or as "NAME=value". A value that is kept as a secret
-// counts as set.
-func (v *value) environment(env map[string]string) {
+// environment gathers variables wherever they are in a definition: as members, as
+// {name, value} pairs, as "NAME=value", or as parameters with a value. A value that
+// is kept as a secret counts as set, one that only a deployment knows as empty.
+func (r *Result) environment(v *value, a arm, env map[string]string) {
+	if v.at("resources") != nil && v.at("$schema") != nil {
+		a = arm{parameters: v.at("parameters"), variables: v.at("variables")}
+	}
 	if name := v.at("name"); name != nil && identifier.MatchString(name.text) {
 		if value := v.at("value"); value != nil {
-			env[name.text] = value.text
-		} else if v.at("secretRef") != nil || v.at("valueFrom") != nil {
+			r.variable(name.text, value.text, a, env)
+		} else if v.at("secretRef") != nil || v.at("valueFrom") != nil || v.at("secret_name") != nil {
 			env[name.text] = "secret"
 		}
 	}
 	for _, m := range v.members {
-		if !m.value.isMap && !m.value.isList && identifier.MatchString(m.name) {
-			env[m.name] = m.value.text
+		if value := m.value.at("value"); value != nil && numberedName.MatchString(m.name) {
+			env[numberedSetting(m.name)] = value.text
+		} else if !m.value.isMap && !m.value.isList && identifier.MatchString(m.name) {
+			r.variable(m.name, m.value.text, a, env)
 		}
-		m.value.environment(env)
+		r.environment(m.value, a, env)
 	}
 	for _, item := range v.list {
 		if name, value, ok := strings.Cut(item.text, "="); ok && identifier.MatchString(name) {
 			env[name] = unquote(value)
 		}
-		item.environment(env)
+		r.environment(item, a, env)
+	}
+}
+
+// variable is one variable of a definition, whose value may be an expression.
+func (r *Result) variable(name, text string, a arm, env map[string]string) {
+	value, known := a.text(text)
+	env[name] = value
+	m := numberedName.FindStringSubmatch(name)
+	if m == nil || value == text {
+		return
+	}
+	isKey := strings.EqualFold(m[1], "APIKEY")
+	switch {
+	case isKey && known && value == "":
+		r.changed("%s is empty unless the deployment sets it: the app's own identity is used; write api-key into auth.mode if there is a key", name)
+	case isKey:
+		env[name] = "secret"
+	case !known:
+		env[name] = ""
+		r.changed("%s depends on the deployment", name)
 	}
 }

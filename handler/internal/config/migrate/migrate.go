@@ -1,12 +1,16 @@
-// Package importer turns the configuration of what people ran before into a
-// pool document. Whatever cannot be carried over is listed, never dropped
-// silently, and no key is ever copied: keys move to app settings.
+// Package migrate turns the configuration of another gateway into a pool
+// document. What cannot be carried over is listed with the reason, what works
+// differently is listed too, and no key is ever copied: keys move to app
+// settings.
 package migrate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"net/url"
 	"os"
 	"regexp"
@@ -25,6 +29,20 @@ type Result struct {
 	Set      []string // app settings that must be made: "AOAI_KEY_1: the key of https://..."
 	Changed  []string // carried over, but it works differently now
 	Lost     []string // not carried over
+
+	options Options
+}
+
+// Options is what a source does not hold itself. The zero value is none of it.
+type Options struct {
+	// Endpoints are the endpoints of backends whose source does not tell them, by
+	// the name of the backend in the document.
+	Endpoints map[string]string
+	// Getenv returns a variable to which the source refers for an address or a
+	// model's name, "" when it is not set. Keys are never looked up.
+	Getenv func(name string) string
+	// Parameters is the JSON file with the parameters of a Bicep file, "" for none.
+	Parameters string
 }
 
 // ErrUnknown is a source that there is no importer for.
@@ -33,39 +51,101 @@ var ErrUnknown = errors.New("unknown source")
 // ErrNothing is a source without a single backend in it.
 var ErrNothing = errors.New("no backends found")
 
+// importers are the readers of the sources, by name.
+var importers = []struct {
+	source string
+	read   func(r *Result, text []byte) error
+}{
+	{"openai-apim-lb", fromPolicy},
+	{"apim-pool", fromAPIMPool},
+	{"aca-lb", fromNumbers},
+	{"litellm", fromLiteLLM},
+	{"powerproxy", fromPowerProxy},
+	{"bifrost", fromBifrost},
+	{"portkey", fromPortkey},
+	{"list", fromList},
+}
+
 // Sources are the names of the importers.
 func Sources() []string {
-	return []string{"openai-apim-lb", "apim-pool", "aca-lb", "litellm", "powerproxy"}
+	var names []string
+	for _, i := range importers {
+		names = append(names, i.source)
+	}
+	return names
 }
 
 // Import reads the text of a source. On error there is no result.
-func Import(source string, text []byte) (*Result, error) {
-	read := map[string]func(r *Result, text []byte) error{
-		"openai-apim-lb": fromPolicy, "apim-pool": fromAPIMPool, "aca-lb": fromNumbers,
-		"litellm": fromLiteLLM, "powerproxy": fromPowerProxy,
-	}[source]
-	if read == nil {
-		return nil, fmt.Errorf("import %q: %w. %s", source, ErrUnknown, jsondoc.DidYouMean(source, Sources()))
+func Import(source string, text []byte, o Options) (*Result, error) {
+	for _, i := range importers {
+		if i.source != source {
+			continue
+		}
+		r := &Result{Document: document.New(), options: o}
+		if err := r.read(i.read, text); err != nil {
+			return nil, fmt.Errorf("import %s: %w", source, err)
+		}
+		return r, nil
 	}
-	r := &Result{Document: document.New()}
-	if err := read(r, text); err != nil {
-		return nil, fmt.Errorf("import %s: %w", source, err)
+	return nil, fmt.Errorf("import %q: %w. %s", source, ErrUnknown, jsondoc.DidYouMean(source, Sources()))
+}
+
+func (r *Result) read(importer func(r *Result, text []byte) error, text []byte) error {
+	if err := importer(r, text); err != nil {
+		return err
 	}
 	if len(r.Document.Backends) == 0 {
-		return nil, fmt.Errorf("import %s: %w: is this the right file?", source, ErrNothing)
+		return r.nothing()
 	}
 	r.uniqueNames()
-	return r, nil
+	return r.endpoints()
+}
+
+// nothing is the error of a source without a backend. What was left out on the
+// way says why.
+func (r *Result) nothing() error {
+	if len(r.Lost) == 0 {
+		return fmt.Errorf("%w: is this the right file?", ErrNothing)
+	}
+	return fmt.Errorf("%w that Spillway can send to. Not carried over:\n  %s", ErrNothing, strings.Join(r.Lost, "\n  "))
+}
+
+// endpoints puts in the endpoints that were given by name.
+func (r *Result) endpoints() error {
+	for _, name := range slices.Sorted(maps.Keys(r.options.Endpoints)) {
+		i := slices.IndexFunc(r.Document.Backends, func(b document.Backend) bool { return b.Name == name })
+		if i < 0 {
+			return fmt.Errorf("endpoint of %q: %w of that name. There are: %s", name, ErrNothing, strings.Join(r.backendNames(), ", "))
+		}
+		r.Document.Backends[i].Endpoint = r.options.Endpoints[name]
+	}
+	return nil
+}
+
+func (r *Result) backendNames() []string {
+	var names []string
+	for i := range r.Document.Backends {
+		names = append(names, r.Document.Backends[i].Name)
+	}
+	return names
+}
+
+// getenv is a variable that the source refers to, "" when it is not known.
+func (r *Result) getenv(name string) string {
+	if r.options.Getenv == nil {
+		return ""
+	}
+	return strings.TrimSpace(r.options.Getenv(name))
 }
 
 // Run is `spillway import SOURCE FILE`: the document goes to stdout, what has
 // to be known to stderr. The file "-" is stdin.
-func Run(source, file string, stdout, stderr io.Writer) error {
-	text, err := readFile(file)
+func Run(ctx context.Context, source, file string, o Options, stdout, stderr io.Writer) error {
+	text, err := readFile(ctx, source, file, o.Parameters)
 	if err != nil {
 		return fmt.Errorf("read %q: %w", file, err)
 	}
-	r, err := Import(source, text)
+	r, err := Import(source, text, o)
 	if err != nil {
 		return err
 	}
@@ -75,11 +155,21 @@ func Run(source, file string, stdout, stderr io.Writer) error {
 	return r.Report(stderr)
 }
 
-func readFile(file string) ([]byte, error) {
+// readFile is the text of a file; Bicep is compiled, but for parameters that hold the
+// settings of openai-aca-lb themselves.
+func readFile(ctx context.Context, source, file, parameters string) ([]byte, error) {
+	isParameters := strings.HasSuffix(file, ".bicepparam")
 	if file == "-" {
 		return io.ReadAll(os.Stdin)
 	}
-	return os.ReadFile(file) //nolint:gosec // the operator's own path
+	text, err := os.ReadFile(file) //nolint:gosec // the operator's own path
+	switch {
+	case err != nil || !isParameters && !strings.HasSuffix(file, ".bicep"):
+		return text, err
+	case isParameters && source == "aca-lb" && numberedParameter.Match(text):
+		return text, nil
+	}
+	return compiled(ctx, file, parameters)
 }
 
 // Report prints what the owner of the document has to know, and what is still
@@ -139,11 +229,12 @@ func consumer(name string) document.Consumer {
 }
 
 var (
-	notInName    = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
-	notInSetting = regexp.MustCompile(`[^A-Za-z0-9]+`)
-	notInModel   = regexp.MustCompile(`[^A-Za-z0-9._-]`)
-	modelName    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-	identifier   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	notInName         = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+	notInSetting      = regexp.MustCompile(`[^A-Za-z0-9]+`)
+	notInModel        = regexp.MustCompile(`[^A-Za-z0-9._-]`)
+	modelName         = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	numberedParameter = regexp.MustCompile(`(?im)^\s*param\s+backend_[^_\s]+_url\s*=`)
+	identifier        = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
 // plainName makes a name that a pool document allows: "Some Endpoint" becomes
@@ -184,11 +275,12 @@ func settingName(parts ...string) string {
 	return name
 }
 
-// base is an Azure OpenAI endpoint without what others put behind it.
+// base is an Azure OpenAI endpoint without what others put behind it: /openai,
+// /openai/v1, and the path of one operation.
 func base(endpoint string) string {
 	endpoint = strings.TrimRight(strings.TrimSpace(endpoint), "/")
-	for _, end := range []string{"/openai/v1", "/openai"} {
-		endpoint = strings.TrimSuffix(endpoint, end)
+	if i := strings.Index(endpoint+"/", "/openai/"); i > len("https://") {
+		endpoint = endpoint[:i]
 	}
 	return strings.TrimRight(endpoint, "/")
 }
@@ -198,6 +290,58 @@ func base(endpoint string) string {
 func placeholder(name string) string {
 	label := strings.NewReplacer(".", "-", "_", "-").Replace(plainName(name))
 	return "https://" + strings.Trim(label, "-") + ".invalid"
+}
+
+// usable reports whether Spillway can send to the endpoint of a backend. If not,
+// the backend is listed: a document with it would be refused.
+func (r *Result) usable(path string, b *document.Backend) bool {
+	if strings.HasSuffix(b.Endpoint, ".invalid") {
+		return true // not known yet
+	}
+	if _, problem, fix := document.Endpoint(b.Endpoint, b.Kind); problem != "" {
+		r.notCarried("%s: its endpoint %s. %s", path, problem, fix)
+		return false
+	}
+	return true
+}
+
+// scaled makes whole numbers of shares, so that the document takes them: 0.7 and 0.3
+// become 7 and 3. The largest is at most 1000; 0 and less stay 0, others are at
+// least 1.
+func scaled(shares []float64) []int {
+	most := slices.Max(shares)
+	factor := 1000 / max(most, math.SmallestNonzeroFloat32)
+	for _, f := range []float64{1000, 100, 10, 1} {
+		whole := !slices.ContainsFunc(shares, func(s float64) bool { return math.Abs(s*f-math.Round(s*f)) > 1e-6 })
+		if whole && most*f <= 1000 {
+			factor = f
+		}
+	}
+	numbers := make([]int, len(shares))
+	for i, s := range shares {
+		if s > 0 {
+			numbers[i] = max(1, int(math.Round(s*factor)))
+		}
+	}
+	return numbers
+}
+
+// weigh gives backends their weights, by their index, whole numbers within each
+// priority.
+func (r *Result) weigh(shares map[int]float64) {
+	groups := map[int][]int{}
+	for _, i := range slices.Sorted(maps.Keys(shares)) {
+		groups[r.Document.Backends[i].Priority] = append(groups[r.Document.Backends[i].Priority], i)
+	}
+	for _, group := range groups {
+		given := make([]float64, len(group))
+		for n, i := range group {
+			given[n] = shares[i]
+		}
+		for n, weight := range scaled(given) {
+			r.Document.Backends[group[n]].Weight = weight
+		}
+	}
 }
 
 // uniqueNames numbers backends and consumers that would have the same name.

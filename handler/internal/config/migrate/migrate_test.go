@@ -29,13 +29,21 @@ var samples = []struct{ source, file string }{
 	{"aca-lb", "aca-lb-containerapp.yaml"},
 	{"litellm", "litellm.yaml"},
 	{"powerproxy", "powerproxy.yaml"},
+	{"bifrost", "bifrost.json"},
+	{"portkey", "portkey.json"},
+	{"list", "list.csv"},
+	{"list", "list.yaml"},
+	{"aca-lb", "aca-lb-parameters.json"},
+	{"aca-lb", "aca-lb.bicepparam"},
+	{"aca-lb", "aca-lb-template.json"},
+	{"apim-pool", "apim-pool-plan.json"},
 }
 
 func TestSamples(t *testing.T) {
 	for _, s := range samples {
 		t.Run(s.file, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			if err := Run(s.source, filepath.Join("testdata", s.file), &stdout, &stderr); err != nil {
+			if err := Run(t.Context(), s.source, filepath.Join("testdata", s.file), Options{}, &stdout, &stderr); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, filepath.Join("testdata", s.file+".golden"), stdout.String()+"\n"+stderr.String())
@@ -78,7 +86,7 @@ func imported(t *testing.T, source, file string) *Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Import(source, text)
+	r, err := Import(source, text, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +114,7 @@ func TestKeysAreNeverCopied(t *testing.T) {
 }
 
 func TestYAMLMergesAndAliasesAreFollowed(t *testing.T) {
-	v, err := parse([]byte("base: &b {x: 1, y: 2}\nfirst: {<<: *b, x: 3}\nlast: {x: 4, <<: *b}\nmany: {<<: [*b, {z: 5}]}\nsame: *b\n"))
+	v, _, err := parse([]byte("base: &b {x: 1, y: 2}\nfirst: {<<: *b, x: 3}\nlast: {x: 4, <<: *b}\nmany: {<<: [*b, {z: 5}]}\nsame: *b\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +132,7 @@ func TestYAMLMergesAndAliasesAreFollowed(t *testing.T) {
 }
 
 func TestARMExpressions(t *testing.T) {
-	v, err := parse([]byte(`{"parameters": {"p": {"defaultValue": "pp"}, "q": {"type": "string"}}, "variables": {"v": "[concat(parameters('p'), '-v')]", "loop": "[variables('loop')]"}}`))
+	v, _, err := parse([]byte(`{"parameters": {"p": {"defaultValue": "pp"}, "q": {"type": "string"}}, "variables": {"v": "[concat(parameters('p'), '-v')]", "loop": "[variables('loop')]"}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,9 +166,9 @@ func TestInvalidFilesAreRefused(t *testing.T) {
 		{"aca-lb", "PATH=/bin", "no backends found"},
 		{"apim-pool", `resource "azurerm_api_management_backend" "b" {}`, "terraform show -json"},
 		{"apim-pool", "{}", "no backends found"},
-		{"litellm", "a: &a [*a]", "neither JSON nor YAML"},
+		{"litellm", "a: &a [*a]", "nested more than 64 deep"},
 	} {
-		r, err := Import(c.source, []byte(c.text))
+		r, err := Import(c.source, []byte(c.text), Options{})
 		if err == nil || !strings.Contains(err.Error(), c.want) || r != nil {
 			t.Errorf("%s of %q: got %v, want %q", c.source, c.text, err, c.want)
 		}
@@ -186,7 +194,7 @@ func FuzzImport(f *testing.F) {
 		if n < 0 || n >= len(Sources()) {
 			return
 		}
-		r, err := Import(Sources()[n], text)
+		r, err := Import(Sources()[n], text, Options{})
 		if err != nil {
 			return
 		}

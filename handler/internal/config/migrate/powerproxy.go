@@ -10,7 +10,7 @@ import (
 
 // fromPowerProxy reads PowerProxy's config.yaml, or the same as JSON.
 func fromPowerProxy(r *Result, text []byte) error {
-	root, err := parse(text)
+	root, err := r.parse(text)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -29,62 +28,98 @@ type member struct {
 	name  string
 	value *value
 	used  bool
+	// merged: it came through "<<", so that one that is written here replaces it.
+	merged bool
 }
 
-var errDeep = errors.New("nested more than 64 deep")
+// Bounds of a file: aliases may refer to themselves, and multiply.
+const (
+	mostDepth  = 64
+	mostValues = 100_000
+)
 
-// parse reads JSON or YAML.
-func parse(text []byte) (*value, error) {
+var (
+	errDeep = fmt.Errorf("nested more than %d deep", mostDepth)
+	errMany = fmt.Errorf("more than %d values, aliases included", mostValues)
+)
+
+// parse reads JSON or YAML, and reports members that are written twice.
+func (r *Result) parse(text []byte) (*value, error) {
+	root, twice, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range twice {
+		r.changed("%s is written twice in the file: the last one counts, as most readers have it", path)
+	}
+	return root, nil
+}
+
+// parse reads JSON or YAML. Of a member that is written twice the last one
+// counts, as in PyYAML and most readers of JSON; twice are the paths of these.
+func parse(text []byte) (root *value, twice []string, err error) {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	if trimmed := bytes.TrimSpace(text); len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') {
 		if tree, faults := jsondoc.Parse("", text); faults == nil {
-			return fromJSON("", tree.Root), nil
+			root = fromJSON("", tree.Root, &twice)
+			return root, twice, nil
 		}
-	}
-	// Decoding it whole first is what guards against aliases that multiply.
-	var whole any
-	if err := yaml.Unmarshal(text, &whole); err != nil {
-		return nil, fmt.Errorf("neither JSON nor YAML: %w", err)
 	}
 	var node yaml.Node
 	if err := yaml.Unmarshal(text, &node); err != nil {
-		return nil, fmt.Errorf("neither JSON nor YAML: %w", err)
+		return nil, nil, fmt.Errorf("neither JSON nor YAML: %w", err)
 	}
-	return fromYAML("", &node, 0)
+	reader := yamlReader{}
+	root, err = reader.value("", &node, 0)
+	return root, reader.twice, err
 }
 
-func fromJSON(path string, n *jsondoc.Node) *value {
+func fromJSON(path string, n *jsondoc.Node, twice *[]string) *value {
 	v := &value{path: path, text: n.Text, null: n.Kind == jsondoc.Null, isMap: n.Kind == jsondoc.Object, isList: n.Kind == jsondoc.Array}
 	if n.Kind == jsondoc.Bool {
 		v.text = strconv.FormatBool(n.True)
 	}
 	for i, item := range n.Items {
-		v.list = append(v.list, fromJSON(jsondoc.Index(path, i), item))
+		v.list = append(v.list, fromJSON(jsondoc.Index(path, i), item, twice))
 	}
 	for _, m := range n.Members {
-		v.members = append(v.members, member{name: m.Name, value: fromJSON(jsondoc.Join(path, m.Name), m.Value)})
+		item := fromJSON(jsondoc.Join(path, m.Name), m.Value, twice)
+		if i := v.index(m.Name); i >= 0 {
+			*twice = append(*twice, item.path)
+			v.members = slices.Delete(v.members, i, i+1)
+		}
+		v.members = append(v.members, member{name: m.Name, value: item})
 	}
 	return v
 }
 
-func fromYAML(path string, n *yaml.Node, depth int) (*value, error) {
+// yamlReader turns YAML nodes into values.
+type yamlReader struct {
+	values int      // so many so far
+	twice  []string // the paths of members that are written twice
+}
+
+func (y *yamlReader) value(path string, n *yaml.Node, depth int) (*value, error) {
+	y.values++
 	switch {
-	case depth > 64:
+	case depth > mostDepth:
 		return nil, errDeep
+	case y.values > mostValues:
+		return nil, errMany
 	case n.Kind == yaml.AliasNode:
-		return fromYAML(path, n.Alias, depth+1)
+		return y.value(path, n.Alias, depth+1)
 	case n.Kind == yaml.DocumentNode && len(n.Content) > 0:
-		return fromYAML(path, n.Content[0], depth+1)
+		return y.value(path, n.Content[0], depth+1)
 	}
 	v := &value{path: path, text: n.Value, isMap: n.Kind == yaml.MappingNode, isList: n.Kind == yaml.SequenceNode}
 	v.null = n.Kind == 0 || n.Tag == "!!null"
 	for i := 0; v.isMap && i+1 < len(n.Content); i += 2 {
-		if err := v.read(n.Content[i], n.Content[i+1], depth+1); err != nil {
+		if err := y.member(v, n.Content[i], n.Content[i+1], depth+1); err != nil {
 			return nil, err
 		}
 	}
 	for i := 0; v.isList && i < len(n.Content); i++ {
-		item, err := fromYAML(jsondoc.Index(path, i), n.Content[i], depth+1)
+		item, err := y.value(jsondoc.Index(path, i), n.Content[i], depth+1)
 		if err != nil {
 			return nil, err
 		}
@@ -93,29 +128,41 @@ func fromYAML(path string, n *yaml.Node, depth int) (*value, error) {
 	return v, nil
 }
 
-// read adds a member. "<<" adds those of the mapping that it refers to; what is
+// member adds a member. "<<" adds those of the mapping that it refers to; what is
 // written here goes before what comes from there.
-func (v *value) read(name, content *yaml.Node, depth int) error {
+func (y *yamlReader) member(v *value, name, content *yaml.Node, depth int) error {
 	if name.Tag != "!!merge" {
-		item, err := fromYAML(jsondoc.Join(v.path, name.Value), content, depth)
-		if err == nil {
-			v.members = slices.DeleteFunc(v.members, func(m member) bool { return m.name == name.Value })
-			v.members = append(v.members, member{name: name.Value, value: item})
+		item, err := y.value(jsondoc.Join(v.path, name.Value), content, depth)
+		if err != nil {
+			return err
 		}
-		return err
+		if i := v.index(name.Value); i >= 0 {
+			if !v.members[i].merged {
+				y.twice = append(y.twice, item.path)
+			}
+			v.members = slices.Delete(v.members, i, i+1)
+		}
+		v.members = append(v.members, member{name: name.Value, value: item})
+		return nil
 	}
-	from, err := fromYAML(v.path, content, depth)
+	from, err := y.value(v.path, content, depth)
 	if err != nil {
 		return err
 	}
 	for _, source := range append(from.list, from) {
 		for _, m := range source.members {
-			if !slices.Contains(v.names(), m.name) {
+			if v.index(m.name) < 0 {
+				m.merged = true
 				v.members = append(v.members, m)
 			}
 		}
 	}
 	return nil
+}
+
+// index is the place of the member of that name, -1 when there is none.
+func (v *value) index(name string) int {
+	return slices.IndexFunc(v.members, func(m member) bool { return m.name == name })
 }
 
 // at is the member of that name, without taking it; nil when there is none, or
@@ -124,10 +171,8 @@ func (v *value) at(name string) *value {
 	if v == nil {
 		return nil
 	}
-	for i := range v.members {
-		if v.members[i].name == name && !v.members[i].value.null {
-			return v.members[i].value
-		}
+	if i := v.index(name); i >= 0 && !v.members[i].value.null {
+		return v.members[i].value
 	}
 	return nil
 }
@@ -146,6 +191,24 @@ func (v *value) take(name string) *value {
 		}
 	}
 	return nil
+}
+
+// ignore marks members as read: they have no effect on requests.
+func (v *value) ignore(names ...string) {
+	for _, name := range names {
+		v.take(name)
+	}
+}
+
+// first is the first of these members that is there. All of them count as read.
+func (v *value) first(names ...string) *value {
+	var found *value
+	for _, name := range names {
+		if m := v.take(name); found == nil {
+			found = m
+		}
+	}
+	return found
 }
 
 // stringAt is the member's text, "" when there is none.
