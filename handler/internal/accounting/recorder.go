@@ -15,10 +15,10 @@
 // one exchange with the table, and while the table is out of reach, what was used
 // since then. Nothing is counted twice.
 //
-// What is counted is what the backends reported. An answer without usage (a
-// stream that broke before it, an answer that is not JSON) is counted as
-// unmetered. The usage of an attempt whose answer did not reach the caller is not
-// known, and not counted.
+// What is counted is what the backends reported, and for what they did not (a
+// stream that broke before its usage, a request that its caller abandoned, an
+// answer that is not JSON) an estimate, whose part is recorded too
+// (docs/quotas.md#limits).
 //
 // Hours are UTC, by the clock of the instance that served, and by the end of the
 // request.
@@ -164,10 +164,13 @@ type Key struct {
 // Totals is what was used. The zero Totals is nothing.
 type Totals struct {
 	Requests  int64 // that were served
-	Unmetered int64 // of them, those whose answer had no usage
+	Unmetered int64 // of them, those whose usage is an estimate
 	Broken    int64 // of them, those whose answer broke off
 	Tokens    usage.Tokens
 	Cost      Money
+
+	Estimated     usage.Tokens // of Tokens, those that no backend reported
+	EstimatedCost Money        // of Cost, what they cost
 }
 
 // Add returns the sum of both.
@@ -175,6 +178,7 @@ func (s Totals) Add(o Totals) Totals {
 	return Totals{
 		Requests: s.Requests + o.Requests, Unmetered: s.Unmetered + o.Unmetered, Broken: s.Broken + o.Broken,
 		Tokens: s.Tokens.Add(o.Tokens), Cost: s.Cost + o.Cost,
+		Estimated: s.Estimated.Add(o.Estimated), EstimatedCost: s.EstimatedCost + o.EstimatedCost,
 	}
 }
 

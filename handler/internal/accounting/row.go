@@ -45,6 +45,10 @@ type storedEntry struct {
 	Completion int64  `json:"o,omitempty"`
 	Reasoning  int64  `json:"r,omitempty"`
 	Cost       Money  `json:"q,omitempty"`
+
+	EstimatedPrompt     int64 `json:"e,omitempty"` // of Prompt
+	EstimatedCompletion int64 `json:"d,omitempty"` // of Completion
+	EstimatedCost       Money `json:"f,omitempty"` // of Cost
 }
 
 func (k *Key) stored(s *Totals) storedEntry {
@@ -52,25 +56,30 @@ func (k *Key) stored(s *Totals) storedEntry {
 		Consumer: k.Consumer, Model: k.Model, Backend: k.Backend, Currency: k.Currency,
 		Requests: s.Requests, Unmetered: s.Unmetered, Broken: s.Broken, Cost: s.Cost,
 		Prompt: s.Tokens.Prompt, Cached: s.Tokens.Cached, Completion: s.Tokens.Completion, Reasoning: s.Tokens.Reasoning,
+		EstimatedPrompt: s.Estimated.Prompt, EstimatedCompletion: s.Estimated.Completion, EstimatedCost: s.EstimatedCost,
 	}
 }
 
 func (e *storedEntry) row(hour time.Time) Row {
 	return Row{
 		Hour: hour, Key: Key{e.Consumer, e.Model, e.Backend, e.Currency},
-		Totals: Totals{e.Requests, e.Unmetered, e.Broken, usage.Tokens{Prompt: e.Prompt, Cached: e.Cached, Completion: e.Completion, Reasoning: e.Reasoning}, e.Cost},
+		Totals: Totals{
+			Requests: e.Requests, Unmetered: e.Unmetered, Broken: e.Broken, Cost: e.Cost, EstimatedCost: e.EstimatedCost,
+			Estimated: usage.Tokens{Prompt: e.EstimatedPrompt, Completion: e.EstimatedCompletion},
+			Tokens:    usage.Tokens{Prompt: e.Prompt, Cached: e.Cached, Completion: e.Completion, Reasoning: e.Reasoning},
+		},
 	}
 }
 
 // inRange reports whether a program can have counted this: a row that was
 // edited by hand must not spoil the totals.
 func (e *storedEntry) inRange() bool {
-	for _, n := range [...]int64{e.Requests, e.Unmetered, e.Broken, e.Prompt, e.Cached, e.Completion, e.Reasoning} {
+	for _, n := range [...]int64{e.Requests, e.Unmetered, e.Broken, e.Prompt, e.Cached, e.Completion, e.Reasoning, e.EstimatedPrompt, e.EstimatedCompletion} {
 		if n < 0 || n > 1<<53 {
 			return false
 		}
 	}
-	return e.Cost >= 0
+	return e.Cost >= 0 && e.EstimatedCost >= 0
 }
 
 // Rows are listed by time: the month is the partition, and the rest of the hour

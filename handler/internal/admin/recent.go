@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/openai/usage"
 	"spillway/handler/internal/proxy"
+	"spillway/handler/internal/quota"
 )
 
 var _ api.Observer = (*Recent)(nil)
@@ -57,7 +59,8 @@ func (r *Recent) countRequest(x *api.RequestRecord) {
 		}
 	}
 	if x.Consumer != nil {
-		c.Throttled = boolToInt(x.Code == "quota_exceeded")
+		_, exceeded := errors.AsType[*quota.ExceededError](x.Cause)
+		c.Throttled = boolToInt(exceeded)
 		r.consumers.add(x.Consumer.Name, end, c)
 	}
 }

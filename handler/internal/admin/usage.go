@@ -23,9 +23,13 @@ type UsageRow struct {
 	Backend   string       // that served
 	Requests  int64        // that were served
 	Unmetered int64        // of Requests, those without reported usage
-	Tokens    usage.Tokens // as the backends reported them
+	Broken    int64        // of Requests, those whose answer broke off
+	Tokens    usage.Tokens // as the backends reported them, or as estimated
 	Cost      float64
 	Currency  string
+
+	Estimated     usage.Tokens // of Tokens, those that no backend reported
+	EstimatedCost float64      // of Cost
 }
 
 // Usage is the response of /ops/api/usage: rows in ascending order of their

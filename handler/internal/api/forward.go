@@ -28,15 +28,18 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, rec *RequestRec
 		w = s.Transcript(w, c.request)
 	}
 	c.request.Received, c.request.Deadline = rec.Start, clientDeadline(r, rec.Start)
-	rec.Result = s.Forwarder.Do(r.Context(), c.pools, c.request, func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery {
+	attempts, finished, cancel := callerContext(r.Context())
+	defer cancel()
+	rec.Result = s.Forwarder.Do(attempts, c.pools, c.request, func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		if c.request.StreamedBody != nil {
 			drainBody(r) // the backend answered before the body ended
 		}
 		s.recordBackend(w, r, rec, a)
 		s.rememberIDs(c.request, a)
+		a.Hooks.Finished, a.Hooks.Progress = finished, reserved.Progress
 		return s.Relay.Deliver(ctx, w, c.request, a)
 	})
-	settle(reserved, rec.Result)
+	s.settle(rec, c, reserved)
 	if rec.Result.Err != nil {
 		return s.exhaustionError(rec.Result, c)
 	}

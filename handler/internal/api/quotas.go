@@ -7,33 +7,42 @@ import (
 	"strconv"
 	"time"
 
+	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
-	"spillway/handler/internal/openai/usage"
+	"spillway/handler/internal/metering"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
 )
 
-// Quotas enforces the consumers' quotas (package quota).
-type Quotas interface {
-	Reserve(ctx context.Context, c *consumer.Consumer, model string, tokens int64, price usage.Price) (*quota.Reservation, error)
-	RateLimits(c *consumer.Consumer, model string) quota.RateLimitStatus
+// Meter reserves what requests may use from the consumers' quotas, and settles
+// what they did use (package metering).
+type Meter interface {
+	Reserve(ctx context.Context, r *proxy.Request, pools []*balancer.Pool) (*metering.Reservation, error)
+	Settle(x *metering.Reservation, r *proxy.Request, result *proxy.Result) []metering.Charge
+	RateLimits(c *consumer.Consumer, p *balancer.Pool) quota.RateLimitStatus
 }
 
-// reserve reserves the estimated usage from the consumer's quotas and sets the
-// rate limit headers.
-func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*quota.Reservation, *Error) {
-	if s.Quotas == nil || c.request.Consumer == nil {
+// reserve reserves the expected usage from the consumer's quotas and sets the rate
+// limit headers.
+func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*metering.Reservation, *Error) {
+	if s.Meter == nil {
 		return nil, nil
 	}
-	who, first := c.request.Consumer, c.pools[0]
-	reserved, err := s.Quotas.Reserve(r.Context(), who, first.Model, c.request.Tokens, first.Price)
-	status := s.Quotas.RateLimits(who, first.Model)
+	reserved, err := s.Meter.Reserve(r.Context(), c.request, c.pools)
+	status := s.Meter.RateLimits(c.request.Consumer, c.pools[0])
 	setRateLimit(w.Header(), "tokens", status.Tokens)
 	setRateLimit(w.Header(), "requests", status.Requests)
 	if err != nil {
 		return nil, reservationError(err)
 	}
 	return reserved, nil
+}
+
+// settle ends the reservation and records what was used.
+func (s *Server) settle(rec *RequestRecord, c *call, reserved *metering.Reservation) {
+	if s.Meter != nil {
+		rec.Charges = s.Meter.Settle(reserved, c.request, rec.Result)
+	}
 }
 
 // reservationError returns the error for a reservation that failed.
@@ -55,30 +64,19 @@ func setRateLimit(h http.Header, unit string, m quota.RateLimit) {
 	h.Set("X-Ratelimit-Reset-"+unit, m.Reset.Round(time.Millisecond).String())
 }
 
-// settle ends a reservation: by the usage that the answer reports, attempts that
-// were not relayed included; by the estimate when an answer was relayed without
-// usage; by a refund when nothing was relayed.
-func settle(reserved *quota.Reservation, result *proxy.Result) {
-	used := result.Delivery.Usage
-	switch {
-	case !result.Delivery.Committed:
-		reserved.Refund()
-	case used == usage.Tokens{} && result.Status() < http.StatusBadRequest:
-		reserved.Commit()
-	default:
-		reserved.Settle(used.Add(result.Wasted()))
-	}
-}
-
-// quotaExceeded is the error for a consumer's limit. SDKs retry only what a wait
-// of up to a minute can help.
+// quotaExceeded is the error for a consumer's limit. SDKs retry only what a wait of
+// up to a minute can help: it is the header that stops them, not the code
+// (docs/azure-openai.md#sdk-retries).
 func quotaExceeded(over *quota.ExceededError) *Error {
 	f := &Error{
-		Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "quota_exceeded", Message: over.Error() + ".",
+		Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "rate_limit_exceeded", Message: over.Error() + ".",
 		Final: !over.Retryable, Cause: over,
 	}
-	if over.Retryable {
+	switch {
+	case over.Retryable:
 		f.RetryAfter = min(max(over.Wait, time.Second), 59*time.Second)
+	case !over.Resets.IsZero():
+		f.Type, f.Code = "insufficient_quota", "insufficient_quota"
 	}
 	return f
 }

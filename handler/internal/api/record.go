@@ -10,6 +10,7 @@ import (
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/metering"
 	"spillway/handler/internal/proxy"
 )
 
@@ -32,7 +33,8 @@ type RequestRecord struct {
 	Code      string // of an error that no backend sent
 	Cause     error  // for the log, not for the caller
 	Backend   *balancer.Backend
-	Result    *proxy.Result // nil = answered before a backend was selected
+	Result    *proxy.Result     // nil = answered before a backend was selected
+	Charges   []metering.Charge // what its attempts used
 }
 
 // Explain returns a decision in one line: each candidate, and why it was tried

@@ -67,7 +67,7 @@ type Server struct {
 	NewID         func() string  // of a request
 	MaxBody       int64
 
-	Quotas   Quotas        // nil = no quotas
+	Meter    Meter         // nil = no quotas, and no records of usage
 	Affinity AffinityStore // nil = ids are not remembered
 	Locator  Locator       // nil = backends are not asked for unknown ids
 	Expose   bool          // name the backend in response headers

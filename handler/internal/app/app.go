@@ -22,6 +22,7 @@ import (
 	"spillway/handler/internal/backend"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/fleet"
+	"spillway/handler/internal/metering"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/relay"
 	"spillway/handler/internal/telemetry"
@@ -79,7 +80,7 @@ func newServer(cfg *config.Config, obs *observability, state *state, forward *pr
 		Relay:     &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policies: classifyPolicies(cfg)},
 		Observer:  obs.observers(state),
 		Now:       time.Now, Rand: randv2.Float64, NewID: newRequestID, MaxBody: s.MaxBody,
-		Quotas: state.quotas, Expose: s.Expose, ExtractTrace: obs.provider.Tracer.Extract,
+		Meter: &metering.Meter{Limiter: state.quotas, Pools: poolsBySlot(cfg)}, Expose: s.Expose, ExtractTrace: obs.provider.Tracer.Extract,
 	}
 	if state.transcripts != nil {
 		server.Transcript = state.transcripts.Record

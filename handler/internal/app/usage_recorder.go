@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -14,8 +13,7 @@ import (
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/fleet"
-	"spillway/handler/internal/openai/usage"
-	"spillway/handler/internal/proxy"
+	"spillway/handler/internal/metering"
 	"spillway/handler/internal/tablestore"
 )
 
@@ -23,8 +21,7 @@ import (
 type usageRecorder struct {
 	*accounting.Recorder
 	store  tablestore.Store
-	active atomic.Bool      // a request finished since the janitor's last run
-	pools  []*balancer.Pool // by health.Slot
+	active atomic.Bool // a request finished since the janitor's last run
 }
 
 var _ api.Observer = (*usageRecorder)(nil)
@@ -34,7 +31,7 @@ func newUsageRecorder(cfg *config.Config, log *slog.Logger) (*usageRecorder, err
 	if err != nil {
 		return nil, err
 	}
-	return &usageRecorder{store: store, pools: poolsBySlot(cfg), Recorder: accounting.New(accounting.Config{
+	return &usageRecorder{store: store, Recorder: accounting.New(accounting.Config{
 		Store: store, Instance: cfg.Settings.Instance, BootID: rand.Text(), OnError: func(err error) {
 			log.WarnContext(context.Background(), "usage is not written to the table; it is kept in memory and retried", "error", err)
 		},
@@ -74,52 +71,39 @@ func poolsBySlot(cfg *config.Config) []*balancer.Pool {
 	return all
 }
 
-// RequestDone records a request that a backend served, and the tokens that other
-// backends reported for attempts that were not delivered: they bill them too.
+// RequestDone records what the attempts of a request used, those that were not
+// delivered included: backends bill them too.
 func (u *usageRecorder) RequestDone(x *api.RequestRecord) {
 	u.active.Store(true)
-	r := x.Result
-	if r == nil {
-		return
+	for i := range x.Charges {
+		u.record(x, &x.Charges[i])
 	}
-	for i := range r.Attempts {
-		if a := &r.Attempts[i]; a.Wasted != (usage.Tokens{}) {
-			u.add(x, u.poolOf(r, a.Backend), a.Backend, accounting.Totals{Tokens: a.Wasted})
-		}
-	}
-	if r.ServedBy == nil {
-		return
-	}
-	d := &r.Delivery
-	totals := accounting.Totals{Requests: 1, Tokens: d.Usage}
-	if d.Broken {
-		totals.Broken = 1
-	}
-	if d.Usage == (usage.Tokens{}) && x.Status < http.StatusBadRequest {
-		totals.Unmetered = 1
-	}
-	u.add(x, r.Pool, r.ServedBy, totals)
 }
 
-// add records totals and their cost.
-func (u *usageRecorder) add(x *api.RequestRecord, p *balancer.Pool, b *balancer.Backend, totals accounting.Totals) {
-	k := accounting.Key{Model: p.Model, Backend: b.Name, Currency: p.Price.Currency}
+func (u *usageRecorder) record(x *api.RequestRecord, c *metering.Charge) {
+	k := accounting.Key{Model: c.Pool.Model, Backend: c.Backend.Name, Currency: c.Pool.Price.Currency}
 	if x.Consumer != nil {
 		k.Consumer = x.Consumer.Name
 	}
-	totals.Cost = accounting.MoneyOf(p.Price.Cost(totals.Tokens))
+	totals := accounting.Totals{Tokens: c.Tokens, Cost: accounting.MoneyOf(c.Cost)}
+	if c.Delivered {
+		totals.Requests = 1
+	}
+	if c.Broken {
+		totals.Broken = 1
+	}
+	if c.Estimated {
+		totals.Unmetered = boolToInt(c.Delivered)
+		totals.Estimated, totals.EstimatedCost = c.Tokens, totals.Cost
+	}
 	u.Add(x.Start.Add(x.Duration), k, totals)
 }
 
-// poolOf is the pool for which a backend was tried: the last one, or one that
-// has it as a fallback.
-func (u *usageRecorder) poolOf(r *proxy.Result, b *balancer.Backend) *balancer.Pool {
-	for i := range r.Pool.Backends {
-		if r.Pool.Backends[i].Slot == b.Slot {
-			return r.Pool
-		}
+func boolToInt(yes bool) int64 {
+	if yes {
+		return 1
 	}
-	return u.pools[b.Slot]
+	return 0
 }
 
 // rows is the usage of all instances, for the status page.
@@ -133,8 +117,8 @@ func (u *usageRecorder) rows(ctx context.Context, from, to time.Time) ([]admin.U
 	for i := range all {
 		l := &all[i]
 		rows[i] = admin.UsageRow{
-			Hour: l.Hour, Consumer: l.Consumer, Model: l.Model, Backend: l.Backend, Requests: l.Requests, Unmetered: l.Unmetered,
-			Tokens: l.Tokens, Cost: l.Cost.Amount(), Currency: l.Currency,
+			Hour: l.Hour, Consumer: l.Consumer, Model: l.Model, Backend: l.Backend, Requests: l.Requests, Unmetered: l.Unmetered, Broken: l.Broken,
+			Tokens: l.Tokens, Cost: l.Cost.Amount(), Currency: l.Currency, Estimated: l.Estimated, EstimatedCost: l.EstimatedCost.Amount(),
 		}
 	}
 	return rows, nil

@@ -69,4 +69,5 @@ type Pool struct {
 	Attempts           int           // how many backends one request tries at most; 0 = all of them
 	Hedge              Hedge
 	Price              usage.Price
+	MaxOutputTokens    int64 // the largest answer of the model; 0 = not known
 }

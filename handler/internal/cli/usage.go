@@ -118,7 +118,8 @@ func parseTime(text string, now time.Time) (time.Time, bool) {
 
 // columns is the groups, followed by the totals.
 func (q *usageQuery) columns() []string {
-	return append(append([]string(nil), q.by...), "requests", "prompt", "cached", "completion", "reasoning", "cost", "currency", "unmetered", "broken")
+	return append(append([]string(nil), q.by...), "requests", "prompt", "cached", "completion", "reasoning", "cost", "currency", "unmetered", "broken",
+		"estimated_prompt", "estimated_completion", "estimated_cost")
 }
 
 // values is a row in the order of columns: texts and numbers.
@@ -131,7 +132,7 @@ func (q *usageQuery) values(r *accounting.Row) []any {
 		}[field])
 	}
 	return append(all, r.Requests, r.Tokens.Prompt, r.Tokens.Cached, r.Tokens.Completion, r.Tokens.Reasoning,
-		r.Cost.Amount(), r.Currency, r.Unmetered, r.Broken)
+		r.Cost.Amount(), r.Currency, r.Unmetered, r.Broken, r.Estimated.Prompt, r.Estimated.Completion, r.EstimatedCost.Amount())
 }
 
 func (q *usageQuery) cells(r *accounting.Row) []string {

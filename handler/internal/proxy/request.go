@@ -123,6 +123,8 @@ type BackendResponse struct {
 type CommitHooks struct {
 	MayCommit func() bool        // called once, before the first byte is sent; false: another attempt won
 	Committed func()             // called once, after MayCommit has returned true
+	Finished  func()             // called once, when only the usage of a stream is missing: the caller's leaving should end the attempt later; nil = not wanted
+	Progress  func(bytes int64)  // receives how much text was relayed so far, between reads; nil = not wanted
 	Created   func(ids []string) // receives Delivery.CreatedIDs as soon as they are known, after Committed; nil = not wanted
 }
 
@@ -131,12 +133,13 @@ type Delivery struct {
 	Committed    bool // the status line was sent: no other attempt can be made
 	Broken       bool // Committed, but incomplete: the connection must be aborted
 	Outcome      health.Outcome
-	Usage        usage.Tokens
-	FirstToken   time.Time // when the first meaningful event arrived; zero = none
-	FinishReason string    // as the backend names it
-	ServiceTier  string    // as the backend names it
-	Spillover    Spillover // within the Azure resource
-	CreatedIDs   []string  // ids in the response that later requests may refer to; nil unless the operation records ids
+	Usage        usage.Tokens // as the backend reported it; zero = it did not
+	TextBytes    int64        // of the generated text, without base64 and padding; 0 = not counted
+	FirstToken   time.Time    // when the first meaningful event arrived; zero = none
+	FinishReason string       // as the backend names it
+	ServiceTier  string       // as the backend names it
+	Spillover    Spillover    // within the Azure resource
+	CreatedIDs   []string     // ids in the response that later requests may refer to; nil unless the operation records ids
 	Bytes        int64
 }
 

@@ -86,11 +86,11 @@ func BenchmarkReserve(b *testing.B) {
 	l := open(ctx, &g, Config{Store: new(memory.Store), Consumers: []*consumer.Consumer{c}})
 	b.ReportAllocs()
 	for b.Loop() {
-		r, err := l.Reserve(ctx, c, "gpt-4o", 1000, usage.Price{})
+		r, err := l.Reserve(ctx, c, Demand{Model: "gpt-4o", Prompt: 1000})
 		if err != nil {
 			b.Fatal(err)
 		}
-		r.Settle(usage.Tokens{Prompt: 100, Completion: 500})
+		r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: 100, Completion: 500}})
 	}
 	b.StopTimer()
 	cancel()

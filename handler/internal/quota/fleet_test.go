@@ -61,7 +61,7 @@ func (x *load) drive(ctx context.Context, c *consumer.Consumer, fleet []*Limiter
 func (x *load) request(ctx context.Context, c *consumer.Consumer, l *Limiter) {
 	estimate := int64(mean/2 + rand.IntN(mean))
 	before := time.Now()
-	r, err := l.Reserve(ctx, c, "gpt-4o", estimate, usage.Price{})
+	r, err := l.Reserve(ctx, c, Demand{Model: "gpt-4o", Prompt: estimate})
 	x.mu.Lock()
 	x.waits = append(x.waits, time.Since(before))
 	x.mu.Unlock()
@@ -80,7 +80,7 @@ func (x *load) request(ctx context.Context, c *consumer.Consumer, l *Limiter) {
 	x.used[time.Now().Unix()/60] += used
 	x.mu.Unlock()
 	time.Sleep(time.Duration((0.2 + 1.6*rand.Float64()) * float64(x.settles)))
-	r.Settle(usage.Tokens{Prompt: used / 3, Completion: used - used/3})
+	r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: used / 3, Completion: used - used/3}})
 }
 
 // worst is the largest minute, in percent of the limit; total is all of them.

@@ -135,8 +135,8 @@ func spentInOutage(t *testing.T, count func(context.Context) (int, error)) int {
 	for _, l := range fleet {
 		callers.Go(func() {
 			for range 20 {
-				if r, err := l.Reserve(ctx, team, "gpt-4o", 3000, usage.Price{}); err == nil {
-					r.Commit()
+				if r, err := l.Reserve(ctx, team, Demand{Model: "gpt-4o", Prompt: 3000}); err == nil {
+					r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: 3000}})
 					used.Add(3000)
 				}
 			}

@@ -93,17 +93,52 @@ const (
 	money
 )
 
-// reserve is what a request of this estimate may cost.
-func (u unit) reserve(estimate int64, p usage.Price) int64 {
-	switch u {
+// Demand is what a request may use. The zero Demand is a request without tokens.
+type Demand struct {
+	Model     string  // whose limits apply, besides those over all models
+	Size      int64   // what maxRequestTokens bounds: the prompt and the answer that it asks for
+	Prompt    int64   // expected tokens of the prompt
+	Output    int64   // expected tokens of the answer
+	Certainty float64 // of Output, in [0,1]: at 0 a tenth of the limit is expected, within MaxOutput
+	MaxPrompt int64   // the most tokens that the prompt can have; less than Prompt = Prompt
+	MaxOutput int64   // the most that the answer can have; less than Output = Output
+	Price     usage.Price
+	MaxPrice  usage.Price // the dearest that may apply; the zero Price = Price
+}
+
+// unknownPart is the part of a limit that an answer of unknown size is expected
+// to use: 1/unknownPart.
+const unknownPart = 10
+
+// expected is what the request is expected to use of the limit; a smaller limit
+// than the expectation can still serve it.
+func (l limit) expected(d *Demand) int64 {
+	switch l.unit {
 	case requests:
 		return 1
 	case money:
-		each := max(p.Input, p.CachedInput, p.Output)
-		return lease.Money(float64(lease.Clamp(estimate)) * each / 1e6)
+		return min(l.unit.used(d.tokens(), d.Price), l.amount)
 	case tokens:
 	}
-	return lease.Clamp(estimate)
+	prompt, most := lease.Clamp(d.Prompt), max(lease.Clamp(d.MaxOutput), lease.Clamp(d.Output))
+	output := float64(lease.Clamp(d.Output)) * d.Certainty
+	output += float64(min(l.amount/unknownPart, most)) * (1 - d.Certainty)
+	return max(prompt, min(prompt+lease.Clamp(int64(output)), l.amount))
+}
+
+// tokens is the expected usage.
+func (d *Demand) tokens() usage.Tokens {
+	return usage.Tokens{Prompt: lease.Clamp(d.Prompt), Completion: lease.Clamp(d.Output)}
+}
+
+// most is the most that the request can use of the limit, which may be more than
+// the limit.
+func (l limit) most(d *Demand) int64 {
+	if l.unit == requests {
+		return 1
+	}
+	t := usage.Tokens{Prompt: max(lease.Clamp(d.MaxPrompt), lease.Clamp(d.Prompt)), Completion: max(lease.Clamp(d.MaxOutput), lease.Clamp(d.Output))}
+	return max(l.unit.used(t, d.Price), l.unit.used(t, d.MaxPrice))
 }
 
 // used is what an answer cost. Negative numbers of a backend count as zero.

@@ -24,7 +24,8 @@ type limitState struct {
 	exchanging bool      // an exchange is in flight
 	sleepUntil time.Time // the goroutine sleeps until then; zero = until wakeup
 	wakeup     chan struct{}
-	failing    bool // its last exchange failed
+	failing    bool  // its last exchange failed
+	shortfall  int64 // how much less than they can use the requests under way have reserved
 }
 
 // decision is the decision of a request that waited.
@@ -56,6 +57,23 @@ func (e *limitState) settle(window, reserved, used int64, m lease.Moment) {
 	defer e.mu.Unlock()
 	e.account.Settle(window, reserved, used, m)
 	e.deliverDecisions(m)
+}
+
+// endShortfall ends what addShortfall counted.
+func (e *limitState) endShortfall(n int64) {
+	if n > 0 {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.shortfall -= n
+	}
+}
+
+// currentWindow is the window that requests are charged to now.
+func (e *limitState) currentWindow(l *Limiter) int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.account.Roll(l.moment(e.period))
+	return e.account.Window()
 }
 
 // stopWaiting ends a wait: with expire by what the account decides now, or by

@@ -105,7 +105,7 @@ func single(t *testing.T, c *consumer.Consumer, check func(t *testing.T, l *Limi
 
 func reserve(t *testing.T, l *Limiter, c *consumer.Consumer, tokens int64) (*Reservation, *ExceededError) {
 	t.Helper()
-	r, err := l.Reserve(t.Context(), c, "gpt-4o", tokens, usage.Price{Input: 2.5, Output: 10})
+	r, err := l.Reserve(t.Context(), c, Demand{Model: "gpt-4o", Size: tokens, Prompt: tokens, Price: usage.Price{Input: 2.5, Output: 10}})
 	var over *ExceededError
 	if err != nil && !errors.As(err, &over) {
 		t.Fatalf("reserve %d: %v", tokens, err)
@@ -150,15 +150,15 @@ func TestUnusedReservationIsReturned(t *testing.T) {
 			if over != nil {
 				t.Fatalf("request %d: %v", i+1, over)
 			}
-			r.Settle(usage.Tokens{Prompt: 100, Completion: 200})
-			r.Settle(usage.Tokens{Prompt: 1 << 40}) // ignored
+			r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: 100, Completion: 200}})
+			r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: 1 << 40}}) // ignored
 		}
 		r, over := reserve(t, l, c, 5200)
 		if over != nil {
 			t.Fatalf("all that is left: %v", over)
 		}
 		r.Refund()
-		if s := l.RateLimits(c, "gpt-4o"); s.Tokens.Remaining != 5200 || s.Tokens.Limit != 10_000 {
+		if s := l.RateLimits(c, "gpt-4o", usage.Price{}); s.Tokens.Remaining != 5200 || s.Tokens.Limit != 10_000 {
 			t.Errorf("16 answers of 300 tokens out of 10000 leave %+v", s.Tokens)
 		}
 	})
@@ -199,40 +199,161 @@ func TestAllLimitsOrNoneAreReserved(t *testing.T) {
 				t.Fatalf("fourth request for the model: %+v", over)
 			}
 		}
-		s := l.RateLimits(c, "gpt-4o")
+		s := l.RateLimits(c, "gpt-4o", usage.Price{})
 		if s.Requests.Remaining != 0 || s.Requests.Limit != 3 || s.Tokens.Remaining != 97_000 {
 			t.Errorf("refused requests must reserve nothing: %+v", s)
 		}
-		if s := l.RateLimits(c, "other"); s.Requests.Remaining != 97 {
+		if s := l.RateLimits(c, "other", usage.Price{}); s.Requests.Remaining != 97 {
 			t.Errorf("other models keep theirs: %+v", s)
 		}
-		if _, err := l.Reserve(t.Context(), c, "other", 1000, usage.Price{}); err != nil {
+		if _, err := l.Reserve(t.Context(), c, Demand{Model: "other", Prompt: 1000}); err != nil {
 			t.Errorf("another model: %v", err)
 		}
 	})
 }
 
 func TestBudgetPerMonth(t *testing.T) {
-	c := &consumer.Consumer{Name: "team-a", BudgetPerMonth: 1} // at 10 per million output tokens: 100,000 of them
+	c := &consumer.Consumer{Name: "team-a", BudgetPerMonth: 1}
 	single(t, c, func(t *testing.T, l *Limiter, _ *counting) {
-		spent := 0
-		for {
-			r, over := reserve(t, l, c, 1000)
-			if over != nil {
-				if over.Retryable || over.Limit != "budgetPerMonth" || over.Wait < 24*time.Hour {
-					t.Errorf("budget used up: %+v", over)
+		// Each answer costs 0.006, and could cost 0.081: at the end what is left is
+		// less, and still spent.
+		d := Demand{Model: "gpt-4o", Prompt: 400, Output: 500, Certainty: 1, MaxOutput: 8000, Price: usage.Price{Input: 2.5, Output: 10}}
+		for spent := 0; ; spent++ {
+			r, err := l.Reserve(t.Context(), c, d)
+			var over *ExceededError
+			if errors.As(err, &over) {
+				if over.Retryable || over.Limit != "budgetPerMonth" || over.Wait < 24*time.Hour || spent != 166 {
+					t.Errorf("budget used up by %d answers: %+v", spent, over)
 				}
-				break
+				return
 			}
-			r.Settle(usage.Tokens{Prompt: 400, Cached: 400, Completion: 500}) // 0.001 + 0.005
-			spent++
-			if spent > 1000 {
-				t.Fatal("the budget is never used up")
-			}
+			r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: 400, Completion: 500}, Cost: 0.006})
 			time.Sleep(time.Second)
 		}
-		if spent < 164 || spent > 166 {
-			t.Errorf("%d answers of 0.006 out of 1", spent)
+	})
+}
+
+// Requests under way may all turn out as large as they can be: together they
+// overspend a month by at most one answer on each instance.
+func TestMonthIsOverspentByAtMostOneAnswer(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", TokensPerMonth: 100_000}
+	single(t, c, func(t *testing.T, l *Limiter, _ *counting) {
+		var under []*Reservation
+		for range 100 { // 20 tokens are expected of each, because it was so lately
+			r, err := l.Reserve(t.Context(), c, Demand{Model: "gpt-4o", Output: 20, Certainty: 1, MaxOutput: 16_000})
+			if err == nil {
+				under = append(under, r)
+			}
+		}
+		for _, r := range under {
+			r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Completion: 16_000}})
+		}
+		if n := int64(len(under)) * 16_000; n < 96_000 || n > 100_000+16_000 {
+			t.Errorf("%d tokens spent of 100000", n)
+		}
+	})
+}
+
+// A small limit serves the answers that fit into it, whatever could have come.
+func TestSmallLimitsServeRequestsOfUnknownSize(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 1000, TokensPerMonth: 5000}
+	single(t, c, func(t *testing.T, l *Limiter, _ *counting) {
+		for i := range 8 {
+			r, err := l.Reserve(t.Context(), c, Demand{Model: "gpt-4o", Prompt: 20, MaxOutput: 128_000})
+			if err != nil {
+				t.Fatalf("answer %d: %v", i+1, err)
+			}
+			r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: 20, Completion: 80}})
+		}
+	})
+}
+
+func TestAnswersOfUnknownSizeReserveATenth(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 60_000}
+	single(t, c, func(t *testing.T, l *Limiter, _ *counting) {
+		served := 0
+		for range 87 {
+			if _, err := l.Reserve(t.Context(), c, Demand{Model: "gpt-4o", Prompt: 10, MaxOutput: 16_000}); err == nil {
+				served++
+			}
+		}
+		if served != 9 {
+			t.Errorf("%d of 87 requests of unknown size at once, want 9", served)
+		}
+	})
+}
+
+// What another model than the demanded one served is charged to its limits.
+func TestUsageIsChargedToTheModelThatServed(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 100_000, PerModel: map[string]consumer.Limits{
+		"mini": {TokensPerMinute: 10_000, RequestsPerMinute: 10}, "gpt-4o": {TokensPerMinute: 10_000, RequestsPerMinute: 10},
+	}}
+	single(t, c, func(t *testing.T, l *Limiter, _ *counting) {
+		r, err := l.Reserve(t.Context(), c, Demand{Model: "mini", Prompt: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: 1000, Completion: 2000}})
+		mini, large := l.RateLimits(c, "mini", usage.Price{}), l.RateLimits(c, "gpt-4o", usage.Price{})
+		if mini.Tokens.Remaining != 10_000 || mini.Requests.Remaining != 10 || large.Tokens.Remaining != 7000 || large.Requests.Remaining != 9 {
+			t.Errorf("mini %+v, gpt-4o %+v", mini, large)
+		}
+		if s := l.RateLimits(c, "other", usage.Price{}); s.Tokens.Remaining != 97_000 {
+			t.Errorf("all models together: %+v", s)
+		}
+	})
+}
+
+// What is left of a month bounds what the headers promise for the minute.
+func TestRemainingIsNoMoreThanTheMonthHas(t *testing.T) {
+	price := usage.Price{Input: 2.5, CachedInput: 1.25, Output: 10}
+	for name, c := range map[string]struct {
+		consumer *consumer.Consumer
+		left     int64
+	}{
+		"tokens": {&consumer.Consumer{Name: "team-a", TokensPerMinute: 100_000, TokensPerMonth: 3000}, 2000},
+		"money":  {&consumer.Consumer{Name: "team-a", TokensPerMinute: 100_000, BudgetPerMonth: 0.01}, 6000}, // 0.0075 at 1.25
+		"minute": {&consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000, TokensPerMonth: 1_000_000}, 9000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			single(t, c.consumer, func(t *testing.T, l *Limiter, _ *counting) {
+				spend(t, l, c.consumer, 1000)
+				if s := l.RateLimits(c.consumer, "gpt-4o", price); s.Tokens.Remaining != c.left {
+					t.Errorf("%d left, want %d", s.Tokens.Remaining, c.left)
+				}
+			})
+		})
+	}
+}
+
+func TestRefusalsNameTheLimitAndItsReset(t *testing.T) {
+	for name, c := range map[string]struct {
+		over ExceededError
+		want string
+	}{
+		"a minute":  {ExceededError{Limit: "tokensPerMinute", Amount: 60_000, Wait: 8500 * time.Millisecond, Retryable: true}, "quota exceeded: tokensPerMinute (60000) has not enough left. Please retry after 9 seconds"},
+		"a month":   {ExceededError{Limit: "budgetPerMonth of model gpt-4o", Amount: 12.5, Wait: time.Hour, Resets: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)}, "quota exceeded: budgetPerMonth of model gpt-4o (12.5) has not enough left for this request. It resets at 2026-12-01T00:00Z; ask the operator for more"},
+		"too large": {ExceededError{Limit: "maxRequestTokens", Amount: 100}, "quota exceeded: the request alone is larger than maxRequestTokens (100) allows; make it smaller or ask the operator for more"},
+	} {
+		if got := c.over.Error(); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestReservationGrowsWithItsAnswer(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000}
+	single(t, c, func(t *testing.T, l *Limiter, _ *counting) {
+		r := spend(t, l, c, 100)
+		r.Grow(8000)
+		r.Grow(50) // never less
+		if s := l.RateLimits(c, "gpt-4o", usage.Price{}); s.Tokens.Remaining != 2000 {
+			t.Errorf("%d left while 8000 are under way", s.Tokens.Remaining)
+		}
+		r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Completion: 7000}})
+		r.Grow(9000)
+		if s := l.RateLimits(c, "gpt-4o", usage.Price{}); s.Tokens.Remaining != 3000 {
+			t.Errorf("%d left after 7000", s.Tokens.Remaining)
 		}
 	})
 }
@@ -287,7 +408,7 @@ func TestIdleInstanceReturnsItsLease(t *testing.T) {
 		first := open(ctx, &g, Config{Store: store, Consumers: []*consumer.Consumer{c}})
 		for range 20 {
 			r, _ := reserve(t, first, c, 1000)
-			r.Settle(usage.Tokens{Prompt: 1000})
+			r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: 1000}})
 			time.Sleep(100 * time.Millisecond)
 		}
 		time.Sleep(3 * time.Second)
@@ -317,7 +438,7 @@ func TestStoppedInstanceReturnsItsLease(t *testing.T) {
 			if over != nil {
 				t.Fatal(over)
 			}
-			r.Settle(usage.Tokens{Prompt: 100})
+			r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: 100}})
 			time.Sleep(100 * time.Millisecond)
 		}
 		cancel()
@@ -368,7 +489,7 @@ func TestCanceledReservationReservesNothing(t *testing.T) {
 		store.set(300*time.Millisecond, false)
 		ctx, leave := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer leave()
-		if _, err := l.Reserve(ctx, c, "gpt-4o", 9_000, usage.Price{}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := l.Reserve(ctx, c, Demand{Model: "gpt-4o", Prompt: 9_000}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("reserve with a canceled context: %v", err)
 		}
 		store.set(0, false)
@@ -395,7 +516,7 @@ func TestConcurrencyIsPerInstance(t *testing.T) {
 			t.Fatalf("fourth request at once of three: %+v", over)
 		}
 		inside[0].Refund()
-		inside[0].Commit()
+		inside[0].Settle()
 		if _, over := reserve(t, l, c, 1); over != nil {
 			t.Errorf("after one left: %v", over)
 		}
@@ -422,13 +543,13 @@ func TestTooLargeIsReportedBeforeUsedUp(t *testing.T) {
 
 func TestNoConsumerHasNoLimits(t *testing.T) {
 	l := New(Config{Store: new(memory.Store)})
-	r, err := l.Reserve(t.Context(), nil, "gpt-4o", 1<<40, usage.Price{})
+	r, err := l.Reserve(t.Context(), nil, Demand{Model: "gpt-4o", Prompt: 1 << 40})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Settle(usage.Tokens{Prompt: 1})
+	r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: 1}})
 	r.Refund()
-	if s := l.RateLimits(nil, "gpt-4o"); s != (RateLimitStatus{}) {
+	if s := l.RateLimits(nil, "gpt-4o", usage.Price{}); s != (RateLimitStatus{}) {
 		t.Errorf("status without a consumer: %+v", s)
 	}
 }

@@ -2,7 +2,8 @@ package quota
 
 import (
 	"context"
-	"sync/atomic"
+	"slices"
+	"sync"
 	"time"
 
 	"spillway/handler/internal/consumer"
@@ -10,37 +11,49 @@ import (
 	"spillway/handler/internal/quota/lease"
 )
 
-// Reservation is what a request may use. Exactly one of Settle, Commit and
-// Refund ends it; later calls are ignored. A nil Reservation reserves nothing
-// and may be ended as well. It is safe for concurrent use.
+// Reservation is what a request may use. Settle or Refund ends it; later calls
+// are ignored. A nil Reservation reserves nothing and may be ended as well. It is
+// safe for concurrent use.
 type Reservation struct {
-	limiter     *Limiter
-	price       usage.Price
+	limiter  *Limiter
+	consumer *consumerLimits
+	model    string
+	release  func()
+
+	mu          sync.Mutex
 	allocations []allocation
-	release     func()
-	ended       atomic.Bool
+	ended       bool
 }
 
 // allocation is what was reserved of one limit.
 type allocation struct {
-	limit  *limitState
-	window int64
-	amount int64
+	limit     *limitState
+	window    int64
+	amount    int64
+	shortfall int64 // how much less than the request can use
 }
 
-// Reserve reserves what a request of about this many tokens may cost from every
-// limit of the consumer, over all models and for this one. The error is an
-// [ExceededError] when one of them has not enough left; then nothing is
-// reserved. It waits for the table only when this instance holds no credit and
-// the row is not known to have enough, for at most [Config.MaxTableWait]. A nil
-// consumer, and one without limits, is not limited.
-func (l *Limiter) Reserve(ctx context.Context, c *consumer.Consumer, model string, tokens int64, price usage.Price) (*Reservation, error) {
+// Usage is what became of a request, at one model.
+type Usage struct {
+	Model  string // that served
+	Tokens usage.Tokens
+	Cost   float64 // in the currency of the prices
+}
+
+// Reserve reserves what a request may cost from every limit of the consumer, over
+// all models and for the demanded one: of the limits per minute what it is
+// expected to use, of those per month the most that it can. The error is an
+// [ExceededError] when one of them has not enough left; then nothing is reserved.
+// It waits for the table only when this instance holds no credit and the row is
+// not known to have enough, for at most [Config.MaxTableWait]. A nil consumer,
+// and one without limits, is not limited.
+func (l *Limiter) Reserve(ctx context.Context, c *consumer.Consumer, d Demand) (*Reservation, error) {
 	l.feed.NoteTraffic()
 	if c == nil {
 		return nil, nil
 	}
-	if c.MaxRequestTokens > 0 && tokens > c.MaxRequestTokens {
-		return nil, &ExceededError{Limit: "maxRequestTokens", Amount: c.MaxRequestTokens}
+	if c.MaxRequestTokens > 0 && d.Size > c.MaxRequestTokens {
+		return nil, &ExceededError{Limit: "maxRequestTokens", Amount: float64(c.MaxRequestTokens)}
 	}
 	b, ok := l.consumers[c.Name]
 	if !ok {
@@ -48,14 +61,27 @@ func (l *Limiter) Reserve(ctx context.Context, c *consumer.Consumer, model strin
 	}
 	release, ok := b.concurrency.acquire(c.Concurrency)
 	if !ok {
-		return nil, &ExceededError{Limit: "concurrency", Amount: int64(c.Concurrency), Wait: time.Second, Retryable: true}
+		return nil, &ExceededError{Limit: "concurrency", Amount: float64(c.Concurrency), Wait: time.Second, Retryable: true}
 	}
-	r := &Reservation{limiter: l, price: price, release: release}
-	if err := r.reserveAll(ctx, b, model, tokens); err != nil {
+	r := &Reservation{limiter: l, consumer: b, model: d.Model, release: release}
+	if err := r.reserveAll(ctx, &d); err != nil {
 		r.Refund()
 		return nil, err
 	}
 	return r, nil
+}
+
+// limits iterates over the limits for the model and over all models.
+func (b *consumerLimits) limits(model string) func(yield func(*limitState) bool) {
+	return func(yield func(*limitState) bool) {
+		for _, of := range [...][]*limitState{b.byModel[model], b.all} {
+			for _, e := range of {
+				if !yield(e) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // pendingDecision is a limit that waits for the table.
@@ -68,60 +94,101 @@ type pendingDecision struct {
 
 // reserveAll reserves from all limits: first what can be decided at once, so
 // that a limit that is used up costs no other one an exchange.
-func (r *Reservation) reserveAll(ctx context.Context, b *consumerLimits, model string, tokens int64) error {
-	if e := r.oversized(b, model, tokens); e != nil {
-		return r.limiter.exceeded(e, lease.TooLarge, 0)
+func (r *Reservation) reserveAll(ctx context.Context, d *Demand) error {
+	for e := range r.consumer.limits(r.model) { // first: a caller that waited for another limit would return to this one
+		if e.expected(d) > e.maxAmount() {
+			return r.limiter.exceeded(e, lease.TooLarge, 0)
+		}
 	}
 	var pending []pendingDecision
-	for _, of := range [][]*limitState{b.byModel[model], b.all} {
-		for _, e := range of {
-			n := e.unit.reserve(tokens, r.price)
-			d, ticket, decided := e.reserve(n, r.limiter.moment(e.period))
-			r.limiter.wake(e)
-			switch d.decision {
-			case lease.Granted:
-				r.allocations = append(r.allocations, allocation{e, d.window, n})
-			case lease.Pending:
-				pending = append(pending, pendingDecision{e, n, ticket, decided})
-			case lease.Denied, lease.TooLarge:
-				r.limiter.cancelPending(pending)
-				return r.limiter.exceeded(e, d.decision, n)
-			}
+	for e := range r.consumer.limits(r.model) {
+		w, decision := r.try(e, e.firstAmount(d))
+		if decision == lease.Denied {
+			w, decision = r.tryShort(e, d)
+		}
+		switch decision {
+		case lease.Granted:
+		case lease.Pending:
+			pending = append(pending, w)
+		case lease.Denied, lease.TooLarge:
+			r.limiter.cancelPending(pending)
+			return r.limiter.exceeded(e, decision, e.expected(d))
 		}
 	}
-	return r.await(ctx, pending)
+	return r.await(ctx, d, pending)
 }
 
-// oversized returns a limit that the request can never fit into. It is checked
-// first: a caller that waited for another limit would return to it.
-func (r *Reservation) oversized(b *consumerLimits, model string, tokens int64) *limitState {
-	for _, of := range [][]*limitState{b.byModel[model], b.all} {
-		for _, e := range of {
-			if e.unit.reserve(tokens, r.price) > e.maxAmount() {
-				return e
-			}
-		}
+// firstAmount is what is reserved if the limit has it.
+func (e *limitState) firstAmount(d *Demand) int64 {
+	if e.period == lease.Month {
+		return min(e.most(d), e.maxAmount())
 	}
-	return nil
+	return e.expected(d)
+}
+
+// try reserves the amount, or returns what waits for the table.
+func (r *Reservation) try(e *limitState, n int64) (pendingDecision, lease.Decision) {
+	d, ticket, decided := e.reserve(n, r.limiter.moment(e.period))
+	r.limiter.wake(e)
+	if d.decision == lease.Granted {
+		r.add(allocation{limit: e, window: d.window, amount: n})
+	}
+	return pendingDecision{e, n, ticket, decided}, d.decision
+}
+
+func (r *Reservation) add(a allocation) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.allocations = append(r.allocations, a)
+}
+
+// tryShort reserves of a month's limit what the request is expected to use, when
+// the most that it can use is not left: what is left can be spent to the end. All
+// requests under way on this instance together lack at most one answer of the
+// largest size, which is how much an instance can overspend.
+func (r *Reservation) tryShort(e *limitState, d *Demand) (pendingDecision, lease.Decision) {
+	most, n := e.most(d), e.expected(d)
+	if e.period != lease.Month || n >= most || !e.addShortfall(most-n, most) {
+		return pendingDecision{}, lease.Denied
+	}
+	r.add(allocation{limit: e, shortfall: most - n})
+	return r.try(e, n)
+}
+
+// addShortfall counts a reservation that is short of the most that it can use; it
+// returns false when that would be more than one answer of the largest size.
+func (e *limitState) addShortfall(n, largest int64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.shortfall > 0 && e.shortfall+n > largest {
+		return false
+	}
+	e.shortfall += n
+	return true
 }
 
 // await waits for the table, for all limits together up to MaxTableWait.
-func (r *Reservation) await(ctx context.Context, pending []pendingDecision) error {
+func (r *Reservation) await(ctx context.Context, demand *Demand, pending []pendingDecision) error {
 	if len(pending) == 0 {
 		return nil
 	}
 	wait, cancel := context.WithTimeout(ctx, r.limiter.cfg.MaxTableWait)
 	defer cancel()
-	for i, w := range pending {
-		var d decision
-		select {
-		case d = <-w.decided:
-		case <-wait.Done():
-			d = w.limit.stopWaiting(w.ticket, w.decided, r.limiter.moment(w.limit.period), ctx.Err() == nil)
-		}
+	for i := 0; i < len(pending); i++ {
+		w := pending[i]
+		d := r.awaitOne(ctx, wait, w)
 		if d.decision == lease.Granted {
-			r.allocations = append(r.allocations, allocation{w.limit, d.window, w.amount})
+			r.add(allocation{limit: w.limit, window: d.window, amount: w.amount})
 			continue
+		}
+		if d.decision == lease.Denied && w.amount > w.limit.expected(demand) && ctx.Err() == nil {
+			var short pendingDecision
+			if short, d.decision = r.tryShort(w.limit, demand); d.decision == lease.Pending {
+				pending = append(pending, short)
+			}
+			if d.decision == lease.Granted || d.decision == lease.Pending {
+				continue
+			}
 		}
 		r.limiter.cancelPending(pending[i+1:])
 		if ctx.Err() != nil {
@@ -130,6 +197,15 @@ func (r *Reservation) await(ctx context.Context, pending []pendingDecision) erro
 		return r.limiter.exceeded(w.limit, d.decision, w.amount)
 	}
 	return nil
+}
+
+func (r *Reservation) awaitOne(ctx, wait context.Context, w pendingDecision) decision {
+	select {
+	case d := <-w.decided:
+		return d
+	case <-wait.Done():
+		return w.limit.stopWaiting(w.ticket, w.decided, r.limiter.moment(w.limit.period), ctx.Err() == nil)
+	}
 }
 
 // cancelPending ends the waits of a request that was refused.
@@ -143,29 +219,90 @@ func (l *Limiter) cancelPending(pending []pendingDecision) {
 	}
 }
 
-// Settle replaces what was reserved by what the answer used.
-func (r *Reservation) Settle(t usage.Tokens) {
-	r.finish(func(p allocation) int64 { return p.limit.unit.used(t, r.price) })
-}
-
-// Commit leaves what was reserved: the request was served, and its usage is not
-// known.
-func (r *Reservation) Commit() {
-	r.finish(func(p allocation) int64 { return p.amount })
-}
-
-// Refund returns everything: no backend served the request.
-func (r *Reservation) Refund() {
-	r.finish(func(allocation) int64 { return 0 })
-}
-
-func (r *Reservation) finish(used func(allocation) int64) {
-	if r == nil || r.ended.Swap(true) {
+// Grow reserves more of the limits that count tokens, so that so many are
+// reserved: an answer under way turns out larger than expected. It may exceed a
+// limit.
+func (r *Reservation) Grow(tokensUsed int64) {
+	if r == nil {
 		return
 	}
-	r.release()
-	for _, p := range r.allocations {
-		p.limit.settle(p.window, p.amount, used(p), r.limiter.moment(p.limit.period))
-		r.limiter.wake(p.limit)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.allocations {
+		a := &r.allocations[i]
+		if r.ended || a.limit.unit != tokens || a.limit.period != lease.Minute || a.amount >= tokensUsed {
+			continue
+		}
+		a.limit.settle(a.window, a.amount, tokensUsed, r.limiter.moment(a.limit.period))
+		a.amount = tokensUsed
+		r.limiter.wake(a.limit)
 	}
 }
+
+// Settle replaces what was reserved by what was used: of limits over all models
+// by all of it, of those of one model by what that one served, whether it was
+// demanded or not. The request counts as one, at the model of the last Usage.
+// Without any Usage everything is returned: nothing was sent.
+func (r *Reservation) Settle(used ...Usage) {
+	if r == nil {
+		return
+	}
+	allocations, ok := r.end()
+	if !ok {
+		return
+	}
+	for i := range allocations {
+		a := &allocations[i]
+		a.limit.endShortfall(a.shortfall)
+		if a.amount > 0 {
+			r.settle(a, a.limit.sum(used))
+		}
+	}
+	for i := range used {
+		same := func(u Usage) bool { return u.Model == used[i].Model }
+		if used[i].Model == r.model || slices.ContainsFunc(used[:i], same) {
+			continue
+		}
+		for _, e := range r.consumer.byModel[used[i].Model] { // nothing was reserved of its limits
+			r.settle(&allocation{limit: e, window: e.currentWindow(r.limiter)}, e.sum(used))
+		}
+	}
+}
+
+func (r *Reservation) settle(a *allocation, used int64) {
+	a.limit.settle(a.window, a.amount, used, r.limiter.moment(a.limit.period))
+	r.limiter.wake(a.limit)
+}
+
+// end marks the reservation as ended, and returns what it reserved, once.
+func (r *Reservation) end() ([]allocation, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return nil, false
+	}
+	r.ended = true
+	r.release()
+	return r.allocations, true
+}
+
+// sum is what these use of the limit.
+func (l limit) sum(used []Usage) int64 {
+	var sum int64
+	for i := range used {
+		u := &used[i]
+		switch {
+		case l.model != "" && l.model != u.Model:
+		case l.unit == money:
+			sum = lease.Clamp(sum + lease.Money(u.Cost))
+		case l.unit == tokens:
+			sum = lease.Clamp(sum + l.unit.used(u.Tokens, usage.Price{}))
+		case i == len(used)-1:
+			sum = 1
+		}
+	}
+	return sum
+}
+
+// Refund returns everything: no backend was sent the request.
+func (r *Reservation) Refund() { r.Settle() }

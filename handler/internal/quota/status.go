@@ -3,10 +3,12 @@ package quota
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/openai/usage"
 	"spillway/handler/internal/quota/lease"
 )
 
@@ -22,31 +24,51 @@ type RateLimit struct {
 type RateLimitStatus struct {
 	Tokens   RateLimit
 	Requests RateLimit
+
+	month *int64 // tokens that are left of the month; nil = not limited
 }
 
-// RateLimits returns the status of a consumer for this model: of the limits
-// that apply, those with the least left. It does not block.
-func (l *Limiter) RateLimits(c *consumer.Consumer, model string) RateLimitStatus {
+// RateLimits returns the status of a consumer for this model: of the limits per
+// minute that apply, those with the least left, which is never more than what is
+// left of the month. A token of the price costs at least its cheapest part. It does
+// not block.
+func (l *Limiter) RateLimits(c *consumer.Consumer, model string, price usage.Price) RateLimitStatus {
 	var s RateLimitStatus
 	if c == nil || l.consumers[c.Name] == nil {
 		return s
 	}
-	b := l.consumers[c.Name]
-	for _, of := range [][]*limitState{b.byModel[model], b.all} {
-		for _, e := range of {
-			if e.period != lease.Minute {
-				continue
-			}
-			into := &s.Tokens
-			if e.unit == requests {
-				into = &s.Requests
-			}
-			if m := l.rateLimit(e); into.Limit == 0 || m.Remaining < into.Remaining {
-				*into = m
-			}
+	for e := range l.consumers[c.Name].limits(model) {
+		m := l.rateLimit(e)
+		into := &s.Tokens
+		switch {
+		case e.period == lease.Month:
+			s.monthTokens(e.unit, m.Remaining, price)
+			continue
+		case e.unit == requests:
+			into = &s.Requests
+		}
+		if into.Limit == 0 || m.Remaining < into.Remaining {
+			*into = m
 		}
 	}
+	if s.month != nil {
+		s.Tokens.Remaining = min(s.Tokens.Remaining, *s.month)
+	}
 	return s
+}
+
+// monthTokens takes account of what is left of a month.
+func (s *RateLimitStatus) monthTokens(u unit, left int64, price usage.Price) {
+	if u == money {
+		cheapest := price.Cost(usage.Tokens{Prompt: 1_000_000, Cached: 1_000_000})
+		if cheapest <= 0 {
+			return
+		}
+		left = lease.Clamp(int64(lease.Amount(left) / cheapest * 1e6))
+	}
+	if s.month == nil || left < *s.month {
+		s.month = &left
+	}
 }
 
 func (l *Limiter) rateLimit(e *limitState) RateLimit {
@@ -73,10 +95,7 @@ func (l *Limiter) LimitStatuses() []LimitStatus {
 	for name, b := range l.consumers {
 		for e := range b.entries() {
 			m := l.rateLimit(e)
-			status := LimitStatus{Consumer: name, Limit: e.name, Model: e.model, Amount: float64(m.Limit), Remaining: float64(m.Remaining), Reset: m.Reset}
-			if e.unit == money {
-				status.Amount, status.Remaining = lease.Amount(m.Limit), lease.Amount(m.Remaining)
-			}
+			status := LimitStatus{Consumer: name, Limit: e.name, Model: e.model, Amount: e.unit.amount(m.Limit), Remaining: e.unit.amount(m.Remaining), Reset: m.Reset}
 			statuses = append(statuses, status)
 		}
 	}
@@ -90,8 +109,9 @@ func (l *Limiter) LimitStatuses() []LimitStatus {
 // enough left. Its text is for the caller.
 type ExceededError struct {
 	Limit     string        // as in the configuration: "tokensPerMinute", "budgetPerMonth of model gpt-4o"
-	Amount    int64         // the limit, in its unit; 0 = money
+	Amount    float64       // the limit: tokens, requests, or money in the currency of the prices
 	Wait      time.Duration // until the limit may have enough left; 0 = a wait does not help
+	Resets    time.Time     // when a month's limit is renewed, UTC; zero for any other
 	Retryable bool          // whether the same request can succeed within about a minute
 }
 
@@ -100,36 +120,46 @@ type ExceededError struct {
 const maxRetryAfterSeconds = 59
 
 func (e *ExceededError) Error() string {
+	amount := strconv.FormatFloat(e.Amount, 'f', -1, 64)
 	switch {
 	case e.Retryable:
-		return fmt.Sprintf("quota exceeded: %s. Please retry after %d seconds", e.Limit, min(maxRetryAfterSeconds, int64((e.Wait+time.Second-1)/time.Second)))
-	case e.Wait > 0:
-		return fmt.Sprintf("quota exceeded: %s has not enough left for this request until the month ends, in %d hours; ask the operator for more", e.Limit, int64((e.Wait+time.Hour-1)/time.Hour))
+		return fmt.Sprintf("quota exceeded: %s (%s) has not enough left. Please retry after %d seconds", e.Limit, amount, min(maxRetryAfterSeconds, int64((e.Wait+time.Second-1)/time.Second)))
+	case !e.Resets.IsZero():
+		return fmt.Sprintf("quota exceeded: %s (%s) has not enough left for this request. It resets at %s; ask the operator for more", e.Limit, amount, e.Resets.UTC().Format("2006-01-02T15:04Z"))
 	}
-	return fmt.Sprintf("quota exceeded: the request alone is larger than %s (%d) allows; make it smaller or ask the operator for more", e.Limit, e.Amount)
+	return fmt.Sprintf("quota exceeded: the request alone is larger than %s (%s) allows; make it smaller or ask the operator for more", e.Limit, amount)
 }
 
-// unconfirmedWait is the wait when the table did not decision in time.
+// unconfirmedWait is the wait when the table did not decide in time.
 const unconfirmedWait = time.Second
 
 // exceeded returns the error for n units of this limit.
 func (l *Limiter) exceeded(e *limitState, decision lease.Decision, n int64) *ExceededError {
-	exceeded := &ExceededError{Limit: e.label()}
-	if e.unit != money {
-		exceeded.Amount = e.amount
-	}
+	exceeded := &ExceededError{Limit: e.label(), Amount: e.unit.amount(e.amount)}
 	if decision == lease.TooLarge {
 		return exceeded
 	}
 	e.mu.Lock()
 	s := e.account.Status(l.moment(e.period))
 	e.mu.Unlock()
-	exceeded.Retryable = e.period == lease.Minute
 	exceeded.Wait = l.untilEnd(e.period, s.Window)
-	if s.Remaining >= n && e.period == lease.Minute {
+	if e.period == lease.Month {
+		exceeded.Resets = e.period.Ends(s.Window)
+		return exceeded
+	}
+	exceeded.Retryable = true
+	if s.Remaining >= n {
 		exceeded.Wait = min(exceeded.Wait, unconfirmedWait)
 	}
 	return exceeded
+}
+
+// amount is so many units, in the unit of the configuration.
+func (u unit) amount(n int64) float64 {
+	if u == money {
+		return lease.Amount(n)
+	}
+	return float64(n)
 }
 
 // untilEnd is the time until the window has ended for certain, by this

@@ -26,6 +26,7 @@ type writer struct {
 	response     *proxy.BackendResponse
 	report       proxy.Delivery
 	callerLeft   bool  // a write to the caller failed
+	awaitsUsage  bool  // only the usage of a stream is missing: it is read although the caller has left
 	writingSince int64 // when the write under way began, Unix nanoseconds; 0 = none is; atomic
 }
 
@@ -87,7 +88,9 @@ func (d *writer) write(p []byte) {
 func (d *writer) noteWriteError(err error) {
 	if err != nil {
 		d.callerLeft = true
-		d.response.Cancel(errCallerLeft)
+		if !d.awaitsUsage {
+			d.response.Cancel(errCallerLeft)
+		}
 	}
 }
 
@@ -118,6 +121,7 @@ func (d *writer) policy() classify.Policy {
 // recordAnswer copies usage, finish reason and ids into the report.
 func (d *writer) recordAnswer(a *classify.ResponseInfo) {
 	d.report.Usage, d.report.FinishReason, d.report.ServiceTier = a.Usage, a.FinishReason, a.ServiceTier
+	d.report.TextBytes = a.TextBytes
 	if d.request.Operation.RecordsID && a.ID != "" {
 		d.report.CreatedIDs = append(slices.Clip(a.ItemIDs), a.ID)
 	}

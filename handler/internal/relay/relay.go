@@ -27,6 +27,7 @@ type Relay struct {
 	Heartbeat    time.Duration // a committed stream that is silent for this long gets a comment; 0 = none
 	Idle         time.Duration // a response that is silent for this long is broken; 0 = 2 min
 	CloseTimeout time.Duration // how long a stream may stay open after its last finish reason; 0 = 5 s
+	UsageTimeout time.Duration // how long a stream is read for its usage after its last finish reason when the caller has left; 0 = 2 s
 	WriteTimeout time.Duration // a caller that accepts no byte for this long is cut off; 0 = 1 min
 	AbortDelay   time.Duration // from the last byte of a broken response to the abort of its connection; 0 = 150 ms
 
@@ -52,12 +53,14 @@ var (
 const (
 	defaultIdle       = 2 * time.Minute
 	defaultLinger     = 5 * time.Second
+	defaultUsage      = 2 * time.Second
 	defaultStall      = time.Minute
 	defaultAbortDelay = 150 * time.Millisecond
 )
 
 func (r *Relay) idle() time.Duration       { return cmp.Or(r.Idle, defaultIdle) }
 func (r *Relay) linger() time.Duration     { return cmp.Or(r.CloseTimeout, defaultLinger) }
+func (r *Relay) usageLimit() time.Duration { return cmp.Or(r.UsageTimeout, defaultUsage) }
 func (r *Relay) stall() time.Duration      { return cmp.Or(r.WriteTimeout, defaultStall) }
 func (r *Relay) abortDelay() time.Duration { return cmp.Or(r.AbortDelay, defaultAbortDelay) }
 

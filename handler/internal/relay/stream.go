@@ -66,10 +66,12 @@ func (s *stream) handleRead(n int, err error) bool {
 		s.buf.advance(n)
 		s.handleEvents(now)
 		s.forward(now)
+		s.reportProgress()
+		s.rearm = s.rearm || s.callerLeft && s.awaitsUsage
 	}
 	switch {
 	case s.stopped:
-	case err != nil || s.callerLeft:
+	case err != nil || s.callerLeft && !s.awaitsUsage:
 		s.conclude(err, now)
 	case !s.buf.compact():
 		s.conclude(errTooLarge, now)
@@ -100,6 +102,7 @@ func (s *stream) handleEvent(event []byte, now time.Time) {
 		s.handleError(event, &r.Outcome, now)
 		return
 	case r.UsageOnly && s.stripUsage:
+		s.awaitsUsage = false
 		s.buf.drop(len(event))
 		return
 	case s.heldSince.IsZero():
@@ -110,8 +113,27 @@ func (s *stream) handleEvent(event []byte, now time.Time) {
 	if s.completedAt.IsZero() && (s.terminated || s.choicesLeft <= 0 && s.reader.Complete()) {
 		s.completedAt, s.rearm = now, true
 	}
+	s.awaitUsage()
 	if r.Kind == classify.Content || r.Kind == classify.Done && s.reader.Dialect == operations.Responses {
 		s.markFirstToken(now)
+	}
+}
+
+// awaitUsage decides, after each event, whether the stream is read on although the
+// caller leaves: what was delivered is paid for, and the usage that follows the
+// finish reason is exact. Before it, a cancelled attempt costs less than it would
+// tell.
+func (s *stream) awaitUsage() {
+	was := s.awaitsUsage
+	s.awaitsUsage = !s.completedAt.IsZero() && !s.terminated && !s.reader.Info.HasUsage && s.reader.Dialect == operations.Chat
+	if s.awaitsUsage && !was && s.response.Hooks.Finished != nil {
+		s.response.Hooks.Finished()
+	}
+}
+
+func (s *stream) reportProgress() {
+	if s.response.Hooks.Progress != nil && s.report.Committed {
+		s.response.Hooks.Progress(s.reader.Info.TextBytes)
 	}
 }
 

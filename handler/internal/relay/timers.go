@@ -29,11 +29,13 @@ func (s *stream) arm(now time.Time) {
 	due := now.Add(noDeadline)
 	due = earlier(due, s.lastRead, s.idle())
 	if !s.completedAt.IsZero() {
-		due = earlier(due, s.lastRead, s.linger())
+		due = earlier(due, s.lastRead, s.closeLimit())
 	}
-	if s.report.Committed {
+	switch {
+	case s.callerLeft:
+	case s.report.Committed:
 		due = earlier(due, s.lastWrite, s.Heartbeat)
-	} else {
+	default:
 		due = earlier(due, s.heldSince, s.CommitAfter)
 		due = earlier(due, s.response.Start, s.firstTokenLimit())
 	}
@@ -76,7 +78,7 @@ func (s *stream) fireDue(now time.Time) {
 		return limit > 0 && !since.IsZero() && !now.Before(since.Add(limit))
 	}
 	switch committed := s.report.Committed; {
-	case !s.completedAt.IsZero() && elapsed(s.lastRead, s.linger()):
+	case !s.completedAt.IsZero() && elapsed(s.lastRead, s.closeLimit()):
 		s.giveUp(errLinger)
 	case elapsed(s.lastRead, s.idle()):
 		s.giveUp(errIdle)
@@ -85,10 +87,19 @@ func (s *stream) fireDue(now time.Time) {
 	case !committed && elapsed(s.heldSince, s.CommitAfter):
 		s.ensureCommitted()
 		s.forward(now)
-	case committed && elapsed(s.lastWrite, s.Heartbeat):
+	case committed && !s.callerLeft && elapsed(s.lastWrite, s.Heartbeat):
 		s.send([]byte(heartbeat), now)
 		s.lastWrite = now
 	}
+}
+
+// closeLimit is how long a complete stream may stay open: less when only its usage
+// is waited for.
+func (s *stream) closeLimit() time.Duration {
+	if s.callerLeft {
+		return min(s.usageLimit(), s.linger())
+	}
+	return s.linger()
 }
 
 // giveUp cancels the attempt, which ends the read under way.

@@ -39,8 +39,8 @@ func keyOf(consumer string) string { return "key-of-the-consumer-" + consumer }
 // modest is a request of at most 120 tokens.
 const (
 	modest    = `{"model":"gpt-4o","max_tokens":120,"messages":[{"role":"user","content":"Hello"}]}`
-	modestSSE = `{"model":"gpt-4o","max_tokens":120,"stream":true,"messages":[{"role":"user","content":"Hello"}]}`
 	huge      = `{"model":"gpt-4o","max_tokens":90000,"messages":[{"role":"user","content":"Hello"}]}`
+	modestSSE = `{"model":"gpt-4o","max_tokens":120,"stream":true,"messages":[{"role":"user","content":"Hello"}]}`
 )
 
 // number reads a header.
@@ -97,10 +97,11 @@ func TestRateLimitHeadersReportTheConsumersQuota(t *testing.T) {
 	c.sim.Next("a", simulator.Fault{Action: "429-token", RetryAfter: 300 * time.Millisecond})
 	wantMeters(t, "throttled and waited for", c.ask(0, keyOf("team"), modest), tokens, requests)
 	wantExactWait(t, c, tokens, requests)
-	wantFinal(t, "larger than the quota", c.ask(0, keyOf("team"), huge), "tokensPerMinute")
-	wantFinal(t, "larger than a request may be", c.ask(0, keyOf("small"), modest), "maxRequestTokens")
-	wantFinal(t, "month used up", c.usedUp(t, "month"), "tokensPerMonth")
-	wantFinal(t, "money used up", c.usedUp(t, "money"), "budgetPerMonth")
+	long := strings.Replace(modest, "Hello", strings.Repeat("Hello ", 50_000), 1)
+	wantFinal(t, "larger than the quota", c.ask(0, keyOf("team"), long), "rate_limit_exceeded", "tokensPerMinute")
+	wantFinal(t, "larger than a request may be", c.ask(0, keyOf("small"), modest), "rate_limit_exceeded", "maxRequestTokens")
+	wantFinal(t, "month used up", c.usedUp(t, "month"), "insufficient_quota", "tokensPerMonth")
+	wantFinal(t, "money used up", c.usedUp(t, "money"), "insufficient_quota", "budgetPerMonth")
 	if a := c.ask(0, keyOf("free"), modest); a.status != http.StatusOK || a.header.Get("X-Ratelimit-Limit-Tokens") != "" {
 		t.Errorf("a consumer without limits: %d %v", a.status, a.header)
 	}
@@ -122,7 +123,7 @@ func (c *consumerFleet) usedUp(t *testing.T, consumer string) answer {
 func wantExactWait(t *testing.T, c *consumerFleet, tokens, requests int64) {
 	t.Helper()
 	a := c.usedUp(t, "team")
-	wantRefusal(t, a, http.StatusTooManyRequests, "quota_exceeded")
+	wantRefusal(t, a, http.StatusTooManyRequests, "rate_limit_exceeded")
 	wantMeters(t, "over quota", a, tokens, requests)
 	ms, whole := a.number(t, "Retry-After-Ms"), a.number(t, "Retry-After")
 	left := min(time.Until(nextMinute()), 59*time.Second)
@@ -139,9 +140,9 @@ func wantExactWait(t *testing.T, c *consumerFleet, tokens, requests int64) {
 }
 
 // wantFinal checks a refusal that no waiting ends.
-func wantFinal(t *testing.T, what string, a answer, limit string) {
+func wantFinal(t *testing.T, what string, a answer, code, limit string) {
 	t.Helper()
-	wantRefusal(t, a, http.StatusTooManyRequests, "quota_exceeded")
+	wantRefusal(t, a, http.StatusTooManyRequests, code)
 	if a.header.Get("X-Should-Retry") != "false" || a.header.Get("Retry-After") != "" || !strings.Contains(a.body, limit) {
 		t.Errorf("%s: x-should-retry %q, retry-after %q: %s", what, a.header.Get("X-Should-Retry"), a.header.Get("Retry-After"), a.body)
 	}

@@ -209,15 +209,15 @@ func (b charges) String() string {
 	for i := range b {
 		times = append(times, b[i].took)
 	}
-	return fmt.Sprintf("%d requests, %d served, %d over quota, %d tokens, %s", len(b), b.of(200, ""), b.of(429, "quota_exceeded"), b.tokens(), spread(times))
+	return fmt.Sprintf("%d requests, %d served, %d over quota, %d tokens, %s", len(b), b.of(200, ""), b.of(429, "rate_limit_exceeded"), b.tokens(), spread(times))
 }
 
 // wantOnly checks that every request was served or over its quota.
 func (b charges) wantOnly(t *testing.T, what string) {
 	t.Helper()
-	if other := len(b) - b.of(200, "") - b.of(429, "quota_exceeded"); other > 0 {
+	if other := len(b) - b.of(200, "") - b.of(429, "rate_limit_exceeded"); other > 0 {
 		for i := range b {
-			if x := &b[i]; x.status != 200 && x.code != "quota_exceeded" {
+			if x := &b[i]; x.status != 200 && x.code != "rate_limit_exceeded" {
 				t.Errorf("%s: %d of %d were neither served nor over quota, such as %d %s: %v", what, other, len(b), x.status, x.code, x.err)
 				return
 			}

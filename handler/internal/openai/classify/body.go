@@ -17,6 +17,7 @@ type ResponseInfo struct {
 	FinishReason string   // the last finish reason: "stop", "length", "tool_calls"; of the Responses API "completed", "max_output_tokens", …
 	ID           string   // "chatcmpl-…", "resp_…"
 	ServiceTier  string   // the service tier that served
+	TextBytes    int64    // of the generated text in a stream, as it is escaped there: without base64 and padding
 	ItemIDs      []string // the ids of a response's output items, at most 64
 }
 
@@ -36,6 +37,7 @@ type responseParts struct {
 	hasChoices       bool // a list of choices is present
 	hasContent       bool // a choice carries a part of an answer
 	contentAt        int  // the offset of the last such part
+	textBytes        int64
 	hasPromptFilters bool // annotations of the prompt are present
 	errorAt          int
 	responseAt       int
@@ -120,6 +122,7 @@ func (a *responseParts) readChoice(it *jsonscan.Iterator) {
 		switch string(it.Key) {
 		case "delta", "text", "message":
 			a.hasContent, a.contentAt = true, it.Offset
+			a.textBytes += textBytes(it.Data, it.Offset, 0)
 		case "index":
 			index, _ = strconv.Atoi(string(rawValue(it)))
 		case "finish_reason":

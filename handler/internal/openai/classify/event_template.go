@@ -22,18 +22,18 @@ const (
 )
 
 // matches reports whether an event differs from the template only in its
-// string.
-func (t *eventTemplate) matches(event []byte) bool {
+// string, and how long that is.
+func (t *eventTemplate) matches(event []byte) (length int, ok bool) {
 	end := len(event) - (len(t.chunk) - t.to)
 	if t.to == 0 || !bytes.HasPrefix(event, t.chunk[:t.from]) || !bytes.HasSuffix(event, t.chunk[t.to:]) {
-		return false
+		return 0, false
 	}
 	closed, reason := jsonscan.SkipValue(event, t.from-1)
 	if reason != jsonscan.OK || closed != end+1 {
-		return false
+		return 0, false
 	}
 	t.misses = 0
-	return true
+	return end - t.from, true
 }
 
 // record takes an event as the template. The event carries a part of a choice,

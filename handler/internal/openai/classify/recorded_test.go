@@ -167,6 +167,7 @@ func readStream(t testing.TB, name string, dialect operations.Dialect) streamSum
 		t.Fatalf("%s: %q is left over", name, body)
 	}
 	summary.end, summary.answer = plain(s.EndOutcome()), s.Info
+	summary.answer.TextBytes = 0 // package relay tests it
 	return summary
 }
 

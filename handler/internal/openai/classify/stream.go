@@ -57,7 +57,8 @@ type Stream struct {
 // Read reads the next event, as [sse.Splitter] returns it or what a stream left
 // over at its end. An event that is not understood is Content: it is passed on.
 func (s *Stream) Read(event []byte, now time.Time) EventResult {
-	if s.template.matches(event) {
+	if length, ok := s.template.matches(event); ok {
+		s.Info.TextBytes += int64(length)
 		return EventResult{Kind: Content}
 	}
 	e := sse.Parse(event)
@@ -108,6 +109,7 @@ func (s *Stream) readChunk(event []byte, e sse.Event, now time.Time) EventResult
 		return EventResult{Kind: Content}
 	}
 	s.Info.update(&a)
+	s.Info.TextBytes += a.textBytes
 	newlyFinished := choiceSet{a.finished[0] &^ s.finished[0], a.finished[1] &^ s.finished[1]}
 	s.started.union(a.started)
 	s.finished.union(a.finished)
@@ -133,6 +135,7 @@ func (s *Stream) errorResult(e *errorObject, now time.Time) EventResult {
 func (s *Stream) readResponsesEvent(e sse.Event, now time.Time) EventResult {
 	s.sequence++
 	if len(e.Name) > 0 && !isLifecycleEvent(e.Name) {
+		s.Info.TextBytes += deltaBytes(e)
 		return EventResult{Kind: Content}
 	}
 	a, ok := parseParts(e.Data, 0)

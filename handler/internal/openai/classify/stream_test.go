@@ -317,7 +317,7 @@ func TestEventTemplateMatches(t *testing.T) {
 	for name, tt := range tests {
 		s := Stream{Dialect: operations.Chat}
 		read(&s, data(tt.first))
-		if got := s.template.matches([]byte(data(tt.second))); got != tt.matches {
+		if _, got := s.template.matches([]byte(data(tt.second))); got != tt.matches {
 			t.Errorf("%s: matches is %t", name, got)
 		}
 	}
@@ -329,7 +329,7 @@ func TestEventTemplateIsDroppedAfterMissesOnly(t *testing.T) {
 	for range 10 * maxMisses {
 		read(&s, tool)
 		read(&s, text)
-		if !s.template.matches([]byte(text)) {
+		if _, ok := s.template.matches([]byte(text)); !ok {
 			t.Fatal("a chunk no longer matches the one before")
 		}
 	}
@@ -338,7 +338,7 @@ func TestEventTemplateIsDroppedAfterMissesOnly(t *testing.T) {
 		read(&odd, tool)
 		read(&odd, text)
 	}
-	if odd.template.matches([]byte(text)) {
+	if _, ok := odd.template.matches([]byte(text)); ok {
 		t.Error("a template is still recorded after too many misses")
 	}
 }

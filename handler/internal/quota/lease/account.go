@@ -39,7 +39,7 @@ type Account struct {
 	windowKnown  bool  // window is by the table's clock
 	credit       int64 // leased, unspent
 	unbooked     int64 // spent in window, not booked; negative: to be returned
-	unbookedLate int64 // spent in windows that ended, not booked
+	unbookedLate int64 // spent in windows that ended, not booked; negative: to be returned
 	waiters      []waiter
 	lastID       int
 
@@ -167,7 +167,7 @@ func (a *Account) rollWindow(m Moment) {
 	if m.Window == a.window {
 		return
 	}
-	a.unbookedLate = addSaturating(a.unbookedLate, max(0, a.unbooked))
+	a.unbookedLate = addSaturating(a.unbookedLate, a.unbooked-a.credit)
 	a.credit, a.unbooked = 0, 0
 	a.offline = offlineShare{}
 	fresh := a.view.known && a.view.window == m.Window-1
@@ -175,14 +175,13 @@ func (a *Account) rollWindow(m Moment) {
 	a.view = view{known: fresh, window: m.Window, left: a.limit() * 3 / 4, at: m.At.Add(-m.WindowAge), estimated: true}
 }
 
-// Settle replaces what a request of that window reserved by what it used. A
-// reservation of an ended window that was not used up is void.
+// Settle replaces what a request of that window reserved by what it used.
 func (a *Account) Settle(window, reserved, used int64, m Moment) {
 	reserved, used = Clamp(reserved), Clamp(used)
 	a.rollWindow(m)
 	switch {
 	case window != a.window:
-		a.unbookedLate = addSaturating(a.unbookedLate, max(0, used-reserved))
+		a.unbookedLate = addSaturating(a.unbookedLate, used-reserved)
 	case used <= reserved:
 		back := reserved - used
 		booked := min(back, max(0, a.unbooked))
@@ -206,6 +205,9 @@ func (a *Account) Release(m Moment) {
 
 // Shard is the row that the account uses.
 func (a *Account) Shard() int { return a.shard }
+
+// Roll enters the window of m, as every other method does.
+func (a *Account) Roll(m Moment) { a.rollWindow(m) }
 
 // Window is the window that requests are charged to.
 func (a *Account) Window() int64 { return a.window }
@@ -273,12 +275,17 @@ type Status struct {
 	Window    int64
 }
 
-// Status returns the status as of m.
+// Status returns the status as of m. What the fleet may have spent since the row
+// was read is taken off what is left of a minute, so that a caller is not promised
+// what it cannot have.
 func (a *Account) Status(m Moment) Status {
 	a.rollWindow(m)
 	left := a.limit()
 	if a.view.known && !a.view.estimated {
 		left = addSaturating(a.view.left, a.credit-a.unbooked)
+		if a.Config.Period == Minute && a.instances(m) > 1 {
+			left -= int64(a.fleetRate * max(0, m.At.Sub(a.view.at)).Seconds())
+		}
 	} else {
 		left = addSaturating(left, -a.unbooked)
 	}

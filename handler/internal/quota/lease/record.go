@@ -25,6 +25,7 @@ type Record struct {
 	Granted int64            `json:"g"`           // leased or booked in Window, carried debt included
 	Debt    int64            `json:"d"`           // the part of Granted that earlier windows overspent
 	Spare   int64            `json:"p,omitempty"` // what the windows before left unspent: late bookings are taken from it first
+	Limit   int64            `json:"l,omitempty"` // the largest limit of those who wrote in Window; 0 = not known
 	Ops     map[string]int64 `json:"o,omitempty"` // each instance's last write, nonce to chunk; nonces sort by age
 }
 
@@ -34,9 +35,10 @@ type Record struct {
 type Op struct {
 	Nonce      string
 	Window     int64
+	Limit      int64 // of the writer
 	Chunk      int64 // leased for spending later
 	Booked     int64 // spent in Window already; negative returns
-	BookedLate int64 // spent in windows that have ended
+	BookedLate int64 // spent in windows that have ended; negative returns
 }
 
 // Parse reads a record; "" is the zero Record. It returns ErrInvalidRecord for
@@ -50,7 +52,7 @@ func Parse(s string) (Record, error) {
 	if err != nil {
 		return Record{}, fmt.Errorf("%w: %w", ErrInvalidRecord, err)
 	}
-	if r.V < 1 || r.Window < 0 || !inRange(r.Granted) || !inRange(r.Debt) || !inRange(r.Spare) || len(r.Ops) > 4*maxWriters {
+	if r.V < 1 || r.Window < 0 || !inRange(r.Granted) || !inRange(r.Debt) || !inRange(r.Spare) || !inRange(r.Limit) || len(r.Ops) > 4*maxWriters {
 		return Record{}, ErrInvalidRecord
 	}
 	for _, chunk := range r.Ops {
@@ -78,18 +80,22 @@ func (r Record) String() string {
 // Left is what the window has left of this limit.
 func (r Record) Left(limit int64) int64 { return max(0, limit-r.Granted) }
 
-// RolledTo is the record at the beginning of a later window: what was overspent
-// is carried, what was left is held for late bookings; windows in which nobody
-// wrote had the whole limit left. An earlier window changes nothing.
+// RolledTo is the record at the beginning of a later window: what exceeded the
+// limit that was valid when it was spent is carried, what was left is held for late
+// bookings; windows in which nobody wrote had the whole limit left. An earlier
+// window changes nothing.
 func (r Record) RolledTo(window, limit int64) Record {
 	if window <= r.Window {
 		return r
 	}
-	capacity := limit
-	if r.Window > 0 {
-		capacity = mulSaturating(limit, min(window-r.Window, 10))
+	capacity := r.Limit
+	if capacity == 0 {
+		capacity = limit
 	}
-	r.Window = window
+	if r.Window > 0 {
+		capacity = addSaturating(capacity, mulSaturating(limit, min(window-r.Window, 10)-1))
+	}
+	r.Window, r.Limit = window, 0
 	r.Spare = max(0, capacity-r.Granted)
 	r.Granted = max(0, r.Granted-capacity)
 	r.Debt = r.Granted
@@ -99,9 +105,10 @@ func (r Record) RolledTo(window, limit int64) Record {
 // Applied is the record with the operation applied. It must have been rolled to
 // the operation's window. The receiver is not changed.
 func (r Record) Applied(op Op) Record {
-	late := max(0, op.BookedLate-r.Spare)
-	r.Spare = max(0, r.Spare-op.BookedLate)
+	late := max(op.BookedLate-r.Spare, min(0, op.BookedLate), -r.Debt)
+	r.Spare = max(0, addSaturating(r.Spare, late-op.BookedLate))
 	r.Debt = addSaturating(r.Debt, late)
+	r.Limit = max(r.Limit, op.Limit)
 	r.Granted = max(0, addSaturating(addSaturating(r.Granted, op.Chunk), addSaturating(op.Booked, late)))
 	r.Debt = min(r.Debt, r.Granted)
 	ops := make(map[string]int64, len(r.Ops)+1)

@@ -66,6 +66,37 @@ func TestMoneySaturatesAndIsNeverNegative(t *testing.T) {
 	}
 }
 
+// A limit that is lowered while instances are replaced one by one: what the old
+// limit allowed is no debt under the new one, and what exceeded it is.
+func TestOnlyWhatExceededTheValidLimitIsCarried(t *testing.T) {
+	for name, c := range map[string]struct {
+		limits []int64 // of the writers, in order
+		booked []int64
+		next   int64 // the limit in the next window
+		debt   int64
+	}{
+		"lowered":                    {[]int64{600_000}, []int64{550_000}, 60_000, 0},
+		"lowered, overspent":         {[]int64{600_000}, []int64{610_000}, 60_000, 10_000},
+		"lowered, old and new write": {[]int64{600_000, 60_000, 600_000}, []int64{300_000, 0, 200_000}, 60_000, 0},
+		"raised":                     {[]int64{60_000}, []int64{70_000}, 600_000, 10_000},
+		"raised, old and new write":  {[]int64{60_000, 600_000}, []int64{60_000, 500_000}, 600_000, 0},
+		"unchanged":                  {[]int64{60_000}, []int64{70_000}, 60_000, 10_000},
+	} {
+		r := Record{}.RolledTo(10, c.limits[0])
+		for i, limit := range c.limits {
+			r = r.Applied(Op{Nonce: r.nonce("a", uint64(i)), Window: 10, Limit: limit, Booked: c.booked[i]})
+		}
+		r = r.RolledTo(11, c.next)
+		if r.Debt != c.debt || r.Granted != c.debt || r.RolledTo(12, c.next).Debt != max(0, c.debt-c.next) {
+			t.Errorf("%s: %+v, want a debt of %d", name, r, c.debt)
+		}
+	}
+	old, err := Parse(`{"v":1,"w":10,"g":550000,"d":0}`) // of a version that does not record the limit
+	if err != nil || old.RolledTo(11, 600_000).Debt != 0 {
+		t.Errorf("%+v, %v", old.RolledTo(11, 600_000), err)
+	}
+}
+
 func TestRecordOverThreeWindows(t *testing.T) {
 	r := Record{}.RolledTo(10, 1000)
 	r = r.Applied(Op{Nonce: r.nonce("a", 1), Window: 10, Chunk: 300})

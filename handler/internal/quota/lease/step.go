@@ -154,7 +154,7 @@ func (a *Account) leaseDivisor(m Moment) int64 {
 func (a *Account) composeWrite(m Moment) (Op, bool) {
 	a.demand.update(m.At)
 	record := a.row.record.RolledTo(a.window, a.limit())
-	op := Op{Window: a.window, Booked: a.unbooked, BookedLate: a.unbookedLate}
+	op := Op{Window: a.window, Limit: a.limit(), Booked: a.unbooked, BookedLate: a.unbookedLate}
 	left := a.limit() - record.Applied(op).Granted
 	op.Chunk = a.chunk(left, m)
 	a.row.seq++
@@ -275,11 +275,11 @@ func (a *Account) applyLanded(op Op) {
 	if op.Window == a.window {
 		a.credit = addSaturating(a.credit, op.Chunk)
 		a.unbooked = addSaturating(a.unbooked, -op.Booked)
-	} else {
-		a.unbookedLate = max(0, a.unbookedLate-max(0, op.Booked))
+	} else { // what was leased of a window that has ended is returned
+		a.unbookedLate = addSaturating(a.unbookedLate, -op.Booked-op.Chunk)
 	}
-	a.unbookedLate = max(0, a.unbookedLate-op.BookedLate)
-	if a.unbooked <= 0 && a.unbookedLate == 0 {
+	a.unbookedLate = addSaturating(a.unbookedLate, -op.BookedLate)
+	if a.unbooked <= 0 && a.unbookedLate <= 0 {
 		a.demand.unbookedSince = time.Time{}
 	}
 }

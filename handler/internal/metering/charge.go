@@ -1,0 +1,167 @@
+package metering
+
+import (
+	"net/http"
+	"time"
+
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/openai/usage"
+	"spillway/handler/internal/proxy"
+	"spillway/handler/internal/quota"
+)
+
+// Charge is what one attempt of a request used.
+type Charge struct {
+	Pool      *balancer.Pool // whose model served
+	Backend   *balancer.Backend
+	Tokens    usage.Tokens
+	Cost      float64 // in the currency of the pool's price
+	Delivered bool    // its answer was delivered, in part at least
+	Broken    bool    // Delivered, but not to its end
+	Estimated bool    // the backend did not report it
+	Overhead  bool    // of an attempt that was of no use to the caller: recorded, and charged to no limit
+}
+
+// Settle charges what the attempts of a request used: to the limits what the
+// caller was served or made the backend do, and returns all of it for the records.
+// It ends the reservation.
+func (m *Meter) Settle(x *Reservation, r *proxy.Request, result *proxy.Result) []Charge {
+	charges := m.charges(r, result)
+	if x == nil {
+		return charges
+	}
+	var used []quota.Usage
+	for i := range charges {
+		if c := &charges[i]; !c.Overhead {
+			used = append(used, quota.Usage{Model: c.Pool.Model, Tokens: c.Tokens, Cost: c.Cost})
+		}
+	}
+	if len(used) == 0 && sent(result) {
+		used = append(used, quota.Usage{Model: result.Pool.Model})
+	}
+	x.quota.Settle(used...)
+	return charges
+}
+
+// sent reports whether a backend may have received the request.
+func sent(result *proxy.Result) bool {
+	for i := range result.Attempts {
+		if a := &result.Attempts[i]; a.Status != 0 || !unsent(a.Outcome.Reason) {
+			return true
+		}
+	}
+	return false
+}
+
+// lostHedge is the reason of an attempt that ended because another one of the
+// same request answered.
+const lostHedge = "another attempt won"
+
+// unsent reports whether an attempt ended for this reason before its request was
+// sent.
+func unsent(reason string) bool {
+	switch reason {
+	case "credential unavailable", "no token to pass through", "probe lost", "caller's body broke", "body sent already",
+		"dns", "refused", "unreachable", "tls", "timeout":
+		return true
+	}
+	return false
+}
+
+// charges lists what the attempts used.
+func (m *Meter) charges(r *proxy.Request, result *proxy.Result) []Charge {
+	var all []Charge
+	delivered := deliveredAttempt(result)
+	for i := range result.Attempts {
+		a := &result.Attempts[i]
+		var c Charge
+		switch {
+		case i == delivered:
+			c = m.delivered(r, result, a)
+		case a.Wasted != usage.Tokens{}:
+			c = Charge{Tokens: a.Wasted, Overhead: true}
+		case a.Outcome.Class == health.Abandoned && a.Status < http.StatusBadRequest && !unsent(a.Outcome.Reason) && !r.Operation.State.Stored():
+			c = Charge{Tokens: m.estimate(r, result.Pool, a, &proxy.Delivery{}), Estimated: true, Overhead: a.Outcome.Reason == lostHedge}
+		default:
+			continue
+		}
+		c.Pool, c.Backend = m.poolOf(result, a.Backend), a.Backend
+		c.Cost = c.Pool.Price.Cost(c.Tokens)
+		all = append(all, c)
+	}
+	return all
+}
+
+// deliveredAttempt is the index of the attempt whose answer was delivered; -1 =
+// none was.
+func deliveredAttempt(result *proxy.Result) int {
+	for i := len(result.Attempts) - 1; i >= 0 && result.ServedBy != nil; i-- {
+		if result.Attempts[i].Backend == result.ServedBy {
+			return i
+		}
+	}
+	return -1
+}
+
+// poolOf is the pool for which a backend was tried: the last one, or one that has
+// it as a fallback.
+func (m *Meter) poolOf(result *proxy.Result, b *balancer.Backend) *balancer.Pool {
+	for i := range result.Pool.Backends {
+		if result.Pool.Backends[i].Slot == b.Slot {
+			return result.Pool
+		}
+	}
+	if int(b.Slot) < len(m.Pools) && m.Pools[b.Slot] != nil {
+		return m.Pools[b.Slot]
+	}
+	return result.Pool
+}
+
+// delivered is the charge for the answer that was delivered. The caller's own
+// errors use nothing.
+func (m *Meter) delivered(r *proxy.Request, result *proxy.Result, a *proxy.Attempt) Charge {
+	d := &result.Delivery
+	c := Charge{Tokens: d.Usage, Delivered: true, Broken: d.Broken}
+	switch {
+	case a.Status >= http.StatusBadRequest, r.Operation.State.Stored():
+		return c
+	case d.Usage != usage.Tokens{}:
+		if !d.Broken {
+			m.learn(keyOf(r, result.Pool.Model), sample(r, a, d))
+		}
+		return c
+	}
+	c.Tokens, c.Estimated = m.estimate(r, result.Pool, a, d), true
+	return c
+}
+
+func sample(r *proxy.Request, a *proxy.Attempt, d *proxy.Delivery) usage.Sample {
+	return usage.Sample{
+		Choices: r.Parsed.Choices, PromptBytes: r.Parsed.PromptBytes, Tokens: d.Usage, TextBytes: d.TextBytes,
+		Duration: a.Duration, FirstToken: firstToken(a, d),
+	}
+}
+
+func firstToken(a *proxy.Attempt, d *proxy.Delivery) time.Duration {
+	if d.FirstToken.IsZero() {
+		return 0
+	}
+	return d.FirstToken.Sub(a.Start)
+}
+
+// estimate is what an attempt used that did not report its usage: its prompt, and
+// the larger of what was relayed and what the model usually generates in the time,
+// within what the caller allows.
+func (m *Meter) estimate(r *proxy.Request, p *balancer.Pool, a *proxy.Attempt, d *proxy.Delivery) usage.Tokens {
+	e := m.expect(keyOf(r, p.Model))
+	t := usage.Tokens{Prompt: e.Prompt(r.Parsed.PromptBytes)}
+	if text := e.Text(d.TextBytes); text > 0 {
+		t.Completion = text + e.Reasoning
+	}
+	if e.Answers > 0 || t.Completion == 0 {
+		t.Completion = max(t.Completion, e.Generated(a.Duration, firstToken(a, d)))
+	}
+	t.Completion = min(t.Completion, maxOutput(r, p))
+	return t
+}

@@ -1,0 +1,49 @@
+package metering
+
+import (
+	"strings"
+
+	"spillway/handler/internal/balancer"
+)
+
+// largestAnswers are the most completion tokens of known models, longest prefix
+// first (docs/azure-openai.md#model-names).
+var largestAnswers = []struct {
+	prefix string
+	tokens int64
+}{
+	{"gpt-5-chat", 16_384},
+	{"gpt-5", 128_000},
+	{"gpt-4.1", 32_768},
+	{"gpt-4o", 16_384},
+	{"gpt-4-32k", 8_192},
+	{"gpt-4", 8_192},
+	{"gpt-35", 4_096},
+	{"gpt-3.5", 4_096},
+	{"o1-mini", 65_536},
+	{"o1", 100_000},
+	{"o3", 100_000},
+	{"o4", 100_000},
+	{"codex", 100_000},
+	{"gpt-image", 16_384},
+	{"dall-e", 0},
+	{"whisper", 0},
+	{"tts", 0},
+	{"text-embedding", 0},
+}
+
+// otherLargest is assumed of any other model.
+const otherLargest = 32_768
+
+// LargestAnswer is the most completion tokens of an answer of the pool's model.
+func LargestAnswer(p *balancer.Pool) int64 {
+	if p.MaxOutputTokens > 0 {
+		return p.MaxOutputTokens
+	}
+	for _, m := range largestAnswers {
+		if strings.HasPrefix(p.Model, m.prefix) {
+			return m.tokens
+		}
+	}
+	return otherLargest
+}

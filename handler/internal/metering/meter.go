@@ -1,0 +1,207 @@
+// Package metering decides what requests are charged: what is reserved before a
+// request is sent, from what its consumer's answers lately used, and what is
+// charged afterwards, from what the backend reported or, where it did not, from
+// what was delivered (docs/quotas.md#limits).
+//
+// It does not know how limits are kept over all instances (package quota), nor
+// where usage is recorded (package accounting).
+package metering
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/openai/usage"
+	"spillway/handler/internal/proxy"
+	"spillway/handler/internal/quota"
+)
+
+// Limiter keeps the limits (package quota).
+type Limiter interface {
+	Reserve(ctx context.Context, c *consumer.Consumer, d quota.Demand) (*quota.Reservation, error)
+	RateLimits(c *consumer.Consumer, model string, price usage.Price) quota.RateLimitStatus
+}
+
+// Meter reserves and settles. It is safe for concurrent use.
+type Meter struct {
+	Limiter Limiter          // nil = nothing is limited
+	Pools   []*balancer.Pool // by health.Slot: whose backends the slots are; nil = those of the result
+
+	mu       sync.Mutex
+	profiles map[profileKey]*usage.Profile
+}
+
+// profileKey is a kind of answer.
+type profileKey struct {
+	consumer, model, operation string
+	stream                     bool
+}
+
+// maxProfiles bounds the memory: kinds come from configuration, so only a very
+// large one has more.
+const maxProfiles = 10_000
+
+func keyOf(r *proxy.Request, model string) profileKey {
+	k := profileKey{model: model, operation: r.Operation.Name, stream: r.Parsed.Stream}
+	if r.Consumer != nil {
+		k.consumer = r.Consumer.Name
+	}
+	return k
+}
+
+// expect is what the next answer of a kind is expected to use: while too few are
+// known, those of the same kind that were streamed or were not.
+func (m *Meter) expect(k profileKey) usage.Expectation {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	other := k
+	other.stream = !k.stream
+	var e, o usage.Expectation
+	if p := m.profiles[k]; p != nil {
+		e = p.Expect()
+	}
+	if p := m.profiles[other]; p != nil && e.Answers < certainAnswers {
+		o = p.Expect()
+	}
+	if o.Answers > e.Answers {
+		o.Idle = 0
+		return o
+	}
+	return e
+}
+
+// learn remembers an answer.
+func (m *Meter) learn(k profileKey, s usage.Sample) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := m.profiles[k]
+	if p == nil {
+		if m.profiles == nil || len(m.profiles) >= maxProfiles {
+			m.profiles = map[profileKey]*usage.Profile{}
+		}
+		p = new(usage.Profile)
+		m.profiles[k] = p
+	}
+	p.Add(s)
+}
+
+// Reservation is what was reserved for a request. A nil Reservation reserves
+// nothing, and its methods may be called.
+type Reservation struct {
+	quota  *quota.Reservation
+	expect usage.Expectation
+	prompt int64
+	next   atomic.Int64 // tokens from which on more is reserved
+}
+
+// Reserve reserves what the request may use from the limits of its consumer. The
+// error is a [quota.ExceededError] when one of them has not enough left. The
+// pools are those that may serve it, in order.
+func (m *Meter) Reserve(ctx context.Context, r *proxy.Request, pools []*balancer.Pool) (*Reservation, error) {
+	if m.Limiter == nil || r.Consumer == nil {
+		return nil, nil
+	}
+	e := m.expect(keyOf(r, pools[0].Model))
+	d := demand(r, pools, &e)
+	reserved, err := m.Limiter.Reserve(ctx, r.Consumer, d)
+	if err != nil || reserved == nil {
+		return nil, err
+	}
+	x := &Reservation{quota: reserved, expect: e, prompt: d.Prompt}
+	x.next.Store(farPast(d.Prompt + d.Output))
+	return x, nil
+}
+
+// RateLimits is the state of the consumer's limits per minute, for the pool's model.
+func (m *Meter) RateLimits(c *consumer.Consumer, p *balancer.Pool) quota.RateLimitStatus {
+	if m.Limiter == nil {
+		return quota.RateLimitStatus{}
+	}
+	return m.Limiter.RateLimits(c, p.Model, p.Price)
+}
+
+// certainAnswers is how many answers make an expectation.
+const certainAnswers = 5
+
+// demand is what a request may use.
+func demand(r *proxy.Request, pools []*balancer.Pool, e *usage.Expectation) quota.Demand {
+	d := quota.Demand{Model: pools[0].Model, Size: r.Tokens, Price: pools[0].Price, MaxPrice: dearest(pools)}
+	if r.Operation.State.Stored() {
+		return d
+	}
+	d.Prompt, d.MaxPrompt = e.Prompt(r.Parsed.PromptBytes), r.Parsed.PromptBytes/bytesPerDenseToken
+	d.MaxOutput = maxOutput(r, pools[0])
+	d.Output = min(e.Output*max(1, r.Parsed.Choices), d.MaxOutput)
+	d.Certainty = min(1, float64(e.Answers)/certainAnswers)
+	return d
+}
+
+// bytesPerDenseToken is the fewest bytes that a token has in text that is not made
+// for it: Chinese has two to three, digits three, base64 two.
+const bytesPerDenseToken = 2
+
+// dearest is the price of the pools that costs most for an answer of usual form.
+func dearest(pools []*balancer.Pool) usage.Price {
+	most := pools[0].Price
+	for _, p := range pools[1:] {
+		if usual := (usage.Tokens{Prompt: 2, Completion: 1}); p.Price.Cost(usual) > most.Cost(usual) {
+			most = p.Price
+		}
+	}
+	return most
+}
+
+// maxOutput is the most that an answer can have: what the caller allows for each
+// choice, else the largest of the model.
+func maxOutput(r *proxy.Request, p *balancer.Pool) int64 {
+	choices, each := max(1, r.Parsed.Choices), r.Parsed.MaxOutputTokens
+	switch {
+	case !generates(&r.Operation):
+		return 0
+	case each == 0:
+		each = LargestAnswer(p)
+	}
+	if each > maxTokens/choices {
+		return maxTokens
+	}
+	return each * choices
+}
+
+// maxTokens is more than any answer has.
+const maxTokens = 1 << 40
+
+// generates reports whether answers of the operation have tokens of their own.
+func generates(o *operations.Operation) bool {
+	switch o.Name {
+	case "embeddings", "input-tokens", "speech", "models":
+		return false
+	}
+	return !o.State.Stored()
+}
+
+// farPast is from how many tokens on an answer has run far past so many.
+func farPast(tokens int64) int64 { return tokens + tokens/4 }
+
+// Progress reserves more when the text that was relayed so far runs far past what
+// is reserved: an answer under way that is larger than expected leaves less to
+// others.
+func (x *Reservation) Progress(textBytes int64) {
+	if x == nil {
+		return
+	}
+	if n := x.prompt + x.expect.Text(textBytes); n > x.next.Load() {
+		x.quota.Grow(farPast(n))
+		x.next.Store(farPast(n))
+	}
+}
+
+// Refund returns what is still reserved.
+func (x *Reservation) Refund() {
+	if x != nil {
+		x.quota.Refund()
+	}
+}
