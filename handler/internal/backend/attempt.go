@@ -16,8 +16,8 @@ import (
 
 // Reasons for which the client itself ends an attempt.
 var (
-	errResponseTimeout   = errors.New("backend: no response within the response timeout")
 	errFirstTokenTimeout = errors.New("backend: no response within the first token timeout")
+	errErrorBodyTimeout  = errors.New("backend: the body of an error did not arrive in time")
 	errAttemptOver       = errors.New("backend: the attempt is over")
 )
 
@@ -243,8 +243,6 @@ func (a *attempt) failure(err error) health.Outcome {
 		o.Reason = "body sent already"
 	case reason != nil && errors.Is(*reason, errFirstTokenTimeout):
 		o.Class, o.Reason = health.Failed, "first token timeout"
-	case reason != nil:
-		o.Class, o.Reason = health.Failed, "response timeout"
 	case a.parent.Err() != nil:
 		o.Reason = abandonReason(context.Cause(a.parent))
 	default:

@@ -223,11 +223,12 @@ func TestTimeoutOnAReusedConnectionDropsTheIdleOnes(t *testing.T) {
 		}
 	})
 	idleConns(t, client, 30, arrived, answer)
-	client.Timeouts.Response = 50 * time.Millisecond
-	if _, outcome := send(t, client, newBackend(), newRequest()); outcome != "failed response timeout" {
+	client.Timeouts.FirstToken = 50 * time.Millisecond
+	stream := newRequest()
+	stream.Parsed.Stream = true
+	if _, outcome := send(t, client, newBackend(), stream); outcome != "failed first token timeout" {
 		t.Fatalf("the first request on an idle connection: %q", outcome)
 	}
-	client.Timeouts.Response = 0
 	for range 3 {
 		res, outcome := send(t, client, newBackend(), newRequest())
 		readAll(t, res, outcome)
@@ -292,22 +293,13 @@ func TestTimeouts(t *testing.T) {
 		_, _ = readRequest(r)
 		_, _ = r.ReadByte()
 	})
-	client.Timeouts = backend.Timeouts{Response: 20 * time.Millisecond, FirstToken: 30 * time.Millisecond, FirstTokenByModel: map[string]time.Duration{"gpt-5": 40 * time.Millisecond}}
-	for _, c := range []struct {
-		stream bool
-		model  string
-		want   string
-		limit  time.Duration
-	}{
-		{false, "gpt-4o", "failed response timeout", 20 * time.Millisecond},
-		{true, "gpt-4o", "failed first token timeout", 30 * time.Millisecond},
-		{true, "gpt-5", "failed first token timeout", 40 * time.Millisecond},
-	} {
+	client.Timeouts = backend.Timeouts{FirstToken: 30 * time.Millisecond, FirstTokenByModel: map[string]time.Duration{"gpt-5": 40 * time.Millisecond}}
+	for model, limit := range map[string]time.Duration{"gpt-4o": client.Timeouts.FirstToken, "gpt-5": 40 * time.Millisecond} {
 		r := newRequest()
-		r.Parsed.Stream, r.Model = c.stream, c.model
+		r.Parsed.Stream, r.Model = true, model
 		began := time.Now()
-		if _, outcome := send(t, client, newBackend(), r); outcome != c.want || time.Since(began) < c.limit {
-			t.Errorf("%q after %s, want %q", outcome, time.Since(began), c.want)
+		if _, outcome := send(t, client, newBackend(), r); outcome != "failed first token timeout" || time.Since(began) < limit {
+			t.Errorf("%s: %q after %s, want the timeout", model, outcome, time.Since(began))
 		}
 	}
 }
@@ -427,9 +419,11 @@ func TestIdleConnectionKeepsNoRequestInMemory(t *testing.T) {
 func TestTimeoutDoesNotEndTheNextRequestOnItsConnection(t *testing.T) {
 	client, received := recordingServer(t)
 	for range 40 {
-		client.Timeouts.Response = 30 * time.Millisecond
-		res, outcome := send(t, client, newBackend(), newRequest())
-		if res == nil && outcome == "failed response timeout" {
+		client.Timeouts.FirstToken = 30 * time.Millisecond
+		stream := newRequest()
+		stream.Parsed.Stream = true
+		res, outcome := send(t, client, newBackend(), stream)
+		if res == nil && outcome == "failed first token timeout" {
 			continue // the machine is slow: nothing to see
 		}
 		received()

@@ -54,11 +54,10 @@ type Target struct {
 	CallerHeader string
 }
 
-// Timeouts bound an attempt from its beginning to the headers of the response.
-// Zero is no limit.
+// Timeouts bound an attempt at a stream from its beginning to the headers of the
+// response. Zero is no limit. What bounds other requests is their context.
 type Timeouts struct {
-	Response          time.Duration            // of a request that is not a stream
-	FirstToken        time.Duration            // of a stream
+	FirstToken        time.Duration
 	FirstTokenByModel map[string]time.Duration // takes precedence over FirstToken
 }
 
@@ -74,7 +73,7 @@ func (c *Client) Send(ctx context.Context, b *balancer.Backend, r *proxy.Request
 	a := newAttempt(ctx, t, beforeSend)
 	a.repeatable, a.streamed = r.Operation.State != operations.Pinned, r.StreamedBody
 	a.passThrottled = r.PinnedTo != nil && r.PinnedTo.Backend != "" || r.Operation.State.Stored()
-	a.startTimeout(c.Timeouts.of(r))
+	a.startTimeout(c.Timeouts.of(r), errFirstTokenTimeout)
 	name := deploymentName(b, r)
 	req, body := c.newRequest(t, name, b, r), c.newBody(a, t, name, r)
 	if err := t.Credential.Apply(a.ctx, req.Header, r.Header); err != nil {
@@ -95,14 +94,15 @@ func (c *Client) Send(ctx context.Context, b *balancer.Backend, r *proxy.Request
 	return c.classifyResponse(a, t, b, res)
 }
 
-func (l *Timeouts) of(r *proxy.Request) (time.Duration, error) {
+// of returns the limit of a request.
+func (l *Timeouts) of(r *proxy.Request) time.Duration {
 	if !r.Parsed.Stream {
-		return l.Response, errResponseTimeout
+		return 0
 	}
 	if own, ok := l.FirstTokenByModel[r.Model]; ok {
-		return own, errFirstTokenTimeout
+		return own
 	}
-	return l.FirstToken, errFirstTokenTimeout
+	return l.FirstToken
 }
 
 // newRequest is an attempt's request without its body and credential.

@@ -39,7 +39,7 @@ func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, re
 		defer func() { _ = body.Close() }()
 		return nil, t.classify(b, res, nil)
 	}
-	a.startTimeout(errorBodyTimeout, errResponseTimeout)
+	a.startTimeout(errorBodyTimeout, errErrorBodyTimeout)
 	head, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
 	a.stopTimeout()
 	if err != nil && a.parent.Err() != nil {
