@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// mountPath is the prefix of all paths. A router may or may not strip it.
+// mountPath is the prefix of all paths, in any case. A router may or may not
+// strip it.
 const mountPath = "/ops"
 
 // idHeader identifies each response in the audit log.
@@ -24,7 +25,10 @@ func (o *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusNotFound, "not_found", "There is no such path.")
 		return
 	}
-	path, _ := strings.CutPrefix(r.URL.Path, mountPath)
+	path := r.URL.Path
+	if n := len(mountPath); len(path) >= n && strings.EqualFold(path[:n], mountPath) {
+		path = path[n:]
+	}
 	found, ok := o.routes[path]
 	if !ok {
 		found, ok = o.actionRoute(path)

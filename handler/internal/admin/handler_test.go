@@ -330,3 +330,17 @@ func TestPageSizeIsBounded(t *testing.T) {
 		t.Errorf("the page is %d files and weighs %d bytes, want at most 60,000", len(paths), total)
 	}
 }
+
+// Routers that ignore the case of a path need not rewrite it for this package.
+func TestPrefixIsTakenInAnyCase(t *testing.T) {
+	h := New(keyedScenario().cfg)
+	for path, want := range map[string]int{"/OPS/api/status": http.StatusOK, "/ops/api/status": http.StatusOK, "/api/status": http.StatusOK, "/OPS/API/status": http.StatusNotFound, "/op": http.StatusNotFound} {
+		got := testRequest{path: path, header: map[string]string{keyHeader: testKey}}.to(t, h)
+		if got.Code != want {
+			t.Errorf("%s: %d, want %d", path, got.Code, want)
+		}
+		if got = (testRequest{path: path}).to(t, h); got.Code != http.StatusUnauthorized {
+			t.Errorf("%s without a key: %d", path, got.Code)
+		}
+	}
+}

@@ -116,7 +116,7 @@ func (s *Server) router(serve func(target) http.HandlerFunc) http.Handler {
 	s.public(r, "/health/live", s.live)
 	s.public(r, "/health/ready", s.ready)
 	if s.Admin != nil {
-		r.Mount(adminPath, canonicalAdminPath(s.Admin))
+		r.Mount(adminPath, s.Admin)
 	}
 	known := r.With(s.record, s.authenticate)
 	known.NotFound(s.notFound)
@@ -239,18 +239,4 @@ func canonical(escaped string) (string, error) {
 func isAdmin(path string) bool {
 	rest := path[min(len(path), len(adminPath)):]
 	return len(path) >= len(adminPath) && strings.EqualFold(path[:len(adminPath)], adminPath) && (rest == "" || rest[0] == '/')
-}
-
-// canonicalAdminPath has the operators' handler see its base in lower case.
-func canonicalAdminPath(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if path := r.URL.Path; isAdmin(path) && !strings.HasPrefix(path, adminPath) {
-			lower := *r.URL
-			lower.Path, lower.RawPath = adminPath+path[len(adminPath):], ""
-			clone := *r
-			clone.URL = &lower
-			r = &clone
-		}
-		next.ServeHTTP(w, r)
-	})
 }

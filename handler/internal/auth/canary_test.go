@@ -70,7 +70,7 @@ func newFixture(t *testing.T, static string) *fixture {
 	}
 	h.feed = &quota.ChangeFeed{Store: h.store}
 	cache := &keys.Cache{Store: h.store, Feed: h.feed, OnError: func(err error) { h.record(err) }}
-	h.feed.OnRead = append(h.feed.OnRead, cache.OnFeedRead)
+	h.feed.Subscribe(cache.OnFeedRead)
 	t.Cleanup(cache.Close)
 	who := &consumer.Consumer{Name: "team-a"}
 	h.auth, err = auth.New(auth.Settings{

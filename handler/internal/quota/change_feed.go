@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -26,12 +27,21 @@ type ChangeFeed struct {
 	Rows    int                                                  // 0 = 1; the same on all instances
 	Now     func() time.Time                                     // nil = time.Now
 	Rand    func() float64                                       // in [0,1), spreads the reads of the instances; nil = they are not spread
-	OnRead  []func(columns map[string]string, started time.Time) // called after every read, with the time it began; set before Run
 	OnReply func(reply tablestore.Response, sent, got time.Time) // called with every answer; nil = not called
 
 	lastTraffic atomic.Int64 // Unix ms
 	wakeup      chan struct{}
 	once        sync.Once
+	mu          sync.Mutex
+	subscribers []func(columns map[string]string, started time.Time)
+}
+
+// Subscribe has onRead called after every read from now on, with the columns and
+// the time at which the read began. It must not change the columns.
+func (f *ChangeFeed) Subscribe(onRead func(columns map[string]string, started time.Time)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.subscribers = append(slices.Clip(f.subscribers), onRead)
 }
 
 const (
@@ -71,7 +81,7 @@ func (f *ChangeFeed) Run(ctx context.Context) {
 	}
 }
 
-// Read reads the feed once and calls OnRead. Run calls it; others may when they
+// Read reads the feed once and calls the subscribers. Run calls it; others may when they
 // need the feed at once. It returns false when the table cannot be read.
 func (f *ChangeFeed) Read(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -88,7 +98,10 @@ func (f *ChangeFeed) Read(ctx context.Context) bool {
 		}
 		maps.Copy(columns, row.Columns)
 	}
-	for _, onRead := range f.OnRead {
+	f.mu.Lock()
+	subscribers := f.subscribers
+	f.mu.Unlock()
+	for _, onRead := range subscribers {
 		onRead(columns, started)
 	}
 	return true

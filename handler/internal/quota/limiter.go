@@ -82,9 +82,9 @@ func New(cfg Config) *Limiter {
 	l.feed = &ChangeFeed{
 		Store: cfg.Store, Refresh: cfg.Refresh, Now: cfg.Now, Rand: cfg.Rand,
 		Rows:    (columns + columnsPerRow - 1) / columnsPerRow,
-		OnRead:  []func(map[string]string, time.Time){l.observeFeed},
 		OnReply: func(r tablestore.Response, sent, got time.Time) { l.clock.sample(r.Date, sent, got) },
 	}
+	l.feed.Subscribe(l.observeFeed)
 	return l
 }
 

@@ -71,7 +71,7 @@ func (s *slowStore) counts() (gets, lists int) {
 func startInstance(ctx context.Context, g *sync.WaitGroup, store tablestore.Store) *Cache {
 	board := &quota.ChangeFeed{Store: store, Rand: rand.Float64}
 	r := &Cache{Store: store, Feed: board}
-	board.OnRead = append(board.OnRead, r.OnFeedRead)
+	board.Subscribe(r.OnFeedRead)
 	g.Go(func() {
 		board.Run(ctx)
 		r.Close()
