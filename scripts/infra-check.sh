@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# infra-check.sh checks infra/ and the scripts that use it. Nothing is deployed and nobody is asked: it works offline, once the Go
-# modules are there. What a tool is missing for is skipped, with a line that says so.
+# infra-check.sh checks infra/ and the scripts that use it. Nothing is deployed, and no network is needed once the Go modules are there.
 #
-# usage: scripts/infra-check.sh [--fast | --middle | --build-providers | --sources]
+# usage: scripts/infra-check.sh [--fast | --update [bicep | terraform] | --build-providers]
 #
-#   (none)             the fast tier, then the middle tier when terraform and the providers are there
-#   --fast             Bicep and Terraform worked out and compared, app settings given to `spillway validate`, faults made on purpose
-#                      and caught, scripts against a recorded az, formatting; the Bicep compiler when it is installed
-#   --middle           terraform validate and terraform test for every example, with the real providers
-#   --build-providers  builds the providers from the Go module proxy into build/tools/terraform: 4 GB of memory, 12 CPU minutes
-#   --sources          makes the two snapshots again from their sources (npm, the built providers) and compares them with the committed ones
+#   (none)             the fast tier; then the Bicep compiler and Terraform with its providers, each where it is installed. What was not
+#                      run is said at the end, with how to get it
+#   --fast             needs only Go: rules and parity on what the compiler and Terraform made when it was committed (previews, the compiled
+#                      template, plans with mocked providers), app settings given to `spillway validate`, scripts against a recorded az
+#   --update           makes the previews and the compiled template, or the plans, or both anew
+#   --build-providers  builds Terraform's providers from the Go module proxy into build/tools/terraform: 4 GB of memory, 12 CPU minutes
+#
+# BICEP names the Bicep command line where it is not on the PATH.
 source "$(dirname "$0")/lib.sh"
 source scripts/azure.sh
 
@@ -17,7 +18,10 @@ checker=scripts/infra-check
 providers=$PWD/build/tools/terraform
 azurerm=github.com/hashicorp/terraform-provider-azurerm@v1.44.1-0.20260824201233-fae580791926
 azapi=github.com/Azure/terraform-provider-azapi@v1.15.0
-types=@azure/mcp-linux-x64@0.5.13
+bicep=${BICEP:-bicep}
+subscription=00000000-0000-0000-0000-000000000000
+tenant=11111111-1111-1111-1111-111111111111
+update=
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 skipped=()
@@ -35,39 +39,78 @@ skip() { skipped+=("$1"); }
 checker_go() { env -u GOOS -u GOARCH GOGC=400 "$GO" -C "$checker" "$@"; }
 
 fast() {
-  step "vet the checker" checker_go vet ./...
-  step "look for faults" checker_go run . check "$PWD"
-  step "give app settings to spillway validate" accept
+  checker_go build -o "$work/infra-check" .
+  step "rules and parity" "$work/infra-check" check "$PWD"
+  env -u GOOS -u GOARCH "$GO" build -o "$work/spillway" ./handler
+  step "give app settings to spillway validate" "$work/infra-check" accept "$PWD" "$work/spillway"
   # Go's cache of test results does not see files outside the checker's module, which is where infra and the scripts are.
-  export SPILLWAY_BINARY=$work/spillway # built by accept; smoke.sh is tried on it
-  step "make faults on purpose, run the scripts" checker_go test -count=1 ./...
-  if have terraform; then
-    step "terraform fmt" terraform fmt -check -recursive -diff infra/terraform
-  else
-    skip "terraform fmt, terraform validate, terraform test: install Terraform 1.9 or newer (https://developer.hashicorp.com/terraform/install)"
-  fi
-  compile_bicep
+  export SPILLWAY_BINARY=$work/spillway # smoke.sh is tried on it
+  step "tests" checker_go test -count=1 ./...
   lint_scripts
 }
 
-accept() {
-  env -u GOOS -u GOARCH "$GO" build -o "$work/spillway" ./handler
-  checker_go run . accept "$PWD" "$work/spillway"
+# compiler runs the Bicep command line on a copy of infra: it writes beside what it reads.
+compiler() {
+  local name file
+  # The variables that the examples read; what is in them does not matter.
+  export TEAM_A_KEY=x SEARCH_KEY=x LAST_RESORT_KEY=x EUROPE_KEY=x SPILLWAY_OPERATOR_KEY=x
+  cp -R infra "$work/bicep"
+  step "bicep format" formatted
+  step "bicep lint" linted
+  step "bicep build" "$bicep" build --outfile "$work/main.json" infra/bicep/main.bicep
+  same "$work/main.json" infra/azuredeploy.json
+  for file in infra/bicep/{examples,tests}/*.bicepparam; do
+    name=${file#infra/bicep/}
+    step "bicep snapshot $name" snapshot "$work/bicep/bicep/$name"
+    same "$work/bicep/bicep/${name%.bicepparam}.snapshot.json" "${file%.bicepparam}.snapshot.json"
+  done
+  step "bicep snapshot main.parameters.json" azd_snapshot
+  [[ -z $update ]] || "$work/infra-check" sums "$PWD" bicep >infra/bicep/sources.sum
 }
 
-# compile_bicep is the real thing, where there is one. It has not run on the machine these templates were written on.
-compile_bicep() {
-  local file
-  if ! have bicep; then
-    skip "the Bicep compiler: az bicep install, then put ~/.azure/bin on the PATH"
-    return
-  fi
-  step "bicep build" bicep build --stdout infra/bicep/main.bicep >/dev/null
-  step "bicep lint" bicep lint infra/bicep/main.bicep
-  for file in infra/bicep/{examples,tests}/*.bicepparam; do
-    # The variables that the examples read; what is in them does not matter.
-    TEAM_A_KEY=x SEARCH_KEY=x LAST_RESORT_KEY=x EUROPE_KEY=x SPILLWAY_OPERATOR_KEY=x bicep build-params --stdout "$file" >/dev/null
+formatted() {
+  local pattern
+  for pattern in '*.bicep' 'modules/*.bicep' 'examples/*.bicepparam' 'tests/*.bicepparam'; do
+    (cd "$work/bicep/bicep" && "$bicep" format --pattern "$pattern" >/dev/null)
   done
+  if [[ -n $update ]]; then
+    cp -R "$work"/bicep/bicep/{main.bicep,modules,examples,tests} infra/bicep
+  else
+    diff -ru --exclude='*.json' infra/bicep "$work/bicep/bicep"
+  fi
+}
+
+# linted fails on any diagnostic, of main.bicep and the modules behind it: a misspelt property is a warning, and the exit code is 0.
+linted() {
+  "$bicep" lint --diagnostics-format sarif infra/bicep/main.bicep >"$work/lint.sarif" || true
+  "$work/infra-check" sarif "$work/lint.sarif"
+}
+
+# snapshot previews one set of parameters. What it says on the way is a diagnostic.
+snapshot() {
+  "$bicep" snapshot --mode overwrite --subscription-id "$subscription" --tenant-id "$tenant" --location swedencentral "$1" >"$work/said" 2>&1 || {
+    cat "$work/said" >&2
+    return 1
+  }
+  if grep -E 'Warning|Error|ShortCircuited' "$work/said" "${1%.bicepparam}.snapshot.json" >&2; then return 1; fi
+}
+
+# azd_snapshot previews what azd deploys, with its variables filled in.
+azd_snapshot() {
+  sed -E 's/\$\{AZURE_PRINCIPAL_TYPE[^}]*\}/User/; s/\$\{AZURE_PRINCIPAL_ID[^}]*\}//; s/\$\{AZURE_LOCATION\}/swedencentral/; s/\$\{([A-Z_]+)[^}]*\}/azd-value/' \
+    infra/bicep/main.parameters.json >"$work/azd.json"
+  "$bicep" decompile-params "$work/azd.json" --bicep-file "$work/bicep/bicep/main.bicep" --outfile "$work/bicep/bicep/azd.bicepparam" >/dev/null 2>&1
+  snapshot "$work/bicep/bicep/azd.bicepparam"
+}
+
+# same compares what a tool made with what is committed, or takes it over.
+same() {
+  "$work/infra-check" sorted "$1" >"$work/sorted.json"
+  if [[ -n $update ]]; then
+    cp "$work/sorted.json" "$2"
+  else
+    diff -u "$2" "$work/sorted.json" || fail "$2 is not what $(basename "$1") is now: scripts/infra-check.sh --update"
+  fi
 }
 
 lint_scripts() {
@@ -114,18 +157,38 @@ middle() {
   local file name
   overrides
   cp -R infra "$work/infra"
-  checker_go build -o "$work/infra-check" .
   terraform -chdir="$work/infra/terraform" get >/dev/null
   step "terraform validate" quiet terraform -chdir="$work/infra/terraform" validate -no-color
+  TF_VAR_secrets=$("$work/infra-check" secrets "$PWD" examples/minimum)
+  export TF_VAR_secrets
+  step "terraform test" quiet terraform -chdir="$work/infra/terraform" test -no-color -filter=tests/plan.tftest.hcl -var-file="$PWD/infra/terraform/examples/minimum.tfvars"
   for file in infra/terraform/{examples,tests}/*.tfvars; do
-    name=$(basename "$file" .tfvars)
-    TF_VAR_secrets=$("$work/infra-check" secrets "$PWD" "$name")
-    export TF_VAR_secrets
-    step "terraform test $name" quiet terraform -chdir="$work/infra/terraform" test -no-color -var-file="$PWD/$file"
-    terraform -chdir="$work/infra/terraform" test -json -verbose -filter=tests/apply.tftest.hcl -var-file="$PWD/$file" >"$work/$name.json"
-    # What Terraform made of the example is what the checker worked out, or the fast tier is worth nothing.
-    "$work/infra-check" state "$PWD" "$name" "$work/$name.json"
+    name=${file#infra/terraform/}
+    step "terraform plan ${name%.tfvars}" planned "${name%.tfvars}"
+    same "$work/plan.json" "${file%.tfvars}.plan.json"
   done
+  [[ -z $update ]] || "$work/infra-check" sums "$PWD" terraform >infra/terraform/sources.sum
+}
+
+# planned makes the plan of an example: once to see what there is, once more with the results of each resource overridden by where they
+# come from.
+planned() {
+  local tests=$work/infra/terraform/tests
+  TF_VAR_secrets=$("$work/infra-check" secrets "$PWD" "$1")
+  export TF_VAR_secrets
+  rm -f "$tests/second.tftest.hcl"
+  apply_mocked apply "$1" "$work/first"
+  cp "$tests/apply.tftest.hcl" "$tests/second.tftest.hcl"
+  "$work/infra-check" overrides "$work/first" >>"$tests/second.tftest.hcl"
+  apply_mocked second "$1" "$work/second"
+  "$work/infra-check" plan "$work/first" "$work/second" >"$work/plan.json"
+}
+
+apply_mocked() {
+  terraform -chdir="$work/infra/terraform" test -json -verbose -filter="tests/$1.tftest.hcl" -var-file="$PWD/infra/terraform/$2.tfvars" >"$3" || {
+    grep -E '"@level":"error"' "$3" >&2
+    return 1
+  }
 }
 
 # quiet shows what a command says only when it fails, but for the line that counts.
@@ -156,41 +219,39 @@ build_providers() {
   step "build $azurerm (this takes a while)" build_provider "$azurerm" terraform-provider-azurerm
 }
 
-# sources makes both snapshots again. They have to come out byte for byte.
-sources() {
-  have npm || fail "npm is not installed"
-  (cd "$work" && npm pack --silent "$types" >/dev/null && tar xzf ./*.tgz package/dist/Azure.Bicep.Types.Az.dll)
-  checker_go run . types "$work/package/dist/Azure.Bicep.Types.Az.dll" "$work/types.json.gz"
-  cmp "$work/types.json.gz" "$checker/arm/types.json.gz" || fail "arm/types.json.gz is not what $types gives: copy the new one, or see what changed"
-  middle_schema
-  cmp "$work/schema.json.gz" "$checker/tf/schema.json.gz" || fail "tf/schema.json.gz is not what the built providers say"
-  say "both snapshots are what their sources give"
-}
-
-# middle_schema asks the providers for their schema.
-middle_schema() {
-  overrides
-  mkdir -p "$work/schema"
-  sed -n '/^terraform {/,/^}/p' infra/terraform/versions.tf >"$work/schema/main.tf"
-  terraform -chdir="$work/schema" providers schema -json >"$work/providers.json"
-  checker_go run . schema "$work/providers.json" "$work/schema.json.gz"
+tools() {
+  if have "$bicep"; then
+    compiler
+  else
+    skip "bicep format, build, lint and snapshot: az bicep install, then put ~/.azure/bin on the PATH or give BICEP=/path/to/bicep"
+  fi
+  if have terraform; then
+    step "terraform fmt" terraform fmt -check -recursive -diff infra/terraform
+  else
+    skip "terraform fmt: install Terraform 1.9 or newer (https://developer.hashicorp.com/terraform/install)"
+  fi
+  if have terraform && [[ -x $providers/terraform-provider-azurerm ]]; then
+    middle
+  else
+    skip "terraform validate, test and plan: with Terraform installed, scripts/infra-check.sh --build-providers"
+  fi
 }
 
 case ${1:-} in
 '')
   fast
-  if have terraform && [[ -x $providers/terraform-provider-azurerm ]]; then
-    middle
-  else
-    skip "terraform validate and terraform test: scripts/infra-check.sh --build-providers, then scripts/infra-check.sh --middle"
-  fi
+  tools
   ;;
 --fast) fast ;;
---middle) middle ;;
+--update)
+  update=yes
+  checker_go build -o "$work/infra-check" .
+  [[ ${2:-bicep} == bicep ]] && compiler
+  [[ ${2:-terraform} == terraform ]] && middle
+  ;;
 --build-providers) build_providers ;;
---sources) sources ;;
 --help | -h) usage && exit ;;
 *) wrong "unknown option $1" ;;
 esac
-for what in "${skipped[@]}"; do say "skipped: $what"; done
+for what in "${skipped[@]}"; do say "not run: $what"; done
 say "infra-check: everything that ran is in order"

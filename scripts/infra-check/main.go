@@ -1,33 +1,31 @@
-// Command infra-check checks infra/ offline: Bicep, Terraform, and that the two say the same. scripts/infra-check.sh runs it.
+// Command infra-check checks infra/ offline: what the Bicep compiler and Terraform made of the templates, which is
+// committed, against the rules of the product and against each other. scripts/infra-check.sh runs it.
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"spillway/scripts/infra-check/accept"
 	"spillway/scripts/infra-check/check"
-	"spillway/scripts/infra-check/mutants"
+	"spillway/scripts/infra-check/plan"
 	"spillway/scripts/infra-check/rules"
-	"spillway/scripts/infra-check/schemasource"
-	"spillway/scripts/infra-check/tfstate"
-	"spillway/scripts/infra-check/typesource"
 )
 
 const usage = `usage: infra-check check ROOT              look for faults; warn of models that retire soon
        infra-check retirements ROOT        fail when a model of infra/models.json retires within 60 days
        infra-check accept ROOT SPILLWAY    hand the app settings of every example to "SPILLWAY validate"
-       infra-check faults ROOT             break copies of the tree on purpose; print which check caught which fault
-       infra-check types DLL FILE          cut arm/types.json.gz out of Azure.Bicep.Types.Az.dll
-       infra-check schema JSON FILE        cut tf/schema.json.gz out of what "terraform providers schema -json" prints
-       infra-check state ROOT EXAMPLE FILE compare with what "terraform test -json -verbose" printed
+       infra-check sorted FILE             print a preview or a compiled template with its members sorted, without what names the compiler
+       infra-check sarif FILE              fail when a compiler's log has any diagnostic
+       infra-check sums ROOT LANGUAGE      print the hashes of the sources of bicep or terraform
        infra-check secrets ROOT EXAMPLE    print placeholders for its secrets, as TF_VAR_secrets wants them
-       infra-check pool ROOT EXAMPLE       print the pool document of an example, with references left in`
+       infra-check overrides PRINTED       read what "terraform test -json -verbose" printed; print the overrides for the second run
+       infra-check plan FIRST SECOND       read what both runs printed; print the plan as it is committed`
 
 var (
 	errUsage    = errors.New(usage)
@@ -58,20 +56,113 @@ func run(ctx context.Context, args []string) error {
 		return retirements(rest[0], time.Now())
 	case command == "accept" && len(rest) == 2:
 		return acceptAll(ctx, rest[0], rest[1])
-	case command == "faults" && len(rest) == 1:
-		return faults(rest[0])
-	case command == "types" && len(rest) == 2:
-		return convert(rest[0], rest[1], typesource.Snapshot)
-	case command == "schema" && len(rest) == 2:
-		return convert(rest[0], rest[1], schemasource.Trim)
-	case command == "state" && len(rest) == 3:
-		return compareState(rest[0], rest[1], rest[2])
+	case command == "sorted" && len(rest) == 1:
+		return printSorted(rest[0])
+	case command == "sarif" && len(rest) == 1:
+		return diagnostics(rest[0])
+	case command == "sums" && len(rest) == 2:
+		sums, err := check.Sums(rest[0], rest[1])
+		fmt.Print(sums)
+		return err
 	case command == "secrets" && len(rest) == 2:
-		return printSecrets(rest[0], rest[1])
-	case command == "pool" && len(rest) == 2:
-		return printPool(rest[0], rest[1])
+		secrets, err := check.Secrets(rest[0], rest[1])
+		return errors.Join(err, printJSON(secrets))
+	case command == "overrides" && len(rest) == 1:
+		state, err := printed(rest[0])
+		if err == nil {
+			fmt.Print(state.Overrides())
+		}
+		return err
+	case command == "plan" && len(rest) == 2:
+		first, err := printed(rest[0])
+		if err != nil {
+			return err
+		}
+		second, err := printed(rest[1])
+		if err != nil {
+			return err
+		}
+		return printJSON(second.Stable(first))
 	}
 	return errUsage
+}
+
+func printed(file string) (*plan.File, error) {
+	f, err := os.Open(file) //nolint:gosec // a path from the command line
+	if err != nil {
+		return nil, fmt.Errorf("read what terraform printed: %w", err)
+	}
+	state, err := plan.Printed(f)
+	return state, errors.Join(err, f.Close())
+}
+
+// printJSON prints with sorted members.
+func printJSON(v any) error {
+	e := json.NewEncoder(os.Stdout)
+	e.SetIndent("", " ")
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
+}
+
+func printSorted(file string) error {
+	b, err := os.ReadFile(file) //nolint:gosec // a path from the command line
+	if err != nil {
+		return fmt.Errorf("read what bicep wrote: %w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return fmt.Errorf("read %s: %w", file, err)
+	}
+	return printJSON(anonymous(v))
+}
+
+// diagnostics prints what a compiler found.
+func diagnostics(file string) error {
+	b, err := os.ReadFile(file) //nolint:gosec // a path from the command line
+	if err != nil {
+		return fmt.Errorf("read what bicep wrote: %w", err)
+	}
+	var log struct {
+		Runs []struct {
+			Results []json.RawMessage `json:"results"`
+		} `json:"runs"`
+	}
+	if err := json.Unmarshal(b, &log); err != nil || len(log.Runs) == 0 {
+		return fmt.Errorf("%s is no log of diagnostics: %w", file, err)
+	}
+	for _, r := range log.Runs {
+		for _, d := range r.Results {
+			fmt.Println(string(d))
+			err = errFindings
+		}
+	}
+	return err
+}
+
+// anonymous leaves out which compiler made a template: another version of it may make the same.
+func anonymous(v any) any {
+	switch v := v.(type) {
+	case []any:
+		for i := range v {
+			v[i] = anonymous(v[i])
+		}
+	case map[string]any:
+		if metadata, ok := v["metadata"].(map[string]any); ok {
+			delete(metadata, "_generator")
+			if len(metadata) == 0 {
+				delete(v, "metadata")
+			}
+		}
+		for name := range v {
+			v[name] = anonymous(v[name])
+		}
+	}
+	return v
 }
 
 func find(root string) error {
@@ -125,107 +216,6 @@ func acceptAll(ctx context.Context, root, binary string) error {
 	}
 	fmt.Printf("%d sets of app settings accepted, %d refused; 2 wrong ones refused as they must be\n", accepted.Accepted, len(accepted.Refused))
 	if len(accepted.Refused) > 0 {
-		return errFindings
-	}
-	return nil
-}
-
-// faults prints the Markdown tables of infra/CHECKS.md.
-func faults(root string) error {
-	missed := 0
-	fmt.Println("| fault | in | caught by |\n|---|---|---|")
-	for _, m := range mutants.All() {
-		dir, err := os.MkdirTemp("", "mutant")
-		if err != nil {
-			return fmt.Errorf("make a place for mutants: %w", err)
-		}
-		out, err := mutants.Try(root, dir, m)
-		if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
-			return err
-		}
-		fmt.Println(out.Row())
-		if !out.Noticed() {
-			missed++
-		}
-	}
-	fmt.Printf("\n%d faults, %d missed\n", len(mutants.All()), missed)
-	fmt.Println("\n| known to be missed | in | who would find it |\n|---|---|---|")
-	for _, m := range mutants.Missed() {
-		fmt.Printf("| %s | %s | %s |\n", m.Name, strings.TrimPrefix(m.File, "infra/"), m.Check)
-	}
-	if missed > 0 {
-		return errFindings
-	}
-	return nil
-}
-
-func convert(from, to string, cut func([]byte) ([]byte, error)) error {
-	b, err := os.ReadFile(from) //nolint:gosec // a path from the command line
-	if err != nil {
-		return fmt.Errorf("read source: %w", err)
-	}
-	out, err := cut(b)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(to, out, 0o644); err != nil { //nolint:gosec // a file of the repository
-		return fmt.Errorf("write %s: %w", to, err)
-	}
-	return nil
-}
-
-func example(root, name string) (check.Example, error) {
-	result, err := check.Run(root)
-	if err != nil {
-		return check.Example{}, err
-	}
-	for _, e := range result.Examples {
-		if e.Name == name {
-			return e, nil
-		}
-	}
-	return check.Example{}, fmt.Errorf("there is no example %s", name)
-}
-
-func printPool(root, name string) error {
-	e, err := example(root, name)
-	if err != nil {
-		return err
-	}
-	fmt.Println(e.Settings["SPILLWAY_CONFIG"])
-	return nil
-}
-
-func printSecrets(root, name string) error {
-	e, err := example(root, name)
-	if err != nil {
-		return err
-	}
-	b, err := json.Marshal(e.Secrets)
-	if err != nil {
-		return fmt.Errorf("print secrets: %w", err)
-	}
-	fmt.Println(string(b))
-	return nil
-}
-
-func compareState(root, name, file string) error {
-	e, err := example(root, name)
-	if err != nil {
-		return err
-	}
-	f, err := os.Open(file) //nolint:gosec // a path from the command line
-	if err != nil {
-		return fmt.Errorf("open state: %w", err)
-	}
-	differences, err := tfstate.Compare(f, e)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	for _, d := range differences {
-		fmt.Println(name+":", d)
-	}
-	if len(differences) > 0 {
 		return errFindings
 	}
 	return nil

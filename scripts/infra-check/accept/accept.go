@@ -68,7 +68,7 @@ func Environment(settings map[string]string) []string {
 	return out
 }
 
-var reference = regexp.MustCompile(`«([A-Za-z.]+/[A-Za-z/]+)/([^«»]+?)\.((?:properties|listKeys\(\))[^«»]*|id)»`)
+var reference = regexp.MustCompile(`«([A-Za-z.]+/[^«»]*/)([^«»/.]+)(\.[^«»]*)?»`)
 
 func resolve(name, value string) string {
 	if strings.HasPrefix(value, "@Microsoft.KeyVault(") {
@@ -76,19 +76,19 @@ func resolve(name, value string) string {
 	}
 	return reference.ReplaceAllStringFunc(value, func(s string) string {
 		m := reference.FindStringSubmatch(s)
-		switch name, property := m[2], m[3]; property {
-		case "properties.clientId", "properties.principalId", "properties.tenantId":
+		switch name := m[2]; m[3] {
+		case ".clientId", ".principalId", ".tenantId":
 			return "22222222-3333-4444-5555-666666666666"
-		case "properties.primaryEndpoints.table":
+		case ".primaryEndpoints.table":
 			return "https://" + name + ".table.core.windows.net/"
-		case "properties.primaryEndpoints.blob":
+		case ".primaryEndpoints.blob":
 			return "https://" + name + ".blob.core.windows.net/"
-		case "properties.ConnectionString":
+		case ".ConnectionString":
 			return "InstrumentationKey=22222222-3333-4444-5555-666666666666"
-		case "properties.vaultUri":
+		case ".vaultUri":
 			return "https://" + name + ".vault.azure.net/"
-		case "id":
-			return "/subscriptions/0/resourceGroups/rg/providers/" + m[1] + "/" + name
+		case "":
+			return "/subscriptions/0/resourceGroups/rg/providers/" + m[1] + name
 		}
 		return s
 	})

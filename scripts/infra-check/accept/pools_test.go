@@ -25,7 +25,7 @@ func TestPoolDocumentsOfTheExamplesAreTheCommittedOnes(t *testing.T) {
 		t.Fatalf("only %d examples", len(result.Examples))
 	}
 	for _, e := range result.Examples {
-		file := filepath.Join("testdata", e.Name+".json")
+		file := filepath.Join("testdata", filepath.Base(e.Name)+".json")
 		for language, settings := range map[string]map[string]string{"bicep": e.Settings, "terraform": e.Terraform} {
 			got := pool(t, settings)
 			if *update {

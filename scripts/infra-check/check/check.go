@@ -1,22 +1,29 @@
-// Package check runs everything over a project tree: each example in both languages, alone and against each other.
+// Package check runs everything over a project tree: each example in both languages, alone and against each other. It reads what the
+// real tools made of the templates (previews, the compiled template, plans with mocked providers), which is committed.
 package check
 
 import (
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/zclconf/go-cty/cty"
 
 	"spillway/scripts/infra-check/arm"
-	"spillway/scripts/infra-check/bicep"
 	"spillway/scripts/infra-check/finding"
+	"spillway/scripts/infra-check/hclfile"
 	"spillway/scripts/infra-check/parity"
+	"spillway/scripts/infra-check/plan"
 	"spillway/scripts/infra-check/rules"
 	"spillway/scripts/infra-check/tf"
 )
+
+// Template is where the compiled template is, from the top of the repository.
+const Template = "infra/azuredeploy.json"
 
 // Result is what a run came to.
 type Result struct {
@@ -27,154 +34,202 @@ type Result struct {
 
 // Example is one set of parameters worked out in both languages.
 type Example struct {
-	Name      string
+	Name      string            // examples/minimum
 	Settings  map[string]string // of the first function app, as Bicep emits them
 	Terraform map[string]string // the same from Terraform
-	Counts    map[string]int    // Terraform resources by type
-	Secrets   map[string]string // placeholders for what the example takes from the environment
 }
 
 // run is one pass over a tree.
 type run struct {
 	root     string
 	findings finding.List
-	bicep    *bicep.Program
-	tf       *tf.Program
 	models   rules.Models
+	main     *arm.Template
 	counts   map[string]int
 	examples []Example
+	values   []map[string]any
+	defaults map[string]*any
+	tf       *tf.Program
 }
 
 // Run checks the tree below root.
 func Run(root string) (*Result, error) {
-	types, err := arm.Embedded()
+	models, err := rules.ReadModels(root)
 	if err != nil {
+		return nil, err
+	}
+	r := &run{root: root, models: models, counts: map[string]int{}}
+	b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(Template))) //nolint:gosec // a file of the tree that is checked
+	if err != nil {
+		return nil, fmt.Errorf("read the compiled template: %w", err)
+	}
+	if r.main, err = arm.ReadTemplate(b); err != nil {
+		return nil, err
+	}
+	if r.defaults, err = hclfile.Variables(filepath.Join(root, "infra/terraform/variables.tf")); err != nil {
 		return nil, err
 	}
 	schema, err := tf.Embedded()
 	if err != nil {
 		return nil, err
 	}
-	models, err := rules.ReadModels(root)
-	if err != nil {
+	r.tf = tf.NewProgram(filepath.Join(root, "infra", "terraform"), schema, &r.findings)
+	for _, name := range r.names() {
+		if err := r.example(name); err != nil {
+			r.findings.Add("read", name, "%v", err)
+		}
+	}
+	if err := r.stale(); err != nil {
 		return nil, err
 	}
-	r := &run{root: root, models: models, counts: map[string]int{}}
-	r.bicep = bicep.NewProgram(filepath.Join(root, "infra", "bicep"), types, &r.findings)
-	r.tf = tf.NewProgram(filepath.Join(root, "infra", "terraform"), schema, types, &r.findings)
-	names, err := r.names()
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		r.example(name)
-	}
-	r.bicep.Unvisited()
 	r.interfaces()
-	rules.Tree(root, &r.findings)
-	return &Result{Findings: r.findings.Sorted(), Examples: r.examples, Figures: r.figures()}, nil
+	rules.Compiled(r.main, &r.findings)
+	rules.Coverage(r.main, r.values, &r.findings)
+	rules.Tree(root, slices.Collect(maps.Keys(r.main.Parameters)), &r.findings)
+	figures := fmt.Sprintf("%d examples; %d Bicep resources, %d Terraform resources, %d facts compared",
+		len(r.examples), r.counts["bicep"], r.counts["terraform"], r.counts["facts"])
+	return &Result{Findings: r.findings.Sorted(), Examples: r.examples, Figures: figures}, nil
 }
 
-// names lists the examples and the corner cases; each stands in both languages.
-func (r *run) names() ([]string, error) {
+// Names lists the examples and the corner cases of a tree in one language.
+func Names(root, folder, suffix string) []string {
 	var out []string
-	for _, folder := range []string{"examples", "tests"} {
-		b, err := r.stems(filepath.Join("bicep", folder), ".bicepparam")
-		if err != nil {
-			return nil, err
-		}
-		t, err := r.stems(filepath.Join("terraform", folder), ".tfvars")
-		if err != nil {
-			return nil, err
-		}
-		for _, name := range union(b, t) {
-			if !slices.Contains(b, name) || !slices.Contains(t, name) {
-				r.findings.Add("parity", name, "the example is there in one language only")
-				continue
-			}
-			out = append(out, filepath.ToSlash(filepath.Join(folder, name)))
+	for _, kind := range []string{"examples", "tests"} {
+		files, _ := filepath.Glob(filepath.Join(root, "infra", folder, kind, "*"+suffix)) // the pattern is well formed
+		for _, f := range files {
+			out = append(out, kind+"/"+strings.TrimSuffix(filepath.Base(f), suffix))
 		}
 	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("no examples below %s", r.root)
-	}
-	return out, nil
+	return out
 }
 
-func (r *run) stems(folder, suffix string) ([]string, error) {
-	files, err := filepath.Glob(filepath.Join(r.root, "infra", folder, "*"+suffix))
+// names lists what stands in both languages.
+func (r *run) names() []string {
+	b, t := Names(r.root, "bicep", ".bicepparam"), Names(r.root, "terraform", ".tfvars")
+	var out []string
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(b, t)))) {
+		if !slices.Contains(b, name) || !slices.Contains(t, name) {
+			r.findings.Add("parity", name, "the example is there in one language only")
+			continue
+		}
+		out = append(out, name)
+	}
+	return out
+}
+
+// example holds what both languages make of one set of parameters against the rules and against each other.
+func (r *run) example(name string) error {
+	preview, err := Preview(r.root, name)
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", folder, err)
+		return err
 	}
-	var out []string
-	for _, f := range files {
-		out = append(out, strings.TrimSuffix(filepath.Base(f), suffix))
+	if err := r.parameters(name); err != nil {
+		return err
 	}
-	return out, nil
-}
-
-// example works one set of parameters out twice, holds both against the rules and against each other.
-func (r *run) example(name string) {
-	template, params := r.bicep.Parameters(name + ".bicepparam")
-	if template == "" {
-		return
-	}
-	main, instances := r.bicep.Expand(template, params)
-	variables := r.tf.Variables(name + ".tfvars")
-	if main == nil || variables == nil {
-		return
-	}
-	variables["subscription_id"] = cty.StringVal(bicep.Subscription)
-	variables["secrets"] = secretMap(secretsOf(params))
-	result := r.tf.Expand(variables)
-	if result == nil {
-		return
-	}
-	r.counts["bicep"] += len(instances)
-	r.counts["terraform"] += len(result.Instances)
-	b, t := parity.OfBicep(instances), parity.OfTerraform(result.Instances)
-	parity.Compare(name, b, t, &r.findings)
-	parity.CompareOutputs(name, main.Outputs, result.Outputs, &r.findings)
-	rules.Facts(name+" (bicep)", b, &r.findings)
-	rules.Facts(name+" (terraform)", t, &r.findings)
-	r.models.Deployed(name+" (bicep)", b, &r.findings)
-	r.models.Deployed(name+" (terraform)", t, &r.findings)
-	rules.Bicep(name, instances, &r.findings)
-	rules.Terraform(name, result.Instances, &r.findings)
-	for _, facts := range b {
+	inBicep := parity.OfBicep(preview.Resources)
+	r.facts(name+" (bicep)", inBicep)
+	planned, outputs := r.terraform(name)
+	inTerraform := parity.OfTerraform(planned)
+	r.facts(name+" (terraform)", inTerraform)
+	rules.Terraform(name, planned, &r.findings)
+	parity.Compare(name, inBicep, inTerraform, &r.findings)
+	parity.CompareOutputs(name, preview.Outputs, outputs, &r.findings)
+	r.counts["bicep"] += len(preview.Resources)
+	r.counts["terraform"] += len(planned)
+	for _, facts := range inBicep {
 		r.counts["facts"] += len(facts)
 	}
-	r.examples = append(r.examples, Example{Name: filepath.Base(name), Settings: settingsOf(b), Terraform: settingsOf(t), Counts: counts(result.Instances), Secrets: secretsOf(params)})
+	r.examples = append(r.examples, Example{Name: name, Settings: settingsOf(inBicep), Terraform: settingsOf(inTerraform)})
+	return nil
 }
 
-func secretsOf(params map[string]bicep.Value) map[string]string {
-	out := map[string]string{}
-	if o, ok := params["secrets"].(*bicep.Object); ok {
-		for _, name := range o.Keys() {
-			v, _ := o.Get(name)
-			out[name], _ = v.(string)
-		}
+func (r *run) facts(where string, facts parity.Inventory) {
+	rules.Facts(where, facts, &r.findings)
+	r.models.Deployed(where, facts, &r.findings)
+}
+
+// terraform works the same parameters out in Terraform.
+func (r *run) terraform(name string) ([]plan.Instance, map[string]any) {
+	variables := r.tf.Variables(name + ".tfvars")
+	secrets, err := Secrets(r.root, name)
+	if variables == nil || err != nil {
+		return nil, nil
 	}
-	return out
-}
-
-func counts(instances []tf.Instance) map[string]int {
-	out := map[string]int{}
-	for _, i := range instances {
-		out[i.Type]++
+	variables["subscription_id"] = cty.StringVal("00000000-0000-0000-0000-000000000000")
+	variables["secrets"] = secretMap(secrets)
+	worked := r.tf.Expand(variables)
+	if worked == nil {
+		return nil, nil
 	}
-	return out
+	var out []plan.Instance
+	for _, i := range worked.Instances {
+		out = append(out, plan.Instance{Address: i.Address, Type: i.Type, Name: i.Name, After: i.After, Values: i.Values})
+	}
+	return out, worked.Outputs
 }
 
-func secretMap(secrets map[string]string) cty.Value {
+func secretMap(secrets map[string]any) cty.Value {
 	out := map[string]cty.Value{}
 	for name, value := range secrets {
-		out[name] = cty.StringVal(value)
+		out[name] = cty.StringVal(fmt.Sprint(value))
 	}
 	if len(out) == 0 {
 		return cty.MapValEmpty(cty.String)
 	}
 	return cty.MapVal(out)
+}
+
+// Preview reads the preview of an example.
+func Preview(root, name string) (*arm.Preview, error) {
+	base := filepath.Join(root, "infra/bicep", name)
+	b, err := os.ReadFile(base + ".snapshot.json") //nolint:gosec // a file of the tree that is checked
+	if err != nil {
+		return nil, fmt.Errorf("read the preview: %w", err)
+	}
+	secrets, err := Secrets(root, name)
+	if err != nil {
+		return nil, err
+	}
+	return arm.Read(b, secrets)
+}
+
+var secret = regexp.MustCompile(`(\w+): *(readEnvironmentVariable|'')`)
+
+// Secrets are placeholders for the secrets of an example; empty ones stay empty.
+func Secrets(root, name string) (map[string]any, error) {
+	b, err := os.ReadFile(filepath.Join(root, "infra/bicep", name+".bicepparam")) //nolint:gosec // a file of the tree that is checked
+	if err != nil {
+		return nil, fmt.Errorf("read the parameters: %w", err)
+	}
+	out := map[string]any{}
+	_, after, _ := strings.Cut(string(b), "\nparam secrets = {")
+	block, _, _ := strings.Cut(after, "}")
+	for _, m := range secret.FindAllStringSubmatch(block, -1) {
+		out[m[1]] = ""
+		if m[2] != "''" {
+			out[m[1]] = "placeholder-for-" + m[1]
+		}
+	}
+	return out, nil
+}
+
+// parameters notes the values of every parameter in an example, by the names that Bicep has for them.
+func (r *run) parameters(name string) error {
+	given, err := hclfile.Values(filepath.Join(r.root, "infra/terraform", name+".tfvars"))
+	if err != nil {
+		return err
+	}
+	values := map[string]any{}
+	for parameter := range r.main.Parameters {
+		snake := Snake(parameter)
+		if v, ok := given[snake]; ok {
+			values[parameter] = v
+		} else if d := r.defaults[snake]; d != nil {
+			values[parameter] = *d
+		}
+	}
+	r.values = append(r.values, values)
+	return nil
 }
 
 // settingsOf takes the app settings of the first function app.
@@ -185,15 +240,4 @@ func settingsOf(inv parity.Inventory) map[string]string {
 		}
 	}
 	return nil
-}
-
-func union(a, b []string) []string {
-	all := slices.Concat(a, b)
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-func (r *run) figures() string {
-	return fmt.Sprintf("%d examples; %d Bicep resources, %d Terraform resources, %d facts compared",
-		len(r.examples), r.counts["bicep"], r.counts["terraform"], r.counts["facts"])
 }

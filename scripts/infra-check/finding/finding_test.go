@@ -2,18 +2,6 @@ package finding
 
 import "testing"
 
-func TestNearestFindsMisspellingsAndNothingElse(t *testing.T) {
-	t.Parallel()
-	names := []string{"location", "tags", "properties", "sku"}
-	for given, want := range map[string]string{
-		"locations": "location", "loaction": "location", "tag": "tags", "propertys": "properties", "kind": "", "x": "", "": "",
-	} {
-		if got := Nearest(given, names); got != want {
-			t.Errorf("%q: %q, want %q", given, got, want)
-		}
-	}
-}
-
 func TestTheSameFindingIsToldOnce(t *testing.T) {
 	t.Parallel()
 	var l List

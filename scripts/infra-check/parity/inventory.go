@@ -3,15 +3,16 @@
 package parity
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
-	"spillway/scripts/infra-check/bicep"
+	"spillway/scripts/infra-check/arm"
 	"spillway/scripts/infra-check/finding"
-	"spillway/scripts/infra-check/tf"
+	"spillway/scripts/infra-check/plan"
 )
 
 // Inventory is facts by subject: "storageAccounts/st…" to "sku" to a canonical text.
@@ -21,26 +22,25 @@ func (inv Inventory) add(subject, fact string, v any) {
 	if inv[subject] == nil {
 		inv[subject] = map[string]string{}
 	}
-	inv[subject][fact] = bicep.Canonical(v)
+	inv[subject][fact] = canonical(v)
 }
 
-// OfBicep takes the facts out of worked-out Bicep.
-func OfBicep(instances []*bicep.Instance) Inventory {
+// OfBicep takes the facts out of a preview.
+func OfBicep(resources []arm.Resource) Inventory {
 	inv := Inventory{}
-	for _, i := range instances {
-		body, _ := bicep.Plain(i.Body).(map[string]any)
+	for _, r := range resources {
 		for _, s := range shapes() {
-			if s.arm == i.Type {
-				s.take(inv, i.Name, body, func(f field) (string, convert) { return f.arm, f.armAs })
+			if s.arm == r.Type {
+				s.take(inv, r.Name, r.Body, func(f field) (string, convert) { return f.arm, f.armAs })
 			}
 		}
-		ofBicepSpecial(inv, i, body)
+		ofBicepSpecial(inv, r, r.Body)
 	}
 	return inv
 }
 
-// OfTerraform takes the facts out of worked-out Terraform.
-func OfTerraform(instances []tf.Instance) Inventory {
+// OfTerraform takes the facts out of a plan.
+func OfTerraform(instances []plan.Instance) Inventory {
 	inv := Inventory{}
 	for _, i := range instances {
 		for _, s := range shapes() {
@@ -114,4 +114,19 @@ func text(v any) string {
 		return ""
 	}
 	return fmt.Sprint(v)
+}
+
+// canonical is JSON with sorted members, for comparisons. Texts that are JSON themselves are read first.
+func canonical(v any) string {
+	if s, ok := v.(string); ok && strings.HasPrefix(s, "{") {
+		var inner any
+		if json.Unmarshal([]byte(s), &inner) == nil {
+			v = inner
+		}
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	return string(b)
 }

@@ -2,15 +2,12 @@ package parity
 
 import (
 	"maps"
-	"strings"
 
-	"spillway/scripts/infra-check/bicep"
 	"spillway/scripts/infra-check/finding"
-	"spillway/scripts/infra-check/tf"
 )
 
 // CompareOutputs compares what both languages hand back: the same names, and the same values where both are known.
-func CompareOutputs(example string, b map[string]bicep.Value, t map[string]any, out *finding.List) {
+func CompareOutputs(example string, b, t map[string]any, out *finding.List) {
 	for _, name := range union(keys(b), keys(t)) {
 		x, inBicep := b[name]
 		y, inTerraform := t[name]
@@ -19,17 +16,17 @@ func CompareOutputs(example string, b map[string]bicep.Value, t map[string]any, 
 			out.Add("parity", example, "only Bicep has the output %s", name)
 		case !inBicep:
 			out.Add("parity", example, "only Terraform has the output %s", name)
-		case name == "AZURE_TENANT_ID" || y == tf.Unknown:
+		case name == "AZURE_TENANT_ID" || name == "DNS_NAME_SERVERS":
 		default:
-			if p, q := bicep.Canonical(compared(bicep.Plain(x))), bicep.Canonical(compared(y)); p != q && !strings.Contains(q, tf.Unknown) {
+			if p, q := canonical(compared(x)), canonical(compared(y)); p != q {
 				out.Add("parity", example, "output %s is %s in Bicep and %s in Terraform", name, p, q)
 			}
 		}
 	}
 }
 
-// compared leaves out of an object of outputs what the two languages come to by different means: the tenant, and addresses of containers,
-// which have an output of their own that is compared.
+// compared leaves out of an object of outputs what the two languages come to by different means: the tenant, addresses of containers,
+// which have an output of their own that is compared, and name servers, which Azure makes up.
 func compared(v any) any {
 	object, ok := v.(map[string]any)
 	if !ok {
@@ -37,6 +34,7 @@ func compared(v any) any {
 	}
 	out := maps.Clone(object)
 	delete(out, "tenantId")
+	delete(out, "dnsNameServers")
 	delete(out, "packageContainers")
 	return out
 }

@@ -26,6 +26,9 @@ type shape struct {
 
 func (s shape) take(inv Inventory, name string, values map[string]any, side func(field) (string, convert)) {
 	subject := s.arm + " " + name
+	if s.arm == "Microsoft.Insights/workbooks" {
+		subject = s.arm + " workbook" // its name is a hash, and not the same one
+	}
 	for _, f := range s.fields {
 		path, as := side(f)
 		v := get(values, path)

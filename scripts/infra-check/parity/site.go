@@ -1,9 +1,9 @@
 package parity
 
-import "spillway/scripts/infra-check/tf"
+import "spillway/scripts/infra-check/plan"
 
 // tfSite brings both function app resources of azurerm to the facts of a site.
-func tfSite(inv Inventory, i tf.Instance) {
+func tfSite(inv Inventory, i plan.Instance) {
 	v, subject := i.Values, "site "+i.Name
 	flex := i.Type == "azurerm_function_app_flex_consumption"
 	facts := map[string]any{
@@ -41,7 +41,7 @@ func tfSite(inv Inventory, i tf.Instance) {
 }
 
 // Settings are the app settings that a function app ends up with: the given ones and those that the provider adds.
-func Settings(i tf.Instance) map[string]any {
+func Settings(i plan.Instance) map[string]any {
 	out := map[string]any{}
 	given, _ := i.Values["app_settings"].(map[string]any)
 	for name, v := range given {

@@ -5,12 +5,12 @@ import (
 	"slices"
 	"strings"
 
-	"spillway/scripts/infra-check/bicep"
-	"spillway/scripts/infra-check/tf"
+	"spillway/scripts/infra-check/arm"
+	"spillway/scripts/infra-check/plan"
 )
 
 // ofBicepSpecial takes facts that are not one property each.
-func ofBicepSpecial(inv Inventory, i *bicep.Instance, body map[string]any) {
+func ofBicepSpecial(inv Inventory, i arm.Resource, body map[string]any) {
 	switch i.Type {
 	case "Microsoft.Authorization/roleAssignments":
 		assignment{i.Scope, get(body, "properties|roleDefinitionId"), get(body, "properties|principalId"), get(body, "properties|principalType")}.add(inv)
@@ -127,7 +127,7 @@ func bicepSite(inv Inventory, name string, body map[string]any) {
 }
 
 // ofTerraformSpecial is the other half of ofBicepSpecial.
-func ofTerraformSpecial(inv Inventory, i tf.Instance) {
+func ofTerraformSpecial(inv Inventory, i plan.Instance) {
 	v := i.Values
 	switch i.Type {
 	case "azurerm_role_assignment":
@@ -152,11 +152,10 @@ func ofTerraformSpecial(inv Inventory, i tf.Instance) {
 		inv.add(subject, "delegation", get(v, "delegation|0|service_delegation|0|name"))
 		inv.add(subject, "endpoint policies", v["private_endpoint_network_policies"])
 	case "azurerm_subnet_network_security_group_association":
-		_, subnet, _ := strings.Cut(text(v["subnet_id"]), "virtualNetworks/")
-		subnet = strings.Replace(subnet, ".id»/subnets", "", 1)
-		inv.add("subnet "+subnet, "rules", v["network_security_group_id"])
+		_, subnet, _ := strings.Cut(strings.Trim(text(v["subnet_id"]), "»"), "virtualNetworks/")
+		inv.add("subnet "+strings.Replace(subnet, "/subnets", "", 1), "rules", v["network_security_group_id"])
 	case "azurerm_private_dns_zone_virtual_network_link":
-		zone := strings.TrimSuffix(strings.TrimPrefix(text(v["private_dns_zone_id"]), "«Microsoft.Network/privateDnsZones/"), ".id»")
+		zone := strings.TrimSuffix(strings.TrimPrefix(text(v["private_dns_zone_id"]), "«Microsoft.Network/privateDnsZones/"), "»")
 		inv.add("link of "+zone+" to "+text(v["virtual_network_id"]), "registration", v["registration_enabled"])
 	case "azurerm_private_endpoint":
 		inv.add("Microsoft.Network/privateEndpoints "+i.Name, "zone", get(v, "private_dns_zone_group|0|private_dns_zone_ids|0"))
@@ -167,16 +166,16 @@ func ofTerraformSpecial(inv Inventory, i tf.Instance) {
 	case "azapi_resource_action":
 		inv.add("site "+idName(v["resource_id"]), "vault identity", get(v, "body|properties|keyVaultReferenceIdentity"))
 	case "azapi_update_resource":
-		site := strings.SplitN(idName(v["resource_id"]), ".id»", 2)[0]
+		site := strings.SplitN(idName(v["resource_id"]), "»", 2)[0]
 		inv.add("site "+site, path.Base(text(v["resource_id"]))+" publishing by password", get(v, "body|properties|allow"))
 	}
 }
 
 func idName(v any) string {
-	return strings.TrimSuffix(strings.TrimPrefix(text(v), "«Microsoft.Web/sites/"), ".id»")
+	return strings.TrimSuffix(strings.TrimPrefix(text(v), "«Microsoft.Web/sites/"), "»")
 }
 
-func ofAzapi(inv Inventory, i tf.Instance) {
+func ofAzapi(inv Inventory, i plan.Instance) {
 	switch kind, _, _ := strings.Cut(text(i.Values["type"]), "@"); kind {
 	case "Microsoft.KeyVault/vaults/secrets":
 		inv.add("secret "+i.Name, "value", get(i.Values, "body|properties|value"))

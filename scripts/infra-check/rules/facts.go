@@ -4,7 +4,6 @@ package rules
 
 import (
 	"maps"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -105,7 +104,7 @@ func narrow() map[string]string {
 	}
 }
 
-var rolePattern = regexp.MustCompile(`^([0-9a-f-]+) for («?[^»]*»?) on «?([^»]*)\.id»$`)
+var rolePattern = regexp.MustCompile(`^([0-9a-f-]+) for («?[^»]*»?) on «([^»]*)»$`)
 
 // roles: each known, on the type it is for, and the identity has all it needs.
 func (c checker) roles() {
@@ -149,8 +148,8 @@ func (c checker) roles() {
 const filesRole = "a001fd3d-188f-4b5d-821b-7da978bf7442"
 
 func (c checker) hasRole(role, on string) bool {
-	identity := "«Microsoft.ManagedIdentity/userAssignedIdentities/id-tokentokentok.properties.principalId»"
-	_, ok := c.inv["role "+role+" for "+identity+" on «"+on+".id»"]
+	identity := "«Microsoft.ManagedIdentity/userAssignedIdentities/id-tokentokentok.principalId»"
+	_, ok := c.inv["role "+role+" for "+identity+" on «"+on+"»"]
 	return ok
 }
 
@@ -160,8 +159,12 @@ func (c checker) needRole(role, on string) {
 	}
 }
 
-// typeOf takes the type out of Microsoft.Web/sites/name: as many segments after the provider as the name has.
+// typeOf takes the type out of Microsoft.Web/sites/name: every other segment.
 func typeOf(id string) string {
 	segments := strings.Split(id, "/")
-	return path.Join(segments[:1+len(segments)/2]...)
+	out := segments[0]
+	for i := 1; i < len(segments); i += 2 {
+		out += "/" + segments[i]
+	}
+	return out
 }

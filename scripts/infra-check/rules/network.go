@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"path"
 	"slices"
 	"strings"
 )
@@ -47,12 +48,12 @@ func suffixOf(name string) string {
 func (c checker) endpoint(network, target, group string) bool {
 	found := false
 	c.each("Microsoft.Network/privateEndpoints ", func(name string, facts map[string]string) {
-		if facts["target"] != `"«`+target+`.id»"` || facts["group"] != `["`+group+`"]` || !strings.Contains(facts["subnet"], "/"+network+".id»/subnets/endpoints") {
+		if facts["target"] != `"«`+target+`»"` || facts["group"] != `["`+group+`"]` || !strings.Contains(facts["subnet"], "/"+network+"/subnets/endpoints»") {
 			return
 		}
 		found = true
-		zone := strings.TrimSuffix(strings.TrimPrefix(facts["zone"], `"«Microsoft.Network/privateDnsZones/`), `.id»"`)
-		if _, linked := c.inv["link of "+zone+" to «Microsoft.Network/virtualNetworks/"+network+".id»"]; !linked {
+		zone := strings.TrimSuffix(strings.TrimPrefix(facts["zone"], `"«Microsoft.Network/privateDnsZones/`), `»"`)
+		if _, linked := c.inv["link of "+zone+" to «Microsoft.Network/virtualNetworks/"+network+"»"]; !linked {
 			c.say("rule-network", "endpoint %s: its zone %s is not linked to %s", name, zone, network)
 		}
 		if !strings.HasPrefix(zone, "privatelink.") || !zoneFits(zone, group) {
@@ -113,7 +114,7 @@ func (c checker) frontDoor() {
 	c.each("Microsoft.Cdn/profiles/afdEndpoints ", func(name string, _ map[string]string) {
 		guarded := false
 		c.each("Microsoft.Cdn/profiles/securityPolicies ", func(_ string, facts map[string]string) {
-			guarded = guarded || strings.Contains(facts["domains"], name)
+			guarded = guarded || strings.Contains(facts["domains"], "/"+path.Base(name)+"»")
 		})
 		if !guarded {
 			c.say("rule-network", "Front Door endpoint %s has no firewall", name)

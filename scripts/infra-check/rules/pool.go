@@ -5,16 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"spillway/scripts/infra-check/finding"
 )
-
-func nearest(name string) string {
-	if n := finding.Nearest(name, KnownSettings()); n != "" {
-		return "; did you mean " + n + "?"
-	}
-	return ""
-}
 
 // backend is the part of SPILLWAY_CONFIG that is held against the resources.
 type backend struct {

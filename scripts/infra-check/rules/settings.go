@@ -79,7 +79,7 @@ func (c checker) skuOf(site string) string {
 func (c checker) setting(site, name, value string, flex bool) {
 	switch {
 	case strings.HasPrefix(name, "SPILLWAY_") && !slices.Contains(KnownSettings(), name):
-		c.say("rule-settings", "%s: there is no setting %s%s", site, name, nearest(name))
+		c.say("rule-settings", "%s: there is no setting %s", site, name)
 	case flex && slices.Contains(notOnFlex(), name):
 		c.say("rule-settings", "%s: %s is not for Flex Consumption", site, name)
 	case name == "AzureWebJobsStorage" || name == "APPINSIGHTS_INSTRUMENTATIONKEY":

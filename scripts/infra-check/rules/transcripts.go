@@ -20,7 +20,7 @@ func (c checker) transcripts(site string, settings map[string]string) {
 		c.say("rule-settings", "%s: SPILLWAY_TRANSCRIPTS names the container %s, which is not made in %s", site, container, account)
 		return
 	}
-	c.needRole("ba92f5b4-2d11-453d-a403-e96b0029c9fe", "Microsoft.Storage/storageAccounts/blobServices/containers/"+subject)
+	c.needRole("ba92f5b4-2d11-453d-a403-e96b0029c9fe", "Microsoft.Storage/storageAccounts/"+account+"/blobServices/default/containers/"+container)
 	c.each("Microsoft.Network/virtualNetworks ", func(network string, _ map[string]string) {
 		if !c.endpoint(network, "Microsoft.Storage/storageAccounts/"+account, "blob") {
 			c.say("rule-network", "%s has no private endpoint for the transcripts in %s", network, account)

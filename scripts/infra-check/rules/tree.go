@@ -14,19 +14,19 @@ import (
 )
 
 // Tree checks files that belong to no example.
-func Tree(root string, out *finding.List) {
-	t := tree{root: root, out: out}
+func Tree(root string, parameters []string, out *finding.List) {
+	t := tree{root: root, parameters: parameters, out: out}
 	t.hostJSON()
 	t.models()
 	t.azd()
 	t.queries()
 	t.readme()
-	t.endpointsWait()
 }
 
 type tree struct {
-	root string
-	out  *finding.List
+	root       string
+	parameters []string // of main.bicep
+	out        *finding.List
 }
 
 func (t tree) read(name string) []byte {
@@ -87,12 +87,8 @@ func (t tree) azd() {
 	if !t.decode("infra/bicep/main.parameters.json", &file) {
 		return
 	}
-	var known []string
-	for _, m := range mainParameter.FindAllSubmatch(t.read("infra/bicep/main.bicep"), -1) {
-		known = append(known, string(m[1]))
-	}
 	for name := range file.Parameters {
-		if !slices.Contains(known, name) {
+		if !slices.Contains(t.parameters, name) {
 			t.out.Add("rule-files", "infra/bicep/main.parameters.json", "main.bicep has no parameter %s", name)
 		}
 	}
@@ -145,15 +141,5 @@ func (t tree) readme() {
 		if !bytes.Contains(page, []byte("`"+string(m[1])+"`")) {
 			t.out.Add("rule-files", "infra/README.md", "says nothing of the output %s", m[1])
 		}
-	}
-}
-
-var waitingID = regexp.MustCompile(`(?s)output "id" \{[^}]*depends_on\s*=\s*\[[^]]*azurerm_cognitive_deployment\.this[^]]*azapi_resource\.spilling`)
-
-// endpointsWait: Azure refuses a private endpoint while a deployment of the account is being written. In Bicep the module's outputs wait by themselves.
-func (t tree) endpointsWait() {
-	const name = "infra/terraform/modules/openai/main.tf"
-	if !waitingID.Match(t.read(name)) {
-		t.out.Add("rule-serial", name, "output id must depend on the deployments: private endpoints would not wait for them")
 	}
 }

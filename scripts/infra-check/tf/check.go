@@ -3,14 +3,10 @@ package tf
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
-	"path"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
-
-	"spillway/scripts/infra-check/arm"
 )
 
 // lint looks at a module without working it out: names of variables, and arguments of resources.
@@ -71,7 +67,7 @@ func (p *Program) lintBody(b *hclsyntax.Body, schema Block, path string) {
 		attr, ok := schema.Attributes[name]
 		switch {
 		case !ok:
-			p.Findings.Add("tf-body", where(a.SrcRange), "%s has no argument %s%s", path, name, near(name, keysOf(schema.Attributes)))
+			p.Findings.Add("tf-body", where(a.SrcRange), "%s has no argument %s", path, name)
 		case !attr.Optional && !attr.Required:
 			p.Findings.Add("tf-body", where(a.SrcRange), "%s: %s is a result, not an argument", path, name)
 		}
@@ -94,7 +90,7 @@ func (p *Program) lintBody(b *hclsyntax.Body, schema Block, path string) {
 		}
 		nested, ok := schema.Blocks[name]
 		if !ok {
-			p.Findings.Add("tf-body", where(inner.DefRange()), "%s has no block %s%s", path, name, near(name, keysOf(schema.Blocks)))
+			p.Findings.Add("tf-body", where(inner.DefRange()), "%s has no block %s", path, name)
 			continue
 		}
 		p.lintBody(body, nested.Block, path+"."+name)
@@ -113,9 +109,6 @@ func (r *run) checkInstance(i Instance) {
 		if fault := kindFault(attr.Type, i.Values[name]); fault != "" {
 			r.program.Findings.Add("tf-body", i.Where, "%s: %s: %s", i.Type, name, fault)
 		}
-	}
-	if strings.HasPrefix(i.Type, "azapi_") {
-		r.checkARM(i)
 	}
 }
 
@@ -149,48 +142,4 @@ func kindFault(want json.RawMessage, v any) string {
 		}
 	}
 	return ""
-}
-
-func (r *run) checkARM(i Instance) {
-	typeName, _ := i.Values["type"].(string)
-	body, found := r.program.Types.Lookup(typeName)
-	if found == "" || found != typeName {
-		r.program.Findings.Add("tf-types", i.Where, "%s: there is no %s in the snapshot", i.Type, typeName)
-		return
-	}
-	given, _ := i.Values["body"].(map[string]any)
-	whole := maps.Clone(given)
-	whole["name"] = path.Base(strings.Trim(fmt.Sprint(i.Values["resource_id"], i.Values["name"]), "<nil>"))
-	for _, problem := range r.program.Types.Check(mapObject(whole), body) {
-		// What is patched or updated is there already, with everything that is required.
-		if problem.Message == "is required" && i.Type != "azapi_resource" {
-			continue
-		}
-		r.program.Findings.Add("tf-body", i.Where, "%s: %s %s", typeName, problem.Path, problem.Message)
-	}
-}
-
-// mapObject is a body as package arm wants it.
-type mapObject map[string]any
-
-// Keys lists the members in order of name.
-func (m mapObject) Keys() []string { return keysOf(m) }
-
-// Get returns a member.
-func (m mapObject) Get(key string) (arm.Value, bool) {
-	v, ok := m[key]
-	if inner, isMap := v.(map[string]any); isMap {
-		return mapObject(inner), ok
-	}
-	if list, isList := v.([]any); isList {
-		out := make([]any, len(list))
-		for i, item := range list {
-			out[i] = item
-			if inner, isMap := item.(map[string]any); isMap {
-				out[i] = mapObject(inner)
-			}
-		}
-		return out, ok
-	}
-	return v, ok
 }

@@ -53,7 +53,7 @@ func (r *run) bind(given map[string]cty.Value) {
 	}
 	for name := range given {
 		if !contains(known, name) {
-			r.program.Findings.Add("tf-wiring", r.module.dir, "%s: there is no variable %s%s", r.place(), name, near(name, known))
+			r.program.Findings.Add("tf-wiring", r.module.dir, "%s: there is no variable %s", r.place(), name)
 		}
 	}
 	for _, b := range r.module.variables {

@@ -1,14 +1,10 @@
 package tf
 
 import (
-	"cmp"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/zclconf/go-cty/cty"
-
-	"spillway/scripts/infra-check/finding"
 )
 
 // Unknown stands for a value that only Azure knows and that is not a text.
@@ -49,15 +45,5 @@ func plain(v cty.Value) any {
 }
 
 func contains(list []string, s string) bool { return slices.Contains(list, s) }
-
-func near(name string, candidates []string) string {
-	slices.Sort(candidates)
-	if n := finding.Nearest(name, candidates); n != "" {
-		return "; did you mean " + n + "?"
-	}
-	return ""
-}
-
-func keysOf[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
 func cutDot(s string) (head, rest string, found bool) { return strings.Cut(s, ".") }

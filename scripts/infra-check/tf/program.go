@@ -9,7 +9,6 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
 
-	"spillway/scripts/infra-check/arm"
 	"spillway/scripts/infra-check/finding"
 )
 
@@ -17,7 +16,6 @@ import (
 type Program struct {
 	Dir      string
 	Schema   *Schema
-	Types    *arm.Snapshot
 	Findings *finding.List
 
 	modules   map[string]*module
@@ -25,8 +23,8 @@ type Program struct {
 }
 
 // NewProgram is for the configuration in dir.
-func NewProgram(dir string, schema *Schema, types *arm.Snapshot, findings *finding.List) *Program {
-	return &Program{Dir: dir, Schema: schema, Types: types, Findings: findings, modules: map[string]*module{}}
+func NewProgram(dir string, schema *Schema, findings *finding.List) *Program {
+	return &Program{Dir: dir, Schema: schema, Findings: findings, modules: map[string]*module{}}
 }
 
 // Instance is one resource of a worked-out configuration.

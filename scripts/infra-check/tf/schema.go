@@ -38,7 +38,6 @@ type NestedBlock struct {
 type Schema struct {
 	Source    string           `json:"source"`
 	Resources map[string]Block `json:"resources"`
-	kinds     map[string]kind
 }
 
 // Embedded returns the committed schema.
@@ -51,7 +50,6 @@ func Embedded() (*Schema, error) {
 	if err := json.NewDecoder(zr).Decode(s); err != nil {
 		return nil, fmt.Errorf("read schema.json.gz: %w", err)
 	}
-	s.kinds = kindTable()
 	return s, nil
 }
 

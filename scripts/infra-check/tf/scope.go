@@ -113,7 +113,7 @@ func (r *run) local(name string, t hcl.Traversal) cty.Value {
 	}
 	a, ok := r.module.locals[name]
 	if !ok {
-		r.program.Findings.Add("tf-names", where(t.SourceRange()), "there is no local.%s%s", name, near(name, keysOf(r.module.locals)))
+		r.program.Findings.Add("tf-names", where(t.SourceRange()), "there is no local.%s", name)
 		return cty.DynamicVal
 	}
 	if r.circle("local."+name, a.SrcRange) {

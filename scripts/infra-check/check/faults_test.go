@@ -1,0 +1,259 @@
+package check
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"spillway/scripts/infra-check/arm"
+	"spillway/scripts/infra-check/finding"
+	"spillway/scripts/infra-check/parity"
+	"spillway/scripts/infra-check/rules"
+)
+
+const root = "../../.."
+
+// The templates as they are have no fault, and what is committed was made from them.
+func TestTheTreeHasNoFault(t *testing.T) {
+	result, err := Run(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range result.Findings {
+		t.Error(f)
+	}
+	if len(result.Examples) < 7 {
+		t.Errorf("only %d examples", len(result.Examples))
+	}
+}
+
+// fault is a change of one resource of a preview: a member at a path gets a value, or the resource goes.
+type fault struct {
+	name    string
+	example string
+	kind    string // the resource type, and after a space a part of the name
+	path    string // by bars; empty: the resource goes
+	value   any    // nil: the member goes
+	rule    string
+}
+
+func security() []fault {
+	const state = "Microsoft.Storage/storageAccounts state"
+	return []fault{
+		{"storage accepts shared keys", "examples/minimum", state, "properties|allowSharedKeyAccess", true, "rule-security"},
+		{"blobs may be public", "examples/minimum", state, "properties|allowBlobPublicAccess", true, "rule-security"},
+		{"TLS 1.0 at storage", "examples/minimum", state, "properties|minimumTlsVersion", "TLS1_0", "rule-security"},
+		{"account accepts keys", "examples/minimum", "Microsoft.CognitiveServices/accounts", "properties|disableLocalAuth", false, "rule-security"},
+		{"account without subdomain", "examples/minimum", "Microsoft.CognitiveServices/accounts", "properties|customSubDomainName", nil, "rule-security"},
+		{"component accepts keys", "examples/minimum", "Microsoft.Insights/components", "properties|DisableLocalAuth", false, "rule-security"},
+		{"workspace accepts keys", "examples/minimum", "Microsoft.OperationalInsights/workspaces", "properties|features|disableLocalAuth", false, "rule-security"},
+		{"FTP publishing by password", "examples/minimum", "Microsoft.Web/sites/basicPublishingCredentialsPolicies ftp", "properties|allow", true, "rule-security"},
+		{"http allowed", "examples/minimum", "Microsoft.Web/sites", "properties|httpsOnly", false, "rule-security"},
+		{"TLS 1.0 at the app", "examples/minimum", "Microsoft.Web/sites", "properties|siteConfig|minTlsVersion", "1.0", "rule-security"},
+		{"vault with access policies", "examples/ptu-payg", "Microsoft.KeyVault/vaults", "properties|enableRbacAuthorization", false, "rule-security"},
+		{"a wider role", "examples/minimum", "Microsoft.Authorization/roleAssignments", "properties|roleDefinitionId", "/x/25fbc0a9-bd7c-42a3-aa1a-3b75d497ee68", "rule-roles"},
+		{"no principal type", "examples/minimum", "Microsoft.Authorization/roleAssignments", "properties|principalType", nil, "rule-roles"},
+		{"the identity may not call an account", "examples/minimum", "Microsoft.Authorization/roleAssignments", "", nil, "rule-roles"},
+		{"account open although the network is private", "examples/locked-down", "Microsoft.CognitiveServices/accounts", "properties|publicNetworkAccess", "Enabled", "rule-network"},
+		{"state open although the network is private", "examples/locked-down", state, "properties|networkAcls|defaultAction", "Allow", "rule-network"},
+		{"no private endpoint for the vault", "examples/locked-down", "Microsoft.Network/privateEndpoints vault", "", nil, "rule-network"},
+		{"endpoint in the wrong zone", "examples/locked-down", "Microsoft.Network/privateEndpoints/privateDnsZoneGroups packages", "properties|privateDnsZoneConfigs|0|properties|privateDnsZoneId", "«Microsoft.Network/privateDnsZones/privatelink.openai.azure.com»", "rule-network"},
+		{"subnet without rules", "examples/locked-down", "Microsoft.Network/virtualNetworks", "properties|subnets|0|properties|networkSecurityGroup", nil, "rule-network"},
+		{"subnet delegated to another plan", "examples/locked-down", "Microsoft.Network/virtualNetworks", "properties|subnets|0|properties|delegations|0|properties|serviceName", "Microsoft.Web/serverFarms", "rule-network"},
+		{"underscore in the subnet's name", "examples/locked-down", "Microsoft.Network/virtualNetworks", "properties|subnets|0|name", "the_app", "rule-names"},
+		{"Front Door can be gone around", "examples/multi-region", "Microsoft.Web/sites", "properties|siteConfig|ipSecurityRestrictions|0|headers", nil, "rule-network"},
+		{"open by default behind Front Door", "examples/multi-region", "Microsoft.Web/sites", "properties|siteConfig|ipSecurityRestrictionsDefaultAction", "Allow", "rule-network"},
+		{"Front Door without firewall", "examples/multi-region", "Microsoft.Cdn/profiles/securityPolicies", "", nil, "rule-network"},
+		{"probe that is always healthy", "examples/multi-region", "Microsoft.Cdn/profiles/originGroups", "properties|healthProbeSettings|probePath", "/health/live", "rule-network"},
+		{"sticky sessions", "examples/multi-region", "Microsoft.Cdn/profiles/originGroups", "properties|sessionAffinityState", "Enabled", "rule-network"},
+	}
+}
+
+func product() []fault {
+	const (
+		app      = "Microsoft.Web/sites"
+		settings = "Microsoft.Web/sites/config"
+	)
+	return []fault{
+		{"runtime version that is not in the catalogue", "examples/minimum", app, "properties|functionAppConfig|runtime|version", "1", "rule-settings"},
+		{"WEBSITE_RUN_FROM_PACKAGE on Flex", "examples/minimum", settings, "properties|WEBSITE_RUN_FROM_PACKAGE", "1", "rule-settings"},
+		{"key in AzureWebJobsStorage", "examples/minimum", settings, "properties|AzureWebJobsStorage", "AccountKey=x", "rule-settings"},
+		{"misspelt SPILLWAY_ setting", "examples/minimum", settings, "properties|SPILLWAY_AUHT", "key", "rule-settings"},
+		{"state address left out", "examples/minimum", settings, "properties|SPILLWAY_STATE__tableServiceUri", nil, "rule-settings"},
+		{"transcripts without the address of blobs", "examples/locked-down", settings, "properties|SPILLWAY_STATE__blobServiceUri", nil, "rule-settings"},
+		{"address of blobs with a slash at its end", "examples/locked-down", settings, "properties|SPILLWAY_STATE__blobServiceUri", "https://sttokentokentokstate.blob.core.windows.net/", "rule-settings"},
+		{"transcripts in a container that is not made", "examples/locked-down", settings, "properties|SPILLWAY_TRANSCRIPTS", "letters", "rule-settings"},
+		{"credential misspelt", "examples/minimum", settings, "properties|SPILLWAY_STATE__credential", "managedIdentity", "rule-settings"},
+		{"telemetry without Entra ID", "examples/minimum", settings, "properties|APPLICATIONINSIGHTS_AUTHENTICATION_STRING", "ClientId=x", "rule-settings"},
+		{"extension bundle by app setting", "examples/minimum", settings, "properties|AzureFunctionsJobHost__extensionBundle__id", "x", "rule-settings"},
+		{"the pool cannot be read", "examples/minimum", settings, "properties|SPILLWAY_CONFIG", "{", "rule-pool"},
+		{"backend names a deployment that is not there", "examples/minimum", "Microsoft.CognitiveServices/accounts/deployments", "name", "aoai-eastus-tokentokentok/other", "rule-pool"},
+		{"backend serves another model", "examples/minimum", "Microsoft.CognitiveServices/accounts/deployments", "properties|model|name", "gpt-5.1", "rule-pool"},
+		{"a version that the table of models does not have", "examples/minimum", "Microsoft.CognitiveServices/accounts/deployments", "properties|model|version", "2020-01-01", "rule-models"},
+		{"files without the role for them", "examples/ptu-payg", "Microsoft.Authorization/roleAssignments a001fd3d", "", nil, "rule-roles"},
+		{"an alert is missing", "examples/minimum", "Microsoft.Insights/scheduledQueryRules budget", "", nil, "rule-alerts"},
+		{"storage name too long", "examples/minimum", "Microsoft.Storage/storageAccounts state", "name", "sttokentokentokanotherstate", "rule-names"},
+		{"group without the tag that destroy.sh looks for", "examples/minimum", "Microsoft.Resources/resourceGroups", "tags", map[string]any{}, "rule-names"},
+	}
+}
+
+// Every promise is broken once, in what a preview says: the rule that is for it notices, and so does parity.
+func TestBrokenPromisesAreNoticed(t *testing.T) {
+	for _, f := range append(security(), product()...) {
+		t.Run(f.name, func(t *testing.T) {
+			preview, err := Preview(root, f.example)
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole := parity.OfBicep(preview.Resources)
+			f.apply(t, preview)
+			broken := parity.OfBicep(preview.Resources)
+			models, err := rules.ReadModels(root)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var found finding.List
+			rules.Facts(f.example, broken, &found)
+			models.Deployed(f.example, broken, &found)
+			wantCheck(t, found, f.rule)
+			found = finding.List{}
+			parity.Compare(f.example, broken, whole, &found)
+			wantCheck(t, found, "parity")
+		})
+	}
+}
+
+func wantCheck(t *testing.T, found finding.List, check string) {
+	t.Helper()
+	for _, f := range found.All {
+		if f.Check == check {
+			return
+		}
+	}
+	t.Errorf("%s did not notice; found: %v", check, found.All)
+}
+
+func (f fault) apply(t *testing.T, p *arm.Preview) {
+	t.Helper()
+	kind, part, _ := strings.Cut(f.kind, " ")
+	for i, r := range p.Resources {
+		b, err := json.Marshal(r.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Type != kind || !strings.Contains(string(b), part) {
+			continue
+		}
+		switch f.path {
+		case "":
+			p.Resources = append(p.Resources[:i], p.Resources[i+1:]...)
+		case "name":
+			p.Resources[i].Name, _ = f.value.(string)
+		default:
+			set(t, r.Body, strings.Split(f.path, "|"), f.value)
+		}
+		return
+	}
+	t.Fatalf("%s has no %s", f.example, f.kind)
+}
+
+// set puts a value at the end of a path; nil takes the member away.
+func set(t *testing.T, v any, path []string, value any) {
+	t.Helper()
+	switch v := v.(type) {
+	case map[string]any:
+		if len(path) > 1 {
+			set(t, v[path[0]], path[1:], value)
+			return
+		}
+		delete(v, path[0])
+		if value != nil {
+			v[path[0]] = value
+		}
+	case []any:
+		if path[0] != "0" || len(v) == 0 {
+			t.Fatalf("no item %s", path[0])
+		}
+		set(t, v[0], path[1:], value)
+	default:
+		t.Fatalf("there is no %v", path)
+	}
+}
+
+// What a preview does not show is read from the compiled template.
+func TestFaultsOfTheCompiledTemplateAreNoticed(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(Template)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file any
+	if err := json.Unmarshal(b, &file); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = json.Marshal(file); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []struct{ name, old, new, rule string }{
+		{"deployments side by side", `"batchSize":1,"count":"[length(parameters('deployments'))]","mode":"serial"`, `"count":"[length(parameters('deployments'))]"`, "rule-serial"},
+		{"deployments do not wait for the filters", `"dependsOn":["account","policies"]`, `"dependsOn":["account"]`, "rule-serial"},
+		{"conditional module read without its condition", `"vaultId":"[if(variables('hasVault'), createObject('value', reference('vault').outputs.id.value), createObject('value', ''))]"`, `"vaultId":{"value":"[reference('vault').outputs.id.value]"}`, "rule-conditions"},
+		{"empty name of a resource that is switched off", `if(variables('hasDomain'), parameters('customDomain'), 'unused')`, `parameters('customDomain')`, "rule-conditions"},
+		{"branch that no example takes", `"zoneRedundant":"[parameters('zoneRedundant')]"`, `"zoneRedundant":"[if(greater(parameters('maximumInstances'), 5000), true(), parameters('zoneRedundant'))]"`, "rule-coverage"},
+	} {
+		t.Run(f.name, func(t *testing.T) {
+			if !strings.Contains(string(b), f.old) {
+				t.Fatalf("the compiled template has no %s", f.old)
+			}
+			main, err := arm.ReadTemplate([]byte(strings.ReplaceAll(string(b), f.old, f.new)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var list finding.List
+			rules.Compiled(main, &list)
+			rules.Coverage(main, []map[string]any{{"maximumInstances": 100.0}, {"maximumInstances": 20.0}}, &list)
+			wantCheck(t, list, f.rule)
+		})
+	}
+}
+
+// A preview that leaves something out, refuses, or names what is not known is no preview.
+func TestAPreviewThatIsNotWholeIsRefused(t *testing.T) {
+	secrets, err := Secrets(root, "examples/ptu-payg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(root, "infra/bicep/examples/ptu-payg.snapshot.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(b)
+	for name, broken := range map[string]string{
+		"a diagnostic":         strings.Replace(text, `"diagnostics": []`, `"diagnostics": ["NestedDeploymentShortCircuited"]`, 1),
+		"a parameter":          strings.Replace(text, `parameters('vaultUri')`, `parameters('unheardOf')`, 1),
+		"a function":           strings.Replace(text, `toLower(`, `toTitle(`, 1),
+		"a secret without any": strings.ReplaceAll(text, `'SEARCH_KEY')`, `'OTHER_KEY')`),
+	} {
+		if broken == text {
+			t.Errorf("%s: nothing was changed", name)
+		}
+		if _, err := arm.Read([]byte(broken), secrets); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// A template that changes after its previews were made is told of, by name.
+func TestAChangedTemplateIsStale(t *testing.T) {
+	sums, err := Sums(root, "bicep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := sums[:strings.Index(sums, "\n")]
+	_, file, _ := strings.Cut(line, "  ")
+	got := changed(sums, strings.Replace(sums, line[:8], "00000000", 1))
+	if len(got) != 1 || got[0] != "infra/"+file {
+		t.Errorf("%v, want %s", got, file)
+	}
+}
