@@ -1,4 +1,4 @@
-# Worked out by terraform test with mocked providers: scripts/infra-check.sh --middle runs this file once for each example,
+# Worked out by terraform test with mocked providers: scripts/infra-check.sh runs this file once for each example,
 # with -var-file and with TF_VAR_secrets. Applies: every expression is worked out to the end.
 
 mock_provider "azurerm" {
