@@ -80,7 +80,7 @@ func newServer(cfg *config.Config, obs *observability, state *state, forward *pr
 		Relay:     &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policies: classifyPolicies(cfg)},
 		Observer:  obs.observers(state),
 		Now:       time.Now, Rand: randv2.Float64, NewID: newRequestID, MaxBody: s.MaxBody,
-		Meter: &metering.Meter{Limiter: state.quotas, Pools: poolsBySlot(cfg)}, Expose: s.Expose, ExtractTrace: obs.provider.Tracer.Extract,
+		Meter: metering.New(state.quotas, poolsBySlot(cfg), state.quotas.store), Expose: s.Expose, ExtractTrace: obs.provider.Tracer.Extract,
 	}
 	if state.transcripts != nil {
 		server.Transcript = state.transcripts.Record

@@ -18,6 +18,7 @@ import (
 	"spillway/handler/internal/openai/usage"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
+	"spillway/handler/internal/tablestore"
 )
 
 // Limiter keeps the limits (package quota).
@@ -33,6 +34,13 @@ type Meter struct {
 
 	mu       sync.Mutex
 	profiles map[profileKey]*usage.Profile
+	shared   sharedMeans
+}
+
+// New returns a Meter that shares what it learns in the table of the limits; nil =
+// it learns by itself.
+func New(limiter Limiter, pools []*balancer.Pool, store tablestore.Store) *Meter {
+	return &Meter{Limiter: limiter, Pools: pools, shared: sharedMeans{store: store}}
 }
 
 // profileKey is a kind of answer.
@@ -87,6 +95,7 @@ func (m *Meter) learn(k profileKey, s usage.Sample) {
 		m.profiles[k] = p
 	}
 	p.Add(s)
+	m.shared.learned(k, s.Tokens.Completion/max(1, s.Choices), p.Expect())
 }
 
 // Reservation is what was reserved for a request. A nil Reservation reserves
@@ -105,7 +114,13 @@ func (m *Meter) Reserve(ctx context.Context, r *proxy.Request, pools []*balancer
 	if m.Limiter == nil || r.Consumer == nil {
 		return nil, nil
 	}
-	e := m.expect(keyOf(r, pools[0].Model))
+	k := keyOf(r, pools[0].Model)
+	e := m.expect(k)
+	if e.Answers < certainAnswers {
+		if fleet := m.shared.mean(k); fleet.Answers > int64(e.Answers) {
+			e.Output, e.Answers = fleet.Output, int(min(fleet.Answers, certainAnswers))
+		}
+	}
 	d := demand(r, pools, &e)
 	reserved, err := m.Limiter.Reserve(ctx, r.Consumer, d)
 	if err != nil || reserved == nil {

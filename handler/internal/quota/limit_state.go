@@ -59,6 +59,13 @@ func (e *limitState) settle(window, reserved, used int64, m lease.Moment) {
 	e.deliverDecisions(m)
 }
 
+// resize changes what a request under way has reserved.
+func (e *limitState) resize(window, from, to int64, m lease.Moment) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.account.Resize(window, from, to, m)
+}
+
 // endShortfall ends what addShortfall counted.
 func (e *limitState) endShortfall(n int64) {
 	if n > 0 {

@@ -127,9 +127,11 @@ func TestMinuteLimitIsSpentExactlyAndRenewed(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000}
 	single(t, c, func(t *testing.T, l *Limiter, _ *counting) {
 		for i := range 10 {
-			if _, over := reserve(t, l, c, 1000); over != nil {
+			r, over := reserve(t, l, c, 1000)
+			if over != nil {
 				t.Fatalf("request %d of 10: %v", i+1, over)
 			}
+			r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: 1000}})
 		}
 		_, over := reserve(t, l, c, 1000)
 		if over == nil || !over.Retryable || over.Limit != "tokensPerMinute" {

@@ -233,7 +233,7 @@ func (r *Reservation) Grow(tokensUsed int64) {
 		if r.ended || a.limit.unit != tokens || a.limit.period != lease.Minute || a.amount >= tokensUsed {
 			continue
 		}
-		a.limit.settle(a.window, a.amount, tokensUsed, r.limiter.moment(a.limit.period))
+		a.limit.resize(a.window, a.amount, tokensUsed, r.limiter.moment(a.limit.period))
 		a.amount = tokensUsed
 		r.limiter.wake(a.limit)
 	}

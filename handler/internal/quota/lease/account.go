@@ -40,6 +40,7 @@ type Account struct {
 	credit       int64 // leased, unspent
 	unbooked     int64 // spent in window, not booked; negative: to be returned
 	unbookedLate int64 // spent in windows that ended, not booked; negative: to be returned
+	underWay     int64 // reserved by requests that have not ended; it moves to the next minute with them
 	waiters      []waiter
 	lastID       int
 
@@ -98,11 +99,18 @@ func (a *Account) Reserve(n int64, m Moment) (Decision, int) {
 	}
 	a.demand.add(n, m.At)
 	if decision := a.decide(n, m, len(a.waiters) == 0); decision != Pending {
+		a.noteGrant(decision, n)
 		return decision, 0
 	}
 	a.lastID++
 	a.waiters = append(a.waiters, waiter{a.lastID, n})
 	return Pending, a.lastID
+}
+
+func (a *Account) noteGrant(d Decision, n int64) {
+	if d == Granted {
+		a.underWay = addSaturating(a.underWay, n)
+	}
 }
 
 // decide decides from what is known. A request behind others that wait takes
@@ -169,18 +177,38 @@ func (a *Account) rollWindow(m Moment) {
 	}
 	a.unbookedLate = addSaturating(a.unbookedLate, a.unbooked-a.credit)
 	a.credit, a.unbooked = 0, 0
+	a.carryUnderWay(m)
 	a.offline = offlineShare{}
 	fresh := a.view.known && a.view.window == m.Window-1
 	a.window = m.Window
 	a.view = view{known: fresh, window: m.Window, left: a.limit() * 3 / 4, at: m.At.Add(-m.WindowAge), estimated: true}
 }
 
-// Settle replaces what a request of that window reserved by what it used.
+// carryUnderWay moves what requests under way have reserved into the minute that
+// begins: their tokens are spent in the minute in which they end. A month's are
+// charged to the month in which they began.
+func (a *Account) carryUnderWay(m Moment) {
+	if a.Config.Period != Minute || a.underWay <= 0 {
+		return
+	}
+	a.unbookedLate = addSaturating(a.unbookedLate, -a.underWay)
+	a.unbooked = a.underWay
+	a.demand.markUnbooked(m.At)
+}
+
+// Resize changes what a request under way, reserved in that window, has reserved.
+func (a *Account) Resize(window, from, to int64, m Moment) {
+	a.Settle(window, from, to, m)
+	a.noteGrant(Granted, Clamp(to))
+}
+
+// Settle replaces what a request reserved in that window by what it used.
 func (a *Account) Settle(window, reserved, used int64, m Moment) {
 	reserved, used = Clamp(reserved), Clamp(used)
 	a.rollWindow(m)
+	a.underWay = max(0, a.underWay-reserved)
 	switch {
-	case window != a.window:
+	case window != a.window && a.Config.Period == Month:
 		a.unbookedLate = addSaturating(a.unbookedLate, used-reserved)
 	case used <= reserved:
 		back := reserved - used
@@ -228,6 +256,7 @@ func (a *Account) Resolve(m Moment) []Resolved {
 		if decision == Pending {
 			break
 		}
+		a.noteGrant(decision, first.n)
 		served = append(served, Resolved{first.id, decision})
 		a.waiters = a.waiters[1:]
 	}
@@ -255,14 +284,15 @@ func (a *Account) Expire(ticket int, m Moment) Decision {
 			continue
 		}
 		a.Withdraw(ticket)
+		decision := Denied
 		if a.credit >= x.n {
 			a.credit -= x.n
-			return Granted
+			decision = Granted
+		} else if a.row.unreachable(m.At) {
+			decision = a.spendOffline(x.n, m)
 		}
-		if a.row.unreachable(m.At) {
-			return a.spendOffline(x.n, m)
-		}
-		return Denied
+		a.noteGrant(decision, x.n)
+		return decision
 	}
 	return Denied
 }

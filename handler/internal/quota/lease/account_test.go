@@ -237,7 +237,8 @@ func TestFleetWithoutTheTableStaysNearTheLimit(t *testing.T) {
 
 func TestLateRefundsAndLateUsageAreBooked(t *testing.T) {
 	r := newRig(t, 10_000)
-	r.fleet = 100 // nothing is leased ahead
+	r.a.Config.Period = Month // which keeps what began in it
+	r.fleet = 100             // nothing is leased ahead
 	r.reserve(1000)
 	r.exchangeAll()
 	w := r.a.Window()
@@ -310,10 +311,44 @@ func TestSpendingOfAnEndedMinuteIsBooked(t *testing.T) {
 	if got := r.reserve(700); got != Granted {
 		t.Fatalf("with enough left: %v", got)
 	}
+	r.a.Settle(r.a.Window(), 1700, 1700, r.moment())
 	r.now = r.now.Add(time.Minute)
 	r.exchangeAll()
 	if r := r.record(); r.Spare != 600_000-1700 || r.Granted != 0 {
 		t.Errorf("1700 spent in the minute before: %+v", r)
+	}
+}
+
+// A stream is spent in the minute in which it ends: until then what it reserved
+// counts in every minute that it reaches.
+func TestWhatIsUnderWayCountsInTheNextMinute(t *testing.T) {
+	r := newRig(t, 600_000)
+	r.fleet = 200
+	r.reserve(1000)
+	r.exchangeAll()
+	w := r.a.Window()
+	r.now = r.now.Add(time.Minute)
+	r.exchangeAll()
+	if r := r.record(); r.Granted != 1000 || r.Spare != 600_000 {
+		t.Errorf("under way: %+v", r)
+	}
+	r.a.Resize(w, 1000, 3000, r.moment())
+	r.now = r.now.Add(time.Minute)
+	r.exchangeAll()
+	if r := r.record(); r.Granted != 3000 || r.Spare != 600_000 {
+		t.Errorf("under way, and larger than expected: %+v", r)
+	}
+	r.a.Settle(w, 3000, 2500, r.moment())
+	r.now = r.now.Add(5 * time.Second)
+	r.exchangeAll()
+	if r := r.record(); r.Granted != 2500 {
+		t.Errorf("ended: %+v", r)
+	}
+	r.now = r.now.Add(time.Minute)
+	r.reserve(10)
+	r.exchangeAll()
+	if r := r.record(); r.Granted != 10 || r.Spare != 597_500 {
+		t.Errorf("the minute after: %+v", r)
 	}
 }
 

@@ -1,0 +1,140 @@
+package metering
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"sync"
+	"time"
+
+	"spillway/handler/internal/openai/usage"
+	"spillway/handler/internal/tablestore"
+)
+
+// sharedMeans is what the whole fleet knows of the size of answers, one row for
+// each consumer: an instance that has just started, or is called seldom, need not
+// learn it by itself. Nothing waits for it, and what is lost is learned again. It
+// is safe for concurrent use.
+type sharedMeans struct {
+	store tablestore.Store // nil = nothing is shared
+
+	mu   sync.Mutex
+	rows map[string]*sharedRow // by consumer
+}
+
+// sharedRow is a consumer's row, as last read.
+type sharedRow struct {
+	means     map[string]sharedMean // by column
+	readAt    time.Time
+	writtenAt time.Time
+	busy      bool // an exchange is in flight
+}
+
+// sharedMean is the mean size of an answer.
+type sharedMean struct {
+	Output  int64 `json:"o"`
+	Answers int64 `json:"n"` // that it is known from
+}
+
+const (
+	sharedKey      = "expect"
+	sharedTimeout  = 500 * time.Millisecond
+	sharedRefresh  = 2 * time.Second // the age at which the row is read again by who does not know enough
+	sharedInterval = time.Minute     // between two writes of one instance, once enough is known
+)
+
+// columnOf is where a kind's mean is, streamed or not.
+func columnOf(k profileKey) string {
+	h := fnv.New64a()
+	_, _ = fmt.Fprintf(h, "%d:%s|%s", len(k.model), k.model, k.operation)
+	return fmt.Sprintf("m_%016x", h.Sum64())
+}
+
+// mean returns what the fleet knows of a kind, and reads the row in the background
+// when that is not enough.
+func (s *sharedMeans) mean(k profileKey) sharedMean {
+	if s.store == nil || k.consumer == "" {
+		return sharedMean{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	row := s.row(k.consumer)
+	known := row.means[columnOf(k)]
+	if known.Answers < certainAnswers && !row.busy && time.Since(row.readAt) >= sharedRefresh {
+		row.busy = true
+		go s.exchange(k, nil)
+	}
+	return known
+}
+
+func (s *sharedMeans) row(consumer string) *sharedRow {
+	if s.rows == nil {
+		s.rows = map[string]*sharedRow{}
+	}
+	if s.rows[consumer] == nil {
+		s.rows[consumer] = &sharedRow{means: map[string]sharedMean{}}
+	}
+	return s.rows[consumer]
+}
+
+// learned tells the fleet of an answer while it knows few, and later when this
+// instance's own mean has moved away from the shared one.
+func (s *sharedMeans) learned(k profileKey, output int64, own usage.Expectation) {
+	if s.store == nil || k.consumer == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	row := s.row(k.consumer)
+	known := row.means[columnOf(k)]
+	answer := sharedMean{output, 1}
+	if known.Answers >= certainAnswers {
+		if own.Answers < certainAnswers || near(own.Output, known.Output) || time.Since(row.writtenAt) < sharedInterval {
+			return
+		}
+		answer = sharedMean{own.Output, certainAnswers}
+	}
+	if !row.busy {
+		row.busy, row.writtenAt = true, time.Now()
+		go s.exchange(k, &answer)
+	}
+}
+
+// near reports whether two means differ by less than a quarter.
+func near(a, b int64) bool { return 4*max(a-b, b-a) <= max(a, b) }
+
+// exchange reads a consumer's row and adds an answer to it. Of two instances that
+// do so at once, one is lost: the mean is as good without it.
+func (s *sharedMeans) exchange(k profileKey, answer *sharedMean) {
+	ctx, cancel := context.WithTimeout(context.Background(), sharedTimeout)
+	defer cancel()
+	partition, column := "q|"+tablestore.EncodeKey(k.consumer), columnOf(k)
+	stored, _, _ := s.store.Get(ctx, partition, sharedKey) // an error is as good as no row
+	means := map[string]sharedMean{}
+	for name, text := range stored.Columns {
+		var m sharedMean
+		if json.Unmarshal([]byte(text), &m) == nil && m.Answers > 0 && m.Output >= 0 && m.Output <= maxTokens {
+			means[name] = m
+		}
+	}
+	if answer != nil {
+		means[column] = means[column].add(*answer)
+		text, _ := json.Marshal(means[column])
+		_, _, _ = s.store.Upsert(ctx, tablestore.Row{Partition: partition, Key: sharedKey, Columns: map[string]string{column: string(text)}})
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	row := s.row(k.consumer)
+	row.means, row.readAt, row.busy = means, time.Now(), false
+}
+
+// add returns the mean with another one: the sum of few, and the newer one when it
+// is known from enough answers.
+func (m sharedMean) add(o sharedMean) sharedMean {
+	if o.Answers >= certainAnswers {
+		return o
+	}
+	n := m.Answers + o.Answers
+	return sharedMean{(m.Output*m.Answers + o.Output*o.Answers) / n, n}
+}
