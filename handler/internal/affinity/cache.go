@@ -21,49 +21,85 @@ func hashID(id string) hashedID { return sha256.Sum256([]byte(id)) }
 func (id hashedID) partition() string { return hex.EncodeToString(id[:1]) }
 func (id hashedID) key() string       { return hex.EncodeToString(id[:]) }
 
-// cache is the locations that were recorded or looked up last. It is safe for
-// concurrent use.
+// cache is the locations that were recorded or looked up last. When it is full,
+// the owner with the most ids loses its oldest: nobody can displace what belongs
+// to others. It is safe for concurrent use.
 type cache struct {
 	mu      sync.Mutex
 	size    int
 	entries map[hashedID]*list.Element
-	recent  *list.List // the most recently used first
+	recent  map[string]*list.List // by owner; the most recently used first
 }
 
 type cacheEntry struct {
-	id       hashedID
-	location Location
+	id        hashedID
+	location  Location
+	confirmed bool // by the table
 }
 
 func newCache(size int) *cache {
-	return &cache{size: size, entries: map[hashedID]*list.Element{}, recent: list.New()}
+	return &cache{size: size, entries: map[hashedID]*list.Element{}, recent: map[string]*list.List{}}
 }
 
-func (c *cache) get(id hashedID) (Location, bool) {
+func (c *cache) get(id hashedID) (l Location, confirmed, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.entries[id]
 	if !ok {
-		return Location{}, false
+		return Location{}, false, false
 	}
-	c.recent.MoveToFront(e)
-	return e.Value.(*cacheEntry).location, true
+	found := e.Value.(*cacheEntry)
+	c.recent[found.location.Owner].MoveToFront(e)
+	return found.location, found.confirmed, true
 }
 
-// put stores a location, and drops the least recently used one.
-func (c *cache) put(id hashedID, l Location) {
+// add stores a location that the table has not confirmed. It reports false when
+// one is there already: an owner is not replaced.
+func (c *cache) add(id hashedID, l Location, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, ok := c.entries[id]; ok {
-		e.Value.(*cacheEntry).location = l
-		c.recent.MoveToFront(e)
+		if old := e.Value.(*cacheEntry); !old.location.expired(now) {
+			return false
+		}
+		c.remove(e)
+	}
+	c.insert(&cacheEntry{id: id, location: l})
+	return true
+}
+
+// confirm stores what the table has.
+func (c *cache) confirm(id hashedID, l Location) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.entries[id]; ok {
+		c.remove(e)
+	}
+	c.insert(&cacheEntry{id: id, location: l, confirmed: true})
+}
+
+func (c *cache) insert(e *cacheEntry) {
+	owned := c.recent[e.location.Owner]
+	if owned == nil {
+		owned = list.New()
+		c.recent[e.location.Owner] = owned
+	}
+	c.entries[e.id] = owned.PushFront(e)
+	if len(c.entries) <= c.size {
 		return
 	}
-	c.entries[id] = c.recent.PushFront(&cacheEntry{id, l})
-	if c.recent.Len() > c.size {
-		oldest := c.recent.Remove(c.recent.Back()).(*cacheEntry)
-		delete(c.entries, oldest.id)
+	for _, other := range c.recent {
+		if other.Len() > owned.Len() {
+			owned = other
+		}
 	}
+	c.remove(owned.Back())
+}
+
+func (c *cache) remove(e *list.Element) {
+	old := e.Value.(*cacheEntry)
+	c.recent[old.location.Owner].Remove(e)
+	delete(c.entries, old.id)
 }
 
 // The columns of a row. until is for the sweep, and for operators who read the
@@ -72,16 +108,20 @@ const (
 	colBackend = "backend"
 	colModel   = "model"
 	colOwner   = "owner"
+	colKind    = "kind"
 	colMade    = "made"  // Unix milliseconds
 	colUntil   = "until" // Unix seconds
 )
 
 func rowOf(id hashedID, l Location) tablestore.Row {
-	return tablestore.Row{Partition: id.partition(), Key: id.key(), Columns: map[string]string{
-		colBackend: l.Backend, colModel: l.Model, colOwner: l.Owner,
-		colMade:  strconv.FormatInt(l.CreatedAt.UnixMilli(), 10),
-		colUntil: strconv.FormatInt(l.CreatedAt.Add(Retention).Unix(), 10),
-	}}
+	columns := map[string]string{
+		colBackend: l.Backend, colModel: l.Model, colOwner: l.Owner, colKind: l.Kind,
+		colMade: strconv.FormatInt(l.CreatedAt.UnixMilli(), 10),
+	}
+	if !l.Expires.IsZero() {
+		columns[colUntil] = strconv.FormatInt(l.Expires.Unix(), 10)
+	}
+	return tablestore.Row{Partition: id.partition(), Key: id.key(), Columns: columns}
 }
 
 // locationOf returns the location in a row, or false when it holds none.
@@ -90,9 +130,14 @@ func locationOf(r tablestore.Row) (Location, bool) {
 	if err != nil || r.Columns[colBackend] == "" {
 		return Location{}, false
 	}
-	return Location{
-		Backend: r.Columns[colBackend], Model: r.Columns[colModel], Owner: r.Columns[colOwner], CreatedAt: time.UnixMilli(made),
-	}, true
+	l := Location{
+		Backend: r.Columns[colBackend], Model: r.Columns[colModel], Owner: r.Columns[colOwner], Kind: r.Columns[colKind],
+		CreatedAt: time.UnixMilli(made),
+	}
+	if until, err := strconv.ParseInt(r.Columns[colUntil], 10, 64); err == nil {
+		l.Expires = time.Unix(until, 0)
+	}
+	return l, true
 }
 
 // expired reports whether a row has expired.

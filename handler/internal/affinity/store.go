@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,8 +23,10 @@ import (
 type Location struct {
 	Backend   string
 	Model     string // the pool that served, for requests that name no model
+	Kind      string // of the object; "" = not recorded
 	Owner     string // the consumer; "" = none
 	CreatedAt time.Time
+	Expires   time.Time // when it is forgotten; zero = never
 }
 
 // Why a lookup returns no location. Tell them apart with errors.Is.
@@ -32,10 +35,6 @@ var (
 	ErrOtherOwner  = errors.New("the id belongs to another consumer")
 	ErrUnavailable = errors.New("the table of ids is not available")
 )
-
-// Retention is how long a backend keeps what it made
-// (docs/azure-openai.md#stateful-operations).
-const Retention = 30 * 24 * time.Hour
 
 // visibleTo returns the location, if it belongs to owner.
 func (l *Location) visibleTo(owner string) (Location, error) {
@@ -52,6 +51,7 @@ type Config struct {
 	MemorySize    int              // ids in memory; 0 = 32,768
 	QueueSize     int              // ids that wait to be written; 0 = 8,192
 	LookupTimeout time.Duration    // longest lookup in the table; 0 = 1 s
+	RecordTimeout time.Duration    // longest wait of Record for the table; 0 = 500 ms
 	Now           func() time.Time // nil = time.Now
 	OnError       func(err error)  // called when ids could not be written; nil = not called
 }
@@ -60,9 +60,10 @@ type Config struct {
 type Store struct {
 	cfg     Config
 	cache   *cache
-	queue   chan entry
+	queue   *queue
 	dropped atomic.Uint64
-	traffic atomic.Bool // ids were looked up or written since the last sweep
+	traffic atomic.Bool  // ids were looked up or written since the last sweep
+	away    atomic.Int64 // Record does not wait for the table until this instant, Unix nanoseconds
 }
 
 // entry is an id to be written to the table.
@@ -82,32 +83,97 @@ func New(cfg Config) *Store {
 	if cfg.LookupTimeout == 0 {
 		cfg.LookupTimeout = time.Second
 	}
+	if cfg.RecordTimeout == 0 {
+		cfg.RecordTimeout = 500 * time.Millisecond
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	if cfg.OnError == nil {
 		cfg.OnError = func(error) {}
 	}
-	return &Store{cfg: cfg, cache: newCache(cfg.MemorySize), queue: make(chan entry, cfg.QueueSize)}
+	return &Store{cfg: cfg, cache: newCache(cfg.MemorySize), queue: newQueue(cfg.QueueSize)}
 }
 
 // Lookup returns the location of owner's id. An id that is not in memory is
 // looked up in the table, for at most Config.LookupTimeout. The error is
 // ErrUnknown, ErrOtherOwner, or wraps ErrUnavailable.
 func (s *Store) Lookup(ctx context.Context, owner, id string) (Location, error) {
-	hashed := hashID(id)
-	if l, ok := s.cache.get(hashed); ok {
-		return s.visible(l, owner)
-	}
-	if s.cfg.Table == nil {
-		return Location{}, ErrUnknown
-	}
-	s.traffic.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.LookupTimeout)
 	defer cancel()
-	row, err := s.readRow(ctx, hashed)
+	return s.lookup(ctx, owner, id)
+}
+
+// LookupAll is Lookup of several ids at once, with one time limit for all. The
+// results are in the order of the ids.
+func (s *Store) LookupAll(ctx context.Context, owner string, ids []string) ([]Location, []error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.LookupTimeout)
+	defer cancel()
+	locations, errs := make([]Location, len(ids)), make([]error, len(ids))
+	var missing []int
+	for i, id := range ids {
+		var final bool
+		if locations[i], final, errs[i] = s.fromCache(owner, hashID(id)); !final {
+			missing = append(missing, i)
+		}
+	}
+	var reads sync.WaitGroup
+	for worker := range min(len(missing), maxReads) {
+		reads.Go(func() {
+			for n := worker; n < len(missing); n += maxReads {
+				i := missing[n]
+				locations[i], errs[i] = s.lookup(ctx, owner, ids[i])
+			}
+		})
+	}
+	reads.Wait()
+	return locations, errs
+}
+
+// maxReads is how many ids of one request are read from the table at once.
+const maxReads = 16
+
+func (s *Store) lookup(ctx context.Context, owner, id string) (Location, error) {
+	hashed := hashID(id)
+	known, final, knownErr := s.fromCache(owner, hashed)
+	if final {
+		return known, knownErr
+	}
+	l, err := s.fromTable(ctx, owner, hashed)
+	switch {
+	case errors.Is(err, ErrUnavailable) && knownErr == nil:
+		return known, nil // made here, and not yet in the table
+	case errors.Is(err, ErrUnknown), errors.Is(err, ErrOtherOwner):
+		// An id of another consumer takes as long as one that does not exist.
+		if sleep(ctx, lookupRetryDelay) {
+			return s.fromTable(ctx, owner, hashed)
+		}
+	}
+	return l, err
+}
+
+// fromCache returns what is in memory. It is not final where the table has the
+// last word: for an id that the table has not confirmed, and for one that is not
+// owner's.
+func (s *Store) fromCache(owner string, id hashedID) (l Location, final bool, err error) {
+	l, confirmed, ok := s.cache.get(id)
+	if !ok {
+		return Location{}, s.cfg.Table == nil, ErrUnknown
+	}
+	l, err = s.visible(l, owner)
+	return l, s.cfg.Table == nil || confirmed && err == nil, err
+}
+
+// fromTable reads an id from the table. What is in memory and not yet in the
+// table counts as well.
+func (s *Store) fromTable(ctx context.Context, owner string, id hashedID) (Location, error) {
+	s.traffic.Store(true)
+	row, _, err := s.cfg.Table.Get(ctx, id.partition(), id.key())
 	switch {
 	case errors.Is(err, tablestore.ErrNotFound):
+		if l, _, ok := s.cache.get(id); ok {
+			return s.visible(l, owner)
+		}
 		return Location{}, ErrUnknown
 	case err != nil:
 		return Location{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -116,7 +182,7 @@ func (s *Store) Lookup(ctx context.Context, owner, id string) (Location, error) 
 	if !ok {
 		return Location{}, ErrUnknown
 	}
-	s.cache.put(hashed, l)
+	s.cache.confirm(id, l)
 	return s.visible(l, owner)
 }
 
@@ -124,41 +190,117 @@ func (s *Store) Lookup(ctx context.Context, owner, id string) (Location, error) 
 // may take to reach the table. A caller's next request is rarely faster.
 const lookupRetryDelay = 50 * time.Millisecond
 
-// readRow reads a row, and reads again when it is not there: that is cheaper
-// than to ask every backend.
-func (s *Store) readRow(ctx context.Context, id hashedID) (tablestore.Row, error) {
-	row, _, err := s.cfg.Table.Get(ctx, id.partition(), id.key())
-	if errors.Is(err, tablestore.ErrNotFound) && sleep(ctx, lookupRetryDelay) {
-		row, _, err = s.cfg.Table.Get(ctx, id.partition(), id.key())
-	}
-	return row, err
-}
-
 // visible returns a location, if it has not expired and belongs to owner.
 func (s *Store) visible(l Location, owner string) (Location, error) {
-	if s.cfg.Now().Sub(l.CreatedAt) > Retention {
+	if l.expired(s.cfg.Now()) {
 		return Location{}, ErrUnknown
 	}
 	return l.visibleTo(owner)
 }
 
-// Remember records that the ids were made at l, and replaces what was known of
-// them. It does not block: the table is written in the background.
+func (l *Location) expired(now time.Time) bool { return !l.Expires.IsZero() && now.After(l.Expires) }
+
+// Remember records that the ids were made at l, unless they belong to another
+// owner. It does not block: the table is written in the background.
 func (s *Store) Remember(l Location, ids ...string) {
 	for _, id := range ids {
 		hashed := hashID(id)
-		s.cache.put(hashed, l)
-		if s.cfg.Table == nil {
+		if fresh := s.cache.add(hashed, l, s.cfg.Now()); !fresh || s.cfg.Table == nil {
 			continue
 		}
-		select {
-		case s.queue <- entry{hashed, l}:
-		default:
-			if s.dropped.Add(1)&(s.dropped.Load()-1) == 0 { // at each power of two
-				s.cfg.OnError(fmt.Errorf("record the location of an id: %d were dropped, the table is slower than the answers", s.dropped.Load()))
-			}
+		s.enqueue(entry{hashed, l})
+	}
+}
+
+func (s *Store) enqueue(e entry) {
+	if s.queue.push(e) {
+		return
+	}
+	if s.dropped.Add(1)&(s.dropped.Load()-1) == 0 { // at each power of two
+		s.cfg.OnError(fmt.Errorf("record the location of an id: %d were dropped, the table is slower than the answers", s.dropped.Load()))
+	}
+}
+
+// Record is Remember, and waits until the table has the ids, for at most
+// Config.RecordTimeout; then the write goes on in the background. While the
+// table does not answer it does not wait.
+func (s *Store) Record(ctx context.Context, l Location, ids ...string) {
+	if s.cfg.Table == nil || s.cfg.Now().UnixNano() < s.away.Load() {
+		s.Remember(l, ids...)
+		return
+	}
+	written := make(chan error, len(ids))
+	waiting := 0
+	for _, id := range ids {
+		hashed := hashID(id)
+		if s.cache.add(hashed, l, s.cfg.Now()) {
+			waiting++
+			go func() { written <- s.insertOrEnqueue(context.WithoutCancel(ctx), entry{hashed, l}) }()
 		}
 	}
+	limit := time.NewTimer(s.cfg.RecordTimeout)
+	defer limit.Stop()
+	for range waiting {
+		select {
+		case err := <-written:
+			if err == nil {
+				continue
+			}
+		case <-limit.C:
+		}
+		s.away.Store(s.cfg.Now().Add(awayPause).UnixNano())
+		return
+	}
+}
+
+// awayPause is how long Record does not wait for a table that did not answer.
+const awayPause = 5 * time.Second
+
+func (s *Store) insertOrEnqueue(ctx context.Context, e entry) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	err := s.insert(ctx, e)
+	if err != nil {
+		s.enqueue(e)
+	}
+	return err
+}
+
+// insert writes an id, unless the table has another owner for it: an owner is
+// never replaced. That is no error.
+func (s *Store) insert(ctx context.Context, e entry) error {
+	s.traffic.Store(true)
+	row := rowOf(e.id, e.location)
+	_, _, err := s.cfg.Table.Put(ctx, row)
+	if errors.Is(err, tablestore.ErrConflict) {
+		err = s.resolve(ctx, e, row)
+	} else if err == nil {
+		s.cache.confirm(e.id, e.location)
+	}
+	return err
+}
+
+// resolve decides between an id and the row that the table has for it.
+func (s *Store) resolve(ctx context.Context, e entry, row tablestore.Row) error {
+	old, _, err := s.cfg.Table.Get(ctx, e.id.partition(), e.id.key())
+	if errors.Is(err, tablestore.ErrNotFound) {
+		_, _, err = s.cfg.Table.Put(ctx, row)
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	l, ok := locationOf(old)
+	if ok && !l.expired(s.cfg.Now()) {
+		s.cache.confirm(e.id, l)
+		return nil
+	}
+	row.Version = old.Version
+	_, _, err = s.cfg.Table.Put(ctx, row)
+	if err == nil {
+		s.cache.confirm(e.id, e.location)
+	}
+	return err
 }
 
 // Claim records an id that is in no table and was found at a backend: for its
@@ -167,7 +309,7 @@ func (s *Store) Remember(l Location, ids ...string) {
 func (s *Store) Claim(ctx context.Context, l Location, id string) error {
 	hashed := hashID(id)
 	if s.cfg.Table == nil {
-		s.cache.put(hashed, l)
+		s.cache.confirm(hashed, l)
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.LookupTimeout)
@@ -175,7 +317,7 @@ func (s *Store) Claim(ctx context.Context, l Location, id string) error {
 	_, _, err := s.cfg.Table.Put(ctx, rowOf(hashed, l))
 	switch {
 	case err == nil:
-		s.cache.put(hashed, l)
+		s.cache.confirm(hashed, l)
 		return nil
 	case !errors.Is(err, tablestore.ErrConflict):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)

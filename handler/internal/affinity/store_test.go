@@ -43,6 +43,14 @@ func (s *slow) Get(ctx context.Context, partition, key string) (tablestore.Row, 
 	return s.Store.Get(ctx, partition, key)
 }
 
+func (s *slow) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+	s.sets.Add(1)
+	if err := s.delay(ctx); err != nil {
+		return "", tablestore.Response{}, err
+	}
+	return s.Store.Put(ctx, row)
+}
+
 func (s *slow) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	s.sets.Add(1)
 	if err := s.delay(ctx); err != nil {
@@ -61,7 +69,8 @@ func run(t *testing.T, cfg affinity.Config) (s *affinity.Store, stop func()) {
 }
 
 func at(backend string) affinity.Location {
-	return affinity.Location{Backend: backend, Model: "m", Owner: "team", CreatedAt: time.Now().Truncate(time.Millisecond)}
+	now := time.Now().Truncate(time.Millisecond)
+	return affinity.Location{Backend: backend, Model: "m", Kind: "response", Owner: "team", CreatedAt: now, Expires: now.Add(30 * 24 * time.Hour)}
 }
 
 func wantFound(t *testing.T, s *affinity.Store, owner, id, backend string) {
@@ -226,4 +235,122 @@ func TestLocationsInAzurite(t *testing.T) {
 	if err := fresh.Sweep(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestAnOwnerIsNeverReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slow{Store: new(memory.Store)}
+		a, stopA := run(t, affinity.Config{Table: store})
+		a.Record(t.Context(), at("eu"), "item_1")
+		echo := at("us")
+		echo.Owner = "other"
+		a.Remember(echo, "item_1") // of an answer to another consumer
+		wantErr(t, a, "other", "item_1", affinity.ErrOtherOwner)
+		b, stopB := run(t, affinity.Config{Table: store})
+		b.Remember(echo, "item_1") // by an instance that does not know the id
+		wantErr(t, b, "other", "item_1", affinity.ErrOtherOwner)
+		b.Record(t.Context(), echo, "item_1")
+		stopA()
+		stopB()
+		for _, s := range []*affinity.Store{a, b, affinity.New(affinity.Config{Table: store})} {
+			wantErr(t, s, "other", "item_1", affinity.ErrOtherOwner)
+			wantFound(t, s, "team", "item_1", "eu")
+		}
+	})
+}
+
+func TestRecordedIDsAreInTheTableBeforeTheCallerSeesThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slow{Store: new(memory.Store), delayed: 20 * time.Millisecond}
+		s := affinity.New(affinity.Config{Table: store}) // killed before its writers run
+		s.Record(t.Context(), at("eu"), "resp_1")
+		wantFound(t, affinity.New(affinity.Config{Table: store}), "team", "resp_1", "eu")
+	})
+}
+
+func TestRecordWaitsForNoTableThatIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slow{Store: new(memory.Store), delayed: time.Hour}
+		s, stop := run(t, affinity.Config{Table: store})
+		before := time.Now()
+		s.Record(t.Context(), at("eu"), "resp_1")
+		if waited := time.Since(before); waited != 500*time.Millisecond {
+			t.Errorf("the first one waited %v", waited)
+		}
+		before = time.Now()
+		s.Record(t.Context(), at("eu"), "resp_2")
+		if waited := time.Since(before); waited != 0 {
+			t.Errorf("the second one waited %v", waited)
+		}
+		wantFound(t, s, "team", "resp_2", "eu") // its maker uses it here as before
+		wantErr(t, s, "other", "resp_3", affinity.ErrUnavailable)
+		stop()
+	})
+}
+
+// One consumer makes more ids than the table takes: another's are written, and
+// stay in memory.
+func TestFloodOfOneOwnerDisplacesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slow{Store: new(memory.Store), delayed: 10 * time.Millisecond}
+		s, stop := run(t, affinity.Config{Table: store, QueueSize: 64, MemorySize: 64})
+		flood := at("eu")
+		flood.Owner = "flood"
+		for i := range 2000 {
+			s.Remember(flood, fmt.Sprint("rs_", i))
+			if i%200 == 100 {
+				s.Remember(at("eu"), fmt.Sprint("mine_", i))
+			}
+		}
+		for i := 100; i < 2000; i += 200 {
+			wantFound(t, s, "team", fmt.Sprint("mine_", i), "eu")
+		}
+		stop()
+		fresh := affinity.New(affinity.Config{Table: store})
+		for i := 100; i < 2000; i += 200 {
+			wantFound(t, fresh, "team", fmt.Sprint("mine_", i), "eu")
+		}
+	})
+}
+
+func TestLookupOfManyIDsHasOneTimeLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slow{Store: new(memory.Store), delayed: 10 * time.Millisecond}
+		s := affinity.New(affinity.Config{Table: store})
+		s.Record(t.Context(), at("eu"), "file_1", "file_2")
+		ids := []string{"file_1"}
+		for i := range 62 {
+			ids = append(ids, fmt.Sprint("unknown_", i))
+		}
+		ids = append(ids, "file_2")
+		before := time.Now()
+		_, errs := s.LookupAll(t.Context(), "team", ids)
+		if waited := time.Since(before); waited > 500*time.Millisecond {
+			t.Errorf("waited %v", waited)
+		}
+		if errs[0] != nil || errs[63] != nil || !errors.Is(errs[1], affinity.ErrUnknown) || !errors.Is(errs[62], affinity.ErrUnknown) {
+			t.Errorf("errors %v", errs)
+		}
+		store.delayed = time.Hour
+		before = time.Now()
+		_, errs = s.LookupAll(t.Context(), "team", ids)
+		if waited := time.Since(before); waited != time.Second || errs[0] != nil || !errors.Is(errs[1], affinity.ErrUnavailable) {
+			t.Errorf("waited %v, errors %v", waited, errs[:2])
+		}
+	})
+}
+
+func TestObjectsWithoutExpiryStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(memory.Store)
+		l := at("eu")
+		l.Kind, l.Expires = "file", time.Time{}
+		affinity.New(affinity.Config{Table: store}).Record(t.Context(), l, "file_1")
+		time.Sleep(400 * 24 * time.Hour)
+		s := affinity.New(affinity.Config{Table: store})
+		got, err := s.Lookup(t.Context(), "team", "file_1")
+		if err != nil || got.Kind != "file" {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
 }

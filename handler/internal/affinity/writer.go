@@ -31,12 +31,11 @@ func (s *Store) Run(ctx context.Context) {
 
 func (s *Store) runWriter(ctx context.Context) {
 	for {
-		select {
-		case e := <-s.queue:
-			s.writeEntry(ctx, e)
-		case <-ctx.Done():
+		e, ok := s.queue.pop(ctx)
+		if !ok {
 			return
 		}
+		s.writeEntry(ctx, e)
 	}
 }
 
@@ -44,15 +43,14 @@ func (s *Store) runWriter(ctx context.Context) {
 // are not lost.
 func (s *Store) writeEntry(ctx context.Context, e entry) {
 	var err error
-	for try := range maxTries {
+	for try := 0; try < maxTries; try++ {
 		if try > 0 && !sleep(ctx, retryPause<<(2*try)) {
-			break
+			try = maxTries // this is the last one
 		}
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-		_, _, err = s.cfg.Table.Upsert(bounded, rowOf(e.id, e.location))
+		err = s.insert(bounded, e)
 		cancel()
 		if err == nil {
-			s.traffic.Store(true)
 			return
 		}
 	}
@@ -66,14 +64,9 @@ func (s *Store) flush(ctx context.Context) {
 	var all sync.WaitGroup
 	for range writers {
 		all.Go(func() {
-			for {
-				select {
-				case e := <-s.queue:
-					if _, _, err := s.cfg.Table.Upsert(ctx, rowOf(e.id, e.location)); err != nil {
-						s.cfg.OnError(fmt.Errorf("record the location of an id at shutdown: %w", err))
-						return
-					}
-				default:
+			for e, ok := s.queue.poll(); ok; e, ok = s.queue.poll() {
+				if err := s.insert(ctx, e); err != nil {
+					s.cfg.OnError(fmt.Errorf("record the location of an id at shutdown: %w", err))
 					return
 				}
 			}

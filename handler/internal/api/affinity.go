@@ -15,11 +15,12 @@ import (
 )
 
 // AffinityStore maps the ids of stored objects to backends (package affinity).
-// Lookup and Claim may wait for the table, within their own bounds; Remember
-// never does.
+// All but Remember may wait for the table, within their own bounds.
 type AffinityStore interface {
 	Lookup(ctx context.Context, owner, id string) (affinity.Location, error)
+	LookupAll(ctx context.Context, owner string, ids []string) ([]affinity.Location, []error)
 	Remember(p affinity.Location, ids ...string)
+	Record(ctx context.Context, p affinity.Location, ids ...string)
 	Claim(ctx context.Context, p affinity.Location, id string) error
 }
 
@@ -33,17 +34,18 @@ type Locator interface {
 // reference is a stored object that a request names.
 type reference struct {
 	id        string
-	kind      string // "response", "conversation" or "item"
-	operation string // the operation that reads it by its id; "" = there is none
-	param     string // where the request names it; "" = in the path
+	kind      operations.Kind // "" = any
+	operation string          // the operation that reads it by its id; "" = there is none
+	param     string          // where the request names it; "" = in the path
+	described bool            // the request does not depend on it
 }
 
 // references returns the objects that a body names; the first decides.
 func references(f *request.ParsedRequest) [3]reference {
 	return [3]reference{
-		{f.PreviousResponseID, "response", "response", "previous_response_id"},
-		{f.Conversation, "conversation", "conversation", "conversation"},
-		{f.ResourceBoundID, "item", "", "input"},
+		{id: f.PreviousResponseID, kind: operations.KindResponse, operation: "response", param: "previous_response_id"},
+		{id: f.Conversation, kind: operations.KindConversation, operation: "conversation", param: "conversation"},
+		{id: f.ResourceBoundID, kind: operations.KindItem, param: "input"},
 	}
 }
 
@@ -51,6 +53,9 @@ func references(f *request.ParsedRequest) [3]reference {
 // refers to anything. A pinned request is served by no other backend and by no
 // other model (docs/azure-openai.md#stateful-operations).
 func (s *Server) pin(ctx context.Context, req *proxy.Request, pools []*balancer.Pool) ([]*balancer.Pool, *Error) {
+	if s.StrictIDs {
+		return s.pinOwned(ctx, req, pools)
+	}
 	if req.Operation.State == operations.Stateful {
 		for _, ref := range references(&req.Parsed) {
 			if ref.id == "" {
@@ -68,7 +73,7 @@ func (s *Server) pin(ctx context.Context, req *proxy.Request, pools []*balancer.
 			return pools[:1], nil
 		}
 	}
-	if i := slices.IndexFunc(pools[0].Backends, func(b balancer.Backend) bool { return b.Stateful }); i >= 0 && referencesFiles(req.Body) {
+	if i := slices.IndexFunc(pools[0].Backends, func(b balancer.Backend) bool { return b.Stateful }); i >= 0 && referencesFiles(&req.Parsed) {
 		req.PinnedTo = &proxy.Pin{Backend: pools[0].Backends[i].Name}
 		return pools[:1], nil
 	}
@@ -78,7 +83,7 @@ func (s *Server) pin(ctx context.Context, req *proxy.Request, pools []*balancer.
 // recallPools pins the request to the backend that holds what its path names.
 func (s *Server) recallPools(ctx context.Context, req *proxy.Request) ([]*balancer.Pool, *Error) {
 	id, _, _ := strings.Cut(req.Subpath, "/")
-	ref := reference{id: id, kind: req.Operation.Name, operation: req.Operation.Name}
+	ref := reference{id: id, kind: req.Operation.Kind, operation: req.Operation.Name}
 	pools := s.usablePools(req)
 	pin, apiErr := s.locate(ctx, req, ref, pools)
 	if apiErr != nil {
@@ -184,17 +189,6 @@ func (s *Server) claim(ctx context.Context, req *proxy.Request, ref reference, f
 		}
 	}
 	return &proxy.Pin{Backend: found.backend.Name}, nil
-}
-
-// rememberIDs records which backend made the ids of the answer, as soon as the
-// relay has read them.
-func (s *Server) rememberIDs(req *proxy.Request, a *proxy.BackendResponse) {
-	if s.Affinity == nil || !req.Operation.RecordsID {
-		return
-	}
-	a.Hooks.Created = func(ids []string) {
-		s.Affinity.Remember(affinity.Location{Backend: a.Backend.Name, Model: a.Model, Owner: owner(req), CreatedAt: s.Now()}, ids...)
-	}
 }
 
 // Bounds of prompt caches in bytes, at about four a token

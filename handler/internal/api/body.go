@@ -24,7 +24,7 @@ func (s *Server) readRequest(r *http.Request, t target) (*proxy.Request, *buffer
 		req.Method = http.MethodGet // the server leaves the body out of the answer
 	}
 	maxBuffered := s.MaxBody
-	if t.operation.Body != operations.JSON {
+	if t.operation.Body != operations.JSON && (isForm(r.Header) || !s.StrictIDs) {
 		maxBuffered = min(maxBuffered, maxBufferedUpload)
 	}
 	buf, err := readBody(r, s.MaxBody, maxBuffered)
@@ -32,7 +32,7 @@ func (s *Server) readRequest(r *http.Request, t target) (*proxy.Request, *buffer
 		return req, buf, bodyError(err, s.MaxBody)
 	}
 	req.Body, req.StreamedBody = buf.bytes(), buf.tail(r, s.MaxBody)
-	if apiErr := parseBody(req); apiErr != nil {
+	if apiErr := s.parseBody(req); apiErr != nil {
 		return req, buf, apiErr
 	}
 	if req.Model == "" {
@@ -43,10 +43,12 @@ func (s *Server) readRequest(r *http.Request, t target) (*proxy.Request, *buffer
 }
 
 // parseBody parses the members of the body that Spillway acts on.
-func parseBody(req *proxy.Request) *Error {
+func (s *Server) parseBody(req *proxy.Request) *Error {
 	switch {
+	case s.StrictIDs && len(req.Body) > 0 && !isForm(req.Header) && req.Operation.Body != operations.Multipart:
+		return parseJSON(req) // whatever it is called: nothing goes unread
 	case req.Operation.Body != operations.JSON:
-		return parseAnyBody(req)
+		return parseAnyBody(req, s.StrictIDs)
 	case req.Method == http.MethodPost && (len(req.Body) > 0 || !req.Operation.State.Stored()):
 		return parseJSON(req)
 	}
@@ -144,14 +146,14 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 }
 
 // parseAnyBody parses a body that may be a form, JSON, or anything else.
-func parseAnyBody(req *proxy.Request) *Error {
+func parseAnyBody(req *proxy.Request, strict bool) *Error {
 	media, params, _ := mime.ParseMediaType(req.Header.Get("Content-Type"))
 	mustBeForm := req.Operation.Body == operations.Multipart
 	switch {
 	case len(req.Body) == 0 && !mustBeForm:
 		return nil
 	case media == "multipart/form-data" && params["boundary"] != "":
-		return parseForm(req, params["boundary"])
+		return parseForm(req, params["boundary"], strict)
 	case media == "application/json" && req.StreamedBody == nil:
 		return parseJSON(req)
 	case mustBeForm:
@@ -160,18 +162,24 @@ func parseAnyBody(req *proxy.Request) *Error {
 	return nil
 }
 
+// isForm reports whether a body calls itself a form that can be read.
+func isForm(h http.Header) bool {
+	media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
+	return err == nil && media == "multipart/form-data" && params["boundary"] != ""
+}
+
 // parseForm parses the fields of a form. An opaque body that is no valid form
 // is forwarded as it is.
-func parseForm(req *proxy.Request, boundary string) *Error {
+func parseForm(req *proxy.Request, boundary string, strict bool) *Error {
 	form, err := request.ParseForm(req.Body, boundary, req.StreamedBody == nil)
 	if err != nil {
-		if req.Operation.Body == operations.Opaque {
+		if req.Operation.Body == operations.Opaque && !strict {
 			return nil
 		}
 		return invalidForm(err)
 	}
 	req.Form = &form
-	req.Parsed = request.ParsedRequest{Model: form.Model, Stream: form.Stream, Choices: form.Choices, PromptBytes: form.PromptBytes}
+	req.Parsed = request.ParsedRequest{Model: form.Model, Stream: form.Stream, Choices: form.Choices, PromptBytes: form.PromptBytes, References: form.References}
 	req.Tokens = request.Estimate(&req.Parsed)
 	return nil
 }

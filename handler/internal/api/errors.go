@@ -228,11 +228,12 @@ func printable(s string) string {
 // ids cannot be probed, for one of another consumer. It begins as OpenAI's does.
 func referenceNotFound(ref reference) *Error {
 	f := &Error{Status: http.StatusNotFound, Type: invalidRequest, Code: "not_found", Param: ref.param, Final: true}
-	noun := strings.ToUpper(ref.kind[:1]) + ref.kind[1:]
+	noun := ref.noun()
+	noun = strings.ToUpper(noun[:1]) + noun[1:]
 	if ref.param == "previous_response_id" {
 		f.Code, noun = "previous_response_not_found", "Previous response"
 	}
-	f.Message = fmt.Sprintf("%s with id '%s' not found. It may have been deleted, or have expired after 30 days; send the request without it.", noun, printable(ref.id))
+	f.Message = fmt.Sprintf("%s with id '%s' not found. It may have been deleted, or have expired; send the request without it.", noun, printable(ref.id))
 	return f
 }
 
@@ -242,7 +243,7 @@ func modelMismatch(req *proxy.Request, ref reference) *Error {
 	return &Error{
 		Status: http.StatusBadRequest, Type: invalidRequest, Code: "model_mismatch", Param: ref.param, Final: true,
 		Message: fmt.Sprintf("The %s '%s' is held by a backend that does not serve the model %q. Use the model that it was created with, or send the request without it.",
-			ref.kind, printable(ref.id), printable(req.Model)),
+			ref.noun(), printable(ref.id), printable(req.Model)),
 	}
 }
 
@@ -251,6 +252,6 @@ func modelMismatch(req *proxy.Request, ref reference) *Error {
 func locationUnknown(ref reference, cause error) *Error {
 	return &Error{
 		Status: http.StatusServiceUnavailable, Type: serverError, Code: "no_backend_available", RetryAfter: 2 * time.Second, Cause: cause,
-		Message: fmt.Sprintf("The backend that holds the %s '%s' cannot be determined at the moment. Please retry after 2 seconds.", ref.kind, printable(ref.id)),
+		Message: fmt.Sprintf("The backend that holds the %s '%s' cannot be determined at the moment. Please retry after 2 seconds.", ref.noun(), printable(ref.id)),
 	}
 }

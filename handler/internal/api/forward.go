@@ -35,7 +35,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, rec *RequestRec
 			drainBody(r) // the backend answered before the body ended
 		}
 		s.recordBackend(w, r, rec, a)
-		s.rememberIDs(c.request, a)
+		s.rememberObjects(r.Context(), c.request, a)
 		a.Hooks.Finished, a.Hooks.Progress = finished, reserved.Progress
 		return s.Relay.Deliver(ctx, w, c.request, a)
 	})

@@ -62,6 +62,12 @@ const anyModel = "*"
 // findPools returns the pools that may serve the request: by the model that the
 // path or the body names, or by the objects that the request refers to.
 func (s *Server) findPools(ctx context.Context, req *proxy.Request) ([]*balancer.Pool, *Error) {
+	switch state := req.Operation.State; {
+	case req.Operation.Retired:
+		return nil, operationRetired(req)
+	case s.StrictIDs && state.Stored():
+		return s.ownedPools(ctx, req)
+	}
 	switch req.Operation.State {
 	case operations.ByID:
 		return s.recallPools(ctx, req)

@@ -70,8 +70,11 @@ type Server struct {
 	Meter    Meter         // nil = no quotas, and no records of usage
 	Affinity AffinityStore // nil = ids are not remembered
 	Locator  Locator       // nil = backends are not asked for unknown ids
-	Expose   bool          // name the backend in response headers
-	Admin    http.Handler  // serves /ops; nil = 404
+	// StrictIDs: there are several consumers, so an id that is not known to be the
+	// caller's is not served.
+	StrictIDs bool
+	Expose    bool         // name the backend in response headers
+	Admin     http.Handler // serves /ops; nil = 404
 	// ExtractTrace returns the trace that a request belongs to; nil = none.
 	ExtractTrace func(h http.Header, requestID string) trace.SpanContext
 	Draining     func() bool // true from SIGTERM on: readiness is 503; nil = never

@@ -1,13 +1,14 @@
 package api
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/proxy"
 )
 
@@ -86,19 +87,12 @@ func distinctBackends(pools []*balancer.Pool) []placement {
 	return all
 }
 
-// fileMembers are the members of a body that refer to files or vector stores.
-var fileMembers = [...][]byte{[]byte(`"file_id"`), []byte(`"file_ids"`), []byte(`"vector_store_ids"`)}
-
 // referencesFiles reports whether the body refers to objects of the stateful
-// backend. A string value of exactly such a name is a false positive, which only
-// narrows the choice of backends.
-func referencesFiles(body []byte) bool {
-	for _, f := range fileMembers {
-		if bytes.Contains(body, f) {
-			return true
-		}
-	}
-	return false
+// backend.
+func referencesFiles(p *request.ParsedRequest) bool {
+	return slices.ContainsFunc(p.References, func(r request.Reference) bool {
+		return !r.Described && (r.Kind == operations.KindFile || r.Kind == operations.KindVectorStore)
+	})
 }
 
 func noStatefulBackend(req *proxy.Request) *Error {

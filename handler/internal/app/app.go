@@ -75,7 +75,7 @@ func New(cfg *config.Config, version string, log *slog.Logger, out *telemetry.Lo
 func newServer(cfg *config.Config, obs *observability, state *state, forward *proxy.Proxy) *api.Server {
 	s := &cfg.Settings
 	server := &api.Server{
-		Forwarder: forward, Locator: forward, Affinity: state.affinity, Models: Models{cfg},
+		Forwarder: forward, Locator: forward, Affinity: state.affinity, Models: Models{cfg}, StrictIDs: len(cfg.Consumers) > 1 && !s.Callers.None(),
 		Readiness: &api.PoolReadiness{Pools: cfg.Pools, Snapshot: state.replica.PeekSnapshot, Refresh: state.replica.Snapshot, Now: time.Now},
 		Relay:     &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policies: classifyPolicies(cfg)},
 		Observer:  obs.observers(state),

@@ -121,11 +121,14 @@ type BackendResponse struct {
 // CommitHooks are called while a response is delivered. MayCommit and Committed
 // must be set.
 type CommitHooks struct {
-	MayCommit func() bool        // called once, before the first byte is sent; false: another attempt won
-	Committed func()             // called once, after MayCommit has returned true
-	Finished  func()             // called once, when only the usage of a stream is missing: the caller's leaving should end the attempt later; nil = not wanted
-	Progress  func(bytes int64)  // receives how much text was relayed so far, between reads; nil = not wanted
-	Created   func(ids []string) // receives Delivery.CreatedIDs as soon as they are known, after Committed; nil = not wanted
+	MayCommit func() bool       // called once, before the first byte is sent; false: another attempt won
+	Committed func()            // called once, after MayCommit has returned true
+	Finished  func()            // called once, when only the usage of a stream is missing: the caller's leaving should end the attempt later; nil = not wanted
+	Progress  func(bytes int64) // receives how much text was relayed so far, between reads; nil = not wanted
+	// Created receives what the answer says the service made, each object once,
+	// before the caller sees its id; perhaps of an answer that is not delivered.
+	// nil = not wanted.
+	Created func(objects []operations.Object)
 }
 
 // Delivery is what became of a response.
@@ -139,7 +142,6 @@ type Delivery struct {
 	FinishReason string       // as the backend names it
 	ServiceTier  string       // as the backend names it
 	Spillover    Spillover    // within the Azure resource
-	CreatedIDs   []string     // ids in the response that later requests may refer to; nil unless the operation records ids
 	Bytes        int64
 }
 

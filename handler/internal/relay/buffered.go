@@ -86,17 +86,41 @@ func (b *buffered) process() {
 		b.refuse(outcome(health.Failed, why))
 		return
 	}
-	switch err := b.fill(); {
+	switch err := b.fillToRead(); {
 	case err == nil:
 		b.deliverLong()
 	case !errors.Is(err, io.EOF):
 		b.breakOff(err)
 	case b.rejectInvalid():
-	case b.commit(b.length()):
-		b.report.FirstToken = time.Now()
-		b.reportIDs()
-		b.write(b.buf)
+	default:
+		if !b.opaque {
+			b.reportCreated(b.buf)
+		}
+		if b.commit(b.length()) {
+			b.report.FirstToken = time.Now()
+			b.write(b.buf)
+		}
 	}
+}
+
+// maxRead is how much of an answer is held so that the ids in it are known
+// before the caller has it. Of a longer one, those in this much are.
+const maxRead = 16 << 20
+
+// fillToRead is fill, with as much memory as an answer that may hold ids needs.
+func (b *buffered) fillToRead() error {
+	err := b.fill()
+	if b.response.Hooks.Created == nil || b.opaque || !successful(b.response.Response) {
+		return err
+	}
+	for err == nil && len(b.buf) < maxRead {
+		b.buf = append(make([]byte, 0, 2*cap(b.buf)), b.buf...)
+		err = b.fill()
+	}
+	if err == nil {
+		b.reportCreated(b.buf)
+	}
+	return err
 }
 
 // mediaTypeFault is what is wrong with the media type, "" when nothing is: HTML of a
@@ -166,11 +190,6 @@ func (b *buffered) deliverLong() {
 		return
 	}
 	b.report.FirstToken = time.Now()
-	if b.request.Operation.RecordsID && !b.opaque {
-		answer := classify.BodyPrefix(b.buf)
-		b.recordAnswer(&answer)
-		b.reportIDs()
-	}
 	b.head = bytes.Clone(b.buf[:min(len(b.buf), headSize)])
 	b.forward(b.buf)
 	for {

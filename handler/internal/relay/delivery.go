@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -13,6 +12,7 @@ import (
 
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/openai/classify"
+	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/proxy"
 )
 
@@ -25,9 +25,10 @@ type writer struct {
 	request      *proxy.Request
 	response     *proxy.BackendResponse
 	report       proxy.Delivery
-	callerLeft   bool  // a write to the caller failed
-	awaitsUsage  bool  // only the usage of a stream is missing: it is read although the caller has left
-	writingSince int64 // when the write under way began, Unix nanoseconds; 0 = none is; atomic
+	created      map[operations.Object]bool // that Hooks.Created received
+	callerLeft   bool                       // a write to the caller failed
+	awaitsUsage  bool                       // only the usage of a stream is missing: it is read although the caller has left
+	writingSince int64                      // when the write under way began, Unix nanoseconds; 0 = none is; atomic
 }
 
 // commit sends the status line and headers, and reports whether it did: not
@@ -118,20 +119,30 @@ func (d *writer) policy() classify.Policy {
 	return p
 }
 
-// recordAnswer copies usage, finish reason and ids into the report.
+// recordAnswer copies usage and finish reason into the report.
 func (d *writer) recordAnswer(a *classify.ResponseInfo) {
 	d.report.Usage, d.report.FinishReason, d.report.ServiceTier = a.Usage, a.FinishReason, a.ServiceTier
 	d.report.TextBytes = a.TextBytes
-	if d.request.Operation.RecordsID && a.ID != "" {
-		d.report.CreatedIDs = append(slices.Clip(a.ItemIDs), a.ID)
-	}
 }
 
-// reportIDs passes on the ids known so far: the caller may use an id as soon as
-// it has it.
-func (d *writer) reportIDs() {
-	if d.report.Committed && len(d.report.CreatedIDs) > 0 && d.response.Hooks.Created != nil {
-		d.response.Hooks.Created(d.report.CreatedIDs)
+// reportCreated passes on the ids in an answer, or in an event of it, before it
+// is sent: the caller may use an id as soon as it has it.
+func (d *writer) reportCreated(answer []byte) {
+	if d.response.Hooks.Created == nil || !successful(d.response.Response) {
+		return
+	}
+	var fresh []operations.Object
+	for _, o := range classify.Created(&d.request.Operation, d.request.Subpath, answer) {
+		if !d.created[o] {
+			if d.created == nil {
+				d.created = map[operations.Object]bool{}
+			}
+			d.created[o] = true
+			fresh = append(fresh, o)
+		}
+	}
+	if len(fresh) > 0 {
+		d.response.Hooks.Created(fresh)
 	}
 }
 

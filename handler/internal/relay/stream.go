@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"bytes"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,9 +52,6 @@ func (s *stream) run() proxy.Delivery {
 		more = s.handleRead(n, err)
 	}
 	s.recordAnswer(&s.reader.Info)
-	if len(s.reader.Info.ItemIDs) > 0 {
-		s.reportIDs()
-	}
 	return s.report
 }
 
@@ -108,6 +107,9 @@ func (s *stream) handleEvent(event []byte, now time.Time) {
 	case s.heldSince.IsZero():
 		s.heldSince, s.rearm = now, true
 	}
+	if s.namesObjects(event) {
+		s.reportCreated(sse.Parse(event).Data)
+	}
 	s.choicesLeft -= r.FinishedChoices
 	s.terminated = s.terminated || r.Kind == classify.Done
 	if s.completedAt.IsZero() && (s.terminated || s.choicesLeft <= 0 && s.reader.Complete()) {
@@ -151,7 +153,6 @@ func (s *stream) ensureCommitted() {
 	}
 	s.stopped, s.rearm = !s.commit(-1), true
 	s.recordAnswer(&s.reader.Info)
-	s.reportIDs()
 }
 
 // forward sends the held events of a committed response.
@@ -183,4 +184,18 @@ func (s *stream) handleError(event []byte, o *health.Outcome, now time.Time) {
 	s.forward(now)
 	s.stopped, s.report.Broken = true, s.report.Committed
 	s.response.Cancel(errRefused)
+}
+
+// namesObjects reports whether an event may name objects that the service made:
+// of a chat the first one, and those with sound; of a response those that begin
+// or end it or one of its parts.
+func (s *stream) namesObjects(event []byte) bool {
+	switch {
+	case s.response.Hooks.Created == nil:
+		return false
+	case s.reader.Dialect == operations.Chat:
+		return s.created == nil || bytes.Contains(event, []byte(`"audio"`))
+	}
+	name := string(sse.Parse(event).Name)
+	return !strings.HasSuffix(name, ".delta")
 }

@@ -241,9 +241,18 @@ func TestStreamBytesAreUnchanged(t *testing.T) {
 
 func TestResponsesStreamReportsIDsAndUsage(t *testing.T) {
 	x := newFixture(operations.Responses, "text/event-stream", bytes.NewReader(recorded(t, "responses.sse")))
-	x.request.Operation.RecordsID = true
+	x.request.Operation = *operations.ByName("responses")
+	var created []string
+	x.response.Hooks.Created = func(objects []operations.Object) {
+		for _, o := range objects {
+			if got := x.caller.got(); strings.Contains(got, o.ID) {
+				t.Errorf("%s was sent before it was reported", o.ID)
+			}
+			created = append(created, o.ID)
+		}
+	}
 	d := x.deliver()
-	if !slices.Contains(d.CreatedIDs, "resp_abc") || !slices.Contains(d.CreatedIDs, "msg_1") || d.Usage.Prompt != 36 || d.Usage.Cached != 5 || d.Usage.Completion != 87 || d.Usage.Reasoning != 9 {
+	if !slices.Contains(created, "resp_abc") || !slices.Contains(created, "msg_1") || d.Usage.Prompt != 36 || d.Usage.Cached != 5 || d.Usage.Completion != 87 || d.Usage.Reasoning != 9 {
 		t.Errorf("delivery %+v", d)
 	}
 	if got := x.caller.got(); got != string(recorded(t, "responses.sse")) {

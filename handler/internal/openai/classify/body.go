@@ -13,12 +13,11 @@ import (
 // events are read. The zero ResponseInfo is nothing known.
 type ResponseInfo struct {
 	Usage        usage.Tokens
-	HasUsage     bool     // the backend reported its usage
-	FinishReason string   // the last finish reason: "stop", "length", "tool_calls"; of the Responses API "completed", "max_output_tokens", …
-	ID           string   // "chatcmpl-…", "resp_…"
-	ServiceTier  string   // the service tier that served
-	TextBytes    int64    // of the generated text in a stream, as it is escaped there: without base64 and padding
-	ItemIDs      []string // the ids of a response's output items, at most 64
+	HasUsage     bool   // the backend reported its usage
+	FinishReason string // the last finish reason: "stop", "length", "tool_calls"; of the Responses API "completed", "max_output_tokens", …
+	ID           string // "chatcmpl-…", "resp_…"
+	ServiceTier  string // the service tier that served
+	TextBytes    int64  // of the generated text in a stream, as it is escaped there: without base64 and padding
 }
 
 // responseParts is the parts of one JSON answer, or of the data of one event.
@@ -42,7 +41,6 @@ type responseParts struct {
 	errorAt          int
 	responseAt       int
 	detailsAt        int // incomplete_details
-	outputAt         int // of a response
 	sequence         int64
 	usage            usage.Tokens
 	hasUsage         bool
@@ -83,8 +81,6 @@ func (a *responseParts) readMember(it *jsonscan.Iterator) {
 		a.hasPromptFilters = true
 	case "response":
 		a.responseAt = it.Offset
-	case "output":
-		a.outputAt = it.Offset
 	case "incomplete_details":
 		a.detailsAt = it.Offset
 	case "error":
@@ -153,37 +149,9 @@ func (info *ResponseInfo) update(a *responseParts) {
 	if info.ID == "" && len(a.id) > 0 {
 		info.ID = truncated(a.id)
 	}
-	if a.outputAt > 0 {
-		info.ItemIDs = itemIDs(a.text, a.outputAt)
-	}
 	if len(a.tier) > 0 && info.ServiceTier != string(a.tier) {
 		info.ServiceTier = intern(a.tier)
 	}
-}
-
-// maxItems bounds how many item ids of an answer are read.
-const maxItems = 64
-
-// itemIDs returns the ids of the objects in the list at b[i].
-func itemIDs(b []byte, i int) []string {
-	if b[i] != '[' {
-		return nil
-	}
-	var ids []string
-	list := jsonscan.Iterate(b, i)
-	for list.Next() && len(ids) < maxItems {
-		one := jsonscan.Iterate(list.Data, list.Offset)
-		for one.Next() {
-			if string(one.Key) != "id" {
-				continue
-			}
-			if id := stringValue(&one); len(id) > 0 {
-				ids = append(ids, truncated(id))
-			}
-		}
-		skipInner(&list, &one)
-	}
-	return ids
 }
 
 // stringValue is the text of the current value as written, nil when it is no
@@ -266,14 +234,6 @@ func Body(body []byte, header map[string][]string, now time.Time, policy Policy)
 		o = classifier{policy: &policy, header: header, now: now}.inBandError(&failure, "in-body", hint)
 	}
 	return info, o
-}
-
-// BodyPrefix reads the beginning of a JSON body that is too long to be held.
-func BodyPrefix(head []byte) ResponseInfo {
-	var info ResponseInfo
-	a, _ := parseParts(head, 0)
-	info.update(&a)
-	return info
 }
 
 // bodyFault is what is wrong with a body that must be one JSON object or array

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -253,20 +252,4 @@ func TestBodiesOfRecordedAnswers(t *testing.T) {
 		}
 	}
 	checkAllRecordedAreTested(t, func(name string) bool { _, ok := tests[name]; return ok }, "body-")
-}
-
-func TestItemIDsOfAResponse(t *testing.T) {
-	const body = `{"id":"resp_1","object":"response","status":"completed","output":[{"id":"rs_1","type":"reasoning","summary":[]},
-		{"type":"message","id":"msg_1","content":[{"type":"output_text","text":"x","id":"no"}]},{"type":"odd"}],"usage":null}`
-	want := []string{"rs_1", "msg_1"}
-	whole, _ := Body([]byte(body), nil, time.Time{}, Policy{})
-	if whole.ID != "resp_1" || !slices.Equal(whole.ItemIDs, want) {
-		t.Errorf("%+v, want the items %v", whole, want)
-	}
-	for cut := range len(body) {
-		head := BodyPrefix([]byte(body[:cut]))
-		if n := len(head.ItemIDs); !slices.Equal(head.ItemIDs, want[:n]) || cut > 100 && n < 1 || cut > 15 && head.ID != "resp_1" {
-			t.Errorf("cut at %d: %+v", cut, head)
-		}
-	}
 }

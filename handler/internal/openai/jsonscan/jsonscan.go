@@ -28,6 +28,8 @@ const (
 	ControlCharacter
 	BadUTF8
 	TooDeep
+	TooManyMatches
+	Repeated // a member that is watched occurs twice in one object
 )
 
 // String is the reason as a clause, for the offset where reading stopped.
@@ -61,6 +63,10 @@ func (r Reason) String() string {
 		return "the bytes are not UTF-8"
 	case TooDeep:
 		return "brackets are nested deeper than 10,000"
+	case TooManyMatches:
+		return "too many members are of a kind that is looked for"
+	case Repeated:
+		return "a member is given more than once in one object"
 	}
 	return "unknown"
 }

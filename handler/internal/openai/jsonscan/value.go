@@ -21,8 +21,14 @@ func SkipValue(b []byte, i int) (int, Reason) {
 // MeasureValue is [SkipValue], and returns the value's size as a prompt: its
 // length in bytes, with each attachment counted as AttachmentSize at most.
 func MeasureValue(b []byte, i int) (end, size int, reason Reason) {
+	return MeasureWatched(b, i, nil)
+}
+
+// MeasureWatched is [MeasureValue], and has w find members in the value; nil
+// finds none.
+func MeasureWatched(b []byte, i int, w *Watch) (end, size int, reason Reason) {
 	i = SkipSpace(b, i)
-	s := skipper{b: b}
+	s := skipper{b: b, watch: w}
 	end, reason = s.value(i)
 	return end, end - i - s.discount, reason
 }
@@ -31,7 +37,8 @@ func MeasureValue(b []byte, i int) (end, size int, reason Reason) {
 type skipper struct {
 	b        []byte
 	open     bracketStack
-	discount int // bytes of attachments that do not count
+	discount int    // bytes of attachments that do not count
+	watch    *Watch // nil = none
 }
 
 // value passes the value that begins at i, and all that is inside it.
@@ -71,10 +78,25 @@ func (s *skipper) opening(i int) (end int, empty bool, reason Reason) {
 		return i + 1, true, OK
 	}
 	s.open.push(object)
+	if s.watch != nil {
+		s.watch.enter(!object)
+	}
 	if object {
-		i, reason = memberName(s.b, i)
+		i, reason = s.memberName(i)
 	}
 	return i, false, reason
+}
+
+// memberName passes a member's name and its colon, and has it watched.
+func (s *skipper) memberName(i int) (int, Reason) {
+	end, reason := memberName(s.b, i)
+	if s.watch == nil || reason != OK {
+		return end, reason
+	}
+	if s.watch.member(s.b[i+1:quoteBefore(s.b, end)]) != OK {
+		return i, Repeated
+	}
+	return end, OK
 }
 
 // next continues behind a value: at the offset of the next one, or behind the
@@ -88,9 +110,12 @@ func (s *skipper) next(i int) (int, Reason) {
 		object := s.open.object()
 		switch s.b[i] {
 		case ',':
-			return afterComma(s.b, i+1, object)
+			return s.afterComma(i+1, object)
 		case closingBracket(object):
 			s.open.pop()
+			if s.watch != nil && s.watch.leave() != OK {
+				return i, TooManyMatches
+			}
 			i++
 		default:
 			return i, MissingComma
@@ -105,6 +130,9 @@ func (s *skipper) stringValue(i int) (int, Reason) {
 	end, reason := skipString(s.b, i)
 	if end-i > AttachmentSize && reason == OK && isAttachment(s.b[i:end]) {
 		s.discount += end - i - AttachmentSize
+	}
+	if s.watch != nil && reason == OK {
+		return end, s.watch.text(i, end)
 	}
 	return end, reason
 }
@@ -129,13 +157,13 @@ func isBase64(c byte) bool {
 }
 
 // afterComma is the offset of the value behind a comma.
-func afterComma(b []byte, i int, object bool) (int, Reason) {
-	i = SkipSpace(b, i)
-	if i < len(b) && b[i] == closingBracket(object) {
+func (s *skipper) afterComma(i int, object bool) (int, Reason) {
+	i = SkipSpace(s.b, i)
+	if i < len(s.b) && s.b[i] == closingBracket(object) {
 		return i, TrailingComma
 	}
 	if object {
-		return memberName(b, i)
+		return s.memberName(i)
 	}
 	return i, OK
 }

@@ -49,7 +49,9 @@ type Operation struct {
 	Dialect        Dialect
 	Body           BodyKind
 	State          State
+	Kind           Kind // of the objects that it makes, or addresses by their ids; "" = none
 	RecordsID      bool // later requests name the id of the answer: its backend is recorded
+	Retired        bool // the service no longer offers it
 	CompatibleOnly bool // not one of Azure's: only for OpenAI-compatible backends
 }
 
@@ -98,7 +100,7 @@ func ByName(name string) *Operation {
 // generation returns the operations that any backend of the model can serve.
 func generation() []Operation {
 	return []Operation{
-		{Name: "chat", Path: "chat/completions", Dialect: Chat},
+		{Name: "chat", Path: "chat/completions", Dialect: Chat, Kind: KindChat},
 		{Name: "completions", Path: "completions", Dialect: Chat},
 		{Name: "embeddings", Path: "embeddings"},
 		{Name: "images", Path: "images/generations"},
@@ -114,28 +116,28 @@ func generation() []Operation {
 // refer to them by id.
 func responses() []Operation {
 	return []Operation{
-		{Name: "responses", Path: "responses", Dialect: Responses, State: Stateful, RecordsID: true},
-		{Name: "compact", Path: "responses/compact", State: Stateful, RecordsID: true},
+		{Name: "responses", Path: "responses", Dialect: Responses, State: Stateful, Kind: KindResponse, RecordsID: true},
+		{Name: "compact", Path: "responses/compact", State: Stateful, Kind: KindResponse, RecordsID: true},
 		{Name: "input-tokens", Path: "responses/input_tokens", State: Stateful},
-		{Name: "response", Path: "responses", Dialect: Responses, State: ByID},
-		{Name: "conversations", Path: "conversations", Body: Opaque, State: Pinned, RecordsID: true},
-		{Name: "conversation", Path: "conversations", Body: Opaque, State: ByID},
-		{Name: "stored-chat", Path: "chat/completions", Body: Opaque, State: ByID},
+		{Name: "response", Path: "responses", Dialect: Responses, State: ByID, Kind: KindResponse},
+		{Name: "conversations", Path: "conversations", Body: Opaque, State: Pinned, Kind: KindConversation, RecordsID: true},
+		{Name: "conversation", Path: "conversations", Body: Opaque, State: ByID, Kind: KindConversation},
+		{Name: "stored-chat", Path: "chat/completions", Body: Opaque, State: ByID, Kind: KindChat},
 	}
 }
 
 // pinned returns the operations on objects that one resource holds.
 func pinned() []Operation {
 	return []Operation{
-		{Name: "files", Path: "files", Body: Opaque, State: Pinned},
-		{Name: "uploads", Path: "uploads", Body: Opaque, State: Pinned},
-		{Name: "batches", Path: "batches", Body: Opaque, State: Pinned},
-		{Name: "vector-stores", Path: "vector_stores", Body: Opaque, State: Pinned},
-		{Name: "fine-tuning", Path: "fine_tuning", Body: Opaque, State: Pinned},
-		{Name: "assistants", Path: "assistants", Body: Opaque, State: Pinned},
-		{Name: "threads", Path: "threads", Body: Opaque, State: Pinned},
-		{Name: "containers", Path: "containers", Body: Opaque, State: Pinned},
-		{Name: "evals", Path: "evals", Body: Opaque, State: Pinned},
+		{Name: "files", Path: "files", Body: Opaque, State: Pinned, Kind: KindFile},
+		{Name: "uploads", Path: "uploads", Body: Opaque, State: Pinned, Kind: KindUpload},
+		{Name: "batches", Path: "batches", Body: Opaque, State: Pinned, Kind: KindBatch},
+		{Name: "vector-stores", Path: "vector_stores", Body: Opaque, State: Pinned, Kind: KindVectorStore},
+		{Name: "fine-tuning", Path: "fine_tuning", Body: Opaque, State: Pinned, Kind: KindTuningJob},
+		{Name: "assistants", Path: "assistants", Body: Opaque, State: Pinned, Retired: true},
+		{Name: "threads", Path: "threads", Body: Opaque, State: Pinned, Retired: true},
+		{Name: "containers", Path: "containers", Body: Opaque, State: Pinned, Kind: KindContainer},
+		{Name: "evals", Path: "evals", Body: Opaque, State: Pinned, Kind: KindEval},
 	}
 }
 

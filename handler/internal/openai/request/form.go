@@ -22,7 +22,8 @@ type Form struct {
 	Stream      bool
 	Choices     int64
 	PromptBytes int64 // of the field prompt
-	InsertAt    int   // where a part may be inserted: just before the first
+	References  []Reference
+	InsertAt    int // where a part may be inserted: just before the first
 }
 
 // ParseForm reads the fields of a multipart body whose boundary the Content-Type
@@ -137,6 +138,23 @@ func (s *formParser) field(name string, at Span) error {
 		}
 	case "prompt":
 		f.PromptBytes = int64(len(text))
+	default:
+		return s.reference(name, at)
+	}
+	return nil
+}
+
+// reference reads a field that may name a stored object.
+func (s *formParser) reference(name string, at Span) error {
+	const probe = "x"
+	if _, ok := fieldReference(name, probe); !ok {
+		return nil
+	}
+	if at.To-at.From > maxStringLength {
+		return wrongType(at.From, name, "an id of at most 1,024 bytes")
+	}
+	if ref, ok := fieldReference(name, string(s.body[at.From:at.To])); ok {
+		s.form.References = append(s.form.References, ref)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package request
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -61,7 +62,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		parsed, err := Parse(body)
-		if err != nil && parsed != (ParsedRequest{}) {
+		if err != nil && !reflect.DeepEqual(parsed, ParsedRequest{}) {
 			t.Fatalf("a result with an error for %q", body)
 		}
 		isObject := json.Valid(body) && bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{"))
@@ -75,6 +76,10 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		want, ok := expect(members(t, body))
+		root, err2 := readNode(json.NewDecoder(bytes.NewReader(body)))
+		if err2 != nil || strictIDs(root, "", false, map[string]bool{}) {
+			ok = false
+		}
 		if ok != (err == nil) {
 			t.Fatalf("Parse(%q): %v, want success %t", body, err, ok)
 		}
@@ -90,7 +95,7 @@ func expect(list []pair) (want ParsedRequest, ok bool) {
 	seen := map[string]bool{}
 	want.Empty, ok = len(list) == 0, true
 	for _, m := range list {
-		if seen[m.key] && memberNamed([]byte(m.key)) != other {
+		if seen[m.key] && (memberNamed([]byte(m.key)) != other || vocabulary.Of(m.key) != 0) {
 			ok = false
 		}
 		seen[m.key] = true
@@ -137,6 +142,7 @@ func compare(t *testing.T, body []byte, got, want ParsedRequest) {
 	// Spans, sizes and resource-bound items have tests of their own.
 	want.ModelSpan, want.StreamOptionsSpan, want.IncludeUsageSpan, want.PromptSpan = got.ModelSpan, got.StreamOptionsSpan, got.IncludeUsageSpan, got.PromptSpan
 	want.InsertAt, want.PromptBytes, want.ResourceBound, want.ResourceBoundID, want.Conversation = got.InsertAt, got.PromptBytes, got.ResourceBound, got.ResourceBoundID, got.Conversation
+	want.References, want.Models, want.DataSources = got.References, got.Models, got.DataSources
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("result of %q (-want +got):\n%s", body, diff)
 	}

@@ -44,11 +44,7 @@ type nestedMember uint8
 const (
 	otherNested nestedMember = iota
 	includeUsage
-	ownID // of a conversation or an item
-	itemType
-	itemRole
-	encryptedContent
-	nestedMembers // how many there are
+	ownID // of a conversation
 )
 
 // memberNamed is the member whose name is written as key.
@@ -131,12 +127,6 @@ func nestedByName(key []byte) nestedMember {
 		return includeUsage
 	case "id":
 		return ownID
-	case "type":
-		return itemType
-	case "role":
-		return itemRole
-	case "encrypted_content":
-		return encryptedContent
 	}
 	return otherNested
 }

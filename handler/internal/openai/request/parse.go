@@ -17,8 +17,14 @@ func Parse(body []byte) (ParsedRequest, error) {
 	if body[at] != '{' {
 		return ParsedRequest{}, malformed(at, notAnObject(body[at:]))
 	}
-	s := parser{valueReader: valueReader{Iterator: jsonscan.Iterate(body, at)}}
+	watch := watches.Get().(*jsonscan.Watch)
+	defer watches.Put(watch)
+	watch.Reset()
+	s := parser{valueReader: valueReader{Iterator: jsonscan.Iterate(body, at), watch: watch}}
 	err := s.readMembers()
+	if err == nil {
+		err = s.readMatches()
+	}
 	if err != nil {
 		return ParsedRequest{}, err
 	}
@@ -40,8 +46,9 @@ func notAnObject(b []byte) string {
 // parser is the state of one Parse.
 type parser struct {
 	valueReader
-	parsed ParsedRequest
-	seen   uint32 // one bit for each member that occurred
+	parsed   ParsedRequest
+	seen     uint32 // one bit for each member that occurred
+	metadata [2]int // the matches that are in the metadata
 }
 
 // readMembers reads the top-level members.
@@ -50,27 +57,74 @@ func (s *parser) readMembers() error {
 	for s.Next() {
 		s.parsed.Empty = false
 		m := memberNamed(s.Key)
-		if m == other {
-			continue
-		}
-		if s.seen&(1<<m) != 0 {
+		if s.watch.Member(s.Key) || s.seen&(1<<m) != 0 {
 			return duplicate(s.Offset, s.name())
 		}
-		s.seen |= 1 << m
+		if m != other {
+			s.seen |= 1 << m
+		}
 		err := s.readMember(m)
 		if err != nil {
 			return err
 		}
 	}
-	if s.Reason != jsonscan.OK {
+	switch s.Reason {
+	case jsonscan.OK:
+		return nil
+	case jsonscan.Repeated:
+		return s.repeated()
+	default:
 		return malformedAt(s.Offset, s.Reason)
 	}
-	return nil
+}
+
+// repeated is the error for a member that occurs twice in an object; its name
+// begins where the iteration ended.
+func (s *parser) repeated() error {
+	end, _ := jsonscan.SkipValue(s.Data, s.Offset)
+	return duplicate(s.Offset, jsonscan.Unquote(s.Data[s.Offset+1:end-1]))
 }
 
 // readMember reads the value of one member. A fault of the text inside the value
 // ends the iteration and is reported by readMembers.
 func (s *parser) readMember(m member) error {
+	from := s.Offset
+	switch m {
+	case messages, prompt, instructions, input, tools:
+		s.readPrompt(m)
+		return nil
+	case other:
+		s.readOther()
+		return nil
+	default:
+	}
+	err := s.readTyped(m)
+	if err == nil && s.Reason == jsonscan.OK && m != model && s.watch.Pending() != 0 {
+		end, _, reason := jsonscan.MeasureWatched(s.Data, from, s.watch)
+		if reason != jsonscan.OK {
+			s.Fail(end, reason)
+		}
+	}
+	return err
+}
+
+// readOther passes a member that Spillway does not act on. What is in the
+// metadata is the caller's own, and refers to nothing.
+func (s *parser) readOther() {
+	before, from, name := len(s.watch.Matches), s.Offset, s.watch.Pending()
+	s.skipMeasured()
+	switch name {
+	case metadataName:
+		s.metadata = [2]int{before, len(s.watch.Matches)}
+	case dataSources:
+		s.parsed.DataSources = Span{from, s.Offset}
+	case audioName:
+		s.parsed.Audio = true
+	}
+}
+
+// readTyped reads the value of a member that has a type.
+func (s *parser) readTyped(m member) error {
 	f := &s.parsed
 	switch m {
 	case model:
@@ -95,9 +149,7 @@ func (s *parser) readMember(m member) error {
 		return s.readConversation()
 	case streamOptions:
 		return s.readStreamOptions()
-	case messages, prompt, instructions, input, tools:
-		s.readPrompt(m)
-	case other:
+	case messages, prompt, instructions, input, tools, other:
 	}
 	return nil
 }
@@ -191,91 +243,9 @@ func (s *parser) readIncludeUsage() error {
 func (s *parser) readPrompt(m member) {
 	from := s.Offset
 	s.discount = 0
-	if m == input && s.Data[from] == '[' {
-		s.readItems()
-	} else {
-		s.skipMeasured()
-	}
+	s.skipMeasured()
 	s.parsed.PromptBytes += int64(s.Offset - from - s.discount)
 	if m != tools && s.parsed.PromptSpan == (Span{}) {
 		s.parsed.PromptSpan = Span{from, s.Offset}
 	}
-}
-
-// readItems passes the input of the Responses API item by item, and records
-// whether one can be read only by the resource that made it
-// (docs/azure-openai.md#stateful-operations).
-func (s *parser) readItems() {
-	list := valueReader{Iterator: jsonscan.Iterate(s.Data, s.Offset)}
-	for list.Next() {
-		if s.Data[list.Offset] != '{' {
-			list.skipMeasured()
-			continue
-		}
-		one := item{valueReader: valueReader{Iterator: jsonscan.Iterate(s.Data, list.Offset)}}
-		one.readMembers()
-		list.skipInner(&one.valueReader)
-		if !s.parsed.ResourceBound && one.resourceBound() {
-			s.parsed.ResourceBound, s.parsed.ResourceBoundID = true, one.id()
-		}
-	}
-	s.skipInner(&list)
-}
-
-// item is one item of the input.
-type item struct {
-	valueReader
-	spans [nestedMembers]Span // the strings that occurred, with their quotes
-}
-
-// readMembers reads the item's members.
-func (it *item) readMembers() {
-	for it.Next() {
-		p := nestedNamed(it.Key)
-		if p == otherNested {
-			it.skipMeasured()
-			continue
-		}
-		at, ok := it.readSpan()
-		if ok && it.Data[at.From] == '"' {
-			it.spans[p] = at
-		}
-	}
-}
-
-// id is the item's id, "" when it has none or one that is too long.
-func (it *item) id() string {
-	id := it.text(ownID)
-	if len(id) > maxStringLength {
-		return ""
-	}
-	return jsonscan.Unquote(id)
-}
-
-// resourceBound reports whether only the resource that made the item can read it.
-func (it *item) resourceBound() bool {
-	return it.text(encryptedContent) != nil || it.isReference()
-}
-
-// isReference reports whether the item refers to one that a resource keeps. The
-// type of a reference may be left out; that of a message too, but not its role.
-func (it *item) isReference() bool {
-	if it.text(ownID) == nil {
-		return false
-	}
-	kind := it.text(itemType)
-	if kind == nil {
-		return it.text(itemRole) == nil
-	}
-	return jsonscan.EqualUnquoted(kind, "item_reference") || jsonscan.EqualUnquoted(kind, "reasoning")
-}
-
-// text is a member's string between its quotes, nil when it is absent, empty or
-// not a string.
-func (it *item) text(p nestedMember) []byte {
-	at := it.spans[p]
-	if at.To-at.From <= 2 {
-		return nil
-	}
-	return it.Data[at.From+1 : at.To-1]
 }

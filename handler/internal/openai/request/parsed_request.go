@@ -49,8 +49,12 @@ type ParsedRequest struct {
 	ResourceBound      bool   // the input holds item references, reasoning items or encrypted content
 	ResourceBoundID    string // the id of the first such item; "" when it has none
 	ServiceTier        string
-	InsertAt           int  // just behind the opening brace: where a member may be inserted
-	Empty              bool // the object has no members
+	References         []Reference // the stored objects that it names, in the order of the body
+	Models             []string    // the models and deployments that it names besides Model
+	DataSources        Span        // the value of data_sources
+	Audio              bool        // the answer may have sound
+	InsertAt           int         // just behind the opening brace: where a member may be inserted
+	Empty              bool        // the object has no members
 }
 
 // Estimate is the most tokens that a request may cost, as Azure counts when it

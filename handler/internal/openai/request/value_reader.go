@@ -14,7 +14,8 @@ const maxStringLength = 1024
 // fault its methods return nil: the iteration has ended, with the reason.
 type valueReader struct {
 	jsonscan.Iterator
-	discount int // bytes passed that do not count as a prompt
+	watch    *jsonscan.Watch // finds members in what skipMeasured passes; nil = none
+	discount int             // bytes passed that do not count as a prompt
 }
 
 // name is the current member's name.
@@ -22,7 +23,7 @@ func (r *valueReader) name() string { return jsonscan.Unquote(r.Key) }
 
 // skipMeasured passes a value and adds the bytes of it that do not count.
 func (r *valueReader) skipMeasured() {
-	end, size, reason := jsonscan.MeasureValue(r.Data, r.Offset)
+	end, size, reason := jsonscan.MeasureWatched(r.Data, r.Offset, r.watch)
 	if reason != jsonscan.OK {
 		r.Fail(end, reason)
 		return

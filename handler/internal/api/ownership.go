@@ -1,0 +1,232 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"spillway/handler/internal/affinity"
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/openai/request"
+	"spillway/handler/internal/proxy"
+)
+
+// maxReferences is how many stored objects one request may name where ids have
+// owners, so that one request costs the table no more than that many reads.
+const maxReferences = 64
+
+// heldObject is an object that a request names, and where it is.
+type heldObject struct {
+	reference
+	location affinity.Location
+}
+
+// ownedObjects returns the objects that the request names and its consumer owns:
+// the one of the path first, then those of the query and the body. It fails when
+// one of them is another's, or unknown: what is not known to be the consumer's is
+// nobody's (docs/security.md#ids-have-owners).
+func (s *Server) ownedObjects(ctx context.Context, req *proxy.Request) ([]heldObject, *Error) {
+	refs := namedObjects(req)
+	if len(refs) == 0 {
+		return nil, nil
+	}
+	if apiErr := tooManyObjects(refs); apiErr != nil {
+		return nil, apiErr
+	}
+	locations, errs := s.lookupAll(ctx, req, refs)
+	var held []heldObject
+	for i, ref := range refs {
+		switch {
+		case errs[i] == nil && isKind(ref.kind, operations.Kind(locations[i].Kind)):
+			held = append(held, heldObject{ref, locations[i]})
+		case errors.Is(errs[i], affinity.ErrUnavailable):
+			return nil, locationUnknown(ref, errs[i])
+		case errors.Is(errs[i], affinity.ErrOtherOwner), !ref.described:
+			return nil, referenceNotFound(ref)
+		}
+	}
+	return held, nil
+}
+
+// namedObjects returns the objects that a request names, each once.
+func namedObjects(req *proxy.Request) []reference {
+	var refs []reference
+	seen := map[request.Reference]bool{}
+	add := func(list ...request.Reference) {
+		for _, r := range list {
+			if key := (request.Reference{Kind: r.Kind, ID: r.ID, Described: r.Described}); !seen[key] {
+				seen[key] = true
+				refs = append(refs, reference{id: r.ID, kind: r.Kind, param: r.Param, described: r.Described})
+			}
+		}
+	}
+	object, below, _ := req.Operation.PathObjects(req.Subpath)
+	if object.ID != "" {
+		refs = append(refs, reference{id: object.ID, kind: object.Kind})
+	}
+	for _, id := range below {
+		add(request.Reference{ID: id, Described: true})
+	}
+	add(request.QueryReferences(req.Query)...)
+	add(req.Parsed.References...)
+	return refs
+}
+
+func tooManyObjects(refs []reference) *Error {
+	count := 0
+	for i := range refs {
+		if !refs[i].described {
+			count++
+		}
+	}
+	if count <= maxReferences {
+		return nil
+	}
+	return &Error{
+		Status: http.StatusBadRequest, Type: invalidRequest, Code: "too_many_ids", Final: true,
+		Message: fmt.Sprintf("This request names %d stored objects. Name at most %d in one request.", count, maxReferences),
+	}
+}
+
+func (s *Server) lookupAll(ctx context.Context, req *proxy.Request, refs []reference) ([]affinity.Location, []error) {
+	ids := make([]string, len(refs))
+	for i := range refs {
+		ids[i] = refs[i].id
+	}
+	if s.Affinity == nil {
+		return make([]affinity.Location, len(refs)), slices.Repeat([]error{affinity.ErrUnknown}, len(refs))
+	}
+	return s.Affinity.LookupAll(ctx, owner(req), ids)
+}
+
+// isKind reports whether an object is of the kind that is asked for. Rows of
+// before kinds were recorded are of responses, their items and conversations.
+func isKind(want, is operations.Kind) bool {
+	return want == "" || want == is ||
+		is == "" && (want == operations.KindResponse || want == operations.KindItem || want == operations.KindConversation)
+}
+
+// ownedPools pins a request about stored objects to the backend that holds what
+// it names, else to the one where its consumer's objects are made.
+func (s *Server) ownedPools(ctx context.Context, req *proxy.Request) ([]*balancer.Pool, *Error) {
+	object, _, ok := req.Operation.PathObjects(req.Subpath)
+	switch {
+	case !ok:
+		return nil, unknownObjectPath(req)
+	case object.ID == "" && req.Method == http.MethodGet:
+		return nil, listRefused(req)
+	}
+	held, apiErr := s.ownedObjects(ctx, req)
+	switch {
+	case apiErr != nil:
+		return nil, apiErr
+	case len(held) == 0:
+		return s.statefulPools(req)
+	}
+	return s.holderPools(req, &held[0])
+}
+
+// holderPools pins the request to the backend of an object.
+func (s *Server) holderPools(req *proxy.Request, held *heldObject) ([]*balancer.Pool, *Error) {
+	for _, p := range s.usablePools(req) {
+		if slices.ContainsFunc(p.Backends, func(b balancer.Backend) bool { return b.Name == held.location.Backend }) {
+			req.PinnedTo = &proxy.Pin{Backend: held.location.Backend, CreatedAt: held.location.CreatedAt}
+			return []*balancer.Pool{p}, nil
+		}
+	}
+	return nil, referenceNotFound(held.reference)
+}
+
+// pinOwned pins a request that generates to the backend that holds what it
+// names, if it depends on anything.
+func (s *Server) pinOwned(ctx context.Context, req *proxy.Request, pools []*balancer.Pool) ([]*balancer.Pool, *Error) {
+	held, apiErr := s.ownedObjects(ctx, req)
+	if apiErr != nil {
+		return nil, apiErr
+	}
+	decides := slices.IndexFunc(held, func(h heldObject) bool { return !h.described || h.id == req.Parsed.ResourceBoundID })
+	switch {
+	case decides < 0 && req.Parsed.ResourceBound && req.Operation.State == operations.Stateful:
+		req.PinnedTo = new(proxy.Pin) // the holder is unknown: each backend may be tried
+	case decides < 0:
+		return pools, nil
+	case !servedBy(pools[0], held[decides].location.Backend):
+		return nil, modelMismatch(req, held[decides].reference)
+	default:
+		location := &held[decides].location
+		req.PinnedTo = &proxy.Pin{Backend: location.Backend, CreatedAt: location.CreatedAt}
+	}
+	return pools[:1], nil
+}
+
+func servedBy(p *balancer.Pool, backend string) bool {
+	return slices.ContainsFunc(p.Backends, func(b balancer.Backend) bool { return b.Name == backend })
+}
+
+// listRefused is the error for a list of what all consumers made.
+func listRefused(req *proxy.Request) *Error {
+	return &Error{
+		Status: http.StatusForbidden, Type: invalidRequest, Code: "list_not_allowed", Final: true,
+		Message: fmt.Sprintf("The list of %s would show what other consumers made, so it is not served. Keep the ids that you get, and address each object by its id.", operationPath(req)),
+	}
+}
+
+func unknownObjectPath(req *proxy.Request) *Error {
+	return &Error{
+		Status: http.StatusNotFound, Type: invalidRequest, Code: "not_found", Final: true,
+		Message: "There is no such path here: " + operationPath(req) + "/" + printable(req.Subpath) + ".",
+	}
+}
+
+func operationRetired(req *proxy.Request) *Error {
+	return &Error{
+		Status: http.StatusGone, Type: invalidRequest, Code: "operation_retired", Final: true,
+		Message: fmt.Sprintf("Azure OpenAI retired %s on 26 August 2026. Use /responses, with /conversations for state.", operationPath(req)),
+	}
+}
+
+// rememberObjects records the consumer as the owner of what the answer says the
+// service made, before the caller has it.
+func (s *Server) rememberObjects(ctx context.Context, req *proxy.Request, a *proxy.BackendResponse) {
+	if s.Affinity == nil || !recordsObjects(req) {
+		return
+	}
+	a.Hooks.Created = func(objects []operations.Object) {
+		for _, o := range objects {
+			now := s.Now()
+			l := affinity.Location{Backend: a.Backend.Name, Model: a.Model, Kind: string(o.Kind), Owner: owner(req), CreatedAt: now}
+			if kept := o.Kind.Retention(); kept > 0 {
+				l.Expires = now.Add(kept)
+			}
+			if s.StrictIDs && o.Kind != operations.KindItem {
+				s.Affinity.Record(ctx, l, o.ID)
+			} else {
+				s.Affinity.Remember(l, o.ID)
+			}
+		}
+	}
+}
+
+// recordsObjects reports whether the answer may name objects that the caller can
+// come back to.
+func recordsObjects(req *proxy.Request) bool {
+	switch {
+	case req.Operation.Kind == "", req.Method == http.MethodDelete:
+		return false
+	case req.Operation.Dialect == operations.Chat:
+		return req.Parsed.Store != nil && *req.Parsed.Store || req.Parsed.Audio
+	}
+	return true
+}
+
+// noun is the kind of an object for messages.
+func (r *reference) noun() string {
+	if r.kind == "" {
+		return "object"
+	}
+	return strings.ReplaceAll(string(r.kind), "_", " ")
+}

@@ -1,0 +1,117 @@
+package classify
+
+import (
+	"sync"
+
+	"spillway/handler/internal/openai/jsonscan"
+	"spillway/handler/internal/openai/operations"
+)
+
+// root is the name of an answer itself. No member can be called so.
+const root = "\x00"
+
+// created is the members that are watched in an answer. A path that leads through
+// any other member leads to what a caller wrote, such as metadata or the
+// parameters of a tool: an answer repeats it, and no id in it is made by that.
+var created = jsonscan.NewVocabulary(
+	root, "id", "type", "response", "item", "output", "data", "file", "choices", "message", "delta", "audio", "part", "content",
+	"annotation", "annotations", "results", "container_id", "file_id", "output_file_id", "error_file_id", "result_files", "fine_tuned_model_checkpoint",
+)
+
+func createdNames(names ...string) jsonscan.Names {
+	var set jsonscan.Names
+	for _, name := range names {
+		set |= jsonscan.NamesOf(created.Of(name))
+	}
+	return set
+}
+
+var (
+	atRoot     = createdNames(root)
+	inResponse = createdNames(root, "response")
+	inChoice   = createdNames(root, "choices", "message", "delta")
+	inItem     = createdNames(root, "response", "output", "item", "data", "content", "annotations", "annotation", "part", "results")
+	ofItem     = createdNames("output", "item", "annotation", "part", "data")
+
+	createdWatches = sync.Pool{New: func() any {
+		return &jsonscan.Watch{
+			Names: created, Keep: [2]jsonscan.Name{created.Of("id"), created.Of("type")},
+			Objects: createdNames(root, "response", "item", "output", "data", "file", "audio"),
+			Strings: createdNames("container_id", "file_id", "output_file_id", "error_file_id", "result_files", "fine_tuned_model_checkpoint"),
+			Limit:   1 << 16,
+		}
+	}}
+)
+
+// Created returns the objects that an answer of this operation, or one event of
+// it, says the service made: those whose ids the caller may use from now on. Of
+// an answer that is cut off it returns those before the cut.
+func Created(o *operations.Operation, subpath string, answer []byte) []operations.Object {
+	watch := createdWatches.Get().(*jsonscan.Watch)
+	defer createdWatches.Put(watch)
+	watch.Reset()
+	watch.Root(created.Of(root))
+	_, _, _ = jsonscan.MeasureWatched(answer, 0, watch)
+	var objects []operations.Object
+	for i := range watch.Matches {
+		m := &watch.Matches[i]
+		at := m.Value
+		if m.Object {
+			at = m.Kept[0]
+		}
+		if kind := createdKind(o, subpath, m); kind != "" && at.To-at.From > len(`""`) {
+			objects = append(objects, operations.Object{Kind: kind, ID: truncated(answer[at.From+1 : at.To-1])})
+		}
+	}
+	return objects
+}
+
+// createdKind is the kind of what a match names, "" when it is not made by the
+// answer.
+func createdKind(o *operations.Operation, subpath string, m *jsonscan.Match) operations.Kind {
+	within := func(names jsonscan.Names) bool { return m.Within&^names == 0 }
+	switch name := created.Text(m.Name); {
+	case name == root:
+		return rootKind(o, subpath)
+	case name == "response" && m.Within == atRoot:
+		return operations.KindResponse
+	case name == "item" && m.Within == atRoot, name == "output" && within(inResponse):
+		return operations.KindItem
+	case name == "data" && m.Within == atRoot:
+		return listedKind(o, subpath)
+	case name == "file" && m.Within == atRoot && o.Kind == operations.KindUpload:
+		return operations.KindFile
+	case name == "audio" && within(inChoice):
+		return operations.KindAudio
+	case name == "container_id" && within(inItem) && m.Within&ofItem != 0:
+		return operations.KindContainer
+	case name == "file_id" && within(inItem) && m.Within&ofItem != 0 && o.Kind == operations.KindResponse,
+		(name == "output_file_id" || name == "error_file_id") && m.Within == atRoot && o.Kind == operations.KindBatch,
+		name == "result_files" && m.Within == atRoot && o.Kind == operations.KindTuningJob:
+		return operations.KindFile
+	case name == "fine_tuned_model_checkpoint":
+		return operations.KindCheckpoint
+	}
+	return ""
+}
+
+// rootKind is the kind of the object that an answer is.
+func rootKind(o *operations.Operation, subpath string) operations.Kind {
+	object, _, _ := o.PathObjects(subpath)
+	switch {
+	case object.ID == "", o.State == operations.ByID && subpath == object.ID:
+		return o.Kind
+	case o.Kind == operations.KindUpload && subpath == object.ID+"/parts":
+		return operations.KindPart
+	}
+	return ""
+}
+
+// listedKind is the kind of the objects in a list below an object of the caller's.
+func listedKind(o *operations.Operation, subpath string) operations.Kind {
+	object, _, _ := o.PathObjects(subpath)
+	if object.ID != "" && (subpath == object.ID+"/items" || subpath == object.ID+"/input_items") {
+		return operations.KindItem
+	}
+	return ""
+}

@@ -1,0 +1,87 @@
+package operations
+
+import (
+	"strings"
+	"time"
+)
+
+// Kind is the kind of a stored object that an id names. "" is unknown.
+type Kind string
+
+// The kinds (docs/security.md#ids-have-owners).
+const (
+	KindResponse     Kind = "response"
+	KindItem         Kind = "item" // of a response or a conversation
+	KindConversation Kind = "conversation"
+	KindChat         Kind = "chat_completion"
+	KindAudio        Kind = "audio"
+	KindFile         Kind = "file"
+	KindUpload       Kind = "upload"
+	KindPart         Kind = "upload_part"
+	KindBatch        Kind = "batch"
+	KindVectorStore  Kind = "vector_store"
+	KindContainer    Kind = "container"
+	KindTuningJob    Kind = "fine_tuning_job"
+	KindCheckpoint   Kind = "checkpoint"
+	KindEval         Kind = "eval"
+	KindRun          Kind = "run"
+	KindSkill        Kind = "skill"
+	KindPrompt       Kind = "prompt"
+	KindVoice        Kind = "voice"
+	KindVideo        Kind = "video"
+)
+
+// thirtyDays is how long a resource keeps a response
+// (docs/azure-openai.md#stateful-operations).
+const thirtyDays = 30 * 24 * time.Hour
+
+// Retention is how long a resource keeps an object of the kind; 0 means until
+// somebody deletes it.
+func (k Kind) Retention() time.Duration {
+	switch k {
+	case "", KindResponse, KindItem, KindAudio, KindContainer:
+		return thirtyDays
+	default:
+		return 0
+	}
+}
+
+// Object is a stored object.
+type Object struct {
+	Kind Kind
+	ID   string
+}
+
+// words are the segments of paths that are no ids.
+var words = map[string]bool{
+	"attributes": true, "cancel": true, "checkpoints": true, "compact": true, "complete": true, "content": true, "events": true,
+	"file_batches": true, "files": true, "input_items": true, "items": true, "messages": true, "output_items": true, "parts": true,
+	"pause": true, "permissions": true, "resume": true, "runs": true, "search": true,
+}
+
+// PathObjects returns the object that the path below a stateful operation
+// addresses, and the ids below it. Without an object the path is that of a list,
+// of what makes one, or of an action: then ok says whether it is known.
+func (o *Operation) PathObjects(subpath string) (object Object, below []string, ok bool) {
+	if subpath == "" {
+		return Object{}, nil, true
+	}
+	segments := strings.Split(subpath, "/")
+	kind := o.Kind
+	if o.Name == "fine-tuning" {
+		switch collection := segments[0]; {
+		case collection == "checkpoints" && len(segments) > 1:
+			kind = KindCheckpoint
+		case collection == "jobs" && len(segments) > 1:
+		default:
+			return Object{}, nil, subpath == "jobs" || strings.HasPrefix(subpath, "alpha/graders/")
+		}
+		segments = segments[1:]
+	}
+	for _, segment := range segments[1:] {
+		if !words[segment] {
+			below = append(below, segment)
+		}
+	}
+	return Object{Kind: kind, ID: segments[0]}, below, true
+}
