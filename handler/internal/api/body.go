@@ -32,7 +32,7 @@ func (s *Server) readRequest(r *http.Request, t target) (*proxy.Request, *buffer
 		return req, buf, bodyError(err, s.MaxBody)
 	}
 	req.Body, req.StreamedBody = buf.bytes(), buf.tail(r, s.MaxBody)
-	if apiErr := s.parseBody(req); apiErr != nil {
+	if apiErr := s.parseBody(req, &buf.parser); apiErr != nil {
 		return req, buf, apiErr
 	}
 	if req.Model == "" {
@@ -43,20 +43,20 @@ func (s *Server) readRequest(r *http.Request, t target) (*proxy.Request, *buffer
 }
 
 // parseBody parses the members of the body that Spillway acts on.
-func (s *Server) parseBody(req *proxy.Request) *Error {
+func (s *Server) parseBody(req *proxy.Request, parser *request.Parser) *Error {
 	switch {
 	case s.StrictIDs && len(req.Body) > 0 && !isForm(req.Header) && req.Operation.Body != operations.Multipart:
-		return parseJSON(req) // whatever it is called: nothing goes unread
+		return parseJSON(req, parser) // whatever it is called: nothing goes unread
 	case req.Operation.Body != operations.JSON:
-		return parseAnyBody(req, s.StrictIDs)
+		return parseAnyBody(req, parser, s.StrictIDs)
 	case req.Method == http.MethodPost && (len(req.Body) > 0 || !req.Operation.State.Stored()):
-		return parseJSON(req)
+		return parseJSON(req, parser)
 	}
 	return nil
 }
 
-func parseJSON(req *proxy.Request) *Error {
-	facts, err := request.Parse(req.Body)
+func parseJSON(req *proxy.Request, parser *request.Parser) *Error {
+	facts, err := parser.Parse(req.Body)
 	if err != nil {
 		return invalidJSON(err)
 	}
@@ -67,7 +67,8 @@ func parseJSON(req *proxy.Request) *Error {
 // buffer is pooled memory that holds one body.
 type buffer struct {
 	bytes.Buffer
-	truncated bool // the body is longer
+	truncated bool           // the body is longer
+	parser    request.Parser // for the body
 }
 
 func (b *buffer) bytes() []byte { return b.Bytes() }
@@ -146,7 +147,7 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 }
 
 // parseAnyBody parses a body that may be a form, JSON, or anything else.
-func parseAnyBody(req *proxy.Request, strict bool) *Error {
+func parseAnyBody(req *proxy.Request, parser *request.Parser, strict bool) *Error {
 	media, params, _ := mime.ParseMediaType(req.Header.Get("Content-Type"))
 	mustBeForm := req.Operation.Body == operations.Multipart
 	switch {
@@ -155,7 +156,7 @@ func parseAnyBody(req *proxy.Request, strict bool) *Error {
 	case media == "multipart/form-data" && params["boundary"] != "":
 		return parseForm(req, params["boundary"], strict)
 	case media == "application/json" && req.StreamedBody == nil:
-		return parseJSON(req)
+		return parseJSON(req, parser)
 	case mustBeForm:
 		return formRequired(req.Header.Get("Content-Type"))
 	}

@@ -80,7 +80,7 @@ func TestModelChoosesAmongStatefulBackends(t *testing.T) {
 	if a := r.get("GET", "/openai/v1/files", "X-Spillway-Model", "gpt-5"); a.status != 200 || a.backend() != "b" {
 		t.Errorf("%d by %q: %s", a.status, a.backend(), a.body)
 	}
-	a := r.post("/openai/v1/assistants", `{"model":"gpt-4o","name":"x"}`)
+	a := r.post("/openai/v1/vector_stores", `{"model":"gpt-4o","name":"x"}`)
 	if a.status != 200 || a.backend() != "a" {
 		t.Errorf("%d by %q: %s", a.status, a.backend(), a.body)
 	}

@@ -1,8 +1,6 @@
 package classify
 
 import (
-	"sync"
-
 	"spillway/handler/internal/openai/jsonscan"
 	"spillway/handler/internal/openai/operations"
 )
@@ -33,23 +31,21 @@ var (
 	inItem     = createdNames(root, "response", "output", "item", "data", "content", "annotations", "annotation", "part", "results")
 	ofItem     = createdNames("output", "item", "annotation", "part", "data")
 
-	createdWatches = sync.Pool{New: func() any {
-		return &jsonscan.Watch{
-			Names: created, Keep: [2]jsonscan.Name{created.Of("id"), created.Of("type")},
-			Objects: createdNames(root, "response", "item", "output", "data", "file", "audio"),
-			Strings: createdNames("container_id", "file_id", "output_file_id", "error_file_id", "result_files", "fine_tuned_model_checkpoint"),
-			Limit:   1 << 16,
-		}
-	}}
+	createdObjects = createdNames(root, "response", "item", "output", "data", "file", "audio")
+	createdStrings = createdNames("container_id", "file_id", "output_file_id", "error_file_id", "result_files", "fine_tuned_model_checkpoint")
 )
+
+// maxCreated bounds the memory of one answer.
+const maxCreated = 1 << 16
 
 // Created returns the objects that an answer of this operation, or one event of
 // it, says the service made: those whose ids the caller may use from now on. Of
 // an answer that is cut off it returns those before the cut.
 func Created(o *operations.Operation, subpath string, answer []byte) []operations.Object {
-	watch := createdWatches.Get().(*jsonscan.Watch)
-	defer createdWatches.Put(watch)
-	watch.Reset()
+	watch := &jsonscan.Watch{
+		Names: created, Keep: [2]jsonscan.Name{created.Of("id"), created.Of("type")},
+		Objects: createdObjects, Strings: createdStrings, Limit: maxCreated,
+	}
 	watch.Root(created.Of(root))
 	_, _, _ = jsonscan.MeasureWatched(answer, 0, watch)
 	var objects []operations.Object

@@ -38,12 +38,10 @@ const thirtyDays = 30 * 24 * time.Hour
 // Retention is how long a resource keeps an object of the kind; 0 means until
 // somebody deletes it.
 func (k Kind) Retention() time.Duration {
-	switch k {
-	case "", KindResponse, KindItem, KindAudio, KindContainer:
+	if k == "" || k == KindResponse || k == KindItem || k == KindAudio || k == KindContainer {
 		return thirtyDays
-	default:
-		return 0
 	}
+	return 0
 }
 
 // Object is a stored object.

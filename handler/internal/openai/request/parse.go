@@ -9,7 +9,10 @@ import (
 // Parse reads a JSON body in one forward pass. It copies only the short strings
 // of ParsedRequest, never recurses, and takes time linear in the body. The error
 // is a *ParseError; the ParsedRequest is then zero.
-func Parse(body []byte) (ParsedRequest, error) {
+func Parse(body []byte) (ParsedRequest, error) { return new(Parser).Parse(body) }
+
+// Parse is [Parse] in the memory of p.
+func (p *Parser) Parse(body []byte) (ParsedRequest, error) {
 	at := jsonscan.SkipSpace(body, 0)
 	if at == len(body) {
 		return ParsedRequest{}, malformed(at, "it is empty")
@@ -17,10 +20,7 @@ func Parse(body []byte) (ParsedRequest, error) {
 	if body[at] != '{' {
 		return ParsedRequest{}, malformed(at, notAnObject(body[at:]))
 	}
-	watch := watches.Get().(*jsonscan.Watch)
-	defer watches.Put(watch)
-	watch.Reset()
-	s := parser{valueReader: valueReader{Iterator: jsonscan.Iterate(body, at), watch: watch}}
+	s := parser{valueReader: valueReader{Iterator: jsonscan.Iterate(body, at), watch: p.reset()}}
 	err := s.readMembers()
 	if err == nil {
 		err = s.readMatches()
@@ -68,14 +68,13 @@ func (s *parser) readMembers() error {
 			return err
 		}
 	}
-	switch s.Reason {
-	case jsonscan.OK:
-		return nil
-	case jsonscan.Repeated:
+	if s.Reason == jsonscan.Repeated {
 		return s.repeated()
-	default:
+	}
+	if s.Reason != jsonscan.OK {
 		return malformedAt(s.Offset, s.Reason)
 	}
+	return nil
 }
 
 // repeated is the error for a member that occurs twice in an object; its name
@@ -89,14 +88,13 @@ func (s *parser) repeated() error {
 // ends the iteration and is reported by readMembers.
 func (s *parser) readMember(m member) error {
 	from := s.Offset
-	switch m {
-	case messages, prompt, instructions, input, tools:
-		s.readPrompt(m)
-		return nil
-	case other:
+	if m == other {
 		s.readOther()
 		return nil
-	default:
+	}
+	if m == messages || m == prompt || m == instructions || m == input || m == tools {
+		s.readPrompt(m)
+		return nil
 	}
 	err := s.readTyped(m)
 	if err == nil && s.Reason == jsonscan.OK && m != model && s.watch.Pending() != 0 {

@@ -10,7 +10,7 @@ import (
 	"spillway/handler/internal/openai/jsonscan"
 )
 
-var randomBodies = flag.Int("bodies", 20_000, "how many random bodies are compared with a strict parser")
+var randomBodies = flag.Int("bodies", 5_000, "how many random bodies are compared with a strict parser")
 
 // Bodies with a forbidden id anywhere: whatever a strict parser reads as an id is
 // checked, or the body is refused.

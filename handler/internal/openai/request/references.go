@@ -3,7 +3,6 @@ package request
 import (
 	"bytes"
 	"slices"
-	"sync"
 
 	"spillway/handler/internal/openai/jsonscan"
 	"spillway/handler/internal/openai/operations"
@@ -95,10 +94,16 @@ var (
 	keptMembers  = [2]jsonscan.Name{vocabulary.Of("id"), typeName}
 )
 
-// watches holds watches, whose memory serves one parse after the other.
-var watches = sync.Pool{New: func() any {
-	return &jsonscan.Watch{Names: vocabulary, Strings: foundStrings, Objects: foundObjects, Keep: keptMembers, Limit: maxMatches}
-}}
+// Parser parses one body after the other in the same memory. Its zero value is
+// ready; it is not safe for concurrent use.
+type Parser struct{ watch jsonscan.Watch }
+
+func (p *Parser) reset() *jsonscan.Watch {
+	p.watch.Reset()
+	p.watch.Names, p.watch.Limit = vocabulary, maxMatches
+	p.watch.Strings, p.watch.Objects, p.watch.Keep = foundStrings, foundObjects, keptMembers
+	return &p.watch
+}
 
 // maxMatches bounds the memory of one parse. How many objects a caller may name
 // is decided by package api.

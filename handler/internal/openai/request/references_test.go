@@ -173,14 +173,14 @@ func strictIDs(n *node, member string, inArray bool, ids map[string]bool) (repea
 // standard library's decoder reads.
 func checkAgainstStrictParser(body []byte) error {
 	root, err := readNode(json.NewDecoder(bytes.NewReader(body)))
-	if err != nil || !root.object {
-		return nil
+	if err != nil {
+		return err
 	}
 	want := map[string]bool{}
 	repeated := strictIDs(root, "", false, want)
 	parsed, err := Parse(body)
 	if err != nil {
-		return nil // refused
+		return nil //nolint:nilerr // a body that is refused names nothing
 	}
 	if repeated {
 		return fmt.Errorf("a repeated member is accepted in %q", body)
