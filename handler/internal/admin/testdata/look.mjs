@@ -20,6 +20,8 @@ const context = await chromium.launchPersistentContext(profile, {
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
 
+context.setDefaultTimeout(120_000); // a busy machine is slow, and no page is judged by that
+
 // open visits one scenario in a page of its own, and reports what must not happen.
 async function open(scene, options, look) {
   const tab = await context.newPage();
@@ -89,17 +91,12 @@ async function view([scene, dark, width]) {
   });
 }
 
-// Three at a time: most of the time is waiting for the next poll.
-const views = [["healthy"], ["spilling"], ["open"], ["down"], ["fifty"], ["outage"], ["memory"], ["hostile"], ["spilling", true], ["open", false, 390], ["open", true, 390], ["fifty", false, 390], ["hostile", false, 390]];
-const lanes = [0, 1, 2].map(async () => { for (let next; (next = views.shift()); ) await view(next); });
-await Promise.all(lanes);
-
 // Without scripts, the rendered page has the data.
 const plain = await (await fetch(scenes.spilling + "/ops/", { headers: { accept: "text/html" } })).text();
 if (!plain.includes("ptu-uksouth") || !plain.includes("spilling")) problems.push("plain: the rendered page has no data");
 
 // By keyboard alone: to the first drain button, through the dialog, and back.
-await open("keyboard", { url: scenes.keyboard + "/ops/" }, async (tab, wrong) => {
+const keyboard = () => open("keyboard", { url: scenes.keyboard + "/ops/" }, async (tab, wrong) => {
   await live(tab);
   await polled(tab);
   const focused = () => tab.evaluate(() => document.activeElement.getAttribute("aria-label") || document.activeElement.id || document.activeElement.textContent);
@@ -121,7 +118,7 @@ await open("keyboard", { url: scenes.keyboard + "/ops/" }, async (tab, wrong) =>
 });
 
 // Behind the key: a form, a wrong key, the right one, a reload of the tab, and out.
-await open("signin", { url: scenes.locked + "/ops/", expected: 401, width: 1280 }, async (tab, wrong) => {
+const signin = () => open("signin", { url: scenes.locked + "/ops/", expected: 401, width: 1280 }, async (tab, wrong) => {
   if (await tab.locator("#status").isVisible()) wrong("the status is to be seen without a key");
   await judge(tab, wrong, looked.signin);
   if (shots) await tab.screenshot({ path: join(shots, "signin-form.png") });
@@ -151,7 +148,7 @@ await open("signin", { url: scenes.locked + "/ops/", expected: 401, width: 1280 
 });
 
 // Two instances behind one address: the page adds up their traffic, and finds a request of either.
-await open("two", { url: scenes.two + "/ops/", expected: 404 }, async (tab, wrong) => {
+const two = () => open("two", { url: scenes.two + "/ops/", expected: 404 }, async (tab, wrong) => {
   await live(tab);
   await tab.waitForFunction(() => document.getElementById("answered").textContent.includes("2 instances"));
   await tab.waitForFunction(() => document.querySelector('#pools td[data-f="requests"]').textContent === "30");
@@ -162,19 +159,27 @@ await open("two", { url: scenes.two + "/ops/", expected: 404 }, async (tab, wron
   }
 });
 
-// A change made elsewhere is shown within one poll.
-await open("change", { url: scenes.change + "/ops/" }, async (tab, wrong) => {
+// A change made elsewhere is shown within one poll: of those that begin after it, the first shows it. A second may have
+// begun before it is drawn.
+const change = () => open("change", { url: scenes.change + "/ops/" }, async (tab, wrong) => {
   await live(tab);
   await polled(tab);
-  const took = await tab.evaluate(async (act) => {
-    const began = performance.now();
+  const seen = await tab.evaluate(async (act) => {
     await fetch(act, { method: "POST", headers: { "x-spillway-operator": "colleague" } });
+    const began = performance.now();
     while (!document.querySelector('#pools tr[data-condition="drained"]')) await new Promise((r) => setTimeout(r, 10));
-    return performance.now() - began;
+    const polls = performance.getEntriesByType("resource").filter((e) => e.name.includes("/ops/api/status") && e.startTime >= began);
+    return { polls: polls.length, took: performance.now() - began };
   }, "/ops/api/backends/payg-sweden/drain");
-  looked.change.followedMs = Math.round(took);
-  if (took > 2500) wrong("the page followed after " + took + " ms");
+  looked.change.followedMs = Math.round(seen.took);
+  if (seen.polls > 2) wrong("the page followed after " + seen.polls + " polls");
 });
+
+// Several at a time: much of the time is waiting for the next poll. The longest begin first.
+const views = [["fifty"], ["hostile"], ["fifty", false, 390], ["hostile", false, 390], ["healthy"], ["spilling"], ["open"], ["down"], ["outage"], ["memory"], ["spilling", true], ["open", false, 390], ["open", true, 390]];
+const looks = [signin, keyboard, two, change, ...views.map((v) => () => view(v))];
+const lanes = Array.from({ length: 4 }, async () => { for (let next; (next = looks.shift()); ) await next(); });
+await Promise.all(lanes);
 
 await context.close();
 rmSync(profile, { recursive: true, force: true });
