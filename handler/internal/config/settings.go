@@ -150,7 +150,7 @@ func splitAddress(address, port string) (string, string, error) {
 	if _, number := strconv.Atoi(address); number == nil {
 		return "127.0.0.1", address, nil
 	}
-	if hostPattern.expression.MatchString(address) {
+	if hostPattern.match(address) != nil {
 		return address, port, nil
 	}
 	return "", "", err
@@ -163,26 +163,32 @@ func (c *checker) port(name, text string) string {
 	return text
 }
 
-// shape is a pattern with its description.
+// shape is a regular expression with its description. It is compiled when a
+// setting is to have it, which most have not: the process does not hold it.
 type shape struct {
-	expression *regexp.Regexp
+	expression string
 	words      string
+}
+
+// match returns the text and its groups; nil = the text has another shape.
+func (s shape) match(text string) []string {
+	return regexp.MustCompile(s.expression).FindStringSubmatch(text)
 }
 
 // The shapes of settings.
 var (
-	tablePattern      = shape{regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{2,40}$`), "the beginning of a table's name: 3 to 41 letters and digits, a letter first"}
-	containerPattern  = shape{regexp.MustCompile(`^[a-z0-9](-?[a-z0-9]){2,62}$`), "the name of a blob container: 3 to 63 lower-case letters, digits and single hyphens"}
-	hostPattern       = shape{regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`), "a host name"}
-	guidPattern       = shape{regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`), "a GUID such as 11111111-2222-3333-4444-555555555555"}
-	accountPattern    = shape{regexp.MustCompile(`^[a-z0-9]{3,24}$`), "the name of a storage account: 3 to 24 lower-case letters and digits"}
-	deploymentPattern = shape{regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$`), "a deployment name"}
-	sizePattern       = shape{regexp.MustCompile(`^([0-9]+)\s*(B|KB|MB|GB|KiB|MiB|GiB)?$`), "a size such as 100MiB"}
+	tablePattern      = shape{`^[A-Za-z][A-Za-z0-9]{2,40}$`, "the beginning of a table's name: 3 to 41 letters and digits, a letter first"}
+	containerPattern  = shape{`^[a-z0-9](-?[a-z0-9]){2,62}$`, "the name of a blob container: 3 to 63 lower-case letters, digits and single hyphens"}
+	hostPattern       = shape{`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`, "a host name"}
+	guidPattern       = shape{`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`, "a GUID such as 11111111-2222-3333-4444-555555555555"}
+	accountPattern    = shape{`^[a-z0-9]{3,24}$`, "the name of a storage account: 3 to 24 lower-case letters and digits"}
+	deploymentPattern = shape{`^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$`, "a deployment name"}
+	sizePattern       = shape{`^([0-9]+)\s*(B|KB|MB|GB|KiB|MiB|GiB)?$`, "a size such as 100MiB"}
 )
 
 // pattern is the text when it has the shape; "" has every shape.
 func (c *checker) pattern(name, text string, want shape) string {
-	if text == "" || want.expression.MatchString(text) {
+	if text == "" || want.match(text) != nil {
 		return text
 	}
 	c.setting(name, strconv.Quote(text)+" is not allowed here", "Write "+want.words+".")
@@ -210,7 +216,7 @@ func (c *checker) duration(name, text string, least, most time.Duration) time.Du
 // size is a number of bytes, in decimal or binary units.
 func (c *checker) size(name, text string) int64 {
 	const most = 1 << 30
-	parts := sizePattern.expression.FindStringSubmatch(text)
+	parts := sizePattern.match(text)
 	if parts == nil {
 		c.setting(name, strconv.Quote(text)+" is no size", `Write a number with B, KB, MB, GB, KiB, MiB or GiB, for example "100MiB".`)
 		return 0

@@ -154,7 +154,7 @@ func (c *checker) number(n number) {
 			c.setting(name, "is no setting of a numbered backend", jsondoc.DidYouMean(part, parts))
 		}
 	}
-	if text := n.values["DEPLOYMENT_NAME"]; text != "" && !deploymentPattern.expression.MatchString(text) {
+	if text := n.values["DEPLOYMENT_NAME"]; text != "" && deploymentPattern.match(text) == nil {
 		c.setting(n.names["DEPLOYMENT_NAME"], strconv.Quote(text)+" is no deployment name", "Write letters, digits, '.', '_' and '-'.")
 	}
 }

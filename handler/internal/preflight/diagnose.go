@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 
 	"spillway/handler/internal/backend"
@@ -26,8 +27,8 @@ const (
 )
 
 var (
-	dataActionPattern = regexp.MustCompile("data action `([^`]{1,160})`")
-	principalPattern  = regexp.MustCompile("principal `([A-Za-z0-9-]{1,64})`")
+	dataActionPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("data action `([^`]{1,160})`") })
+	principalPattern  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("principal `([A-Za-z0-9-]{1,64})`") })
 )
 
 // diagnose finds what is wrong according to the response to a test request, and
@@ -80,10 +81,10 @@ func diagnoseRefusal(a *testResponse, t *backend.Target, text string) diagnosis 
 
 func missingRole(a *testResponse) diagnosis {
 	who, what := "the identity", "the data action"
-	if m := principalPattern.FindStringSubmatch(a.message); m != nil {
+	if m := principalPattern().FindStringSubmatch(a.message); m != nil {
 		who += " " + m[1]
 	}
-	if m := dataActionPattern.FindStringSubmatch(a.message); m != nil {
+	if m := dataActionPattern().FindStringSubmatch(a.message); m != nil {
 		what += " " + m[1]
 	}
 	return diagnosis{who + " lacks " + what, "Give it the role Cognitive Services OpenAI User on this resource (Owner and Contributor allow no inference) and wait 5 minutes."}

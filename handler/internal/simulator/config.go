@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"sync"
 	"time"
 )
 
@@ -42,7 +43,7 @@ type Config struct {
 // ErrConfig is wrapped by every error of Validate.
 var ErrConfig = errors.New("simulated service misconfigured")
 
-var nameShape = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+var nameShape = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`) })
 
 // Validate reports every fault of a configuration.
 func (c Config) Validate() error {
@@ -63,8 +64,8 @@ func (c Config) Validate() error {
 
 func (r Resource) validate(i int) []error {
 	var faults []error
-	if !nameShape.MatchString(r.Name) || r.Name == controlSegment {
-		faults = append(faults, fmt.Errorf("%w: resources[%d]: name %q must match %s", ErrConfig, i, r.Name, nameShape))
+	if !nameShape().MatchString(r.Name) || r.Name == controlSegment {
+		faults = append(faults, fmt.Errorf("%w: resources[%d]: name %q must match %s", ErrConfig, i, r.Name, nameShape()))
 	}
 	if !r.Auth.known() {
 		faults = append(faults, fmt.Errorf("%w: resources[%d]: auth %q is none of %v", ErrConfig, i, r.Auth, authModes))
@@ -75,8 +76,8 @@ func (r Resource) validate(i int) []error {
 	seen := map[string]bool{}
 	for k, d := range r.Deployments {
 		at := fmt.Sprintf("resources[%d].deployments[%d]", i, k)
-		if seen[d.Name] || !nameShape.MatchString(d.Name) {
-			faults = append(faults, fmt.Errorf("%w: %s: name %q must be unique and match %s", ErrConfig, at, d.Name, nameShape))
+		if seen[d.Name] || !nameShape().MatchString(d.Name) {
+			faults = append(faults, fmt.Errorf("%w: %s: name %q must be unique and match %s", ErrConfig, at, d.Name, nameShape()))
 		}
 		seen[d.Name] = true
 		if err := d.validate(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // family is the form of a path (docs/azure-openai.md#addresses).
@@ -25,7 +26,7 @@ type route struct {
 	version    string // api-version as sent
 }
 
-var versionShape = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}(-preview)?$`)
+var versionShape = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\d{4}-\d{2}-\d{2}(-preview)?$`) })
 
 // parseRoute parses an escaped path. One with an empty segment is no path of the
 // service.
@@ -85,7 +86,7 @@ func (r route) versionFits() bool {
 	if r.family == familyV1 {
 		return r.version == "" || r.version == "v1" || r.version == "preview" || r.version == "latest"
 	}
-	return versionShape.MatchString(r.version)
+	return versionShape().MatchString(r.version)
 }
 
 // streamsUsage reports whether stream_options.include_usage is supported.

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"spillway/handler/internal/config/jsondoc"
 )
@@ -27,12 +28,14 @@ func (r *Report) Check(d *Document, region string) {
 }
 
 // servingPaths is the paths that decide which model is served where.
-var servingPaths = regexp.MustCompile(`^(backends|models)(\[[^\]]*\]|\.[A-Za-z0-9_]+)?(\.(deployments|geography|priority|priorityIn|aliases)\b.*)?$`)
+var servingPaths = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(backends|models)(\[[^\]]*\]|\.[A-Za-z0-9_]+)?(\.(deployments|geography|priority|priorityIn|aliases)\b.*)?$`)
+})
 
 // servingUncertain reports whether it is uncertain which model is served where, so that
 // whatever refers to models would be reported for nothing.
 func (r *Report) servingUncertain() bool {
-	return slices.ContainsFunc(r.Faults, func(f jsondoc.Fault) bool { return servingPaths.MatchString(f.Path) })
+	return slices.ContainsFunc(r.Faults, func(f jsondoc.Fault) bool { return servingPaths().MatchString(f.Path) })
 }
 
 // checkDuplicates looks for backends that cannot be distinguished, or add nothing.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"spillway/handler/internal/config/jsondoc"
 )
@@ -139,7 +140,7 @@ func authority(u *url.URL) (problem, fix string) {
 		return "has the scheme " + quoted(u.Scheme), "Write https."
 	case u.User != nil:
 		return "holds credentials", "Remove what stands before the @, and put the key into an app setting named by auth.setting."
-	case host == "" || !hostPattern.MatchString(host) && net.ParseIP(host) == nil:
+	case host == "" || !hostPattern().MatchString(host) && net.ParseIP(host) == nil:
 		return "names no valid host", `Write for example "https://contoso.openai.azure.com".`
 	case strings.HasSuffix(host, ".invalid"):
 		return "still holds a placeholder", "Write the real name of the resource."
@@ -180,7 +181,7 @@ func wrongURL(u *url.URL, kind string) (problem, fix string) {
 	return "", ""
 }
 
-var hostPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
+var hostPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`) })
 
 // Loopback reports whether only this machine can reach the host.
 func Loopback(host string) bool {

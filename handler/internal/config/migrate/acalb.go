@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,15 +41,15 @@ func fromNumbers(r *Result, text []byte) error {
 }
 
 var (
-	quotedValue   = regexp.MustCompile(`^'([^']*)'\s+//`)
-	numberedName  = regexp.MustCompile(`(?i)^BACKEND_[^_]+_(.+)$`)
+	quotedValue   = lazily(`^'([^']*)'\s+//`)
+	numberedName  = lazily(`(?i)^BACKEND_[^_]+_(.+)$`)
 	numberedParts = []string{"URL", "PRIORITY", "APIKEY", "DEPLOYMENT_NAME"}
 )
 
 // numberedRest lists settings of backends that Spillway does not have.
 func (r *Result) numberedRest(env map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(env)) {
-		m := numberedName.FindStringSubmatch(name)
+		m := numberedName().FindStringSubmatch(name)
 		if m == nil {
 			continue
 		}
@@ -73,7 +72,7 @@ func lines(text []byte, env map[string]string) {
 			line = strings.TrimPrefix(line, word)
 		}
 		name, value, ok := strings.Cut(line, "=")
-		if name = strings.TrimSpace(name); ok && identifier.MatchString(name) {
+		if name = strings.TrimSpace(name); ok && identifier().MatchString(name) {
 			env[numberedSetting(name)] = unquote(strings.TrimSpace(value))
 		}
 	}
@@ -82,7 +81,7 @@ func lines(text []byte, env map[string]string) {
 // numberedSetting is the environment variable for a parameter such as
 // backend_1_api_key; other names stay as they are.
 func numberedSetting(name string) string {
-	if !numberedName.MatchString(name) {
+	if !numberedName().MatchString(name) {
 		return name
 	}
 	return strings.Replace(strings.ToUpper(name), "_API_KEY", "_APIKEY", 1)
@@ -95,7 +94,7 @@ func unquote(text string) string {
 		return text[1 : n-1]
 	}
 	before, _, _ := strings.Cut(text, " #")
-	if quoted := quotedValue.FindStringSubmatch(before); quoted != nil {
+	if quoted := quotedValue().FindStringSubmatch(before); quoted != nil {
 		return quoted[1] // with a comment of Bicep behind it
 	}
 	return strings.TrimSpace(before)
@@ -108,7 +107,7 @@ func (r *Result) environment(v *value, a arm, env map[string]string) {
 	if v.at("resources") != nil && v.at("$schema") != nil {
 		a = arm{parameters: v.at("parameters"), variables: v.at("variables")}
 	}
-	if name := v.at("name"); name != nil && identifier.MatchString(name.text) {
+	if name := v.at("name"); name != nil && identifier().MatchString(name.text) {
 		if value := v.at("value"); value != nil {
 			r.variable(name.text, value.text, a, env)
 		} else if v.at("secretRef") != nil || v.at("valueFrom") != nil || v.at("secret_name") != nil {
@@ -116,15 +115,15 @@ func (r *Result) environment(v *value, a arm, env map[string]string) {
 		}
 	}
 	for _, m := range v.members {
-		if value := m.value.at("value"); value != nil && numberedName.MatchString(m.name) {
+		if value := m.value.at("value"); value != nil && numberedName().MatchString(m.name) {
 			env[numberedSetting(m.name)] = value.text
-		} else if !m.value.isMap && !m.value.isList && identifier.MatchString(m.name) {
+		} else if !m.value.isMap && !m.value.isList && identifier().MatchString(m.name) {
 			r.variable(m.name, m.value.text, a, env)
 		}
 		r.environment(m.value, a, env)
 	}
 	for _, item := range v.list {
-		if name, value, ok := strings.Cut(item.text, "="); ok && identifier.MatchString(name) {
+		if name, value, ok := strings.Cut(item.text, "="); ok && identifier().MatchString(name) {
 			env[name] = unquote(value)
 		}
 		r.environment(item, a, env)
@@ -135,7 +134,7 @@ func (r *Result) environment(v *value, a arm, env map[string]string) {
 func (r *Result) variable(name, text string, a arm, env map[string]string) {
 	value, known := a.text(text)
 	env[name] = value
-	m := numberedName.FindStringSubmatch(name)
+	m := numberedName().FindStringSubmatch(name)
 	if m == nil || value == text {
 		return
 	}

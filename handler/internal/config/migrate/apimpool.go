@@ -237,7 +237,7 @@ func (p *apim) credentials(e entity, b *document.Backend) {
 		credentials = credentials.list[0] // as Terraform has it
 	}
 	if identity := credentials.take("managedIdentity"); identity != nil {
-		if id := identity.stringAt("clientId"); guid.MatchString(id) {
+		if id := identity.stringAt("clientId"); guid().MatchString(id) {
 			b.Auth.ClientID = id
 		}
 		if resource := identity.stringAt("resource"); resource != "" && !strings.Contains(resource, "cognitiveservices.azure.com") {

@@ -78,7 +78,7 @@ func armLiteral(code string) (value, rest string, ok bool) {
 	return "", "", false
 }
 
-var armExpression = regexp.MustCompile(`\{(\d+)\}`)
+var armExpression = lazily(`\{(\d+)\}`)
 
 func (a arm) call(name string, values []string, depth int) (string, bool) {
 	if len(values) == 0 {
@@ -88,7 +88,7 @@ func (a arm) call(name string, values []string, depth int) (string, bool) {
 	case "concat":
 		return strings.Join(values, ""), true
 	case "format":
-		return armExpression.ReplaceAllStringFunc(values[0], func(h string) string {
+		return armExpression().ReplaceAllStringFunc(values[0], func(h string) string {
 			n, err := strconv.Atoi(strings.Trim(h, "{}"))
 			if err != nil || n+1 >= len(values) {
 				return h
@@ -130,11 +130,11 @@ func (a arm) name(raw string) string {
 }
 
 // isoPattern is the part of ISO 8601 durations that API Management uses.
-var isoPattern = regexp.MustCompile(`^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?$`)
+var isoPattern = lazily(`^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?$`)
 
 // isoSeconds reads PT1M30S.
 func isoSeconds(text string) (int, error) {
-	m := isoPattern.FindStringSubmatch(text)
+	m := isoPattern().FindStringSubmatch(text)
 	if m == nil {
 		return 0, fmt.Errorf("read duration %q: it is no ISO 8601 duration", text)
 	}

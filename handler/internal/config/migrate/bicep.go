@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -25,7 +24,7 @@ var errNoBicep = errors.New(`there is no Bicep compiler: run "az bicep install",
 // subscription differ between the two, and so are known to be unknown.
 var identities = [2]string{"11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"}
 
-var usingLine = regexp.MustCompile(`(?m)^\s*using\s+'([^']+)'`)
+var usingLine = lazily(`(?m)^\s*using\s+'([^']+)'`)
 
 // compiled is the resources of a Bicep file, or of a file of parameters for one, as
 // JSON: loops unrolled, modules opened, and texts that only a deployment knows left
@@ -135,7 +134,7 @@ func templateOf(file string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	using := usingLine.FindSubmatch(text)
+	using := usingLine().FindSubmatch(text)
 	if using == nil {
 		return "", errors.New("it names no template: its line \"using\" is missing")
 	}

@@ -193,7 +193,7 @@ func envText(v *value) (text, variable string) {
 	if v != nil && v.isMap {
 		text = valueOr(v.stringAt("env_var"), v.stringAt("value"))
 	}
-	if name, ok := strings.CutPrefix(text, "env."); ok && identifier.MatchString(name) {
+	if name, ok := strings.CutPrefix(text, "env."); ok && identifier().MatchString(name) {
 		return "", name
 	}
 	return text, ""

@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -137,7 +136,7 @@ var compatible = map[string]string{
 }
 
 // openAIsOwn are names that LiteLLM knows as OpenAI's when no provider is named.
-var openAIsOwn = regexp.MustCompile(`^(gpt-([345]|image|audio|realtime|4o)|chatgpt-|o[134](-|$)|text-embedding-(ada|3)|(text|omni)-moderation|dall-e|whisper-|tts-1|davinci-002|babbage-002|codex-|computer-use-|ft:(gpt|davinci|babbage))`)
+var openAIsOwn = lazily(`^(gpt-([345]|image|audio|realtime|4o)|chatgpt-|o[134](-|$)|text-embedding-(ada|3)|(text|omni)-moderation|dall-e|whisper-|tts-1|davinci-002|babbage-002|codex-|computer-use-|ft:(gpt|davinci|babbage))`)
 
 // provider takes "azure/gpt-4o-eu" apart. The reason, if any, is why there can be
 // no backend for it.
@@ -149,7 +148,7 @@ func (l *lite) provider(params *value, model string) (provider, name, reason str
 	switch _, speaks := compatible[provider]; {
 	case model == "":
 		return "", "", "it has no model"
-	case !named && openAIsOwn.MatchString(model):
+	case !named && openAIsOwn().MatchString(model):
 		return "openai", model, ""
 	case !named:
 		return "", "", fmt.Sprintf("%q names no provider, and is none of OpenAI's models: write openai/ or azure/ before it if it is served so", model)

@@ -13,7 +13,7 @@ func (l *lite) auth(params *value, provider string, b *document.Backend) documen
 	key := params.stringAt("api_key")
 	variable, isVariable := strings.CutPrefix(key, "os.environ/")
 	switch {
-	case isVariable && identifier.MatchString(variable):
+	case isVariable && identifier().MatchString(variable):
 		l.set("%s: keep it, it holds the key of %s", variable, b.Endpoint)
 		return document.Auth{Mode: "api-key", Setting: variable}
 	case provider != "azure" && strings.EqualFold(key, "none"):

@@ -179,7 +179,7 @@ func (l *lite) general(general *value) {
 		l.changed("anyone could call the proxy: add consumers, or set SPILLWAY_AUTH to none")
 	} else {
 		name := "LITELLM_MASTER_KEY"
-		if variable, ok := strings.CutPrefix(key, "os.environ/"); ok && identifier.MatchString(variable) {
+		if variable, ok := strings.CutPrefix(key, "os.environ/"); ok && identifier().MatchString(variable) {
 			name = variable
 		}
 		c := consumer("master")

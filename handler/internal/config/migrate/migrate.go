@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"spillway/handler/internal/config/document"
 	"spillway/handler/internal/config/jsondoc"
@@ -166,7 +167,7 @@ func readFile(ctx context.Context, source, file, parameters string) ([]byte, err
 	switch {
 	case err != nil || !isParameters && !strings.HasSuffix(file, ".bicep"):
 		return text, err
-	case isParameters && source == "aca-lb" && numberedParameter.Match(text):
+	case isParameters && source == "aca-lb" && numberedParameter().Match(text):
 		return text, nil
 	}
 	return compiled(ctx, file, parameters)
@@ -228,19 +229,25 @@ func consumer(name string) document.Consumer {
 	return c
 }
 
+// lazily compiles an expression at its first use: a server imports nothing, and
+// is not to hold what it does not use.
+func lazily(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
+
 var (
-	notInName         = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
-	notInSetting      = regexp.MustCompile(`[^A-Za-z0-9]+`)
-	notInModel        = regexp.MustCompile(`[^A-Za-z0-9._-]`)
-	modelName         = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-	numberedParameter = regexp.MustCompile(`(?im)^\s*param\s+backend_[^_\s]+_url\s*=`)
-	identifier        = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	notInName         = lazily(`[^A-Za-z0-9._-]+`)
+	notInSetting      = lazily(`[^A-Za-z0-9]+`)
+	notInModel        = lazily(`[^A-Za-z0-9._-]`)
+	modelName         = lazily(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	numberedParameter = lazily(`(?im)^\s*param\s+backend_[^_\s]+_url\s*=`)
+	identifier        = lazily(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
 // plainName makes a name that a pool document allows: "Some Endpoint" becomes
 // some-endpoint.
 func plainName(text string) string {
-	name := strings.Trim(notInName.ReplaceAllString(strings.ToLower(text), "-"), "-._")
+	name := strings.Trim(notInName().ReplaceAllString(strings.ToLower(text), "-"), "-._")
 	if len(name) > 60 {
 		name = name[:60]
 	}
@@ -268,8 +275,8 @@ func hostName(endpoint string) string {
 
 // settingName makes the name of an app setting.
 func settingName(parts ...string) string {
-	name := strings.Trim(notInSetting.ReplaceAllString(strings.ToUpper(strings.Join(parts, "_")), "_"), "_")
-	if !identifier.MatchString(name) {
+	name := strings.Trim(notInSetting().ReplaceAllString(strings.ToUpper(strings.Join(parts, "_")), "_"), "_")
+	if !identifier().MatchString(name) {
 		return "KEY_" + name
 	}
 	return name
@@ -367,10 +374,10 @@ func unique(name string, taken map[string]bool) string {
 
 // model makes a name that callers can use, and reports when that is another one.
 func (r *Result) model(name string) string {
-	if modelName.MatchString(name) {
+	if modelName().MatchString(name) {
 		return name
 	}
-	plain := strings.TrimLeft(notInModel.ReplaceAllString(name, "-"), ".-_")
+	plain := strings.TrimLeft(notInModel().ReplaceAllString(name, "-"), ".-_")
 	if len(plain) > 64 {
 		plain = plain[:64]
 	}

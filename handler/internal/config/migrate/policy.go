@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"html"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,14 +41,14 @@ func fromPolicy(r *Result, text []byte) error {
 func policyAuth(tags []element) document.Auth {
 	auth := document.Auth{Mode: "managed-identity"}
 	for _, e := range tags {
-		if e.name == "authentication-managed-identity" && guid.MatchString(e.attributes["client-id"]) {
+		if e.name == "authentication-managed-identity" && guid().MatchString(e.attributes["client-id"]) {
 			auth.ClientID = e.attributes["client-id"]
 		}
 	}
 	return auth
 }
 
-var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+var guid = lazily(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // policyBackend adds one backend of the list.
 func (r *Result) policyBackend(properties []property, auth document.Auth) {
@@ -160,7 +159,7 @@ func (r *Result) policyRest(tags []element, policy string) {
 	if strings.Contains(policy, "StatusCode == 401") {
 		r.changed("a backend whose 401 another backend does not share is left by that instance at the second one, and it is logged as an error")
 	}
-	if m := waitPattern.FindStringSubmatch(policy); m != nil && m[1] != "10" {
+	if m := waitPattern().FindStringSubmatch(policy); m != nil && m[1] != "10" {
 		if seconds, err := strconv.Atoi(m[1]); err == nil && seconds > 0 && seconds <= 300 {
 			r.Document.Throttle.DefaultWait = jsondoc.Duration(time.Duration(seconds) * time.Second)
 		}
@@ -179,7 +178,7 @@ func (e element) limits() string {
 }
 
 // waitPattern finds how long a backend is left alone that does not say so.
-var waitPattern = regexp.MustCompile(`"x-ratelimit-reset-tokens"\s*,\s*"(\d+)"`)
+var waitPattern = lazily(`"x-ratelimit-reset-tokens"\s*,\s*"(\d+)"`)
 
 func (r *Result) policyHeader(e element) {
 	switch name := strings.ToLower(e.attributes["name"]); name {
@@ -218,7 +217,7 @@ func (r *Result) policyEntra(tags []element) {
 
 // policyCaller adds the application that may call.
 func (r *Result) policyCaller(id string) {
-	if !guid.MatchString(id) {
+	if !guid().MatchString(id) {
 		r.notCarried("the application %s that may call: add a consumer with its id as entra.appId", id)
 		return
 	}

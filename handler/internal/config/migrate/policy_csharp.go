@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"regexp"
 	"strings"
 )
 
@@ -17,11 +16,11 @@ type element struct {
 	text       string // up to the next tag
 }
 
-var comment = regexp.MustCompile(`(?s)<!--.*?-->`)
+var comment = lazily(`(?s)<!--.*?-->`)
 
 // elements are the start tags of a policy, in order.
 func elements(policy string) []element {
-	policy = comment.ReplaceAllString(policy, "")
+	policy = comment().ReplaceAllString(policy, "")
 	var found []element
 	for i := 0; i < len(policy); i++ {
 		if policy[i] != '<' || i+1 == len(policy) || !letter(policy[i+1]) {
@@ -154,15 +153,15 @@ func bare(code string) string {
 type property struct{ name, value string }
 
 var (
-	newObject = regexp.MustCompile(`new\s+JObject\s*\(\s*\)\s*\{`)
-	pair      = regexp.MustCompile(`(?s)^\{\s*"([^"]+)"\s*,(.*)\}$`)
+	newObject = lazily(`new\s+JObject\s*\(\s*\)\s*\{`)
+	pair      = lazily(`(?s)^\{\s*"([^"]+)"\s*,(.*)\}$`)
 )
 
 // initializers are the properties of every `new JObject() { ... }` in the code.
 func initializers(code string) [][]property {
 	code = bare(code)
 	var found [][]property
-	for _, at := range newObject.FindAllStringIndex(code, -1) {
+	for _, at := range newObject().FindAllStringIndex(code, -1) {
 		open := at[1] - 1
 		inside := code[open+1 : max(open+1, balanced(code, open)-1)]
 		var properties []property
@@ -171,7 +170,7 @@ func initializers(code string) [][]property {
 				continue
 			}
 			end := balanced(inside, i)
-			if m := pair.FindStringSubmatch(inside[i:end]); m != nil {
+			if m := pair().FindStringSubmatch(inside[i:end]); m != nil {
 				properties = append(properties, property{m[1], strings.TrimSpace(m[2])})
 			}
 			i = end - 1

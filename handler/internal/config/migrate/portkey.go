@@ -168,7 +168,7 @@ func (p *portkey) auth(v *value, b *document.Backend) document.Auth {
 			p.changed("%s: Portkey called it as an application; the app's own identity calls it now and needs the role Cognitive Services OpenAI User", v.path)
 		}
 		auth := document.Auth{Mode: "managed-identity"}
-		if id := v.first("azure_managed_client_id", "azureManagedClientId").scalar(); guid.MatchString(id) {
+		if id := v.first("azure_managed_client_id", "azureManagedClientId").scalar(); guid().MatchString(id) {
 			auth.ClientID = id
 		}
 		v.ignore("azure_entra_tenant_id", "azure_entra_client_id", "azure_entra_client_secret", "azure_entra_scope")
