@@ -23,7 +23,7 @@ SOAKTIME ?= 10m
 BENCH ?= .
 N ?= 3
 
-.PHONY: help run fleet test check lint bench fuzz soak vuln infra-check infra-fast stage package start clean
+.PHONY: help run fleet test check lint bench fuzz soak vuln infra-check infra-fast stage package release start clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -76,6 +76,9 @@ stage: ## lay out build/app, the folder that the Functions host runs
 
 package: ## build/spillway.zip, what is deployed: linux/amd64, static
 	scripts/package.sh
+
+release: ## build/release/VERSION (VERSION=1.2.3): packages for amd64 and arm64, what is in them, notes, checksums
+	scripts/release.sh $(VERSION)
 
 start: ## run build/app under Azure Functions Core Tools 4.3 or newer
 	scripts/start.sh

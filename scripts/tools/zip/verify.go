@@ -14,7 +14,7 @@ import (
 
 // verify reads a package back and names everything that would keep it from
 // starting in Azure, or that must not travel. nil means that it is good.
-func verify(target string) error {
+func verify(target, arch string) error {
 	pack, err := zip.OpenReader(target)
 	if err != nil {
 		return fmt.Errorf("read package: %w", err)
@@ -34,7 +34,7 @@ func verify(target string) error {
 		case path.Base(file.Name) == "function.json" && strings.Count(file.Name, "/") == 1:
 			functions++
 		case file.Name == entry:
-			faults = append(faults, verifyEntry(file))
+			faults = append(faults, verifyEntry(file, arch))
 		}
 	}
 	if functions == 0 {
@@ -45,7 +45,7 @@ func verify(target string) error {
 
 // verifyEntry checks mode, machine and linkage of the program that the host
 // starts. nil means that it runs on every Linux plan.
-func verifyEntry(file *zip.File) error {
+func verifyEntry(file *zip.File, arch string) error {
 	if mode := file.Mode(); mode != 0o755 {
 		return fmt.Errorf("%s has mode %o in the package, want 755", entry, mode)
 	}
@@ -60,10 +60,10 @@ func verifyEntry(file *zip.File) error {
 	}
 	program, err := elf.NewFile(bytes.NewReader(whole))
 	if err != nil {
-		return fmt.Errorf("%s is no Linux program: build with GOOS=linux GOARCH=amd64: %w", entry, err)
+		return fmt.Errorf("%s is no Linux program: build with GOOS=linux GOARCH=%s: %w", entry, arch, err)
 	}
-	if program.Machine != elf.EM_X86_64 {
-		return fmt.Errorf("%s is for %s: build with GOARCH=amd64", entry, program.Machine)
+	if program.Machine != machines[arch] {
+		return fmt.Errorf("%s is for %s: build with GOARCH=%s", entry, program.Machine, arch)
 	}
 	for _, part := range program.Progs {
 		if part.Type == elf.PT_INTERP {

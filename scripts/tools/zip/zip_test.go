@@ -49,7 +49,7 @@ func staged(t *testing.T, binary []byte) string {
 
 func TestPackageKeepsTheEntryExecutable(t *testing.T) {
 	target := filepath.Join(t.TempDir(), "app.zip")
-	if err := run(staged(t, program(t)), target); err != nil {
+	if err := run(staged(t, program(t)), target, "amd64"); err != nil {
 		t.Fatal(err)
 	}
 	pack, err := zip.OpenReader(target)
@@ -74,7 +74,7 @@ func TestEqualAppsMakeEqualPackages(t *testing.T) {
 	var packages [2]string
 	for i := range packages {
 		target := filepath.Join(t.TempDir(), "app.zip")
-		if err := run(folder, target); err != nil {
+		if err := run(folder, target, "amd64"); err != nil {
 			t.Fatal(err)
 		}
 		whole, err := os.ReadFile(target)
@@ -105,7 +105,7 @@ func TestPackageThatCannotStartIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			folder, target := staged(t, good), filepath.Join(t.TempDir(), "app.zip")
 			test.spoil(t, folder)
-			err := run(folder, target)
+			err := run(folder, target, "amd64")
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want one that says %q", err, test.want)
 			}
