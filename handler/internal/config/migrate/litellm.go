@@ -148,6 +148,8 @@ func (l *lite) provider(params *value, model string) (provider, name, reason str
 	switch _, speaks := compatible[provider]; {
 	case model == "":
 		return "", "", "it has no model"
+	case named && name == "":
+		return "", "", fmt.Sprintf("%q names no model", model)
 	case !named && openAIsOwn().MatchString(model):
 		return "openai", model, ""
 	case !named:
@@ -242,7 +244,7 @@ func valueOr(text, other string) string {
 func (l *lite) place(e *liteEntry) {
 	b := e.backend
 	for n := 0; ; n++ {
-		key := fmt.Sprint(b.Endpoint, " ", b.Auth, " ", b.Priority, " ", e.weight, " ", n, " ", e.model == document.Wildcard)
+		key := fmt.Sprint(b.Endpoint, " ", b.Auth, " ", b.Priority, " ", b.Region, " ", e.weight, " ", n, " ", e.model == document.Wildcard)
 		at, ok := l.places[key]
 		if !ok {
 			at = len(l.Document.Backends)

@@ -56,11 +56,11 @@ func (l *lite) azureAuth(params *value, b *document.Backend) document.Auth {
 
 // defaultKey is the key that LiteLLM takes when an entry has none.
 func (l *lite) defaultKey(params *value, variable string, b *document.Backend) document.Auth {
-	l.set("%s: keep it, LiteLLM sends the key in it to %s, because %s has no api_key", variable, b.Endpoint, params.path)
+	l.set("%s: keep it, it holds the key of %s", variable, b.Endpoint)
 	instead := "none"
 	if b.Kind != "openai" {
 		instead = "managed-identity"
 	}
-	l.changed("%s has no api_key: %s is called by the key in %s, as before; write \"mode\": %q into auth if it needs no key", params.path, b.Endpoint, variable, instead)
+	l.changed("%s has no api_key: %s is called by the key in %s, as LiteLLM does; write \"mode\": %q into auth if it needs no key", params.path, b.Endpoint, variable, instead)
 	return document.Auth{Mode: "api-key", Setting: variable}
 }

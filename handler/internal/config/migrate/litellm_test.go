@@ -77,6 +77,12 @@ func TestLiteLLMChangesNothingInSilence(t *testing.T) {
 			[]string{"its weight is 9 now", "model_list[0].litellm_params.rpm: as a limit"},
 		},
 		{
+			"a deployment is named once", `{model_name: m, litellm_params: {model: gpt-4o, api_key: k}}, {model_name: m, litellm_params: {model: gpt-4o, api_key: l}}, {model_name: n, litellm_params: {model: azure/, api_base: https://a.openai.azure.com, api_key: k}}`,
+			[]string{`"m": "gpt-4o"`, `"AOAI_KEY_OPENAI"`},
+			[]string{"AOAI_KEY_OPENAI_2", `"n"`},
+			[]string{`"m" of backend "openai-2" (AOAI_KEY_OPENAI_2): backend "openai" sends it to the same deployment`, `"azure/" names no model`},
+		},
+		{
 			"facts about a model are listed", `{model_name: m, litellm_params: {model: azure/m, api_base: https://a.openai.azure.com, api_key: k}, model_info: {id: x, mode: chat, base_model: azure/gpt-4o, team_id: z}}`,
 			nil,
 			nil,

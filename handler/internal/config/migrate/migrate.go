@@ -95,11 +95,36 @@ func (r *Result) read(importer func(r *Result, text []byte) error, text []byte) 
 	if err := importer(r, text); err != nil {
 		return err
 	}
+	r.uniqueNames()
+	r.deploymentsOnce()
 	if len(r.Document.Backends) == 0 {
 		return r.nothing()
 	}
-	r.uniqueNames()
 	return r.endpoints()
+}
+
+// deploymentsOnce leaves out what another backend has already: a document with it
+// would be refused, since a deployment has no more capacity for being named twice.
+func (r *Result) deploymentsOnce() {
+	first := map[string]string{}
+	var kept []document.Backend
+	for _, b := range r.Document.Backends {
+		var own jsondoc.Pairs
+		for _, p := range b.Deployments {
+			place := strings.ToLower(b.Endpoint + " " + p.Name + " " + p.Value)
+			if other, again := first[place]; again {
+				r.notCarried("%q of backend %q (%s): backend %q sends it to the same deployment, which has no more capacity for being named twice", p.Name, b.Name, valueOr(b.Auth.Setting, b.Auth.Mode), other)
+				continue
+			}
+			first[place] = b.Name
+			own = append(own, p)
+		}
+		if len(own) == len(b.Deployments) || len(own) > 0 {
+			b.Deployments = own
+			kept = append(kept, b)
+		}
+	}
+	r.Document.Backends = kept
 }
 
 // nothing is the error of a source without a backend. What was left out on the
