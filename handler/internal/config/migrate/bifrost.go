@@ -14,8 +14,12 @@ type bifrost struct {
 	*Result
 	version string
 	shares  map[int]float64 // by backend, before they are made whole numbers
+	keys    []bifrostKey    // of the backends, in their order
 	named   map[string]bool // ids of limits and budgets that a virtual key names
 }
+
+// bifrostKey is what virtual keys call a backend by.
+type bifrostKey struct{ provider, id, name string }
 
 // bifrostOpenAI are the providers of Bifrost that speak OpenAI's dialect at an
 // address of their own, with the member of a key that holds the address.
@@ -113,13 +117,13 @@ func (b *bifrost) key(provider, kind, address, config string, key *value) {
 		d.Endpoint = placeholder(d.Name)
 		b.changed("%s: its address is not in the file: give --endpoint %s=URL", key.path, d.Name)
 	}
-	key.ignore("id", "name")
+	names := bifrostKey{provider, key.stringAt("id"), key.stringAt("name")}
 	share, weighted := key.number("weight")
 	if b.usable(key.path, &d) {
 		if weighted {
 			b.shares[len(b.Document.Backends)] = share
 		}
-		b.Document.Backends = append(b.Document.Backends, d)
+		b.Document.Backends, b.keys = append(b.Document.Backends, d), append(b.keys, names)
 	}
 	b.rest(key, bifrostHints)
 }

@@ -2,6 +2,8 @@ package migrate
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 
 	"spillway/handler/internal/config/document"
 )
@@ -32,12 +34,14 @@ func (b *bifrost) consumer(governance, key *value) {
 	}
 	c := consumer(plainName(valueOr(key.stringAt("name"), key.stringAt("id"))))
 	key.ignore("id", "name", "description")
+	fence := b.fence(key)
 	models, ok := b.allowed(key)
-	if !ok {
-		b.notCarried("%s: none of the models it may use is served", key.path)
+	if !ok || fence != nil && len(fence) == 0 {
+		b.notCarried("%s: none of the models or keys that it may use is carried over", key.path)
 		return
 	}
 	c.Models = models
+	b.bind(&c, fence)
 	switch text, variable := envText(key.take("value")); {
 	case variable != "":
 		c.KeySetting = variable
@@ -59,18 +63,55 @@ func (b *bifrost) consumer(governance, key *value) {
 func (b *bifrost) allowed(key *value) (models []string, ok bool) {
 	all, named := false, false
 	for _, p := range key.items("provider_configs") {
-		b.notCarried("%s: a consumer is not bound to a provider or to keys; set minPriority or geographies", p.path)
 		for _, model := range p.stringsAt("allowed_models") {
 			all, named = all || model == "*", true
 			if model = b.model(model); b.serves(model) && !slices.Contains(models, model) {
 				models = append(models, model)
 			}
 		}
+		b.rest(p, bifrostHints)
 	}
 	if all || !named {
 		return nil, true
 	}
 	return models, len(models) > 0
+}
+
+// fence are the backends that a virtual key may use, nil when it may use all.
+func (b *bifrost) fence(key *value) []int {
+	configs := key.items("provider_configs")
+	fence := []int{}
+	for i, k := range b.keys {
+		if slices.ContainsFunc(configs, func(p *value) bool { return k.within(p) }) {
+			fence = append(fence, i)
+		}
+	}
+	if len(configs) == 0 || len(fence) == len(b.keys) {
+		return nil
+	}
+	return fence
+}
+
+// within reports whether a provider's part of a virtual key allows the key.
+func (k bifrostKey) within(p *value) bool {
+	ids := slices.Concat(p.stringsAt("key_ids"), p.stringsAt("allowed_keys"))
+	mine := len(ids) == 0 || slices.Contains(ids, "*") || slices.Contains(ids, k.id) || slices.Contains(ids, k.name)
+	return p.stringAt("provider") == k.provider && mine
+}
+
+// bind keeps a consumer to its backends, each of which has a geography of its own.
+func (b *bifrost) bind(c *document.Consumer, fence []int) {
+	var names []string
+	for _, i := range fence {
+		d := &b.Document.Backends[i]
+		if d.Geography == "" {
+			d.Geography = "key-" + strconv.Itoa(i+1)
+		}
+		c.Geographies, names = append(c.Geographies, d.Geography), append(names, d.Name)
+	}
+	if fence != nil {
+		b.changed("consumer %q only reaches %s, as before: each has a geography for it, which you may rename", c.Name, strings.Join(names, ", "))
+	}
 }
 
 // limits reads the rate limit of a virtual key, which is in it or in a list of

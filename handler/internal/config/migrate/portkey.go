@@ -98,7 +98,7 @@ func (p *portkey) single(v *value, priority int) int {
 	resource := v.first("resource_name", "resourceName", "azure_resource_name", "azureResourceName").scalar()
 	deployment := v.first("deployment_id", "deploymentId", "azure_deployment_id", "azureDeploymentId").scalar()
 	switch {
-	case provider == "azure-openai" || provider == "" && resource != "":
+	case provider == "azure-openai" || provider == "" && (resource != "" || strings.Contains(strings.ToLower(virtual), "azure")):
 		p.azure(v, &b, resource, valueOr(deployment, model))
 	case provider == "openai" || provider == "" && virtual != "":
 		p.openAI(v, &b, virtual, model)
@@ -142,7 +142,7 @@ func (p *portkey) openAI(v *value, b *document.Backend, virtual, model string) {
 	}
 	b.Auth = p.auth(v, b)
 	if virtual != "" {
-		p.changed("%s: what is behind the virtual key %q is in Portkey: if it is Azure OpenAI, write its endpoint, and remove \"kind\"", v.path, virtual)
+		p.changed("%s: what is behind the virtual key %q is in Portkey: if it is Azure OpenAI, remove \"kind\"", v.path, virtual)
 	}
 	p.complete(v, b, model)
 }
