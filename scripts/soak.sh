@@ -6,7 +6,7 @@
 # SPILLWAY_SOAK names the duration to the tests; without it they are short or skipped.
 source "$(dirname "$0")/lib.sh"
 
-whole='^Test(Soak|Fleet|Operator|TableTraffic|QuotaTraffic|QuotaHolds|RequestNever|FewRequests|Hedging|Interactive|BatchRequests|LoadSpills|CallerDisconnect)'
+whole='^Test(Soak|Fleet|Operator|TableTraffic|QuotaTraffic|QuotaHolds|RequestNever|FewRequests|Hedging|Interactive|BatchRequests|LoadSpills|CallerDisconnect|Upgrade)'
 state='^Test(Simulation|LiveTable|SoakLiveTable|ExchangesByFleetSize)'
 
 "$GO" test -list "$whole" ./handler/test/e2e | grep -q '^TestSoak' || fail "handler/test/e2e has no TestSoak…"

@@ -116,6 +116,13 @@ func TestPackageThatCannotStartIsRefused(t *testing.T) {
 	}
 }
 
+func TestPackageForAnotherProcessor(t *testing.T) {
+	folder, target := staged(t, patched(program(t), machineAt, 0xB7)), filepath.Join(t.TempDir(), "app.zip")
+	if err := run(folder, target, "arm64"); err != nil {
+		t.Error(err)
+	}
+}
+
 // Where a 64-bit ELF file names its machine (0xB7 is arm64), and the type of
 // the first part of its program (3 is the path of a dynamic linker).
 const (
