@@ -58,6 +58,9 @@ param pool object = {}
 @description('Host name suffix of Azure OpenAI in this cloud.')
 param openAiSuffix string = 'openai.azure.com'
 
+@description('Role by which the identity calls the accounts: the guid of Cognitive Services OpenAI User, or of a narrower role of your own.')
+param openAiRole string = '5e0bd9bd-7b93-4f28-af87-19fc36ad61bd'
+
 @description('Brings back soft-deleted accounts of the same name. True for one deployment only.')
 param restoreAccounts bool = false
 
@@ -145,14 +148,29 @@ param customDomain string = ''
 @description('Makes a public DNS zone of this name with the records for customDomain. Empty: the records are yours to make.')
 param dnsZone string = ''
 
+@description('An Application Gateway with WAF v2 as the way in, instead of Front Door.')
+param applicationGateway bool = false
+
+@description('Host name that the Application Gateway serves. Its DNS record is yours to make: it points to the gateway\'s address.')
+param gatewayHostName string = ''
+
+@description('Secret of its certificate in a Key Vault, without a version: https://<vault>.vault.azure.net/secrets/<name>.')
+param gatewayCertificate string = ''
+
+@description('Resource id of that vault, which gives rights by roles: the gateway\'s identity may then read secrets there.')
+param gatewayVaultId string = ''
+
+@description('Address space of the Application Gateway\'s own network, /24 or larger.')
+param gatewayAddressSpace string = '10.42.4.0/24'
+
 @allowed(['Prevention', 'Detection'])
 param wafMode string = 'Prevention'
 
 @minValue(10)
-@description('Requests per minute and client address before Front Door refuses.')
+@description('Requests per minute and client address before Front Door or the Application Gateway refuses.')
 param wafRequestsPerMinute int = 3000
 
-@description('Lets /ops through Front Door. Off: operators come from allowedIpRanges.')
+@description('Lets /ops through Front Door or the Application Gateway. Off: operators come from allowedIpRanges.')
 param exposeOperations bool = false
 
 // How it is watched
@@ -167,6 +185,10 @@ param dailyLogCap int = -1
 
 param alerts bool = true
 param alertEmails string[] = []
+
+@description('Asks /health/ready from three places every five minutes, with an alert. It needs alerts, and a way in that is open to all.')
+param availabilityTest bool = true
+
 param workbook bool = true
 
 @description('Audit logs of the accounts, the vault and Front Door.')
@@ -320,8 +342,16 @@ var faults = map(
         text: 'customDomain needs frontDoor.'
       }
       {
-        when: !empty(dnsZone) && !endsWith(customDomain, '.${dnsZone}')
-        text: 'customDomain is a name below dnsZone: a zone\'s own name can have no CNAME.'
+        when: !empty(dnsZone) && customDomain != dnsZone && !endsWith(customDomain, '.${dnsZone}')
+        text: 'customDomain is the name of dnsZone, or one below it.'
+      }
+      {
+        when: applicationGateway && hasFrontDoor
+        text: 'applicationGateway is instead of frontDoor.'
+      }
+      {
+        when: applicationGateway && (empty(gatewayHostName) || empty(gatewayCertificate) || empty(gatewayVaultId))
+        text: 'applicationGateway needs gatewayHostName, gatewayCertificate and gatewayVaultId.'
       }
     ],
     f => f.when
@@ -332,6 +362,9 @@ var faults = map(
 var accountNames = map(accountList, a => a.value.?existing.?name ?? 'aoai-${a.key}-${token}')
 var hasKeyAuth = length(filter(accountList, a => a.value.?keyAuth ?? false)) > 0
 var hasVault = keyVault || hasKeyAuth
+// Where only some addresses may call, those that the test calls from may not.
+var probed = alerts && availabilityTest && (hasFrontDoor || applicationGateway || empty(allowedIpRanges))
+var gatewayZones = zoneRedundant ? ['1', '2', '3'] : []
 
 // What is in a secure parameter is not known to a preview; these names are.
 var knownSecrets = union(
@@ -381,6 +414,19 @@ module alertRules 'modules/alerts.bicep' = if (alerts) {
     tags: allTags
     workspaceId: monitor.outputs.workspaceId
     emails: alertEmails
+  }
+}
+
+module availability 'modules/availability.bicep' = if (probed) {
+  name: 'availability'
+  scope: groups[0]
+  params: {
+    token: token
+    location: location
+    tags: allTags
+    componentId: monitor.outputs.componentId
+    address: address
+    actionGroups: probed ? alertRules!.outputs.actionGroups : []
   }
 }
 
@@ -458,6 +504,7 @@ module created 'modules/openai.bicep' = [
       keyAuth: a.value.?keyAuth ?? false
       vaultName: hasVault ? vault!.outputs.name : ''
       restore: restoreAccounts
+      role: openAiRole
       workspaceId: diagnostics ? monitor.outputs.workspaceId : ''
     }
   }
@@ -470,6 +517,7 @@ module adopted 'modules/openai-existing.bicep' = [
     params: {
       name: accountNames[i]
       principalId: identity.outputs.principalId
+      role: openAiRole
       stateful: a.value.?stateful ?? false
     }
   }
@@ -497,6 +545,51 @@ module edge 'modules/frontdoor-profile.bicep' = if (hasFrontDoor) {
     sku: frontDoor == 'Premium' ? 'Premium_AzureFrontDoor' : 'Standard_AzureFrontDoor'
     workspaceId: diagnostics ? monitor.outputs.workspaceId : ''
   }
+}
+
+module gatewayAddress 'modules/gateway-address.bicep' = if (applicationGateway) {
+  name: 'gateway-address'
+  scope: groups[0]
+  params: {
+    token: token
+    location: location
+    tags: allTags
+    zones: gatewayZones
+  }
+}
+
+module gatewayReader 'modules/gateway-vault.bicep' = if (applicationGateway) {
+  name: 'gateway-vault'
+  scope: resourceGroup(
+    applicationGateway ? split(gatewayVaultId, '/')[2] : subscription().subscriptionId,
+    applicationGateway ? split(gatewayVaultId, '/')[4] : firstGroup
+  )
+  params: {
+    name: applicationGateway ? last(split(gatewayVaultId, '/')) : 'unused'
+    principalId: applicationGateway ? gatewayAddress!.outputs.principalId : ''
+  }
+}
+
+module gateway 'modules/gateway.bicep' = if (applicationGateway) {
+  name: 'gateway'
+  scope: groups[0]
+  params: {
+    token: token
+    location: location
+    tags: allTags
+    addressSpace: gatewayAddressSpace
+    zones: gatewayZones
+    addressId: applicationGateway ? gatewayAddress!.outputs.id : ''
+    identityId: applicationGateway ? gatewayAddress!.outputs.identityId : ''
+    hostName: gatewayHostName
+    certificate: gatewayCertificate
+    origins: [for (region, i) in regions: stamps[i].outputs.hostName]
+    wafMode: wafMode
+    requestsPerMinute: wafRequestsPerMinute
+    exposeOperations: exposeOperations
+    workspaceId: diagnostics ? monitor.outputs.workspaceId : ''
+  }
+  dependsOn: [gatewayReader]
 }
 
 module stamps 'modules/stamp.bicep' = [
@@ -557,9 +650,11 @@ module stamps 'modules/stamp.bicep' = [
       vaultId: hasVault ? vault!.outputs.id : ''
       hasFrontDoor: hasFrontDoor
       frontDoorId: hasFrontDoor ? edge!.outputs.frontDoorId : ''
-      closed: hasFrontDoor || !empty(allowedIpRanges)
+      closed: hasFrontDoor || applicationGateway || !empty(allowedIpRanges)
       frontDoorPrivateLink: frontDoorPrivateLink
       allowedIpRanges: allowedIpRanges
+      hasGateway: applicationGateway
+      gatewayAddress: applicationGateway ? gatewayAddress!.outputs.address : ''
     }
     // A reference that is resolved before its secret is there stays unresolved for a day.
     dependsOn: [vaultSecrets]
@@ -592,7 +687,7 @@ module routes 'modules/frontdoor.bicep' = if (hasFrontDoor) {
 
 var address = hasFrontDoor
   ? 'https://${empty(customDomain) ? routes!.outputs.hostName : customDomain}'
-  : 'https://${stamps[0].outputs.hostName}'
+  : applicationGateway ? 'https://${gatewayHostName}' : 'https://${stamps[0].outputs.hostName}'
 
 // azd keeps outputs as environment values, hence the capitals.
 output AZURE_LOCATION string = location
@@ -609,6 +704,7 @@ output AZURE_LOG_ANALYTICS_WORKSPACE_ID string = monitor.outputs.workspaceId
 output AZURE_CLIENT_ID string = identity.outputs.clientId
 output AZURE_OPENAI_ACCOUNTS array = accountNames
 output AZURE_FRONT_DOOR_ID string = hasFrontDoor ? edge!.outputs.frontDoorId : ''
+output GATEWAY_ADDRESS string = applicationGateway ? gatewayAddress!.outputs.address : ''
 output CUSTOM_DOMAIN_VALIDATION string = hasFrontDoor ? routes!.outputs.validationToken : ''
 output DNS_NAME_SERVERS array = hasFrontDoor ? routes!.outputs.nameServers : []
 // All of it in one value: the case of an output's name may change on its way through a subscription's deployments, that of a member does not.
@@ -629,6 +725,7 @@ output spillway object = {
   clientId: identity.outputs.clientId
   openAiAccounts: accountNames
   frontDoorId: hasFrontDoor ? edge!.outputs.frontDoorId : ''
+  gatewayAddress: applicationGateway ? gatewayAddress!.outputs.address : ''
   customDomainValidation: hasFrontDoor ? routes!.outputs.validationToken : ''
   dnsNameServers: hasFrontDoor ? routes!.outputs.nameServers : []
   address: address

@@ -13,7 +13,7 @@ locals {
     blob_owner          = "${local.role_prefix}/b7e6dc6d-f1e8-4753-8033-0f276bb0955b"
     blob_contributor    = "${local.role_prefix}/ba92f5b4-2d11-453d-a403-e96b0029c9fe"
     table_contributor   = "${local.role_prefix}/0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3"
-    open_ai_user        = "${local.role_prefix}/5e0bd9bd-7b93-4f28-af87-19fc36ad61bd"
+    open_ai_user        = "${local.role_prefix}/${var.open_ai_role}"
     open_ai_contributor = "${local.role_prefix}/a001fd3d-188f-4b5d-821b-7da978bf7442"
     metrics_publisher   = "${local.role_prefix}/3913510d-42f4-4e42-8a64-420c390055eb"
     secrets_user        = "${local.role_prefix}/4633458b-17de-408a-b874-0445c86b69e6"
@@ -60,4 +60,8 @@ locals {
   account_names = { for key, a in local.accounts : key => a.existing == null ? "aoai-${key}-${local.token}" : a.existing.name }
   key_auth      = length([for a in values(local.accounts) : a if a.key_auth == true]) > 0
   vault         = var.key_vault || local.key_auth
+
+  # Where only some addresses may call, those that the availability test calls from may not.
+  probed        = var.alerts && var.availability_test && (local.front_door || var.application_gateway || length(var.allowed_ip_ranges) == 0)
+  gateway_zones = var.zone_redundant ? ["1", "2", "3"] : []
 }

@@ -103,6 +103,51 @@ module "edge" {
   workspace_id        = module.monitor.workspace_id
 }
 
+module "gateway_address" {
+  source              = "./modules/gateway-address"
+  count               = var.application_gateway ? 1 : 0
+  token               = local.token
+  resource_group_name = azurerm_resource_group.this[""].name
+  location            = var.location
+  tags                = local.tags
+  zones               = local.gateway_zones
+  vault_id            = var.gateway_vault_id
+  secrets_user        = local.roles.secrets_user
+}
+
+module "gateway" {
+  source              = "./modules/gateway"
+  count               = var.application_gateway ? 1 : 0
+  token               = local.token
+  resource_group_name = azurerm_resource_group.this[""].name
+  location            = var.location
+  tags                = local.tags
+  address_space       = var.gateway_address_space
+  zones               = local.gateway_zones
+  address_id          = module.gateway_address[0].id
+  identity_id         = module.gateway_address[0].identity_id
+  host_name           = var.gateway_host_name
+  certificate         = var.gateway_certificate
+  origins             = [for i, region in local.regions : module.stamp[local.suffixes[i]].host_name]
+  waf_mode            = var.waf_mode
+  requests_per_minute = var.waf_requests_per_minute
+  expose_operations   = var.expose_operations
+  diagnostics         = var.diagnostics
+  workspace_id        = module.monitor.workspace_id
+}
+
+module "availability" {
+  source              = "./modules/availability"
+  count               = local.probed ? 1 : 0
+  token               = local.token
+  resource_group_name = azurerm_resource_group.this[""].name
+  location            = var.location
+  tags                = local.tags
+  component_id        = module.monitor.component_id
+  address             = local.address
+  action_groups       = module.monitor.action_groups
+}
+
 module "stamp" {
   source              = "./modules/stamp"
   for_each            = { for i, region in local.regions : local.suffixes[i] => { location = region, address_space = var.address_spaces[i] } }
@@ -158,6 +203,8 @@ module "stamp" {
   front_door_id           = local.front_door ? module.edge[0].front_door_id : ""
   front_door_private_link = var.front_door_private_link
   allowed_ip_ranges       = var.allowed_ip_ranges
+  gateway                 = var.application_gateway
+  gateway_address         = var.application_gateway ? module.gateway_address[0].address : ""
 }
 
 module "routes" {

@@ -2,7 +2,7 @@
 
 locals {
   stamps  = [for i, region in local.regions : module.stamp[local.suffixes[i]]]
-  host    = local.front_door ? (var.custom_domain == "" ? module.routes[0].host_name : var.custom_domain) : local.stamps[0].host_name
+  host    = local.front_door ? (var.custom_domain == "" ? module.routes[0].host_name : var.custom_domain) : (var.application_gateway ? var.gateway_host_name : local.stamps[0].host_name)
   address = "https://${local.host}"
 }
 
@@ -76,6 +76,11 @@ output "AZURE_FRONT_DOOR_ID" {
   description = "The value of X-Azure-FDID that the function app asks for, or empty."
 }
 
+output "GATEWAY_ADDRESS" {
+  value       = var.application_gateway ? module.gateway_address[0].address : ""
+  description = "Public address of the Application Gateway, for the DNS record of gateway_host_name, or empty."
+}
+
 output "CUSTOM_DOMAIN_VALIDATION" {
   value       = local.front_door ? module.routes[0].validation_token : ""
   description = "Value of the TXT record _dnsauth.<custom_domain>, or empty."
@@ -100,6 +105,7 @@ output "spillway" {
     clientId               = azurerm_user_assigned_identity.this.client_id
     openAiAccounts         = values(local.account_names)
     frontDoorId            = local.front_door ? module.edge[0].front_door_id : ""
+    gatewayAddress         = var.application_gateway ? module.gateway_address[0].address : ""
     customDomainValidation = local.front_door ? module.routes[0].validation_token : ""
     dnsNameServers         = local.front_door ? module.routes[0].name_servers : []
     address                = local.address

@@ -204,6 +204,12 @@ variable "open_ai_suffix" {
   default     = "openai.azure.com"
 }
 
+variable "open_ai_role" {
+  type        = string
+  description = "Role by which the identity calls the accounts: the guid of Cognitive Services OpenAI User, or of a narrower role of your own."
+  default     = "5e0bd9bd-7b93-4f28-af87-19fc36ad61bd"
+}
+
 variable "purge_accounts_on_destroy" {
   type        = bool
   description = "terraform destroy also purges the accounts, which frees their names and quota at once and for good."
@@ -416,9 +422,47 @@ variable "dns_zone" {
   description = "Makes a public DNS zone of this name with the records for custom_domain. Empty: the records are yours to make."
   default     = ""
   validation {
-    condition     = var.dns_zone == "" || endswith(var.custom_domain, ".${var.dns_zone}")
-    error_message = "custom_domain is a name below dns_zone: a zone's own name can have no CNAME."
+    condition     = var.dns_zone == "" || var.custom_domain == var.dns_zone || endswith(var.custom_domain, ".${var.dns_zone}")
+    error_message = "custom_domain is the name of dns_zone, or one below it."
   }
+}
+
+variable "application_gateway" {
+  type        = bool
+  description = "An Application Gateway with WAF v2 as the way in, instead of Front Door."
+  default     = false
+  validation {
+    condition     = !var.application_gateway || var.front_door == "None"
+    error_message = "application_gateway is instead of front_door."
+  }
+  validation {
+    condition     = !var.application_gateway || (var.gateway_host_name != "" && var.gateway_certificate != "" && var.gateway_vault_id != "")
+    error_message = "application_gateway needs gateway_host_name, gateway_certificate and gateway_vault_id."
+  }
+}
+
+variable "gateway_host_name" {
+  type        = string
+  description = "Host name that the Application Gateway serves. Its DNS record is yours to make: it points to the gateway's address."
+  default     = ""
+}
+
+variable "gateway_certificate" {
+  type        = string
+  description = "Secret of its certificate in a Key Vault, without a version: https://<vault>.vault.azure.net/secrets/<name>."
+  default     = ""
+}
+
+variable "gateway_vault_id" {
+  type        = string
+  description = "Resource id of that vault, which gives rights by roles: the gateway's identity may then read secrets there."
+  default     = ""
+}
+
+variable "gateway_address_space" {
+  type        = string
+  description = "Address space of the Application Gateway's own network, /24 or larger."
+  default     = "10.42.4.0/24"
 }
 
 variable "waf_mode" {
@@ -433,7 +477,7 @@ variable "waf_mode" {
 
 variable "waf_requests_per_minute" {
   type        = number
-  description = "Requests per minute and client address before Front Door refuses."
+  description = "Requests per minute and client address before Front Door or the Application Gateway refuses."
   default     = 3000
   validation {
     condition     = var.waf_requests_per_minute >= 10
@@ -443,7 +487,7 @@ variable "waf_requests_per_minute" {
 
 variable "expose_operations" {
   type        = bool
-  description = "Lets /ops through Front Door. Off: operators come from allowed_ip_ranges."
+  description = "Lets /ops through Front Door or the Application Gateway. Off: operators come from allowed_ip_ranges."
   default     = false
 }
 
@@ -467,7 +511,7 @@ variable "daily_log_cap" {
 
 variable "alerts" {
   type        = bool
-  description = "The six log alerts."
+  description = "The log alerts."
   default     = true
 }
 
@@ -475,6 +519,12 @@ variable "alert_emails" {
   type        = list(string)
   description = "Who hears of alerts."
   default     = []
+}
+
+variable "availability_test" {
+  type        = bool
+  description = "Asks /health/ready from three places every five minutes, with an alert. It needs alerts, and a way in that is open to all."
+  default     = true
 }
 
 variable "workbook" {

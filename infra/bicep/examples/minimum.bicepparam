@@ -31,3 +31,5 @@ param secrets = {
 }
 
 param alwaysReady = 0
+// Asking it every few minutes would keep it awake.
+param availabilityTest = false

@@ -55,6 +55,15 @@ var rules = [
     window: 'PT1H'
     query: loadTextContent('../../monitor/alert-budget.kql')
   }
+  {
+    // What the workspace says of itself: from then until the next day it takes no log line, so that no other alert fires.
+    name: 'daily-cap'
+    title: 'The workspace has reached its daily cap'
+    severity: 2
+    every: 'PT5M'
+    window: 'PT5M'
+    query: '_LogOperation\n| where Category =~ "Ingestion" and Detail contains "OverQuota"\n'
+  }
 ]
 
 resource people 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(emails)) {
@@ -106,3 +115,5 @@ resource alert 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
     }
   }
 ]
+
+output actionGroups array = empty(emails) ? [] : [people.id]

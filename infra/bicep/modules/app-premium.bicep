@@ -23,6 +23,8 @@ resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
   sku: {
     name: sku
     tier: 'ElasticPremium'
+    // One for each zone; without zones the plan begins with one.
+    capacity: zoneRedundant ? max(alwaysReady, 3) : null
   }
   properties: {
     reserved: true
@@ -57,7 +59,7 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
       ftpsState: 'Disabled'
       http20Enabled: true
       healthCheckPath: '/health/live'
-      minimumElasticInstanceCount: max(alwaysReady, 1)
+      minimumElasticInstanceCount: max(alwaysReady, zoneRedundant ? 3 : 1)
       functionAppScaleLimit: min(maximumInstances, 100)
       ipSecurityRestrictionsDefaultAction: closed ? 'Deny' : 'Allow'
       ipSecurityRestrictions: restrictions

@@ -14,7 +14,10 @@ param exposeOperations bool
 
 var hasDomain = !empty(customDomain)
 var hasZone = hasDomain && !empty(dnsZone)
-var recordName = hasZone ? replace(customDomain, '.${dnsZone}', '') : 'unused'
+// At the zone's own name there can be no CNAME, but an alias.
+var isApex = hasZone && customDomain == dnsZone
+var hasRecord = hasZone && !isApex
+var recordName = hasRecord ? replace(customDomain, '.${dnsZone}', '') : 'unused'
 
 var managedRules = [
   {
@@ -193,7 +196,16 @@ resource zone 'Microsoft.Network/dnsZones@2018-05-01' = if (hasZone) {
   tags: tags
 }
 
-resource alias 'Microsoft.Network/dnsZones/CNAME@2018-05-01' = if (hasZone) {
+resource apex 'Microsoft.Network/dnsZones/A@2018-05-01' = if (isApex) {
+  parent: zone
+  name: '@'
+  properties: {
+    TTL: 3600
+    targetResource: { id: endpoint.id }
+  }
+}
+
+resource alias 'Microsoft.Network/dnsZones/CNAME@2018-05-01' = if (hasRecord) {
   parent: zone
   name: recordName
   properties: {
@@ -204,7 +216,7 @@ resource alias 'Microsoft.Network/dnsZones/CNAME@2018-05-01' = if (hasZone) {
 
 resource proof 'Microsoft.Network/dnsZones/TXT@2018-05-01' = if (hasZone) {
   parent: zone
-  name: '_dnsauth.${recordName}'
+  name: isApex ? '_dnsauth' : '_dnsauth.${recordName}'
   properties: {
     TTL: 3600
     TXTRecords: [{ value: [domain!.properties.validationProperties.validationToken] }]

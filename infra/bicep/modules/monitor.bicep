@@ -47,4 +47,5 @@ resource publisher 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 output workspaceId string = logs.id
+output componentId string = insights.id
 output connectionString string = insights.properties.ConnectionString

@@ -1,13 +1,11 @@
 // An Azure OpenAI account that somebody else made: the identity gets the right to use it, nothing else changes.
 param name string
 param principalId string
+param role string
 @description('Files, batches and vector stores live here.')
 param stateful bool
 
-var openAiUser = subscriptionResourceId(
-  'Microsoft.Authorization/roleDefinitions',
-  '5e0bd9bd-7b93-4f28-af87-19fc36ad61bd'
-)
+var openAiUser = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', role)
 var openAiContributor = subscriptionResourceId(
   'Microsoft.Authorization/roleDefinitions',
   'a001fd3d-188f-4b5d-821b-7da978bf7442'

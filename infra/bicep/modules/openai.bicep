@@ -16,12 +16,10 @@ param isolated bool
 param keyAuth bool
 param vaultName string
 param restore bool
+param role string
 param workspaceId string
 
-var openAiUser = subscriptionResourceId(
-  'Microsoft.Authorization/roleDefinitions',
-  '5e0bd9bd-7b93-4f28-af87-19fc36ad61bd'
-)
+var openAiUser = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', role)
 var openAiContributor = subscriptionResourceId(
   'Microsoft.Authorization/roleDefinitions',
   'a001fd3d-188f-4b5d-821b-7da978bf7442'

@@ -39,6 +39,9 @@ param frontDoorId string
 param closed bool
 param frontDoorPrivateLink bool
 param allowedIpRanges array
+@description('The address that an Application Gateway calls from, or empty.')
+param gatewayAddress string
+param hasGateway bool
 
 var flex = plan == 'flex'
 var storageSuffix = environment().suffixes.storage
@@ -102,6 +105,18 @@ var rangeRules = map(allowedIpRanges, (range, i) => {
   tag: 'Default'
   ipAddress: range
 })
+
+var gatewayRule = !hasGateway
+  ? []
+  : [
+      {
+        name: 'gateway'
+        priority: 150
+        action: 'Allow'
+        tag: 'Default'
+        ipAddress: '${gatewayAddress}/32'
+      }
+    ]
 
 module network 'network.bicep' = if (isolated) {
   name: 'network${suffix}'
@@ -216,7 +231,7 @@ module flexApp 'app-flex.bicep' = if (flex) {
     packageContainer: packages.outputs.container
     settings: allSettings
     subnetId: isolated ? network!.outputs.appSubnetId : ''
-    restrictions: concat(frontDoorRule, rangeRules)
+    restrictions: concat(frontDoorRule, gatewayRule, rangeRules)
     closed: closed
   }
   dependsOn: [packageEndpoint, stateEndpoints, vaultEndpoint, accountEndpoints]
@@ -237,7 +252,7 @@ module premiumApp 'app-premium.bicep' = if (!flex) {
     packageContainer: packages.outputs.container
     settings: allSettings
     subnetId: isolated ? network!.outputs.appSubnetId : ''
-    restrictions: concat(frontDoorRule, rangeRules)
+    restrictions: concat(frontDoorRule, gatewayRule, rangeRules)
     closed: closed
   }
   dependsOn: [packageEndpoint, stateEndpoints, vaultEndpoint, accountEndpoints]

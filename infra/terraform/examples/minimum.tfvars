@@ -24,4 +24,6 @@ pool = {
   ]
 }
 
-always_ready = 0
+# Asking it every few minutes would keep it awake.
+availability_test = false
+always_ready      = 0

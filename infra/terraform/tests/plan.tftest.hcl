@@ -99,12 +99,12 @@ run "rejects_zones_on_storage_without" {
   expect_failures = [var.zone_redundant]
 }
 
-run "rejects_a_domain_that_is_its_zone" {
+run "rejects_a_domain_outside_its_zone" {
   command = plan
   variables {
     front_door    = "Premium"
     custom_domain = "contoso.com"
-    dns_zone      = "contoso.com"
+    dns_zone      = "contoso.net"
   }
   expect_failures = [var.dns_zone]
 }

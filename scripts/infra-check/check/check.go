@@ -69,11 +69,7 @@ func Run(root string) (*Result, error) {
 	if r.defaults, err = hclfile.Variables(filepath.Join(root, "infra/terraform/variables.tf")); err != nil {
 		return nil, err
 	}
-	schema, err := tf.Embedded()
-	if err != nil {
-		return nil, err
-	}
-	r.tf = tf.NewProgram(filepath.Join(root, "infra", "terraform"), schema, &r.findings)
+	r.tf = tf.NewProgram(filepath.Join(root, "infra", "terraform"), &r.findings)
 	for _, name := range r.names() {
 		if err := r.example(name); err != nil {
 			r.findings.Add("read", name, "%v", err)
@@ -163,7 +159,8 @@ func (r *run) terraform(name string) ([]plan.Instance, map[string]any) {
 	}
 	var out []plan.Instance
 	for _, i := range worked.Instances {
-		out = append(out, plan.Instance{Address: i.Address, Type: i.Type, Name: i.Name, After: i.After, Values: i.Values})
+		values, _ := arm.Referenced(i.Values).(map[string]any)
+		out = append(out, plan.Instance{Address: i.Address, Type: i.Type, Name: i.Name, After: i.After, Values: values})
 	}
 	return out, worked.Outputs
 }

@@ -67,6 +67,14 @@ func security() []fault {
 		{"open by default behind Front Door", "examples/multi-region", "Microsoft.Web/sites", "properties|siteConfig|ipSecurityRestrictionsDefaultAction", "Allow", "rule-network"},
 		{"Front Door without firewall", "examples/multi-region", "Microsoft.Cdn/profiles/securityPolicies", "", nil, "rule-network"},
 		{"probe that is always healthy", "examples/multi-region", "Microsoft.Cdn/profiles/originGroups", "properties|healthProbeSettings|probePath", "/health/live", "rule-network"},
+		{"a gateway that holds streams back", "examples/app-gateway", "Microsoft.Network/applicationGateways", "properties|globalConfiguration|enableResponseBuffering", true, "rule-network"},
+		{"a gateway whose probe is always healthy", "examples/app-gateway", "Microsoft.Network/applicationGateways", "properties|probes|0|properties|path", "/health/live", "rule-network"},
+		{"a gateway without its firewall", "examples/app-gateway", "Microsoft.Network/applicationGateways", "properties|firewallPolicy", nil, "rule-network"},
+		{"a firewall that refuses long prompts", "examples/app-gateway", "Microsoft.Network/ApplicationGatewayWebApplicationFirewallPolicies", "properties|policySettings|requestBodyEnforcement", true, "rule-network"},
+		{"the app can be called past the gateway", "examples/app-gateway", "Microsoft.Web/sites", "properties|siteConfig|ipSecurityRestrictionsDefaultAction", "Allow", "rule-network"},
+		{"the gateway's identity may not read the certificate", "examples/app-gateway", "Microsoft.Authorization/roleAssignments kv-contoso", "properties|roleDefinitionId", "/x/00482a5a-887f-4fb3-b363-3b7fe8e74483", "rule-roles"},
+		{"zones with one instance", "examples/app-gateway", "Microsoft.Web/serverfarms", "sku|capacity", 1.0, "rule-names"},
+		{"an availability test that tells nobody", "examples/ptu-payg", "Microsoft.Insights/metricAlerts", "", nil, "rule-alerts"},
 		{"sticky sessions", "examples/multi-region", "Microsoft.Cdn/profiles/originGroups", "properties|sessionAffinityState", "Enabled", "rule-network"},
 	}
 }

@@ -60,6 +60,9 @@ func networkShapes() []shape {
 	tags := same("tags", "tags", "tags")
 	return []shape{
 		{"Microsoft.Network/dnsZones", []string{"azurerm_dns_zone"}, []field{tags}},
+		{"Microsoft.Network/dnsZones/A", []string{"azurerm_dns_a_record"}, []field{
+			same("to", "properties|targetResource|id", "target_resource_id"), same("ttl", "properties|TTL", "ttl"),
+		}},
 		{"Microsoft.Network/dnsZones/CNAME", []string{"azurerm_dns_cname_record"}, []field{
 			same("to", "properties|CNAMERecord|cname", "record"), same("ttl", "properties|TTL", "ttl"),
 		}},
@@ -77,6 +80,88 @@ func networkShapes() []shape {
 		}},
 		{"Microsoft.Network/networkSecurityGroups", []string{"azurerm_network_security_group"}, []field{same("location", "location", "location"), tags}},
 	}
+}
+
+// gatewayShapes are an Application Gateway and what is around it.
+func gatewayShapes() []shape {
+	tags, location := same("tags", "tags", "tags"), same("location", "location", "location")
+	return []shape{
+		{"Microsoft.Network/publicIPAddresses", []string{"azurerm_public_ip"}, []field{
+			tags, location, same("sku", "sku|name", "sku"), same("allocation", "properties|publicIPAllocationMethod", "allocation_method"), same("zones", "zones", "zones"),
+		}},
+		{"Microsoft.Network/applicationGateways", []string{"azurerm_application_gateway"}, []field{
+			tags, location, same("zones", "zones", "zones"), same("sku", "properties|sku|tier", "sku|0|tier"),
+			same("least", "properties|autoscaleConfiguration|minCapacity", "autoscale_configuration|0|min_capacity"),
+			same("most", "properties|autoscaleConfiguration|maxCapacity", "autoscale_configuration|0|max_capacity"),
+			same("request buffer", "properties|globalConfiguration|enableRequestBuffering", "global|0|request_buffering_enabled"),
+			same("response buffer", "properties|globalConfiguration|enableResponseBuffering", "global|0|response_buffering_enabled"),
+			same("http2", "properties|enableHttp2", "http2_enabled"), same("firewall", "properties|firewallPolicy|id", "firewall_policy_id"),
+			same("tls", "properties|sslPolicy|policyName", "ssl_policy|0|policy_name"),
+			same("subnet", "properties|gatewayIPConfigurations|0|properties|subnet|id", "gateway_ip_configuration|0|subnet_id"),
+			same("address", "properties|frontendIPConfigurations|0|properties|publicIPAddress|id", "frontend_ip_configuration|0|public_ip_address_id"),
+			same("port", "properties|frontendPorts|0|properties|port", "frontend_port|0|port"),
+			same("certificate", "properties|sslCertificates|0|properties|keyVaultSecretId", "ssl_certificate|0|key_vault_secret_id"),
+			{"apps", "properties|backendAddressPools|0|properties|backendAddresses", "backend_address_pool|0|fqdns", func(v any) any { return flat(eachItem(v, "fqdn")) }, nil},
+			same("probe", "properties|probes|0|properties|path", "probe|0|path"), same("probe protocol", "properties|probes|0|properties|protocol", "probe|0|protocol"),
+			same("probe seconds", "properties|probes|0|properties|interval", "probe|0|interval"),
+			same("probe codes", "properties|probes|0|properties|match|statusCodes", "probe|0|match|0|status_code"),
+			same("timeout", "properties|backendHttpSettingsCollection|0|properties|requestTimeout", "backend_http_settings|0|request_timeout"),
+			same("affinity", "properties|backendHttpSettingsCollection|0|properties|cookieBasedAffinity", "backend_http_settings|0|cookie_based_affinity"),
+			same("backend protocol", "properties|backendHttpSettingsCollection|0|properties|protocol", "backend_http_settings|0|protocol"),
+			same("host", "properties|httpListeners|0|properties|hostName", "http_listener|0|host_name"),
+			same("protocol", "properties|httpListeners|0|properties|protocol", "http_listener|0|protocol"),
+		}},
+		{"Microsoft.Network/ApplicationGatewayWebApplicationFirewallPolicies", []string{"azurerm_web_application_firewall_policy"}, []field{
+			tags, location, same("mode", "properties|policySettings|mode", "policy_settings|0|mode"),
+			same("body check", "properties|policySettings|requestBodyCheck", "policy_settings|0|request_body_check"),
+			same("body limit", "properties|policySettings|requestBodyEnforcement", "policy_settings|0|request_body_enforcement"),
+			same("upload limit", "properties|policySettings|fileUploadEnforcement", "policy_settings|0|file_upload_enforcement"),
+			{"rules", "properties|customRules", "custom_rules", gatewayRules, tfGatewayRules},
+			{
+				"managed", "properties|managedRules|managedRuleSets", "managed_rules|0|managed_rule_set",
+				func(v any) any { return eachItem(v, "ruleSetType", "ruleSetVersion") }, func(v any) any { return eachItem(v, "type", "version") },
+			},
+			{
+				"exclusions", "properties|managedRules|exclusions", "managed_rules|0|exclusion",
+				func(v any) any { return eachItem(v, "matchVariable", "selectorMatchOperator", "selector") },
+				func(v any) any { return eachItem(v, "match_variable", "selector_match_operator", "selector") },
+			},
+		}},
+		{"Microsoft.Insights/webtests", []string{"azurerm_application_insights_standard_web_test"}, []field{
+			location, same("url", "properties|Request|RequestUrl", "request|0|url"), same("every", "properties|Frequency", "frequency"),
+			same("timeout", "properties|Timeout", "timeout"), same("status", "properties|ValidationRules|ExpectedHttpStatusCode", "validation_rules|0|expected_status_code"),
+			same("certificate days", "properties|ValidationRules|SSLCertRemainingLifetimeCheck", "validation_rules|0|ssl_cert_remaining_lifetime"),
+			{"from", "properties|Locations", "geo_locations", func(v any) any { return flat(eachItem(v, "Id")) }, nil},
+		}},
+		{"Microsoft.Insights/metricAlerts", []string{"azurerm_monitor_metric_alert"}, []field{
+			tags, same("severity", "properties|severity", "severity"), same("scopes", "properties|scopes", "scopes"),
+			same("every", "properties|evaluationFrequency", "frequency"), same("window", "properties|windowSize", "window_size"),
+			same("test", "properties|criteria|webTestId", "application_insights_web_test_location_availability_criteria|0|web_test_id"),
+			same("places", "properties|criteria|failedLocationCount", "application_insights_web_test_location_availability_criteria|0|failed_location_count"),
+			{
+				"groups", "properties|actions", "action", func(v any) any { return flat(eachItem(v, "actionGroupId")) },
+				func(v any) any { return flat(eachItem(v, "action_group_id")) },
+			},
+		}},
+	}
+}
+
+func gatewayRules(v any) any {
+	rows, _ := eachItem(v, "name", "priority", "ruleType", "action", "rateLimitThreshold", "rateLimitDuration", "matchConditions").([]any)
+	for _, row := range rows {
+		r, _ := row.([]any)
+		r[6] = eachItem(r[6], "matchVariables|0|variableName", "operator", "matchValues", "transforms")
+	}
+	return rows
+}
+
+func tfGatewayRules(v any) any {
+	rows, _ := eachItem(v, "name", "priority", "rule_type", "action", "rate_limit_threshold", "rate_limit_duration", "match_conditions").([]any)
+	for _, row := range rows {
+		r, _ := row.([]any)
+		r[6] = eachItem(r[6], "match_variables|0|variable_name", "operator", "match_values", "transforms")
+	}
+	return rows
 }
 
 func ids(v any) any { return flat(eachItem(v, "id")) }

@@ -75,7 +75,7 @@ func same(name, arm, tf string) field { return field{name: name, arm: arm, tf: t
 
 // shapes is the table of what corresponds to what.
 func shapes() []shape {
-	return slices.Concat(platformShapes(), modelShapes(), edgeShapes(), networkShapes())
+	return slices.Concat(platformShapes(), modelShapes(), edgeShapes(), gatewayShapes(), networkShapes())
 }
 
 func platformShapes() []shape {
@@ -118,7 +118,7 @@ func platformShapes() []shape {
 			same("network bypass", "properties|networkAcls|bypass", "network_acls|0|bypass"),
 		}},
 		{"Microsoft.Web/serverfarms", []string{"azurerm_service_plan"}, []field{
-			location, tags, same("sku", "sku|name", "sku_name"), same("zones", "properties|zoneRedundant", "zone_balancing_enabled"),
+			location, tags, same("sku", "sku|name", "sku_name"), same("zones", "properties|zoneRedundant", "zone_balancing_enabled"), same("workers", "sku|capacity", "worker_count"),
 			same("most workers", "properties|maximumElasticWorkerCount", "maximum_elastic_worker_count"),
 		}},
 		{"Microsoft.Insights/scheduledQueryRules", []string{"azurerm_monitor_scheduled_query_rules_alert_v2"}, []field{

@@ -29,7 +29,11 @@ func Kinds() map[string]Kind {
 		"azurerm_user_assigned_identity": {ARM: "Microsoft.ManagedIdentity/userAssignedIdentities", Results: map[string]string{
 			"client_id": "clientId", "principal_id": "principalId", "tenant_id": "tenantId",
 		}},
-		"azurerm_log_analytics_workspace": {ARM: "Microsoft.OperationalInsights/workspaces"},
+		"azurerm_public_ip":                              {ARM: "Microsoft.Network/publicIPAddresses", Results: map[string]string{"ip_address": "ipAddress"}},
+		"azurerm_application_gateway":                    {ARM: "Microsoft.Network/applicationGateways"},
+		"azurerm_web_application_firewall_policy":        {ARM: "Microsoft.Network/ApplicationGatewayWebApplicationFirewallPolicies"},
+		"azurerm_application_insights_standard_web_test": {ARM: "Microsoft.Insights/webtests"},
+		"azurerm_log_analytics_workspace":                {ARM: "Microsoft.OperationalInsights/workspaces"},
 		"azurerm_application_insights": {ARM: "Microsoft.Insights/components", Results: map[string]string{
 			"connection_string": "ConnectionString",
 		}},
@@ -75,6 +79,7 @@ func Kinds() map[string]Kind {
 		"azurerm_cdn_frontdoor_security_policy": {
 			ARM: "Microsoft.Cdn/profiles/securityPolicies", Parent: "cdn_frontdoor_profile_id", Between: "/",
 		},
+		"azurerm_dns_a_record":                  {ARM: "Microsoft.Network/dnsZones/A", Parent: "zone_name", Between: "/"},
 		"azurerm_dns_cname_record":              {ARM: "Microsoft.Network/dnsZones/CNAME", Parent: "zone_name", Between: "/"},
 		"azurerm_dns_txt_record":                {ARM: "Microsoft.Network/dnsZones/TXT", Parent: "zone_name", Between: "/"},
 		"azurerm_private_endpoint":              {ARM: "Microsoft.Network/privateEndpoints"},

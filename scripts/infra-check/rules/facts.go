@@ -31,6 +31,8 @@ func Facts(example string, inv parity.Inventory, out *finding.List) {
 	c.sites()
 	c.isolation()
 	c.frontDoor()
+	c.gateway()
+	c.zones()
 	c.alerts()
 	c.names()
 	c.pool()

@@ -9,7 +9,12 @@ import (
 // isolation: with private endpoints, every address is closed and every target has its endpoint and a name in each network.
 func (c checker) isolation() {
 	var networks []string
-	c.each("Microsoft.Network/virtualNetworks ", func(name string, _ map[string]string) { networks = append(networks, name) })
+	c.each("Microsoft.Network/virtualNetworks ", func(name string, _ map[string]string) {
+		// The network of an Application Gateway calls the app alone.
+		if !strings.HasPrefix(name, "vnet-gateway-") {
+			networks = append(networks, name)
+		}
+	})
 	c.subnets()
 	if len(networks) == 0 {
 		return
@@ -122,17 +127,47 @@ func (c checker) frontDoor() {
 	})
 }
 
+// gateway: nobody gets past an Application Gateway, it does not hold streams back, and it knows when a region cannot serve.
+func (c checker) gateway() {
+	c.want("rule-network", "Microsoft.Network/applicationGateways ", map[string]string{
+		"probe": `"/health/ready"`, "probe codes": `["200"]`, "response buffer": "false", "affinity": `"Disabled"`, "timeout": "240", "sku": `"WAF_v2"`, "protocol": `"Https"`,
+		"firewall": `"«Microsoft.Network/ApplicationGatewayWebApplicationFirewallPolicies/waf-gateway-tokentokentok»"`,
+	})
+	c.want("rule-network", "Microsoft.Network/ApplicationGatewayWebApplicationFirewallPolicies ", map[string]string{"body limit": "false", "upload limit": "false"})
+	if c.has("Microsoft.Network/applicationGateways ", "agw-") {
+		c.each("site ", func(name string, facts map[string]string) {
+			if facts["default action"] != `"Deny"` || !strings.Contains(facts["restrictions"], ".ipAddress»/32") {
+				c.say("rule-network", "%s can be called past the Application Gateway, or not by it", name)
+			}
+		})
+	}
+}
+
+// zones: an Elastic Premium plan over zones has an instance for each.
+func (c checker) zones() {
+	c.each("Microsoft.Web/serverfarms ", func(name string, facts map[string]string) {
+		if facts["zones"] == "true" && facts["sku"] != `"FC1"` && len(facts["workers"]) < 2 && facts["workers"] < "3" {
+			c.say("rule-names", "%s is over zones and has %s workers, needs three", name, orAbsent(facts["workers"]))
+		}
+	})
+}
+
 // alertNames are the alerts that issue and README promise.
 func alertNames() []string {
-	return []string{"no-backend", "breaker-open", "backend-auth", "disagreement", "table-degraded", "budget"}
+	return []string{"no-backend", "breaker-open", "backend-auth", "disagreement", "table-degraded", "budget", "daily-cap"}
 }
 
 func (c checker) alerts() {
 	var have []string
 	c.each("Microsoft.Insights/scheduledQueryRules ", func(name string, facts map[string]string) {
 		have = append(have, strings.TrimSuffix(strings.TrimPrefix(name, "alert-"), "-tokentokentok"))
-		if !strings.Contains(facts["query"], "AppTraces") && !strings.Contains(facts["query"], "AppMetrics") {
+		if !strings.Contains(facts["query"], "AppTraces") && !strings.Contains(facts["query"], "_LogOperation") {
 			c.say("rule-alerts", "alert %s reads no log", name)
+		}
+	})
+	c.each("Microsoft.Insights/webtests ", func(name string, _ map[string]string) {
+		if !c.has("Microsoft.Insights/metricAlerts ", "alert-availability-") {
+			c.say("rule-alerts", "nothing says when %s fails", name)
 		}
 	})
 	for _, name := range alertNames() {

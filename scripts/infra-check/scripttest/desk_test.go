@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -156,14 +155,4 @@ func Marked(reply map[string]any, marks ...string) map[string]any {
 // Refusal records that az fails.
 func Refusal(words, message string) map[string]any {
 	return map[string]any{"words": strings.Fields(words), "status": 1, "error": message}
-}
-
-// build compiles the fake az.
-func build(dir string) (string, error) {
-	binary := filepath.Join(dir, "fakeaz")
-	cmd := exec.Command("go", "build", "-o", binary, "../fakeaz")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the fake az: %w: %s", err, out)
-	}
-	return binary, nil
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // nameOf is the name in ARM, with the parents' names before it.
-func (s *Schema) nameOf(kindName string, values map[string]any) string {
+func nameOf(kindName string, values map[string]any) string {
 	name, _ := values["name"].(string)
 	k := plan.Kinds()[kindName]
 	switch parent, _ := values[k.Parent].(string); {
@@ -26,6 +26,6 @@ func (s *Schema) nameOf(kindName string, values map[string]any) string {
 }
 
 // reference is how a result reads: «Microsoft.Web/sites/name.properties.defaultHostName».
-func (s *Schema) reference(kindName, name, result string) string {
+func reference(kindName, name, result string) string {
 	return plan.Reference(kindName, name, result)
 }

@@ -25,12 +25,8 @@ func expand(t *testing.T, files map[string]string, variables map[string]cty.Valu
 			t.Fatal(err)
 		}
 	}
-	schema, err := Embedded()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var findings finding.List
-	result := NewProgram(dir, schema, &findings).Expand(variables)
+	result := NewProgram(dir, &findings).Expand(variables)
 	return result, findings.Sorted()
 }
 
@@ -116,7 +112,6 @@ resource "azurerm_monitor_action_group" "people" {
 func TestFaultsAreFoundWhereTheyStand(t *testing.T) {
 	t.Parallel()
 	for want, text := range map[string]string{
-		`main.tf:2: azurerm_dns_zone has no argument names [tf-body]`: "resource \"azurerm_dns_zone\" \"z\" {\n  names = \"x\"\n  name = \"x\"\n  resource_group_name = \"rg\"\n}",
 		`main.tf:1: there is no local.b [tf-names]`:                   "output \"x\" { value = local.b }\nlocals { a = 1 }\noutput \"y\" { value = local.a }",
 		`main.tf:1: local.a refers to itself [tf-names]`:              "locals { a = local.a }",
 		`main.tf:1: root: variable v gets no value [tf-wiring]`:       "variable \"v\" { type = string }\noutput \"x\" { value = var.v }",

@@ -15,7 +15,6 @@ import (
 // Program is a configuration on disk, what it is checked against, and what has been found.
 type Program struct {
 	Dir      string
-	Schema   *Schema
 	Findings *finding.List
 
 	modules   map[string]*module
@@ -23,8 +22,8 @@ type Program struct {
 }
 
 // NewProgram is for the configuration in dir.
-func NewProgram(dir string, schema *Schema, findings *finding.List) *Program {
-	return &Program{Dir: dir, Schema: schema, Findings: findings, modules: map[string]*module{}}
+func NewProgram(dir string, findings *finding.List) *Program {
+	return &Program{Dir: dir, Findings: findings, modules: map[string]*module{}}
 }
 
 // Instance is one resource of a worked-out configuration.
@@ -74,9 +73,6 @@ func (p *Program) module(dir string) *module {
 		p.Findings.Add(check, dir, "%v", err)
 	}
 	p.modules[dir] = m
-	if m != nil {
-		p.lint(m)
-	}
 	return m
 }
 

@@ -8,6 +8,8 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+
+	"spillway/scripts/infra-check/plan"
 )
 
 // metaArguments belong to Terraform, not to the resource.
@@ -57,13 +59,12 @@ func (r *run) instance(b *hclsyntax.Block, t turn) cty.Value {
 		}
 		i.Values[key] = plain(v)
 	}
-	i.Name = r.program.Schema.nameOf(kind, i.Values)
+	i.Name = nameOf(kind, i.Values)
 	if b.Type == "resource" {
-		r.checkInstance(i)
 		r.instances = append(r.instances, i)
 	}
 	out := maps.Clone(arguments)
-	for name, v := range r.program.Schema.computed(i) {
+	for name, v := range computed(i) {
 		if _, given := out[name]; !given {
 			out[name] = v
 		}
@@ -139,6 +140,18 @@ func after(b *hclsyntax.Block) []string {
 	var out []string
 	for _, t := range a.Expr.Variables() {
 		out = append(out, t.RootName()+"."+attribute(t, 1))
+	}
+	return out
+}
+
+// computed is what references to an instance see besides its arguments.
+func computed(i Instance) map[string]cty.Value {
+	out := map[string]cty.Value{"id": cty.StringVal(reference(i.Type, i.Name, "id"))}
+	for name := range plan.Kinds()[i.Type].Results {
+		out[name] = cty.StringVal(reference(i.Type, i.Name, name))
+		if name == "name_servers" {
+			out[name] = cty.DynamicVal // a list
+		}
 	}
 	return out
 }

@@ -23,7 +23,9 @@ locals {
   sku        = var.premium ? "Premium_AzureFrontDoor" : "Standard_AzureFrontDoor"
   has_domain = var.custom_domain != ""
   has_zone   = local.has_domain && var.dns_zone != ""
-  record     = replace(var.custom_domain, ".${var.dns_zone}", "")
+  # At the zone's own name there can be no CNAME, but an alias.
+  apex   = local.has_zone && var.custom_domain == var.dns_zone
+  record = replace(var.custom_domain, ".${var.dns_zone}", "")
 }
 
 resource "azurerm_cdn_frontdoor_endpoint" "this" {
@@ -197,8 +199,17 @@ resource "azurerm_dns_zone" "this" {
   tags                = var.tags
 }
 
+resource "azurerm_dns_a_record" "apex" {
+  count               = local.apex ? 1 : 0
+  name                = "@"
+  zone_name           = azurerm_dns_zone.this[0].name
+  resource_group_name = var.resource_group_name
+  ttl                 = 3600
+  target_resource_id  = azurerm_cdn_frontdoor_endpoint.this.id
+}
+
 resource "azurerm_dns_cname_record" "alias" {
-  count               = local.has_zone ? 1 : 0
+  count               = local.has_zone && !local.apex ? 1 : 0
   name                = local.record
   zone_name           = azurerm_dns_zone.this[0].name
   resource_group_name = var.resource_group_name
@@ -208,7 +219,7 @@ resource "azurerm_dns_cname_record" "alias" {
 
 resource "azurerm_dns_txt_record" "proof" {
   count               = local.has_zone ? 1 : 0
-  name                = "_dnsauth.${local.record}"
+  name                = local.apex ? "_dnsauth" : "_dnsauth.${local.record}"
   zone_name           = azurerm_dns_zone.this[0].name
   resource_group_name = var.resource_group_name
   ttl                 = 3600

@@ -18,12 +18,14 @@ locals {
 
   # How often to look, how far back; any row is too many.
   rules = {
-    no-backend     = { severity = 1, every = "PT5M", window = "PT5M", title = "A model has no backend available" }
-    breaker-open   = { severity = 2, every = "PT5M", window = "PT1H", title = "A circuit breaker has been open for more than five minutes" }
-    backend-auth   = { severity = 1, every = "PT5M", window = "PT10M", title = "A backend refuses the identity or key, or lacks the deployment" }
-    disagreement   = { severity = 3, every = "PT5M", window = "PT10M", title = "Instances disagreed for more than five seconds" }
-    table-degraded = { severity = 2, every = "PT5M", window = "PT10M", title = "The state table is slow or gone" }
-    budget         = { severity = 3, every = "PT15M", window = "PT1H", title = "A consumer has used 80 percent of its budget or more" }
+    no-backend     = { severity = 1, every = "PT5M", window = "PT5M", title = "A model has no backend available", query = file("${local.queries}/alert-no-backend.kql") }
+    breaker-open   = { severity = 2, every = "PT5M", window = "PT1H", title = "A circuit breaker has been open for more than five minutes", query = file("${local.queries}/alert-breaker-open.kql") }
+    backend-auth   = { severity = 1, every = "PT5M", window = "PT10M", title = "A backend refuses the identity or key, or lacks the deployment", query = file("${local.queries}/alert-backend-auth.kql") }
+    disagreement   = { severity = 3, every = "PT5M", window = "PT10M", title = "Instances disagreed for more than five seconds", query = file("${local.queries}/alert-disagreement.kql") }
+    table-degraded = { severity = 2, every = "PT5M", window = "PT10M", title = "The state table is slow or gone", query = file("${local.queries}/alert-table-degraded.kql") }
+    budget         = { severity = 3, every = "PT15M", window = "PT1H", title = "A consumer has used 80 percent of its budget or more", query = file("${local.queries}/alert-budget.kql") }
+    # What the workspace says of itself: from then until the next day it takes no log line, so that no other alert fires.
+    daily-cap = { severity = 2, every = "PT5M", window = "PT5M", title = "The workspace has reached its daily cap", query = "_LogOperation\n| where Category =~ \"Ingestion\" and Detail contains \"OverQuota\"\n" }
   }
 }
 
@@ -89,7 +91,7 @@ resource "azurerm_monitor_scheduled_query_rules_alert_v2" "this" {
   tags                    = var.tags
 
   criteria {
-    query                   = file("${local.queries}/alert-${each.key}.kql")
+    query                   = each.value.query
     time_aggregation_method = "Count"
     operator                = "GreaterThan"
     threshold               = 0
@@ -124,4 +126,14 @@ output "workspace_id" {
 output "connection_string" {
   value       = azurerm_application_insights.this.connection_string
   description = "Where telemetry goes; not a secret, the component refuses keys."
+}
+
+output "component_id" {
+  value       = azurerm_application_insights.this.id
+  description = "What availability tests belong to."
+}
+
+output "action_groups" {
+  value       = azurerm_monitor_action_group.people[*].id
+  description = "Who hears of alerts."
 }

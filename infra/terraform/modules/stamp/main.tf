@@ -35,7 +35,7 @@ locals {
     local.secret_settings,
   )
 
-  closed = var.front_door || length(var.allowed_ip_ranges) > 0
+  closed = var.front_door || var.gateway || length(var.allowed_ip_ranges) > 0
   front_door_rules = var.front_door && !var.front_door_private_link ? [{
     name        = "front-door"
     priority    = 100
@@ -50,7 +50,14 @@ locals {
     ip_address  = range
     fdid        = []
   }]
-  restrictions = concat(local.front_door_rules, local.range_rules)
+  gateway_rules = var.gateway ? [{
+    name        = "gateway"
+    priority    = 150
+    service_tag = null
+    ip_address  = "${var.gateway_address}/32"
+    fdid        = []
+  }] : []
+  restrictions = concat(local.front_door_rules, local.gateway_rules, local.range_rules)
 
   zones = {
     blob    = "privatelink.blob.core.windows.net"
@@ -162,5 +169,7 @@ resource "azurerm_service_plan" "this" {
   sku_name                     = local.flex ? "FC1" : var.premium_sku
   maximum_elastic_worker_count = local.flex ? null : min(var.maximum_instances, 100)
   zone_balancing_enabled       = var.zone_redundant
-  tags                         = var.tags
+  # One for each zone; without zones, and on Flex Consumption, the platform decides.
+  worker_count = !local.flex && var.zone_redundant ? max(var.always_ready, 3) : null
+  tags         = var.tags
 }

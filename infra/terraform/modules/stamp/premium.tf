@@ -31,7 +31,7 @@ resource "azurerm_linux_function_app" "this" {
     vnet_route_all_enabled                 = var.isolated
     health_check_path                      = "/health/live"
     health_check_eviction_time_in_min      = 10
-    elastic_instance_minimum               = max(var.always_ready, 1)
+    elastic_instance_minimum               = max(var.always_ready, var.zone_redundant ? 3 : 1)
     app_scale_limit                        = min(var.maximum_instances, 100)
     application_insights_connection_string = var.connection_string
     ip_restriction_default_action          = local.closed ? "Deny" : "Allow"

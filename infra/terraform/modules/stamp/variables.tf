@@ -47,3 +47,8 @@ variable "front_door" { type = bool }
 variable "front_door_id" { type = string }
 variable "front_door_private_link" { type = bool }
 variable "allowed_ip_ranges" { type = list(string) }
+variable "gateway" { type = bool }
+variable "gateway_address" {
+  type        = string
+  description = "The address that an Application Gateway calls from, or empty."
+}

@@ -1,10 +1,4 @@
-// Command fakeaz stands in for az: it writes down how it was called and answers from recorded JSON, through the same queries
-// (JMESPath) and the same tab-separated output as az. A call that nothing was recorded for fails, so that no script can call
-// something unexpected and be believed.
-//
-// FAKE_AZ names a folder: replies.json is read, calls.log is written, and so is state, which holds what calls have left behind.
-// FAKE_AZ_FAIL is the number of a call, from 1, that fails after it has printed its answer.
-package main
+package scripttest
 
 import (
 	"encoding/json"
@@ -33,15 +27,21 @@ type reply struct {
 	JSON   any               `json:"json"`
 }
 
-func main() {
-	status, err := run(os.Getenv("FAKE_AZ"), os.Args[1:])
+// fakeAz stands in for az: it writes down how it was called and answers from recorded JSON, through the same queries (JMESPath) and the
+// same tab-separated output as az. A call that nothing was recorded for fails, so that no script can call something unexpected and be
+// believed.
+//
+// FAKE_AZ names a folder: replies.json is read, calls.log is written, and so is state, which holds what calls have left behind.
+// FAKE_AZ_FAIL is the number of a call, from 1, that fails after it has printed its answer.
+func fakeAz() int {
+	status, err := answerCall(os.Getenv("FAKE_AZ"), os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "fake az:", err)
 	}
-	os.Exit(status)
+	return status
 }
 
-func run(dir string, args []string) (int, error) {
+func answerCall(dir string, args []string) (int, error) {
 	desk, err := os.OpenRoot(dir)
 	if err != nil {
 		return 64, fmt.Errorf("open the folder that FAKE_AZ names: %w", err)
