@@ -112,9 +112,9 @@ resource "azurerm_monitor_action_group" "people" {
 func TestFaultsAreFoundWhereTheyStand(t *testing.T) {
 	t.Parallel()
 	for want, text := range map[string]string{
-		`main.tf:1: there is no local.b [tf-names]`:                   "output \"x\" { value = local.b }\nlocals { a = 1 }\noutput \"y\" { value = local.a }",
-		`main.tf:1: local.a refers to itself [tf-names]`:              "locals { a = local.a }",
-		`main.tf:1: root: variable v gets no value [tf-wiring]`:       "variable \"v\" { type = string }\noutput \"x\" { value = var.v }",
+		`main.tf:1: there is no local.b [tf-names]`:             "output \"x\" { value = local.b }\nlocals { a = 1 }\noutput \"y\" { value = local.a }",
+		`main.tf:1: local.a refers to itself [tf-names]`:        "locals { a = local.a }",
+		`main.tf:1: root: variable v gets no value [tf-wiring]`: "variable \"v\" { type = string }\noutput \"x\" { value = var.v }",
 		`.: no .tf files`: "",
 	} {
 		files := map[string]string{"main.tf": text}
