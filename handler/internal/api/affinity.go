@@ -73,7 +73,7 @@ func (s *Server) pin(ctx context.Context, req *proxy.Request, pools []*balancer.
 			return pools[:1], nil
 		}
 	}
-	if i := slices.IndexFunc(pools[0].Backends, func(b balancer.Backend) bool { return b.Stateful }); i >= 0 && referencesFiles(&req.Parsed) {
+	if i := slices.IndexFunc(pools[0].Backends, func(b balancer.Backend) bool { return b.Stateful && b.Permits(req.Consumer.Bounds()) }); i >= 0 && referencesFiles(&req.Parsed) {
 		req.PinnedTo = &proxy.Pin{Backend: pools[0].Backends[i].Name}
 		return pools[:1], nil
 	}

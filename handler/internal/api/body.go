@@ -14,8 +14,10 @@ import (
 )
 
 // readRequest reads the body, up to its limit, and parses what Spillway acts
-// on. The caller must release the buffer, also after an error.
-func (s *Server) readRequest(r *http.Request, t target) (*proxy.Request, *buffer, *Error) {
+// on. With strict no body goes unread, whatever it is called: it names objects or
+// models that are not everybody's. The caller must release the buffer, also after
+// an error.
+func (s *Server) readRequest(r *http.Request, t target, strict bool) (*proxy.Request, *buffer, *Error) {
 	req := &proxy.Request{
 		Operation: *t.operation, Family: t.family, Method: r.Method, Subpath: t.subpath,
 		Query: r.URL.RawQuery, Header: r.Header, Model: t.deployment,
@@ -24,7 +26,7 @@ func (s *Server) readRequest(r *http.Request, t target) (*proxy.Request, *buffer
 		req.Method = http.MethodGet // the server leaves the body out of the answer
 	}
 	maxBuffered := s.MaxBody
-	if t.operation.Body != operations.JSON && (isForm(r.Header) || !s.StrictIDs) {
+	if t.operation.Body != operations.JSON && (isForm(r.Header) || !strict) {
 		maxBuffered = min(maxBuffered, maxBufferedUpload)
 	}
 	buf, err := readBody(r, s.MaxBody, maxBuffered)
@@ -32,7 +34,7 @@ func (s *Server) readRequest(r *http.Request, t target) (*proxy.Request, *buffer
 		return req, buf, bodyError(err, s.MaxBody)
 	}
 	req.Body, req.StreamedBody = buf.bytes(), buf.tail(r, s.MaxBody)
-	if apiErr := s.parseBody(req, &buf.parser); apiErr != nil {
+	if apiErr := parseBody(req, &buf.parser, strict); apiErr != nil {
 		return req, buf, apiErr
 	}
 	if req.Model == "" {
@@ -43,12 +45,12 @@ func (s *Server) readRequest(r *http.Request, t target) (*proxy.Request, *buffer
 }
 
 // parseBody parses the members of the body that Spillway acts on.
-func (s *Server) parseBody(req *proxy.Request, parser *request.Parser) *Error {
+func parseBody(req *proxy.Request, parser *request.Parser, strict bool) *Error {
 	switch {
-	case s.StrictIDs && len(req.Body) > 0 && !isForm(req.Header) && req.Operation.Body != operations.Multipart:
-		return parseJSON(req, parser) // whatever it is called: nothing goes unread
+	case strict && len(req.Body) > 0 && !isForm(req.Header) && req.Operation.Body != operations.Multipart:
+		return parseJSON(req, parser)
 	case req.Operation.Body != operations.JSON:
-		return parseAnyBody(req, parser, s.StrictIDs)
+		return parseAnyBody(req, parser, strict)
 	case req.Method == http.MethodPost && (len(req.Body) > 0 || !req.Operation.State.Stored()):
 		return parseJSON(req, parser)
 	}

@@ -25,11 +25,31 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ready, models := s.Readiness.Ready(r.URL.Query().Get("model"))
+	status, body := http.StatusOK, map[string]any{"status": "ready"}
 	if !ready {
-		writeHealth(w, http.StatusServiceUnavailable, map[string]any{"status": "unavailable", "models": models})
-		return
+		status, body["status"] = http.StatusServiceUnavailable, "unavailable"
 	}
-	writeHealth(w, http.StatusOK, map[string]any{"status": "ready", "models": models})
+	if known, ok := s.knownModels(r, models); ok {
+		body["models"] = known
+	}
+	writeHealth(w, status, body)
+}
+
+// knownModels returns those of the models that the caller may know of: a
+// consumer's own. A caller without a credential, such as a front end's probe,
+// learns the status only.
+func (s *Server) knownModels(r *http.Request, models map[string]string) (map[string]string, bool) {
+	caller, err := s.Authenticator.Authenticate(r.Context(), r.Header, "")
+	if err != nil {
+		return nil, false
+	}
+	known := map[string]string{}
+	for name, state := range models {
+		if caller.Consumer.MayUse(name) {
+			known[name] = state
+		}
+	}
+	return known, true
 }
 
 func writeHealth(w http.ResponseWriter, status int, body map[string]any) {
@@ -69,7 +89,7 @@ func (r *PoolReadiness) evaluate(model string, snapshot *health.Snapshot) (bool,
 	ready, models := false, map[string]string{}
 	for i := range r.Pools {
 		p := &r.Pools[i]
-		if model != "" && model != p.Model {
+		if model != "" && !strings.EqualFold(model, p.Model) {
 			continue
 		}
 		models[p.Model] = availability(p, snapshot, now)

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
+	"time"
 
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
@@ -62,9 +64,14 @@ const anyModel = "*"
 // findPools returns the pools that may serve the request: by the model that the
 // path or the body names, or by the objects that the request refers to.
 func (s *Server) findPools(ctx context.Context, req *proxy.Request) ([]*balancer.Pool, *Error) {
+	apiErr := s.checkNamedModels(req)
 	switch state := req.Operation.State; {
 	case req.Operation.Retired:
 		return nil, operationRetired(req)
+	case apiErr != nil:
+		return nil, apiErr
+	case req.Operation.CompatibleOnly && !operations.IsCompatible(req.Method, req.Subpath):
+		return nil, unknownOperation(req)
 	case s.StrictIDs && state.Stored():
 		return s.ownedPools(ctx, req)
 	}
@@ -101,6 +108,9 @@ func (s *Server) modelPools(req *proxy.Request) ([]*balancer.Pool, *Error) {
 		return nil, modelMissing(req.Family)
 	}
 	pools, ok := s.Models.Resolve(req.Model)
+	if !ok && c.Restricted() {
+		return nil, modelNotAllowed(req.Model, s.Models.Names(c)) // as for a model that exists
+	}
 	if !ok || pools[0].Model == anyModel && !operations.IsSafeName(req.Model) {
 		return nil, modelNotFound(req.Model, s.Models.Names(c))
 	}
@@ -139,4 +149,60 @@ func unknownOperation(req *proxy.Request) *Error {
 		Status: http.StatusNotFound, Type: invalidRequest, Code: "not_found",
 		Message: "There is no such operation here: " + printable(req.Subpath) + ". Azure OpenAI does not know it, and no OpenAI-compatible backend serves the model that the request names.",
 	}
+}
+
+// imageDeploymentHeader names the deployment of the image tool
+// (docs/azure-openai.md#request-fields).
+const imageDeploymentHeader = "X-Ms-Oai-Image-Generation-Deployment"
+
+// checkNamedModels checks the models and deployments that a request names besides
+// the one that serves it: tools, graders, runs, the image tool's header. A
+// consumer's models hold for all of them.
+func (s *Server) checkNamedModels(req *proxy.Request) *Error {
+	c := req.Consumer
+	if !c.Restricted() {
+		return nil
+	}
+	named := req.Parsed.Models
+	named = append(named[:len(named):len(named)], req.Header.Values(imageDeploymentHeader)...)
+	if req.Operation.Name == "fine-tuning" && req.Parsed.Model != "" {
+		named = append(named, req.Parsed.Model)
+	}
+	for _, name := range named {
+		if !s.mayName(c, name) {
+			return modelNotAllowed(name, s.Models.Names(c))
+		}
+	}
+	return nil
+}
+
+// mayName reports whether a consumer may name a model: one of its own, a dated
+// version of one, or a deployment of one. The backend knows deployments only.
+func (s *Server) mayName(c *consumer.Consumer, name string) bool {
+	if pools, ok := s.Models.Resolve(name); ok && mayUse(c, pools[0], name) {
+		return true
+	}
+	if base := withoutDate(name); base != name && c.MayUse(base) {
+		return true
+	}
+	for _, p := range s.Models.All() {
+		if mayUse(c, p, p.Model) && slices.ContainsFunc(p.Backends, func(b balancer.Backend) bool { return strings.EqualFold(b.Deployment, name) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutDate is a model's name without the date of its version: gpt-4o of
+// gpt-4o-2024-08-06.
+func withoutDate(name string) string {
+	const date = "-2006-01-02"
+	if len(name) <= len(date) {
+		return name
+	}
+	base, version := name[:len(name)-len(date)], name[len(name)-len(date):]
+	if _, err := time.Parse(date, version); err != nil {
+		return name
+	}
+	return base
 }

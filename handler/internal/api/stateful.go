@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/proxy"
@@ -32,7 +33,7 @@ func (s *Server) statefulPools(req *proxy.Request) ([]*balancer.Pool, *Error) {
 			req.Parsed.Model = "" // the body may name a model that has no pool
 		}
 	}
-	backends := statefulBackends(pools)
+	backends := statefulBackends(pools, req.Consumer)
 	switch {
 	case len(backends) == 1:
 		req.PinnedTo = &proxy.Pin{Backend: backends[0].backend.Name}
@@ -62,10 +63,10 @@ type placement struct {
 	pool    *balancer.Pool
 }
 
-// statefulBackends returns the backends that may hold stateful objects: those
-// that are marked, or the only one there is.
-func statefulBackends(pools []*balancer.Pool) []placement {
-	all := distinctBackends(pools)
+// statefulBackends returns the backends that may hold stateful objects of the
+// consumer: those within its bounds that are marked, or the only one there is.
+func statefulBackends(pools []*balancer.Pool, c *consumer.Consumer) []placement {
+	all := slices.DeleteFunc(distinctBackends(pools), func(h placement) bool { return !h.backend.Permits(c.Bounds()) })
 	marked := slices.DeleteFunc(slices.Clone(all), func(h placement) bool { return !h.backend.Stateful })
 	if len(marked) == 0 && len(all) == 1 {
 		return all

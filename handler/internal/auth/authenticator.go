@@ -81,12 +81,32 @@ func (a *Authenticator) Authenticate(ctx context.Context, h http.Header, rawQuer
 	switch {
 	case err != nil:
 		return Identity{}, err
-	case cred.token != "":
+	case cred.token != "" && cred.key == "":
 		return a.byToken(ctx, cred.token)
 	case !a.acceptKeys || len(cred.key) > maxKeyLength:
 		return Identity{}, ErrUnknown
+	case cred.token != "":
+		return a.byBoth(ctx, cred)
 	}
 	return a.byKey(ctx, cred.key)
+}
+
+// byBoth is for a key that is sent with a token. A token that is for somebody
+// else, such as the backend, says nothing about who calls; one that names another
+// consumer does.
+func (a *Authenticator) byBoth(ctx context.Context, cred credential) (Identity, error) {
+	key, err := a.byKey(ctx, cred.key)
+	if err != nil {
+		return Identity{}, err
+	}
+	token, err := a.byToken(ctx, cred.token)
+	switch {
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrAmbiguous):
+		return Identity{}, err
+	case err == nil && token.Consumer != key.Consumer:
+		return Identity{}, ErrConflicting
+	}
+	return key, nil
 }
 
 // byKey takes the same path, and the same time, for every unknown key: it looks
@@ -123,18 +143,34 @@ func (a *Authenticator) byToken(ctx context.Context, token string) (Identity, er
 	if err != nil {
 		return Identity{}, err
 	}
-	needsGroups := false
-	for i := range a.rules {
-		m := &a.rules[i]
-		if m.matches(&claims) {
-			return Identity{Consumer: m.Consumer, Caller: claims.Caller}, nil
-		}
-		needsGroups = needsGroups || m.Group != ""
-	}
-	if claims.Overage && needsGroups {
+	best, needsGroups := a.mostSpecific(&claims)
+	switch {
+	case len(best) > 0 && slices.ContainsFunc(best, func(r *TokenRule) bool { return r.Consumer != best[0].Consumer }):
+		return Identity{}, ErrAmbiguous
+	case len(best) > 0:
+		return Identity{Consumer: best[0].Consumer, Caller: claims.Caller}, nil
+	case claims.Overage && needsGroups:
 		return Identity{}, ErrGroupsOverage
 	}
 	return Identity{}, ErrUnmapped
+}
+
+// mostSpecific returns the rules that match and name the most members: their
+// order in the document decides nothing. needsGroups reports whether a rule did
+// not match that names a group.
+func (a *Authenticator) mostSpecific(claims *Claims) (best []*TokenRule, needsGroups bool) {
+	for i := range a.rules {
+		rule := &a.rules[i]
+		switch {
+		case !rule.matches(claims):
+			needsGroups = needsGroups || rule.Group != ""
+		case len(best) == 0 || rule.members() > best[0].members():
+			best = []*TokenRule{rule}
+		case rule.members() == best[0].members():
+			best = append(best, rule)
+		}
+	}
+	return best, needsGroups
 }
 
 // TokenRule assigns tokens to a consumer: those that match every member that is
@@ -151,6 +187,16 @@ func (m *TokenRule) matches(t *Claims) bool {
 		(m.AppID == "" || strings.EqualFold(m.AppID, t.AppID)) &&
 		(m.Role == "" || slices.Contains(t.Roles, m.Role)) &&
 		(m.Group == "" || slices.Contains(t.Groups, strings.ToLower(m.Group)) || slices.Contains(t.Groups, m.Group))
+}
+
+// members is how many claims the rule names.
+func (m *TokenRule) members() (n int) {
+	for _, name := range []string{m.AppID, m.Role, m.Group} {
+		if name != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // Error is why a credential was refused. It is for the log and the metrics: the
@@ -176,6 +222,7 @@ const (
 	ErrAudience      Error = "another audience"
 	ErrTenant        Error = "another tenant"
 	ErrNoApplication Error = "no application named: an ID token, not an access token"
+	ErrAmbiguous     Error = "valid, but the rules of two consumers match it equally"
 	ErrUnmapped      Error = "valid, but no consumer is configured for its application, roles or groups"
 	ErrGroupsOverage Error = "valid, but without its groups, because there are too many: map its consumer by appId or role"
 )

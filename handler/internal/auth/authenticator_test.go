@@ -165,11 +165,16 @@ func withTokens(t *testing.T, keys bool, matches ...TokenRule) (*Authenticator, 
 	return auth, v
 }
 
-func TestKeyTakesPrecedenceOverToken(t *testing.T) {
+func TestKeyAndTokenOfDifferentConsumersAreRefused(t *testing.T) {
 	auth, v := withTokens(t, true, TokenRule{AppID: "app-1"})
 	id, err := auth.Authenticate(t.Context(), header("api-key", keyA, "Authorization", "Bearer "+token), "")
-	if err != nil || id.Consumer.Name != "team-a" || v.calls != 0 {
-		t.Errorf("key and token: %+v, %v, token verified %d times", id, err, v.calls)
+	if !errors.Is(err, ErrConflicting) {
+		t.Errorf("a key of team-a and a token of team-b: %+v, %v, want ErrConflicting", id, err)
+	}
+	const backends = "e30.e30.c2ln" // a token that is not for the gateway
+	id, err = auth.Authenticate(t.Context(), header("api-key", keyA, "Authorization", "Bearer "+backends), "")
+	if err != nil || id.Consumer.Name != "team-a" {
+		t.Errorf("a key and a token for a backend: %+v, %v", id, err)
 	}
 	id, err = auth.Authenticate(t.Context(), header("Authorization", "Bearer "+token), "")
 	if err != nil || id.Consumer.Name != "team-b" || id.Caller != "oid-1" {
@@ -294,4 +299,37 @@ func FuzzAuthenticate(f *testing.F) {
 			t.Errorf("%q: %q, %q, %q was accepted as %+v", name, value, authorization, query, id)
 		}
 	})
+}
+
+// The order of the consumers in the document decides nothing.
+func TestMostSpecificRuleOfATokenDecides(t *testing.T) {
+	eu, us := &consumer.Consumer{Name: "eu"}, &consumer.Consumer{Name: "us"}
+	app, role, group := TokenRule{AppID: "app-1"}, TokenRule{Role: "reader"}, TokenRule{Group: "g1"}
+	appRole := TokenRule{AppID: "app-1", Role: "reader"}
+	of := func(c *consumer.Consumer, r TokenRule) TokenRule {
+		r.Consumer = c
+		return r
+	}
+	for _, tt := range []struct {
+		name  string
+		rules []TokenRule
+		want  string // "" = refused as ambiguous
+	}{
+		{"more members win", []TokenRule{of(us, role), of(eu, appRole)}, "eu"},
+		{"the same in another order", []TokenRule{of(eu, appRole), of(us, role)}, "eu"},
+		{"an app and a role", []TokenRule{of(eu, app), of(us, role)}, ""},
+		{"a role and a group", []TokenRule{of(us, group), of(eu, role)}, ""},
+		{"two rules of one consumer", []TokenRule{of(eu, app), of(eu, role)}, "eu"},
+		{"one does not match", []TokenRule{of(us, TokenRule{Role: "writer"}), of(eu, role)}, "eu"},
+	} {
+		v := &fakeVerifier{claims: Claims{AppID: "App-1", Roles: []string{"reader"}, Groups: []string{"g1"}}}
+		auth, err := New(Settings{Verifier: v, Consumers: []*consumer.Consumer{eu, us}, TokenRules: tt.rules})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := auth.Authenticate(t.Context(), header("Authorization", "Bearer "+token), "")
+		if tt.want == "" && !errors.Is(err, ErrAmbiguous) || tt.want != "" && (err != nil || id.Consumer.Name != tt.want) {
+			t.Errorf("%s: %+v, %v, want %q", tt.name, id, err, tt.want)
+		}
+	}
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// credential is a request's credential: either a key or a token.
+// credential is a request's credential: a key, a token, or both.
 type credential struct {
 	key   string
 	token string
@@ -36,12 +36,13 @@ func (a *Authenticator) extract(h http.Header, rawQuery string) (credential, err
 		return credential{}, err
 	}
 	bearer := bearerToken(first(authorization))
-	if a.verifier != nil && isJWT(bearer) && (key == "" || !a.acceptKeys) {
-		return credential{token: bearer}, nil
+	if a.verifier != nil && isJWT(bearer) {
+		if !a.acceptKeys {
+			key = ""
+		}
+		return credential{key: key, token: bearer}, nil
 	}
-	if !isJWT(bearer) || a.verifier == nil {
-		key, err = sameKey(key, bearer)
-	}
+	key, err = sameKey(key, bearer)
 	if err == nil && key == "" {
 		err = ErrMissing
 	}

@@ -20,11 +20,11 @@ import (
 func (cfg *Config) pools(l *document.Layout) {
 	cfg.index = map[string]int{}
 	for i, model := range l.Models {
-		cfg.index[model] = i
+		cfg.index[strings.ToLower(model)] = i
 		cfg.Pools = append(cfg.Pools, poolOf(l, model))
 	}
 	for alias, model := range l.Aliases {
-		cfg.index[alias] = cfg.index[model]
+		cfg.index[strings.ToLower(alias)] = cfg.index[strings.ToLower(model)]
 	}
 	for i := range l.Document.Backends {
 		b := &l.Document.Backends[i]
@@ -109,7 +109,7 @@ func hedge(h *document.Hedge) balancer.Hedge {
 // one it is an alias of, or else that of any model. ok is false when no
 // backend serves it.
 func (cfg *Config) Pool(model string) (*balancer.Pool, bool) {
-	i, ok := cfg.index[model]
+	i, ok := cfg.index[strings.ToLower(model)]
 	if !ok || model == document.Wildcard {
 		i, ok = cfg.index[document.Wildcard]
 	}

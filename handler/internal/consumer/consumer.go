@@ -2,7 +2,10 @@
 // It does not know how a consumer proves who it is.
 package consumer
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Consumer is a configured caller with its permissions. The zero value of a limit
 // means no limit.
@@ -40,10 +43,14 @@ const (
 	Batch
 )
 
-// MayUse reports whether the consumer may use a model. A nil consumer may use all.
+// MayUse reports whether the consumer may use a model, whatever the case of its
+// name. A nil consumer may use all.
 func (c *Consumer) MayUse(model string) bool {
-	return c == nil || len(c.Models) == 0 || slices.Contains(c.Models, model)
+	return !c.Restricted() || slices.ContainsFunc(c.Models, func(m string) bool { return strings.EqualFold(m, model) })
 }
+
+// Restricted reports whether the consumer may use some models only.
+func (c *Consumer) Restricted() bool { return c != nil && len(c.Models) > 0 }
 
 // Bounds returns what limits the consumer's choice of backends. A nil consumer
 // has none.

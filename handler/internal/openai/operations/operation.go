@@ -4,7 +4,10 @@
 // It knows no backend and serves nothing.
 package operations
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Dialect is the shape of a stream's events and of its errors.
 type Dialect uint8
@@ -95,6 +98,18 @@ func ByName(name string) *Operation {
 		return &table[i]
 	}
 	return nil
+}
+
+// compatible are the paths that OpenAI-compatible services offer besides Azure's:
+// each computes an answer from its request, and keeps and administers nothing.
+var compatible = map[string]bool{
+	"classify": true, "detokenize": true, "moderations": true, "pooling": true, "rerank": true, "score": true, "tokenize": true,
+}
+
+// IsCompatible reports whether a request below /v1 may go to an
+// OpenAI-compatible backend, although no operation of Azure's has its path.
+func IsCompatible(method, subpath string) bool {
+	return method == "POST" && compatible[strings.ToLower(subpath)]
 }
 
 // generation returns the operations that any backend of the model can serve.

@@ -1,0 +1,160 @@
+package api_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	"spillway/handler/internal/auth"
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/proxy"
+)
+
+// fenced is a gateway with one consumer and these pools.
+type fenced struct {
+	*gateway
+	consumer *consumer.Consumer
+	pools    []*balancer.Pool
+	pinnedTo string
+	sent     int
+}
+
+func newFenced(t *testing.T, c *consumer.Consumer, pools ...*balancer.Pool) *fenced {
+	d := &fenced{gateway: newGateway(t), consumer: c, pools: pools}
+	d.Models, d.Authenticator = d, d
+	d.do = func(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
+		d.sent++
+		if r.PinnedTo != nil {
+			d.pinnedTo = r.PinnedTo.Backend
+		}
+		return serve(ctx, pools, deliver)
+	}
+	return d
+}
+
+func (d *fenced) Authenticate(_ context.Context, h http.Header, _ string) (auth.Identity, error) {
+	if h.Get("Api-Key") == "" {
+		return auth.Identity{}, auth.ErrMissing
+	}
+	return auth.Identity{Consumer: d.consumer}, nil
+}
+
+func (d *fenced) Resolve(name string) ([]*balancer.Pool, bool) {
+	for _, p := range d.pools {
+		if strings.EqualFold(p.Model, name) {
+			return []*balancer.Pool{p}, true
+		}
+	}
+	return nil, false
+}
+func (d *fenced) All() []*balancer.Pool { return d.pools }
+
+func (d *fenced) Names(c *consumer.Consumer) (names []string) {
+	for _, p := range d.pools {
+		if c.MayUse(p.Model) {
+			names = append(names, p.Model)
+		}
+	}
+	return names
+}
+
+func (d *fenced) Ready(string) (bool, map[string]string) {
+	return true, map[string]string{"gpt-4o": "available", "o3": "available"}
+}
+
+func model(name string, backends ...balancer.Backend) *balancer.Pool {
+	return &balancer.Pool{Model: name, Backends: backends}
+}
+
+func TestModelsHoldWhereverARequestNamesOne(t *testing.T) {
+	only := &consumer.Consumer{Name: "x", Models: []string{"gpt-4o"}}
+	d := newFenced(t, only,
+		model("gpt-4o", balancer.Backend{Name: "a", Weight: 1, Stateful: true, Deployment: "gpt-4o-prod"}),
+		model("o3", balancer.Backend{Name: "a", Weight: 1, Stateful: true, Deployment: "o3-prod"}))
+	for _, tt := range []struct{ path, body, header string }{
+		{"responses", `{"model":"o3","input":"x"}`, ""},
+		{"responses", `{"model":"O3","input":"x"}`, ""},
+		{"responses", `{"model":"not-there","input":"x"}`, ""},
+		{"responses", `{"model":"gpt-4o","input":"x","tools":[{"type":"image_generation","model":"o3"}]}`, ""},
+		{"responses", `{"model":"gpt-4o","input":"x","tools":[{"type":"image_generation","mod\u0065l":"o3-prod"}]}`, ""},
+		{"responses", `{"model":"gpt-4o","input":"x","tools":[{"type":"image_generation"}]}`, "o3-prod"},
+		{"chat/completions", `{"model":"gpt-4o","messages":[],"data_sources":[{"parameters":{"embedding_dependency":{"deployment_name":"o3-prod"}}}]}`, ""},
+		{"chat/completions", `{"model":"gpt-4o","messages":[],"models":["gpt-4o","o3"]}`, ""},
+		{"evals", `{"data_source_config":{"type":"custom"},"testing_criteria":[{"type":"label_model","model":"o3"}]}`, ""},
+		{"evals/eval_1/runs", `{"data_source":{"type":"completions","model":"o3"}}`, ""},
+		{"fine_tuning/jobs", `{"model":"o3-2025-04-16","training_file":"file-1"}`, ""},
+		{"fine_tuning/alpha/graders/run", `{"grader":{"type":"score_model","model":"o3"}}`, ""},
+		{"batches", `{"model":"gpt-4o","input_file_id":"file-1","x":{"model":"o3"}}`, ""},
+	} {
+		header := []string{"Api-Key", "k"}
+		if tt.header != "" {
+			header = append(header, "X-Ms-Oai-Image-Generation-Deployment", tt.header)
+		}
+		res, text := d.send(t, "POST", "/v1/"+tt.path, tt.body, header...)
+		if res.StatusCode != http.StatusForbidden || !strings.Contains(text, "model_not_allowed") || d.sent > 0 {
+			t.Errorf("%s %s: %d %s, %d sent", tt.path, tt.body, res.StatusCode, text, d.sent)
+		}
+	}
+	for _, body := range []string{
+		`{"model":"GPT-4o","input":"x","tools":[{"type":"image_generation","model":"gpt-4o-prod"}]}`,
+		`{"model":"gpt-4o","input":"x","tools":[{"type":"function","name":"f","parameters":{"properties":{"model":{"type":"string"}}}}]}`,
+		`{"model":"gpt-4o","input":"x","metadata":{"model":"o3"}}`,
+	} {
+		if res, text := d.send(t, "POST", "/v1/responses", body, "Api-Key", "k"); res.StatusCode != http.StatusOK {
+			t.Errorf("%s: %d %s", body, res.StatusCode, text)
+		}
+	}
+	if res, text := d.send(t, "POST", "/v1/fine_tuning/jobs", `{"model":"gpt-4o-2024-08-06","training_file":"file-1"}`, "Api-Key", "k"); res.StatusCode != http.StatusOK {
+		t.Errorf("a dated version of an own model: %d %s", res.StatusCode, text)
+	}
+}
+
+// A gateway's key opens more at an OpenAI-compatible service than a model.
+func TestOpenAICompatibleBackendsServeAListOfOperations(t *testing.T) {
+	d := newFenced(t, &consumer.Consumer{Name: "x"}, model("m", balancer.Backend{Name: "a", Weight: 1, OpenAI: true}))
+	for _, path := range []string{
+		"organization/admin_api_keys", "organization/users", "projects", "skills", "chatkit/sessions", "realtime/sessions", "realtime/client_secrets",
+		"videos", "videos/video_1/content", "models/m/x", "rerank/x", "internal/metrics", "load_lora_adapter", "dashboard/billing/usage",
+	} {
+		for _, method := range []string{"GET", "POST", "DELETE"} {
+			res, text := d.send(t, method, "/v1/"+path, `{"model":"m"}`, "Api-Key", "k", "X-Spillway-Model", "m")
+			if res.StatusCode != http.StatusNotFound && res.StatusCode != http.StatusMethodNotAllowed || d.sent > 0 {
+				t.Errorf("%s %s: %d %s", method, path, res.StatusCode, text)
+			}
+		}
+	}
+	for _, path := range []string{"rerank", "moderations", "score"} {
+		if res, text := d.send(t, "POST", "/v1/"+path, `{"model":"m"}`, "Api-Key", "k", "Content-Type", "application/json"); res.StatusCode != http.StatusOK {
+			t.Errorf("%s: %d %s", path, res.StatusCode, text)
+		}
+	}
+}
+
+func TestStatefulBackendIsChosenInsideTheFence(t *testing.T) {
+	us := balancer.Backend{Name: "us", Index: 0, Weight: 1, Stateful: true, Geography: "us", Priority: 1}
+	eu := balancer.Backend{Name: "eu", Index: 1, Weight: 1, Stateful: true, Geography: "eu", Priority: 2}
+	for name, c := range map[string]*consumer.Consumer{
+		"geography": {Name: "x", Geographies: []string{"eu"}}, "priority": {Name: "x", MinPriority: 2},
+	} {
+		d := newFenced(t, c, model("gpt-4o", us, eu))
+		for path, body := range map[string]string{"files": "", "vector_stores": "{}", "responses": `{"model":"gpt-4o","input":[{"content":[{"file_id":"f"}]}]}`} {
+			d.pinnedTo = ""
+			if res, text := d.send(t, "POST", "/v1/"+path, body, "Api-Key", "k"); res.StatusCode != http.StatusOK || d.pinnedTo != "eu" {
+				t.Errorf("%s, %s: %d %s, pinned to %q", name, path, res.StatusCode, text, d.pinnedTo)
+			}
+		}
+	}
+}
+
+func TestReadinessNamesModelsToThoseWhoMayKnow(t *testing.T) {
+	d := newFenced(t, &consumer.Consumer{Name: "x", Models: []string{"gpt-4o"}})
+	d.Readiness = d
+	if res, text := d.send(t, "GET", "/health/ready", ""); res.StatusCode != http.StatusOK || strings.Contains(text, "gpt-4o") || !strings.Contains(text, `"ready"`) {
+		t.Errorf("without a credential: %d %s", res.StatusCode, text)
+	}
+	if _, text := d.send(t, "GET", "/health/ready", "", "Api-Key", "k"); !strings.Contains(text, "gpt-4o") || strings.Contains(text, "o3") {
+		t.Errorf("a consumer of one model: %s", text)
+	}
+}
