@@ -50,7 +50,8 @@ lint: ## golangci-lint (gofumpt, goimports), shellcheck, shfmt
 	$(BIN)/shfmt -d -i 2 scripts/*.sh scripts/tools/*.sh .ci/run
 
 bench: ## benchmarks, with ratios against the bare Go reverse proxy of the same run; BENCH=regexp
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $$($(GO) list ./handler/...)
+	$(INSTALL) npm
+	$(TEST_ENV) $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $$($(GO) list ./handler/...)
 
 fuzz: ## every fuzz target for FUZZTIME (20s) each
 	FUZZTIME=$(FUZZTIME) scripts/fuzz.sh

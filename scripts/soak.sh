@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # soak.sh runs the long tests, each for SOAKTIME (10m when unset) at most: the whole program and fleets of it under load and
 # faults (handler/test/e2e), then the fleet's state, simulated and on a live table (handler/internal/fleet), then the quotas
-# (handler/internal/quota) and the keys' revocation (handler/internal/auth/keys). In 10m the simulation makes some 200,000
-# probes on two cores; SOAKTIME=1h makes a million.
+# (handler/internal/quota), the keys' revocation and the time that a comparison of keys takes (handler/internal/auth). In 10m
+# the simulation makes some 200,000 probes on two cores; SOAKTIME=1h makes a million.
 # SPILLWAY_SOAK names the duration to the tests; without it they are short or skipped.
 source "$(dirname "$0")/lib.sh"
 
-whole='^Test(Soak|Fleet|Operator|TableTraffic|QuotaTraffic|QuotaHolds|RequestNever|FewRequests|Hedging|Interactive|BatchRequests|LoadSpills|CallerDisconnect|Upgrade)'
+whole='^Test(Soak|Fleet|Operator|TableTraffic|QuotaTraffic|QuotaHolds|RequestNever|FewRequests|Hedging|Interactive|BatchRequests|LoadSpills|CallerDisconnect|Upgrade|StatusPage|NodeRetries)'
 state='^Test(Simulation|LiveTable|SoakLiveTable|ExchangesByFleetSize)'
 
 "$GO" test -list "$whole" ./handler/test/e2e | grep -q '^TestSoak' || fail "handler/test/e2e has no TestSoak…"
@@ -16,3 +16,4 @@ export SPILLWAY_SOAK=${SOAKTIME:-10m}
 "$GO" test -count=1 -timeout 0 -parallel 1 -v -run "$whole" ./handler/test/e2e
 "$GO" test -count=1 -timeout 0 -v -run "$state" ./handler/internal/fleet
 "$GO" test -count=1 -timeout 0 ./handler/internal/quota/... ./handler/internal/auth/keys
+"$GO" test -count=1 -timeout 0 -run TestKeyComparisonTime ./handler/internal/auth

@@ -38,13 +38,18 @@ func freeAddress(tb testing.TB) string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
-func startSpillway(tb testing.TB, backend string) *contender {
+// startSpillway starts the staged binary with everything on that a request may
+// cost: a consumer with a key, limits and a budget, prices, metrics, and the log
+// to a file. state is the connection string of the table; "" = memory.
+func startSpillway(tb testing.TB, backend, state string) *contender {
 	tb.Helper()
 	address := freeAddress(tb)
 	cmd := exec.Command(filepath.Join(staged, "spillway"))
-	document := fmt.Sprintf(`{"backends":[{"name":"a","endpoint":%q,"deployments":["gpt-4o"],"auth":{"mode":"api-key","setting":"BENCH_KEY"}}],"consumers":[{"name":"team","keySetting":"TEAM_KEY"}]}`, backend)
+	const limits = `"tokensPerMinute":1000000000000,"requestsPerMinute":1000000000,"tokensPerMonth":1000000000000000,"budgetPerMonth":1000000000`
+	document := fmt.Sprintf(`{"backends":[{"name":"a","endpoint":%q,"deployments":["gpt-4o"],"auth":{"mode":"api-key","setting":"BENCH_KEY"}}],
+		"consumers":[{"name":"team","keySetting":"TEAM_KEY",%s}],"models":{"gpt-4o":{"price":{"currency":"USD","input":2.5,"output":10}}}}`, backend, limits)
 	cmd.Env = append(os.Environ(), "SPILLWAY_LISTEN="+address, "SPILLWAY_CONFIG="+document, "BENCH_KEY=key-of-the-backend", "TEAM_KEY=key-of-the-bench-team",
-		"SPILLWAY_AUTH=key", "SPILLWAY_STATE=", "AzureWebJobsStorage=", "FUNCTIONS_CUSTOMHANDLER_PORT=")
+		"SPILLWAY_AUTH=key", "SPILLWAY_STATE="+state, "AzureWebJobsStorage=", "FUNCTIONS_CUSTOMHANDLER_PORT=")
 	return launch(tb, cmd, address)
 }
 
@@ -74,11 +79,15 @@ func reverseProxy(tb testing.TB) string {
 func launch(tb testing.TB, cmd *exec.Cmd, address string) *contender {
 	tb.Helper()
 	began := time.Now()
-	var said lastLines
-	cmd.Stdout = &said
+	log, err := os.Create(filepath.Join(tb.TempDir(), "log"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer log.Close() // the process has it open
+	cmd.Stdout = log
 	tb.Cleanup(func() {
 		if tb.Failed() {
-			tb.Logf("%s said last: %s", filepath.Base(cmd.Path), said.String())
+			tb.Logf("%s logged: %s", filepath.Base(cmd.Path), troubles(log.Name()))
 		}
 	})
 	if err := cmd.Start(); err != nil {
@@ -102,25 +111,16 @@ func launch(tb testing.TB, cmd *exec.Cmd, address string) *contender {
 	return nil
 }
 
-// lastLines keeps the last lines of output, for failures.
-type lastLines struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (l *lastLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.lines) < 20 && (strings.Contains(string(p), `"ERROR"`) || strings.Contains(string(p), `"broken"`)) {
-		l.lines = append(l.lines, string(p))
+// troubles returns the first lines of a log that tell of failures.
+func troubles(log string) string {
+	text, _ := os.ReadFile(log)
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		if len(lines) < 20 && (strings.Contains(line, `"ERROR"`) || strings.Contains(line, `"broken"`)) {
+			lines = append(lines, line)
+		}
 	}
-	return len(p), nil
-}
-
-func (l *lastLines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.lines, "")
+	return strings.Join(lines, "")
 }
 
 // cpu is the processor time of the process so far, in nanoseconds.

@@ -4,14 +4,17 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"spillway/handler/internal/tablestore/storetest"
 )
 
 // BenchmarkAgainstReverseProxy runs the staged binary and the bare reverse
 // proxy of the standard library in turn, and reports what Spillway costs as a
-// multiple of it: whatever else the machine is doing, both have it.
+// multiple of it: whatever else the machine is doing, both have it. Spillway has
+// everything on, with its state in an emulated table.
 func BenchmarkAgainstReverseProxy(b *testing.B) {
 	backend := newBareBackend(b)
-	ours, theirs := startSpillway(b, backend.url()), startReverseProxy(b, backend.url())
+	ours, theirs := startSpillway(b, backend.url(), storetest.Azurite(b)), startReverseProxy(b, backend.url())
 	for _, c := range []struct {
 		name        string
 		request     []byte
@@ -65,7 +68,7 @@ func BenchmarkStart(b *testing.B) {
 	for b.Loop() {
 		ours, theirs = ours[:0], theirs[:0]
 		for range 9 {
-			s, r := startSpillway(b, backend.url()), startReverseProxy(b, backend.url())
+			s, r := startSpillway(b, backend.url(), ""), startReverseProxy(b, backend.url())
 			ours, theirs = append(ours, ms(s.started)), append(theirs, ms(r.started))
 			memory = append(memory, float64(s.memory())/(1<<20))
 			_ = s.command.Process.Kill()
@@ -87,7 +90,7 @@ func BenchmarkOpenStreams(b *testing.B) {
 	for b.Loop() {
 		backend := newBareBackend(b)
 		backend.chunks, backend.interval = 100, 50*time.Millisecond
-		ours, theirs = memoryPerStream(startSpillway(b, backend.url()), backend, streams), memoryPerStream(startReverseProxy(b, backend.url()), backend, streams)
+		ours, theirs = memoryPerStream(startSpillway(b, backend.url(), ""), backend, streams), memoryPerStream(startReverseProxy(b, backend.url()), backend, streams)
 	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(ours, "KB/stream")
