@@ -99,8 +99,10 @@ func (l *lite) entry(entry *value) {
 	if name != "*" {
 		name = l.model(name)
 	}
+	set, changed := len(l.Set), len(l.Changed)
 	b := l.backend(params, provider)
 	if !l.usable(entry.path, &b) {
+		l.Set, l.Changed = l.Set[:set], l.Changed[:changed] // there is no such backend
 		return
 	}
 	if strings.HasSuffix(deployment, "*") {
@@ -148,6 +150,8 @@ func (l *lite) provider(params *value, model string) (provider, name, reason str
 	switch _, speaks := compatible[provider]; {
 	case model == "":
 		return "", "", "it has no model"
+	case model == "*":
+		return "", "", "\"*\" is any model of any provider: write openai/* if OpenAI's are meant"
 	case named && name == "":
 		return "", "", fmt.Sprintf("%q names no model", model)
 	case !named && openAIsOwn().MatchString(model):

@@ -89,10 +89,10 @@ func TestLiteLLMChangesNothingInSilence(t *testing.T) {
 			[]string{"model_info.id:", "model_info.mode:", "model_info.base_model:", "model_info.team_id"},
 		},
 		{
-			"clear text to another machine is left out", `{model_name: m, litellm_params: {model: hosted_vllm/m, api_base: "http://vllm:8000/v1"}}, {model_name: n, litellm_params: {model: azure/n, api_base: https://a.openai.azure.com, api_key: k}}`,
+			"clear text to another machine is left out", `{model_name: m, litellm_params: {model: hosted_vllm/m, api_base: "http://vllm:8000/v1"}}, {model_name: "*", litellm_params: {model: "*"}}, {model_name: n, litellm_params: {model: azure/n, api_base: https://a.openai.azure.com, api_key: k}}`,
 			[]string{`"n"`},
 			[]string{"vllm"},
-			[]string{"clear text"},
+			[]string{"clear text", `"*" is any model of any provider`},
 		},
 		{
 			"an address of one operation", `{model_name: m, litellm_params: {model: azure/m, api_base: "https://a.openai.azure.com/openai/deployments/m/chat/completions?api-version=1", api_key: k}}`,
