@@ -68,10 +68,10 @@ func (r *Reader) Summary(ctx context.Context, from, to time.Time, by []string) (
 }
 
 // ErrField is a field that usage cannot be summed by.
-var ErrField = errors.New("usage is summed by hour, day, month, consumer, model or backend")
+var ErrField = errors.New("usage is summed by one of hour, day and month, and by consumer, model, backend and tier, each once")
 
-// Summarize sums rows by these fields: hour, day, month, consumer, model,
-// backend.
+// Summarize sums rows by these fields: one of hour, day and month, and consumer,
+// model, backend and tier, each at most once.
 func Summarize(rows []Row, by []string) ([]Row, error) {
 	fields, err := parseBy(by)
 	if err != nil {
@@ -89,37 +89,48 @@ func Summarize(rows []Row, by []string) ([]Row, error) {
 	}
 	slices.SortFunc(all, func(a, b Row) int {
 		return cmp.Or(a.Hour.Compare(b.Hour), cmp.Compare(a.Consumer, b.Consumer), cmp.Compare(a.Model, b.Model),
-			cmp.Compare(a.Backend, b.Backend), cmp.Compare(a.Currency, b.Currency))
+			cmp.Compare(a.Backend, b.Backend), cmp.Compare(a.Tier, b.Tier), cmp.Compare(a.Currency, b.Currency))
 	})
 	return all, nil
 }
 
 // grouping is the fields that are kept.
 type grouping struct {
-	time                     func(time.Time) time.Time // nil = all times are summed
-	consumer, model, backend bool
+	time                           func(time.Time) time.Time // nil = all times are summed
+	consumer, model, backend, tier bool
 }
 
 func parseBy(by []string) (g grouping, err error) {
+	seen := map[string]bool{}
 	for _, field := range by {
+		kind := field
 		switch field {
-		case "hour":
-			g.time = hourOf
-		case "day":
-			g.time = func(t time.Time) time.Time { return t.Truncate(24 * time.Hour) }
-		case "month":
-			g.time = func(t time.Time) time.Time { return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, time.UTC) }
+		case "hour", "day", "month":
+			kind, g.time = "time", truncations[field]
 		case "consumer":
 			g.consumer = true
 		case "model":
 			g.model = true
 		case "backend":
 			g.backend = true
+		case "tier":
+			g.tier = true
 		default:
 			return grouping{}, fmt.Errorf("%w, not by %q", ErrField, field)
 		}
+		if seen[kind] {
+			return grouping{}, fmt.Errorf("%w: %q is given with the same or another time", ErrField, field)
+		}
+		seen[kind] = true
 	}
 	return g, nil
+}
+
+// truncations are the beginnings of the times that usage is summed by.
+var truncations = map[string]func(time.Time) time.Time{
+	"hour":  hourOf,
+	"day":   func(t time.Time) time.Time { return t.Truncate(24 * time.Hour) },
+	"month": func(t time.Time) time.Time { return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, time.UTC) },
 }
 
 // groupOf returns the row's group.
@@ -136,6 +147,9 @@ func (g *grouping) groupOf(row *Row) Row {
 	}
 	if g.backend {
 		k.Backend = row.Backend
+	}
+	if g.tier {
+		k.Tier = row.Tier
 	}
 	return k
 }

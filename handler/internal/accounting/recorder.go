@@ -159,6 +159,7 @@ type Key struct {
 	Model    string // that served
 	Backend  string // that served
 	Currency string // of the cost; "" = there is no price
+	Tier     string // the service tier that served, as the backend names it; "" = not told
 }
 
 // Totals is what was used. The zero Totals is nothing.

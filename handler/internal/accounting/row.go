@@ -37,6 +37,7 @@ type storedEntry struct {
 	Model      string `json:"m"`
 	Backend    string `json:"b"`
 	Currency   string `json:"y,omitempty"`
+	Tier       string `json:"t,omitempty"`
 	Requests   int64  `json:"n"`
 	Unmetered  int64  `json:"x,omitempty"`
 	Broken     int64  `json:"k,omitempty"`
@@ -46,6 +47,12 @@ type storedEntry struct {
 	Reasoning  int64  `json:"r,omitempty"`
 	Cost       Money  `json:"q,omitempty"`
 
+	CacheWrite  int64 `json:"w,omitempty"`
+	AudioInput  int64 `json:"a,omitempty"`
+	AudioOutput int64 `json:"z,omitempty"`
+	Images      int64 `json:"g,omitempty"`
+	Seconds     int64 `json:"s,omitempty"`
+
 	EstimatedPrompt     int64 `json:"e,omitempty"` // of Prompt
 	EstimatedCompletion int64 `json:"d,omitempty"` // of Completion
 	EstimatedCost       Money `json:"f,omitempty"` // of Cost
@@ -53,16 +60,17 @@ type storedEntry struct {
 
 func (k *Key) stored(s *Totals) storedEntry {
 	return storedEntry{
-		Consumer: k.Consumer, Model: k.Model, Backend: k.Backend, Currency: k.Currency,
+		Consumer: k.Consumer, Model: k.Model, Backend: k.Backend, Currency: k.Currency, Tier: k.Tier,
 		Requests: s.Requests, Unmetered: s.Unmetered, Broken: s.Broken, Cost: s.Cost,
 		Prompt: s.Tokens.Prompt, Cached: s.Tokens.Cached, Completion: s.Tokens.Completion, Reasoning: s.Tokens.Reasoning,
+		CacheWrite: s.Tokens.CacheWrite, AudioInput: s.Tokens.AudioInput, AudioOutput: s.Tokens.AudioOutput, Images: s.Tokens.Images, Seconds: s.Tokens.Seconds,
 		EstimatedPrompt: s.Estimated.Prompt, EstimatedCompletion: s.Estimated.Completion, EstimatedCost: s.EstimatedCost,
 	}
 }
 
 func (e *storedEntry) row(hour time.Time) Row {
 	return Row{
-		Hour: hour, Key: Key{e.Consumer, e.Model, e.Backend, e.Currency},
+		Hour: hour, Key: Key{e.Consumer, e.Model, e.Backend, e.Currency, e.Tier},
 		Totals: Totals{
 			Requests: e.Requests, Unmetered: e.Unmetered, Broken: e.Broken, Cost: e.Cost, EstimatedCost: e.EstimatedCost,
 			Estimated: usage.Tokens{Prompt: e.EstimatedPrompt, Completion: e.EstimatedCompletion},
@@ -74,7 +82,10 @@ func (e *storedEntry) row(hour time.Time) Row {
 // inRange reports whether a program can have counted this: a row that was
 // edited by hand must not spoil the totals.
 func (e *storedEntry) inRange() bool {
-	for _, n := range [...]int64{e.Requests, e.Unmetered, e.Broken, e.Prompt, e.Cached, e.Completion, e.Reasoning, e.EstimatedPrompt, e.EstimatedCompletion} {
+	for _, n := range [...]int64{
+		e.Requests, e.Unmetered, e.Broken, e.Prompt, e.Cached, e.Completion, e.Reasoning, e.EstimatedPrompt, e.EstimatedCompletion,
+		e.CacheWrite, e.AudioInput, e.AudioOutput, e.Images, e.Seconds,
+	} {
 		if n < 0 || n > 1<<53 {
 			return false
 		}

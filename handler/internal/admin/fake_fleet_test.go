@@ -12,6 +12,7 @@ import (
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/metering"
 	"spillway/handler/internal/openai/usage"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
@@ -225,6 +226,7 @@ func (w *fakeFleet) finish(v fakeRequest) {
 			Committed: true, Usage: v.tokens, FinishReason: "stop", Outcome: last.Outcome,
 			FirstToken: last.Start.Add(last.Duration / 4),
 		}
+		x.Charges = []metering.Charge{{Pool: v.pool, Backend: last.Backend, Tokens: v.tokens, Cost: v.pool.Price.Cost(v.tokens), Delivered: true}}
 	} else {
 		x.Code = "no_backend_available"
 	}

@@ -9,6 +9,7 @@ import (
 	"spillway/handler/internal/api"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/metering"
 	"spillway/handler/internal/openai/usage"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
@@ -147,7 +148,8 @@ func (d *requestRecord) copyResult(x *api.RequestRecord) {
 	d.served, d.version, d.eligible, d.waited, d.retryAt = r.ServedBy, r.Decision.Version, r.Decision.Eligible, r.Waited, r.RetryAt
 	d.finish, d.broken, d.tokens = r.Delivery.FinishReason, r.Delivery.Broken, r.Delivery.Usage
 	if r.Pool != nil {
-		d.pool, d.currency, d.cost = r.Pool.Model, r.Pool.Price.Currency, r.Pool.Price.Cost(r.Delivery.Usage)
+		d.pool, d.currency = r.Pool.Model, r.Pool.Price.Currency
+		_, d.cost, _ = metering.Total(x.Charges)
 	}
 	if r.Err != nil {
 		d.errText = truncate(r.Err.Error())

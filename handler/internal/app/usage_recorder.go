@@ -81,7 +81,7 @@ func (u *usageRecorder) RequestDone(x *api.RequestRecord) {
 }
 
 func (u *usageRecorder) record(x *api.RequestRecord, c *metering.Charge) {
-	k := accounting.Key{Model: c.Pool.Model, Backend: c.Backend.Name, Currency: c.Pool.Price.Currency}
+	k := accounting.Key{Model: c.Pool.Model, Backend: c.Backend.Name, Currency: c.Pool.Price.Currency, Tier: c.Tier}
 	if x.Consumer != nil {
 		k.Consumer = x.Consumer.Name
 	}

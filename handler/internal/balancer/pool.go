@@ -35,8 +35,9 @@ type Backend struct {
 	Priority    int // lower is tried first; priorityIn is applied
 	Weight      int // within its priority group; 0 = drained
 	Provisioned bool
-	Stateful    bool // holds the files, batches and other stored objects of its model
-	OpenAI      bool // an OpenAI-compatible base URL, not an Azure OpenAI resource
+	Stateful    bool         // holds the files, batches and other stored objects of its model
+	OpenAI      bool         // an OpenAI-compatible base URL, not an Azure OpenAI resource
+	Price       *usage.Price // of this deployment; nil = the pool's
 }
 
 // Affinity is whether requests with a common prompt prefix go to the same backend.
@@ -68,6 +69,14 @@ type Pool struct {
 	FirstToken         time.Duration // 0 = SPILLWAY_FIRST_TOKEN_TIMEOUT
 	Attempts           int           // how many backends one request tries at most; 0 = all of them
 	Hedge              Hedge
-	Price              usage.Price
-	MaxOutputTokens    int64 // the largest answer of the model; 0 = not known
+	Price              usage.Price // unless the backend has its own
+	MaxOutputTokens    int64       // the largest answer of the model; 0 = not known
+}
+
+// PriceAt is the price of the model at a backend.
+func (p *Pool) PriceAt(b *Backend) *usage.Price {
+	if b != nil && b.Price != nil {
+		return b.Price
+	}
+	return &p.Price
 }

@@ -2,6 +2,7 @@ package metering
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"spillway/handler/internal/balancer"
@@ -16,6 +17,7 @@ type Charge struct {
 	Pool      *balancer.Pool // whose model served
 	Backend   *balancer.Backend
 	Tokens    usage.Tokens
+	Tier      string  // the service tier, as the backend names it; "" = not told
 	Cost      float64 // in the currency of the pool's price
 	Delivered bool    // its answer was delivered, in part at least
 	Broken    bool    // Delivered, but not to its end
@@ -87,7 +89,8 @@ func (m *Meter) charges(r *proxy.Request, result *proxy.Result) []Charge {
 			continue
 		}
 		c.Pool, c.Backend = m.poolOf(result, a.Backend), a.Backend
-		c.Cost = c.Pool.Price.Cost(c.Tokens)
+		price := c.Pool.PriceAt(c.Backend).ForTier(c.Tier)
+		c.Cost = price.Cost(c.Tokens)
 		all = append(all, c)
 	}
 	return all
@@ -122,18 +125,29 @@ func (m *Meter) poolOf(result *proxy.Result, b *balancer.Backend) *balancer.Pool
 // errors use nothing.
 func (m *Meter) delivered(r *proxy.Request, result *proxy.Result, a *proxy.Attempt) Charge {
 	d := &result.Delivery
-	c := Charge{Tokens: d.Usage, Delivered: true, Broken: d.Broken}
+	c := Charge{Tokens: d.Usage, Tier: d.ServiceTier, Delivered: true, Broken: d.Broken}
 	switch {
 	case a.Status >= http.StatusBadRequest, r.Operation.State.Stored():
 		return c
-	case d.Usage != usage.Tokens{}:
-		if !d.Broken {
-			m.learn(keyOf(r, result.Pool.Model), sample(r, a, d))
-		}
-		return c
+	case d.Usage == usage.Tokens{}:
+		c.Tokens, c.Estimated = m.estimate(r, result.Pool, a, d), true
+	case !d.Broken:
+		m.learn(keyOf(r, result.Pool.Model), sample(r, a, d))
 	}
-	c.Tokens, c.Estimated = m.estimate(r, result.Pool, a, d), true
+	if strings.HasPrefix(r.Operation.Name, "image") {
+		c.Tokens.Images = max(1, r.Parsed.Choices)
+	}
 	return c
+}
+
+// Total is what the caller is charged: all but the overhead.
+func Total(charges []Charge) (t usage.Tokens, cost float64, estimated bool) {
+	for i := range charges {
+		if c := &charges[i]; !c.Overhead {
+			t, cost, estimated = t.Add(c.Tokens), cost+c.Cost, estimated || c.Estimated
+		}
+	}
+	return t, cost, estimated
 }
 
 func sample(r *proxy.Request, a *proxy.Attempt, d *proxy.Delivery) usage.Sample {

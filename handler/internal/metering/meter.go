@@ -144,7 +144,7 @@ const certainAnswers = 5
 
 // demand is what a request may use.
 func demand(r *proxy.Request, pools []*balancer.Pool, e *usage.Expectation) quota.Demand {
-	d := quota.Demand{Model: pools[0].Model, Size: r.Tokens, Price: pools[0].Price, MaxPrice: dearest(pools)}
+	d := quota.Demand{Model: pools[0].Model, Size: r.Tokens, Price: pools[0].Price, MaxPrice: dearest(pools, r.Parsed.ServiceTier)}
 	if r.Operation.State.Stored() {
 		return d
 	}
@@ -159,12 +159,17 @@ func demand(r *proxy.Request, pools []*balancer.Pool, e *usage.Expectation) quot
 // for it: Chinese has two to three, digits three, base64 two.
 const bytesPerDenseToken = 2
 
-// dearest is the price of the pools that costs most for an answer of usual form.
-func dearest(pools []*balancer.Pool) usage.Price {
+// dearest is the price that costs most for an answer of usual form, of those that
+// may apply: of any backend of the pools, at the service tier that the caller asks
+// for.
+func dearest(pools []*balancer.Pool, tier string) usage.Price {
+	usual := usage.Tokens{Prompt: 2, Completion: 1}
 	most := pools[0].Price
-	for _, p := range pools[1:] {
-		if usual := (usage.Tokens{Prompt: 2, Completion: 1}); p.Price.Cost(usual) > most.Cost(usual) {
-			most = p.Price
+	for _, p := range pools {
+		for i := range p.Backends {
+			if price := p.PriceAt(&p.Backends[i]).ForTier(tier); price.Cost(usual) > most.Cost(usual) {
+				most = price
+			}
 		}
 	}
 	return most

@@ -19,6 +19,7 @@ import (
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/metering"
 	"spillway/handler/internal/openai/usage"
 	"spillway/handler/internal/proxy"
 )
@@ -56,6 +57,9 @@ func served() *api.RequestRecord {
 				Usage: usage.Tokens{Prompt: 1200, Cached: 1000, Completion: 80, Reasoning: 30},
 			},
 		},
+		Charges: []metering.Charge{{
+			Pool: gpt4o, Backend: ptu, Tokens: usage.Tokens{Prompt: 1200, Cached: 1000, Completion: 80, Reasoning: 30}, Cost: 0.00255, Delivered: true,
+		}},
 	}
 }
 
@@ -81,7 +85,7 @@ func spilled() *api.RequestRecord {
 func throttled() *api.RequestRecord {
 	x := served()
 	x.ID, x.Status, x.Code, x.Backend = "req_THROTTLED", 429, "rate_limit_exceeded", nil
-	x.Duration, x.Cause = ms(40), proxy.ErrThrottled
+	x.Duration, x.Cause, x.Charges = ms(40), proxy.ErrThrottled, nil
 	x.Result = &proxy.Result{
 		Pool: gpt4o, Err: proxy.ErrThrottled, RetryAt: at(7040),
 		Decision: balancer.Decision{Model: "gpt-4o", Version: 3, Eligible: 1, Candidates: candidates("", health.SkipOpen, balancer.OutsideGeographies)},
@@ -102,6 +106,8 @@ func broken() *api.RequestRecord {
 		Backend: &gpt4o.Backends[1], Status: 401, Duration: ms(5), Outcome: health.Outcome{Class: health.Misconfigured, Reason: "401"},
 	}}, x.Result.Attempts...)
 	x.Result.Delivery.Broken, x.Result.Delivery.Usage, x.Result.Delivery.FinishReason = true, usage.Tokens{}, ""
+	c := &x.Charges[0]
+	c.Tokens, c.Cost, c.Broken, c.Estimated = usage.Tokens{Prompt: 1200, Completion: 20}, 0.0032, true, true
 	return x
 }
 
@@ -109,6 +115,7 @@ func broken() *api.RequestRecord {
 func fallback() *api.RequestRecord {
 	x := served()
 	x.ID, x.Consumer, x.KeyID = "req_FALLBACK", nil, ""
+	x.Charges[0].Cost = 0 // it has no price
 	x.Result.Pool = &balancer.Pool{Model: "gpt-4o-mini"}
 	return x
 }

@@ -8,6 +8,7 @@ import (
 	"spillway/handler/internal/api"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/metering"
 )
 
 var _ api.Observer = (*Metrics)(nil)
@@ -83,7 +84,8 @@ func (s *requestSeries) countResult(x *api.RequestRecord) {
 		s.thinking.add(float64(d.Usage.Reasoning))
 	}
 	if s.cost != nil {
-		s.cost.add(x.Result.Pool.Price.Cost(d.Usage))
+		_, cost, _ := metering.Total(x.Charges)
+		s.cost.add(cost)
 	}
 	if s.firstToken == nil || d.FirstToken.IsZero() {
 		return

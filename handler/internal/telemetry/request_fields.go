@@ -6,6 +6,7 @@ import (
 	"spillway/handler/internal/api"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/metering"
 	"spillway/handler/internal/proxy"
 )
 
@@ -45,12 +46,13 @@ func (f *jsonLine) delivery(x *api.RequestRecord) {
 	}
 	f.text("finish", d.FinishReason).nonZero("bytes", d.Bytes).flag("broken", d.Broken)
 	f.text("service_tier", d.ServiceTier).text("spilled_from", d.Spillover.From).text("spilled_to", d.Spillover.To).text("spilled_for", d.Spillover.Error)
-	if d.Usage.Prompt+d.Usage.Completion == 0 {
-		return
+	used, cost, estimated := metering.Total(x.Charges)
+	if used.Prompt+used.Completion > 0 {
+		f.number("prompt_tokens", used.Prompt).number("cached_tokens", used.Cached)
+		f.number("completion_tokens", used.Completion).number("reasoning_tokens", used.Reasoning)
 	}
-	f.number("prompt_tokens", d.Usage.Prompt).number("cached_tokens", d.Usage.Cached)
-	f.number("completion_tokens", d.Usage.Completion).number("reasoning_tokens", d.Usage.Reasoning)
-	if cost := x.Result.Pool.Price.Cost(d.Usage); cost > 0 {
+	f.flag("estimated", estimated)
+	if cost > 0 {
 		f.decimal("cost", cost, 6).text("currency", x.Result.Pool.Price.Currency)
 	}
 }

@@ -2,6 +2,7 @@ package usage
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 
 	"spillway/handler/internal/openai/jsonscan"
@@ -32,17 +33,34 @@ func parse(b []byte, i int) (t Tokens, ok bool) {
 		case "completion_tokens", "output_tokens":
 			valid, counts = readCount(&it, &t.Completion) && valid, true
 		case "prompt_tokens_details", "input_tokens_details":
-			valid = readDetail(&it, "cached_tokens", &t.Cached) && valid
+			valid = readDetails(&it, detail{"cached_tokens", &t.Cached}, detail{"cache_write_tokens", &t.CacheWrite}, detail{"audio_tokens", &t.AudioInput}) && valid
 		case "completion_tokens_details", "output_tokens_details":
-			valid = readDetail(&it, "reasoning_tokens", &t.Reasoning) && valid
+			valid = readDetails(&it, detail{"reasoning_tokens", &t.Reasoning}, detail{"audio_tokens", &t.AudioOutput}) && valid
+		case "seconds":
+			valid, counts = readSeconds(&it, &t.Seconds) && valid, true
 		}
 	}
 	if !valid || !counts || it.Reason != jsonscan.OK {
 		return Tokens{}, false
 	}
-	t.Cached, t.Reasoning = min(t.Cached, t.Prompt), min(t.Reasoning, t.Completion)
+	t.Cached, t.CacheWrite, t.AudioInput = min(t.Cached, t.Prompt), min(t.CacheWrite, t.Prompt), min(t.AudioInput, t.Prompt)
+	t.Reasoning, t.AudioOutput = min(t.Reasoning, t.Completion), min(t.AudioOutput, t.Completion)
 	return t, true
 }
+
+// readSeconds reads a duration of audio, and rounds a part of a second up.
+func readSeconds(it *jsonscan.Iterator, into *int64) bool {
+	from := it.Offset
+	seconds, err := strconv.ParseFloat(string(it.Data[from:it.Skip()]), 64)
+	if err != nil || !(seconds >= 0) || seconds > maxSeconds {
+		return false
+	}
+	*into = int64(math.Ceil(seconds))
+	return true
+}
+
+// maxSeconds is longer than any recording.
+const maxSeconds = 1 << 24
 
 // readCount reads a whole number of tokens. Null is none.
 func readCount(it *jsonscan.Iterator, into *int64) bool {
@@ -59,16 +77,25 @@ func readCount(it *jsonscan.Iterator, into *int64) bool {
 	return true
 }
 
-// readDetail reads one count from an object of details, which may be null.
-func readDetail(it *jsonscan.Iterator, name string, into *int64) bool {
+// detail is where one count of an object of details goes.
+type detail struct {
+	name string
+	into *int64
+}
+
+// readDetails reads counts from an object of details, which may be null.
+func readDetails(it *jsonscan.Iterator, details ...detail) bool {
 	if it.Data[it.Offset] != '{' {
 		return true
 	}
 	valid := true
 	in := jsonscan.Iterate(it.Data, it.Offset)
 	for in.Next() {
-		if string(in.Key) == name {
-			valid = readCount(&in, into) && valid
+		for _, d := range details {
+			if string(in.Key) == d.name {
+				valid = readCount(&in, d.into) && valid
+				break
+			}
 		}
 	}
 	if in.Reason != jsonscan.OK {

@@ -7,22 +7,28 @@ package usage
 
 import "math"
 
-// Tokens is what one answer used (docs/azure-openai.md#usage). Cached is part of
-// Prompt, Reasoning is part of Completion. The zero value is nothing.
+// Tokens is what one answer used (docs/azure-openai.md#usage). Cached, CacheWrite
+// and AudioInput are parts of Prompt, Reasoning and AudioOutput of Completion. The
+// zero value is nothing.
 type Tokens struct {
-	Prompt     int64
-	Cached     int64
-	Completion int64
-	Reasoning  int64
+	Prompt      int64
+	Cached      int64
+	Completion  int64
+	Reasoning   int64
+	CacheWrite  int64
+	AudioInput  int64
+	AudioOutput int64
+	Images      int64 // that were generated
+	Seconds     int64 // of audio
 }
 
 // Add returns the sum of both. It saturates.
 func (t Tokens) Add(o Tokens) Tokens {
 	return Tokens{
-		Prompt:     add(t.Prompt, o.Prompt),
-		Cached:     add(t.Cached, o.Cached),
-		Completion: add(t.Completion, o.Completion),
-		Reasoning:  add(t.Reasoning, o.Reasoning),
+		Prompt: add(t.Prompt, o.Prompt), Cached: add(t.Cached, o.Cached),
+		Completion: add(t.Completion, o.Completion), Reasoning: add(t.Reasoning, o.Reasoning),
+		CacheWrite: add(t.CacheWrite, o.CacheWrite), AudioInput: add(t.AudioInput, o.AudioInput), AudioOutput: add(t.AudioOutput, o.AudioOutput),
+		Images: add(t.Images, o.Images), Seconds: add(t.Seconds, o.Seconds),
 	}
 }
 
@@ -44,27 +50,4 @@ func add(a, b int64) int64 {
 		return math.MaxInt64
 	}
 	return a + b
-}
-
-// Price is money per million tokens in Currency. The zero Price is free.
-type Price struct {
-	Currency    string
-	Input       float64
-	CachedInput float64 // 0: cached tokens cost as much as others
-	Output      float64
-}
-
-// perMillion is the number of tokens that a price is for.
-const perMillion = 1e6
-
-// Cost is the cost of the tokens, in the price's currency. It is never negative,
-// whatever a backend reports or a price holds.
-func (p Price) Cost(t Tokens) float64 {
-	cachedPrice := p.CachedInput
-	if cachedPrice == 0 {
-		cachedPrice = p.Input
-	}
-	cached := min(max(t.Cached, 0), max(t.Prompt, 0))
-	sum := float64(max(t.Prompt, 0)-cached)*p.Input + float64(cached)*cachedPrice + float64(max(t.Completion, 0))*p.Output
-	return max(sum, 0) / perMillion
 }
