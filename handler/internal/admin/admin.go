@@ -44,6 +44,7 @@ import (
 	"net/http"
 	"time"
 
+	"spillway/handler/internal/accounting"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/fleet"
@@ -87,7 +88,7 @@ type Config struct {
 	// Quotas lists the limits of all consumers; nil = there are none.
 	Quotas func() []quota.LimitStatus
 	// UsageRows reads tokens and cost; nil = there is no /ops/api/usage.
-	UsageRows func(ctx context.Context, from, to time.Time) ([]UsageRow, error)
+	UsageRows func(ctx context.Context, from, to time.Time) ([]accounting.Row, error)
 	// Metrics answers /ops/metrics; nil = there is none.
 	Metrics http.Handler
 	// Audit is called after every action, written or not; nil = not called.

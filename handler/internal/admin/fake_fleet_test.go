@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"spillway/handler/internal/accounting"
 	"spillway/handler/internal/api"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
@@ -170,16 +171,16 @@ func (w *fakeFleet) addConsumers() {
 }
 
 // usageRows is generated usage of every hour.
-func (w *fakeFleet) usageRows(from, to time.Time) []UsageRow {
-	var rows []UsageRow
+func (w *fakeFleet) usageRows(from, to time.Time) []accounting.Row {
+	var rows []accounting.Row
 	for h := from; h.Before(to); h = h.Add(time.Hour) {
 		for i, who := range []string{"team-a", "nightly-batch", ""} {
 			for j, b := range w.cfg.Pools[0].Backends {
 				n := int64(200 + 150*((h.Hour()+i*5)%9) + 90*j)
 				t := usage.Tokens{Prompt: n * 800, Cached: n * 300, Completion: n * 150}
-				rows = append(rows, UsageRow{
-					Hour: h, Consumer: who, Model: w.cfg.Pools[0].Model, Backend: b.Name, Requests: n, Tokens: t,
-					Cost: w.cfg.Pools[0].Price.Cost(t), Currency: "USD",
+				rows = append(rows, accounting.Row{
+					Hour: h, Key: accounting.Key{Consumer: who, Model: w.cfg.Pools[0].Model, Backend: b.Name, Currency: "USD"},
+					Totals: accounting.Totals{Requests: n, Tokens: t, Cost: accounting.MoneyOf(w.cfg.Pools[0].Price.Cost(t))},
 				})
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"spillway/handler/internal/accounting"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
@@ -47,7 +48,9 @@ func (w *fakeFleet) stamp(slot int, by, why string, ago time.Duration) {
 func healthyScenario(at func() time.Time) *fakeFleet {
 	w := newFakeFleet(at, []string{"gpt-4o", "text-embedding-3-large"}, threeBackends())
 	w.addConsumers()
-	w.cfg.UsageRows = func(_ context.Context, from, to time.Time) ([]UsageRow, error) { return w.usageRows(from, to), nil }
+	w.cfg.UsageRows = func(_ context.Context, from, to time.Time) ([]accounting.Row, error) {
+		return w.usageRows(from, to), nil
+	}
 	p := &w.cfg.Pools[0]
 	p.Aliases, p.Fallbacks = []string{"gpt-4"}, []string{"gpt-4o-mini"}
 	w.traffic(90, p, func(i int) []proxy.Attempt {
@@ -167,7 +170,7 @@ func hostileScenario(at func() time.Time) *fakeFleet {
 	w := newFakeFleet(at, []string{hostileNames()[0], hostileNames()[1], "constructor"}, many)
 	w.addConsumers()
 	w.cfg.Instance, w.cfg.Version = hostileNames()[2], hostileNames()[1]
-	w.cfg.UsageRows = func(_ context.Context, from, to time.Time) ([]UsageRow, error) {
+	w.cfg.UsageRows = func(_ context.Context, from, to time.Time) ([]accounting.Row, error) {
 		rows := w.usageRows(from, to)
 		for i := range rows {
 			rows[i].Consumer, rows[i].Currency = hostileNames()[i%len(hostileNames())], hostileNames()[i%2]

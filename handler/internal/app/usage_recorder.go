@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"spillway/handler/internal/accounting"
-	"spillway/handler/internal/admin"
 	"spillway/handler/internal/api"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/config"
@@ -107,21 +106,13 @@ func boolToInt(yes bool) int64 {
 }
 
 // rows is the usage of all instances, for the status page.
-func (u *usageRecorder) rows(ctx context.Context, from, to time.Time) ([]admin.UsageRow, error) {
+func (u *usageRecorder) rows(ctx context.Context, from, to time.Time) ([]accounting.Row, error) {
 	_ = u.Flush(ctx) // when writing fails, so does reading, which reports it
 	all, err := (&accounting.Reader{Store: u.store}).Rows(ctx, from, to)
 	if all == nil && err != nil {
 		return nil, err
 	}
-	rows := make([]admin.UsageRow, len(all))
-	for i := range all {
-		l := &all[i]
-		rows[i] = admin.UsageRow{
-			Hour: l.Hour, Consumer: l.Consumer, Model: l.Model, Backend: l.Backend, Requests: l.Requests, Unmetered: l.Unmetered, Broken: l.Broken,
-			Tokens: l.Tokens, Cost: l.Cost.Amount(), Currency: l.Currency, Estimated: l.Estimated, EstimatedCost: l.EstimatedCost.Amount(),
-		}
-	}
-	return rows, nil
+	return all, nil
 }
 
 // NewUsageReader reads the usage that the instances of cfg wrote.

@@ -39,7 +39,7 @@ func TestUndeliveredAttemptsAreAccounted(t *testing.T) {
 	for _, r := range rows {
 		got[r.Consumer+" "+r.Model+" "+r.Backend+" requests"] = r.Requests
 		got[r.Consumer+" "+r.Model+" "+r.Backend+" tokens"] = r.Tokens.Total()
-		got[r.Consumer+" "+r.Model+" "+r.Backend+" millionths"] = int64(r.Cost*1e6 + 0.5)
+		got[r.Consumer+" "+r.Model+" "+r.Backend+" millionths"] = int64(r.Cost.Amount()*1e6 + 0.5)
 		got[r.Consumer+" "+r.Model+" "+r.Backend+" unmetered"] = r.Unmetered
 		got[r.Consumer+" "+r.Model+" "+r.Backend+" estimated"] = r.Estimated.Total()
 	}

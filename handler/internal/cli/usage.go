@@ -2,11 +2,9 @@ package cli
 
 import (
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -47,7 +45,7 @@ func usageCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&f.from, "from", "", "`T` of the beginning (default: the first of this month)")
 	c.Flags().StringVar(&f.to, "to", "", "`T` of the end (default: now)")
-	c.Flags().StringVar(&f.by, "by", "consumer,model", "what to group by, separated by commas: hour, day, month, consumer, model, backend")
+	c.Flags().StringVar(&f.by, "by", "consumer,model", "what to group by, separated by commas: one of hour, day and month; consumer, model, backend, tier")
 	c.Flags().BoolVar(&f.csv, "csv", false, "print CSV")
 	jsonFlag(c, &f.json)
 	c.MarkFlagsMutuallyExclusive("csv", "json")
@@ -116,74 +114,42 @@ func parseTime(text string, now time.Time) (time.Time, bool) {
 	return now.Add(-ago.Abs()), err == nil
 }
 
-// columns is the groups, followed by the totals.
-func (q *usageQuery) columns() []string {
-	return append(append([]string(nil), q.by...), "requests", "prompt", "cached", "completion", "reasoning", "cost", "currency", "unmetered", "broken",
-		"estimated_prompt", "estimated_completion", "estimated_cost")
-}
-
-// values is a row in the order of columns: texts and numbers.
-func (q *usageQuery) values(r *accounting.Row) []any {
-	var all []any
-	for _, field := range q.by {
-		all = append(all, map[string]string{
-			"hour": r.Hour.Format("2006-01-02T15:04Z"), "day": r.Hour.Format(time.DateOnly), "month": r.Hour.Format("2006-01"),
-			"consumer": r.Consumer, "model": r.Model, "backend": r.Backend,
-		}[field])
-	}
-	return append(all, r.Requests, r.Tokens.Prompt, r.Tokens.Cached, r.Tokens.Completion, r.Tokens.Reasoning,
-		r.Cost.Amount(), r.Currency, r.Unmetered, r.Broken, r.Estimated.Prompt, r.Estimated.Completion, r.EstimatedCost.Amount())
-}
-
-func (q *usageQuery) cells(r *accounting.Row) []string {
-	var all []string
-	for _, v := range q.values(r) {
-		if n, ok := v.(float64); ok {
-			v = strconv.FormatFloat(n, 'f', -1, 64)
-		}
-		all = append(all, fmt.Sprint(v))
-	}
-	return all
-}
-
 func printUsageCSV(out io.Writer, q *usageQuery, rows []accounting.Row) error {
-	w := csv.NewWriter(out)
-	_ = w.Write(q.columns()) // w.Error returns the first error
-	for i := range rows {
-		_ = w.Write(q.cells(&rows[i]))
-	}
-	w.Flush()
-	return w.Error()
+	return accounting.WriteCSV(out, q.by, rows)
 }
 
 func printUsageJSON(out io.Writer, q *usageQuery, rows []accounting.Row) error {
-	all := make([]map[string]any, len(rows))
-	for i := range rows {
-		all[i] = map[string]any{}
-		values := q.values(&rows[i])
-		for j, name := range q.columns() {
-			all[i][name] = values[j]
-		}
-	}
-	return printJSON(out, map[string]any{"from": q.from, "to": q.to, "by": q.by, "rows": all})
+	return printJSON(out, map[string]any{"from": q.from, "to": q.to, "by": q.by, "rows": accounting.Objects(q.by, rows)})
+}
+
+// lastColumns is how many of the columns only the CSV and the JSON have.
+const lastColumns = 8
+
+func tableColumns(by []string) []accounting.Column {
+	all := accounting.Columns(by)
+	return all[:len(all)-lastColumns]
 }
 
 // printUsage prints a table, with the total of each currency at its end.
 func printUsage(out io.Writer, q *usageQuery, rows []accounting.Row) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "from %s to %s, whole hours of UTC; the last half minute may be missing\n\n", q.from.Format(time.RFC3339), q.to.Format(time.RFC3339))
-	fmt.Fprintln(w, strings.ToUpper(strings.Join(q.columns(), "\t")))
+	columns := tableColumns(q.by)
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = strings.ToUpper(c.Name)
+	}
+	fmt.Fprintln(w, strings.Join(names, "\t"))
 	for i := range rows {
-		fmt.Fprintln(w, strings.Join(q.cells(&rows[i]), "\t"))
+		fmt.Fprintln(w, strings.Join(accounting.Cells(columns, &rows[i]), "\t"))
 	}
 	if len(q.by) > 0 {
 		totals, err := accounting.Summarize(rows, nil)
 		if err != nil {
 			return err
 		}
-		all := usageQuery{}
 		for i := range totals {
-			fmt.Fprintln(w, "all"+strings.Repeat("\t", len(q.by))+strings.Join(all.cells(&totals[i]), "\t"))
+			fmt.Fprintln(w, "all"+strings.Repeat("\t", len(q.by))+strings.Join(accounting.Cells(tableColumns(nil), &totals[i]), "\t"))
 		}
 	}
 	return w.Flush()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -12,6 +13,7 @@ import (
 	"spillway/handler/internal/config/document"
 	"spillway/handler/internal/config/jsondoc"
 	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/openai/usage"
 )
 
 // Print writes the configuration for people. Secrets are never shown, only where
@@ -115,13 +117,45 @@ func (cfg *Config) printPool(p *printer, from *balancer.Pool) {
 	if len(from.Fallbacks) > 0 {
 		words = append(words, "falls back to "+strings.Join(from.Fallbacks, ", "))
 	}
+	if from.Price.Currency != "" {
+		words = append(words, priceText(&from.Price)+" (per million tokens)")
+	}
 	p.line("model "+from.Model, "%s", strings.Join(words, "; "))
 	line := slices.Clone(from.Backends)
 	slices.SortStableFunc(line, func(a, b balancer.Backend) int { return cmp.Compare(a.Priority, b.Priority) })
 	for _, b := range line {
-		p.line(fmt.Sprintf("  priority %d", b.Priority), "%s: deployment %s at %s, weight %d%s%s", b.Name, cmp.Or(b.Deployment, "as called"),
-			cfg.Resources[b.Index].Endpoint, b.Weight, pick(b.Provisioned, ", provisioned", ""), pick(b.Geography != "", ", in "+b.Geography, ""))
+		p.line(fmt.Sprintf("  priority %d", b.Priority), "%s: deployment %s at %s, weight %d%s%s%s", b.Name, cmp.Or(b.Deployment, "as called"),
+			cfg.Resources[b.Index].Endpoint, b.Weight, pick(b.Provisioned, ", provisioned", ""), pick(b.Geography != "", ", in "+b.Geography, ""), priceHere(&b))
 	}
+}
+
+// priceHere is what answers cost at a backend that has a price of its own.
+func priceHere(b *balancer.Backend) string {
+	if b.Price == nil {
+		return ""
+	}
+	return ", " + priceText(b.Price)
+}
+
+// priceText lists what is priced, and what else costs as much.
+func priceText(p *usage.Price) string {
+	var words []string
+	for _, part := range []struct {
+		price float64
+		name  string
+	}{
+		{p.Input, "prompt"}, {p.CachedInput, "cached"}, {p.CacheWrite, "cache writes"}, {p.AudioInput, "audio in"}, {p.Output, "completion"},
+		{p.Reasoning, "reasoning"}, {p.AudioOutput, "audio out"}, {p.Image, "each image"}, {p.AudioSecond, "each second of audio"},
+	} {
+		if part.price > 0 {
+			words = append(words, fmt.Sprintf("%s %g", part.name, part.price))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Tiers)) {
+		tier := p.Tiers[name]
+		words = append(words, fmt.Sprintf("at tier %s: %s", name, priceText(&tier)))
+	}
+	return strings.TrimSpace(p.Currency + " " + cmp.Or(strings.Join(words, ", "), "0"))
 }
 
 func (cfg *Config) printConsumer(p *printer, i int) {

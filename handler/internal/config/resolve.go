@@ -34,6 +34,7 @@ func (cfg *Config) pools(l *document.Layout) {
 				continue
 			}
 			member := member(l, b, i, deployment)
+			member.Price = priceAt(b, l, cfg.Pools[p].Model)
 			member.Slot = cfg.addSlot(l.Document, b, deployment, cfg.Pools[p].Model)
 			cfg.Pools[p].Backends = append(cfg.Pools[p].Backends, member)
 		}
@@ -75,19 +76,52 @@ func poolOf(l *document.Layout, model string) balancer.Pool {
 		LatencySensitivity: time.Duration(m.LatencySensitivity),
 		FirstToken:         time.Duration(m.FirstTokenTimeout),
 		Attempts:           m.Attempts,
+		MaxOutputTokens:    m.MaxOutputTokens,
 		Hedge:              hedge(m.Hedge),
 	}
 	if m.Affinity == "none" {
 		p.Affinity = balancer.NoAffinity
 	}
 	if m.Price != nil {
-		p.Price = usage.Price{Currency: m.Price.Currency, Input: m.Price.Input, CachedInput: m.Price.CachedInput, Output: m.Price.Output}
+		p.Price = price(m.Price)
 	}
 	for _, name := range m.Fallbacks {
 		fallback, _ := l.Model(name)
 		p.Fallbacks = append(p.Fallbacks, fallback)
 	}
 	return p
+}
+
+// priceAt is the backend's own price of a model; nil = it has none.
+func priceAt(b *document.Backend, l *document.Layout, model string) *usage.Price {
+	for name := range b.Prices {
+		if own := b.Prices[name]; l.Canonical(name) == model {
+			p := price(&own)
+			return &p
+		}
+	}
+	return nil
+}
+
+// price is a price as it is charged.
+func price(p *document.Price) usage.Price {
+	out := usage.Price{
+		Currency: p.Currency, Input: p.Input, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Output: p.Output, Reasoning: p.Reasoning,
+		AudioInput: p.AudioInput, AudioOutput: p.AudioOutput, Image: p.Image, AudioSecond: p.AudioSecond,
+	}
+	if p.Tiers == nil {
+		return out
+	}
+	out.Tiers = map[string]usage.Price{}
+	for name, t := range map[string]*document.TierPrice{"priority": p.Tiers.Priority, "flex": p.Tiers.Flex, "batch": p.Tiers.Batch} {
+		if t != nil {
+			out.Tiers[name] = usage.Price{
+				Input: t.Input, CachedInput: t.CachedInput, CacheWrite: t.CacheWrite, Output: t.Output, Reasoning: t.Reasoning,
+				AudioInput: t.AudioInput, AudioOutput: t.AudioOutput, Image: p.Image, AudioSecond: p.AudioSecond,
+			}
+		}
+	}
+	return out
 }
 
 // hedge reads "p95" as a percentile and everything else as a delay.

@@ -11,6 +11,7 @@ import (
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/openai/usage"
 )
 
 // loaded is the configuration of env with the document, or the test ends.
@@ -139,6 +140,34 @@ func TestModelsAreResolved(t *testing.T) {
 	}
 	if small.Strategy != balancer.LeastBusy || small.Affinity != balancer.PromptCache || small.Hedge != (balancer.Hedge{After: 800 * time.Millisecond, MaxPercent: 5}) || small.FirstToken != 0 {
 		t.Errorf("got %+v", small)
+	}
+}
+
+func TestPricesAreResolved(t *testing.T) {
+	cfg := loaded(t, open, `{"backends": [
+		{"name": "ptu", "endpoint": "https://a.openai.azure.com", "deployments": ["gpt-4o"], "prices": {"gpt-4": {"input": 0.1}}},
+		{"name": "payg", "endpoint": "https://b.openai.azure.com", "deployments": ["gpt-4o"]}],
+		"models": {"gpt-4o": {"aliases": ["gpt-4"], "maxOutputTokens": 5000, "price": {"input": 2.5, "cacheWrite": 3, "output": 10, "image": 0.04,
+			"tiers": {"priority": {"input": 4.25, "output": 17}}}}}}`)
+	p := &cfg.Pools[0]
+	want := usage.Price{Currency: "USD", Input: 2.5, CacheWrite: 3, Output: 10, Image: 0.04, Tiers: map[string]usage.Price{"priority": {Input: 4.25, Output: 17, Image: 0.04}}}
+	if diff := cmp.Diff(want, p.Price); diff != "" || p.MaxOutputTokens != 5000 {
+		t.Errorf("largest answer %d, price (-want +got):\n%s", p.MaxOutputTokens, diff)
+	}
+	if got := p.PriceAt(&p.Backends[0]); got.Input != 0.1 || got.Output != 0 {
+		t.Errorf("at the backend with a price of its own: %+v", got)
+	}
+	if got := p.PriceAt(&p.Backends[1]); got != &p.Price {
+		t.Errorf("at the other: %+v", got)
+	}
+	var out strings.Builder
+	if err := cfg.Print(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"USD prompt 2.5, cache writes 3, completion 10, each image 0.04, at tier priority: prompt 4.25, completion 17", "weight 1, USD prompt 0.1"} {
+		if !strings.Contains(out.String(), text) {
+			t.Errorf("%q is not printed in\n%s", text, out.String())
+		}
 	}
 }
 

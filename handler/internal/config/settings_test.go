@@ -191,6 +191,7 @@ func TestWarnings(t *testing.T) {
 		"entra settings without entra":              {map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_ENTRA_TENANT": "t"}, one(``), "does not name entra"},
 		"both forms of a connection":                {map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_STATE": "UseDevelopmentStorage=true", "SPILLWAY_STATE__accountName": "contoso"}, one(``), "the string is used"},
 		"transcripts to nowhere":                    {teamA, with(`, "transcripts": true`), "names no container"},
+		"a fallback without a price":                {teamA, two(`, "models": {"gpt-4o": {"price": {"input": 1}, "fallbacks": ["gpt-4o-mini"]}}, "consumers": [{"name": "team-a", "keySetting": "TEAM_A_KEY", "budgetPerMonth": 100, "models": ["gpt-4o"]}]`), "is not used up by"},
 		"a cache that costs more":                   {open, two(`, "models": {"gpt-4o": {"price": {"input": 1, "cachedInput": 2}}}`), "is more than input"},
 	} {
 		cfg := loaded(t, c.env, c.text)

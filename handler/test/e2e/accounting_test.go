@@ -128,12 +128,12 @@ func (s *accountingRig) storedTotals() totalsByKey {
 		s.t.Fatalf("usage: exit code %d: %s", code, errs)
 	}
 	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
-	if err != nil || len(rows) < 2 || strings.Join(rows[0], " ") != "consumer model backend requests prompt cached completion reasoning cost currency unmetered broken estimated_prompt estimated_completion estimated_cost" {
+	if err != nil || len(rows) < 2 || strings.Join(rows[0], " ") != "consumer model backend requests prompt cached completion reasoning cost currency unmetered broken estimated_prompt estimated_completion estimated_cost cache_write audio_input audio_output images audio_seconds" {
 		s.t.Fatalf("usage says %v: %s", err, out)
 	}
 	books := totalsByKey{}
 	for _, row := range rows[1:] {
-		var n [15]float64
+		var n [20]float64
 		for i := 3; i < len(row); i++ {
 			n[i], _ = strconv.ParseFloat(row[i], 64) // the currency is none
 		}
@@ -201,9 +201,9 @@ func (p *instanceProcess) flushUsage() (total struct {
 	a := ask(p.t.Context(), p.t, http.MethodGet, p.url+"/ops/api/usage?from="+time.Now().UTC().Add(-3*time.Hour).Format(time.RFC3339), "", "x-spillway-operator-key", accountingOperatorKey)
 	var answer struct {
 		Total []struct {
-			Prompt     int64 `json:"promptTokens"`
-			Cached     int64 `json:"cachedTokens"`
-			Completion int64 `json:"completionTokens"`
+			Prompt     int64 `json:"prompt"`
+			Cached     int64 `json:"cached"`
+			Completion int64 `json:"completion"`
 		} `json:"total"`
 	}
 	if err := json.Unmarshal([]byte(a.body), &answer); err != nil || a.status != http.StatusOK || len(answer.Total) > 1 {

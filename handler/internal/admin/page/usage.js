@@ -34,15 +34,15 @@ async function drawUsage() {
 }
 
 function plot(u, by, unit) {
-  const value = (r) => (unit === "cost" ? r.cost : r.promptTokens + r.completionTokens);
+  const value = (r) => (unit === "cost" ? r.cost : r.prompt + r.completion);
   const days = Number($("usage-span").value), step = (days > 1 ? 24 : 1) * 3600000;
   const mixed = unit === "cost" && new Set(u.rows.map((r) => r.currency)).size > 1; // amounts of different currencies are not added
   const totals = new Map(), bars = new Map(), rows = new Map();
   for (const r of u.rows) {
     const name = (r[by] || "(no name)") + (mixed ? " in " + r.currency : ""), at = Math.floor(Date.parse(r.hour) / step) * step;
     totals.set(name, (totals.get(name) || 0) + value(r));
-    const row = rows.get(name + "\n" + (r.currency || "")) || { name, currency: r.currency || "", requests: 0, promptTokens: 0, cachedTokens: 0, completionTokens: 0, reasoningTokens: 0, cost: 0 };
-    for (const f of ["requests", "promptTokens", "cachedTokens", "completionTokens", "reasoningTokens", "cost"]) row[f] += r[f];
+    const row = rows.get(name + "\n" + (r.currency || "")) || { name, currency: r.currency || "", requests: 0, prompt: 0, cached: 0, completion: 0, reasoning: 0, cost: 0 };
+    for (const f of ["requests", "prompt", "cached", "completion", "reasoning", "cost"]) row[f] += r[f];
     rows.set(name + "\n" + row.currency, row);
     const bar = bars.get(at) || new Map();
     bar.set(name, (bar.get(name) || 0) + value(r));
@@ -53,7 +53,7 @@ function plot(u, by, unit) {
   const tint = (name) => Math.min(names.indexOf(name), 6);
   const drawing = drawBars(bars, { from: Math.floor(Date.parse(u.from) / step) * step, to: Date.parse(u.to), step, tint, names, unit, by });
   const sorted = [...rows.values()].sort((a, b) => value(b) - value(a));
-  const body = sorted.map((r) => [make("span", [make("span", "", { class: "key s" + tint(r.name), "aria-hidden": "true" }), r.name]), count(r.requests), count(r.promptTokens), count(r.cachedTokens), count(r.completionTokens), count(r.reasoningTokens), money(r.cost) + " " + r.currency]);
+  const body = sorted.map((r) => [make("span", [make("span", "", { class: "key s" + tint(r.name), "aria-hidden": "true" }), r.name]), count(r.requests), count(r.prompt), count(r.cached), count(r.completion), count(r.reasoning), money(r.cost) + " " + r.currency]);
   $("plot").replaceChildren(drawing, table("Usage by " + by, [by[0].toUpperCase() + by.slice(1), "Requests", "Prompt", "cached", "Completion", "reasoning", "Cost"], body));
 }
 

@@ -129,6 +129,11 @@ func (r *Report) checkBudget(at string, who *Consumer, l *Layout) {
 		models = l.Models
 	}
 	if who.BudgetPerMonth > 0 {
+		for _, name := range l.withFallbacks(models)[len(models):] {
+			if !l.priced(name) {
+				r.Warn(jsondoc.Join(at, "budgetPerMonth"), "is not used up by "+quoted(name)+", which has no price and serves as a fallback", "Add "+jsondoc.Join("models", l.Canonical(name))+".price.")
+			}
+		}
 		for _, name := range models {
 			if !l.priced(name) {
 				r.Fault(jsondoc.Join(at, "budgetPerMonth"), "would never be used up by "+quoted(name)+", which has no price", "Add "+jsondoc.Join("models", l.Canonical(name))+`.price, or leave the model out of the consumer's models.`)
@@ -143,11 +148,26 @@ func (r *Report) checkBudget(at string, who *Consumer, l *Layout) {
 	}
 }
 
+// withFallbacks is the models and all that may serve instead of them.
+func (l *Layout) withFallbacks(models []string) []string {
+	all := slices.Clone(models)
+	for i := 0; i < len(all); i++ {
+		if m := l.entries[l.Canonical(all[i])]; m != nil {
+			for _, name := range m.Fallbacks {
+				if !slices.Contains(all, name) {
+					all = append(all, name)
+				}
+			}
+		}
+	}
+	return all
+}
+
 // priced reports whether the model's tokens cost anything.
 func (l *Layout) priced(name string) bool {
 	m := l.entries[l.Canonical(name)]
 	if m == nil && !slices.Contains(l.Models, l.Canonical(name)) {
 		m = l.entries[Wildcard]
 	}
-	return m != nil && m.Price != nil && m.Price.Input+m.Price.Output > 0
+	return m != nil && m.Price != nil && m.Price.Input+m.Price.Output+m.Price.Image+m.Price.AudioSecond > 0
 }

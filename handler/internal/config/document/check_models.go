@@ -1,6 +1,7 @@
 package document
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -105,19 +106,32 @@ func (r *Report) checkHedge(at string, m *Model, l *Layout) {
 func (r *Report) checkCurrencies(l *Layout) {
 	first := ""
 	for _, m := range l.Document.Models {
-		if m.Price == nil {
-			continue
+		if m.Price != nil {
+			r.checkPrice(jsondoc.Join(jsondoc.Join("models", m.Name), "price"), m.Price, &first)
 		}
-		at := jsondoc.Join(jsondoc.Join("models", m.Name), "price")
-		if first == "" {
-			first = m.Price.Currency
+	}
+	for i := range l.Document.Backends {
+		b := &l.Document.Backends[i]
+		for _, name := range slices.Sorted(maps.Keys(b.Prices)) {
+			at, p := jsondoc.Join(jsondoc.Join(jsondoc.Index("backends", i), "prices"), name), b.Prices[name]
+			if _, ok := Serves(b, l.Canonical(name)); !ok {
+				r.Fault(at, "is the price of a model that the backend does not serve", "Add the model to its deployments, or remove the price.")
+			}
+			r.checkPrice(at, &p, &first)
 		}
-		if m.Price.Currency != first {
-			r.Fault(jsondoc.Join(at, "currency"), quoted(m.Price.Currency)+" differs from "+quoted(first)+" of another model, and budgets add them up", "Use one currency for all prices.")
-		}
-		if m.Price.CachedInput > m.Price.Input {
-			r.Warn(jsondoc.Join(at, "cachedInput"), "is more than input", "Check the price list: cached tokens are cheaper.")
-		}
+	}
+}
+
+// checkPrice checks one price, whose currency must be the first one.
+func (r *Report) checkPrice(at string, p *Price, first *string) {
+	if *first == "" {
+		*first = p.Currency
+	}
+	if p.Currency != *first {
+		r.Fault(jsondoc.Join(at, "currency"), quoted(p.Currency)+" differs from "+quoted(*first)+" of another model, and budgets add them up", "Use one currency for all prices.")
+	}
+	if p.CachedInput > p.Input {
+		r.Warn(jsondoc.Join(at, "cachedInput"), "is more than input", "Check the price list: cached tokens are cheaper.")
 	}
 }
 

@@ -35,6 +35,7 @@ type Backend struct {
 	CallerHeader   string           `json:"callerHeader" pattern:"^[Xx]-[A-Za-z0-9][A-Za-z0-9-]{0,60}$" say:"the name of a header that begins with x-" example:"\"x-caller-id\"" doc:"The request header that carries the id of the caller's Entra token (oid, else sub); what a caller sends in it is removed. Callers with a key have no id. Unset, no backend learns who calls."`
 	CircuitBreaker *BackendBreaker  `json:"circuitBreaker" example:"{\"tripDuration\": \"30s\"}" also:"breaker" doc:"When it is left alone, where that differs from the pool's circuitBreaker."`
 	Throttle       *BackendThrottle `json:"throttle" example:"{\"maxWait\": \"1m\"}" also:"throttling" doc:"What is done when it answers 429, where that differs from the pool's throttle."`
+	Prices         map[string]Price `json:"prices" keys:"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" keysay:"a model name" example:"{\"gpt-4o\": {\"input\": 2.75, \"output\": 11}}" doc:"What models cost here, where it differs from the price of the model: a region, a data zone, or provisioned capacity that is paid for anyway."`
 	HTTP2          bool             `json:"http2" doc:"Speak HTTP/2 to it when it offers it: less memory when many streams are open."`
 }
 
@@ -58,6 +59,7 @@ type Model struct {
 	FirstTokenTimeout  jsondoc.Duration `json:"firstTokenTimeout" example:"\"20s\"" also:"timeout,ttft" doc:"How long to wait for the first meaningful event before the next backend is tried. Without it SPILLWAY_FIRST_TOKEN_TIMEOUT."`
 	Attempts           int              `json:"attempts" min:"1" max:"100" example:"3" also:"retries,max_retries,num_retries" doc:"How many of its backends one request tries. Without it all of them."`
 	Hedge              *Hedge           `json:"hedge" example:"{\"after\": \"p95\", \"maxPercent\": 5}" doc:"A second attempt at another backend when the first is slow. Off when absent."`
+	MaxOutputTokens    int64            `json:"maxOutputTokens" min:"1" doc:"The largest answer of the model, in tokens: what a request without max_tokens reserves of limits per month. Without it a table of known models, else 32,768."`
 	Price              *Price           `json:"price" example:"{\"currency\": \"USD\", \"input\": 2.5, \"output\": 10}" also:"cost,prices" doc:"What its tokens cost, for usage reports and budgets."`
 }
 
@@ -68,13 +70,40 @@ type Hedge struct {
 	MaxPercent float64  `json:"maxPercent" min:"0.1" max:"50" default:"5" doc:"Second attempts are at most this share of the requests, in percent."`
 }
 
-// Price is money per million tokens.
+// Price is money per million tokens, per image and per second of audio.
 type Price struct {
-	_           struct{} `noun:"a price" doc:"Money per million tokens."`
-	Currency    string   `json:"currency" pattern:"^[A-Z]{3}$" say:"a currency code of three capitals such as USD" default:"\"USD\"" doc:"Its code, the same for all models."`
-	Input       float64  `json:"input" min:"0" also:"prompt" doc:"Per million prompt tokens."`
-	CachedInput float64  `json:"cachedInput" min:"0" also:"cached" doc:"Per million prompt tokens that came from the prompt cache. Without it they cost as much as others."`
-	Output      float64  `json:"output" min:"0" also:"completion" doc:"Per million completion tokens, reasoning included."`
+	_           struct{}    `noun:"a price" doc:"Money per million tokens, per image, and per second of audio."`
+	Currency    string      `json:"currency" pattern:"^[A-Z]{3}$" say:"a currency code of three capitals such as USD" default:"\"USD\"" doc:"Its code, the same for all models."`
+	Input       float64     `json:"input" min:"0" also:"prompt" doc:"Per million prompt tokens."`
+	CachedInput float64     `json:"cachedInput" min:"0" also:"cached" doc:"Per million prompt tokens that came from the prompt cache. Without it they cost as much as others."`
+	CacheWrite  float64     `json:"cacheWrite" min:"0" doc:"Per million prompt tokens that were written to the prompt cache. Without it they cost as much as others."`
+	Output      float64     `json:"output" min:"0" also:"completion" doc:"Per million completion tokens, reasoning included."`
+	Reasoning   float64     `json:"reasoning" min:"0" doc:"Per million reasoning tokens, where they differ from other completion tokens."`
+	AudioInput  float64     `json:"audioInput" min:"0" doc:"Per million audio tokens of the prompt. Without it they cost as much as others."`
+	AudioOutput float64     `json:"audioOutput" min:"0" doc:"Per million audio tokens of the answer. Without it they cost as much as others."`
+	Image       float64     `json:"image" min:"0" doc:"For each image, of models that are billed by image. Others are billed by the tokens of their images."`
+	AudioSecond float64     `json:"audioSecond" min:"0" doc:"For each second of audio, of models that are billed by duration."`
+	Tiers       *PriceTiers `json:"tiers" example:"{\"priority\": {\"input\": 4.25, \"output\": 17}}" doc:"The prices of service tiers other than the default one. A tier that is absent costs as much as the default one."`
+}
+
+// PriceTiers are the prices of the service tiers.
+type PriceTiers struct {
+	_        struct{}   `noun:"tiers" doc:"The prices of service tiers other than the default one."`
+	Priority *TierPrice `json:"priority" doc:"Of priority processing."`
+	Flex     *TierPrice `json:"flex" doc:"Of flex processing."`
+	Batch    *TierPrice `json:"batch" doc:"Of batch."`
+}
+
+// TierPrice is the price of one service tier.
+type TierPrice struct {
+	_           struct{} `noun:"the price of a tier" doc:"Money per million tokens at one service tier."`
+	Input       float64  `json:"input" min:"0" doc:"Per million prompt tokens."`
+	CachedInput float64  `json:"cachedInput" min:"0" doc:"Per million prompt tokens that came from the prompt cache."`
+	CacheWrite  float64  `json:"cacheWrite" min:"0" doc:"Per million prompt tokens that were written to the prompt cache."`
+	Output      float64  `json:"output" min:"0" doc:"Per million completion tokens."`
+	Reasoning   float64  `json:"reasoning" min:"0" doc:"Per million reasoning tokens, where they differ from other completion tokens."`
+	AudioInput  float64  `json:"audioInput" min:"0" doc:"Per million audio tokens of the prompt."`
+	AudioOutput float64  `json:"audioOutput" min:"0" doc:"Per million audio tokens of the answer."`
 }
 
 // CircuitBreaker is when a failing backend is left alone.
