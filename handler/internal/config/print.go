@@ -144,8 +144,15 @@ func priceText(p *usage.Price) string {
 		price float64
 		name  string
 	}{
-		{p.Input, "prompt"}, {p.CachedInput, "cached"}, {p.CacheWrite, "cache writes"}, {p.AudioInput, "audio in"}, {p.Output, "completion"},
-		{p.Reasoning, "reasoning"}, {p.AudioOutput, "audio out"}, {p.Image, "each image"}, {p.AudioSecond, "each second of audio"},
+		{p.Input, "prompt"},
+		{p.CachedInput, "cached"},
+		{p.CacheWrite, "cache writes"},
+		{p.AudioInput, "audio in"},
+		{p.Output, "completion"},
+		{p.Reasoning, "reasoning"},
+		{p.AudioOutput, "audio out"},
+		{p.Image, "each image"},
+		{p.AudioSecond, "each second of audio"},
 	} {
 		if part.price > 0 {
 			words = append(words, fmt.Sprintf("%s %g", part.name, part.price))
