@@ -22,10 +22,11 @@ const usage = `usage: infra-check check ROOT              look for faults; warn 
        infra-check accept ROOT SPILLWAY    hand the app settings of every example to "SPILLWAY validate"
        infra-check sorted FILE             print a preview or a compiled template with its members sorted, without what names the compiler
        infra-check sarif FILE              fail when a compiler's log has any diagnostic
-       infra-check sums ROOT LANGUAGE      print the hashes of the sources of bicep or terraform
+       infra-check sums ROOT               print the hashes of what previews are made from
        infra-check secrets ROOT EXAMPLE    print placeholders for its secrets, as TF_VAR_secrets wants them
        infra-check overrides PRINTED       read what "terraform test -json -verbose" printed; print the overrides for the second run
-       infra-check plan FIRST SECOND       read what both runs printed; print the plan as it is committed`
+       infra-check plan FIRST SECOND       read what both runs printed; print the plan without what is random
+       infra-check compare ROOT EXAMPLE PLAN  hold what the checks make of an example against Terraform's plan`
 
 var (
 	errUsage    = errors.New(usage)
@@ -60,8 +61,8 @@ func run(ctx context.Context, args []string) error {
 		return printSorted(rest[0])
 	case command == "sarif" && len(rest) == 1:
 		return diagnostics(rest[0])
-	case command == "sums" && len(rest) == 2:
-		sums, err := check.Sums(rest[0], rest[1])
+	case command == "sums" && len(rest) == 1:
+		sums, err := check.Sums(rest[0])
 		fmt.Print(sums)
 		return err
 	case command == "secrets" && len(rest) == 2:
@@ -83,8 +84,23 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 		return printJSON(second.Stable(first))
+	case command == "compare" && len(rest) == 3:
+		return compare(rest[0], rest[1], rest[2])
 	}
 	return errUsage
+}
+
+func compare(root, example, file string) error {
+	b, err := os.ReadFile(file) //nolint:gosec // a path from the command line
+	if err != nil {
+		return fmt.Errorf("read the plan: %w", err)
+	}
+	found, err := check.Terraform(root, example, b)
+	for _, f := range found {
+		fmt.Println(f)
+		err = errFindings
+	}
+	return err
 }
 
 func printed(file string) (*plan.File, error) {

@@ -5,26 +5,22 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 )
 
-// sources are, for each language, the patterns of the files that what is committed beside them is made from, from infra.
-func sources() map[string][]string {
-	shared := []string{"models.json", "regions.json", "monitor/*.kql", "monitor/workbook.json"}
-	return map[string][]string{
-		"bicep": append([]string{"bicep/*.bicep", "bicep/modules/*.bicep", "bicep/*/*.bicepparam"}, shared...),
-	}
-}
+// sumsFile has the hashes of the files that the previews and the compiled template were made from.
+const sumsFile = "infra/bicep/sources.sum"
 
-// Sums are the hashes of the sources of one language, as sha256sum writes them. They are committed as infra/<language>/sources.sum when
-// the previews or plans are made, and say later whether those are still what the sources give.
-func Sums(root, language string) (string, error) {
+// Sums are the hashes of the files that previews are made from, as sha256sum writes them. They are committed as infra/bicep/sources.sum
+// when the previews are made, and say later whether those are still what the sources give.
+func Sums(root string) (string, error) {
 	infra := os.DirFS(filepath.Join(root, "infra"))
 	var lines []string
-	for _, pattern := range sources()[language] {
+	for _, pattern := range []string{
+		"bicep/*.bicep", "bicep/modules/*.bicep", "bicep/*/*.bicepparam", "models.json", "regions.json", "monitor/*.kql", "monitor/workbook.json",
+	} {
 		files, err := fs.Glob(infra, pattern)
 		if err != nil {
 			return "", fmt.Errorf("list %s: %w", pattern, err)
@@ -41,30 +37,20 @@ func Sums(root, language string) (string, error) {
 	return strings.Join(lines, "\n") + "\n", nil
 }
 
-// stale looks for sources that have changed since the previews or plans were made.
+// stale looks for sources that have changed since the previews were made.
 func (r *run) stale() error {
-	for language := range sources() {
-		want, err := Sums(r.root, language)
-		if err != nil {
-			return err
-		}
-		name := path.Join("infra", language, "sources.sum")
-		b, err := os.ReadFile(filepath.Join(r.root, filepath.FromSlash(name)))
-		if err != nil {
-			return fmt.Errorf("read the sums: %w", err)
-		}
-		for _, file := range changed(string(b), want) {
-			r.findings.Add("stale", file, "has changed since the %s was made: scripts/infra-check.sh --update %s", madeOf(language), language)
-		}
+	want, err := Sums(r.root)
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(filepath.Join(r.root, filepath.FromSlash(sumsFile)))
+	if err != nil {
+		return fmt.Errorf("read the sums: %w", err)
+	}
+	for _, file := range changed(string(b), want) {
+		r.findings.Add("stale", file, "has changed since the previews were made: scripts/infra-check.sh --update")
 	}
 	return nil
-}
-
-func madeOf(language string) string {
-	if language == "bicep" {
-		return "preview"
-	}
-	return "plan"
 }
 
 // changed names the files whose lines are in one list only.

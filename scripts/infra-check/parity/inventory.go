@@ -53,18 +53,23 @@ func OfTerraform(instances []plan.Instance) Inventory {
 	return inv
 }
 
-// Compare adds a finding for every fact that differs.
+// Compare adds a finding for every fact that differs between the languages.
 func Compare(example string, b, t Inventory, out *finding.List) {
-	for _, subject := range union(b, t) {
+	Differences(example, [2]string{"Bicep", "Terraform"}, b, t, out)
+}
+
+// Differences adds a finding for every fact that differs between two inventories with these names.
+func Differences(example string, names [2]string, a, b Inventory, out *finding.List) {
+	for _, subject := range union(a, b) {
 		switch {
+		case a[subject] == nil:
+			out.Add("parity", example, "only %s makes %s", names[1], subject)
 		case b[subject] == nil:
-			out.Add("parity", example, "only Terraform makes %s", subject)
-		case t[subject] == nil:
-			out.Add("parity", example, "only Bicep makes %s", subject)
+			out.Add("parity", example, "only %s makes %s", names[0], subject)
 		default:
-			for _, fact := range union(b[subject], t[subject]) {
-				if x, y := orNone(b[subject], fact), orNone(t[subject], fact); x != y {
-					out.Add("parity", example, "%s: %s is %s in Bicep and %s in Terraform", subject, fact, x, y)
+			for _, fact := range union(a[subject], b[subject]) {
+				if x, y := orNone(a[subject], fact), orNone(b[subject], fact); x != y {
+					out.Add("parity", example, "%s: %s is %s in %s and %s in %s", subject, fact, x, names[0], y, names[1])
 				}
 			}
 		}

@@ -16,9 +16,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"spillway/scripts/infra-check/arm"
 )
 
-// Resource is one resource of the state, as it is committed.
+// Resource is one resource of the state.
 type Resource struct {
 	Address   string         `json:"address"`
 	Type      string         `json:"type"`
@@ -27,7 +29,7 @@ type Resource struct {
 	Values    map[string]any `json:"values"`
 }
 
-// File is the state of one example, as it is committed.
+// File is the state of one example.
 type File struct {
 	Resources []Resource     `json:"resources"`
 	Outputs   map[string]any `json:"outputs"`
@@ -176,7 +178,7 @@ var (
 	hash        = regexp.MustCompile(`^id-([0-9a-f]{13})$`)
 )
 
-// Read reads a committed state.
+// Read reads a state that Stable made.
 func Read(b []byte, token string) ([]Instance, map[string]any, error) {
 	var f File
 	if err := json.Unmarshal(b, &f); err != nil {
@@ -195,7 +197,7 @@ func Read(b []byte, token string) ([]Instance, map[string]any, error) {
 	}
 	var out []Instance
 	for _, res := range f.Resources {
-		values, _ := r.value(res.Values).(map[string]any)
+		values, _ := arm.Referenced(r.value(res.Values)).(map[string]any)
 		if res.Mode == "managed" {
 			out = append(out, Instance{Address: res.Address, Type: res.Type, Name: r.name(res), After: res.DependsOn, Values: values})
 		}
