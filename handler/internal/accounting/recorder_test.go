@@ -16,10 +16,8 @@ import (
 	"spillway/handler/internal/tablestore"
 	"spillway/handler/internal/tablestore/chaos"
 	"spillway/handler/internal/tablestore/memory"
-	"spillway/handler/internal/tablestore/storetest"
 
 	"spillway/handler/internal/openai/usage"
-	"spillway/handler/internal/tablestore/azure"
 )
 
 var nine = time.Date(2026, 11, 30, 9, 0, 0, 0, time.UTC)
@@ -343,28 +341,6 @@ func TestUnreadableRowsAreLeftOut(t *testing.T) {
 	rows, err := (&Reader{store}).Summary(t.Context(), nine, nine.Add(time.Hour), nil)
 	if err == nil || len(rows) != 1 || rows[0].Requests != 1 {
 		t.Errorf("%+v, %v", rows, err)
-	}
-}
-
-func TestUsageInAzurite(t *testing.T) {
-	store, err := azure.Connect(storetest.Azurite(t), "spillwayusage", azure.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := New(Config{Store: store, BootID: "a"})
-	for i := range 1500 {
-		r.Add(nine.Add(time.Duration(i%3)*time.Hour), Key{Consumer: fmt.Sprint("team/π-", i), Model: "m", Backend: "b", Currency: "USD"}, used(int64(i), 2))
-	}
-	for range 2 {
-		if err := r.Flush(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := summary(t, store, nine, nine.Add(3*time.Hour), "hour"); len(got) != 3 || got[0].Requests != 500 || got[0].Tokens.Completion != 1000 {
-		t.Errorf("%+v", got)
-	}
-	if got := summary(t, store, nine.Add(time.Hour), nine.Add(2*time.Hour)); len(got) != 1 || got[0].Requests != 500 {
-		t.Errorf("one hour of three: %+v", got)
 	}
 }
 

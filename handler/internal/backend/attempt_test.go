@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -18,7 +17,6 @@ import (
 
 	"spillway/handler/internal/backend"
 	"spillway/handler/internal/health"
-	"spillway/handler/internal/openai/operations"
 )
 
 const ok = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
@@ -112,34 +110,6 @@ func TestTransportErrorKinds(t *testing.T) {
 	}
 }
 
-func TestIdleConnectionThatIsClosedOnUseIsNoFailure(t *testing.T) {
-	for name, end := range map[string]func(net.Conn){"closed": func(c net.Conn) { _ = c.Close() }, "reset": reset} {
-		t.Run(name, func(t *testing.T) {
-			var requests atomic.Int32
-			client := rawServer(t, func(conn net.Conn, r *bufio.Reader, n int) {
-				for i := 0; ; i++ {
-					if _, err := readRequest(r); err != nil {
-						return
-					}
-					requests.Add(1)
-					if n == 0 && i == 1 {
-						end(conn)
-						return
-					}
-					_, _ = io.WriteString(conn, ok)
-				}
-			})
-			for range 3 {
-				res, outcome := send(t, client, newBackend(), newRequest())
-				readAll(t, res, outcome)
-			}
-			if n := requests.Load(); n != 4 {
-				t.Errorf("the backend received %d requests, want 4", n)
-			}
-		})
-	}
-}
-
 // idleConns makes n connections idle at once: requests that are all answered
 // when the last one has arrived.
 func idleConns(t *testing.T, client *backend.Client, n int, arrived <-chan bool, answer chan bool) {
@@ -161,130 +131,6 @@ func idleConns(t *testing.T, client *backend.Client, n int, arrived <-chan bool,
 	close(answer)
 	for range n {
 		<-finished
-	}
-}
-
-func TestRequestIsSentAgainOnceAndOnANewConnection(t *testing.T) {
-	var reused atomic.Int32
-	arrived, answer := make(chan bool, 16), make(chan bool)
-	client := rawServer(t, func(conn net.Conn, r *bufio.Reader, _ int) {
-		if _, err := readRequest(r); err != nil {
-			return
-		}
-		arrived <- true
-		<-answer
-		_, _ = io.WriteString(conn, ok)
-		if _, err := readRequest(r); err == nil {
-			reused.Add(1)
-		}
-		reset(conn)
-	})
-	idleConns(t, client, 8, arrived, answer)
-	if _, outcome := send(t, client, newBackend(), newRequest()); outcome != "served" {
-		t.Errorf("outcome %q", outcome)
-	}
-	if n := reused.Load(); n != 1 {
-		t.Errorf("%d requests on reused connections, want 1", n)
-	}
-}
-
-func TestUploadIsNotSentTwice(t *testing.T) {
-	client := rawServer(t, func(conn net.Conn, r *bufio.Reader, _ int) {
-		_, _ = readRequest(r)
-		_, _ = io.WriteString(conn, ok)
-		_, _ = readRequest(r)
-	})
-	r := newRequest()
-	r.Operation = operations.Operation{Name: "files", Path: "files", State: operations.Pinned}
-	res, outcome := send(t, client, newBackend(), r)
-	readAll(t, res, outcome)
-	if res, outcome := send(t, client, newBackend(), r); res != nil || outcome != "failed eof" {
-		t.Errorf("outcome %q, want a failure", outcome)
-	}
-}
-
-// Thirty idle connections that answer nothing must not keep a backend out of
-// service whose new connections work.
-func TestTimeoutOnAReusedConnectionDropsTheIdleOnes(t *testing.T) {
-	var silent atomic.Int32
-	arrived, answer := make(chan bool, 64), make(chan bool)
-	client := rawServer(t, func(conn net.Conn, r *bufio.Reader, n int) {
-		for i := 0; ; i++ {
-			if _, err := readRequest(r); err != nil {
-				return
-			}
-			if n < 30 && i > 0 {
-				silent.Add(1)
-				continue
-			}
-			arrived <- true
-			<-answer
-			_, _ = io.WriteString(conn, ok)
-		}
-	})
-	idleConns(t, client, 30, arrived, answer)
-	client.Timeouts.FirstToken = 50 * time.Millisecond
-	stream := newRequest()
-	stream.Parsed.Stream = true
-	if _, outcome := send(t, client, newBackend(), stream); outcome != "failed first token timeout" {
-		t.Fatalf("the first request on an idle connection: %q", outcome)
-	}
-	for range 3 {
-		res, outcome := send(t, client, newBackend(), newRequest())
-		readAll(t, res, outcome)
-	}
-	if n := silent.Load(); n != 1 {
-		t.Errorf("%d requests were sent on silent connections, want 1", n)
-	}
-}
-
-func TestSpentRequestOnAReusedConnectionDropsTheIdleOnes(t *testing.T) {
-	for _, cause := range []error{context.DeadlineExceeded, fmt.Errorf("no first byte: %w", context.DeadlineExceeded)} {
-		arrived, answer, silent := make(chan bool, 64), make(chan bool), make(chan bool)
-		client := rawServer(t, func(conn net.Conn, r *bufio.Reader, n int) {
-			for i := 0; ; i++ {
-				if _, err := readRequest(r); err != nil {
-					return
-				}
-				if n < 4 && i > 0 {
-					silent <- true
-					continue
-				}
-				arrived <- true
-				<-answer
-				_, _ = io.WriteString(conn, ok)
-			}
-		})
-		idleConns(t, client, 4, arrived, answer)
-		ctx, cancel := context.WithCancelCause(context.Background())
-		go func() { <-silent; cancel(cause) }()
-		if _, o := client.Send(ctx, newBackend(), newRequest(), nil); o.Class != health.Abandoned {
-			t.Fatalf("outcome %+v", o)
-		}
-		res, outcome := send(t, client, newBackend(), newRequest())
-		readAll(t, res, outcome)
-	}
-}
-
-func TestProbeIsSentOnANewConnection(t *testing.T) {
-	conns := make(chan int, 8)
-	client := rawServer(t, func(conn net.Conn, r *bufio.Reader, n int) {
-		for {
-			if _, err := readRequest(r); err != nil {
-				return
-			}
-			conns <- n
-			_, _ = io.WriteString(conn, ok)
-		}
-	})
-	var on []int
-	for _, beforeSend := range []func() error{nil, nil, func() error { return nil }, nil} {
-		res, o := client.Send(context.Background(), newBackend(), newRequest(), beforeSend)
-		readAll(t, res, o.Reason)
-		on = append(on, <-conns)
-	}
-	if want := []int{0, 0, 1, 1}; fmt.Sprint(on) != fmt.Sprint(want) {
-		t.Errorf("requests on connections %v, want %v", on, want)
 	}
 }
 

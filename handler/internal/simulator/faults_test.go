@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -264,5 +265,79 @@ func TestFaultJSONRoundTrip(t *testing.T) {
 		if err := json.Unmarshal([]byte(bad), &got); err == nil {
 			t.Errorf("%s was read", bad)
 		}
+	}
+}
+
+func Test429InsideStreamOrders(t *testing.T) {
+	const (
+		nested  = `event: error` + "\n" + `data: {"type":"error","error":{"type":"too_many_requests","code":"rate_limit_exceeded","headers":{"x-ms-fe-error":"true"},"message":"Your requests to gpt-4o-2024-11-20 for gpt-4o-2024-11-20 in swedencentral have exceeded token rate limit.","param":null},"sequence_number":`
+		flat    = `data: {"type":"error","code":"rate_limit_exceeded","message":"Your requests to gpt-4o-2024-11-20 for gpt-4o-2024-11-20 in swedencentral have exceeded token rate limit.","param":null,"sequence_number":1}`
+		coded   = `"error":{"code":"rate_limit_exceeded","message":"Your requests`
+		uncoded = `"error":{"code":null,"message":"Your requests`
+	)
+	tests := []struct {
+		name  string
+		fault simulator.Fault
+		want  []string
+		holds []string
+	}{
+		{"error first", simulator.Fault{}, []string{"error", "response.failed"}, []string{nested + "1}", coded}},
+		{"failed first", simulator.Fault{Order: "failed-error"}, []string{"response.failed", "error"}, []string{nested + "2}", `"error":null`}},
+		{"after created", simulator.Fault{Order: "created-error-failed"}, []string{"response.created", "error", "response.failed"}, []string{nested + "1}", coded}},
+		{"flat", simulator.Fault{Flat: true}, []string{"error", "response.failed"}, []string{flat}},
+		{"uncoded", simulator.Fault{Uncoded: true}, []string{"error", "response.failed"}, []string{uncoded, `"code":null,"headers"`}},
+		{"big created", simulator.Fault{Order: "created-error-failed", BigCreated: true}, []string{"response.created", "error", "response.failed"}, []string{coded}},
+	}
+	s := simulator.Start(t, pool())
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.fault.Action, tt.fault.RetryAfter = "stream-429", 12*time.Second
+			s.Next("payg", tt.fault)
+			r := post(t, s, "payg", responsesPath, requestBody(`,"stream":true`))
+			var got []string
+			for _, m := range regexp.MustCompile(`(?m)^event: (\S+)$`).FindAllStringSubmatch(r.body, -1) {
+				got = append(got, m[1])
+			}
+			if r.status != 200 || !slices.Equal(got, tt.want) || r.header.Get("retry-after") != "12" {
+				t.Fatalf("got %d %v, retry-after %q", r.status, got, r.header.Get("retry-after"))
+			}
+			for _, part := range tt.holds {
+				if !strings.Contains(r.body, part) {
+					t.Errorf("no %s in\n%s", part, r.body)
+				}
+			}
+			if first, _, _ := strings.Cut(r.body, "\n\n"); tt.fault.BigCreated && len(first) <= 16<<10 {
+				t.Errorf("response.created has %d bytes", len(first))
+			}
+		})
+	}
+}
+
+func TestResponsesStreamFailures(t *testing.T) {
+	s := simulator.Start(t, pool())
+	tests := []struct {
+		fault simulator.Fault
+		last  string
+		holds string
+	}{
+		{simulator.Fault{Action: "stream-error", Chunks: 2}, "response.failed", `"code":"server_error"`},
+		{simulator.Fault{Action: "failed-uncoded", Chunks: 2}, "response.failed", `"error":{"code":null`},
+		{simulator.Fault{Action: "incomplete", Chunks: 2}, "response.incomplete", `"reason":"max_output_tokens"`},
+		{simulator.Fault{Action: "stream-404"}, "response.failed", "Could not find an existing deployment"},
+		{simulator.Fault{Action: "cut-clean", Chunks: 2}, "response.output_text.delta", ""},
+		{simulator.Fault{Action: "no-finish"}, "response.output_item.done", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.fault.Action, func(t *testing.T) {
+			s.Next("payg", tt.fault)
+			r := post(t, s, "payg", responsesPath, requestBody(`,"stream":true`))
+			all := regexp.MustCompile(`(?m)^event: (\S+)$`).FindAllStringSubmatch(r.body, -1)
+			if r.status != 200 || all[len(all)-1][1] != tt.last || !strings.Contains(r.body, tt.holds) {
+				t.Errorf("got %d, %v", r.status, all)
+			}
+			if deltas := strings.Count(r.body, "event: response.output_text.delta"); tt.fault.Chunks > 0 && deltas != tt.fault.Chunks {
+				t.Errorf("got %d deltas, want %d", deltas, tt.fault.Chunks)
+			}
+		})
 	}
 }
