@@ -158,6 +158,13 @@ func modelNotAllowed(name string, known []string) *Error {
 	}
 }
 
+func unmeteredNotAllowed(operation string) *Error {
+	return &Error{
+		Status: http.StatusForbidden, Type: invalidRequest, Code: "unmetered_not_allowed", Final: true,
+		Message: fmt.Sprintf("You have a limit of tokens or money, and the usage of %s is not reported here. Ask the operator for allowUnmetered.", operation),
+	}
+}
+
 func constrainedOut(model string) *Error {
 	return &Error{
 		Status: http.StatusForbidden, Type: invalidRequest, Code: "model_not_allowed", Param: "model", Final: true,

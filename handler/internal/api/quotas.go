@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"spillway/handler/internal/balancer"
@@ -25,6 +26,9 @@ type Meter interface {
 // reserve reserves the expected usage from the consumer's quotas and sets the rate
 // limit headers.
 func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*metering.Reservation, *Error) {
+	if startsUnmetered(c.request) && !c.request.Consumer.MayUseUnmetered() {
+		return nil, unmeteredNotAllowed(c.request.Operation.Name)
+	}
 	if s.Meter == nil {
 		return nil, nil
 	}
@@ -36,6 +40,16 @@ func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*mete
 		return nil, reservationError(err)
 	}
 	return reserved, nil
+}
+
+// startsUnmetered reports whether a request starts work whose usage is reported to
+// nobody here.
+func startsUnmetered(r *proxy.Request) bool {
+	switch r.Operation.Name {
+	case "batches", "fine-tuning", "evals":
+		return r.Method == http.MethodPost && !strings.HasSuffix(r.Subpath, "/cancel")
+	}
+	return false
 }
 
 // settle ends the reservation and records what was used.

@@ -260,7 +260,7 @@ func consumerOf(l *document.Layout, who *document.Consumer) consumer.Consumer {
 		Name: who.Name, Geographies: who.Geographies, MinPriority: who.MinPriority,
 		MaxRequestTokens: who.MaxRequestTokens, Concurrency: who.Concurrency,
 		TokensPerMinute: who.TokensPerMinute, RequestsPerMinute: who.RequestsPerMinute,
-		TokensPerMonth: who.TokensPerMonth, BudgetPerMonth: who.BudgetPerMonth, Transcripts: who.Transcripts,
+		TokensPerMonth: who.TokensPerMonth, BudgetPerMonth: who.BudgetPerMonth, Transcripts: who.Transcripts, AllowUnmetered: who.AllowUnmetered,
 	}
 	if who.Class == "batch" {
 		out.Class = consumer.Batch

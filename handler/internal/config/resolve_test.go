@@ -209,12 +209,12 @@ func TestConsumersAreResolved(t *testing.T) {
 	env := map[string]string{"A": "0123456789abcdef0", "B": "0123456789abcdef1"}
 	cfg := loaded(t, env, two(`, "models": {"gpt-4o": {"aliases": ["gpt-4"], "price": {"input": 1}}, "gpt-4o-mini": {"price": {"input": 1}}}, "consumers": [
 		{"name": "a", "keySettings": ["A", "B"], "models": ["gpt-4", "gpt-4o"], "geographies": ["eu", "us"], "minPriority": 1, "maxRequestTokens": 2, "concurrency": 3,
-		 "tokensPerMinute": 4, "requestsPerMinute": 5, "tokensPerMonth": 6, "budgetPerMonth": 7.5, "class": "batch", "transcripts": true,
+		 "tokensPerMinute": 4, "requestsPerMinute": 5, "tokensPerMonth": 6, "budgetPerMonth": 7.5, "class": "batch", "transcripts": true, "allowUnmetered": true,
 		 "perModel": {"gpt-4": {"tokensPerMinute": 8, "requestsPerMinute": 9, "tokensPerMonth": 10, "budgetPerMonth": 11}},
 		 "entra": {"appId": "AAAAAAAA-2222-3333-4444-555555555555", "role": "r"}}]`))
 	want := consumer.Consumer{
 		Name: "a", Models: []string{"gpt-4o"}, Geographies: []string{"eu", "us"}, MinPriority: 1, MaxRequestTokens: 2, Concurrency: 3,
-		TokensPerMinute: 4, RequestsPerMinute: 5, TokensPerMonth: 6, BudgetPerMonth: 7.5, Class: consumer.Batch, Transcripts: true,
+		TokensPerMinute: 4, RequestsPerMinute: 5, TokensPerMonth: 6, BudgetPerMonth: 7.5, Class: consumer.Batch, Transcripts: true, AllowUnmetered: true,
 		PerModel: map[string]consumer.Limits{"gpt-4o": {TokensPerMinute: 8, RequestsPerMinute: 9, TokensPerMonth: 10, BudgetPerMonth: 11}},
 	}
 	if diff := cmp.Diff(want, cfg.Consumers[0]); diff != "" {

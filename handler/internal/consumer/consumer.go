@@ -23,6 +23,7 @@ type Consumer struct {
 	Class             Class
 	PerModel          map[string]Limits
 	Transcripts       bool
+	AllowUnmetered    bool // use operations that report no usage, in spite of a limit of tokens or money
 }
 
 // Limits are the limits of one consumer for one model.
@@ -31,6 +32,27 @@ type Limits struct {
 	RequestsPerMinute int64
 	TokensPerMonth    int64
 	BudgetPerMonth    float64
+}
+
+// counted reports whether the limits count tokens or money.
+func (l *Limits) counted() bool {
+	return l.TokensPerMinute+l.TokensPerMonth > 0 || l.BudgetPerMonth > 0
+}
+
+// MayUseUnmetered reports whether the consumer may start what reports no usage:
+// batches, fine-tuning, evals. A limit of tokens or money would not see them. A nil
+// consumer may.
+func (c *Consumer) MayUseUnmetered() bool {
+	if c == nil || c.AllowUnmetered {
+		return true
+	}
+	own := Limits{TokensPerMinute: c.TokensPerMinute, TokensPerMonth: c.TokensPerMonth, BudgetPerMonth: c.BudgetPerMonth}
+	for _, l := range c.PerModel {
+		if l.counted() {
+			return false
+		}
+	}
+	return !own.counted()
 }
 
 // Class is which requests go first when capacity is short. The zero Class is

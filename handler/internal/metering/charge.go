@@ -173,7 +173,13 @@ func (m *Meter) estimate(r *proxy.Request, p *balancer.Pool, a *proxy.Attempt, d
 	if text := e.Text(d.TextBytes); text > 0 {
 		t.Completion = text + e.Reasoning
 	}
-	if e.Answers > 0 || t.Completion == 0 {
+	switch {
+	case r.Parsed.Background && !d.Broken && d.Committed: // it goes on, and its usage is reported to whoever asks for it
+		t.Completion = e.Output * max(1, r.Parsed.Choices)
+		if e.Answers == 0 {
+			t.Completion = maxOutput(r, p)
+		}
+	case e.Answers > 0 || t.Completion == 0:
 		t.Completion = max(t.Completion, e.Generated(a.Duration, firstToken(a, d)))
 	}
 	t.Completion = min(t.Completion, maxOutput(r, p))

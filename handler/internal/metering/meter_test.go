@@ -2,6 +2,7 @@ package metering
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"testing"
 	"testing/synctest"
@@ -147,6 +148,29 @@ func TestEstimateOfTheFirstAnswer(t *testing.T) {
 			charges, _, _ := settled(t, newMeter(t, team), chat(true, 400, 0), c.result)
 			if len(charges) != 1 || charges[0].Tokens != (usage.Tokens{Prompt: 100, Completion: c.want}) {
 				t.Errorf("%+v, want %d tokens", charges, c.want)
+			}
+		})
+	}
+}
+
+// A background response is charged when it is started, since its usage is reported
+// later and to whoever asks.
+func TestBackgroundResponseIsCharged(t *testing.T) {
+	for _, answers := range []int{0, 10} {
+		bubble(t, fmt.Sprint(answers, " answers are known"), func(t *testing.T) {
+			m := newMeter(t, team)
+			r := chat(false, 400, 900)
+			r.Operation, r.Parsed.Background = *operations.ByName("responses"), true
+			want := int64(900)
+			for range answers {
+				known := chat(false, 400, 900)
+				known.Operation = r.Operation
+				settled(t, m, known, served(mini, time.Second, proxy.Delivery{Usage: usage.Tokens{Prompt: 100, Completion: 48}}))
+				want = 48
+			}
+			charges, tokens, _ := settled(t, m, r, served(mini, 20*time.Millisecond, proxy.Delivery{}))
+			if len(charges) != 1 || charges[0].Tokens.Completion != want || !charges[0].Estimated || tokens != 100+want {
+				t.Errorf("%d tokens charged, %+v; want %d of the answer", tokens, charges, want)
 			}
 		})
 	}

@@ -106,7 +106,7 @@ func (w *Monitor) checkAgreement(now time.Time, c *fleet.Counters) {
 }
 
 // budgetMarks are the percentages of a month's limit that have a line.
-var budgetMarks = [...]int{80, 100}
+var budgetMarks = [...]int{50, 80, 95, 100}
 
 // checkBudgets writes a line when a consumer passes a mark of a month's limit.
 func (w *Monitor) checkBudgets(now time.Time) {

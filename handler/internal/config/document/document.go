@@ -171,6 +171,7 @@ type Consumer struct {
 	RequestsPerMinute int64             `json:"requestsPerMinute" min:"1" also:"rpm" doc:"Over all instances."`
 	TokensPerMonth    int64             `json:"tokensPerMonth" min:"1" doc:"Over all instances, per calendar month in UTC."`
 	BudgetPerMonth    float64           `json:"budgetPerMonth" min:"0.01" also:"budget,max_budget" doc:"Money per calendar month in UTC, in the currency of the models' prices."`
+	AllowUnmetered    bool              `json:"allowUnmetered" doc:"With a limit of tokens or money: allow batches, fine-tuning and evals all the same, whose usage is not reported here and counts in no limit."`
 	PerModel          map[string]Limits `json:"perModel" keys:"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" keysay:"a model name" doc:"Limits for single models, besides those for all of them together."`
 	Class             string            `json:"class" enum:"interactive|batch" default:"\"interactive\"" doc:"Who goes first under pressure: when the pool is throttled, interactive consumers wait for it first and batch is refused first."`
 	Entra             *Entra            `json:"entra" example:"{\"appId\": \"11111111-2222-3333-4444-555555555555\"}" also:"aad" doc:"Which Entra ID tokens are this consumer's. Every id that is given must match."`
