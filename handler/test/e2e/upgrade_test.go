@@ -126,7 +126,8 @@ func (u *upgrade) wantThrottleObeyed(sees, obeys *member) {
 	if s := u.send(sees); s.backend == "ptu" {
 		u.t.Fatalf("%s was served by a throttled backend", sees.name)
 	}
-	time.Sleep(3 * time.Second) // a refresh and two exchanges with the table take less
+	u.exchanged(sees)
+	u.exchanged(obeys)
 	before := len(u.asked(obeys))
 	if s := u.send(obeys); s.backend == "ptu" {
 		u.t.Errorf("%s (%s) was served by a throttled backend", obeys.name, obeys.program)
@@ -135,6 +136,17 @@ func (u *upgrade) wantThrottleObeyed(sees, obeys *member) {
 		u.t.Errorf("%s (%s) asked the backend that %s (%s) was throttled by", obeys.name, obeys.program, sees.name, sees.program)
 	}
 	u.sim.Clear("ptu")
+}
+
+// exchanged waits until an instance has written what it saw to the table, and read
+// what others wrote: its exchange that is under way now may be older.
+func (u *upgrade) exchanged(m *member) {
+	u.t.Helper()
+	u.awake(m)
+	u.seen.mu.Lock()
+	before := u.seen.counts[m.n].answered
+	u.seen.mu.Unlock()
+	u.within(time.Minute, m.name+" has met the table", func() bool { return u.seen.counts[m.n].answered >= before+3 })
 }
 
 // asked are the requests of an instance to the PTU.
