@@ -177,25 +177,42 @@ func text(v any) string {
 
 var slot = regexp.MustCompile(`\{(\d+)\}`)
 
+// function works a call out.
+type function func([]any) (any, error)
+
 // functions are those that previews of these templates are left with.
-func functions() map[string]func([]any) (any, error) {
-	plain := func(f func([]any) any) func([]any) (any, error) {
-		return func(args []any) (any, error) { return f(args), nil }
+func functions() map[string]function {
+	out := logic()
+	maps.Copy(out, texts())
+	maps.Copy(out, objects())
+	maps.Copy(out, azure())
+	return out
+}
+
+// plain is a function that cannot fail.
+func plain(f func([]any) any) function {
+	return func(args []any) (any, error) { return f(args), nil }
+}
+
+func logic() map[string]function {
+	return map[string]function{
+		"true":  plain(func([]any) any { return true }),
+		"false": plain(func([]any) any { return false }),
+		"null":  plain(func([]any) any { return nil }),
+		"not":   plain(func(a []any) any { return a[0] != true }),
+		"and":   plain(func(a []any) any { return !slices.ContainsFunc(a, func(v any) bool { return v != true }) }),
+		"empty": plain(func(a []any) any { return length(a[0]) == 0 }),
+		"contains": plain(func(a []any) any {
+			return slices.ContainsFunc(list(a[0]), func(v any) bool { return v == a[1] })
+		}),
+		"fail": func(a []any) (any, error) { return nil, fmt.Errorf("the template refuses: %s", a[0]) },
 	}
-	return map[string]func([]any) (any, error){
-		"true":        plain(func([]any) any { return true }),
-		"false":       plain(func([]any) any { return false }),
-		"null":        plain(func([]any) any { return nil }),
-		"environment": plain(func([]any) any { return map[string]any{"suffixes": suffixes()} }),
-		"reference":   plain(func(a []any) any { return Reference(text(a[0])) }),
-		"listkeys":    plain(func(a []any) any { return strings.TrimSuffix(Reference(text(a[0])), "»") + ".listKeys()»" }),
-		"guid":        plain(func([]any) any { return "guid" }),
-		"createarray": plain(func(a []any) any { return a }),
-		"not":         plain(func(a []any) any { return a[0] != true }),
-		"and":         plain(func(a []any) any { return !slices.ContainsFunc(a, func(v any) bool { return v != true }) }),
-		"empty":       plain(func(a []any) any { return length(a[0]) == 0 }),
-		"tolower":     plain(func(a []any) any { return strings.ToLower(text(a[0])) }),
-		"replace":     plain(func(a []any) any { return strings.ReplaceAll(text(a[0]), text(a[1]), text(a[2])) }),
+}
+
+func texts() map[string]function {
+	return map[string]function{
+		"tolower": plain(func(a []any) any { return strings.ToLower(text(a[0])) }),
+		"replace": plain(func(a []any) any { return strings.ReplaceAll(text(a[0]), text(a[1]), text(a[2])) }),
 		"split": plain(func(a []any) any {
 			var out []any
 			for part := range strings.SplitSeq(text(a[0]), text(a[1])) {
@@ -210,6 +227,20 @@ func functions() map[string]func([]any) (any, error) {
 				return text(a[i+1])
 			})
 		}),
+		"string": func(a []any) (any, error) {
+			b, err := json.Marshal(a[0])
+			return string(b), err
+		},
+		"json": func(a []any) (any, error) {
+			var v any
+			return v, json.Unmarshal([]byte(text(a[0])), &v)
+		},
+	}
+}
+
+func objects() map[string]function {
+	return map[string]function{
+		"createarray": plain(func(a []any) any { return a }),
 		"createobject": plain(func(a []any) any {
 			out := map[string]any{}
 			for i := 0; i+1 < len(a); i += 2 {
@@ -237,18 +268,16 @@ func functions() map[string]func([]any) (any, error) {
 			}
 			return out
 		}),
-		"contains": plain(func(a []any) any {
-			return slices.ContainsFunc(list(a[0]), func(v any) bool { return v == a[1] })
-		}),
-		"fail": func(a []any) (any, error) { return nil, fmt.Errorf("the template refuses: %s", a[0]) },
-		"json": func(a []any) (any, error) {
-			var v any
-			return v, json.Unmarshal([]byte(text(a[0])), &v)
-		},
-		"string": func(a []any) (any, error) {
-			b, err := json.Marshal(a[0])
-			return string(b), err
-		},
+	}
+}
+
+// azure are what only Azure knows, as references, and ids.
+func azure() map[string]function {
+	return map[string]function{
+		"environment": plain(func([]any) any { return map[string]any{"suffixes": suffixes()} }),
+		"reference":   plain(func(a []any) any { return Reference(text(a[0])) }),
+		"listkeys":    plain(func(a []any) any { return strings.TrimSuffix(Reference(text(a[0])), "»") + ".listKeys()»" }),
+		"guid":        plain(func([]any) any { return "guid" }),
 		"resourceid": plain(func(a []any) any {
 			return "/subscriptions/" + text(a[0]) + "/resourceGroups/" + text(a[1]) + resourceID(a[2], a[3:])
 		}),
