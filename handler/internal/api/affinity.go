@@ -151,6 +151,9 @@ func (s *Server) askBackends(ctx context.Context, req *proxy.Request, ref refere
 	if s.Locator == nil || len(reachable) == 0 {
 		return nil, referenceNotFound(ref)
 	}
+	if apiErr := admitSearch(ctx, among[0].pool); apiErr != nil {
+		return nil, apiErr
+	}
 	found, err := s.Locator.Locate(ctx, reachable, s.lookupRequest(req, ref))
 	if found != nil {
 		return s.claim(ctx, req, ref, placement{found, poolOf(among, found)})

@@ -5,11 +5,14 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"spillway/handler/internal/auth"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/metering"
 	"spillway/handler/internal/proxy"
+	"spillway/handler/internal/quota"
 )
 
 // fenced is a gateway with one consumer and these pools.
@@ -156,5 +159,53 @@ func TestReadinessNamesModelsToThoseWhoMayKnow(t *testing.T) {
 	}
 	if _, text := d.send(t, "GET", "/health/ready", "", "Api-Key", "k"); !strings.Contains(text, "gpt-4o") || strings.Contains(text, "o3") {
 		t.Errorf("a consumer of one model: %s", text)
+	}
+}
+
+// limit is a meter that admits a number of requests and records how they ended.
+type limit struct {
+	left    int
+	settled int
+}
+
+func (l *limit) Reserve(context.Context, *proxy.Request, []*balancer.Pool) (*metering.Reservation, error) {
+	if l.left == 0 {
+		return nil, &quota.ExceededError{Limit: "requestsPerMinute", Amount: 1, Retryable: true, Wait: time.Second}
+	}
+	l.left--
+	return nil, nil
+}
+
+func (l *limit) Settle(_ *metering.Reservation, _ *proxy.Request, result *proxy.Result) []metering.Charge {
+	if len(result.Attempts) == 1 && result.Attempts[0].Status != 0 {
+		l.settled++
+	}
+	return nil
+}
+
+func (*limit) RateLimits(*consumer.Consumer, *balancer.Pool) quota.RateLimitStatus {
+	return quota.RateLimitStatus{}
+}
+
+// nowhere is a locator that finds nothing.
+type nowhere struct{ searches int }
+
+func (n *nowhere) Locate(context.Context, []*balancer.Backend, *proxy.Request) (*balancer.Backend, error) {
+	n.searches++
+	return nil, nil
+}
+
+func TestSearchesCountAgainstTheLimits(t *testing.T) {
+	d := newFenced(t, &consumer.Consumer{Name: "x"}, model("gpt-4o", balancer.Backend{Name: "a", Weight: 1}, balancer.Backend{Name: "b", Index: 1, Weight: 1}))
+	limits, locator := &limit{left: 2}, new(nowhere)
+	d.Meter, d.Locator = limits, locator
+	for i := range 6 {
+		res, text := d.send(t, "GET", "/v1/responses/resp_unknown", "", "Api-Key", "k")
+		if want := []int{404, 429}[min(i/2, 1)]; res.StatusCode != want {
+			t.Errorf("%d: %d %s, want %d", i, res.StatusCode, text, want)
+		}
+	}
+	if locator.searches != 2 || limits.settled != 2 {
+		t.Errorf("%d searches, %d counted, want 2 of each", locator.searches, limits.settled)
 	}
 }

@@ -19,9 +19,13 @@ type call struct {
 
 // forward has a backend serve the request within the consumer's quota.
 func (s *Server) forward(w http.ResponseWriter, r *http.Request, rec *RequestRecord, c *call) *Error {
-	reserved, apiErr := s.reserve(w, r, c)
-	if apiErr != nil {
-		return apiErr
+	admitted := &stateOf(r).admission
+	reserved := admitted.reserved
+	if admitted.pool == nil {
+		var apiErr *Error
+		if reserved, apiErr = s.reserve(w, r, c); apiErr != nil {
+			return apiErr
+		}
 	}
 	defer reserved.Refund() // after a panic; no-op once settled
 	if s.Transcript != nil && c.request.Consumer != nil && c.request.Consumer.Transcripts {

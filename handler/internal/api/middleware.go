@@ -11,6 +11,8 @@ type requestState struct {
 	record  RequestRecord
 	path    string // canonical, in the caller's case; "" when pathErr is set, or below /ops
 	pathErr error
+
+	admission admission
 }
 
 type stateKey struct{}

@@ -65,6 +65,9 @@ const anyModel = "*"
 // path or the body names, or by the objects that the request refers to.
 func (s *Server) findPools(ctx context.Context, req *proxy.Request) ([]*balancer.Pool, *Error) {
 	apiErr := s.checkNamedModels(req)
+	if apiErr == nil {
+		apiErr = s.checkReach(req)
+	}
 	switch state := req.Operation.State; {
 	case req.Operation.Retired:
 		return nil, operationRetired(req)

@@ -362,3 +362,48 @@ func (r recording) Deliver(ctx context.Context, w http.ResponseWriter, req *prox
 	}
 	return r.Relay.Deliver(ctx, w, req, a)
 }
+
+func TestReachWithoutAnIDIsRefused(t *testing.T) {
+	d := newTenantsWithObjects(t)
+	source := func(authentication string) string {
+		return `{"model":"gpt-4o","messages":[],"data_sources":[{"type":"azure_search","parameters":{"endpoint":"e"` + authentication + `}}]}`
+	}
+	for _, own := range []string{`,"authentication":{"type":"api_key","key":"k"}`, `,"authentication":{"type":"access_token","access_token":"t"}`} {
+		d.served(t, "y", "POST", "/v1/chat/completions", source(own), "application/json")
+	}
+	for _, theirs := range []string{
+		``, `,"authentication":null`, `,"authentication":{"type":"system_assigned_managed_identity"}`, `,"authentication":{"t\u0079pe":"user_assigned_managed_identity"}`,
+		`,"authentication":{"Type":"api_key"}`, `,"Authentication":{"type":"api_key"}`,
+	} {
+		d.refused(t, "POST", "/v1/chat/completions", source(theirs), "application/json", 403)
+	}
+	d.refused(t, "POST", "/v1/chat/completions", source(`,"authentication":{"type":"api_key"},"authentication":{"type":"system_assigned_managed_identity"}`), "application/json", 400)
+	for _, body := range []string{
+		`{"data_source_config":{"type":"stored_completions"}}`, `{"data_source_config":{"type":"logs","metadata":{}}}`,
+		`{"data_source":{"type":"completions","source":{"type":"stored_completions","metadata":{}}}}`,
+		`{"data_source":{"type":"responses","source":{"type":"responses","instructions_search":"x"}}}`,
+		`{"x":[[{"source":[{"type":"responses"}]}]]}`,
+	} {
+		d.refused(t, "POST", "/v1/evals", body, "application/json", 403)
+		d.refused(t, "POST", "/v1/evals/eval_y/runs", body, "application/json", 403)
+	}
+	d.served(t, "y", "POST", "/v1/evals/eval_y/runs", `{"data_source":{"type":"responses","source":{"type":"file_id","id":"file-y"}}}`, "application/json")
+}
+
+func TestPromptCacheKeysAreAConsumersOwn(t *testing.T) {
+	d := newTenants(t)
+	keys := map[string]string{}
+	d.do = func(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
+		keys[r.Consumer.Name+r.Parsed.PromptCacheKey] = r.CacheKey
+		return serve(ctx, pools, deliver)
+	}
+	long := strings.Repeat("k", 64)
+	for _, owner := range []string{"x", "y"} {
+		for _, key := range []string{"k", long, ""} {
+			d.send(t, "POST", "/v1/chat/completions", `{"model":"gpt-4o","messages":[],"prompt_cache_key":"`+key+`"}`, "Api-Key", owner)
+		}
+	}
+	if keys["xk"] == keys["yk"] || !strings.HasSuffix(keys["xk"], "-k") || keys["x"+long] == keys["y"+long] || len(keys["x"+long]) > 64 || keys["x"] != "" {
+		t.Errorf("keys at the backend: %q", keys)
+	}
+}

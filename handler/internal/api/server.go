@@ -115,8 +115,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, state *requestSta
 		return apiErr
 	}
 	req.ID, req.Consumer, req.Caller = rec.ID, rec.Consumer, rec.Caller
+	if s.StrictIDs {
+		req.CacheKey = backendCacheKey(req.Consumer, req.Parsed.PromptCacheKey)
+	}
+	state.admission.begin(s, w, r, req)
 	pools, apiErr := s.findPools(r.Context(), req)
 	if apiErr != nil {
+		state.admission.refused(s, req)
 		return apiErr
 	}
 	rec.Model, rec.Stream = pools[0].Model, req.Parsed.Stream

@@ -35,7 +35,7 @@ func newState(cfg *config.Config, log *slog.Logger, obs *observability) (*state,
 	if err != nil {
 		return nil, err
 	}
-	locations, err := newAffinity(cfg, log)
+	locations, err := NewAffinity(cfg, log)
 	if err != nil {
 		return nil, err
 	}
@@ -120,9 +120,9 @@ func countInstances(ctx context.Context, replica *fleet.Replica) (int, error) {
 	return len(all.Instances), nil
 }
 
-// newAffinity is the store of which backend holds which stored object. Without
+// NewAffinity is the store of which backend holds which stored object. Without
 // a storage account it is this process's own.
-func newAffinity(cfg *config.Config, log *slog.Logger) (*affinity.Store, error) {
+func NewAffinity(cfg *config.Config, log *slog.Logger) (*affinity.Store, error) {
 	settings := affinity.Config{OnError: func(err error) {
 		log.WarnContext(context.Background(), "the backend of a stored object is not written to the table", "error", err)
 	}}

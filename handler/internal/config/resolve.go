@@ -270,6 +270,9 @@ func consumerOf(l *document.Layout, who *document.Consumer) consumer.Consumer {
 			out.Models = append(out.Models, model)
 		}
 	}
+	for _, reach := range who.Reach {
+		out.Reach = append(out.Reach, consumer.Reach(reach))
+	}
 	for name, limits := range who.PerModel {
 		if out.PerModel == nil {
 			out.PerModel = map[string]consumer.Limits{}

@@ -23,8 +23,21 @@ type Consumer struct {
 	Class             Class
 	PerModel          map[string]Limits
 	Transcripts       bool
-	AllowUnmetered    bool // use operations that report no usage, in spite of a limit of tokens or money
+	AllowUnmetered    bool    // use operations that report no usage, in spite of a limit of tokens or money
+	Reach             []Reach // what it may use although it can show what others stored
 }
+
+// Reach is something that reaches stored things without naming them.
+type Reach string
+
+// The kinds of reach.
+const (
+	DataSources       Reach = "data-sources"       // indexes that the backend reads with its own identity
+	StoredCompletions Reach = "stored-completions" // evaluations over what is stored
+)
+
+// Reaches reports whether the consumer has this reach. A nil consumer has any.
+func (c *Consumer) Reaches(r Reach) bool { return c == nil || slices.Contains(c.Reach, r) }
 
 // Limits are the limits of one consumer for one model.
 type Limits struct {

@@ -38,6 +38,7 @@ type Request struct {
 	Caller       string    // the subject of its Entra token; "" for keys
 	Tokens       int64     // estimated: prompt bytes / 4 + largest output
 	Affinity     uint64    // requests with the same number share a prompt cache; 0 = none
+	CacheKey     string    // for the backend, in place of the caller's prompt_cache_key; "" = the caller's
 	PinnedTo     *Pin      // nil = any backend can serve
 	Received     time.Time // when it arrived: ResponseTimeout counts from here; zero = when Do is called
 	Deadline     time.Time // of the caller, for the first byte; zero = none

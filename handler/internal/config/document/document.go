@@ -175,6 +175,7 @@ type Consumer struct {
 	PerModel          map[string]Limits `json:"perModel" keys:"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" keysay:"a model name" doc:"Limits for single models, besides those for all of them together."`
 	Class             string            `json:"class" enum:"interactive|batch" default:"\"interactive\"" doc:"Who goes first under pressure: when the pool is throttled, interactive consumers wait for it first and batch is refused first."`
 	Entra             *Entra            `json:"entra" example:"{\"appId\": \"11111111-2222-3333-4444-555555555555\"}" also:"aad" doc:"Which Entra ID tokens are this consumer's. Every id that is given must match."`
+	Reach             []string          `json:"reach" enum:"data-sources|stored-completions" example:"[\"data-sources\"]" doc:"What it may use although that can show what other consumers stored: data_sources that a backend reads with its own identity, evaluations over stored completions. Only asked for where there are several consumers."`
 	Transcripts       bool              `json:"transcripts" doc:"Keep its full requests and answers in the container that SPILLWAY_TRANSCRIPTS names."`
 }
 

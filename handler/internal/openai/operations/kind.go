@@ -83,3 +83,20 @@ func (o *Operation) PathObjects(subpath string) (object Object, below []string, 
 	}
 	return Object{Kind: kind, ID: segments[0]}, below, true
 }
+
+// prefixes are how the service begins ids.
+var prefixes = map[string]Kind{
+	"assistant-": KindFile, "file-": KindFile, "cfile_": KindFile, "batch_": KindBatch, "chatcmpl-": KindChat, "cntr_": KindContainer,
+	"conv_": KindConversation, "eval_": KindEval, "ftckpt_": KindCheckpoint, "ftjob-": KindTuningJob, "msg_": KindItem, "pmpt_": KindPrompt,
+	"resp_": KindResponse, "rs_": KindItem, "skill_": KindSkill, "upload_": KindUpload, "vs_": KindVectorStore,
+}
+
+// KindOf is the kind that an id shows by its beginning; "" when it shows none.
+func KindOf(id string) Kind {
+	for prefix, kind := range prefixes {
+		if strings.HasPrefix(id, prefix) {
+			return kind
+		}
+	}
+	return ""
+}

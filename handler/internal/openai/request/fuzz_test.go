@@ -142,6 +142,7 @@ func compare(t *testing.T, body []byte, got, want ParsedRequest) {
 	// Spans, sizes and resource-bound items have tests of their own.
 	want.ModelSpan, want.StreamOptionsSpan, want.IncludeUsageSpan, want.PromptSpan = got.ModelSpan, got.StreamOptionsSpan, got.IncludeUsageSpan, got.PromptSpan
 	want.InsertAt, want.PromptBytes, want.ResourceBound, want.ResourceBoundID, want.Conversation = got.InsertAt, got.PromptBytes, got.ResourceBound, got.ResourceBoundID, got.Conversation
+	want.PromptCacheKeySpan = got.PromptCacheKeySpan
 	want.References, want.Models, want.DataSources = got.References, got.Models, got.DataSources
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("result of %q (-want +got):\n%s", body, diff)

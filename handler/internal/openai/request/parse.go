@@ -138,7 +138,7 @@ func (s *parser) readTyped(m member) error {
 	case choices, bestOf:
 		return s.readMaxInt(&f.Choices)
 	case promptCacheKey:
-		return s.readString(&f.PromptCacheKey)
+		return s.readCacheKey()
 	case previousResponseID:
 		return s.readString(&f.PreviousResponseID)
 	case serviceTier:
@@ -160,6 +160,16 @@ func (s *parser) readModel() error {
 	from := s.Offset
 	err := s.readString(&s.parsed.Model)
 	s.parsed.ModelSpan = Span{from, s.Offset}
+	return err
+}
+
+// readCacheKey reads the key of the prompt cache, and where it is.
+func (s *parser) readCacheKey() error {
+	from := s.Offset
+	err := s.readString(&s.parsed.PromptCacheKey)
+	if err == nil && s.parsed.PromptCacheKey != "" {
+		s.parsed.PromptCacheKeySpan = Span{from, s.Offset}
+	}
 	return err
 }
 

@@ -31,7 +31,7 @@ func TestParseChat(t *testing.T) {
 	want := ParsedRequest{
 		Model: "gpt-4o", ModelSpan: f.ModelSpan, Stream: true, StreamOptionsSpan: f.StreamOptionsSpan, IncludeUsage: true, IncludeUsageSpan: f.IncludeUsageSpan,
 		MaxOutputTokens: 800, Choices: 4, PromptBytes: int64(len(at(body, f.PromptSpan))), PromptSpan: f.PromptSpan,
-		PromptCacheKey: "k", ServiceTier: "flex", Store: &no, InsertAt: 2,
+		PromptCacheKey: "k", PromptCacheKeySpan: f.PromptCacheKeySpan, ServiceTier: "flex", Store: &no, InsertAt: 2,
 	}
 	if diff := cmp.Diff(want, f); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)

@@ -42,6 +42,7 @@ type ParsedRequest struct {
 	PromptBytes        int64 // of the members that hold the prompt and the tools; an attachment counts 4 KiB
 	PromptSpan         Span  // the first of them: messages, input, prompt or instructions
 	PromptCacheKey     string
+	PromptCacheKeySpan Span // the string with its quotes
 	PreviousResponseID string
 	Conversation       string
 	Store              *bool

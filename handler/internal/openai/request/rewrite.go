@@ -1,6 +1,8 @@
 package request
 
 import (
+	"cmp"
+	"slices"
 	"unicode/utf8"
 
 	"spillway/handler/internal/openai/jsonscan"
@@ -11,12 +13,17 @@ import (
 type Changes struct {
 	Model        string // the backend's name for the model; "" keeps the caller's
 	IncludeUsage bool   // ask for the usage chunk at a stream's end, if the caller did not
+	CacheKey     string // in place of the caller's prompt_cache_key, if it has one; "" keeps it
 }
 
 // NeedsRewrite reports whether c changes the body: where it does not, the caller's
 // own bytes can be sent.
 func (p *ParsedRequest) NeedsRewrite(c Changes) bool {
-	return p.changesModel(c) || p.addsUsage(c)
+	return p.changesModel(c) || p.addsUsage(c) || p.changesCacheKey(c)
+}
+
+func (p *ParsedRequest) changesCacheKey(c Changes) bool {
+	return c.CacheKey != "" && p.PromptCacheKeySpan != (Span{})
 }
 
 func (p *ParsedRequest) changesModel(c Changes) bool {
@@ -69,7 +76,7 @@ type edit struct {
 }
 
 // edits are the edits for c, in the order of the body.
-func (p *ParsedRequest) edits(body []byte, c Changes) (list [2]edit, n int) {
+func (p *ParsedRequest) edits(body []byte, c Changes) (list [3]edit, n int) {
 	if p.changesModel(c) {
 		list[n] = p.modelEdit(c.Model)
 		n++
@@ -78,9 +85,11 @@ func (p *ParsedRequest) edits(body []byte, c Changes) (list [2]edit, n int) {
 		list[n] = p.usageEdit(body)
 		n++
 	}
-	if n == 2 && list[1].at.From < list[0].at.From {
-		list[0], list[1] = list[1], list[0]
+	if p.changesCacheKey(c) {
+		list[n] = edit{at: p.PromptCacheKeySpan, name: c.CacheKey}
+		n++
 	}
+	slices.SortStableFunc(list[:n], func(a, b edit) int { return cmp.Compare(a.at.From, b.at.From) })
 	if n > 0 && p.Empty {
 		list[n-1].tail = list[n-1].tail[:len(list[n-1].tail)-1] // no comma before the closing brace
 	}

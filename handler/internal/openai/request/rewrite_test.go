@@ -58,3 +58,18 @@ func TestZeroParsedRequestChangesNothing(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestRewriteOfTheCacheKey(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"model":"a","prompt_cache_key":"k","stream":true}`: `{"stream_options":{"include_usage":true},"model":"b","prompt_cache_key":"x-k","stream":true}`,
+		`{"prompt_cache_key":"k", "model":"a"}`:              `{"stream_options":{"include_usage":true},"prompt_cache_key":"x-k", "model":"b"}`,
+		`{"model":"a"}`:                                      `{"stream_options":{"include_usage":true},"model":"b"}`,
+		`{"model":"a","prompt_cache_key":null}`:              `{"stream_options":{"include_usage":true},"model":"b","prompt_cache_key":null}`,
+	} {
+		parsed := mustParse(t, body)
+		c := Changes{Model: "b", IncludeUsage: true, CacheKey: "x-k"}
+		if got := string(parsed.Rewrite(nil, []byte(body), c)); got != want || len(got) != parsed.RewriteLen([]byte(body), c) {
+			t.Errorf("%s became %s, want %s", body, got, want)
+		}
+	}
+}

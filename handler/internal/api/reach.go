@@ -1,0 +1,103 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"slices"
+
+	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/proxy"
+)
+
+// checkReach refuses what reaches, without an id, things that are not known to be
+// the consumer's: data sources that are read with the backend's own identity, and
+// evaluations over whatever is stored (docs/security.md#ids-have-owners).
+func (s *Server) checkReach(req *proxy.Request) *Error {
+	if !s.StrictIDs {
+		return nil
+	}
+	c := req.Consumer
+	span := req.Parsed.DataSources
+	switch {
+	case span.To > span.From && !c.Reaches(consumer.DataSources) && readWithBackendIdentity(req.Body[span.From:span.To]):
+		return reachRefused(consumer.DataSources, "data_sources that the backend reads with its own identity")
+	case req.Operation.Name == "evals" && len(req.Body) > 0 && !c.Reaches(consumer.StoredCompletions) && overStored(req.Body):
+		return reachRefused(consumer.StoredCompletions, "evaluations over stored completions, logs or responses")
+	}
+	return nil
+}
+
+// ownCredentials are the types of authentication in which the caller brings the
+// credential.
+var ownCredentials = []string{"access_token", "api_key", "connection_string", "encoded_api_key", "key_and_key_id", "username_and_password"}
+
+// readWithBackendIdentity reports whether one of the data sources does not name a
+// credential of the caller's. Without any, the service uses its identity.
+func readWithBackendIdentity(sources []byte) bool {
+	var list []struct {
+		Parameters map[string]json.RawMessage `json:"parameters"`
+	}
+	if json.Unmarshal(sources, &list) != nil {
+		return true
+	}
+	for _, source := range list {
+		var authentication map[string]any
+		if json.Unmarshal(source.Parameters["authentication"], &authentication) != nil {
+			return true
+		}
+		if kind, _ := authentication["type"].(string); !slices.Contains(ownCredentials, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// overStored reports whether an evaluation reads what is stored, wherever the body
+// says so.
+func overStored(body []byte) bool {
+	var value any
+	return json.Unmarshal(body, &value) != nil || readsStored(value, "")
+}
+
+func readsStored(value any, member string) bool {
+	switch v := value.(type) {
+	case map[string]any:
+		kind, _ := v["type"].(string)
+		if kind == "stored_completions" || kind == "logs" || kind == "responses" && member == "source" {
+			return true
+		}
+		for name, child := range v {
+			if readsStored(child, name) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, func(child any) bool { return readsStored(child, member) })
+	}
+	return false
+}
+
+func reachRefused(what consumer.Reach, text string) *Error {
+	return &Error{
+		Status: http.StatusForbidden, Type: invalidRequest, Code: "reach_not_allowed", Final: true,
+		Message: "Your key may not use " + text + ": they can read what others stored. Ask your platform team for \"reach\": [\"" + string(what) + "\"].",
+	}
+}
+
+// backendCacheKey is the key of the prompt cache that the backend gets: a
+// consumer's own, so that the number of cached tokens shows nothing of others.
+func backendCacheKey(c *consumer.Consumer, key string) string {
+	const longest = 64
+	if c == nil || key == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(c.Name))
+	prefixed := hex.EncodeToString(sum[:4]) + "-" + key
+	if len(prefixed) > longest {
+		sum = sha256.Sum256([]byte(c.Name + "\x00" + key))
+		return hex.EncodeToString(sum[:])
+	}
+	return prefixed
+}
