@@ -85,7 +85,8 @@ func (b *bifrost) provider(name string, v *value) {
 	b.rest(v, bifrostHints)
 }
 
-// key reads one key of a provider.
+// key reads one key of a provider. config is the member that holds its address, for
+// providers that have one in each key.
 func (b *bifrost) key(provider, kind, address, config string, key *value) {
 	if key.stringAt("enabled") == "false" {
 		b.notCarried("%s: it is not enabled", key.path)
@@ -98,34 +99,49 @@ func (b *bifrost) key(provider, kind, address, config string, key *value) {
 	d := backend(plainName(valueOr(key.stringAt("name"), provider)), "")
 	d.Deployments = deployments
 	if kind == "azure" {
-		azure := key.take("azure_key_config")
-		address = b.reference(azure, "endpoint")
-		d.Endpoint, d.Auth = base(address), b.azureAuth(key, azure, valueOr(address, d.Name))
-		b.rest(azure, bifrostHints)
+		b.azure(key, &d)
 	} else {
-		d.Kind, d.Priority = "openai", 2
-		if own := key.take(config); own != nil {
-			address = b.reference(own, "url")
-			b.rest(own, nil)
-		}
-		d.Endpoint = strings.TrimRight(address, "/") + "/v1"
-		if d.Auth.Mode = "none"; key.at("value") != nil {
-			d.Auth = b.keyAuth(key, d.Endpoint)
-		}
+		b.openAI(key, key.take(config), address, &d)
 	}
-	if address == "" {
+	if d.Endpoint == "" {
 		d.Endpoint = placeholder(d.Name)
 		b.changed("%s: its address is not in the file: give --endpoint %s=URL", key.path, d.Name)
 	}
-	names := bifrostKey{provider, key.stringAt("id"), key.stringAt("name")}
+	b.add(key, d, bifrostKey{provider, key.stringAt("id"), key.stringAt("name")})
+}
+
+// add adds the backend of a key if Spillway can send to it.
+func (b *bifrost) add(key *value, d document.Backend, names bifrostKey) {
 	share, weighted := key.number("weight")
-	if b.usable(key.path, &d) {
-		if weighted {
-			b.shares[len(b.Document.Backends)] = share
-		}
-		b.Document.Backends, b.keys = append(b.Document.Backends, d), append(b.keys, names)
-	}
 	b.rest(key, bifrostHints)
+	if !b.usable(key.path, &d) {
+		return
+	}
+	if weighted {
+		b.shares[len(b.Document.Backends)] = share
+	}
+	b.Document.Backends, b.keys = append(b.Document.Backends, d), append(b.keys, names)
+}
+
+func (b *bifrost) azure(key *value, d *document.Backend) {
+	azure := key.take("azure_key_config")
+	d.Endpoint = base(b.reference(azure, "endpoint"))
+	d.Auth = b.azureAuth(key, azure, valueOr(d.Endpoint, d.Name))
+	b.rest(azure, bifrostHints)
+}
+
+func (b *bifrost) openAI(key, config *value, address string, d *document.Backend) {
+	d.Kind, d.Priority, d.Auth.Mode = "openai", 2, "none"
+	if config != nil {
+		address = b.reference(config, "url")
+		b.rest(config, nil)
+	}
+	if address != "" {
+		d.Endpoint = strings.TrimRight(address, "/") + "/v1"
+	}
+	if text, variable := envText(key.take("value")); text != "" || variable != "" {
+		d.Auth = b.keyAuth(key, valueOr(d.Endpoint, d.Name))
+	}
 }
 
 // deployments are the models of a key: those it is allowed, under their names at the
@@ -205,15 +221,11 @@ func envText(v *value) (text, variable string) {
 
 // keyAuth is the app setting that holds the key.
 func (b *bifrost) keyAuth(key *value, endpoint string) document.Auth {
-	text, variable := envText(key.take("value"))
-	if variable != "" {
+	if _, variable := envText(key.take("value")); variable != "" {
 		b.set("%s: keep it, it holds the key of %s", variable, endpoint)
 		return document.Auth{Mode: "api-key", Setting: variable}
 	}
 	setting := settingName("KEY", valueOr(key.at("name").scalar(), fmt.Sprint(len(b.Document.Backends)+1)))
-	if text == "" {
-		return document.Auth{Mode: "managed-identity"}
-	}
 	b.set("%s: the key of %s, which is in %s.value", setting, endpoint, key.path)
 	return document.Auth{Mode: "api-key", Setting: setting}
 }

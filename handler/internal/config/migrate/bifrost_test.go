@@ -3,6 +3,8 @@ package migrate
 import (
 	"strings"
 	"testing"
+
+	"spillway/handler/internal/config/document"
 )
 
 // TestBifrostConsumersStayWithinTheirKeys: a virtual key that is bound to keys or to
@@ -43,5 +45,15 @@ func TestBifrostConsumersStayWithinTheirKeys(t *testing.T) {
 	}
 	if _, ok := got["lost"]; ok || !strings.Contains(strings.Join(r.Lost, "\n"), "virtual_keys[4]: none of the models or keys") {
 		t.Errorf("a virtual key of a key that is gone became a consumer: %q", r.Lost)
+	}
+}
+
+func TestBifrostKeyWithoutAValue(t *testing.T) {
+	r, err := Import("bifrost", []byte(`{"providers": {"ollama": {"keys": [{"name": "o", "value": "", "models": ["llama"], "weight": 1, "ollama_key_config": {"url": "http://127.0.0.1:11434"}}]}}}`), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := document.Parse("", r.Document.Print()); err != nil || r.Document.Backends[0].Auth.Mode != "none" {
+		t.Errorf("%v in\n%s", err, r.Document.Print())
 	}
 }
