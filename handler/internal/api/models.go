@@ -68,6 +68,9 @@ func (s *Server) findPools(ctx context.Context, req *proxy.Request) ([]*balancer
 	if apiErr == nil {
 		apiErr = s.checkReach(req)
 	}
+	if apiErr == nil {
+		apiErr = s.checkLines(ctx, req)
+	}
 	switch state := req.Operation.State; {
 	case req.Operation.Retired:
 		return nil, operationRetired(req)

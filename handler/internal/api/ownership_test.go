@@ -407,3 +407,43 @@ func TestPromptCacheKeysAreAConsumersOwn(t *testing.T) {
 		t.Errorf("keys at the backend: %q", keys)
 	}
 }
+
+func TestFilesOfRequestsThatNameAnotherConsumersObjects(t *testing.T) {
+	d := newTenantsWithObjects(t)
+	upload := func(purpose, content string) (body, contentType string) {
+		var b bytes.Buffer
+		w := multipart.NewWriter(&b)
+		part, _ := w.CreateFormFile("file", "a.jsonl")
+		_, _ = part.Write([]byte(content))
+		_ = w.WriteField("purpose", purpose)
+		_ = w.Close()
+		return b.String(), w.FormDataContentType()
+	}
+	line := func(id string) string {
+		return `{"custom_id":"1","method":"POST","url":"/v1/responses","body":{"model":"gpt-4o","previous_response_id":"` + id + `"}}` + "\n"
+	}
+	for name, tt := range map[string]struct {
+		purpose, content string
+		status           int
+	}{
+		"own":                  {"batch", line("resp_y") + line("resp_y"), 200},
+		"another's":            {"batch", line("resp_x"), 404},
+		"last line":            {"batch", line("resp_y") + "\r\n" + strings.TrimSpace(line("resp_x")), 404},
+		"unknown":              {"batch", line("resp_unknown"), 404},
+		"not JSON":             {"batch", line("resp_y") + `{"a":}`, 400},
+		"repeated":             {"batch", `{"body":{"conversation":{"id":"conv_y","id":"conv_x"}}}`, 400},
+		"data with another's":  {"evals", `{"item":{"file_id":"file-x"}}`, 404},
+		"data of the caller's": {"evals", `{"item":{"file_id":"17"}}`, 200},
+		"prose":                {"assistants", "{ this is no JSON\nfile-x\n", 200},
+	} {
+		body, contentType := upload(tt.purpose, tt.content)
+		if tt.status == http.StatusOK {
+			d.served(t, "y", "POST", "/v1/files", body, contentType)
+			continue
+		}
+		d.refused(t, "POST", "/v1/files", body, contentType, tt.status)
+		if _, text := d.send(t, "POST", "/v1/files", body, "Api-Key", "y", "Content-Type", contentType); !strings.Contains(text, "Line ") {
+			t.Errorf("%s: %s does not name the line", name, text)
+		}
+	}
+}

@@ -22,8 +22,10 @@ type Form struct {
 	Stream      bool
 	Choices     int64
 	PromptBytes int64 // of the field prompt
+	Purpose     string
 	References  []Reference
-	InsertAt    int // where a part may be inserted: just before the first
+	Files       []Span // the contents of the files that end in the body
+	InsertAt    int    // where a part may be inserted: just before the first
 }
 
 // ParseForm reads the fields of a multipart body whose boundary the Content-Type
@@ -104,6 +106,7 @@ func (s *formParser) part(from int) (Span, error) {
 	value.To = max(value.From-2+length, value.From)
 	name, isFile := disposition(s.body[from : from+end])
 	if isFile {
+		s.form.Files = append(s.form.Files, value)
 		name = ""
 	}
 	return Span{From: value.From, To: value.From - 2 + length}, s.field(name, value)
@@ -138,6 +141,8 @@ func (s *formParser) field(name string, at Span) error {
 		}
 	case "prompt":
 		f.PromptBytes = int64(len(text))
+	case "purpose":
+		f.Purpose = string(text[:min(len(text), maxStringLength)])
 	default:
 		return s.reference(name, at)
 	}
