@@ -1,0 +1,79 @@
+package metering
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/openai/usage"
+	"spillway/handler/internal/proxy"
+	"spillway/handler/internal/quota"
+)
+
+// attempted sends requests one after the other until a limit refuses, and returns
+// how many were sent and what they cost.
+func attempted(t *testing.T, who *consumer.Consumer, most int, outcome func() *proxy.Result) (sent int, cost float64) {
+	t.Helper()
+	m := newMeter(t, who)
+	for ; sent < most; sent++ {
+		r := chat(true, 400, 0)
+		r.Consumer = who
+		x, err := m.Reserve(t.Context(), r, []*balancer.Pool{mini, large})
+		var over *quota.ExceededError
+		if errors.As(err, &over) {
+			return sent, cost
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, charged, _ := Total(m.Settle(x, r, outcome()))
+		cost += charged
+	}
+	return sent, cost
+}
+
+// Callers that abort before the first byte have used their backend.
+func TestAbortedRequestsCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(5 * time.Second)
+		who := &consumer.Consumer{Name: "team-a", RequestsPerMinute: 600}
+		sent, _ := attempted(t, who, 1500, func() *proxy.Result {
+			return ended(mini, abandoned(&mini.Backends[0], "caller left", 10*time.Millisecond))
+		})
+		if sent != 600 {
+			t.Errorf("%d of 1500 aborted requests were sent under a limit of 600", sent)
+		}
+	})
+}
+
+// A stream that its caller closes at the finish chunk costs what it would have cost
+// anyhow.
+func TestClosedStreamsSpendTheBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(5 * time.Second)
+		who := &consumer.Consumer{Name: "team-a", BudgetPerMonth: 0.1}
+		sent, cost := attempted(t, who, 1000, func() *proxy.Result {
+			return served(large, 20*time.Second, proxy.Delivery{Broken: true, TextBytes: 4000, FirstToken: began.Add(time.Second)})
+		})
+		if answer := 0.021; cost < 0.1-answer || cost > 0.1+answer || sent > 6 {
+			t.Errorf("%d answers for $%.3f under a budget of $0.1", sent, cost)
+		}
+	})
+}
+
+// The fallback that serves instead of a cheap model spends at its own price.
+func TestFallbacksSpendTheBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(5 * time.Second)
+		who := &consumer.Consumer{Name: "team-a", BudgetPerMonth: 2}
+		sent, cost := attempted(t, who, 1000, func() *proxy.Result {
+			return served(large, time.Second, proxy.Delivery{Usage: usage.Tokens{Prompt: 100, Completion: 2000}})
+		})
+		if answer := 0.041; cost > 2+answer || cost < 2-answer {
+			t.Errorf("%d answers of $%v for $%.2f under a budget of $2", sent, answer, cost)
+		}
+	})
+}
