@@ -137,7 +137,7 @@ func startBlobService(t *testing.T) string {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", net.JoinHostPort(host, port)); err == nil {
 			_ = conn.Close()
 			return fmt.Sprintf("BlobEndpoint=http://%s:%s/devstoreaccount1;", host, port)

@@ -57,7 +57,7 @@ func (s *AzuriteService) Start() {
 	if err := s.process.Start(); err != nil {
 		s.t.Fatalf("start azurite: %v", err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(20 * time.Millisecond) { // a busy machine starts it late
 		err := s.ping()
 		if err == nil {
 			return
