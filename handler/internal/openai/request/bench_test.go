@@ -43,3 +43,28 @@ func BenchmarkParse(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkParseReferences is the cost of the check for ids, without any, with one
+// and with as many as a request may name.
+func BenchmarkParseReferences(b *testing.B) {
+	prose := strings.Repeat("The quick brown fox jumps over the lazy dog, and then it sleeps. ", 1+1000<<10/65)
+	for _, size := range []int{1, 100, 1000} {
+		for _, ids := range []int{0, 1, 64} {
+			var items []string
+			for i := range ids {
+				items = append(items, fmt.Sprintf(`{"type":"item_reference","id":"msg_%032d"}`, i))
+			}
+			items = append(items, fmt.Sprintf(`{"role":"user","content":%q}`, prose[:size<<10]))
+			body := []byte(`{"model":"gpt-4o","input":[` + strings.Join(items, ",") + `]}`)
+			b.Run(fmt.Sprintf("%dKB-%d", size, ids), func(b *testing.B) {
+				b.ReportAllocs()
+				parser := new(Parser)
+				for b.Loop() {
+					if parsed, err := parser.Parse(body); err != nil || len(parsed.References) != ids {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
