@@ -25,7 +25,10 @@ type Row struct {
 
 // Response is the metadata of an exchange. Date is the service's clock in whole
 // seconds, the only clock that all instances share; zero without a response.
-type Response struct{ Date time.Time }
+type Response struct {
+	Date       time.Time
+	RetryAfter time.Duration // how long the service asks not to be called; 0 = it does not
+}
 
 // The errors of an exchange, to be distinguished with errors.Is.
 var (
@@ -51,6 +54,8 @@ type Store interface {
 	// Put inserts the row when its Version is "", else merges its columns into
 	// the row at that version; ErrConflict when another write preceded it.
 	Put(ctx context.Context, row Row) (Version, Response, error)
+	// Replace is Put, but that a row that exists has no other columns afterwards.
+	Replace(ctx context.Context, row Row) (Version, Response, error)
 	// Upsert inserts or merges at any version: for rows with a single writer.
 	Upsert(ctx context.Context, row Row) (Version, Response, error)
 	// List reads the rows of a partition with from <= key < to, in order of

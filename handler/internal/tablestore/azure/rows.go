@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -32,13 +34,22 @@ func (s *Store) Get(ctx context.Context, partition, key string) (row tablestore.
 
 // Put inserts the row, or merges its columns at its version.
 func (s *Store) Put(ctx context.Context, row tablestore.Row) (version tablestore.Version, response tablestore.Response, err error) {
+	return s.put(ctx, row, aztables.UpdateModeMerge)
+}
+
+// Replace inserts or replaces at a version.
+func (s *Store) Replace(ctx context.Context, row tablestore.Row) (version tablestore.Version, response tablestore.Response, err error) {
+	return s.put(ctx, row, aztables.UpdateModeReplace)
+}
+
+func (s *Store) put(ctx context.Context, row tablestore.Row, mode aztables.UpdateMode) (version tablestore.Version, response tablestore.Response, err error) {
 	entity, err := encode(row)
 	if err != nil {
 		return "", tablestore.Response{}, err
 	}
 	err = s.withTable(ctx, func(ctx context.Context) error {
 		var raw *http.Response
-		etag, err := s.swap(policy.WithCaptureResponse(ctx, &raw), entity, row.Version)
+		etag, err := s.swap(policy.WithCaptureResponse(ctx, &raw), entity, row.Version, mode)
 		version, response = tablestore.Version(etag), responseOf(raw)
 		return err
 	})
@@ -52,13 +63,13 @@ func (s *Store) Put(ctx context.Context, row tablestore.Row) (version tablestore
 
 // swap always sets IfMatch: without it the SDK sends "*", and the last writer wins
 // (docs/shared-state.md#what-the-table-does).
-func (s *Store) swap(ctx context.Context, entity []byte, at tablestore.Version) (azcore.ETag, error) {
+func (s *Store) swap(ctx context.Context, entity []byte, at tablestore.Version, mode aztables.UpdateMode) (azcore.ETag, error) {
 	if at == "" {
 		res, err := s.client.AddEntity(ctx, entity, nil)
 		return res.ETag, err
 	}
 	etag := azcore.ETag(at)
-	res, err := s.client.UpdateEntity(ctx, entity, &aztables.UpdateEntityOptions{IfMatch: &etag, UpdateMode: aztables.UpdateModeMerge})
+	res, err := s.client.UpdateEntity(ctx, entity, &aztables.UpdateEntityOptions{IfMatch: &etag, UpdateMode: mode})
 	return res.ETag, err
 }
 
@@ -130,11 +141,14 @@ func responseOf(raw *http.Response) tablestore.Response {
 	if raw == nil {
 		return tablestore.Response{}
 	}
-	date, err := http.ParseTime(raw.Header.Get("Date"))
-	if err != nil {
-		return tablestore.Response{}
+	var response tablestore.Response
+	if date, err := http.ParseTime(raw.Header.Get("Date")); err == nil {
+		response.Date = date
 	}
-	return tablestore.Response{Date: date}
+	if seconds, err := strconv.Atoi(raw.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		response.RetryAfter = time.Duration(min(seconds, 3600)) * time.Second
+	}
+	return response
 }
 
 // filterOf is an OData filter; nil is none. Quotes are doubled: keys made from

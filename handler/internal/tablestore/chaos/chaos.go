@@ -90,22 +90,23 @@ func (s *Store) Get(ctx context.Context, partition, key string) (row tablestore.
 
 // Put inserts or merges at a version.
 func (s *Store) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
-	var a result // a late write has a result too, which its caller does not see
-	err := s.exchange(ctx, true, func(ctx context.Context) (err error) {
-		a.version, a.response, err = s.Inner.Put(ctx, row)
-		return err
-	})
-	if isInjected(err) {
-		return "", tablestore.Response{}, err
-	}
-	return a.version, a.response, err
+	return s.write(ctx, row, s.Inner.Put)
+}
+
+// Replace inserts or replaces at a version.
+func (s *Store) Replace(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+	return s.write(ctx, row, s.Inner.Replace)
 }
 
 // Upsert inserts or merges at any version.
 func (s *Store) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+	return s.write(ctx, row, s.Inner.Upsert)
+}
+
+func (s *Store) write(ctx context.Context, row tablestore.Row, apply func(context.Context, tablestore.Row) (tablestore.Version, tablestore.Response, error)) (tablestore.Version, tablestore.Response, error) {
 	var a result // a late write has a result too, which its caller does not see
 	err := s.exchange(ctx, true, func(ctx context.Context) (err error) {
-		a.version, a.response, err = s.Inner.Upsert(ctx, row)
+		a.version, a.response, err = apply(ctx, row)
 		return err
 	})
 	if isInjected(err) {

@@ -45,14 +45,27 @@ func (s *Store) Get(ctx context.Context, partition, name string) (tablestore.Row
 
 // Put inserts or merges at a version.
 func (s *Store) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+	return s.swap(ctx, row, false)
+}
+
+// Replace inserts or replaces at a version.
+func (s *Store) Replace(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+	return s.swap(ctx, row, true)
+}
+
+func (s *Store) swap(ctx context.Context, row tablestore.Row, whole bool) (tablestore.Version, tablestore.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ctx.Err() != nil {
 		return "", tablestore.Response{}, tablestore.ErrUnknown
 	}
+	k := key{row.Partition, row.Key}
 	// A row that does not exist has the version "".
-	if s.rows[key{row.Partition, row.Key}].Version != row.Version {
+	if s.rows[k].Version != row.Version {
 		return "", s.response(), tablestore.ErrConflict
+	}
+	if whole {
+		delete(s.rows, k)
 	}
 	return s.merge(row), s.response(), nil
 }

@@ -43,6 +43,7 @@ func Contract() []Check {
 		{"what is written is read back equal", comesBackEqual},
 		{"a second insert conflicts", secondInsert},
 		{"a merge keeps the other columns", mergeKeeps},
+		{"a replacement has no other columns", replaceDrops},
 		{"a put at an old version conflicts and changes nothing", oldVersion},
 		{"a put at the version of a deleted row conflicts", goneRow},
 		{"of many writers at one version one wins", oneWins},
@@ -113,6 +114,26 @@ func comesBackEqual(ctx context.Context, s tablestore.Store) error {
 		return err
 	}
 	return expectRow(ctx, s, r)
+}
+
+func replaceDrops(ctx context.Context, s tablestore.Store) error {
+	first := row("0", "a", "1", "b", "2")
+	version, _, err := s.Replace(ctx, first)
+	if err != nil {
+		return fmt.Errorf("insert by Replace: %w", err)
+	}
+	next := row("0", "b", "3")
+	next.Version = version
+	if next.Version, _, err = s.Replace(ctx, next); err != nil {
+		return fmt.Errorf("replace: %w", err)
+	}
+	if err := expectRow(ctx, s, next); err != nil {
+		return err
+	}
+	stale := row("0", "c", "4")
+	stale.Version = version
+	_, _, err = s.Replace(ctx, stale)
+	return wantError("replace at an old version", err, tablestore.ErrConflict)
 }
 
 func secondInsert(ctx context.Context, s tablestore.Store) error {

@@ -15,6 +15,10 @@ func (s lastWriterWins) Put(ctx context.Context, r tablestore.Row) (tablestore.V
 	return s.Upsert(ctx, r)
 }
 
+func (s lastWriterWins) Replace(ctx context.Context, r tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+	return s.Upsert(ctx, r)
+}
+
 // A contract that a broken store meets would prove nothing.
 func TestContractFailsWithoutCompareAndSwap(t *testing.T) {
 	caught := map[string]error{}
@@ -25,6 +29,7 @@ func TestContractFailsWithoutCompareAndSwap(t *testing.T) {
 	}
 	for _, name := range []string{
 		"a second insert conflicts",
+		"a replacement has no other columns",
 		"a put at an old version conflicts and changes nothing",
 		"a put at the version of a deleted row conflicts",
 		"of many writers at one version one wins",
