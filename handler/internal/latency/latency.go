@@ -1,0 +1,164 @@
+// Package latency keeps how long backends lately needed to the first content of
+// their answers, by backend × model and by kind of request, and derives from it
+// when a request that waits is silent rather than slow.
+//
+// It does not read a clock, and it knows neither HTTP nor circuits.
+package latency
+
+import (
+	"sync/atomic"
+	"time"
+
+	"spillway/handler/internal/health"
+)
+
+// Kind is what, besides the backend and the model, decides how long the first
+// content takes. The zero Kind is a small request without a stream and without
+// reasoning.
+type Kind uint8
+
+// Effort is the reasoning that a request asks for.
+type Effort uint8
+
+// The efforts. The zero Effort is the model's default.
+const (
+	DefaultEffort Effort = iota
+	LowEffort
+	MediumEffort
+	HighEffort
+	efforts
+)
+
+const kinds = 4 * int(efforts)
+
+// LargePrompt is from how many bytes on a prompt is large.
+const LargePrompt = 16 << 10
+
+// KindOf is the kind of a request.
+func KindOf(stream bool, promptBytes int64, effort Effort) Kind {
+	k := Kind(min(effort, efforts-1)) << 2
+	if stream {
+		k |= 1
+	}
+	if promptBytes >= LargePrompt {
+		k |= 2
+	}
+	return k
+}
+
+// Stream reports whether requests of the kind are answered by a stream.
+func (k Kind) Stream() bool { return k&1 != 0 }
+
+const (
+	minAnswers   = 20               // fewer are no basis for a threshold
+	factor       = 3                // how many times the usual time is silence
+	leastSilence = 2 * time.Second  // nothing shorter is
+	unknownPlain = 30 * time.Second // of a model without answers
+	unknownEvent = 10 * time.Second // the same, of its streams
+)
+
+// Tracker is what is known of all slots. It is safe for concurrent use. A nil
+// Tracker knows nothing.
+type Tracker struct {
+	slots  []slot
+	models []histogram
+}
+
+type slot struct {
+	kinds   [kinds]atomic.Pointer[histogram] // allocated at the first answer
+	all     histogram
+	model   int
+	overdue atomic.Int32 // attempts under way that are past their threshold
+	late    atomic.Bool  // the last answer came after its threshold
+}
+
+// New returns a tracker of the slots; models is the index of the model of each.
+func New(models []int) *Tracker {
+	t := &Tracker{slots: make([]slot, len(models))}
+	most := -1
+	for i, m := range models {
+		t.slots[i].model = m
+		most = max(most, m)
+	}
+	t.models = make([]histogram, most+1)
+	return t
+}
+
+func (t *Tracker) slot(s health.Slot) *slot {
+	if t == nil || s < 0 || int(s) >= len(t.slots) {
+		return nil
+	}
+	return &t.slots[s]
+}
+
+// Record takes how long an attempt took to its first content.
+func (t *Tracker) Record(s health.Slot, k Kind, took time.Duration) {
+	one := t.slot(s)
+	if one == nil {
+		return
+	}
+	if late := took > t.Threshold(s, k); one.late.Load() != late {
+		one.late.Store(late)
+	}
+	one.kind(k).record(took)
+	one.all.record(took)
+	t.models[one.model].record(took)
+}
+
+func (s *slot) kind(k Kind) *histogram {
+	at := &s.kinds[int(k)%kinds]
+	if h := at.Load(); h != nil {
+		return h
+	}
+	at.CompareAndSwap(nil, new(histogram))
+	return at.Load()
+}
+
+// Usual is the 95th percentile of the recent times to first content of the slot;
+// 0 = unknown.
+func (t *Tracker) Usual(s health.Slot) time.Duration {
+	one := t.slot(s)
+	if one == nil {
+		return 0
+	}
+	return time.Duration(one.all.p95.Load())
+}
+
+// Threshold is how long an attempt may wait for its first content before it
+// counts as silent: three times the 95th percentile of its kind at the slot, of the
+// slot, or of the model, whichever is the first that is known from 20 answers; at
+// least 2 s.
+func (t *Tracker) Threshold(s health.Slot, k Kind) time.Duration {
+	if one := t.slot(s); one != nil {
+		for _, h := range [...]*histogram{one.kinds[int(k)%kinds].Load(), &one.all, &t.models[one.model]} {
+			if h != nil && h.total.Load() >= minAnswers {
+				return max(leastSilence, factor*time.Duration(h.p95.Load()))
+			}
+		}
+	}
+	if k.Stream() {
+		return unknownEvent
+	}
+	return unknownPlain
+}
+
+// BeginOverdue counts an attempt that is past its threshold, until EndOverdue.
+func (t *Tracker) BeginOverdue(s health.Slot) {
+	if one := t.slot(s); one != nil {
+		one.overdue.Add(1)
+	}
+}
+
+// EndOverdue ends what BeginOverdue counted: the attempt was answered, or is over.
+func (t *Tracker) EndOverdue(s health.Slot) {
+	if one := t.slot(s); one != nil {
+		one.overdue.Add(-1)
+	}
+}
+
+// OnTime reports whether no attempt under way at the slot is past its threshold,
+// and its last answer came within it. An unknown slot is on time.
+func (t *Tracker) OnTime(s health.Slot) bool {
+	one := t.slot(s)
+	return one == nil || one.overdue.Load() <= 0 && !one.late.Load()
+}
