@@ -26,7 +26,7 @@ var layers = map[string]int{
 	"internal/balancer": pure, "internal/health": pure, "internal/quota/lease": pure,
 	"internal/openai/classify": pure, "internal/openai/operations": pure, "internal/openai/request": pure,
 	"internal/openai/jsonscan": pure, "internal/openai/sse": pure, "internal/openai/usage": pure,
-	"internal/consumer": pure,
+	"internal/consumer": pure, "internal/latency": pure,
 
 	"internal/accounting": engines, "internal/affinity": engines, "internal/fleet": engines, "internal/metering": engines,
 	"internal/proxy": engines, "internal/quota": engines, "internal/tablestore": engines,

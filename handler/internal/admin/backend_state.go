@@ -19,7 +19,7 @@ const (
 	Available BackendState = "available"
 	Partial   BackendState = "partial"   // gets a share of its traffic: recovering, or nearly full
 	Throttled BackendState = "throttled" // until its throttle window ends
-	HalfOpen  BackendState = "half-open" // one probe across all instances
+	HalfOpen  BackendState = "half-open" // one probe across all instances, or of this one when its circuit binds it alone
 	Open      BackendState = "open"      // its circuit is open
 	Drained   BackendState = "drained"   // by an operator
 	Unused    BackendState = "unused"    // weight 0
@@ -32,7 +32,7 @@ func backendState(b *balancer.Backend, h *health.Health, now time.Time) BackendS
 		return Unused
 	case h.Drained:
 		return Drained
-	case h.State == health.Open:
+	case h.StateAt(now) == health.Open:
 		return Open
 	case h.State == health.HalfOpen:
 		return HalfOpen
@@ -55,6 +55,9 @@ func (c BackendState) label(h *health.Health) string {
 	case Throttled:
 		return fmt.Sprintf("throttled (%s)", h.Throttle.Kind)
 	case Open:
+		if h.Own {
+			return "circuit open on this instance alone"
+		}
 		return "circuit open"
 	case Unused:
 		return "weight 0"

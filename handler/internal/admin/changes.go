@@ -72,6 +72,15 @@ func (c *changes) latest(n int) []change {
 	return found
 }
 
+// OwnCircuitChanged records a change of a circuit that binds this instance alone.
+func (r *Recent) OwnCircuitChanged(slot health.Slot, _ health.CircuitState, after *health.Health) {
+	text := map[health.CircuitState]string{
+		health.Open: "circuit opened on this instance alone" + withReason(after.Reason), health.HalfOpen: "half-open on this instance alone",
+		health.Closed: "circuit closed on this instance",
+	}[after.State]
+	r.changes.add(change{at: r.now(), slot: slot, text: text, n: 1})
+}
+
 // describeChange describes a change for the page; "" = it is not shown.
 func describeChange(before, after *health.Record) string {
 	var parts []string
@@ -84,13 +93,15 @@ func describeChange(before, after *health.Record) string {
 		parts = append(parts, "circuit opened"+withReason(after.LastChange.Reason))
 	case to == health.HalfOpen:
 		parts = append(parts, "half-open: one probe across all instances")
+	case after.Circuit.LastObjection > before.Circuit.LastObjection:
+		parts = append(parts, "circuit closed: an instance is being served")
 	default:
 		parts = append(parts, "circuit closed"+withReason(after.LastChange.Reason))
 	}
 	switch {
-	case after.Windows.Generation != before.Windows.Generation:
+	case after.ResetAt > before.ResetAt:
 		parts = append(parts, "throttle windows ended")
-	case after.Windows != before.Windows:
+	case after.Windows != before.Windows && after.Windows != (health.ThrottleWindows{}):
 		parts = append(parts, "throttled"+withReason(after.LastChange.Reason))
 	}
 	return strings.Join(parts, ", ")

@@ -10,16 +10,18 @@ import (
 
 func TestDescribeChange(t *testing.T) {
 	record := func(p health.CircuitState, epoch uint64, why string) health.Record {
-		return health.Record{Circuit: health.Circuit{Incarnation: 1, Epoch: epoch, State: p}, LastChange: health.Change{By: "b", Reason: why}}
+		return health.Record{Circuit: health.Circuit{Epoch: epoch, State: p}, LastChange: health.Change{By: "b", Reason: why}}
 	}
 	closed, open, half := record(health.Closed, 1, ""), record(health.Open, 2, "503"), record(health.HalfOpen, 3, "503")
 	healed := record(health.Closed, 4, "probe answered")
 	drained, full, void, suspected := closed, closed, closed, closed
-	drained.Override = health.OperatorOverride{Sequence: 1, Drained: true, Operator: "anna"}
+	drained.Override = health.OperatorOverride{Drained: true, Operator: "anna"}
 	full.Windows = full.Windows.Add(health.LimitTokens, health.ThrottleWindow{Until: 5})
 	full.LastChange.Reason = "429 tokens"
-	void.Windows = full.Windows.Reset()
-	suspected.Circuit.Reports = []health.FailureReport{{Reporter: "a", At: 1, Failures: 1}}
+	void.ResetAt = 6
+	suspected.Circuit.Suspicions = []health.Suspicion{{Reporter: "a", Since: 1, At: 1, Failures: 1}}
+	objected := record(health.Closed, 5, "served")
+	objected.Circuit.LastObjection = 4
 	for name, c := range map[string]struct {
 		before, after health.Record
 		want          string
@@ -28,11 +30,12 @@ func TestDescribeChange(t *testing.T) {
 		"a probe":         {open, half, "half-open: one probe across all instances"},
 		"a recovery":      {half, healed, "circuit closed: probe answered"},
 		"a drain":         {closed, drained, "drained by anna"},
-		"a restore":       {drained, health.Record{Override: health.OperatorOverride{Sequence: 2, Operator: "ben"}}, "restored by ben"},
+		"a restore":       {drained, health.Record{Override: health.OperatorOverride{Operator: "ben"}}, "restored by ben"},
 		"a throttle":      {closed, full, "throttled: 429 tokens"},
 		"a reset":         {full, void, "throttle windows ended"},
 		"a lease renewed": {half, record(health.HalfOpen, 4, "503"), ""},
 		"a suspicion":     {closed, suspected, ""},
+		"an objection":    {open, objected, "circuit closed: an instance is being served"},
 	} {
 		if got := describeChange(&c.before, &c.after); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)

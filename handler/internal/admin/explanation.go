@@ -27,7 +27,7 @@ func explain(d *requestRecord) []string {
 		why = append(why, attempted(d, i))
 	}
 	if d.waited > 0 {
-		why = append(why, fmt.Sprintf("It waited %s for a throttled backend to reopen.", formatDuration(d.waited)))
+		why = append(why, fmt.Sprintf("It waited %s until a backend could be tried.", formatDuration(d.waited)))
 	}
 	if d.pool != "" && d.pool != d.model {
 		why = append(why, fmt.Sprintf("Every backend of %s was exhausted, so its fallback %s was tried.", d.model, d.pool))
@@ -62,6 +62,12 @@ func attempted(d *requestRecord, i int) string {
 	switch {
 	case a.Probe:
 		text += "as the half-open probe"
+	case a.Trial:
+		text += "although its circuit was open, because no other backend was left,"
+	case a.Repeat:
+		text += "once more, because no other backend was left,"
+	case a.Hedge:
+		text += "besides, because the one before was slow,"
 	case i == 0:
 		text += "first"
 	default:
@@ -72,6 +78,9 @@ func attempted(d *requestRecord, i int) string {
 
 func attemptOutcome(a *proxy.Attempt) string {
 	took := formatDuration(a.Duration)
+	if a.Silent {
+		took += ", which was silent for longer than three times its usual time"
+	}
 	because, wait := "", ""
 	if a.Outcome.RawWait > 0 {
 		wait = ", wait " + formatDuration(a.Outcome.RawWait)

@@ -63,13 +63,13 @@ func (w *fakeFleet) ReadState(context.Context) (fleet.State, error) {
 
 func (w *fakeFleet) Drain(_ context.Context, backend, who string) error {
 	return w.override("drain", backend, who, func(h *health.Health, r *health.Record) {
-		h.Drained, r.Override = true, health.OperatorOverride{Sequence: r.Override.Sequence + 1, Drained: true, Operator: who, At: w.at().UnixMilli()}
+		h.Drained, r.Override = true, health.OperatorOverride{Drained: true, Operator: who, At: w.at().UnixMilli()}
 	})
 }
 
 func (w *fakeFleet) Restore(_ context.Context, backend, who string) error {
 	return w.override("restore", backend, who, func(h *health.Health, r *health.Record) {
-		h.Drained, r.Override = false, health.OperatorOverride{Sequence: r.Override.Sequence + 1, Operator: who, At: w.at().UnixMilli()}
+		h.Drained, r.Override = false, health.OperatorOverride{Operator: who, At: w.at().UnixMilli()}
 	})
 }
 

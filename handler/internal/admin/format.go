@@ -112,6 +112,12 @@ func trafficText(m MinuteStatus) string {
 	if m.Failed > 0 {
 		text += ", " + formatCount(m.Failed) + " failed"
 	}
+	if m.Silent > 0 {
+		text += ", " + formatCount(m.Silent) + " silent"
+	}
+	if m.Hedges > 0 {
+		text += ", " + formatCount(m.Hedges) + " hedges"
+	}
 	return text
 }
 

@@ -58,7 +58,9 @@ func TestStatusFollowsOtherInstancesWithinOneRefresh(t *testing.T) {
 		}, Throttled},
 		"a trip": {func(t *testing.T, a instance) {
 			t.Helper()
-			attempt(t, a, health.Outcome{Class: health.Misconfigured, Reason: "401", Signals: health.NoSignals()})
+			for range 5 {
+				attempt(t, a, health.Outcome{Class: health.Failed, Reason: "503", Signals: health.NoSignals()})
+			}
 		}, Open},
 	}
 	for name, n := range changes {
@@ -91,7 +93,7 @@ func TestStatusFollowsOtherInstancesWithinOneRefresh(t *testing.T) {
 
 func attempt(t *testing.T, a instance, o health.Outcome) {
 	t.Helper()
-	ticket, ok := a.Acquire(0)
+	ticket, ok := a.Acquire(0, "")
 	if !ok {
 		t.Fatal("the attempt is not admitted")
 	}

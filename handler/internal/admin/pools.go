@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"time"
 
 	"spillway/handler/internal/balancer"
@@ -47,17 +48,20 @@ type BackendStatus struct {
 	Weight      int    `json:"weight"`
 	Provisioned bool   `json:"provisioned,omitempty"`
 
-	State     BackendState    `json:"condition"`
-	Label     string          `json:"words"`            // the state for people, without its countdown
-	Detail    string          `json:"detail,omitempty"` // explains the state
-	LeftMS    int64           `json:"leftMs,omitempty"` // until it may change by itself; 0 = unknown
-	Phase     string          `json:"phase"`            // of the circuit
-	Throttle  *ThrottleStatus `json:"throttle,omitempty"`
-	Share     uint8           `json:"sharePercent"` // of its normal traffic
-	Drained   *DrainStatus    `json:"drained,omitempty"`
-	Why       string          `json:"why,omitempty"` // what last changed it
-	ChangedAt *time.Time      `json:"changedAt,omitempty"`
-	ChangedBy string          `json:"changedBy,omitempty"`
+	State     BackendState     `json:"condition"`
+	Label     string           `json:"words"`                // the state for people, without its countdown
+	Detail    string           `json:"detail,omitempty"`     // explains the state
+	LeftMS    int64            `json:"leftMs,omitempty"`     // until it may change by itself; 0 = unknown
+	Phase     string           `json:"phase"`                // of the circuit that binds this instance
+	Own       bool             `json:"own,omitempty"`        // that circuit binds this instance alone
+	Fleet     string           `json:"fleetPhase,omitempty"` // of the fleet's circuit, where that differs from phase
+	Suspected *SuspicionStatus `json:"suspected,omitempty"`
+	Throttle  *ThrottleStatus  `json:"throttle,omitempty"`
+	Share     uint8            `json:"sharePercent"` // of its normal traffic
+	Drained   *DrainStatus     `json:"drained,omitempty"`
+	Why       string           `json:"why,omitempty"` // what last changed it
+	ChangedAt *time.Time       `json:"changedAt,omitempty"`
+	ChangedBy string           `json:"changedBy,omitempty"`
 
 	InFlight    int64            `json:"inFlight"`
 	Minute      MinuteStatus     `json:"lastMinute"`
@@ -72,6 +76,13 @@ type ThrottleStatus struct {
 	AdmitsTokens int64  `json:"roomTokens,omitempty"` // smaller requests are still sent
 }
 
+// SuspicionStatus is instances that see nothing but failures, too few for any of
+// them to open the circuit.
+type SuspicionStatus struct {
+	Instances int `json:"instances"`
+	Failures  int `json:"failures"`
+}
+
 // DrainStatus is an operator's drain.
 type DrainStatus struct {
 	By string     `json:"by,omitempty"` // "" until the table was read
@@ -84,6 +95,8 @@ type MinuteStatus struct {
 	Served    int64 `json:"served"`
 	Throttled int64 `json:"throttled"`
 	Failed    int64 `json:"failed"`
+	Silent    int64 `json:"silent,omitempty"` // of a backend: no content for three times as long as usual
+	Hedges    int64 `json:"hedges,omitempty"` // of a backend: second attempts because another one was silent
 	Tokens    int64 `json:"tokens"`
 }
 
@@ -97,7 +110,7 @@ type FirstTokenStatus struct {
 }
 
 func minuteStatus(c counts) MinuteStatus {
-	return MinuteStatus{Requests: c.Attempts, Served: c.Served, Throttled: c.Throttled, Failed: c.Failed, Tokens: c.Tokens}
+	return MinuteStatus{Requests: c.Attempts, Served: c.Served, Throttled: c.Throttled, Failed: c.Failed, Silent: c.Silent, Hedges: c.Hedges, Tokens: c.Tokens}
 }
 
 // statusBuilder builds the status for one instant.
@@ -128,6 +141,8 @@ func (m *MinuteStatus) add(o *MinuteStatus) {
 	m.Served += o.Served
 	m.Throttled += o.Throttled
 	m.Failed += o.Failed
+	m.Silent += o.Silent
+	m.Hedges += o.Hedges
 	m.Tokens += o.Tokens
 }
 
@@ -135,7 +150,7 @@ func (v *statusBuilder) backend(b *balancer.Backend) BackendStatus {
 	h := v.snapshot.Of(b.Slot)
 	s := BackendStatus{
 		Name: b.Name, Slot: slotName(v.cfg.Slots, b.Slot), Deployment: b.Deployment, Region: b.Region, Geography: b.Geography,
-		Weight: b.Weight, Provisioned: b.Provisioned, Phase: h.State.String(), Share: 100, Why: h.Reason,
+		Weight: b.Weight, Provisioned: b.Provisioned, Phase: h.StateAt(v.now).String(), Own: h.Own, Share: 100, Why: h.Reason,
 	}
 	if h.TrafficPercent > 0 {
 		s.Share = h.TrafficPercent
@@ -145,12 +160,47 @@ func (v *statusBuilder) backend(b *balancer.Backend) BackendStatus {
 	}
 	s.State = backendState(b, h, v.now)
 	s.Label, s.Detail = s.State.label(h), s.State.detail(h, v.now)
+	v.addCircuit(&s)
 	if until := s.State.until(h); until.After(v.now) {
 		s.LeftMS = until.Sub(v.now).Milliseconds()
 	}
 	v.addRecord(&s, h)
 	v.addTraffic(&s, b.Slot)
 	return s
+}
+
+// addCircuit adds what the fleet holds against the backend.
+func (v *statusBuilder) addCircuit(s *BackendStatus) {
+	slot := v.slots[s.Slot]
+	if slot == nil {
+		return
+	}
+	c := &slot.Record.Circuit
+	if phase := c.State.String(); phase != s.Phase {
+		s.Fleet = phase
+	}
+	if n := len(c.Suspicions); n > 0 {
+		s.Suspected = &SuspicionStatus{Instances: n}
+		for _, one := range c.Suspicions {
+			s.Suspected.Failures += one.Failures
+		}
+	}
+	if s.Detail == "" {
+		s.Detail = fleetDetail(s)
+	}
+}
+
+// fleetDetail explains what the fleet holds against a backend that this instance
+// uses; "" = nothing.
+func fleetDetail(s *BackendStatus) string {
+	switch {
+	case !s.State.acceptsRequests():
+	case s.Fleet == health.Open.String(), s.Fleet == health.HalfOpen.String():
+		return "the fleet's circuit is " + s.Fleet + ", but this instance is being served"
+	case s.Suspected != nil:
+		return fmt.Sprintf("suspected: %d failures seen by %d instances", s.Suspected.Failures, s.Suspected.Instances)
+	}
+	return ""
 }
 
 // addRecord adds what only the table holds: who changed the backend, and when.

@@ -39,7 +39,7 @@ type interval struct {
 
 // counts only grow, within an interval.
 type counts struct {
-	Attempts, Served, Throttled, Failed, Tokens int64
+	Attempts, Served, Throttled, Failed, Silent, Hedges, Tokens int64
 }
 
 func (c *counts) add(o *counts) {
@@ -47,6 +47,8 @@ func (c *counts) add(o *counts) {
 	c.Served += o.Served
 	c.Throttled += o.Throttled
 	c.Failed += o.Failed
+	c.Silent += o.Silent
+	c.Hedges += o.Hedges
 	c.Tokens += o.Tokens
 }
 

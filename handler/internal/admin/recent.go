@@ -80,7 +80,8 @@ func (r *Recent) countAttempt(result *proxy.Result, i int, end time.Time) {
 		c.Failed = 1
 	case health.Served, health.Abandoned:
 	}
-	if i == len(result.Attempts)-1 && a.Backend == result.ServedBy {
+	c.Silent, c.Hedges = boolToInt(a.Silent), boolToInt(a.Hedge)
+	if a == result.ServingAttempt() {
 		c.Served, c.Tokens = 1, result.Delivery.Usage.Total()
 		if at := result.Delivery.FirstToken; !at.IsZero() {
 			first = max(at.Sub(a.Start), 0)

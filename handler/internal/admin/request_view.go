@@ -75,6 +75,10 @@ type AttemptStatus struct {
 	Why     string  `json:"why,omitempty"`
 	Status  int     `json:"status,omitempty"`
 	Probe   bool    `json:"probe,omitempty"`
+	Trial   bool    `json:"trial,omitempty"`  // its circuit was open, and no other backend was left
+	Repeat  bool    `json:"repeat,omitempty"` // it had failed this request before
+	Hedge   bool    `json:"hedge,omitempty"`  // because another attempt was late
+	Silent  bool    `json:"silent,omitempty"` // no content for three times as long as usual
 	TookMS  float64 `json:"tookMs"`
 	WaitMS  float64 `json:"askedWaitMs,omitempty"`
 }
@@ -160,6 +164,7 @@ func candidateStatus(d *requestRecord, i int) CandidateStatus {
 func attemptStatus(a *proxy.Attempt) AttemptStatus {
 	return AttemptStatus{
 		Backend: a.Backend.Name, Verdict: a.Outcome.Class.String(), Why: a.Outcome.Reason, Status: a.Status, Probe: a.Probe,
+		Trial: a.Trial, Repeat: a.Repeat, Hedge: a.Hedge, Silent: a.Silent,
 		TookMS: milliseconds(a.Duration), WaitMS: milliseconds(a.Outcome.RawWait),
 	}
 }

@@ -61,7 +61,7 @@ func TestRequestExplanation(t *testing.T) {
 		"req_fallback": {
 			"ptu-uksouth (priority 1) was tried first and was throttled (429 provisioned, wait 20 s) after 9 ms.",
 			"payg-sweden (priority 2) was tried next and served with 200 in 2 s.",
-			"It waited 250 ms for a throttled backend to reopen.",
+			"It waited 250 ms until a backend could be tried.",
 			"Every backend of gpt-4o was exhausted, so its fallback gpt-4o-mini was tried.",
 			"The caller got 200, and the response was cut off: it ended with an error event and an aborted connection.",
 		},

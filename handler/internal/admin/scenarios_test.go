@@ -87,14 +87,14 @@ func openScenario(at func() time.Time) *fakeFleet {
 	p := &w.cfg.Pools[0]
 	trip := func(slot int, why string) {
 		before := w.slots[slot].Record
-		w.slots[slot].Record.Circuit = health.Circuit{Incarnation: 1, Epoch: 3, State: health.Open, Until: at().Add(14 * time.Second).UnixMilli()}
+		w.slots[slot].Record.Circuit = health.Circuit{Epoch: 3, State: health.Open, Until: at().Add(14 * time.Second).UnixMilli()}
 		w.health[slot].State, w.health[slot].Until = health.Open, at().Add(14*time.Second)
 		w.stamp(slot, "flex-7c41-c", why, 6*time.Second)
 		w.cfg.Recent.Changed(health.Slot(slot), before, w.slots[slot].Record)
 	}
 	trip(1, "503")
 	w.health[2].TrafficPercent = 30
-	w.health[3].Drained, w.slots[3].Record.Override = true, health.OperatorOverride{Sequence: 1, Drained: true, Operator: "anna", At: at().Add(-time.Hour).UnixMilli()}
+	w.health[3].Drained, w.slots[3].Record.Override = true, health.OperatorOverride{Drained: true, Operator: "anna", At: at().Add(-time.Hour).UnixMilli()}
 	w.health[4].State, w.health[4].Until = health.HalfOpen, at().Add(4*time.Second)
 	w.traffic(12, p, func(int) []proxy.Attempt {
 		return []proxy.Attempt{failedBy(&p.Backends[1], "503", 503), served(&p.Backends[2], 700*time.Millisecond, -1)}
@@ -185,7 +185,7 @@ func hostileScenario(at func() time.Time) *fakeFleet {
 		text := hostileNames()[i%len(hostileNames())]
 		w.health[i].State, w.health[i].Until = health.Open, at().Add(time.Minute)
 		w.health[i].Drained = i%5 == 0
-		w.slots[i].Record.Override = health.OperatorOverride{Sequence: 1, Drained: i%5 == 0, Operator: text}
+		w.slots[i].Record.Override = health.OperatorOverride{Drained: i%5 == 0, Operator: text}
 		w.stamp(i, text, text, time.Second)
 		w.cfg.Recent.Changed(health.Slot(i), health.Record{}, w.slots[i].Record)
 	}

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"net/http"
 	"time"
 
@@ -41,7 +42,11 @@ type StateStatus struct {
 	Conflicts      uint64  `json:"conflicts"`
 	ReadFailures   uint64  `json:"readFailures"`
 	ClockWidthMS   int64   `json:"clockWidthMs"`
+	ReadOnly       bool    `json:"readOnly,omitempty"` // it can be read but not written
 	Trips          uint64  `json:"trips"`
+	OwnTrips       uint64  `json:"ownTrips"`                 // by what this instance saw itself
+	Stalls         uint64  `json:"stalls"`                   // times this process did not run for more than a second
+	LeftOut        uint64  `json:"recordsLeftOut,omitempty"` // records that the full row had no space for
 	Probes         uint64  `json:"probes"`
 	Unreadable     uint64  `json:"unreadableRecords"`
 }
@@ -89,11 +94,11 @@ func (o *Handler) stateStatus() StateStatus {
 	s := StateStatus{
 		Memory: o.cfg.Memory, Unreachable: c.Disconnected, SinceContactMS: c.SinceContact.Milliseconds(), OutageMS: c.Outage.Milliseconds(),
 		RefreshMS: o.cfg.Refresh.Milliseconds(), Disagreements: c.Disagreements, Wasted: c.StaleRequests, Writes: c.Writes, Conflicts: c.Conflicts,
-		ReadFailures: c.ReadFailures, ClockWidthMS: c.ClockUncertainty.Milliseconds(), Trips: c.Trips, Probes: c.Probes + c.LocalProbes, Unreadable: c.UnreadableRecords,
+		ReadFailures: c.ReadFailures, ClockWidthMS: c.ClockUncertainty.Milliseconds(), Trips: c.Trips, OwnTrips: c.OwnTrips, Stalls: c.Stalls, LeftOut: c.RecordsLeftOut, ReadOnly: c.WriteError != nil && !c.Disconnected, Probes: c.Probes + c.LocalProbes, Unreadable: c.UnreadableRecords,
 	}
 	s.DisagreementMS, s.ExchangeMS = mean(c.Disagreement, c.Disagreements), mean(c.ExchangeTime, c.Exchanges)
-	if c.LastError != nil {
-		s.Error = truncate(c.LastError.Error())
+	if err := cmp.Or(c.WriteError, c.LastError); err != nil {
+		s.Error = truncate(err.Error())
 	}
 	return s
 }

@@ -165,6 +165,15 @@ func unmeteredNotAllowed(operation string) *Error {
 	}
 }
 
+// operationRefused is the error for what every backend of the model says it does not
+// have, without an answer that can be passed on.
+func operationRefused(req *proxy.Request, status int) *Error {
+	return &Error{
+		Status: status, Type: invalidRequest, Code: "operation_not_supported", Final: true,
+		Message: fmt.Sprintf("No backend of the model %q has %s as this request asks for it. Check the operation, the api-version and the model.", printable(req.Model), operationPath(req)),
+	}
+}
+
 func constrainedOut(model string) *Error {
 	return &Error{
 		Status: http.StatusForbidden, Type: invalidRequest, Code: "model_not_allowed", Param: "model", Final: true,
@@ -182,6 +191,15 @@ func poolThrottled(model string, wait time.Duration, pinned bool) *Error {
 	return &Error{
 		Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "rate_limit_exceeded", RetryAfter: wait,
 		Message: fmt.Sprintf("All Azure OpenAI backends for %q are throttled. Please retry after %d seconds.", model, wholeSeconds(wait)),
+	}
+}
+
+// requestTooLargeForPool is the error for a request that backends refuse for its size
+// while they serve smaller ones.
+func requestTooLargeForPool(model string, wait time.Duration) *Error {
+	return &Error{
+		Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "rate_limit_exceeded", RetryAfter: wait, Final: true,
+		Message: fmt.Sprintf("This request needs more tokens than the token rate limit of the Azure OpenAI backends for %q leaves, which serve smaller ones. Send a shorter prompt or ask for fewer tokens; or retry after %d seconds.", model, wholeSeconds(wait)),
 	}
 }
 

@@ -108,10 +108,14 @@ func (s *Server) exhaustionError(result *proxy.Result, c *call) *Error {
 	req := c.request
 	pinned := req.PinnedTo != nil && req.PinnedTo.Backend != ""
 	switch {
+	case errors.Is(result.Err, proxy.ErrThrottled) && result.TooLarge:
+		return requestTooLargeForPool(req.Model, s.throttleWait(result.RetryAt))
 	case errors.Is(result.Err, proxy.ErrThrottled):
-		return poolThrottled(req.Model, s.retryAfter(result.RetryAt), pinned)
+		return poolThrottled(req.Model, s.throttleWait(result.RetryAt), pinned)
 	case errors.Is(result.Err, proxy.ErrNotDeployed):
 		return modelNotFound(req.Model, s.Models.Names(req.Consumer))
+	case errors.Is(result.Err, proxy.ErrRefused) && refusesOperation(result.Refusal):
+		return operationRefused(req, result.Refusal)
 	case errors.Is(result.Err, proxy.ErrBody):
 		return bodyError(req.StreamedBody.Err(), s.MaxBody)
 	case errors.Is(result.Err, proxy.ErrConstrainedOut):
@@ -121,17 +125,47 @@ func (s *Server) exhaustionError(result *proxy.Result, c *call) *Error {
 	case errors.Is(result.Err, proxy.ErrCallerLeft):
 		return clientClosed()
 	}
-	return noBackendAvailable(req.Model, s.retryAfter(result.RetryAt), pinned)
+	return noBackendAvailable(req.Model, s.outageWait(result.RetryAt), pinned)
 }
 
-// retryAfter returns the Retry-After of an error: until the instant at, jittered
-// so that callers do not return all at once, within 1 and 59 seconds. Several
-// SDKs sleep as long as they are asked to, others ignore more than 60
-// (docs/azure-openai.md#sdk-retries).
-func (s *Server) retryAfter(at time.Time) time.Duration {
+// The longest waits that callers are asked for. Several SDKs sleep as long as they
+// are told, others ignore more than 60 s (docs/azure-openai.md#sdk-retries). The end
+// of a throttle is known; that of an outage is not.
+const (
+	longestThrottleWait = 59 * time.Second
+	longestOutageWait   = 10 * time.Second
+)
+
+// throttleWait returns the Retry-After of a 429: until the instant at.
+func (s *Server) throttleWait(at time.Time) time.Duration {
 	if at.IsZero() {
 		return time.Duration((1 + s.Rand()) * float64(5*time.Second))
 	}
+	return s.jittered(at, longestThrottleWait)
+}
+
+// outageWait returns the Retry-After of a 503: until the instant at, or soon.
+func (s *Server) outageWait(at time.Time) time.Duration {
+	if at.IsZero() {
+		return time.Duration((1 + s.Rand()) * float64(time.Second))
+	}
+	return s.jittered(at, longestOutageWait)
+}
+
+// jittered is how long it is from now, when the answer is written, until the instant
+// at: up to a tenth longer, so that callers do not return all at once, within 1 s and
+// longest.
+func (s *Server) jittered(at time.Time, longest time.Duration) time.Duration {
 	d := max(at.Sub(s.Now()), 0)
-	return min(max(d+time.Duration(s.Rand()*0.1*float64(d)), time.Second), 59*time.Second)
+	return min(max(d+time.Duration(s.Rand()*0.1*float64(d)), time.Second), longest)
+}
+
+// refusesOperation reports whether a status says that the operation is not there, not
+// that our credential is wrong.
+func refusesOperation(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
+		return true
+	}
+	return false
 }

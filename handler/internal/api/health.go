@@ -113,7 +113,7 @@ func availability(p *balancer.Pool, s *health.Snapshot, now time.Time) string {
 		}
 		h := s.Of(b.Slot)
 		skip := h.SkipReason(now, 0)
-		if skip == health.NotSkipped || awaitsProbe(h, now) {
+		if skip == health.NotSkipped || mayServe(h, now) {
 			return available
 		}
 		why = string(skip)
@@ -121,10 +121,17 @@ func availability(p *balancer.Pool, s *health.Snapshot, now time.Time) string {
 	return why
 }
 
-// awaitsProbe reports whether a circuit is open only until a request probes it.
-// No request would reach an instance that is not ready for want of one.
-func awaitsProbe(h *health.Health, now time.Time) bool {
-	return !h.Drained && h.State != health.Closed && !now.Before(h.Until) && !h.Throttle.Blocks(now, 0)
+// failureAge is for how long a failure makes a backend with an open circuit
+// unavailable. A front end that stopped sending when this instance was not ready
+// learns after that time at the latest that it may send again.
+const failureAge = 10 * time.Second
+
+// mayServe reports whether a backend whose circuit is not closed may serve the next
+// request: that would be its probe, or nothing has failed there lately. No request
+// would reach an instance that is not ready for want of one.
+func mayServe(h *health.Health, now time.Time) bool {
+	tried := (h.Bound(now) || now.Before(h.Until)) && now.Sub(h.FailedAt) < failureAge
+	return h.SkipReason(now, 0).CircuitAlone() && !h.Throttle.Blocks(now, 0) && !tried
 }
 
 // Misconfigured returns the handler of a process whose configuration is invalid.

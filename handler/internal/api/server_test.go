@@ -256,6 +256,9 @@ func TestExhaustionStatusCodes(t *testing.T) {
 		{proxy.ErrThrottled, 20 * time.Millisecond, 429, "rate_limit_exceeded", "1", "1000"},
 		{proxy.ErrThrottled, 24 * time.Hour, 429, "rate_limit_exceeded", "59", "59000"},
 		{proxy.ErrUnavailable, 3 * time.Second, 503, "no_backend_available", "3", "3000"},
+		{proxy.ErrUnavailable, -time.Minute, 503, "no_backend_available", "1", "1000"},
+		{proxy.ErrUnavailable, 5 * time.Minute, 503, "no_backend_available", "10", "10000"},
+		{proxy.ErrRefused, time.Second, 503, "no_backend_available", "1", "1000"},
 		{proxy.ErrTimeout, 0, 504, "upstream_timeout", "", ""},
 		{proxy.ErrConstrainedOut, 0, 403, "model_not_allowed", "", ""},
 	} {
@@ -268,6 +271,36 @@ func TestExhaustionStatusCodes(t *testing.T) {
 		if c.seconds != "" && !strings.Contains(body, "retry after "+c.seconds+" seconds") {
 			t.Errorf("message lacks the wait: %s", body)
 		}
+	}
+}
+
+func TestRefusalsOfEveryBackendAreTheCallersUnlessTheyAreOfOurCredential(t *testing.T) {
+	d := newGateway(t)
+	for refusal, want := range map[int]int{401: 503, 402: 503, 403: 503, 0: 503, 404: 404, 400: 400, 410: 410} {
+		d.do = func(_ context.Context, pools []*balancer.Pool, _ *proxy.Request, _ proxy.Deliver) *proxy.Result {
+			return &proxy.Result{Pool: pools[0], Err: proxy.ErrRefused, Refusal: refusal}
+		}
+		code := map[int]string{503: "no_backend_available"}[want]
+		if code == "" {
+			code = "operation_not_supported"
+		}
+		res, body := d.send(t, "POST", chat, hello)
+		wantError(t, res, body, want, code)
+		if final := res.Header.Get("X-Should-Retry"); (final == "false") != (want != 503) {
+			t.Errorf("%d: x-should-retry %q", refusal, final)
+		}
+	}
+}
+
+func TestRequestThatIsTooLargeForThePoolIsNotToBeRetried(t *testing.T) {
+	d := newGateway(t)
+	d.do = func(_ context.Context, pools []*balancer.Pool, _ *proxy.Request, _ proxy.Deliver) *proxy.Result {
+		return &proxy.Result{Pool: pools[0], Err: proxy.ErrThrottled, TooLarge: true, RetryAt: instant.Add(20 * time.Second)}
+	}
+	res, body := d.send(t, "POST", chat, hello)
+	wantError(t, res, body, 429, "rate_limit_exceeded")
+	if res.Header.Get("X-Should-Retry") != "false" || res.Header.Get("Retry-After") != "20" {
+		t.Errorf("headers %v, want no retry, and the wait", res.Header)
 	}
 }
 

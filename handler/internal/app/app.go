@@ -14,6 +14,7 @@ import (
 	randv2 "math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +22,6 @@ import (
 	"spillway/handler/internal/api"
 	"spillway/handler/internal/backend"
 	"spillway/handler/internal/config"
-	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/metering"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/relay"
@@ -60,7 +60,7 @@ func New(cfg *config.Config, version string, log *slog.Logger, out *telemetry.Lo
 	if err != nil {
 		return nil, err
 	}
-	forward := newProxy(cfg, state.replica, client)
+	forward := newProxy(cfg, log, state, client)
 	operators := newAdmin(cfg, version, obs, state, forward.Load)
 	draining := new(atomic.Bool)
 	server := newServer(cfg, obs, state, forward)
@@ -77,7 +77,7 @@ func newServer(cfg *config.Config, obs *observability, state *state, forward *pr
 	server := &api.Server{
 		Forwarder: forward, Locator: forward, Affinity: state.affinity, Models: Models{cfg}, StrictIDs: len(cfg.Consumers) > 1 && !s.Callers.None(),
 		Readiness: &api.PoolReadiness{Pools: cfg.Pools, Snapshot: state.replica.PeekSnapshot, Refresh: state.replica.Snapshot, Now: time.Now},
-		Relay:     &relay.Relay{CommitAfter: s.CommitAfter, FirstToken: s.FirstTokenTimeout, Heartbeat: s.Heartbeat, Policies: classifyPolicies(cfg)},
+		Relay:     &relay.Relay{CommitAfter: s.CommitAfter, Heartbeat: s.Heartbeat, Policies: classifyPolicies(cfg)},
 		Observer:  obs.observers(state),
 		Now:       time.Now, Rand: randv2.Float64, NewID: newRequestID, MaxBody: s.MaxBody,
 		Meter: metering.New(state.quotas, poolsBySlot(cfg), state.quotas.store), Expose: s.Expose, ExtractTrace: obs.provider.Tracer.Extract,
@@ -93,12 +93,25 @@ func newServer(cfg *config.Config, obs *observability, state *state, forward *pr
 const waitSlots = 1000
 
 // newProxy selects a backend for each request and fails over.
-func newProxy(cfg *config.Config, replica *fleet.Replica, client *backend.Client) *proxy.Proxy {
+func newProxy(cfg *config.Config, log *slog.Logger, state *state, client *backend.Client) *proxy.Proxy {
+	s := &cfg.Settings
 	return &proxy.Proxy{
-		Health: replica, Sender: client, Load: proxy.NewLoad(len(cfg.Slots)), RoundRobin: new(proxy.RoundRobin),
-		RetryBudget: &proxy.RetryBudget{Share: 0.2, Minimum: 10}, Hedges: new(proxy.Hedges), Now: time.Now, Rand: randv2.Float64,
-		Queue: &proxy.WaitQueue{Capacity: waitSlots}, MaxWait: cfg.Settings.MaxWait, ResponseTimeout: cfg.Settings.ResponseTimeout,
+		Health: state.replica, Sender: client, Load: proxy.NewLoad(len(cfg.Slots)), RoundRobin: new(proxy.RoundRobin),
+		Hedges: new(proxy.Hedges), Latency: state.latency, Now: time.Now, Rand: randv2.Float64,
+		Queue: &proxy.WaitQueue{Capacity: waitSlots}, MaxWait: s.MaxWait, ResponseTimeout: s.ResponseTimeout, FirstTokenTimeout: s.FirstTokenTimeout,
+		Operations: proxy.OperationCircuits{
+			TripDuration: cfg.Breaker.TripDuration, MaxTripDuration: cfg.Breaker.MaxTripDuration,
+			Opened: func(c proxy.OpenedOperation) { logOpenedOperation(cfg, log, c) },
+		},
 	}
+}
+
+// logOpenedOperation tells the operator that a backend is not used for an operation
+// any more, by this instance: something is not deployed there, or not permitted.
+func logOpenedOperation(cfg *config.Config, log *slog.Logger, c proxy.OpenedOperation) {
+	backend, model, _ := strings.Cut(cfg.Slots[c.Slot], "/")
+	log.ErrorContext(context.Background(), "a backend refuses an operation that others serve: correct its deployment, credential or API version",
+		"backend", backend, "model", model, "operation", c.Operation, "api_version", c.APIVersion, "reason", c.Reason, "until", c.Until)
 }
 
 // newRequestID has 128 random bits, in letters and digits.

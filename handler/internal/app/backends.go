@@ -3,7 +3,6 @@ package app
 import (
 	"fmt"
 	"log/slog"
-	"time"
 
 	"spillway/handler/internal/backend"
 	"spillway/handler/internal/config"
@@ -16,7 +15,6 @@ func NewBackendClient(cfg *config.Config, log *slog.Logger) (*backend.Client, []
 	client := &backend.Client{
 		RequestUsage: true,
 		APIVersion:   "2024-10-21",
-		Timeouts:     backend.Timeouts{FirstToken: cfg.Settings.FirstTokenTimeout, FirstTokenByModel: firstTokenTimeouts(cfg)},
 	}
 	tokens := &tokens{byIdentity: map[string]*backend.Token{}, standalone: cfg.Settings.Standalone, log: log}
 	for i := range cfg.Resources {
@@ -77,17 +75,6 @@ func deployments(cfg *config.Config, resource int) map[string]string {
 		}
 	}
 	return names
-}
-
-// firstTokenTimeouts is the first-token timeouts of models that have their own.
-func firstTokenTimeouts(cfg *config.Config) map[string]time.Duration {
-	byModel := map[string]time.Duration{}
-	for i := range cfg.Pools {
-		if p := &cfg.Pools[i]; p.FirstToken > 0 {
-			byModel[p.Model] = p.FirstToken
-		}
-	}
-	return byModel
 }
 
 // classifyPolicy is how long a throttled backend is left alone.

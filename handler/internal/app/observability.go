@@ -55,6 +55,12 @@ func (o *observability) recordChange(slot health.Slot, before, after health.Reco
 	o.recent.Changed(slot, before, after)
 }
 
+// recordOwnCircuit records a change of a circuit that binds this instance alone.
+func (o *observability) recordOwnCircuit(slot health.Slot, before health.CircuitState, after *health.Health) {
+	o.events.OwnCircuitChanged(slot, before, after)
+	o.recent.OwnCircuitChanged(slot, before, after)
+}
+
 // observers is called with every finished request, in this order.
 func (o *observability) observers(s *state) telemetry.Observers {
 	all := telemetry.Observers{o.requests, o.provider.Metrics, s.usage, o.recent}
@@ -71,8 +77,12 @@ func (o *observability) observers(s *state) telemetry.Observers {
 func (o *observability) observe(cfg *config.Config, out *telemetry.LogWriter, s *state, load *proxy.Load) []Runner {
 	o.provider.Observe(&telemetry.Sources{
 		Slots: cfg.Slots, Snapshot: s.replica.PeekSnapshot, Counters: s.replica.Counters, InFlight: load.InFlight, Now: time.Now, Started: time.Now(),
-		Quotas: s.quotas.LimitStatuses, LogWriter: out, Transcripts: s.transcriptCounts,
+		Suspicions: o.events.Suspicions,
+		Quotas:     s.quotas.LimitStatuses, LogWriter: out, Transcripts: s.transcriptCounts,
 	})
-	watch := &telemetry.Monitor{Events: o.events, Requests: o.requests, Counters: s.replica.Counters, Quotas: s.quotas.LimitStatuses}
+	watch := &telemetry.Monitor{
+		Events: o.events, Requests: o.requests, Counters: s.replica.Counters, Quotas: s.quotas.LimitStatuses,
+		Snapshot: s.replica.PeekSnapshot, OwnCircuitChanged: o.recordOwnCircuit,
+	}
 	return []Runner{watch.Run, o.provider.Run}
 }

@@ -10,6 +10,7 @@ import (
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/latency"
 	"spillway/handler/internal/tablestore"
 	"spillway/handler/internal/tablestore/azure"
 	"spillway/handler/internal/tablestore/memory"
@@ -19,6 +20,7 @@ import (
 // state is everything that is kept in the storage account.
 type state struct {
 	replica     *fleet.Replica
+	latency     *latency.Tracker
 	quotas      *quotas
 	affinity    *affinity.Store
 	usage       *usageRecorder
@@ -27,7 +29,8 @@ type state struct {
 }
 
 func newState(cfg *config.Config, log *slog.Logger, obs *observability) (*state, error) {
-	replica, err := newReplica(cfg, obs.recordChange)
+	usual := latency.New(modelsBySlot(cfg))
+	replica, err := newReplica(cfg, obs.recordChange, usual)
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +50,8 @@ func newState(cfg *config.Config, log *slog.Logger, obs *observability) (*state,
 	if err != nil {
 		return nil, err
 	}
-	s := &state{replica: replica, quotas: quotas, affinity: locations, usage: usage, transcripts: transcripts}
-	s.runners = []Runner{replica.Run, quotas.Run, locations.Run, usage.Run}
+	s := &state{replica: replica, latency: usual, quotas: quotas, affinity: locations, usage: usage, transcripts: transcripts}
+	s.runners = []Runner{replica.Run, replica.WatchStalls, quotas.Run, locations.Run, usage.Run}
 	if transcripts != nil {
 		s.runners = append(s.runners, transcripts.Run)
 	}
@@ -91,24 +94,35 @@ func OpenStore(cfg *config.Config, name string) (tablestore.Store, error) {
 
 // NewReplica is the copy of the shared state of the backends' health. The
 // commands use it to read the table and to write overrides.
-func NewReplica(cfg *config.Config) (*fleet.Replica, error) { return newReplica(cfg, nil) }
+func NewReplica(cfg *config.Config) (*fleet.Replica, error) { return newReplica(cfg, nil, nil) }
 
 // newReplica leaves two fields of its configuration at their defaults: the
 // instances count themselves (MaxInstances), and all apps with the same table
-// share what they know of the backends with the same name (Group).
+// share what they know of the same deployments (Group).
 //
 // LeaveAt is off unless the document sets throttle.leaveAt: provisioned
 // capacity is paid for whether it is used or not, and the 429 that leaving
 // early avoids costs the caller one short exchange, not an error.
-func newReplica(cfg *config.Config, onChange func(slot health.Slot, before, after health.Record)) (*fleet.Replica, error) {
+func newReplica(cfg *config.Config, onChange func(slot health.Slot, before, after health.Record), usual *latency.Tracker) (*fleet.Replica, error) {
 	store, err := OpenStore(cfg, cfg.Settings.StateTable)
 	if err != nil {
 		return nil, err
 	}
 	return fleet.New(fleet.Config{
-		Store: store, Slots: cfg.Slots, Instance: cfg.Settings.Instance, Breaker: cfg.Breaker, Refresh: cfg.Settings.StateRefresh,
-		Throttle: cfg.Throttle, OnChange: onChange,
+		Store: store, Slots: cfg.Slots, Identities: cfg.Identities, Instance: cfg.Settings.Instance, Refresh: cfg.Settings.StateRefresh,
+		Breakers: cfg.Breakers, Throttles: cfg.Throttles, OnChange: onChange, Usual: usual.Usual,
 	}), nil
+}
+
+// modelsBySlot is the index of each slot's model.
+func modelsBySlot(cfg *config.Config) []int {
+	models := make([]int, len(cfg.Slots))
+	for i := range cfg.Pools {
+		for _, b := range cfg.Pools[i].Backends {
+			models[b.Slot] = i
+		}
+	}
+	return models
 }
 
 // countInstances counts the instances that wrote to the table recently.

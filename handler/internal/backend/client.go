@@ -62,8 +62,8 @@ type Timeouts struct {
 }
 
 // Send makes one attempt at one backend. It returns the response with its body
-// unread when its status is a success or concerns the caller alone, else nil
-// and the outcome. The caller closes the body, which ends the attempt; until
+// unread when its status is a success or concerns the caller alone, and with a
+// short body in memory when it is of class Misconfigured, else nil and the outcome. The caller closes the body, which ends the attempt; until
 // then the end of ctx ends it. beforeSend is nil unless the attempt is a probe:
 // it is called before the first byte, again if the transport takes another
 // connection; its error cancels the attempt. Probes are sent on a new

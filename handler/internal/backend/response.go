@@ -23,7 +23,8 @@ const (
 )
 
 // classifyResponse classifies a response by its status, and an error by its
-// body, too. An error that concerns the caller alone is returned whole.
+// body, too. An error that concerns the caller alone is returned whole; one of class
+// Misconfigured with what was read of it, and its connection is released.
 func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, res *http.Response) (*http.Response, health.Outcome) {
 	body := &responseBody{Reader: res.Body, closer: res.Body, attempt: a}
 	res.Body = body
@@ -47,6 +48,11 @@ func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, re
 		return nil, a.failure(err)
 	}
 	o := t.classify(b, res, head)
+	if o.Class == health.Misconfigured && err == nil {
+		_ = body.Close()
+		res.Body, res.ContentLength = io.NopCloser(bytes.NewReader(head)), int64(len(head))
+		return res, o
+	}
 	if o.Class != health.Served && (o.Class != health.Throttled || !a.passThrottled) || err != nil {
 		defer func() { _ = body.Close() }()
 		if o.Class == health.Served {

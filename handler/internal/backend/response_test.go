@@ -33,7 +33,7 @@ func rawResponse(status, headers, body string) string {
 	return fmt.Sprintf("HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%s\r\n%s", status, len(body), headers, body)
 }
 
-func TestResponsesThatReachTheCaller(t *testing.T) {
+func TestResponsesThatMayReachTheCaller(t *testing.T) {
 	filtered := `{"error":{"message":"The response was filtered","type":null,"param":"prompt","code":"content_filter","status":400,"innererror":{"code":"ResponsibleAIPolicyViolation"}}}`
 	tooLong := `{"error":{"message":"maximum context length","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}`
 	for answer, want := range map[string]struct {
@@ -44,9 +44,9 @@ func TestResponsesThatReachTheCaller(t *testing.T) {
 		rawResponse("400 Bad Request", "", filtered):                                                {"served content filter", filtered},
 		rawResponse("400 Bad Request", "", tooLong):                                                 {"served context length", tooLong},
 		rawResponse("422 Unprocessable", "", "{}"):                                                  {"served 422", "{}"},
-		rawResponse("401 Unauthorized", "", `{"statusCode":401}`):                                   {"misconfigured 401", ""},
-		rawResponse("403 Forbidden", "", "{}"):                                                      {"misconfigured 403", ""},
-		rawResponse("404 Not Found", "", `{"error":{"code":"DeploymentNotFound"}}`):                 {"misconfigured deployment not found", ""},
+		rawResponse("401 Unauthorized", "", `{"statusCode":401}`):                                   {"misconfigured 401", `{"statusCode":401}`},
+		rawResponse("403 Forbidden", "", "{}"):                                                      {"misconfigured 403", "{}"},
+		rawResponse("404 Not Found", "", `{"error":{"code":"DeploymentNotFound"}}`):                 {"misconfigured deployment not found", `{"error":{"code":"DeploymentNotFound"}}`},
 		rawResponse("429 Too Many", "retry-after-ms: 250\r\nretry-after: 1\r\n", "{}"):              {"throttled 429", ""},
 		rawResponse("424 Failed Dependency", "ms-azureml-model-error-statuscode: 429\r\n", "{}"):    {"throttled 429", ""},
 		rawResponse("408 Timeout", "", "{}"):                                                        {"failed 408", ""},

@@ -21,7 +21,12 @@ type Query struct {
 	ReadsStored bool           // reads stored data, which uses no capacity
 	OpenAIOnly  bool           // an operation that Azure OpenAI does not have
 	Load        Load
+	Unfit       Unfit // nil = every backend is fit
 }
+
+// Unfit reports until when a backend is not to be used for an operation that it
+// lately refused, although another backend serves it.
+type Unfit func(slot health.Slot) (until time.Time, unfit bool)
 
 // Load is what this process measured of the backends lately.
 type Load interface {
@@ -77,13 +82,23 @@ func (b *Backend) evaluate(q *Query, s *health.Snapshot) Candidate {
 	default:
 		c.Reason = h.SkipReason(q.Now, q.Tokens)
 		c.probe = h.Probe && c.Reason == health.NotSkipped
+		c.CircuitOnly = (c.Reason == health.SkipOpen || c.Reason == health.SkipProbing) && !h.Throttle.Blocks(q.Now, q.Tokens)
 		if c.Reason != health.NotSkipped {
 			c.Until = h.AvailableAt()
+		} else if until, unfit := q.unfit(b.Slot); unfit {
+			c.Reason, c.Until = UnfitForOperation, until
 		} else if h.TrafficPercent > 0 && q.PinnedTo == "" && q.Rand()*100 >= float64(h.TrafficPercent) {
 			c.Reason = Recovering
 		}
 	}
 	return c
+}
+
+func (q *Query) unfit(slot health.Slot) (time.Time, bool) {
+	if q.Unfit == nil {
+		return time.Time{}, false
+	}
+	return q.Unfit(slot)
 }
 
 // probesFirst moves a backend that waits for its probe to the head of its group: the
@@ -127,6 +142,7 @@ const (
 	ZeroWeight           health.SkipReason = "weight 0"
 	NotPinned            health.SkipReason = "does not hold what the request refers to"
 	UnsupportedOperation health.SkipReason = "no OpenAI-compatible backend, which alone may know this operation"
+	UnfitForOperation    health.SkipReason = "misconfigured for this operation"
 	Recovering           health.SkipReason = "recovering, takes a share only" // tried last, not skipped
 )
 
@@ -135,8 +151,11 @@ type Candidate struct {
 	Backend *Backend
 	Reason  health.SkipReason // "" = eligible
 	Until   time.Time         // when the reason ends; zero = unknown or never
-	rank    float64           // within its group, lowest first
-	probe   bool              // its probe is this instance's
+	// CircuitOnly is that its circuit alone keeps it out: it is neither drained nor
+	// throttled, and may be tried when no other backend is left.
+	CircuitOnly bool
+	rank        float64 // within its group, lowest first
+	probe       bool    // its probe is this instance's
 }
 
 // Eligible reports whether the candidate may be tried.

@@ -117,7 +117,7 @@ func loadForTable(what string, load func() (*config.Config, error)) (*config.Con
 func printState(out io.Writer, f *fleet.State) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "at %s by the table's clock, revision %d\n\n", f.At.Format(time.RFC3339), f.Revision)
-	fmt.Fprintln(w, "BACKEND/MODEL\tCIRCUIT\tTHROTTLED\tSHARE\tDRAINED\tLAST CHANGE")
+	fmt.Fprintln(w, "BACKEND/MODEL\tCIRCUIT\tSUSPECTED\tTHROTTLED\tSHARE\tDRAINED\tLAST CHANGE")
 	for i := range f.Slots {
 		fmt.Fprintln(w, slotRow(&f.Slots[i], f.At))
 	}
@@ -143,7 +143,25 @@ func slotRow(s *fleet.SlotState, at time.Time) string {
 	if s.Share > 0 {
 		share = fmt.Sprintf("%d %%", s.Share)
 	}
-	return strings.Join([]string{s.Name, circuit, throttleWindows(&s.Record, now), share, drained, lastChange(s.Record.LastChange)}, "\t")
+	return strings.Join([]string{s.Name, circuit, suspicions(&s.Record), throttleWindows(&s.Record, now), share, drained, lastChange(s.Record.LastChange)}, "\t")
+}
+
+// suspicions are the instances that see nothing but failures, too few for any of
+// them to open the circuit.
+func suspicions(r *health.Record) string {
+	n := suspectingFailures(r)
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d failures at %d instances", n, len(r.Circuit.Suspicions))
+}
+
+func suspectingFailures(r *health.Record) int {
+	n := 0
+	for _, s := range r.Circuit.Suspicions {
+		n += s.Failures
+	}
+	return n
 }
 
 // throttleWindows names the limits that are throttled, and for how long.
@@ -173,7 +191,9 @@ type slotJSON struct {
 	Name         string           `json:"name"` // backend/model
 	Circuit      string           `json:"circuit"`
 	CircuitMS    int64            `json:"circuitLeftMs,omitempty"`
-	ThrottledMS  map[string]int64 `json:"throttledLeftMs,omitempty"` // by limit
+	Suspicions   int              `json:"suspectingInstances,omitempty"`
+	Suspected    int              `json:"suspectingFailures,omitempty"` // of those instances
+	ThrottledMS  map[string]int64 `json:"throttledLeftMs,omitempty"`    // by limit
 	SharePercent int              `json:"sharePercent"`
 	DrainedBy    string           `json:"drainedBy,omitempty"`
 	Reason       string           `json:"reason,omitempty"` // of the last change
@@ -204,6 +224,7 @@ func stateJSON(f *fleet.State) any {
 func slotOf(s *fleet.SlotState, now int64) slotJSON {
 	r := &s.Record
 	j := slotJSON{Name: s.Name, Circuit: r.Circuit.State.String(), SharePercent: 100, Reason: r.LastChange.Reason, ChangedBy: r.LastChange.By}
+	j.Suspicions, j.Suspected = len(r.Circuit.Suspicions), suspectingFailures(r)
 	if s.Unreadable {
 		j.Circuit = "unreadable"
 	} else if r.Circuit.State != health.Closed {

@@ -26,7 +26,7 @@ type sample struct {
 
 // TestSchemaAgreesWithDecoder asks ajv, which editors use too: every
 // valid sample validates, and whatever Decode alone refuses is refused, but
-// for names given twice, which JSON Schema cannot see.
+// for names given twice and durations over a bound, which JSON Schema cannot see.
 func TestSchemaAgreesWithDecoder(t *testing.T) {
 	modules := tools(t)
 	var samples []sample
@@ -60,7 +60,7 @@ func structural(text string) (shape, readable bool) {
 		return false, false
 	}
 	for _, f := range jsondoc.Decode(tree, new(document.Document)) {
-		if !strings.HasPrefix(f.Problem, "is given twice") {
+		if !strings.HasPrefix(f.Problem, "is given twice") && !strings.HasSuffix(f.Problem, "is too long") {
 			return true, true
 		}
 	}

@@ -17,7 +17,7 @@ func newBenchReplica(tb testing.TB) *Replica {
 		slots = append(slots, fmt.Sprintf("b%02d/gpt", i))
 	}
 	replica := New(Config{Store: &memory.Store{}, Slots: slots, Instance: "i"})
-	replica.refresh(tb.Context())
+	replica.readRow(tb.Context())
 	return replica
 }
 
@@ -71,7 +71,7 @@ func BenchmarkAcquireAndReportOutcome(b *testing.B) {
 	defer measureCPU(b)()
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
-			permit, _ := replica.Acquire(7)
+			permit, _ := replica.Acquire(7, "")
 			replica.ReportOutcome(permit, o)
 		}
 	})
@@ -84,7 +84,7 @@ func TestRequestPathDoesNotAllocate(t *testing.T) {
 	if got := testing.AllocsPerRun(1000, func() {
 		countAdmitted(replica, now)
 		replica.RequestProbe(3)
-		permit, _ := replica.Acquire(7)
+		permit, _ := replica.Acquire(7, "")
 		replica.RenewProbe(permit)
 		replica.ReportSignals(7, o.Signals)
 		replica.ReportOutcome(permit, o)
@@ -101,4 +101,40 @@ func TestRequestPathDoesNotAllocate(t *testing.T) {
 	if each > 4*time.Microsecond { // the goal is 1 µs; the race detector and a busy machine take more
 		t.Errorf("the health check of 20 backends takes %v", each)
 	}
+}
+
+// BenchmarkRefresh is one iteration of Run when nothing is wrong.
+func BenchmarkRefresh(b *testing.B) {
+	for _, n := range []int{20, 200, 3200} {
+		b.Run(fmt.Sprintf("%d slots", n), func(b *testing.B) {
+			replica := newReplicaOf(b, n)
+			b.ReportAllocs()
+			defer measureCPU(b)()
+			for b.Loop() {
+				replica.runOnce(b.Context(), 0, false)
+			}
+		})
+	}
+}
+
+// A refresh that finds nothing wrong allocates for the exchange and not for the
+// slots.
+func TestHealthyRefreshAllocatesNothingForSlots(t *testing.T) {
+	replica := newReplicaOf(t, 3200)
+	allocations := testing.AllocsPerRun(100, func() { replica.runOnce(t.Context(), 0, false) })
+	if allocations > 40 {
+		t.Errorf("%v allocations per refresh of 3,200 healthy slots, want a few for the exchange", allocations)
+	}
+}
+
+func newReplicaOf(tb testing.TB, n int) *Replica {
+	tb.Helper()
+	var slots []string
+	for i := range n {
+		slots = append(slots, fmt.Sprintf("b%04d/gpt", i))
+	}
+	replica := New(Config{Store: &memory.Store{}, Slots: slots, Instance: "i"})
+	replica.Snapshot()
+	replica.runOnce(tb.Context(), 0, false)
+	return replica
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/tablestore"
 )
 
 // The errors of an operator's command.
@@ -21,14 +22,14 @@ var (
 // table has the command; instances with traffic obey within one refresh. The error
 // wraps ErrNoSuchBackend or ErrNotWritten.
 func (r *Replica) Drain(ctx context.Context, backend, operator string) error {
-	return r.applyCommand(ctx, backend, "drained by "+operator, func(record health.Record, at health.TimeBounds) (health.Record, bool) {
+	return r.applyCommand(ctx, backend, "drained by "+operator, func(_ *slot, record health.Record, at health.TimeBounds) (health.Record, bool) {
 		return withDrain(record, true, operator, at)
 	})
 }
 
 // Restore undoes Drain.
 func (r *Replica) Restore(ctx context.Context, backend, operator string) error {
-	return r.applyCommand(ctx, backend, "restored by "+operator, func(record health.Record, at health.TimeBounds) (health.Record, bool) {
+	return r.applyCommand(ctx, backend, "restored by "+operator, func(_ *slot, record health.Record, at health.TimeBounds) (health.Record, bool) {
 		return withDrain(record, false, operator, at)
 	})
 }
@@ -36,11 +37,15 @@ func (r *Replica) Restore(ctx context.Context, backend, operator string) error {
 // Reset closes the backend's circuits, without a ramp, and ends its throttle
 // windows, on every instance. A drain stays.
 func (r *Replica) Reset(ctx context.Context, backend, operator string) error {
-	return r.applyCommand(ctx, backend, "reset by "+operator, func(record health.Record, at health.TimeBounds) (health.Record, bool) {
-		if r.nonces.has(record.Circuit.Nonce) && record.Circuit.State == health.Closed && record.Circuit.Epoch == 1 {
-			return record, false // this command was applied, though its response was lost
+	resets := map[*slot]int64{} // later than any reset that the table had when the command began
+	return r.applyCommand(ctx, backend, "reset by "+operator, func(s *slot, record health.Record, at health.TimeBounds) (health.Record, bool) {
+		if resets[s] == 0 {
+			resets[s] = max(at.Midpoint(), record.ResetAt+1)
 		}
-		record.Circuit, record.Windows = record.Circuit.Reset(at), record.Windows.Reset()
+		if record.ResetAt >= resets[s] {
+			return record, false // this very command was applied, though its response may have been lost
+		}
+		record.Circuit, record.Windows, record.ResetAt = record.Circuit.Reset(at), health.ThrottleWindows{}, resets[s]
 		return record, true
 	})
 }
@@ -49,7 +54,7 @@ func withDrain(record health.Record, drained bool, operator string, bounds healt
 	if record.Override.Drained == drained {
 		return record, false
 	}
-	record.Override = health.OperatorOverride{Sequence: record.Override.Sequence + 1, Drained: drained, Operator: shorten(operator), At: bounds.Midpoint()}
+	record.Override = health.OperatorOverride{Drained: drained, Operator: shorten(operator), At: bounds.Midpoint()}
 	return record, true
 }
 
@@ -57,34 +62,24 @@ func withDrain(record health.Record, drained bool, operator string, bounds healt
 const commandAttempts = 12
 
 // recordEdit returns the record as the operator wants it; false when it is so already.
-type recordEdit func(r health.Record, at health.TimeBounds) (health.Record, bool)
+type recordEdit func(s *slot, r health.Record, at health.TimeBounds) (health.Record, bool)
 
 // applyCommand reads, changes and writes the backend's records until the table has
 // them. It runs on the caller's goroutine, whether Run does or not.
 func (r *Replica) applyCommand(ctx context.Context, backend, reason string, command recordEdit) error {
-	rows := r.rowsOf(backend)
-	if len(rows) == 0 {
+	if !slices.ContainsFunc(r.slots, func(s *slot) bool { return s.matches(backend) }) {
 		return fmt.Errorf("%w: %q; known are %s", ErrNoSuchBackend, backend, strings.Join(r.backendNames(), ", "))
 	}
-	for _, n := range rows {
-		if err := r.applyCommandToRow(ctx, n, backend, reason, command); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *Replica) applyCommandToRow(ctx context.Context, n int, backend, reason string, command recordEdit) error {
 	for try := range commandAttempts {
 		if ctx.Err() != nil {
 			break
 		}
-		if r.readRow(ctx, n) {
-			d, ok, err := r.draftCommand(n, backend, reason, command)
+		if r.readRow(ctx) {
+			row, ok, err := r.draftCommand(backend, reason, command)
 			if err != nil || !ok {
 				return err
 			}
-			if r.commit(ctx, n, d) {
+			if r.commit(ctx, row) {
 				continue // confirm by reading back
 			}
 		}
@@ -94,52 +89,40 @@ func (r *Replica) applyCommandToRow(ctx context.Context, n int, backend, reason 
 }
 
 // draftCommand returns the write of a command; false when there is nothing to write.
-func (r *Replica) draftCommand(n int, backend, reason string, command recordEdit) (rowDraft, bool, error) {
+func (r *Replica) draftCommand(backend, reason string, command recordEdit) (tablestore.Row, bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	bounds, ok := r.clock.bounds(r.readClocks())
 	if !ok {
-		return rowDraft{}, false, fmt.Errorf("%w: its clock is unknown", ErrNotWritten)
+		return tablestore.Row{}, false, fmt.Errorf("%w: its clock is unknown", ErrNotWritten)
 	}
-	d := rowDraft{nonce: r.nonce()}
-	columns := map[string]string{}
+	nonce, records := r.nonce(), map[string]string{}
 	for _, s := range r.slots {
-		if s.row != n || !s.matches(backend) {
+		if !s.matches(backend) {
 			continue
 		}
 		if s.newerVersion {
-			return rowDraft{}, false, fmt.Errorf("%w: %q was written by a newer version: use that version", ErrNotWritten, s.name)
+			return tablestore.Row{}, false, fmt.Errorf("%w: %q was written by a newer version: use that version", ErrNotWritten, s.name)
 		}
-		next, changed := command(s.record, bounds)
+		next, changed := command(s, s.record, bounds)
 		if !changed && !s.unreadable {
 			continue
 		}
-		if s.unreadable && next.Circuit.SameEpoch(s.record.Circuit) {
-			next.Circuit = next.Circuit.Quarantine(bounds, r.cfg.Breaker)
+		if s.unreadable && next.Circuit.Equal(s.record.Circuit) {
+			next.Circuit = next.Circuit.Quarantine(bounds, s.breaker)
 		}
-		if !next.Circuit.SameEpoch(s.record.Circuit) {
-			next.Circuit.Nonce = d.nonce
+		next.Circuit = next.Circuit.WrittenIn(r.nextSequence(bounds))
+		if next.Circuit.Epoch != s.record.Circuit.Epoch {
+			next.Circuit.Nonce = nonce
 		}
 		next.LastChange = health.Change{At: bounds.Midpoint(), By: r.cfg.Instance, Reason: shorten(reason)}
-		columns[s.column] = next.Encode()
+		records[s.column] = next.Encode()
 	}
-	if len(columns) == 0 {
-		return rowDraft{}, false, nil
+	if len(records) == 0 {
+		return tablestore.Row{}, false, nil
 	}
-	d.row = r.nextRow(n, columns)
-	r.nonces.add(d.nonce)
-	return d, true, nil
-}
-
-// rowsOf returns the rows that hold the backend's slots.
-func (r *Replica) rowsOf(backend string) []int {
-	var rows []int
-	for _, s := range r.slots {
-		if s.matches(backend) && !slices.Contains(rows, s.row) {
-			rows = append(rows, s.row)
-		}
-	}
-	return rows
+	r.nonces.add(nonce)
+	return r.nextRow(records, bounds), true, nil
 }
 
 // backendNames are the names that a command may use.

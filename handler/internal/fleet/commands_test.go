@@ -55,6 +55,51 @@ func TestCommandsReachAllInstances(t *testing.T) {
 	})
 }
 
+// A backend is reset, trips again, and is reset again within a second.
+func TestSecondResetWithinASecondWorks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		fleet := startFleet(t, 2, Config{Store: store})
+		for range 4 {
+			for range 5 {
+				request(fleet[0], 0, failed)
+			}
+			time.Sleep(120 * time.Millisecond)
+			if h := fleet[0].Snapshot().Of(0); h.State != health.Open {
+				t.Fatalf("before a reset: %+v", h)
+			}
+			command := New(Config{Store: store, Slots: []string{"ptu/gpt", "payg/gpt"}, Instance: "cli"})
+			if err := command.Reset(t.Context(), "ptu", "ada"); err != nil {
+				t.Fatal(err)
+			}
+			if c := readCircuit(t, fleet[0]); c.State != health.Closed {
+				t.Fatalf("after a reset: %+v", c)
+			}
+		}
+	})
+}
+
+// The last reset was made by an instance whose estimate of the table's clock was
+// half a second ahead.
+func TestResetAfterOneWithALaterClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		replica := startFleet(t, 1, Config{Store: store})[0]
+		now := time.Now().UnixMilli()
+		tripped := health.Record{
+			Circuit: health.Circuit{Epoch: uint64(now), State: health.Open, Until: now + 60_000, Since: now, Trips: 1}, ResetAt: now + 500,
+			Windows: health.ThrottleWindows{}.Add(health.LimitCapacity, health.ThrottleWindow{Until: now + 60_000}), LastChange: health.Change{At: now},
+		}
+		addColumns(t, store, replica, map[string]string{replica.slots[0].column: tripped.Encode()})
+		if err := replica.Reset(t.Context(), "ptu", "ada"); err != nil {
+			t.Fatal(err)
+		}
+		if h := replica.Snapshot().Of(0); h.SkipReason(time.Now(), 1) != health.NotSkipped {
+			t.Errorf("after the second reset: %+v", h)
+		}
+	})
+}
+
 func TestCommandFailsWithoutTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		replica := New(Config{Store: failingStore{}, Slots: []string{"ptu/gpt"}, Instance: "cli"})

@@ -14,18 +14,23 @@ import (
 // value of any other field is its default.
 type Config struct {
 	Store             tablestore.Store
-	Group             string   // which pool document's backends these are; part of the row's key; "" = "default"
-	Slots             []string // stable names "backend/model"; their index is the health.Slot
-	Instance          string   // this instance, for people; made unique by a boot nonce
-	Breaker           health.BreakerPolicy
-	Throttle          health.ThrottlePolicy
-	Refresh           time.Duration // how often the row is read while there is traffic; 0 = 500 ms
-	MaxInstances      int           // the fleet's size until it is counted; 0 = 1
-	Timeout           time.Duration // of one exchange with the table; 0 = 1 s
-	StaleAfter        time.Duration // after this time without contact, each instance probes on its own; 0 = 5 s
-	IdleAfter         time.Duration // after this time without traffic, the row is not read; 0 = 60 s
-	HeartbeatInterval time.Duration // between two heartbeats of an active instance; 0 = 15 s, < 0 = none
+	Group             string                  // which pool document's backends these are; part of the row's key; "" = "default"
+	Slots             []string                // names "backend/model", for people; their index is the health.Slot
+	Identities        []string                // of the slots: what two configurations must agree in to share a record; nil = their names
+	Instance          string                  // this instance, for people; made unique by a boot nonce
+	Breakers          []health.BreakerPolicy  // of the slots; nil = the defaults
+	Throttles         []health.ThrottlePolicy // of the slots; nil = the defaults
+	Refresh           time.Duration           // how often the row is read while there is traffic; 0 = 500 ms
+	MaxInstances      int                     // the fleet's size until it is counted; 0 = 1
+	Timeout           time.Duration           // of one exchange with the table; 0 = 1 s
+	StaleAfter        time.Duration           // after this time without contact, each instance probes on its own; 0 = 5 s
+	IdleAfter         time.Duration           // after this time without traffic, the row is not read; 0 = 60 s
+	HeartbeatInterval time.Duration           // between two heartbeats of an active instance; 0 = 15 s, < 0 = none
 	Environment       Environment
+
+	// Usual is the usual time to first content of a slot, p95; 0 = unknown. It
+	// scales how long evidence is fresh. nil = unknown.
+	Usual func(slot health.Slot) time.Duration
 
 	// OnChange is called with every change of a record that this instance
 	// applied, with the replica's lock held: it must be quick and must not call
@@ -35,8 +40,12 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.Group = cmp.Or(c.Group, "default")
-	c.Breaker = c.Breaker.WithDefaults()
-	c.Throttle = c.Throttle.WithDefaults()
+	if c.Identities == nil {
+		c.Identities = c.Slots
+	}
+	if c.Usual == nil {
+		c.Usual = func(health.Slot) time.Duration { return 0 }
+	}
 	c.Refresh = cmp.Or(c.Refresh, 500*time.Millisecond)
 	c.MaxInstances = max(c.MaxInstances, 1)
 	c.Timeout = cmp.Or(c.Timeout, time.Second)
@@ -45,6 +54,17 @@ func (c Config) withDefaults() Config {
 	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, 15*time.Second)
 	c.Environment = c.Environment.withDefaults()
 	return c
+}
+
+// policies are those of the slot.
+func (c *Config) policies(n int) (breaker health.BreakerPolicy, throttle health.ThrottlePolicy) {
+	if n < len(c.Breakers) {
+		breaker = c.Breakers[n]
+	}
+	if n < len(c.Throttles) {
+		throttle = c.Throttles[n]
+	}
+	return breaker.WithDefaults(), throttle.WithDefaults()
 }
 
 // Environment is the clocks, randomness and waiting of a Replica. The zero

@@ -15,8 +15,11 @@ type Counters struct {
 	UnknownOutcomes   uint64        // writes of unknown outcome, settled by reading back
 	ReadFailures      uint64        // reads without a response
 	ExchangeTime      time.Duration // the time that all exchanges took
-	Outage            time.Duration // time without contact, each beyond StaleAfter
-	Trips             uint64        // trips applied
+	Outage            time.Duration // time in which the table did not answer, each beyond StaleAfter
+	Trips             uint64        // trips of the fleet's circuits, as applied here
+	OwnTrips          uint64        // trips of this instance's own circuits
+	Stalls            uint64        // times this process did not run for more than a second
+	RecordsLeftOut    uint64        // records that the full row had no space for
 	Leases            uint64        // probe leases that this instance held
 	ProbesReturned    uint64        // … of them returned because no request used them
 	Probes            uint64        // requests sent as the fleet's one probe
@@ -32,6 +35,7 @@ type Counters struct {
 	ClockUncertainty time.Duration // gauge: width of the bounds of the service's clock
 	SinceContact     time.Duration // gauge: age of the last response
 	Disconnected     bool          // gauge: the table is unreachable
+	WriteError       error         // gauge: the error of the last write, if it failed; reads may work
 }
 
 // latencyBounds are the upper bounds of Counters.Latency; its last element counts
@@ -52,6 +56,9 @@ func (r *Replica) Counters() Counters {
 	c := r.counters
 	c.ClockResets, c.LastError = r.clock.resets, r.lastError
 	c.ClockUncertainty, c.SinceContact, c.Disconnected = r.clock.uncertainty(), now-r.lastContact, r.disconnected
+	if r.failingSince == 0 && r.idle(now) {
+		c.SinceContact = 0 // nothing was asked
+	}
 	return c
 }
 
@@ -67,13 +74,6 @@ func (c *Counters) recordExchange(took time.Duration) {
 	c.Latency[len(latencyBounds)]++
 }
 
-// recordOutage counts a time without contact that has just ended.
-func (c *Counters) recordOutage(from, to, allowed time.Duration) {
-	if silent := to - from; silent > allowed {
-		c.Outage += silent
-	}
-}
-
 // recordPropagation counts how long this instance did not have what another one
 // wrote, and which of its requests it sent meanwhile to a backend that the table
 // showed to be unavailable.
@@ -83,8 +83,8 @@ func (r *Replica) recordPropagation(s *slot, before health.Record, now clockRead
 		return
 	}
 	at := r.clock.toLocal(record.LastChange.At)
-	if at < 0 {
-		return // the change is older than this instance
+	if at < r.activeSince {
+		return // made while this instance was idle, or not there yet
 	}
 	r.counters.Disagreement += max(now.local-at, 0) // both clocks are known to a tenth of a second only
 	r.counters.Disagreements++

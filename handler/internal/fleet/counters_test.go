@@ -90,10 +90,12 @@ func TestReasonIsThatOfTheLastChange(t *testing.T) {
 		if got := fleet[1].Snapshot().Of(0).Reason; got != "429 tokens" {
 			t.Errorf("one refresh later, at the other: %q", got)
 		}
-		request(fleet[0], 1, health.Outcome{Class: health.Misconfigured, Reason: "404 deployment", Signals: health.NoSignals()})
+		for range 5 {
+			request(fleet[0], 1, failed)
+		}
 		time.Sleep(time.Second)
-		if got := fleet[1].Snapshot().Of(1).Reason; got != "404 deployment" {
-			t.Errorf("a misconfigured backend: %q", got)
+		if got := fleet[1].Snapshot().Of(1).Reason; got != "503" {
+			t.Errorf("a backend that failed at the other: %q", got)
 		}
 	})
 }

@@ -15,11 +15,11 @@ import (
 // slowTable is a table a few milliseconds away, so that writers race.
 type slowTable struct {
 	memory.Store
-	gets, puts, sets, lists, conflicts atomic.Int64
+	gets, replaces, sets, lists, conflicts atomic.Int64
 }
 
 func (s *slowTable) exchanges() int64 {
-	return s.gets.Load() + s.puts.Load() + s.sets.Load() + s.lists.Load()
+	return s.gets.Load() + s.replaces.Load() + s.sets.Load() + s.lists.Load()
 }
 
 func (s *slowTable) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
@@ -36,10 +36,10 @@ func (s *slowTable) Get(ctx context.Context, partition, key string) (tablestore.
 	return row, response, err
 }
 
-func (s *slowTable) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
-	s.puts.Add(1)
+func (s *slowTable) Replace(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+	s.replaces.Add(1)
 	time.Sleep(3 * time.Millisecond)
-	version, response, err := s.Store.Put(ctx, row)
+	version, response, err := s.Store.Replace(ctx, row)
 	if err != nil {
 		s.conflicts.Add(1)
 	}

@@ -28,9 +28,9 @@ func (c countingStore) Get(ctx context.Context, partition, key string) (tablesto
 	return c.Store.Get(ctx, partition, key)
 }
 
-func (c countingStore) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+func (c countingStore) Replace(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	c.exchanges.Add(1)
-	return c.Store.Put(ctx, row)
+	return c.Store.Replace(ctx, row)
 }
 
 func (c countingStore) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
@@ -172,12 +172,12 @@ func TestLiveTableGrantsOneProbeAtATime(t *testing.T) {
 	var seen transitions
 	cfg := Config{
 		Refresh: 250 * time.Millisecond, Timeout: 2 * time.Second, OnChange: seen.record,
-		Breaker: health.BreakerPolicy{Failures: 3, TripDuration: 300 * time.Millisecond, MaxTripDuration: 600 * time.Millisecond, ProbeLease: 3 * time.Second, SlowStartStep: -1},
 	}
 	backends := make([]*flappingBackend, slots)
 	for i := range backends {
 		backends[i] = &flappingBackend{up: true}
 		cfg.Slots = append(cfg.Slots, fmt.Sprintf("b%d/gpt", i))
+		cfg.Breakers = append(cfg.Breakers, health.BreakerPolicy{Failures: 3, TripDuration: 300 * time.Millisecond, MaxTripDuration: 600 * time.Millisecond, ProbeLease: 3 * time.Second, SlowStartStep: -1})
 	}
 	f := newLiveFleet(t, connection, instances, cfg, chaos.TypicalFaults())
 	ctx, cancel := context.WithCancel(t.Context())
@@ -227,7 +227,7 @@ type transitions struct {
 
 func (s *transitions) record(n health.Slot, _, after health.Record) {
 	c := after.Circuit
-	if _, known := s.seen.LoadOrStore([3]uint64{uint64(n), c.Incarnation, c.Epoch}, true); known {
+	if _, known := s.seen.LoadOrStore([2]uint64{uint64(n), c.Epoch}, true); known {
 		return
 	}
 	switch {
@@ -248,7 +248,7 @@ func (f *liveFleet) sendRequests(ctx context.Context, replica *Replica, skew tim
 			replica.RequestProbe(n)
 			continue
 		}
-		permit, ok := replica.Acquire(n)
+		permit, ok := replica.Acquire(n, "")
 		if !ok {
 			continue
 		}
@@ -311,13 +311,13 @@ func TestLiveTableMayComeBackEmpty(t *testing.T) {
 	skipIfShort(t)
 	service := storetest.StartAzurite(t)
 	f := newLiveFleet(t, service.ConnectionString, 3, Config{Slots: []string{"a/m", "b/m"}}, chaos.Faults{})
-	f.replicas[0].ReportOutcome(health.Permit{Slot: 0}, health.Outcome{Class: health.Misconfigured, Reason: "401", Signals: health.NoSignals()})
-	f.await(t, 0, health.SkipOpen)
+	f.replicas[0].ReportOutcome(health.Permit{Slot: 0}, throttled(time.Minute, health.LimitCapacity))
+	f.await(t, 0, health.SkipThrottled)
 	service.Stop()
 	service.Start()
 	f.replicas[1].ReportOutcome(health.Permit{Slot: 1}, throttled(time.Minute, health.LimitCapacity))
 	f.await(t, 1, health.SkipThrottled)
-	f.await(t, 0, health.SkipOpen) // every instance keeps what it knows
+	f.await(t, 0, health.SkipThrottled) // the instance that saw it writes it again
 }
 
 // await waits until every instance skips the slot for that reason.

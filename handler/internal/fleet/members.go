@@ -63,25 +63,27 @@ func (r *Replica) sendHeartbeat(ctx context.Context) {
 	if !ok {
 		return
 	}
-	_ = r.exchange(ctx, func(ctx context.Context) (response tablestore.Response, err error) { // lost: the next one replaces it
+	err := r.exchange(ctx, func(ctx context.Context) (response tablestore.Response, err error) { // lost: the next one replaces it
 		_, response, err = r.cfg.Store.Upsert(ctx, row)
 		return response, err
 	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil || r.writes.delay == 0 { // a refused write of the shared row is no less refused
+		r.writeFailed(err)
+	}
 }
 
 func (r *Replica) heartbeatRow() (tablestore.Row, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.readClocks()
-	revision := uint64(0)
-	for _, row := range r.rows {
-		revision += row.revision
-	}
+	revision := r.row.revision
 	every := r.cfg.HeartbeatInterval
 	if revision != r.heartbeatRevision {
 		every /= heartbeatSpeedup
 	}
-	if _, known := r.clock.bounds(now); !known || every < 0 || r.lastHeartbeat > 0 && now.local-r.lastHeartbeat < every || r.idle(now.local) {
+	if _, known := r.clock.bounds(now); !known || every < 0 || !r.writes.due(now.local) || r.lastHeartbeat > 0 && now.local-r.lastHeartbeat < every || r.idle(now.local) {
 		return tablestore.Row{}, false
 	}
 	r.lastHeartbeat, r.heartbeatRevision = now.local, revision

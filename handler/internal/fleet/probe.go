@@ -8,11 +8,10 @@ import (
 
 // probe is the fleet's one probe of a slot while this instance holds its lease.
 type probe struct {
-	stage       probeStage
-	incarnation uint64
-	lease       uint64
-	taken       time.Duration // when this instance saw that it has the lease
-	result      health.ProbeResult
+	stage  probeStage
+	lease  uint64
+	taken  time.Duration // when this instance saw that it has the lease
+	result health.ProbeResult
 }
 
 // probeStage is the progress of the probe.
@@ -26,7 +25,8 @@ const (
 )
 
 // unusedProbeTimeout is how long a probe waits for a request before another
-// instance may have it.
+// instance may have it; for half of that it waits for another consumer than the one
+// whose request failed the last.
 const unusedProbeTimeout = 800 * time.Millisecond
 
 // demandWindow is how long a request that would have used a circuit counts as
@@ -46,6 +46,12 @@ func (p *probe) renewed() {
 		p.result = health.NoProbeResult
 	}
 }
+
+// holds reports whether the probe is of that circuit's lease.
+func (p *probe) holds(c health.Circuit) bool { return p.stage != probeNone && p.lease == c.Lease }
+
+// isOf reports whether the permit is for this probe.
+func (p *probe) isOf(t health.Permit) bool { return t.Probe && p.lease == t.Lease }
 
 // advanceProbe makes the changes that are due by time: a probe without a request
 // is returned, and the lease of a long one renewed.
@@ -69,7 +75,7 @@ func (r *Replica) advanceProbe(s *slot, now clockReading) (changed bool) {
 
 // renewAt is when a third of the lease has passed.
 func (r *Replica) renewAt(s *slot) time.Duration {
-	return r.clock.toLocal(s.record.Circuit.Until) - r.cfg.Breaker.ProbeLease*2/3
+	return r.clock.toLocal(s.record.Circuit.Until) - s.breaker.ProbeLease*2/3
 }
 
 // shouldClaimProbe reports whether this instance should try for the probe: it is
@@ -79,11 +85,22 @@ func (r *Replica) shouldClaimProbe(s *slot, now clockReading, bounds health.Time
 		now.local >= s.claimAfter && s.probe.stage == probeNone
 }
 
+// claimDelay spreads the instances' attempts to claim the probe over one refresh.
+// The one that failed the last probe leaves this one to another that asks.
+func (r *Replica) claimDelay(c health.Circuit) time.Duration {
+	refresh := r.refreshBound()
+	delay := r.jitter(refresh)
+	if c.FailedBy == r.leaseOwner && r.members() > 1 {
+		delay += refresh + r.cfg.Timeout/2
+	}
+	return delay
+}
+
 // leaseRemaining is for how long the permit's lease certainly holds.
 func (r *Replica) leaseRemaining(s *slot, t health.Permit, now clockReading) (time.Duration, bool) {
 	c := s.record.Circuit
 	bounds, ok := r.clock.bounds(now)
-	if !ok || c.State != health.HalfOpen || c.Incarnation != t.Incarnation || c.Lease != t.Epoch || !r.holdsLease(s, c) {
+	if !ok || c.State != health.HalfOpen || c.Lease != t.Lease || !s.probe.holds(c) {
 		return 0, false
 	}
 	if s.probe.stage == probeUnused || bounds.Latest+leaseMargin >= c.Until {
@@ -98,38 +115,27 @@ func (r *Replica) ownsLease(c health.Circuit) bool {
 	return c.Owner == r.leaseOwner && r.nonces.has(c.Nonce)
 }
 
-// holdsLease reports whether the present probe is of that lease.
-func (r *Replica) holdsLease(s *slot, c health.Circuit) bool {
-	return s.probe.stage != probeNone && s.probe.incarnation == c.Incarnation && s.probe.lease == c.Lease
-}
-
-// isPermitForProbe reports whether the permit is for the present probe.
-func (r *Replica) isPermitForProbe(s *slot, t health.Permit) bool {
-	return t.Probe && s.probe.incarnation == t.Incarnation && s.probe.lease == t.Epoch
-}
-
-func (r *Replica) acquireProbe(n health.Slot, s *slot) (health.Permit, bool) {
+func (r *Replica) acquireProbe(n health.Slot, s *slot, consumer string) (health.Permit, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.readClocks()
-	c := s.record.Circuit
-	t := health.Permit{Slot: n, Incarnation: c.Incarnation, Epoch: c.Epoch, SnapshotVersion: r.version}
+	t := r.permit(n)
 	switch {
-	case s.local.state != health.Closed:
-		if !s.local.probeDue(now.local) {
+	case r.bindsFleet(n, s, now.local):
+		if s.probe.stage != probeUnused || s.failedLast(consumer) && now.local < s.probe.taken+unusedProbeTimeout/2 {
 			return health.Permit{}, false
 		}
-		s.local.startProbe(now.local, r.cfg.Breaker)
-		t.LocalProbe = true
-		r.counters.LocalProbes++
-	case s.probe.stage == probeUnused:
 		s.probe.stage = probeInFlight
-		t.Epoch, t.Probe = s.probe.lease, true
+		t.Lease, t.Probe = s.probe.lease, true
 		if _, ok := r.leaseRemaining(s, t, now); !ok {
 			s.probe.stage = probeUnused
 			return health.Permit{}, false
 		}
 		r.counters.Probes++
+	case s.own.probeFree(now.local) && (!s.failedLast(consumer) || now.local >= s.own.until+unusedProbeTimeout/2):
+		s.own.startProbe(t.ID, now.local, s.breaker)
+		t.LocalProbe = true
+		r.counters.LocalProbes++
 	default:
 		return health.Permit{}, false
 	}
@@ -137,21 +143,40 @@ func (r *Replica) acquireProbe(n health.Slot, s *slot) (health.Permit, bool) {
 	return t, true
 }
 
-// finishProbe records how the fleet's probe ended. A 429 is an answer: the circuit
-// closes, and the throttle window keeps requests away.
+// failedLast reports whether it was this consumer's request that failed the last
+// probe: another one's goes first.
+func (s *slot) failedLast(consumer string) bool { return consumer != "" && s.lastFailer == consumer }
+
+// finishProbe records how the fleet's probe ended. Any answer closes the circuit: a
+// throttle window keeps requests away by itself.
 func (r *Replica) finishProbe(s *slot, t health.Permit, o health.Outcome) {
-	if s.probe.stage != probeInFlight || !r.isPermitForProbe(s, t) {
+	if s.probe.stage != probeInFlight || !s.probe.isOf(t) {
 		return
 	}
 	s.reason = o.Reason
 	switch o.Class {
-	case health.Served, health.Throttled:
+	case health.Served, health.Throttled, health.Misconfigured:
 		s.probe.end(health.ProbeServed)
 	case health.Failed:
 		s.probe.end(health.ProbeFailed)
-	case health.Misconfigured:
-		s.probe.end(health.ProbeMisconfigured)
+		s.lastFailer = t.Consumer
 	case health.Abandoned:
 		s.probe.end(health.ProbeReturned)
+	}
+}
+
+// finishLocalProbe records how a probe of this instance alone ended.
+func (r *Replica) finishLocalProbe(s *slot, t health.Permit, o health.Outcome, now time.Duration) {
+	if !s.own.open || s.own.probe != t.ID {
+		return
+	}
+	switch o.Class {
+	case health.Served, health.Throttled, health.Misconfigured:
+		s.closeOwn(now)
+	case health.Failed:
+		s.own.probeFailed(now, s.breaker, r.jitter(s.breaker.TripDuration/4), shorten(o.Reason))
+		s.lastFailer = t.Consumer
+	case health.Abandoned:
+		s.own.probe = 0
 	}
 }

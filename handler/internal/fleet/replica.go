@@ -4,7 +4,7 @@
 //
 // The request path ([Replica.Snapshot], [Replica.Acquire],
 // [Replica.ReportOutcome] and their like) uses memory only. One goroutine,
-// [Replica.Run], reads the shared row, merges it, and writes what this instance
+// [Replica.Run], reads the shared row, adopts it, and writes what this instance
 // has to add by compare-and-swap. docs/shared-state.md has the protocol and the
 // measurements behind its rules; model/ has a model of it.
 package fleet
@@ -30,16 +30,25 @@ type Replica struct {
 	cfg        Config
 	base       time.Time // local instants count from here
 	leaseOwner string    // a restarted instance is another owner
-	reporterID string    // the owner, short, in failure reports
+	reporterID string    // the owner, short, in suspicions
 
 	// mu guards what follows. It is never held across an exchange or a wait.
 	mu                sync.Mutex
 	clock             serviceClock
 	slots             []*slot
-	rows              []sharedRow
+	row               sharedRow
 	nonces            nonces
-	lastContact       time.Duration // when the table last responded
-	disconnected      bool          // that is longer than StaleAfter ago: this instance probes on its own
+	reads, writes     retry
+	retryAfter        time.Duration   // what the table's last error asked for
+	lastContact       time.Duration   // when the table last responded
+	failingSince      time.Duration   // when the first of the exchanges began that failed since; 0 = the last one did not
+	disconnected      bool            // that is longer than StaleAfter ago: this instance judges alone
+	news              time.Duration   // when anything last changed
+	activeSince       time.Duration   // when traffic began after the last idle time
+	stallEnded        time.Duration   // when this process last continued after a stall
+	readers           []chan struct{} // to be closed at the next read
+	unconfirmed       []health.Permit // attempts past their threshold, while nothing was served anywhere since they began
+	confirmAt         time.Duration   // when they count as failures; 0 = nothing was served yet
 	version           uint64
 	lastHeartbeat     time.Duration // when this instance last wrote a heartbeat …
 	heartbeatRevision uint64        // … and the revision in it
@@ -50,9 +59,13 @@ type Replica struct {
 
 	lastRefresh time.Duration // when Run last began a refresh; used by Run alone
 
-	current atomic.Pointer[requestView]
-	traffic atomic.Int64 // local instant of the last request, to within a tenth of a second
-	done    sync.WaitGroup
+	current     atomic.Pointer[requestView]
+	traffic     atomic.Int64  // local instant of the last request, to within a tenth of a second
+	attempts    atomic.Uint64 // permits granted
+	anyServed   atomic.Int64  // local instant of the last success at any slot
+	unsureCount atomic.Int32  // len(unconfirmed)
+	tick        atomic.Int64  // local instant of the last Tick; 0 = there was none
+	done        sync.WaitGroup
 }
 
 // New returns a Replica that has not read the table yet: every slot is healthy.
@@ -65,19 +78,16 @@ func New(cfg Config) *Replica {
 	r.leaseOwner = shorten(cfg.Instance) + "~" + boot
 	sum := sha256.Sum256([]byte(r.leaseOwner))
 	r.reporterID = hex.EncodeToString(sum[:4])
-	rows := rowCount(len(cfg.Slots))
-	for n := range rows {
-		r.rows = append(r.rows, sharedRow{key: strconv.FormatInt(int64(n), 16)})
-	}
-	for _, name := range cfg.Slots {
-		r.slots = append(r.slots, newSlot(name, rowIndex(name, rows), cfg.Breaker))
+	for n, name := range cfg.Slots {
+		breaker, throttle := cfg.policies(n)
+		r.slots = append(r.slots, newSlot(name, cfg.Identities[n], breaker, throttle))
 	}
 	r.publishView(now)
 	return r
 }
 
 // Run synchronizes this instance with the table until ctx is done. It is the only
-// goroutine that reads and writes the shared rows, except for operators'
+// goroutine that reads and writes the shared row, except for operators'
 // commands, and it starts no other.
 func (r *Replica) Run(ctx context.Context) {
 	r.done.Add(1)

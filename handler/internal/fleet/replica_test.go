@@ -30,7 +30,7 @@ func request(replica *Replica, n health.Slot, o health.Outcome) bool {
 		replica.RequestProbe(n)
 		return false
 	}
-	permit, ok := replica.Acquire(n)
+	permit, ok := replica.Acquire(n, "")
 	if !ok {
 		return false
 	}
@@ -98,7 +98,7 @@ func TestFailuresAddUpAndOneProbeCloses(t *testing.T) {
 				t.Fatal("skipped before the trip")
 			}
 		}
-		time.Sleep(time.Second)
+		time.Sleep(1700 * time.Millisecond) // two refreshes in which others may object, and one to read
 		for i, replica := range fleet {
 			if p := replica.Snapshot().Of(0).State; p != health.Open {
 				t.Errorf("instance %d after five failures in the fleet: %v, want open", i, p)
@@ -146,7 +146,7 @@ func (failingStore) List(context.Context, string, string, string) ([]tablestore.
 	return nil, tablestore.Response{}, tablestore.ErrUnknown
 }
 
-func (failingStore) Put(context.Context, tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+func (failingStore) Replace(context.Context, tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	return "", tablestore.Response{}, errors.Join(tablestore.ErrUnknown)
 }
 

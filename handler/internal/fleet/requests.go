@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"context"
+	"slices"
 	"time"
 
 	"spillway/handler/internal/health"
@@ -13,19 +15,75 @@ const trafficTick = 100 * time.Millisecond
 // Snapshot returns the latest snapshot, and records that there is traffic. It never
 // waits.
 func (r *Replica) Snapshot() *health.Snapshot {
-	now := r.cfg.Environment.Now().Sub(r.base)
+	now := r.localNow()
 	if last := time.Duration(r.traffic.Load()); now-last > trafficTick || last == 0 {
 		r.traffic.Store(int64(max(now, 1)))
 		if last == 0 || now-last > r.cfg.IdleAfter {
-			r.cfg.Environment.Pacer.Wake() // this snapshot is old: refresh it for the next request
+			r.resume(last, now) // this snapshot is old: refresh it for the next request
 		}
 	}
 	return &r.current.Load().snapshot
 }
 
+// resume begins to follow the table again. The idle time since the last request
+// counts as no outage.
+func (r *Replica) resume(last, now time.Duration) {
+	r.mu.Lock()
+	r.activeSince = now
+	if r.failingSince > 0 {
+		r.failingSince += max(now-max(last+r.cfg.IdleAfter, r.failingSince), 0)
+	}
+	r.mu.Unlock()
+	r.cfg.Environment.Pacer.Wake()
+}
+
 // PeekSnapshot is Snapshot without recording traffic: for pages and health checks,
 // which must not keep an idle fleet reading.
 func (r *Replica) PeekSnapshot() *health.Snapshot { return &r.current.Load().snapshot }
+
+// localNow is the present local instant.
+func (r *Replica) localNow() time.Duration { return r.cfg.Environment.Now().Sub(r.base) }
+
+// permit is a permit for an attempt that begins now.
+func (r *Replica) permit(n health.Slot) health.Permit {
+	return health.Permit{ID: r.attempts.Add(1), Slot: n, Began: r.cfg.Environment.Now()}
+}
+
+// The age of a view that turns no caller away, and for how long a request waits
+// for a younger one.
+const (
+	oldView     = 5 * time.Second
+	refreshWait = 100 * time.Millisecond
+)
+
+// AwaitRefresh returns when a view that is older than five seconds has been
+// replaced, after a tenth of a second at most.
+func (r *Replica) AwaitRefresh(ctx context.Context) {
+	r.mu.Lock()
+	if now := r.readClocks().local; now-r.row.read <= oldView || r.disconnected {
+		r.mu.Unlock()
+		return
+	}
+	read := make(chan struct{})
+	r.readers = append(r.readers, read)
+	r.mu.Unlock()
+	r.cfg.Environment.Pacer.Wake()
+	timer := time.NewTimer(refreshWait)
+	defer timer.Stop()
+	select {
+	case <-read:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// notifyReaders lets those go on who wait for a read. The caller holds the lock.
+func (r *Replica) notifyReaders() {
+	for _, read := range r.readers {
+		close(read)
+	}
+	r.readers = nil
+}
 
 // RequestProbe records that a request would have used the slot, were it closed. Only
 // circuits in demand are probed.
@@ -34,7 +92,7 @@ func (r *Replica) RequestProbe(n health.Slot) {
 	if s == nil {
 		return
 	}
-	now := r.cfg.Environment.Now().Sub(r.base)
+	now := r.localNow()
 	last := time.Duration(s.demandedAt.Load())
 	if last != 0 && now-last <= trafficTick {
 		return
@@ -46,26 +104,46 @@ func (r *Replica) RequestProbe(n health.Slot) {
 	}
 }
 
-// Acquire returns a permit for one attempt, or false. The probe of a half-open
-// circuit is given once.
-func (r *Replica) Acquire(n health.Slot) (health.Permit, bool) {
+// Acquire returns a permit for one attempt of this consumer's, or false. The probe
+// of a half-open circuit is given once, and at first not to the consumer whose
+// request failed the last one. "" is no consumer.
+func (r *Replica) Acquire(n health.Slot, consumer string) (health.Permit, bool) {
 	s := r.slot(n)
 	if s == nil {
-		return health.Permit{Slot: n}, true // unknown: healthy
+		return r.permit(n), true // unknown: healthy
 	}
-	view := r.current.Load()
-	h := &view.snapshot.Slots[n]
+	h := r.current.Load().snapshot.Of(n)
 	now := r.cfg.Environment.Now()
 	switch {
-	case h.Drained || h.Throttle.Blocks(now, 0):
+	case h.Drained || h.Throttle.Blocks(now, 0) || h.Bound(now):
 		return health.Permit{}, false
 	case h.State == health.Closed:
 		s.sent.add(now.Sub(r.base))
-		return health.Permit{Slot: n, Incarnation: view.epochs[n].incarnation, Epoch: view.epochs[n].epoch, SnapshotVersion: view.snapshot.Version}, true
+		t := r.permit(n)
+		t.Consumer = consumer
+		return t, true
 	case h.Probe:
-		return r.acquireProbe(n, s)
+		t, ok := r.acquireProbe(n, s, consumer)
+		t.Consumer = consumer
+		return t, ok
 	}
 	return health.Permit{}, false
+}
+
+// AcquireTrial returns a permit for an attempt in spite of an open circuit, for
+// when no other backend is left; false when the slot is drained or throttled.
+func (r *Replica) AcquireTrial(n health.Slot) (health.Permit, bool) {
+	t := r.permit(n)
+	t.Trial = true
+	s := r.slot(n)
+	if s == nil {
+		return t, true
+	}
+	if h := r.current.Load().snapshot.Of(n); h.Drained || h.Throttle.Blocks(t.Began, 0) {
+		return health.Permit{}, false
+	}
+	s.sent.add(t.Began.Sub(r.base))
+	return t, true
 }
 
 // RenewProbe reports, just before a probe's request is sent, whether its lease still
@@ -95,8 +173,8 @@ func (r *Replica) Release(t health.Permit) {
 	r.mu.Lock()
 	now := r.readClocks()
 	if t.LocalProbe {
-		r.finishLocalProbe(s, health.Outcome{Class: health.Abandoned}, now.local)
-	} else if s.probe.stage == probeInFlight && r.isPermitForProbe(s, t) {
+		r.finishLocalProbe(s, t, health.Outcome{Class: health.Abandoned}, now.local)
+	} else if s.probe.stage == probeInFlight && s.probe.isOf(t) {
 		s.probe.stage, s.probe.result = probeUnused, health.NoProbeResult
 	}
 	r.publishView(now)
@@ -104,87 +182,216 @@ func (r *Replica) Release(t health.Permit) {
 	r.cfg.Environment.Pacer.Wake()
 }
 
+// ReportAnswered counts an attempt as served, at its first content. A later
+// failure of the same attempt, such as a stream that breaks, counts besides.
+// While nothing is wrong with the slot it takes no lock.
+func (r *Replica) ReportAnswered(t health.Permit) {
+	s := r.slot(t.Slot)
+	if s == nil {
+		return
+	}
+	now := r.localNow()
+	s.served.add(now)
+	raise(&s.servedAt, now)
+	raise(&s.servedFrom, t.Began.Sub(r.base))
+	raise(&r.anyServed, now)
+	if !t.Probe && !t.LocalProbe && !s.attention.Load() && r.unsureCount.Load() == 0 {
+		return
+	}
+	r.update(func(now clockReading) bool {
+		r.applyServed(s, t, now)
+		s.attention.Store(s.needsAttention())
+		return t.Probe || t.LocalProbe || t.Trial || r.slotHealth(t.Slot, s, now) != r.current.Load().snapshot.Slots[t.Slot]
+	})
+}
+
+// ReportSilent counts an attempt whose first content is later than it should be as
+// failed, until it is answered after all.
+func (r *Replica) ReportSilent(t health.Permit) {
+	s := r.slot(t.Slot)
+	if s == nil {
+		return
+	}
+	r.update(func(now clockReading) bool { return r.applySilent(s, t, now) })
+}
+
 // ReportOutcome applies the outcome of an attempt; called exactly once for a permit
-// that was used. A served request of a closed circuit takes no lock.
-//
-// A probe may be reported as soon as its response is committed to the caller: the
-// circuit need not stay half-open until a stream ends.
+// that was used.
 func (r *Replica) ReportOutcome(t health.Permit, o health.Outcome) {
 	s := r.slot(t.Slot)
 	if s == nil {
 		return
 	}
 	if o.Class == health.Served || o.Class == health.Abandoned {
-		if o.Class == health.Served {
-			r.recordServed(s)
-		}
 		r.ReportSignals(t.Slot, o.Signals)
-		if !t.Probe && !t.LocalProbe {
-			return
-		}
 	}
-	r.mu.Lock()
-	now := r.readClocks()
-	r.applyOutcome(s, t, o, now)
-	r.publishView(now)
-	r.mu.Unlock()
-	r.cfg.Environment.Pacer.Wake()
+	if o.Class == health.Served {
+		if !o.Answered {
+			r.ReportAnswered(t)
+		}
+		return
+	}
+	if o.Class == health.Abandoned && !t.Probe && !t.LocalProbe && !s.attention.Load() && r.unsureCount.Load() == 0 {
+		return
+	}
+	r.update(func(now clockReading) bool {
+		r.applyOutcome(s, t, o, now)
+		return true
+	})
 }
 
-// recordServed counts a served request, for the percentage and for objections.
-func (r *Replica) recordServed(s *slot) {
-	now := r.cfg.Environment.Now().Sub(r.base)
-	s.outcomes.add(now)
-	if time.Duration(s.servedAt.Load()) < now-trafficTick {
-		s.servedAt.Store(int64(max(now, 1)))
+// TakeBack takes back the failures of a request that failed at every backend that
+// it was tried at: at once where somebody else was served since it began, else as
+// soon as somebody is.
+func (r *Replica) TakeBack(failed []health.Permit) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.readClocks()
+	for _, t := range failed {
+		if s := r.slot(t.Slot); s != nil {
+			s.evidence.FailedEverywhere(t.ID, s.lastServed())
+			r.reconsider(s, now.local)
+		}
 	}
+	r.publishView(now)
+}
+
+// update makes a change under the lock and lets Run publish it. change reports
+// whether there was any.
+func (r *Replica) update(change func(now clockReading) bool) {
+	r.mu.Lock()
+	now := r.readClocks()
+	changed := change(now)
+	if changed {
+		r.publishView(now)
+	}
+	r.mu.Unlock()
+	if changed {
+		r.cfg.Environment.Pacer.Wake()
+	}
+}
+
+// applyServed is the part of ReportAnswered that needs the lock.
+func (r *Replica) applyServed(s *slot, t health.Permit, now clockReading) {
+	if r.forgetUnconfirmed(t); len(r.unconfirmed) > 0 && r.confirmAt == 0 {
+		r.confirmAt = now.local + confirmDelay
+	}
+	s.answered(t)
+	s.evidence.Served()
+	switch {
+	case t.Probe:
+		r.finishProbe(s, t, health.Outcome{Class: health.Served, Reason: "probe answered"})
+	case t.LocalProbe:
+		r.finishLocalProbe(s, t, health.Outcome{Class: health.Served}, now.local)
+	case s.own.open && t.Began.Sub(r.base) >= s.own.openedAt:
+		s.closeOwn(now.local)
+	}
+	r.reconsider(s, now.local)
+	if t.Trial {
+		s.clearEvidence()      // the circuit binds this instance no more
+		s.objectAt = now.local // whoever is served where nobody was is news at once
+	}
+}
+
+// answered takes back that the attempt counted as silent.
+func (s *slot) answered(t health.Permit) {
+	if i := slices.Index(s.silent, t.ID); i >= 0 {
+		s.silent = slices.Delete(s.silent, i, i+1)
+		s.evidence.TakeBack(t.ID)
+	}
+}
+
+// reconsider closes the own circuit when the failures that opened it were taken
+// back.
+func (r *Replica) reconsider(s *slot, now time.Duration) {
+	left, _ := s.evidence.Since(min(s.own.openedAt-s.breaker.Interval, s.lastServed()))
+	if s.own.open && s.own.evident && left < s.breaker.Failures {
+		s.closeOwn(now)
+	}
+	if s.own.open && s.lastServed() >= s.evidence.LastFailed() && !s.evidence.Opens(now, s.servedLately(now), s.lastServed(), s.breaker) {
+		s.closeOwn(now)
+	}
+}
+
+// applySilent counts a silent attempt. While nothing was served anywhere since it
+// began, the silence may be this instance's own: it counts once something is.
+func (r *Replica) applySilent(s *slot, t health.Permit, now clockReading) bool {
+	if r.stalled(t, now.local) {
+		return false
+	}
+	if len(r.slots) > 1 && time.Duration(r.anyServed.Load()) < t.Began.Sub(r.base) && !t.Probe && !t.LocalProbe {
+		r.unconfirmed = append(r.unconfirmed, t)
+		r.unsureCount.Store(int32(len(r.unconfirmed)))
+		return false
+	}
+	r.countSilent(s, t, now)
+	return true
+}
+
+func (r *Replica) countSilent(s *slot, t health.Permit, now clockReading) {
+	if t.Began.Sub(r.base) < s.changedAt {
+		return
+	}
+	s.silent = append(s.silent, t.ID)
+	o := health.Outcome{Class: health.Failed, Reason: "silent"}
+	r.finishProbe(s, t, o)
+	r.finishLocalProbe(s, t, o, now.local)
+	r.recordFailure(s, t, o, now)
+}
+
+// confirmDelay is how long after the first success anywhere silent attempts may be
+// answered before they count: when everything was silent, all recover together.
+const confirmDelay = 500 * time.Millisecond
+
+// confirmSilence counts the attempts that were silent while something else was
+// served.
+func (r *Replica) confirmSilence(now clockReading) {
+	for _, t := range r.unconfirmed {
+		r.countSilent(r.slots[t.Slot], t, now)
+	}
+	r.unconfirmed, r.confirmAt = nil, 0
+	r.unsureCount.Store(0)
+}
+
+// forgetUnconfirmed ends the wait for a confirmation of that attempt's silence.
+func (r *Replica) forgetUnconfirmed(t health.Permit) {
+	r.unconfirmed = slices.DeleteFunc(r.unconfirmed, func(o health.Permit) bool { return o.ID == t.ID })
+	r.unsureCount.Store(int32(len(r.unconfirmed)))
 }
 
 // applyOutcome is the part of ReportOutcome that needs the lock.
 func (r *Replica) applyOutcome(s *slot, t health.Permit, o health.Outcome, now clockReading) {
+	r.forgetUnconfirmed(t)
+	if o.Class == health.Failed && r.stalled(t, now.local) {
+		o.Class = health.Abandoned
+	}
 	if o.Class == health.Throttled {
 		r.recordWait(s, o, now)
 	}
-	switch {
-	case t.LocalProbe:
-		r.finishLocalProbe(s, o, now.local)
-	case t.Probe:
-		r.finishProbe(s, t, o)
-	case !s.sameEpoch(t):
-		// A late outcome of an older epoch does not count.
-	case o.Class == health.Failed:
-		r.recordFailure(s, o, now)
-	case o.Class == health.Misconfigured:
-		s.misconfigured, s.reason = true, o.Reason
-		s.local = localOverride{state: health.Open, until: now.local + r.cfg.Breaker.MaxTripDuration, trips: 1, reason: o.Reason}
+	r.finishProbe(s, t, o)
+	r.finishLocalProbe(s, t, o, now.local)
+	switch o.Class {
+	case health.Failed:
+		s.answered(t)
+		if t.Began.Sub(r.base) >= s.changedAt {
+			r.recordFailure(s, t, o, now)
+		}
+	case health.Throttled, health.Misconfigured:
+		s.answered(t)
+	case health.Abandoned: // its silence, if it was silent, stays counted
+		s.silent = slices.DeleteFunc(s.silent, func(id uint64) bool { return id == t.ID })
+	case health.Served:
 	}
 }
 
-// recordFailure counts a failure of the present epoch. It is reported to the fleet,
-// as far as it can matter; when this instance alone has seen enough for a trip, it
-// stops using the backend at once, whatever the fleet decides.
-func (r *Replica) recordFailure(s *slot, o health.Outcome, now clockReading) {
-	s.outcomes.add(now.local)
-	s.failures.add(now.local)
-	s.unreportedFailures++
+// recordFailure counts a failure; when this instance's evidence is enough, it stops
+// using the backend at once, whatever the fleet decides.
+func (r *Replica) recordFailure(s *slot, t health.Permit, o health.Outcome, now clockReading) {
+	s.evidence.Fail(t.ID, t.Began.Sub(r.base), now.local)
 	s.reason = o.Reason
-	if r.thresholdReached(s, now) && s.local.state == health.Closed {
-		s.local.open(now.local, r.cfg.Breaker, o.Reason)
+	if !s.own.open && s.evidence.Opens(now.local, s.servedLately(now.local), s.lastServed(), s.breaker) {
+		r.openOwn(s, now.local, shorten(o.Reason))
 	}
-}
-
-// thresholdReached reports whether this instance's own failures are worth a trip.
-func (r *Replica) thresholdReached(s *slot, now clockReading) bool {
-	p := r.cfg.Breaker
-	failed := s.failures.since(now.local-p.Interval, now.local)
-	return failed >= int64(p.Failures) || r.percentageReached(s, now)
-}
-
-func (r *Replica) percentageReached(s *slot, now clockReading) bool {
-	p := r.cfg.Breaker
-	from := now.local - p.Interval
-	asked, failed := s.outcomes.since(from, now.local), s.failures.since(from, now.local)
-	return p.Percentage > 0 && asked >= int64(p.MinimumRequests) && failed*100 >= int64(p.Percentage)*asked
 }
 
 // recordWait records the wait of a 429, effective here at once and in the fleet
@@ -195,7 +402,10 @@ func (r *Replica) recordWait(s *slot, o health.Outcome, now clockReading) {
 	if int(kind) >= len(s.localWindows) {
 		kind = health.LimitUnknown
 	}
-	wait := localWindow{until: now.local + r.cfg.Throttle.WaitFor(kind, o.Wait), maxTokens: usableTokens(kind, o.Signals), reason: shorten(o.Reason)}
+	wait := localWindow{
+		until: now.local + s.throttle.WaitFor(kind, o.Wait), received: now.local,
+		maxTokens: usableTokens(kind, o), reason: shorten(o.Reason),
+	}
 	if old := s.localWindows[kind]; old.until > now.local {
 		wait.maxTokens = min(wait.maxTokens, old.maxTokens)
 		if old.until >= wait.until {
@@ -208,14 +418,18 @@ func (r *Replica) recordWait(s *slot, o health.Outcome, now clockReading) {
 	}
 }
 
-// usableTokens is how large a request the backend would still serve: a token limit
-// that refused a large prompt may have tokens for a small one. What remains is
-// halved, because other instances use it too.
-func usableTokens(kind health.LimitKind, s health.Signals) int64 {
-	if kind != health.LimitTokens || s.RemainingTokens <= 1 {
+// usableTokens is how large a request the backend would still serve after it
+// refused one for its tokens: less than that one in any case. What the response
+// says remains is halved, because other instances use it too.
+func usableTokens(kind health.LimitKind, o health.Outcome) int64 {
+	if kind != health.LimitTokens {
 		return 0
 	}
-	return s.RemainingTokens / 2
+	usable := o.Tokens - 1
+	if remaining := o.Signals.RemainingTokens; remaining >= 0 {
+		usable = min(usable, remaining/2)
+	}
+	return max(usable, 0)
 }
 
 // ReportSignals applies what a response's headers reported of the backend's
@@ -225,7 +439,7 @@ func (r *Replica) ReportSignals(n health.Slot, signals health.Signals) {
 	if s == nil {
 		return
 	}
-	level, ok := r.cfg.Throttle.LeaveAt.Level(signals.Utilization, signals.RemainingTokens, signals.LimitTokens)
+	level, ok := s.throttle.LeaveAt.Level(signals.Utilization, signals.RemainingTokens, signals.LimitTokens)
 	if !ok || level == health.Unsaturated && r.current.Load().snapshot.Slots[n].TrafficPercent == 0 {
 		return
 	}

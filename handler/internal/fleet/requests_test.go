@@ -29,9 +29,9 @@ func (s runOnlyStore) Get(ctx context.Context, partition, key string) (tablestor
 	return s.Store.Get(ctx, partition, key)
 }
 
-func (s runOnlyStore) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+func (s runOnlyStore) Replace(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	s.check()
-	return s.Store.Put(ctx, row)
+	return s.Store.Replace(ctx, row)
 }
 
 func (s runOnlyStore) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
@@ -54,7 +54,7 @@ func (s runOnlyStore) Delete(ctx context.Context, row tablestore.Row) (tablestor
 func TestRequestPathMakesNoExchange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var allowed atomic.Bool
-		replica := New(Config{Store: runOnlyStore{&memory.Store{}, &allowed}, Slots: []string{"a/m"}, Instance: "i", Breaker: health.BreakerPolicy{Failures: 2, TripDuration: time.Second, MaxTripDuration: 3 * time.Second}})
+		replica := New(Config{Store: runOnlyStore{&memory.Store{}, &allowed}, Slots: []string{"a/m"}, Instance: "i", Breakers: []health.BreakerPolicy{{Failures: 2, TripDuration: time.Second, MaxTripDuration: 3 * time.Second}}})
 		iterate := func(after time.Duration) {
 			time.Sleep(after)
 			allowed.Store(true)
@@ -68,7 +68,7 @@ func TestRequestPathMakesNoExchange(t *testing.T) {
 			replica.Snapshot()
 			replica.RequestProbe(0)
 			replica.ReportSignals(0, health.Signals{Utilization: 99})
-			if permit, ok := replica.Acquire(0); ok {
+			if permit, ok := replica.Acquire(0, ""); ok {
 				permits++
 				replica.RenewProbe(permit)
 				if i%7 == 0 {
@@ -93,11 +93,11 @@ func TestAcquireRefusesWhereTheSnapshotDoes(t *testing.T) {
 		}
 		request(replica, 1, throttled(time.Minute, health.LimitCapacity))
 		for n, reason := range []string{"drained", "throttled"} {
-			if _, ok := replica.Acquire(health.Slot(n)); ok {
+			if _, ok := replica.Acquire(health.Slot(n), ""); ok {
 				t.Errorf("a permit for a backend that is %s", reason)
 			}
 		}
-		if _, ok := replica.Acquire(7); !ok {
+		if _, ok := replica.Acquire(7, ""); !ok {
 			t.Error("no permit for an unknown slot")
 		}
 	})
@@ -109,7 +109,7 @@ func TestFailuresOfAnOlderEpochDoNotCount(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
 		var late []health.Permit
 		for range 10 {
-			permit, _ := fleet[0].Acquire(0)
+			permit, _ := fleet[0].Acquire(0, "")
 			late = append(late, permit)
 		}
 		trip(t, fleet)
@@ -119,7 +119,6 @@ func TestFailuresOfAnOlderEpochDoNotCount(t *testing.T) {
 		for _, permit := range late {
 			fleet[0].ReportOutcome(permit, failed)
 		}
-		fleet[0].ReportOutcome(late[0], health.Outcome{Class: health.Misconfigured, Signals: health.NoSignals()})
 		for range 5 {
 			time.Sleep(time.Second)
 			if got := countState(fleet, 0, health.Closed); got != 2 {

@@ -13,7 +13,7 @@ import (
 func TestHealthyTrafficWritesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowTable{}
-		fleet := startFleet(t, 5, Config{Store: store, Throttle: health.ThrottlePolicy{LeaveAt: health.LeaveAt{Utilization: 95, RemainingTokens: .02}}})
+		fleet := startFleet(t, 5, Config{Store: store, Throttles: []health.ThrottlePolicy{{LeaveAt: health.LeaveAt{Utilization: 95, RemainingTokens: .02}}}})
 		sets := store.sets.Load()
 		unsaturated := health.Outcome{Signals: health.Signals{Utilization: 40, RemainingTokens: 20_000, LimitTokens: 30_000}}
 		for range 600 {
@@ -24,8 +24,8 @@ func TestHealthyTrafficWritesNothing(t *testing.T) {
 				}
 			}
 		}
-		if store.puts.Load() != 0 {
-			t.Errorf("%d writes of the shared row for 3,000 served requests", store.puts.Load())
+		if store.replaces.Load() != 0 {
+			t.Errorf("%d writes of the shared row for 3,000 served requests", store.replaces.Load())
 		}
 		if heartbeats := store.sets.Load() - sets; heartbeats != 4*5 {
 			t.Errorf("%d heartbeats of 5 instances in a minute, want one each 15 s", heartbeats)

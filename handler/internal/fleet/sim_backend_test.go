@@ -106,7 +106,7 @@ func (w *simulation) request(m *machine, b *backend) {
 		}
 		return
 	}
-	permit, ok := replica.Acquire(b.n)
+	permit, ok := replica.Acquire(b.n, "")
 	if !ok {
 		return
 	}

@@ -78,7 +78,7 @@ func (w *simulation) corruptRecord() {
 	b := w.backends[w.rand.IntN(len(w.backends))]
 	replica := w.machines[0].replica
 	column := replica.slots[b.n].column
-	row, _, err := w.store.Get(context.Background(), replica.partition(), replica.rows[0].key)
+	row, _, err := w.store.Get(context.Background(), replica.partition(), rowKey)
 	if err != nil {
 		return
 	}
@@ -89,13 +89,13 @@ func (w *simulation) corruptRecord() {
 	foreign := false
 	switch w.rand.IntN(5) {
 	case 0:
-		row.Columns = map[string]string{column: `{"v":1,"i":`}
+		row.Columns = map[string]string{column: `{"v":2,"e":`}
 	case 1:
-		row.Columns = map[string]string{column: `{"v":1,"i":0,"e":-7,"p":9}`}
+		row.Columns = map[string]string{column: `{"v":2,"e":-7,"p":9}`}
 	case 2:
-		row.Columns = map[string]string{column: `{"v":1,"i":9,"e":9000000000000000000}`}
+		row.Columns = map[string]string{column: `{"v":2,"e":9000000000000000000}`}
 	case 3:
-		row.Columns = map[string]string{column: `{"v":2,"p":7,"of":"a newer version"}`}
+		row.Columns = map[string]string{column: `{"v":3,"p":7,"of":"a newer version"}`}
 		foreign = true
 	case 4:
 		row.Columns = map[string]string{"new_column": "from a newer version"}

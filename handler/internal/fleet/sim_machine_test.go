@@ -54,7 +54,7 @@ func (m *machine) boot() {
 	}
 	boots := m.boots
 	replica := New(Config{
-		Store: attemptRecorder{m.chaos, m}, Slots: names, Instance: fmt.Sprintf("i%02d.%d", m.n, m.boots), Breaker: simPolicy(),
+		Store: attemptRecorder{m.chaos, m}, Slots: names, Instance: fmt.Sprintf("i%02d.%d", m.n, m.boots), Breakers: simPolicies(len(names)),
 		Refresh: simRefresh, Timeout: simTimeout, MaxInstances: w.scenario.machines,
 		Environment: Environment{Now: m.local, Wall: m.wall, Rand: w.rand.Int64N, Pacer: m.pacer},
 		OnChange: func(n health.Slot, before, after health.Record) {
@@ -117,19 +117,30 @@ func (s *observedStore) Get(ctx context.Context, partition, key string) (tablest
 	return row, s.date(response), err
 }
 
-func (s *observedStore) Put(ctx context.Context, row tablestore.Row) (version tablestore.Version, response tablestore.Response, err error) {
+func (s *observedStore) Put(context.Context, tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+	panic("the replica writes rows whole")
+}
+
+func (s *observedStore) Replace(ctx context.Context, row tablestore.Row) (version tablestore.Version, response tablestore.Response, err error) {
 	s.delay()
 	ctx = context.WithoutCancel(ctx)
 	if s.m.w.scenario.noSwap {
-		version, response, err = s.inner.Upsert(ctx, row)
+		version, response, err = s.lastWriterWins(ctx, row)
 	} else {
-		version, response, err = s.inner.Put(ctx, row)
+		version, response, err = s.inner.Replace(ctx, row)
 	}
 	if err == nil {
 		s.m.w.checker.written(s.m, row)
 	}
 	s.delay()
 	return version, s.date(response), err
+}
+
+// lastWriterWins is the mutant without compare-and-swap.
+func (s *observedStore) lastWriterWins(ctx context.Context, row tablestore.Row) (version tablestore.Version, response tablestore.Response, err error) {
+	there, _, _ := s.inner.Get(ctx, row.Partition, row.Key)
+	row.Version = there.Version
+	return s.inner.Replace(ctx, row)
 }
 
 func (s *observedStore) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
@@ -164,9 +175,9 @@ func (o attemptRecorder) Get(ctx context.Context, partition, key string) (tables
 	return o.Store.Get(ctx, partition, key)
 }
 
-func (o attemptRecorder) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
+func (o attemptRecorder) Replace(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
 	o.m.w.checker.attempted(o.m)
-	version, response, err := o.Store.Put(ctx, row)
+	version, response, err := o.Store.Replace(ctx, row)
 	if err != nil && o.m.w.scenario.noNonce {
 		o.m.forgetNonces()
 	}

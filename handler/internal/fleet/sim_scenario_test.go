@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"hash/fnv"
+	"slices"
 	"time"
 
 	"spillway/handler/internal/health"
@@ -32,6 +33,10 @@ type scenario struct {
 // The policy of the simulated fleet: short, so that there are many transitions.
 func simPolicy() health.BreakerPolicy {
 	return health.BreakerPolicy{Failures: 3, TripDuration: time.Second, MaxTripDuration: 4 * time.Second, ProbeLease: 4 * time.Second, SlowStartStep: time.Second}
+}
+
+func simPolicies(n int) []health.BreakerPolicy {
+	return slices.Repeat([]health.BreakerPolicy{simPolicy()}, n)
 }
 
 const simRefresh, simTimeout = 500 * time.Millisecond, time.Second

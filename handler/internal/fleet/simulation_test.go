@@ -216,7 +216,7 @@ func TestSimulationFindsMissingLeaseCheck(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
 	began := time.Now()
-	r := runSeeds(scenarioWith(func(p *scenario) { p.pausesBeforeProbe, p.noLeaseCheck, p.slow = true, true, .2 }), 0, 2)
+	r := runSeeds(scenarioWith(func(p *scenario) { p.pausesBeforeProbe, p.noLeaseCheck, p.slow = true, true, .2 }), 0, 5)
 	report(t, r, began)
 	if r.overlaps < 3 {
 		t.Errorf("%d overlapping probes among %d, want several", r.overlaps, r.probes)

@@ -13,63 +13,67 @@ import (
 // slot is the replica's part of one backend × model. All but the atomic part is
 // guarded by the replica's lock.
 type slot struct {
-	name                   string
-	column                 string // of the shared row
-	row                    int    // index of the shared row
-	storedColumn           string // the column as last seen
-	record                 health.Record
-	unreadable             bool  // the stored record cannot be read: it is never acted on
-	replacementIncarnation int64 // the incarnation that will replace it; 0 = not dated yet
+	name     string
+	column   string // of the shared row
+	breaker  health.BreakerPolicy
+	throttle health.ThrottlePolicy
 
-	// newerVersion: a newer version wrote the record and this one cannot read it.
-	// It is neither acted on nor replaced; the slot is kept locally.
-	newerVersion bool
+	storedColumn string        // the column as last seen; "" = none
+	record       health.Record // what it says
+	unreadable   bool          // the stored column is no record: it is never acted on
+	newerVersion bool          // a newer version wrote it so that this one cannot read it: it is not replaced either
 
-	localWindows       [len(health.ThrottleWindows{}.ByKind)]localWindow // waits of this instance's own 429s
-	saturation         health.Saturation                                 // as last seen here, if worth publishing
-	local              localOverride                                     // the circuit that binds this instance alone
-	probe              probe                                             // the fleet's one probe, while this instance holds it
-	unreportedFailures int                                               // failures of this epoch that are in no report yet
-	report             health.FailureReport                              // not seen in the table yet; Failures 0 = none
-	misconfigured      bool                                              // seen here, not in the table yet
-	claimAfter         time.Duration                                     // when to try for the probe, random
-	reason             string                                            // of the next transition that this instance writes
+	localWindows [len(health.ThrottleWindows{}.ByKind)]localWindow // waits of this instance's own 429s
+	saturation   health.Saturation                                 // as last seen here, if worth publishing
+	evidence     health.Evidence                                   // failures seen here
+	silent       []uint64                                          // attempts past their threshold that count as failures until answered
+	own          ownCircuit
+	leftOut      bool          // the full row has no space for its record
+	publishOpen  bool          // the own circuit opened, which is not in the table yet
+	probe        probe         // the fleet's one probe, while this instance holds it
+	claimAfter   time.Duration // when to try for the probe, random
+	objectAt     time.Duration // when to object, random; 0 = there is nothing to object to
+	changedAt    time.Duration // attempts that began before say nothing about the present
+	voidBefore   time.Duration // failures that an objection voided, though it is in the table no more
+	recoveredAt  time.Duration // when a circuit closed
+	ramp         bool          // its traffic grows from recoveredAt on
+	lastTrips    int           // of the circuit that closed then
+	lastFailer   string        // the consumer whose request failed the last probe here
+	reason       string        // of the next transition that this instance writes
 
 	demandedAt atomic.Int64  // local instant of the last request that would have used it
-	servedAt   atomic.Int64  // local instant of the last served request
+	servedAt   atomic.Int64  // local instant of the last success
+	servedFrom atomic.Int64  // local instant at which the latest attempt that was served began
+	attention  atomic.Bool   // a success changes more than its counters
 	sent       windowCounter // requests sent
-	outcomes   windowCounter // outcomes in the breaker's window …
-	failures   windowCounter // … and failures among them
+	served     windowCounter // successes in the breaker's window
 }
 
 // localWindow is the wait of a 429 that this instance received, exact in its own
 // clock.
 type localWindow struct {
 	until        time.Duration
+	received     time.Duration
 	serviceUntil int64 // the same in the service's clock, as published; 0 = not known yet
 	maxTokens    int64
 	reason       string
 }
 
-func newSlot(name string, row int, p health.BreakerPolicy) *slot {
+func newSlot(name, identity string, breaker health.BreakerPolicy, throttle health.ThrottlePolicy) *slot {
 	return &slot{
-		name: name, column: columnOf(name), row: row,
-		sent:     newWindowCounter(8*time.Second, 160),
-		outcomes: newWindowCounter(p.Interval, 16),
-		failures: newWindowCounter(p.Interval, 16),
+		name: name, column: columnOf(identity), breaker: breaker, throttle: throttle,
+		sent: newWindowCounter(8*time.Second, 160), served: newWindowCounter(breaker.Interval, 16),
 	}
 }
 
-// columnOf returns a property name that the service accepts, whatever the slot's
-// name is.
-func columnOf(name string) string {
-	sum := sha256.Sum256([]byte(name))
-	return "b_" + hex.EncodeToString(sum[:10])
-}
+// columnPrefix is that of the columns that hold records.
+const columnPrefix = "s_"
 
-// sameEpoch reports whether the permit's attempt began in the present epoch.
-func (s *slot) sameEpoch(t health.Permit) bool {
-	return s.record.Circuit.Incarnation == t.Incarnation && s.record.Circuit.Epoch == t.Epoch
+// columnOf returns a property name that the service accepts, whatever the slot's
+// identity is.
+func columnOf(identity string) string {
+	sum := sha256.Sum256([]byte(identity))
+	return columnPrefix + hex.EncodeToString(sum[:10])
 }
 
 // inDemand reports whether a request would have used the slot lately.
@@ -81,6 +85,27 @@ func (s *slot) inDemand(now time.Duration) bool {
 // matches reports whether the name is the slot's, or that of its backend.
 func (s *slot) matches(backend string) bool {
 	return backend != "" && (s.name == backend || strings.HasPrefix(s.name, backend+"/"))
+}
+
+// lastServed is the local instant of the last success; 0 = there was none.
+func (s *slot) lastServed() time.Duration { return time.Duration(s.servedAt.Load()) }
+
+// servedLately is the number of successes in the breaker's window.
+func (s *slot) servedLately(now time.Duration) int64 {
+	return s.served.since(now-s.breaker.Interval, now)
+}
+
+// raise sets an instant, unless it is later already.
+func raise(at *atomic.Int64, now time.Duration) {
+	if v := int64(max(now, 1)); at.Load() < v {
+		at.Store(v)
+	}
+}
+
+func (s *slot) clearEvidence() {
+	s.evidence.Clear()
+	s.served.clear()
+	s.silent = nil
 }
 
 // windowCounter counts events over a sliding window of time slices. It is for the

@@ -6,14 +6,10 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// requestView is the snapshot and what Acquire needs besides. It is immutable.
+// requestView is the snapshot and is immutable.
 type requestView struct {
 	snapshot health.Snapshot
-	epochs   []circuitEpoch
 }
-
-// circuitEpoch identifies the circuit that a slot's health was taken from.
-type circuitEpoch struct{ incarnation, epoch uint64 }
 
 // publishView makes what the replica knows visible to requests. The caller holds the
 // lock, or no other goroutine has the replica yet.
@@ -21,11 +17,10 @@ func (r *Replica) publishView(now clockReading) {
 	r.version++
 	view := &requestView{
 		snapshot: health.Snapshot{Version: r.version, Taken: r.toTime(now.local), Slots: make([]health.Health, len(r.slots))},
-		epochs:   make([]circuitEpoch, len(r.slots)),
 	}
 	for i, s := range r.slots {
-		view.snapshot.Slots[i] = r.slotHealth(s, now)
-		view.epochs[i] = circuitEpoch{s.record.Circuit.Incarnation, s.record.Circuit.Epoch}
+		view.snapshot.Slots[i] = r.slotHealth(health.Slot(i), s, now)
+		s.attention.Store(s.needsAttention())
 	}
 	r.current.Store(view)
 }
@@ -34,27 +29,74 @@ func (r *Replica) publishView(now clockReading) {
 func (r *Replica) toTime(local time.Duration) time.Time { return r.base.Add(local) }
 
 // slotHealth is the slot's health for requests.
-func (r *Replica) slotHealth(s *slot, now clockReading) health.Health {
+func (r *Replica) slotHealth(n health.Slot, s *slot, now clockReading) health.Health {
 	h := health.Health{Drained: s.record.Override.Drained, Reason: s.record.LastChange.Reason, Throttle: r.throttleOf(s, now.local)}
 	if t := s.localWindows[h.Throttle.Kind]; t.until > now.local && r.toTime(t.until).Equal(h.Throttle.Until) {
 		h.Reason = t.reason
 	}
+	h.FailedAt = r.failedAt(s)
 	c := s.record.Circuit
 	switch {
-	case s.local.disregardShared:
-	case s.local.state != health.Closed:
-		h.State, h.Until, h.Probe, h.Reason = s.local.state, r.toTime(s.local.until), s.local.probeDue(now.local), s.local.reason
-		if h.Probe {
-			h.State = health.HalfOpen
-		}
-	case c.State == health.Closed:
-		at := r.clock.toService(now.local)
-		h.TrafficPercent = lowerShare(c.Share(at, r.cfg.Breaker), s.record.Saturation.Merge(s.saturation).Share(at))
-	default:
+	case r.bindsFleet(n, s, now.local):
 		h.State, h.Until = c.State, r.toTime(r.clock.toLocal(c.Until))
 		h.Probe = c.State == health.HalfOpen && s.probe.stage == probeUnused
+	case s.own.open:
+		h.Own, h.State, h.Until, h.Reason = true, s.own.state(now.local), r.toTime(s.own.until), s.own.reason
+		h.Probe = s.own.probeFree(now.local)
+	default:
+		if c.State != health.Closed && !r.disconnected {
+			h.Until = r.toTime(s.lastServed() + r.freshness(n, s))
+		}
+		at := r.clock.toService(now.local)
+		h.TrafficPercent = lowerShare(s.rampShare(now.local), s.record.Saturation.Merge(s.saturation).Share(at))
 	}
 	return h
+}
+
+// bindsFleet reports whether the fleet's circuit keeps this instance from the
+// slot: it is not closed, the table answers, and this instance is not being served
+// there itself.
+func (r *Replica) bindsFleet(n health.Slot, s *slot, now time.Duration) bool {
+	return s.record.Circuit.State != health.Closed && !r.disconnected && !r.fresh(n, s, now)
+}
+
+// fresh reports whether this instance's own experience with the slot is recent and
+// good enough to outweigh that of others.
+func (r *Replica) fresh(n health.Slot, s *slot, now time.Duration) bool {
+	return !s.own.open && s.lastServed() >= s.changedAt && s.evidence.Fresh(now, s.servedLately(now), s.lastServed(), r.freshness(n, s), s.breaker)
+}
+
+// freshness is for how long a success outweighs what others say.
+func (r *Replica) freshness(n health.Slot, s *slot) time.Duration {
+	return max(s.breaker.Interval, 2*r.cfg.Usual(n))
+}
+
+// rampShare is how much of its normal traffic a recovering slot gets here.
+func (s *slot) rampShare(now time.Duration) uint8 {
+	if !s.ramp {
+		return 0
+	}
+	return s.breaker.RampShare(now - s.recoveredAt)
+}
+
+// failedAt is when the slot last failed, here or for whoever opened the fleet's
+// circuit; zero if it has served here since.
+func (r *Replica) failedAt(s *slot) time.Time {
+	at := s.evidence.LastFailed()
+	if s.record.Circuit.State == health.Open {
+		at = max(at, r.clock.toLocal(s.record.Circuit.Since))
+	}
+	if at <= s.lastServed() {
+		return time.Time{}
+	}
+	return r.toTime(at)
+}
+
+// needsAttention reports whether a success changes more than the slot's counters.
+func (s *slot) needsAttention() bool {
+	c := &s.record.Circuit
+	return s.own.open || c.State != health.Closed || len(c.Suspicions) > 0 || len(s.silent) > 0 ||
+		s.evidence.Awaits() || s.evidence.LastFailed() > s.lastServed()
 }
 
 // lowerShare is the smaller of two shares, of which 0 is all.

@@ -11,7 +11,7 @@ import (
 // State is all that the table has, at one moment.
 type State struct {
 	At        time.Time // by the table's clock
-	Revision  uint64    // how often the shared rows were written
+	Revision  uint64    // how often the shared row was written
 	Slots     []SlotState
 	Instances []Instance // the active ones, by name
 }
@@ -36,24 +36,27 @@ func (r *Replica) ReadState(ctx context.Context) (State, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at := r.clock.toService(r.readClocks().local)
-	f := State{At: time.UnixMilli(at).UTC(), Instances: instances}
-	for _, row := range r.rows {
-		f.Revision += row.revision
-	}
+	f := State{At: time.UnixMilli(at).UTC(), Revision: r.row.revision, Instances: instances}
 	for _, s := range r.slots {
-		share := lowerShare(s.record.Circuit.Share(at, r.cfg.Breaker), s.record.Saturation.Share(at))
-		f.Slots = append(f.Slots, SlotState{s.name, s.record, s.unreadable, share})
+		f.Slots = append(f.Slots, SlotState{s.name, s.record, s.unreadable, lowerShare(s.recordRamp(at), s.record.Saturation.Share(at))})
 	}
 	return f, nil
 }
 
-// Read reads the shared rows once, for a command that does not run a Replica. It is
+// recordRamp is the share of a recovering backend, as far as its record tells.
+func (s *slot) recordRamp(at int64) uint8 {
+	c := s.record.Circuit
+	if c.State != health.Closed || c.Trips == 0 || c.LastObjection > 0 {
+		return 0
+	}
+	return s.breaker.RampShare(time.Duration(at-c.Since) * time.Millisecond)
+}
+
+// Read reads the shared row once, for a command that does not run a Replica. It is
 // no error when nothing was ever written.
 func (r *Replica) Read(ctx context.Context) error {
-	for n := range r.rows {
-		if !r.readRow(ctx, n) {
-			return fmt.Errorf("read shared state: %w", r.Counters().LastError)
-		}
+	if !r.readRow(ctx) {
+		return fmt.Errorf("read shared state: %w", r.Counters().LastError)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ func TestTokenLimitAdmitsSmallPrompts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
 		o := throttled(30*time.Second, health.LimitTokens)
-		o.Signals.RemainingTokens = 1000
+		o.Tokens, o.Signals.RemainingTokens = 6000, 1000
 		request(fleet[0], 0, o)
 		time.Sleep(time.Second)
 		for i, replica := range fleet {
@@ -21,7 +21,7 @@ func TestTokenLimitAdmitsSmallPrompts(t *testing.T) {
 			if h.SkipReason(time.Now(), 400) != health.NotSkipped || h.SkipReason(time.Now(), 5000) != health.SkipThrottled {
 				t.Errorf("instance %d: %+v, want small prompts admitted and large ones refused", i, h.Throttle)
 			}
-			if _, ok := replica.Acquire(0); !ok {
+			if _, ok := replica.Acquire(0, ""); !ok {
 				t.Errorf("instance %d: no permit for a small prompt", i)
 			}
 		}
@@ -32,6 +32,54 @@ func TestTokenLimitAdmitsSmallPrompts(t *testing.T) {
 			if got := replica.Snapshot().Of(0).SkipReason(time.Now(), 1); got != health.SkipThrottled {
 				t.Errorf("instance %d after the tokens are used up: %q", i, got)
 			}
+		}
+	})
+}
+
+// Whatever the response says is left: a deployment that refused n tokens is not
+// asked for n or more.
+func TestRefusedSizeIsNotAdmitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
+		for _, c := range []struct{ tokens, left, admitted int64 }{
+			{5000, 1_000_000, 4999}, {5000, -1, 4999}, {5000, 3000, 1500}, {9000, -1, 1500}, {1200, 50_000, 1199}, {1, -1, 0}, {0, 50_000, 0},
+		} {
+			o := throttled(30*time.Second, health.LimitTokens)
+			o.Tokens, o.Signals.RemainingTokens = c.tokens, c.left
+			fleet[0].ReportOutcome(health.Permit{Slot: 0}, o)
+			time.Sleep(time.Second)
+			for i, replica := range fleet {
+				h := replica.Snapshot().Of(0)
+				if h.SkipReason(time.Now(), c.admitted+1) != health.SkipThrottled || c.admitted > 0 && h.SkipReason(time.Now(), c.admitted) != health.NotSkipped {
+					t.Errorf("instance %d after %d tokens were refused, with %d left: %+v, want %d admitted", i, c.tokens, c.left, h.Throttle, c.admitted)
+				}
+			}
+		}
+	})
+}
+
+// A wait that ends before others can know of it stays this instance's own.
+func TestShortWaitIsNotPublished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTable{}
+		replica := startFleet(t, 1, Config{Store: store})[0]
+		for range 50 {
+			request(replica, 0, throttled(replica.refreshBound(), health.LimitProvisioned))
+			if request(replica, 0, served) {
+				t.Fatal("sent during the wait")
+			}
+			time.Sleep(replica.refreshBound())
+			if !request(replica, 0, served) {
+				t.Fatal("skipped after the wait")
+			}
+		}
+		if got := store.replaces.Load(); got != 0 {
+			t.Errorf("%d writes about waits of one refresh", got)
+		}
+		request(replica, 0, throttled(replica.refreshBound()+time.Millisecond, health.LimitProvisioned))
+		time.Sleep(time.Second)
+		if store.replaces.Load() == 0 {
+			t.Error("a longer wait is not published")
 		}
 	})
 }
@@ -49,7 +97,7 @@ func TestThrottleWindowIsOneWrite(t *testing.T) {
 			time.Sleep(time.Second)
 			replica.Snapshot()
 		}
-		if got := store.puts.Load(); got != 1 {
+		if got := store.replaces.Load(); got != 1 {
 			t.Errorf("%d writes for one window, want one", got)
 		}
 	})
@@ -62,10 +110,10 @@ func TestSaturatedBackendGetsALowerShare(t *testing.T) {
 			policy health.LeaveAt
 			want   uint8
 		}{{health.LeaveAt{Utilization: 95}, 50}, {health.LeaveAt{}, 0}} {
-			fleet := startFleet(t, 2, Config{Store: store, Group: fmt.Sprint(c.want), Throttle: health.ThrottlePolicy{LeaveAt: c.policy}})
+			fleet := startFleet(t, 2, Config{Store: store, Group: fmt.Sprint(c.want), Throttles: []health.ThrottlePolicy{{LeaveAt: c.policy}}})
 			full := health.NoSignals()
 			full.Utilization = 97
-			puts := store.puts.Load()
+			puts := store.replaces.Load()
 			for range 100 {
 				fleet[0].ReportSignals(0, full)
 			}
@@ -76,8 +124,8 @@ func TestSaturatedBackendGetsALowerShare(t *testing.T) {
 			if got := fleet[1].Snapshot().Of(0).TrafficPercent; got != c.want {
 				t.Errorf("leave at %+v: the other has a share of %d, want %d", c.policy, got, c.want)
 			}
-			if writes := store.puts.Load() - puts; writes > 1 {
-				t.Errorf("%d writes for one change of level", writes)
+			if writes := store.replaces.Load() - puts; writes > 1 {
+				t.Errorf("leave at %+v: %d writes for one change of level", c.policy, writes)
 			}
 			time.Sleep(6 * time.Second)
 			snapshotAll(fleet)

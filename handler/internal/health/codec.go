@@ -18,31 +18,33 @@ var ErrUnreadable = errors.New("health: unreadable record")
 // recordJSON is a record as a JSON column. The meaning of a name never changes; a
 // newer version adds names (docs/shared-state.md#entities).
 type recordJSON struct {
-	Schema        int           `json:"v"`
-	Incarnation   uint64        `json:"i,omitempty"`
-	Epoch         uint64        `json:"e,omitempty"`
-	State         CircuitState  `json:"p,omitempty"`
-	Until         int64         `json:"u,omitempty"`
-	Since         int64         `json:"s,omitempty"`
-	Trips         int           `json:"n,omitempty"`
-	ProbeDueSince int64         `json:"r,omitempty"`
-	Owner         string        `json:"lo,omitempty"`
-	Lease         uint64        `json:"le,omitempty"`
-	Nonce         string        `json:"o,omitempty"`
-	Reports       []reportJSON  `json:"su,omitempty"`
-	LastObjection int64         `json:"d,omitempty"`
-	Generation    uint64        `json:"tg,omitempty"`
-	Windows       []windowJSON  `json:"t,omitempty"`
-	SaturationAt  int64         `json:"m,omitempty"`
-	Level         uint8         `json:"ml,omitempty"`
-	Override      *overrideJSON `json:"w,omitempty"`
-	At            int64         `json:"at,omitempty"`
-	By            string        `json:"b,omitempty"`
-	Reason        string        `json:"y,omitempty"`
+	Schema        int             `json:"v"`
+	Epoch         uint64          `json:"e,omitempty"`
+	State         CircuitState    `json:"p,omitempty"`
+	Until         int64           `json:"u,omitempty"`
+	Since         int64           `json:"s,omitempty"`
+	Trips         int             `json:"n,omitempty"`
+	ProbeDueSince int64           `json:"r,omitempty"`
+	Owner         string          `json:"lo,omitempty"`
+	Lease         uint64          `json:"le,omitempty"`
+	Nonce         string          `json:"o,omitempty"`
+	FailedBy      string          `json:"fb,omitempty"`
+	Suspicions    []suspicionJSON `json:"su,omitempty"`
+	SuspectedAt   int64           `json:"sa,omitempty"`
+	LastObjection int64           `json:"d,omitempty"`
+	Windows       []windowJSON    `json:"t,omitempty"`
+	SaturationAt  int64           `json:"m,omitempty"`
+	Level         uint8           `json:"ml,omitempty"`
+	Override      *overrideJSON   `json:"w,omitempty"`
+	ResetAt       int64           `json:"ra,omitempty"`
+	At            int64           `json:"at,omitempty"`
+	By            string          `json:"b,omitempty"`
+	Reason        string          `json:"y,omitempty"`
 }
 
-type reportJSON struct {
+type suspicionJSON struct {
 	Reporter string `json:"w"`
+	Since    int64  `json:"s"`
 	At       int64  `json:"t"`
 	Failures int    `json:"n"`
 }
@@ -54,7 +56,6 @@ type windowJSON struct {
 }
 
 type overrideJSON struct {
-	Sequence uint64 `json:"q"`
 	Drained  bool   `json:"d,omitempty"`
 	Operator string `json:"w,omitempty"`
 	At       int64  `json:"t,omitempty"`
@@ -76,13 +77,13 @@ func (r Record) Encode() string {
 func (r Record) toJSON() recordJSON {
 	c := r.Circuit
 	w := recordJSON{
-		Schema: max(r.Schema, Schema), Incarnation: c.Incarnation, Epoch: c.Epoch, State: c.State, Until: c.Until,
-		Since: c.Since, Trips: c.Trips, ProbeDueSince: c.ProbeDueSince, Owner: c.Owner, Lease: c.Lease, Nonce: c.Nonce, LastObjection: c.LastObjection,
-		Generation: r.Windows.Generation, SaturationAt: r.Saturation.At, Level: uint8(r.Saturation.Level),
+		Schema: max(r.Schema, Schema), Epoch: c.Epoch, State: c.State, Until: c.Until,
+		Since: c.Since, Trips: c.Trips, ProbeDueSince: c.ProbeDueSince, Owner: c.Owner, Lease: c.Lease, Nonce: c.Nonce, LastObjection: c.LastObjection, SuspectedAt: c.SuspectedAt,
+		FailedBy: c.FailedBy, ResetAt: r.ResetAt, SaturationAt: r.Saturation.At, Level: uint8(r.Saturation.Level),
 		At: r.LastChange.At, By: r.LastChange.By, Reason: r.LastChange.Reason,
 	}
-	for _, s := range c.Reports {
-		w.Reports = append(w.Reports, reportJSON(s))
+	for _, s := range c.Suspicions {
+		w.Suspicions = append(w.Suspicions, suspicionJSON(s))
 	}
 	for k, t := range r.Windows.ByKind {
 		if t != (ThrottleWindow{}) {
@@ -121,16 +122,16 @@ func (r Record) Newer() bool { return r.Schema > Schema }
 func (w recordJSON) toRecord() Record {
 	r := Record{
 		Circuit: Circuit{
-			Incarnation: w.Incarnation, Epoch: w.Epoch, State: w.State, Until: w.Until, Since: w.Since, Trips: w.Trips, ProbeDueSince: w.ProbeDueSince,
-			Owner: w.Owner, Lease: w.Lease, Nonce: w.Nonce, LastObjection: w.LastObjection,
+			Epoch: w.Epoch, State: w.State, Until: w.Until, Since: w.Since, Trips: w.Trips, ProbeDueSince: w.ProbeDueSince,
+			Owner: w.Owner, Lease: w.Lease, Nonce: w.Nonce, LastObjection: w.LastObjection, SuspectedAt: w.SuspectedAt, FailedBy: w.FailedBy,
 		},
-		Windows:    ThrottleWindows{Generation: w.Generation},
+		ResetAt:    w.ResetAt,
 		Saturation: Saturation{At: w.SaturationAt, Level: SaturationLevel(w.Level)},
 		LastChange: Change{w.At, w.By, w.Reason},
 		Schema:     w.Schema,
 	}
-	for _, s := range w.Reports {
-		r.Circuit.Reports = append(r.Circuit.Reports, FailureReport(s))
+	for _, s := range w.Suspicions {
+		r.Circuit.Suspicions = append(r.Circuit.Suspicions, Suspicion(s))
 	}
 	for _, t := range w.Windows {
 		r.Windows.ByKind[t.Kind] = ThrottleWindow{Until: t.Until, MaxTokens: t.MaxTokens}
@@ -156,22 +157,22 @@ func (w recordJSON) invalid() string {
 		return "no schema version"
 	case w.State > HalfOpen, w.Level > uint8(AtLimit):
 		return "unknown phase or level"
-	case w.Trips < 0, w.Trips > 1<<20, len(w.Reports) > MaxReports, len(w.Windows) > len(ThrottleWindows{}.ByKind):
+	case w.Trips < 0, w.Trips > 1<<20, len(w.Suspicions) > MaxSuspicions, len(w.Windows) > len(ThrottleWindows{}.ByKind):
 		return "a count out of bounds"
-	case !integersInRange(w.Incarnation, w.Epoch, w.Lease, w.Generation) || !instantsInRange(w.Until, w.Since, w.LastObjection, w.SaturationAt, w.At, w.ProbeDueSince):
+	case !integersInRange(w.Epoch, w.Lease) || !instantsInRange(w.Until, w.Since, w.LastObjection, w.SaturationAt, w.At, w.ProbeDueSince, w.ResetAt, w.SuspectedAt):
 		return "a number out of bounds"
-	case !textsInRange(w.Owner, w.Nonce, w.By, w.Reason):
+	case !textsInRange(w.Owner, w.Nonce, w.By, w.Reason, w.FailedBy):
 		return "a text out of bounds"
-	case w.State == HalfOpen && w.Owner == "", w.Epoch > 0 && w.Incarnation == 0:
-		return "an owner or incarnation missing"
+	case w.State == HalfOpen && w.Owner == "", w.State != Closed && w.Epoch == 0:
+		return "an owner or epoch missing"
 	}
 	return w.invalidParts()
 }
 
 func (w recordJSON) invalidParts() string {
-	for _, s := range w.Reports {
-		if !textsInRange(s.Reporter) || !instantsInRange(s.At) || s.Failures < 1 || s.Failures > 1<<20 {
-			return "a failure report out of bounds"
+	for _, s := range w.Suspicions {
+		if !textsInRange(s.Reporter) || !instantsInRange(s.At, s.Since) || s.Failures < 1 || s.Failures > 1<<20 {
+			return "a suspicion out of bounds"
 		}
 	}
 	for _, t := range w.Windows {
@@ -179,7 +180,7 @@ func (w recordJSON) invalidParts() string {
 			return "a throttle window out of bounds"
 		}
 	}
-	if w.Override != nil && (!textsInRange(w.Override.Operator) || !integersInRange(w.Override.Sequence) || !instantsInRange(w.Override.At)) {
+	if w.Override != nil && (!textsInRange(w.Override.Operator) || !instantsInRange(w.Override.At)) {
 		return "an operator's override out of bounds"
 	}
 	return ""

@@ -19,12 +19,14 @@ type Slot int
 // clock. The zero Health is healthy.
 type Health struct {
 	State          CircuitState
-	Until          time.Time // Open: earliest probe; HalfOpen: end of the probe's lease
+	Until          time.Time // Open: earliest probe; HalfOpen: end of the probe's lease; Closed: when the fleet's open circuit binds, unless this instance is served again; zero = it is closed too
 	Probe          bool      // HalfOpen, and this instance holds the fleet's one probe, unused
 	TrafficPercent uint8     // percent of its normal traffic while it recovers or is nearly full; 0 = all of it
 	Throttle       Throttle
-	Drained        bool   // by an operator: no new requests
-	Reason         string // of the last change, for people: "503", "429 tokens", "operator"
+	Drained        bool      // by an operator: no new requests
+	Own            bool      // the circuit binds this instance alone
+	FailedAt       time.Time // last failure, here or of the fleet's probes; zero = served since, or none
+	Reason         string    // of the last change, for people: "503", "429 tokens", "operator"
 }
 
 // SkipReason is why a backend is not offered a request. "" means that it is.
@@ -45,7 +47,7 @@ func (h *Health) SkipReason(now time.Time, tokens int64) SkipReason {
 	switch {
 	case h.Drained:
 		return SkipDrained
-	case h.State == Open:
+	case h.State == Open || h.Bound(now):
 		return SkipOpen
 	case h.State == HalfOpen && !h.Probe:
 		return SkipProbing
@@ -54,6 +56,24 @@ func (h *Health) SkipReason(now time.Time, tokens int64) SkipReason {
 	}
 	return NotSkipped
 }
+
+// Bound reports whether a closed circuit has ended at now: this instance's own
+// successes are too old to outweigh the fleet's open circuit.
+func (h *Health) Bound(now time.Time) bool {
+	return h.State == Closed && !h.Until.IsZero() && !now.Before(h.Until)
+}
+
+// StateAt is the state of the circuit as it binds this instance at now.
+func (h *Health) StateAt(now time.Time) CircuitState {
+	if h.Bound(now) {
+		return Open
+	}
+	return h.State
+}
+
+// CircuitAlone reports whether the reason to skip is an open circuit and no more:
+// then a backend may be tried all the same when no other is left.
+func (r SkipReason) CircuitAlone() bool { return r == SkipOpen || r == SkipProbing }
 
 // AvailableAt is the earliest instant at which a skipped backend may be
 // available; zero when only an operator can change that.

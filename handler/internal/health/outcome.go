@@ -12,7 +12,7 @@ const (
 	Served        OutcomeClass = iota // it answered, whatever status the caller gets
 	Throttled                         // it asked us to wait
 	Failed                            // it could not answer
-	Misconfigured                     // our credential or its deployment is wrong: trips at once, for the longest time
+	Misconfigured                     // our credential or its deployment may be wrong: no conclusion that others need
 	Abandoned                         // the caller left: no conclusion about the backend
 )
 
@@ -42,6 +42,8 @@ type Outcome struct {
 	Reason  string        // short, bounded vocabulary: "429 tokens", "503", "reset", "first token timeout", "in-stream 429"
 	Tokens  int64         // with Throttled: estimated size of the request that was refused; 0 = unknown
 	Signals Signals
+
+	Answered bool // its first content was reported already: with Served there is nothing more to count
 }
 
 // Signals are what a response's headers report of the backend's saturation
@@ -58,17 +60,14 @@ func NoSignals() Signals {
 	return Signals{Utilization: -1, RemainingTokens: -1, RemainingRequests: -1, LimitTokens: -1}
 }
 
-// Permit allows one attempt. It carries the epoch of the circuit in which the
-// attempt began, so that the outcome does not count in a later one. The zero
-// Permit is for slot 0 with a circuit that was never written.
+// Permit allows one attempt. The zero Permit is for slot 0.
 type Permit struct {
-	ID              uint64 // of the attempt, unique in this process; 0 = its outcome is not reported
-	Slot            Slot
-	Incarnation     uint64
-	Epoch           uint64
-	Began           time.Time // when the attempt was admitted
-	SnapshotVersion uint64    // of the snapshot that the decision was made on
-	Probe           bool      // the one probe of the fleet: its lease must be checked just before the request is sent
-	LocalProbe      bool      // a probe of a circuit that binds this instance alone
-	Trial           bool      // made in spite of an open circuit, because no other backend is left
+	ID         uint64 // of the attempt, unique in this process
+	Slot       Slot
+	Began      time.Time // when it was admitted
+	Consumer   string    // whose request it is; "" = nobody's
+	Lease      uint64    // with Probe: the lease that it is made under
+	Probe      bool      // the one probe of the fleet: its lease must be checked just before the request is sent
+	LocalProbe bool      // a probe of a circuit that binds this instance alone
+	Trial      bool      // made in spite of an open circuit, because no other backend is left
 }

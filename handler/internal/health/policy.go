@@ -6,40 +6,70 @@ import (
 )
 
 // BreakerPolicy is the pool document's "circuitBreaker". The zero value of a
-// field means its default, but for Percentage, whose zero turns it off.
+// field means its default.
 type BreakerPolicy struct {
-	Failures        int           // failures within Interval, summed over the fleet, that trip the circuit; 0 = 5
-	Interval        time.Duration // the window in which failures count; 0 = 10 s
-	Percentage      int           // or: this percentage of one instance's requests in the window …; 0 = off
-	MinimumRequests int           // … given at least this many requests; 0 = 20
+	Failures        int           // failures of one instance within Interval that open the circuit, if they are Percentage of its outcomes; 0 = 5
+	Interval        time.Duration // the window in which outcomes count; 0 = 10 s
+	Percentage      int           // of an instance's outcomes within Interval; 0 = 50
 	TripDuration    time.Duration // how long the first trip lasts; 0 = 10 s
 	MaxTripDuration time.Duration // consecutive trips double, up to this; 0 = 5 min
 	ProbeLease      time.Duration // how long a probe holds the half-open circuit before it must be renewed; 0 = 10 s
 	SlowStartStep   time.Duration // how long each of the two steps to full traffic takes; 0 = half of TripDuration, < 0 = no ramp
-	ObjectionPeriod time.Duration // how long a single reporter waits for objections before it trips the fleet; 0 = 1.5 s
 }
 
 // WithDefaults returns the policy with its zero fields filled in.
 func (p BreakerPolicy) WithDefaults() BreakerPolicy {
 	p.Failures = cmp.Or(max(p.Failures, 0), 5)
-	p.MinimumRequests = cmp.Or(max(p.MinimumRequests, 0), 20)
+	p.Percentage = cmp.Or(min(max(p.Percentage, 0), 100), 50)
 	p.Interval = cmp.Or(p.Interval, 10*time.Second)
 	p.TripDuration = cmp.Or(p.TripDuration, 10*time.Second)
 	p.MaxTripDuration = max(cmp.Or(p.MaxTripDuration, 5*time.Minute), p.TripDuration)
 	p.ProbeLease = cmp.Or(p.ProbeLease, 10*time.Second)
 	p.SlowStartStep = cmp.Or(p.SlowStartStep, p.TripDuration/2)
-	p.ObjectionPeriod = cmp.Or(p.ObjectionPeriod, 1500*time.Millisecond)
 	return p
 }
 
+// doubtfulTrip is how long a circuit is open at first when the last outcomes all
+// failed and yet most lately did not: among very many, that happens by chance.
+const doubtfulTrip = time.Second
+
 // OpenDuration is how long that consecutive trip lasts: the first TripDuration,
-// each further one twice as long, at most MaxTripDuration.
+// each further one twice as long, at most MaxTripDuration. Trip 0 is a doubtful
+// one, of a second at most.
 func (p BreakerPolicy) OpenDuration(trip int) time.Duration {
+	if trip == 0 {
+		return min(doubtfulTrip, p.TripDuration)
+	}
 	d := p.TripDuration
 	for n := 1; n < trip && d < p.MaxTripDuration; n++ {
 		d *= 2
 	}
 	return min(d, p.MaxTripDuration)
+}
+
+// The share of normal traffic in the two steps of a recovery, in percent.
+const (
+	firstRampShare  = 10
+	secondRampShare = 30
+)
+
+// RampShare is how much of its normal traffic a backend gets that long after its
+// circuit was closed by a probe, in percent; 0 = all of it.
+func (p BreakerPolicy) RampShare(closedFor time.Duration) uint8 {
+	switch {
+	case p.SlowStartStep <= 0:
+		return 0
+	case closedFor < p.SlowStartStep:
+		return firstRampShare
+	case closedFor < 2*p.SlowStartStep:
+		return secondRampShare
+	}
+	return 0
+}
+
+// ConsecutiveFor is how long after a recovery a trip counts as a consecutive one.
+func (p BreakerPolicy) ConsecutiveFor() time.Duration {
+	return 2*max(p.SlowStartStep, 0) + p.Interval
 }
 
 // ThrottlePolicy is the pool document's "throttle". The zero value of a field

@@ -1,11 +1,9 @@
 package health
 
-import (
-	"cmp"
-)
+import "time"
 
 // Schema is the version of the records that this program writes.
-const Schema = 1
+const Schema = 2
 
 // Record is what all instances share of one slot. The zero Record is healthy,
 // and is the same as one that was never written.
@@ -14,6 +12,7 @@ type Record struct {
 	Windows       ThrottleWindows
 	Saturation    Saturation
 	Override      OperatorOverride
+	ResetAt       int64 // of an operator's last reset: what instances saw before it is void; 0 = never
 	LastChange    Change
 	Schema        int    // of its last writer; above ours = we know only a part of it
 	UnknownFields string // fields of a newer version as a JSON object, carried along unread
@@ -26,58 +25,40 @@ type Change struct {
 	Reason string
 }
 
-func (c Change) merge(o Change) Change {
-	if cmp.Or(cmp.Compare(c.At, o.At), cmp.Compare(c.By, o.By), cmp.Compare(c.Reason, o.Reason)) < 0 {
-		return o
-	}
-	return c
-}
-
-// Merge combines what two copies of a record contain. It is commutative,
-// associative and idempotent, so updates may arrive twice, late, or in another
-// order.
-func (r Record) Merge(o Record) Record {
-	return Record{
-		Circuit:       r.Circuit.Merge(o.Circuit),
-		Windows:       r.Windows.Merge(o.Windows),
-		Saturation:    r.Saturation.Merge(o.Saturation),
-		Override:      r.Override.Merge(o.Override),
-		LastChange:    r.LastChange.merge(o.LastChange),
-		Schema:        max(r.Schema, o.Schema),
-		UnknownFields: max(r.UnknownFields, o.UnknownFields),
-	}
-}
-
 // Equal reports whether the two are the same in every field.
 func (r Record) Equal(o Record) bool {
-	return r.Circuit.Equal(o.Circuit) && r.Windows == o.Windows && r.Saturation == o.Saturation &&
-		r.Override == o.Override && r.LastChange == o.LastChange && r.Schema == o.Schema && r.UnknownFields == o.UnknownFields
+	return r.Circuit.Equal(o.Circuit) && r.Windows == o.Windows && r.Saturation == o.Saturation && r.Override == o.Override &&
+		r.ResetAt == o.ResetAt && r.LastChange == o.LastChange && r.Schema == o.Schema && r.UnknownFields == o.UnknownFields
+}
+
+// Spent reports whether the record says nothing any more that a missing one does
+// not, and has been seen by all: its last change is longer than that ago.
+func (r Record) Spent(now TimeBounds, p BreakerPolicy, seenAfter time.Duration) bool {
+	suspicions, _ := r.Circuit.current(now, p)
+	return suspicions == 0 && r.quiet(now) && r.Schema <= Schema && now.Earliest >= r.LastChange.At+seenAfter.Milliseconds()
+}
+
+// quiet reports whether nothing of the record is in force.
+func (r Record) quiet(now TimeBounds) bool {
+	until, _, _ := r.Windows.Combined(now.Earliest)
+	return r.Circuit.State == Closed && now.Earliest >= r.Circuit.Until && until == 0 && !r.Saturation.current(now.Earliest) && !r.Override.Drained
+}
+
+// abandonedAfter is how long after the end of all that is in force a record is
+// kept that no instance seems to have in its configuration any more.
+const abandonedAfter = 30 * time.Second
+
+// Abandoned reports whether the record is of a slot that nobody uses: whatever it
+// holds ended long ago, and nobody has changed it since.
+func (r Record) Abandoned(now TimeBounds) bool {
+	r.Circuit.State = Closed
+	return r.quiet(now) && r.Schema <= Schema && now.Earliest >= max(r.LastChange.At, r.Circuit.Until)+abandonedAfter.Milliseconds()
 }
 
 // OperatorOverride is an operator's last command for a slot. It outlives trips
-// and resets; the later command wins. The zero OperatorOverride is none.
+// and resets. The zero OperatorOverride is none.
 type OperatorOverride struct {
-	Sequence uint64 // counts the commands
 	Drained  bool
 	Operator string // who gave it, for people
 	At       int64
-}
-
-// Merge returns the later command. It is commutative, associative and
-// idempotent.
-func (w OperatorOverride) Merge(o OperatorOverride) OperatorOverride {
-	if cmp.Or(cmp.Compare(w.Sequence, o.Sequence), cmp.Compare(w.At, o.At), cmp.Compare(w.Operator, o.Operator), compareBools(w.Drained, o.Drained)) < 0 {
-		return o
-	}
-	return w
-}
-
-func compareBools(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return 1
-	}
-	return -1
 }

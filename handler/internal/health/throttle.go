@@ -75,23 +75,7 @@ func (w ThrottleWindow) merge(o ThrottleWindow) ThrottleWindow {
 // ThrottleWindows are the waits of one slot, one for each kind of limit: a limit of
 // one kind does not imply another. The zero ThrottleWindows is none.
 type ThrottleWindows struct {
-	Generation uint64 // an operator's reset begins a new one, which voids all older windows
-	ByKind     [limitKinds]ThrottleWindow
-}
-
-// Merge returns the later window of each kind. It is commutative, associative
-// and idempotent.
-func (w ThrottleWindows) Merge(o ThrottleWindows) ThrottleWindows {
-	switch cmp.Compare(w.Generation, o.Generation) {
-	case 1:
-		return w
-	case -1:
-		return o
-	}
-	for k := range w.ByKind {
-		w.ByKind[k] = w.ByKind[k].merge(o.ByKind[k])
-	}
-	return w
+	ByKind [limitKinds]ThrottleWindow
 }
 
 // Add returns w with a window of this kind.
@@ -108,12 +92,6 @@ func (w ThrottleWindows) Add(kind LimitKind, window ThrottleWindow) ThrottleWind
 // millisecond after it, because of two windows the later one is kept. When o
 // adds nothing, w is returned unchanged.
 func (w ThrottleWindows) MergeActive(o ThrottleWindows, now int64) ThrottleWindows {
-	if w.Generation > o.Generation {
-		return w
-	}
-	if w.Generation < o.Generation {
-		return o
-	}
 	for k, next := range o.ByKind {
 		old := w.ByKind[k]
 		if next.Until <= now || old.Until >= next.Until && (old.MaxTokens <= next.MaxTokens || LimitKind(k) != LimitTokens) {
@@ -125,11 +103,6 @@ func (w ThrottleWindows) MergeActive(o ThrottleWindows, now int64) ThrottleWindo
 		w.ByKind[k] = next
 	}
 	return w
-}
-
-// Reset begins a new generation without windows.
-func (w ThrottleWindows) Reset() ThrottleWindows {
-	return ThrottleWindows{Generation: w.Generation + 1}
 }
 
 // Combined folds the windows that have not ended into one: a kind that blocks

@@ -2,7 +2,10 @@ package proxy
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,37 +14,88 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// attempt sends the request to one backend and delivers the response. It returns
-// the class of the outcome, and whether the caller has its response.
-func (r *run) attempt(ctx context.Context, b *balancer.Backend, permit health.Permit) (health.OutcomeClass, bool) {
-	t := &attempt{run: r, backend: b, permit: permit, result: r.result, start: r.Now()}
-	return t.do(ctx)
-}
+// errLost cancels an attempt when another one of the same request won.
+var errLost = errors.New("proxy: another attempt won")
+
+// errFirstToken cancels an attempt without content. To a Sender it is a deadline.
+var errFirstToken = fmt.Errorf("proxy: no first token within its timeout: %w", context.DeadlineExceeded)
+
+// Reasons of attempts that are ended from here.
+const (
+	reasonLost       = "another attempt won"
+	reasonFirstToken = "first token timeout"
+)
 
 // attempt is one attempt under way.
 type attempt struct {
 	*run
+	try       int
+	as        SendKind
 	backend   *balancer.Backend
+	pool      *balancer.Pool
 	permit    health.Permit
-	result    *Result        // which records it
-	hedged    *hedgedRequest // which it is part of; nil = not hedged
 	start     time.Time
-	cancel    context.CancelCauseFunc // of a probe; nil otherwise
-	entry     *Attempt
+	silence   time.Duration
+	cancel    context.CancelCauseFunc
+	entry     Attempt
+	served    bool // its response was a success, or an error of the caller's
+	answered  bool // ReportAnswered was called
 	probeLost atomic.Bool
 	once      sync.Once
 
 	mu       sync.Mutex
-	renewal  *time.Timer // of a probe under way
-	reported bool        // the outcome was reported, or the permit released
+	timers   [3]*time.Timer // until its first content
+	renewal  *time.Timer    // of a probe under way
+	reported bool           // it was answered, silent, reported or released
+	over     bool           // it needs no timer any more
 }
 
-func (t *attempt) do(ctx context.Context) (health.OutcomeClass, bool) {
+// attempt makes an attempt, and returns what the plan asks for after it.
+func (r *run) attempt(ctx context.Context, a *Action) Action {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	t := &attempt{
+		run: r, try: a.Try, as: a.As, backend: a.Backend, pool: a.Pool, permit: a.Permit,
+		start: r.Now(), silence: a.Silence, cancel: cancel,
+	}
+	t.entry = Attempt{
+		Backend: t.backend, Start: t.start, Probe: t.permit.Probe, try: a.Try,
+		Hedge: a.As == AsHedge, Repeat: a.As == AsRepeat, Trial: a.As == AsTrial,
+	}
+	if !r.begin(t) {
+		t.release()
+		return r.step(Event{Kind: AttemptEnded, Try: t.try, NotSent: true})
+	}
+	defer r.forget(t)
+	t.watch(a)
+	defer t.stopTimers()
+	return r.step(t.do(ctx))
+}
+
+// begin adds an attempt; not when another one has won.
+func (r *run) begin(t *attempt) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.winner != nil {
+		return false
+	}
+	r.active = append(r.active, t)
+	return true
+}
+
+func (r *run) forget(t *attempt) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := slices.Index(r.active, t); i >= 0 {
+		r.active = slices.Delete(r.active, i, i+1)
+	}
+}
+
+// do makes the attempt and returns how it ended.
+func (t *attempt) do(ctx context.Context) Event {
 	defer t.release()
 	var beforeSend func() error
 	if t.permit.Probe { // it is cancelled when its lease ends
-		ctx, t.cancel = context.WithCancelCause(ctx)
-		defer t.cancel(nil)
 		beforeSend = t.beforeSend
 	}
 	t.Load.begin(t.backend.Slot)
@@ -49,22 +103,26 @@ func (t *attempt) do(ctx context.Context) (health.OutcomeClass, bool) {
 
 	res, outcome := t.Sender.Send(ctx, t.backend, t.request, beforeSend)
 	if t.probeLost.Load() {
-		return health.Abandoned, false
+		return Event{Kind: AttemptEnded, Try: t.try, NotSent: true}
 	}
 	outcome = t.attribute(ctx, outcome)
-	t.result.Attempts = append(t.result.Attempts, Attempt{Backend: t.backend, Start: t.start, Probe: t.permit.Probe})
-	t.entry = &t.result.Attempts[len(t.result.Attempts)-1]
 	if res == nil {
-		t.settleOutcome(outcome)
-		return outcome.Class, false
+		return t.settle(outcome, Delivery{})
 	}
 	t.entry.Status = res.StatusCode
 	defer func() { _ = res.Body.Close() }()
-	if t.scheduleSameBackendRetry(res, outcome) || t.deferResponse(t.backend, res, outcome) {
-		t.settleOutcome(outcome)
-		return health.Served, false
+	t.run.mu.Lock()
+	judgment := t.plan.Judge(t.Now(), t.try, outcome, res.StatusCode)
+	t.run.mu.Unlock()
+	switch judgment {
+	case Keep:
+		t.keep(t, res)
+		return t.settle(outcome, Delivery{})
+	case Discard:
+		return t.settle(outcome, Delivery{})
+	case DeliverNow:
 	}
-	if !t.readsStored() {
+	if !t.request.readsStored() {
 		t.Health.ReportSignals(t.backend.Slot, outcome.Signals)
 	}
 	return t.deliverResponse(ctx, res, outcome)
@@ -81,7 +139,8 @@ func (t *attempt) beforeSend() error {
 }
 
 // renewProbe renews the probe's lease whenever it ends, and cancels the attempt when
-// another instance has it: otherwise two probes would be under way.
+// another instance has it: otherwise two probes would be under way. A probe that is
+// past its threshold is none any more.
 func (t *attempt) renewProbe() bool {
 	left, ok := t.Health.RenewProbe(t.permit)
 	t.mu.Lock()
@@ -96,25 +155,31 @@ func (t *attempt) renewProbe() bool {
 	return ok || t.reported
 }
 
+// endProbe ends the renewal of the lease.
+func (t *attempt) endProbe() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reported = true
+	if t.renewal != nil {
+		t.renewal.Stop()
+	}
+}
+
 // reportOnce calls report, unless it or another report was called before.
 func (t *attempt) reportOnce(report func()) {
 	t.once.Do(func() {
-		t.mu.Lock()
-		t.reported = true
-		if t.renewal != nil {
-			t.renewal.Stop()
-		}
-		t.mu.Unlock()
-		if !t.readsStored() {
+		t.endProbe()
+		if !t.request.readsStored() {
 			report()
 		}
 	})
 }
 
 // deliverResponse delivers a response and records what became of it.
-func (t *attempt) deliverResponse(ctx context.Context, res *http.Response, headerOutcome health.Outcome) (health.OutcomeClass, bool) {
+func (t *attempt) deliverResponse(ctx context.Context, res *http.Response, headerOutcome health.Outcome) Event {
+	t.served = headerOutcome.Class == health.Served
 	d := t.deliver(ctx, &BackendResponse{
-		Backend: t.backend, Model: t.result.Pool.Model, Response: res, Result: t.result, Start: t.start,
+		Backend: t.backend, Model: t.pool.Model, Response: res, Result: t.resultSoFar(), Start: t.start, FirstToken: t.firstTokenLimit(),
 		Cancel: func(error) { _ = res.Body.Close() }, Hooks: CommitHooks{MayCommit: t.mayCommit, Committed: t.onCommit},
 	})
 	if headerOutcome.Class != health.Served { // an error that is relayed to the caller
@@ -125,39 +190,84 @@ func (t *attempt) deliverResponse(ctx context.Context, res *http.Response, heade
 	if !d.FirstToken.IsZero() {
 		t.Load.recordFirstToken(t.backend.Slot, d.FirstToken.Sub(t.start))
 	}
-	t.settleOutcome(d.Outcome)
-	if d.Committed {
-		t.result.Delivery, t.result.ServedBy = d, t.backend
-	} else {
-		t.entry.Wasted = d.Usage
-	}
-	return d.Outcome.Class, d.Committed
+	return t.settle(d.Outcome, d)
+}
+
+// resultSoFar is a copy of the result with this attempt: another attempt may end
+// while the copy is read.
+func (t *attempt) resultSoFar() *Result {
+	t.run.mu.Lock()
+	defer t.run.mu.Unlock()
+	result := *t.result
+	result.Attempts = append(slices.Clip(result.Attempts), t.entry)
+	return &result
 }
 
 // mayCommit reports whether this attempt answers the caller: not when another
 // one does, or the deadline has passed.
 func (t *attempt) mayCommit() bool { return t.tryWin() && t.meetsDeadline() }
 
+// tryWin reports whether this attempt answers the caller, and cancels the others if
+// so. It is called before the first byte is sent, once by each attempt.
+func (t *attempt) tryWin() bool {
+	t.run.mu.Lock()
+	defer t.run.mu.Unlock()
+	if t.winner != nil {
+		return false
+	}
+	t.winner = t
+	for _, other := range t.active {
+		if other != t {
+			other.cancel(errLost)
+		}
+	}
+	return true
+}
+
 // attribute is the outcome that counts for the backend: none when another attempt
 // won, the request ran out of time, or the deployment was never configured.
 func (t *attempt) attribute(ctx context.Context, o health.Outcome) health.Outcome {
-	return t.attributeTimeout(ctx, t.lost(ctx, reclassifyMissingDeployment(t.backend, o)))
-}
-
-// onCommit reports a probe's success as soon as the response is committed: the
-// fleet need not wait for the end of a long stream.
-func (t *attempt) onCommit() {
-	if t.permit.Probe {
-		t.reportOnce(func() {
-			t.Health.ReportOutcome(t.permit, health.Outcome{Reason: "probe answered", Signals: health.NoSignals()})
-		})
+	o = reclassifyMissingDeployment(t.backend, o)
+	switch cause := context.Cause(ctx); {
+	case o.Class == health.Served, o.Class == health.Throttled:
+		return o
+	case errors.Is(cause, errLost):
+		return health.Outcome{Class: health.Abandoned, Reason: reasonLost, Signals: o.Signals}
+	case errors.Is(cause, errFirstToken) && o.Class == health.Abandoned:
+		o.Class, o.Reason = health.Failed, reasonFirstToken
 	}
+	return t.attributeTimeout(ctx, o)
 }
 
-// settleOutcome records the outcome and reports it to the shared state.
-func (t *attempt) settleOutcome(o health.Outcome) {
-	t.entry.Outcome, t.entry.Duration = o, t.Now().Sub(t.start)
+// onCommit reports the first content as soon as it is delivered: the fleet need not
+// wait for the end of a long stream.
+func (t *attempt) onCommit() {
+	t.stopTimers()
+	if t.served {
+		t.endProbe()
+		if !t.request.readsStored() {
+			t.answered = true
+			t.Health.ReportAnswered(t.permit)
+		}
+	}
+	t.step(Event{Kind: AttemptAnswered, Try: t.try})
+}
+
+// settle records the outcome and reports it to the shared state.
+func (t *attempt) settle(o health.Outcome, d Delivery) Event {
+	t.stopTimers()
+	o.Tokens, o.Answered = t.request.Tokens, t.answered
 	t.reportOnce(func() { t.Health.ReportOutcome(t.permit, o) })
+	t.run.mu.Lock()
+	defer t.run.mu.Unlock()
+	t.entry.Outcome, t.entry.Duration = o, t.Now().Sub(t.start)
+	if d.Committed {
+		t.result.Delivery, t.result.ServedBy = d, t.backend
+	} else {
+		t.entry.Wasted = d.Usage
+	}
+	t.result.Attempts = append(t.result.Attempts, t.entry)
+	return Event{Kind: AttemptEnded, Try: t.try, Committed: d.Committed, Status: t.entry.Status, Outcome: o}
 }
 
 // release returns a permit that was not reported: its probe was lost, or deliver

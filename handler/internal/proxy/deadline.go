@@ -45,7 +45,13 @@ func (r *run) startDeadline(ctx context.Context) (context.Context, context.Cance
 
 // meetsDeadline ends the deadline, as a response is about to be committed. It is
 // false when the deadline has passed. It is called at most once.
-func (r *run) meetsDeadline() bool { return r.deadline == nil || r.deadline.Stop() }
+func (r *run) meetsDeadline() bool {
+	if r.deadline == nil || r.deadline.Stop() {
+		return true
+	}
+	r.late.Store(true)
+	return false
+}
 
 // timedOut reports whether ctx ended by a deadline.
 func timedOut(ctx context.Context) bool {

@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -10,97 +10,231 @@ import (
 	"spillway/handler/internal/health"
 )
 
-// exhaustion is why no backend of the pools served.
+// finish ends the plan.
+func (p *Plan) finish(now time.Time) Action {
+	p.settleSeat(false)
+	if p.committed {
+		return Action{Kind: Finish}
+	}
+	p.takeBack()
+	if p.over {
+		return Action{Kind: Finish, Err: ErrTimeout}
+	}
+	if p.allRefused() {
+		p.env.Operations.allRefused(p.request, p.pools[0].Model, now)
+		return Action{Kind: Finish, Err: ErrRefused, Try: p.refused}
+	}
+	p.convictOfOperation(now)
+	a := Action{Kind: Finish}
+	x := p.exhaustion(now)
+	a.RetryAt = x.reopensAt
+	a.TooLarge = p.tooLarge()
+	switch {
+	case p.notDeployed() && !x.anyThrottled:
+		a.Err = ErrNotDeployed
+	case x.constrainedOut:
+		a.Err = ErrConstrainedOut
+	case x.throttled > x.failing:
+		a.Err = ErrThrottled
+	case p.timedOut():
+		a.Err = ErrTimeout
+	default:
+		a.Err = ErrUnavailable
+	}
+	return a
+}
+
+// takeBack takes the failures back that say more about the request than about the
+// backends: it failed everywhere. One that ended before all were tried did not.
+func (p *Plan) takeBack() {
+	if p.over && p.anyTriable() {
+		return
+	}
+	var failed []health.Permit
+	for i := range p.tries {
+		t := &p.tries[i]
+		switch {
+		case t.notSent:
+		case t.outcome.Class == health.Failed, t.silent && !t.answered:
+			failed = append(failed, t.permit)
+		default:
+			return
+		}
+	}
+	if len(failed) > 0 && !p.request.readsStored() {
+		p.env.Health.TakeBack(failed)
+	}
+}
+
+// allRefused reports whether every backend that the request may use says that the
+// operation is not there.
+func (p *Plan) allRefused() bool {
+	if p.refused < 0 {
+		return false
+	}
+	for i := range p.tries {
+		if t := &p.tries[i]; !t.notSent && t.outcome.Class != health.Misconfigured {
+			return false
+		}
+	}
+	return p.stop || !p.skippedByHealth()
+}
+
+// convictOfOperation counts refusals of backends that lately served the operation.
+func (p *Plan) convictOfOperation(now time.Time) {
+	key := operationOf(p.request)
+	for i := range p.tries {
+		if t := &p.tries[i]; p.refusedOperation(t) && p.env.Operations.servedLately(t.backend.Slot, key, now) {
+			p.env.Operations.refuse(t.backend.Slot, key, t.outcome.Reason, now)
+		}
+	}
+}
+
+// exhaustion is why no backend of the pools served, as it is now: not as it was
+// before the request waited.
 type exhaustion struct {
-	seen           bool
+	throttled      int // backends
+	failing        int
+	anyThrottled   bool
 	constrainedOut bool // only the consumer's own bounds leave none
-	throttled      bool // at least one backend is throttled
-	timedOut       bool // an attempt ended by its first token timeout
 	reopensAt      time.Time
-	waits          int
 }
 
-// maxWaits bounds how often one request tries a pool again: a backend that answers
-// 429 without a wait must not be asked in a loop.
-const maxWaits = 32
-
-// waitForReopening waits until the soonest throttled backend reopens, and reports
-// whether the pool is to be tried again: not when that is later than MaxWait.
-func (r *run) waitForReopening(ctx context.Context, from *balancer.Pool) bool {
-	now := r.Now()
-	d := from.Decide(r.query(from), r.Health.Snapshot(), nil)
-	r.exhaustion.add(&d)
-	if r.exhaustion.waits++; r.exhaustion.waits > maxWaits {
-		return false
+func (p *Plan) exhaustion(now time.Time) exhaustion {
+	x := exhaustion{constrainedOut: true}
+	var throttled, failing time.Time
+	for i := range p.pools {
+		p.enter(now, i)
+		x.constrainedOut = x.constrainedOut && p.decision.ConstrainedOut()
+		for k := range p.decision.Candidates {
+			c := &p.decision.Candidates[k]
+			switch p.conditionOf(c) {
+			case throttledNow:
+				x.throttled++
+				throttled = soonest(throttled, c.Until)
+			case failingNow:
+				x.failing++
+				if c.Eligible() {
+					failing = soonest(failing, now)
+				}
+				failing = soonest(failing, c.Until)
+			case otherwise:
+			}
+		}
 	}
-	if slices.ContainsFunc(d.Candidates[:d.Eligible], func(c balancer.Candidate) bool { return r.lastThrottled(c.Backend) }) {
-		return r.MaxWait > 0 // it reopened while others were tried
+	x.anyThrottled = x.throttled > 0
+	x.reopensAt = soonest(throttled, failing)
+	if x.throttled > x.failing {
+		x.reopensAt = throttled
 	}
-	at := d.ReopensAt(true)
-	if at.IsZero() {
-		return false
-	}
-	delay := max(at.Sub(now), 0) + time.Duration(r.Rand()*float64(5*time.Millisecond))
-	if r.result.Waited+delay > r.MaxWait {
-		return false
-	}
-	r.result.Waited += delay
-	return r.Queue.Wait(ctx, r.priorityClass(), delay)
+	return x
 }
 
-func (r *run) priorityClass() consumer.Class {
-	if r.request.Consumer == nil {
-		return consumer.Interactive
+func soonest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-	return r.request.Consumer.Class
+	return a
 }
 
-func (r *run) lastThrottled(b *balancer.Backend) bool {
-	for i := len(r.result.Attempts) - 1; i >= 0; i-- {
-		if a := &r.result.Attempts[i]; a.Backend == b {
-			return a.Outcome.Class == health.Throttled
+// condition is why a candidate did not serve the request.
+type condition uint8
+
+const (
+	otherwise condition = iota // it was not permitted, or answered something else
+	throttledNow
+	failingNow
+)
+
+func (p *Plan) conditionOf(c *balancer.Candidate) condition {
+	switch c.Reason {
+	case balancer.OutsideGeographies, balancer.ReservedPriority, balancer.ZeroWeight, balancer.NotPinned, balancer.UnsupportedOperation:
+		return otherwise
+	case health.SkipThrottled:
+		return throttledNow
+	case health.NotSkipped, health.SkipDrained, health.SkipOpen, health.SkipProbing, balancer.UnfitForOperation, balancer.Recovering:
+	}
+	for i := len(p.tries) - 1; i >= 0; i-- {
+		if t := &p.tries[i]; t.backend.Slot == c.Backend.Slot && !t.notSent {
+			return conditionAfter(t.outcome.Class)
+		}
+	}
+	return failingNow
+}
+
+func conditionAfter(class health.OutcomeClass) condition {
+	switch class {
+	case health.Throttled:
+		return throttledNow
+	case health.Failed, health.Misconfigured:
+		return failingNow
+	case health.Served, health.Abandoned:
+	}
+	return otherwise
+}
+
+// tooLarge reports whether at least two backends refused the request for its size,
+// while they serve smaller ones: a repetition would be refused, too.
+func (p *Plan) tooLarge() bool {
+	n := 0
+	for i := range p.tries {
+		t := &p.tries[i]
+		if t.outcome.Class != health.Throttled || t.outcome.Limit != health.LimitTokens || p.counted(i) {
+			continue
+		}
+		h := p.view.Of(t.backend.Slot)
+		fits := t.outcome.Signals.LimitTokens > 0 && p.request.Tokens <= t.outcome.Signals.LimitTokens
+		if h.Throttle.Kind == health.LimitTokens && h.Throttle.MaxTokens > 0 && p.request.Tokens > h.Throttle.MaxTokens && !fits {
+			n++
+		}
+	}
+	return n >= 2
+}
+
+// counted reports whether a later attempt is at the same backend.
+func (p *Plan) counted(i int) bool {
+	return slices.ContainsFunc(p.tries[i+1:], func(t try) bool { return t.backend.Slot == p.tries[i].backend.Slot })
+}
+
+// timedOut reports whether an attempt ended by its first token timeout.
+func (p *Plan) timedOut() bool {
+	return slices.ContainsFunc(p.tries, func(t try) bool {
+		return t.outcome.Class == health.Failed && t.outcome.Reason == reasonFirstToken
+	})
+}
+
+// notDeployed reports whether every backend that was asked lacks the model.
+func (p *Plan) notDeployed() bool {
+	for i := range p.tries {
+		if o := &p.tries[i].outcome; o.Class != health.Abandoned || o.Reason != NotDeployed {
+			return false
+		}
+	}
+	return len(p.tries) > 0
+}
+
+// deliverable reports whether the kept response is delivered now. It is not when a
+// backend that was not asked may hold what the request refers to.
+func (p *Plan) deliverable() bool {
+	return p.deferred >= 0 && !p.over && (p.wholeGroup || !p.someHolderUnasked())
+}
+
+// someHolderUnasked reports whether a backend that may hold what the request refers to
+// was throttled or failed, and so could not answer.
+func (p *Plan) someHolderUnasked() bool {
+	for i := range p.pools[p.at].Backends {
+		b := &p.pools[p.at].Backends[i]
+		if b.Weight > 0 && b.Permits(p.request.Consumer.Bounds()) && !p.answeredAt(b.Slot) {
+			return true
 		}
 	}
 	return false
 }
 
-func (o *exhaustion) add(d *balancer.Decision) {
-	o.constrainedOut = d.ConstrainedOut() && (o.constrainedOut || !o.seen)
-	o.seen = true
-	for i := range d.Candidates {
-		o.throttled = o.throttled || d.Candidates[i].Reason == health.SkipThrottled
-	}
-	at := d.ReopensAt(o.throttled)
-	if !at.IsZero() && (o.reopensAt.IsZero() || at.Before(o.reopensAt)) {
-		o.reopensAt = at
-	}
-}
-
-func (r *run) setError(ctx context.Context) {
-	for i := range r.result.Attempts {
-		o := &r.result.Attempts[i].Outcome
-		r.exhaustion.throttled = r.exhaustion.throttled || o.Class == health.Throttled
-		r.exhaustion.timedOut = r.exhaustion.timedOut || o.Class == health.Failed && o.Reason == "first token timeout"
-	}
-	r.result.RetryAt = r.exhaustion.reopensAt
-	switch {
-	case timedOut(ctx):
-		r.result.Err = ErrTimeout
-	case ctx.Err() != nil:
-		r.result.Err = ErrCallerLeft
-	case r.request.StreamedBody.Err() != nil:
-		r.result.Err = ErrBody
-	case r.notDeployed():
-		r.result.Err = ErrNotDeployed
-	case r.exhaustion.constrainedOut:
-		r.result.Err = ErrConstrainedOut
-	case r.exhaustion.throttled:
-		r.result.Err = ErrThrottled
-	case r.exhaustion.timedOut:
-		r.result.Err = ErrTimeout
-	default:
-		r.result.Err = ErrUnavailable
-	}
+// answeredAt reports whether the backend answered that it does not hold what the
+// request refers to.
+func (p *Plan) answeredAt(slot health.Slot) bool {
+	return slices.ContainsFunc(p.tries, func(t try) bool { return t.backend.Slot == slot && t.outcome.Reason == NotHeld })
 }
 
 // NotDeployed is the Reason of an attempt at a backend without a deployment of the
@@ -120,12 +254,27 @@ func reclassifyMissingDeployment(b *balancer.Backend, o health.Outcome) health.O
 	return o
 }
 
-// notDeployed reports whether every backend that was asked lacks the model.
-func (r *run) notDeployed() bool {
-	for i := range r.result.Attempts {
-		if o := &r.result.Attempts[i].Outcome; o.Class != health.Abandoned || o.Reason != NotDeployed {
-			return false
-		}
+func (r *Request) priorityClass() consumer.Class {
+	if r.Consumer == nil {
+		return consumer.Interactive
 	}
-	return len(r.result.Attempts) > 0 && !r.exhaustion.throttled
+	return r.Consumer.Class
+}
+
+// setError is why the request was not served. What ended it from outside comes
+// first.
+func (r *run) setError(a *Action) {
+	r.result.RetryAt, r.result.TooLarge = a.RetryAt, a.TooLarge
+	switch {
+	case timedOut(r.ctx), r.late.Load():
+		r.result.Err = ErrTimeout
+	case r.ctx.Err() != nil:
+		r.result.Err = ErrCallerLeft
+	case r.request.StreamedBody.Err() != nil:
+		r.result.Err = ErrBody
+	case errors.Is(a.Err, ErrRefused):
+		r.refuse(a.Try)
+	default:
+		r.result.Err = a.Err
+	}
 }

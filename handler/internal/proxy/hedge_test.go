@@ -44,7 +44,7 @@ func newHedgeFixture(hedge balancer.Hedge) *hedgeFixture {
 		delays: map[string][]time.Duration{}, refuses: map[string]health.Outcome{}, reports: map[string][]health.Outcome{},
 	}
 	t.Proxy = &proxy.Proxy{
-		Health: t, Sender: t, Load: proxy.NewLoad(3), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Minimum: 10},
+		Health: t, Sender: t, Load: proxy.NewLoad(3), RoundRobin: new(proxy.RoundRobin),
 		Hedges: new(proxy.Hedges), Now: time.Now, Rand: func() float64 { return 0 }, Queue: new(proxy.WaitQueue),
 	}
 	return t
@@ -56,7 +56,15 @@ func (t *hedgeFixture) Snapshot() *health.Snapshot {
 func (t *hedgeFixture) RequestProbe(health.Slot)                       {}
 func (t *hedgeFixture) RenewProbe(health.Permit) (time.Duration, bool) { return time.Second, true }
 func (t *hedgeFixture) ReportSignals(health.Slot, health.Signals)      {}
-func (t *hedgeFixture) Acquire(s health.Slot) (health.Permit, bool) {
+func (t *hedgeFixture) AwaitRefresh(context.Context)                   {}
+func (t *hedgeFixture) ReportAnswered(health.Permit)                   {}
+func (t *hedgeFixture) ReportSilent(health.Permit)                     {}
+func (t *hedgeFixture) TakeBack([]health.Permit)                       {}
+func (t *hedgeFixture) AcquireTrial(s health.Slot) (health.Permit, bool) {
+	return health.Permit{Slot: s, Trial: true}, true
+}
+
+func (t *hedgeFixture) Acquire(s health.Slot, _ string) (health.Permit, bool) {
 	return health.Permit{Slot: s}, true
 }
 
@@ -210,7 +218,7 @@ func TestHedgesStayWithinMaxPercent(t *testing.T) {
 		var requests sync.WaitGroup
 		for i := range n {
 			k.mu.Lock()
-			k.delays["a"] = []time.Duration{time.Minute} // every one of them is slow
+			k.delays["a"] = []time.Duration{5 * time.Second} // every one of them is slow, and none silent
 			k.mu.Unlock()
 			if i%2 == 0 {
 				requests.Go(func() { k.do(t.Context()) })

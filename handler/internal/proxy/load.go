@@ -18,7 +18,8 @@ type Load struct{ slots []slotLoad }
 type slotLoad struct {
 	inFlight   atomic.Int64
 	firstToken atomic.Int64 // moving average, nanoseconds
-	_          [48]byte     // one cache line each
+	served     atomic.Int64 // when it served last, Unix milliseconds; 0 = never
+	_          [40]byte     // one cache line each
 }
 
 // NewLoad returns a Load for n slots.
@@ -48,6 +49,21 @@ func (l *Load) recordFirstToken(slot health.Slot, took time.Duration) {
 	}
 	known.Store(old + (int64(took)-old)/8)
 }
+
+// recordServed records that the backend served at now.
+func (l *Load) recordServed(slot health.Slot, now time.Time) {
+	served := &l.slots[slot].served
+	if at := now.UnixMilli(); at > served.Load()+servedTick {
+		served.Store(at)
+	}
+}
+
+// servedTick is the precision of servedAt, so that requests do not contend for one
+// cache line.
+const servedTick = 100
+
+// servedAt is when the backend last served, in Unix milliseconds; 0 = never.
+func (l *Load) servedAt(slot health.Slot) int64 { return l.slots[slot].served.Load() }
 
 // RoundRobin counts the decisions of each pool, so that concurrent requests start at
 // different backends. The zero RoundRobin is ready for use.

@@ -21,7 +21,18 @@ func (idle) RenewProbe(health.Permit) (time.Duration, bool) { return time.Second
 func (idle) ReportSignals(health.Slot, health.Signals)      {}
 func (idle) Release(health.Permit)                          {}
 func (idle) ReportOutcome(health.Permit, health.Outcome)    {}
-func (idle) Acquire(s health.Slot) (health.Permit, bool)    { return health.Permit{Slot: s}, true }
+func (idle) AwaitRefresh(context.Context)                   {}
+func (idle) ReportAnswered(health.Permit)                   {}
+func (idle) ReportSilent(health.Permit)                     {}
+func (idle) TakeBack([]health.Permit)                       {}
+
+func (idle) Acquire(s health.Slot, _ string) (health.Permit, bool) {
+	return health.Permit{Slot: s}, true
+}
+
+func (idle) AcquireTrial(s health.Slot) (health.Permit, bool) {
+	return health.Permit{Slot: s, Trial: true}, true
+}
 
 func TestRoundRobinIsExactUnderConcurrency(t *testing.T) {
 	p := &balancer.Pool{Model: "m", Strategy: balancer.RoundRobin}
@@ -31,7 +42,7 @@ func TestRoundRobinIsExactUnderConcurrency(t *testing.T) {
 	var mu sync.Mutex
 	served := map[string]int{}
 	loop := &proxy.Proxy{
-		Health: idle{}, Load: proxy.NewLoad(3), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Minimum: 10},
+		Health: idle{}, Load: proxy.NewLoad(3), RoundRobin: new(proxy.RoundRobin),
 		Now: time.Now, Rand: func() float64 { return 0 }, Queue: new(proxy.WaitQueue),
 		Sender: sender(func(*balancer.Backend) (*http.Response, health.Outcome) {
 			return &http.Response{StatusCode: 200, Body: http.NoBody}, health.Outcome{}

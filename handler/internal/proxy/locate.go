@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/health"
 )
 
 // ErrLocateIncomplete means that at least one backend did not answer, and that no
@@ -60,6 +61,8 @@ func (p *Proxy) holds(ctx context.Context, b *balancer.Backend, r *Request) pres
 	}
 	defer func() { _ = res.Body.Close() }()
 	switch {
+	case outcome.Class == health.Misconfigured:
+		return unknown
 	case res.StatusCode == http.StatusOK:
 		return present
 	case res.StatusCode == http.StatusNotFound, outcome.Reason == NotHeld, res.StatusCode == http.StatusBadRequest:

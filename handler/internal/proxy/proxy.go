@@ -1,31 +1,36 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"spillway/handler/internal/balancer"
-	"spillway/handler/internal/health"
+	"spillway/handler/internal/latency"
 )
 
 // Proxy forwards requests. It is safe for concurrent use; its fields are set
 // before the first request and not after.
 type Proxy struct {
-	Health      Health
-	Sender      Sender
-	Load        *Load
-	RoundRobin  *RoundRobin
-	RetryBudget *RetryBudget
-	Hedges      *Hedges // nil = no hedging
-	Queue       *WaitQueue
-	Now         func() time.Time
-	Rand        func() float64 // in [0, 1)
+	Health     Health
+	Sender     Sender
+	Load       *Load
+	RoundRobin *RoundRobin
+	Hedges     *Hedges          // nil = no hedging by latency
+	Latency    *latency.Tracker // nil = what is usual is unknown
+	Queue      *WaitQueue
+	Trials     Trials
+	Operations OperationCircuits
+	Now        func() time.Time
+	Rand       func() float64 // in [0, 1)
 
-	MaxWait         time.Duration // longest wait for a throttled pool; 0 = none
-	ResponseTimeout time.Duration // from Request.Received to the first byte for the caller, over all attempts and waits; 0 = none
+	MaxWait           time.Duration // longest wait for a throttled pool, or for the trial of another request; 0 = none
+	ResponseTimeout   time.Duration // from Request.Received to the first byte for the caller, over all attempts and waits; 0 = none
+	FirstTokenTimeout time.Duration // of an attempt of a stream, unless the pool has its own or three times the usual is longer; 0 = none
 }
 
 // ErrProbeLost is returned by the beforeSend of a [Sender] when this instance no longer
@@ -36,135 +41,163 @@ var ErrProbeLost = errors.New("proxy: the lease of the probe ended")
 // of the model's own pool, then those of its fallbacks. The response went
 // through deliver, or Result.Err is why none did.
 func (p *Proxy) Do(ctx context.Context, pools []*balancer.Pool, r *Request, deliver Deliver) *Result {
-	p.RetryBudget.Deposit(p.Now())
-	run := &run{Proxy: p, request: r, deliver: deliver, result: &Result{}}
+	run := &run{Proxy: p, request: r, deliver: deliver, result: &Result{Pool: pools[0]}}
+	run.environment = p.Environment()
+	run.plan.init(&run.environment, pools, r)
 	ctx, cancel := run.startDeadline(ctx)
 	defer cancel()
-	for _, from := range pools {
-		run.result.Pool = from
-		if run.tryPool(ctx, from) {
-			return run.result
-		}
-	}
-	run.setError(ctx)
+	run.ctx = ctx
+	defer run.endSecond()
+	run.follow()
+	run.complete()
 	return run.result
 }
 
-// run is one request being forwarded.
+// Environment is what the plans of this proxy's requests share.
+func (p *Proxy) Environment() Environment {
+	return Environment{
+		Health: p.Health, Latency: p.Latency, Load: p.Load, RoundRobin: p.RoundRobin, Hedges: p.Hedges,
+		Trials: &p.Trials, Queue: p.Queue, Operations: &p.Operations, Rand: p.Rand, MaxWait: p.MaxWait,
+	}
+}
+
+// run is one request being forwarded: it does what the plan asks for. Attempts run
+// in the request's own goroutine. A hedge runs in that of the timer which found the
+// first attempt slow; then there are two lines, and the plan tells either what is
+// next.
 type run struct {
 	*Proxy
-	request      *Request
-	deliver      Deliver
-	result       *Result
-	candidates   [4]balancer.Candidate
-	deadline     *time.Timer   // to the first byte; nil = none
-	failed       []health.Slot // not to be tried again for this request
-	mu           sync.Mutex    // guards deferred
-	deferred     *deferredResponse
-	exhaustion   exhaustion
-	lastFailed   bool // the next attempt needs the retry budget
-	retryPending bool // the last backend is to be asked again
-	retriedSame  bool // a backend was asked again, which happens once
+	ctx         context.Context
+	request     *Request
+	deliver     Deliver
+	result      *Result
+	environment Environment
+	deadline    *time.Timer // to the first byte; nil = none
+	late        atomic.Bool // a response came after the deadline
+
+	mu     sync.Mutex // guards what follows, and result.Attempts
+	plan   Plan
+	active []*attempt // under way
+	winner *attempt   // the one that answers the caller
+	second *line      // nil = there was no hedge
+	kept   []keptResponse
 }
 
-// tryPool tries the candidates of a pool, and again when one reopens within MaxWait.
-// It reports whether the caller has its response.
-func (r *run) tryPool(ctx context.Context, from *balancer.Pool) bool {
-	first := r.decide(from, r.candidates[:0])
-	if r.result.Decision.Candidates == nil {
-		r.result.Decision = first
-	}
-	for d := first; ; d = r.decide(from, nil) {
-		if r.tryCandidates(ctx, d) {
-			return true
-		}
-		if ctx.Err() != nil || !r.waitForReopening(ctx, from) || r.request.StreamedBody.Started() {
-			return false
-		}
-	}
+// line is the second line of attempts.
+type line struct {
+	ended      chan struct{}
+	cancel     context.CancelFunc
+	last       Action // what the plan asked for at its end
+	panicValue any    // of deliver
 }
 
-// decide orders the pool's candidates, and requests a probe of those with an open
-// circuit.
-func (r *run) decide(from *balancer.Pool, dst []balancer.Candidate) balancer.Decision {
-	if r.result.Decision.Candidates != nil {
-		dst = nil // the first decision is kept for the log
-	}
-	d := from.Decide(r.query(from), r.Health.Snapshot(), dst)
-	for i := range d.Candidates {
-		if c := &d.Candidates[i]; c.Reason == health.SkipOpen || c.Reason == health.SkipProbing {
-			r.Health.RequestProbe(c.Backend.Slot)
-		}
-	}
-	return d
+// step gives the plan an event.
+func (r *run) step(e Event) Action {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stepLocked(e)
 }
 
-func (r *run) query(from *balancer.Pool) *balancer.Query {
-	q := &balancer.Query{
-		Now: r.Now(), Rand: r.Rand, Tokens: r.request.Tokens, Affinity: r.request.Affinity, Load: r.Load,
-		PinnedTo: r.request.pinnedBackend(), ReadsStored: r.readsStored(), OpenAIOnly: r.request.Operation.CompatibleOnly,
+func (r *run) stepLocked(e Event) Action {
+	e.Over = r.ctx.Err() != nil
+	a := r.plan.Step(r.Now(), e)
+	if a.Kind == Send {
+		r.result.Pool = a.Pool
 	}
-	if from.Strategy == balancer.RoundRobin {
-		q.Sequence = r.RoundRobin.next(from)
-	}
-	q.Geographies, q.MinPriority = r.request.Consumer.Bounds()
-	return q
+	return a
 }
 
-// tryCandidates tries the eligible candidates in order. It reports whether the
-// caller has its response.
-func (r *run) tryCandidates(ctx context.Context, d balancer.Decision) bool {
-	r.lastFailed = false
-	for i := 0; i < d.Eligible && ctx.Err() == nil && !r.request.StreamedBody.Started(); i++ {
-		b := d.Candidates[i].Backend
-		if slices.Contains(r.failed, b.Slot) || r.deferred.appliesTo(b) {
-			continue
+// follow does what the plan asks for, to the end.
+func (r *run) follow() {
+	a := r.step(Event{Kind: Begin})
+	r.result.Decision = r.plan.Decision()
+	for {
+		switch a.Kind {
+		case Send:
+			a = r.attempt(r.ctx, &a)
+		case Await:
+			a = r.awaitSecond()
+		case Wait:
+			r.sleep(&a)
+			a = r.step(Event{Kind: Woken})
+		case Refresh:
+			r.Health.AwaitRefresh(r.ctx)
+			a = r.step(Event{Kind: Refreshed})
+		case DeliverKept:
+			a = r.step(Event{Kind: Delivered, Committed: r.deliverKept(a.Try)})
+		case Finish, Watch:
+			if a.Err != nil {
+				r.setError(&a)
+			}
+			return
 		}
-		if r.lastFailed && !r.RetryBudget.Withdraw(r.Now()) {
-			break
-		}
-		permit, ok := r.acquire(b)
-		if !ok {
-			continue
-		}
-		if r.tryOne(ctx, d.Candidates[i:d.Eligible], permit) {
-			return true
-		}
-		if r.retrySame(ctx) {
-			i--
-		}
-	}
-	return r.deliverDeferred(ctx)
-}
-
-// tryOne makes an attempt at the first of the candidates, hedged with the others
-// where the pool wants it. It reports whether the caller has its response.
-func (r *run) tryOne(ctx context.Context, candidates []balancer.Candidate, permit health.Permit) bool {
-	if h := r.hedging(len(candidates)); h != nil {
-		return r.tryHedged(ctx, candidates, permit, h)
-	}
-	b := candidates[0].Backend
-	class, done := r.attempt(ctx, b, permit)
-	r.recordFailure(b, class)
-	return done
-}
-
-func (r *run) recordFailure(b *balancer.Backend, class health.OutcomeClass) {
-	r.lastFailed = class == health.Failed
-	if r.lastFailed || class == health.Misconfigured {
-		r.failed = append(r.failed, b.Slot)
 	}
 }
 
-// acquire asks for an attempt. Reading stored data uses no capacity, and needs no
-// permission.
-func (r *run) acquire(b *balancer.Backend) (health.Permit, bool) {
-	if r.readsStored() {
-		return health.Permit{Slot: b.Slot}, true
+// sleep waits until the action's instant, or until its ticket wakes.
+func (r *run) sleep(a *Action) {
+	woken := make(chan struct{}, 1)
+	if a.Ticket != nil {
+		a.Ticket.OnWake(func() {
+			select {
+			case woken <- struct{}{}:
+			default:
+			}
+		})
 	}
-	return r.Health.Acquire(b.Slot)
+	timer := time.NewTimer(a.Until.Sub(r.Now()))
+	defer timer.Stop()
+	select {
+	case <-r.ctx.Done():
+	case <-woken:
+	case <-timer.C:
+	}
+}
+
+// complete fills in what is known at the end.
+func (r *run) complete() {
+	r.result.Waited = r.plan.Waited()
+	if r.second != nil {
+		slices.SortStableFunc(r.result.Attempts, func(a, b Attempt) int {
+			return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.try, b.try))
+		})
+	}
+}
+
+// startSecond runs a hedge in this goroutine, and what the plan asks for after it.
+func (r *run) startSecond(ctx context.Context, l *line, a Action) {
+	defer close(l.ended)
+	defer l.cancel()
+	defer func() { l.panicValue = recover() }()
+	for a.Kind == Send {
+		a = r.attempt(ctx, &a)
+	}
+	l.last = a
+}
+
+// awaitSecond waits for the second line and returns what is next.
+func (r *run) awaitSecond() Action {
+	r.mu.Lock()
+	l := r.second
+	r.mu.Unlock()
+	<-l.ended
+	if l.panicValue != nil {
+		panic(l.panicValue) // in the goroutine of the request
+	}
+	return l.last
+}
+
+// endSecond ends the second line, if there is one: also after a panic.
+func (r *run) endSecond() {
+	r.mu.Lock()
+	l := r.second
+	r.mu.Unlock()
+	if l != nil {
+		l.cancel()
+		<-l.ended
+	}
 }
 
 // readsStored reports whether the request reads what is stored. Such requests
 // neither ask for nor report health.
-func (r *run) readsStored() bool { return r.request.Operation.State.Stored() }
+func (r *Request) readsStored() bool { return r.Operation.State.Stored() }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -21,22 +22,28 @@ import (
 // fixture is a proxy over fakes: each backend answers as scripted, and a
 // reported outcome takes effect at once.
 type fixture struct {
-	t        *testing.T
-	proxy    *proxy.Proxy
-	pool     *balancer.Pool
-	health   []health.Health
-	scripts  map[string][]scripted
-	sent     []string
-	wanted   []health.Slot
-	reports  []health.Outcome
-	released int
-	ended    error // why the context of an attempt ended
-	lost     atomic.Bool
-	deliver  func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery
+	mu        sync.Mutex
+	t         *testing.T
+	proxy     *proxy.Proxy
+	pool      *balancer.Pool
+	health    []health.Health
+	scripts   map[string][]scripted
+	sent      []string
+	wanted    []health.Slot
+	reports   []health.Outcome
+	released  int
+	refreshes int
+	answered  int
+	takenBack int
+	silent    []health.Slot
+	ended     error // why the context of an attempt ended
+	lost      atomic.Bool
+	deliver   func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery
 }
 
 type scripted struct {
 	status  int
+	body    string // "" = "body of" the backend
 	outcome health.Outcome
 	late    health.Outcome // of its delivery, which is not committed
 	hang    bool           // until the context ends, or
@@ -56,52 +63,85 @@ func newFixture(t *testing.T, priorities ...int) *fixture {
 		f.pool.Backends = append(f.pool.Backends, balancer.Backend{Name: string(rune('a' + i)), Slot: health.Slot(i), Priority: p, Weight: 1})
 	}
 	f.proxy = &proxy.Proxy{
-		Health: f, Sender: f, Load: proxy.NewLoad(len(priorities)), RoundRobin: new(proxy.RoundRobin), RetryBudget: &proxy.RetryBudget{Share: 0.2, Minimum: 10},
+		Health: f, Sender: f, Load: proxy.NewLoad(len(priorities)), RoundRobin: new(proxy.RoundRobin),
 		Now: time.Now, Rand: func() float64 { return 0 }, Queue: new(proxy.WaitQueue),
 	}
 	return f
 }
 
 func (f *fixture) Snapshot() *health.Snapshot {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	return &health.Snapshot{Slots: append([]health.Health{}, f.health...)}
 }
+
+func (f *fixture) record(what func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	what()
+}
+
 func (f *fixture) RequestProbe(s health.Slot)                     { f.wanted = append(f.wanted, s) }
 func (f *fixture) RenewProbe(health.Permit) (time.Duration, bool) { return time.Second, !f.lost.Load() }
-func (f *fixture) Release(health.Permit)                          { f.released++ }
 func (f *fixture) ReportSignals(health.Slot, health.Signals)      {}
-func (f *fixture) Acquire(s health.Slot) (health.Permit, bool) {
+func (f *fixture) Release(health.Permit)                          { f.record(func() { f.released++ }) }
+func (f *fixture) AwaitRefresh(context.Context)                   { f.refreshes++ }
+func (f *fixture) ReportAnswered(health.Permit)                   { f.record(func() { f.answered++ }) }
+func (f *fixture) TakeBack(failed []health.Permit)                { f.takenBack += len(failed) }
+
+func (f *fixture) ReportSilent(t health.Permit) {
+	f.record(func() { f.silent = append(f.silent, t.Slot) })
+}
+
+func (f *fixture) Acquire(s health.Slot, _ string) (health.Permit, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	return health.Permit{Slot: s, Probe: f.health[s].Probe}, f.health[s].SkipReason(time.Now(), 0) == health.NotSkipped
 }
 
+func (f *fixture) AcquireTrial(s health.Slot) (health.Permit, bool) {
+	return health.Permit{Slot: s, Trial: true}, true
+}
+
 func (f *fixture) ReportOutcome(t health.Permit, o health.Outcome) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.reports = append(f.reports, o)
 	if o.Class == health.Throttled {
 		f.health[t.Slot].Throttle = health.Throttle{Until: time.Now().Add(o.Wait)}
 	}
 }
 
-func (f *fixture) Send(ctx context.Context, b *balancer.Backend, _ *proxy.Request, before func() error) (*http.Response, health.Outcome) {
-	if before != nil && before() != nil {
-		return nil, health.Outcome{Class: health.Abandoned}
-	}
-	f.sent = append(f.sent, b.Name)
+// next is what the backend does with the request that it gets now.
+func (f *fixture) next(name string) scripted {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sent = append(f.sent, name)
 	a := ok
-	if s := f.scripts[b.Name]; len(s) > 0 {
-		a, f.scripts[b.Name] = s[0], s[1:]
+	if s := f.scripts[name]; len(s) > 0 {
+		a, f.scripts[name] = s[0], s[1:]
 	}
 	if a.hang {
 		a.takes = time.Hour
 	}
+	return a
+}
+
+func (f *fixture) Send(ctx context.Context, b *balancer.Backend, _ *proxy.Request, before func() error) (*http.Response, health.Outcome) {
+	if before != nil && before() != nil {
+		return nil, health.Outcome{Class: health.Abandoned}
+	}
+	a := f.next(b.Name)
 	select {
 	case <-ctx.Done():
-		f.ended = context.Cause(ctx)
+		f.record(func() { f.ended = context.Cause(ctx) })
 		return nil, health.Outcome{Class: health.Abandoned, Reason: "caller left"}
 	case <-time.After(a.takes):
 	}
 	if a.status == 0 {
 		return nil, a.outcome
 	}
-	res := &http.Response{StatusCode: a.status, Header: http.Header{"Late": {a.late.Reason}}, Body: io.NopCloser(strings.NewReader("body of " + b.Name))}
+	res := &http.Response{StatusCode: a.status, Header: http.Header{"Late": {a.late.Reason}}, Body: bodyOr(a.body, "body of "+b.Name)}
 	if a.late.Class != health.Served {
 		f.deliver = func(context.Context, *proxy.BackendResponse) proxy.Delivery {
 			f.deliver = nil
@@ -148,27 +188,58 @@ func TestThrottledBackendFailsOverAtOnce(t *testing.T) {
 	f.wantSent("abb")
 }
 
-func TestEveryBackendIsTriedOnce(t *testing.T) {
+func TestEveryBackendIsTriedOnceAndOneRepeated(t *testing.T) {
 	f := newFixture(t, 1, 2, 2, 3)
 	for _, name := range []string{"a", "b", "c", "d"} {
 		f.scripts[name] = []scripted{failing, failing}
 	}
 	r := f.do(t.Context(), nil)
-	if !errors.Is(r.Err, proxy.ErrUnavailable) || len(r.Attempts) != 4 {
-		t.Errorf("err %v after %d attempts, want unavailable after 4", r.Err, len(r.Attempts))
+	if !errors.Is(r.Err, proxy.ErrUnavailable) || len(r.Attempts) != 5 || !r.Attempts[4].Repeat {
+		t.Errorf("err %v after %+v, want unavailable after 4 attempts and a repetition", r.Err, r.Attempts)
 	}
-	f.wantSent("abcd")
+	f.wantSent("abcda")
+	if f.takenBack != 5 {
+		t.Errorf("%d failures were taken back, want all 5: it failed everywhere", f.takenBack)
+	}
 }
 
-func TestMixedExhaustionIsThrottled(t *testing.T) {
+func TestARepetitionServes(t *testing.T) {
 	f := newFixture(t, 1, 2)
-	f.scripts["a"], f.scripts["b"] = []scripted{throttled}, []scripted{failing}
-	r := f.do(t.Context(), nil)
-	if !errors.Is(r.Err, proxy.ErrThrottled) {
-		t.Errorf("err = %v, want throttled", r.Err)
+	f.scripts["a"], f.scripts["b"] = []scripted{failing}, []scripted{failing}
+	wantServed(t, f.do(t.Context(), nil), "a")
+	f.wantSent("aba")
+	if f.takenBack != 0 {
+		t.Errorf("%d failures were taken back although the request was served", f.takenBack)
 	}
-	if left := time.Until(r.RetryAt); left <= 0 || left > time.Second {
-		t.Errorf("retry in %v, want within the throttle's second", left)
+}
+
+func TestAttemptsBoundsTheBackendsOfARequest(t *testing.T) {
+	f := newFixture(t, 1, 2, 3)
+	f.pool.Attempts = 2
+	for _, name := range []string{"a", "b", "c"} {
+		f.scripts[name] = []scripted{failing, failing}
+	}
+	f.do(t.Context(), nil)
+	f.wantSent("aba")
+}
+
+func TestExhaustionIsWhatMostBackendsAre(t *testing.T) {
+	for want, scripts := range map[error]string{proxy.ErrThrottled: "ttf", proxy.ErrUnavailable: "tff"} {
+		f := newFixture(t, 1, 2, 3)
+		for i, kind := range scripts {
+			f.scripts[string(rune('a'+i))] = map[rune][]scripted{'t': {throttled}, 'f': {failing, failing}}[kind]
+		}
+		r := f.do(t.Context(), nil)
+		if !errors.Is(r.Err, want) {
+			t.Errorf("%s: err = %v, want %v", scripts, r.Err, want)
+		}
+		left := time.Until(r.RetryAt)
+		if errors.Is(want, proxy.ErrThrottled) && (left <= 0 || left > time.Second) {
+			t.Errorf("retry in %v, want within the throttle's second", left)
+		}
+		if errors.Is(want, proxy.ErrUnavailable) && left > 0 {
+			t.Errorf("retry in %v, want at once: the circuits are closed", left)
+		}
 	}
 }
 
@@ -262,38 +333,6 @@ func TestThrottleWithoutWaitIsRetriedBoundedly(t *testing.T) {
 	})
 }
 
-func TestRetryBudgetBoundsAttemptsInOutage(t *testing.T) {
-	f := newFixture(t, 1, 2, 3)
-	for range 1000 {
-		for _, name := range []string{"a", "b", "c"} {
-			f.scripts[name] = append(f.scripts[name], failing)
-		}
-	}
-	for range 1000 {
-		f.do(t.Context(), nil)
-	}
-	if got := len(f.sent); got > 1210+5 {
-		t.Errorf("1000 requests made %d attempts, want at most 1.2x + 10", got)
-	}
-}
-
-func TestThrottlesCostNoRetryBudget(t *testing.T) {
-	f := newFixture(t, 1, 2)
-	f.proxy.RetryBudget = &proxy.RetryBudget{}
-	f.scripts["a"] = []scripted{throttled}
-	wantServed(t, f.do(t.Context(), nil), "b")
-}
-
-func TestRetryBudgetRefills(t *testing.T) {
-	b, now := &proxy.RetryBudget{Share: 0.2, Minimum: 1}, time.UnixMilli(0)
-	if !b.Withdraw(now) || b.Withdraw(now) {
-		t.Fatal("want exactly the minimum at first")
-	}
-	if !b.Withdraw(now.Add(10 * time.Second)) {
-		t.Error("want the minimum again after the window")
-	}
-}
-
 func TestLostProbeIsReleasedAndFailsOver(t *testing.T) {
 	f := newFixture(t, 1, 2)
 	f.health[0].Probe = true
@@ -325,14 +364,14 @@ func TestProbeSuccessIsReportedAtCommit(t *testing.T) {
 	f.health[0].Probe = true
 	f.deliver = func(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		a.Hooks.Committed()
-		if len(f.reports) != 1 || f.reports[0].Class != health.Served {
-			t.Errorf("reports at commit = %+v, want the probe's success", f.reports)
+		if f.answered != 1 {
+			t.Errorf("%d answers reported at commit, want the probe's", f.answered)
 		}
 		return proxy.Delivery{Committed: true}
 	}
 	f.do(t.Context(), nil)
-	if len(f.reports) != 1 {
-		t.Errorf("%d reports, want exactly one", len(f.reports))
+	if len(f.reports) != 1 || f.answered != 1 {
+		t.Errorf("%d outcomes and %d answers, want exactly one of each", len(f.reports), f.answered)
 	}
 }
 

@@ -78,8 +78,17 @@ type HealthSource interface {
 	// that are in demand are probed.
 	RequestProbe(slot health.Slot)
 	// Acquire asks for one attempt. The probe of a half-open circuit is granted
-	// once, to one instance of the fleet.
-	Acquire(slot health.Slot) (health.Permit, bool)
+	// once, to one instance of the fleet, and not first to the consumer whose request
+	// failed the last one.
+	Acquire(slot health.Slot, consumer string) (health.Permit, bool)
+	// AcquireTrial asks for an attempt at a slot that its circuit alone refuses (it is
+	// neither drained nor throttled), because nobody else is left. It is granted
+	// always then; that only one request at a time tries is [Trials]'s business. A
+	// served trial closes the circuit for this instance at once.
+	AcquireTrial(slot health.Slot) (health.Permit, bool)
+	// AwaitRefresh returns when a view of the table that is older than 5 s has been
+	// read anew, after at most 100 ms, and at once when it is younger.
+	AwaitRefresh(ctx context.Context)
 	// RenewProbe reports whether a probe is still this instance's, and for how
 	// long.
 	RenewProbe(t health.Permit) (time.Duration, bool)
@@ -92,16 +101,29 @@ type HealthReporter interface {
 	// ReportSignals takes the signals of a response's headers, before its body
 	// is read.
 	ReportSignals(slot health.Slot, s health.Signals)
-	// ReportOutcome takes how an attempt ended: exactly once for each permit
-	// that was not released.
+	// ReportAnswered takes that the first content of a response that serves was
+	// delivered: the attempt counts as served now, once. A later outcome of class
+	// Failed (the stream broke) still counts as a failure.
+	ReportAnswered(t health.Permit)
+	// ReportSilent takes that an attempt has no content past its threshold: it counts
+	// as a failure until ReportAnswered or an outcome of class Served. It also ends
+	// the exclusivity of a probe.
+	ReportSilent(t health.Permit)
+	// ReportOutcome takes how an attempt ended: exactly once for each permit that was
+	// not released. Class Served counts as served, unless o.Answered says that it has
+	// been counted; class Misconfigured counts for nothing and only ends a probe.
 	ReportOutcome(t health.Permit, o health.Outcome)
+	// TakeBack takes that a request failed at every backend at which it was tried: its
+	// failures are taken back where somebody else is served.
+	TakeBack(failed []health.Permit)
 }
 
 // Sender makes attempts.
 type Sender interface {
 	// Send makes one attempt. It returns the response with its body unread when
-	// the caller gets it (a success, or an error of the caller's), else nil and the
-	// outcome. beforeSend is
+	// the caller gets it (a success, or an error of the caller's), and with a short
+	// body in memory when it is of class Misconfigured, which the caller gets when
+	// every backend says the same; else nil and the outcome. beforeSend is
 	// nil unless the attempt is a probe; it is called just before the first byte
 	// is sent, and its error stops the attempt. The caller closes the body.
 	Send(ctx context.Context, b *balancer.Backend, r *Request, beforeSend func() error) (*http.Response, health.Outcome)
@@ -113,10 +135,13 @@ type BackendResponse struct {
 	Backend  *balancer.Backend
 	Model    string // of the pool that serves, which may be a fallback of the one asked for
 	Response *http.Response
-	Result   *Result                 // of the request so far; read-only
-	Start    time.Time               // when the attempt began
-	Cancel   context.CancelCauseFunc // ends the attempt and closes its connection
-	Hooks    CommitHooks
+	Result   *Result   // of the request so far; read-only
+	Start    time.Time // when the attempt began
+	// FirstToken is how long a stream may take to its first meaningful event, from
+	// Start on; 0 = as configured for deliveries.
+	FirstToken time.Duration
+	Cancel     context.CancelCauseFunc // ends the attempt and closes its connection
+	Hooks      CommitHooks
 }
 
 // CommitHooks are called while a response is delivered. MayCommit and Committed

@@ -11,16 +11,19 @@ import (
 
 // Why no backend served a request.
 var (
-	// ErrThrottled: every backend is throttled or failing, and at least one is
-	// throttled. A retry after Result.RetryAt may succeed.
+	// ErrThrottled: no backend serves, and most of them are throttled. A retry after
+	// Result.RetryAt may succeed, unless Result.TooLarge.
 	ErrThrottled = errors.New("proxy: every backend is throttled")
-	// ErrUnavailable: every backend is failing, open or drained.
+	// ErrUnavailable: no backend serves, and most of them are failing, open or drained.
 	ErrUnavailable = errors.New("proxy: no backend is available")
 	// ErrConstrainedOut: the consumer's geographies and least priority leave no
 	// backend.
 	ErrConstrainedOut = errors.New("proxy: no backend within the consumer's bounds")
 	// ErrNotDeployed: no backend has a deployment of this name.
 	ErrNotDeployed = errors.New("proxy: no backend has such a deployment")
+	// ErrRefused: every backend says that the operation is not there, or not for us;
+	// Result.Refusal is the status of the first.
+	ErrRefused = errors.New("proxy: every backend refuses the operation")
 	// ErrBody: the caller's body ended early or exceeds the limit;
 	// Request.StreamedBody.Err is which.
 	ErrBody = errors.New("proxy: the request's body could not be read to its end")
@@ -40,7 +43,11 @@ type Attempt struct {
 	Probe    bool
 	Duration time.Duration // until its outcome; of a stream, until its end
 	Hedge    bool          // started because the one before was slow
+	Repeat   bool          // at a backend that had failed this request, because nobody else was left
+	Trial    bool          // at a backend with an open circuit, because nobody else was left
+	Silent   bool          // no first content within three times the usual: counted as a failure until it was answered
 	Wasted   usage.Tokens  // known usage of a response that was not delivered
+	try      int           // in the order in which they began
 }
 
 // Result is what became of one request.
@@ -48,11 +55,13 @@ type Result struct {
 	Pool     *balancer.Pool // the last one tried
 	Decision balancer.Decision
 	Attempts []Attempt
-	Waited   time.Duration // for a throttled pool to reopen
+	Waited   time.Duration // for a throttled pool to reopen, or for the trial of another request
 	Delivery Delivery
 	ServedBy *balancer.Backend // nil when Err is set
 	Err      error
 	RetryAt  time.Time // soonest reopening, with ErrThrottled and ErrUnavailable; zero = unknown
+	TooLarge bool      // with ErrThrottled: backends refuse this request for its size and serve smaller ones
+	Refusal  int       // with ErrRefused: the status of the first refusal; 0 = it came with status 200
 }
 
 // Wasted is the known usage of attempts that were not delivered, which the backends
@@ -67,10 +76,19 @@ func (r *Result) Wasted() usage.Tokens {
 
 // Status is that of the delivered response; 0 = none was.
 func (r *Result) Status() int {
-	for i := len(r.Attempts) - 1; i >= 0; i-- {
-		if r.Attempts[i].Backend == r.ServedBy {
-			return r.Attempts[i].Status
-		}
+	if a := r.ServingAttempt(); a != nil {
+		return a.Status
 	}
 	return 0
+}
+
+// ServingAttempt is the attempt whose response the caller got, whole or in part;
+// nil = none. Of two at its backend it is the last.
+func (r *Result) ServingAttempt() *Attempt {
+	for i := len(r.Attempts) - 1; i >= 0 && r.ServedBy != nil; i-- {
+		if a := &r.Attempts[i]; a.Backend == r.ServedBy {
+			return a
+		}
+	}
+	return nil
 }

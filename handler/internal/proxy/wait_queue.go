@@ -1,87 +1,226 @@
 package proxy
 
 import (
-	"context"
 	"slices"
 	"sync"
-	"time"
 
+	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 )
 
 // WaitQueue holds requests that wait: for a throttled pool to reopen
-// (SPILLWAY_MAX_WAIT), or for a stored object to become visible. Interactive requests take slots ahead of batch requests
-// and resume ahead of them. The zero WaitQueue has no slot limit. It is safe
-// for concurrent use.
+// (SPILLWAY_MAX_WAIT), for the trial of another request, or for a stored object to
+// become visible. When its seats are taken, interactive requests take those of batch
+// requests, and a consumer takes one of another that has more than half of them.
+//
+// A pool that reopened is tried by one of the requests first, and by more as their
+// attempts succeed. The queue neither reads a clock nor blocks: the instants at
+// which requests go on are its callers'. The zero WaitQueue has no seat limit. It
+// is safe for concurrent use.
 type WaitQueue struct {
 	Capacity int // 0 = no limit
 
 	mu    sync.Mutex
-	batch []*waiter // of batch requests, in order of arrival
-	taken int
+	seats []*Seat // in order of arrival
+	gates map[*balancer.Pool]*gate
 }
 
-type waiter struct{ revoked chan struct{} }
+// Seat is one waiting request. Its owner must call leave.
+type Seat struct {
+	queue    *WaitQueue
+	pool     *balancer.Pool // nil = it waits for something else
+	consumer string
+	class    consumer.Class
+	woken    bool
+	revoked  bool
+	due      bool // its pool reopened, and others try it first
+	going    bool // admitted by the gate, and not settled yet
+	wake     func()
+}
 
-// interactiveLead is how much earlier an interactive request resumes than a
-// batch request that waited for the same reopening.
-const interactiveLead = 25 * time.Millisecond
+// gate admits the requests that waited for one pool.
+type gate struct {
+	window int // how many may be under way
+	out    int // how many are
+}
 
-// Wait waits for d and reports whether the request may try again: false when
-// ctx ended first, no slot was free, or the slot went to an interactive
-// request.
-func (q *WaitQueue) Wait(ctx context.Context, class consumer.Class, d time.Duration) bool {
-	s, ok := q.take(class)
+// join takes a seat; nil when none is free.
+func (q *WaitQueue) join(pool *balancer.Pool, name string, class consumer.Class) *Seat {
+	q.mu.Lock()
+	s := &Seat{queue: q, pool: pool, consumer: name, class: class}
+	evicted, ok := q.makeRoom(s)
+	var wake func()
+	if evicted != nil {
+		evicted.revoked, evicted.woken, wake = true, true, evicted.wake
+		q.remove(evicted)
+	}
+	if ok {
+		q.seats = append(q.seats, s)
+	}
+	q.mu.Unlock()
+	if wake != nil {
+		wake()
+	}
 	if !ok {
-		return false
+		return nil
 	}
-	defer q.release(s, class)
-	if class == consumer.Batch {
-		d += interactiveLead
+	return s
+}
+
+// makeRoom returns whose seat the request takes (nil when there is a free one), and
+// whether it gets one.
+func (q *WaitQueue) makeRoom(s *Seat) (*Seat, bool) {
+	if q.Capacity == 0 {
+		return nil, true
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-s.revoked:
-		return false
-	case <-timer.C:
+	own := q.count(s.consumer)
+	if 2*(own+1) > q.Capacity && own < len(q.seats) {
+		return nil, false // more than half of them, while another consumer waits
+	}
+	if len(q.seats) < q.Capacity {
+		return nil, true
+	}
+	if s.class == consumer.Interactive {
+		if last := q.last(func(o *Seat) bool { return o.class == consumer.Batch }); last != nil {
+			return last, true
+		}
+	}
+	last := q.last(func(o *Seat) bool { return o.consumer != s.consumer && 2*q.count(o.consumer) > q.Capacity })
+	return last, last != nil
+}
+
+func (q *WaitQueue) count(name string) int {
+	n := 0
+	for _, s := range q.seats {
+		if s.consumer == name {
+			n++
+		}
+	}
+	return n
+}
+
+func (q *WaitQueue) last(is func(*Seat) bool) *Seat {
+	for _, s := range slices.Backward(q.seats) {
+		if is(s) {
+			return s
+		}
+	}
+	return nil
+}
+
+func (q *WaitQueue) remove(s *Seat) {
+	if i := slices.Index(q.seats, s); i >= 0 {
+		q.seats = slices.Delete(q.seats, i, i+1)
+	}
+}
+
+// OnWake sets what is called when the request is to decide anew before its instant;
+// at once when it is already. It must not block, and may be called more than once.
+func (s *Seat) OnWake(wake func()) {
+	s.queue.mu.Lock()
+	s.wake = wake
+	woken := s.woken
+	s.queue.mu.Unlock()
+	if woken {
+		wake()
+	}
+}
+
+// admit asks whether the request may try its pool now, which has reopened. If not,
+// it is woken when an attempt of another one has ended. A request that was admitted
+// is settled by settle.
+func (s *Seat) admit() bool {
+	q := s.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if s.pool == nil || s.going {
 		return true
 	}
-}
-
-// take takes a slot. When none is free, an interactive request revokes that of
-// the batch request that came last.
-func (q *WaitQueue) take(class consumer.Class) (*waiter, bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	s := &waiter{revoked: make(chan struct{})}
-	if q.Capacity > 0 && q.taken >= q.Capacity {
-		last := len(q.batch) - 1
-		if class == consumer.Batch || last < 0 {
-			return nil, false
+	g := q.gates[s.pool]
+	if g == nil {
+		if q.gates == nil {
+			q.gates = map[*balancer.Pool]*gate{}
 		}
-		close(q.batch[last].revoked)
-		q.batch = q.batch[:last]
-		q.taken--
+		g = &gate{window: 1}
+		q.gates[s.pool] = g
 	}
-	q.taken++
-	if class == consumer.Batch {
-		q.batch = append(q.batch, s)
+	s.woken = false
+	if s.due = g.out >= g.window || s.class == consumer.Batch && q.interactiveDue(s.pool); s.due {
+		return false
 	}
-	return s, true
+	s.going = true
+	g.out++
+	q.remove(s)
+	return true
 }
 
-func (q *WaitQueue) release(s *waiter, class consumer.Class) {
+// interactiveDue reports whether an interactive request is next at the pool.
+func (q *WaitQueue) interactiveDue(pool *balancer.Pool) bool {
+	return slices.ContainsFunc(q.seats, func(s *Seat) bool {
+		return s.pool == pool && s.due && !s.woken && s.class == consumer.Interactive
+	})
+}
+
+// settle records how the attempt of an admitted request ended. After a success one
+// more may be under way; after a refusal only one, and the others decide anew.
+func (s *Seat) settle(success bool) {
+	q := s.queue
+	q.mu.Lock()
+	var wakes []func()
+	if g := q.gates[s.pool]; s.going && g != nil {
+		s.going = false
+		g.out--
+		if g.window++; !success {
+			g.window = 1
+		}
+		wakes = q.wakeDue(s.pool, g, success)
+		if g.out == 0 && !q.anyAt(s.pool) {
+			delete(q.gates, s.pool)
+		}
+	}
+	q.mu.Unlock()
+	for _, wake := range wakes {
+		wake()
+	}
+}
+
+// wakeDue wakes the requests that have waited for the gate: as many as it admits
+// after a success, all of them after a refusal, because their instants have changed.
+func (q *WaitQueue) wakeDue(pool *balancer.Pool, g *gate, success bool) (wakes []func()) {
+	free := g.window - g.out
+	for _, class := range [...]consumer.Class{consumer.Interactive, consumer.Batch} {
+		for _, s := range q.seats {
+			if s.pool != pool || !s.due || s.woken || s.class != class || success && free <= 0 {
+				continue
+			}
+			free--
+			s.woken = true
+			if s.wake != nil {
+				wakes = append(wakes, s.wake)
+			}
+		}
+	}
+	return wakes
+}
+
+// isRevoked reports whether the seat went to another request.
+func (s *Seat) isRevoked() bool {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	return s.revoked
+}
+
+// leave gives the seat back.
+func (s *Seat) leave() {
+	q := s.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if class != consumer.Batch {
-		q.taken--
-		return
+	q.remove(s)
+	if g := q.gates[s.pool]; g != nil && g.out == 0 && !q.anyAt(s.pool) {
+		delete(q.gates, s.pool)
 	}
-	if i := slices.Index(q.batch, s); i >= 0 {
-		q.batch = slices.Delete(q.batch, i, i+1)
-		q.taken--
-	}
+}
+
+func (q *WaitQueue) anyAt(pool *balancer.Pool) bool {
+	return slices.ContainsFunc(q.seats, func(s *Seat) bool { return s.pool == pool })
 }

@@ -1,95 +1,128 @@
-package proxy_test
+package proxy
 
 import (
-	"context"
+	"fmt"
 	"slices"
-	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
+	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
-	"spillway/handler/internal/proxy"
 )
 
-func TestInteractiveRequestsResumeBeforeBatchRequests(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var queue proxy.WaitQueue
-		var mu sync.Mutex
-		var order []consumer.Class
-		var all sync.WaitGroup
-		for i := range 20 {
-			all.Go(func() {
-				class := consumer.Class(i % 2)
-				if !queue.Wait(t.Context(), class, time.Second) {
-					t.Errorf("a request of class %v was refused, want no slot limit", class)
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				order = append(order, class)
-			})
+func TestSeatsAreNeverMoreThanHalfOneConsumersWhileAnotherWaits(t *testing.T) {
+	q := WaitQueue{Capacity: 10}
+	flood := make([]*Seat, 0, 10)
+	for range 12 {
+		if s := q.join(nil, "flood", consumer.Interactive); s != nil {
+			flood = append(flood, s)
 		}
-		all.Wait()
-		if !slices.IsSorted(order) {
-			t.Errorf("classes resumed in the order %v, want all interactive ones first", order)
+	}
+	if len(flood) != 10 {
+		t.Fatalf("alone, a consumer got %d seats, want all 10", len(flood))
+	}
+	woken := 0
+	for _, s := range flood {
+		s.OnWake(func() { woken++ })
+	}
+	others := make([]*Seat, 5)
+	for i := range others {
+		if others[i] = q.join(nil, fmt.Sprint("other ", i), consumer.Interactive); others[i] == nil {
+			t.Fatalf("another consumer got no seat %d", i)
 		}
-	})
+	}
+	if woken != 5 || q.count("flood") != 5 || !flood[9].isRevoked() || flood[0].isRevoked() {
+		t.Errorf("%d were woken, %d seats are left, want the last five revoked", woken, q.count("flood"))
+	}
+	if q.join(nil, "flood", consumer.Interactive) != nil {
+		t.Error("the consumer with half of the seats got another one")
+	}
+	if q.join(nil, "late", consumer.Interactive) != nil {
+		t.Error("a seat was taken from a consumer with half of them")
+	}
+	others[0].leave()
+	if q.join(nil, "flood", consumer.Interactive) != nil {
+		t.Error("the consumer with half of the seats got a free one while others wait")
+	}
+	if q.join(nil, "late", consumer.Interactive) == nil {
+		t.Error("a free seat was refused")
+	}
 }
 
-func TestFullWaitQueueRefusesBatchRequestsFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		queue := proxy.WaitQueue{Capacity: 3}
-		results := make(chan string, 10)
-		var all sync.WaitGroup
-		start := func(name string, class consumer.Class) {
-			all.Go(func() {
-				if queue.Wait(t.Context(), class, time.Second) {
-					results <- name + " resumed"
-					return
-				}
-				results <- name + " refused"
-			})
-			synctest.Wait()
-		}
-		start("batch 1", consumer.Batch)
-		start("batch 2", consumer.Batch)
-		start("interactive 1", consumer.Interactive)
-		start("batch 3", consumer.Batch)             // no free slot
-		start("interactive 2", consumer.Interactive) // revokes the slot of batch 2
-		start("interactive 3", consumer.Interactive) // revokes the slot of batch 1
-		start("interactive 4", consumer.Interactive) // no batch request is left
-		all.Wait()
-		close(results)
-		var got []string
-		for r := range results {
-			got = append(got, r)
-		}
-		slices.Sort(got)
-		want := []string{
-			"batch 1 refused", "batch 2 refused", "batch 3 refused",
-			"interactive 1 resumed", "interactive 2 resumed", "interactive 3 resumed", "interactive 4 refused",
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("got %v\nwant %v", got, want)
-		}
-		if !queue.Wait(t.Context(), consumer.Batch, time.Second) {
-			t.Error("an empty queue refused a request")
-		}
-	})
+func TestInteractiveRequestsTakeTheSeatsOfBatchRequests(t *testing.T) {
+	q := WaitQueue{Capacity: 3}
+	one := q.join(nil, "", consumer.Batch)
+	two := q.join(nil, "", consumer.Batch)
+	three := q.join(nil, "", consumer.Interactive)
+	if q.join(nil, "", consumer.Batch) != nil {
+		t.Error("a batch request got a seat of a full queue")
+	}
+	four := q.join(nil, "", consumer.Interactive)
+	if !two.isRevoked() || one.isRevoked() || four == nil {
+		t.Error("want the seat of the last batch request revoked")
+	}
+	if q.join(nil, "", consumer.Interactive) == nil || !one.isRevoked() {
+		t.Error("want the seat of the first batch request revoked next")
+	}
+	if q.join(nil, "", consumer.Interactive) != nil || three.isRevoked() {
+		t.Error("a seat was taken from an interactive request of the same consumer")
+	}
+	four.leave()
+	if q.join(nil, "", consumer.Batch) == nil {
+		t.Error("a seat that was given back is not free")
+	}
 }
 
-func TestCancelledWaitFreesItsSlot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		queue := proxy.WaitQueue{Capacity: 1}
-		for _, class := range []consumer.Class{consumer.Interactive, consumer.Batch} {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-			if queue.Wait(ctx, class, time.Hour) {
-				t.Errorf("a cancelled wait of class %v may try again", class)
+func TestReopenedPoolAdmitsMoreAsAttemptsSucceed(t *testing.T) {
+	var q WaitQueue
+	pool := new(balancer.Pool)
+	var seats, going []*Seat
+	for i := range 40 {
+		s := q.join(pool, "", consumer.Class(i%2))
+		s.OnWake(func() {
+			if s.admit() {
+				going = append(going, s)
 			}
-			cancel()
+		})
+		seats = append(seats, s)
+	}
+	for _, s := range seats {
+		if s.admit() {
+			going = append(going, s)
 		}
-		if !queue.Wait(t.Context(), consumer.Interactive, time.Second) {
-			t.Error("a cancelled wait kept its slot")
+	}
+	if len(going) != 1 {
+		t.Fatalf("%d were admitted at first, want one", len(going))
+	}
+	for round, want := range []int{2, 4, 8, 16} {
+		batch := going
+		going = nil
+		for _, s := range batch {
+			s.settle(true)
 		}
-	})
+		if len(going) != want {
+			t.Fatalf("round %d admitted %d, want %d", round, len(going), want)
+		}
+	}
+	classes := make([]consumer.Class, 0, len(seats))
+	for _, s := range going {
+		classes = append(classes, s.class)
+	}
+	if !slices.IsSorted(classes) {
+		t.Errorf("admitted in the order %v, want interactive requests first", classes)
+	}
+	batch := going
+	going = nil
+	for _, s := range batch {
+		s.settle(false)
+	}
+	if len(going) != 1 {
+		t.Errorf("after refusals %d are under way, want one", len(going))
+	}
+	for _, s := range slices.Concat(seats, going) {
+		s.settle(false)
+		s.leave()
+	}
+	if len(q.gates) != 0 || len(q.seats) != 0 {
+		t.Errorf("%d gates and %d seats are left", len(q.gates), len(q.seats))
+	}
 }

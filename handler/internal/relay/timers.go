@@ -108,10 +108,10 @@ func (s *stream) giveUp(why error) {
 	s.response.Cancel(why)
 }
 
-// firstTokenLimit is the pool's own limit, else FirstToken.
+// firstTokenLimit is the attempt's own limit, else the pool's, else FirstToken.
 func (s *stream) firstTokenLimit() time.Duration {
 	if result := s.response.Result; result != nil && result.Pool != nil {
-		return cmp.Or(result.Pool.FirstToken, s.FirstToken)
+		return cmp.Or(s.response.FirstToken, result.Pool.FirstToken, s.FirstToken)
 	}
-	return s.FirstToken
+	return cmp.Or(s.response.FirstToken, s.FirstToken)
 }

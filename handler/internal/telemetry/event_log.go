@@ -17,8 +17,9 @@ type EventLog struct {
 	Slots    []string // by health.Slot: "backend/model"
 	Now      func() time.Time
 
-	mu   sync.Mutex
-	last map[throttleKey]*suppression
+	mu         sync.Mutex
+	last       map[throttleKey]*suppression
+	suspicions map[health.Slot]int // failures by which instances suspect it
 }
 
 // throttleKey is what has at most one line in throttleInterval: throttles of
@@ -45,7 +46,8 @@ func (e *EventLog) StateChanged(slot health.Slot, before, after health.Record) {
 	if int(slot) >= len(e.Slots) {
 		return
 	}
-	if c := after.Circuit; !c.SameEpoch(before.Circuit) && c.State != before.Circuit.State {
+	e.countSuspicions(slot, &after)
+	if c := after.Circuit; c.State != before.Circuit.State {
 		e.logBreaker(slot, &before, &after)
 	}
 	if after.Windows != before.Windows {
@@ -64,12 +66,59 @@ func (e *EventLog) logBreaker(slot health.Slot, before, after *health.Record) {
 		level = "WARN"
 	}
 	f := e.newEvent(slot, "breaker", level)
-	f.text("phase", after.Circuit.State.String()).text("from", before.Circuit.State.String())
-	f.text("reason", after.LastChange.Reason).text("by", after.LastChange.By).nonZero("trips", int64(after.Circuit.Trips))
+	f.text("scope", "fleet").text("phase", after.Circuit.State.String()).text("from", before.Circuit.State.String())
+	reason := after.LastChange.Reason
+	if after.Circuit.LastObjection > before.Circuit.LastObjection {
+		reason = "an instance is being served"
+	}
+	f.text("reason", reason).text("by", after.LastChange.By).nonZero("trips", int64(after.Circuit.Trips))
 	if left := after.Circuit.Until - after.LastChange.At; after.Circuit.State != health.Closed && left > 0 {
 		f.millis("for_ms", time.Duration(left)*time.Millisecond)
 	}
 	e.Out.write(f.end(), alarming)
+}
+
+// OwnCircuitChanged writes the line of a circuit that binds this instance alone.
+func (e *EventLog) OwnCircuitChanged(slot health.Slot, before health.CircuitState, after *health.Health) {
+	if int(slot) >= len(e.Slots) {
+		return
+	}
+	level, alarming := "INFO", after.State == health.Open
+	if alarming {
+		level = "WARN"
+	}
+	f := e.newEvent(slot, "breaker", level)
+	f.text("scope", "instance").text("phase", after.State.String()).text("from", before.String()).text("reason", after.Reason).text("by", e.Instance)
+	if left := after.Until.Sub(e.Now()); after.State != health.Closed && left > 0 {
+		f.millis("for_ms", left)
+	}
+	e.Out.write(f.end(), alarming)
+}
+
+// countSuspicions keeps how many failures make instances suspect the slot.
+func (e *EventLog) countSuspicions(slot health.Slot, r *health.Record) {
+	n := 0
+	for _, s := range r.Circuit.Suspicions {
+		n += s.Failures
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n == 0 {
+		delete(e.suspicions, slot)
+		return
+	}
+	if e.suspicions == nil {
+		e.suspicions = map[health.Slot]int{}
+	}
+	e.suspicions[slot] = n
+}
+
+// Suspicions is by how many failures instances suspect the slot: too few for
+// one of them to open its circuit.
+func (e *EventLog) Suspicions(slot health.Slot) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.suspicions[slot]
 }
 
 // logThrottle writes a line for each window that opened or grew.

@@ -2,6 +2,8 @@ package telemetry
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +31,7 @@ func TestEventLines(t *testing.T) {
 	at := testTime.UnixMilli()
 	healthy := health.Record{}
 	open := health.Record{
-		Circuit:    health.Circuit{Incarnation: 1, Epoch: 1, State: health.Open, Until: at + 10_000, Trips: 2},
+		Circuit:    health.Circuit{Epoch: 1, State: health.Open, Until: at + 10_000, Trips: 2},
 		LastChange: health.Change{At: at, By: "i-2", Reason: "503"},
 	}
 	probing := open
@@ -38,14 +40,17 @@ func TestEventLines(t *testing.T) {
 	closed.Circuit.Epoch, closed.Circuit.State, closed.LastChange.Reason = 3, health.Closed, "probe answered"
 	shut := health.Record{LastChange: health.Change{At: at, By: "i-3", Reason: "429 tokens"}}
 	shut.Windows.ByKind[health.LimitTokens] = health.ThrottleWindow{Until: at + 4_500, MaxTokens: 800}
-	drained := health.Record{Override: health.OperatorOverride{Sequence: 1, Drained: true, Operator: "eve"}}
-	restored := health.Record{Override: health.OperatorOverride{Sequence: 2, Operator: "eve"}}
+	drained := health.Record{Override: health.OperatorOverride{Drained: true, Operator: "eve"}}
+	restored := health.Record{Override: health.OperatorOverride{Operator: "eve"}}
 	golden(t, "events.golden", collectEvents(t, &now, func(e *EventLog) {
 		e.StateChanged(0, healthy, open)
 		e.StateChanged(0, open, probing)
 		e.StateChanged(0, probing, closed)
 		e.StateChanged(1, healthy, shut)
 		e.StateChanged(1, healthy, drained)
+		e.OwnCircuitChanged(0, health.Closed, &health.Health{Own: true, State: health.Open, Until: now.Add(10 * time.Second), Reason: "silent"})
+		e.OwnCircuitChanged(0, health.HalfOpen, &health.Health{})
+		e.OwnCircuitChanged(7, health.Closed, &health.Health{}) // no such slot
 		now = now.Add(time.Minute)
 		e.StateChanged(1, drained, restored)
 		e.StateChanged(1, restored, restored) // nothing changed
@@ -106,6 +111,101 @@ func TestMonitorLines(t *testing.T) {
 	golden(t, "watch.golden", said)
 }
 
+// Trouble that comes and goes has a line a minute at most, whatever kind it is.
+func TestTableTroubleIsLoggedAtOnceAndThenOnceAMinute(t *testing.T) {
+	refused := errors.New("table: 403 AuthorizationPermissionMismatch")
+	for name, c := range map[string]struct {
+		counters func(second int) fleet.Counters
+		want     []string // of the lines in three minutes
+	}{
+		"a write that is refused": {func(int) fleet.Counters { return fleet.Counters{WriteError: refused} }, []string{
+			`"degraded":true,"read_only":true,"error":"table: 403`, `"read_only":true`, `"read_only":true`,
+		}},
+		"every other read fails": {func(second int) fleet.Counters {
+			if second%2 == 1 {
+				return fleet.Counters{LastError: refused}
+			}
+			return fleet.Counters{}
+		}, []string{
+			`"degraded":true,"error"`, `"degraded":false,"outage_seconds":1.000`, `"degraded":true,"error"`, `"degraded":false`, `"degraded":true,"error"`, `"degraded":false`,
+		}},
+		"nothing is wrong": {func(int) fleet.Counters { return fleet.Counters{} }, nil},
+	} {
+		now, second := testTime, 0
+		said := collectEvents(t, &now, func(e *EventLog) {
+			w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c.counters(second) }}
+			for second = 1; second <= 180; second++ {
+				now = now.Add(time.Second)
+				w.Check(now)
+			}
+		})
+		lines := strings.Split(strings.TrimSpace(said), "\n")
+		if said == "" {
+			lines = nil
+		}
+		if len(lines) != len(c.want) {
+			t.Errorf("%s: %d lines, want %d: %s", name, len(lines), len(c.want), said)
+			continue
+		}
+		for i, want := range c.want {
+			if !strings.Contains(lines[i], want) {
+				t.Errorf("%s: line %d is %s, want %s in it", name, i, lines[i], want)
+			}
+		}
+	}
+}
+
+// A circuit that the fleet takes over has the fleet's line; the own one is over
+// only when requests go there again.
+func TestOwnCircuitsAreReportedByTheirChanges(t *testing.T) {
+	now := testTime
+	var got []string
+	snapshot := &health.Snapshot{Slots: make([]health.Health, 2)}
+	_ = collectEvents(t, &now, func(e *EventLog) {
+		w := &Monitor{
+			Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return fleet.Counters{} },
+			Snapshot: func() *health.Snapshot { return snapshot },
+			OwnCircuitChanged: func(slot health.Slot, before health.CircuitState, after *health.Health) {
+				got = append(got, fmt.Sprintf("%d %v %v", slot, before, after.State))
+			},
+		}
+		for _, h := range []health.Health{
+			{},
+			{Own: true, State: health.Open},
+			{Own: true, State: health.Open},
+			{Own: true, State: health.HalfOpen},
+			{},
+			{State: health.Open},
+			{},
+			{Own: true, State: health.Open},
+			{State: health.Open},
+			{},
+		} {
+			snapshot = &health.Snapshot{Slots: []health.Health{{}, h}}
+			w.Check(now)
+		}
+	})
+	want := []string{"1 closed open", "1 open half-open", "1 half-open closed", "1 closed open"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestSuspicionsAreCounted(t *testing.T) {
+	now := testTime
+	_ = collectEvents(t, &now, func(e *EventLog) {
+		suspected := health.Record{Circuit: health.Circuit{Suspicions: []health.Suspicion{{Reporter: "a", Failures: 1}, {Reporter: "b", Failures: 2}}}}
+		e.StateChanged(1, health.Record{}, suspected)
+		if n := e.Suspicions(1); n != 3 {
+			t.Errorf("%d failures, want 3", n)
+		}
+		e.StateChanged(1, suspected, health.Record{})
+		if n := e.Suspicions(1); n != 0 {
+			t.Errorf("%d failures after the record is gone, want 0", n)
+		}
+	})
+}
+
 // An alert reads a few minutes back: it must not end while the outage lasts.
 func TestMonitorRepeatsTheLineOfALongOutage(t *testing.T) {
 	now := testTime
@@ -119,7 +219,7 @@ func TestMonitorRepeatsTheLineOfALongOutage(t *testing.T) {
 		c = fleet.Counters{}
 		w.Check(now)
 	})
-	if n := strings.Count(said, `"degraded":true`); n != 3 || !strings.Contains(said, `"degraded":false,"outage_seconds":719.000`) {
-		t.Errorf("%d lines for an outage of twelve minutes, want 3: %s", n, said)
+	if n := strings.Count(said, `"degraded":true`); n != 12 || !strings.Contains(said, `"degraded":false,"outage_seconds":719.000`) {
+		t.Errorf("%d lines for an outage of twelve minutes, want 12: %s", n, said)
 	}
 }

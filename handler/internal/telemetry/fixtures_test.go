@@ -81,6 +81,29 @@ func spilled() *api.RequestRecord {
 	return x
 }
 
+// hedged is one whose first backend was silent, so that another one was asked too.
+func hedged() *api.RequestRecord {
+	x := served()
+	x.ID, x.Backend, x.Result.ServedBy = "req_HEDGED", &gpt4o.Backends[1], &gpt4o.Backends[1]
+	x.Result.Attempts = []proxy.Attempt{
+		{Backend: &gpt4o.Backends[0], Duration: ms(700), Silent: true, Outcome: health.Outcome{Class: health.Abandoned, Reason: "another answered"}},
+		{Backend: &gpt4o.Backends[1], Status: 200, Duration: ms(500), Hedge: true},
+	}
+	return x
+}
+
+// tried is one that was served although every circuit was open.
+func tried() *api.RequestRecord {
+	x := served()
+	x.ID, x.Result.Decision.Eligible = "req_TRIED", 0
+	x.Result.Decision.Candidates = candidates(health.SkipOpen, health.SkipOpen, health.SkipOpen)
+	x.Result.Attempts = []proxy.Attempt{
+		{Backend: &gpt4o.Backends[0], Status: 503, Duration: ms(20), Trial: true, Outcome: health.Outcome{Class: health.Failed, Reason: "503"}},
+		{Backend: &gpt4o.Backends[0], Status: 200, Duration: ms(300), Trial: true},
+	}
+	return x
+}
+
 // throttled is one that nobody served.
 func throttled() *api.RequestRecord {
 	x := served()

@@ -19,6 +19,7 @@ type instruments struct {
 	firstToken, perToken, server      histogram
 	kinds, cost, rejections, spills   counter
 	attempts, failovers, waits        counter
+	hedges, silences, trials          counter
 }
 
 type (
@@ -120,6 +121,9 @@ func newInstruments(b *builder) *instruments {
 		server:     b.histogram("gen_ai.server.request.duration", "s", "Attempts at backends, to the end of the response.", operationBounds()),
 		attempts:   b.counter("spillway.attempts", "{attempt}", "Attempts at backends, by verdict and reason."),
 		failovers:  b.counter("spillway.failovers", "{attempt}", "Attempts that were followed by another, by the backend that failed and the reason."),
+		hedges:     b.counter("spillway.hedges", "{attempt}", "Attempts that began because another one had no content yet, by verdict; served: its answer was used."),
+		silences:   b.counter("spillway.breaker.silences", "{attempt}", "Attempts without content for three times as long as usual, which counts as a failure until they are answered."),
+		trials:     b.counter("spillway.breaker.trials", "{attempt}", "Attempts at a backend with an open circuit because no other was left, by verdict."),
 		waits:      b.counter("spillway.throttle.time", "s", "Time for which backends asked not to be called."),
 	}
 }

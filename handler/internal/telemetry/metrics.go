@@ -90,10 +90,8 @@ func (s *requestSeries) countResult(x *api.RequestRecord) {
 	if s.firstToken == nil || d.FirstToken.IsZero() {
 		return
 	}
-	for i := range x.Result.Attempts {
-		if a := &x.Result.Attempts[i]; a.Backend == x.Result.ServedBy {
-			s.firstToken.observe(max(d.FirstToken.Sub(a.Start), 0).Seconds())
-		}
+	if a := x.Result.ServingAttempt(); a != nil {
+		s.firstToken.observe(max(d.FirstToken.Sub(a.Start), 0).Seconds())
 	}
 	if rest := d.Usage.Completion - 1; s.perToken != nil && rest > 0 {
 		s.perToken.observe(max(x.Start.Add(x.Duration).Sub(d.FirstToken), 0).Seconds() / float64(rest))
@@ -161,18 +159,24 @@ type attemptKey struct {
 	verdict   string
 	why       string
 	status    int
+
+	hedge, silent, trial bool
 }
 
 type attemptSeries struct {
 	duration              *histogramSeries
 	count, failover, wait *counterSeries
+	hedge, silence, trial *counterSeries // nil = it is none
 }
 
 func (m *Metrics) countAttempts(x *api.RequestRecord) {
 	r := x.Result
 	for i := range r.Attempts {
 		a := &r.Attempts[i]
-		s := m.attempts.get(attemptKey{a.Backend, x.Operation, a.Outcome.Class.String(), a.Outcome.Reason, a.Status}, m.newAttemptSeries)
+		s := m.attempts.get(attemptKey{
+			backend: a.Backend, operation: x.Operation, verdict: a.Outcome.Class.String(), why: a.Outcome.Reason, status: a.Status,
+			hedge: a.Hedge, silent: a.Silent, trial: a.Trial,
+		}, m.newAttemptSeries)
 		s.duration.observe(a.Duration.Seconds())
 		s.count.add(1)
 		if i < len(r.Attempts)-1 {
@@ -180,6 +184,11 @@ func (m *Metrics) countAttempts(x *api.RequestRecord) {
 		}
 		if a.Outcome.Wait > 0 {
 			s.wait.add(a.Outcome.Wait.Seconds())
+		}
+		for _, kind := range [...]*counterSeries{s.hedge, s.silence, s.trial} {
+			if kind != nil {
+				kind.add(1)
+			}
 		}
 	}
 }
@@ -189,7 +198,7 @@ func (m *Metrics) newAttemptSeries(k attemptKey) *attemptSeries {
 	where := []attribute.KeyValue{text("gen_ai.request.model", slotModel(m.slots, k.backend)), text("spillway.backend", k.backend.Name)}
 	failure := text("error.type", k.why)
 	verdict := append(slices.Clone(where), text("spillway.verdict", k.verdict), failure)
-	return &attemptSeries{
+	s := &attemptSeries{
 		duration: i.server.with(slices.Concat(where, serverAttributes(m.servers, k.backend), []attribute.KeyValue{
 			text("gen_ai.operation.name", operationName(k.operation)), text("gen_ai.provider.name", providerName(k.backend)), failure,
 		})...),
@@ -197,4 +206,14 @@ func (m *Metrics) newAttemptSeries(k attemptKey) *attemptSeries {
 		failover: i.failovers.with(verdict...),
 		wait:     i.waits.with(where...),
 	}
+	if k.hedge {
+		s.hedge = i.hedges.with(verdict[:len(where)+1]...)
+	}
+	if k.silent {
+		s.silence = i.silences.with(where...)
+	}
+	if k.trial {
+		s.trial = i.trials.with(verdict[:len(where)+1]...)
+	}
+	return s
 }

@@ -1,10 +1,12 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"time"
 
 	"spillway/handler/internal/fleet"
+	"spillway/handler/internal/health"
 	"spillway/handler/internal/quota"
 )
 
@@ -16,10 +18,17 @@ type Monitor struct {
 	Requests *RequestLog
 	Counters func() fleet.Counters
 	Quotas   func() []quota.LimitStatus // nil = there are none
+	Snapshot func() *health.Snapshot    // no side effect; nil = own circuits have no lines
 
-	degraded            bool
-	since               time.Time
-	lastReminder        time.Time // of the table
+	// OwnCircuitChanged is called when a circuit that binds this instance alone
+	// opened, became half-open or closed.
+	OwnCircuitChanged func(slot health.Slot, before health.CircuitState, after *health.Health)
+
+	own                 []health.CircuitState // by slot, of circuits that bind this instance alone
+	table               tableState
+	since               time.Time // the present or last trouble with the table
+	lastTrouble         time.Time // of the last line about it
+	reported            bool      // … which no line has ended yet
 	last                fleet.Counters
 	longestDisagreement time.Duration // disagreement since the last line of it
 	changes             uint64
@@ -49,39 +58,96 @@ func (w *Monitor) Run(ctx context.Context) {
 func (w *Monitor) Check(now time.Time) {
 	c := w.Counters()
 	w.checkTable(now, &c)
+	w.checkOwnCircuits()
 	w.checkAgreement(now, &c)
 	w.checkBudgets(now)
 	w.Requests.Flush(now)
 	w.last = c
 }
 
-// reminderInterval is the time between two lines of one outage: an alert reads
-// the last few minutes.
-const reminderInterval = 5 * time.Minute
+// reminderInterval is the time between two lines of trouble with the table: an
+// alert reads the last few minutes, and trouble that comes and goes must not fill
+// the log.
+const reminderInterval = time.Minute
 
-// checkTable writes a line when the table is lost, again while it is, and when
-// it is back.
+// tableState is how the table serves this instance.
+type tableState uint8
+
+const (
+	tableServes   tableState = iota
+	tableFails               // the last exchange failed
+	tableReadOnly            // it answers, and takes no write
+	tableLost                // it has not answered for long, and the instance decides alone
+)
+
+func tableStateOf(c *fleet.Counters) tableState {
+	switch {
+	case c.Disconnected:
+		return tableLost
+	case readOnly(c):
+		return tableReadOnly
+	case c.LastError != nil:
+		return tableFails
+	}
+	return tableServes
+}
+
+// checkTable writes a line at once when trouble with the table begins, again
+// every minute while it lasts or comes back, and one when it is over.
 func (w *Monitor) checkTable(now time.Time, c *fleet.Counters) {
-	if c.Disconnected == w.degraded && (!c.Disconnected || now.Sub(w.lastReminder) < reminderInterval) {
-		return
-	}
-	level := "INFO"
-	if c.Disconnected {
-		level, w.lastReminder = "WARN", now
-	}
-	if c.Disconnected && !w.degraded {
+	is := tableStateOf(c)
+	if is != tableServes && w.table == tableServes {
 		w.since = now
 	}
-	w.degraded = c.Disconnected
+	w.table = is
+	switch {
+	case is != tableServes && now.Sub(w.lastTrouble) >= reminderInterval:
+		w.lastTrouble, w.reported = now, true
+	case is == tableServes && w.reported:
+		w.reported = false
+	default:
+		return
+	}
+	w.logTable(now, c)
+}
+
+func (w *Monitor) logTable(now time.Time, c *fleet.Counters) {
+	level, trouble := "INFO", w.table != tableServes
+	if trouble {
+		level = "WARN"
+	}
 	f := newJSONLine(nil, now, level, "state")
-	f.text("instance", w.Events.Instance).key("degraded").boolean(c.Disconnected)
-	if c.LastError != nil {
-		f.text("error", truncate(c.LastError.Error()))
+	f.text("instance", w.Events.Instance).key("degraded").boolean(trouble).flag("read_only", w.table == tableReadOnly)
+	if err := cmp.Or(c.WriteError, c.LastError); err != nil {
+		f.text("error", truncate(err.Error()))
 	}
-	if !c.Disconnected {
-		f.seconds("outage_seconds", now.Sub(w.since)+c.SinceContact)
+	if !trouble {
+		f.seconds("outage_seconds", now.Sub(w.since))
 	}
-	w.Events.Out.write(f.end(), c.Disconnected)
+	w.Events.Out.write(f.end(), trouble)
+}
+
+// checkOwnCircuits reports changes of the circuits that bind this instance alone.
+// When the fleet's circuit takes over, its own line tells so.
+func (w *Monitor) checkOwnCircuits() {
+	if w.Snapshot == nil || w.OwnCircuitChanged == nil {
+		return
+	}
+	snapshot := w.Snapshot()
+	if w.own == nil {
+		w.own = make([]health.CircuitState, len(snapshot.Slots))
+	}
+	for slot := range min(len(w.own), len(snapshot.Slots)) {
+		h, was := &snapshot.Slots[slot], w.own[slot]
+		is := health.Closed
+		if h.Own {
+			is = h.State
+		}
+		w.own[slot] = is
+		if is != was && (h.Own || h.State == health.Closed) {
+			w.OwnCircuitChanged(health.Slot(slot), was, h)
+		}
+	}
 }
 
 // agreementInterval is the shortest time between two lines of agreement.

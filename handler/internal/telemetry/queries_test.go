@@ -88,8 +88,11 @@ func eventLines(t *testing.T) string {
 			return []quota.LimitStatus{{Consumer: "team-a", Model: "gpt-4o", Limit: "budgetPerMonth", Amount: 5}}
 		}}
 		w.Check(now)
-		c.Disconnected = false
+		c.Disconnected, c.LastError = false, nil
 		w.Check(now)
+		c.WriteError = errors.New("forbidden")
+		w.Check(now.Add(time.Hour))
+		e.OwnCircuitChanged(0, health.Closed, &health.Health{Own: true, State: health.Open, Until: now.Add(time.Second), Reason: "503"})
 	})
 }
 

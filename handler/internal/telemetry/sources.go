@@ -28,8 +28,10 @@ type Sources struct {
 	Snapshot func() *health.Snapshot
 	Counters func() fleet.Counters
 	InFlight func(slot health.Slot) int64
-	Now      func() time.Time
-	Started  time.Time
+	// Suspicions returns how many failures make instances suspect the slot.
+	Suspicions func(slot health.Slot) int
+	Now        func() time.Time
+	Started    time.Time
 
 	Quotas    func() []quota.LimitStatus
 	LogWriter *LogWriter
@@ -44,12 +46,13 @@ type observables struct {
 	all []metric.Observable
 
 	// Backends, by the state that this instance knows.
-	phase, available, throttled, share, inFlight metric.Float64Observable
+	phase, own, suspicions                metric.Float64Observable
+	available, throttled, share, inFlight metric.Float64Observable
 
 	// The shared state.
 	writes, conflicts, unknown, readFailures  metric.Float64Observable
-	outage, age, degraded                     metric.Float64Observable
-	trips, probes, leases                     metric.Float64Observable
+	outage, age, degraded, readOnly, leftOut  metric.Float64Observable
+	trips, ownTrips, probes, leases, stalls   metric.Float64Observable
 	disagreement, changes, wasted, clockWidth metric.Float64Observable
 
 	// Quotas, and this process.
@@ -90,7 +93,9 @@ func newObservables(b builder) *observables {
 }
 
 func (o *observables) addBackends() {
-	o.phase = o.gauge("spillway.breaker.phase", "", "0 closed, 1 half-open, 2 open.")
+	o.phase = o.gauge("spillway.breaker.phase", "", "0 closed, 1 half-open, 2 open, as it binds this instance.")
+	o.own = o.gauge("spillway.breaker.own", "", "1: the circuit is not closed and binds this instance alone.")
+	o.suspicions = o.gauge("spillway.breaker.suspicions", "{failure}", "Failures by which instances suspect the backend, too few for one of them to open its circuit.")
 	o.available = o.gauge("spillway.backend.available", "", "1: a request would be sent to it now.")
 	o.throttled = o.gauge("spillway.backend.throttle.remaining", "s", "How long the backend is still throttled.")
 	o.share = o.gauge("spillway.backend.share", "%", "Share of its normal traffic while it recovers; 100 = all of it.")
@@ -106,8 +111,12 @@ func (o *observables) addState() {
 	o.readFailures = o.total("spillway.table.read_failures", "{exchange}", "Reads without an answer.")
 	o.outage = o.total("spillway.table.outage", "s", "Time without the table.")
 	o.age = o.gauge("spillway.table.age", "s", "Age of the table's last answer.")
-	o.degraded = o.gauge("spillway.table.degraded", "", "1: the table is out of reach, and the instance decides alone.")
-	o.trips = o.total("spillway.breaker.trips", "{trip}", "Trips of a circuit that this instance adopted.")
+	o.degraded = o.gauge("spillway.table.degraded", "", "1: the last exchange with the table failed, or it takes no write.")
+	o.readOnly = o.gauge("spillway.table.read_only", "", "1: the table can be read but not written: what this instance sees stays with it.")
+	o.leftOut = o.total("spillway.table.records_left_out", "{record}", "Records that the full row had no space for.")
+	o.trips = o.total("spillway.breaker.trips", "{trip}", "Trips of the fleet's circuits that this instance adopted.")
+	o.ownTrips = o.total("spillway.breaker.own_trips", "{trip}", "Trips by what this instance saw itself.")
+	o.stalls = o.total("spillway.process.stalls", "{stall}", "Times this process did not run for more than a second; attempts of that time are no evidence.")
 	o.probes = o.total("spillway.breaker.probes", "{request}", "Requests sent as probes: of all instances, or of this instance alone.")
 	o.leases = o.total("spillway.breaker.leases", "{lease}", "Probe leases that this instance held.")
 	o.disagreement = o.total("spillway.agreement.disagreement", "s", "Time between changes by other instances and their adoption here.")
@@ -146,7 +155,11 @@ func (o *observation) backends() {
 		h := snapshot.Of(health.Slot(slot))
 		backend, model, _ := strings.Cut(name, "/")
 		where := []attribute.KeyValue{text("gen_ai.request.model", model), text("spillway.backend", backend)}
-		o.set(o.phase, phaseNumber(h.State), where...)
+		o.set(o.phase, phaseNumber(h.StateAt(now)), where...)
+		o.set(o.own, number(h.Own), where...)
+		if o.Suspicions != nil {
+			o.set(o.suspicions, float64(o.Suspicions(health.Slot(slot))), where...)
+		}
 		o.set(o.available, number(h.SkipReason(now, 0) == health.NotSkipped), where...)
 		o.set(o.throttled, max(h.Throttle.Until.Sub(now), 0).Seconds(), where...)
 		share := float64(h.TrafficPercent)
@@ -183,8 +196,9 @@ func (o *observation) state() {
 	c := o.Counters()
 	for i, n := range map[metric.Float64Observable]float64{
 		o.writes: float64(c.Writes), o.conflicts: float64(c.Conflicts), o.unknown: float64(c.UnknownOutcomes), o.readFailures: float64(c.ReadFailures),
-		o.outage: c.Outage.Seconds(), o.age: c.SinceContact.Seconds(), o.degraded: number(c.Disconnected),
-		o.trips: float64(c.Trips), o.leases: float64(c.Leases),
+		o.outage: c.Outage.Seconds(), o.age: c.SinceContact.Seconds(), o.degraded: number(tableStateOf(&c) != tableServes),
+		o.readOnly: number(readOnly(&c)), o.leftOut: float64(c.RecordsLeftOut), o.stalls: float64(c.Stalls),
+		o.trips: float64(c.Trips), o.ownTrips: float64(c.OwnTrips), o.leases: float64(c.Leases),
 		o.disagreement: c.Disagreement.Seconds(), o.changes: float64(c.Disagreements), o.wasted: float64(c.StaleRequests),
 		o.clockWidth: c.ClockUncertainty.Seconds(),
 	} {
@@ -193,6 +207,9 @@ func (o *observation) state() {
 	o.set(o.probes, float64(c.Probes), text("spillway.probe", "fleet"))
 	o.set(o.probes, float64(c.LocalProbes), text("spillway.probe", "alone"))
 }
+
+// readOnly reports whether the table answers but takes no write.
+func readOnly(c *fleet.Counters) bool { return c.WriteError != nil && !c.Disconnected }
 
 func (o *observation) quotas() {
 	if o.Quotas == nil {

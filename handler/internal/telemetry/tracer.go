@@ -267,8 +267,10 @@ func (t *Tracer) attemptAttributes(x *api.RequestRecord, a *proxy.Attempt) []att
 	if a.Outcome.RawWait > 0 {
 		all = append(all, attribute.Float64("spillway.throttle.wait", a.Outcome.RawWait.Seconds()))
 	}
-	if a.Probe {
-		all = append(all, attribute.Bool("spillway.probe", true))
+	for name, is := range map[string]bool{"spillway.probe": a.Probe, "spillway.trial": a.Trial, "spillway.hedge": a.Hedge, "spillway.silent": a.Silent} {
+		if is {
+			all = append(all, attribute.Bool(name, true))
+		}
 	}
 	if x.Stream {
 		all = append(all, attribute.Bool("gen_ai.request.stream", true))

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	pooldoc "spillway/handler/internal/config/document"
 	"spillway/handler/internal/health"
 )
 
@@ -21,7 +23,7 @@ import (
 type tableHistory struct {
 	mu      sync.Mutex
 	changed chan struct{}
-	commits []commit
+	commits []commit        // in order of revision
 	known   [][]adoption    // by member
 	counts  []requestCounts // by member
 	marked  time.Time
@@ -33,7 +35,8 @@ type commit struct {
 	revision uint64
 	at       time.Time // when the table had taken it
 	by       int
-	records  map[string]health.Record // the columns that it changed
+	row      map[string]health.Record // all that it holds
+	records  map[string]health.Record // those that differ from the write before; the zero record where a column has gone
 }
 
 // adoption is when a member first read a revision.
@@ -99,9 +102,33 @@ func (h *tableHistory) done(e *exchange, status int) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	revision, records := readRow(e.asked)
-	h.commits = append(h.commits, commit{revision, time.Now(), e.member, records})
+	revision, row := readRow(e.asked)
+	at, _ := slices.BinarySearchFunc(h.commits, revision, func(c commit, revision uint64) int { return cmp.Compare(c.revision, revision) })
+	h.commits = slices.Insert(h.commits, at, commit{revision: revision, at: time.Now(), by: e.member, row: row})
+	for i := at; i < min(at+2, len(h.commits)); i++ { // the confirmation of the write before may arrive later than this one
+		var before map[string]health.Record
+		if i > 0 {
+			before = h.commits[i-1].row
+		}
+		h.commits[i].records = changedRecords(before, h.commits[i].row)
+	}
 	h.wake()
+}
+
+// changedRecords are the records of a row that differ from those of the row before.
+func changedRecords(before, after map[string]health.Record) map[string]health.Record {
+	changed := map[string]health.Record{}
+	for column, r := range after {
+		if !r.Equal(before[column]) {
+			changed[column] = r
+		}
+	}
+	for column := range before {
+		if _, ok := after[column]; !ok {
+			changed[column] = health.Record{}
+		}
+	}
+	return changed
 }
 
 // answered records what a member has read.
@@ -216,7 +243,7 @@ func readRow(row []byte) (uint64, map[string]health.Record) {
 	records := map[string]health.Record{}
 	for name, value := range columns {
 		text, ok := value.(string)
-		if !ok || !strings.HasPrefix(name, "b_") {
+		if !ok || !strings.HasPrefix(name, "s_") {
 			continue
 		}
 		if r, err := health.Decode(text); err == nil {
@@ -226,9 +253,9 @@ func readRow(row []byte) (uint64, map[string]health.Record) {
 	return n, records
 }
 
-// columnOf is where the shared row keeps a backend's record for the tests'
-// one model.
-func columnOf(backend string) string {
-	sum := sha256.Sum256([]byte(backend + "/gpt-4o"))
-	return "b_" + hex.EncodeToString(sum[:10])
+// columnOf is where the shared row keeps the record of the tests' one model at
+// an endpoint.
+func columnOf(endpoint string) string {
+	sum := sha256.Sum256([]byte(pooldoc.Identity(&pooldoc.Backend{Endpoint: endpoint}, "gpt-4o", "gpt-4o")))
+	return "s_" + hex.EncodeToString(sum[:10])
 }

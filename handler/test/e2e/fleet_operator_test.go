@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"spillway/handler/internal/health"
-	"spillway/handler/internal/simulator"
 )
 
 // An operator's command applies to every instance within the same bound, and
@@ -22,8 +21,9 @@ func TestOperatorCommandsReachTheFleet(t *testing.T) {
 			t.Errorf("the list does not say who drained it:\n%s", list)
 		}
 		f.wantObeyed("a", open, "restore", "a")
-		f.sim.Next("a", simulator.Fault{Action: "401-key"})
-		f.obedience(t.Context(), f.hit(2, 1), "a", "b", shut)
+		f.forget(t.Context(), "a")
+		f.obedience(t.Context(), f.fail(2, 1), "a", "b", shut)
+		f.sim.Clear("a")
 		f.wantObeyed("a", open, "reset", "a")
 	}
 	list := f.backends("list")
@@ -43,7 +43,7 @@ func (f *fleet) wantObeyed(served string, holds func(health.Record) bool, args .
 	began := time.Now()
 	f.backends(args...)
 	f.seen.mu.Lock()
-	c, _ := f.seen.first(began, columnOf("a"), holds)
+	c, _ := f.seen.first(began, f.column("a"), holds)
 	f.seen.mu.Unlock()
 	delays := f.obedience(ctx, began, "a", served, holds)
 	for i := range delays {

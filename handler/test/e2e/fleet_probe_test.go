@@ -36,15 +36,19 @@ func flappingFleet(t *testing.T, members, flapping int, faults tableFaults) *fle
 
 // cycles counts the probe leases that were taken. Called with the lock held.
 func (f *fleet) cycles() int {
-	leases := 0
+	type lease struct {
+		column string
+		epoch  uint64
+	}
+	leases := map[lease]bool{}
 	for i := range f.seen.commits {
-		for _, r := range f.seen.commits[i].records {
+		for column, r := range f.seen.commits[i].records {
 			if c := r.Circuit; c.State == health.HalfOpen && c.Lease == c.Epoch {
-				leases++
+				leases[lease{column, c.Lease}] = true
 			}
 		}
 	}
-	return leases
+	return len(leases)
 }
 
 // probed is one probe as its backend saw it.
@@ -94,25 +98,48 @@ func overlapping(probes []probed) []string {
 }
 
 // sentAfterKnown counts the requests that were no probes and went to a backend
-// although their sender had read long before that its circuit was open.
+// although their sender had read long before that its circuit was open, and was
+// not served there itself: its own successes weigh more.
 func (f *fleet) sentAfterKnown(probes []probed) int {
 	f.seen.mu.Lock()
 	defer f.seen.mu.Unlock()
 	count := 0
 	past := map[string][]commit{}
 	for _, b := range f.setup.backends {
-		past[b.name] = f.seen.of(columnOf(b.name))
+		past[b.name] = f.seen.of(f.column(b.name))
 	}
-	for _, e := range f.sim.Journal() {
+	journal := f.sim.Journal()
+	for _, e := range journal {
 		is := probed{e.Resource, memberOf(&e), e.Time, e.End}
-		if since, throttled := shutSince(past[e.Resource], columnOf(e.Resource), e.Time); throttled && !slices.Contains(probes, is) {
-			if listed, ok := f.seen.readAt(is.member, since.revision); ok && listed.Before(e.Time.Add(-f.underway())) {
+		if since, throttled := shutSince(past[e.Resource], f.column(e.Resource), e.Time); throttled && !slices.Contains(probes, is) {
+			if listed, ok := f.seen.readAt(is.member, since.revision); ok && listed.Before(e.Time.Add(-f.underway())) && !servedLately(journal, &e, f.underway()) {
 				count++
 				f.t.Logf("%s at %v to %s, told %v before", f.members[is.member].name, e.Time, e.Resource, e.Time.Sub(listed))
 			}
 		}
 	}
 	return count
+}
+
+// servedLately reports whether the last outcome of that instance at that backend,
+// when it sent the request or as long ago as a decided request takes to arrive, was
+// a success.
+func servedLately(journal []simulator.Entry, e *simulator.Entry, underway time.Duration) bool {
+	var last time.Time
+	served := false
+	for i := range journal {
+		o := &journal[i]
+		if o.Resource != e.Resource || memberOf(o) != memberOf(e) || o.End.After(e.Time) {
+			continue
+		}
+		if o.Status == http.StatusOK && o.End.After(e.Time.Add(-underway)) {
+			return true
+		}
+		if o.End.After(last) && o.End.Before(e.Time.Add(-underway)) {
+			last, served = o.End, o.Status == http.StatusOK
+		}
+	}
+	return served
 }
 
 // underway is how long a decided request may take to arrive, longer in short
@@ -140,11 +167,8 @@ func wantOneProbeAtATime(t *testing.T, f *fleet, enough int, limit time.Duration
 	for _, o := range overlaps {
 		t.Errorf("two probes at once at %s", o)
 	}
-	// With so much failing at once some requests meet the end of the retry budget, which is a 503.
-	refused := slices.DeleteFunc(samples, func(s sample) bool { return s.ok() })
-	t.Logf("%d requests were refused for want of retries", len(refused))
-	if i := slices.IndexFunc(refused, func(s sample) bool { return s.err != nil || s.status != http.StatusServiceUnavailable }); i >= 0 {
-		t.Errorf("%s: %d, %v; want 200, or 503 when the budget is used up", refused[i].member.name, refused[i].status, refused[i].err)
+	if failed := f.failures(samples); failed > 0 { // one backend is always well
+		t.Errorf("%d of %d requests were not answered 200", failed, len(samples))
 	}
 	if n := f.sentAfterKnown(probes); n > 0 {
 		t.Errorf("%d requests were sent to a circuit that their sender knew to be open", n)

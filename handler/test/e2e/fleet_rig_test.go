@@ -32,8 +32,8 @@ type fleetSetup struct {
 	document map[string]any // merged over the pool document
 	env      []string
 	faults   tableFaults
-	skewed   bool                                     // in a soak, every second member's wall clock is wrong: such a program takes long to build
-	bend     func(member int, document string) string // makes one member's document its own
+	skewed   bool                    // in a soak, every second member's wall clock is wrong: such a program takes long to build
+	fronts   map[string]*networkPath // by backend: what the instances reach instead of it
 }
 
 // startFleet brings everything up and waits until all instances listen and
@@ -50,6 +50,9 @@ func startFleet(t *testing.T, s fleetSetup) *fleet {
 		}
 	}
 	f.sim = simulator.Start(t, simulator.Config{Resources: list})
+	for name, front := range s.fronts {
+		front.open(t, f.sim.URL(name))
+	}
 	f.desk = openTableProxy(t, f.seen, s.members, emulator.ConnectionString)
 	for n := range s.members {
 		w := openTableProxy(t, f.seen, n, emulator.ConnectionString)
@@ -76,18 +79,18 @@ func startFleet(t *testing.T, s fleetSetup) *fleet {
 func memberKey(n int) string { return fmt.Sprintf("%s-%03d", backendKey, n) }
 
 // memberOf is whose request an entry of the journal is.
-func memberOf(e *simulator.Entry) int {
+func memberOf(e *simulator.Entry) int { return memberOfKey(e.Header.Get("Api-Key")) }
+
+// memberOfKey is the instance whose key of a backend it is; -1 = none.
+func memberOfKey(key string) int {
 	n := -1
-	_, _ = fmt.Sscanf(strings.TrimPrefix(e.Header.Get("Api-Key"), backendKey), "-%d", &n)
+	_, _ = fmt.Sscanf(strings.TrimPrefix(key, backendKey), "-%d", &n)
 	return n
 }
 
 // newMember is an instance that is not started yet.
 func (f *fleet) newMember(n int, w *tableProxy) *member {
-	doc := document(f.t, f.sim, setup{backends: f.setup.backends, document: f.setup.document})
-	if f.setup.bend != nil {
-		doc = f.setup.bend(n, doc)
-	}
+	doc := f.document()
 	m := &member{t: f.t, n: n, name: fmt.Sprintf("instance-%02d", n), way: w, program: stagedProgram()}
 	m.env = append([]string{"SPILLWAY_CONFIG=" + doc, "BACKEND_KEY=" + memberKey(n), "WEBSITE_POD_NAME=" + m.name, "SPILLWAY_STATE=" + w.connection()}, f.setup.env...)
 	if _, long := soaking(f.t); long && f.setup.skewed && n%2 == 1 {
@@ -96,6 +99,26 @@ func (f *fleet) newMember(n int, w *tableProxy) *member {
 	}
 	return m
 }
+
+// document is the pool document of all instances, and of the operator.
+func (f *fleet) document() string {
+	doc := document(f.t, f.sim, setup{backends: f.setup.backends, document: f.setup.document})
+	for name := range f.setup.fronts {
+		doc = strings.ReplaceAll(doc, `"`+f.sim.URL(name)+`"`, `"`+f.endpoint(name)+`"`)
+	}
+	return doc
+}
+
+// endpoint is where the instances reach a backend.
+func (f *fleet) endpoint(backend string) string {
+	if front := f.setup.fronts[backend]; front != nil {
+		return front.url
+	}
+	return f.sim.URL(backend)
+}
+
+// column is that of a backend's record in the shared row.
+func (f *fleet) column(backend string) string { return columnOf(f.endpoint(backend)) }
 
 // awake has each instance think that there is traffic, without a request to
 // any backend.
@@ -108,8 +131,7 @@ func (f *fleet) awake(members ...*member) {
 // backends runs `spillway backends` as an operator would.
 func (f *fleet) backends(args ...string) string {
 	f.t.Helper()
-	doc := document(f.t, f.sim, setup{backends: f.setup.backends, document: f.setup.document})
-	out, errs, code := command(f.t, []string{"SPILLWAY_CONFIG=" + doc, "BACKEND_KEY=-", "SPILLWAY_AUTH=none", "SPILLWAY_STATE=" + f.desk.connection()}, append([]string{"backends"}, args...)...)
+	out, errs, code := command(f.t, []string{"SPILLWAY_CONFIG=" + f.document(), "BACKEND_KEY=-", "SPILLWAY_AUTH=none", "SPILLWAY_STATE=" + f.desk.connection()}, append([]string{"backends"}, args...)...)
 	if code != 0 {
 		f.t.Fatalf("backends %v: exit code %d: %s", args, code, errs)
 	}

@@ -111,7 +111,7 @@ func (f *fleet) leaks(s *throttleStorm, ptu []simulator.Entry) (leaks, knowing i
 func (f *fleet) whenKnown(s *throttleStorm, ptu []simulator.Entry) []time.Time {
 	knows := make([]time.Time, len(f.members))
 	f.seen.mu.Lock()
-	c, ok := f.seen.first(s.from, columnOf("a"), func(r health.Record) bool {
+	c, ok := f.seen.first(s.from, f.column("a"), func(r health.Record) bool {
 		return slices.ContainsFunc(r.Windows.ByKind[:], func(t health.ThrottleWindow) bool { return t.Until >= s.until.UnixMilli()-50 })
 	})
 	for n := range knows {

@@ -36,28 +36,26 @@ func causes() []cause {
 	return []cause{
 		{"429 seen by one", func(f *fleet, from int) time.Time {
 			f.sim.Next("a", simulator.Fault{Action: "429-token", RetryAfter: 30 * time.Second})
-			return f.hit(from, 1)
+			return f.hit(from, 1, 1)
 		}},
-		{"401 seen by one", func(f *fleet, from int) time.Time {
-			f.sim.Next("a", simulator.Fault{Action: "401-key"})
-			return f.hit(from, 1)
-		}},
-		{"failures seen by three", func(f *fleet, from int) time.Time {
-			f.sim.Next("a", slices.Repeat([]simulator.Fault{{Action: "500"}}, 5)...)
-			return f.hit(from, 3)
-		}},
+		{"failures seen by one", func(f *fleet, from int) time.Time { return f.fail(from, 1) }},
+		{"failures seen by three", func(f *fleet, from int) time.Time { return f.fail(from, 3) }},
 	}
 }
 
-// hit lets so many instances meet what is scripted for backend a, at once, and
-// returns the instant at which the last of them had its answer.
-func (f *fleet) hit(from, instances int) time.Time {
+// fail has backend a fail from now on, and lets so many instances meet as many
+// failures as open a circuit. One instance has opened its own then. None of three
+// has; the fleet's circuit opens when nobody has objected for two refreshes.
+func (f *fleet) fail(from, instances int) time.Time {
+	f.sim.Fault("a", simulator.Fault{Action: "500"})
+	return f.hit(from, instances, 5)
+}
+
+// hit lets so many instances meet what is scripted for backend a, at once, in so
+// many requests, and returns the instant at which the last of them had its answer.
+func (f *fleet) hit(from, instances, requests int) time.Time {
 	f.t.Helper()
 	before := len(f.sim.JournalOf("a"))
-	requests := instances
-	if instances > 1 {
-		requests = 5
-	}
 	var under sync.WaitGroup
 	for i := range requests {
 		m := f.members[(from+i%instances)%len(f.members)]
@@ -82,7 +80,7 @@ func (f *fleet) obedience(ctx context.Context, since time.Time, backend, served 
 	f.t.Helper()
 	var first commit
 	ok := f.seen.await(ctx, func() bool {
-		c, found := f.seen.first(since, columnOf(backend), holds)
+		c, found := f.seen.first(since, f.column(backend), holds)
 		first = c
 		return found
 	})
@@ -114,8 +112,14 @@ func (f *fleet) trips(n int) (last, each map[string][]time.Duration) {
 	for i := range n {
 		c := causes()[i%len(causes())]
 		ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+		f.forget(ctx, "a")
 		knew := c.do(f, rand.IntN(len(f.members)))
+		asked := len(f.sim.JournalOf("a"))
 		delays := f.obedience(ctx, knew, "a", "b", shut)
+		if more := len(f.sim.JournalOf("a")) - asked; len(f.sim.Faults("a")) > 0 && more > len(f.members) {
+			f.t.Errorf("%s: backend a was asked %d times by %d instances that had read of it, want at most what was under way", c.name, more, len(f.members))
+		}
+		f.sim.Clear("a")
 		last[c.name], each[c.name] = append(last[c.name], slices.Max(delays)), append(each[c.name], delays...)
 		reset := time.Now()
 		f.backends("reset", "a")
@@ -124,6 +128,25 @@ func (f *fleet) trips(n int) (last, each map[string][]time.Duration) {
 		time.Sleep(rand.N(600 * time.Millisecond)) // at any moment between two refreshes
 	}
 	return last, each
+}
+
+// forget voids what every instance knows of a backend: an instance that was just
+// served there would not be bound by what others see.
+func (f *fleet) forget(ctx context.Context, backend string) {
+	f.t.Helper()
+	f.awake(f.members...)
+	began := time.Now()
+	f.backends("reset", backend)
+	known := func() bool {
+		c, ok := f.seen.first(began, f.column(backend), open)
+		return ok && !slices.ContainsFunc(f.members, func(m *member) bool {
+			_, ok := f.seen.readAt(m.n, c.revision)
+			return !ok
+		})
+	}
+	if !f.seen.await(ctx, known) {
+		f.t.Fatal("not every instance has read the reset of backend " + backend)
+	}
 }
 
 // What one instance sees of a backend is obeyed by the last of twenty within a

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,14 +97,16 @@ func TestStatusPageShowsTripOfAnotherInstance(t *testing.T) {
 	seen := watchPage(t, looked.url+"/ops/")
 	awaitState(t, seen, "available")
 	const refresh, second = 500 * time.Millisecond, time.Second
+	const failures = 5 // open a circuit by default
 	var trips, resets []time.Duration
 	for range 3 {
-		sim.Next("a", simulator.Fault{Action: "401-key"})
-		a := ask(t.Context(), t, http.MethodPost, busy.url+chatPath, hello)
-		knew := time.Now()
-		if a.backend() != "b" {
-			t.Fatalf("%d by %q: %s", a.status, a.backend(), a.body)
+		sim.Next("a", slices.Repeat([]simulator.Fault{{Action: "500"}}, failures)...)
+		for range failures {
+			if a := ask(t.Context(), t, http.MethodPost, busy.url+chatPath, hello); a.backend() != "b" {
+				t.Fatalf("%d by %q: %s", a.status, a.backend(), a.body)
+			}
 		}
+		knew := time.Now()
 		trips = append(trips, awaitState(t, seen, "open").Sub(knew))
 		if a := ask(t.Context(), t, http.MethodPost, busy.url+"/ops/api/backends/a/reset", "", "x-spillway-operator", "anna"); a.status != http.StatusOK {
 			t.Fatalf("reset: %d: %s", a.status, a.body)
@@ -118,8 +121,8 @@ func TestStatusPageShowsTripOfAnotherInstance(t *testing.T) {
 			t.Errorf("shown after %v, want %v on a quiet machine", took, refresh+second)
 		}
 	}
-	if n := len(sim.JournalOf("a")); n != len(trips) {
-		t.Errorf("%d requests at the backend that trips, want %d", n, len(trips))
+	if n := len(sim.JournalOf("a")); n != failures*len(trips) {
+		t.Errorf("%d requests at the backend that trips, want %d", n, failures*len(trips))
 	}
 	if text := looked.out.String(); strings.Contains(text, `"msg":"request"`) || strings.Count(text, `"phase":"open"`) < len(trips) {
 		t.Errorf("the instance that is looked at had requests, or learnt of no trip: %s", text)

@@ -20,7 +20,7 @@ import (
 func provokeAlerts(t *testing.T) string {
 	t.Helper()
 	azurite := storetest.StartAzurite(t)
-	s := setup{backends: twoBackends(), document: map[string]any{"consumers": []map[string]any{{"name": "team-a", "keySetting": "TEAM_A_KEY", "tokensPerMonth": 120}}}}
+	s := setup{backends: twoBackends(), document: map[string]any{"consumers": []map[string]any{{"name": "team-a", "keySetting": "TEAM_A_KEY", "tokensPerMonth": 400}}}}
 	sim := simulator.Start(t, simulator.Config{Resources: resources(s.backends)})
 	env := []string{"SPILLWAY_CONFIG=" + document(t, sim, s), "SPILLWAY_STATE=" + azurite.ConnectionString, "SPILLWAY_AUTH=key", "TEAM_A_KEY=" + keyForTeam("team-a"), "SPILLWAY_OPERATOR_KEY=" + accountingOperatorKey}
 	one, other := startInstanceProcess(t, append(env[:5:5], "WEBSITE_POD_NAME=one")...), startInstanceProcess(t, append(env[:5:5], "WEBSITE_POD_NAME=other")...)
@@ -33,11 +33,15 @@ func provokeAlerts(t *testing.T) string {
 		return a.status
 	}
 	ask(t.Context(), t, http.MethodGet, other.url+"/ops/api/status", "", "x-spillway-operator-key", accountingOperatorKey) // somebody looks at it, so it follows
-	sim.Next("a", simulator.Fault{Action: "401-key"})
-	say(http.StatusOK)
+	sim.Fault("a", simulator.Fault{Action: "500"})
+	for range 5 {
+		say(http.StatusOK)
+	}
 	other.out.await(t, `"phase":"open"`)
-	sim.Next("b", simulator.Fault{Action: "401-key"})
+	sim.Fault("b", simulator.Fault{Action: "401-key"})
 	say(http.StatusServiceUnavailable)
+	sim.Clear("a")
+	sim.Clear("b")
 	if a := ask(t.Context(), t, http.MethodPost, one.url+"/ops/api/backends/a/reset", "", "x-spillway-operator-key", accountingOperatorKey); a.status != http.StatusOK {
 		t.Fatalf("reset: %d", a.status)
 	}

@@ -14,7 +14,7 @@ export function addStatus(status) {
   return merged(status);
 }
 
-const summed = ["requests", "served", "throttled", "failed", "tokens"];
+const summed = ["requests", "served", "throttled", "failed", "silent", "hedges", "tokens"];
 
 function merged(latest) {
   const sum = structuredClone(latest);
@@ -38,7 +38,7 @@ function merged(latest) {
 }
 
 function addMinute(into, from) {
-  for (const field of summed) into[field] += from[field];
+  for (const field of summed) into[field] = (into[field] || 0) + (from[field] || 0);
 }
 
 function addTimes(a, b) {

@@ -24,7 +24,7 @@ export function quota(l) {
 export const level = (l) => (used(l) >= 100 ? "over" : used(l) >= 80 ? "near" : "well");
 
 export function traffic(m) {
-  return [count(m.requests), m.throttled && count(m.throttled) + " throttled", m.failed && count(m.failed) + " failed"].filter(Boolean).join(", ");
+  return [count(m.requests), m.throttled && count(m.throttled) + " throttled", m.failed && count(m.failed) + " failed", m.silent && count(m.silent) + " silent", m.hedges && count(m.hedges) + " hedges"].filter(Boolean).join(", ");
 }
 
 export function why(b) {

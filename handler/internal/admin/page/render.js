@@ -50,6 +50,7 @@ function renderSharedState(s) {
   const t = s.state;
   let notice = "";
   if (t.alone) notice = "The table has been unreachable for " + ms(t.sinceContactMs) + ". Each instance uses its last copy of the shared state and its own observations, and they synchronize again when the table is back. Requests are not delayed.";
+  else if (t.readOnly) notice = "The table can be read but not written: what this instance sees stays with it, and it follows the others. " + t.trouble;
   else if (t.trouble) notice = "The last request to the table failed: " + t.trouble;
   else if (s.fleet && s.fleet.trouble) notice = "The state of all instances could not be read: " + s.fleet.trouble;
   if (t.unreadableRecords) notice += " " + plural(t.unreadableRecords, "record") + " in the table could not be read.";
@@ -59,6 +60,8 @@ function renderSharedState(s) {
   if (t.memory) return text($("agree"), "State is kept in this process only. Set SPILLWAY_STATE to share it between instances.");
   const parts = ["The table is read every " + ms(t.refreshMs) + " while there is traffic, last " + ms(t.sinceContactMs) + " ago; a request to it takes " + ms(t.exchangeMs) + "."];
   parts.push(t.disagreements ? "This instance applied " + plural(t.disagreements, "change") + " of other instances after " + ms(t.disagreementMs) + " on average, and sent " + plural(t.wastedRequests, "request") + " to backends that were already marked unavailable." : "Other instances have made no change since this one started.");
+  if (t.stalls) parts.push("This process stood still " + plural(t.stalls, "time") + " for more than a second; what failed meanwhile was not counted.");
+  if (t.recordsLeftOut) parts.push(plural(t.recordsLeftOut, "record") + " did not fit into the row.");
   if (t.outageMs) parts.push("The table was unreachable for " + ms(t.outageMs) + " in total.");
   if (s.fleet) parts.push("The shared state has been written " + plural(s.fleet.revision, "time") + ".");
   text($("agree"), parts.join(" "));

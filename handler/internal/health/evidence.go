@@ -1,0 +1,133 @@
+package health
+
+import (
+	"slices"
+	"time"
+)
+
+// Evidence is what one instance saw of one slot lately: the failures one by one,
+// so that each can be taken back. Instants are of any clock that only grows. The
+// zero Evidence is none.
+type Evidence struct {
+	failures   []failure // oldest first
+	lastFailed time.Duration
+}
+
+// failure is one failed attempt.
+type failure struct {
+	attempt    uint64
+	began, at  time.Duration
+	everywhere bool // its request failed at every backend: it counts until somebody else is served here
+}
+
+// maxRunAge is how old the failures of an unbroken run may be; maxFailures bounds
+// the memory, far above what opens a circuit.
+const (
+	maxRunAge   = 10 * time.Minute
+	maxFailures = 4096
+)
+
+// Fail counts a failed attempt.
+func (e *Evidence) Fail(attempt uint64, began, now time.Duration) {
+	old, _ := slices.BinarySearchFunc(e.failures, now-maxRunAge, func(f failure, t time.Duration) int { return int(f.at - t) })
+	e.failures = append(e.failures[max(old, len(e.failures)-maxFailures+1):], failure{attempt: attempt, began: began, at: now})
+	e.lastFailed = now
+}
+
+// TakeBack removes the failure of that attempt, and reports whether there was one.
+func (e *Evidence) TakeBack(attempt uint64) bool {
+	return e.remove(func(f failure) bool { return f.attempt == attempt })
+}
+
+func (e *Evidence) remove(takenBack func(failure) bool) bool {
+	kept := len(e.failures)
+	e.failures = slices.DeleteFunc(e.failures, takenBack)
+	if len(e.failures) == kept {
+		return false
+	}
+	e.lastFailed = 0
+	if n := len(e.failures); n > 0 {
+		e.lastFailed = e.failures[n-1].at
+	}
+	return true
+}
+
+// FailedEverywhere marks the failure of a request that no backend served: it is
+// the request's own as soon as somebody else is served here, or was since it began.
+func (e *Evidence) FailedEverywhere(attempt uint64, lastServed time.Duration) {
+	for i := range e.failures {
+		if f := &e.failures[i]; f.attempt == attempt {
+			f.everywhere = true
+			if lastServed >= f.began {
+				e.TakeBack(attempt)
+			}
+			return
+		}
+	}
+}
+
+// Served takes back the failures that only their requests explain, and reports
+// whether there were any.
+func (e *Evidence) Served() bool {
+	return e.remove(func(f failure) bool { return f.everywhere })
+}
+
+// Awaits reports whether a served request would take failures back.
+func (e *Evidence) Awaits() bool {
+	return slices.ContainsFunc(e.failures, func(f failure) bool { return f.everywhere })
+}
+
+// Clear forgets all failures.
+func (e *Evidence) Clear() { e.failures = nil }
+
+// Since are the failures after from: their number and the instant of the first.
+func (e *Evidence) Since(from time.Duration) (n int, first time.Duration) {
+	for _, f := range e.failures {
+		if f.at > from {
+			if n == 0 {
+				first = f.at
+			}
+			n++
+		}
+	}
+	return n, first
+}
+
+// LastFailed is the instant of the last failure that was not taken back; 0 = there
+// was none.
+func (e *Evidence) LastFailed() time.Duration { return e.lastFailed }
+
+// Opens reports whether the evidence opens this instance's own circuit: served
+// requests of the interval and the instant of the last one complete it. It does
+// when the failures of the interval are enough and enough of all outcomes, or
+// when the last outcomes, as many as the policy's failures, all failed.
+func (e *Evidence) Opens(now time.Duration, served int64, lastServed time.Duration, p BreakerPolicy) bool {
+	if n, _ := e.Since(now - p.Interval); n >= p.Failures && p.shareReached(n, served) {
+		return true
+	}
+	run, _ := e.Since(max(lastServed, now-maxRunAge))
+	return run >= p.Failures
+}
+
+// Suspects reports whether the evidence is worth a suspicion: the share is
+// reached, by however few failures.
+func (e *Evidence) Suspects(now time.Duration, served int64, p BreakerPolicy) bool {
+	n, _ := e.Since(now - p.Interval)
+	return n > 0 && p.shareReached(n, served)
+}
+
+// Fresh reports whether this instance is being served: its last outcome was a
+// success, no longer than within ago, and failures are below the policy's share.
+func (e *Evidence) Fresh(now time.Duration, served int64, lastServed, within time.Duration, p BreakerPolicy) bool {
+	if lastServed == 0 || lastServed < e.lastFailed || now-lastServed > within {
+		return false
+	}
+	n, _ := e.Since(now - p.Interval)
+	return !p.shareReached(n, served)
+}
+
+// shareReached reports whether failures are the policy's percentage of all
+// outcomes. Without failures it is not.
+func (p BreakerPolicy) shareReached(failures int, served int64) bool {
+	return failures > 0 && int64(failures)*100 >= int64(p.Percentage)*(int64(failures)+served)
+}

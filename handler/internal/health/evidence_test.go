@@ -1,0 +1,180 @@
+package health
+
+import (
+	"testing"
+	"time"
+)
+
+// evidenceOf has one failed attempt at each of these seconds, numbered from 1 on.
+// Each began a second before it failed.
+func evidenceOf(seconds ...float64) *Evidence {
+	var e Evidence
+	for i, s := range seconds {
+		e.Fail(uint64(i+1), secs(s-1), secs(s))
+	}
+	return &e
+}
+
+func secs(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// repeated is n failures at that second.
+func repeated(n int, second float64) (seconds []float64) {
+	for range n {
+		seconds = append(seconds, second)
+	}
+	return seconds
+}
+
+// A circuit opens by a share of a number, or by an unbroken run.
+func TestEvidenceOpensTheCircuit(t *testing.T) {
+	p := BreakerPolicy{Failures: 5, Interval: 10 * time.Second, Percentage: 50}.WithDefaults()
+	for name, c := range map[string]struct {
+		failures   []float64
+		now        float64
+		served     int64
+		lastServed float64
+		want       bool
+	}{
+		"none":                                  {nil, 100, 0, 0, false},
+		"four failures and nothing else":        {repeated(4, 100), 100, 0, 0, false},
+		"five failures and nothing else":        {repeated(5, 100), 100, 0, 0, true},
+		"five failures of ten, one served last": {repeated(5, 100), 100, 5, 100, true},
+		"five failures of eleven":               {repeated(5, 100), 100, 6, 100, false},
+		"fifty failures of ten thousand":        {repeated(50, 100), 100, 9950, 100, false},
+		"the last five of eleven":               {repeated(5, 100), 100, 6, 99, true},
+		"the last four of five hundred":         {repeated(4, 100), 100, 496, 99, false},
+		"five just within the interval":         {repeated(5, 90.001), 100, 5, 99, true},
+		"five that just left it":                {repeated(5, 90), 100, 5, 99, false},
+		"a run of five over nine minutes":       {[]float64{60, 200, 300, 400, 599}, 600, 0, 0, true},
+		"a run of five, the first too old":      {[]float64{60, 200, 300, 400, 661}, 661, 0, 0, false},
+		"a run that a success broke":            {[]float64{60, 200, 300, 400, 599}, 600, 0, 250, false},
+		"a run that began after the success":    {[]float64{260, 270, 300, 400, 599}, 600, 0, 250, true},
+		"a failure at the instant of success":   {[]float64{250, 270, 300, 400, 599}, 600, 0, 250, false},
+	} {
+		if got := evidenceOf(c.failures...).Opens(secs(c.now), c.served, secs(c.lastServed), p); got != c.want {
+			t.Errorf("%s: opens = %v, want %v", name, got, c.want)
+		}
+	}
+	one := BreakerPolicy{Failures: 1, Percentage: 100}.WithDefaults()
+	if !evidenceOf(100).Opens(secs(100), 100, secs(99), one) {
+		t.Error("under a policy of one failure, one failure does not open the circuit")
+	}
+	many := BreakerPolicy{Failures: 200}.WithDefaults()
+	if e := evidenceOf(repeated(200, 100)...); !e.Opens(secs(100), 100, secs(100), many) {
+		t.Error("under a policy of 200 failures, 200 of 300 do not open the circuit")
+	}
+}
+
+func TestEvidenceOfFewFailuresIsASuspicion(t *testing.T) {
+	p := BreakerPolicy{}.WithDefaults()
+	for name, c := range map[string]struct {
+		failures []float64
+		served   int64
+		want     bool
+	}{
+		"none":                    {nil, 0, false},
+		"one of one":              {repeated(1, 99), 0, true},
+		"one of two":              {repeated(1, 99), 1, true},
+		"one of three":            {repeated(1, 99), 2, false},
+		"one, out of the window":  {repeated(1, 90), 0, false},
+		"four of nine":            {repeated(4, 99), 5, false},
+		"four of eight":           {repeated(4, 99), 4, true},
+		"old ones count no share": {[]float64{80, 81, 82, 99}, 2, false},
+	} {
+		if got := evidenceOf(c.failures...).Suspects(secs(100), c.served, p); got != c.want {
+			t.Errorf("%s: suspects = %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// Only an instance whose last outcome was a recent success is being served.
+func TestEvidenceIsFresh(t *testing.T) {
+	p := BreakerPolicy{}.WithDefaults()
+	for name, c := range map[string]struct {
+		failures   []float64
+		served     int64
+		lastServed float64
+		want       bool
+	}{
+		"never served":                              {nil, 0, 0, false},
+		"served ten seconds ago":                    {nil, 1, 90, true},
+		"served longer ago":                         {nil, 1, 89.999, false},
+		"failed since":                              {repeated(1, 96), 100, 95, false},
+		"served since the failure":                  {repeated(1, 96), 100, 97, true},
+		"served since, but half of all fail":        {repeated(3, 96), 3, 97, false},
+		"served since, and just below half failed":  {repeated(3, 96), 4, 97, true},
+		"served at the very instant of the failure": {repeated(1, 96), 100, 96, true},
+	} {
+		if got := evidenceOf(c.failures...).Fresh(secs(100), c.served, secs(c.lastServed), 10*time.Second, p); got != c.want {
+			t.Errorf("%s: fresh = %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func TestFailuresAreTakenBack(t *testing.T) {
+	p := BreakerPolicy{}.WithDefaults()
+	e := evidenceOf(repeated(5, 100)...)
+	if !e.TakeBack(3) || e.TakeBack(3) || e.TakeBack(9) {
+		t.Error("a failure was not taken back, twice, or one that is not there was")
+	}
+	if e.Opens(secs(100), 0, 0, p) {
+		t.Error("the circuit opens by four failures and one that was taken back")
+	}
+	if n, first := e.Since(secs(99)); n != 4 || first != secs(100) {
+		t.Errorf("%d failures since, the first at %v", n, first)
+	}
+	if e.LastFailed() != secs(100) {
+		t.Errorf("the last failure was at %v", e.LastFailed())
+	}
+	e.Clear()
+	if n, _ := e.Since(0); n != 0 {
+		t.Errorf("%d failures after they were cleared", n)
+	}
+}
+
+// The failure of a request that failed everywhere is the request's own where
+// somebody else was served since it began, or as soon as somebody is.
+func TestFailureEverywhereIsTheRequestsOwn(t *testing.T) {
+	for name, c := range map[string]struct {
+		lastServed     float64 // when it is known that it failed everywhere
+		left           int     // failures at once
+		leftWhenServed int     // … and after the next success
+	}{
+		"nobody was served":             {0, 2, 1},
+		"somebody was, before it began": {98.999, 2, 1},
+		"somebody was, as it began":     {99, 1, 1},
+		"somebody was, while it failed": {99.5, 1, 1},
+		"somebody was, since it failed": {100.5, 1, 1},
+	} {
+		e := evidenceOf(100, 100.2) // the first is the request's, the second another's
+		e.FailedEverywhere(1, secs(c.lastServed))
+		if n, _ := e.Since(0); n != c.left || e.Awaits() != (c.left == 2) {
+			t.Errorf("%s: %d failures, awaits a success %v", name, n, e.Awaits())
+		}
+		if any := e.Served(); any != (c.left > c.leftWhenServed) {
+			t.Errorf("%s: a success takes back %v", name, any)
+		}
+		if n, _ := e.Since(0); n != c.leftWhenServed || e.Awaits() {
+			t.Errorf("%s: %d failures after a success, want those of other requests", name, n)
+		}
+	}
+	e := evidenceOf(100)
+	e.FailedEverywhere(7, secs(200))
+	if n, _ := e.Since(0); n != 1 {
+		t.Errorf("%d failures after the request of another attempt failed everywhere", n)
+	}
+}
+
+func TestEvidenceIsBounded(t *testing.T) {
+	var e Evidence
+	for i := range 3 * maxFailures {
+		e.Fail(uint64(i), secs(0), time.Duration(i)*time.Millisecond)
+	}
+	if n, first := e.Since(-1); n != maxFailures || first != time.Duration(2*maxFailures)*time.Millisecond {
+		t.Errorf("%d failures since %v, want the latest %d", n, first, maxFailures)
+	}
+	e.Fail(0, secs(0), secs(1000)) // those of before ten minutes ago go
+	if n, _ := e.Since(-1); n != 1 {
+		t.Errorf("%d failures, want those of ten minutes", n)
+	}
+}

@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"time"
+)
+
+// The timers of an attempt.
+const (
+	silenceTimer = iota
+	hedgeTimer
+	firstTokenTimer
+)
+
+// watch starts the timers that run until the first content.
+func (t *attempt) watch(a *Action) {
+	t.setTimer(silenceTimer, a.Silence, t.onSilence)
+	if a.HedgeAfter > 0 {
+		t.setTimer(hedgeTimer, a.HedgeAfter, func() { t.onSlow(Event{Kind: HedgeDue, Try: t.try}) })
+	}
+	if limit := t.firstTokenLimit(); limit > 0 {
+		t.setTimer(firstTokenTimer, limit, func() { t.cancel(errFirstToken) })
+	}
+}
+
+// firstTokenLimit is how long the attempt of a stream may take to its first content;
+// 0 = no limit. Reasoning may take longer than any fixed time.
+func (t *attempt) firstTokenLimit() time.Duration {
+	limit := cmp.Or(t.pool.FirstToken, t.FirstTokenTimeout)
+	if !t.request.Parsed.Stream || limit <= 0 {
+		return 0
+	}
+	return max(limit, t.silence)
+}
+
+func (t *attempt) setTimer(which int, after time.Duration, f func()) {
+	if after <= 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.over {
+		t.timers[which] = time.AfterFunc(after, f)
+	}
+}
+
+// stopTimers is called at the first content, and at the end.
+func (t *attempt) stopTimers() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	for _, timer := range t.timers {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+}
+
+// onSilence handles an attempt that is past its threshold.
+func (t *attempt) onSilence() {
+	t.onSlow(Event{Kind: AttemptSilent, Try: t.try})
+}
+
+// onSlow gives the plan an event of a timer, and runs the hedge that it asks for in
+// this goroutine, which is the timer's.
+func (t *attempt) onSlow(e Event) {
+	r := t.run
+	r.mu.Lock()
+	if r.winner != nil {
+		r.mu.Unlock()
+		return
+	}
+	a := r.stepLocked(e)
+	if r.plan.tries[t.try].silent && !t.entry.Silent {
+		t.entry.Silent = true
+		t.endProbe()
+	}
+	var l *line
+	ctx := r.ctx
+	if a.Kind == Send {
+		l = &line{ended: make(chan struct{})}
+		ctx, l.cancel = context.WithCancel(ctx)
+		r.second = l
+	}
+	r.mu.Unlock()
+	switch {
+	case l != nil:
+		r.startSecond(ctx, l, a)
+	case a.Kind == Watch:
+		t.setTimer(silenceTimer, a.Silence, t.onSilence)
+	}
+}

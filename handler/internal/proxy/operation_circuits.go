@@ -1,0 +1,251 @@
+package proxy
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"spillway/handler/internal/health"
+)
+
+// OperationCircuits remembers, for this process alone, which backends refuse an
+// operation that others serve: a wrong credential, a deployment of another model,
+// an api-version that the resource does not have. It never leaves the process: what
+// is wrong for one caller or one app harms nobody else. It does not read a clock.
+// The zero OperationCircuits is ready for use; it is safe for concurrent use.
+type OperationCircuits struct {
+	TripDuration    time.Duration // how long a circuit stays open at first; 0 = 10 s
+	MaxTripDuration time.Duration // the longest, as it doubles; 0 = 5 min
+
+	// Opened is called when a circuit opens; nil = not wanted. It must not block.
+	Opened func(c OpenedOperation)
+
+	served  sync.Map // operationAt → *atomic.Int64, when it was last served
+	known   atomic.Int64
+	unfit   atomic.Int64 // how many are in suspects: most of the time none
+	mu      sync.Mutex
+	suspect map[operationAt]*suspicion
+	refused map[refusedRequest]time.Time // requests that every backend refused, until when
+}
+
+// OpenedOperation is a circuit that opened.
+type OpenedOperation struct {
+	Slot       health.Slot
+	Operation  string
+	APIVersion string // "" = the request named none
+	Reason     string
+	Until      time.Time
+}
+
+// operationKey is what a backend either serves or refuses. The API version is the
+// caller's text, so entries are made only of what was served, or are bounded.
+type operationKey struct{ operation, version string }
+
+type operationAt struct {
+	slot health.Slot
+	operationKey
+}
+
+type refusedRequest struct {
+	consumer, model string
+	operationKey
+}
+
+// suspicion is what is known of a backend that refused an operation.
+type suspicion struct {
+	refusals int
+	trips    int
+	until    time.Time // not used before
+}
+
+const (
+	firstDetour      = time.Second      // after the first refusal
+	lately           = 10 * time.Minute // how long a served operation is evidence
+	askOne           = time.Minute      // how long what every backend refused is asked of one only
+	claimed          = 5 * time.Second  // for one request to try again
+	maxOperations    = 4096             // served ones that are remembered
+	maxSuspicions    = 1024
+	defaultTrip      = 10 * time.Second
+	defaultMaxTrip   = 5 * time.Minute
+	servedResolution = time.Second
+)
+
+// operationOf is the key of a request.
+func operationOf(r *Request) operationKey {
+	return operationKey{r.Operation.Name, apiVersion(r.Query)}
+}
+
+// apiVersion is the raw value of the parameter api-version.
+func apiVersion(query string) string {
+	const name = "api-version="
+	for rest := query; rest != ""; {
+		var pair string
+		pair, rest, _ = strings.Cut(rest, "&")
+		if value, ok := strings.CutPrefix(pair, name); ok {
+			return value[:min(len(value), 64)]
+		}
+	}
+	return ""
+}
+
+// Served records that the backend served the operation.
+func (o *OperationCircuits) recordServed(slot health.Slot, key operationKey, now time.Time) {
+	at := operationAt{slot, key}
+	known, ok := o.served.Load(at)
+	if !ok {
+		if o.known.Add(1) > maxOperations {
+			o.known.Add(-1)
+			return
+		}
+		at.version = strings.Clone(at.version) // the query is the request's
+		known, _ = o.served.LoadOrStore(at, new(atomic.Int64))
+	}
+	last := known.(*atomic.Int64)
+	if ns := now.UnixNano(); ns-last.Load() >= int64(servedResolution) {
+		last.Store(ns)
+	}
+	if o.unfit.Load() > 0 {
+		o.mu.Lock()
+		delete(o.suspect, at)
+		o.unfit.Store(int64(len(o.suspect)))
+		o.mu.Unlock()
+	}
+}
+
+// servedLately reports whether the backend lately served the operation.
+func (o *OperationCircuits) servedLately(slot health.Slot, key operationKey, now time.Time) bool {
+	known, ok := o.served.Load(operationAt{slot, key})
+	return ok && now.Sub(time.Unix(0, known.(*atomic.Int64).Load())) < lately
+}
+
+// unfitUntil reports until when the backend is not to be used for the operation.
+func (o *OperationCircuits) unfitUntil(slot health.Slot, key operationKey, now time.Time) (time.Time, bool) {
+	if o.unfit.Load() == 0 {
+		return time.Time{}, false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.suspect[operationAt{slot, key}]
+	if s == nil || !now.Before(s.until) {
+		return time.Time{}, false
+	}
+	return s.until, true
+}
+
+// claim has one request try a backend that refused the operation; others do not for
+// a while.
+func (o *OperationCircuits) claim(slot health.Slot, key operationKey, now time.Time) {
+	if o.unfit.Load() == 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s := o.suspect[operationAt{slot, key}]; s != nil && !now.Before(s.until) {
+		s.until = now.Add(claimed)
+	}
+}
+
+// unclaim ends a claim whose attempt showed nothing.
+func (o *OperationCircuits) unclaim(slot health.Slot, key operationKey, now time.Time) {
+	if o.unfit.Load() == 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s := o.suspect[operationAt{slot, key}]; s != nil && s.until.Sub(now) <= claimed {
+		s.until = now
+	}
+}
+
+// refuse records that the backend refused the operation although another one, or
+// itself a while ago, serves it: it is left alone for a second after the first time,
+// and its circuit opens at the second.
+func (o *OperationCircuits) refuse(slot health.Slot, key operationKey, reason string, now time.Time) {
+	at := operationAt{slot, key}
+	o.mu.Lock()
+	s := o.suspect[at]
+	if s == nil {
+		if len(o.suspect) >= maxSuspicions {
+			o.mu.Unlock()
+			return
+		}
+		if o.suspect == nil {
+			o.suspect = map[operationAt]*suspicion{}
+		}
+		at.version = strings.Clone(at.version)
+		s = new(suspicion)
+		o.suspect[at] = s
+		o.unfit.Store(int64(len(o.suspect)))
+	}
+	if s.refusals > 0 && now.Before(s.until) && s.until.Sub(now) > claimed {
+		o.mu.Unlock() // of a request that was under way when it opened
+		return
+	}
+	opened := o.count(s, now)
+	o.mu.Unlock()
+	if opened && o.Opened != nil {
+		o.Opened(OpenedOperation{Slot: slot, Operation: key.operation, APIVersion: at.version, Reason: reason, Until: s.until})
+	}
+}
+
+// count adds a refusal, and reports whether the circuit opened.
+func (o *OperationCircuits) count(s *suspicion, now time.Time) bool {
+	if s.refusals++; s.refusals == 1 {
+		s.until = now.Add(firstDetour)
+		return false
+	}
+	trip, longest := o.TripDuration, o.MaxTripDuration
+	if trip <= 0 {
+		trip = defaultTrip
+	}
+	if longest <= 0 {
+		longest = defaultMaxTrip
+	}
+	s.until = now.Add(min(trip<<min(s.trips, 16), longest))
+	s.trips++
+	return true
+}
+
+// allRefused records that every backend refused the request: for a minute one is
+// asked.
+func (o *OperationCircuits) allRefused(r *Request, model string, now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.refused) >= maxSuspicions {
+		for k, until := range o.refused {
+			if !now.Before(until) {
+				delete(o.refused, k)
+			}
+		}
+		if len(o.refused) >= maxSuspicions {
+			return
+		}
+	}
+	if o.refused == nil {
+		o.refused = map[refusedRequest]time.Time{}
+	}
+	key := refusedKey(r, model)
+	key.version = strings.Clone(key.version)
+	o.refused[key] = now.Add(askOne)
+}
+
+// wasRefused reports whether every backend refused such a request within the last
+// minute.
+func (o *OperationCircuits) wasRefused(r *Request, model string, now time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	until, ok := o.refused[refusedKey(r, model)]
+	return ok && now.Before(until)
+}
+
+// notRefused ends what allRefused recorded: such a request was served.
+func (o *OperationCircuits) notRefused(r *Request, model string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.refused, refusedKey(r, model))
+}
+
+func refusedKey(r *Request, model string) refusedRequest {
+	return refusedRequest{r.consumerName(), model, operationOf(r)}
+}

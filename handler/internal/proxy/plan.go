@@ -1,0 +1,402 @@
+package proxy
+
+import (
+	"time"
+
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/latency"
+)
+
+// Plan decides what is done for one request: which backend is tried next and as
+// what, what is waited for, and why it is given up. It is a step function: it reads
+// no clock, starts no goroutine and never blocks. [Proxy.Do] drives it with timers
+// and connections; a simulation drives it in virtual time:
+//
+//	p := NewPlan(environment, pools, request)
+//	a := p.Step(now, Event{Kind: Begin})
+//
+// and then does what each Action asks for, and steps again with the event that
+// follows, one call at a time, in order of time:
+//
+//   - Send: make the attempt, and schedule AttemptSilent after Silence and, when it
+//     is not 0, HedgeDue after HedgeAfter. Its first content is AttemptAnswered, for
+//     which Health must have got ReportAnswered; its end is AttemptEnded, for which
+//     it must have got ReportOutcome. Before a response is delivered, Judge says
+//     whether it is. When one of two attempts was answered, the other ends.
+//   - Watch: schedule AttemptSilent of that attempt again, after Silence.
+//   - Wait: step with Woken at Until, or when Ticket wakes, whichever is first.
+//   - Refresh: step with Refreshed when HealthSource.AwaitRefresh has returned.
+//   - Deliver: deliver the response that was kept of that attempt, then Delivered.
+//   - Await: nothing; an attempt is under way, whose event is next.
+//   - Finish: the request is over.
+//
+// An event with Over set means that the caller left or the time is spent: nothing
+// more is sent.
+type Plan struct {
+	env      *Environment
+	request  *Request
+	kind     latency.Kind
+	pools    []*balancer.Pool
+	at       int // of the pool being tried
+	view     *health.Snapshot
+	decision balancer.Decision // of the pool being tried
+	next     int               // candidate
+	first    balancer.Decision // the first decision, for the log
+	tries    []try
+
+	sent        bool // since the last decision
+	over        bool // the caller left, or the time is spent
+	stop        bool // nothing may be sent any more: the request may have been received and acts, or is known to be refused everywhere
+	answered    bool // an attempt shows content
+	committed   bool // the caller has its response
+	hedged      bool
+	refreshed   bool
+	repeated    bool
+	trialFailed bool // one of its own, or one it waited for
+	noSeat      bool // its seat went to another request
+	again       int  // the attempt whose backend is asked again; -1 = none
+	askedAgain  bool
+	deferred    int // the attempt whose response is delivered when no other serves; -1 = none
+	wholeGroup  bool
+	refused     int // the first attempt whose response says that the operation is not there; -1 = none
+
+	wait     pendingWait
+	admitted *Seat // of the throttled pool that it may try
+	waited   time.Duration
+	waits    int
+
+	candidates [4]balancer.Candidate
+	few        [2]try
+}
+
+// Environment is what the plans of all requests share. None of it blocks or reads a
+// clock.
+type Environment struct {
+	Health     PlanHealth
+	Latency    *latency.Tracker // nil = nothing is known
+	Load       *Load
+	RoundRobin *RoundRobin
+	Hedges     *Hedges // nil = no hedging by latency
+	Trials     *Trials
+	Queue      *WaitQueue
+	Operations *OperationCircuits
+	Rand       func() float64 // in [0, 1)
+	MaxWait    time.Duration
+}
+
+// PlanHealth is what a plan asks of and reports to [Health].
+type PlanHealth interface {
+	Snapshot() *health.Snapshot
+	RequestProbe(slot health.Slot)
+	Acquire(slot health.Slot, consumer string) (health.Permit, bool)
+	AcquireTrial(slot health.Slot) (health.Permit, bool)
+	ReportSilent(t health.Permit)
+	TakeBack(failed []health.Permit)
+}
+
+// EventKind is what happened.
+type EventKind uint8
+
+// The events.
+const (
+	Begin           EventKind = iota
+	AttemptAnswered           // its first content was delivered
+	AttemptSilent             // its Silence has passed
+	HedgeDue                  // its HedgeAfter has passed
+	AttemptEnded
+	Woken     // the wait ended
+	Refreshed // the view of the shared state is as new as it gets
+	Delivered // the kept response: with Committed false it was too late
+)
+
+// Event is an input of a plan.
+type Event struct {
+	Kind      EventKind
+	Try       int // of the events of an attempt
+	Over      bool
+	NotSent   bool // AttemptEnded: nothing was sent
+	Committed bool // AttemptEnded, Delivered: the caller has its response
+	Status    int  // AttemptEnded: of the response; 0 = none
+	Outcome   health.Outcome
+}
+
+// ActionKind is what is to be done.
+type ActionKind uint8
+
+// The actions.
+const (
+	Await ActionKind = iota
+	Send
+	Watch
+	Wait
+	Refresh
+	DeliverKept
+	Finish
+)
+
+// SendKind is why a backend is tried.
+type SendKind uint8
+
+// The reasons.
+const (
+	InOrder  SendKind = iota // it is next
+	AsHedge                  // the attempt under way is slow
+	AsRepeat                 // it failed this request, its circuit is closed, and nobody else is left
+	AsTrial                  // its circuit is open, and nobody else is left
+)
+
+// Action is an output of a plan.
+type Action struct {
+	Kind       ActionKind
+	Try        int // of Send, Watch and DeliverKept; of Finish with ErrRefused
+	As         SendKind
+	Pool       *balancer.Pool
+	Backend    *balancer.Backend
+	Permit     health.Permit
+	Silence    time.Duration
+	HedgeAfter time.Duration // 0 = never
+	Until      time.Time     // of Wait
+	Ticket     Ticket        // of Wait; nil = nothing but Until
+	Err        error         // of Finish; nil = served
+	RetryAt    time.Time     // of Finish
+	TooLarge   bool          // of Finish
+}
+
+// Ticket wakes a request that waits.
+type Ticket interface {
+	// OnWake sets what is called when the wait is over before its end, at once when
+	// it is already. The function must not block.
+	OnWake(wake func())
+}
+
+// Judgment is what is done with a response.
+type Judgment uint8
+
+// The judgments.
+const (
+	DeliverNow Judgment = iota
+	Keep                // until no other backend serves
+	Discard
+)
+
+// try is one attempt.
+type try struct {
+	backend   *balancer.Backend
+	pool      *balancer.Pool
+	permit    health.Permit
+	as        SendKind
+	start     time.Time
+	silentAt  time.Time
+	status    int
+	outcome   health.Outcome
+	ended     bool
+	notSent   bool
+	answered  bool
+	silent    bool // it was past its threshold, and counted
+	overdue   bool // it is, and counts as under way
+	exclusive bool // it has the only trial of its slot
+}
+
+// NewPlan returns the plan of a request: pools are that of its model and those of the
+// fallbacks, in order.
+func NewPlan(env *Environment, pools []*balancer.Pool, r *Request) *Plan {
+	p := &Plan{}
+	p.init(env, pools, r)
+	return p
+}
+
+func (p *Plan) init(env *Environment, pools []*balancer.Pool, r *Request) {
+	p.env, p.request, p.pools, p.kind = env, r, pools, r.kind()
+	p.again, p.deferred, p.refused = -1, -1, -1
+	p.tries = p.few[:0]
+}
+
+// Step takes an event and returns what is to be done. Events come one at a time.
+func (p *Plan) Step(now time.Time, e Event) Action {
+	p.over = p.over || e.Over
+	switch e.Kind {
+	case Begin:
+		p.enter(now, 0)
+	case AttemptAnswered:
+		p.answer(now, e.Try)
+		return Action{}
+	case AttemptSilent:
+		return p.silence(now, e.Try)
+	case HedgeDue:
+		return p.hedgeByLatency(now, e.Try)
+	case AttemptEnded:
+		return p.end(now, &e)
+	case Woken:
+		return p.woken(now)
+	case Refreshed:
+		p.decide(now)
+	case Delivered:
+		p.committed = e.Committed
+		p.over = true
+		return p.finish(now)
+	}
+	return p.advance(now)
+}
+
+// Decision is the first one.
+func (p *Plan) Decision() balancer.Decision { return p.first }
+
+// Pool is the pool that was tried last.
+func (p *Plan) Pool() *balancer.Pool { return p.pools[p.at] }
+
+// Waited is how long the request has waited.
+func (p *Plan) Waited() time.Duration { return p.waited }
+
+// enter begins with a pool.
+func (p *Plan) enter(now time.Time, at int) {
+	p.at = at
+	p.decide(now)
+}
+
+// decide orders the candidates of the pool anew, and requests a probe of those with
+// an open circuit.
+func (p *Plan) decide(now time.Time) {
+	var dst []balancer.Candidate
+	if p.first.Candidates == nil {
+		dst = p.candidates[:0]
+	}
+	from := p.pools[p.at]
+	p.view = p.env.Health.Snapshot()
+	p.decision = from.Decide(p.query(from, now), p.view, dst)
+	p.next, p.sent = 0, false
+	if p.first.Candidates == nil {
+		p.first = p.decision
+	}
+	for i := range p.decision.Candidates {
+		if c := &p.decision.Candidates[i]; c.Reason == health.SkipOpen || c.Reason == health.SkipProbing {
+			p.env.Health.RequestProbe(c.Backend.Slot)
+		}
+	}
+}
+
+func (p *Plan) query(from *balancer.Pool, now time.Time) *balancer.Query {
+	r := p.request
+	q := &balancer.Query{
+		Now: now, Rand: p.env.Rand, Tokens: r.Tokens, Affinity: r.Affinity, Load: p.env.Load,
+		PinnedTo: r.pinnedBackend(), ReadsStored: r.readsStored(), OpenAIOnly: r.Operation.CompatibleOnly,
+	}
+	if p.env.Operations.unfit.Load() > 0 {
+		q.Unfit = func(slot health.Slot) (time.Time, bool) {
+			return p.env.Operations.unfitUntil(slot, operationOf(r), now)
+		}
+	}
+	if from.Strategy == balancer.RoundRobin {
+		q.Sequence = p.env.RoundRobin.next(from)
+	}
+	q.Geographies, q.MinPriority = r.Consumer.Bounds()
+	return q
+}
+
+// advance tries the next candidate; without one, what is done when none is left.
+func (p *Plan) advance(now time.Time) Action {
+	for !p.stopped() && p.next < p.decision.Eligible {
+		b := p.decision.Candidates[p.next].Backend
+		p.next++
+		if !p.mayTry(b) {
+			continue
+		}
+		if permit, ok := p.acquire(b); ok {
+			return p.send(now, b, permit, InOrder)
+		}
+	}
+	if p.underWay() > 0 {
+		return Action{}
+	}
+	return p.exhausted(now)
+}
+
+// exhausted is what is done when no candidate is left and nothing is under way.
+func (p *Plan) exhausted(now time.Time) Action {
+	switch {
+	case p.deliverable():
+		return Action{Kind: DeliverKept, Try: p.deferred}
+	case p.stopped():
+		return p.finish(now)
+	case !p.refreshed && p.skippedByHealth():
+		p.refreshed = true
+		return Action{Kind: Refresh}
+	case p.anotherRound(now):
+		return p.advance(now)
+	}
+	if a, ok := p.waitForPool(now); ok {
+		return a
+	}
+	if p.at+1 < len(p.pools) {
+		p.enter(now, p.at+1)
+		return p.advance(now)
+	}
+	return p.lastResort(now)
+}
+
+// stopped reports whether nothing may be sent any more.
+func (p *Plan) stopped() bool {
+	return p.over || p.stop || p.answered || p.request.StreamedBody.Started()
+}
+
+// skippedByHealth reports whether a candidate was skipped for what the shared state
+// says of it.
+func (p *Plan) skippedByHealth() bool {
+	for i := range p.decision.Candidates {
+		switch p.decision.Candidates[i].Reason {
+		case health.SkipDrained, health.SkipOpen, health.SkipProbing, health.SkipThrottled:
+			return true
+		case health.NotSkipped:
+		}
+	}
+	return false
+}
+
+// maxThrottled is how often one request tries a throttled backend.
+const maxThrottled = 3
+
+// mayTry reports whether the request may try the backend: it has not yet, or was
+// throttled there.
+func (p *Plan) mayTry(b *balancer.Backend) bool {
+	if p.deferred >= 0 && p.wholeGroup && p.tries[p.deferred].backend.Priority == b.Priority {
+		return false
+	}
+	throttled, others := 0, 0
+	for i := range p.tries {
+		t := &p.tries[i]
+		switch {
+		case t.notSent:
+		case t.backend.Slot == b.Slot && t.ended && t.outcome.Class == health.Throttled:
+			throttled++
+		case t.backend.Slot == b.Slot:
+			return false
+		case t.pool == p.pools[p.at] && p.firstAt(i):
+			others++
+		}
+	}
+	if throttled > 0 {
+		return throttled < maxThrottled
+	}
+	most := p.pools[p.at].Attempts
+	return most <= 0 || others < most
+}
+
+// firstAt reports whether the attempt was the first at its backend.
+func (p *Plan) firstAt(i int) bool {
+	for j := range i {
+		if p.tries[j].backend.Slot == p.tries[i].backend.Slot && !p.tries[j].notSent {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *Plan) underWay() int {
+	n := 0
+	for i := range p.tries {
+		if !p.tries[i].ended {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,304 @@
+package proxy
+
+import (
+	"net/http"
+	"time"
+
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/health"
+)
+
+// acquire asks for an attempt. Reading stored data uses no capacity, and needs no
+// permission.
+func (p *Plan) acquire(b *balancer.Backend) (health.Permit, bool) {
+	if p.request.readsStored() {
+		return health.Permit{Slot: b.Slot}, true
+	}
+	return p.env.Health.Acquire(b.Slot, p.request.consumerName())
+}
+
+func (p *Plan) send(now time.Time, b *balancer.Backend, permit health.Permit, as SendKind) Action {
+	from := p.pools[p.at]
+	a := Action{
+		Kind: Send, Try: len(p.tries), As: as, Pool: from, Backend: b, Permit: permit,
+		Silence: p.env.Latency.Threshold(b.Slot, p.kind),
+	}
+	if p.request.readsStored() {
+		a.Silence = 0 // how long that takes says nothing about the model
+	}
+	p.env.Operations.claim(b.Slot, operationOf(p.request), now)
+	p.tries = append(p.tries, try{backend: b, pool: from, permit: permit, as: as, start: now, silentAt: now.Add(a.Silence)})
+	p.sent = true
+	if h := p.hedging(); as == InOrder && h != nil && p.decision.Eligible-p.next > 0 {
+		h.deposit(from.Hedge.MaxPercent)
+		if after, ok := h.threshold(from.Hedge); ok && !p.hedged {
+			a.HedgeAfter = after
+		}
+	}
+	return a
+}
+
+// answer records the first content of an attempt.
+func (p *Plan) answer(now time.Time, i int) {
+	t := &p.tries[i]
+	p.answered, t.answered = true, true
+	took := now.Sub(t.start)
+	p.endOverdue(t)
+	p.settleSeat(true)
+	if t.as == AsTrial {
+		t.exclusive = false
+		p.env.Trials.served(t.backend.Slot)
+	}
+	if h := p.hedging(); h != nil {
+		h.recordFirstToken(took, t.pool.Hedge.Percentile)
+	}
+	if t.status < http.StatusOK || t.status >= http.StatusMultipleChoices || p.request.readsStored() {
+		return
+	}
+	p.env.Latency.Record(t.backend.Slot, p.kind, took)
+	p.env.Load.recordServed(t.backend.Slot, now)
+	p.recordServedOperation(now, t)
+}
+
+// recordServedOperation records that one backend serves the operation: those that
+// refused it are at fault.
+func (p *Plan) recordServedOperation(now time.Time, served *try) {
+	key := operationOf(p.request)
+	p.env.Operations.recordServed(served.backend.Slot, key, now)
+	for i := range p.tries {
+		if t := &p.tries[i]; p.refusedOperation(t) {
+			p.env.Operations.refuse(t.backend.Slot, key, t.outcome.Reason, now)
+		}
+	}
+	if p.refused >= 0 {
+		p.env.Operations.notRefused(p.request, p.pools[0].Model)
+	}
+}
+
+// imageDeployment names a second deployment of the same resource.
+const imageDeployment = "X-Ms-Oai-Image-Generation-Deployment"
+
+// refusedOperation reports whether an attempt ended because the backend refuses the
+// operation. A 404 under an id, or of a second deployment, is about those.
+func (p *Plan) refusedOperation(t *try) bool {
+	if !t.ended || t.outcome.Class != health.Misconfigured {
+		return false
+	}
+	return t.status != http.StatusNotFound || p.request.Subpath == "" && p.request.Header.Get(imageDeployment) == ""
+}
+
+// silence handles an attempt that is past its threshold: it counts as a failure
+// until it is answered, and is hedged.
+func (p *Plan) silence(now time.Time, i int) Action {
+	t := &p.tries[i]
+	if t.ended || p.answered || p.over {
+		return Action{}
+	}
+	if !t.silent {
+		if now.Sub(t.silentAt) > stalled { // this process stood still, not the backend
+			t.silentAt = now.Add(stalled)
+			return Action{Kind: Watch, Try: i, Silence: stalled}
+		}
+		t.silent, t.overdue = true, true
+		p.env.Latency.BeginOverdue(t.backend.Slot)
+		p.env.Health.ReportSilent(t.permit)
+		p.endTrial(t)
+	}
+	if p.hedged || !p.mayHedge() {
+		return Action{}
+	}
+	if a, ok := p.sendHedge(now, true); ok {
+		return a
+	}
+	return Action{Kind: Watch, Try: i, Silence: stalled}
+}
+
+// stalled is how late a timer must be for the process itself to have stood still,
+// and how long it waits before it looks again.
+const stalled = time.Second
+
+// mayHedge reports whether the request may be at two backends at once.
+func (p *Plan) mayHedge() bool {
+	return !p.stopped() && p.request.PinnedTo == nil && p.request.StreamedBody == nil && !p.request.acts()
+}
+
+// sendHedge sends the request to the next eligible candidate. onTime excludes those
+// that are slow themselves.
+func (p *Plan) sendHedge(now time.Time, onTime bool) (Action, bool) {
+	if onTime {
+		p.decide(now)
+	}
+	for i := range p.decision.Eligible {
+		b := p.decision.Candidates[i].Backend
+		if !p.mayTry(b) || onTime && !p.env.Latency.OnTime(b.Slot) {
+			continue
+		}
+		if permit, ok := p.acquire(b); ok {
+			p.hedged = true
+			return p.send(now, b, permit, AsHedge), true
+		}
+	}
+	return Action{}, false
+}
+
+// hedging is the state of the pool's hedging by latency when this request may be
+// hedged: a stream that any backend can serve. Else it is nil.
+func (p *Plan) hedging() *hedgeStats {
+	from := p.pools[p.at]
+	if p.env.Hedges == nil || from.Hedge.After == 0 && from.Hedge.Percentile == 0 {
+		return nil
+	}
+	if !p.request.Parsed.Stream || p.request.PinnedTo != nil || p.request.StreamedBody != nil {
+		return nil
+	}
+	return p.env.Hedges.pool(from)
+}
+
+// hedgeByLatency handles an attempt that is slower than the pool's configuration
+// wants.
+func (p *Plan) hedgeByLatency(now time.Time, i int) Action {
+	h := p.hedging()
+	if p.tries[i].ended || p.hedged || h == nil || !p.mayHedge() || !h.withdraw() {
+		return Action{}
+	}
+	if a, ok := p.sendHedge(now, false); ok {
+		return a
+	}
+	h.refund()
+	return Action{}
+}
+
+// end handles the end of an attempt.
+func (p *Plan) end(now time.Time, e *Event) Action {
+	t := &p.tries[e.Try]
+	t.ended, t.notSent, t.outcome = true, e.NotSent, e.Outcome
+	if e.Status != 0 {
+		t.status = e.Status
+	}
+	p.committed = p.committed || e.Committed
+	p.sent = true // the decision is older than what is known now
+	p.endOverdue(t)
+	p.settleTry(now, t)
+	if p.committed || p.answered || p.over {
+		if p.underWay() > 0 {
+			return Action{}
+		}
+		return p.finish(now)
+	}
+	p.stop = p.stop || p.mustStop(now, t)
+	if p.again == e.Try {
+		p.wait = pendingWait{kind: waitVisible, began: now}
+		return p.pause(now)
+	}
+	if p.underWay() > 0 {
+		return p.replace(now)
+	}
+	return p.advance(now)
+}
+
+// settleTry settles what an attempt held: its trial, its seat, its hedge.
+func (p *Plan) settleTry(now time.Time, t *try) {
+	served := t.outcome.Class == health.Served && !t.notSent
+	if t.as == AsTrial && !t.answered {
+		if served {
+			t.exclusive = false
+			p.env.Trials.served(t.backend.Slot)
+		} else {
+			p.trialFailed = p.trialFailed || !t.notSent
+			p.endTrial(t)
+		}
+	}
+	p.settleSeat(served)
+	if !served && t.outcome.Class != health.Misconfigured {
+		p.env.Operations.unclaim(t.backend.Slot, operationOf(p.request), now)
+	}
+	if h := p.hedging(); h != nil && t.outcome.Reason == reasonLost {
+		h.recordFirstToken(now.Sub(t.start), t.pool.Hedge.Percentile) // a lower bound
+	}
+}
+
+func (p *Plan) endOverdue(t *try) {
+	if t.overdue {
+		t.overdue = false
+		p.env.Latency.EndOverdue(t.backend.Slot)
+	}
+}
+
+// endTrial ends the exclusivity of a trial.
+func (p *Plan) endTrial(t *try) {
+	if t.exclusive {
+		t.exclusive = false
+		p.env.Trials.end(t.backend.Slot)
+	}
+}
+
+// mustStop reports whether no other backend may be asked after this attempt: the
+// request has effects and may have been received, or every backend lately refused
+// such a request.
+func (p *Plan) mustStop(now time.Time, t *try) bool {
+	switch {
+	case t.notSent:
+		return false
+	case t.outcome.Class == health.Failed:
+		return p.request.acts() && !surelyNotReceived(t.outcome, t.status)
+	case t.outcome.Class == health.Misconfigured:
+		return p.env.Operations.wasRefused(p.request, p.pools[0].Model, now)
+	}
+	return false
+}
+
+// replace continues after one of two attempts ended without an answer: when the
+// other is silent, the next candidate takes the place of the one that ended.
+func (p *Plan) replace(now time.Time) Action {
+	for i := range p.tries {
+		if t := &p.tries[i]; !t.ended && t.silent && p.mayHedge() {
+			a, _ := p.sendHedge(now, true)
+			return a
+		}
+	}
+	return Action{}
+}
+
+// Judge decides about a response before it is delivered.
+func (p *Plan) Judge(now time.Time, i int, o health.Outcome, status int) Judgment {
+	t := &p.tries[i]
+	t.status = status
+	switch {
+	case o.Class == health.Misconfigured:
+		if p.refused < 0 {
+			p.refused = i
+			return Keep
+		}
+		return Discard
+	case o.Class == health.Abandoned:
+		return Discard
+	case p.asksAgain(now, o, status):
+		p.again, p.askedAgain = i, true
+		return Discard
+	}
+	return p.judgeDeferral(t.backend, i, o)
+}
+
+// judgeDeferral keeps a response to which another backend may answer differently:
+// once when the prompt is too long for a provisioned backend, and always while the
+// backend that holds what the request refers to is unknown.
+func (p *Plan) judgeDeferral(b *balancer.Backend, i int, o health.Outcome) Judgment {
+	tooLong := b.Provisioned && o.Reason == ContextLength && p.deferred < 0
+	searching := o.Reason == NotHeld && p.request.PinnedTo != nil && p.request.pinnedBackend() == ""
+	switch {
+	case !tooLong && !searching:
+		return DeliverNow
+	case p.deferred >= 0:
+		return Discard
+	}
+	p.deferred, p.wholeGroup = i, tooLong
+	return Keep
+}
+
+// asksAgain reports whether the same backend is to be asked again, because it may not
+// yet find what it just created.
+func (p *Plan) asksAgain(now time.Time, o health.Outcome, status int) bool {
+	unknown := o.Reason == NotHeld || status == http.StatusNotFound && p.request.readsStored()
+	pin := p.request.PinnedTo
+	return !p.askedAgain && unknown && pin != nil && pin.Backend != "" && now.Sub(pin.CreatedAt) <= recentlyCreated
+}

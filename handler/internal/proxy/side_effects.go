@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"bytes"
+	"net/http"
+
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/latency"
+	"spillway/handler/internal/openai/operations"
+)
+
+// actingTools are the types of tools that act on the server's side.
+var actingTools = [...][]byte{[]byte(`"mcp"`), []byte(`"code_interpreter"`), []byte(`"computer`), []byte(`"container`), []byte(`"shell"`)}
+
+// acts reports whether the request has effects that must not happen twice: it
+// changes stored objects, continues in the background, or has tools that act. It
+// errs on the side of true, which only forgoes a repetition.
+func (r *Request) acts() bool {
+	switch {
+	case r.Parsed.Background, r.Parsed.Conversation != "":
+		return true
+	case r.Operation.State.Stored():
+		return r.Method != http.MethodGet && r.Method != http.MethodHead
+	case r.Operation.Dialect != operations.Responses:
+		return false
+	}
+	for _, tool := range actingTools {
+		if bytes.Contains(r.Body, tool) {
+			return true
+		}
+	}
+	return false
+}
+
+// surelyNotReceived reports whether a backend has certainly not acted on a request:
+// there was no connection, or it answered with a refusal.
+func surelyNotReceived(o health.Outcome, status int) bool {
+	switch {
+	case o.Class == health.Throttled, o.Class == health.Misconfigured:
+		return true
+	case status == http.StatusServiceUnavailable, status >= 400 && status < 500 && status != http.StatusRequestTimeout:
+		return true
+	}
+	switch o.Reason {
+	case "dns", "refused", "unreachable", "tls", "credential unavailable", "503":
+		return true
+	}
+	return false
+}
+
+// kind is what decides how long the first content of the answer takes.
+func (r *Request) kind() latency.Kind {
+	effort := latency.DefaultEffort
+	if r.Operation.Dialect != operations.Plain {
+		effort = effortOf(r.Body)
+	}
+	return latency.KindOf(r.Parsed.Stream, r.Parsed.PromptBytes, effort)
+}
+
+// effortOf reads reasoning_effort, or effort of reasoning, from a body. Another
+// member with such an end of its name only moves the request to another kind.
+func effortOf(body []byte) latency.Effort {
+	const name = `effort"`
+	at := bytes.Index(body, []byte(name))
+	if at < 0 {
+		return latency.DefaultEffort
+	}
+	value := bytes.TrimLeft(body[at+len(name):], " \t\r\n:")
+	switch {
+	case bytes.HasPrefix(value, []byte(`"none"`)), bytes.HasPrefix(value, []byte(`"minimal"`)), bytes.HasPrefix(value, []byte(`"low"`)):
+		return latency.LowEffort
+	case bytes.HasPrefix(value, []byte(`"medium"`)):
+		return latency.MediumEffort
+	case bytes.HasPrefix(value, []byte(`"high"`)), bytes.HasPrefix(value, []byte(`"xhigh"`)):
+		return latency.HighEffort
+	}
+	return latency.DefaultEffort
+}
+
+// consumerName is "" for an anonymous caller.
+func (r *Request) consumerName() string {
+	if r.Consumer == nil {
+		return ""
+	}
+	return r.Consumer.Name
+}
