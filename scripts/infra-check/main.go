@@ -13,7 +13,6 @@ import (
 
 	"spillway/scripts/infra-check/accept"
 	"spillway/scripts/infra-check/check"
-	"spillway/scripts/infra-check/plan"
 	"spillway/scripts/infra-check/rules"
 )
 
@@ -23,10 +22,7 @@ const usage = `usage: infra-check check ROOT              look for faults; warn 
        infra-check sorted FILE             print a preview or a compiled template with its members sorted, without what names the compiler
        infra-check sarif FILE              fail when a compiler's log has any diagnostic
        infra-check sums ROOT               print the hashes of what previews are made from
-       infra-check secrets ROOT EXAMPLE    print placeholders for its secrets, as TF_VAR_secrets wants them
-       infra-check overrides PRINTED       read what "terraform test -json -verbose" printed; print the overrides for the second run
-       infra-check plan FIRST SECOND       read what both runs printed; print the plan without what is random
-       infra-check compare ROOT EXAMPLE PLAN  hold what the checks make of an example against Terraform's plan`
+       infra-check secrets ROOT EXAMPLE    print placeholders for its secrets, as TF_VAR_secrets wants them`
 
 var (
 	errUsage    = errors.New(usage)
@@ -68,48 +64,8 @@ func run(ctx context.Context, args []string) error {
 	case command == "secrets" && len(rest) == 2:
 		secrets, err := check.Secrets(rest[0], rest[1])
 		return errors.Join(err, printJSON(secrets))
-	case command == "overrides" && len(rest) == 1:
-		state, err := printed(rest[0])
-		if err == nil {
-			fmt.Print(state.Overrides())
-		}
-		return err
-	case command == "plan" && len(rest) == 2:
-		first, err := printed(rest[0])
-		if err != nil {
-			return err
-		}
-		second, err := printed(rest[1])
-		if err != nil {
-			return err
-		}
-		return printJSON(second.Stable(first))
-	case command == "compare" && len(rest) == 3:
-		return compare(rest[0], rest[1], rest[2])
 	}
 	return errUsage
-}
-
-func compare(root, example, file string) error {
-	b, err := os.ReadFile(file) //nolint:gosec // a path from the command line
-	if err != nil {
-		return fmt.Errorf("read the plan: %w", err)
-	}
-	found, err := check.Terraform(root, example, b)
-	for _, f := range found {
-		fmt.Println(f)
-		err = errFindings
-	}
-	return err
-}
-
-func printed(file string) (*plan.File, error) {
-	f, err := os.Open(file) //nolint:gosec // a path from the command line
-	if err != nil {
-		return nil, fmt.Errorf("read what terraform printed: %w", err)
-	}
-	state, err := plan.Printed(f)
-	return state, errors.Join(err, f.Close())
 }
 
 // printJSON prints with sorted members.

@@ -165,21 +165,6 @@ func (r *run) terraform(name string) ([]plan.Instance, map[string]any) {
 	return out, worked.Outputs
 }
 
-// Terraform holds what an example comes to in Terraform here against a plan that Terraform made of it: working it out is only worth
-// something as long as the two agree.
-func Terraform(root, name string, printed []byte) ([]finding.Finding, error) {
-	planned, _, err := plan.Read(printed, arm.Token)
-	if err != nil {
-		return nil, err
-	}
-	r := &run{root: root}
-	r.tf = tf.NewProgram(filepath.Join(root, "infra", "terraform"), &r.findings)
-	worked, _ := r.terraform(name)
-	parity.Differences(name, [2]string{"the checks", "Terraform"}, parity.OfTerraform(worked), parity.OfTerraform(planned), &r.findings)
-	rules.Terraform(name+" (plan)", planned, &r.findings)
-	return r.findings.Sorted(), nil
-}
-
 func secretMap(secrets map[string]any) cty.Value {
 	out := map[string]cty.Value{}
 	for name, value := range secrets {

@@ -134,3 +134,24 @@ mock_data "azurerm_cognitive_account" {
     id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg/providers/Microsoft.CognitiveServices/accounts/existing"
   }
 }
+mock_resource "azurerm_public_ip" {
+  defaults = {
+    id         = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg/providers/Microsoft.Network/publicIPAddresses/pip"
+    ip_address = "203.0.113.10"
+  }
+}
+mock_resource "azurerm_application_gateway" {
+  defaults = {
+    id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg/providers/Microsoft.Network/applicationGateways/agw"
+  }
+}
+mock_resource "azurerm_web_application_firewall_policy" {
+  defaults = {
+    id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg/providers/Microsoft.Network/applicationGatewayWebApplicationFirewallPolicies/waf"
+  }
+}
+mock_resource "azurerm_application_insights_standard_web_test" {
+  defaults = {
+    id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg/providers/Microsoft.Insights/webTests/probe"
+  }
+}
