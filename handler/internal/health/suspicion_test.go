@@ -27,7 +27,7 @@ func TestSuspicionsAddUpAfterTheGrace(t *testing.T) {
 		at      float64
 		want    bool
 	}{
-		"none":                                     {Circuit{}, 9, false},
+		"no suspicion at all":                      {Circuit{}, 9, false},
 		"four of five failures":                    {suspecting(suspicion("a", 0, 0, 2), suspicion("b", 0, 0, 2)), 5, false},
 		"five, before the grace is over":           {two, 1.04, false},
 		"five, when the earliest bound passes it":  {two, 1.05, true},
