@@ -204,7 +204,7 @@ func someTrialFailed(w *world, since time.Time) bool {
 	for _, q := range w.requests {
 		for i := range q.sends {
 			s := &q.sends[i]
-			if s.as == proxy.AsTrial && (s.silent || s.ended && s.outcome.Class == health.Failed && !s.endedAt.Before(since)) {
+			if s.as == proxy.AsTrial && (s.ended && s.outcome.Class == health.Failed && !s.endedAt.Before(since)) {
 				return true
 			}
 		}

@@ -102,7 +102,7 @@ func (p *Plan) silence(now time.Time, i int) Action {
 		t.silent, t.overdue = true, true
 		p.env.Latency.BeginOverdue(t.backend.Slot)
 		p.env.Health.ReportSilent(t.permit)
-		p.endTrial(t)
+		p.passOnTrial(t)
 	}
 	if p.hedged || !p.mayHedge() {
 		return Action{}
@@ -229,6 +229,15 @@ func (p *Plan) endTrial(t *try) {
 	if t.exclusive {
 		t.exclusive = false
 		p.env.Trials.end(t.backend.Slot)
+	}
+}
+
+// passOnTrial lets the next request try while this one's answer is late. Nothing has
+// failed yet: nobody is refused for it.
+func (p *Plan) passOnTrial(t *try) {
+	if t.exclusive {
+		t.exclusive = false
+		p.env.Trials.passOn(t.backend.Slot)
 	}
 }
 

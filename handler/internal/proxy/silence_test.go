@@ -245,3 +245,24 @@ func bodyOr(text, otherwise string) io.ReadCloser {
 	}
 	return io.NopCloser(strings.NewReader(text))
 }
+
+// When everything is slow, trials are late and have not failed: those who wait for
+// them try for themselves, and nobody is refused.
+func TestLateTrialRefusesNobody(t *testing.T) {
+	w := newWorld(1, 1)
+	w.openAfter = 0
+	w.health[0].State, w.health[0].Until = health.Open, w.now.Add(time.Hour)
+	for range 20 {
+		w.env.Latency.Record(0, 0, 100*time.Millisecond) // late = after 2 s
+	}
+	w.behaviour = func(int, int) reaction { return reaction{after: 20 * time.Second} }
+	for n := range 5 {
+		w.arrive(time.Duration(n)*400*time.Millisecond, plain())
+	}
+	w.run()
+	for n, q := range w.requests {
+		if q.end.Err != nil || len(q.sends) != 1 {
+			t.Errorf("request %d ended with %v after %d attempts", n, q.end.Err, len(q.sends))
+		}
+	}
+}
