@@ -64,11 +64,11 @@ func TestShortWaitIsNotPublished(t *testing.T) {
 		store := &slowTable{}
 		replica := startFleet(t, 1, Config{Store: store})[0]
 		for range 50 {
-			request(replica, 0, throttled(replica.refreshBound(), health.LimitProvisioned))
+			request(replica, 0, throttled(replica.cfg.Refresh, health.LimitProvisioned))
 			if request(replica, 0, served) {
 				t.Fatal("sent during the wait")
 			}
-			time.Sleep(replica.refreshBound())
+			time.Sleep(replica.cfg.Refresh)
 			if !request(replica, 0, served) {
 				t.Fatal("skipped after the wait")
 			}
@@ -76,7 +76,7 @@ func TestShortWaitIsNotPublished(t *testing.T) {
 		if got := store.replaces.Load(); got != 0 {
 			t.Errorf("%d writes about waits of one refresh", got)
 		}
-		request(replica, 0, throttled(replica.refreshBound()+time.Millisecond, health.LimitProvisioned))
+		request(replica, 0, throttled(replica.cfg.Refresh+time.Millisecond, health.LimitProvisioned))
 		time.Sleep(time.Second)
 		if store.replaces.Load() == 0 {
 			t.Error("a longer wait is not published")
