@@ -49,6 +49,7 @@ type Replica struct {
 	readers           []chan struct{} // to be closed at the next read
 	unconfirmed       []health.Permit // attempts past their threshold, while nothing was served anywhere since they began
 	confirmAt         time.Duration   // when they count as failures; 0 = nothing was served yet
+	servedInTime      time.Duration   // when the latest attempt began that was served within its threshold while others were unconfirmed
 	version           uint64
 	lastHeartbeat     time.Duration // when this instance last wrote a heartbeat …
 	heartbeatRevision uint64        // … and the revision in it

@@ -273,7 +273,10 @@ func (r *Replica) update(change func(now clockReading) bool) {
 
 // applyServed is the part of ReportAnswered that needs the lock.
 func (r *Replica) applyServed(s *slot, t health.Permit, now clockReading) {
-	if r.forgetUnconfirmed(t); len(r.unconfirmed) > 0 && r.confirmAt == 0 {
+	if late := r.forgetUnconfirmed(t); !late {
+		r.servedInTime = max(r.servedInTime, t.Began.Sub(r.base))
+	}
+	if len(r.unconfirmed) > 0 && r.confirmAt == 0 {
 		r.confirmAt = now.local + confirmDelay
 	}
 	s.answered(t)
@@ -353,15 +356,20 @@ func (r *Replica) confirmSilence(now clockReading) {
 	r.unsureCount.Store(0)
 }
 
-// forgetUnconfirmed ends the wait for a confirmation of that attempt's silence.
-func (r *Replica) forgetUnconfirmed(t health.Permit) {
+// forgetUnconfirmed ends the wait for a confirmation of that attempt's silence, and
+// reports whether there was one.
+func (r *Replica) forgetUnconfirmed(t health.Permit) bool {
+	before := len(r.unconfirmed)
 	r.unconfirmed = slices.DeleteFunc(r.unconfirmed, func(o health.Permit) bool { return o.ID == t.ID })
 	r.unsureCount.Store(int32(len(r.unconfirmed)))
+	return len(r.unconfirmed) < before
 }
 
 // applyOutcome is the part of ReportOutcome that needs the lock.
 func (r *Replica) applyOutcome(s *slot, t health.Permit, o health.Outcome, now clockReading) {
-	r.forgetUnconfirmed(t)
+	if o.Class != health.Abandoned || r.servedInTime < t.Began.Sub(r.base) {
+		r.forgetUnconfirmed(t) // else its silence counts although it lost to its own hedge
+	}
 	if o.Class == health.Failed && r.stalled(t, now.local) {
 		o.Class = health.Abandoned
 	}

@@ -385,3 +385,23 @@ func TestNextProbeGoesToAnother(t *testing.T) {
 		last.ReportOutcome(permit, served)
 	})
 }
+
+// In thin traffic the only success since a silent attempt began is that of its own
+// hedge, which ends it: the silence counts all the same.
+func TestSilenceThatLostToItsHedgeCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		replica := startFleet(t, 1, Config{Store: &slowTable{}})[0]
+		for range 5 {
+			replica.Snapshot()
+			hanging := acquire(t, replica, 0, 1)
+			time.Sleep(2 * time.Second)
+			reportSilent(replica, hanging)
+			request(replica, 1, served)
+			replica.ReportOutcome(hanging[0], health.Outcome{Class: health.Abandoned, Signals: health.NoSignals()})
+			time.Sleep(20 * time.Second)
+		}
+		if s := replica.slots[0]; !s.own.open && s.record.Circuit.State == health.Closed {
+			t.Error("five requests in a row were silent, and the backend is still used")
+		}
+	})
+}

@@ -119,7 +119,7 @@ func (o *checker) attempted(m *machine) {
 
 // circuitText is a circuit without what is merged within an epoch.
 func circuitText(c health.Circuit) string {
-	c.Suspicions, c.LastObjection = nil, 0
+	c.Suspicions, c.SuspectedAt, c.LastObjection = nil, 0, 0
 	return fmt.Sprintf("%+v", c)
 }
 
