@@ -113,7 +113,7 @@ func (p *Plan) trial(now time.Time) Action {
 	if len(places) == 0 {
 		return p.giveUp(now)
 	}
-	slot, wait := p.env.Trials.begin(slotsOf(places))
+	slot, wait := p.env.Trials.begin(slotsOf(places), p.request.consumerName())
 	if wait == nil {
 		return p.sendTrial(now, places, slot, true)
 	}
@@ -144,7 +144,7 @@ func (p *Plan) sendTrial(now time.Time, places []place, slot health.Slot, exclus
 		}
 	}
 	if exclusive {
-		p.env.Trials.passOn(slot)
+		p.env.Trials.passOn(slot, p.request.consumerName())
 	}
 	return p.giveUp(now)
 }
@@ -168,7 +168,7 @@ func (p *Plan) wokenByTrial(now time.Time, w *pendingWait) Action {
 	switch {
 	case p.over:
 		if turn {
-			p.env.Trials.passOn(w.trial.at)
+			p.env.Trials.passOn(w.trial.at, p.request.consumerName())
 		}
 		return p.finish(now)
 	case turn:
@@ -186,7 +186,7 @@ func (p *Plan) takeTurn(now time.Time, slot health.Slot) Action {
 	if !p.anyTriable() && slices.Contains(slotsOf(places), slot) {
 		return p.sendTrial(now, places, slot, true)
 	}
-	p.env.Trials.passOn(slot)
+	p.env.Trials.passOn(slot, p.request.consumerName())
 	p.enter(now, 0)
 	return p.advance(now)
 }

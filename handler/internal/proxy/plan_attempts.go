@@ -228,7 +228,7 @@ func (p *Plan) endOverdue(t *try) {
 func (p *Plan) endTrial(t *try) {
 	if t.exclusive {
 		t.exclusive = false
-		p.env.Trials.end(t.backend.Slot)
+		p.env.Trials.end(t.backend.Slot, p.request.consumerName())
 	}
 }
 
@@ -237,7 +237,7 @@ func (p *Plan) endTrial(t *try) {
 func (p *Plan) passOnTrial(t *try) {
 	if t.exclusive {
 		t.exclusive = false
-		p.env.Trials.passOn(t.backend.Slot)
+		p.env.Trials.passOn(t.backend.Slot, p.request.consumerName())
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/latency"
 	"spillway/handler/internal/openai/operations"
@@ -264,5 +265,35 @@ func TestLateTrialRefusesNobody(t *testing.T) {
 		if q.end.Err != nil || len(q.sends) != 1 {
 			t.Errorf("request %d ended with %v after %d attempts", n, q.end.Err, len(q.sends))
 		}
+	}
+}
+
+func requestOf(name string) *proxy.Request {
+	return &proxy.Request{Consumer: &consumer.Consumer{Name: name}}
+}
+
+// The trial that failed may be the fault of its consumer's requests: those of another
+// try next, and are not refused for it.
+func TestFailedTrialOfAnotherConsumerRefusesNobody(t *testing.T) {
+	w := newWorld(1, 1)
+	w.openAfter = 0
+	w.health[0].State, w.health[0].Until = health.Open, w.now.Add(time.Hour)
+	w.behaviour = func(_, sent int) reaction {
+		if sent == 0 {
+			return reaction{after: time.Second, outcome: health.Outcome{Class: health.Failed, Reason: "500"}, status: 500}
+		}
+		return reaction{after: 5 * time.Second}
+	}
+	w.arrive(0, requestOf("bad"))
+	other := w.arrive(100*time.Millisecond, requestOf("bad"))
+	first, second := w.arrive(200*time.Millisecond, requestOf("good")), w.arrive(300*time.Millisecond, requestOf("good"))
+	w.run()
+	for n, q := range []*simulated{first, second} {
+		if q.end.Err != nil || len(q.sends) != 1 {
+			t.Errorf("request %d ended with %v after %d attempts", n, q.end.Err, len(q.sends))
+		}
+	}
+	if len(first.sends) == 1 && first.sends[0].waited > 900*time.Millisecond {
+		t.Errorf("the consumer whose trial failed had the next one, too: %+v", other.sends)
 	}
 }

@@ -19,18 +19,19 @@ type Trials struct {
 // TrialWait is one request that waits for the trial of another. Its owner must call
 // leave.
 type TrialWait struct {
-	trials *Trials
-	slots  []health.Slot
-	woken  bool
-	turn   bool        // woken because a trial failed: it has the next one,
-	at     health.Slot // at this slot
-	failed bool        // a trial failed while it waited
-	wake   func()
+	trials   *Trials
+	slots    []health.Slot
+	consumer string
+	woken    bool
+	turn     bool        // woken because a trial failed: it has the next one,
+	at       health.Slot // at this slot
+	failed   bool        // a trial of its consumer's failed while it waited
+	wake     func()
 }
 
 // begin takes the trial of the first of the slots that has none under way. When all
 // have one, it returns a wait for the first outcome.
-func (t *Trials) begin(slots []health.Slot) (health.Slot, *TrialWait) {
+func (t *Trials) begin(slots []health.Slot, consumer string) (health.Slot, *TrialWait) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range slots {
@@ -42,26 +43,32 @@ func (t *Trials) begin(slots []health.Slot) (health.Slot, *TrialWait) {
 			return s, nil
 		}
 	}
-	w := &TrialWait{trials: t, slots: slices.Clone(slots)}
+	w := &TrialWait{trials: t, slots: slices.Clone(slots), consumer: consumer}
 	t.waiting = append(t.waiting, w)
 	return 0, w
 }
 
-// end ends a trial without success: the next request in the queue has the next one.
-func (t *Trials) end(slot health.Slot) {
+// end ends this consumer's trial without success: another request has the next one.
+// What failed may be the fault of the consumer's requests, and refuses no other's.
+func (t *Trials) end(slot health.Slot, consumer string) {
 	t.mu.Lock()
 	for _, w := range t.waiting {
-		w.failed = w.failed || slices.Contains(w.slots, slot)
+		w.failed = w.failed || w.consumer == consumer && slices.Contains(w.slots, slot)
 	}
 	t.mu.Unlock()
-	t.passOn(slot)
+	t.passOn(slot, consumer)
 }
 
-// passOn gives a trial that was not made to the next request that waits for it.
-func (t *Trials) passOn(slot health.Slot) {
+// passOn gives the trial to the next request that waits for it, to one of another
+// consumer than last's if there is one.
+func (t *Trials) passOn(slot health.Slot, last string) {
 	t.mu.Lock()
 	var wake func()
-	if i := slices.IndexFunc(t.waiting, func(w *TrialWait) bool { return slices.Contains(w.slots, slot) }); i >= 0 {
+	i := slices.IndexFunc(t.waiting, func(w *TrialWait) bool { return w.consumer != last && slices.Contains(w.slots, slot) })
+	if i < 0 {
+		i = slices.IndexFunc(t.waiting, func(w *TrialWait) bool { return slices.Contains(w.slots, slot) })
+	}
+	if i >= 0 {
 		w := t.waiting[i]
 		t.waiting = slices.Delete(t.waiting, i, i+1)
 		w.woken, w.turn, w.at = true, true, slot
