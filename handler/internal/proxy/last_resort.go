@@ -79,14 +79,15 @@ type place struct {
 }
 
 // trialPlaces returns the backends that their circuits alone refuse and that this
-// request has not tried, the one that served most recently first.
+// request has not tried, the one that served most recently first. One that is
+// eligible and not tried has a probe that was not given to this request.
 func (p *Plan) trialPlaces(now time.Time) []place {
 	var all []place
 	last := p.at
 	for i := range p.pools {
 		p.enter(now, i)
 		for k := range p.decision.Candidates {
-			if c := &p.decision.Candidates[k]; c.CircuitOnly && !p.triedAt(c.Backend.Slot) && p.mayTry(c.Backend) {
+			if c := &p.decision.Candidates[k]; (c.CircuitOnly || c.Eligible()) && !p.triedAt(c.Backend.Slot) && p.mayTry(c.Backend) {
 				all = append(all, place{c.Backend, i})
 			}
 		}

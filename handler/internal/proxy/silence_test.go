@@ -297,3 +297,19 @@ func TestFailedTrialOfAnotherConsumerRefusesNobody(t *testing.T) {
 		t.Errorf("the consumer whose trial failed had the next one, too: %+v", other.sends)
 	}
 }
+
+// A probe that is free, and not for this consumer, refuses nobody when no other backend
+// is left.
+func TestProbeForOthersRefusesNobody(t *testing.T) {
+	w := newWorld(1, 1)
+	w.noProbes = true
+	w.health[0].State, w.health[0].Probe = health.HalfOpen, true
+	w.behaviour = func(int, int) reaction { return reaction{after: time.Second} }
+	first, second := w.arrive(0, plain()), w.arrive(100*time.Millisecond, plain())
+	w.run()
+	for n, q := range []*simulated{first, second} {
+		if q.end.Err != nil || len(q.sends) != 1 {
+			t.Errorf("request %d ended with %v after %d attempts", n, q.end.Err, len(q.sends))
+		}
+	}
+}

@@ -33,6 +33,7 @@ type world struct {
 	finished  func(*simulated)
 	openAfter int // failures in a row; 0 = never
 
+	noProbes      bool  // a probe is another consumer's
 	keepMaxTokens int64 // of a throttle by tokens
 	noBudgets     bool  // an agenda without the budgets of requests: time stands still after the last answer
 }
@@ -114,7 +115,7 @@ func (w *world) permit(s health.Slot) health.Permit {
 }
 
 func (w *world) Acquire(s health.Slot, _ string) (health.Permit, bool) {
-	return w.permit(s), w.health[s].SkipReason(w.now, 0) == health.NotSkipped
+	return w.permit(s), w.health[s].SkipReason(w.now, 0) == health.NotSkipped && !(w.noProbes && w.health[s].Probe)
 }
 
 func (w *world) AcquireTrial(s health.Slot) (health.Permit, bool) {
