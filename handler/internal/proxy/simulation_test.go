@@ -115,7 +115,8 @@ func (w *world) permit(s health.Slot) health.Permit {
 }
 
 func (w *world) Acquire(s health.Slot, _ string) (health.Permit, bool) {
-	return w.permit(s), w.health[s].SkipReason(w.now, 0) == health.NotSkipped && !(w.noProbes && w.health[s].Probe)
+	h := &w.health[s]
+	return w.permit(s), h.SkipReason(w.now, 0) == health.NotSkipped && (!w.noProbes || !h.Probe)
 }
 
 func (w *world) AcquireTrial(s health.Slot) (health.Permit, bool) {

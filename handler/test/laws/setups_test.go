@@ -1,0 +1,87 @@
+package laws_test
+
+import (
+	"os"
+	"time"
+)
+
+func fleetOf(instances, backends int, rate float64) setup {
+	return setup{size: instances, backends: backends, rate: rate, answers: usualAnswer}
+}
+
+func ptu(s setup) setup {
+	s.provisionedFirst = true
+	return s
+}
+
+// sizes are the fleets: 200 instances in the longer form.
+func sizes() []int {
+	if os.Getenv("SPILLWAY_SOAK") != "" {
+		return []int{1, 5, 20, 200}
+	}
+	return []int{1, 5, 20}
+}
+
+func seeds() uint64 {
+	if os.Getenv("SPILLWAY_SOAK") != "" {
+		return 5
+	}
+	return 1
+}
+
+func grid(backends []int, rates []float64) (all []setup) {
+	for _, n := range sizes() {
+		for _, m := range backends {
+			for _, rate := range rates {
+				if float64(n)*rate <= 1000 || os.Getenv("SPILLWAY_SOAK") != "" {
+					all = append(all, fleetOf(n, m, rate))
+				}
+			}
+		}
+	}
+	return all
+}
+
+func everyFleet() []setup { return grid([]int{1, 3}, []float64{.05, 5, 500}) }
+
+func severalBackends() []setup {
+	return append(grid([]int{2}, []float64{.05, .5, 40}), grid([]int{6}, []float64{5})...)
+}
+
+func thickFleets() []setup { return grid([]int{2, 3}, []float64{5, 40}) }
+
+// everyKindOfAnswer has every duration of answers with every fleet in the longer form,
+// else one of them, so that each meets each size, rate and number of backends.
+func everyKindOfAnswer() (all []setup) {
+	durations := []time.Duration{usualAnswer, time.Second, 4 * time.Second, 20 * time.Second}
+	for k, s := range append(grid([]int{1, 3}, []float64{.5, 40}), grid([]int{2, 6}, []float64{.05, 5})...) {
+		for i, answers := range durations {
+			s.answers = answers
+			if os.Getenv("SPILLWAY_SOAK") != "" || i == (k+k/4)%len(durations) && float64(s.size)*s.rate*answers.Seconds() <= 1000 {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}
+
+func provisioned() (all []setup) {
+	for _, s := range everyKindOfAnswer() {
+		if s.backends > 1 {
+			all = append(all, ptu(s))
+		}
+	}
+	return all
+}
+
+func pairs() []setup { return grid([]int{1, 3}, []float64{1, 5}) }
+
+// long is for how long a world lives: for about so many requests, at least the time
+// given, at most ten minutes, less for a large fleet.
+func (w *world) long(requests float64, least time.Duration) time.Duration {
+	d := time.Duration(requests / (w.rate * float64(w.size)) * float64(time.Second))
+	if os.Getenv("SPILLWAY_SOAK") != "" {
+		d *= 4
+	}
+	return min(max(d, least), 10*time.Minute, max(50*time.Minute/time.Duration(w.size), 2*time.Minute))
+}
