@@ -4,72 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"testing"
 	"time"
 
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/proxy"
 )
-
-// law is a promise: check lets a world live and returns what it breaks. Its mutant is
-// a defect that check finds in the setup broken.
-type law struct {
-	name   string
-	setups func() []setup
-	check  func(w *world) error
-	mutant mutant
-	broken setup
-}
-
-func TestLaws(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a simulation of many fleets")
-	}
-	for _, l := range laws {
-		t.Run(l.name, func(t *testing.T) {
-			for _, s := range l.setups() {
-				for s.seed = 1; s.seed <= seeds(); s.seed++ {
-					if err := l.check(newWorld(t, s)); err != nil {
-						t.Errorf("%v: %v", s, err)
-					}
-				}
-			}
-		})
-	}
-}
-
-func TestLawsFindTheirMutants(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a simulation of many fleets")
-	}
-	for _, l := range laws {
-		t.Run(l.name, func(t *testing.T) {
-			s := l.broken
-			s.mutant, s.seed = l.mutant, 1
-			err := l.check(newWorld(t, s))
-			if err == nil {
-				t.Errorf("%v: the law holds in spite of the defect %d", s, l.mutant)
-			}
-			t.Log(err)
-		})
-	}
-}
-
-var laws = []law{
-	{"background failures refuse nobody and move no traffic", everyKindOfAnswer, backgroundFailures, countsWithoutShare, fleetOf(5, 2, 40)},
-	{"provisioned capacity spills no more than it fails", provisioned, provisionedSpills, countsWithoutShare, ptu(fleetOf(1, 2, 100))},
-	{"a backend that fails is left", severalBackends, failingBackend, neverLeaves, fleetOf(5, 2, 5)},
-	{"a backend that never answers is left", severalBackends, silentBackend, deafToSilence, fleetOf(5, 2, 5)},
-	{"a backend that hangs at times makes nobody wait for the timeout", severalBackends, partlySilentBackend, noHedges, fleetOf(5, 2, 5)},
-	{"instances with a broken path harm themselves alone", thickFleets, brokenPaths, obedient, fleetOf(20, 2, 5)},
-	{"nobody is refused without an attempt, and recovery is seen at once", everyFleet, totalOutage, noTrials, fleetOf(5, 2, 5)},
-	{"slow answers refuse nobody", everyFleet, slowness, noTrials, fleetOf(5, 2, 5)},
-	{"a single refusal is one detour", severalBackends, singleRefusal, publishesRefusals, fleetOf(5, 2, 5)},
-	{"the row is empty again after a recovery", severalBackends, emptyRow, neverHeals, fleetOf(5, 2, 5)},
-	{"a consumer whose requests fail refuses nobody else", pairs, consumerThatFails, oneConsumer, fleetOf(5, 1, 5)},
-	{"a consumer whose requests hang refuses nobody else", pairs, consumerThatHangs, noTrials, fleetOf(5, 1, 5)},
-	{"a suspended instance publishes nothing wrong", severalBackends, suspension, noStalls, fleetOf(5, 2, 200)},
-}
 
 // atMost is the largest plausible number of rare events.
 func atMost(mean float64) int { return int(mean + 4*math.Sqrt(mean) + 3) }
@@ -407,19 +346,4 @@ func suspension(w *world) error {
 		}
 	}
 	return nil
-}
-
-// One seed is one run, to the last request.
-func TestSeedDecidesEverything(t *testing.T) {
-	var runs [2]string
-	for i := range runs {
-		w := newWorld(t, fleetOf(5, 2, 20))
-		w.deployed[0].fails, w.deployed[1].hangs = .6, .3
-		for _, c := range w.pass(20 * time.Second) {
-			runs[i] += fmt.Sprint(c.began, c.took, c.err, len(c.tries), " ")
-		}
-	}
-	if runs[0] != runs[1] {
-		t.Error("two runs of one seed differ")
-	}
 }
