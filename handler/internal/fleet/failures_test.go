@@ -284,3 +284,28 @@ func TestLateFailuresAreNotWritten(t *testing.T) {
 		}
 	})
 }
+
+// A few failures at each of a few instances, and no traffic after them.
+func TestFewFailuresAtFewInstancesAddUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 3, Config{Store: &slowTable{}})
+		for round := range 3 {
+			for _, replica := range fleet {
+				request(replica, 0, served)
+			}
+			if err := fleet[0].Reset(t.Context(), "ptu", "ada"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			for i := range 5 {
+				time.Sleep(5 * time.Millisecond)
+				request(fleet[i%3], 0, failed)
+				request(fleet[i%3], 1, served)
+			}
+			time.Sleep(2 * time.Second)
+			if got := countState(fleet, 0, health.Open); got != 3 {
+				t.Errorf("round %d: %d of 3 instances have it open", round, got)
+			}
+		}
+	})
+}

@@ -32,7 +32,7 @@ func TestQuotaCountsWhatBackendsReported(t *testing.T) {
 	for n := range 3 {
 		c.ask(n, keyOf("team"), modest)
 	}
-	c.sim.Next("a", simulator.Fault{Action: "503"})
+	c.sim.Next("a", simulator.Fault{Action: "503"}, simulator.Fault{Action: "503"}) // also when it is asked once more
 	if a := c.ask(0, keyOf("team"), modest); a.status != http.StatusServiceUnavailable {
 		t.Errorf("with nobody to serve: %d %s", a.status, a.body)
 	}

@@ -43,12 +43,13 @@ func causes() []cause {
 	}
 }
 
-// fail has backend a fail from now on, and lets so many instances meet as many
-// failures as open a circuit. One instance has opened its own then. None of three
+// fail has backend a fail from now on, and lets so many instances meet more
+// failures than open a circuit: of a request that comes just before an instance has
+// read the last reset, the failure does not count. One instance has opened its own then. None of three
 // has; the fleet's circuit opens when nobody has objected for two refreshes.
 func (f *fleet) fail(from, instances int) time.Time {
 	f.sim.Fault("a", simulator.Fault{Action: "500"})
-	return f.hit(from, instances, 5)
+	return f.hit(from, instances, 9)
 }
 
 // hit lets so many instances meet what is scripted for backend a, at once, in so

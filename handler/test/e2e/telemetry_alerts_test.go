@@ -115,7 +115,7 @@ func TestAlertQueriesMatchEmittedLines(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &line); err != nil {
 			t.Fatalf("%v: %s", err, text)
 		}
-		if line["percent"] != nil && line["percent"].(float64) < 80 {
+		if line["percent"] != nil && line["percent"].(float64) < 50 {
 			t.Errorf("a budget warning at %v percent", line["percent"])
 		}
 		lines = append(lines, line)
