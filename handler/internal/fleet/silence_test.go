@@ -49,6 +49,8 @@ func TestSilenceCountsUntilItIsAnswered(t *testing.T) {
 			replica.ReportAnswered(permit)
 			replica.ReportOutcome(permit, health.Outcome{Answered: true, Signals: health.NoSignals()})
 		}
+		replica.mu.Lock()
+		defer replica.mu.Unlock()
 		if s := replica.slots[0]; len(s.silent) != 0 || s.own.open || s.evidence.Awaits() {
 			t.Errorf("answered after all: %d silent, own circuit %+v", len(s.silent), s.own)
 		}
@@ -97,6 +99,8 @@ func TestAbandonedSilenceStaysCounted(t *testing.T) {
 			reportSilent(replica, hanging)
 			replica.ReportOutcome(hanging[0], health.Outcome{Class: health.Abandoned, Signals: health.NoSignals()})
 		}
+		replica.mu.Lock()
+		defer replica.mu.Unlock()
 		s := replica.slots[0]
 		if n, _ := s.evidence.Since(0); n != 4 {
 			t.Errorf("%d failures of four silent attempts whose callers left", n)
@@ -400,7 +404,7 @@ func TestSilenceThatLostToItsHedgeCounts(t *testing.T) {
 			replica.ReportOutcome(hanging[0], health.Outcome{Class: health.Abandoned, Signals: health.NoSignals()})
 			time.Sleep(20 * time.Second)
 		}
-		if s := replica.slots[0]; !s.own.open && s.record.Circuit.State == health.Closed {
+		if replica.Snapshot().Of(0).State == health.Closed {
 			t.Error("five requests in a row were silent, and the backend is still used")
 		}
 	})
