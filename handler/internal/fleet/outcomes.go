@@ -1,0 +1,289 @@
+package fleet
+
+import (
+	"slices"
+	"time"
+
+	"spillway/handler/internal/health"
+)
+
+// ReportAnswered counts an attempt as served, at its first content. A later
+// failure of the same attempt, such as a stream that breaks, counts besides.
+// While nothing is wrong with the slot it takes no lock.
+func (r *Replica) ReportAnswered(t health.Permit) {
+	s := r.slot(t.Slot)
+	if s == nil {
+		return
+	}
+	now := r.localNow()
+	s.served.add(now)
+	raise(&s.servedAt, now)
+	raise(&s.servedFrom, t.Began.Sub(r.base))
+	raise(&r.anyServed, now)
+	if !t.Probe && !t.LocalProbe && !s.attention.Load() && r.unsureCount.Load() == 0 {
+		return
+	}
+	r.update(func(now clockReading) bool {
+		r.applyServed(s, t, now)
+		s.attention.Store(s.needsAttention())
+		return t.Probe || t.LocalProbe || t.Trial || r.slotHealth(t.Slot, s, now) != r.current.Load().snapshot.Slots[t.Slot]
+	})
+}
+
+// ReportSilent counts an attempt whose first content is later than it should be as
+// failed, until it is answered after all.
+func (r *Replica) ReportSilent(t health.Permit) {
+	s := r.slot(t.Slot)
+	if s == nil {
+		return
+	}
+	r.update(func(now clockReading) bool { return r.applySilent(s, t, now) })
+}
+
+// ReportOutcome applies the outcome of an attempt; called exactly once for a permit
+// that was used.
+func (r *Replica) ReportOutcome(t health.Permit, o health.Outcome) {
+	s := r.slot(t.Slot)
+	if s == nil {
+		return
+	}
+	if o.Class == health.Served || o.Class == health.Abandoned {
+		r.ReportSignals(t.Slot, o.Signals)
+	}
+	if o.Class == health.Served {
+		if !o.Answered {
+			r.ReportAnswered(t)
+		}
+		return
+	}
+	if o.Class == health.Abandoned && !t.Probe && !t.LocalProbe && !s.attention.Load() && r.unsureCount.Load() == 0 {
+		return
+	}
+	r.update(func(now clockReading) bool {
+		r.applyOutcome(s, t, o, now)
+		return true
+	})
+}
+
+// TakeBack takes back the failures of a request that failed at every backend that
+// it was tried at: at once where somebody else was served since it began, else as
+// soon as somebody is.
+func (r *Replica) TakeBack(failed []health.Permit) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.readClocks()
+	for _, t := range failed {
+		if s := r.slot(t.Slot); s != nil {
+			s.evidence.FailedEverywhere(t.ID, s.lastServed())
+			r.reconsider(s, now.local)
+		}
+	}
+	r.publishView(now)
+}
+
+// update makes a change under the lock and lets Run publish it. change reports
+// whether there was any.
+func (r *Replica) update(change func(now clockReading) bool) {
+	r.mu.Lock()
+	now := r.readClocks()
+	changed := change(now)
+	if changed {
+		r.publishView(now)
+	}
+	r.mu.Unlock()
+	if changed {
+		r.cfg.Environment.Pacer.Wake()
+	}
+}
+
+// applyServed is the part of ReportAnswered that needs the lock.
+func (r *Replica) applyServed(s *slot, t health.Permit, now clockReading) {
+	if late := r.forgetUnconfirmed(t); !late {
+		r.servedInTime = max(r.servedInTime, t.Began.Sub(r.base))
+	}
+	if len(r.unconfirmed) > 0 && r.confirmAt == 0 {
+		r.confirmAt = now.local + confirmDelay
+	}
+	s.answered(t)
+	s.evidence.Served()
+	switch {
+	case t.Probe:
+		r.finishProbe(s, t, health.Outcome{Class: health.Served, Reason: "probe answered"})
+	case t.LocalProbe:
+		r.finishLocalProbe(s, t, health.Outcome{Class: health.Served}, now.local)
+	case s.own.open && t.Began.Sub(r.base) >= s.own.openedAt:
+		s.closeOwn(now.local)
+	}
+	r.reconsider(s, now.local)
+	if t.Trial {
+		s.clearEvidence()      // the circuit binds this instance no more
+		s.objectAt = now.local // whoever is served where nobody was is news at once
+	}
+}
+
+// answered takes back that the attempt counted as silent.
+func (s *slot) answered(t health.Permit) {
+	if i := slices.Index(s.silent, t.ID); i >= 0 {
+		s.silent = slices.Delete(s.silent, i, i+1)
+		s.evidence.TakeBack(t.ID)
+	}
+}
+
+// reconsider closes the own circuit when the failures that opened it were taken
+// back.
+func (r *Replica) reconsider(s *slot, now time.Duration) {
+	left, _ := s.evidence.Since(min(s.own.openedAt-s.breaker.Interval, s.lastServed()))
+	if s.own.open && s.own.evident && left < s.breaker.Failures {
+		s.closeOwn(now)
+	}
+	if s.own.open && s.lastServed() >= s.evidence.LastFailed() && !s.evidence.Opens(now, s.servedLately(now), s.lastServed(), s.breaker) {
+		s.closeOwn(now)
+	}
+}
+
+// applySilent counts a silent attempt. While nothing was served anywhere since it
+// began, the silence may be this instance's own: it counts once something is.
+func (r *Replica) applySilent(s *slot, t health.Permit, now clockReading) bool {
+	if r.stalled(t, now.local) {
+		return false
+	}
+	if len(r.slots) > 1 && time.Duration(r.anyServed.Load()) < t.Began.Sub(r.base) && !t.Probe && !t.LocalProbe {
+		r.unconfirmed = append(r.unconfirmed, t)
+		r.unsureCount.Store(int32(len(r.unconfirmed)))
+		return false
+	}
+	r.countSilent(s, t, now)
+	return true
+}
+
+func (r *Replica) countSilent(s *slot, t health.Permit, now clockReading) {
+	if t.Began.Sub(r.base) < s.changedAt {
+		return
+	}
+	s.silent = append(s.silent, t.ID)
+	o := health.Outcome{Class: health.Failed, Reason: "silent"}
+	r.finishProbe(s, t, o)
+	r.finishLocalProbe(s, t, o, now.local)
+	r.recordFailure(s, t, o, now)
+}
+
+// confirmDelay is how long after the first success anywhere silent attempts may be
+// answered before they count: when everything was silent, all recover together.
+const confirmDelay = 500 * time.Millisecond
+
+// confirmSilence counts the attempts that were silent while something else was
+// served.
+func (r *Replica) confirmSilence(now clockReading) {
+	for _, t := range r.unconfirmed {
+		r.countSilent(r.slots[t.Slot], t, now)
+	}
+	r.unconfirmed, r.confirmAt = nil, 0
+	r.unsureCount.Store(0)
+}
+
+// forgetUnconfirmed ends the wait for a confirmation of that attempt's silence, and
+// reports whether there was one.
+func (r *Replica) forgetUnconfirmed(t health.Permit) bool {
+	before := len(r.unconfirmed)
+	r.unconfirmed = slices.DeleteFunc(r.unconfirmed, func(o health.Permit) bool { return o.ID == t.ID })
+	r.unsureCount.Store(int32(len(r.unconfirmed)))
+	return len(r.unconfirmed) < before
+}
+
+// applyOutcome is the part of ReportOutcome that needs the lock.
+func (r *Replica) applyOutcome(s *slot, t health.Permit, o health.Outcome, now clockReading) {
+	if o.Class != health.Abandoned || r.servedInTime < t.Began.Sub(r.base) {
+		r.forgetUnconfirmed(t) // else its silence counts although it lost to its own hedge
+	}
+	if o.Class == health.Failed && r.stalled(t, now.local) {
+		o.Class = health.Abandoned
+	}
+	if o.Class == health.Throttled {
+		r.recordWait(s, o, now)
+	}
+	r.finishProbe(s, t, o)
+	r.finishLocalProbe(s, t, o, now.local)
+	switch o.Class {
+	case health.Failed:
+		s.answered(t)
+		if t.Began.Sub(r.base) >= s.changedAt {
+			r.recordFailure(s, t, o, now)
+		}
+	case health.Throttled, health.Misconfigured:
+		s.answered(t)
+	case health.Abandoned: // its silence, if it was silent, stays counted
+		s.silent = slices.DeleteFunc(s.silent, func(id uint64) bool { return id == t.ID })
+	case health.Served:
+	}
+}
+
+// recordFailure counts a failure; when this instance's evidence is enough, it stops
+// using the backend at once, whatever the fleet decides.
+func (r *Replica) recordFailure(s *slot, t health.Permit, o health.Outcome, now clockReading) {
+	s.evidence.Fail(t.ID, t.Began.Sub(r.base), now.local)
+	s.reason = o.Reason
+	if !s.own.open && s.evidence.Opens(now.local, s.servedLately(now.local), s.lastServed(), s.breaker) {
+		r.openOwn(s, now.local, shorten(o.Reason))
+	}
+}
+
+// recordWait records the wait of a 429, effective here at once and in the fleet
+// after one write. While an older one of its kind is active, none ends earlier and
+// none admits more tokens.
+func (r *Replica) recordWait(s *slot, o health.Outcome, now clockReading) {
+	kind := o.Limit
+	if int(kind) >= len(s.localWindows) {
+		kind = health.LimitUnknown
+	}
+	wait := localWindow{
+		until: now.local + s.throttle.WaitFor(kind, o.Wait), received: now.local,
+		maxTokens: usableTokens(kind, o), reason: shorten(o.Reason),
+	}
+	if old := s.localWindows[kind]; old.until > now.local {
+		wait.maxTokens = min(wait.maxTokens, old.maxTokens)
+		if old.until >= wait.until {
+			wait.until, wait.serviceUntil = old.until, old.serviceUntil
+		}
+	}
+	s.localWindows[kind] = wait
+	if s.probe.stage != probeEnded {
+		s.reason = o.Reason
+	}
+}
+
+// usableTokens is how large a request the backend would still serve after it
+// refused one for its tokens: less than that one in any case. What the response
+// says remains is halved, because other instances use it too.
+func usableTokens(kind health.LimitKind, o health.Outcome) int64 {
+	if kind != health.LimitTokens {
+		return 0
+	}
+	usable := o.Tokens - 1
+	if remaining := o.Signals.RemainingTokens; remaining >= 0 {
+		usable = min(usable, remaining/2)
+	}
+	return max(usable, 0)
+}
+
+// ReportSignals applies what a response's headers reported of the backend's
+// saturation.
+func (r *Replica) ReportSignals(n health.Slot, signals health.Signals) {
+	s := r.slot(n)
+	if s == nil {
+		return
+	}
+	level, ok := s.throttle.LeaveAt.Level(signals.Utilization, signals.RemainingTokens, signals.LimitTokens)
+	if !ok || level == health.Unsaturated && r.current.Load().snapshot.Slots[n].TrafficPercent == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.readClocks()
+	seen := health.Saturation{At: r.clock.toService(now.local), Level: level}
+	if !s.record.Saturation.Merge(s.saturation).WorthPublishing(seen) {
+		return
+	}
+	s.saturation = seen
+	r.publishView(now)
+	r.cfg.Environment.Pacer.Wake()
+}
