@@ -40,7 +40,7 @@ func Run(ctx context.Context, in *Input) *Report {
 	slots := make(chan struct{}, maxConcurrent)
 	var running sync.WaitGroup
 	for i, target := range in.Targets {
-		c := &resourceCheck{target: target, place: place(i, target.Name), apiVersion: in.APIVersion, deployments: deploymentsOf(in.Pools, i)}
+		c := &resourceCheck{target: target, place: place(i, target.Name), apiVersion: in.APIVersion, deployments: deploymentsOf(in.Pools, i), now: in.now()}
 		checks[i] = c
 		running.Go(func() {
 			slots <- struct{}{}

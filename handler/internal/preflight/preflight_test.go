@@ -177,3 +177,24 @@ func TestThrottledDeploymentExists(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// A model that Azure retires within sixty days is worth a warning before
+// anything has failed.
+func TestRetirementsAreWarnedOfSixtyDaysAhead(t *testing.T) {
+	sim := simulator.Start(t, healthyService())
+	in := newInput(t, sim)
+	for now, warnings := range map[time.Time]int{
+		time.Date(2030, 12, 30, 12, 0, 0, 0, time.UTC): 0, // 60.5 days ahead
+		time.Date(2030, 12, 31, 12, 0, 0, 0, time.UTC): 5, // three deployments of gpt-4o, two of the embeddings
+		time.Date(2031, 3, 2, 0, 0, 0, 0, time.UTC):    5,
+	} {
+		in.Now = func() time.Time { return now }
+		text, report := print(t, in)
+		if report.Count(preflight.Warning) != warnings || strings.Count(text, "Azure retires its model") != warnings {
+			t.Errorf("on %s: want %d warnings:\n%s", now.Format(time.DateOnly), warnings, text)
+		}
+		if want := "warning: backends[1] sweden, deployment gpt-4o: Azure retires its model gpt-4o-2024-11-20 on 2031-03-01. Deploy"; warnings > 0 && !strings.Contains(text, want) {
+			t.Errorf("want %q:\n%s", want, text)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"spillway/handler/internal/backend"
 )
@@ -17,8 +18,9 @@ import (
 // errNoCredential: the request was not sent, because there is no credential.
 var errNoCredential = errors.New("preflight: no credential")
 
-// maxBody is how much of a response is read. The longest is an embedding.
-const maxBody = 256 << 10
+// maxBody is how much of a response is read. The longest is the list of a
+// region's models.
+const maxBody = 1 << 20
 
 // testRequest is one request to a backend.
 type testRequest struct {
@@ -36,6 +38,8 @@ type testResponse struct {
 	message  string // the error's
 	model    string // of a success
 	isObject bool   // the body is a JSON object
+
+	retirements map[string]time.Time // of a list of models: when each stops to answer, by its id
 }
 
 // roundTrip makes one request. Its errors are of the transport, or wrap
@@ -107,6 +111,7 @@ func parseResponse(res *http.Response, body []byte) *testResponse {
 		Model   string          `json:"model"`
 		Message string          `json:"message"`
 		Error   json.RawMessage `json:"error"`
+		Data    json.RawMessage `json:"data"`
 	}
 	a := &testResponse{status: res.StatusCode, header: res.Header}
 	a.isObject = json.Unmarshal(body, &read) == nil
@@ -117,11 +122,33 @@ func parseResponse(res *http.Response, body []byte) *testResponse {
 	if len(read.Error) > 0 && json.Unmarshal(read.Error, &inner) == nil && inner.Code != nil {
 		a.code = fmt.Sprint(inner.Code)
 	}
+	a.retirements = parseRetirements(read.Data)
 	a.message, a.model = inner.Message, read.Model
 	if a.message == "" {
 		a.message = read.Message
 	}
 	return a
+}
+
+// parseRetirements reads when the models of a list stop to answer; models
+// without a date are left out.
+func parseRetirements(list []byte) map[string]time.Time {
+	var models []struct {
+		ID          string `json:"id"`
+		Deprecation struct {
+			Inference int64 `json:"inference"`
+		} `json:"deprecation"`
+	}
+	if json.Unmarshal(list, &models) != nil { // embeddings, say
+		return nil
+	}
+	dates := map[string]time.Time{}
+	for _, m := range models {
+		if m.Deprecation.Inference > 0 {
+			dates[m.ID] = time.Unix(m.Deprecation.Inference, 0).UTC()
+		}
+	}
+	return dates
 }
 
 // summary is the status with the response's code and message, in one line.

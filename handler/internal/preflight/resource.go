@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"spillway/handler/internal/backend"
 )
@@ -16,6 +17,7 @@ type resourceCheck struct {
 	place       string
 	apiVersion  string
 	deployments []*deployment
+	now         time.Time
 
 	findings       findings
 	requests, paid int
@@ -108,6 +110,7 @@ func (c *resourceCheck) listModels(ctx context.Context, q *testRequest) bool {
 	what, d := diagnose(a, c.target)
 	switch {
 	case what == scopeNone:
+		c.checkRetirements(a.retirements)
 		return true
 	case what == scopeResource:
 		c.findings.report(Error, c.place, d)
@@ -121,6 +124,22 @@ func (c *resourceCheck) listModels(ctx context.Context, q *testRequest) bool {
 		return true
 	}
 	return false
+}
+
+// retirementNotice is how long before its end a model has to be replaced: new
+// deployments of it are refused well before.
+const retirementNotice = 60 * 24 * time.Hour
+
+// checkRetirements warns of deployments whose model stops to answer soon.
+func (c *resourceCheck) checkRetirements(dates map[string]time.Time) {
+	for _, d := range c.deployments {
+		if end, ok := dates[d.servedModel]; ok && end.Before(c.now.Add(retirementNotice)) {
+			c.findings.report(Warning, c.place+", deployment "+d.name, diagnosis{
+				"Azure retires its model " + printable(d.servedModel) + " on " + end.Format(time.DateOnly),
+				"Deploy its successor now, and move callers to it; new deployments of a retiring model are refused.",
+			})
+		}
+	}
 }
 
 func (c *resourceCheck) missingV1(d diagnosis) {

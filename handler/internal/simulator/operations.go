@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // serveOperation serves an admitted request.
@@ -89,8 +90,11 @@ func (c *call) models() {
 	c.writeResponse(http.StatusOK, "", []byte(`{"object":"list","data":[`+strings.Join(all, ",")+`]}`))
 }
 
+// retirement is when every model of the double retires.
+var retirement = time.Date(2031, 3, 1, 0, 0, 0, 0, time.UTC)
+
 func modelJSON(id string) string {
-	return fmt.Sprintf(`{"id":%s,"object":"model","created_at":1715644800,"status":"succeeded","lifecycle_status":"generally-available","capabilities":{"inference":true}}`, quote(id))
+	return fmt.Sprintf(`{"id":%s,"object":"model","created_at":1715644800,"status":"succeeded","lifecycle_status":"generally-available","capabilities":{"inference":true},"deprecation":{"inference":%d}}`, quote(id), retirement.Unix())
 }
 
 // onePixel is a PNG in base64.
