@@ -22,6 +22,7 @@ type Error struct {
 	Type       string
 	Code       string
 	Param      string
+	Rule       string // for the log: what refused the request; "" = by the code
 	Message    string
 	RetryAfter time.Duration // with 429 and 503; 0 = no such headers
 	Final      bool          // adds x-should-retry: false
@@ -93,7 +94,7 @@ func pathNotFound(r *http.Request, cause error) *Error {
 	f := &Error{Status: http.StatusNotFound, Type: invalidRequest, Code: "not_found", Cause: cause}
 	f.Message = fmt.Sprintf("There is no such path here: %s. Use /openai/deployments/{model}/{operation}?api-version=…, /openai/v1/{operation} or /v1/{operation}.", printable(r.URL.Path))
 	if errors.Is(cause, errUnsafePath) {
-		f.Code, f.Param = "model_not_found", "model"
+		f.Code, f.Param, f.Rule = "model_not_found", "model", "path"
 		f.Message = "A name in this path is not acceptable: names are letters, digits, dots, underscores and dashes, and begin with a letter or digit."
 	}
 	return f
@@ -174,9 +175,9 @@ func operationRefused(req *proxy.Request, status int) *Error {
 	}
 }
 
-func constrainedOut(model string) *Error {
+func constrainedOut(model, rule string) *Error {
 	return &Error{
-		Status: http.StatusForbidden, Type: invalidRequest, Code: "model_not_allowed", Param: "model", Final: true,
+		Status: http.StatusForbidden, Type: invalidRequest, Code: "model_not_allowed", Param: "model", Rule: rule, Final: true,
 		Message: fmt.Sprintf("No backend of the model %q is within the geographies and priority groups that your key may use. Ask your platform team for one.", model),
 	}
 }
@@ -252,7 +253,7 @@ func printable(s string) string {
 // referenceNotFound is the error for an object that does not exist and, so that
 // ids cannot be probed, for one of another consumer. It begins as OpenAI's does.
 func referenceNotFound(ref reference) *Error {
-	f := &Error{Status: http.StatusNotFound, Type: invalidRequest, Code: "not_found", Param: ref.param, Final: true}
+	f := &Error{Status: http.StatusNotFound, Type: invalidRequest, Code: "not_found", Param: ref.param, Rule: "owner", Final: true}
 	noun := ref.noun()
 	noun = strings.ToUpper(noun[:1]) + noun[1:]
 	if ref.param == "previous_response_id" {
@@ -276,7 +277,7 @@ func modelMismatch(req *proxy.Request, ref reference) *Error {
 // now.
 func locationUnknown(ref reference, cause error) *Error {
 	return &Error{
-		Status: http.StatusServiceUnavailable, Type: serverError, Code: "no_backend_available", RetryAfter: 2 * time.Second, Cause: cause,
+		Status: http.StatusServiceUnavailable, Type: serverError, Code: "no_backend_available", Rule: "owner", RetryAfter: 2 * time.Second, Cause: cause,
 		Message: fmt.Sprintf("The backend that holds the %s '%s' cannot be determined at the moment. Please retry after 2 seconds.", ref.noun(), printable(ref.id)),
 	}
 }

@@ -119,7 +119,7 @@ func (s *Server) exhaustionError(result *proxy.Result, c *call) *Error {
 	case errors.Is(result.Err, proxy.ErrBody):
 		return bodyError(req.StreamedBody.Err(), s.MaxBody)
 	case errors.Is(result.Err, proxy.ErrConstrainedOut):
-		return constrainedOut(req.Model)
+		return constrainedOut(req.Model, fences(result.Decision.Candidates))
 	case errors.Is(result.Err, proxy.ErrTimeout):
 		return upstreamTimeout(req.Model)
 	case errors.Is(result.Err, proxy.ErrCallerLeft):

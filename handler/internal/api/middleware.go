@@ -22,7 +22,7 @@ func stateOf(r *http.Request) *requestState { return r.Context().Value(stateKey{
 
 // fail answers with an error, and records it.
 func (st *requestState) fail(w http.ResponseWriter, r *http.Request, err *Error) {
-	st.record.Status, st.record.Code, st.record.Cause = err.Status, err.Code, err.Cause
+	st.record.Status, st.record.Code, st.record.Rule, st.record.Cause = err.Status, err.Code, err.rule(), err.Cause
 	err.write(w, r)
 }
 
@@ -33,6 +33,16 @@ func (s *Server) requestID(next http.Handler) http.Handler {
 		w.Header().Set("X-Request-Id", state.record.ID)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), stateKey{}, state)))
 	})
+}
+
+// routed records which route a request took.
+func routed(pattern string) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			stateOf(r).record.Route = pattern
+			next.ServeHTTP(w, r)
+		})
+	}
 }
 
 // record reports the request to the observer once it is over, panics included.

@@ -84,7 +84,7 @@ func setRateLimit(h http.Header, unit string, m quota.RateLimit) {
 func quotaExceeded(over *quota.ExceededError) *Error {
 	f := &Error{
 		Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "rate_limit_exceeded", Message: over.Error() + ".",
-		Final: !over.Retryable, Cause: over,
+		Final: !over.Retryable, Cause: over, Rule: over.Limit,
 	}
 	switch {
 	case over.Retryable:

@@ -24,6 +24,7 @@ type RequestRecord struct {
 	Trace     trace.SpanContext // the trace it belongs to; zero = none
 	Operation string            // "" = no route matched, or the caller is unknown
 	Family    string
+	Route     string             // the pattern of its path; "" = no route matched
 	Consumer  *consumer.Consumer // nil = anonymous or unauthenticated
 	Caller    string             // the token's oid or sub; "" for keys
 	KeyID     string             // id of the consumer's key; "" for tokens
@@ -31,6 +32,7 @@ type RequestRecord struct {
 	Stream    bool
 	Status    int
 	Code      string // of an error that no backend sent
+	Rule      string // what refused it: a setting, a limit or a check; "" = nothing did
 	Cause     error  // for the log, not for the caller
 	Backend   *balancer.Backend
 	Result    *proxy.Result     // nil = answered before a backend was selected

@@ -118,13 +118,13 @@ func (s *Server) router(serve func(target) http.HandlerFunc) http.Handler {
 	if s.Admin != nil {
 		r.Mount(adminPath, s.Admin)
 	}
-	known := r.With(s.record, s.authenticate)
-	known.NotFound(s.notFound)
+	r.With(s.record, s.authenticate).NotFound(s.notFound)
 	for _, row := range routes {
 		operation := operations.ByName(row.operation)
 		for _, base := range bases {
 			if row.in&base.in != 0 {
 				pattern := base.path + row.pattern
+				known := r.With(routed(pattern), s.record, s.authenticate)
 				known.Handle(pattern, s.methodNotAllowed(row.methods))
 				for _, method := range row.methods {
 					known.With(s.limits).Method(method, pattern, serve(target{operation: operation, family: base.family}))

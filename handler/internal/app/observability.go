@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/url"
+	"os"
 	"time"
 
 	"spillway/handler/internal/admin"
@@ -35,6 +36,7 @@ func newObservability(cfg *config.Config, version string, log *slog.Logger, out 
 		recent:   admin.NewRecent(len(cfg.Slots), recentRequests, time.Now),
 		provider: telemetry.NewProvider(context.Background(), telemetry.Config{
 			Version: version, Instance: s.Instance, Region: s.Region, Slots: cfg.Slots, Endpoints: endpoints(cfg), Log: log,
+			UndecidedParents: !s.Standalone && hostMakesUpParents(os.Getenv),
 		}),
 	}
 }

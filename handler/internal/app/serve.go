@@ -31,9 +31,9 @@ const (
 	shutdownTimeout   = 25 * time.Second // for requests in flight at SIGTERM
 )
 
-// errStopped is the end by a signal. It is an error because the Functions host
+// ErrStopped is the end by a signal. It is an error because the Functions host
 // does not restart a handler that exits with 0: docs/functions-host.md#crashes.
-var errStopped = errors.New("stopped by a signal")
+var ErrStopped = errors.New("stopped by a signal")
 
 // Serve serves the configuration of this process's environment until ctx is
 // done. It never returns nil.
@@ -41,7 +41,7 @@ func Serve(ctx context.Context, version string) error {
 	cfg, err := config.Load()
 	lines := telemetry.NewLogWriter(os.Stdout, alertOutput(cfg), logBuffer)
 	defer lines.Close(logFlushTimeout)
-	log := telemetry.NewLogger(lines, cfg.Settings.LogLevel)
+	log := telemetry.NewLogger(lines, cfg.Settings.LogLevel).With("instance", cfg.Settings.Instance)
 	if err != nil {
 		return serveInvalid(ctx, cfg, log, err)
 	}
@@ -69,7 +69,11 @@ func (a *App) Run(ctx context.Context) error {
 	defer runtime.KeepAlive(ballast)
 	a.log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", a.version, "backends", len(a.config.Resources),
 		"models", len(a.config.Pools), "auth", a.config.Settings.Callers.String(), "state", a.config.Settings.State.String())
-	return serveHTTP(ctx, listener, a.handler, a.draining)
+	err = serveHTTP(ctx, listener, a.handler, a.draining)
+	if errors.Is(err, ErrStopped) {
+		a.log.InfoContext(ctx, "stopped by a signal")
+	}
+	return err
 }
 
 // alertOutput is the output of warnings and errors. The Functions host takes
@@ -109,8 +113,8 @@ func serveInvalid(ctx context.Context, cfg *config.Config, log *slog.Logger, cau
 // serveHTTP serves h until ctx is done. Then readiness fails, requests in
 // flight may finish within shutdownTimeout, and what is left is cut off.
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, draining *atomic.Bool) error {
-	requests, cancelRequests := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancelRequests()
+	requests, cancelRequests := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancelRequests(nil)
 	stdlog.SetOutput(io.Discard) // net/http's client would write what a backend sent unasked, which may be content
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
@@ -128,10 +132,10 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, draining *at
 	graceful, cancel := context.WithTimeout(requests, shutdownTimeout)
 	defer cancel()
 	if err := srv.Shutdown(graceful); err != nil {
-		cancelRequests() // streams end with an error event and an aborted connection
+		cancelRequests(ErrStopped) // streams end with an error event and an aborted connection
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
 		_ = srv.Shutdown(last)
 	}
-	return errStopped
+	return ErrStopped
 }

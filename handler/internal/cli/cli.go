@@ -31,7 +31,7 @@ func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
-	if err != nil {
+	if err != nil && !errors.Is(err, app.ErrStopped) { // which the log has
 		fmt.Fprintln(os.Stderr, "spillway:", err)
 	}
 	return exitCode(err)

@@ -161,6 +161,7 @@ type CommitHooks struct {
 type Delivery struct {
 	Committed    bool // the status line was sent: no other attempt can be made
 	Broken       bool // Committed, but incomplete: the connection must be aborted
+	CallerLeft   bool // Broken because the caller closed its connection
 	Outcome      health.Outcome
 	Usage        usage.Tokens // as the backend reported it; zero = it did not
 	TextBytes    int64        // of the generated text, without base64 and padding; 0 = not counted

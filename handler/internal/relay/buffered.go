@@ -242,7 +242,7 @@ func (b *buffered) breakOff(err error) {
 	case b.idleTimedOut.Load():
 		b.report.Outcome = outcome(health.Failed, breakReason(errIdle))
 	case b.abandoned():
-		b.report.Outcome = outcome(health.Abandoned, "caller left")
+		b.abandon()
 	default:
 		b.report.Outcome = outcome(health.Failed, breakReason(err))
 	}

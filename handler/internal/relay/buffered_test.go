@@ -231,7 +231,7 @@ func TestCallerDisconnectDuringBody(t *testing.T) {
 	})
 	x := newFixture(operations.Plain, "application/json", io.LimitReader(zeros{}, 10<<20))
 	x.caller.refuses = errBrokenPipe
-	if d := x.deliver(); !d.Broken || d.Outcome.Class != health.Abandoned || x.ctx.Err() == nil {
+	if d := x.deliver(); !d.CallerLeft || d.Outcome.Class != health.Abandoned || x.ctx.Err() == nil {
 		t.Errorf("%+v", d)
 	}
 }

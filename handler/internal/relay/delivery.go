@@ -107,6 +107,13 @@ func (d *writer) cutStalledCaller(now time.Time) {
 // abandoned reports whether the caller left or ctx ended.
 func (d *writer) abandoned() bool { return d.callerLeft || d.ctx.Err() != nil }
 
+// abandon records that the delivery ended for no fault of the backend: the caller
+// left, or ctx ended for a cause of its own, as when the process stops.
+func (d *writer) abandon() {
+	d.report.Outcome = outcome(health.Abandoned, "caller left")
+	d.report.CallerLeft = d.report.Broken && (d.callerLeft || errors.Is(context.Cause(d.ctx), context.Canceled))
+}
+
 // policy is how responses of this backend are classified.
 func (d *writer) policy() classify.Policy {
 	var p classify.Policy

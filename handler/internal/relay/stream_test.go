@@ -3,6 +3,7 @@ package relay_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -277,10 +278,25 @@ func TestCallerDisconnectIsAbandoned(t *testing.T) {
 		x := newFixture(operations.Chat, "text/event-stream", strings.NewReader(role+content))
 		x.caller.refuses = errBrokenPipe
 		d := x.deliver()
-		if d.Outcome.Class != health.Abandoned || x.ctx.Err() == nil {
+		if d.Outcome.Class != health.Abandoned || x.ctx.Err() == nil || !d.Broken || !d.CallerLeft {
 			t.Errorf("delivery %+v, attempt %v", d, x.ctx.Err())
 		}
 	})
+	// When the process stops, the caller has not left: an operator should know.
+	for cause, want := range map[error]bool{context.Canceled: true, errors.New("stopped"): false} {
+		t.Run("in the middle: "+cause.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := newFixture(operations.Chat, "text/event-stream", nil)
+				d := runScript(x, func(send func(string), _ func(error)) {
+					send(role + content)
+					x.cancel(cause)
+				})
+				if !d.Broken || d.CallerLeft != want || d.Outcome.Class != health.Abandoned {
+					t.Errorf("delivery %+v", d)
+				}
+			})
+		})
+	}
 }
 
 func TestPlainStreamEndsWithItsTransport(t *testing.T) {

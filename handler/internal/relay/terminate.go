@@ -46,7 +46,7 @@ func (s *stream) conclude(err error, now time.Time) {
 		// When the process stops, the caller is still connected and gets the
 		// error event.
 		s.breakOff(err, now)
-		s.report.Outcome = outcome(health.Abandoned, "caller left")
+		s.abandon()
 	default:
 		s.breakOff(err, now)
 	}
@@ -58,7 +58,7 @@ func (s *stream) finish(now time.Time) {
 	if s.reader.Dialect == operations.Chat && !s.terminated {
 		s.send([]byte("data: [DONE]\n\n"), now)
 	}
-	s.report.Broken = s.callerLeft
+	s.report.Broken, s.report.CallerLeft = s.callerLeft, s.callerLeft
 }
 
 // breakOff ends an incomplete stream. A caller that has a part of it gets an

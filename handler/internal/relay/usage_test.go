@@ -35,7 +35,7 @@ func TestUsageIsReadAfterTheCallerLeft(t *testing.T) {
 			_, _ = w.Write([]byte(usageChunk + "data: [DONE]\n\n"))
 		}()
 		d := x.deliver()
-		if want := (usage.Tokens{Prompt: 12, Completion: 20}); d.Usage != want || !d.Broken || finished != 1 || x.ctx.Err() != nil {
+		if want := (usage.Tokens{Prompt: 12, Completion: 20}); d.Usage != want || !d.CallerLeft || finished != 1 || x.ctx.Err() != nil {
 			t.Errorf("usage %+v, broken %t, finished %d times, %v; want %+v", d.Usage, d.Broken, finished, x.ctx.Err(), want)
 		}
 	})

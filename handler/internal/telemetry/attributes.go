@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/proxy"
 )
 
 // Values of metric attributes come from configuration or from fixed
@@ -49,19 +50,33 @@ func methodName(method string) string {
 	return "_OTHER"
 }
 
-// httpRoute is the path without its variable parts.
-func httpRoute(family, operation string) string {
-	if operation == "" {
-		return "other"
+// ending is how the delivery of a response ended.
+type ending uint8
+
+const (
+	whole      ending = iota
+	brokenOff         // the backend, or the end of this process, cut it off
+	callerLeft        // the caller did
+)
+
+// endingOf is how the delivery ended; nil = nothing was delivered.
+func endingOf(r *proxy.Result) ending {
+	switch {
+	case r == nil || !r.Delivery.Broken:
+		return whole
+	case r.Delivery.CallerLeft:
+		return callerLeft
 	}
-	return "/" + family + "/" + operation
+	return brokenOff
 }
 
 // errorType is OpenTelemetry's error.type; "" = the request succeeded.
-func errorType(code string, status int, broken bool) string {
+func errorType(code string, status int, end ending) string {
 	switch {
-	case broken:
+	case end == brokenOff:
 		return "broken"
+	case end == callerLeft:
+		return "caller_left"
 	case code != "":
 		return code
 	case status >= http.StatusBadRequest:

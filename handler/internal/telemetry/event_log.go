@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -54,16 +55,16 @@ func (e *EventLog) StateChanged(slot health.Slot, before, after health.Record) {
 		e.logThrottle(slot, &before, &after)
 	}
 	if after.Override.Drained != before.Override.Drained {
-		f := e.newEvent(slot, "drain", "INFO")
+		f := e.newEvent(slot, "drain", slog.LevelInfo)
 		f.key("drained").boolean(after.Override.Drained).text("by", after.Override.Operator)
-		e.Out.write(f.end(), false)
+		e.Out.write(f.end(), slog.LevelInfo)
 	}
 }
 
 func (e *EventLog) logBreaker(slot health.Slot, before, after *health.Record) {
-	level, alarming := "INFO", after.Circuit.State == health.Open
-	if alarming {
-		level = "WARN"
+	level := slog.LevelInfo
+	if after.Circuit.State == health.Open {
+		level = slog.LevelWarn
 	}
 	f := e.newEvent(slot, "breaker", level)
 	f.text("scope", "fleet").text("phase", after.Circuit.State.String()).text("from", before.Circuit.State.String())
@@ -75,7 +76,7 @@ func (e *EventLog) logBreaker(slot health.Slot, before, after *health.Record) {
 	if left := after.Circuit.Until - after.LastChange.At; after.Circuit.State != health.Closed && left > 0 {
 		f.millis("for_ms", time.Duration(left)*time.Millisecond)
 	}
-	e.Out.write(f.end(), alarming)
+	e.Out.write(f.end(), level)
 }
 
 // OwnCircuitChanged writes the line of a circuit that binds this instance alone.
@@ -83,16 +84,16 @@ func (e *EventLog) OwnCircuitChanged(slot health.Slot, before health.CircuitStat
 	if int(slot) >= len(e.Slots) {
 		return
 	}
-	level, alarming := "INFO", after.State == health.Open
-	if alarming {
-		level = "WARN"
+	level := slog.LevelInfo
+	if after.State == health.Open {
+		level = slog.LevelWarn
 	}
 	f := e.newEvent(slot, "breaker", level)
 	f.text("scope", "instance").text("phase", after.State.String()).text("from", before.String()).text("reason", after.Reason).text("by", e.Instance)
 	if left := after.Until.Sub(e.Now()); after.State != health.Closed && left > 0 {
 		f.millis("for_ms", left)
 	}
-	e.Out.write(f.end(), alarming)
+	e.Out.write(f.end(), level)
 }
 
 // countSuspicions keeps how many failures make instances suspect the slot.
@@ -133,18 +134,18 @@ func (e *EventLog) logThrottle(slot health.Slot, before, after *health.Record) {
 		if !ok {
 			continue
 		}
-		f := e.newEvent(slot, "throttle", "INFO")
+		f := e.newEvent(slot, "throttle", slog.LevelInfo)
 		f.nonZero("omitted", omitted)
 		f.text("kind", name).text("reason", after.LastChange.Reason).text("by", after.LastChange.By).nonZero("room", is.MaxTokens)
 		if left := is.Until - after.LastChange.At; left > 0 {
 			f.millis("for_ms", time.Duration(left)*time.Millisecond)
 		}
-		e.Out.write(f.end(), false)
+		e.Out.write(f.end(), slog.LevelInfo)
 	}
 }
 
 // newEvent begins a line about a slot.
-func (e *EventLog) newEvent(slot health.Slot, what, level string) jsonLine {
+func (e *EventLog) newEvent(slot health.Slot, what string, level slog.Level) jsonLine {
 	f := newJSONLine(nil, e.Now(), level, what)
 	backend, model, _ := strings.Cut(e.Slots[slot], "/")
 	f.text("instance", e.Instance).text("backend", backend).text("model", model)
@@ -189,9 +190,9 @@ type AuditRecord struct {
 
 // Audit writes the line of an action; a failed one is an error.
 func (e *EventLog) Audit(a *AuditRecord) {
-	level := "INFO"
+	level := slog.LevelInfo
 	if a.Err != nil {
-		level = "ERROR"
+		level = slog.LevelError
 	}
 	f := newJSONLine(nil, a.Time, level, "audit")
 	f.text("instance", e.Instance).text("verb", a.Verb).text("target", a.Target).text("who", a.Operator).text("key", a.Key)
@@ -199,5 +200,5 @@ func (e *EventLog) Audit(a *AuditRecord) {
 	if a.Err != nil {
 		f.text("error", truncate(a.Err.Error()))
 	}
-	e.Out.write(f.end(), a.Err != nil)
+	e.Out.write(f.end(), level)
 }

@@ -46,7 +46,7 @@ func ms(n float64) time.Duration { return time.Duration(n * float64(time.Millise
 func served() *api.RequestRecord {
 	ptu := &gpt4o.Backends[0]
 	return &api.RequestRecord{
-		ID: "req_SERVED", Start: testTime, Duration: ms(812.5), Method: http.MethodPost, Operation: "chat", Family: "v1",
+		ID: "req_SERVED", Start: testTime, Duration: ms(812.5), Method: http.MethodPost, Operation: "chat", Family: "v1", Route: "/v1/chat/completions",
 		Consumer: teamA, KeyID: "k1", Model: "gpt-4o", Status: 200, Backend: ptu,
 		Result: &proxy.Result{
 			Pool: gpt4o, ServedBy: ptu,
@@ -107,7 +107,7 @@ func tried() *api.RequestRecord {
 // throttled is one that nobody served.
 func throttled() *api.RequestRecord {
 	x := served()
-	x.ID, x.Status, x.Code, x.Backend = "req_THROTTLED", 429, "rate_limit_exceeded", nil
+	x.ID, x.Status, x.Code, x.Rule, x.Backend = "req_THROTTLED", 429, "rate_limit_exceeded", "throttle", nil
 	x.Duration, x.Cause, x.Charges = ms(40), proxy.ErrThrottled, nil
 	x.Result = &proxy.Result{
 		Pool: gpt4o, Err: proxy.ErrThrottled, RetryAt: at(7040),
@@ -134,6 +134,31 @@ func broken() *api.RequestRecord {
 	return x
 }
 
+// left is a stream whose caller closed its connection.
+func left() *api.RequestRecord {
+	x := served()
+	x.ID, x.Stream = "req_LEFT", true
+	x.Result.Attempts[0].Outcome = health.Outcome{Class: health.Abandoned, Reason: "caller left"}
+	x.Result.Delivery.Broken, x.Result.Delivery.CallerLeft, x.Charges[0].Broken = true, true, true
+	return x
+}
+
+// standIn is one that a second backend served for one that refuses the gateway.
+func standIn() *api.RequestRecord {
+	x := broken()
+	x.ID, x.Result.Delivery.Broken = "req_STANDIN", false
+	return x
+}
+
+// alike is one that every backend refused alike: its caller's own mistake.
+func alike() *api.RequestRecord {
+	x := served()
+	x.ID, x.Status, x.Charges = "req_ALIKE", 403, nil
+	x.Result.Attempts[0].Status, x.Result.Attempts[0].Outcome = 403, health.Outcome{Class: health.Misconfigured, Reason: "403"}
+	x.Result.Delivery = proxy.Delivery{Committed: true, Bytes: 120}
+	return x
+}
+
 // fallback is one that another model answered.
 func fallback() *api.RequestRecord {
 	x := served()
@@ -146,7 +171,7 @@ func fallback() *api.RequestRecord {
 // refused is one that was not let in.
 func refused() *api.RequestRecord {
 	return &api.RequestRecord{
-		ID: "req_REFUSED", Start: testTime, Duration: ms(0.0305), Method: http.MethodGet, Status: 401, Code: "invalid_api_key",
+		ID: "req_REFUSED", Start: testTime, Duration: ms(0.0305), Method: http.MethodGet, Status: 401, Code: "invalid_api_key", Rule: "credential",
 		Cause: errors.New("consumer: \"unknown\"\nkey"),
 	}
 }

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"encoding/hex"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -16,11 +17,11 @@ import (
 type jsonLine []byte
 
 // newJSONLine begins a line in the buffer.
-func newJSONLine(buffer []byte, at time.Time, level, message string) jsonLine {
+func newJSONLine(buffer []byte, at time.Time, level slog.Level, message string) jsonLine {
 	f := jsonLine(append(buffer[:0], `{"time":"`...))
 	f = appendInstant(f, at)
 	f = append(f, `","level":"`...)
-	f = append(f, level...)
+	f = append(f, level.String()...)
 	f = append(f, `","msg":"`...)
 	f = append(f, message...)
 	return append(f, '"')
@@ -174,21 +175,27 @@ func plain(s string) bool {
 }
 
 func (f *jsonLine) escape(s string) {
-	const hex = "0123456789abcdef"
-	b := *f
 	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b = append(b, '\\', byte(r))
-		case r > 0xffff && !unicode.IsPrint(r):
-			b = utf8.AppendRune(b, utf8.RuneError)
-		case !unicode.IsPrint(r):
-			b = append(b, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
-		default:
-			b = utf8.AppendRune(b, r)
+		if r == '"' || r == '\\' {
+			*f = append(*f, '\\', byte(r))
+			continue
 		}
+		f.rune(r)
 	}
-	*f = b
+}
+
+// rune appends a character of a JSON text: as it is when it is printable, else
+// escaped or replaced.
+func (f *jsonLine) rune(r rune) {
+	const hex = "0123456789abcdef"
+	switch {
+	case unicode.IsPrint(r):
+		*f = utf8.AppendRune(*f, r)
+	case r > 0xffff:
+		*f = utf8.AppendRune(*f, utf8.RuneError)
+	default:
+		*f = append(*f, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+	}
 }
 
 // truncate bounds the text of an error.

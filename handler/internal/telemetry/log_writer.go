@@ -13,6 +13,9 @@ import (
 // stop reading a stream, and takes the level of a line from its stream
 // (docs/functions-host.md#logs).
 //
+// No line is longer than the host takes, and the line of an error holds the
+// letters of "warn" nowhere but escaped: the host would file it as a warning.
+//
 // Lines that arrive close together leave in one write, so a process with
 // thousands of requests a second is not woken for each.
 type LogWriter struct {
@@ -58,21 +61,31 @@ func NewLogWriter(stdout, stderr io.Writer, maxQueued int) *LogWriter {
 // Write queues a copy of one line of information, which ends in a newline. It
 // always reports success: a log that cannot be written must not fail a request.
 func (l *LogWriter) Write(text []byte) (int, error) {
-	l.write(text, false)
+	l.write(text, slog.LevelInfo)
 	return len(text), nil
 }
 
-// Stderr returns the writer for warnings and errors.
-func (l *LogWriter) Stderr() io.Writer { return stderrWriter{l} }
+// At returns the writer for lines of a level.
+func (l *LogWriter) At(level slog.Level) io.Writer { return levelWriter{l, level} }
 
-type stderrWriter struct{ *LogWriter }
+type levelWriter struct {
+	*LogWriter
+	level slog.Level
+}
 
-func (a stderrWriter) Write(text []byte) (int, error) {
-	a.write(text, true)
+func (a levelWriter) Write(text []byte) (int, error) {
+	a.write(text, a.level)
 	return len(text), nil
 }
 
-func (l *LogWriter) write(text []byte, toStderr bool) {
+func (l *LogWriter) write(text []byte, level slog.Level) {
+	if len(text) > maxLine {
+		text = shorten(text)
+	}
+	toStderr := level >= slog.LevelWarn
+	if level >= slog.LevelError {
+		text = escapeWarn(text)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || l.queue.lines >= l.maxQueued {
@@ -136,7 +149,7 @@ func (l *LogWriter) run() {
 		full, spare = l.swapQueue(spare), batch{}
 		l.flush(full)
 		if lost := l.Dropped(); lost > reported {
-			f := newJSONLine(nil, time.Now(), "WARN", "log lines dropped: the writer is slower than the requests")
+			f := newJSONLine(nil, time.Now(), slog.LevelWarn, "log lines dropped: the writer is slower than the requests")
 			f.number("count", int64(lost-reported)).number("total", int64(lost))
 			reported = lost
 			_, _ = l.stderr.Write(f.end())
@@ -191,29 +204,32 @@ func (l *LogWriter) flush(b batch) {
 func NewLogger(lines *LogWriter, level slog.Leveler) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	return slog.New(&levelHandler{
-		low:  slog.NewJSONHandler(lines, options),
-		high: slog.NewJSONHandler(lines.Stderr(), options),
+		info: slog.NewJSONHandler(lines, options), warn: slog.NewJSONHandler(lines.At(slog.LevelWarn), options),
+		failure: slog.NewJSONHandler(lines.At(slog.LevelError), options),
 	})
 }
 
-// levelHandler sends a record to the stream of its level.
-type levelHandler struct{ low, high slog.Handler }
+// levelHandler sends a record to the writer of its level.
+type levelHandler struct{ info, warn, failure slog.Handler }
 
 func (g *levelHandler) Enabled(ctx context.Context, level slog.Level) bool {
-	return g.low.Enabled(ctx, level)
+	return g.info.Enabled(ctx, level)
 }
 
 func (g *levelHandler) Handle(ctx context.Context, r slog.Record) error {
-	if r.Level >= slog.LevelWarn {
-		return g.high.Handle(ctx, r)
+	switch {
+	case r.Level >= slog.LevelError:
+		return g.failure.Handle(ctx, r)
+	case r.Level >= slog.LevelWarn:
+		return g.warn.Handle(ctx, r)
 	}
-	return g.low.Handle(ctx, r)
+	return g.info.Handle(ctx, r)
 }
 
 func (g *levelHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &levelHandler{g.low.WithAttrs(attrs), g.high.WithAttrs(attrs)}
+	return &levelHandler{g.info.WithAttrs(attrs), g.warn.WithAttrs(attrs), g.failure.WithAttrs(attrs)}
 }
 
 func (g *levelHandler) WithGroup(name string) slog.Handler {
-	return &levelHandler{g.low.WithGroup(name), g.high.WithGroup(name)}
+	return &levelHandler{g.info.WithGroup(name), g.warn.WithGroup(name), g.failure.WithGroup(name)}
 }

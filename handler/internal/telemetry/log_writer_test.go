@@ -86,7 +86,9 @@ func TestLargeBatchIsWrittenAtOnce(t *testing.T) {
 		if out.String() != "" {
 			t.Error("a line did not wait for others")
 		}
-		_, _ = lines.Write([]byte(strings.Repeat("x", batchBytes)))
+		for range 4 {
+			_, _ = lines.Write([]byte(strings.Repeat("x", batchBytes/4)))
+		}
 		synctest.Wait()
 		if len(out.String()) != batchBytes+3 || time.Since(began) > 0 {
 			t.Errorf("%d bytes are written after %v", len(out.String()), time.Since(began))

@@ -26,16 +26,17 @@ type Metrics struct {
 // requestKey is the kind of a request. Its texts come from configuration and
 // fixed vocabularies.
 type requestKey struct {
-	consumer          *consumer.Consumer
-	last              *balancer.Pool    // the last one tried; nil = none was
-	served            *balancer.Backend // nil = none did
-	model             string
-	operation, family string
-	method            string
-	code              string
-	status            int
-	stream, broken    bool
-	metered, spilled  bool
+	consumer         *consumer.Consumer
+	last             *balancer.Pool    // the last one tried; nil = none was
+	served           *balancer.Backend // nil = none did
+	model            string
+	operation, route string
+	method           string
+	code             string
+	status           int
+	stream           bool
+	end              ending
+	metered, spilled bool
 }
 
 // requestSeries are the series of one kind of request; nil = not recorded.
@@ -49,12 +50,12 @@ type requestSeries struct {
 // RequestDone counts a request that has ended.
 func (m *Metrics) RequestDone(x *api.RequestRecord) {
 	k := requestKey{
-		consumer: x.Consumer, model: x.Model, operation: x.Operation, family: x.Family,
+		consumer: x.Consumer, model: x.Model, operation: x.Operation, route: x.Route,
 		method: methodName(x.Method), code: x.Code, status: x.Status, stream: x.Stream,
 	}
 	if x.Result != nil {
 		d := &x.Result.Delivery
-		k.last, k.served, k.broken, k.spilled = x.Result.Pool, x.Result.ServedBy, d.Broken, Spilled(x.Result)
+		k.last, k.served, k.end, k.spilled = x.Result.Pool, x.Result.ServedBy, endingOf(x.Result), Spilled(x.Result)
 		k.metered = d.Usage.Total() > 0
 	}
 	s := m.requests.get(k, m.newRequestSeries)
@@ -101,12 +102,12 @@ func (s *requestSeries) countResult(x *api.RequestRecord) {
 // newRequestSeries makes the series of a new kind of request.
 func (m *Metrics) newRequestSeries(k requestKey) *requestSeries {
 	i, s := m.instruments, new(requestSeries)
-	who, failure := text("spillway.consumer", ""), text("error.type", errorType(k.code, k.status, k.broken))
+	who, failure := text("spillway.consumer", ""), text("error.type", errorType(k.code, k.status, k.end))
 	if k.consumer != nil {
 		who = text("spillway.consumer", k.consumer.Name)
 	}
 	// Callers speak HTTP to this server; whatever is in front of it speaks HTTPS.
-	s.http = i.http.with(text("http.request.method", k.method), text("http.route", httpRoute(k.family, k.operation)), text("url.scheme", "http"), statusCode(k.status), failure)
+	s.http = i.http.with(text("http.request.method", k.method), text("http.route", k.route), text("url.scheme", "http"), statusCode(k.status), failure)
 	if k.code != "" {
 		s.rejection = i.rejections.with(text("error.type", k.code), text("gen_ai.request.model", k.model), who)
 	}

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"time"
 
 	"spillway/handler/internal/fleet"
@@ -112,9 +113,9 @@ func (w *Monitor) checkTable(now time.Time, c *fleet.Counters) {
 }
 
 func (w *Monitor) logTable(now time.Time, c *fleet.Counters) {
-	level, trouble := "INFO", w.table != tableServes
+	level, trouble := slog.LevelInfo, w.table != tableServes
 	if trouble {
-		level = "WARN"
+		level = slog.LevelWarn
 	}
 	f := newJSONLine(nil, now, level, "state")
 	f.text("instance", w.Events.Instance).key("degraded").boolean(trouble).flag("read_only", w.table == tableReadOnly)
@@ -124,7 +125,7 @@ func (w *Monitor) logTable(now time.Time, c *fleet.Counters) {
 	if !trouble {
 		f.seconds("outage_seconds", now.Sub(w.since))
 	}
-	w.Events.Out.write(f.end(), trouble)
+	w.Events.Out.write(f.end(), level)
 }
 
 // checkOwnCircuits reports changes of the circuits that bind this instance alone.
@@ -164,10 +165,10 @@ func (w *Monitor) checkAgreement(now time.Time, c *fleet.Counters) {
 	if w.changes == 0 || now.Sub(w.lastAgreement) < agreementInterval {
 		return
 	}
-	f := newJSONLine(nil, now, "INFO", "agreement")
+	f := newJSONLine(nil, now, slog.LevelInfo, "agreement")
 	f.text("instance", w.Events.Instance).number("changes", int64(w.changes))
 	f.seconds("disagreement_seconds", w.longestDisagreement).number("wasted_requests", int64(w.wasted))
-	w.Events.Out.write(f.end(), false)
+	w.Events.Out.write(f.end(), slog.LevelInfo)
 	w.longestDisagreement, w.changes, w.wasted, w.lastAgreement = 0, 0, 0, now
 }
 
@@ -204,8 +205,8 @@ func (w *Monitor) checkBudget(now time.Time, line *quota.LimitStatus, used float
 	if mark <= before {
 		return
 	}
-	f := newJSONLine(nil, now, "WARN", "budget")
+	f := newJSONLine(nil, now, slog.LevelWarn, "budget")
 	f.text("instance", w.Events.Instance).text("consumer", line.Consumer).text("model", line.Model).text("budget", line.Limit)
 	f.decimal("percent", used, 4).decimal("limit", line.Amount, 12)
-	w.Events.Out.write(f.end(), true)
+	w.Events.Out.write(f.end(), slog.LevelWarn)
 }

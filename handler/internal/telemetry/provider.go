@@ -35,6 +35,10 @@ type Config struct {
 	Slots     []string   // by health.Slot: "backend/model"
 	Endpoints []*url.URL // by balancer.Backend.Index
 	Log       *slog.Logger
+
+	// UndecidedParents: the Functions host makes up a parent that is not sampled
+	// for requests that have none, so such a parent decides nothing.
+	UndecidedParents bool
 }
 
 // Provider owns OpenTelemetry's SDK: it reads the OTEL_* variables, keeps the

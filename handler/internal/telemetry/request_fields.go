@@ -44,7 +44,7 @@ func (f *jsonLine) delivery(x *api.RequestRecord) {
 	if !d.FirstToken.IsZero() {
 		f.millis("first_token_ms", d.FirstToken.Sub(x.Start))
 	}
-	f.text("finish", d.FinishReason).nonZero("bytes", d.Bytes).flag("broken", d.Broken)
+	f.text("finish", d.FinishReason).nonZero("bytes", d.Bytes).flag("broken", d.Broken).flag("caller_left", d.CallerLeft)
 	f.text("service_tier", d.ServiceTier).text("spilled_from", d.Spillover.From).text("spilled_to", d.Spillover.To).text("spilled_for", d.Spillover.Error)
 	used, cost, estimated := metering.Total(x.Charges)
 	if used.Prompt+used.Completion > 0 {

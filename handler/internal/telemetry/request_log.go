@@ -6,6 +6,8 @@ package telemetry
 
 import (
 	"log/slog"
+	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,7 +46,7 @@ func (l *RequestLog) RequestDone(x *api.RequestRecord) {
 		return
 	}
 	buffer := lineBuffers.Get().(*[]byte)
-	line := newJSONLine(*buffer, x.Start, level.String(), "request")
+	line := newJSONLine(*buffer, x.Start, level, "request")
 	line.caller(x, l.Instance)
 	line.request(x)
 	if x.Result != nil {
@@ -58,33 +60,32 @@ func (l *RequestLog) RequestDone(x *api.RequestRecord) {
 		line.text("cause", truncate(x.Cause.Error()))
 	}
 	*buffer = line.end()
-	l.Out.write(*buffer, level >= slog.LevelWarn)
+	l.Out.write(*buffer, level)
 	lineBuffers.Put(buffer)
 }
 
 // maxErrorText is how much of an error goes into a line.
 const maxErrorText = 500
 
-// levelOf is ERROR where an operator must act, WARN for a rejection for want of
-// capacity.
+// levelOf is ERROR where the caller got an error or a part of an answer through no
+// fault of its own, WARN for want of capacity and where another backend stood in
+// for one that refuses the gateway. A caller that left, or that every backend
+// refused alike, concerns no operator.
 func levelOf(x *api.RequestRecord) slog.Level {
-	if r := x.Result; r != nil {
-		if r.Delivery.Broken {
-			return slog.LevelError
-		}
-		for i := range r.Attempts {
-			if r.Attempts[i].Outcome.Class == health.Misconfigured {
-				return slog.LevelError
-			}
-		}
-	}
+	r := x.Result
 	switch {
-	case x.Status >= 500:
+	case x.Status >= http.StatusInternalServerError, endingOf(r) == brokenOff:
 		return slog.LevelError
-	case x.Status == 429:
+	case x.Status == http.StatusTooManyRequests, r != nil && x.Status < http.StatusBadRequest && misconfigured(r):
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo
+}
+
+// misconfigured reports whether a backend refused the gateway's own credential, or
+// lacks the deployment.
+func misconfigured(r *proxy.Result) bool {
+	return slices.ContainsFunc(r.Attempts, func(a proxy.Attempt) bool { return a.Outcome.Class == health.Misconfigured })
 }
 
 // allow reports whether the request may have a line of its own.
@@ -112,9 +113,9 @@ func (l *RequestLog) Flush(now time.Time) {
 	if lost == 0 {
 		return
 	}
-	line := newJSONLine(nil, now, "WARN", "refusals without a line of their own")
+	line := newJSONLine(nil, now, slog.LevelWarn, "refusals without a line of their own")
 	line.text("instance", l.Instance).number("count", lost).number("limit_per_second", l.RejectionsPerSecond)
-	l.Out.write(line.end(), true)
+	l.Out.write(line.end(), slog.LevelWarn)
 }
 
 func (f *jsonLine) caller(x *api.RequestRecord, instance string) {
@@ -123,13 +124,13 @@ func (f *jsonLine) caller(x *api.RequestRecord, instance string) {
 		f.key("trace_id").hex(x.Trace.TraceID())
 	}
 	if x.Consumer != nil {
-		f.text("consumer", x.Consumer.Name).text("key", x.KeyID).text("caller", x.Caller)
+		f.text("consumer", x.Consumer.Name).text("key", x.KeyID).text("caller", truncate(x.Caller))
 	}
 }
 
 func (f *jsonLine) request(x *api.RequestRecord) {
 	f.text("method", methodName(x.Method)).text("operation", x.Operation).text("url", x.Family).text("model", x.Model)
-	f.number("status", int64(x.Status)).text("code", x.Code).flag("stream", x.Stream)
+	f.number("status", int64(x.Status)).text("code", x.Code).text("rule", x.Rule).flag("stream", x.Stream)
 }
 
 // overhead is the duration of the request without its attempts and without

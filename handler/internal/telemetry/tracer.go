@@ -41,7 +41,7 @@ type Tracer struct {
 }
 
 func newTracer(c *Config, errs *exportErrors) *Tracer {
-	sampler, err := samplerOf(os.Getenv("OTEL_TRACES_SAMPLER"), os.Getenv("OTEL_TRACES_SAMPLER_ARG"))
+	sampler, err := samplerOf(os.Getenv("OTEL_TRACES_SAMPLER"), os.Getenv("OTEL_TRACES_SAMPLER_ARG"), c.UndecidedParents)
 	errs.configuration("OTEL_TRACES_SAMPLER", err)
 	propagator, err := propagatorOf(os.Getenv("OTEL_PROPAGATORS"))
 	errs.configuration("OTEL_PROPAGATORS", err)
@@ -53,24 +53,31 @@ func newTracer(c *Config, errs *exportErrors) *Tracer {
 var errSampler = errors.New("unknown sampler or argument; parentbased_always_on is used")
 
 // samplerOf is the sampler of OTEL_TRACES_SAMPLER. The SDK reads it too, but
-// does not show what it read, and the sampler is needed before a span is.
-func samplerOf(name, argument string) (sdktrace.Sampler, error) {
+// does not show what it read, and the sampler is needed before a span is. With
+// undecided, a parent that is not sampled decides nothing.
+func samplerOf(name, argument string, undecided bool) (sdktrace.Sampler, error) {
 	ratio := 1.0
+	byParent := func(root sdktrace.Sampler) sdktrace.Sampler {
+		if undecided {
+			return sdktrace.ParentBased(root, sdktrace.WithRemoteParentNotSampled(root))
+		}
+		return sdktrace.ParentBased(root)
+	}
 	if argument != "" && strings.HasSuffix(name, "traceidratio") {
 		var err error
 		if ratio, err = strconv.ParseFloat(argument, 64); err != nil || ratio < 0 || ratio > 1 {
-			return sdktrace.ParentBased(sdktrace.AlwaysSample()), fmt.Errorf("%w: OTEL_TRACES_SAMPLER_ARG=%q", errSampler, argument)
+			return byParent(sdktrace.AlwaysSample()), fmt.Errorf("%w: OTEL_TRACES_SAMPLER_ARG=%q", errSampler, argument)
 		}
 	}
 	kind, parentBased := strings.CutPrefix(strings.ToLower(strings.TrimSpace(name)), "parentbased_")
 	roots := map[string]sdktrace.Sampler{"always_on": sdktrace.AlwaysSample(), "always_off": sdktrace.NeverSample(), "traceidratio": sdktrace.TraceIDRatioBased(ratio)}
 	switch sampler := roots[kind]; {
 	case kind == "":
-		return sdktrace.ParentBased(sdktrace.AlwaysSample()), nil
+		return byParent(sdktrace.AlwaysSample()), nil
 	case sampler == nil:
-		return sdktrace.ParentBased(sdktrace.AlwaysSample()), fmt.Errorf("%w: %q", errSampler, name)
+		return byParent(sdktrace.AlwaysSample()), fmt.Errorf("%w: %q", errSampler, name)
 	case parentBased:
-		return sdktrace.ParentBased(sampler), nil
+		return byParent(sampler), nil
 	default:
 		return sampler, nil
 	}
@@ -235,11 +242,11 @@ func spanName(x *api.RequestRecord) string {
 // spanFailure follows OpenTelemetry: the span of a server is no error where the
 // caller is at fault.
 func spanFailure(x *api.RequestRecord) string {
-	broken := x.Result != nil && x.Result.Delivery.Broken
-	if x.Status < http.StatusInternalServerError && !broken {
+	end := endingOf(x.Result)
+	if x.Status < http.StatusInternalServerError && end != brokenOff {
 		return ""
 	}
-	return errorType(x.Code, x.Status, broken)
+	return errorType(x.Code, x.Status, end)
 }
 
 // attempt makes the span of one attempt of the request, below the request's.
@@ -301,7 +308,7 @@ func responseAttributes(x *api.RequestRecord, a *proxy.Attempt) []attribute.KeyV
 // requestAttributes describes the request as its caller saw it.
 func requestAttributes(x *api.RequestRecord) []attribute.KeyValue {
 	all := append(make([]attribute.KeyValue, 0, 16),
-		text("spillway.request_id", x.ID), text("http.request.method", methodName(x.Method)), text("url.scheme", "http"), text("http.route", httpRoute(x.Family, x.Operation)),
+		text("spillway.request_id", x.ID), text("http.request.method", methodName(x.Method)), text("url.scheme", "http"), text("http.route", x.Route),
 		statusCode(x.Status), text("gen_ai.operation.name", operationName(x.Operation)), text("gen_ai.request.model", x.Model))
 	if x.Consumer != nil {
 		all = append(all, text("spillway.consumer", x.Consumer.Name))
@@ -311,9 +318,9 @@ func requestAttributes(x *api.RequestRecord) []attribute.KeyValue {
 	}
 	r := x.Result
 	if r == nil {
-		return present(append(all, text("error.type", errorType(x.Code, x.Status, false))))
+		return present(append(all, text("error.type", errorType(x.Code, x.Status, whole))))
 	}
-	all = append(all, text("error.type", errorType(x.Code, x.Status, r.Delivery.Broken)), text("gen_ai.provider.name", providerName(r.ServedBy)))
+	all = append(all, text("error.type", errorType(x.Code, x.Status, endingOf(r))), text("gen_ai.provider.name", providerName(r.ServedBy)))
 	if r.ServedBy != nil {
 		all = append(all, text("gen_ai.response.model", r.Pool.Model), text("spillway.backend", r.ServedBy.Name))
 	}

@@ -24,7 +24,7 @@ import (
 // testTracer is a tracer that exports into memory.
 func testTracer(t *testing.T, sampler, argument string) (*Tracer, *tracetest.InMemoryExporter) {
 	t.Helper()
-	s, err := samplerOf(sampler, argument)
+	s, err := samplerOf(sampler, argument, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestSpanAttributes(t *testing.T) {
 	spans := exported.GetSpans()
 	attempt, request := attributesOf(spans[0]), attributesOf(spans[1])
 	for name, want := range map[string]any{
-		"http.request.method": "POST", "http.route": "/v1/chat", "http.response.status_code": int64(200), "url.scheme": "http", "gen_ai.request.model": "gpt-4o",
+		"http.request.method": "POST", "http.route": "/v1/chat/completions", "http.response.status_code": int64(200), "url.scheme": "http", "gen_ai.request.model": "gpt-4o",
 		"gen_ai.operation.name": "chat", "spillway.consumer": "team-a", "spillway.request_id": "req_SERVED", "spillway.backend": "ptu",
 	} {
 		if request[name] != want {
@@ -191,7 +191,7 @@ func TestSamplers(t *testing.T) {
 		}
 	}
 	for _, bad := range [][2]string{{"sometimes", ""}, {"traceidratio", "2"}, {"parentbased_traceidratio", "half"}} {
-		if s, err := samplerOf(bad[0], bad[1]); err == nil || s.Description() != sdktrace.ParentBased(sdktrace.AlwaysSample()).Description() {
+		if s, err := samplerOf(bad[0], bad[1], false); err == nil || s.Description() != sdktrace.ParentBased(sdktrace.AlwaysSample()).Description() {
 			t.Errorf("%v: %v, %v", bad, s.Description(), err)
 		}
 	}
@@ -272,5 +272,33 @@ func BenchmarkAll(b *testing.B) {
 			run, out := observers(b, c.flag)
 			measureCPU(b, out, run)
 		})
+	}
+}
+
+// The Functions host gives requests without a parent one that is not sampled: it
+// decides nothing, and the trace keeps the host's id.
+func TestUnsampledParentOfTheHostDecidesNothing(t *testing.T) {
+	unsampled := callerTraceparent[:53] + "00"
+	for sampler, want := range map[string]int{"": 2, "parentbased_always_on": 2, "parentbased_always_off": 0, "always_off": 0} {
+		tracer, exported := testTracer(t, sampler, "")
+		tracer.sampler, _ = samplerOf(sampler, "", true)
+		tracer.spans = sdktrace.NewTracerProvider(sdktrace.WithSyncer(exported), sdktrace.WithIDGenerator(contextIDs{}), sdktrace.WithSampler(tracer.sampler)).Tracer(scope)
+		caller := callerHeaders(unsampled)
+		x := traced(tracer, served(), caller)
+		tracer.RequestDone(x)
+		spans := exported.GetSpans()
+		if len(spans) != want || x.Trace.TraceID().String() != unsampled[3:35] {
+			t.Errorf("%q: %d spans, want %d, in trace %s", sampler, len(spans), want, x.Trace.TraceID())
+			continue
+		}
+		if h := backendHeaders(tracer, x, caller, 0); want > 0 && (spans[0].SpanContext.TraceID() != x.Trace.TraceID() || !strings.HasSuffix(h.Get("Traceparent"), "-01")) {
+			t.Errorf("%q: trace %s, the backend got %s", sampler, spans[0].SpanContext.TraceID(), h.Get("Traceparent"))
+		}
+	}
+	tracer, exported := testTracer(t, "", "")
+	tracer.sampler, _ = samplerOf("", "", true)
+	tracer.RequestDone(traced(tracer, served(), callerHeaders(callerTraceparent)))
+	if len(exported.GetSpans()) != 2 {
+		t.Errorf("%d spans of a sampled parent", len(exported.GetSpans()))
 	}
 }
