@@ -16,9 +16,8 @@ import (
 
 // Reasons for which the client itself ends an attempt.
 var (
-	errFirstTokenTimeout = errors.New("backend: no response within the first token timeout")
-	errErrorBodyTimeout  = errors.New("backend: the body of an error did not arrive in time")
-	errAttemptOver       = errors.New("backend: the attempt is over")
+	errErrorBodyTimeout = errors.New("backend: the body of an error did not arrive in time")
+	errAttemptOver      = errors.New("backend: the attempt is over")
 )
 
 // attempt is one request to one backend. It ends when the body of its response
@@ -27,10 +26,9 @@ type attempt struct {
 	parent     context.Context
 	ctx        context.Context         // of the request: parent with the trace
 	cancel     context.CancelCauseFunc // of ctx; nil on HTTP/1.1
-	timer      *time.Timer
-	reason     atomic.Pointer[error] // why the client ended it; nil = it did not
-	beforeSend func() error          // nil unless the attempt is a probe
-	probeLost  atomic.Bool           // beforeSend returned an error
+	reason     atomic.Pointer[error]   // why the client ended it; nil = it did not
+	beforeSend func() error            // nil unless the attempt is a probe
+	probeLost  atomic.Bool             // beforeSend returned an error
 	http2      bool
 
 	passThrottled bool                // a 429 is passed to the caller
@@ -65,21 +63,6 @@ func newAttempt(parent context.Context, t *Target, beforeSend func() error) *att
 	return a
 }
 
-// startTimeout ends the attempt for this reason after the limit, unless
-// stopTimeout is called before. A limit of zero is none.
-func (a *attempt) startTimeout(limit time.Duration, reason error) {
-	a.stopTimeout()
-	if limit > 0 {
-		a.timer = time.AfterFunc(limit, func() { a.abort(reason) })
-	}
-}
-
-func (a *attempt) stopTimeout() {
-	if a.timer != nil {
-		a.timer.Stop()
-	}
-}
-
 // abort ends the attempt. Without a connection it takes effect when there is
 // one; the dial timeout bounds that.
 func (a *attempt) abort(reason error) {
@@ -103,7 +86,6 @@ func (a *attempt) timedOut() bool {
 // finish releases the timer, the context and the connection. It may be called
 // more than once.
 func (a *attempt) finish() {
-	a.stopTimeout()
 	if a.cancel != nil {
 		a.cancel(errAttemptOver)
 	}
@@ -233,7 +215,6 @@ func (a *attempt) release() {
 // backend did not cause it.
 func (a *attempt) failure(err error) health.Outcome {
 	o := health.Outcome{Class: health.Abandoned, Signals: health.NoSignals()}
-	reason := a.reason.Load()
 	switch {
 	case a.probeLost.Load():
 		o.Reason = "probe lost"
@@ -241,8 +222,6 @@ func (a *attempt) failure(err error) health.Outcome {
 		o.Reason = "caller's body broke"
 	case errors.Is(err, proxy.ErrBodySent):
 		o.Reason = "body sent already"
-	case reason != nil && errors.Is(*reason, errFirstTokenTimeout):
-		o.Class, o.Reason = health.Failed, "first token timeout"
 	case a.parent.Err() != nil:
 		o.Reason = abandonReason(context.Cause(a.parent))
 	default:

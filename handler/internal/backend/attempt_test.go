@@ -134,22 +134,6 @@ func idleConns(t *testing.T, client *backend.Client, n int, arrived <-chan bool,
 	}
 }
 
-func TestTimeouts(t *testing.T) {
-	client := rawServer(t, func(_ net.Conn, r *bufio.Reader, _ int) {
-		_, _ = readRequest(r)
-		_, _ = r.ReadByte()
-	})
-	client.Timeouts = backend.Timeouts{FirstToken: 30 * time.Millisecond, FirstTokenByModel: map[string]time.Duration{"gpt-5": 40 * time.Millisecond}}
-	for model, limit := range map[string]time.Duration{"gpt-4o": client.Timeouts.FirstToken, "gpt-5": 40 * time.Millisecond} {
-		r := newRequest()
-		r.Parsed.Stream, r.Model = true, model
-		began := time.Now()
-		if _, outcome := send(t, client, newBackend(), r); outcome != "failed first token timeout" || time.Since(began) < limit {
-			t.Errorf("%s: %q after %s, want the timeout", model, outcome, time.Since(began))
-		}
-	}
-}
-
 func TestCallerWhoLeavesEndsTheConnection(t *testing.T) {
 	for name, answer := range map[string]string{
 		"before the response": "",
@@ -260,22 +244,6 @@ func TestIdleConnectionKeepsNoRequestInMemory(t *testing.T) {
 		}
 	}
 	t.Error("the request is still in memory")
-}
-
-func TestTimeoutDoesNotEndTheNextRequestOnItsConnection(t *testing.T) {
-	client, received := recordingServer(t)
-	for range 40 {
-		client.Timeouts.FirstToken = 30 * time.Millisecond
-		stream := newRequest()
-		stream.Parsed.Stream = true
-		res, outcome := send(t, client, newBackend(), stream)
-		if res == nil && outcome == "failed first token timeout" {
-			continue // the machine is slow: nothing to see
-		}
-		received()
-		time.Sleep(time.Millisecond) // past the timeouts of the first ones
-		readAll(t, res, outcome)
-	}
 }
 
 func TestBodyIsInUseUntilItsWriteEnds(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"time"
 
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/health"
@@ -25,8 +24,7 @@ var _ proxy.Sender = (*Client)(nil)
 type Client struct {
 	Targets      []*Target // by balancer.Backend.Index
 	APIVersion   string    // of requests that need one and whose caller sent none; "" adds none
-	Timeouts     Timeouts
-	RequestUsage bool // add stream_options.include_usage to chat streams without it
+	RequestUsage bool      // add stream_options.include_usage to chat streams without it
 
 	// InjectTrace, when set, writes an attempt's trace context into the headers;
 	// a nil value removes a header. Unset, the caller's trace context passes.
@@ -54,13 +52,6 @@ type Target struct {
 	CallerHeader string
 }
 
-// Timeouts bound an attempt at a stream from its beginning to the headers of the
-// response. Zero is no limit. What bounds other requests is their context.
-type Timeouts struct {
-	FirstToken        time.Duration
-	FirstTokenByModel map[string]time.Duration // takes precedence over FirstToken
-}
-
 // Send makes one attempt at one backend. It returns the response with its body
 // unread when its status is a success or concerns the caller alone, and with a
 // short body in memory when it is of class Misconfigured, else nil and the outcome. The caller closes the body, which ends the attempt; until
@@ -73,7 +64,6 @@ func (c *Client) Send(ctx context.Context, b *balancer.Backend, r *proxy.Request
 	a := newAttempt(ctx, t, beforeSend)
 	a.repeatable, a.streamed = r.Operation.State != operations.Pinned, r.StreamedBody
 	a.passThrottled = r.PinnedTo != nil && r.PinnedTo.Backend != "" || r.Operation.State.Stored()
-	a.startTimeout(c.Timeouts.of(r), errFirstTokenTimeout)
 	name := deploymentName(b, r)
 	req, body := c.newRequest(t, name, b, r), c.newBody(a, t, name, r)
 	if err := t.Credential.Apply(a.ctx, req.Header, r.Header); err != nil {
@@ -92,17 +82,6 @@ func (c *Client) Send(ctx context.Context, b *balancer.Backend, r *proxy.Request
 		return nil, o
 	}
 	return c.classifyResponse(a, t, b, res)
-}
-
-// of returns the limit of a request.
-func (l *Timeouts) of(r *proxy.Request) time.Duration {
-	if !r.Parsed.Stream {
-		return 0
-	}
-	if own, ok := l.FirstTokenByModel[r.Model]; ok {
-		return own
-	}
-	return l.FirstToken
 }
 
 // newRequest is an attempt's request without its body and credential.

@@ -29,8 +29,7 @@ func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, re
 	body := &responseBody{Reader: res.Body, closer: res.Body, attempt: a}
 	res.Body = body
 	if res.StatusCode >= http.StatusOK && res.StatusCode < http.StatusMultipleChoices {
-		a.stopTimeout()
-		if a.aborted() { // the timeout fired with the headers
+		if a.aborted() { // it ended with the headers
 			defer func() { _ = body.Close() }()
 			return nil, a.failure(errAttemptOver)
 		}
@@ -40,9 +39,9 @@ func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, re
 		defer func() { _ = body.Close() }()
 		return nil, t.classify(b, res, nil)
 	}
-	a.startTimeout(errorBodyTimeout, errErrorBodyTimeout)
+	timeout := time.AfterFunc(errorBodyTimeout, func() { a.abort(errErrorBodyTimeout) })
 	head, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
-	a.stopTimeout()
+	timeout.Stop()
 	if err != nil && a.parent.Err() != nil {
 		defer func() { _ = body.Close() }()
 		return nil, a.failure(err)

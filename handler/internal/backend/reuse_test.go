@@ -8,7 +8,6 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/openai/operations"
@@ -83,39 +82,6 @@ func TestUploadIsNotSentTwice(t *testing.T) {
 
 // Thirty idle connections that answer nothing must not keep a backend out of
 // service whose new connections work.
-func TestTimeoutOnAReusedConnectionDropsTheIdleOnes(t *testing.T) {
-	var silent atomic.Int32
-	arrived, answer := make(chan bool, 64), make(chan bool)
-	client := rawServer(t, func(conn net.Conn, r *bufio.Reader, n int) {
-		for i := 0; ; i++ {
-			if _, err := readRequest(r); err != nil {
-				return
-			}
-			if n < 30 && i > 0 {
-				silent.Add(1)
-				continue
-			}
-			arrived <- true
-			<-answer
-			_, _ = io.WriteString(conn, ok)
-		}
-	})
-	idleConns(t, client, 30, arrived, answer)
-	client.Timeouts.FirstToken = 50 * time.Millisecond
-	stream := newRequest()
-	stream.Parsed.Stream = true
-	if _, outcome := send(t, client, newBackend(), stream); outcome != "failed first token timeout" {
-		t.Fatalf("the first request on an idle connection: %q", outcome)
-	}
-	for range 3 {
-		res, outcome := send(t, client, newBackend(), newRequest())
-		readAll(t, res, outcome)
-	}
-	if n := silent.Load(); n != 1 {
-		t.Errorf("%d requests were sent on silent connections, want 1", n)
-	}
-}
-
 func TestSpentRequestOnAReusedConnectionDropsTheIdleOnes(t *testing.T) {
 	for _, cause := range []error{context.DeadlineExceeded, fmt.Errorf("no first byte: %w", context.DeadlineExceeded)} {
 		arrived, answer, silent := make(chan bool, 64), make(chan bool), make(chan bool)

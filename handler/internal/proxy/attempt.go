@@ -179,7 +179,7 @@ func (t *attempt) reportOnce(report func()) {
 func (t *attempt) deliverResponse(ctx context.Context, res *http.Response, headerOutcome health.Outcome) Event {
 	t.served = headerOutcome.Class == health.Served
 	d := t.deliver(ctx, &BackendResponse{
-		Backend: t.backend, Model: t.pool.Model, Response: res, Result: t.resultSoFar(), Start: t.start, FirstToken: t.firstTokenLimit(),
+		Backend: t.backend, Model: t.pool.Model, Response: res, Result: t.resultSoFar(), Start: t.start,
 		Cancel: func(error) { _ = res.Body.Close() }, Hooks: CommitHooks{MayCommit: t.mayCommit, Committed: t.onCommit},
 	})
 	if headerOutcome.Class != health.Served { // an error that is relayed to the caller

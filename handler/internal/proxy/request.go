@@ -135,13 +135,10 @@ type BackendResponse struct {
 	Backend  *balancer.Backend
 	Model    string // of the pool that serves, which may be a fallback of the one asked for
 	Response *http.Response
-	Result   *Result   // of the request so far; read-only
-	Start    time.Time // when the attempt began
-	// FirstToken is how long a stream may take to its first meaningful event, from
-	// Start on; 0 = as configured for deliveries.
-	FirstToken time.Duration
-	Cancel     context.CancelCauseFunc // ends the attempt and closes its connection
-	Hooks      CommitHooks
+	Result   *Result                 // of the request so far; read-only
+	Start    time.Time               // when the attempt began
+	Cancel   context.CancelCauseFunc // ends the attempt and closes its connection
+	Hooks    CommitHooks
 }
 
 // CommitHooks are called while a response is delivered. MayCommit and Committed

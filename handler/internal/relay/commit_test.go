@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/proxy"
@@ -103,7 +102,7 @@ func TestErrorBeforeFirstTokenSendsNothing(t *testing.T) {
 func TestCommitAfterRunsFromFirstHeldEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newFixture(operations.Responses, "text/event-stream", nil)
-		x.relay.CommitAfter, x.relay.FirstToken = 10*time.Second, time.Minute
+		x.relay.CommitAfter = 10 * time.Second
 		d := runScript(x, func(send func(string), end func(error)) {
 			time.Sleep(30 * time.Second)
 			send(created)
@@ -125,40 +124,6 @@ func TestCommitAfterRunsFromFirstHeldEvent(t *testing.T) {
 		}
 		if got := x.caller.all(); got != created+refused {
 			t.Errorf("the caller got %q", got)
-		}
-	})
-}
-
-func TestFirstTokenTimeoutSendsNothing(t *testing.T) {
-	for name, preamble := range map[string]string{"silence": "", "half an event": "data: {", "comments": ": ping\n\n"} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				x := newFixture(operations.Chat, "text/event-stream", nil)
-				x.relay.FirstToken = time.Minute
-				began := time.Now()
-				d := runScript(x, func(send func(string), _ func(error)) {
-					send(preamble)
-				})
-				if d.Committed || d.Outcome.Class != health.Failed || d.Outcome.Reason != "first token timeout" || time.Since(began) != time.Minute {
-					t.Errorf("after %s: %+v", time.Since(began), d)
-				}
-				if x.caller.answered() {
-					t.Error("something was sent")
-				}
-			})
-		})
-	}
-}
-
-func TestPoolFirstTokenTimeoutOverridesRelay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		x := newFixture(operations.Chat, "text/event-stream", nil)
-		x.relay.FirstToken = time.Minute
-		x.response.Result = &proxy.Result{Pool: &balancer.Pool{FirstToken: 3 * time.Second}}
-		began := time.Now()
-		d := runScript(x, func(func(string), func(error)) {})
-		if d.Outcome.Reason != "first token timeout" || time.Since(began) != 3*time.Second {
-			t.Errorf("after %s: %+v", time.Since(began), d)
 		}
 	})
 }

@@ -163,8 +163,6 @@ func breakReason(err error) string {
 	switch {
 	case errors.Is(err, errIdle):
 		return "silent"
-	case errors.Is(err, errFirstToken):
-		return "first token timeout"
 	case errors.Is(err, errTruncated):
 		return "truncated body"
 	case errors.Is(err, errEmpty):

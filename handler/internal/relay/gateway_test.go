@@ -40,7 +40,7 @@ func newGateway(t testing.TB, endpoint string) *gateway {
 	t.Cleanup(transport.CloseIdleConnections)
 	return &gateway{
 		client: &backend.Client{RequestUsage: true, Targets: []*backend.Target{{Name: "b", Endpoint: u, Credential: backend.APIKey{Key: "k"}, Transport: transport}}},
-		relay:  &relay.Relay{FirstToken: time.Minute, CommitAfter: 10 * time.Second, Heartbeat: 15 * time.Second},
+		relay:  &relay.Relay{CommitAfter: 10 * time.Second, Heartbeat: 15 * time.Second},
 		ends:   func(proxy.Delivery) {},
 	}
 }

@@ -22,7 +22,6 @@ import (
 // Relay delivers responses. It is safe for concurrent use; its fields are set
 // before the first response and not after. A negative limit is none.
 type Relay struct {
-	FirstToken   time.Duration // from the attempt's beginning to the first meaningful event, unless the pool has its own limit; 0 = none
 	CommitAfter  time.Duration // how long the first events of a stream are held back at most; 0 = no bound
 	Heartbeat    time.Duration // a committed stream that is silent for this long gets a comment; 0 = none
 	Idle         time.Duration // a response that is silent for this long is broken; 0 = 2 min
@@ -42,7 +41,6 @@ type Relay struct {
 
 // Why the relay ended a response.
 var (
-	errFirstToken = errors.New("relay: no meaningful event within the first token timeout")
 	errIdle       = errors.New("relay: the response fell silent")
 	errLinger     = errors.New("relay: the stream is complete but stays open")
 	errLost       = errors.New("relay: another attempt won")

@@ -1,9 +1,6 @@
 package relay
 
-import (
-	"cmp"
-	"time"
-)
+import "time"
 
 // heartbeat is an SSE comment, which every SDK skips.
 const heartbeat = ": keep-alive\n\n"
@@ -37,7 +34,6 @@ func (s *stream) arm(now time.Time) {
 		due = earlier(due, s.lastWrite, s.Heartbeat)
 	default:
 		due = earlier(due, s.heldSince, s.CommitAfter)
-		due = earlier(due, s.response.Start, s.firstTokenLimit())
 	}
 	if due.Before(s.wakesAt) {
 		s.wakesAt = due
@@ -82,8 +78,6 @@ func (s *stream) fireDue(now time.Time) {
 		s.giveUp(errLinger)
 	case elapsed(s.lastRead, s.idle()):
 		s.giveUp(errIdle)
-	case !committed && elapsed(s.response.Start, s.firstTokenLimit()):
-		s.giveUp(errFirstToken)
 	case !committed && elapsed(s.heldSince, s.CommitAfter):
 		s.ensureCommitted()
 		s.forward(now)
@@ -106,12 +100,4 @@ func (s *stream) closeLimit() time.Duration {
 func (s *stream) giveUp(why error) {
 	s.stopReason = why
 	s.response.Cancel(why)
-}
-
-// firstTokenLimit is the attempt's own limit, else the pool's, else FirstToken.
-func (s *stream) firstTokenLimit() time.Duration {
-	if result := s.response.Result; result != nil && result.Pool != nil {
-		return cmp.Or(s.response.FirstToken, result.Pool.FirstToken, s.FirstToken)
-	}
-	return cmp.Or(s.response.FirstToken, s.FirstToken)
 }
