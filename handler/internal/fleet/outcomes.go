@@ -16,11 +16,11 @@ func (r *Replica) ReportAnswered(t health.Permit) {
 		return
 	}
 	now := r.localNow()
-	s.served.add(now)
-	raise(&s.servedAt, now)
+	s.countServed(now)
 	raise(&s.servedFrom, t.Began.Sub(r.base))
 	raise(&r.anyServed, now)
 	if !t.Probe && !t.LocalProbe && !s.attention.Load() && r.unsureCount.Load() == 0 {
+		s.decide(t)
 		return
 	}
 	r.update(func(now clockReading) bool {
@@ -57,6 +57,9 @@ func (r *Replica) ReportOutcome(t health.Permit, o health.Outcome) {
 		return
 	}
 	if o.Class == health.Abandoned && !t.Probe && !t.LocalProbe && !s.attention.Load() && r.unsureCount.Load() == 0 {
+		if !o.Answered {
+			s.decide(t)
+		}
 		return
 	}
 	r.update(func(now clockReading) bool {
@@ -104,7 +107,11 @@ func (r *Replica) applyServed(s *slot, t health.Permit, now clockReading) {
 	if len(r.unconfirmed) > 0 && r.confirmAt == 0 {
 		r.confirmAt = now.local + confirmDelay
 	}
-	s.answered(t)
+	if s.endSilence(t) {
+		s.evidence.TakeBack(t.ID)
+	} else {
+		s.decide(t)
+	}
 	s.evidence.Served()
 	switch {
 	case t.Probe:
@@ -118,14 +125,6 @@ func (r *Replica) applyServed(s *slot, t health.Permit, now clockReading) {
 	if t.Trial {
 		s.clearEvidence()      // the circuit binds this instance no more
 		s.objectAt = now.local // whoever is served where nobody was is news at once
-	}
-}
-
-// answered takes back that the attempt counted as silent.
-func (s *slot) answered(t health.Permit) {
-	if i := slices.Index(s.silent, t.ID); i >= 0 {
-		s.silent = slices.Delete(s.silent, i, i+1)
-		s.evidence.TakeBack(t.ID)
 	}
 }
 
@@ -161,6 +160,7 @@ func (r *Replica) countSilent(s *slot, t health.Permit, now clockReading) {
 		return
 	}
 	s.silent = append(s.silent, t.ID)
+	s.decide(t)
 	o := health.Outcome{Class: health.Failed, Reason: "silent"}
 	r.finishProbe(s, t, o)
 	r.finishLocalProbe(s, t, o, now.local)
@@ -203,24 +203,27 @@ func (r *Replica) applyOutcome(s *slot, t health.Permit, o health.Outcome, now c
 	}
 	r.finishProbe(s, t, o)
 	r.finishLocalProbe(s, t, o, now.local)
-	switch o.Class {
-	case health.Failed:
-		s.answered(t)
-		if t.Began.Sub(r.base) >= s.changedAt {
-			r.recordFailure(s, t, o, now)
-		}
-	case health.Throttled, health.Misconfigured:
-		s.answered(t)
-	case health.Abandoned: // its silence, if it was silent, stays counted
-		s.silent = slices.DeleteFunc(s.silent, func(id uint64) bool { return id == t.ID })
-	case health.Served:
+	r.endAttempt(s, t, o)
+	if o.Class == health.Failed && t.Began.Sub(r.base) >= s.changedAt {
+		r.recordFailure(s, t, o, now)
+	}
+}
+
+// endAttempt replaces the silence of an attempt by its outcome. Of one that was given
+// up while it was silent, the silence stays counted.
+func (r *Replica) endAttempt(s *slot, t health.Permit, o health.Outcome) {
+	switch silent := s.endSilence(t); {
+	case silent && o.Class != health.Abandoned:
+		s.evidence.TakeBack(t.ID)
+	case !silent && !o.Answered:
+		s.decide(t)
 	}
 }
 
 // recordFailure counts a failure; when this instance's evidence is enough, it stops
 // using the backend at once, whatever the fleet decides.
 func (r *Replica) recordFailure(s *slot, t health.Permit, o health.Outcome, now clockReading) {
-	s.evidence.Fail(t.ID, t.Began.Sub(r.base), now.local)
+	s.evidence.Fail(t.ID, t.Began.Sub(r.base), now.local, s.older(t, now.local))
 	s.reason = o.Reason
 	if !s.own.open && s.evidence.Opens(now.local, s.servedLately(now.local), s.lastServed(), s.breaker) {
 		r.openOwn(s, now.local, shorten(o.Reason))

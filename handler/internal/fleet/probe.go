@@ -120,6 +120,7 @@ func (r *Replica) acquireProbe(n health.Slot, s *slot, consumer string) (health.
 	defer r.mu.Unlock()
 	now := r.readClocks()
 	t := r.permit(n)
+	t.Consumer = consumer
 	switch {
 	case r.bindsFleet(n, s, now.local):
 		if s.probe.stage != probeUnused || s.failedLast(consumer) && now.local < s.probe.taken+unusedProbeTimeout/2 {
@@ -139,6 +140,7 @@ func (r *Replica) acquireProbe(n health.Slot, s *slot, consumer string) (health.
 	default:
 		return health.Permit{}, false
 	}
+	t.Order = s.begun.Add(1)
 	r.publishView(now)
 	return t, true
 }

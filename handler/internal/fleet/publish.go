@@ -56,19 +56,15 @@ func (r *Replica) draft() (tablestore.Row, bool) {
 		return tablestore.Row{}, false
 	}
 	nonce, records, added := r.nonce(), map[string]string{}, 0
+	removal := slices.ContainsFunc(r.row.foreign, func(name string) bool { return r.unneeded(name, r.row.columns[name], bounds) })
 	for i, s := range r.slots {
 		if record, ok := r.draftSlot(health.Slot(i), s, now, bounds, nonce); ok && r.fits(s, &added) {
 			records[s.column] = record.Encode()
-		} else if r.removalDue(s, bounds) {
-			records[s.column] = ""
+		} else {
+			removal = removal || r.removalDue(s, bounds)
 		}
 	}
-	for _, name := range r.row.foreign {
-		if record, err := health.Decode(r.row.columns[name]); err == nil && record.Abandoned(bounds) {
-			records[name] = ""
-		}
-	}
-	if len(records) == 0 {
+	if len(records) == 0 && !removal {
 		return tablestore.Row{}, false
 	}
 	r.nonces.add(nonce)
@@ -147,7 +143,7 @@ func (r *Replica) pendingUpdate(i health.Slot, s *slot, now clockReading, bounds
 		u.Trips = s.own.trips
 	}
 	if s.objectAt > 0 && now.local >= s.objectAt {
-		u.ServedFrom = r.servedFrom(s)
+		u.ServedFrom, s.reason = r.servedFrom(s), "served"
 	}
 	for kind, t := range s.localWindows {
 		if t.until > now.local && t.serviceUntil > 0 {

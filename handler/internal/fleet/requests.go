@@ -119,12 +119,10 @@ func (r *Replica) Acquire(n health.Slot, consumer string) (health.Permit, bool) 
 	case h.State == health.Closed:
 		s.sent.add(now.Sub(r.base))
 		t := r.permit(n)
-		t.Consumer = consumer
+		t.Consumer, t.Order = consumer, s.begun.Add(1)
 		return t, true
 	case h.Probe:
-		t, ok := r.acquireProbe(n, s, consumer)
-		t.Consumer = consumer
-		return t, ok
+		return r.acquireProbe(n, s, consumer)
 	}
 	return health.Permit{}, false
 }
@@ -142,6 +140,7 @@ func (r *Replica) AcquireTrial(n health.Slot) (health.Permit, bool) {
 		return health.Permit{}, false
 	}
 	s.sent.add(t.Began.Sub(r.base))
+	t.Order = s.begun.Add(1)
 	return t, true
 }
 
@@ -166,7 +165,11 @@ func (r *Replica) RenewProbe(t health.Permit) (time.Duration, bool) {
 // Release returns a permit whose attempt was never sent.
 func (r *Replica) Release(t health.Permit) {
 	s := r.slot(t.Slot)
-	if s == nil || !t.Probe && !t.LocalProbe {
+	if s == nil {
+		return
+	}
+	s.decide(t)
+	if !t.Probe && !t.LocalProbe {
 		return
 	}
 	r.mu.Lock()

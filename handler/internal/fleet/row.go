@@ -317,25 +317,18 @@ func (r *Replica) fleetClosed(s *slot, before health.Circuit, now clockReading) 
 }
 
 // nextRow is the next state of the row with these records, at the version last
-// read; "" removes a record. It drops what no instance needs any more. The caller
-// holds the lock.
+// read, without those that no instance needs any more. The caller holds the lock.
 func (r *Replica) nextRow(records map[string]string, bounds health.TimeBounds) tablestore.Row {
 	columns := maps.Clone(r.row.columns)
 	if columns == nil {
 		columns = map[string]string{}
 	}
 	for name, column := range r.row.columns {
-		if strings.HasPrefix(name, columnPrefix) && records[name] == "" && r.unneeded(name, column, bounds) {
+		if strings.HasPrefix(name, columnPrefix) && r.unneeded(name, column, bounds) {
 			delete(columns, name)
 		}
 	}
-	for name, column := range records {
-		if column == "" {
-			delete(columns, name)
-		} else {
-			columns[name] = column
-		}
-	}
+	maps.Copy(columns, records)
 	columns[revisionColumn] = strconv.FormatUint(r.row.revision+1, 10)
 	columns[sequenceColumn] = strconv.FormatUint(r.nextSequence(bounds), 10)
 	return tablestore.Row{Partition: r.partition(), Key: rowKey, Version: r.row.version, Columns: columns}

@@ -132,7 +132,7 @@ func TestUnconfirmedSilenceIsForgotten(t *testing.T) {
 func TestSilenceOfAnOlderEpochDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
-		late := acquire(t, fleet[0], 0, 10)
+		late := acquire(t, fleet[0], 0, 3)
 		trip(t, fleet)
 		permit, holder := awaitProbe(t, fleet)
 		holder.ReportOutcome(permit, served)
@@ -168,7 +168,7 @@ func TestStallCountsNothing(t *testing.T) {
 			replica.Tick()
 			time.Sleep(200 * time.Millisecond)
 		}
-		for range 5 {
+		for range 10 { // as many as are under way
 			request(replica, 0, failed)
 		}
 		if h := replica.Snapshot().Of(0); h.State != health.Open {
@@ -256,7 +256,12 @@ func TestPoisonIsTakenBackByTheFirstSuccess(t *testing.T) {
 // Nobody else is left, and a trial is served: that is news for the fleet.
 func TestServedTrialClosesTheCircuitForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fleet := startFleet(t, 5, Config{Store: &slowTable{}})
+		closedFor := ""
+		fleet := startFleet(t, 5, Config{Store: &slowTable{}, OnChange: func(_ health.Slot, before, after health.Record) {
+			if before.Circuit.State != health.Closed && after.Circuit.State == health.Closed {
+				closedFor = after.LastChange.Reason
+			}
+		}})
 		trip(t, fleet)
 		for _, n := range []health.Slot{0} {
 			failing, ok := fleet[2].AcquireTrial(n)
@@ -278,6 +283,9 @@ func TestServedTrialClosesTheCircuitForAll(t *testing.T) {
 		snapshotAll(fleet)
 		if got := countState(fleet, 0, health.Closed); got != len(fleet) {
 			t.Errorf("%d of %d instances closed one refresh after a served trial: %+v", got, len(fleet), readCircuit(t, fleet[0]))
+		}
+		if closedFor != "served" {
+			t.Errorf("the circuit closed for the reason %q", closedFor)
 		}
 		if err := fleet[0].Drain(t.Context(), "ptu", "ada"); err != nil {
 			t.Fatal(err)

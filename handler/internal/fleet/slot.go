@@ -3,6 +3,7 @@ package fleet
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -41,12 +42,15 @@ type slot struct {
 	lastFailer   string        // the consumer whose request failed the last probe here
 	reason       string        // of the next transition that this instance writes
 
-	demandedAt atomic.Int64  // local instant of the last request that would have used it
-	servedAt   atomic.Int64  // local instant of the last success
-	servedFrom atomic.Int64  // local instant at which the latest attempt that was served began
-	attention  atomic.Bool   // a success changes more than its counters
-	sent       windowCounter // requests sent
-	served     windowCounter // successes in the breaker's window
+	demandedAt  atomic.Int64  // local instant of the last request that would have used it
+	servedAt    atomic.Int64  // local instant of the last success
+	servedSince atomic.Int64  // local instant of the first success of those that came without a gap of a window
+	servedFrom  atomic.Int64  // local instant at which the latest attempt that was served began
+	attention   atomic.Bool   // a success changes more than its counters
+	begun       atomic.Uint64 // attempts
+	decided     atomic.Uint64 // of those: answered, silent or ended
+	sent        windowCounter // requests sent
+	served      windowCounter // successes in the breaker's window
 }
 
 // localWindow is the wait of a 429 that this instance received, exact in its own
@@ -95,6 +99,43 @@ func (s *slot) servedLately(now time.Duration) int64 {
 	return s.served.since(now-s.breaker.Interval, now)
 }
 
+// decide counts an attempt as decided, once.
+func (s *slot) decide(t health.Permit) {
+	if t.Order > 0 {
+		s.decided.Add(1)
+	}
+}
+
+// older is how many attempts that began before this one are under way, as long as
+// successes have not come for a whole window: after that they come as often as the
+// backend serves. It is too low rather than too high when later ones have ended.
+func (s *slot) older(t health.Permit, now time.Duration) int64 {
+	servedSince := time.Duration(s.servedSince.Load())
+	if servedSince > 0 && now-servedSince > s.breaker.Interval && now-s.lastServed() <= s.breaker.Interval {
+		return 0
+	}
+	return max(int64(t.Order-s.decided.Load()), 0)
+}
+
+// endSilence reports whether the attempt counts as silent, which it does no more.
+func (s *slot) endSilence(t health.Permit) bool {
+	i := slices.Index(s.silent, t.ID)
+	if i < 0 {
+		return false
+	}
+	s.silent = slices.Delete(s.silent, i, i+1)
+	return true
+}
+
+// countServed counts a success.
+func (s *slot) countServed(now time.Duration) {
+	if last := s.lastServed(); last == 0 || now-last > s.breaker.Interval {
+		s.servedSince.Store(int64(max(now, 1)))
+	}
+	s.served.add(now)
+	raise(&s.servedAt, now)
+}
+
 // raise sets an instant, unless it is later already.
 func raise(at *atomic.Int64, now time.Duration) {
 	if v := int64(max(now, 1)); at.Load() < v {
@@ -105,7 +146,6 @@ func raise(at *atomic.Int64, now time.Duration) {
 func (s *slot) clearEvidence() {
 	s.evidence.Clear()
 	s.served.clear()
-	s.silent = nil
 }
 
 // windowCounter counts events over a sliding window of time slices. It is for the

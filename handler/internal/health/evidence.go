@@ -11,6 +11,7 @@ import (
 type Evidence struct {
 	failures   []failure // oldest first
 	lastFailed time.Duration
+	older      int64 // attempts that were under way at the last failure, had begun before the failed one, and may be served
 }
 
 // failure is one failed attempt.
@@ -27,11 +28,13 @@ const (
 	maxFailures = 4096
 )
 
-// Fail counts a failed attempt.
-func (e *Evidence) Fail(attempt uint64, began, now time.Duration) {
+// Fail counts a failed attempt. older is how many attempts that began before it are
+// under way, if that matters: where answers are slow and failures are quick, the first
+// outcomes are failures, whatever their share is.
+func (e *Evidence) Fail(attempt uint64, began, now time.Duration, older int64) {
 	old, _ := slices.BinarySearchFunc(e.failures, now-maxRunAge, func(f failure, t time.Duration) int { return int(f.at - t) })
 	e.failures = append(e.failures[max(old, len(e.failures)-maxFailures+1):], failure{attempt: attempt, began: began, at: now})
-	e.lastFailed = now
+	e.lastFailed, e.older = now, older
 }
 
 // TakeBack removes the failure of that attempt, and reports whether there was one.
@@ -100,20 +103,21 @@ func (e *Evidence) LastFailed() time.Duration { return e.lastFailed }
 // Opens reports whether the evidence opens this instance's own circuit: served
 // requests of the interval and the instant of the last one complete it. It does
 // when the failures of the interval are enough and enough of all outcomes, or
-// when the last outcomes, as many as the policy's failures, all failed.
+// when the last outcomes, as many as the policy's failures, all failed. What may be
+// served counts as if it were.
 func (e *Evidence) Opens(now time.Duration, served int64, lastServed time.Duration, p BreakerPolicy) bool {
-	if n, _ := e.Since(now - p.Interval); n >= p.Failures && p.shareReached(n, served) {
+	if n, _ := e.Since(now - p.Interval); n >= p.Failures && p.shareReached(n, served+e.older) {
 		return true
 	}
 	run, _ := e.Since(max(lastServed, now-maxRunAge))
-	return run >= p.Failures
+	return run >= p.Failures && p.shareReached(run, e.older)
 }
 
 // Suspects reports whether the evidence is worth a suspicion: the share is
 // reached, by however few failures.
 func (e *Evidence) Suspects(now time.Duration, served int64, p BreakerPolicy) bool {
 	n, _ := e.Since(now - p.Interval)
-	return n > 0 && p.shareReached(n, served)
+	return n > 0 && p.shareReached(n, served+e.older)
 }
 
 // Fresh reports whether this instance is being served: its last outcome was a

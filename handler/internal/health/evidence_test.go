@@ -10,7 +10,7 @@ import (
 func evidenceOf(seconds ...float64) *Evidence {
 	var e Evidence
 	for i, s := range seconds {
-		e.Fail(uint64(i+1), secs(s-1), secs(s))
+		e.Fail(uint64(i+1), secs(s-1), secs(s), 0)
 	}
 	return &e
 }
@@ -168,13 +168,27 @@ func TestFailureEverywhereIsTheRequestsOwn(t *testing.T) {
 func TestEvidenceIsBounded(t *testing.T) {
 	var e Evidence
 	for i := range 3 * maxFailures {
-		e.Fail(uint64(i), secs(0), time.Duration(i)*time.Millisecond)
+		e.Fail(uint64(i), secs(0), time.Duration(i)*time.Millisecond, 0)
 	}
 	if n, first := e.Since(-1); n != maxFailures || first != time.Duration(2*maxFailures)*time.Millisecond {
 		t.Errorf("%d failures since %v, want the latest %d", n, first, maxFailures)
 	}
-	e.Fail(0, secs(0), secs(1000)) // those of before ten minutes ago go
+	e.Fail(0, secs(0), secs(1000), 0) // those of before ten minutes ago go
 	if n, _ := e.Since(-1); n != 1 {
 		t.Errorf("%d failures, want those of ten minutes", n)
+	}
+}
+
+// Where answers take longer than failures, the first outcomes are failures.
+func TestAttemptsUnderWayMayBeServed(t *testing.T) {
+	p := BreakerPolicy{Failures: 5, Percentage: 50, Interval: 10 * time.Second}
+	for older, want := range map[int64]bool{0: true, 5: true, 6: false, 100: false} {
+		var e Evidence
+		for i := range 5 {
+			e.Fail(uint64(i+1), secs(99), secs(100), older)
+		}
+		if e.Opens(secs(100), 0, 0, p) != want || e.Suspects(secs(100), 0, p) != want {
+			t.Errorf("5 failures, %d older attempts under way: opens %t, want %t", older, !want, want)
+		}
 	}
 }

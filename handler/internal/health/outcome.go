@@ -65,6 +65,7 @@ type Permit struct {
 	ID         uint64 // of the attempt, unique in this process
 	Slot       Slot
 	Began      time.Time // when it was admitted
+	Order      uint64    // counts the attempts at the slot; 0 = not counted
 	Consumer   string    // whose request it is; "" = nobody's
 	Lease      uint64    // with Probe: the lease that it is made under
 	Probe      bool      // the one probe of the fleet: its lease must be checked just before the request is sent

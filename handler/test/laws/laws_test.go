@@ -30,10 +30,27 @@ func backgroundFailures(w *world) error {
 		errs = append(errs, w.keepsShare(share, len(calls)))
 	}
 	w.drain()
-	if n := refusals(all); n > atMost(chances) {
-		errs = append(errs, fmt.Errorf("%d of %d refused, %.1f by chance", n, len(all), chances))
+	return errors.Join(append(errs, refusedByChance(all, chances))...)
+}
+
+// refusedByChance reports more refusals than so many.
+func refusedByChance(calls []*call, chances float64) error {
+	if n := refusals(calls); n > atMost(chances) {
+		return fmt.Errorf("%d of %d refused, %.1f by chance", n, len(calls), chances)
 	}
-	return errors.Join(errs...)
+	return nil
+}
+
+// coldStart: until the first answers come, failures are all that an instance sees of a
+// backend that serves most of its requests.
+func coldStart(w *world) error {
+	for _, b := range w.deployed {
+		b.fails = .1
+	}
+	calls := w.pass(w.long(400, 2*w.answers))
+	err := w.keepsShare(.1, len(calls))
+	w.drain()
+	return errors.Join(err, refusedByChance(calls, float64(len(calls))*math.Pow(.1, float64(len(w.deployed)))))
 }
 
 // keepsShare reports a backend that was not the first choice of its share of requests.

@@ -65,6 +65,20 @@ func everyKindOfAnswer() (all []setup) {
 	return all
 }
 
+func slow(s setup) setup {
+	s.answers = 20 * time.Second
+	return s
+}
+
+func slowAnswers() (all []setup) {
+	for _, s := range grid([]int{2, 3}, []float64{.5, 5, 40}) {
+		if float64(s.size)*s.rate <= 200 {
+			all = append(all, slow(s))
+		}
+	}
+	return all
+}
+
 func provisioned() (all []setup) {
 	for _, s := range everyKindOfAnswer() {
 		if s.backends > 1 {

@@ -52,6 +52,7 @@ func TestLawsFindTheirMutants(t *testing.T) {
 
 var laws = []law{
 	{"background failures refuse nobody and move no traffic", everyKindOfAnswer, backgroundFailures, countsWithoutShare, fleetOf(5, 2, 40)},
+	{"a cold start with slow answers moves no traffic", slowAnswers, coldStart, ignoresUnderWay, slow(fleetOf(5, 2, 40))},
 	{"provisioned capacity spills no more than it fails", provisioned, provisionedSpills, countsWithoutShare, ptu(fleetOf(1, 2, 100))},
 	{"a backend that fails is left", severalBackends, failingBackend, neverLeaves, fleetOf(5, 2, 5)},
 	{"a backend that never answers is left", severalBackends, silentBackend, deafToSilence, fleetOf(5, 2, 5)},

@@ -76,6 +76,7 @@ const (
 	noStalls                  // a stall of the process is taken for failures of the backends
 	noHedges                  // a silent attempt is waited for
 	neverHeals                // a backend does not recover
+	ignoresUnderWay           // only what has ended counts
 	publishesRefusals         // a wrong credential is a failure
 )
 
@@ -234,6 +235,9 @@ func (i *instance) ReportSilent(p health.Permit) {
 }
 
 func (i *instance) report(p health.Permit, o health.Outcome) {
+	if i.w.mutant == ignoresUnderWay {
+		p.Order = 0
+	}
 	if i.w.mutant == publishesRefusals && o.Class == health.Misconfigured {
 		o.Class = health.Failed
 	}

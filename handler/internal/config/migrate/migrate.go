@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"net/url"
 	"os"
 	"regexp"
@@ -335,80 +334,4 @@ func (r *Result) usable(path string, b *document.Backend) bool {
 		return false
 	}
 	return true
-}
-
-// scaled makes whole numbers of shares, so that the document takes them: 0.7 and 0.3
-// become 7 and 3. The largest is at most 1000; 0 and less stay 0, others are at
-// least 1.
-func scaled(shares []float64) []int {
-	most := slices.Max(shares)
-	factor := 1000 / max(most, math.SmallestNonzeroFloat32)
-	for _, f := range []float64{1000, 100, 10, 1} {
-		whole := !slices.ContainsFunc(shares, func(s float64) bool { return math.Abs(s*f-math.Round(s*f)) > 1e-6 })
-		if whole && most*f <= 1000 {
-			factor = f
-		}
-	}
-	numbers := make([]int, len(shares))
-	for i, s := range shares {
-		if s > 0 {
-			numbers[i] = max(1, int(math.Round(s*factor)))
-		}
-	}
-	return numbers
-}
-
-// weigh gives backends their weights, by their index, whole numbers within each
-// priority.
-func (r *Result) weigh(shares map[int]float64) {
-	groups := map[int][]int{}
-	for _, i := range slices.Sorted(maps.Keys(shares)) {
-		groups[r.Document.Backends[i].Priority] = append(groups[r.Document.Backends[i].Priority], i)
-	}
-	for _, group := range groups {
-		given := make([]float64, len(group))
-		for n, i := range group {
-			given[n] = shares[i]
-		}
-		for n, weight := range scaled(given) {
-			r.Document.Backends[group[n]].Weight = weight
-		}
-	}
-}
-
-// uniqueNames numbers backends and consumers that would have the same name.
-func (r *Result) uniqueNames() {
-	taken := map[string]bool{}
-	for i := range r.Document.Backends {
-		r.Document.Backends[i].Name = unique(r.Document.Backends[i].Name, taken)
-	}
-	taken = map[string]bool{}
-	for i := range r.Document.Consumers {
-		r.Document.Consumers[i].Name = unique(r.Document.Consumers[i].Name, taken)
-	}
-}
-
-func unique(name string, taken map[string]bool) string {
-	free := name
-	for n := 2; taken[strings.ToLower(free)]; n++ {
-		free = fmt.Sprintf("%s-%d", name, n)
-	}
-	taken[strings.ToLower(free)] = true
-	return free
-}
-
-// model makes a name that callers can use, and reports when that is another one.
-func (r *Result) model(name string) string {
-	if modelName().MatchString(name) {
-		return name
-	}
-	plain := strings.TrimLeft(notInModel().ReplaceAllString(name, "-"), ".-_")
-	if len(plain) > 64 {
-		plain = plain[:64]
-	}
-	if plain == "" {
-		plain = "unnamed"
-	}
-	r.changed("the model %q is called %q now: names hold letters, digits, '.', '_' and '-' only", name, plain)
-	return plain
 }
