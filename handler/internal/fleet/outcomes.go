@@ -198,7 +198,7 @@ func (r *Replica) applyOutcome(s *slot, t health.Permit, o health.Outcome, now c
 	if o.Class == health.Failed && r.stalled(t, now.local) {
 		o.Class = health.Abandoned
 	}
-	if o.Class == health.Throttled {
+	if o.Class == health.Throttled || o.Class == health.Failed && o.Wait > 0 {
 		r.recordWait(s, o, now)
 	}
 	r.finishProbe(s, t, o)
@@ -230,7 +230,7 @@ func (r *Replica) recordFailure(s *slot, t health.Permit, o health.Outcome, now 
 	}
 }
 
-// recordWait records the wait of a 429, effective here at once and in the fleet
+// recordWait records the wait of a 429 or a 503, effective here at once and in the fleet
 // after one write. While an older one of its kind is active, none ends earlier and
 // none admits more tokens.
 func (r *Replica) recordWait(s *slot, o health.Outcome, now clockReading) {

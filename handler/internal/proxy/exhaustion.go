@@ -85,7 +85,7 @@ func (p *Plan) convictOfOperation(now time.Time) {
 	key := operationOf(p.request)
 	for i := range p.tries {
 		if t := &p.tries[i]; p.refusedOperation(t) && p.env.Operations.servedLately(t.backend.Slot, key, now) {
-			p.env.Operations.refuse(t.backend.Slot, key, t.outcome.Reason, now)
+			p.env.Operations.refuse(t.backend.Slot, key, p.boundBy(t), t.outcome.Reason, now)
 		}
 	}
 }
@@ -147,19 +147,31 @@ const (
 )
 
 func (p *Plan) conditionOf(c *balancer.Candidate) condition {
+	last := p.lastAt(c.Backend.Slot)
 	switch c.Reason {
 	case balancer.OutsideGeographies, balancer.ReservedPriority, balancer.ZeroWeight, balancer.NotPinned, balancer.UnsupportedOperation:
 		return otherwise
 	case health.SkipThrottled:
+		if last != nil && last.outcome.Class == health.Failed {
+			return failingNow // it named a wait
+		}
 		return throttledNow
 	case health.NotSkipped, health.SkipDrained, health.SkipOpen, health.SkipProbing, balancer.UnfitForOperation, balancer.Recovering:
 	}
-	for i := len(p.tries) - 1; i >= 0; i-- {
-		if t := &p.tries[i]; t.backend.Slot == c.Backend.Slot && !t.notSent {
-			return conditionAfter(t.outcome.Class)
-		}
+	if last != nil {
+		return conditionAfter(last.outcome.Class)
 	}
 	return failingNow
+}
+
+// lastAt is the last attempt at a backend; nil = there was none.
+func (p *Plan) lastAt(slot health.Slot) *try {
+	for i := len(p.tries) - 1; i >= 0; i-- {
+		if t := &p.tries[i]; t.backend.Slot == slot && !t.notSent {
+			return t
+		}
+	}
+	return nil
 }
 
 func conditionAfter(class health.OutcomeClass) condition {
@@ -232,9 +244,11 @@ func (p *Plan) someHolderUnasked() bool {
 }
 
 // answeredAt reports whether the backend answered that it does not hold what the
-// request refers to.
+// request refers to, or nothing of the kind.
 func (p *Plan) answeredAt(slot health.Slot) bool {
-	return slices.ContainsFunc(p.tries, func(t try) bool { return t.backend.Slot == slot && t.outcome.Reason == NotHeld })
+	return slices.ContainsFunc(p.tries, func(t try) bool {
+		return t.backend.Slot == slot && (t.outcome.Reason == NotHeld || t.outcome.Class == health.Misconfigured && t.status != 0 && !unauthorized(t.status))
+	})
 }
 
 // NotDeployed is the Reason of an attempt at a backend without a deployment of the

@@ -87,23 +87,28 @@ func (r *run) refuse(try int) {
 }
 
 func (k *keptResponse) relayable() bool {
-	switch k.response.StatusCode {
-	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden:
+	if unauthorized(k.response.StatusCode) {
 		return false
 	}
 	body, err := io.ReadAll(k.response.Body)
 	k.response.Body = io.NopCloser(bytes.NewReader(body))
-	if err != nil || !isJSONObject(body) {
+	if err != nil || !hasErrorObject(body) {
 		return false
 	}
 	return k.backend.Deployment == "" || k.backend.Deployment == k.model || !bytes.Contains(body, []byte(k.backend.Deployment))
 }
 
-func isJSONObject(body []byte) bool {
+// hasErrorObject reports whether a body is an error that every SDK can read: a JSON
+// object with an error object.
+func hasErrorObject(body []byte) bool {
 	at := jsonscan.SkipSpace(body, 0)
 	if at == len(body) || body[at] != '{' {
 		return false
 	}
-	end, reason := jsonscan.SkipValue(body, at)
-	return reason == jsonscan.OK && jsonscan.SkipSpace(body, end) == len(body)
+	found := false
+	it := jsonscan.Iterate(body, at)
+	for it.Next() {
+		found = found || string(it.Key) == "error" && it.Data[it.Offset] == '{'
+	}
+	return found && it.Reason == jsonscan.OK && jsonscan.SkipSpace(body, it.Offset) == len(body)
 }

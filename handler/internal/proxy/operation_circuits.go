@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/openai/operations"
 )
 
 // OperationCircuits remembers, for this process alone, which backends refuse an
@@ -25,7 +26,7 @@ type OperationCircuits struct {
 	known   atomic.Int64
 	unfit   atomic.Int64 // how many are in suspects: most of the time none
 	mu      sync.Mutex
-	suspect map[operationAt]*suspicion
+	suspect map[refusalKey]*suspicion
 	refused map[refusedRequest]time.Time // requests that every backend refused, until when
 }
 
@@ -41,6 +42,13 @@ type OpenedOperation struct {
 // operationKey is what a backend either serves or refuses. The API version is the
 // caller's text, so entries are made only of what was served, or are bounded.
 type operationKey struct{ operation, version string }
+
+// refusalKey is a refused operation. consumer is whose requests are refused; "" when
+// that is certainly not for what a request holds.
+type refusalKey struct {
+	operationAt
+	consumer string
+}
 
 type operationAt struct {
 	slot health.Slot
@@ -73,24 +81,12 @@ const (
 
 // operationOf is the key of a request.
 func operationOf(r *Request) operationKey {
-	return operationKey{r.Operation.Name, apiVersion(r.Query)}
+	version, _ := operations.APIVersion(r.Query)
+	return operationKey{r.Operation.Name, version[:min(len(version), 64)]}
 }
 
-// apiVersion is the raw value of the parameter api-version.
-func apiVersion(query string) string {
-	const name = "api-version="
-	for rest := query; rest != ""; {
-		var pair string
-		pair, rest, _ = strings.Cut(rest, "&")
-		if value, ok := strings.CutPrefix(pair, name); ok {
-			return value[:min(len(value), 64)]
-		}
-	}
-	return ""
-}
-
-// Served records that the backend served the operation.
-func (o *OperationCircuits) recordServed(slot health.Slot, key operationKey, now time.Time) {
+// recordServed records that the backend served a consumer the operation.
+func (o *OperationCircuits) recordServed(slot health.Slot, key operationKey, consumer string, now time.Time) {
 	at := operationAt{slot, key}
 	known, ok := o.served.Load(at)
 	if !ok {
@@ -107,7 +103,8 @@ func (o *OperationCircuits) recordServed(slot health.Slot, key operationKey, now
 	}
 	if o.unfit.Load() > 0 {
 		o.mu.Lock()
-		delete(o.suspect, at)
+		delete(o.suspect, refusalKey{operationAt: at})
+		delete(o.suspect, refusalKey{at, consumer})
 		o.unfit.Store(int64(len(o.suspect)))
 		o.mu.Unlock()
 	}
@@ -119,50 +116,58 @@ func (o *OperationCircuits) servedLately(slot health.Slot, key operationKey, now
 	return ok && now.Sub(time.Unix(0, known.(*atomic.Int64).Load())) < lately
 }
 
-// unfitUntil reports until when the backend is not to be used for the operation.
-func (o *OperationCircuits) unfitUntil(slot health.Slot, key operationKey, now time.Time) (time.Time, bool) {
+// unfitUntil reports until when the backend is not to be used for a consumer's
+// operation.
+func (o *OperationCircuits) unfitUntil(slot health.Slot, key operationKey, consumer string, now time.Time) (until time.Time, unfit bool) {
+	o.suspicions(slot, key, consumer, func(s *suspicion) {
+		if now.Before(s.until) && s.until.After(until) {
+			until, unfit = s.until, true
+		}
+	})
+	return until, unfit
+}
+
+// suspicions calls f for what is known against the backend.
+func (o *OperationCircuits) suspicions(slot health.Slot, key operationKey, consumer string, f func(s *suspicion)) {
 	if o.unfit.Load() == 0 {
-		return time.Time{}, false
+		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s := o.suspect[operationAt{slot, key}]
-	if s == nil || !now.Before(s.until) {
-		return time.Time{}, false
+	at := refusalKey{operationAt: operationAt{slot, key}}
+	if s := o.suspect[at]; s != nil {
+		f(s)
 	}
-	return s.until, true
+	if at.consumer = consumer; consumer != "" && o.suspect[at] != nil {
+		f(o.suspect[at])
+	}
 }
 
 // claim has one request try a backend that refused the operation; others do not for
 // a while.
-func (o *OperationCircuits) claim(slot health.Slot, key operationKey, now time.Time) {
-	if o.unfit.Load() == 0 {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if s := o.suspect[operationAt{slot, key}]; s != nil && !now.Before(s.until) {
-		s.until = now.Add(claimed)
-	}
+func (o *OperationCircuits) claim(slot health.Slot, key operationKey, consumer string, now time.Time) {
+	o.suspicions(slot, key, consumer, func(s *suspicion) {
+		if !now.Before(s.until) {
+			s.until = now.Add(claimed)
+		}
+	})
 }
 
 // unclaim ends a claim whose attempt showed nothing.
-func (o *OperationCircuits) unclaim(slot health.Slot, key operationKey, now time.Time) {
-	if o.unfit.Load() == 0 {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if s := o.suspect[operationAt{slot, key}]; s != nil && s.until.Sub(now) <= claimed {
-		s.until = now
-	}
+func (o *OperationCircuits) unclaim(slot health.Slot, key operationKey, consumer string, now time.Time) {
+	o.suspicions(slot, key, consumer, func(s *suspicion) {
+		if s.until.Sub(now) <= claimed {
+			s.until = now
+		}
+	})
 }
 
 // refuse records that the backend refused the operation although another one, or
 // itself a while ago, serves it: it is left alone for a second after the first time,
-// and its circuit opens at the second.
-func (o *OperationCircuits) refuse(slot health.Slot, key operationKey, reason string, now time.Time) {
-	at := operationAt{slot, key}
+// and its circuit opens at the second. consumer is the only one that this binds; "" =
+// all are bound.
+func (o *OperationCircuits) refuse(slot health.Slot, key operationKey, consumer, reason string, now time.Time) {
+	at := refusalKey{operationAt{slot, key}, consumer}
 	o.mu.Lock()
 	s := o.suspect[at]
 	if s == nil {
@@ -171,7 +176,7 @@ func (o *OperationCircuits) refuse(slot health.Slot, key operationKey, reason st
 			return
 		}
 		if o.suspect == nil {
-			o.suspect = map[operationAt]*suspicion{}
+			o.suspect = map[refusalKey]*suspicion{}
 		}
 		at.version = strings.Clone(at.version)
 		s = new(suspicion)

@@ -283,7 +283,7 @@ func (p *Plan) query(from *balancer.Pool, now time.Time) *balancer.Query {
 	}
 	if p.env.Operations.unfit.Load() > 0 {
 		q.Unfit = func(slot health.Slot) (time.Time, bool) {
-			return p.env.Operations.unfitUntil(slot, operationOf(r), now)
+			return p.env.Operations.unfitUntil(slot, operationOf(r), r.consumerName(), now)
 		}
 	}
 	if from.Strategy == balancer.RoundRobin {

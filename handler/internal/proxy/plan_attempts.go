@@ -26,7 +26,7 @@ func (p *Plan) send(now time.Time, b *balancer.Backend, permit health.Permit, as
 	if p.request.readsStored() {
 		a.Silence = 0 // how long that takes says nothing about the model
 	}
-	p.env.Operations.claim(b.Slot, operationOf(p.request), now)
+	p.env.Operations.claim(b.Slot, operationOf(p.request), p.request.consumerName(), now)
 	p.tries = append(p.tries, try{backend: b, pool: from, permit: permit, as: as, start: now, silentAt: now.Add(a.Silence)})
 	p.sent = true
 	if h := p.hedging(); as == InOrder && h != nil && p.decision.Eligible-p.next > 0 {
@@ -64,10 +64,10 @@ func (p *Plan) answer(now time.Time, i int) {
 // refused it are at fault.
 func (p *Plan) recordServedOperation(now time.Time, served *try) {
 	key := operationOf(p.request)
-	p.env.Operations.recordServed(served.backend.Slot, key, now)
+	p.env.Operations.recordServed(served.backend.Slot, key, p.request.consumerName(), now)
 	for i := range p.tries {
 		if t := &p.tries[i]; p.refusedOperation(t) {
-			p.env.Operations.refuse(t.backend.Slot, key, t.outcome.Reason, now)
+			p.env.Operations.refuse(t.backend.Slot, key, p.boundBy(t), t.outcome.Reason, now)
 		}
 	}
 	if p.refused >= 0 {
@@ -79,12 +79,33 @@ func (p *Plan) recordServedOperation(now time.Time, served *try) {
 const imageDeployment = "X-Ms-Oai-Image-Generation-Deployment"
 
 // refusedOperation reports whether an attempt ended because the backend refuses the
-// operation. A 404 under an id, or of a second deployment, is about those.
+// operation. A 404 under an id, or of a second deployment, is about those; of a
+// backend to which any name is passed on, about that model.
 func (p *Plan) refusedOperation(t *try) bool {
 	if !t.ended || t.outcome.Class != health.Misconfigured {
 		return false
 	}
-	return t.status != http.StatusNotFound || p.request.Subpath == "" && p.request.Header.Get(imageDeployment) == ""
+	if unauthorized(t.status) {
+		return true
+	}
+	named := p.request.Subpath != "" || p.request.Header.Get(imageDeployment) != ""
+	return t.backend.Deployment != "" && (!named || t.status != http.StatusNotFound && t.status != http.StatusGone)
+}
+
+// unauthorized reports whether a status says that the backend does not accept our
+// credential.
+func unauthorized(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusPaymentRequired || status == http.StatusForbidden
+}
+
+// boundBy is whose requests the refusal binds; "" = all. What a request holds may be
+// the reason, unless it is our credential or the deployment: then no caller can make
+// a backend look unfit to others.
+func (p *Plan) boundBy(t *try) string {
+	if unauthorized(t.status) || t.status == http.StatusGone || t.outcome.Reason == NotDeployed {
+		return ""
+	}
+	return p.request.consumerName()
 }
 
 // silence handles an attempt that is past its threshold: it counts as a failure
@@ -210,7 +231,7 @@ func (p *Plan) settleTry(now time.Time, t *try) {
 	}
 	p.settleSeat(served)
 	if !served && t.outcome.Class != health.Misconfigured {
-		p.env.Operations.unclaim(t.backend.Slot, operationOf(p.request), now)
+		p.env.Operations.unclaim(t.backend.Slot, operationOf(p.request), p.request.consumerName(), now)
 	}
 	if h := p.hedging(); h != nil && t.outcome.Reason == reasonLost {
 		h.recordFirstToken(now.Sub(t.start), t.pool.Hedge.Percentile) // a lower bound

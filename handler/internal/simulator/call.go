@@ -64,6 +64,9 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, res *resource, p
 		c.writeError(apiErr)
 		return
 	}
+	if c.fault != nil && (c.fault.Action == "json-for-stream" || c.fault.Action == "stream-for-json") {
+		c.request.Stream = c.fault.Action == "stream-for-json"
+	}
 	c.serveOperation()
 }
 

@@ -144,7 +144,7 @@ func (c *call) chatChunks() chatChunks {
 }
 
 func (c *call) reportsUsage() bool {
-	return c.request.StreamOptions.IncludeUsage && c.route.streamsUsage()
+	return c.request.StreamOptions != nil && c.request.StreamOptions.IncludeUsage && c.route.streamsUsage()
 }
 
 func (k chatChunks) promptFilter() event {
@@ -188,7 +188,7 @@ func (c *call) streamChat(choices []choice, use tokenUsage) {
 			return
 		}
 	}
-	if c.reportsUsage() {
+	if c.reportsUsage() && s.holdUsage() {
 		s.send(k.usage(use))
 	}
 	s.send(event{data: []byte("[DONE]"), last: true})
@@ -350,7 +350,7 @@ func (c *call) streamCompletions(choices []choice, use tokenUsage) {
 		}
 		s.send(event{data: chunk(completionChoice(i, "", a.reason, "{}")), finish: true})
 	}
-	if c.reportsUsage() {
+	if c.reportsUsage() && s.holdUsage() {
 		s.send(event{data: []byte(head + `"choices":[],"usage":` + use.json() + `}`)})
 	}
 	s.send(event{data: []byte("[DONE]"), last: true})

@@ -13,7 +13,7 @@ import (
 // matchFaults finds the faults of the request: delays add up, the first other
 // fault is kept.
 func (c *call) matchFaults() {
-	q := faultTarget{deployment: c.entry.Deployment, operation: c.route.operation, stream: c.request.Stream, now: c.arrived}
+	q := faultTarget{deployment: c.entry.Deployment, operation: c.route.operation, stream: c.request.Stream, options: c.request.StreamOptions != nil, now: c.arrived}
 	for _, f := range c.svc.faults.match(c.res.Name, q, false) {
 		c.update(func(e *Entry) { e.Fault = f.Action })
 		c.latency += f.Latency
@@ -90,6 +90,9 @@ func (c *call) faultResponse(f *Fault) *apiError {
 	apiErr := c.clientErrorResponse(f.Action)
 	if apiErr == nil {
 		apiErr = serverError(f.Action, c.entry.RequestID)
+	}
+	if apiErr == nil {
+		apiErr = unhelpfulResponse(f.Action)
 	}
 	if apiErr == nil {
 		apiErr = malformedResponse(f.Action)
@@ -174,9 +177,13 @@ func (c *call) clientErrorResponse(action string) *apiError {
 		return versionNotSupported()
 	case "400-model":
 		return operationNotSupported("responses", c.spec.Model)
-	default:
-		return otherClientError(action)
+	case "400-operation":
+		return operationNotSupported("chatCompletion", c.spec.Model)
 	}
+	if apiErr := backendError(action); apiErr != nil {
+		return apiErr
+	}
+	return otherClientError(action)
 }
 
 // breakTransport applies the faults of the connection. Over HTTP/2 the stream is

@@ -2,7 +2,6 @@ package simulator
 
 import (
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -58,15 +57,17 @@ type Fault struct {
 	Chunks int `json:"chunks,omitempty"`
 
 	// Latency is added and Factor multiplies, by action "slow". Hold ends a hang
-	// (0 holds until the client leaves); Pause is the time between the bytes or
-	// chunks of a drip.
+	// (0 holds until the client leaves), and is the silence ahead of any other
+	// fault of a stream; Pause is the time between the bytes or chunks of a drip.
 	Latency time.Duration `json:"latency,omitempty"`
 	Factor  float64       `json:"factor,omitempty"`
 	Hold    time.Duration `json:"hold,omitempty"`
 	Pause   time.Duration `json:"pause,omitempty"`
 
-	// Order, Flat, Uncoded and BigCreated vary action "stream-429":
-	// "error-failed" (the default), "failed-error", "created-error-failed".
+	// Order, Flat, Uncoded and BigCreated vary action "stream-429" and the other
+	// errors in streams: "error-failed" (the default), "failed-error",
+	// "created-error-failed"; or behind events that carry nothing of the answer:
+	// "keepalive-error", "unknown-error", "role-error".
 	Order      string `json:"order,omitempty"`
 	Flat       bool   `json:"flat,omitempty"`
 	Uncoded    bool   `json:"uncoded,omitempty"`
@@ -207,6 +208,7 @@ type faultTarget struct {
 	deployment string
 	operation  string
 	stream     bool
+	options    bool // it has stream_options
 	now        time.Time
 }
 
@@ -219,6 +221,9 @@ func (f *Fault) matches(q faultTarget) bool {
 		return false
 	}
 	if f.Stream != nil && *f.Stream != q.stream {
+		return false
+	}
+	if strings.HasPrefix(f.Action, "no-stream-options") && !q.options {
 		return false
 	}
 	return q.stream || actions[f.Action] != actionBreaksStream
@@ -296,52 +301,6 @@ func (s *Service) mustFind(resource string) *resource {
 	}
 	return res
 }
-
-// actionKind is the phase of a request in which an action applies.
-type actionKind int
-
-const (
-	actionServes       actionKind = iota // serves the request
-	actionDelays                         // delays it
-	actionResponds                       // answers in its place
-	actionBreaksConn                     // breaks the connection
-	actionBreaksStream                   // begins the stream, then breaks it
-	actionDelaysUpload                   // while the body is read
-)
-
-// actions are all actions by their short names.
-var actions = map[string]actionKind{
-	"ok": actionServes, "headers": actionDelays, "slow": actionDelays, "slow-upload": actionDelaysUpload,
-
-	"status": actionResponds, "429": actionResponds, "429-token": actionResponds, "429-call": actionResponds, "429-2025": actionResponds,
-	"429-short": actionResponds, "429-capacity": actionResponds, "429-nocapacity": actionResponds, "429-v1": actionResponds,
-	"429-ptu": actionResponds, "429-flex": actionResponds, "429-empty": actionResponds,
-	"401-key": actionResponds, "401-token": actionResponds, "401-permission": actionResponds, "403-permission": actionResponds,
-	"403-network": actionResponds, "403-private": actionResponds, "403-keys-disabled": actionResponds, "403-blocked": actionResponds,
-	"404-deployment": actionResponds, "404-resource": actionResponds, "400-context": actionResponds, "400-filter": actionResponds,
-	"400-invalid": actionResponds, "400-version": actionResponds, "400-model": actionResponds,
-	"408": actionResponds, "409": actionResponds, "413": actionResponds, "422": actionResponds, "424": actionResponds, "431": actionResponds,
-	"500": actionResponds, "502-html": actionResponds, "502-empty": actionResponds, "503": actionResponds, "503-envoy": actionResponds,
-	"504-html": actionResponds, "empty-200": actionResponds, "error-200": actionResponds, "html-200": actionResponds,
-	"wrong-type-200": actionResponds, "half-json-200": actionResponds, "gzip-200": actionResponds, "gzip-bomb-200": actionResponds,
-	"redirect": actionResponds, "filter-outage": actionServes, "filter-output": actionServes,
-
-	"refuse": actionBreaksConn, "reset-before-headers": actionBreaksConn, "eof-before-headers": actionBreaksConn,
-	"reset-in-headers": actionBreaksConn, "reset-after-headers": actionBreaksConn, "hang-before-headers": actionBreaksConn,
-	"hang-after-headers": actionBreaksConn, "truncated-200": actionBreaksConn, "slow-drip": actionBreaksConn,
-	"length-short": actionBreaksConn, "length-negative": actionBreaksConn, "length-two": actionBreaksConn,
-	"http10-200": actionBreaksConn, "early-hints-200": actionBreaksConn, "trailers-200": actionBreaksConn,
-	"garbage": actionBreaksConn, "close-idle": actionServes,
-
-	"stream-429": actionBreaksStream, "stream-404": actionBreaksStream, "stream-error": actionBreaksStream, "cut-clean": actionBreaksStream,
-	"cut-abort": actionBreaksStream, "cut-reset": actionBreaksStream, "hang-mid-stream": actionBreaksStream, "drip-stream": actionBreaksStream,
-	"bad-json": actionBreaksStream, "no-done": actionBreaksStream, "no-finish": actionBreaksStream, "huge-event": actionBreaksStream,
-	"no-blank-line": actionBreaksStream, "cr-lines": actionBreaksStream, "bom": actionBreaksStream, "bad-utf8": actionBreaksStream,
-	"nul": actionBreaksStream, "failed-uncoded": actionBreaksStream, "incomplete": actionBreaksStream,
-}
-
-// Actions are the short names of all actions, sorted.
-func Actions() []string { return slices.Sorted(maps.Keys(actions)) }
 
 func quoteAll(names []string) string {
 	quoted := make([]string, len(names))

@@ -17,10 +17,11 @@ import (
 type requestBody struct {
 	Model         string `json:"model"`
 	Stream        bool   `json:"stream"`
-	StreamOptions struct {
+	StreamOptions *struct {
 		IncludeUsage       bool `json:"include_usage"`
 		IncludeObfuscation bool `json:"include_obfuscation"`
 	} `json:"stream_options"`
+	DataSources json.RawMessage `json:"data_sources"`
 
 	Messages     []message         `json:"messages"`
 	Prompt       json.RawMessage   `json:"prompt"`

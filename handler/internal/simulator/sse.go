@@ -65,6 +65,9 @@ func (s *stream) begin() {
 	for _, ev := range s.preamble {
 		s.send(ev)
 	}
+	if s.hasFault("keepalive") {
+		s.sendAll(s.emptyEvents("keepalive-error")...)
+	}
 }
 
 // send writes one event and reports whether the stream goes on.

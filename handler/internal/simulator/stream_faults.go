@@ -15,10 +15,41 @@ func (s *stream) hasFault(action string) bool {
 // errorComesFirst reports whether the fault is an error event before the preamble.
 func (s *stream) errorComesFirst() bool {
 	f := s.c.fault
-	if f == nil || f.Chunks > 0 {
+	if f == nil || f.Chunks > 0 || f.Order == "role-error" {
 		return false
 	}
-	return f.Action == "stream-429" || f.Action == "stream-404" || f.Action == "stream-error"
+	return f.isStreamError()
+}
+
+// isStreamError reports whether the fault is an error event.
+func (f *Fault) isStreamError() bool {
+	switch f.Action {
+	case "stream-429", "stream-404", "stream-error", "stream-filter", "stream-invalid":
+		return true
+	}
+	return false
+}
+
+// holdUsage is the silence ahead of the usage chunk, and reports whether the stream
+// goes on.
+func (s *stream) holdUsage() bool { return !s.hasFault("late-usage") || s.pause(s.c.fault.Hold) }
+
+// emptyEvents are events that carry nothing of an answer.
+func (s *stream) emptyEvents(order string) []event {
+	switch order {
+	case "keepalive-error":
+		return []event{
+			{name: "keepalive", data: fmt.Appendf(nil, `{"type":"keepalive","sequence_number":%d}`, s.number())},
+			{name: "keepalive", data: fmt.Appendf(nil, `{"type":"keepalive","sequence_number":%d}`, s.number())},
+		}
+	case "unknown-error":
+		return []event{
+			{name: "response.keep_alive", data: fmt.Appendf(nil, `{"type":"response.keep_alive","sequence_number":%d}`, s.number())},
+			{data: []byte(`{"type":"ping","cost":"0"}`)},
+			{name: "codex.rate_limits", data: []byte(`{"type":"codex.rate_limits","rate_limits":{"allowed":true}}`)},
+		}
+	}
+	return nil
 }
 
 // omits reports whether the fault omits the event.
@@ -42,7 +73,7 @@ func (s *stream) faultDue(ev event) bool {
 		return false
 	}
 	switch f.Action {
-	case "no-done", "no-finish", "drip-stream", "cr-lines", "bom":
+	case "no-done", "no-finish", "drip-stream", "cr-lines", "bom", "keepalive", "late-usage":
 		return false
 	}
 	return (ev.tokens > 0 && s.content == f.Chunks) || (ev.finish && s.content <= f.Chunks)
@@ -91,6 +122,9 @@ func (s *stream) lineEnds(b []byte) []byte {
 // hang is over.
 func (s *stream) applyFault() bool {
 	f := s.c.fault
+	if f.Action != "hang-mid-stream" && !s.pause(f.Hold) {
+		return false
+	}
 	switch f.Action {
 	case "hang-mid-stream":
 		return s.stall(f.Hold)
@@ -166,9 +200,7 @@ func (s *stream) sendThrottle() {
 	f := s.c.fault
 	text := s.c.newThrottle(f.RetryAfter).v1Text()
 	if s.dialect == dialectChat {
-		if f.Order == "created-error-failed" && s.content == 0 {
-			s.sendAll(s.preamble...)
-		}
+		s.sendBeforeError(f)
 		s.sendAll(chatError("429", text, f.Uncoded))
 		return
 	}
@@ -182,10 +214,14 @@ func (s *stream) sendError(f *Fault) {
 		code, kind = "DeploymentNotFound", "invalid_request_error"
 		text = "Could not find an existing deployment to match the model in the request. Please verify the model matches an existing deployment in the account."
 	}
+	switch f.Action {
+	case "stream-filter":
+		code, kind, text = "content_filter", "invalid_request_error", "The response was filtered due to the prompt triggering Azure OpenAI's content management policy."
+	case "stream-invalid":
+		code, kind, text = "invalid_value", "invalid_request_error", "Invalid value: 'developer'."
+	}
 	if s.dialect == dialectChat {
-		if f.Order == "created-error-failed" && s.content == 0 {
-			s.sendAll(s.preamble...)
-		}
+		s.sendBeforeError(f)
 		s.sendAll(chatError(code, text, f.Uncoded))
 		return
 	}
@@ -197,6 +233,14 @@ func (s *stream) sendError(f *Fault) {
 	default:
 		s.sendOrdered(f, code, kind, text)
 	}
+}
+
+// sendBeforeError sends what comes ahead of the error of a chat.
+func (s *stream) sendBeforeError(f *Fault) {
+	if f.Order == "created-error-failed" && s.content == 0 {
+		s.sendAll(s.preamble...)
+	}
+	s.sendAll(s.emptyEvents(f.Order)...)
 }
 
 func (s *stream) sendOrdered(f *Fault, code, kind, text string) {
@@ -216,6 +260,7 @@ func (s *stream) sendOrdered(f *Fault, code, kind, text string) {
 		s.sendAll(errorEvent())
 		s.sendAll(s.failed(failedCode, text))
 	default:
+		s.sendAll(s.emptyEvents(f.Order)...)
 		s.sendAll(errorEvent())
 		s.sendAll(s.failed(failedCode, text))
 	}

@@ -47,6 +47,8 @@ const (
 	contextLength = "context length" // another kind of deployment may take the prompt
 	notDeployed   = "deployment not found"
 	notHeld       = "not held here" // another resource may hold what the request refers to
+	notSupported  = "operation not supported"
+	retired       = "retired"
 )
 
 // Status classifies an answer by its status, its headers and, of an error, the
@@ -56,8 +58,8 @@ const (
 //
 // Reason is one of: "" (served), the status, "429
 // tokens|requests|capacity|provisioned", "redirect", "bad status", "deployment
-// not found", "content filter", "context length", "not held here". An unknown
-// path or id (any other 404) is served: the caller asked for it.
+// not found", "operation not supported", "retired", "content filter", "context
+// length", "not held here". Any other 404 is served: the caller asked for it.
 func Status(code int, header map[string][]string, body []byte, now time.Time, policy Policy) health.Outcome {
 	o := health.Outcome{Signals: Signals(header)}
 	switch {
@@ -107,8 +109,8 @@ func (c classifier) status(o *health.Outcome, code int, e *errorObject) {
 		if !c.policy.CallerAuth {
 			o.Class = health.Misconfigured
 		}
-	case isDeploymentMissing(code, e):
-		o.Class, o.Reason = health.Misconfigured, notDeployed
+	case code == 402:
+		o.Class = health.Misconfigured
 	case cause == filteredCause:
 		o.Reason = contentFilter
 	case (code == 400 || code == 404) && e.isUnknownReference():
@@ -116,19 +118,23 @@ func (c classifier) status(o *health.Outcome, code int, e *errorObject) {
 	case code == 400 && cause == tooLongCause:
 		o.Reason = contextLength
 	case code >= 500 || code == 408:
-		o.Class = health.Failed
-		o.RawWait, _ = waitFromHeaders(c.header, c.now)
-		o.RawWait = max(o.RawWait, 0)
+		c.failed(o, code)
+	default:
+		if fact := e.backendFact(code); fact != "" {
+			o.Class, o.Reason = health.Misconfigured, fact
+		}
 	}
 }
 
-// isDeploymentMissing reports whether the backend lacks the deployment, or has
-// its model under another name.
-func isDeploymentMissing(code int, e *errorObject) bool {
-	if code == 404 && e.code == "model_not_found" {
-		return e.param == "" || e.param == "model"
+// failed makes o a failure. A 503 may name a wait, as a 429 does.
+func (c classifier) failed(o *health.Outcome, code int) {
+	o.Class = health.Failed
+	wait, named := waitFromHeaders(c.header, c.now)
+	o.RawWait = max(wait, 0)
+	if code == 503 && named && wait > 0 && !c.policy.IgnoreWaits {
+		o.Limit = health.LimitCapacity
+		o.Wait, _ = retryWaits(c.header, o.Limit, "", c.now, c.policy)
 	}
-	return (code == 404 || code == 400) && e.isDeploymentMissing()
 }
 
 // throttled makes o a throttle.
@@ -148,7 +154,7 @@ func (c classifier) inBandError(e *errorObject, source string, hint bool) health
 	case cause == throttledCause, cause == unknownCause && hint:
 		c.throttled(&o, e)
 		o.Reason = source + " 429"
-	case cause == misconfiguredCause && (e.isDeploymentMissing() || !c.policy.CallerAuth):
+	case cause == misconfiguredCause && (e.backendFact(e.status) != "" || !c.policy.CallerAuth):
 		o.Class, o.Reason = health.Misconfigured, source+" misconfigured"
 	case cause == filteredCause:
 		o.Reason = contentFilter

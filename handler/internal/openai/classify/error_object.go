@@ -16,6 +16,7 @@ type errorObject struct {
 	param     string
 	inner     string // the code of innererror or inner_error
 	message   string // as written
+	opaque    bool   // it came as text, not as a JSON object
 }
 
 // maxCodeLength bounds what is kept of a code, maxMessageLength what is kept of
@@ -30,12 +31,13 @@ const (
 func parseErrorBody(body []byte) errorObject {
 	at := jsonscan.SkipSpace(body, 0)
 	if at == len(body) || body[at] != '{' {
-		return errorObject{message: string(body[at:min(len(body), at+maxMessageLength)])}
+		return errorObject{message: string(body[at:min(len(body), at+maxMessageLength)]), opaque: true}
 	}
 	it := jsonscan.Iterate(body, at)
 	for it.Next() {
 		if jsonscan.EqualUnquoted(it.Key, "error") && isPresent(body, it.Offset) {
-			return parseErrorAt(body, it.Offset)
+			at = it.Offset
+			break
 		}
 	}
 	return parseErrorAt(body, at)
@@ -145,7 +147,7 @@ const (
 // cause is what the error is about: by its codes, then by its type, by its text
 // only when those are not known.
 func (e *errorObject) cause() cause {
-	if e.isDeploymentMissing() {
+	if e.backendFact(e.status) != "" {
 		return misconfiguredCause
 	}
 	for _, c := range [...]cause{causeOfCode(e.inner), causeOfCode(e.code), causeOfStatus(e.status), causeOfCode(e.errorType)} {
@@ -154,13 +156,6 @@ func (e *errorObject) cause() cause {
 		}
 	}
 	return causeOfText(e.message)
-}
-
-// isDeploymentMissing reports whether the backend lacks the deployment. Streams
-// have this text without a code (docs/azure-openai.md#429-inside-a-stream); it
-// must be a prefix, because messages quote what callers sent.
-func (e *errorObject) isDeploymentMissing() bool {
-	return e.code == "deploymentnotfound" || strings.HasPrefix(e.message, "Could not find an existing deployment to match the model")
 }
 
 // isUnknownReference reports whether the request refers to what another

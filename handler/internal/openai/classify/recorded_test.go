@@ -76,7 +76,7 @@ func TestStatusOfRecordedAnswers(t *testing.T) {
 		"403-network":              misconfigured("403"),
 		"404-deployment":           misconfigured("deployment not found"),
 		"404-deployment-v1":        misconfigured("deployment not found"),
-		"404-resource":             servedWith("404"),
+		"404-resource":             misconfigured("operation not supported"),
 		"404-response":             servedWith("not held here"),
 		"408":                      failedWith("408"),
 		"413":                      servedWith("413"),
@@ -96,7 +96,7 @@ func TestStatusOfRecordedAnswers(t *testing.T) {
 		"500":                      failedWith("500"),
 		"502-html":                 failedWith("502"),
 		"503-envoy":                failedWith("503"),
-		"503-json":                 {Class: health.Failed, RawWait: 30 * s, Reason: "503"},
+		"503-json":                 {Class: health.Failed, Wait: 30 * s, RawWait: 30 * s, Limit: health.LimitCapacity, Reason: "503"},
 		"504-empty":                failedWith("504"),
 	}
 	for name := range want {

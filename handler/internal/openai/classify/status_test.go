@@ -84,6 +84,77 @@ func TestModelNotFoundIsMisconfigured(t *testing.T) {
 	}
 }
 
+// A 503 may name when the service is back.
+func TestWaitOf503(t *testing.T) {
+	header := map[string][]string{"Retry-After": {"30"}}
+	if got := Status(503, header, nil, time.Time{}, Policy{MaxWait: 20 * time.Second}); got.Class != health.Failed || got.Wait != 20*time.Second || got.RawWait != 30*time.Second || got.Limit != health.LimitCapacity {
+		t.Errorf("%+v", got)
+	}
+	for name, got := range map[string]health.Outcome{
+		"a wait that is ignored": Status(503, header, nil, time.Time{}, Policy{IgnoreWaits: true}),
+		"none":                   Status(503, nil, nil, time.Time{}, Policy{}),
+		"no number":              Status(503, map[string][]string{"Retry-After": {"soon"}}, nil, time.Time{}, Policy{}),
+		"another status":         Status(500, header, nil, time.Time{}, Policy{}),
+	} {
+		if got.Class != health.Failed || got.Wait != 0 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// Facts about a backend come with the statuses of callers' mistakes.
+func TestFactsAboutABackend(t *testing.T) {
+	tests := []struct {
+		code int
+		body string
+		want string
+	}{
+		{410, ``, "retired"},
+		{410, `{"error":{"code":"DeploymentRetired","message":"m"}}`, "retired"},
+		{402, `{"error":{"message":"no credit"}}`, "402"},
+		{404, `<html><title>404 Not Found</title></html>`, "operation not supported"},
+		{404, ``, "operation not supported"},
+		{404, `{}`, "operation not supported"},
+		{404, `404 page not found`, "operation not supported"},
+		{404, `{"detail":"Not Found"}`, "operation not supported"},
+		{404, `{"error":{"code":"404","message": "Resource not found"}}`, "operation not supported"},
+		{404, `{ "statusCode": 404, "message": "Resource not found" }`, "operation not supported"},
+		{404, `{"error":{"message":"Invalid URL (POST /v1/chat/completion)","type":"invalid_request_error","param":null,"code":null}}`, "operation not supported"},
+		{404, `{"error":{"message":"Unknown request URL: POST /openai/v1/responses. Please check the URL for typos","type":"invalid_request_error","code":"unknown_url"}}`, "operation not supported"},
+		{404, `{"message":"no Route matched with those values"}`, "operation not supported"},
+		{405, `{"detail":"Method Not Allowed"}`, "operation not supported"},
+		{400, `{"error":{"code":"OperationNotSupported","message":"The chatCompletion operation does not work with the specified model, o3-pro."}}`, "operation not supported"},
+		{400, `{"error":{"code":"BadRequest","message":"API version not supported"}}`, "operation not supported"},
+		{400, `{"error":{"code":"BadRequest","message":"Azure OpenAI Responses API is enabled only for api-version 2025-03-01-preview and later"}}`, "operation not supported"},
+		{400, `{"error":{"message":"Model not supported","type":"invalid_request_error","param":"model","code":null}}`, "operation not supported"},
+		{400, `{"error":{"message":"The requested operation is unsupported.","type":"invalid_request_error","param":null,"code":null}}`, "operation not supported"},
+		{400, `{"error":{"code":"unavailable_model","message":"Unavailable model: gpt-4o"}}`, "deployment not found"},
+		{404, `{"error":{"code":"unknown_model","message":"Unknown model: Phi-3.5"}}`, "deployment not found"},
+		{400, `{"error":{"message":"Invalid model name passed in model=gpt-9. Call /v1/models","type":"None","param":"None","code":"400"}}`, "deployment not found"},
+		{400, `{"error":{"message":"Model Not Exist","type":"invalid_request_error","param":null,"code":"invalid_request_error"}}`, "deployment not found"},
+		{404, "{\"object\":\"error\",\"message\":\"The model `gpt-4o` does not exist.\",\"type\":\"NotFoundError\",\"param\":null,\"code\":404}", "deployment not found"},
+		{404, `{"error":{"message":"model \"llama3\" not found, try pulling it first","type":"api_error","param":null,"code":null}}`, "deployment not found"},
+		{404, `{"error":{"code":"DeploymentNotFound","message":"m"}}`, "deployment not found"},
+
+		// These are about the request.
+		{400, `{"error":{"message":"Invalid value: 'API version not supported'.","type":"invalid_request_error","param":"user"}}`, ""},
+		{400, `{"error":{"message":"Invalid 'input': Resource not found","type":"invalid_request_error","param":"input","code":"OperationNotSupportedX"}}`, ""},
+		{404, `{"error":{"message":"No such File object: Resource not found","type":"invalid_request_error","param":"id","code":null}}`, ""},
+		{404, `{"error":{"message":"Response with id 'resp_1' not found.","type":"invalid_request_error","param":null,"code":null}}`, ""},
+		{404, "{\"error\":{\"message\":\"The model `x` does not exist.\",\"param\":\"tools[0].model\",\"code\":\"model_not_found\"}}", ""},
+		{400, `{"error":{"message":"Resource not found","type":"invalid_request_error","param":null,"code":null}}`, ""},
+		{409, `{"error":{"code":"OperationNotSupported","message":"m"}}`, ""},
+		{422, `{"detail":"Not Found"}`, ""},
+		{413, `<html>413 Request Entity Too Large</html>`, ""},
+	}
+	for _, tt := range tests {
+		got := Status(tt.code, nil, []byte(tt.body), time.Time{}, Policy{})
+		if tt.want == "" && got.Class != health.Served || tt.want != "" && (got.Class != health.Misconfigured || got.Reason != tt.want) {
+			t.Errorf("%d %s: %v, %q; want %q", tt.code, tt.body, got.Class, got.Reason, tt.want)
+		}
+	}
+}
+
 func TestInvalidStatusesAreFailures(t *testing.T) {
 	for _, code := range []int{-1, 0, 99, 101, 199, 600, 999, 1000} {
 		if got := plain(Status(code, nil, nil, time.Time{}, Policy{})); got != failedWith("bad status") {
@@ -132,8 +203,8 @@ func TestParseErrorBody(t *testing.T) {
 		"a text":           {`{"error":"Too Many Requests"}`, errorObject{message: "Too Many Requests"}},
 		"flat":             {`{"statusCode":401,"message":"m"}`, errorObject{status: 401, message: "m"}},
 		"null":             {`{"error":null,"message":"m"}`, errorObject{message: "m"}},
-		"plain text":       {"  no healthy upstream", errorObject{message: "no healthy upstream"}},
-		"nothing":          {``, errorObject{}},
+		"plain text":       {"  no healthy upstream", errorObject{message: "no healthy upstream", opaque: true}},
+		"nothing":          {``, errorObject{opaque: true}},
 		"cut":              {`{"error":{"code":"DeploymentNotFound","mess`, errorObject{code: "deploymentnotfound"}},
 		"inner_error":      {`{"error":{"inner_error":{"code":"ResponsibleAIPolicyViolation"},"status":400}}`, errorObject{status: 400, inner: "responsibleaipolicyviolation"}},
 		"odd types":        {`{"error":{"code":{"a":1},"type":[],"message":7,"param":true,"innererror":"x"}}`, errorObject{}},
@@ -163,7 +234,7 @@ func FuzzStatus(f *testing.F) {
 		if got.Class == health.Throttled && (got.Wait <= 0 || got.Wait > p.maxWait() || got.RawWait < 0) {
 			t.Fatalf("a wait of %v (%v), at most %v", got.Wait, got.RawWait, p.maxWait())
 		}
-		if got.Class != health.Throttled && (got.Wait != 0 || got.Limit != health.LimitUnknown) {
+		if got.Class != health.Throttled && code != 503 && code != 424 && (got.Wait != 0 || got.Limit != health.LimitUnknown) {
 			t.Fatalf("%v with a wait of %v", got.Class, got.Wait)
 		}
 		if len(got.Reason) > 32 {
