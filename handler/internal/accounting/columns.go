@@ -31,6 +31,7 @@ var dimensions = map[string]func(r *Row) any{
 	"day":      func(r *Row) any { return r.Hour.Format(time.DateOnly) },
 	"month":    func(r *Row) any { return r.Hour.Format("2006-01") },
 	"consumer": func(r *Row) any { return r.Consumer },
+	"caller":   func(r *Row) any { return r.Caller },
 	"model":    func(r *Row) any { return r.Model },
 	"backend":  func(r *Row) any { return r.Backend },
 	"tier":     func(r *Row) any { return r.Tier },

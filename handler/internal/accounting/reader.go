@@ -68,10 +68,10 @@ func (r *Reader) Summary(ctx context.Context, from, to time.Time, by []string) (
 }
 
 // ErrField is a field that usage cannot be summed by.
-var ErrField = errors.New("usage is summed by one of hour, day and month, and by consumer, model, backend and tier, each once")
+var ErrField = errors.New("usage is summed by one of hour, day and month, and by consumer, caller, model, backend and tier, each once")
 
 // Summarize sums rows by these fields: one of hour, day and month, and consumer,
-// model, backend and tier, each at most once.
+// caller, model, backend and tier, each at most once.
 func Summarize(rows []Row, by []string) ([]Row, error) {
 	fields, err := parseBy(by)
 	if err != nil {
@@ -88,7 +88,7 @@ func Summarize(rows []Row, by []string) ([]Row, error) {
 		all = append(all, k)
 	}
 	slices.SortFunc(all, func(a, b Row) int {
-		return cmp.Or(a.Hour.Compare(b.Hour), cmp.Compare(a.Consumer, b.Consumer), cmp.Compare(a.Model, b.Model),
+		return cmp.Or(a.Hour.Compare(b.Hour), cmp.Compare(a.Consumer, b.Consumer), cmp.Compare(a.Caller, b.Caller), cmp.Compare(a.Model, b.Model),
 			cmp.Compare(a.Backend, b.Backend), cmp.Compare(a.Tier, b.Tier), cmp.Compare(a.Currency, b.Currency))
 	})
 	return all, nil
@@ -96,8 +96,8 @@ func Summarize(rows []Row, by []string) ([]Row, error) {
 
 // grouping is the fields that are kept.
 type grouping struct {
-	time                           func(time.Time) time.Time // nil = all times are summed
-	consumer, model, backend, tier bool
+	time                                   func(time.Time) time.Time // nil = all times are summed
+	consumer, caller, model, backend, tier bool
 }
 
 func parseBy(by []string) (g grouping, err error) {
@@ -109,6 +109,8 @@ func parseBy(by []string) (g grouping, err error) {
 			kind, g.time = "time", truncations[field]
 		case "consumer":
 			g.consumer = true
+		case "caller":
+			g.caller = true
 		case "model":
 			g.model = true
 		case "backend":
@@ -141,6 +143,9 @@ func (g *grouping) groupOf(row *Row) Row {
 	}
 	if g.consumer {
 		k.Consumer = row.Consumer
+	}
+	if g.caller {
+		k.Caller = row.Caller
 	}
 	if g.model {
 		k.Model = row.Model

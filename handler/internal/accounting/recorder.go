@@ -156,6 +156,7 @@ func (r *Recorder) reportError(err error) {
 // Key is whose usage it is, and of what.
 type Key struct {
 	Consumer string // "" = not known
+	Caller   string // of a consumer with limits per caller: a keyed hash, as in the rows of its limits; "" = not kept apart
 	Model    string // that served
 	Backend  string // that served
 	Currency string // of the cost; "" = there is no price

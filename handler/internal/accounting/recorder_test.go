@@ -378,3 +378,22 @@ func BenchmarkAdd(b *testing.B) {
 		recorder.Add(nine, key("team-a", "ptu"), Totals{Requests: 1})
 	}
 }
+
+// Everything that is recorded is read again.
+func TestRowsHoldAllOfIt(t *testing.T) {
+	store := new(memory.Store)
+	r := New(Config{Store: store, BootID: "a"})
+	k := Key{Consumer: "team-a", Caller: "0a1b", Model: "gpt-4o", Backend: "ptu", Currency: "USD", Tier: "flex"}
+	all := Totals{
+		Requests: 1, Unmetered: 2, Broken: 3, Cost: 4, EstimatedCost: 5, Estimated: usage.Tokens{Prompt: 6, Completion: 7},
+		Tokens: usage.Tokens{Prompt: 8, Cached: 9, Completion: 10, Reasoning: 11, CacheWrite: 12, AudioInput: 13, AudioOutput: 14, Images: 15, Seconds: 16},
+	}
+	r.Add(nine, k, all)
+	if err := r.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := []Row{{Key: k, Totals: all}}
+	if d := cmp.Diff(want, summary(t, store, nine, nine.Add(time.Hour), "consumer", "caller", "model", "backend", "tier")); d != "" {
+		t.Errorf("read (-want +got):\n%s", d)
+	}
+}

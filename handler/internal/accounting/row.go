@@ -38,6 +38,7 @@ type storedEntry struct {
 	Backend    string `json:"b"`
 	Currency   string `json:"y,omitempty"`
 	Tier       string `json:"t,omitempty"`
+	Caller     string `json:"l,omitempty"`
 	Requests   int64  `json:"n"`
 	Unmetered  int64  `json:"x,omitempty"`
 	Broken     int64  `json:"k,omitempty"`
@@ -60,7 +61,7 @@ type storedEntry struct {
 
 func (k *Key) stored(s *Totals) storedEntry {
 	return storedEntry{
-		Consumer: k.Consumer, Model: k.Model, Backend: k.Backend, Currency: k.Currency, Tier: k.Tier,
+		Consumer: k.Consumer, Model: k.Model, Backend: k.Backend, Currency: k.Currency, Tier: k.Tier, Caller: k.Caller,
 		Requests: s.Requests, Unmetered: s.Unmetered, Broken: s.Broken, Cost: s.Cost,
 		Prompt: s.Tokens.Prompt, Cached: s.Tokens.Cached, Completion: s.Tokens.Completion, Reasoning: s.Tokens.Reasoning,
 		CacheWrite: s.Tokens.CacheWrite, AudioInput: s.Tokens.AudioInput, AudioOutput: s.Tokens.AudioOutput, Images: s.Tokens.Images, Seconds: s.Tokens.Seconds,
@@ -70,11 +71,14 @@ func (k *Key) stored(s *Totals) storedEntry {
 
 func (e *storedEntry) row(hour time.Time) Row {
 	return Row{
-		Hour: hour, Key: Key{e.Consumer, e.Model, e.Backend, e.Currency, e.Tier},
+		Hour: hour, Key: Key{Consumer: e.Consumer, Caller: e.Caller, Model: e.Model, Backend: e.Backend, Currency: e.Currency, Tier: e.Tier},
 		Totals: Totals{
 			Requests: e.Requests, Unmetered: e.Unmetered, Broken: e.Broken, Cost: e.Cost, EstimatedCost: e.EstimatedCost,
 			Estimated: usage.Tokens{Prompt: e.EstimatedPrompt, Completion: e.EstimatedCompletion},
-			Tokens:    usage.Tokens{Prompt: e.Prompt, Cached: e.Cached, Completion: e.Completion, Reasoning: e.Reasoning},
+			Tokens: usage.Tokens{
+				Prompt: e.Prompt, Cached: e.Cached, Completion: e.Completion, Reasoning: e.Reasoning,
+				CacheWrite: e.CacheWrite, AudioInput: e.AudioInput, AudioOutput: e.AudioOutput, Images: e.Images, Seconds: e.Seconds,
+			},
 		},
 	}
 }

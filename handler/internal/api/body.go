@@ -182,7 +182,7 @@ func parseForm(req *proxy.Request, boundary string, strict bool) *Error {
 		return invalidForm(err)
 	}
 	req.Form = &form
-	req.Parsed = request.ParsedRequest{Model: form.Model, Stream: form.Stream, Choices: form.Choices, PromptBytes: form.PromptBytes, References: form.References}
+	req.Parsed = request.ParsedRequest{Model: form.Model, Stream: form.Stream, Choices: form.Choices, PromptBytes: form.PromptBytes, User: form.User, References: form.References}
 	req.Tokens = request.Estimate(&req.Parsed)
 	return nil
 }

@@ -183,7 +183,9 @@ func (l *limit) Settle(_ *metering.Reservation, _ *proxy.Request, result *proxy.
 	return nil
 }
 
-func (*limit) RateLimits(*consumer.Consumer, *balancer.Pool) quota.RateLimitStatus {
+func (*limit) WithinLimits(_ *proxy.Request, pools []*balancer.Pool) []*balancer.Pool { return pools }
+
+func (*limit) RateLimits(*proxy.Request, *balancer.Pool) quota.RateLimitStatus {
 	return quota.RateLimitStatus{}
 }
 

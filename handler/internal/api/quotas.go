@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"spillway/handler/internal/balancer"
-	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/metering"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
@@ -19,12 +18,13 @@ import (
 // what they did use (package metering).
 type Meter interface {
 	Reserve(ctx context.Context, r *proxy.Request, pools []*balancer.Pool) (*metering.Reservation, error)
+	WithinLimits(r *proxy.Request, pools []*balancer.Pool) []*balancer.Pool
 	Settle(x *metering.Reservation, r *proxy.Request, result *proxy.Result) []metering.Charge
-	RateLimits(c *consumer.Consumer, p *balancer.Pool) quota.RateLimitStatus
+	RateLimits(r *proxy.Request, p *balancer.Pool) quota.RateLimitStatus
 }
 
-// reserve reserves the expected usage from the consumer's quotas and sets the rate
-// limit headers.
+// reserve reserves the expected usage from the consumer's quotas, leaves out the
+// fallbacks whose own limits are used up, and sets the rate limit headers.
 func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*metering.Reservation, *Error) {
 	if startsUnmetered(c.request) && !c.request.Consumer.MayUseUnmetered() {
 		return nil, unmeteredNotAllowed(c.request.Operation.Name)
@@ -32,8 +32,9 @@ func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*mete
 	if s.Meter == nil {
 		return nil, nil
 	}
+	c.pools = s.Meter.WithinLimits(c.request, c.pools)
 	reserved, err := s.Meter.Reserve(r.Context(), c.request, c.pools)
-	status := s.Meter.RateLimits(c.request.Consumer, c.pools[0])
+	status := s.Meter.RateLimits(c.request, c.pools[0])
 	setRateLimit(w.Header(), "tokens", status.Tokens)
 	setRateLimit(w.Header(), "requests", status.Requests)
 	if err != nil {
@@ -55,6 +56,7 @@ func startsUnmetered(r *proxy.Request) bool {
 // settle ends the reservation and records what was used.
 func (s *Server) settle(rec *RequestRecord, c *call, reserved *metering.Reservation) {
 	if s.Meter != nil {
+		rec.CallerKey = reserved.Caller()
 		rec.Charges = s.Meter.Settle(reserved, c.request, rec.Result)
 	}
 }

@@ -27,6 +27,7 @@ type RequestRecord struct {
 	Route     string             // the pattern of its path; "" = no route matched
 	Consumer  *consumer.Consumer // nil = anonymous or unauthenticated
 	Caller    string             // the token's oid or sub; "" for keys
+	CallerKey string             // by which the limits and the usage of its consumer's callers are kept apart; "" = they are not
 	KeyID     string             // id of the consumer's key; "" for tokens
 	Model     string             // the first pool's; "" = none was found
 	Stream    bool

@@ -56,7 +56,7 @@ func newState(cfg *config.Config, log *slog.Logger, obs *observability) (*state,
 		s.runners = append(s.runners, transcripts.Run)
 	}
 	if !cfg.Settings.State.Memory() {
-		s.runners = append(s.runners, newJanitor(cfg, log, usage, replica).Run)
+		s.runners = append(s.runners, newJanitor(cfg, log, usage, quotas, replica).Run)
 	}
 	return s, nil
 }

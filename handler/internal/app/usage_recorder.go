@@ -13,6 +13,7 @@ import (
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/metering"
+	"spillway/handler/internal/quota"
 	"spillway/handler/internal/tablestore"
 )
 
@@ -39,12 +40,15 @@ func newUsageRecorder(cfg *config.Config, log *slog.Logger) (*usageRecorder, err
 
 // newJanitor deletes expired rows from the tables. One instance of the app does
 // it at a time.
-func newJanitor(cfg *config.Config, log *slog.Logger, u *usageRecorder, replica *fleet.Replica) *fleet.Janitor {
+func newJanitor(cfg *config.Config, log *slog.Logger, u *usageRecorder, quotas *quotas, replica *fleet.Replica) *fleet.Janitor {
 	return &fleet.Janitor{
 		Store: u.store, Busy: func() bool { return u.active.Swap(false) }, Instance: cfg.Settings.Instance,
 		OnDone: func(chore string, removed int, err error) { logChore(log, chore, removed, err) },
 		Tasks: []fleet.Task{
 			{Name: "rows of ended instances", Run: replica.DeleteStaleHeartbeats},
+			{Name: "rows of idle callers", Run: func(ctx context.Context) (int, error) {
+				return quota.DeleteIdleCallers(ctx, quotas.store, consumers(cfg), time.Now())
+			}},
 			{Name: "expired usage", Run: func(ctx context.Context) (int, error) { return accounting.DeleteExpired(ctx, u.store, time.Now()) }},
 		},
 	}
@@ -80,7 +84,7 @@ func (u *usageRecorder) RequestDone(x *api.RequestRecord) {
 }
 
 func (u *usageRecorder) record(x *api.RequestRecord, c *metering.Charge) {
-	k := accounting.Key{Model: c.Pool.Model, Backend: c.Backend.Name, Currency: c.Pool.Price.Currency, Tier: c.Tier}
+	k := accounting.Key{Caller: x.CallerKey, Model: c.Pool.Model, Backend: c.Backend.Name, Currency: c.Pool.Price.Currency, Tier: c.Tier}
 	if x.Consumer != nil {
 		k.Consumer = x.Consumer.Name
 	}

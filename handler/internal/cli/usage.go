@@ -45,7 +45,7 @@ func usageCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&f.from, "from", "", "`T` of the beginning (default: the first of this month)")
 	c.Flags().StringVar(&f.to, "to", "", "`T` of the end (default: now)")
-	c.Flags().StringVar(&f.by, "by", "consumer,model", "what to group by, separated by commas: one of hour, day and month; consumer, model, backend, tier")
+	c.Flags().StringVar(&f.by, "by", "consumer,model", "what to group by, separated by commas: one of hour, day and month; consumer, caller, model, backend, tier")
 	c.Flags().BoolVar(&f.csv, "csv", false, "print CSV")
 	jsonFlag(c, &f.json)
 	c.MarkFlagsMutuallyExclusive("csv", "json")

@@ -182,24 +182,42 @@ func (cfg *Config) printConsumer(p *printer, i int) {
 	if len(who.Geographies) > 0 {
 		words = append(words, "only in "+strings.Join(who.Geographies, ", "))
 	}
-	for _, limit := range []struct {
-		n    int64
-		unit string
-	}{
-		{who.TokensPerMinute, "tokens/min"},
-		{who.RequestsPerMinute, "requests/min"},
-		{who.TokensPerMonth, "tokens/month"},
-		{int64(who.Concurrency), "at once"},
-		{who.MaxRequestTokens, "tokens/request"},
-	} {
-		if limit.n > 0 {
-			words = append(words, fmt.Sprintf("%d %s", limit.n, limit.unit))
-		}
+	words = append(words, limitWords(&consumer.Limits{
+		TokensPerMinute: who.TokensPerMinute, RequestsPerMinute: who.RequestsPerMinute, TokensPerMonth: who.TokensPerMonth, BudgetPerMonth: who.BudgetPerMonth,
+	})...)
+	if who.Concurrency > 0 {
+		words = append(words, fmt.Sprintf("%d at once", who.Concurrency))
 	}
-	if who.BudgetPerMonth > 0 {
-		words = append(words, fmt.Sprintf("%.2f money/month", who.BudgetPerMonth))
+	if who.MaxRequestTokens > 0 {
+		words = append(words, fmt.Sprintf("%d tokens/request", who.MaxRequestTokens))
+	}
+	for _, model := range slices.Sorted(maps.Keys(who.PerModel)) {
+		limits := who.PerModel[model]
+		words = append(words, "of "+model+" "+strings.Join(limitWords(&limits), ", "))
+	}
+	if who.PerCaller != nil {
+		words = append(words, "each caller "+strings.Join(limitWords(&who.PerCaller.Limits), ", "))
 	}
 	p.line("consumer "+who.Name, "%s", strings.Join(append(words, pick(who.Class == consumer.Batch, "batch", "interactive")), "; "))
+}
+
+// limitWords lists the limits that are set.
+func limitWords(l *consumer.Limits) []string {
+	var words []string
+	for _, limit := range []struct {
+		n    float64
+		unit string
+	}{
+		{float64(l.TokensPerMinute), "%.0f tokens/min"},
+		{float64(l.RequestsPerMinute), "%.0f requests/min"},
+		{float64(l.TokensPerMonth), "%.0f tokens/month"},
+		{l.BudgetPerMonth, "%.2f money/month"},
+	} {
+		if limit.n > 0 {
+			words = append(words, fmt.Sprintf(limit.unit, limit.n))
+		}
+	}
+	return words
 }
 
 // Validate is `spillway validate`: it loads the configuration of this process

@@ -260,7 +260,7 @@ func consumerOf(l *document.Layout, who *document.Consumer) consumer.Consumer {
 		Name: who.Name, Geographies: who.Geographies, MinPriority: who.MinPriority,
 		MaxRequestTokens: who.MaxRequestTokens, Concurrency: who.Concurrency,
 		TokensPerMinute: who.TokensPerMinute, RequestsPerMinute: who.RequestsPerMinute,
-		TokensPerMonth: who.TokensPerMonth, BudgetPerMonth: who.BudgetPerMonth, Transcripts: who.Transcripts, AllowUnmetered: who.AllowUnmetered,
+		TokensPerMonth: who.TokensPerMonth, BudgetPerMonth: who.BudgetPerMonth, Transcripts: who.Transcripts, AllowUnmetered: who.AllowUnmetered, WarnAt: who.WarnAt,
 	}
 	if who.Class == "batch" {
 		out.Class = consumer.Batch
@@ -269,6 +269,11 @@ func consumerOf(l *document.Layout, who *document.Consumer) consumer.Consumer {
 		if model := l.Canonical(name); !slices.Contains(out.Models, model) {
 			out.Models = append(out.Models, model)
 		}
+	}
+	if c := who.PerCaller; c != nil {
+		out.PerCaller = &consumer.CallerLimits{MaxActive: c.MaxActive, Limits: consumer.Limits{
+			TokensPerMinute: c.TokensPerMinute, RequestsPerMinute: c.RequestsPerMinute, TokensPerMonth: c.TokensPerMonth, BudgetPerMonth: c.BudgetPerMonth,
+		}}
 	}
 	for _, reach := range who.Reach {
 		out.Reach = append(out.Reach, consumer.Reach(reach))

@@ -211,11 +211,13 @@ func TestConsumersAreResolved(t *testing.T) {
 		{"name": "a", "keySettings": ["A", "B"], "models": ["gpt-4", "gpt-4o"], "geographies": ["eu", "us"], "minPriority": 1, "maxRequestTokens": 2, "concurrency": 3,
 		 "tokensPerMinute": 4, "requestsPerMinute": 5, "tokensPerMonth": 6, "budgetPerMonth": 7.5, "class": "batch", "transcripts": true, "allowUnmetered": true,
 		 "perModel": {"gpt-4": {"tokensPerMinute": 8, "requestsPerMinute": 9, "tokensPerMonth": 10, "budgetPerMonth": 11}},
+		 "perCaller": {"tokensPerMinute": 12, "budgetPerMonth": 13}, "warnAt": [90],
 		 "entra": {"appId": "AAAAAAAA-2222-3333-4444-555555555555", "role": "r"}}]`))
 	want := consumer.Consumer{
 		Name: "a", Models: []string{"gpt-4o"}, Geographies: []string{"eu", "us"}, MinPriority: 1, MaxRequestTokens: 2, Concurrency: 3,
 		TokensPerMinute: 4, RequestsPerMinute: 5, TokensPerMonth: 6, BudgetPerMonth: 7.5, Class: consumer.Batch, Transcripts: true, AllowUnmetered: true,
-		PerModel: map[string]consumer.Limits{"gpt-4o": {TokensPerMinute: 8, RequestsPerMinute: 9, TokensPerMonth: 10, BudgetPerMonth: 11}},
+		PerModel:  map[string]consumer.Limits{"gpt-4o": {TokensPerMinute: 8, RequestsPerMinute: 9, TokensPerMonth: 10, BudgetPerMonth: 11}},
+		PerCaller: &consumer.CallerLimits{MaxActive: 1000, Limits: consumer.Limits{TokensPerMinute: 12, BudgetPerMonth: 13}}, WarnAt: []float64{90},
 	}
 	if diff := cmp.Diff(want, cfg.Consumers[0]); diff != "" {
 		t.Error(diff)

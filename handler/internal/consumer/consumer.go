@@ -22,9 +22,11 @@ type Consumer struct {
 	BudgetPerMonth    float64 // in the currency of the prices
 	Class             Class
 	PerModel          map[string]Limits
+	PerCaller         *CallerLimits // nil = callers are not kept apart
 	Transcripts       bool
-	AllowUnmetered    bool    // use operations that report no usage, in spite of a limit of tokens or money
-	Reach             []Reach // what it may use although it can show what others stored
+	WarnAt            []float64 // percentages of a month's limit at which a warning is given
+	AllowUnmetered    bool      // use operations that report no usage, in spite of a limit of tokens or money
+	Reach             []Reach   // what it may use although it can show what others stored
 }
 
 // Reach is something that reaches stored things without naming them.
@@ -47,6 +49,12 @@ type Limits struct {
 	BudgetPerMonth    float64
 }
 
+// CallerLimits are the limits of each caller of a consumer, over all models.
+type CallerLimits struct {
+	Limits
+	MaxActive int // so many callers who called lately have limits of their own on an instance; the rest share one
+}
+
 // counted reports whether the limits count tokens or money.
 func (l *Limits) counted() bool {
 	return l.TokensPerMinute+l.TokensPerMonth > 0 || l.BudgetPerMonth > 0
@@ -60,6 +68,9 @@ func (c *Consumer) MayUseUnmetered() bool {
 		return true
 	}
 	own := Limits{TokensPerMinute: c.TokensPerMinute, TokensPerMonth: c.TokensPerMonth, BudgetPerMonth: c.BudgetPerMonth}
+	if c.PerCaller != nil && c.PerCaller.counted() {
+		return false
+	}
 	for _, l := range c.PerModel {
 		if l.counted() {
 			return false

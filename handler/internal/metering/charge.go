@@ -132,7 +132,7 @@ func (m *Meter) delivered(r *proxy.Request, result *proxy.Result, a *proxy.Attem
 	case d.Usage == usage.Tokens{}:
 		c.Tokens, c.Estimated = m.estimate(r, result.Pool, a, d), true
 	case !d.Broken:
-		m.learn(keyOf(r, result.Pool.Model), sample(r, a, d))
+		m.learn(r, result.Pool.Model, sample(r, a, d))
 	}
 	if strings.HasPrefix(r.Operation.Name, "image") {
 		c.Tokens.Images = max(1, r.Parsed.Choices)

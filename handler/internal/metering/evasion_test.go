@@ -77,3 +77,35 @@ func TestFallbacksSpendTheBudget(t *testing.T) {
 		}
 	})
 }
+
+// A fallback whose own limit is used up is not used: what it serves would be beyond
+// the limit.
+func TestFallbackBeyondItsOwnLimitIsSkipped(t *testing.T) {
+	bubble(t, "fallback", func(t *testing.T) {
+		time.Sleep(5 * time.Second)
+		who := &consumer.Consumer{Name: "fallback", PerModel: map[string]consumer.Limits{large.Model: {TokensPerMinute: 1000}}}
+		m := newMeter(t, who)
+		r := chat(false, 400, 400)
+		r.Consumer = who
+		pools := []*balancer.Pool{mini, large}
+		for i := range 10 {
+			kept := m.WithinLimits(r, pools)
+			if want := i < 2; (len(kept) == 2) != want {
+				t.Fatalf("request %d may use %d pools", i+1, len(kept))
+			}
+			if len(kept) < 2 {
+				break
+			}
+			x, err := m.Reserve(t.Context(), r, kept)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Settle(x, r, served(large, time.Second, proxy.Delivery{Usage: usage.Tokens{Prompt: 100, Completion: 400}}))
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Minute)
+		if kept := m.WithinLimits(r, pools); len(kept) != 2 {
+			t.Error("the fallback is not used in the next minute")
+		}
+	})
+}

@@ -24,7 +24,8 @@ import (
 // Limiter keeps the limits (package quota).
 type Limiter interface {
 	Reserve(ctx context.Context, c *consumer.Consumer, d quota.Demand) (*quota.Reservation, error)
-	RateLimits(c *consumer.Consumer, model string, price usage.Price) quota.RateLimitStatus
+	Exhausted(c *consumer.Consumer, d *quota.Demand) bool
+	RateLimits(c *consumer.Consumer, caller, model string, price usage.Price) quota.RateLimitStatus
 }
 
 // Meter reserves and settles. It is safe for concurrent use.
@@ -35,6 +36,7 @@ type Meter struct {
 	mu       sync.Mutex
 	profiles map[profileKey]*usage.Profile
 	shared   sharedMeans
+	callers  callerMeans
 }
 
 // New returns a Meter that shares what it learns in the table of the limits; nil =
@@ -83,7 +85,11 @@ func (m *Meter) expect(k profileKey) usage.Expectation {
 }
 
 // learn remembers an answer.
-func (m *Meter) learn(k profileKey, s usage.Sample) {
+func (m *Meter) learn(r *proxy.Request, model string, s usage.Sample) {
+	k := keyOf(r, model)
+	if r.Consumer != nil && r.Consumer.PerCaller != nil {
+		m.callers.learn(r, k, s.Tokens.Completion/max(1, s.Choices))
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.profiles[k]
@@ -121,6 +127,9 @@ func (m *Meter) Reserve(ctx context.Context, r *proxy.Request, pools []*balancer
 			e.Output, e.Answers = fleet.Output, int(min(fleet.Answers, certainAnswers))
 		}
 	}
+	if r.Consumer.PerCaller != nil {
+		m.callers.expect(r, k, &e)
+	}
 	d := demand(r, pools, &e)
 	reserved, err := m.Limiter.Reserve(ctx, r.Consumer, d)
 	if err != nil || reserved == nil {
@@ -131,12 +140,30 @@ func (m *Meter) Reserve(ctx context.Context, r *proxy.Request, pools []*balancer
 	return x, nil
 }
 
-// RateLimits is the state of the consumer's limits per minute, for the pool's model.
-func (m *Meter) RateLimits(c *consumer.Consumer, p *balancer.Pool) quota.RateLimitStatus {
+// RateLimits is the state of the limits per minute of the request's consumer and
+// caller, for the pool's model.
+func (m *Meter) RateLimits(r *proxy.Request, p *balancer.Pool) quota.RateLimitStatus {
 	if m.Limiter == nil {
 		return quota.RateLimitStatus{}
 	}
-	return m.Limiter.RateLimits(c, p.Model, p.Price)
+	return m.Limiter.RateLimits(r.Consumer, callerOf(r), p.Model, p.Price)
+}
+
+// WithinLimits returns the pools without the fallbacks whose own limits, of the
+// request's consumer, are used up. The first pool stays: its limits refuse the
+// request.
+func (m *Meter) WithinLimits(r *proxy.Request, pools []*balancer.Pool) []*balancer.Pool {
+	if m.Limiter == nil || r.Consumer == nil || len(r.Consumer.PerModel) == 0 {
+		return pools
+	}
+	kept := pools[:1:1]
+	for i := 1; i < len(pools); i++ {
+		e := m.expect(keyOf(r, pools[i].Model))
+		if d := demand(r, pools[i:], &e); !m.Limiter.Exhausted(r.Consumer, &d) {
+			kept = append(kept, pools[i])
+		}
+	}
+	return kept
 }
 
 // certainAnswers is how many answers make an expectation.
@@ -144,7 +171,7 @@ const certainAnswers = 5
 
 // demand is what a request may use.
 func demand(r *proxy.Request, pools []*balancer.Pool, e *usage.Expectation) quota.Demand {
-	d := quota.Demand{Model: pools[0].Model, Size: r.Tokens, Price: pools[0].Price, MaxPrice: dearest(pools, r.Parsed.ServiceTier)}
+	d := quota.Demand{Caller: callerOf(r), Model: pools[0].Model, Size: r.Tokens, Price: pools[0].Price, MaxPrice: dearest(pools, r.Parsed.ServiceTier)}
 	if r.Operation.State.Stored() {
 		return d
 	}
@@ -217,6 +244,15 @@ func (x *Reservation) Progress(textBytes int64) {
 		x.quota.Grow(farPast(n))
 		x.next.Store(farPast(n))
 	}
+}
+
+// Caller is the caller that the request is charged to, as reports name it; "" =
+// the consumer's callers are not kept apart.
+func (x *Reservation) Caller() string {
+	if x == nil {
+		return ""
+	}
+	return x.quota.Caller()
 }
 
 // Refund returns what is still reserved.

@@ -72,13 +72,13 @@ func bubble(t *testing.T, name string, test func(t *testing.T)) {
 // settled reserves and settles, and returns what the limits per minute lost.
 func settled(t *testing.T, m *Meter, r *proxy.Request, result *proxy.Result) (charges []Charge, tokens, requests int64) {
 	t.Helper()
-	before := m.RateLimits(team, mini)
+	before := m.RateLimits(chat(true, 400, 0), mini)
 	x, err := m.Reserve(t.Context(), r, []*balancer.Pool{mini, large})
 	if err != nil {
 		t.Fatal(err)
 	}
 	charges = m.Settle(x, r, result)
-	after := m.RateLimits(team, mini)
+	after := m.RateLimits(chat(true, 400, 0), mini)
 	return charges, before.Tokens.Remaining - after.Tokens.Remaining, before.Requests.Remaining - after.Requests.Remaining
 }
 
@@ -242,14 +242,14 @@ func reservationGrowsWhileAStreamRunsOn(t *testing.T) {
 	for range 10 {
 		settled(t, m, chat(true, 400, 0), served(mini, time.Second, proxy.Delivery{Usage: usage.Tokens{Prompt: 100, Completion: 100}, TextBytes: 400}))
 	}
-	before := m.RateLimits(team, mini).Tokens.Remaining
+	before := m.RateLimits(chat(true, 400, 0), mini).Tokens.Remaining
 	x, err := m.Reserve(t.Context(), chat(true, 400, 0), []*balancer.Pool{mini})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ bytes, reserved int64 }{{400, 200}, {600, 200}, {4000, 1375}, {5000, 1375}, {40_000, 12_625}} {
 		x.Progress(c.bytes)
-		if got := before - m.RateLimits(team, mini).Tokens.Remaining; got != c.reserved {
+		if got := before - m.RateLimits(chat(true, 400, 0), mini).Tokens.Remaining; got != c.reserved {
 			t.Errorf("%d reserved after %d bytes, want %d", got, c.bytes, c.reserved)
 		}
 	}

@@ -30,6 +30,7 @@ type ChangeFeed struct {
 	OnReply func(reply tablestore.Response, sent, got time.Time) // called with every answer; nil = not called
 
 	lastTraffic atomic.Int64 // Unix ms
+	failed      atomic.Bool  // the last read had no answer
 	wakeup      chan struct{}
 	once        sync.Once
 	mu          sync.Mutex
@@ -90,7 +91,8 @@ func (f *ChangeFeed) Read(ctx context.Context) bool {
 	for i := range f.rows() {
 		sent := f.now()
 		row, reply, err := f.Store.Get(ctx, Partition, strconv.Itoa(i))
-		if err != nil && !errors.Is(err, tablestore.ErrNotFound) {
+		f.failed.Store(err != nil && !errors.Is(err, tablestore.ErrNotFound))
+		if f.failed.Load() {
 			return false
 		}
 		if f.OnReply != nil {
@@ -106,6 +108,9 @@ func (f *ChangeFeed) Read(ctx context.Context) bool {
 	}
 	return true
 }
+
+// failing reports whether the table could not be read last.
+func (f *ChangeFeed) failing() bool { return f.failed.Load() }
 
 // Publish writes an entry to its column.
 func (f *ChangeFeed) Publish(ctx context.Context, column, text string) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -87,7 +88,7 @@ func (l *Limiter) exchange(e *limitState, step lease.Step) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), timeout)
 	defer cancel()
 	row := tablestore.Row{
-		Partition: e.partition, Key: e.key() + "-" + strconv.Itoa(step.Shard),
+		Partition: e.partition, Key: e.rowKey(step.Shard),
 		Version: tablestore.Version(step.Version), Columns: map[string]string{recordColumn: step.Body},
 	}
 	var reply tablestore.Response
@@ -100,6 +101,15 @@ func (l *Limiter) exchange(e *limitState, step lease.Step) {
 	}
 	l.clock.sample(reply.Date, sent, l.now())
 	l.finishExchange(e, step, row, err)
+}
+
+// rowKey is the key of the row of a shard.
+func (e *limitState) rowKey(shard int) string {
+	key := e.key() + "-" + strconv.Itoa(shard)
+	if e.caller != "" {
+		key = e.caller + "-" + key
+	}
+	return key
 }
 
 // finishExchange passes the outcome of an exchange to the account, and
@@ -123,7 +133,7 @@ func (l *Limiter) finishExchange(e *limitState, step lease.Step, row tablestore.
 		e.account.ExchangeFailed(m, l.cfg.Rand())
 	}
 	l.reportError(e, err)
-	if shard, window, left, ok := e.account.Announcement(); ok {
+	if shard, window, left, ok := e.account.Announcement(); ok && len(e.columns) > 0 {
 		l.publish(e, shard, feedEntry{window, left})
 	}
 	e.deliverDecisions(m)
@@ -161,7 +171,7 @@ func (l *Limiter) releaseAll() {
 	var all sync.WaitGroup
 	slots := make(chan struct{}, 16)
 	for _, b := range l.consumers {
-		for e := range b.entries() {
+		for _, e := range slices.AppendSeq(b.callers.all(), b.entries()) {
 			slots <- struct{}{}
 			all.Go(func() {
 				defer func() { <-slots }()

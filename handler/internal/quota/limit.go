@@ -12,21 +12,22 @@ import (
 
 // limit is one limit of one consumer, as configured.
 type limit struct {
-	name    string // as in the configuration: tokensPerMinute
-	rowName string // in the row key: tpm
-	model   string // "" = over all models
-	unit    unit
-	amount  int64
-	period  lease.Period
+	name      string // as in the configuration: tokensPerMinute
+	rowName   string // in the row key: tpm
+	model     string // "" = over all models
+	unit      unit
+	amount    int64
+	period    lease.Period
+	perCaller bool // of each caller of the consumer
 }
 
 // limitsOf lists the limits that are set, those that fill up soonest first.
 func limitsOf(l consumer.Limits, model string) []limit {
 	all := []limit{
-		{"requestsPerMinute", "rpm", model, requests, lease.Clamp(l.RequestsPerMinute), lease.Minute},
-		{"tokensPerMinute", "tpm", model, tokens, lease.Clamp(l.TokensPerMinute), lease.Minute},
-		{"tokensPerMonth", "tpmo", model, tokens, lease.Clamp(l.TokensPerMonth), lease.Month},
-		{"budgetPerMonth", "bpmo", model, money, lease.Money(l.BudgetPerMonth), lease.Month},
+		{name: "requestsPerMinute", rowName: "rpm", model: model, unit: requests, amount: lease.Clamp(l.RequestsPerMinute), period: lease.Minute},
+		{name: "tokensPerMinute", rowName: "tpm", model: model, unit: tokens, amount: lease.Clamp(l.TokensPerMinute), period: lease.Minute},
+		{name: "tokensPerMonth", rowName: "tpmo", model: model, unit: tokens, amount: lease.Clamp(l.TokensPerMonth), period: lease.Month},
+		{name: "budgetPerMonth", rowName: "bpmo", model: model, unit: money, amount: lease.Money(l.BudgetPerMonth), period: lease.Month},
 	}
 	set := all[:0]
 	for _, l := range all {
@@ -39,6 +40,9 @@ func limitsOf(l consumer.Limits, model string) []limit {
 
 // label is the limit with its model, for messages.
 func (l limit) label() string {
+	if l.perCaller {
+		return l.name + " of each caller"
+	}
 	if l.model == "" {
 		return l.name
 	}
@@ -95,6 +99,7 @@ const (
 
 // Demand is what a request may use. The zero Demand is a request without tokens.
 type Demand struct {
+	Caller    string  // the name of the consumer's caller; "" = it has none
 	Model     string  // whose limits apply, besides those over all models
 	Size      int64   // what maxRequestTokens bounds: the prompt and the answer that it asks for
 	Prompt    int64   // expected tokens of the prompt

@@ -15,7 +15,8 @@ type limitState struct {
 	limit
 	consumer  string
 	partition string
-	columns   []string // of its shards, in the feed
+	caller    string   // "" = of the whole consumer
+	columns   []string // of its shards, in the feed; none = it is not in the feed
 
 	mu         sync.Mutex
 	account    lease.Account
@@ -25,6 +26,7 @@ type limitState struct {
 	sleepUntil time.Time // the goroutine sleeps until then; zero = until wakeup
 	wakeup     chan struct{}
 	failing    bool  // its last exchange failed
+	inUse      int   // reservations that have not ended, of a caller's limit
 	shortfall  int64 // how much less than they can use the requests under way have reserved
 }
 

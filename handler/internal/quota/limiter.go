@@ -44,6 +44,7 @@ type Limiter struct {
 	clock     tableClock
 	feed      *ChangeFeed
 	consumers map[string]*consumerLimits // by name
+	callerKey callerKey
 	instances instanceCount
 
 	ctx     context.Context // ends the goroutines of the limits
@@ -54,6 +55,7 @@ type Limiter struct {
 // consumerLimits is a consumer's limits.
 type consumerLimits struct {
 	all         []*limitState            // over all models
+	callers     *callers                 // nil = callers have no limits of their own
 	byModel     map[string][]*limitState // of one model
 	concurrency concurrencyLimit
 }
@@ -91,10 +93,10 @@ func New(cfg Config) *Limiter {
 // addConsumer adds a consumer's limits and returns how many columns they have
 // in the feed.
 func (l *Limiter) addConsumer(c *consumer.Consumer) int {
-	b := &consumerLimits{byModel: map[string][]*limitState{}}
+	b := &consumerLimits{byModel: map[string][]*limitState{}, callers: newCallers(c)}
 	columns := 0
 	add := func(lim limit) *limitState {
-		e := l.newLimitState(c.Name, lim)
+		e := l.newLimitState(c.Name, lim, lim.shards(l.cfg.MaxInstances))
 		columns += len(e.columns)
 		return e
 	}
@@ -110,14 +112,13 @@ func (l *Limiter) addConsumer(c *consumer.Consumer) int {
 			b.byModel[model] = append(b.byModel[model], add(lim))
 		}
 	}
-	if columns > 0 || c.Concurrency > 0 { // else nothing is limited
+	if columns > 0 || c.Concurrency > 0 || b.callers != nil { // else nothing is limited
 		l.consumers[c.Name] = b
 	}
 	return columns
 }
 
-func (l *Limiter) newLimitState(consumerName string, lim limit) *limitState {
-	shards := lim.shards(l.cfg.MaxInstances)
+func (l *Limiter) newLimitState(consumerName string, lim limit, shards int) *limitState {
 	e := &limitState{
 		limit: lim, consumer: consumerName, partition: "q|" + tablestore.EncodeKey(consumerName),
 		waiting: map[int]chan decision{}, wakeup: make(chan struct{}, 1),

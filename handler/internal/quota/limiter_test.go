@@ -160,7 +160,7 @@ func TestUnusedReservationIsReturned(t *testing.T) {
 			t.Fatalf("all that is left: %v", over)
 		}
 		r.Refund()
-		if s := l.RateLimits(c, "gpt-4o", usage.Price{}); s.Tokens.Remaining != 5200 || s.Tokens.Limit != 10_000 {
+		if s := l.RateLimits(c, "", "gpt-4o", usage.Price{}); s.Tokens.Remaining != 5200 || s.Tokens.Limit != 10_000 {
 			t.Errorf("16 answers of 300 tokens out of 10000 leave %+v", s.Tokens)
 		}
 	})
@@ -201,11 +201,11 @@ func TestAllLimitsOrNoneAreReserved(t *testing.T) {
 				t.Fatalf("fourth request for the model: %+v", over)
 			}
 		}
-		s := l.RateLimits(c, "gpt-4o", usage.Price{})
+		s := l.RateLimits(c, "", "gpt-4o", usage.Price{})
 		if s.Requests.Remaining != 0 || s.Requests.Limit != 3 || s.Tokens.Remaining != 97_000 {
 			t.Errorf("refused requests must reserve nothing: %+v", s)
 		}
-		if s := l.RateLimits(c, "other", usage.Price{}); s.Requests.Remaining != 97 {
+		if s := l.RateLimits(c, "", "other", usage.Price{}); s.Requests.Remaining != 97 {
 			t.Errorf("other models keep theirs: %+v", s)
 		}
 		if _, err := l.Reserve(t.Context(), c, Demand{Model: "other", Prompt: 1000}); err != nil {
@@ -296,11 +296,11 @@ func TestUsageIsChargedToTheModelThatServed(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: 1000, Completion: 2000}})
-		mini, large := l.RateLimits(c, "mini", usage.Price{}), l.RateLimits(c, "gpt-4o", usage.Price{})
+		mini, large := l.RateLimits(c, "", "mini", usage.Price{}), l.RateLimits(c, "", "gpt-4o", usage.Price{})
 		if mini.Tokens.Remaining != 10_000 || mini.Requests.Remaining != 10 || large.Tokens.Remaining != 7000 || large.Requests.Remaining != 9 {
 			t.Errorf("mini %+v, gpt-4o %+v", mini, large)
 		}
-		if s := l.RateLimits(c, "other", usage.Price{}); s.Tokens.Remaining != 97_000 {
+		if s := l.RateLimits(c, "", "other", usage.Price{}); s.Tokens.Remaining != 97_000 {
 			t.Errorf("all models together: %+v", s)
 		}
 	})
@@ -320,7 +320,7 @@ func TestRemainingIsNoMoreThanTheMonthHas(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			single(t, c.consumer, func(t *testing.T, l *Limiter, _ *counting) {
 				spend(t, l, c.consumer, 1000)
-				if s := l.RateLimits(c.consumer, "gpt-4o", price); s.Tokens.Remaining != c.left {
+				if s := l.RateLimits(c.consumer, "", "gpt-4o", price); s.Tokens.Remaining != c.left {
 					t.Errorf("%d left, want %d", s.Tokens.Remaining, c.left)
 				}
 			})
@@ -349,12 +349,12 @@ func TestReservationGrowsWithItsAnswer(t *testing.T) {
 		r := spend(t, l, c, 100)
 		r.Grow(8000)
 		r.Grow(50) // never less
-		if s := l.RateLimits(c, "gpt-4o", usage.Price{}); s.Tokens.Remaining != 2000 {
+		if s := l.RateLimits(c, "", "gpt-4o", usage.Price{}); s.Tokens.Remaining != 2000 {
 			t.Errorf("%d left while 8000 are under way", s.Tokens.Remaining)
 		}
 		r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Completion: 7000}})
 		r.Grow(9000)
-		if s := l.RateLimits(c, "gpt-4o", usage.Price{}); s.Tokens.Remaining != 3000 {
+		if s := l.RateLimits(c, "", "gpt-4o", usage.Price{}); s.Tokens.Remaining != 3000 {
 			t.Errorf("%d left after 7000", s.Tokens.Remaining)
 		}
 	})
@@ -551,7 +551,7 @@ func TestNoConsumerHasNoLimits(t *testing.T) {
 	}
 	r.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: 1}})
 	r.Refund()
-	if s := l.RateLimits(nil, "gpt-4o", usage.Price{}); s != (RateLimitStatus{}) {
+	if s := l.RateLimits(nil, "", "gpt-4o", usage.Price{}); s != (RateLimitStatus{}) {
 		t.Errorf("status without a consumer: %+v", s)
 	}
 }

@@ -17,6 +17,7 @@ import (
 type Reservation struct {
 	limiter  *Limiter
 	consumer *consumerLimits
+	caller   *callerLimits // nil = callers have no limits
 	model    string
 	release  func()
 
@@ -64,6 +65,10 @@ func (l *Limiter) Reserve(ctx context.Context, c *consumer.Consumer, d Demand) (
 		return nil, &ExceededError{Limit: "concurrency", Amount: float64(c.Concurrency), Wait: time.Second, Retryable: true}
 	}
 	r := &Reservation{limiter: l, consumer: b, model: d.Model, release: release}
+	if b.callers != nil {
+		r.caller = l.callerOf(ctx, c, b, d.Caller)
+		r.caller.use(1)
+	}
 	if err := r.reserveAll(ctx, &d); err != nil {
 		r.Refund()
 		return nil, err
@@ -71,10 +76,39 @@ func (l *Limiter) Reserve(ctx context.Context, c *consumer.Consumer, d Demand) (
 	return r, nil
 }
 
-// limits iterates over the limits for the model and over all models.
-func (b *consumerLimits) limits(model string) func(yield func(*limitState) bool) {
+// Caller is the caller that the request is charged to, as reports name it; "" =
+// the consumer's callers are not kept apart.
+func (r *Reservation) Caller() string {
+	if r == nil || r.caller == nil {
+		return ""
+	}
+	return r.caller.key
+}
+
+// use counts a reservation that began, or -1 one that ended.
+func (x *callerLimits) use(n int) {
+	if x == nil {
+		return
+	}
+	for _, e := range x.limits {
+		e.mu.Lock()
+		e.inUse += n
+		e.mu.Unlock()
+	}
+}
+
+// limits iterates over the limits of the request.
+func (r *Reservation) limits() func(yield func(*limitState) bool) {
+	if r.caller == nil {
+		return r.consumer.limits(r.model, nil)
+	}
+	return r.consumer.limits(r.model, r.caller.limits)
+}
+
+// limits iterates over the limits for the model, over all models, and of a caller.
+func (b *consumerLimits) limits(model string, caller []*limitState) func(yield func(*limitState) bool) {
 	return func(yield func(*limitState) bool) {
-		for _, of := range [...][]*limitState{b.byModel[model], b.all} {
+		for _, of := range [...][]*limitState{b.byModel[model], b.all, caller} {
 			for _, e := range of {
 				if !yield(e) {
 					return
@@ -95,13 +129,13 @@ type pendingDecision struct {
 // reserveAll reserves from all limits: first what can be decided at once, so
 // that a limit that is used up costs no other one an exchange.
 func (r *Reservation) reserveAll(ctx context.Context, d *Demand) error {
-	for e := range r.consumer.limits(r.model) { // first: a caller that waited for another limit would return to this one
+	for e := range r.limits() { // first: a caller that waited for another limit would return to this one
 		if e.expected(d) > e.maxAmount() {
 			return r.limiter.exceeded(e, lease.TooLarge, 0)
 		}
 	}
 	var pending []pendingDecision
-	for e := range r.consumer.limits(r.model) {
+	for e := range r.limits() {
 		w, decision := r.try(e, e.firstAmount(d))
 		if decision == lease.Denied {
 			w, decision = r.tryShort(e, d)
@@ -283,6 +317,7 @@ func (r *Reservation) end() ([]allocation, bool) {
 	}
 	r.ended = true
 	r.release()
+	r.caller.use(-1)
 	return r.allocations, true
 }
 

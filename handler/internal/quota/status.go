@@ -28,16 +28,17 @@ type RateLimitStatus struct {
 	month *int64 // tokens that are left of the month; nil = not limited
 }
 
-// RateLimits returns the status of a consumer for this model: of the limits per
+// RateLimits returns the status of a consumer and its caller for this model: of the limits per
 // minute that apply, those with the least left, which is never more than what is
 // left of the month. A token of the price costs at least its cheapest part. It does
 // not block.
-func (l *Limiter) RateLimits(c *consumer.Consumer, model string, price usage.Price) RateLimitStatus {
+func (l *Limiter) RateLimits(c *consumer.Consumer, caller, model string, price usage.Price) RateLimitStatus {
 	var s RateLimitStatus
 	if c == nil || l.consumers[c.Name] == nil {
 		return s
 	}
-	for e := range l.consumers[c.Name].limits(model) {
+	b := l.consumers[c.Name]
+	for e := range b.limits(model, l.known(b, c.Name, caller)) {
 		m := l.rateLimit(e)
 		into := &s.Tokens
 		switch {
@@ -55,6 +56,16 @@ func (l *Limiter) RateLimits(c *consumer.Consumer, model string, price usage.Pri
 		s.Tokens.Remaining = min(s.Tokens.Remaining, *s.month)
 	}
 	return s
+}
+
+// Exhausted reports whether one of the consumer's limits for the demanded model
+// alone is known to have less left than is expected to be used. It does not block.
+func (l *Limiter) Exhausted(c *consumer.Consumer, d *Demand) bool {
+	b := l.consumers[c.Name]
+	if b == nil {
+		return false
+	}
+	return slices.ContainsFunc(b.byModel[d.Model], func(e *limitState) bool { return l.rateLimit(e).Remaining < e.expected(d) })
 }
 
 // monthTokens takes account of what is left of a month.

@@ -128,6 +128,11 @@ func (r *Report) checkBudget(at string, who *Consumer, l *Layout) {
 	if len(models) == 0 {
 		models = l.Models
 	}
+	if who.PerCaller != nil && who.PerCaller.BudgetPerMonth > 0 && who.BudgetPerMonth == 0 {
+		each := *who
+		each.BudgetPerMonth, each.PerModel, each.PerCaller = who.PerCaller.BudgetPerMonth, nil, nil
+		r.checkBudget(jsondoc.Join(at, "perCaller"), &each, l)
+	}
 	if who.BudgetPerMonth > 0 {
 		for _, name := range l.withFallbacks(models)[len(models):] {
 			if !l.priced(name) {

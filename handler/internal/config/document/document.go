@@ -173,6 +173,8 @@ type Consumer struct {
 	BudgetPerMonth    float64           `json:"budgetPerMonth" min:"0.01" also:"budget,max_budget" doc:"Money per calendar month in UTC, in the currency of the models' prices."`
 	AllowUnmetered    bool              `json:"allowUnmetered" doc:"With a limit of tokens or money: allow batches, fine-tuning and evals all the same, whose usage is not reported here and counts in no limit."`
 	PerModel          map[string]Limits `json:"perModel" keys:"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" keysay:"a model name" doc:"Limits for single models, besides those for all of them together."`
+	PerCaller         *CallerLimits     `json:"perCaller" example:"{\"tokensPerMinute\": 20000, \"budgetPerMonth\": 25}" also:"percaller,peruser,per_user" doc:"Limits for each of its callers, besides those for all of them together. A caller is the oid of an Entra token, else what the request names as safety_identifier or user; callers without a name share one."`
+	WarnAt            []float64         `json:"warnAt" min:"1" max:"100" most:"10" default:"[50, 80, 95, 100]" example:"[80, 100]" doc:"At which percentages of a limit per month a warning is given. An empty list gives none."`
 	Class             string            `json:"class" enum:"interactive|batch" default:"\"interactive\"" doc:"Who goes first under pressure: when the pool is throttled, interactive consumers wait for it first and batch is refused first."`
 	Entra             *Entra            `json:"entra" example:"{\"appId\": \"11111111-2222-3333-4444-555555555555\"}" also:"aad" doc:"Which Entra ID tokens are this consumer's. Every id that is given must match."`
 	Reach             []string          `json:"reach" enum:"data-sources|stored-completions" example:"[\"data-sources\"]" doc:"What it may use although that can show what other consumers stored: data_sources that a backend reads with its own identity, evaluations over stored completions. Only asked for where there are several consumers."`
@@ -186,6 +188,16 @@ type Limits struct {
 	RequestsPerMinute int64    `json:"requestsPerMinute" min:"1" also:"rpm" doc:"Over all instances."`
 	TokensPerMonth    int64    `json:"tokensPerMonth" min:"1" doc:"Over all instances, per calendar month in UTC."`
 	BudgetPerMonth    float64  `json:"budgetPerMonth" min:"0.01" also:"budget" doc:"Money per calendar month in UTC."`
+}
+
+// CallerLimits are the quotas of each caller of one consumer.
+type CallerLimits struct {
+	_                 struct{} `noun:"limits of callers" doc:"What each caller of one consumer may use."`
+	TokensPerMinute   int64    `json:"tokensPerMinute" min:"1" also:"tpm" doc:"Over all instances."`
+	RequestsPerMinute int64    `json:"requestsPerMinute" min:"1" also:"rpm" doc:"Over all instances."`
+	TokensPerMonth    int64    `json:"tokensPerMonth" min:"1" doc:"Over all instances, per calendar month in UTC."`
+	BudgetPerMonth    float64  `json:"budgetPerMonth" min:"0.01" also:"budget" doc:"Money per calendar month in UTC."`
+	MaxActive         int      `json:"maxActive" min:"1" max:"10000" default:"1000" doc:"So many callers who called in the last two minutes have limits of their own, on each instance; further ones share one, since their names are theirs to invent."`
 }
 
 // Entra is which Entra ID tokens belong to a consumer.

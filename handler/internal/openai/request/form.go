@@ -23,6 +23,7 @@ type Form struct {
 	Choices     int64
 	PromptBytes int64 // of the field prompt
 	Purpose     string
+	User        string
 	References  []Reference
 	Files       []Span // the contents of the files that end in the body
 	InsertAt    int    // where a part may be inserted: just before the first
@@ -141,6 +142,8 @@ func (s *formParser) field(name string, at Span) error {
 		}
 	case "prompt":
 		f.PromptBytes = int64(len(text))
+	case "user":
+		f.User = string(text[:min(len(text), maxStringLength)])
 	case "purpose":
 		f.Purpose = string(text[:min(len(text), maxStringLength)])
 	default:

@@ -31,6 +31,8 @@ const (
 	store
 	background
 	serviceTier
+	user
+	safetyIdentifier
 )
 
 // maxNameLength is the most bytes that the name of a member can take:
@@ -106,6 +108,10 @@ func stateMemberByName(key []byte) member {
 		return background
 	case "service_tier":
 		return serviceTier
+	case "user":
+		return user
+	case "safety_identifier":
+		return safetyIdentifier
 	}
 	return other
 }

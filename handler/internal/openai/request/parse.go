@@ -143,6 +143,10 @@ func (s *parser) readTyped(m member) error {
 		return s.readString(&f.PreviousResponseID)
 	case serviceTier:
 		return s.readString(&f.ServiceTier)
+	case user:
+		return s.readString(&f.User)
+	case safetyIdentifier:
+		return s.readString(&f.SafetyIdentifier)
 	case conversation:
 		return s.readConversation()
 	case streamOptions:

@@ -50,6 +50,8 @@ type ParsedRequest struct {
 	ResourceBound      bool   // the input holds item references, reasoning items or encrypted content
 	ResourceBoundID    string // the id of the first such item; "" when it has none
 	ServiceTier        string
+	User               string      // the end user, as the caller names it
+	SafetyIdentifier   string      // the same, by its newer name
 	References         []Reference // the stored objects that it names, in the order of the body
 	Models             []string    // the models and deployments that it names besides Model
 	DataSources        Span        // the value of data_sources

@@ -224,6 +224,16 @@ func (a *Account) Settle(window, reserved, used int64, m Moment) {
 	}
 }
 
+// Quiet reports whether the account may be forgotten: it owes the row nothing, and
+// nobody waits for it.
+func (a *Account) Quiet() bool {
+	return a.credit == 0 && a.unbooked == 0 && a.unbookedLate == 0 && a.underWay == 0 && len(a.waiters) == 0 && !a.row.writePending()
+}
+
+// AssumeUnreachable has the account decide without the table until that answers:
+// it is known to be away.
+func (a *Account) AssumeUnreachable() { a.row.failures = 2 }
+
 // Release returns all credit: the instance is about to stop.
 func (a *Account) Release(m Moment) {
 	a.rollWindow(m)
