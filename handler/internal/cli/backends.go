@@ -22,18 +22,18 @@ import (
 const tableTimeout = 30 * time.Second
 
 func backendsCommand() *cobra.Command {
-	return group(
+	return withTarget(group(
 		&cobra.Command{
 			Use: "backends", Short: "Show the state of the backends, or override it on all instances",
 			Long: "Shows the state of the backends as all instances share it, or overrides it on all\n" +
-				"of them. NAME is a backend (all its models), or backend/model. The commands need\nthe connection of the shared state and the pool document, and no secret of either.",
-			Example: "  spillway backends list",
+				"of them. NAME is a backend (all its models), or backend/model. The commands need\nthe connection of the shared state and the pool document, and no secret of either.\n" + targetHelp,
+			Example: "  spillway backends list\n  spillway backends drain payg-sweden --app func-spillway-prod",
 		},
-		listBackendsCommand(),
+		listBackendsCommand(), watchBackendsCommand(),
 		overrideCommand("drain", "Send no new requests to a backend", (*fleet.Replica).Drain),
 		overrideCommand("restore", "End a drain", (*fleet.Replica).Restore),
 		overrideCommand("reset", "Close the circuits of a backend and end its throttle windows", (*fleet.Replica).Reset),
-	)
+	))
 }
 
 func listBackendsCommand() *cobra.Command {
@@ -46,9 +46,7 @@ func listBackendsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(c.Context(), tableTimeout)
-			defer cancel()
-			state, err := replica.ReadState(ctx)
+			state, err := readState(c.Context(), replica)
 			if err != nil {
 				return err
 			}

@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	return root.ExecuteContext(ctx)
+	return explained(root.ExecuteContext(ctx))
 }
 
 func exitCode(err error) int {
@@ -63,7 +63,8 @@ func newRoot() *cobra.Command {
 		Use:   "spillway",
 		Short: "One OpenAI-compatible address in front of many Azure OpenAI backends",
 		Long: "Spillway is one OpenAI-compatible address in front of many Azure OpenAI backends.\n\n" +
-			"Without a command it serves, on SPILLWAY_LISTEN or else on 127.0.0.1 and\nFUNCTIONS_CUSTOMHANDLER_PORT (8080). It is configured by environment variables:\nsee docs/configuration.md.",
+			"Without a command it serves, on SPILLWAY_LISTEN or else on 127.0.0.1 and\nFUNCTIONS_CUSTOMHANDLER_PORT (8080). It is configured by environment variables:\nsee docs/configuration.md.\n\n" +
+			"Data goes to standard output, everything else to standard error. Exit codes: 0 done;\n1 not done, and standard error says why and what helps; 2 wrong usage.",
 		Example: "  SPILLWAY_CONFIG=@pool.json SPILLWAY_AUTH=none spillway\n  spillway validate --live",
 		Version: versionText(), SilenceUsage: true, SilenceErrors: true,
 		Args: unknownCommand, RunE: serve,
@@ -73,8 +74,10 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		&cobra.Command{Use: "serve", Short: "Serve requests (the default)", Example: "  spillway serve", Args: noArgs, RunE: serve},
 		validateCommand(), explainCommand(), schemaCommand(), backendsCommand(), keysCommand(), idsCommand(), usageCommand(),
-		importCommand(), simulateCommand(), versionCommand(),
+		statusCommand(), importCommand(), simulateCommand(), versionCommand(), completionCommand(),
 	)
+	root.SetHelpCommand(helpCommand())
+	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }
 
@@ -132,16 +135,19 @@ func printJSON(out io.Writer, value any) error {
 	return e.Encode(value)
 }
 
-func versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Example: "  spillway version", Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(c.OutOrStdout(), "spillway", versionText())
-			return err
-		},
-	}
+// versionJSON is the version for programs.
+type versionJSON struct {
+	Version string `json:"version"`
+	Go      string `json:"go"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
+}
+
+func versionOf() versionJSON {
+	return versionJSON{version, runtime.Version(), runtime.GOOS, runtime.GOARCH}
 }
 
 func versionText() string {
-	return fmt.Sprintf("%s %s %s/%s", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	v := versionOf()
+	return fmt.Sprintf("%s %s %s/%s", v.Version, v.Go, v.OS, v.Arch)
 }

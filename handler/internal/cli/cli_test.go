@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"spillway/handler/internal/simulator"
-	"spillway/handler/internal/tablestore/storetest"
 )
 
 // spillway runs a command line and returns what it printed.
@@ -36,7 +35,7 @@ func setEnvironment(t *testing.T, sim *simulator.Service, settings map[string]st
 	}
 	for name, value := range map[string]string{
 		"SPILLWAY_CONFIG": string(document), "LIVE_TEST_KEY": "the-key-of-both", "TEAM_A_KEY": "the-key-of-team-a", "SPILLWAY_AUTH": "none",
-		"SPILLWAY_STATE": "", "AzureWebJobsStorage": "", "FUNCTIONS_CUSTOMHANDLER_PORT": "",
+		"SPILLWAY_STATE": "", "SPILLWAY_STATE_TABLE": "", "AzureWebJobsStorage": "", "FUNCTIONS_CUSTOMHANDLER_PORT": "", "XDG_CONFIG_HOME": t.TempDir(),
 	} {
 		t.Setenv(name, value)
 	}
@@ -58,7 +57,7 @@ func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 	var visit func(c *cobra.Command)
 	visit = func(c *cobra.Command) {
 		for _, sub := range c.Commands() {
-			if sub.IsAvailableCommand() && sub.Name() != "help" && sub.Name() != "completion" {
+			if sub.IsAvailableCommand() || sub.Name() == "help" {
 				visit(sub)
 			}
 		}
@@ -98,6 +97,16 @@ func TestWrongUsageHasItsOwnExitCode(t *testing.T) {
 		{"import", "litellm"},
 		{"simulate", "--nonsense"},
 		{"version", "x"},
+		{"completion", "tcsh"},
+		{"completion"},
+		{"help", "nosuch"},
+		{"help", "keys", "nosuch"},
+		{"keys", "rotate"},
+		{"keys", "rotate", "a", "--overlap", "-1h"},
+		{"backends", "watch", "--interval", "1ms"},
+		{"status", "x"},
+		{"explain", "--request", "r", "--model", "m"},
+		{"explain", "--model", "m", "file"},
 	} {
 		out, _, err := spillway(t, args...)
 		if exitCode(err) != 2 || out != "" || !strings.Contains(err.Error(), "--help") {
@@ -115,8 +124,20 @@ func TestVersionAndCompletion(t *testing.T) {
 	if err != nil || err2 != nil || flag != command || !strings.HasPrefix(flag, "spillway dev go") {
 		t.Errorf("%q, %q, %v, %v", flag, command, err, err2)
 	}
-	if out, _, err := spillway(t, "completion", "bash"); err != nil || !strings.Contains(out, "bash completion") {
-		t.Errorf("%v: %.200s", err, out)
+	for shell, want := range map[string]string{"bash": "bash completion", "zsh": "#compdef", "fish": "fish completion", "powershell": "Register-ArgumentCompleter"} {
+		if out, _, err := spillway(t, "completion", shell); err != nil || !strings.Contains(out, want) {
+			t.Errorf("%s: %v: %.200s", shell, err, out)
+		}
+	}
+	out, _, err := spillway(t, "version", "--json")
+	var got versionJSON
+	if err2 := json.Unmarshal([]byte(out), &got); err != nil || err2 != nil || got != versionOf() {
+		t.Errorf("%v, %v: %s", err, err2, out)
+	}
+	for _, args := range [][]string{{"help"}, {"help", "keys", "add"}, {"keys", "add", "-h"}} {
+		if out, _, err := spillway(t, args...); err != nil || !strings.Contains(out, "Usage:") {
+			t.Errorf("%v: %v\n%s", args, err, out)
+		}
 	}
 }
 
@@ -164,9 +185,9 @@ func TestValidateAndExplainPrintJSON(t *testing.T) {
 
 // The commands that use the table alone work on a machine that has no secret
 // but the table's.
-func TestTableCommandsNeedNoOtherSecret(t *testing.T) {
+func testTableCommandsNeedNoOtherSecret(t *testing.T, azurite string) {
 	setEnvironment(t, startSimulator(t), map[string]string{
-		"SPILLWAY_STATE": storetest.Azurite(t), "LIVE_TEST_KEY": "", "TEAM_A_KEY": "", "SPILLWAY_AUTH": "key,entra", "SPILLWAY_OPERATOR_KEY": "short",
+		"SPILLWAY_STATE": azurite, "LIVE_TEST_KEY": "", "TEAM_A_KEY": "", "SPILLWAY_AUTH": "key,entra", "SPILLWAY_OPERATOR_KEY": "short",
 	})
 	key, prose, err := spillway(t, "keys", "add", "team-a", "--expires", "1h")
 	if err != nil || !strings.HasPrefix(key, "spw_") || strings.Count(key, "\n") != 1 || strings.Contains(prose, "spw_") {
@@ -178,7 +199,7 @@ func TestTableCommandsNeedNoOtherSecret(t *testing.T) {
 		t.Fatalf("%v, %v\n%s", err, err2, out)
 	}
 	for _, args := range [][]string{
-		{"keys", "list"}, {"keys", "revoke", listed[0].ID}, {"backends", "drain", "near"}, {"backends", "list"}, {"usage"}, {"usage", "--json"}, {"explain", "--model", "gpt-4o"},
+		{"keys", "list"}, {"keys", "revoke", listed[0].ID}, {"backends", "drain", "near"}, {"backends", "list"}, {"usage"}, {"usage", "--json"}, {"explain", "--model", "gpt-4o"}, {"status"},
 	} {
 		if out, _, err := spillway(t, args...); err != nil || out == "" || strings.Contains(out, strings.TrimSpace(key)) {
 			t.Errorf("%v: %v\n%s", args, err, out)

@@ -22,27 +22,37 @@ type explainFlags struct {
 	model        string
 	tokens       int64
 	stream, json bool
+	request      string // id of one that has ended
 }
 
 func explainCommand() *cobra.Command {
 	var f explainFlags
 	c := &cobra.Command{
-		Use: "explain", Short: "Print which backends a request would be sent to, in which order, and why",
+		Use: "explain [LOG...]", Short: "Print which backends a request would be sent to, in which order, and why; or what became of one",
 		Long: "Prints the order in which the backends of a model would be tried now, and why\n" +
-			"others are skipped. The health of the backends is read from the shared state;\nwithout one, all count as healthy.",
-		Example: "  spillway explain --model gpt-4o --tokens 2000", Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if f.model == "" {
-				return usageError(c, "--model is missing")
+			"others are skipped. The health of the backends is read from the shared state;\nwithout one, all count as healthy.\n\n" +
+			"With --request it finds the log line of a request that has ended, by the id in its\nx-request-id, in the files LOG or on standard input, and prints why it went where it went.\n" + targetHelp,
+		Example: "  spillway explain --model gpt-4o --tokens 2000\n  spillway explain --request req_ABC spillway.log\n  tail -n 10000 spillway.log | spillway explain --request req_ABC --json",
+		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case f.request != "" && f.model != "":
+				return usageError(c, "--request and --model exclude each other")
+			case f.request != "":
+				return explainRequest(f.request, args, c.InOrStdin(), c.OutOrStdout(), f.json)
+			case f.model == "":
+				return usageError(c, "--model or --request is missing")
+			case len(args) > 0:
+				return usageError(c, "log files are read with --request only")
 			}
 			return f.run(c.Context(), c.OutOrStdout())
 		},
 	}
 	c.Flags().StringVar(&f.model, "model", "", "the `model` or alias that the request names")
 	c.Flags().Int64Var(&f.tokens, "tokens", 0, "the tokens that the request needs, about")
+	c.Flags().StringVar(&f.request, "request", "", "the `id` of a request that has ended")
 	c.Flags().BoolVar(&f.stream, "stream", false, "the request asks for a stream")
 	jsonFlag(c, &f.json)
-	return c
+	return withTarget(c)
 }
 
 type poolJSON struct {

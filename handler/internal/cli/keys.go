@@ -18,15 +18,15 @@ import (
 )
 
 func keysCommand() *cobra.Command {
-	return group(
+	return withTarget(group(
 		&cobra.Command{
-			Use: "keys", Short: "Issue, list and revoke keys of consumers, without a restart",
-			Long: "Issues, lists and revokes keys of consumers, which all instances accept without a\n" +
-				"restart. The commands need the connection of the shared state and the pool\ndocument, and no secret of either.",
+			Use: "keys", Short: "Issue, list, rotate and revoke keys of consumers, without a restart",
+			Long: "Issues, lists, rotates and revokes keys of consumers, which all instances accept\n" +
+				"without a restart. The commands need the connection of the shared state and the pool\ndocument, and no secret of either.\n" + targetHelp,
 			Example: "  spillway keys list",
 		},
-		addKeyCommand(), listKeysCommand(), revokeKeyCommand(),
-	)
+		addKeyCommand(), listKeysCommand(), rotateKeyCommand(), revokeKeyCommand(),
+	))
 }
 
 func addKeyCommand() *cobra.Command {
@@ -100,13 +100,62 @@ func withIssuer(c *cobra.Command, do func(ctx context.Context, cfg *config.Confi
 }
 
 func addKey(ctx context.Context, c *cobra.Command, cfg *config.Config, issuer *keys.Issuer, name string, life time.Duration) error {
-	if !slices.ContainsFunc(cfg.Consumers, func(c consumer.Consumer) bool { return c.Name == name }) {
-		return fmt.Errorf("there is no consumer %q in the pool document; add it there first, or use one of: %s", name, consumerNames(cfg))
+	if err := checkConsumer(cfg, name); err != nil {
+		return err
 	}
 	secret, k, err := issuer.Add(ctx, name, life)
 	if err != nil {
 		return err
 	}
+	return printSecret(c, secret, k)
+}
+
+func checkConsumer(cfg *config.Config, name string) error {
+	if slices.ContainsFunc(cfg.Consumers, func(c consumer.Consumer) bool { return c.Name == name }) {
+		return nil
+	}
+	return &failure{nil, fmt.Sprintf("there is no consumer %q in the pool document", name), "add it there first, or use one of: " + consumerNames(cfg)}
+}
+
+// rotateKeyCommand issues a key, and gives those that the consumer has an end.
+func rotateKeyCommand() *cobra.Command {
+	var life, overlap time.Duration
+	c := &cobra.Command{
+		Use: "rotate CONSUMER", Short: "Issue a new key and end the one before, after a while",
+		Long: "Issues a new key of a consumer, and gives the keys that it has an end: both are\nvalid for the time of --overlap, in which the callers change over. The new key alone is\n" +
+			"printed to standard output, once. Keys in app settings (keySetting) stay as they are.",
+		Example: "  spillway keys rotate team-a\n  spillway keys rotate team-a --overlap 1h > team-a.key", Args: oneArg("consumer"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if life < 0 || overlap < 0 {
+				return usageError(c, "--expires and --overlap may not be negative")
+			}
+			return withIssuer(c, func(ctx context.Context, cfg *config.Config, issuer *keys.Issuer) error {
+				return rotateKey(ctx, c, cfg, issuer, args[0], life, overlap)
+			})
+		},
+	}
+	c.Flags().DurationVar(&life, "expires", 0, "how long the new key is valid; 0 is forever")
+	c.Flags().DurationVar(&overlap, "overlap", 24*time.Hour, "how long the old keys stay valid; 0 ends them now")
+	return c
+}
+
+func rotateKey(ctx context.Context, c *cobra.Command, cfg *config.Config, issuer *keys.Issuer, name string, life, overlap time.Duration) error {
+	if err := checkConsumer(cfg, name); err != nil {
+		return err
+	}
+	secret, k, old, err := issuer.Rotate(ctx, name, life, overlap)
+	if err != nil {
+		return err
+	}
+	for _, o := range old {
+		fmt.Fprintf(c.ErrOrStderr(), "The key %s is valid until %s.\n", o.ID, o.Expires.UTC().Format(time.RFC3339))
+	}
+	return printSecret(c, secret, k)
+}
+
+// printSecret prints the key alone to standard output, and about it to standard
+// error.
+func printSecret(c *cobra.Command, secret string, k keys.Key) error {
 	if _, err := fmt.Fprintln(c.OutOrStdout(), secret); err != nil {
 		return err
 	}
@@ -114,7 +163,7 @@ func addKey(ctx context.Context, c *cobra.Command, cfg *config.Config, issuer *k
 	if !k.Expires.IsZero() {
 		expires = ", until " + k.Expires.UTC().Format(time.RFC3339)
 	}
-	_, err = fmt.Fprintf(c.ErrOrStderr(), "This key of %s (id %s%s) is shown once; only its hash is stored.\n", k.Consumer, k.ID, expires)
+	_, err := fmt.Fprintf(c.ErrOrStderr(), "This key of %s (id %s%s) is shown once; only its hash is stored.\n", k.Consumer, k.ID, expires)
 	return err
 }
 

@@ -33,7 +33,7 @@ func usageCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "usage", Short: "Print the tokens and the cost of all instances",
 		Long: "Prints the tokens and the cost of all instances, in whole hours of UTC. T is a day\n" +
-			"(2026-11-01), an instant (2026-11-01T09:00:00Z), or how long ago (24h). The\ncommand needs the connection of the shared state, and nothing else.",
+			"(2026-11-01), an instant (2026-11-01T09:00:00Z), or how long ago (24h). The\ncommand needs the connection of the shared state, and nothing else.\n" + targetHelp,
 		Example: "  spillway usage\n  spillway usage --from 24h --by hour,model\n  spillway usage --from 2026-10-01 --to 2026-11-01 --by consumer,backend --csv", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			q, err := f.query(c, time.Now().UTC())
@@ -49,7 +49,7 @@ func usageCommand() *cobra.Command {
 	c.Flags().BoolVar(&f.csv, "csv", false, "print CSV")
 	jsonFlag(c, &f.json)
 	c.MarkFlagsMutuallyExclusive("csv", "json")
-	return c
+	return withTarget(c)
 }
 
 func (f *usageFlags) run(c *cobra.Command, q *usageQuery) error {

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,9 +84,21 @@ func (r *Replica) applyCommand(ctx context.Context, backend, reason string, comm
 				continue // confirm by reading back
 			}
 		}
+		if errors.Is(r.tableError(), tablestore.ErrRefused) {
+			break // it would be again
+		}
 		r.backOff(ctx, min(try, 4))
 	}
-	return fmt.Errorf("%w: %q: check whether the instances still reach it", ErrNotWritten, backend)
+	if err := r.tableError(); err != nil {
+		return fmt.Errorf("%w: %q: %w", ErrNotWritten, backend, err)
+	}
+	return fmt.Errorf("%w: %q: others write too often: try again", ErrNotWritten, backend)
+}
+
+// tableError is why the table does not serve this instance; nil = it does.
+func (r *Replica) tableError() error {
+	c := r.Counters()
+	return cmp.Or(c.WriteError, c.LastError)
 }
 
 // draftCommand returns the write of a command; false when there is nothing to write.

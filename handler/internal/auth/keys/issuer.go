@@ -100,6 +100,34 @@ func (i *Issuer) Add(ctx context.Context, consumer string, lifetime time.Duratio
 	return secret, s.key(consumer, now), nil
 }
 
+// Rotate issues a key as Add does, and gives the consumer's valid ones an end after
+// the overlap, unless theirs is earlier; with none, they end now. It returns those
+// that are still valid.
+func (i *Issuer) Rotate(ctx context.Context, consumer string, lifetime, overlap time.Duration) (secret string, k Key, old []Key, err error) {
+	now := i.now()
+	end := now.Add(overlap).UnixMilli()
+	err = i.update(ctx, consumer, func(r *record) error {
+		r.Keys = slices.DeleteFunc(r.Keys, func(s storedKey) bool { return s.expired(now) || overlap <= 0 })
+		if len(r.Keys) >= MaxKeys {
+			return fmt.Errorf("rotate the keys of consumer %q: %w", consumer, ErrTooManyKeys)
+		}
+		old = old[:0]
+		for at := range r.Keys {
+			s := &r.Keys[at]
+			if s.Expires == 0 || s.Expires > end {
+				s.Expires = end
+			}
+			old = append(old, s.key(consumer, now))
+		}
+		return nil
+	})
+	if err != nil {
+		return "", Key{}, nil, err
+	}
+	secret, k, err = i.Add(ctx, consumer, lifetime)
+	return secret, k, old, err
+}
+
 // Revoke revokes a key, on all instances within the bound of the package
 // comment. The error is [ErrNoKey] when no key has this id.
 func (i *Issuer) Revoke(ctx context.Context, id string) (Key, error) {

@@ -1,0 +1,257 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/tablestore/storetest"
+)
+
+const loggedLines = `{"time":"2026-11-21T12:00:00.250Z","level":"INFO","msg":"request","request_id":"req_OTHER","status":200}
+2026-11-21 handler: {"time":"2026-11-21T12:00:00.250Z","level":"WARN","msg":"request","request_id":"req_ONE","instance":"i-1","consumer":"team-a","operation":"chat","model":"gpt-4o","status":200,"stream":true,"backend":"spare","spilled":true,"attempts":[{"backend":"payg","verdict":"failed","why":"503","status":503,"ms":20},{"backend":"spare","verdict":"served","status":200,"probe":true,"ms":700}],"skipped":[{"backend":"ptu","why":"throttled","for_ms":4200}],"finish":"stop","prompt_tokens":12,"completion_tokens":8,"cost":0.02,"currency":"USD","total_ms":812.5}
+{"time":"2026-11-21T12:00:01.250Z","level":"INFO","msg":"request","request_id":"req_NONE","instance":"i-1","status":401,"code":"invalid_api_key","rule":"credential","total_ms":0.03,"cause":"credential refused: unknown key"}
+`
+
+func TestExplainARequestByItsLine(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "spillway.log")
+	if err := os.WriteFile(file, []byte(loggedLines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := spillway(t, "explain", "--request", "req_ONE", file)
+	want := "req_ONE at 2026-11-21T12:00:00.250Z on i-1: chat gpt-4o of team-a, streamed -> 200 in 812.5 ms\n" +
+		"  1. payg                     failed 503 after 20 ms\n" +
+		"  2. spare                    served after 700 ms, probe\n" +
+		"   - ptu                      throttled for 4200 ms\n" +
+		"served by spare; spilled; finished: stop; 12 prompt and 8 completion tokens; 0.02 USD\n"
+	if err != nil || out != want {
+		t.Errorf("%v\n%s\nwant\n%s", err, out, want)
+	}
+	out, _, err = spillway(t, "explain", "--request", "req_NONE", file)
+	if err != nil || !strings.Contains(out, "refused by credential: credential refused: unknown key\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	out, _, err = spillway(t, "explain", "--request", "req_NONE", "--json", file)
+	var line map[string]any
+	if err2 := json.Unmarshal([]byte(out), &line); err != nil || err2 != nil || line["rule"] != "credential" {
+		t.Errorf("%v, %v\n%s", err, err2, out)
+	}
+	for _, args := range [][]string{{"req_ABSENT", file}, {"req_ONE", file + "x"}} {
+		_, _, err := spillway(t, append([]string{"explain", "--request"}, args...)...)
+		if exitCode(err) != 1 || !strings.Contains(err.Error(), "\nfix: ") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+// What the commands do with a table, on one emulator.
+func TestCommandsOnATable(t *testing.T) {
+	state := storetest.Azurite(t)
+	for name, test := range map[string]func(t *testing.T, state string){
+		"no other secret": testTableCommandsNeedNoOtherSecret, "rotate": testRotateKeepsTheOldKeyForAWhile, "status and watch": testStatusAndWatch,
+		"contexts": testContextsNameTheSettings, "mistakes": testMistakesHaveAFix,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, state) })
+	}
+}
+
+// Errors of the table say what happened, why, and what helps; not what the SDK calls
+// it.
+func TestErrorsHaveACauseAndAFix(t *testing.T) {
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Ms-Error-Code", "AuthorizationFailure")
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer refusing.Close()
+	const (
+		account     = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;TableEndpoint="
+		unreachable = account + "http://127.0.0.1:1/a"
+	)
+	for state, want := range map[string]string{
+		unreachable:                   "does not answer: dial 127.0.0.1:1: connect: connection refused\nfix: ",
+		account + refusing.URL + "/a": "refuses the request: status 403 AuthorizationFailure\nfix: ",
+	} {
+		setEnvironment(t, startSimulator(t), map[string]string{"SPILLWAY_STATE": state})
+		for _, args := range []string{"backends list", "backends drain near", "keys list", "usage", "explain --model gpt-4o", "status"} {
+			if args == "backends drain near" && state == unreachable {
+				continue // it tries for some seconds
+			}
+			out, _, err := spillway(t, strings.Fields(args)...)
+			if exitCode(err) != 1 || out != "" || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "table:") || strings.Contains(err.Error(), "http://") {
+				t.Errorf("%s: %v\n%s", args, err, out)
+			}
+		}
+	}
+}
+
+func testMistakesHaveAFix(t *testing.T, state string) {
+	setEnvironment(t, startSimulator(t), map[string]string{"SPILLWAY_STATE": state})
+	for args, want := range map[string]string{
+		"keys add nobody": "use one of: team-a", "keys rotate nobody": "use one of: team-a", "keys revoke 00": "keys list", "backends drain nowhere": "\nfix: ",
+	} {
+		if _, _, err := spillway(t, strings.Fields(args)...); exitCode(err) != 1 || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
+func testRotateKeepsTheOldKeyForAWhile(t *testing.T, state string) {
+	setEnvironment(t, startSimulator(t), map[string]string{"SPILLWAY_STATE": state, "SPILLWAY_STATE_TABLE": "rotate"})
+	first, _, err := spillway(t, "keys", "add", "team-a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, prose, err := spillway(t, "keys", "rotate", "team-a", "--overlap", "1h")
+	if err != nil || !strings.HasPrefix(second, "spw_") || strings.Count(second, "\n") != 1 || second == first || strings.Contains(prose, "spw_") || !strings.Contains(prose, "is valid until") {
+		t.Fatalf("%q, %q, %v", second, prose, err)
+	}
+	list := func() (all []keyJSON) {
+		t.Helper()
+		out, _, err := spillway(t, "keys", "list", "--json")
+		if err != nil || json.Unmarshal([]byte(out), &all) != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return all
+	}
+	all := list()
+	if left := time.Until(all[0].Expires); len(all) != 2 || left > time.Hour || left < 50*time.Minute || !all[1].Expires.IsZero() {
+		t.Errorf("%+v", all)
+	}
+	if _, _, err := spillway(t, "keys", "rotate", "team-a"); exitCode(err) != 1 || !strings.Contains(err.Error(), "keys revoke") {
+		t.Errorf("a third key: %v", err)
+	}
+	if _, _, err := spillway(t, "keys", "rotate", "team-a", "--overlap", "0"); err != nil {
+		t.Error(err)
+	}
+	if all := list(); len(all) != 1 || !all[0].Expires.IsZero() {
+		t.Errorf("after a rotation without overlap: %+v", all)
+	}
+}
+
+func testStatusAndWatch(t *testing.T, state string) {
+	setEnvironment(t, startSimulator(t), map[string]string{"SPILLWAY_STATE": state, "SPILLWAY_STATE_TABLE": "status"})
+	if out, _, err := spillway(t, "status"); err != nil || !strings.HasPrefix(out, "all 1 model served by every backend · 0 instances\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	lines := make(lineWriter, 16)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, []string{"backends", "watch", "--interval", "100ms", "--json"}, lines, lines)
+	}()
+	for range 2 {
+		<-lines
+	}
+	if _, _, err := spillway(t, "backends", "drain", "near"); err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Name, Was, DrainedBy string }
+	if line := <-lines; json.Unmarshal([]byte(line), &got) != nil || got.Name != "near/gpt-4o" || got.Was != "closed" || got.DrainedBy == "" {
+		t.Errorf("%s", line)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("interrupted: %v", err)
+	}
+	if out, _, err := spillway(t, "status"); err != nil || !strings.HasPrefix(out, "degraded: gpt-4o · ") || !strings.Contains(out, "near drained by ") || !strings.Contains(out, "1 of 2") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, _, err := spillway(t, "backends", "drain", "far"); err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := spillway(t, "status", "--json")
+	var status fleetStatus
+	if err2 := json.Unmarshal([]byte(out), &status); err != nil || err2 != nil || status.Models[0].State != modelDown || len(status.Models[0].Why) != 2 || status.Models[0].Since.IsZero() {
+		t.Errorf("%v, %v\n%s", err, err2, out)
+	}
+}
+
+// lineWriter receives what is written, a line at a time.
+type lineWriter chan string
+
+func (l lineWriter) Write(p []byte) (int, error) {
+	l <- string(p)
+	return len(p), nil
+}
+
+func testContextsNameTheSettings(t *testing.T, state string) {
+	setEnvironment(t, startSimulator(t), nil)
+	document := os.Getenv("SPILLWAY_CONFIG")
+	base := t.TempDir()
+	folder := filepath.Join(base, "spillway")
+	t.Setenv("XDG_CONFIG_HOME", base)
+	t.Setenv("SPILLWAY_CONFIG", "")
+	pool := filepath.Join(base, "pool.json")
+	text := "# production\nSPILLWAY_STATE = '" + state + "'\nSPILLWAY_CONFIG=@" + pool + "\n"
+	for file, content := range map[string]string{pool: document, filepath.Join(folder, "prod.env"): text, filepath.Join(folder, "bad.env"): "x\n"} {
+		if err := errors.Join(os.MkdirAll(folder, 0o700), os.WriteFile(file, []byte(content), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := spillway(t, "keys", "list"); exitCode(err) != 1 {
+		t.Errorf("without a context: %v", err)
+	}
+	for args, want := range map[string]string{"keys list --context absent": "absent.env", "keys list --context bad": "bad.env:1 is no setting"} {
+		if _, _, err := spillway(t, strings.Fields(args)...); exitCode(err) != 1 || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "\nfix: ") {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+	if out, _, err := spillway(t, "backends", "list", "--context", "prod"); err != nil || !strings.Contains(out, "near/gpt-4o") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// What the app has is read as who is signed in: its connection and its document,
+// and none of its other secrets.
+func TestAppSettingsAreRead(t *testing.T) {
+	const id = "/subscriptions/s/resourceGroups/r/providers/Microsoft.Web/sites/func-a"
+	names := map[string]string{"func-a": `{"data":[{"id":"` + id + `"}]}`, "func-b": `{"data":[]}`}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var query struct{ Query string }
+		_ = json.NewDecoder(r.Body).Decode(&query)
+		switch {
+		case r.Header.Get("Authorization") != "Bearer token" || r.Method != http.MethodPost:
+			w.WriteHeader(http.StatusForbidden)
+		case r.URL.Path == id+"/config/appsettings/list":
+			_, _ = w.Write([]byte(`{"properties":{"SPILLWAY_STATE__accountName":"st","SPILLWAY_STATE__credential":"managedidentity","SPILLWAY_STATE__clientId":"c",
+				"SPILLWAY_CONFIG":"{}","TEAM_A_KEY":"secret","SPILLWAY_OPERATOR_KEY":"secret","BACKEND_1_URL":"https://a","BACKEND_1_APIKEY":"secret"}}`))
+		default:
+			for name, answer := range names {
+				if strings.Contains(query.Query, "'"+name+"'") {
+					_, _ = w.Write([]byte(answer))
+				}
+			}
+		}
+	}))
+	defer server.Close()
+	token := "token"
+	arm := &resourceManager{address: server.URL, token: func(context.Context) (string, error) { return token, nil }}
+	all, err := arm.appSettings(t.Context(), "func-a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := ofTable(all)
+	if len(got) != 3 || got["SPILLWAY_STATE__accountName"] != "st" || got["SPILLWAY_CONFIG"] != "{}" || got["BACKEND_1_URL"] == "" {
+		t.Errorf("%v", got)
+	}
+	if got := ofTable(map[string]string{"SPILLWAY_CONFIG": "@pool.json"}); len(got) != 0 {
+		t.Errorf("a document in a file of the app: %v", got)
+	}
+	for _, name := range []string{"func-b", "a'b"} {
+		if _, err := arm.appSettings(t.Context(), name); err == nil || !strings.Contains(err.Error(), "\nfix: ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	token = "other"
+	if _, err := arm.appSettings(t.Context(), "func-a"); err == nil || !strings.Contains(err.Error(), "Website Contributor") {
+		t.Errorf("forbidden: %v", err)
+	}
+}

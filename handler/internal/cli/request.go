@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+// loggedRequest is a log line of a request (docs/observability.md#log-lines), as far
+// as it is explained.
+type loggedRequest struct {
+	Message    string  `json:"msg"`
+	ID         string  `json:"request_id"`
+	Time       string  `json:"time"`
+	Instance   string  `json:"instance"`
+	Consumer   string  `json:"consumer"`
+	Operation  string  `json:"operation"`
+	Model      string  `json:"model"`
+	Fallback   string  `json:"fallback_model"`
+	Status     int     `json:"status"`
+	Code       string  `json:"code"`
+	Rule       string  `json:"rule"`
+	Cause      string  `json:"cause"`
+	Backend    string  `json:"backend"`
+	Spilled    bool    `json:"spilled"`
+	Stream     bool    `json:"stream"`
+	Broken     bool    `json:"broken"`
+	CallerLeft bool    `json:"caller_left"`
+	Finish     string  `json:"finish"`
+	Total      float64 `json:"total_ms"`
+	FirstToken float64 `json:"first_token_ms"`
+	Waited     float64 `json:"waited_ms"`
+	Reopens    float64 `json:"reopens_ms"`
+	Prompt     int64   `json:"prompt_tokens"`
+	Completion int64   `json:"completion_tokens"`
+	Cost       float64 `json:"cost"`
+	Currency   string  `json:"currency"`
+	Attempts   []struct {
+		Backend, Verdict, Why               string
+		Status                              int
+		Probe, Hedge, Repeat, Trial, Silent bool
+		AskedWait                           float64 `json:"asked_wait_ms"`
+		Millis                              float64 `json:"ms"`
+	} `json:"attempts"`
+	Skipped []struct {
+		Backend, Why string
+		For          float64 `json:"for_ms"`
+	} `json:"skipped"`
+}
+
+// explainRequest finds the line of a request in the files, or in the input when
+// there are none, and says what became of it.
+func explainRequest(id string, files []string, in io.Reader, out io.Writer, asJSON bool) error {
+	line, err := findLine(id, files, in)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(out, json.RawMessage(line))
+	}
+	var r loggedRequest
+	if err := json.Unmarshal(line, &r); err != nil {
+		return fmt.Errorf("read the line of %s: %w", id, err)
+	}
+	r.print(out)
+	return nil
+}
+
+func findLine(id string, files []string, in io.Reader) ([]byte, error) {
+	if len(files) == 0 {
+		files = []string{"-"}
+	}
+	for _, name := range files {
+		from := in
+		if name != "-" {
+			file, err := os.Open(name) //nolint:gosec // the operator names it
+			if err != nil {
+				return nil, &failure{err, err.Error(), "name a file of log lines, or pipe them in"}
+			}
+			defer file.Close()
+			from = file
+		}
+		if line, err := scanLines(id, from); line != nil || err != nil {
+			return line, err
+		}
+	}
+	return nil, &failure{
+		errors.New("no such line"), fmt.Sprintf("no line of request %q in %s", id, strings.Join(files, ", ")),
+		"the id is that of the header x-request-id; in Application Insights find its line with infra/monitor/one-request.kql and pipe it in",
+	}
+}
+
+// scanLines returns the line of the request; nil = there is none. What stands
+// before the object, as some collectors write, is skipped.
+func scanLines(id string, from io.Reader) ([]byte, error) {
+	lines := bufio.NewScanner(from)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := lines.Bytes()
+		if !bytes.Contains(line, []byte(id)) {
+			continue
+		}
+		line = line[max(bytes.IndexByte(line, '{'), 0):]
+		var r loggedRequest
+		if json.Unmarshal(line, &r) == nil && r.ID == id && r.Message == "request" {
+			return bytes.Clone(line), nil
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("read log lines: %w", err)
+	}
+	return nil, nil
+}
+
+func (r *loggedRequest) print(out io.Writer) {
+	fmt.Fprintf(out, "%s at %s on %s: %s %s of %s%s -> %d%s in %s ms\n", r.ID, r.Time, r.Instance, cmp.Or(r.Operation, "unknown operation"), r.Model,
+		cmp.Or(r.Consumer, "an unknown caller"), onlyIf(r.Stream, ", streamed"), r.Status, optional(" ", r.Code), number(r.Total))
+	if r.Rule != "" {
+		fmt.Fprintf(out, "refused by %s%s\n", r.Rule, optional(": ", r.Cause))
+	}
+	for i := range r.Attempts {
+		a := &r.Attempts[i]
+		line := fmt.Sprintf("%3d. %-24s %s%s after %s ms%s", i+1, a.Backend, a.Verdict, optional(" ", a.Why), number(a.Millis), waitText(a.AskedWait))
+		line += onlyIf(a.Probe, ", probe") + onlyIf(a.Hedge, ", hedge") + onlyIf(a.Repeat, ", repeated") + onlyIf(a.Trial, ", trial") + onlyIf(a.Silent, ", silent")
+		fmt.Fprintln(out, line)
+	}
+	for _, s := range r.Skipped {
+		line := fmt.Sprintf("   - %-24s %s", s.Backend, s.Why)
+		if s.For > 0 {
+			line += " for " + number(s.For) + " ms"
+		}
+		fmt.Fprintln(out, line)
+	}
+	r.printEnd(out)
+}
+
+// printEnd says what the caller got.
+func (r *loggedRequest) printEnd(out io.Writer) {
+	words := []string{
+		onlyIf(r.Backend != "", "served by "+r.Backend+optional(" with ", r.Fallback)), onlyIf(r.Spilled, "spilled"),
+		onlyIf(r.CallerLeft, "the caller left"), onlyIf(r.Broken && !r.CallerLeft, "broke off"), optional("finished: ", r.Finish),
+		onlyIf(r.FirstToken > 0, "first token after "+number(r.FirstToken)+" ms"), onlyIf(r.Waited > 0, "waited "+number(r.Waited)+" ms"),
+		onlyIf(r.Reopens > 0, "a backend was available again after "+number(r.Reopens)+" ms"),
+		onlyIf(r.Prompt+r.Completion > 0, fmt.Sprintf("%d prompt and %d completion tokens", r.Prompt, r.Completion)),
+		onlyIf(r.Cost > 0, fmt.Sprintf("%g %s", r.Cost, r.Currency)),
+	}
+	words = slices.DeleteFunc(words, func(w string) bool { return w == "" })
+	if len(words) > 0 {
+		fmt.Fprintln(out, strings.Join(words, "; "))
+	}
+}
+
+func waitText(ms float64) string {
+	return onlyIf(ms > 0, ", asked to be left alone for "+number(ms)+" ms")
+}
+
+func onlyIf(is bool, text string) string {
+	if !is {
+		return ""
+	}
+	return text
+}
+
+// optional is the text after a separator; "" = there is no text.
+func optional(before, text string) string {
+	if text == "" {
+		return ""
+	}
+	return before + text
+}
+
+func number(n float64) string { return fmt.Sprintf("%g", n) }
