@@ -44,6 +44,15 @@ func (a *admission) refused(s *Server, req *proxy.Request) {
 	s.Meter.Settle(a.reserved, req, result)
 }
 
+// anotherOf asks for one more attempt of what was admitted, as in proxy.Request.
+func anotherOf(ctx context.Context) func() (release func(), ok bool) {
+	state, ok := ctx.Value(stateKey{}).(*requestState)
+	if !ok {
+		return nil
+	}
+	return state.admission.reserved.Another()
+}
+
 // admitSearch asks for a search of this request's.
 func admitSearch(ctx context.Context, p *balancer.Pool) *Error {
 	if state, ok := ctx.Value(stateKey{}).(*requestState); ok && state.admission.admit != nil {

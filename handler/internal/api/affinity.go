@@ -154,7 +154,9 @@ func (s *Server) askBackends(ctx context.Context, req *proxy.Request, ref refere
 	if apiErr := admitSearch(ctx, among[0].pool); apiErr != nil {
 		return nil, apiErr
 	}
-	found, err := s.Locator.Locate(ctx, reachable, s.lookupRequest(req, ref))
+	search := s.lookupRequest(req, ref)
+	search.Another = anotherOf(ctx)
+	found, err := s.Locator.Locate(ctx, reachable, search)
 	if found != nil {
 		return s.claim(ctx, req, ref, placement{found, poolOf(among, found)})
 	}

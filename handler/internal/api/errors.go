@@ -155,6 +155,7 @@ func modelNotFound(name string, known []string) *Error {
 func modelNotAllowed(name string, known []string) *Error {
 	return &Error{
 		Status: http.StatusForbidden, Type: invalidRequest, Code: "model_not_allowed", Param: "model", Final: true,
+		Cause:   fmt.Errorf("the model %q is not among the consumer's models", printable(name)),
 		Message: fmt.Sprintf("Your key may not use the model %q. You may use: %s.", printable(name), joinNames(known)),
 	}
 }
@@ -175,45 +176,12 @@ func operationRefused(req *proxy.Request, status int) *Error {
 	}
 }
 
-func constrainedOut(model, rule string) *Error {
-	return &Error{
-		Status: http.StatusForbidden, Type: invalidRequest, Code: "model_not_allowed", Param: "model", Rule: rule, Final: true,
-		Message: fmt.Sprintf("No backend of the model %q is within the geographies and priority groups that your key may use. Ask your platform team for one.", model),
-	}
-}
-
-func poolThrottled(model string, wait time.Duration, pinned bool) *Error {
-	if pinned {
-		return &Error{
-			Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "rate_limit_exceeded", RetryAfter: wait,
-			Message: fmt.Sprintf("The Azure OpenAI backend that holds what this request refers to is throttled, and no other can serve it. Please retry after %d seconds.", wholeSeconds(wait)),
-		}
-	}
-	return &Error{
-		Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "rate_limit_exceeded", RetryAfter: wait,
-		Message: fmt.Sprintf("All Azure OpenAI backends for %q are throttled. Please retry after %d seconds.", model, wholeSeconds(wait)),
-	}
-}
-
 // requestTooLargeForPool is the error for a request that backends refuse for its size
 // while they serve smaller ones.
 func requestTooLargeForPool(model string, wait time.Duration) *Error {
 	return &Error{
 		Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "rate_limit_exceeded", RetryAfter: wait, Final: true,
 		Message: fmt.Sprintf("This request needs more tokens than the token rate limit of the Azure OpenAI backends for %q leaves, which serve smaller ones. Send a shorter prompt or ask for fewer tokens; or retry after %d seconds.", model, wholeSeconds(wait)),
-	}
-}
-
-func noBackendAvailable(model string, wait time.Duration, pinned bool) *Error {
-	if pinned {
-		return &Error{
-			Status: http.StatusServiceUnavailable, Type: serverError, Code: "no_backend_available", RetryAfter: wait,
-			Message: fmt.Sprintf("The Azure OpenAI backend that holds what this request refers to is not available, and no other can serve it. Please retry after %d seconds.", wholeSeconds(wait)),
-		}
-	}
-	return &Error{
-		Status: http.StatusServiceUnavailable, Type: serverError, Code: "no_backend_available", RetryAfter: wait,
-		Message: fmt.Sprintf("No Azure OpenAI backend for %q is available. Please retry after %d seconds; if this lasts, give your platform team the x-request-id of this answer.", model, wholeSeconds(wait)),
 	}
 }
 

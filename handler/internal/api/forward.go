@@ -31,6 +31,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, rec *RequestRec
 	if s.Transcript != nil && c.request.Consumer != nil && c.request.Consumer.Transcripts {
 		w = s.Transcript(w, c.request)
 	}
+	c.request.Another = reserved.Another()
 	c.request.Received, c.request.Deadline = rec.Start, clientDeadline(r, rec.Start)
 	attempts, finished, cancel := callerContext(r.Context())
 	defer cancel()
@@ -106,12 +107,11 @@ func (s *Server) setBackendHeaders(w http.ResponseWriter, r *http.Request, a *pr
 // exhaustionError returns the error for a request that no backend served.
 func (s *Server) exhaustionError(result *proxy.Result, c *call) *Error {
 	req := c.request
-	pinned := req.PinnedTo != nil && req.PinnedTo.Backend != ""
 	switch {
 	case errors.Is(result.Err, proxy.ErrThrottled) && result.TooLarge:
 		return requestTooLargeForPool(req.Model, s.throttleWait(result.RetryAt))
 	case errors.Is(result.Err, proxy.ErrThrottled):
-		return poolThrottled(req.Model, s.throttleWait(result.RetryAt), pinned)
+		return poolThrottled(req, result.Fence, s.throttleWait(result.RetryAt))
 	case errors.Is(result.Err, proxy.ErrNotDeployed):
 		return modelNotFound(req.Model, s.Models.Names(req.Consumer))
 	case errors.Is(result.Err, proxy.ErrRefused) && refusesOperation(result.Refusal):
@@ -119,13 +119,13 @@ func (s *Server) exhaustionError(result *proxy.Result, c *call) *Error {
 	case errors.Is(result.Err, proxy.ErrBody):
 		return bodyError(req.StreamedBody.Err(), s.MaxBody)
 	case errors.Is(result.Err, proxy.ErrConstrainedOut):
-		return constrainedOut(req.Model, fences(result.Decision.Candidates))
+		return constrainedOut(req.Model, req.Consumer, result)
 	case errors.Is(result.Err, proxy.ErrTimeout):
 		return upstreamTimeout(req.Model)
 	case errors.Is(result.Err, proxy.ErrCallerLeft):
 		return clientClosed()
 	}
-	return noBackendAvailable(req.Model, s.outageWait(result.RetryAt), pinned)
+	return noBackendAvailable(req, result.Fence, s.outageWait(result.RetryAt))
 }
 
 // The longest waits that callers are asked for. Several SDKs sleep as long as they

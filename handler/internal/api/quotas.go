@@ -88,6 +88,12 @@ func quotaExceeded(over *quota.ExceededError) *Error {
 		Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "rate_limit_exceeded", Message: over.Error() + ".",
 		Final: !over.Retryable, Cause: over, Rule: over.Limit,
 	}
+	switch over.Limit {
+	case concurrency:
+		f.Code = "concurrency_limit_exceeded"
+	case maxRequestTokens:
+		f.Code = "max_request_tokens_exceeded"
+	}
 	switch {
 	case over.Retryable:
 		f.RetryAfter = min(max(over.Wait, time.Second), 59*time.Second)

@@ -12,13 +12,16 @@ import (
 // not say it: the name of a setting or of a member of the pool document, else of a
 // check.
 var rules = map[string]string{
+	"concurrency_limit_exceeded":  "concurrency",
 	"credential_unavailable":      "credential",
+	"geography_not_allowed":       "geographies",
 	"incomplete_body":             "body",
 	"insufficient_quota":          "quota",
 	"invalid_api_key":             "credential",
 	"invalid_form":                "body",
 	"invalid_json":                "body",
 	"list_not_allowed":            "owner",
+	"max_request_tokens_exceeded": "maxRequestTokens",
 	"method_not_allowed":          "path",
 	"model_mismatch":              "owner",
 	"model_missing":               "body",
@@ -30,6 +33,7 @@ var rules = map[string]string{
 	"operation_not_supported":     "backends",
 	"operation_retired":           "path",
 	"previous_response_not_found": "owner",
+	"priority_not_allowed":        "minPriority",
 	"rate_limit_exceeded":         "throttle",
 	"reach_not_allowed":           "reach",
 	"request_too_large":           "SPILLWAY_MAX_BODY",

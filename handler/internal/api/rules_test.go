@@ -6,8 +6,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
 )
 
@@ -48,10 +50,10 @@ func TestRulesOfLimitsAndFences(t *testing.T) {
 		t.Errorf("a limit: %q", got)
 	}
 	out := []balancer.Candidate{{Reason: balancer.ReservedPriority}, {Reason: balancer.OutsideGeographies}, {Reason: balancer.OutsideGeographies}}
-	if got := constrainedOut("gpt-4o", fences(out)).rule(); got != "geographies,minPriority" {
+	if got := constrainedOut("gpt-4o", nil, &proxy.Result{Decision: balancer.Decision{Candidates: out}}).rule(); got != "geographies,minPriority" {
 		t.Errorf("fences: %q", got)
 	}
-	if got := constrainedOut("gpt-4o", fences(nil)).rule(); got != "models" {
-		t.Errorf("no fence: %q", got)
+	if got := poolThrottled(&proxy.Request{}, proxy.FenceGeographies, time.Second).rule(); got != "throttle,geographies" {
+		t.Errorf("a fence behind a throttle: %q", got)
 	}
 }

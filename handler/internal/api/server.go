@@ -119,13 +119,30 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, state *requestSta
 		req.CacheKey = backendCacheKey(req.Consumer, req.Parsed.PromptCacheKey)
 	}
 	state.admission.begin(s, w, r, req)
-	pools, apiErr := s.findPools(r.Context(), req)
+	rec.Stream = req.Parsed.Stream
+	c := &call{request: req}
+	c.pools, apiErr = s.findPools(r.Context(), req)
+	rec.Model = s.modelOf(c)
+	if apiErr == nil {
+		apiErr = s.boundAnswer(c)
+	}
 	if apiErr != nil {
 		state.admission.refused(s, req)
 		return apiErr
 	}
-	rec.Model, rec.Stream = pools[0].Model, req.Parsed.Stream
-	return s.forward(w, r, rec, &call{request: req, pools: pools})
+	return s.forward(w, r, rec, c)
+}
+
+// modelOf is the name of the model, as it is configured, that serves the request or
+// that a request which is refused asked for; "" when there is none such.
+func (s *Server) modelOf(c *call) string {
+	if len(c.pools) > 0 {
+		return c.pools[0].Model
+	}
+	if pools, ok := s.Models.Resolve(c.request.Model); ok && c.request.Model != "" {
+		return pools[0].Model
+	}
+	return ""
 }
 
 // familyOf is the URL family to call backends in. Azure answers 404 to a

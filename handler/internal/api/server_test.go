@@ -260,7 +260,7 @@ func TestExhaustionStatusCodes(t *testing.T) {
 		{proxy.ErrUnavailable, 5 * time.Minute, 503, "no_backend_available", "10", "10000"},
 		{proxy.ErrRefused, time.Second, 503, "no_backend_available", "1", "1000"},
 		{proxy.ErrTimeout, 0, 504, "upstream_timeout", "", ""},
-		{proxy.ErrConstrainedOut, 0, 403, "model_not_allowed", "", ""},
+		{proxy.ErrConstrainedOut, 0, 403, "geography_not_allowed", "", ""},
 	} {
 		d.do = exhausted(c.err, c.retryIn)
 		res, body := d.send(t, "POST", chat, hello)

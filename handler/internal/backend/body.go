@@ -33,7 +33,7 @@ func deploymentName(b *balancer.Backend, r *proxy.Request) string {
 // stream options are replaced. The attempt returns either. A form may be long,
 // and is not copied: the model goes between its parts.
 func (c *Client) newBody(a *attempt, t *Target, deployment string, r *proxy.Request) requestBody {
-	changes := request.Changes{IncludeUsage: c.RequestUsage && canRequestUsage(r), CacheKey: r.CacheKey}
+	changes := request.Changes{IncludeUsage: c.RequestUsage && canRequestUsage(r), CacheKey: r.CacheKey, Bound: r.AnswerBound}
 	if t.OpenAI || r.Family != operations.Deployments {
 		changes.Model = deployment
 	}

@@ -35,15 +35,25 @@ var largestAnswers = []struct {
 // otherLargest is assumed of any other model.
 const otherLargest = 32_768
 
-// LargestAnswer is the most completion tokens of an answer of the pool's model.
+// LargestAnswer is the most completion tokens of an answer of the pool's model,
+// which is assumed when it is not known.
 func LargestAnswer(p *balancer.Pool) int64 {
-	if p.MaxOutputTokens > 0 {
-		return p.MaxOutputTokens
-	}
-	for _, m := range largestAnswers {
-		if strings.HasPrefix(p.Model, m.prefix) {
-			return m.tokens
-		}
+	if n, known := KnownLargestAnswer(p); known {
+		return n
 	}
 	return otherLargest
+}
+
+// KnownLargestAnswer is LargestAnswer, if that is configured or in the table.
+func KnownLargestAnswer(p *balancer.Pool) (tokens int64, known bool) {
+	if p.MaxOutputTokens > 0 {
+		return p.MaxOutputTokens, true
+	}
+	model := strings.ToLower(p.Model)
+	for _, m := range largestAnswers {
+		if strings.HasPrefix(model, m.prefix) {
+			return m.tokens, true
+		}
+	}
+	return 0, false
 }

@@ -255,6 +255,15 @@ func (x *Reservation) Caller() string {
 	return x.quota.Caller()
 }
 
+// Another asks for one more attempt of the request at the same time; nil = any
+// number may be.
+func (x *Reservation) Another() func() (release func(), ok bool) {
+	if x == nil || !x.quota.Concurrent() {
+		return nil
+	}
+	return x.quota.Another
+}
+
 // Refund returns what is still reserved.
 func (x *Reservation) Refund() {
 	if x != nil {

@@ -28,7 +28,7 @@ func (p *Plan) finish(now time.Time) Action {
 	a := Action{Kind: Finish}
 	x := p.exhaustion(now)
 	a.RetryAt = x.reopensAt
-	a.TooLarge = p.tooLarge()
+	a.TooLarge, a.Fence = p.tooLarge(), x.fence()
 	switch {
 	case p.notDeployed() && !x.anyThrottled:
 		a.Err = ErrNotDeployed
@@ -97,7 +97,21 @@ type exhaustion struct {
 	failing        int
 	anyThrottled   bool
 	constrainedOut bool // only the consumer's own bounds leave none
+	outside        bool // a backend is outside the consumer's geographies
+	reserved       bool // a backend within them is in a priority group for others
 	reopensAt      time.Time
+}
+
+// fence is the consumer's bound that leaves no backend or, where some are left,
+// keeps others from it.
+func (x *exhaustion) fence() Fence {
+	switch {
+	case x.reserved && (x.constrainedOut || !x.outside):
+		return FenceMinPriority
+	case x.outside:
+		return FenceGeographies
+	}
+	return NoFence
 }
 
 func (p *Plan) exhaustion(now time.Time) exhaustion {
@@ -108,6 +122,8 @@ func (p *Plan) exhaustion(now time.Time) exhaustion {
 		x.constrainedOut = x.constrainedOut && p.decision.ConstrainedOut()
 		for k := range p.decision.Candidates {
 			c := &p.decision.Candidates[k]
+			x.outside = x.outside || c.Reason == balancer.OutsideGeographies
+			x.reserved = x.reserved || c.Reason == balancer.ReservedPriority
 			switch p.conditionOf(c) {
 			case throttledNow:
 				x.throttled++
@@ -278,7 +294,7 @@ func (r *Request) priorityClass() consumer.Class {
 // setError is why the request was not served. What ended it from outside comes
 // first.
 func (r *run) setError(a *Action) {
-	r.result.RetryAt, r.result.TooLarge = a.RetryAt, a.TooLarge
+	r.result.RetryAt, r.result.TooLarge, r.result.Fence = a.RetryAt, a.TooLarge, a.Fence
 	switch {
 	case timedOut(r.ctx), r.late.Load():
 		r.result.Err = ErrTimeout

@@ -32,6 +32,7 @@ type hedgeFixture struct {
 	sent     []string
 	released int
 	wasted   usage.Tokens // usage of a response that was not committed
+	another  func() (func(), bool)
 }
 
 func newHedgeFixture(hedge balancer.Hedge) *hedgeFixture {
@@ -104,7 +105,7 @@ type caller struct {
 // do delivers a stream of ten words, each the name of the backend, 10 ms apart.
 func (t *hedgeFixture) do(ctx context.Context) (*proxy.Result, *caller) {
 	var got caller
-	request := &proxy.Request{Operation: operations.Operation{Dialect: operations.Chat}, Parsed: request.ParsedRequest{Stream: true}}
+	request := &proxy.Request{Operation: operations.Operation{Dialect: operations.Chat}, Parsed: request.ParsedRequest{Stream: true}, Another: t.another}
 	result := t.Do(ctx, []*balancer.Pool{t.pool}, request, func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		took, err := time.ParseDuration(a.Response.Header.Get("Took"))
 		if err != nil {
@@ -266,6 +267,30 @@ func TestPinnedAndUnrepeatableRequestsAreNotHedged(t *testing.T) {
 			})
 			if s := strings.Join(k.sent, ""); s != "a" {
 				t.Errorf("%s: sent to %s, want one attempt", name, s)
+			}
+		}
+	})
+}
+
+// A consumer's concurrency may leave no second attempt; one that is granted ends with
+// the first of the two.
+func TestHedgeNeedsLeaveForAnotherAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, granted := range []bool{false, true} {
+			k := newHedgeFixture(balancer.Hedge{After: after, MaxPercent: 100})
+			k.delays["a"] = []time.Duration{3 * time.Second}
+			asked, underWay := 0, 0
+			k.another = func() (func(), bool) {
+				asked++
+				if !granted {
+					return nil, false
+				}
+				underWay++
+				return func() { underWay-- }, true
+			}
+			r, _ := k.do(t.Context())
+			if want := map[bool]string{false: "a", true: "b"}[granted]; r.ServedBy == nil || r.ServedBy.Name != want || asked == 0 || underWay != 0 {
+				t.Errorf("granted %t: served by %+v, asked %d times, %d attempts still count", granted, r.ServedBy, asked, underWay)
 			}
 		}
 	})

@@ -17,20 +17,29 @@ var ErrLocateIncomplete = errors.New("proxy: not every backend answered")
 
 const locateTimeout = 5 * time.Second
 
-// Locate sends r, a GET, to all of the backends at once and returns the one that
-// has it. It returns nil when none has, with [ErrLocateIncomplete] when one of them
+// Locate sends r, a GET, to the backends, as many at once as r may have attempts
+// under way, and returns the one that has it. It returns nil when none has, with [ErrLocateIncomplete] when one of them
 // did not answer. It waits at most five seconds and reports nothing about health.
 func (p *Proxy) Locate(ctx context.Context, among []*balancer.Backend, r *Request) (*balancer.Backend, error) {
 	ctx, cancel := context.WithTimeout(ctx, locateTimeout)
 	defer cancel()
 	var requests sync.WaitGroup
 	answers := make([]presence, len(among))
-	for i, b := range among {
-		requests.Go(func() {
-			if answers[i] = p.holds(ctx, b, r); answers[i] == present {
-				cancel()
-			}
-		})
+	ask := func(i int) {
+		if answers[i] = p.holds(ctx, among[i], r); answers[i] == present {
+			cancel()
+		}
+	}
+	for i := range among {
+		if end, ok := r.another(); ok && i+1 < len(among) {
+			requests.Go(func() {
+				defer end()
+				ask(i)
+			})
+		} else {
+			end()
+			ask(i)
+		}
 	}
 	requests.Wait()
 	var err error
@@ -44,6 +53,17 @@ func (p *Proxy) Locate(ctx context.Context, among []*balancer.Backend, r *Reques
 		}
 	}
 	return nil, err
+}
+
+// another is Another with a release that may always be called.
+func (r *Request) another() (release func(), ok bool) {
+	if r.Another == nil {
+		return func() {}, true
+	}
+	if release, ok = r.Another(); !ok {
+		release = func() {}
+	}
+	return release, ok
 }
 
 type presence uint8

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -144,6 +145,45 @@ func TestLocateReturnsTheBackendThatHolds(t *testing.T) {
 	}
 	if len(f.reports) != 0 {
 		t.Errorf("reports %+v of a search", f.reports)
+	}
+}
+
+func TestLocateAsksAsManyAtOnceAsAreGranted(t *testing.T) {
+	for _, granted := range []int{0, 1, 9} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t, 1, 1, 1)
+			var mu sync.Mutex
+			now, most, extra := 0, 0, granted
+			count := func(n int) {
+				mu.Lock()
+				defer mu.Unlock()
+				now += n
+				most = max(most, now)
+			}
+			f.proxy.Sender = sender(func(*balancer.Backend) (*http.Response, health.Outcome) {
+				count(1)
+				defer count(-1)
+				time.Sleep(time.Second)
+				return &http.Response{StatusCode: http.StatusNotFound, Body: http.NoBody}, health.Outcome{}
+			})
+			r := &proxy.Request{Another: func() (func(), bool) {
+				mu.Lock()
+				defer mu.Unlock()
+				if extra == 0 {
+					return nil, false
+				}
+				extra--
+				return func() {
+					mu.Lock()
+					defer mu.Unlock()
+					extra++
+				}, true
+			}}
+			among := []*balancer.Backend{&f.pool.Backends[0], &f.pool.Backends[1], &f.pool.Backends[2]}
+			if got, err := f.proxy.Locate(t.Context(), among, r); got != nil || err != nil || most > granted+1 || extra != granted {
+				t.Errorf("%d more granted: %v, %v, %d at once, %d left", granted, got, err, most, extra)
+			}
+		})
 	}
 }
 

@@ -62,7 +62,8 @@ type Plan struct {
 	refused     int // the first attempt whose response says that the operation is not there; -1 = none
 
 	wait     pendingWait
-	admitted *Seat // of the throttled pool that it may try
+	admitted *Seat  // of the throttled pool that it may try
+	another  func() // ends the grant of a second attempt at the same time; nil = there is none
 	waited   time.Duration
 	waits    int
 
@@ -161,6 +162,7 @@ type Action struct {
 	Err        error         // of Finish; nil = served
 	RetryAt    time.Time     // of Finish
 	TooLarge   bool          // of Finish
+	Fence      Fence         // of Finish
 }
 
 // Ticket wakes a request that waits.

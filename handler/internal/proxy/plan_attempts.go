@@ -149,6 +149,9 @@ func (p *Plan) sendHedge(now time.Time, onTime bool) (Action, bool) {
 	if onTime {
 		p.decide(now)
 	}
+	if !p.beginAnother() {
+		return Action{}, false
+	}
 	for i := range p.decision.Eligible {
 		b := p.decision.Candidates[i].Backend
 		if !p.mayTry(b) || onTime && !p.env.Latency.OnTime(b.Slot) {
@@ -159,7 +162,26 @@ func (p *Plan) sendHedge(now time.Time, onTime bool) (Action, bool) {
 			return p.send(now, b, permit, AsHedge), true
 		}
 	}
+	p.endAnother()
 	return Action{}, false
+}
+
+// beginAnother reports whether the request may have two attempts under way.
+func (p *Plan) beginAnother() bool {
+	if p.request.Another == nil || p.another != nil {
+		return true
+	}
+	release, ok := p.request.Another()
+	p.another = release
+	return ok
+}
+
+// endAnother is called when no more than one attempt is under way.
+func (p *Plan) endAnother() {
+	if p.another != nil {
+		p.another()
+		p.another = nil
+	}
 }
 
 // hedging is the state of the pool's hedging by latency when this request may be
@@ -200,6 +222,9 @@ func (p *Plan) end(now time.Time, e *Event) Action {
 	p.sent = true // the decision is older than what is known now
 	p.endOverdue(t)
 	p.settleTry(now, t)
+	if p.underWay() < 2 {
+		p.endAnother()
+	}
 	if p.committed || p.answered || p.over {
 		if p.underWay() > 0 {
 			return Action{}

@@ -47,6 +47,7 @@ func (p *Proxy) Do(ctx context.Context, pools []*balancer.Pool, r *Request, deli
 	ctx, cancel := run.startDeadline(ctx)
 	defer cancel()
 	run.ctx = ctx
+	defer run.plan.endAnother()
 	defer run.endSecond()
 	run.follow()
 	run.complete()

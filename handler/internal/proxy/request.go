@@ -35,13 +35,19 @@ type Request struct {
 	Form         *request.Form         // nil unless the body is a multipart form
 	Model        string                // as the pool names it
 	Consumer     *consumer.Consumer
-	Caller       string    // the subject of its Entra token; "" for keys
-	Tokens       int64     // estimated: prompt bytes / 4 + largest output
-	Affinity     uint64    // requests with the same number share a prompt cache; 0 = none
-	CacheKey     string    // for the backend, in place of the caller's prompt_cache_key; "" = the caller's
+	Caller       string // the subject of its Entra token; "" for keys
+	Tokens       int64  // estimated: prompt bytes / 4 + largest output
+	Affinity     uint64 // requests with the same number share a prompt cache; 0 = none
+	CacheKey     string // for the backend, in place of the caller's prompt_cache_key; "" = the caller's
+	AnswerBound  request.Bound
 	PinnedTo     *Pin      // nil = any backend can serve
 	Received     time.Time // when it arrived: ResponseTimeout counts from here; zero = when Do is called
 	Deadline     time.Time // of the caller, for the first byte; zero = none
+
+	// Another asks for one more attempt at the same time as the first: the
+	// consumer's concurrency counts what its requests have under way at backends.
+	// Unless it is granted, release is nil. nil = any number is granted.
+	Another func() (release func(), ok bool)
 
 	// ActiveWrites counts the transports that may still be writing Body. Its
 	// memory may be reused only at 0.

@@ -34,6 +34,17 @@ var (
 	ErrCallerLeft = errors.New("proxy: the caller left")
 )
 
+// Fence is a bound of a consumer's choice of backends, by its name in the
+// configuration.
+type Fence string
+
+// The fences.
+const (
+	NoFence          Fence = ""
+	FenceGeographies Fence = "geographies"
+	FenceMinPriority Fence = "minPriority"
+)
+
 // Attempt is one attempt of a request.
 type Attempt struct {
 	Backend  *balancer.Backend
@@ -61,6 +72,7 @@ type Result struct {
 	Err      error
 	RetryAt  time.Time // soonest reopening, with ErrThrottled and ErrUnavailable; zero = unknown
 	TooLarge bool      // with ErrThrottled: backends refuse this request for its size and serve smaller ones
+	Fence    Fence     // with ErrConstrainedOut: which; else which kept backends from it that might serve others
 	Refusal  int       // with ErrRefused: the status of the first refusal; 0 = it came with status 200
 }
 

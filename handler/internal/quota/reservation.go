@@ -15,11 +15,12 @@ import (
 // are ignored. A nil Reservation reserves nothing and may be ended as well. It is
 // safe for concurrent use.
 type Reservation struct {
-	limiter  *Limiter
-	consumer *consumerLimits
-	caller   *callerLimits // nil = callers have no limits
-	model    string
-	release  func()
+	limiter     *Limiter
+	consumer    *consumerLimits
+	caller      *callerLimits // nil = callers have no limits
+	model       string
+	concurrency int // of the consumer; 0 = unlimited
+	release     func()
 
 	mu          sync.Mutex
 	allocations []allocation
@@ -64,7 +65,7 @@ func (l *Limiter) Reserve(ctx context.Context, c *consumer.Consumer, d Demand) (
 	if !ok {
 		return nil, &ExceededError{Limit: "concurrency", Amount: float64(c.Concurrency), Wait: time.Second, Retryable: true}
 	}
-	r := &Reservation{limiter: l, consumer: b, model: d.Model, release: release}
+	r := &Reservation{limiter: l, consumer: b, model: d.Model, concurrency: c.Concurrency, release: release}
 	if b.callers != nil {
 		r.caller = l.callerOf(ctx, c, b, d.Caller)
 		r.caller.use(1)
@@ -252,6 +253,17 @@ func (l *Limiter) cancelPending(pending []pendingDecision) {
 		}
 	}
 }
+
+// Another counts one more of the request's attempts that are under way at the same
+// time, or returns false when the consumer's concurrency allows no more. release
+// must be called once if it is counted.
+func (r *Reservation) Another() (release func(), ok bool) {
+	return r.consumer.concurrency.acquire(r.concurrency)
+}
+
+// Concurrent reports whether the consumer's concurrency is limited. A nil
+// Reservation is not.
+func (r *Reservation) Concurrent() bool { return r != nil && r.concurrency > 0 }
 
 // Grow reserves more of the limits that count tokens, so that so many are
 // reserved: an answer under way turns out larger than expected. It may exceed a

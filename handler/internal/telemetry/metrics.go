@@ -32,7 +32,7 @@ type requestKey struct {
 	model            string
 	operation, route string
 	method           string
-	code             string
+	code, rule       string
 	status           int
 	stream           bool
 	end              ending
@@ -51,7 +51,7 @@ type requestSeries struct {
 func (m *Metrics) RequestDone(x *api.RequestRecord) {
 	k := requestKey{
 		consumer: x.Consumer, model: x.Model, operation: x.Operation, route: x.Route,
-		method: methodName(x.Method), code: x.Code, status: x.Status, stream: x.Stream,
+		method: methodName(x.Method), code: x.Code, rule: x.Rule, status: x.Status, stream: x.Stream,
 	}
 	if x.Result != nil {
 		d := &x.Result.Delivery
@@ -109,7 +109,7 @@ func (m *Metrics) newRequestSeries(k requestKey) *requestSeries {
 	// Callers speak HTTP to this server; whatever is in front of it speaks HTTPS.
 	s.http = i.http.with(text("http.request.method", k.method), text("http.route", k.route), text("url.scheme", "http"), statusCode(k.status), failure)
 	if k.code != "" {
-		s.rejection = i.rejections.with(text("error.type", k.code), text("gen_ai.request.model", k.model), who)
+		s.rejection = i.rejections.with(text("error.type", k.code), text("gen_ai.request.model", k.model), who, text("spillway.rule", k.rule))
 	}
 	if k.last == nil {
 		return s

@@ -99,7 +99,7 @@ func TestRateLimitHeadersReportTheConsumersQuota(t *testing.T) {
 	wantExactWait(t, c, tokens, requests)
 	long := strings.Replace(modest, "Hello", strings.Repeat("Hello ", 50_000), 1)
 	wantFinal(t, "larger than the quota", c.ask(0, keyOf("team"), long), "rate_limit_exceeded", "tokensPerMinute")
-	wantFinal(t, "larger than a request may be", c.ask(0, keyOf("small"), modest), "rate_limit_exceeded", "maxRequestTokens")
+	wantFinal(t, "larger than a request may be", c.ask(0, keyOf("small"), modest), "max_request_tokens_exceeded", "maxRequestTokens")
 	wantFinal(t, "month used up", c.usedUp(t, "month"), "insufficient_quota", "tokensPerMonth")
 	wantFinal(t, "money used up", c.usedUp(t, "money"), "insufficient_quota", "budgetPerMonth")
 	if a := c.ask(0, keyOf("free"), modest); a.status != http.StatusOK || a.header.Get("X-Ratelimit-Limit-Tokens") != "" {

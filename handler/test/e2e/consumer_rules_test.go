@@ -45,7 +45,7 @@ func TestConsumerLimitsAreEnforced(t *testing.T) {
 		t.Fatal(err)
 	}
 	third := ask("single")
-	wantRefusal(t, third, http.StatusTooManyRequests, "rate_limit_exceeded")
+	wantRefusal(t, third, http.StatusTooManyRequests, "concurrency_limit_exceeded")
 	if !strings.Contains(third.body, "concurrency") || third.header.Get("Retry-After") != "1" {
 		t.Errorf("a third at once: retry-after %q: %s", third.header.Get("Retry-After"), third.body)
 	}

@@ -128,7 +128,7 @@ func (s *skipper) next(i int) (int, Reason) {
 // attachment.
 func (s *skipper) stringValue(i int) (int, Reason) {
 	end, reason := skipString(s.b, i)
-	if end-i > AttachmentSize && reason == OK && isAttachment(s.b[i:end]) {
+	if end-i > AttachmentSize && reason == OK && isAttachment(s.b[i:end]) && !s.watch.isProse() {
 		s.discount += end - i - AttachmentSize
 	}
 	if s.watch != nil && reason == OK {

@@ -40,6 +40,7 @@ type Watch struct {
 	Strings Names   // whose strings, or arrays of strings, are found
 	Objects Names   // whose objects, or arrays of objects, are found, when they have the first kept member
 	Keep    [2]Name // members that are kept for objects
+	Prose   Names   // whose strings are no attachments, whatever they look like
 	Limit   int     // of Matches: more end the pass with the reason TooManyMatches; 0 = none
 	Matches []Match // what was found so far
 
@@ -113,6 +114,9 @@ func (w *Watch) value() (Name, Names) {
 	}
 	return w.pending, f.within | 1<<f.name
 }
+
+// isProse reports whether the string that is next is prose by its member's name.
+func (w *Watch) isProse() bool { return w != nil && !w.top().array && w.Prose.Has(w.pending) }
 
 // enter opens a bracket.
 func (w *Watch) enter(array bool) {

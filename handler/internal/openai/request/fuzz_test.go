@@ -142,7 +142,7 @@ func compare(t *testing.T, body []byte, got, want ParsedRequest) {
 	// Spans, sizes and resource-bound items have tests of their own.
 	want.ModelSpan, want.StreamOptionsSpan, want.IncludeUsageSpan, want.PromptSpan = got.ModelSpan, got.StreamOptionsSpan, got.IncludeUsageSpan, got.PromptSpan
 	want.InsertAt, want.PromptBytes, want.ResourceBound, want.ResourceBoundID, want.Conversation = got.InsertAt, got.PromptBytes, got.ResourceBound, got.ResourceBoundID, got.Conversation
-	want.PromptCacheKeySpan = got.PromptCacheKeySpan
+	want.PromptCacheKeySpan, want.OutputBounds, want.Choices = got.PromptCacheKeySpan, got.OutputBounds, max(want.Choices, got.Choices)
 	want.References, want.Models, want.DataSources = got.References, got.Models, got.DataSources
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("result of %q (-want +got):\n%s", body, diff)
@@ -171,6 +171,9 @@ func FuzzRewrite(f *testing.F) {
 			return
 		}
 		c := Changes{Model: model, IncludeUsage: usage}
+		if usage {
+			c.Bound = Bound{MaxCompletionTokens, 77}
+		}
 		out := parsed.Rewrite([]byte("kept"), body, c)[len("kept"):]
 		if len(out) != parsed.RewriteLen(body, c) {
 			t.Fatalf("Rewrite(%q) is %d bytes, RewriteLen returns %d", body, len(out), parsed.RewriteLen(body, c))
@@ -188,6 +191,9 @@ func FuzzRewrite(f *testing.F) {
 		if usage && err == nil && !after.IncludeUsage {
 			t.Fatalf("Rewrite(%q) = %q does not ask for usage", body, out)
 		}
+		if err == nil && c.Bound.Tokens > 0 && after.OutputBounds[MaxCompletionTokens].Tokens == 0 {
+			t.Fatalf("Rewrite(%q) = %q has no bound", body, out)
+		}
 		sameButFor(t, members(t, body), members(t, out), c)
 	})
 }
@@ -199,7 +205,7 @@ func sameButFor(t *testing.T, before, after []pair, c Changes) {
 	for _, m := range before {
 		had[m.key] = true
 	}
-	for len(after) > 0 && !had[after[0].key] && (after[0].key == "model" && c.Model != "" || after[0].key == "stream_options" && c.IncludeUsage) {
+	for len(after) > 0 && !had[after[0].key] && (after[0].key == "model" && c.Model != "" || after[0].key == "stream_options" && c.IncludeUsage || after[0].key == "max_completion_tokens" && c.Bound.Tokens > 0) {
 		after = after[1:]
 	}
 	if len(before) != len(after) {
@@ -210,6 +216,7 @@ func sameButFor(t *testing.T, before, after []pair, c Changes) {
 		case m.key != after[i].key:
 			t.Fatalf("member %q became %q", m.key, after[i].key)
 		case m.key == "model" && c.Model != "":
+		case m.key == "max_completion_tokens" && c.Bound.Tokens > 0 && strings.Trim(m.raw, "0") == "" || m.key == "max_completion_tokens" && m.raw == "null":
 		case m.key == "stream_options" && c.IncludeUsage:
 			sameOptions(t, m.raw, after[i].raw)
 		case m.raw != after[i].raw:

@@ -20,11 +20,6 @@ const (
 	maxOutputTokens
 	choices
 	bestOf
-	messages
-	input
-	prompt
-	instructions
-	tools
 	promptCacheKey
 	previousResponseID
 	conversation
@@ -33,6 +28,19 @@ const (
 	serviceTier
 	user
 	safetyIdentifier
+	// What the model reads, from here on. Prompt caches go by the first four.
+	messages
+	input
+	prompt
+	instructions
+	tools
+	functions
+	responseFormat
+	textFormat
+	prediction
+	suffix
+	documents
+	query
 )
 
 // maxNameLength is the most bytes that the name of a member can take:
@@ -112,6 +120,28 @@ func stateMemberByName(key []byte) member {
 		return user
 	case "safety_identifier":
 		return safetyIdentifier
+	}
+	return promptMemberByName(key)
+}
+
+// promptMemberByName is memberByName for the members that the model reads besides
+// the prompt itself.
+func promptMemberByName(key []byte) member {
+	switch string(key) {
+	case "functions":
+		return functions
+	case "response_format":
+		return responseFormat
+	case "text":
+		return textFormat
+	case "prediction":
+		return prediction
+	case "suffix":
+		return suffix
+	case "documents":
+		return documents
+	case "query":
+		return query
 	}
 	return other
 }

@@ -2,6 +2,7 @@ package request
 
 import (
 	"bytes"
+	"math"
 
 	"spillway/handler/internal/openai/jsonscan"
 )
@@ -33,6 +34,7 @@ func (p *Parser) Parse(body []byte) (ParsedRequest, error) {
 		return ParsedRequest{}, malformed(end, "something follows its closing brace")
 	}
 	s.parsed.InsertAt = at + 1
+	s.multiplyChoices()
 	return s.parsed, nil
 }
 
@@ -49,6 +51,7 @@ type parser struct {
 	parsed   ParsedRequest
 	seen     uint32 // one bit for each member that occurred
 	metadata [2]int // the matches that are in the metadata
+	prompts  int64  // how many there are; 0 = there is no member of that name
 }
 
 // readMembers reads the top-level members.
@@ -92,7 +95,7 @@ func (s *parser) readMember(m member) error {
 		s.readOther()
 		return nil
 	}
-	if m == messages || m == prompt || m == instructions || m == input || m == tools {
+	if m >= messages {
 		s.readPrompt(m)
 		return nil
 	}
@@ -134,7 +137,7 @@ func (s *parser) readTyped(m member) error {
 	case store:
 		return s.readStore()
 	case maxTokens, maxCompletionTokens, maxOutputTokens:
-		return s.readMaxInt(&f.MaxOutputTokens)
+		return s.readOutputBound(&f.OutputBounds[m-maxTokens])
 	case choices, bestOf:
 		return s.readMaxInt(&f.Choices)
 	case promptCacheKey:
@@ -151,9 +154,18 @@ func (s *parser) readTyped(m member) error {
 		return s.readConversation()
 	case streamOptions:
 		return s.readStreamOptions()
-	case messages, prompt, instructions, input, tools, other:
+	case other, messages, input, prompt, instructions, tools, functions, responseFormat, textFormat, prediction, suffix, documents, query:
 	}
 	return nil
+}
+
+// readOutputBound reads a bound of the answer, of which the largest counts.
+func (s *parser) readOutputBound(bound *OutputBound) error {
+	from := s.Offset
+	err := s.readMaxInt(&bound.Tokens)
+	bound.Span = Span{from, s.Offset}
+	s.parsed.MaxOutputTokens = max(s.parsed.MaxOutputTokens, bound.Tokens)
+	return err
 }
 
 // readModel reads the model, which may not be null.
@@ -250,14 +262,38 @@ func (s *parser) readIncludeUsage() error {
 	return nil
 }
 
-// readPrompt passes a member that holds the prompt, or a part of it, and measures
-// it.
+// readPrompt passes a member that the model reads, and measures it.
 func (s *parser) readPrompt(m member) {
 	from := s.Offset
 	s.discount = 0
 	s.skipMeasured()
 	s.parsed.PromptBytes += int64(s.Offset - from - s.discount)
-	if m != tools && s.parsed.PromptSpan == (Span{}) {
+	if m <= instructions && s.parsed.PromptSpan == (Span{}) {
 		s.parsed.PromptSpan = Span{from, s.Offset}
+	}
+	if m == prompt && s.Reason == jsonscan.OK {
+		s.prompts = promptsIn(s.Data[:s.Offset], from)
+	}
+}
+
+// promptsIn is how many prompts the value of prompt has: a list of texts, or of
+// lists of tokens, is answered one by one.
+func promptsIn(data []byte, at int) int64 {
+	n := int64(0)
+	if data[at] == '[' {
+		for list := jsonscan.Iterate(data, at); list.Next(); {
+			if c := data[list.Offset]; c == '"' || c == '[' {
+				n++
+			}
+		}
+	}
+	return max(n, 1)
+}
+
+// multiplyChoices counts the answers to each of several prompts. It saturates.
+func (s *parser) multiplyChoices() {
+	if s.prompts > 1 {
+		each := max(s.parsed.Choices, 1)
+		s.parsed.Choices = min(each, math.MaxInt64/s.prompts) * s.prompts
 	}
 }

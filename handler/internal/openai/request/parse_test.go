@@ -31,6 +31,7 @@ func TestParseChat(t *testing.T) {
 	want := ParsedRequest{
 		Model: "gpt-4o", ModelSpan: f.ModelSpan, Stream: true, StreamOptionsSpan: f.StreamOptionsSpan, IncludeUsage: true, IncludeUsageSpan: f.IncludeUsageSpan,
 		MaxOutputTokens: 800, Choices: 4, PromptBytes: int64(len(at(body, f.PromptSpan))), PromptSpan: f.PromptSpan,
+		OutputBounds:   [outputMembers]OutputBound{MaxTokens: {10, f.OutputBounds[MaxTokens].Span}, MaxCompletionTokens: {800, f.OutputBounds[MaxCompletionTokens].Span}},
 		PromptCacheKey: "k", PromptCacheKeySpan: f.PromptCacheKeySpan, ServiceTier: "flex", Store: &no, InsertAt: 2,
 	}
 	if diff := cmp.Diff(want, f); diff != "" {
@@ -50,7 +51,7 @@ func TestParseChat(t *testing.T) {
 func TestParseResponses(t *testing.T) {
 	f := mustParse(t, `{"model":"gpt-4o","instructions":"Be brief.","input":"hi","tools":[{}],"max_output_tokens":5,"previous_response_id":"resp_1","conversation":{"id":"conv_1","x":{}},"background":true}`)
 	want := ParsedRequest{
-		Model: "gpt-4o", ModelSpan: f.ModelSpan, MaxOutputTokens: 5, PromptBytes: int64(len(`"Be brief."` + `"hi"` + `[{}]`)), PromptSpan: f.PromptSpan,
+		Model: "gpt-4o", ModelSpan: f.ModelSpan, MaxOutputTokens: 5, OutputBounds: f.OutputBounds, PromptBytes: int64(len(`"Be brief."` + `"hi"` + `[{}]`)), PromptSpan: f.PromptSpan,
 		PreviousResponseID: "resp_1", Conversation: "conv_1", Background: true, InsertAt: 1,
 		References: []Reference{
 			{Kind: operations.KindResponse, ID: "resp_1", Param: "previous_response_id"},
@@ -101,9 +102,42 @@ func TestAttachmentsCountAtAFixedSize(t *testing.T) {
 	}
 }
 
+// A text that looks like data is read by the model all the same.
+func TestTextsAreNoAttachments(t *testing.T) {
+	text := `"` + strings.Repeat("AbCd", 100_000) + `"`
+	for _, body := range []string{
+		`{"messages":[{"role":"user","content":` + text + `}]}`, `{"messages":[{"role":"user","content":[{"type":"text","text":` + text + `}]}]}`,
+		`{"input":` + text + `}`, `{"prompt":` + text + `}`, `{"instructions":` + text + `}`, `{"prediction":{"type":"content","content":` + text + `}}`,
+	} {
+		if f := mustParse(t, body); f.PromptBytes < int64(len(text)) {
+			t.Errorf("%.40s…: %d bytes of %d count", body, f.PromptBytes, len(text))
+		}
+	}
+}
+
+func TestEverythingThatTheModelReadsCounts(t *testing.T) {
+	for _, name := range []string{"messages", "input", "prompt", "instructions", "tools", "functions", "response_format", "text", "prediction", "suffix", "documents", "query"} {
+		const value = `["what the model reads"]`
+		if f := mustParse(t, `{"model":"m","`+name+`":`+value+`,"user":"who"}`); f.PromptBytes != int64(len(value)) {
+			t.Errorf("%s counts %d bytes, want %d", name, f.PromptBytes, len(value))
+		}
+	}
+}
+
+func TestEachPromptIsAnsweredByItself(t *testing.T) {
+	for body, want := range map[string]int64{
+		`{"prompt":["a","b","c"],"n":2}`: 6, `{"prompt":[[1,2],[3]],"best_of":5}`: 10, `{"prompt":[1,2,3]}`: 0, `{"prompt":"a","n":2}`: 2, `{"prompt":[],"n":2}`: 2,
+		`{"n":9223372036854775807,"prompt":["a","b"]}`: 9223372036854775806,
+	} {
+		if f := mustParse(t, body); f.Choices != want {
+			t.Errorf("%s: %d answers, want %d", body, f.Choices, want)
+		}
+	}
+}
+
 func TestParseTreatsNullAsAbsence(t *testing.T) {
 	f := mustParse(t, `{"stream":null,"stream_options":null,"max_tokens":null,"n":null,"store":null,"background":null,"previous_response_id":null,"conversation":null,"prompt_cache_key":null,"service_tier":null,"messages":null}`)
-	want := ParsedRequest{StreamOptionsSpan: f.StreamOptionsSpan, PromptSpan: f.PromptSpan, PromptBytes: 4, InsertAt: 1}
+	want := ParsedRequest{StreamOptionsSpan: f.StreamOptionsSpan, PromptSpan: f.PromptSpan, PromptBytes: 4, InsertAt: 1, OutputBounds: f.OutputBounds}
 	if diff := cmp.Diff(want, f); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
 	}

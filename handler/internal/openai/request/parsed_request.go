@@ -38,9 +38,10 @@ type ParsedRequest struct {
 	IncludeUsage       bool
 	IncludeUsageSpan   Span // the value of stream_options.include_usage
 	MaxOutputTokens    int64
-	Choices            int64 // n, or best_of when larger; 0 = 1
-	PromptBytes        int64 // of the members that hold the prompt and the tools; an attachment counts 4 KiB
-	PromptSpan         Span  // the first of them: messages, input, prompt or instructions
+	OutputBounds       [outputMembers]OutputBound // what each member says, by OutputMember
+	Choices            int64                      // n, or best_of when larger, for each prompt; 0 = 1
+	PromptBytes        int64                      // of the members that the model reads; an attachment counts 4 KiB
+	PromptSpan         Span                       // the first of them: messages, input, prompt or instructions
 	PromptCacheKey     string
 	PromptCacheKeySpan Span // the string with its quotes
 	PreviousResponseID string
@@ -58,6 +59,29 @@ type ParsedRequest struct {
 	Audio              bool        // the answer may have sound
 	InsertAt           int         // just behind the opening brace: where a member may be inserted
 	Empty              bool        // the object has no members
+}
+
+// OutputMember is a member that bounds the tokens of an answer.
+type OutputMember uint8
+
+// The members. NoOutputMember is none.
+const (
+	MaxTokens OutputMember = iota
+	MaxCompletionTokens
+	MaxOutputTokens
+	NoOutputMember
+
+	outputMembers = int(NoOutputMember)
+)
+
+func (m OutputMember) String() string {
+	return [...]string{"max_tokens", "max_completion_tokens", "max_output_tokens", ""}[m]
+}
+
+// OutputBound is what a member allows an answer. Without Tokens it bounds nothing.
+type OutputBound struct {
+	Tokens int64
+	Span   Span // the value; zero = the member is absent
 }
 
 // Estimate is the most tokens that a request may cost, as Azure counts when it

@@ -48,7 +48,9 @@ var (
 	// modelMembers name models or deployments.
 	modelMembers = []string{"model", "models", "model_id", "model_name", "base_model", "deployment", "deployment_id", "deployment_name"}
 	// otherMembers are read, or may only not be repeated.
-	otherMembers = []string{"id", "type", "role", "metadata", "authentication", "data_sources"}
+	otherMembers = []string{"id", "type", "role", "metadata", "authentication", "data_sources", "text", "instructions"}
+	// proseMembers are texts: a model reads all of them, whatever they look like.
+	proseMembers = []string{"content", "text", "input", "prompt", "instructions"}
 )
 
 // vocabulary is the members that are watched at every depth of a body.
@@ -91,6 +93,7 @@ var (
 
 	foundStrings = namesOf(keys(idMembers)...) | modelNames | namesOf("encrypted_content")
 	foundObjects = namesOf(keys(holderMembers)...) | itemNames
+	proseNames   = namesOf(proseMembers...)
 	keptMembers  = [2]jsonscan.Name{vocabulary.Of("id"), typeName}
 )
 
@@ -101,7 +104,7 @@ type Parser struct{ watch jsonscan.Watch }
 func (p *Parser) reset() *jsonscan.Watch {
 	p.watch.Reset()
 	p.watch.Names, p.watch.Limit = vocabulary, maxMatches
-	p.watch.Strings, p.watch.Objects, p.watch.Keep = foundStrings, foundObjects, keptMembers
+	p.watch.Strings, p.watch.Objects, p.watch.Keep, p.watch.Prose = foundStrings, foundObjects, keptMembers, proseNames
 	return &p.watch
 }
 

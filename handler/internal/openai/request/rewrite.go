@@ -3,6 +3,7 @@ package request
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"unicode/utf8"
 
 	"spillway/handler/internal/openai/jsonscan"
@@ -14,12 +15,24 @@ type Changes struct {
 	Model        string // the backend's name for the model; "" keeps the caller's
 	IncludeUsage bool   // ask for the usage chunk at a stream's end, if the caller did not
 	CacheKey     string // in place of the caller's prompt_cache_key, if it has one; "" keeps it
+	Bound        Bound
+}
+
+// Bound is a bound of the answer in the place of a member that is absent or null.
+// The zero Bound changes nothing.
+type Bound struct {
+	Member OutputMember
+	Tokens int64
 }
 
 // NeedsRewrite reports whether c changes the body: where it does not, the caller's
 // own bytes can be sent.
 func (p *ParsedRequest) NeedsRewrite(c Changes) bool {
-	return p.changesModel(c) || p.addsUsage(c) || p.changesCacheKey(c)
+	return p.changesModel(c) || p.addsUsage(c) || p.changesCacheKey(c) || p.addsBound(c)
+}
+
+func (p *ParsedRequest) addsBound(c Changes) bool {
+	return p.InsertAt > 0 && c.Bound.Tokens > 0 && p.OutputBounds[c.Bound.Member].Tokens == 0
 }
 
 func (p *ParsedRequest) changesCacheKey(c Changes) bool {
@@ -76,7 +89,7 @@ type edit struct {
 }
 
 // edits are the edits for c, in the order of the body.
-func (p *ParsedRequest) edits(body []byte, c Changes) (list [3]edit, n int) {
+func (p *ParsedRequest) edits(body []byte, c Changes) (list [4]edit, n int) {
 	if p.changesModel(c) {
 		list[n] = p.modelEdit(c.Model)
 		n++
@@ -87,6 +100,10 @@ func (p *ParsedRequest) edits(body []byte, c Changes) (list [3]edit, n int) {
 	}
 	if p.changesCacheKey(c) {
 		list[n] = edit{at: p.PromptCacheKeySpan, name: c.CacheKey}
+		n++
+	}
+	if p.addsBound(c) {
+		list[n] = p.boundEdit(c.Bound)
 		n++
 	}
 	slices.SortStableFunc(list[:n], func(a, b edit) int { return cmp.Compare(a.at.From, b.at.From) })
@@ -118,6 +135,15 @@ func (p *ParsedRequest) usageEdit(body []byte) edit {
 	default:
 		return edit{at: Span{options.From + 1, options.From + 1}, tail: `"include_usage":true,`}
 	}
+}
+
+// boundEdit bounds the answer.
+func (p *ParsedRequest) boundEdit(b Bound) edit {
+	tokens := strconv.FormatInt(b.Tokens, 10)
+	if at := p.OutputBounds[b.Member].Span; at != (Span{}) {
+		return edit{at: at, tail: tokens}
+	}
+	return edit{at: Span{p.InsertAt, p.InsertAt}, tail: `"` + b.Member.String() + `":` + tokens + `,`}
 }
 
 // appendQuoted appends s as a JSON string.

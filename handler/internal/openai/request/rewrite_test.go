@@ -22,6 +22,11 @@ func TestRewriteChangesOnlyWhatItMust(t *testing.T) {
 		{"options null", `{"stream_options":null}`, Changes{IncludeUsage: true}, `{"stream_options":{"include_usage":true}}`},
 		{"options empty", `{"stream_options":{ }}`, Changes{IncludeUsage: true}, `{"stream_options":{"include_usage":true }}`},
 		{"options otherwise", `{"stream_options":{"a":1}}`, Changes{IncludeUsage: true}, `{"stream_options":{"include_usage":true,"a":1}}`},
+		{"a bound", `{"model":"a"}`, Changes{Bound: Bound{MaxCompletionTokens, 7}}, `{"max_completion_tokens":7,"model":"a"}`},
+		{"a bound beside another operation's", `{"max_tokens":9}`, Changes{Bound: Bound{MaxOutputTokens, 7}}, `{"max_output_tokens":7,"max_tokens":9}`},
+		{"a bound that is null", `{"x":1,"max_t\u006fkens" : null}`, Changes{Bound: Bound{MaxTokens, 7}}, `{"x":1,"max_t\u006fkens" : 7}`},
+		{"a bound already", `{"max_tokens":3}`, Changes{Bound: Bound{MaxTokens, 7}}, `{"max_tokens":3}`},
+		{"everything in an empty object", `{}`, Changes{Model: "b", IncludeUsage: true, Bound: Bound{MaxTokens, 7}}, `{"model":"b","stream_options":{"include_usage":true},"max_tokens":7}`},
 		{"a name that needs escapes", `{"model":"a"}`, Changes{Model: "\"\\\x1f\xffé"}, `{"model":"\"\\\u001f` + "\uFFFD" + `é"}`},
 	}
 	for _, tt := range tests {
