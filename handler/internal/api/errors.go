@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -11,12 +10,13 @@ import (
 	"time"
 
 	"spillway/handler/internal/auth"
+	"spillway/handler/internal/openai/classify"
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/proxy"
 )
 
-// Error is an error response that no backend sent, in OpenAI's shape. Message
-// tells the caller what to do.
+// Error is an error response that no backend sent, in the form of the API that the
+// path belongs to. Message tells the caller what to do.
 type Error struct {
 	Status     int
 	Type       string
@@ -47,25 +47,8 @@ func (f *Error) write(w http.ResponseWriter, r *http.Request) {
 		h.Set("X-Should-Retry", "false")
 	}
 	w.WriteHeader(f.Status)
-	_, _ = w.Write(f.body()) //nolint:gosec // JSON by its content type, with nosniff
-}
-
-func (f *Error) body() []byte {
-	type inner struct {
-		Message string  `json:"message"`
-		Type    string  `json:"type"`
-		Param   *string `json:"param"`
-		Code    string  `json:"code"`
-	}
-	e := inner{Message: f.Message, Type: f.Type, Code: f.Code}
-	if f.Param != "" {
-		e.Param = &f.Param
-	}
-	body, err := json.Marshal(map[string]inner{"error": e})
-	if err != nil {
-		panic("api: marshal an error response: " + err.Error()) // strings only
-	}
-	return body
+	failure := classify.Failure{Status: f.Status, Message: f.Message, Type: f.Type, Param: f.Param, Code: f.Code, RequestID: h.Get("X-Request-Id")}
+	_, _ = w.Write(failure.Format(isBelow(r.URL.Path, anthropicPath))) //nolint:gosec // JSON by its content type, with nosniff
 }
 
 func wholeSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"strings"
 )
@@ -31,6 +32,9 @@ func (s *Server) requestID(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		state := &requestState{record: RequestRecord{ID: s.NewID(), Start: s.Now(), Method: r.Method}}
 		w.Header().Set("X-Request-Id", state.record.ID)
+		if isBelow(r.URL.Path, anthropicPath) {
+			w.Header().Set("Request-Id", state.record.ID) // where Anthropic's SDKs look for it
+		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), stateKey{}, state)))
 	})
 }
@@ -70,7 +74,7 @@ func (s *Server) record(next http.Handler) http.Handler {
 func (s *Server) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		state := stateOf(r)
-		caller, err := s.Authenticator.Authenticate(r.Context(), r.Header, r.URL.RawQuery)
+		caller, err := s.Authenticator.Authenticate(r.Context(), credentialHeader(r), r.URL.RawQuery)
 		if err != nil {
 			state.fail(w, r, unauthorized(err))
 			return
@@ -78,6 +82,20 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 		state.record.Consumer, state.record.Caller, state.record.KeyID = caller.Consumer, caller.Caller, caller.KeyID
 		next.ServeHTTP(w, r)
 	})
+}
+
+// anthropicKey is the header of keys in Anthropic's API.
+const anthropicKey = "X-Api-Key"
+
+// credentialHeader is the request's header without a key that only Anthropic's API
+// has, where that is not the one that is called.
+func credentialHeader(r *http.Request) http.Header {
+	if _, sent := r.Header[anthropicKey]; !sent || isBelow(r.URL.Path, anthropicPath) {
+		return r.Header
+	}
+	h := maps.Clone(r.Header)
+	delete(h, anthropicKey)
+	return h
 }
 
 // limits refuses, unread, bodies that cannot be accepted. A body that does not

@@ -19,6 +19,8 @@ const (
 	unscoped                          // /openai/…, with an api-version; the body names the model
 	v1                                // /openai/v1/…
 	bare                              // /v1/…, as OpenAI's own service
+	anthropic                         // /anthropic/v1/…, as Anthropic's own service
+	foundry                           // /models/…, of Azure.AI.Inference
 
 	versionless = v1 | bare
 	resources   = unscoped | versionless
@@ -42,16 +44,16 @@ var (
 // routes is every path of the inference API. The router prefers a literal
 // segment to a wildcard, whatever the order of the rows.
 var routes = []route{
-	{post, "/chat/completions", "chat", inDeployment | versionless},
+	{post, "/chat/completions", "chat", everywhere | foundry},
 	{crud, "/chat/completions/*", "stored-chat", versionless},
-	{post, "/completions", "completions", inDeployment | versionless},
-	{post, "/embeddings", "embeddings", inDeployment | versionless},
-	{post, "/images/generations", "images", inDeployment | versionless},
+	{post, "/completions", "completions", everywhere},
+	{post, "/embeddings", "embeddings", everywhere | foundry},
+	{post, "/images/generations", "images", everywhere},
 	{post, "/images/edits", "image-edits", everywhere},
 	{post, "/images/variations", "image-variations", everywhere},
-	{post, "/audio/speech", "speech", inDeployment | versionless},
-	{post, "/audio/transcriptions", "transcriptions", inDeployment | versionless},
-	{post, "/audio/translations", "translations", inDeployment | versionless},
+	{post, "/audio/speech", "speech", everywhere},
+	{post, "/audio/transcriptions", "transcriptions", everywhere},
+	{post, "/audio/translations", "translations", everywhere},
 
 	{post, "/responses", "responses", resources},
 	{post, "/responses/compact", "compact", resources},
@@ -79,6 +81,9 @@ var routes = []route{
 	{crud, "/evals", "evals", resources},
 	{crud, "/evals/*", "evals", resources},
 
+	{post, "/messages", "messages", anthropic},
+	{post, "/messages/count_tokens", "count-tokens", anthropic},
+
 	{get, "/models", "models", resources},
 	{get, "/models/*", "models", resources},
 
@@ -96,10 +101,13 @@ var bases = [...]struct {
 	{unscoped, operations.Unscoped, "/openai"},
 	{v1, operations.V1, "/openai/v1"},
 	{bare, operations.Bare, "/v1"},
+	{anthropic, operations.Anthropic, anthropicPath + "/v1"},
+	{foundry, operations.Foundry, "/models"},
 }
 
 const (
 	deploymentsPath = "/openai/deployments/"
+	anthropicPath   = "/anthropic"
 	adminPath       = "/ops"
 )
 
@@ -236,7 +244,10 @@ func canonical(escaped string) (string, error) {
 	return path.String(), nil
 }
 
-func isAdmin(path string) bool {
-	rest := path[min(len(path), len(adminPath)):]
-	return len(path) >= len(adminPath) && strings.EqualFold(path[:len(adminPath)], adminPath) && (rest == "" || rest[0] == '/')
+func isAdmin(path string) bool { return isBelow(path, adminPath) }
+
+// isBelow reports whether a path is base, or below it, in any case.
+func isBelow(path, base string) bool {
+	rest := path[min(len(path), len(base)):]
+	return len(path) >= len(base) && strings.EqualFold(path[:len(base)], base) && (rest == "" || rest[0] == '/')
 }

@@ -96,6 +96,11 @@ func TestPathsOfEveryFamily(t *testing.T) {
 		"/openai/batches/batch_1/cancel":                                 {"batches", "", operations.Unscoped, "batch_1/cancel"},
 		"/openai/v1/fine_tuning/jobs/ftjob-1":                            {"fine-tuning", "", operations.V1, "jobs/ftjob-1"},
 		"/openai/models":                                                 {"models", "", operations.Unscoped, ""},
+		"/openai/chat/completions":                                       {"chat", "", operations.Unscoped, ""},
+		"/models/chat/completions":                                       {"chat", "", operations.Foundry, ""},
+		"/models/embeddings":                                             {"embeddings", "", operations.Foundry, ""},
+		"/Anthropic/v1/messages":                                         {"messages", "", operations.Anthropic, ""},
+		"/anthropic/v1/messages/count_tokens/":                           {"count-tokens", "", operations.Anthropic, ""},
 		"/v1/models/gpt-4o":                                              {"models", "", operations.Bare, "gpt-4o"},
 		"/v1/rerank":                                                     {"other", "", operations.Bare, "rerank"},
 		"/openai/v1/chat/completion":                                     {"other", "", operations.V1, "chat/completion"},
@@ -116,7 +121,6 @@ func TestUnknownAndUnsafePaths(t *testing.T) {
 		"/openai/deployments/gpt-4o":      errUnknownPath,
 		"/openai/deployments/gpt-4o/chat": errUnknownPath,
 		"/openai/deployments/gpt-4o/chat/completions/more":                 errUnknownPath,
-		"/openai/chat/completions":                                         errUnknownPath,
 		"/openai/deployments/gpt-4o/responses":                             errUnknownPath,
 		"/openai/deployments/gpt-4o/rerank":                                errUnknownPath,
 		"/openai/rerank":                                                   errUnknownPath,
@@ -228,5 +232,29 @@ func TestMethodNotAllowedNamesTheAllowedMethods(t *testing.T) {
 	h.ServeHTTP(w, httptest.NewRequest("PROPFIND", "/nowhere", http.NoBody))
 	if w.Code != http.StatusNotFound || named.operation != nil {
 		t.Errorf("an unknown method of an unknown path: %d, want 404", w.Code)
+	}
+}
+
+// A classic path that names its model in the body, and those of Azure.AI.Inference,
+// become one that the backends have.
+func TestFamiliesOfBackends(t *testing.T) {
+	for uri, want := range map[string]struct {
+		family operations.Family
+		query  string
+	}{
+		"/openai/chat/completions":                                             {operations.V1, ""},
+		"/openai/chat/completions?api-version=&x=1":                            {operations.V1, "x=1"},
+		"/openai/chat/completions?x=1&API-Version=2024-10-21":                  {operations.Deployments, "x=1&API-Version=2024-10-21"},
+		"/openai/responses?api-version=2025-04-01-preview":                     {operations.Unscoped, "api-version=2025-04-01-preview"},
+		"/openai/responses":                                                    {operations.V1, ""},
+		"/models/chat/completions?api-version=2024-05-01-preview&x=%20":        {operations.V1, "x=%20"},
+		"/openai/v1/chat/completions?api-version=preview":                      {operations.V1, "api-version=preview"},
+		"/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21&x": {operations.Deployments, "api-version=2024-10-21&x"},
+	} {
+		r := httptest.NewRequest(http.MethodPost, uri, http.NoBody)
+		named, err := resolve(r.URL.Path)
+		if family, query := familyOf(named, r); err != nil || family != want.family || query != want.query {
+			t.Errorf("%s: %v with %q, %v; want %v with %q", uri, family, query, err, want.family, want.query)
+		}
 	}
 }

@@ -6,6 +6,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -104,7 +105,8 @@ func (s *Server) inference(t target) http.HandlerFunc {
 // serve serves the request, or returns why not before a byte was sent.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, state *requestState, t target) *Error {
 	rec := &state.record
-	t.family = familyOf(t, r)
+	family, query := familyOf(t, r)
+	t.family = family
 	rec.Operation, rec.Family = t.operation.Name, t.family.String()
 	if t.operation.State == operations.Local {
 		return s.models(w, t.subpath, rec.Consumer)
@@ -114,6 +116,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, state *requestSta
 	if apiErr != nil {
 		return apiErr
 	}
+	req.Query = query
 	req.ID, req.Consumer, req.Caller = rec.ID, rec.Consumer, rec.Caller
 	if s.StrictIDs {
 		req.CacheKey = backendCacheKey(req.Consumer, req.Parsed.PromptCacheKey)
@@ -145,18 +148,36 @@ func (s *Server) modelOf(c *call) string {
 	return ""
 }
 
-// familyOf is the URL family to call backends in. Azure answers 404 to a
-// classic path without a version, which one SDK sends to addresses that are not
-// Azure's, and to a form that names its model in the body, which another sends
-// (docs/azure-openai.md#addresses).
-func familyOf(t target, r *http.Request) operations.Family {
-	switch {
-	case t.family != operations.Unscoped:
-		return t.family
-	case !r.URL.Query().Has("api-version"):
-		return operations.V1
-	case t.operation.Body == operations.Multipart:
-		return operations.Deployments
+// familyOf is the URL family to call backends in, with the query for it. Azure
+// answers 404 to a classic path without a version, which SDKs send to addresses that
+// are not Azure's, and to one without a deployment, which others send although the
+// body names the model (docs/azure-openai.md#addresses). The paths of
+// Azure.AI.Inference have versions of their own, which v1 does not know.
+func familyOf(t target, r *http.Request) (operations.Family, string) {
+	if t.family != operations.Unscoped && t.family != operations.Foundry {
+		return t.family, r.URL.RawQuery
 	}
-	return t.family
+	version, rest := cutAPIVersion(r.URL.RawQuery)
+	switch {
+	case t.family == operations.Foundry, version == "":
+		return operations.V1, rest
+	case t.operation.State == operations.Stateless:
+		return operations.Deployments, r.URL.RawQuery
+	}
+	return t.family, r.URL.RawQuery
+}
+
+// cutAPIVersion returns the api-version of a query, whose name may be in any case,
+// and the query without it.
+func cutAPIVersion(raw string) (version, rest string) {
+	var kept []string
+	for pair := range strings.SplitSeq(raw, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		if strings.EqualFold(name, "api-version") {
+			version = value
+		} else if pair != "" {
+			kept = append(kept, pair)
+		}
+	}
+	return version, strings.Join(kept, "&")
 }

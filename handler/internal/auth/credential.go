@@ -27,11 +27,14 @@ func (a *Authenticator) extract(h http.Header, rawQuery string) (credential, err
 		return credential{}, ErrInQuery
 	}
 	apiKey, authorization := h["Api-Key"], h["Authorization"]
-	subscription := h["Ocp-Apim-Subscription-Key"]
-	if len(apiKey) > 1 || len(subscription) > 1 || len(authorization) > 1 {
+	subscription, anthropic := h["Ocp-Apim-Subscription-Key"], h["X-Api-Key"]
+	if len(apiKey) > 1 || len(subscription) > 1 || len(anthropic) > 1 || len(authorization) > 1 {
 		return credential{}, ErrDuplicate
 	}
 	key, err := sameKey(first(apiKey), first(subscription))
+	if err == nil {
+		key, err = sameKey(key, first(anthropic))
+	}
 	if err != nil {
 		return credential{}, err
 	}

@@ -31,6 +31,8 @@ func (c *Client) requestURL(t *Target, deployment string, r *proxy.Request) *url
 		}
 	case r.Family == operations.Unscoped:
 		u.Path = base + "/openai/" + below
+	case r.Family == operations.Anthropic:
+		u.Path = base + "/anthropic/v1/" + below
 	default:
 		u.Path = base + "/openai/v1/" + below
 	}
@@ -55,9 +57,9 @@ func (c *Client) requestQuery(t *Target, r *proxy.Request) string {
 	return kept + "api-version=" + url.QueryEscape(c.APIVersion)
 }
 
-// filterQuery removes credentials and, for an OpenAI-compatible backend, the
-// api-version, which only Azure knows. It reports whether an api-version is
-// left.
+// filterQuery removes credentials, an api-version without a value, and for an
+// OpenAI-compatible backend any, since only Azure knows it. It reports whether an
+// api-version is left.
 func filterQuery(raw string, openAI bool) (kept string, version bool) {
 	kept = raw
 	for from := 0; from < len(kept); {
@@ -67,7 +69,7 @@ func filterQuery(raw string, openAI bool) (kept string, version bool) {
 		}
 		name := parameterName(kept[from:to])
 		isVersion := name == "api-version"
-		if isCredentialParameter(name) || openAI && isVersion {
+		if isCredentialParameter(name) || isVersion && (openAI || !strings.Contains(strings.TrimSuffix(kept[from:to], "="), "=")) {
 			kept = kept[:from] + kept[min(to+1, len(kept)):]
 			continue
 		}

@@ -21,7 +21,13 @@ func TestRequestURLs(t *testing.T) {
 		"unscoped": {func(r *proxy.Request, _ *balancer.Backend) {
 			r.Family, r.Operation, r.Subpath = operations.Unscoped, responses, "resp_1/cancel"
 		}, "/openai/responses/resp_1/cancel?api-version=2024-10-21"},
-		"no version":  {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=2024-06-01"},
+		"no version":       {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=2024-06-01"},
+		"empty version":    {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "api-version=&x=1" }, "/openai/deployments/gpt-4o-ptu/chat/completions?x=1&api-version=2024-06-01"},
+		"version's name":   {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "x=1&API-Version" }, "/openai/deployments/gpt-4o-ptu/chat/completions?x=1&api-version=2024-06-01"},
+		"empty version v1": {func(r *proxy.Request, _ *balancer.Backend) { r.Family, r.Query = operations.V1, "api-version=" }, "/openai/v1/chat/completions"},
+		"messages": {func(r *proxy.Request, _ *balancer.Backend) {
+			r.Family, r.Operation, r.Query = operations.Anthropic, *operations.ByName("messages"), ""
+		}, "/anthropic/v1/messages"},
 		"pool's name": {func(_ *proxy.Request, b *balancer.Backend) { b.Deployment = "" }, "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"},
 		"odd name":    {func(_ *proxy.Request, b *balancer.Backend) { b.Deployment = "a b/../c?d#e%2f" }, "/openai/deployments/a%20b%2F..%2Fc%3Fd%23e%252f/chat/completions?api-version=2024-10-21"},
 		"odd query":   {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "api-version=1&x=%zz&&y;z&a=b%20c+d" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1&x=%zz&&y;z&a=b%20c+d"},

@@ -71,6 +71,9 @@ func (c *Client) Send(ctx context.Context, b *balancer.Backend, r *proxy.Request
 		a.release()
 		return credentialOutcome(a, err)
 	}
+	if r.Family == operations.Anthropic && !t.OpenAI {
+		renameKey(req.Header)
+	}
 	res, err := a.send(t, req, &body)
 	a.release()
 	if err != nil {

@@ -61,6 +61,15 @@ func (t *Target) mapImageDeployment(out http.Header) {
 	}
 }
 
+// renameKey moves a resource's key to the header that Anthropic's API has for it
+// (docs/azure-openai.md#anthropic-messages).
+func renameKey(out http.Header) {
+	if key, ok := out["Api-Key"]; ok {
+		delete(out, "Api-Key")
+		out["X-Api-Key"] = key
+	}
+}
+
 // withheld reports whether a header, by its canonical name, must not reach a
 // backend. That is each name with an underscore: some servers read it as a
 // dash.

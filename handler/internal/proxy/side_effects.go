@@ -10,7 +10,7 @@ import (
 )
 
 // actingTools are the types of tools that act on the server's side.
-var actingTools = [...][]byte{[]byte(`"mcp"`), []byte(`"code_interpreter"`), []byte(`"computer`), []byte(`"container`), []byte(`"shell"`)}
+var actingTools = [...][]byte{[]byte(`"mcp_servers"`), []byte(`"code_execution`), []byte(`"mcp"`), []byte(`"code_interpreter"`), []byte(`"computer`), []byte(`"container`), []byte(`"shell"`)}
 
 // acts reports whether the request has effects that must not happen twice: it
 // changes stored objects, continues in the background, or has tools that act. It
@@ -21,7 +21,7 @@ func (r *Request) acts() bool {
 		return true
 	case r.Operation.State.Stored():
 		return r.Method != http.MethodGet && r.Method != http.MethodHead
-	case r.Operation.Dialect != operations.Responses:
+	case r.Operation.Dialect != operations.Responses && r.Operation.Dialect != operations.Messages:
 		return false
 	}
 	for _, tool := range actingTools {

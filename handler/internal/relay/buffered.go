@@ -96,10 +96,26 @@ func (b *buffered) process() {
 		if !b.opaque {
 			b.reportCreated(b.buf)
 		}
+		b.completeError()
 		if b.commit(b.length()) {
 			b.report.FirstToken = time.Now()
 			b.write(b.buf)
 		}
+	}
+}
+
+// completeError gives an error the form that the caller's client reads, whoever made
+// it: a front end answers with a page of HTML, or without a type.
+func (b *buffered) completeError() {
+	res := b.response.Response
+	if res.StatusCode < http.StatusBadRequest || encoded(res.Header) || b.request.Method == http.MethodHead {
+		return
+	}
+	body := classify.CompleteError(b.request.Family == operations.Anthropic, res.StatusCode, b.buf)
+	if len(b.buf) == 0 || &body[0] != &b.buf[0] {
+		b.buf = body
+		res.Header = res.Header.Clone()
+		res.Header.Set("Content-Type", "application/json")
 	}
 }
 
@@ -215,6 +231,8 @@ func (b *buffered) endLong(err error) {
 		b.breakOff(err)
 	case readable && !classify.LooksComplete(b.head, b.buf):
 		b.breakOff(errTruncated)
+	case readable && b.request.Operation.Dialect == operations.Messages:
+		b.report.Usage, _ = usage.FindLastMessages(b.buf)
 	case readable:
 		b.report.Usage, _ = usage.FindLast(b.buf)
 	}
@@ -256,10 +274,14 @@ func (b *buffered) rejectInvalid() bool {
 	if b.opaque || !successful(b.response.Response) || b.withoutContent() {
 		return false
 	}
-	answer, o := classify.Body(b.buf, b.response.Response.Header, time.Now(), b.policy())
+	read, findUsage := classify.Body, usage.FindLast
+	if b.request.Operation.Dialect == operations.Messages {
+		read, findUsage = classify.Message, usage.FindLastMessages
+	}
+	answer, o := read(b.buf, b.response.Response.Header, time.Now(), b.policy())
 	if o.Reason == "not JSON" && (b.buf[0] == '{' || b.buf[0] == '[') {
 		// The answer is complete: an invalid character in it is the caller's to judge.
-		answer.Usage, answer.HasUsage = usage.FindLast(b.buf)
+		answer.Usage, answer.HasUsage = findUsage(b.buf)
 		o = outcome(health.Served, "")
 	}
 	b.recordAnswer(&answer)

@@ -168,7 +168,7 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func TestClientErrorIsRelayedUnchanged(t *testing.T) {
-	body := `{"error":{"message":"filtered","code":"content_filter"}}`
+	body := `{"error":{"message":"filtered","type":null,"param":"prompt","code":"content_filter"}}`
 	for _, media := range []string{"application/json", "text/html", "text/event-stream"} {
 		x := newFixture(operations.Chat, media, strings.NewReader(body))
 		x.response.Response.StatusCode = http.StatusBadRequest

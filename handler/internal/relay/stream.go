@@ -116,7 +116,7 @@ func (s *stream) handleEvent(event []byte, now time.Time) {
 		s.completedAt, s.rearm = now, true
 	}
 	s.awaitUsage()
-	if r.Kind == classify.Content || r.Kind == classify.Done && s.reader.Dialect == operations.Responses {
+	if r.Kind == classify.Content || r.Kind == classify.Done && (s.reader.Dialect == operations.Responses || s.reader.Dialect == operations.Messages) {
 		s.markFirstToken(now)
 	}
 }

@@ -15,6 +15,12 @@ const (
 	interruptedCode    = "upstream_stream_interrupted"
 )
 
+// ends are the last events of the dialects that a stream may lack.
+var ends = map[operations.Dialect]string{
+	operations.Chat:     "data: [DONE]\n\n",
+	operations.Messages: "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+}
+
 var (
 	errTooLarge = errors.New("relay: an event is larger than any client accepts")
 	errEmpty    = errors.New("relay: the stream has no meaningful event")
@@ -52,11 +58,11 @@ func (s *stream) conclude(err error, now time.Time) {
 	}
 }
 
-// finish ends a complete stream. Clients wait for [DONE], so a chat stream that
-// lacks it gets one.
+// finish ends a complete stream. Clients wait for the end of the dialect, so a
+// stream that lacks it gets one.
 func (s *stream) finish(now time.Time) {
-	if s.reader.Dialect == operations.Chat && !s.terminated {
-		s.send([]byte("data: [DONE]\n\n"), now)
+	if !s.terminated {
+		s.send([]byte(ends[s.reader.Dialect]), now)
 	}
 	s.report.Broken, s.report.CallerLeft = s.callerLeft, s.callerLeft
 }

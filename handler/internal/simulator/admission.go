@@ -62,7 +62,11 @@ func (c *call) checkRequest() *apiError {
 func (c *call) requiredCapability() (string, bool) {
 	r := c.route
 	compact := r.operation == "responses" && len(r.rest) == 1 && r.rest[0] == "compact"
-	if (len(r.rest) == 0 || compact) && c.r.Method == http.MethodPost {
+	counts := r.operation == "messages" && len(r.rest) == 1 && r.rest[0] == "count_tokens"
+	if (r.operation == "messages") != (r.family == familyAnthropic) {
+		return "", false
+	}
+	if (len(r.rest) == 0 || compact || counts) && c.r.Method == http.MethodPost {
 		if family := capabilityOf(r.operation); family != "" {
 			return family, family != "responses" || r.family != familyDeployment
 		}
@@ -78,7 +82,7 @@ func capabilityOf(operation string) string {
 	switch operation {
 	case "chat/completions":
 		return "chat"
-	case "completions", "embeddings", "responses":
+	case "completions", "embeddings", "responses", "messages":
 		return operation
 	case "images/generations", "images/edits":
 		return "images"
@@ -302,6 +306,9 @@ func (c *call) authorize() *apiError {
 		return c.authorizeToken(bearer)
 	}
 	key := c.r.Header.Get("api-key")
+	if c.route.family == familyAnthropic {
+		key = c.r.Header.Get("x-api-key")
+	}
 	if isBearer {
 		key = bearer
 	}

@@ -260,8 +260,8 @@ func (s *Service) Violations() []Violation {
 func (c *call) checkStrict() *apiError {
 	rules := &c.svc.cfg.Strict
 	found := len(rules.Secrets) > 0 && c.findSecrets(rules.Secrets)
-	if rules.OneCredential && (c.r.Header.Get("api-key") == "") == (c.r.Header.Get("Authorization") == "") {
-		found = c.recordViolation("credentials", "want exactly one of api-key and Authorization")
+	if rules.OneCredential && (c.r.Header.Get("api-key")+c.r.Header.Get("x-api-key") == "") == (c.r.Header.Get("Authorization") == "") {
+		found = c.recordViolation("credentials", "want exactly one of a key and Authorization")
 	}
 	if name := hopByHop(c.r.Header); rules.NoHopByHop && name != "" {
 		found = c.recordViolation("hop-by-hop", name)

@@ -128,13 +128,15 @@ func (d Deployment) reasons() bool {
 		strings.HasPrefix(d.Model, "o4") || strings.HasPrefix(d.Model, "gpt-5")
 }
 
-// supports reports whether the model has a capability: chat, responses,
+// supports reports whether the model has a capability: chat, messages, responses,
 // completions, embeddings, images, speech or transcription.
 func (d Deployment) supports(family string) bool {
 	if len(d.Supports) > 0 {
 		return slices.Contains(d.Supports, family)
 	}
 	switch {
+	case strings.HasPrefix(d.Model, "claude"):
+		return family == "messages"
 	case strings.Contains(d.Model, "embedding"):
 		return family == "embeddings"
 	case strings.HasPrefix(d.Model, "dall-e"), strings.HasPrefix(d.Model, "gpt-image"):

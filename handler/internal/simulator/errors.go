@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -240,6 +241,9 @@ func otherClientError(action string) *apiError {
 		return &apiError{name: action, status: http.StatusConflict, body: errorBody("conflict", "The resource is being changed by another request.")}
 	case "413":
 		return bodyTooLarge()
+	case "404-html", "413-html", "421-html", "499-html":
+		status, _ := strconv.Atoi(action[:3]) // by the cases
+		return &apiError{name: action, status: status, contentType: "text/html", body: strings.ReplaceAll(gatewayHTML, "502 Bad Gateway", action[:3])}
 	case "422":
 		return &apiError{name: action, status: http.StatusUnprocessableEntity, body: errorBody("UnprocessableEntity", "The request could not be processed.")}
 	case "424":
@@ -271,6 +275,8 @@ func serverError(action, requestID string) *apiError {
 	case "503":
 		return &apiError{name: action, status: http.StatusServiceUnavailable, body: errorBody("InternalServerError",
 			"The service is temporarily unable to process your request. Please try again later.")}
+	case "529":
+		return &apiError{name: action, status: statusOverloaded, body: errorBody("529", "Overloaded")}
 	case "503-envoy":
 		return &apiError{name: action, status: http.StatusServiceUnavailable, contentType: "text/plain", body: "no healthy upstream"}
 	case "504-html":

@@ -85,6 +85,7 @@ func cutTokens(text string, limit int) []string {
 type toolDefinition struct {
 	Name       string          `json:"name"`
 	Parameters json.RawMessage `json:"parameters"`
+	Schema     json.RawMessage `json:"input_schema"` // in Anthropic's shape
 	Function   struct {
 		Name       string          `json:"name"`
 		Parameters json.RawMessage `json:"parameters"`
@@ -92,8 +93,11 @@ type toolDefinition struct {
 }
 
 func (t toolDefinition) flat() toolDefinition {
-	if t.Name == "" {
+	switch {
+	case t.Name == "":
 		t.Name, t.Parameters = t.Function.Name, t.Function.Parameters
+	case len(t.Schema) > 0:
+		t.Parameters = t.Schema
 	}
 	return t
 }

@@ -133,6 +133,7 @@ func resetSeconds(d time.Duration) int {
 // writeError sends an error response.
 func (c *call) writeError(apiErr *apiError) {
 	c.prepareHeaders()
+	apiErr = c.inAnthropicForm(apiErr)
 	h := c.w.Header()
 	if apiErr.withRetryAfter {
 		form := RetryBoth

@@ -42,6 +42,8 @@ func (c *call) serveCapability(family string) {
 	switch family {
 	case "chat":
 		c.chat()
+	case "messages":
+		c.messages()
 	case "responses":
 		c.responses()
 	case "completions":
@@ -263,6 +265,7 @@ const (
 	familyDeployment               // /openai/deployments/{deployment}/{operation}
 	familyRoot                     // /openai/{operation}
 	familyV1                       // /openai/v1/{operation}
+	familyAnthropic                // /anthropic/v1/{operation}
 )
 
 // route is a parsed path.
@@ -280,10 +283,17 @@ var versionShape = sync.OnceValue(func() *regexp.Regexp { return regexp.MustComp
 // service.
 func parseRoute(path string, query url.Values) route {
 	segments, ok := pathSegments(path)
-	if !ok || len(segments) < 2 || segments[0] != "openai" {
+	r := route{version: query.Get("api-version")}
+	switch {
+	case !ok || len(segments) < 2:
+		return route{}
+	case segments[0] == "anthropic" && segments[1] == "v1":
+		r.family = familyAnthropic
+		r.operation, r.rest = splitOperation(segments[2:])
+		return r
+	case segments[0] != "openai":
 		return route{}
 	}
-	r := route{version: query.Get("api-version")}
 	switch segments[1] {
 	case "deployments":
 		if len(segments) < 4 {
@@ -331,7 +341,10 @@ func splitOperation(segments []string) (string, []string) {
 // versionFits reports whether api-version is valid for the family: required and
 // dated on classic paths, optional on v1.
 func (r route) versionFits() bool {
-	if r.family == familyV1 {
+	switch r.family {
+	case familyAnthropic:
+		return true
+	case familyV1:
 		return r.version == "" || r.version == "v1" || r.version == "preview" || r.version == "latest"
 	}
 	return versionShape().MatchString(r.version)
@@ -353,6 +366,8 @@ func (r route) operationID() string {
 		return "Embeddings_Create"
 	case "responses":
 		return "Responses_Create"
+	case "messages":
+		return "Messages_Create"
 	case "images/generations":
 		return "ImageGenerations_Create"
 	case "audio/transcriptions":

@@ -56,6 +56,8 @@ type requestBody struct {
 
 	InputFileID string `json:"input_file_id"`
 
+	messageRequest
+
 	// Form holds the fields of a multipart body without its file.
 	Form     map[string]string `json:"-"`
 	File     []byte            `json:"-"`
@@ -121,6 +123,7 @@ func countTokens(chars int) int {
 func (a *requestBody) promptText() string {
 	var b strings.Builder
 	b.WriteString(a.Instructions)
+	b.WriteString(contentText(a.System))
 	for _, m := range a.Messages {
 		b.WriteString(contentText(m.Content))
 	}
@@ -232,6 +235,8 @@ func (c *call) checkBody(family string) *apiError {
 	switch family {
 	case "chat":
 		return c.checkMessages()
+	case "messages":
+		return c.checkMessage()
 	case "embeddings":
 		return c.checkInputs()
 	case "responses":

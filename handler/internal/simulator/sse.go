@@ -36,6 +36,7 @@ type dialect int
 const (
 	dialectChat dialect = iota
 	dialectResponses
+	dialectMessages
 )
 
 // openStream sends the status, the headers and the preamble.

@@ -54,7 +54,7 @@ func (s *stream) emptyEvents(order string) []event {
 
 // omits reports whether the fault omits the event.
 func (s *stream) omits(ev event) bool {
-	return (ev.last && s.dialect == dialectChat && s.omitsDone()) || (ev.finish && s.hasFault("no-finish"))
+	return (ev.last && s.dialect != dialectResponses && s.omitsDone()) || (ev.finish && s.hasFault("no-finish"))
 }
 
 func (s *stream) omitsDone() bool {
@@ -182,7 +182,7 @@ func (s *stream) setRetryAfter(h http.Header) {
 	}
 	form := f.Retry
 	if form == RetryBoth {
-		if s.dialect == dialectChat {
+		if s.dialect != dialectResponses {
 			return
 		}
 		form = RetrySeconds
@@ -199,9 +199,9 @@ func (s *stream) setRetryAfter(h http.Header) {
 func (s *stream) sendThrottle() {
 	f := s.c.fault
 	text := s.c.newThrottle(f.RetryAfter).v1Text()
-	if s.dialect == dialectChat {
+	if s.dialect != dialectResponses {
 		s.sendBeforeError(f)
-		s.sendAll(chatError("429", text, f.Uncoded))
+		s.sendAll(s.plainError("429", "rate_limit_error", text))
 		return
 	}
 	s.sendOrdered(f, "rate_limit_exceeded", "too_many_requests", text)
@@ -220,9 +220,9 @@ func (s *stream) sendError(f *Fault) {
 	case "stream-invalid":
 		code, kind, text = "invalid_value", "invalid_request_error", "Invalid value: 'developer'."
 	}
-	if s.dialect == dialectChat {
+	if s.dialect != dialectResponses {
 		s.sendBeforeError(f)
-		s.sendAll(chatError(code, text, f.Uncoded))
+		s.sendAll(s.plainError(code, "overloaded_error", text))
 		return
 	}
 	switch f.Action {
@@ -310,6 +310,14 @@ func (s *stream) incomplete() event {
 	return event{name: "response.incomplete", data: fmt.Appendf(nil,
 		`{"type":"response.incomplete","response":%s,"sequence_number":%d}`,
 		s.c.responseStub("incomplete", "null", `{"reason":"max_output_tokens"}`), s.number())}
+}
+
+// plainError is an error event of chat, or of the Messages API.
+func (s *stream) plainError(code, kind, text string) event {
+	if s.dialect == dialectMessages {
+		return event{name: "error", data: []byte(messageError(kind, text))}
+	}
+	return chatError(code, text, s.c.fault.Uncoded)
 }
 
 func chatError(code, text string, uncoded bool) event {

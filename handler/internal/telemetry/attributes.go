@@ -99,7 +99,7 @@ func operationName(operation string) string {
 	switch operation {
 	case "completions":
 		return "text_completion"
-	case "responses", "compact":
+	case "responses", "compact", "messages":
 		return "chat"
 	case "":
 		return "other"

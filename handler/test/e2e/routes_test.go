@@ -15,10 +15,12 @@ var servedRoutes = map[string]struct {
 	path   string
 	status int
 }{
-	"health/{*path}": {"/health/live", http.StatusOK},
-	"v1/{*path}":     {"/v1/models", http.StatusOK},
-	"openai/{*path}": {"/openai/v1/models", http.StatusOK},
-	"ops/{*path}":    {"/ops/metrics", http.StatusOK},
+	"health/{*path}":    {"/health/live", http.StatusOK},
+	"v1/{*path}":        {"/v1/models", http.StatusOK},
+	"openai/{*path}":    {"/openai/v1/models", http.StatusOK},
+	"ops/{*path}":       {"/ops/metrics", http.StatusOK},
+	"anthropic/{*path}": {"/anthropic/v1/messages", http.StatusMethodNotAllowed},
+	"models/{*path}":    {"/models/chat/completions", http.StatusMethodNotAllowed},
 }
 
 // httpTrigger is the input binding of a function.json.

@@ -190,7 +190,7 @@ func skipInner(it, in *jsonscan.Iterator) {
 func intern(b []byte) string {
 	for _, s := range [...]string{
 		"stop", "length", "tool_calls", "content_filter", "function_call", "completed", "max_output_tokens",
-		"default", "auto", "priority", "flex",
+		"default", "auto", "priority", "flex", "standard", "end_turn", "max_tokens", "tool_use",
 	} {
 		if string(b) == s {
 			return s

@@ -185,12 +185,12 @@ func causeOfCode(code string) cause {
 		return filteredCause
 	case "context_length_exceeded":
 		return tooLongCause
-	case "permissiondenied", "authenticationtypedisabled", "invalid_api_key", "authentication_error", "permission_error":
+	case "permissiondenied", "authenticationtypedisabled", "invalid_api_key", "authentication_error", "permission_error", "billing_error":
 		return misconfiguredCause
-	case "server_error", "internal_error", "internalservererror", "internal_server_error", "api_error", "timeout", "serviceunavailable",
+	case "server_error", "internal_error", "internalservererror", "internal_server_error", "api_error", "timeout", "timeout_error", "serviceunavailable",
 		"service_unavailable", "service_unavailable_error", "overloaded", "overloaded_error", "engine_overloaded", "bad_gateway", "gateway_timeout":
 		return failedCause
-	case "invalid_request_error", "invalid_prompt", "badrequest", "bad_request", "not_found_error":
+	case "invalid_request_error", "invalid_prompt", "badrequest", "bad_request", "not_found_error", "request_too_large":
 		return callerCause
 	}
 	for _, prefix := range []string{"invalid_", "unsupported_", "image_", "empty_", "failed_to_download"} {

@@ -67,6 +67,8 @@ func (s *Stream) Read(event []byte, now time.Time) EventResult {
 		return EventResult{}
 	case s.Dialect == operations.Responses:
 		return s.readResponsesEvent(e, now)
+	case s.Dialect == operations.Messages:
+		return s.readMessagesEvent(e, now)
 	case bytes.HasPrefix(e.Data, []byte("[DONE]")):
 		s.ended = true
 		return EventResult{Kind: Done}
@@ -250,8 +252,12 @@ func formatErrorEvent(dialect operations.Dialect, message, code string, sequence
 		Sequence int64   `json:"sequence_number"`
 	}
 	line, object := "data: ", any(map[string]plain{"error": {Message: message, Type: "server_error", Code: code}})
-	if dialect == operations.Responses {
+	switch dialect {
+	case operations.Responses:
 		line, object = "event: error\ndata: ", flat{Type: "error", Code: code, Message: message, Sequence: sequence}
+	case operations.Messages:
+		line, object = "event: error\ndata: ", anthropicError{Type: "error", Error: anthropicErrorObject{Type: "api_error", Message: message}}
+	case operations.Plain, operations.Chat:
 	}
 	text, err := json.Marshal(object)
 	if err != nil {

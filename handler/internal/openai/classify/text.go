@@ -38,7 +38,7 @@ func textBytes(b []byte, i, depth int) (sum int64) {
 
 func isTextMember(name []byte) bool {
 	switch string(name) {
-	case "content", "text", "refusal", "arguments", "reasoning_content", "reasoning", "transcript", "input":
+	case "content", "text", "refusal", "arguments", "reasoning_content", "reasoning", "transcript", "input", "thinking", "partial_json":
 		return true
 	}
 	return false

@@ -12,11 +12,13 @@ import (
 // Dialect is the shape of a stream's events and of its errors.
 type Dialect uint8
 
-// The dialects (docs/azure-openai.md#streams, docs/azure-openai.md#responses-events).
+// The dialects (docs/azure-openai.md#streams, docs/azure-openai.md#responses-events,
+// docs/azure-openai.md#anthropic-messages).
 const (
 	Plain     Dialect = iota // no events: one body
 	Chat                     // data-only events, closed by data: [DONE]
 	Responses                // named events with a type, no [DONE]
+	Messages                 // Anthropic's: named events from message_start to message_stop
 )
 
 // BodyKind is the encoding of a request's body.
@@ -67,6 +69,8 @@ const (
 	V1                        // /openai/v1/…, model in the body
 	Bare                      // /v1/…, as OpenAI itself; sent to Azure as V1
 	Unscoped                  // /openai/{responses|…} with an api-version
+	Anthropic                 // /anthropic/v1/…, Anthropic's Messages API, model in the body
+	Foundry                   // /models/… with an api-version of its own, model in the body; sent to Azure as V1
 )
 
 func (f Family) String() string {
@@ -79,6 +83,10 @@ func (f Family) String() string {
 		return "bare"
 	case Unscoped:
 		return "unscoped"
+	case Anthropic:
+		return "anthropic"
+	case Foundry:
+		return "foundry"
 	}
 	return "unknown"
 }
@@ -87,6 +95,8 @@ func (f Family) String() string {
 // docs/azure-openai.md#stateful-operations.
 var table = slices.Concat(generation(), responses(), pinned(), []Operation{
 	{Name: "models", Path: "models", State: Local},
+	{Name: "messages", Path: "messages", Dialect: Messages},
+	{Name: "count-tokens", Path: "messages/count_tokens"},
 	// What Azure lacks, such as rerank, an OpenAI-compatible backend may offer.
 	{Name: "other", Body: Opaque, CompatibleOnly: true},
 })

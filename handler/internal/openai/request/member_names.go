@@ -28,11 +28,12 @@ const (
 	serviceTier
 	user
 	safetyIdentifier
-	// What the model reads, from here on. Prompt caches go by the first four.
+	// What the model reads, from here on. Prompt caches go by the first five.
 	messages
 	input
 	prompt
 	instructions
+	system
 	tools
 	functions
 	responseFormat
@@ -94,6 +95,8 @@ func memberByName(key []byte) member {
 		return prompt
 	case "instructions":
 		return instructions
+	case "system":
+		return system
 	case "tools":
 		return tools
 	}

@@ -154,7 +154,7 @@ func (s *parser) readTyped(m member) error {
 		return s.readConversation()
 	case streamOptions:
 		return s.readStreamOptions()
-	case other, messages, input, prompt, instructions, tools, functions, responseFormat, textFormat, prediction, suffix, documents, query:
+	case other, messages, input, prompt, instructions, system, tools, functions, responseFormat, textFormat, prediction, suffix, documents, query:
 	}
 	return nil
 }
@@ -268,7 +268,7 @@ func (s *parser) readPrompt(m member) {
 	s.discount = 0
 	s.skipMeasured()
 	s.parsed.PromptBytes += int64(s.Offset - from - s.discount)
-	if m <= instructions && s.parsed.PromptSpan == (Span{}) {
+	if m <= system && s.parsed.PromptSpan == (Span{}) {
 		s.parsed.PromptSpan = Span{from, s.Offset}
 	}
 	if m == prompt && s.Reason == jsonscan.OK {

@@ -41,7 +41,7 @@ type ParsedRequest struct {
 	OutputBounds       [outputMembers]OutputBound // what each member says, by OutputMember
 	Choices            int64                      // n, or best_of when larger, for each prompt; 0 = 1
 	PromptBytes        int64                      // of the members that the model reads; an attachment counts 4 KiB
-	PromptSpan         Span                       // the first of them: messages, input, prompt or instructions
+	PromptSpan         Span                       // the first of them: messages, input, prompt, instructions or system
 	PromptCacheKey     string
 	PromptCacheKeySpan Span // the string with its quotes
 	PreviousResponseID string

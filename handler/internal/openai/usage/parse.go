@@ -1,7 +1,6 @@
 package usage
 
 import (
-	"bytes"
 	"math"
 	"strconv"
 
@@ -112,17 +111,5 @@ func readDetails(it *jsonscan.Iterator, details ...detail) bool {
 // the caller's own that follows the usage (metadata, tools) could be. Where the
 // whole answer is held, reading its members is exact.
 func FindLast(b []byte) (Tokens, bool) {
-	for {
-		i := bytes.LastIndex(b, []byte(`"usage"`))
-		if i < 0 {
-			return Tokens{}, false
-		}
-		if at := jsonscan.SkipSpace(b, i+len(`"usage"`)); at < len(b) && b[at] == ':' {
-			t, ok := parse(b, at+1)
-			if ok {
-				return t, true
-			}
-		}
-		b = b[:i]
-	}
+	return findLast(b, func(at int) (Tokens, bool) { return parse(b, at) })
 }
