@@ -48,7 +48,7 @@ func (f *Error) write(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(f.Status)
 	failure := classify.Failure{Status: f.Status, Message: f.Message, Type: f.Type, Param: f.Param, Code: f.Code, RequestID: h.Get("X-Request-Id")}
-	_, _ = w.Write(failure.Format(isBelow(r.URL.Path, anthropicPath))) //nolint:gosec // JSON by its content type, with nosniff
+	_, _ = w.Write(failure.Format(isBelow(r.URL.Path, anthropicPath)))
 }
 
 func wholeSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }

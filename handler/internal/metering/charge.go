@@ -83,7 +83,7 @@ func (m *Meter) charges(r *proxy.Request, result *proxy.Result) []Charge {
 			c = m.delivered(r, result, a)
 		case a.Wasted != usage.Tokens{}:
 			c = Charge{Tokens: a.Wasted, Overhead: true}
-		case a.Outcome.Class == health.Abandoned && a.Status < http.StatusBadRequest && !unsent(a.Outcome.Reason) && !r.Operation.State.Stored():
+		case a.Outcome.Class == health.Abandoned && a.Status < http.StatusBadRequest && !unsent(a.Outcome.Reason) && !r.Operation.Free():
 			c = Charge{Tokens: m.estimate(r, result.Pool, a, &proxy.Delivery{}), Estimated: true, Overhead: a.Outcome.Reason == lostHedge}
 		default:
 			continue
@@ -127,7 +127,7 @@ func (m *Meter) delivered(r *proxy.Request, result *proxy.Result, a *proxy.Attem
 	d := &result.Delivery
 	c := Charge{Tokens: d.Usage, Tier: d.ServiceTier, Delivered: true, Broken: d.Broken}
 	switch {
-	case a.Status >= http.StatusBadRequest, r.Operation.State.Stored():
+	case a.Status >= http.StatusBadRequest, r.Operation.Free():
 		return c
 	case d.Usage == usage.Tokens{}:
 		c.Tokens, c.Estimated = m.estimate(r, result.Pool, a, d), true

@@ -172,7 +172,7 @@ const certainAnswers = 5
 // demand is what a request may use.
 func demand(r *proxy.Request, pools []*balancer.Pool, e *usage.Expectation) quota.Demand {
 	d := quota.Demand{Caller: callerOf(r), Model: pools[0].Model, Size: r.Tokens, Price: pools[0].Price, MaxPrice: dearest(pools, r.Parsed.ServiceTier)}
-	if r.Operation.State.Stored() {
+	if r.Operation.Free() {
 		return d
 	}
 	d.Prompt, d.MaxPrompt = e.Prompt(r.Parsed.PromptBytes), r.Parsed.PromptBytes/bytesPerDenseToken
@@ -224,10 +224,10 @@ const maxTokens = 1 << 40
 // generates reports whether answers of the operation have tokens of their own.
 func generates(o *operations.Operation) bool {
 	switch o.Name {
-	case "embeddings", "input-tokens", "speech", "models":
+	case "embeddings", "speech", "models":
 		return false
 	}
-	return !o.State.Stored()
+	return !o.Free()
 }
 
 // farPast is from how many tokens on an answer has run far past so many.

@@ -29,7 +29,7 @@ var actions = map[string]actionKind{
 	"404-deployment": actionResponds, "404-resource": actionResponds, "400-context": actionResponds, "400-filter": actionResponds,
 	"400-invalid": actionResponds, "400-version": actionResponds, "400-model": actionResponds,
 	"408": actionResponds, "409": actionResponds, "413": actionResponds, "422": actionResponds,
-	"404-html": actionResponds, "413-html": actionResponds, "421-html": actionResponds, "499-html": actionResponds, "424": actionResponds, "431": actionResponds,
+	"413-html": actionResponds, "421-html": actionResponds, "499-html": actionResponds, "424": actionResponds, "431": actionResponds,
 	"500": actionResponds, "502-html": actionResponds, "502-empty": actionResponds, "503": actionResponds, "529": actionResponds, "503-envoy": actionResponds,
 	"504-html": actionResponds, "empty-200": actionResponds, "error-200": actionResponds, "html-200": actionResponds,
 	"wrong-type-200": actionResponds, "half-json-200": actionResponds, "gzip-200": actionResponds, "gzip-bomb-200": actionResponds,

@@ -241,7 +241,7 @@ func otherClientError(action string) *apiError {
 		return &apiError{name: action, status: http.StatusConflict, body: errorBody("conflict", "The resource is being changed by another request.")}
 	case "413":
 		return bodyTooLarge()
-	case "404-html", "413-html", "421-html", "499-html":
+	case "413-html", "421-html", "499-html":
 		status, _ := strconv.Atoi(action[:3]) // by the cases
 		return &apiError{name: action, status: status, contentType: "text/html", body: strings.ReplaceAll(gatewayHTML, "502 Bad Gateway", action[:3])}
 	case "422":

@@ -341,10 +341,10 @@ func splitOperation(segments []string) (string, []string) {
 // versionFits reports whether api-version is valid for the family: required and
 // dated on classic paths, optional on v1.
 func (r route) versionFits() bool {
-	switch r.family {
-	case familyAnthropic:
+	if r.family == familyAnthropic {
 		return true
-	case familyV1:
+	}
+	if r.family == familyV1 {
 		return r.version == "" || r.version == "v1" || r.version == "preview" || r.version == "latest"
 	}
 	return versionShape().MatchString(r.version)

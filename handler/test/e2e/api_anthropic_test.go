@@ -131,8 +131,16 @@ func TestMessagesFailOver(t *testing.T) {
 	t.Parallel()
 	r := claudes(t, nil)
 	for _, f := range []simulator.Fault{
-		{Action: "429"}, {Action: "529"}, {Action: "500"}, {Action: "401-key"}, {Action: "404-deployment"}, {Action: "html-200"},
-		{Action: "half-json-200"}, {Action: "stream-429"}, {Action: "stream-error"}, {Action: "stream-error", Order: "created-error-failed"},
+		{Action: "429"},
+		{Action: "529"},
+		{Action: "500"},
+		{Action: "401-key"},
+		{Action: "404-deployment"},
+		{Action: "html-200"},
+		{Action: "half-json-200"},
+		{Action: "stream-429"},
+		{Action: "stream-error"},
+		{Action: "stream-error", Order: "created-error-failed"},
 		{Action: "cut-clean"},
 	} {
 		r.sim.Reset()

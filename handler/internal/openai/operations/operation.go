@@ -60,6 +60,12 @@ type Operation struct {
 	CompatibleOnly bool // not one of Azure's: only for OpenAI-compatible backends
 }
 
+// Free reports whether the operation costs no tokens: what it answers is stored
+// already, or only counted.
+func (o *Operation) Free() bool {
+	return o.State.Stored() || o.Name == "count-tokens" || o.Name == "input-tokens"
+}
+
 // Family is one of the URL families that callers use and backends offer.
 type Family uint8
 

@@ -27,3 +27,11 @@ func TestByName(t *testing.T) {
 		t.Errorf("an operation that does not exist: %+v", o)
 	}
 }
+
+func TestFreeOperations(t *testing.T) {
+	for name, want := range map[string]bool{"count-tokens": true, "input-tokens": true, "files": true, "response": true, "messages": false, "chat": false, "embeddings": false} {
+		if got := operations.ByName(name).Free(); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
