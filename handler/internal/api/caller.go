@@ -11,9 +11,8 @@ import (
 const usageTimeout = 2 * time.Second
 
 // callerContext is the context of a request's attempts: it ends when the caller
-// leaves, but after finished was called only usageTimeout later. cancel releases
-// it.
-func callerContext(parent context.Context) (ctx context.Context, finished, cancel func()) {
+// leaves, but after finished was called only usageTimeout later. cancel ends it.
+func callerContext(parent context.Context) (ctx context.Context, finished func(), cancel context.CancelCauseFunc) {
 	ctx, end := context.WithCancelCause(context.WithoutCancel(parent))
 	var complete atomic.Bool
 	stop := context.AfterFunc(parent, func() {
@@ -23,8 +22,8 @@ func callerContext(parent context.Context) (ctx context.Context, finished, cance
 		}
 		time.AfterFunc(usageTimeout, func() { end(context.Cause(parent)) })
 	})
-	return ctx, func() { complete.Store(true) }, func() {
+	return ctx, func() { complete.Store(true) }, func(cause error) {
 		stop()
-		end(context.Canceled)
+		end(cause)
 	}
 }

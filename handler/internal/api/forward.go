@@ -34,7 +34,8 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, rec *RequestRec
 	c.request.Another = reserved.Another()
 	c.request.Received, c.request.Deadline = rec.Start, clientDeadline(r, rec.Start)
 	attempts, finished, cancel := callerContext(r.Context())
-	defer cancel()
+	defer cancel(nil)
+	c.request.Cancel = cancel
 	rec.Result = s.Forwarder.Do(attempts, c.pools, c.request, func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		if c.request.StreamedBody != nil {
 			drainBody(r) // the backend answered before the body ended

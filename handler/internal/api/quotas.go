@@ -35,8 +35,7 @@ func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*mete
 	c.pools = s.Meter.WithinLimits(c.request, c.pools)
 	reserved, err := s.Meter.Reserve(r.Context(), c.request, c.pools)
 	status := s.Meter.RateLimits(c.request, c.pools[0])
-	setRateLimit(w.Header(), "tokens", status.Tokens)
-	setRateLimit(w.Header(), "requests", status.Requests)
+	setRateLimits(w.Header(), &status)
 	if err != nil {
 		return nil, reservationError(err)
 	}
@@ -70,14 +69,35 @@ func reservationError(err error) *Error {
 	return clientClosed()
 }
 
-// setRateLimit sets the headers of one limit in OpenAI's form.
-func setRateLimit(h http.Header, unit string, m quota.RateLimit) {
-	if m.Limit == 0 {
-		return
+// rateLimitHeaders are OpenAI's names, in canonical form.
+var rateLimitHeaders = [...]string{
+	"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens",
+	"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests",
+}
+
+// setRateLimits sets the headers of the limits. Their values share one allocation:
+// every response has them.
+func setRateLimits(h http.Header, status *quota.RateLimitStatus) {
+	text := make([]byte, 0, 96)
+	var ends [len(rateLimitHeaders)]int
+	for i, m := range [...]*quota.RateLimit{&status.Tokens, &status.Requests} {
+		if m.Limit > 0 {
+			text = strconv.AppendInt(text, m.Limit, 10)
+			ends[3*i] = len(text)
+			text = strconv.AppendInt(text, m.Remaining, 10)
+			ends[3*i+1] = len(text)
+			text = append(text, m.Reset.Round(time.Millisecond).String()...)
+			ends[3*i+2] = len(text)
+		}
 	}
-	h.Set("X-Ratelimit-Limit-"+unit, strconv.FormatInt(m.Limit, 10))
-	h.Set("X-Ratelimit-Remaining-"+unit, strconv.FormatInt(m.Remaining, 10))
-	h.Set("X-Ratelimit-Reset-"+unit, m.Reset.Round(time.Millisecond).String())
+	all, values, from := string(text), new([len(rateLimitHeaders)]string), 0
+	for i, end := range ends {
+		if end > 0 {
+			values[i] = all[from:end]
+			h[rateLimitHeaders[i]] = values[i : i+1 : i+1]
+			from = end
+		}
+	}
 }
 
 // quotaExceeded is the error for a consumer's limit. SDKs retry only what a wait of

@@ -35,11 +35,16 @@ func (r *run) startDeadline(ctx context.Context) (context.Context, context.Cance
 	if at.IsZero() {
 		return ctx, func() {}
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	cancel := r.request.Cancel
+	if cancel == nil {
+		ctx, cancel = context.WithCancelCause(ctx)
+	}
 	r.deadline = time.AfterFunc(at.Sub(now), func() { cancel(reason) })
 	return ctx, func() {
 		r.deadline.Stop()
-		cancel(nil)
+		if r.request.Cancel == nil {
+			cancel(nil)
+		}
 	}
 }
 

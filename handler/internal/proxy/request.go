@@ -49,6 +49,10 @@ type Request struct {
 	// Unless it is granted, release is nil. nil = any number is granted.
 	Another func() (release func(), ok bool)
 
+	// Cancel ends the context that Do is called with; nil = Do makes one that it can
+	// end.
+	Cancel context.CancelCauseFunc
+
 	// ActiveWrites counts the transports that may still be writing Body. Its
 	// memory may be reused only at 0.
 	ActiveWrites atomic.Int32
