@@ -50,22 +50,15 @@ func surelyNotReceived(o health.Outcome, status int) bool {
 
 // kind is what decides how long the first content of the answer takes.
 func (r *Request) kind() latency.Kind {
-	effort := latency.DefaultEffort
-	if r.Operation.Dialect != operations.Plain {
-		effort = effortOf(r.Body)
-	}
-	return latency.KindOf(r.Parsed.Stream, r.Parsed.PromptBytes, effort)
+	at := r.Parsed.ReasoningSpan
+	return latency.KindOf(r.Parsed.Stream, r.Parsed.PromptBytes, effortOf(r.Body[at.From:at.To]))
 }
 
-// effortOf reads reasoning_effort, or effort of reasoning, from a body. Another
-// member with such an end of its name only moves the request to another kind.
-func effortOf(body []byte) latency.Effort {
-	const name = `effort"`
-	at := bytes.Index(body, []byte(name))
-	if at < 0 {
-		return latency.DefaultEffort
+// effortOf reads the value of reasoning_effort, or effort in an object.
+func effortOf(value []byte) latency.Effort {
+	if _, nested, ok := bytes.Cut(value, []byte(`"effort"`)); ok {
+		value = bytes.TrimLeft(nested, " \t\r\n:")
 	}
-	value := bytes.TrimLeft(body[at+len(name):], " \t\r\n:")
 	switch {
 	case bytes.HasPrefix(value, []byte(`"none"`)), bytes.HasPrefix(value, []byte(`"minimal"`)), bytes.HasPrefix(value, []byte(`"low"`)):
 		return latency.LowEffort

@@ -230,9 +230,16 @@ func TestEffortIsPartOfTheKind(t *testing.T) {
 			f.proxy.Latency.Record(0, latency.KindOf(false, 0, latency.DefaultEffort), 100*time.Millisecond)
 		}
 		chat := operations.Operation{Name: "chat", Dialect: operations.Chat}
-		for body, want := range map[string]string{`{"reasoning_effort" : "high"}`: "a", `{"messages":"\"effort\":\"high\""}`: "b"} {
+		for body, want := range map[string]string{
+			`{"reasoning_effort" : "high"}`: "a", `{"reasoning":{"summary":"auto","effort":"high"}}`: "a", `{"input":"x","output_config":{"effort": "xhigh"}}`: "a",
+			`{"messages":"\"effort\":\"high\""}`: "b", `{"messages":[{"effort":"high"}]}`: "b", `{"reasoning":{"summary":"high"}}`: "b", `{"reasoning":null}`: "b",
+		} {
 			f.scripts["a"] = []scripted{{status: 200, takes: 10 * time.Second}}
-			r, _ := f.forwardTimed(&proxy.Request{Operation: chat, Body: []byte(body)}, 0, 0)
+			parsed, err := request.Parse([]byte(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, _ := f.forwardTimed(&proxy.Request{Operation: chat, Body: []byte(body), Parsed: parsed}, 0, 0)
 			if r.ServedBy == nil || r.ServedBy.Name != want {
 				t.Errorf("%s: served by %+v, want %s", body, r.ServedBy, want)
 			}

@@ -112,8 +112,12 @@ func (s *parser) readMember(m member) error {
 // readOther passes a member that Spillway does not act on. What is in the
 // metadata is the caller's own, and refers to nothing.
 func (s *parser) readOther() {
-	before, from, name := len(s.watch.Matches), s.Offset, s.watch.Pending()
+	before, from, name, key := len(s.watch.Matches), s.Offset, s.watch.Pending(), s.Key
 	s.skipMeasured()
+	switch string(key) {
+	case "reasoning_effort", "reasoning", "output_config":
+		s.parsed.ReasoningSpan = Span{from, s.Offset}
+	}
 	switch name {
 	case metadataName:
 		s.metadata = [2]int{before, len(s.watch.Matches)}

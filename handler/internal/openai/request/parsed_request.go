@@ -56,6 +56,7 @@ type ParsedRequest struct {
 	References         []Reference // the stored objects that it names, in the order of the body
 	Models             []string    // the models and deployments that it names besides Model
 	DataSources        Span        // the value of data_sources
+	ReasoningSpan      Span        // the value of reasoning_effort, or of the member that may hold the effort
 	Audio              bool        // the answer may have sound
 	InsertAt           int         // just behind the opening brace: where a member may be inserted
 	Empty              bool        // the object has no members
