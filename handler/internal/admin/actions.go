@@ -20,10 +20,12 @@ type Action struct {
 	At      time.Time
 	Verb    string // drain, restore, reset
 	Backend string // as the operator named it
-	Who     string // the name that the operator gave, or "operator"
-	Key     string // first digits of the SHA-256 of the key; "" = there is no key
-	From    string // the remote address of the connection
+	Who     string // the name of the token, else the one that the operator gave, or "operator"
+	Object  string // the object id of the token; "" = by key
+	Key     string // first digits of the SHA-256 of the key; "" = by token, or there is no key
+	From    string // the address of the operator
 	Request string // the id of the operator's request
+	Trace   string // the id of the trace that the request belongs to; "" = none
 	Took    time.Duration
 	Err     error // nil = written to the table
 }
@@ -40,12 +42,15 @@ type ActionResult struct {
 	EffectiveWithinMS int64  `json:"obeyedWithinMs"` // plus one exchange with the table
 }
 
-func (o *Handler) serveAction(w http.ResponseWriter, r *http.Request, verb, backend string) {
+func (o *Handler) serveAction(w http.ResponseWriter, r *http.Request, who *operator, verb, backend string) {
 	if !o.access.csrfSafe(r) {
 		writeError(w, http.StatusForbidden, "cross_site", "Without an operators' key an action needs the header x-spillway-operator, with your name.")
 		return
 	}
-	action := Action{At: o.cfg.Now(), Verb: verb, Backend: backend, Who: operatorName(r), Key: o.access.fingerprint, From: r.RemoteAddr, Request: w.Header().Get(idHeader)}
+	action := Action{At: o.cfg.Now(), Verb: verb, Backend: backend, Who: who.name, Object: who.identity, Key: who.key, From: who.address, Request: w.Header().Get(idHeader)}
+	if o.cfg.TraceID != nil {
+		action.Trace = o.cfg.TraceID(r.Header)
+	}
 	// The action is completed even if the operator closes the page meanwhile.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), actionTimeout)
 	defer cancel()

@@ -6,9 +6,11 @@
 // # Access
 //
 // Every path below /ops needs the operators' key, as x-spillway-operator-key or
-// as Authorization: Bearer, never in a URL or cookie. The page's HTML, style and
+// as Authorization: Bearer, never in a URL or cookie; or a token of Entra ID with
+// the app role of operators. An address that sends too many wrong keys gets 429
+// for a while, whatever it sends. The page's HTML, style and
 // script are public, because a browser cannot send a header with its first
-// request; they hold no data. Without a configured key all of /ops is 404, except
+// request; they hold no data. Without a configured key or role all of /ops is 404, except
 // in a standalone run on loopback ([Config.Open]), which answers only to loopback
 // names, and refuses actions from pages of other origins.
 //
@@ -68,7 +70,21 @@ type Replica interface {
 // Config configures a Handler. Replica, Recent and Now are required.
 type Config struct {
 	Key  string // the operators' key; "" = nothing is served, unless Open
-	Open bool   // without a key, serve loopback names
+	Open bool   // without a key and a role, serve loopback names
+
+	// Verify and Role let operators in by Entra ID: with a token that has the app
+	// role. nil = by key only.
+	Verify Verify
+	Role   string
+	Hosted bool // behind the Functions host, which names the address of its client
+	// KeysRefused is told of refused keys at most once a minute: how many there were
+	// since the last call, and the address of the latest; nil = not called.
+	KeysRefused func(n uint64, address string)
+	// Access is called after every request that was served or refused, the page and
+	// its assets excepted; nil = not called.
+	Access func(a *Access)
+	// TraceID is the trace of a request; nil = none has one.
+	TraceID func(h http.Header) string
 
 	Instance string
 	Version  string
@@ -98,7 +114,7 @@ type Config struct {
 // Handler serves /ops. It is safe for concurrent use.
 type Handler struct {
 	cfg    Config
-	access access
+	access *access
 	routes map[string]route // by path below /ops
 	page   *page
 	fleet  fleetReader
@@ -109,11 +125,25 @@ type route struct {
 	method string
 	public bool // served without a key: holds no data
 	serve  http.HandlerFunc
+	act    func(w http.ResponseWriter, r *http.Request, who *operator) // instead of serve
+}
+
+// RefusedKeys is how many keys and tokens were refused so far.
+func (o *Handler) RefusedKeys() uint64 { return o.access.attempts.count() }
+
+// Authorized reports whether the request has an operator's credential. A wrong one
+// counts as an attempt.
+func (o *Handler) Authorized(r *http.Request) bool {
+	if !o.access.enabled(r) || !o.access.keyless && credential(r) == "" {
+		return false
+	}
+	_, refused := o.access.authorize(r, o.cfg.Now())
+	return refused == nil
 }
 
 // New makes a Handler. The fleet's state is shown once Run runs.
 func New(cfg Config) *Handler {
-	o := &Handler{cfg: cfg, access: newAccess(cfg.Key, cfg.Open), page: newPage(), fleet: newFleetReader(cfg.Replica, cfg.Now)}
+	o := &Handler{cfg: cfg, access: newAccess(&cfg), page: newPage(), fleet: newFleetReader(cfg.Replica, cfg.Now)}
 	o.routes = o.page.routes()
 	o.routes[""] = route{method: http.MethodGet, public: true, serve: o.servePage}
 	o.routes["/"] = o.routes[""]

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // mountPath is the prefix of all paths, in any case. A router may or may not
@@ -33,16 +35,70 @@ func (o *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		found, ok = o.actionRoute(path)
 	}
-	if !found.public && !o.access.authorized(r) {
-		writeUnauthorized(w)
+	served := &statusWriter{ResponseWriter: w}
+	if found.public {
+		o.serveRoute(served, r, &found, ok, nil)
 		return
 	}
+	began := o.cfg.Now()
+	who, refused := o.access.authorize(r, began)
+	if refused != nil {
+		writeRefusal(served, refused)
+	} else {
+		o.serveRoute(served, r, &found, ok, &who)
+	}
+	if o.cfg.Access != nil {
+		o.cfg.Access(&Access{
+			At: began, Method: r.Method, Path: r.URL.Path, Status: served.status, Who: who.name, Object: who.identity, Key: who.key, From: who.address,
+			Request: w.Header().Get(idHeader), Took: o.cfg.Now().Sub(began),
+		})
+	}
+}
+
+// Access is a request below /ops. It holds no secret.
+type Access struct {
+	At      time.Time
+	Method  string
+	Path    string
+	Status  int
+	Who     string
+	Object  string // the object id of the token; "" = by key
+	Key     string // first digits of the hash of the key; "" = by token, or refused
+	From    string // the address of the operator
+	Request string
+	Took    time.Duration
+}
+
+// statusWriter remembers the status.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (o *Handler) serveRoute(w http.ResponseWriter, r *http.Request, found *route, ok bool, who *operator) {
 	switch {
 	case !ok:
 		writeError(w, http.StatusNotFound, "not_found", "There is no such path. See GET /ops/ for the status page and GET /ops/api/status for its data.")
 	case !methodAllowed(found.method, r.Method):
 		w.Header().Set("Allow", found.method)
 		writeError(w, http.StatusMethodNotAllowed, "method_not_allowed", "Use "+found.method+" for this path.")
+	case found.act != nil:
+		found.act(w, r, who)
 	default:
 		found.serve(w, r)
 	}
@@ -60,7 +116,9 @@ func (o *Handler) actionRoute(path string) (route, bool) {
 	if !ok || at < 1 || !slices.Contains(verbs, rest[at+1:]) {
 		return route{}, false
 	}
-	return route{method: http.MethodPost, serve: func(w http.ResponseWriter, r *http.Request) { o.serveAction(w, r, rest[at+1:], rest[:at]) }}, true
+	return route{method: http.MethodPost, act: func(w http.ResponseWriter, r *http.Request, who *operator) {
+		o.serveAction(w, r, who, rest[at+1:], rest[:at])
+	}}, true
 }
 
 // setSecurityHeaders forbids everything that the page does not need. Scripts
@@ -76,9 +134,14 @@ func setSecurityHeaders(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-func writeUnauthorized(w http.ResponseWriter) {
-	w.Header().Set("WWW-Authenticate", `Bearer realm="spillway operators"`)
-	writeError(w, http.StatusUnauthorized, "operator_key_required", "Send the operators' key (SPILLWAY_OPERATOR_KEY) as x-spillway-operator-key or as Authorization: Bearer.")
+func writeRefusal(w http.ResponseWriter, why *refusal) {
+	if why.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="spillway operators"`)
+	}
+	if why.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int((why.retryAfter+time.Second-1)/time.Second)))
+	}
+	writeError(w, why.status, why.code, why.message)
 }
 
 // writeError responds with an error in OpenAI's shape.

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,8 +24,13 @@ func mount(cfg Config) http.Handler {
 	return r
 }
 
+// addresses makes each request come from another address, unless a test says where
+// it comes from.
+var addresses atomic.Int64
+
 type testRequest struct {
 	method, path string
+	from         string // "" = another one each time
 	header       map[string]string
 	host         string
 }
@@ -37,6 +43,7 @@ func (s testRequest) to(t *testing.T, h http.Handler) *httptest.ResponseRecorder
 		t.Fatalf("%s is no path", s.path)
 	}
 	r.Method = cmp.Or(s.method, http.MethodGet)
+	r.RemoteAddr = cmp.Or(s.from, r.RemoteAddr)
 	if s.host != "" {
 		r.Host = s.host
 	}
@@ -57,6 +64,8 @@ func sentRequest(t *testing.T, path, query string) *http.Request {
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:8080/", http.NoBody)
 	r.URL, r.RequestURI = u, path+"?"+query
 	r.URL.RawQuery = query
+	n := addresses.Add(1)
+	r.RemoteAddr = fmt.Sprintf("10.%d.%d.%d:4321", n>>16&255, n>>8&255, n&255)
 	return r
 }
 

@@ -53,9 +53,10 @@ func (p *page) routes() map[string]route {
 // servePage responds with the page, or with the sign-in form and 401. A program
 // without a key gets a 401 in JSON.
 func (o *Handler) servePage(w http.ResponseWriter, r *http.Request) {
-	known := o.access.authorized(r)
+	_, refused := o.access.authorize(r, o.cfg.Now())
+	known := refused == nil
 	if !known && !acceptsType(r, "text/html") {
-		writeUnauthorized(w)
+		writeRefusal(w, refused)
 		return
 	}
 	var data struct {

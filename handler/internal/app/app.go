@@ -56,18 +56,22 @@ func New(cfg *config.Config, version string, log *slog.Logger, out *telemetry.Lo
 	if obs.provider.Traces() {
 		client.InjectTrace = obs.provider.Tracer.Inject
 	}
-	authenticator, authRunners, err := newAuthenticator(cfg, log, state.quotas)
+	verifier, entraRunners, err := newVerifier(&cfg.Settings)
+	if err != nil {
+		return nil, err
+	}
+	authenticator, authRunners, err := newAuthenticator(cfg, log, state.quotas, verifier)
 	if err != nil {
 		return nil, err
 	}
 	forward := newProxy(cfg, log, state, client)
-	operators := newAdmin(cfg, version, obs, state, forward.Load)
+	operators := newAdmin(cfg, version, obs, state, forward.Load, verifier)
 	draining := new(atomic.Bool)
 	server := newServer(cfg, obs, state, forward)
 	server.Authenticator, server.Admin, server.Draining = authenticator, operators, draining.Load
 	return &App{
 		config: cfg, version: version, log: log, handler: server.Handler(), draining: draining,
-		runners: slices.Concat(state.runners, tokenRunners, authRunners, obs.observe(cfg, out, state, forward.Load), []Runner{operators.Run}),
+		runners: slices.Concat(state.runners, tokenRunners, entraRunners, authRunners, obs.observe(cfg, out, state, forward.Load, operators), []Runner{operators.Run}),
 	}, nil
 }
 

@@ -11,7 +11,8 @@ import (
 
 // newAuthenticator accepts the consumers of the configuration by their static
 // keys, issued keys and Entra tokens.
-func newAuthenticator(cfg *config.Config, log *slog.Logger, q *quotas) (*auth.Authenticator, []Runner, error) {
+// verifier verifies Entra ID tokens; nil = none are accepted.
+func newAuthenticator(cfg *config.Config, log *slog.Logger, q *quotas, verifier *entra.Verifier) (*auth.Authenticator, []Runner, error) {
 	callers := &cfg.Settings.Callers
 	s := auth.Settings{AllowAnonymous: callers.None(), AcceptKeys: callers.Key, Consumers: consumers(cfg)}
 	for _, k := range cfg.Keys {
@@ -27,16 +28,25 @@ func newAuthenticator(cfg *config.Config, log *slog.Logger, q *quotas) (*auth.Au
 		})
 	}
 	if callers.Entra {
-		tokens, err := entra.New(entra.Config{Tenant: callers.Tenant, Audience: callers.Audience, Issuer: callers.Issuer})
-		if err != nil {
-			return nil, nil, err
-		}
-		s.Verifier = tokens
-		runners = append(runners, tokens.Run)
+		s.Verifier = verifier
 		for _, e := range cfg.Entra {
 			s.TokenRules = append(s.TokenRules, auth.TokenRule{Consumer: &cfg.Consumers[e.Consumer], AppID: e.AppID, Role: e.Role, Group: e.Group})
 		}
 	}
 	a, err := auth.New(s)
 	return a, runners, err
+}
+
+// newVerifier verifies the tokens of callers and operators; nil = neither are
+// accepted.
+func newVerifier(s *config.Settings) (*entra.Verifier, []Runner, error) {
+	callers := &s.Callers
+	if !callers.Entra && s.OperatorRole == "" {
+		return nil, nil, nil
+	}
+	verifier, err := entra.New(entra.Config{Tenant: callers.Tenant, Audience: callers.Audience, Issuer: callers.Issuer})
+	if err != nil {
+		return nil, nil, err
+	}
+	return verifier, []Runner{verifier.Run}, nil
 }

@@ -26,11 +26,13 @@ type observability struct {
 	requests *telemetry.RequestLog
 	provider *telemetry.Provider
 	recent   *admin.Recent
+	log      *slog.Logger
 }
 
 func newObservability(cfg *config.Config, version string, log *slog.Logger, out *telemetry.LogWriter) *observability {
 	s := &cfg.Settings
 	return &observability{
+		log:      log,
 		events:   &telemetry.EventLog{Out: out, Instance: s.Instance, Slots: cfg.Slots, Now: time.Now},
 		requests: &telemetry.RequestLog{Out: out, Instance: s.Instance, Level: s.LogLevel, RejectionsPerSecond: refusedLinesPerSecond},
 		recent:   admin.NewRecent(len(cfg.Slots), recentRequests, time.Now),
@@ -76,11 +78,11 @@ func (o *observability) observers(s *state) telemetry.Observers {
 }
 
 // observe connects the gauges with what they read.
-func (o *observability) observe(cfg *config.Config, out *telemetry.LogWriter, s *state, load *proxy.Load) []Runner {
+func (o *observability) observe(cfg *config.Config, out *telemetry.LogWriter, s *state, load *proxy.Load, operators *admin.Handler) []Runner {
 	o.provider.Observe(&telemetry.Sources{
 		Slots: cfg.Slots, Snapshot: s.replica.PeekSnapshot, Counters: s.replica.Counters, InFlight: load.InFlight, Now: time.Now, Started: time.Now(),
-		Suspicions: o.events.Suspicions,
-		Quotas:     s.quotas.LimitStatuses, LogWriter: out, Transcripts: s.transcriptCounts,
+		Suspicions: o.events.Suspicions, RefusedKeys: operators.RefusedKeys,
+		Quotas: s.quotas.LimitStatuses, LogWriter: out, Transcripts: s.transcriptCounts,
 	})
 	watch := &telemetry.Monitor{
 		Events: o.events, Requests: o.requests, Counters: s.replica.Counters, Quotas: s.quotas.LimitStatuses,

@@ -40,6 +40,7 @@ type IssuedKeys interface {
 type Claims struct {
 	AppID   string // the application that requested the token
 	Caller  string // oid, else sub
+	Name    string // for people, and may change: preferred_username, upn or app_displayname
 	Roles   []string
 	Groups  []string
 	Overage bool // the issuer left the groups out: there are too many

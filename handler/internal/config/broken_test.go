@@ -180,6 +180,7 @@ var brokenSettings = []broken{
 	{"none and something else", map[string]string{"SPILLWAY_AUTH": "none,key"}, two(``)},
 	{"tokens of any tenant for anything", map[string]string{"SPILLWAY_AUTH": "entra"}, two(``)},
 	{"tokens of every tenant", map[string]string{"SPILLWAY_AUTH": "entra", "SPILLWAY_ENTRA_TENANT": "common", "SPILLWAY_ENTRA_AUDIENCE": "a"}, two(``)},
+	{"operators by tokens of nobody in particular", map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_OPERATOR_ROLE": "Spillway.Operator"}, two(``)},
 	{"an issuer in clear text", map[string]string{"SPILLWAY_AUTH": "entra", "SPILLWAY_ENTRA_ISSUER": "http://contoso.com", "SPILLWAY_ENTRA_AUDIENCE": "a"}, two(``)},
 	{"a short operator key", map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_OPERATOR_KEY": "admin"}, two(``)},
 	{"the operators' key for a consumer", map[string]string{"TEAM_A_KEY": "0123456789abcdef0123", "SPILLWAY_OPERATOR_KEY": "0123456789abcdef0123"}, with(``)},

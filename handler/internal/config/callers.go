@@ -33,15 +33,15 @@ func (c *checker) callers(w *written) Callers {
 	if slices.Contains(words, "none") && len(words) > 1 {
 		c.setting("SPILLWAY_AUTH", "names none and something else", `Write "none" alone to let everyone in, or leave it out.`)
 	}
-	c.entra(who)
+	c.entra(who, w.OperatorRole != "")
 	return who
 }
 
 // entra checks what tokens are validated against.
-func (c *checker) entra(who Callers) {
-	if !who.Entra {
+func (c *checker) entra(who Callers, operators bool) {
+	if !who.Entra && !operators {
 		if who.Tenant+who.Audience+who.Issuer != "" {
-			c.settingWarning("SPILLWAY_AUTH", "does not name entra, so the SPILLWAY_ENTRA settings have no effect", `Set it to "entra" or "key,entra", or remove them.`)
+			c.settingWarning("SPILLWAY_AUTH", "does not name entra, so the SPILLWAY_ENTRA settings have no effect", `Set it to "entra" or "key,entra", or SPILLWAY_OPERATOR_ROLE for operators, or remove them.`)
 		}
 		return
 	}

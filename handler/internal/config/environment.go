@@ -25,7 +25,8 @@ type written struct {
 	StateTable        string `split_words:"true" default:"spillway" doc:"The prefix of the names of the tables, which are created when missing."`
 	StateRefresh      string `split_words:"true" default:"500ms" doc:"How often shared state is read while there is traffic. 50ms to 1m."`
 	Auth              string `default:"key" doc:"How callers authenticate: key, entra, or key,entra. none lets everybody in."`
-	OperatorKey       string `split_words:"true" doc:"The operators' key, which opens /ops. Unset, /ops is closed (404), except in a standalone run on loopback."`
+	OperatorKey       string `split_words:"true" doc:"The operators' key, which opens /ops. Unset, and without SPILLWAY_OPERATOR_ROLE, /ops is closed (404), except in a standalone run on loopback."`
+	OperatorRole      string `split_words:"true" doc:"The app role whose holders are operators, beside the key: they send an Entra ID token that SPILLWAY_ENTRA_TENANT and SPILLWAY_ENTRA_AUDIENCE accept."`
 	EntraTenant       string `split_words:"true" doc:"The tenant whose tokens are accepted: its id or a domain."`
 	EntraAudience     string `split_words:"true" doc:"The audience that a token must have."`
 	EntraIssuer       string `split_words:"true" doc:"The issuer, where it is not one of the tenant's own."`

@@ -66,13 +66,27 @@ func (s *Settings) print(p *printer) {
 	p.line("instance", "%s%s", s.Instance, pick(s.Region != "", " in "+s.Region, ""))
 	p.line("state", "%s, tables %s*, read every %v", s.State, s.StateTable, jsondoc.Duration(s.StateRefresh))
 	p.line("callers", "%s", s.Callers)
-	p.line("operators", "%s", pick(s.OperatorKey.Set(), "by key (SPILLWAY_OPERATOR_KEY)",
-		pick(s.Standalone && s.Loopback, "everyone on this machine", "nobody: SPILLWAY_OPERATOR_KEY is not set")))
+	p.line("operators", "%s", s.operators())
 	p.line("timeouts", "first token %v, response %v, commit after %v, heartbeat %v, longest wait %v",
 		jsondoc.Duration(s.FirstTokenTimeout), jsondoc.Duration(s.ResponseTimeout), jsondoc.Duration(s.CommitAfter), jsondoc.Duration(s.Heartbeat), jsondoc.Duration(s.MaxWait))
 	p.line("limits", "bodies up to %d bytes", s.MaxBody)
 	p.line("telling", "log level %s%s%s%s", strings.ToLower(s.LogLevel.String()),
 		pick(s.Expose, ", backends exposed to callers", ""), pick(s.Transcripts != "", ", transcripts in "+s.Transcripts, ""), pick(s.OTLP != "", ", telemetry to "+s.OTLP, ""))
+}
+
+// operators is who may use /ops.
+func (s *Settings) operators() string {
+	var ways []string
+	if s.OperatorKey.Set() {
+		ways = append(ways, "by key (SPILLWAY_OPERATOR_KEY)")
+	}
+	if s.OperatorRole != "" {
+		ways = append(ways, "by Entra token with the app role "+s.OperatorRole)
+	}
+	if len(ways) == 0 {
+		return pick(s.Standalone && s.Loopback, "everyone on this machine", "nobody: SPILLWAY_OPERATOR_KEY is not set")
+	}
+	return strings.Join(ways, ", ")
 }
 
 func pick(is bool, yes, no string) string {

@@ -30,6 +30,9 @@ type Settings struct {
 
 	Callers     Callers
 	OperatorKey Secret
+	// OperatorRole is the app role whose holders are operators; "" = the key alone
+	// opens /ops.
+	OperatorRole string
 
 	FirstTokenTimeout time.Duration
 	ResponseTimeout   time.Duration
@@ -68,7 +71,7 @@ func (c *checker) settings(in *inputs) Settings {
 		State:       c.connection(in),
 		StateTable:  c.pattern("SPILLWAY_STATE_TABLE", w.StateTable, tablePattern),
 		Callers:     c.callers(w),
-		OperatorKey: c.operatorKey(w),
+		OperatorKey: c.operatorKey(w), OperatorRole: c.pattern("SPILLWAY_OPERATOR_ROLE", w.OperatorRole, rolePattern),
 		MaxBody:     c.maxBody(in),
 		Expose:      c.boolean("SPILLWAY_EXPOSE", w.Expose),
 		LogLevel:    c.level("SPILLWAY_LOG_LEVEL", w.LogLevel),
@@ -180,6 +183,7 @@ var (
 	tablePattern      = shape{`^[A-Za-z][A-Za-z0-9]{2,40}$`, "the beginning of a table's name: 3 to 41 letters and digits, a letter first"}
 	containerPattern  = shape{`^[a-z0-9](-?[a-z0-9]){2,62}$`, "the name of a blob container: 3 to 63 lower-case letters, digits and single hyphens"}
 	hostPattern       = shape{`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`, "a host name"}
+	rolePattern       = shape{`^[^\s,;"']{1,120}$`, "the value of an app role, such as Spillway.Operator"}
 	guidPattern       = shape{`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`, "a GUID such as 11111111-2222-3333-4444-555555555555"}
 	accountPattern    = shape{`^[a-z0-9]{3,24}$`, "the name of a storage account: 3 to 24 lower-case letters and digits"}
 	deploymentPattern = shape{`^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$`, "a deployment name"}

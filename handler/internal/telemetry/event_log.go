@@ -181,11 +181,13 @@ type AuditRecord struct {
 	Verb       string // drain, restore, reset, keys add, …
 	Target     string
 	Operator   string
+	ObjectID   string // of the operator's token; "" = by key
 	Key        string
-	RemoteAddr string // the address of the connection's other end
+	RemoteAddr string // the operator's address
 	Duration   time.Duration
 	Err        error // nil = it was done
 	RequestID  string
+	TraceID    string
 }
 
 // Audit writes the line of an action; a failed one is an error.
@@ -195,8 +197,8 @@ func (e *EventLog) Audit(a *AuditRecord) {
 		level = slog.LevelError
 	}
 	f := newJSONLine(nil, a.Time, level, "audit")
-	f.text("instance", e.Instance).text("verb", a.Verb).text("target", a.Target).text("who", a.Operator).text("key", a.Key)
-	f.text("from", a.RemoteAddr).text("request_id", a.RequestID).key("done").boolean(a.Err == nil).millis("ms", a.Duration)
+	f.text("instance", e.Instance).text("verb", a.Verb).text("target", a.Target).text("who", a.Operator).text("oid", truncate(a.ObjectID)).text("key", a.Key)
+	f.text("from", a.RemoteAddr).text("request_id", a.RequestID).text("trace_id", a.TraceID).key("done").boolean(a.Err == nil).millis("ms", a.Duration)
 	if a.Err != nil {
 		f.text("error", truncate(a.Err.Error()))
 	}

@@ -35,6 +35,8 @@ type Sources struct {
 
 	Quotas    func() []quota.LimitStatus
 	LogWriter *LogWriter
+	// RefusedKeys returns how many credentials of operators were refused.
+	RefusedKeys func() uint64
 	// Transcripts returns how many blobs of transcripts were written and how
 	// many were dropped.
 	Transcripts func() (written, dropped uint64)
@@ -60,6 +62,7 @@ type observables struct {
 	logDropped, spansDropped, failedExports metric.Float64Observable
 	memory, goroutines, files, uptime       metric.Float64Observable
 	transcriptsWritten, transcriptsDropped  metric.Float64Observable
+	refusedKeys                             metric.Float64Observable
 }
 
 func (o *observables) gauge(name, unit, help string) metric.Float64Observable {
@@ -131,6 +134,7 @@ func (o *observables) addProcess() {
 	o.failedExports = o.total("spillway.telemetry.failed_pushes", "{push}", "Exports of metrics or spans that failed.")
 	o.transcriptsWritten = o.total("spillway.transcripts.written", "{blob}", "Blobs of transcripts that were written.")
 	o.transcriptsDropped = o.total("spillway.transcripts.dropped", "{blob}", "Blobs of transcripts that were dropped because the container was too slow or failed.")
+	o.refusedKeys = o.total("spillway.operators.refused", "{request}", "Requests below /ops with a credential that was refused.")
 	o.memory = o.amount("process.memory.usage", "By", "Resident memory.")
 	o.goroutines = o.amount("go.goroutine.count", "{goroutine}", "Live goroutines.")
 	o.files = o.amount("process.open_file_descriptor.count", "{file_descriptor}", "Open files and sockets.")
@@ -230,6 +234,9 @@ func (o *observation) process() {
 		written, dropped := o.Transcripts()
 		o.set(o.transcriptsWritten, float64(written))
 		o.set(o.transcriptsDropped, float64(dropped))
+	}
+	if o.RefusedKeys != nil {
+		o.set(o.refusedKeys, float64(o.RefusedKeys()))
 	}
 	o.set(o.goroutines, float64(runtime.NumGoroutine()))
 	o.set(o.uptime, o.Now().Sub(o.Started).Seconds())

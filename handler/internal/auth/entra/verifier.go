@@ -261,6 +261,11 @@ func readClaims(c jwt.MapClaims) (auth.Claims, error) {
 	if claims.Caller == "" {
 		claims.Caller, _ = c["sub"].(string)
 	}
+	for _, name := range []string{"preferred_username", "upn", "unique_name", "app_displayname"} {
+		if claims.Name == "" {
+			claims.Name, _ = c[name].(string)
+		}
+	}
 	names, _ := c["_claim_names"].(map[string]any)
 	_, elsewhere := names["groups"]
 	_, marked := c["hasgroups"]
