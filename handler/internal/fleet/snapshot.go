@@ -115,7 +115,7 @@ func (r *Replica) throttleOf(s *slot, now time.Duration) health.Throttle {
 		until := r.clock.toLocal(shared.Until)
 		own, maxTokens := s.localWindows[kind], shared.MaxTokens
 		switch {
-		case own.until > now && own.serviceUntil == shared.Until:
+		case own.until > now && shared.Until > 0 && own.serviceUntil == shared.Until: // published
 			until = own.until
 		case own.until > until || shared.Until == 0:
 			until, maxTokens = own.until, own.maxTokens

@@ -15,6 +15,9 @@ func TestTokenLimitAdmitsSmallPrompts(t *testing.T) {
 		o := throttled(30*time.Second, health.LimitTokens)
 		o.Tokens, o.Signals.RemainingTokens = 6000, 1000
 		request(fleet[0], 0, o)
+		if h := fleet[0].Snapshot().Of(0); h.SkipReason(time.Now(), 400) != health.NotSkipped || h.SkipReason(time.Now(), 5000) != health.SkipThrottled {
+			t.Errorf("before it is published: %+v, want small prompts admitted and large ones refused", h.Throttle)
+		}
 		time.Sleep(time.Second)
 		for i, replica := range fleet {
 			h := replica.Snapshot().Of(0)

@@ -20,7 +20,7 @@ func skewedProgram(t *testing.T) string {
 	if _, err := os.Stat(program); err == nil {
 		return program
 	}
-	build := exec.Command("go", "build", "-trimpath", "-overlay", clockOverlay(t, folder), "-o", program, "..")
+	build := exec.Command("go", "build", "-trimpath", "-overlay", clockOverlay(t, folder), "-o", program, "../..")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
