@@ -52,7 +52,7 @@ func (k Kind) Stream() bool { return k&1 != 0 }
 const (
 	minAnswers   = 20               // fewer are no basis for a threshold
 	factor       = 3                // how many times the usual time is silence
-	leastSilence = 2 * time.Second  // nothing shorter is
+	leastSilence = 2 * time.Second  // nothing shorter is, unless the caller leaves sooner
 	unknownPlain = 30 * time.Second // of a model without answers
 	unknownEvent = 10 * time.Second // the same, of its streams
 )
@@ -129,17 +129,35 @@ func (t *Tracker) Usual(s health.Slot) time.Duration {
 // slot, or of the model, whichever is the first that is known from 20 answers; at
 // least 2 s.
 func (t *Tracker) Threshold(s health.Slot, k Kind) time.Duration {
-	if one := t.slot(s); one != nil {
-		for _, h := range [...]*histogram{one.kinds[int(k)%kinds].Load(), &one.all, &t.models[one.model]} {
-			if h != nil && h.total.Load() >= minAnswers {
-				return max(leastSilence, factor*time.Duration(h.p95.Load()))
-			}
-		}
-	}
-	if k.Stream() {
+	switch slow, known := t.slow(s, k); {
+	case known:
+		return max(leastSilence, slow)
+	case k.Stream():
 		return unknownEvent
 	}
 	return unknownPlain
+}
+
+// ThresholdWithin is the threshold for a caller that waits no longer than so: at most
+// half of that, which leaves another backend as much time, but not less than three
+// times what is usual, nor than half a second.
+func (t *Tracker) ThresholdWithin(s health.Slot, k Kind, patience time.Duration) time.Duration {
+	slow, _ := t.slow(s, k)
+	return min(t.Threshold(s, k), max(patience/2, slow, leastSilence/4))
+}
+
+// slow is three times the 95th percentile, if that is known.
+func (t *Tracker) slow(s health.Slot, k Kind) (slow time.Duration, known bool) {
+	one := t.slot(s)
+	if one == nil {
+		return 0, false
+	}
+	for _, h := range [...]*histogram{one.kinds[int(k)%kinds].Load(), &one.all, &t.models[one.model]} {
+		if h != nil && h.total.Load() >= minAnswers {
+			return factor * time.Duration(h.p95.Load()), true
+		}
+	}
+	return 0, false
 }
 
 // BeginOverdue counts an attempt that is past its threshold, until EndOverdue.

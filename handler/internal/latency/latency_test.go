@@ -49,6 +49,19 @@ func TestThresholdBorrowsFromSlotAndModel(t *testing.T) {
 	}
 }
 
+func TestThresholdLeavesTheCallerHalfOfItsTime(t *testing.T) {
+	tr := New([]int{0})
+	for patience, want := range map[time.Duration]time.Duration{2 * time.Second: time.Second, 100 * time.Millisecond: 500 * time.Millisecond, time.Hour: 30 * time.Second} {
+		if got := tr.ThresholdWithin(0, 0, patience); got != want {
+			t.Errorf("unknown, %v left: %v, want %v", patience, got, want)
+		}
+	}
+	fill(tr, 0, 0, 20, time.Second)
+	for patience, want := range map[time.Duration]time.Duration{2 * time.Second: 3 * time.Second, 7 * time.Second: 3 * time.Second} {
+		wantAbout(t, "usually a second", tr.ThresholdWithin(0, 0, patience), want)
+	}
+}
+
 func TestUsualFollowsRecentAnswers(t *testing.T) {
 	tr := New([]int{0})
 	if tr.Usual(0) != 0 || tr.Usual(7) != 0 {

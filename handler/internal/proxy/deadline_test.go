@@ -115,13 +115,40 @@ func TestCallersDeadlineIsATimeoutAndNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, 1, 2)
 		f.proxy.ResponseTimeout = 220 * time.Second
-		f.scripts["a"] = []scripted{{hang: true}}
+		f.scripts["a"], f.scripts["b"] = []scripted{{hang: true}}, []scripted{{hang: true}}
 		r, took := f.forwardTimed(&proxy.Request{Deadline: time.Now().Add(20 * time.Second)}, 0, 0)
 		if !errors.Is(r.Err, proxy.ErrTimeout) || took != 20*time.Second || f.reports[0].Class != health.Abandoned {
 			t.Errorf("err %v after %v, reported %+v: want a timeout after 20 s, and no failure", r.Err, took, f.reports[0])
 		}
 		if r, took := f.forwardTimed(&proxy.Request{Deadline: time.Now().Add(30 * time.Second)}, 0, time.Hour); r.Err != nil || took != time.Hour {
 			t.Errorf("err %v after %v, want a committed response without a limit", r.Err, took)
+		}
+	})
+}
+
+// A caller that waits for two seconds leaves before the usual threshold: half of its
+// time is for another backend.
+func TestCallerThatWaitsBrieflyIsServedElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, known := range []bool{false, true} {
+			f := newFixture(t, 1, 2)
+			if known {
+				usual(f, 100*time.Millisecond, 0, 1)
+			}
+			f.scripts["a"] = []scripted{{hang: true}}
+			r, took := f.forwardTimed(&proxy.Request{Deadline: time.Now().Add(2 * time.Second)}, 0, 0)
+			wantServed(t, r, "b")
+			if took != time.Second || len(f.silent) != 1 {
+				t.Errorf("after %v, silent %v; want 1 s and a silence", took, f.silent)
+			}
+			f = newFixture(t, 1, 2)
+			f.proxy.ResponseTimeout = 2 * time.Second
+			f.scripts["a"] = []scripted{{hang: true}}
+			r, took = f.forwardTimed(&proxy.Request{Received: time.Now()}, 0, 0)
+			wantServed(t, r, "b")
+			if took != time.Second {
+				t.Errorf("within a response timeout of 2 s: after %v, want 1 s", took)
+			}
 		}
 	})
 }

@@ -84,6 +84,8 @@ type Environment struct {
 	Operations *OperationCircuits
 	Rand       func() float64 // in [0, 1)
 	MaxWait    time.Duration
+
+	ResponseTimeout time.Duration // from Request.Received to the first byte; 0 = none
 }
 
 // PlanHealth is what a plan asks of and reports to [Health].

@@ -21,7 +21,7 @@ func (p *Plan) send(now time.Time, b *balancer.Backend, permit health.Permit, as
 	from := p.pools[p.at]
 	a := Action{
 		Kind: Send, Try: len(p.tries), As: as, Pool: from, Backend: b, Permit: permit,
-		Silence: p.env.Latency.Threshold(b.Slot, p.kind),
+		Silence: p.silenceAfter(now, b.Slot),
 	}
 	if p.request.readsStored() {
 		a.Silence = 0 // how long that takes says nothing about the model
@@ -36,6 +36,19 @@ func (p *Plan) send(now time.Time, b *balancer.Backend, permit health.Permit, as
 		}
 	}
 	return a
+}
+
+// silenceAfter is how long an attempt may wait for its first content. Who waits for
+// less than twice as long is to have an answer from another backend in time.
+func (p *Plan) silenceAfter(now time.Time, slot health.Slot) time.Duration {
+	at := p.request.Deadline
+	if received := p.request.Received; p.env.ResponseTimeout > 0 && !received.IsZero() {
+		at = soonest(at, received.Add(p.env.ResponseTimeout))
+	}
+	if at.IsZero() {
+		return p.env.Latency.Threshold(slot, p.kind)
+	}
+	return p.env.Latency.ThresholdWithin(slot, p.kind, at.Sub(now))
 }
 
 // answer records the first content of an attempt.

@@ -58,7 +58,7 @@ func (p *Proxy) Do(ctx context.Context, pools []*balancer.Pool, r *Request, deli
 func (p *Proxy) Environment() Environment {
 	return Environment{
 		Health: p.Health, Latency: p.Latency, Load: p.Load, RoundRobin: p.RoundRobin, Hedges: p.Hedges,
-		Trials: &p.Trials, Queue: p.Queue, Operations: &p.Operations, Rand: p.Rand, MaxWait: p.MaxWait,
+		Trials: &p.Trials, Queue: p.Queue, Operations: &p.Operations, Rand: p.Rand, MaxWait: p.MaxWait, ResponseTimeout: p.ResponseTimeout,
 	}
 }
 

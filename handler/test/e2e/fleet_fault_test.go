@@ -17,6 +17,7 @@ type tableFaults struct {
 	busy     float64 // 503 ServerBusy
 	delay    float64 // takes up to 800 ms longer
 	late     float64 // a write is done up to 3 s after its writer gave it up
+	readOnly bool    // a write is answered 403
 }
 
 // defaultFaults are those that the protocol was measured with
@@ -37,11 +38,15 @@ const (
 	fateBusy
 	fateDelay
 	fateLate
+	fateForbidden
 	fates
 )
 
 // draw picks one. Only writes are in conflict or late.
 func (f *tableFaults) draw(write bool) faultAction {
+	if f.readOnly && write {
+		return fateForbidden
+	}
 	dice := rand.Float64()
 	for i, p := range []float64{f.lost, f.answer, f.torn, f.conflict, f.busy, f.delay, f.late} {
 		if dice -= p; dice < 0 {

@@ -255,7 +255,9 @@ func readRow(row []byte) (uint64, map[string]health.Record) {
 
 // columnOf is where the shared row keeps the record of the tests' one model at
 // an endpoint.
-func columnOf(endpoint string) string {
-	sum := sha256.Sum256([]byte(pooldoc.Identity(&pooldoc.Backend{Endpoint: endpoint}, "gpt-4o", "gpt-4o")))
+func columnOf(endpoint string) string { return columnOfModel(endpoint, "gpt-4o") }
+
+func columnOfModel(endpoint, model string) string {
+	sum := sha256.Sum256([]byte(pooldoc.Identity(&pooldoc.Backend{Endpoint: endpoint}, model, model)))
 	return "s_" + hex.EncodeToString(sum[:10])
 }

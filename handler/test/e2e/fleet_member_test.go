@@ -2,11 +2,14 @@ package e2e_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -74,6 +77,8 @@ type memberLog struct {
 	listening chan string
 	probes    map[string][]string // request id → backends that it was the fleet's probe of
 	trouble   []string
+	hedges    int
+	wasted    int64 // tokens of attempts that were of no use
 }
 
 // logLine is one line of the program.
@@ -85,6 +90,8 @@ type logLine struct {
 	Attempts []struct {
 		Backend string `json:"backend"`
 		Probe   bool   `json:"probe"`
+		Hedge   bool   `json:"hedge"`
+		Wasted  int64  `json:"wasted_tokens"`
 	} `json:"attempts"`
 }
 
@@ -112,7 +119,7 @@ func (l *memberLog) Write(p []byte) (int, error) {
 
 func (l *memberLog) write(text []byte) {
 	request := bytes.Contains(text, []byte(`"msg":"request"`))
-	if request && !bytes.Contains(text, []byte(`"probe":true`)) && !bytes.Contains(text, []byte(`"ERROR"`)) {
+	if request && !slices.ContainsFunc([]string{`"probe":true`, `"hedge":true`, `"ERROR"`}, func(part string) bool { return bytes.Contains(text, []byte(part)) }) {
 		return
 	}
 	var line logLine
@@ -123,6 +130,10 @@ func (l *memberLog) write(text []byte) {
 		l.listening <- line.Address
 	}
 	for _, a := range line.Attempts {
+		l.wasted += a.Wasted
+		if a.Hedge {
+			l.hedges++
+		}
 		if a.Probe {
 			if l.probes == nil {
 				l.probes = map[string][]string{}
@@ -147,6 +158,8 @@ type sample struct {
 	backend string
 	id      string
 	err     error
+
+	retryAfter, body string
 }
 
 func (s *sample) ok() bool { return s.err == nil && s.status == http.StatusOK }
@@ -155,9 +168,21 @@ func (s *sample) ok() bool { return s.err == nil && s.status == http.StatusOK }
 const teamKey = "key-of-the-team-of-the-fleet"
 
 // send requests a completion from the instance.
-func (m *member) send() sample {
+func (m *member) send() sample { return m.sendUnder(m.t.Context()) }
+
+// sendWithin is send by a caller that waits no longer than so, and says so.
+func (m *member) sendWithin(patience time.Duration) sample {
+	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
+	defer cancel()
+	return m.sendUnder(ctx, "x-stainless-timeout", strconv.FormatFloat(patience.Seconds(), 'f', -1, 64))
+}
+
+func (m *member) sendUnder(ctx context.Context, header ...string) sample {
 	s := sample{member: m, sent: time.Now()}
-	a := ask(m.t.Context(), m.t, http.MethodPost, m.url(chatPath), hello, "api-key", teamKey)
+	a := ask(ctx, m.t, http.MethodPost, m.url(chatPath), hello, append(header, "api-key", teamKey)...)
 	s.took, s.status, s.err, s.backend, s.id = time.Since(s.sent), a.status, a.err, a.backend(), a.header.Get("X-Request-Id")
+	if s.status != http.StatusOK {
+		s.retryAfter, s.body = a.header.Get("Retry-After"), a.body
+	}
 	return s
 }

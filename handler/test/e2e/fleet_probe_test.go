@@ -181,7 +181,7 @@ func wantOneProbeAtATime(t *testing.T, f *fleet, enough int, limit time.Duration
 
 // faultsInjected lists how often each fault happened.
 func (f *fleet) faultsInjected() string {
-	names := [fates]string{"passed", "lost", "answer lost", "answer torn", "false 412", "503", "delayed", "late write"}
+	names := [fates]string{"passed", "lost", "answer lost", "answer torn", "false 412", "503", "delayed", "late write", "403"}
 	text := ""
 	for i, name := range names {
 		n := int64(0)

@@ -110,6 +110,10 @@ func (w *tableProxy) meet(f faultAction, e *exchange, rw http.ResponseWriter, r 
 		azureError(rw, http.StatusServiceUnavailable, "ServerBusy")
 		return
 	}
+	if f == fateForbidden {
+		azureError(rw, http.StatusForbidden, "AuthorizationPermissionMismatch")
+		return
+	}
 	if f == fateDelay {
 		time.Sleep(rand.N(800 * time.Millisecond))
 	}

@@ -111,19 +111,22 @@ func TestFailuresRefuseNobodyWhileABackendServes(t *testing.T) {
 		g.sim.Fault("b", simulator.Fault{Action: "500"})
 		wantRefusedFor(t, g.post(chatPath, hello), http.StatusServiceUnavailable, 1, 2)
 	})
-	t.Run("a caller names an API version that does not exist", func(t *testing.T) {
-		g := f.afresh(t)
-		for _, b := range []string{"a", "b"} {
-			g.sim.Fault(b, simulator.Fault{Action: "400-version", Count: 8})
-		}
-		for range 8 {
-			if a := g.post("/openai/deployments/gpt-4o/chat/completions?api-version=2099-01-01", hello); a.status == http.StatusOK {
-				t.Errorf("%d %s", a.status, a.body)
+	for action, path := range map[string]string{"400-version": "/openai/deployments/gpt-4o/chat/completions?api-version=2099-01-01", "400-model": chatPath} {
+		t.Run("a caller's own mistake: "+action, func(t *testing.T) {
+			g := f.afresh(t)
+			for _, b := range []string{"a", "b"} {
+				g.sim.Fault(b, simulator.Fault{Action: action, Count: 8})
 			}
-		}
-		g.sim.Clear("a")
-		g.wantServed(10, "a")
-	})
+			for range 8 {
+				if a := g.post(path, hello); a.status == http.StatusOK {
+					t.Errorf("%d %s", a.status, a.body)
+				}
+			}
+			g.sim.Clear("a")
+			g.sim.Clear("b")
+			g.wantServed(10, "a")
+		})
+	}
 	t.Run("an operator resets twice in a row", func(t *testing.T) {
 		g := f.afresh(t)
 		for range 2 {

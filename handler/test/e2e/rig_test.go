@@ -25,8 +25,9 @@ type backend struct {
 	name       string
 	priority   int
 	weight     int
-	capacity   string // "" or "provisioned"
-	caller     string // the header with the caller's id; "" = none
+	capacity   string   // "" or "provisioned"
+	caller     string   // the header with the caller's id; "" = none
+	models     []string // deployments of these names and models, instead of deployment
 	deployment simulator.Deployment
 }
 
@@ -86,7 +87,15 @@ func resources(backends []backend) []simulator.Resource {
 		if d.Model == "" {
 			d.Model = "gpt-4o"
 		}
-		out = append(out, simulator.Resource{Name: b.name, Region: "uksouth", Keys: []string{backendKey}, Deployments: []simulator.Deployment{d}})
+		deployments := []simulator.Deployment{d}
+		if b.models != nil {
+			deployments = nil
+		}
+		for _, name := range b.models {
+			d.Name, d.Model = name, name
+			deployments = append(deployments, d)
+		}
+		out = append(out, simulator.Resource{Name: b.name, Region: "uksouth", Keys: []string{backendKey}, Deployments: deployments})
 	}
 	return out
 }
@@ -98,6 +107,9 @@ func document(t *testing.T, sim *simulator.Service, s setup) string {
 		entry := map[string]any{
 			"name": b.name, "endpoint": sim.URL(b.name), "region": "uksouth", "priority": b.priority,
 			"auth": map[string]any{"mode": "api-key", "setting": "BACKEND_KEY"}, "deployments": map[string]string{"gpt-4o": deploymentOf(b)},
+		}
+		if b.models != nil {
+			entry["deployments"] = b.models
 		}
 		if b.weight != 0 {
 			entry["weight"] = b.weight
