@@ -160,6 +160,36 @@ func TestValidateLiveReportsFailingBackends(t *testing.T) {
 	}
 }
 
+func TestExplainShowsTheFencesOfAConsumer(t *testing.T) {
+	setEnvironment(t, startSimulator(t), nil)
+	t.Setenv("SPILLWAY_AUTH", "key")
+	t.Setenv("EU_KEY", "key-of-the-consumer-eu")
+	t.Setenv("SPILLWAY_CONFIG", `{"backends": [
+		{"name": "us1", "endpoint": "https://a.openai.azure.com", "geography": "us", "priority": 1, "deployments": ["gpt-4o", "gpt-4o-mini"]},
+		{"name": "eu1", "endpoint": "https://b.openai.azure.com", "geography": "eu", "priority": 1, "deployments": ["gpt-4o", "gpt-4o-mini"]},
+		{"name": "eu2", "endpoint": "https://c.openai.azure.com", "geography": "eu", "priority": 2, "deployments": ["gpt-4o", "o3"]}],
+		"models": {"gpt-4o": {"fallbacks": ["gpt-4o-mini"]}},
+		"consumers": [{"name": "eu", "keySetting": "EU_KEY", "geographies": ["eu"], "minPriority": 2, "models": ["gpt-4o"], "concurrency": 3}]}`)
+	out, _, err := spillway(t, "explain", "--model", "GPT-4o", "--consumer", "eu")
+	for _, want := range []string{
+		"consumer eu: models gpt-4o; geographies eu; priority groups from 2 on; at most 3 at once on each instance\n",
+		"1. eu2 ", "us1 ", "outside the consumer's geographies", "eu1 ", "priority group reserved for other consumers", "none: gpt-4o-mini is not among the consumer's models",
+	} {
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("%v: no %q in\n%s", err, want, out)
+		}
+	}
+	if out, _, err := spillway(t, "explain", "--model", "o3", "--consumer", "eu"); err != nil || !strings.Contains(out, "none: o3 is not among") || strings.Contains(out, "eu2 ") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, _, err := spillway(t, "explain", "--model", "gpt-4o", "--consumer", "eu", "--json"); err != nil || !strings.Contains(out, `"minPriority": 2`) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, _, err := spillway(t, "explain", "--model", "gpt-4o", "--consumer", "nobody"); err == nil || !strings.Contains(err.Error(), "use one of: eu") {
+		t.Errorf("an unknown consumer: %v", err)
+	}
+}
+
 func TestValidateAndExplainPrintJSON(t *testing.T) {
 	setEnvironment(t, startSimulator(t), nil)
 	out, _, err := spillway(t, "validate", "--json")

@@ -13,6 +13,8 @@ import (
 	"spillway/handler/internal/app"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/config"
+	"spillway/handler/internal/config/document"
+	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/proxy"
 )
@@ -20,6 +22,7 @@ import (
 // explainFlags is the request that `spillway explain` explains.
 type explainFlags struct {
 	model        string
+	consumer     string // "" = one without fences
 	tokens       int64
 	stream, json bool
 	request      string // id of one that has ended
@@ -35,8 +38,8 @@ func explainCommand() *cobra.Command {
 		Example: "  spillway explain --model gpt-4o --tokens 2000\n  spillway explain --request req_ABC spillway.log\n  tail -n 10000 spillway.log | spillway explain --request req_ABC --json",
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
-			case f.request != "" && f.model != "":
-				return usageError(c, "--request and --model exclude each other")
+			case f.request != "" && f.model+f.consumer != "":
+				return usageError(c, "--request and --model or --consumer exclude each other")
 			case f.request != "":
 				return explainRequest(f.request, args, c.InOrStdin(), c.OutOrStdout(), f.json)
 			case f.model == "":
@@ -48,6 +51,7 @@ func explainCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&f.model, "model", "", "the `model` or alias that the request names")
+	c.Flags().StringVar(&f.consumer, "consumer", "", "the `name` of the consumer that sends it; without one, no fence holds")
 	c.Flags().Int64Var(&f.tokens, "tokens", 0, "the tokens that the request needs, about")
 	c.Flags().StringVar(&f.request, "request", "", "the `id` of a request that has ended")
 	c.Flags().BoolVar(&f.stream, "stream", false, "the request asks for a stream")
@@ -57,6 +61,7 @@ func explainCommand() *cobra.Command {
 
 type poolJSON struct {
 	Model      string          `json:"model"`
+	NotAllowed bool            `json:"notAllowed,omitempty"` // for the consumer's models
 	Candidates []candidateJSON `json:"candidates"`
 }
 
@@ -78,22 +83,34 @@ func (f *explainFlags) run(ctx context.Context, out io.Writer) error {
 	if pools == nil {
 		return fmt.Errorf("no backend serves the model %q; the models are: %s", f.model, strings.Join(app.Models{Config: cfg}.Names(nil), ", "))
 	}
+	who, err := f.fences(cfg)
+	if err != nil {
+		return err
+	}
 	snapshot, source, err := readSnapshot(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	query := &balancer.Query{Now: time.Now(), Rand: rand.Float64, Tokens: f.tokens, Load: proxy.NewLoad(len(cfg.Slots))}
+	query.Geographies, query.MinPriority = who.Bounds()
 	explained := make([]poolJSON, len(pools))
 	for i, p := range pools {
 		d := p.Decide(query, snapshot, nil)
-		explained[i] = poolJSON{p.Model, candidates(&d, query.Now)}
+		allowed := who.MayUse(p.Model) || p.Model == document.Wildcard && who.MayUse(f.model)
+		explained[i] = poolJSON{p.Model, !allowed, candidates(&d, query.Now)}
 	}
 	if f.json {
-		return printJSON(out, map[string]any{"model": f.model, "tokens": f.tokens, "stream": f.stream, "health": source, "pools": explained})
+		return printJSON(out, map[string]any{"model": f.model, "consumer": fencesOf(who), "tokens": f.tokens, "stream": f.stream, "health": source, "pools": explained})
+	}
+	if who != nil {
+		fmt.Fprintln(out, "consumer "+who.Name+": "+fencesOf(who).String())
 	}
 	fmt.Fprintf(out, "model %s as %s, about %d tokens%s; %s\n", f.model, pools[0].Model, f.tokens, map[bool]string{true: ", streamed"}[f.stream], source)
 	for i := range explained {
 		printCandidates(out, i, &explained[i])
+		if explained[0].NotAllowed {
+			break // the request is refused
+		}
 	}
 	return nil
 }
@@ -119,6 +136,10 @@ func printCandidates(out io.Writer, i int, p *poolJSON) {
 	if i > 0 {
 		fmt.Fprintf(out, "when all of these are exhausted, the fallback %s:\n", p.Model)
 	}
+	if p.NotAllowed {
+		fmt.Fprintf(out, "   -  none: %s is not among the consumer's models\n", p.Model)
+		return
+	}
 	for _, c := range p.Candidates {
 		position, reason := "   -", c.Reason
 		if c.Position > 0 {
@@ -130,6 +151,54 @@ func printCandidates(out io.Writer, i int, p *poolJSON) {
 		line := fmt.Sprintf("%s %-24s priority %d, weight %d  %s", position, c.Backend, c.Priority, c.Weight, reason)
 		fmt.Fprintln(out, strings.TrimRight(line, " "))
 	}
+}
+
+// fenceJSON is what bounds a consumer's requests.
+type fenceJSON struct {
+	Name             string   `json:"name"`
+	Models           []string `json:"models,omitempty"`
+	Geographies      []string `json:"geographies,omitempty"`
+	MinPriority      int      `json:"minPriority,omitempty"`
+	MaxRequestTokens int64    `json:"maxRequestTokens,omitempty"`
+	Concurrency      int      `json:"concurrency,omitempty"`
+}
+
+// fences returns the consumer that sends the request; nil = none is named.
+func (f *explainFlags) fences(cfg *config.Config) (*consumer.Consumer, error) {
+	if f.consumer == "" {
+		return nil, nil
+	}
+	for i := range cfg.Consumers {
+		if cfg.Consumers[i].Name == f.consumer {
+			return &cfg.Consumers[i], nil
+		}
+	}
+	return nil, fmt.Errorf("there is no consumer %q in the pool document; use one of: %s", f.consumer, consumerNames(cfg))
+}
+
+func fencesOf(c *consumer.Consumer) *fenceJSON {
+	if c == nil {
+		return nil
+	}
+	return &fenceJSON{c.Name, c.Models, c.Geographies, c.MinPriority, c.MaxRequestTokens, c.Concurrency}
+}
+
+func (f *fenceJSON) String() string {
+	var parts []string
+	add := func(set bool, text string) {
+		if set {
+			parts = append(parts, text)
+		}
+	}
+	add(len(f.Models) > 0, "models "+strings.Join(f.Models, ", "))
+	add(len(f.Geographies) > 0, "geographies "+strings.Join(f.Geographies, ", "))
+	add(f.MinPriority > 0, fmt.Sprintf("priority groups from %d on", f.MinPriority))
+	add(f.MaxRequestTokens > 0, fmt.Sprintf("at most %d tokens a request", f.MaxRequestTokens))
+	add(f.Concurrency > 0, fmt.Sprintf("at most %d at once on each instance", f.Concurrency))
+	if len(parts) == 0 {
+		return "no fences"
+	}
+	return strings.Join(parts, "; ")
 }
 
 // readSnapshot is the health of the backends, and where it comes from.

@@ -33,6 +33,9 @@ func (cfg *Config) pools(l *document.Layout) {
 			if !ok {
 				continue
 			}
+			if deployment == cfg.Pools[p].Model && l.PassesName(deployment) {
+				deployment = ""
+			}
 			member := member(l, b, i, deployment)
 			member.Price = priceAt(b, l, cfg.Pools[p].Model)
 			member.Slot = cfg.addSlot(l.Document, b, deployment, cfg.Pools[p].Model)

@@ -190,3 +190,34 @@ func (r *rig) textOf(a answer) string {
 	}
 	return line.Text
 }
+
+// The name of a model is one whatever its case: for permission, for limits, also of
+// a model that only "*" serves, and in every place of a request.
+func TestModelNamesAreOneWhateverTheirCase(t *testing.T) {
+	t.Parallel()
+	r := api{resources: []simulator.Resource{ownDeployments("a", "gpt-4o", "gpt-5", "o3")}, entry: anyModel, document: map[string]any{
+		"models": map[string]any{"gpt-4o": map[string]any{}},
+		"consumers": []map[string]any{
+			{"name": "team", "keySetting": "TEAM_KEY", "models": []string{"GPT-4O", "Gpt-5"}, "perModel": map[string]any{"GPT-4o": map[string]any{"requestsPerMinute": 1}, "gPT-5": map[string]any{"requestsPerMinute": 1}}},
+			{"name": "other", "keySetting": "OTHER_KEY"},
+		},
+	}, env: []string{"SPILLWAY_AUTH=key", "TEAM_KEY=" + keyOf("team"), "OTHER_KEY=" + keyOf("other")}}.start(t)
+	for _, names := range [][]string{{"gpt-4o", "GPT-4O", "Gpt-4o"}, {"gpt-5", "GPT-5", "Gpt-5"}} {
+		served := 0
+		for _, name := range names {
+			for _, path := range []string{chatPath, "/openai/deployments/" + name + "/chat/completions?api-version=2024-10-21"} {
+				if a := r.as("team", path, chatWith(name)); a.status == http.StatusOK {
+					served++
+				} else if a.status != http.StatusTooManyRequests {
+					t.Errorf("%s: %d %s", name, a.status, a.body)
+				}
+			}
+		}
+		if served == 0 || served > 2 { // a minute may end meanwhile
+			t.Errorf("%v: %d requests were served, with a limit of 1 a minute", names, served)
+		}
+	}
+	for _, name := range []string{"o3", "O3"} {
+		wantRefusal(t, r.as("team", chatPath, chatWith(name)), http.StatusForbidden, "model_not_allowed")
+	}
+}

@@ -25,6 +25,8 @@ func (r *Report) Check(d *Document, region string) {
 	r.checkModels(l)
 	r.checkIdentities(l)
 	r.checkConsumers(l)
+	r.checkFences(d, region)
+	r.warnOfNulls()
 }
 
 // servingPaths is the paths that decide which model is served where.
@@ -41,7 +43,7 @@ func (r *Report) servingUncertain() bool {
 // checkDuplicates looks for backends that cannot be distinguished, or add nothing.
 func (r *Report) checkDuplicates(d *Document) {
 	names := map[string]int{}
-	places := map[string]string{}
+	places := map[string]*Backend{}
 	drained := len(d.Backends) > 0
 	for i := range d.Backends {
 		b := &d.Backends[i]
@@ -54,10 +56,14 @@ func (r *Report) checkDuplicates(d *Document) {
 		drained = drained && b.Weight == 0
 		for _, pair := range b.Deployments {
 			place := strings.ToLower(strings.TrimRight(b.Endpoint, "/") + " " + pair.Name + " " + pair.Value)
-			if other, again := places[place]; again && b.Endpoint != "" && other != b.Name {
-				r.Fault(jsondoc.Join(at, "deployments"), "sends "+quoted(pair.Name)+" to the same deployment as backend "+quoted(other), "Remove one of the two: a deployment has no more capacity for being named twice. Use weight for a larger share.")
+			switch other := places[place]; {
+			case other == nil || b.Endpoint == "" || other.Name == b.Name:
+			case other.Geography != b.Geography:
+				r.twoGeographies(i, b, other)
+			default:
+				r.Fault(jsondoc.Join(at, "deployments"), "sends "+quoted(pair.Name)+" to the same deployment as backend "+quoted(other.Name), "Remove one of the two: a deployment has no more capacity for being named twice. Use weight for a larger share.")
 			}
-			places[place] = b.Name
+			places[place] = b
 		}
 	}
 	if drained && !r.Faults.Under("backends") {

@@ -75,13 +75,14 @@ func (r *Report) checkDeployments(at string, b *Backend) {
 		if r.isSet(jsondoc.Index(at, i)) {
 			item = jsondoc.Index(at, i)
 		}
+		key := strings.ToLower(pair.Name)
 		switch {
-		case seen[pair.Name]:
-			r.Fault(item, quoted(pair.Name)+" is named twice", "Keep one of the two.")
+		case seen[key]:
+			r.Fault(item, quoted(pair.Name)+" is named twice: names of models are one whatever their case", "Keep one of the two.")
 		case pair.Value == Wildcard && pair.Name != Wildcard:
 			r.Fault(item, `has "*" for a deployment, which only means something for the model "*"`, fmt.Sprintf("Write the deployment's name, perhaps %q.", pair.Name))
 		}
-		seen[pair.Name] = true
+		seen[key] = true
 	}
 }
 

@@ -23,16 +23,16 @@ func (r *Report) checkConsumers(l *Layout) {
 		}
 		r.checkEntra(jsondoc.Join(at, "entra"), who, ids)
 		r.checkConsumerModels(at, who, l)
-		r.checkReach(at, who, l)
 		r.checkBudget(at, who, l)
 	}
+	r.checkAmbiguous(l.Document.Consumers)
 }
 
 func (r *Report) checkEntra(at string, who *Consumer, ids map[Entra]string) {
 	if who.Entra == nil {
 		return
 	}
-	id := Entra{AppID: strings.ToLower(who.Entra.AppID), Group: who.Entra.Group, Role: who.Entra.Role}
+	id := who.Entra.normalized()
 	other, again := ids[id]
 	switch {
 	case r.Faults.Under(at):
@@ -45,81 +45,75 @@ func (r *Report) checkEntra(at string, who *Consumer, ids map[Entra]string) {
 	ids[id] = who.Name
 }
 
-// checkConsumerModels looks for models and geographies that do not exist.
-func (r *Report) checkConsumerModels(at string, who *Consumer, l *Layout) {
-	for i, name := range who.Models {
-		r.checkConsumerModel(jsondoc.Index(jsondoc.Join(at, "models"), i), name, l)
+// normalized is the rule as tokens are compared with it.
+func (e *Entra) normalized() Entra {
+	return Entra{AppID: strings.ToLower(e.AppID), Group: strings.ToLower(e.Group), Role: e.Role}
+}
+
+// members is how many claims the rule names.
+func (e *Entra) members() (n int) {
+	for _, name := range []string{e.AppID, e.Group, e.Role} {
+		if name != "" {
+			n++
+		}
 	}
+	return n
+}
+
+// checkAmbiguous warns of rules of two consumers that one token could match equally:
+// such a token is refused.
+func (r *Report) checkAmbiguous(consumers []Consumer) {
+	for i := range consumers {
+		for k := range i {
+			a, b := consumers[k].Entra, consumers[i].Entra
+			if a == nil || b == nil || a.members() != b.members() || a.normalized() == b.normalized() ||
+				a.AppID != "" && b.AppID != "" && !strings.EqualFold(a.AppID, b.AppID) {
+				continue
+			}
+			r.Warn(jsondoc.Join(jsondoc.Index("consumers", i), "entra"),
+				"can match the same token as that of consumer "+quoted(consumers[k].Name)+": a token that two consumers' rules match equally is refused",
+				"Give one of them a second member, such as its appId, where both can be in one token.")
+			return // one example is enough
+		}
+	}
+}
+
+// checkConsumerModels looks for models that do not exist, or are named twice.
+func (r *Report) checkConsumerModels(at string, who *Consumer, l *Layout) {
+	named := map[string]bool{}
+	for i, name := range who.Models {
+		item := jsondoc.Index(jsondoc.Join(at, "models"), i)
+		r.checkConsumerModel(item, name, l)
+		if model := strings.ToLower(l.Canonical(name)); named[model] {
+			r.Warn(item, quoted(name)+" is named twice: names of models are one whatever their case", "Keep one of the two.")
+		} else {
+			named[model] = true
+		}
+	}
+	limits := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(who.PerModel)) {
 		item := jsondoc.Join(jsondoc.Join(at, "perModel"), name)
 		r.checkConsumerModel(item, name, l)
-		if len(who.Models) > 0 && !slices.ContainsFunc(who.Models, func(m string) bool { return l.Canonical(m) == l.Canonical(name) }) {
+		r.checkSameModel(item, name, limits, l)
+		if len(who.Models) > 0 && !slices.ContainsFunc(who.Models, func(m string) bool { return strings.EqualFold(l.Canonical(m), l.Canonical(name)) }) {
 			r.Fault(item, "limits a model that this consumer may not use", "Add it to the consumer's models, or remove it here.")
 		}
 	}
-	known := l.geographies()
-	for i, name := range who.Geographies {
-		if !slices.Contains(known, name) {
-			r.Fault(jsondoc.Index(jsondoc.Join(at, "geographies"), i), quoted(name)+" is the geography of no backend", jsondoc.DidYouMean(name, known))
-		}
+}
+
+// checkSameModel looks for a second value for one model.
+func (r *Report) checkSameModel(at, name string, seen map[string]string, l *Layout) {
+	model := strings.ToLower(l.Canonical(name))
+	if other, again := seen[model]; again {
+		r.Fault(at, quoted(name)+" is the same model as "+quoted(other), "Keep one of the two.")
 	}
+	seen[model] = name
 }
 
 func (r *Report) checkConsumerModel(at, name string, l *Layout) {
 	if _, ok := l.Model(name); !ok && !l.wild() {
 		r.Fault(at, quoted(name)+" is no model that a backend serves", jsondoc.DidYouMean(name, l.names()))
 	}
-}
-
-func (l *Layout) geographies() []string {
-	var known []string
-	for _, b := range l.Document.Backends {
-		if b.Geography != "" {
-			known = append(known, b.Geography)
-		}
-	}
-	return jsondoc.Unique(known)
-}
-
-// checkReach looks for rules that together leave the consumer no backend.
-func (r *Report) checkReach(at string, who *Consumer, l *Layout) {
-	models, each := who.Models, true
-	if len(models) == 0 {
-		models, each = l.Models, false // some model is enough
-	}
-	for i, name := range models {
-		model := l.Canonical(name)
-		if !slices.Contains(l.Models, model) {
-			model = Wildcard
-		}
-		why := l.unreachable(who, model)
-		switch {
-		case why == "" && !each:
-			return
-		case why != "" && each:
-			r.Fault(jsondoc.Index(jsondoc.Join(at, "models"), i), quoted(name)+" has no backend "+why, "Widen the consumer's rules, add such a backend, or remove the model.")
-		}
-	}
-	if !each && len(models) > 0 && !r.Faults.Under(at) {
-		r.Fault(at, "is left without any backend: none is "+strings.TrimPrefix(l.unreachable(who, models[0]), "that is "), "Widen its geographies or lower its minPriority.")
-	}
-}
-
-// unreachable says which rule of the consumer keeps it from every backend of a
-// model; "" when it reaches one, or when the model has none.
-func (l *Layout) unreachable(who *Consumer, model string) string {
-	backends := l.backends(model)
-	inside := slices.DeleteFunc(slices.Clone(backends), func(b *Backend) bool {
-		return len(who.Geographies) > 0 && !slices.Contains(who.Geographies, b.Geography)
-	})
-	low := slices.DeleteFunc(slices.Clone(inside), func(b *Backend) bool { return l.Priority(b) < who.MinPriority })
-	switch {
-	case len(backends) == 0 || len(low) > 0:
-		return ""
-	case len(inside) == 0:
-		return "that is in its geographies, " + strings.Join(who.Geographies, ", ")
-	}
-	return "that is in a priority group from its minPriority on"
 }
 
 // checkBudget looks for money that could never be used up.
@@ -157,7 +151,7 @@ func (r *Report) checkBudget(at string, who *Consumer, l *Layout) {
 func (l *Layout) withFallbacks(models []string) []string {
 	all := slices.Clone(models)
 	for i := 0; i < len(all); i++ {
-		if m := l.entries[l.Canonical(all[i])]; m != nil {
+		if m := l.entry(l.Canonical(all[i])); m != nil {
 			for _, name := range m.Fallbacks {
 				if !slices.Contains(all, name) {
 					all = append(all, name)
@@ -170,9 +164,6 @@ func (l *Layout) withFallbacks(models []string) []string {
 
 // priced reports whether the model's tokens cost anything.
 func (l *Layout) priced(name string) bool {
-	m := l.entries[l.Canonical(name)]
-	if m == nil && !slices.Contains(l.Models, l.Canonical(name)) {
-		m = l.entries[Wildcard]
-	}
+	m := l.entry(l.Canonical(name))
 	return m != nil && m.Price != nil && m.Price.Input+m.Price.Output+m.Price.Image+m.Price.AudioSecond > 0
 }

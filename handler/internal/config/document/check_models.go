@@ -12,15 +12,17 @@ import (
 // checkModels looks for models that cannot work: served by nobody, called by
 // two names, falling back in a circle.
 func (r *Report) checkModels(l *Layout) {
-	taken := map[string]string{}
+	taken, entries := map[string]string{}, map[string]string{}
 	for i := range l.Document.Models {
 		m := &l.Document.Models[i]
 		at := jsondoc.Join("models", m.Name)
+		r.checkSameModel(at, m.Name, entries, l)
 		r.checkServed(at, m, l)
 		r.checkAliases(at, m, taken, l)
 		r.checkFallbacks(at, m, l)
 		r.checkHedge(at, m, l)
 	}
+	r.checkSpelling(l)
 	r.checkCurrencies(l)
 	r.checkDrained(l)
 }
@@ -44,17 +46,17 @@ func (r *Report) checkServed(at string, m *Model, l *Layout) {
 
 func (r *Report) checkAliases(at string, m *Model, taken map[string]string, l *Layout) {
 	for i, alias := range m.Aliases {
-		at := jsondoc.Index(jsondoc.Join(at, "aliases"), i)
-		other, again := taken[alias]
+		at, key := jsondoc.Index(jsondoc.Join(at, "aliases"), i), strings.ToLower(alias)
+		other, again := taken[key]
 		switch {
 		case m.Name == Wildcard:
 			r.Fault(at, `is an alias of "*", which has every name already`, "Remove it.")
-		case slices.Contains(l.Models, alias):
+		case slices.ContainsFunc(l.Models, func(model string) bool { return strings.EqualFold(model, alias) }):
 			r.Fault(at, quoted(alias)+" is the name of a model", "Choose another alias, or remove it.")
 		case again:
 			r.Fault(at, quoted(alias)+" is an alias of "+quoted(other)+" already", "Keep one of the two.")
 		}
-		taken[alias] = m.Name
+		taken[key] = m.Name
 	}
 }
 
@@ -65,7 +67,7 @@ func (r *Report) checkFallbacks(at string, m *Model, l *Layout) {
 		switch {
 		case !ok:
 			r.Fault(at, quoted(name)+" is no model that a backend serves by name", jsondoc.DidYouMean(name, l.names()))
-		case model == m.Name:
+		case strings.EqualFold(model, m.Name):
 			r.Fault(at, "is the model itself", "Remove it.")
 		case l.fallsBackTo(model, m.Name, map[string]bool{}):
 			r.Fault(at, quoted(name)+" falls back to "+quoted(m.Name)+" again: a circle", "Remove one of the fallbacks in the circle.")
@@ -75,10 +77,10 @@ func (r *Report) checkFallbacks(at string, m *Model, l *Layout) {
 
 // fallsBackTo reports whether falling back from one model can end at another.
 func (l *Layout) fallsBackTo(from, to string, seen map[string]bool) bool {
-	if from == to {
+	if strings.EqualFold(from, to) {
 		return true
 	}
-	m := l.entries[from]
+	m := l.entry(from)
 	if m == nil || seen[from] {
 		return false
 	}
@@ -111,12 +113,13 @@ func (r *Report) checkCurrencies(l *Layout) {
 		}
 	}
 	for i := range l.Document.Backends {
-		b := &l.Document.Backends[i]
+		b, prices := &l.Document.Backends[i], map[string]string{}
 		for _, name := range slices.Sorted(maps.Keys(b.Prices)) {
 			at, p := jsondoc.Join(jsondoc.Join(jsondoc.Index("backends", i), "prices"), name), b.Prices[name]
 			if _, ok := Serves(b, l.Canonical(name)); !ok {
 				r.Fault(at, "is the price of a model that the backend does not serve", "Add the model to its deployments, or remove the price.")
 			}
+			r.checkSameModel(at, name, prices, l)
 			r.checkPrice(at, &p, &first)
 		}
 	}
@@ -147,5 +150,23 @@ func (r *Report) checkDrained(l *Layout) {
 			names[i] = b.Name
 		}
 		r.Warn("backends", "leave "+quoted(model)+" without anyone: weight 0 on "+strings.Join(names, ", "), "Give one of them a weight of 1 or more.")
+	}
+}
+
+// checkSpelling warns of models whose names differ from others in their case only.
+func (r *Report) checkSpelling(l *Layout) {
+	for i := range l.Document.Backends {
+		for k, pair := range l.Document.Backends[i].Deployments {
+			model, ok := l.Model(pair.Name)
+			if !ok || model == pair.Name || !strings.EqualFold(model, pair.Name) {
+				continue
+			}
+			deployments := jsondoc.Join(jsondoc.Index("backends", i), "deployments")
+			at := jsondoc.Join(deployments, pair.Name)
+			if r.isSet(jsondoc.Index(deployments, k)) {
+				at = jsondoc.Index(deployments, k)
+			}
+			r.Warn(at, quoted(pair.Name)+" is the model "+quoted(model)+": names of models are one whatever their case", "Write "+quoted(model)+".")
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package document
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,45 +13,73 @@ import (
 const Wildcard = "*"
 
 // Layout is which models there are, what else they are called, and which
-// backend serves which, all in the order of the document.
+// backend serves which, all in the order of the document. The name of a model is
+// one whatever its case, and spelt as it occurs first.
 type Layout struct {
 	Document *Document
 	region   string
-	Models   []string // Any last, if at all
-	entries  map[string]*Model
+	Models   []string          // Wildcard last, if at all
 	Aliases  map[string]string // alias → model
+	entries  map[string]*Model // by name in lower case
+	known    map[string]string // name or alias in lower case → model
+	limited  map[string]bool   // models in lower case that only a limit of a consumer names: Wildcard serves them
 }
 
 // NewLayout works out the layout, for an instance in that region; "" = unknown.
 func NewLayout(d *Document, region string) *Layout {
-	l := &Layout{Document: d, region: region, entries: map[string]*Model{}, Aliases: map[string]string{}}
-	names := []string{}
+	l := &Layout{Document: d, region: region, entries: map[string]*Model{}, Aliases: map[string]string{}, known: map[string]string{}, limited: map[string]bool{}}
 	for i := range d.Models {
 		m := &d.Models[i]
-		names = append(names, m.Name)
-		l.entries[m.Name] = m
-		for _, alias := range m.Aliases {
-			l.Aliases[alias] = m.Name
-		}
+		l.addModel(m.Name)
+		l.entries[strings.ToLower(m.Name)] = m
 	}
-	wild := false
+	wild := l.entries[Wildcard] != nil
 	for i := range d.Backends {
 		for _, pair := range d.Backends[i].Deployments {
-			names = append(names, pair.Name)
+			l.addModel(pair.Name)
 		}
 		_, any := Serves(&d.Backends[i], Wildcard)
 		wild = wild || any
 	}
-	for _, name := range names {
-		if name != Wildcard && !slices.Contains(l.Models, name) {
-			l.Models = append(l.Models, name)
+	for i := range d.Models {
+		for _, alias := range d.Models[i].Aliases {
+			l.Aliases[alias] = d.Models[i].Name
+			if key := strings.ToLower(alias); l.known[key] == "" {
+				l.known[key] = d.Models[i].Name
+			}
 		}
 	}
-	if wild || l.entries[Wildcard] != nil {
+	if wild {
+		l.addLimited()
 		l.Models = append(l.Models, Wildcard)
+		l.known[Wildcard] = Wildcard
 	}
 	return l
 }
+
+func (l *Layout) addModel(name string) {
+	if key := strings.ToLower(name); name != Wildcard && l.known[key] == "" {
+		l.Models = append(l.Models, name)
+		l.known[key] = name
+	}
+}
+
+// addLimited gives a pool to each model that a consumer has limits for and that
+// only Wildcard serves: limits are those of a pool's model.
+func (l *Layout) addLimited() {
+	for i := range l.Document.Consumers {
+		for _, name := range slices.Sorted(maps.Keys(l.Document.Consumers[i].PerModel)) {
+			if key := strings.ToLower(name); l.known[key] == "" {
+				l.addModel(name)
+				l.limited[key] = true
+			}
+		}
+	}
+}
+
+// PassesName reports whether only Wildcard serves the model, which is then asked for
+// under the name that the caller used.
+func (l *Layout) PassesName(model string) bool { return l.limited[strings.ToLower(model)] }
 
 // Serves reports whether the backend serves the model, and under which
 // deployment name; "" is the name that the caller used. What is named exactly
@@ -63,7 +92,7 @@ func Serves(b *Backend, model string) (string, bool) {
 	for _, name := range []string{model, Wildcard} {
 		for _, pair := range pairs {
 			switch {
-			case pair.Name != name:
+			case !strings.EqualFold(pair.Name, name):
 			case pair.Value != Wildcard:
 				return pair.Value, true
 			case model == Wildcard:
@@ -82,10 +111,7 @@ func (l *Layout) wild() bool { return slices.Contains(l.Models, Wildcard) }
 // Model is the model that a name stands for: itself, or what it is an alias
 // of. ok is false when the name is known nowhere.
 func (l *Layout) Model(name string) (string, bool) {
-	if slices.Contains(l.Models, name) {
-		return name, true
-	}
-	model, ok := l.Aliases[name]
+	model, ok := l.known[strings.ToLower(name)]
 	return model, ok
 }
 
@@ -141,9 +167,19 @@ func (l *Layout) Canonical(name string) string {
 	return name
 }
 
+// entry is the entry of a model, or that of Wildcard which serves it; nil = it has
+// none.
+func (l *Layout) entry(model string) *Model {
+	key := strings.ToLower(model)
+	if l.limited[key] || l.known[key] == "" {
+		key = Wildcard
+	}
+	return l.entries[key]
+}
+
 // Entry is the entry of a model in the document, or the defaults.
 func (l *Layout) Entry(model string) *Model {
-	if m := l.entries[model]; m != nil {
+	if m := l.entry(model); m != nil {
 		return m
 	}
 	m := new(Model)
