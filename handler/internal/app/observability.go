@@ -11,6 +11,7 @@ import (
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/proxy"
+	"spillway/handler/internal/quota"
 	"spillway/handler/internal/telemetry"
 )
 
@@ -52,6 +53,12 @@ func endpoints(cfg *config.Config) []*url.URL {
 	return all
 }
 
+// recordWarning records a warning of what is left of a month.
+func (o *observability) recordWarning(w *quota.Warning) {
+	o.events.Budget(w)
+	o.provider.Metrics.Warned(w)
+}
+
 // recordChange records a change of a backend's health that this instance
 // applied.
 func (o *observability) recordChange(slot health.Slot, before, after health.Record) {
@@ -85,7 +92,7 @@ func (o *observability) observe(cfg *config.Config, out *telemetry.LogWriter, s 
 		Quotas: s.quotas.LimitStatuses, LogWriter: out, Transcripts: s.transcriptCounts,
 	})
 	watch := &telemetry.Monitor{
-		Events: o.events, Requests: o.requests, Counters: s.replica.Counters, Quotas: s.quotas.LimitStatuses,
+		Events: o.events, Requests: o.requests, Counters: s.replica.Counters,
 		Snapshot: s.replica.PeekSnapshot, OwnCircuitChanged: o.recordOwnCircuit,
 	}
 	return []Runner{watch.Run, o.provider.Run}

@@ -34,7 +34,7 @@ func newState(cfg *config.Config, log *slog.Logger, obs *observability) (*state,
 	if err != nil {
 		return nil, err
 	}
-	quotas, err := newQuotas(cfg, log, func(ctx context.Context) (int, error) { return countInstances(ctx, replica) })
+	quotas, err := newQuotas(cfg, log, obs.recordWarning, func(ctx context.Context) (int, error) { return countInstances(ctx, replica) })
 	if err != nil {
 		return nil, err
 	}

@@ -182,6 +182,8 @@ var brokenSettings = []broken{
 	{"tokens of every tenant", map[string]string{"SPILLWAY_AUTH": "entra", "SPILLWAY_ENTRA_TENANT": "common", "SPILLWAY_ENTRA_AUDIENCE": "a"}, two(``)},
 	{"operators by tokens of nobody in particular", map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_OPERATOR_ROLE": "Spillway.Operator"}, two(``)},
 	{"an issuer in clear text", map[string]string{"SPILLWAY_AUTH": "entra", "SPILLWAY_ENTRA_ISSUER": "http://contoso.com", "SPILLWAY_ENTRA_AUDIENCE": "a"}, two(``)},
+	{"a webhook without its secret", map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_WEBHOOK": "http://alerts.example.com/T0/secret"}, two(``)},
+	{"a mark beyond the limit", map[string]string{"TEAM_A_KEY": "0123456789abcdef0123"}, with(`, "warnAt": [80, 120], "perCaller": {"budgetPerMonth": 5}`)},
 	{"a short operator key", map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_OPERATOR_KEY": "admin"}, two(``)},
 	{"the operators' key for a consumer", map[string]string{"TEAM_A_KEY": "0123456789abcdef0123", "SPILLWAY_OPERATOR_KEY": "0123456789abcdef0123"}, with(``)},
 	{"all values wrong at once", map[string]string{

@@ -77,3 +77,20 @@ func (c *checker) operatorKey(w *written) Secret {
 	}
 	return NewSecret(w.OperatorKey)
 }
+
+// webhook is the address of the webhook. It is not repeated: it may hold a secret.
+func (c *checker) webhook(w *written) Secret {
+	if w.Webhook == "" {
+		return Secret{}
+	}
+	c.secret("SPILLWAY_WEBHOOK", "SPILLWAY_WEBHOOK", w.Webhook)
+	u, err := url.Parse(w.Webhook)
+	if err != nil || !document.Private(u) || u.User != nil {
+		c.setting("SPILLWAY_WEBHOOK", "is no https URL", `Write for example "https://alerts.example.com/spillway".`)
+	}
+	c.secret("SPILLWAY_WEBHOOK_SECRET", "SPILLWAY_WEBHOOK_SECRET", w.WebhookSecret)
+	if len(w.WebhookSecret) < leastKey {
+		c.setting("SPILLWAY_WEBHOOK_SECRET", "is missing or too short to be safe: the webhook could not tell whose warnings it gets", `Use at least 16 characters, for example the output of "openssl rand -hex 32".`)
+	}
+	return NewSecret(w.Webhook)
+}

@@ -40,6 +40,8 @@ type written struct {
 	LogLevel          string `split_words:"true" default:"info" doc:"debug, info, warn or error."`
 	Transcripts       string `doc:"The blob container that keeps whole requests and answers of the consumers with \"transcripts\": true, in the account of SPILLWAY_STATE. Unset, nothing is kept."`
 	TranscriptsRedact string `split_words:"true" doc:"A JSON list of regular expressions (RE2); what matches is kept as [redacted]."`
+	Webhook           string `doc:"Where warnings of what is left of consumers' months are sent (warnAt): an https URL, which gets a POST signed by the Standard Webhooks convention. Unset, they are logged and counted only. It may be a Key Vault reference."`
+	WebhookSecret     string `split_words:"true" doc:"The secret of the webhook's signatures, at least 16 characters; \"whsec_\" and base64 is decoded."`
 	Listen            string `doc:"The address to listen on. Unset: 127.0.0.1 and FUNCTIONS_CUSTOMHANDLER_PORT, else 8080."`
 }
 

@@ -34,6 +34,9 @@ type Settings struct {
 	// opens /ops.
 	OperatorRole string
 
+	Webhook       Secret // its URL, which may hold a secret; not set = there is none
+	WebhookSecret Secret // of its signatures
+
 	FirstTokenTimeout time.Duration
 	ResponseTimeout   time.Duration
 	CommitAfter       time.Duration // 0 = at once
@@ -72,6 +75,7 @@ func (c *checker) settings(in *inputs) Settings {
 		StateTable:  c.pattern("SPILLWAY_STATE_TABLE", w.StateTable, tablePattern),
 		Callers:     c.callers(w),
 		OperatorKey: c.operatorKey(w), OperatorRole: c.pattern("SPILLWAY_OPERATOR_ROLE", w.OperatorRole, rolePattern),
+		Webhook: c.webhook(w), WebhookSecret: NewSecret(w.WebhookSecret),
 		MaxBody:     c.maxBody(in),
 		Expose:      c.boolean("SPILLWAY_EXPOSE", w.Expose),
 		LogLevel:    c.level("SPILLWAY_LOG_LEVEL", w.LogLevel),

@@ -55,7 +55,7 @@ func TestCallersHaveLimitsOfTheirOwn(t *testing.T) {
 					switch {
 					case over == nil:
 						served[fmt.Sprint(caller, minute)]++
-					case minute < 3 && over.Limit != "tokensPerMinute of each caller":
+					case minute < 2 && over.Limit != "tokensPerMinute of each caller":
 						t.Fatalf("%q, minute %d, request %d: %v", caller, minute, i, over)
 					case minute == 3 && over.Limit == "tokensPerMonth of each caller" && over.Resets.IsZero():
 						t.Fatalf("%v", over)

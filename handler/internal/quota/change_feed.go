@@ -66,7 +66,7 @@ func (f *ChangeFeed) NoteTraffic() {
 // Run reads the feed until ctx is done.
 func (f *ChangeFeed) Run(ctx context.Context) {
 	for {
-		if f.now().UnixMilli()-f.lastTraffic.Load() <= idleAfter.Milliseconds() {
+		if !f.idle() {
 			f.Read(ctx)
 		}
 		timer := time.NewTimer(f.interval())
@@ -107,6 +107,11 @@ func (f *ChangeFeed) Read(ctx context.Context) bool {
 		onRead(columns, started)
 	}
 	return true
+}
+
+// idle reports whether there has been no traffic for a while.
+func (f *ChangeFeed) idle() bool {
+	return f.now().UnixMilli()-f.lastTraffic.Load() > idleAfter.Milliseconds()
 }
 
 // failing reports whether the table could not be read last.

@@ -13,6 +13,7 @@ import (
 // it, and its goroutine.
 type limitState struct {
 	limit
+	warnState
 	consumer  string
 	partition string
 	caller    string   // "" = of the whole consumer
@@ -27,7 +28,14 @@ type limitState struct {
 	wakeup     chan struct{}
 	failing    bool  // its last exchange failed
 	inUse      int   // reservations that have not ended, of a caller's limit
+	usedUp     int64 // the window in which it last had less left than a request needs
 	shortfall  int64 // how much less than they can use the requests under way have reserved
+}
+
+// warnState is what is known of a limit's warnings; one goroutine uses it.
+type warnState struct {
+	warned    warnedMark
+	warnAgain time.Time // the table is not asked before
 }
 
 // decision is the decision of a request that waited.

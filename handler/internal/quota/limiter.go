@@ -30,6 +30,7 @@ type Config struct {
 	// instances that write the rows are counted.
 	CountInstances func(ctx context.Context) (int, error)
 	MaxInstances   int             // the most that the app may scale out to; the same on all instances; 0 = 50
+	Warnings       Warnings        // who is warned of what is left of months
 	OnError        func(err error) // called with the first error of a series; nil = not called
 
 	Now  func() time.Time // nil = time.Now
@@ -139,6 +140,7 @@ func (l *Limiter) Feed() *ChangeFeed { return l.feed }
 // Run reads the feed until ctx is done. Then it returns what the instance has
 // leased and not spent, and ends when all its goroutines have ended.
 func (l *Limiter) Run(ctx context.Context) {
+	l.running.Go(func() { l.warn(ctx) })
 	l.feed.Run(ctx)
 	l.cancel()
 	l.running.Wait()

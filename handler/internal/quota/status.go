@@ -17,6 +17,7 @@ import (
 type RateLimit struct {
 	Limit     int64
 	Remaining int64         // over the fleet, as far as this instance knows; never negative
+	Used      int64         // of a month, by requests that ended; of a minute all that is not left
 	Reset     time.Duration // until the window ends
 }
 
@@ -86,7 +87,11 @@ func (l *Limiter) rateLimit(e *limitState) RateLimit {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.account.Status(l.moment(e.period))
-	return RateLimit{s.Limit, s.Remaining, l.untilEnd(e.period, s.Window)}
+	used := s.Spent
+	if e.period == lease.Minute {
+		used = s.Limit - s.Remaining
+	}
+	return RateLimit{Limit: s.Limit, Remaining: s.Remaining, Used: used, Reset: l.untilEnd(e.period, s.Window)}
 }
 
 // LimitStatus is one limit of one consumer, for the status page and the
@@ -96,6 +101,7 @@ type LimitStatus struct {
 	Limit     string  // "tokensPerMinute"
 	Model     string  // "" = over all models
 	Amount    float64 // tokens, requests, or money in the currency of the prices
+	Used      float64 // by requests that ended; of a minute all that is not left
 	Remaining float64 // as far as this instance knows
 	Reset     time.Duration
 }
@@ -106,7 +112,7 @@ func (l *Limiter) LimitStatuses() []LimitStatus {
 	for name, b := range l.consumers {
 		for e := range b.entries() {
 			m := l.rateLimit(e)
-			status := LimitStatus{Consumer: name, Limit: e.name, Model: e.model, Amount: e.unit.amount(m.Limit), Remaining: e.unit.amount(m.Remaining), Reset: m.Reset}
+			status := LimitStatus{Consumer: name, Limit: e.name, Model: e.model, Amount: e.unit.amount(m.Limit), Used: e.unit.amount(m.Used), Remaining: e.unit.amount(m.Remaining), Reset: m.Reset}
 			statuses = append(statuses, status)
 		}
 	}
@@ -152,6 +158,9 @@ func (l *Limiter) exceeded(e *limitState, decision lease.Decision, n int64) *Exc
 	}
 	e.mu.Lock()
 	s := e.account.Status(l.moment(e.period))
+	if 100*float64(s.Spent) >= nearlyUsed*float64(s.Limit) {
+		e.usedUp = s.Window
+	}
 	e.mu.Unlock()
 	exceeded.Wait = l.untilEnd(e.period, s.Window)
 	if e.period == lease.Month {

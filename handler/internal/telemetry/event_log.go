@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/quota"
 )
 
 // EventLog writes a line for each change of a backend's state that this
@@ -172,6 +173,14 @@ func (e *EventLog) allow(o throttleKey) (omitted int64, ok bool) {
 	}
 	omitted, s.at, s.omitted = s.omitted, now, 0
 	return omitted, true
+}
+
+// Budget writes the line of a warning, which one instance writes for all.
+func (e *EventLog) Budget(w *quota.Warning) {
+	f := newJSONLine(nil, e.Now(), slog.LevelWarn, "budget")
+	f.text("instance", e.Instance).text("consumer", w.Consumer).text("model", w.Model).text("budget", w.Limit)
+	f.decimal("percent", max(w.Percent, w.Mark), 4).decimal("mark", w.Mark, 4).decimal("used", w.Used, 12).decimal("limit", w.Amount, 12).text("month", w.Month)
+	e.Out.write(f.end(), slog.LevelWarn)
 }
 
 // AuditRecord is an operator's action. Key is the beginning of the hash of the

@@ -83,12 +83,8 @@ func TestThrottleLinesAreLimitedToOneASecond(t *testing.T) {
 func TestMonitorLines(t *testing.T) {
 	now := testTime
 	c := fleet.Counters{}
-	quotas := []quota.LimitStatus{
-		{Consumer: "team-a", Limit: "budgetPerMonth", Amount: 500, Remaining: 101},
-		{Consumer: "team-a", Limit: "tokensPerMinute", Amount: 500, Remaining: 0},
-	}
 	said := collectEvents(t, &now, func(e *EventLog) {
-		w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }, Quotas: func() []quota.LimitStatus { return quotas }}
+		w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }}
 		look := func() { now = now.Add(time.Second); w.Check(now) }
 		look()
 		c.Disconnected, c.LastError = true, errors.New("table: outcome unknown")
@@ -96,16 +92,12 @@ func TestMonitorLines(t *testing.T) {
 		look()
 		c.Disagreement, c.Disagreements, c.StaleRequests = 6*time.Second, 2, 9
 		look() // on average 3 s
-		quotas[0].Remaining = 99
-		look()
+		e.Budget(&quota.Warning{Consumer: "team-a", Limit: "budgetPerMonth", Mark: 80, Percent: 80.5, Used: 402.5, Amount: 500, Month: "2026-11"})
 		look()
 		c.Disconnected, c.LastError = false, nil
 		c.Disagreement, c.Disagreements = 7*time.Second, 3
-		quotas[0].Remaining = -1
 		look()
 		now = now.Add(time.Minute)
-		look()
-		quotas[0].Remaining = 500 // a new month
 		look()
 	})
 	golden(t, "watch.golden", said)

@@ -18,6 +18,7 @@ type instruments struct {
 	http, operation, tokens, overhead histogram
 	firstToken, perToken, server      histogram
 	kinds, cost, rejections, spills   counter
+	warnings                          counter
 	attempts, failovers, waits        counter
 	hedges, silences, trials          counter
 }
@@ -114,6 +115,7 @@ func newInstruments(b *builder) *instruments {
 		kinds:      b.counter("spillway.tokens", "{token}", "Tokens by kind: input, cached (part of input), output, reasoning (part of output)."),
 		cost:       b.counter("spillway.cost", "{currency}", "Cost by the prices of the pool document."),
 		overhead:   b.histogram("spillway.overhead", "s", "Duration of a request without its attempts and without waiting for a throttled pool.", overheadBounds()),
+		warnings:   b.counter("spillway.budget.warnings", "{warning}", "Warnings that this instance gave for the fleet, by the percentage of a month's limit that was reached."),
 		rejections: b.counter("spillway.refusals", "{request}", "Requests answered with an error of Spillway's own, by its code."),
 		spills:     b.counter("spillway.spills", "{request}", "Requests served below the best priority group that their consumer may use."),
 		firstToken: b.histogram("gen_ai.server.time_to_first_token", "s", "From the start of the attempt that served.", firstTokenBounds()),

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"slices"
+	"strconv"
 
 	"go.opentelemetry.io/otel/attribute"
 
@@ -9,6 +10,7 @@ import (
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/metering"
+	"spillway/handler/internal/quota"
 )
 
 var _ api.Observer = (*Metrics)(nil)
@@ -45,6 +47,12 @@ type requestSeries struct {
 	input, output, firstToken, perToken  *histogramSeries
 	prompt, cached, completion, thinking *counterSeries
 	cost, rejection, spill               *counterSeries
+}
+
+// Warned counts a warning of what is left of a month.
+func (m *Metrics) Warned(w *quota.Warning) {
+	m.instruments.warnings.with(text("spillway.consumer", w.Consumer), text("spillway.limit", w.Limit), text("gen_ai.request.model", w.Model),
+		text("spillway.mark", strconv.FormatFloat(w.Mark, 'f', -1, 64))).add(1)
 }
 
 // RequestDone counts a request that has ended.

@@ -8,18 +8,15 @@ import (
 
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
-	"spillway/handler/internal/quota"
 )
 
 // Monitor writes a line when a condition changes that nobody reports: the table
-// is out of reach, instances disagree, a budget is nearly used. It checks once
-// a second.
+// is out of reach, instances disagree. It checks once a second.
 type Monitor struct {
 	Events   *EventLog
 	Requests *RequestLog
 	Counters func() fleet.Counters
-	Quotas   func() []quota.LimitStatus // nil = there are none
-	Snapshot func() *health.Snapshot    // no side effect; nil = own circuits have no lines
+	Snapshot func() *health.Snapshot // no side effect; nil = own circuits have no lines
 
 	// OwnCircuitChanged is called when a circuit that binds this instance alone
 	// opened, became half-open or closed.
@@ -35,7 +32,6 @@ type Monitor struct {
 	changes             uint64
 	wasted              uint64
 	lastAgreement       time.Time
-	loggedMarks         map[string]int // by budget: the mark of its last line
 }
 
 // checkInterval is the time between two checks.
@@ -61,7 +57,6 @@ func (w *Monitor) Check(now time.Time) {
 	w.checkTable(now, &c)
 	w.checkOwnCircuits()
 	w.checkAgreement(now, &c)
-	w.checkBudgets(now)
 	w.Requests.Flush(now)
 	w.last = c
 }
@@ -170,43 +165,4 @@ func (w *Monitor) checkAgreement(now time.Time, c *fleet.Counters) {
 	f.seconds("disagreement_seconds", w.longestDisagreement).number("wasted_requests", int64(w.wasted))
 	w.Events.Out.write(f.end(), slog.LevelInfo)
 	w.longestDisagreement, w.changes, w.wasted, w.lastAgreement = 0, 0, 0, now
-}
-
-// budgetMarks are the percentages of a month's limit that have a line.
-var budgetMarks = [...]int{50, 80, 95, 100}
-
-// checkBudgets writes a line when a consumer passes a mark of a month's limit.
-func (w *Monitor) checkBudgets(now time.Time) {
-	if w.Quotas == nil {
-		return
-	}
-	for _, line := range w.Quotas() {
-		if line.Limit != "tokensPerMonth" && line.Limit != "budgetPerMonth" || line.Amount <= 0 {
-			continue
-		}
-		used := 100 * (line.Amount - line.Remaining) / line.Amount
-		w.checkBudget(now, &line, used)
-	}
-}
-
-func (w *Monitor) checkBudget(now time.Time, line *quota.LimitStatus, used float64) {
-	mark := 0
-	for _, m := range budgetMarks {
-		if used >= float64(m) {
-			mark = m
-		}
-	}
-	name := line.Consumer + "\x00" + line.Model + "\x00" + line.Limit
-	before := w.loggedMarks[name]
-	if w.loggedMarks == nil {
-		w.loggedMarks = map[string]int{}
-	}
-	w.loggedMarks[name] = mark
-	if mark <= before {
-		return
-	}
-	f := newJSONLine(nil, now, slog.LevelWarn, "budget")
-	f.text("instance", w.Events.Instance).text("consumer", line.Consumer).text("model", line.Model).text("budget", line.Limit)
-	f.decimal("percent", used, 4).decimal("limit", line.Amount, 12)
-	w.Events.Out.write(f.end(), slog.LevelWarn)
 }

@@ -84,9 +84,8 @@ func eventLines(t *testing.T) string {
 		}
 		e.Audit(&AuditRecord{Time: now, Verb: "drain", Target: "ptu", Operator: "eve", Key: "ab", RemoteAddr: "x", RequestID: "req_1", Err: errors.New("no")})
 		c := fleet.Counters{Disconnected: true, LastError: errors.New("unreachable"), Disagreements: 1, Disagreement: time.Second, StaleRequests: 1}
-		w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }, Quotas: func() []quota.LimitStatus {
-			return []quota.LimitStatus{{Consumer: "team-a", Model: "gpt-4o", Limit: "budgetPerMonth", Amount: 5}}
-		}}
+		w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }}
+		e.Budget(&quota.Warning{Consumer: "team-a", Model: "gpt-4o", Limit: "budgetPerMonth", Mark: 100, Percent: 100, Used: 5, Amount: 5, Month: "2026-11"})
 		w.Check(now)
 		c.Disconnected, c.LastError = false, nil
 		w.Check(now)

@@ -58,7 +58,7 @@ type observables struct {
 	disagreement, changes, wasted, clockWidth metric.Float64Observable
 
 	// Quotas, and this process.
-	limit, remaining                        metric.Float64Observable
+	limit, used, remaining                  metric.Float64Observable
 	logDropped, spansDropped, failedExports metric.Float64Observable
 	memory, goroutines, files, uptime       metric.Float64Observable
 	transcriptsWritten, transcriptsDropped  metric.Float64Observable
@@ -104,6 +104,7 @@ func (o *observables) addBackends() {
 	o.share = o.gauge("spillway.backend.share", "%", "Share of its normal traffic while it recovers; 100 = all of it.")
 	o.inFlight = o.gauge("spillway.backend.in_flight", "{request}", "Attempts in flight, of this instance.")
 	o.limit = o.gauge("spillway.quota.limit", "", "What a consumer may use in one period of the limit.")
+	o.used = o.gauge("spillway.quota.used", "", "What was used of it over all instances, as far as this one knows: of a month by requests that ended.")
 	o.remaining = o.gauge("spillway.quota.remaining", "", "What is left of it over all instances, as far as this one knows.")
 }
 
@@ -222,6 +223,7 @@ func (o *observation) quotas() {
 	for _, l := range o.Quotas() {
 		attributes := []attribute.KeyValue{text("spillway.consumer", l.Consumer), text("spillway.limit", l.Limit), text("gen_ai.request.model", l.Model)}
 		o.set(o.limit, l.Amount, attributes...)
+		o.set(o.used, l.Used, attributes...)
 		o.set(o.remaining, l.Remaining, attributes...)
 	}
 }

@@ -40,6 +40,7 @@ type Account struct {
 	credit       int64 // leased, unspent
 	unbooked     int64 // spent in window, not booked; negative: to be returned
 	unbookedLate int64 // spent in windows that ended, not booked; negative: to be returned
+	spent        int64 // used in window by requests that ended, of a month, and not written
 	underWay     int64 // reserved by requests that have not ended; it moves to the next minute with them
 	waiters      []waiter
 	lastID       int
@@ -73,6 +74,7 @@ type view struct {
 	known     bool
 	window    int64
 	left      int64
+	spent     int64
 	at        time.Time
 	estimated bool // derived from the window before
 }
@@ -176,7 +178,7 @@ func (a *Account) rollWindow(m Moment) {
 		return
 	}
 	a.unbookedLate = addSaturating(a.unbookedLate, a.unbooked-a.credit)
-	a.credit, a.unbooked = 0, 0
+	a.credit, a.unbooked, a.spent = 0, 0, 0
 	a.carryUnderWay(m)
 	a.offline = offlineShare{}
 	fresh := a.view.known && a.view.window == m.Window-1
@@ -198,13 +200,21 @@ func (a *Account) carryUnderWay(m Moment) {
 
 // Resize changes what a request under way, reserved in that window, has reserved.
 func (a *Account) Resize(window, from, to int64, m Moment) {
-	a.Settle(window, from, to, m)
+	a.replace(window, Clamp(from), Clamp(to), m)
 	a.noteGrant(Granted, Clamp(to))
 }
 
 // Settle replaces what a request reserved in that window by what it used.
 func (a *Account) Settle(window, reserved, used int64, m Moment) {
 	reserved, used = Clamp(reserved), Clamp(used)
+	a.replace(window, reserved, used, m)
+	if a.Config.Period == Month && window == a.window {
+		a.spent = addSaturating(a.spent, used)
+	}
+}
+
+// replace replaces what was reserved in that window by another amount.
+func (a *Account) replace(window, reserved, used int64, m Moment) {
 	a.rollWindow(m)
 	a.underWay = max(0, a.underWay-reserved)
 	switch {
@@ -227,7 +237,7 @@ func (a *Account) Settle(window, reserved, used int64, m Moment) {
 // Quiet reports whether the account may be forgotten: it owes the row nothing, and
 // nobody waits for it.
 func (a *Account) Quiet() bool {
-	return a.credit == 0 && a.unbooked == 0 && a.unbookedLate == 0 && a.underWay == 0 && len(a.waiters) == 0 && !a.row.writePending()
+	return a.credit == 0 && a.unbooked == 0 && a.unbookedLate == 0 && a.spent == 0 && a.underWay == 0 && len(a.waiters) == 0 && !a.row.writePending()
 }
 
 // AssumeUnreachable has the account decide without the table until that answers:
@@ -312,6 +322,7 @@ func (a *Account) Expire(ticket int, m Moment) Decision {
 type Status struct {
 	Limit     int64
 	Remaining int64
+	Spent     int64 // by requests that ended, of a month
 	Window    int64
 }
 
@@ -330,5 +341,5 @@ func (a *Account) Status(m Moment) Status {
 		left = addSaturating(left, -a.unbooked)
 	}
 	left = min(max(0, left), a.limit())
-	return Status{a.Config.Limit, left * int64(a.shards()), a.window}
+	return Status{Limit: a.Config.Limit, Remaining: left * int64(a.shards()), Spent: addSaturating(a.view.spent, a.spent), Window: a.window}
 }

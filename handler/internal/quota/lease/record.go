@@ -8,6 +8,10 @@ import (
 	"strings"
 )
 
+// recordVersion is the version of the records that this program writes: since 2
+// they hold what was spent.
+const recordVersion = 2
+
 // maxWriters is of how many instances a record holds the last write, so that a
 // writer whose answer was lost can find out whether its write landed. One write
 // each is enough, because all uncertain writes of an instance were made against
@@ -23,6 +27,7 @@ type Record struct {
 	V       int              `json:"v"`
 	Window  int64            `json:"w"`
 	Granted int64            `json:"g"`           // leased or booked in Window, carried debt included
+	Spent   int64            `json:"s,omitempty"` // what requests that ended used in Window, of a month; the rest of Granted is reserved, or owed from before
 	Debt    int64            `json:"d"`           // the part of Granted that earlier windows overspent
 	Spare   int64            `json:"p,omitempty"` // what the windows before left unspent: late bookings are taken from it first
 	Limit   int64            `json:"l,omitempty"` // the largest limit of those who wrote in Window; 0 = not known
@@ -38,6 +43,7 @@ type Op struct {
 	Limit      int64 // of the writer
 	Chunk      int64 // leased for spending later
 	Booked     int64 // spent in Window already; negative returns
+	Spent      int64 // used in Window by requests that ended
 	BookedLate int64 // spent in windows that have ended; negative returns
 }
 
@@ -52,7 +58,7 @@ func Parse(s string) (Record, error) {
 	if err != nil {
 		return Record{}, fmt.Errorf("%w: %w", ErrInvalidRecord, err)
 	}
-	if r.V < 1 || r.Window < 0 || !inRange(r.Granted) || !inRange(r.Debt) || !inRange(r.Spare) || !inRange(r.Limit) || len(r.Ops) > 4*maxWriters {
+	if r.V < 1 || r.Window < 0 || !inRange(r.Granted) || !inRange(r.Debt) || !inRange(r.Spent) || !inRange(r.Spare) || !inRange(r.Limit) || len(r.Ops) > 4*maxWriters {
 		return Record{}, ErrInvalidRecord
 	}
 	for _, chunk := range r.Ops {
@@ -68,7 +74,7 @@ func inRange(n int64) bool { return n >= 0 && n <= MaxAmount }
 // String is the record as it is stored.
 func (r Record) String() string {
 	if r.V == 0 {
-		r.V = 1
+		r.V = recordVersion
 	}
 	b, err := json.Marshal(r)
 	if err != nil {
@@ -95,7 +101,7 @@ func (r Record) RolledTo(window, limit int64) Record {
 	if r.Window > 0 {
 		capacity = addSaturating(capacity, mulSaturating(limit, min(window-r.Window, 10)-1))
 	}
-	r.Window, r.Limit = window, 0
+	r.Window, r.Limit, r.Spent, r.V = window, 0, 0, recordVersion
 	r.Spare = max(0, capacity-r.Granted)
 	r.Granted = max(0, r.Granted-capacity)
 	r.Debt = r.Granted
@@ -105,6 +111,10 @@ func (r Record) RolledTo(window, limit int64) Record {
 // Applied is the record with the operation applied. It must have been rolled to
 // the operation's window. The receiver is not changed.
 func (r Record) Applied(op Op) Record {
+	if r.V < recordVersion && r.Window > 0 { // nobody has counted
+		r.Spent, r.V = r.Granted, recordVersion
+	}
+	r.Spent = Clamp(addSaturating(r.Spent, op.Spent))
 	late := max(op.BookedLate-r.Spare, min(0, op.BookedLate), -r.Debt)
 	r.Spare = max(0, addSaturating(r.Spare, late-op.BookedLate))
 	r.Debt = addSaturating(r.Debt, late)

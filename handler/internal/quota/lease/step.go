@@ -114,6 +114,9 @@ func (a *Account) hasWork(m Moment) (want bool, at time.Time) {
 		return true, time.Time{}
 	case a.credit > 0:
 		return false, a.demand.last.Add(idleAfter)
+	case a.spent > 0:
+		due := a.demand.last.Add(idleAfter)
+		return !m.At.Before(due), due
 	}
 	return false, time.Time{}
 }
@@ -154,12 +157,12 @@ func (a *Account) leaseDivisor(m Moment) int64 {
 func (a *Account) composeWrite(m Moment) (Op, bool) {
 	a.demand.update(m.At)
 	record := a.row.record.RolledTo(a.window, a.limit())
-	op := Op{Window: a.window, Limit: a.limit(), Booked: a.unbooked, BookedLate: a.unbookedLate}
+	op := Op{Window: a.window, Limit: a.limit(), Booked: a.unbooked, BookedLate: a.unbookedLate, Spent: a.spent}
 	left := a.limit() - record.Applied(op).Granted
 	op.Chunk = a.chunk(left, m)
 	a.row.seq++
 	op.Nonce = record.nonce(a.ID, a.row.seq)
-	return op, op.Chunk > 0 || op.Booked != 0 || op.BookedLate > 0
+	return op, op.Chunk > 0 || op.Booked != 0 || op.BookedLate > 0 || op.Spent > 0
 }
 
 // chunk is how much to lease: what the waiting requests lack and, when there is
@@ -275,6 +278,7 @@ func (a *Account) applyLanded(op Op) {
 	if op.Window == a.window {
 		a.credit = addSaturating(a.credit, op.Chunk)
 		a.unbooked = addSaturating(a.unbooked, -op.Booked)
+		a.spent = addSaturating(a.spent, -op.Spent)
 	} else { // what was leased of a window that has ended is returned
 		a.unbookedLate = addSaturating(a.unbookedLate, -op.Booked-op.Chunk)
 	}

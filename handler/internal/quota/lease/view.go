@@ -89,10 +89,11 @@ func (a *Account) rereadAfter(m Moment) time.Duration {
 // observeRow takes over what the row holds, or what this instance's own write
 // made it.
 func (a *Account) observeRow(r Record, m Moment) {
-	left := r.RolledTo(a.window, a.limit()).Left(a.limit())
+	r = r.RolledTo(a.window, a.limit())
+	left := r.Left(a.limit())
 	a.measureRate(left, m)
 	a.writers = r.writers()
-	a.view = view{known: true, window: a.window, left: left, at: m.At}
+	a.view = view{known: true, window: a.window, left: left, spent: r.Spent, at: m.At}
 	a.reread = false
 	if left >= max(1, a.demand.largest) {
 		delete(a.exhausted, a.shard)
