@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
 # infra-check.sh checks infra/ and the scripts that use it. Nothing is deployed, and no network is needed once the Go modules are there.
 #
-# usage: scripts/infra-check.sh [--fast | --update | --build-providers]
+# usage: scripts/infra-check.sh [--fast | --update [bicep | terraform] | --build-providers]
 #
 #   (none)             the fast tier; then the Bicep compiler and Terraform with its providers, each where it is installed. What was not
 #                      run is said at the end, with how to get it
-#   --fast             needs only Go: rules and parity on what the compiler made when it was committed (previews, the compiled template) and on
-#                      Terraform's files worked out, app settings given to `spillway validate`, scripts against a recorded az
-#   --update           makes the previews and the compiled template anew
+#   --fast             needs only Go: rules and parity on what the compiler and Terraform made when it was committed (previews, the compiled
+#                      template, plans with mocked providers), app settings given to `spillway validate`, scripts against a recorded az
+#   --update           makes the previews and the compiled template, or the plans, or both anew
 #   --build-providers  builds Terraform's providers from the Go module proxy into build/tools/terraform: 4 GB of memory, 12 CPU minutes
 #
-# BICEP names the Bicep command line where it is not on the PATH.
+# BICEP names the Bicep command line where it is not on the PATH, TERRAFORM_PROVIDERS a folder of providers built elsewhere.
 source "$(dirname "$0")/lib.sh"
 source scripts/azure.sh
 
 checker=scripts/infra-check
-providers=$PWD/build/tools/terraform
+providers=${TERRAFORM_PROVIDERS:-$PWD/build/tools/terraform}
 azurerm=github.com/hashicorp/terraform-provider-azurerm@v1.44.1-0.20260824201233-fae580791926
 azapi=github.com/Azure/terraform-provider-azapi@v1.15.0
 bicep=${BICEP:-bicep}
@@ -47,7 +47,7 @@ fast() {
   # of the scripts take a minute and a half of CPU: they read the hash of those files from their environment, which the cache does see.
   SPILLWAY_SOURCES=$(sources) step "scripts against a recorded az" checker_go test -timeout 30m -skip AgainstTheProgram ./scripttest
   SPILLWAY_BINARY=$work/spillway step "smoke.sh against the program" checker_go test -count=1 -run AgainstTheProgram ./scripttest
-  step "tests of the checks" checker_go test -count=1 ./accept ./arm ./check ./finding ./plan ./rules ./tf
+  step "tests of the checks" checker_go test -count=1 ./accept ./arm ./check ./finding ./plan ./rules
   # The checker is a module of its own, which a linter started at the top does not enter.
   if [[ -x build/tools/bin/golangci-lint ]]; then
     step "lint the checker" lint_checker
@@ -75,7 +75,7 @@ compiler() {
     same "$work/bicep/bicep/${name%.bicepparam}.snapshot.json" "${file%.bicepparam}.snapshot.json"
   done
   step "bicep snapshot main.parameters.json" azd_snapshot
-  [[ -z $update ]] || "$work/infra-check" sums "$PWD" >infra/bicep/sources.sum
+  [[ -z $update ]] || "$work/infra-check" sums "$PWD" bicep >infra/bicep/sources.sum
 }
 
 formatted() {
@@ -93,7 +93,8 @@ formatted() {
 # linted fails on any diagnostic, of main.bicep and the modules behind it: a misspelt property is a warning, and the exit code is 0.
 linted() {
   "$bicep" lint --diagnostics-format sarif infra/bicep/main.bicep >"$work/lint.sarif" || true
-  "$work/infra-check" sarif "$work/lint.sarif"
+  grep -q '"results"' "$work/lint.sarif" || fail "bicep lint did not lint: $(head -c 300 "$work/lint.sarif")"
+  ! grep -E '"(ruleId|text|uri|startLine)"' "$work/lint.sarif" | grep -A3 ruleId >&2 || fail "bicep lint found something"
 }
 
 # snapshot previews one set of parameters. What it says on the way is a diagnostic.
@@ -169,9 +170,30 @@ middle() {
   step "terraform test" quiet terraform -chdir="$work/infra/terraform" test -no-color -filter=tests/plan.tftest.hcl -var-file="$PWD/infra/terraform/examples/minimum.tfvars"
   for file in infra/terraform/{examples,tests}/*.tfvars; do
     name=${file#infra/terraform/}
-    TF_VAR_secrets=$("$work/infra-check" secrets "$PWD" "${name%.tfvars}")
-    step "terraform test $name" quiet terraform -chdir="$work/infra/terraform" test -no-color -filter=tests/apply.tftest.hcl -var-file="$PWD/$file"
+    name=${name%.tfvars}
+    step "terraform test $name" planned "$name"
+    same "$work/plan.json" "infra/terraform/$name.plan.json"
   done
+  [[ -z $update ]] || "$work/infra-check" sums "$PWD" terraform >infra/terraform/sources.sum
+}
+
+# planned applies an example with mocks: once to see what there is, once more with a value of its own for each result that others use.
+planned() {
+  local tests=$work/infra/terraform/tests
+  TF_VAR_secrets=$("$work/infra-check" secrets "$PWD" "$1")
+  export TF_VAR_secrets
+  apply_mocked apply "$1" "$work/first"
+  cp "$tests/apply.tftest.hcl" "$tests/second.tftest.hcl"
+  "$work/infra-check" overrides "$work/first" >>"$tests/second.tftest.hcl"
+  apply_mocked second "$1" "$work/second"
+  "$work/infra-check" plan "$PWD" "$work/first" "$work/second" >"$work/plan.json"
+}
+
+apply_mocked() {
+  terraform -chdir="$work/infra/terraform" test -json -verbose -filter="tests/$1.tftest.hcl" -var-file="$PWD/infra/terraform/$2.tfvars" >"$3" || {
+    grep -E '"@level":"error"' "$3" >&2
+    return 1
+  }
 }
 
 # quiet shows what a command says only when it fails, but for the line that counts.
@@ -230,8 +252,11 @@ case ${1:-} in
 --update)
   update=yes
   checker_go build -o "$work/infra-check" .
-  have "$bicep" || fail "the Bicep command line is not installed: az bicep install, or BICEP=/path/to/bicep"
-  compiler
+  if [[ ${2:-bicep} == bicep ]]; then
+    have "$bicep" || fail "the Bicep command line is not installed: az bicep install, or BICEP=/path/to/bicep"
+    compiler
+  fi
+  [[ ${2:-terraform} != terraform ]] || middle
   ;;
 --build-providers) build_providers ;;
 --help | -h) usage && exit ;;

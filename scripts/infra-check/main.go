@@ -13,6 +13,7 @@ import (
 
 	"spillway/scripts/infra-check/accept"
 	"spillway/scripts/infra-check/check"
+	"spillway/scripts/infra-check/plan"
 	"spillway/scripts/infra-check/rules"
 )
 
@@ -20,9 +21,10 @@ const usage = `usage: infra-check check ROOT              look for faults; warn 
        infra-check retirements ROOT        fail when a model of infra/models.json retires within 60 days
        infra-check accept ROOT SPILLWAY    hand the app settings of every example to "SPILLWAY validate"
        infra-check sorted FILE             print a preview or a compiled template with its members sorted, without what names the compiler
-       infra-check sarif FILE              fail when a compiler's log has any diagnostic
-       infra-check sums ROOT               print the hashes of what previews are made from
-       infra-check secrets ROOT EXAMPLE    print placeholders for its secrets, as TF_VAR_secrets wants them`
+       infra-check sums ROOT LANGUAGE      print the hashes of what is given to the tools of bicep or terraform
+       infra-check secrets ROOT EXAMPLE    print placeholders for its secrets, as TF_VAR_secrets wants them
+       infra-check overrides PRINTED       read what "terraform test -json -verbose" printed; print the overrides for a second run
+       infra-check plan ROOT FIRST SECOND  read what both runs printed; print the plan as it is committed`
 
 var (
 	errUsage    = errors.New(usage)
@@ -55,17 +57,48 @@ func run(ctx context.Context, args []string) error {
 		return acceptAll(ctx, rest[0], rest[1])
 	case command == "sorted" && len(rest) == 1:
 		return printSorted(rest[0])
-	case command == "sarif" && len(rest) == 1:
-		return diagnostics(rest[0])
-	case command == "sums" && len(rest) == 1:
-		sums, err := check.Sums(rest[0])
+	case command == "sums" && len(rest) == 2:
+		sums, err := check.Sums(rest[0], rest[1])
 		fmt.Print(sums)
 		return err
 	case command == "secrets" && len(rest) == 2:
 		secrets, err := check.Secrets(rest[0], rest[1])
 		return errors.Join(err, printJSON(secrets))
+	case command == "overrides" && len(rest) == 1:
+		first, err := printed(rest[0])
+		if err == nil {
+			fmt.Print(first.Overrides())
+		}
+		return err
+	case command == "plan" && len(rest) == 3:
+		return printPlan(rest[0], rest[1], rest[2])
 	}
 	return errUsage
+}
+
+func printed(file string) (*plan.Plan, error) {
+	f, err := os.Open(file) //nolint:gosec // a path from the command line
+	if err != nil {
+		return nil, fmt.Errorf("read what terraform printed: %w", err)
+	}
+	defer f.Close()
+	return plan.Printed(f)
+}
+
+func printPlan(root, first, second string) error {
+	before, err := printed(first)
+	if err != nil {
+		return err
+	}
+	after, err := printed(second)
+	if err != nil {
+		return err
+	}
+	made, err := plan.Resolve(before, after, root)
+	if err != nil {
+		return fmt.Errorf("resolve the plan: %w", err)
+	}
+	return printJSON(made)
 }
 
 // printJSON prints with sorted members.
@@ -91,29 +124,6 @@ func printSorted(file string) error {
 		return fmt.Errorf("read %s: %w", file, err)
 	}
 	return printJSON(anonymous(v))
-}
-
-// diagnostics prints what a compiler found.
-func diagnostics(file string) error {
-	b, err := os.ReadFile(file) //nolint:gosec // a path from the command line
-	if err != nil {
-		return fmt.Errorf("read what bicep wrote: %w", err)
-	}
-	var log struct {
-		Runs []struct {
-			Results []json.RawMessage `json:"results"`
-		} `json:"runs"`
-	}
-	if err := json.Unmarshal(b, &log); err != nil || len(log.Runs) == 0 {
-		return fmt.Errorf("%s is no log of diagnostics: %w", file, err)
-	}
-	for _, r := range log.Runs {
-		for _, d := range r.Results {
-			fmt.Println(string(d))
-			err = errFindings
-		}
-	}
-	return err
 }
 
 // anonymous leaves out which compiler made a template: another version of it may make the same.

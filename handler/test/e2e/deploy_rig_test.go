@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"regexp"
@@ -19,10 +20,12 @@ type importedPool struct {
 	t        *testing.T
 	document string
 	model    string
-	groups   [][]string // backends by priority, in the order in which they have to serve
-	env      []string   // app settings, without SPILLWAY_CONFIG
-	key      string     // of the caller; "" = nobody is asked for one
-	identity []string   // the client ids that tokens are asked for; nil = only keys are used
+	groups   [][]string        // backends by priority, in the order in which they have to serve
+	env      []string          // app settings, without SPILLWAY_CONFIG
+	settings map[string]string // app settings that came with the document; nil = keys are made up
+	key      string            // of the caller; "" = nobody is asked for one
+	header   string            // that the caller sends it in; "" = api-key
+	identity []string          // the client ids that tokens are asked for; nil = only keys are used
 
 	backends []importedBackend
 }
@@ -50,16 +53,26 @@ func (p *importedPool) read() (keys map[string]string) {
 	p.backends = d.Backends
 	keys = map[string]string{}
 	for _, b := range d.Backends {
-		keys[b.Auth.Setting] = backendKey
+		keys[b.Auth.Setting] = p.secret(b.Auth.Setting, backendKey)
 	}
 	for i, c := range d.Consumers {
 		if c.KeySetting != "" {
-			keys[c.KeySetting] = importedCallerKey + strings.Repeat("x", i)
-			p.key = importedCallerKey
+			keys[c.KeySetting] = p.secret(c.KeySetting, importedCallerKey+strings.Repeat("x", i))
+			if p.key == "" {
+				p.key = keys[c.KeySetting]
+			}
 		}
 	}
 	delete(keys, "")
 	return keys
+}
+
+// secret is the value of an app setting, if there is one.
+func (p *importedPool) secret(setting, otherwise string) string {
+	if value := p.settings[setting]; value != "" {
+		return value
+	}
+	return otherwise
 }
 
 // wantFailover validates the document, serves with it, and takes one priority
@@ -69,7 +82,7 @@ func (p *importedPool) wantFailover() {
 	sim := simulator.Start(p.t, simulator.Config{Resources: p.resources()})
 	asked := p.identityService()
 	env := append([]string{"SPILLWAY_STATE=", "AzureWebJobsStorage=", "SPILLWAY_EXPOSE=true", "SPILLWAY_CONFIG=" + p.moved(sim)}, p.env...)
-	if p.key == "" {
+	if p.key == "" && p.settings == nil {
 		env = append(env, "SPILLWAY_AUTH=none")
 	}
 	if out, stderr, code := command(p.t, env, "validate"); code != 0 || !strings.Contains(out, "valid: ") {
@@ -94,7 +107,7 @@ func (p *importedPool) wantFailover() {
 func (p *importedPool) resources() []simulator.Resource {
 	var out []simulator.Resource
 	for _, b := range p.backends {
-		out = append(out, simulator.Resource{Name: b.Name, Keys: []string{backendKey}, Deployments: []simulator.Deployment{{Name: b.deployment(p.model), Model: "gpt-4o"}}})
+		out = append(out, simulator.Resource{Name: b.Name, Keys: []string{p.secret(b.Auth.Setting, backendKey)}, Deployments: []simulator.Deployment{{Name: b.deployment(p.model), Model: "gpt-4o"}}})
 	}
 	return out
 }
@@ -129,7 +142,7 @@ func (p *importedPool) moved(sim *simulator.Service) string {
 func (p *importedPool) ask(address string) answer {
 	p.t.Helper()
 	path := "/openai/deployments/" + p.model + "/chat/completions?api-version=2024-10-21"
-	return ask(p.t.Context(), p.t, http.MethodPost, address+path, `{"messages":[{"role":"user","content":"Hello"}],"max_tokens":16}`, "api-key", p.key)
+	return ask(p.t.Context(), p.t, http.MethodPost, address+path, `{"messages":[{"role":"user","content":"Hello"}],"max_tokens":16}`, cmp.Or(p.header, "api-key"), p.key)
 }
 
 // wantServedWithin sends a few requests: only backends of the group serve.
@@ -149,11 +162,14 @@ func (p *importedPool) identityService() func() []string {
 	asked := make(chan string, 64)
 	address := serveHTTP(p.t, func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		if r.Header.Get("X-Identity-Header") != "canary" || !strings.HasPrefix(q.Get("resource"), "https://cognitiveservices.azure.com") {
+		resource := strings.TrimSuffix(q.Get("resource"), "/")
+		if r.Header.Get("X-Identity-Header") != "canary" || resource != "https://cognitiveservices.azure.com" && resource != "https://storage.azure.com" {
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
-		asked <- q.Get("client_id")
+		if resource == "https://cognitiveservices.azure.com" {
+			asked <- q.Get("client_id")
+		}
 		_ = json.NewEncoder(w).Encode(map[string]string{
 			"access_token": jwt("https://cognitiveservices.azure.com"), "expires_on": "4102444800", "resource": q.Get("resource"), "token_type": "Bearer",
 		})

@@ -11,6 +11,13 @@ param accounts = {
       { name: 'gpt-5.1', model: 'gpt-5.1', version: '2025-11-13', sku: 'GlobalStandard', capacity: 450 }
     ]
   }
+  sweden: {
+    location: 'swedencentral'
+    priority: 2
+    deployments: [
+      { name: 'gpt-5.1', model: 'gpt-5.1', version: '2025-11-13', sku: 'GlobalStandard', capacity: 450 }
+    ]
+  }
 }
 
 param auth = 'key,entra'

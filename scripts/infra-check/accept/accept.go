@@ -68,28 +68,20 @@ func Environment(settings map[string]string) []string {
 	return out
 }
 
-var reference = regexp.MustCompile(`«([A-Za-z.]+/[^«»]*/)([^«»/.]+)(\.[^«»]*)?»`)
+var reference = regexp.MustCompile(`«([A-Za-z.]+/[^«»]*)/([^«»/.]+)(\.[^«»]*)?»`)
 
 func resolve(name, value string) string {
 	if strings.HasPrefix(value, "@Microsoft.KeyVault(") {
 		return "what-the-vault-has-for-" + name
 	}
+	const guid = "22222222-3333-4444-5555-666666666666"
+	results := map[string]string{
+		".clientId": guid, ".ConnectionString": "InstrumentationKey=" + guid, ".vaultUri": "https://NAME.vault.azure.net/",
+		".primaryEndpoints.table": "https://NAME.table.core.windows.net/", ".primaryEndpoints.blob": "https://NAME.blob.core.windows.net/",
+		"": "/subscriptions/0/resourceGroups/rg/providers/TYPE/NAME",
+	}
 	return reference.ReplaceAllStringFunc(value, func(s string) string {
 		m := reference.FindStringSubmatch(s)
-		switch name := m[2]; m[3] {
-		case ".clientId", ".principalId", ".tenantId":
-			return "22222222-3333-4444-5555-666666666666"
-		case ".primaryEndpoints.table":
-			return "https://" + name + ".table.core.windows.net/"
-		case ".primaryEndpoints.blob":
-			return "https://" + name + ".blob.core.windows.net/"
-		case ".ConnectionString":
-			return "InstrumentationKey=22222222-3333-4444-5555-666666666666"
-		case ".vaultUri":
-			return "https://" + name + ".vault.azure.net/"
-		case "":
-			return "/subscriptions/0/resourceGroups/rg/providers/" + m[1] + name
-		}
-		return s
+		return strings.NewReplacer("TYPE", m[1], "NAME", m[2]).Replace(results[m[3]])
 	})
 }

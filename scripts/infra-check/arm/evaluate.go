@@ -197,8 +197,6 @@ func plain(f func([]any) any) function {
 func logic() map[string]function {
 	return map[string]function{
 		"true":  plain(func([]any) any { return true }),
-		"false": plain(func([]any) any { return false }),
-		"null":  plain(func([]any) any { return nil }),
 		"not":   plain(func(a []any) any { return a[0] != true }),
 		"and":   plain(func(a []any) any { return !slices.ContainsFunc(a, func(v any) bool { return v != true }) }),
 		"empty": plain(func(a []any) any { return length(a[0]) == 0 }),

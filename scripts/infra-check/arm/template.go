@@ -21,8 +21,7 @@ type Template struct {
 
 // Parameter is a parameter that a template takes.
 type Parameter struct {
-	Default *any  `json:"defaultValue"`
-	Allowed []any `json:"allowedValues"`
+	Default *any `json:"defaultValue"`
 	Type    string
 }
 

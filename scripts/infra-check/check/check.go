@@ -11,15 +11,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/zclconf/go-cty/cty"
-
 	"spillway/scripts/infra-check/arm"
 	"spillway/scripts/infra-check/finding"
 	"spillway/scripts/infra-check/hclfile"
 	"spillway/scripts/infra-check/parity"
 	"spillway/scripts/infra-check/plan"
 	"spillway/scripts/infra-check/rules"
-	"spillway/scripts/infra-check/tf"
 )
 
 // Template is where the compiled template is, from the top of the repository.
@@ -45,11 +42,10 @@ type run struct {
 	findings finding.List
 	models   rules.Models
 	main     *arm.Template
-	counts   map[string]int
+	facts    int
 	examples []Example
 	values   []map[string]any
 	defaults map[string]*any
-	tf       *tf.Program
 }
 
 // Run checks the tree below root.
@@ -58,7 +54,7 @@ func Run(root string) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{root: root, models: models, counts: map[string]int{}}
+	r := &run{root: root, models: models}
 	b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(Template))) //nolint:gosec // a file of the tree that is checked
 	if err != nil {
 		return nil, fmt.Errorf("read the compiled template: %w", err)
@@ -69,7 +65,6 @@ func Run(root string) (*Result, error) {
 	if r.defaults, err = hclfile.Variables(filepath.Join(root, "infra/terraform/variables.tf")); err != nil {
 		return nil, err
 	}
-	r.tf = tf.NewProgram(filepath.Join(root, "infra", "terraform"), &r.findings)
 	for _, name := range r.names() {
 		if err := r.example(name); err != nil {
 			r.findings.Add("read", name, "%v", err)
@@ -82,9 +77,7 @@ func Run(root string) (*Result, error) {
 	rules.Compiled(r.main, &r.findings)
 	rules.Coverage(r.main, r.values, &r.findings)
 	rules.Tree(root, slices.Collect(maps.Keys(r.main.Parameters)), &r.findings)
-	figures := fmt.Sprintf("%d examples; %d Bicep resources, %d Terraform resources, %d facts compared",
-		len(r.examples), r.counts["bicep"], r.counts["terraform"], r.counts["facts"])
-	return &Result{Findings: r.findings.Sorted(), Examples: r.examples, Figures: figures}, nil
+	return &Result{r.findings.Sorted(), r.examples, fmt.Sprintf("%d examples; %d facts compared", len(r.examples), r.facts)}, nil
 }
 
 // Names lists the examples and the corner cases of a tree in one language.
@@ -123,57 +116,36 @@ func (r *run) example(name string) error {
 		return err
 	}
 	inBicep := parity.OfBicep(preview.Resources)
-	r.facts(name+" (bicep)", inBicep)
-	planned, outputs := r.terraform(name)
-	inTerraform := parity.OfTerraform(planned)
-	r.facts(name+" (terraform)", inTerraform)
-	rules.Terraform(name, planned, &r.findings)
+	r.held(name+" (bicep)", inBicep)
+	planned, err := Planned(r.root, name)
+	if err != nil {
+		return err
+	}
+	inTerraform := parity.OfTerraform(planned.Resources)
+	r.held(name+" (terraform)", inTerraform)
+	rules.Terraform(name, planned.Resources, &r.findings)
 	parity.Compare(name, inBicep, inTerraform, &r.findings)
-	parity.CompareOutputs(name, preview.Outputs, outputs, &r.findings)
-	r.counts["bicep"] += len(preview.Resources)
-	r.counts["terraform"] += len(planned)
+	parity.CompareOutputs(name, preview.Outputs, planned.Outputs, &r.findings)
 	for _, facts := range inBicep {
-		r.counts["facts"] += len(facts)
+		r.facts += len(facts)
 	}
 	r.examples = append(r.examples, Example{Name: name, Settings: settingsOf(inBicep), Terraform: settingsOf(inTerraform)})
 	return nil
 }
 
-func (r *run) facts(where string, facts parity.Inventory) {
+func (r *run) held(where string, facts parity.Inventory) {
 	rules.Facts(where, facts, &r.findings)
 	r.models.Deployed(where, facts, &r.findings)
 }
 
-// terraform works the same parameters out in Terraform.
-func (r *run) terraform(name string) ([]plan.Instance, map[string]any) {
-	variables := r.tf.Variables(name + ".tfvars")
-	secrets, err := Secrets(r.root, name)
-	if variables == nil || err != nil {
-		return nil, nil
+// Planned reads the plan of an example.
+func Planned(root, name string) (*plan.Plan, error) {
+	infra := filepath.Join(root, "infra")
+	b, err := os.ReadFile(filepath.Join(infra, "terraform", name+".plan.json")) //nolint:gosec // a file of the tree that is checked
+	if err != nil {
+		return nil, fmt.Errorf("read the plan: %w", err)
 	}
-	variables["subscription_id"] = cty.StringVal("00000000-0000-0000-0000-000000000000")
-	variables["secrets"] = secretMap(secrets)
-	worked := r.tf.Expand(variables)
-	if worked == nil {
-		return nil, nil
-	}
-	var out []plan.Instance
-	for _, i := range worked.Instances {
-		values, _ := arm.Referenced(i.Values).(map[string]any)
-		out = append(out, plan.Instance{Address: i.Address, Type: i.Type, Name: i.Name, After: i.After, Values: values})
-	}
-	return out, worked.Outputs
-}
-
-func secretMap(secrets map[string]any) cty.Value {
-	out := map[string]cty.Value{}
-	for name, value := range secrets {
-		out[name] = cty.StringVal(fmt.Sprint(value))
-	}
-	if len(out) == 0 {
-		return cty.MapValEmpty(cty.String)
-	}
-	return cty.MapVal(out)
+	return plan.Read(b, infra)
 }
 
 // Preview reads the preview of an example.

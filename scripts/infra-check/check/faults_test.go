@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"spillway/scripts/infra-check/arm"
 	"spillway/scripts/infra-check/finding"
 	"spillway/scripts/infra-check/parity"
+	"spillway/scripts/infra-check/plan"
 	"spillway/scripts/infra-check/rules"
 )
 
@@ -88,7 +90,6 @@ func product() []fault {
 		{"runtime version that is not in the catalogue", "examples/minimum", app, "properties|functionAppConfig|runtime|version", "1", "rule-settings"},
 		{"WEBSITE_RUN_FROM_PACKAGE on Flex", "examples/minimum", settings, "properties|WEBSITE_RUN_FROM_PACKAGE", "1", "rule-settings"},
 		{"key in AzureWebJobsStorage", "examples/minimum", settings, "properties|AzureWebJobsStorage", "AccountKey=x", "rule-settings"},
-		{"misspelt SPILLWAY_ setting", "examples/minimum", settings, "properties|SPILLWAY_AUHT", "key", "rule-settings"},
 		{"state address left out", "examples/minimum", settings, "properties|SPILLWAY_STATE__tableServiceUri", nil, "rule-settings"},
 		{"transcripts without the address of blobs", "examples/locked-down", settings, "properties|SPILLWAY_STATE__blobServiceUri", nil, "rule-settings"},
 		{"address of blobs with a slash at its end", "examples/locked-down", settings, "properties|SPILLWAY_STATE__blobServiceUri", "https://sttokentokentokstate.blob.core.windows.net/", "rule-settings"},
@@ -226,6 +227,72 @@ func TestFaultsOfTheCompiledTemplateAreNoticed(t *testing.T) {
 	}
 }
 
+// What Terraform's plans say is broken, too: the rules about order, and parity with Bicep.
+func TestFaultsOfPlansAreNoticed(t *testing.T) {
+	const example = "examples/ptu-payg"
+	preview, err := Preview(root, example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inBicep := parity.OfBicep(preview.Resources)
+	for _, f := range []struct {
+		name, kind string
+		spoil      func(*plan.Instance)
+		rule       string
+	}{
+		{"no lock on the account", "azapi_resource", func(i *plan.Instance) { delete(i.Values, "locks") }, "rule-serial"},
+		{"two providers write side by side", "azapi_resource", func(i *plan.Instance) { i.After = nil }, "rule-serial"},
+		{"deployments do not wait for the filters", "azurerm_cognitive_deployment", func(i *plan.Instance) { i.After = nil }, "rule-serial"},
+		{"the app does not wait for its role", "azurerm_function_app_flex_consumption", func(i *plan.Instance) { i.After = nil }, "rule-serial"},
+		{"another capacity than Bicep", "azurerm_cognitive_deployment", func(i *plan.Instance) { set(t, i.Values, []string{"sku", "0", "capacity"}, 1.0) }, "parity"},
+		{"another query than Bicep", "azurerm_monitor_scheduled_query_rules_alert_v2", func(i *plan.Instance) { set(t, i.Values, []string{"criteria", "0", "query"}, "T") }, "parity"},
+		{"an app setting that Bicep does not have", "azurerm_function_app_flex_consumption", func(i *plan.Instance) { set(t, i.Values, []string{"app_settings", "X"}, "y") }, "parity"},
+		{"a role on another account", "azurerm_role_assignment", func(i *plan.Instance) { i.Values["scope"] = "«Microsoft.CognitiveServices/accounts/other»" }, "parity"},
+		{"shared keys on", "azurerm_storage_account", func(i *plan.Instance) { i.Values["shared_access_key_enabled"] = true }, "rule-security"},
+		{"another name", "azurerm_service_plan", func(i *plan.Instance) { i.Name += "x" }, "parity"},
+	} {
+		t.Run(f.name, func(t *testing.T) {
+			planned, err := Planned(root, example)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := slices.IndexFunc(planned.Resources, func(i plan.Instance) bool {
+				kind, _ := i.Values["type"].(string)
+				return i.Type == f.kind && (f.kind != "azapi_resource" || strings.Contains(kind, "deployments"))
+			})
+			if at < 0 {
+				t.Fatalf("the plan has no %s", f.kind)
+			}
+			f.spoil(&planned.Resources[at])
+			var found finding.List
+			broken := parity.OfTerraform(planned.Resources)
+			rules.Facts(example, broken, &found)
+			rules.Terraform(example, planned.Resources, &found)
+			parity.Compare(example, inBicep, broken, &found)
+			wantCheck(t, found, f.rule)
+		})
+	}
+}
+
+// An example in one language only is compared with nothing.
+func TestAnExampleInOneLanguageIsNoticed(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"bicep/examples/a.bicepparam", "bicep/examples/b.bicepparam", "terraform/examples/a.tfvars"} {
+		file := filepath.Join(dir, "infra", name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := &run{root: dir}
+	if names := r.names(); len(names) != 1 || names[0] != "examples/a" {
+		t.Error(names)
+	}
+	wantCheck(t, r.findings, "parity")
+}
+
 // A preview that leaves something out, refuses, or names what is not known is no preview.
 func TestAPreviewThatIsNotWholeIsRefused(t *testing.T) {
 	secrets, err := Secrets(root, "examples/ptu-payg")
@@ -254,7 +321,7 @@ func TestAPreviewThatIsNotWholeIsRefused(t *testing.T) {
 
 // A template that changes after its previews were made is told of, by name.
 func TestAChangedTemplateIsStale(t *testing.T) {
-	sums, err := Sums(root)
+	sums, err := Sums(root, "terraform")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,13 +1,14 @@
 package check
 
 import (
-	"encoding/json"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 
-	"spillway/scripts/infra-check/hclfile"
+	"spillway/scripts/infra-check/parity"
 )
 
 // onlyBicep and onlyTerraform are the parameters that one language alone has, with the reason in infra/README.md.
@@ -25,8 +26,8 @@ func (r *run) interfaces() {
 		case slices.Contains(onlyBicep(), name):
 		case !ok:
 			r.findings.Add("parity", "main.bicep", "parameter %s has no variable %s in Terraform", name, snake)
-		case asJSON(p.Default) != asJSON(other):
-			r.findings.Add("parity", "main.bicep", "the default of %s is %s in Bicep and %s in Terraform", name, asJSON(p.Default), asJSON(other))
+		case parity.Canonical(p.Default) != parity.Canonical(other):
+			r.findings.Add("parity", "main.bicep", "the default of %s is %s in Bicep and %s in Terraform", name, parity.Canonical(p.Default), parity.Canonical(other))
 		}
 	}
 	for name := range r.defaults {
@@ -36,23 +37,28 @@ func (r *run) interfaces() {
 	}
 	folders, _ := filepath.Glob(filepath.Join(r.root, "infra/terraform/modules/*")) // the pattern is well formed
 	for _, folder := range append(folders, filepath.Join(r.root, "infra/terraform")) {
-		files, _ := filepath.Glob(filepath.Join(folder, "*.tf")) // the pattern is well formed
-		unused, err := hclfile.Unused(files)
-		if err != nil {
-			r.findings.Add("tf-names", folder, "%v", err)
-		}
-		for _, name := range unused {
-			r.findings.Add("tf-names", strings.TrimPrefix(folder, r.root+"/"), "nothing reads %s", name)
-		}
+		r.unused(folder)
 	}
 }
 
-func asJSON(v *any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err.Error()
+var declared = regexp.MustCompile(`(?m)^variable "(\w+)"`)
+
+// unused looks for variables of a module that nothing reads: Terraform accepts them.
+func (r *run) unused(folder string) {
+	var text []byte
+	files, _ := filepath.Glob(filepath.Join(folder, "*.tf")) // the pattern is well formed
+	for _, file := range files {
+		b, err := os.ReadFile(file) //nolint:gosec // a file of the tree that is checked
+		if err != nil {
+			r.findings.Add("read", file, "%v", err)
+		}
+		text = append(text, b...)
 	}
-	return string(b)
+	for _, m := range declared.FindAllSubmatch(text, -1) {
+		if !regexp.MustCompile(`\bvar\.` + string(m[1]) + `\b`).Match(text) {
+			r.findings.Add("tf-names", strings.TrimPrefix(folder, r.root+"/"), "nothing reads the variable %s", m[1])
+		}
+	}
 }
 
 // Snake turns openAiSuffix into open_ai_suffix.

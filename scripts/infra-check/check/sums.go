@@ -10,17 +10,21 @@ import (
 	"strings"
 )
 
-// sumsFile has the hashes of the files that the previews and the compiled template were made from.
-const sumsFile = "infra/bicep/sources.sum"
+// sources are, for each language, the patterns of the files that what is committed beside them is made from, below infra. A plan names the
+// files of monitor, a preview has their text.
+func sources() map[string][]string {
+	return map[string][]string{
+		"bicep":     {"bicep/*.bicep", "bicep/modules/*.bicep", "bicep/*/*.bicepparam", "models.json", "regions.json", "monitor/*.kql", "monitor/workbook.json"},
+		"terraform": {"terraform/*.tf", "terraform/modules/*/*.tf", "terraform/*/*.tfvars", "terraform/tests/*.hcl", "terraform/tests/*/*.hcl", "models.json", "regions.json"},
+	}
+}
 
-// Sums are the hashes of the files that previews are made from, as sha256sum writes them. They are committed as infra/bicep/sources.sum
-// when the previews are made, and say later whether those are still what the sources give.
-func Sums(root string) (string, error) {
+// Sums are the hashes of the files that the previews or the plans are made from, as sha256sum writes them. They are committed as
+// infra/<language>/sources.sum when those are made, and say later whether they are still what the sources give.
+func Sums(root, language string) (string, error) {
 	infra := os.DirFS(filepath.Join(root, "infra"))
 	var lines []string
-	for _, pattern := range []string{
-		"bicep/*.bicep", "bicep/modules/*.bicep", "bicep/*/*.bicepparam", "models.json", "regions.json", "monitor/*.kql", "monitor/workbook.json",
-	} {
+	for _, pattern := range sources()[language] {
 		files, err := fs.Glob(infra, pattern)
 		if err != nil {
 			return "", fmt.Errorf("list %s: %w", pattern, err)
@@ -37,18 +41,20 @@ func Sums(root string) (string, error) {
 	return strings.Join(lines, "\n") + "\n", nil
 }
 
-// stale looks for sources that have changed since the previews were made.
+// stale looks for sources that have changed since the previews or the plans were made.
 func (r *run) stale() error {
-	want, err := Sums(r.root)
-	if err != nil {
-		return err
-	}
-	b, err := os.ReadFile(filepath.Join(r.root, filepath.FromSlash(sumsFile)))
-	if err != nil {
-		return fmt.Errorf("read the sums: %w", err)
-	}
-	for _, file := range changed(string(b), want) {
-		r.findings.Add("stale", file, "has changed since the previews were made: scripts/infra-check.sh --update")
+	for language := range sources() {
+		want, err := Sums(r.root, language)
+		if err != nil {
+			return err
+		}
+		b, err := os.ReadFile(filepath.Join(r.root, "infra", language, "sources.sum")) //nolint:gosec // a file of the tree that is checked
+		if err != nil {
+			return fmt.Errorf("read the sums: %w", err)
+		}
+		for _, file := range changed(string(b), want) {
+			r.findings.Add("stale", file, "has changed since it was given to the tools: scripts/infra-check.sh --update %s", language)
+		}
 	}
 	return nil
 }

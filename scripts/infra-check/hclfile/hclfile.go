@@ -49,42 +49,6 @@ func Values(file string) (map[string]any, error) {
 	return out, nil
 }
 
-// Unused lists the variables and locals that files of one module declare and nothing in them reads.
-func Unused(files []string) ([]string, error) {
-	declared, used := []string{}, map[string]bool{}
-	for _, file := range files {
-		body, err := read(file)
-		if err != nil {
-			return nil, err
-		}
-		for _, block := range body.Blocks {
-			if block.Type == "variable" {
-				declared = append(declared, "var."+block.Labels[0])
-			}
-			for name := range block.Body.Attributes {
-				if block.Type == "locals" {
-					declared = append(declared, "local."+name)
-				}
-			}
-		}
-		_ = hclsyntax.VisitAll(body, func(n hclsyntax.Node) hcl.Diagnostics {
-			if e, ok := n.(*hclsyntax.ScopeTraversalExpr); ok && len(e.Traversal) > 1 {
-				if step, ok := e.Traversal[1].(hcl.TraverseAttr); ok {
-					used[e.Traversal.RootName()+"."+step.Name] = true
-				}
-			}
-			return nil
-		})
-	}
-	var out []string
-	for _, name := range declared {
-		if !used[name] {
-			out = append(out, name)
-		}
-	}
-	return out, nil
-}
-
 func read(file string) (*hclsyntax.Body, error) {
 	parsed, problems := hclparse.NewParser().ParseHCLFile(file)
 	if problems.HasErrors() {

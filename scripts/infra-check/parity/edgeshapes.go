@@ -1,5 +1,10 @@
 package parity
 
+import (
+	"slices"
+	"strings"
+)
+
 func edgeShapes() []shape {
 	tags := same("tags", "tags", "tags")
 	on := func(v any) any { return v == nil || v == true || v == "Enabled" }
@@ -134,7 +139,8 @@ func gatewayShapes() []shape {
 			{"from", "properties|Locations", "geo_locations", func(v any) any { return flat(eachItem(v, "Id")) }, nil},
 		}},
 		{"Microsoft.Insights/metricAlerts", []string{"azurerm_monitor_metric_alert"}, []field{
-			tags, same("severity", "properties|severity", "severity"), same("scopes", "properties|scopes", "scopes"),
+			tags, same("severity", "properties|severity", "severity"),
+			{"scopes", "properties|scopes", "scopes", asSet, asSet},
 			same("every", "properties|evaluationFrequency", "frequency"), same("window", "properties|windowSize", "window_size"),
 			same("test", "properties|criteria|webTestId", "application_insights_web_test_location_availability_criteria|0|web_test_id"),
 			same("places", "properties|criteria|failedLocationCount", "application_insights_web_test_location_availability_criteria|0|failed_location_count"),
@@ -208,13 +214,19 @@ func tfManaged(v any) any {
 	rows, _ := eachItem(v, "type", "version", "action", "exclusion").([]any)
 	for _, row := range rows {
 		r, _ := row.([]any)
-		r[3] = eachItem(r[3], "match_variable", "operator", "selector")
+		r[3] = emptyIsNone(eachItem(r[3], "match_variable", "operator", "selector"))
 		// The provider asks for an action of the whole set where Bicep gives none: logging is the one that refuses nobody.
 		if r[0] == "Microsoft_BotManagerRuleSet" && r[2] == "Log" {
 			r[2] = nil
 		}
 	}
 	return emptyToList(rows)
+}
+
+// asSet puts texts into their order: it means nothing in Azure, and Terraform has one of its own.
+func asSet(v any) any {
+	list, _ := v.([]any)
+	return slices.SortedFunc(slices.Values(list), func(a, b any) int { return strings.Compare(text(a), text(b)) })
 }
 
 func emptyToList(rows []any) any {

@@ -22,7 +22,7 @@ func (inv Inventory) add(subject, fact string, v any) {
 	if inv[subject] == nil {
 		inv[subject] = map[string]string{}
 	}
-	inv[subject][fact] = canonical(v)
+	inv[subject][fact] = Canonical(v)
 }
 
 // OfBicep takes the facts out of a preview.
@@ -53,23 +53,18 @@ func OfTerraform(instances []plan.Instance) Inventory {
 	return inv
 }
 
-// Compare adds a finding for every fact that differs between the languages.
+// Compare adds a finding for every fact that differs between Bicep and Terraform.
 func Compare(example string, b, t Inventory, out *finding.List) {
-	Differences(example, [2]string{"Bicep", "Terraform"}, b, t, out)
-}
-
-// Differences adds a finding for every fact that differs between two inventories with these names.
-func Differences(example string, names [2]string, a, b Inventory, out *finding.List) {
-	for _, subject := range union(a, b) {
+	for _, subject := range union(b, t) {
 		switch {
-		case a[subject] == nil:
-			out.Add("parity", example, "only %s makes %s", names[1], subject)
 		case b[subject] == nil:
-			out.Add("parity", example, "only %s makes %s", names[0], subject)
+			out.Add("parity", example, "only Terraform makes %s", subject)
+		case t[subject] == nil:
+			out.Add("parity", example, "only Bicep makes %s", subject)
 		default:
-			for _, fact := range union(a[subject], b[subject]) {
-				if x, y := orNone(a[subject], fact), orNone(b[subject], fact); x != y {
-					out.Add("parity", example, "%s: %s is %s in %s and %s in %s", subject, fact, x, names[0], y, names[1])
+			for _, fact := range union(b[subject], t[subject]) {
+				if x, y := orNone(b[subject], fact), orNone(t[subject], fact); x != y {
+					out.Add("parity", example, "%s: %s is %s in Bicep and %s in Terraform", subject, fact, x, y)
 				}
 			}
 		}
@@ -92,8 +87,8 @@ func union[V any](a, b map[string]V) []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// get walks "sku|0|name" through maps and lists; names of properties may hold dots.
-func get(v any, path string) any {
+// Get walks "sku|0|name" through maps and lists; names of properties may hold dots. It is nil where nothing is.
+func Get(v any, path string) any {
 	if path == "" {
 		return nil
 	}
@@ -121,8 +116,8 @@ func text(v any) string {
 	return fmt.Sprint(v)
 }
 
-// canonical is JSON with sorted members, for comparisons. Texts that are JSON themselves are read first.
-func canonical(v any) string {
+// Canonical is JSON with sorted members, for comparisons. Texts that are JSON themselves are read first.
+func Canonical(v any) string {
 	if s, ok := v.(string); ok && strings.HasPrefix(s, "{") {
 		var inner any
 		if json.Unmarshal([]byte(s), &inner) == nil {

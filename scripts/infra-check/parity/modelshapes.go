@@ -43,7 +43,7 @@ func eachItem(v any, members ...string) any {
 	for i, item := range list {
 		row := make([]any, len(members))
 		for j, m := range members {
-			row[j] = get(item, m)
+			row[j] = Get(item, m)
 		}
 		out[i] = row
 	}

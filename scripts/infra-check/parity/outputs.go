@@ -8,7 +8,7 @@ import (
 
 // CompareOutputs compares what both languages hand back: the same names, and the same values where both are known.
 func CompareOutputs(example string, b, t map[string]any, out *finding.List) {
-	for _, name := range union(keys(b), keys(t)) {
+	for _, name := range union(b, t) {
 		x, inBicep := b[name]
 		y, inTerraform := t[name]
 		switch {
@@ -18,7 +18,7 @@ func CompareOutputs(example string, b, t map[string]any, out *finding.List) {
 			out.Add("parity", example, "only Terraform has the output %s", name)
 		case name == "AZURE_TENANT_ID" || name == "DNS_NAME_SERVERS":
 		default:
-			if p, q := canonical(compared(x)), canonical(compared(y)); p != q {
+			if p, q := Canonical(compared(x)), Canonical(compared(y)); p != q {
 				out.Add("parity", example, "output %s is %s in Bicep and %s in Terraform", name, p, q)
 			}
 		}
@@ -36,13 +36,5 @@ func compared(v any) any {
 	delete(out, "tenantId")
 	delete(out, "dnsNameServers")
 	delete(out, "packageContainers")
-	return out
-}
-
-func keys[V any](m map[string]V) map[string]bool {
-	out := map[string]bool{}
-	for k := range m {
-		out[k] = true
-	}
 	return out
 }

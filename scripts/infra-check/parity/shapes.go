@@ -31,7 +31,7 @@ func (s shape) take(inv Inventory, name string, values map[string]any, side func
 	}
 	for _, f := range s.fields {
 		path, as := side(f)
-		v := get(values, path)
+		v := Get(values, path)
 		if as != nil {
 			v = as(v)
 		}
@@ -61,7 +61,15 @@ func firstItem(v any) any {
 	return v
 }
 
-// noneIsNone: Terraform writes an empty optional list as no block.
+// zeroIsNone: a number that is not given and that Azure works out is 0 in a plan with mocks.
+func zeroIsNone(v any) any {
+	if v == 0.0 {
+		return nil
+	}
+	return v
+}
+
+// emptyIsNone: Terraform writes an empty optional list as no block.
 func emptyIsNone(v any) any {
 	if list, ok := v.([]any); ok && len(list) == 0 {
 		return nil
@@ -118,8 +126,9 @@ func platformShapes() []shape {
 			same("network bypass", "properties|networkAcls|bypass", "network_acls|0|bypass"),
 		}},
 		{"Microsoft.Web/serverfarms", []string{"azurerm_service_plan"}, []field{
-			location, tags, same("sku", "sku|name", "sku_name"), same("zones", "properties|zoneRedundant", "zone_balancing_enabled"), same("workers", "sku|capacity", "worker_count"),
-			same("most workers", "properties|maximumElasticWorkerCount", "maximum_elastic_worker_count"),
+			location, tags, same("sku", "sku|name", "sku_name"), same("zones", "properties|zoneRedundant", "zone_balancing_enabled"),
+			{"workers", "sku|capacity", "worker_count", nil, zeroIsNone},
+			{"most workers", "properties|maximumElasticWorkerCount", "maximum_elastic_worker_count", nil, zeroIsNone},
 		}},
 		{"Microsoft.Insights/scheduledQueryRules", []string{"azurerm_monitor_scheduled_query_rules_alert_v2"}, []field{
 			location, tags, same("severity", "properties|severity", "severity"), same("every", "properties|evaluationFrequency", "evaluation_frequency"),

@@ -8,10 +8,10 @@ func tfSite(inv Inventory, i plan.Instance) {
 	flex := i.Type == "azurerm_function_app_flex_consumption"
 	facts := map[string]any{
 		"location": v["location"], "tags": v["tags"], "https only": v["https_only"], "plan": v["service_plan_id"],
-		"tls": get(v, "site_config|0|minimum_tls_version"), "scm tls": get(v, "site_config|0|scm_minimum_tls_version"),
-		"http2": get(v, "site_config|0|http2_enabled"), "default action": get(v, "site_config|0|ip_restriction_default_action"),
-		"scm shares restrictions": get(v, "site_config|0|scm_use_main_ip_restriction"),
-		"public address":          v["public_network_access_enabled"], "identity": get(v, "identity|0|identity_ids|0"),
+		"tls": Get(v, "site_config|0|minimum_tls_version"), "scm tls": Get(v, "site_config|0|scm_minimum_tls_version"),
+		"http2": Get(v, "site_config|0|http2_enabled"), "default action": Get(v, "site_config|0|ip_restriction_default_action"),
+		"scm shares restrictions": Get(v, "site_config|0|scm_use_main_ip_restriction"),
+		"public address":          v["public_network_access_enabled"], "identity": Get(v, "identity|0|identity_ids|0"),
 		"subnet": v["virtual_network_subnet_id"], "scm publishing by password": v["webdeploy_publish_basic_authentication_enabled"],
 	}
 	if flex {
@@ -25,9 +25,9 @@ func tfSite(inv Inventory, i plan.Instance) {
 	} else {
 		facts["vault identity"] = v["key_vault_reference_identity_id"]
 		facts["ftp publishing by password"] = v["ftp_publish_basic_authentication_enabled"]
-		facts["health path"] = get(v, "site_config|0|health_check_path")
-		facts["minimum instances"] = get(v, "site_config|0|elastic_instance_minimum")
-		facts["scale limit"] = get(v, "site_config|0|app_scale_limit")
+		facts["health path"] = Get(v, "site_config|0|health_check_path")
+		facts["minimum instances"] = Get(v, "site_config|0|elastic_instance_minimum")
+		facts["scale limit"] = Get(v, "site_config|0|app_scale_limit")
 	}
 	for fact, value := range facts {
 		if value != nil {
@@ -49,11 +49,11 @@ func Settings(i plan.Instance) map[string]any {
 			out[name] = v
 		}
 	}
-	out["APPLICATIONINSIGHTS_CONNECTION_STRING"] = get(i.Values, "site_config|0|application_insights_connection_string")
+	out["APPLICATIONINSIGHTS_CONNECTION_STRING"] = Get(i.Values, "site_config|0|application_insights_connection_string")
 	if i.Type == "azurerm_linux_function_app" {
 		out["AzureWebJobsStorage__accountName"] = i.Values["storage_account_name"]
 		out["FUNCTIONS_EXTENSION_VERSION"] = i.Values["functions_extension_version"]
-		if get(i.Values, "site_config|0|application_stack|0|use_custom_runtime") == true {
+		if Get(i.Values, "site_config|0|application_stack|0|use_custom_runtime") == true {
 			out["FUNCTIONS_WORKER_RUNTIME"] = "custom"
 		}
 	}
@@ -62,13 +62,13 @@ func Settings(i plan.Instance) map[string]any {
 
 func tfRestrictions(v map[string]any) any {
 	var rules []any
-	list, _ := get(v, "site_config|0|ip_restriction").([]any)
+	list, _ := Get(v, "site_config|0|ip_restriction").([]any)
 	for _, r := range list {
-		source := get(r, "ip_address")
+		source := Get(r, "ip_address")
 		if source == nil {
-			source = get(r, "service_tag")
+			source = Get(r, "service_tag")
 		}
-		rules = append(rules, []any{get(r, "name"), get(r, "priority"), get(r, "action"), source, get(r, "headers|0|x_azure_fdid")})
+		rules = append(rules, []any{Get(r, "name"), Get(r, "priority"), Get(r, "action"), source, Get(r, "headers|0|x_azure_fdid")})
 	}
 	return rules
 }

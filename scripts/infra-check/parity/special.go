@@ -13,12 +13,12 @@ import (
 func ofBicepSpecial(inv Inventory, i arm.Resource, body map[string]any) {
 	switch i.Type {
 	case "Microsoft.Authorization/roleAssignments":
-		assignment{i.Scope, get(body, "properties|roleDefinitionId"), get(body, "properties|principalId"), get(body, "properties|principalType")}.add(inv)
+		assignment{i.Scope, Get(body, "properties|roleDefinitionId"), Get(body, "properties|principalId"), Get(body, "properties|principalType")}.add(inv)
 	case "Microsoft.Insights/diagnosticSettings":
 		var logs []string
-		list, _ := get(body, "properties|logs").([]any)
+		list, _ := Get(body, "properties|logs").([]any)
 		for _, l := range list {
-			logs = append(logs, text(get(l, "categoryGroup"))+text(get(l, "category")))
+			logs = append(logs, text(Get(l, "categoryGroup"))+text(Get(l, "category")))
 		}
 		addDiagnostics(inv, i.Scope, logs)
 	case "Microsoft.Web/sites/config":
@@ -27,25 +27,25 @@ func ofBicepSpecial(inv Inventory, i arm.Resource, body map[string]any) {
 			inv.add("settings of "+siteOf(i.Name), name, v)
 		}
 	case "Microsoft.Web/sites/basicPublishingCredentialsPolicies":
-		inv.add("site "+siteOf(i.Name), path.Base(i.Name)+" publishing by password", get(body, "properties|allow"))
+		inv.add("site "+siteOf(i.Name), path.Base(i.Name)+" publishing by password", Get(body, "properties|allow"))
 	case "Microsoft.Web/sites":
 		bicepSite(inv, i.Name, body)
 	case "Microsoft.KeyVault/vaults/secrets":
-		inv.add("secret "+i.Name, "value", get(body, "properties|value"))
+		inv.add("secret "+i.Name, "value", Get(body, "properties|value"))
 	case "Microsoft.Insights/actionGroups":
-		addPeople(inv, i.Name, get(body, "properties|emailReceivers"), "emailAddress")
+		addPeople(inv, i.Name, Get(body, "properties|emailReceivers"), "emailAddress")
 	case "Microsoft.Network/virtualNetworks":
 		bicepSubnets(inv, i.Name, body)
 	case "Microsoft.Network/networkSecurityGroups":
-		list, _ := get(body, "properties|securityRules").([]any)
+		list, _ := Get(body, "properties|securityRules").([]any)
 		for _, r := range list {
-			addRule(inv, i.Name, text(get(r, "name")), eachItem([]any{get(r, "properties")}, "priority", "direction", "access", "protocol",
+			addRule(inv, i.Name, text(Get(r, "name")), eachItem([]any{Get(r, "properties")}, "priority", "direction", "access", "protocol",
 				"sourceAddressPrefix", "sourcePortRange", "destinationAddressPrefix", "destinationPortRange"))
 		}
 	case "Microsoft.Network/privateDnsZones/virtualNetworkLinks":
-		inv.add("link of "+path.Dir(i.Name)+" to "+text(get(body, "properties|virtualNetwork|id")), "registration", get(body, "properties|registrationEnabled"))
+		inv.add("link of "+path.Dir(i.Name)+" to "+text(Get(body, "properties|virtualNetwork|id")), "registration", Get(body, "properties|registrationEnabled"))
 	case "Microsoft.Network/privateEndpoints/privateDnsZoneGroups":
-		inv.add("Microsoft.Network/privateEndpoints "+path.Dir(i.Name), "zone", get(body, "properties|privateDnsZoneConfigs|0|properties|privateDnsZoneId"))
+		inv.add("Microsoft.Network/privateEndpoints "+path.Dir(i.Name), "zone", Get(body, "properties|privateDnsZoneConfigs|0|properties|privateDnsZoneId"))
 	}
 }
 
@@ -75,13 +75,13 @@ func addRule(inv Inventory, group, name string, values any) {
 }
 
 func bicepSubnets(inv Inventory, network string, body map[string]any) {
-	list, _ := get(body, "properties|subnets").([]any)
+	list, _ := Get(body, "properties|subnets").([]any)
 	for _, s := range list {
-		subject := "subnet " + network + "/" + text(get(s, "name"))
-		inv.add(subject, "prefix", get(s, "properties|addressPrefix"))
-		inv.add(subject, "delegation", get(s, "properties|delegations|0|properties|serviceName"))
-		inv.add(subject, "rules", get(s, "properties|networkSecurityGroup|id"))
-		inv.add(subject, "endpoint policies", get(s, "properties|privateEndpointNetworkPolicies"))
+		subject := "subnet " + network + "/" + text(Get(s, "name"))
+		inv.add(subject, "prefix", Get(s, "properties|addressPrefix"))
+		inv.add(subject, "delegation", Get(s, "properties|delegations|0|properties|serviceName"))
+		inv.add(subject, "rules", Get(s, "properties|networkSecurityGroup|id"))
+		inv.add(subject, "endpoint policies", Get(s, "properties|privateEndpointNetworkPolicies"))
 	}
 }
 
@@ -105,23 +105,23 @@ func bicepSite(inv Inventory, name string, body map[string]any) {
 		"scale limit":       "properties|siteConfig|functionAppScaleLimit",
 	}
 	for fact, where := range facts {
-		if v := get(body, where); v != nil {
+		if v := Get(body, where); v != nil {
 			inv.add(subject, fact, v)
 		}
 	}
-	inv.add(subject, "public address", get(body, "properties|publicNetworkAccess") == "Enabled")
-	if ready := emptyIsNone(get(body, "properties|functionAppConfig|scaleAndConcurrency|alwaysReady")); ready != nil {
+	inv.add(subject, "public address", Get(body, "properties|publicNetworkAccess") == "Enabled")
+	if ready := emptyIsNone(Get(body, "properties|functionAppConfig|scaleAndConcurrency|alwaysReady")); ready != nil {
 		inv.add(subject, "always ready", eachItem(ready, "name", "instanceCount"))
 	}
-	identities, _ := get(body, "identity|userAssignedIdentities").(map[string]any)
+	identities, _ := Get(body, "identity|userAssignedIdentities").(map[string]any)
 	for id := range identities {
 		inv.add(subject, "identity", id)
 	}
 	var rules []any
-	list, _ := get(body, "properties|siteConfig|ipSecurityRestrictions").([]any)
+	list, _ := Get(body, "properties|siteConfig|ipSecurityRestrictions").([]any)
 	for _, r := range list {
-		source := get(r, "ipAddress")
-		rules = append(rules, []any{get(r, "name"), get(r, "priority"), get(r, "action"), source, get(r, "headers|x-azure-fdid")})
+		source := Get(r, "ipAddress")
+		rules = append(rules, []any{Get(r, "name"), Get(r, "priority"), Get(r, "action"), source, Get(r, "headers|x-azure-fdid")})
 	}
 	inv.add(subject, "restrictions", rules)
 }
@@ -136,7 +136,7 @@ func ofTerraformSpecial(inv Inventory, i plan.Instance) {
 		var logs []string
 		list, _ := v["enabled_log"].([]any)
 		for _, l := range list {
-			logs = append(logs, text(get(l, "category_group"))+text(get(l, "category")))
+			logs = append(logs, text(Get(l, "category_group"))+text(Get(l, "category")))
 		}
 		addDiagnostics(inv, text(v["target_resource_id"]), logs)
 	case "azurerm_storage_account":
@@ -148,8 +148,8 @@ func ofTerraformSpecial(inv Inventory, i plan.Instance) {
 			"source_address_prefix", "source_port_range", "destination_address_prefix", "destination_port_range"))
 	case "azurerm_subnet":
 		subject := "subnet " + i.Name
-		inv.add(subject, "prefix", get(v, "address_prefixes|0"))
-		inv.add(subject, "delegation", get(v, "delegation|0|service_delegation|0|name"))
+		inv.add(subject, "prefix", Get(v, "address_prefixes|0"))
+		inv.add(subject, "delegation", Get(v, "delegation|0|service_delegation|0|name"))
 		inv.add(subject, "endpoint policies", v["private_endpoint_network_policies"])
 	case "azurerm_subnet_network_security_group_association":
 		_, subnet, _ := strings.Cut(strings.Trim(text(v["subnet_id"]), "»"), "virtualNetworks/")
@@ -158,16 +158,16 @@ func ofTerraformSpecial(inv Inventory, i plan.Instance) {
 		zone := strings.TrimSuffix(strings.TrimPrefix(text(v["private_dns_zone_id"]), "«Microsoft.Network/privateDnsZones/"), "»")
 		inv.add("link of "+zone+" to "+text(v["virtual_network_id"]), "registration", v["registration_enabled"])
 	case "azurerm_private_endpoint":
-		inv.add("Microsoft.Network/privateEndpoints "+i.Name, "zone", get(v, "private_dns_zone_group|0|private_dns_zone_ids|0"))
+		inv.add("Microsoft.Network/privateEndpoints "+i.Name, "zone", Get(v, "private_dns_zone_group|0|private_dns_zone_ids|0"))
 	case "azapi_resource":
 		ofAzapi(inv, i)
 	case "azurerm_function_app_flex_consumption", "azurerm_linux_function_app":
 		tfSite(inv, i)
 	case "azapi_resource_action":
-		inv.add("site "+idName(v["resource_id"]), "vault identity", get(v, "body|properties|keyVaultReferenceIdentity"))
+		inv.add("site "+idName(v["resource_id"]), "vault identity", Get(v, "body|properties|keyVaultReferenceIdentity"))
 	case "azapi_update_resource":
 		site := strings.SplitN(idName(v["resource_id"]), "»", 2)[0]
-		inv.add("site "+site, path.Base(text(v["resource_id"]))+" publishing by password", get(v, "body|properties|allow"))
+		inv.add("site "+site, path.Base(text(v["resource_id"]))+" publishing by password", Get(v, "body|properties|allow"))
 	}
 }
 
@@ -178,7 +178,7 @@ func idName(v any) string {
 func ofAzapi(inv Inventory, i plan.Instance) {
 	switch kind, _, _ := strings.Cut(text(i.Values["type"]), "@"); kind {
 	case "Microsoft.KeyVault/vaults/secrets":
-		inv.add("secret "+i.Name, "value", get(i.Values, "body|properties|value"))
+		inv.add("secret "+i.Name, "value", Get(i.Values, "body|properties|value"))
 	case "Microsoft.CognitiveServices/accounts/deployments":
 		for _, s := range modelShapes() {
 			if s.arm == kind {

@@ -122,15 +122,5 @@ func compare(how string, v any, constant string) bool {
 	}
 	var c float64
 	_, _ = fmt.Sscan(constant, &c)
-	switch how {
-	case "greater":
-		return n > c
-	case "greaterOrEquals":
-		return n >= c
-	case "less":
-		return n < c
-	case "lessOrEquals":
-		return n <= c
-	}
-	return n == c
+	return map[string]bool{"greater": n > c, "greaterOrEquals": n >= c, "less": n < c, "lessOrEquals": n <= c, "equals": n == c}[how]
 }

@@ -35,6 +35,10 @@ func Terraform(example string, instances []plan.Instance, out *finding.List) {
 		if i.Type == "azurerm_cognitive_deployment" && !after(i, "azurerm_cognitive_account_rai_policy.this") {
 			out.Add("rule-serial", example, "%s: must depend on the content filters", i.Address)
 		}
+		// Azure refuses a private endpoint while a deployment of the account is being written. In Bicep the module's outputs wait by themselves.
+		if i.Type == "azurerm_private_endpoint" && (!after(i, "azurerm_cognitive_deployment.this") || !after(i, "azapi_resource.spilling")) {
+			out.Add("rule-serial", example, "%s: must depend on the deployments of the accounts", i.Address)
+		}
 		if strings.HasSuffix(i.Type, "function_app_flex_consumption") && !after(i, "azurerm_role_assignment.host") {
 			out.Add("rule-serial", example, "%s: must depend on the role on its storage", i.Address)
 		}

@@ -6,17 +6,6 @@ import (
 	"strings"
 )
 
-// KnownSettings are the SPILLWAY_ app settings that the program reads; a name beside them is a misspelling.
-func KnownSettings() []string {
-	return []string{
-		"SPILLWAY_CONFIG", "SPILLWAY_STATE", "SPILLWAY_STATE__tableServiceUri", "SPILLWAY_STATE__accountName", "SPILLWAY_STATE__blobServiceUri", "SPILLWAY_STATE__credential",
-		"SPILLWAY_STATE__clientId", "SPILLWAY_STATE_TABLE", "SPILLWAY_STATE_REFRESH", "SPILLWAY_AUTH", "SPILLWAY_OPERATOR_KEY",
-		"SPILLWAY_ENTRA_TENANT", "SPILLWAY_ENTRA_AUDIENCE", "SPILLWAY_ENTRA_ISSUER", "SPILLWAY_FIRST_TOKEN_TIMEOUT",
-		"SPILLWAY_RESPONSE_TIMEOUT", "SPILLWAY_COMMIT_AFTER", "SPILLWAY_HEARTBEAT", "SPILLWAY_MAX_WAIT", "SPILLWAY_MAX_BODY",
-		"SPILLWAY_EXPOSE", "SPILLWAY_LOG_LEVEL", "SPILLWAY_TRANSCRIPTS", "SPILLWAY_TRANSCRIPTS_REDACT",
-	}
-}
-
 // always are the settings without which the app does not work, or works with a key.
 func always() []string {
 	return []string{
@@ -78,8 +67,6 @@ func (c checker) skuOf(site string) string {
 
 func (c checker) setting(site, name, value string, flex bool) {
 	switch {
-	case strings.HasPrefix(name, "SPILLWAY_") && !slices.Contains(KnownSettings(), name):
-		c.say("rule-settings", "%s: there is no setting %s", site, name)
 	case flex && slices.Contains(notOnFlex(), name):
 		c.say("rule-settings", "%s: %s is not for Flex Consumption", site, name)
 	case name == "AzureWebJobsStorage" || name == "APPINSIGHTS_INSTRUMENTATIONKEY":

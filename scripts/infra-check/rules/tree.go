@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"spillway/scripts/infra-check/finding"
+	"spillway/scripts/infra-check/parity"
 )
 
 // Tree checks files that belong to no example.
@@ -21,7 +23,6 @@ func Tree(root string, parameters []string, out *finding.List) {
 	t.azd()
 	t.queries()
 	t.readme()
-	t.endpointsWait()
 }
 
 type tree struct {
@@ -51,28 +52,28 @@ func (t tree) decode(name string, v any) bool {
 	return true
 }
 
-// hostJSON: streaming needs the proxy, and nothing needs extensions.
+// hostJSON: streaming needs the proxy, no stream may end by a timeout of another, and every log line of the program has to arrive: alerts count
+// them. Nothing needs extensions.
 func (t tree) hostJSON() {
-	var host struct {
-		ExtensionBundle json.RawMessage `json:"extensionBundle"`
-		CustomHandler   struct {
-			Proxy       bool `json:"enableProxyingHttpRequest"`
-			Description struct {
-				Path string `json:"defaultExecutablePath"`
-			} `json:"description"`
-		} `json:"customHandler"`
+	handler := map[string]any{
+		"extensionBundle": nil, "functionTimeout": "-1", "extensions|http|routePrefix": "", "customHandler|enableProxyingHttpRequest": true,
+		"customHandler|description|defaultExecutablePath": "spillway", "logging|logLevel|default": "Information", "logging|logLevel|Function": "Error",
+		"logging|logLevel|Host.Aggregator": "None", "logging|logLevel|Host.Function.Console": "Information",
 	}
-	if !t.decode("host.json", &host) {
-		return
-	}
-	if host.ExtensionBundle != nil {
-		t.out.Add("rule-files", "host.json", "extensionBundle: the host would fetch a bundle that nothing uses")
-	}
-	if !host.CustomHandler.Proxy {
-		t.out.Add("rule-files", "host.json", "customHandler.enableProxyingHttpRequest must be true, or nothing streams")
-	}
-	if host.CustomHandler.Description.Path != "spillway" {
-		t.out.Add("rule-files", "host.json", "defaultExecutablePath must be spillway, as the package has it")
+	for name, more := range map[string]map[string]any{
+		"host.json":                     {"logging|applicationInsights|samplingSettings|isEnabled": false, "logging|logLevel|Host.Results": "None"},
+		"infra/host.with-requests.json": {"logging|applicationInsights|samplingSettings|excludedTypes": "Trace;Exception"},
+	} {
+		var host map[string]any
+		if !t.decode(name, &host) {
+			continue
+		}
+		maps.Copy(more, handler)
+		for path, want := range more {
+			if have := parity.Get(host, path); have != want {
+				t.out.Add("rule-files", name, "%s is %v, must be %v", path, have, want)
+			}
+		}
 	}
 }
 
@@ -145,15 +146,5 @@ func (t tree) readme() {
 		if !bytes.Contains(page, []byte("`"+string(m[1])+"`")) {
 			t.out.Add("rule-files", "infra/README.md", "says nothing of the output %s", m[1])
 		}
-	}
-}
-
-var waitingID = regexp.MustCompile(`(?s)output "id" \{[^}]*depends_on\s*=\s*\[[^]]*azurerm_cognitive_deployment\.this[^]]*azapi_resource\.spilling`)
-
-// endpointsWait: Azure refuses a private endpoint while a deployment of the account is being written. In Bicep the module's outputs wait by themselves.
-func (t tree) endpointsWait() {
-	const name = "infra/terraform/modules/openai/main.tf"
-	if !waitingID.Match(t.read(name)) {
-		t.out.Add("rule-serial", name, "output id must depend on the deployments: private endpoints would not wait for them")
 	}
 }

@@ -32,12 +32,25 @@ func scenarios(zip, parameters, address string) []scenario {
 		return append(replies, pending, Reply("network private-endpoint-connection approve", nil),
 			Reply("ad signed-in-user show", map[string]any{"id": "oid-ann"}))
 	}
+	refused := append([]any{
+		Refusal("deployment sub create", "(InsufficientQuota) gpt-5.1"),
+		Reply("deployment operation sub list", []any{map[string]any{"properties": map[string]any{
+			"provisioningState": "Failed", "targetResource": map[string]any{"resourceName": "openai-sweden"}, "statusMessage": map[string]any{"error": map[string]any{"code": "InsufficientQuota"}},
+		}}}),
+		Reply("cognitiveservices account list", []any{account("aoai-sweden-tok", "swedencentral", "demo")}),
+	}, behindDoor("flex")...)
+	application := append([]any{
+		Reply("account show", map[string]any{"name": "Contoso", "id": "0", "user": map[string]any{"type": "servicePrincipal", "name": "app-1"}}),
+		Reply("ad sp show", map[string]any{"id": "oid-app"}, "--id", "app-1"),
+	}, behindDoor("premium")...)
 	return []scenario{
 		{"status", "aoai-status.sh", []string{"--quota", "--deleted"}, accounts(), 3},
 		{"purge", "aoai-purge.sh", []string{"--environment", "demo", "--yes"}, []any{signedIn(), deleted(), purged()}, 0},
 		{"destroy", "destroy.sh", []string{"--environment", "demo", "--purge", "--yes"}, installation(), 0},
 		{"publish to flex", "deploy.sh", []string{"--environment", "demo", "--publish-only", "--zip", zip, "--no-smoke", "--yes"}, behindDoor("flex"), 0},
 		{"deploy to premium", "deploy.sh", []string{"--environment", "demo", "--location", "x", "--parameters", parameters, "--zip", zip, "--no-smoke", "--yes", "--wait", "0"}, behindDoor("premium"), 0},
+		{"deploy to premium as an application", "deploy.sh", []string{"--environment", "demo", "--location", "x", "--parameters", parameters, "--zip", zip, "--no-smoke", "--yes", "--wait", "0"}, application, 0},
+		{"a deployment that is refused", "deploy.sh", []string{"--environment", "demo", "--location", "x", "--parameters", parameters, "--principal", "oid", "--no-smoke", "--yes"}, refused, 1},
 		{"show what would change", "deploy.sh", []string{"--environment", "demo", "--location", "x", "--parameters", parameters, "--what-if", "--yes"}, behindDoor("flex"), 0},
 		{"smoke behind a front door", "smoke.sh", []string{"--environment", "demo", "--calls", "1"}, behindDoor("flex"), 0},
 	}
@@ -70,6 +83,9 @@ func TestEveryCallThatFailsEndsTheScript(t *testing.T) {
 				if r.Status != 1 {
 					t.Errorf("status %d although this failed: %s\n%s", r.Status, call, r.Words)
 				}
+				if s.status != 0 && strings.HasSuffix(strings.TrimSpace(r.Words), strings.TrimSpace(lastLine(whole.Words))) && !changes(call) {
+					t.Errorf("it explains as if it had read everything although this failed: %s\n%s", call, r.Words)
+				}
 				if strings.HasSuffix(r.Words, "\ndone\n") {
 					t.Errorf("it reports success although this failed: %s", call)
 				}
@@ -81,4 +97,9 @@ func TestEveryCallThatFailsEndsTheScript(t *testing.T) {
 			}
 		})
 	}
+}
+
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	return text[strings.LastIndexByte(text, '\n')+1:]
 }

@@ -33,6 +33,16 @@ func TestProveLeavesAnInstallationThatIsThereAlready(t *testing.T) {
 	wantCalls(t, r.changing(), nil)
 }
 
+// Whether an installation is there decides what is destroyed at the end: without an answer nothing is deployed.
+func TestProveStopsWhenItCannotSeeWhetherAnInstallationIsThere(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, append([]any{Refusal("group list", "(ServiceUnavailable)")}, installation()...)...)
+	r := d.Script("", "prove.sh", "--environment", "demo", "--location", "x", "--yes", "--transcript", filepath.Join(d.dir, "transcript.txt"))
+	wantStatus(t, r, 1)
+	wantWords(t, r, "this could not be read")
+	wantCalls(t, r.changing(), nil)
+}
+
 func TestProveCleansUpAfterADeploymentThatFailed(t *testing.T) {
 	t.Parallel()
 	replies := append([]any{
