@@ -35,7 +35,7 @@ var layers = map[string]int{
 	"internal/backend": edges, "internal/config": edges, "internal/config/document": edges,
 	"internal/config/jsondoc": edges, "internal/config/migrate": edges, "internal/preflight": edges, "internal/relay": edges,
 	"internal/simulator": edges, "internal/tablestore/azure": edges, "internal/tablestore/chaos": edges,
-	"internal/tablestore/memory": edges, "internal/tablestore/storetest": edges, "internal/telemetry": edges, "internal/webhook": edges,
+	"internal/tablestore/memory": edges, "internal/tablestore/storetest": edges, "internal/telemetry": edges, "internal/webhook": edges, "internal/config/pricelist": edges,
 	"internal/transcript": edges,
 
 	"internal/app": programs, "internal/cli": programs, ".": programs,

@@ -73,7 +73,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError(c, "%w", err) })
 	root.AddCommand(
 		&cobra.Command{Use: "serve", Short: "Serve requests (the default)", Example: "  spillway serve", Args: noArgs, RunE: serve},
-		validateCommand(), explainCommand(), schemaCommand(), backendsCommand(), keysCommand(), idsCommand(), usageCommand(),
+		validateCommand(), explainCommand(), schemaCommand(), backendsCommand(), keysCommand(), idsCommand(), usageCommand(), pricesCommand(),
 		statusCommand(), importCommand(), simulateCommand(), versionCommand(), completionCommand(),
 	)
 	root.SetHelpCommand(helpCommand())

@@ -132,7 +132,7 @@ func (cfg *Config) printPool(p *printer, from *balancer.Pool) {
 		words = append(words, "falls back to "+strings.Join(from.Fallbacks, ", "))
 	}
 	if from.Price.Currency != "" {
-		words = append(words, priceText(&from.Price)+" (per million tokens)")
+		words = append(words, priceText(&from.Price)+" (per million tokens"+pick(hasOwnPrice(from), ", where a backend has no price of its own)", ")"))
 	}
 	p.line("model "+from.Model, "%s", strings.Join(words, "; "))
 	line := slices.Clone(from.Backends)
@@ -141,6 +141,11 @@ func (cfg *Config) printPool(p *printer, from *balancer.Pool) {
 		p.line(fmt.Sprintf("  priority %d", b.Priority), "%s: deployment %s at %s, weight %d%s%s%s", b.Name, cmp.Or(b.Deployment, "as called"),
 			cfg.Resources[b.Index].Endpoint, b.Weight, pick(b.Provisioned, ", provisioned", ""), pick(b.Geography != "", ", in "+b.Geography, ""), priceHere(&b))
 	}
+}
+
+// hasOwnPrice reports whether a backend has another price than the model.
+func hasOwnPrice(p *balancer.Pool) bool {
+	return slices.ContainsFunc(p.Backends, func(b balancer.Backend) bool { return b.Price != nil })
 }
 
 // priceHere is what answers cost at a backend that has a price of its own.
