@@ -112,7 +112,11 @@ func (s *Store) withTable(ctx context.Context, exchange func(context.Context) er
 	if err := s.EnsureTable(ctx); err != nil {
 		return err
 	}
-	return exchange(ctx)
+	err = exchange(ctx)
+	if errorCode(err) == string(aztables.TableNotFound) {
+		return fmt.Errorf("%w: the table is not there although it was just made", tablestore.ErrUnknown)
+	}
+	return err
 }
 
 // classifyError maps an error of the SDK to one of the store. A missing row is
@@ -126,6 +130,10 @@ func classifyError(err error) error {
 		return transportError(err)
 	}
 	switch status := res.StatusCode; {
+	case res.ErrorCode == string(aztables.TableBeingDeleted):
+		return fmt.Errorf("%w: the table is being deleted, which takes a minute; then it is made again", tablestore.ErrRefused)
+	case status == http.StatusNotFound && res.ErrorCode == "": // a page of whatever is in between, not a row that is missing
+		return fmt.Errorf("%w: status 404 without an error code", tablestore.ErrUnknown)
 	case status == http.StatusNotFound:
 		return fmt.Errorf("%w: %s", tablestore.ErrNotFound, res.ErrorCode)
 	case status == http.StatusConflict, status == http.StatusPreconditionFailed:

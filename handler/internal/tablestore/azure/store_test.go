@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -148,6 +149,58 @@ func TestExchangeIsTriedOnce(t *testing.T) {
 				t.Errorf("%d: the response's Date is missing", c.status)
 			}
 		})
+	}
+}
+
+// codedResponses answers an exchange with a row by one status and code, one with the
+// table by another, and counts them.
+type codedResponses struct {
+	row, table coded
+	calls      atomic.Int64
+}
+
+type coded struct {
+	status int
+	code   string
+}
+
+func (a *codedResponses) Do(r *http.Request) (*http.Response, error) {
+	a.calls.Add(1)
+	is := a.row
+	if strings.HasSuffix(r.URL.Path, "/Tables") {
+		is = a.table
+	}
+	header := http.Header{"Content-Type": {"application/json"}}
+	if is.code != "" {
+		header.Set("X-Ms-Error-Code", is.code)
+	}
+	return &http.Response{StatusCode: is.status, Request: r, Body: io.NopCloser(strings.NewReader("{}")), Header: header}, nil
+}
+
+// A table that cannot be used is none without rows, and no write to it a conflict:
+// either would be tried again at once, and forget what the fleet knows.
+func TestUnusableTableIsNoEmptyOne(t *testing.T) {
+	for name, c := range map[string]struct {
+		row, table coded
+		want       error
+	}{
+		"being deleted":       {coded{404, "TableNotFound"}, coded{409, "TableBeingDeleted"}, tablestore.ErrRefused},
+		"never there":         {coded{404, "TableNotFound"}, coded{409, "TableAlreadyExists"}, tablestore.ErrUnknown},
+		"another server":      {coded{404, ""}, coded{404, ""}, tablestore.ErrUnknown},
+		"may not make tables": {coded{404, "TableNotFound"}, coded{403, "AuthorizationPermissionMismatch"}, tablestore.ErrRefused},
+	} {
+		service := &codedResponses{row: c.row, table: c.table}
+		s, err := Connect("DefaultEndpointsProtocol=https;AccountName=a;AccountKey=a2V5;EndpointSuffix=core.windows.net", "t", Options{Transport: service})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, read := s.Get(t.Context(), "p", "r")
+		_, _, written := s.Replace(t.Context(), tablestore.Row{Partition: "p", Key: "r", Version: "W/\"1\""})
+		for _, err := range []error{read, written} {
+			if !errors.Is(err, c.want) || errors.Is(err, tablestore.ErrNotFound) || errors.Is(err, tablestore.ErrConflict) {
+				t.Errorf("%s: %v, want %v", name, err, c.want)
+			}
+		}
 	}
 }
 
