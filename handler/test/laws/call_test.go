@@ -16,12 +16,27 @@ type reaction struct {
 	hangs  bool
 	status int
 	after  time.Duration
+	tokens int64         // of the request
+	wait   time.Duration // that a 429 asks for
+}
+
+const usualTokens = 100
+
+func (r *reaction) size() int64 {
+	if r == nil || r.tokens == 0 {
+		return usualTokens
+	}
+	return r.tokens
 }
 
 func (r *reaction) outcome() health.Outcome {
 	switch {
 	case r.status < 400:
 		return health.Outcome{}
+	case r.status == 429 && r.tokens > 0:
+		return health.Outcome{Class: health.Throttled, Wait: 20 * time.Second, Limit: health.LimitTokens, Tokens: r.tokens, Signals: health.NoSignals(), Reason: "429 tokens"}
+	case r.status == 429:
+		return health.Outcome{Class: health.Throttled, Wait: r.wait, Signals: health.NoSignals(), Reason: "429"}
 	case r.status == 401, r.status == 404:
 		return health.Outcome{Class: health.Misconfigured, Reason: "401"}
 	}
@@ -58,7 +73,7 @@ func (w *world) arrive(i *instance, caller *consumer.Consumer, special *reaction
 	c := &call{w: w, i: i, began: w.now, winner: -1, special: special, caller: caller}
 	w.calls = append(w.calls, c)
 	w.in(i, 0, func() {
-		c.plan = proxy.NewPlan(&i.env, []*balancer.Pool{&w.pool}, plainRequest(caller))
+		c.plan = proxy.NewPlan(&i.env, []*balancer.Pool{&w.pool}, plainRequest(caller, special.size()))
 		i.after(callerTimeout, c.expire)
 		c.step(proxy.Event{Kind: proxy.Begin})
 	})
@@ -159,6 +174,8 @@ func (w *world) react(b *backend, c *call) reaction {
 	switch {
 	case c.i.number < b.brokenAt:
 		return reaction{status: 503, after: w.between(time.Millisecond, 20*time.Millisecond)}
+	case w.now < b.throttledUntil:
+		return reaction{status: 429, after: 5 * time.Millisecond, wait: b.throttledUntil - w.now}
 	case c.special != nil:
 		return *c.special
 	case len(b.next) > 0:
@@ -167,7 +184,7 @@ func (w *world) react(b *backend, c *call) reaction {
 		return reaction{status: status, after: 20 * time.Millisecond}
 	case w.happens(b.hangs):
 		return reaction{hangs: true}
-	case w.happens(b.fails):
+	case w.happens(b.fails) && (b.failsFor == nil || b.failsFor(c.i)):
 		return reaction{status: 500, after: w.between(time.Millisecond, min(b.takes, 100*time.Millisecond))}
 	}
 	return reaction{status: 200, after: w.spread(b.takes)}

@@ -96,7 +96,11 @@ func provisionedSpills(w *world) error {
 	return errors.Join(errs...)
 }
 
-const failures = 5 // the default that opens a circuit
+// The defaults that open a circuit.
+const (
+	failures = 5
+	interval = 10 * time.Second
+)
 
 // failingBackend: at most failures + under way + one for each instance are sent to it
 // before it is left. What is sent before the news can arrive counts as under way.
@@ -110,8 +114,12 @@ func failingBackend(w *world) error {
 	toIt := w.rate * float64(w.size) / float64(len(w.deployed))
 	own := failures + atMost(toIt/float64(w.size)*.1) // in a thick fleet, until each has seen enough itself
 	underWay := min(w.size*own, atMost(toIt*(propagation.Seconds()+.1)))
+	most := failures + w.size + underWay
+	if toIt*interval.Seconds() < failures { // suspicions are too old before they add up: an instance needs a run of its own
+		most = max(most, w.size*(failures-1)+1)
+	}
 	w.drain()
-	return errors.Join(noneRefused(calls), limit("sent to a backend that fails", sent, failures+w.size+underWay))
+	return errors.Join(noneRefused(calls), limit("sent to a backend that fails", sent, most))
 }
 
 // beforeLeft counts the attempts before its circuit opened, and until the last
@@ -330,12 +338,19 @@ func consumerThatHangs(w *world) error {
 // besides compares the requests of one consumer without and with those of another.
 func (w *world) besides(other *reaction, rate float64, trial time.Duration) error {
 	d := w.long(600, 10*time.Second)
+	if w.during == nil {
+		w.during = func(time.Duration) {}
+	} else {
+		d = min(d, 30*time.Second)
+	}
+	w.during(d)
 	alone := w.pass(d)
 	w.drain()
 	name := "other"
 	if w.mutant == oneConsumer {
 		name = own.Name
 	}
+	w.during(d)
 	w.load(d, rate, &consumer.Consumer{Name: name}, other)
 	var mine []*call
 	for _, c := range w.pass(d) {

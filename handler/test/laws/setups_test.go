@@ -22,18 +22,14 @@ func sizes() []int {
 	return []int{1, 5, 20}
 }
 
-func seeds() uint64 {
-	if os.Getenv("SPILLWAY_SOAK") != "" {
-		return 5
-	}
-	return 1
-}
+// most is how many requests a second of a fleet are simulated.
+const most = 1000
 
 func grid(backends []int, rates []float64) (all []setup) {
 	for _, n := range sizes() {
 		for _, m := range backends {
 			for _, rate := range rates {
-				if float64(n)*rate <= 1000 || os.Getenv("SPILLWAY_SOAK") != "" {
+				if float64(n)*rate <= most {
 					all = append(all, fleetOf(n, m, rate))
 				}
 			}
@@ -57,7 +53,7 @@ func everyKindOfAnswer() (all []setup) {
 	for k, s := range append(grid([]int{1, 3}, []float64{.5, 40}), grid([]int{2, 6}, []float64{.05, 5})...) {
 		for i, answers := range durations {
 			s.answers = answers
-			if os.Getenv("SPILLWAY_SOAK") != "" || i == (k+k/4)%len(durations) && float64(s.size)*s.rate*answers.Seconds() <= 1000 {
+			if float64(s.size)*s.rate*answers.Seconds() <= most && (i == (k+k/4)%len(durations) || os.Getenv("SPILLWAY_SOAK") != "") {
 				all = append(all, s)
 			}
 		}
@@ -94,8 +90,19 @@ func pairs() []setup { return grid([]int{1, 3}, []float64{1, 5}) }
 // given, at most ten minutes, less for a large fleet.
 func (w *world) long(requests float64, least time.Duration) time.Duration {
 	d := time.Duration(requests / (w.rate * float64(w.size)) * float64(time.Second))
-	if os.Getenv("SPILLWAY_SOAK") != "" {
-		d *= 4
-	}
 	return min(max(d, least), 10*time.Minute, max(50*time.Minute/time.Duration(w.size), 2*time.Minute))
 }
+
+// thinPairs are small fleets: what they are for does not depend on the size.
+func thinPairs() (all []setup) {
+	for _, s := range pairs() {
+		if s.size <= 5 {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+func floods() []setup { return []setup{fleetOf(1, 1, 5), fleetOf(1, 3, 5), fleetOf(5, 1, 2)} }
+
+func fewFleets() []setup { return []setup{fleetOf(5, 2, 5), fleetOf(20, 3, 5)} }

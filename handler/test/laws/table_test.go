@@ -2,6 +2,7 @@ package laws_test
 
 import (
 	"fmt"
+	"os"
 	"testing"
 	"time"
 )
@@ -16,21 +17,46 @@ type law struct {
 	broken setup
 }
 
+// TestLaws lets each law's worlds live with one seed; in the longer form, which takes
+// SPILLWAY_SOAK in all on an idle machine, with further seeds while its share of the time
+// lasts.
 func TestLaws(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a simulation of many fleets")
 	}
+	share := soak(t) / time.Duration(len(laws))
 	for _, l := range laws {
 		t.Run(l.name, func(t *testing.T) {
-			for _, s := range l.setups() {
-				for s.seed = 1; s.seed <= seeds(); s.seed++ {
+			began, worlds := time.Now(), 0
+			for seed := uint64(1); seed == 1 || time.Since(began) < share; seed++ {
+				for _, s := range l.setups() {
+					if seed > 1 && time.Since(began) >= share {
+						break
+					}
+					s.seed = seed
+					worlds++
 					if err := l.check(newWorld(t, s)); err != nil {
 						t.Errorf("%v: %v", s, err)
 					}
 				}
 			}
+			t.Logf("%d worlds in %v", worlds, time.Since(began).Round(time.Millisecond))
 		})
 	}
+}
+
+// soak is how long the longer form may take; 0 in the ordinary one.
+func soak(t *testing.T) time.Duration {
+	t.Helper()
+	text := os.Getenv("SPILLWAY_SOAK")
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("SPILLWAY_SOAK: %v: write a duration such as 10m", err)
+	}
+	return d
 }
 
 func TestLawsFindTheirMutants(t *testing.T) {
@@ -64,6 +90,12 @@ var laws = []law{
 	{"the row is empty again after a recovery", severalBackends, emptyRow, neverHeals, fleetOf(5, 2, 5)},
 	{"a consumer whose requests fail refuses nobody else", pairs, consumerThatFails, oneConsumer, fleetOf(5, 1, 5)},
 	{"a consumer whose requests hang refuses nobody else", pairs, consumerThatHangs, noTrials, fleetOf(5, 1, 5)},
+	{"a consumer that floods a throttled pool refuses nobody else", floods, consumerThatFloods, oneConsumer, fleetOf(1, 1, 5)},
+	{"a consumer of huge requests refuses nobody else", pairs, consumerOfHugeRequests, sizeless, fleetOf(5, 1, 5)},
+	{"apps share no verdict on different deployments", apps, ownVerdicts, sharesByName, fleetOf(6, 1, 5)},
+	{"a table in trouble is asked no more, and shown", thinPairs, tableTrouble, troubleIsConflict, fleetOf(5, 3, 5)},
+	{"instances that start in an outage learn of it first", fewFleets, freshInstances, neverReads, fleetOf(5, 2, 5)},
+	{"readiness never starves the way back", thinPairs, readiness, countsOldFailures, fleetOf(5, 3, 5)},
 	{"a suspended instance publishes nothing wrong", severalBackends, suspension, noStalls, fleetOf(5, 2, 200)},
 }
 

@@ -46,6 +46,9 @@ type world struct {
 	deployed  []*backend
 	instances []*instance
 	calls     []*call
+	trouble   *trouble // of the table; nil = none
+	exchanges int      // with the table
+	during    func(time.Duration)
 }
 
 // setup is what differs between worlds.
@@ -54,6 +57,7 @@ type setup struct {
 	rate             float64 // requests per second and instance
 	answers          time.Duration
 	provisionedFirst bool
+	neighbours       neighbours
 	mutant           mutant
 	seed             uint64
 }
@@ -78,6 +82,11 @@ const (
 	neverHeals                // a backend does not recover
 	ignoresUnderWay           // only what has ended counts
 	publishesRefusals         // a wrong credential is a failure
+	sharesByName              // a slot is known by the names in the document
+	troubleIsConflict         // a table in trouble seems to be an empty one, whose writes conflict
+	neverReads                // an instance that starts later reads nothing
+	sizeless                  // a limit of tokens refuses every size
+	countsOldFailures         // a backend that nobody tried counts as failing
 )
 
 func (m mutant) policy() health.BreakerPolicy {
@@ -95,13 +104,16 @@ func (m mutant) policy() health.BreakerPolicy {
 
 // backend is one deployment and what it does.
 type backend struct {
-	takes    time.Duration // to the first content, the median
-	fails    float64       // share of requests
-	hangs    float64       // share of requests
-	brokenAt int           // instances below this number cannot reach it
-	next     []int         // statuses of the next responses
-	sends    []send
-	left     time.Duration // when its circuit first opened; 0 = it has not
+	takes    time.Duration        // to the first content, the median
+	fails    float64              // share of requests
+	hangs    float64              // share of requests
+	brokenAt int                  // instances below this number cannot reach it
+	failsFor func(*instance) bool // whose requests fail; nil = everybody's
+
+	throttledUntil time.Duration
+	next           []int // statuses of the next responses
+	sends          []send
+	left           time.Duration // when its circuit first opened; 0 = it has not
 }
 
 // send is one attempt at a backend.
@@ -127,6 +139,8 @@ type instance struct {
 	drift   float64
 	frozen  time.Duration // until
 	read    time.Duration // when it last read the row
+	met     time.Duration // when the table was last in trouble for it
+	adopted int           // changes of records
 	routine *routine
 	env     proxy.Environment
 }
@@ -145,7 +159,7 @@ func newWorld(t *testing.T, s setup) *world {
 		w.deployed = append(w.deployed, &backend{takes: s.answers})
 	}
 	for i := range s.size {
-		w.startInstance(i)
+		w.startInstance(i, w.between(0, time.Second))
 	}
 	t.Cleanup(func() {
 		for _, i := range w.instances {
@@ -156,13 +170,15 @@ func newWorld(t *testing.T, s setup) *world {
 	return w
 }
 
-func (w *world) startInstance(number int) {
+func (w *world) startInstance(number int, delay time.Duration) {
 	i := &instance{w: w, number: number, skew: w.between(0, time.Hour), drift: 1 + (w.random.Float64()-.5)*2e-4}
 	i.routine = &routine{s: &w.scheduler, owner: i}
 	slots := make([]string, len(w.deployed))
+	identities := make([]string, len(slots))
 	policies := make([]health.BreakerPolicy, len(slots))
 	for k := range slots {
 		slots[k], policies[k] = w.pool.Backends[k].Name+"/m", w.mutant.policy()
+		identities[k] = w.identity(k, number)
 	}
 	tracker := latency.New(make([]int, len(slots)))
 	for range 30 { // what it served yesterday
@@ -171,7 +187,7 @@ func (w *world) startInstance(number int) {
 		}
 	}
 	i.Replica = fleet.New(fleet.Config{
-		Store: &distantTable{&w.store, i}, Slots: slots, Instance: fmt.Sprintf("i%03d", number), Breakers: policies, Refresh: refresh, Usual: tracker.Usual, OnChange: w.changed,
+		Store: &distantTable{&w.store, i}, Slots: slots, Identities: identities, Instance: fmt.Sprintf("i%03d", number), Breakers: policies, Refresh: refresh, Usual: tracker.Usual, OnChange: i.changed,
 		Environment: fleet.Environment{Now: i.now, Wall: i.now, Rand: w.random.Int64N, Pacer: i.routine},
 	})
 	i.env = proxy.Environment{
@@ -180,13 +196,15 @@ func (w *world) startInstance(number int) {
 	}
 	w.instances = append(w.instances, i)
 	i.Snapshot()
-	i.routine.start(w.between(0, time.Second), func() { i.Run(context.Background()) })
+	i.routine.start(delay, func() { i.Run(context.Background()) })
 	if w.mutant != noStalls {
 		i.tick()
 	}
 }
 
-func (w *world) changed(n health.Slot, _, now health.Record) {
+func (i *instance) changed(n health.Slot, _, now health.Record) {
+	w := i.w
+	i.adopted++
 	if b := w.deployed[n]; b.left == 0 && now.Circuit.State != health.Closed {
 		b.left = w.now
 	}
@@ -238,6 +256,9 @@ func (i *instance) report(p health.Permit, o health.Outcome) {
 	if i.w.mutant == ignoresUnderWay {
 		p.Order = 0
 	}
+	if i.w.mutant == sizeless {
+		o.Limit = health.LimitUnknown
+	}
 	if i.w.mutant == publishesRefusals && o.Class == health.Misconfigured {
 		o.Class = health.Failed
 	}
@@ -260,33 +281,59 @@ func (d *distantTable) travel() {
 	d.i.routine.sleep(d.i.w.between(time.Millisecond, 5*time.Millisecond))
 }
 
+// exchange makes one call, unless the table is in trouble.
+func (d *distantTable) exchange(write bool, call func() (tablestore.Response, error)) (response tablestore.Response, err error) {
+	w := d.i.w
+	w.exchanges++
+	d.travel()
+	defer d.travel()
+	response, err = w.trouble.of(write)
+	switch {
+	case w.mutant == neverReads && d.i.number >= w.size:
+		return response, tablestore.ErrUnknown
+	case err == nil:
+		return call()
+	}
+	d.i.met = w.now
+	if w.mutant == troubleIsConflict && write {
+		err = tablestore.ErrConflict
+	} else if w.mutant == troubleIsConflict {
+		err = tablestore.ErrNotFound
+	}
+	return response, err
+}
+
 // The context's deadline is of real time.
-func (d *distantTable) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
-	d.travel()
-	row, response, err := d.Store.Get(context.WithoutCancel(ctx), partition, key)
-	d.travel()
+func (d *distantTable) Get(ctx context.Context, partition, key string) (row tablestore.Row, response tablestore.Response, err error) {
+	response, err = d.exchange(false, func() (response tablestore.Response, err error) {
+		row, response, err = d.Store.Get(context.WithoutCancel(ctx), partition, key)
+		return response, err
+	})
 	d.i.read = d.i.w.now
 	return row, response, err
 }
 
-func (d *distantTable) Replace(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
-	d.travel()
-	version, response, err := d.Store.Replace(context.WithoutCancel(ctx), row)
-	d.travel()
+func (d *distantTable) Replace(ctx context.Context, row tablestore.Row) (version tablestore.Version, response tablestore.Response, err error) {
+	response, err = d.exchange(true, func() (response tablestore.Response, err error) {
+		version, response, err = d.Store.Replace(context.WithoutCancel(ctx), row)
+		return response, err
+	})
 	return version, response, err
 }
 
-func (d *distantTable) Upsert(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
-	d.travel()
-	version, response, err := d.Store.Upsert(context.WithoutCancel(ctx), row)
-	d.travel()
+func (d *distantTable) Upsert(ctx context.Context, row tablestore.Row) (version tablestore.Version, response tablestore.Response, err error) {
+	response, err = d.exchange(true, func() (response tablestore.Response, err error) {
+		version, response, err = d.Store.Upsert(context.WithoutCancel(ctx), row)
+		return response, err
+	})
 	return version, response, err
 }
 
-func (d *distantTable) List(ctx context.Context, partition, from, to string) ([]tablestore.Row, tablestore.Response, error) {
-	d.travel()
-	rows, response, err := d.Store.List(context.WithoutCancel(ctx), partition, from, to)
-	d.travel()
+func (d *distantTable) List(ctx context.Context, partition, from, to string) (rows []tablestore.Row, response tablestore.Response, err error) {
+	response, err = d.exchange(false, func() (response tablestore.Response, err error) {
+		rows, response, err = d.Store.List(context.WithoutCancel(ctx), partition, from, to)
+		return response, err
+	})
 	return rows, response, err
 }
 
@@ -351,6 +398,7 @@ func (w *world) busy() bool {
 	return slices.ContainsFunc(w.calls, func(c *call) bool { return !c.done })
 }
 
-func plainRequest(caller *consumer.Consumer) *proxy.Request {
-	return &proxy.Request{Consumer: caller, Parsed: request.ParsedRequest{Stream: true}}
+// plainRequest is a stream of so many tokens.
+func plainRequest(caller *consumer.Consumer, tokens int64) *proxy.Request {
+	return &proxy.Request{Consumer: caller, Tokens: tokens, Parsed: request.ParsedRequest{Stream: true}}
 }
