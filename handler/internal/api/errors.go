@@ -78,7 +78,7 @@ func pathNotFound(r *http.Request, cause error) *Error {
 	f.Message = fmt.Sprintf("There is no such path here: %s. Use /openai/deployments/{model}/{operation}?api-version=…, /openai/v1/{operation} or /v1/{operation}.", printable(r.URL.Path))
 	if errors.Is(cause, errUnsafePath) {
 		f.Code, f.Param, f.Rule = "model_not_found", "model", "path"
-		f.Message = "A name in this path is not acceptable: names are letters, digits, dots, underscores and dashes, and begin with a letter or digit."
+		f.Message = "A name in this path is not acceptable: names are letters, digits, dots, underscores, dashes and colons, and begin with a letter or digit."
 	}
 	return f
 }

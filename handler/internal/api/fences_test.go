@@ -118,8 +118,8 @@ func TestModelsHoldWhereverARequestNamesOne(t *testing.T) {
 func TestOpenAICompatibleBackendsServeAListOfOperations(t *testing.T) {
 	d := newFenced(t, &consumer.Consumer{Name: "x"}, model("m", balancer.Backend{Name: "a", Weight: 1, OpenAI: true}))
 	for _, path := range []string{
-		"organization/admin_api_keys", "organization/users", "projects", "skills", "chatkit/sessions", "realtime/sessions", "realtime/client_secrets",
-		"videos", "videos/video_1/content", "models/m/x", "rerank/x", "internal/metrics", "load_lora_adapter", "dashboard/billing/usage",
+		"organization/admin_api_keys", "organization/users", "projects", "video/generations/jobs", "chatkit/sessions", "realtime/sessions", "realtime/client_secrets",
+		"webhooks", "models/m/x", "rerank/x", "internal/metrics", "load_lora_adapter", "dashboard/billing/usage",
 	} {
 		for _, method := range []string{"GET", "POST", "DELETE"} {
 			res, text := d.send(t, method, "/v1/"+path, `{"model":"m"}`, "Api-Key", "k", "X-Spillway-Model", "m")

@@ -150,10 +150,26 @@ func compatible(pools []*balancer.Pool) bool {
 	return false
 }
 
+// unknownOperation is the error for an operation that is not served, or that only
+// OpenAI-compatible backends have while none serves the model.
 func unknownOperation(req *proxy.Request) *Error {
+	f := &Error{Status: http.StatusNotFound, Type: invalidRequest, Code: "not_found", Final: true}
+	path, why := "/"+printable(req.Subpath), operations.RefusalOf(req.Subpath)
+	switch {
+	case operations.IsCompatible(req.Method, req.Subpath):
+		f.Message = path + " is an operation of OpenAI-compatible backends only, and none serves the model that this request names. Name another model."
+	case why != "":
+		f.Code, f.Message = "operation_not_supported", path+" is not served here: "+why+"."
+	default:
+		f.Message = path + " is not an operation that this gateway serves. Check the path."
+	}
+	return f
+}
+
+func webSocketRefused() *Error {
 	return &Error{
-		Status: http.StatusNotFound, Type: invalidRequest, Code: "not_found",
-		Message: "There is no such operation here: " + printable(req.Subpath) + ". Azure OpenAI does not know it, and no OpenAI-compatible backend serves the model that the request names.",
+		Status: http.StatusBadRequest, Type: invalidRequest, Code: "websocket_not_supported", Final: true,
+		Message: "WebSockets are not carried: Azure Functions passes HTTP requests only. Use POST /responses with \"stream\": true; for realtime audio connect to the resource's own address.",
 	}
 }
 

@@ -45,6 +45,7 @@ var (
 // segment to a wildcard, whatever the order of the rows.
 var routes = []route{
 	{post, "/chat/completions", "chat", everywhere | foundry},
+	{get, "/chat/completions", "stored-chats", versionless},
 	{crud, "/chat/completions/*", "stored-chat", versionless},
 	{post, "/completions", "completions", everywhere},
 	{post, "/embeddings", "embeddings", everywhere | foundry},
@@ -78,6 +79,10 @@ var routes = []route{
 	{crud, "/threads/*", "threads", resources},
 	{crud, "/containers", "containers", resources},
 	{crud, "/containers/*", "containers", resources},
+	{crud, "/videos", "videos", resources},
+	{crud, "/videos/*", "videos", resources},
+	{crud, "/skills", "skills", resources},
+	{crud, "/skills/*", "skills", resources},
 	{crud, "/evals", "evals", resources},
 	{crud, "/evals/*", "evals", resources},
 
@@ -127,13 +132,17 @@ func (s *Server) router(serve func(target) http.HandlerFunc) http.Handler {
 		r.Mount(adminPath, s.Admin)
 	}
 	r.With(s.record, s.authenticate).NotFound(s.notFound)
+	allowed := map[string][]string{} // methods by pattern
 	for _, row := range routes {
 		operation := operations.ByName(row.operation)
 		for _, base := range bases {
 			if row.in&base.in != 0 {
 				pattern := base.path + row.pattern
 				known := r.With(routed(pattern), s.record, s.authenticate)
-				known.Handle(pattern, s.methodNotAllowed(row.methods))
+				if allowed[pattern] == nil {
+					known.Handle(pattern, s.methodNotAllowed(func() []string { return allowed[pattern] }))
+				}
+				allowed[pattern] = append(allowed[pattern], row.methods...)
 				for _, method := range row.methods {
 					known.With(s.limits).Method(method, pattern, serve(target{operation: operation, family: base.family}))
 				}
@@ -145,7 +154,7 @@ func (s *Server) router(serve func(target) http.HandlerFunc) http.Handler {
 
 // public adds a path that needs no credential.
 func (s *Server) public(r chi.Router, pattern string, h http.HandlerFunc) {
-	r.Handle(pattern, s.methodNotAllowed(get))
+	r.Handle(pattern, s.methodNotAllowed(func() []string { return get }))
 	r.Get(pattern, h)
 	r.Head(pattern, h)
 }
@@ -158,15 +167,27 @@ func (s *Server) root(w http.ResponseWriter, _ *http.Request) {
 // notFound answers for paths that no route matches.
 func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
 	state := stateOf(r)
+	if asksForWebSocket(r) {
+		state.fail(w, r, webSocketRefused())
+		return
+	}
 	state.fail(w, r, pathNotFound(r, state.pathErr))
 }
 
 // methodNotAllowed answers for the other methods of a path.
-func (s *Server) methodNotAllowed(allowed []string) http.HandlerFunc {
+func (s *Server) methodNotAllowed(allowed func() []string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", strings.Join(allowed, ", "))
-		stateOf(r).fail(w, r, methodNotAllowed(r.Method, allowed))
+		if asksForWebSocket(r) {
+			stateOf(r).fail(w, r, webSocketRefused())
+			return
+		}
+		w.Header().Set("Allow", strings.Join(allowed(), ", "))
+		stateOf(r).fail(w, r, methodNotAllowed(r.Method, allowed()))
 	}
+}
+
+func asksForWebSocket(r *http.Request) bool {
+	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 }
 
 // target is what a request's path names.
@@ -232,7 +253,7 @@ func canonical(escaped string) (string, error) {
 			continue
 		}
 		segment, err := url.PathUnescape(segment)
-		if err != nil || !operations.IsSafeName(segment) {
+		if err != nil || !operations.IsSafeID(segment) {
 			return "", errUnsafePath
 		}
 		path.WriteByte('/')

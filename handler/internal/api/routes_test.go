@@ -212,7 +212,7 @@ func TestMethodNotAllowedNamesTheAllowedMethods(t *testing.T) {
 	var named target
 	h := recordingRouter(&named)
 	for _, c := range []struct{ method, path, allow string }{
-		{"GET", "/v1/chat/completions", "POST"},
+		{"DELETE", "/v1/chat/completions", "POST, GET, HEAD"},
 		{"PUT", "/openai/deployments/gpt-4o/chat/completions", "POST"},
 		{"PATCH", "/v1/responses/resp_1", "GET, HEAD, POST, DELETE"},
 		{"OPTIONS", "/openai/files", "GET, HEAD, POST, DELETE"},

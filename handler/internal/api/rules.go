@@ -40,6 +40,7 @@ var rules = map[string]string{
 	"too_many_ids":                "body",
 	"unmetered_not_allowed":       "allowUnmetered",
 	"unsupported_encoding":        "body",
+	"websocket_not_supported":     "path",
 	"upstream_timeout":            "SPILLWAY_RESPONSE_TIMEOUT",
 }
 

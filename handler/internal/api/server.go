@@ -108,6 +108,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, state *requestSta
 	family, query := familyOf(t, r)
 	t.family = family
 	rec.Operation, rec.Family = t.operation.Name, t.family.String()
+	if asksForWebSocket(r) {
+		return webSocketRefused()
+	}
 	if t.operation.State == operations.Local {
 		return s.models(w, t.subpath, rec.Consumer)
 	}

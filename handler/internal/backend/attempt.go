@@ -39,7 +39,7 @@ type attempt struct {
 	conn      atomic.Pointer[trackedConn] // on HTTP/1.1
 	reused    bool                        // the connection had served another request
 	gotConnAt time.Time
-	sent      atomic.Bool // a byte may have left, on HTTP/1.1
+	sends     atomic.Int32 // how often a first byte may have left, on HTTP/1.1
 
 	// The bytes of the body are in use by the round trip, which may send them
 	// again on another connection, and by a write that an early response has
@@ -133,7 +133,7 @@ func (a *attempt) isStaleConn(err error) bool {
 	if a.http2 || !a.reused || a.aborted() || a.probeLost.Load() || time.Since(a.gotConnAt) >= staleConnWindow {
 		return false
 	}
-	if a.sent.Load() && !a.repeatable || a.streamed.Started() {
+	if a.sends.Load() > 0 && !a.repeatable || a.streamed.Started() {
 		return false
 	}
 	kind := transportErrorKind(err)

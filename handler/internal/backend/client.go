@@ -62,7 +62,7 @@ type Target struct {
 func (c *Client) Send(ctx context.Context, b *balancer.Backend, r *proxy.Request, beforeSend func() error) (*http.Response, health.Outcome) {
 	t := c.Targets[b.Index]
 	a := newAttempt(ctx, t, beforeSend)
-	a.repeatable, a.streamed = r.Operation.State != operations.Pinned, r.StreamedBody
+	a.repeatable, a.streamed = !r.Acts(), r.StreamedBody
 	a.passThrottled = r.PinnedTo != nil && r.PinnedTo.Backend != "" || r.Operation.State.Stored()
 	name := deploymentName(b, r)
 	req, body := c.newRequest(t, name, b, r), c.newBody(a, t, name, r)
@@ -82,9 +82,12 @@ func (c *Client) Send(ctx context.Context, b *balancer.Backend, r *proxy.Request
 		if a.reused && (o.Class == health.Failed || a.timedOut()) {
 			t.Transport.replace(a.pool)
 		}
+		o.Resent = a.sends.Load() > 1
 		return nil, o
 	}
-	return c.classifyResponse(a, t, b, res)
+	res, o := c.classifyResponse(a, t, b, res)
+	o.Resent = a.sends.Load() > 1
+	return res, o
 }
 
 // newRequest is an attempt's request without its body and credential.

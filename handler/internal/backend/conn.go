@@ -53,7 +53,7 @@ func (c *trackedConn) Write(p []byte) (int, error) {
 			if err := a.runBeforeSend(); err != nil {
 				return 0, err
 			}
-			a.sent.Store(true)
+			a.sends.Add(1)
 		}
 	}
 	return c.Conn.Write(p)

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"sync/atomic"
 	"testing"
 
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/proxy"
 )
 
 func TestIdleConnectionThatIsClosedOnUseIsNoFailure(t *testing.T) {
@@ -30,9 +32,12 @@ func TestIdleConnectionThatIsClosedOnUseIsNoFailure(t *testing.T) {
 					_, _ = io.WriteString(conn, ok)
 				}
 			})
-			for range 3 {
-				res, outcome := send(t, client, newBackend(), newRequest())
-				readAll(t, res, outcome)
+			for i := range 3 {
+				res, outcome := client.Send(t.Context(), newBackend(), newRequest(), nil)
+				if outcome.Resent != (i == 1) {
+					t.Errorf("request %d: %+v", i, outcome)
+				}
+				readAll(t, res, outcome.Class.String())
 			}
 			if n := requests.Load(); n != 4 {
 				t.Errorf("the backend received %d requests, want 4", n)
@@ -65,18 +70,29 @@ func TestRequestIsSentAgainOnceAndOnANewConnection(t *testing.T) {
 	}
 }
 
-func TestUploadIsNotSentTwice(t *testing.T) {
-	client := rawServer(t, func(conn net.Conn, r *bufio.Reader, _ int) {
-		_, _ = readRequest(r)
-		_, _ = io.WriteString(conn, ok)
-		_, _ = readRequest(r)
-	})
-	r := newRequest()
-	r.Operation = operations.Operation{Name: "files", Path: "files", State: operations.Pinned}
-	res, outcome := send(t, client, newBackend(), r)
-	readAll(t, res, outcome)
-	if res, outcome := send(t, client, newBackend(), r); res != nil || outcome != "failed eof" {
-		t.Errorf("outcome %q, want a failure", outcome)
+func TestWhatActsIsNotSentTwice(t *testing.T) {
+	for name, change := range map[string]func(r *proxy.Request){
+		"a file": func(r *proxy.Request) {
+			r.Operation = operations.Operation{Name: "files", Path: "files", State: operations.Pinned}
+		},
+		"a response in the background": func(r *proxy.Request) { r.Operation, r.Parsed.Background = *operations.ByName("responses"), true },
+		"a tool that acts": func(r *proxy.Request) {
+			r.Operation, r.Body = *operations.ByName("responses"), []byte(`{"tools":[{"type":"mcp"}]}`)
+		},
+		"a deletion": func(r *proxy.Request) { r.Operation, r.Method = *operations.ByName("response"), http.MethodDelete },
+	} {
+		client := rawServer(t, func(conn net.Conn, r *bufio.Reader, _ int) {
+			_, _ = readRequest(r)
+			_, _ = io.WriteString(conn, ok)
+			_, _ = readRequest(r)
+		})
+		r := newRequest()
+		change(r)
+		res, outcome := send(t, client, newBackend(), r)
+		readAll(t, res, outcome)
+		if res, outcome := send(t, client, newBackend(), r); res != nil || outcome != "failed eof" {
+			t.Errorf("%s: outcome %q, want a failure", name, outcome)
+		}
 	}
 }
 

@@ -43,6 +43,7 @@ type Outcome struct {
 	Tokens  int64         // with Throttled: estimated size of the request that was refused; 0 = unknown
 	Signals Signals
 
+	Resent   bool // it was sent again on a new connection, since a reused one was closed without an answer
 	Answered bool // its first content was reported already: with Served there is nothing more to count
 }
 

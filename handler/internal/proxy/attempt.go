@@ -105,6 +105,7 @@ func (t *attempt) do(ctx context.Context) Event {
 	if t.probeLost.Load() {
 		return Event{Kind: AttemptEnded, Try: t.try, NotSent: true}
 	}
+	t.entry.Resent = outcome.Resent
 	outcome = t.attribute(ctx, outcome)
 	if res == nil {
 		return t.settle(outcome, Delivery{})

@@ -153,7 +153,7 @@ const stalled = time.Second
 
 // mayHedge reports whether the request may be at two backends at once.
 func (p *Plan) mayHedge() bool {
-	return !p.stopped() && p.request.PinnedTo == nil && p.request.StreamedBody == nil && !p.request.acts()
+	return !p.stopped() && p.request.PinnedTo == nil && p.request.StreamedBody == nil && !p.request.Acts()
 }
 
 // sendHedge sends the request to the next eligible candidate. onTime excludes those
@@ -308,7 +308,7 @@ func (p *Plan) mustStop(now time.Time, t *try) bool {
 	case t.notSent:
 		return false
 	case t.outcome.Class == health.Failed:
-		return p.request.acts() && !surelyNotReceived(t.outcome, t.status)
+		return p.request.Acts() && !surelyNotReceived(t.outcome, t.status)
 	case t.outcome.Class == health.Misconfigured:
 		return p.env.Operations.wasRefused(p.request, p.pools[0].Model, now)
 	}

@@ -56,6 +56,7 @@ type Attempt struct {
 	Hedge    bool          // started because the one before was slow
 	Repeat   bool          // at a backend that had failed this request, because nobody else was left
 	Trial    bool          // at a backend with an open circuit, because nobody else was left
+	Resent   bool          // sent twice: a reused connection was closed without an answer
 	Silent   bool          // no first content within three times the usual: counted as a failure until it was answered
 	Wasted   usage.Tokens  // known usage of a response that was not delivered
 	try      int           // in the order in which they began

@@ -12,10 +12,10 @@ import (
 // actingTools are the types of tools that act on the server's side.
 var actingTools = [...][]byte{[]byte(`"mcp_servers"`), []byte(`"code_execution`), []byte(`"mcp"`), []byte(`"code_interpreter"`), []byte(`"computer`), []byte(`"container`), []byte(`"shell"`)}
 
-// acts reports whether the request has effects that must not happen twice: it
+// Acts reports whether the request has effects that must not happen twice: it
 // changes stored objects, continues in the background, or has tools that act. It
 // errs on the side of true, which only forgoes a repetition.
-func (r *Request) acts() bool {
+func (r *Request) Acts() bool {
 	switch {
 	case r.Parsed.Background, r.Parsed.Conversation != "":
 		return true

@@ -26,6 +26,7 @@ type object struct {
 var objectPrefix = map[string]string{
 	"files": "file-", "batches": "batch_", "vector_stores": "vs_", "assistants": "asst_", "threads": "thread_",
 	"conversations": "conv_", "fine_tuning/jobs": "ftjob-", "evals": "eval_", "containers": "cntr_", "uploads": "upload_",
+	"videos": "video_", "skills": "skill_",
 }
 
 func newObjects() *objects {

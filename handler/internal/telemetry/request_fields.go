@@ -63,7 +63,7 @@ func (f *jsonLine) attempt(a *proxy.Attempt) {
 	if a.Outcome.RawWait > 0 {
 		f.millis("asked_wait_ms", a.Outcome.RawWait)
 	}
-	f.flag("probe", a.Probe).flag("hedge", a.Hedge).flag("repeat", a.Repeat).flag("trial", a.Trial).flag("silent", a.Silent).nonZero("wasted_tokens", a.Wasted.Total()).millis("ms", a.Duration).raw("}")
+	f.flag("probe", a.Probe).flag("hedge", a.Hedge).flag("repeat", a.Repeat).flag("trial", a.Trial).flag("resent", a.Resent).flag("silent", a.Silent).nonZero("wasted_tokens", a.Wasted.Total()).millis("ms", a.Duration).raw("}")
 }
 
 // skipped writes the candidates that were not eligible, and for how long they

@@ -52,7 +52,7 @@ type Object struct {
 
 // words are the segments of paths that are no ids.
 var words = map[string]bool{
-	"attributes": true, "cancel": true, "checkpoints": true, "compact": true, "complete": true, "content": true, "events": true,
+	"attributes": true, "copy": true, "remix": true, "versions": true, "cancel": true, "checkpoints": true, "compact": true, "complete": true, "content": true, "events": true,
 	"file_batches": true, "files": true, "input_items": true, "items": true, "messages": true, "output_items": true, "parts": true,
 	"pause": true, "permissions": true, "resume": true, "runs": true, "search": true,
 }
@@ -66,7 +66,12 @@ func (o *Operation) PathObjects(subpath string) (object Object, below []string, 
 	}
 	segments := strings.Split(subpath, "/")
 	kind := o.Kind
-	if o.Name == "fine-tuning" {
+	switch {
+	case o.Kind == KindVideo && segments[0] == "characters" && len(segments) > 1:
+		segments = segments[1:]
+	case o.Kind == KindVideo && (segments[0] == "characters" || segments[0] == "edits" || segments[0] == "extensions"):
+		return Object{}, nil, len(segments) == 1
+	case o.Name == "fine-tuning":
 		switch collection := segments[0]; {
 		case collection == "checkpoints" && len(segments) > 1:
 			kind = KindCheckpoint
@@ -88,7 +93,7 @@ func (o *Operation) PathObjects(subpath string) (object Object, below []string, 
 var prefixes = map[string]Kind{
 	"assistant-": KindFile, "file-": KindFile, "cfile_": KindFile, "batch_": KindBatch, "chatcmpl-": KindChat, "cntr_": KindContainer,
 	"conv_": KindConversation, "eval_": KindEval, "ftckpt_": KindCheckpoint, "ftjob-": KindTuningJob, "msg_": KindItem, "pmpt_": KindPrompt,
-	"resp_": KindResponse, "rs_": KindItem, "skill_": KindSkill, "upload_": KindUpload, "vs_": KindVectorStore,
+	"resp_": KindResponse, "rs_": KindItem, "skill_": KindSkill, "upload_": KindUpload, "video_": KindVideo, "vs_": KindVectorStore,
 }
 
 // KindOf is the kind that an id shows by its beginning; "" when it shows none.

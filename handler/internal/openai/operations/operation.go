@@ -154,6 +154,7 @@ func responses() []Operation {
 		{Name: "conversations", Path: "conversations", Body: Opaque, State: Pinned, Kind: KindConversation, RecordsID: true},
 		{Name: "conversation", Path: "conversations", Body: Opaque, State: ByID, Kind: KindConversation},
 		{Name: "stored-chat", Path: "chat/completions", Body: Opaque, State: ByID, Kind: KindChat},
+		{Name: "stored-chats", Path: "chat/completions", Body: Opaque, State: Pinned, Kind: KindChat},
 	}
 }
 
@@ -168,6 +169,8 @@ func pinned() []Operation {
 		{Name: "assistants", Path: "assistants", Body: Opaque, State: Pinned, Retired: true},
 		{Name: "threads", Path: "threads", Body: Opaque, State: Pinned, Retired: true},
 		{Name: "containers", Path: "containers", Body: Opaque, State: Pinned, Kind: KindContainer},
+		{Name: "videos", Path: "videos", Body: Opaque, State: Pinned, Kind: KindVideo},
+		{Name: "skills", Path: "skills", Body: Opaque, State: Pinned, Kind: KindSkill},
 		{Name: "evals", Path: "evals", Body: Opaque, State: Pinned, Kind: KindEval},
 	}
 }
@@ -189,6 +192,10 @@ func IsSafeName(s string) bool {
 	}
 	return true
 }
+
+// IsSafeID reports whether s may be a segment of a path: a name, or an id, which
+// may have colons (ft:gpt-4o:contoso::7p4lURel:ckpt-step-100).
+func IsSafeID(s string) bool { return IsSafeName(strings.ReplaceAll(s, ":", "_")) }
 
 func isAlphanumeric(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
