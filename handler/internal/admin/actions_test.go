@@ -110,11 +110,11 @@ func TestStatusShowsWhoDrained(t *testing.T) {
 	s := o.currentStatus()
 	for _, p := range s.Pools {
 		b := p.Groups[1].Backends[0]
-		if b.State != Drained || b.Drained == nil || b.Drained.By != "anna" || b.Drained.At == nil || !strings.HasPrefix(changeText(b), "by anna, ") || p.State != Reduced {
+		if b.State != Drained || b.Drained == nil || b.Drained.By != "anna" || b.Drained.At == nil || b.Since != b.Drained.At || p.Summary != "payg-sweden: drained by anna" || p.State != Reduced {
 			t.Errorf("%s of %s: %+v", b.Name, p.Model, b)
 		}
 	}
-	if len(s.Changes) != 2 || s.Changes[0].Text != "drained by anna" || s.Changes[0].By != "flex-7c41-a" {
+	if len(s.Changes) < 2 || s.Changes[0].Text != "drained by anna" || s.Changes[0].By != "flex-7c41-a" {
 		t.Errorf("changes: %+v", s.Changes)
 	}
 }

@@ -16,7 +16,8 @@
 //
 // # API
 //
-//	GET  /ops/api/status                     what the page shows ([Status])
+//	GET  /ops/api/status                     what the page shows ([Status]); brief&model=M: the backends of these models only
+//	GET  /ops/api/history?model=M            traffic and events of the last hours ([History])
 //	GET  /ops/api/requests?id=ID             why a request went to its backend ([Request]); 404 when this instance does not have it
 //	GET  /ops/api/requests?last=N            the latest requests of this instance, newest first ([Requests])
 //	POST /ops/api/backends/{name}/drain      no new requests, on every instance ([ActionResult]); name is "backend" or "backend/model"
@@ -37,13 +38,16 @@
 // holding a stream open. Behind the Functions host an open stream counts against
 // the instance's concurrency, and one that outlives functionTimeout ends the
 // process with every caller's stream: docs/functions-host.md#body-and-time-limits.
-// Each poll may also reach another instance, so the page receives the traffic of
-// all of them, and adds it up.
+// Each poll may reach another instance. All show the same: each shares its traffic
+// and its events with the others in a row of the usage table.
 package admin
 
 import (
 	"context"
+	"crypto/rand"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"spillway/handler/internal/accounting"
@@ -52,6 +56,7 @@ import (
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/quota"
+	"spillway/handler/internal/tablestore"
 )
 
 // Replica is the instance's copy of the shared state.
@@ -107,6 +112,11 @@ type Config struct {
 	UsageRows func(ctx context.Context, from, to time.Time) ([]accounting.Row, error)
 	// Metrics answers /ops/metrics; nil = there is none.
 	Metrics http.Handler
+	// Traffic is the table in which the instances share their traffic; nil = each
+	// shows its own.
+	Traffic tablestore.Store
+	// ConfigDigest is equal on instances with the same configuration.
+	ConfigDigest string
 	// Audit is called after every action, written or not; nil = not called.
 	Audit func(ctx context.Context, a Action)
 }
@@ -116,8 +126,13 @@ type Handler struct {
 	cfg    Config
 	access *access
 	routes map[string]route // by path below /ops
-	page   *page
+	page   []byte
 	fleet  fleetReader
+
+	started    time.Time
+	trafficKey string // of this instance's row
+	traffic    poller
+	others     atomic.Pointer[others]
 }
 
 // route is one path with its method.
@@ -143,11 +158,17 @@ func (o *Handler) Authorized(r *http.Request) bool {
 
 // New makes a Handler. The fleet's state is shown once Run runs.
 func New(cfg Config) *Handler {
-	o := &Handler{cfg: cfg, access: newAccess(&cfg), page: newPage(), fleet: newFleetReader(cfg.Replica, cfg.Now)}
-	o.routes = o.page.routes()
+	o := &Handler{
+		cfg: cfg, access: newAccess(&cfg), fleet: newFleetReader(cfg.Replica, cfg.Now), started: cfg.Now().UTC(),
+		trafficKey: tablestore.EncodeKey(cfg.Instance) + "-" + rand.Text(), traffic: newPoller(trafficReadInterval),
+	}
+	o.others.Store(new(others))
+	o.page = pageOf(o.access.keyless)
+	o.routes = fileRoutes()
 	o.routes[""] = route{method: http.MethodGet, public: true, serve: o.servePage}
 	o.routes["/"] = o.routes[""]
 	o.routes["/api/status"] = route{method: http.MethodGet, serve: o.serveStatus}
+	o.routes["/api/history"] = route{method: http.MethodGet, serve: o.serveHistory}
 	o.routes["/api/requests"] = route{method: http.MethodGet, serve: o.serveRequests}
 	if cfg.UsageRows != nil {
 		o.routes["/api/usage"] = route{method: http.MethodGet, serve: o.serveUsage}
@@ -158,6 +179,14 @@ func New(cfg Config) *Handler {
 	return o
 }
 
-// Run reads the state of all instances from the table while the status is
-// requested. It returns when ctx is done.
-func (o *Handler) Run(ctx context.Context) { o.fleet.run(ctx) }
+// Run shares this instance's traffic, and reads what all instances share while the
+// status is requested. It returns when ctx is done.
+func (o *Handler) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	running.Go(func() { o.fleet.run(ctx, o.fleet.refresh) })
+	if o.cfg.Traffic != nil {
+		running.Go(func() { o.traffic.run(ctx, o.readTraffic) })
+		running.Go(func() { o.shareTraffic(ctx) })
+	}
+	running.Wait()
+}

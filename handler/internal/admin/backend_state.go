@@ -51,7 +51,7 @@ func (c BackendState) acceptsRequests() bool { return c == Available || c == Par
 func (c BackendState) label(h *health.Health) string {
 	switch c {
 	case Partial:
-		return fmt.Sprintf("gets %d\u00a0%% of its share", h.TrafficPercent)
+		return fmt.Sprintf("%d\u00a0%% of its usual traffic", h.TrafficPercent)
 	case Throttled:
 		return fmt.Sprintf("throttled (%s)", h.Throttle.Kind)
 	case Open:
@@ -103,9 +103,9 @@ func byPriority(backends []balancer.Backend) []*balancer.Backend {
 	return order
 }
 
-// summarizePool is the state of the pool and a sentence about it. Backends of
-// weight 0 do not count.
-func summarizePool(s *PoolStatus) (PoolState, string) {
+// summarizePool sets the state of the pool, a sentence about it, and since when.
+// Backends of weight 0 do not count.
+func summarizePool(s *PoolStatus) {
 	const none = -1
 	first, taking, out := none, none, []*BackendStatus{}
 	for i := range s.Groups {
@@ -125,39 +125,93 @@ func summarizePool(s *PoolStatus) (PoolState, string) {
 			}
 		}
 	}
+	throttled := slices.ContainsFunc(out, func(b *BackendStatus) bool { return b.State == Throttled })
 	switch {
 	case first == none:
-		return Down, "No backend has a weight above 0: no request can be served."
+		s.State, s.Summary = Down, "no backend has a weight above 0"
+	case taking == none && throttled:
+		s.State, s.Summary, s.Since = Exhausted, "no backend takes requests: "+listBackends(out), latestSince(out)
+		s.LeftMS = soonest(out)
 	case taking == none:
-		return Down, "No backend accepts requests: " + listBackends(out) + "."
+		s.State, s.Summary, s.Since = Down, "no backend takes requests: "+listBackends(out), latestSince(out)
 	case taking != first:
-		return Spilling, fmt.Sprintf("Requests spill to priority %d: %s.", s.Groups[taking].Priority, listBackends(out))
+		higher := slices.DeleteFunc(slices.Clone(out), func(b *BackendStatus) bool { return b.Priority >= s.Groups[taking].Priority })
+		s.State, s.Summary, s.Since = Spilling, fmt.Sprintf("priority %d serves: %s", s.Groups[taking].Priority, listBackends(out)), latestSince(higher)
 	case len(out) > 0:
-		return Reduced, fmt.Sprintf("Priority %d serves, but %s.", s.Groups[taking].Priority, listBackends(out))
+		s.State, s.Summary, s.Since = Reduced, listBackends(out), earliestSince(out)
+	default:
+		s.State, s.Summary = Healthy, fmt.Sprintf("priority %d serves all requests", s.Groups[taking].Priority)
 	}
-	return Healthy, fmt.Sprintf("Priority %d serves all requests.", s.Groups[taking].Priority)
 }
 
-// listBackends names the first few backends with their states.
+// latestSince is when the last of them stopped; nil = unknown.
+func latestSince(out []*BackendStatus) (at *time.Time) {
+	for _, b := range out {
+		if b.Since != nil && (at == nil || b.Since.After(*at)) {
+			at = b.Since
+		}
+	}
+	return at
+}
+
+// earliestSince is when the first of them stopped; nil = unknown.
+func earliestSince(out []*BackendStatus) (at *time.Time) {
+	for _, b := range out {
+		if b.Since != nil && (at == nil || b.Since.Before(*at)) {
+			at = b.Since
+		}
+	}
+	return at
+}
+
+// soonest is the time until the first of the throttled ones takes requests again.
+func soonest(out []*BackendStatus) int64 {
+	var left int64
+	for _, b := range out {
+		if b.State == Throttled && (left == 0 || b.LeftMS < left) {
+			left = b.LeftMS
+		}
+	}
+	return left
+}
+
+// listBackends names backends with their states, those with the same reason
+// together, and the first few reasons.
 func listBackends(out []*BackendStatus) string {
 	const most = 3
+	var reasons []string
+	by := map[string][]string{}
+	for _, b := range out {
+		reason := b.reason()
+		if by[reason] == nil {
+			reasons = append(reasons, reason)
+		}
+		by[reason] = append(by[reason], b.Name)
+	}
 	var parts []string
-	for _, b := range out[:min(len(out), most)] {
-		text := b.Name + " is " + b.Label
-		switch b.State {
-		case Open:
-			text = b.Name + " has an open circuit"
-		case Partial:
-			text = b.Name + " " + b.Label
-		case Available, Throttled, HalfOpen, Drained, Unused:
+	others := len(out)
+	for _, reason := range reasons[:min(len(reasons), most)] {
+		names := by[reason]
+		others -= len(names)
+		if len(names) > most {
+			parts = append(parts, fmt.Sprintf("%d backends: %s", len(names), reason))
+			continue
 		}
-		if b.Why != "" && b.State != Throttled {
-			text += " (" + b.Why + ")"
-		}
-		parts = append(parts, text)
+		parts = append(parts, strings.Join(names, ", ")+": "+reason)
 	}
-	if more := len(out) - most; more > 0 {
-		parts = append(parts, fmt.Sprintf("and %d more", more))
+	if others > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", others))
 	}
-	return strings.Join(parts, ", ")
+	return strings.Join(parts, "; ")
+}
+
+// reason is why the backend does not serve as usual.
+func (b *BackendStatus) reason() string {
+	switch {
+	case b.State == Drained && b.Drained != nil && b.Drained.By != "":
+		return "drained by " + b.Drained.By
+	case b.State == Throttled, b.State == Drained, b.Why == "":
+		return b.Label
+	}
+	return b.Label + " (" + b.Why + ")"
 }

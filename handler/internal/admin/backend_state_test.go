@@ -46,30 +46,32 @@ func TestPoolStateFollowsFirstPriority(t *testing.T) {
 		want   PoolState
 		says   string
 	}{
-		"all well":                         {[][]BackendState{{Available}, {Available}}, Healthy, "Priority 1 serves all requests."},
-		"the first is throttled":           {[][]BackendState{{Throttled}, {Available}}, Spilling, "Requests spill to priority 2: b is throttled (provisioned)."},
-		"one of the first is out":          {[][]BackendState{{Open, Available}, {Available}}, Reduced, "Priority 1 serves, but b has an open circuit (503)."},
-		"a lower one is out":               {[][]BackendState{{Available}, {Drained}}, Reduced, "Priority 1 serves, but b is drained (503)."},
-		"two groups are out":               {[][]BackendState{{Drained}, {HalfOpen}, {Partial}}, Spilling, "Requests spill to priority 3:"},
-		"none accepts":                     {[][]BackendState{{Open}, {Drained}}, Down, "No backend accepts requests: b has an open circuit (503), b is drained (503)."},
-		"unused backends do not count":     {[][]BackendState{{Unused}, {Available}}, Healthy, "Priority 2 serves all requests."},
-		"no weight":                        {[][]BackendState{{Unused}}, Down, "No backend has a weight above 0: no request can be served."},
-		"an empty pool":                    {nil, Down, "No backend has a weight above 0: no request can be served."},
-		"many are out":                     {[][]BackendState{{Open, Open, Open, Open, Open, Available}}, Reduced, "and 2 more."},
-		"the first takes a share":          {[][]BackendState{{Partial}, {Available}}, Reduced, "Priority 1 serves, but b gets 30\u00a0% of its share (503)."},
-		"first by order, not by condition": {[][]BackendState{{Available}, {Open}}, Reduced, "Priority 1"},
+		"all well":                         {[][]BackendState{{Available}, {Available}}, Healthy, "priority 1 serves all requests"},
+		"the first is throttled":           {[][]BackendState{{Throttled}, {Available}}, Spilling, "priority 2 serves: b: throttled (provisioned)"},
+		"one of the first is out":          {[][]BackendState{{Open, Available}, {Available}}, Reduced, "b: circuit open (503)"},
+		"a lower one is out":               {[][]BackendState{{Available}, {Drained}}, Reduced, "b: drained by anna"},
+		"two groups are out":               {[][]BackendState{{Drained}, {HalfOpen}, {Partial}}, Spilling, "priority 3 serves: b: drained by anna; b: half-open (503);"},
+		"none accepts":                     {[][]BackendState{{Open}, {Drained}}, Down, "no backend takes requests: b: circuit open (503); b: drained by anna"},
+		"unused backends do not count":     {[][]BackendState{{Unused}, {Available}}, Healthy, "priority 2 serves all requests"},
+		"no weight":                        {[][]BackendState{{Unused}}, Down, "no backend has a weight above 0"},
+		"an empty pool":                    {nil, Down, "no backend has a weight above 0"},
+		"many are out":                     {[][]BackendState{{Open, Open, Open, Open, Open, Available}}, Reduced, "5 backends: circuit open (503)"},
+		"the first takes a share":          {[][]BackendState{{Partial}, {Available}}, Reduced, "b: 30\u00a0% of its usual traffic (503)"},
+		"first by order, not by condition": {[][]BackendState{{Available}, {Open}}, Reduced, "b: circuit open (503)"},
+		"all are throttled":                {[][]BackendState{{Throttled}, {Throttled}}, Exhausted, "no backend takes requests: b, b: throttled (provisioned)"},
+		"throttled, and one is out":        {[][]BackendState{{Open}, {Throttled}}, Exhausted, "no backend takes requests: b: circuit open (503); b: throttled (provisioned)"},
 	} {
 		var s PoolStatus
 		for i, group := range c.groups {
 			g := GroupStatus{Priority: i + 1}
 			for _, condition := range group {
 				h := health.Health{TrafficPercent: 30, Throttle: health.Throttle{Kind: health.LimitProvisioned}}
-				g.Backends = append(g.Backends, BackendStatus{Name: "b", State: condition, Label: condition.label(&h), Why: "503"})
+				g.Backends = append(g.Backends, BackendStatus{Name: "b", State: condition, Label: condition.label(&h), Why: "503", Drained: &DrainStatus{By: "anna"}, Priority: i + 1})
 			}
 			s.Groups = append(s.Groups, g)
 		}
-		if got, says := summarizePool(&s); got != c.want || !strings.Contains(says, c.says) {
-			t.Errorf("%s: %s, %q, want %s, %q", name, got, says, c.want, c.says)
+		if summarizePool(&s); s.State != c.want || !strings.Contains(s.Summary, c.says) {
+			t.Errorf("%s: %s, %q, want %s, %q", name, s.State, s.Summary, c.want, c.says)
 		}
 	}
 }
@@ -92,7 +94,7 @@ func TestOwnCircuitIsToldFromTheFleets(t *testing.T) {
 		"suspected and drained": {health.Health{Drained: true}, health.Circuit{Suspicions: suspicions}, "drained", "", "", &SuspicionStatus{Instances: 2, Failures: 3}},
 	} {
 		v := statusBuilder{
-			cfg: &Config{Slots: []string{"b/m"}, Recent: NewRecent(1, 1, time.Now)}, now: now, tableTime: now,
+			cfg: &Config{Slots: []string{"b/m"}, Recent: NewRecent("a", []string{"b/m"}, 1, time.Now)}, now: now, tableTime: now,
 			snapshot: &health.Snapshot{Slots: []health.Health{c.health}}, slots: map[string]*fleet.SlotState{"b/m": {Record: health.Record{Circuit: c.circuit}}},
 		}
 		s := v.backend(&balancer.Backend{Name: "b", Weight: 1})
@@ -108,7 +110,7 @@ func TestOwnCircuitIsToldFromTheFleets(t *testing.T) {
 func TestSilentAndHedgedAttemptsAreCounted(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	p := &balancer.Pool{Model: "m", Backends: []balancer.Backend{{Name: "a", Slot: 0}, {Name: "b", Slot: 1}}}
-	r := NewRecent(2, 1, func() time.Time { return now })
+	r := NewRecent("a", []string{"a/m", "b/m"}, 1, func() time.Time { return now })
 	r.RequestDone(&api.RequestRecord{Start: now, Result: &proxy.Result{Pool: p, ServedBy: &p.Backends[1], Attempts: []proxy.Attempt{
 		{Backend: &p.Backends[0], Silent: true, Outcome: health.Outcome{Class: health.Abandoned}},
 		{Backend: &p.Backends[1], Hedge: true},

@@ -1,9 +1,9 @@
 package admin
 
 import (
+	"cmp"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
 )
 
@@ -26,7 +26,7 @@ type LimitStatus struct {
 	ResetMS   int64   `json:"resetMs"` // until the limit is unused again
 }
 
-func (o *Handler) consumers(now time.Time) []ConsumerStatus {
+func (o *Handler) consumers(minutes map[string]counts) []ConsumerStatus {
 	limits := map[string][]LimitStatus{}
 	if o.cfg.Quotas != nil {
 		for _, l := range o.cfg.Quotas() {
@@ -38,31 +38,29 @@ func (o *Handler) consumers(now time.Time) []ConsumerStatus {
 	var all []ConsumerStatus
 	for i := range o.cfg.Consumers {
 		name := o.cfg.Consumers[i].Name
-		all = append(all, ConsumerStatus{Name: name, Minute: minuteStatus(o.cfg.Recent.consumers.sum(name, now)), Limits: limits[name], WarnAt: o.cfg.Consumers[i].WarnAt})
+		all = append(all, ConsumerStatus{Name: name, Minute: minuteStatus(minutes[name]), Limits: limits[name], WarnAt: o.cfg.Consumers[i].WarnAt})
 	}
-	slices.SortFunc(all, func(a, b ConsumerStatus) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(all, func(a, b ConsumerStatus) int {
+		return cmp.Or(cmp.Compare(b.usedPercent(), a.usedPercent()), cmp.Compare(b.Minute.Tokens, a.Minute.Tokens), cmp.Compare(a.Name, b.Name))
+	})
 	return all
 }
 
-// Key identifies a limit of a consumer.
-func (l LimitStatus) Key() string { return l.Limit + " " + l.Model }
-
-// Level is how much of the limit is used: "over", "near" or "well" below.
-func (l LimitStatus) Level() string {
-	switch used := l.usedPercent(); {
-	case used >= 100:
-		return "over"
-	case used >= 80:
-		return "near"
+// usedPercent is the use of the limit that is nearest to its end; below 0 = there
+// is no limit.
+func (c *ConsumerStatus) usedPercent() float64 {
+	most := -1.0
+	for _, l := range c.Limits {
+		most = max(most, l.usedPercent())
 	}
-	return "well"
+	return most
 }
 
 func (l LimitStatus) usedPercent() float64 {
 	if l.Amount <= 0 {
 		return 100
 	}
-	return 100 * (l.Amount - l.Remaining) / l.Amount
+	return 100 * l.Used / l.Amount
 }
 
 // limitName is "tokens per minute" for "tokensPerMinute".

@@ -142,7 +142,7 @@ func newFakeFleet(at func() time.Time, models []string, backends []backendSpec) 
 		w.cfg.Pools = append(w.cfg.Pools, p)
 	}
 	w.health = make([]health.Health, len(w.cfg.Slots))
-	w.cfg.Recent = NewRecent(len(w.cfg.Slots), 100, at)
+	w.cfg.Recent = NewRecent(w.cfg.Instance, w.cfg.Slots, 100, at)
 	w.counters = fleet.Counters{Exchanges: 120, ExchangeTime: time.Second, Disagreements: 9, Disagreement: 3 * time.Second, SinceContact: 210 * time.Millisecond, StaleRequests: 2}
 	return w
 }
@@ -158,16 +158,29 @@ func threeBackends() []backendSpec {
 
 func (w *fakeFleet) addConsumers() {
 	w.cfg.Consumers = []consumer.Consumer{
-		{Name: "team-a", TokensPerMinute: 50_000, RequestsPerMinute: 300, TokensPerMonth: 100_000_000, BudgetPerMonth: 500},
+		{Name: "team-a", TokensPerMinute: 50_000, RequestsPerMinute: 300, TokensPerMonth: 100_000_000, BudgetPerMonth: 500, WarnAt: []float64{50, 80, 95}},
 		{Name: "nightly-batch", Class: consumer.Batch},
 	}
 	w.cfg.Quotas = func() []quota.LimitStatus {
 		return []quota.LimitStatus{
-			{Consumer: w.cfg.Consumers[0].Name, Limit: "budgetPerMonth", Amount: 500, Remaining: 0, Reset: 9 * 24 * time.Hour},
-			{Consumer: w.cfg.Consumers[0].Name, Limit: "requestsPerMinute", Amount: 300, Remaining: 241, Reset: 12 * time.Second},
-			{Consumer: w.cfg.Consumers[0].Name, Limit: "tokensPerMinute", Amount: 50_000, Remaining: 6_100, Reset: 40 * time.Second},
+			{Consumer: w.cfg.Consumers[0].Name, Limit: "budgetPerMonth", Amount: 500, Used: 500 - 212.5, Remaining: 212.5, Reset: 9 * 24 * time.Hour},
+			{Consumer: w.cfg.Consumers[0].Name, Limit: "requestsPerMinute", Amount: 300, Used: 300 - 241, Remaining: 241, Reset: 12 * time.Second},
+			{Consumer: w.cfg.Consumers[0].Name, Limit: "tokensPerMinute", Amount: 50_000, Used: 50_000 - 6_100, Remaining: 6_100, Reset: 40 * time.Second},
 		}
 	}
+}
+
+// addManyConsumers has limits that are used between 0 and 99 %.
+func (w *fakeFleet) addManyConsumers(n int) {
+	var limits []quota.LimitStatus
+	for i := range n {
+		name := fmt.Sprintf("team-%03d", i)
+		w.cfg.Consumers = append(w.cfg.Consumers, consumer.Consumer{Name: name})
+		for j, limit := range []string{"budgetPerMonth", "tokensPerMinute", "requestsPerMinute"} {
+			limits = append(limits, quota.LimitStatus{Consumer: name, Limit: limit, Amount: 1000, Used: float64((i*37 + j*13) % 100 * 10), Remaining: float64(1000 - (i*37+j*13)%100*10), Reset: time.Hour})
+		}
+	}
+	w.cfg.Quotas = func() []quota.LimitStatus { return limits }
 }
 
 // usageRows is generated usage of every hour.

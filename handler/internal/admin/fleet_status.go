@@ -60,45 +60,35 @@ func (o *Handler) fleetSnapshot() fleetSnapshot {
 	return v
 }
 
-// fleetReadInterval is the least time between two reads, however many viewers
-// there are.
-const fleetReadInterval = 2 * time.Second
+// fleetReadInterval and trafficReadInterval are the least times between two reads,
+// however many viewers there are.
+const (
+	fleetReadInterval   = 2 * time.Second
+	trafficReadInterval = 10 * time.Second
+)
 
 // fleetReadTimeout bounds a read.
 const fleetReadTimeout = 10 * time.Second
 
-// fleetReader reads the state of all instances while it is requested.
-type fleetReader struct {
-	replica   Replica
-	now       func() time.Time
+// poller reads something while it is requested.
+type poller struct {
+	interval  time.Duration
 	requested chan struct{}
-
-	mu     sync.Mutex
-	last   fleet.State
-	readAt time.Time // when last was read; zero = never
-	err    error     // of the latest read
 }
 
-func newFleetReader(k Replica, now func() time.Time) fleetReader {
-	return fleetReader{replica: k, now: now, requested: make(chan struct{}, 1)}
+func newPoller(interval time.Duration) poller {
+	return poller{interval: interval, requested: make(chan struct{}, 1)}
 }
 
 // request asks for a read. It does not block.
-func (f *fleetReader) request() {
+func (p *poller) request() {
 	select {
-	case f.requested <- struct{}{}:
+	case p.requested <- struct{}{}:
 	default:
 	}
 }
 
-// latest is the last successful read, its time, and the error of the last read.
-func (f *fleetReader) latest() (fleet.State, time.Time, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.last, f.readAt, f.err
-}
-
-func (f *fleetReader) run(ctx context.Context) {
+func (p *poller) run(ctx context.Context, read func(ctx context.Context)) {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
@@ -110,11 +100,34 @@ func (f *fleetReader) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-f.requested:
+		case <-p.requested:
 		}
-		f.refresh(ctx)
-		pause.Reset(fleetReadInterval)
+		read(ctx)
+		pause.Reset(p.interval)
 	}
+}
+
+// fleetReader keeps the last state of all instances.
+type fleetReader struct {
+	poller
+	replica Replica
+	now     func() time.Time
+
+	mu     sync.Mutex
+	last   fleet.State
+	readAt time.Time // when last was read; zero = never
+	err    error     // of the latest read
+}
+
+func newFleetReader(k Replica, now func() time.Time) fleetReader {
+	return fleetReader{poller: newPoller(fleetReadInterval), replica: k, now: now}
+}
+
+// latest is the last successful read, its time, and the error of the last read.
+func (f *fleetReader) latest() (fleet.State, time.Time, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last, f.readAt, f.err
 }
 
 func (f *fleetReader) refresh(ctx context.Context) {

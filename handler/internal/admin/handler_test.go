@@ -28,6 +28,17 @@ func mount(cfg Config) http.Handler {
 // it comes from.
 var addresses atomic.Int64
 
+// statusOf is the status as the API responds with it.
+func statusOf(t *testing.T, h http.Handler, query string) *Status {
+	t.Helper()
+	got := testRequest{path: "/ops/api/status" + query}.to(t, h)
+	s := new(Status)
+	if err := json.Unmarshal(got.Body.Bytes(), s); err != nil || got.Code != http.StatusOK {
+		t.Fatalf("%s: %d, %v: %.200s", query, got.Code, err, got.Body)
+	}
+	return s
+}
+
 type testRequest struct {
 	method, path string
 	from         string // "" = another one each time
@@ -321,7 +332,7 @@ func TestRoutesWithoutProviderAreNotFound(t *testing.T) {
 // publicPaths is the files that are served without a key.
 func publicPaths() []string {
 	var paths []string
-	for path := range newPage().routes() {
+	for path := range fileRoutes() {
 		paths = append(paths, mountPath+path)
 	}
 	return paths
@@ -335,8 +346,8 @@ func TestPageSizeIsBounded(t *testing.T) {
 	for _, path := range paths {
 		total += testRequest{path: path, header: map[string]string{"Accept": "text/html"}}.to(t, h).Body.Len()
 	}
-	if len(paths) < 10 || total > 60_000 {
-		t.Errorf("the page is %d files and weighs %d bytes, want at most 60,000", len(paths), total)
+	if len(paths) < 10 || total > 50_000 {
+		t.Errorf("the page is %d files and weighs %d bytes, want at most 50,000", len(paths), total)
 	}
 }
 

@@ -16,9 +16,16 @@ type PoolStatus struct {
 	Strategy  string        `json:"strategy"`
 	Fallbacks []string      `json:"fallbacks,omitempty"`
 	State     PoolState     `json:"standing"`
-	Summary   string        `json:"sentence"` // about the state
-	Groups    []GroupStatus `json:"groups"`   // by ascending priority
-	Minute    MinuteStatus  `json:"lastMinute"`
+	Summary   string        `json:"sentence"`         // about the state
+	Since     *time.Time    `json:"since,omitempty"`  // the state has lasted; absent when it is healthy or not known
+	LeftMS    int64         `json:"leftMs,omitempty"` // throttled: until a backend takes requests again
+	Backends  int           `json:"backends"`
+	Serving   int           `json:"serving"` // of them
+	Groups    []GroupStatus `json:"groups"`  // by ascending priority
+
+	Minute       MinuteStatus     `json:"lastMinute"`
+	SpillPercent float64          `json:"spillPercent"` // of the responses in the last minute, by other than the first priority
+	FirstToken   FirstTokenStatus `json:"firstToken"`
 }
 
 // GroupStatus is the backends of one priority.
@@ -35,7 +42,9 @@ const (
 	Healthy  PoolState = "healthy"  // the first priority group serves all requests
 	Reduced  PoolState = "reduced"  // it serves, but some backend of the pool does not, or not fully
 	Spilling PoolState = "spilling" // no backend of the first group serves: requests go to a lower one
-	Down     PoolState = "down"     // no backend serves
+	// Exhausted is that no backend serves, some only because they are throttled.
+	Exhausted PoolState = "throttled"
+	Down      PoolState = "down" // no backend serves
 )
 
 // BackendStatus is one backend of one model.
@@ -45,6 +54,7 @@ type BackendStatus struct {
 	Deployment  string `json:"deployment,omitempty"`
 	Region      string `json:"region,omitempty"`
 	Geography   string `json:"geography,omitempty"`
+	Priority    int    `json:"priority"`
 	Weight      int    `json:"weight"`
 	Provisioned bool   `json:"provisioned,omitempty"`
 
@@ -59,7 +69,8 @@ type BackendStatus struct {
 	Throttle  *ThrottleStatus  `json:"throttle,omitempty"`
 	Share     uint8            `json:"sharePercent"` // of its normal traffic
 	Drained   *DrainStatus     `json:"drained,omitempty"`
-	Why       string           `json:"why,omitempty"` // what last changed it
+	Since     *time.Time       `json:"since,omitempty"` // it has been tripped, throttled or drained
+	Why       string           `json:"why,omitempty"`   // what last changed it
 	ChangedAt *time.Time       `json:"changedAt,omitempty"`
 	ChangedBy string           `json:"changedBy,omitempty"`
 
@@ -100,13 +111,15 @@ type MinuteStatus struct {
 	Tokens    int64 `json:"tokens"`
 }
 
-// FirstTokenStatus is the time to the first token in the last minute. Counts
-// are by bucket n, which ends at 2^((n+1)/4) milliseconds.
+// FirstTokenStatus is the time to the first token in the last minute.
 type FirstTokenStatus struct {
-	Samples uint64      `json:"samples"`
-	P50MS   float64     `json:"p50Ms"`
-	P95MS   float64     `json:"p95Ms"`
-	Counts  [][2]uint32 `json:"counts"`
+	Samples uint64  `json:"samples"`
+	P50MS   float64 `json:"p50Ms"`
+	P95MS   float64 `json:"p95Ms"`
+}
+
+func firstTokenStatus(h *histogram) FirstTokenStatus {
+	return FirstTokenStatus{Samples: h.total(), P50MS: h.quantile(0.5), P95MS: h.quantile(0.95)}
 }
 
 func minuteStatus(c counts) MinuteStatus {
@@ -120,19 +133,36 @@ type statusBuilder struct {
 	snapshot  *health.Snapshot
 	slots     map[string]*fleet.SlotState // in the table, by slot name
 	tableTime time.Time                   // now, by the table's clock
+	minutes   map[string]sharedMinute     // by slot name
+	events    map[string][]Event          // by slot name, the latest last
 }
 
 func (v *statusBuilder) pool(p *balancer.Pool) PoolStatus {
 	s := PoolStatus{Model: p.Model, Aliases: p.Aliases, Strategy: strategyName(p.Strategy), Fallbacks: p.Fallbacks, Groups: []GroupStatus{}}
+	var first histogram
+	var spilled int64
 	for _, b := range byPriority(p.Backends) {
 		if n := len(s.Groups); n == 0 || s.Groups[n-1].Priority != b.Priority {
 			s.Groups = append(s.Groups, GroupStatus{Priority: b.Priority})
 		}
 		g := &s.Groups[len(s.Groups)-1]
-		g.Backends = append(g.Backends, v.backend(b))
-		s.Minute.add(&g.Backends[len(g.Backends)-1].Minute)
+		one := v.backend(b)
+		g.Backends = append(g.Backends, one)
+		s.Minute.add(&one.Minute)
+		first.addSparse(v.minutes[one.Slot].First)
+		if b.Priority > firstPriority(p) {
+			spilled += one.Minute.Served
+		}
+		s.Backends++
+		if one.State.acceptsRequests() {
+			s.Serving++
+		}
 	}
-	s.State, s.Summary = summarizePool(&s)
+	if s.Minute.Served > 0 {
+		s.SpillPercent = 100 * float64(spilled) / float64(s.Minute.Served)
+	}
+	s.FirstToken = firstTokenStatus(&first)
+	summarizePool(&s)
 	return s
 }
 
@@ -150,7 +180,7 @@ func (v *statusBuilder) backend(b *balancer.Backend) BackendStatus {
 	h := v.snapshot.Of(b.Slot)
 	s := BackendStatus{
 		Name: b.Name, Slot: slotName(v.cfg.Slots, b.Slot), Deployment: b.Deployment, Region: b.Region, Geography: b.Geography,
-		Weight: b.Weight, Provisioned: b.Provisioned, Phase: h.StateAt(v.now).String(), Own: h.Own, Share: 100, Why: h.Reason,
+		Priority: b.Priority, Weight: b.Weight, Provisioned: b.Provisioned, Phase: h.StateAt(v.now).String(), Own: h.Own, Share: 100, Why: h.Reason,
 	}
 	if h.TrafficPercent > 0 {
 		s.Share = h.TrafficPercent
@@ -165,8 +195,30 @@ func (v *statusBuilder) backend(b *balancer.Backend) BackendStatus {
 		s.LeftMS = until.Sub(v.now).Milliseconds()
 	}
 	v.addRecord(&s, h)
-	v.addTraffic(&s, b.Slot)
+	s.Since = v.since(&s)
+	v.addTraffic(&s)
 	return s
+}
+
+// since is since when the backend has been in a state that is not its usual one,
+// as far as it is known.
+func (v *statusBuilder) since(s *BackendStatus) *time.Time {
+	var at time.Time
+	switch s.State {
+	case Available, Unused:
+		return nil
+	case Drained:
+		return s.Drained.At
+	case Open, HalfOpen:
+		at = troubleSince(v.events[s.Slot], Tripped)
+	case Throttled, Partial:
+		at = troubleSince(v.events[s.Slot], ThrottleBegan)
+	}
+	if at.IsZero() {
+		return s.ChangedAt
+	}
+	at = at.UTC()
+	return &at
 }
 
 // addCircuit adds what the fleet holds against the backend.
@@ -227,20 +279,11 @@ func (v *statusBuilder) localTime(ms int64) *time.Time {
 	return &at
 }
 
-func (v *statusBuilder) addTraffic(s *BackendStatus, slot health.Slot) {
-	if v.cfg.InFlight != nil {
-		s.InFlight = v.cfg.InFlight(slot)
-	}
-	r := v.cfg.Recent
-	if slot < 0 || int(slot) >= len(r.slots) {
-		return
-	}
-	c, h := r.slots[slot].sum(v.now)
-	s.Minute = minuteStatus(c)
-	s.FirstToken = FirstTokenStatus{Samples: h.total(), P50MS: h.quantile(0.5), P95MS: h.quantile(0.95), Counts: h.sparse()}
-	if percent, ok := r.utilization[slot].current(v.now); ok {
-		s.Utilization = &percent
-	}
+func (v *statusBuilder) addTraffic(s *BackendStatus) {
+	m := v.minutes[s.Slot]
+	var h histogram
+	h.addSparse(m.First)
+	s.InFlight, s.Minute, s.FirstToken, s.Utilization = m.InFlight, minuteStatus(m.Counts), firstTokenStatus(&h), m.Utilization
 }
 
 func slotName(names []string, slot health.Slot) string {

@@ -39,7 +39,13 @@ type interval struct {
 
 // counts only grow, within an interval.
 type counts struct {
-	Attempts, Served, Throttled, Failed, Silent, Hedges, Tokens int64
+	Attempts  int64 `json:"a,omitempty"`
+	Served    int64 `json:"s,omitempty"`
+	Throttled int64 `json:"q,omitempty"`
+	Failed    int64 `json:"f,omitempty"`
+	Silent    int64 `json:"n,omitempty"`
+	Hedges    int64 `json:"g,omitempty"`
+	Tokens    int64 `json:"t,omitempty"`
 }
 
 func (c *counts) add(o *counts) {
@@ -126,14 +132,24 @@ func (h *histogram) total() uint64 {
 }
 
 // sparse is the buckets that are not empty, as pairs of bucket and count.
-func (h *histogram) sparse() [][2]uint32 {
-	pairs := [][2]uint32{}
+type sparse [][2]uint32
+
+func (h *histogram) sparse() sparse {
+	var pairs sparse
 	for b, n := range h {
 		if n > 0 {
 			pairs = append(pairs, [2]uint32{uint32(b), n})
 		}
 	}
 	return pairs
+}
+
+func (h *histogram) addSparse(pairs sparse) {
+	for _, p := range pairs {
+		if p[0] < buckets {
+			h[p[0]] += p[1]
+		}
+	}
 }
 
 // maxConsumers bounds the consumers that are counted.

@@ -17,11 +17,13 @@ import (
 
 var _ api.Observer = (*Recent)(nil)
 
-// Recent keeps this instance's latest requests, its traffic of the last minute,
-// and the latest changes of the backends' states, in bounded memory. It is safe
+// Recent keeps this instance's latest requests, its traffic of the last minute and
+// of the last hours, and the latest events, in bounded memory. It is safe
 // for concurrent use.
 type Recent struct {
 	now         func() time.Time
+	instance    string
+	names       []string // of the slots
 	slots       []rates
 	utilization []utilization // by slot
 	consumers   consumerRates
@@ -31,12 +33,16 @@ type Recent struct {
 	next  int
 	total uint64
 
-	changes changes
+	events  timeline
+	history history
 }
 
-// NewRecent keeps up to keep requests, for so many slots.
-func NewRecent(slots, keep int, now func() time.Time) *Recent {
-	return &Recent{now: now, slots: make([]rates, slots), utilization: make([]utilization, slots), ring: make([]requestRecord, keep)}
+// NewRecent keeps up to keep requests of an instance, whose slots have these names.
+func NewRecent(instance string, slots []string, keep int, now func() time.Time) *Recent {
+	return &Recent{
+		now: now, instance: instance, names: slots,
+		slots: make([]rates, len(slots)), utilization: make([]utilization, len(slots)), ring: make([]requestRecord, keep),
+	}
 }
 
 // RequestDone records a finished request.
@@ -64,6 +70,7 @@ func (r *Recent) countRequest(x *api.RequestRecord) {
 		c.Throttled = boolToInt(exceeded)
 		r.consumers.add(x.Consumer.Name, end, c)
 	}
+	r.history.count(x, c)
 }
 
 func (r *Recent) countAttempt(result *proxy.Result, i int, end time.Time) {
@@ -192,6 +199,13 @@ func (r *Recent) find(id string, most int) []requestRecord {
 		}
 	}
 	return found
+}
+
+// finished is how many requests were recorded.
+func (r *Recent) finished() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.total
 }
 
 // retained is how many requests are kept, and when the oldest began.

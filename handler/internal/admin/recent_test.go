@@ -18,7 +18,7 @@ import (
 
 func TestRecentKeepsTheLatestRequests(t *testing.T) {
 	w := newFakeFleet(time.Now, []string{"gpt-4o"}, threeBackends())
-	r := NewRecent(3, 3, time.Now)
+	r := NewRecent("a", w.cfg.Slots, 3, time.Now)
 	w.cfg.Recent = r
 	p := &w.cfg.Pools[0]
 	if n, since := r.retained(); n != 0 || !since.IsZero() || r.find("", 5) != nil {
@@ -45,7 +45,7 @@ func TestRecentKeepsTheLatestRequests(t *testing.T) {
 // A found request must not change while new ones are recorded.
 func TestFoundRequestIsACopy(t *testing.T) {
 	w := newFakeFleet(time.Now, []string{"gpt-4o"}, threeBackends())
-	r := NewRecent(3, 1, time.Now)
+	r := NewRecent("a", w.cfg.Slots, 1, time.Now)
 	w.cfg.Recent = r
 	p := &w.cfg.Pools[0]
 	w.finish(fakeRequest{id: "first", pool: p, status: 200, attempts: []proxy.Attempt{failedBy(&p.Backends[0], "503", 503), served(&p.Backends[1], time.Second, -1)}})
@@ -65,7 +65,7 @@ func TestRecentDoesNotRetainRequestBodies(t *testing.T) {
 		inline [8]balancer.Candidate
 		body   []byte
 	}
-	r := NewRecent(3, 10, time.Now)
+	r := NewRecent("a", w.cfg.Slots, 10, time.Now)
 	held := func() weak.Pointer[loop] {
 		l := &loop{body: make([]byte, 1<<20)}
 		l.inline[0].Backend = &p.Backends[0]
@@ -188,5 +188,5 @@ func busyRecent() (*Recent, *api.RequestRecord) {
 	for i := range p.Backends {
 		x.Result.Decision.Candidates = append(x.Result.Decision.Candidates, balancer.Candidate{Backend: &p.Backends[i]})
 	}
-	return NewRecent(8, 2000, time.Now), x
+	return NewRecent("a", make([]string, 8), 2000, time.Now), x
 }

@@ -11,13 +11,14 @@ import (
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/openai/usage"
 	"spillway/handler/internal/proxy"
+	"spillway/handler/internal/quota"
 )
 
 // scenarios are the states of a fleet in which the page is tested.
 func scenarios(at func() time.Time) map[string]*fakeFleet {
 	return map[string]*fakeFleet{
 		"healthy": healthyScenario(at), "spilling": spillingScenario(at), "open": openScenario(at), "down": downScenario(at),
-		"fifty": fiftyBackendsScenario(at), "outage": outageScenario(at), "hostile": hostileScenario(at), "memory": memoryScenario(at),
+		"throttled": throttledScenario(at), "budget": budgetScenario(at), "big": bigScenario(at), "outage": outageScenario(at), "hostile": hostileScenario(at), "memory": memoryScenario(at),
 	}
 }
 
@@ -53,6 +54,11 @@ func healthyScenario(at func() time.Time) *fakeFleet {
 	}
 	p := &w.cfg.Pools[0]
 	p.Aliases, p.Fallbacks = []string{"gpt-4"}, []string{"gpt-4o-mini"}
+	w.past(p)
+	w.past(&w.cfg.Pools[1])
+	w.event(Tripped, w.cfg.Slots[2], "circuit opened: 503", 3*time.Hour, 3*time.Hour, 1)
+	w.event(Recovered, w.cfg.Slots[2], "circuit closed: probe answered", 170*time.Minute, 170*time.Minute, 1)
+	w.event(ThrottleBegan, w.cfg.Slots[0], "throttled: 429 provisioned", 2*time.Hour, 80*time.Minute, 412)
 	w.traffic(90, p, func(i int) []proxy.Attempt {
 		return []proxy.Attempt{served(&p.Backends[0], time.Duration(300+i*11)*time.Millisecond, 61.4)}
 	})
@@ -72,6 +78,7 @@ func spillingScenario(at func() time.Time) *fakeFleet {
 		before := health.Record{}
 		w.cfg.Recent.Changed(0, before, w.slots[0].Record)
 	}
+	w.event(ThrottleBegan, w.cfg.Slots[0], "throttled: 429 provisioned", 12*time.Minute, 0, 37)
 	w.traffic(120, p, func(i int) []proxy.Attempt {
 		to := served(&p.Backends[1+i%4/3], time.Duration(420+i*9)*time.Millisecond, -1)
 		if i%3 > 0 {
@@ -109,6 +116,7 @@ func downScenario(at func() time.Time) *fakeFleet {
 	for i, why := range []string{"503", "first token timeout", "401: the credential was refused"} {
 		w.health[i].State, w.health[i].Until = health.Open, at().Add(time.Duration(9+20*i)*time.Second)
 		w.stamp(i, "flex-7c41-b", why, 30*time.Second)
+		w.event(Tripped, w.cfg.Slots[i], "circuit opened: "+why, time.Duration(20-6*i)*time.Minute, time.Minute, 5)
 	}
 	w.traffic(30, p, func(int) []proxy.Attempt {
 		return []proxy.Attempt{failedBy(&p.Backends[0], "503", 503), failedBy(&p.Backends[1], "first token timeout", 0), failedBy(&p.Backends[2], "401", 401)}
@@ -121,20 +129,90 @@ func downScenario(at func() time.Time) *fakeFleet {
 	return w
 }
 
-func fiftyBackendsScenario(at func() time.Time) *fakeFleet {
-	var many []backendSpec
-	for i := range 50 {
-		many = append(many, backendSpec{fmt.Sprintf("payg-region-%02d", i), fmt.Sprintf("region%02d", i), 1 + i/10, 1 + i%3, i < 10})
-	}
-	w := newFakeFleet(at, []string{"gpt-4o"}, many)
+// throttledScenario has no backend that takes requests, because all are at their
+// limits.
+func throttledScenario(at func() time.Time) *fakeFleet {
+	w := spillingScenario(at)
 	p := &w.cfg.Pools[0]
-	for i := 3; i < 50; i += 7 {
-		w.health[i].Throttle = health.Throttle{Until: at().Add(time.Duration(5+i) * time.Second), Kind: health.LimitTokens, MaxTokens: 1200}
-		w.health[i].Reason = "429 tokens"
+	for i := range p.Backends {
+		w.health[i].Throttle = health.Throttle{Until: at().Add(time.Duration(8+5*i) * time.Second), Kind: health.LimitTokens}
+		w.stamp(i, "flex-7c41-b", "429 tokens", time.Second)
+		w.event(ThrottleBegan, w.cfg.Slots[i], "throttled: 429 tokens", time.Duration(25-8*i)*time.Minute, 0, 300)
 	}
-	w.traffic(300, p, func(i int) []proxy.Attempt {
-		return []proxy.Attempt{served(&p.Backends[i%10], time.Duration(200+i*3)*time.Millisecond, float64(40+i%50))}
+	w.traffic(60, p, func(i int) []proxy.Attempt {
+		return []proxy.Attempt{throttledBy(&p.Backends[0], time.Second), throttledBy(&p.Backends[1], time.Second), throttledBy(&p.Backends[i%2+1], time.Second)}
 	})
+	return w
+}
+
+// budgetScenario has a consumer whose budget is nearly spent.
+func budgetScenario(at func() time.Time) *fakeFleet {
+	w := healthyScenario(at)
+	w.cfg.Quotas = func() []quota.LimitStatus {
+		return []quota.LimitStatus{
+			{Consumer: "team-a", Limit: "budgetPerMonth", Amount: 500, Used: 500 - 16.25, Remaining: 16.25, Reset: 9 * 24 * time.Hour},
+			{Consumer: "team-a", Limit: "tokensPerMinute", Amount: 50_000, Used: 50_000 - 41_000, Remaining: 41_000, Reset: 40 * time.Second},
+		}
+	}
+	w.event(LimitMark, "team-a", "80\u00a0% of the budget per month used", 4*time.Hour, 4*time.Hour, 1)
+	w.event(LimitMark, "team-a", "95\u00a0% of the budget per month used", 35*time.Minute, 35*time.Minute, 1)
+	return w
+}
+
+// event records an event that began and ended so long ago.
+func (w *fakeFleet) event(kind EventKind, subject, text string, began, ended time.Duration, times int) {
+	w.cfg.Recent.events.add(Event{At: w.at().Add(-began), Last: w.at().Add(-ended), Kind: kind, Subject: subject, Text: text, By: "flex-7c41-b", Times: times})
+}
+
+// past records traffic of the last six hours.
+func (w *fakeFleet) past(p *balancer.Pool) {
+	for i := range stepCount {
+		for j := range 2 + i%7 + i/20 {
+			to := served(&p.Backends[(i+j)%5/4], time.Duration(300+10*i+90*j)*time.Millisecond, -1)
+			w.finish(fakeRequest{id: "past", pool: p, status: 200, attempts: []proxy.Attempt{to}, ago: time.Duration(stepCount-i)*stepLength - time.Minute, took: time.Second, tokens: tokens(900, 120)})
+		}
+	}
+}
+
+// bigScenario has 60 backends, 20 models and 200 consumers, and trouble of every
+// kind.
+func bigScenario(at func() time.Time) *fakeFleet {
+	var backends []backendSpec
+	var models []string
+	for i := range 60 {
+		backends = append(backends, backendSpec{fmt.Sprintf("payg-region-%02d", i), fmt.Sprintf("region%02d", i), 1 + i/20, 1 + i%3, i < 20})
+	}
+	for i := range 20 {
+		models = append(models, fmt.Sprintf("model-%02d", i))
+	}
+	w := newFakeFleet(at, models, backends)
+	w.addManyConsumers(200)
+	for m := range models {
+		w.past(&w.cfg.Pools[m])
+	}
+	for i := range w.cfg.Slots {
+		model, b := i/60, i%60
+		switch {
+		case model == 3: // down
+			w.health[i].State, w.health[i].Until = health.Open, at().Add(40*time.Second)
+			w.stamp(i, "flex-7c41-b", "503", 20*time.Second)
+			w.event(Tripped, w.cfg.Slots[i], "circuit opened: 503", 6*time.Minute, time.Minute, 4)
+		case model == 7 || model == 11 && b < 20: // throttled, and spilling over
+			w.health[i].Throttle = health.Throttle{Until: at().Add(time.Duration(5+b) * time.Second), Kind: health.LimitTokens}
+			w.stamp(i, "flex-7c41-b", "429 tokens", time.Second)
+		case model == 15 && b == 30:
+			w.health[i].Drained, w.slots[i].Record.Override = true, health.OperatorOverride{Drained: true, Operator: "anna", At: at().Add(-time.Hour).UnixMilli()}
+		}
+	}
+	for m := range w.cfg.Pools {
+		p := &w.cfg.Pools[m]
+		w.traffic(30, p, func(i int) []proxy.Attempt {
+			if m == 3 {
+				return []proxy.Attempt{failedBy(&p.Backends[i], "503", 503)}
+			}
+			return []proxy.Attempt{served(&p.Backends[(i+20*(m/11%2))%40], time.Duration(200+i*13)*time.Millisecond, float64(40+i%50))}
+		})
+	}
 	return w
 }
 

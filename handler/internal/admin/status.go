@@ -3,25 +3,27 @@ package admin
 import (
 	"cmp"
 	"net/http"
+	"slices"
 	"time"
 
 	"spillway/handler/internal/balancer"
 )
 
-// Status is everything that the page shows. Traffic is the answering instance's,
-// in the last minute; the state of the backends is shared. Durations are in
-// milliseconds.
+// Status is everything that the page shows of now. Traffic is that of all instances
+// in the last minute. Durations are in milliseconds.
 type Status struct {
 	At            time.Time        `json:"at"`
 	Instance      string           `json:"instance"` // that answered
 	Version       string           `json:"version"`
 	Region        string           `json:"region,omitempty"`
 	Keyless       bool             `json:"keyless,omitempty"` // no key is needed: a standalone run on loopback
+	Headline      Headline         `json:"headline"`
 	State         StateStatus      `json:"state"`
 	Pools         []PoolStatus     `json:"pools"`
-	Consumers     []ConsumerStatus `json:"consumers"`
+	Consumers     []ConsumerStatus `json:"consumers"` // nearest to a limit first
+	ConsumerCount int              `json:"consumerCount"`
 	Fleet         *FleetStatus     `json:"fleet,omitempty"` // absent before the first read of the table
-	Changes       []ChangeStatus   `json:"changes"`
+	Changes       []ChangeStatus   `json:"changes"`         // the latest first
 	DecisionsKept int              `json:"decisionsKept"`
 	Usage         bool             `json:"usage"` // /ops/api/usage exists
 }
@@ -60,9 +62,26 @@ type ChangeStatus struct {
 	Times int       `json:"times"`        // in a row
 }
 
-func (o *Handler) serveStatus(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, o.currentStatus())
+// serveStatus responds with the status. With brief, it lists the backends of the
+// requested models only, and the consumers that are nearest to a limit; with
+// consumers too, all of them.
+func (o *Handler) serveStatus(w http.ResponseWriter, r *http.Request) {
+	s, query := o.currentStatus(), r.URL.Query()
+	if query.Has("brief") {
+		for i := range s.Pools {
+			if !slices.Contains(query["model"], s.Pools[i].Model) {
+				s.Pools[i].Groups = []GroupStatus{}
+			}
+		}
+		if !query.Has("consumers") {
+			s.Consumers = s.Consumers[:min(len(s.Consumers), briefConsumers)]
+		}
+	}
+	writeJSON(w, http.StatusOK, s)
 }
+
+// briefConsumers bounds the consumers of a brief status.
+const briefConsumers = 8
 
 // maxChangesShown bounds the changes of a status.
 const maxChangesShown = 12
@@ -70,23 +89,37 @@ const maxChangesShown = 12
 // currentStatus builds the status.
 func (o *Handler) currentStatus() *Status {
 	o.fleet.request()
+	o.traffic.request()
 	now, snapshot := o.cfg.Now(), o.cfg.Replica.Snapshot()
-	shared := o.fleetSnapshot()
+	shared, sums, events := o.fleetSnapshot(), o.minutes(now), o.timeline(now)
 	s := &Status{
 		At: now.UTC(), Instance: o.cfg.Instance, Version: o.cfg.Version, Region: o.cfg.Region, Keyless: o.access.keyless,
 		State: o.stateStatus(), Fleet: shared.status, Pools: []PoolStatus{}, Consumers: []ConsumerStatus{}, Changes: []ChangeStatus{},
 		Usage: o.cfg.UsageRows != nil,
 	}
-	v := statusBuilder{cfg: &o.cfg, now: now, snapshot: snapshot, slots: shared.slots, tableTime: shared.at}
+	v := statusBuilder{cfg: &o.cfg, now: now, snapshot: snapshot, slots: shared.slots, tableTime: shared.at, minutes: sums.slots, events: bySubject(events)}
 	for i := range o.cfg.Pools {
 		s.Pools = append(s.Pools, v.pool(&o.cfg.Pools[i]))
 	}
-	s.Consumers = append(s.Consumers, o.consumers(now)...)
-	for _, c := range o.cfg.Recent.changes.latest(maxChangesShown) {
-		s.Changes = append(s.Changes, ChangeStatus{At: c.at.UTC(), Slot: slotName(o.cfg.Slots, c.slot), Text: c.text, By: c.by, Times: c.n})
+	s.Consumers = append(s.Consumers, o.consumers(sums.consumers)...)
+	s.ConsumerCount = len(s.Consumers)
+	for _, e := range slices.Backward(events) {
+		if len(s.Changes) < maxChangesShown {
+			s.Changes = append(s.Changes, ChangeStatus{At: e.Last.UTC(), Slot: e.Subject, Text: e.Text, By: e.By, Times: e.Times})
+		}
 	}
 	s.DecisionsKept, _ = o.cfg.Recent.retained()
+	s.Headline = headline(s)
 	return s
+}
+
+// bySubject are the events of each subject, in their order.
+func bySubject(events []Event) map[string][]Event {
+	by := map[string][]Event{}
+	for i := range events {
+		by[events[i].Subject] = append(by[events[i].Subject], events[i])
+	}
+	return by
 }
 
 func (o *Handler) stateStatus() StateStatus {

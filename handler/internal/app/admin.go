@@ -2,6 +2,9 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"time"
@@ -25,6 +28,7 @@ func newAdmin(cfg *config.Config, version string, obs *observability, state *sta
 		Pools: cfg.Pools, Slots: cfg.Slots, Consumers: cfg.Consumers, Replica: state.replica, Recent: obs.recent, Now: time.Now, NewID: newRequestID,
 		InFlight: func(slot health.Slot) int64 { return load.InFlight(slot) }, Quotas: state.quotas.LimitStatuses,
 		UsageRows: state.usage.rows, Metrics: obs.provider.Handler(), Audit: obs.audit, KeysRefused: obs.keysRefused, TraceID: obs.traceID,
+		Traffic: state.usage.store, ConfigDigest: digest(cfg),
 	}
 	if s.OperatorRole != "" {
 		c.Verify, c.Role = verifier.Verify, s.OperatorRole
@@ -33,6 +37,17 @@ func newAdmin(cfg *config.Config, version string, obs *observability, state *sta
 		c.Access = obs.operatorAccess
 	}
 	return admin.New(c)
+}
+
+// digest is equal on instances with the same configuration, and tells nothing
+// about it.
+func digest(cfg *config.Config) string {
+	text, err := json.Marshal(cfg.Document)
+	if err != nil {
+		panic("app: a configuration that was read did not encode: " + err.Error())
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:4])
 }
 
 // audit logs what an operator did.

@@ -36,7 +36,7 @@ func newObservability(cfg *config.Config, version string, log *slog.Logger, out 
 		log:      log,
 		events:   &telemetry.EventLog{Out: out, Instance: s.Instance, Slots: cfg.Slots, Now: time.Now},
 		requests: &telemetry.RequestLog{Out: out, Instance: s.Instance, Level: s.LogLevel, RejectionsPerSecond: refusedLinesPerSecond},
-		recent:   admin.NewRecent(len(cfg.Slots), recentRequests, time.Now),
+		recent:   admin.NewRecent(s.Instance, cfg.Slots, recentRequests, time.Now),
 		provider: telemetry.NewProvider(context.Background(), telemetry.Config{
 			Version: version, Instance: s.Instance, Region: s.Region, Slots: cfg.Slots, Endpoints: endpoints(cfg), Log: log,
 			UndecidedParents: !s.Standalone && hostMakesUpParents(os.Getenv),
@@ -57,6 +57,7 @@ func endpoints(cfg *config.Config) []*url.URL {
 func (o *observability) recordWarning(w *quota.Warning) {
 	o.events.Budget(w)
 	o.provider.Metrics.Warned(w)
+	o.recent.LimitWarned(w)
 }
 
 // recordChange records a change of a backend's health that this instance

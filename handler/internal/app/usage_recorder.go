@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/accounting"
+	"spillway/handler/internal/admin"
 	"spillway/handler/internal/api"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/config"
@@ -49,6 +50,7 @@ func newJanitor(cfg *config.Config, log *slog.Logger, u *usageRecorder, quotas *
 			{Name: "rows of idle callers", Run: func(ctx context.Context) (int, error) {
 				return quota.DeleteIdleCallers(ctx, quotas.store, consumers(cfg), time.Now())
 			}},
+			{Name: "traffic of ended instances", Run: func(ctx context.Context) (int, error) { return admin.DeleteStaleTraffic(ctx, u.store, time.Now()) }},
 			{Name: "expired usage", Run: func(ctx context.Context) (int, error) { return accounting.DeleteExpired(ctx, u.store, time.Now()) }},
 		},
 	}

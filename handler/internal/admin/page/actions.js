@@ -5,7 +5,7 @@ import { $, text } from "./dom.js";
 const actions = {
   drain: ["Drain", "No instance sends it new requests until it is restored. Requests in flight finish."],
   restore: ["Restore", "All instances send it requests again, as far as its circuit and its limits allow."],
-  reset: ["Reset", "Its circuit closes and its throttle windows end on all instances, at once and with its full share of traffic. If it still fails or is still at its limit, requests fail over until its circuit opens or it throttles again."],
+  reset: ["Reset", "Its circuit closes and its throttle windows end on all instances. If it still fails, requests fail over until the circuit opens again."],
 };
 let pending = null, opener = null, onWritten, onUnauthorized;
 

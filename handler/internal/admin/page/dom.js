@@ -47,6 +47,25 @@ export function make(tag, content, attributes = {}) {
   return element;
 }
 
+export function svg(tag, attributes, content) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  if (content instanceof Array) element.append(...content);
+  else if (content !== undefined) element.textContent = clean(content);
+  return element;
+}
+
+// Rows and cells that are laid out as blocks on a phone stay a table for screen readers.
+const roles = { TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TR: "row", TD: "cell" };
+
+function markTables(root) {
+  for (const e of root.querySelectorAll("table, thead, tbody, tr, th, td")) {
+    const role = roles[e.tagName] || (e.tagName === "TH" && (e.scope === "col" ? "columnheader" : "rowheader"));
+    if (role) e.setAttribute("role", role);
+  }
+}
+for (const root of [document, ...[...document.querySelectorAll("template")].map((t) => t.content)]) markTables(root);
+
 export function table(label, heads, rows) {
   const body = rows.map((cells) => make("tr", cells.map((c, i) => (c instanceof Node ? make("td", [c]) : make(i ? "td" : "th", c, i ? {} : { scope: "row" })))));
   const whole = make("table", [make("thead", [make("tr", heads.map((h) => make("th", h, { scope: "col" })))]), make("tbody", body)]);

@@ -1,8 +1,7 @@
 // Looking up why a request went to its backend.
 import { errorText, request } from "./api.js";
 import { $, make, table } from "./dom.js";
-import { clock, count, left, ms } from "./format.js";
-import { instanceCount } from "./aggregate.js";
+import { clock, count, ms } from "./format.js";
 
 // Each try may reach another instance, and only one has the request.
 async function find(id) {
@@ -14,8 +13,7 @@ async function find(id) {
     if (response.status !== 404) throw new Error(await errorText(response));
     const answer = await response.json();
     asked.add(answer.instance);
-    message = "Not among the last " + answer.kept + " requests of " + [...asked].join(", ") + ". It may be older, or on an instance that was not reached. The log line with this request_id has the same data.";
-    if (instanceCount() <= asked.size && tries >= 3) break;
+    message = "Not among the last " + answer.kept + " requests of " + [...asked].join(", ") + ". See the log line with this request_id.";
   }
   $("found").replaceChildren(make("p", message));
 }
@@ -26,9 +24,6 @@ function showRequest(r) {
     r.tokens && count(r.tokens.prompt) + " prompt (" + count(r.tokens.cached) + " cached) and " + count(r.tokens.completion) + " completion tokens",
     r.cost && r.cost.toPrecision(4) + " " + (r.currency || ""), "on " + r.instance];
   const parts = [make("p", [make("b", r.id), " " + clock(r.at) + ": " + head.filter(Boolean).join("; ") + "."]), make("ol", r.why.map((w) => make("li", w)), { class: "why" })];
-  const verdict = new Map((r.attempts || []).map((a) => [a.backend, a.verdict]));
-  const outcome = (c) => [c.reason || verdict.get(c.backend) || "not needed", left(c.leftMs)].filter(Boolean).join(" ");
-  if (r.candidates) parts.push(table("Candidates", ["Candidate", "Priority", "Order", "Outcome"], r.candidates.map((c) => [c.backend, String(c.priority), c.place ? String(c.place) : "skipped", outcome(c)])));
   if (r.attempts) parts.push(table("Attempts", ["Attempt", "Outcome", "Status", "Took", "Requested wait"], r.attempts.map((a) => [a.backend, a.verdict + (a.why ? ": " + a.why : "") + (a.probe ? " (probe)" : ""), a.status ? String(a.status) : "–", ms(a.tookMs), ms(a.askedWaitMs)])));
   $("found").replaceChildren(...parts);
 }
@@ -40,10 +35,10 @@ async function latest() {
   const rows = all.requests.map((r) => {
     const link = make("button", r.id, { type: "button", class: "plain-link" });
     link.addEventListener("click", () => { $("find-id").value = r.id; lookUp(() => find(r.id)); });
-    return [link, clock(r.at), r.consumer || "–", r.model || "–", String(r.status), r.backend || "none", String((r.attempts || []).length), ms(r.totalMs)];
+    return [link, clock(r.at), r.consumer || "–", r.model || "–", String(r.status), r.backend || "none", ms(r.totalMs)];
   });
-  const summary = rows.length ? "The latest requests of " + all.instance + ", which keeps " + count(all.kept) + "." : all.instance + " has served no request yet.";
-  $("found").replaceChildren(make("p", summary), ...(rows.length ? [table("Latest requests", ["Request id", "At", "Consumer", "Model", "Status", "Served by", "Attempts", "Took"], rows)] : []));
+  const summary = rows.length ? "The latest of " + count(all.kept) + " requests of " + all.instance + "." : all.instance + " has served no request yet.";
+  $("found").replaceChildren(make("p", summary), ...(rows.length ? [table("Latest requests", ["Request id", "At", "Consumer", "Model", "Status", "Served by", "Took"], rows)] : []));
 }
 
 async function lookUp(query) {

@@ -4,8 +4,8 @@ import { errorText, forget, remember, request, restore, setCredentials, signedIn
 import { onAction } from "./actions.js";
 import { $, text } from "./dom.js";
 import { clock } from "./format.js";
-import { render } from "./render.js";
-import { addStatus, reset } from "./aggregate.js";
+import { onView, render, statusPath } from "./render.js";
+import { showHistory } from "./history.js";
 import { showUsage } from "./usage.js";
 import "./lookup.js";
 
@@ -17,18 +17,25 @@ function next(delay) {
 }
 
 async function poll() {
+  clearTimeout(timer);
   try {
-    const response = await request("status");
+    const response = await request(statusPath());
     if (response.status === 401 || response.status === 404) return signIn(signedIn() ? "The key was not accepted." : "");
     if (!response.ok) throw new Error(await errorText(response));
-    const status = addStatus(await response.json());
-    lastGood = Date.now();
-    showStatus(status);
+    const status = await response.json();
+    $("signin").hidden = true;
+    $("status").hidden = false;
+    $("out").hidden = Boolean(status.keyless);
     render(status);
+    if (!lastGood) performance.mark("status-shown");
+    lastGood = Date.now();
+    showHistory();
+    showUsage(status.usage);
     misses = 0;
     $("lost").hidden = true;
     next(1000);
   } catch (error) {
+    if ($("status").hidden) text($("key-problem"), error.message);
     misses++;
     const since = lastGood ? "The data shown is from " + clock(lastGood) + "." : "";
     text($("lost"), "Spillway does not respond (" + error.message + "). " + since);
@@ -39,23 +46,17 @@ async function poll() {
 
 document.addEventListener("visibilitychange", () => { if (!document.hidden && !$("status").hidden) next(0); });
 
-function showStatus(status) {
-  $("signin").hidden = true;
-  $("status").hidden = false;
-  $("out").hidden = Boolean(status.keyless);
-  if (status.usage) showUsage();
-}
-
 function signIn(problem) {
   clearTimeout(timer);
   forget();
-  reset();
   $("status").hidden = true;
   $("out").hidden = true;
   $("signin").hidden = false;
   text($("key-problem"), problem);
-  text($("overall"), "");
+  text($("overall"), "Spillway status");
+  text($("overall-why"), "");
   text($("answered"), "");
+  delete $("top").dataset.level;
   document.title = "Spillway status";
   if (problem) $("key").focus();
 }
@@ -63,13 +64,14 @@ function signIn(problem) {
 $("key-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const key = $("key").value.trim();
-  if (!/^[\x21-\x7e]+$/.test(key)) return signIn("A key consists of letters, digits and punctuation, without spaces.");
+  if (!/^[\x21-\x7e]+$/.test(key)) return signIn("A key has letters, digits and punctuation, no spaces.");
   setCredentials(key, $("who").value.trim());
   await poll();
   if ($("status").hidden) return;
   $("key").value = "";
   remember();
-  $("content").focus();
+  $("overall").focus({ preventScroll: true });
+  scrollTo(0, 0);
 });
 
 // Reloading removes the data with the key.
@@ -77,6 +79,10 @@ $("out").addEventListener("click", () => { forget(); location.reload(); });
 
 document.documentElement.classList.add("scripted");
 onAction({ onWritten: () => next(0), onUnauthorized: () => signIn("The key was not accepted.") });
+onView(() => next(0));
 restore();
-if (document.body.dataset.keyless === "true" || signedIn()) poll();
-else $("who").focus();
+if ("keyless" in document.body.dataset || signedIn()) poll();
+else {
+  signIn("");
+  $("who").focus();
+}

@@ -1,117 +1,168 @@
 // Rendering a status.
 import { $, clean, fill, list, mark, text } from "./dom.js";
-import { clock, count, left, level, ms, plural, quota, traffic, why } from "./format.js";
-import { instanceCount, isRecent } from "./aggregate.js";
+import { clock, count, left, level, ms, percent, plural, quota, since, time, traffic, used, why } from "./format.js";
 
-const lastState = new Map(); // slot -> state, for the announcements
+const lineLimits = { pools: 40, consumers: 8 }; // lines shown before "show all"
+const all = { pools: false, consumers: false };
+const open = new Set(); // models whose backends are shown
+const lastState = new Map(); // what was announced
+let last = null, onChange = () => {}, first = true;
+
+// onView sets what is called when more is to be shown.
+export function onView(callback) { onChange = callback; }
+
+// statusPath requests the backends of the models that are shown only.
+export const statusPath = () => "status?brief" + (all.consumers || $("consumer-filter").value ? "&consumers" : "") + [...open].map((model) => "&model=" + encodeURIComponent(model)).join("");
+
+const words = { healthy: "OK", reduced: "Degraded", spilling: "Spilling over", throttled: "Throttled", down: "Down" };
+const order = Object.keys(words).reverse();
 
 export function render(s) {
+  last = s;
   text($("version"), s.version);
-  text($("answered"), (instanceCount() > 1 ? "Traffic of " + instanceCount() + " instances" : s.instance) + ", " + clock(s.at));
-  renderOverall(s);
-  renderSharedState(s);
-  list($("pools"), s.pools, "t-pool", (p) => p.model, renderPool);
-  list($("instances"), s.fleet ? s.fleet.instances : [], "t-instance", (i) => i.name, (e, i) => fill(e, {
-    name: i.name, answers: isRecent(i.name) ? "serves this page" : "", revision: i.revision + (i.latest ? ", the latest" : ", the latest is " + s.fleet.revision),
-    seen: ms(i.saidMsAgo) + " ago", behind: ms(i.behindMs), outage: ms(i.outageMs),
-  }));
-  list($("changes"), s.changes, "t-change", (c) => c.slot + " " + c.text + " " + Date.parse(c.at), (e, c) => fill(e, {
-    at: clock(c.at), slot: c.slot, text: c.text, by: [c.times > 1 && c.times + " times", c.by && "reported by " + c.by].filter(Boolean).join(", "),
-  }));
-  $("no-changes").hidden = s.changes.length > 0;
-  $("consumers-section").hidden = s.consumers.length === 0;
-  list($("consumers"), s.consumers, "t-consumer", (c) => c.name, (e, c) => {
-    fill(e, { name: c.name, requests: count(c.lastMinute.requests), tokens: count(c.lastMinute.tokens), refused: count(c.lastMinute.throttled) });
-    list(e.querySelector("ul"), c.limits || [], "t-limit", (l) => l.limit + " " + (l.model || ""), (li, l) => {
-      mark(li, "level", level(l));
-      fill(li, { quota: quota(l) });
-    });
-  });
+  const instances = s.fleet && !s.state.memory ? s.fleet.instances.length : 1;
+  text($("answered"), clock(s.at) + ", " + (instances > 1 ? instances + " instances" : s.instance));
+  renderHeadline(s);
+  renderTable(s);
+  renderPools();
+  renderFleet(s);
+  renderConsumers();
+  if (first && s.pools.length === 1) document.querySelector("#pools details").open = true;
+  first = false;
 }
 
-const poolStates = ["healthy", "reduced", "spilling", "down"];
-
-function renderOverall(s) {
-  const of = (standing) => s.pools.filter((p) => p.standing === standing).length;
-  const worst = poolStates.findLast((r) => of(r) > 0) || "healthy";
-  const total = plural(s.pools.length, "model");
-  const summary = {
-    healthy: s.pools.length === 1 ? "The model is served by its first priority" : "All " + total + " are served by their first priority",
-    reduced: (s.pools.length === 1 ? "The model is" : of("reduced") + " of " + total) + " served, with a backend unavailable or limited",
-    spilling: (s.pools.length === 1 ? "The model is" : of("spilling") + " of " + total) + " spilling to a lower priority",
-    down: s.pools.length === 1 ? "The model has no available backend" : of("down") + " of " + total + " without an available backend",
-  }[worst];
-  mark($("overall"), "standing", worst);
-  text($("overall"), summary);
-  document.title = (worst === "healthy" ? "" : worst + " · ") + "Spillway status";
+function renderHeadline(s) {
+  const h = s.headline, worst = h.troubles[0];
+  mark($("top"), "level", h.level);
+  text($("overall"), h.text);
+  text($("overall-why"), worst && worst.level !== "notice" ? (h.troubles.length > 1 ? worst.model + " " : "") + [since(worst.since, s.at), worst.text].filter(Boolean).join(": ") : "");
+  document.title = (h.level === "ok" ? "" : (h.level === "critical" ? "⛔ " : "⚠ ") + h.text + " · ") + "Spillway";
+  const now = h.level + h.text;
+  if (lastState.has("") && lastState.get("") !== now) text($("announce"), h.text);
+  lastState.set("", now);
 }
 
-function renderSharedState(s) {
-  const t = s.state;
-  let notice = "";
-  if (t.alone) notice = "The table has been unreachable for " + ms(t.sinceContactMs) + ". Each instance uses its last copy of the shared state and its own observations, and they synchronize again when the table is back. Requests are not delayed.";
-  else if (t.readOnly) notice = "The table can be read but not written: what this instance sees stays with it, and it follows the others. " + t.trouble;
-  else if (t.trouble) notice = "The last request to the table failed: " + t.trouble;
-  else if (s.fleet && s.fleet.trouble) notice = "The state of all instances could not be read: " + s.fleet.trouble;
-  if (t.unreadableRecords) notice += " " + plural(t.unreadableRecords, "record") + " in the table could not be read.";
-  $("table-notice").hidden = !notice;
-  text($("table-notice").firstElementChild, notice.trim() + (t.alone && t.trouble ? " (" + t.trouble + ")" : ""));
-  $("instances").closest(".scroll").hidden = !s.fleet || t.memory === true;
-  if (t.memory) return text($("agree"), "State is kept in this process only. Set SPILLWAY_STATE to share it between instances.");
-  const parts = ["The table is read every " + ms(t.refreshMs) + " while there is traffic, last " + ms(t.sinceContactMs) + " ago; a request to it takes " + ms(t.exchangeMs) + "."];
-  parts.push(t.disagreements ? "This instance applied " + plural(t.disagreements, "change") + " of other instances after " + ms(t.disagreementMs) + " on average, and sent " + plural(t.wastedRequests, "request") + " to backends that were already marked unavailable." : "Other instances have made no change since this one started.");
-  if (t.stalls) parts.push("This process stood still " + plural(t.stalls, "time") + " for more than a second; what failed meanwhile was not counted.");
-  if (t.recordsLeftOut) parts.push(plural(t.recordsLeftOut, "record") + " did not fit into the row.");
-  if (t.outageMs) parts.push("The table was unreachable for " + ms(t.outageMs) + " in total.");
-  if (s.fleet) parts.push("The shared state has been written " + plural(s.fleet.revision, "time") + ".");
-  text($("agree"), parts.join(" "));
+function renderTable(s) {
+  const t = s.state, notices = [];
+  if (t.alone) notices.push("The state table has been unreachable for " + ms(t.sinceContactMs) + (t.trouble ? " (" + t.trouble + ")" : "") + ". Requests are served: each instance uses its last copy and what it sees itself.");
+  else if (t.readOnly) notices.push("The state table can be read but not written (" + t.trouble + "): the others do not see what this instance sees. Check its role on the storage account.");
+  else if (t.trouble) notices.push("A request to the state table failed: " + t.trouble);
+  else if (s.fleet && s.fleet.trouble) notices.push("The state of all instances could not be read: " + s.fleet.trouble);
+  if (t.unreadableRecords) notices.push(plural(t.unreadableRecords, "record") + " in the table could not be read.");
+  $("table-notice").hidden = notices.length === 0;
+  text($("table-notice"), notices.join(" "));
+}
+
+// lines shows the first of what matches the filter, and a button for the rest. total is how many there are.
+function lines(id, items, total, filter, matches, template, update) {
+  const wanted = $(filter).value.trim().toLowerCase();
+  const found = wanted ? items.filter((i) => matches(i).toLowerCase().includes(wanted)) : items;
+  const most = all[id] ? Infinity : lineLimits[id];
+  list($(id), found.slice(0, most), template, (i) => i.model || i.name, update);
+  const more = $("more-" + id);
+  const n = wanted ? found.length : total;
+  more.hidden = n <= lineLimits[id];
+  text(more, all[id] ? "Show fewer" : "Show all " + count(n));
+}
+
+function renderPools() {
+  const s = last;
+  const sorted = [...s.pools].sort((a, b) => order.indexOf(a.standing) - order.indexOf(b.standing) || a.model.localeCompare(b.model));
+  const matches = (p) => [p.model, ...(p.aliases || []), words[p.standing], p.standing, p.standing === "healthy" ? "" : p.sentence].join(" ");
+  lines("pools", sorted, sorted.length, "filter", matches, "t-pool", renderPool);
 }
 
 function renderPool(element, pool) {
-  element.setAttribute("aria-label", clean("Model " + pool.model));
+  const healthy = pool.standing === "healthy", m = pool.lastMinute, details = element.firstElementChild;
   mark(element, "standing", pool.standing);
-  const names = [pool.strategy, pool.aliases && "aliases " + pool.aliases.join(", "), pool.fallbacks && "falls back to " + pool.fallbacks.join(", ")];
-  fill(element, { model: pool.model, strategy: names.filter(Boolean).join("; "), standing: pool.standing, sentence: pool.sentence });
-  element.querySelector(".scroll").setAttribute("aria-label", clean("Backends of " + pool.model));
-  const priority = (g) => g.priority;
-  list(element.querySelector(".lanes"), pool.groups, "t-lane", priority, (lane, g) => {
-    fill(lane, { priority: g.priority });
-    list(lane.querySelector("ul"), g.backends, "t-chip", (b) => b.slot, (e, b) => renderBackend(e, b, pool));
+  fill(element, {
+    model: pool.model, standing: words[pool.standing],
+    since: since(pool.since, last.at),
+    sentence: healthy ? "" : (pool.leftMs ? "first free in " + ms(pool.leftMs) + "; " : "") + (pool.serving ? pool.serving + " of " + pool.backends + " serve; " : "") + pool.sentence,
+    requests: m.served ? count(m.served) + "/min" : m.requests ? "none served" : "idle", spill: m.served ? percent(pool.spillPercent) + " spilled" : "", first: pool.firstToken.samples ? "p95 " + ms(pool.firstToken.p95Ms) : "",
+    about: [plural(pool.backends, "backend"), pool.strategy, pool.aliases && "aliases " + pool.aliases.join(", "), pool.fallbacks && "falls back to " + pool.fallbacks.join(", "), count(m.tokens) + " tokens/min"].filter(Boolean).join("; "),
   });
-  list(element.querySelector("table"), pool.groups, "t-group", priority, (body, g) => {
+  details.dataset.model = pool.model;
+  if (!details.open) return;
+  element.querySelector(".scroll").setAttribute("aria-label", clean("Backends of " + pool.model));
+  list(element.querySelector("table"), pool.groups, "t-group", (g) => g.priority, (body, g) => {
     fill(body, { priority: g.priority });
     list(body, g.backends, "t-backend", (b) => b.slot, (e, b) => renderBackend(e, b, pool));
   });
-  pool.groups.forEach((g) => g.backends.forEach(announce));
 }
 
 function renderBackend(element, b, pool) {
   mark(element, "condition", b.condition);
-  element.querySelector("use").setAttribute("href", "#i-" + b.condition);
-  const share = pool.lastMinute.served ? Math.round((100 * b.lastMinute.served) / pool.lastMinute.served) : 0;
   fill(element, {
     name: b.name, where: [b.provisioned ? "provisioned" : "pay as you go", b.region].filter(Boolean).join(", "),
-    words: b.words, left: left(b.leftMs), why: why(b), share: share + "\u00a0%", part: pool.lastMinute.served ? share + "\u00a0% of responses" : "no responses in the last minute", requests: traffic(b.lastMinute), tokens: count(b.lastMinute.tokens),
+    words: b.words, left: left(b.leftMs), why: why(b, last.at), requests: traffic(b.lastMinute), tokens: count(b.lastMinute.tokens),
+    share: pool.lastMinute.served ? percent((100 * b.lastMinute.served) / pool.lastMinute.served) : "–",
     inFlight: count(b.inFlight), firstToken: b.firstToken.samples ? ms(b.firstToken.p50Ms) + ", " + ms(b.firstToken.p95Ms) : "–",
-    full: b.utilizationPercent === undefined ? "–" : Math.round(b.utilizationPercent) + "\u00a0%",
+    full: b.utilizationPercent === undefined ? "–" : percent(b.utilizationPercent),
   });
-  for (const bar of element.querySelectorAll("[data-w]")) bar.setAttribute("width", share);
   for (const button of element.querySelectorAll("button")) {
     if (button.dataset.verb !== "reset") {
-      const verb = b.drained ? "restore" : "drain";
-      mark(button, "verb", verb);
+      mark(button, "verb", b.drained ? "restore" : "drain");
       text(button, b.drained ? "Restore" : "Drain");
     }
     button.setAttribute("aria-label", clean(button.textContent + " " + b.name + " for " + pool.model));
-    button.dataset.slot = b.slot;
-    button.dataset.name = b.name;
-    button.dataset.model = pool.model;
+    Object.assign(button.dataset, { slot: b.slot, name: b.name, model: pool.model });
   }
-}
-
-// announce announces a change of state to screen readers.
-function announce(b) {
   const was = lastState.get(b.slot);
   lastState.set(b.slot, b.condition);
-  if (was && was !== b.condition) text($("announce"), b.slot + ": " + b.words + (b.leftMs > 0 ? " " + left(b.leftMs) : ""));
+  if (was && was !== b.condition) text($("announce"), b.slot + ": " + b.words);
 }
+
+const worstLimit = (c) => (c.limits || []).reduce((a, b) => (a && used(a) >= used(b) ? a : b), null);
+
+function renderConsumers() {
+  const { consumers, consumerCount } = last;
+  $("consumers-section").hidden = consumerCount === 0;
+  lines("consumers", consumers, consumerCount, "consumer-filter", (c) => c.name, "t-consumer", (e, c) => {
+    const worst = worstLimit(c);
+    mark(e, "level", worst ? level(worst) : "well");
+    e.querySelector(".used").setAttribute("width", worst ? Math.min(used(worst), 100) : 0);
+    const marks = worst && worst.limit.endsWith("Month") ? c.warnAt || [] : [];
+    e.querySelector(".marks").setAttribute("d", marks.map((m) => "M" + m + " 0v6").join(""));
+    const warned = Math.max(...marks.filter((m) => m <= used(worst)));
+    fill(e, {
+      name: c.name, limit: worst ? quota(worst) + (warned > 0 ? ", warned at " + warned + "\u00a0%" : "") : "no limit", requests: count(c.lastMinute.requests) + " req/min", tokens: count(c.lastMinute.tokens) + " tok/min",
+      refused: c.lastMinute.throttled ? count(c.lastMinute.throttled) + " refused" : "",
+    });
+    list(e.querySelector("ul"), c.limits || [], "t-limit", (l) => l.limit + " " + (l.model || ""), (li, l) => {
+      mark(li, "level", level(l));
+      text(li, quota(l) + (l.resetMs > 0 ? ", renewed in " + ms(l.resetMs) : ""));
+    });
+  });
+}
+
+function renderFleet(s) {
+  const t = s.state, instances = s.fleet ? s.fleet.instances : [];
+  $("instances").closest(".scroll").hidden = !s.fleet || t.memory === true;
+  if (t.memory) {
+    text($("fleet-line"), "one instance, nothing is shared");
+    return text($("agree"), "State is kept in this process only. Set SPILLWAY_STATE to share it between instances.");
+  }
+  const behind = instances.filter((i) => i.behindMs > 0);
+  const delay = behind.length ? ms(Math.max(...behind.map((i) => i.behindMs))) : "";
+  text($("fleet-line"), (instances.length ? plural(instances.length, "instance") + " with traffic" : "no instance has traffic") + (delay ? "; changes arrive within " + delay + " on average" : ""));
+  text($("agree"), (t.sinceContactMs ? "This instance read the table " + ms(t.sinceContactMs) + " ago; a request to it takes " + ms(t.exchangeMs) + ". " : "This instance has no traffic: it reads nothing. ") + (t.outageMs ? "The table was unreachable for " + ms(t.outageMs) + " in all." : ""));
+  list($("instances"), instances, "t-instance", (i) => i.name, (e, i) => fill(e, {
+    name: i.name, revision: i.latest ? "up to date" : "no report since the last change",
+    seen: ms(i.saidMsAgo) + " ago", behind: ms(i.behindMs), outage: i.outageMs ? ms(i.outageMs) : "none",
+  }));
+}
+
+// A model's backends are requested when its line is opened. The event does not bubble.
+$("pools").addEventListener("toggle", (event) => {
+  const { model } = event.target.dataset;
+  if (event.target.open) open.add(model);
+  else open.delete(model);
+  onChange();
+}, true);
+$("filter").addEventListener("input", () => last && renderPools());
+$("consumer-filter").addEventListener("input", () => onChange());
+for (const id of ["pools", "consumers"]) $("more-" + id).addEventListener("click", () => {
+  all[id] = !all[id];
+  onChange();
+});

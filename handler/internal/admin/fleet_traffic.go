@@ -1,0 +1,175 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// others is what the other instances share, as of the last read. The zero others
+// is nothing.
+type others struct {
+	rows   []*sharedTraffic
+	events []Event // merged
+}
+
+func newOthers(rows []*sharedTraffic) *others {
+	o := &others{rows: rows}
+	for _, t := range rows {
+		o.events = append(o.events, t.Events...)
+	}
+	o.events = mergeEvents(o.events)
+	return o
+}
+
+// minutes is the last minute on all instances.
+type minutes struct {
+	slots     map[string]sharedMinute
+	consumers map[string]counts
+}
+
+// minutes adds the other instances' last minute to this one's.
+func (o *Handler) minutes(now time.Time) minutes {
+	m := o.ownMinutes(now)
+	for _, t := range o.others.Load().rows {
+		if now.Sub(time.UnixMilli(t.At)).Abs() > minuteMaxAge {
+			continue
+		}
+		for name, c := range t.Slots {
+			m.slots[name] = m.slots[name].plus(&c)
+		}
+		for name, c := range t.Consumers {
+			sum := m.consumers[name]
+			sum.add(&c)
+			m.consumers[name] = sum
+		}
+	}
+	return m
+}
+
+func (m sharedMinute) plus(n *sharedMinute) sharedMinute {
+	m.Counts.add(&n.Counts)
+	m.InFlight += n.InFlight
+	var h histogram
+	h.addSparse(m.First)
+	h.addSparse(n.First)
+	m.First = h.sparse()
+	if m.Utilization == nil || n.Utilization != nil && *n.Utilization > *m.Utilization {
+		m.Utilization = n.Utilization
+	}
+	return m
+}
+
+// timeline is the events of all instances, the latest last.
+func (o *Handler) timeline(now time.Time) []Event {
+	from := now.Add(-eventRetention)
+	events, _ := o.cfg.Recent.events.since(from)
+	for i := range o.others.Load().events {
+		if e := &o.others.Load().events[i]; !e.Last.Before(from) {
+			events = append(events, *e)
+		}
+	}
+	return mergeEvents(append(events, o.configChanges(now)...))
+}
+
+// configChanges are the starts of instances with another configuration or version
+// than that of the instance which started before.
+func (o *Handler) configChanges(now time.Time) []Event {
+	type start struct {
+		at                        time.Time
+		config, version, instance string
+	}
+	starts := []start{{o.started, o.cfg.ConfigDigest, o.cfg.Version, o.cfg.Instance}}
+	for _, t := range o.others.Load().rows {
+		starts = append(starts, start{time.UnixMilli(t.Started).UTC(), t.Config, t.Version, t.Instance})
+	}
+	slices.SortFunc(starts, func(a, b start) int { return a.at.Compare(b.at) })
+	var events []Event
+	for i := 1; i < len(starts); i++ {
+		was, is := &starts[i-1], &starts[i]
+		text := ""
+		switch {
+		case was.version != is.version:
+			text = fmt.Sprintf("version %s instead of %s", is.version, was.version)
+		case was.config != is.config:
+			text = "another configuration (" + is.config + ")"
+		}
+		if text != "" && now.Sub(is.at) < eventRetention {
+			events = append(events, Event{At: is.at, Last: is.at, Kind: ConfigChanged, Subject: is.instance, Text: text, Times: 1})
+		}
+	}
+	return events
+}
+
+// History is the last hours on all instances. Each list has a value for each
+// step.
+type History struct {
+	At     time.Time       `json:"at"`
+	From   time.Time       `json:"from"` // begin of the first step
+	StepMS int64           `json:"stepMs"`
+	Model  string          `json:"model,omitempty"` // "" = all
+	Plots  map[string]Plot `json:"plots"`
+	Costs  map[string]Plot `json:"costs"` // by currency
+	Models []string        `json:"models"`
+	Events []Event         `json:"events"`
+}
+
+// Plot is one value for each step.
+type Plot []float64
+
+// serveHistory responds with the last hours, of one model or of all.
+func (o *Handler) serveHistory(w http.ResponseWriter, r *http.Request) {
+	o.traffic.request()
+	writeJSON(w, http.StatusOK, o.history(r.URL.Query().Get("model"), o.cfg.Now()))
+}
+
+func (o *Handler) history(model string, now time.Time) *History {
+	first := now.UnixNano()/int64(stepLength) - stepCount + 1
+	h := &History{
+		At: now.UTC(), From: time.Unix(0, first*int64(stepLength)).UTC(), StepMS: stepLength.Milliseconds(), Model: model,
+		Plots: map[string]Plot{}, Costs: map[string]Plot{}, Models: []string{}, Events: o.timeline(now),
+	}
+	for i := range o.cfg.Pools {
+		h.Models = append(h.Models, o.cfg.Pools[i].Model)
+	}
+	sums := make([]step, stepCount)
+	h.sum(sums, first, o.cfg.Recent.history.snapshot(now))
+	for _, t := range o.others.Load().rows {
+		h.sum(sums, first, t.Models)
+	}
+	for _, name := range []string{"requests", "failed", "spilled", "tokens", "p50", "p95"} {
+		h.Plots[name] = make(Plot, stepCount)
+	}
+	for i := range sums {
+		s := &sums[i]
+		h.Plots["requests"][i], h.Plots["failed"][i], h.Plots["tokens"][i] = float64(s.Requests), float64(s.Failed), float64(s.Tokens)
+		h.Plots["p50"][i], h.Plots["p95"][i] = s.counts.quantile(0.5), s.counts.quantile(0.95)
+		if s.Served > 0 {
+			h.Plots["spilled"][i] = 100 * float64(s.Spilled) / float64(s.Served)
+		}
+	}
+	return h
+}
+
+// sum adds one instance's traffic.
+func (h *History) sum(sums []step, first int64, models map[string]series) {
+	for model, s := range models {
+		if h.Model != "" && h.Model != model {
+			continue
+		}
+		for i := range s.Steps {
+			at := s.Steps[i].Number - first
+			if at < 0 || at >= int64(len(sums)) {
+				continue
+			}
+			sums[at].add(&s.Steps[i])
+			if s.Steps[i].Cost > 0 {
+				if h.Costs[s.Currency] == nil {
+					h.Costs[s.Currency] = make(Plot, stepCount)
+				}
+				h.Costs[s.Currency][at] += s.Steps[i].Cost
+			}
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package admin
+
+import (
+	"testing"
+	"time"
+)
+
+func TestHeadlineNamesTheModelsInTrouble(t *testing.T) {
+	at := time.Unix(1_700_000_000, 0)
+	pools := func(states ...PoolState) []PoolStatus {
+		var all []PoolStatus
+		for i, s := range states {
+			all = append(all, PoolStatus{Model: string(rune('a' + i)), State: s, Summary: "why", Since: &at})
+		}
+		return all
+	}
+	spent := []ConsumerStatus{
+		{Name: "team-a", Limits: []LimitStatus{{Limit: "budgetPerMonth", Amount: 5, Used: 5}}},
+		{Name: "team-b", Limits: []LimitStatus{{Limit: "tokensPerMinute", Amount: 5, Used: 5}}},
+	}
+	for name, c := range map[string]struct {
+		status Status
+		level  Level
+		want   string
+		first  string // model of the first trouble
+	}{
+		"all is well":       {Status{Pools: pools(Healthy, Healthy)}, LevelOK, "All 2 models are served normally", ""},
+		"one model":         {Status{Pools: pools(Healthy)}, LevelOK, "The model is served normally", ""},
+		"one is down":       {Status{Pools: pools(Healthy, Down, Spilling)}, LevelCritical, "b is down; c spills over", "b"},
+		"many are down":     {Status{Pools: pools(Down, Down, Down, Down, Down)}, LevelCritical, "a, b, c and 2 more are down", "a"},
+		"all are throttled": {Status{Pools: pools(Exhausted, Exhausted)}, LevelCritical, "a, b are throttled on every backend", "a"},
+		"a backend is out":  {Status{Pools: pools(Healthy, Reduced)}, LevelNotice, "b is degraded", "b"},
+		"the table is gone": {Status{Pools: pools(Reduced), State: StateStatus{Unreachable: true}}, LevelWarning, "a is degraded; the state table is unreachable", "a"},
+		"read only":         {Status{Pools: pools(Healthy), State: StateStatus{ReadOnly: true}}, LevelWarning, "The state table cannot be written", ""},
+		"a budget is spent": {Status{Pools: pools(Healthy), Consumers: spent}, LevelNotice, "team-a has used up a month's limit", ""},
+	} {
+		h := headline(&c.status)
+		if h.Level != c.level || h.Text != c.want {
+			t.Errorf("%s: %s %q, want %s %q", name, h.Level, h.Text, c.level, c.want)
+		}
+		if c.first != "" && (len(h.Troubles) == 0 || h.Troubles[0].Model != c.first || h.Troubles[0].Since != &at || h.Troubles[0].Text != "why") {
+			t.Errorf("%s: %+v", name, h.Troubles)
+		}
+	}
+}
