@@ -47,8 +47,13 @@ func (f *Error) write(w http.ResponseWriter, r *http.Request) {
 		h.Set("X-Should-Retry", "false")
 	}
 	w.WriteHeader(f.Status)
-	failure := classify.Failure{Status: f.Status, Message: f.Message, Type: f.Type, Param: f.Param, Code: f.Code, RequestID: h.Get("X-Request-Id")}
-	_, _ = w.Write(failure.Format(isBelow(r.URL.Path, anthropicPath)))
+	_, _ = w.Write(f.body(h.Get("X-Request-Id"), isBelow(r.URL.Path, anthropicPath)))
+}
+
+// body is the error in Anthropic's form or in OpenAI's.
+func (f *Error) body(requestID string, anthropic bool) []byte {
+	failure := classify.Failure{Status: f.Status, Message: f.Message, Type: f.Type, Param: f.Param, Code: f.Code, RequestID: requestID}
+	return failure.Format(anthropic)
 }
 
 func wholeSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }

@@ -36,6 +36,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, rec *RequestRec
 	attempts, finished, cancel := callerContext(r.Context())
 	defer cancel(nil)
 	c.request.Cancel = cancel
+	answer := s.Relay.Open(w, c.request)
 	rec.Result = s.Forwarder.Do(attempts, c.pools, c.request, func(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery {
 		if c.request.StreamedBody != nil {
 			drainBody(r) // the backend answered before the body ended
@@ -43,12 +44,21 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, rec *RequestRec
 		s.recordBackend(w, r, rec, a)
 		s.rememberObjects(r.Context(), c.request, a)
 		a.Hooks.Finished, a.Hooks.Progress = finished, reserved.Progress
-		return s.Relay.Deliver(ctx, w, c.request, a)
+		return answer.Deliver(ctx, a)
 	})
 	s.settle(rec, c, reserved)
-	if rec.Result.Err != nil {
-		return s.exhaustionError(rec.Result, c)
+	if rec.Result.Err == nil {
+		return nil
 	}
+	apiErr := s.exhaustionError(rec.Result, c)
+	body := apiErr.body(rec.ID, false)
+	if apiErr.Status == statusClientClosed {
+		body = nil // when the process stops, the caller is still there
+	}
+	if !answer.Fail(body) {
+		return apiErr
+	}
+	rec.Code, rec.Cause, rec.Result.Delivery.Broken = apiErr.Code, apiErr.Cause, true
 	return nil
 }
 

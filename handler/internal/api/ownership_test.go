@@ -356,11 +356,20 @@ type recording struct {
 	objects []operations.Object
 }
 
-func (r recording) Deliver(ctx context.Context, w http.ResponseWriter, req *proxy.Request, a *proxy.BackendResponse) proxy.Delivery {
+func (r recording) Open(w http.ResponseWriter, req *proxy.Request) proxy.Answer {
+	return recordingAnswer{r.Relay.Open(w, req), r.objects}
+}
+
+type recordingAnswer struct {
+	proxy.Answer
+	objects []operations.Object
+}
+
+func (r recordingAnswer) Deliver(ctx context.Context, a *proxy.BackendResponse) proxy.Delivery {
 	if a.Hooks.Created != nil {
 		a.Hooks.Created(r.objects)
 	}
-	return r.Relay.Deliver(ctx, w, req, a)
+	return r.Answer.Deliver(ctx, a)
 }
 
 func TestReachWithoutAnIDIsRefused(t *testing.T) {

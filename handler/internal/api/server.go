@@ -47,7 +47,8 @@ type Readiness interface {
 
 // Relay delivers a backend's response to the caller (package relay).
 type Relay interface {
-	Deliver(ctx context.Context, w http.ResponseWriter, r *proxy.Request, a *proxy.BackendResponse) proxy.Delivery
+	// Open returns the answer to a request.
+	Open(w http.ResponseWriter, r *proxy.Request) proxy.Answer
 	// Abort ends the connection of a broken response by a panic.
 	Abort(ctx context.Context)
 }
@@ -99,6 +100,9 @@ func (s *Server) inference(t target) http.HandlerFunc {
 			return
 		}
 		rec.Status = rec.Result.Status()
+		if rec.Result.Err != nil {
+			rec.Status = http.StatusOK // the error came after the status line
+		}
 	}
 }
 

@@ -87,12 +87,19 @@ func serve(ctx context.Context, pools []*balancer.Pool, deliver proxy.Deliver) *
 
 func (d *gateway) Abort(context.Context) { panic(http.ErrAbortHandler) }
 
-func (d *gateway) Deliver(_ context.Context, w http.ResponseWriter, _ *proxy.Request, a *proxy.BackendResponse) proxy.Delivery {
+func (d *gateway) Open(w http.ResponseWriter, _ *proxy.Request) proxy.Answer { return plainAnswer{w} }
+
+// plainAnswer has one answer for every request.
+type plainAnswer struct{ w http.ResponseWriter }
+
+func (plainAnswer) Fail([]byte) bool { return false }
+
+func (p plainAnswer) Deliver(_ context.Context, a *proxy.BackendResponse) proxy.Delivery {
 	if !a.Hooks.MayCommit() {
 		return proxy.Delivery{}
 	}
 	a.Hooks.Committed()
-	_, _ = io.WriteString(w, `{"id":"chatcmpl-1"}`)
+	_, _ = io.WriteString(p.w, `{"id":"chatcmpl-1"}`)
 	return proxy.Delivery{Committed: true}
 }
 

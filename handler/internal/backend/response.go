@@ -15,6 +15,7 @@ import (
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/openai/classify"
+	"spillway/handler/internal/proxy"
 )
 
 const (
@@ -58,6 +59,9 @@ func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, re
 			o.Class, o.Reason = health.Failed, "cut"
 		}
 		return nil, o
+	}
+	if o.Reason == proxy.ContentFilter && res.StatusCode >= http.StatusInternalServerError {
+		res.StatusCode = http.StatusBadRequest // what SDKs do not send again
 	}
 	body.Reader = io.MultiReader(bytes.NewReader(head), body.Reader)
 	return res, o

@@ -32,7 +32,7 @@ type written struct {
 	EntraIssuer       string `split_words:"true" doc:"The issuer, where it is not one of the tenant's own."`
 	FirstTokenTimeout string `split_words:"true" default:"60s" doc:"A stream without a meaningful event by then goes to the next backend."`
 	ResponseTimeout   string `split_words:"true" default:"220s" doc:"The budget of one request to the first byte of its answer, over all attempts and waits. It must stay below the front end's own limit."`
-	CommitAfter       string `split_words:"true" default:"10s" doc:"The longest time that the status line of a stream is held back for its first event."`
+	CommitAfter       string `split_words:"true" default:"10s" doc:"The longest time that the status line of a stream is held back for its first content. After it, the status line goes out alone, and another backend can still serve. 0 waits for the content."`
 	Heartbeat         string `default:"15s" doc:"An SSE comment is sent while a stream is silent for this long. 0 sends none."`
 	MaxWait           string `split_words:"true" default:"2s" doc:"When every backend is throttled and one reopens within this, the request waits instead of being refused. 0 never waits."`
 	MaxBody           string `split_words:"true" default:"96MiB" doc:"A larger request body gets 413. Behind the Functions host it must not be above the host's limit (FUNCTIONS_REQUEST_BODY_SIZE_LIMIT, 100 MiB), whose refusal is an empty 500."`

@@ -39,7 +39,7 @@ type Settings struct {
 
 	FirstTokenTimeout time.Duration
 	ResponseTimeout   time.Duration
-	CommitAfter       time.Duration // 0 = at once
+	CommitAfter       time.Duration // 0 = with the first content
 	Heartbeat         time.Duration // 0 = never
 	MaxWait           time.Duration // 0 = never wait
 	MaxBody           int64         // bytes

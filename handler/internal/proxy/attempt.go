@@ -110,8 +110,13 @@ func (t *attempt) do(ctx context.Context) Event {
 	if res == nil {
 		return t.settle(outcome, Delivery{})
 	}
-	t.entry.Status = res.StatusCode
 	defer func() { _ = res.Body.Close() }()
+	return t.handleResponse(ctx, res, outcome)
+}
+
+// handleResponse does with a response what the plan says.
+func (t *attempt) handleResponse(ctx context.Context, res *http.Response, outcome health.Outcome) Event {
+	t.entry.Status = res.StatusCode
 	t.run.mu.Lock()
 	judgment := t.plan.Judge(t.Now(), t.try, outcome, res.StatusCode)
 	t.run.mu.Unlock()
@@ -181,8 +186,12 @@ func (t *attempt) deliverResponse(ctx context.Context, res *http.Response, heade
 	t.served = headerOutcome.Class == health.Served
 	d := t.deliver(ctx, &BackendResponse{
 		Backend: t.backend, Model: t.pool.Model, Response: res, Result: t.resultSoFar(), Start: t.start,
-		Cancel: func(error) { _ = res.Body.Close() }, Hooks: CommitHooks{MayCommit: t.mayCommit, Committed: t.onCommit},
+		Cancel: func(error) { _ = res.Body.Close() }, Hooks: CommitHooks{MayStart: t.mayStart, MayCommit: t.mayCommit, Committed: t.onCommit},
 	})
+	if d.Refusal != nil { // the response was an error inside a success
+		d.Outcome.Signals = headerOutcome.Signals
+		return t.handleResponse(ctx, d.Refusal, t.attribute(ctx, d.Outcome))
+	}
 	if headerOutcome.Class != health.Served { // an error that is relayed to the caller
 		d.Outcome = headerOutcome
 	}

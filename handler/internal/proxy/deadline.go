@@ -48,14 +48,27 @@ func (r *run) startDeadline(ctx context.Context) (context.Context, context.Cance
 	}
 }
 
-// meetsDeadline ends the deadline, as a response is about to be committed. It is
-// false when the deadline has passed. It is called at most once.
+// meetsDeadline ends the deadline, as a response is about to be committed, or a
+// status line about to be sent ahead of one. It is false when the deadline has
+// passed.
 func (r *run) meetsDeadline() bool {
-	if r.deadline == nil || r.deadline.Stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.deadline == nil || r.met || r.deadline.Stop() {
+		r.met = true
 		return true
 	}
 	r.late.Store(true)
 	return false
+}
+
+// mayStart reports whether the status line of a stream may be sent ahead of its
+// content.
+func (t *attempt) mayStart() bool {
+	t.run.mu.Lock()
+	won := t.winner != nil
+	t.run.mu.Unlock()
+	return !won && t.meetsDeadline()
 }
 
 // timedOut reports whether ctx ended by a deadline.

@@ -30,6 +30,9 @@ const maxKeptBody = 64 << 10
 const (
 	// ContextLength: the prompt is too long for the deployment.
 	ContextLength = "context length"
+	// ContentFilter: the content filter refused the prompt. Every backend of the model
+	// does; a fallback model may have another filter.
+	ContentFilter = "content filter"
 	// NotHeld: the request refers to what the backend does not hold
 	// (docs/azure-openai.md#stateful-operations).
 	NotHeld = "not held here"

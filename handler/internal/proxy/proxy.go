@@ -77,6 +77,7 @@ type run struct {
 	late        atomic.Bool // a response came after the deadline
 
 	mu     sync.Mutex // guards what follows, and result.Attempts
+	met    bool       // the status line was sent, or is about to be, in time
 	plan   Plan
 	active []*attempt // under way
 	winner *attempt   // the one that answers the caller

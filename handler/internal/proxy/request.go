@@ -152,9 +152,12 @@ type BackendResponse struct {
 }
 
 // CommitHooks are called while a response is delivered. MayCommit and Committed
-// must be set.
+// must be set, and MayStart of a stream.
 type CommitHooks struct {
-	MayCommit func() bool       // called once, before the first byte is sent; false: another attempt won
+	// MayStart is called before a stream's status line is sent ahead of its content;
+	// false: the time is spent, or another attempt won. It ends the deadline.
+	MayStart  func() bool
+	MayCommit func() bool       // called once, before the first content is sent; false: another attempt won
 	Committed func()            // called once, after MayCommit has returned true
 	Finished  func()            // called once, when only the usage of a stream is missing: the caller's leaving should end the attempt later; nil = not wanted
 	Progress  func(bytes int64) // receives how much text was relayed so far, between reads; nil = not wanted
@@ -166,7 +169,7 @@ type CommitHooks struct {
 
 // Delivery is what became of a response.
 type Delivery struct {
-	Committed    bool // the status line was sent: no other attempt can be made
+	Committed    bool // content was sent, or an error: no other attempt can be made
 	Broken       bool // Committed, but incomplete: the connection must be aborted
 	CallerLeft   bool // Broken because the caller closed its connection
 	Outcome      health.Outcome
@@ -177,6 +180,11 @@ type Delivery struct {
 	ServiceTier  string       // as the backend names it
 	Spillover    Spillover    // within the Azure resource
 	Bytes        int64
+
+	// Refusal is what the error that came inside a success means as a response of its
+	// own, with Outcome: one that is the caller's, or about the backend. Nothing was
+	// sent. nil = there was none.
+	Refusal *http.Response
 }
 
 // Spillover records that Azure itself served a request of a provisioned deployment by
@@ -186,6 +194,19 @@ type Spillover struct {
 	From  string // the provisioned deployment
 	To    string // the one that served and is billed
 	Error string // the status of the first one
+}
+
+// Answer is the answer to one request, to which its attempts deliver.
+type Answer interface {
+	// Deliver sends a response to the caller. It returns with Committed false when
+	// the response turned out to be an error before anything of it was sent. Two
+	// attempts may deliver at a time, of which one commits.
+	Deliver(ctx context.Context, response *BackendResponse) Delivery
+	// Fail ends an answer of which only the status line was sent with an error: body is
+	// that of an error response, nil when the stream was interrupted. It reports false,
+	// and does nothing, when the status line was not sent. The connection must then be
+	// aborted.
+	Fail(body []byte) bool
 }
 
 // Deliver sends a response to the caller. It returns with Committed false when

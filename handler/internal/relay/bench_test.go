@@ -283,7 +283,7 @@ func BenchmarkEvent(b *testing.B) {
 	b.SetBytes(int64(len(event)))
 	b.ReportAllocs()
 	b.ResetTimer()
-	x.relay.Deliver(x.ctx, discard{http.Header{}}, x.request, x.response)
+	x.relay.Open(discard{http.Header{}}, x.request).Deliver(x.ctx, x.response)
 }
 
 type reading func(p []byte) (int, error)

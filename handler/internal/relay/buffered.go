@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,17 @@ type buffered struct {
 func (d *writer) isStream() bool {
 	res := d.response.Response
 	return successful(res) && mediaType(res.Header) == "text/event-stream" && !encoded(res.Header)
+}
+
+// mayBeStream reports whether a stream can be the answer: not to a request for one
+// piece.
+func (d *writer) mayBeStream() bool {
+	return d.request.Parsed.Stream || d.request.Method != http.MethodPost || d.request.Operation.Answer() == ""
+}
+
+// wantsStream reports whether only a stream can be the answer.
+func (d *writer) wantsStream() bool {
+	return d.request.Parsed.Stream && d.request.Operation.Answer() != ""
 }
 
 func successful(res *http.Response) bool { return res.StatusCode < http.StatusMultipleChoices }
@@ -82,26 +94,53 @@ func (b *buffered) process() {
 	res := b.response.Response
 	media := mediaType(res.Header)
 	b.opaque = encoded(res.Header) || successful(res) && !isJSON(media) && media != ""
-	if why := b.mediaTypeFault(media); why != "" {
-		b.refuse(outcome(health.Failed, why))
+	if why := b.headFault(media); why != "" {
+		b.refuse(why)
 		return
 	}
 	switch err := b.fillToRead(); {
+	case err == nil && successful(res) && b.isNoAnswer():
+		b.refuse("no answer")
 	case err == nil:
 		b.deliverLong()
 	case !errors.Is(err, io.EOF):
 		b.breakOff(err)
 	case b.rejectInvalid():
 	default:
-		if !b.opaque {
-			b.reportCreated(b.buf)
-		}
-		b.completeError()
-		if b.commit(b.length()) {
-			b.report.FirstToken = time.Now()
-			b.write(b.buf)
-		}
+		b.deliverWhole()
 	}
+}
+
+// deliverWhole sends a body that was read to its end.
+func (b *buffered) deliverWhole() {
+	if !b.opaque {
+		b.reportCreated(b.buf)
+	}
+	b.completeError()
+	switch {
+	case !b.commit(b.length()):
+	case b.started:
+		b.sendAsEvent()
+	default:
+		b.report.FirstToken = time.Now()
+		b.write(b.buf)
+	}
+}
+
+// sendAsEvent ends a stream of which only the status line was sent with the error that
+// the body is.
+func (b *buffered) sendAsEvent() {
+	b.send(classify.ErrorEventOf(b.request.Operation.Dialect, b.buf), time.Now())
+	b.report.Broken = true
+}
+
+// isNoAnswer reports whether a body that is longer than the buffer cannot be an
+// answer.
+func (b *buffered) isNoAnswer() bool {
+	if b.opaque || b.withoutContent() || b.request.Operation.Answer() == "" {
+		return false
+	}
+	return b.wantsStream() || !bytes.HasPrefix(bytes.TrimLeft(b.buf, " \t\r\n"), []byte("{"))
 }
 
 // completeError gives an error the form that the caller's client reads, whoever made
@@ -123,33 +162,45 @@ func (b *buffered) completeError() {
 // before the caller has it. Of a longer one, those in this much are.
 const maxRead = 16 << 20
 
-// fillToRead is fill, with as much memory as an answer that may hold ids needs.
+// fillToRead is fill, with as much memory as an answer needs that may hold ids, or
+// becomes a stream.
 func (b *buffered) fillToRead() error {
 	err := b.fill()
-	if b.response.Hooks.Created == nil || b.opaque || !successful(b.response.Response) {
+	if b.response.Hooks.Created == nil && !b.wantsStream() || b.opaque || !successful(b.response.Response) {
 		return err
 	}
 	for err == nil && len(b.buf) < maxRead {
 		b.buf = append(make([]byte, 0, 2*cap(b.buf)), b.buf...)
 		err = b.fill()
 	}
-	if err == nil {
+	if err == nil && !b.wantsStream() {
 		b.reportCreated(b.buf)
 	}
 	return err
 }
 
-// mediaTypeFault is what is wrong with the media type, "" when nothing is: HTML of a
-// captive portal, or text where JSON is due.
-func (b *buffered) mediaTypeFault(media string) string {
-	op := &b.request.Operation
+// headFault is what is wrong with the status and the media type, "" when nothing is:
+// a success without content, HTML of a captive portal, or text where JSON is due.
+func (b *buffered) headFault(media string) string {
+	op, res := &b.request.Operation, b.response.Response
+	isJSONDue := op.Dialect != operations.Plain || op.Answer() != ""
 	switch {
-	case !successful(b.response.Response) || op.State.Stored() || encoded(b.response.Response.Header):
+	case !successful(res) || op.State.Stored():
 		return ""
-	case media == "text/html", op.Dialect != operations.Plain && media != "" && !isJSON(media):
+	case b.request.Method == http.MethodPost && withoutAnswer(res.StatusCode):
+		return strconv.Itoa(res.StatusCode)
+	case encoded(res.Header):
+		return ""
+	case media == "text/html", isJSONDue && media != "" && !isJSON(media):
 		return "content type"
 	}
 	return ""
+}
+
+// withoutAnswer reports whether a status says that there is no answer, or only a part
+// of one.
+func withoutAnswer(status int) bool {
+	return status == http.StatusNoContent || status == http.StatusResetContent || status == http.StatusPartialContent
 }
 
 func isJSON(media string) bool {
@@ -205,6 +256,10 @@ func (b *buffered) deliverLong() {
 	if !b.commit(b.response.Response.ContentLength) {
 		return
 	}
+	if b.started {
+		b.sendAsEvent()
+		return
+	}
 	b.report.FirstToken = time.Now()
 	b.head = bytes.Clone(b.buf[:min(len(b.buf), headSize)])
 	b.forward(b.buf)
@@ -247,12 +302,6 @@ func (b *buffered) forward(p []byte) {
 	b.write(p)
 }
 
-// refuse ends the delivery before anything was sent.
-func (b *buffered) refuse(o health.Outcome) {
-	b.report.Outcome = o
-	b.response.Cancel(errRefused)
-}
-
 // breakOff ends an incomplete body.
 func (b *buffered) breakOff(err error) {
 	b.report.Broken = b.report.Committed
@@ -274,22 +323,34 @@ func (b *buffered) rejectInvalid() bool {
 	if b.opaque || !successful(b.response.Response) || b.withoutContent() {
 		return false
 	}
-	read, findUsage := classify.Body, usage.FindLast
-	if b.request.Operation.Dialect == operations.Messages {
-		read, findUsage = classify.Message, usage.FindLastMessages
-	}
-	answer, o := read(b.buf, b.response.Response.Header, time.Now(), b.policy())
-	if o.Reason == "not JSON" && (b.buf[0] == '{' || b.buf[0] == '[') {
-		// The answer is complete: an invalid character in it is the caller's to judge.
+	want := b.request.Operation.Answer()
+	answer, o, findUsage := b.readAnswer(want)
+	if o.Reason == "not JSON" && classify.HasInvalidText(b.buf, want) {
 		answer.Usage, answer.HasUsage = findUsage(b.buf)
 		o = outcome(health.Served, "")
 	}
 	b.recordAnswer(&answer)
-	if o.Class == health.Served {
+	switch {
+	case o.Class != health.Served, o.Reason != "":
+		b.refuseError(&o, b.buf)
+	case b.wantsStream():
+		b.deliverUnfolded()
+	default:
 		return false
 	}
-	b.refuse(o)
 	return true
+}
+
+// readAnswer reads the body as what the operation answers, and returns what finds the
+// usage in one that is not quite JSON.
+func (b *buffered) readAnswer(want string) (classify.ResponseInfo, health.Outcome, func([]byte) (usage.Tokens, bool)) {
+	h := b.response.Response.Header
+	if b.request.Operation.Dialect == operations.Messages {
+		answer, o := classify.Message(b.buf, h, time.Now(), b.policy())
+		return answer, o, usage.FindLastMessages
+	}
+	answer, o := classify.Body(b.buf, h, time.Now(), b.policy(), want)
+	return answer, o, usage.FindLast
 }
 
 // withoutContent reports whether there is no body, or none that was generated now: a

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -18,11 +19,8 @@ import (
 
 // writer is one response being delivered.
 type writer struct {
-	*Relay
+	*answer
 	ctx          context.Context
-	w            http.ResponseWriter
-	control      http.ResponseController
-	request      *proxy.Request
 	response     *proxy.BackendResponse
 	report       proxy.Delivery
 	created      map[operations.Object]bool // that Hooks.Created received
@@ -31,14 +29,28 @@ type writer struct {
 	writingSince int64                      // when the write under way began, Unix nanoseconds; 0 = none is; atomic
 }
 
-// commit sends the status line and headers, and reports whether it did: not
-// when another attempt won. A length below zero is unknown.
+// commit sends the status line and headers, unless a stream's status line was sent,
+// and reports whether it did: not when another attempt won. A length below zero is
+// unknown.
 func (d *writer) commit(length int64) bool {
+	d.mu.Lock()
 	if !d.response.Hooks.MayCommit() {
+		d.mu.Unlock()
 		d.response.Cancel(errLost)
 		d.report.Outcome = outcome(health.Abandoned, "another attempt won")
 		return false
 	}
+	d.endStart()
+	if !d.started {
+		d.writeHeader(length)
+	}
+	d.mu.Unlock()
+	d.report.Committed, d.report.Spillover = true, spillover(d.response.Response.Header)
+	d.response.Hooks.Committed()
+	return true
+}
+
+func (d *writer) writeHeader(length int64) {
 	h := d.w.Header()
 	copyHeader(h, d.response.Response.Header)
 	if res := d.response.Response; res.StatusCode == http.StatusTooManyRequests {
@@ -51,9 +63,28 @@ func (d *writer) commit(length int64) bool {
 		h.Set("Content-Length", strconv.FormatInt(length, 10))
 	}
 	d.w.WriteHeader(d.response.Response.StatusCode)
-	d.report.Committed, d.report.Spillover = true, spillover(d.response.Response.Header)
-	d.response.Hooks.Committed()
-	return true
+}
+
+// refuse ends the delivery of what is no answer, before anything of it was sent.
+func (d *writer) refuse(why string) {
+	d.report.Outcome = outcome(health.Failed, why)
+	d.response.Cancel(errRefused)
+}
+
+// refuseError ends the delivery of an error that came inside a success. data is what
+// holds the error.
+func (d *writer) refuseError(o *health.Outcome, data []byte) {
+	d.report.Outcome = *o
+	if o.Class == health.Served || o.Class == health.Misconfigured {
+		status, body := classify.Refusal(data)
+		h := http.Header{"Content-Type": {"application/json"}}
+		d.report.Refusal = &http.Response{
+			StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: h,
+			ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
+		}
+		copyHeader(h, d.response.Response.Header)
+	}
+	d.response.Cancel(errRefused)
 }
 
 // send writes bytes to the caller and flushes them. After a failed write

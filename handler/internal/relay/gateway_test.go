@@ -18,6 +18,7 @@ import (
 	"spillway/handler/internal/backend"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/relay"
 )
@@ -56,26 +57,26 @@ func (f *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	body := held.Bytes()
-	request := &proxy.Request{
+	req := &proxy.Request{
 		ID: "req-1", Operation: operations.Operation{Name: "chat", Path: "chat/completions", Dialect: operations.Chat}, Method: r.Method,
-		Header: r.Header, Body: body, Query: "api-version=2024-10-21",
+		Header: r.Header, Body: body, Query: "api-version=2024-10-21", Parsed: request.ParsedRequest{Stream: true},
 	}
 	defer func() {
-		if request.ActiveWrites.Load() == 0 {
+		if req.ActiveWrites.Load() == 0 {
 			f.bodies.Put(held)
 		}
 	}()
 	ctx := r.Context()
 	began := time.Now()
 	b := &balancer.Backend{Name: "b", Deployment: "gpt-4o"}
-	res, o := f.client.Send(ctx, b, request, nil)
+	res, o := f.client.Send(ctx, b, req, nil)
 	if res == nil {
 		f.ends(proxy.Delivery{Outcome: o})
 		http.Error(w, o.Reason, http.StatusBadGateway)
 		return
 	}
-	d := f.relay.Deliver(ctx, w, request, &proxy.BackendResponse{
-		Backend: b, Response: res, Start: began, Cancel: func(error) { _ = res.Body.Close() }, Hooks: proxy.CommitHooks{MayCommit: func() bool { return true }, Committed: func() {}},
+	d := f.relay.Open(w, req).Deliver(ctx, &proxy.BackendResponse{
+		Backend: b, Response: res, Start: began, Cancel: func(error) { _ = res.Body.Close() }, Hooks: proxy.CommitHooks{MayStart: func() bool { return true }, MayCommit: func() bool { return true }, Committed: func() {}},
 	})
 	_ = res.Body.Close()
 	f.ends(d)

@@ -89,6 +89,7 @@ type fixture struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	commits  int
+	answer   proxy.Answer
 }
 
 func newFixture(dialect operations.Dialect, media string, body io.Reader) *fixture {
@@ -101,13 +102,14 @@ func newFixture(dialect operations.Dialect, media string, body io.Reader) *fixtu
 			Body: &cancelled{ctx: ctx, Reader: body},
 		},
 		Start: time.Now(), Cancel: cancel,
-		Hooks: proxy.CommitHooks{MayCommit: func() bool { return true }, Committed: func() { x.commits++ }},
+		Hooks: proxy.CommitHooks{MayStart: func() bool { return true }, MayCommit: func() bool { return true }, Committed: func() { x.commits++ }},
 	}
 	return x
 }
 
 func (x *fixture) deliver() proxy.Delivery {
-	return x.relay.Deliver(x.ctx, x.caller, x.request, x.response)
+	x.answer = x.relay.Open(x.caller, x.request)
+	return x.answer.Deliver(x.ctx, x.response)
 }
 
 // cancelled is a body whose reads end with its context, like a transport's.

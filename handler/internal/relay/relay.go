@@ -16,14 +16,13 @@ import (
 	"time"
 
 	"spillway/handler/internal/openai/classify"
-	"spillway/handler/internal/proxy"
 )
 
 // Relay delivers responses. It is safe for concurrent use; its fields are set
 // before the first response and not after. A negative limit is none.
 type Relay struct {
-	CommitAfter  time.Duration // how long the first events of a stream are held back at most; 0 = no bound
-	Heartbeat    time.Duration // a committed stream that is silent for this long gets a comment; 0 = none
+	CommitAfter  time.Duration // how long after the first event of a stream its status line is sent, with content or without; 0 = with the content
+	Heartbeat    time.Duration // a stream that is silent for this long after its status line gets a comment; 0 = none
 	Idle         time.Duration // a response that is silent for this long is broken; 0 = 2 min
 	CloseTimeout time.Duration // how long a stream may stay open after its last finish reason; 0 = 5 s
 	UsageTimeout time.Duration // how long a stream is read for its usage after its last finish reason when the caller has left; 0 = 2 s
@@ -61,19 +60,6 @@ func (r *Relay) linger() time.Duration     { return cmp.Or(r.CloseTimeout, defau
 func (r *Relay) usageLimit() time.Duration { return cmp.Or(r.UsageTimeout, defaultUsage) }
 func (r *Relay) stall() time.Duration      { return cmp.Or(r.WriteTimeout, defaultStall) }
 func (r *Relay) abortDelay() time.Duration { return cmp.Or(r.AbortDelay, defaultAbortDelay) }
-
-// Deliver sends the response to the caller. It returns with Committed false,
-// and w untouched, when the response turned out to be an error or broken before
-// anything was sent. With Broken the caller has a part of it, and the
-// connection must be ended by [Relay.Abort]. Whoever calls Deliver closes the
-// body.
-func (r *Relay) Deliver(ctx context.Context, w http.ResponseWriter, request *proxy.Request, response *proxy.BackendResponse) proxy.Delivery {
-	d := writer{Relay: r, ctx: ctx, w: w, control: *http.NewResponseController(w), request: request, response: response}
-	if d.isStream() {
-		return (&stream{writer: d}).run()
-	}
-	return (&buffered{writer: d}).run()
-}
 
 // Abort ends the connection of a broken response by a panic with
 // [http.ErrAbortHandler], which every client reports as an error. It first

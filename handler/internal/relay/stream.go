@@ -32,6 +32,7 @@ type stream struct {
 	heldSince   time.Time // when the first event came
 	completedAt time.Time // when all finish reasons, or the end of the dialect, had come
 	terminated  bool      // the end of the dialect was seen
+	startDue    bool      // the status line was due ahead of the content, and sent
 	stopped     bool      // nothing more will be read or sent
 	stopReason  error     // why the relay ended it
 }
@@ -39,7 +40,7 @@ type stream struct {
 // run delivers the stream to its end.
 func (s *stream) run() proxy.Delivery {
 	now := time.Now()
-	s.lastRead, s.choicesLeft = now, int(max(s.request.Parsed.Choices, 1))
+	s.lastRead, s.choicesLeft = now, int(max(s.request.Parsed.Returned, 1))
 	s.reader = classify.Stream{Dialect: s.request.Operation.Dialect, Header: s.response.Response.Header, Policy: s.policy()}
 	s.stripUsage = !s.request.Parsed.IncludeUsage
 	s.report.Outcome = outcome(health.Served, "")
@@ -121,6 +122,13 @@ func (s *stream) handleEvent(event []byte, now time.Time) {
 	}
 }
 
+// startEarly sends the status line ahead of the content. The events stay held, so
+// that another backend can still serve.
+func (s *stream) startEarly() {
+	s.startDue = true
+	s.start(s.response.Hooks.MayStart)
+}
+
 // awaitUsage decides, after each event, whether the stream is read on although the
 // caller leaves: what was delivered is paid for, and the usage that follows the
 // finish reason is exact. Before it, a cancelled attempt costs less than it would
@@ -164,25 +172,24 @@ func (s *stream) forward(now time.Time) {
 	}
 }
 
-// handleError handles an error event. Before the commit it is the outcome of the
-// attempt. After it, or when the error is the caller's own, the caller gets the
-// event and then an aborted connection: the one end that all clients report as an
+// handleError handles an error event. Before any content it is the outcome of the
+// attempt, and the status that it means. After it the caller gets the event and then
+// an aborted connection: the one end that all clients report as an
 // error (docs/azure-openai.md#what-clients-tolerate). A failed response ends its
 // dialect, so its stream ends normally.
 func (s *stream) handleError(event []byte, o *health.Outcome, now time.Time) {
-	s.report.Outcome = *o
-	if !s.report.Committed && o.Class != health.Served {
+	if !s.report.Committed {
 		s.stopped = true
-		s.response.Cancel(errRefused)
+		s.refuseError(o, sse.Parse(event).Data)
 		return
 	}
-	s.ensureCommitted()
+	s.report.Outcome = *o
 	if string(sse.Parse(event).Name) == "response.failed" {
 		s.terminated, s.completedAt, s.rearm = true, now, true
 		return
 	}
 	s.forward(now)
-	s.stopped, s.report.Broken = true, s.report.Committed
+	s.stopped, s.report.Broken = true, true
 	s.response.Cancel(errRefused)
 }
 

@@ -45,11 +45,11 @@ func TestPartialEventIsHeld(t *testing.T) {
 			send(content[:30])
 			time.Sleep(20 * time.Second)
 			synctest.Wait()
-			if got := x.caller.got(); got != role+": keep-alive\n\n" {
+			if got := x.caller.got(); got != role+": keep-alive\n" {
 				t.Errorf("the caller got %q", got)
 			}
 			send(content[30:])
-			if got := x.caller.got(); got != role+": keep-alive\n\n"+content {
+			if got := x.caller.got(); got != role+": keep-alive\n"+content {
 				t.Errorf("the caller got %q", got)
 			}
 			send(stop + done)
@@ -73,7 +73,7 @@ func TestHeartbeatsWhileStreamIsSilent(t *testing.T) {
 			}
 			time.Sleep(32 * time.Second)
 			synctest.Wait()
-			if got := strings.Count(x.caller.got(), ": keep-alive\n\n"); got != 3 {
+			if got := strings.Count(x.caller.got(), ": keep-alive\n"); got != 3 {
 				t.Errorf("%d heartbeats in 46 s of silence, want 3", got)
 			}
 			send(stop + done)
@@ -139,7 +139,7 @@ func TestStreamIsCompleteWhenEveryChoiceFinished(t *testing.T) {
 	second := strings.Replace(stop, `"index":0`, `"index":1`, 1)
 	for events, whole := range map[string]bool{role + stop: false, role + stop + second: true, role + stop + done: true} {
 		x := newFixture(operations.Chat, "text/event-stream", strings.NewReader(events))
-		x.request.Parsed.Choices = 2
+		x.request.Parsed.Returned, x.request.Parsed.Choices = 2, 3
 		if d := x.deliver(); d.Broken == whole {
 			t.Errorf("%q: %+v", events, d)
 		}
@@ -182,10 +182,42 @@ func TestResponseFailedEndsStreamNormally(t *testing.T) {
 	if d := x.deliver(); d.Broken || d.Outcome.Class != health.Failed || x.caller.got() != created+delta+failed {
 		t.Errorf("%+v, the caller got %q", d, x.caller.got())
 	}
-	relayed := failedAs(`{"code":"invalid_prompt","message":"x"}`)
-	x = newFixture(operations.Responses, "text/event-stream", strings.NewReader(created+relayed))
-	if d := x.deliver(); !d.Committed || d.Broken || d.Outcome.Class != health.Served || x.caller.got() != created+relayed {
-		t.Errorf("%+v, the caller got %q", d, x.caller.got())
+}
+
+// An error of the caller's, or about the backend, ahead of any content is a response
+// of its own, whatever it came in.
+func TestErrorInsideASuccessIsARefusal(t *testing.T) {
+	chat, responses := *operations.ByName("chat"), *operations.ByName("responses")
+	for name, c := range map[string]struct {
+		operation operations.Operation
+		stream    bool
+		body      string
+		class     health.OutcomeClass
+		status    int
+		want      string
+	}{
+		"a failed response":    {responses, true, created + failedAs(`{"code":"invalid_prompt","message":"x"}`), health.Served, 400, `{"error":{"code":"invalid_prompt","message":"x"}}`},
+		"a filtered prompt":    {chat, true, filters + empty + `data: {"error":{"code":"content_filter","message":"x"}}` + "\n\n", health.Served, 400, `{"error":{"code":"content_filter","message":"x"}}`},
+		"a missing deployment": {chat, true, `data: {"error":{"code":"DeploymentNotFound","message":"x"}}` + "\n\n", health.Misconfigured, 404, `{"error":{"code":"DeploymentNotFound","message":"x"}}`},
+		"a body":               {chat, false, `{"error":{"code":"invalid_value","message":"x","param":"n"}}`, health.Served, 400, `{"error":{"code":"invalid_value","message":"x","param":"n"}}`},
+		"a body of a stream":   {chat, true, `{"error":{"code":"invalid_value","message":"x"}}`, health.Served, 400, `{"error":{"code":"invalid_value","message":"x"}}`},
+		"an unknown operation": {responses, false, `{"error":{"code":"OperationNotSupported","message":"x"}}`, health.Misconfigured, 400, `{"error":{"code":"OperationNotSupported","message":"x"}}`},
+	} {
+		media := "application/json"
+		if strings.HasPrefix(c.body, "data:") || strings.HasPrefix(c.body, "event:") {
+			media = "text/event-stream"
+		}
+		x := newFixture(operations.Chat, media, strings.NewReader(c.body))
+		x.request.Operation, x.request.Parsed.Stream = c.operation, c.stream
+		d := x.deliver()
+		if d.Committed || d.Outcome.Class != c.class || d.Refusal == nil || x.caller.answered() {
+			t.Errorf("%s: %+v, the caller got %q", name, d, x.caller.all())
+			continue
+		}
+		body, _ := io.ReadAll(d.Refusal.Body)
+		if d.Refusal.StatusCode != c.status || string(body) != c.want || d.Refusal.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %d %v %s", name, d.Refusal.StatusCode, d.Refusal.Header, body)
+		}
 	}
 }
 
@@ -242,7 +274,7 @@ func TestStreamBytesAreUnchanged(t *testing.T) {
 
 func TestResponsesStreamReportsIDsAndUsage(t *testing.T) {
 	x := newFixture(operations.Responses, "text/event-stream", bytes.NewReader(recorded(t, "responses.sse")))
-	x.request.Operation = *operations.ByName("responses")
+	x.request.Operation, x.request.Parsed.Stream = *operations.ByName("responses"), true
 	var created []string
 	x.response.Hooks.Created = func(objects []operations.Object) {
 		for _, o := range objects {

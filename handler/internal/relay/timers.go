@@ -2,8 +2,9 @@ package relay
 
 import "time"
 
-// heartbeat is an SSE comment, which every SDK skips.
-const heartbeat = ": keep-alive\n\n"
+// heartbeat is an SSE comment, which every SDK skips. A blank line behind it would be
+// an event without data to some.
+const heartbeat = ": keep-alive\n"
 
 // stallCheck is how often a write under way is checked for a stalled caller.
 const stallCheck = time.Second
@@ -32,7 +33,7 @@ func (s *stream) arm(now time.Time) {
 	case s.callerLeft:
 	case s.report.Committed:
 		due = earlier(due, s.lastWrite, s.Heartbeat)
-	default:
+	case !s.startDue:
 		due = earlier(due, s.heldSince, s.CommitAfter)
 	}
 	if due.Before(s.wakesAt) {
@@ -78,20 +79,22 @@ func (s *stream) fireDue(now time.Time) {
 		s.giveUp(errLinger)
 	case elapsed(s.lastRead, s.idle()):
 		s.giveUp(errIdle)
-	case !committed && elapsed(s.heldSince, s.CommitAfter):
-		s.ensureCommitted()
-		s.forward(now)
+	case !committed && !s.startDue && elapsed(s.heldSince, s.CommitAfter):
+		s.startEarly()
 	case committed && !s.callerLeft && elapsed(s.lastWrite, s.Heartbeat):
 		s.send([]byte(heartbeat), now)
 		s.lastWrite = now
 	}
 }
 
-// closeLimit is how long a complete stream may stay open: less when only its usage
-// is waited for.
+// closeLimit is how long a complete stream may stay open: less when its caller has
+// left, and longer for the usage chunk that it asked for.
 func (s *stream) closeLimit() time.Duration {
-	if s.callerLeft {
+	switch {
+	case s.callerLeft:
 		return min(s.usageLimit(), s.linger())
+	case s.awaitsUsage && !s.stripUsage:
+		return s.idle()
 	}
 	return s.linger()
 }

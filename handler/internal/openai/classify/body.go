@@ -1,6 +1,7 @@
 package classify
 
 import (
+	"bytes"
 	"strconv"
 	"time"
 
@@ -34,7 +35,7 @@ type responseParts struct {
 	finished         choiceSet
 	started          choiceSet
 	hasChoices       bool // a list of choices is present
-	hasContent       bool // a choice carries a part of an answer
+	hasContent       bool // a choice carries a part of an answer, or ends
 	contentAt        int  // the offset of the last such part
 	textBytes        int64
 	hasPromptFilters bool // annotations of the prompt are present
@@ -44,23 +45,33 @@ type responseParts struct {
 	sequence         int64
 	usage            usage.Tokens
 	hasUsage         bool
+	answer           string // the member that an answer has
+	answered         bool   // it is there, and not an empty list
 }
 
 // parseParts reads the object that begins at b[i]. It returns false when that
 // is none, or not JSON.
 func parseParts(b []byte, i int) (a responseParts, ok bool) {
+	return a, a.read(b, i)
+}
+
+// read is parseParts for parts that have their answer set.
+func (a *responseParts) read(b []byte, i int) bool {
 	a.text = b
 	it := jsonscan.Iterate(b, i)
 	for it.Next() {
 		a.readMember(&it)
 	}
-	return a, it.Reason == jsonscan.OK
+	return it.Reason == jsonscan.OK
 }
 
 // readMember reads one member.
 func (a *responseParts) readMember(it *jsonscan.Iterator) {
 	if it.Data[it.Offset] == 'n' {
 		return
+	}
+	if string(it.Key) == a.answer {
+		a.answered = it.Data[it.Offset] != '[' || isFilled(it.Data, it.Offset) || a.answer == "output"
 	}
 	switch string(it.Key) {
 	case "id":
@@ -107,8 +118,8 @@ func (a *responseParts) readChoices(it *jsonscan.Iterator) {
 	skipInner(it, &list)
 }
 
-// readChoice reads one choice. One that has neither delta nor text nor message
-// is an annotation (docs/azure-openai.md#streams).
+// readChoice reads one choice. One whose delta, text or message holds nothing is an
+// annotation, or announces the answer (docs/azure-openai.md#streams).
 func (a *responseParts) readChoice(it *jsonscan.Iterator) {
 	index, finish := 0, []byte(nil)
 	for it.Next() {
@@ -117,7 +128,9 @@ func (a *responseParts) readChoice(it *jsonscan.Iterator) {
 		}
 		switch string(it.Key) {
 		case "delta", "text", "message":
-			a.hasContent, a.contentAt = true, it.Offset
+			if deltaIsFilled(it.Data, it.Offset) {
+				a.hasContent, a.contentAt = true, it.Offset
+			}
 			a.textBytes += textBytes(it.Data, it.Offset, 0)
 		case "index":
 			index, _ = strconv.Atoi(string(rawValue(it)))
@@ -204,14 +217,16 @@ func truncated(b []byte) string { return jsonscan.Unquote(b[:min(len(b), 256)]) 
 
 // Body classifies the whole JSON body of an answer of 200: the answer, and the
 // backend, which may send an error with that status. It is for calls that
-// generate; a stored response that GET returns may have failed long ago.
+// generate; a stored response that GET returns may have failed long ago. answer is
+// the member that an answer of the operation has ([operations.Operation.Answer]).
 //
 // The Outcome is Served unless the body is an error object, a failed response,
-// or not one JSON value from its first byte to its last. Reason is "", "in-body
-// 429", "in-body error", "in-body client error", "in-body misconfigured",
-// "content filter", "context length", "empty body", "truncated body" or "not
-// JSON".
-func Body(body []byte, header map[string][]string, now time.Time, policy Policy) (ResponseInfo, health.Outcome) {
+// no answer, or not one JSON value from its first byte to its last. Reason is "",
+// "in-body 429", "in-body error", "in-body client error", "in-body misconfigured",
+// "content filter", "context length", "empty body", "truncated body", "no answer" or
+// "not JSON". Of an error that is the caller's, or about the backend, [Refusal] is
+// what the caller gets.
+func Body(body []byte, header map[string][]string, now time.Time, policy Policy, answer string) (ResponseInfo, health.Outcome) {
 	var info ResponseInfo
 	o := health.Outcome{Signals: Signals(header)}
 	at := jsonscan.SkipSpace(body, 0)
@@ -220,18 +235,27 @@ func Body(body []byte, header map[string][]string, now time.Time, policy Policy)
 		return info, o
 	}
 	if body[at] != '{' {
+		if answer != "" {
+			o.Class, o.Reason = health.Failed, "no answer"
+		}
 		return info, o
 	}
-	a, _ := parseParts(body, at)
+	a := responseParts{answer: answer}
+	a.read(body, at)
 	info.update(&a)
 	isResponse := string(a.object) == "response"
 	if isResponse {
 		info.FinishReason = intern(a.status)
 	}
-	if a.errorAt > 0 && (!isResponse || string(a.status) == "failed") {
+	switch {
+	case a.errorAt > 0 && (!isResponse || string(a.status) == "failed"):
 		failure := parseErrorAt(body, a.errorAt)
 		_, hint := waitFromHeaders(header, now)
 		o = classifier{policy: &policy, header: header, now: now}.inBandError(&failure, "in-body", hint)
+	case isResponse && string(a.status) == "failed":
+		o.Class, o.Reason = health.Failed, "in-body error"
+	case answer != "" && !a.answered:
+		o.Class, o.Reason = health.Failed, "no answer"
 	}
 	return info, o
 }
@@ -253,6 +277,20 @@ func bodyFault(body []byte, i int) string {
 		return "not JSON"
 	}
 	return ""
+}
+
+// HasInvalidText reports whether a body that is not JSON would be, if it were not for
+// a character inside a string: that is the caller's to judge. answer is as for [Body].
+func HasInvalidText(body []byte, answer string) bool {
+	at := jsonscan.SkipSpace(body, 0)
+	if at == len(body) || !LooksComplete(body, body) || !bytes.Contains(body, []byte(`"`+answer)) {
+		return false
+	}
+	switch _, reason := jsonscan.SkipValue(body, at); reason {
+	case jsonscan.BadUTF8, jsonscan.ControlCharacter, jsonscan.BadEscape, jsonscan.LoneSurrogate:
+		return true
+	}
+	return false
 }
 
 // LooksComplete reports whether head and tail can be the beginning and the end

@@ -37,7 +37,7 @@ func TestEventTemplateMatches(t *testing.T) {
 
 func TestEventTemplateIsDroppedAfterMissesOnly(t *testing.T) {
 	s := Stream{Dialect: operations.Chat}
-	text, tool := data(`{"choices":[{"index":0,"delta":{"content":"a"}}]}`), data(`{"choices":[{"index":0,"delta":{"tool_calls":[]}}]}`)
+	text, tool := data(`{"choices":[{"index":0,"delta":{"content":"a"}}]}`), data(`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0}]}}]}`)
 	for range 10 * maxMisses {
 		read(&s, tool)
 		read(&s, text)

@@ -128,7 +128,7 @@ func (s *Stream) readMessagesEvent(e sse.Event, now time.Time) EventResult {
 		failure := parseErrorBody(e.Data)
 		return s.errorResult(&failure, now)
 	case !ok:
-		return EventResult{Kind: Content}
+		return EventResult{}
 	}
 	switch name {
 	case "message_start":

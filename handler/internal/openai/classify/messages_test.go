@@ -44,7 +44,7 @@ func TestMessagesEventKinds(t *testing.T) {
 		"an error by type alone":  {data(`{"type":"error","error":{"type":"api_error","message":"m"}}`), ErrorEvent},
 		"an error of Azure's":     {data(`{"error":{"code":"429","message":"m"}}`), ErrorEvent},
 		"an event of another day": {named("message_metadata", `,"x":{}`), Preamble},
-		"not JSON":                {"event: content_block_delta\ndata: {\"delta\":\n\n", Content},
+		"not JSON":                {"event: content_block_delta\ndata: {\"delta\":\n\n", Preamble},
 	} {
 		s := Stream{Dialect: operations.Messages}
 		if got := read(&s, tt.event); got.Kind != tt.want {

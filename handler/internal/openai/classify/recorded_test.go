@@ -188,21 +188,21 @@ func TestStreamsOfRecordedAnswers(t *testing.T) {
 		dialect operations.Dialect
 		want    streamSummary
 	}{
-		"stream-chat":                               {chat, streamSummary{events: "PCCcuD", answer: chatUsage}},
-		"stream-chat-asynchronous-filter":           {chat, streamSummary{events: "PCCcPD", answer: ResponseInfo{FinishReason: "stop", ID: "chatcmpl-1"}}},
-		"stream-chat-filtered":                      {chat, streamSummary{events: "PCcD", answer: ResponseInfo{FinishReason: "content_filter", ID: "chatcmpl-1"}}},
-		"stream-chat-two-choices-cut":               {chat, streamSummary{events: "CCc", end: cut, answer: ResponseInfo{FinishReason: "stop", ID: "chatcmpl-1"}}},
-		"stream-chat-no-done":                       {chat, streamSummary{events: "PCCc", answer: ResponseInfo{FinishReason: "stop", ID: "chatcmpl-1"}}},
+		"stream-chat":                               {chat, streamSummary{events: "PPCcuD", answer: chatUsage}},
+		"stream-chat-asynchronous-filter":           {chat, streamSummary{events: "PPCcPD", answer: ResponseInfo{FinishReason: "stop", ID: "chatcmpl-1"}}},
+		"stream-chat-filtered":                      {chat, streamSummary{events: "PPcD", answer: ResponseInfo{FinishReason: "content_filter", ID: "chatcmpl-1"}}},
+		"stream-chat-two-choices-cut":               {chat, streamSummary{events: "PPc", end: cut, answer: ResponseInfo{FinishReason: "stop", ID: "chatcmpl-1"}}},
+		"stream-chat-no-done":                       {chat, streamSummary{events: "PPCc", answer: ResponseInfo{FinishReason: "stop", ID: "chatcmpl-1"}}},
 		"stream-chat-429":                           {chat, streamSummary{events: "E", failure: inStream429(health.LimitTokens, 10*s, 0), end: cut}},
 		"stream-chat-429-late":                      {chat, streamSummary{events: "PE", failure: inStream429(health.LimitUnknown, 7*s, 7*s), end: cut}},
-		"stream-chat-error-after-content":           {chat, streamSummary{events: "PCCE", failure: failedWith("in-stream error"), end: cut, answer: ResponseInfo{ID: "chatcmpl-1"}}},
+		"stream-chat-error-after-content":           {chat, streamSummary{events: "PPCE", failure: failedWith("in-stream error"), end: cut, answer: ResponseInfo{ID: "chatcmpl-1"}}},
 		"stream-chat-no-deployment":                 {chat, streamSummary{events: "E", failure: misconfigured("in-stream misconfigured"), end: cut}},
 		"stream-chat-filter-error":                  {chat, streamSummary{events: "E", failure: servedWith("content filter"), end: cut}},
 		"stream-completions":                        {chat, streamSummary{events: "CcD", answer: ResponseInfo{FinishReason: "length", ID: "cmpl-1"}}},
-		"stream-responses":                          {responses, streamSummary{events: "PPCCD", answer: responseUsage}},
-		"stream-responses-hinted-success":           {responses, streamSummary{events: "PPCCD", answer: responseUsage}},
-		"stream-responses-incomplete":               {responses, streamSummary{events: "PCCD", answer: incomplete}},
-		"stream-responses-cut":                      {responses, streamSummary{events: "PPCC", end: cut, answer: named}},
+		"stream-responses":                          {responses, streamSummary{events: "PPPCD", answer: responseUsage}},
+		"stream-responses-hinted-success":           {responses, streamSummary{events: "PPPCD", answer: responseUsage}},
+		"stream-responses-incomplete":               {responses, streamSummary{events: "PPCD", answer: incomplete}},
+		"stream-responses-cut":                      {responses, streamSummary{events: "PPPC", end: cut, answer: named}},
 		"stream-responses-429-error-failed":         {responses, streamSummary{events: "EE", failure: inStream429(health.LimitTokens, 17*s, 17*s), end: cut, answer: named}},
 		"stream-responses-429-failed-error":         {responses, streamSummary{events: "PE", failure: inStream429(health.LimitTokens, 10*s, 0), end: failedWith("in-stream error"), answer: named}},
 		"stream-responses-429-created-error-failed": {responses, streamSummary{events: "PEE", failure: inStream429(health.LimitTokens, 17*s, 17*s), end: cut, answer: named}},
@@ -211,7 +211,7 @@ func TestStreamsOfRecordedAnswers(t *testing.T) {
 		"stream-responses-429-uncoded-exhausted":    {responses, streamSummary{events: "PE", failure: inStream429(health.LimitTokens, 10*s, 0), end: cut, answer: named}},
 		"stream-responses-uncoded":                  {responses, streamSummary{events: "PP", end: failedWith("in-stream error"), answer: named}},
 		"stream-responses-flat-error":               {responses, streamSummary{events: "PE", failure: failedWith("in-stream error"), end: cut, answer: named}},
-		"stream-responses-server-error":             {responses, streamSummary{events: "PPCE", failure: failedWith("in-stream error"), end: cut, answer: named}},
+		"stream-responses-server-error":             {responses, streamSummary{events: "PPPE", failure: failedWith("in-stream error"), end: cut, answer: named}},
 		"stream-responses-invalid-prompt":           {responses, streamSummary{events: "PE", failure: servedWith("in-stream client error"), end: cut, answer: named}},
 	}
 	for name, tt := range tests {
@@ -246,7 +246,7 @@ func TestBodiesOfRecordedAnswers(t *testing.T) {
 	}
 	for name, tt := range tests {
 		res, body := recorded(t, name)
-		answer, got := Body(body, res.Header, time.Time{}, Policy{})
+		answer, got := Body(body, res.Header, time.Time{}, Policy{}, "")
 		if diff := cmp.Diff(tt.want, plain(got)); diff != "" || !reflect.DeepEqual(answer, tt.answer) {
 			t.Errorf("%s: answer %+v, want %+v; outcome (-want +got):\n%s", name, answer, tt.answer, diff)
 		}

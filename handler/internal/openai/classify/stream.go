@@ -17,7 +17,7 @@ type EventKind uint8
 
 // The kinds of events.
 const (
-	Preamble   EventKind = iota // no content yet: comments, annotations, response.created
+	Preamble   EventKind = iota // nothing of the answer: comments, annotations, response.created, keepalives, what is not understood
 	Content                     // a part of the answer
 	Done                        // the dialect's own end
 	ErrorEvent                  // an error; Outcome is whose
@@ -48,6 +48,7 @@ type Stream struct {
 
 	started  choiceSet // choices that have begun, and those with a finish reason
 	finished choiceSet
+	begun    bool          // content of the Responses API was seen
 	ended    bool          // the dialect's own end was seen
 	failed   bool          // a response failed without an error
 	sequence int64         // of the last event of the Responses API
@@ -55,9 +56,10 @@ type Stream struct {
 }
 
 // Read reads the next event, as [sse.Splitter] returns it or what a stream left
-// over at its end. An event that is not understood is Content: it is passed on.
+// over at its end. Only what is known to carry a part of the answer is Content
+// (docs/azure-openai.md#events-that-carry-nothing).
 func (s *Stream) Read(event []byte, now time.Time) EventResult {
-	if length, ok := s.template.matches(event); ok {
+	if length, ok := s.template.matches(event); ok && length > 0 {
 		s.Info.TextBytes += int64(length)
 		return EventResult{Kind: Content}
 	}
@@ -108,7 +110,7 @@ func (s *Stream) readChunk(event []byte, e sse.Event, now time.Time) EventResult
 		failure := parseErrorBody(e.Data)
 		return s.errorResult(&failure, now)
 	case !ok:
-		return EventResult{Kind: Content}
+		return EventResult{}
 	}
 	s.Info.update(&a)
 	s.Info.TextBytes += a.textBytes
@@ -116,7 +118,7 @@ func (s *Stream) readChunk(event []byte, e sse.Event, now time.Time) EventResult
 	s.started.union(a.started)
 	s.finished.union(a.finished)
 	r := EventResult{FinishedChoices: newlyFinished.count(), UsageOnly: s.Dialect == operations.Chat && a.usageOnly()}
-	if a.hasContent || s.Dialect == operations.Plain {
+	if a.hasContent || s.Dialect == operations.Plain && carriesContent(e.Data) {
 		r.Kind = Content
 	}
 	if a.contentAt > 0 && !a.hasUsage {
@@ -137,8 +139,7 @@ func (s *Stream) errorResult(e *errorObject, now time.Time) EventResult {
 func (s *Stream) readResponsesEvent(e sse.Event, now time.Time) EventResult {
 	s.sequence++
 	if len(e.Name) > 0 && !isLifecycleEvent(e.Name) {
-		s.Info.TextBytes += deltaBytes(e)
-		return EventResult{Kind: Content}
+		return s.readPart(e)
 	}
 	a, ok := parseParts(e.Data, 0)
 	if a.eventType == nil {
@@ -152,18 +153,27 @@ func (s *Stream) readResponsesEvent(e sse.Event, now time.Time) EventResult {
 		failure := parseErrorBody(e.Data)
 		return s.errorResult(&failure, now)
 	case !ok || a.responseAt == 0:
-		return EventResult{Kind: Content}
+		return s.readPart(e)
 	}
 	inside, _ := parseParts(e.Data, a.responseAt)
 	s.Info.update(&inside)
 	switch string(a.eventType) {
-	case "response.created", "response.queued", "response.in_progress":
-		return EventResult{}
 	case "response.failed":
 		return s.readFailed(&inside, now)
 	case "response.completed", "response.incomplete", "response.cancelled":
 		return s.readTerminal(&inside)
 	}
+	return EventResult{}
+}
+
+// readPart reads an event that does not concern the stream as a whole. Once content
+// was seen, it does not matter what others carry.
+func (s *Stream) readPart(e sse.Event) EventResult {
+	s.Info.TextBytes += deltaBytes(e)
+	if !s.begun && !carriesContent(e.Data) {
+		return EventResult{}
+	}
+	s.begun = true
 	return EventResult{Kind: Content}
 }
 

@@ -28,11 +28,11 @@ func TestEventKinds(t *testing.T) {
 		"no data in data":               {chat, "data:\n\n", Preamble},
 		"done":                          {chat, "data: [DONE]\n\n", Done},
 		"done without a space":          {chat, "data:[DONE]\r\n\r\n", Done},
-		"not JSON":                      {chat, data(`{"choices":[{]}`), Content},
-		"not an object":                 {chat, data(`7`), Content},
+		"not JSON":                      {chat, data(`{"choices":[{]}`), Preamble},
+		"not an object":                 {chat, data(`7`), Preamble},
 		"a null error":                  {chat, data(`{"error":null,"choices":[{"index":0,"delta":{"content":"a"}}]}`), Content},
 		"an empty error":                {chat, data(`{"error":"","choices":[{"index":0,"delta":{"content":"a"}}]}`), Content},
-		"a false error":                 {chat, data(`{"error":false,"choices":[{"index":0,"delta":{}}]}`), Content},
+		"a false error":                 {chat, data(`{"error":false,"choices":[{"index":0,"delta":{}}]}`), Preamble},
 		"an error that is a string":     {chat, data(`{"error":"overloaded"}`), ErrorEvent},
 		"an error that has choices":     {chat, data(`{"choices":[],"error":{"message":"m"}}`), ErrorEvent},
 		"an error by name":              {chat, "event: error\ndata: {\"message\":\"m\",\"code\":\"server_error\"}\n\n", ErrorEvent},
@@ -48,12 +48,33 @@ func TestEventKinds(t *testing.T) {
 		"queued":                        {responses, "event: response.queued\n" + data(`{"type":"response.queued","response":{"id":"r"}}`), Preamble},
 		"a delta, by type alone":        {responses, data(`{"type":"response.output_text.delta","delta":"a"}`), Content},
 		"a delta with an error as text": {responses, "event: response.output_text.delta\n" + data(`{"type":"response.output_text.delta","delta":"{\"error\":{\"code\":\"429\"}}"}`), Content},
-		"created without a response":    {responses, "event: response.created\n" + data(`{"type":"response.created"}`), Content},
-		"failed, not JSON":              {responses, "event: response.failed\n" + data(`{`), Content},
+		"created without a response":    {responses, "event: response.created\n" + data(`{"type":"response.created"}`), Preamble},
+		"failed, not JSON":              {responses, "event: response.failed\n" + data(`{`), Preamble},
 		"nested error":                  {responses, "event: error\n" + data(`{"type":"error","error":{"code":"429"}}`), ErrorEvent},
 		"flat error without a type":     {responses, "event: error\n" + data(`{"code":"rate_limit_exceeded","message":"m"}`), ErrorEvent},
 		"chat's error":                  {responses, data(`{"error":{"message":"m"}}`), ErrorEvent},
-		"[DONE] in the Responses API":   {responses, "data: [DONE]\n\n", Content},
+		"[DONE] in the Responses API":   {responses, "data: [DONE]\n\n", Preamble},
+		"a keepalive of Azure's":        {responses, "event: keepalive\n" + data(`{"type":"keepalive","sequence_number":3}`), Preamble},
+		"a keepalive in a chat":         {chat, data(`{"type":"keepalive","sequence_number":3}`), Preamble},
+		"a keepalive of audio":          {other, data(`{"type":"keepalive"}`), Preamble},
+		"OpenRouter's keepalive":        {responses, "event: response.keep_alive\n" + data(`{"type":"response.keep_alive"}`), Preamble},
+		"a ping with its cost":          {responses, data(`{"type":"ping","cost":"0.001"}`), Preamble},
+		"limits of the caller":          {responses, "event: codex.rate_limits\n" + data(`{"type":"codex.rate_limits","rate_limits":{"allowed":true}}`), Preamble},
+		"an unknown event with a delta": {responses, "event: response.new.delta\n" + data(`{"type":"response.new.delta","delta":{"x":1}}`), Content},
+		"an empty delta":                {responses, "event: response.output_text.delta\n" + data(`{"type":"response.output_text.delta","delta":""}`), Preamble},
+		"the end of an empty text":      {responses, "event: response.output_text.done\n" + data(`{"type":"response.output_text.done","text":""}`), Content},
+		"an empty message":              {responses, "event: response.output_item.added\n" + data(`{"type":"response.output_item.added","item":{"id":"msg_1","type":"message","status":"in_progress","role":"assistant","content":[]}}`), Preamble},
+		"a whole message":               {responses, "event: response.output_item.added\n" + data(`{"type":"response.output_item.added","item":{"id":"msg_1","type":"message","content":[{"type":"output_text","text":"a"}]}}`), Content},
+		"a call of a tool":              {responses, "event: response.output_item.added\n" + data(`{"type":"response.output_item.added","item":{"id":"fc_1","type":"function_call","name":"f","arguments":""}}`), Content},
+		"reasoning":                     {responses, "event: response.output_item.added\n" + data(`{"type":"response.output_item.added","item":{"id":"rs_1","type":"reasoning","summary":[]}}`), Content},
+		"an empty part":                 {responses, "event: response.content_part.added\n" + data(`{"type":"response.content_part.added","part":{"type":"output_text","text":"","annotations":[]}}`), Preamble},
+		"an image":                      {responses, "event: response.image_generation_call.partial_image\n" + data(`{"type":"response.image_generation_call.partial_image","partial_image_b64":"AA"}`), Content},
+		"a role":                        {chat, data(`{"choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null,"tool_calls":[]},"finish_reason":null}]}`), Preamble},
+		"a role alone":                  {chat, data(`{"choices":[{"index":0,"delta":{"role":"assistant"}}]}`), Preamble},
+		"an empty text":                 {chat, data(`{"choices":[{"index":0,"text":"","finish_reason":null}]}`), Preamble},
+		"hidden reasoning":              {chat, data(`{"choices":[{"index":0,"delta":{"role":"assistant","content":"","reasoning_content":"a"}}]}`), Content},
+		"an end without a text":         {chat, data(`{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`), Content},
+		"the end of silent audio":       {other, data(`{"type":"transcript.text.done","text":""}`), Content},
 		"cancelled":                     {responses, "event: response.cancelled\n" + data(`{"type":"response.cancelled","response":{"status":"cancelled"}}`), Done},
 	}
 	for name, tt := range tests {
@@ -240,7 +261,7 @@ func TestBodyOfAFailedResponseIsClassifiedByItsError(t *testing.T) {
 		"a broken middle":   {`{"a":tru}`, failedWith("not JSON")},
 	}
 	for name, tt := range tests {
-		if _, got := Body([]byte(tt.body), nil, time.Time{}, Policy{}); plain(got) != tt.want {
+		if _, got := Body([]byte(tt.body), nil, time.Time{}, Policy{}, ""); plain(got) != tt.want {
 			t.Errorf("%s: %+v, want %+v", name, plain(got), tt.want)
 		}
 	}

@@ -114,6 +114,9 @@ func expectMember(want *ParsedRequest, m pair) bool {
 	case numbers[m.key] != nil:
 		n, err := strconv.ParseUint(m.raw, 10, 63)
 		*numbers[m.key] = max(*numbers[m.key], int64(n))
+		if m.key == "n" {
+			want.Returned = int64(n)
+		}
 		return err == nil
 	case m.key == "stream":
 		return json.Unmarshal([]byte(m.raw), &want.Stream) == nil
@@ -143,6 +146,7 @@ func compare(t *testing.T, body []byte, got, want ParsedRequest) {
 	want.ModelSpan, want.StreamOptionsSpan, want.IncludeUsageSpan, want.PromptSpan = got.ModelSpan, got.StreamOptionsSpan, got.IncludeUsageSpan, got.PromptSpan
 	want.InsertAt, want.PromptBytes, want.ResourceBound, want.ResourceBoundID, want.Conversation = got.InsertAt, got.PromptBytes, got.ResourceBound, got.ResourceBoundID, got.Conversation
 	want.PromptCacheKeySpan, want.OutputBounds, want.Choices = got.PromptCacheKeySpan, got.OutputBounds, max(want.Choices, got.Choices)
+	want.Returned = max(want.Returned, got.Returned)
 	want.References, want.Models, want.DataSources = got.References, got.Models, got.DataSources
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("result of %q (-want +got):\n%s", body, diff)

@@ -142,7 +142,11 @@ func (s *parser) readTyped(m member) error {
 		return s.readStore()
 	case maxTokens, maxCompletionTokens, maxOutputTokens:
 		return s.readOutputBound(&f.OutputBounds[m-maxTokens])
-	case choices, bestOf:
+	case choices:
+		err := s.readMaxInt(&f.Returned)
+		f.Choices = max(f.Choices, f.Returned)
+		return err
+	case bestOf:
 		return s.readMaxInt(&f.Choices)
 	case promptCacheKey:
 		return s.readCacheKey()
@@ -297,7 +301,8 @@ func promptsIn(data []byte, at int) int64 {
 // multiplyChoices counts the answers to each of several prompts. It saturates.
 func (s *parser) multiplyChoices() {
 	if s.prompts > 1 {
-		each := max(s.parsed.Choices, 1)
-		s.parsed.Choices = min(each, math.MaxInt64/s.prompts) * s.prompts
+		for _, choices := range []*int64{&s.parsed.Choices, &s.parsed.Returned} {
+			*choices = min(max(*choices, 1), math.MaxInt64/s.prompts) * s.prompts
+		}
 	}
 }

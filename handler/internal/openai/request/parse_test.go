@@ -30,7 +30,7 @@ func TestParseChat(t *testing.T) {
 	no := false
 	want := ParsedRequest{
 		Model: "gpt-4o", ModelSpan: f.ModelSpan, Stream: true, StreamOptionsSpan: f.StreamOptionsSpan, IncludeUsage: true, IncludeUsageSpan: f.IncludeUsageSpan,
-		MaxOutputTokens: 800, Choices: 4, PromptBytes: int64(len(at(body, f.PromptSpan))), PromptSpan: f.PromptSpan,
+		MaxOutputTokens: 800, Choices: 4, Returned: 4, PromptBytes: int64(len(at(body, f.PromptSpan))), PromptSpan: f.PromptSpan,
 		OutputBounds:   [outputMembers]OutputBound{MaxTokens: {10, f.OutputBounds[MaxTokens].Span}, MaxCompletionTokens: {800, f.OutputBounds[MaxCompletionTokens].Span}},
 		PromptCacheKey: "k", PromptCacheKeySpan: f.PromptCacheKeySpan, ServiceTier: "flex", Store: &no, InsertAt: 2,
 	}
@@ -253,6 +253,18 @@ func TestEstimateSaturates(t *testing.T) {
 	for _, tt := range tests {
 		if got := Estimate(&tt.f); got != tt.want {
 			t.Errorf("Estimate(%+v) = %d, want %d", tt.f, got, tt.want)
+		}
+	}
+}
+
+func TestReturnedChoices(t *testing.T) {
+	for body, want := range map[string]int64{
+		`{}`: 0, `{"n":3}`: 3, `{"n":2,"best_of":5}`: 2, `{"prompt":"a"}`: 0, `{"prompt":["a","b"]}`: 2, `{"prompt":["a","b","c"],"n":2}`: 6,
+		`{"prompt":[1,2,3]}`: 0, `{"prompt":[[1,2],[3]]}`: 2, `{"prompt":[]}`: 0, `{"prompt":null,"n":null}`: 0, `{"n":9223372036854775807,"prompt":["a","b"]}`: 1<<63 - 2,
+	} {
+		parsed, err := Parse([]byte(body))
+		if err != nil || parsed.Returned != want {
+			t.Errorf("%s: %d, %v, want %d", body, parsed.Returned, err, want)
 		}
 	}
 }

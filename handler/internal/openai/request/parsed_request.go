@@ -40,6 +40,7 @@ type ParsedRequest struct {
 	MaxOutputTokens    int64
 	OutputBounds       [outputMembers]OutputBound // what each member says, by OutputMember
 	Choices            int64                      // n, or best_of when larger, for each prompt; 0 = 1
+	Returned           int64                      // n for each prompt: the choices that the answer has; 0 = 1
 	PromptBytes        int64                      // of the members that the model reads; an attachment counts 4 KiB
 	PromptSpan         Span                       // the first of them: messages, input, prompt, instructions or system
 	PromptCacheKey     string
