@@ -47,7 +47,7 @@ func (f *Error) write(w http.ResponseWriter, r *http.Request) {
 		h.Set("X-Should-Retry", "false")
 	}
 	w.WriteHeader(f.Status)
-	_, _ = w.Write(f.body(h.Get("X-Request-Id"), isBelow(r.URL.Path, anthropicPath)))
+	_, _ = w.Write(f.body(h.Get("X-Request-Id"), isBelow(r.URL.Path, anthropicPath))) //nolint:gosec // JSON by its content type, with nosniff
 }
 
 // body is the error in Anthropic's form or in OpenAI's.

@@ -286,11 +286,8 @@ func HasInvalidText(body []byte, answer string) bool {
 	if at == len(body) || !LooksComplete(body, body) || !bytes.Contains(body, []byte(`"`+answer)) {
 		return false
 	}
-	switch _, reason := jsonscan.SkipValue(body, at); reason {
-	case jsonscan.BadUTF8, jsonscan.ControlCharacter, jsonscan.BadEscape, jsonscan.LoneSurrogate:
-		return true
-	}
-	return false
+	_, reason := jsonscan.SkipValue(body, at)
+	return reason == jsonscan.BadUTF8 || reason == jsonscan.ControlCharacter || reason == jsonscan.BadEscape || reason == jsonscan.LoneSurrogate
 }
 
 // LooksComplete reports whether head and tail can be the beginning and the end

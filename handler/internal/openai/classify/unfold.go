@@ -20,11 +20,12 @@ func Unfold(dialect operations.Dialect, answer []byte) (events []byte, ok bool) 
 		return nil, false
 	}
 	u := unfolder{}
-	switch {
-	case dialect == operations.Responses:
+	switch dialect {
+	case operations.Responses:
 		ok = u.response(whole)
-	case dialect == operations.Chat:
+	case operations.Chat:
 		ok = u.chat(whole)
+	case operations.Plain, operations.Messages:
 	}
 	return u.events.Bytes(), ok
 }
