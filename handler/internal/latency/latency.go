@@ -68,8 +68,8 @@ type slot struct {
 	kinds   [kinds]atomic.Pointer[histogram] // allocated at the first answer
 	all     histogram
 	model   int
-	overdue atomic.Int32 // attempts under way that are past their threshold
-	late    atomic.Bool  // the last answer came after its threshold
+	overdue atomic.Uint64 // an Overdue, and how many attempts under way are past their threshold since it began
+	late    atomic.Bool   // the last answer came after its threshold
 }
 
 // New returns a tracker of the slots; models is the index of the model of each.
@@ -97,8 +97,12 @@ func (t *Tracker) Record(s health.Slot, k Kind, took time.Duration) {
 	if one == nil {
 		return
 	}
-	if late := took > t.Threshold(s, k); one.late.Load() != late {
+	late := took > t.Threshold(s, k)
+	if one.late.Load() != late {
 		one.late.Store(late)
+	}
+	if !late {
+		one.forgive()
 	}
 	one.kind(k).record(took)
 	one.all.record(took)
@@ -160,23 +164,50 @@ func (t *Tracker) slow(s health.Slot, k Kind) (slow time.Duration, known bool) {
 	return 0, false
 }
 
-// BeginOverdue counts an attempt that is past its threshold, until EndOverdue.
-func (t *Tracker) BeginOverdue(s health.Slot) {
-	if one := t.slot(s); one != nil {
-		one.overdue.Add(1)
+// Overdue identifies the time between two answers of a slot that came within their
+// threshold. The zero Overdue is the first one.
+type Overdue uint32
+
+const overdueBits = 32 // of the count
+
+// BeginOverdue counts an attempt that is past its threshold, until EndOverdue or the
+// next answer within its threshold: that one's attempt began later, and shows more of
+// the slot.
+func (t *Tracker) BeginOverdue(s health.Slot) Overdue {
+	one := t.slot(s)
+	if one == nil {
+		return 0
 	}
+	return Overdue(one.overdue.Add(1) >> overdueBits)
 }
 
 // EndOverdue ends what BeginOverdue counted: the attempt was answered, or is over.
-func (t *Tracker) EndOverdue(s health.Slot) {
-	if one := t.slot(s); one != nil {
-		one.overdue.Add(-1)
+func (t *Tracker) EndOverdue(s health.Slot, since Overdue) {
+	one := t.slot(s)
+	if one == nil {
+		return
+	}
+	for {
+		v := one.overdue.Load()
+		if Overdue(v>>overdueBits) != since || one.overdue.CompareAndSwap(v, v-1) {
+			return
+		}
 	}
 }
 
-// OnTime reports whether no attempt under way at the slot is past its threshold,
-// and its last answer came within it. An unknown slot is on time.
+// forgive no longer counts the attempts that are past their threshold.
+func (s *slot) forgive() {
+	for {
+		v := s.overdue.Load()
+		if uint32(v) == 0 || s.overdue.CompareAndSwap(v, (v>>overdueBits+1)<<overdueBits) {
+			return
+		}
+	}
+}
+
+// OnTime reports whether the last answer of the slot came within its threshold, and no
+// attempt that is under way has been past its own since. An unknown slot is on time.
 func (t *Tracker) OnTime(s health.Slot) bool {
 	one := t.slot(s)
-	return one == nil || one.overdue.Load() <= 0 && !one.late.Load()
+	return one == nil || uint32(one.overdue.Load()) == 0 && !one.late.Load()
 }

@@ -95,14 +95,25 @@ func TestOnTime(t *testing.T) {
 	if !tr.OnTime(0) || !tr.OnTime(9) || !(*Tracker)(nil).OnTime(0) {
 		t.Error("want the unknown on time")
 	}
-	tr.BeginOverdue(0)
+	since := tr.BeginOverdue(0)
 	if tr.OnTime(0) {
 		t.Error("on time with a silent attempt under way")
 	}
-	tr.EndOverdue(0)
+	tr.EndOverdue(0, since)
 	if !tr.OnTime(0) {
 		t.Error("not on time after the silent attempt ended")
 	}
+	since = tr.BeginOverdue(0)
+	fill(tr, 0, 0, 1, time.Second)
+	if !tr.OnTime(0) {
+		t.Error("not on time after an answer that was sent later than the silent attempt")
+	}
+	second := tr.BeginOverdue(0)
+	tr.EndOverdue(0, since)
+	if tr.OnTime(0) {
+		t.Error("on time with a second silent attempt under way")
+	}
+	tr.EndOverdue(0, second)
 	fill(tr, 0, 0, 1, time.Minute)
 	if tr.OnTime(0) {
 		t.Error("on time although the last answer came late")

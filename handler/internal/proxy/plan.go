@@ -197,9 +197,10 @@ type try struct {
 	ended     bool
 	notSent   bool
 	answered  bool
-	silent    bool // it was past its threshold, and counted
-	overdue   bool // it is, and counts as under way
-	exclusive bool // it has the only trial of its slot
+	silent    bool            // it was past its threshold, and counted
+	overdue   bool            // it is, and counts as under way
+	since     latency.Overdue // with overdue
+	exclusive bool            // it has the only trial of its slot
 }
 
 // NewPlan returns the plan of a request: pools are that of its model and those of the

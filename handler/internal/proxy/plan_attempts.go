@@ -134,7 +134,7 @@ func (p *Plan) silence(now time.Time, i int) Action {
 			return Action{Kind: Watch, Try: i, Silence: stalled}
 		}
 		t.silent, t.overdue = true, true
-		p.env.Latency.BeginOverdue(t.backend.Slot)
+		t.since = p.env.Latency.BeginOverdue(t.backend.Slot)
 		p.env.Health.ReportSilent(t.permit)
 		p.passOnTrial(t)
 	}
@@ -279,7 +279,7 @@ func (p *Plan) settleTry(now time.Time, t *try) {
 func (p *Plan) endOverdue(t *try) {
 	if t.overdue {
 		t.overdue = false
-		p.env.Latency.EndOverdue(t.backend.Slot)
+		p.env.Latency.EndOverdue(t.backend.Slot, t.since)
 	}
 }
 

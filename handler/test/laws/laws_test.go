@@ -173,6 +173,22 @@ func silentBackend(w *world) error {
 	)
 }
 
+// silentOutage: after a time in which nothing anywhere answered, one backend does
+// again. What still waits there from before does not keep others from being hedged to it.
+func silentOutage(w *world) error {
+	w.pass(w.long(200, 2*time.Second))
+	for _, b := range w.deployed {
+		b.hangs = 1
+	}
+	w.pass(w.long(200, 20*time.Second))
+	w.deployed[len(w.deployed)-1].hangs = 0
+	w.pass(time.Second)
+	threshold := w.threshold()
+	calls := w.pass(w.long(300, 10*time.Second))
+	w.drain()
+	return errors.Join(noneRefused(calls), servedWithin(calls, 2*threshold+maxWait+time.Second))
+}
+
 func servedWithin(calls []*call, most time.Duration) error {
 	if d := slowest(calls, 0); d > most {
 		return fmt.Errorf("a request waited for %v, at most %v expected", d, most)

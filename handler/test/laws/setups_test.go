@@ -106,3 +106,6 @@ func thinPairs() (all []setup) {
 func floods() []setup { return []setup{fleetOf(1, 1, 5), fleetOf(1, 3, 5), fleetOf(5, 1, 2)} }
 
 func fewFleets() []setup { return []setup{fleetOf(5, 2, 5), fleetOf(20, 3, 5)} }
+
+// busyPairs are two backends of which each instance is served every few hundred milliseconds.
+func busyPairs() []setup { return grid([]int{2}, []float64{5}) }
