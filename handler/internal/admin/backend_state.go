@@ -106,33 +106,15 @@ func byPriority(backends []balancer.Backend) []*balancer.Backend {
 // summarizePool sets the state of the pool, a sentence about it, and since when.
 // Backends of weight 0 do not count.
 func summarizePool(s *PoolStatus) {
-	const none = -1
-	first, taking, out := none, none, []*BackendStatus{}
-	for i := range s.Groups {
-		for j := range s.Groups[i].Backends {
-			b := &s.Groups[i].Backends[j]
-			if b.State == Unused {
-				continue
-			}
-			if first == none {
-				first = i
-			}
-			if taking == none && b.State.acceptsRequests() {
-				taking = i
-			}
-			if b.State != Available {
-				out = append(out, b)
-			}
-		}
-	}
+	first, taking, out := surveyPool(s)
 	throttled := slices.ContainsFunc(out, func(b *BackendStatus) bool { return b.State == Throttled })
 	switch {
-	case first == none:
+	case first < 0:
 		s.State, s.Summary = Down, "no backend has a weight above 0"
-	case taking == none && throttled:
+	case taking < 0 && throttled:
 		s.State, s.Summary, s.Since = Exhausted, "no backend takes requests: "+listBackends(out), latestSince(out)
 		s.LeftMS = soonest(out)
-	case taking == none:
+	case taking < 0:
 		s.State, s.Summary, s.Since = Down, "no backend takes requests: "+listBackends(out), latestSince(out)
 	case taking != first:
 		higher := slices.DeleteFunc(slices.Clone(out), func(b *BackendStatus) bool { return b.Priority >= s.Groups[taking].Priority })
@@ -142,6 +124,31 @@ func summarizePool(s *PoolStatus) {
 	default:
 		s.State, s.Summary = Healthy, fmt.Sprintf("priority %d serves all requests", s.Groups[taking].Priority)
 	}
+}
+
+// surveyPool is the first group with a backend that may get traffic, the first one
+// that takes requests, below 0 when there is none, and the backends that do not
+// serve as usual.
+func surveyPool(s *PoolStatus) (first, taking int, out []*BackendStatus) {
+	first, taking = -1, -1
+	for i := range s.Groups {
+		for j := range s.Groups[i].Backends {
+			b := &s.Groups[i].Backends[j]
+			if b.State == Unused {
+				continue
+			}
+			if first < 0 {
+				first = i
+			}
+			if taking < 0 && b.State.acceptsRequests() {
+				taking = i
+			}
+			if b.State != Available {
+				out = append(out, b)
+			}
+		}
+	}
+	return first, taking, out
 }
 
 // latestSince is when the last of them stopped; nil = unknown.

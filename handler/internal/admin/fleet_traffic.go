@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -76,30 +77,28 @@ func (o *Handler) timeline(now time.Time) []Event {
 // configChanges are the starts of instances with another configuration or version
 // than that of the instance which started before.
 func (o *Handler) configChanges(now time.Time) []Event {
-	type start struct {
-		at                        time.Time
-		config, version, instance string
-	}
-	starts := []start{{o.started, o.cfg.ConfigDigest, o.cfg.Version, o.cfg.Instance}}
-	for _, t := range o.others.Load().rows {
-		starts = append(starts, start{time.UnixMilli(t.Started).UTC(), t.Config, t.Version, t.Instance})
-	}
-	slices.SortFunc(starts, func(a, b start) int { return a.at.Compare(b.at) })
+	starts := []*sharedTraffic{{Instance: o.cfg.Instance, Started: o.started.UnixMilli(), Config: o.cfg.ConfigDigest, Version: o.cfg.Version}}
+	starts = append(starts, o.others.Load().rows...)
+	slices.SortFunc(starts, func(a, b *sharedTraffic) int { return cmp.Compare(a.Started, b.Started) })
 	var events []Event
 	for i := 1; i < len(starts); i++ {
-		was, is := &starts[i-1], &starts[i]
-		text := ""
-		switch {
-		case was.version != is.version:
-			text = fmt.Sprintf("version %s instead of %s", is.version, was.version)
-		case was.config != is.config:
-			text = "another configuration (" + is.config + ")"
-		}
-		if text != "" && now.Sub(is.at) < eventRetention {
-			events = append(events, Event{At: is.at, Last: is.at, Kind: ConfigChanged, Subject: is.instance, Text: text, Times: 1})
+		at, text := time.UnixMilli(starts[i].Started).UTC(), configChange(starts[i-1], starts[i])
+		if text != "" && now.Sub(at) < eventRetention {
+			events = append(events, Event{At: at, Last: at, Kind: ConfigChanged, Subject: starts[i].Instance, Text: text, Times: 1})
 		}
 	}
 	return events
+}
+
+// configChange is what differs; "" = nothing.
+func configChange(was, is *sharedTraffic) string {
+	switch {
+	case was.Version != is.Version:
+		return fmt.Sprintf("version %s instead of %s", is.Version, was.Version)
+	case was.Config != is.Config:
+		return "another configuration (" + is.Config + ")"
+	}
+	return ""
 }
 
 // History is the last hours on all instances. Each list has a value for each
@@ -128,7 +127,7 @@ func (o *Handler) history(model string, now time.Time) *History {
 	first := now.UnixNano()/int64(stepLength) - stepCount + 1
 	h := &History{
 		At: now.UTC(), From: time.Unix(0, first*int64(stepLength)).UTC(), StepMS: stepLength.Milliseconds(), Model: model,
-		Plots: map[string]Plot{}, Costs: map[string]Plot{}, Models: []string{}, Events: o.timeline(now),
+		Costs: map[string]Plot{}, Models: []string{}, Events: o.timeline(now),
 	}
 	for i := range o.cfg.Pools {
 		h.Models = append(h.Models, o.cfg.Pools[i].Model)
@@ -138,18 +137,26 @@ func (o *Handler) history(model string, now time.Time) *History {
 	for _, t := range o.others.Load().rows {
 		h.sum(sums, first, t.Models)
 	}
-	for _, name := range []string{"requests", "failed", "spilled", "tokens", "p50", "p95"} {
-		h.Plots[name] = make(Plot, stepCount)
-	}
-	for i := range sums {
-		s := &sums[i]
-		h.Plots["requests"][i], h.Plots["failed"][i], h.Plots["tokens"][i] = float64(s.Requests), float64(s.Failed), float64(s.Tokens)
-		h.Plots["p50"][i], h.Plots["p95"][i] = s.counts.quantile(0.5), s.counts.quantile(0.95)
-		if s.Served > 0 {
-			h.Plots["spilled"][i] = 100 * float64(s.Spilled) / float64(s.Served)
+	h.Plots = plots(sums)
+	return h
+}
+
+// plots are the values of each step, by name.
+func plots(sums []step) map[string]Plot {
+	all := map[string]Plot{}
+	for name, value := range map[string]func(s *step) float64{
+		"requests": func(s *step) float64 { return float64(s.Requests) },
+		"failed":   func(s *step) float64 { return float64(s.Failed) },
+		"tokens":   func(s *step) float64 { return float64(s.Tokens) },
+		"spilled":  func(s *step) float64 { return 100 * float64(s.Spilled) / float64(max(s.Served, 1)) },
+		"p50":      func(s *step) float64 { return s.counts.quantile(0.5) },
+		"p95":      func(s *step) float64 { return s.counts.quantile(0.95) },
+	} {
+		for i := range sums {
+			all[name] = append(all[name], value(&sums[i]))
 		}
 	}
-	return h
+	return all
 }
 
 // sum adds one instance's traffic.

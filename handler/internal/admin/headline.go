@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,10 +27,10 @@ type Headline struct {
 	Troubles []Trouble `json:"troubles"` // the worst first
 }
 
-// Trouble is one thing that is wrong.
+// Trouble is a model that is not served as usual.
 type Trouble struct {
 	Level Level      `json:"level"`
-	Model string     `json:"model,omitempty"` // "" = it is not about one model
+	Model string     `json:"model"`
 	Text  string     `json:"text"`
 	Since *time.Time `json:"since,omitempty"`
 }
@@ -54,43 +53,53 @@ var poolStates = []struct {
 func headline(s *Status) Headline {
 	h := Headline{Level: LevelOK, Troubles: []Trouble{}}
 	var parts []string
-	note := func(level Level, text string, troubles ...Trouble) {
-		if slices.Index(levels, level) > slices.Index(levels, h.Level) {
-			h.Level = level
-		}
-		parts = append(parts, text)
-		h.Troubles = append(h.Troubles, troubles...)
-	}
 	for _, p := range poolStates {
+		troubles := poolTroubles(s.Pools, p.state)
+		if len(troubles) == 0 {
+			continue
+		}
+		h.raise(poolLevels[p.state])
+		h.Troubles = append(h.Troubles, troubles...)
 		var names []string
-		var troubles []Trouble
-		for i := range s.Pools {
-			if pool := &s.Pools[i]; pool.State == p.state {
-				names = append(names, pool.Model)
-				troubles = append(troubles, Trouble{Level: poolLevels[p.state], Model: pool.Model, Text: pool.Summary, Since: pool.Since})
-			}
+		for i := range troubles {
+			names = append(names, troubles[i].Model)
 		}
-		if len(names) > 0 {
-			note(poolLevels[p.state], nameSome(names)+" "+plural(len(names), p.one, p.many), troubles...)
-		}
+		parts = append(parts, nameSome(names)+" "+plural(len(names), p.one, p.many))
 	}
-	if t := stateTrouble(s); t != nil {
-		note(t.Level, t.Text)
+	if t := stateTrouble(s); t != "" {
+		h.raise(LevelWarning)
+		parts = append(parts, t)
 	}
 	if spent := spentConsumers(s.Consumers); len(spent) > 0 {
-		note(LevelNotice, nameSome(spent)+" "+plural(len(spent), "has", "have")+" used up a month's limit")
+		h.raise(LevelNotice)
+		parts = append(parts, nameSome(spent)+" "+plural(len(spent), "has", "have")+" used up a month's limit")
 	}
-	slices.SortStableFunc(h.Troubles, func(a, b Trouble) int {
-		return cmp.Compare(slices.Index(levels, b.Level), slices.Index(levels, a.Level))
-	})
+	if len(parts) == 0 {
+		parts = []string{plural(len(s.Pools), "The model is", fmt.Sprintf("All %d models are", len(s.Pools))) + " served normally"}
+	}
 	h.Text = strings.Join(parts, "; ")
 	if rest, ok := strings.CutPrefix(h.Text, "the "); ok {
 		h.Text = "The " + rest
 	}
-	if h.Text == "" {
-		h.Text = plural(len(s.Pools), "The model is", fmt.Sprintf("All %d models are", len(s.Pools))) + " served normally"
-	}
 	return h
+}
+
+// raise makes the level at least this one.
+func (h *Headline) raise(level Level) {
+	if slices.Index(levels, level) > slices.Index(levels, h.Level) {
+		h.Level = level
+	}
+}
+
+// poolTroubles are the pools in one state.
+func poolTroubles(pools []PoolStatus, state PoolState) []Trouble {
+	var all []Trouble
+	for i := range pools {
+		if p := &pools[i]; p.State == state {
+			all = append(all, Trouble{Level: poolLevels[state], Model: p.Model, Text: p.Summary, Since: p.Since})
+		}
+	}
+	return all
 }
 
 // nameSome names the first few.
@@ -109,15 +118,15 @@ func plural(n int, one, many string) string {
 	return many
 }
 
-// stateTrouble is what is wrong with the table; nil = nothing.
-func stateTrouble(s *Status) *Trouble {
+// stateTrouble is what is wrong with the table; "" = nothing.
+func stateTrouble(s *Status) string {
 	switch {
 	case s.State.Unreachable:
-		return &Trouble{Level: LevelWarning, Text: "the state table is unreachable"}
+		return "the state table is unreachable"
 	case s.State.ReadOnly:
-		return &Trouble{Level: LevelWarning, Text: "the state table cannot be written"}
+		return "the state table cannot be written"
 	}
-	return nil
+	return ""
 }
 
 // spentConsumers have nothing left of a month's limit: their requests are refused

@@ -25,7 +25,7 @@ type step struct {
 	Cost     float64 `json:"c,omitempty"`
 	First    sparse  `json:"h,omitempty"` // times to the first token
 
-	counts histogram // of a step that is being counted; First is made of it
+	counts histogram // of a step that is being counted, in place of First
 }
 
 func (s *step) add(o *step) {
@@ -36,6 +36,9 @@ func (s *step) add(o *step) {
 	s.Tokens += o.Tokens
 	s.Cost += o.Cost
 	s.counts.addSparse(o.First)
+	for i, n := range o.counts {
+		s.counts[i] += n
+	}
 }
 
 // series is the last hours of one model.
@@ -61,37 +64,41 @@ func (h *history) count(x *api.RequestRecord, c counts) {
 	if x.Model == "" {
 		return
 	}
-	end := x.Start.Add(x.Duration)
-	s := step{Number: end.UnixNano() / int64(stepLength), Requests: 1, Served: c.Served, Tokens: c.Tokens, Failed: boolToInt(x.Status == 429 || x.Status >= 500)}
-	currency := ""
-	for i := range x.Charges {
-		s.Cost += x.Charges[i].Cost
-		currency = x.Charges[i].Pool.Price.Currency
-	}
-	if r := x.Result; r != nil && r.ServedBy != nil && r.Pool != nil {
-		s.Spilled = boolToInt(r.ServedBy.Priority > firstPriority(r.Pool))
-		if at := r.Delivery.FirstToken; !at.IsZero() {
-			s.First = sparse{{uint32(bucketOf(max(at.Sub(x.Start), 0))), 1}}
-		}
-	}
+	s := stepOf(x, c)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.models == nil {
-		h.models = map[string]*modelHistory{}
-	}
 	m := h.models[x.Model]
 	if m == nil {
 		m = new(modelHistory)
+		if h.models == nil {
+			h.models = map[string]*modelHistory{}
+		}
 		h.models[x.Model] = m
 	}
-	if currency != "" {
-		m.currency = currency
+	for i := range x.Charges {
+		m.currency = x.Charges[i].Pool.Price.Currency
 	}
 	into := &m.steps[s.Number%stepCount]
 	if into.Number != s.Number {
 		*into = step{Number: s.Number}
 	}
 	into.add(&s)
+}
+
+// stepOf is a step with this request alone.
+func stepOf(x *api.RequestRecord, c counts) step {
+	end := x.Start.Add(x.Duration)
+	s := step{Number: end.UnixNano() / int64(stepLength), Requests: 1, Served: c.Served, Tokens: c.Tokens, Failed: boolToInt(x.Status == 429 || x.Status >= 500)}
+	for i := range x.Charges {
+		s.Cost += x.Charges[i].Cost
+	}
+	if r := x.Result; r != nil && r.ServedBy != nil && r.Pool != nil {
+		s.Spilled = boolToInt(r.ServedBy.Priority > firstPriority(r.Pool))
+		if at := r.Delivery.FirstToken; !at.IsZero() {
+			s.counts[bucketOf(max(at.Sub(x.Start), 0))]++
+		}
+	}
+	return s
 }
 
 // firstPriority is the lowest number of a backend that gets traffic.
@@ -115,7 +122,7 @@ func (h *history) snapshot(now time.Time) map[string]series {
 		s := series{Currency: m.currency}
 		for n := oldest + 1; n <= oldest+stepCount; n++ {
 			if one := m.steps[n%stepCount]; one.Number == n {
-				one.First = one.counts.sparse()
+				one.First, one.counts = one.counts.sparse(), histogram{}
 				s.Steps = append(s.Steps, one)
 			}
 		}
