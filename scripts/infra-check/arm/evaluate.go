@@ -114,11 +114,7 @@ func (s scope) call(name string, args []any) (any, error) {
 	}
 	switch name {
 	case "parameters", "lambdavariables":
-		from := s.parameters
-		if name == "lambdavariables" {
-			from = s.variables
-		}
-		if v, ok := from[text(args[0])]; ok {
+		if v, ok := map[string]map[string]any{"parameters": s.parameters, "lambdavariables": s.variables}[name][text(args[0])]; ok {
 			return v, nil
 		}
 		return nil, fmt.Errorf("%s('%s') is not known", name, args[0])
@@ -155,10 +151,8 @@ func (s scope) apply(lambda, item any) (any, error) {
 	if !ok || len(n.args) != 2 {
 		return nil, fmt.Errorf("%v is no lambda of one variable", lambda)
 	}
-	inner := scope{parameters: s.parameters, variables: maps.Clone(s.variables)}
-	if inner.variables == nil {
-		inner.variables = map[string]any{}
-	}
+	inner := scope{parameters: s.parameters, variables: map[string]any{}}
+	maps.Copy(inner.variables, s.variables)
 	inner.variables[text(n.args[0].literal)] = item
 	return inner.eval(n.args[1])
 }
@@ -272,20 +266,17 @@ func objects() map[string]function {
 // azure are what only Azure knows, as references, and ids.
 func azure() map[string]function {
 	return map[string]function{
-		"environment": plain(func([]any) any { return map[string]any{"suffixes": suffixes()} }),
-		"reference":   plain(func(a []any) any { return Reference(text(a[0])) }),
-		"listkeys":    plain(func(a []any) any { return strings.TrimSuffix(Reference(text(a[0])), "»") + ".listKeys()»" }),
-		"guid":        plain(func([]any) any { return "guid" }),
+		"environment": plain(func([]any) any {
+			return map[string]any{"suffixes": map[string]any{"storage": "core.windows.net", "keyvaultDns": ".vault.azure.net"}}
+		}),
+		"reference": plain(func(a []any) any { return Reference(text(a[0])) }),
+		"listkeys":  plain(func(a []any) any { return strings.TrimSuffix(Reference(text(a[0])), "»") + ".listKeys()»" }),
+		"guid":      plain(func([]any) any { return "guid" }),
 		"resourceid": plain(func(a []any) any {
 			return "/subscriptions/" + text(a[0]) + "/resourceGroups/" + text(a[1]) + resourceID(a[2], a[3:])
 		}),
 		"extensionresourceid": plain(func(a []any) any { return text(a[0]) + resourceID(a[1], a[2:]) }),
 	}
-}
-
-// suffixes are those of the public cloud.
-func suffixes() map[string]any {
-	return map[string]any{"storage": "core.windows.net", "keyvaultDns": ".vault.azure.net"}
 }
 
 func length(v any) int {

@@ -112,9 +112,6 @@ func (s scope) resource(r map[string]any) (*Resource, error) {
 	return out, nil
 }
 
-// Referenced writes every id in a value as a reference.
-func Referenced(v any) any { return referenced(v) }
-
 // referenced writes every id in a value as a reference.
 func referenced(v any) any {
 	switch v := v.(type) {

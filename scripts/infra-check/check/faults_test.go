@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -77,6 +78,8 @@ func security() []fault {
 		{"the gateway's identity may not read the certificate", "examples/app-gateway", "Microsoft.Authorization/roleAssignments kv-contoso", "properties|roleDefinitionId", "/x/00482a5a-887f-4fb3-b363-3b7fe8e74483", "rule-roles"},
 		{"zones with one instance", "examples/app-gateway", "Microsoft.Web/serverfarms", "sku|capacity", 1.0, "rule-names"},
 		{"an availability test that tells nobody", "examples/ptu-payg", "Microsoft.Insights/metricAlerts", "", nil, "rule-alerts"},
+		{"a firewall that blocks every SDK", "examples/locked-down", "Microsoft.Network/FrontDoorWebApplicationFirewallPolicies", "properties|managedRules|managedRuleSets|1|ruleSetAction", "Block", "rule-network"},
+		{"the welcome page answers", "examples/minimum", "Microsoft.Web/sites/config", "properties|AzureWebJobsDisableHomepage", nil, "rule-settings"},
 		{"sticky sessions", "examples/multi-region", "Microsoft.Cdn/profiles/originGroups", "properties|sessionAffinityState", "Enabled", "rule-network"},
 	}
 }
@@ -182,10 +185,11 @@ func set(t *testing.T, v any, path []string, value any) {
 			v[path[0]] = value
 		}
 	case []any:
-		if path[0] != "0" || len(v) == 0 {
+		at, err := strconv.Atoi(path[0])
+		if err != nil || at >= len(v) {
 			t.Fatalf("no item %s", path[0])
 		}
-		set(t, v[0], path[1:], value)
+		set(t, v[at], path[1:], value)
 	default:
 		t.Fatalf("there is no %v", path)
 	}
@@ -244,6 +248,7 @@ func TestFaultsOfPlansAreNoticed(t *testing.T) {
 		{"two providers write side by side", "azapi_resource", func(i *plan.Instance) { i.After = nil }, "rule-serial"},
 		{"deployments do not wait for the filters", "azurerm_cognitive_deployment", func(i *plan.Instance) { i.After = nil }, "rule-serial"},
 		{"the app does not wait for its role", "azurerm_function_app_flex_consumption", func(i *plan.Instance) { i.After = nil }, "rule-serial"},
+		{"an update that ends after half an hour", "azurerm_cognitive_account", func(i *plan.Instance) { set(t, i.Values, []string{"timeouts", "update"}, nil) }, "rule-serial"},
 		{"another capacity than Bicep", "azurerm_cognitive_deployment", func(i *plan.Instance) { set(t, i.Values, []string{"sku", "0", "capacity"}, 1.0) }, "parity"},
 		{"another query than Bicep", "azurerm_monitor_scheduled_query_rules_alert_v2", func(i *plan.Instance) { set(t, i.Values, []string{"criteria", "0", "query"}, "T") }, "parity"},
 		{"an app setting that Bicep does not have", "azurerm_function_app_flex_consumption", func(i *plan.Instance) { set(t, i.Values, []string{"app_settings", "X"}, "y") }, "parity"},
@@ -271,6 +276,44 @@ func TestFaultsOfPlansAreNoticed(t *testing.T) {
 			parity.Compare(example, inBicep, broken, &found)
 			wantCheck(t, found, f.rule)
 		})
+	}
+}
+
+// A private endpoint is refused while a deployment of its account is being written.
+func TestEndpointsWaitForTheDeployments(t *testing.T) {
+	const example = "examples/locked-down"
+	for _, missing := range []string{"azurerm_cognitive_deployment.this", "azapi_resource.spilling"} {
+		planned, err := Planned(root, example)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range planned.Resources {
+			if r.Type == "azurerm_private_endpoint" {
+				planned.Resources[i].After = slices.DeleteFunc(r.After, func(address string) bool { return strings.HasSuffix(address, missing) })
+			}
+		}
+		var found finding.List
+		rules.Terraform(example, planned.Resources, &found)
+		wantCheck(t, found, "rule-serial")
+	}
+}
+
+// What Azure would refuse only after minutes of work, or accept and never serve, the templates refuse themselves; Terraform's validations of
+// the same are in infra/terraform/tests. Only the compiler can run these refusals: that they are there is seen here.
+func TestTheTemplatesRefuseWhatCannotWork(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(Template)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{
+		"fail(join(variables('faults'), ' '))", "contains(createArray('packages', 'vault', 'state-table', 'state-blob')", "length(variables('lostSpillovers'))",
+		"An account key is 1 to 24", "The name of a deployment has at most 64", "resourceGroupName has at most 88", "Two deployments make one backend name",
+		"secondLocation is another region", "auth with entra needs", "zoneRedundant needs zone-redundant storage", "frontDoorPrivateLink",
+		"if(parameters('recover'), 'recover', 'default')",
+	} {
+		if !strings.Contains(string(b), part) {
+			t.Errorf("the compiled template has no %s", part)
+		}
 	}
 }
 

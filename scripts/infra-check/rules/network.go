@@ -116,6 +116,11 @@ func (c checker) frontDoor() {
 			c.say("rule-network", "%s can be called past Front Door", name)
 		}
 	})
+	c.each("Microsoft.Network/FrontDoorWebApplicationFirewallPolicies ", func(name string, facts map[string]string) {
+		if bots := `["Microsoft_BotManagerRuleSet","1.1",`; strings.Contains(facts["managed"], bots) && !strings.Contains(facts["managed"], bots+"null") {
+			c.say("rule-network", "%s has one action for all bot rules: every SDK is an unknown bot to them", name)
+		}
+	})
 	c.each("Microsoft.Cdn/profiles/afdEndpoints ", func(name string, _ map[string]string) {
 		guarded := false
 		c.each("Microsoft.Cdn/profiles/securityPolicies ", func(_ string, facts map[string]string) {

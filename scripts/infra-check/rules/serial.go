@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"spillway/scripts/infra-check/finding"
+	"spillway/scripts/infra-check/parity"
 	"spillway/scripts/infra-check/plan"
 )
 
@@ -22,6 +23,9 @@ func Terraform(example string, instances []plan.Instance, out *finding.List) {
 		})
 	}
 	for _, i := range instances {
+		if update := parity.Get(i.Values, "timeouts|update"); update != "60m" && slices.Contains([]string{"azurerm_cognitive_account", "azurerm_cognitive_deployment"}, i.Type) {
+			out.Add("rule-serial", example, "%s: an update may take %v: deployments of one account are written one by one, and need 60m", i.Address, update)
+		}
 		kind, _ := i.Values["type"].(string)
 		if i.Type == "azapi_resource" && strings.HasPrefix(kind, deployments) {
 			locks, _ := i.Values["locks"].([]any)
