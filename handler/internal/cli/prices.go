@@ -16,7 +16,7 @@ func pricesCommand() *cobra.Command {
 	known := slices.Sorted(maps.Keys(list.Prices))
 	return &cobra.Command{
 		Use: "prices [MODEL...]", Short: "Print price entries for known Azure models",
-		Long: "Prints entries for \"models\" of the pool document, with the prices of the models that are\nnamed, or of all known ones. They come from a table of " + list.Date + " (" + list.Offer + ", " + list.Currency + ")\nthat is part of this program: compare them with your own price list. A model that is\nnot in the table is an error, and no price is taken from a similar name.\n\nThe table's source: " + list.Source,
+		Long:    "Prints entries for \"models\" of the pool document, with the prices of the models that are\nnamed, or of all known ones. They come from a table of " + list.Date + " (" + list.Offer + ", " + list.Currency + ")\nthat is part of this program: compare them with your own price list. A model that is\nnot in the table is an error, and no price is taken from a similar name.\n\nThe table's source: " + list.Source,
 		Example: "  spillway prices gpt-4o gpt-4o-mini\n  spillway prices > prices.json", ValidArgs: known,
 		RunE: func(c *cobra.Command, models []string) error { return printPrices(c, &list, models) },
 	}

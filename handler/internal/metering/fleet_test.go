@@ -193,6 +193,7 @@ func inFleet(t *testing.T, all []arrival, limit int64, instances int) *spending 
 		})
 	}
 	answers.Wait()
+	time.Sleep(time.Second) // the last means are shared
 	stop()
 	running.Wait()
 	return s

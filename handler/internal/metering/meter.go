@@ -125,6 +125,7 @@ func (m *Meter) Reserve(ctx context.Context, r *proxy.Request, pools []*balancer
 	if e.Answers < certainAnswers {
 		if fleet := m.shared.mean(k); fleet.Answers > int64(e.Answers) {
 			e.Output, e.Answers = fleet.Output, int(min(fleet.Answers, certainAnswers))
+			e.Speed = fleet.Speed
 		}
 	}
 	if r.Consumer.PerCaller != nil {
@@ -178,9 +179,22 @@ func demand(r *proxy.Request, pools []*balancer.Pool, e *usage.Expectation) quot
 	d.Prompt, d.MaxPrompt = e.Prompt(r.Parsed.PromptBytes), r.Parsed.PromptBytes/bytesPerDenseToken
 	d.MaxOutput = maxOutput(r, pools[0])
 	d.Output = min(e.Output*max(1, r.Parsed.Choices), d.MaxOutput)
+	d.MinuteOutput = min(minuteOutput(e)*max(1, r.Parsed.Choices), d.MaxOutput)
 	d.Certainty = min(1, float64(e.Answers)/certainAnswers)
 	return d
 }
+
+// minuteOutput is how many tokens one answer may have in a minute, whatever was
+// expected: as fast as answers of some length lately were. While there was none, as much as most models can answer at all: an expectation that
+// rests on short answers alone may have been made so.
+func minuteOutput(e *usage.Expectation) int64 {
+	if e.Speed > 0 {
+		return min(int64(60*e.Speed), commonLargest)
+	}
+	return commonLargest
+}
+
+const commonLargest = 16_384 // tokens
 
 // bytesPerDenseToken is the fewest bytes that a token has in text that is not made
 // for it: Chinese has two to three, digits three, base64 two.

@@ -210,14 +210,14 @@ func demandFollowsWhatWasLatelyUsed(t *testing.T) {
 		e := m.expect(keyOf(r, "mini"))
 		return demand(r, pools, &e)
 	}
-	want := quota.Demand{Model: "mini", Size: 100, Prompt: 100, MaxPrompt: 200, MaxOutput: otherLargest, Price: mini.Price, MaxPrice: large.Price}
+	want := quota.Demand{Model: "mini", Size: 100, Prompt: 100, MaxPrompt: 200, MinuteOutput: commonLargest, MaxOutput: otherLargest, Price: mini.Price, MaxPrice: large.Price}
 	if d := cmp.Diff(want, demanded(chat(false, 400, 0))); d != "" {
 		t.Errorf("nothing known (-want +got):\n%s", d)
 	}
 	for range 10 {
 		settled(t, m, chat(true, 400, 4096), served(mini, time.Second, proxy.Delivery{Usage: usage.Tokens{Prompt: 200, Completion: 481}}))
 	}
-	want = quota.Demand{Model: "mini", Size: 4196, Prompt: 200, MaxPrompt: 200, Output: 481, Certainty: 1, MaxOutput: 4096, Price: mini.Price, MaxPrice: large.Price}
+	want = quota.Demand{Model: "mini", Size: 4196, Prompt: 200, MaxPrompt: 200, Output: 481, Certainty: 1, MinuteOutput: 4096, MaxOutput: 4096, Price: mini.Price, MaxPrice: large.Price}
 	if d := cmp.Diff(want, demanded(chat(false, 400, 4096))); d != "" {
 		t.Errorf("ten answers known, of streams (-want +got):\n%s", d)
 	}

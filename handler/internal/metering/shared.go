@@ -35,6 +35,8 @@ type sharedRow struct {
 type sharedMean struct {
 	Output  int64 `json:"o"`
 	Answers int64 `json:"n"` // that it is known from
+
+	Speed float64 `json:"s,omitempty"` // of usage.Expectation
 }
 
 const (
@@ -88,12 +90,12 @@ func (s *sharedMeans) learned(k profileKey, output int64, own usage.Expectation)
 	defer s.mu.Unlock()
 	row := s.row(k.consumer)
 	known := row.means[columnOf(k)]
-	answer := sharedMean{output, 1}
+	answer := sharedMean{Output: output, Answers: 1, Speed: own.Speed}
 	if known.Answers >= certainAnswers {
-		if own.Answers < certainAnswers || near(own.Output, known.Output) || time.Since(row.writtenAt) < sharedInterval {
+		if own.Answers < certainAnswers || near(own.Output, known.Output) && (known.Speed > 0 || own.Speed <= 0) || time.Since(row.writtenAt) < sharedInterval {
 			return
 		}
-		answer = sharedMean{own.Output, certainAnswers}
+		answer = sharedMean{Output: own.Output, Answers: certainAnswers, Speed: own.Speed}
 	}
 	if !row.busy {
 		row.busy, row.writtenAt = true, time.Now()
@@ -132,9 +134,15 @@ func (s *sharedMeans) exchange(k profileKey, answer *sharedMean) {
 // add returns the mean with another one: the sum of few, and the newer one when it
 // is known from enough answers.
 func (m sharedMean) add(o sharedMean) sharedMean {
+	switch {
+	case o.Speed <= 0:
+		o.Speed = m.Speed
+	case m.Speed > 0 && o.Answers < certainAnswers:
+		o.Speed = (m.Speed*float64(m.Answers) + o.Speed) / float64(m.Answers+1)
+	}
 	if o.Answers >= certainAnswers {
 		return o
 	}
 	n := m.Answers + o.Answers
-	return sharedMean{(m.Output*m.Answers + o.Output*o.Answers) / n, n}
+	return sharedMean{Output: (m.Output*m.Answers + o.Output*o.Answers) / n, Answers: n, Speed: o.Speed}
 }

@@ -105,10 +105,13 @@ type Demand struct {
 	Prompt    int64   // expected tokens of the prompt
 	Output    int64   // expected tokens of the answer
 	Certainty float64 // of Output, in [0,1]: at 0 a tenth of the limit is expected, within MaxOutput
-	MaxPrompt int64   // the most tokens that the prompt can have; less than Prompt = Prompt
-	MaxOutput int64   // the most that the answer can have; less than Output = Output
-	Price     usage.Price
-	MaxPrice  usage.Price // the dearest that may apply; the zero Price = Price
+	// MinuteOutput is how much of the answer a limit per minute may have to bear,
+	// should the expectation be wrong; less than Output = Output.
+	MinuteOutput int64
+	MaxPrompt    int64 // the most tokens that the prompt can have; less than Prompt = Prompt
+	MaxOutput    int64 // the most that the answer can have; less than Output = Output
+	Price        usage.Price
+	MaxPrice     usage.Price // the dearest that may apply; the zero Price = Price
 }
 
 // unknownPart is the part of a limit that an answer of unknown size is expected

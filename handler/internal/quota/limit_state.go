@@ -29,6 +29,7 @@ type limitState struct {
 	failing    bool  // its last exchange failed
 	inUse      int   // reservations that have not ended, of a caller's limit
 	usedUp     int64 // the window in which it last had less left than a request needs
+	trust      trust
 	shortfall  int64 // how much less than they can use the requests under way have reserved
 }
 

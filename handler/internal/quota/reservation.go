@@ -33,6 +33,7 @@ type allocation struct {
 	window    int64
 	amount    int64
 	shortfall int64 // how much less than the request can use
+	trusted   int64 // how much less than it may use in a minute
 }
 
 // Usage is what became of a request, at one model.
@@ -137,7 +138,15 @@ func (r *Reservation) reserveAll(ctx context.Context, d *Demand) error {
 	}
 	var pending []pendingDecision
 	for e := range r.limits() {
-		w, decision := r.try(e, e.firstAmount(d))
+		n, more := e.firstAmount(d, r.limiter.moment(e.period))
+		if n < 0 {
+			r.limiter.cancelPending(pending)
+			return r.limiter.exceeded(e, lease.Denied, e.maxAmount())
+		}
+		if more > 0 {
+			r.add(allocation{limit: e, trusted: more})
+		}
+		w, decision := r.try(e, n)
 		if decision == lease.Denied {
 			w, decision = r.tryShort(e, d)
 		}
@@ -153,12 +162,28 @@ func (r *Reservation) reserveAll(ctx context.Context, d *Demand) error {
 	return r.await(ctx, d, pending)
 }
 
-// firstAmount is what is reserved if the limit has it.
-func (e *limitState) firstAmount(d *Demand) int64 {
-	if e.period == lease.Month {
-		return min(e.most(d), e.maxAmount())
+// firstAmount is what is reserved if the limit has it, and how much more than that
+// the request is trusted not to use in a minute; -1 = it is refused.
+func (e *limitState) firstAmount(d *Demand, m lease.Moment) (n, more int64) {
+	n = e.expected(d)
+	switch {
+	case e.period == lease.Month:
+		return min(e.most(d), e.maxAmount()), 0
+	case e.unit != tokens:
+		return n, 0
 	}
-	return e.expected(d)
+	more = lease.Clamp(d.Prompt) + lease.Clamp(d.MinuteOutput) - n
+	if more <= 0 {
+		return n, 0
+	}
+	switch e.takeTrust(n, more, m) {
+	case trusted:
+		return n, more
+	case reservesIt:
+		return min(n+more, e.maxAmount()), 0
+	case distrusted:
+	}
+	return -1, 0
 }
 
 // try reserves the amount, or returns what waits for the table.
@@ -276,7 +301,7 @@ func (r *Reservation) Grow(tokensUsed int64) {
 	defer r.mu.Unlock()
 	for i := range r.allocations {
 		a := &r.allocations[i]
-		if r.ended || a.limit.unit != tokens || a.limit.period != lease.Minute || a.amount >= tokensUsed {
+		if r.ended || a.limit.unit != tokens || a.limit.period != lease.Minute || a.amount == 0 || a.amount >= tokensUsed {
 			continue
 		}
 		a.limit.resize(a.window, a.amount, tokensUsed, r.limiter.moment(a.limit.period))
@@ -300,6 +325,7 @@ func (r *Reservation) Settle(used ...Usage) {
 	for i := range allocations {
 		a := &allocations[i]
 		a.limit.endShortfall(a.shortfall)
+		a.limit.endTrust(a.trusted)
 		if a.amount > 0 {
 			r.settle(a, a.limit.sum(used))
 		}

@@ -32,7 +32,13 @@ type profileSums struct {
 	textBytes, textTokens   int64 // of answers whose text was counted, without hidden reasoning
 	active, idle            time.Duration
 	activeTokens, idleCount int64
+	longActive              time.Duration // of answers of some length
+	longTokens              int64
 }
+
+// longAnswer is how many tokens make an answer whose duration tells how fast tokens
+// are generated.
+const longAnswer = 64
 
 // Add remembers an answer, and forgets the oldest of more than fifty.
 func (p *Profile) Add(s Sample) {
@@ -64,6 +70,10 @@ func (s *profileSums) add(x *Sample, sign int64) {
 		s.activeTokens += sign * x.Tokens.Completion
 		s.idle += time.Duration(sign) * idle
 		s.idleCount += sign
+		if x.Tokens.Completion >= longAnswer {
+			s.longActive += time.Duration(sign) * active
+			s.longTokens += sign * x.Tokens.Completion
+		}
 	}
 }
 
@@ -84,6 +94,7 @@ type Expectation struct {
 	PromptPerByte   float64       // tokens; 0 = not known
 	TextPerByte     float64       // tokens per byte of relayed text; 0 = not known
 	TokensPerSecond float64       // once the first is generated; 0 = not known
+	Speed           float64       // tokens per second of answers of some length; 0 = there was none
 	Idle            time.Duration // until the first is generated
 }
 
@@ -102,6 +113,9 @@ func (p *Profile) Expect() Expectation {
 	}
 	if p.sum.active > 0 {
 		e.TokensPerSecond = float64(p.sum.activeTokens) / p.sum.active.Seconds()
+		if p.sum.longActive > 0 {
+			e.Speed = float64(p.sum.longTokens) / p.sum.longActive.Seconds()
+		}
 		e.Idle = p.sum.idle / time.Duration(p.sum.idleCount)
 	}
 	return e

@@ -173,6 +173,9 @@ func (a *Account) otherShard() int {
 	return -1
 }
 
+// Instances is how many instances share the shard, as far as is known; at least 1.
+func (a *Account) Instances(m Moment) int { return a.instances(m) }
+
 // instances is how many instances share the shard: as many as are known to run,
 // or as many as have written the row lately.
 func (a *Account) instances(m Moment) int { return max(1, m.Instances/a.shards(), a.writers) }
