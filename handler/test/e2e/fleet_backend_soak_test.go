@@ -163,7 +163,7 @@ func TestSoakBackendOutages(t *testing.T) {
 				g.sim.Fault(b.name, simulator.Fault{Action: "503", After: 20 * time.Second, For: 40 * time.Second})
 				g.sim.Fault(b.name, simulator.Fault{Action: "reset-before-headers", After: 60 * time.Second, For: 20 * time.Second})
 			}
-			g.wantAllServed("an outage", g.fireFor(101*time.Second, 200, g.members...), most)
+			g.wantAllServed("an outage", g.fireFor(101*time.Second, 225, g.members...), most) // of a busy machine, ticks are lost
 		})
 	}
 	t.Run("all fail", func(t *testing.T) { f.afresh(t).wantOutage("503", http.StatusServiceUnavailable, 3*time.Second) })

@@ -10,8 +10,8 @@
  *   result    Update.finishProbe: only under its own lease
  *   give      Circuit.ReturnProbe: no request used the probe
  *   trip      Circuit.Trip
- *   net[i]    exchanges in flight: Store.Put with If-Match
- *   view      Replica.mergeRow
+ *   net[i]    exchanges in flight: Store.Replace with If-Match, of the whole row: writes for other records only conflict
+ *   view      Replica.adoptRecord
  */
 #ifndef N
 #define N 2          /* instances */
