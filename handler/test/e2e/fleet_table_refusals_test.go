@@ -1,11 +1,13 @@
 package e2e_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -134,6 +136,11 @@ func TestRenamedModelsStillAgree(t *testing.T) {
 	all := []backend{{name: "a", priority: 1, models: names}}
 	f := startFleet(t, fleetSetup{members: 2, backends: all})
 	f.sim.Fault("a", simulator.Fault{Action: "429-token", RetryAfter: 20 * time.Second})
+	ctx, stop := context.WithCancel(t.Context())
+	var ended sync.WaitGroup
+	defer ended.Wait()
+	defer stop()
+	paced(ctx, &ended, 1, func(int) { f.awake(f.members...) }) // an idle instance does not read
 	most := 0
 	for round := range renamed {
 		f.setup.backends[0].models = names[round*slots : (round+1)*slots]
@@ -166,8 +173,6 @@ func TestRenamedModelsStillAgree(t *testing.T) {
 		})
 	}
 	f.sim.Clear("a")
-	l := f.fire(1, f.members...) // an idle instance does not read
-	defer l.finish()
 	f.within(2*time.Minute, "the row is empty again", func() bool {
 		return len(f.seen.commits[len(f.seen.commits)-1].row) == 0
 	})
