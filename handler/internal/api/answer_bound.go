@@ -20,7 +20,7 @@ func (s *Server) boundAnswer(c *call) *Error {
 		req.Parsed.PromptBytes = int64(len(req.Body))
 		req.Tokens = request.Estimate(&req.Parsed)
 	}
-	if req.Consumer == nil || req.Consumer.MaxRequestTokens == 0 {
+	if !req.Consumer.Measured() {
 		return nil
 	}
 	most, member := req.Consumer.MaxRequestTokens, outputMember(req)

@@ -103,6 +103,9 @@ func unsupportedEncoding(encoding string) *Error {
 }
 
 func bodyError(err error, limit int64) *Error {
+	if refused, ok := errors.AsType[*refusedBodyError](err); ok {
+		return refused.apiErr
+	}
 	if errors.Is(err, errTooLarge) {
 		return &Error{
 			Status: http.StatusRequestEntityTooLarge, Type: invalidRequest, Code: "request_too_large", Final: true,

@@ -41,6 +41,7 @@ var rules = map[string]string{
 	"unmetered_not_allowed":       "allowUnmetered",
 	"unsupported_encoding":        "body",
 	"websocket_not_supported":     "path",
+	"upload_not_allowed":          "purpose",
 	"upstream_timeout":            "SPILLWAY_RESPONSE_TIMEOUT",
 }
 

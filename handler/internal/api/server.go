@@ -118,7 +118,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, state *requestSta
 	if t.operation.State == operations.Local {
 		return s.models(w, t.subpath, rec.Consumer)
 	}
-	req, buf, apiErr := s.readRequest(r, t, s.StrictIDs || rec.Consumer.Restricted())
+	req, buf, apiErr := s.readRequest(r, t, s.StrictIDs || rec.Consumer.Restricted() || rec.Consumer.Measured())
 	defer buf.release(req)
 	if apiErr != nil {
 		return apiErr

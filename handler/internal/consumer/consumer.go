@@ -98,6 +98,9 @@ func (c *Consumer) MayUse(model string) bool {
 // Restricted reports whether the consumer may use some models only.
 func (c *Consumer) Restricted() bool { return c != nil && len(c.Models) > 0 }
 
+// Measured reports whether the size of the consumer's requests is limited.
+func (c *Consumer) Measured() bool { return c != nil && c.MaxRequestTokens > 0 }
+
 // Bounds returns what limits the consumer's choice of backends. A nil consumer
 // has none.
 func (c *Consumer) Bounds() (geographies []string, minPriority int) {

@@ -15,6 +15,7 @@ var ErrBodySent = errors.New("proxy: the rest of the body has been sent already"
 type StreamedBody struct {
 	Length int64 // in bytes; -1 = unknown
 
+	check   func(p []byte) error // of what was read, before it is sent; nil = none
 	source  io.Reader
 	started atomic.Bool
 	err     atomic.Pointer[error]
@@ -25,6 +26,10 @@ type StreamedBody struct {
 func NewStreamedBody(source io.Reader, length int64) *StreamedBody {
 	return &StreamedBody{Length: length, source: source}
 }
+
+// Check has f see what is read, in order, before it is sent. Its error ends the
+// body. It must be called before the first attempt.
+func (b *StreamedBody) Check(f func(p []byte) error) { b.check = f }
 
 // Open returns the body for one attempt. It may be closed during a read.
 func (b *StreamedBody) Open() io.ReadCloser { return &bodyReader{body: b} }
@@ -62,6 +67,11 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 		r.owner = true
 	}
 	n, err := r.body.source.Read(p)
+	if r.body.check != nil && n > 0 {
+		if refused := r.body.check(p[:n]); refused != nil {
+			n, err = 0, refused
+		}
+	}
 	if err != nil && !errors.Is(err, io.EOF) && !r.closed.Load() {
 		r.body.err.Store(&err)
 	}

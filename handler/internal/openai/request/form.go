@@ -26,6 +26,8 @@ type Form struct {
 	User        string
 	References  []Reference
 	Files       []Span // the contents of the files that end in the body
+	OpenFile    int    // where a file begins that continues beyond the body; 0 = there is none
+	Encoded     bool   // a part is in an encoding of its own, such as quoted-printable
 	InsertAt    int    // where a part may be inserted: just before the first
 }
 
@@ -49,6 +51,8 @@ type formParser struct {
 	whole     bool
 	form      Form
 	modelSeen bool
+
+	purposeSeen bool
 }
 
 // parts reads the parts.
@@ -100,12 +104,15 @@ func (s *formParser) part(from int) (Span, error) {
 		return Span{To: -1}, s.truncated(from, "the headers of a part are not ended")
 	}
 	value := Span{From: from + end + 4}
+	name, isFile := s.disposition(s.body[from : from+end])
 	length := bytes.Index(s.body[value.From-2:], s.delimiter) // an empty value shares its line break
 	if length < 0 {
+		if isFile {
+			s.form.OpenFile = value.From
+		}
 		return Span{To: -1}, s.truncated(from, "a part is not ended")
 	}
 	value.To = max(value.From-2+length, value.From)
-	name, isFile := disposition(s.body[from : from+end])
 	if isFile {
 		s.form.Files = append(s.form.Files, value)
 		name = ""
@@ -145,6 +152,10 @@ func (s *formParser) field(name string, at Span) error {
 	case "user":
 		f.User = string(text[:min(len(text), maxStringLength)])
 	case "purpose":
+		if s.purposeSeen {
+			return duplicate(at.From, name)
+		}
+		s.purposeSeen = true
 		f.Purpose = string(text[:min(len(text), maxStringLength)])
 	default:
 		return s.reference(name, at)
@@ -168,20 +179,25 @@ func (s *formParser) reference(name string, at Span) error {
 }
 
 // disposition is the name of a part, and whether it is a file.
-func disposition(headers []byte) (name string, isFile bool) {
+func (s *formParser) disposition(headers []byte) (name string, isFile bool) {
 	for line := range strings.SplitSeq(string(headers), "\r\n") {
 		field, value, _ := strings.Cut(line, ":")
-		if !strings.EqualFold(strings.TrimSpace(field), "Content-Disposition") {
-			continue
+		switch value = strings.TrimSpace(value); strings.ToLower(strings.TrimSpace(field)) {
+		case "content-transfer-encoding":
+			switch strings.ToLower(value) {
+			case "7bit", "8bit", "binary":
+			default:
+				s.form.Encoded = true
+			}
+		case "content-disposition":
+			kind, params, err := mime.ParseMediaType(value)
+			if err == nil && kind == "form-data" && name == "" {
+				_, isFile = params["filename"]
+				name = params["name"]
+			}
 		}
-		kind, params, err := mime.ParseMediaType(value)
-		if err != nil || kind != "form-data" {
-			return "", false
-		}
-		_, isFile = params["filename"]
-		return params["name"], isFile
 	}
-	return "", false
+	return name, isFile
 }
 
 func malformedForm(at int, reason string) error {

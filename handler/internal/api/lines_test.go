@@ -1,0 +1,117 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"strings"
+	"testing"
+
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/proxy"
+)
+
+// uploadForm is a form with a file, and fields ahead of it and behind it.
+func uploadForm(file string, ahead, behind []string) (body, contentType string) {
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	for i := 0; i < len(ahead); i += 2 {
+		_ = w.WriteField(ahead[i], ahead[i+1])
+	}
+	part, _ := w.CreateFormFile("file", "a.jsonl")
+	_, _ = io.WriteString(part, file)
+	for i := 0; i < len(behind); i += 2 {
+		_ = w.WriteField(behind[i], behind[i+1])
+	}
+	_ = w.Close()
+	return b.String(), w.FormDataContentType()
+}
+
+func requestLine(id string) string {
+	return `{"custom_id":"1","method":"POST","url":"/v1/responses","body":{"model":"gpt-4o","max_output_tokens":20,"previous_response_id":"` + id + `"}}` + "\n"
+}
+
+// Of a file that is too long to be held, each line is checked before its end is sent.
+func TestLongFilesAreCheckedWhileTheyAreSent(t *testing.T) {
+	d := newTenantsWithObjects(t)
+	d.MaxBody = 64 << 20
+	complete := false
+	d.do = func(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
+		rest, err := io.ReadAll(r.StreamedBody.Open())
+		if err != nil {
+			return &proxy.Result{Pool: pools[0], Err: proxy.ErrBody}
+		}
+		complete = bytes.HasSuffix(rest, []byte("--\r\n"))
+		return serve(ctx, pools, deliver)
+	}
+	long := strings.Replace(requestLine("resp_y"), "{", `{"instructions":"`+strings.Repeat("Be brief. ", 100<<10)+`",`, 1)
+	own := strings.Repeat(long, 26)
+	purpose := []string{"purpose", "batch"}
+	for name, c := range map[string]struct {
+		file          string
+		ahead, behind []string
+		status        int
+		text          string
+	}{
+		"own":                        {own, purpose, nil, 200, ""},
+		"the last line is another's": {own + requestLine("resp_x"), purpose, nil, 404, "Line "},
+		"the last line, not ended":   {own + strings.TrimSpace(requestLine("resp_x")), purpose, nil, 404, "Line "},
+		"like a boundary":            {own + "--x\n" + requestLine("resp_x"), purpose, nil, 400, "Line "},
+		"no object":                  {own + "[" + strings.TrimSpace(requestLine("resp_x")) + "]\n", purpose, nil, 400, "Line "},
+		"a field behind it":          {own, purpose, []string{"purpose", "batch"}, 400, "send the file last"},
+		"the purpose behind it":      {own, nil, purpose, 400, "purpose first"},
+		"data that is another's":     {own + `{"item":{"file_id":"file-x"}}` + "\n", []string{"purpose", "evals"}, nil, 404, "Line "},
+	} {
+		complete = false
+		body, contentType := uploadForm(c.file, c.ahead, c.behind)
+		res, text := d.send(t, "POST", "/v1/files", body, "Api-Key", "y", "Content-Type", contentType)
+		if res.StatusCode != c.status || !strings.Contains(text, c.text) || complete != (c.status == http.StatusOK) {
+			t.Errorf("%s: %d %s, the backend got all of it: %t", name, res.StatusCode, text, complete)
+		}
+	}
+}
+
+func TestLinesOfAFileAreInsideTheFences(t *testing.T) {
+	only := &consumer.Consumer{Name: "x", Models: []string{"gpt-4o"}, MaxRequestTokens: 100}
+	d := newFenced(t, only, model("gpt-4o", balancer.Backend{Name: "a", Weight: 1, Stateful: true}), model("o3", balancer.Backend{Name: "a", Weight: 1, Stateful: true}))
+	line := func(url, body string) string { return `{"custom_id":"1","url":"` + url + `","body":` + body + "}" }
+	const chat, good = "/v1/chat/completions", `{"model":"gpt-4o","max_tokens":50,"messages":[]}`
+	for name, c := range map[string]struct {
+		file   string
+		status int
+	}{
+		"inside":                    {line(chat, good) + "\n" + line("/v1/embeddings", `{"model":"gpt-4o","input":"x"}`), 200},
+		"byte order mark":           {"\xef\xbb\xbf" + line(chat, good), 200},
+		"a forbidden model":         {line(chat, good) + "\n" + line(chat, `{"model":"o3","max_tokens":50,"messages":[]}`), 403},
+		"behind a byte order mark":  {"\xef\xbb\xbf" + line(chat, `{"model":"o3","max_tokens":50}`), 403},
+		"in a tool":                 {line("/v1/responses", `{"model":"gpt-4o","max_output_tokens":50,"tools":[{"type":"image_generation","mod\u0065l":"o3"}]}`), 403},
+		"too large":                 {line(chat, `{"model":"gpt-4o","max_tokens":500}`), 400},
+		"without a bound":           {line(chat, `{"model":"gpt-4o"}`), 400},
+		"another operation's bound": {line("/v1/responses", `{"model":"gpt-4o","max_tokens":5}`), 400},
+		"a long prompt":             {line(chat, `{"model":"gpt-4o","max_tokens":5,"messages":["`+strings.Repeat("word ", 200)+`"]}`), 400},
+		"prose":                     {"model o3", 400},
+	} {
+		body, contentType := uploadForm(c.file, []string{"purpose", "batch"}, nil)
+		d.sent = 0
+		res, text := d.send(t, "POST", "/v1/files", body, "Api-Key", "k", "Content-Type", contentType)
+		if res.StatusCode != c.status || (c.status != 200) != (d.sent == 0) || c.status != 200 && !strings.Contains(text, "Line ") {
+			t.Errorf("%s: %d %s", name, res.StatusCode, text)
+		}
+	}
+	for _, body := range []string{`{"purpose":"batch","bytes":1}`, `{"bytes":1,"purpos\u0065":"BATCH"}`} {
+		if res, text := d.send(t, "POST", "/v1/uploads", body, "Api-Key", "k"); res.StatusCode != http.StatusForbidden || !strings.Contains(text, "with /files") {
+			t.Errorf("%s: %d %s", body, res.StatusCode, text)
+		}
+	}
+	if res, text := d.send(t, "POST", "/v1/uploads", `{"purpose":"assistants","bytes":1}`, "Api-Key", "k"); res.StatusCode != http.StatusOK {
+		t.Errorf("an upload of another purpose: %d %s", res.StatusCode, text)
+	}
+	encoded, contentType := uploadForm(line(chat, good), []string{"purpose", "batch"}, nil)
+	encoded = strings.Replace(encoded, "Content-Type: application/octet-stream", "Content-Transfer-Encoding: quoted-printable", 1)
+	if res, text := d.send(t, "POST", "/v1/files", encoded, "Api-Key", "k", "Content-Type", contentType); res.StatusCode != http.StatusBadRequest {
+		t.Errorf("an encoded part: %d %s", res.StatusCode, text)
+	}
+}
