@@ -24,7 +24,7 @@ func NewBackendClient(cfg *config.Config, log *slog.Logger) (*backend.Client, []
 			return nil, nil, fmt.Errorf("backends[%d].auth: %w", i, err)
 		}
 		client.Targets = append(client.Targets, &backend.Target{
-			Name: r.Name, Endpoint: r.Endpoint, OpenAI: r.Kind == config.OpenAI, Credential: credential, Policy: classifyPolicy(r),
+			Name: r.Name, Endpoint: r.Endpoint, OpenAI: r.Kind == config.OpenAI, NoUsage: r.NoUsage, Credential: credential, Policy: classifyPolicy(r),
 			Transport: backend.NewTransport(backend.TransportOptions{HTTP2: r.HTTP2}), Deployments: deployments(cfg, i), CallerHeader: r.CallerHeader,
 		})
 	}

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 
@@ -32,8 +31,8 @@ func deploymentName(b *balancer.Backend, r *proxy.Request) string {
 // newBody is the caller's own bytes, or a pooled copy in which the model or the
 // stream options are replaced. The attempt returns either. A form may be long,
 // and is not copied: the model goes between its parts.
-func (c *Client) newBody(a *attempt, t *Target, deployment string, r *proxy.Request) requestBody {
-	changes := request.Changes{IncludeUsage: c.RequestUsage && canRequestUsage(r), CacheKey: r.CacheKey, Bound: r.AnswerBound}
+func (c *Client) newBody(a *attempt, t *Target, deployment string, r *proxy.Request, usage bool) requestBody {
+	changes := request.Changes{IncludeUsage: usage, CacheKey: r.CacheKey, Bound: r.AnswerBound}
 	if t.OpenAI || r.Family != operations.Deployments {
 		changes.Model = deployment
 	}
@@ -52,24 +51,6 @@ func (c *Client) newBody(a *attempt, t *Target, deployment string, r *proxy.Requ
 		return requestBody{prefix: prefix, model: model, suffix: suffix, streamed: r.StreamedBody}
 	}
 	return requestBody{prefix: r.Body, streamed: r.StreamedBody}
-}
-
-// usageAPIVersion is the first api-version that knows stream_options
-// (docs/azure-openai.md#usage); versions are dates.
-const usageAPIVersion = "2024-09-01"
-
-// canRequestUsage reports whether the backend accepts stream_options in this
-// request.
-func canRequestUsage(r *proxy.Request) bool {
-	if r.Operation.Dialect != operations.Chat || !r.Parsed.Stream {
-		return false
-	}
-	if r.Family != operations.Deployments && r.Family != operations.Unscoped {
-		return true
-	}
-	query, _ := url.ParseQuery(r.Query)
-	version := query.Get("api-version")
-	return version == "" || version >= usageAPIVersion
 }
 
 // length is in bytes; -1 = unknown.

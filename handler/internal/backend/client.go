@@ -30,7 +30,8 @@ type Client struct {
 	// a nil value removes a header. Unset, the caller's trace context passes.
 	InjectTrace func(r *proxy.Request, b *balancer.Backend, h http.Header)
 
-	pool bufferPool
+	pool          bufferPool
+	usageRefusals usageRefusals
 }
 
 // Target is one resource: its address, our credential for it, and the
@@ -38,6 +39,7 @@ type Client struct {
 type Target struct {
 	Name       string
 	Endpoint   *url.URL // scheme, host and base path; nothing else of it is used
+	NoUsage    bool     // streams are never asked for their usage
 	OpenAI     bool     // an OpenAI-compatible base URL: {base}/{path}, model in the body
 	Credential Credential
 	Transport  *Transport
@@ -59,13 +61,32 @@ type Target struct {
 // it is called before the first byte, again if the transport takes another
 // connection; its error cancels the attempt. Probes are sent on a new
 // connection.
+//
+// A backend that refuses what was added to ask for usage gets the request once more
+// without it.
 func (c *Client) Send(ctx context.Context, b *balancer.Backend, r *proxy.Request, beforeSend func() error) (*http.Response, health.Outcome) {
 	t := c.Targets[b.Index]
+	usage := c.RequestUsage && !t.NoUsage && canRequestUsage(t, r) && !r.Parsed.IncludeUsage && !c.usageRefusals.has(b, r)
+	res, o := c.sendOnce(ctx, t, b, r, beforeSend, usage)
+	if !usage || !mayRefuseUsage(res, o) {
+		return res, o
+	}
+	_ = res.Body.Close()
+	res, o = c.sendOnce(ctx, t, b, r, beforeSend, false)
+	if res != nil && res.StatusCode < http.StatusMultipleChoices {
+		c.usageRefusals.add(b, r)
+	}
+	o.Resent = true
+	return res, o
+}
+
+// sendOnce is Send with or without a request for usage.
+func (c *Client) sendOnce(ctx context.Context, t *Target, b *balancer.Backend, r *proxy.Request, beforeSend func() error, usage bool) (*http.Response, health.Outcome) {
 	a := newAttempt(ctx, t, beforeSend)
 	a.repeatable, a.streamed = !r.Acts(), r.StreamedBody
 	a.passThrottled = r.PinnedTo != nil && r.PinnedTo.Backend != "" || r.Operation.State.Stored()
 	name := deploymentName(b, r)
-	req, body := c.newRequest(t, name, b, r), c.newBody(a, t, name, r)
+	req, body := c.newRequest(t, name, b, r), c.newBody(a, t, name, r, usage)
 	if err := t.Credential.Apply(a.ctx, req.Header, r.Header); err != nil {
 		defer a.finish()
 		a.release()

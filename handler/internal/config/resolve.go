@@ -203,6 +203,7 @@ type Resource struct {
 	Region    string
 	Geography string
 	HTTP2     bool
+	NoUsage   bool // streams are not asked for their usage
 
 	CallerHeader string // in its canonical form; "" = no backend learns who calls
 
@@ -213,7 +214,7 @@ type Resource struct {
 func (cfg *Config) resource(b *document.Backend, env map[string]string) Resource {
 	address, _, _ := document.Endpoint(b.Endpoint, b.Kind)
 	r := Resource{
-		Name: b.Name, Endpoint: address, Region: b.Region, Geography: b.Geography, HTTP2: b.HTTP2, CallerHeader: http.CanonicalHeaderKey(b.CallerHeader),
+		Name: b.Name, Endpoint: address, Region: b.Region, Geography: b.Geography, HTTP2: b.HTTP2, NoUsage: !b.CountUsage, CallerHeader: http.CanonicalHeaderKey(b.CallerHeader),
 		Mode: map[string]Mode{"api-key": APIKey, "pass-through": PassThrough, "none": NoAuth}[b.Auth.Mode],
 	}
 	if b.Kind == "openai" {

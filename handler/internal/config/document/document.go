@@ -36,6 +36,7 @@ type Backend struct {
 	CircuitBreaker *BackendBreaker  `json:"circuitBreaker" example:"{\"tripDuration\": \"30s\"}" also:"breaker" doc:"When it is left alone, where that differs from the pool's circuitBreaker."`
 	Throttle       *BackendThrottle `json:"throttle" example:"{\"maxWait\": \"1m\"}" also:"throttling" doc:"What is done when it answers 429, where that differs from the pool's throttle."`
 	Prices         map[string]Price `json:"prices" keys:"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" keysay:"a model name" example:"{\"gpt-4o\": {\"input\": 2.75, \"output\": 11}}" doc:"What models cost here, where it differs from the price of the model: a region, a data zone, or provisioned capacity that is paid for anyway."`
+	CountUsage     bool             `json:"countUsage" default:"true" doc:"Ask it for the usage of streams. What refuses that is served without it anyway; false saves the first refusal, and has usage estimated."`
 	HTTP2          bool             `json:"http2" doc:"Speak HTTP/2 to it when it offers it: less memory when many streams are open."`
 }
 

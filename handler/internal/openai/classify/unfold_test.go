@@ -55,7 +55,8 @@ func TestUnfold(t *testing.T) {
 				break
 			}
 			left = more
-			content = content || s.Read(event, time.Time{}).Kind == Content
+			kind := s.Read(event, time.Time{}).Kind
+			content = content || kind == Content
 		}
 		if !content || !s.Complete() || s.Info.Usage.Prompt != 3 || s.Info.Usage.Completion != 4 || s.Info.FinishReason != c.finish {
 			t.Errorf("%s: content %t, complete %t, %+v", name, content, s.Complete(), s.Info)
