@@ -45,7 +45,6 @@ type Config struct {
 	BootID        string        // random, different in every process; required when the store is shared
 	FlushInterval time.Duration // 0 = 30 s
 	Timeout       time.Duration // of one exchange with the table; 0 = 5 s
-	OnError       func(error)   // called with the first error of a series; nil = not called
 }
 
 // Recorder adds up what this process served, and writes it to the table in the
@@ -59,7 +58,7 @@ type Recorder struct {
 	hourCount int // hours that were begun, which number them
 
 	writing sync.Mutex // held while flushing
-	failing bool
+	lastErr error      // of the last flush
 }
 
 // hourUsage is the usage of one hour.
@@ -130,27 +129,30 @@ func (r *Recorder) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
 		case <-tick.C:
-			r.reportError(r.Flush(ctx))
+			r.keepError(r.Flush(ctx))
 		case <-ctx.Done():
 		}
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	r.reportError(r.Flush(last))
+	r.keepError(r.Flush(last))
 }
 
 // shutdownTimeout bounds the last flush.
 const shutdownTimeout = 5 * time.Second
 
-// reportError reports the first failure of a series.
-func (r *Recorder) reportError(err error) {
-	r.writing.Lock()
-	was := r.failing
-	r.failing = err != nil
-	r.writing.Unlock()
-	if err != nil && !was && r.cfg.OnError != nil {
-		r.cfg.OnError(err)
-	}
+// keepError keeps the error of the last flush.
+func (r *Recorder) keepError(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lastErr = err
+}
+
+// Err is why usage is not written to the table; nil = it is.
+func (r *Recorder) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lastErr
 }
 
 // Key is whose usage it is, and of what.

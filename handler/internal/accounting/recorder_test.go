@@ -294,18 +294,24 @@ func TestClockSetBackLosesNothing(t *testing.T) {
 	}
 }
 
-func TestFailuresAreReportedOnce(t *testing.T) {
+func TestFailuresAreReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &chaos.Store{Inner: new(memory.Store)}
 		store.SetPartitioned(true)
-		var reported []error
-		r := New(Config{Store: store, FlushInterval: time.Second, OnError: func(err error) { reported = append(reported, err) }})
+		r := New(Config{Store: store, FlushInterval: time.Second})
 		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
 		defer stop()
 		r.Add(time.Now(), key("team-a", "ptu"), used(10, 1))
 		r.Run(ctx)
-		if len(reported) != 1 || !strings.Contains(reported[0].Error(), "write usage of 20") {
-			t.Errorf("reported %v", reported)
+		if err := r.Err(); err == nil || !strings.Contains(err.Error(), "write usage of 20") {
+			t.Errorf("reported %v", err)
+		}
+		store.SetPartitioned(false)
+		ctx, stop = context.WithTimeout(t.Context(), 2*time.Second)
+		defer stop()
+		r.Run(ctx)
+		if err := r.Err(); err != nil {
+			t.Errorf("the table is back: %v", err)
 		}
 	})
 }

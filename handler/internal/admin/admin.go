@@ -52,6 +52,7 @@ import (
 
 	"spillway/handler/internal/accounting"
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/condition"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
@@ -88,6 +89,8 @@ type Config struct {
 	// Access is called after every request that was served or refused, the page and
 	// its assets excepted; nil = not called.
 	Access func(a *Access)
+	// Conditions are the parts of this instance that may fail; nil = none.
+	Conditions *condition.Set
 	// TraceID is the trace of a request; nil = none has one.
 	TraceID func(h http.Header) string
 

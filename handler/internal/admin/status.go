@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/condition"
 )
 
 // Status is everything that the page shows of now. Traffic is that of all instances
@@ -24,6 +25,7 @@ type Status struct {
 	ConsumerCount int              `json:"consumerCount"`
 	Fleet         *FleetStatus     `json:"fleet,omitempty"` // absent before the first read of the table
 	Changes       []ChangeStatus   `json:"changes"`         // the latest first
+	Conditions    []condition.JSON `json:"conditions"`      // of the answering instance; those that are not ok
 	DecisionsKept int              `json:"decisionsKept"`
 	Usage         bool             `json:"usage"` // /ops/api/usage exists
 }
@@ -94,7 +96,7 @@ func (o *Handler) currentStatus() *Status {
 	shared, sums, events := o.fleetSnapshot(), o.minutes(now), o.timeline(now)
 	s := &Status{
 		At: now.UTC(), Instance: o.cfg.Instance, Version: o.cfg.Version, Region: o.cfg.Region, Keyless: o.access.keyless,
-		State: o.stateStatus(), Fleet: shared.status, Pools: []PoolStatus{}, Consumers: []ConsumerStatus{}, Changes: []ChangeStatus{},
+		State: o.stateStatus(), Fleet: shared.status, Pools: []PoolStatus{}, Consumers: []ConsumerStatus{}, Changes: []ChangeStatus{}, Conditions: []condition.JSON{},
 		Usage: o.cfg.UsageRows != nil,
 	}
 	v := statusBuilder{cfg: &o.cfg, now: now, snapshot: snapshot, slots: shared.slots, tableTime: shared.at, minutes: sums.slots, events: bySubject(events)}
@@ -106,6 +108,11 @@ func (o *Handler) currentStatus() *Status {
 	for _, e := range slices.Backward(events) {
 		if len(s.Changes) < maxChangesShown {
 			s.Changes = append(s.Changes, ChangeStatus{At: e.Last.UTC(), Slot: e.Subject, Text: e.Text, By: e.By, Times: e.Times})
+		}
+	}
+	if o.cfg.Conditions != nil {
+		for _, c := range o.cfg.Conditions.Troubles() {
+			s.Conditions = append(s.Conditions, c.JSON())
 		}
 	}
 	s.DecisionsKept, _ = o.cfg.Recent.retained()

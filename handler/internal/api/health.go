@@ -10,6 +10,7 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/condition"
 	"spillway/handler/internal/health"
 )
 
@@ -24,15 +25,42 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		writeHealth(w, http.StatusServiceUnavailable, map[string]any{"status": "draining"})
 		return
 	}
-	ready, models := s.Readiness.Ready(r.URL.Query().Get("model"))
+	query := r.URL.Query()
+	ready, models := s.Readiness.Ready(query.Get("model"))
 	status, body := http.StatusOK, map[string]any{"status": "ready"}
+	if ready && s.CredentialsReady != nil && s.CredentialsReady() != nil {
+		ready = false // every caller would get 503
+	}
 	if !ready {
 		status, body["status"] = http.StatusServiceUnavailable, "unavailable"
 	}
-	if known, ok := s.knownModels(r, models); ok {
+	operator := query.Has("verbose") && s.Operator != nil && s.Operator(r)
+	known, ok := s.knownModels(r, models)
+	switch {
+	case operator:
+		body["models"], body["parts"] = models, s.parts(true)
+	case ok && query.Has("verbose"):
+		body["models"], body["parts"] = known, s.parts(false)
+	case ok:
 		body["models"] = known
 	}
 	writeHealth(w, status, body)
+}
+
+// parts returns how the parts of this instance are. The reasons, which name
+// resources, are for operators.
+func (s *Server) parts(reasons bool) []condition.JSON {
+	all := []condition.JSON{}
+	if s.Conditions == nil {
+		return all
+	}
+	for _, c := range s.Conditions.All() {
+		if !reasons {
+			c.Why = ""
+		}
+		all = append(all, c.JSON())
+	}
+	return all
 }
 
 // knownModels returns those of the models that the caller may know of: a

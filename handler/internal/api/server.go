@@ -13,6 +13,7 @@ import (
 
 	"spillway/handler/internal/auth"
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/condition"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/proxy"
@@ -79,7 +80,12 @@ type Server struct {
 	Admin     http.Handler // serves /ops; nil = 404
 	// ExtractTrace returns the trace that a request belongs to; nil = none.
 	ExtractTrace func(h http.Header, requestID string) trace.SpanContext
-	Draining     func() bool // true from SIGTERM on: readiness is 503; nil = never
+	// CredentialsReady returns why no caller can be authenticated; nil, or nil
+	// returned = they can.
+	CredentialsReady func() error
+	Conditions       *condition.Set             // for /health/ready?verbose; nil = none
+	Operator         func(r *http.Request) bool // whether an operator asks; nil = never
+	Draining         func() bool                // true from SIGTERM on: readiness is 503; nil = never
 
 	// Transcript wraps the writer of a consumer with transcripts (package
 	// transcript); nil = none are kept.

@@ -11,6 +11,7 @@ import (
 
 	"spillway/handler/internal/admin"
 	"spillway/handler/internal/auth/entra"
+	"spillway/handler/internal/condition"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/proxy"
@@ -20,14 +21,14 @@ import (
 // newAdmin is the operators' API and status page. Without a key or a role it is
 // open only to the loopback address of a standalone run: behind the Functions host
 // every request comes from loopback.
-func newAdmin(cfg *config.Config, version string, obs *observability, state *state, load *proxy.Load, verifier *entra.Verifier) *admin.Handler {
+func newAdmin(cfg *config.Config, version string, obs *observability, state *state, load *proxy.Load, verifier *entra.Verifier, watched *condition.Set) *admin.Handler {
 	s := &cfg.Settings
 	c := admin.Config{
 		Key: s.OperatorKey.Reveal(), Open: !s.OperatorKey.Set() && s.OperatorRole == "" && s.Standalone && s.Loopback, Hosted: !s.Standalone,
 		Instance: s.Instance, Version: version, Region: s.Region, Memory: s.State.Memory(), Refresh: s.StateRefresh,
 		Pools: cfg.Pools, Slots: cfg.Slots, Consumers: cfg.Consumers, Replica: state.replica, Recent: obs.recent, Now: time.Now, NewID: newRequestID,
 		InFlight: func(slot health.Slot) int64 { return load.InFlight(slot) }, Quotas: state.quotas.LimitStatuses,
-		UsageRows: state.usage.rows, Metrics: obs.provider.Handler(), Audit: obs.audit, KeysRefused: obs.keysRefused, TraceID: obs.traceID,
+		UsageRows: state.usage.rows, Metrics: obs.provider.Handler(), Audit: obs.audit, KeysRefused: obs.keysRefused, TraceID: obs.traceID, Conditions: watched,
 		Traffic: state.usage.store, ConfigDigest: digest(cfg),
 	}
 	if s.OperatorRole != "" {

@@ -49,7 +49,7 @@ func New(cfg *config.Config, version string, log *slog.Logger, out *telemetry.Lo
 	if err != nil {
 		return nil, err
 	}
-	client, tokenRunners, err := NewBackendClient(cfg, log)
+	client, tokens, err := newBackendClient(cfg, log)
 	if err != nil {
 		return nil, err
 	}
@@ -60,18 +60,23 @@ func New(cfg *config.Config, version string, log *slog.Logger, out *telemetry.Lo
 	if err != nil {
 		return nil, err
 	}
-	authenticator, authRunners, err := newAuthenticator(cfg, log, state.quotas, verifier)
+	authenticator, authRunners, err := newAuthenticator(cfg, state, verifier)
 	if err != nil {
 		return nil, err
 	}
 	forward := newProxy(cfg, log, state, client)
-	operators := newAdmin(cfg, version, obs, state, forward.Load, verifier)
+	watched := conditions(cfg, state, tokens, verifier, obs.provider)
+	operators := newAdmin(cfg, version, obs, state, forward.Load, verifier, watched)
 	draining := new(atomic.Bool)
 	server := newServer(cfg, obs, state, forward)
 	server.Authenticator, server.Admin, server.Draining = authenticator, operators, draining.Load
+	server.Conditions, server.Operator = watched, operators.Authorized
+	if callers := &cfg.Settings.Callers; callers.Entra && !callers.Key {
+		server.CredentialsReady = verifier.Ready
+	}
 	return &App{
 		config: cfg, version: version, log: log, handler: server.Handler(), draining: draining,
-		runners: slices.Concat(state.runners, tokenRunners, entraRunners, authRunners, obs.observe(cfg, out, state, forward.Load, operators), []Runner{operators.Run}),
+		runners: slices.Concat(state.runners, tokenRunners(tokens), entraRunners, authRunners, obs.observe(cfg, out, state, forward.Load, operators, watched), []Runner{operators.Run}),
 	}, nil
 }
 

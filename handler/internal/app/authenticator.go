@@ -2,7 +2,7 @@ package app
 
 import (
 	"context"
-	"log/slog"
+	"time"
 
 	"spillway/handler/internal/auth"
 	"spillway/handler/internal/auth/entra"
@@ -12,7 +12,7 @@ import (
 // newAuthenticator accepts the consumers of the configuration by their static
 // keys, issued keys and Entra tokens.
 // verifier verifies Entra ID tokens; nil = none are accepted.
-func newAuthenticator(cfg *config.Config, log *slog.Logger, q *quotas, verifier *entra.Verifier) (*auth.Authenticator, []Runner, error) {
+func newAuthenticator(cfg *config.Config, from *state, verifier *entra.Verifier) (*auth.Authenticator, []Runner, error) {
 	callers := &cfg.Settings.Callers
 	s := auth.Settings{AllowAnonymous: callers.None(), AcceptKeys: callers.Key, Consumers: consumers(cfg)}
 	for _, k := range cfg.Keys {
@@ -20,7 +20,7 @@ func newAuthenticator(cfg *config.Config, log *slog.Logger, q *quotas, verifier 
 	}
 	var runners []Runner
 	if callers.Key && !cfg.Settings.State.Memory() {
-		issued := q.keyCache(cfg, log)
+		issued := from.quotas.keyCache(cfg, func(err error) { from.failures.keys.Failed(time.Now(), err) })
 		s.IssuedKeys = issued
 		runners = append(runners, func(ctx context.Context) {
 			<-ctx.Done()

@@ -12,6 +12,15 @@ import (
 // NewBackendClient is the client of the backends: a target for each, with its
 // own connections and credential. The runners renew the tokens.
 func NewBackendClient(cfg *config.Config, log *slog.Logger) (*backend.Client, []Runner, error) {
+	client, tokens, err := newBackendClient(cfg, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	return client, tokenRunners(tokens), nil
+}
+
+// newBackendClient also returns the tokens, which must be run.
+func newBackendClient(cfg *config.Config, log *slog.Logger) (*backend.Client, []*backend.Token, error) {
 	client := &backend.Client{
 		RequestUsage: true,
 		APIVersion:   "2024-10-21",
@@ -28,16 +37,24 @@ func NewBackendClient(cfg *config.Config, log *slog.Logger) (*backend.Client, []
 			Transport: backend.NewTransport(backend.TransportOptions{HTTP2: r.HTTP2}), Deployments: deployments(cfg, i), CallerHeader: r.CallerHeader,
 		})
 	}
-	return client, tokens.runners, nil
+	return client, tokens.all, nil
 }
 
 // tokens is the access tokens of managed identities. Resources with the same
 // identity share one.
 type tokens struct {
 	byIdentity map[string]*backend.Token // by client id
-	runners    []Runner
+	all        []*backend.Token
 	standalone bool
 	log        *slog.Logger
+}
+
+func tokenRunners(tokens []*backend.Token) []Runner {
+	var runners []Runner
+	for _, t := range tokens {
+		runners = append(runners, t.Run)
+	}
+	return runners
 }
 
 // credential authenticates requests to a resource.
@@ -60,7 +77,7 @@ func (t *tokens) credential(r *config.Resource) (backend.Credential, error) {
 	}
 	token := backend.NewToken(identity, backend.TokenScope, t.log)
 	t.byIdentity[r.ClientID] = token
-	t.runners = append(t.runners, token.Run)
+	t.all = append(t.all, token)
 	return token, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/admin"
+	"spillway/handler/internal/condition"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/proxy"
@@ -86,15 +87,15 @@ func (o *observability) observers(s *state) telemetry.Observers {
 }
 
 // observe connects the gauges with what they read.
-func (o *observability) observe(cfg *config.Config, out *telemetry.LogWriter, s *state, load *proxy.Load, operators *admin.Handler) []Runner {
+func (o *observability) observe(cfg *config.Config, out *telemetry.LogWriter, s *state, load *proxy.Load, operators *admin.Handler, watched *condition.Set) []Runner {
 	o.provider.Observe(&telemetry.Sources{
 		Slots: cfg.Slots, Snapshot: s.replica.PeekSnapshot, Counters: s.replica.Counters, InFlight: load.InFlight, Now: time.Now, Started: time.Now(),
-		Suspicions: o.events.Suspicions, RefusedKeys: operators.RefusedKeys,
+		Suspicions: o.events.Suspicions, RefusedKeys: operators.RefusedKeys, Conditions: watched,
 		Quotas: s.quotas.LimitStatuses, LogWriter: out, Transcripts: s.transcriptCounts,
 	})
 	watch := &telemetry.Monitor{
 		Events: o.events, Requests: o.requests, Counters: s.replica.Counters,
-		Snapshot: s.replica.PeekSnapshot, OwnCircuitChanged: o.recordOwnCircuit,
+		Snapshot: s.replica.PeekSnapshot, OwnCircuitChanged: o.recordOwnCircuit, Conditions: watched,
 	}
 	return []Runner{watch.Run, o.provider.Run}
 }

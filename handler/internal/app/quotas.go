@@ -19,7 +19,7 @@ type quotas struct {
 	store tablestore.Store
 }
 
-func newQuotas(cfg *config.Config, log *slog.Logger, onWarning func(w *quota.Warning), countInstances func(context.Context) (int, error)) (*quotas, error) {
+func newQuotas(cfg *config.Config, log *slog.Logger, onError func(error), onWarning func(w *quota.Warning), countInstances func(context.Context) (int, error)) (*quotas, error) {
 	store, err := OpenStore(cfg, cfg.Settings.StateTable+quotaTable)
 	if err != nil {
 		return nil, err
@@ -27,9 +27,7 @@ func newQuotas(cfg *config.Config, log *slog.Logger, onWarning func(w *quota.War
 	return &quotas{store: store, Limiter: quota.New(quota.Config{
 		Store: store, Consumers: consumers(cfg), Refresh: cfg.Settings.StateRefresh, CountInstances: countInstances,
 		Warnings: quota.Warnings{Report: onWarning, Deliver: deliverWarning(cfg, log)},
-		OnError: func(err error) {
-			log.WarnContext(context.Background(), "quotas are not synchronized with the table", "error", err)
-		},
+		OnError:  onError,
 	})}, nil
 }
 
@@ -46,10 +44,10 @@ func deliverWarning(cfg *config.Config, log *slog.Logger) func(ctx context.Conte
 
 // keyCache is the issued keys. It must be called before Run, and the cache be
 // closed.
-func (q *quotas) keyCache(cfg *config.Config, log *slog.Logger) *keys.Cache {
+func (q *quotas) keyCache(cfg *config.Config, onError func(error)) *keys.Cache {
 	r := &keys.Cache{
 		Store: q.store, Feed: q.Feed(), RefreshInterval: cfg.Settings.StateRefresh, Now: time.Now,
-		OnError: func(err error) { log.WarnContext(context.Background(), "issued keys cannot be read", "error", err) },
+		OnError: onError,
 	}
 	q.Feed().Subscribe(r.OnFeedRead)
 	return r
@@ -66,7 +64,7 @@ func consumers(cfg *config.Config) []*consumer.Consumer {
 // NewIssuer issues and revokes the keys that the instances of cfg accept.
 func NewIssuer(cfg *config.Config) (*keys.Issuer, error) {
 	// The consumers' limits decide in which row of the feed the keys' version is.
-	q, err := newQuotas(cfg, slog.New(slog.DiscardHandler), nil, nil)
+	q, err := newQuotas(cfg, slog.New(slog.DiscardHandler), nil, nil, nil)
 	if err != nil {
 		return nil, err
 	}

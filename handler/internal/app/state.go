@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"spillway/handler/internal/affinity"
 	"spillway/handler/internal/backend"
@@ -25,6 +26,7 @@ type state struct {
 	affinity    *affinity.Store
 	usage       *usageRecorder
 	transcripts *transcript.Recorder // nil = no container is configured
+	failures    *failures
 	runners     []Runner
 }
 
@@ -34,23 +36,24 @@ func newState(cfg *config.Config, log *slog.Logger, obs *observability) (*state,
 	if err != nil {
 		return nil, err
 	}
-	quotas, err := newQuotas(cfg, log, obs.recordWarning, func(ctx context.Context) (int, error) { return countInstances(ctx, replica) })
+	failed := new(failures)
+	quotas, err := newQuotas(cfg, log, func(err error) { failed.quotas.Failed(time.Now(), err) }, obs.recordWarning, func(ctx context.Context) (int, error) { return countInstances(ctx, replica) })
 	if err != nil {
 		return nil, err
 	}
-	locations, err := NewAffinity(cfg, log)
+	locations, err := NewAffinity(cfg, func(err error) { failed.ids.Failed(time.Now(), err) })
 	if err != nil {
 		return nil, err
 	}
-	usage, err := newUsageRecorder(cfg, log)
+	usage, err := newUsageRecorder(cfg)
 	if err != nil {
 		return nil, err
 	}
-	transcripts, err := newTranscripts(cfg, log)
+	transcripts, err := newTranscripts(cfg)
 	if err != nil {
 		return nil, err
 	}
-	s := &state{replica: replica, latency: usual, quotas: quotas, affinity: locations, usage: usage, transcripts: transcripts}
+	s := &state{replica: replica, latency: usual, quotas: quotas, affinity: locations, usage: usage, transcripts: transcripts, failures: failed}
 	s.runners = []Runner{replica.Run, replica.WatchStalls, quotas.Run, locations.Run, usage.Run}
 	if transcripts != nil {
 		s.runners = append(s.runners, transcripts.Run)
@@ -135,11 +138,9 @@ func countInstances(ctx context.Context, replica *fleet.Replica) (int, error) {
 }
 
 // NewAffinity is the store of which backend holds which stored object. Without
-// a storage account it is this process's own.
-func NewAffinity(cfg *config.Config, log *slog.Logger) (*affinity.Store, error) {
-	settings := affinity.Config{OnError: func(err error) {
-		log.WarnContext(context.Background(), "the backend of a stored object is not written to the table", "error", err)
-	}}
+// a storage account it is this process's own. onError may be nil.
+func NewAffinity(cfg *config.Config, onError func(error)) (*affinity.Store, error) {
+	settings := affinity.Config{OnError: onError}
 	if !cfg.Settings.State.Memory() {
 		table, err := OpenStore(cfg, cfg.Settings.StateTable+affinityTable)
 		if err != nil {

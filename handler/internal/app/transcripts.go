@@ -1,10 +1,8 @@
 package app
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"spillway/handler/internal/backend"
@@ -14,7 +12,7 @@ import (
 
 // newTranscripts records the requests and responses of the consumers that are
 // configured so; nil when no container is configured.
-func newTranscripts(cfg *config.Config, log *slog.Logger) (*transcript.Recorder, error) {
+func newTranscripts(cfg *config.Config) (*transcript.Recorder, error) {
 	if cfg.Settings.Transcripts == "" {
 		return nil, nil
 	}
@@ -22,9 +20,7 @@ func newTranscripts(cfg *config.Config, log *slog.Logger) (*transcript.Recorder,
 	if err != nil {
 		return nil, err
 	}
-	return transcript.New(transcript.Config{Blobs: container, Now: time.Now, Redact: cfg.Settings.Redact, OnError: func(err error) {
-		log.WarnContext(context.Background(), "transcripts are not written, and are lost", "error", err)
-	}}), nil
+	return transcript.New(transcript.Config{Blobs: container, Now: time.Now, Redact: cfg.Settings.Redact}), nil
 }
 
 // transcriptCounts is how many blobs were written, and how many transcripts

@@ -27,15 +27,13 @@ type usageRecorder struct {
 
 var _ api.Observer = (*usageRecorder)(nil)
 
-func newUsageRecorder(cfg *config.Config, log *slog.Logger) (*usageRecorder, error) {
+func newUsageRecorder(cfg *config.Config) (*usageRecorder, error) {
 	store, err := OpenStore(cfg, cfg.Settings.StateTable+usageTable)
 	if err != nil {
 		return nil, err
 	}
 	return &usageRecorder{store: store, Recorder: accounting.New(accounting.Config{
-		Store: store, Instance: cfg.Settings.Instance, BootID: rand.Text(), OnError: func(err error) {
-			log.WarnContext(context.Background(), "usage is not written to the table; it is kept in memory and retried", "error", err)
-		},
+		Store: store, Instance: cfg.Settings.Instance, BootID: rand.Text(),
 	})}, nil
 }
 

@@ -94,7 +94,7 @@ func (t *Token) fetch(ctx context.Context) (time.Duration, error) {
 	}
 	if err != nil {
 		err = classifyTokenError(err)
-		t.log.LogAttrs(ctx, slog.LevelError, "token fetch failed", slog.String("scope", t.scope), slog.Any("error", err))
+		t.log.LogAttrs(ctx, slog.LevelDebug, "token fetch failed", slog.String("scope", t.scope), slog.Any("error", err))
 		t.publish(nil, err)
 		return 0, err
 	}
@@ -116,6 +116,16 @@ func (t *Token) publish(h *cachedToken, err error) {
 	close(t.fetched)
 	t.fetched = make(chan struct{})
 	t.mu.Unlock()
+}
+
+// State returns whether there is a valid token, and the error of the last fetch; nil
+// = it succeeded, or none has ended.
+func (t *Token) State() (valid bool, err error) {
+	t.mu.Lock()
+	err = t.lastErr
+	t.mu.Unlock()
+	h := t.current.Load()
+	return h != nil && time.Now().Before(h.validUntil), err
 }
 
 // Apply writes the token that is held. Without a valid one, at the start or

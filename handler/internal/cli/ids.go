@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -64,7 +63,7 @@ func (a *adoption) adopt(ctx context.Context, c *cobra.Command, cfg *config.Conf
 	if err != nil {
 		return err
 	}
-	store, err := app.NewAffinity(cfg, slog.New(slog.DiscardHandler))
+	store, err := app.NewAffinity(cfg, nil)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"spillway/handler/internal/condition"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/quota"
@@ -85,6 +86,12 @@ func TestMonitorLines(t *testing.T) {
 	c := fleet.Counters{}
 	said := collectEvents(t, &now, func(e *EventLog) {
 		w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }}
+		w.Conditions = condition.New(condition.Part{Name: "state-read", Works: "quotas by what is leased", Fix: "check the account", Check: func(time.Time) (condition.State, error) {
+			if c.Disconnected {
+				return condition.Failing, c.LastError
+			}
+			return condition.OK, nil
+		}})
 		look := func() { now = now.Add(time.Second); w.Check(now) }
 		look()
 		c.Disconnected, c.LastError = true, errors.New("table: outcome unknown")
@@ -101,50 +108,6 @@ func TestMonitorLines(t *testing.T) {
 		look()
 	})
 	golden(t, "watch.golden", said)
-}
-
-// Trouble that comes and goes has a line a minute at most, whatever kind it is.
-func TestTableTroubleIsLoggedAtOnceAndThenOnceAMinute(t *testing.T) {
-	refused := errors.New("table: 403 AuthorizationPermissionMismatch")
-	for name, c := range map[string]struct {
-		counters func(second int) fleet.Counters
-		want     []string // of the lines in three minutes
-	}{
-		"a write that is refused": {func(int) fleet.Counters { return fleet.Counters{WriteError: refused} }, []string{
-			`"degraded":true,"read_only":true,"error":"table: 403`, `"read_only":true`, `"read_only":true`,
-		}},
-		"every other read fails": {func(second int) fleet.Counters {
-			if second%2 == 1 {
-				return fleet.Counters{LastError: refused}
-			}
-			return fleet.Counters{}
-		}, []string{
-			`"degraded":true,"error"`, `"degraded":false,"outage_seconds":1.000`, `"degraded":true,"error"`, `"degraded":false`, `"degraded":true,"error"`, `"degraded":false`,
-		}},
-		"nothing is wrong": {func(int) fleet.Counters { return fleet.Counters{} }, nil},
-	} {
-		now, second := testTime, 0
-		said := collectEvents(t, &now, func(e *EventLog) {
-			w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c.counters(second) }}
-			for second = 1; second <= 180; second++ {
-				now = now.Add(time.Second)
-				w.Check(now)
-			}
-		})
-		lines := strings.Split(strings.TrimSpace(said), "\n")
-		if said == "" {
-			lines = nil
-		}
-		if len(lines) != len(c.want) {
-			t.Errorf("%s: %d lines, want %d: %s", name, len(lines), len(c.want), said)
-			continue
-		}
-		for i, want := range c.want {
-			if !strings.Contains(lines[i], want) {
-				t.Errorf("%s: line %d is %s, want %s in it", name, i, lines[i], want)
-			}
-		}
-	}
 }
 
 // A circuit that the fleet takes over has the fleet's line; the own one is over
@@ -196,22 +159,4 @@ func TestSuspicionsAreCounted(t *testing.T) {
 			t.Errorf("%d failures after the record is gone, want 0", n)
 		}
 	})
-}
-
-// An alert reads a few minutes back: it must not end while the outage lasts.
-func TestMonitorRepeatsTheLineOfALongOutage(t *testing.T) {
-	now := testTime
-	c := fleet.Counters{Disconnected: true, LastError: errors.New("unreachable")}
-	said := collectEvents(t, &now, func(e *EventLog) {
-		w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }}
-		for range 12 * 60 {
-			now = now.Add(time.Second)
-			w.Check(now)
-		}
-		c = fleet.Counters{}
-		w.Check(now)
-	})
-	if n := strings.Count(said, `"degraded":true`); n != 12 || !strings.Contains(said, `"degraded":false,"outage_seconds":719.000`) {
-		t.Errorf("%d lines for an outage of twelve minutes, want 12: %s", n, said)
-	}
 }

@@ -1,32 +1,30 @@
 package telemetry
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"time"
 
+	"spillway/handler/internal/condition"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
 )
 
-// Monitor writes a line when a condition changes that nobody reports: the table
-// is out of reach, instances disagree. It checks once a second.
+// Monitor writes a line when something changes that nobody reports: a part fails,
+// instances disagree. It checks once a second.
 type Monitor struct {
 	Events   *EventLog
 	Requests *RequestLog
 	Counters func() fleet.Counters
 	Snapshot func() *health.Snapshot // no side effect; nil = own circuits have no lines
 
+	Conditions *condition.Set // nil = none are watched
+
 	// OwnCircuitChanged is called when a circuit that binds this instance alone
 	// opened, became half-open or closed.
 	OwnCircuitChanged func(slot health.Slot, before health.CircuitState, after *health.Health)
 
 	own                 []health.CircuitState // by slot, of circuits that bind this instance alone
-	table               tableState
-	since               time.Time // the present or last trouble with the table
-	lastTrouble         time.Time // of the last line about it
-	reported            bool      // … which no line has ended yet
 	last                fleet.Counters
 	longestDisagreement time.Duration // disagreement since the last line of it
 	changes             uint64
@@ -54,73 +52,28 @@ func (w *Monitor) Run(ctx context.Context) {
 // Check checks once.
 func (w *Monitor) Check(now time.Time) {
 	c := w.Counters()
-	w.checkTable(now, &c)
+	w.logConditions(now)
 	w.checkOwnCircuits()
 	w.checkAgreement(now, &c)
 	w.Requests.Flush(now)
 	w.last = c
 }
 
-// reminderInterval is the time between two lines of trouble with the table: an
-// alert reads the last few minutes, and trouble that comes and goes must not fill
-// the log.
-const reminderInterval = time.Minute
-
-// tableState is how the table serves this instance.
-type tableState uint8
-
-const (
-	tableServes   tableState = iota
-	tableFails               // the last exchange failed
-	tableReadOnly            // it answers, and takes no write
-	tableLost                // it has not answered for long, and the instance decides alone
-)
-
-func tableStateOf(c *fleet.Counters) tableState {
-	switch {
-	case c.Disconnected:
-		return tableLost
-	case readOnly(c):
-		return tableReadOnly
-	case c.LastError != nil:
-		return tableFails
-	}
-	return tableServes
-}
-
-// checkTable writes a line at once when trouble with the table begins, again
-// every minute while it lasts or comes back, and one when it is over.
-func (w *Monitor) checkTable(now time.Time, c *fleet.Counters) {
-	is := tableStateOf(c)
-	if is != tableServes && w.table == tableServes {
-		w.since = now
-	}
-	w.table = is
-	switch {
-	case is != tableServes && now.Sub(w.lastTrouble) >= reminderInterval:
-		w.lastTrouble, w.reported = now, true
-	case is == tableServes && w.reported:
-		w.reported = false
-	default:
+// logConditions writes the lines of the parts that fail, or work again
+// (docs/observability.md#conditions).
+func (w *Monitor) logConditions(now time.Time) {
+	if w.Conditions == nil {
 		return
 	}
-	w.logTable(now, c)
-}
-
-func (w *Monitor) logTable(now time.Time, c *fleet.Counters) {
-	level, trouble := slog.LevelInfo, w.table != tableServes
-	if trouble {
-		level = slog.LevelWarn
+	for _, c := range w.Conditions.Check(now) {
+		level := [...]slog.Level{condition.OK: slog.LevelInfo, condition.Degraded: slog.LevelWarn, condition.Failing: slog.LevelError}[c.State]
+		f := newJSONLine(nil, now, level, "condition")
+		f.text("instance", w.Events.Instance).text("part", c.Part.Name).text("state", c.State.String()).seconds("seconds", now.Sub(c.Since))
+		if c.State != condition.OK {
+			f.text("why", truncate(c.Why)).text("works", c.Part.Works).text("fix", c.Part.Fix)
+		}
+		w.Events.Out.write(f.end(), level)
 	}
-	f := newJSONLine(nil, now, level, "state")
-	f.text("instance", w.Events.Instance).key("degraded").boolean(trouble).flag("read_only", w.table == tableReadOnly)
-	if err := cmp.Or(c.WriteError, c.LastError); err != nil {
-		f.text("error", truncate(err.Error()))
-	}
-	if !trouble {
-		f.seconds("outage_seconds", now.Sub(w.since))
-	}
-	w.Events.Out.write(f.end(), level)
 }
 
 // checkOwnCircuits reports changes of the circuits that bind this instance alone.

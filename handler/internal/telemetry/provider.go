@@ -26,6 +26,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/exemplar"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"spillway/handler/internal/condition"
 )
 
 // Config names this instance and its backends.
@@ -200,6 +202,7 @@ func (p *Provider) Run(ctx context.Context) {
 type exportErrors struct {
 	log    *slog.Logger
 	failed atomic.Uint64
+	latch  condition.Latch
 
 	mu   sync.Mutex
 	last map[string]*failure // by signal
@@ -229,9 +232,15 @@ func (e *exportErrors) report(signal string, err error) {
 		return
 	}
 	e.failed.Add(1)
+	e.latch.Failed(time.Now(), err)
 	if omitted, ok := e.allow(signal, time.Now()); ok {
 		e.log.Warn("telemetry is not exported", "signal", signal, "error", truncate(err.Error()), "omitted", omitted)
 	}
+}
+
+// Condition is how exports of metrics and spans are: for condition.Part.
+func (p *Provider) Condition(now time.Time) (condition.State, error) {
+	return p.errors.latch.Check(now)
 }
 
 // allow reports whether a signal may have a line, and how many errors had none

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,8 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"spillway/handler/internal/api"
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/condition"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/openai/usage"
+	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
 )
 
@@ -21,14 +27,17 @@ const monitor = "../../../infra/monitor"
 // emittedFields is every field that the code of this package writes, by message.
 func emittedFields(t *testing.T) map[string]map[string]bool {
 	t.Helper()
-	said := requestLines(t) + eventLines(t)
-	fields := map[string]map[string]bool{}
+	said := requestLines(t) + eventLines(t) + droppedLines()
+	fields := sloggedFields(t)
 	for line := range strings.Lines(said) {
 		var object map[string]any
 		if err := json.Unmarshal([]byte(line), &object); err != nil {
 			t.Fatalf("%v: %s", err, line)
 		}
-		message, _ := object["msg"].(string)
+		message, ok := object["msg"].(string)
+		if !ok {
+			continue
+		}
 		if fields[message] == nil {
 			fields[message] = map[string]bool{}
 		}
@@ -53,9 +62,9 @@ func pathsOf(into map[string]bool, under string, object map[string]any) {
 
 func requestLines(t *testing.T) string {
 	t.Helper()
-	l := &RequestLog{Instance: "i-1", RejectionsPerSecond: 100}
+	l := &RequestLog{Instance: "i-1", RejectionsPerSecond: 100, Level: slog.LevelDebug}
 	out, alarm := collectLines(t, l, func() {
-		for _, x := range allRequests() {
+		for _, x := range append(allRequests(), rich()) {
 			l.RequestDone(x)
 		}
 		for range 200 {
@@ -64,6 +73,30 @@ func requestLines(t *testing.T) string {
 		l.Flush(testTime.Add(time.Minute))
 	})
 	return out + alarm
+}
+
+// rich is a request with what few have.
+func rich() *api.RequestRecord {
+	x := spilled()
+	x.Caller = "oid-1"
+	x.Result.Decision.Candidates[0].Reason = balancer.Recovering
+	x.Result.Attempts[0].Resent = true
+	x.Result.Attempts[0].Repeat, x.Result.Attempts[0].Wasted = true, usage.Tokens{Prompt: 5}
+	x.Result.Delivery.ServiceTier, x.Result.Delivery.Spillover = "priority", proxy.Spillover{From: "ptu", To: "standard", Error: "429"}
+	return x
+}
+
+// droppedLines is what the writer says of lines that it dropped.
+func droppedLines() string {
+	gate := make(chan struct{})
+	var out sink
+	lines := NewLogWriter(&slow{gate: gate, to: &out}, &out, 1)
+	for range 3 {
+		_, _ = lines.Write([]byte("{}\n"))
+	}
+	close(gate)
+	lines.Close(time.Minute)
+	return out.String()
 }
 
 func eventLines(t *testing.T) string {
@@ -82,15 +115,12 @@ func eventLines(t *testing.T) string {
 			e.StateChanged(0, open, shut)
 			now = now.Add(600 * time.Millisecond)
 		}
-		e.Audit(&AuditRecord{Time: now, Verb: "drain", Target: "ptu", Operator: "eve", Key: "ab", RemoteAddr: "x", RequestID: "req_1", Err: errors.New("no")})
+		e.Audit(&AuditRecord{Time: now, Verb: "drain", Target: "ptu", Operator: "eve", Key: "ab", RemoteAddr: "x", RequestID: "req_1", TraceID: "4bf9", ObjectID: "oid-1", Err: errors.New("no")})
 		c := fleet.Counters{Disconnected: true, LastError: errors.New("unreachable"), Disagreements: 1, Disagreement: time.Second, StaleRequests: 1}
 		w := &Monitor{Events: e, Requests: &RequestLog{Out: e.Out}, Counters: func() fleet.Counters { return c }}
 		e.Budget(&quota.Warning{Consumer: "team-a", Model: "gpt-4o", Limit: "budgetPerMonth", Mark: 100, Percent: 100, Used: 5, Amount: 5, Month: "2026-11"})
+		w.Conditions = condition.New(condition.Part{Name: "state-read", Works: "w", Fix: "f", Check: func(time.Time) (condition.State, error) { return condition.Failing, errors.New("no") }})
 		w.Check(now)
-		c.Disconnected, c.LastError = false, nil
-		w.Check(now)
-		c.WriteError = errors.New("forbidden")
-		w.Check(now.Add(time.Hour))
 		e.OwnCircuitChanged(0, health.Closed, &health.Health{Own: true, State: health.Open, Until: now.Add(time.Second), Reason: "503"})
 	})
 }

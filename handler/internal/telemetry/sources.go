@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/instrumentation"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"spillway/handler/internal/condition"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/quota"
@@ -35,6 +36,8 @@ type Sources struct {
 
 	Quotas    func() []quota.LimitStatus
 	LogWriter *LogWriter
+	// Conditions are the parts that may fail.
+	Conditions *condition.Set
 	// RefusedKeys returns how many credentials of operators were refused.
 	RefusedKeys func() uint64
 	// Transcripts returns how many blobs of transcripts were written and how
@@ -62,7 +65,7 @@ type observables struct {
 	logDropped, spansDropped, failedExports metric.Float64Observable
 	memory, goroutines, files, uptime       metric.Float64Observable
 	transcriptsWritten, transcriptsDropped  metric.Float64Observable
-	refusedKeys                             metric.Float64Observable
+	refusedKeys, conditions                 metric.Float64Observable
 }
 
 func (o *observables) gauge(name, unit, help string) metric.Float64Observable {
@@ -135,6 +138,7 @@ func (o *observables) addProcess() {
 	o.failedExports = o.total("spillway.telemetry.failed_pushes", "{push}", "Exports of metrics or spans that failed.")
 	o.transcriptsWritten = o.total("spillway.transcripts.written", "{blob}", "Blobs of transcripts that were written.")
 	o.transcriptsDropped = o.total("spillway.transcripts.dropped", "{blob}", "Blobs of transcripts that were dropped because the container was too slow or failed.")
+	o.conditions = o.gauge("spillway.condition", "", "How a part of this instance is: 0 ok, 1 degraded, 2 failing.")
 	o.refusedKeys = o.total("spillway.operators.refused", "{request}", "Requests below /ops with a credential that was refused.")
 	o.memory = o.amount("process.memory.usage", "By", "Resident memory.")
 	o.goroutines = o.amount("go.goroutine.count", "{goroutine}", "Live goroutines.")
@@ -201,7 +205,7 @@ func (o *observation) state() {
 	c := o.Counters()
 	for i, n := range map[metric.Float64Observable]float64{
 		o.writes: float64(c.Writes), o.conflicts: float64(c.Conflicts), o.unknown: float64(c.UnknownOutcomes), o.readFailures: float64(c.ReadFailures),
-		o.outage: c.Outage.Seconds(), o.age: c.SinceContact.Seconds(), o.degraded: number(tableStateOf(&c) != tableServes),
+		o.outage: c.Outage.Seconds(), o.age: c.SinceContact.Seconds(), o.degraded: number(c.Disconnected || readOnly(&c) || c.LastError != nil),
 		o.readOnly: number(readOnly(&c)), o.leftOut: float64(c.RecordsLeftOut), o.stalls: float64(c.Stalls),
 		o.trips: float64(c.Trips), o.ownTrips: float64(c.OwnTrips), o.leases: float64(c.Leases),
 		o.disagreement: c.Disagreement.Seconds(), o.changes: float64(c.Disagreements), o.wasted: float64(c.StaleRequests),
@@ -236,6 +240,11 @@ func (o *observation) process() {
 		written, dropped := o.Transcripts()
 		o.set(o.transcriptsWritten, float64(written))
 		o.set(o.transcriptsDropped, float64(dropped))
+	}
+	if o.Conditions != nil {
+		for _, c := range o.Conditions.All() {
+			o.set(o.conditions, float64(c.State), text("spillway.part", c.Part.Name))
+		}
 	}
 	if o.RefusedKeys != nil {
 		o.set(o.refusedKeys, float64(o.RefusedKeys()))

@@ -146,7 +146,11 @@ func (t *blobWriter) call(ctx context.Context, do func(context.Context) error) e
 	ctx, cancel := context.WithTimeout(ctx, t.recorder.cfg.Timeout)
 	defer cancel()
 	err := do(ctx)
-	t.recorder.reportError(err)
+	if err == nil {
+		t.recorder.lastErr.Store(nil)
+	} else {
+		t.recorder.lastErr.Store(&err)
+	}
 	return err
 }
 

@@ -32,7 +32,6 @@ type Config struct {
 	Budget  int64         // bytes that may be buffered, in total; 0 = 64 MiB
 	Block   int           // bytes of one block; 0 = 4 MiB
 	Timeout time.Duration // of one call; 0 = 30 s
-	OnError func(error)   // called with the first error of a series; nil = not called
 }
 
 // workers is how many blobs are written concurrently.
@@ -44,7 +43,7 @@ type Recorder struct {
 	buffered atomic.Int64 // bytes
 	dropped  atomic.Uint64
 	written  atomic.Uint64
-	failing  atomic.Bool
+	lastErr  atomic.Pointer[error]
 
 	mu     sync.Mutex
 	open   map[string]*transcriptPair // by request id
@@ -156,9 +155,10 @@ func (r *Recorder) Run(ctx context.Context) {
 	running.Wait()
 }
 
-// reportError reports the first error of a series.
-func (r *Recorder) reportError(err error) {
-	if was := r.failing.Swap(err != nil); err != nil && !was && r.cfg.OnError != nil {
-		r.cfg.OnError(err)
+// Err is why the last transcript was not written; nil = it was.
+func (r *Recorder) Err() error {
+	if err := r.lastErr.Load(); err != nil {
+		return *err
 	}
+	return nil
 }

@@ -107,7 +107,7 @@ func TestNoSecretOrPromptInAnyOutput(t *testing.T) {
 	}
 	// Whoever cannot reach the table says so, without the key to it.
 	m.azurite.Stop()
-	for deadline := time.Now().Add(time.Minute); !strings.Contains(m.handler.out.String(), `"degraded":true`); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(m.handler.out.String(), `"part":"state-read"`); time.Sleep(50 * time.Millisecond) {
 		m.send(m.canaries["consumer key"], http.MethodPost, chatPath, m.body(""))
 		if time.Now().After(deadline) {
 			t.Fatal("nobody says that the table is gone")

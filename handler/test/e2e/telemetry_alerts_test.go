@@ -51,8 +51,9 @@ func provokeAlerts(t *testing.T) string {
 	}
 	one.out.await(t, `"msg":"budget"`)
 	other.out.await(t, `"msg":"agreement"`)
+	ask(t.Context(), t, http.MethodGet, one.url+"/ops/api/status", "", "x-spillway-operator-key", "a guess")
 	azurite.Stop()
-	for deadline := time.Now().Add(time.Minute); !strings.Contains(one.out.String(), `"degraded":true`) && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(one.out.String(), `"part":"state-read"`) && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		ask(t.Context(), t, http.MethodGet, one.url+"/health/ready", "")
 	}
 	return one.out.String() + one.errs.String() + other.out.String() + other.errs.String()
@@ -104,6 +105,10 @@ func conditionMet(lines []map[string]any, attempt bool, name string, want any) b
 	})
 }
 
+// provokedElsewhere are the alerts about what these instances do not meet: package
+// telemetry runs them over lines of its own.
+var provokedElsewhere = map[string]bool{"alert-backend-auth.kql": true, "alert-configuration.kql": true, "alert-failures.kql": true, "alert-instance.kql": true, "alert-throttled.kql": true}
+
 // Each alert's query finds the fields and the very words that it looks for in
 // what the program writes when there is such trouble, and not in what it writes
 // without.
@@ -131,6 +136,9 @@ func TestAlertQueriesMatchEmittedLines(t *testing.T) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if provokedElsewhere[filepath.Base(file)] {
+			continue
 		}
 		if lacking := unmetConditions(string(text), lines); len(lacking) > 0 {
 			t.Errorf("%s looks for %q, which nobody writes", filepath.Base(file), lacking)

@@ -40,12 +40,12 @@ var rules = [
     query: loadTextContent('../../monitor/alert-disagreement.kql')
   }
   {
-    name: 'table-degraded'
-    title: 'The state table is slow or gone'
+    name: 'condition'
+    title: 'A part of an instance has not worked for a minute or longer'
     severity: 2
     every: 'PT5M'
     window: 'PT10M'
-    query: loadTextContent('../../monitor/alert-table-degraded.kql')
+    query: loadTextContent('../../monitor/alert-condition.kql')
   }
   {
     name: 'budget'
@@ -54,6 +54,46 @@ var rules = [
     every: 'PT15M'
     window: 'PT1H'
     query: loadTextContent('../../monitor/alert-budget.kql')
+  }
+  {
+    name: 'configuration'
+    title: 'A configuration is not valid: every request is refused'
+    severity: 1
+    every: 'PT5M'
+    window: 'PT10M'
+    query: loadTextContent('../../monitor/alert-configuration.kql')
+  }
+  {
+    name: 'failures'
+    title: 'More than one request in twenty fails'
+    severity: 1
+    every: 'PT5M'
+    window: 'PT5M'
+    query: loadTextContent('../../monitor/alert-failures.kql')
+  }
+  {
+    name: 'throttled'
+    title: 'Callers are refused because a model is throttled'
+    severity: 2
+    every: 'PT5M'
+    window: 'PT10M'
+    query: loadTextContent('../../monitor/alert-throttled.kql')
+  }
+  {
+    name: 'instance'
+    title: 'An instance is cut off from a backend that others reach'
+    severity: 2
+    every: 'PT5M'
+    window: 'PT15M'
+    query: loadTextContent('../../monitor/alert-instance.kql')
+  }
+  {
+    name: 'operator-keys'
+    title: 'Keys of operators are guessed'
+    severity: 2
+    every: 'PT5M'
+    window: 'PT10M'
+    query: loadTextContent('../../monitor/alert-operator-keys.kql')
   }
   {
     // What the workspace says of itself: from then until the next day it takes no log line, so that no other alert fires.

@@ -128,6 +128,14 @@ func (v *Verifier) Run(ctx context.Context) { v.keys.run(ctx) }
 // operator to read.
 func (v *Verifier) Ready() error { return v.keys.ready() }
 
+// State returns whether tokens can be verified, and why the keys could not be
+// fetched last; nil = they could, or nobody tried yet.
+func (v *Verifier) State() (usable bool, err error) {
+	v.keys.mu.Lock()
+	defer v.keys.mu.Unlock()
+	return v.keys.usable(), v.keys.lastErr
+}
+
 // Verify verifies a token. The error is an [auth.Error], or
 // [auth.ErrUnavailable] when there are no keys of the issuer; neither contains
 // any part of the token.

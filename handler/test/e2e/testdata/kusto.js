@@ -11,7 +11,7 @@ require(path.join(kusto, 'Kusto.Language.Bridge.min.js'))
 
 const { Symbols, GlobalState, KustoCode } = Kusto.Language
 const traces = Symbols.TableSymbol.From(
-  '(TimeGenerated:datetime, Message:string, SeverityLevel:int, Properties:dynamic, OperationId:string, AppRoleName:string, AppRoleInstance:string)',
+  '(TimeGenerated:datetime, Message:string, SeverityLevel:int, Properties:dynamic, OperationId:string, AppRoleName:string, AppRoleInstance:string, ItemCount:int)',
 ).WithName('AppTraces')
 const globals = GlobalState.Default.WithDatabase(new Symbols.DatabaseSymbol.ctor('logs', [traces]))
 

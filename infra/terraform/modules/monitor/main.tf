@@ -18,12 +18,17 @@ locals {
 
   # How often to look, how far back; any row is too many.
   rules = {
-    no-backend     = { severity = 1, every = "PT5M", window = "PT5M", title = "A model has no backend available", query = file("${local.queries}/alert-no-backend.kql") }
-    breaker-open   = { severity = 2, every = "PT5M", window = "PT1H", title = "A circuit breaker has been open for more than five minutes", query = file("${local.queries}/alert-breaker-open.kql") }
-    backend-auth   = { severity = 1, every = "PT5M", window = "PT10M", title = "A backend refuses the identity or key, or lacks the deployment", query = file("${local.queries}/alert-backend-auth.kql") }
-    disagreement   = { severity = 3, every = "PT5M", window = "PT10M", title = "Instances disagreed for more than five seconds", query = file("${local.queries}/alert-disagreement.kql") }
-    table-degraded = { severity = 2, every = "PT5M", window = "PT10M", title = "The state table is slow or gone", query = file("${local.queries}/alert-table-degraded.kql") }
-    budget         = { severity = 3, every = "PT15M", window = "PT1H", title = "A consumer has used 80 percent of its budget or more", query = file("${local.queries}/alert-budget.kql") }
+    no-backend    = { severity = 1, every = "PT5M", window = "PT5M", title = "A model has no backend available", query = file("${local.queries}/alert-no-backend.kql") }
+    breaker-open  = { severity = 2, every = "PT5M", window = "PT1H", title = "A circuit breaker has been open for more than five minutes", query = file("${local.queries}/alert-breaker-open.kql") }
+    backend-auth  = { severity = 1, every = "PT5M", window = "PT10M", title = "A backend refuses the identity or key, or lacks the deployment", query = file("${local.queries}/alert-backend-auth.kql") }
+    disagreement  = { severity = 3, every = "PT5M", window = "PT10M", title = "Instances disagreed for more than five seconds", query = file("${local.queries}/alert-disagreement.kql") }
+    condition     = { severity = 2, every = "PT5M", window = "PT10M", title = "A part of an instance has not worked for a minute or longer", query = file("${local.queries}/alert-condition.kql") }
+    budget        = { severity = 3, every = "PT15M", window = "PT1H", title = "A consumer has used 80 percent of its budget or more", query = file("${local.queries}/alert-budget.kql") }
+    configuration = { severity = 1, every = "PT5M", window = "PT10M", title = "A configuration is not valid: every request is refused", query = file("${local.queries}/alert-configuration.kql") }
+    failures      = { severity = 1, every = "PT5M", window = "PT5M", title = "More than one request in twenty fails", query = file("${local.queries}/alert-failures.kql") }
+    throttled     = { severity = 2, every = "PT5M", window = "PT10M", title = "Callers are refused because a model is throttled", query = file("${local.queries}/alert-throttled.kql") }
+    instance      = { severity = 2, every = "PT5M", window = "PT15M", title = "An instance is cut off from a backend that others reach", query = file("${local.queries}/alert-instance.kql") }
+    operator-keys = { severity = 2, every = "PT5M", window = "PT10M", title = "Keys of operators are guessed", query = file("${local.queries}/alert-operator-keys.kql") }
     # What the workspace says of itself: from then until the next day it takes no log line, so that no other alert fires.
     daily-cap = { severity = 2, every = "PT5M", window = "PT5M", title = "The workspace has reached its daily cap", query = "_LogOperation\n| where Category =~ \"Ingestion\" and Detail contains \"OverQuota\"\n" }
   }
