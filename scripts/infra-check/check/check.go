@@ -3,6 +3,7 @@
 package check
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -112,13 +113,10 @@ func (r *run) example(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.parameters(name); err != nil {
-		return err
-	}
 	inBicep := parity.OfBicep(preview.Resources)
 	r.held(name+" (bicep)", inBicep)
 	planned, err := Planned(r.root, name)
-	if err != nil {
+	if err := errors.Join(err, r.parameters(name)); err != nil {
 		return err
 	}
 	inTerraform := parity.OfTerraform(planned.Resources)
