@@ -32,7 +32,7 @@ var layers = map[string]int{
 	"internal/proxy": engines, "internal/quota": engines, "internal/tablestore": engines,
 
 	"internal/admin": edges, "internal/api": edges, "internal/auth": edges, "internal/auth/entra": edges, "internal/auth/keys": edges,
-	"internal/backend": edges, "internal/config": edges, "internal/config/document": edges,
+	"internal/backend": edges, "internal/config": edges, "internal/contentcoding": edges, "internal/config/document": edges,
 	"internal/config/jsondoc": edges, "internal/config/migrate": edges, "internal/preflight": edges, "internal/relay": edges,
 	"internal/simulator": edges, "internal/tablestore/azure": edges, "internal/tablestore/chaos": edges,
 	"internal/tablestore/memory": edges, "internal/tablestore/storetest": edges, "internal/telemetry": edges, "internal/webhook": edges, "internal/config/pricelist": edges,

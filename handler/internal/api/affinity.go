@@ -73,11 +73,62 @@ func (s *Server) pin(ctx context.Context, req *proxy.Request, pools []*balancer.
 			return pools[:1], nil
 		}
 	}
+	if ref, ok := namedContainer(req); ok {
+		pin, apiErr := s.locate(ctx, req, ref, pools[:1])
+		if apiErr != nil {
+			return nil, apiErr
+		}
+		req.PinnedTo = pin
+		return pools[:1], nil
+	}
 	if i := slices.IndexFunc(pools[0].Backends, func(b balancer.Backend) bool { return b.Stateful && b.Permits(req.Consumer.Bounds()) }); i >= 0 && referencesFiles(&req.Parsed) {
 		req.PinnedTo = &proxy.Pin{Backend: pools[0].Backends[i].Name}
 		return pools[:1], nil
 	}
 	return pools, nil
+}
+
+// namedContainer returns the container that a body names. It exists only at the
+// backend that made it, in an answer or by itself. Anthropic's cannot be asked for.
+func namedContainer(req *proxy.Request) (reference, bool) {
+	for _, r := range req.Parsed.References {
+		if r.Kind == operations.KindContainer && !r.Described {
+			ref := reference{id: r.ID, kind: r.Kind, param: r.Param}
+			if req.Operation.Dialect != operations.Messages {
+				ref.operation = "containers"
+			}
+			return ref, true
+		}
+	}
+	return reference{}, false
+}
+
+// rememberedPools pins a request about a stored object to the backend that made
+// it, if that is known; else to the one where such objects are made. Containers are
+// made by responses too, at any backend: those are asked for an unknown one.
+func (s *Server) rememberedPools(ctx context.Context, req *proxy.Request) ([]*balancer.Pool, *Error) {
+	object, _, _ := req.Operation.PathObjects(req.Subpath)
+	if object.ID == "" {
+		return s.statefulPools(req)
+	}
+	ref := reference{id: object.ID, kind: object.Kind}
+	location, err := s.lookup(ctx, req, ref)
+	switch {
+	case errors.Is(err, affinity.ErrOtherOwner):
+		return nil, referenceNotFound(ref)
+	case err == nil && s.configured(location.Backend):
+		return s.holderPools(req, &heldObject{ref, location})
+	case object.Kind != operations.KindContainer:
+		return s.statefulPools(req)
+	case errors.Is(err, affinity.ErrUnavailable):
+		return nil, locationUnknown(ref, err)
+	}
+	ref.operation = "containers"
+	pin, apiErr := s.askBackends(ctx, req, ref, distinctBackends(s.usablePools(req)))
+	if apiErr != nil {
+		return nil, apiErr
+	}
+	return s.holderPools(req, &heldObject{ref, affinity.Location{Backend: pin.Backend, CreatedAt: pin.CreatedAt}})
 }
 
 // recallPools pins the request to the backend that holds what its path names.

@@ -108,14 +108,6 @@ func (b *buffer) release(req *proxy.Request) {
 	buffers.Put(b)
 }
 
-// drainBody reads the rest of the body after an early answer: the host writes
-// the whole request before it reads the answer, and answers a failed write with
-// 500 (docs/functions-host.md#proxying).
-func drainBody(r *http.Request) {
-	const most = 128 << 20
-	_, _ = io.CopyN(io.Discard, r.Body, most)
-}
-
 // maxBufferedUpload is how much of a body other than JSON is buffered, so that
 // it can be sent to a second backend. A longer one is streamed, and can be sent
 // once. It is OpenAI's limit for audio files.

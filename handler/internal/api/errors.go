@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"spillway/handler/internal/auth"
+	"spillway/handler/internal/contentcoding"
 	"spillway/handler/internal/openai/classify"
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/proxy"
@@ -26,6 +28,8 @@ type Error struct {
 	Message    string
 	RetryAfter time.Duration // with 429 and 503; 0 = no such headers
 	Final      bool          // adds x-should-retry: false
+	Challenge  string        // WWW-Authenticate, with 401; "" = none
+	Early      bool          // answered before the body was read
 	Cause      error         // for the log
 }
 
@@ -34,8 +38,16 @@ func (f *Error) write(w http.ResponseWriter, r *http.Request) {
 	if f.Status == statusClientClosed {
 		panic(http.ErrAbortHandler) // the connection is closed
 	}
-	drainBody(r)
+	if f.Early {
+		_ = http.NewResponseController(w).EnableFullDuplex() // or the server reads the body first
+		defer drainEarly(w, r)
+	} else {
+		drainBody(r)
+	}
 	h := w.Header()
+	if f.Challenge != "" {
+		h.Set("WWW-Authenticate", f.Challenge)
+	}
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -74,8 +86,44 @@ func unauthorized(cause error) *Error {
 	}
 	return &Error{
 		Status: http.StatusUnauthorized, Type: invalidRequest, Code: "invalid_api_key", Final: true, Cause: cause,
-		Message: "The key or token of this request is missing or not valid here. Send the key that your platform team gave you in the api-key header or as Authorization: Bearer.",
+		Challenge: challenge(cause), Message: wrongCredential(cause),
 	}
+}
+
+// challenge is the WWW-Authenticate of RFC 6750. Without a credential it names no
+// error.
+func challenge(cause error) string {
+	const scheme = `Bearer realm="spillway"`
+	if errors.Is(cause, auth.ErrMissing) {
+		return scheme
+	}
+	return scheme + `, error="invalid_token"`
+}
+
+// wrongCredential says what is wrong with a credential, and what to do: the key, the
+// audience, the lifetime, the application, or the token itself. It says nothing of
+// others' credentials.
+func wrongCredential(cause error) string {
+	const send = " Send the key that your platform team gave you in the api-key header or as Authorization: Bearer."
+	var reason auth.Error
+	_ = errors.As(cause, &reason)
+	switch reason {
+	case auth.ErrMissing:
+		return "This request has no key or token." + send
+	case auth.ErrInQuery:
+		return "A key or token in the query is not accepted, since logs keep it." + send
+	case auth.ErrDuplicate, auth.ErrConflicting:
+		return "This request has more than one credential, and they differ. Send one."
+	case auth.ErrExpired, auth.ErrNotYetValid:
+		return "The lifetime of this key or token is over, or has not begun. Get a new one."
+	case auth.ErrAudience:
+		return "The audience of this token is another one. Request a token for the audience that your platform team named."
+	case auth.ErrNoApplication, auth.ErrUnmapped, auth.ErrAmbiguous, auth.ErrGroupsOverage:
+		return "This token is valid, but its application has no access here, or is not named. Ask your platform team to admit the application, with the x-request-id of this answer."
+	case auth.ErrMalformed, auth.ErrAlgorithm, auth.ErrSigningKey, auth.ErrSignature, auth.ErrIssuer, auth.ErrTenant:
+		return "This token is not one that is accepted here: it is malformed, of another issuer, or its signature is wrong. Get one from your own tenant."
+	}
+	return "The key of this request is not valid here." + send
 }
 
 func pathNotFound(r *http.Request, cause error) *Error {
@@ -98,13 +146,30 @@ func methodNotAllowed(method string, allowed []string) *Error {
 func unsupportedEncoding(encoding string) *Error {
 	return &Error{
 		Status: http.StatusUnsupportedMediaType, Type: invalidRequest, Code: "unsupported_encoding",
-		Message: fmt.Sprintf("A request body with Content-Encoding %s is not accepted. Send it uncompressed.", printable(encoding)),
+		Message: fmt.Sprintf("A request body with Content-Encoding %s is not accepted. Send it in one of %s, or uncompressed.", printable(encoding), contentcoding.Known),
 	}
 }
 
 func bodyError(err error, limit int64) *Error {
 	if refused, ok := errors.AsType[*refusedBodyError](err); ok {
 		return refused.apiErr
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &Error{
+			Status: http.StatusRequestTimeout, Type: invalidRequest, Code: "body_timeout", Cause: err,
+			Message: "The request body did not arrive in time. Send it again.",
+		}
+	case errors.Is(err, contentcoding.ErrRatio):
+		return &Error{
+			Status: http.StatusRequestEntityTooLarge, Type: invalidRequest, Code: "request_too_large", Final: true, Cause: err,
+			Message: "The request body grows too much when it is decompressed. Send it uncompressed.",
+		}
+	case errors.Is(err, errEncoding):
+		return &Error{
+			Status: http.StatusBadRequest, Type: invalidRequest, Code: "invalid_encoding", Final: true, Cause: err,
+			Message: "The request body is not in the Content-Encoding that its header names. Name the right one, or send it uncompressed.",
+		}
 	}
 	if errors.Is(err, errTooLarge) {
 		return &Error{
@@ -125,10 +190,15 @@ func invalidJSON(err error) *Error {
 	}
 }
 
-func modelMissing(f operations.Family) *Error {
+func modelMissing(req *proxy.Request) *Error {
 	where := `Name it in the body: {"model": "…"}.`
-	if f == operations.Deployments {
+	switch {
+	case req.Family == operations.Deployments:
 		where = "Name it in the path: /openai/deployments/{model}/…"
+	case req.Form != nil && req.StreamedBody != nil:
+		where = fmt.Sprintf("Send the field model ahead of the file: a form is searched for it up to %d MiB.", maxBufferedUpload>>20)
+	case req.Form != nil:
+		where = "Name it in the field model of the form."
 	}
 	return &Error{
 		Status: http.StatusBadRequest, Type: invalidRequest, Code: "model_missing", Param: "model", Final: true,
@@ -141,6 +211,16 @@ func modelNotFound(name string, known []string) *Error {
 		Status: http.StatusNotFound, Type: invalidRequest, Code: "model_not_found", Param: "model", Final: true,
 		Message: fmt.Sprintf("The model %q does not exist here. You may use: %s.", printable(name), joinNames(known)),
 	}
+}
+
+// deploymentNotFound is modelNotFound as the classic address of Azure has it.
+func deploymentNotFound(req *proxy.Request, known []string) *Error {
+	f := modelNotFound(req.Model, known)
+	if req.Family == operations.Deployments {
+		f.Code = "DeploymentNotFound"
+		f.Message = fmt.Sprintf("The API deployment %q does not exist here. You may use: %s.", printable(req.Model), joinNames(known))
+	}
+	return f
 }
 
 func modelNotAllowed(name string, known []string) *Error {

@@ -109,7 +109,9 @@ func (s *Server) setBackendHeaders(w http.ResponseWriter, r *http.Request, a *pr
 		return
 	}
 	h.Set("X-Spillway-Backend", a.Backend.Name)
-	h.Set("X-Spillway-Region", a.Backend.Region)
+	if a.Backend.Region != "" {
+		h.Set("X-Spillway-Region", a.Backend.Region)
+	}
 	if r.Header.Get("X-Spillway-Explain") != "" {
 		h.Set("X-Spillway-Explain", Explain(a.Result, s.Now()))
 	}
@@ -124,7 +126,7 @@ func (s *Server) exhaustionError(result *proxy.Result, c *call) *Error {
 	case errors.Is(result.Err, proxy.ErrThrottled):
 		return poolThrottled(req, result.Fence, s.throttleWait(result.RetryAt))
 	case errors.Is(result.Err, proxy.ErrNotDeployed):
-		return modelNotFound(req.Model, s.Models.Names(req.Consumer))
+		return deploymentNotFound(req, s.Models.Names(req.Consumer))
 	case errors.Is(result.Err, proxy.ErrRefused) && refusesOperation(result.Refusal):
 		return operationRefused(req, result.Refusal)
 	case errors.Is(result.Err, proxy.ErrBody):

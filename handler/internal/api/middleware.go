@@ -103,11 +103,18 @@ func credentialHeader(r *http.Request) http.Header {
 func (s *Server) limits(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		encoding := r.Header.Get("Content-Encoding")
+		if r.ContentLength > s.MaxBody {
+			tooLarge := bodyError(errTooLarge, s.MaxBody)
+			tooLarge.Early = true
+			stateOf(r).fail(w, r, tooLarge)
+			return
+		}
+		if r.ContentLength != 0 {
+			r.Body = s.timedBody(w, r.Body)
+		}
 		switch {
-		case encoding != "" && !strings.EqualFold(encoding, "identity"):
+		case encoding != "" && !strings.EqualFold(encoding, "identity") && !decode(r):
 			stateOf(r).fail(w, r, unsupportedEncoding(encoding))
-		case r.ContentLength > s.MaxBody:
-			stateOf(r).fail(w, r, bodyError(errTooLarge, s.MaxBody))
 		default:
 			next.ServeHTTP(w, r)
 		}

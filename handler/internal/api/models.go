@@ -85,7 +85,7 @@ func (s *Server) findPools(ctx context.Context, req *proxy.Request) ([]*balancer
 	case operations.ByID:
 		return s.recallPools(ctx, req)
 	case operations.Pinned:
-		return s.statefulPools(req)
+		return s.rememberedPools(ctx, req)
 	case operations.Stateless, operations.Stateful, operations.Local:
 	}
 	if req.Model == "" && req.Operation.CompatibleOnly {
@@ -111,14 +111,14 @@ func (s *Server) modelPools(req *proxy.Request) ([]*balancer.Pool, *Error) {
 	case req.Model == "" && req.Operation.CompatibleOnly:
 		return nil, unknownOperation(req)
 	case req.Model == "":
-		return nil, modelMissing(req.Family)
+		return nil, modelMissing(req)
 	}
 	pools, ok := s.Models.Resolve(req.Model)
 	if !ok && c.Restricted() {
 		return nil, modelNotAllowed(req.Model, s.Models.Names(c)) // as for a model that exists
 	}
 	if !ok || pools[0].Model == anyModel && !operations.IsSafeName(req.Model) {
-		return nil, modelNotFound(req.Model, s.Models.Names(c))
+		return nil, deploymentNotFound(req, s.Models.Names(c))
 	}
 	if !mayUse(c, pools[0], req.Model) {
 		return nil, modelNotAllowed(req.Model, s.Models.Names(c))

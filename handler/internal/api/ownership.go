@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -215,6 +216,8 @@ func (s *Server) rememberObjects(ctx context.Context, req *proxy.Request, a *pro
 // come back to.
 func recordsObjects(req *proxy.Request) bool {
 	switch {
+	case req.Operation.Dialect == operations.Messages:
+		return bytes.Contains(req.Body, []byte(`"container`)) || bytes.Contains(req.Body, []byte(`"code_execution`))
 	case req.Operation.Kind == "", req.Method == http.MethodDelete:
 		return false
 	case req.Operation.Dialect == operations.Chat:

@@ -14,6 +14,9 @@ import (
 var rules = map[string]string{
 	"concurrency_limit_exceeded":  "concurrency",
 	"credential_unavailable":      "credential",
+	"body_timeout":                "body",
+	"DeploymentNotFound":          "deployments",
+	"invalid_encoding":            "body",
 	"geography_not_allowed":       "geographies",
 	"incomplete_body":             "body",
 	"insufficient_quota":          "quota",

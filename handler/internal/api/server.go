@@ -35,7 +35,7 @@ type Models interface {
 }
 
 // Authenticator identifies the caller (package auth). Its error is logged; the
-// caller gets 503 for [auth.ErrUnavailable] and the same 401 for any other.
+// caller gets 503 for [auth.ErrUnavailable] and 401 for any other.
 type Authenticator interface {
 	Authenticate(ctx context.Context, h http.Header, rawQuery string) (auth.Identity, error)
 }
@@ -70,9 +70,10 @@ type Server struct {
 	NewID         func() string  // of a request
 	MaxBody       int64
 
-	Meter    Meter         // nil = no quotas, and no records of usage
-	Affinity AffinityStore // nil = ids are not remembered
-	Locator  Locator       // nil = backends are not asked for unknown ids
+	Meter       Meter         // nil = no quotas, and no records of usage
+	Affinity    AffinityStore // nil = ids are not remembered
+	Locator     Locator       // nil = backends are not asked for unknown ids
+	BodyTimeout time.Duration // how long a body may send nothing; 0 = a minute
 	// StrictIDs: there are several consumers, so an id that is not known to be the
 	// caller's is not served.
 	StrictIDs bool

@@ -200,8 +200,8 @@ func (m *TokenRule) members() (n int) {
 	return n
 }
 
-// Error is why a credential was refused. It is for the log and the metrics: the
-// caller gets the same 401 for each. It contains no part of the credential.
+// Error is why a credential was refused, for the log and the metrics. The caller gets
+// 401 and a coarser reason. It contains no part of the credential.
 type Error string
 
 func (e Error) Error() string { return "credential refused: " + string(e) }

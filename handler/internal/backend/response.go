@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/contentcoding"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/openai/classify"
 	"spillway/handler/internal/proxy"
@@ -28,6 +29,7 @@ const (
 // Misconfigured with what was read of it, and its connection is released.
 func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, res *http.Response) (*http.Response, health.Outcome) {
 	body := &responseBody{Reader: res.Body, closer: res.Body, attempt: a}
+	decodeResponse(res, body)
 	res.Body = body
 	if res.StatusCode >= http.StatusOK && res.StatusCode < http.StatusMultipleChoices {
 		if a.aborted() { // it ended with the headers
@@ -65,6 +67,25 @@ func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, re
 	}
 	body.Reader = io.MultiReader(bytes.NewReader(head), body.Reader)
 	return res, o
+}
+
+// decodeResponse has a response decoded that is compressed although none was asked
+// for: else its caller, who may not have asked either, could not read it, and its
+// usage would not be counted.
+func decodeResponse(res *http.Response, body *responseBody) {
+	coding := res.Header.Get("Content-Encoding")
+	if coding == "" || len(res.Header["Content-Encoding"]) > 1 {
+		return
+	}
+	decoded, err := contentcoding.NewReader(coding, body.Reader)
+	if err != nil {
+		return
+	}
+	body.Reader = decoded
+	res.Header = res.Header.Clone()
+	res.Header.Del("Content-Encoding")
+	res.Header.Del("Content-Length")
+	res.ContentLength = -1
 }
 
 func (t *Target) classify(b *balancer.Backend, res *http.Response, head []byte) health.Outcome {

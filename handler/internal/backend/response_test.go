@@ -2,6 +2,7 @@ package backend_test
 
 import (
 	"bufio"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
@@ -61,7 +62,9 @@ func TestResponsesThatMayReachTheCaller(t *testing.T) {
 		rawResponse("400 Bad Request", "", strings.Repeat("x", 100<<10)):                            {"served 400", strings.Repeat("x", 100<<10)},
 		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}":                       {"failed transport", ""},
 		"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{}":                                           {"failed transport", ""},
-		"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00":    {"served", "\x1f\x8b\x08\x00"},
+		"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00": {"served", "\x1f\x8b\x08\x00"},
+		rawResponse("200 OK", "Content-Encoding: gzip\r\n", gzipped(`{"usage":{}}`)):                {"served", `{"usage":{}}`},
+		rawResponse("400 Bad Request", "Content-Encoding: gzip\r\n", gzipped(filtered)):             {"served content filter", filtered},
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-Trailer: 1\r\n\r\n": {"served", "{}"},
 	} {
 		name, _, _ := strings.Cut(answer, "\r\n")
@@ -177,4 +180,12 @@ func TestTLSAndHTTP2(t *testing.T) {
 			t.Errorf("HTTP/2 %v: %+v", two, o)
 		}
 	}
+}
+
+func gzipped(plain string) string {
+	var b strings.Builder
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write([]byte(plain))
+	_ = z.Close()
+	return b.String()
 }

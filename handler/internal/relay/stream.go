@@ -200,6 +200,8 @@ func (s *stream) namesObjects(event []byte) bool {
 	switch {
 	case s.response.Hooks.Created == nil:
 		return false
+	case s.reader.Dialect == operations.Messages:
+		return bytes.Contains(event, []byte(`"container"`))
 	case s.reader.Dialect == operations.Chat:
 		return s.created == nil || bytes.Contains(event, []byte(`"audio"`))
 	}

@@ -12,7 +12,7 @@ const root = "\x00"
 // any other member leads to what a caller wrote, such as metadata or the
 // parameters of a tool: an answer repeats it, and no id in it is made by that.
 var created = jsonscan.NewVocabulary(
-	root, "id", "type", "response", "item", "output", "data", "file", "choices", "message", "delta", "audio", "part", "content",
+	root, "id", "type", "container", "response", "item", "output", "data", "file", "choices", "message", "delta", "audio", "part", "content",
 	"annotation", "annotations", "results", "container_id", "file_id", "output_file_id", "error_file_id", "result_files", "fine_tuned_model_checkpoint",
 )
 
@@ -27,11 +27,12 @@ func createdNames(names ...string) jsonscan.Names {
 var (
 	atRoot     = createdNames(root)
 	inResponse = createdNames(root, "response")
+	inMessage  = createdNames(root, "message", "delta")
 	inChoice   = createdNames(root, "choices", "message", "delta")
 	inItem     = createdNames(root, "response", "output", "item", "data", "content", "annotations", "annotation", "part", "results")
 	ofItem     = createdNames("output", "item", "annotation", "part", "data")
 
-	createdObjects = createdNames(root, "response", "item", "output", "data", "file", "audio")
+	createdObjects = createdNames(root, "response", "item", "output", "data", "file", "audio", "container")
 	createdStrings = createdNames("container_id", "file_id", "output_file_id", "error_file_id", "result_files", "fine_tuned_model_checkpoint")
 )
 
@@ -77,6 +78,8 @@ func createdKind(o *operations.Operation, subpath string, m *jsonscan.Match) ope
 		return listedKind(o, subpath)
 	case name == "file" && m.Within == atRoot && o.Kind == operations.KindUpload:
 		return operations.KindFile
+	case name == "container" && within(inMessage) && o.Dialect == operations.Messages:
+		return operations.KindContainer
 	case name == "audio" && within(inChoice):
 		return operations.KindAudio
 	case name == "container_id" && within(inItem) && m.Within&ofItem != 0:

@@ -179,3 +179,20 @@ func TestCompleteError(t *testing.T) {
 		}
 	}
 }
+
+// The container of a message is made by the answer, in a stream too; what a caller
+// wrote is not.
+func TestContainerOfAMessageIsCreated(t *testing.T) {
+	o := operations.ByName("messages")
+	for text, want := range map[string]int{
+		`{"id":"msg_1","type":"message","content":[],"container":{"id":"container_1","expires_at":"x"}}`:                              1,
+		`{"type":"message_start","message":{"id":"msg_1","container":{"id":"container_1"}}}`:                                          1,
+		`{"type":"message_delta","delta":{"stop_reason":"end_turn","container":{"id":"container_1"}}}`:                                1,
+		`{"id":"msg_1","type":"message","content":[{"type":"tool_use","input":{"container":{"id":"container_2"}}}],"container":null}`: 0,
+		`{"id":"msg_1","type":"message","content":[{"type":"text","text":"{\"container\":{\"id\":\"container_2\"}}"}],"usage":{}}`:    0,
+	} {
+		if got := Created(o, "", []byte(text)); len(got) != want || want == 1 && (got[0].ID != "container_1" || got[0].Kind != operations.KindContainer) {
+			t.Errorf("%s: %+v, want %d", text, got, want)
+		}
+	}
+}

@@ -104,7 +104,13 @@ func (s *formParser) part(from int) (Span, error) {
 		return Span{To: -1}, s.truncated(from, "the headers of a part are not ended")
 	}
 	value := Span{From: from + end + 4}
-	name, isFile := s.disposition(s.body[from : from+end])
+	name, isFile, fault := s.disposition(s.body[from : from+end])
+	switch {
+	case fault != "":
+		return Span{}, malformedForm(from, fault)
+	case isFile && name == "model":
+		return Span{}, malformedForm(from, "the field model is sent as a file; send it as a plain field")
+	}
 	length := bytes.Index(s.body[value.From-2:], s.delimiter) // an empty value shares its line break
 	if length < 0 {
 		if isFile {
@@ -178,9 +184,14 @@ func (s *formParser) reference(name string, at Span) error {
 	return nil
 }
 
-// disposition is the name of a part, and whether it is a file.
-func (s *formParser) disposition(headers []byte) (name string, isFile bool) {
+// disposition is the name of a part, and whether it is a file. A part that two
+// parsers may read as two different fields is at fault.
+func (s *formParser) disposition(headers []byte) (name string, isFile bool, fault string) {
+	found := false
 	for line := range strings.SplitSeq(string(headers), "\r\n") {
+		if strings.ContainsAny(line, "\r\n\x00") || strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") {
+			return "", false, "a header of a part is broken into lines"
+		}
 		field, value, _ := strings.Cut(line, ":")
 		switch value = strings.TrimSpace(value); strings.ToLower(strings.TrimSpace(field)) {
 		case "content-transfer-encoding":
@@ -190,14 +201,28 @@ func (s *formParser) disposition(headers []byte) (name string, isFile bool) {
 				s.form.Encoded = true
 			}
 		case "content-disposition":
-			kind, params, err := mime.ParseMediaType(value)
-			if err == nil && kind == "form-data" && name == "" {
-				_, isFile = params["filename"]
-				name = params["name"]
+			if found {
+				return "", false, "a part has two dispositions"
 			}
+			found = true
+			kind, params, err := mime.ParseMediaType(value)
+			if err != nil || kind != "form-data" || hasExtendedName(value) {
+				return "", false, "the disposition of a part cannot be read"
+			}
+			_, isFile = params["filename"]
+			name = params["name"]
 		}
 	}
-	return name, isFile
+	if !found {
+		return "", false, "a part has no disposition"
+	}
+	return name, isFile, ""
+}
+
+// hasExtendedName reports whether the name of a field has the form of RFC 5987, which
+// only that of a file may have (RFC 7578).
+func hasExtendedName(value string) bool {
+	return strings.Contains(strings.ReplaceAll(strings.ToLower(value), "filename*", ""), "name*")
 }
 
 func malformedForm(at int, reason string) error {

@@ -48,10 +48,34 @@ func TestParseFormReadsFields(t *testing.T) {
 	}
 }
 
-func TestParseFormIgnoresAFileNamedModel(t *testing.T) {
-	f, err := request.ParseForm(form(t, "@model", "x", "empty", "", "model", ""), boundary, true)
-	if err != nil || f.Model != "" || f.ModelSpan == (request.Span{}) {
-		t.Errorf("%+v, %v: want the empty field", f, err)
+// A backend may read another model than the one that was authorised from a form that
+// two parsers read in two ways.
+func TestParseFormRefusesWhatIsReadInTwoWays(t *testing.T) {
+	part := func(headers, value string) string {
+		return "--" + boundary + "\r\n" + headers + "\r\n\r\n" + value + "\r\n"
+	}
+	model := part(`Content-Disposition: form-data; name="model"`, "whisper")
+	for name, parts := range map[string]string{
+		"model as a file":        part(`Content-Disposition: form-data; name="model"; filename="m"`, "gpt-4o"),
+		"two models":             model + model,
+		"a model and a file":     model + part(`Content-Disposition: form-data; filename="m"; name=model`, "gpt-4o"),
+		"two dispositions":       model + part("Content-Disposition: form-data; name=\"x\"\r\ncontent-disposition: form-data; name=\"model\"", "gpt-4o"),
+		"two names":              model + part(`Content-Disposition: form-data; name="x"; name="model"`, "gpt-4o"),
+		"an open quote":          model + part(`Content-Disposition: form-data; name="model`, "gpt-4o"),
+		"an extended name":       model + part(`Content-Disposition: form-data; name="x"; name*=utf-8''model`, "gpt-4o"),
+		"another kind":           model + part(`Content-Disposition: attachment; name="model"`, "gpt-4o"),
+		"no disposition":         model + part(`Content-Type: text/plain`, "gpt-4o"),
+		"a folded header":        model + part("Content-Disposition: form-data;\r\n name=\"model\"", "gpt-4o"),
+		"a line feed by itself":  model + part("Content-Type: text/plain\nContent-Disposition: form-data; name=\"model\"", "gpt-4o"),
+		"parameters of no shape": model + part(`Content-Disposition: form-data; name`, "gpt-4o"),
+	} {
+		if f, err := request.ParseForm([]byte(parts+"--"+boundary+"--\r\n"), boundary, true); err == nil {
+			t.Errorf("%s: %+v, want an error", name, f)
+		}
+	}
+	file := part("content-disposition: form-data; name=\"file\"; filename=\"a.mp3\"; filename*=UTF-8''%c3%a4.mp3\r\nContent-Type: audio/mpeg", "data")
+	if f, err := request.ParseForm([]byte(file+model+"--"+boundary+"--\r\n"), boundary, true); err != nil || f.Model != "whisper" || len(f.Files) != 1 {
+		t.Errorf("an ordinary form: %+v, %v", f, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package request
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -108,16 +109,24 @@ func expectMember(want *ParsedRequest, m pair) bool {
 	text := map[string]*string{"model": &want.Model, "prompt_cache_key": &want.PromptCacheKey, "previous_response_id": &want.PreviousResponseID, "service_tier": &want.ServiceTier}
 	numbers := map[string]*int64{"max_tokens": &want.MaxOutputTokens, "max_completion_tokens": &want.MaxOutputTokens, "max_output_tokens": &want.MaxOutputTokens, "n": &want.Choices, "best_of": &want.Choices}
 	switch {
-	case m.raw == "null" && m.key != "model":
+	case m.raw == "null":
 	case text[m.key] != nil:
 		return json.Unmarshal([]byte(m.raw), text[m.key]) == nil && m.raw != "null" && len(m.raw) <= maxStringLength+2
 	case numbers[m.key] != nil:
-		n, err := strconv.ParseUint(m.raw, 10, 63)
-		*numbers[m.key] = max(*numbers[m.key], int64(n))
-		if m.key == "n" {
-			want.Returned = int64(n)
+		n, err := strconv.ParseInt(m.raw, 10, 64)
+		if err != nil {
+			var f float64
+			f, err = strconv.ParseFloat(m.raw, 64)
+			if err != nil || m.raw[0] == '"' || len(m.raw) > 32 || f >= math.MaxInt64 {
+				return false
+			}
+			n = int64(math.Ceil(max(f, 0)))
 		}
-		return err == nil
+		*numbers[m.key] = max(*numbers[m.key], n)
+		if m.key == "n" {
+			want.Returned = max(n, 0)
+		}
+		return true
 	case m.key == "stream":
 		return json.Unmarshal([]byte(m.raw), &want.Stream) == nil
 	case m.key == "background":

@@ -176,11 +176,9 @@ func (s *parser) readOutputBound(bound *OutputBound) error {
 	return err
 }
 
-// readModel reads the model, which may not be null.
+// readModel reads the model. Null is none, and is replaced like a name: the path may
+// name the model.
 func (s *parser) readModel() error {
-	if s.Data[s.Offset] == 'n' {
-		return wrongType(s.Offset, "model", "a string")
-	}
 	from := s.Offset
 	err := s.readString(&s.parsed.Model)
 	s.parsed.ModelSpan = Span{from, s.Offset}

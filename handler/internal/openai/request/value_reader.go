@@ -1,6 +1,7 @@
 package request
 
 import (
+	"math"
 	"strconv"
 
 	"spillway/handler/internal/openai/jsonscan"
@@ -80,26 +81,30 @@ func (r *valueReader) readBool(into *bool) error {
 	return nil
 }
 
-// readMaxInt reads a whole number that is not negative, and keeps the larger of
-// it and *into: several members set the same limit.
+// readMaxInt reads a number, rounded up, and keeps the larger of it and *into:
+// several members set the same limit. A negative one is none, as OpenAI-compatible
+// servers have it.
 func (r *valueReader) readMaxInt(into *int64) error {
 	at, ok := r.readSpan()
 	if !ok || r.Data[at.From] == 'n' {
 		return nil
 	}
-	n, ok := parseDigits(r.Data[at.From:at.To])
+	n, ok := parseLimit(r.Data[at.From:at.To])
 	if !ok {
-		return wrongType(at.From, r.name(), "a whole number from 0 to 9223372036854775807")
+		return wrongType(at.From, r.name(), "a number up to 9223372036854775807")
 	}
 	*into = max(*into, n)
 	return nil
 }
 
-// parseDigits reads digits and nothing else.
-func parseDigits(b []byte) (int64, bool) {
-	if len(b) > len("9223372036854775807") || b[0] < '0' || b[0] > '9' {
+// parseLimit reads a JSON number, rounded up; a negative one is 0.
+func parseLimit(b []byte) (int64, bool) {
+	if n, err := strconv.ParseInt(string(b[:min(len(b), 32)]), 10, 64); err == nil {
+		return max(n, 0), true
+	}
+	f, err := strconv.ParseFloat(string(b[:min(len(b), 32)]), 64)
+	if err != nil || len(b) > 32 || b[0] != '-' && (b[0] < '0' || b[0] > '9') || f >= math.MaxInt64 {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(string(b), 10, 64)
-	return n, err == nil
+	return int64(math.Ceil(max(f, 0))), true
 }

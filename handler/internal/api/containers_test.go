@@ -1,0 +1,58 @@
+package api_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+
+	"spillway/handler/internal/affinity"
+	"spillway/handler/internal/balancer"
+)
+
+// known is a store of ids in which these are at these backends.
+type known map[string]string
+
+func (k known) Lookup(_ context.Context, _, id string) (affinity.Location, error) {
+	if backend, ok := k[id]; ok {
+		return affinity.Location{Backend: backend, Model: "gpt-4o"}, nil
+	}
+	return affinity.Location{}, affinity.ErrUnknown
+}
+
+func (k known) LookupAll(ctx context.Context, owner string, ids []string) (found []affinity.Location, errs []error) {
+	for _, id := range ids {
+		l, err := k.Lookup(ctx, owner, id)
+		found, errs = append(found, l), append(errs, err)
+	}
+	return found, errs
+}
+
+func (known) Remember(affinity.Location, ...string)                  {}
+func (known) Record(context.Context, affinity.Location, ...string)   {}
+func (known) Claim(context.Context, affinity.Location, string) error { return nil }
+
+// A container, and the files in it, are at the backend that made it: a response's
+// may be any, not only the one that is marked stateful.
+func TestContainersGoToTheirMaker(t *testing.T) {
+	d := newFenced(t, nil, model("gpt-4o", balancer.Backend{Name: "a", Index: 0, Weight: 1, Stateful: true}, balancer.Backend{Name: "b", Index: 1, Weight: 1}))
+	d.Affinity, d.Locator = known{"cntr_b": "b", "file-b": "b", "container_011": "b"}, holder{}
+	for _, c := range []struct{ method, path, body, want string }{
+		{"GET", "/v1/containers/cntr_b", "", "b"},
+		{"GET", "/v1/containers/cntr_b/files/cfile_1/content", "", "b"},
+		{"DELETE", "/openai/v1/containers/cntr_b", "", "b"},
+		{"GET", "/v1/containers/cntr_unknown", "", "a"}, // the holder's Locator
+		{"POST", "/v1/containers", `{"name":"x"}`, "a"},
+		{"POST", "/v1/responses", `{"model":"gpt-4o","input":"x","tools":[{"type":"code_interpreter","container":"cntr_b"}]}`, "b"},
+		{"POST", "/v1/responses", `{"model":"gpt-4o","input":"x","tools":[{"type":"code_interpreter","container":{"type":"auto"}}]}`, ""},
+		{"POST", "/v1/responses", `{"model":"gpt-4o","input":[{"type":"code_interpreter_call","container_id":"cntr_b","id":"ci_1","code":"1"}]}`, "b"},
+		{"GET", "/v1/files/file-b/content", "", "b"},
+		{"GET", "/v1/files/file-x", "", "a"},
+		{"POST", "/anthropic/v1/messages", `{"model":"gpt-4o","max_tokens":1,"messages":[],"container":"container_011"}`, "b"},
+	} {
+		d.sent, d.pinnedTo = 0, ""
+		if res, text := d.send(t, c.method, c.path, c.body, "Api-Key", "k"); res.StatusCode != http.StatusOK || d.sent != 1 || d.pinnedTo != c.want {
+			t.Errorf("%s %s %s: %d %s, pinned to %q, want %q", c.method, c.path, c.body, res.StatusCode, text, d.pinnedTo, c.want)
+		}
+		<-d.records
+	}
+}
