@@ -4,7 +4,7 @@ import "spillway/handler/internal/quota/lease"
 
 // trust is what requests under way on this instance may use of a limit per minute
 // beyond what they reserved. An expectation can be trained to be wrong, so it is
-// trusted so far that a minute comes to twice its limit at most
+// trusted so far that a minute comes to about twice its limit
 // (docs/quotas.md#bounds).
 type trust struct {
 	tokens   int64
@@ -27,8 +27,9 @@ const (
 )
 
 // takeTrust decides about a request that may use so much more than is expected.
-// What those under way may use, and what is reserved and used of the minute, never
-// come to more than twice the limit together; each instance has its even part.
+// What those under way may use, and what is reserved and used of the minute, come to
+// twice the limit together; each instance has its even part. What instances have not
+// heard of each other yet comes on top.
 func (e *limitState) takeTrust(expected, more int64, m lease.Moment) trusting {
 	e.mu.Lock()
 	defer e.mu.Unlock()
