@@ -122,6 +122,7 @@ func wrongCredential(cause error) string {
 		return "This token is valid, but its application has no access here, or is not named. Ask your platform team to admit the application, with the x-request-id of this answer."
 	case auth.ErrMalformed, auth.ErrAlgorithm, auth.ErrSigningKey, auth.ErrSignature, auth.ErrIssuer, auth.ErrTenant:
 		return "This token is not one that is accepted here: it is malformed, of another issuer, or its signature is wrong. Get one from your own tenant."
+	case auth.ErrUnknown:
 	}
 	return "The key of this request is not valid here." + send
 }

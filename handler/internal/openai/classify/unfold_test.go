@@ -21,16 +21,19 @@ func TestUnfold(t *testing.T) {
 		"chat": {
 			operations.Chat,
 			`{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"},{"message":{"tool_calls":[{"id":"t","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":3,"completion_tokens":4}}`,
-			[]string{`"content":"Hi"`, `"finish_reason":"stop"`, `"index":0`, `"finish_reason":"tool_calls","index":1`, `"choices":[]`, "[DONE]"}, "tool_calls",
+			[]string{`"content":"Hi"`, `"finish_reason":"stop"`, `"index":0`, `"finish_reason":"tool_calls","index":1`, `"choices":[]`, "[DONE]"},
+			"tool_calls",
 		},
 		"completions": {
 			operations.Chat, `{"id":"c","object":"text_completion","choices":[{"index":0,"text":"Hi","finish_reason":"length"}],"usage":{"prompt_tokens":3,"completion_tokens":4}}`,
-			[]string{`"text":"Hi"`, `"finish_reason":"length"`, `"text":""`, "[DONE]"}, "length",
+			[]string{`"text":"Hi"`, `"finish_reason":"length"`, `"text":""`, "[DONE]"},
+			"length",
 		},
 		"responses": {
 			operations.Responses,
 			`{"id":"r","object":"response","status":"completed","output":[{"id":"rs_1","type":"reasoning","summary":[]},` + message + `,{"id":"fc_1","type":"function_call","name":"f","arguments":"{}","status":"completed"}],"usage":{"input_tokens":3,"output_tokens":4}}`,
-			[]string{"event: response.created", `"sequence_number":0`, `"content":[]`, `"delta":"Hi \"you\""`, "event: response.output_text.done", "event: response.function_call_arguments.delta", `"delta":"{}"`, "event: response.completed"}, "completed",
+			[]string{"event: response.created", `"sequence_number":0`, `"content":[]`, `"delta":"Hi \"you\""`, "event: response.output_text.done", "event: response.function_call_arguments.delta", `"delta":"{}"`, "event: response.completed"},
+			"completed",
 		},
 	} {
 		events, ok := Unfold(c.dialect, []byte(c.answer))
