@@ -32,8 +32,13 @@ func (o *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		path = path[n:]
 	}
 	found, ok := o.routes[path]
+	pattern := mountPath + path
 	if !ok {
 		found, ok = o.actionRoute(path)
+		pattern = ""
+	}
+	if ok && pattern == "" {
+		pattern = mountPath + "/api/backends/{backend}" + path[strings.LastIndexByte(path, '/'):]
 	}
 	served := &statusWriter{ResponseWriter: w}
 	if found.public {
@@ -49,7 +54,7 @@ func (o *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if o.cfg.Access != nil {
 		o.cfg.Access(&Access{
-			At: began, Method: r.Method, Path: r.URL.Path, Status: served.status, Who: who.name, Object: who.identity, Key: who.key, From: who.address,
+			At: began, Method: r.Method, Path: pattern, Status: served.status, Who: who.name, Object: who.identity, Key: who.key, From: who.address,
 			Request: w.Header().Get(idHeader), Took: o.cfg.Now().Sub(began),
 		})
 	}
@@ -59,7 +64,7 @@ func (o *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type Access struct {
 	At      time.Time
 	Method  string
-	Path    string
+	Path    string // the pattern of the route: a path may hold anything that was typed; "" = there is none
 	Status  int
 	Who     string
 	Object  string // the object id of the token; "" = by key
