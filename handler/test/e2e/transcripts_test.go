@@ -216,7 +216,7 @@ func askWithFailingStorage(t *testing.T, requests int) (took [3][]time.Duration)
 			took[i] = append(took[i], time.Since(began))
 		}
 	}
-	const failure = "transcripts are not written"
+	const failure = `"part":"transcripts","state":"degraded"`
 	dead.out.await(t, failure)
 	if n := strings.Count(dead.out.String()+dead.errs.String(), failure); n != 1 {
 		t.Errorf("%d lines report that the container is down, want 1", n)
