@@ -133,7 +133,7 @@ func TestOperatorsByRole(t *testing.T) {
 	if got := (testRequest{method: http.MethodPost, path: "/ops/api/backends/ptu-uksouth/drain", header: bearer("a.caller.x")}).to(t, h); got.Code != http.StatusForbidden || len(w.actions) != 1 {
 		t.Errorf("a caller drains: %d %s", got.Code, got.Body)
 	}
-	if len(accesses) != 7 || accesses[5].Status != http.StatusOK || accesses[5].Method != http.MethodPost || accesses[5].Path != "/ops/api/backends/{name}/drain" || accesses[5].Who != "eve@contoso.com" || accesses[6].Status != http.StatusForbidden {
+	if len(accesses) != 7 || accesses[5].Status != http.StatusOK || accesses[5].Method != http.MethodPost || accesses[5].Path != "/ops/api/backends/{backend}/drain" || accesses[5].Who != "eve@contoso.com" || accesses[6].Status != http.StatusForbidden {
 		t.Errorf("%+v", accesses)
 	}
 	w.cfg.Key = ""

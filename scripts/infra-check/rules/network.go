@@ -157,9 +157,9 @@ func (c checker) zones() {
 	})
 }
 
-// alertNames are the alerts that issue and README promise.
+// alertNames are the alerts that both templates have.
 func alertNames() []string {
-	return []string{"no-backend", "breaker-open", "backend-auth", "disagreement", "table-degraded", "budget", "daily-cap"}
+	return []string{"no-backend", "breaker-open", "backend-auth", "disagreement", "condition", "configuration", "failures", "throttled", "instance", "operator-keys", "budget", "daily-cap"}
 }
 
 func (c checker) alerts() {
