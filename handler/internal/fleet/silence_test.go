@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -256,10 +257,10 @@ func TestPoisonIsTakenBackByTheFirstSuccess(t *testing.T) {
 // Nobody else is left, and a trial is served: that is news for the fleet.
 func TestServedTrialClosesTheCircuitForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		closedFor := ""
+		var closedFor atomic.Value
 		fleet := startFleet(t, 5, Config{Store: &slowTable{}, OnChange: func(_ health.Slot, before, after health.Record) {
 			if before.Circuit.State != health.Closed && after.Circuit.State == health.Closed {
-				closedFor = after.LastChange.Reason
+				closedFor.Store(after.LastChange.Reason)
 			}
 		}})
 		trip(t, fleet)
@@ -284,8 +285,8 @@ func TestServedTrialClosesTheCircuitForAll(t *testing.T) {
 		if got := countState(fleet, 0, health.Closed); got != len(fleet) {
 			t.Errorf("%d of %d instances closed one refresh after a served trial: %+v", got, len(fleet), readCircuit(t, fleet[0]))
 		}
-		if closedFor != "served" {
-			t.Errorf("the circuit closed for the reason %q", closedFor)
+		if reason := closedFor.Load(); reason != "served" {
+			t.Errorf("the circuit closed for the reason %v", reason)
 		}
 		if err := fleet[0].Drain(t.Context(), "ptu", "ada"); err != nil {
 			t.Fatal(err)

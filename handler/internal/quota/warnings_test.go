@@ -62,10 +62,12 @@ func TestOneWarningForTheFleet(t *testing.T) {
 			if step == 40 {
 				held.Refund()
 			}
+			synctest.Wait()
 			if n := len(x.reports); len(seen) < n {
 				seen = append(seen, step+1)
 			}
 		}
+		synctest.Wait()
 		if want := []string{"tokensPerMonth 50", "tokensPerMonth 80", "tokensPerMonth 95", "tokensPerMonth 100"}; !slices.Equal(x.reports, want) {
 			t.Errorf("warned %q, want %q", x.reports, want)
 		}
@@ -79,6 +81,7 @@ func TestOneWarningForTheFleet(t *testing.T) {
 			use(t, fleet[step%5], c, 1000)
 			time.Sleep(5 * time.Second)
 		}
+		synctest.Wait()
 		if len(x.reports) != 5 || x.reports[4] != "tokensPerMonth 50" {
 			t.Errorf("in the next month: %q", x.reports)
 		}
@@ -117,6 +120,7 @@ func TestWarningsAreDelivered(t *testing.T) {
 			use(t, a, c, 1000)
 			time.Sleep(3 * time.Second)
 		}
+		synctest.Wait()
 		if len(x.reports) != 1 || len(ids) != 1 {
 			t.Fatalf("%d reports, %d deliveries", len(x.reports), len(ids))
 		}
@@ -129,6 +133,7 @@ func TestWarningsAreDelivered(t *testing.T) {
 			use(t, b, c, 100)
 			time.Sleep(time.Minute)
 		}
+		synctest.Wait()
 		if len(x.reports) != 1 || len(ids) != 2 || ids[0] != ids[1] {
 			t.Errorf("%d reports, deliveries %q: want one more, of the same id", len(x.reports), ids)
 		}
