@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"mime"
@@ -27,7 +28,7 @@ func (s *Server) readRequest(r *http.Request, t target, strict bool) (*proxy.Req
 	}
 	maxBuffered := s.MaxBody
 	if t.operation.Body != operations.JSON && (isForm(r.Header) || !strict) {
-		maxBuffered = min(maxBuffered, maxBufferedUpload)
+		maxBuffered = min(maxBuffered, cmp.Or(s.BufferedUpload, maxBufferedUpload))
 	}
 	buf, err := readBody(r, s.MaxBody, maxBuffered)
 	if err != nil {
@@ -108,7 +109,7 @@ func (b *buffer) release(req *proxy.Request) {
 	buffers.Put(b)
 }
 
-// maxBufferedUpload is how much of a body other than JSON is buffered, so that
+// maxBufferedUpload is how much of a body other than JSON is usually buffered, so that
 // it can be sent to a second backend. A longer one is streamed, and can be sent
 // once. It is OpenAI's limit for audio files.
 const maxBufferedUpload = 25 << 20

@@ -37,7 +37,7 @@ func requestLine(id string) string {
 // Of a file that is too long to be held, each line is checked before its end is sent.
 func TestLongFilesAreCheckedWhileTheyAreSent(t *testing.T) {
 	d := newTenantsWithObjects(t)
-	d.MaxBody = 64 << 20
+	d.MaxBody, d.BufferedUpload = 64<<20, 1<<20
 	complete := false
 	d.do = func(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
 		rest, err := io.ReadAll(r.StreamedBody.Open())
@@ -47,8 +47,8 @@ func TestLongFilesAreCheckedWhileTheyAreSent(t *testing.T) {
 		complete = bytes.HasSuffix(rest, []byte("--\r\n"))
 		return serve(ctx, pools, deliver)
 	}
-	long := strings.Replace(requestLine("resp_y"), "{", `{"instructions":"`+strings.Repeat("Be brief. ", 100<<10)+`",`, 1)
-	own := strings.Repeat(long, 26)
+	long := strings.Replace(requestLine("resp_y"), "{", `{"instructions":"`+strings.Repeat("Be brief. ", 10<<10)+`",`, 1)
+	own := strings.Repeat(long, 12)
 	purpose := []string{"purpose", "batch"}
 	for name, c := range map[string]struct {
 		file          string

@@ -59,16 +59,17 @@ type Observer interface{ RequestDone(rec *RequestRecord) }
 
 // Server serves the API. The fields of the last group are optional.
 type Server struct {
-	Forwarder     Forwarder
-	Models        Models
-	Authenticator Authenticator
-	Readiness     Readiness
-	Relay         Relay
-	Observer      Observer
-	Now           func() time.Time
-	Rand          func() float64 // in [0, 1)
-	NewID         func() string  // of a request
-	MaxBody       int64
+	Forwarder      Forwarder
+	Models         Models
+	Authenticator  Authenticator
+	Readiness      Readiness
+	Relay          Relay
+	Observer       Observer
+	Now            func() time.Time
+	Rand           func() float64 // in [0, 1)
+	NewID          func() string  // of a request
+	MaxBody        int64
+	BufferedUpload int64 // so much of a body other than JSON is buffered; 0 = 25 MiB
 
 	Meter       Meter         // nil = no quotas, and no records of usage
 	Affinity    AffinityStore // nil = ids are not remembered

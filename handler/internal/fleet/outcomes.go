@@ -135,7 +135,7 @@ func (r *Replica) reconsider(s *slot, now time.Duration) {
 	if s.own.open && s.own.evident && left < s.breaker.Failures {
 		s.closeOwn(now)
 	}
-	if s.own.open && s.lastServed() >= s.evidence.LastFailed() && !s.evidence.Opens(now, s.servedLately(now), s.lastServed(), s.breaker) {
+	if s.own.open && s.lastServed() >= s.evidence.LastFailed() && !s.opens(now) {
 		s.closeOwn(now)
 	}
 }
@@ -225,7 +225,7 @@ func (r *Replica) endAttempt(s *slot, t health.Permit, o health.Outcome) {
 func (r *Replica) recordFailure(s *slot, t health.Permit, o health.Outcome, now clockReading) {
 	s.evidence.Fail(t.ID, t.Began.Sub(r.base), now.local, s.older(t, now.local))
 	s.reason = o.Reason
-	if !s.own.open && s.evidence.Opens(now.local, s.servedLately(now.local), s.lastServed(), s.breaker) {
+	if !s.own.open && s.opens(now.local) {
 		r.openOwn(s, now.local, shorten(o.Reason))
 	}
 }

@@ -94,6 +94,11 @@ func (s *slot) matches(backend string) bool {
 // lastServed is the local instant of the last success; 0 = there was none.
 func (s *slot) lastServed() time.Duration { return time.Duration(s.servedAt.Load()) }
 
+// opens reports whether the evidence opens the own circuit.
+func (s *slot) opens(now time.Duration) bool {
+	return s.evidence.Opens(now, s.servedLately(now), s.lastServed(), time.Duration(s.servedFrom.Load()), s.breaker)
+}
+
 // servedLately is the number of successes in the breaker's window.
 func (s *slot) servedLately(now time.Duration) int64 {
 	return s.served.since(now-s.breaker.Interval, now)

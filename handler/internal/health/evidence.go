@@ -101,15 +101,21 @@ func (e *Evidence) Since(from time.Duration) (n int, first time.Duration) {
 func (e *Evidence) LastFailed() time.Duration { return e.lastFailed }
 
 // Opens reports whether the evidence opens this instance's own circuit: served
-// requests of the interval and the instant of the last one complete it. It does
-// when the failures of the interval are enough and enough of all outcomes, or
-// when the last outcomes, as many as the policy's failures, all failed. What may be
-// served counts as if it were.
-func (e *Evidence) Opens(now time.Duration, served int64, lastServed time.Duration, p BreakerPolicy) bool {
+// requests of the interval, the instant of the last one and that at which the latest
+// of them began complete it. It does when the failures of the interval are enough and
+// enough of all outcomes, or when the last outcomes, as many as the policy's failures,
+// all failed: requests that fall silent together say less than one that began after
+// them and was served. What may be served counts as if it were.
+func (e *Evidence) Opens(now time.Duration, served int64, lastServed, latestBegan time.Duration, p BreakerPolicy) bool {
 	if n, _ := e.Since(now - p.Interval); n >= p.Failures && p.shareReached(n, served+e.older) {
 		return true
 	}
-	run, _ := e.Since(max(lastServed, now-maxRunAge))
+	run, from := 0, max(lastServed, now-maxRunAge)
+	for _, f := range e.failures {
+		if f.at > from && f.began >= latestBegan {
+			run++
+		}
+	}
 	return run >= p.Failures && p.shareReached(run, e.older)
 }
 

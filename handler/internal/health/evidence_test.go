@@ -51,16 +51,16 @@ func TestEvidenceOpensTheCircuit(t *testing.T) {
 		"a run that began after the success":    {[]float64{260, 270, 300, 400, 599}, 600, 0, 250, true},
 		"a failure at the instant of success":   {[]float64{250, 270, 300, 400, 599}, 600, 0, 250, false},
 	} {
-		if got := evidenceOf(c.failures...).Opens(secs(c.now), c.served, secs(c.lastServed), p); got != c.want {
+		if got := evidenceOf(c.failures...).Opens(secs(c.now), c.served, secs(c.lastServed), 0, p); got != c.want {
 			t.Errorf("%s: opens = %v, want %v", name, got, c.want)
 		}
 	}
 	one := BreakerPolicy{Failures: 1, Percentage: 100}.WithDefaults()
-	if !evidenceOf(100).Opens(secs(100), 100, secs(99), one) {
+	if !evidenceOf(100).Opens(secs(100), 100, secs(99), 0, one) {
 		t.Error("under a policy of one failure, one failure does not open the circuit")
 	}
 	many := BreakerPolicy{Failures: 200}.WithDefaults()
-	if e := evidenceOf(repeated(200, 100)...); !e.Opens(secs(100), 100, secs(100), many) {
+	if e := evidenceOf(repeated(200, 100)...); !e.Opens(secs(100), 100, secs(100), 0, many) {
 		t.Error("under a policy of 200 failures, 200 of 300 do not open the circuit")
 	}
 }
@@ -117,7 +117,7 @@ func TestFailuresAreTakenBack(t *testing.T) {
 	if !e.TakeBack(3) || e.TakeBack(3) || e.TakeBack(9) {
 		t.Error("a failure was not taken back, twice, or one that is not there was")
 	}
-	if e.Opens(secs(100), 0, 0, p) {
+	if e.Opens(secs(100), 0, 0, 0, p) {
 		t.Error("the circuit opens by four failures and one that was taken back")
 	}
 	if n, first := e.Since(secs(99)); n != 4 || first != secs(100) {
@@ -187,8 +187,22 @@ func TestAttemptsUnderWayMayBeServed(t *testing.T) {
 		for i := range 5 {
 			e.Fail(uint64(i+1), secs(99), secs(100), older)
 		}
-		if e.Opens(secs(100), 0, 0, p) != want || e.Suspects(secs(100), 0, p) != want {
+		if e.Opens(secs(100), 0, 0, 0, p) != want || e.Suspects(secs(100), 0, p) != want {
 			t.Errorf("5 failures, %d older attempts under way: opens %t, want %t", older, !want, want)
+		}
+	}
+}
+
+// Six requests fall silent at once, and one that began after them was served.
+func TestRunIsOfWhatBeganAfterTheLastServed(t *testing.T) {
+	p := BreakerPolicy{Failures: 5, Percentage: 50, Interval: 10 * time.Second}
+	var e Evidence
+	for i := range 6 {
+		e.Fail(uint64(i+1), secs(90), secs(100), 0)
+	}
+	for latest, want := range map[float64]bool{0: true, 90: true, 99: false} {
+		if got := e.Opens(secs(100), 50, secs(99.9), secs(latest), p); got != want {
+			t.Errorf("the latest that was served began at %g s: opens %t", latest, got)
 		}
 	}
 }

@@ -201,8 +201,9 @@ func conditionAfter(class health.OutcomeClass) condition {
 	return otherwise
 }
 
-// tooLarge reports whether at least two backends refused the request for its size,
-// while they serve smaller ones: a repetition would be refused, too.
+// tooLarge reports whether at least two backends refused the request for its tokens
+// and said that their limit is less: a repetition would be refused, too. Without that,
+// a later one may be served.
 func (p *Plan) tooLarge() bool {
 	n := 0
 	for i := range p.tries {
@@ -210,9 +211,7 @@ func (p *Plan) tooLarge() bool {
 		if t.outcome.Class != health.Throttled || t.outcome.Limit != health.LimitTokens || p.counted(i) {
 			continue
 		}
-		h := p.view.Of(t.backend.Slot)
-		fits := t.outcome.Signals.LimitTokens > 0 && p.request.Tokens <= t.outcome.Signals.LimitTokens
-		if h.Throttle.Kind == health.LimitTokens && h.Throttle.MaxTokens > 0 && p.request.Tokens > h.Throttle.MaxTokens && !fits {
+		if limit := t.outcome.Signals.LimitTokens; limit > 0 && p.request.Tokens > limit {
 			n++
 		}
 	}

@@ -242,7 +242,7 @@ func TestRetryInstantIsThatOfTheLastThrottle(t *testing.T) {
 }
 
 func TestRequestThatTwoBackendsRefuseForItsSize(t *testing.T) {
-	for limit, want := range map[int64]bool{-1: true, 5000: true, 50_000: false} {
+	for limit, want := range map[int64]bool{-1: false, 5000: true, 50_000: false} {
 		w := newWorld(10, 2)
 		signals := health.NoSignals()
 		signals.LimitTokens = limit
@@ -251,7 +251,6 @@ func TestRequestThatTwoBackendsRefuseForItsSize(t *testing.T) {
 		r := plain()
 		r.Tokens = 10_000
 		q := w.arrive(0, r)
-		w.keepMaxTokens = 4999
 		w.run()
 		if !errors.Is(q.end.Err, proxy.ErrThrottled) || q.end.TooLarge != want {
 			t.Errorf("limit %d: %v, too large %v, want %v", limit, q.end.Err, q.end.TooLarge, want)

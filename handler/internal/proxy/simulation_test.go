@@ -33,9 +33,8 @@ type world struct {
 	finished  func(*simulated)
 	openAfter int // failures in a row; 0 = never
 
-	noProbes      bool  // a probe is another consumer's
-	keepMaxTokens int64 // of a throttle by tokens
-	noBudgets     bool  // an agenda without the budgets of requests: time stands still after the last answer
+	noProbes  bool // a probe is another consumer's
+	noBudgets bool // an agenda without the budgets of requests: time stands still after the last answer
 }
 
 // reaction is what a backend does with a request, and after what time.
@@ -137,7 +136,7 @@ func (w *world) report(t health.Permit, o health.Outcome) {
 			h.State, h.Until = health.Open, w.now.Add(10*time.Second)
 		}
 	case health.Throttled:
-		h.Throttle = health.Throttle{Until: w.now.Add(o.Wait), Kind: o.Limit, MaxTokens: w.keepMaxTokens}
+		h.Throttle = health.Throttle{Until: w.now.Add(o.Wait), Kind: o.Limit}
 	case health.Misconfigured, health.Abandoned:
 	}
 }
