@@ -169,7 +169,7 @@ func TestInvalidInputIsRefused(t *testing.T) {
 		"model no string": {"POST", chatPath, `{"model":1}`, 400, "invalid_json"},
 		"duplicate key":   {"POST", chatPath, `{"model":"gpt-4o","model":"gpt-4o"}`, 400, "invalid_json"},
 		"invalid utf-8":   {"POST", chatPath, "{\"model\":\"gpt\xff\"}", 400, "invalid_json"},
-		"wrong method":    {"GET", chatPath, "", 405, "method_not_allowed"},
+		"wrong method":    {"PUT", chatPath, "", 405, "method_not_allowed"},
 		"unknown path":    {"POST", "/openai/v1/nothing", hello, 404, "not_found"},
 		"encoded slash":   {"POST", "/openai/deployments/a%2fb/chat/completions", hello, 404, "model_not_found"},
 		"oversized":       {"POST", chatPath, `{"model":"gpt-4o","x":"` + strings.Repeat("a", 128<<10) + `"}`, 413, "request_too_large"},

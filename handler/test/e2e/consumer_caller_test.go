@@ -25,8 +25,8 @@ func TestCallersHaveLimitsOfTheirOwn(t *testing.T) {
 			}
 			wantFinal(t, caller, a, "insufficient_quota", "tokensPerMonth of each caller")
 		}
-		if served != 2 {
-			t.Errorf("%s was served %d requests of about 110 tokens, of 250", caller, served)
+		if served < 2 || served > 4 { // a month's limit is exceeded by one answer of each instance at most
+			t.Errorf("%s was served %d requests of 102 tokens, of 250", caller, served)
 		}
 	}
 	for _, row := range c.rows("books") {

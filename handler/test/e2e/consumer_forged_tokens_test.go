@@ -30,7 +30,7 @@ type forgery struct {
 }
 
 // Attacks on tokens (docs/security.md#tokens): each is refused for
-// the right reason, in one and the same answer, without a byte to a backend and
+// the right reason, in one and the same answer for each, without a byte to a backend and
 // without a question to whoever a token names.
 func TestForgedTokensAreRefused(t *testing.T) {
 	t.Parallel()
@@ -43,14 +43,14 @@ func TestForgedTokensAreRefused(t *testing.T) {
 	r := start(t, i.trusting())
 	r.wantAuthenticated("a good token", i.token())
 	served, fetched := len(r.sim.Journal()), i.fetches()
-	var text string
+	texts := map[auth.Error]string{}
 	for name, f := range forgeries(i, trap.URL) {
 		a := r.withToken(f.token)
 		wantRefusal(t, a, http.StatusUnauthorized, "invalid_api_key")
-		if a.header.Get("X-Should-Retry") != "false" || text != "" && a.body != text {
-			t.Errorf("%s: another answer than to other tokens: %v %s", name, a.header, a.body)
+		if a.header.Get("X-Should-Retry") != "false" || texts[f.why] != "" && a.body != texts[f.why] {
+			t.Errorf("%s: another answer than to other such tokens: %v %s", name, a.header, a.body)
 		}
-		text = a.body
+		texts[f.why] = a.body
 		if l := r.lineOf(a); l.Cause != f.why.Error() {
 			t.Errorf("%s: refused because %q, want %q", name, l.Cause, f.why.Error())
 		}

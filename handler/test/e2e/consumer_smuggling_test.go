@@ -83,7 +83,7 @@ func smuggling() map[string]rawCase {
 		"slash encoded before the route":    {strings.Replace(rawHead, "/openai/v1", "%2fopenai%2fv1", 1) + rawKey + rawTail, 0, false},
 		"slashes encoded within":            {strings.Replace(rawHead, "/v1/chat/completions", "/v1%2fchat%2fcompletions", 1) + rawKey + rawTail, 0, false},
 		"slash encoded in the model":        {strings.Replace(rawHead, "/v1/chat", "/deployments/gpt-4o%2f..%2fother/chat", 1) + rawKey + rawTail, 0, false},
-		"dots encoded":                      {strings.Replace(rawHead, "/v1/", "/deployments/%2e%2e/", 1) + rawKey + rawTail, 0, false},
+		"dots encoded":                      {strings.Replace(rawHead, "/v1/", "/deployments/%2e%2e/%2e%2e/", 1) + rawKey + rawTail, 0, false},
 		"dots encoded twice":                {strings.Replace(rawHead, "/v1/", "/deployments/%25%32%65%25%32%65/", 1) + rawKey + rawTail, 0, false},
 		"HTTP/1.0 with chunks":              {strings.Replace(rawHead, "HTTP/1.1", "HTTP/1.0", 1) + rawKey + "Transfer-Encoding: chunked\r\n\r\n" + rawChunk, 1, false},
 		"HTTP/2 said in one line":           {strings.Replace(rawHead, "HTTP/1.1", "HTTP/2.0", 1) + rawKey + rawTail, 0, false},

@@ -63,7 +63,7 @@ func TestOpenAIForNodeWorksUnmodified(t *testing.T) {
 			"schema": func(m map[string]any) bool { _, ok := m["answer"]; return ok },
 			"image":  func(m map[string]any) bool { return m["content"] != "" },
 			"refused": func(m map[string]any) bool {
-				return m["error"] == "NotFoundError" && m["code"] == "model_not_found" && strings.Contains(m["message"].(string), "gpt-4o") && m["id"] != ""
+				return m["error"] == "NotFoundError" && m["code"] == map[string]string{"openai": "model_not_found", "azure": "DeploymentNotFound"}[form] && strings.Contains(m["message"].(string), "gpt-4o") && m["id"] != ""
 			},
 		} {
 			if result, ok := got[which].(map[string]any); !ok || !check(result) {
