@@ -3,6 +3,7 @@ package proxy
 import (
 	"time"
 
+	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/health"
 )
@@ -167,4 +168,43 @@ func (p *Plan) askAgain(now time.Time) Action {
 		return p.send(now, b, permit, InOrder)
 	}
 	return p.advance(now)
+}
+
+// maxThrottled is how often one request tries a throttled backend.
+const maxThrottled = 3
+
+// mayTry reports whether the request may try the backend: it has not yet, or was
+// throttled there.
+func (p *Plan) mayTry(b *balancer.Backend) bool {
+	if p.deferred >= 0 && p.wholeGroup && p.tries[p.deferred].backend.Priority == b.Priority {
+		return false
+	}
+	throttled, others := 0, 0
+	for i := range p.tries {
+		t := &p.tries[i]
+		switch {
+		case t.notSent:
+		case t.backend.Slot == b.Slot && t.ended && t.outcome.Class == health.Throttled:
+			throttled++
+		case t.backend.Slot == b.Slot:
+			return false
+		case t.pool == p.pools[p.at] && p.firstAt(i):
+			others++
+		}
+	}
+	if throttled > 0 {
+		return throttled < maxThrottled
+	}
+	most := p.pools[p.at].Attempts
+	return most <= 0 || others < most
+}
+
+// firstAt reports whether the attempt was the first at its backend.
+func (p *Plan) firstAt(i int) bool {
+	for j := range i {
+		if p.tries[j].backend.Slot == p.tries[i].backend.Slot && !p.tries[j].notSent {
+			return false
+		}
+	}
+	return true
 }
