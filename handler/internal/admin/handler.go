@@ -35,10 +35,7 @@ func (o *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	pattern := mountPath + path
 	if !ok {
 		found, ok = o.actionRoute(path)
-		pattern = ""
-	}
-	if ok && pattern == "" {
-		pattern = mountPath + "/api/backends/{backend}" + path[strings.LastIndexByte(path, '/'):]
+		pattern = found.pattern
 	}
 	served := &statusWriter{ResponseWriter: w}
 	if found.public {
@@ -121,7 +118,7 @@ func (o *Handler) actionRoute(path string) (route, bool) {
 	if !ok || at < 1 || !slices.Contains(verbs, rest[at+1:]) {
 		return route{}, false
 	}
-	return route{method: http.MethodPost, act: func(w http.ResponseWriter, r *http.Request, who *operator) {
+	return route{method: http.MethodPost, pattern: mountPath + "/api/backends/{backend}/" + rest[at+1:], act: func(w http.ResponseWriter, r *http.Request, who *operator) {
 		o.serveAction(w, r, who, rest[at+1:], rest[:at])
 	}}, true
 }

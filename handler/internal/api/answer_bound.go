@@ -32,22 +32,22 @@ func (s *Server) boundAnswer(c *call) *Error {
 	if req.Parsed.MaxOutputTokens > 0 {
 		return nil
 	}
-	room := (most - req.Tokens) / max(req.Parsed.Choices, 1)
-	if room < leastBound(member) {
+	left := (most - req.Tokens) / max(req.Parsed.Choices, 1)
+	if left < leastBound(member) {
 		return quotaExceeded(&quota.ExceededError{Limit: maxRequestTokens, Amount: float64(most)})
 	}
 	bounded := true
 	for _, p := range c.pools {
 		largest, known := metering.KnownLargestAnswer(p)
-		bounded = bounded && known && largest <= room
+		bounded = bounded && known && largest <= left
 	}
 	if bounded {
 		return nil
 	}
 	if largest, known := metering.KnownLargestAnswer(c.pools[0]); known && largest > 0 {
-		room = min(room, largest) // the service refuses more
+		left = min(left, largest) // the service refuses more
 	}
-	req.AnswerBound = request.Bound{Member: member, Tokens: room}
+	req.AnswerBound = request.Bound{Member: member, Tokens: left}
 	req.Parsed.MaxOutputTokens = req.AnswerBound.Tokens
 	req.Tokens = request.Estimate(&req.Parsed)
 	return nil

@@ -362,7 +362,7 @@ func TestAPreviewThatIsNotWholeIsRefused(t *testing.T) {
 	}
 }
 
-// A template that changes after its previews were made is told of, by name.
+// A template that changes after its previews were made is reported by name.
 func TestAChangedTemplateIsStale(t *testing.T) {
 	sums, err := Sums(root, "terraform")
 	if err != nil {
