@@ -105,7 +105,7 @@ const waitSlots = 1000
 func newProxy(cfg *config.Config, log *slog.Logger, state *state, client *backend.Client) *proxy.Proxy {
 	s := &cfg.Settings
 	return &proxy.Proxy{
-		Health: state.replica, Sender: client, Load: proxy.NewLoad(len(cfg.Slots)), RoundRobin: new(proxy.RoundRobin),
+		Health: state.replica, Sender: client, Load: proxy.NewLoad(len(cfg.Slots)), RoundRobin: &proxy.RoundRobin{Start: randv2.Uint64()},
 		Hedges: new(proxy.Hedges), Latency: state.latency, Now: time.Now, Rand: randv2.Float64,
 		Queue: &proxy.WaitQueue{Capacity: waitSlots}, MaxWait: s.MaxWait, ResponseTimeout: s.ResponseTimeout, FirstTokenTimeout: s.FirstTokenTimeout,
 		Operations: proxy.OperationCircuits{

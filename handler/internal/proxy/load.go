@@ -67,12 +67,15 @@ func (l *Load) servedAt(slot health.Slot) int64 { return l.slots[slot].served.Lo
 
 // RoundRobin counts the decisions of each pool, so that concurrent requests start at
 // different backends. The zero RoundRobin is ready for use.
-type RoundRobin struct{ counters sync.Map }
+type RoundRobin struct {
+	Start    uint64 // number of a pool's first decision: random, else instances of few requests all use the first backend
+	counters sync.Map
+}
 
 func (r *RoundRobin) next(p *balancer.Pool) uint64 {
 	count, ok := r.counters.Load(p)
 	if !ok {
 		count, _ = r.counters.LoadOrStore(p, new(atomic.Uint64))
 	}
-	return count.(*atomic.Uint64).Add(1) - 1
+	return r.Start + count.(*atomic.Uint64).Add(1) - 1
 }

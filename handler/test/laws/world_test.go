@@ -192,7 +192,7 @@ func (w *world) startInstance(number int, delay time.Duration) {
 		Environment: fleet.Environment{Now: i.now, Wall: i.now, Rand: w.random.Int64N, Pacer: i.routine},
 	})
 	i.env = proxy.Environment{
-		Health: i, Latency: tracker, Load: proxy.NewLoad(len(slots)), RoundRobin: new(proxy.RoundRobin), Trials: new(proxy.Trials),
+		Health: i, Latency: tracker, Load: proxy.NewLoad(len(slots)), RoundRobin: &proxy.RoundRobin{Start: w.random.Uint64()}, Trials: new(proxy.Trials),
 		Queue: &proxy.WaitQueue{Capacity: 100}, Operations: new(proxy.OperationCircuits), Rand: w.random.Float64, MaxWait: maxWait,
 	}
 	w.instances = append(w.instances, i)
