@@ -105,9 +105,14 @@ func (e *Evidence) LastFailed() time.Duration { return e.lastFailed }
 // of them began complete it. It does when the failures of the interval are enough and
 // enough of all outcomes, or when the last outcomes, as many as the policy's failures,
 // all failed: requests that fall silent together say less than one that began after
-// them and was served. What may be served counts as if it were.
+// them and was served. What may be served counts as if it were, and then twice as many
+// failures are enough.
 func (e *Evidence) Opens(now time.Duration, served int64, lastServed, latestBegan time.Duration, p BreakerPolicy) bool {
-	if n, _ := e.Since(now - p.Interval); n >= p.Failures && p.shareReached(n, served+e.older) {
+	enough := p.Failures
+	if e.older > 0 { // half of few outcomes fail by chance
+		enough *= 2
+	}
+	if n, _ := e.Since(now - p.Interval); n >= enough && p.shareReached(n, served+e.older) {
 		return true
 	}
 	run, from := 0, max(lastServed, now-maxRunAge)
@@ -116,7 +121,7 @@ func (e *Evidence) Opens(now time.Duration, served int64, lastServed, latestBega
 			run++
 		}
 	}
-	return run >= p.Failures && p.shareReached(run, e.older)
+	return run >= enough && p.shareReached(run, e.older)
 }
 
 // Suspects reports whether the evidence is worth a suspicion: the share is

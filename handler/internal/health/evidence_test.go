@@ -179,16 +179,21 @@ func TestEvidenceIsBounded(t *testing.T) {
 	}
 }
 
-// Where answers take longer than failures, the first outcomes are failures.
+// Where answers take longer than failures, the first outcomes are failures: half of
+// few outcomes fail by chance.
 func TestAttemptsUnderWayMayBeServed(t *testing.T) {
 	p := BreakerPolicy{Failures: 5, Percentage: 50, Interval: 10 * time.Second}
-	for older, want := range map[int64]bool{0: true, 5: true, 6: false, 100: false} {
+	for _, c := range []struct {
+		failures           int
+		older              int64
+		opens, isSuspicion bool
+	}{{5, 0, true, true}, {5, 1, false, true}, {5, 6, false, false}, {10, 1, true, true}, {10, 10, true, true}, {10, 11, false, false}} {
 		var e Evidence
-		for i := range 5 {
-			e.Fail(uint64(i+1), secs(99), secs(100), older)
+		for i := range c.failures {
+			e.Fail(uint64(i+1), secs(99), secs(100), c.older)
 		}
-		if e.Opens(secs(100), 0, 0, 0, p) != want || e.Suspects(secs(100), 0, p) != want {
-			t.Errorf("5 failures, %d older attempts under way: opens %t, want %t", older, !want, want)
+		if e.Opens(secs(100), 0, 0, 0, p) != c.opens || e.Suspects(secs(100), 0, p) != c.isSuspicion {
+			t.Errorf("%d failures, %d older attempts under way: opens %t, suspects %t", c.failures, c.older, !c.opens, !c.isSuspicion)
 		}
 	}
 }

@@ -22,7 +22,7 @@ type Suspicion struct {
 // suspect returns c with the reporter's suspicion in place of its former one.
 func (c Circuit) suspect(s Suspicion, now TimeBounds, p BreakerPolicy) Circuit {
 	if sum, _ := c.current(now, p); sum == 0 {
-		c.SuspectedAt = now.Midpoint()
+		c.SuspectedAt = now.Latest
 	}
 	kept := slices.DeleteFunc(slices.Clone(c.Suspicions), func(o Suspicion) bool { return o.Reporter == s.Reporter })
 	kept = append(kept, s)
@@ -69,7 +69,7 @@ func (c Circuit) openedBySum(now TimeBounds, p BreakerPolicy, grace int64) bool 
 
 // object records that an instance was served by an attempt that began at began:
 // what came before is void, and the circuit is closed without a ramp.
-func (c Circuit) object(began int64, now TimeBounds) Circuit {
+func (c Circuit) object(began int64, now TimeBounds, p BreakerPolicy) Circuit {
 	if c.State != Closed {
 		lease := c
 		c = c.next(Closed, now)
@@ -82,6 +82,9 @@ func (c Circuit) object(began int64, now TimeBounds) Circuit {
 	c.Suspicions = slices.DeleteFunc(slices.Clone(c.Suspicions), func(s Suspicion) bool { return s.Since <= c.LastObjection })
 	if len(c.Suspicions) == 0 {
 		c.Suspicions = nil
+	}
+	if _, first := c.current(now, p); first > c.SuspectedAt {
+		c.SuspectedAt = first // what is left must stand as long
 	}
 	return c
 }

@@ -34,7 +34,7 @@ func TestSuspicionsAddUpAfterTheGrace(t *testing.T) {
 		"five, and the first is about to expire":   {two, 10.04, true},
 		"five, and the first has expired":          {two, 10.05, false},
 		"five by one instance alone":               {suspecting(suspicion("a", 0, 0, 5)), 2, true},
-		"five, and an objection to the first":      {two.object(at(.2).Midpoint(), at(.3)), 5, false},
+		"five, and an objection to the first":      {two.object(at(.2).Midpoint(), at(.3), policy()), 5, false},
 		"five, and an objection that came before":  {Circuit{LastObjection: at(-1).Midpoint(), Suspicions: two.Suspicions}, 5, true},
 		"an instance's later suspicion is counted": {suspecting(suspicion("a", 0, 0, 2), suspicion("a", 0, 3, 5)), 4, true},
 		"an instance's former one is not":          {suspecting(suspicion("a", 0, 0, 3), suspicion("a", 0, 3, 4)), 4, false},
@@ -51,22 +51,22 @@ func TestObjectionVoidsWhatCameBefore(t *testing.T) {
 	if got := c.SuspectedSince(at(2), p); got != at(0).Midpoint() {
 		t.Errorf("suspected since %d, want the first failure of the first suspicion", got)
 	}
-	c = c.object(at(.5).Midpoint(), at(2))
+	c = c.object(at(.5).Midpoint(), at(2), policy())
 	if len(c.Suspicions) != 1 || c.Suspicions[0].Reporter != "b" || c.SuspectedSince(at(2), p) != at(1).Midpoint() {
 		t.Errorf("after an objection to the first: %+v", c)
 	}
-	c = c.object(at(1).Midpoint(), at(2))
+	c = c.object(at(1).Midpoint(), at(2), policy())
 	if c.Suspicions != nil || c.SuspectedSince(at(2), p) != 0 || c.LastObjection != at(1).Midpoint() {
 		t.Errorf("after an objection to both: %+v", c)
 	}
-	if older := c.object(at(.7).Midpoint(), at(3)); older.LastObjection != c.LastObjection {
+	if older := c.object(at(.7).Midpoint(), at(3), policy()); older.LastObjection != c.LastObjection {
 		t.Errorf("an older objection replaced a later one: %+v", older)
 	}
 	for _, open := range []Circuit{Circuit{}.trip(at(0), p, 3), Circuit{}.trip(at(0), p, 3).claimProbe("a", at(50), p)} {
 		if got := open.SuspectedSince(at(51), p); got != open.Since {
 			t.Errorf("%v since %d, an objection is new from %d on", open.State, open.Since, got)
 		}
-		closed := open.object(open.Since+1, at(51)).WrittenIn(8)
+		closed := open.object(open.Since+1, at(51), policy()).WrittenIn(8)
 		if closed.State != Closed || closed.Trips != 0 || closed.LastObjection != open.Since+1 || closed.Epoch != 8 || closed.Owner != "" {
 			t.Errorf("after an objection to an opening: %+v", closed)
 		}
@@ -94,7 +94,7 @@ func FuzzSuspicionsAreNotShared(f *testing.F) {
 		c := randomCircuit(r, 1_000_000)
 		before := slices.Clone(c.Suspicions)
 		c.suspect(Suspicion{Reporter: "w", Since: r.Int64N(2_000_000), At: r.Int64N(2_000_000), Failures: 1}, at(0), policy())
-		c.object(r.Int64N(2_000_000), at(0))
+		c.object(r.Int64N(2_000_000), at(0), policy())
 		if !slices.Equal(c.Suspicions, before) {
 			t.Errorf("%+v became %+v", before, c.Suspicions)
 		}
@@ -107,5 +107,15 @@ func TestGraceBeginsWhenTheSuspicionIsWritten(t *testing.T) {
 	r, _ = r.Apply(Update{Suspicion: suspicion("b", 1, 8.1, 2), Grace: 1000}, at(8.2), p, 2)
 	if r.Circuit.State != Closed {
 		t.Errorf("opened a tenth of a second after the first suspicion was written: %+v", r.Circuit)
+	}
+}
+
+// Where answers take long, an objection speaks for the time before the attempt that
+// was served: what came after that must wait for its own.
+func TestGraceBeginsAnewForWhatAnObjectionLeaves(t *testing.T) {
+	p := policy()
+	left := suspecting(suspicion("a", 0, 0, 3), suspicion("b", 3, 3, 5)).object(at(2).Midpoint(), at(4), p)
+	if left.openedBySum(at(6.9), p, 4000) || !left.openedBySum(at(7.1), p, 4000) {
+		t.Errorf("does not open four seconds after the first suspicion that is left: %+v", left)
 	}
 }

@@ -50,7 +50,7 @@ func (u Update) nextCircuit(c Circuit, now TimeBounds, p BreakerPolicy) Circuit 
 	case u.holdsLease(c):
 		return u.finishProbe(c, now, p)
 	case since > 0 && u.ServedFrom > since:
-		return c.object(u.ServedFrom, now)
+		return c.object(u.ServedFrom, now, p)
 	case u.ClaimProbe && c.probeStarved(now):
 		return c.closeForRamp(now)
 	case u.ClaimProbe && c.ProbeDue(now):

@@ -148,9 +148,6 @@ func newWorld(t *testing.T, s setup) *world {
 	w := &world{setup: s, scheduler: scheduler{random: rand.New(rand.NewPCG(s.seed, 12))}}
 	w.store.Now = func() time.Time { return origin.Add(w.now) }
 	w.pool = balancer.Pool{Model: "m", Strategy: balancer.RoundRobin}
-	if s.size > 20 { // hundreds of instances do not finish a turn each
-		w.pool.Strategy = balancer.Weighted
-	}
 	for i := range s.backends {
 		b := balancer.Backend{Name: fmt.Sprint("b", i), Slot: health.Slot(i), Priority: 1, Weight: 1, Deployment: "d"}
 		if s.provisionedFirst && i > 0 {
