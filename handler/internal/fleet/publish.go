@@ -116,7 +116,7 @@ func (r *Replica) removalDue(s *slot, bounds health.TimeBounds) bool {
 	if s.record.LastChange.By != r.cfg.Instance {
 		wait += orphanedAfter + time.Duration(r.members())*100*time.Millisecond
 	}
-	return s.record.Spent(bounds, s.breaker, wait)
+	return s.record.Spent(bounds, wait)
 }
 
 // dateWaits converts waits that were recorded before the service's clock was known.
@@ -164,7 +164,7 @@ func (r *Replica) suspicion(s *slot, now clockReading, bounds health.TimeBounds)
 	if s.own.open || c.State != health.Closed || !s.evidence.Suspects(now.local, s.servedLately(now.local), s.breaker) {
 		return health.Suspicion{}
 	}
-	n, first := s.evidence.Since(max(now.local-s.breaker.Interval, s.changedAt, s.voidBefore))
+	n, first := s.evidence.Since(max(s.runFrom(now.local), s.changedAt, s.voidBefore))
 	if n == 0 {
 		return health.Suspicion{}
 	}
@@ -183,7 +183,7 @@ func (r *Replica) suspicion(s *slot, now clockReading, bounds health.TimeBounds)
 // suspect or have left: it is being served there by an attempt that began since. A
 // random delay, and a look before the write, let a large fleet speak once.
 func (r *Replica) scheduleObjection(n health.Slot, s *slot, now clockReading, bounds health.TimeBounds) {
-	since := s.record.Circuit.SuspectedSince(bounds, s.breaker)
+	since := s.record.Circuit.SuspectedSince(bounds)
 	switch {
 	case since == 0 || r.servedFrom(s) <= since || !r.fresh(n, s, now.local):
 		s.objectAt = 0

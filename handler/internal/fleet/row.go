@@ -347,7 +347,7 @@ func (r *Replica) unneeded(name, column string, bounds health.TimeBounds) bool {
 		return false
 	}
 	if s := r.slotOf(name); s != nil {
-		return record.Spent(bounds, s.breaker, r.seenAfter())
+		return record.Spent(bounds, r.seenAfter())
 	}
 	return record.Abandoned(bounds)
 }

@@ -104,6 +104,12 @@ func (s *slot) servedLately(now time.Duration) int64 {
 	return s.served.since(now-s.breaker.Interval, now)
 }
 
+// runFrom is since when failures count: of the breaker's window, and of a run that is
+// longer because requests are rare.
+func (s *slot) runFrom(now time.Duration) time.Duration {
+	return min(now-s.breaker.Interval, max(s.lastServed(), now-health.MaxRunAge))
+}
+
 // decide counts an attempt as decided, once.
 func (s *slot) decide(t health.Permit) {
 	if t.Order > 0 {

@@ -21,18 +21,17 @@ type failure struct {
 	everywhere bool // its request failed at every backend: it counts until somebody else is served here
 }
 
-// maxRunAge is how old the failures of an unbroken run may be; maxFailures bounds
-// the memory, far above what opens a circuit.
-const (
-	maxRunAge   = 10 * time.Minute
-	maxFailures = 4096
-)
+// MaxRunAge is how old the failures of an unbroken run may be.
+const MaxRunAge = 10 * time.Minute
+
+// maxFailures bounds the memory, far above what opens a circuit.
+const maxFailures = 4096
 
 // Fail counts a failed attempt. older is how many attempts that began before it are
 // under way, if that matters: where answers are slow and failures are quick, the first
 // outcomes are failures, whatever their share is.
 func (e *Evidence) Fail(attempt uint64, began, now time.Duration, older int64) {
-	old, _ := slices.BinarySearchFunc(e.failures, now-maxRunAge, func(f failure, t time.Duration) int { return int(f.at - t) })
+	old, _ := slices.BinarySearchFunc(e.failures, now-MaxRunAge, func(f failure, t time.Duration) int { return int(f.at - t) })
 	e.failures = append(e.failures[max(old, len(e.failures)-maxFailures+1):], failure{attempt: attempt, began: began, at: now})
 	e.lastFailed, e.older = now, older
 }
@@ -115,7 +114,7 @@ func (e *Evidence) Opens(now time.Duration, served int64, lastServed, latestBega
 	if n, _ := e.Since(now - p.Interval); n >= enough && p.shareReached(n, served+e.older) {
 		return true
 	}
-	run, from := 0, max(lastServed, now-maxRunAge)
+	run, from := 0, max(lastServed, now-MaxRunAge)
 	for _, f := range e.failures {
 		if f.at > from && f.began >= latestBegan {
 			run++

@@ -33,8 +33,8 @@ func (r Record) Equal(o Record) bool {
 
 // Spent reports whether the record says nothing any more that a missing one does
 // not, and has been seen by all: its last change is longer than that ago.
-func (r Record) Spent(now TimeBounds, p BreakerPolicy, seenAfter time.Duration) bool {
-	suspicions, _ := r.Circuit.current(now, p)
+func (r Record) Spent(now TimeBounds, seenAfter time.Duration) bool {
+	suspicions, _ := r.Circuit.current(now)
 	return suspicions == 0 && r.quiet(now) && r.Schema <= Schema && now.Earliest >= r.LastChange.At+seenAfter.Milliseconds()
 }
 

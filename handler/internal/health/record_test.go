@@ -114,7 +114,7 @@ func TestFirstSchemaIsRead(t *testing.T) {
 	if err != nil || r.Circuit.State != Open || r.Circuit.Until != 77 || !r.Override.Drained || r.Windows.ByKind[LimitTokens] != (ThrottleWindow{90, 5}) {
 		t.Fatalf("decoded to %+v, %v", r, err)
 	}
-	if sum, _ := r.Circuit.current(TimeBounds{61, 61}, policy()); sum != 0 {
+	if sum, _ := r.Circuit.current(TimeBounds{61, 61}); sum != 0 {
 		t.Errorf("its reports count as suspicions of %d failures", sum)
 	}
 }
@@ -292,7 +292,6 @@ func TestProbeResultCountsOnlyForItsLease(t *testing.T) {
 // A record that says nothing is no longer needed once all have seen it; one that
 // nobody writes any more goes later, whatever its circuit.
 func TestRecordIsSpentOrAbandoned(t *testing.T) {
-	p := policy()
 	changed := Change{At: at(0).Midpoint()}
 	for name, c := range map[string]struct {
 		record           Record
@@ -313,15 +312,15 @@ func TestRecordIsSpentOrAbandoned(t *testing.T) {
 		"nearly full, expired":             {Record{Saturation: Saturation{At: at(0).Midpoint(), Level: NearLimit}, LastChange: changed}, 5.05, true, false},
 		"drained":                          {Record{Override: OperatorOverride{Drained: true}, LastChange: changed}, 900, false, false},
 		"restored":                         {Record{Override: OperatorOverride{Operator: "ada", At: 5}, LastChange: changed}, 2, true, false},
-		"suspected":                        {Record{Circuit: suspecting(suspicion("a", 0, 0, 1)), LastChange: changed}, 10.04, false, false},
-		"suspected, expired":               {Record{Circuit: suspecting(suspicion("a", 0, 0, 1)), LastChange: changed}, 10.05, true, false},
+		"suspected":                        {Record{Circuit: suspecting(suspicion("a", 0, 0, 1)), LastChange: changed}, 600.04, false, true},
+		"suspected, expired":               {Record{Circuit: suspecting(suspicion("a", 0, 0, 1)), LastChange: changed}, 600.05, true, true},
 		"suspected, void by an objection":  {Record{Circuit: Circuit{LastObjection: at(0).Midpoint(), Suspicions: []Suspicion{suspicion("a", 0, 0, 1)}}, LastChange: changed}, 2, true, false},
 		"reset":                            {Record{ResetAt: at(0).Midpoint(), LastChange: changed}, 2, true, false},
 		"of a newer version":               {Record{Schema: Schema + 1, LastChange: changed}, 900, false, false},
 		"never written":                    {Record{}, 0, true, true},
 		"open in the first version's time": {Record{Schema: 1, Circuit: Circuit{Epoch: 1, State: Open}, LastChange: changed}, 700, false, true},
 	} {
-		if got := c.record.Spent(at(c.at), p, time.Second); got != c.spent {
+		if got := c.record.Spent(at(c.at), time.Second); got != c.spent {
 			t.Errorf("%s: spent = %v, want %v", name, got, c.spent)
 		}
 		if got := c.record.Abandoned(at(c.at)); got != c.abandoned {

@@ -20,8 +20,8 @@ type Suspicion struct {
 }
 
 // suspect returns c with the reporter's suspicion in place of its former one.
-func (c Circuit) suspect(s Suspicion, now TimeBounds, p BreakerPolicy) Circuit {
-	if sum, _ := c.current(now, p); sum == 0 {
+func (c Circuit) suspect(s Suspicion, now TimeBounds) Circuit {
+	if sum, _ := c.current(now); sum == 0 {
 		c.SuspectedAt = now.Latest
 	}
 	kept := slices.DeleteFunc(slices.Clone(c.Suspicions), func(o Suspicion) bool { return o.Reporter == s.Reporter })
@@ -34,11 +34,12 @@ func (c Circuit) suspect(s Suspicion, now TimeBounds, p BreakerPolicy) Circuit {
 // hasSuspicion reports whether the suspicion is in the list already.
 func (c Circuit) hasSuspicion(s Suspicion) bool { return slices.Contains(c.Suspicions, s) }
 
-// current are the suspicions that count: within the interval, and not voided by
-// a later objection.
-func (c Circuit) current(now TimeBounds, p BreakerPolicy) (sum int, first int64) {
+// current are the suspicions that count: not voided by a later objection, and no
+// older than the failures of a run. Where nobody was served since they were written,
+// they are a run of the fleet, however rare its requests are.
+func (c Circuit) current(now TimeBounds) (sum int, first int64) {
 	for _, s := range c.Suspicions {
-		if s.At <= now.Earliest-p.Interval.Milliseconds() || s.Since <= c.LastObjection {
+		if s.At <= now.Earliest-MaxRunAge.Milliseconds() || s.Since <= c.LastObjection {
 			continue
 		}
 		sum += s.Failures
@@ -51,11 +52,11 @@ func (c Circuit) current(now TimeBounds, p BreakerPolicy) (sum int, first int64)
 
 // SuspectedSince is the instant from which an objection would be news: of the
 // first suspicion that counts, or of the opening; 0 = there is nothing to object to.
-func (c Circuit) SuspectedSince(now TimeBounds, p BreakerPolicy) int64 {
+func (c Circuit) SuspectedSince(now TimeBounds) int64 {
 	if c.State != Closed {
 		return c.Since
 	}
-	_, first := c.current(now, p)
+	_, first := c.current(now)
 	return first
 }
 
@@ -63,13 +64,13 @@ func (c Circuit) SuspectedSince(now TimeBounds, p BreakerPolicy) int64 {
 // the policy's failures, and the first of them was written grace milliseconds ago,
 // the time in which an instance that is being served would have objected.
 func (c Circuit) openedBySum(now TimeBounds, p BreakerPolicy, grace int64) bool {
-	sum, _ := c.current(now, p)
+	sum, _ := c.current(now)
 	return sum >= p.Failures && now.Earliest >= c.SuspectedAt+grace
 }
 
 // object records that an instance was served by an attempt that began at began:
 // what came before is void, and the circuit is closed without a ramp.
-func (c Circuit) object(began int64, now TimeBounds, p BreakerPolicy) Circuit {
+func (c Circuit) object(began int64, now TimeBounds) Circuit {
 	if c.State != Closed {
 		lease := c
 		c = c.next(Closed, now)
@@ -83,7 +84,7 @@ func (c Circuit) object(began int64, now TimeBounds, p BreakerPolicy) Circuit {
 	if len(c.Suspicions) == 0 {
 		c.Suspicions = nil
 	}
-	if _, first := c.current(now, p); first > c.SuspectedAt {
+	if _, first := c.current(now); first > c.SuspectedAt {
 		c.SuspectedAt = first // what is left must stand as long
 	}
 	return c

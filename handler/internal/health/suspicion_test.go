@@ -9,7 +9,7 @@ import (
 // suspecting is a circuit with these suspicions, each written at its newest failure.
 func suspecting(suspicions ...Suspicion) (c Circuit) {
 	for _, s := range suspicions {
-		c = c.suspect(s, TimeBounds{s.At, s.At}, policy())
+		c = c.suspect(s, TimeBounds{s.At, s.At})
 	}
 	return c
 }
@@ -31,10 +31,10 @@ func TestSuspicionsAddUpAfterTheGrace(t *testing.T) {
 		"four of five failures":                    {suspecting(suspicion("a", 0, 0, 2), suspicion("b", 0, 0, 2)), 5, false},
 		"five, before the grace is over":           {two, 1.04, false},
 		"five, when the earliest bound passes it":  {two, 1.05, true},
-		"five, and the first is about to expire":   {two, 10.04, true},
-		"five, and the first has expired":          {two, 10.05, false},
+		"five, and the first is about to expire":   {two, 600.04, true},
+		"five, and the first has expired":          {two, 600.05, false},
 		"five by one instance alone":               {suspecting(suspicion("a", 0, 0, 5)), 2, true},
-		"five, and an objection to the first":      {two.object(at(.2).Midpoint(), at(.3), policy()), 5, false},
+		"five, and an objection to the first":      {two.object(at(.2).Midpoint(), at(.3)), 5, false},
 		"five, and an objection that came before":  {Circuit{LastObjection: at(-1).Midpoint(), Suspicions: two.Suspicions}, 5, true},
 		"an instance's later suspicion is counted": {suspecting(suspicion("a", 0, 0, 2), suspicion("a", 0, 3, 5)), 4, true},
 		"an instance's former one is not":          {suspecting(suspicion("a", 0, 0, 3), suspicion("a", 0, 3, 4)), 4, false},
@@ -48,25 +48,25 @@ func TestSuspicionsAddUpAfterTheGrace(t *testing.T) {
 func TestObjectionVoidsWhatCameBefore(t *testing.T) {
 	p := policy()
 	c := suspecting(suspicion("a", 0, 2, 3), suspicion("b", 1, 1, 1))
-	if got := c.SuspectedSince(at(2), p); got != at(0).Midpoint() {
+	if got := c.SuspectedSince(at(2)); got != at(0).Midpoint() {
 		t.Errorf("suspected since %d, want the first failure of the first suspicion", got)
 	}
-	c = c.object(at(.5).Midpoint(), at(2), policy())
-	if len(c.Suspicions) != 1 || c.Suspicions[0].Reporter != "b" || c.SuspectedSince(at(2), p) != at(1).Midpoint() {
+	c = c.object(at(.5).Midpoint(), at(2))
+	if len(c.Suspicions) != 1 || c.Suspicions[0].Reporter != "b" || c.SuspectedSince(at(2)) != at(1).Midpoint() {
 		t.Errorf("after an objection to the first: %+v", c)
 	}
-	c = c.object(at(1).Midpoint(), at(2), policy())
-	if c.Suspicions != nil || c.SuspectedSince(at(2), p) != 0 || c.LastObjection != at(1).Midpoint() {
+	c = c.object(at(1).Midpoint(), at(2))
+	if c.Suspicions != nil || c.SuspectedSince(at(2)) != 0 || c.LastObjection != at(1).Midpoint() {
 		t.Errorf("after an objection to both: %+v", c)
 	}
-	if older := c.object(at(.7).Midpoint(), at(3), policy()); older.LastObjection != c.LastObjection {
+	if older := c.object(at(.7).Midpoint(), at(3)); older.LastObjection != c.LastObjection {
 		t.Errorf("an older objection replaced a later one: %+v", older)
 	}
 	for _, open := range []Circuit{Circuit{}.trip(at(0), p, 3), Circuit{}.trip(at(0), p, 3).claimProbe("a", at(50), p)} {
-		if got := open.SuspectedSince(at(51), p); got != open.Since {
+		if got := open.SuspectedSince(at(51)); got != open.Since {
 			t.Errorf("%v since %d, an objection is new from %d on", open.State, open.Since, got)
 		}
-		closed := open.object(open.Since+1, at(51), policy()).WrittenIn(8)
+		closed := open.object(open.Since+1, at(51)).WrittenIn(8)
 		if closed.State != Closed || closed.Trips != 0 || closed.LastObjection != open.Since+1 || closed.Epoch != 8 || closed.Owner != "" {
 			t.Errorf("after an objection to an opening: %+v", closed)
 		}
@@ -76,7 +76,7 @@ func TestObjectionVoidsWhatCameBefore(t *testing.T) {
 func TestSuspicionsAreBounded(t *testing.T) {
 	var c Circuit
 	for i := range 3 * MaxSuspicions {
-		c = c.suspect(Suspicion{Reporter: string(rune('A' + i)), Since: at(0).Midpoint(), At: at(0).Midpoint() + int64(i), Failures: 1}, at(0), policy())
+		c = c.suspect(Suspicion{Reporter: string(rune('A' + i)), Since: at(0).Midpoint(), At: at(0).Midpoint() + int64(i), Failures: 1}, at(0))
 	}
 	if len(c.Suspicions) != MaxSuspicions || c.Suspicions[MaxSuspicions-1].At != at(0).Midpoint()+3*MaxSuspicions-1 {
 		t.Errorf("%d suspicions up to %d, want the latest %d", len(c.Suspicions), c.Suspicions[len(c.Suspicions)-1].At, MaxSuspicions)
@@ -93,8 +93,8 @@ func FuzzSuspicionsAreNotShared(f *testing.F) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		c := randomCircuit(r, 1_000_000)
 		before := slices.Clone(c.Suspicions)
-		c.suspect(Suspicion{Reporter: "w", Since: r.Int64N(2_000_000), At: r.Int64N(2_000_000), Failures: 1}, at(0), policy())
-		c.object(r.Int64N(2_000_000), at(0), policy())
+		c.suspect(Suspicion{Reporter: "w", Since: r.Int64N(2_000_000), At: r.Int64N(2_000_000), Failures: 1}, at(0))
+		c.object(r.Int64N(2_000_000), at(0))
 		if !slices.Equal(c.Suspicions, before) {
 			t.Errorf("%+v became %+v", before, c.Suspicions)
 		}
@@ -114,7 +114,7 @@ func TestGraceBeginsWhenTheSuspicionIsWritten(t *testing.T) {
 // was served: what came after that must wait for its own.
 func TestGraceBeginsAnewForWhatAnObjectionLeaves(t *testing.T) {
 	p := policy()
-	left := suspecting(suspicion("a", 0, 0, 3), suspicion("b", 3, 3, 5)).object(at(2).Midpoint(), at(4), p)
+	left := suspecting(suspicion("a", 0, 0, 3), suspicion("b", 3, 3, 5)).object(at(2).Midpoint(), at(4))
 	if left.openedBySum(at(6.9), p, 4000) || !left.openedBySum(at(7.1), p, 4000) {
 		t.Errorf("does not open four seconds after the first suspicion that is left: %+v", left)
 	}

@@ -43,14 +43,14 @@ func (r Record) Apply(u Update, now TimeBounds, p BreakerPolicy, revision uint64
 }
 
 func (u Update) nextCircuit(c Circuit, now TimeBounds, p BreakerPolicy) Circuit {
-	since := c.SuspectedSince(now, p)
+	since := c.SuspectedSince(now)
 	switch {
 	case u.Unreadable:
 		return c.Quarantine(now, p)
 	case u.holdsLease(c):
 		return u.finishProbe(c, now, p)
 	case since > 0 && u.ServedFrom > since:
-		return c.object(u.ServedFrom, now, p)
+		return c.object(u.ServedFrom, now)
 	case u.ClaimProbe && c.probeStarved(now):
 		return c.closeForRamp(now)
 	case u.ClaimProbe && c.ProbeDue(now):
@@ -91,8 +91,8 @@ func (u Update) accuse(c Circuit, now TimeBounds, p BreakerPolicy) Circuit {
 	if u.Suspicion.Failures == 0 || u.Suspicion.Since <= c.LastObjection {
 		return c
 	}
-	if sum, _ := c.current(now, p); sum < p.Failures && !c.hasSuspicion(u.Suspicion) {
-		c = c.suspect(u.Suspicion, now, p) // more than the sum would change nothing, and all would write it
+	if sum, _ := c.current(now); sum < p.Failures && !c.hasSuspicion(u.Suspicion) {
+		c = c.suspect(u.Suspicion, now) // more than the sum would change nothing, and all would write it
 	}
 	if c.openedBySum(now, p, u.Grace) {
 		return c.trip(now, p, u.Trips)

@@ -115,9 +115,6 @@ func failingBackend(w *world) error {
 	own := failures + atMost(toIt/float64(w.size)*.1) // in a thick fleet, until each has seen enough itself
 	underWay := min(w.size*own, atMost(toIt*(propagation.Seconds()+.1)))
 	most := failures + w.size + underWay
-	if toIt*interval.Seconds() < failures { // suspicions are too old before they add up: an instance needs a run of its own
-		most = max(most, w.size*(failures-1)+1)
-	}
 	w.drain()
 	return errors.Join(noneRefused(calls), limit("sent to a backend that fails", sent, most))
 }
