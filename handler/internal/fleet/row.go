@@ -233,7 +233,7 @@ const maxDeadlineAhead = 26 * 60 * 60 * 1000
 
 func (r *Replica) tooFarAhead(record health.Record, now clockReading) bool {
 	limit := r.clock.toService(now.local) + maxDeadlineAhead
-	far := record.Circuit.Until > limit || record.Circuit.Since > limit || record.Saturation.At > limit
+	far := max(record.Circuit.Until, record.Circuit.Leased) > limit || record.Circuit.Since > limit || record.Saturation.At > limit
 	for _, t := range record.Windows.ByKind {
 		far = far || t.Until > limit
 	}

@@ -44,7 +44,8 @@ func (b TimeBounds) Midpoint() int64 { return b.Earliest + (b.Latest-b.Earliest)
 type Circuit struct {
 	Epoch         uint64
 	State         CircuitState
-	Until         int64  // Open: earliest probe; HalfOpen: end of the probe's lease; Closed: of a lease whose probe may still be under way
+	Until         int64  // Open: earliest probe; HalfOpen: end of the probe's lease; Closed: 0
+	Leased        int64  // not HalfOpen: end of a lease that its holder did not end: no probe begins before; 0 = there is none
 	Since         int64  // start of the state
 	Trips         int    // consecutive trips, the present or last one included
 	ProbeDueSince int64  // not Closed: since when a probe has been due without a request for it; 0 = it is not
@@ -67,14 +68,15 @@ func (c Circuit) Equal(d Circuit) bool {
 type circuitScalars struct {
 	epoch, lease                uint64
 	state                       CircuitState
-	until, since, probeDueSince int64
+	until, leased, since        int64
+	probeDueSince               int64
 	lastObjection, suspectedAt  int64
 	trips                       int
 	failedBy, owner, nonce      string
 }
 
 func (c Circuit) scalars() circuitScalars {
-	return circuitScalars{c.Epoch, c.Lease, c.State, c.Until, c.Since, c.ProbeDueSince, c.LastObjection, c.SuspectedAt, c.Trips, c.FailedBy, c.Owner, c.Nonce}
+	return circuitScalars{c.Epoch, c.Lease, c.State, c.Until, c.Leased, c.Since, c.ProbeDueSince, c.LastObjection, c.SuspectedAt, c.Trips, c.FailedBy, c.Owner, c.Nonce}
 }
 
 // unwritten is the epoch of a transition before its row's revision is known.
@@ -108,7 +110,7 @@ func (c Circuit) openFor(now TimeBounds, d time.Duration) Circuit {
 // trip opens a closed circuit, for the duration of that consecutive trip.
 func (c Circuit) trip(now TimeBounds, p BreakerPolicy, trips int) Circuit {
 	n := c.openFor(now, p.OpenDuration(trips))
-	n.Until = max(n.Until, c.Until)
+	n.Until, n.Leased = max(n.Until, c.Leased), c.Leased
 	n.Trips = trips
 	return n
 }
@@ -116,6 +118,15 @@ func (c Circuit) trip(now TimeBounds, p BreakerPolicy, trips int) Circuit {
 // ProbeDue reports whether the one probe may be claimed: the trip is over, or
 // the lease of the last probe ended without a result.
 func (c Circuit) ProbeDue(now TimeBounds) bool { return c.State != Closed && now.Earliest >= c.Until }
+
+// unfinished is the end of a lease whose probe may be under way, if somebody else
+// closes the circuit now: its holder may not know yet that the probe is needless.
+func (c Circuit) unfinished() int64 {
+	if c.State == HalfOpen {
+		return c.Until
+	}
+	return c.Leased
+}
 
 // claimProbe gives the probe to owner for one lease.
 func (c Circuit) claimProbe(owner string, now TimeBounds, p BreakerPolicy) Circuit {
@@ -171,13 +182,13 @@ func (c Circuit) reopen(now TimeBounds, p BreakerPolicy) Circuit {
 // be in flight, so the circuit is open for one lease.
 func (c Circuit) Quarantine(now TimeBounds, p BreakerPolicy) Circuit {
 	n := c.openFor(now, p.ProbeLease)
-	n.Trips = max(c.Trips, 1)
+	n.Trips, n.Leased = max(c.Trips, 1), n.Until
 	return n
 }
 
-// Reset closes the circuit by an operator's command, without a ramp.
+// Reset closes the circuit without a ramp.
 func (c Circuit) Reset(now TimeBounds) Circuit {
 	n := c.next(Closed, now)
-	n.Trips = 0
+	n.Trips, n.Leased = 0, c.unfinished()
 	return n
 }

@@ -140,7 +140,7 @@ func TestResetClosesWithoutTripsOrRamp(t *testing.T) {
 func randomCircuit(r *rand.Rand, now int64) Circuit {
 	instant := func() int64 { return max(now-10_000+r.Int64N(20_000), 1) }
 	c := Circuit{
-		Epoch: 1 + r.Uint64N(9), State: CircuitState(r.IntN(3)), Until: instant(), Since: instant(), Trips: r.IntN(4),
+		Epoch: 1 + r.Uint64N(9), State: CircuitState(r.IntN(3)), Until: instant(), Leased: r.Int64N(2) * instant(), Since: instant(), Trips: r.IntN(4),
 		Owner: "o" + string(rune('a'+r.IntN(3))), Lease: 1 + r.Uint64N(9), Nonce: "n", LastObjection: r.Int64N(2) * instant(),
 	}
 	if c.State != Closed {
@@ -180,4 +180,31 @@ func FuzzTransitionsAreEpochsOfTheirOwn(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A probe of a lease that an objection or an operator ended may be under way until the
+// lease is over, however often the circuit opens and closes meanwhile.
+func TestNoProbeBeginsBeforeAnUnfinishedLeaseEnds(t *testing.T) {
+	p := policy()
+	p.ProbeLease, p.TripDuration = 30*time.Second, time.Second
+	objection := func(c Circuit, now TimeBounds) Circuit { return c.object(c.Since+1, now) }
+	for name, ways := range map[string][]func(Circuit, TimeBounds) Circuit{
+		"an objection":               {objection},
+		"a reset":                    {Circuit.Reset},
+		"two objections":             {objection, objection},
+		"a reset after an objection": {objection, Circuit.Reset},
+	} {
+		c := Circuit{}.trip(at(0), p, 1).claimProbe("a", at(2), p)
+		lease := c.Until
+		for i, end := range ways {
+			now := at(3 + float64(i))
+			c = end(c, now).trip(now, p, 1)
+		}
+		if c.ProbeDue(TimeBounds{lease - 1, lease - 1}) || !c.ProbeDue(TimeBounds{lease, lease}) {
+			t.Errorf("%s: a probe is due from %d on, the lease ends at %d", name, c.Until, lease)
+		}
+		if c = c.claimProbe("b", TimeBounds{lease, lease}, p); c.Leased != 0 {
+			t.Errorf("%s: the next lease leaves %d of the former one", name, c.Leased)
+		}
+	}
 }

@@ -22,6 +22,7 @@ type recordJSON struct {
 	Epoch         uint64          `json:"e,omitempty"`
 	State         CircuitState    `json:"p,omitempty"`
 	Until         int64           `json:"u,omitempty"`
+	Leased        int64           `json:"lu,omitempty"`
 	Since         int64           `json:"s,omitempty"`
 	Trips         int             `json:"n,omitempty"`
 	ProbeDueSince int64           `json:"r,omitempty"`
@@ -77,7 +78,7 @@ func (r Record) Encode() string {
 func (r Record) toJSON() recordJSON {
 	c := r.Circuit
 	w := recordJSON{
-		Schema: max(r.Schema, Schema), Epoch: c.Epoch, State: c.State, Until: c.Until,
+		Schema: max(r.Schema, Schema), Epoch: c.Epoch, State: c.State, Until: c.Until, Leased: c.Leased,
 		Since: c.Since, Trips: c.Trips, ProbeDueSince: c.ProbeDueSince, Owner: c.Owner, Lease: c.Lease, Nonce: c.Nonce, LastObjection: c.LastObjection, SuspectedAt: c.SuspectedAt,
 		FailedBy: c.FailedBy, ResetAt: r.ResetAt, SaturationAt: r.Saturation.At, Level: uint8(r.Saturation.Level),
 		At: r.LastChange.At, By: r.LastChange.By, Reason: r.LastChange.Reason,
@@ -122,7 +123,7 @@ func (r Record) Newer() bool { return r.Schema > Schema }
 func (w recordJSON) toRecord() Record {
 	r := Record{
 		Circuit: Circuit{
-			Epoch: w.Epoch, State: w.State, Until: w.Until, Since: w.Since, Trips: w.Trips, ProbeDueSince: w.ProbeDueSince,
+			Epoch: w.Epoch, State: w.State, Until: w.Until, Leased: w.Leased, Since: w.Since, Trips: w.Trips, ProbeDueSince: w.ProbeDueSince,
 			Owner: w.Owner, Lease: w.Lease, Nonce: w.Nonce, LastObjection: w.LastObjection, SuspectedAt: w.SuspectedAt, FailedBy: w.FailedBy,
 		},
 		ResetAt:    w.ResetAt,
@@ -159,7 +160,7 @@ func (w recordJSON) invalid() string {
 		return "unknown phase or level"
 	case w.Trips < 0, w.Trips > 1<<20, len(w.Suspicions) > MaxSuspicions, len(w.Windows) > len(ThrottleWindows{}.ByKind):
 		return "a count out of bounds"
-	case !integersInRange(w.Epoch, w.Lease) || !instantsInRange(w.Until, w.Since, w.LastObjection, w.SaturationAt, w.At, w.ProbeDueSince, w.ResetAt, w.SuspectedAt):
+	case !integersInRange(w.Epoch, w.Lease) || !instantsInRange(w.Until, w.Leased, w.Since, w.LastObjection, w.SaturationAt, w.At, w.ProbeDueSince, w.ResetAt, w.SuspectedAt):
 		return "a number out of bounds"
 	case !textsInRange(w.Owner, w.Nonce, w.By, w.Reason, w.FailedBy):
 		return "a text out of bounds"

@@ -41,7 +41,7 @@ func (r Record) Spent(now TimeBounds, seenAfter time.Duration) bool {
 // quiet reports whether nothing of the record is in force.
 func (r Record) quiet(now TimeBounds) bool {
 	until, _, _ := r.Windows.Combined(now.Earliest)
-	return r.Circuit.State == Closed && now.Earliest >= r.Circuit.Until && until == 0 && !r.Saturation.current(now.Earliest) && !r.Override.Drained
+	return r.Circuit.State == Closed && now.Earliest >= r.Circuit.Leased && until == 0 && !r.Saturation.current(now.Earliest) && !r.Override.Drained
 }
 
 // abandonedAfter is how long after the end of all that is in force a record is

@@ -72,12 +72,7 @@ func (c Circuit) openedBySum(now TimeBounds, p BreakerPolicy, grace int64) bool 
 // what came before is void, and the circuit is closed without a ramp.
 func (c Circuit) object(began int64, now TimeBounds) Circuit {
 	if c.State != Closed {
-		lease := c
-		c = c.next(Closed, now)
-		c.Trips = 0
-		if lease.State == HalfOpen {
-			c.Until = lease.Until // its holder may not know yet that the probe is needless
-		}
+		c = c.Reset(now)
 	}
 	c.LastObjection = max(c.LastObjection, began)
 	c.Suspicions = slices.DeleteFunc(slices.Clone(c.Suspicions), func(s Suspicion) bool { return s.Since <= c.LastObjection })

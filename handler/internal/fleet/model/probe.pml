@@ -4,12 +4,13 @@
  * writes that are applied late or never; lost responses; instances that are killed. README.md has the commands.
  *
  * What each action models:
- *   take      Circuit.ClaimProbe, by the earliest bound: Replica.shouldClaimProbe
+ *   take      Circuit.claimProbe, by the earliest bound: Replica.shouldClaimProbe
  *   start     Replica.acquireProbe and RenewProbe, by the latest bound
- *   renew     Circuit.RenewLease: the same lease, a later epoch
+ *   renew     Circuit.renewLease: the same lease, a later epoch
  *   result    Update.finishProbe: only under its own lease
- *   give      Circuit.ReturnProbe: no request used the probe
- *   trip      Circuit.Trip
+ *   give      Circuit.returnProbe: no request used the probe
+ *   trip      Circuit.trip
+ *   object    Circuit.Reset, by Circuit.object or an operator: closes a circuit under a lease, too, whose holder may not know
  *   net[i]    exchanges in flight: Store.Replace with If-Match, of the whole row: writes for other records only conflict
  *   view      Replica.adoptRecord
  */
@@ -52,10 +53,11 @@ byte now = 0;
 
 /* the record; ep is its epoch and its ETag, ls the epoch in which the lease was taken */
 byte st = OPEN, ep = 1, own = NOBODY, ls = 0, t = D;
+byte lu = 0;         /* end of a lease that its holder did not end */
 
 byte probing = 0;    /* probes at the backend */
 byte dl[N];          /* when the probe of i is certainly over, by the true clock; 0 = it has none */
-chan net[N] = [Q] of { byte, byte, byte, byte };   /* at epoch, phase, lease (0 = a new one), until */
+chan net[N] = [Q] of { byte, byte, byte, byte, byte };   /* at epoch, phase, lease (0 = a new one), until, unfinished lease */
 
 #define MAYPASS(i) (dl[i] == 0 || now + 1 < dl[i])
 #if N > 2
@@ -66,14 +68,14 @@ chan net[N] = [Q] of { byte, byte, byte, byte };   /* at epoch, phase, lease (0 
 
 /* the table: applies writes in any order between instances, late, or loses them */
 active proctype table() {
-  byte e, s, l, x, i;
+  byte e, s, l, x, u, i;
   do
   :: atomic {
-       select(i : 0 .. N-1); nempty(net[i]) -> net[i]?e,s,l,x;
+       select(i : 0 .. N-1); nempty(net[i]) -> net[i]?e,s,l,x,u;
        if
-       :: MATCH(e) && ep < EPMAX -> ep++; st = s; t = x; own = (s == HALF -> i : NOBODY); ls = (s == HALF -> (l == 0 -> ep : l) : 0)
+       :: MATCH(e) && ep < EPMAX -> ep++; st = s; t = x; lu = u; own = (s == HALF -> i : NOBODY); ls = (s == HALF -> (l == 0 -> ep : l) : 0)
        :: true -> skip                                         /* 412, or lost */
-       fi; e = 0; s = 0; l = 0; x = 0; i = 0 }
+       fi; e = 0; s = 0; l = 0; x = 0; u = 0; i = 0 }
   od
 }
 
@@ -85,11 +87,11 @@ active proctype clock() {
 }
 
 proctype instance(byte i) {
-  byte vst = CLOSED, vep = 0, vown = NOBODY, vls = 0, vt = 0;   /* its view of the record */
+  byte vst = CLOSED, vep = 0, vown = NOBODY, vls = 0, vt = 0, vlu = 0;   /* its view of the record */
   byte used = 0, done = 0;                                      /* the lease whose probe was sent, and is over */
   short lo, hi; byte o;
   do
-  :: atomic { vst = st; vep = ep; vown = own; vls = ls; vt = t;                        /* view */
+  :: atomic { vst = st; vep = ep; vown = own; vls = ls; vt = t; vlu = lu;               /* view */
        if                                                       /* the lease of a probe in flight was renewed */
        :: dl[i] != 0 && vst == HALF && vown == i && vls == used && vt + LATE > dl[i] -> dl[i] = vt + LATE
        :: else -> skip
@@ -102,7 +104,7 @@ proctype instance(byte i) {
        lo = now + o - 2*U; hi = lo + 2*U;
 #endif
        if
-       :: lo >= vt && hi + L < 30 -> net[i]!vep,HALF,0,(hi + L)
+       :: lo >= vt && hi + L < 30 -> net[i]!vep,HALF,0,(hi + L),0
        :: else -> skip
        fi; o = 0; lo = 0; hi = 0 }
   :: atomic { vst == HALF && vown == i && used != vls && dl[i] == 0;                    /* start */
@@ -119,17 +121,24 @@ proctype instance(byte i) {
   :: atomic { dl[i] != 0 && vst == HALF && vown == i && vls == used && nfull(net[i]) && now + 2*U + L < 30 ->   /* renew */
        select(o : 0 .. 2*U);
 #ifdef SHORTENS
-       net[i]!vep,HALF,vls,(now + o + L);
+       net[i]!vep,HALF,vls,(now + o + L),0;
 #else
-       net[i]!vep,HALF,vls,(now + o + L > vt -> now + o + L : vt);                      /* never ends earlier */
+       net[i]!vep,HALF,vls,(now + o + L > vt -> now + o + L : vt),0;                   /* never ends earlier */
 #endif
        o = 0 }
   :: atomic { vst == HALF && vown == i && used != vls && nfull(net[i]) ->               /* give */
-       select(o : 0 .. 2*U); used = vls; net[i]!vep,OPEN,0,(now > o -> now - o : 0); o = 0 }
+       select(o : 0 .. 2*U); used = vls; net[i]!vep,OPEN,0,(now > o -> now - o : 0),0; o = 0 }
   :: atomic { dl[i] != 0 -> probing--; dl[i] = 0; done = 1 }                            /* the probe ends, at any time */
   :: atomic { done && vst == HALF && vown == i && vls == used && nfull(net[i]) ->       /* result; or never, if it was killed */
-       if :: net[i]!vep,CLOSED,0,0 :: net[i]!vep,OPEN,0,(now + U + D) fi }
-  :: atomic { vst == CLOSED && nfull(net[i]) && vep > 0 -> net[i]!vep,OPEN,0,(now + U + D) }   /* trip */
+       if :: net[i]!vep,CLOSED,0,0,0 :: net[i]!vep,OPEN,0,(now + U + D),0 fi }
+  :: atomic { vst == CLOSED && nfull(net[i]) && vep > 0 ->                              /* trip */
+       net[i]!vep,OPEN,0,(now + U + D > vlu -> now + U + D : vlu),vlu }
+  :: atomic { vst != CLOSED && nfull(net[i]) && vep > 0 ->                              /* object */
+#ifdef FORGETS
+       net[i]!vep,CLOSED,0,0,(vst == HALF -> vt : 0) }
+#else
+       net[i]!vep,CLOSED,0,0,(vst == HALF -> vt : vlu) }
+#endif
   od
 }
 
