@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"spillway/handler/internal/affinity"
+	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
@@ -25,6 +26,11 @@ func (s *Server) checkLines(ctx context.Context, req *proxy.Request) *Error {
 		return nil
 	}
 	switch {
+	case req.Operation.Name == "files" && strings.EqualFold(req.Subpath, "import"):
+		return &Error{
+			Status: http.StatusForbidden, Type: invalidRequest, Code: "upload_not_allowed", Param: "content_url", Final: true,
+			Message: "A file that the service fetches from a URL is not checked. Upload it with /files.",
+		}
 	case req.Operation.Name == "uploads" && req.Subpath == "" && uploadsRequests(req):
 		return &Error{
 			Status: http.StatusForbidden, Type: invalidRequest, Code: "upload_not_allowed", Param: "purpose", Final: true,
@@ -197,10 +203,35 @@ func (c *lineChecker) object(line []byte, requests bool) *Error {
 			return apiErr
 		}
 	}
-	if !s.StrictIDs || len(parsed.References) == 0 {
+	if !s.StrictIDs {
+		return nil
+	}
+	if requests && !req.Consumer.Reaches(consumer.DataSources) && lineReaches(line) {
+		return reachRefused(consumer.DataSources, "data_sources that the backend reads with its own identity")
+	}
+	if len(parsed.References) == 0 {
 		return nil
 	}
 	return s.checkLineObjects(c.ctx, req, parsed.References, requests)
+}
+
+// lineReaches reports whether the request of a line has data sources that the backend
+// reads with its own identity. Lines without that name, and without an escape that
+// could spell it, are not decoded.
+func lineReaches(line []byte) bool {
+	if !bytes.Contains(line, []byte("data_sources")) && !bytes.Contains(line, []byte(`\u00`)) {
+		return false
+	}
+	var of struct {
+		Body struct {
+			DataSources json.RawMessage `json:"data_sources"`
+		} `json:"body"`
+	}
+	if json.Unmarshal(line, &of) != nil {
+		return true
+	}
+	sources := bytes.TrimSpace(of.Body.DataSources)
+	return len(sources) > 0 && !bytes.Equal(sources, []byte("null")) && readWithBackendIdentity(sources)
 }
 
 // fences checks the models of a line, and how large its request is.

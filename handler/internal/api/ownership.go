@@ -118,7 +118,7 @@ func (s *Server) ownedPools(ctx context.Context, req *proxy.Request) ([]*balance
 	switch {
 	case !ok:
 		return nil, unknownObjectPath(req)
-	case object.ID == "" && req.Method == http.MethodGet:
+	case object.ID == "" && req.Method != http.MethodPost: // a list, or all of it
 		return nil, listRefused(req)
 	}
 	held, apiErr := s.ownedObjects(ctx, req)

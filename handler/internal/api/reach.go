@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/proxy"
@@ -15,10 +16,14 @@ import (
 // the consumer's: data sources that are read with the backend's own identity, and
 // evaluations over whatever is stored (docs/security.md#ids-have-owners).
 func (s *Server) checkReach(req *proxy.Request) *Error {
+	c := req.Consumer
+	fenced := s.StrictIDs || c.Restricted() || c.Measured()
+	if fenced && req.Operation.Name == "batches" && !c.Reaches(consumer.DataSources) && inStorage(req.Body) {
+		return reachRefused(consumer.DataSources, "batches in a storage account (input_blob, output_folder): nobody checks their lines, and the backend reads and writes them with its own identity")
+	}
 	if !s.StrictIDs {
 		return nil
 	}
-	c := req.Consumer
 	span := req.Parsed.DataSources
 	switch {
 	case span.To > span.From && !c.Reaches(consumer.DataSources) && readWithBackendIdentity(req.Body[span.From:span.To]):
@@ -48,6 +53,27 @@ func readWithBackendIdentity(sources []byte) bool {
 			return true
 		}
 		if kind, _ := authentication["type"].(string); !slices.Contains(ownCredentials, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// storageMembers have a batch read and written in a storage account, under the
+// identity of the backend.
+var storageMembers = []string{"input_blob", "output_folder"}
+
+// inStorage reports whether a batch names a storage account.
+func inStorage(body []byte) bool {
+	var members map[string]json.RawMessage
+	if len(body) == 0 {
+		return false
+	}
+	if json.Unmarshal(body, &members) != nil {
+		return true
+	}
+	for name := range members {
+		if slices.ContainsFunc(storageMembers, func(m string) bool { return strings.EqualFold(m, name) }) {
 			return true
 		}
 	}

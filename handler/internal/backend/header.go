@@ -30,6 +30,9 @@ func (t *Target) newHeader(r *proxy.Request) http.Header {
 			out[name] = values
 		}
 	}
+	if kinds := out["Content-Type"]; len(kinds) > 1 {
+		out["Content-Type"] = kinds[:1:1] // the body was read by the first
+	}
 	added := []string{"identity", r.ID}
 	out["Accept-Encoding"] = added[:1:1]
 	if _, ok := out[clientRequestID]; !ok && r.ID != "" {
@@ -88,12 +91,14 @@ func isHopByHop(name string) bool {
 }
 
 // isCredentialHeader reports whether a header holds, or may hold, a credential
-// of the caller. A Referer may hold a URL with a key in it.
+// of the caller, or chooses what the gateway's reaches. A Referer may hold a URL with
+// a key in it.
 func isCredentialHeader(name string) bool {
 	switch name {
 	case "Authorization", "Api-Key", "Apikey", "X-Api-Key", "X-Apikey", "Ocp-Apim-Subscription-Key", "Subscription-Key",
 		"X-Functions-Key", "X-Functions-Clientid", "Cookie", "Cookie2", "Referer",
-		"X-Auth-Token", "X-Access-Token", "X-Authorization", "X-Goog-Api-Key", "X-Ms-Authorization-Auxiliary", "X-Ms-Site-Token":
+		"X-Auth-Token", "X-Access-Token", "X-Authorization", "X-Goog-Api-Key", "X-Ms-Authorization-Auxiliary", "X-Ms-Site-Token",
+		"Openai-Organization", "Openai-Project", "Azureml-Model-Deployment":
 		return true
 	}
 	return strings.HasPrefix(name, "X-Ms-Client-Principal") || strings.HasPrefix(name, "X-Ms-Token-")

@@ -8,9 +8,10 @@ import (
 )
 
 // fieldReference returns the stored object that a form's field or a parameter of
-// the query names, as in file_id, file_ids[] or image[file_id].
+// the query names, as in file_id, file_ids[] or image[file_id]. Servers differ in
+// whether the case of such a name matters, so here it does not.
 func fieldReference(name, value string) (Reference, bool) {
-	parts := strings.FieldsFunc(name, func(r rune) bool { return r == '[' || r == ']' || r == '.' })
+	parts := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '[' || r == ']' || r == '.' })
 	for len(parts) > 0 && strings.Trim(parts[len(parts)-1], "0123456789") == "" {
 		parts = parts[:len(parts)-1]
 	}
@@ -29,22 +30,33 @@ func fieldReference(name, value string) (Reference, bool) {
 	return Reference{}, false
 }
 
-// QueryReferences returns the stored objects that a query names. A cursor is a
-// position in a list, and refers to nothing else.
+// QueryReferences returns the stored objects that a query names, read as the most
+// generous server reads it: pairs may end in a semicolon, and values may be lists. A
+// cursor is a position in a list, and whatever else looks like an id need not be one.
 func QueryReferences(raw string) []Reference {
-	if raw == "" {
-		return nil
-	}
 	var found []Reference
-	values, _ := url.ParseQuery(raw)
-	for name, list := range values {
-		for _, value := range list {
+	for pair := range strings.FieldsFuncSeq(raw, func(r rune) bool { return r == '&' || r == ';' }) {
+		name, text, _ := strings.Cut(pair, "=")
+		name = queryUnescape(name)
+		for value := range strings.FieldsFuncSeq(queryUnescape(text), func(r rune) bool { return r == ',' || r == ' ' }) {
 			if ref, ok := fieldReference(name, value); ok {
 				found = append(found, ref)
-			} else if name == "after" || name == "before" {
-				found = append(found, Reference{Kind: operations.Kind(""), ID: value, Param: name, Described: true})
+			} else if isCursor(name) || operations.KindOf(value) != "" {
+				found = append(found, Reference{ID: value, Param: name, Described: true})
 			}
 		}
 	}
 	return found
+}
+
+func isCursor(name string) bool {
+	return strings.EqualFold(name, "after") || strings.EqualFold(name, "before")
+}
+
+// queryUnescape is the text itself where it is not escaped properly.
+func queryUnescape(text string) string {
+	if plain, err := url.QueryUnescape(text); err == nil {
+		return plain
+	}
+	return text
 }

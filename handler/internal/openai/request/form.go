@@ -108,8 +108,8 @@ func (s *formParser) part(from int) (Span, error) {
 	switch {
 	case fault != "":
 		return Span{}, malformedForm(from, fault)
-	case isFile && name == "model":
-		return Span{}, malformedForm(from, "the field model is sent as a file; send it as a plain field")
+	case isFile && isPlainField(name):
+		return Span{}, malformedForm(from, "the field "+strings.ToLower(name)+" is sent as a file; send it as a plain field")
 	}
 	length := bytes.Index(s.body[value.From-2:], s.delimiter) // an empty value shares its line break
 	if length < 0 {
@@ -137,6 +137,9 @@ func (s *formParser) truncated(at int, reason string) error {
 func (s *formParser) field(name string, at Span) error {
 	f := &s.form
 	text := s.body[at.From:at.To]
+	if strings.EqualFold(name, purposeField) {
+		name = purposeField
+	}
 	switch name {
 	case "model":
 		if s.modelSeen {
@@ -157,7 +160,7 @@ func (s *formParser) field(name string, at Span) error {
 		f.PromptBytes = int64(len(text))
 	case "user":
 		f.User = string(text[:min(len(text), maxStringLength)])
-	case "purpose":
+	case purposeField:
 		if s.purposeSeen {
 			return duplicate(at.From, name)
 		}
@@ -169,10 +172,24 @@ func (s *formParser) field(name string, at Span) error {
 	return nil
 }
 
+const purposeField = "purpose"
+
+// isPlainField reports whether a field decides what the form may do: some servers
+// read it from a file, too.
+func isPlainField(name string) bool {
+	return name == "model" || strings.EqualFold(name, purposeField) || namesObject(name)
+}
+
+// namesObject reports whether a field may name a stored object.
+func namesObject(name string) bool {
+	const probe = "x"
+	_, ok := fieldReference(name, probe)
+	return ok
+}
+
 // reference reads a field that may name a stored object.
 func (s *formParser) reference(name string, at Span) error {
-	const probe = "x"
-	if _, ok := fieldReference(name, probe); !ok {
+	if !namesObject(name) {
 		return nil
 	}
 	if at.To-at.From > maxStringLength {
