@@ -66,6 +66,7 @@ type Pool struct {
 	LatencySensitivity time.Duration
 	Affinity           Affinity
 	Fallbacks          []string
+	FilteredFallBack   bool          // what the content filter refuses is tried at the fallbacks
 	FirstToken         time.Duration // 0 = SPILLWAY_FIRST_TOKEN_TIMEOUT
 	Attempts           int           // how many backends one request tries at most; 0 = all of them
 	Hedge              Hedge

@@ -79,6 +79,7 @@ func poolOf(l *document.Layout, model string) balancer.Pool {
 		LatencySensitivity: time.Duration(m.LatencySensitivity),
 		FirstToken:         time.Duration(m.FirstTokenTimeout),
 		Attempts:           m.Attempts,
+		FilteredFallBack:   m.OnContentFilter == "fallback",
 		MaxOutputTokens:    m.MaxOutputTokens,
 		Hedge:              hedge(m.Hedge),
 	}

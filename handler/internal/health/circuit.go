@@ -66,13 +66,13 @@ func (c Circuit) Equal(d Circuit) bool {
 
 // circuitScalars is a circuit without its list, comparable.
 type circuitScalars struct {
-	epoch, lease                uint64
-	state                       CircuitState
-	until, leased, since        int64
-	probeDueSince               int64
-	lastObjection, suspectedAt  int64
-	trips                       int
-	failedBy, owner, nonce      string
+	epoch, lease               uint64
+	state                      CircuitState
+	until, leased, since       int64
+	probeDueSince              int64
+	lastObjection, suspectedAt int64
+	trips                      int
+	failedBy, owner, nonce     string
 }
 
 func (c Circuit) scalars() circuitScalars {

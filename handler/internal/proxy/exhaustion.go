@@ -243,7 +243,10 @@ func (p *Plan) notDeployed() bool {
 // deliverable reports whether the kept response is delivered now. It is not when a
 // backend that was not asked may hold what the request refers to.
 func (p *Plan) deliverable() bool {
-	return p.deferred >= 0 && !p.over && (p.wholeGroup || !p.someHolderUnasked())
+	if p.deferred < 0 || p.over {
+		return false
+	}
+	return p.wholeGroup || p.tries[p.deferred].outcome.Reason == ContentFilter || !p.someHolderUnasked()
 }
 
 // someHolderUnasked reports whether a backend that may hold what the request refers to

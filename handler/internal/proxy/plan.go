@@ -59,7 +59,8 @@ type Plan struct {
 	askedAgain  bool
 	deferred    int // the attempt whose response is delivered when no other serves; -1 = none
 	wholeGroup  bool
-	refused     int // the first attempt whose response says that the operation is not there; -1 = none
+	filtered    bool // the content filter refused the request: no other backend of the pool is asked
+	refused     int  // the first attempt whose response says that the operation is not there; -1 = none
 
 	wait     pendingWait
 	admitted *Seat  // of the throttled pool that it may try
@@ -255,7 +256,7 @@ func (p *Plan) Waited() time.Duration { return p.waited }
 
 // enter begins with a pool.
 func (p *Plan) enter(now time.Time, at int) {
-	p.at = at
+	p.at, p.filtered = at, false
 	p.decide(now)
 }
 
@@ -300,7 +301,7 @@ func (p *Plan) query(from *balancer.Pool, now time.Time) *balancer.Query {
 
 // advance tries the next candidate; without one, what is done when none is left.
 func (p *Plan) advance(now time.Time) Action {
-	for !p.stopped() && p.next < p.decision.Eligible {
+	for !p.stopped() && !p.filtered && p.next < p.decision.Eligible {
 		b := p.decision.Candidates[p.next].Backend
 		p.next++
 		if !p.mayTry(b) {
@@ -319,6 +320,9 @@ func (p *Plan) advance(now time.Time) Action {
 // exhausted is what is done when no candidate is left and nothing is under way.
 func (p *Plan) exhausted(now time.Time) Action {
 	switch {
+	case p.filtered && !p.stopped() && p.at+1 < len(p.pools):
+		p.enter(now, p.at+1)
+		return p.advance(now)
 	case p.deliverable():
 		return Action{Kind: DeliverKept, Try: p.deferred}
 	case p.stopped():

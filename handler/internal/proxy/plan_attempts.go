@@ -348,13 +348,16 @@ func (p *Plan) Judge(now time.Time, i int, o health.Outcome, status int) Judgmen
 }
 
 // judgeDeferral keeps a response to which another backend may answer differently:
-// once when the prompt is too long for a provisioned backend, and always while the
-// backend that holds what the request refers to is unknown.
+// once when the prompt is too long for a provisioned backend, when the content filter
+// refuses it and another model is to be asked then, and always while the backend that
+// holds what the request refers to is unknown.
 func (p *Plan) judgeDeferral(b *balancer.Backend, i int, o health.Outcome) Judgment {
 	tooLong := b.Provisioned && o.Reason == ContextLength && p.deferred < 0
 	searching := o.Reason == NotHeld && p.request.PinnedTo != nil && p.request.pinnedBackend() == ""
+	filtered := o.Reason == ContentFilter && p.pools[0].FilteredFallBack && len(p.pools) > 1
+	p.filtered = p.filtered || filtered
 	switch {
-	case !tooLong && !searching:
+	case !tooLong && !searching && !filtered:
 		return DeliverNow
 	case p.deferred >= 0:
 		return Discard

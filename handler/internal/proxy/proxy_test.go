@@ -423,6 +423,33 @@ func TestFallbackModelIsTriedWhenThePoolIsExhausted(t *testing.T) {
 	}
 }
 
+func TestFilteredPromptIsTriedAtTheFallbacks(t *testing.T) {
+	filtered := scripted{status: 400, outcome: health.Outcome{Reason: proxy.ContentFilter}}
+	for name, c := range map[string]struct {
+		on      bool
+		scripts map[string][]scripted
+		backend string
+		sent    int
+	}{
+		"the fallback serves":                   {true, map[string][]scripted{"a": {filtered}}, "c", 2},
+		"the fallback refuses too":              {true, map[string][]scripted{"a": {filtered}, "c": {filtered}}, "a", 2},
+		"the fallback fails":                    {true, map[string][]scripted{"a": {filtered}, "c": {failing}}, "a", 2},
+		"refused after a failure":               {true, map[string][]scripted{"a": {failing}, "b": {filtered}}, "c", 3},
+		"refused by the last model":             {true, map[string][]scripted{"a": {failing}, "b": {failing}, "c": {filtered}}, "c", 3},
+		"the model does not say so":             {false, map[string][]scripted{"a": {filtered}}, "a", 1},
+		"the model does not say so, a fallback": {false, map[string][]scripted{"a": {failing}, "b": {failing}, "c": {filtered}}, "c", 3},
+	} {
+		f := newFixture(t, 1, 2, 1)
+		first := &balancer.Pool{Model: "big", Backends: f.pool.Backends[:2], FilteredFallBack: c.on}
+		second := &balancer.Pool{Model: "small", Backends: f.pool.Backends[2:]}
+		f.scripts = c.scripts
+		wantServed(t, f.do(t.Context(), nil, first, second), c.backend)
+		if len(f.sent) != c.sent {
+			t.Errorf("%s: sent to %v, want %d attempts", name, f.sent, c.sent)
+		}
+	}
+}
+
 func TestConsumerBoundsWithoutBackend(t *testing.T) {
 	f := newFixture(t, 1, 2)
 	r := f.do(t.Context(), &consumer.Consumer{Geographies: []string{"eu"}})

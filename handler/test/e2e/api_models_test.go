@@ -104,6 +104,25 @@ func TestAliasesMappingsAndFallbacks(t *testing.T) {
 	}
 }
 
+// Each model has its own filter: a plain refusal, and one within a stream.
+func TestContentFilterFallsBackWhereTheModelSaysSo(t *testing.T) {
+	t.Parallel()
+	r := api{resources: []simulator.Resource{deployed("a", "gpt-4o", "gpt-4o-mini")}, document: map[string]any{"models": map[string]any{
+		"gpt-4o": map[string]any{"fallbacks": []string{"gpt-4o-mini"}, "onContentFilter": "fallback"},
+	}}}.start(t)
+	for action, body := range map[string]string{"400-filter": chatWith("gpt-4o"), "stream-filter": strings.Replace(chatWith("gpt-4o"), "{", `{"stream":true,`, 1)} {
+		r.sim.Fault("a", simulator.Fault{Action: action, Deployment: "gpt-4o-at-a"})
+		if a := r.post(chatPath, body); a.status != 200 || a.header.Get("X-Spillway-Model") != "gpt-4o-mini" || a.err != nil {
+			t.Errorf("%s: %d by model %q: %s", action, a.status, a.header.Get("X-Spillway-Model"), a.body)
+		}
+		r.sim.Fault("a", simulator.Fault{Action: action, Deployment: "gpt-4o-mini-at-a"})
+		if a := r.post(chatPath, body); a.status != 400 || !strings.Contains(a.body, "content_filter") {
+			t.Errorf("%s of both models: %d %s", action, a.status, a.body)
+		}
+		r.sim.Clear("a")
+	}
+}
+
 // What Azure does not know goes to a backend that may, and nowhere else.
 func TestOperationsUnknownToAzureGoToCompatibleBackends(t *testing.T) {
 	t.Parallel()

@@ -61,6 +61,9 @@ func (r *Report) checkAliases(at string, m *Model, taken map[string]string, l *L
 }
 
 func (r *Report) checkFallbacks(at string, m *Model, l *Layout) {
+	if m.OnContentFilter == "fallback" && len(m.Fallbacks) == 0 {
+		r.Fault(jsondoc.Join(at, "onContentFilter"), "says fallback, and the model has no fallbacks", "Add fallbacks, or remove it.")
+	}
 	for i, name := range m.Fallbacks {
 		at := jsondoc.Index(jsondoc.Join(at, "fallbacks"), i)
 		model, ok := l.Model(name)
