@@ -22,18 +22,16 @@ const reasonTimedOut = "response timeout"
 // whole request (docs/functions-host.md#body-and-time-limits).
 func (r *run) startDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	now := r.Now()
-	at, reason := r.request.Deadline, context.DeadlineExceeded
-	if r.ResponseTimeout > 0 {
-		received := r.request.Received
-		if received.IsZero() {
-			received = now
-		}
-		if budget := received.Add(r.ResponseTimeout); at.IsZero() || budget.Before(at) {
-			at, reason = budget, errResponseTimeout
-		}
+	if r.request.Received.IsZero() {
+		r.request.Received = now
 	}
+	at := r.plan.firstByteBy()
 	if at.IsZero() {
 		return ctx, func() {}
+	}
+	reason := errResponseTimeout
+	if at.Equal(r.request.Deadline) {
+		reason = context.DeadlineExceeded
 	}
 	cancel := r.request.Cancel
 	if cancel == nil {

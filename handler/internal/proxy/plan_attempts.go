@@ -41,14 +41,20 @@ func (p *Plan) send(now time.Time, b *balancer.Backend, permit health.Permit, as
 // silenceAfter is how long an attempt may wait for its first content. Who waits for
 // less than twice as long is to have an answer from another backend in time.
 func (p *Plan) silenceAfter(now time.Time, slot health.Slot) time.Duration {
-	at := p.request.Deadline
-	if received := p.request.Received; p.env.ResponseTimeout > 0 && !received.IsZero() {
-		at = soonest(at, received.Add(p.env.ResponseTimeout))
-	}
+	at := p.firstByteBy()
 	if at.IsZero() {
 		return p.env.Latency.Threshold(slot, p.kind)
 	}
 	return p.env.Latency.ThresholdWithin(slot, p.kind, at.Sub(now))
+}
+
+// firstByteBy is when the first byte must be there: the caller's deadline or the end
+// of the response timeout, whichever is sooner; zero = whenever it comes.
+func (p *Plan) firstByteBy() time.Time {
+	if p.env.ResponseTimeout == 0 || p.request.Received.IsZero() {
+		return p.request.Deadline
+	}
+	return soonest(p.request.Deadline, p.request.Received.Add(p.env.ResponseTimeout))
 }
 
 // answer records the first content of an attempt.
