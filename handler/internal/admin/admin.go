@@ -52,12 +52,12 @@ import (
 
 	"spillway/handler/internal/accounting"
 	"spillway/handler/internal/balancer"
-	"spillway/handler/internal/condition"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/quota"
 	"spillway/handler/internal/tablestore"
+	"spillway/handler/internal/telemetry/condition"
 )
 
 // Replica is the instance's copy of the shared state.

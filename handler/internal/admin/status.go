@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/balancer"
-	"spillway/handler/internal/condition"
+	"spillway/handler/internal/telemetry/condition"
 )
 
 // Status is everything that the page shows of now. Traffic is that of all instances

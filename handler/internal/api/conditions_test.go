@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"spillway/handler/internal/auth"
-	"spillway/handler/internal/condition"
 	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/telemetry/condition"
 )
 
 // An instance whose callers cannot be authenticated is not ready, and says which

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"spillway/handler/internal/auth"
-	"spillway/handler/internal/contentcoding"
 	"spillway/handler/internal/openai/classify"
+	"spillway/handler/internal/openai/contentcoding"
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/proxy"
 )

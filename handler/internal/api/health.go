@@ -10,8 +10,8 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 
 	"spillway/handler/internal/balancer"
-	"spillway/handler/internal/condition"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/telemetry/condition"
 )
 
 func (s *Server) live(w http.ResponseWriter, _ *http.Request) {

@@ -9,7 +9,7 @@ import (
 	"os"
 	"time"
 
-	"spillway/handler/internal/contentcoding"
+	"spillway/handler/internal/openai/contentcoding"
 )
 
 // How long a body may take: without a byte, and as a whole. Slower callers hold

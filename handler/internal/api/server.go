@@ -13,10 +13,10 @@ import (
 
 	"spillway/handler/internal/auth"
 	"spillway/handler/internal/balancer"
-	"spillway/handler/internal/condition"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/proxy"
+	"spillway/handler/internal/telemetry/condition"
 )
 
 // Forwarder serves a request with a backend of its pools (package proxy).

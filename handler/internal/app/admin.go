@@ -11,11 +11,11 @@ import (
 
 	"spillway/handler/internal/admin"
 	"spillway/handler/internal/auth/entra"
-	"spillway/handler/internal/condition"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/telemetry"
+	"spillway/handler/internal/telemetry/condition"
 )
 
 // newAdmin is the operators' API and status page. Without a key or a role it is

@@ -7,10 +7,10 @@ import (
 
 	"spillway/handler/internal/auth/entra"
 	"spillway/handler/internal/backend"
-	"spillway/handler/internal/condition"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/telemetry"
+	"spillway/handler/internal/telemetry/condition"
 )
 
 // conditions are the parts of this instance that may fail while it serves

@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"spillway/handler/internal/admin"
-	"spillway/handler/internal/condition"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
 	"spillway/handler/internal/telemetry"
+	"spillway/handler/internal/telemetry/condition"
 )
 
 const (

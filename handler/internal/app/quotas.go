@@ -10,7 +10,7 @@ import (
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/quota"
 	"spillway/handler/internal/tablestore"
-	"spillway/handler/internal/webhook"
+	"spillway/handler/internal/telemetry/webhook"
 )
 
 // quotas is the consumers' limits. Their table also holds the issued keys.

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"spillway/handler/internal/balancer"
-	"spillway/handler/internal/contentcoding"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/openai/classify"
+	"spillway/handler/internal/openai/contentcoding"
 	"spillway/handler/internal/proxy"
 )
 

@@ -15,10 +15,10 @@ import (
 	"time"
 
 	"spillway/handler/internal/api"
-	"spillway/handler/internal/condition"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/quota"
+	"spillway/handler/internal/telemetry/condition"
 )
 
 // alertRule is a rule as the templates have it.

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"spillway/handler/internal/condition"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/quota"
+	"spillway/handler/internal/telemetry/condition"
 )
 
 // collectEvents collects the lines of events.

@@ -5,9 +5,9 @@ import (
 	"log/slog"
 	"time"
 
-	"spillway/handler/internal/condition"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/telemetry/condition"
 )
 
 // Monitor writes a line when something changes that nobody reports: a part fails,

@@ -27,7 +27,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
-	"spillway/handler/internal/condition"
+	"spillway/handler/internal/telemetry/condition"
 )
 
 // Config names this instance and its backends.

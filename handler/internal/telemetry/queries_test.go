@@ -14,12 +14,12 @@ import (
 
 	"spillway/handler/internal/api"
 	"spillway/handler/internal/balancer"
-	"spillway/handler/internal/condition"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/openai/usage"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
+	"spillway/handler/internal/telemetry/condition"
 )
 
 const monitor = "../../../infra/monitor"

@@ -15,10 +15,10 @@ import (
 	"go.opentelemetry.io/otel/sdk/instrumentation"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
-	"spillway/handler/internal/condition"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/quota"
+	"spillway/handler/internal/telemetry/condition"
 )
 
 // Sources are what metrics are read from that nobody records as it happens.

@@ -154,7 +154,9 @@ func wantOneProbeAtATime(t *testing.T, f *fleet, enough int, limit time.Duration
 	t.Helper()
 	l := f.fire(8*float64(len(f.members)), f.members...)
 	began := time.Now()
-	f.within(limit, fmt.Sprintf("%d cycles", enough), func() bool { return f.cycles() >= enough })
+	for f.cycles() < enough && time.Since(began) < limit {
+		time.Sleep(20 * time.Millisecond)
+	}
 	took := time.Since(began)
 	samples := l.finish()
 	time.Sleep(time.Second) // log lines are written shortly after the answers
@@ -162,6 +164,9 @@ func wantOneProbeAtATime(t *testing.T, f *fleet, enough int, limit time.Duration
 	f.seen.mu.Lock()
 	cycles, writes := f.cycles(), len(f.seen.commits)
 	f.seen.mu.Unlock()
+	if cycles < enough {
+		t.Errorf("%d cycles within %v, want %d", cycles, limit, enough)
+	}
 	overlaps := overlapping(probes)
 	t.Logf("%d cycles in %v, %d probes sent, %d overlapping; %d writes; faults of the ways: %s", cycles, took.Round(time.Second), len(probes), len(overlaps), writes, f.faultsInjected())
 	for _, o := range overlaps {
