@@ -101,9 +101,14 @@ func (o *outage) hitUnder(m *member) {
 	o.t.Errorf("%s did not meet the 429", m.name)
 }
 
+// lastRetry is how often a table that has been away for long is asked
+// (docs/shared-state.md#when-the-table-is-away).
+const lastRetry = 10 * time.Second
+
 // wantPrompt checks how soon after the table's return everybody obeyed what one
 // had seen meanwhile. An instance that is waiting for an answer
-// that does not come gives up after a second.
+// that does not come gives up after a second; a table that is away is asked every
+// ten seconds in the end.
 func (o *outage) wantPrompt(delays []time.Duration, lasted time.Duration) {
 	var refused, silent []time.Duration
 	var again [2][]time.Duration
@@ -122,7 +127,7 @@ func (o *outage) wantPrompt(delays []time.Duration, lasted time.Duration) {
 	o.t.Logf("first exchange after the return: %s where connections had been refused, %s where nothing had been answered", spread(again[0]), spread(again[1]))
 	o.t.Logf("reconciled after the return, where connections had been refused: %s", spread(refused))
 	o.t.Logf("reconciled after the return, where nothing had been answered:   %s", spread(silent))
-	if tooLate(o.t, quantile(refused, 1), 2500*time.Millisecond) || tooLate(o.t, quantile(silent, 1), 3500*time.Millisecond) {
+	if tooLate(o.t, quantile(refused, 1), lastRetry+2500*time.Millisecond) || tooLate(o.t, quantile(silent, 1), lastRetry+3500*time.Millisecond) {
 		o.t.Error("an instance was late in learning what the fleet knew")
 	}
 }
@@ -138,7 +143,7 @@ func (o *outage) wantOutageShown(lasted time.Duration) {
 		list = o.backends("list")
 		shown := 0
 		for _, line := range outageColumn.FindAllStringSubmatch(list, -1) {
-			if d, err := time.ParseDuration(line[2]); err == nil && d > lasted-2*time.Second && d < lasted+5*time.Second {
+			if d, err := time.ParseDuration(line[2]); err == nil && d > lasted-2*time.Second && d < lasted+lastRetry+2*time.Second {
 				shown++
 			}
 		}
