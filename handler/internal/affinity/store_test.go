@@ -177,6 +177,26 @@ func TestOutageLosesWhatExceedsTheQueue(t *testing.T) {
 	})
 }
 
+// Its maker finds at any instance what it made in a long outage.
+func TestIDsOfAnOutageAreWrittenAfterIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slow{Store: new(memory.Store), delayed: time.Millisecond}
+		store.down.Store(true)
+		s, stop := run(t, affinity.Config{Table: store})
+		defer stop()
+		for i := range 100 {
+			s.Record(t.Context(), at("eu"), fmt.Sprint("resp_", i))
+			time.Sleep(time.Second)
+		}
+		store.down.Store(false)
+		time.Sleep(10 * time.Second)
+		fresh := affinity.New(affinity.Config{Table: store})
+		for i := range 100 {
+			wantFound(t, fresh, "team", fmt.Sprint("resp_", i), "eu")
+		}
+	})
+}
+
 func TestCacheIsBounded(t *testing.T) {
 	s := affinity.New(affinity.Config{MemorySize: 10})
 	for i := range 20 {

@@ -40,7 +40,8 @@ func (s *Store) runWriter(ctx context.Context) {
 }
 
 // writeEntry writes one id. It continues when ctx ends, so that the last ones
-// are not lost.
+// are not lost. An id that the table does not take waits again, behind those of its
+// owner: other instances learn it when the table is back, however late.
 func (s *Store) writeEntry(ctx context.Context, e entry) {
 	var err error
 	for try := 0; try < maxTries; try++ {
@@ -55,6 +56,9 @@ func (s *Store) writeEntry(ctx context.Context, e entry) {
 		}
 	}
 	s.cfg.OnError(fmt.Errorf("record the location of an id: %w", err))
+	if ctx.Err() == nil {
+		s.enqueue(e)
+	}
 }
 
 // flush writes the ids that wait at the end.

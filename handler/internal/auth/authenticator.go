@@ -31,9 +31,12 @@ func DigestOf(key string) Digest { return sha256.Sum256([]byte(key)) }
 // IssuedKeys looks up keys that were issued at run time (package keys).
 type IssuedKeys interface {
 	// Lookup returns the name of the key's consumer and the key's id. The error
-	// is ErrUnknown, ErrExpired or ErrUnavailable. It may wait for the table
-	// when the key is unknown to this instance.
+	// is ErrUnknown, ErrExpired, or ErrUnavailable where the table has to decide and
+	// cannot be read. It may wait for the table when the key is unknown to this
+	// instance.
 	Lookup(ctx context.Context, digest Digest) (consumer, keyID string, err error)
+	// WellFormed reports whether a text can be an issued key at all.
+	WellFormed(key string) bool
 }
 
 // Claims are the claims of a verified token that identify its bearer.
@@ -126,7 +129,10 @@ func (a *Authenticator) byKey(ctx context.Context, key string) (Identity, error)
 		return Identity{}, ErrUnknown
 	}
 	name, id, err := a.issued.Lookup(ctx, digest)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrUnavailable) && !a.issued.WellFormed(key):
+		return Identity{}, ErrUnknown // the table cannot know it either
+	case err != nil:
 		return Identity{}, err
 	}
 	c, ok := a.byName[name]
@@ -229,7 +235,8 @@ const (
 )
 
 // ErrUnavailable means that credentials cannot be verified: the keys to verify
-// them with were never read. The answer is 503.
+// them with were never read, or do not have this one and cannot be read now. The
+// answer is 503.
 var ErrUnavailable = errors.New("credentials cannot be checked yet")
 
 // Reason returns the text of an [Error], one of a fixed list; "" for any other

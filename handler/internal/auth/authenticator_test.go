@@ -26,8 +26,30 @@ func (f fakeRing) Lookup(_ context.Context, d Digest) (string, string, error) {
 		return "", "", ErrUnknown
 	case "expired":
 		return "", "", ErrExpired
+	case "away":
+		return "", "", ErrUnavailable
 	default:
 		return who, "id", nil
+	}
+}
+
+func (fakeRing) WellFormed(key string) bool { return strings.HasPrefix(key, "spw_") }
+
+// The table is away. A key that it may have is not called wrong; one that it cannot
+// have is.
+func TestUnknownKeyWithoutTheTable(t *testing.T) {
+	a, _ := teams()
+	auth, err := New(Settings{
+		AcceptKeys: true, Consumers: []*consumer.Consumer{a}, StaticKeys: []StaticKey{{a, "TEAM_A_KEY", keyA}},
+		IssuedKeys: fakeRing{DigestOf("spw_issued"): "away", DigestOf(newA): "away"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]error{"spw_issued": ErrUnavailable, newA: ErrUnknown, keyA: nil} {
+		if _, err := auth.Authenticate(t.Context(), header("api-key", key), ""); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", key, err, want)
+		}
 	}
 }
 

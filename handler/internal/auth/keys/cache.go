@@ -32,6 +32,7 @@ type Cache struct {
 	current  atomic.Pointer[keySnapshot]
 	lastUsed atomic.Int64 // time of the last Lookup, Unix ms
 	idle     atomic.Bool  // no Lookup for idleAfter, and the feed was not read since
+	stale    atomic.Bool  // the last read of the feed, or of the keys, failed
 
 	mu        sync.Mutex
 	loading   chan struct{} // closed when the running load of keys ends; nil = none is running
@@ -84,6 +85,9 @@ func (r *Cache) Lookup(ctx context.Context, digest auth.Digest) (consumer, id st
 	}
 	k, ok := snapshot.get(digest)
 	if subtle.ConstantTimeCompare(k.digest[:], digest[:]) != 1 || !ok {
+		if r.stale.Load() {
+			return "", "", auth.ErrUnavailable // it may have been issued since
+		}
 		return "", "", auth.ErrUnknown
 	}
 	if k.expired(now.Add(snapshot.clockOffset)) {
@@ -91,6 +95,9 @@ func (r *Cache) Lookup(ctx context.Context, digest auth.Digest) (consumer, id st
 	}
 	return k.consumer, k.ID, nil
 }
+
+// WellFormed reports whether a text has the form of an issued key.
+func (*Cache) WellFormed(key string) bool { return WellFormed(key) }
 
 func (k *keySnapshot) get(digest auth.Digest) (cachedKey, bool) {
 	if k == nil {
@@ -121,6 +128,7 @@ func (r *Cache) check(ctx context.Context) {
 	select {
 	case <-inFlight:
 	case <-ctx.Done():
+		r.stale.Store(true) // until a read ends well
 	}
 }
 
@@ -128,7 +136,9 @@ func (r *Cache) check(ctx context.Context) {
 func (r *Cache) readFeed(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	r.Feed.Read(ctx)
+	if !r.Feed.Read(ctx) {
+		r.stale.Store(true)
+	}
 	r.idle.Store(false)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -143,12 +153,14 @@ func (r *Cache) Close() { r.running.Wait() }
 // stamp is new.
 func (r *Cache) OnFeedRead(columns map[string]string, _ time.Time) {
 	if !r.beginLoad(columns[stamp]) {
+		r.stale.Store(false)
 		return
 	}
 	defer r.endLoad()
 	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
 	defer cancel()
 	rows, reply, err := r.Store.List(ctx, partition, "", "")
+	r.stale.Store(err != nil)
 	if err != nil {
 		r.reportError(err)
 		return

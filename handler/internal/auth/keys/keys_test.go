@@ -246,6 +246,37 @@ func TestColdInstanceWithoutTableIsUnavailable(t *testing.T) {
 	})
 }
 
+// A key that was issued during an outage, or that this instance has never seen, may
+// be right: it is not called wrong.
+func TestUnknownKeyDuringOutageIsUnavailable(t *testing.T) {
+	runFleet(t, 2, func(t *testing.T, store *slowStore, caches []*Cache) {
+		known, _ := add(t, issuer(store), "team-a", 0)
+		if err := caches[0].find(t, known); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		issued, _ := add(t, issuer(store), "team-b", 0) // by a command that reaches the table
+		store.setOffline(true)
+		for range 20 {
+			if err := caches[0].find(t, issued); !errors.Is(err, auth.ErrUnavailable) {
+				t.Errorf("offline: %v, want ErrUnavailable", err)
+			}
+			if err := caches[0].find(t, known); err != nil {
+				t.Errorf("a known key, offline: %v", err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		store.setOffline(false)
+		time.Sleep(time.Second)
+		if err := caches[0].find(t, issued); err != nil {
+			t.Errorf("online again: %v", err)
+		}
+		if err := caches[0].find(t, "wrong"); !errors.Is(err, auth.ErrUnknown) {
+			t.Errorf("a wrong key, online again: %v", err)
+		}
+	})
+}
+
 func TestRotationRefusesNoRequest(t *testing.T) {
 	runFleet(t, 20, func(t *testing.T, store *slowStore, caches []*Cache) {
 		i := issuer(store)

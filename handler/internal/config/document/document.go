@@ -179,7 +179,7 @@ type Consumer struct {
 	WarnAt            []float64         `json:"warnAt" min:"1" max:"100" most:"10" default:"[50, 80, 95, 100]" example:"[80, 100]" doc:"At which percentages of a limit per month a warning is given. An empty list gives none."`
 	Class             string            `json:"class" enum:"interactive|batch" default:"\"interactive\"" doc:"Who goes first under pressure: when the pool is throttled, interactive consumers wait for it first and batch is refused first."`
 	Entra             *Entra            `json:"entra" example:"{\"appId\": \"11111111-2222-3333-4444-555555555555\"}" also:"aad" doc:"Which Entra ID tokens are this consumer's. Every id that is given must match."`
-	Reach             []string          `json:"reach" enum:"data-sources|stored-completions" example:"[\"data-sources\"]" doc:"What it may use although that can show what other consumers stored: data_sources that a backend reads with its own identity, evaluations over stored completions. Only asked for where there are several consumers."`
+	Reach             []string          `json:"reach" enum:"data-sources|stored-completions" example:"[\"data-sources\"]" doc:"What it may use although that can show what other consumers stored: data_sources, and storage accounts of batches, that a backend reads with its own identity, evaluations over stored completions. Asked for where there are several consumers; for storage accounts also of a consumer with models or maxRequestTokens, since nobody checks those lines."`
 	Transcripts       bool              `json:"transcripts" doc:"Keep its full requests and answers in the container that SPILLWAY_TRANSCRIPTS names."`
 }
 
