@@ -33,12 +33,20 @@ func TestStreamOptionsAreLeftOutWhereTheyAreRefused(t *testing.T) {
 		served bool // without stream_options
 		want   int  // requests that reach the backend, of two
 	}{
-		"extra inputs":        {400, `{"error":{"code":"BadRequest","message":"Validation error at #/stream_options: Extra inputs are not permitted"}}`, true, 3},
-		"extra_forbidden":     {422, `{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"]}]}`, true, 3},
-		"no reason":           {400, `Bad Request`, true, 3},
-		"another reason":      {400, `{"error":{"message":"m","param":"temperature","code":"invalid_value"}}`, false, 2},
-		"refused in any case": {400, `{"error":{"message":"m","param":null}}`, false, 4},
-		"the content filter":  {400, `{"error":{"message":"m","param":null,"code":"content_filter"}}`, false, 2},
+		"extra inputs":    {400, `{"error":{"code":"BadRequest","message":"Validation error at #/stream_options: Extra inputs are not permitted"}}`, true, 3},
+		"extra_forbidden": {422, `{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"]}]}`, true, 3},
+		// modelscope/ms-agent#489, openai/openai-agents-python#442, FlowiseAI/Flowise#2866,
+		// microsoft/semantic-kernel#10510 and anomalyco/opencode#4698, in this order.
+		"a list as a text (vLLM)":      {400, `{"object":"error","message":"[{'type': 'extra_forbidden', 'loc': ('body', 'stream_options'), 'msg': 'Extra inputs are not permitted', 'input': {}}]","type":"BadRequestError","param":null,"code":400}`, true, 3},
+		"a member of it (Mistral)":     {422, `{"object":"error","message":{"detail":[{"type":"extra_forbidden","loc":["body","stream_options","include_usage"],"msg":"Extra inputs are not permitted","input":true}]},"type":"invalid_request_error","param":null,"code":null}`, true, 3},
+		"a field (Fireworks)":          {400, `{"error":{"object":"error","type":"invalid_request_error","message":"Extra inputs are not permitted, field: 'stream_options'"}}`, true, 3},
+		"a code in digits (Azure)":     {400, `{"error":{"requestid":"eea1c96d","code":400,"message":"Validation error at #/stream_options: Extra inputs are not permitted"}}`, true, 3},
+		"another's error (Databricks)": {400, `{"error_code":"BAD_REQUEST","message":"{\"message\":\"extraneous key [stream_options] is not permitted\"}"}`, true, 3},
+		"its name as the parameter":    {400, `{"error":{"message":"Unrecognized request argument supplied: stream_options","type":"invalid_request_error","param":"stream_options","code":null}}`, true, 3},
+		"no reason":                    {400, `Bad Request`, true, 3},
+		"another reason":               {400, `{"error":{"message":"m","param":"temperature","code":"invalid_value"}}`, false, 2},
+		"refused in any case":          {400, `{"error":{"message":"m","param":null}}`, false, 4},
+		"the content filter":           {400, `{"error":{"message":"m","param":null,"code":"content_filter"}}`, false, 2},
 	} {
 		n := 0
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
