@@ -16,11 +16,14 @@ func TestTruncatedStreamNeverLooksComplete(t *testing.T) {
 	for _, c := range []struct {
 		file     string
 		dialect  operations.Dialect
-		finished string // the stream is complete after the event with this text
+		finished string // the stream is complete after the last event with this text
+		choices  int64
 	}{
-		{"chat.sse", operations.Chat, `"finish_reason":"stop"`},
-		{"chat-crlf.sse", operations.Chat, `"finish_reason":"stop"`},
-		{"responses.sse", operations.Responses, `"type":"response.completed"`},
+		{"chat.sse", operations.Chat, `"finish_reason":"stop"`, 1},
+		{"chat-crlf.sse", operations.Chat, `"finish_reason":"stop"`, 1},
+		{"completions.sse", operations.Chat, `"finish_reason":"length"`, 2},
+		{"responses.sse", operations.Responses, `"type":"response.completed"`, 1},
+		{"messages.sse", operations.Messages, `"type":"message_delta"`, 1},
 	} {
 		for ending, err := range map[string]error{"reset": errReset, "cut": io.ErrUnexpectedEOF, "end": io.EOF} {
 			t.Run(c.file+"/"+ending, func(t *testing.T) {
@@ -28,7 +31,7 @@ func TestTruncatedStreamNeverLooksComplete(t *testing.T) {
 				whole := endOfEvent(stream, c.finished)
 				for k := range len(stream) + 1 {
 					x := newFixture(c.dialect, "text/event-stream", breaking(stream[:k], err))
-					x.request.Parsed.IncludeUsage = true
+					x.request.Parsed.IncludeUsage, x.request.Parsed.Returned = true, c.choices
 					checkTruncated(t, x, stream[:k], k >= whole)
 					if t.Failed() {
 						t.Fatalf("cut at byte %d of %d", k, len(stream))
@@ -39,6 +42,11 @@ func TestTruncatedStreamNeverLooksComplete(t *testing.T) {
 	}
 }
 
+// lastEvents are what a complete stream has once, whether the backend sent it or not.
+var lastEvents = map[operations.Dialect]string{
+	operations.Chat: "\ndata: [DONE]", operations.Responses: `"type":"response.completed"`, operations.Messages: "\nevent: message_stop",
+}
+
 func checkTruncated(t *testing.T, x *fixture, sent []byte, whole bool) {
 	t.Helper()
 	d := x.deliver()
@@ -46,7 +54,7 @@ func checkTruncated(t *testing.T, x *fixture, sent []byte, whole bool) {
 	switch {
 	case whole && (d.Broken || d.Outcome.Class != health.Served):
 		t.Errorf("a complete stream was reported as %+v", d)
-	case whole && x.request.Operation.Dialect == operations.Chat && strings.Count(got, "\ndata: [DONE]") != 1:
+	case whole && strings.Count(got, lastEvents[x.request.Operation.Dialect]) != 1:
 		t.Errorf("ends with %q", tail(got))
 	case whole:
 	case d.Outcome.Class != health.Failed:
@@ -67,7 +75,7 @@ func checkTruncated(t *testing.T, x *fixture, sent []byte, whole bool) {
 }
 
 func endOfEvent(stream []byte, holding string) int {
-	at := bytes.Index(stream, []byte(holding))
+	at := bytes.LastIndex(stream, []byte(holding))
 	for _, blank := range []string{"\r\n\r\n", "\n\n"} {
 		if i := bytes.Index(stream[at:], []byte(blank)); i >= 0 {
 			return at + i + len(blank)
