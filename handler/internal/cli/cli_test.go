@@ -251,3 +251,36 @@ func TestTableCommandsNameTheMissingSetting(t *testing.T) {
 		}
 	}
 }
+
+// An operator gives what was made beside the gateway to a consumer, and nothing that
+// has an owner.
+func testAdoptedIDs(t *testing.T, azurite string) {
+	sim := startSimulator(t)
+	setEnvironment(t, sim, map[string]string{"SPILLWAY_STATE": azurite, "SPILLWAY_AUTH": "key", "TEAM_B_KEY": "the-key-of-team-b", "SPILLWAY_CONFIG": `{
+		"backends": [{"name": "near", "endpoint": "` + sim.URL("near") + `", "deployments": ["gpt-4o"], "auth": {"mode": "api-key", "setting": "LIVE_TEST_KEY"}}],
+		"consumers": [{"name": "team-a", "keySetting": "TEAM_A_KEY"}, {"name": "team-b", "keySetting": "TEAM_B_KEY"}]}`})
+	for _, step := range []struct{ args, want, fault string }{
+		{"--dry-run --consumer team-a --backend near file-1", "file file-1 would belong to team-a", ""},
+		{"--dry-run --consumer team-b --backend near file-1", "file file-1 would belong to team-b", ""}, // the first one recorded nothing
+		{"--consumer team-a --backend near file-1 vs_1", "file file-1 belongs to team-a\nvector store vs_1 belongs to team-a", ""},
+		{"--consumer team-a --backend near file-1", "file file-1 belongs to team-a", ""},
+		{"--dry-run --consumer team-a --backend near file-1", "file file-1 belongs already to team-a", ""},
+		{"--dry-run --consumer team-b --backend near file-1", "", "adopt file-1: the id belongs to another consumer"},
+		{"--consumer team-b --backend near file-1 file-2", "file file-2 belongs to team-b", "adopt file-1: the id belongs to another consumer"},
+		{"--consumer team-a --backend near 1234", "", "name it with --kind"},
+		{"--consumer team-a --backend near --kind prompt 1234", "prompt 1234 belongs to team-a", ""},
+		{"--consumer team-a --backend near --kind nonsense 1234", "", `no kind "nonsense"`},
+		{"--consumer nobody --backend near file-3", "", `no consumer "nobody"`},
+		{"--consumer team-a --backend nowhere file-3", "", `no backend "nowhere"`},
+	} {
+		out, _, err := spillway(t, append([]string{"ids", "adopt"}, strings.Fields(step.args)...)...)
+		if strings.TrimSpace(out) != step.want || (err == nil) != (step.fault == "") || err != nil && !strings.Contains(err.Error(), step.fault) {
+			t.Errorf("%s: %q, %v, want %q and %q", step.args, out, err, step.want, step.fault)
+		}
+	}
+	for _, args := range []string{"", "--consumer team-a", "--backend near file-1", "--consumer team-a --backend near"} {
+		if _, _, err := spillway(t, append([]string{"ids", "adopt"}, strings.Fields(args)...)...); exitCode(err) != 2 {
+			t.Errorf("ids adopt %s: %v, want wrong usage", args, err)
+		}
+	}
+}

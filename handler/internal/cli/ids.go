@@ -30,14 +30,18 @@ func idsCommand() *cobra.Command {
 }
 
 // adoption is the flags of "ids adopt".
-type adoption struct{ consumer, backend, kind string }
+type adoption struct {
+	consumer, backend, kind string
+	dryRun                  bool
+}
 
 func adoptCommand() *cobra.Command {
 	var a adoption
 	c := &cobra.Command{
 		Use: "adopt ID...", Short: "Record a consumer as the owner of objects at a backend",
-		Long:    "Records a consumer as the owner of files, vector stores and other objects that a\nbackend holds. An object that has an owner keeps it.",
-		Example: "  spillway ids adopt --consumer team-a --backend payg-sweden file-abc123 vs_def456",
+		Long: "Records a consumer as the owner of files, vector stores and other objects that a\nbackend holds. An object that has an owner keeps it.",
+		Example: "  spillway ids adopt --consumer team-a --backend payg-sweden file-abc123 vs_def456\n" +
+			"  spillway ids adopt --dry-run --consumer team-a --backend payg-sweden --kind file 1234",
 		RunE: func(c *cobra.Command, ids []string) error {
 			if len(ids) == 0 || a.consumer == "" || a.backend == "" {
 				return usageError(c, "name the consumer, the backend, and at least one id")
@@ -54,6 +58,7 @@ func adoptCommand() *cobra.Command {
 	c.Flags().StringVar(&a.consumer, "consumer", "", "the consumer that will own them")
 	c.Flags().StringVar(&a.backend, "backend", "", "the backend that holds them")
 	c.Flags().StringVar(&a.kind, "kind", "", "what they are, where the id does not show it: file, vector_store, …")
+	c.Flags().BoolVar(&a.dryRun, "dry-run", false, "only say what would be recorded")
 	return c
 }
 
@@ -78,17 +83,32 @@ func (a *adoption) adopt(ctx context.Context, c *cobra.Command, cfg *config.Conf
 			continue
 		}
 		l := affinity.Location{Backend: a.backend, Model: model, Kind: string(kind), Owner: a.consumer, CreatedAt: time.Now()}
-		if err := store.Claim(ctx, l, id); err != nil {
+		says, err := a.record(ctx, store, l, id)
+		if err != nil {
 			failed = append(failed, fmt.Errorf("adopt %s: %w", id, err))
 			continue
 		}
-		fmt.Fprintf(c.OutOrStdout(), "%s %s belongs to %s\n", strings.ReplaceAll(string(kind), "_", " "), id, a.consumer)
+		fmt.Fprintf(c.OutOrStdout(), "%s %s %s %s\n", strings.ReplaceAll(string(kind), "_", " "), id, says, a.consumer)
 	}
 	return errors.Join(failed...)
 }
 
+// record records the owner of one id, or says what it would do.
+func (a *adoption) record(ctx context.Context, store *affinity.Store, l affinity.Location, id string) (says string, err error) {
+	if !a.dryRun {
+		return "belongs to", store.Claim(ctx, l, id)
+	}
+	if _, err = store.Lookup(ctx, l.Owner, id); errors.Is(err, affinity.ErrUnknown) {
+		return "would belong to", nil
+	}
+	return "belongs already to", err
+}
+
 // check returns a model of the backend.
 func (a *adoption) check(cfg *config.Config) (model string, err error) {
+	if a.kind != "" && !operations.Kind(a.kind).Known() {
+		return "", fmt.Errorf("there is no kind %q; use one such as file, vector_store, batch, response, conversation or prompt", a.kind)
+	}
 	if !slices.ContainsFunc(cfg.Consumers, func(c consumer.Consumer) bool { return c.Name == a.consumer }) {
 		return "", fmt.Errorf("there is no consumer %q in the pool document; use one of: %s", a.consumer, consumerNames(cfg))
 	}

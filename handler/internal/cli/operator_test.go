@@ -55,7 +55,7 @@ func TestExplainARequestByItsLine(t *testing.T) {
 func TestCommandsOnATable(t *testing.T) {
 	state := storetest.Azurite(t)
 	for name, test := range map[string]func(t *testing.T, state string){
-		"no other secret": testTableCommandsNeedNoOtherSecret, "rotate": testRotateKeepsTheOldKeyForAWhile, "status and watch": testStatusAndWatch,
+		"no other secret": testTableCommandsNeedNoOtherSecret, "adopted ids": testAdoptedIDs, "rotate": testRotateKeepsTheOldKeyForAWhile, "status and watch": testStatusAndWatch,
 		"contexts": testContextsNameTheSettings, "mistakes": testMistakesHaveAFix,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, state) })

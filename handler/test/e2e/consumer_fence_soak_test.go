@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -40,8 +41,9 @@ var soakedPlaces = map[string]struct {
 }{"ptu": {"us", 1}, "us1": {"us", 2}, "us2": {"us", 3}, "eu1": {"eu", 1}, "eu2": {"eu", 2}, "nowhere": {"", 1}}
 
 // Two instances share a table; everything is on: hedges, fallbacks, probes, trials,
-// follow-ups, background, files, keys and tokens, under failures of every kind. What
-// the backends received is inside every fence.
+// follow-ups, background, files of requests, keys and tokens, under failures of every
+// kind. What the backends received is inside every fence, and names nothing that
+// another consumer made.
 func TestSoakFencesHoldUnderChaos(t *testing.T) {
 	_, part := share(t, 100)
 	wantFencesHold(t, max(2000, int(20_000*part)))
@@ -82,23 +84,24 @@ func wantFencesHold(t *testing.T, requests int) {
 		if e.Disconnected() {
 			hedged++
 		}
-		for _, problem := range outsideFences(e) {
+		for _, problem := range append(outsideFences(e), f.othersThings(e)...) {
 			t.Errorf("%s of %s: %s %s %s", problem, e.Header.Get("X-Whose"), e.Method, e.Path, e.Body)
 		}
 	}
 	f.wantConcurrency(t, seen)
 	t.Logf("%d requests of callers, %d served, %d at backends (%d broken off): %v", requests, served.Load(), len(seen), hedged, kinds)
-	if served.Load() < int64(requests)/4 || hedged == 0 {
-		t.Errorf("%d of %d served and %d hedges prove nothing", served.Load(), requests, hedged)
+	if served.Load() < int64(requests)/5 || hedged == 0 || kinds["files"] == 0 || len(f.makers) < requests/20 {
+		t.Errorf("%d of %d served, %d hedges, %d files and %d ids prove nothing", served.Load(), requests, hedged, kinds["files"], len(f.makers))
 	}
 }
 
 // fenceFleet is the two instances.
 type fenceFleet struct {
 	*rig
-	hosts []*funchost.Host
-	mu    sync.Mutex
-	ids   []string // of responses and files, whoever made them
+	hosts  []*funchost.Host
+	mu     sync.Mutex
+	ids    []string          // of responses and files, whoever made them
+	makers map[string]string // by id
 }
 
 func startFenceFleet(t *testing.T, i *issuer) *fenceFleet {
@@ -142,7 +145,7 @@ func startFenceFleet(t *testing.T, i *issuer) *fenceFleet {
 		"models": map[string]any{"gpt-4o": map[string]any{"fallbacks": []string{"gpt-4o-mini"}, "hedge": map[string]any{"after": "20ms", "maxPercent": 50}, "strategy": "least-busy"}},
 	}, env: env}
 	r := setup.start(t)
-	return &fenceFleet{rig: r, hosts: []*funchost.Host{r.host, setup.handler(r)}}
+	return &fenceFleet{rig: r, hosts: []*funchost.Host{r.host, setup.handler(r)}, makers: map[string]string{}}
 }
 
 // fenceWalk sends random requests.
@@ -155,24 +158,27 @@ type fenceWalk struct {
 func (w *fenceWalk) step() int {
 	who := []string{"eu", "us", "entra", "small"}[w.chance.IntN(4)]
 	at := w.chance.IntN(len(w.hosts))
-	method, path, body := w.request()
-	header := []string{"X-Whose", fmt.Sprint(who, " ", at)}
+	method, path, body, contentType := w.request()
+	header := []string{"X-Whose", fmt.Sprint(who, " ", at), "Content-Type", contentType}
 	if who == "entra" {
 		header = append(header, "Authorization", w.token)
 	} else {
 		header = append(header, "Api-Key", keyOf(who))
 	}
 	a := ask(w.t.Context(), w.t, method, w.hosts[at].URL+path, body, header...)
-	w.learn(a.body)
+	if a.status == http.StatusOK && method == http.MethodPost {
+		w.learn(who, a.body)
+	}
 	return a.status
 }
 
 // learn remembers ids in an answer, for whoever comes next.
-func (w *fenceWalk) learn(body string) {
+func (w *fenceWalk) learn(who, body string) {
 	for _, prefix := range []string{"resp_", "file-", "assistant-", "vs_", "conv_"} {
 		if _, rest, ok := strings.Cut(body, `"id":"`+prefix); ok {
 			id, _, _ := strings.Cut(rest, `"`)
 			w.mu.Lock()
+			w.makers[prefix+id] = who
 			if w.ids = append(w.ids, prefix+id); len(w.ids) > 500 {
 				w.ids = w.ids[len(w.ids)-500:]
 			}
@@ -190,7 +196,35 @@ func (w *fenceWalk) anyID() string {
 	return w.ids[w.chance.IntN(len(w.ids))]
 }
 
-func (w *fenceWalk) request() (method, path, body string) {
+func (w *fenceWalk) request() (method, path, body, contentType string) {
+	switch w.chance.IntN(16) {
+	case 0:
+		body, contentType = w.fileOfRequests()
+		return "POST", "/openai/v1/files", body, contentType
+	case 1:
+		purpose := []string{"user_data", "batch"}[w.chance.IntN(2)]
+		return "POST", "/openai/v1/uploads", fmt.Sprintf(`{"purpose":%q,"filename":"a.jsonl","bytes":10,"mime_type":"text/jsonl"}`, purpose), "application/json"
+	}
+	method, path, body = w.jsonRequest()
+	return method, path, body, "application/json"
+}
+
+// fileOfRequests is a form with a file of up to three requests, of which some name
+// what their sender may not.
+func (w *fenceWalk) fileOfRequests() (form, contentType string) {
+	var lines strings.Builder
+	for i := range 1 + w.chance.IntN(3) {
+		model := []string{"gpt-4o-mini", "gpt-4o-mini", "gpt-4o", "o3"}[w.chance.IntN(4)]
+		more := []string{`,"max_output_tokens":100`, `,"max_output_tokens":100`, ``, `,"max_output_tokens":9000`}[w.chance.IntN(4)]
+		if w.chance.IntN(6) == 0 {
+			more += fmt.Sprintf(`,"previous_response_id":%q`, w.anyID())
+		}
+		fmt.Fprintf(&lines, `{"custom_id":"%d","method":"POST","url":"/v1/responses","body":{"model":%q,"input":"Hello"%s}}`+"\n", i, model, more)
+	}
+	return multipartForm(w.t, []byte(lines.String()), "purpose", "batch")
+}
+
+func (w *fenceWalk) jsonRequest() (method, path, body string) {
 	model := []string{"gpt-4o", "GPT-4o", "gpt-4o-mini", "o3"}[w.chance.IntN(4)]
 	more := []string{"", `,"max_completion_tokens":null`, `,"max_tokens":150`, `,"n":2`, `,"max_tokens":5000`, `,"stream":true`, `,"stream":true`}[w.chance.IntN(7)]
 	prompt := strings.Repeat("word ", w.chance.IntN(60))
@@ -240,6 +274,7 @@ func outsideFences(e *simulator.Entry) (problems []string) {
 		MaxOutputTokens     int `json:"max_output_tokens"`
 		N                   int
 	}
+	problems = append(problems, linesOutside(e, &rules)...)
 	generates := e.Method == "POST" && (e.Operation == "chat/completions" || e.Operation == "responses")
 	if rules.tokens == 0 || !generates || json.Unmarshal(e.Body, &body) != nil {
 		return problems
@@ -247,6 +282,44 @@ func outsideFences(e *simulator.Entry) (problems []string) {
 	bound := max(body.MaxTokens, body.MaxCompletionTokens, body.MaxOutputTokens) * max(body.N, 1)
 	if bound == 0 || bound > rules.tokens || e.CompletionTokens > rules.tokens {
 		problems = append(problems, fmt.Sprintf("more than %d tokens", rules.tokens))
+	}
+	return problems
+}
+
+// linesOutside lists what is outside a fence in a file of requests.
+func linesOutside(e *simulator.Entry, rules *fenceRules) (problems []string) {
+	if e.Operation == "uploads" && strings.Contains(string(e.Body), `"batch"`) {
+		problems = append(problems, "a file of requests in parts")
+	}
+	for line := range strings.Lines(string(e.Body)) {
+		var request struct {
+			Body struct {
+				Model           string
+				MaxOutputTokens int `json:"max_output_tokens"`
+			}
+		}
+		if e.Operation != "files" || !strings.HasPrefix(line, `{"custom_id"`) || json.Unmarshal([]byte(line), &request) != nil {
+			continue
+		}
+		if !slices.Contains(rules.models, request.Body.Model) {
+			problems = append(problems, "a line for the model "+request.Body.Model)
+		}
+		if bound := request.Body.MaxOutputTokens; rules.tokens > 0 && (bound == 0 || bound > rules.tokens) {
+			problems = append(problems, fmt.Sprintf("a line of more than %d tokens", rules.tokens))
+		}
+	}
+	return problems
+}
+
+var anyObjectID = regexp.MustCompile(`(resp_|file-|assistant-|vs_|conv_)[A-Za-z0-9]+`)
+
+// othersThings lists what a request at a backend names and another consumer made.
+func (f *fenceFleet) othersThings(e *simulator.Entry) (problems []string) {
+	who, _, _ := strings.Cut(e.Header.Get("X-Whose"), " ")
+	for _, id := range anyObjectID.FindAllString(e.Path+" "+e.RawQuery+" "+string(e.Body), -1) {
+		if maker := f.makers[id]; maker != "" && maker != who {
+			problems = append(problems, fmt.Sprintf("%s, which %s made,", id, maker))
+		}
 	}
 	return problems
 }

@@ -31,6 +31,16 @@ const (
 	KindVideo        Kind = "video"
 )
 
+// Known reports whether an object may be of this kind.
+func (k Kind) Known() bool {
+	switch k {
+	case KindResponse, KindItem, KindConversation, KindChat, KindAudio, KindFile, KindUpload, KindPart, KindBatch, KindVectorStore,
+		KindContainer, KindTuningJob, KindCheckpoint, KindEval, KindRun, KindSkill, KindPrompt, KindVoice, KindVideo:
+		return true
+	}
+	return false
+}
+
 // thirtyDays is how long a resource keeps a response
 // (docs/azure-openai.md#stateful-operations).
 const thirtyDays = 30 * 24 * time.Hour
