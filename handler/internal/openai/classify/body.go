@@ -33,6 +33,7 @@ type responseParts struct {
 	status           []byte // of a response of the Responses API
 	finish           []byte // the last finish reason
 	finished         choiceSet
+	failed           bool // a choice has "error" as its finish reason, as of OpenRouter and vLLM
 	started          choiceSet
 	hasChoices       bool // a list of choices is present
 	hasContent       bool // a choice carries a part of an answer, or ends
@@ -139,7 +140,8 @@ func (a *responseParts) readChoice(it *jsonscan.Iterator) {
 		}
 	}
 	a.started.add(index)
-	if len(finish) > 0 {
+	a.failed = a.failed || string(finish) == "error"
+	if len(finish) > 0 && !a.failed {
 		a.hasContent, a.finish = true, finish
 		a.finished.add(index)
 	}
@@ -253,6 +255,8 @@ func Body(body []byte, header map[string][]string, now time.Time, policy Policy,
 		_, hint := waitFromHeaders(header, now)
 		o = classifier{policy: &policy, header: header, now: now}.inBandError(&failure, "in-body", hint)
 	case isResponse && string(a.status) == "failed":
+		o.Class, o.Reason = health.Failed, "in-body error"
+	case a.failed:
 		o.Class, o.Reason = health.Failed, "in-body error"
 	case answer != "" && !a.answered:
 		o.Class, o.Reason = health.Failed, "no answer"

@@ -106,7 +106,7 @@ func (s *Stream) readChunk(event []byte, e sse.Event, now time.Time) EventResult
 	case a.errorAt > 0:
 		failure := parseErrorAt(e.Data, a.errorAt)
 		return s.errorResult(&failure, now)
-	case named:
+	case named, a.failed:
 		failure := parseErrorBody(e.Data)
 		return s.errorResult(&failure, now)
 	case !ok:

@@ -1,0 +1,60 @@
+package classify
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"spillway/handler/internal/health"
+	"spillway/handler/internal/openai/operations"
+)
+
+// How servers were seen to end streams, and what looks like an end and is none.
+func TestEndsOfStreams(t *testing.T) {
+	began := data(`{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}`)
+	for name, c := range map[string]struct {
+		dialect operations.Dialect
+		events  []string
+		whole   bool
+	}{
+		"an empty finish reason in each chunk":  {operations.Chat, []string{data(`{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":""}]}`)}, false},
+		"the finish reason with the last text":  {operations.Chat, []string{data(`{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}`)}, true},
+		"a finish reason of its own":            {operations.Chat, []string{began, data(`{"choices":[{"index":0,"delta":{},"finish_reason":"eos"}]}`)}, true},
+		"no index":                              {operations.Chat, []string{data(`{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}`)}, true},
+		"one of two choices":                    {operations.Chat, []string{data(`{"choices":[{"index":0,"delta":{"content":"a"}},{"index":1,"delta":{"content":"b"}}]}`), data(`{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`)}, false},
+		"error as the finish reason":            {operations.Chat, []string{began, data(`{"choices":[{"index":0,"delta":{},"finish_reason":"error"}]}`)}, false},
+		"error beside an error object":          {operations.Chat, []string{began, data(`{"error":{"code":502,"message":"m"},"choices":[{"index":0,"delta":{},"finish_reason":"error"}]}`)}, false},
+		"[DONE] without a finish reason":        {operations.Chat, []string{began, "data: [DONE]\n\n"}, true},
+		"[DONE] without a space":                {operations.Chat, []string{began, "data:[DONE]\n\n"}, true},
+		"[DONE] and spaces":                     {operations.Chat, []string{began, "data: [DONE]  \n\n"}, true},
+		"an incomplete response":                {operations.Responses, []string{data(`{"type":"response.incomplete","response":{"status":"incomplete"}}`)}, true},
+		"a cancelled response":                  {operations.Responses, []string{data(`{"type":"response.cancelled","response":{"status":"cancelled"}}`)}, true},
+		"a queued response":                     {operations.Responses, []string{data(`{"type":"response.queued","response":{"status":"queued"}}`)}, false},
+		"an item that is done":                  {operations.Responses, []string{data(`{"type":"response.output_item.done","item":{}}`)}, false},
+		"a turn that pauses":                    {operations.Messages, []string{data(`{"type":"message_start","message":{}}`), data(`{"type":"message_delta","delta":{"stop_reason":"pause_turn"}}`)}, true},
+		"a message whose stop reason is null":   {operations.Messages, []string{data(`{"type":"message_start","message":{}}`), data(`{"type":"message_delta","delta":{"stop_reason":null}}`)}, false},
+		"a block that stops, not the message":   {operations.Messages, []string{data(`{"type":"message_start","message":{}}`), data(`{"type":"content_block_stop","index":0}`)}, false},
+		"usage before the finish reason":        {operations.Chat, []string{began, data(`{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}`)}, false},
+		"annotations of the filter at the end":  {operations.Chat, []string{began, data(`{"choices":[{"index":0,"finish_reason":null,"content_filter_offsets":{"check_offset":1}}]}`)}, false},
+		"a tool call's arguments, without stop": {operations.Chat, []string{data(`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}}]}`)}, false},
+	} {
+		s := Stream{Dialect: c.dialect}
+		for _, e := range c.events {
+			read(&s, e)
+		}
+		if s.Complete() != c.whole {
+			t.Errorf("%s: complete %t", name, !c.whole)
+		}
+	}
+}
+
+func TestErrorAsFinishReasonIsAFailure(t *testing.T) {
+	const choice = `{"choices":[{"index":0,"%":{"content":"a"},"finish_reason":"error"}]}`
+	if _, o := Body([]byte(choice), http.Header{}, time.Now(), Policy{}, "choices"); o.Class != health.Failed {
+		t.Errorf("a whole answer: %+v", o)
+	}
+	s := Stream{Dialect: operations.Chat}
+	if r := read(&s, data(choice)); r.Kind != ErrorEvent || r.Outcome.Class != health.Failed {
+		t.Errorf("an event: %+v", r)
+	}
+}
