@@ -41,8 +41,7 @@ need_az
 # The list is filtered here and not by a query, so that an empty scope can never become an empty filter.
 deleted=()
 # shellcheck disable=SC2016 # the backquotes are JMESPath's
-lines_of deleted ask_az cognitiveservices account list-deleted --output tsv \
-  --query '[].[name, location, id, properties.deletionDate, tags."azd-env-name" || `""`]'
+rows_of deleted '[].[name, location, id, properties.deletionDate, tags."azd-env-name" || `""`]' cognitiveservices account list-deleted
 chosen=()
 for line in "${deleted[@]}"; do
   IFS=$'\t' read -r name region id date tag <<<"$line"

@@ -30,39 +30,45 @@ while (($#)); do
 done
 
 [[ -z $ENVIRONMENT ]] || need_environment
+
+# table prints lines with tabs as columns.
+table() { printf '%s\n' "$@" | column -t -s $'\t'; }
+
 need_az
-accounts=() deployments=() gone=''
+accounts=() deployments=() used=() gone=()
 filter="kind=='OpenAI' || kind=='AIServices'"
 [[ -z $ENVIRONMENT ]] || filter="($filter) && tags.\"azd-env-name\"=='$ENVIRONMENT'"
-lines_of accounts ask_az cognitiveservices account list ${group:+--resource-group "$group"} --output tsv \
-  --query "[?$filter].[resourceGroup, name, location, properties.provisioningState]"
+rows_of accounts "[?$filter].[resourceGroup, name, location, properties.provisioningState]" \
+  cognitiveservices account list ${group:+--resource-group "$group"}
 
 rows=$'GROUP\tACCOUNT\tREGION\tDEPLOYMENT\tMODEL\tVERSION\tSKU\tCAPACITY\tSTATE' regions='' status=0
 for line in "${accounts[@]}"; do
   IFS=$'\t' read -r in_group account region state <<<"$line"
   [[ $state == Succeeded ]] || status=3
   regions+="$region"$'\n'
-  lines_of deployments ask_az cognitiveservices account deployment list --resource-group "$in_group" --name "$account" --output tsv \
-    --query '[].[name, properties.model.name, properties.model.version, sku.name, sku.capacity, properties.provisioningState]'
+  rows_of deployments '[].[name, properties.model.name, properties.model.version, sku.name, sku.capacity, properties.provisioningState]' \
+    cognitiveservices account deployment list --resource-group "$in_group" --name "$account"
   rows+=$'\n'"$in_group"$'\t'"$account"$'\t'"$region"$'\t-\t-\t-\t-\t-\t'"$state"
   for deployment in "${deployments[@]}"; do
     [[ ${deployment##*$'\t'} == Succeeded ]] || status=3
     rows+=$'\n'"$in_group"$'\t'"$account"$'\t'"$region"$'\t'"$deployment"
   done
 done
-column -t -s $'\t' <<<"$rows"
+table "$rows"
 
 if [[ $quota == yes ]]; then
   lines_of regions sort -u <<<"$regions"
   for region in "${regions[@]}"; do
     [[ -n $region ]] || continue
     # shellcheck disable=SC2016 # the backquotes are JMESPath's
-    text_of used ask_az cognitiveservices usage list --location "$region" --output tsv --query '[?currentValue > `0`].[name.value, currentValue, limit]'
-    printf '\nquota in %s (used, limit):\n%s\n' "$region" "$(column -t -s $'\t' <<<"${used:-nothing is used}")"
+    rows_of used '[?currentValue > `0`].[name.value, currentValue, limit]' cognitiveservices usage list --location "$region"
+    printf '\nquota in %s (used, limit):\n' "$region"
+    table "${used[@]:-nothing is used}"
   done
 fi
 if [[ $deleted == yes ]]; then
-  text_of gone ask_az cognitiveservices account list-deleted --output tsv --query '[].[name, location, properties.deletionDate]'
-  printf '\ndeleted, holding name and quota until purged:\n%s\n' "$(column -t -s $'\t' <<<"$gone")"
+  rows_of gone '[].[name, location, properties.deletionDate]' cognitiveservices account list-deleted
+  printf '\ndeleted, holding name and quota until purged:\n'
+  table "${gone[@]:-none}"
 fi
 exit $status

@@ -31,13 +31,12 @@ act() {
   [[ $DRY_RUN == yes ]] || "$@"
 }
 
-# need_az makes sure that az is there and signed in, and says what it is signed in to.
+# need_az makes sure that az is there and signed in, and says what it is signed in to. az itself says how to sign in.
 need_az() {
   have az || fail "az is not installed: https://aka.ms/azure-cli"
-  local account
-  account=$(az account show ${SUBSCRIPTION:+--subscription "$SUBSCRIPTION"} --query '[name, id]' --output tsv) ||
-    fail "az is not signed in, or does not know the subscription: az login"
-  say "subscription: ${account//$'\n'/ }"
+  local -a account
+  rows_of account '[name, id]' account show
+  say "subscription: ${account[*]}"
 }
 
 # ask_az runs az to read something, in the chosen subscription or in az's own default.
@@ -68,15 +67,25 @@ lines_of() {
   [[ -z $_text ]] || mapfile -t _lines <<<"$_text"
 }
 
-# text_of puts what a command prints into a variable, and ends the script when the command fails.
+# text_of puts the one word that a command prints into a variable, and ends the script when the command fails or prints anything else.
 text_of() {
   local _text
   _text=$("${@:2}") || fail "this could not be read: ${*:2}"
+  [[ $_text =~ ^[^[:space:]\<]+$ ]] || fail "this gave no answer that can be used: ${*:2}: ${_text:0:100}"
   printf -v "$1" '%s' "$_text"
 }
 
-# deployment_show reads the deployment of the installation through a query.
-deployment_show() { ask_az deployment sub show --name "spillway-$ENVIRONMENT" --query "$1" --output tsv; }
+# rows_of fills an array with what a query finds in an answer of az, one item or row a line: rows_of array query command ... For an empty
+# list az prints nothing: so that an answer that did not come, was cut off or is a page of a proxy is not one, a last line is asked for.
+rows_of() {
+  local -n _rows=$1
+  lines_of "$1" ask_az "${@:3}" --query "[($2) || \`[]\`, ['end of list']][]" --output tsv
+  [[ ${#_rows[@]} -gt 0 && ${_rows[-1]} == 'end of list' ]] || fail "this did not give a whole answer: az ${*:3}: ${_rows[*]:0:3}"
+  _rows=("${_rows[@]:0:${#_rows[@]}-1}")
+}
+
+# deployment_rows reads the deployment of the installation: deployment_rows array query.
+deployment_rows() { rows_of "$1" "$2" deployment sub show --name "spillway-$ENVIRONMENT"; }
 
 # The outputs that the scripts read, as the members of the output `spillway` are called, with the outputs of their own that have the
 # same value. Subscription deployments may give AZURE_RESOURCE_GROUP back as azurE_RESOURCE_GROUP (Azure/bicep#9360): names of outputs
@@ -92,10 +101,10 @@ read_outputs() {
   local name member members=' '
   local -a names found
   # shellcheck disable=SC2016 # the backquotes are JMESPath's
-  lines_of names deployment_show 'keys(properties.outputs || `{}`)'
+  deployment_rows names 'keys(properties.outputs || `{}`)'
   for name in "${names[@]}"; do
     if [[ ${name,,} == spillway ]]; then
-      lines_of found deployment_show "keys(properties.outputs.\"$name\".value)"
+      deployment_rows found "keys(properties.outputs.\"$name\".value)"
       members=" ${found[*]} "
     fi
     for member in "${!OUTPUT_NAMES[@]}"; do
@@ -125,7 +134,7 @@ output_of() {
     return
   fi
   _path=$(output_path "$2") || exit 1
-  lines_of "$1" deployment_show "$_path"
+  deployment_rows "$1" "$_path"
 }
 
 # list_of_json prints the items of a JSON array of plain names, or a plain name, one per line.

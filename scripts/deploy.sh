@@ -93,7 +93,7 @@ find_principal() {
   local -a user=()
   [[ -z $principal ]] || return 0
   grep -qE "^param plan *= *'premium'" "$parameters" && ! grep -qE '^param principalId\b' "$parameters" || return 0
-  lines_of user ask_az account show --query '[user.type, user.name]' --output tsv
+  rows_of user '[user.type, user.name]' account show
   if [[ ${user[0]:-} == user ]]; then
     principal_type=User && text_of principal az ad signed-in-user show --query id --output tsv
   else
@@ -123,9 +123,9 @@ provision() {
 explain() {
   local line where what account
   local -a failed accounts
-  lines_of failed ask_az deployment operation sub list --name "spillway-$ENVIRONMENT" --output tsv \
-    --query "[?properties.provisioningState=='Failed'].[properties.targetResource.resourceName, to_string(properties.statusMessage.error)]"
-  lines_of accounts ask_az cognitiveservices account list --output tsv --query "[?tags.\"azd-env-name\"=='$ENVIRONMENT'].[name, location]"
+  rows_of failed "[?properties.provisioningState=='Failed'].[properties.targetResource.resourceName, to_string(properties.statusMessage.error)]" \
+    deployment operation sub list --name "spillway-$ENVIRONMENT"
+  rows_of accounts "[?tags.\"azd-env-name\"=='$ENVIRONMENT'].[name, location]" cognitiveservices account list
   for line in "${failed[@]}"; do
     IFS=$'\t' read -r where what <<<"$line"
     for account in "${accounts[@]}"; do
@@ -167,8 +167,8 @@ approve() {
   local id site
   local -a pending
   text_of site ask_az functionapp show --resource-group "$1" --name "$2" --query id --output tsv
-  lines_of pending ask_az network private-endpoint-connection list --id "$site" --output tsv \
-    --query "[?properties.privateLinkServiceConnectionState.status=='Pending' && properties.privateLinkServiceConnectionState.description=='Front Door of Spillway'].id"
+  rows_of pending "[?properties.privateLinkServiceConnectionState.status=='Pending' && properties.privateLinkServiceConnectionState.description=='Front Door of Spillway'].id" \
+    network private-endpoint-connection list --id "$site"
   for id in "${pending[@]}"; do
     act_az network private-endpoint-connection approve --id "$id" --description 'Front Door of Spillway'
   done

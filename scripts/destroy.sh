@@ -47,12 +47,12 @@ find_groups() {
   local name
   local -a tagged named=()
   deployments=()
-  lines_of deployments ask_az deployment sub list --query "[?name=='spillway-$ENVIRONMENT'].name" --output tsv
+  rows_of deployments "[?name=='spillway-$ENVIRONMENT'].name" deployment sub list
   if ((${#deployments[@]} > 0)); then
     read_outputs
     [[ -z ${OUTPUT_PATHS[resourceGroups]:-} ]] || output_of named resourceGroups
   fi
-  lines_of tagged ask_az group list --tag "azd-env-name=$ENVIRONMENT" --query '[].name' --output tsv
+  rows_of tagged '[].name' group list --tag "azd-env-name=$ENVIRONMENT"
   groups=()
   for name in "${tagged[@]}"; do
     if within "$name" "rg-$ENVIRONMENT" "rg-$ENVIRONMENT-2" "${named[@]}" "$group"; then
@@ -72,7 +72,7 @@ find_resources() {
   resources=() token=''
   for name in "${groups[@]}"; do
     # shellcheck disable=SC2016 # the backquotes are JMESPath's
-    lines_of found ask_az resource list --resource-group "$name" --query '[].[type, name, id, tags."azd-env-name" || `""`]' --output tsv
+    rows_of found '[].[type, name, id, tags."azd-env-name" || `""`]' resource list --resource-group "$name"
     for line in "${found[@]}"; do
       resources+=("$name"$'\t'"$line")
       IFS=$'\t' read -r type resource id tag <<<"$line"
@@ -108,7 +108,7 @@ find_accounts() {
   accounts=()
   for name in "${groups[@]}"; do
     # shellcheck disable=SC2016 # the backquotes are JMESPath's
-    lines_of found ask_az cognitiveservices account list --resource-group "$name" --query '[].[location, name, tags."azd-env-name" || `""`]' --output tsv
+    rows_of found '[].[location, name, tags."azd-env-name" || `""`]' cognitiveservices account list --resource-group "$name"
     for line in "${found[@]}"; do
       IFS=$'\t' read -r location account tag <<<"$line"
       if made_here microsoft.cognitiveservices/accounts "$account" "$tag"; then

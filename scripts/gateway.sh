@@ -19,8 +19,7 @@ read_deployment() {
   fi
   if [[ -z $key ]]; then
     path=$(output_path config) || exit 1
-    # shellcheck disable=SC2016 # the backquotes are JMESPath's
-    lines_of found deployment_show "$path.consumers[?keySetting].keySetting || \`[]\`"
+    deployment_rows found "$path.consumers[?keySetting].keySetting"
     for name in "${found[@]}"; do
       [[ -n $key || ! $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || key=${!name:-}
     done

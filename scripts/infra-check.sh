@@ -75,6 +75,7 @@ compiler() {
     same "$work/bicep/bicep/${name%.bicepparam}.snapshot.json" "${file%.bicepparam}.snapshot.json"
   done
   step "bicep snapshot main.parameters.json" azd_snapshot
+  step "bicep snapshot of what is refused" refused
   [[ -z $update ]] || "$work/infra-check" sums "$PWD" bicep >infra/bicep/sources.sum
 }
 
@@ -112,6 +113,21 @@ azd_snapshot() {
     infra/bicep/main.parameters.json >"$work/azd.json"
   "$bicep" decompile-params "$work/azd.json" --bicep-file "$work/bicep/bicep/main.bicep" --outfile "$work/bicep/bicep/azd.bicepparam" >/dev/null 2>&1
   snapshot "$work/bicep/bicep/azd.bicepparam"
+}
+
+# refused has the compiler run the refusals of main.bicep (fail): each of its texts has to come up.
+refused() {
+  local file text
+  local -a texts
+  mapfile -t texts < <(sed -n "s/^ *text: '\(.*\)'$/\1/p" infra/bicep/main.bicep)
+  ((${#texts[@]} > 15)) || fail "the refusals of main.bicep were not found"
+  for file in "$checker"/refused/*.bicepparam; do
+    cp "$file" "$work/bicep/bicep/tests"
+    ! snapshot "$work/bicep/bicep/tests/${file##*/}" 2>>"$work/refusals" || fail "$file was not refused"
+  done
+  for text in "${texts[@]}"; do
+    grep -qF "$text" "$work/refusals" || fail "no set of parameters in $checker/refused is refused with: $text"
+  done
 }
 
 # same compares what a tool made with what is committed, or takes it over.

@@ -102,7 +102,7 @@ deploy() {
     done
   elif [[ -n $ENVIRONMENT ]]; then
     need_az
-    lines_of there ask_az group list --tag "azd-env-name=$ENVIRONMENT" --query '[].name' --output tsv
+    rows_of there '[].name' group list --tag "azd-env-name=$ENVIRONMENT"
     ((${#there[@]} == 0)) || fail "the installation $ENVIRONMENT is there already (${there[*]}), and would be destroyed at the end: use --address"
     deployed=yes
     scripts/deploy.sh "${options[@]}" ${parameters:+--parameters "$parameters"} || fail "it was not deployed"

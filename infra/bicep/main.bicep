@@ -252,7 +252,7 @@ var allDeployments = flatten(map(
       before: take(a.value.deployments, i)
     })
 ))
-var backendNames = map(allDeployments, d => d.backend)
+var backendNames = concat(map(allDeployments, d => d.backend), map(extraBackends, b => b.?name ?? ''))
 // Native spillover goes to a pay-as-you-go deployment of the same model that processes in the same place.
 var lostSpillovers = filter(
   allDeployments,
@@ -315,7 +315,18 @@ var faults = map(
       }
       {
         when: length(backendNames) != length(union([], backendNames))
-        text: 'Two deployments make one backend name, <account key>-<deployment name>.'
+        text: 'Two backends have one name: a deployment makes <account key>-<deployment name>, extraBackends give their own.'
+      }
+      {
+        when: length(filter(
+          allDeployments,
+          d =>
+            d.account.?existing == null && !startsWith(d.deployment.?filter ?? 'Microsoft.', 'Microsoft.') && !contains(
+              contentFilters,
+              d.deployment.?filter ?? ''
+            )
+        )) > 0
+        text: 'filter names one of contentFilters, or one that Azure provides (Microsoft.DefaultV2).'
       }
       {
         when: length(lostSpillovers) > 0
@@ -324,6 +335,10 @@ var faults = map(
       {
         when: contains(auth, 'entra') && (empty(entraTenant) || empty(entraAudience))
         text: 'auth with entra needs entraTenant and entraAudience.'
+      }
+      {
+        when: alwaysReady > maximumInstances
+        text: 'alwaysReady is at most maximumInstances.'
       }
       {
         when: zoneRedundant && !endsWith(storageSku, 'ZRS')
@@ -512,7 +527,7 @@ module created 'modules/openai.bicep' = [
 
 module adopted 'modules/openai-existing.bicep' = [
   for (a, i) in accountList: if (contains(a.value, 'existing')) {
-    name: 'openai-existing-${a.key}'
+    name: 'adopted-${a.key}'
     scope: resourceGroup(a.value.?existing.?resourceGroup ?? firstGroup)
     params: {
       name: accountNames[i]

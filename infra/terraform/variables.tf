@@ -121,11 +121,10 @@ variable "accounts" {
     error_message = "The name of a deployment has at most 64 characters."
   }
   validation {
-    condition = (
-      length(flatten([for key, a in var.accounts : [for d in a.deployments : "${key}-${d.name}"]])) ==
-      length(distinct(flatten([for key, a in var.accounts : [for d in a.deployments : "${key}-${d.name}"]])))
-    )
-    error_message = "Two deployments make one backend name, <account key>-<deployment name>."
+    condition = alltrue(flatten([for a in values(var.accounts) : [for d in a.deployments :
+      a.existing != null || d.filter == null ? true : startswith(d.filter, "Microsoft.") || contains(keys(var.content_filters), d.filter)
+    ]]))
+    error_message = "filter names one of content_filters, or one that Azure provides (Microsoft.DefaultV2)."
   }
   # Native spillover goes to a pay-as-you-go deployment of the same model that processes in the same place.
   validation {
@@ -189,6 +188,13 @@ variable "extra_backends" {
   validation {
     condition     = length(var.accounts) + length(var.models) + length(var.extra_backends) > 0
     error_message = "accounts, models or extra_backends name at least one backend."
+  }
+  validation {
+    condition = (
+      length(concat([for b in var.extra_backends : try(b.name, "")], flatten([for key, a in var.accounts : [for d in a.deployments : "${key}-${d.name}"]]))) ==
+      length(distinct(concat([for b in var.extra_backends : try(b.name, "")], flatten([for key, a in var.accounts : [for d in a.deployments : "${key}-${d.name}"]]))))
+    )
+    error_message = "Two backends have one name: a deployment makes <account key>-<deployment name>, extra_backends give their own."
   }
 }
 
@@ -312,6 +318,10 @@ variable "always_ready" {
   validation {
     condition     = var.always_ready >= 0
     error_message = "always_ready is not negative."
+  }
+  validation {
+    condition     = var.always_ready <= var.maximum_instances
+    error_message = "always_ready is at most maximum_instances."
   }
 }
 

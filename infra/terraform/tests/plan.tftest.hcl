@@ -78,7 +78,7 @@ run "rejects_two_backends_of_one_name" {
   variables {
     accounts = { a = { location = "swedencentral", deployments = [{ name = "b-c", model = "m", version = "1", sku = "Standard", capacity = 1 }] }, "a-b" = { location = "swedencentral", deployments = [{ name = "c", model = "m", version = "1", sku = "Standard", capacity = 1 }] } }
   }
-  expect_failures = [var.accounts]
+  expect_failures = [var.extra_backends]
 }
 
 run "rejects_entra_without_a_tenant" {
@@ -107,4 +107,99 @@ run "rejects_a_domain_outside_its_zone" {
     dns_zone      = "contoso.net"
   }
   expect_failures = [var.dns_zone]
+}
+
+run "rejects_what_one_variable_shows" {
+  command = plan
+  variables {
+    environment_name    = "a_b"
+    second_location     = var.location
+    resource_group_name = "rg-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789"
+    always_ready        = 101
+    custom_domain       = "contoso.com"
+    application_gateway = true
+  }
+  expect_failures = [var.environment_name, var.second_location, var.resource_group_name, var.always_ready, var.custom_domain, var.application_gateway]
+}
+
+run "rejects_two_ways_in" {
+  command = plan
+  variables {
+    front_door          = "Standard"
+    application_gateway = true
+    gateway_host_name   = "ai.contoso.com"
+    gateway_certificate = "https://kv-contoso.vault.azure.net/secrets/ai"
+    gateway_vault_id    = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-shared/providers/Microsoft.KeyVault/vaults/kv-contoso"
+  }
+  expect_failures = [var.application_gateway]
+}
+
+run "rejects_an_installation_without_a_backend_or_an_address_space" {
+  command = plan
+  variables {
+    accounts       = {}
+    address_spaces = []
+  }
+  expect_failures = [var.extra_backends, var.address_spaces]
+}
+
+run "rejects_a_key_with_capitals" {
+  command = plan
+  variables {
+    accounts = { Sweden = { location = "swedencentral", deployments = [{ name = "d", model = "m", version = "1", sku = "Standard", capacity = 1 }] } }
+  }
+  expect_failures = [var.accounts]
+}
+
+run "rejects_a_key_that_is_too_long" {
+  command = plan
+  variables {
+    accounts = { a-key-of-twenty-five-chars = { location = "swedencentral", deployments = [{ name = "d", model = "m", version = "1", sku = "Standard", capacity = 1 }] } }
+  }
+  expect_failures = [var.accounts]
+}
+
+run "rejects_a_deployment_whose_name_is_too_long" {
+  command = plan
+  variables {
+    accounts = { x = { location = "swedencentral", deployments = [{ name = "a-deployment-whose-name-has-more-than-sixty-four-characters-in-it-x", model = "m", version = "1", sku = "Standard", capacity = 1 }] } }
+  }
+  expect_failures = [var.accounts]
+}
+
+run "rejects_the_key_of_an_account_that_is_there_already" {
+  command = plan
+  variables {
+    accounts = { x = { location = "swedencentral", key_auth = true, existing = { resource_group = "rg-shared", name = "contoso" }, deployments = [{ name = "d", model = "m", version = "1", sku = "Standard", capacity = 1 }] } }
+  }
+  expect_failures = [var.accounts]
+}
+
+run "rejects_a_filter_that_nobody_makes" {
+  command = plan
+  variables {
+    accounts        = { x = { location = "swedencentral", deployments = [{ name = "d", model = "m", version = "1", sku = "Standard", capacity = 1, filter = "strict" }] } }
+    content_filters = {}
+  }
+  expect_failures = [var.accounts]
+}
+
+run "rejects_spillover_to_another_kind" {
+  command = plan
+  variables {
+    accounts = { x = { location = "swedencentral", deployments = [
+      { name = "std", model = "m", version = "1", sku = "Standard", capacity = 1 },
+      { name = "ptu", model = "m", version = "1", sku = "GlobalProvisionedManaged", capacity = 15, spillover = "std" },
+    ] } }
+  }
+  expect_failures = [var.accounts]
+}
+
+run "rejects_a_backend_with_the_name_of_another" {
+  command = plan
+  variables {
+    accounts       = { a = { location = "swedencentral", deployments = [{ name = "d", model = "m", version = "1", sku = "Standard", capacity = 1 }] } }
+    extra_backends = [{ name = "a-d", endpoint = "https://x.openai.azure.com" }]
+  }
+  expect_failures = [var.extra_backends]
 }

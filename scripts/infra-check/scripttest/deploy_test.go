@@ -176,7 +176,7 @@ func TestDeployDryRunPrintsThePlanAndChangesNothing(t *testing.T) {
 	d := NewDesk(t, fake, deployed("http://127.0.0.1:1", "flex", 1)...)
 	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--dry-run")
 	wantStatus(t, r, 0)
-	wantCalls(t, r.Calls, []string{"az account show --query [name, id] --output tsv"})
+	wantCalls(t, r.Calls, []string{"az account show --query " + rowsOf("[name, id]") + " --output tsv"})
 	wantWords(t, r, "1. make or update the resources of infra/bicep/examples/minimum.bicepparam in swedencentral",
 		"+ az deployment sub create --name spillway-demo --location swedencentral", "+ scripts/package.sh build/spillway.zip", "+ scripts/smoke.sh --environment demo")
 }

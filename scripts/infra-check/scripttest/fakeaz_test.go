@@ -1,9 +1,11 @@
 package scripttest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -32,7 +34,7 @@ type reply struct {
 // believed.
 //
 // FAKE_AZ names a folder: replies.json is read, calls.log is written, and so is state, which holds what calls have left behind.
-// FAKE_AZ_FAIL is the number of a call, from 1, that fails after it has printed its answer.
+// FAKE_AZ_FAIL is the number of a call, from 1, that goes wrong, and FAKE_AZ_HOW is how: see wrong.
 func fakeAz() int {
 	status, err := answerCall(os.Getenv("FAKE_AZ"), os.Args[1:])
 	if err != nil {
@@ -59,15 +61,40 @@ func answerCall(dir string, args []string) (int, error) {
 		return 64, fmt.Errorf("read replies: %w", err)
 	}
 	state, _ := desk.ReadFile("state") // there is none before the first mark
-	status, err := answer(desk, replies, strings.Fields(string(state)), args)
+	var out bytes.Buffer
+	status, err := answer(&out, desk, replies, strings.Fields(string(state)), args)
 	if os.Getenv("FAKE_AZ_FAIL") == strconv.Itoa(calls) {
-		return 1, fmt.Errorf("(ServiceUnavailable) call %d was made to fail: az %s", calls, strings.Join(args, " "))
+		status = wrong(&out, status, os.Getenv("FAKE_AZ_HOW"))
 	}
+	fmt.Print(out.String())
 	return status, err
 }
 
+// wrong makes an answer go wrong in one of the ways of az, and returns the status.
+func wrong(out *bytes.Buffer, status int, how string) int {
+	text := out.String()
+	switch how {
+	case "fails after its answer":
+		fmt.Fprintln(os.Stderr, "ERROR: (ServiceUnavailable)")
+		return 1
+	case "fails without a word":
+		out.Reset()
+		return 1
+	case "prints nothing":
+		out.Reset()
+	case "prints a page":
+		out.Reset()
+		out.WriteString("<html>\n<body>502 Bad Gateway</body>\n</html>\n")
+	case "prints a part":
+		out.Truncate(strings.LastIndexByte(strings.TrimSpace(text), '\n') + 1)
+	case "warns":
+		fmt.Fprintln(os.Stderr, "WARNING: The behavior of this command has been altered by the following extension: spillway")
+	}
+	return status
+}
+
 // answer prints the first reply that fits.
-func answer(desk *os.Root, replies []reply, state, args []string) (int, error) {
+func answer(out io.Writer, desk *os.Root, replies []reply, state, args []string) (int, error) {
 	words, flags := split(args)
 	for _, r := range replies {
 		if !r.fits(words, flags, state) {
@@ -79,7 +106,7 @@ func answer(desk *os.Root, replies []reply, state, args []string) (int, error) {
 		if err := r.leave(desk, state); err != nil {
 			return 64, err
 		}
-		return 0, r.print(flags)
+		return 0, r.print(out, flags)
 	}
 	return 64, fmt.Errorf("nothing is recorded for: az %s", strings.Join(args, " "))
 }
@@ -147,7 +174,7 @@ func (r reply) fits(words []string, flags map[string]string, state []string) boo
 	return true
 }
 
-func (r reply) print(flags map[string]string) error {
+func (r reply) print(out io.Writer, flags map[string]string) error {
 	v := r.JSON
 	if r.Camel {
 		v = camelOutputs(v)
@@ -163,14 +190,14 @@ func (r reply) print(flags map[string]string) error {
 	case v == nil || flags["--output"] == "none":
 		return nil
 	case flags["--output"] == "tsv":
-		fmt.Print(tsv(v))
+		_, _ = fmt.Fprint(out, tsv(v)) // to a buffer
 		return nil
 	}
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
-	fmt.Println(string(b))
+	_, _ = fmt.Fprintln(out, string(b)) // to a buffer
 	return nil
 }
 

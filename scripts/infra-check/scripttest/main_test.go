@@ -128,5 +128,5 @@ func TestNobodySignedInIsSaidAtOnce(t *testing.T) {
 	r := d.Script("", "aoai-status.sh")
 	wantStatus(t, r, 1)
 	wantWords(t, r, "az login")
-	wantCalls(t, r.Calls, []string{"az account show --query [name, id] --output tsv"})
+	wantCalls(t, r.Calls, []string{"az account show --query " + rowsOf("[name, id]") + " --output tsv"})
 }

@@ -21,6 +21,9 @@ func deleted() any {
 	})
 }
 
+// rowsOf is the query by which rows_of asks for rows and for an end of the list.
+func rowsOf(query string) string { return "[(" + query + ") || `[]`, ['end of list']][]" }
+
 func purged() any { return Reply("cognitiveservices account purge", nil) }
 
 const (
@@ -108,8 +111,8 @@ func TestPurgeGivesTheSubscriptionToEveryCall(t *testing.T) {
 	r := d.Script("", "aoai-purge.sh", "--account", "aoai-sweden-abc", "--subscription", "test", "--yes")
 	wantStatus(t, r, 0)
 	wantCalls(t, r.Calls, []string{
-		"az account show --subscription test --query [name, id] --output tsv",
-		`az cognitiveservices account list-deleted --output tsv --query [].[name, location, id, properties.deletionDate, tags."azd-env-name" || ` + "`\"\"`" + `] --subscription test`,
+		"az account show --query " + rowsOf("[name, id]") + " --output tsv --subscription test",
+		"az cognitiveservices account list-deleted --query " + rowsOf("[].[name, location, id, properties.deletionDate, tags.\"azd-env-name\" || `\"\"`]") + " --output tsv --subscription test",
 		"az cognitiveservices account purge --location swedencentral --resource-group rg-demo --name aoai-sweden-abc --subscription test --output none",
 	})
 }
