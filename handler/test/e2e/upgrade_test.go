@@ -12,9 +12,9 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-// upgradeFrom is the version that is upgraded from, a commit or a tag of this
+// upgradeFrom is the version that is upgraded from, the first with one shared row: a commit or a tag of this
 // repository, unless SPILLWAY_UPGRADE_FROM names another one.
-const upgradeFrom = "7e20322"
+const upgradeFrom = "62be8d9"
 
 // TestUpgradeAndRollback runs two versions on one table: first the earlier one alone,
 // then both, then this one alone, and back. In each state every instance serves,

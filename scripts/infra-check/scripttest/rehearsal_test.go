@@ -1,7 +1,11 @@
 package scripttest
 
 import (
+	"flag"
 	"fmt"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -54,8 +58,10 @@ func rehearsed(address string) []any {
 	}
 }
 
+var update = flag.Bool("update", false, "write the transcript of the rehearsal anew")
+
 // The life of an installation, with the commands of the README: nothing of it goes wrong silently, and what is not ours stays.
-// go test -v -run Rehearsal prints the transcript.
+// testdata/rehearsal.txt is the transcript: go test -run Rehearsal -update writes it.
 func TestRehearsal(t *testing.T) {
 	t.Parallel()
 	spillway := NewDouble(t)
@@ -63,10 +69,12 @@ func TestRehearsal(t *testing.T) {
 	d.Set("TEAM_A_KEY=" + consumerKey)
 	d.Set("SPILLWAY_OPERATOR_KEY=" + operatorKey)
 	first, second := d.File("1.0.zip", "one"), d.File("1.1.zip", "two")
+	var transcript strings.Builder
+	told := strings.NewReplacer(d.dir+"/", "", spillway.URL, "https://func-x.azurewebsites.net")
 	step := func(status int, script string, args ...string) Run {
 		t.Helper()
 		r := d.Script("", script, args...)
-		t.Logf("$ scripts/%s %s\n%s%sstatus %d", script, strings.Join(args, " "), r.Out, r.Words, r.Status)
+		fmt.Fprintf(&transcript, "$ scripts/%s %s\n%s%sstatus %d\n\n", script, told.Replace(strings.Join(args, " ")), told.Replace(r.Words), r.Out, r.Status)
 		wantStatus(t, r, status)
 		return r
 	}
@@ -85,6 +93,17 @@ func TestRehearsal(t *testing.T) {
 	wantCalls(t, r.changing(), []string{published(first)})
 	wantWords(t, r, "the installation serves gpt-4o without first")
 
+	// What a group holds cannot be read: nothing is deleted.
+	plan := d.Script("", "destroy.sh", "--environment", "demo", "--dry-run")
+	list := slices.IndexFunc(plan.Calls, func(call string) bool { return strings.Contains(call, "resource list") })
+	d.Set("FAKE_AZ_FAIL=" + strconv.Itoa(list+1))
+	for _, how := range []string{"fails after its answer", "prints nothing"} {
+		d.Set("FAKE_AZ_HOW=" + how)
+		fmt.Fprintf(&transcript, "(az resource list %s)\n", how)
+		wantCalls(t, step(1, "destroy.sh", "--environment", "demo", "--yes").changing(), nil)
+	}
+	d.Set("FAKE_AZ_FAIL=")
+
 	// Destroyed without a purge, its names are held: a deployment fails, and says what it is.
 	step(0, "destroy.sh", "--environment", "demo", "--yes")
 	r = step(1, "deploy.sh", append(all, first)...)
@@ -102,4 +121,13 @@ func TestRehearsal(t *testing.T) {
 	wantWords(t, r, "no resource group has the tag azd-env-name=demo")
 	r = step(0, "aoai-status.sh", "--environment", "demo", "--deleted")
 	wantWords(t, r, "aoai-theirs")
+	const file = "testdata/rehearsal.txt"
+	if *update {
+		if err := os.WriteFile(file, []byte(transcript.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != transcript.String() {
+		t.Errorf("%s is not the transcript (go test -run Rehearsal -update writes it): %v\n%s", file, err, transcript.String())
+	}
 }
