@@ -105,7 +105,11 @@ func (f *ownersFleet) wantStatus(when, who string, instances, statuses []int, id
 			for _, u := range uses(id) {
 				all.Go(func() {
 					began := time.Now()
-					if a := f.ask(n, who, u[0], u[1], u[2]); !slices.Contains(statuses, a.status) {
+					a := f.ask(n, who, u[0], u[1], u[2])
+					for a.status == http.StatusServiceUnavailable && !slices.Contains(statuses, a.status) && time.Since(began) < time.Minute {
+						a = f.ask(n, who, u[0], u[1], u[2]) // on a busy machine the table is slower than a request waits for it
+					}
+					if !slices.Contains(statuses, a.status) {
 						f.t.Errorf("%s: %s at instance %d: %s %s %s: %d %v %.300s after %v, want one of %v", when, who, n, u[0], u[1], u[2], a.status, a.err, a.body, time.Since(began), statuses)
 					}
 				})
