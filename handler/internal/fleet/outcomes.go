@@ -238,8 +238,12 @@ func (r *Replica) recordWait(s *slot, o health.Outcome, now clockReading) {
 	if int(kind) >= len(s.localWindows) {
 		kind = health.LimitUnknown
 	}
+	d := s.throttle.WaitFor(kind, o.Wait)
+	if o.Class == health.Failed {
+		d = min(d, health.MaxFailureWait)
+	}
 	wait := localWindow{
-		until: now.local + s.throttle.WaitFor(kind, o.Wait), received: now.local,
+		until: now.local + d, received: now.local,
 		maxTokens: usableTokens(kind, o), reason: shorten(o.Reason),
 	}
 	if old := s.localWindows[kind]; old.until > now.local {

@@ -61,14 +61,14 @@ func TestRefusedSizeIsNotAdmitted(t *testing.T) {
 	})
 }
 
-// A 503 that names a wait is a failure, and a wait for all.
+// A 503 that names a wait is a failure, and a wait for all, of ten seconds at most.
 func TestWaitOfAFailureBindsTheFleet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
 		request(fleet[0], 0, health.Outcome{Class: health.Failed, Reason: "503", Wait: 30 * time.Second, Limit: health.LimitCapacity, Signals: health.NoSignals()})
 		time.Sleep(time.Second)
 		for i, replica := range fleet {
-			if h := replica.Snapshot().Of(0); h.SkipReason(time.Now(), 1) != health.SkipThrottled || h.SkipReason(time.Now().Add(30*time.Second), 1) != health.NotSkipped {
+			if h := replica.Snapshot().Of(0); h.SkipReason(time.Now(), 1) != health.SkipThrottled || h.SkipReason(time.Now().Add(9*time.Second), 1) != health.NotSkipped {
 				t.Errorf("instance %d: %+v", i, h)
 			}
 		}

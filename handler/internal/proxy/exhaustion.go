@@ -21,7 +21,9 @@ func (p *Plan) finish(now time.Time) Action {
 		return Action{Kind: Finish, Err: ErrTimeout}
 	}
 	if p.allRefused() {
-		p.env.Operations.allRefused(p.request, p.pools[0].Model, now)
+		if !p.stop { // it asked them all
+			p.env.Operations.allRefused(p.request, p.pools[0].Model, now)
+		}
 		return Action{Kind: Finish, Err: ErrRefused, Try: p.refused}
 	}
 	p.convictOfOperation(now)
@@ -54,7 +56,7 @@ func (p *Plan) takeBack() {
 	for i := range p.tries {
 		t := &p.tries[i]
 		switch {
-		case t.notSent:
+		case t.notSent, t.outcome.Class == health.Misconfigured && !t.silent:
 		case t.outcome.Class == health.Failed, t.silent && !t.answered:
 			failed = append(failed, t.permit)
 		default:

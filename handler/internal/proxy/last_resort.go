@@ -134,20 +134,50 @@ func (p *Plan) trial(now time.Time) Action {
 
 // sendTrial tries the backend of this slot.
 func (p *Plan) sendTrial(now time.Time, places []place, slot health.Slot, exclusive bool) Action {
-	i := slices.IndexFunc(places, func(c place) bool { return c.backend.Slot == slot })
-	if i >= 0 {
-		if permit, ok := p.env.Health.AcquireTrial(slot); ok {
-			p.at = places[i].pool
-			p.next = p.decision.Eligible
-			a := p.send(now, places[i].backend, permit, AsTrial)
-			p.tries[a.Try].exclusive = exclusive
-			return a
-		}
+	if a, ok := p.acquireTrial(now, places, slot, exclusive); ok {
+		return a
 	}
 	if exclusive {
 		p.env.Trials.passOn(slot, p.request.consumerName())
 	}
 	return p.giveUp(now)
+}
+
+func (p *Plan) acquireTrial(now time.Time, places []place, slot health.Slot, exclusive bool) (Action, bool) {
+	i := slices.IndexFunc(places, func(c place) bool { return c.backend.Slot == slot })
+	if i < 0 {
+		return Action{}, false
+	}
+	permit, ok := p.env.Health.AcquireTrial(slot)
+	if !ok {
+		return Action{}, false
+	}
+	p.at = places[i].pool
+	p.next = p.decision.Eligible
+	a := p.send(now, places[i].backend, permit, AsTrial)
+	p.tries[a.Try].exclusive = exclusive
+	return a, true
+}
+
+// hedgeByTrial makes a trial while an attempt is silent: nobody is left who would be
+// asked otherwise. While another request makes it, this one looks again later.
+func (p *Plan) hedgeByTrial(now time.Time) (Action, bool) {
+	places := slices.DeleteFunc(p.trialPlaces(now), func(c place) bool { return p.view.Of(c.backend.Slot).State == health.Closed })
+	if len(places) == 0 || !p.beginAnother() {
+		return Action{}, false
+	}
+	slot, wait := p.env.Trials.begin(slotsOf(places), p.request.consumerName())
+	if wait == nil {
+		if a, ok := p.acquireTrial(now, places, slot, true); ok {
+			p.hedged = true
+			return a, true
+		}
+		p.env.Trials.passOn(slot, p.request.consumerName())
+	} else if turn, _ := wait.leave(); turn {
+		p.env.Trials.passOn(wait.at, p.request.consumerName())
+	}
+	p.endAnother()
+	return Action{}, false
 }
 
 // giveUp refuses the request, unless a backend has become available while it waited.

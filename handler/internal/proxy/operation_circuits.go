@@ -27,7 +27,7 @@ type OperationCircuits struct {
 	unfit   atomic.Int64 // how many are in suspects: most of the time none
 	mu      sync.Mutex
 	suspect map[refusalKey]*suspicion
-	refused map[refusedRequest]time.Time // requests that every backend refused, until when
+	refused map[refusedRequest]refusedMemory // requests that every backend refused
 }
 
 // OpenedOperation is a circuit that opened.
@@ -60,6 +60,10 @@ type refusedRequest struct {
 	operationKey
 }
 
+// refusedMemory is for how long a request that every backend refused is asked of one
+// only, and when one of them asks all again: somebody may serve it by then.
+type refusedMemory struct{ until, askAll time.Time }
+
 // suspicion is what is known of a backend that refused an operation.
 type suspicion struct {
 	refusals int
@@ -70,7 +74,8 @@ type suspicion struct {
 const (
 	firstDetour      = time.Second      // after the first refusal
 	lately           = 10 * time.Minute // how long a served operation is evidence
-	askOne           = time.Minute      // how long what every backend refused is asked of one only
+	askOne           = time.Minute      // how long what every backend refused is asked of one only,
+	askAll           = time.Second      // but for one request in this time
 	claimed          = 5 * time.Second  // for one request to try again
 	maxOperations    = 4096             // served ones that are remembered
 	maxSuspicions    = 1024
@@ -213,13 +218,13 @@ func (o *OperationCircuits) count(s *suspicion, now time.Time) bool {
 }
 
 // allRefused records that every backend refused the request: for a minute one is
-// asked.
+// asked, and all of them once a second.
 func (o *OperationCircuits) allRefused(r *Request, model string, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.refused) >= maxSuspicions {
-		for k, until := range o.refused {
-			if !now.Before(until) {
+		for k, memory := range o.refused {
+			if !now.Before(memory.until) {
 				delete(o.refused, k)
 			}
 		}
@@ -228,20 +233,29 @@ func (o *OperationCircuits) allRefused(r *Request, model string, now time.Time) 
 		}
 	}
 	if o.refused == nil {
-		o.refused = map[refusedRequest]time.Time{}
+		o.refused = map[refusedRequest]refusedMemory{}
 	}
 	key := refusedKey(r, model)
 	key.version = strings.Clone(key.version)
-	o.refused[key] = now.Add(askOne)
+	o.refused[key] = refusedMemory{now.Add(askOne), now.Add(askAll)}
 }
 
 // wasRefused reports whether every backend refused such a request within the last
-// minute.
+// minute, and this is not the one that asks all again.
 func (o *OperationCircuits) wasRefused(r *Request, model string, now time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	until, ok := o.refused[refusedKey(r, model)]
-	return ok && now.Before(until)
+	key := refusedKey(r, model)
+	memory, ok := o.refused[key]
+	if !ok || !now.Before(memory.until) {
+		return false
+	}
+	if now.Before(memory.askAll) {
+		return true
+	}
+	memory.askAll = now.Add(askAll)
+	o.refused[key] = memory
+	return false
 }
 
 // notRefused ends what allRefused recorded: such a request was served.

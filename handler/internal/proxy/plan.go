@@ -47,7 +47,7 @@ type Plan struct {
 
 	sent        bool // since the last decision
 	over        bool // the caller left, or the time is spent
-	stop        bool // nothing may be sent any more: the request may have been received and acts, or is known to be refused everywhere
+	stop        bool // nothing may be sent any more: the request may have been received and acts, or was lately refused everywhere
 	answered    bool // an attempt shows content
 	committed   bool // the caller has its response
 	hedged      bool
@@ -60,6 +60,7 @@ type Plan struct {
 	deferred    int // the attempt whose response is delivered when no other serves; -1 = none
 	wholeGroup  bool
 	filtered    bool // the content filter refused the request: no other backend of the pool is asked
+	asksAll     bool // though every backend lately refused such a request
 	refused     int  // the first attempt whose response says that the operation is not there; -1 = none
 
 	wait     pendingWait

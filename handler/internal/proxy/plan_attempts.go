@@ -147,10 +147,20 @@ func (p *Plan) silence(now time.Time, i int) Action {
 	if p.hedged || !p.mayHedge() {
 		return Action{}
 	}
-	if a, ok := p.sendHedge(now, true); ok {
+	if a, ok := p.hedgeSilence(now); ok {
 		return a
 	}
 	return Action{Kind: Watch, Try: i, Silence: stalled}
+}
+
+// hedgeSilence sends the request to a second backend because the first is silent: to
+// one whose own answers are on time, else as a trial to one that its circuit alone
+// refuses.
+func (p *Plan) hedgeSilence(now time.Time) (Action, bool) {
+	if a, ok := p.sendHedge(now, true); ok {
+		return a, true
+	}
+	return p.hedgeByTrial(now)
 }
 
 // stalled is how late a timer must be for the process itself to have stood still,
@@ -316,7 +326,8 @@ func (p *Plan) mustStop(now time.Time, t *try) bool {
 	case t.outcome.Class == health.Failed:
 		return p.request.Acts() && !surelyNotReceived(t.outcome, t.status)
 	case t.outcome.Class == health.Misconfigured:
-		return p.env.Operations.wasRefused(p.request, p.pools[0].Model, now)
+		p.asksAll = p.asksAll || !p.env.Operations.wasRefused(p.request, p.pools[0].Model, now)
+		return !p.asksAll
 	}
 	return false
 }
@@ -326,7 +337,7 @@ func (p *Plan) mustStop(now time.Time, t *try) bool {
 func (p *Plan) replace(now time.Time) Action {
 	for i := range p.tries {
 		if t := &p.tries[i]; !t.ended && t.silent && p.mayHedge() {
-			a, _ := p.sendHedge(now, true)
+			a, _ := p.hedgeSilence(now)
 			return a
 		}
 	}

@@ -342,6 +342,34 @@ func TestWhatEveryBackendRefusesIsTheCallers(t *testing.T) {
 	}
 }
 
+// All refuse once; then the last one is mended, and the first is not.
+func TestWhatOneBackendServesAgainIsServed(t *testing.T) {
+	w := newWorld(14, 3)
+	for i := range w.pool.Backends {
+		w.pool.Backends[i].Priority = i + 1
+	}
+	mended := w.now.Add(2 * time.Second)
+	w.behaviour = func(slot, _ int) reaction {
+		if slot < 2 || w.now.Before(mended) {
+			return forbidden
+		}
+		return serves
+	}
+	for i := range 40 {
+		w.arrive(time.Duration(i)*100*time.Millisecond, versioned("1"))
+	}
+	w.run()
+	late := 0
+	for _, q := range w.requests {
+		if q.began.After(mended.Add(1100*time.Millisecond)) && q.end.Err != nil {
+			late++
+		}
+	}
+	if late > 0 || w.sentTo[1] > 12 {
+		t.Errorf("%d were refused more than a second after the third was mended; sent %v", late, w.sentTo)
+	}
+}
+
 func TestMissingIDConvictsNobody(t *testing.T) {
 	w := newWorld(13, 2)
 	w.noBudgets = true
@@ -374,5 +402,12 @@ func TestFailuresAreTakenBackOnlyWhenAllFailed(t *testing.T) {
 	w.run()
 	if w.takenBack != 0 {
 		t.Errorf("%d taken back although the third served", w.takenBack)
+	}
+	w = newWorld(14, 2)
+	w.behaviour = always(reaction{after: time.Millisecond, outcome: health.Outcome{Class: health.Misconfigured, Reason: "operation not supported"}, status: 400}, fails)
+	w.arrive(0, plain())
+	w.run()
+	if w.takenBack != 2 {
+		t.Errorf("%d taken back of a request that one refused and the other failed, want the failure and its repetition", w.takenBack)
 	}
 }

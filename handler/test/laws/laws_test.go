@@ -186,6 +186,19 @@ func silentOutage(w *world) error {
 	return errors.Join(noneRefused(calls), servedWithin(calls, 2*threshold+maxWait+time.Second))
 }
 
+// silentBesideOpen: one backend failed until its trips are long. Then it is well, and
+// the other one is silent.
+func silentBesideOpen(w *world) error {
+	w.pass(w.long(200, 2*time.Second))
+	w.deployed[0].fails = 1
+	w.pass(2 * time.Minute)
+	w.deployed[0].fails, w.deployed[1].hangs = 0, 1
+	threshold := w.threshold()
+	calls := w.pass(w.long(300, 20*time.Second))
+	w.drain()
+	return errors.Join(noneRefused(calls), servedWithin(calls, 2*threshold+maxWait+time.Second))
+}
+
 func servedWithin(calls []*call, most time.Duration) error {
 	if d := slowest(calls, 0); d > most {
 		return fmt.Errorf("a request waited for %v, at most %v expected", d, most)
