@@ -93,12 +93,12 @@ func TestSampleIsIgnoredWhenAClockWasSet(t *testing.T) {
 func TestWindowCounterCountsRecentEvents(t *testing.T) {
 	counter := newWindowCounter(10*time.Second, 16)
 	for now := time.Duration(0); now < time.Minute; now += 100 * time.Millisecond {
-		counter.add(now)
+		counter.add(now, 1)
 	}
 	if got := counter.since(50*time.Second, time.Minute); got < 95 || got > 107 {
 		t.Errorf("%d in the last 10 s, want 100 to within a slice", got)
 	}
-	counter.add(-time.Second) // a clock set back to before the start must be harmless
+	counter.add(-time.Second, 1) // a clock set back to before the start must be harmless
 	counter.clear()
 	if got := counter.since(0, time.Minute); got != 0 {
 		t.Errorf("%d after it was cleared", got)

@@ -225,6 +225,9 @@ func (r *Replica) endAttempt(s *slot, t health.Permit, o health.Outcome) {
 func (r *Replica) recordFailure(s *slot, t health.Permit, o health.Outcome, now clockReading) {
 	s.evidence.Fail(t.ID, t.Began.Sub(r.base), now.local, s.older(t, now.local))
 	s.reason = o.Reason
+	if o.Answered { // it was counted as served at its first content
+		s.served.add(now.local, -1)
+	}
 	if !s.own.open && s.opens(now.local) {
 		r.openOwn(s, now.local, shorten(o.Reason))
 	}

@@ -117,7 +117,7 @@ func (r *Replica) Acquire(n health.Slot, consumer string) (health.Permit, bool) 
 	case h.Drained || h.Throttle.Blocks(now, 0) || h.Bound(now):
 		return health.Permit{}, false
 	case h.State == health.Closed:
-		s.sent.add(now.Sub(r.base))
+		s.sent.add(now.Sub(r.base), 1)
 		t := r.permit(n)
 		t.Consumer, t.Order = consumer, s.begun.Add(1)
 		return t, true
@@ -139,7 +139,7 @@ func (r *Replica) AcquireTrial(n health.Slot) (health.Permit, bool) {
 	if h := r.current.Load().snapshot.Of(n); h.Drained || h.Throttle.Blocks(t.Began, 0) {
 		return health.Permit{}, false
 	}
-	s.sent.add(t.Began.Sub(r.base))
+	s.sent.add(t.Began.Sub(r.base), 1)
 	t.Order = s.begun.Add(1)
 	return t, true
 }

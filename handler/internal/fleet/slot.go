@@ -143,7 +143,7 @@ func (s *slot) countServed(now time.Duration) {
 	if last := s.lastServed(); last == 0 || now-last > s.breaker.Interval {
 		s.servedSince.Store(int64(max(now, 1)))
 	}
-	s.served.add(now)
+	s.served.add(now, 1)
 	raise(&s.servedAt, now)
 }
 
@@ -177,13 +177,13 @@ func newWindowCounter(over time.Duration, slices int) windowCounter {
 	return windowCounter{slice: max(over/time.Duration(slices), 1), cells: make([]cell, slices+1)}
 }
 
-func (w *windowCounter) add(now time.Duration) {
+func (w *windowCounter) add(now time.Duration, count int64) {
 	n := int64(max(now, 0)/w.slice) + 1
 	c := &w.cells[n%int64(len(w.cells))]
 	if old := c.slice.Load(); old != n && c.slice.CompareAndSwap(old, n) {
 		c.count.Store(0)
 	}
-	c.count.Add(1)
+	c.count.Add(count)
 }
 
 // since sums the slices that end after from.
@@ -194,7 +194,7 @@ func (w *windowCounter) since(from, now time.Duration) (sum int64) {
 			sum += w.cells[i].count.Load()
 		}
 	}
-	return sum
+	return max(sum, 0)
 }
 
 func (w *windowCounter) clear() {

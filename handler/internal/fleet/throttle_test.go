@@ -68,7 +68,7 @@ func TestWaitOfAFailureBindsTheFleet(t *testing.T) {
 		request(fleet[0], 0, health.Outcome{Class: health.Failed, Reason: "503", Wait: 30 * time.Second, Limit: health.LimitCapacity, Signals: health.NoSignals()})
 		time.Sleep(time.Second)
 		for i, replica := range fleet {
-			if h := replica.Snapshot().Of(0); h.SkipReason(time.Now(), 1) != health.SkipThrottled || h.SkipReason(time.Now().Add(9*time.Second), 1) != health.NotSkipped {
+			if h := replica.Snapshot().Of(0); h.SkipReason(time.Now(), 1) != health.SkipThrottled || h.SkipReason(time.Now().Add(10*time.Second), 1) != health.NotSkipped {
 				t.Errorf("instance %d: %+v", i, h)
 			}
 		}
