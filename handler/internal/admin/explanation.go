@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,8 +18,11 @@ func explain(d *requestRecord) []string {
 	if d.eligible == 0 && len(d.candidates) == 0 {
 		return []string{rejectedBeforeSelection(d)}
 	}
-	for i := d.eligible; i < len(d.candidates); i++ {
-		why = append(why, skipped(d, &d.candidates[i]))
+	for i := range d.candidates {
+		c := &d.candidates[i]
+		if c.Reason != health.NotSkipped && !slices.ContainsFunc(d.attempts, func(a proxy.Attempt) bool { return a.Backend == c.Backend }) {
+			why = append(why, skipped(d, c))
+		}
 	}
 	if d.eligible == 0 {
 		why = append(why, "No backend was left to try.")

@@ -104,6 +104,15 @@ func tried() *api.RequestRecord {
 	return x
 }
 
+// recovering is one that spilled because its first backend takes a share only.
+func recovering() *api.RequestRecord {
+	x := served()
+	x.ID, x.Backend, x.Result.ServedBy = "req_RECOVERING", &gpt4o.Backends[1], &gpt4o.Backends[1]
+	x.Result.Decision.Candidates, x.Result.Decision.Eligible = candidates(balancer.Recovering, "", ""), 3
+	x.Result.Attempts = []proxy.Attempt{{Backend: &gpt4o.Backends[1], Status: 200, Duration: ms(500)}}
+	return x
+}
+
 // throttled is one that nobody served.
 func throttled() *api.RequestRecord {
 	x := served()

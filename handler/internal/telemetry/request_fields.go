@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"slices"
 	"time"
 
 	"spillway/handler/internal/api"
@@ -66,18 +67,25 @@ func (f *jsonLine) attempt(a *proxy.Attempt) {
 	f.flag("probe", a.Probe).flag("hedge", a.Hedge).flag("repeat", a.Repeat).flag("trial", a.Trial).flag("resent", a.Resent).flag("silent", a.Silent).nonZero("wasted_tokens", a.Wasted.Total()).millis("ms", a.Duration).raw("}")
 }
 
-// skipped writes the candidates that were not eligible, and for how long they
-// are not.
+// skipped writes the candidates that their state kept back and that were not tried,
+// and for how long it does.
 func (f *jsonLine) skipped(x *api.RequestRecord) {
 	d := &x.Result.Decision
-	if d.Eligible >= len(d.Candidates) {
-		return
+	any := false
+	for i := range d.Candidates {
+		c := &d.Candidates[i]
+		if c.Reason == health.NotSkipped || slices.ContainsFunc(x.Result.Attempts, func(a proxy.Attempt) bool { return a.Backend == c.Backend }) {
+			continue
+		}
+		if !any {
+			f.key("skipped").raw("[")
+		}
+		any = true
+		f.candidate(c, x.Start).raw("}")
 	}
-	f.key("skipped").raw("[")
-	for i := d.Eligible; i < len(d.Candidates); i++ {
-		f.candidate(&d.Candidates[i], x.Start).raw("}")
+	if any {
+		f.raw("]")
 	}
-	f.raw("]")
 }
 
 func (f *jsonLine) candidate(c *balancer.Candidate, now time.Time) *jsonLine {

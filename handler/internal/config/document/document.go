@@ -60,7 +60,7 @@ type Model struct {
 	OnContentFilter    string           `json:"onContentFilter" enum:"refuse|fallback" default:"\"refuse\"" doc:"What becomes of a request that the content filter of this model refuses: the caller gets the refusal, or the fallbacks are tried, and the caller gets the refusal when none serves. Azure bills the prompt at each."`
 	FirstTokenTimeout  jsondoc.Duration `json:"firstTokenTimeout" example:"\"20s\"" also:"timeout,ttft" doc:"How long to wait for the first meaningful event before the next backend is tried. Without it SPILLWAY_FIRST_TOKEN_TIMEOUT."`
 	Attempts           int              `json:"attempts" min:"1" max:"100" example:"3" also:"retries,max_retries,num_retries" doc:"How many of its backends one request tries. Without it all of them."`
-	Hedge              *Hedge           `json:"hedge" example:"{\"after\": \"p95\", \"maxPercent\": 5}" doc:"A second attempt at another backend when the first is slow. Off when absent."`
+	Hedge              *Hedge           `json:"hedge" example:"{\"after\": \"p95\", \"maxPercent\": 5}" doc:"A second attempt at another backend when the first is slower than this. When absent, only a silent attempt gets one (docs/operations.md)."`
 	MaxOutputTokens    int64            `json:"maxOutputTokens" min:"1" doc:"The largest answer of the model, in tokens: what a request without max_tokens reserves of limits per month. Without it a table of known models, else 32,768."`
 	Price              *Price           `json:"price" example:"{\"currency\": \"USD\", \"input\": 2.5, \"output\": 10}" also:"cost,prices" doc:"What its tokens cost, for usage reports and budgets."`
 }
