@@ -309,8 +309,9 @@ func (s *Store) resolve(ctx context.Context, e entry, row tablestore.Row) error 
 func (s *Store) Claim(ctx context.Context, l Location, id string) error {
 	hashed := hashID(id)
 	if s.cfg.Table == nil {
-		s.cache.confirm(hashed, l)
-		return nil
+		s.cache.add(hashed, l, s.cfg.Now())
+		_, _, err := s.fromCache(l.Owner, hashed)
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.LookupTimeout)
 	defer cancel()

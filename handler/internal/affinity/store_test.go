@@ -142,6 +142,12 @@ func TestClaimOfAnotherOwnersID(t *testing.T) {
 	if err := maker.Claim(t.Context(), at("eu"), "resp_1"); err != nil {
 		t.Errorf("claim of an own id: %v", err)
 	}
+	alone := affinity.New(affinity.Config{})
+	alone.Remember(at("eu"), "resp_1")
+	if err := alone.Claim(t.Context(), claim, "resp_1"); !errors.Is(err, affinity.ErrOtherOwner) {
+		t.Errorf("claim of another's id without a table: %v, want ErrOtherOwner", err)
+	}
+	wantFound(t, alone, "team", "resp_1", "eu")
 }
 
 func TestLookupIsBounded(t *testing.T) {

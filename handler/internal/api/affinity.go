@@ -227,8 +227,12 @@ func poolOf(among []placement, b *balancer.Backend) *balancer.Pool {
 
 // lookupRequest returns the request that reads the referenced object.
 func (s *Server) lookupRequest(req *proxy.Request, ref reference) *proxy.Request {
+	subpath := ref.id
+	if ref.kind == operations.KindTuningJob {
+		subpath = "jobs/" + ref.id
+	}
 	return &proxy.Request{
-		ID: req.ID, Operation: *operations.ByName(ref.operation), Family: operations.V1, Method: "GET", Subpath: ref.id,
+		ID: req.ID, Operation: *operations.ByName(ref.operation), Family: operations.V1, Method: "GET", Subpath: subpath,
 		Header: req.Header, Model: req.Model, Consumer: req.Consumer,
 	}
 }
@@ -236,7 +240,7 @@ func (s *Server) lookupRequest(req *proxy.Request, ref reference) *proxy.Request
 // claim records the owner of what was found, unless it has another one.
 func (s *Server) claim(ctx context.Context, req *proxy.Request, ref reference, found placement) (*proxy.Pin, *Error) {
 	if s.Affinity != nil {
-		err := s.Affinity.Claim(ctx, affinity.Location{Backend: found.backend.Name, Model: found.pool.Model, Owner: owner(req), CreatedAt: s.Now()}, ref.id)
+		err := s.Affinity.Claim(ctx, s.locationOf(req, found.backend.Name, found.pool.Model, ref.kind), ref.id)
 		switch {
 		case errors.Is(err, affinity.ErrOtherOwner):
 			return nil, referenceNotFound(ref)

@@ -23,13 +23,13 @@ const maxReferences = 64
 // heldObject is an object that a request names, and where it is.
 type heldObject struct {
 	reference
-	location affinity.Location
+	location affinity.Location // without a backend: to be adopted
 }
 
 // ownedObjects returns the objects that the request names and its consumer owns:
 // the one of the path first, then those of the query and the body. It fails when
 // one of them is another's, or unknown: what is not known to be the consumer's is
-// nobody's (docs/security.md#ids-have-owners).
+// nobody's, unless a backend adopts for it (docs/security.md#ids-have-owners).
 func (s *Server) ownedObjects(ctx context.Context, req *proxy.Request) ([]heldObject, *Error) {
 	refs := namedObjects(req)
 	if len(refs) == 0 {
@@ -46,11 +46,13 @@ func (s *Server) ownedObjects(ctx context.Context, req *proxy.Request) ([]heldOb
 			held = append(held, heldObject{ref, locations[i]})
 		case errors.Is(errs[i], affinity.ErrUnavailable):
 			return nil, locationUnknown(ref, errs[i])
+		case errors.Is(errs[i], affinity.ErrUnknown) && s.mayAdopt(req, &ref):
+			held = append(held, heldObject{reference: ref})
 		case errors.Is(errs[i], affinity.ErrOtherOwner), !ref.described:
 			return nil, referenceNotFound(ref)
 		}
 	}
-	return held, nil
+	return held, s.adopt(ctx, req, held)
 }
 
 // namedObjects returns the objects that a request names, each once.
@@ -198,11 +200,7 @@ func (s *Server) rememberObjects(ctx context.Context, req *proxy.Request, a *pro
 	}
 	a.Hooks.Created = func(objects []operations.Object) {
 		for _, o := range objects {
-			now := s.Now()
-			l := affinity.Location{Backend: a.Backend.Name, Model: a.Model, Kind: string(o.Kind), Owner: owner(req), CreatedAt: now}
-			if kept := o.Kind.Retention(); kept > 0 {
-				l.Expires = now.Add(kept)
-			}
+			l := s.locationOf(req, a.Backend.Name, a.Model, o.Kind)
 			if s.StrictIDs && o.Kind != operations.KindItem {
 				s.Affinity.Record(ctx, l, o.ID)
 			} else {
@@ -210,6 +208,17 @@ func (s *Server) rememberObjects(ctx context.Context, req *proxy.Request, a *pro
 			}
 		}
 	}
+}
+
+// locationOf is the location of an object of the consumer's that a backend holds, for
+// as long as it keeps objects of the kind.
+func (s *Server) locationOf(req *proxy.Request, backend, model string, kind operations.Kind) affinity.Location {
+	now := s.Now()
+	l := affinity.Location{Backend: backend, Model: model, Kind: string(kind), Owner: owner(req), CreatedAt: now}
+	if kept := kind.Retention(); kept > 0 {
+		l.Expires = now.Add(kept)
+	}
+	return l
 }
 
 // recordsObjects reports whether the answer may name objects that the caller can

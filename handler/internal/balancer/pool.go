@@ -36,6 +36,7 @@ type Backend struct {
 	Weight      int // within its priority group; 0 = drained
 	Provisioned bool
 	Stateful    bool         // holds the files, batches and other stored objects of its model
+	Adopt       string       // the consumer that owns what it holds and nobody is known to have made; "" = none
 	OpenAI      bool         // an OpenAI-compatible base URL, not an Azure OpenAI resource
 	Price       *usage.Price // of this deployment; nil = the pool's
 }

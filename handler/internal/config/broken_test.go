@@ -25,15 +25,21 @@ func two(rest string) string {
 }
 
 var (
-	teamA = map[string]string{"TEAM_A_KEY": "0123456789abcdef0123456789abcdef"}
-	entra = map[string]string{"SPILLWAY_AUTH": "entra", "SPILLWAY_ENTRA_TENANT": "contoso.onmicrosoft.com", "SPILLWAY_ENTRA_AUDIENCE": "api://spillway"}
-	open  = map[string]string{"SPILLWAY_AUTH": "none"}
+	teamA  = map[string]string{"TEAM_A_KEY": "0123456789abcdef0123456789abcdef"}
+	teamAB = map[string]string{"TEAM_A_KEY": "0123456789abcdef0123456789abcdef", "TEAM_B_KEY": "0123456789abcdef0123456789abcdee"}
+	entra  = map[string]string{"SPILLWAY_AUTH": "entra", "SPILLWAY_ENTRA_TENANT": "contoso.onmicrosoft.com", "SPILLWAY_ENTRA_AUDIENCE": "api://spillway"}
+	open   = map[string]string{"SPILLWAY_AUTH": "none"}
 )
 
 // with is a document of two backends and one consumer with these fields.
 func with(fields string) string {
 	return two(`,
   "consumers": [{"name": "team-a", "keySetting": "TEAM_A_KEY"` + fields + `}]`)
+}
+
+// adopted is a document of two consumers whose backend has this member, too.
+func adopted(member string) string {
+	return strings.TrimSuffix(one(", "+member), "}") + `, "consumers": [{"name": "team-a", "keySetting": "TEAM_A_KEY"}, {"name": "other", "keySetting": "TEAM_B_KEY"}]}`
 }
 
 // brokenTexts are not JSON, or not a document.
@@ -155,6 +161,9 @@ var brokenMeanings = []broken{
 	{"a longest trip that is shorter", open, two(`, "circuitBreaker": {"tripDuration": "10m"}`)},
 	{"a longest wait that is shorter", open, two(`, "throttle": {"maxWait": "1s"}`)},
 	{"two consumers of one name", teamA, two(`, "consumers": [{"name": "team-a", "keySetting": "TEAM_A_KEY"}, {"name": "team-a", "keySetting": "TEAM_A_KEY"}]`)},
+	{"adoption for nobody", teamA, one(`, "adopt": "team-a"`)},
+	{"adoption for a consumer that is misspelt", teamAB, adopted(`"adopt": "team-b"`)},
+	{"adoption without a table", teamAB, adopted(`"adopt": "team-a"`)},
 	{"two consumers with one key", map[string]string{"A_KEY": "0123456789abcdef0123", "B_KEY": "0123456789abcdef0123"}, two(`, "consumers": [{"name": "a", "keySetting": "A_KEY"}, {"name": "b", "keySetting": "B_KEY"}]`)},
 	{"a key that can be guessed", map[string]string{"TEAM_A_KEY": "secret"}, with(``)},
 	{"a consumer without a key", teamA, two(`, "consumers": [{"name": "team-a"}]`)},

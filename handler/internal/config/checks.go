@@ -68,6 +68,7 @@ func (c *checker) checkSecrets(d *document.Document, s *Settings) []Key {
 	keys := c.consumerKeys(d, s)
 	c.checkAuthModes(d, s, keys)
 	c.checkPassThrough(d, s)
+	c.checkAdoptionTable(d, s)
 	c.checkTranscripts(d, s)
 	return keys
 }
@@ -172,6 +173,19 @@ func (c *checker) checkTranscripts(d *document.Document, s *Settings) {
 	for i, who := range d.Consumers {
 		if who.Transcripts && s.Transcripts == "" {
 			c.Warn(jsondoc.Index("consumers", i)+".transcripts", "has no effect, because SPILLWAY_TRANSCRIPTS names no container", "Set it to the name of a blob container.")
+		}
+	}
+}
+
+// checkAdoptionTable looks for adoption without a table: a restart would forget what
+// other consumers made, which could be adopted then.
+func (c *checker) checkAdoptionTable(d *document.Document, s *Settings) {
+	if !s.State.Memory() || s.Callers.None() || len(d.Consumers) < 2 {
+		return
+	}
+	for i := range d.Backends {
+		if d.Backends[i].Adopt != "" {
+			c.Fault(jsondoc.Index("backends", i)+".adopt", "needs a table: in memory, owners of objects are known until the next restart", `Set SPILLWAY_STATE, or remove "adopt".`)
 		}
 	}
 }

@@ -63,7 +63,7 @@ func member(l *document.Layout, b *document.Backend, index int, deployment strin
 	return balancer.Backend{
 		Name: b.Name, Index: index, Deployment: deployment, Region: b.Region, Geography: b.Geography,
 		Priority: l.Priority(b), Weight: b.Weight, Provisioned: b.Capacity == "provisioned",
-		Stateful: b.Stateful, OpenAI: b.Kind == "openai",
+		Stateful: b.Stateful, Adopt: b.Adopt, OpenAI: b.Kind == "openai",
 	}
 }
 

@@ -25,6 +25,7 @@ func (r *Report) Check(d *Document, region string) {
 	r.checkModels(l)
 	r.checkIdentities(l)
 	r.checkConsumers(l)
+	r.checkAdoption(d)
 	r.checkFences(d, region)
 	r.warnOfNulls()
 }

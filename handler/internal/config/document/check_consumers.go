@@ -167,3 +167,33 @@ func (l *Layout) priced(name string) bool {
 	m := l.entry(l.Canonical(name))
 	return m != nil && m.Price != nil && m.Price.Input+m.Price.Output+m.Price.Image+m.Price.AudioSecond > 0
 }
+
+// checkAdoption looks for backends that adopt for nobody who could come, or that hold
+// nothing to adopt.
+func (r *Report) checkAdoption(d *Document) {
+	names := make([]string, len(d.Consumers))
+	for i := range d.Consumers {
+		names[i] = d.Consumers[i].Name
+	}
+	adopters := map[string]*Backend{} // by endpoint
+	for i := range d.Backends {
+		b := &d.Backends[i]
+		if b.Adopt == "" {
+			continue
+		}
+		at := jsondoc.Join(jsondoc.Index("backends", i), "adopt")
+		endpoint := strings.ToLower(strings.TrimRight(b.Endpoint, "/"))
+		who, other := slices.Index(names, b.Adopt), adopters[endpoint]
+		switch {
+		case who < 0:
+			r.Fault(at, quoted(b.Adopt)+" is the name of no consumer", jsondoc.DidYouMean(b.Adopt, names))
+		case b.Kind == "openai" && !b.Stateful:
+			r.Fault(at, "has nothing to adopt: a backend of kind openai keeps stored objects only where it is marked stateful", `Add "stateful": true, or remove "adopt".`)
+		case len(d.Consumers[who].Geographies) > 0 && !slices.Contains(d.Consumers[who].Geographies, b.Geography):
+			r.Fault(at, "names consumer "+quoted(b.Adopt)+", whose geographies this backend is not in", `Remove "adopt", or name a consumer that reaches the backend.`)
+		case other != nil && other.Adopt != b.Adopt:
+			r.Fault(at, "names another consumer than backend "+quoted(other.Name)+" of the same resource", "Name one consumer: an object has one owner.")
+		}
+		adopters[endpoint] = b
+	}
+}

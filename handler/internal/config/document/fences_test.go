@@ -102,3 +102,33 @@ func TestLimitedModelOfTheWildcardHasItsOwnPool(t *testing.T) {
 		t.Errorf("%q, %v, %v, %v", model, l.Models, l.Entry(model), r.Faults)
 	}
 }
+
+func TestAdoption(t *testing.T) {
+	t.Parallel()
+	eu := `, "geography": "eu"`
+	for name, c := range map[string]struct{ text, fault string }{ // "" = there is none
+		"a consumer":                         {fenced(`, "adopt": "c"`, "", "", ""), ""},
+		"a stateful backend":                 {fenced(`, "adopt": "c", "stateful": true`+eu, eu, `, "geographies": ["eu"]`, ""), ""},
+		"nobody":                             {fenced(`, "adopt": "d"`, "", "", ""), `"d" is the name of no consumer`},
+		"almost a consumer":                  {strings.Replace(fenced(`, "adopt": "team-b"`, "", "", ""), `"name": "c"`, `"name": "team-a"`, 1), `Did you mean "team-a"?`},
+		"a consumer in another case":         {fenced(`, "adopt": "C"`, "", "", ""), `Did you mean "c"?`},
+		"no name":                            {fenced(`, "adopt": "c d"`, "", "", ""), "the name of a consumer"},
+		"outside the geographies":            {fenced(`, "adopt": "c", "geography": "us"`, eu, `, "geographies": ["eu"]`, ""), "whose geographies this backend is not in"},
+		"a backend that keeps nothing":       {fenced(`, "adopt": "c", "kind": "openai", "auth": {"mode": "none"}`, "", "", ""), "has nothing to adopt"},
+		"a compatible backend that keeps":    {fenced(`, "adopt": "c", "kind": "openai", "auth": {"mode": "none"}, "stateful": true`, "", "", ""), ""},
+		"two consumers of one resource":      {two(`, "adopt": "c"`, `, "adopt": "d"`), `names another consumer than backend "a" of the same resource`},
+		"one consumer of one resource twice": {two(`, "adopt": "c"`, `, "adopt": "c"`), ""},
+	} {
+		faults, _ := reportOf(t, c.text)
+		if !strings.Contains(faults, c.fault) || (c.fault == "") != (faults == "") {
+			t.Errorf("%s: faults %q, want %q", name, faults, c.fault)
+		}
+	}
+}
+
+// two is a document with two consumers, and these members of two backends of one
+// resource.
+func two(a, b string) string {
+	text := strings.Replace(fenced(a, b, "", ""), `"consumers": [`, `"consumers": [{"name": "d", "keySetting": "D"}, `, 1)
+	return strings.Replace(text, `https://b.openai.azure.com", "deployments": ["m"]`, `https://A.openai.azure.com/", "deployments": ["n"]`, 1)
+}
