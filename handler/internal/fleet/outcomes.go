@@ -155,13 +155,16 @@ func (r *Replica) applySilent(s *slot, t health.Permit, now clockReading) bool {
 	return true
 }
 
+// reasonSilent is the reason of a failure that is taken back if the answer comes.
+const reasonSilent = "silent"
+
 func (r *Replica) countSilent(s *slot, t health.Permit, now clockReading) {
 	if t.Began.Sub(r.base) < s.changedAt {
 		return
 	}
 	s.silent = append(s.silent, t.ID)
 	s.decide(t)
-	o := health.Outcome{Class: health.Failed, Reason: "silent"}
+	o := health.Outcome{Class: health.Failed, Reason: reasonSilent}
 	r.finishProbe(s, t, o)
 	r.finishLocalProbe(s, t, o, now.local)
 	r.recordFailure(s, t, o, now)

@@ -160,7 +160,11 @@ func (r *Replica) finishProbe(s *slot, t health.Permit, o health.Outcome) {
 	case health.Served, health.Throttled, health.Misconfigured:
 		s.probe.end(health.ProbeServed)
 	case health.Failed:
-		s.probe.end(health.ProbeFailed)
+		result := health.ProbeFailed
+		if o.Reason == reasonSilent {
+			result = health.ProbeSilent
+		}
+		s.probe.end(result)
 		s.lastFailer = t.Consumer
 	case health.Abandoned:
 		s.probe.end(health.ProbeReturned)

@@ -208,3 +208,15 @@ func TestNoProbeBeginsBeforeAnUnfinishedLeaseEnds(t *testing.T) {
 		}
 	}
 }
+
+// A probe that is silent has failed, and its request may still be at the backend.
+func TestNoProbeBeginsWhileASilentOneMayBeUnderWay(t *testing.T) {
+	p := policy()
+	p.TripDuration, p.MaxTripDuration = time.Second, time.Second
+	half := Record{Circuit: Circuit{}.trip(at(0), p, 1).claimProbe("a", at(2), p).WrittenIn(7)}
+	for result, want := range map[ProbeResult]int64{ProbeFailed: at(4).Latest + 1000, ProbeSilent: half.Circuit.Until} {
+		if r, _ := half.Apply(Update{Owner: "a", Lease: 7, Probe: result}, at(4), p, 8); r.Circuit.State != Open || r.Circuit.Until != want {
+			t.Errorf("after result %d: %+v, want a probe from %d on", result, r.Circuit, want)
+		}
+	}
+}

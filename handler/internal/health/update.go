@@ -26,6 +26,7 @@ const (
 	NoProbeResult ProbeResult = iota
 	ProbeServed               // close the circuit
 	ProbeFailed               // open it again
+	ProbeSilent               // open it again: it may still be under way until its lease ends
 	ProbeReturned             // no request used it: another instance may claim it
 	ProbeRunning              // it takes long: renew the lease
 )
@@ -72,6 +73,9 @@ func (u Update) finishProbe(c Circuit, now TimeBounds, p BreakerPolicy) Circuit 
 	case ProbeServed:
 		return c.closeForRamp(now)
 	case ProbeFailed:
+		return c.reopen(now, p)
+	case ProbeSilent:
+		c.Leased = c.Until
 		return c.reopen(now, p)
 	case ProbeReturned:
 		return c.returnProbe(now)
