@@ -104,8 +104,9 @@ const waitSlots = 1000
 // newProxy selects a backend for each request and fails over.
 func newProxy(cfg *config.Config, log *slog.Logger, state *state, client *backend.Client) *proxy.Proxy {
 	s := &cfg.Settings
+	turns := &proxy.RoundRobin{Start: randv2.Uint64()} //nolint:gosec // who is first is no secret
 	return &proxy.Proxy{
-		Health: state.replica, Sender: client, Load: proxy.NewLoad(len(cfg.Slots)), RoundRobin: &proxy.RoundRobin{Start: randv2.Uint64()},
+		Health: state.replica, Sender: client, Load: proxy.NewLoad(len(cfg.Slots)), RoundRobin: turns,
 		Hedges: new(proxy.Hedges), Latency: state.latency, Now: time.Now, Rand: randv2.Float64,
 		Queue: &proxy.WaitQueue{Capacity: waitSlots}, MaxWait: s.MaxWait, ResponseTimeout: s.ResponseTimeout, FirstTokenTimeout: s.FirstTokenTimeout,
 		Operations: proxy.OperationCircuits{
