@@ -98,7 +98,7 @@ func TestFailuresAddUpAndOneProbeCloses(t *testing.T) {
 				t.Fatal("skipped before the trip")
 			}
 		}
-		time.Sleep(1700 * time.Millisecond) // two refreshes in which others may object, and one to read
+		time.Sleep(2200 * time.Millisecond) // two refreshes in which others may object, and one to read
 		for i, replica := range fleet {
 			if p := replica.Snapshot().Of(0).State; p != health.Open {
 				t.Errorf("instance %d after five failures in the fleet: %v, want open", i, p)
