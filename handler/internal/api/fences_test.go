@@ -90,6 +90,10 @@ func TestModelsHoldWhereverARequestNamesOne(t *testing.T) {
 		{"fine_tuning/jobs", `{"model":"o3-2025-04-16","training_file":"file-1"}`, ""},
 		{"fine_tuning/alpha/graders/run", `{"grader":{"type":"score_model","model":"o3"}}`, ""},
 		{"batches", `{"model":"gpt-4o","input_file_id":"file-1","x":{"model":"o3"}}`, ""},
+		{"videos", `{"model":"sora-2","prompt":"x"}`, ""},
+		{"evals", `{"model":"not-there","data_source_config":{"type":"custom"},"testing_criteria":[]}`, ""},
+		{"containers", `{"model":"not-there","name":"x"}`, ""},
+		{"conversations", `{"model":"not-there"}`, ""},
 	} {
 		header := []string{"Api-Key", "k"}
 		if tt.header != "" {

@@ -29,6 +29,8 @@ func (s *Server) statefulPools(req *proxy.Request) ([]*balancer.Pool, *Error) {
 			pools = named[:1]
 		} else if req.Parsed.Model == "" {
 			return nil, apiErr
+		} else if c := req.Consumer; c.Restricted() && !s.mayName(c, req.Parsed.Model) {
+			return nil, modelNotAllowed(req.Parsed.Model, s.Models.Names(c))
 		} else {
 			req.Parsed.Model = "" // the body may name a model that has no pool
 		}
