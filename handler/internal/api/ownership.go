@@ -135,7 +135,14 @@ func (s *Server) ownedPools(ctx context.Context, req *proxy.Request) ([]*balance
 
 // holderPools pins the request to the backend of an object.
 func (s *Server) holderPools(req *proxy.Request, held *heldObject) ([]*balancer.Pool, *Error) {
-	for _, p := range s.usablePools(req) {
+	named, apiErr := s.namedPools(req)
+	if apiErr != nil {
+		return nil, apiErr
+	}
+	for i, p := range append(named[:len(named):len(named)], s.usablePools(req)...) {
+		if i == len(named) {
+			req.Parsed.Model = "" // no deployment of that model is there
+		}
 		if slices.ContainsFunc(p.Backends, func(b balancer.Backend) bool { return b.Name == held.location.Backend }) {
 			req.PinnedTo = &proxy.Pin{Backend: held.location.Backend, CreatedAt: held.location.CreatedAt}
 			return []*balancer.Pool{p}, nil

@@ -456,3 +456,24 @@ func TestFilesOfRequestsThatNameAnotherConsumersObjects(t *testing.T) {
 		}
 	}
 }
+
+// A request about an owned object names what it names: the base model of a
+// fine-tuning job is no deployment, and one without a pool is the backend's to know.
+func TestModelBesideAnOwnedObjectIsLeftAsItIs(t *testing.T) {
+	for path, body := range map[string]string{
+		"fine_tuning/jobs":  `{"model":"gpt-4o-mini","training_file":"file-1"}`,
+		"evals/eval_1/runs": `{"model":"gpt-4o-mini","data_source":{"type":"jsonl","source":{"type":"file_id","id":"file-1"}}}`,
+	} {
+		d := newTenants(t)
+		d.made("x", operations.KindFile, "file-1")
+		d.made("x", operations.KindEval, "eval_1")
+		renamed := "not sent"
+		d.do = func(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
+			renamed = r.Parsed.Model
+			return serve(ctx, pools, deliver)
+		}
+		if res, text := d.send(t, "POST", "/openai/v1/"+path, body, "Api-Key", "x"); res.StatusCode != http.StatusOK || renamed != "" {
+			t.Errorf("%s: %d %s, the model %q is to become the deployment's", path, res.StatusCode, text, renamed)
+		}
+	}
+}

@@ -17,6 +17,26 @@ import (
 // the like: the one marked stateful of the named model, or the only one there is
 // (docs/azure-openai.md#stateful-operations).
 func (s *Server) statefulPools(req *proxy.Request) ([]*balancer.Pool, *Error) {
+	pools, apiErr := s.namedPools(req)
+	if apiErr != nil {
+		return nil, apiErr
+	}
+	backends := statefulBackends(pools, req.Consumer)
+	switch {
+	case len(backends) == 1:
+		req.PinnedTo = &proxy.Pin{Backend: backends[0].backend.Name}
+		return []*balancer.Pool{backends[0].pool}, nil
+	case len(pools) == 0:
+		return nil, modelNotAllowed(req.Model, nil)
+	case len(backends) == 0:
+		return nil, noStatefulBackend(req)
+	}
+	return nil, ambiguousBackend(req, len(backends))
+}
+
+// namedPools are the pool of the model that a request about stored objects names, or
+// all that its consumer may use. A model that is no deployment is left as it is.
+func (s *Server) namedPools(req *proxy.Request) ([]*balancer.Pool, *Error) {
 	if req.Operation.Name == "fine-tuning" {
 		req.Model, req.Parsed.Model = "", "" // the body names a base model, not a deployment
 	}
@@ -35,17 +55,7 @@ func (s *Server) statefulPools(req *proxy.Request) ([]*balancer.Pool, *Error) {
 			req.Parsed.Model = "" // the body may name a model that has no pool
 		}
 	}
-	backends := statefulBackends(pools, req.Consumer)
-	switch {
-	case len(backends) == 1:
-		req.PinnedTo = &proxy.Pin{Backend: backends[0].backend.Name}
-		return []*balancer.Pool{backends[0].pool}, nil
-	case len(pools) == 0:
-		return nil, modelNotAllowed(req.Model, nil)
-	case len(backends) == 0:
-		return nil, noStatefulBackend(req)
-	}
-	return nil, ambiguousBackend(req, len(backends))
+	return pools, nil
 }
 
 // usablePools returns every pool that the consumer may use.
