@@ -133,22 +133,27 @@ func (s *Server) ownedPools(ctx context.Context, req *proxy.Request) ([]*balance
 	return s.holderPools(req, &held[0])
 }
 
-// holderPools pins the request to the backend of an object.
+// holderPools pins the request to the backend of an object: in the pool of the model
+// that it names, if that is there.
 func (s *Server) holderPools(req *proxy.Request, held *heldObject) ([]*balancer.Pool, *Error) {
-	named, apiErr := s.namedPools(req)
+	pools, apiErr := s.namedPools(req)
 	if apiErr != nil {
 		return nil, apiErr
 	}
-	for i, p := range append(named[:len(named):len(named)], s.usablePools(req)...) {
-		if i == len(named) {
-			req.Parsed.Model = "" // no deployment of that model is there
-		}
-		if slices.ContainsFunc(p.Backends, func(b balancer.Backend) bool { return b.Name == held.location.Backend }) {
-			req.PinnedTo = &proxy.Pin{Backend: held.location.Backend, CreatedAt: held.location.CreatedAt}
-			return []*balancer.Pool{p}, nil
-		}
+	holds := func(p *balancer.Pool) bool {
+		return slices.ContainsFunc(p.Backends, func(b balancer.Backend) bool { return b.Name == held.location.Backend })
 	}
-	return nil, referenceNotFound(held.reference)
+	i := slices.IndexFunc(pools, holds)
+	if i < 0 {
+		req.Parsed.Model = "" // no deployment of that model is there
+		pools = s.usablePools(req)
+		i = slices.IndexFunc(pools, holds)
+	}
+	if i < 0 {
+		return nil, referenceNotFound(held.reference)
+	}
+	req.PinnedTo = &proxy.Pin{Backend: held.location.Backend, CreatedAt: held.location.CreatedAt}
+	return pools[i : i+1], nil
 }
 
 // pinOwned pins a request that generates to the backend that holds what it
