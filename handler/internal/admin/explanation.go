@@ -2,7 +2,6 @@ package admin
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,8 +18,7 @@ func explain(d *requestRecord) []string {
 		return []string{rejectedBeforeSelection(d)}
 	}
 	for i := range d.candidates {
-		c := &d.candidates[i]
-		if c.Reason != health.NotSkipped && !slices.ContainsFunc(d.attempts, func(a proxy.Attempt) bool { return a.Backend == c.Backend }) {
+		if c := &d.candidates[i]; proxy.PassedOver(c, d.attempts) {
 			why = append(why, skipped(d, c))
 		}
 	}

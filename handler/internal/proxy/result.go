@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"spillway/handler/internal/balancer"
@@ -75,6 +76,12 @@ type Result struct {
 	TooLarge bool      // with ErrThrottled: backends refuse this request for its size and serve smaller ones
 	Fence    Fence     // with ErrConstrainedOut: which; else which kept backends from it that might serve others
 	Refusal  int       // with ErrRefused: the status of the first refusal; 0 = it came with status 200
+}
+
+// PassedOver reports whether the state of a candidate kept it back, and none of the
+// attempts was made there all the same.
+func PassedOver(c *balancer.Candidate, attempts []Attempt) bool {
+	return c.Reason != health.NotSkipped && !slices.ContainsFunc(attempts, func(a Attempt) bool { return a.Backend == c.Backend })
 }
 
 // Wasted is the known usage of attempts that were not delivered, which the backends

@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"slices"
 	"time"
 
 	"spillway/handler/internal/api"
@@ -74,7 +73,7 @@ func (f *jsonLine) skipped(x *api.RequestRecord) {
 	any := false
 	for i := range d.Candidates {
 		c := &d.Candidates[i]
-		if c.Reason == health.NotSkipped || slices.ContainsFunc(x.Result.Attempts, func(a proxy.Attempt) bool { return a.Backend == c.Backend }) {
+		if !proxy.PassedOver(c, x.Result.Attempts) {
 			continue
 		}
 		if !any {
