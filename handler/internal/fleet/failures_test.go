@@ -328,3 +328,21 @@ func TestStreamsThatBreakOpenACircuit(t *testing.T) {
 		}
 	})
 }
+
+// Where requests are rarer than the breaker's window, an instance's failures are a run
+// as long as nobody is served, and the runs of all instances add up.
+func TestRareFailuresOfTwoInstancesAddUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
+		for i := range 5 {
+			if !request(fleet[i%2], 0, failed) {
+				t.Fatalf("failure %d was not sent", i+1)
+			}
+			time.Sleep(15 * time.Second)
+			fleet[(i+1)%2].Snapshot()
+		}
+		if got := countState(fleet, 0, health.Closed); got != 0 {
+			t.Errorf("after five failures at two instances, a quarter of a minute apart, %d of 2 still use the backend", got)
+		}
+	})
+}
