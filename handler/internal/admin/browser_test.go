@@ -47,7 +47,7 @@ func browser(t *testing.T) (tools, chromium string) {
 // several instances is answered by each in turn.
 type stage struct {
 	url    string
-	now    atomic.Value // of []*Handler
+	now    atomic.Value // of string: the scenario's name
 	scenes map[string][]*Handler
 }
 
@@ -60,14 +60,16 @@ func newStage(t *testing.T, first string, scenes map[string][]Config) *stage {
 			s.scenes[name] = append(s.scenes[name], runHandler(t, cfgs[i]))
 		}
 	}
-	s.now.Store(s.scenes[first])
+	s.now.Store(first)
 	var turn atomic.Uint64
 	r := chi.NewRouter()
 	r.Mount("/ops", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handlers, _ := s.now.Load().([]*Handler)
+		name, _ := s.now.Load().(string)
+		w.Header().Set("X-Scene", name) // by which look.mjs tells whether a response is of the scenario it switched to
+		handlers := s.scenes[name]
 		handlers[int(turn.Add(1))%len(handlers)].ServeHTTP(w, r)
 	}))
-	r.Get("/scene/{name}", func(_ http.ResponseWriter, r *http.Request) { s.now.Store(s.scenes[chi.URLParam(r, "name")]) })
+	r.Get("/scene/{name}", func(_ http.ResponseWriter, r *http.Request) { s.now.Store(chi.URLParam(r, "name")) })
 	srv := httptest.NewServer(r)
 	t.Cleanup(srv.Close)
 	s.url = srv.URL

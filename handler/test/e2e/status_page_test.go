@@ -52,6 +52,7 @@ func watchPage(t *testing.T, url string) <-chan pageState {
 	seen, ended := make(chan pageState, 100), make(chan struct{})
 	go func() {
 		defer close(ended)
+		defer close(seen)
 		for lines := bufio.NewScanner(output); lines.Scan(); {
 			var s pageState
 			if json.Unmarshal(lines.Bytes(), &s) == nil {
@@ -67,13 +68,17 @@ func watchPage(t *testing.T, url string) <-chan pageState {
 	return seen
 }
 
-// awaitState waits for a condition to be shown.
+// awaitState waits for a condition to be shown. On a busy machine, a browser takes
+// more than a minute to start.
 func awaitState(t *testing.T, seen <-chan pageState, condition string) time.Time {
 	t.Helper()
-	deadline := time.After(time.Minute)
+	deadline := time.After(5 * time.Minute)
 	for {
 		select {
-		case s := <-seen:
+		case s, running := <-seen:
+			if !running {
+				t.Fatalf("the browser ended before it showed that the backend is %s", condition)
+			}
 			if s.Condition == condition {
 				return time.UnixMicro(int64(s.At * 1000))
 			}

@@ -28,6 +28,18 @@ export async function request(path, options = {}) {
   return fetch("/ops/api/" + path, { ...options, headers, cache: "no-store", credentials: "omit", redirect: "error", signal: AbortSignal.timeout(options.timeout || 5000) });
 }
 
+const turns = {};
+
+// read returns nothing when the part of the page has requested again since.
+export async function read(part, path, options) {
+  const turn = (turns[part] = (turns[part] || 0) + 1);
+  const response = await request(path, options);
+  const body = response.ok ? await response.json() : await errorText(response);
+  if (turn !== turns[part]) return;
+  if (!response.ok) throw Object.assign(new Error(body), { status: response.status });
+  return body;
+}
+
 export async function errorText(response) {
   try { return (await response.json()).error.message; } catch { return "The response was " + response.status + "."; }
 }

@@ -47,6 +47,10 @@ export function make(tag, content, attributes = {}) {
   return element;
 }
 
+export function problem(id, error) {
+  $(id).replaceChildren(make("p", error.message, { class: "problem" }));
+}
+
 export function svg(tag, attributes, content) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);

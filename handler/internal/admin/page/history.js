@@ -1,6 +1,6 @@
 // The last hours: small plots of the traffic, and the events as a picture.
-import { errorText, request } from "./api.js";
-import { $, fill, list, make, svg, text } from "./dom.js";
+import { read } from "./api.js";
+import { $, fill, list, make, problem, svg, text } from "./dom.js";
 import { count, money, ms, percent, short, time } from "./format.js";
 
 const every = 10000, lanes = 10;
@@ -11,13 +11,12 @@ export async function showHistory(now = Date.now()) {
   if (now < due || document.hidden) return;
   due = now + every;
   try {
-    const response = await request("history?model=" + encodeURIComponent($("history-model").value));
-    if (!response.ok) throw new Error(await errorText(response));
-    const h = await response.json();
+    const h = await read("history", "history?model=" + encodeURIComponent($("history-model").value));
+    if (!h) return;
     renderPlots(h);
     renderEvents(h);
   } catch (error) {
-    $("plots").replaceChildren(make("p", error.message, { class: "problem" }));
+    problem("plots", error);
   }
 }
 

@@ -1,6 +1,6 @@
 // Looking up why a request went to its backend.
-import { errorText, request } from "./api.js";
-import { $, make, table } from "./dom.js";
+import { errorText, read, request } from "./api.js";
+import { $, make, problem, table } from "./dom.js";
 import { clock, count, ms } from "./format.js";
 
 // Each try may reach another instance, and only one has the request.
@@ -29,9 +29,8 @@ function showRequest(r) {
 }
 
 async function latest() {
-  const response = await request("requests?last=20");
-  if (!response.ok) throw new Error(await errorText(response));
-  const all = await response.json();
+  const all = await read("found", "requests?last=20");
+  if (!all) return;
   const rows = all.requests.map((r) => {
     const link = make("button", r.id, { type: "button", class: "plain-link" });
     link.addEventListener("click", () => { $("find-id").value = r.id; lookUp(() => find(r.id)); });
@@ -42,7 +41,7 @@ async function latest() {
 }
 
 async function lookUp(query) {
-  try { await query(); } catch (error) { $("found").replaceChildren(make("p", error.message, { class: "problem" })); }
+  try { await query(); } catch (error) { problem("found", error); }
 }
 
 $("find").addEventListener("submit", (event) => {

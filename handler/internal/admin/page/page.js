@@ -1,6 +1,6 @@
-// The script of the status page. It requests the status once a second while the page is visible, and shows it as text
-// and attributes: the content security policy lets no script write markup.
-import { errorText, forget, remember, request, restore, setCredentials, signedIn } from "./api.js";
+// Requests the status once a second while the page is visible, and shows it as text and attributes: the content
+// security policy lets no script write markup.
+import { forget, read, remember, restore, setCredentials, signedIn } from "./api.js";
 import { onAction } from "./actions.js";
 import { $, text } from "./dom.js";
 import { clock } from "./format.js";
@@ -19,10 +19,8 @@ function next(delay) {
 async function poll() {
   clearTimeout(timer);
   try {
-    const response = await request(statusPath());
-    if (response.status === 401 || response.status === 404) return signIn(signedIn() ? "The key was not accepted." : "");
-    if (!response.ok) throw new Error(await errorText(response));
-    const status = await response.json();
+    const status = await read("status", statusPath());
+    if (!status) return;
     $("signin").hidden = true;
     $("status").hidden = false;
     $("out").hidden = Boolean(status.keyless);
@@ -35,6 +33,7 @@ async function poll() {
     $("lost").hidden = true;
     next(1000);
   } catch (error) {
+    if ([401, 404].includes(error.status)) return signIn(signedIn() ? "The key was not accepted." : "");
     if ($("status").hidden) text($("key-problem"), error.message);
     misses++;
     const since = lastGood ? "The data shown is from " + clock(lastGood) + "." : "";

@@ -53,7 +53,7 @@ function renderTable(s) {
   text($("table-notice"), notices.join(" "));
 }
 
-// lines shows the first of what matches the filter, and a button for the rest. total is how many there are.
+// lines shows the first of total items that match the filter, and a button for the rest.
 function lines(id, items, total, filter, matches, template, update) {
   const wanted = $(filter).value.trim().toLowerCase();
   const found = wanted ? items.filter((i) => matches(i).toLowerCase().includes(wanted)) : items;

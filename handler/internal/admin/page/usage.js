@@ -1,6 +1,6 @@
 // Tokens and cost over days: a line for each consumer, model or backend, with its course.
-import { errorText, request } from "./api.js";
-import { $, make, svg, table } from "./dom.js";
+import { errorText, read, request } from "./api.js";
+import { $, make, problem, svg, table } from "./dom.js";
 import { count, money } from "./format.js";
 
 const most = 20; // lines shown; the CSV has all
@@ -18,11 +18,10 @@ async function drawUsage() {
   if (!$("usage-details").open || document.hidden) return;
   try {
     const by = $("usage-by").value;
-    const response = await request(usageQuery("hour," + by), { timeout: 20000 });
-    if (!response.ok) throw new Error(await errorText(response));
-    plot(await response.json(), by);
+    const rows = await read("usage", usageQuery("hour," + by), { timeout: 20000 });
+    if (rows) plot(rows, by);
   } catch (error) {
-    $("plot").replaceChildren(make("p", error.message, { class: "problem" }));
+    problem("plot", error);
   }
 }
 
@@ -53,7 +52,7 @@ setInterval(drawUsage, 60000);
 
 $("usage-csv").addEventListener("click", async () => {
   const response = await request(usageQuery("hour,consumer,model,backend&format=csv"), { timeout: 20000 });
-  if (!response.ok) return $("plot").prepend(make("p", await errorText(response), { class: "problem" }));
+  if (!response.ok) return problem("plot", new Error(await errorText(response)));
   const url = URL.createObjectURL(await response.blob());
   make("a", "", { href: url, download: "spillway-usage.csv" }).click();
   URL.revokeObjectURL(url);

@@ -57,7 +57,7 @@ async function shoot(tab, name) {
 async function show(tab, name) {
   scene = name;
   await (await fetch(address.open + "/scene/" + name)).text();
-  const answers = ["/ops/api/status", "/ops/api/history"].map((path) => tab.waitForResponse((r) => r.url().includes(path) && r.ok()));
+  const answers = ["/ops/api/status", "/ops/api/history"].map((path) => tab.waitForResponse((r) => r.url().includes(path) && r.ok() && r.headers()["x-scene"] === name));
   await tab.evaluate(() => {
     document.dispatchEvent(new Event("visibilitychange")); // the page asks at once
     document.getElementById("history-model").dispatchEvent(new Event("change"));
