@@ -68,6 +68,9 @@ func (c BackendState) label(h *health.Health) string {
 
 // detail explains the state; "" = there is nothing to explain.
 func (c BackendState) detail(h *health.Health, now time.Time) string {
+	if models := h.ThrottledModels(now); c.acceptsRequests() && len(models) > 0 {
+		return "throttled for " + nameSome(models)
+	}
 	switch {
 	case c == Throttled && h.Throttle.MaxTokens > 0:
 		return "requests of up to " + formatCount(h.Throttle.MaxTokens) + " tokens are still sent"

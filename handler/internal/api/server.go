@@ -141,6 +141,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, state *requestSta
 	c := &call{request: req}
 	c.pools, apiErr = s.findPools(r.Context(), req)
 	rec.Model = s.modelOf(c)
+	if req.Model != rec.Model {
+		rec.Requested = strings.Clone(req.Model[:min(len(req.Model), maxRequested)]) // the body's memory is used again
+	}
 	if apiErr == nil {
 		apiErr = s.boundAnswer(c)
 	}
@@ -150,6 +153,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, state *requestSta
 	}
 	return s.forward(w, r, rec, c)
 }
+
+// maxRequested bounds the name of a model in the log.
+const maxRequested = 128
 
 // modelOf is the name of the model, as it is configured, that serves the request or
 // that a request which is refused asked for; "" when there is none such.

@@ -209,6 +209,19 @@ func TestInvalidRequestsGetOpenAIErrors(t *testing.T) {
 	}
 }
 
+// Whoever reads the log sees which model a refused caller wanted, or by which other
+// name.
+func TestRequestedModelIsRecorded(t *testing.T) {
+	d := newGateway(t)
+	long := strings.Repeat("m", 1000)
+	for asked, want := range map[string]string{"gpt-4o": "", "gpt-9": "gpt-9", "GPT-4o": "GPT-4o", long: long[:128]} {
+		d.send(t, "POST", chat, `{"model":"`+asked+`","messages":[]}`)
+		if x := <-d.records; x.Requested != want {
+			t.Errorf("asked for %q: recorded %q beside %q, want %q", asked, x.Requested, x.Model, want)
+		}
+	}
+}
+
 func TestChunkedBodyOverLimitIs413(t *testing.T) {
 	d := newGateway(t)
 	req, _ := http.NewRequestWithContext(t.Context(), "POST", d.url+chat, io.MultiReader(strings.NewReader(`{"x":"`), strings.NewReader(strings.Repeat("a", 3<<20))))

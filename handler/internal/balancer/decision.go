@@ -14,6 +14,7 @@ type Query struct {
 	Rand        func() float64 // in [0, 1)
 	Sequence    uint64         // number of the request in this pool, for RoundRobin
 	Tokens      int64          // estimated
+	Model       string         // as the caller named it, in lower case
 	Geographies []string       // permitted; empty = all
 	MinPriority int            // of the permitted groups; 0 = all
 	Affinity    uint64         // hash of what should share a prompt cache; 0 = nothing
@@ -80,11 +81,15 @@ func (b *Backend) evaluate(q *Query, s *health.Snapshot) Candidate {
 	case b.Weight <= 0 && q.PinnedTo == "": // a drained backend still serves what only it holds
 		c.Reason = ZeroWeight
 	default:
+		throttle := h.ThrottleOf(q.Model)
+		throttled := throttle.Blocks(q.Now, q.Tokens)
 		c.Reason = h.SkipReason(q.Now, q.Tokens)
 		c.probe = h.Probe && c.Reason == health.NotSkipped
-		c.CircuitOnly = (c.Reason == health.SkipOpen || c.Reason == health.SkipProbing) && !h.Throttle.Blocks(q.Now, q.Tokens)
+		c.CircuitOnly = (c.Reason == health.SkipOpen || c.Reason == health.SkipProbing) && !h.Throttle.Blocks(q.Now, q.Tokens) && !throttled
 		if c.Reason != health.NotSkipped {
 			c.Until = h.AvailableAt()
+		} else if throttled {
+			c.Reason, c.Until = health.SkipThrottled, throttle.Until
 		} else if until, unfit := q.unfit(b.Slot); unfit {
 			c.Reason, c.Until = UnfitForOperation, until
 		} else if h.TrafficPercent > 0 && q.PinnedTo == "" && q.Rand()*100 >= float64(h.TrafficPercent) {

@@ -201,7 +201,10 @@ func (r *Replica) applyOutcome(s *slot, t health.Permit, o health.Outcome, now c
 	if o.Class == health.Failed && r.stalled(t, now.local) {
 		o.Class = health.Abandoned
 	}
-	if o.Class == health.Throttled || o.Class == health.Failed && o.Wait > 0 {
+	switch {
+	case o.Class == health.Throttled && o.Model != "":
+		r.recordModelWait(s, o, now.local)
+	case o.Class == health.Throttled, o.Class == health.Failed && o.Wait > 0:
 		r.recordWait(s, o, now)
 	}
 	r.finishProbe(s, t, o)

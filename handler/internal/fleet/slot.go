@@ -25,9 +25,10 @@ type slot struct {
 	newerVersion bool          // a newer version wrote it so that this one cannot read it: it is not replaced either
 
 	localWindows [len(health.ThrottleWindows{}.ByKind)]localWindow // waits of this instance's own 429s
-	saturation   health.Saturation                                 // as last seen here, if worth publishing
-	evidence     health.Evidence                                   // failures seen here
-	silent       []uint64                                          // attempts past their threshold that count as failures until answered
+	models       modelThrottles
+	saturation   health.Saturation // as last seen here, if worth publishing
+	evidence     health.Evidence   // failures seen here
+	silent       []uint64          // attempts past their threshold that count as failures until answered
 	own          ownCircuit
 	leftOut      bool          // the full row has no space for its record
 	publishOpen  bool          // the own circuit opened, which is not in the table yet

@@ -34,7 +34,7 @@ func (r *Replica) slotHealth(n health.Slot, s *slot, now clockReading) health.He
 	if t := s.localWindows[h.Throttle.Kind]; t.until > now.local && r.toTime(t.until).Equal(h.Throttle.Until) {
 		h.Reason = t.reason
 	}
-	h.FailedAt = r.failedAt(s)
+	h.FailedAt, h.Models = r.failedAt(s), s.models.view
 	c := s.record.Circuit
 	switch {
 	case r.bindsFleet(n, s, now.local):

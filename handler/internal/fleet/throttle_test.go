@@ -39,6 +39,44 @@ func TestTokenLimitAdmitsSmallPrompts(t *testing.T) {
 	})
 }
 
+// The wait of one model binds that model alone, ends, and is no news for the fleet.
+// Callers invent names: they are bounded.
+func TestThrottleOfOneModel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
+		of := func(replica *Replica, model string, tokens int64) bool {
+			return replica.Snapshot().Of(0).ThrottleOf(model).Blocks(time.Now(), tokens)
+		}
+		refuse := func(model string, wait time.Duration, kind health.LimitKind) {
+			o := throttled(wait, kind)
+			o.Model, o.Tokens = model, 6000
+			fleet[0].ReportOutcome(health.Permit{Slot: 0}, o)
+		}
+		refuse("a", 30*time.Second, health.LimitTokens)
+		refuse("b", 10*time.Second, health.LimitCapacity)
+		if !of(fleet[0], "a", 6000) || of(fleet[0], "a", 5999) || !of(fleet[0], "b", 1) || of(fleet[0], "c", 1<<40) {
+			t.Errorf("%v, want a closed from 6000 tokens on, and b", *fleet[0].Snapshot().Of(0).Models)
+		}
+		time.Sleep(time.Second)
+		if h := fleet[0].Snapshot().Of(0); h.SkipReason(time.Now(), 1<<40) != health.NotSkipped {
+			t.Errorf("the slot itself: %+v, want it open", h.Throttle)
+		}
+		if h := fleet[1].Snapshot().Of(0); h.SkipReason(time.Now(), 1<<40) != health.NotSkipped || h.Models != nil {
+			t.Errorf("the other instance: %+v, want nothing", h)
+		}
+		time.Sleep(10 * time.Second)
+		if of(fleet[0], "b", 1) || !of(fleet[0], "a", 6000) {
+			t.Errorf("after 11 s: %v, want a alone", *fleet[0].Snapshot().Of(0).Models)
+		}
+		for i := range 10 * maxModelThrottles {
+			refuse(fmt.Sprint(i), time.Minute, health.LimitUnknown)
+		}
+		if n := len(*fleet[0].Snapshot().Of(0).Models); n != maxModelThrottles || !of(fleet[0], "a", 6000) {
+			t.Errorf("%d models are kept, want %d, with the first", n, maxModelThrottles)
+		}
+	})
+}
+
 // Whatever the response says is left: a deployment that refused n tokens is not
 // asked for n or more.
 func TestRefusedSizeIsNotAdmitted(t *testing.T) {

@@ -8,6 +8,7 @@
 package health
 
 import (
+	"slices"
 	"time"
 )
 
@@ -23,10 +24,11 @@ type Health struct {
 	Probe          bool      // HalfOpen, and this instance holds the fleet's one probe, unused
 	TrafficPercent uint8     // percent of its normal traffic while it recovers or is nearly full; 0 = all of it
 	Throttle       Throttle
-	Drained        bool      // by an operator: no new requests
-	Own            bool      // the circuit binds this instance alone
-	FailedAt       time.Time // last failure, here or of the fleet's probes; zero = served since, or none
-	Reason         string    // of the last change, for people: "503", "429 tokens", "operator"
+	Models         *ModelThrottles // of single models, where the backend serves models without a slot of their own; nil = none
+	Drained        bool            // by an operator: no new requests
+	Own            bool            // the circuit binds this instance alone
+	FailedAt       time.Time       // last failure, here or of the fleet's probes; zero = served since, or none
+	Reason         string          // of the last change, for people: "503", "429 tokens", "operator"
 }
 
 // SkipReason is why a backend is not offered a request. "" means that it is.
@@ -55,6 +57,29 @@ func (h *Health) SkipReason(now time.Time, tokens int64) SkipReason {
 		return SkipThrottled
 	}
 	return NotSkipped
+}
+
+// ThrottleOf is the throttle of one model, in lower case, beside that of the slot.
+func (h *Health) ThrottleOf(model string) Throttle {
+	if h.Models == nil {
+		return Throttle{}
+	}
+	return (*h.Models)[model]
+}
+
+// ThrottledModels are the models that are throttled at now while the slot is not, in
+// alphabetical order.
+func (h *Health) ThrottledModels(now time.Time) []string {
+	var models []string
+	if h.Models != nil {
+		for model, t := range *h.Models {
+			if now.Before(t.Until) {
+				models = append(models, model)
+			}
+		}
+	}
+	slices.Sort(models)
+	return models
 }
 
 // Bound reports whether a closed circuit has ended at now: this instance's own

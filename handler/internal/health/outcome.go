@@ -41,6 +41,7 @@ type Outcome struct {
 	Limit   LimitKind     // with a Wait: which limit
 	Reason  string        // short, bounded vocabulary: "429 tokens", "503", "reset", "first token timeout", "in-stream 429"
 	Tokens  int64         // with Throttled: estimated size of the request that was refused; 0 = unknown
+	Model   string        // with Throttled: the model that it concerns, in lower case; "" = all of the slot's
 	Signals Signals
 
 	Resent   bool // it was sent again on a new connection, since a reused one was closed without an answer

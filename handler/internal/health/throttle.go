@@ -46,6 +46,10 @@ type Throttle struct {
 	MaxTokens int64 // with LimitTokens: requests of at most this many tokens may still be sent; 0 = none
 }
 
+// ModelThrottles are throttles by model, in lower case. They are never written after
+// they were made.
+type ModelThrottles map[string]Throttle
+
 // Blocks reports whether a request of about this many tokens would be refused
 // at now.
 func (t Throttle) Blocks(now time.Time, tokens int64) bool {

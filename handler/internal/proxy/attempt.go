@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -267,6 +268,9 @@ func (t *attempt) onCommit() {
 func (t *attempt) settle(o health.Outcome, d Delivery) Event {
 	t.stopTimers()
 	o.Tokens, o.Answered = t.request.Tokens, t.answered
+	if o.Class == health.Throttled && t.backend.Deployment == "" {
+		o.Model = strings.ToLower(t.request.Model)
+	}
 	t.reportOnce(func() { t.Health.ReportOutcome(t.permit, o) })
 	t.run.mu.Lock()
 	defer t.run.mu.Unlock()

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strings"
 	"time"
 
 	"spillway/handler/internal/balancer"
@@ -285,7 +286,7 @@ func (p *Plan) decide(now time.Time) {
 func (p *Plan) query(from *balancer.Pool, now time.Time) *balancer.Query {
 	r := p.request
 	q := &balancer.Query{
-		Now: now, Rand: p.env.Rand, Tokens: r.Tokens, Affinity: r.Affinity, Load: p.env.Load,
+		Now: now, Rand: p.env.Rand, Tokens: r.Tokens, Model: strings.ToLower(r.Model), Affinity: r.Affinity, Load: p.env.Load,
 		PinnedTo: r.pinnedBackend(), ReadsStored: r.readsStored(), OpenAIOnly: r.Operation.CompatibleOnly,
 	}
 	if p.env.Operations.unfit.Load() > 0 {

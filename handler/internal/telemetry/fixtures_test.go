@@ -171,7 +171,7 @@ func alike() *api.RequestRecord {
 // fallback is one that another model answered.
 func fallback() *api.RequestRecord {
 	x := served()
-	x.ID, x.Consumer, x.KeyID = "req_FALLBACK", nil, ""
+	x.ID, x.Consumer, x.KeyID, x.Requested = "req_FALLBACK", nil, "", "chat-default"
 	x.Charges[0].Cost = 0 // it has no price
 	x.Result.Pool = &balancer.Pool{Model: "gpt-4o-mini"}
 	return x

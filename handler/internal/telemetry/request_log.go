@@ -129,7 +129,7 @@ func (f *jsonLine) caller(x *api.RequestRecord, instance string) {
 }
 
 func (f *jsonLine) request(x *api.RequestRecord) {
-	f.text("method", methodName(x.Method)).text("operation", x.Operation).text("url", x.Family).text("model", x.Model)
+	f.text("method", methodName(x.Method)).text("operation", x.Operation).text("url", x.Family).text("model", x.Model).text("requested_model", x.Requested)
 	f.number("status", int64(x.Status)).text("code", x.Code).text("rule", x.Rule).flag("stream", x.Stream)
 }
 

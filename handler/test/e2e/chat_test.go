@@ -49,6 +49,26 @@ func TestThrottledBackendIsSkippedUntilItReopens(t *testing.T) {
 	}
 }
 
+// A backend without a list of deployments serves models that share nothing: the limit
+// of one is no reason to leave it with another.
+func TestThrottleOfOneModelLeavesTheOthers(t *testing.T) {
+	t.Parallel()
+	models := []string{"gpt-4o", "gpt-4o-mini"}
+	r := start(t, setup{backends: []backend{{name: "a", priority: 1, models: models, unlisted: true}, {name: "b", priority: 2, models: models, unlisted: true}}})
+	ofMini := strings.Replace(hello, "gpt-4o", "gpt-4o-mini", 1)
+	r.sim.Next("a", simulator.Fault{Action: "429-token", RetryAfter: time.Minute})
+	for i, want := range []struct{ body, backend string }{
+		{hello, "b"}, {hello, "b"}, {ofMini, "a"},
+	} {
+		if a := r.post(chatPath, want.body); a.status != 200 || a.backend() != want.backend {
+			t.Errorf("request %d: %d by %q, want 200 by %q: %s", i, a.status, a.backend(), want.backend, a.body)
+		}
+	}
+	if n := len(r.sim.JournalOf("a")); n != 2 {
+		t.Errorf("%d requests at the throttled backend, want the refused one and that of the other model", n)
+	}
+}
+
 // Every row of the classification table, plain and streamed: silent failover
 // or the right answer.
 func TestBackendErrorsAreClassified(t *testing.T) {

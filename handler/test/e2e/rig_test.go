@@ -28,6 +28,7 @@ type backend struct {
 	capacity   string   // "" or "provisioned"
 	caller     string   // the header with the caller's id; "" = none
 	models     []string // deployments of these names and models, instead of deployment
+	unlisted   bool     // the pool document has no list of deployments
 	deployment simulator.Deployment
 }
 
@@ -110,6 +111,9 @@ func document(t *testing.T, sim *simulator.Service, s setup) string {
 		}
 		if b.models != nil {
 			entry["deployments"] = b.models
+		}
+		if b.unlisted {
+			delete(entry, "deployments")
 		}
 		if b.weight != 0 {
 			entry["weight"] = b.weight
