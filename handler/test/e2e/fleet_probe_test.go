@@ -129,7 +129,8 @@ func servedLately(journal []simulator.Entry, e *simulator.Entry, underway time.D
 	served := false
 	for i := range journal {
 		o := &journal[i]
-		if o.Resource != e.Resource || memberOf(o) != memberOf(e) || o.End.After(e.Time) {
+		aborted := o.Status == 0 // it lost to a hedge
+		if aborted || o.Resource != e.Resource || memberOf(o) != memberOf(e) || o.End.After(e.Time) {
 			continue
 		}
 		if o.Status == http.StatusOK && o.End.After(e.Time.Add(-underway)) {
