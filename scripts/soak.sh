@@ -6,7 +6,9 @@
 # SPILLWAY_SOAK names the duration to the tests; without it they are short or skipped.
 source "$(dirname "$0")/lib.sh"
 
-whole='^Test(Soak|Fleet|Operator|TableTraffic|QuotaTraffic|QuotaHolds|RequestNever|FewRequests|Hedging|Interactive|BatchRequests|LoadSpills|CallerDisconnect|Upgrade|StatusPage|NodeRetries)'
+# Those that only a soak runs, and those that it runs for longer.
+only=$(awk '/^func Test/ { name = $2; sub(/\(.*/, "", name) } /soakOnly\(t\)/ { print name }' handler/test/e2e/*_test.go | paste -sd'|')
+whole='^('$only'|Test(Soak|Fleet|Operator|TableTraffic|QuotaTraffic|QuotaHolds|RequestNever|FewRequests|Hedging|Interactive|BatchRequests|LoadSpills|CallerDisconnect|Upgrade|StatusPage|NodeRetries))'
 state='^Test(Simulation|LiveTable|SoakLiveTable|ExchangesByFleetSize)'
 
 "$GO" test -list "$whole" ./handler/test/e2e | grep -q '^TestSoak' || fail "handler/test/e2e has no TestSoak…"

@@ -41,8 +41,17 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// tools is the folder of npm packages, or a skip with the command that
-// installs them; where the make target promised them, their absence fails.
+// missing skips a test that lacks a tool, with the command that gets it; where the make
+// target promised the tools, it fails.
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("SPILLWAY_REQUIRE_TOOLS") != "" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
+
+// tools is the folder of npm packages.
 func tools(t *testing.T) string {
 	t.Helper()
 	folder := os.Getenv("SPILLWAY_TOOLS")
@@ -50,10 +59,7 @@ func tools(t *testing.T) string {
 		folder, _ = filepath.Abs("../../../scripts/tools/node_modules")
 	}
 	if _, err := os.Stat(filepath.Join(folder, "openai")); err != nil {
-		if os.Getenv("SPILLWAY_REQUIRE_TOOLS") != "" {
-			t.Fatalf("npm packages are missing in %s: run scripts/tools/install.sh npm", folder)
-		}
-		t.Skip("npm packages are not installed: run scripts/tools/install.sh npm")
+		missing(t, "npm packages are not in "+folder+": run scripts/tools/install.sh npm")
 	}
 	return folder
 }

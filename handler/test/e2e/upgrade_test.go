@@ -1,20 +1,23 @@
 package e2e_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
+	"spillway/handler/internal/health"
 	"spillway/handler/internal/simulator"
 )
 
-// upgradeFrom is the version that is upgraded from, the first with one shared row: a commit or a tag of this
-// repository, unless SPILLWAY_UPGRADE_FROM names another one.
-const upgradeFrom = "62be8d9"
+// upgradeFrom is the earliest version that upgrades are supported from, the first with one shared
+// row for all backends: SPILLWAY_UPGRADE_FROM names another commit or tag of this repository.
+const upgradeFrom = "62be8d910870983addd568995ce39cc28276bf6c"
 
 // TestUpgradeAndRollback runs two versions on one table: first the earlier one alone,
 // then both, then this one alone, and back. In each state every instance serves,
@@ -45,18 +48,30 @@ type upgrade struct {
 // earlierProgram builds the earlier version in a clone of this repository.
 func earlierProgram(t *testing.T) string {
 	t.Helper()
-	version := upgradeFrom
-	if named := os.Getenv("SPILLWAY_UPGRADE_FROM"); named != "" {
-		version = named
-	}
-	clone := t.TempDir()
-	for _, args := range [][]string{{"git", "clone", "-q", "--no-checkout", "../../..", clone}, {"git", "-C", clone, "checkout", "-q", version}, {clone + "/scripts/stage.sh", clone + "/build/app"}} {
-		step := exec.Command(args[0], args[1:]...)
-		if said, err := step.CombinedOutput(); err != nil {
-			t.Fatalf("build version %s: %v: %v\n%s", version, args, err, said)
-		}
+	clone := checkOut(t, cmp.Or(os.Getenv("SPILLWAY_UPGRADE_FROM"), upgradeFrom))
+	stage := exec.Command(clone+"/scripts/stage.sh", clone+"/build/app")
+	if said, err := stage.CombinedOutput(); err != nil {
+		t.Fatalf("build the earlier version: %v\n%s", err, said)
 	}
 	return filepath.Join(clone, "build", "app", "spillway")
+}
+
+// checkOutVersion takes version $1 of this repository into the folder $2. A shallow clone does not
+// have it: then that commit alone is fetched from where the clone came from.
+const checkOutVersion = `
+git clone -q --no-checkout ../../.. "$2"
+from=$(git remote get-url origin || true)
+cd "$2"
+git checkout -q "$1" || { git fetch -q --depth=1 "$from" "$1" && git checkout -q FETCH_HEAD; }`
+
+func checkOut(t *testing.T, version string) string {
+	t.Helper()
+	clone := t.TempDir()
+	script := exec.Command("sh", "-ec", checkOutVersion, "sh", version, clone)
+	if said, err := script.CombinedOutput(); err != nil {
+		missing(t, "version "+version+" is not in this clone: run git fetch --unshallow --tags\n"+string(said))
+	}
+	return clone
 }
 
 // run gives each instance its program and looks at what they do together.
@@ -74,7 +89,7 @@ func (u *upgrade) run(what string, programs ...string) {
 	u.wantDrainObeyed(programs[0])
 	u.settle("ptu")
 	for i, m := range u.members {
-		u.wantThrottleObeyed(m, u.members[1-i])
+		u.wantThrottleObeyed(programs[0], m, u.members[1-i])
 		u.settle("ptu")
 	}
 	u.t.Logf("%s: %d requests so far", what, u.served)
@@ -119,15 +134,15 @@ func (u *upgrade) send(m *member) sample {
 }
 
 // wantThrottleObeyed has one instance see a 429, and wants the other to leave the
-// backend without a request to it.
-func (u *upgrade) wantThrottleObeyed(sees, obeys *member) {
+// backend without a request to it. The program ends the throttle early.
+func (u *upgrade) wantThrottleObeyed(program string, sees, obeys *member) {
 	u.t.Helper()
-	u.sim.Throttle("ptu", 10*time.Second)
+	began := time.Now()
+	u.sim.Throttle("ptu", time.Minute)
 	if s := u.send(sees); s.backend == "ptu" {
 		u.t.Fatalf("%s was served by a throttled backend", sees.name)
 	}
-	u.exchanged(sees)
-	u.exchanged(obeys)
+	u.knowsThrottle(obeys, began)
 	before := len(u.asked(obeys))
 	if s := u.send(obeys); s.backend == "ptu" {
 		u.t.Errorf("%s (%s) was served by a throttled backend", obeys.name, obeys.program)
@@ -136,17 +151,32 @@ func (u *upgrade) wantThrottleObeyed(sees, obeys *member) {
 		u.t.Errorf("%s (%s) asked the backend that %s (%s) was throttled by", obeys.name, obeys.program, sees.name, sees.program)
 	}
 	u.sim.Clear("ptu")
+	u.operate(program, "reset", "ptu")
 }
 
-// exchanged waits until an instance has written what it saw to the table, and read
-// what others wrote: its exchange that is under way now may be older.
-func (u *upgrade) exchanged(m *member) {
+// knowsThrottle waits until an instance has read the row with the throttle, and then
+// asked the table again: it adopts what it read before that.
+func (u *upgrade) knowsThrottle(m *member, since time.Time) {
 	u.t.Helper()
-	u.awake(m)
-	u.seen.mu.Lock()
-	before := u.seen.counts[m.n].answered
-	u.seen.mu.Unlock()
-	u.within(time.Minute, m.name+" has met the table", func() bool { return u.seen.counts[m.n].answered >= before+3 })
+	throttled := func(r health.Record) bool {
+		return slices.ContainsFunc(r.Windows.ByKind[:], func(w health.ThrottleWindow) bool { return w.Until > since.UnixMilli() })
+	}
+	read := -1 // exchanges answered when the row had been read
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		u.awake(m)
+		u.seen.mu.Lock()
+		c, written := u.seen.first(since, u.column("ptu"), throttled)
+		_, known := u.seen.readAt(m.n, c.revision)
+		answered := u.seen.counts[m.n].answered
+		u.seen.mu.Unlock()
+		switch {
+		case read >= 0 && answered > read:
+			return
+		case read < 0 && written && known:
+			read = answered
+		}
+	}
+	u.t.Fatalf("%s (%s) did not read of the throttle", m.name, m.program)
 }
 
 // asked are the requests of an instance to the PTU.
