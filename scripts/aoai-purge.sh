@@ -55,8 +55,6 @@ for line in "${deleted[@]}"; do
 done
 ((${#chosen[@]} > 0)) || { say "no deleted account is in this scope" && exit; }
 confirm "${#chosen[@]}" "${#chosen[@]} of ${#deleted[@]} deleted accounts will be gone for good."
-for line in "${chosen[@]}"; do
-  IFS=$'\t' read -r region was_in name <<<"$line"
-  act_az cognitiveservices account purge --location "$region" --resource-group "$was_in" --name "$name"
-done
+purge_accounts "${chosen[@]}"
+need_purged "${chosen[@]}"
 say "done"

@@ -84,6 +84,30 @@ rows_of() {
   _rows=("${_rows[@]:0:${#_rows[@]}-1}")
 }
 
+# purge_accounts purges deleted accounts, lines of region, group and name.
+purge_accounts() {
+  local line region was_in name
+  for line in "$@"; do
+    IFS=$'\t' read -r region was_in name <<<"$line"
+    act_az cognitiveservices account purge --location "$region" --resource-group "$was_in" --name "$name"
+  done
+}
+
+# need_purged ends the script when one of these accounts is still listed as deleted.
+need_purged() {
+  local line id was_in name
+  local -a left
+  [[ $DRY_RUN == no && $# -gt 0 ]] || return 0
+  rows_of left '[].id' cognitiveservices account list-deleted
+  for line in "$@"; do
+    IFS=$'\t' read -r _ was_in name <<<"$line"
+    for id in "${left[@]}"; do
+      [[ ${id,,} != *"/resourcegroups/${was_in,,}/deletedaccounts/${name,,}" ]] ||
+        fail "the account $name is still listed as deleted, although az reported that it was purged"
+    done
+  done
+}
+
 # deployment_rows reads the deployment of the installation: deployment_rows array query.
 deployment_rows() { rows_of "$1" "$2" deployment sub show --name "spillway-$ENVIRONMENT"; }
 

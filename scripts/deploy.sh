@@ -113,7 +113,7 @@ provision() {
     exit
   fi
   for provider in App CognitiveServices Insights OperationalInsights Storage Web; do
-    act_az provider register --namespace "Microsoft.$provider"
+    act_az provider register --namespace "Microsoft.$provider" --wait
   done
   act_az deployment sub create "${template[@]}" || explain
 }

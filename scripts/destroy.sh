@@ -155,10 +155,7 @@ confirm "$ENVIRONMENT" "This cannot be undone."
 for name in "${groups[@]}"; do
   act_az group delete --name "$name" --yes
 done
-for line in "${accounts[@]}"; do
-  IFS=$'\t' read -r location name account <<<"$line"
-  act_az cognitiveservices account purge --location "$location" --resource-group "$name" --name "$account"
-done
+purge_accounts "${accounts[@]}"
 ((${#deployments[@]} == 0)) || act_az deployment sub delete --name "spillway-$ENVIRONMENT"
 if [[ $DRY_RUN == no ]]; then
   there=''
@@ -167,4 +164,5 @@ if [[ $DRY_RUN == no ]]; then
     [[ ${there,,} == false ]] || fail "the group $name is still there, although az reported that it was deleted"
   done
 fi
+need_purged "${accounts[@]}"
 say "done"

@@ -29,12 +29,12 @@ func deployed(address, plan string, regions int) []any {
 }
 
 var registers = []string{
-	"az provider register --namespace Microsoft.App --output none",
-	"az provider register --namespace Microsoft.CognitiveServices --output none",
-	"az provider register --namespace Microsoft.Insights --output none",
-	"az provider register --namespace Microsoft.OperationalInsights --output none",
-	"az provider register --namespace Microsoft.Storage --output none",
-	"az provider register --namespace Microsoft.Web --output none",
+	"az provider register --namespace Microsoft.App --wait --output none",
+	"az provider register --namespace Microsoft.CognitiveServices --wait --output none",
+	"az provider register --namespace Microsoft.Insights --wait --output none",
+	"az provider register --namespace Microsoft.OperationalInsights --wait --output none",
+	"az provider register --namespace Microsoft.Storage --wait --output none",
+	"az provider register --namespace Microsoft.Web --wait --output none",
 }
 
 func TestDeployProvisionsPublishesAndProvesFailover(t *testing.T) {

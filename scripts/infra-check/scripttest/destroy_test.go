@@ -56,7 +56,8 @@ func installation(strangers ...any) []any {
 			"AZURE_RESOURCE_GROUPS": map[string]any{"value": []any{"rg-demo", "rg-demo-2"}},
 		}}}),
 		Reply("deployment sub delete", nil),
-		purged(),
+		Reply("cognitiveservices account purge", nil),
+		deleted()[2],
 	}
 }
 
@@ -125,6 +126,15 @@ func TestDestroyFailsWhenTheGroupIsStillThere(t *testing.T) {
 	r := d.Script("", "destroy.sh", "--environment", "demo", "--yes")
 	wantStatus(t, r, 1)
 	wantWords(t, r, "the group rg-demo is still there")
+}
+
+func TestDestroyFailsWhenAnAccountIsStillListed(t *testing.T) {
+	t.Parallel()
+	left := map[string]any{"id": "/subscriptions/0/providers/Microsoft.CognitiveServices/locations/eastus2/resourceGroups/RG-demo/deletedAccounts/aoai-east-tok"}
+	d := NewDesk(t, fake, append([]any{Reply("cognitiveservices account list-deleted", []any{left})}, installation()...)...)
+	r := d.Script("", "destroy.sh", "--environment", "demo", "--purge", "--yes")
+	wantStatus(t, r, 1)
+	wantWords(t, r, "the account aoai-east-tok is still listed as deleted")
 }
 
 func TestDestroyLeavesAGroupThatHoldsThingsOfSomebodyElse(t *testing.T) {

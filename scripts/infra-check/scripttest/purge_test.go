@@ -2,8 +2,8 @@ package scripttest
 
 import "testing"
 
-// deleted is what `az cognitiveservices account list-deleted` gives.
-func deleted() any {
+// deleted are an az's answers about deleted accounts: those of demo are gone once something was purged.
+func deleted() []any {
 	account := func(name, group, region, environment string) map[string]any {
 		return map[string]any{
 			"name": name, "location": region, "properties": map[string]any{"deletionDate": "2026-11-20T10:00:00Z"},
@@ -13,18 +13,19 @@ func deleted() any {
 	}
 	somebodyElses := account("aoai-prod", "rg-prod", "swedencentral", "prod")
 	somebodyElses["tags"] = nil
-	return Reply("cognitiveservices account list-deleted", []any{
-		account("aoai-sweden-abc", "rg-demo", "swedencentral", "demo"),
-		account("aoai-east-abc", "RG-Demo", "eastus2", "demo"),
-		account("aoai-demo2", "rg-demo2", "swedencentral", "demo2"),
-		somebodyElses,
-	})
+	demo2 := account("aoai-demo2", "rg-demo2", "swedencentral", "demo2")
+	return []any{
+		signedIn(),
+		Marked(Reply("cognitiveservices account list-deleted", []any{
+			account("aoai-sweden-abc", "rg-demo", "swedencentral", "demo"), account("aoai-east-abc", "RG-Demo", "eastus2", "demo"), demo2, somebodyElses,
+		}), "!purged"),
+		Reply("cognitiveservices account list-deleted", []any{demo2, somebodyElses}),
+		Marked(Reply("cognitiveservices account purge", nil), "+purged"),
+	}
 }
 
 // rowsOf is the query by which rows_of asks for rows and for an end of the list.
 func rowsOf(query string) string { return "[(" + query + ") || `[]`, ['end of list']][]" }
-
-func purged() any { return Reply("cognitiveservices account purge", nil) }
 
 const (
 	purgeSweden = "az cognitiveservices account purge --location swedencentral --resource-group rg-demo --name aoai-sweden-abc --output none"
@@ -33,7 +34,7 @@ const (
 
 func TestPurgeRefusesWithoutAScopeAndAsksAzNothing(t *testing.T) {
 	t.Parallel()
-	d := NewDesk(t, fake, signedIn(), deleted(), purged())
+	d := NewDesk(t, fake, deleted()...)
 	for _, args := range [][]string{
 		{},
 		{"--yes"},
@@ -67,7 +68,7 @@ func TestPurgeTakesExactlyWhatTheScopeNames(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			d := NewDesk(t, fake, signedIn(), deleted(), purged())
+			d := NewDesk(t, fake, deleted()...)
 			r := d.Script("", "aoai-purge.sh", append(c.args, "--yes")...)
 			wantStatus(t, r, 0)
 			wantCalls(t, r.changing(), c.want)
@@ -77,7 +78,7 @@ func TestPurgeTakesExactlyWhatTheScopeNames(t *testing.T) {
 
 func TestPurgeAsksAndADifferentAnswerChangesNothing(t *testing.T) {
 	t.Parallel()
-	d := NewDesk(t, fake, signedIn(), deleted(), purged())
+	d := NewDesk(t, fake, deleted()...)
 	d.Set("CONFIRM_FROM_PIPE=yes")
 	r := d.Script("yes\n", "aoai-purge.sh", "--environment", "demo")
 	wantStatus(t, r, 1)
@@ -89,7 +90,7 @@ func TestPurgeAsksAndADifferentAnswerChangesNothing(t *testing.T) {
 
 func TestPurgeWithNobodyToAskChangesNothing(t *testing.T) {
 	t.Parallel()
-	d := NewDesk(t, fake, signedIn(), deleted(), purged())
+	d := NewDesk(t, fake, deleted()...)
 	r := d.Script("", "aoai-purge.sh", "--environment", "demo")
 	wantStatus(t, r, 1)
 	wantWords(t, r, "--yes")
@@ -98,7 +99,7 @@ func TestPurgeWithNobodyToAskChangesNothing(t *testing.T) {
 
 func TestPurgeDryRunPrintsThePlan(t *testing.T) {
 	t.Parallel()
-	d := NewDesk(t, fake, signedIn(), deleted(), purged())
+	d := NewDesk(t, fake, deleted()...)
 	r := d.Script("", "aoai-purge.sh", "--environment", "demo", "--dry-run")
 	wantStatus(t, r, 0)
 	wantCalls(t, r.changing(), nil)
@@ -107,12 +108,21 @@ func TestPurgeDryRunPrintsThePlan(t *testing.T) {
 
 func TestPurgeGivesTheSubscriptionToEveryCall(t *testing.T) {
 	t.Parallel()
-	d := NewDesk(t, fake, signedIn(), deleted(), purged())
+	d := NewDesk(t, fake, deleted()...)
 	r := d.Script("", "aoai-purge.sh", "--account", "aoai-sweden-abc", "--subscription", "test", "--yes")
 	wantStatus(t, r, 0)
 	wantCalls(t, r.Calls, []string{
 		"az account show --query " + rowsOf("[name, id]") + " --output tsv --subscription test",
 		"az cognitiveservices account list-deleted --query " + rowsOf("[].[name, location, id, properties.deletionDate, tags.\"azd-env-name\" || `\"\"`]") + " --output tsv --subscription test",
 		"az cognitiveservices account purge --location swedencentral --resource-group rg-demo --name aoai-sweden-abc --subscription test --output none",
+		"az cognitiveservices account list-deleted --query " + rowsOf("[].id") + " --output tsv --subscription test",
 	})
+}
+
+func TestPurgeFailsWhenTheAccountIsStillListed(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, append([]any{Reply("cognitiveservices account purge", nil)}, deleted()...)...)
+	r := d.Script("", "aoai-purge.sh", "--account", "aoai-east-abc", "--yes")
+	wantStatus(t, r, 1)
+	wantWords(t, r, "the account aoai-east-abc is still listed as deleted")
 }

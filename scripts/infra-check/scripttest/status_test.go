@@ -30,7 +30,7 @@ func accounts() []any {
 			map[string]any{"name": map[string]any{"value": "OpenAI.GlobalStandard.gpt-4o"}, "currentValue": 100, "limit": 450},
 			map[string]any{"name": map[string]any{"value": "OpenAI.Standard.gpt-4o"}, "currentValue": 0, "limit": 150},
 		}),
-		deleted(),
+		deleted()[1],
 	}
 }
 
