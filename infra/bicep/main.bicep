@@ -39,6 +39,7 @@ param models { *: modelPlan } = {}
 
 @description('Priority of the accounts made from models.')
 @minValue(1)
+@maxValue(1000)
 param modelPriority int = 1
 
 @description('Percent of the capacities in infra/models.json to ask for.')

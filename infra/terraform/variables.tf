@@ -136,6 +136,18 @@ variable "accounts" {
     ]]))
     error_message = "spillover names a pay-as-you-go deployment of the same account and model, listed before the one that spills over: GlobalStandard for GlobalProvisionedManaged, and so on."
   }
+  validation {
+    condition = alltrue([for n in flatten([for a in values(var.accounts) : [
+      a.priority, a.weight, [for d in a.deployments : [d.priority, d.weight]], a.priority_in == null ? [] : values(a.priority_in)
+    ]]) : can(regex("^([0-9]{1,3}|1000)$", coalesce(n, "1")))])
+    error_message = "priority, weight and the numbers of priority_in are whole and from 0 to 1000."
+  }
+  validation {
+    condition = alltrue(flatten([for a in values(var.accounts) : [for d in a.deployments : contains(
+      ["NoAutoUpgrade", "OnceNewDefaultVersionAvailable", "OnceCurrentVersionExpired"], coalesce(d.upgrade, "NoAutoUpgrade")
+    )]]))
+    error_message = "A deployment's upgrade is NoAutoUpgrade, OnceNewDefaultVersionAvailable or OnceCurrentVersionExpired."
+  }
 }
 
 variable "models" {
@@ -147,6 +159,16 @@ variable "models" {
     capacity = optional(number)
   }))
   default = {}
+  validation {
+    condition = alltrue([for m in values(var.models) : contains(
+      ["Standard", "GlobalStandard", "DataZoneStandard", "ProvisionedManaged", "GlobalProvisionedManaged", "DataZoneProvisionedManaged"], coalesce(m.sku, "GlobalStandard")
+    )])
+    error_message = "A model's sku is Standard, GlobalStandard, DataZoneStandard, ProvisionedManaged, GlobalProvisionedManaged or DataZoneProvisionedManaged."
+  }
+  validation {
+    condition     = alltrue([for m in values(var.models) : coalesce(m.capacity, 1) >= 1])
+    error_message = "A model's capacity is at least 1 (thousand tokens per minute, or throughput unit)."
+  }
 }
 
 variable "model_priority" {
@@ -154,8 +176,8 @@ variable "model_priority" {
   description = "Priority of the accounts made from models."
   default     = 1
   validation {
-    condition     = var.model_priority >= 1
-    error_message = "model_priority is at least 1."
+    condition     = var.model_priority >= 1 && var.model_priority <= 1000
+    error_message = "model_priority is 1 to 1000."
   }
 }
 
@@ -179,6 +201,10 @@ variable "content_filters" {
     enabled            = bool
   })))
   default = {}
+  validation {
+    condition     = alltrue([for f in flatten(values(var.content_filters)) : contains(["Prompt", "Completion"], f.source) && contains(["Low", "Medium", "High"], coalesce(f.severity_threshold, "Low"))])
+    error_message = "A content filter's source is Prompt or Completion, its severity_threshold Low, Medium or High."
+  }
 }
 
 variable "extra_backends" {
@@ -191,8 +217,8 @@ variable "extra_backends" {
   }
   validation {
     condition = (
-      length(concat([for b in var.extra_backends : try(b.name, "")], flatten([for key, a in var.accounts : [for d in a.deployments : "${key}-${d.name}"]]))) ==
-      length(distinct(concat([for b in var.extra_backends : try(b.name, "")], flatten([for key, a in var.accounts : [for d in a.deployments : "${key}-${d.name}"]]))))
+      length(concat([for b in var.extra_backends : try(b.name, "")], flatten([for key, a in local.accounts : [for d in a.deployments : "${key}-${d.name}"]]))) ==
+      length(distinct(concat([for b in var.extra_backends : try(b.name, "")], flatten([for key, a in local.accounts : [for d in a.deployments : "${key}-${d.name}"]]))))
     )
     error_message = "Two backends have one name: a deployment makes <account key>-<deployment name>, extra_backends give their own."
   }
@@ -517,6 +543,10 @@ variable "daily_log_cap" {
   type        = number
   description = "Gigabytes a day; -1 is no cap."
   default     = -1
+  validation {
+    condition     = var.daily_log_cap >= -1
+    error_message = "daily_log_cap is a number of gigabytes, or -1."
+  }
 }
 
 variable "alerts" {

@@ -21,8 +21,12 @@ type deployment = {
   @minValue(1)
   capacity: int
   @description('Lower is tried first. Default: that of the account.')
+  @minValue(0)
+  @maxValue(1000)
   priority: int?
   @description('Share inside a priority group; 0 drains. Default: that of the account.')
+  @minValue(0)
+  @maxValue(1000)
   weight: int?
   @description('Content filter: a name from contentFilters, or one that Azure provides. Default: Microsoft.DefaultV2.')
   filter: string?
@@ -38,12 +42,16 @@ type account = {
   location: string
   @description('Deployments are made one by one in this order: a spillover target comes before the deployment that names it.')
   deployments: deployment[]
+  @minValue(0)
+  @maxValue(1000)
   priority: int?
+  @minValue(0)
+  @maxValue(1000)
   weight: int?
   @description('Overrides the geography worked out from the region and the sku.')
   geography: string?
   @description('Priority for instances that run in a region: { swedencentral: 1 }.')
-  priorityIn: object?
+  priorityIn: { *: int }?
   @description('Files, batches and vector stores of its models live here.')
   stateful: bool?
   @description('Key authentication through Key Vault instead of the managed identity.')
@@ -60,6 +68,7 @@ type modelPlan = {
   @description('Empty or absent: every region that infra/models.json lists for the model and sku.')
   regions: string[]?
   @description('Absent: from infra/models.json, scaled by capacityScale.')
+  @minValue(1)
   capacity: int?
 }
 

@@ -203,3 +203,47 @@ run "rejects_a_backend_with_the_name_of_another" {
   }
   expect_failures = [var.extra_backends]
 }
+
+run "rejects_numbers_and_words_that_nothing_takes" {
+  command = plan
+  variables {
+    models          = { "gpt-5.1" = { sku = "Batch", regions = ["swedencentral"], capacity = 1 } }
+    model_priority  = 1001
+    content_filters = { strict = [{ name = "Hate", source = "Both", blocking = true, enabled = true }] }
+    daily_log_cap   = -2
+  }
+  expect_failures = [var.models, var.model_priority, var.content_filters, var.daily_log_cap]
+}
+
+run "rejects_a_priority_that_is_too_high" {
+  command = plan
+  variables {
+    accounts = { one = { location = "swedencentral", priority = 1001, deployments = [{ name = "d", model = "m", version = "1", sku = "Standard", capacity = 1 }] } }
+  }
+  expect_failures = [var.accounts]
+}
+
+run "rejects_a_weight_below_zero" {
+  command = plan
+  variables {
+    accounts = { one = { location = "swedencentral", deployments = [{ name = "d", model = "m", version = "1", sku = "Standard", capacity = 1, weight = -1 }] } }
+  }
+  expect_failures = [var.accounts]
+}
+
+run "rejects_an_upgrade_that_nobody_knows" {
+  command = plan
+  variables {
+    accounts = { one = { location = "swedencentral", deployments = [{ name = "d", model = "m", version = "1", sku = "Standard", capacity = 1, upgrade = "Always" }] } }
+  }
+  expect_failures = [var.accounts]
+}
+
+run "rejects_a_backend_with_the_name_of_one_that_models_makes" {
+  command = plan
+  variables {
+    models         = { "gpt-5.1" = { regions = ["swedencentral"], capacity = 1 } }
+    extra_backends = [{ name = "swedencentral-gpt-5.1", endpoint = "https://contoso.openai.azure.com" }]
+  }
+  expect_failures = [var.extra_backends]
+}
