@@ -34,6 +34,9 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	if !ready {
 		status, body["status"] = http.StatusServiceUnavailable, "unavailable"
 	}
+	if s.ConfigStatus != nil && s.ConfigStatus() != "" {
+		body["config"] = s.ConfigStatus()
+	}
 	operator := query.Has("verbose") && s.Operator != nil && s.Operator(r)
 	known, ok := s.knownModels(r, models)
 	switch {

@@ -87,7 +87,10 @@ type Server struct {
 	CredentialsReady func() error
 	Conditions       *condition.Set             // for /health/ready?verbose; nil = none
 	Operator         func(r *http.Request) bool // whether an operator asks; nil = never
-	Draining         func() bool                // true from SIGTERM on: readiness is 503; nil = never
+	// ConfigStatus is how the pool document agrees with the table's; nil, or "" =
+	// there is none in a table.
+	ConfigStatus func() string
+	Draining     func() bool // true from SIGTERM on: readiness is 503; nil = never
 
 	// Transcript wraps the writer of a consumer with transcripts (package
 	// transcript); nil = none are kept.

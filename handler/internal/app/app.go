@@ -41,9 +41,9 @@ type App struct {
 	runners  []Runner
 }
 
-// New assembles the gateway of cfg. The log lines of requests and events go to
+// New assembles the gateway of cfg, which source gave. The log lines of requests and events go to
 // out.
-func New(cfg *config.Config, version string, log *slog.Logger, out *telemetry.LogWriter) (*App, error) {
+func New(cfg *config.Config, source *configSource, version string, log *slog.Logger, out *telemetry.LogWriter) (*App, error) {
 	obs := newObservability(cfg, version, log, out)
 	state, err := newState(cfg, log, obs)
 	if err != nil {
@@ -65,12 +65,12 @@ func New(cfg *config.Config, version string, log *slog.Logger, out *telemetry.Lo
 		return nil, err
 	}
 	forward := newProxy(cfg, log, state, client)
-	watched := conditions(cfg, state, tokens, verifier, obs.provider)
+	watched := conditions(cfg, source, state, tokens, verifier, obs.provider)
 	operators := newAdmin(cfg, version, obs, state, forward.Load, verifier, watched)
 	draining := new(atomic.Bool)
 	server := newServer(cfg, obs, state, forward)
 	server.Authenticator, server.Admin, server.Draining = authenticator, operators, draining.Load
-	server.Conditions, server.Operator = watched, operators.Authorized
+	server.Conditions, server.Operator, server.ConfigStatus = watched, operators.Authorized, source.Status
 	if callers := &cfg.Settings.Callers; callers.Entra && !callers.Key {
 		server.CredentialsReady = verifier.Ready
 	}

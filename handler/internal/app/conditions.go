@@ -15,8 +15,11 @@ import (
 
 // conditions are the parts of this instance that may fail while it serves
 // (docs/operations.md#parts-that-fail).
-func conditions(cfg *config.Config, s *state, tokens []*backend.Token, verifier *entra.Verifier, provider *telemetry.Provider) *condition.Set {
+func conditions(cfg *config.Config, source *configSource, s *state, tokens []*backend.Token, verifier *entra.Verifier, provider *telemetry.Provider) *condition.Set {
 	var parts []condition.Part
+	if source != nil {
+		parts = append(parts, source.part())
+	}
 	if !cfg.Settings.State.Memory() {
 		parts = append(parts, tableParts(cfg, s)...)
 	}

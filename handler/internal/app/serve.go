@@ -45,10 +45,17 @@ func Serve(ctx context.Context, version string) error {
 	if err != nil {
 		return serveInvalid(ctx, cfg, log, err)
 	}
+	source, err := newConfigSource(cfg, log)
+	if err != nil {
+		return serveInvalid(ctx, cfg, log, err)
+	}
+	if source != nil {
+		cfg = source.first(ctx)
+	}
 	for _, warning := range cfg.Warnings {
 		log.WarnContext(ctx, "configuration", "warning", warning.String())
 	}
-	a, err := New(cfg, version, log, lines)
+	a, err := New(cfg, source, version, log, lines)
 	if err != nil {
 		return serveInvalid(ctx, cfg, log, err)
 	}

@@ -123,7 +123,7 @@ func ofTable(settings map[string]string) map[string]string {
 		connection := strings.HasPrefix(upper, "SPILLWAY_STATE") || upper == "AZUREWEBJOBSSTORAGE" || strings.HasPrefix(upper, "AZUREWEBJOBSSTORAGE__")
 		switch {
 		case value == "", strings.HasSuffix(upper, "__CREDENTIAL"), strings.HasSuffix(upper, "__CLIENTID"), strings.HasSuffix(upper, "_APIKEY"):
-		case connection, strings.HasPrefix(upper, "BACKEND_"), upper == "SPILLWAY_CONFIG" && value[0] != '@':
+		case connection, strings.HasPrefix(upper, "BACKEND_"), upper == "SPILLWAY_CONFIG" && value[0] != '@', upper == "SPILLWAY_CONFIG_SOURCE", upper == "SPILLWAY_CONFIG_ALLOW":
 			kept[name] = value
 		}
 	}

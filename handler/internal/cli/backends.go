@@ -90,7 +90,7 @@ func operatorName() string {
 
 // openReplica reads and writes the table. It does not run.
 func openReplica() (*config.Config, *fleet.Replica, error) {
-	cfg, err := loadForTable("the state of the backends", config.LoadForTable)
+	cfg, err := loadPools("the state of the backends")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -109,6 +109,32 @@ func loadForTable(what string, load func() (*config.Config, error)) (*config.Con
 		return nil, errors.New(what + " is kept in shared state, and none is configured: set SPILLWAY_STATE or AzureWebJobsStorage to the value that the instances have")
 	}
 	return cfg, nil
+}
+
+// loadPools is loadForTable for commands that need the backends, models and consumers
+// too: those of the version that the instances use.
+func loadPools(what string) (*config.Config, error) {
+	cfg, err := loadForTable(what, config.LoadForTable)
+	if err != nil {
+		return nil, err
+	}
+	return currentVersion(cfg)
+}
+
+// currentVersion is the configuration with the version that is current in the table, if
+// that is where versions are.
+func currentVersion(cfg *config.Config) (*config.Config, error) {
+	if cfg.Settings.ConfigApp == "" || cfg.Settings.State.Memory() {
+		return cfg, nil
+	}
+	store, err := app.OpenConfigStore(cfg)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), tableTimeout)
+	defer cancel()
+	current, _, err := app.ReadVersion(ctx, store, cfg)
+	return current, err
 }
 
 // printState prints each backend and model, and the instances.

@@ -73,7 +73,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError(c, "%w", err) })
 	root.AddCommand(
 		&cobra.Command{Use: "serve", Short: "Serve requests (the default)", Example: "  spillway serve", Args: noArgs, RunE: serve},
-		validateCommand(), explainCommand(), schemaCommand(), backendsCommand(), keysCommand(), idsCommand(), usageCommand(), pricesCommand(),
+		validateCommand(), explainCommand(), schemaCommand(), configCommand(), backendsCommand(), keysCommand(), idsCommand(), usageCommand(), pricesCommand(),
 		statusCommand(), importCommand(), simulateCommand(), versionCommand(), completionCommand(),
 	)
 	root.SetHelpCommand(helpCommand())
@@ -119,6 +119,16 @@ func oneArg(name string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != 1 {
 			return usageError(c, "%s needs one %s", c.CommandPath(), name)
+		}
+		return nil
+	}
+}
+
+// atMost allows so many arguments.
+func atMost(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) > n {
+			return usageError(c, "%s takes at most %d arguments", c.CommandPath(), n)
 		}
 		return nil
 	}

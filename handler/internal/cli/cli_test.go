@@ -35,7 +35,7 @@ func setEnvironment(t *testing.T, sim *simulator.Service, settings map[string]st
 	}
 	for name, value := range map[string]string{
 		"SPILLWAY_CONFIG": string(document), "LIVE_TEST_KEY": "the-key-of-both", "TEAM_A_KEY": "the-key-of-team-a", "SPILLWAY_AUTH": "none",
-		"SPILLWAY_STATE": "", "SPILLWAY_STATE_TABLE": "", "AzureWebJobsStorage": "", "FUNCTIONS_CUSTOMHANDLER_PORT": "", "XDG_CONFIG_HOME": t.TempDir(),
+		"SPILLWAY_STATE": "", "SPILLWAY_STATE_TABLE": "", "SPILLWAY_CONFIG_SOURCE": "", "SPILLWAY_CONFIG_ALLOW": "", "AzureWebJobsStorage": "", "FUNCTIONS_CUSTOMHANDLER_PORT": "", "XDG_CONFIG_HOME": t.TempDir(),
 	} {
 		t.Setenv(name, value)
 	}

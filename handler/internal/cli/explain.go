@@ -76,6 +76,9 @@ type candidateJSON struct {
 
 func (f *explainFlags) run(ctx context.Context, out io.Writer) error {
 	cfg, err := config.LoadForTable()
+	if err == nil {
+		cfg, err = currentVersion(cfg)
+	}
 	if err != nil {
 		return err
 	}

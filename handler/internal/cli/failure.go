@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"spillway/handler/internal/auth/keys"
+	"spillway/handler/internal/configstore"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/tablestore"
 )
@@ -40,6 +41,14 @@ func explained(err error) error {
 		return &failure{err, err.Error(), "write a backend of the pool document, or backend/model; \"spillway backends list\" prints them"}
 	case errors.Is(err, keys.ErrTooManyKeys):
 		return &failure{err, strings.TrimPrefix(err.Error(), "keys: "), "\"spillway keys list\" prints them, \"spillway keys revoke ID\" ends one"}
+	case errors.Is(err, configstore.ErrConflict):
+		return &failure{err, err.Error(), "look at \"spillway config diff\", then push again"}
+	case errors.Is(err, configstore.ErrTooLarge):
+		return &failure{err, err.Error(), "leave out indentation and what is the default, or keep the document in a file of the app (SPILLWAY_CONFIG=@path)"}
+	case errors.Is(err, configstore.ErrNoVersion):
+		return &failure{err, err.Error(), "\"spillway config history\" lists them"}
+	case errors.Is(err, configstore.ErrDamaged):
+		return &failure{err, err.Error(), "see who else may write the table; delete the row, then push again"}
 	case errors.Is(err, tablestore.ErrRefused) && noToken(err):
 		return &failure{err, where + " was not asked: there is no token for it", "sign in with \"az login\" as somebody with the role Storage Table Data Contributor, or give a connection string"}
 	case errors.Is(err, tablestore.ErrRefused):

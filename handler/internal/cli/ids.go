@@ -46,7 +46,7 @@ func adoptCommand() *cobra.Command {
 			if len(ids) == 0 || a.consumer == "" || a.backend == "" {
 				return usageError(c, "name the consumer, the backend, and at least one id")
 			}
-			cfg, err := loadForTable("every adopted id", config.LoadForTable)
+			cfg, err := loadPools("every adopted id")
 			if err != nil {
 				return err
 			}

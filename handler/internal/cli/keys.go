@@ -86,7 +86,7 @@ func revokeKeyCommand() *cobra.Command {
 }
 
 func withIssuer(c *cobra.Command, do func(ctx context.Context, cfg *config.Config, issuer *keys.Issuer) error) error {
-	cfg, err := loadForTable("every issued key", config.LoadForTable)
+	cfg, err := loadPools("every issued key")
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,7 @@ func TestCommandsOnATable(t *testing.T) {
 	for name, test := range map[string]func(t *testing.T, state string){
 		"no other secret": testTableCommandsNeedNoOtherSecret, "adopted ids": testAdoptedIDs, "rotate": testRotateKeepsTheOldKeyForAWhile, "status and watch": testStatusAndWatch,
 		"contexts": testContextsNameTheSettings, "mistakes": testMistakesHaveAFix,
+		"versions": testConfigVersions, "mistakes with versions": testConfigMistakes,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, state) })
 	}

@@ -36,8 +36,13 @@ type Config struct {
 	Throttle  health.ThrottlePolicy
 	Warnings  Faults // suspicious, but no reason not to start
 
-	index map[string]int // of a pool, by model name and alias
+	index   map[string]int // of a pool, by model name and alias
+	secrets *secrets       // of this process, for WithDocument; nil = they are not here
+	allow   *allowed       // for a document from the table; nil = unknown here
 }
+
+// secrets is an environment. It is held by a pointer, which is all that prints.
+type secrets struct{ all map[string]string }
 
 // Load reads the environment of this process and the files it points to. The
 // error, if any, is of type Faults and names everything that is wrong; the
@@ -61,6 +66,8 @@ func load(in *inputs) (*Config, error) {
 	}
 	c.httpTimeout(in, &cfg.Settings)
 	c.unknownSettings(in, d.Settings())
+	c.checkConfigTable(&cfg.Settings)
+	allow := c.allowed(in.ours.ConfigAllow, d)
 	c.Check(d, cfg.Settings.Region)
 	keys := c.checkSecrets(d, &cfg.Settings)
 	c.Faults.Sort()
@@ -69,6 +76,7 @@ func load(in *inputs) (*Config, error) {
 	}
 	cfg.Keys = keys
 	cfg.Warnings = c.Warnings
+	cfg.secrets, cfg.allow = &secrets{in.all}, allow
 	cfg.resolve(d, in.all)
 	return cfg, nil
 }

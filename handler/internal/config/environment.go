@@ -21,6 +21,8 @@ const prefix = "SPILLWAY"
 // their documentation: docs/configuration.md is made from them.
 type written struct {
 	Config            string `doc:"The pool document: inline JSON, or \"@path\" to a file. Unset, the numbered settings of openai-aca-lb are read."`
+	ConfigSource      string `split_words:"true" default:"setting" doc:"setting, or table:NAME: the versions of NAME, pushed by \"spillway config push\" into the table of the shared state, win over SPILLWAY_CONFIG, which remains the fallback. NAME is the name of the app; apps that share an account have different ones."`
+	ConfigAllow       string `split_words:"true" doc:"What a pushed document may name: ORIGIN=CREDENTIAL for what is sent where (such as https://contoso.openai.azure.com=AOAI_KEY, or =managed-identity, =pass-through, =none), SETTING for a consumer's key, with spaces or commas between. Unset, what SPILLWAY_CONFIG names. Settings of Spillway, of the Functions host and of the platform never."`
 	State             string `doc:"Where shared state lives: a connection string of a storage account, or SPILLWAY_STATE__accountName (or __tableServiceUri, __blobServiceUri) with __credential=managedidentity and __clientId. Unset: AzureWebJobsStorage in the same forms. Neither: memory, and a warning at start."`
 	StateTable        string `split_words:"true" default:"spillway" doc:"The prefix of the names of the tables, which are created when missing."`
 	StateRefresh      string `split_words:"true" default:"500ms" doc:"How often shared state is read while there is traffic. 50ms to 1m."`

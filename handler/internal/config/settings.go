@@ -24,6 +24,8 @@ type Settings struct {
 	Region     string // REGION_NAME; "" = unknown
 	Instance   string // the name of this instance, unique in the fleet
 
+	ConfigApp string // whose versions in the table win over SPILLWAY_CONFIG; "" = SPILLWAY_CONFIG alone
+
 	State        Connection
 	StateTable   string // prefix of the names of tables
 	StateRefresh time.Duration
@@ -71,6 +73,7 @@ func (c *checker) settings(in *inputs) Settings {
 	w, p := &in.ours, &in.platform
 	s := Settings{
 		Region: p.Region, Instance: p.instance(), ClientID: p.ClientID,
+		ConfigApp:   c.configSource(w),
 		State:       c.connection(in),
 		StateTable:  c.pattern("SPILLWAY_STATE_TABLE", w.StateTable, tablePattern),
 		Callers:     c.callers(w),

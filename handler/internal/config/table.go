@@ -36,7 +36,8 @@ func LoadConnection() (*Config, error) {
 
 func (c *checker) tableSettings(in *inputs) Settings {
 	return Settings{
-		Region: in.platform.Region, Instance: in.platform.instance(), Standalone: in.platform.Port == "",
+		ConfigApp: c.configSource(&in.ours),
+		Region:    in.platform.Region, Instance: in.platform.instance(), Standalone: in.platform.Port == "",
 		State:        c.connection(in),
 		StateTable:   c.pattern("SPILLWAY_STATE_TABLE", in.ours.StateTable, tablePattern),
 		StateRefresh: c.duration("SPILLWAY_STATE_REFRESH", in.ours.StateRefresh, 50*time.Millisecond, time.Minute),
