@@ -18,8 +18,8 @@ const actionTimeout = 10 * time.Second
 // Action is an entry of the audit log. It holds no secret.
 type Action struct {
 	At      time.Time
-	Verb    string // drain, restore, reset
-	Backend string // as the operator named it
+	Verb    string // drain, restore, reset, rollback
+	Backend string // as the operator named it; of a rollback the version
 	Who     string // the name of the token, else the one that the operator gave, or "operator"
 	Object  string // the object id of the token; "" = by key
 	Key     string // first digits of the SHA-256 of the key; "" = by token, or there is no key
@@ -43,31 +43,41 @@ type ActionResult struct {
 }
 
 func (o *Handler) serveAction(w http.ResponseWriter, r *http.Request, who *operator, verb, backend string) {
-	if !o.access.csrfSafe(r) {
-		writeError(w, http.StatusForbidden, "cross_site", "Without an operators' key an action needs the header x-spillway-operator, with your name.")
+	action, ok := o.act(w, r, who, verb, backend, o.perform)
+	if !ok {
 		return
-	}
-	action := Action{At: o.cfg.Now(), Verb: verb, Backend: backend, Who: who.name, Object: who.identity, Key: who.key, From: who.address, Request: w.Header().Get(idHeader)}
-	if o.cfg.TraceID != nil {
-		action.Trace = o.cfg.TraceID(r.Header)
-	}
-	// The action is completed even if the operator closes the page meanwhile.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), actionTimeout)
-	defer cancel()
-	action.Err = o.perform(ctx, &action)
-	action.Took = o.cfg.Now().Sub(action.At)
-	if o.cfg.Audit != nil {
-		o.cfg.Audit(ctx, action)
 	}
 	o.fleet.request()
 	if action.Err != nil {
-		writeActionError(w, &action)
+		writeActionError(w, action)
 		return
 	}
 	writeJSON(w, http.StatusOK, ActionResult{
 		Verb: verb, Backend: backend, By: action.Who, Instance: o.cfg.Instance,
 		TookMS: action.Took.Milliseconds(), EffectiveWithinMS: o.cfg.Refresh.Milliseconds(),
 	})
+}
+
+// act does what an operator wants and logs it. It returns false when the request was
+// refused, and answered.
+func (o *Handler) act(w http.ResponseWriter, r *http.Request, who *operator, verb, target string, do func(ctx context.Context, a *Action) error) (*Action, bool) {
+	if !o.access.csrfSafe(r) {
+		writeError(w, http.StatusForbidden, "cross_site", "Without an operators' key an action needs the header x-spillway-operator, with your name.")
+		return nil, false
+	}
+	action := &Action{At: o.cfg.Now(), Verb: verb, Backend: target, Who: who.name, Object: who.identity, Key: who.key, From: who.address, Request: w.Header().Get(idHeader)}
+	if o.cfg.TraceID != nil {
+		action.Trace = o.cfg.TraceID(r.Header)
+	}
+	// The action is completed even if the operator closes the page meanwhile.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), actionTimeout)
+	defer cancel()
+	action.Err = do(ctx, action)
+	action.Took = o.cfg.Now().Sub(action.At)
+	if o.cfg.Audit != nil {
+		o.cfg.Audit(ctx, *action)
+	}
+	return action, true
 }
 
 func (o *Handler) perform(ctx context.Context, a *Action) error {

@@ -24,9 +24,13 @@
 //	POST /ops/api/backends/{name}/restore    ends a drain
 //	POST /ops/api/backends/{name}/reset      closes the circuits and ends the throttle windows
 //	GET  /ops/api/usage?from=T&to=T&by=F,F   tokens and cost ([Usage]); by: hour, consumer, model, backend; format=csv
+//	GET  /ops/api/config                     the versions of the pool document ([ConfigVersions])
+//	GET  /ops/api/config/document?version=N  the text of one; 0 is that of SPILLWAY_CONFIG
+//	GET  /ops/api/config/diff?from=N&to=M    what differs between two
+//	POST /ops/api/config/rollback?version=N  makes an earlier one current ([RollbackResult])
 //	GET  /ops/metrics                        Prometheus
 //
-// The last two exist where their provider is configured. Errors have OpenAI's
+// The last six exist where their provider is configured. Errors have OpenAI's
 // shape, {"error":{"message","type","code"}}. Operators may send a name in
 // x-spillway-operator (percent-encoded), which is logged, shown to others, and not
 // authenticated. Without a key, actions require that header, because another
@@ -113,6 +117,8 @@ type Config struct {
 	Quotas func() []quota.LimitStatus
 	// UsageRows reads tokens and cost; nil = there is no /ops/api/usage.
 	UsageRows func(ctx context.Context, from, to time.Time) ([]accounting.Row, error)
+	// Versions are those of the pool document; nil = they are not in a table.
+	Versions Versions
 	// Metrics answers /ops/metrics; nil = there is none.
 	Metrics http.Handler
 	// Traffic is the table in which the instances share their traffic; nil = each
@@ -131,6 +137,7 @@ type Handler struct {
 	routes map[string]route // by path below /ops
 	page   []byte
 	fleet  fleetReader
+	served atomic.Pointer[Config] // cfg, with what Configure replaced
 
 	started    time.Time
 	trafficKey string // of this instance's row
@@ -167,6 +174,7 @@ func New(cfg Config) *Handler {
 		trafficKey: tablestore.EncodeKey(cfg.Instance) + "-" + rand.Text(), traffic: newPoller(trafficReadInterval),
 	}
 	o.others.Store(new(others))
+	o.served.Store(&cfg)
 	o.page = pageOf(o.access.keyless)
 	o.routes = fileRoutes()
 	o.routes[""] = route{method: http.MethodGet, public: true, serve: o.servePage}
@@ -177,10 +185,18 @@ func New(cfg Config) *Handler {
 	if cfg.UsageRows != nil {
 		o.routes["/api/usage"] = route{method: http.MethodGet, serve: o.serveUsage}
 	}
+	o.versionRoutes()
 	if cfg.Metrics != nil {
 		o.routes["/metrics"] = route{method: http.MethodGet, serve: cfg.Metrics.ServeHTTP}
 	}
 	return o
+}
+
+// Configure replaces what is served. A slot without a name is of no backend.
+func (o *Handler) Configure(pools []balancer.Pool, slots []string, consumers []consumer.Consumer, digest string) {
+	c := o.cfg
+	c.Pools, c.Slots, c.Consumers, c.ConfigDigest = pools, slots, consumers, digest
+	o.served.Store(&c)
 }
 
 // Run shares this instance's traffic, and reads what all instances share while the

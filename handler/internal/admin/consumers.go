@@ -36,9 +36,10 @@ func (o *Handler) consumers(minutes map[string]counts) []ConsumerStatus {
 		}
 	}
 	var all []ConsumerStatus
-	for i := range o.cfg.Consumers {
-		name := o.cfg.Consumers[i].Name
-		all = append(all, ConsumerStatus{Name: name, Minute: minuteStatus(minutes[name]), Limits: limits[name], WarnAt: o.cfg.Consumers[i].WarnAt})
+	known := o.served.Load().Consumers
+	for i := range known {
+		name := known[i].Name
+		all = append(all, ConsumerStatus{Name: name, Minute: minuteStatus(minutes[name]), Limits: limits[name], WarnAt: known[i].WarnAt})
 	}
 	slices.SortFunc(all, func(a, b ConsumerStatus) int {
 		return cmp.Or(cmp.Compare(b.usedPercent(), a.usedPercent()), cmp.Compare(b.Minute.Tokens, a.Minute.Tokens), cmp.Compare(a.Name, b.Name))

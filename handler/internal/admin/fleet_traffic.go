@@ -77,7 +77,7 @@ func (o *Handler) timeline(now time.Time) []Event {
 // configChanges are the starts of instances with another configuration or version
 // than that of the instance which started before.
 func (o *Handler) configChanges(now time.Time) []Event {
-	starts := []*sharedTraffic{{Instance: o.cfg.Instance, Started: o.started.UnixMilli(), Config: o.cfg.ConfigDigest, Version: o.cfg.Version}}
+	starts := []*sharedTraffic{{Instance: o.cfg.Instance, Started: o.started.UnixMilli(), Config: o.served.Load().ConfigDigest, Version: o.cfg.Version}}
 	starts = append(starts, o.others.Load().rows...)
 	slices.SortFunc(starts, func(a, b *sharedTraffic) int { return cmp.Compare(a.Started, b.Started) })
 	var events []Event
@@ -129,8 +129,9 @@ func (o *Handler) history(model string, now time.Time) *History {
 		At: now.UTC(), From: time.Unix(0, first*int64(stepLength)).UTC(), StepMS: stepLength.Milliseconds(), Model: model,
 		Costs: map[string]Plot{}, Models: []string{}, Events: o.timeline(now),
 	}
-	for i := range o.cfg.Pools {
-		h.Models = append(h.Models, o.cfg.Pools[i].Model)
+	pools := o.served.Load().Pools
+	for i := range pools {
+		h.Models = append(h.Models, pools[i].Model)
 	}
 	sums := make([]step, stepCount)
 	h.sum(sums, first, o.cfg.Recent.history.snapshot(now))

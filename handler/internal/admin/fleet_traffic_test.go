@@ -200,7 +200,8 @@ func TestMarksAndConfigurationsAreEvents(t *testing.T) {
 	w.cfg.Recent.LimitWarned(&quota.Warning{Consumer: "team-a", Limit: "tokensPerMonth", Model: "gpt-4o", Mark: 99.5})
 	old := &sharedTraffic{Instance: "b", At: now.UnixMilli(), Started: now.Add(-time.Hour).UnixMilli(), Config: "1", Version: w.cfg.Version}
 	newer := &sharedTraffic{Instance: "c", At: now.UnixMilli(), Started: now.Add(-time.Minute).UnixMilli(), Config: "2", Version: w.cfg.Version}
-	o.started, o.cfg.ConfigDigest = now.Add(-2*time.Hour), "1"
+	o.started = now.Add(-2 * time.Hour)
+	o.Configure(w.cfg.Pools, w.cfg.Slots, w.cfg.Consumers, "1")
 	o.others.Store(newOthers([]*sharedTraffic{old, newer}))
 	var got []string
 	for _, e := range o.timeline(now) {

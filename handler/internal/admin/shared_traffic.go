@@ -128,7 +128,7 @@ func (o *Handler) ownTraffic(now time.Time) *sharedTraffic {
 	events, _ := o.cfg.Recent.events.since(now.Add(-eventRetention))
 	m := o.ownMinutes(now)
 	return &sharedTraffic{
-		Instance: o.cfg.Instance, At: now.UnixMilli(), Started: o.started.UnixMilli(), Config: o.cfg.ConfigDigest, Version: o.cfg.Version,
+		Instance: o.cfg.Instance, At: now.UnixMilli(), Started: o.started.UnixMilli(), Config: o.served.Load().ConfigDigest, Version: o.cfg.Version,
 		Models: o.cfg.Recent.history.snapshot(now), Slots: m.slots, Consumers: m.consumers, Events: events,
 	}
 }
@@ -136,13 +136,17 @@ func (o *Handler) ownTraffic(now time.Time) *sharedTraffic {
 // ownMinutes is the last minute on this instance, of what had traffic.
 func (o *Handler) ownMinutes(now time.Time) minutes {
 	m := minutes{slots: map[string]sharedMinute{}, consumers: map[string]counts{}}
-	for slot, name := range o.cfg.Slots {
+	served := o.served.Load()
+	for slot, name := range served.Slots {
+		if name == "" {
+			continue
+		}
 		if one := o.ownMinute(health.Slot(slot), now); !one.empty() {
 			m.slots[name] = one
 		}
 	}
-	for i := range o.cfg.Consumers {
-		name := o.cfg.Consumers[i].Name
+	for i := range served.Consumers {
+		name := served.Consumers[i].Name
 		if c := o.cfg.Recent.consumers.sum(name, now); c != (counts{}) {
 			m.consumers[name] = c
 		}

@@ -99,9 +99,9 @@ func (o *Handler) currentStatus() *Status {
 		State: o.stateStatus(), Fleet: shared.status, Pools: []PoolStatus{}, Consumers: []ConsumerStatus{}, Changes: []ChangeStatus{}, Conditions: []condition.JSON{},
 		Usage: o.cfg.UsageRows != nil,
 	}
-	v := statusBuilder{cfg: &o.cfg, now: now, snapshot: snapshot, slots: shared.slots, tableTime: shared.at, minutes: sums.slots, events: bySubject(events)}
-	for i := range o.cfg.Pools {
-		s.Pools = append(s.Pools, v.pool(&o.cfg.Pools[i]))
+	v := statusBuilder{cfg: o.served.Load(), now: now, snapshot: snapshot, slots: shared.slots, tableTime: shared.at, minutes: sums.slots, events: bySubject(events)}
+	for i := range v.cfg.Pools {
+		s.Pools = append(s.Pools, v.pool(&v.cfg.Pools[i]))
 	}
 	s.Consumers = append(s.Consumers, o.consumers(sums.consumers)...)
 	s.ConsumerCount = len(s.Consumers)

@@ -34,9 +34,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	if !ready {
 		status, body["status"] = http.StatusServiceUnavailable, "unavailable"
 	}
-	if s.ConfigStatus != nil && s.ConfigStatus() != "" {
-		body["config"] = s.ConfigStatus()
-	}
+	s.addConfig(body)
 	operator := query.Has("verbose") && s.Operator != nil && s.Operator(r)
 	known, ok := s.knownModels(r, models)
 	switch {
@@ -48,6 +46,16 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		body["models"] = known
 	}
 	writeHealth(w, status, body)
+}
+
+// addConfig adds how the pool document agrees with the table's.
+func (s *Server) addConfig(body map[string]any) {
+	if s.ConfigStatus == nil {
+		return
+	}
+	if status, version := s.ConfigStatus(); status != "" {
+		body["config"], body["configVersion"] = status, version
+	}
 }
 
 // parts returns how the parts of this instance are. The reasons, which name

@@ -87,9 +87,9 @@ type Server struct {
 	CredentialsReady func() error
 	Conditions       *condition.Set             // for /health/ready?verbose; nil = none
 	Operator         func(r *http.Request) bool // whether an operator asks; nil = never
-	// ConfigStatus is how the pool document agrees with the table's; nil, or "" =
-	// there is none in a table.
-	ConfigStatus func() string
+	// ConfigStatus is how the pool document agrees with the table's, and its version;
+	// nil, or "" = there is none in a table.
+	ConfigStatus func() (status string, version int)
 	Draining     func() bool // true from SIGTERM on: readiness is 503; nil = never
 
 	// Transcript wraps the writer of a consumer with transcripts (package

@@ -21,7 +21,7 @@ import (
 // newAdmin is the operators' API and status page. Without a key or a role it is
 // open only to the loopback address of a standalone run: behind the Functions host
 // every request comes from loopback.
-func newAdmin(cfg *config.Config, version string, obs *observability, state *state, load *proxy.Load, verifier *entra.Verifier, watched *condition.Set) *admin.Handler {
+func newAdmin(cfg *config.Config, source *configSource, version string, obs *observability, state *state, load *proxy.Load, verifier *entra.Verifier, watched *condition.Set) *admin.Handler {
 	s := &cfg.Settings
 	c := admin.Config{
 		Key: s.OperatorKey.Reveal(), Open: !s.OperatorKey.Set() && s.OperatorRole == "" && s.Standalone && s.Loopback, Hosted: !s.Standalone,
@@ -30,6 +30,9 @@ func newAdmin(cfg *config.Config, version string, obs *observability, state *sta
 		InFlight: func(slot health.Slot) int64 { return load.InFlight(slot) }, Quotas: state.quotas.LimitStatuses,
 		UsageRows: state.usage.rows, Metrics: obs.provider.Handler(), Audit: obs.audit, KeysRefused: obs.keysRefused, TraceID: obs.traceID, Conditions: watched,
 		Traffic: state.usage.store, ConfigDigest: digest(cfg),
+	}
+	if source != nil {
+		c.Versions = source
 	}
 	if s.OperatorRole != "" {
 		c.Verify, c.Role = verifier.Verify, s.OperatorRole

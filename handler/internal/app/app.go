@@ -12,87 +12,114 @@ import (
 	"crypto/rand"
 	"log/slog"
 	randv2 "math/rand/v2"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"spillway/handler/internal/admin"
 	"spillway/handler/internal/api"
+	"spillway/handler/internal/auth"
+	"spillway/handler/internal/auth/entra"
+	"spillway/handler/internal/auth/keys"
 	"spillway/handler/internal/backend"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/metering"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/relay"
 	"spillway/handler/internal/telemetry"
+	"spillway/handler/internal/telemetry/condition"
 )
 
 // Runner is background work. It returns when ctx is done.
 type Runner func(ctx context.Context)
 
-// App is the assembled gateway.
+// App is the assembled gateway. What lasts as long as the process is here; what
+// follows from one configuration is a generation.
 type App struct {
-	config   *config.Config
-	version  string
-	log      *slog.Logger
-	handler  http.Handler
-	draining *atomic.Bool // readiness fails while it is set
-	runners  []Runner
+	config  *config.Config // the first
+	version string
+	log     *slog.Logger
+	source  *configSource // nil = the configuration does not change
+
+	obs        *observability
+	state      *state
+	slots      *slotTable
+	load       *proxy.Load
+	queue      *proxy.WaitQueue
+	meter      *metering.Meter
+	issued     *keys.Cache     // nil = no issued keys are accepted
+	verifier   *entra.Verifier // nil = no tokens are accepted
+	operators  *admin.Handler
+	conditions *condition.Set
+	sources    telemetry.Sources
+	draining   *atomic.Bool // readiness fails while it is set
+	runners    []Runner
+
+	adopting    sync.Mutex // held while a generation begins or ends
+	serving     atomic.Pointer[generation]
+	tokens      tokenRuns
+	lastRequest atomic.Int64 // Unix milliseconds
 }
 
-// New assembles the gateway of cfg, which source gave. The log lines of requests and events go to
-// out.
+// New assembles the gateway of cfg, which source gave. The log lines of requests and
+// events go to out.
 func New(cfg *config.Config, source *configSource, version string, log *slog.Logger, out *telemetry.LogWriter) (*App, error) {
-	obs := newObservability(cfg, version, log, out)
-	state, err := newState(cfg, log, obs)
+	slots := newSlotTable(cfg, source != nil)
+	cfg, changes, err := slots.plan(cfg, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	client, tokens, err := newBackendClient(cfg, log)
+	slots.assign(changes)
+	obs := newObservability(cfg, slots.names, version, log, out)
+	state, err := newState(cfg, slots, log, obs)
 	if err != nil {
 		return nil, err
-	}
-	if obs.provider.Traces() {
-		client.InjectTrace = obs.provider.Tracer.Inject
 	}
 	verifier, entraRunners, err := newVerifier(&cfg.Settings)
 	if err != nil {
 		return nil, err
 	}
-	authenticator, authRunners, err := newAuthenticator(cfg, state, verifier)
+	issued, keyRunners := newIssuedKeys(cfg, state)
+	a := &App{
+		config: cfg, version: version, log: log, source: source, obs: obs, state: state, slots: slots, load: proxy.NewLoad(len(cfg.Slots)),
+		queue: &proxy.WaitQueue{Capacity: waitSlots}, meter: metering.New(state.quotas, nil, state.quotas.store), issued: issued, verifier: verifier, draining: new(atomic.Bool),
+	}
+	a.conditions = conditions(cfg, source, state, func() map[string]*backend.Token { return a.serving.Load().backends.tokens }, verifier, obs.provider)
+	a.operators = newAdmin(cfg, source, version, obs, state, a.load, verifier, a.conditions)
+	a.sources = obs.sources(out, state, a.load, a.operators, a.conditions)
+	first, err := a.newGeneration(cfg)
 	if err != nil {
 		return nil, err
 	}
-	forward := newProxy(cfg, log, state, client)
-	watched := conditions(cfg, source, state, tokens, verifier, obs.provider)
-	operators := newAdmin(cfg, version, obs, state, forward.Load, verifier, watched)
-	draining := new(atomic.Bool)
-	server := newServer(cfg, obs, state, forward)
-	server.Authenticator, server.Admin, server.Draining = authenticator, operators, draining.Load
-	server.Conditions, server.Operator, server.ConfigStatus = watched, operators.Authorized, source.Status
-	if callers := &cfg.Settings.Callers; callers.Entra && !callers.Key {
-		server.CredentialsReady = verifier.Ready
+	a.begin(first)
+	a.runners = slices.Concat(state.runners, entraRunners, keyRunners, obs.observe(state, a.conditions), []Runner{a.operators.Run, a.tokens.run})
+	if source != nil {
+		a.runners = append(a.runners, a.followSource)
 	}
-	return &App{
-		config: cfg, version: version, log: log, handler: server.Handler(), draining: draining,
-		runners: slices.Concat(state.runners, tokenRunners(tokens), entraRunners, authRunners, obs.observe(cfg, out, state, forward.Load, operators, watched), []Runner{operators.Run}),
-	}, nil
+	return a, nil
 }
 
-// newServer is the server of the inference API, without access control.
-func newServer(cfg *config.Config, obs *observability, state *state, forward *proxy.Proxy) *api.Server {
-	s := &cfg.Settings
+// newServer is the server of the inference API and of operators for one
+// configuration.
+func (a *App) newServer(cfg *config.Config, forward *proxy.Proxy, authenticator *auth.Authenticator) *api.Server {
+	s, state := &cfg.Settings, a.state
 	server := &api.Server{
 		Forwarder: forward, Locator: forward, Affinity: state.affinity, Models: Models{cfg}, StrictIDs: len(cfg.Consumers) > 1 && !s.Callers.None(),
 		Readiness: &api.PoolReadiness{Pools: cfg.Pools, Snapshot: state.replica.PeekSnapshot, Refresh: state.replica.Snapshot, Now: time.Now},
 		Relay:     &relay.Relay{CommitAfter: s.CommitAfter, Heartbeat: s.Heartbeat, Policies: classifyPolicies(cfg)},
-		Observer:  obs.observers(state),
+		Observer:  a.obs.observers(cfg, state),
 		Now:       time.Now, Rand: randv2.Float64, NewID: newRequestID, MaxBody: s.MaxBody,
-		Meter: metering.New(state.quotas, poolsBySlot(cfg), state.quotas.store), Expose: s.Expose, ExtractTrace: obs.provider.Tracer.Extract,
+		Meter: a.meter.WithPools(poolsBySlot(cfg)), Expose: s.Expose, ExtractTrace: a.obs.provider.Tracer.Extract,
+		Authenticator: authenticator, Admin: a.operators, Draining: a.draining.Load,
+		Conditions: a.conditions, Operator: a.operators.Authorized, ConfigStatus: a.source.Status,
 	}
 	if state.transcripts != nil {
 		server.Transcript = state.transcripts.Record
+	}
+	if s.Callers.Entra && !s.Callers.Key {
+		server.CredentialsReady = a.verifier.Ready
 	}
 	return server
 }
@@ -102,16 +129,16 @@ func newServer(cfg *config.Config, obs *observability, state *state, forward *pr
 const waitSlots = 1000
 
 // newProxy selects a backend for each request and fails over.
-func newProxy(cfg *config.Config, log *slog.Logger, state *state, client *backend.Client) *proxy.Proxy {
-	s := &cfg.Settings
+func (a *App) newProxy(cfg *config.Config, client *backend.Client) *proxy.Proxy {
+	s, state := &cfg.Settings, a.state
 	turns := &proxy.RoundRobin{Start: randv2.Uint64()} //nolint:gosec // who is first is no secret
 	return &proxy.Proxy{
-		Health: state.replica, Sender: client, Load: proxy.NewLoad(len(cfg.Slots)), RoundRobin: turns,
+		Health: state.replica, Sender: client, Load: a.load, RoundRobin: turns,
 		Hedges: new(proxy.Hedges), Latency: state.latency, Now: time.Now, Rand: randv2.Float64,
-		Queue: &proxy.WaitQueue{Capacity: waitSlots}, MaxWait: s.MaxWait, ResponseTimeout: s.ResponseTimeout, FirstTokenTimeout: s.FirstTokenTimeout,
+		Queue: a.queue, MaxWait: s.MaxWait, ResponseTimeout: s.ResponseTimeout, FirstTokenTimeout: s.FirstTokenTimeout,
 		Operations: proxy.OperationCircuits{
 			TripDuration: cfg.Breaker.TripDuration, MaxTripDuration: cfg.Breaker.MaxTripDuration,
-			Opened: func(c proxy.OpenedOperation) { logOpenedOperation(cfg, log, c) },
+			Opened: func(c proxy.OpenedOperation) { logOpenedOperation(cfg, a.log, c) },
 		},
 	}
 }

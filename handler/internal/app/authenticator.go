@@ -6,26 +6,22 @@ import (
 
 	"spillway/handler/internal/auth"
 	"spillway/handler/internal/auth/entra"
+	"spillway/handler/internal/auth/keys"
 	"spillway/handler/internal/config"
 )
 
 // newAuthenticator accepts the consumers of the configuration by their static
 // keys, issued keys and Entra tokens.
-// verifier verifies Entra ID tokens; nil = none are accepted.
-func newAuthenticator(cfg *config.Config, from *state, verifier *entra.Verifier) (*auth.Authenticator, []Runner, error) {
+// issued are the issued keys; nil = there are none. verifier verifies Entra ID tokens;
+// nil = none are accepted.
+func newAuthenticator(cfg *config.Config, issued *keys.Cache, verifier *entra.Verifier) (*auth.Authenticator, error) {
 	callers := &cfg.Settings.Callers
 	s := auth.Settings{AllowAnonymous: callers.None(), AcceptKeys: callers.Key, Consumers: consumers(cfg)}
 	for _, k := range cfg.Keys {
 		s.StaticKeys = append(s.StaticKeys, auth.StaticKey{Consumer: &cfg.Consumers[k.Consumer], Setting: k.Setting, Value: k.Value.Reveal()})
 	}
-	var runners []Runner
-	if callers.Key && !cfg.Settings.State.Memory() {
-		issued := from.quotas.keyCache(cfg, func(err error) { from.failures.keys.Failed(time.Now(), err) })
+	if issued != nil {
 		s.IssuedKeys = issued
-		runners = append(runners, func(ctx context.Context) {
-			<-ctx.Done()
-			issued.Close()
-		})
 	}
 	if callers.Entra {
 		s.Verifier = verifier
@@ -33,8 +29,19 @@ func newAuthenticator(cfg *config.Config, from *state, verifier *entra.Verifier)
 			s.TokenRules = append(s.TokenRules, auth.TokenRule{Consumer: &cfg.Consumers[e.Consumer], AppID: e.AppID, Role: e.Role, Group: e.Group})
 		}
 	}
-	a, err := auth.New(s)
-	return a, runners, err
+	return auth.New(s)
+}
+
+// newIssuedKeys are the keys in the table; nil where none are accepted.
+func newIssuedKeys(cfg *config.Config, from *state) (*keys.Cache, []Runner) {
+	if !cfg.Settings.Callers.Key || cfg.Settings.State.Memory() {
+		return nil, nil
+	}
+	issued := from.quotas.keyCache(cfg, func(err error) { from.failures.keys.Failed(time.Now(), err) })
+	return issued, []Runner{func(ctx context.Context) {
+		<-ctx.Done()
+		issued.Close()
+	}}
 }
 
 // newVerifier verifies the tokens of callers and operators; nil = neither are

@@ -12,53 +12,74 @@ import (
 // NewBackendClient is the client of the backends: a target for each, with its
 // own connections and credential. The runners renew the tokens.
 func NewBackendClient(cfg *config.Config, log *slog.Logger) (*backend.Client, []Runner, error) {
-	client, tokens, err := newBackendClient(cfg, log)
+	b := newBackends(cfg, log, nil)
+	client, err := b.client(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
-	return client, tokenRunners(tokens), nil
+	var runners []Runner
+	for _, t := range b.tokens {
+		runners = append(runners, t.Run)
+	}
+	return client, runners, nil
 }
 
-// newBackendClient also returns the tokens, which must be run.
-func newBackendClient(cfg *config.Config, log *slog.Logger) (*backend.Client, []*backend.Token, error) {
-	client := &backend.Client{
-		RequestUsage: true,
-		APIVersion:   "2024-10-21",
-	}
-	tokens := &tokens{byIdentity: map[string]*backend.Token{}, standalone: cfg.Settings.Standalone, log: log}
-	for i := range cfg.Resources {
-		r := &cfg.Resources[i]
-		credential, err := tokens.credential(r)
-		if err != nil {
-			return nil, nil, fmt.Errorf("backends[%d].auth: %w", i, err)
-		}
-		client.Targets = append(client.Targets, &backend.Target{
-			Name: r.Name, Endpoint: r.Endpoint, OpenAI: r.Kind == config.OpenAI, NoUsage: r.NoUsage, Credential: credential, Policy: classifyPolicy(r),
-			Transport: backend.NewTransport(backend.TransportOptions{HTTP2: r.HTTP2}), Deployments: deployments(cfg, i), CallerHeader: r.CallerHeader,
-		})
-	}
-	return client, tokens.all, nil
-}
-
-// tokens is the access tokens of managed identities. Resources with the same
-// identity share one.
-type tokens struct {
-	byIdentity map[string]*backend.Token // by client id
-	all        []*backend.Token
+// backends are the connections and tokens of a configuration, some of which may be
+// those of the one before it.
+type backends struct {
+	transports map[string]*backend.Transport // by name and address of the resource
+	tokens     map[string]*backend.Token     // of managed identities, by client id; they must be run
+	before     *backends                     // nil = there is none
 	standalone bool
 	log        *slog.Logger
 }
 
-func tokenRunners(tokens []*backend.Token) []Runner {
-	var runners []Runner
-	for _, t := range tokens {
-		runners = append(runners, t.Run)
+func newBackends(cfg *config.Config, log *slog.Logger, before *backends) *backends {
+	return &backends{
+		transports: map[string]*backend.Transport{}, tokens: map[string]*backend.Token{}, before: before, standalone: cfg.Settings.Standalone, log: log,
 	}
-	return runners
+}
+
+// client sends to the resources of the configuration.
+func (b *backends) client(cfg *config.Config) (*backend.Client, error) {
+	client := &backend.Client{RequestUsage: true, APIVersion: "2024-10-21"}
+	for i := range cfg.Resources {
+		r := &cfg.Resources[i]
+		credential, err := b.credential(r)
+		if err != nil {
+			return nil, fmt.Errorf("backends[%d].auth: %w", i, err)
+		}
+		client.Targets = append(client.Targets, &backend.Target{
+			Name: r.Name, Endpoint: r.Endpoint, OpenAI: r.Kind == config.OpenAI, NoUsage: r.NoUsage, Credential: credential, Policy: classifyPolicy(r),
+			Transport: b.transport(r), Deployments: deployments(cfg, i), CallerHeader: r.CallerHeader,
+		})
+	}
+	b.before = nil
+	return client, nil
+}
+
+// transport is the resource's own connections.
+func (b *backends) transport(r *config.Resource) *backend.Transport {
+	key := fmt.Sprintf("%s %s %v", r.Name, r.Endpoint, r.HTTP2)
+	t := backend.NewTransport(backend.TransportOptions{HTTP2: r.HTTP2})
+	if b.before != nil && b.before.transports[key] != nil {
+		t = b.before.transports[key]
+	}
+	b.transports[key] = t
+	return t
+}
+
+// closeAllBut closes the idle connections that the later configuration has not.
+func (b *backends) closeAllBut(later *backends) {
+	for key, t := range b.transports {
+		if later.transports[key] != t {
+			t.CloseIdleConnections()
+		}
+	}
 }
 
 // credential authenticates requests to a resource.
-func (t *tokens) credential(r *config.Resource) (backend.Credential, error) {
+func (b *backends) credential(r *config.Resource) (backend.Credential, error) {
 	switch r.Mode {
 	case config.APIKey:
 		return backend.APIKey{Key: r.Key.Reveal(), Bearer: r.Kind == config.OpenAI}, nil
@@ -68,16 +89,18 @@ func (t *tokens) credential(r *config.Resource) (backend.Credential, error) {
 		return backend.NoCredential{}, nil
 	case config.ManagedIdentity:
 	}
-	if shared, ok := t.byIdentity[r.ClientID]; ok {
-		return shared, nil
+	token := b.tokens[r.ClientID]
+	if token == nil && b.before != nil {
+		token = b.before.tokens[r.ClientID]
 	}
-	identity, err := backend.IdentityCredential(r.ClientID, !t.standalone)
-	if err != nil {
-		return nil, err
+	if token == nil {
+		identity, err := backend.IdentityCredential(r.ClientID, !b.standalone)
+		if err != nil {
+			return nil, err
+		}
+		token = backend.NewToken(identity, backend.TokenScope, b.log)
 	}
-	token := backend.NewToken(identity, backend.TokenScope, t.log)
-	t.byIdentity[r.ClientID] = token
-	t.all = append(t.all, token)
+	b.tokens[r.ClientID] = token
 	return token, nil
 }
 

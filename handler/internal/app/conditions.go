@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"errors"
+	"slices"
 	"time"
 
 	"spillway/handler/internal/auth/entra"
@@ -15,19 +16,19 @@ import (
 
 // conditions are the parts of this instance that may fail while it serves
 // (docs/operations.md#parts-that-fail).
-func conditions(cfg *config.Config, source *configSource, s *state, tokens []*backend.Token, verifier *entra.Verifier, provider *telemetry.Provider) *condition.Set {
+func conditions(cfg *config.Config, source *configSource, s *state, tokens func() map[string]*backend.Token, verifier *entra.Verifier, provider *telemetry.Provider) *condition.Set {
 	var parts []condition.Part
 	if source != nil {
 		parts = append(parts, source.part())
 	}
 	if !cfg.Settings.State.Memory() {
-		parts = append(parts, tableParts(cfg, s)...)
+		parts = append(parts, tableParts(len(cfg.Consumers) > 0 || source != nil, s)...)
 	}
-	if len(tokens) > 0 {
+	if source != nil || slices.ContainsFunc(cfg.Resources, func(r config.Resource) bool { return r.Mode == config.ManagedIdentity }) {
 		parts = append(parts, condition.Part{
 			Name: "backend-identity", Works: "backends with keys; the token that is held, until it expires",
 			Fix:   "check the app's managed identity and its role Cognitive Services OpenAI User: spillway validate --live",
-			Check: func(time.Time) (condition.State, error) { return worstToken(tokens) },
+			Check: func(time.Time) (condition.State, error) { return worstToken(tokens()) },
 		})
 	}
 	if verifier != nil {
@@ -51,8 +52,9 @@ func conditions(cfg *config.Config, source *configSource, s *state, tokens []*ba
 	})...)
 }
 
-// tableParts are those that the storage account serves.
-func tableParts(cfg *config.Config, s *state) []condition.Part {
+// tableParts are those that the storage account serves, where there are consumers or
+// may be.
+func tableParts(consumers bool, s *state) []condition.Part {
 	const fix = "check the account of the shared state, its firewall, and the role Storage Table Data Contributor: spillway validate --live"
 	table := &tableCondition{counters: s.replica.Counters}
 	parts := []condition.Part{
@@ -73,7 +75,7 @@ func tableParts(cfg *config.Config, s *state) []condition.Part {
 			Check: s.failures.ids.Check,
 		},
 	}
-	if len(cfg.Consumers) > 0 {
+	if consumers {
 		parts = append(parts, condition.Part{
 			Name: "quotas", Works: "requests are served within what this instance has leased", Fix: fix, Check: s.failures.quotas.Check,
 		}, condition.Part{
@@ -132,7 +134,7 @@ func (t *tableCondition) write(now time.Time) (condition.State, error) {
 }
 
 // worstToken is the state of the identities of backends.
-func worstToken(tokens []*backend.Token) (worst condition.State, why error) {
+func worstToken(tokens map[string]*backend.Token) (worst condition.State, why error) {
 	for _, t := range tokens {
 		valid, err := t.State()
 		is := condition.OK

@@ -2,10 +2,12 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"spillway/handler/internal/config"
@@ -59,10 +61,18 @@ type configSource struct {
 	setting *config.Config // with the document of SPILLWAY_CONFIG
 	log     *slog.Logger
 
+	wakeups  chan struct{} // reads the table at once
+	lastRead atomic.Int64  // Unix milliseconds
+
 	mu      sync.Mutex
 	serving configstore.Version // whose document is served
-	read    bool                // a version was adopted: serving is not the fallback
-	problem error               // why the current version is not served; nil = it is
+	adopted bool                // a version of the table is served, and be it that there is none
+	head    string              // the state of the table that was dealt with, if looked is set
+	looked  bool
+	refused string // the state of the table that problem is of
+	problem error  // why the current version is not served; nil = it is
+	unread  int    // reads that failed in a row
+	readErr error  // of the last one of them
 }
 
 // newConfigSource is nil where the setting is the only source.
@@ -71,7 +81,7 @@ func newConfigSource(setting *config.Config, log *slog.Logger) (*configSource, e
 		return nil, nil
 	}
 	store, err := OpenConfigStore(setting)
-	return &configSource{store: store, setting: setting, log: log}, err
+	return &configSource{store: store, setting: setting, log: log, wakeups: make(chan struct{}, 1)}, err
 }
 
 // first is the configuration to start with: that of the current version, or of
@@ -80,35 +90,81 @@ func newConfigSource(setting *config.Config, log *slog.Logger) (*configSource, e
 func (s *configSource) first(ctx context.Context) *config.Config {
 	ctx, cancel := context.WithTimeout(ctx, configTimeout)
 	defer cancel()
-	cfg, version, err := ReadVersion(ctx, s.store, s.setting)
+	head, err := s.store.Head(ctx)
+	cfg := s.setting
+	if err == nil {
+		cfg, err = buildVersion(ctx, s.store, s.setting, &head.Version)
+	}
 	if err != nil {
-		s.refuse(ctx, &version, err)
+		s.refuse(ctx, &head, err)
 		return s.setting
 	}
-	s.adopt(ctx, &version)
+	s.adopt(ctx, &head)
 	return cfg
 }
 
 // adopt records that the version is served.
-func (s *configSource) adopt(ctx context.Context, v *configstore.Version) {
+func (s *configSource) adopt(ctx context.Context, head *configstore.Head) {
 	s.mu.Lock()
 	before := s.serving.Number
-	s.serving, s.read, s.problem = *v, true, nil
+	s.serving, s.adopted, s.problem, s.unread = head.Version, true, nil, 0
+	s.head, s.looked = head.ID(), true
 	s.mu.Unlock()
-	s.log.InfoContext(ctx, "configuration adopted", "version", v.Number, "before", before, "by", v.By, "at", v.At, "document", short(v.Document))
+	s.log.InfoContext(ctx, "configuration adopted", "version", head.Number, "before", before, "by", head.By, "at", head.At, "document", short(head.Document))
 }
 
-// refuse records why the version is not served.
-func (s *configSource) refuse(ctx context.Context, v *configstore.Version, why error) {
+// refuse records why the version is not served. What cannot change while this process
+// runs is not tried again.
+func (s *configSource) refuse(ctx context.Context, head *configstore.Head, why error) {
+	_, faulty := errors.AsType[config.Faults](why)
+	final := faulty || errors.Is(why, configstore.ErrDamaged)
 	s.mu.Lock()
-	serving := s.serving.Number
-	s.problem = fmt.Errorf("version %d: %w", v.Number, why)
-	if v.Number == 0 {
-		s.problem = why
+	known := s.problem != nil && s.problem.Error() == why.Error() && s.refused == head.ID()
+	s.problem, s.refused, s.unread = why, head.ID(), 0
+	if final {
+		s.head, s.looked = head.ID(), true
 	}
+	serving := s.serving.Number
 	s.mu.Unlock()
+	if known {
+		return
+	}
 	for line := range strings.Lines(why.Error()) { // a fault each
-		s.log.ErrorContext(ctx, "configuration not adopted", "version", v.Number, "by", v.By, "serving", serving, "fault", strings.TrimSuffix(line, "\n"))
+		s.log.ErrorContext(ctx, "configuration not adopted", "version", head.Number, "by", head.By, "serving", serving, "fault", strings.TrimSuffix(line, "\n"))
+	}
+}
+
+// known reports whether this state of the table was looked at before.
+func (s *configSource) known(head *configstore.Head) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unread = 0
+	return s.looked && s.head == head.ID()
+}
+
+// serves reports whether this document is served already.
+func (s *configSource) serves(v *configstore.Version) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.serving.Document == v.Document
+}
+
+// readFailed records that the table did not answer.
+func (s *configSource) readFailed(ctx context.Context, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unread++
+	s.readErr = err
+	if s.unread == configFailures {
+		s.log.WarnContext(ctx, "the table of the configuration cannot be read", "error", err)
+	}
+}
+
+// wake has the table read at once.
+func (s *configSource) wake() {
+	select {
+	case s.wakeups <- struct{}{}:
+	default:
 	}
 }
 
@@ -117,20 +173,20 @@ func short(hash string) string { return hash[:min(len(hash), 12)] }
 
 // Status is what readiness shows: "current", "fallback" where SPILLWAY_CONFIG serves
 // because no version could be used since the start, or "behind" where an earlier
-// version serves; "" where there is no table.
-func (s *configSource) Status() string {
+// version serves; "" where there is no table. version is the one that serves.
+func (s *configSource) Status() (status string, version int) {
 	if s == nil {
-		return ""
+		return "", 0
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.problem == nil:
-		return "current"
-	case s.read:
-		return "behind"
+		return "current", s.serving.Number
+	case s.adopted:
+		return "behind", s.serving.Number
 	}
-	return "fallback"
+	return "fallback", 0
 }
 
 // part is the source among the parts that may fail.
@@ -141,6 +197,9 @@ func (s *configSource) part() condition.Part {
 		Check: func(time.Time) (condition.State, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
+			if s.problem == nil && s.unread >= configFailures {
+				return degradedBy(s.readErr)
+			}
 			return degradedBy(s.problem)
 		},
 	}

@@ -31,13 +31,14 @@ type observability struct {
 	log      *slog.Logger
 }
 
-func newObservability(cfg *config.Config, version string, log *slog.Logger, out *telemetry.LogWriter) *observability {
+// newObservability observes the slots of these names.
+func newObservability(cfg *config.Config, names []string, version string, log *slog.Logger, out *telemetry.LogWriter) *observability {
 	s := &cfg.Settings
 	return &observability{
 		log:      log,
-		events:   &telemetry.EventLog{Out: out, Instance: s.Instance, Slots: cfg.Slots, Now: time.Now},
+		events:   &telemetry.EventLog{Out: out, Instance: s.Instance, Slots: names, Now: time.Now},
 		requests: &telemetry.RequestLog{Out: out, Instance: s.Instance, Level: s.LogLevel, RejectionsPerSecond: refusedLinesPerSecond},
-		recent:   admin.NewRecent(s.Instance, cfg.Slots, recentRequests, time.Now),
+		recent:   admin.NewRecent(s.Instance, names, recentRequests, time.Now),
 		provider: telemetry.NewProvider(context.Background(), telemetry.Config{
 			Version: version, Instance: s.Instance, Region: s.Region, Slots: cfg.Slots, Endpoints: endpoints(cfg), Log: log,
 			UndecidedParents: !s.Standalone && hostMakesUpParents(os.Getenv),
@@ -74,11 +75,12 @@ func (o *observability) recordOwnCircuit(slot health.Slot, before health.Circuit
 	o.recent.OwnCircuitChanged(slot, before, after)
 }
 
-// observers is called with every finished request, in this order.
-func (o *observability) observers(s *state) telemetry.Observers {
-	all := telemetry.Observers{o.requests, o.provider.Metrics, s.usage, o.recent}
+// observers is called with every finished request of the configuration, in this order.
+func (o *observability) observers(cfg *config.Config, s *state) telemetry.Observers {
+	metrics, tracer := o.provider.WithBackends(cfg.Slots, endpoints(cfg))
+	all := telemetry.Observers{o.requests, metrics, s.usage, o.recent}
 	if o.provider.Traces() {
-		all = append(all, o.provider.Tracer)
+		all = append(all, tracer)
 	}
 	if s.transcripts != nil {
 		all = append(all, s.transcripts)
@@ -86,16 +88,20 @@ func (o *observability) observers(s *state) telemetry.Observers {
 	return all
 }
 
-// observe connects the gauges with what they read.
-func (o *observability) observe(cfg *config.Config, out *telemetry.LogWriter, s *state, load *proxy.Load, operators *admin.Handler, watched *condition.Set) []Runner {
-	o.provider.Observe(&telemetry.Sources{
-		Slots: cfg.Slots, Snapshot: s.replica.PeekSnapshot, Counters: s.replica.Counters, InFlight: load.InFlight, Now: time.Now, Started: time.Now(),
-		Suspicions: o.events.Suspicions, RefusedKeys: operators.RefusedKeys, Conditions: watched,
-		Quotas: s.quotas.LimitStatuses, LogWriter: out, Transcripts: s.transcriptCounts,
-	})
+// observe watches what nobody reports.
+func (o *observability) observe(s *state, watched *condition.Set) []Runner {
 	watch := &telemetry.Monitor{
 		Events: o.events, Requests: o.requests, Counters: s.replica.Counters,
 		Snapshot: s.replica.PeekSnapshot, OwnCircuitChanged: o.recordOwnCircuit, Conditions: watched,
 	}
 	return []Runner{watch.Run, o.provider.Run}
+}
+
+// sources is what gauges read, but for the slots.
+func (o *observability) sources(out *telemetry.LogWriter, s *state, load *proxy.Load, operators *admin.Handler, watched *condition.Set) telemetry.Sources {
+	return telemetry.Sources{
+		Snapshot: s.replica.PeekSnapshot, Counters: s.replica.Counters, InFlight: load.InFlight, Now: time.Now, Started: time.Now(),
+		Suspicions: o.events.Suspicions, RefusedKeys: operators.RefusedKeys, Conditions: watched,
+		Quotas: s.quotas.LimitStatuses, LogWriter: out, Transcripts: s.transcriptCounts,
+	}
 }

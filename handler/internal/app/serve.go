@@ -16,6 +16,7 @@ import (
 
 	"spillway/handler/internal/api"
 	"spillway/handler/internal/config"
+	"spillway/handler/internal/configstore"
 	"spillway/handler/internal/telemetry"
 )
 
@@ -56,6 +57,10 @@ func Serve(ctx context.Context, version string) error {
 		log.WarnContext(ctx, "configuration", "warning", warning.String())
 	}
 	a, err := New(cfg, source, version, log, lines)
+	if err != nil && source != nil && cfg != source.setting {
+		source.refuse(ctx, new(configstore.Head), err)
+		a, err = New(source.setting, source, version, log, lines)
+	}
 	if err != nil {
 		return serveInvalid(ctx, cfg, log, err)
 	}
@@ -76,7 +81,7 @@ func (a *App) Run(ctx context.Context) error {
 	defer runtime.KeepAlive(ballast)
 	a.log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", a.version, "backends", len(a.config.Resources),
 		"models", len(a.config.Pools), "auth", a.config.Settings.Callers.String(), "state", a.config.Settings.State.String())
-	err = serveHTTP(ctx, listener, a.handler, a.draining)
+	err = serveHTTP(ctx, listener, a, a.draining)
 	if errors.Is(err, ErrStopped) {
 		a.log.InfoContext(ctx, "stopped by a signal")
 	}

@@ -30,8 +30,8 @@ type state struct {
 	runners     []Runner
 }
 
-func newState(cfg *config.Config, log *slog.Logger, obs *observability) (*state, error) {
-	usual := latency.New(modelsBySlot(cfg))
+func newState(cfg *config.Config, slots *slotTable, log *slog.Logger, obs *observability) (*state, error) {
+	usual := latency.New(modelsBySlot(cfg, slots))
 	replica, err := newReplica(cfg, obs.recordChange, usual)
 	if err != nil {
 		return nil, err
@@ -117,12 +117,12 @@ func newReplica(cfg *config.Config, onChange func(slot health.Slot, before, afte
 	}), nil
 }
 
-// modelsBySlot is the index of each slot's model.
-func modelsBySlot(cfg *config.Config) []int {
+// modelsBySlot is the number of each slot's model.
+func modelsBySlot(cfg *config.Config, slots *slotTable) []int {
 	models := make([]int, len(cfg.Slots))
 	for i := range cfg.Pools {
 		for _, b := range cfg.Pools[i].Backends {
-			models[b.Slot] = i
+			models[b.Slot] = slots.model(cfg.Pools[i].Model)
 		}
 	}
 	return models

@@ -46,7 +46,7 @@ func newJanitor(cfg *config.Config, log *slog.Logger, u *usageRecorder, quotas *
 		Tasks: []fleet.Task{
 			{Name: "rows of ended instances", Run: replica.DeleteStaleHeartbeats},
 			{Name: "rows of idle callers", Run: func(ctx context.Context) (int, error) {
-				return quota.DeleteIdleCallers(ctx, quotas.store, consumers(cfg), time.Now())
+				return quota.DeleteIdleCallers(ctx, quotas.store, quotas.Consumers(), time.Now())
 			}},
 			{Name: "traffic of ended instances", Run: func(ctx context.Context) (int, error) { return admin.DeleteStaleTraffic(ctx, u.store, time.Now()) }},
 			{Name: "expired usage", Run: func(ctx context.Context) (int, error) { return accounting.DeleteExpired(ctx, u.store, time.Now()) }},

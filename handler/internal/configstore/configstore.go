@@ -55,6 +55,10 @@ type Head struct {
 	read    time.Time      // by the table's clock
 }
 
+// ID tells states of the table apart: what was read with one ID was not written
+// since. "" = there is no version.
+func (h *Head) ID() string { return string(h.row.Version) }
+
 // Store is the versions of one app. Apps in one table do not read each other's.
 // It is safe for concurrent use.
 type Store struct {
@@ -100,7 +104,7 @@ func (s *Store) Head(ctx context.Context) (Head, error) {
 	}
 	var stored headJSON
 	if err := json.Unmarshal([]byte(row.Columns[headColumn]), &stored); err != nil || !stored.valid() || !isHash(stored.History) {
-		return Head{}, fmt.Errorf("%w: the row %q of %q", ErrDamaged, headKey, s.App)
+		return Head{row: row}, fmt.Errorf("%w: the row %q of %q", ErrDamaged, headKey, s.App)
 	}
 	row.Columns = nil
 	return Head{Version: stored.Version, history: stored.History, write: stored.Write, row: row, read: response.Date}, nil

@@ -68,8 +68,8 @@ type recordEdit func(s *slot, r health.Record, at health.TimeBounds) (health.Rec
 // applyCommand reads, changes and writes the backend's records until the table has
 // them. It runs on the caller's goroutine, whether Run does or not.
 func (r *Replica) applyCommand(ctx context.Context, backend, reason string, command recordEdit) error {
-	if !slices.ContainsFunc(r.slots, func(s *slot) bool { return s.matches(backend) }) {
-		return fmt.Errorf("%w: %q; known are %s", ErrNoSuchBackend, backend, strings.Join(r.backendNames(), ", "))
+	if names, ok := r.names(backend); !ok {
+		return fmt.Errorf("%w: %q; known are %s", ErrNoSuchBackend, backend, strings.Join(names, ", "))
 	}
 	for try := range commandAttempts {
 		if ctx.Err() != nil {
@@ -138,14 +138,16 @@ func (r *Replica) draftCommand(backend, reason string, command recordEdit) (tabl
 	return r.nextRow(records, bounds), true, nil
 }
 
-// backendNames are the names that a command may use.
-func (r *Replica) backendNames() []string {
-	var names []string
+// names are the names that a command may use, and whether this is one of them.
+func (r *Replica) names(backend string) (names []string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, s := range r.slots {
 		name, _, _ := strings.Cut(s.name, "/")
-		if !slices.Contains(names, name) {
+		if !s.spare() && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
+		ok = ok || s.matches(backend)
 	}
-	return names
+	return names, ok
 }

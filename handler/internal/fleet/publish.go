@@ -58,6 +58,9 @@ func (r *Replica) draft() (tablestore.Row, bool) {
 	nonce, records, added := r.nonce(), map[string]string{}, 0
 	removal := slices.ContainsFunc(r.row.foreign, func(name string) bool { return r.unneeded(name, r.row.columns[name], bounds) })
 	for i, s := range r.slots {
+		if s.spare() {
+			continue
+		}
 		if record, ok := r.draftSlot(health.Slot(i), s, now, bounds, nonce); ok && r.fits(s, &added) {
 			records[s.column] = record.Encode()
 		} else {

@@ -75,8 +75,11 @@ func newSlot(name, identity string, breaker health.BreakerPolicy, throttle healt
 const columnPrefix = "s_"
 
 // columnOf returns a property name that the service accepts, whatever the slot's
-// identity is.
+// identity is; "" of a spare.
 func columnOf(identity string) string {
+	if identity == Spare {
+		return ""
+	}
 	sum := sha256.Sum256([]byte(identity))
 	return columnPrefix + hex.EncodeToString(sum[:10])
 }

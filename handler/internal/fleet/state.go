@@ -38,6 +38,9 @@ func (r *Replica) ReadState(ctx context.Context) (State, error) {
 	at := r.clock.toService(r.readClocks().local)
 	f := State{At: time.UnixMilli(at).UTC(), Revision: r.row.revision, Instances: instances}
 	for _, s := range r.slots {
+		if s.spare() {
+			continue
+		}
 		f.Slots = append(f.Slots, SlotState{s.name, s.record, s.unreadable, lowerShare(s.recordRamp(at), s.record.Saturation.Share(at))})
 	}
 	return f, nil

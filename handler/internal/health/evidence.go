@@ -82,6 +82,13 @@ func (e *Evidence) Awaits() bool {
 // Clear forgets all failures.
 func (e *Evidence) Clear() { e.failures = nil }
 
+// Clone returns a copy, which is independent.
+func (e *Evidence) Clone() Evidence {
+	c := *e
+	c.failures = slices.Clone(e.failures)
+	return c
+}
+
 // Since are the failures after from: their number and the instant of the first.
 func (e *Evidence) Since(from time.Duration) (n int, first time.Duration) {
 	for _, f := range e.failures {

@@ -61,13 +61,13 @@ const (
 // Tracker knows nothing.
 type Tracker struct {
 	slots  []slot
-	models []histogram
+	models []*histogram
 }
 
 type slot struct {
 	kinds   [kinds]atomic.Pointer[histogram] // allocated at the first answer
-	all     histogram
-	model   int
+	all     atomic.Pointer[histogram]
+	model   atomic.Pointer[histogram]
 	overdue atomic.Uint64 // an Overdue, and how many attempts under way are past their threshold since it began
 	late    atomic.Bool   // the last answer came after its threshold
 }
@@ -75,13 +75,39 @@ type slot struct {
 // New returns a tracker of the slots; models is the index of the model of each.
 func New(models []int) *Tracker {
 	t := &Tracker{slots: make([]slot, len(models))}
-	most := -1
 	for i, m := range models {
-		t.slots[i].model = m
-		most = max(most, m)
+		t.slots[i].all.Store(new(histogram))
+		t.slots[i].model.Store(t.modelOf(m))
 	}
-	t.models = make([]histogram, most+1)
 	return t
+}
+
+func (t *Tracker) modelOf(m int) *histogram {
+	for len(t.models) <= m {
+		t.models = append(t.models, new(histogram))
+	}
+	return t.models[m]
+}
+
+// Assign makes a slot, which no request uses, one of the model. What is known of the
+// slot from, which is of the same deployment, is known of it too; from < 0 = nothing is
+// known. No two calls may overlap.
+func (t *Tracker) Assign(s, from health.Slot, model int) {
+	one, known := t.slot(s), t.slot(from)
+	one.model.Store(t.modelOf(model))
+	one.overdue.Store(0)
+	one.late.Store(false)
+	if known != nil {
+		one.all.Store(known.all.Load())
+	} else {
+		one.all.Store(new(histogram))
+	}
+	for i := range one.kinds {
+		one.kinds[i].Store(nil)
+		if known != nil {
+			one.kinds[i].Store(known.kinds[i].Load())
+		}
+	}
 }
 
 func (t *Tracker) slot(s health.Slot) *slot {
@@ -105,8 +131,8 @@ func (t *Tracker) Record(s health.Slot, k Kind, took time.Duration) {
 		one.forgive()
 	}
 	one.kind(k).record(took)
-	one.all.record(took)
-	t.models[one.model].record(took)
+	one.all.Load().record(took)
+	one.model.Load().record(took)
 }
 
 func (s *slot) kind(k Kind) *histogram {
@@ -125,7 +151,7 @@ func (t *Tracker) Usual(s health.Slot) time.Duration {
 	if one == nil {
 		return 0
 	}
-	return time.Duration(one.all.p95.Load())
+	return time.Duration(one.all.Load().p95.Load())
 }
 
 // Threshold is how long an attempt may wait for its first content before it
@@ -156,7 +182,7 @@ func (t *Tracker) slow(s health.Slot, k Kind) (slow time.Duration, known bool) {
 	if one == nil {
 		return 0, false
 	}
-	for _, h := range [...]*histogram{one.kinds[int(k)%kinds].Load(), &one.all, &t.models[one.model]} {
+	for _, h := range [...]*histogram{one.kinds[int(k)%kinds].Load(), one.all.Load(), one.model.Load()} {
 		if h != nil && h.total.Load() >= minAnswers {
 			return factor * time.Duration(h.p95.Load()), true
 		}

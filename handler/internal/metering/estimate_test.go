@@ -57,7 +57,7 @@ func TestErrorOfTheEstimate(t *testing.T) {
 	} {
 		bubble(t, name, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(5, 1))
-			m := &Meter{}
+			m := New(nil, nil, nil)
 			var real, estimated, worst float64
 			for range 1000 {
 				whole, took, cut := cutAnswer(random, c.stream, c.reasoning)

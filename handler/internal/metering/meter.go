@@ -33,6 +33,11 @@ type Meter struct {
 	Limiter Limiter          // nil = nothing is limited
 	Pools   []*balancer.Pool // by health.Slot: whose backends the slots are; nil = those of the result
 
+	*learned
+}
+
+// learned is what answers lately used.
+type learned struct {
 	mu       sync.Mutex
 	profiles map[profileKey]*usage.Profile
 	shared   sharedMeans
@@ -42,7 +47,12 @@ type Meter struct {
 // New returns a Meter that shares what it learns in the table of the limits; nil =
 // it learns by itself.
 func New(limiter Limiter, pools []*balancer.Pool, store tablestore.Store) *Meter {
-	return &Meter{Limiter: limiter, Pools: pools, shared: sharedMeans{store: store}}
+	return &Meter{Limiter: limiter, Pools: pools, learned: &learned{shared: sharedMeans{store: store}}}
+}
+
+// WithPools is a Meter of other pools that learns together with this one.
+func (m *Meter) WithPools(pools []*balancer.Pool) *Meter {
+	return &Meter{Limiter: m.Limiter, Pools: pools, learned: m.learned}
 }
 
 // profileKey is a kind of answer.

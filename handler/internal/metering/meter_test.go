@@ -58,7 +58,7 @@ func newMeter(t *testing.T, consumers ...*consumer.Consumer) *Meter {
 	done := make(chan struct{})
 	go func() { defer close(done); l.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	return &Meter{Limiter: l, Pools: []*balancer.Pool{mini, mini, large}}
+	return New(l, []*balancer.Pool{mini, mini, large}, nil)
 }
 
 // bubble runs a test in virtual time.

@@ -25,6 +25,18 @@ type slotLoad struct {
 // NewLoad returns a Load for n slots.
 func NewLoad(n int) *Load { return &Load{slots: make([]slotLoad, n)} }
 
+// Assign makes a slot, which no request uses, that of another deployment: of the same
+// as the slot from; from < 0 = of one that was not known.
+func (l *Load) Assign(slot, from health.Slot) {
+	s := &l.slots[slot]
+	s.firstToken.Store(0)
+	s.served.Store(0)
+	if from >= 0 {
+		s.firstToken.Store(l.slots[from].firstToken.Load())
+		s.served.Store(l.slots[from].served.Load())
+	}
+}
+
 // InFlight is how many attempts are under way.
 func (l *Load) InFlight(slot health.Slot) int64 { return l.slots[slot].inFlight.Load() }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,6 +57,11 @@ func newCallers(c *consumer.Consumer) *callers {
 	return &callers{limits: limits, most: max(1, c.PerCaller.MaxActive), active: map[string]*callerLimits{}}
 }
 
+// equal reports whether callers have the same limits.
+func (c *callers) equal(other *callers) bool {
+	return c != nil && other != nil && c.most == other.most && slices.Equal(c.limits, other.limits)
+}
+
 // of returns the limits of a caller, or those of all others when too many are
 // active.
 func (l *Limiter) callerOf(ctx context.Context, c *consumer.Consumer, b *consumerLimits, name string) *callerLimits {
@@ -83,7 +89,7 @@ func (l *Limiter) callerOf(ctx context.Context, c *consumer.Consumer, b *consume
 // newCallerState is one limit of a caller. It is in one row, and not in the change
 // feed, whose size must not depend on how many callers there are.
 func (l *Limiter) newCallerState(consumerName, key string, lim limit) *limitState {
-	e := l.newLimitState(consumerName, lim, 1)
+	e := l.newLimitState(consumerName, lim, 1, l.id)
 	e.partition, e.caller, e.columns = callerPartition(consumerName), key, nil
 	if l.feed.failing() {
 		e.account.AssumeUnreachable()

@@ -97,14 +97,14 @@ func TestInventedCallersShareOneBucket(t *testing.T) {
 		if served > 10+5 { // one for each of ten, and the bucket of the others
 			t.Errorf("%d requests of invented callers were served", served)
 		}
-		if n := len(l.consumers["team-a"].callers.active); n > 11 {
+		if n := len(l.limitsFor("team-a").callers.active); n > 11 {
 			t.Errorf("%d callers are kept", n)
 		}
 		time.Sleep(idleCaller + 5*time.Second)
 		if over := as(t, l, c, "new", 1); over != nil {
 			t.Errorf("a new caller after the others left: %v", over)
 		}
-		if n := len(l.consumers["team-a"].callers.active); n > 2 {
+		if n := len(l.limitsFor("team-a").callers.active); n > 2 {
 			t.Errorf("%d idle callers are kept", n-1)
 		}
 		time.Sleep(time.Minute)
@@ -141,7 +141,7 @@ func TestIdleCallersCostNothing(t *testing.T) {
 		if n := after - before; n > 600*6 {
 			t.Errorf("%d exchanges with rows for 600 requests", n)
 		}
-		if n := len(l.consumers["team-a"].callers.active); n > 500 {
+		if n := len(l.limitsFor("team-a").callers.active); n > 500 {
 			t.Errorf("%d callers are kept", n)
 		}
 	})

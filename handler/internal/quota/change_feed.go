@@ -1,10 +1,10 @@
 package quota
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/fnv"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -29,6 +29,7 @@ type ChangeFeed struct {
 	Rand    func() float64                                       // in [0,1), spreads the reads of the instances; nil = they are not spread
 	OnReply func(reply tablestore.Response, sent, got time.Time) // called with every answer; nil = not called
 
+	rowCount    atomic.Int64 // instead of Rows; 0 = Rows
 	lastTraffic atomic.Int64 // Unix ms
 	failed      atomic.Bool  // the last read had no answer
 	wakeup      chan struct{}
@@ -87,8 +88,8 @@ func (f *ChangeFeed) Run(ctx context.Context) {
 func (f *ChangeFeed) Read(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	started, columns := f.now(), map[string]string{}
-	for i := range f.rows() {
+	started, columns, rows := f.now(), map[string]string{}, f.rows()
+	for i := range rows {
 		sent := f.now()
 		row, reply, err := f.Store.Get(ctx, Partition, strconv.Itoa(i))
 		f.failed.Store(err != nil && !errors.Is(err, tablestore.ErrNotFound))
@@ -98,7 +99,11 @@ func (f *ChangeFeed) Read(ctx context.Context) bool {
 		if f.OnReply != nil {
 			f.OnReply(reply, sent, f.now())
 		}
-		maps.Copy(columns, row.Columns)
+		for column, text := range row.Columns {
+			if rowOf(column, rows) == i { // else it is from a time with more rows, or fewer
+				columns[column] = text
+			}
+		}
 	}
 	f.mu.Lock()
 	subscribers := f.subscribers
@@ -121,17 +126,22 @@ func (f *ChangeFeed) failing() bool { return f.failed.Load() }
 func (f *ChangeFeed) Publish(ctx context.Context, column, text string) error {
 	ctx, cancel := context.WithTimeout(ctx, 4*timeout)
 	defer cancel()
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(column))
 	row := tablestore.Row{
-		Partition: Partition, Key: strconv.Itoa(int(h.Sum32()) % f.rows()),
+		Partition: Partition, Key: strconv.Itoa(rowOf(column, f.rows())),
 		Columns: map[string]string{column: text},
 	}
 	_, _, err := f.Store.Upsert(ctx, row)
 	return err
 }
 
-func (f *ChangeFeed) rows() int { return max(1, f.Rows) }
+// rowOf is the row of a column, of so many.
+func rowOf(column string, rows int) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(column))
+	return int(h.Sum32()) % rows
+}
+
+func (f *ChangeFeed) rows() int { return max(1, int(cmp.Or(f.rowCount.Load(), int64(f.Rows)))) }
 
 func (f *ChangeFeed) refresh() time.Duration {
 	if f.Refresh <= 0 {

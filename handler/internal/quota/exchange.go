@@ -170,7 +170,7 @@ func (l *Limiter) releaseAll() {
 	until := l.now().Add(shutdownTimeout)
 	var all sync.WaitGroup
 	slots := make(chan struct{}, 16)
-	for _, b := range l.consumers {
+	for _, b := range l.current.Load().limits {
 		for _, e := range slices.AppendSeq(b.callers.all(), b.entries()) {
 			slots <- struct{}{}
 			all.Go(func() {

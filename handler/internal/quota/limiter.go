@@ -9,8 +9,10 @@ import (
 	"context"
 	cryptorand "crypto/rand"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"spillway/handler/internal/consumer"
@@ -44,7 +46,7 @@ type Limiter struct {
 	id        string // in nonces: new at every start, so that a restarted instance is another writer
 	clock     tableClock
 	feed      *ChangeFeed
-	consumers map[string]*consumerLimits // by name
+	current   atomic.Pointer[configuration]
 	callerKey callerKey
 	instances instanceCount
 
@@ -53,12 +55,26 @@ type Limiter struct {
 	running sync.WaitGroup
 }
 
+// configuration is the consumers with their limits. It is immutable.
+type configuration struct {
+	consumers []*consumer.Consumer
+	limits    map[string]*consumerLimits // by name; none = nothing is limited
+}
+
+// Consumers are the consumers as last configured.
+func (l *Limiter) Consumers() []*consumer.Consumer { return l.current.Load().consumers }
+
+// limitsFor are the limits of the consumer; nil = nothing is limited.
+func (l *Limiter) limitsFor(consumerName string) *consumerLimits {
+	return l.current.Load().limits[consumerName]
+}
+
 // consumerLimits is a consumer's limits.
 type consumerLimits struct {
 	all         []*limitState            // over all models
 	callers     *callers                 // nil = callers have no limits of their own
 	byModel     map[string][]*limitState // of one model
-	concurrency concurrencyLimit
+	concurrency *concurrencyLimit
 }
 
 // New returns a Limiter, which does not use the table yet.
@@ -75,57 +91,116 @@ func New(cfg Config) *Limiter {
 	if cfg.MaxInstances <= 0 {
 		cfg.MaxInstances = writersPerShard
 	}
-	l := &Limiter{cfg: cfg, id: strings.ToLower(cryptorand.Text()[:8]), consumers: map[string]*consumerLimits{}}
+	l := &Limiter{cfg: cfg, id: strings.ToLower(cryptorand.Text()[:8])}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	columns := len([]string{"keys", instancesColumn})
-	for _, c := range cfg.Consumers {
-		columns += l.addConsumer(c)
-	}
 	l.instances.count, l.instances.jitter = cfg.CountInstances, cfg.Rand()
 	l.feed = &ChangeFeed{
 		Store: cfg.Store, Refresh: cfg.Refresh, Now: cfg.Now, Rand: cfg.Rand,
-		Rows:    (columns + columnsPerRow - 1) / columnsPerRow,
 		OnReply: func(r tablestore.Response, sent, got time.Time) { l.clock.sample(r.Date, sent, got) },
 	}
+	l.current.Store(new(configuration))
+	l.configure(cfg.Consumers, l.id)
 	l.feed.Subscribe(l.observeFeed)
 	return l
 }
 
-// addConsumer adds a consumer's limits and returns how many columns they have
-// in the feed.
-func (l *Limiter) addConsumer(c *consumer.Consumer) int {
-	b := &consumerLimits{byModel: map[string][]*limitState{}, callers: newCallers(c)}
-	columns := 0
-	add := func(lim limit) *limitState {
-		e := l.newLimitState(c.Name, lim, lim.shards(l.cfg.MaxInstances))
-		columns += len(e.columns)
-		return e
+// Configure replaces the consumers. Limits that stay as they were go on with what is
+// leased and spent; of the others the lease is returned. Requests under way settle
+// with the limits that they began with.
+func (l *Limiter) Configure(consumers []*consumer.Consumer) {
+	before := l.current.Load()
+	l.configure(consumers, strings.ToLower(cryptorand.Text()[:8])) // another writer than the old limits, which may still settle
+	kept := map[*limitState]bool{}
+	for _, b := range l.current.Load().limits {
+		for e := range b.entries() {
+			kept[e] = true
+		}
+		for _, e := range b.callers.all() {
+			kept[e] = true
+		}
+	}
+	for _, b := range before.limits {
+		for _, e := range slices.AppendSeq(b.callers.all(), b.entries()) {
+			if !kept[e] {
+				l.retire(e)
+			}
+		}
+	}
+}
+
+// retire returns the lease of a limit that no new request uses.
+func (l *Limiter) retire(e *limitState) {
+	e.mu.Lock()
+	e.account.Retire(l.moment(e.period))
+	e.mu.Unlock()
+	l.wake(e)
+}
+
+// configure makes the limits of the consumers, of which the new ones write as id.
+func (l *Limiter) configure(consumers []*consumer.Consumer, id string) {
+	before := l.current.Load()
+	next := &configuration{consumers: consumers, limits: map[string]*consumerLimits{}}
+	columns := len([]string{"keys", instancesColumn})
+	for _, c := range consumers {
+		b := l.consumerLimits(c, before.limits[c.Name], id)
+		columns += b.columns()
+		if b.columns() > 0 || c.Concurrency > 0 || b.callers != nil {
+			next.limits[c.Name] = b
+		}
+	}
+	l.feed.rowCount.Store(int64(columns+columnsPerRow-1) / columnsPerRow)
+	l.current.Store(next)
+}
+
+// consumerLimits are the limits of a consumer, those among them that were so before.
+func (l *Limiter) consumerLimits(c *consumer.Consumer, before *consumerLimits, id string) *consumerLimits {
+	b := &consumerLimits{byModel: map[string][]*limitState{}, callers: newCallers(c), concurrency: new(concurrencyLimit)}
+	known := map[limit]*limitState{}
+	if before != nil {
+		b.concurrency = before.concurrency
+		if b.callers.equal(before.callers) {
+			b.callers = before.callers
+		}
+		for e := range before.entries() {
+			known[e.limit] = e
+		}
+	}
+	state := func(lim limit) *limitState {
+		if e := known[lim]; e != nil {
+			return e
+		}
+		return l.newLimitState(c.Name, lim, lim.shards(l.cfg.MaxInstances), id)
 	}
 	whole := consumer.Limits{
 		TokensPerMinute: c.TokensPerMinute, RequestsPerMinute: c.RequestsPerMinute,
 		TokensPerMonth: c.TokensPerMonth, BudgetPerMonth: c.BudgetPerMonth,
 	}
 	for _, lim := range limitsOf(whole, "") {
-		b.all = append(b.all, add(lim))
+		b.all = append(b.all, state(lim))
 	}
 	for model, limits := range c.PerModel {
 		for _, lim := range limitsOf(limits, model) {
-			b.byModel[model] = append(b.byModel[model], add(lim))
+			b.byModel[model] = append(b.byModel[model], state(lim))
 		}
 	}
-	if columns > 0 || c.Concurrency > 0 || b.callers != nil { // else nothing is limited
-		l.consumers[c.Name] = b
-	}
-	return columns
+	return b
 }
 
-func (l *Limiter) newLimitState(consumerName string, lim limit, shards int) *limitState {
+// columns is how many columns the limits have in the feed.
+func (b *consumerLimits) columns() (n int) {
+	for e := range b.entries() {
+		n += len(e.columns)
+	}
+	return n
+}
+
+func (l *Limiter) newLimitState(consumerName string, lim limit, shards int, id string) *limitState {
 	e := &limitState{
 		limit: lim, consumer: consumerName, partition: "q|" + tablestore.EncodeKey(consumerName),
 		waiting: map[int]chan decision{}, wakeup: make(chan struct{}, 1),
 		account: lease.Account{
 			Config: lease.LimitConfig{Limit: lim.amount, Period: lim.period, Shards: shards, Refresh: l.cfg.Refresh},
-			ID:     l.id, Jitter: l.cfg.Rand(),
+			ID:     id, Jitter: l.cfg.Rand(),
 		},
 	}
 	for shard := range shards {
@@ -164,7 +239,7 @@ func (l *Limiter) observeFeed(columns map[string]string, started time.Time) {
 	if l.instances.observe(columns[instancesColumn], started) && l.ctx.Err() == nil {
 		l.running.Go(func() { l.instances.recount(l.ctx, l) })
 	}
-	for _, b := range l.consumers {
+	for _, b := range l.current.Load().limits {
 		for e := range b.entries() {
 			e.observe(columns, started, l.moment(e.period))
 			l.wake(e)

@@ -58,8 +58,8 @@ func (l *Limiter) Reserve(ctx context.Context, c *consumer.Consumer, d Demand) (
 	if c.MaxRequestTokens > 0 && d.Size > c.MaxRequestTokens {
 		return nil, &ExceededError{Limit: "maxRequestTokens", Amount: float64(c.MaxRequestTokens)}
 	}
-	b, ok := l.consumers[c.Name]
-	if !ok {
+	b := l.limitsFor(c.Name)
+	if b == nil {
 		return nil, nil
 	}
 	release, ok := b.concurrency.acquire(c.Concurrency)

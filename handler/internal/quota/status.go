@@ -35,10 +35,10 @@ type RateLimitStatus struct {
 // not block.
 func (l *Limiter) RateLimits(c *consumer.Consumer, caller, model string, price usage.Price) RateLimitStatus {
 	var s RateLimitStatus
-	if c == nil || l.consumers[c.Name] == nil {
+	if c == nil || l.limitsFor(c.Name) == nil {
 		return s
 	}
-	b := l.consumers[c.Name]
+	b := l.limitsFor(c.Name)
 	for e := range b.limits(model, l.known(b, c.Name, caller)) {
 		m := l.rateLimit(e)
 		into := &s.Tokens
@@ -62,7 +62,7 @@ func (l *Limiter) RateLimits(c *consumer.Consumer, caller, model string, price u
 // Exhausted reports whether one of the consumer's limits for the demanded model
 // alone is known to have less left than is expected to be used. It does not block.
 func (l *Limiter) Exhausted(c *consumer.Consumer, d *Demand) bool {
-	b := l.consumers[c.Name]
+	b := l.limitsFor(c.Name)
 	if b == nil {
 		return false
 	}
@@ -109,7 +109,7 @@ type LimitStatus struct {
 // LimitStatuses lists all limits, by consumer.
 func (l *Limiter) LimitStatuses() []LimitStatus {
 	var statuses []LimitStatus
-	for name, b := range l.consumers {
+	for name, b := range l.current.Load().limits {
 		for e := range b.entries() {
 			m := l.rateLimit(e)
 			status := LimitStatus{Consumer: name, Limit: e.name, Model: e.model, Amount: e.unit.amount(m.Limit), Used: e.unit.amount(m.Used), Remaining: e.unit.amount(m.Remaining), Reset: m.Reset}

@@ -68,8 +68,9 @@ func (l *Limiter) warn(ctx context.Context) {
 		if l.feed.idle() {
 			continue // nothing is spent
 		}
-		for _, c := range l.cfg.Consumers {
-			if b := l.consumers[c.Name]; b != nil && len(c.WarnAt) > 0 {
+		now := l.current.Load()
+		for _, c := range now.consumers {
+			if b := now.limits[c.Name]; b != nil && len(c.WarnAt) > 0 {
 				for e := range b.entries() {
 					l.checkMark(ctx, c, e)
 				}

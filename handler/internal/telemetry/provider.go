@@ -142,6 +142,14 @@ func exportsOf(signal string) bool {
 	return false
 }
 
+// WithBackends are the metrics and the tracer of other backends, with the same series
+// and spans.
+func (p *Provider) WithBackends(slots []string, endpoints []*url.URL) (*Metrics, *Tracer) {
+	tracer := *p.Tracer
+	tracer.slots, tracer.servers = slots, serversOf(endpoints)
+	return &Metrics{slots: slots, servers: tracer.servers, instruments: p.Metrics.instruments}, &tracer
+}
+
 // Traces reports whether spans are exported.
 func (p *Provider) Traces() bool { return p.spans != nil }
 

@@ -161,6 +161,9 @@ func (o *observation) set(i metric.Float64Observable, value float64, attributes 
 func (o *observation) backends() {
 	now, snapshot := o.Now(), o.Snapshot()
 	for slot, name := range o.Slots {
+		if name == "" {
+			continue // it is of no backend
+		}
 		h := snapshot.Of(health.Slot(slot))
 		backend, model, _ := strings.Cut(name, "/")
 		where := []attribute.KeyValue{text("gen_ai.request.model", model), text("spillway.backend", backend)}

@@ -251,6 +251,13 @@ func (a *Account) Release(m Moment) {
 	a.credit = 0
 }
 
+// Retire returns all credit, as if the account had been idle: no more is leased unless
+// units are reserved.
+func (a *Account) Retire(m Moment) {
+	a.Release(m)
+	a.demand.last = time.Time{}
+}
+
 // Shard is the row that the account uses.
 func (a *Account) Shard() int { return a.shard }
 
