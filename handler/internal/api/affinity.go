@@ -109,6 +109,9 @@ func namedContainer(req *proxy.Request) (reference, bool) {
 func (s *Server) rememberedPools(ctx context.Context, req *proxy.Request) ([]*balancer.Pool, *Error) {
 	object, _, _ := req.Operation.PathObjects(req.Subpath)
 	if object.ID == "" {
+		if apiErr := s.checkOwnBatch(ctx, req); apiErr != nil {
+			return nil, apiErr
+		}
 		return s.statefulPools(req)
 	}
 	ref := reference{id: object.ID, kind: object.Kind}

@@ -35,6 +35,12 @@ func (s *Server) readRequest(r *http.Request, t target, strict bool) (*proxy.Req
 		return req, buf, bodyError(err, s.MaxBody)
 	}
 	req.Body, req.StreamedBody = buf.bytes(), buf.tail(r, s.MaxBody)
+	buf.parser.Strict = strict
+	if strict {
+		if apiErr := checkContentType(req); apiErr != nil {
+			return req, buf, apiErr
+		}
+	}
 	if apiErr := parseBody(req, &buf.parser, strict); apiErr != nil {
 		return req, buf, apiErr
 	}
@@ -167,7 +173,7 @@ func isForm(h http.Header) bool {
 // parseForm parses the fields of a form. An opaque body that is no valid form
 // is forwarded as it is.
 func parseForm(req *proxy.Request, boundary string, strict bool) *Error {
-	form, err := request.ParseForm(req.Body, boundary, req.StreamedBody == nil)
+	form, err := request.ParseForm(req.Body, boundary, req.StreamedBody == nil, strict)
 	if err != nil {
 		if req.Operation.Body == operations.Opaque && !strict {
 			return nil
@@ -175,7 +181,10 @@ func parseForm(req *proxy.Request, boundary string, strict bool) *Error {
 		return invalidForm(err)
 	}
 	req.Form = &form
-	req.Parsed = request.ParsedRequest{Model: form.Model, Stream: form.Stream, Choices: form.Choices, PromptBytes: form.PromptBytes, User: form.User, References: form.References}
+	req.Parsed = request.ParsedRequest{
+		Model: form.Model, Stream: form.Stream, Choices: form.Choices, PromptBytes: form.PromptBytes, User: form.User,
+		References: form.References, Models: form.Models, Reaches: form.Reaches,
+	}
 	req.Tokens = request.Estimate(&req.Parsed)
 	return nil
 }

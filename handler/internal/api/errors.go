@@ -14,6 +14,7 @@ import (
 	"spillway/handler/internal/openai/classify"
 	"spillway/handler/internal/openai/contentcoding"
 	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/proxy"
 )
 
@@ -185,8 +186,12 @@ func bodyError(err error, limit int64) *Error {
 }
 
 func invalidJSON(err error) *Error {
+	param := ""
+	if fault := new(request.ParseError); errors.As(err, &fault) {
+		param = printable(fault.Member)
+	}
 	return &Error{
-		Status: http.StatusBadRequest, Type: invalidRequest, Code: "invalid_json", Final: true,
+		Status: http.StatusBadRequest, Type: invalidRequest, Code: "invalid_json", Param: param, Final: true,
 		Message: "The request body could not be read: " + err.Error() + ".",
 	}
 }

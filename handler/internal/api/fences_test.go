@@ -215,3 +215,27 @@ func TestSearchesCountAgainstTheLimits(t *testing.T) {
 		t.Errorf("%d searches, %d counted, want 2 of each", locator.searches, limits.settled)
 	}
 }
+
+// Evaluations and graders have models asked, too.
+func TestRunsAreInsideMaxRequestTokens(t *testing.T) {
+	d := newFenced(t, &consumer.Consumer{Name: "x", MaxRequestTokens: 200}, model("gpt-4o", balancer.Backend{Name: "a", Weight: 1, Stateful: true}))
+	template := func(text, params string) string {
+		return `{"data_source":{"type":"completions","model":"gpt-4o","input_messages":{"type":"template","template":[{"role":"user","content":"` + text + `"}]}` + params + `}}`
+	}
+	for _, c := range []struct {
+		path, body string
+		status     int
+	}{
+		{"evals/eval_1/runs", template("hi", `,"sampling_params":{"max_completion_tokens":50}`), 200},
+		{"evals/eval_1/runs", template("hi", `,"sampling_params":{"max_completions_tokens":500}`), 400},
+		{"evals/eval_1/runs", template("hi", ``), 400},
+		{"evals/eval_1/runs", template(strings.Repeat("word ", 300), `,"sampling_params":{"max_completion_tokens":50}`), 400},
+		{"evals/eval_1/runs", `{"data_source":{"type":"jsonl","source":{"type":"file_content","content":[]}}}`, 200},
+		{"evals", `{"testing_criteria":[{"type":"label_model","model":"gpt-4o","input":[{"role":"user","content":"` + strings.Repeat("word ", 300) + `"}]}]}`, 400},
+		{"evals", `{"testing_criteria":[{"type":"label_model","model":"gpt-4o","input":[]}]}`, 200},
+	} {
+		if res, text := d.send(t, "POST", "/v1/"+c.path, c.body, "Api-Key", "k"); res.StatusCode != c.status {
+			t.Errorf("%s %.200s: %d %s", c.path, c.body, res.StatusCode, text)
+		}
+	}
+}

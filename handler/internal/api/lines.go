@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"spillway/handler/internal/affinity"
@@ -22,7 +23,7 @@ import (
 // long to be held, the rest is checked while it is sent: the backend never gets the
 // end of one that is refused.
 func (s *Server) checkLines(ctx context.Context, req *proxy.Request) *Error {
-	if !s.StrictIDs && !req.Consumer.Restricted() && !req.Consumer.Measured() {
+	if !s.fenced(req.Consumer) {
 		return nil
 	}
 	switch {
@@ -36,42 +37,58 @@ func (s *Server) checkLines(ctx context.Context, req *proxy.Request) *Error {
 			Status: http.StatusForbidden, Type: invalidRequest, Code: "upload_not_allowed", Param: "purpose", Final: true,
 			Message: "A file of requests (purpose batch) is checked line by line, which is not possible when it is uploaded in parts. Upload it as one file with /files.",
 		}
-	case req.Form == nil || req.Operation.Name != "files":
+	case req.Form == nil:
 		return nil
-	case req.Form.Encoded:
-		return invalidForm(errors.New("a part has a Content-Transfer-Encoding; send it as it is"))
-	}
-	for _, file := range req.Form.Files {
-		lines := &lineChecker{server: s, ctx: ctx, req: req}
-		if apiErr := lines.whole(req.Body[file.From:file.To]); apiErr != nil {
-			return apiErr
+	case req.Operation.Name == "files":
+		for _, file := range req.Form.Files {
+			lines := &lineChecker{server: s, ctx: ctx, req: req}
+			if apiErr := lines.add(req.Body[file.From:file.To], true); apiErr != nil {
+				return apiErr
+			}
 		}
 	}
-	return s.checkOpenFile(ctx, req)
+	return s.checkRest(ctx, req)
 }
 
-// checkOpenFile checks what is held of a file that continues, and has the rest
-// checked while it is sent.
-func (s *Server) checkOpenFile(ctx context.Context, req *proxy.Request) *Error {
+// checkRest checks what is held of a file that continues, and has the rest checked
+// while it is sent: files only may follow.
+func (s *Server) checkRest(ctx context.Context, req *proxy.Request) *Error {
 	switch {
 	case req.StreamedBody == nil:
 		return nil
 	case req.Form.OpenFile == 0:
-		return invalidForm(errors.New("what follows a file that is larger than 25 MiB is not read; send the file last"))
-	case req.Form.Purpose == "":
+		return invalidForm(errors.New("a form of more than 25 MiB must have its fields first and its files last"))
+	case req.Operation.Name == "files" && req.Form.Purpose == "":
 		return invalidForm(errors.New("a file that is larger than 25 MiB comes ahead of its purpose; send the field purpose first"))
 	}
-	lines := &lineChecker{server: s, ctx: ctx, req: req, boundary: []byte("--" + req.Form.Boundary)}
-	if apiErr := lines.add(req.Body[req.Form.OpenFile:]); apiErr != nil {
-		return apiErr
-	}
-	req.StreamedBody.Check(func(p []byte) error {
-		if apiErr := lines.add(p); apiErr != nil {
+	lines := &lineChecker{server: s, ctx: ctx, req: req}
+	tail := request.NewFormTail(req.Form.Boundary, func(p []byte, ended bool) error {
+		if req.Operation.Name != "files" {
+			return nil
+		}
+		if apiErr := lines.add(p, ended); apiErr != nil {
 			return &refusedBodyError{apiErr}
 		}
 		return nil
 	})
+	if err := tail.Add(req.Body[req.Form.OpenFile:]); err != nil {
+		return refusedForm(err)
+	}
+	req.StreamedBody.Check(func(p []byte) error {
+		if err := tail.Add(p); err != nil {
+			return &refusedBodyError{refusedForm(err)}
+		}
+		return nil
+	})
 	return nil
+}
+
+// refusedForm is the error for a form that is refused while it is read.
+func refusedForm(err error) *Error {
+	if refused := new(refusedBodyError); errors.As(err, &refused) {
+		return refused.apiErr
+	}
+	return invalidForm(err)
 }
 
 // refusedBodyError is why a body was refused while it was sent.
@@ -103,70 +120,64 @@ func uploadsRequests(req *proxy.Request) bool {
 
 func isBatch(purpose string) bool { return strings.EqualFold(strings.TrimSpace(purpose), "batch") }
 
-// maxLine is the longest line of a file that is checked while it is sent.
+// maxLine is the longest line of a file that is checked.
 const maxLine = 16 << 20
 
-// lineChecker checks the lines of a file as they come.
+// lineChecker checks the lines of files as they come.
 type lineChecker struct {
-	server   *Server
-	ctx      context.Context //nolint:containedctx // of the upload, which it is part of
-	req      *proxy.Request
-	boundary []byte // of the form, which ends the file
-	parser   request.Parser
-	inner    request.Parser
-	number   int
-	partial  []byte // a line that is not ended yet
-	crlf     bool   // the line before ended in CR LF, as one does ahead of a boundary
-	ended    bool
+	server  *Server
+	ctx     context.Context //nolint:containedctx // of the upload, which it is part of
+	req     *proxy.Request
+	parser  request.Parser
+	number  int
+	partial []byte // a line that is not ended yet
+	skip    bool   // the rest of this line, which is no request
 }
 
-// whole checks a file.
-func (c *lineChecker) whole(file []byte) *Error {
-	for line := range bytes.Lines(file) {
-		if apiErr := c.line(line); apiErr != nil {
-			return apiErr
-		}
-	}
-	return nil
-}
-
-// add checks the lines that end in the next bytes of a form. Nothing but its end may
-// follow the file.
-func (c *lineChecker) add(p []byte) *Error {
+// add checks the lines that end in the next bytes of a file, and the last one where it
+// ends.
+func (c *lineChecker) add(p []byte, ended bool) *Error {
 	for line := range bytes.Lines(p) {
-		if c.ended {
-			return nil
-		}
-		if len(c.partial)+len(line) > maxLine {
-			c.number++
-			return c.named(invalidForm(errors.New("it is longer than 16 MiB")))
-		}
-		c.partial = append(c.partial, line...)
-		if line[len(line)-1] != '\n' {
-			return nil
-		}
-		if apiErr := c.wholeLine(c.partial); apiErr != nil {
+		if apiErr := c.hold(line); apiErr != nil {
 			return apiErr
 		}
-		c.partial = c.partial[:0]
+		if line[len(line)-1] == '\n' {
+			if apiErr := c.line(c.partial); apiErr != nil {
+				return apiErr
+			}
+			c.partial, c.skip = c.partial[:0], false
+		}
 	}
+	if !ended {
+		return nil
+	}
+	apiErr := c.line(c.partial)
+	c.partial, c.skip, c.number = nil, false, 0 // another file may follow
+	return apiErr
+}
+
+// hold keeps a piece of a line, unless it is of what is no request.
+func (c *lineChecker) hold(piece []byte) *Error {
+	start := bytes.TrimLeft(piece, " \t\r\n\xef\xbb\xbf")
+	if !c.requests() && len(bytes.TrimSpace(c.partial)) == 0 && len(start) > 0 && start[0] != '{' {
+		c.skip = true
+	}
+	if c.skip {
+		return nil
+	}
+	if len(c.partial)+len(piece) <= maxLine {
+		c.partial = append(c.partial, piece...)
+		return nil
+	}
+	if c.requests() {
+		c.number++
+		return c.named(invalidForm(errors.New("it is longer than 16 MiB")))
+	}
+	c.partial, c.skip = nil, true
 	return nil
 }
 
-// wholeLine checks a line of a form, which may be a boundary.
-func (c *lineChecker) wholeLine(line []byte) *Error {
-	if rest, ok := bytes.CutPrefix(line, c.boundary); ok && c.crlf {
-		switch rest = bytes.TrimSpace(rest); {
-		case bytes.HasPrefix(rest, []byte("--")):
-			c.ended = true
-			return nil
-		case len(rest) == 0:
-			return invalidForm(errors.New("something follows a file that is larger than 25 MiB; send the file last"))
-		}
-	}
-	c.crlf = bytes.HasSuffix(line, []byte("\r\n"))
-	return c.line(line)
-}
+func (c *lineChecker) requests() bool { return isBatch(c.req.Form.Purpose) }
 
 // line checks one line.
 func (c *lineChecker) line(line []byte) *Error {
@@ -174,7 +185,7 @@ func (c *lineChecker) line(line []byte) *Error {
 		line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
 	}
 	line = bytes.TrimSpace(line)
-	requests := isBatch(c.req.Form.Purpose)
+	requests := c.requests()
 	if len(line) == 0 || line[0] != '{' && !requests {
 		return nil
 	}
@@ -192,6 +203,7 @@ func (c *lineChecker) named(apiErr *Error) *Error {
 // object checks a line that is an object, as each of a file of requests must be.
 func (c *lineChecker) object(line []byte, requests bool) *Error {
 	s, req := c.server, c.req
+	c.parser.Strict, c.parser.Line = requests, requests
 	parsed, err := c.parser.Parse(line)
 	switch {
 	case err != nil && requests:
@@ -199,82 +211,105 @@ func (c *lineChecker) object(line []byte, requests bool) *Error {
 	case err != nil:
 		return nil
 	case requests:
-		if apiErr := c.fences(line, parsed.Models); apiErr != nil {
+		if apiErr := c.request(line, &parsed); apiErr != nil {
 			return apiErr
 		}
 	}
-	if !s.StrictIDs {
-		return nil
-	}
-	if requests && !req.Consumer.Reaches(consumer.DataSources) && lineReaches(line) {
-		return reachRefused(consumer.DataSources, "data_sources that the backend reads with its own identity")
-	}
-	if len(parsed.References) == 0 {
+	if !s.StrictIDs || len(parsed.References) == 0 {
 		return nil
 	}
 	return s.checkLineObjects(c.ctx, req, parsed.References, requests)
 }
 
-// lineReaches reports whether the request of a line has data sources that the backend
-// reads with its own identity. Lines without that name, and without an escape that
-// could spell it, are not decoded.
-func lineReaches(line []byte) bool {
-	if !bytes.Contains(line, []byte("data_sources")) && !bytes.Contains(line, []byte(`\u00`)) {
-		return false
-	}
-	var of struct {
-		Body struct {
-			DataSources json.RawMessage `json:"data_sources"`
-		} `json:"body"`
-	}
-	if json.Unmarshal(line, &of) != nil {
-		return true
-	}
-	sources := bytes.TrimSpace(of.Body.DataSources)
-	return len(sources) > 0 && !bytes.Equal(sources, []byte("null")) && readWithBackendIdentity(sources)
+// lineRequest is the request of a line. Another spelling of its members is refused
+// before.
+type lineRequest struct {
+	Method string          `json:"method"`
+	URL    string          `json:"url"`
+	Body   json.RawMessage `json:"body"`
 }
 
-// fences checks the models of a line, and how large its request is.
-func (c *lineChecker) fences(line []byte, models []string) *Error {
+// request checks the request of a line: its operation, its models, what it reaches,
+// and how large it is.
+func (c *lineChecker) request(line []byte, parsed *request.ParsedRequest) *Error {
 	who := c.req.Consumer
 	if who.Restricted() {
-		for _, name := range models {
+		for _, name := range parsed.Models {
 			if !c.server.mayName(who, name) {
 				return modelNotAllowed(name, c.server.Models.Names(who))
 			}
 		}
 	}
-	if !who.Measured() {
+	var of lineRequest
+	if json.Unmarshal(line, &of) != nil {
+		return invalidJSON(errors.New("its method and url must be strings"))
+	}
+	path, ok := batchPath(of.URL)
+	switch {
+	case of.URL == "" && len(of.Body) == 0 && of.Method == "":
+		return nil // it asks for nothing
+	case !ok, of.Method != "" && of.Method != http.MethodPost:
+		return lineNotServed(&of)
+	case len(of.Body) == 0:
 		return nil
 	}
-	return c.measure(line)
+	c.parser.Line = false
+	inner, err := c.parser.Parse(of.Body)
+	if err != nil {
+		return invalidJSON(err)
+	}
+	if apiErr := c.reach(&of, parsed, &inner); apiErr != nil || !who.Measured() {
+		return apiErr
+	}
+	return c.measure(path, &inner)
+}
+
+// reach checks what the request of a line reaches without an id.
+func (c *lineChecker) reach(of *lineRequest, line, inner *request.ParsedRequest) *Error {
+	switch at := inner.DataSources; {
+	case !c.server.StrictIDs || c.req.Consumer.Reaches(consumer.DataSources):
+	case line.Reaches != "":
+		return reachRefused(consumer.DataSources, printable(line.Reaches)+", which the backend uses with its own identity")
+	case line.NestedSources && at == request.Span{} || line.DataSources != request.Span{} || inner.NestedSources || at.To > at.From && readWithBackendIdentity(of.Body[at.From:at.To]):
+		return reachRefused(consumer.DataSources, "data_sources that the backend reads with its own identity")
+	}
+	return nil
+}
+
+// batchPaths are the operations of batches.
+var batchPaths = []string{
+	"chat/completions", "completions", "embeddings", "images/edits", "images/generations", "moderations", "responses", "videos",
+}
+
+// batchPath is the operation of a batch or of one of its lines, which services write
+// with or without what is ahead of it.
+func batchPath(url string) (string, bool) {
+	path, ok := strings.CutPrefix(url, "/")
+	path = strings.TrimPrefix(strings.TrimPrefix(path, "openai/"), "v1/")
+	return path, ok && slices.Contains(batchPaths, path)
+}
+
+func lineNotServed(of *lineRequest) *Error {
+	return &Error{
+		Status: http.StatusBadRequest, Type: invalidRequest, Code: "operation_not_supported", Param: "url", Final: true,
+		Message: fmt.Sprintf("%s %s is no operation of batches. Send POST, and a url such as /v1/chat/completions or /v1/responses.", printable(of.Method), printable(of.URL)),
+	}
 }
 
 // measure checks the request of a line against the largest that its consumer may
 // send. Nothing is written into a file: a request must have a bound itself.
-func (c *lineChecker) measure(line []byte) *Error {
-	var of struct {
-		URL  string
-		Body json.RawMessage
-	}
-	if json.Unmarshal(line, &of) != nil || len(of.Body) == 0 {
-		return nil // no backend takes it either
-	}
-	parsed, err := c.inner.Parse(of.Body)
-	if err != nil {
-		return invalidJSON(err)
-	}
+func (c *lineChecker) measure(path string, parsed *request.ParsedRequest) *Error {
 	bounds, bound := &parsed.OutputBounds, int64(1)
-	switch url := strings.TrimRight(of.URL, "/"); {
-	case strings.HasSuffix(url, "/responses"):
+	switch path {
+	case "responses":
 		bound = bounds[request.MaxOutputTokens].Tokens
-	case strings.HasSuffix(url, "/chat/completions"):
+	case "chat/completions":
 		bound = max(bounds[request.MaxCompletionTokens].Tokens, bounds[request.MaxTokens].Tokens)
-	case strings.HasSuffix(url, "/completions"):
+	case "completions":
 		bound = bounds[request.MaxTokens].Tokens
 	}
 	most := c.req.Consumer.MaxRequestTokens
-	if bound > 0 && request.Estimate(&parsed) <= most {
+	if bound > 0 && request.Estimate(parsed) <= most {
 		return nil
 	}
 	apiErr := quotaExceeded(&quota.ExceededError{Limit: maxRequestTokens, Amount: float64(most)})

@@ -61,7 +61,7 @@ func TestLongFilesAreCheckedWhileTheyAreSent(t *testing.T) {
 		"the last line, not ended":   {own + strings.TrimSpace(requestLine("resp_x")), purpose, nil, 404, "Line "},
 		"like a boundary":            {own + "--x\n" + requestLine("resp_x"), purpose, nil, 400, "Line "},
 		"no object":                  {own + "[" + strings.TrimSpace(requestLine("resp_x")) + "]\n", purpose, nil, 400, "Line "},
-		"a field behind it":          {own, purpose, []string{"purpose", "batch"}, 400, "send the file last"},
+		"a field behind it":          {own, purpose, []string{"purpose", "batch"}, 400, "files last"},
 		"the purpose behind it":      {own, nil, purpose, 400, "purpose first"},
 		"data that is another's":     {own + `{"item":{"file_id":"file-x"}}` + "\n", []string{"purpose", "evals"}, nil, 404, "Line "},
 	} {

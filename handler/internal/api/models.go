@@ -71,6 +71,9 @@ func (s *Server) findPools(ctx context.Context, req *proxy.Request) ([]*balancer
 	if apiErr == nil {
 		apiErr = s.checkLines(ctx, req)
 	}
+	if apiErr == nil {
+		apiErr = s.checkRun(req)
+	}
 	switch state := req.Operation.State; {
 	case req.Operation.Retired:
 		return nil, operationRetired(req)

@@ -52,7 +52,15 @@ func (s *Server) ownedObjects(ctx context.Context, req *proxy.Request) ([]heldOb
 			return nil, referenceNotFound(ref)
 		}
 	}
-	return held, s.adopt(ctx, req, held)
+	if apiErr := s.adopt(ctx, req, held); apiErr != nil {
+		return nil, apiErr
+	}
+	for i := range held {
+		if apiErr := checkBatchFile(req, held[i].reference, &held[i].location); apiErr != nil {
+			return nil, apiErr
+		}
+	}
+	return held, nil
 }
 
 // namedObjects returns the objects that a request names, each once.
@@ -109,7 +117,7 @@ func (s *Server) lookupAll(ctx context.Context, req *proxy.Request, refs []refer
 // isKind reports whether an object is of the kind that is asked for. Rows of
 // before kinds were recorded are of responses, their items and conversations.
 func isKind(want, is operations.Kind) bool {
-	return want == "" || want == is ||
+	return want == "" || want == is || want == operations.KindFile && is == operations.KindBatchFile ||
 		is == "" && (want == operations.KindResponse || want == operations.KindItem || want == operations.KindConversation)
 }
 
@@ -212,7 +220,7 @@ func (s *Server) rememberObjects(ctx context.Context, req *proxy.Request, a *pro
 	}
 	a.Hooks.Created = func(objects []operations.Object) {
 		for _, o := range objects {
-			l := s.locationOf(req, a.Backend.Name, a.Model, o.Kind)
+			l := s.locationOf(req, a.Backend.Name, a.Model, s.recordedKind(req, o.Kind))
 			if s.StrictIDs && o.Kind != operations.KindItem {
 				s.Affinity.Record(ctx, l, o.ID)
 			} else {

@@ -86,7 +86,7 @@ func TestSpellingsOfAQueryAndAForm(t *testing.T) {
 	for _, query := range []string{
 		"after=file-x", "AFTER=file-x", "After=file-x", "after=file-y&after=file-x", "after=file-x&after=file-y", "before=file-x", "order=asc;after=file-x", "limit=1&;after=file-x",
 		"%61fter=file-x", "after=file%2Dx", "file_ids=file-y,file-x", "file_ids[]=file-y&file_ids[]=file-x", "File_Id=file-x", "x[file_id]=file-x", "cursor=file-x", "q=file-x", "af%74er=file-x",
-		"starting_after=msg_x", "include[]=file-x", "conversation_id=conv_x",
+		"starting_after=msg_x", "include[]=file-x", "conversation_id=conv_x", "fileId=file-x", "response-id=resp_x", "fileid=file-x",
 	} {
 		d.refused(t, "GET", "/v1/vector_stores/vs_y/files?"+query, "", "", 404)
 		d.refused(t, "POST", "/v1/responses?"+query, `{"model":"gpt-4o","input":"i"}`, "application/json", 404)
@@ -98,12 +98,12 @@ func TestSpellingsOfAQueryAndAForm(t *testing.T) {
 		return "--b\r\nContent-Disposition: form-data; " + disposition + "\r\n\r\n" + value + "\r\n"
 	}
 	for disposition, status := range map[string]int{
-		`name="file_id"`: 404, `name="File_ID"`: 404, `name="file_id"; filename="a"`: 400, `name="image[File_Id]"`: 404, `name="FILE_IDS[]"`: 404,
+		`name="file_id"`: 404, `name="File_ID"`: 400, `name="file_id"; filename="a"`: 400, `name="image[File_Id]"`: 400, `name="FILE_IDS[]"`: 400, `name="image[file_id]"`: 404,
 	} {
 		d.refused(t, "POST", "/v1/containers/cntr_y/files", part(disposition, "file-x")+"--b--\r\n", "multipart/form-data; boundary=b", status)
 	}
 	line := `{"custom_id":"1","method":"POST","url":"/v1/responses","body":{"model":"gpt-4o","previous_response_id":"resp_x"}}`
-	for disposition, status := range map[string]int{`name="purpose"`: 404, `name="Purpose"`: 404, `name="PURPOSE"`: 404, `name="purpose"; filename="p"`: 400} {
+	for disposition, status := range map[string]int{`name="purpose"`: 404, `name="Purpose"`: 400, `name="PURPOSE"`: 400, `name="purpose"; filename="p"`: 400} {
 		form := part(disposition, "batch") + part(`name="file"; filename="a.jsonl"`, line) + "--b--\r\n"
 		d.refused(t, "POST", "/v1/files", form, "multipart/form-data; boundary=b", status)
 	}
@@ -148,7 +148,7 @@ func TestFilesThatNobodyChecks(t *testing.T) {
 	d := newTenantsWithObjects(t)
 	for _, body := range []string{
 		`{"input_blob":"https://s.blob.core.windows.net/c/x.jsonl","endpoint":"/v1/responses"}`, `{"input_file_id":"file-y","output_folder":{"url":"https://s.blob.core.windows.net/c"}}`,
-		`{"Input_Blob":"https://s.blob.core.windows.net/c/x.jsonl"}`, `{"input\u005fblob":"https://s.blob.core.windows.net/c/x.jsonl"}`,
+		`{"Input_Blob":"https://s.blob.core.windows.net/c/x.jsonl"}`, `{"input\u005fblob":"https://s.blob.core.windows.net/c/x.jsonl"}`, `{"inputBlob":"https://s.blob.core.windows.net/c/x.jsonl"}`,
 	} {
 		d.refused(t, "POST", "/v1/batches", body, "application/json", 403)
 		d.refused(t, "POST", "/openai/deployments/gpt-4o/batches?api-version=2024-10-21", body, "application/json", 403)

@@ -93,6 +93,9 @@ var objects = map[operations.Kind]string{
 func newTenantsWithObjects(t *testing.T) *tenants {
 	d := newTenants(t)
 	for kind, id := range objects {
+		if kind == operations.KindFile {
+			kind = operations.KindBatchFile // which is a file as well
+		}
 		d.made("x", kind, id)
 		d.made("y", kind, strings.TrimSuffix(id, "x")+"y")
 	}
@@ -384,7 +387,7 @@ func TestReachWithoutAnIDIsRefused(t *testing.T) {
 		``, `,"authentication":null`, `,"authentication":{"type":"system_assigned_managed_identity"}`, `,"authentication":{"t\u0079pe":"user_assigned_managed_identity"}`,
 		`,"authentication":{"Type":"api_key"}`, `,"Authentication":{"type":"api_key"}`,
 	} {
-		d.refused(t, "POST", "/v1/chat/completions", source(theirs), "application/json", 403)
+		d.refused(t, "POST", "/v1/chat/completions", source(theirs), "application/json", 400, 403)
 	}
 	d.refused(t, "POST", "/v1/chat/completions", source(`,"authentication":{"type":"api_key"},"authentication":{"type":"system_assigned_managed_identity"}`), "application/json", 400)
 	for _, body := range []string{

@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"strings"
 
 	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/proxy"
 )
 
@@ -17,8 +17,7 @@ import (
 // evaluations over whatever is stored (docs/security.md#ids-have-owners).
 func (s *Server) checkReach(req *proxy.Request) *Error {
 	c := req.Consumer
-	fenced := s.StrictIDs || c.Restricted() || c.Measured()
-	if fenced && req.Operation.Name == "batches" && !c.Reaches(consumer.DataSources) && inStorage(req.Body) {
+	if s.fenced(c) && req.Operation.Name == "batches" && !c.Reaches(consumer.DataSources) && inStorage(req.Body) {
 		return reachRefused(consumer.DataSources, "batches in a storage account (input_blob, output_folder): nobody checks their lines, and the backend reads and writes them with its own identity")
 	}
 	if !s.StrictIDs {
@@ -26,8 +25,13 @@ func (s *Server) checkReach(req *proxy.Request) *Error {
 	}
 	span := req.Parsed.DataSources
 	switch {
-	case span.To > span.From && !c.Reaches(consumer.DataSources) && readWithBackendIdentity(req.Body[span.From:span.To]):
+	case c.Reaches(consumer.DataSources):
+	case req.Parsed.Reaches != "":
+		return reachRefused(consumer.DataSources, printable(req.Parsed.Reaches)+", which the backend uses with its own identity")
+	case req.Parsed.NestedSources, span.To > span.From && readWithBackendIdentity(req.Body[span.From:span.To]):
 		return reachRefused(consumer.DataSources, "data_sources that the backend reads with its own identity")
+	}
+	switch {
 	case req.Operation.Name == "evals" && len(req.Body) > 0 && !c.Reaches(consumer.StoredCompletions) && overStored(req.Body):
 		return reachRefused(consumer.StoredCompletions, "evaluations over stored completions, logs or responses")
 	}
@@ -73,7 +77,7 @@ func inStorage(body []byte) bool {
 		return true
 	}
 	for name := range members {
-		if slices.ContainsFunc(storageMembers, func(m string) bool { return strings.EqualFold(m, name) }) {
+		if slices.ContainsFunc(storageMembers, func(m string) bool { return request.SameName(m, name) }) {
 			return true
 		}
 	}
@@ -87,11 +91,18 @@ func overStored(body []byte) bool {
 	return json.Unmarshal(body, &value) != nil || readsStored(value, "")
 }
 
+// ownSources are the types of an evaluation's data that are in the request, or named
+// by it.
+var ownSources = []string{"", "custom", "jsonl", "completions", "responses", "file_content", "file_id"}
+
 func readsStored(value any, member string) bool {
 	switch v := value.(type) {
 	case map[string]any:
-		kind, _ := v["type"].(string)
-		if kind == "stored_completions" || kind == "logs" || kind == "responses" && member == "source" {
+		kind, isText := v["type"].(string)
+		isSource := member == "source" || member == "data_source" || member == "data_source_config"
+		switch {
+		case kind == "stored_completions", kind == "logs", isSource && kind == "responses" && member != "data_source",
+			isSource && (v["type"] != nil && !isText || !slices.Contains(ownSources, kind)):
 			return true
 		}
 		for name, child := range v {

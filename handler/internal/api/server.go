@@ -129,7 +129,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, state *requestSta
 	if t.operation.State == operations.Local {
 		return s.models(w, t.subpath, rec.Consumer)
 	}
-	req, buf, apiErr := s.readRequest(r, t, s.StrictIDs || rec.Consumer.Restricted() || rec.Consumer.Measured())
+	req, buf, apiErr := s.readRequest(r, t, s.fenced(rec.Consumer))
 	defer buf.release(req)
 	if apiErr != nil {
 		return apiErr

@@ -67,7 +67,7 @@ func TestFormHasTheDeploymentName(t *testing.T) {
 		r := newRequest()
 		r.Family, r.Body = family, []byte(form)
 		r.Header.Set("Content-Type", "multipart/form-data; boundary=B")
-		scanned, err := request.ParseForm(r.Body, "B", true)
+		scanned, err := request.ParseForm(r.Body, "B", true, false)
 		if err != nil {
 			t.Fatal(err)
 		}

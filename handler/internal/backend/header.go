@@ -77,7 +77,18 @@ func renameKey(out http.Header) {
 // backend. That is each name with an underscore: some servers read it as a
 // dash.
 func withheld(name string) bool {
-	return strings.IndexByte(name, '_') >= 0 || isHopByHop(name) || isCredentialHeader(name) || isPlatformHeader(name)
+	return strings.IndexByte(name, '_') >= 0 || isHopByHop(name) || isCredentialHeader(name) || isPlatformHeader(name) || chooses(name)
+}
+
+// chooses reports whether a header, by its name, chooses a deployment or project of
+// those that the gateway's credential reaches. That of the image tool is checked.
+func chooses(name string) bool {
+	for _, word := range [...]string{"Deployment", "Model", "Project", "Organization"} {
+		if strings.Contains(name, word) {
+			return name != imageDeploymentHeader
+		}
+	}
+	return false
 }
 
 func isHopByHop(name string) bool {
@@ -91,14 +102,12 @@ func isHopByHop(name string) bool {
 }
 
 // isCredentialHeader reports whether a header holds, or may hold, a credential
-// of the caller, or chooses what the gateway's reaches. A Referer may hold a URL with
-// a key in it.
+// of the caller. A Referer may hold a URL with a key in it.
 func isCredentialHeader(name string) bool {
 	switch name {
 	case "Authorization", "Api-Key", "Apikey", "X-Api-Key", "X-Apikey", "Ocp-Apim-Subscription-Key", "Subscription-Key",
 		"X-Functions-Key", "X-Functions-Clientid", "Cookie", "Cookie2", "Referer",
-		"X-Auth-Token", "X-Access-Token", "X-Authorization", "X-Goog-Api-Key", "X-Ms-Authorization-Auxiliary", "X-Ms-Site-Token",
-		"Openai-Organization", "Openai-Project", "Azureml-Model-Deployment":
+		"X-Auth-Token", "X-Access-Token", "X-Authorization", "X-Goog-Api-Key", "X-Ms-Authorization-Auxiliary", "X-Ms-Site-Token":
 		return true
 	}
 	return strings.HasPrefix(name, "X-Ms-Client-Principal") || strings.HasPrefix(name, "X-Ms-Token-")
@@ -111,7 +120,7 @@ func isPlatformHeader(name string) bool {
 	switch name {
 	case "Forwarded", "Client-Ip", "X-Client-Ip", "X-Client-Port", "X-Real-Ip", "True-Client-Ip", "Disguised-Host", "Was-Default-Hostname",
 		"X-Original-Url", "X-Original-Host", "X-Original-For", "X-Original-Proto", "X-Rewrite-Url", "X-Waws-Unencoded-Url",
-		"X-Site-Deployment-Id", "X-Ms-Coldstart", "X-Ms-Invocation-Id", "X-Ms-Spillover-Deployment",
+		"X-Ms-Coldstart", "X-Ms-Invocation-Id",
 		"X-Azure-Clientip", "X-Azure-Socketip", "X-Azure-Fdid", "X-Azure-Ref", "X-Azure-Requestchain", "X-Fd-Healthprobe":
 		return true
 	}

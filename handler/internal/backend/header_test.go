@@ -24,7 +24,7 @@ func TestForwardedHeaders(t *testing.T) {
 		"Keep-Alive", "Te", "Upgrade", "Http2-Settings", "Expect", "Via", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Anything", "X-Real-Ip", "Client-Ip",
 		"X-Ms-Client-Principal", "X-Ms-Client-Principal-Id", "X-Ms-Token-Aad-Id-Token", "X-Azure-Functions-Invocationid", "X-Ms-Invocation-Id", "X-Arr-Log-Id",
 		"X-Ms-Coldstart", "X-Original-Url", "Disguised-Host", "X-Site-Deployment-Id", "X-Ms-Spillover-Deployment", "X-Spillway-Explain", "X-Http-Method-Override",
-		"Openai-Organization", "Openai-Project", "Azureml-Model-Deployment",
+		"Openai-Organization", "Openai-Project", "Azureml-Model-Deployment", "X-Ms-Deployment", "X-Deployment", "X-Model-Id", "X-Ms-Oai-Image-Generation-Model", "X-Ms-Foundry-Project",
 		"Api_key", "X_forwarded_for", "Content_type", "Host",
 	} {
 		r.Header[name] = []string{"canary"}

@@ -19,7 +19,7 @@ var created = jsonscan.NewVocabulary(
 func createdNames(names ...string) jsonscan.Names {
 	var set jsonscan.Names
 	for _, name := range names {
-		set |= jsonscan.NamesOf(created.Of(name))
+		set = set.Or(jsonscan.NamesOf(created.Of(name)))
 	}
 	return set
 }
@@ -66,7 +66,7 @@ func Created(o *operations.Operation, subpath string, answer []byte) []operation
 // createdKind is the kind of what a match names, "" when it is not made by the
 // answer.
 func createdKind(o *operations.Operation, subpath string, m *jsonscan.Match) operations.Kind {
-	within := func(names jsonscan.Names) bool { return m.Within&^names == 0 }
+	within := func(names jsonscan.Names) bool { return m.Within.Without(names).Empty() }
 	switch name := created.Text(m.Name); {
 	case name == root:
 		return rootKind(o, subpath)
@@ -82,9 +82,9 @@ func createdKind(o *operations.Operation, subpath string, m *jsonscan.Match) ope
 		return operations.KindContainer
 	case name == "audio" && within(inChoice):
 		return operations.KindAudio
-	case name == "container_id" && within(inItem) && m.Within&ofItem != 0:
+	case name == "container_id" && within(inItem) && m.Within.Meets(ofItem):
 		return operations.KindContainer
-	case name == "file_id" && within(inItem) && m.Within&ofItem != 0 && o.Kind == operations.KindResponse,
+	case name == "file_id" && within(inItem) && m.Within.Meets(ofItem) && o.Kind == operations.KindResponse,
 		(name == "output_file_id" || name == "error_file_id") && m.Within == atRoot && o.Kind == operations.KindBatch,
 		name == "result_files" && m.Within == atRoot && o.Kind == operations.KindTuningJob:
 		return operations.KindFile

@@ -30,6 +30,8 @@ const (
 	TooDeep
 	TooManyMatches
 	Repeated // a member that is watched occurs twice in one object
+	Misspelt // a member is not spelt as the service spells it
+	NotText  // a member that names something is an object
 )
 
 // String is the reason as a clause, for the offset where reading stopped.
@@ -67,6 +69,10 @@ func (r Reason) String() string {
 		return "too many members are of a kind that is looked for"
 	case Repeated:
 		return "a member is given more than once in one object"
+	case Misspelt:
+		return "a member is not spelt as the service spells it"
+	case NotText:
+		return "a member that names something must be a string or a list of strings"
 	}
 	return "unknown"
 }

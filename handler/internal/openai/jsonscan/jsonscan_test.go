@@ -207,21 +207,32 @@ func TestDepthLimit(t *testing.T) {
 }
 
 func TestAttachmentsCountAtAFixedSize(t *testing.T) {
+	names := NewVocabulary("url", "data", "type", "sealed", "audio")
+	watch := &Watch{Names: names, Keep: [2]Name{0, names.Of("type")}, Attachments: Attachments{
+		URLs: NamesOf(names.Of("url")), Sealed: NamesOf(names.Of("sealed")), Base64: NamesOf(names.Of("data")), In: NamesOf(names.Of("audio")), Types: []string{"base64"},
+	}}
 	long := strings.Repeat("A", 100_000)
 	tests := map[string]struct {
 		text     string
 		discount int
 	}{
-		"a picture":     {`{"url":"data:image/png;base64,` + long + `"}`, 100_000 + len(`"data:image/png;base64,"`) - AttachmentSize},
-		"a sound":       {`["` + long + `"]`, 100_002 - AttachmentSize},
-		"prose":         {`["` + strings.Repeat("word and ", 10_000) + `"]`, 0},
-		"short base64":  {`["` + long[:4000] + `"]`, 0},
-		"two sounds":    {`["` + long + `","` + long + `"]`, 2 * (100_002 - AttachmentSize)},
-		"not a string":  {`[` + strings.Repeat("1", 5000) + `]`, 0},
-		"CJK, no space": {`["` + strings.Repeat("中文", 10_000) + `"]`, 0},
+		"a picture":           {`{"url":"data:image/png;base64,` + long + `"}`, 100_000 + len(`"data:image/png;base64,"`) - AttachmentSize},
+		"two pictures":        {`{"url":["data:image/png,` + long + `","data:image/png,` + long + `"]}`, 2 * (100_000 + len(`"data:image/png,"`) - AttachmentSize)},
+		"a text by URL":       {`{"url":"data:text/plain;base64,` + long + `"}`, 0},
+		"a picture elsewhere": {`{"x":"data:image/png;base64,` + long + `"}`, 0},
+		"a sound":             {`{"audio":{"data":"` + long + `"}}`, 100_002 - AttachmentSize},
+		"base64, told behind": {`{"data":"` + long + `","type":"b\u0061se64"}`, 100_002 - AttachmentSize},
+		"base64, told ahead":  {`{"type":"base64","data":"` + long + `"}`, 100_002 - AttachmentSize},
+		"a text":              {`{"type":"text","data":"` + long + `"}`, 0},
+		"a list":              {`{"type":"base64","data":["` + long + `"]}`, 0},
+		"sealed":              {`{"sealed":"` + long + `"}`, 100_002 - AttachmentSize},
+		"sealed prose":        {`{"sealed":"` + strings.Repeat("word and ", 10_000) + `"}`, 0},
+		"short base64":        {`{"sealed":"` + long[:4000] + `"}`, 0},
+		"an element":          {`["` + long + `"]`, 0},
 	}
 	for name, tt := range tests {
-		end, size, reason := MeasureValue([]byte(tt.text), 0)
+		watch.Reset()
+		end, size, reason := MeasureWatched([]byte(tt.text), 0, watch)
 		if reason != OK || end-size != tt.discount {
 			t.Errorf("%s of %d bytes: size %d, %v; want %d", name, end, size, reason, end-tt.discount)
 		}

@@ -6,26 +6,16 @@ import "bytes"
 // the standard library's decoder.
 const MaxDepth = 10_000
 
-// AttachmentSize is the size at which a long attachment (a data: URL, or base64)
-// is counted: a picture costs about a thousand tokens however many bytes
-// describe it.
-const AttachmentSize = 4096
-
 // SkipValue passes the value that begins at b[i], and white space before it. It
 // returns the offset behind the value, or the offset and reason of a fault.
 func SkipValue(b []byte, i int) (int, Reason) {
-	end, _, reason := MeasureValue(b, i)
+	end, _, reason := MeasureWatched(b, i, nil)
 	return end, reason
 }
 
-// MeasureValue is [SkipValue], and returns the value's size as a prompt: its
-// length in bytes, with each attachment counted as AttachmentSize at most.
-func MeasureValue(b []byte, i int) (end, size int, reason Reason) {
-	return MeasureWatched(b, i, nil)
-}
-
-// MeasureWatched is [MeasureValue], and has w find members in the value; nil
-// finds none.
+// MeasureWatched is [SkipValue], has w find members in the value, and returns its size
+// as a prompt: its length in bytes, with each attachment counted as AttachmentSize at
+// most. A nil w finds nothing and knows no attachments.
 func MeasureWatched(b []byte, i int, w *Watch) (end, size int, reason Reason) {
 	i = SkipSpace(b, i)
 	s := skipper{b: b, watch: w}
@@ -55,6 +45,9 @@ func (s *skipper) value(i int) (int, Reason) {
 		case s.b[i] == '{' || s.b[i] == '[':
 			i, whole, reason = s.opening(i)
 		default:
+			if s.b[i] == 'n' && s.watch != nil {
+				s.watch.null()
+			}
 			i, reason = scalar(s.b, i)
 		}
 		if reason == OK && whole {
@@ -79,7 +72,9 @@ func (s *skipper) opening(i int) (end int, empty bool, reason Reason) {
 	}
 	s.open.push(object)
 	if s.watch != nil {
-		s.watch.enter(!object)
+		if reason := s.watch.enter(!object); reason != OK {
+			return i, false, reason
+		}
 	}
 	if object {
 		i, reason = s.memberName(i)
@@ -93,8 +88,8 @@ func (s *skipper) memberName(i int) (int, Reason) {
 	if s.watch == nil || reason != OK {
 		return end, reason
 	}
-	if s.watch.member(s.b[i+1:quoteBefore(s.b, end)]) != OK {
-		return i, Repeated
+	if reason = s.watch.member(s.b[i+1 : quoteBefore(s.b, end)]); reason != OK {
+		return i, reason
 	}
 	return end, OK
 }
@@ -113,8 +108,11 @@ func (s *skipper) next(i int) (int, Reason) {
 			return s.afterComma(i+1, object)
 		case closingBracket(object):
 			s.open.pop()
-			if s.watch != nil && s.watch.leave() != OK {
-				return i, TooManyMatches
+			if s.watch != nil {
+				s.discount += s.watch.encoded(s.b)
+				if s.watch.leave() != OK {
+					return i, TooManyMatches
+				}
 			}
 			i++
 		default:
@@ -128,32 +126,13 @@ func (s *skipper) next(i int) (int, Reason) {
 // attachment.
 func (s *skipper) stringValue(i int) (int, Reason) {
 	end, reason := skipString(s.b, i)
-	if end-i > AttachmentSize && reason == OK && isAttachment(s.b[i:end]) && !s.watch.isProse() {
-		s.discount += end - i - AttachmentSize
+	if s.watch == nil || reason != OK {
+		return end, reason
 	}
-	if s.watch != nil && reason == OK {
-		return end, s.watch.text(i, end)
+	if end-i > AttachmentSize {
+		s.discount += s.watch.attachment(s.b[i:end])
 	}
-	return end, reason
-}
-
-// isAttachment reports whether a long string, given with its quotes, carries
-// data rather than prose: a data: URL, or base64 as sound and files are sent.
-func isAttachment(quoted []byte) bool {
-	if bytes.HasPrefix(quoted, []byte(`"data:`)) {
-		return true
-	}
-	for _, c := range quoted[1:257] {
-		if !isBase64(c) {
-			return false
-		}
-	}
-	return true
-}
-
-func isBase64(c byte) bool {
-	letter := c | 0x20
-	return ('a' <= letter && letter <= 'z') || isDigit(c) || c == '+' || c == '/' || c == '-' || c == '_'
+	return end, s.watch.text(i, end)
 }
 
 // afterComma is the offset of the value behind a comma.

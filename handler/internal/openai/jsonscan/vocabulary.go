@@ -9,12 +9,11 @@ type Vocabulary struct {
 	longest int
 }
 
-// NewVocabulary numbers at most 63 names, each of at most 40 bytes, from 1 in
+// NewVocabulary numbers at most 127 names, each of at most 40 bytes, from 1 in
 // their order.
 func NewVocabulary(names ...string) *Vocabulary {
-	const most = 63
-	if len(names) > most {
-		panic("jsonscan: more than 63 names")
+	if len(names) >= maxNames {
+		panic("jsonscan: more than 127 names")
 	}
 	v := &Vocabulary{texts: append([]string{""}, names...)}
 	for i, text := range names {

@@ -1,23 +1,5 @@
 package jsonscan
 
-// Name is the number of a member's name that is watched; 0 is any other name.
-type Name uint8
-
-// Names is a set of names. The bit 0 stands for all names that are not watched.
-type Names uint64
-
-// NamesOf returns the set of these names, each below 64.
-func NamesOf(names ...Name) Names {
-	var set Names
-	for _, n := range names {
-		set |= 1 << n
-	}
-	return set
-}
-
-// Has reports whether n is in the set.
-func (s Names) Has(n Name) bool { return s>>n&1 == 1 }
-
 // Range is a half-open range of bytes.
 type Range struct{ From, To int }
 
@@ -25,9 +7,10 @@ type Range struct{ From, To int }
 type Match struct {
 	Name   Name     // of the member; elements of an array have the array's name
 	Object bool     // it is an object; else a string
+	Data   bool     // it is in what Watch.Data names
 	Value  Range    // of the string, with its quotes
 	Kept   [2]Range // of an object: its members named by Watch.Keep, if they are strings
-	Seen   Names    // of an object: the watched names of its members
+	Seen   Names    // of an object: the watched names of its members, but those that are null or ""
 	Within Names    // the names of the members that it is in, its own left out
 }
 
@@ -40,9 +23,21 @@ type Watch struct {
 	Strings Names   // whose strings, or arrays of strings, are found
 	Objects Names   // whose objects, or arrays of objects, are found, when they have the first kept member
 	Keep    [2]Name // members that are kept for objects
-	Prose   Names   // whose strings are no attachments, whatever they look like
 	Limit   int     // of Matches: more end the pass with the reason TooManyMatches; 0 = none
 	Matches []Match // what was found so far
+	Met     Names   // what occurred so far, but in what is free
+
+	// Unknown judges a name that is not watched: it returns one that it stands for,
+	// or a reason to end the pass. It is not asked about what is free. nil = none.
+	Unknown func(key []byte) (Name, Reason)
+	Texts   Names    // whose values are no objects while Unknown is set, but in what is free
+	Free    Names    // in which names are the caller's own
+	Maps    Names    // whose own members are named by the caller
+	Bound   Names    // in which nothing is free
+	Data    Names    // which are free, and in which values are the caller's own, too
+	DataIn  [2]Names // the first are free, and their values the caller's own, in the second
+
+	Attachments Attachments
 
 	depth   int // of the innermost open bracket
 	shallow [8]frame
@@ -54,7 +49,11 @@ type Watch struct {
 type frame struct {
 	name   Name
 	array  bool
+	free   bool
+	data   bool
+	encode int // bytes of its encoded strings that may not count
 	seen   Names
+	blank  Names // of seen: those that are null or ""
 	within Names
 	kept   [2]Range
 }
@@ -66,7 +65,7 @@ func (w *Watch) Reset() {
 	if cap(w.Matches) > kept || cap(w.deep) > kept {
 		w.Matches, w.deep = nil, nil
 	}
-	w.Matches, w.depth, w.pending = w.Matches[:0], 0, 0
+	w.Matches, w.Met, w.depth, w.pending = w.Matches[:0], Names{}, 0, 0
 	w.shallow[0] = frame{}
 }
 
@@ -78,9 +77,9 @@ func (w *Watch) top() *frame {
 	return &w.deep[w.depth-len(w.shallow)]
 }
 
-// Member has the next value belong to this member of the outermost object. It
-// reports whether the name is watched and occurred before.
-func (w *Watch) Member(key []byte) (repeated bool) { return w.member(key) == Repeated }
+// Member has the next value belong to this member of the outermost object. It is
+// not OK when the name is watched and occurred before, or is not acceptable.
+func (w *Watch) Member(key []byte) Reason { return w.member(key) }
 
 // Pending is the name of the member whose value is next.
 func (w *Watch) Pending() Name { return w.pending }
@@ -92,40 +91,65 @@ func (w *Watch) Root(n Name) { w.pending = n }
 func (w *Watch) member(key []byte) Reason {
 	w.pending = w.Names.Lookup(key)
 	if w.pending == 0 {
-		return OK
+		return w.unknown(key)
 	}
 	f := w.top()
 	if f.seen.Has(w.pending) {
 		return Repeated
 	}
-	f.seen |= 1 << w.pending
+	f.seen.add(w.pending)
+	if !f.free {
+		w.Met.add(w.pending)
+	}
 	return OK
+}
+
+func (w *Watch) unknown(key []byte) Reason {
+	if w.Unknown == nil {
+		return OK
+	}
+	f := w.top()
+	if f.free || w.Maps.Has(f.name) {
+		return OK
+	}
+	var reason Reason
+	w.pending, reason = w.Unknown(key)
+	return reason
 }
 
 // value returns the name of the value that is next, and the names that it is in.
 // An element of an array has the array's name.
 func (w *Watch) value() (Name, Names) {
 	f := w.top()
-	switch {
-	case f.array:
+	if f.array {
 		return f.name, f.within
-	case w.depth == 0:
-		return w.pending, 0
 	}
-	return w.pending, f.within | 1<<f.name
+	if w.depth == 0 {
+		return w.pending, Names{}
+	}
+	within := f.within
+	within.add(f.name)
+	return w.pending, within
 }
 
-// isProse reports whether the string that is next is prose by its member's name.
-func (w *Watch) isProse() bool { return w != nil && !w.top().array && w.Prose.Has(w.pending) }
-
 // enter opens a bracket.
-func (w *Watch) enter(array bool) {
+func (w *Watch) enter(array bool) Reason {
+	outer := w.top()
 	name, within := w.value()
+	fresh := frame{name: name, array: array, within: within, free: outer.free, data: outer.data}
+	if !fresh.data && name != 0 && !within.Meets(w.Bound) {
+		fresh.data = w.Data.Has(name) || w.DataIn[0].Has(name) && within.Meets(w.DataIn[1])
+		fresh.free = fresh.free || fresh.data || w.Free.Has(name)
+	}
+	if !array && !fresh.free && w.Unknown != nil && w.Texts.Has(name) && !w.Maps.Has(outer.name) {
+		return NotText
+	}
 	w.depth++
 	if w.depth-len(w.shallow) == len(w.deep) {
 		w.deep = append(w.deep, frame{})
 	}
-	*w.top() = frame{name: name, array: array, within: within}
+	*w.top() = fresh
+	return OK
 }
 
 // leave closes the innermost bracket.
@@ -133,7 +157,7 @@ func (w *Watch) leave() Reason {
 	f := w.top()
 	w.depth--
 	if !f.array && w.Objects.Has(f.name) && f.kept[0] != (Range{}) {
-		return w.add(Match{Name: f.name, Object: true, Kept: f.kept, Seen: f.seen, Within: f.within})
+		return w.add(Match{Name: f.name, Object: true, Data: f.data, Kept: f.kept, Seen: f.seen.Without(f.blank), Within: f.within})
 	}
 	return OK
 }
@@ -146,22 +170,37 @@ func (w *Watch) add(m Match) Reason {
 	return OK
 }
 
+// null records that the member whose value is next is null.
+func (w *Watch) null() {
+	if f := w.top(); !f.array {
+		f.blank.add(w.pending)
+	}
+}
+
 // text records a string, if it is looked for.
 func (w *Watch) text(from, to int) Reason {
-	name, within := w.value()
+	f := w.top()
+	name := w.pending
+	if f.array {
+		name = f.name
+	}
 	if name == 0 {
 		return OK
 	}
-	if f := w.top(); !f.array {
+	if !f.array {
 		switch name {
 		case w.Keep[0]:
 			f.kept[0] = Range{from, to}
 		case w.Keep[1]:
 			f.kept[1] = Range{from, to}
 		}
+		if to-from == len(`""`) {
+			f.blank.add(name)
+		}
 	}
 	if w.Strings.Has(name) {
-		return w.add(Match{Name: name, Value: Range{from, to}, Within: within})
+		_, within := w.value()
+		return w.add(Match{Name: name, Data: f.data, Value: Range{from, to}, Within: within})
 	}
 	return OK
 }

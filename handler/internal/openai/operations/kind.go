@@ -16,6 +16,7 @@ const (
 	KindChat         Kind = "chat_completion"
 	KindAudio        Kind = "audio"
 	KindFile         Kind = "file"
+	KindBatchFile    Kind = "batch_file" // a file of requests whose lines were checked
 	KindUpload       Kind = "upload"
 	KindPart         Kind = "upload_part"
 	KindBatch        Kind = "batch"
@@ -34,7 +35,7 @@ const (
 // Known reports whether an object may be of this kind.
 func (k Kind) Known() bool {
 	switch k {
-	case KindResponse, KindItem, KindConversation, KindChat, KindAudio, KindFile, KindUpload, KindPart, KindBatch, KindVectorStore,
+	case KindResponse, KindItem, KindConversation, KindChat, KindAudio, KindFile, KindBatchFile, KindUpload, KindPart, KindBatch, KindVectorStore,
 		KindContainer, KindTuningJob, KindCheckpoint, KindEval, KindRun, KindSkill, KindPrompt, KindVoice, KindVideo:
 		return true
 	}

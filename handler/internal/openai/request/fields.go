@@ -9,7 +9,7 @@ import (
 
 // fieldReference returns the stored object that a form's field or a parameter of
 // the query names, as in file_id, file_ids[] or image[file_id]. Servers differ in
-// whether the case of such a name matters, so here it does not.
+// whether the case and the separators of such a name matter, so here they do not.
 func fieldReference(name, value string) (Reference, bool) {
 	parts := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '[' || r == ']' || r == '.' })
 	for len(parts) > 0 && strings.Trim(parts[len(parts)-1], "0123456789") == "" {
@@ -19,6 +19,9 @@ func fieldReference(name, value string) (Reference, bool) {
 		return Reference{}, false
 	}
 	member := parts[len(parts)-1]
+	if written := spelt.find([]byte(member)); written != "" {
+		member = written
+	}
 	if kind, ok := idMembers[member]; ok {
 		return Reference{Kind: kind, ID: value, Param: member}, true
 	}

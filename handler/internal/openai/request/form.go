@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"math"
-	"mime"
 	"strconv"
 	"strings"
 )
@@ -25,21 +24,27 @@ type Form struct {
 	Purpose     string
 	User        string
 	References  []Reference
-	Files       []Span // the contents of the files that end in the body
-	OpenFile    int    // where a file begins that continues beyond the body; 0 = there is none
-	Encoded     bool   // a part is in an encoding of its own, such as quoted-printable
-	InsertAt    int    // where a part may be inserted: just before the first
+	Models      []string // that it names besides Model
+	Reaches     string   // as in ParsedRequest
+	Files       []Span   // the contents of the files that end in the body
+	OpenFile    int      // where the last file begins, if it may continue beyond the body; 0 = there is none
+	Encoded     bool     // a part is in an encoding of its own, such as quoted-printable
+	InsertAt    int      // where a part may be inserted: just before the first
 }
 
 // ParseForm reads the fields of a multipart body whose boundary the Content-Type
 // named. It searches the boundaries between the parts and reads short fields;
 // files are skipped. With whole false body is the beginning of a longer one, and
-// a part that is cut off at its end is no fault. The error is a *ParseError.
-func ParseForm(body []byte, boundary string, whole bool) (Form, error) {
-	s := formParser{body: body, delimiter: []byte("\r\n--" + boundary), whole: whole, form: Form{Boundary: boundary}}
+// a part that is cut off at its end is no fault. With strict a form that another
+// parser might read in another way is at fault. The error is a *ParseError.
+func ParseForm(body []byte, boundary string, whole, strict bool) (Form, error) {
+	s := formParser{body: body, delimiter: []byte("\r\n--" + boundary), whole: whole, strict: strict, form: Form{Boundary: boundary}}
 	err := s.parts()
 	if err != nil {
 		return Form{}, err
+	}
+	if s.form.OpenFile == 0 && !whole {
+		s.form.OpenFile = s.lastFile
 	}
 	return s.form, nil
 }
@@ -49,10 +54,12 @@ type formParser struct {
 	body      []byte
 	delimiter []byte // precedes every part but the first
 	whole     bool
+	strict    bool
 	form      Form
 	modelSeen bool
 
 	purposeSeen bool
+	lastFile    int // where the content of the part that was read last begins, if it is a file
 }
 
 // parts reads the parts.
@@ -60,7 +67,7 @@ func (s *formParser) parts() error {
 	at := 0
 	if !bytes.HasPrefix(s.body, s.delimiter[2:]) {
 		at = bytes.Index(s.body, s.delimiter)
-		if at < 0 {
+		if at < 0 || s.strict {
 			return malformedForm(0, "it does not begin with its boundary")
 		}
 		at += 2
@@ -84,9 +91,14 @@ func (s *formParser) parts() error {
 func (s *formParser) boundaryEnd(at int) (next int, done bool, err error) {
 	rest := s.body[at:]
 	if bytes.HasPrefix(rest, []byte("--")) {
+		if s.strict && len(bytes.TrimSpace(rest[2:])) > 0 {
+			return at, true, malformedForm(at, "something follows its end")
+		}
 		return at, true, nil
 	}
-	rest = bytes.TrimLeft(rest, " \t")
+	if !s.strict {
+		rest = bytes.TrimLeft(rest, " \t")
+	}
 	if bytes.HasPrefix(rest, []byte("\r\n")) {
 		return len(s.body) - len(rest) + 2, false, nil
 	}
@@ -104,7 +116,9 @@ func (s *formParser) part(from int) (Span, error) {
 		return Span{To: -1}, s.truncated(from, "the headers of a part are not ended")
 	}
 	value := Span{From: from + end + 4}
-	name, isFile, fault := s.disposition(s.body[from : from+end])
+	head, fault := readPartHead(s.body[from:from+end], s.strict)
+	s.form.Encoded = s.form.Encoded || head.encoded
+	name, isFile := head.name, head.isFile
 	switch {
 	case fault != "":
 		return Span{}, malformedForm(from, fault)
@@ -119,9 +133,13 @@ func (s *formParser) part(from int) (Span, error) {
 		return Span{To: -1}, s.truncated(from, "a part is not ended")
 	}
 	value.To = max(value.From-2+length, value.From)
+	if s.strict && bytes.Contains(s.body[from:value.From-2+length], s.delimiter[2:]) {
+		return Span{}, malformedForm(from, "a part holds the boundary")
+	}
+	s.lastFile = 0
 	if isFile {
 		s.form.Files = append(s.form.Files, value)
-		name = ""
+		name, s.lastFile = "", value.From
 	}
 	return Span{From: value.From, To: value.From - 2 + length}, s.field(name, value)
 }
@@ -187,59 +205,50 @@ func namesObject(name string) bool {
 	return ok
 }
 
-// reference reads a field that may name a stored object.
+// reference reads a field that may name a stored object, or hold members that do.
 func (s *formParser) reference(name string, at Span) error {
+	text := s.body[at.From:at.To]
+	switch {
+	case s.strict && name != "" && isStructured(text):
+		return s.structured(name, at)
+	case s.strict && namesModel([]byte(name)):
+		s.form.Models = append(s.form.Models, string(text[:min(len(text), maxStringLength)]))
+	}
 	if !namesObject(name) {
 		return nil
 	}
-	if at.To-at.From > maxStringLength {
+	if len(text) > maxStringLength {
 		return wrongType(at.From, name, "an id of at most 1,024 bytes")
 	}
-	if ref, ok := fieldReference(name, string(s.body[at.From:at.To])); ok {
+	if ref, ok := fieldReference(name, string(text)); ok {
 		s.form.References = append(s.form.References, ref)
 	}
 	return nil
 }
 
-// disposition is the name of a part, and whether it is a file. A part that two
-// parsers may read as two different fields is at fault.
-func (s *formParser) disposition(headers []byte) (name string, isFile bool, fault string) {
-	found := false
-	for line := range strings.SplitSeq(string(headers), "\r\n") {
-		if strings.ContainsAny(line, "\r\n\x00") || strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") {
-			return "", false, "a header of a part is broken into lines"
-		}
-		field, value, _ := strings.Cut(line, ":")
-		switch value = strings.TrimSpace(value); strings.ToLower(strings.TrimSpace(field)) {
-		case "content-transfer-encoding":
-			switch strings.ToLower(value) {
-			case "7bit", "8bit", "binary":
-			default:
-				s.form.Encoded = true
-			}
-		case "content-disposition":
-			if found {
-				return "", false, "a part has two dispositions"
-			}
-			found = true
-			kind, params, err := mime.ParseMediaType(value)
-			if err != nil || kind != "form-data" || hasExtendedName(value) {
-				return "", false, "the disposition of a part cannot be read"
-			}
-			_, isFile = params["filename"]
-			name = params["name"]
-		}
-	}
-	if !found {
-		return "", false, "a part has no disposition"
-	}
-	return name, isFile, ""
+// isStructured reports whether the text of a field may be read as a JSON object or
+// list.
+func isStructured(text []byte) bool {
+	text = bytes.TrimSpace(text)
+	return len(text) > 0 && (text[0] == '{' || text[0] == '[')
 }
 
-// hasExtendedName reports whether the name of a field has the form of RFC 5987, which
-// only that of a file may have (RFC 7578).
-func hasExtendedName(value string) bool {
-	return strings.Contains(strings.ReplaceAll(strings.ToLower(value), "filename*", ""), "name*")
+// structured reads a field that holds JSON, as a member of this name would be read.
+func (s *formParser) structured(name string, at Span) error {
+	name, _, _ = strings.Cut(name, "[")
+	body := bytes.Join([][]byte{[]byte(`{"` + name + `":`), s.body[at.From:at.To], []byte(`}`)}, nil)
+	parsed, err := (&Parser{Strict: true}).Parse(body)
+	if err != nil {
+		var fault *ParseError
+		errors.As(err, &fault)
+		return malformedForm(at.From, "the field "+name+" is no valid JSON: "+fault.Reason)
+	}
+	f := &s.form
+	f.References, f.Models = append(f.References, parsed.References...), append(f.Models, parsed.Models...)
+	if parsed.Reaches != "" {
+		f.Reaches = parsed.Reaches
+	}
+	return nil
 }
 
 func malformedForm(at int, reason string) error {

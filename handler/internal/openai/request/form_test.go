@@ -39,7 +39,7 @@ func form(t testing.TB, pairs ...string) []byte {
 
 func TestParseFormReadsFields(t *testing.T) {
 	body := form(t, "@file", "\r\n--not the boundary\r\n"+strings.Repeat("\x00\xff\r\n", 5000), "model", "whisper", "stream", "true", "n", "3", "prompt", "abcd", "empty", "")
-	f, err := request.ParseForm(body, boundary, true)
+	f, err := request.ParseForm(body, boundary, true, false)
 	if err != nil || f.Model != "whisper" || !f.Stream || f.Choices != 3 || f.PromptBytes != 4 {
 		t.Fatalf("%+v, %v", f, err)
 	}
@@ -69,12 +69,12 @@ func TestParseFormRefusesWhatIsReadInTwoWays(t *testing.T) {
 		"a line feed by itself":  model + part("Content-Type: text/plain\nContent-Disposition: form-data; name=\"model\"", "gpt-4o"),
 		"parameters of no shape": model + part(`Content-Disposition: form-data; name`, "gpt-4o"),
 	} {
-		if f, err := request.ParseForm([]byte(parts+"--"+boundary+"--\r\n"), boundary, true); err == nil {
+		if f, err := request.ParseForm([]byte(parts+"--"+boundary+"--\r\n"), boundary, true, false); err == nil {
 			t.Errorf("%s: %+v, want an error", name, f)
 		}
 	}
 	file := part("content-disposition: form-data; name=\"file\"; filename=\"a.mp3\"; filename*=UTF-8''%c3%a4.mp3\r\nContent-Type: audio/mpeg", "data")
-	if f, err := request.ParseForm([]byte(file+model+"--"+boundary+"--\r\n"), boundary, true); err != nil || f.Model != "whisper" || len(f.Files) != 1 {
+	if f, err := request.ParseForm([]byte(file+model+"--"+boundary+"--\r\n"), boundary, true, false); err != nil || f.Model != "whisper" || len(f.Files) != 1 {
 		t.Errorf("an ordinary form: %+v, %v", f, err)
 	}
 }
@@ -93,7 +93,7 @@ func TestParseFormRefusesBrokenForms(t *testing.T) {
 		"two models":      {form(t, "model", "a", "model", "b"), request.ErrDuplicate},
 		"long model":      {form(t, "model", strings.Repeat("a", 1025)), request.ErrType},
 	} {
-		if f, err := request.ParseForm(c.body, boundary, true); !errors.Is(err, c.want) {
+		if f, err := request.ParseForm(c.body, boundary, true, false); !errors.Is(err, c.want) {
 			t.Errorf("%s: %+v, %v, want %v", name, f, err, c.want)
 		}
 	}
@@ -102,13 +102,13 @@ func TestParseFormRefusesBrokenForms(t *testing.T) {
 // The beginning of a longer form is read wherever it was cut.
 func TestParseFormOfABeginning(t *testing.T) {
 	body := form(t, "model", "a", "@file", "data", "n", "2")
-	whole, err := request.ParseForm(body, boundary, true)
+	whole, err := request.ParseForm(body, boundary, true, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	known := whole.ModelSpan.To + len("\r\n--"+boundary) // where the model's part has ended
 	for cut := len(boundary) + 2; cut < len(body); cut++ {
-		f, err := request.ParseForm(body[:cut], boundary, false)
+		f, err := request.ParseForm(body[:cut], boundary, false, false)
 		if err != nil || (f.Model == "a") != (cut >= known) {
 			t.Fatalf("cut at %d: %+v, %v", cut, f, err)
 		}
@@ -118,7 +118,7 @@ func TestParseFormOfABeginning(t *testing.T) {
 func TestRewriteModelChangesOnlyTheModel(t *testing.T) {
 	for _, pairs := range [][]string{{"@file", "data", "model", "a", "n", "2"}, {"model", "", "@file", "data"}, {"@file", "data"}} {
 		body := form(t, pairs...)
-		f, err := request.ParseForm(body, boundary, true)
+		f, err := request.ParseForm(body, boundary, true, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func FuzzParseForm(f *testing.F) {
 	f.Add(fmt.Sprintf("--%s\r\n\r\n\r\n--%s--", boundary, boundary))
 	f.Add("preamble\r\n" + string(form(f, "@file", "data", "model", "")))
 	f.Fuzz(func(t *testing.T, body string) {
-		got, err := request.ParseForm([]byte(body), boundary, true)
+		got, err := request.ParseForm([]byte(body), boundary, true, false)
 		if err != nil {
 			return
 		}

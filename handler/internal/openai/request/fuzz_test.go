@@ -156,7 +156,7 @@ func compare(t *testing.T, body []byte, got, want ParsedRequest) {
 	want.InsertAt, want.PromptBytes, want.ResourceBound, want.ResourceBoundID, want.Conversation = got.InsertAt, got.PromptBytes, got.ResourceBound, got.ResourceBoundID, got.Conversation
 	want.PromptCacheKeySpan, want.OutputBounds, want.Choices = got.PromptCacheKeySpan, got.OutputBounds, max(want.Choices, got.Choices)
 	want.Returned = max(want.Returned, got.Returned)
-	want.References, want.Models, want.DataSources = got.References, got.Models, got.DataSources
+	want.References, want.Models, want.DataSources, want.NestedSources, want.Reaches = got.References, got.Models, got.DataSources, got.NestedSources, got.Reaches
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("result of %q (-want +got):\n%s", body, diff)
 	}

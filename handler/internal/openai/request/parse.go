@@ -21,7 +21,7 @@ func (p *Parser) Parse(body []byte) (ParsedRequest, error) {
 	if body[at] != '{' {
 		return ParsedRequest{}, malformed(at, notAnObject(body[at:]))
 	}
-	s := parser{valueReader: valueReader{Iterator: jsonscan.Iterate(body, at), watch: p.reset()}}
+	s := parser{valueReader: valueReader{Iterator: jsonscan.Iterate(body, at), watch: p.reset()}, owner: p}
 	err := s.readMembers()
 	if err == nil {
 		err = s.readMatches()
@@ -48,6 +48,7 @@ func notAnObject(b []byte) string {
 // parser is the state of one Parse.
 type parser struct {
 	valueReader
+	owner    *Parser
 	parsed   ParsedRequest
 	seen     uint32 // one bit for each member that occurred
 	metadata [2]int // the matches that are in the metadata
@@ -60,7 +61,10 @@ func (s *parser) readMembers() error {
 	for s.Next() {
 		s.parsed.Empty = false
 		m := memberNamed(s.Key)
-		if s.watch.Member(s.Key) || s.seen&(1<<m) != 0 {
+		switch reason := s.watch.Member(s.Key); {
+		case reason == jsonscan.Misspelt, m == other && !s.owner.atTop(s.Key):
+			return s.misspelt(s.Offset, s.Key)
+		case reason != jsonscan.OK, s.seen&(1<<m) != 0:
 			return duplicate(s.Offset, s.name())
 		}
 		if m != other {
@@ -71,20 +75,26 @@ func (s *parser) readMembers() error {
 			return err
 		}
 	}
-	if s.Reason == jsonscan.Repeated {
-		return s.repeated()
-	}
-	if s.Reason != jsonscan.OK {
-		return malformedAt(s.Offset, s.Reason)
-	}
-	return nil
+	return s.fault()
 }
 
-// repeated is the error for a member that occurs twice in an object; its name
-// begins where the iteration ended.
-func (s *parser) repeated() error {
-	end, _ := jsonscan.SkipValue(s.Data, s.Offset)
-	return duplicate(s.Offset, jsonscan.Unquote(s.Data[s.Offset+1:end-1]))
+// fault is why the iteration ended early. The name of a member that is repeated or
+// misspelt begins where it ended.
+func (s *parser) fault() error {
+	switch reason := s.Reason; {
+	case reason == jsonscan.OK:
+		return nil
+	case reason == jsonscan.Repeated, reason == jsonscan.Misspelt:
+		end, _ := jsonscan.SkipValue(s.Data, s.Offset)
+		key := s.Data[s.Offset+1 : end-1]
+		if reason == jsonscan.Misspelt {
+			return s.misspelt(s.Offset, key)
+		}
+		return duplicate(s.Offset, jsonscan.Unquote(key))
+	case reason == jsonscan.NotText && s.watch.Pending() != anyModel:
+		return wrongType(s.Offset, vocabulary.Text(s.watch.Pending()), "a string, or a list of strings")
+	}
+	return malformedAt(s.Offset, s.Reason)
 }
 
 // readMember reads the value of one member. A fault of the text inside the value

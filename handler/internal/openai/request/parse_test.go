@@ -94,7 +94,7 @@ func TestParseFindsResourceBoundInput(t *testing.T) {
 
 func TestAttachmentsCountAtAFixedSize(t *testing.T) {
 	url := `"data:image/png;base64,` + strings.Repeat("iVBO", 100_000) + `"`
-	for _, body := range []string{`{"input":[{"role":"user","content":[{"image_url":` + url + `}]}]}`, `{"messages":[{"role":"user","content":[{"image_url":` + url + `}]}]}`, `{"input":[` + url + `]}`} {
+	for _, body := range []string{`{"input":[{"role":"user","content":[{"image_url":` + url + `}]}]}`, `{"messages":[{"role":"user","content":[{"image_url":` + url + `}]}]}`} {
 		f := mustParse(t, body)
 		if f.PromptBytes > 5000 || f.PromptBytes < 4096 {
 			t.Errorf("an image of %d bytes counts %d", len(url), f.PromptBytes)
@@ -107,7 +107,7 @@ func TestTextsAreNoAttachments(t *testing.T) {
 	text := `"` + strings.Repeat("AbCd", 100_000) + `"`
 	for _, body := range []string{
 		`{"messages":[{"role":"user","content":` + text + `}]}`, `{"messages":[{"role":"user","content":[{"type":"text","text":` + text + `}]}]}`,
-		`{"input":` + text + `}`, `{"prompt":` + text + `}`, `{"instructions":` + text + `}`, `{"prediction":{"type":"content","content":` + text + `}}`,
+		`{"input":` + text + `}`, `{"input":[` + text + `]}`, `{"prompt":` + text + `}`, `{"instructions":` + text + `}`, `{"prediction":{"type":"content","content":` + text + `}}`,
 	} {
 		if f := mustParse(t, body); f.PromptBytes < int64(len(text)) {
 			t.Errorf("%.40s…: %d bytes of %d count", body, f.PromptBytes, len(text))

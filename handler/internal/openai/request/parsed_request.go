@@ -13,7 +13,8 @@
 // # Names
 //
 // Names are compared exactly, after their escapes are undone: "mode\u006c" is
-// model, "Model" is not. A member that Spillway acts on may occur once.
+// model, "Model" is not, and a strict parser refuses it. A member that Spillway acts
+// on may occur once.
 package request
 
 import (
@@ -57,6 +58,8 @@ type ParsedRequest struct {
 	References         []Reference // the stored objects that it names, in the order of the body
 	Models             []string    // the models and deployments that it names besides Model
 	DataSources        Span        // the value of data_sources
+	NestedSources      bool        // data_sources occur below the top level only
+	Reaches            string      // a member by which the backend's own identity is used; "" = none
 	ReasoningSpan      Span        // the value of reasoning_effort, or of the member that may hold the effort
 	Audio              bool        // the answer may have sound
 	InsertAt           int         // just behind the opening brace: where a member may be inserted
@@ -104,12 +107,13 @@ var (
 	ErrMalformed = errors.New("the body is not a valid JSON object")
 	ErrDuplicate = errors.New("a member occurs twice in the body")
 	ErrType      = errors.New("a member has a value of the wrong type")
+	ErrSpelling  = errors.New("a member is not spelt as the service spells it")
 )
 
 // ParseError is where and why a body is refused. Its text is a sentence for the
 // caller, without a full stop. errors.Is finds Err.
 type ParseError struct {
-	Err    error  // ErrMalformed, ErrDuplicate, ErrType or ErrForm
+	Err    error  // ErrMalformed, ErrDuplicate, ErrType, ErrSpelling or ErrForm
 	Member string // the member at fault: "model", "stream_options.include_usage"; "" when the body itself is
 	Offset int    // bytes from the start of the body
 	Reason string
@@ -130,6 +134,10 @@ func malformedAt(at int, reason jsonscan.Reason) error { return malformed(at, re
 
 func duplicate(at int, member string) error {
 	return &ParseError{Err: ErrDuplicate, Member: member, Offset: at, Reason: fmt.Sprintf("%q is given more than once; send it once", member)}
+}
+
+func misspelt(at int, member, must string) error {
+	return &ParseError{Err: ErrSpelling, Member: member, Offset: at, Reason: fmt.Sprintf("%q must be written %q", member, must)}
 }
 
 func wrongType(at int, member, must string) error {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode"
 
 	"spillway/handler/internal/openai/jsonscan"
 )
@@ -20,6 +21,9 @@ func TestForbiddenIDsAreFoundAnywhere(t *testing.T) {
 	for range *randomBodies {
 		body := randomBody(random)
 		if err := checkAgainstStrictParser([]byte(body)); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkSpellings([]byte(body)); err != nil {
 			t.Fatal(err)
 		}
 		if parsed, err := Parse([]byte(body)); err == nil && len(parsed.References) > 0 {
@@ -62,7 +66,30 @@ func randomKey(r *rand.Rand) string {
 	if r.IntN(3) == 0 {
 		return fmt.Sprint("k", r.IntN(1000))
 	}
-	return vocabulary.Text(jsonscan.Name(1 + r.IntN(vocabulary.Len())))
+	key := vocabulary.Text(jsonscan.Name(1 + r.IntN(vocabulary.Len())))
+	if r.IntN(80) == 0 {
+		return otherSpelling(r, key)
+	}
+	return key
+}
+
+// otherSpelling writes a name with other case and separators.
+func otherSpelling(r *rand.Rand, key string) string {
+	var b strings.Builder
+	for i, c := range strings.TrimPrefix(key, "\x00") {
+		switch {
+		case c == '_' && r.IntN(2) == 0:
+		case r.IntN(6) == 0 && i > 0:
+			b.WriteString([]string{"_", "-", " "}[r.IntN(3)])
+			fallthrough
+		default:
+			if r.IntN(3) == 0 {
+				c = unicode.ToUpper(c)
+			}
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
 }
 
 func writeValue(b *strings.Builder, r *rand.Rand, depth int) {
@@ -90,7 +117,7 @@ func writeText(b *strings.Builder, r *rand.Rand, text string) {
 	b.WriteByte('"')
 	escape := r.IntN(8) == 0
 	for i := range len(text) {
-		if escape && r.IntN(3) == 0 {
+		if escape && r.IntN(3) == 0 || text[i] < ' ' {
 			fmt.Fprintf(b, `\u%04x`, text[i])
 			continue
 		}

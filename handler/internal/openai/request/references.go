@@ -2,6 +2,7 @@ package request
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 
 	"spillway/handler/internal/openai/jsonscan"
@@ -48,64 +49,95 @@ var (
 	contentMembers = []string{"content", "encrypted_content", "arguments", "output", "action", "code", "result", "results", "queries", "tools"}
 	// modelMembers name models or deployments.
 	modelMembers = []string{"model", "models", "model_id", "model_name", "base_model", "deployment", "deployment_id", "deployment_name"}
+	// reachMembers have the backend use what its own identity reaches: connections,
+	// indexes and memory of a project, its agents, and queues.
+	reachMembers = []string{
+		"project_connection_id", "project_connections", "connection_id", "connection_name", "index_asset_id", "memory_store_name", "agent", "agent_id",
+		"agent_name", "agent_reference", "input_binding", "output_binding",
+	}
 	// otherMembers are read, or may only not be repeated.
-	otherMembers = []string{"id", "type", "role", "metadata", "authentication", "data_sources", "text", "instructions"}
-	// proseMembers are texts: a model reads all of them, whatever they look like.
-	proseMembers = []string{"content", "text", "input", "prompt", "instructions"}
+	otherMembers = []string{"id", "type", "role", "metadata", "authentication", "data_sources", "data_source", "data_source_config", "text", "instructions", "variables"}
+	// dataMembers hold what is the caller's own: schemas, and arguments of calls.
+	dataMembers = []string{"parameters", "schema", "input_schema", "output_schema", "properties", "arguments"}
+	// freeMembers hold members that the caller names.
+	freeMembers = []string{
+		"metadata", "attributes", "item_schema", "$defs", "definitions", "default", "item", "sample", "headers", "env", "spec", "documents",
+		"logit_bias", "chat_template_kwargs", "guided_json",
+	}
+	// mediaMembers, sealedMembers and base64Members hold what is not read as text.
+	mediaMembers  = []string{"url", "image_url", "file_data"}
+	sealedMembers = []string{"encrypted_content", "signature"}
+	base64Members = []string{"data", "result"}
 )
 
-// vocabulary is the members that are watched at every depth of a body.
-var vocabulary = jsonscan.NewVocabulary(slices.Compact(slices.Sorted(func(yield func(string) bool) {
-	for _, list := range [][]string{keys(idMembers), keys(holderMembers), itemMembers, contentMembers, modelMembers, otherMembers} {
-		for _, name := range list {
-			if !yield(name) {
-				return
-			}
-		}
-	}
-}))...)
+// anyModelMember stands for members that name a model by the end of their names. No
+// member can be called so.
+const anyModelMember = "\x00model"
 
-func keys(m map[string]operations.Kind) []string {
-	var list []string
-	for name := range m {
-		list = append(list, name)
-	}
-	return list
-}
+// vocabulary is the members that are watched at every depth of a body.
+var vocabulary = jsonscan.NewVocabulary(slices.Compact(slices.Sorted(slices.Values(slices.Concat(
+	keys(idMembers), keys(holderMembers), itemMembers, contentMembers, modelMembers, reachMembers, otherMembers, dataMembers, freeMembers,
+	mediaMembers, sealedMembers, base64Members, []string{"input_audio", anyModelMember},
+))))...)
+
+func keys(m map[string]operations.Kind) []string { return slices.Collect(maps.Keys(m)) }
 
 func namesOf(list ...string) jsonscan.Names {
 	var set jsonscan.Names
 	for _, name := range list {
-		set |= jsonscan.NamesOf(vocabulary.Of(name))
+		set = set.Or(jsonscan.NamesOf(vocabulary.Of(name)))
 	}
 	return set
 }
 
 var (
 	itemNames    = namesOf(itemMembers...)
-	contentNames = namesOf(contentMembers...) | namesOf("input") // of a call to a custom tool
-	modelNames   = namesOf(modelMembers...)
+	contentNames = namesOf(contentMembers...).Or(namesOf("input")) // of a call to a custom tool
+	modelNames   = namesOf(modelMembers...).Or(namesOf(anyModelMember))
+	holderNames  = namesOf(keys(holderMembers)...)
+	reachNames   = namesOf(reachMembers...)
 	roleName     = vocabulary.Of("role")
 	typeName     = vocabulary.Of("type")
 	metadataName = vocabulary.Of("metadata")
 	dataSources  = vocabulary.Of("data_sources")
 	audioName    = vocabulary.Of("audio")
+	contentName  = vocabulary.Of("content")
 	encrypted    = vocabulary.Of("encrypted_content")
+	anyModel     = vocabulary.Of(anyModelMember)
 
-	foundStrings = namesOf(keys(idMembers)...) | modelNames | namesOf("encrypted_content")
-	foundObjects = namesOf(keys(holderMembers)...) | itemNames
-	proseNames   = namesOf(proseMembers...)
-	keptMembers  = [2]jsonscan.Name{vocabulary.Of("id"), typeName}
+	foundStrings = namesOf(keys(idMembers)...).Or(modelNames).Or(namesOf("encrypted_content"))
+	textNames    = namesOf(keys(idMembers)...).Or(modelNames).Without(holderNames)
+	// watched is what every parse looks for.
+	watched = jsonscan.Watch{
+		Names: vocabulary, Limit: maxMatches, Strings: foundStrings, Objects: holderNames.Or(itemNames), Keep: [2]jsonscan.Name{vocabulary.Of("id"), typeName},
+		Texts: textNames, Free: namesOf(freeMembers...), Maps: namesOf("variables"), Bound: namesOf("data_sources", "variables"),
+		Data: namesOf(dataMembers...), DataIn: [2]jsonscan.Names{namesOf("input"), namesOf("content")}, // the arguments of Anthropic's tools
+		Attachments: jsonscan.Attachments{
+			URLs: namesOf(mediaMembers...), Sealed: namesOf(sealedMembers...), Base64: namesOf(base64Members...), In: namesOf("input_audio"),
+			Types: []string{"base64", "redacted_thinking", "image_generation_call"},
+		},
+	}
 )
 
 // Parser parses one body after the other in the same memory. Its zero value is
 // ready; it is not safe for concurrent use.
-type Parser struct{ watch jsonscan.Watch }
+type Parser struct {
+	Strict bool // refuse members that are other spellings of those that are acted on
+	Line   bool // the body is a line of a file of requests
+
+	watch jsonscan.Watch
+	ready bool
+}
 
 func (p *Parser) reset() *jsonscan.Watch {
+	if !p.ready {
+		p.watch, p.ready = watched, true
+	}
 	p.watch.Reset()
-	p.watch.Names, p.watch.Limit = vocabulary, maxMatches
-	p.watch.Strings, p.watch.Objects, p.watch.Keep, p.watch.Prose = foundStrings, foundObjects, keptMembers, proseNames
+	p.watch.Unknown = nil
+	if p.Strict {
+		p.watch.Unknown = unknownMember
+	}
 	return &p.watch
 }
 
@@ -117,7 +149,7 @@ const maxMatches = 1 << 14
 func (s *parser) readMatches() error {
 	for i := range s.watch.Matches {
 		m := &s.watch.Matches[i]
-		described := i >= s.metadata[0] && i < s.metadata[1]
+		described := m.Data || i >= s.metadata[0] && i < s.metadata[1]
 		var err error
 		switch {
 		case m.Object && itemNames.Has(m.Name):
@@ -125,7 +157,7 @@ func (s *parser) readMatches() error {
 		case m.Object:
 			err = s.addReference(holderMembers[vocabulary.Text(m.Name)], m.Kept[0], m.Name, described)
 		case m.Name == encrypted:
-			s.parsed.ResourceBound = s.parsed.ResourceBound || m.Within&itemNames != 0 && m.Value.To-m.Value.From > len(`""`)
+			s.parsed.ResourceBound = s.parsed.ResourceBound || m.Within.Meets(itemNames) && m.Value.To-m.Value.From > len(`""`)
 		case modelNames.Has(m.Name):
 			s.addModel(m, described)
 		default:
@@ -135,25 +167,46 @@ func (s *parser) readMatches() error {
 			return err
 		}
 	}
+	s.readReach()
 	return nil
+}
+
+// readReach records what the body has the backend's own identity reach.
+func (s *parser) readReach() {
+	s.parsed.NestedSources = s.watch.Met.Has(dataSources) && s.parsed.DataSources == (Span{})
+	if s.watch.Met.Meets(reachNames) {
+		for _, name := range reachMembers {
+			if s.watch.Met.Has(vocabulary.Of(name)) {
+				s.parsed.Reaches = name
+			}
+		}
+	}
 }
 
 // addItem adds the id of an item. Items of which only the resource that made them
 // has the content decide where the request goes
 // (docs/azure-openai.md#stateful-operations).
 func (s *parser) addItem(m *jsonscan.Match, described bool) error {
-	kind := s.Data[m.Kept[1].From:m.Kept[1].To]
-	reference := bytes.Equal(kind, []byte(`"item_reference"`))
-	if len(kind) > 0 {
-		reference = jsonscan.EqualUnquoted(kind[1:len(kind)-1], "item_reference")
+	var kind []byte
+	if at := m.Kept[1]; at.To > at.From {
+		kind = s.Data[at.From+1 : at.To-1]
 	}
-	bound := reference || m.Seen.Has(encrypted) || len(kind) == 0 && !m.Seen.Has(roleName) ||
-		len(kind) > 0 && jsonscan.EqualUnquoted(kind[1:len(kind)-1], "reasoning")
-	err := s.addReference(operations.KindItem, m.Kept[0], m.Name, described || !reference && m.Seen&contentNames != 0)
+	reference := foldsTo(kind, "itemreference") || bytes.IndexByte(kind, '\\') >= 0 && foldsTo([]byte(jsonscan.Unquote(kind)), "itemreference")
+	bound := reference || m.Seen.Has(encrypted) || len(kind) == 0 && !m.Seen.Has(roleName) || jsonscan.EqualUnquoted(kind, "reasoning")
+	err := s.addReference(operations.KindItem, m.Kept[0], m.Name, described || !reference && isGiven(m, kind))
 	if err == nil && bound && s.parsed.ResourceBoundID == "" {
 		s.parsed.ResourceBound, s.parsed.ResourceBoundID = true, jsonscan.Unquote(s.Data[m.Kept[0].From+1:m.Kept[0].To-1])
 	}
 	return err
+}
+
+// isGiven reports whether an item is given with its content. One without a type is a
+// message, if it has a role; else it may be a reference, whatever else it has.
+func isGiven(m *jsonscan.Match, kind []byte) bool {
+	if len(kind) == 0 || m.Seen.Has(roleName) || jsonscan.EqualUnquoted(kind, "message") {
+		return m.Seen.Has(contentName) && (len(kind) > 0 || m.Seen.Has(roleName))
+	}
+	return m.Seen.Meets(contentNames)
 }
 
 // addReference adds an id, given with its quotes.

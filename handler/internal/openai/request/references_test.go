@@ -195,6 +195,73 @@ func checkAgainstStrictParser(body []byte) error {
 	return nil
 }
 
+// strictNames returns whether a body has a member that is another spelling of one that
+// is acted on, or an object where an id or a model is a text, in a second reading of
+// the rules.
+func strictNames(n *node, member string, within []string) bool {
+	free := false
+	for i, name := range append(within[:len(within):len(within)], member) {
+		ahead := within[:min(i, len(within))]
+		if slices.Contains(ahead, "data_sources") || slices.Contains(ahead, "variables") {
+			break
+		}
+		free = free || slices.Contains(dataMembers, name) || slices.Contains(freeMembers, name) || name == "input" && slices.Contains(ahead, "content")
+	}
+	inMap := len(within) > 0 && within[len(within)-1] == "variables"
+	_, isID := idMembers[member]
+	_, isHolder := holderMembers[member]
+	if n.object && len(n.keys) > 0 && !free && !inMap && (isID && !isHolder || slices.Contains(modelMembers, member) || member != "" && vocabulary.Of(member) == 0 && endsAsModel(member)) {
+		return true
+	}
+	for i, child := range n.children {
+		name := member
+		inside := within
+		if n.object {
+			name = n.keys[i]
+			inside = append(within[:len(within):len(within)], member)
+			if !free && member != "variables" && vocabulary.Of(name) == 0 && otherName(name) {
+				return true
+			}
+		}
+		if strictNames(child, name, inside) {
+			return true
+		}
+	}
+	return false
+}
+
+func lettersOf(name string) string {
+	return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(name))
+}
+
+func endsAsModel(name string) bool {
+	return slices.ContainsFunc(modelEndings, func(e string) bool { return strings.HasSuffix(lettersOf(name), e) })
+}
+
+func otherName(name string) bool {
+	for _, list := range spelt {
+		for _, f := range list {
+			if lettersOf(f.name) == lettersOf(name) && f.name != name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// checkSpellings compares what a strict Parser refuses with that second reading.
+func checkSpellings(body []byte) error {
+	root, err := readNode(json.NewDecoder(bytes.NewReader(body)))
+	if err != nil {
+		return err
+	}
+	_, err = (&Parser{Strict: true}).Parse(body)
+	if strictNames(root, "", nil) && err == nil {
+		return fmt.Errorf("another spelling is accepted in %q", body)
+	}
+	return nil
+}
+
 // FuzzReferences compares the ids that are checked with those that a strict parser
 // finds, for bodies of any bytes.
 func FuzzReferences(f *testing.F) {

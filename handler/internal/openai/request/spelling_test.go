@@ -1,0 +1,196 @@
+package request
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// parseStrict reads a body as where what it names has an owner or a fence.
+func parseStrict(body string) (ParsedRequest, error) {
+	return (&Parser{Strict: true}).Parse([]byte(body))
+}
+
+func TestOtherSpellingsAreRefused(t *testing.T) {
+	for body, must := range map[string]string{
+		`{"Previous_Response_Id":"r"}`:                                       "previous_response_id",
+		`{"previousResponseId":"r"}`:                                         "previous_response_id",
+		`{"\u0050revious_response_id":"r"}`:                                  "previous_response_id",
+		`{"previous-response-id":"r"}`:                                       "previous_response_id",
+		`{"input":[{"content":[{"type":"input_file","fileId":"f"}]}]}`:       "file_id",
+		`{"input":[{"content":[{"type":"input_file","fileid":"f"}]}]}`:       "file_id",
+		`{"FILE_IDS":["f"]}`:                                                 "file_ids",
+		`{"fileIds":["f"]}`:                                                  "file_ids",
+		`{"x":[[{"vectorStoreIds":["v"]}]]}`:                                 "vector_store_ids",
+		`{"conversation":{"ID":"c"}}`:                                        "id",
+		`{"input":[{"Type":"item_reference","id":"i"}]}`:                     "type",
+		`{"Input":[{"type":"item_reference","id":"i"}]}`:                     "input",
+		`{"model":"a","Model":"b"}`:                                          "model",
+		`{"model":"a","tools":[{"type":"image_generation","MODEL":"b"}]}`:    "model",
+		`{"tools":[{"modelId":"b"}]}`:                                        "model_id",
+		`{"tools":[{"deploymentName":"b"}]}`:                                 "deployment_name",
+		`{"Max_Tokens":1}`:                                                   "max_tokens",
+		`{"maxTokens":1}`:                                                    "max_tokens",
+		`{"N":5}`:                                                            "n",
+		`{"Messages":[]}`:                                                    "messages",
+		`{"Data_Sources":[]}`:                                                "data_sources",
+		`{"dataSources":[]}`:                                                 "data_sources",
+		`{"data_sources":[{"Parameters":{}}]}`:                               "parameters",
+		`{"data_sources":[{"parameters":{"Authentication":{}}}]}`:            "authentication",
+		`{"data_sources":[{"parameters":{"deploymentName":"d"}}]}`:           "deployment_name",
+		`{"data_source":{"Type":"stored_completions"}}`:                      "type",
+		`{"reſponse_id":"r"}`:                                                "response_id",
+		`{"tools":[{"sKill_id":"s"}]}`:                                       "skill_id",
+		`{"prompt":{"variables":{"a":{"type":"input_file","File_Id":"f"}}}}`: "file_id",
+	} {
+		_, err := parseStrict(body)
+		if !errors.Is(err, ErrSpelling) || !strings.Contains(err.Error(), `must be written "`+must+`"`) {
+			t.Errorf("%s: %v, want %q", body, err, must)
+		}
+		if _, err := Parse([]byte(body)); err != nil && !strings.Contains(body, "more") {
+			t.Errorf("%s without owners and fences: %v", body, err)
+		}
+	}
+}
+
+// What callers name themselves is theirs.
+func TestFreeNames(t *testing.T) {
+	for _, body := range []string{
+		`{"metadata":{"Model":"x","File_Id":"f","conversationId":"c","N":"1"}}`,
+		`{"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"fileId":{"type":"string"},"file_ids":{"type":"array"},"Model":{"enum":["a"]},"ID":{"type":"string"}},"required":["fileId"]}}}]}`,
+		`{"tools":[{"type":"function","name":"f","parameters":{"properties":{"Type":{"const":"x"},"modelName":{}}}}]}`,
+		`{"tools":[{"name":"f","input_schema":{"properties":{"Conversation":{"type":"object"},"container":{"ID":{}}}}}]}`,
+		`{"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"properties":{"Model":{"type":"string"}},"$defs":{"fileId":{}}}}}}`,
+		`{"text":{"format":{"type":"json_schema","schema":{"definitions":{"ResponseId":{}}}}}}`,
+		`{"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"toolu_1","name":"f","input":{"fileId":"f","Model":"m","Id":"x","id":"y"}}]}]}`,
+		`{"input":[{"type":"tool_search_call","arguments":{"fileId":"f"}},{"type":"function_call","call_id":"c","name":"f","arguments":"{\"Model\":1}"}]}`,
+		`{"prompt":{"id":"p","variables":{"Model":"x","FileId":"y"}}}`,
+		`{"data_source":{"type":"jsonl","source":{"type":"file_content","content":[{"item":{"Model":"m","fileId":"f"},"sample":{"ID":1}}]}}}`,
+		`{"tools":[{"type":"mcp","server_url":"u","headers":{"Model":"x","Authorization":"y"}}]}`,
+		`{"attributes":{"Type":"x","Model":"y"}}`,
+		`{"logit_bias":{"50256":-100},"logprobs":true,"top_p":1,"topP":1,"web_search_options":{"user_location":{"type":"approximate"}}}`,
+	} {
+		parsed, err := parseStrict(body)
+		if err != nil || len(parsed.Models) > 0 || parsed.Reaches != "" {
+			t.Errorf("%s: %q, %q, %v", body, parsed.Models, parsed.Reaches, err)
+		}
+		for _, r := range parsed.References {
+			if !r.Described && r.ID != "p" {
+				t.Errorf("%s names %+v", body, r)
+			}
+		}
+	}
+}
+
+func TestWhatNamesSomethingIsText(t *testing.T) {
+	for _, body := range []string{
+		`{"file_ids":{"0":"f"}}`, `{"file_ids":[{"id":"f"}]}`, `{"x":{"vector_store_ids":[["v"],{"a":"v"}]}}`, `{"input_file_id":{"id":"f"}}`,
+		`{"data_source":{"type":"completions","model":{"name":"m"}}}`, `{"tools":[{"models":[{"id":"m"}]}]}`, `{"tools":[{"judge_model":{"name":"m"}}]}`,
+	} {
+		if _, err := parseStrict(body); err == nil || !strings.Contains(err.Error(), "string") {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+func TestModelsByTheEndOfAName(t *testing.T) {
+	for _, member := range []string{"model_deployment_name", "image_generation_deployment", "judge_model", "embeddingModelName", "fallback_models", "x-deployment-id"} {
+		parsed, err := parseStrict(`{"model":"a","tools":[{"` + member + `":"b"},{"` + member + `":["c"]}]}`)
+		if err != nil || len(parsed.Models) != 2 {
+			t.Errorf("%s: %q, %v", member, parsed.Models, err)
+		}
+	}
+	for _, member := range []string{"model_version", "modelling", "remodeled", "name", "deploy", "id"} {
+		if parsed, err := parseStrict(`{"tools":[{"` + member + `":"b"}]}`); err != nil || len(parsed.Models) > 0 {
+			t.Errorf("%s: %q, %v", member, parsed.Models, err)
+		}
+	}
+}
+
+func TestWhatReachesWithoutAnID(t *testing.T) {
+	for body, member := range map[string]string{
+		`{"tools":[{"type":"azure_ai_search","azure_ai_search":{"indexes":[{"project_connection_id":"c"}]}}]}`: "project_connection_id",
+		`{"tools":[{"type":"memory_search","memory_store_name":"m"}]}`:                                         "memory_store_name",
+		`{"agent":{"type":"agent_reference","name":"a"}}`:                                                      "agent",
+		`{"agent_reference":{"name":"a"}}`:                                                                     "agent_reference",
+		`{"tools":[{"type":"mcp","project_connection_id":null}]}`:                                              "project_connection_id",
+		`{"metadata":{"agent":"a"}}`:                                                                           "",
+		`{"tools":[{"parameters":{"properties":{"agent":{"type":"string"}}}}]}`:                                "",
+	} {
+		if parsed, err := parseStrict(body); err != nil || parsed.Reaches != member {
+			t.Errorf("%s: %q, %v", body, parsed.Reaches, err)
+		}
+	}
+	for body, nested := range map[string]bool{
+		`{"data_sources":[]}`: false, `{"extra_body":{"data_sources":[]}}`: true, `{"metadata":{"data_sources":"x"}}`: false,
+	} {
+		if parsed, err := parseStrict(body); err != nil || parsed.NestedSources != nested {
+			t.Errorf("%s: %t, %v", body, parsed.NestedSources, err)
+		}
+	}
+}
+
+func TestParametersOfADataSourceAreNotRepeated(t *testing.T) {
+	_, err := Parse([]byte(`{"data_sources":[{"parameters":{"authentication":{"type":"api_key"}},"parameters":{"index_name":"a"}}]}`))
+	if !errors.Is(err, ErrDuplicate) {
+		t.Error(err)
+	}
+}
+
+func TestLinesAreSpeltAsTheServiceDoes(t *testing.T) {
+	for line, ok := range map[string]bool{
+		`{"custom_id":"1","method":"POST","url":"/v1/responses","body":{"max_tokens":1,"user":"u"}}`: true,
+		`{"url":"u","Body":{}}`: false, `{"URL":"u","body":{}}`: false, `{"url":"u","body":{},"Method":"GET"}`: false, `{"url":"u","b\u006fdy":{},"BODY":{}}`: false,
+	} {
+		if _, err := (&Parser{Strict: true, Line: true}).Parse([]byte(line)); (err == nil) != ok {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
+func TestWhatOnlyLooksLikeAnAttachmentCounts(t *testing.T) {
+	long := strings.Repeat("QUJD", 25_000)
+	url := `"data:text/plain;base64,` + long + `"`
+	text := `"` + long + `"`
+	for body, counts := range map[string]bool{
+		`{"tools":[{"function":{"name":"f","description":` + url + `}}]}`:                             true,
+		`{"tools":[{"function":{"name":"f","description":` + text + `}}]}`:                            true,
+		`{"messages":[{"role":"assistant","tool_calls":[{"function":{"arguments":` + url + `}}]}]}`:   true,
+		`{"messages":[{"role":"assistant","refusal":` + text + `,"reasoning_content":` + text + `}]}`: true,
+		`{"input":[{"type":"function_call_output","call_id":"c","output":` + url + `}]}`:              true,
+		`{"input":["` + long + `"]}`: true,
+		`{"input":[{"content":[{"type":"input_file","filename":"a.txt","file_data":` + url + `}]}]}`:                              true,
+		`{"messages":[{"content":[{"type":"document","source":{"type":"text","media_type":"text/plain","data":` + text + `}}]}]}`: true,
+		`{"messages":[{"content":[{"type":"document","source":{"data":` + text + `,"type":"text"}}]}]}`:                           true,
+		`{"messages":[{"content":[{"type":"image","source":{"data":` + text + `,"type":"base64"}}]}]}`:                            false,
+		`{"messages":[{"content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,` + long + `"}}]}]}`:              false,
+		`{"messages":[{"content":[{"type":"image_url","image_url":{"url":"data:image\/png;base64,` + long + `"}}]}]}`:             false,
+		`{"input":[{"content":[{"type":"input_image","image_url":"data:image/png;base64,` + long + `"}]}]}`:                       false,
+		`{"messages":[{"content":[{"type":"input_audio","input_audio":{"format":"wav","data":` + text + `}}]}]}`:                  false,
+		`{"messages":[{"content":[{"type":"file","file":{"file_data":"data:application/pdf;base64,` + long + `"}}]}]}`:            false,
+		`{"input":[{"type":"reasoning","encrypted_content":` + text + `}]}`:                                                       false,
+		`{"input":[{"type":"image_generation_call","id":"ig_1","result":` + text + `}]}`:                                          false,
+	} {
+		parsed, err := Parse([]byte(body))
+		if err != nil || (parsed.PromptBytes > 90_000) != counts {
+			t.Errorf("%.120s: %d bytes, %v", body, parsed.PromptBytes, err)
+		}
+	}
+}
+
+func TestItemsThatMayBeReferences(t *testing.T) {
+	for item, described := range map[string]bool{
+		`{"id":"i","output":""}`: false, `{"id":"i","output":"x"}`: false, `{"id":"i","type":null,"tools":[]}`: false, `{"id":"i","type":"","content":"x"}`: false,
+		`{"id":"i","type":["message"],"content":"x"}`: false, `{"id":"i","type":"Item_Reference","content":"x"}`: false, `{"id":"i","type":"itemReference","content":"x"}`: false,
+		`{"id":"i","type":"message","output":"x"}`: false, `{"id":"i","role":"user","output":"x"}`: false, `{"id":"i","role":"user","content":null}`: false,
+		`{"id":"i","role":"user","content":""}`: false, `{"id":"i","role":"user","content":"hi"}`: true, `{"id":"i","type":null,"role":"user","content":[]}`: true,
+		`{"id":"i","type":"message","role":"assistant","content":[]}`: true, `{"id":"i","type":"function_call","arguments":"{}"}`: true,
+		`{"id":"i","type":"function_call","arguments":null}`: false, `{"id":"i","type":"web_search_call","status":"completed"}`: false,
+		`{"id":"i","type":"custom_tool_call","input":"x"}`: true,
+	} {
+		parsed, err := Parse([]byte(`{"input":[` + item + `]}`))
+		if err != nil || len(parsed.References) != 1 || parsed.References[0].Described != described {
+			t.Errorf("%s: %+v, %v", item, parsed.References, err)
+		}
+	}
+}
