@@ -14,11 +14,14 @@ import (
 )
 
 // everything is three backends that have every model; the second holds what is
-// stateful.
+// stateful. There are two consumers, so ids have owners, and a body that may be read in
+// two ways is refused.
 func everything(t *testing.T) *rig {
 	return api{
 		resources: []simulator.Resource{deployed("a", everyModel...), deployed("b", everyModel...), deployed("c", everyModel...)},
 		entry:     func(name string, entry map[string]any) { entry["stateful"] = name == "b" },
+		document:  map[string]any{"consumers": []any{map[string]any{"name": "x", "keySetting": "KEY_X"}, map[string]any{"name": "y", "keySetting": "KEY_Y"}}},
+		env:       []string{"SPILLWAY_AUTH=key", "KEY_X=key-of-the-sdk-tests", "KEY_Y=key-of-another-consumer"},
 	}.start(t)
 }
 

@@ -119,8 +119,8 @@ func TestNodeAbortCancelsTheBackend(t *testing.T) {
 // golang are openai-go's two kinds of client.
 func golang(r *rig) map[string]openai.Client {
 	return map[string]openai.Client{
-		"openai": openai.NewClient(option.WithBaseURL(r.host.URL+"/openai/v1"), option.WithAPIKey("any"), option.WithMaxRetries(0)),
-		"azure": openai.NewClient(azure.WithEndpoint(r.host.URL, "2024-10-21"), azure.WithAPIKey("any"), azure.WithUnsafeAllowHTTP(),
+		"openai": openai.NewClient(option.WithBaseURL(r.host.URL+"/openai/v1"), option.WithAPIKey("key-of-the-sdk-tests"), option.WithMaxRetries(0)),
+		"azure": openai.NewClient(azure.WithEndpoint(r.host.URL, "2024-10-21"), azure.WithAPIKey("key-of-the-sdk-tests"), azure.WithUnsafeAllowHTTP(),
 			option.WithMaxRetries(0)),
 	}
 }

@@ -6,8 +6,8 @@ const { OpenAI, AzureOpenAI, toFile } = require('openai');
 
 const [base, form] = process.argv.slice(2);
 const client = form === 'azure'
-  ? new AzureOpenAI({ endpoint: base, apiKey: 'any', apiVersion: '2025-04-01-preview' })
-  : new OpenAI({ baseURL: base + '/openai/v1', apiKey: 'any' });
+  ? new AzureOpenAI({ endpoint: base, apiKey: 'key-of-the-sdk-tests', apiVersion: '2025-04-01-preview' })
+  : new OpenAI({ baseURL: base + '/openai/v1', apiKey: 'key-of-the-sdk-tests' });
 const seen = {};
 
 const embed = (encoding_format) => client.embeddings.create({ model: 'text-embedding-3-small', input: ['Hello', 'World'], encoding_format });

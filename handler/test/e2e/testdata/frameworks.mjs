@@ -7,7 +7,7 @@ const { createAzure } = require('@ai-sdk/azure');
 const { generateText, streamText, embed, stepCountIs } = require('ai');
 
 const [base] = process.argv.slice(2);
-const apiKey = 'any', configuration = { baseURL: base + '/openai/v1' };
+const apiKey = 'key-of-the-sdk-tests', configuration = { baseURL: base + '/openai/v1' };
 const seen = {};
 
 const chat = new ChatOpenAI({ model: 'gpt-4o', apiKey, configuration });
