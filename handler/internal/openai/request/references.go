@@ -39,7 +39,7 @@ var idMembers = map[string]operations.Kind{
 var holderMembers = map[string]operations.Kind{
 	"conversation": operations.KindConversation, "container": operations.KindContainer, "prompt": operations.KindPrompt,
 	"source": operations.KindFile, "audio": operations.KindAudio, "voice": operations.KindVoice, "video": operations.KindVideo,
-	"characters": operations.KindVideo,
+	"characters": operations.KindVideo, "input_reference": operations.KindFile,
 }
 
 var (

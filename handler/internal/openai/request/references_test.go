@@ -54,6 +54,7 @@ func TestReferencesOfABody(t *testing.T) {
 		`{"part_ids":["p"]}`:                                                                          ref(operations.KindPart, "p", "part_ids"),
 		`{"data_source":{"type":"jsonl","source":{"type":"file_id","id":"f"}}}`:                       ref(operations.KindFile, "f", "source"),
 		`{"voice":{"id":"v"}}`:                                                                        ref(operations.KindVoice, "v", "voice"),
+		`{"input_reference":{"id":"f"}}`:                                                              ref(operations.KindFile, "f", "input_reference"),
 		`{"images":[{"file_id":"f"}]}`:                                                                ref(operations.KindFile, "f", "file_id"),
 		`{"skills":[{"skill_id":"s"}]}`:                                                               ref(operations.KindSkill, "s", "skill_id"),
 		`{"vector_store\u005fids":["v"]}`:                                                             ref(operations.KindVectorStore, "v", "vector_store_ids"),
