@@ -53,7 +53,7 @@ func (s *slot) retire() {
 // the lease: its request reports to the old slot.
 func (s *slot) inherit(old *slot) {
 	s.storedColumn, s.record, s.unreadable, s.newerVersion = old.storedColumn, old.record, old.unreadable, old.newerVersion
-	s.localWindows, s.saturation, s.evidence, s.own = old.localWindows, old.saturation, old.evidence.Clone(), old.own
+	s.localWindows, s.models, s.saturation, s.evidence, s.own = old.localWindows, old.models, old.saturation, old.evidence.Clone(), old.own
 	s.own.probe = 0
 	s.leftOut, s.publishOpen, s.claimAfter, s.objectAt = old.leftOut, old.publishOpen, old.claimAfter, old.objectAt
 	s.changedAt, s.voidBefore, s.recoveredAt, s.ramp = old.changedAt, old.voidBefore, old.recoveredAt, old.ramp

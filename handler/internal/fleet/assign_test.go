@@ -31,6 +31,7 @@ func TestAssignedSlotsInheritWhatIsKnown(t *testing.T) {
 		failAttempts(r, 0, 6)
 		permit, _ := r.Acquire(1, "")
 		r.ReportOutcome(permit, health.Outcome{Class: health.Throttled, Limit: health.LimitRequests, Wait: time.Minute, Reason: "429"})
+		r.ReportOutcome(permit, health.Outcome{Class: health.Throttled, Model: "o3", Wait: time.Minute, Reason: "429"})
 		time.Sleep(time.Second)
 		if err := r.Drain(t.Context(), "payg", "alice"); err != nil {
 			t.Fatal(err)
@@ -42,7 +43,7 @@ func TestAssignedSlotsInheritWhatIsKnown(t *testing.T) {
 		r.Assign(2, "ptu/gpt", "ptu/gpt", health.BreakerPolicy{Failures: 9}, health.ThrottlePolicy{})
 		r.Assign(3, "payg/gpt", "payg/gpt", health.BreakerPolicy{}, health.ThrottlePolicy{MaxWait: time.Hour})
 		is := r.Snapshot()
-		if is.Of(2).State != health.Open || !is.Of(2).Until.Equal(was.Of(0).Until) || !is.Of(3).Drained || !is.Of(3).Throttle.Until.Equal(was.Of(1).Throttle.Until) {
+		if is.Of(2).State != health.Open || !is.Of(2).Until.Equal(was.Of(0).Until) || !is.Of(3).Drained || !is.Of(3).Throttle.Until.Equal(was.Of(1).Throttle.Until) || is.Of(3).ThrottleOf("o3") != was.Of(1).ThrottleOf("o3") {
 			t.Errorf("after: %+v, %+v", is.Of(2), is.Of(3))
 		}
 		failAttempts(r, 0, 20) // of requests under way on the old slot
