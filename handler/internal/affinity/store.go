@@ -10,6 +10,7 @@ package affinity
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -62,7 +63,8 @@ type Store struct {
 	cache   *cache
 	queue   *queue
 	dropped atomic.Uint64
-	traffic atomic.Bool  // ids were looked up or written since the last sweep
+	traffic atomic.Bool // ids were looked up or written since the last sweep
+	secret  atomic.Pointer[string]
 	away    atomic.Int64 // Record does not wait for the table until this instant, Unix nanoseconds
 }
 
@@ -92,7 +94,9 @@ func New(cfg Config) *Store {
 	if cfg.OnError == nil {
 		cfg.OnError = func(error) {}
 	}
-	return &Store{cfg: cfg, cache: newCache(cfg.MemorySize), queue: newQueue(cfg.QueueSize)}
+	s := &Store{cfg: cfg, cache: newCache(cfg.MemorySize), queue: newQueue(cfg.QueueSize)}
+	s.secret.Store(new(rand.Text()))
+	return s
 }
 
 // Lookup returns the location of owner's id. An id that is not in memory is

@@ -235,8 +235,8 @@ func TestExpiredIDsAreUnknownAndSwept(t *testing.T) {
 			time.Sleep(time.Hour)
 		}
 		rows, _, err := store.List(t.Context(), "", "", "")
-		if err != nil || len(rows) != 2 { // the young one and the sweep's lease
-			t.Errorf("%d rows are left, %v, want 2", len(rows), err)
+		if err != nil || len(rows) != 3 { // the young one, the sweep's lease and the secret
+			t.Errorf("%d rows are left, %v, want 3", len(rows), err)
 		}
 		stop()
 	})

@@ -14,7 +14,7 @@ const (
 	retryPause   = 100 * time.Millisecond
 )
 
-// Run writes ids, and deletes expired ones, until ctx is done; then it writes
+// Run reads the secret, writes ids, and deletes expired ones, until ctx is done; then it writes
 // the ids that still wait, as far as the table takes them within two seconds.
 func (s *Store) Run(ctx context.Context) {
 	if s.cfg.Table == nil {
@@ -24,6 +24,7 @@ func (s *Store) Run(ctx context.Context) {
 	for range writers {
 		running.Go(func() { s.runWriter(ctx) })
 	}
+	running.Go(func() { s.shareSecret(ctx) })
 	s.sweepHourly(ctx)
 	running.Wait()
 	s.flush(context.WithoutCancel(ctx))

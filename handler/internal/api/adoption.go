@@ -2,9 +2,11 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"spillway/handler/internal/affinity"
 	"spillway/handler/internal/openai/operations"
@@ -50,15 +52,60 @@ func (s *Server) adopt(ctx context.Context, req *proxy.Request, held []heldObjec
 	if len(unknown) > maxAdopted {
 		return tooManyToAdopt(len(unknown))
 	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	among, since := s.adoptingBackends(req), map[string]time.Time{}
+	for _, p := range among {
+		start, err := s.adoptionStart(ctx, owner(req), p)
+		if err != nil {
+			return locationUnknown(unknown[0].reference, err)
+		}
+		since[p.backend.Name] = start
+	}
 	for _, h := range unknown {
-		h.operation = readers[h.kind]
-		pin, apiErr := s.askBackends(ctx, req, h.reference, s.adoptingBackends(req))
+		h.operation, h.madeBefore = readers[h.kind], since
+		pin, apiErr := s.askBackends(ctx, req, h.reference, among)
 		if apiErr != nil {
 			return apiErr
 		}
 		h.location = affinity.Location{Backend: pin.Backend, CreatedAt: pin.CreatedAt}
 	}
 	return nil
+}
+
+// adoptionStart is when a backend began to adopt for the consumer: what was made since
+// may be another's, who has not been told of it yet, such as the output of a batch. The
+// table of ids keeps the first instant of all instances.
+func (s *Server) adoptionStart(ctx context.Context, who string, at placement) (time.Time, error) {
+	key := "adoption\x00" + at.backend.Name + "\x00" + who // no id that a path can hold
+	l, err := s.Affinity.Lookup(ctx, who, key)
+	if !errors.Is(err, affinity.ErrUnknown) {
+		return l.CreatedAt, err
+	}
+	l = affinity.Location{Backend: at.backend.Name, Model: at.pool.Model, Kind: "adoption", Owner: who, CreatedAt: s.Now()}
+	if err = s.Affinity.Claim(ctx, l, key); err == nil {
+		l, err = s.Affinity.Lookup(ctx, who, key) // another instance may have been first
+	}
+	return l.CreatedAt, err
+}
+
+// BeginAdoptions records when the backends that adopt began to, and returns when all
+// are recorded, or ctx is done.
+func (s *Server) BeginAdoptions(ctx context.Context) {
+	const pause = 5 * time.Second
+	for _, p := range distinctBackends(s.Models.All()) {
+		for p.backend.Adopt != "" && s.StrictIDs {
+			if _, err := s.adoptionStart(ctx, p.backend.Adopt, p); err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+		}
+	}
 }
 
 func tooManyToAdopt(count int) *Error {

@@ -25,16 +25,19 @@ import (
 type adopters struct {
 	*gateway
 	store    *affinity.Store
+	table    tablestore.Store
 	away     bool                // the table does not answer
 	holds    map[string][]string // by backend: paths that it answers with 200
 	sought   []string            // backend and path of each search
+	before   []time.Time         // of each search: until when its object must have been made
 	pinnedTo string              // the backend of the last request that was served
 }
 
 func newAdopters(t *testing.T) *adopters {
 	d := &adopters{gateway: newGateway(t), holds: map[string][]string{}}
 	d.records = make(chan *api.RequestRecord, 1<<10)
-	d.store = affinity.New(affinity.Config{Table: awayTable{new(memory.Store), &d.away}, Now: func() time.Time { return instant }})
+	d.table = awayTable{new(memory.Store), &d.away}
+	d.store = affinity.New(affinity.Config{Table: d.table, Now: func() time.Time { return instant }})
 	d.Affinity, d.StrictIDs, d.Locator, d.Models, d.Authenticator = d.store, true, d, d, d
 	d.do = func(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
 		d.pinnedTo = "any"
@@ -84,7 +87,7 @@ func (d *adopters) Authenticate(_ context.Context, h http.Header, _ string) (aut
 func (d *adopters) Locate(_ context.Context, among []*balancer.Backend, r *proxy.Request) (*balancer.Backend, error) {
 	for _, b := range among {
 		path := r.Operation.Path + "/" + r.Subpath
-		d.sought = append(d.sought, b.Name+" "+r.Method+" "+path)
+		d.sought, d.before = append(d.sought, b.Name+" "+r.Method+" "+path), append(d.before, r.MadeBefore[b.Name])
 		if slices.Contains(d.holds[b.Name], path) {
 			return b, nil
 		}
@@ -184,6 +187,26 @@ func TestAdoptionIsRefused(t *testing.T) {
 	d.want(t, "y", "POST vector_stores", `{"file_ids":["file-old"]}`, 503, "")
 	d.away = false
 	d.want(t, "y", "POST vector_stores", `{"file_ids":["file-old"]}`, 200, "b", "b GET files/file-old")
+}
+
+// What was made since a backend began to adopt may be another's, who has not been told
+// of it yet. That instant stays, and is the same at every instance.
+func TestAdoptionIsOfWhatWasMadeBefore(t *testing.T) {
+	t.Parallel()
+	d := newAdopters(t)
+	d.BeginAdoptions(t.Context())
+	d.Now = func() time.Time { return instant.Add(time.Hour) }
+	d.want(t, "y", "GET files/file-1", "", 404, "", "b GET files/file-1")
+	other := newAdopters(t)
+	other.store = affinity.New(affinity.Config{Table: d.table, Now: d.Now})
+	other.Affinity, other.Now = other.store, func() time.Time { return instant.Add(2 * time.Hour) }
+	other.BeginAdoptions(t.Context())
+	other.want(t, "y", "POST vector_stores", `{"file_ids":["file-2"]}`, 404, "", "b GET files/file-2")
+	for _, got := range append(d.before, other.before...) {
+		if !got.Equal(instant) {
+			t.Errorf("searched for what was made until %v, want %v", got, instant)
+		}
+	}
 }
 
 // Searches count in the consumer's limits, found or not.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"spillway/handler/internal/affinity"
 	"spillway/handler/internal/balancer"
@@ -38,6 +39,9 @@ type reference struct {
 	operation string          // the operation that reads it by its id; "" = there is none
 	param     string          // where the request names it; "" = in the path
 	described bool            // the request does not depend on it
+	under     string          // the object below which it is; "" = none
+
+	madeBefore map[string]time.Time // by backend, when it is looked for there; nil = at any time
 }
 
 // references returns the objects that a body names; the first decides.
@@ -236,7 +240,7 @@ func (s *Server) lookupRequest(req *proxy.Request, ref reference) *proxy.Request
 	}
 	return &proxy.Request{
 		ID: req.ID, Operation: *operations.ByName(ref.operation), Family: operations.V1, Method: "GET", Subpath: subpath,
-		Header: req.Header, Model: req.Model, Consumer: req.Consumer,
+		Header: req.Header, Model: req.Model, Consumer: req.Consumer, MadeBefore: ref.madeBefore,
 	}
 }
 

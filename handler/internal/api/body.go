@@ -47,7 +47,6 @@ func (s *Server) readRequest(r *http.Request, t target, strict bool) (*proxy.Req
 	if req.Model == "" {
 		req.Model = req.Parsed.Model
 	}
-	req.Affinity = promptCacheHash(r.Header, req)
 	return req, buf, nil
 }
 

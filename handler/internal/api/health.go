@@ -10,6 +10,7 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/telemetry/condition"
 )
@@ -18,16 +19,27 @@ func (s *Server) live(w http.ResponseWriter, _ *http.Request) {
 	writeHealth(w, http.StatusOK, map[string]any{"status": "live"})
 }
 
-// ready answers probes of front ends: 503 when no model, or not the one named by
-// ?model=, has an available backend.
+// ready answers probes of front ends: 503 when no model has an available backend, or
+// not the one that ?model= names. Who may not name that model learns nothing of it:
+// without a credential the answer is about all models, and a consumer's own are the
+// only ones that exist for it.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	if s.Draining != nil && s.Draining() {
 		writeHealth(w, http.StatusServiceUnavailable, map[string]any{"status": "draining"})
 		return
 	}
 	query := r.URL.Query()
-	ready, models := s.Readiness.Ready(query.Get("model"))
+	operator := query.Has("verbose") && s.Operator != nil && s.Operator(r)
+	caller, err := s.Authenticator.Authenticate(r.Context(), r.Header, "")
+	known, asked := err == nil, query.Get("model")
+	if !known && !operator {
+		asked = ""
+	}
+	ready, models := s.Readiness.Ready(asked)
 	status, body := http.StatusOK, map[string]any{"status": "ready"}
+	if known && !operator && asked != "" && !caller.Consumer.MayUse(asked) {
+		ready = false
+	}
 	if ready && s.CredentialsReady != nil && s.CredentialsReady() != nil {
 		ready = false // every caller would get 503
 	}
@@ -35,15 +47,13 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		status, body["status"] = http.StatusServiceUnavailable, "unavailable"
 	}
 	s.addConfig(body)
-	operator := query.Has("verbose") && s.Operator != nil && s.Operator(r)
-	known, ok := s.knownModels(r, models)
 	switch {
 	case operator:
 		body["models"], body["parts"] = models, s.parts(true)
-	case ok && query.Has("verbose"):
-		body["models"], body["parts"] = known, s.parts(false)
-	case ok:
-		body["models"] = known
+	case known:
+		if body["models"] = ownModels(caller.Consumer, models); query.Has("verbose") {
+			body["parts"] = s.parts(false)
+		}
 	}
 	writeHealth(w, status, body)
 }
@@ -74,21 +84,15 @@ func (s *Server) parts(reasons bool) []condition.JSON {
 	return all
 }
 
-// knownModels returns those of the models that the caller may know of: a
-// consumer's own. A caller without a credential, such as a front end's probe,
-// learns the status only.
-func (s *Server) knownModels(r *http.Request, models map[string]string) (map[string]string, bool) {
-	caller, err := s.Authenticator.Authenticate(r.Context(), r.Header, "")
-	if err != nil {
-		return nil, false
-	}
-	known := map[string]string{}
+// ownModels returns those of the models that the consumer may use.
+func ownModels(c *consumer.Consumer, models map[string]string) map[string]string {
+	own := map[string]string{}
 	for name, state := range models {
-		if caller.Consumer.MayUse(name) {
-			known[name] = state
+		if c.MayUse(name) {
+			own[name] = state
 		}
 	}
-	return known, true
+	return own
 }
 
 func writeHealth(w http.ResponseWriter, status int, body map[string]any) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"spillway/handler/internal/affinity"
 	"spillway/handler/internal/balancer"
@@ -31,7 +32,7 @@ type heldObject struct {
 // one of them is another's, or unknown: what is not known to be the consumer's is
 // nobody's, unless a backend adopts for it (docs/security.md#ids-have-owners).
 func (s *Server) ownedObjects(ctx context.Context, req *proxy.Request) ([]heldObject, *Error) {
-	refs := namedObjects(req)
+	refs := s.namedObjects(req)
 	if len(refs) == 0 {
 		return nil, nil
 	}
@@ -64,7 +65,7 @@ func (s *Server) ownedObjects(ctx context.Context, req *proxy.Request) ([]heldOb
 }
 
 // namedObjects returns the objects that a request names, each once.
-func namedObjects(req *proxy.Request) []reference {
+func (s *Server) namedObjects(req *proxy.Request) []reference {
 	var refs []reference
 	seen := map[request.Reference]bool{}
 	add := func(list ...request.Reference) {
@@ -75,16 +76,53 @@ func namedObjects(req *proxy.Request) []reference {
 			}
 		}
 	}
-	object, below, _ := req.Operation.PathObjects(req.Subpath)
+	object, below := pathObjects(req)
 	if object.ID != "" {
 		refs = append(refs, reference{id: object.ID, kind: object.Kind})
 	}
 	for _, id := range below {
-		add(request.Reference{ID: id, Described: true})
+		refs = append(refs, reference{id: id, under: object.ID, described: operations.KindOf(id) == ""})
 	}
-	add(request.QueryReferences(req.Query)...)
+	for _, r := range request.QueryReferences(req.Query) {
+		if refs = append(refs, reference{id: r.ID, kind: r.Kind, param: r.Param, described: r.Described}); r.Kind == "" {
+			refs[len(refs)-1].under = object.ID
+		}
+	}
+	add(s.tunedModels(req.Model, req.Parsed.Model)...)
+	add(s.tunedModels(req.Parsed.Models...)...)
 	add(req.Parsed.References...)
 	return refs
+}
+
+// pathObjects returns the object that the path of an operation on stored objects
+// addresses, and the ids below it.
+func pathObjects(req *proxy.Request) (object operations.Object, below []string) {
+	if req.Operation.State.Stored() {
+		object, below, _ = req.Operation.PathObjects(req.Subpath)
+	}
+	return object, below
+}
+
+// tunedModels returns those of the models that a fine-tuning job made. A deployment
+// of one has a name in the configuration, and is not among them.
+func (s *Server) tunedModels(names ...string) []request.Reference {
+	var refs []request.Reference
+	for _, name := range names {
+		if operations.IsTuned(name) && !s.deployed(name) {
+			refs = append(refs, request.Reference{Kind: operations.KindCheckpoint, ID: name, Param: "model"})
+		}
+	}
+	return refs
+}
+
+// deployed reports whether the configuration has a model or a deployment of this name.
+func (s *Server) deployed(name string) bool {
+	if pools, ok := s.Models.Resolve(name); ok && pools[0].Model != anyModel {
+		return true
+	}
+	return slices.ContainsFunc(s.Models.All(), func(p *balancer.Pool) bool {
+		return slices.ContainsFunc(p.Backends, func(b balancer.Backend) bool { return strings.EqualFold(b.Deployment, name) })
+	})
 }
 
 func tooManyObjects(refs []reference) *Error {
@@ -103,15 +141,41 @@ func tooManyObjects(refs []reference) *Error {
 	}
 }
 
+// lookupAll looks the objects up. What lies below an object of the consumer's is
+// known if an answer showed it there, or by itself.
 func (s *Server) lookupAll(ctx context.Context, req *proxy.Request, refs []reference) ([]affinity.Location, []error) {
-	ids := make([]string, len(refs))
-	for i := range refs {
-		ids[i] = refs[i].id
-	}
+	locations, errs := make([]affinity.Location, len(refs)), slices.Repeat([]error{affinity.ErrUnknown}, len(refs))
 	if s.Affinity == nil {
-		return make([]affinity.Location, len(refs)), slices.Repeat([]error{affinity.ErrUnknown}, len(refs))
+		return locations, errs
 	}
-	return s.Affinity.LookupAll(ctx, owner(req), ids)
+	for _, key := range [...]func(r *reference) string{(*reference).listed, (*reference).own} {
+		var at []int
+		var ids []string
+		for i := range refs {
+			if id := key(&refs[i]); id != "" && errs[i] != nil {
+				at, ids = append(at, i), append(ids, id)
+			}
+		}
+		if len(ids) == 0 {
+			continue
+		}
+		found, missing := s.Affinity.LookupAll(ctx, owner(req), ids)
+		for n, i := range at {
+			locations[i], errs[i] = found[n], missing[n]
+		}
+	}
+	return locations, errs
+}
+
+// own is the key of an object in the table of ids.
+func (r *reference) own() string { return r.id }
+
+// listed is the key of what an answer showed below an object; "" for anything else.
+func (r *reference) listed() string {
+	if r.under == "" {
+		return ""
+	}
+	return r.under + "/" + r.id
 }
 
 // isKind reports whether an object is of the kind that is asked for. Rows of
@@ -221,13 +285,49 @@ func (s *Server) rememberObjects(ctx context.Context, req *proxy.Request, a *pro
 	a.Hooks.Created = func(objects []operations.Object) {
 		for _, o := range objects {
 			l := s.locationOf(req, a.Backend.Name, a.Model, s.recordedKind(req, o.Kind))
-			if s.StrictIDs && o.Kind != operations.KindItem {
-				s.Affinity.Record(ctx, l, o.ID)
-			} else {
+			switch {
+			case s.StrictIDs:
+				s.rememberOwned(ctx, req, l, o)
+			case o.Kind != operations.KindListed:
 				s.Affinity.Remember(l, o.ID)
 			}
 		}
 	}
+}
+
+// rememberOwned records an object of an answer where ids have owners. What is below
+// another object can be named there, and belongs to nobody by that: a list shows what
+// was put in, with the ids that callers gave it. Nor is what the request names made by
+// its answer.
+func (s *Server) rememberOwned(ctx context.Context, req *proxy.Request, l affinity.Location, o operations.Object) {
+	post := req.Method == http.MethodPost
+	below := o.Kind == operations.KindListed || o.Kind == operations.KindItem && req.Operation.Collection(req.Subpath) != ""
+	if below && operations.KindOf(o.ID) != "" {
+		object, _ := pathObjects(req)
+		listed := s.locationOf(req, l.Backend, l.Model, operations.KindListed)
+		if post {
+			listed.Expires = time.Time{}
+		}
+		s.remember(ctx, listed, (&reference{id: o.ID, under: object.ID}).listed(), post && o.Kind == operations.KindListed)
+	}
+	if o.Kind != operations.KindListed && (post || !below) && !named(req, o.ID) {
+		s.remember(ctx, l, o.ID, o.Kind != operations.KindItem)
+	}
+}
+
+// remember records an owner, in the table before the caller sees the answer if it is
+// to be first.
+func (s *Server) remember(ctx context.Context, l affinity.Location, id string, first bool) {
+	if first {
+		s.Affinity.Record(ctx, l, id)
+		return
+	}
+	s.Affinity.Remember(l, id)
+}
+
+// named reports whether the body of a request names an object.
+func named(req *proxy.Request, id string) bool {
+	return slices.ContainsFunc(req.Parsed.References, func(r request.Reference) bool { return r.ID == id })
 }
 
 // locationOf is the location of an object of the consumer's that a backend holds, for

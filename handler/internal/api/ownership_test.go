@@ -99,6 +99,7 @@ func newTenantsWithObjects(t *testing.T) *tenants {
 		d.made("x", kind, id)
 		d.made("y", kind, strings.TrimSuffix(id, "x")+"y")
 	}
+	d.made("x", operations.KindListed, "cntr_x/cfile_x")
 	return d
 }
 

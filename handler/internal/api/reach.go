@@ -1,8 +1,6 @@
 package api
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -121,20 +119,4 @@ func reachRefused(what consumer.Reach, text string) *Error {
 		Status: http.StatusForbidden, Type: invalidRequest, Code: "reach_not_allowed", Final: true,
 		Message: "Your key may not use " + text + ": they can read what others stored. Ask your platform team for \"reach\": [\"" + string(what) + "\"].",
 	}
-}
-
-// backendCacheKey is the key of the prompt cache that the backend gets: a
-// consumer's own, so that the number of cached tokens shows nothing of others.
-func backendCacheKey(c *consumer.Consumer, key string) string {
-	const longest = 64
-	if c == nil || key == "" {
-		return ""
-	}
-	sum := sha256.Sum256([]byte(c.Name))
-	prefixed := hex.EncodeToString(sum[:4]) + "-" + key
-	if len(prefixed) > longest {
-		sum = sha256.Sum256([]byte(c.Name + "\x00" + key))
-		return hex.EncodeToString(sum[:])
-	}
-	return prefixed
 }

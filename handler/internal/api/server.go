@@ -78,8 +78,10 @@ type Server struct {
 	// StrictIDs: there are several consumers, so an id that is not known to be the
 	// caller's is not served.
 	StrictIDs bool
-	Expose    bool         // name the backend in response headers
-	Admin     http.Handler // serves /ops; nil = 404
+	// Secret returns a secret that all instances have, and no caller; nil = none.
+	Secret func() []byte
+	Expose bool         // name the backend in response headers
+	Admin  http.Handler // serves /ops; nil = 404
 	// ExtractTrace returns the trace that a request belongs to; nil = none.
 	ExtractTrace func(h http.Header, requestID string) trace.SpanContext
 	// CredentialsReady returns why no caller can be authenticated; nil, or nil
@@ -136,8 +138,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, state *requestSta
 	}
 	req.Query = query
 	req.ID, req.Consumer, req.Caller = rec.ID, rec.Consumer, rec.Caller
+	req.Affinity = promptCacheHash(req.Header, req)
 	if s.StrictIDs {
-		req.CacheKey = backendCacheKey(req.Consumer, req.Parsed.PromptCacheKey)
+		s.isolate(req)
 	}
 	state.admission.begin(s, w, r, req)
 	rec.Stream = req.Parsed.Stream

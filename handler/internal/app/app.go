@@ -60,7 +60,8 @@ type App struct {
 	adopting    sync.Mutex // held while a generation begins or ends
 	serving     atomic.Pointer[generation]
 	tokens      tokenRuns
-	lastRequest atomic.Int64 // Unix milliseconds
+	begun       chan *api.Server // the latest one whose adoptions are not recorded yet
+	lastRequest atomic.Int64     // Unix milliseconds
 }
 
 // New assembles the gateway of cfg, which source gave. The log lines of requests and
@@ -85,6 +86,7 @@ func New(cfg *config.Config, source *configSource, version string, log *slog.Log
 	a := &App{
 		config: cfg, version: version, log: log, source: source, obs: obs, state: state, slots: slots, load: proxy.NewLoad(len(cfg.Slots)),
 		queue: &proxy.WaitQueue{Capacity: waitSlots}, meter: metering.New(state.quotas, nil, state.quotas.store), issued: issued, verifier: verifier, draining: new(atomic.Bool),
+		begun: make(chan *api.Server, 1),
 	}
 	a.conditions = conditions(cfg, source, state, func() map[string]*backend.Token { return a.serving.Load().backends.tokens }, verifier, obs.provider)
 	a.operators = newAdmin(cfg, source, version, obs, state, a.load, verifier, a.conditions)
@@ -94,7 +96,7 @@ func New(cfg *config.Config, source *configSource, version string, log *slog.Log
 		return nil, err
 	}
 	a.begin(first)
-	a.runners = slices.Concat(state.runners, entraRunners, keyRunners, obs.observe(state, a.conditions), []Runner{a.operators.Run, a.tokens.run})
+	a.runners = slices.Concat(state.runners, entraRunners, keyRunners, obs.observe(state, a.conditions), []Runner{a.operators.Run, a.tokens.run, a.beginAdoptions})
 	if source != nil {
 		a.runners = append(a.runners, a.followSource)
 	}
@@ -106,7 +108,7 @@ func New(cfg *config.Config, source *configSource, version string, log *slog.Log
 func (a *App) newServer(cfg *config.Config, forward *proxy.Proxy, authenticator *auth.Authenticator) *api.Server {
 	s, state := &cfg.Settings, a.state
 	server := &api.Server{
-		Forwarder: forward, Locator: forward, Affinity: state.affinity, Models: Models{cfg}, StrictIDs: len(cfg.Consumers) > 1 && !s.Callers.None(),
+		Forwarder: forward, Locator: forward, Affinity: state.affinity, Models: Models{cfg}, StrictIDs: len(cfg.Consumers) > 1 && !s.Callers.None(), Secret: state.affinity.Secret,
 		Readiness: &api.PoolReadiness{Pools: cfg.Pools, Snapshot: state.replica.PeekSnapshot, Refresh: state.replica.Snapshot, Now: time.Now},
 		Relay:     &relay.Relay{CommitAfter: s.CommitAfter, Heartbeat: s.Heartbeat, Policies: classifyPolicies(cfg)},
 		Observer:  a.obs.observers(cfg, state),

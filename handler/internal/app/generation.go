@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"spillway/handler/internal/api"
 	"spillway/handler/internal/backend"
 	"spillway/handler/internal/config"
 )
@@ -17,6 +18,7 @@ import (
 // generation.
 type generation struct {
 	config   *config.Config
+	server   *api.Server
 	handler  http.Handler
 	backends *backends
 
@@ -44,7 +46,8 @@ func (a *App) newGeneration(cfg *config.Config) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.handler = a.newServer(cfg, a.newProxy(cfg, client), authenticator).Handler()
+	g.server = a.newServer(cfg, a.newProxy(cfg, client), authenticator)
+	g.handler = g.server.Handler()
 	g.end = func() { a.endGeneration(g) }
 	return g, nil
 }
@@ -57,12 +60,29 @@ func (a *App) begin(g *generation) {
 	a.obs.provider.Observe(&sources)
 	a.operators.Configure(g.config.Pools, g.config.Slots, g.config.Consumers, digest(g.config))
 	a.tokens.start(g.backends.tokens)
+	select {
+	case <-a.begun:
+	default:
+	}
+	a.begun <- g.server
 	before := a.serving.Swap(g)
 	for _, n := range dropped {
 		a.state.replica.Drop(n)
 	}
 	if before != nil {
 		before.retire()
+	}
+}
+
+// beginAdoptions records when backends began to adopt, for each generation in turn.
+func (a *App) beginAdoptions(ctx context.Context) {
+	for {
+		select {
+		case server := <-a.begun:
+			server.BeginAdoptions(ctx)
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

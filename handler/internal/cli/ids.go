@@ -39,7 +39,7 @@ func adoptCommand() *cobra.Command {
 	var a adoption
 	c := &cobra.Command{
 		Use: "adopt ID...", Short: "Record a consumer as the owner of objects at a backend",
-		Long: "Records a consumer as the owner of files, vector stores and other objects that a\nbackend holds. An object that has an owner keeps it.",
+		Long: "Records a consumer as the owner of files, vector stores and other objects that a\nbackend holds. An object that has an owner keeps it. Name only what you know to be\nthe consumer's: what the batch of another has written has no owner until it asks.",
 		Example: "  spillway ids adopt --consumer team-a --backend payg-sweden file-abc123 vs_def456\n" +
 			"  spillway ids adopt --dry-run --consumer team-a --backend payg-sweden --kind file 1234",
 		RunE: func(c *cobra.Command, ids []string) error {

@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -83,10 +85,27 @@ func (p *Proxy) holds(ctx context.Context, b *balancer.Backend, r *Request) pres
 	switch {
 	case outcome.Class == health.Misconfigured:
 		return unknown
+	case res.StatusCode == http.StatusOK && r.MadeBefore != nil && !madeBefore(res.Body, r.MadeBefore[b.Name]):
+		return absent
 	case res.StatusCode == http.StatusOK:
 		return present
 	case res.StatusCode == http.StatusNotFound, outcome.Reason == NotHeld, res.StatusCode == http.StatusBadRequest:
 		return absent
 	}
 	return unknown
+}
+
+// maxObject is how much of an object is read for the time when it was made.
+const maxObject = 16 << 20
+
+// madeBefore reports whether an answer says that its object was made until an instant,
+// whose second counts whole: times of objects have no fractions.
+func madeBefore(answer io.Reader, instant time.Time) bool {
+	var object struct {
+		CreatedAt int64 `json:"created_at"`
+		Created   int64 `json:"created"` // of a chat completion
+	}
+	err := json.NewDecoder(io.LimitReader(answer, maxObject)).Decode(&object)
+	made := max(object.CreatedAt, object.Created)
+	return err == nil && made > 0 && made <= instant.Unix()
 }

@@ -148,6 +148,26 @@ func TestLocateReturnsTheBackendThatHolds(t *testing.T) {
 	}
 }
 
+// An object that was made later than a search asks for is not found.
+func TestLocateOfWhatWasMadeBefore(t *testing.T) {
+	instant := time.Unix(1_900_000_000, 500_000_000)
+	for answer, found := range map[string]bool{
+		`{"id":"f","created_at":1899999999}`: true, `{"id":"f","created_at":1900000000}`: true, `{"id":"f","created_at":1900000001}`: false,
+		`{"id":"chatcmpl-1","created":1899999999}`: true, `{"id":"chatcmpl-1","created":1900000001}`: false,
+		`{"id":"f"}`: false, `{"id":"f","created_at":0}`: false, `{"id":"f","created_at":"soon"}`: false, `not JSON`: false, ``: false,
+		`{"id":"f","metadata":{"created_at":1},"created_at":1900000001}`: false,
+	} {
+		f := newFixture(t, 1)
+		f.proxy.Sender = sender(func(*balancer.Backend) (*http.Response, health.Outcome) {
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(answer))}, health.Outcome{}
+		})
+		got, err := f.proxy.Locate(t.Context(), []*balancer.Backend{&f.pool.Backends[0]}, &proxy.Request{MadeBefore: map[string]time.Time{"a": instant}})
+		if (got != nil) != found || err != nil {
+			t.Errorf("%s: %v, %v; want it found: %v", answer, got, err, found)
+		}
+	}
+}
+
 func TestLocateAsksAsManyAtOnceAsAreGranted(t *testing.T) {
 	for _, granted := range []int{0, 1, 9} {
 		synctest.Test(t, func(t *testing.T) {

@@ -40,9 +40,10 @@ type Request struct {
 	Affinity     uint64 // requests with the same number share a prompt cache; 0 = none
 	CacheKey     string // for the backend, in place of the caller's prompt_cache_key; "" = the caller's
 	AnswerBound  request.Bound
-	PinnedTo     *Pin      // nil = any backend can serve
-	Received     time.Time // when it arrived: ResponseTimeout counts from here; zero = when Do is called
-	Deadline     time.Time // of the caller, for the first byte; zero = none
+	PinnedTo     *Pin                 // nil = any backend can serve
+	MadeBefore   map[string]time.Time // by backend: what was made there later is not found by Locate; nil = all is
+	Received     time.Time            // when it arrived: ResponseTimeout counts from here; zero = when Do is called
+	Deadline     time.Time            // of the caller, for the first byte; zero = none
 
 	// Another asks for one more attempt at the same time as the first: the
 	// consumer's concurrency counts what its requests have under way at backends.

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -198,25 +197,11 @@ func (k *callerKey) known(consumerName, name string) string {
 	return hex.EncodeToString(mac.Sum(nil)[:12])
 }
 
-// load reads the key, or makes it when there is none. Of two instances that make
-// one, the second finds that of the first.
+// load reads the key, or makes it when there is none.
 func (k *callerKey) load(ctx context.Context, l *Limiter) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
-	for range 2 {
-		row, _, err := l.cfg.Store.Get(ctx, callerKeyPartition, callerKeyRow)
-		if err == nil && row.Columns[callerKeyColumn] != "" {
-			k.key, k.shared = []byte(row.Columns[callerKeyColumn]), true
-			return
-		}
-		if !errors.Is(err, tablestore.ErrNotFound) {
-			return
-		}
-		key := rand.Text()
-		row = tablestore.Row{Partition: callerKeyPartition, Key: callerKeyRow, Columns: map[string]string{callerKeyColumn: key}}
-		if _, _, err = l.cfg.Store.Put(ctx, row); err == nil {
-			k.key, k.shared = []byte(key), true
-			return
-		}
+	if key, err := tablestore.Secret(ctx, l.cfg.Store, callerKeyPartition, callerKeyRow, callerKeyColumn); err == nil {
+		k.key, k.shared = []byte(key), true
 	}
 }

@@ -24,8 +24,7 @@ func TestObjectsFromBeforeTheGatewayAreAdopted(t *testing.T) {
 		document: map[string]any{"consumers": []map[string]any{{"name": "team", "keySetting": "TEAM_KEY"}, {"name": "other", "keySetting": "OTHER_KEY"}}},
 		env:      []string{"SPILLWAY_AUTH=key", "TEAM_KEY=" + keyOf("team"), "OTHER_KEY=" + keyOf("other"), "SPILLWAY_STATE=" + storetest.Azurite(t)},
 	}
-	r := a.start(t)
-	second := a.handler(r)
+	r := &rig{t: t, sim: simulator.Start(t, simulator.Config{Resources: a.resources})}
 	form, formType := multipartForm(t, []byte("from before"), "purpose", "assistants")
 	makeAt := func(resource, path, body string, header ...string) string {
 		var object struct{ ID string }
@@ -36,6 +35,8 @@ func TestObjectsFromBeforeTheGatewayAreAdopted(t *testing.T) {
 	inBody := makeAt("own", "files", form, "Content-Type", formType)
 	response := makeAt("own", "responses", `{"model":"gpt-4o-at-own","input":"Hello"}`)
 	started := len(r.sim.Journal())
+	r.host = a.handler(r)
+	second := a.handler(r)
 
 	want := func(host, who, method, path, body string, status int) {
 		t.Helper()

@@ -13,7 +13,7 @@ const root = "\x00"
 // parameters of a tool: an answer repeats it, and no id in it is made by that.
 var created = jsonscan.NewVocabulary(
 	root, "id", "type", "container", "response", "item", "output", "data", "file", "choices", "message", "delta", "audio", "part", "content",
-	"annotation", "annotations", "results", "container_id", "file_id", "output_file_id", "error_file_id", "result_files", "fine_tuned_model_checkpoint",
+	"annotation", "annotations", "results", "container_id", "file_id", "output_file_id", "error_file_id", "result_files", "fine_tuned_model", "fine_tuned_model_checkpoint",
 )
 
 func createdNames(names ...string) jsonscan.Names {
@@ -26,6 +26,7 @@ func createdNames(names ...string) jsonscan.Names {
 
 var (
 	atRoot     = createdNames(root)
+	inList     = createdNames(root, "data")
 	inResponse = createdNames(root, "response")
 	inMessage  = createdNames(root, "message", "delta")
 	inChoice   = createdNames(root, "choices", "message", "delta")
@@ -33,7 +34,7 @@ var (
 	ofItem     = createdNames("output", "item", "annotation", "part", "data")
 
 	createdObjects = createdNames(root, "response", "item", "output", "data", "file", "audio", "container")
-	createdStrings = createdNames("container_id", "file_id", "output_file_id", "error_file_id", "result_files", "fine_tuned_model_checkpoint")
+	createdStrings = createdNames("container_id", "file_id", "output_file_id", "error_file_id", "result_files", "fine_tuned_model", "fine_tuned_model_checkpoint")
 )
 
 // maxCreated bounds the memory of one answer.
@@ -56,7 +57,7 @@ func Created(o *operations.Operation, subpath string, answer []byte) []operation
 		if m.Object {
 			at = m.Kept[0]
 		}
-		if kind := createdKind(o, subpath, m); kind != "" && at.To-at.From > len(`""`) {
+		if kind := createdKind(o, subpath, answer, m); kind != "" && at.To-at.From > len(`""`) {
 			objects = append(objects, operations.Object{Kind: kind, ID: truncated(answer[at.From+1 : at.To-1])})
 		}
 	}
@@ -65,31 +66,46 @@ func Created(o *operations.Operation, subpath string, answer []byte) []operation
 
 // createdKind is the kind of what a match names, "" when it is not made by the
 // answer.
-func createdKind(o *operations.Operation, subpath string, m *jsonscan.Match) operations.Kind {
+func createdKind(o *operations.Operation, subpath string, answer []byte, m *jsonscan.Match) operations.Kind {
 	within := func(names jsonscan.Names) bool { return m.Within.Without(names).Empty() }
 	switch name := created.Text(m.Name); {
 	case name == root:
 		return rootKind(o, subpath)
-	case name == "response" && m.Within == atRoot:
-		return operations.KindResponse
-	case name == "item" && m.Within == atRoot, name == "output" && within(inResponse):
-		return operations.KindItem
 	case name == "data" && m.Within == atRoot:
 		return listedKind(o, subpath)
-	case name == "file" && m.Within == atRoot && o.Kind == operations.KindUpload:
-		return operations.KindFile
 	case name == "container" && within(inMessage) && o.Dialect == operations.Messages:
 		return operations.KindContainer
-	case name == "audio" && within(inChoice):
+	case name == "audio" && within(inChoice) && o.Kind == operations.KindChat:
 		return operations.KindAudio
-	case name == "container_id" && within(inItem) && m.Within.Meets(ofItem):
-		return operations.KindContainer
-	case name == "file_id" && within(inItem) && m.Within.Meets(ofItem) && o.Kind == operations.KindResponse,
+	case o.Kind == operations.KindResponse || o.Kind == operations.KindConversation:
+		return responseKind(o, answer, m)
+	case name == "file" && m.Within == atRoot && o.Kind == operations.KindUpload,
 		(name == "output_file_id" || name == "error_file_id") && m.Within == atRoot && o.Kind == operations.KindBatch,
 		name == "result_files" && m.Within == atRoot && o.Kind == operations.KindTuningJob:
 		return operations.KindFile
-	case name == "fine_tuned_model_checkpoint":
+	case name == "fine_tuned_model" && m.Within == atRoot && o.Kind == operations.KindTuningJob,
+		name == "fine_tuned_model_checkpoint" && within(inList) && o.Kind == operations.KindTuningJob:
 		return operations.KindCheckpoint
+	}
+	return ""
+}
+
+// responseKind is createdKind in an answer about a response or a conversation. What a
+// compaction repeats of the conversation are messages, with the ids that callers gave
+// them.
+func responseKind(o *operations.Operation, answer []byte, m *jsonscan.Match) operations.Kind {
+	within := func(names jsonscan.Names) bool { return m.Within.Without(names).Empty() }
+	switch name := created.Text(m.Name); {
+	case name == "response" && m.Within == atRoot:
+		return operations.KindResponse
+	case name == "output" && o.Name == "compact" && string(answer[m.Kept[1].From:m.Kept[1].To]) == `"message"`:
+		return ""
+	case name == "item" && m.Within == atRoot, name == "output" && within(inResponse):
+		return operations.KindItem
+	case name == "container_id" && within(inItem) && m.Within.Meets(ofItem):
+		return operations.KindContainer
+	case name == "file_id" && within(inItem) && m.Within.Meets(ofItem) && o.Kind == operations.KindResponse:
+		return operations.KindFile
 	}
 	return ""
 }
@@ -97,20 +113,24 @@ func createdKind(o *operations.Operation, subpath string, m *jsonscan.Match) ope
 // rootKind is the kind of the object that an answer is.
 func rootKind(o *operations.Operation, subpath string) operations.Kind {
 	object, _, _ := o.PathObjects(subpath)
-	switch {
+	switch below := o.Collection(subpath); {
 	case object.ID == "", o.State == operations.ByID && subpath == object.ID:
 		return o.Kind
-	case o.Kind == operations.KindUpload && subpath == object.ID+"/parts":
+	case o.Kind == operations.KindUpload && below == "parts":
 		return operations.KindPart
+	case below == "files":
+		return operations.KindListed
 	}
 	return ""
 }
 
 // listedKind is the kind of the objects in a list below an object of the caller's.
 func listedKind(o *operations.Operation, subpath string) operations.Kind {
-	object, _, _ := o.PathObjects(subpath)
-	if object.ID != "" && (subpath == object.ID+"/items" || subpath == object.ID+"/input_items") {
+	switch o.Collection(subpath) {
+	case "", "content":
+		return ""
+	case "items", "input_items":
 		return operations.KindItem
 	}
-	return ""
+	return operations.KindListed
 }

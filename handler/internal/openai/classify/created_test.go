@@ -29,7 +29,21 @@ func TestCreatedObjects(t *testing.T) {
 		{"batches", "b", `{"id":"b","input_file_id":"x","output_file_id":"f","error_file_id":"g"}`, "file:f file:g"},
 		{"batches", "", `{"id":"b","input_file_id":"x","errors":{"data":[{"id":"x"}]}}`, "batch:b"},
 		{"fine-tuning", "jobs", `{"id":"j","result_files":["f"],"training_file":"x"}`, "file:f fine_tuning_job:j"},
-		{"vector-stores", "v/files", `{"id":"x"}`, ""},
+		{"fine-tuning", "jobs/j", `{"id":"j","fine_tuned_model":"m.ft-1","metadata":{"fine_tuned_model":"x","fine_tuned_model_checkpoint":"x"}}`, "checkpoint:m.ft-1"},
+		{"fine-tuning", "jobs/j/checkpoints", `{"data":[{"id":"k","fine_tuned_model_checkpoint":"m.ft-1:ckpt-step-7"}]}`, "checkpoint:m.ft-1:ckpt-step-7 listed:k"},
+		// What a caller wrote is told apart from what the service made.
+		{"fine-tuning", "jobs", `{"id":"j","metadata":{"fine_tuned_model_checkpoint":"x"},"method":{"grader":{"fine_tuned_model_checkpoint":"x"}}}`, "fine_tuning_job:j"},
+		{"responses", "", `{"id":"r","metadata":{"fine_tuned_model_checkpoint":"x","result_files":["x"]},"fine_tuned_model_checkpoint":"x"}`, "response:r"},
+		{"compact", "", `{"id":"r","output":[{"id":"x","type":"message","role":"user"},{"id":"c","type":"compaction","encrypted_content":"e"}]}`, "item:c response:r"},
+		{"files", "f/content", `{"id":"x","response":{"id":"x"},"item":{"id":"x"},"output":[{"id":"x","container_id":"x"}],"output_file_id":"x","fine_tuned_model_checkpoint":"x","choices":[{"message":{"audio":{"id":"x"}}}]}`, ""},
+		{"evals", "e", `{"id":"e","item":{"id":"x"},"output":[{"id":"x"}],"response":{"id":"x"}}`, ""},
+		// What lies below an object can be named there.
+		{"vector-stores", "v/files", `{"id":"f"}`, "listed:f"},
+		{"vector-stores", "v/files", `{"object":"list","data":[{"id":"f"}]}`, "listed:f"},
+		{"evals", "e/runs", `{"id":"x","data_source":{"source":{"content":[{"id":"x"}]}}}`, ""},
+		{"evals", "e/runs/n/output_items", `{"data":[{"id":"o","datasource_item":{"id":"x"}}]}`, "listed:o"},
+		{"containers", "c/Files", `{"data":[{"id":"f"}]}`, "listed:f"},
+		{"files", "f", `{"id":"f","data":[{"id":"x"}]}`, ""},
 		{"evals", "", `{"id":"e","data_source_config":{"item":{"id":"x"},"output":[{"id":"x"}]}}`, "eval:e"},
 	} {
 		var got []string

@@ -30,6 +30,9 @@ const (
 	KindPrompt       Kind = "prompt"
 	KindVoice        Kind = "voice"
 	KindVideo        Kind = "video"
+	// KindListed is what an answer shows below an object, such as a file of a container.
+	// It can be named below that object only.
+	KindListed Kind = "listed"
 )
 
 // Known reports whether an object may be of this kind.
@@ -49,7 +52,7 @@ const thirtyDays = 30 * 24 * time.Hour
 // Retention is how long a resource keeps an object of the kind; 0 means until
 // somebody deletes it.
 func (k Kind) Retention() time.Duration {
-	if k == "" || k == KindResponse || k == KindItem || k == KindAudio || k == KindContainer {
+	if k == "" || k == KindListed || k == KindResponse || k == KindItem || k == KindAudio || k == KindContainer {
 		return thirtyDays
 	}
 	return 0
@@ -93,7 +96,7 @@ func (o *Operation) PathObjects(subpath string) (object Object, below []string, 
 		segments = segments[1:]
 	}
 	for _, segment := range segments[1:] {
-		if !words[segment] {
+		if !words[strings.ToLower(segment)] {
 			below = append(below, segment)
 		}
 	}
@@ -103,12 +106,35 @@ func (o *Operation) PathObjects(subpath string) (object Object, below []string, 
 // prefixes are how the service begins ids.
 var prefixes = map[string]Kind{
 	"assistant-": KindFile, "file-": KindFile, "cfile_": KindFile, "batch_": KindBatch, "chatcmpl-": KindChat, "cntr_": KindContainer,
-	"conv_": KindConversation, "eval_": KindEval, "ftckpt_": KindCheckpoint, "ftjob-": KindTuningJob, "msg_": KindItem, "pmpt_": KindPrompt,
-	"resp_": KindResponse, "rs_": KindItem, "skill_": KindSkill, "upload_": KindUpload, "video_": KindVideo, "vs_": KindVectorStore,
+	"conv_": KindConversation, "eval_": KindEval, "ftjob-": KindTuningJob, "pmpt_": KindPrompt,
+	"resp_": KindResponse, "skill_": KindSkill, "upload_": KindUpload, "video_": KindVideo, "vs_": KindVectorStore,
+	"msg_": KindItem, "rs_": KindItem, "fc_": KindItem, "ctc_": KindItem, "ci_": KindItem, "cu_": KindItem, "cmp_": KindItem, "fs_": KindItem, "ig_": KindItem,
+	"lsh_": KindItem, "sh_": KindItem, "mcp_": KindItem, "mcpl_": KindItem, "mcpr_": KindItem, "tsc_": KindItem, "ws_": KindItem,
 }
 
-// KindOf is the kind that an id shows by its beginning; "" when it shows none.
+// Collection is what the path below a stateful operation names below its object: its
+// last segment in lower case, "" when that is the object itself.
+func (o *Operation) Collection(subpath string) string {
+	object, _, _ := o.PathObjects(subpath)
+	if last := subpath[strings.LastIndexByte(subpath, '/')+1:]; object.ID != "" && last != object.ID {
+		return strings.ToLower(last)
+	}
+	return ""
+}
+
+// IsTuned reports whether a model's name is that of a fine-tuned one or of a
+// checkpoint, as services make them (docs/azure-openai.md#model-names).
+func IsTuned(model string) bool {
+	name := strings.ToLower(strings.TrimSpace(model))
+	return strings.HasPrefix(name, "ft:") || strings.HasPrefix(name, "ftchkpt-") || strings.HasPrefix(name, "ftckpt_") ||
+		strings.Contains(name, ".ft-") || strings.Contains(name, ":ft-") || strings.Contains(name, ":ckpt-")
+}
+
+// KindOf is the kind that an id shows by its form; "" when it shows none.
 func KindOf(id string) Kind {
+	if IsTuned(id) {
+		return KindCheckpoint
+	}
 	for prefix, kind := range prefixes {
 		if strings.HasPrefix(id, prefix) {
 			return kind

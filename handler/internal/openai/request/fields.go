@@ -34,8 +34,8 @@ func fieldReference(name, value string) (Reference, bool) {
 }
 
 // QueryReferences returns the stored objects that a query names, read as the most
-// generous server reads it: pairs may end in a semicolon, and values may be lists. A
-// cursor is a position in a list, and whatever else looks like an id need not be one.
+// generous server reads it: pairs may end in a semicolon, and values may be lists.
+// Whatever looks like an id names an object; a cursor that does not may be one, too.
 func QueryReferences(raw string) []Reference {
 	var found []Reference
 	for pair := range strings.FieldsFuncSeq(raw, func(r rune) bool { return r == '&' || r == ';' }) {
@@ -45,7 +45,7 @@ func QueryReferences(raw string) []Reference {
 			if ref, ok := fieldReference(name, value); ok {
 				found = append(found, ref)
 			} else if isCursor(name) || operations.KindOf(value) != "" {
-				found = append(found, Reference{ID: value, Param: name, Described: true})
+				found = append(found, Reference{ID: value, Param: name, Described: operations.KindOf(value) == ""})
 			}
 		}
 	}

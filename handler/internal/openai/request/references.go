@@ -14,8 +14,8 @@ type Reference struct {
 	Kind  operations.Kind
 	ID    string
 	Param string // the member that names it: "file_id", "input"
-	// Described means that the body does not depend on the object: an item that
-	// is given with its content, or a value in the metadata.
+	// Described means that the body does not depend on the object: an item that is
+	// given with its content.
 	Described bool
 }
 
@@ -149,7 +149,10 @@ const maxMatches = 1 << 14
 func (s *parser) readMatches() error {
 	for i := range s.watch.Matches {
 		m := &s.watch.Matches[i]
-		described := m.Data || i >= s.metadata[0] && i < s.metadata[1]
+		if i >= s.metadata[0] && i < s.metadata[1] {
+			continue // the caller's own, which nobody reads as ids
+		}
+		described := m.Data
 		var err error
 		switch {
 		case m.Object && itemNames.Has(m.Name):
