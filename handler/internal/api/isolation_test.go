@@ -72,9 +72,11 @@ type compatibleModel struct{}
 func (compatibleModel) All() []*balancer.Pool {
 	return []*balancer.Pool{{Model: "llama", Backends: []balancer.Backend{{Name: "a", Weight: 1, OpenAI: true}}}}
 }
+
 func (m compatibleModel) Resolve(name string) ([]*balancer.Pool, bool) {
 	return m.All(), name == "llama"
 }
+
 func (compatibleModel) Names(*consumer.Consumer) []string { return []string{"llama"} }
 
 // Whether a model exists is told to those who may use it.

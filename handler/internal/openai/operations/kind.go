@@ -41,6 +41,7 @@ func (k Kind) Known() bool {
 	case KindResponse, KindItem, KindConversation, KindChat, KindAudio, KindFile, KindBatchFile, KindUpload, KindPart, KindBatch, KindVectorStore,
 		KindContainer, KindTuningJob, KindCheckpoint, KindEval, KindRun, KindSkill, KindPrompt, KindVoice, KindVideo:
 		return true
+	case KindListed: // nobody names one by itself
 	}
 	return false
 }
