@@ -12,6 +12,7 @@ import (
 
 	"spillway/handler/internal/affinity"
 	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
@@ -186,10 +187,25 @@ func (c *lineChecker) line(line []byte) *Error {
 	}
 	line = bytes.TrimSpace(line)
 	requests := c.requests()
-	if len(line) == 0 || line[0] != '{' && !requests {
+	if len(line) == 0 || !requests && (line[0] != '{' || !isRead(c.req.Form.Purpose)) {
 		return nil
 	}
 	return c.named(c.object(line, requests))
+}
+
+// isRead reports whether the service reads the lines of a file with this purpose as
+// data of requests. Other files are texts to it.
+func isRead(purpose string) bool {
+	return strings.EqualFold(purpose, "evals") || strings.EqualFold(purpose, "fine-tune")
+}
+
+// cacheKeyInFile is the error for a line with a key of the prompt cache, which is made
+// a consumer's own only where it can be replaced.
+func cacheKeyInFile() *Error {
+	return &Error{
+		Status: http.StatusForbidden, Type: invalidRequest, Code: "upload_not_allowed", Param: "prompt_cache_key", Final: true,
+		Message: "prompt_cache_key is replaced on its way by one of your own, which is not possible in a file. Leave it out.",
+	}
 }
 
 // named adds the line's number to an error.
@@ -215,10 +231,14 @@ func (c *lineChecker) object(line []byte, requests bool) *Error {
 			return apiErr
 		}
 	}
-	if !s.StrictIDs || len(parsed.References) == 0 {
+	refs := parsed.References
+	if requests {
+		refs = append(refs, s.tunedModels(parsed.Models...)...)
+	}
+	if !s.StrictIDs || len(refs) == 0 {
 		return nil
 	}
-	return s.checkLineObjects(c.ctx, req, parsed.References, requests)
+	return s.checkLineObjects(c.ctx, req, refs, requests)
 }
 
 // lineRequest is the request of a line. Another spelling of its members is refused
@@ -257,6 +277,9 @@ func (c *lineChecker) request(line []byte, parsed *request.ParsedRequest) *Error
 	inner, err := c.parser.Parse(of.Body)
 	if err != nil {
 		return invalidJSON(err)
+	}
+	if c.server.StrictIDs && inner.PromptCacheKey != "" {
+		return cacheKeyInFile()
 	}
 	if apiErr := c.reach(&of, parsed, &inner); apiErr != nil || !who.Measured() {
 		return apiErr
@@ -322,7 +345,7 @@ func (c *lineChecker) measure(path string, parsed *request.ParsedRequest) *Error
 func (s *Server) checkLineObjects(ctx context.Context, req *proxy.Request, named []request.Reference, requests bool) *Error {
 	refs := make([]reference, len(named))
 	for i, r := range named {
-		refs[i] = reference{id: r.ID, kind: r.Kind, param: r.Param, described: r.Described || !requests}
+		refs[i] = reference{id: r.ID, kind: r.Kind, param: r.Param, described: r.Described || !requests && operations.KindOf(r.ID) == ""}
 	}
 	if apiErr := tooManyObjects(refs); apiErr != nil {
 		return apiErr

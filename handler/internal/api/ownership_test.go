@@ -446,6 +446,10 @@ func TestFilesOfRequestsThatNameAnotherConsumersObjects(t *testing.T) {
 		"not JSON":             {"batch", line("resp_y") + `{"a":}`, 400},
 		"repeated":             {"batch", `{"body":{"conversation":{"id":"conv_y","id":"conv_x"}}}`, 400},
 		"data with another's":  {"evals", `{"item":{"file_id":"file-x"}}`, 404},
+		"data with an unknown": {"evals", `{"item":{"file_id":"file-unknown"}}`, 404},
+		"a text for a model":   {"assistants", `{"item":{"file_id":"file-x"}}`, 200},
+		"another's model":      {"batch", strings.Replace(line("resp_y"), "gpt-4o", "gpt-4o.ft-x", 1), 404},
+		"a cache's key":        {"batch", strings.Replace(line("resp_y"), `"model"`, `"prompt_cache_key":"k","model"`, 1), 403},
 		"data of the caller's": {"evals", `{"item":{"file_id":"17"}}`, 200},
 		"prose":                {"assistants", "{ this is no JSON\nfile-x\n", 200},
 	} {
