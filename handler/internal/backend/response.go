@@ -40,7 +40,9 @@ func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, re
 	}
 	if res.StatusCode < http.StatusOK { // a switched protocol: no context ends its reads
 		defer func() { _ = body.Close() }()
-		return nil, t.classify(b, res, nil)
+		o := t.classify(b, res, nil)
+		o.Status = res.StatusCode
+		return nil, o
 	}
 	timeout := time.AfterFunc(errorBodyTimeout, func() { a.abort(errErrorBodyTimeout) })
 	head, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
@@ -50,6 +52,7 @@ func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, re
 		return nil, a.failure(err)
 	}
 	o := t.classify(b, res, head)
+	o.Status = res.StatusCode
 	if o.Class == health.Misconfigured && err == nil {
 		_ = body.Close()
 		res.Body, res.ContentLength = io.NopCloser(bytes.NewReader(head)), int64(len(head))

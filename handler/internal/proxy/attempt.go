@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -274,14 +275,15 @@ func (t *attempt) settle(o health.Outcome, d Delivery) Event {
 	t.reportOnce(func() { t.Health.ReportOutcome(t.permit, o) })
 	t.run.mu.Lock()
 	defer t.run.mu.Unlock()
-	t.entry.Outcome, t.entry.Duration = o, t.Now().Sub(t.start)
+	status := t.entry.Status // of a response that was handed on
+	t.entry.Outcome, t.entry.Duration, t.entry.Status = o, t.Now().Sub(t.start), cmp.Or(status, o.Status)
 	if d.Committed {
 		t.result.Delivery, t.result.ServedBy = d, t.backend
 	} else {
 		t.entry.Wasted = d.Usage
 	}
 	t.result.Attempts = append(t.result.Attempts, t.entry)
-	return Event{Kind: AttemptEnded, Try: t.try, Committed: d.Committed, Status: t.entry.Status, Outcome: o}
+	return Event{Kind: AttemptEnded, Try: t.try, Committed: d.Committed, Status: status, Outcome: o}
 }
 
 // release returns a permit that was not reported: its probe was lost, or deliver

@@ -22,7 +22,7 @@ func (p *Plan) finish(now time.Time) Action {
 	}
 	if p.allRefused() {
 		if !p.stop { // it asked them all
-			p.env.Operations.allRefused(p.request, p.pools[0].Model, now)
+			p.env.Operations.allRefused(p.request, p.pools[0].Model, p.commonFault(), now)
 		}
 		return Action{Kind: Finish, Err: ErrRefused, Try: p.refused}
 	}
@@ -80,6 +80,22 @@ func (p *Plan) allRefused() bool {
 		}
 	}
 	return p.stop || !p.skippedByHealth()
+}
+
+// commonFault is why every backend refused the request, where that is our credential
+// or the deployment; "" = the request may be the reason.
+func (p *Plan) commonFault() (reason string) {
+	for i := range p.tries {
+		t := &p.tries[i]
+		switch {
+		case t.notSent:
+		case !p.refusedOperation(t) || !atFault(t.status, t.outcome.Reason):
+			return ""
+		case reason == "":
+			reason = t.outcome.Reason
+		}
+	}
+	return reason
 }
 
 // convictOfOperation counts refusals of backends that lately served the operation.

@@ -28,14 +28,18 @@ type OperationCircuits struct {
 	mu      sync.Mutex
 	suspect map[refusalKey]*suspicion
 	refused map[refusedRequest]refusedMemory // requests that every backend refused
+	faulty  atomic.Bool                      // some of refused have a reason
 }
 
-// OpenedOperation is a circuit that opened.
+// OpenedOperation is a circuit that opened, or what every backend of a model refuses.
 type OpenedOperation struct {
-	Slot       health.Slot
+	Slot       health.Slot // with Model "" only
+	Model      string      // every backend of it refuses the operation; "" = that of the slot does
 	Operation  string
 	APIVersion string // "" = the request named none
+	Consumer   string // whose requests are refused; "" = all
 	Reason     string
+	Since      time.Time
 	Until      time.Time
 }
 
@@ -62,13 +66,19 @@ type refusedRequest struct {
 
 // refusedMemory is for how long a request that every backend refused is asked of one
 // only, and when one of them asks all again: somebody may serve it by then.
-type refusedMemory struct{ until, askAll time.Time }
+type refusedMemory struct {
+	until, askAll time.Time
+	since         time.Time
+	reason        string // our credential or the deployment; "" = it may be the request
+}
 
 // suspicion is what is known of a backend that refused an operation.
 type suspicion struct {
 	refusals int
 	trips    int
 	until    time.Time // not used before
+	since    time.Time // of the first refusal
+	reason   string    // of the latest
 }
 
 const (
@@ -184,7 +194,7 @@ func (o *OperationCircuits) refuse(slot health.Slot, key operationKey, consumer,
 			o.suspect = map[refusalKey]*suspicion{}
 		}
 		at.version = strings.Clone(at.version)
-		s = new(suspicion)
+		s = &suspicion{since: now}
 		o.suspect[at] = s
 		o.unfit.Store(int64(len(o.suspect)))
 	}
@@ -192,11 +202,41 @@ func (o *OperationCircuits) refuse(slot health.Slot, key operationKey, consumer,
 		o.mu.Unlock() // of a request that was under way when it opened
 		return
 	}
-	opened := o.count(s, now)
+	s.reason = reason
+	opened, circuit := o.count(s, now), openedOperation(&at, s)
 	o.mu.Unlock()
 	if opened && o.Opened != nil {
-		o.Opened(OpenedOperation{Slot: slot, Operation: key.operation, APIVersion: at.version, Reason: reason, Until: s.until})
+		o.Opened(circuit)
 	}
+}
+
+func openedOperation(at *refusalKey, s *suspicion) OpenedOperation {
+	return OpenedOperation{
+		Slot: at.slot, Operation: at.operation, APIVersion: at.version, Consumer: at.consumer, Reason: s.reason, Since: s.since, Until: s.until,
+	}
+}
+
+// List is the circuits that are open, those that nobody has tried since their
+// time was over included, for ten minutes; and what every backend of a model lately
+// refused for our credential or its deployment. The order is not defined.
+func (o *OperationCircuits) List(now time.Time) []OpenedOperation {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var all []OpenedOperation
+	for at, s := range o.suspect {
+		if s.trips > 0 && now.Sub(s.until) < lately {
+			all = append(all, openedOperation(&at, s))
+		}
+	}
+	for at, memory := range o.refused {
+		if memory.reason != "" && now.Before(memory.until) {
+			all = append(all, OpenedOperation{
+				Model: at.model, Operation: at.operation, APIVersion: at.version, Consumer: at.consumer,
+				Reason: memory.reason, Since: memory.since, Until: memory.until,
+			})
+		}
+	}
+	return all
 }
 
 // count adds a refusal, and reports whether the circuit opened.
@@ -218,8 +258,8 @@ func (o *OperationCircuits) count(s *suspicion, now time.Time) bool {
 }
 
 // allRefused records that every backend refused the request: for a minute one is
-// asked, and all of them once a second.
-func (o *OperationCircuits) allRefused(r *Request, model string, now time.Time) {
+// asked, and all of them once a second. reason is why, unless the request may be.
+func (o *OperationCircuits) allRefused(r *Request, model, reason string, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.refused) >= maxSuspicions {
@@ -237,7 +277,33 @@ func (o *OperationCircuits) allRefused(r *Request, model string, now time.Time) 
 	}
 	key := refusedKey(r, model)
 	key.version = strings.Clone(key.version)
-	o.refused[key] = refusedMemory{now.Add(askOne), now.Add(askAll)}
+	since := now
+	if was, ok := o.refused[key]; ok && now.Before(was.until) {
+		since = was.since
+	}
+	o.refused[key] = refusedMemory{until: now.Add(askOne), askAll: now.Add(askAll), since: since, reason: reason}
+	if reason != "" {
+		o.faulty.Store(true)
+	}
+}
+
+// mended forgets why every backend refused such requests, whoever sent them: one
+// serves the operation. Which are asked does not change.
+func (o *OperationCircuits) mended(key operationKey, model string) {
+	if !o.faulty.Load() {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	faulty := false
+	for k, memory := range o.refused {
+		if k.model == model && k.operationKey == key {
+			memory.reason = ""
+			o.refused[k] = memory
+		}
+		faulty = faulty || memory.reason != ""
+	}
+	o.faulty.Store(faulty)
 }
 
 // wasRefused reports whether every backend refused such a request within the last

@@ -84,6 +84,7 @@ func (p *Plan) answer(now time.Time, i int) {
 func (p *Plan) recordServedOperation(now time.Time, served *try) {
 	key := operationOf(p.request)
 	p.env.Operations.recordServed(served.backend.Slot, key, p.request.consumerName(), now)
+	p.env.Operations.mended(key, p.pools[0].Model)
 	for i := range p.tries {
 		if t := &p.tries[i]; p.refusedOperation(t) {
 			p.env.Operations.refuse(t.backend.Slot, key, p.boundBy(t), t.outcome.Reason, now)
@@ -121,7 +122,7 @@ func unauthorized(status int) bool {
 // the reason, unless it is our credential or the deployment: then no caller can make
 // a backend look unfit to others.
 func (p *Plan) boundBy(t *try) string {
-	if unauthorized(t.status) || t.status == http.StatusGone || t.outcome.Reason == NotDeployed {
+	if atFault(t.status, t.outcome.Reason) {
 		return ""
 	}
 	return p.request.consumerName()

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -296,12 +297,18 @@ func TestRefusedOperationOpensForItselfAlone(t *testing.T) {
 	if len(opened) != 1 || opened[0].APIVersion != "1" || opened[0].Slot != 0 || opened[0].Reason != "403" {
 		t.Fatalf("opened %+v, want the operation with version 1", opened)
 	}
+	if all := w.env.Operations.List(w.now); !slices.Equal(all, opened) {
+		t.Errorf("listed as open: %+v, want what opened: %+v", all, opened)
+	}
 	at(5*time.Second, "b", versioned("1"))
 	at(6*time.Second, "ab", versioned("1")) // probed after ten seconds
 	at(11*time.Second, "b", versioned("1")) // twice as long
 	broken = false
 	at(10*time.Second, "a", versioned("1"))
 	at(0, "a", versioned("1"))
+	if all := w.env.Operations.List(w.now); len(all) > 0 {
+		t.Errorf("listed as open, although served: %+v", all)
+	}
 	if w.health[0].State != health.Closed {
 		t.Error("the circuit of the slot opened, too")
 	}
@@ -332,6 +339,9 @@ func TestWhatEveryBackendRefusesIsTheCallers(t *testing.T) {
 	if q, n := send("2"); !errors.Is(q.end.Err, proxy.ErrRefused) || n != 3 {
 		t.Errorf("%v after %d attempts of another version, want three", q.end.Err, n)
 	}
+	if all := w.env.Operations.List(w.now); len(all) != 2 || all[0].Model != "m" || all[0].Reason != "403" {
+		t.Errorf("listed as refused by all: %+v, want the model twice", all)
+	}
 	w.now = w.now.Add(61 * time.Second)
 	if _, n := send("1"); n != 3 {
 		t.Errorf("%d attempts after a minute, want three", n)
@@ -339,6 +349,9 @@ func TestWhatEveryBackendRefusesIsTheCallers(t *testing.T) {
 	refuse = false
 	if q, n := send("1"); q.end.Err != nil || n != 1 {
 		t.Errorf("%v after %d attempts: nothing was open", q.end.Err, n)
+	}
+	if all := w.env.Operations.List(w.now); len(all) > 0 {
+		t.Errorf("listed as refused by all, although served: %+v", all)
 	}
 }
 

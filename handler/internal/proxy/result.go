@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"net/http"
 	"slices"
 	"time"
 
@@ -76,6 +77,27 @@ type Result struct {
 	TooLarge bool      // with ErrThrottled: backends refuse this request for its size and serve smaller ones
 	Fence    Fence     // with ErrConstrainedOut: which; else which kept backends from it that might serve others
 	Refusal  int       // with ErrRefused: the status of the first refusal; 0 = it came with status 200
+}
+
+// Served reports whether the caller got the answer of a backend, as far as it stayed
+// for it: not a refusal, nor an answer that broke off.
+func (r *Result) Served() bool {
+	a := r.ServingAttempt()
+	return a != nil && (a.Outcome.Class == health.Served || a.Outcome.Class == health.Abandoned)
+}
+
+// OurFault reports whether no backend served the request, and one refused our
+// credential or has no such deployment, or none any more.
+func (r *Result) OurFault() bool {
+	return !r.Served() && slices.ContainsFunc(r.Attempts, func(a Attempt) bool {
+		return a.Outcome.Class == health.Misconfigured && atFault(a.Status, a.Outcome.Reason)
+	})
+}
+
+// atFault reports whether a refusal is about our credential or the deployment,
+// whatever the request holds.
+func atFault(status int, reason string) bool {
+	return unauthorized(status) || status == http.StatusGone || reason == NotDeployed
 }
 
 // PassedOver reports whether the state of a candidate kept it back, and none of the
