@@ -7,7 +7,7 @@ INSTALL := scripts/tools/install.sh
 
 # The environment of the tests: where the tools are, and that a missing one is a failure. Under a bare `go test ./...`
 # a test that misses its tool is skipped, with the command that installs it.
-TEST_ENV = SPILLWAY_TOOLS="$(CURDIR)/scripts/tools/node_modules" SPILLWAY_REQUIRE_TOOLS=1
+TEST_ENV = SPILLWAY_TOOLS="$(or $(SPILLWAY_TOOLS),$(CURDIR)/scripts/tools/node_modules)" SPILLWAY_REQUIRE_TOOLS=1
 
 # The race detector needs a C compiler.
 RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)

@@ -2,7 +2,8 @@
 # install.sh brings the tools it is asked for, at pinned versions, and is done at once when they are there.
 # usage: scripts/tools/install.sh TOOL...
 # TOOL: npm (package.json in this folder) · chromium · shellcheck (Debian) · any tool of go-tools.txt (Go module proxy).
-# Go tools land in build/tools/bin, npm's in scripts/tools/node_modules, Debian's in the system.
+# Go tools land in build/tools/bin, npm's in scripts/tools/node_modules, Debian's in the system. SPILLWAY_TOOLS names a
+# folder that has the npm packages already: then none are installed.
 source "$(dirname "$0")/../lib.sh"
 
 here=scripts/tools
@@ -11,6 +12,10 @@ bin=$PWD/build/tools/bin
 # install_npm lays node_modules out as package-lock.json says; the stamp is the lock file's own text.
 install_npm() {
   local stamp=$here/node_modules/.spillway-stamp
+  if [[ -n ${SPILLWAY_TOOLS:-} ]]; then
+    [[ -d $SPILLWAY_TOOLS/azurite ]] || fail "SPILLWAY_TOOLS is $SPILLWAY_TOOLS, which has no azurite: name the node_modules of $here/package.json, or unset it"
+    return
+  fi
   cmp -s $here/package-lock.json "$stamp" && return
   have npm || fail "npm is not installed. Install Node.js 20 or newer: it brings npm"
   say "installing npm packages of $here/package-lock.json"

@@ -253,6 +253,16 @@ func operationRefused(req *proxy.Request, status int) *Error {
 	}
 }
 
+// deploymentGone is the error for a model that the gateway has and whose deployments
+// are gone, or never were: nothing that its caller can mend.
+func deploymentGone(req *proxy.Request, status int) *Error {
+	return &Error{
+		Status: status, Type: invalidRequest, Code: "DeploymentNotFound", Rule: "backends", Final: true,
+		Cause:   fmt.Errorf("no backend of the model %q has its deployment", printable(req.Model)),
+		Message: fmt.Sprintf("The deployments behind the model %q do not exist. Give your platform team the x-request-id of this answer, or use another model.", printable(req.Model)),
+	}
+}
+
 // requestTooLargeForPool is the error for a request that backends refuse for its size
 // while they serve smaller ones.
 func requestTooLargeForPool(model string, wait time.Duration) *Error {

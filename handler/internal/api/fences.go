@@ -73,6 +73,18 @@ func poolThrottled(req *proxy.Request, fence proxy.Fence, wait time.Duration) *E
 	return f
 }
 
+// gatewayRefused is the error for a request that every backend refuses for the
+// gateway's own credential: nothing that its caller can mend.
+func gatewayRefused(req *proxy.Request, result *proxy.Result, wait time.Duration) *Error {
+	f := &Error{
+		Status: http.StatusServiceUnavailable, Type: serverError, Code: "no_backend_available", RetryAfter: wait, Rule: withFence("backends", result.Fence),
+		Cause: fmt.Errorf("every backend refuses the gateway's own credential: %d", result.Refusal),
+	}
+	f.Message = fmt.Sprintf("The %s refuse the gateway's own credential; yours is accepted. Give your platform team the x-request-id of this answer. Please retry after %d seconds.",
+		backendsFor(req.Model, req.Consumer, result.Fence), wholeSeconds(wait))
+	return f
+}
+
 func noBackendAvailable(req *proxy.Request, fence proxy.Fence, wait time.Duration) *Error {
 	f := &Error{Status: http.StatusServiceUnavailable, Type: serverError, Code: "no_backend_available", RetryAfter: wait}
 	if req.PinnedTo != nil && req.PinnedTo.Backend != "" {

@@ -127,8 +127,8 @@ func (s *Server) exhaustionError(result *proxy.Result, c *call) *Error {
 		return poolThrottled(req, result.Fence, s.throttleWait(result.RetryAt))
 	case errors.Is(result.Err, proxy.ErrNotDeployed):
 		return deploymentNotFound(req, s.Models.Names(req.Consumer))
-	case errors.Is(result.Err, proxy.ErrRefused) && refusesOperation(result.Refusal):
-		return operationRefused(req, result.Refusal)
+	case errors.Is(result.Err, proxy.ErrRefused):
+		return s.refusedByAll(req, result)
 	case errors.Is(result.Err, proxy.ErrBody):
 		return bodyError(req.StreamedBody.Err(), s.MaxBody)
 	case errors.Is(result.Err, proxy.ErrConstrainedOut):
@@ -171,6 +171,19 @@ func (s *Server) outageWait(at time.Time) time.Duration {
 func (s *Server) jittered(at time.Time, longest time.Duration) time.Duration {
 	d := max(at.Sub(s.Now()), 0)
 	return min(max(d+time.Duration(s.Rand()*0.1*float64(d)), time.Second), longest)
+}
+
+// refusedByAll is the error for what every backend of the model refuses, without an
+// answer that can be passed on: the operation is not there, or the gateway's own
+// credential is not accepted.
+func (s *Server) refusedByAll(req *proxy.Request, result *proxy.Result) *Error {
+	switch {
+	case !refusesOperation(result.Refusal):
+		return gatewayRefused(req, result, s.outageWait(result.RetryAt))
+	case result.OurFault():
+		return deploymentGone(req, result.Refusal)
+	}
+	return operationRefused(req, result.Refusal)
 }
 
 // refusesOperation reports whether a status says that the operation is not there, not

@@ -312,6 +312,33 @@ func TestRefusalsOfEveryBackendAreTheCallersUnlessTheyAreOfOurCredential(t *test
 	}
 }
 
+// What is the gateway's own fault is not said to be the caller's, nor the backends'.
+func TestRefusalsForTheGatewaysOwnFaultSayWhoseItIs(t *testing.T) {
+	d := newGateway(t)
+	for _, c := range []struct {
+		status      int
+		reason      string
+		want        int
+		code, says  string
+		rule, cause string
+	}{
+		{401, "401", 503, "no_backend_available", "refuse the gateway's own credential; yours is accepted", "backends", "every backend refuses the gateway's own credential: 401"},
+		{404, "deployment not found", 404, "DeploymentNotFound", "deployments behind the model", "backends", "has its deployment"},
+	} {
+		d.do = func(_ context.Context, pools []*balancer.Pool, _ *proxy.Request, _ proxy.Deliver) *proxy.Result {
+			return &proxy.Result{Pool: pools[0], Err: proxy.ErrRefused, Refusal: c.status, Attempts: []proxy.Attempt{{
+				Backend: new(balancer.Backend), Status: c.status, Outcome: health.Outcome{Class: health.Misconfigured, Reason: c.reason},
+			}}}
+		}
+		res, body := d.send(t, "POST", chat, hello)
+		wantError(t, res, body, c.want, c.code)
+		x := <-d.records
+		if !strings.Contains(body, c.says) || x.Rule != c.rule || x.Cause == nil || !strings.Contains(x.Cause.Error(), c.cause) {
+			t.Errorf("%d: %s, rule %q, %v", c.status, body, x.Rule, x.Cause)
+		}
+	}
+}
+
 func TestRequestThatIsTooLargeForThePoolIsNotToBeRetried(t *testing.T) {
 	d := newGateway(t)
 	d.do = func(_ context.Context, pools []*balancer.Pool, _ *proxy.Request, _ proxy.Deliver) *proxy.Result {

@@ -156,6 +156,7 @@ var brokenMeanings = []broken{
 	{"a fallback to itself", open, two(`, "models": {"gpt-4o": {"aliases": ["best"], "fallbacks": ["best"]}}`)},
 	{"fallbacks in a circle", open, two(`, "models": {"gpt-4o": {"fallbacks": ["gpt-4o-mini"]}, "gpt-4o-mini": {"fallbacks": ["gpt-4o"]}}`)},
 	{"two currencies", open, two(`, "models": {"gpt-4o": {"price": {"input": 1}}, "gpt-4o-mini": {"price": {"currency": "EUR", "input": 1}}}`)},
+	{"more failures than anybody sees in the interval", open, two(`, "circuitBreaker": {"interval": "1ms", "failures": 500}`)},
 	{"a longest trip of a backend that is shorter than the pool's trip", open, one(`, "circuitBreaker": {"maxTripDuration": "5s"}`)},
 	{"a longest wait of a backend that is shorter than its own", open, one(`, "throttle": {"defaultWait": "6m"}`)},
 	{"a longest trip that is shorter", open, two(`, "circuitBreaker": {"tripDuration": "10m"}`)},

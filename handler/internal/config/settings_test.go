@@ -184,6 +184,7 @@ func TestWarnings(t *testing.T) {
 		"a drained model":                           {open, `{"backends": [{"name": "a", "endpoint": "https://a.openai.azure.com", "deployments": ["m"], "weight": 0}, {"name": "b", "endpoint": "https://b.openai.azure.com", "deployments": ["n"]}]}`, `leave "m" without anyone`},
 		"status codes":                              {open, two(`, "circuitBreaker": {"statusCodes": ["5xx"]}`), "circuitBreaker.statusCodes (line 5, column 40): is ignored"},
 		"minimum requests":                          {open, two(`, "circuitBreaker": {"minimumRequests": 20}`), "circuitBreaker.minimumRequests (line 5, column 44): is ignored"},
+		"failures that hardly come that soon":       {open, two(`, "circuitBreaker": {"interval": "10ms"}`), "interval (line 5, column 37): 10ms is too short for 5 failures: an instance would have to see 500 a second. Make it at least 50ms"},
 		"one deployment twice":                      {open, `{"backends": [{"name": "a", "endpoint": "https://a.openai.azure.com"}, {"name": "b", "endpoint": "https://A.openai.azure.com:443/"}]}`, `backends[1] (line 1, column 72): leads to the same deployment as backend "a"`},
 		"a base without v1":                         {open, one(`, "kind": "openai", "auth": {"mode": "none"}`), "has no path"},
 		"a setting of somebody else":                {map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_XYZZY": "1"}, one(``), "SPILLWAY_XYZZY: is no setting"},

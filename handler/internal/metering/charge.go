@@ -153,12 +153,14 @@ func Total(charges []Charge) (t usage.Tokens, cost float64, estimated bool) {
 func sample(r *proxy.Request, a *proxy.Attempt, d *proxy.Delivery) usage.Sample {
 	return usage.Sample{
 		Choices: r.Parsed.Choices, PromptBytes: r.Parsed.PromptBytes, Tokens: d.Usage, TextBytes: d.TextBytes,
-		Duration: a.Duration, FirstToken: firstToken(a, d),
+		Duration: a.Duration, FirstToken: firstToken(r, a, d),
 	}
 }
 
-func firstToken(a *proxy.Attempt, d *proxy.Delivery) time.Duration {
-	if d.FirstToken.IsZero() {
+// firstToken is when the first token came; 0 = unknown, as of an answer that comes
+// whole.
+func firstToken(r *proxy.Request, a *proxy.Attempt, d *proxy.Delivery) time.Duration {
+	if d.FirstToken.IsZero() || !r.Parsed.Stream {
 		return 0
 	}
 	return d.FirstToken.Sub(a.Start)
@@ -180,7 +182,7 @@ func (m *Meter) estimate(r *proxy.Request, p *balancer.Pool, a *proxy.Attempt, d
 			t.Completion = maxOutput(r, p)
 		}
 	case e.Answers > 0 || t.Completion == 0:
-		t.Completion = max(t.Completion, e.Generated(a.Duration, firstToken(a, d)))
+		t.Completion = max(t.Completion, e.Generated(a.Duration, firstToken(r, a, d)))
 	}
 	t.Completion = min(t.Completion, maxOutput(r, p))
 	return t

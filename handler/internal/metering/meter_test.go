@@ -153,6 +153,33 @@ func TestEstimateOfTheFirstAnswer(t *testing.T) {
 	}
 }
 
+// Answers that come at once do not tell how fast tokens are generated: plain ones,
+// whose first token is their last, and short ones.
+func TestAnswersThatComeAtOnceTellNoSpeed(t *testing.T) {
+	atOnce := func(completion int64) proxy.Delivery {
+		return proxy.Delivery{Usage: usage.Tokens{Prompt: 100, Completion: completion}, TextBytes: 4 * completion, FirstToken: began.Add(2 * time.Second)}
+	}
+	left := ended(mini, abandoned(&mini.Backends[0], "caller left", 4*time.Second))
+	for name, c := range map[string]struct {
+		stream bool
+		answer proxy.Delivery
+		want   int64
+	}{
+		"plain answers":         {false, atOnce(120), 240}, // 60 a second
+		"short streams":         {true, atOnce(20), 100},   // 50 a second, after two seconds
+		"long streams, at once": {true, atOnce(1000), 1000},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			m := newMeter(t, team)
+			settled(t, m, chat(c.stream, 400, 0), served(mini, 2*time.Second+time.Millisecond, c.answer))
+			charges, _, _ := settled(t, m, chat(true, 400, 0), left)
+			if len(charges) != 1 || !charges[0].Estimated || charges[0].Tokens.Completion != c.want {
+				t.Errorf("%+v, want %d tokens", charges, c.want)
+			}
+		})
+	}
+}
+
 // A background response is charged when it is started, since its usage is reported
 // later and to whoever asks.
 func TestBackgroundResponseIsCharged(t *testing.T) {

@@ -3,6 +3,7 @@ package document
 import (
 	"cmp"
 	"fmt"
+	"time"
 
 	"spillway/handler/internal/config/jsondoc"
 )
@@ -122,8 +123,29 @@ func (r *Report) checkPolicies(d *Document) {
 }
 
 func (r *Report) checkBreaker(at string, b *CircuitBreaker) {
+	r.checkInterval(at, b)
 	if b.MaxTripDuration < b.TripDuration {
 		r.Fault(jsondoc.Join(at, "maxTripDuration"), b.MaxTripDuration.String()+" is shorter than tripDuration, which is "+b.TripDuration.String(), "Make it as long or longer.")
+	}
+}
+
+// How many failures a second one instance would have to see until the first rule
+// opens a circuit: no instance sees so many, and few do.
+const (
+	impossibleFailures = 10_000
+	rareFailures       = 100
+)
+
+// checkInterval looks whether an instance can see the failures within the interval.
+func (r *Report) checkInterval(at string, b *CircuitBreaker) {
+	rate := float64(b.Failures) / time.Duration(b.Interval).Seconds()
+	text := fmt.Sprintf("%s is too short for %d failures: an instance would have to see %.0f a second", b.Interval, b.Failures, rate)
+	fix := fmt.Sprintf("Make it at least %s, or failures less.", jsondoc.Duration(time.Duration(float64(b.Failures)/rareFailures*float64(time.Second)).Round(time.Millisecond)))
+	switch at = jsondoc.Join(at, "interval"); {
+	case rate > impossibleFailures:
+		r.Fault(at, text, fix)
+	case rate > rareFailures:
+		r.Warn(at, text, fix)
 	}
 }
 

@@ -102,12 +102,15 @@ func (f field) unquoted(n *Node, kind string) string {
 func (f field) ranged(kind string) string {
 	switch {
 	case f.min != nil && f.max != nil:
-		return fmt.Sprintf("Write %s from %v to %v.", kind, *f.min, *f.max)
+		return fmt.Sprintf("Write %s from %s to %s.", kind, digits(*f.min), digits(*f.max))
 	case f.min != nil:
-		return fmt.Sprintf("Write %s of at least %v.", kind, *f.min)
+		return fmt.Sprintf("Write %s of at least %s.", kind, digits(*f.min))
 	}
 	return "Write " + kind + "."
 }
+
+// digits is a number as people write it, without an exponent.
+func digits(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }
 
 // duration reads a Go duration that is more than nothing.
 func (d *decoder) duration(n *Node, v reflect.Value, path string, f field) {

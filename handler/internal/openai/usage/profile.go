@@ -125,10 +125,12 @@ func (p *Profile) Expect() Expectation {
 func divide(a, b int64) int64 { return (a + b/2) / b }
 
 // What is assumed while nothing is known: four bytes of English are a token, and
-// a busy deployment generates about fifty tokens a second.
+// a busy deployment generates about fifty tokens a second. None generates more than
+// five hundred: an answer that arrived faster was held back somewhere.
 const (
 	defaultPerByte   = 0.25
 	defaultPerSecond = 50
+	fastestPerSecond = 500
 )
 
 // Prompt is the expected size of a prompt of so many bytes.
@@ -150,7 +152,16 @@ func (e *Expectation) Generated(elapsed, firstToken time.Duration) int64 {
 		idle = firstToken
 	}
 	active := max(0, elapsed-idle)
-	return count(active.Seconds() * orDefault(e.TokensPerSecond, defaultPerSecond))
+	return count(active.Seconds() * e.rate())
+}
+
+// rate is how many tokens are generated in a second. Short answers arrive at once, so
+// that they can show that it is less than usual, not that it is more.
+func (e *Expectation) rate() float64 {
+	if e.Speed > 0 {
+		return min(e.Speed, fastestPerSecond)
+	}
+	return min(orDefault(e.TokensPerSecond, defaultPerSecond), defaultPerSecond)
 }
 
 func orDefault(x, otherwise float64) float64 {
