@@ -257,6 +257,9 @@ func TestAlertsFireInTheirIncidentsOnly(t *testing.T) {
 		"a backend retired": {func(w *timeline) {
 			w.pass(10*time.Minute, func(int) { w.request(refusing(404, "no such deployment")) })
 		}, []string{"backend-auth"}},
+		"a deployment missing everywhere": {func(w *timeline) {
+			w.pass(10*time.Minute, func(int) { w.request(undeployed()) })
+		}, []string{"backend-auth", "failures"}},
 		"a key rotated wrongly": {func(w *timeline) {
 			w.pass(10*time.Minute, func(int) { w.request(refusing(401, "401")) })
 		}, []string{"backend-auth"}},

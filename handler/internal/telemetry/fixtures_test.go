@@ -162,9 +162,16 @@ func standIn() *api.RequestRecord {
 // alike is one that every backend refused alike: its caller's own mistake.
 func alike() *api.RequestRecord {
 	x := served()
-	x.ID, x.Status, x.Charges = "req_ALIKE", 403, nil
-	x.Result.Attempts[0].Status, x.Result.Attempts[0].Outcome = 403, health.Outcome{Class: health.Misconfigured, Reason: "403"}
+	x.ID, x.Status, x.Charges = "req_ALIKE", 404, nil
+	x.Result.Attempts[0].Status, x.Result.Attempts[0].Outcome = 404, health.Outcome{Class: health.Misconfigured, Reason: "operation not supported"}
 	x.Result.Delivery = proxy.Delivery{Committed: true, Bytes: 120}
+	return x
+}
+
+// undeployed is one whose deployment no backend has.
+func undeployed() *api.RequestRecord {
+	x := alike()
+	x.ID, x.Result.Attempts[0].Outcome.Reason = "req_UNDEPLOYED", "deployment not found"
 	return x
 }
 

@@ -24,13 +24,17 @@ type Monitor struct {
 	// opened, became half-open or closed.
 	OwnCircuitChanged func(slot health.Slot, before health.CircuitState, after *health.Health)
 
-	own                 []health.CircuitState // by slot, of circuits that bind this instance alone
+	own                 []ownCircuit // by slot
 	last                fleet.Counters
 	longestDisagreement time.Duration // disagreement since the last line of it
 	changes             uint64
 	wasted              uint64
 	lastAgreement       time.Time
 }
+
+// ownCircuit is a circuit that binds this instance alone: as it was at the last check,
+// and as it was last reported.
+type ownCircuit struct{ seen, reported health.CircuitState }
 
 // checkInterval is the time between two checks.
 const checkInterval = time.Second
@@ -76,24 +80,30 @@ func (w *Monitor) logConditions(now time.Time) {
 	}
 }
 
-// checkOwnCircuits reports changes of the circuits that bind this instance alone.
-// When the fleet's circuit takes over, its own line tells so.
+// checkOwnCircuits reports changes of the circuits that bind this instance alone. An
+// opening is reported when it has lasted until the next check: mostly the fleet's
+// circuit takes over before, and its own line tells so.
 func (w *Monitor) checkOwnCircuits() {
 	if w.Snapshot == nil || w.OwnCircuitChanged == nil {
 		return
 	}
 	snapshot := w.Snapshot()
 	if w.own == nil {
-		w.own = make([]health.CircuitState, len(snapshot.Slots))
+		w.own = make([]ownCircuit, len(snapshot.Slots))
 	}
 	for slot := range min(len(w.own), len(snapshot.Slots)) {
-		h, was := &snapshot.Slots[slot], w.own[slot]
-		is := health.Closed
+		h, c := &snapshot.Slots[slot], &w.own[slot]
+		is, was := health.Closed, c.reported
 		if h.Own {
 			is = h.State
 		}
-		w.own[slot] = is
-		if is != was && (h.Own || h.State == health.Closed) {
+		opens := c.seen == health.Closed && is != health.Closed
+		c.seen = is
+		if opens || is == was {
+			continue
+		}
+		c.reported = is
+		if h.Own || h.State == health.Closed {
 			w.OwnCircuitChanged(health.Slot(slot), was, h)
 		}
 	}

@@ -70,11 +70,11 @@ const maxErrorText = 500
 // levelOf is ERROR where the caller got an error or a part of an answer through no
 // fault of its own, WARN for want of capacity and where another backend stood in
 // for one that refuses the gateway. A caller that left, or that every backend
-// refused alike, concerns no operator.
+// refused alike for what it asked, concerns no operator.
 func levelOf(x *api.RequestRecord) slog.Level {
 	r := x.Result
 	switch {
-	case x.Status >= http.StatusInternalServerError, endingOf(r) == brokenOff:
+	case x.Status >= http.StatusInternalServerError, endingOf(r) == brokenOff, r != nil && r.OurFault():
 		return slog.LevelError
 	case x.Status == http.StatusTooManyRequests, r != nil && x.Status < http.StatusBadRequest && misconfigured(r):
 		return slog.LevelWarn

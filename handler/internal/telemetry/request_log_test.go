@@ -50,7 +50,7 @@ func collectLines(t *testing.T, l *RequestLog, say func()) (out, alarm string) {
 }
 
 func allRequests() []*api.RequestRecord {
-	return []*api.RequestRecord{served(), spilled(), throttled(), broken(), fallback(), hedged(), tried(), recovering(), left(), standIn(), alike(), refused()}
+	return []*api.RequestRecord{served(), spilled(), throttled(), broken(), fallback(), hedged(), tried(), recovering(), left(), standIn(), alike(), undeployed(), refused()}
 }
 
 func TestRequestLines(t *testing.T) {
@@ -117,7 +117,7 @@ func TestLinesBelowTheLevelAreOmitted(t *testing.T) {
 			l.RequestDone(x)
 		}
 	})
-	if out != "" || strings.Count(alarm, "\n") != 1 || !strings.Contains(alarm, "req_BROKEN") {
+	if out != "" || strings.Count(alarm, "\n") != 2 || !strings.Contains(alarm, "req_BROKEN") || !strings.Contains(alarm, "req_UNDEPLOYED") {
 		t.Errorf("stdout %q, stderr %q", out, alarm)
 	}
 }

@@ -1,0 +1,63 @@
+package telemetry
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var runbook = regexp.MustCompile(`Runbook: (\S+[^.\s])`)
+
+// The alerts over lines that processes wrote, each file by itself: what fires, and the
+// runbook that it names. The files are those that TestSoakIncidents of handler/test/e2e
+// keeps.
+func TestAlertsOverKeptLines(t *testing.T) {
+	folder := os.Getenv("SPILLWAY_LINES")
+	if folder == "" {
+		t.Skip("it reads what SPILLWAY_LINES=FOLDER SPILLWAY_SOAK=6m go test -run TestSoakIncidents ./handler/test/e2e has kept")
+	}
+	files, err := filepath.Glob(filepath.Join(folder, "*.log"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files in %s, %v", folder, err)
+	}
+	rules := alertRules(t)
+	for _, file := range files {
+		rows := keptRows(t, file)
+		first := rows[0]["TimeGenerated"].(time.Time)
+		for i := range rows { // the rules are evaluated from testTime on
+			rows[i]["TimeGenerated"] = testTime.Add(rows[i]["TimeGenerated"].(time.Time).Sub(first))
+		}
+		fired := firedBy(t, rules, rows)
+		var books []string
+		for _, r := range rules {
+			if m := runbook.FindStringSubmatch(r.query); m != nil && slices.Contains(fired, r.name) {
+				books = append(books, m[1])
+			}
+		}
+		t.Logf("%s: %d lines over %v, fired %q: %q", filepath.Base(file), len(rows), rows[len(rows)-1]["TimeGenerated"].(time.Time).Sub(testTime).Round(time.Second), fired, books)
+	}
+}
+
+func keptRows(t *testing.T, file string) (rows []record) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var head struct{ Time time.Time }
+		if json.Unmarshal([]byte(line), &head) == nil && !head.Time.IsZero() {
+			rows = append(rows, record{"TimeGenerated": head.Time, "Message": line, "ItemCount": 1.0})
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b record) int { return a["TimeGenerated"].(time.Time).Compare(b["TimeGenerated"].(time.Time)) })
+	if len(rows) == 0 {
+		t.Fatalf("%s has no lines", file)
+	}
+	return rows
+}
