@@ -59,6 +59,7 @@ import (
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
 	"spillway/handler/internal/tablestore"
 	"spillway/handler/internal/telemetry/condition"
@@ -69,6 +70,8 @@ type Replica interface {
 	// Snapshot is the latest snapshot. It counts as traffic: while the page is
 	// open, the table is read as often as for requests.
 	Snapshot() *health.Snapshot
+	// PeekSnapshot is the same without that effect.
+	PeekSnapshot() *health.Snapshot
 	Counters() fleet.Counters
 	// ReadState reads the table. It is called in the background, by [Handler.Run].
 	ReadState(ctx context.Context) (fleet.State, error)
@@ -113,6 +116,9 @@ type Config struct {
 	NewID     func() string // of an operator's request
 	InFlight  func(slot health.Slot) int64
 
+	// Refusals lists what backends refuse this instance that others serve, and what
+	// every backend refuses; nil = nothing.
+	Refusals func(now time.Time) []proxy.OpenedOperation
 	// Quotas lists the limits of all consumers; nil = there are none.
 	Quotas func() []quota.LimitStatus
 	// UsageRows reads tokens and cost; nil = there is no /ops/api/usage.

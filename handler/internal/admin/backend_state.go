@@ -22,6 +22,7 @@ const (
 	HalfOpen  BackendState = "half-open" // one probe across all instances, or of this one when its circuit binds it alone
 	Open      BackendState = "open"      // its circuit is open
 	Drained   BackendState = "drained"   // by an operator
+	Refusing  BackendState = "refusing"  // an operation that others serve, and takes other requests
 	Unused    BackendState = "unused"    // weight 0
 )
 
@@ -47,6 +48,12 @@ func backendState(b *balancer.Backend, h *health.Health, now time.Time) BackendS
 // acceptsRequests reports whether requests other than probes are sent.
 func (c BackendState) acceptsRequests() bool { return c == Available || c == Partial }
 
+// takesRequests reports whether requests other than probes are sent: of a backend
+// that refuses some, whether it serves others.
+func (b *BackendStatus) takesRequests() bool {
+	return b.State.acceptsRequests() || b.State == Refusing && b.Minute.Served > 0
+}
+
 // label is the state as shown on the page.
 func (c BackendState) label(h *health.Health) string {
 	switch c {
@@ -61,7 +68,7 @@ func (c BackendState) label(h *health.Health) string {
 		return "circuit open"
 	case Unused:
 		return "weight 0"
-	case Available, HalfOpen, Drained:
+	case Available, HalfOpen, Drained, Refusing:
 	}
 	return string(c)
 }
@@ -91,7 +98,7 @@ func (c BackendState) until(h *health.Health) time.Time {
 		return h.Until
 	case Throttled:
 		return h.Throttle.Until
-	case Available, Partial, Drained, Unused:
+	case Available, Partial, Drained, Refusing, Unused:
 	}
 	return time.Time{}
 }
@@ -143,7 +150,7 @@ func surveyPool(s *PoolStatus) (first, taking int, out []*BackendStatus) {
 			if first < 0 {
 				first = i
 			}
-			if taking < 0 && b.State.acceptsRequests() {
+			if taking < 0 && b.takesRequests() {
 				taking = i
 			}
 			if b.State != Available {

@@ -51,6 +51,7 @@ func TestPoolStateFollowsFirstPriority(t *testing.T) {
 		"one of the first is out":          {[][]BackendState{{Open, Available}, {Available}}, Reduced, "b: circuit open (503)"},
 		"a lower one is out":               {[][]BackendState{{Available}, {Drained}}, Reduced, "b: drained by anna"},
 		"two groups are out":               {[][]BackendState{{Drained}, {HalfOpen}, {Partial}}, Spilling, "priority 3 serves: b: drained by anna; b: half-open (503);"},
+		"it refuses an operation":          {[][]BackendState{{Refusing}, {Available}}, Spilling, "priority 2 serves: b: refusing"},
 		"none accepts":                     {[][]BackendState{{Open}, {Drained}}, Down, "no backend takes requests: b: circuit open (503); b: drained by anna"},
 		"unused backends do not count":     {[][]BackendState{{Unused}, {Available}}, Healthy, "priority 2 serves all requests"},
 		"no weight":                        {[][]BackendState{{Unused}}, Down, "no backend has a weight above 0"},
@@ -89,7 +90,7 @@ func TestOwnCircuitIsToldFromTheFleets(t *testing.T) {
 	}{
 		"own circuit":           {health.Health{State: health.Open, Own: true, Until: now.Add(time.Second)}, health.Circuit{}, "circuit open on this instance alone", "", "closed", nil},
 		"the fleet's circuit":   {health.Health{State: health.Open, Until: now.Add(time.Second)}, health.Circuit{State: health.Open}, "circuit open", "", "", nil},
-		"served despite it":     {health.Health{}, health.Circuit{State: health.Open}, "available", "the fleet's circuit is open, but this instance is being served", "open", nil},
+		"served despite it":     {health.Health{Until: now.Add(time.Second)}, health.Circuit{State: health.Open}, "available", "the fleet's circuit is open, but this instance is being served", "open", nil},
 		"suspected":             {health.Health{}, health.Circuit{Suspicions: suspicions}, "available", "suspected: 3 failures seen by 2 instances", "", &SuspicionStatus{Instances: 2, Failures: 3}},
 		"suspected and drained": {health.Health{Drained: true}, health.Circuit{Suspicions: suspicions}, "drained", "", "", &SuspicionStatus{Instances: 2, Failures: 3}},
 	} {

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -122,6 +123,9 @@ func TestStatusPageInBrowser(t *testing.T) {
 // openScenes are the scenarios, without a key.
 func openScenes(at func() time.Time) map[string][]Config {
 	worlds := scenarios(at)
+	if os.Getenv("SPILLWAY_SHOTS") != "" {
+		maps.Copy(worlds, bigScenarios(at))
+	}
 	worlds["outage"].fleetErr = errTableUnreachable
 	worlds["keyboard"] = healthyScenario(at)
 	scenes := map[string][]Config{"two": twoInstances(at)}

@@ -41,6 +41,8 @@ func (w *fakeFleet) Snapshot() *health.Snapshot {
 	return &health.Snapshot{Version: 7, Slots: append([]health.Health(nil), w.health...)}
 }
 
+func (w *fakeFleet) PeekSnapshot() *health.Snapshot { return w.Snapshot() }
+
 func (w *fakeFleet) Counters() fleet.Counters { return w.counters }
 
 func (w *fakeFleet) ReadState(context.Context) (fleet.State, error) {

@@ -126,7 +126,7 @@ func (o *Handler) actionRoute(path string) (route, bool) {
 // setSecurityHeaders forbids everything that the page does not need. Scripts
 // cannot write markup: names of backends, consumers and models are only ever text.
 func setSecurityHeaders(h http.Header) {
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src "+styleHash+"; img-src 'self'; connect-src 'self'; "+
 		"frame-ancestors 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")

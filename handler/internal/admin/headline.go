@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"spillway/handler/internal/telemetry/condition"
 )
 
 // Level is how much something matters to who is on call.
@@ -70,6 +72,12 @@ func headline(s *Status) Headline {
 		h.raise(LevelWarning)
 		parts = append(parts, t)
 	}
+	for _, state := range []condition.State{condition.Failing, condition.Degraded} {
+		if names := troubledParts(s.Conditions, state); len(names) > 0 {
+			h.raise(map[condition.State]Level{condition.Failing: LevelWarning, condition.Degraded: LevelNotice}[state])
+			parts = append(parts, nameSome(names)+" "+plural(len(names), "is ", "are ")+state.String())
+		}
+	}
 	if spent := spentConsumers(s.Consumers); len(spent) > 0 {
 		h.raise(LevelNotice)
 		parts = append(parts, nameSome(spent)+" "+plural(len(spent), "has", "have")+" used up a month's limit")
@@ -127,6 +135,18 @@ func stateTrouble(s *Status) string {
 		return "the state table cannot be written"
 	}
 	return ""
+}
+
+// troubledParts are the parts in that state on some instance, but for the table of the
+// shared state, which has words of its own.
+func troubledParts(all []ConditionStatus, state condition.State) (names []string) {
+	for i := range all {
+		c := &all[i]
+		if c.State == state.String() && c.Part != "state-read" && c.Part != "state-write" && !slices.Contains(names, c.Part) {
+			names = append(names, c.Part)
+		}
+	}
+	return names
 }
 
 // spentConsumers have nothing left of a month's limit: their requests are refused

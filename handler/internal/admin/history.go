@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"net/http"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ type step struct {
 	Requests int64   `json:"r,omitempty"`
 	Served   int64   `json:"s,omitempty"`
 	Spilled  int64   `json:"o,omitempty"` // of the served: not by the first priority
-	Failed   int64   `json:"f,omitempty"` // answered with an error: 429 or 5xx
+	Failed   int64   `json:"f,omitempty"` // answered with 429 or 5xx, or with what every backend refuses
 	Tokens   int64   `json:"t,omitempty"`
 	Cost     float64 `json:"c,omitempty"`
 	First    sparse  `json:"h,omitempty"` // times to the first token
@@ -88,17 +89,23 @@ func (h *history) count(x *api.RequestRecord, c counts) {
 // stepOf is a step with this request alone.
 func stepOf(x *api.RequestRecord, c counts) step {
 	end := x.Start.Add(x.Duration)
-	s := step{Number: end.UnixNano() / int64(stepLength), Requests: 1, Served: c.Served, Tokens: c.Tokens, Failed: boolToInt(x.Status == 429 || x.Status >= 500)}
+	s := step{Number: end.UnixNano() / int64(stepLength), Requests: 1, Served: c.Served, Tokens: c.Tokens, Failed: boolToInt(failed(x))}
 	for i := range x.Charges {
 		s.Cost += x.Charges[i].Cost
 	}
-	if r := x.Result; r != nil && r.ServedBy != nil && r.Pool != nil {
+	if r := x.Result; r != nil && r.Served() && r.Pool != nil {
 		s.Spilled = boolToInt(r.ServedBy.Priority > firstPriority(r.Pool))
 		if at := r.Delivery.FirstToken; !at.IsZero() {
 			s.counts[bucketOf(max(at.Sub(x.Start), 0))]++
 		}
 	}
 	return s
+}
+
+// failed reports whether the caller did not get what it asked for, through no fault
+// of its own.
+func failed(x *api.RequestRecord) bool {
+	return x.Status == http.StatusTooManyRequests || x.Status >= http.StatusInternalServerError || x.Result != nil && x.Result.OurFault()
 }
 
 // firstPriority is the lowest number of a backend that gets traffic.

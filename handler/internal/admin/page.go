@@ -2,52 +2,72 @@ package admin
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"embed"
+	"encoding/base64"
 	"net/http"
-	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
 //go:embed page
 var files embed.FS
 
-// contentTypes are the types of the public files.
-var contentTypes = map[string]string{
-	".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
-}
-
-// What browsers do not need: indentation and lines of comments, and in a style the
-// spaces around punctuation.
+// What browsers do not need: indentation and lines of comments, in a style the spaces
+// around punctuation, and in a script that is one file what joins it to others.
 var (
 	comments = regexp.MustCompile(`(?m)^(\s+|//.*\n)+`)
-	spaces   = regexp.MustCompile(`\s*([{};:,>])\s*`)
+	spaces   = regexp.MustCompile(`;?\s*([{};:,>])\s*`)
+	joints   = regexp.MustCompile(`(?m)^(import .*\n|export )`)
 )
 
-// compact is a file without what browsers do not need.
-func compact(name string) []byte {
-	body := comments.ReplaceAll(pageFile(name), nil)
-	if path.Ext(name) == ".css" {
-		body = spaces.ReplaceAll(body, []byte("$1"))
+// scripts are the modules of the page's script, each after those that it imports.
+// They are served as one file, whose names are those of all: a page of one file is
+// shown sooner.
+var scripts = []string{"api.js", "dom.js", "format.js", "actions.js", "render.js", "history.js", "usage.js", "lookup.js", "page.js"}
+
+// pageScript is the page's script.
+func pageScript() []byte {
+	var all []byte
+	for _, name := range scripts {
+		all = append(all, joints.ReplaceAll(compact(name), nil)...)
 	}
-	return body
+	return all
 }
 
-// fileRoutes serves the page's style, scripts and icon.
+// pageStyle is the page's style. It is a part of the page, so that the first paint
+// waits for no other file.
+func pageStyle() []byte {
+	return spaces.ReplaceAllFunc(compact("page.css"), func(punctuation []byte) []byte {
+		text := bytes.TrimSpace(punctuation)
+		return text[len(text)-1:]
+	})
+}
+
+// styleHash is the page's style as a content security policy names it.
+var styleHash = func() string {
+	sum := sha256.Sum256(pageStyle())
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}()
+
+// compact is a file without what browsers do not need.
+func compact(name string) []byte { return comments.ReplaceAll(pageFile(name), nil) }
+
+// fileRoutes serves the page's script and icon.
 func fileRoutes() map[string]route {
 	all := map[string]route{}
-	entries, err := files.ReadDir("page")
-	if err != nil {
-		panic("admin: read the embedded page: " + err.Error())
-	}
-	for _, e := range entries {
-		if kind := contentTypes[path.Ext(e.Name())]; kind != "" {
-			body := compact(e.Name())
-			all["/"+e.Name()] = route{method: http.MethodGet, public: true, serve: func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Content-Type", kind)
-				_, _ = w.Write(body)
-			}}
-		}
+	for path, file := range map[string]struct {
+		kind string
+		body []byte
+	}{
+		"/page.js":  {"text/javascript; charset=utf-8", pageScript()},
+		"/icon.svg": {"image/svg+xml", pageFile("icon.svg")},
+	} {
+		all[path] = route{method: http.MethodGet, public: true, serve: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", file.kind)
+			_, _ = w.Write(file.body)
+		}}
 	}
 	return all
 }
@@ -63,7 +83,7 @@ func pageFile(name string) []byte {
 // pageOf is the status page, which its script fills from /ops/api. It holds no
 // data, and is the same for everybody.
 func pageOf(keyless bool) []byte {
-	body := compact("page.html")
+	body := bytes.Replace(compact("page.html"), []byte("<style></style>"), slices.Concat([]byte("<style>"), pageStyle(), []byte("</style>")), 1)
 	if keyless {
 		body = bytes.Replace(body, []byte("<body>"), []byte("<body data-keyless>"), 1)
 	}

@@ -20,8 +20,9 @@ type PoolStatus struct {
 	Since     *time.Time    `json:"since,omitempty"`  // the state has lasted; absent when it is healthy or not known
 	LeftMS    int64         `json:"leftMs,omitempty"` // throttled: until a backend takes requests again
 	Backends  int           `json:"backends"`
-	Serving   int           `json:"serving"` // of them
-	Groups    []GroupStatus `json:"groups"`  // by ascending priority
+	Serving   int           `json:"serving"`           // of them
+	Refuses   []Refusal     `json:"refuses,omitempty"` // what every backend refuses
+	Groups    []GroupStatus `json:"groups"`            // by ascending priority
 
 	Minute       MinuteStatus     `json:"lastMinute"`
 	SpillPercent float64          `json:"spillPercent"` // of the responses in the last minute, by other than the first priority
@@ -65,6 +66,7 @@ type BackendStatus struct {
 	Phase     string           `json:"phase"`                // of the circuit that binds this instance
 	Own       bool             `json:"own,omitempty"`        // that circuit binds this instance alone
 	Fleet     string           `json:"fleetPhase,omitempty"` // of the fleet's circuit, where that differs from phase
+	Refuses   []Refusal        `json:"refuses,omitempty"`    // operations that others serve
 	Suspected *SuspicionStatus `json:"suspected,omitempty"`
 	Throttle  *ThrottleStatus  `json:"throttle,omitempty"`
 	Share     uint8            `json:"sharePercent"` // of its normal traffic
@@ -128,13 +130,15 @@ func minuteStatus(c counts) MinuteStatus {
 
 // statusBuilder builds the status for one instant.
 type statusBuilder struct {
-	cfg       *Config
-	now       time.Time
-	snapshot  *health.Snapshot
-	slots     map[string]*fleet.SlotState // in the table, by slot name
-	tableTime time.Time                   // now, by the table's clock
-	minutes   map[string]sharedMinute     // by slot name
-	events    map[string][]Event          // by slot name, the latest last
+	cfg         *Config
+	now         time.Time
+	snapshot    *health.Snapshot
+	unreachable bool                        // the table: the snapshot does not follow it
+	slots       map[string]*fleet.SlotState // in the table, by slot name
+	tableTime   time.Time                   // now, by the table's clock
+	minutes     map[string]sharedMinute     // by slot name
+	events      map[string][]Event          // by slot name, the latest last
+	refusals    map[string][]Refusal        // by slot name or model
 }
 
 func (v *statusBuilder) pool(p *balancer.Pool) PoolStatus {
@@ -154,7 +158,7 @@ func (v *statusBuilder) pool(p *balancer.Pool) PoolStatus {
 			spilled += one.Minute.Served
 		}
 		s.Backends++
-		if one.State.acceptsRequests() {
+		if one.takesRequests() {
 			s.Serving++
 		}
 	}
@@ -163,6 +167,7 @@ func (v *statusBuilder) pool(p *balancer.Pool) PoolStatus {
 	}
 	s.FirstToken = firstTokenStatus(&first)
 	summarizePool(&s)
+	s.addRefusals(v.refusals[s.Model])
 	return s
 }
 
@@ -190,11 +195,12 @@ func (v *statusBuilder) backend(b *balancer.Backend) BackendStatus {
 	}
 	s.State = backendState(b, h, v.now)
 	s.Label, s.Detail = s.State.label(h), s.State.detail(h, v.now)
-	v.addCircuit(&s)
+	v.addCircuit(&s, h)
 	if until := s.State.until(h); until.After(v.now) {
 		s.LeftMS = until.Sub(v.now).Milliseconds()
 	}
 	v.addRecord(&s, h)
+	v.addRefusals(&s)
 	s.Since = v.since(&s)
 	v.addTraffic(&s)
 	return s
@@ -209,6 +215,8 @@ func (v *statusBuilder) since(s *BackendStatus) *time.Time {
 		return nil
 	case Drained:
 		return s.Drained.At
+	case Refusing:
+		return &s.Refuses[0].Since
 	case Open, HalfOpen:
 		at = troubleSince(v.events[s.Slot], Tripped)
 	case Throttled, Partial:
@@ -222,13 +230,13 @@ func (v *statusBuilder) since(s *BackendStatus) *time.Time {
 }
 
 // addCircuit adds what the fleet holds against the backend.
-func (v *statusBuilder) addCircuit(s *BackendStatus) {
+func (v *statusBuilder) addCircuit(s *BackendStatus, h *health.Health) {
 	slot := v.slots[s.Slot]
 	if slot == nil {
 		return
 	}
 	c := &slot.Record.Circuit
-	if phase := c.State.String(); phase != s.Phase {
+	if phase := v.fleetPhase(h, c.State).String(); phase != s.Phase {
 		s.Fleet = phase
 	}
 	if n := len(c.Suspicions); n > 0 {
@@ -240,6 +248,20 @@ func (v *statusBuilder) addCircuit(s *BackendStatus) {
 	if s.Detail == "" {
 		s.Detail = fleetDetail(s)
 	}
+}
+
+// fleetPhase is the state of the fleet's circuit. The snapshot is newer than the last
+// read of the table, which is asked only where the snapshot does not tell.
+func (v *statusBuilder) fleetPhase(h *health.Health, read health.CircuitState) health.CircuitState {
+	switch {
+	case v.unreachable:
+		return read
+	case h.Own, h.State == health.Closed && h.Until.IsZero():
+		return health.Closed
+	case h.State != health.Closed:
+		return h.StateAt(v.now)
+	}
+	return max(read, health.Open) // this instance is being served all the same
 }
 
 // fleetDetail explains what the fleet holds against a backend that this instance

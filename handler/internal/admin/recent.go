@@ -60,7 +60,7 @@ func (r *Recent) countRequest(x *api.RequestRecord) {
 	end := x.Start.Add(x.Duration)
 	c := counts{Attempts: 1}
 	if x.Result != nil {
-		c.Served, c.Tokens = boolToInt(x.Result.ServedBy != nil), x.Result.Delivery.Usage.Total()
+		c.Served, c.Tokens = boolToInt(x.Result.Served()), x.Result.Delivery.Usage.Total()
 		for i := range x.Result.Attempts {
 			r.countAttempt(x.Result, i, end)
 		}
@@ -89,7 +89,7 @@ func (r *Recent) countAttempt(result *proxy.Result, i int, end time.Time) {
 	}
 	c.Silent, c.Hedges = boolToInt(a.Silent), boolToInt(a.Hedge)
 	if a == result.ServingAttempt() {
-		c.Served, c.Tokens = 1, result.Delivery.Usage.Total()
+		c.Served, c.Tokens = boolToInt(result.Served()), result.Delivery.Usage.Total()
 		if at := result.Delivery.FirstToken; !at.IsZero() {
 			first = max(at.Sub(a.Start), 0)
 		}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"spillway/handler/internal/openai/usage"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
+	"spillway/handler/internal/telemetry/condition"
 )
 
 // scenarios are the states of a fleet in which the page is tested.
@@ -19,7 +21,36 @@ func scenarios(at func() time.Time) map[string]*fakeFleet {
 	return map[string]*fakeFleet{
 		"healthy": healthyScenario(at), "spilling": spillingScenario(at), "open": openScenario(at), "down": downScenario(at),
 		"throttled": throttledScenario(at), "budget": budgetScenario(at), "big": bigScenario(at), "outage": outageScenario(at), "hostile": hostileScenario(at), "memory": memoryScenario(at),
+		"refusing": refusingScenario(at),
 	}
+}
+
+// bigScenarios are those of 60 backends with one trouble each, for screenshots.
+func bigScenarios(at func() time.Time) map[string]*fakeFleet {
+	all := map[string]*fakeFleet{}
+	for name, trouble := range map[string]func(w *fakeFleet, slot int){
+		"big-healthy": func(*fakeFleet, int) {},
+		"big-down": func(w *fakeFleet, slot int) {
+			if slot/60 == 3 {
+				w.trip(slot, 6*time.Minute)
+			}
+		},
+		"big-throttled": func(w *fakeFleet, slot int) { w.throttle(slot, time.Duration(5+slot%60)*time.Second) },
+		"big-outage": func(w *fakeFleet, slot int) {
+			w.counters.Disconnected, w.counters.SinceContact, w.counters.LastError = true, 42*time.Second, context.DeadlineExceeded
+		},
+		"big-budget": func(w *fakeFleet, slot int) {
+			w.event(LimitMark, fmt.Sprintf("team-%03d", slot%60), "95\u00a0% of the budget per month used", time.Hour, time.Hour, 1)
+		},
+	} {
+		w := bigFleet(at)
+		for slot := range w.cfg.Slots {
+			trouble(w, slot)
+		}
+		w.bigTraffic(func(model int) bool { return w.health[60*model].State == health.Open })
+		all[name] = w
+	}
+	return all
 }
 
 // traffic records n requests of the last half minute, of the consumers in turn,
@@ -174,9 +205,8 @@ func (w *fakeFleet) past(p *balancer.Pool) {
 	}
 }
 
-// bigScenario has 60 backends, 20 models and 200 consumers, and trouble of every
-// kind.
-func bigScenario(at func() time.Time) *fakeFleet {
+// bigFleet has 60 backends, 20 models and 200 consumers.
+func bigFleet(at func() time.Time) *fakeFleet {
 	var backends []backendSpec
 	var models []string
 	for i := range 60 {
@@ -190,29 +220,71 @@ func bigScenario(at func() time.Time) *fakeFleet {
 	for m := range models {
 		w.past(&w.cfg.Pools[m])
 	}
+	return w
+}
+
+func (w *fakeFleet) trip(slot int, ago time.Duration) {
+	w.health[slot].State, w.health[slot].Until = health.Open, w.at().Add(40*time.Second)
+	w.stamp(slot, "flex-7c41-b", "503", 20*time.Second)
+	w.event(Tripped, w.cfg.Slots[slot], "circuit opened: 503", ago, time.Minute, 4)
+}
+
+func (w *fakeFleet) throttle(slot int, left time.Duration) {
+	w.health[slot].Throttle = health.Throttle{Until: w.at().Add(left), Kind: health.LimitTokens}
+	w.stamp(slot, "flex-7c41-b", "429 tokens", time.Second)
+}
+
+// bigScenario has trouble of every kind.
+func bigScenario(at func() time.Time) *fakeFleet {
+	w := bigFleet(at)
 	for i := range w.cfg.Slots {
 		model, b := i/60, i%60
 		switch {
 		case model == 3: // down
-			w.health[i].State, w.health[i].Until = health.Open, at().Add(40*time.Second)
-			w.stamp(i, "flex-7c41-b", "503", 20*time.Second)
-			w.event(Tripped, w.cfg.Slots[i], "circuit opened: 503", 6*time.Minute, time.Minute, 4)
+			w.trip(i, 6*time.Minute)
 		case model == 7 || model == 11 && b < 20: // throttled, and spilling over
-			w.health[i].Throttle = health.Throttle{Until: at().Add(time.Duration(5+b) * time.Second), Kind: health.LimitTokens}
-			w.stamp(i, "flex-7c41-b", "429 tokens", time.Second)
+			w.throttle(i, time.Duration(5+b)*time.Second)
 		case model == 15 && b == 30:
 			w.health[i].Drained, w.slots[i].Record.Override = true, health.OperatorOverride{Drained: true, Operator: "anna", At: at().Add(-time.Hour).UnixMilli()}
 		}
 	}
+	w.bigTraffic(func(model int) bool { return model == 3 })
+	return w
+}
+
+func (w *fakeFleet) bigTraffic(down func(model int) bool) {
 	for m := range w.cfg.Pools {
 		p := &w.cfg.Pools[m]
 		w.traffic(30, p, func(i int) []proxy.Attempt {
-			if m == 3 {
+			if down(m) {
 				return []proxy.Attempt{failedBy(&p.Backends[i], "503", 503)}
 			}
 			return []proxy.Attempt{served(&p.Backends[(i+20*(m/11%2))%40], time.Duration(200+i*13)*time.Millisecond, float64(40+i%50))}
 		})
 	}
+}
+
+// refusingScenario has a backend that refuses an operation, one that another instance
+// cannot reach, and parts that fail.
+func refusingScenario(at func() time.Time) *fakeFleet {
+	w := healthyScenario(at)
+	w.cfg.Refusals = func(now time.Time) []proxy.OpenedOperation {
+		return []proxy.OpenedOperation{{Slot: 1, Operation: "chat", Reason: "deployment not found", Since: now.Add(-20 * time.Minute), Until: now.Add(41 * time.Second)}}
+	}
+	w.event(OperationRefused, w.cfg.Slots[1], "refuses chat (deployment not found)", 20*time.Minute, time.Minute, 6)
+	w.cfg.Conditions = condition.New(
+		condition.Part{
+			Name: "entra-keys", Works: "callers with keys; tokens signed by keys that were fetched in the last 72 hours", Fix: "check that this app reaches the issuer (login.microsoftonline.com): DNS, firewall, proxy",
+			Check: func(time.Time) (condition.State, error) {
+				return condition.Failing, errors.New("dial tcp: no route to host")
+			},
+		},
+		condition.Part{
+			Name: "telemetry", Works: "requests are served, and logged; /ops/metrics", Fix: "check the address and the credentials of the OTEL_ variables",
+			Check: func(time.Time) (condition.State, error) { return condition.Degraded, errors.New("503") },
+		},
+	)
+	w.cfg.Conditions.Check(at())
 	return w
 }
 

@@ -50,6 +50,9 @@ type sharedTraffic struct {
 	Slots     map[string]sharedMinute `json:"s,omitempty"`
 	Consumers map[string]counts       `json:"u,omitempty"`
 	Events    []Event                 `json:"e,omitempty"`
+	Refusals  []Refusal               `json:"r,omitempty"`
+
+	Conditions []ConditionStatus `json:"x,omitempty"`
 }
 
 // sharedMinute is the last minute of a slot on one instance.
@@ -129,8 +132,20 @@ func (o *Handler) ownTraffic(now time.Time) *sharedTraffic {
 	m := o.ownMinutes(now)
 	return &sharedTraffic{
 		Instance: o.cfg.Instance, At: now.UnixMilli(), Started: o.started.UnixMilli(), Config: o.served.Load().ConfigDigest, Version: o.cfg.Version,
-		Models: o.cfg.Recent.history.snapshot(now), Slots: m.slots, Consumers: m.consumers, Events: events,
+		Models: o.cfg.Recent.history.snapshot(now), Slots: m.slots, Consumers: m.consumers, Events: events, Refusals: o.ownRefusals(now), Conditions: o.ownConditions(),
 	}
+}
+
+// ownConditions are the parts of this instance that are not ok.
+func (o *Handler) ownConditions() []ConditionStatus {
+	if o.cfg.Conditions == nil {
+		return nil
+	}
+	var all []ConditionStatus
+	for _, c := range o.cfg.Conditions.Troubles() {
+		all = append(all, ConditionStatus{JSON: c.JSON(), Instance: o.cfg.Instance})
+	}
+	return all
 }
 
 // ownMinutes is the last minute on this instance, of what had traffic.
@@ -213,14 +228,18 @@ func (o *Handler) readTraffic(ctx context.Context) {
 	if err != nil {
 		return // the last read is shown; the status says that the table is unreachable
 	}
-	var others []*sharedTraffic
+	o.others.Store(newOthers(decodeAll(rows, o.trafficKey)))
+}
+
+// decodeAll is the rows that can be read, but for one key's.
+func decodeAll(rows []tablestore.Row, except string) (all []*sharedTraffic) {
 	for i := range rows {
-		if rows[i].Key == o.trafficKey {
+		if rows[i].Key == except {
 			continue
 		}
 		if t, err := decodeTraffic(&rows[i]); err == nil {
-			others = append(others, t)
+			all = append(all, t)
 		}
 	}
-	o.others.Store(newOthers(others))
+	return all
 }

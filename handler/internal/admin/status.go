@@ -13,21 +13,21 @@ import (
 // Status is everything that the page shows of now. Traffic is that of all instances
 // in the last minute. Durations are in milliseconds.
 type Status struct {
-	At            time.Time        `json:"at"`
-	Instance      string           `json:"instance"` // that answered
-	Version       string           `json:"version"`
-	Region        string           `json:"region,omitempty"`
-	Keyless       bool             `json:"keyless,omitempty"` // no key is needed: a standalone run on loopback
-	Headline      Headline         `json:"headline"`
-	State         StateStatus      `json:"state"`
-	Pools         []PoolStatus     `json:"pools"`
-	Consumers     []ConsumerStatus `json:"consumers"` // nearest to a limit first
-	ConsumerCount int              `json:"consumerCount"`
-	Fleet         *FleetStatus     `json:"fleet,omitempty"` // absent before the first read of the table
-	Changes       []ChangeStatus   `json:"changes"`         // the latest first
-	Conditions    []condition.JSON `json:"conditions"`      // of the answering instance; those that are not ok
-	DecisionsKept int              `json:"decisionsKept"`
-	Usage         bool             `json:"usage"` // /ops/api/usage exists
+	At            time.Time         `json:"at"`
+	Instance      string            `json:"instance"` // that answered
+	Version       string            `json:"version"`
+	Region        string            `json:"region,omitempty"`
+	Keyless       bool              `json:"keyless,omitempty"` // no key is needed: a standalone run on loopback
+	Headline      Headline          `json:"headline"`
+	State         StateStatus       `json:"state"`
+	Pools         []PoolStatus      `json:"pools"`
+	Consumers     []ConsumerStatus  `json:"consumers"` // nearest to a limit first
+	ConsumerCount int               `json:"consumerCount"`
+	Fleet         *FleetStatus      `json:"fleet,omitempty"` // absent before the first read of the table
+	Changes       []ChangeStatus    `json:"changes"`         // the latest first
+	Conditions    []ConditionStatus `json:"conditions"`      // those that are not ok, failing first
+	DecisionsKept int               `json:"decisionsKept"`
+	Usage         bool              `json:"usage"` // /ops/api/usage exists
 }
 
 // StateStatus is the answering instance's connection to the table.
@@ -53,6 +53,12 @@ type StateStatus struct {
 	LeftOut        uint64  `json:"recordsLeftOut,omitempty"` // records that the full row had no space for
 	Probes         uint64  `json:"probes"`
 	Unreadable     uint64  `json:"unreadableRecords"`
+}
+
+// ConditionStatus is a part of an instance that is not ok.
+type ConditionStatus struct {
+	condition.JSON
+	Instance string `json:"instance"`
 }
 
 // ChangeStatus is a change of a backend's state.
@@ -96,10 +102,10 @@ func (o *Handler) currentStatus() *Status {
 	shared, sums, events := o.fleetSnapshot(), o.minutes(now), o.timeline(now)
 	s := &Status{
 		At: now.UTC(), Instance: o.cfg.Instance, Version: o.cfg.Version, Region: o.cfg.Region, Keyless: o.access.keyless,
-		State: o.stateStatus(), Fleet: shared.status, Pools: []PoolStatus{}, Consumers: []ConsumerStatus{}, Changes: []ChangeStatus{}, Conditions: []condition.JSON{},
+		State: o.stateStatus(), Fleet: shared.status, Pools: []PoolStatus{}, Consumers: []ConsumerStatus{}, Changes: []ChangeStatus{}, Conditions: o.conditions(now),
 		Usage: o.cfg.UsageRows != nil,
 	}
-	v := statusBuilder{cfg: o.served.Load(), now: now, snapshot: snapshot, slots: shared.slots, tableTime: shared.at, minutes: sums.slots, events: bySubject(events)}
+	v := statusBuilder{cfg: o.served.Load(), now: now, snapshot: snapshot, unreachable: s.State.Unreachable, slots: shared.slots, tableTime: shared.at, minutes: sums.slots, events: bySubject(events), refusals: o.refusals(now)}
 	for i := range v.cfg.Pools {
 		s.Pools = append(s.Pools, v.pool(&v.cfg.Pools[i]))
 	}
@@ -110,14 +116,19 @@ func (o *Handler) currentStatus() *Status {
 			s.Changes = append(s.Changes, ChangeStatus{At: e.Last.UTC(), Slot: e.Subject, Text: e.Text, By: e.By, Times: e.Times})
 		}
 	}
-	if o.cfg.Conditions != nil {
-		for _, c := range o.cfg.Conditions.Troubles() {
-			s.Conditions = append(s.Conditions, c.JSON())
-		}
-	}
 	s.DecisionsKept, _ = o.cfg.Recent.retained()
 	s.Headline = headline(s)
 	return s
+}
+
+// conditions are the parts of the instances that are not ok, failing first.
+func (o *Handler) conditions(now time.Time) []ConditionStatus {
+	all := append([]ConditionStatus{}, o.ownConditions()...)
+	all = append(all, o.others.Load().shared(now).Conditions...)
+	slices.SortStableFunc(all, func(a, b ConditionStatus) int {
+		return cmp.Or(cmp.Compare(b.State, a.State), cmp.Compare(a.Part, b.Part)) // failing, degraded
+	})
+	return all
 }
 
 // bySubject are the events of each subject, in their order.

@@ -16,14 +16,15 @@ type EventKind string
 
 // The kinds of events.
 const (
-	Tripped       EventKind = "trip"
-	Recovered     EventKind = "close"
-	ThrottleBegan EventKind = "throttle"
-	DrainBegan    EventKind = "drain"
-	DrainEnded    EventKind = "restore"
-	WasReset      EventKind = "reset"
-	LimitMark     EventKind = "budget" // a consumer has used a part of a month's limit
-	ConfigChanged EventKind = "config"
+	Tripped          EventKind = "trip"
+	Recovered        EventKind = "close"
+	ThrottleBegan    EventKind = "throttle"
+	DrainBegan       EventKind = "drain"
+	DrainEnded       EventKind = "restore"
+	WasReset         EventKind = "reset"
+	OperationRefused EventKind = "refuse" // by a backend, while others serve it
+	LimitMark        EventKind = "budget" // a consumer has used a part of a month's limit
+	ConfigChanged    EventKind = "config"
 )
 
 // Event is an entry of the timeline. Repeated events of a subject are one, from

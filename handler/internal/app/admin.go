@@ -21,7 +21,7 @@ import (
 // newAdmin is the operators' API and status page. Without a key or a role it is
 // open only to the loopback address of a standalone run: behind the Functions host
 // every request comes from loopback.
-func newAdmin(cfg *config.Config, source *configSource, version string, obs *observability, state *state, load *proxy.Load, verifier *entra.Verifier, watched *condition.Set) *admin.Handler {
+func newAdmin(cfg *config.Config, source *configSource, version string, obs *observability, state *state, load *proxy.Load, refusals func(now time.Time) []proxy.OpenedOperation, verifier *entra.Verifier, watched *condition.Set) *admin.Handler {
 	s := &cfg.Settings
 	c := admin.Config{
 		Key: s.OperatorKey.Reveal(), Open: !s.OperatorKey.Set() && s.OperatorRole == "" && s.Standalone && s.Loopback, Hosted: !s.Standalone,
@@ -29,7 +29,7 @@ func newAdmin(cfg *config.Config, source *configSource, version string, obs *obs
 		Pools: cfg.Pools, Slots: cfg.Slots, Consumers: cfg.Consumers, Replica: state.replica, Recent: obs.recent, Now: time.Now, NewID: newRequestID,
 		InFlight: func(slot health.Slot) int64 { return load.InFlight(slot) }, Quotas: state.quotas.LimitStatuses,
 		UsageRows: state.usage.rows, Metrics: obs.provider.Handler(), Audit: obs.audit, KeysRefused: obs.keysRefused, TraceID: obs.traceID, Conditions: watched,
-		Traffic: state.usage.store, ConfigDigest: digest(cfg),
+		Refusals: refusals, Traffic: state.usage.store, ConfigDigest: digest(cfg),
 	}
 	if source != nil {
 		c.Versions = source

@@ -89,7 +89,7 @@ func New(cfg *config.Config, source *configSource, version string, log *slog.Log
 		begun: make(chan *api.Server, 1),
 	}
 	a.conditions = conditions(cfg, source, state, func() map[string]*backend.Token { return a.serving.Load().backends.tokens }, verifier, obs.provider)
-	a.operators = newAdmin(cfg, source, version, obs, state, a.load, verifier, a.conditions)
+	a.operators = newAdmin(cfg, source, version, obs, state, a.load, a.refusals, verifier, a.conditions)
 	a.sources = obs.sources(out, state, a.load, a.operators, a.conditions)
 	first, err := a.newGeneration(cfg)
 	if err != nil {
@@ -140,9 +140,17 @@ func (a *App) newProxy(cfg *config.Config, client *backend.Client) *proxy.Proxy 
 		Queue: a.queue, MaxWait: s.MaxWait, ResponseTimeout: s.ResponseTimeout, FirstTokenTimeout: s.FirstTokenTimeout,
 		Operations: proxy.OperationCircuits{
 			TripDuration: cfg.Breaker.TripDuration, MaxTripDuration: cfg.Breaker.MaxTripDuration,
-			Opened: func(c proxy.OpenedOperation) { logOpenedOperation(cfg, a.log, c) },
+			Opened: func(c proxy.OpenedOperation) {
+				logOpenedOperation(cfg, a.log, c)
+				a.obs.recent.OperationRefused(&c)
+			},
 		},
 	}
+}
+
+// refusals are the operations that backends refuse the generation that serves.
+func (a *App) refusals(now time.Time) []proxy.OpenedOperation {
+	return a.serving.Load().operations.List(now)
 }
 
 // logOpenedOperation tells the operator that a backend is not used for an operation

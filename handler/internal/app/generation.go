@@ -22,6 +22,8 @@ type generation struct {
 	handler  http.Handler
 	backends *backends
 
+	operations *proxy.OperationCircuits
+
 	requests atomic.Int64 // under way
 	retired  atomic.Bool  // no new request begins on it
 	ended    sync.Once
@@ -46,7 +48,9 @@ func (a *App) newGeneration(cfg *config.Config) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.server = a.newServer(cfg, a.newProxy(cfg, client), authenticator)
+	forward := a.newProxy(cfg, client)
+	g.operations = &forward.Operations
+	g.server = a.newServer(cfg, forward, authenticator)
 	g.handler = g.server.Handler()
 	g.end = func() { a.endGeneration(g) }
 	return g, nil

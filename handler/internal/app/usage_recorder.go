@@ -119,6 +119,11 @@ func (u *usageRecorder) rows(ctx context.Context, from, to time.Time) ([]account
 	return all, nil
 }
 
+// NewTraffic is the table in which the instances of cfg share their traffic.
+func NewTraffic(cfg *config.Config) (tablestore.Store, error) {
+	return OpenStore(cfg, cfg.Settings.StateTable+usageTable)
+}
+
 // NewUsageReader reads the usage that the instances of cfg wrote.
 func NewUsageReader(cfg *config.Config) (*accounting.Reader, error) {
 	store, err := OpenStore(cfg, cfg.Settings.StateTable+usageTable)

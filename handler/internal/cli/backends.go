@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"spillway/handler/internal/admin"
 	"spillway/handler/internal/app"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/fleet"
@@ -42,18 +43,18 @@ func listBackendsCommand() *cobra.Command {
 		Use: "list", Short: "Print the state of each backend and model, and what each instance has seen of it",
 		Example: "  spillway backends list\n  spillway backends list --json", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, replica, err := openReplica()
+			t, err := openTables(c.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			state, err := readState(c.Context(), replica)
+			v, err := t.read(c.Context())
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return printJSON(c.OutOrStdout(), stateJSON(&state))
+				return printJSON(c.OutOrStdout(), v.json())
 			}
-			return printState(c.OutOrStdout(), &state)
+			return v.print(c.OutOrStdout())
 		},
 	}
 	jsonFlag(c, &asJSON)
@@ -137,13 +138,19 @@ func currentVersion(cfg *config.Config) (*config.Config, error) {
 	return current, err
 }
 
-// printState prints each backend and model, and the instances.
-func printState(out io.Writer, f *fleet.State) error {
+// print prints each backend and model, and the instances.
+func (v *view) print(out io.Writer) error {
+	f := &v.State
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "at %s by the table's clock, revision %d\n\n", f.At.Format(time.RFC3339), f.Revision)
-	fmt.Fprintln(w, "BACKEND/MODEL\tCIRCUIT\tSUSPECTED\tTHROTTLED\tSHARE\tDRAINED\tLAST CHANGE")
+	fmt.Fprintln(w, "BACKEND/MODEL\tCIRCUIT\tSUSPECTED\tTHROTTLED\tSHARE\tDRAINED\tREFUSES\tLAST CHANGE")
 	for i := range f.Slots {
-		fmt.Fprintln(w, slotRow(&f.Slots[i], f.At))
+		fmt.Fprintln(w, v.slotRow(&f.Slots[i]))
+	}
+	for _, r := range v.Refusals {
+		if r.Slot == "" {
+			fmt.Fprintf(w, "every backend of %s %s, as %s found\n", r.Model, r.String(), strings.Join(r.Instances, ", "))
+		}
 	}
 	fmt.Fprintln(w, "\nINSTANCE\tLAST SEEN\tBEHIND\tOUTAGE\tWRITTEN")
 	for _, i := range f.Instances {
@@ -152,8 +159,8 @@ func printState(out io.Writer, f *fleet.State) error {
 	return w.Flush()
 }
 
-func slotRow(s *fleet.SlotState, at time.Time) string {
-	now := at.UnixMilli()
+func (v *view) slotRow(s *fleet.SlotState) string {
+	now := v.At.UnixMilli()
 	circuit := s.Record.Circuit.State.String()
 	if s.Unreadable {
 		circuit = "unreadable"
@@ -167,7 +174,15 @@ func slotRow(s *fleet.SlotState, at time.Time) string {
 	if s.Share > 0 {
 		share = fmt.Sprintf("%d %%", s.Share)
 	}
-	return strings.Join([]string{s.Name, circuit, suspicions(&s.Record), throttleWindows(&s.Record, now), share, drained, lastChange(s.Record.LastChange)}, "\t")
+	return strings.Join([]string{s.Name, circuit, suspicions(&s.Record), throttleWindows(&s.Record, now), share, drained, refusalText(v.refusalsOf(s.Name)), v.lastChange(s).String()}, "\t")
+}
+
+// refusalText names the operations, and the instances that found it out.
+func refusalText(all []admin.Refusal) string {
+	if len(all) == 0 {
+		return "-"
+	}
+	return admin.RefusalText(all) + ", as " + strings.Join(all[0].Instances, ", ") + " found"
 }
 
 // suspicions are the instances that see nothing but failures, too few for any of
@@ -204,13 +219,6 @@ func throttleWindows(r *health.Record, now int64) string {
 
 func millis(ms int64) string { return (time.Duration(ms) * time.Millisecond).String() }
 
-func lastChange(s health.Change) string {
-	if s.At == 0 {
-		return "never"
-	}
-	return fmt.Sprintf("%s by %s: %s", time.UnixMilli(s.At).UTC().Format(time.RFC3339), s.By, s.Reason)
-}
-
 type slotJSON struct {
 	Name         string           `json:"name"` // backend/model
 	Circuit      string           `json:"circuit"`
@@ -220,7 +228,8 @@ type slotJSON struct {
 	ThrottledMS  map[string]int64 `json:"throttledLeftMs,omitempty"`    // by limit
 	SharePercent int              `json:"sharePercent"`
 	DrainedBy    string           `json:"drainedBy,omitempty"`
-	Reason       string           `json:"reason,omitempty"` // of the last change
+	Refuses      []admin.Refusal  `json:"refuses,omitempty"` // operations that others serve
+	Reason       string           `json:"reason,omitempty"`  // of the last change
 	ChangedAt    *time.Time       `json:"changedAt,omitempty"`
 	ChangedBy    string           `json:"changedBy,omitempty"`
 }
@@ -233,21 +242,27 @@ type instanceJSON struct {
 	WrittenMS int64  `json:"writtenMsAgo"`
 }
 
-// stateJSON is printState as JSON.
-func stateJSON(f *fleet.State) any {
-	slots, instances := []slotJSON{}, []instanceJSON{}
+// json is what print prints.
+func (v *view) json() any {
+	f := &v.State
+	slots, instances, refused := []slotJSON{}, []instanceJSON{}, []admin.Refusal{}
 	for i := range f.Slots {
-		slots = append(slots, slotOf(&f.Slots[i], f.At.UnixMilli()))
+		slots = append(slots, v.slotOf(&f.Slots[i]))
+	}
+	for _, r := range v.Refusals {
+		if r.Slot == "" {
+			refused = append(refused, r)
+		}
 	}
 	for _, i := range f.Instances {
 		instances = append(instances, instanceJSON{i.Name, i.Revision, i.Behind.Milliseconds(), i.Outage.Milliseconds(), f.At.Sub(i.At).Milliseconds()})
 	}
-	return map[string]any{"at": f.At, "revision": f.Revision, "backends": slots, "instances": instances}
+	return map[string]any{"at": f.At, "revision": f.Revision, "backends": slots, "refusedByAll": refused, "instances": instances}
 }
 
-func slotOf(s *fleet.SlotState, now int64) slotJSON {
-	r := &s.Record
-	j := slotJSON{Name: s.Name, Circuit: r.Circuit.State.String(), SharePercent: 100, Reason: r.LastChange.Reason, ChangedBy: r.LastChange.By}
+func (v *view) slotOf(s *fleet.SlotState) slotJSON {
+	r, now, last := &s.Record, v.At.UnixMilli(), v.lastChange(s)
+	j := slotJSON{Name: s.Name, Circuit: r.Circuit.State.String(), SharePercent: 100, Refuses: v.refusalsOf(s.Name), Reason: last.reason, ChangedBy: last.by}
 	j.Suspicions, j.Suspected = len(r.Circuit.Suspicions), suspectingFailures(r)
 	if s.Unreadable {
 		j.Circuit = "unreadable"
@@ -268,9 +283,8 @@ func slotOf(s *fleet.SlotState, now int64) slotJSON {
 	if r.Override.Drained {
 		j.DrainedBy = r.Override.Operator
 	}
-	if at := r.LastChange.At; at != 0 {
-		changed := time.UnixMilli(at).UTC()
-		j.ChangedAt = &changed
+	if !last.at.IsZero() {
+		j.ChangedAt = &last.at
 	}
 	return j
 }

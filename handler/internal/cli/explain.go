@@ -1,15 +1,18 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"spillway/handler/internal/admin"
 	"spillway/handler/internal/app"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/config"
@@ -33,7 +36,7 @@ func explainCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "explain [LOG...]", Short: "Print which backends a request would be sent to, in which order, and why; or what became of one",
 		Long: "Prints the order in which the backends of a model would be tried now, and why\n" +
-			"others are skipped. The health of the backends is read from the shared state;\nwithout one, all count as healthy.\n\n" +
+			"others are skipped. The order within a priority group is drawn for each request: the\nshare is how often a backend is the first of its group. The health of the backends is read from the shared state;\nwithout one, all count as healthy.\n\n" +
 			"With --request it finds the log line of a request that has ended, by the id in its\nx-request-id, in the files LOG or on standard input, and prints why it went where it went.\n" + targetHelp,
 		Example: "  spillway explain --model gpt-4o --tokens 2000\n  spillway explain --request req_ABC spillway.log\n  tail -n 10000 spillway.log | spillway explain --request req_ABC --json",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -47,7 +50,7 @@ func explainCommand() *cobra.Command {
 			case len(args) > 0:
 				return usageError(c, "log files are read with --request only")
 			}
-			return f.run(c.Context(), c.OutOrStdout())
+			return f.run(c.Context(), c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
 	c.Flags().StringVar(&f.model, "model", "", "the `model` or alias that the request names")
@@ -63,6 +66,7 @@ type poolJSON struct {
 	Model      string          `json:"model"`
 	NotAllowed bool            `json:"notAllowed,omitempty"` // for the consumer's models
 	Candidates []candidateJSON `json:"candidates"`
+	Refused    []admin.Refusal `json:"refused,omitempty"` // operations, by the model's backends
 }
 
 type candidateJSON struct {
@@ -70,11 +74,12 @@ type candidateJSON struct {
 	Position int    `json:"position"` // from 1; 0 = skipped
 	Priority int    `json:"priority"`
 	Weight   int    `json:"weight"`
+	Share    int    `json:"sharePercent,omitempty"` // how often it is the first of its priority group
 	Reason   string `json:"reason,omitempty"`
 	WaitMS   int64  `json:"leftMs,omitempty"` // for which the reason holds
 }
 
-func (f *explainFlags) run(ctx context.Context, out io.Writer) error {
+func (f *explainFlags) run(ctx context.Context, out, notes io.Writer) error {
 	cfg, err := config.LoadForTable()
 	if err == nil {
 		cfg, err = currentVersion(cfg)
@@ -90,25 +95,24 @@ func (f *explainFlags) run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	snapshot, source, err := readSnapshot(ctx, cfg)
+	seen, err := readSnapshot(ctx, cfg, notes)
 	if err != nil {
 		return err
 	}
-	query := &balancer.Query{Now: time.Now(), Rand: rand.Float64, Tokens: f.tokens, Load: proxy.NewLoad(len(cfg.Slots))}
+	query := &balancer.Query{Now: time.Now(), Rand: rand.New(rand.NewPCG(1, 2)).Float64, Tokens: f.tokens, Load: proxy.NewLoad(len(cfg.Slots))} //nolint:gosec // the same text for the same state
 	query.Geographies, query.MinPriority = who.Bounds()
 	explained := make([]poolJSON, len(pools))
 	for i, p := range pools {
-		d := p.Decide(query, snapshot, nil)
 		allowed := who.MayUse(p.Model) || p.Model == document.Wildcard && who.MayUse(f.model)
-		explained[i] = poolJSON{p.Model, !allowed, candidates(&d, query.Now)}
+		explained[i] = poolJSON{p.Model, !allowed, candidates(p, query, seen.snapshot), seen.refused(p)}
 	}
 	if f.json {
-		return printJSON(out, map[string]any{"model": f.model, "consumer": fencesOf(who), "tokens": f.tokens, "stream": f.stream, "health": source, "pools": explained})
+		return printJSON(out, map[string]any{"model": f.model, "consumer": fencesOf(who), "tokens": f.tokens, "stream": f.stream, "health": seen.source, "pools": explained})
 	}
 	if who != nil {
 		fmt.Fprintln(out, "consumer "+who.Name+": "+fencesOf(who).String())
 	}
-	fmt.Fprintf(out, "model %s as %s, about %d tokens%s; %s\n", f.model, pools[0].Model, f.tokens, map[bool]string{true: ", streamed"}[f.stream], source)
+	fmt.Fprintf(out, "model %s as %s, about %d tokens%s; %s\n", f.model, pools[0].Model, f.tokens, map[bool]string{true: ", streamed"}[f.stream], seen.source)
 	for i := range explained {
 		printCandidates(out, i, &explained[i])
 		if explained[0].NotAllowed {
@@ -118,19 +122,47 @@ func (f *explainFlags) run(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-func candidates(d *balancer.Decision, now time.Time) []candidateJSON {
+// draws is how many decisions the shares are of.
+const draws = 1000
+
+// candidates are those of a pool, in the order in which most requests try them.
+func candidates(p *balancer.Pool, q *balancer.Query, s *health.Snapshot) []candidateJSON {
+	firsts := map[*balancer.Backend]int{}
+	var d balancer.Decision
+	for range draws {
+		q.Sequence++
+		d = p.Decide(q, s, d.Candidates)
+		countFirsts(&d, firsts)
+	}
 	all := make([]candidateJSON, len(d.Candidates))
 	for i := range d.Candidates {
 		c := &d.Candidates[i]
 		all[i] = candidateJSON{
 			Backend: c.Backend.Name, Priority: c.Backend.Priority, Weight: c.Backend.Weight, Reason: string(c.Reason),
-			WaitMS: max(c.Until.Sub(now).Milliseconds(), 0),
+			WaitMS: max(c.Until.Sub(q.Now).Milliseconds(), 0),
 		}
 		if i < d.Eligible {
-			all[i].Position = i + 1
+			all[i].Share = (100*firsts[c.Backend] + draws/2) / draws
 		}
 	}
+	slices.SortStableFunc(all[:d.Eligible], func(a, b candidateJSON) int {
+		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(b.Share, a.Share))
+	})
+	for i := range d.Eligible {
+		all[i].Position = i + 1
+	}
 	return all
+}
+
+// countFirsts counts the first of each priority group.
+func countFirsts(d *balancer.Decision, firsts map[*balancer.Backend]int) {
+	last := -1
+	for i := range d.Candidates[:d.Eligible] {
+		if c := &d.Candidates[i]; c.Reason == health.NotSkipped && c.Backend.Priority > last {
+			firsts[c.Backend]++
+			last = c.Backend.Priority
+		}
+	}
 }
 
 // printCandidates prints the candidates of a pool; every pool but the first is
@@ -151,8 +183,15 @@ func printCandidates(out io.Writer, i int, p *poolJSON) {
 		if c.WaitMS > 0 {
 			reason += " for " + millis(c.WaitMS)
 		}
+		if c.Share > 0 && c.Share < 100 {
+			reason = fmt.Sprintf("first of its group for %d %% of the requests  %s", c.Share, reason)
+		}
 		line := fmt.Sprintf("%s %-24s priority %d, weight %d  %s", position, c.Backend, c.Priority, c.Weight, reason)
 		fmt.Fprintln(out, strings.TrimRight(line, " "))
+	}
+	for _, r := range p.Refused {
+		who, _, _ := strings.Cut(cmp.Or(r.Slot, "every backend/"), "/")
+		fmt.Fprintf(out, "   ! %-24s %s, as %s found: such requests go elsewhere\n", who, r.String(), strings.Join(r.Instances, ", "))
 	}
 }
 
@@ -204,19 +243,35 @@ func (f *fenceJSON) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// readSnapshot is the health of the backends, and where it comes from.
-func readSnapshot(ctx context.Context, cfg *config.Config) (*health.Snapshot, string, error) {
+// seenHealth is the health of the backends, and where it comes from.
+type seenHealth struct {
+	snapshot *health.Snapshot
+	source   string
+	shared   admin.Shared
+}
+
+func readSnapshot(ctx context.Context, cfg *config.Config, notes io.Writer) (*seenHealth, error) {
 	if cfg.Settings.State.Memory() {
-		return &health.Snapshot{}, "no shared state is configured, so all backends count as healthy", nil
+		return &seenHealth{snapshot: &health.Snapshot{}, source: "no shared state is configured, so all backends count as healthy"}, nil
 	}
-	replica, err := app.NewReplica(cfg)
+	t, err := tablesOf(cfg, notes)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, tableTimeout)
 	defer cancel()
-	if err := replica.Read(ctx); err != nil {
-		return nil, "", fmt.Errorf("read shared state (%s): %w", cfg.Settings.State.Setting, err)
+	if err := t.replica.Read(ctx); err != nil {
+		return nil, fmt.Errorf("read shared state (%s): %w", cfg.Settings.State.Setting, err)
 	}
-	return replica.Snapshot(), "health as in the table now", nil
+	return &seenHealth{t.replica.Snapshot(), "health as in the table now", t.readShared(ctx, time.Now())}, nil
+}
+
+// refused are the operations that backends of the pool refuse.
+func (s *seenHealth) refused(p *balancer.Pool) (all []admin.Refusal) {
+	for _, r := range s.shared.Refusals {
+		if _, model, _ := strings.Cut(r.Slot, "/"); cmp.Or(r.Model, model) == p.Model {
+			all = append(all, r)
+		}
+	}
+	return all
 }

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -12,6 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"spillway/handler/internal/admin"
+	"spillway/handler/internal/app"
+	"spillway/handler/internal/config"
+	"spillway/handler/internal/tablestore"
 	"spillway/handler/internal/tablestore/storetest"
 )
 
@@ -55,7 +62,7 @@ func TestExplainARequestByItsLine(t *testing.T) {
 func TestCommandsOnATable(t *testing.T) {
 	state := storetest.Azurite(t)
 	for name, test := range map[string]func(t *testing.T, state string){
-		"no other secret": testTableCommandsNeedNoOtherSecret, "adopted ids": testAdoptedIDs, "rotate": testRotateKeepsTheOldKeyForAWhile, "status and watch": testStatusAndWatch,
+		"no other secret": testTableCommandsNeedNoOtherSecret, "adopted ids": testAdoptedIDs, "rotate": testRotateKeepsTheOldKeyForAWhile, "status and watch": testStatusAndWatch, "what instances see": testWhatSingleInstancesSee,
 		"contexts": testContextsNameTheSettings, "mistakes": testMistakesHaveAFix,
 		"versions": testConfigVersions, "mistakes with versions": testConfigMistakes,
 	} {
@@ -172,6 +179,49 @@ func testStatusAndWatch(t *testing.T, state string) {
 	var status fleetStatus
 	if err2 := json.Unmarshal([]byte(out), &status); err != nil || err2 != nil || status.Models[0].State != modelDown || len(status.Models[0].Why) != 2 || status.Models[0].Since.IsZero() {
 		t.Errorf("%v, %v\n%s", err, err2, out)
+	}
+}
+
+// What an instance found out by itself is shown by every command that shows the state
+// of the backends, and so is the last change of one whose record is gone.
+func testWhatSingleInstancesSee(t *testing.T, state string) {
+	setEnvironment(t, startSimulator(t), map[string]string{"SPILLWAY_STATE": state, "SPILLWAY_STATE_TABLE": "seen"})
+	cfg, err := config.LoadForTable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := app.NewTraffic(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	var packed bytes.Buffer
+	zip := gzip.NewWriter(&packed)
+	if err := errors.Join(json.NewEncoder(zip).Encode(map[string]any{
+		"i": "i-1", "t": now.UnixMilli(),
+		"r": []admin.Refusal{{Slot: "near/gpt-4o", Operation: "chat", Reason: "deployment not found", Since: now, Until: now.Add(time.Hour)}},
+		"x": []map[string]any{{"part": "entra-keys", "state": "failing", "since": now, "why": "no route", "works": "keys", "fix": "check", "instance": "i-1"}},
+		"e": []admin.Event{{At: now, Last: now, Kind: admin.DrainEnded, Subject: "far/gpt-4o", Text: "restored by anna", By: "i-1", Times: 1}},
+	}), zip.Close()); err != nil {
+		t.Fatal(err)
+	}
+	row := tablestore.Row{Partition: "traffic", Key: "i-1", Columns: map[string]string{"t": "0", "n": "1", "p0": base64.StdEncoding.EncodeToString(packed.Bytes())}}
+	if _, _, err := store.Upsert(t.Context(), row); err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string][]string{
+		"status":                 {"degraded: gpt-4o; entra-keys is failing on i-1", "near refuses chat (deployment not found), as i-1 found", "since", "fix: check"},
+		"status --json":          {`"state": "refuses chat (deployment not found), as i-1 found"`, `"part": "entra-keys"`},
+		"backends list":          {"refuses chat (deployment not found), as i-1 found  none in 12 hours\n", "by i-1: restored by anna\n"},
+		"backends list --json":   {`"operation": "chat"`, `"reason": "restored by anna"`, `"refusedByAll": []`},
+		"explain --model gpt-4o": {"first of its group for ", "! near ", "refuses chat (deployment not found), as i-1 found: such requests go elsewhere\n"},
+	} {
+		out, errOut, err := spillway(t, strings.Fields(args)...)
+		for _, text := range want {
+			if err != nil || errOut != "" || !strings.Contains(out, text) {
+				t.Errorf("%s: %v, %s: no %q in\n%s", args, err, errOut, text, out)
+			}
+		}
 	}
 }
 

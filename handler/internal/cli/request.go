@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -127,7 +128,8 @@ func (r *loggedRequest) print(out io.Writer) {
 	}
 	for i := range r.Attempts {
 		a := &r.Attempts[i]
-		line := fmt.Sprintf("%3d. %-24s %s%s after %s ms%s", i+1, a.Backend, a.Verdict, optional(" ", a.Why), number(a.Millis), waitText(a.AskedWait))
+		status := onlyIf(a.Status >= 400 && !strings.Contains(a.Why, strconv.Itoa(a.Status)), fmt.Sprintf(" with %d", a.Status))
+		line := fmt.Sprintf("%3d. %-24s %s%s%s after %s ms%s", i+1, a.Backend, a.Verdict, optional(" ", a.Why), status, number(a.Millis), waitText(a.AskedWait))
 		line += onlyIf(a.Probe, ", probe") + onlyIf(a.Hedge, ", hedge") + onlyIf(a.Repeat, ", repeated") + onlyIf(a.Trial, ", trial") + onlyIf(a.Silent, ", silent")
 		fmt.Fprintln(out, line)
 	}
@@ -144,12 +146,12 @@ func (r *loggedRequest) print(out io.Writer) {
 // printEnd says what the caller got.
 func (r *loggedRequest) printEnd(out io.Writer) {
 	words := []string{
-		onlyIf(r.Backend != "", "served by "+r.Backend+optional(" with ", r.Fallback)), onlyIf(r.Spilled, "spilled"),
+		onlyIf(r.Backend != "", onlyIf(r.Status < 400, "served by ")+onlyIf(r.Status >= 400, "the answer is that of ")+r.Backend+optional(" with ", r.Fallback)), onlyIf(r.Spilled, "spilled"),
 		onlyIf(r.CallerLeft, "the caller left"), onlyIf(r.Broken && !r.CallerLeft, "broke off"), optional("finished: ", r.Finish),
 		onlyIf(r.FirstToken > 0, "first token after "+number(r.FirstToken)+" ms"), onlyIf(r.Waited > 0, "waited "+number(r.Waited)+" ms"),
 		onlyIf(r.Reopens > 0, "a backend was available again after "+number(r.Reopens)+" ms"),
 		onlyIf(r.Prompt+r.Completion > 0, fmt.Sprintf("%d prompt and %d completion tokens", r.Prompt, r.Completion)),
-		onlyIf(r.Cost > 0, fmt.Sprintf("%g %s", r.Cost, r.Currency)),
+		onlyIf(r.Cost > 0, number(r.Cost)+" "+r.Currency),
 	}
 	words = slices.DeleteFunc(words, func(w string) bool { return w == "" })
 	if len(words) > 0 {
@@ -176,4 +178,4 @@ func optional(before, text string) string {
 	return before + text
 }
 
-func number(n float64) string { return fmt.Sprintf("%g", n) }
+func number(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"spillway/handler/internal/admin"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/fleet"
@@ -24,15 +25,15 @@ func statusCommand() *cobra.Command {
 		Long:    "Prints the models, those in trouble first, as all instances share it, and how many\ninstances there are.\n" + targetHelp,
 		Example: "  spillway status\n  spillway status --app func-spillway-prod\n  spillway status --json", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, replica, err := openReplica()
+			t, err := openTables(c.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			state, err := readState(c.Context(), replica)
+			v, err := t.read(c.Context())
 			if err != nil {
 				return err
 			}
-			s := statusOf(cfg, &state)
+			s := statusOf(t.cfg, v)
 			if asJSON {
 				return printJSON(c.OutOrStdout(), s)
 			}
@@ -59,6 +60,8 @@ type fleetStatus struct {
 	Headline  string        `json:"headline"`
 	Models    []modelStatus `json:"models"` // the worst first
 	Instances int           `json:"instances"`
+
+	Conditions []admin.ConditionStatus `json:"conditions,omitempty"` // parts of instances that are not ok
 }
 
 type modelStatus struct {
@@ -73,21 +76,21 @@ type modelStatus struct {
 // backendDown is why a backend does not serve.
 type backendDown struct {
 	Backend string    `json:"backend"`
-	State   string    `json:"state"` // open, half-open, throttled, drained
+	State   string    `json:"state"` // open, half-open, throttled, drained, or which operation it refuses
 	Reason  string    `json:"reason,omitempty"`
 	Since   time.Time `json:"since,omitzero"`
 	LeftMS  int64     `json:"leftMs,omitempty"`
 }
 
 // statusOf sums the state of the slots up by model.
-func statusOf(cfg *config.Config, f *fleet.State) *fleetStatus {
+func statusOf(cfg *config.Config, f *view) *fleetStatus {
 	slots := map[string]*fleet.SlotState{}
 	for i := range f.Slots {
 		slots[f.Slots[i].Name] = &f.Slots[i]
 	}
-	s := &fleetStatus{At: f.At, Models: []modelStatus{}, Instances: len(f.Instances)}
+	s := &fleetStatus{At: f.At, Models: []modelStatus{}, Instances: len(f.Instances), Conditions: f.Conditions}
 	for i := range cfg.Pools {
-		s.Models = append(s.Models, modelOf(&cfg.Pools[i], slots, f.At))
+		s.Models = append(s.Models, modelOf(&cfg.Pools[i], slots, f))
 	}
 	slices.SortStableFunc(s.Models, func(a, b modelStatus) int {
 		return cmp.Compare(slices.Index(modelStates, b.State), slices.Index(modelStates, a.State))
@@ -96,7 +99,7 @@ func statusOf(cfg *config.Config, f *fleet.State) *fleetStatus {
 	return s
 }
 
-func modelOf(p *balancer.Pool, slots map[string]*fleet.SlotState, at time.Time) modelStatus {
+func modelOf(p *balancer.Pool, slots map[string]*fleet.SlotState, v *view) modelStatus {
 	m := modelStatus{Model: p.Model, State: modelOK}
 	throttled := 0
 	for i := range p.Backends {
@@ -105,7 +108,11 @@ func modelOf(p *balancer.Pool, slots map[string]*fleet.SlotState, at time.Time) 
 			continue
 		}
 		m.Backends++
-		why, out := downOf(b.Name, slots[b.Name+"/"+p.Model], at)
+		name := b.Name + "/" + p.Model
+		why, out := downOf(b.Name, slots[name], v.At)
+		if !out {
+			why, out = refusing(b.Name, v.refusalsOf(name))
+		}
 		if !out {
 			m.Serving++
 			continue
@@ -118,6 +125,9 @@ func modelOf(p *balancer.Pool, slots map[string]*fleet.SlotState, at time.Time) 
 			m.Since = why.Since
 		}
 	}
+	if why, refused := refusing("every backend", v.refusalsOf(p.Model)); refused {
+		m.Why, m.Serving, m.Since = append(m.Why, why), 0, why.Since
+	}
 	switch {
 	case m.Serving == 0 && throttled > 0:
 		m.State = modelThrottled
@@ -127,6 +137,15 @@ func modelOf(p *balancer.Pool, slots map[string]*fleet.SlotState, at time.Time) 
 		m.State = modelDegraded
 	}
 	return m
+}
+
+// refusing is that a backend refuses operations, as some instances found out; others
+// it may serve.
+func refusing(name string, all []admin.Refusal) (why backendDown, out bool) {
+	if len(all) == 0 {
+		return why, false
+	}
+	return backendDown{Backend: name, State: refusalText(all), Since: all[0].Since}, true
 }
 
 // downOf is why a backend does not serve; nil = nothing is known of it.
@@ -172,6 +191,10 @@ func headline(s *fleetStatus) string {
 			parts = append(parts, state+": "+strings.Join(names, ", "))
 		}
 	}
+	for i := range s.Conditions {
+		c := &s.Conditions[i]
+		parts = append(parts, c.Part+" is "+c.State+" on "+c.Instance)
+	}
 	text := "all " + count(len(s.Models), "model") + " served by every backend"
 	if len(parts) > 0 {
 		text = strings.Join(parts, "; ")
@@ -200,6 +223,10 @@ func (s *fleetStatus) print(out io.Writer) error {
 			why = append(why, strings.TrimSpace(b.Backend+" "+b.State+forMillis(b.LeftMS)+" "+b.Reason))
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d of %d\t%s\t%s\n", m.Model, m.State, m.Serving, m.Backends, since, cmp.Or(strings.Join(why, "; "), "-"))
+	}
+	for i := range s.Conditions {
+		c := &s.Conditions[i]
+		fmt.Fprintf(w, "\n%s is %s on %s since %s: %s\n  still works: %s\n  fix: %s\n", c.Part, c.State, c.Instance, c.Since.Format(time.RFC3339), c.Why, c.Works, c.Fix)
 	}
 	return w.Flush()
 }

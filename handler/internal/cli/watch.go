@@ -26,12 +26,12 @@ func watchBackendsCommand() *cobra.Command {
 			if interval < 100*time.Millisecond {
 				return usageError(c, "--interval %s is below 100ms", interval)
 			}
-			_, replica, err := openReplica()
+			t, err := openTables(c.ErrOrStderr())
 			if err != nil {
 				return err
 			}
 			w := &watch{out: c.OutOrStdout(), asJSON: asJSON, last: map[string]string{}}
-			return w.run(c.Context(), replica, interval)
+			return w.run(c.Context(), t, interval)
 		},
 	}
 	c.Flags().DurationVar(&interval, "interval", interval, "how often to read the table")
@@ -47,18 +47,18 @@ type watch struct {
 }
 
 // run reads until ctx ends, which is no error.
-func (w *watch) run(ctx context.Context, replica *fleet.Replica, interval time.Duration) error {
+func (w *watch) run(ctx context.Context, t *tables, interval time.Duration) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for first := true; ; first = false {
-		state, err := readState(ctx, replica)
+		v, err := t.read(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if err := w.print(&state, first); err != nil {
+		if err := w.print(v, first); err != nil {
 			return err
 		}
 		select {
@@ -69,28 +69,22 @@ func (w *watch) run(ctx context.Context, replica *fleet.Replica, interval time.D
 	}
 }
 
-func readState(ctx context.Context, replica *fleet.Replica) (fleet.State, error) {
-	ctx, cancel := context.WithTimeout(ctx, tableTimeout)
-	defer cancel()
-	return replica.ReadState(ctx)
-}
-
-func (w *watch) print(f *fleet.State, first bool) error {
+func (w *watch) print(v *view, first bool) error {
 	if first && !w.asJSON {
-		if err := printState(w.out, f); err != nil {
+		if err := v.print(w.out); err != nil {
 			return err
 		}
 		fmt.Fprintln(w.out)
 	}
-	for i := range f.Slots {
-		s := &f.Slots[i]
-		now := stateOf(s, f.At)
+	for i := range v.Slots {
+		s := &v.Slots[i]
+		now := v.stateOf(s)
 		was, known := w.last[s.Name]
 		w.last[s.Name] = now
 		if known && was == now || first && !w.asJSON {
 			continue
 		}
-		if err := w.line(s, f.At, was); err != nil {
+		if err := w.line(v, s, was); err != nil {
 			return err
 		}
 	}
@@ -98,8 +92,8 @@ func (w *watch) print(f *fleet.State, first bool) error {
 }
 
 // stateOf is what a line is printed for: not the time that is left.
-func stateOf(s *fleet.SlotState, at time.Time) string {
-	j := slotOf(s, at.UnixMilli())
+func (v *view) stateOf(s *fleet.SlotState) string {
+	j := v.slotOf(s)
 	words := []string{j.Circuit}
 	for _, kind := range slices.Sorted(maps.Keys(j.ThrottledMS)) {
 		words = append(words, kind+" throttled")
@@ -107,17 +101,20 @@ func stateOf(s *fleet.SlotState, at time.Time) string {
 	if j.DrainedBy != "" {
 		words = append(words, "drained by "+j.DrainedBy)
 	}
+	if len(j.Refuses) > 0 {
+		words = append(words, refusalText(j.Refuses))
+	}
 	return strings.Join(words, ", ")
 }
 
-func (w *watch) line(s *fleet.SlotState, at time.Time, was string) error {
+func (w *watch) line(v *view, s *fleet.SlotState, was string) error {
 	if w.asJSON {
 		return json.NewEncoder(w.out).Encode(struct {
 			At  time.Time `json:"at"`
 			Was string    `json:"was,omitempty"`
 			slotJSON
-		}{at, was, slotOf(s, at.UnixMilli())})
+		}{v.At, was, v.slotOf(s)})
 	}
-	_, err := fmt.Fprintf(w.out, "%s  %s  %s -> %s  %s\n", at.Format(time.TimeOnly), s.Name, was, stateOf(s, at), lastChange(s.Record.LastChange))
+	_, err := fmt.Fprintf(w.out, "%s  %s  %s -> %s  %s\n", v.At.Format(time.TimeOnly), s.Name, was, v.stateOf(s), v.lastChange(s))
 	return err
 }

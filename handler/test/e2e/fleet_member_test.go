@@ -41,6 +41,7 @@ func (m *member) start() {
 	cmd.Env = append(append(os.Environ(), "SPILLWAY_LISTEN=127.0.0.1:0", "SPILLWAY_AUTH=none", "SPILLWAY_EXPOSE=true", "SPILLWAY_MAX_WAIT=0",
 		"AzureWebJobsStorage=", "FUNCTIONS_CUSTOMHANDLER_PORT=", "GOMAXPROCS=2"), m.env...)
 	listening := m.log.expect()
+	m.log.keep(m.t)
 	cmd.Stdout, cmd.Stderr = &m.log, &m.log
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -73,6 +74,7 @@ func (m *member) url(path string) string { return "http://" + m.address.Load().(
 // memberLog is what an instance wrote, as far as the tests want to know.
 type memberLog struct {
 	mu        sync.Mutex
+	kept      *os.File // all of it; nil = it is not kept
 	part      []byte
 	listening chan string
 	probes    map[string][]string // request id → backends that it was the fleet's probe of
@@ -103,9 +105,25 @@ func (l *memberLog) expect() <-chan string {
 	return l.listening
 }
 
+// keep has all lines added to a file of the test's name in the folder SPILLWAY_LINES.
+func (l *memberLog) keep(t *testing.T) {
+	folder := os.Getenv("SPILLWAY_LINES")
+	if folder == "" || l.kept != nil {
+		return
+	}
+	file, err := os.OpenFile(filepath.Join(folder, filepath.Base(t.Name())+".log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.kept = file
+}
+
 func (l *memberLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.kept != nil {
+		_, _ = l.kept.Write(p)
+	}
 	l.part = append(l.part, p...)
 	for {
 		line, rest, ok := bytes.Cut(l.part, []byte("\n"))

@@ -58,7 +58,7 @@ function draw(h, name, format, rows, labels, ceiling) {
   return make("figure", [make("figcaption", [make("span", name + " "), make("b", now), make("small", peak > 0 ? " most " + format(peak) + " at " + time(when) : " none in 6 hours")]), picture]);
 }
 
-const kinds = { trip: "circuit open", throttle: "throttled", drain: "drained", budget: "budget mark", config: "configuration" };
+const kinds = { trip: "circuit open", throttle: "throttled", refuse: "refuses an operation", drain: "drained", budget: "budget mark", config: "configuration" };
 const ends = { trip: ["close", "reset"], drain: ["restore"], throttle: ["reset"] };
 
 // spans are the events of a subject with their ends: of a trip and a drain the event that ends it.
@@ -111,7 +111,7 @@ function lane(row, from, now) {
     const left = x(s.at), width = Math.max(x(s.end) - left, 4), e = "e-" + s.kind;
     if (s.kind === "budget") picture.append(svg("path", { class: e, d: "M" + left + " 1l5 7-5 7-5-7z" }));
     else if (s.kind === "config") picture.append(svg("path", { class: e, d: "M" + (left - 6) + " 2h12l-6 12z" }));
-    else picture.append(svg("rect", { class: e, x: Math.min(left, 996), width, y: { trip: 1, throttle: 5, drain: 2 }[s.kind], height: { trip: 14, throttle: 6, drain: 12 }[s.kind] }));
+    else picture.append(svg("rect", { class: e, x: Math.min(left, 996), width, y: { trip: 1, drain: 2 }[s.kind] || 5, height: { trip: 14, drain: 12 }[s.kind] || 6 }));
   }
   const latest = row.spans.at(-1), words = new Map();
   for (const s of row.spans) words.set(s.kind, (words.get(s.kind) || 0) + s.event.times);

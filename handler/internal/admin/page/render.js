@@ -51,6 +51,11 @@ function renderTable(s) {
   if (t.unreadableRecords) notices.push(plural(t.unreadableRecords, "record") + " in the table could not be read.");
   $("table-notice").hidden = notices.length === 0;
   text($("table-notice"), notices.join(" "));
+  $("conditions").hidden = s.conditions.length === 0;
+  list($("conditions"), s.conditions, "t-condition", (c) => c.part + c.instance, (e, c) => fill(e, {
+    part: c.part + " is " + c.state + " on " + c.instance,
+    why: [since(c.since, s.at), c.why].filter(Boolean).join(": ") + ". Still works: " + c.works + ". Fix: " + c.fix + ".",
+  }));
 }
 
 // lines shows the first of total items that match the filter, and a button for the rest.

@@ -90,6 +90,15 @@ const scenes = {
     await tab.waitForSelector("#found ol.why");
     if (!(await says(tab, "#found")).includes("No backend was left to try")) wrong("the look-up does not explain the request");
   }],
+  refusing: ["gpt-4o is degraded; entra-keys is failing; telemetry is degraded", "reduced", async (tab) => {
+    const parts = await says(tab, "#conditions"), model = await says(tab, "#pools > li");
+    if (!parts.includes("no route to host. Still works: callers with keys") || !model.includes("payg-sweden: refuses chat (deployment not found)")) wrong("the parts or the refused operation are not shown: " + parts + model);
+  }],
+  ...(shots ? {
+    "big-healthy": ["All 20 models are served normally", "healthy"], "big-down": ["model-03 is down", "down"],
+    "big-throttled": ["model-00, model-01, model-02 and 17 more are throttled on every backend", "throttled"],
+    "big-outage": ["The state table is unreachable", "healthy"], "big-budget": ["All 20 models are served normally", "healthy"],
+  } : {}),
   hostile: ["", "down", async (tab) => {
     if (await tab.evaluate(() => document.querySelectorAll("main img, main iframe, main script, [onerror], [onload]").length)) wrong("a name became markup");
     if ((await tab.locator("body").innerText()).includes("\u202e")) wrong("a name turns the direction of what follows");
@@ -137,7 +146,8 @@ async function visit() {
     if (headline && told !== headline) wrong("the headline is " + told + ", want " + headline);
     if (first !== state) wrong("the first model is " + first + ", want " + state);
     await more?.(tab);
-    if (name !== "big") await unfold(tab), await tab.waitForSelector("#pools tr[data-condition]");
+    const big = name.startsWith("big");
+    if (!big) await unfold(tab), await tab.waitForSelector("#pools tr[data-condition]");
     for (const [width, dark] of shots || name === "down" || name === "big" ? views : [views[problems.length % 2 ? 0 : Object.keys(looked).length % views.length]]) {
       await tab.setViewportSize({ width, height: width < 500 ? 844 : 900 });
       await tab.emulateMedia({ colorScheme: dark ? "dark" : "light" });
@@ -145,10 +155,10 @@ async function visit() {
       const view = name + (dark ? "-dark" : "") + (width < 500 ? "-phone" : "");
       await judge(tab, view);
       await shoot(tab, view);
-      if (name === "big") measured[view] = { screens: await screens(tab) };
-      if (name === "big" && measured[view].screens > (width < 500 ? 8 : 4)) wrong(view + ": " + measured[view].screens + " screens tall");
+      if (big) measured[view] = { screens: await screens(tab) };
+      if (big && measured[view].screens > (width < 500 ? 8 : 4)) wrong(view + ": " + measured[view].screens + " screens tall");
     }
-    if (name !== "big") await tab.evaluate(() => document.querySelector("#pools summary").click());
+    if (!big) await tab.evaluate(() => document.querySelector("#pools summary").click());
   }
   await tab.setViewportSize({ width: 1280, height: 900 });
   await keyboard(tab);
