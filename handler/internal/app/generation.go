@@ -11,6 +11,7 @@ import (
 	"spillway/handler/internal/api"
 	"spillway/handler/internal/backend"
 	"spillway/handler/internal/config"
+	"spillway/handler/internal/proxy"
 )
 
 // generation is what serves the requests of one configuration. A request ends on the

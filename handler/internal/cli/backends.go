@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os/user"
@@ -107,7 +106,7 @@ func loadForTable(what string, load func() (*config.Config, error)) (*config.Con
 		return nil, err
 	}
 	if cfg.Settings.State.Memory() {
-		return nil, errors.New(what + " is kept in shared state, and none is configured: set SPILLWAY_STATE or AzureWebJobsStorage to the value that the instances have")
+		return nil, &failure{nil, what + " is kept in shared state, and none is configured", "set SPILLWAY_STATE or AzureWebJobsStorage to the value that the instances have, or name the app: --app NAME"}
 	}
 	return cfg, nil
 }

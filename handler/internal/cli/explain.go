@@ -36,7 +36,8 @@ func explainCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "explain [LOG...]", Short: "Print which backends a request would be sent to, in which order, and why; or what became of one",
 		Long: "Prints the order in which the backends of a model would be tried now, and why\n" +
-			"others are skipped. The order within a priority group is drawn for each request: the\nshare is how often a backend is the first of its group. The health of the backends is read from the shared state;\nwithout one, all count as healthy.\n\n" +
+			"others are skipped. The order within a priority group is drawn for each request: the\nshare is how often a backend is the first of its group. The health of the backends is\n" +
+			"read from the shared state; without one, all count as healthy.\n\n" +
 			"With --request it finds the log line of a request that has ended, by the id in its\nx-request-id, in the files LOG or on standard input, and prints why it went where it went.\n" + targetHelp,
 		Example: "  spillway explain --model gpt-4o --tokens 2000\n  spillway explain --request req_ABC spillway.log\n  tail -n 10000 spillway.log | spillway explain --request req_ABC --json",
 		RunE: func(c *cobra.Command, args []string) error {

@@ -114,7 +114,11 @@ func checkConsumer(cfg *config.Config, name string) error {
 	if slices.ContainsFunc(cfg.Consumers, func(c consumer.Consumer) bool { return c.Name == name }) {
 		return nil
 	}
-	return &failure{nil, fmt.Sprintf("there is no consumer %q in the pool document", name), "add it there first, or use one of: " + consumerNames(cfg)}
+	fix := "add it to the pool document first"
+	if len(cfg.Consumers) > 0 {
+		fix += ", or use one of: " + consumerNames(cfg)
+	}
+	return &failure{nil, fmt.Sprintf("there is no consumer %q in the pool document", name), fix}
 }
 
 // rotateKeyCommand issues a key, and gives those that the consumer has an end.
