@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"sync"
 
+	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/openai/usage"
 	"spillway/handler/internal/proxy"
 )
@@ -14,7 +15,11 @@ func callerOf(r *proxy.Request) string {
 	if r.Caller != "" {
 		return "token " + r.Caller
 	}
-	if name := cmp.Or(r.Parsed.SafetyIdentifier, r.Parsed.User); name != "" {
+	name := cmp.Or(r.Parsed.SafetyIdentifier, r.Parsed.User)
+	if r.Operation.Dialect == operations.Messages {
+		name = cmp.Or(name, r.Parsed.MetadataUser)
+	}
+	if name != "" {
 		return "user " + name
 	}
 	return ""

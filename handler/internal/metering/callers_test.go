@@ -6,6 +6,7 @@ import (
 
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/openai/usage"
 	"spillway/handler/internal/proxy"
 )
@@ -67,5 +68,21 @@ func TestNamesOfCallers(t *testing.T) {
 	}
 	if len(names) != 4 {
 		t.Errorf("%v: an end user's name passes for a token's subject", names)
+	}
+}
+
+// Anthropic's API names the end user in the metadata, which other dialects leave to
+// the caller.
+func TestNameOfACallerOfMessages(t *testing.T) {
+	for operation, want := range map[string]string{"messages": "user ann", "chat": "", "responses": ""} {
+		r := chat(false, 1, 1)
+		r.Operation, r.Parsed.MetadataUser = *operations.ByName(operation), "ann"
+		if got := callerOf(r); got != want {
+			t.Errorf("%s: %q, want %q", operation, got, want)
+		}
+		r.Caller = "token"
+		if got := callerOf(r); got != "token token" {
+			t.Errorf("%s with a token: %q", operation, got)
+		}
 	}
 }

@@ -131,10 +131,25 @@ func (s *parser) readOther() {
 	switch name {
 	case metadataName:
 		s.metadata = [2]int{before, len(s.watch.Matches)}
+		s.readMetadataUser(from)
 	case dataSources:
 		s.parsed.DataSources = Span{from, s.Offset}
 	case audioName:
 		s.parsed.Audio = true
+	}
+}
+
+// readMetadataUser reads the end user from the metadata that begin at i. What is no
+// text is not refused here: in other dialects the name is the caller's own.
+func (s *parser) readMetadataUser(i int) {
+	if s.Reason != jsonscan.OK || s.Data[i] != '{' {
+		return
+	}
+	in := valueReader{Iterator: jsonscan.Iterate(s.Data, i)}
+	for in.Next() {
+		if string(in.Key) == "user_id" && in.readString(&s.parsed.MetadataUser) != nil {
+			return
+		}
 	}
 }
 

@@ -63,6 +63,18 @@ func TestParseResponses(t *testing.T) {
 	}
 }
 
+// What is no text in the caller's own metadata is not refused.
+func TestParseFindsTheEndUserInMetadata(t *testing.T) {
+	for metadata, want := range map[string]string{
+		`{"user_id":"ann"}`: "ann", `{"a":{"user_id":"no"},"user_id":"b\u006fb"}`: "bob", `{"user_id":null}`: "", `{"user_id":7,"x":1}`: "", `{}`: "", `null`: "",
+		`"user_id"`: "", `[{"user_id":"no"}]`: "", `{"user_id":"` + strings.Repeat("x", 2000) + `"}`: "",
+	} {
+		if f := mustParse(t, `{"messages":[],"metadata":`+metadata+`,"user":"who"}`); f.MetadataUser != want || f.User != "who" {
+			t.Errorf("%s: %q and %q, want %q", metadata, f.MetadataUser, f.User, want)
+		}
+	}
+}
+
 func TestParseFindsResourceBoundInput(t *testing.T) {
 	tests := map[string]struct {
 		input string

@@ -55,6 +55,7 @@ type ParsedRequest struct {
 	ServiceTier        string
 	User               string      // the end user, as the caller names it
 	SafetyIdentifier   string      // the same, by its newer name
+	MetadataUser       string      // user_id of the metadata, which names the end user in Anthropic's API
 	References         []Reference // the stored objects that it names, in the order of the body
 	Models             []string    // the models and deployments that it names besides Model
 	DataSources        Span        // the value of data_sources
