@@ -84,6 +84,9 @@ func Summarize(rows []Row, by []string) ([]Row, error) {
 	}
 	all := make([]Row, 0, len(sums))
 	for k, s := range sums {
+		if s == (Totals{}) {
+			continue // what was estimated is booked elsewhere by now
+		}
 		k.Totals = s
 		all = append(all, k)
 	}

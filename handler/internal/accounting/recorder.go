@@ -71,9 +71,10 @@ type hourUsage struct {
 
 // entry is one combination. Its row never changes.
 type entry struct {
-	key    Key
-	totals Totals
-	row    int
+	key       Key
+	totals    Totals
+	withdrawn Totals // of what this or another process added
+	row       int
 }
 
 // rowState is what is known of a row in the table.
@@ -93,6 +94,16 @@ func New(cfg Config) *Recorder {
 
 // Add adds the usage of a request that ended at the instant. It does not block.
 func (r *Recorder) Add(at time.Time, k Key, s Totals) {
+	r.change(at, k, func(e *entry) { e.totals = e.totals.Add(s) })
+}
+
+// Withdraw takes back what was added for a request that ended at the instant, by this
+// process or another one: an estimate, once the usage is known.
+func (r *Recorder) Withdraw(at time.Time, k Key, s Totals) {
+	r.change(at, k, func(e *entry) { e.withdrawn = e.withdrawn.Add(s) })
+}
+
+func (r *Recorder) change(at time.Time, k Key, change func(e *entry)) {
 	hour := hourOf(at)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -106,7 +117,7 @@ func (r *Recorder) Add(at time.Time, k Key, s Totals) {
 	if e == nil {
 		e = h.addEntry(k)
 	}
-	e.totals = e.totals.Add(s)
+	change(e)
 	h.rows[e.row].dirty = true
 }
 
@@ -183,6 +194,16 @@ func (s Totals) Add(o Totals) Totals {
 		Requests: s.Requests + o.Requests, Unmetered: s.Unmetered + o.Unmetered, Broken: s.Broken + o.Broken,
 		Tokens: s.Tokens.Add(o.Tokens), Cost: s.Cost + o.Cost,
 		Estimated: s.Estimated.Add(o.Estimated), EstimatedCost: s.EstimatedCost + o.EstimatedCost,
+	}
+}
+
+// minus is what is left without o. It may be less than nothing: then the rest is in
+// another row.
+func (s Totals) minus(o Totals) Totals {
+	return Totals{
+		Requests: s.Requests - o.Requests, Unmetered: s.Unmetered - o.Unmetered, Broken: s.Broken - o.Broken,
+		Tokens: s.Tokens.Minus(o.Tokens), Cost: s.Cost - o.Cost,
+		Estimated: s.Estimated.Minus(o.Estimated), EstimatedCost: s.EstimatedCost - o.EstimatedCost,
 	}
 }
 

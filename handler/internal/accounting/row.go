@@ -57,6 +57,8 @@ type storedEntry struct {
 	EstimatedPrompt     int64 `json:"e,omitempty"` // of Prompt
 	EstimatedCompletion int64 `json:"d,omitempty"` // of Completion
 	EstimatedCost       Money `json:"f,omitempty"` // of Cost
+
+	Withdrawn *storedEntry `json:"-w,omitempty"` // totals to be taken off; they may be those of another row
 }
 
 func (k *Key) stored(s *Totals) storedEntry {
@@ -69,8 +71,17 @@ func (k *Key) stored(s *Totals) storedEntry {
 	}
 }
 
+func (e *entry) stored() storedEntry {
+	stored := e.key.stored(&e.totals)
+	if e.withdrawn != (Totals{}) {
+		less := new(Key).stored(&e.withdrawn)
+		stored.Withdrawn = &less
+	}
+	return stored
+}
+
 func (e *storedEntry) row(hour time.Time) Row {
-	return Row{
+	r := Row{
 		Hour: hour, Key: Key{Consumer: e.Consumer, Caller: e.Caller, Model: e.Model, Backend: e.Backend, Currency: e.Currency, Tier: e.Tier},
 		Totals: Totals{
 			Requests: e.Requests, Unmetered: e.Unmetered, Broken: e.Broken, Cost: e.Cost, EstimatedCost: e.EstimatedCost,
@@ -81,6 +92,10 @@ func (e *storedEntry) row(hour time.Time) Row {
 			},
 		},
 	}
+	if e.Withdrawn != nil {
+		r.Totals = r.minus(e.Withdrawn.row(hour).Totals)
+	}
+	return r
 }
 
 // inRange reports whether a program can have counted this: a row that was
@@ -94,7 +109,7 @@ func (e *storedEntry) inRange() bool {
 			return false
 		}
 	}
-	return e.Cost >= 0 && e.EstimatedCost >= 0
+	return e.Cost >= 0 && e.EstimatedCost >= 0 && (e.Withdrawn == nil || e.Withdrawn.inRange())
 }
 
 // Rows are listed by time: the month is the partition, and the rest of the hour
@@ -125,7 +140,7 @@ func encode(instance string, entries []*entry) map[string]string {
 		part := entries[i:min(i+perColumn, len(entries))]
 		stored := make([]storedEntry, len(part))
 		for j, e := range part {
-			stored[j] = e.key.stored(&e.totals)
+			stored[j] = e.stored()
 		}
 		text, err := json.Marshal(stored)
 		if err != nil {

@@ -91,7 +91,9 @@ func stepOf(x *api.RequestRecord, c counts) step {
 	end := x.Start.Add(x.Duration)
 	s := step{Number: end.UnixNano() / int64(stepLength), Requests: 1, Served: c.Served, Tokens: c.Tokens, Failed: boolToInt(failed(x))}
 	for i := range x.Charges {
-		s.Cost += x.Charges[i].Cost
+		if c := &x.Charges[i]; !c.Correction {
+			s.Cost += c.Cost
+		}
 	}
 	if r := x.Result; r != nil && r.Served() && r.Pool != nil {
 		s.Spilled = boolToInt(r.ServedBy.Priority > firstPriority(r.Pool))

@@ -68,6 +68,30 @@ func (c *cache) add(id hashedID, l Location, now time.Time) bool {
 	return true
 }
 
+// setDue sets what is due of an owner's location, unless that was set before.
+func (c *cache) setDue(owner string, id hashedID, due string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.entries[id]; ok {
+		if l := &e.Value.(*cacheEntry).location; l.Owner == owner && l.Due == "" {
+			l.Due = due
+		}
+	}
+}
+
+// takeDue returns what is due of an owner's location, once.
+func (c *cache) takeDue(owner string, id hashedID) (due string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.entries[id]
+	if !ok || e.Value.(*cacheEntry).location.Owner != owner {
+		return ""
+	}
+	l := &e.Value.(*cacheEntry).location
+	due, l.Due = l.Due, taken
+	return withoutTaken(due)
+}
+
 // confirm stores what the table has.
 func (c *cache) confirm(id hashedID, l Location) {
 	c.mu.Lock()
@@ -111,12 +135,16 @@ const (
 	colKind    = "kind"
 	colMade    = "made"  // Unix milliseconds
 	colUntil   = "until" // Unix seconds
+	colDue     = "due"
 )
 
 func rowOf(id hashedID, l Location) tablestore.Row {
 	columns := map[string]string{
 		colBackend: l.Backend, colModel: l.Model, colOwner: l.Owner, colKind: l.Kind,
 		colMade: strconv.FormatInt(l.CreatedAt.UnixMilli(), 10),
+	}
+	if l.Due != "" {
+		columns[colDue] = l.Due
 	}
 	if !l.Expires.IsZero() {
 		columns[colUntil] = strconv.FormatInt(l.Expires.Unix(), 10)
@@ -131,7 +159,7 @@ func locationOf(r tablestore.Row) (Location, bool) {
 		return Location{}, false
 	}
 	l := Location{
-		Backend: r.Columns[colBackend], Model: r.Columns[colModel], Owner: r.Columns[colOwner], Kind: r.Columns[colKind],
+		Backend: r.Columns[colBackend], Model: r.Columns[colModel], Owner: r.Columns[colOwner], Kind: r.Columns[colKind], Due: r.Columns[colDue],
 		CreatedAt: time.UnixMilli(made),
 	}
 	if until, err := strconv.ParseInt(r.Columns[colUntil], 10, 64); err == nil {

@@ -28,6 +28,7 @@ type Location struct {
 	Owner     string // the consumer; "" = none
 	CreatedAt time.Time
 	Expires   time.Time // when it is forgotten; zero = never
+	Due       string    // what [Store.TakeDue] returns once; "" = nothing yet
 }
 
 // Why a lookup returns no location. Tell them apart with errors.Is.
@@ -296,8 +297,12 @@ func (s *Store) resolve(ctx context.Context, e entry, row tablestore.Row) error 
 	}
 	l, ok := locationOf(old)
 	if ok && !l.expired(s.cfg.Now()) {
-		s.cache.confirm(e.id, l)
-		return nil
+		if e.location.Due == "" || l.Due != "" || l.Owner != e.location.Owner {
+			s.cache.confirm(e.id, l)
+			return nil
+		}
+		l.Due = e.location.Due
+		e.location, row = l, rowOf(e.id, l)
 	}
 	row.Version = old.Version
 	_, _, err = s.cfg.Table.Put(ctx, row)

@@ -189,6 +189,8 @@ func (l *limit) Settle(_ *metering.Reservation, _ *proxy.Request, result *proxy.
 
 func (*limit) WithinLimits(_ *proxy.Request, pools []*balancer.Pool) []*balancer.Pool { return pools }
 
+func (*limit) Correct(*proxy.Request, string, *proxy.Stored, string) []metering.Charge { return nil }
+
 func (*limit) RateLimits(*proxy.Request, *balancer.Pool) quota.RateLimitStatus {
 	return quota.RateLimitStatus{}
 }

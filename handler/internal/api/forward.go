@@ -46,7 +46,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, rec *RequestRec
 		a.Hooks.Finished, a.Hooks.Progress = finished, reserved.Progress
 		return answer.Deliver(ctx, a)
 	})
-	s.settle(rec, c, reserved)
+	s.settle(w, rec, c, reserved)
 	if rec.Result.Err == nil {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/metering"
+	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
 )
@@ -20,6 +21,7 @@ type Meter interface {
 	Reserve(ctx context.Context, r *proxy.Request, pools []*balancer.Pool) (*metering.Reservation, error)
 	WithinLimits(r *proxy.Request, pools []*balancer.Pool) []*balancer.Pool
 	Settle(x *metering.Reservation, r *proxy.Request, result *proxy.Result) []metering.Charge
+	Correct(r *proxy.Request, due string, stored *proxy.Stored, tier string) []metering.Charge
 	RateLimits(r *proxy.Request, p *balancer.Pool) quota.RateLimitStatus
 }
 
@@ -53,10 +55,39 @@ func startsUnmetered(r *proxy.Request) bool {
 }
 
 // settle ends the reservation and records what was used.
-func (s *Server) settle(rec *RequestRecord, c *call, reserved *metering.Reservation) {
-	if s.Meter != nil {
-		rec.CallerKey = reserved.Caller()
-		rec.Charges = s.Meter.Settle(reserved, c.request, rec.Result)
+func (s *Server) settle(w http.ResponseWriter, rec *RequestRecord, c *call, reserved *metering.Reservation) {
+	if s.Meter == nil {
+		return
+	}
+	rec.CallerKey = reserved.Caller()
+	rec.Charges = s.Meter.Settle(reserved, c.request, rec.Result)
+	if s.Affinity == nil {
+		return
+	}
+	stored := &rec.Result.Delivery.Stored
+	for i := range rec.Charges {
+		if x := &rec.Charges[i]; x.Due != "" {
+			l := s.locationOf(c.request, x.Backend.Name, x.Pool.Model, operations.KindResponse)
+			l.Due = x.Due
+			s.Affinity.RecordDue(context.Background(), l, stored.ID)
+		}
+	}
+	if c.request.Operation.Name == "response" && stored.Background && stored.Ended {
+		s.correct(w, rec, c.request)
+	}
+}
+
+// correct replaces the estimate that a background response was charged, once for all
+// instances, by what it reports now that it has ended.
+func (s *Server) correct(w http.ResponseWriter, rec *RequestRecord, req *proxy.Request) {
+	_ = http.NewResponseController(w).Flush() // the caller has its answer, whatever the table takes
+	d := &rec.Result.Delivery
+	due, err := s.Affinity.TakeDue(context.Background(), owner(req), d.Stored.ID)
+	if err != nil {
+		rec.Cause = err
+	}
+	if due != "" {
+		rec.Charges = append(rec.Charges, s.Meter.Correct(req, due, &d.Stored, d.ServiceTier)...)
 	}
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"log/slog"
@@ -84,7 +85,7 @@ func (u *usageRecorder) RequestDone(x *api.RequestRecord) {
 }
 
 func (u *usageRecorder) record(x *api.RequestRecord, c *metering.Charge) {
-	k := accounting.Key{Caller: x.CallerKey, Model: c.Pool.Model, Backend: c.Backend.Name, Currency: c.Pool.Price.Currency, Tier: c.Tier}
+	k := accounting.Key{Caller: cmp.Or(c.Caller, x.CallerKey), Model: c.Pool.Model, Backend: c.Backend.Name, Currency: c.Pool.Price.Currency, Tier: c.Tier}
 	if x.Consumer != nil {
 		k.Consumer = x.Consumer.Name
 	}
@@ -99,7 +100,15 @@ func (u *usageRecorder) record(x *api.RequestRecord, c *metering.Charge) {
 		totals.Unmetered = boolToInt(c.Delivered)
 		totals.Estimated, totals.EstimatedCost = c.Tokens, totals.Cost
 	}
-	u.Add(x.Start.Add(x.Duration), k, totals)
+	at := c.At
+	if at.IsZero() {
+		at = x.Start.Add(x.Duration)
+	}
+	if c.Withdrawn {
+		u.Withdraw(at, k, totals)
+	} else {
+		u.Add(at, k, totals)
+	}
 }
 
 func boolToInt(yes bool) int64 {

@@ -23,6 +23,13 @@ type Charge struct {
 	Broken    bool    // Delivered, but not to its end
 	Estimated bool    // the backend did not report it
 	Overhead  bool    // of an attempt that was of no use to the caller: recorded, and charged to no limit
+
+	Caller string    // as reports name it; "" = that of the request
+	At     time.Time // for which hour it is recorded; zero = that of the request's end
+	Due    string    // for [Meter.Correct], with the id of the response; "" = the usage is final
+	// Correction: of an earlier request, whose estimate is Withdrawn and replaced by
+	// what was reported. It is part of no total of this one.
+	Correction, Withdrawn bool
 }
 
 // Settle charges what the attempts of a request used: to the limits what the
@@ -30,6 +37,10 @@ type Charge struct {
 // It ends the reservation.
 func (m *Meter) Settle(x *Reservation, r *proxy.Request, result *proxy.Result) []Charge {
 	charges := m.charges(r, result)
+	if c := lasting(r, result, charges); c != nil {
+		m.keep(x, c)
+		return charges
+	}
 	if x == nil {
 		return charges
 	}
@@ -143,7 +154,7 @@ func (m *Meter) delivered(r *proxy.Request, result *proxy.Result, a *proxy.Attem
 // Total is what the caller is charged: all but the overhead.
 func Total(charges []Charge) (t usage.Tokens, cost float64, estimated bool) {
 	for i := range charges {
-		if c := &charges[i]; !c.Overhead {
+		if c := &charges[i]; !c.Overhead && !c.Correction {
 			t, cost, estimated = t.Add(c.Tokens), cost+c.Cost, estimated || c.Estimated
 		}
 	}
@@ -176,8 +187,8 @@ func (m *Meter) estimate(r *proxy.Request, p *balancer.Pool, a *proxy.Attempt, d
 		t.Completion = text + e.Reasoning
 	}
 	switch {
-	case r.Parsed.Background && !d.Broken && d.Committed: // it goes on, and its usage is reported to whoever asks for it
-		t.Completion = e.Output * max(1, r.Parsed.Choices)
+	case r.Parsed.Background && d.Committed && !d.Stored.Ended: // it goes on, whether its caller stays or not
+		t.Completion = max(t.Completion, e.Output*max(1, r.Parsed.Choices))
 		if e.Answers == 0 {
 			t.Completion = maxOutput(r, p)
 		}

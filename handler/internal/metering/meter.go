@@ -24,6 +24,7 @@ import (
 // Limiter keeps the limits (package quota).
 type Limiter interface {
 	Reserve(ctx context.Context, c *consumer.Consumer, d quota.Demand) (*quota.Reservation, error)
+	Correct(c *consumer.Consumer, k quota.Kept, expected, used quota.Usage)
 	Exhausted(c *consumer.Consumer, d *quota.Demand) bool
 	RateLimits(c *consumer.Consumer, caller, model string, price usage.Price) quota.RateLimitStatus
 }
@@ -100,6 +101,10 @@ func (m *Meter) learn(r *proxy.Request, model string, s usage.Sample) {
 	if r.Consumer != nil && r.Consumer.PerCaller != nil {
 		m.callers.learn(r, k, s.Tokens.Completion/max(1, s.Choices))
 	}
+	m.learnKind(k, s)
+}
+
+func (m *Meter) learnKind(k profileKey, s usage.Sample) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.profiles[k]
@@ -190,6 +195,7 @@ func demand(r *proxy.Request, pools []*balancer.Pool, e *usage.Expectation) quot
 	d.MaxOutput = maxOutput(r, pools[0])
 	d.Output = min(e.Output*max(1, r.Parsed.Choices), d.MaxOutput)
 	d.MinuteOutput = min(minuteOutput(e)*max(1, r.Parsed.Choices), d.MaxOutput)
+	d.Lasting = r.Parsed.Background
 	d.Certainty = min(1, float64(e.Answers)/certainAnswers)
 	return d
 }

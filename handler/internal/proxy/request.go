@@ -177,6 +177,7 @@ type Delivery struct {
 	Usage        usage.Tokens // as the backend reported it; zero = it did not
 	TextBytes    int64        // of the generated text, without base64 and padding; 0 = not counted
 	FirstToken   time.Time    // when the first meaningful event arrived; zero = none
+	Stored       Stored       // what a response of the Responses API says of itself
 	FinishReason string       // as the backend names it
 	ServiceTier  string       // as the backend names it
 	Spillover    Spillover    // within the Azure resource
@@ -186,6 +187,15 @@ type Delivery struct {
 	// own, with Outcome: one that is the caller's, or about the backend. Nothing was
 	// sent. nil = there was none.
 	Refusal *http.Response
+}
+
+// Stored is a response that its resource keeps. The zero Stored is none.
+type Stored struct {
+	ID         string
+	Background bool         // it goes on without its caller
+	Ended      bool         // it is in its last state
+	Reported   bool         // it reports its usage
+	Usage      usage.Tokens // of the request that made it, which may be an earlier one
 }
 
 // Spillover records that Azure itself served a request of a provisioned deployment by

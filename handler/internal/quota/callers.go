@@ -64,7 +64,12 @@ func (c *callers) equal(other *callers) bool {
 // of returns the limits of a caller, or those of all others when too many are
 // active.
 func (l *Limiter) callerOf(ctx context.Context, c *consumer.Consumer, b *consumerLimits, name string) *callerLimits {
-	key, now := l.callerKey.of(ctx, l, c.Name, name), l.now()
+	return l.callerByKey(c, b, l.callerKey.of(ctx, l, c.Name, name))
+}
+
+// callerByKey is callerOf for a name that was hashed.
+func (l *Limiter) callerByKey(c *consumer.Consumer, b *consumerLimits, key string) *callerLimits {
+	now := l.now()
 	b.callers.mu.Lock()
 	defer b.callers.mu.Unlock()
 	known := b.callers.active[key]

@@ -49,6 +49,14 @@ func (l limit) label() string {
 	return fmt.Sprintf("%s of model %s", l.name, l.model)
 }
 
+// id tells the limits of a consumer apart, its callers' included.
+func (l limit) id() string {
+	if l.perCaller {
+		return "caller|" + l.rowName
+	}
+	return l.key()
+}
+
 // key is the limit's part of the row key.
 func (l limit) key() string {
 	if l.model == "" {
@@ -104,6 +112,7 @@ type Demand struct {
 	Size      int64   // what maxRequestTokens bounds: the prompt and the answer that it asks for
 	Prompt    int64   // expected tokens of the prompt
 	Output    int64   // expected tokens of the answer
+	Lasting   bool    // its usage is not known when it ends: what it reserves of a month is kept
 	Certainty float64 // of Output, in [0,1]: at 0 a tenth of the limit is expected, within MaxOutput
 	// MinuteOutput is how much of the answer a limit per minute may have to bear,
 	// should the expectation be wrong; less than Output = Output.

@@ -208,7 +208,7 @@ func (r *Reservation) add(a allocation) {
 // largest size, which is how much an instance can overspend.
 func (r *Reservation) tryShort(e *limitState, d *Demand) (pendingDecision, lease.Decision) {
 	most, n := e.most(d), e.expected(d)
-	if e.period != lease.Month || n >= most || !e.addShortfall(most-n, most) {
+	if d.Lasting || e.period != lease.Month || n >= most || !e.addShortfall(most-n, most) {
 		return pendingDecision{}, lease.Denied
 	}
 	r.add(allocation{limit: e, shortfall: most - n})
@@ -315,6 +315,12 @@ func (r *Reservation) Grow(tokensUsed int64) {
 // demanded or not. The request counts as one, at the model of the last Usage.
 // Without any Usage everything is returned: nothing was sent.
 func (r *Reservation) Settle(used ...Usage) {
+	r.settleAll(used, r.settle)
+}
+
+// settleAll ends the reservation, and has each limit that the request is charged to
+// settled.
+func (r *Reservation) settleAll(used []Usage, settle func(a *allocation, used int64)) {
 	if r == nil {
 		return
 	}
@@ -327,7 +333,7 @@ func (r *Reservation) Settle(used ...Usage) {
 		a.limit.endShortfall(a.shortfall)
 		a.limit.endTrust(a.trusted)
 		if a.amount > 0 {
-			r.settle(a, a.limit.sum(used))
+			settle(a, a.limit.sum(used))
 		}
 	}
 	for i := range used {
@@ -336,7 +342,7 @@ func (r *Reservation) Settle(used ...Usage) {
 			continue
 		}
 		for _, e := range r.consumer.byModel[used[i].Model] { // nothing was reserved of its limits
-			r.settle(&allocation{limit: e, window: e.currentWindow(r.limiter)}, e.sum(used))
+			settle(&allocation{limit: e, window: e.currentWindow(r.limiter)}, e.sum(used))
 		}
 	}
 }

@@ -115,6 +115,7 @@ func (b *buffered) process() {
 func (b *buffered) deliverWhole() {
 	if !b.opaque {
 		b.reportCreated(b.buf)
+		b.recordStored()
 	}
 	b.completeError()
 	switch {
@@ -124,6 +125,14 @@ func (b *buffered) deliverWhole() {
 	default:
 		b.report.FirstToken = time.Now()
 		b.write(b.buf)
+	}
+}
+
+// recordStored records what a stored response says of itself.
+func (b *buffered) recordStored() {
+	if b.request.Operation.Name == "response" && successful(b.response.Response) {
+		answer, _ := classify.Body(b.buf, b.response.Response.Header, time.Now(), b.policy(), "")
+		b.recordAnswer(&answer)
 	}
 }
 
@@ -280,7 +289,7 @@ func (b *buffered) deliverLong() {
 
 // endLong ends a body that is longer than the buffer.
 func (b *buffered) endLong(err error) {
-	readable := !b.opaque && successful(b.response.Response)
+	readable := !b.opaque && successful(b.response.Response) && !b.request.Operation.State.Stored()
 	switch {
 	case b.callerLeft, !errors.Is(err, io.EOF):
 		b.breakOff(err)

@@ -157,10 +157,16 @@ func (d *writer) policy() classify.Policy {
 	return p
 }
 
-// recordAnswer copies usage and finish reason into the report.
+// recordAnswer copies usage and finish reason into the report. The usage of a stored
+// answer is that of the request that made it.
 func (d *writer) recordAnswer(a *classify.ResponseInfo) {
-	d.report.Usage, d.report.FinishReason, d.report.ServiceTier = a.Usage, a.FinishReason, a.ServiceTier
-	d.report.TextBytes = a.TextBytes
+	d.report.FinishReason, d.report.ServiceTier, d.report.TextBytes = a.FinishReason, a.ServiceTier, a.TextBytes
+	if d.request.Operation.Kind == operations.KindResponse {
+		d.report.Stored = proxy.Stored{ID: a.ID, Background: a.Background, Ended: a.Ended, Reported: a.HasUsage, Usage: a.Usage}
+	}
+	if !d.request.Operation.State.Stored() {
+		d.report.Usage = a.Usage
+	}
 }
 
 // reportCreated passes on the ids in an answer, or in an event of it, before it

@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -9,6 +10,7 @@ import (
 
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/openai/usage"
+	"spillway/handler/internal/proxy"
 )
 
 const (
@@ -92,6 +94,45 @@ func TestTextIsCountedWhileItIsRelayed(t *testing.T) {
 		x := newFixture(c.dialect, "text/event-stream", breaking([]byte(c.body), errReset))
 		if d := x.deliver(); d.TextBytes != c.want {
 			t.Errorf("%s: %d bytes of text, want %d", name, d.TextBytes, c.want)
+		}
+	}
+}
+
+// The usage of a stored response is that of the request that made it, not of the one
+// that reads it.
+func TestStoredResponseReportsItsState(t *testing.T) {
+	object := func(status, more string) string {
+		return `{"id":"resp_1","object":"response","status":"` + status + `","background":true,"output":[]` + more + `}`
+	}
+	const told = `,"usage":{"input_tokens":12,"output_tokens":20},"service_tier":"default"`
+	state := func(ended, reported bool) proxy.Stored {
+		s := proxy.Stored{ID: "resp_1", Background: true, Ended: ended, Reported: reported}
+		if reported {
+			s.Usage = usage.Tokens{Prompt: 12, Completion: 20}
+		}
+		return s
+	}
+	event := func(name, response string) string {
+		return "event: " + name + "\ndata: {\"type\":\"" + name + "\",\"sequence_number\":7,\"response\":" + response + "}\n\n"
+	}
+	for name, c := range map[string]struct {
+		media, body string
+		want        proxy.Stored
+	}{
+		"queued":              {"application/json", object("queued", `,"usage":null`), state(false, false)},
+		"in progress":         {"application/json", object("in_progress", ""), state(false, false)},
+		"completed":           {"application/json", object("completed", told), state(true, true)},
+		"incomplete":          {"application/json", object("incomplete", told), state(true, true)},
+		"failed":              {"application/json", object("failed", `,"error":{"code":"server_error","message":"x"},"usage":null`), state(true, false)},
+		"cancelled":           {"application/json", object("cancelled", ""), state(true, false)},
+		"a list":              {"application/json", `{"object":"list","data":[` + object("completed", told) + `]}`, proxy.Stored{}},
+		"resumed":             {"text/event-stream", event("response.output_text.delta", `{}`) + event("response.completed", object("completed", told)), state(true, true)},
+		"resumed, incomplete": {"text/event-stream", event("response.incomplete", object("incomplete", told)), state(true, true)},
+	} {
+		x := newFixture(operations.Responses, c.media, strings.NewReader(c.body))
+		x.request.Operation, x.request.Method = *operations.ByName("response"), "GET"
+		if d := x.deliver(); d.Stored != c.want || d.Usage != (usage.Tokens{}) {
+			t.Errorf("%s: %+v and usage %+v, want %+v and none", name, d.Stored, d.Usage, c.want)
 		}
 	}
 }

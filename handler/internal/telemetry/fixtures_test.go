@@ -113,6 +113,18 @@ func recovering() *api.RequestRecord {
 	return x
 }
 
+// polled is one that shows that a background response has ended.
+func polled() *api.RequestRecord {
+	x := served()
+	x.ID, x.Method, x.Operation = "req_POLLED", "GET", "response"
+	estimate := metering.Charge{Pool: gpt4o, Backend: &gpt4o.Backends[0], Tokens: usage.Tokens{Prompt: 1200, Completion: 400}, Cost: 0.007, Delivered: true, Correction: true}
+	reported := estimate
+	estimate.Withdrawn, reported.Tokens.Completion, reported.Cost = true, 48, 0.00348
+	x.Charges = []metering.Charge{{Pool: gpt4o, Backend: &gpt4o.Backends[0], Delivered: true}, estimate, reported}
+	x.Result.Delivery.Usage = usage.Tokens{}
+	return x
+}
+
 // throttled is one that nobody served.
 func throttled() *api.RequestRecord {
 	x := served()

@@ -55,6 +55,21 @@ func (f *jsonLine) delivery(x *api.RequestRecord) {
 	if cost > 0 {
 		f.decimal("cost", cost, 6).text("currency", x.Result.Pool.Price.Currency)
 	}
+	for i := range x.Charges {
+		if c := &x.Charges[i]; c.Correction {
+			f.correction(c)
+		}
+	}
+}
+
+// correction writes what an earlier request was charged, and what replaces that.
+func (f *jsonLine) correction(c *metering.Charge) {
+	prefix := "corrected_"
+	if c.Withdrawn {
+		prefix = "withdrawn_"
+	}
+	f.number(prefix+"prompt_tokens", c.Tokens.Prompt).number(prefix+"completion_tokens", c.Tokens.Completion)
+	f.decimal(prefix+"cost", c.Cost, 6)
 }
 
 func (f *jsonLine) attempt(a *proxy.Attempt) {

@@ -50,7 +50,7 @@ func collectLines(t *testing.T, l *RequestLog, say func()) (out, alarm string) {
 }
 
 func allRequests() []*api.RequestRecord {
-	return []*api.RequestRecord{served(), spilled(), throttled(), broken(), fallback(), hedged(), tried(), recovering(), left(), standIn(), alike(), undeployed(), refused()}
+	return []*api.RequestRecord{served(), spilled(), throttled(), broken(), fallback(), hedged(), tried(), recovering(), polled(), left(), standIn(), alike(), undeployed(), refused()}
 }
 
 func TestRequestLines(t *testing.T) {

@@ -18,6 +18,8 @@ type ResponseInfo struct {
 	FinishReason string // the last finish reason: "stop", "length", "tool_calls"; of the Responses API "completed", "max_output_tokens", …
 	ID           string // "chatcmpl-…", "resp_…"
 	ServiceTier  string // the service tier that served
+	Background   bool   // a response that is generated in the background
+	Ended        bool   // a response in its last state
 	TextBytes    int64  // of the generated text in a stream, as it is escaped there: without base64 and padding
 }
 
@@ -44,6 +46,7 @@ type responseParts struct {
 	responseAt       int
 	detailsAt        int // incomplete_details
 	sequence         int64
+	background       bool
 	usage            usage.Tokens
 	hasUsage         bool
 	answer           string // the member that an answer has
@@ -85,6 +88,8 @@ func (a *responseParts) readMember(it *jsonscan.Iterator) {
 		a.status = stringValue(it)
 	case "service_tier":
 		a.tier = stringValue(it)
+	case "background":
+		a.background = string(rawValue(it)) == "true"
 	case "choices":
 		a.readChoices(it)
 	case "usage":
@@ -164,9 +169,21 @@ func (info *ResponseInfo) update(a *responseParts) {
 	if info.ID == "" && len(a.id) > 0 {
 		info.ID = truncated(a.id)
 	}
+	if string(a.object) == "response" {
+		info.Background, info.Ended = a.background, isLastState(a.status)
+	}
 	if len(a.tier) > 0 && info.ServiceTier != string(a.tier) {
 		info.ServiceTier = intern(a.tier)
 	}
+}
+
+// isLastState reports whether a response with this status is generated no more.
+func isLastState(status []byte) bool {
+	switch string(status) {
+	case "completed", "incomplete", "failed", "cancelled":
+		return true
+	}
+	return false
 }
 
 // stringValue is the text of the current value as written, nil when it is no

@@ -32,6 +32,15 @@ func (t Tokens) Add(o Tokens) Tokens {
 	}
 }
 
+// Minus returns t without o. It may be less than nothing.
+func (t Tokens) Minus(o Tokens) Tokens {
+	return Tokens{
+		Prompt: t.Prompt - o.Prompt, Cached: t.Cached - o.Cached, Completion: t.Completion - o.Completion, Reasoning: t.Reasoning - o.Reasoning,
+		CacheWrite: t.CacheWrite - o.CacheWrite, AudioInput: t.AudioInput - o.AudioInput, AudioOutput: t.AudioOutput - o.AudioOutput,
+		Images: t.Images - o.Images, Seconds: t.Seconds - o.Seconds,
+	}
+}
+
 // Total returns the prompt and the completion together. It saturates.
 func (t Tokens) Total() int64 { return add(t.Prompt, t.Completion) }
 
@@ -44,9 +53,9 @@ func Sum(all ...Tokens) Tokens {
 	return sum
 }
 
-// add adds two numbers that are not negative.
+// add adds two numbers of which neither is far below zero.
 func add(a, b int64) int64 {
-	if a > math.MaxInt64-b {
+	if b > 0 && a > math.MaxInt64-b {
 		return math.MaxInt64
 	}
 	return a + b

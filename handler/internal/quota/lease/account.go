@@ -40,7 +40,7 @@ type Account struct {
 	credit       int64 // leased, unspent
 	unbooked     int64 // spent in window, not booked; negative: to be returned
 	unbookedLate int64 // spent in windows that ended, not booked; negative: to be returned
-	spent        int64 // used in window by requests that ended, of a month, and not written
+	spent        int64 // used in window by requests that ended, of a month, and not written; negative: corrected
 	underWay     int64 // reserved by requests that have not ended; it moves to the next minute with them
 	waiters      []waiter
 	lastID       int
@@ -210,6 +210,18 @@ func (a *Account) Settle(window, reserved, used int64, m Moment) {
 	a.replace(window, reserved, used, m)
 	if a.Config.Period == Month && window == a.window {
 		a.spent = addSaturating(a.spent, used)
+	}
+}
+
+// Correct replaces what a request that has ended was charged in that window by what
+// it turned out to use; spent is by how much that exceeds what [Account.Settle]
+// counted as used.
+func (a *Account) Correct(window, charged, used, spent int64, m Moment) {
+	charged = Clamp(charged)
+	a.underWay = addSaturating(a.underWay, charged) // replace takes it off
+	a.replace(window, charged, Clamp(used), m)
+	if a.Config.Period == Month && window == a.window {
+		a.spent = addSaturating(a.spent, spent)
 	}
 }
 

@@ -114,7 +114,7 @@ func (a *Account) hasWork(m Moment) (want bool, at time.Time) {
 		return true, time.Time{}
 	case a.credit > 0:
 		return false, a.demand.last.Add(idleAfter)
-	case a.spent > 0:
+	case a.spent != 0:
 		due := a.demand.last.Add(idleAfter)
 		return !m.At.Before(due), due
 	}
@@ -162,7 +162,7 @@ func (a *Account) composeWrite(m Moment) (Op, bool) {
 	op.Chunk = a.chunk(left, m)
 	a.row.seq++
 	op.Nonce = record.nonce(a.ID, a.row.seq)
-	return op, op.Chunk > 0 || op.Booked != 0 || op.BookedLate > 0 || op.Spent > 0
+	return op, op.Chunk > 0 || op.Booked != 0 || op.BookedLate > 0 || op.Spent != 0
 }
 
 // chunk is how much to lease: what the waiting requests lack and, when there is
