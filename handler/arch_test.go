@@ -29,7 +29,7 @@ var layers = map[string]int{
 	"internal/consumer": pure, "internal/latency": pure,
 
 	"internal/accounting": engines, "internal/affinity": engines, "internal/telemetry/condition": engines, "internal/fleet": engines, "internal/metering": engines,
-	"internal/configstore": engines, "internal/proxy": engines, "internal/quota": engines, "internal/tablestore": engines,
+	"internal/configstore": engines, "internal/overload": engines, "internal/proxy": engines, "internal/quota": engines, "internal/tablestore": engines,
 
 	"internal/admin": edges, "internal/api": edges, "internal/auth": edges, "internal/auth/entra": edges, "internal/auth/keys": edges,
 	"internal/backend": edges, "internal/config": edges, "internal/openai/contentcoding": edges, "internal/config/document": edges,

@@ -6,8 +6,65 @@ import (
 
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/metering"
+	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/proxy"
 )
+
+// enter admits a request whose body was not read yet: within its consumer's
+// concurrency, the limits of which something is left, and the memory that the consumer
+// may hold. leave must be called unless it is refused.
+func (s *Server) enter(w http.ResponseWriter, r *http.Request, state *requestState, t target) *Error {
+	apiErr := s.enterLimits(w, state, t.operation)
+	if apiErr == nil && s.openMemory(r, state) != nil {
+		s.leave(state)
+		apiErr = s.overloaded()
+	}
+	if apiErr != nil {
+		apiErr.Early = true
+		state.record.Model = s.modelOf(&call{request: &proxy.Request{Model: t.deployment}})
+	}
+	return apiErr
+}
+
+// enterLimits admits a request within the limits of its consumer that need no body.
+func (s *Server) enterLimits(w http.ResponseWriter, state *requestState, op *operations.Operation) *Error {
+	c := state.record.Consumer
+	if s.Meter == nil {
+		return nil
+	}
+	leave, err := s.Meter.Enter(c, op.Free())
+	if err != nil {
+		status := s.Meter.RateLimits(&proxy.Request{Consumer: c}, new(balancer.Pool))
+		setRateLimits(w.Header(), &status)
+		return reservationError(err)
+	}
+	state.left = leave
+	return nil
+}
+
+// openMemory begins to count the memory of a request.
+func (s *Server) openMemory(r *http.Request, state *requestState) error {
+	if s.Memory == nil {
+		return nil
+	}
+	name := ""
+	if state.record.Consumer != nil {
+		name = state.record.Consumer.Name
+	}
+	err := s.Memory.Open(&state.memory, name)
+	if d, ok := r.Body.(*decodedBody); ok && err == nil {
+		err = state.memory.Grow(d.memory)
+	}
+	return err
+}
+
+// leave ends what enter began.
+func (s *Server) leave(state *requestState) {
+	if state.left != nil {
+		state.left()
+	}
+	state.memory.Close()
+}
 
 // admission is a reservation that was made ahead of a search at the backends, so
 // that the consumer's limits hold for searches, too. The zero admission is none.

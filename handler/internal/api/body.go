@@ -1,16 +1,15 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
-	"sync"
 
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/openai/request"
+	"spillway/handler/internal/overload"
 	"spillway/handler/internal/proxy"
 )
 
@@ -21,7 +20,7 @@ import (
 func (s *Server) readRequest(r *http.Request, t target, strict bool) (*proxy.Request, *buffer, *Error) {
 	req := &proxy.Request{
 		Operation: *t.operation, Family: t.family, Method: r.Method, Subpath: t.subpath,
-		Query: r.URL.RawQuery, Header: r.Header, Model: t.deployment,
+		Query: r.URL.RawQuery, Header: r.Header, Model: t.deployment, Memory: &stateOf(r).memory,
 	}
 	if r.Method == http.MethodHead {
 		req.Method = http.MethodGet // the server leaves the body out of the answer
@@ -30,11 +29,14 @@ func (s *Server) readRequest(r *http.Request, t target, strict bool) (*proxy.Req
 	if t.operation.Body != operations.JSON && (isForm(r.Header) || !strict) {
 		maxBuffered = min(maxBuffered, cmp.Or(s.BufferedUpload, maxBufferedUpload))
 	}
-	buf, err := readBody(r, s.MaxBody, maxBuffered)
+	buf, err := readBody(r, s.MaxBody, maxBuffered, req.Memory)
+	if errors.Is(err, overload.ErrOverloaded) {
+		return req, buf, s.overloaded()
+	}
 	if err != nil {
 		return req, buf, bodyError(err, s.MaxBody)
 	}
-	req.Body, req.StreamedBody = buf.bytes(), buf.tail(r, s.MaxBody)
+	req.Body, req.StreamedBody = buf.data, buf.tail(r, s.MaxBody)
 	buf.parser.Strict = strict
 	if strict {
 		if apiErr := checkContentType(req); apiErr != nil {
@@ -72,48 +74,6 @@ func parseJSON(req *proxy.Request, parser *request.Parser) *Error {
 	return nil
 }
 
-// buffer is pooled memory that holds one body.
-type buffer struct {
-	bytes.Buffer
-	truncated bool           // the body is longer
-	parser    request.Parser // for the body
-}
-
-func (b *buffer) bytes() []byte { return b.Bytes() }
-
-// maxPooled is the largest buffer that is kept for another request.
-const maxPooled = 8 << 20
-
-var buffers = sync.Pool{New: func() any { return new(buffer) }}
-
-// errTooLarge means that the body is over the limit.
-var errTooLarge = errors.New("api: request body over the limit")
-
-// readBody reads at most maxBuffered bytes of the body into a pooled buffer,
-// which must be released, also after an error.
-func readBody(r *http.Request, limit, maxBuffered int64) (*buffer, error) {
-	b := buffers.Get().(*buffer)
-	if r.ContentLength > 0 {
-		b.Grow(int(min(r.ContentLength, maxBuffered)) + bytes.MinRead) // ReadFrom grows a full buffer to find the end
-	}
-	n, err := b.ReadFrom(io.LimitReader(r.Body, maxBuffered+1))
-	b.truncated = n > maxBuffered && n <= limit
-	if err == nil && n > limit {
-		err = errTooLarge
-	}
-	return b, err
-}
-
-// release returns the buffer to the pool, unless a transport may still read it.
-func (b *buffer) release(req *proxy.Request) {
-	if b == nil || req.ActiveWrites.Load() != 0 || b.Cap() > maxPooled {
-		return
-	}
-	b.Reset()
-	b.truncated = false
-	buffers.Put(b)
-}
-
 // maxBufferedUpload is how much of a body other than JSON is usually buffered, so that
 // it can be sent to a second backend. A longer one is streamed, and can be sent
 // once. It is OpenAI's limit for audio files.
@@ -127,9 +87,9 @@ func (b *buffer) tail(r *http.Request, limit int64) *proxy.StreamedBody {
 	}
 	length := int64(-1)
 	if r.ContentLength > 0 {
-		length = r.ContentLength - int64(b.Len())
+		length = r.ContentLength - int64(len(b.data))
 	}
-	return proxy.NewStreamedBody(&limitedReader{src: r.Body, left: limit - int64(b.Len())}, length)
+	return proxy.NewStreamedBody(&limitedReader{src: r.Body, left: limit - int64(len(b.data))}, length)
 }
 
 // limitedReader fails with errTooLarge after left bytes.

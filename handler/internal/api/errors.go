@@ -185,6 +185,15 @@ func bodyError(err error, limit int64) *Error {
 	}
 }
 
+// overloaded is the error for a request for which there is no memory.
+func (s *Server) overloaded() *Error {
+	wait := s.outageWait(time.Time{})
+	return &Error{
+		Status: http.StatusServiceUnavailable, Type: serverError, Code: "overloaded", RetryAfter: wait,
+		Message: fmt.Sprintf("Too many or too large requests are under way here. Please retry after %d seconds.", wholeSeconds(wait)),
+	}
+}
+
 func invalidJSON(err error) *Error {
 	param := ""
 	if fault := new(request.ParseError); errors.As(err, &fault) {

@@ -180,6 +180,8 @@ func (l *limit) Reserve(context.Context, *proxy.Request, []*balancer.Pool) (*met
 	return nil, nil
 }
 
+func (*limit) Enter(*consumer.Consumer, bool) (func(), error) { return func() {}, nil }
+
 func (l *limit) Settle(_ *metering.Reservation, _ *proxy.Request, result *proxy.Result) []metering.Charge {
 	if len(result.Attempts) == 1 && result.Attempts[0].Status != 0 {
 		l.settled++

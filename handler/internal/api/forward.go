@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/overload"
 	"spillway/handler/internal/proxy"
 )
 
@@ -129,6 +130,8 @@ func (s *Server) exhaustionError(result *proxy.Result, c *call) *Error {
 		return deploymentNotFound(req, s.Models.Names(req.Consumer))
 	case errors.Is(result.Err, proxy.ErrRefused):
 		return s.refusedByAll(req, result)
+	case errors.Is(result.Err, overload.ErrOverloaded):
+		return s.overloaded()
 	case errors.Is(result.Err, proxy.ErrBody):
 		return bodyError(req.StreamedBody.Err(), s.MaxBody)
 	case errors.Is(result.Err, proxy.ErrConstrainedOut):

@@ -108,11 +108,12 @@ func uploadsRequests(req *proxy.Request) bool {
 	}
 	for d.More() {
 		name, err := d.Token()
-		var value any
+		var value json.RawMessage
 		if err != nil || d.Decode(&value) != nil {
 			return false
 		}
-		if text, ok := value.(string); ok && strings.EqualFold(fmt.Sprint(name), "purpose") && isBatch(text) {
+		var text string
+		if strings.EqualFold(fmt.Sprint(name), "purpose") && json.Unmarshal(value, &text) == nil && isBatch(text) {
 			return true
 		}
 	}
@@ -153,7 +154,8 @@ func (c *lineChecker) add(p []byte, ended bool) *Error {
 		return nil
 	}
 	apiErr := c.line(c.partial)
-	c.partial, c.skip, c.number = nil, false, 0 // another file may follow
+	c.drop()
+	c.skip, c.number = false, 0 // another file may follow
 	return apiErr
 }
 
@@ -167,14 +169,33 @@ func (c *lineChecker) hold(piece []byte) *Error {
 		return nil
 	}
 	if len(c.partial)+len(piece) <= maxLine {
-		c.partial = append(c.partial, piece...)
-		return nil
+		return c.keep(piece)
 	}
 	if c.requests() {
 		c.number++
 		return c.named(invalidForm(errors.New("it is longer than 16 MiB")))
 	}
-	c.partial, c.skip = nil, true
+	c.drop()
+	c.skip = true
+	return nil
+}
+
+// drop gives back the memory of the line.
+func (c *lineChecker) drop() {
+	c.req.Memory.Shrink(int64(cap(c.partial)))
+	c.partial = nil
+}
+
+// keep adds to the line that is not ended yet.
+func (c *lineChecker) keep(piece []byte) *Error {
+	if need := len(c.partial) + len(piece); need > cap(c.partial) {
+		size := max(need, 2*cap(c.partial))
+		if c.req.Memory.Grow(int64(size-cap(c.partial))) != nil {
+			return c.server.overloaded()
+		}
+		c.partial = append(make([]byte, 0, size), c.partial...)
+	}
+	c.partial = append(c.partial, piece...)
 	return nil
 }
 
@@ -273,6 +294,10 @@ func (c *lineChecker) request(line []byte, parsed *request.ParsedRequest) *Error
 	case len(of.Body) == 0:
 		return nil
 	}
+	if c.req.Memory.Grow(int64(len(line))) != nil { // for the copy of its request
+		return c.server.overloaded()
+	}
+	defer c.req.Memory.Shrink(int64(len(line)))
 	c.parser.Line = false
 	inner, err := c.parser.Parse(of.Body)
 	if err != nil {

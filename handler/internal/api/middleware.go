@@ -5,6 +5,8 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+
+	"spillway/handler/internal/overload"
 )
 
 // requestState is what the middleware and the handlers of one request share.
@@ -13,6 +15,8 @@ type requestState struct {
 	path    string // canonical, in the caller's case; "" when pathErr is set, or below /ops
 	pathErr error
 
+	memory    overload.Memory
+	left      func() // ends what Meter.Enter counted; nil = nothing
 	admission admission
 }
 

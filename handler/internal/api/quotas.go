@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/metering"
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/proxy"
@@ -18,6 +19,7 @@ import (
 // Meter reserves what requests may use from the consumers' quotas, and settles
 // what they did use (package metering).
 type Meter interface {
+	Enter(c *consumer.Consumer, free bool) (leave func(), err error)
 	Reserve(ctx context.Context, r *proxy.Request, pools []*balancer.Pool) (*metering.Reservation, error)
 	WithinLimits(r *proxy.Request, pools []*balancer.Pool) []*balancer.Pool
 	Settle(x *metering.Reservation, r *proxy.Request, result *proxy.Result) []metering.Charge

@@ -15,6 +15,11 @@ import (
 // evaluations over whatever is stored (docs/security.md#ids-have-owners).
 func (s *Server) checkReach(req *proxy.Request) *Error {
 	c := req.Consumer
+	size := decodedSize(req)
+	if req.Memory.Grow(size) != nil {
+		return s.overloaded()
+	}
+	defer req.Memory.Shrink(size)
 	if s.fenced(c) && req.Operation.Name == "batches" && !c.Reaches(consumer.DataSources) && inStorage(req.Body) {
 		return reachRefused(consumer.DataSources, "batches in a storage account (input_blob, output_folder): nobody checks their lines, and the backend reads and writes them with its own identity")
 	}
@@ -34,6 +39,17 @@ func (s *Server) checkReach(req *proxy.Request) *Error {
 		return reachRefused(consumer.StoredCompletions, "evaluations over stored completions, logs or responses")
 	}
 	return nil
+}
+
+// decodedSize is how much memory decoding takes of what checkReach decodes: a value of
+// two bytes becomes one of thirty.
+func decodedSize(req *proxy.Request) int64 {
+	span := req.Parsed.DataSources
+	n := span.To - span.From
+	if req.Operation.Name == "batches" || req.Operation.Name == "evals" {
+		n = len(req.Body)
+	}
+	return 16 * int64(n)
 }
 
 // ownCredentials are the types of authentication in which the caller brings the

@@ -58,6 +58,7 @@ var errEncoding = errors.New("api: the body is not in its Content-Encoding")
 type decodedBody struct {
 	decoded io.Reader
 	raw     io.ReadCloser
+	memory  int64 // that decoding may need
 }
 
 func (d *decodedBody) Read(p []byte) (int, error) {
@@ -81,7 +82,7 @@ func decode(r *http.Request) bool {
 	}
 	r.Header = maps.Clone(r.Header)
 	delete(r.Header, "Content-Encoding")
-	r.Body, r.ContentLength = &decodedBody{decoded, r.Body}, -1
+	r.Body, r.ContentLength = &decodedBody{decoded, r.Body, contentcoding.Memory(r.ContentLength)}, -1
 	return true
 }
 

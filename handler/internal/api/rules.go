@@ -36,6 +36,7 @@ var rules = map[string]string{
 	"not_found":                   "path",
 	"operation_not_supported":     "backends",
 	"operation_retired":           "path",
+	"overloaded":                  "SPILLWAY_MEMORY_LIMIT",
 	"previous_response_not_found": "owner",
 	"priority_not_allowed":        "minPriority",
 	"rate_limit_exceeded":         "throttle",

@@ -15,6 +15,7 @@ import (
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/overload"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/telemetry/condition"
 )
@@ -71,10 +72,11 @@ type Server struct {
 	MaxBody        int64
 	BufferedUpload int64 // so much of a body other than JSON is buffered; 0 = 25 MiB
 
-	Meter       Meter         // nil = no quotas, and no records of usage
-	Affinity    AffinityStore // nil = ids are not remembered
-	Locator     Locator       // nil = backends are not asked for unknown ids
-	BodyTimeout time.Duration // how long a body may send nothing; 0 = a minute
+	Memory      *overload.Budget // of all requests; nil = unbounded
+	Meter       Meter            // nil = no quotas, and no records of usage
+	Affinity    AffinityStore    // nil = ids are not remembered
+	Locator     Locator          // nil = backends are not asked for unknown ids
+	BodyTimeout time.Duration    // how long a body may send nothing; 0 = a minute
 	// StrictIDs: there are several consumers, so an id that is not known to be the
 	// caller's is not served.
 	StrictIDs bool
@@ -131,6 +133,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, state *requestSta
 	if t.operation.State == operations.Local {
 		return s.models(w, t.subpath, rec.Consumer)
 	}
+	if apiErr := s.enter(w, r, state, t); apiErr != nil {
+		return apiErr
+	}
+	defer s.leave(state)
 	req, buf, apiErr := s.readRequest(r, t, s.fenced(rec.Consumer))
 	defer buf.release(req)
 	if apiErr != nil {

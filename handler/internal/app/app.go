@@ -26,6 +26,7 @@ import (
 	"spillway/handler/internal/backend"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/metering"
+	"spillway/handler/internal/overload"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/relay"
 	"spillway/handler/internal/telemetry"
@@ -53,6 +54,8 @@ type App struct {
 	verifier   *entra.Verifier // nil = no tokens are accepted
 	operators  *admin.Handler
 	conditions *condition.Set
+	memory     int64            // how much this process may use, in bytes; 0 = unknown
+	budget     *overload.Budget // of the requests; nil = unbounded
 	sources    telemetry.Sources
 	draining   *atomic.Bool // readiness fails while it is set
 	runners    []Runner
@@ -86,11 +89,14 @@ func New(cfg *config.Config, source *configSource, version string, log *slog.Log
 	a := &App{
 		config: cfg, version: version, log: log, source: source, obs: obs, state: state, slots: slots, load: proxy.NewLoad(len(cfg.Slots)),
 		queue: &proxy.WaitQueue{Capacity: waitSlots}, meter: metering.New(state.quotas, nil, state.quotas.store), issued: issued, verifier: verifier, draining: new(atomic.Bool),
-		begun: make(chan *api.Server, 1),
+		begun:  make(chan *api.Server, 1),
+		memory: memoryLimit(cfg.Settings.MemoryLimit),
 	}
+	a.budget = newBudget(a.memory)
 	a.conditions = conditions(cfg, source, state, func() map[string]*backend.Token { return a.serving.Load().backends.tokens }, verifier, obs.provider)
 	a.operators = newAdmin(cfg, source, version, obs, state, a.load, a.refusals, verifier, a.conditions)
 	a.sources = obs.sources(out, state, a.load, a.operators, a.conditions)
+	a.sources.Memory = a.budget
 	first, err := a.newGeneration(cfg)
 	if err != nil {
 		return nil, err
@@ -112,7 +118,7 @@ func (a *App) newServer(cfg *config.Config, forward *proxy.Proxy, authenticator 
 		Readiness: &api.PoolReadiness{Pools: cfg.Pools, Snapshot: state.replica.PeekSnapshot, Refresh: state.replica.Snapshot, Now: time.Now},
 		Relay:     &relay.Relay{CommitAfter: s.CommitAfter, Heartbeat: s.Heartbeat, Policies: classifyPolicies(cfg)},
 		Observer:  a.obs.observers(cfg, state),
-		Now:       time.Now, Rand: randv2.Float64, NewID: newRequestID, MaxBody: s.MaxBody,
+		Now:       time.Now, Rand: randv2.Float64, NewID: newRequestID, MaxBody: maxBody(s.MaxBody, a.budget, a.log), Memory: a.budget,
 		Meter: a.meter.WithPools(poolsBySlot(cfg)), Expose: s.Expose, ExtractTrace: a.obs.provider.Tracer.Extract,
 		Authenticator: authenticator, Admin: a.operators, Draining: a.draining.Load,
 		Conditions: a.conditions, Operator: a.operators.Authorized, ConfigStatus: a.source.Status,

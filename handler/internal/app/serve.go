@@ -75,12 +75,13 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	stop := Start(ctx, a.runners)
 	defer stop()
+	setMemoryLimit(a.memory)
 	// The garbage collector paces itself by the heap, and this one is so small
 	// that it would run every few hundred requests. The memory is never touched.
 	ballast := make([]byte, 16<<20)
 	defer runtime.KeepAlive(ballast)
 	a.log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", a.version, "backends", len(a.config.Resources),
-		"models", len(a.config.Pools), "auth", a.config.Settings.Callers.String(), "state", a.config.Settings.State.String())
+		"models", len(a.config.Pools), "auth", a.config.Settings.Callers.String(), "state", a.config.Settings.State.String(), "memory_limit", a.memory)
 	err = serveHTTP(ctx, listener, a, a.draining)
 	if errors.Is(err, ErrStopped) {
 		a.log.InfoContext(ctx, "stopped by a signal")

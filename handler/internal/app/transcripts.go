@@ -20,7 +20,11 @@ func newTranscripts(cfg *config.Config) (*transcript.Recorder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return transcript.New(transcript.Config{Blobs: container, Now: time.Now, Redact: cfg.Settings.Redact}), nil
+	buffered := memoryLimit(cfg.Settings.MemoryLimit) / 16
+	if buffered > 64<<20 {
+		buffered = 0 // the default
+	}
+	return transcript.New(transcript.Config{Blobs: container, Now: time.Now, Redact: cfg.Settings.Redact, Budget: buffered}), nil
 }
 
 // transcriptCounts is how many blobs were written, and how many transcripts

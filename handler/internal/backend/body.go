@@ -5,21 +5,19 @@ import (
 	"cmp"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/openai/request"
+	"spillway/handler/internal/overload"
 	"spillway/handler/internal/proxy"
 )
 
-// requestBody is the body of one attempt, in parts. All but prefix are mostly
-// absent.
+// requestBody is the body of one attempt. All but first are mostly absent.
 type requestBody struct {
-	prefix   []byte
-	model    string // between two parts of a form
-	suffix   []byte
+	first    []byte
+	more     [][]byte            // of a long body that is changed
 	streamed *proxy.StreamedBody // can be sent once
 }
 
@@ -29,8 +27,8 @@ func deploymentName(b *balancer.Backend, r *proxy.Request) string {
 }
 
 // newBody is the caller's own bytes, or a pooled copy in which the model or the
-// stream options are replaced. The attempt returns either. A form may be long,
-// and is not copied: the model goes between its parts.
+// stream options are replaced. The attempt returns either. What may be long is not
+// copied: a form, and a body that no pooled buffer holds.
 func (c *Client) newBody(a *attempt, t *Target, deployment string, r *proxy.Request, usage bool) requestBody {
 	changes := request.Changes{IncludeUsage: usage, CacheKey: r.CacheKey, Bound: r.AnswerBound}
 	if t.OpenAI || r.Family != operations.Deployments {
@@ -39,23 +37,34 @@ func (c *Client) newBody(a *attempt, t *Target, deployment string, r *proxy.Requ
 	if r.Operation.State.Stored() && r.Parsed.Model == "" {
 		changes.Model = "" // a stored object need not have a model
 	}
-	if r.Form == nil && r.Parsed.NeedsRewrite(changes) {
-		var buf []byte
-		buf, a.freeBuffer = c.pool.get(r.Parsed.RewriteLen(r.Body, changes))
-		return requestBody{prefix: r.Parsed.Rewrite(buf, r.Body, changes)}
+	rewrite := r.Form == nil && r.Parsed.NeedsRewrite(changes)
+	if rewrite {
+		if n := r.Parsed.RewriteLen(r.Body, changes); n <= largeBuffer {
+			var buf []byte
+			buf, a.freeBuffer = c.pool.get(n, r.Memory)
+			return requestBody{first: r.Parsed.Rewrite(buf, r.Body, changes)}
+		}
 	}
 	r.ActiveWrites.Add(1)
 	a.request = r
-	if r.Form != nil && changes.Model != "" && changes.Model != r.Form.Model {
+	body := requestBody{first: r.Body, streamed: r.StreamedBody}
+	switch {
+	case rewrite:
+		parts := r.Parsed.Parts(r.Body, changes)
+		body.first, body.more = parts[0], parts[1:]
+	case r.Form != nil && changes.Model != "" && changes.Model != r.Form.Model:
 		prefix, model, suffix := r.Form.RewriteModel(r.Body, changes.Model)
-		return requestBody{prefix: prefix, model: model, suffix: suffix, streamed: r.StreamedBody}
+		body.first, body.more = prefix, [][]byte{[]byte(model), suffix}
 	}
-	return requestBody{prefix: r.Body, streamed: r.StreamedBody}
+	return body
 }
 
 // length is in bytes; -1 = unknown.
 func (b *requestBody) length() int64 {
-	n := int64(len(b.prefix) + len(b.model) + len(b.suffix))
+	n := int64(len(b.first))
+	for _, part := range b.more {
+		n += int64(len(part))
+	}
 	switch {
 	case b.streamed == nil:
 		return n
@@ -86,19 +95,22 @@ func (b *requestBody) attach(req *http.Request) {
 // open reads the parts in order. A streamed part that was sent before returns
 // an error when it is read.
 func (b *requestBody) open() io.ReadCloser {
-	prefix := bytes.NewReader(b.prefix)
-	if b.model == "" && b.streamed == nil {
-		return io.NopCloser(prefix)
+	first := bytes.NewReader(b.first)
+	if len(b.more) == 0 && b.streamed == nil {
+		return io.NopCloser(first)
 	}
-	parts := io.MultiReader(prefix, strings.NewReader(b.model), bytes.NewReader(b.suffix))
+	parts := []io.Reader{first}
+	for _, part := range b.more {
+		parts = append(parts, bytes.NewReader(part))
+	}
 	if b.streamed == nil {
-		return io.NopCloser(parts)
+		return io.NopCloser(io.MultiReader(parts...))
 	}
 	streamed := b.streamed.Open()
 	return struct {
 		io.Reader
 		io.Closer
-	}{io.MultiReader(parts, streamed), streamed}
+	}{io.MultiReader(append(parts, streamed)...), streamed}
 }
 
 // bufferPool holds buffers for rewritten bodies in three sizes, so that small
@@ -111,20 +123,20 @@ const (
 	largeBuffer  = 4 << 20
 )
 
-// get returns an empty buffer with a capacity of at least n bytes, and the
-// function that returns it to the pool. Larger ones than largeBuffer are not
-// pooled.
-func (b *bufferPool) get(n int) (buf []byte, free func()) {
+// get returns an empty buffer with a capacity of at least n bytes, which are at most
+// largeBuffer, and the function that returns it to the pool. memory counts it.
+func (b *bufferPool) get(n int, memory *overload.Memory) (buf []byte, free func()) {
 	pool, size := b.class(n)
-	if pool == nil {
-		return make([]byte, 0, n), func() {}
-	}
+	memory.Charge(int64(size))
 	pooled, ok := pool.Get().(*[]byte)
 	if !ok {
 		fresh := make([]byte, 0, size)
 		pooled = &fresh
 	}
-	return (*pooled)[:0], func() { pool.Put(pooled) }
+	return (*pooled)[:0], func() {
+		pool.Put(pooled)
+		memory.Shrink(int64(size))
+	}
 }
 
 func (b *bufferPool) class(n int) (*sync.Pool, int) {
@@ -133,8 +145,6 @@ func (b *bufferPool) class(n int) (*sync.Pool, int) {
 		return &b.small, smallBuffer
 	case n <= mediumBuffer:
 		return &b.medium, mediumBuffer
-	case n <= largeBuffer:
-		return &b.large, largeBuffer
 	}
-	return nil, n
+	return &b.large, largeBuffer
 }

@@ -15,6 +15,7 @@ import (
 
 func TestBodyRewrites(t *testing.T) {
 	const streamed = `{ "model" : "gpt-4o", "temperature":1.0,"messages":[], "stream":true}`
+	long := strings.Repeat("a", 5<<20)
 	for name, c := range map[string]struct {
 		body   string
 		change func(r *proxy.Request)
@@ -23,6 +24,7 @@ func TestBodyRewrites(t *testing.T) {
 	}{
 		"deployment in the path":     {`{"model":"gpt-4o"}`, func(*proxy.Request) {}, false, `{"model":"gpt-4o"}`},
 		"model in the body":          {`{ "model" : "gpt-4o","a":1.0}`, func(r *proxy.Request) { r.Family = operations.V1 }, false, `{ "model" : "gpt-4o-ptu","a":1.0}`},
+		"a long body":                {`{"a":"` + long + `", "model" : "gpt-4o"}`, func(r *proxy.Request) { r.Family = operations.V1 }, false, `{"a":"` + long + `", "model" : "gpt-4o-ptu"}`},
 		"same name":                  {`{ "model" : "gpt-4o-ptu"}`, func(r *proxy.Request) { r.Family = operations.Bare }, false, `{ "model" : "gpt-4o-ptu"}`},
 		"compatible, no model":       {`{"a":1}`, func(*proxy.Request) {}, true, `{"model":"gpt-4o-ptu","a":1}`},
 		"usage asked for":            {streamed, func(*proxy.Request) {}, false, `{"stream_options":{"include_usage":true}, "model" : "gpt-4o", "temperature":1.0,"messages":[], "stream":true}`},

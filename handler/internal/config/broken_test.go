@@ -203,6 +203,7 @@ var brokenSettings = []broken{
 		"SPILLWAY_LISTEN": "nowhere at all", "FUNCTIONS_CUSTOMHANDLER_PORT": "http", "OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:4317",
 	}, two(``)},
 	{"a body without bounds", map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_MAX_BODY": "10GB"}, two(``)},
+	{"a memory limit in which nothing fits", map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_MEMORY_LIMIT": "10MB"}, two(``)},
 	{"a misspelt setting", map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_MAXBODY": "1MiB"}, two(``)},
 	{"a connection string cut short", map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_STATE": "DefaultEndpointsProtocol=https;AccountName=contoso"}, two(``)},
 	{"a connection string that is a URL", map[string]string{"SPILLWAY_AUTH": "none", "SPILLWAY_STATE": "https://contoso.table.core.windows.net"}, two(``)},

@@ -38,6 +38,7 @@ type written struct {
 	Heartbeat         string `default:"15s" doc:"An SSE comment is sent while a stream is silent for this long. 0 sends none."`
 	MaxWait           string `split_words:"true" default:"2s" doc:"When every backend is throttled and one reopens within this, the request waits instead of being refused. 0 never waits."`
 	MaxBody           string `split_words:"true" default:"96MiB" doc:"A larger request body gets 413. Behind the Functions host it must not be above the host's limit (FUNCTIONS_REQUEST_BODY_SIZE_LIMIT, 100 MiB), whose refusal is an empty 500."`
+	MemoryLimit       string `split_words:"true" doc:"How much memory this process may use: the Functions host needs the rest of the instance's. A request for which there is none gets 503 overloaded, those of the heaviest consumers first. Unset: GOMEMLIMIT, else 70 % of the container's memory. GOMEMLIMIT is set to it unless it is set."`
 	Expose            string `default:"false" doc:"Adds x-spillway-backend and x-spillway-region to answers, and x-spillway-explain where a request carries that header."`
 	LogLevel          string `split_words:"true" default:"info" doc:"debug, info, warn or error."`
 	Transcripts       string `doc:"The blob container that keeps whole requests and answers of the consumers with \"transcripts\": true, in the account of SPILLWAY_STATE. Unset, nothing is kept."`

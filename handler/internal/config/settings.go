@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math/bits"
 	"net"
 	"net/url"
 	"os"
@@ -45,6 +46,7 @@ type Settings struct {
 	Heartbeat         time.Duration // 0 = never
 	MaxWait           time.Duration // 0 = never wait
 	MaxBody           int64         // bytes
+	MemoryLimit       int64         // bytes; 0 = by the machine
 
 	Expose      bool
 	LogLevel    slog.Level
@@ -79,7 +81,7 @@ func (c *checker) settings(in *inputs) Settings {
 		Callers:     c.callers(w),
 		OperatorKey: c.operatorKey(w), OperatorRole: c.pattern("SPILLWAY_OPERATOR_ROLE", w.OperatorRole, rolePattern),
 		Webhook: c.webhook(w), WebhookSecret: NewSecret(w.WebhookSecret),
-		MaxBody:     c.maxBody(in),
+		MaxBody: c.maxBody(in), MemoryLimit: c.memoryLimit(in.ours.MemoryLimit),
 		Expose:      c.boolean("SPILLWAY_EXPOSE", w.Expose),
 		LogLevel:    c.level("SPILLWAY_LOG_LEVEL", w.LogLevel),
 		Transcripts: c.pattern("SPILLWAY_TRANSCRIPTS", w.Transcripts, containerPattern),
@@ -224,9 +226,16 @@ func (c *checker) duration(name, text string, least, most time.Duration) time.Du
 	return 0
 }
 
+// memoryLimit is how much memory the process may use; 0 = it is not set.
+func (c *checker) memoryLimit(text string) int64 {
+	if text == "" {
+		return 0
+	}
+	return c.size("SPILLWAY_MEMORY_LIMIT", text, 64<<20, 1<<40)
+}
+
 // size is a number of bytes, in decimal or binary units.
-func (c *checker) size(name, text string) int64 {
-	const most = 1 << 30
+func (c *checker) size(name, text string, least, most int64) int64 {
 	parts := sizePattern.match(text)
 	if parts == nil {
 		c.setting(name, strconv.Quote(text)+" is no size", `Write a number with B, KB, MB, GB, KiB, MiB or GiB, for example "100MiB".`)
@@ -236,11 +245,17 @@ func (c *checker) size(name, text string) int64 {
 		"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
 	}[parts[2]]
 	n, err := strconv.ParseInt(parts[1], 10, 64)
-	if err != nil || n > most/unit || n*unit < 1<<10 {
-		c.setting(name, text+" is out of range", "Write 1KiB to 1GiB.")
+	if err != nil || n > most/unit || n*unit < least {
+		c.setting(name, text+" is out of range", "Write "+inBinary(least)+" to "+inBinary(most)+".")
 		return 0
 	}
 	return n * unit
+}
+
+// inBinary is a power of two in its unit.
+func inBinary(n int64) string {
+	at := (bits.Len64(uint64(n)) - 1) / 10
+	return strconv.FormatInt(n>>(10*at), 10) + [...]string{"B", "KiB", "MiB", "GiB", "TiB"}[at]
 }
 
 // hostBodyLimit is the Functions host's own limit of a request body, where no
@@ -251,7 +266,7 @@ const hostBodyLimit = 100 << 20
 // limit: beyond that the host answers with an empty 500, which SDKs repeat.
 func (c *checker) maxBody(in *inputs) int64 {
 	const name = "SPILLWAY_MAX_BODY"
-	n := c.size(name, in.ours.MaxBody)
+	n := c.size(name, in.ours.MaxBody, 1<<10, 1<<30)
 	limit := int64(hostBodyLimit)
 	if text := in.platform.BodyLimit; text != "" {
 		if own, err := strconv.ParseInt(text, 10, 64); err == nil && own > 0 {

@@ -23,6 +23,7 @@ import (
 
 // Limiter keeps the limits (package quota).
 type Limiter interface {
+	Enter(c *consumer.Consumer, free bool) (leave func(), err error)
 	Reserve(ctx context.Context, c *consumer.Consumer, d quota.Demand) (*quota.Reservation, error)
 	Correct(c *consumer.Consumer, k quota.Kept, expected, used quota.Usage)
 	Exhausted(c *consumer.Consumer, d *quota.Demand) bool
@@ -126,6 +127,16 @@ type Reservation struct {
 	expect usage.Expectation
 	prompt int64
 	next   atomic.Int64 // tokens from which on more is reserved
+}
+
+// Enter counts a request that begins; leave must be called once, when it is over. The
+// error is a [quota.ExceededError] when a limit that does not depend on its body
+// refuses it: that of requests under way, or one with nothing left.
+func (m *Meter) Enter(c *consumer.Consumer, free bool) (leave func(), err error) {
+	if m.Limiter == nil {
+		return func() {}, nil
+	}
+	return m.Limiter.Enter(c, free)
 }
 
 // Reserve reserves what the request may use from the limits of its consumer. The

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/overload"
 )
 
 // finish ends the plan.
@@ -318,6 +320,8 @@ func (r *run) setError(a *Action) {
 	switch {
 	case timedOut(r.ctx), r.late.Load():
 		r.result.Err = ErrTimeout
+	case errors.Is(context.Cause(r.ctx), overload.ErrOverloaded):
+		r.result.Err = overload.ErrOverloaded
 	case r.ctx.Err() != nil:
 		r.result.Err = ErrCallerLeft
 	case r.request.StreamedBody.Err() != nil:

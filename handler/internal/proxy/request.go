@@ -18,6 +18,7 @@ import (
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/openai/usage"
+	"spillway/handler/internal/overload"
 )
 
 // Request is a caller's request. It is immutable during [Proxy.Do].
@@ -53,6 +54,10 @@ type Request struct {
 	// Cancel ends the context that Do is called with; nil = Do makes one that it can
 	// end.
 	Cancel context.CancelCauseFunc
+
+	// Memory is what the request holds: what grows while it is served is counted
+	// there. nil = it is not counted.
+	Memory *overload.Memory
 
 	// ActiveWrites counts the transports that may still be writing Body. Its
 	// memory may be reused only at 0.

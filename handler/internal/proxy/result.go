@@ -11,7 +11,7 @@ import (
 	"spillway/handler/internal/openai/usage"
 )
 
-// Why no backend served a request.
+// Why no backend served a request, besides [overload.ErrOverloaded].
 var (
 	// ErrThrottled: no backend serves, and most of them are throttled. A retry after
 	// Result.RetryAt may succeed, unless Result.TooLarge.

@@ -16,16 +16,22 @@ func TestLimitsGoOnWhenTheConsumersChange(t *testing.T) {
 	single(t, before, func(t *testing.T, l *Limiter, _ *counting) {
 		spend(t, l, before, 4000).Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: 4000}})
 		underWay := spend(t, l, before, 3000)
+		if _, err := l.Enter(before, false); err != nil {
+			t.Fatal(err)
+		}
 		after := &consumer.Consumer{Name: "team-a", TokensPerMinute: 10_000, RequestsPerMinute: 50, Concurrency: 2}
 		other := &consumer.Consumer{Name: "team-b", TokensPerMinute: 1000}
 		l.Configure([]*consumer.Consumer{after, other})
 		if _, over := reserve(t, l, after, 4000); over == nil || over.Limit != "tokensPerMinute" {
 			t.Errorf("more than is left: %v", over)
 		}
-		second := spend(t, l, after, 3000)
-		if _, over := reserve(t, l, after, 1); over == nil || over.Limit != "concurrency" {
-			t.Errorf("a third request at once: %v", over)
+		if _, err := l.Enter(after, false); err != nil {
+			t.Errorf("a second request at once: %v", err)
 		}
+		if _, err := l.Enter(after, false); err == nil {
+			t.Error("a third request at once was let in")
+		}
+		second := spend(t, l, after, 3000)
 		second.Refund()
 		underWay.Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Prompt: 1000}})
 		spend(t, l, after, 5000)

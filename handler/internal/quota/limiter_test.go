@@ -506,26 +506,66 @@ func TestConcurrencyIsPerInstance(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", Concurrency: 3}
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Config{Store: new(memory.Store), Consumers: []*consumer.Consumer{c}, CountInstances: fleetOf(2)})
-		var inside []*Reservation
+		var inside []func()
 		for range 3 {
-			r, over := reserve(t, l, c, 1)
-			if over != nil {
-				t.Fatal(over)
+			leave, err := l.Enter(c, false)
+			if err != nil {
+				t.Fatal(err)
 			}
-			inside = append(inside, r)
+			inside = append(inside, leave)
 		}
-		if _, over := reserve(t, l, c, 1); over == nil || over.Limit != "concurrency" || !over.Retryable {
-			t.Fatalf("fourth request at once of three: %+v", over)
+		var over *ExceededError
+		if _, err := l.Enter(c, false); !errors.As(err, &over) || over.Limit != "concurrency" || !over.Retryable {
+			t.Fatalf("fourth request at once of three: %v", err)
 		}
-		inside[0].Refund()
-		inside[0].Settle()
-		if _, over := reserve(t, l, c, 1); over != nil {
-			t.Errorf("after one left: %v", over)
+		inside[0]()
+		if _, err := l.Enter(c, false); err != nil {
+			t.Errorf("after one left: %v", err)
 		}
-		if _, over := reserve(t, l, c, 1); over == nil {
-			t.Error("a request that ended twice was counted twice")
+		if _, err := l.Enter(c, true); err == nil {
+			t.Error("a fourth one was let in")
 		}
 	})
+}
+
+// What is used up refuses whoever comes, before anything is known of the request; what
+// needs nothing of it is let in.
+func TestUsedUpLimitsRefuseAtTheEntrance(t *testing.T) {
+	for _, x := range []struct {
+		c    consumer.Consumer
+		free bool // a request without tokens is refused, too
+	}{{consumer.Consumer{RequestsPerMinute: 1}, true}, {consumer.Consumer{TokensPerMinute: 1000}, false}, {consumer.Consumer{TokensPerMonth: 1000}, false}} {
+		x.c.Name = "team-a"
+		single(t, &x.c, func(t *testing.T, l *Limiter, _ *counting) {
+			enter := func(free bool) (over *ExceededError) {
+				leave, err := l.Enter(&x.c, free)
+				if err == nil {
+					leave()
+				}
+				_ = errors.As(err, &over)
+				return over
+			}
+			if over := enter(false); over != nil {
+				t.Fatalf("with all of it left: %v", over)
+			}
+			spend(t, l, &x.c, 1000)
+			if _, over := reserve(t, l, &x.c, 1); over == nil {
+				t.Fatal("it is not used up")
+			}
+			if over := enter(false); over == nil || over.Limit == "" {
+				t.Errorf("%+v: a request was let in", x.c)
+			}
+			if over := enter(true); (over != nil) != x.free {
+				t.Errorf("%+v: one without tokens: %v", x.c, over)
+			}
+			if x.c.TokensPerMonth == 0 {
+				time.Sleep(61 * time.Second)
+				if over := enter(false); over != nil {
+					t.Errorf("%+v, in the next minute: %v", x.c, over)
+				}
+			}
+		})
+	}
 }
 
 // A request that can never fit is refused as such, also while another limit is used

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"time"
 
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/openai/usage"
@@ -20,7 +19,6 @@ type Reservation struct {
 	caller      *callerLimits // nil = callers have no limits
 	model       string
 	concurrency int // of the consumer; 0 = unlimited
-	release     func()
 
 	mu          sync.Mutex
 	allocations []allocation
@@ -43,7 +41,7 @@ type Usage struct {
 	Cost   float64 // in the currency of the prices
 }
 
-// Reserve reserves what a request may cost from every limit of the consumer, over
+// Reserve reserves what a request that has entered may cost from every limit of the consumer, over
 // all models and for the demanded one: of the limits per minute what it is
 // expected to use, of those per month the most that it can. The error is an
 // [ExceededError] when one of them has not enough left; then nothing is reserved.
@@ -62,11 +60,7 @@ func (l *Limiter) Reserve(ctx context.Context, c *consumer.Consumer, d Demand) (
 	if b == nil {
 		return nil, nil
 	}
-	release, ok := b.concurrency.acquire(c.Concurrency)
-	if !ok {
-		return nil, &ExceededError{Limit: "concurrency", Amount: float64(c.Concurrency), Wait: time.Second, Retryable: true}
-	}
-	r := &Reservation{limiter: l, consumer: b, model: d.Model, concurrency: c.Concurrency, release: release}
+	r := &Reservation{limiter: l, consumer: b, model: d.Model, concurrency: c.Concurrency}
 	if b.callers != nil {
 		r.caller = l.callerOf(ctx, c, b, d.Caller)
 		r.caller.use(1)
@@ -360,7 +354,6 @@ func (r *Reservation) end() ([]allocation, bool) {
 		return nil, false
 	}
 	r.ended = true
-	r.release()
 	r.caller.use(-1)
 	return r.allocations, true
 }

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"spillway/handler/internal/openai/sse"
+	"spillway/handler/internal/overload"
 )
 
 const (
@@ -22,6 +23,7 @@ type buffer struct {
 	whole    int
 	splitter sse.Splitter
 	pooled   *[]byte
+	memory   *overload.Memory // counts what is beyond the pooled bytes
 }
 
 func (b *buffer) open(pool *sync.Pool) {
@@ -33,7 +35,10 @@ func (b *buffer) open(pool *sync.Pool) {
 	b.pooled, b.data = pooled, (*pooled)[:0]
 }
 
-func (b *buffer) close(pool *sync.Pool) { pool.Put(b.pooled) }
+func (b *buffer) close(pool *sync.Pool) {
+	b.memory.Shrink(int64(cap(b.data) - cap(*b.pooled)))
+	pool.Put(b.pooled)
+}
 
 // free is where the next read writes to. It is never empty.
 func (b *buffer) free() []byte { return b.data[len(b.data):cap(b.data)] }
@@ -68,19 +73,23 @@ func (b *buffer) drop(n int) {
 // into free may be under way.
 func (b *buffer) forwarded() { b.sent = b.whole }
 
-// compact frees space for the next read. It reports false when an event is larger
-// than any client accepts.
-func (b *buffer) compact() bool {
+// compact frees space for the next read. It fails when an event is larger than any
+// client accepts, and when there is no memory for what is held.
+func (b *buffer) compact() error {
 	b.data = b.data[:copy(b.data, b.data[b.sent:])]
 	b.whole -= b.sent
 	b.sent = 0
 	switch n := len(b.data); {
 	case n >= maxEvent:
-		return false
+		return errTooLarge
 	case n == cap(b.data):
+		if err := b.memory.Grow(int64(n)); err != nil {
+			return err
+		}
 		b.data = append(make([]byte, 0, 2*n), b.data...)
 	case cap(b.data) > maxKept && n < streamBuffer:
+		b.memory.Shrink(int64(cap(b.data) - cap(*b.pooled)))
 		b.data = append((*b.pooled)[:0], b.data...)
 	}
-	return true
+	return nil
 }

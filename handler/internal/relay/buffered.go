@@ -15,6 +15,7 @@ import (
 	"spillway/handler/internal/openai/classify"
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/openai/usage"
+	"spillway/handler/internal/overload"
 	"spillway/handler/internal/proxy"
 )
 
@@ -31,6 +32,7 @@ const (
 type buffered struct {
 	writer
 	buf          []byte
+	grown        int64  // how much larger buf became
 	head         []byte // the first bytes of a body that is longer than buf
 	opaque       bool   // not JSON, or encoded: it is not parsed
 	timer        *time.Timer
@@ -71,6 +73,8 @@ func (b *buffered) run() proxy.Delivery {
 	}
 	defer pool.Put(held)
 	b.buf = (*held)[:0]
+	b.request.Memory.Charge(int64(size))
+	defer func() { b.request.Memory.Shrink(int64(size) + b.grown) }()
 	b.report.Outcome = outcome(health.Served, "")
 	if idle := b.idle(); idle > 0 {
 		b.timer = time.AfterFunc(idle, b.tick)
@@ -179,6 +183,10 @@ func (b *buffered) fillToRead() error {
 		return err
 	}
 	for err == nil && len(b.buf) < maxRead {
+		if err = b.request.Memory.Grow(int64(cap(b.buf))); err != nil {
+			return err
+		}
+		b.grown += int64(cap(b.buf))
 		b.buf = append(make([]byte, 0, 2*cap(b.buf)), b.buf...)
 		err = b.fill()
 	}
@@ -315,6 +323,8 @@ func (b *buffered) forward(p []byte) {
 func (b *buffered) breakOff(err error) {
 	b.report.Broken = b.report.Committed
 	switch {
+	case errors.Is(err, overload.ErrOverloaded):
+		b.overloaded()
 	case b.idleTimedOut.Load():
 		b.report.Outcome = outcome(health.Failed, breakReason(errIdle))
 	case b.abandoned():

@@ -14,6 +14,7 @@ import (
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/openai/classify"
 	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/overload"
 	"spillway/handler/internal/proxy"
 )
 
@@ -143,6 +144,16 @@ func (d *writer) abandoned() bool { return d.callerLeft || d.ctx.Err() != nil }
 func (d *writer) abandon() {
 	d.report.Outcome = outcome(health.Abandoned, "caller left")
 	d.report.CallerLeft = d.report.Broken && (d.callerLeft || errors.Is(context.Cause(d.ctx), context.Canceled))
+}
+
+// overloaded ends a delivery for which there is no memory, and with it the request:
+// another backend's answer would need as much. It is no fault of the backend.
+func (d *writer) overloaded() {
+	d.report.Outcome = outcome(health.Abandoned, "overloaded")
+	if d.request.Cancel != nil && !d.report.Committed {
+		d.request.Cancel(overload.ErrOverloaded)
+	}
+	d.response.Cancel(overload.ErrOverloaded)
 }
 
 // policy is how responses of this backend are classified.

@@ -44,6 +44,7 @@ func (s *stream) run() proxy.Delivery {
 	s.reader = classify.Stream{Dialect: s.request.Operation.Dialect, Header: s.response.Response.Header, Policy: s.policy()}
 	s.stripUsage = !s.request.Parsed.IncludeUsage
 	s.report.Outcome = outcome(health.Served, "")
+	s.buf.memory = s.request.Memory
 	s.buf.open(&s.streams)
 	defer s.buf.close(&s.streams)
 	s.startTimer(now)
@@ -69,12 +70,13 @@ func (s *stream) handleRead(n int, err error) bool {
 		s.reportProgress()
 		s.rearm = s.rearm || s.callerLeft && s.awaitsUsage
 	}
+	if err == nil && !s.stopped {
+		err = s.buf.compact()
+	}
 	switch {
 	case s.stopped:
 	case err != nil || s.callerLeft && !s.awaitsUsage:
 		s.conclude(err, now)
-	case !s.buf.compact():
-		s.conclude(errTooLarge, now)
 	case s.rearm:
 		s.rearm = false
 		s.arm(now)

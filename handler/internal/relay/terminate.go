@@ -7,12 +7,15 @@ import (
 
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/overload"
 )
 
-// The error event of a stream that broke off.
+// The error events of streams that broke off.
 const (
 	interruptedMessage = "The backend's answer broke off before it was complete, and a part of it has been sent already. Please send the request again."
 	interruptedCode    = "upstream_stream_interrupted"
+	overloadedMessage  = "Too many or too large requests are under way here for the rest of this answer. Please send the request again."
+	overloadedCode     = "overloaded"
 )
 
 // ends are the last events of the dialects that a stream may lack.
@@ -48,6 +51,8 @@ func (s *stream) conclude(err error, now time.Time) {
 		s.breakOff(errEmpty, now)
 	case s.stopReason != nil:
 		s.breakOff(s.stopReason, now)
+	case errors.Is(err, overload.ErrOverloaded):
+		s.giveUpMemory(now)
 	case s.abandoned():
 		// When the process stops, the caller is still connected and gets the
 		// error event.
@@ -65,6 +70,15 @@ func (s *stream) finish(now time.Time) {
 		s.send([]byte(ends[s.reader.Dialect]), now)
 	}
 	s.report.Broken, s.report.CallerLeft = s.callerLeft, s.callerLeft
+}
+
+// giveUpMemory ends a stream whose next event there is no memory for.
+func (s *stream) giveUpMemory(now time.Time) {
+	if s.report.Committed {
+		s.report.Broken = true
+		s.send(s.reader.FormatErrorEvent(overloadedMessage, overloadedCode), now)
+	}
+	s.overloaded()
 }
 
 // breakOff ends an incomplete stream. A caller that has a part of it gets an

@@ -15,6 +15,8 @@ func (b *buffered) deliverUnfolded() {
 		b.refuse("no stream")
 		return
 	}
+	b.request.Memory.Charge(int64(len(events)))
+	defer b.request.Memory.Shrink(int64(len(events)))
 	res := *b.response.Response
 	res.Header = res.Header.Clone()
 	res.Header.Set("Content-Type", "text/event-stream; charset=utf-8")

@@ -17,6 +17,7 @@ import (
 
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/overload"
 	"spillway/handler/internal/quota"
 	"spillway/handler/internal/telemetry/condition"
 )
@@ -43,6 +44,8 @@ type Sources struct {
 	// Transcripts returns how many blobs of transcripts were written and how
 	// many were dropped.
 	Transcripts func() (written, dropped uint64)
+	// Memory is the budget of requests.
+	Memory *overload.Budget
 }
 
 // observables are the instruments that are read from Sources.
@@ -64,6 +67,7 @@ type observables struct {
 	limit, used, remaining                  metric.Float64Observable
 	logDropped, spansDropped, failedExports metric.Float64Observable
 	memory, goroutines, files, uptime       metric.Float64Observable
+	memoryHeld, memoryBudget                metric.Float64Observable
 	transcriptsWritten, transcriptsDropped  metric.Float64Observable
 	refusedKeys, conditions                 metric.Float64Observable
 }
@@ -141,6 +145,8 @@ func (o *observables) addProcess() {
 	o.conditions = o.gauge("spillway.condition", "", "How a part of this instance is: 0 ok, 1 degraded, 2 failing.")
 	o.refusedKeys = o.total("spillway.operators.refused", "{request}", "Requests below /ops with a credential that was refused.")
 	o.memory = o.amount("process.memory.usage", "By", "Resident memory.")
+	o.memoryHeld = o.gauge("spillway.memory.held", "By", "Memory that requests hold.")
+	o.memoryBudget = o.gauge("spillway.memory.budget", "By", "Memory that requests may hold; beyond it they are refused with 503 overloaded.")
 	o.goroutines = o.amount("go.goroutine.count", "{goroutine}", "Live goroutines.")
 	o.files = o.amount("process.open_file_descriptor.count", "{file_descriptor}", "Open files and sockets.")
 	o.uptime = o.gauge("process.uptime", "s", "Time since the process started.")
@@ -251,6 +257,10 @@ func (o *observation) process() {
 	}
 	if o.RefusedKeys != nil {
 		o.set(o.refusedKeys, float64(o.RefusedKeys()))
+	}
+	if o.Memory != nil {
+		o.set(o.memoryHeld, float64(o.Memory.Used()))
+		o.set(o.memoryBudget, float64(o.Memory.Limit))
 	}
 	o.set(o.goroutines, float64(runtime.NumGoroutine()))
 	o.set(o.uptime, o.Now().Sub(o.Started).Seconds())

@@ -50,6 +50,15 @@ func NewReader(coding string, source io.Reader) (io.Reader, error) {
 	return d, nil
 }
 
+// Memory is about the most that decoding a body of this length needs; -1 = unknown.
+// A window is no larger than what was decoded.
+func Memory(length int64) int64 {
+	if length < 0 || length > zstdWindow/maxRatio {
+		return zstdWindow
+	}
+	return max(free, maxRatio*length)
+}
+
 type countingReader struct {
 	source io.Reader
 	n      int64

@@ -188,6 +188,9 @@ func FuzzRewrite(f *testing.F) {
 			c.Bound = Bound{MaxCompletionTokens, 77}
 		}
 		out := parsed.Rewrite([]byte("kept"), body, c)[len("kept"):]
+		if parts := bytes.Join(parsed.Parts(body, c), nil); !bytes.Equal(parts, out) {
+			t.Fatalf("Rewrite(%q) is %q, in parts %q", body, out, parts)
+		}
 		if len(out) != parsed.RewriteLen(body, c) {
 			t.Fatalf("Rewrite(%q) is %d bytes, RewriteLen returns %d", body, len(out), parsed.RewriteLen(body, c))
 		}

@@ -55,16 +55,23 @@ func (p *ParsedRequest) addsUsage(c Changes) bool {
 func (p *ParsedRequest) Rewrite(dst, body []byte, c Changes) []byte {
 	done := 0
 	edits, n := p.edits(body, c)
-	for _, e := range edits[:n] {
-		dst = append(dst, body[done:e.at.From]...)
-		dst = append(dst, e.head...)
-		if e.name != "" {
-			dst = appendQuoted(dst, e.name)
-		}
-		dst = append(dst, e.tail...)
-		done = e.at.To
+	for i := range edits[:n] {
+		dst = edits[i].appendTo(append(dst, body[done:edits[i].at.From]...))
+		done = edits[i].at.To
 	}
 	return append(dst, body[done:]...)
+}
+
+// Parts is what Rewrite appends in parts, of which the long ones are parts of body.
+func (p *ParsedRequest) Parts(body []byte, c Changes) [][]byte {
+	done := 0
+	edits, n := p.edits(body, c)
+	parts := make([][]byte, 0, 2*n+1)
+	for i := range edits[:n] {
+		parts = append(parts, body[done:edits[i].at.From], edits[i].appendTo(nil))
+		done = edits[i].at.To
+	}
+	return append(parts, body[done:])
 }
 
 // RewriteLen is exactly how many bytes Rewrite appends.
@@ -86,6 +93,14 @@ type edit struct {
 	at         Span
 	head, name string
 	tail       string
+}
+
+func (e *edit) appendTo(dst []byte) []byte {
+	dst = append(dst, e.head...)
+	if e.name != "" {
+		dst = appendQuoted(dst, e.name)
+	}
+	return append(dst, e.tail...)
 }
 
 // edits are the edits for c, in the order of the body.

@@ -1,6 +1,9 @@
 package request
 
-import "testing"
+import (
+	"bytes"
+	"testing"
+)
 
 func TestRewriteChangesOnlyWhatItMust(t *testing.T) {
 	both := Changes{Model: "ptu", IncludeUsage: true}
@@ -32,8 +35,8 @@ func TestRewriteChangesOnlyWhatItMust(t *testing.T) {
 	for _, tt := range tests {
 		f := mustParse(t, tt.body)
 		got := string(f.Rewrite(nil, []byte(tt.body), tt.c))
-		if got != tt.want {
-			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		if parts := string(bytes.Join(f.Parts([]byte(tt.body), tt.c), nil)); got != tt.want || parts != got {
+			t.Errorf("%s: %s, in parts %s, want %s", tt.name, got, parts, tt.want)
 		}
 		if f.NeedsRewrite(tt.c) != (tt.want != tt.body) {
 			t.Errorf("%s: Alters is %t", tt.name, f.NeedsRewrite(tt.c))

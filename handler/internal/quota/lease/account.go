@@ -109,6 +109,16 @@ func (a *Account) Reserve(n int64, m Moment) (Decision, int) {
 	return Pending, a.lastID
 }
 
+// Exhausted reports whether a reservation of anything at all would be denied now. If
+// that rests on an old view of the row, the row is read again.
+func (a *Account) Exhausted(m Moment) bool {
+	a.rollWindow(m)
+	if a.credit > 0 || a.unbooked < 0 || len(a.waiters) > 0 || a.row.unreachable(m.At) {
+		return false
+	}
+	return !a.canSpendAhead(1, m) && a.knownExhausted(1, m)
+}
+
 func (a *Account) noteGrant(d Decision, n int64) {
 	if d == Granted {
 		a.underWay = addSaturating(a.underWay, n)
