@@ -238,23 +238,29 @@ func strictNames(n *node, member string, within []string) bool {
 	return false
 }
 
-func lettersOf(name string) string {
-	return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(name))
-}
+var separators = strings.NewReplacer("_", "", "-", "", " ", "")
+
+func lettersOf(name string) string { return separators.Replace(strings.ToLower(name)) }
 
 func endsAsModel(name string) bool {
-	return slices.ContainsFunc(modelEndings, func(e string) bool { return strings.HasSuffix(lettersOf(name), e) })
+	letters := lettersOf(name)
+	return slices.ContainsFunc(modelEndings, func(e string) bool { return strings.HasSuffix(letters, e) })
 }
 
-func otherName(name string) bool {
+// byLetters is the names that have no other spelling.
+var byLetters = func() map[string]string {
+	names := map[string]string{}
 	for _, list := range spelt {
 		for _, f := range list {
-			if lettersOf(f.name) == lettersOf(name) && f.name != name {
-				return true
-			}
+			names[lettersOf(f.name)] = f.name
 		}
 	}
-	return false
+	return names
+}()
+
+func otherName(name string) bool {
+	written, ok := byLetters[lettersOf(name)]
+	return ok && written != name
 }
 
 // checkSpellings compares what a strict Parser refuses with that second reading.
