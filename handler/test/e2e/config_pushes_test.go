@@ -117,7 +117,7 @@ func (f *fleet) kill(file string) {
 	if err := cmd.Start(); err != nil {
 		f.t.Fatal(err)
 	}
-	time.Sleep(rand.N(120 * time.Millisecond)) //nolint:gosec // at any moment
+	time.Sleep(rand.N(120 * time.Millisecond))
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 }
