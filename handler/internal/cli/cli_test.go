@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"hash/fnv"
 	"strings"
 	"testing"
 
@@ -38,6 +40,11 @@ func setEnvironment(t *testing.T, sim *simulator.Service, settings map[string]st
 		"SPILLWAY_STATE": "", "SPILLWAY_STATE_TABLE": "", "SPILLWAY_CONFIG_SOURCE": "", "SPILLWAY_CONFIG_ALLOW": "", "AzureWebJobsStorage": "", "FUNCTIONS_CUSTOMHANDLER_PORT": "", "XDG_CONFIG_HOME": t.TempDir(),
 	} {
 		t.Setenv(name, value)
+	}
+	if settings["SPILLWAY_STATE"] != "" {
+		h := fnv.New32a()
+		h.Write([]byte(t.Name()))
+		t.Setenv("SPILLWAY_STATE_TABLE", fmt.Sprintf("cli%x", h.Sum32())) // of this test alone
 	}
 	for name, value := range settings {
 		t.Setenv(name, value)

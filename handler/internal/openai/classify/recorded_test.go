@@ -179,11 +179,13 @@ func TestStreamsOfRecordedAnswers(t *testing.T) {
 	}
 	chatUsage := ResponseInfo{FinishReason: "stop", ID: "chatcmpl-1", HasUsage: true}
 	chatUsage.Usage.Prompt, chatUsage.Usage.Cached, chatUsage.Usage.Completion, chatUsage.Usage.Reasoning = 12, 4, 20, 8
-	responseUsage := ResponseInfo{FinishReason: "completed", ID: "resp_1", ServiceTier: "default", HasUsage: true}
+	responseUsage := ResponseInfo{FinishReason: "completed", ID: "resp_1", ServiceTier: "default", HasUsage: true, Ended: true}
 	responseUsage.Usage.Prompt, responseUsage.Usage.Completion, responseUsage.Usage.Reasoning = 36, 87, 64
 	incomplete := responseUsage
 	incomplete.FinishReason = "max_output_tokens"
 	named := ResponseInfo{ID: "resp_1", ServiceTier: "auto"}
+	ended := named
+	ended.Ended = true
 	tests := map[string]struct {
 		dialect operations.Dialect
 		want    streamSummary
@@ -203,16 +205,16 @@ func TestStreamsOfRecordedAnswers(t *testing.T) {
 		"stream-responses-hinted-success":           {responses, streamSummary{events: "PPPCD", answer: responseUsage}},
 		"stream-responses-incomplete":               {responses, streamSummary{events: "PPCD", answer: incomplete}},
 		"stream-responses-cut":                      {responses, streamSummary{events: "PPPC", end: cut, answer: named}},
-		"stream-responses-429-error-failed":         {responses, streamSummary{events: "EE", failure: inStream429(health.LimitTokens, 17*s, 17*s), end: cut, answer: named}},
-		"stream-responses-429-failed-error":         {responses, streamSummary{events: "PE", failure: inStream429(health.LimitTokens, 10*s, 0), end: failedWith("in-stream error"), answer: named}},
-		"stream-responses-429-created-error-failed": {responses, streamSummary{events: "PEE", failure: inStream429(health.LimitTokens, 17*s, 17*s), end: cut, answer: named}},
-		"stream-responses-429-failed-coded":         {responses, streamSummary{events: "PE", failure: inStream429(health.LimitTokens, 17*s, 17*s), end: cut, answer: named}},
-		"stream-responses-429-uncoded-hint":         {responses, streamSummary{events: "PE", failure: inStream429(health.LimitUnknown, 17*s, 17*s), end: cut, answer: named}},
-		"stream-responses-429-uncoded-exhausted":    {responses, streamSummary{events: "PE", failure: inStream429(health.LimitTokens, 10*s, 0), end: cut, answer: named}},
-		"stream-responses-uncoded":                  {responses, streamSummary{events: "PP", end: failedWith("in-stream error"), answer: named}},
+		"stream-responses-429-error-failed":         {responses, streamSummary{events: "EE", failure: inStream429(health.LimitTokens, 17*s, 17*s), end: cut, answer: ended}},
+		"stream-responses-429-failed-error":         {responses, streamSummary{events: "PE", failure: inStream429(health.LimitTokens, 10*s, 0), end: failedWith("in-stream error"), answer: ended}},
+		"stream-responses-429-created-error-failed": {responses, streamSummary{events: "PEE", failure: inStream429(health.LimitTokens, 17*s, 17*s), end: cut, answer: ended}},
+		"stream-responses-429-failed-coded":         {responses, streamSummary{events: "PE", failure: inStream429(health.LimitTokens, 17*s, 17*s), end: cut, answer: ended}},
+		"stream-responses-429-uncoded-hint":         {responses, streamSummary{events: "PE", failure: inStream429(health.LimitUnknown, 17*s, 17*s), end: cut, answer: ended}},
+		"stream-responses-429-uncoded-exhausted":    {responses, streamSummary{events: "PE", failure: inStream429(health.LimitTokens, 10*s, 0), end: cut, answer: ended}},
+		"stream-responses-uncoded":                  {responses, streamSummary{events: "PP", end: failedWith("in-stream error"), answer: ended}},
 		"stream-responses-flat-error":               {responses, streamSummary{events: "PE", failure: failedWith("in-stream error"), end: cut, answer: named}},
-		"stream-responses-server-error":             {responses, streamSummary{events: "PPPE", failure: failedWith("in-stream error"), end: cut, answer: named}},
-		"stream-responses-invalid-prompt":           {responses, streamSummary{events: "PE", failure: servedWith("in-stream client error"), end: cut, answer: named}},
+		"stream-responses-server-error":             {responses, streamSummary{events: "PPPE", failure: failedWith("in-stream error"), end: cut, answer: ended}},
+		"stream-responses-invalid-prompt":           {responses, streamSummary{events: "PE", failure: servedWith("in-stream client error"), end: cut, answer: ended}},
 	}
 	for name, tt := range tests {
 		got := readStream(t, name, tt.dialect)
@@ -226,7 +228,7 @@ func TestStreamsOfRecordedAnswers(t *testing.T) {
 func TestBodiesOfRecordedAnswers(t *testing.T) {
 	embeddings := ResponseInfo{HasUsage: true}
 	embeddings.Usage.Prompt = 8
-	response := ResponseInfo{FinishReason: "completed", ID: "resp_1", ServiceTier: "default", HasUsage: true}
+	response := ResponseInfo{FinishReason: "completed", ID: "resp_1", ServiceTier: "default", HasUsage: true, Ended: true}
 	response.Usage.Prompt, response.Usage.Completion, response.Usage.Reasoning = 36, 87, 64
 	chat := ResponseInfo{FinishReason: "stop", ID: "chatcmpl-1", HasUsage: true}
 	chat.Usage.Prompt, chat.Usage.Completion = 12, 20
@@ -239,7 +241,7 @@ func TestBodiesOfRecordedAnswers(t *testing.T) {
 		"body-embeddings":      {embeddings, servedWith("")},
 		"body-error":           {ResponseInfo{}, failedWith("in-body error")},
 		"body-429":             {ResponseInfo{}, throttledFor(health.LimitRequests, 1500*time.Millisecond, 1500*time.Millisecond, "in-body 429")},
-		"body-response-failed": {ResponseInfo{FinishReason: "failed", ID: "resp_1"}, failedWith("in-body error")},
+		"body-response-failed": {ResponseInfo{FinishReason: "failed", ID: "resp_1", Ended: true}, failedWith("in-body error")},
 		"body-html":            {ResponseInfo{}, failedWith("not JSON")},
 		"body-truncated":       {ResponseInfo{}, failedWith("truncated body")},
 		"body-empty":           {ResponseInfo{}, failedWith("empty body")},
