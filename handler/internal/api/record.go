@@ -30,7 +30,7 @@ type RequestRecord struct {
 	CallerKey string             // by which the limits and the usage of its consumer's callers are kept apart; "" = they are not
 	KeyID     string             // id of the consumer's key; "" for tokens
 	Model     string             // the first pool's; "" = none was found
-	Requested string             // the model as the caller named it, at most 128 bytes; "" = it named none, or Model
+	Requested string             // the model as the caller named it, at most 128 bytes; "" = none, unknown, or Model
 	Stream    bool
 	Status    int
 	Code      string // of an error that no backend sent

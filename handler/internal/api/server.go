@@ -153,7 +153,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, state *requestSta
 	c := &call{request: req}
 	c.pools, apiErr = s.findPools(r.Context(), req)
 	rec.Model = s.modelOf(c)
-	if req.Model != rec.Model {
+	if apiErr == nil && req.Model != rec.Model { // an unknown one may be anything, a secret too
 		rec.Requested = strings.Clone(req.Model[:min(len(req.Model), maxRequested)]) // the body's memory is used again
 	}
 	if apiErr == nil {

@@ -209,12 +209,12 @@ func TestInvalidRequestsGetOpenAIErrors(t *testing.T) {
 	}
 }
 
-// Whoever reads the log sees which model a refused caller wanted, or by which other
-// name.
+// Whoever reads the log sees by which other name a caller wanted a model. What no
+// model is called may be a secret.
 func TestRequestedModelIsRecorded(t *testing.T) {
 	d := newGateway(t)
 	long := strings.Repeat("m", 1000)
-	for asked, want := range map[string]string{"gpt-4o": "", "gpt-9": "gpt-9", "GPT-4o": "GPT-4o", long: long[:128]} {
+	for asked, want := range map[string]string{"gpt-4o": "", "gpt-9": "", "GPT-4o": "GPT-4o", long: ""} {
 		d.send(t, "POST", chat, `{"model":"`+asked+`","messages":[]}`)
 		if x := <-d.records; x.Requested != want {
 			t.Errorf("asked for %q: recorded %q beside %q, want %q", asked, x.Requested, x.Model, want)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -51,6 +52,9 @@ func (t *tables) read(ctx context.Context) (*view, error) {
 	ctx, cancel := context.WithTimeout(ctx, tableTimeout)
 	defer cancel()
 	state, err := t.replica.ReadState(ctx)
+	for errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil { // of one exchange: requests wait no longer, a person does
+		state, err = t.replica.ReadState(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}

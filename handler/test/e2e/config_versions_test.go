@@ -205,8 +205,10 @@ func TestInstancesThatCannotUseAVersionStay(t *testing.T) {
 	if got := unable.servedBy(); got != "payg" {
 		t.Errorf("the instance that stayed serves by %s", got)
 	}
-	if !strings.Contains(unable.log.troubles(), "configuration not adopted") {
-		t.Errorf("the log has %s", unable.log.troubles())
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(unable.log.troubles(), "configuration not adopted"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the log has %s", unable.log.troubles())
+		}
 	}
 	unable.awaitPart(`"part":"configuration","state":"degraded"`, "TEAM_KEY")
 	unable.kill()

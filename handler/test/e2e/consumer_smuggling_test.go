@@ -8,9 +8,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"spillway/handler/internal/simulator"
 )
 
 // rawCase is bytes as no client library would send them.
@@ -195,7 +198,8 @@ func (r *rig) wantVictimUnharmed(t *testing.T, address string) {
 	mine := strings.Replace(hello, "Hello", "I am somebody else", 1)
 	a := ask(t.Context(), t, http.MethodPost, address+chatPath, mine, "api-key", teamKey)
 	seen := r.sim.Journal()[before:]
-	if a.status != http.StatusOK || len(seen) != 1 || string(seen[0].Body) != mine {
+	others := slices.ContainsFunc(seen, func(e simulator.Entry) bool { return string(e.Body) != mine }) // one that is slow is hedged
+	if a.status != http.StatusOK || len(seen) == 0 || others {
 		t.Errorf("the next caller: %d, %d requests at backends", a.status, len(seen))
 	}
 	if b := ask(t.Context(), t, http.MethodPost, address+chatPath, mine); b.status != http.StatusUnauthorized {
