@@ -126,6 +126,7 @@ slot=$backend/$model drained=no
 ops status >"$work/status" || fail "the operators' API stopped answering: $(<"$work/error")"
 condition=$(conditions | grep -F "$slot " | head -n 1) || fail "/ops knows no $slot: is $model an alias? --model takes the model's own name"
 [[ $condition != *' drained' ]] || fail "$slot was drained by somebody else: it is left as it is"
+(($(conditions | grep -F "/$model available" | grep -vcF "$slot ") > 0)) || fail "no other backend of $model accepts requests: draining $slot would refuse its callers. Nothing was drained"
 say "draining $slot"
 # The traps come first: between a drain and its trap, Ctrl-C would leave the backend drained.
 trap 'outcome=$?; restore || outcome=1; rm -rf "$work"; exit $outcome' EXIT

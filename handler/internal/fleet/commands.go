@@ -52,8 +52,8 @@ func (r *Replica) Reset(ctx context.Context, backend, operator string) error {
 }
 
 func withDrain(record health.Record, drained bool, operator string, bounds health.TimeBounds) (health.Record, bool) {
-	if record.Override.Drained == drained {
-		return record, false
+	if record.Override.Drained == drained && (!drained || record.Override.Operator == shorten(operator)) {
+		return record, false // whoever drains it too is the one to restore it
 	}
 	record.Override = health.OperatorOverride{Drained: drained, Operator: shorten(operator), At: bounds.Midpoint()}
 	return record, true

@@ -27,6 +27,13 @@ func TestCommandsReachAllInstances(t *testing.T) {
 				t.Errorf("instance %d has the other backend drained too", i)
 			}
 		}
+		if err := command.Drain(t.Context(), "ptu", "bob"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(650 * time.Millisecond)
+		if h := fleet[0].Snapshot().Of(0); !h.Drained || h.Reason != "drained by bob" {
+			t.Errorf("drained by a second operator: %+v", h)
+		}
 		if err := command.Restore(t.Context(), "ptu", "ada"); err != nil {
 			t.Fatal(err)
 		}
