@@ -38,7 +38,7 @@ func (f *fleet) illRequests(perSecond float64) (stop func()) {
 // requests.
 func TestHangingRequestsTakeNothingFromOthers(t *testing.T) {
 	t.Parallel()
-	f := twoConsumers(t, equals("a", "b"), "SPILLWAY_MAX_WAIT=2s", "SPILLWAY_RESPONSE_TIMEOUT=3s")
+	f := twoConsumers(t, equals("a", "b"), "SPILLWAY_MAX_WAIT=5s", "SPILLWAY_RESPONSE_TIMEOUT=8s")
 	t.Run("of one kind", func(t *testing.T) { f.afresh(t).wantOneKindAlone() })
 	t.Run("of one consumer", func(t *testing.T) { f.afresh(t).wantNoTrialTaken() })
 }
