@@ -3,7 +3,6 @@ package api_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -206,14 +205,7 @@ func TestLongFormsOfAllOperations(t *testing.T) {
 	d := newTenantsWithObjects(t)
 	d.MaxBody, d.BufferedUpload = 64<<20, 1<<20
 	complete := false
-	d.do = func(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
-		rest, err := io.ReadAll(r.StreamedBody.Open())
-		if err != nil {
-			return &proxy.Result{Pool: pools[0], Err: proxy.ErrBody}
-		}
-		complete = strings.HasSuffix(string(rest), "--b--\r\n")
-		return serve(ctx, pools, deliver)
-	}
+	d.do = readingRest(&complete, "--b--\r\n")
 	model, image := partOf(`name="model"`, "gpt-4o"), partOf(`name="image[]"; filename="a.png"`, strings.Repeat("x", 900<<10))
 	for name, c := range map[string]struct {
 		path, form string

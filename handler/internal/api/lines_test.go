@@ -34,19 +34,25 @@ func requestLine(id string) string {
 	return `{"custom_id":"1","method":"POST","url":"/v1/responses","body":{"model":"gpt-4o","max_output_tokens":20,"previous_response_id":"` + id + `"}}` + "\n"
 }
 
+// readingRest serves a form once it has read the part of it that is not held, and
+// notes whether it ends so.
+func readingRest(complete *bool, end string) func(context.Context, []*balancer.Pool, *proxy.Request, proxy.Deliver) *proxy.Result {
+	return func(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
+		rest, err := io.ReadAll(r.StreamedBody.Open())
+		if err != nil {
+			return &proxy.Result{Pool: pools[0], Err: proxy.ErrBody}
+		}
+		*complete = bytes.HasSuffix(rest, []byte(end))
+		return serve(ctx, pools, deliver)
+	}
+}
+
 // Of a file that is too long to be held, each line is checked before its end is sent.
 func TestLongFilesAreCheckedWhileTheyAreSent(t *testing.T) {
 	d := newTenantsWithObjects(t)
 	d.MaxBody, d.BufferedUpload = 64<<20, 1<<20
 	complete := false
-	d.do = func(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
-		rest, err := io.ReadAll(r.StreamedBody.Open())
-		if err != nil {
-			return &proxy.Result{Pool: pools[0], Err: proxy.ErrBody}
-		}
-		complete = bytes.HasSuffix(rest, []byte("--\r\n"))
-		return serve(ctx, pools, deliver)
-	}
+	d.do = readingRest(&complete, "--\r\n")
 	long := strings.Replace(requestLine("resp_y"), "{", `{"instructions":"`+strings.Repeat("Be brief. ", 10<<10)+`",`, 1)
 	own := strings.Repeat(long, 12)
 	purpose := []string{"purpose", "batch"}

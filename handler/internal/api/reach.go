@@ -41,15 +41,18 @@ func (s *Server) checkReach(req *proxy.Request) *Error {
 	return nil
 }
 
-// decodedSize is how much memory decoding takes of what checkReach decodes: a value of
+// decodedBytes is how much memory a byte of JSON takes when it is decoded: a value of
 // two bytes becomes one of thirty.
+const decodedBytes = 16
+
+// decodedSize is how much memory decoding takes of what checkReach decodes.
 func decodedSize(req *proxy.Request) int64 {
 	span := req.Parsed.DataSources
 	n := span.To - span.From
 	if req.Operation.Name == "batches" || req.Operation.Name == "evals" {
 		n = len(req.Body)
 	}
-	return 16 * int64(n)
+	return decodedBytes * int64(n)
 }
 
 // ownCredentials are the types of authentication in which the caller brings the

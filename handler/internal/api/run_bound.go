@@ -17,6 +17,11 @@ func (s *Server) checkRun(req *proxy.Request) *Error {
 	if !who.Measured() || req.Operation.Name != "evals" && req.Operation.Name != "fine-tuning" || len(req.Body) == 0 || len(req.Parsed.Models) == 0 {
 		return nil
 	}
+	size := decodedBytes * int64(len(req.Body))
+	if req.Memory.Grow(size) != nil {
+		return s.overloaded()
+	}
+	defer req.Memory.Shrink(size)
 	var body any
 	if json.Unmarshal(req.Body, &body) != nil {
 		return nil // nor does the service read it
