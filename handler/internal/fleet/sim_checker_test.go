@@ -209,7 +209,12 @@ func (o *checker) corrupted(n health.Slot, column, foreign bool) {
 	}
 }
 
-func (o *checker) restored(n health.Slot) { o.slots[n].newerVersion = false }
+// restored sees that a newer version's record was replaced by the one before it, which
+// may have been unreadable too.
+func (o *checker) restored(n health.Slot, column string) {
+	_, err := health.Decode(column)
+	o.slots[n].unreadable, o.slots[n].newerVersion = err != nil, false
+}
 
 // applied sees every change that an instance applies.
 func (o *checker) applied(m *machine, n health.Slot, before, after health.Record) {

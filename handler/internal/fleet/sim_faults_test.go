@@ -106,7 +106,7 @@ func (w *simulation) corruptRecord() {
 		return
 	}
 	w.sleep(w.between(time.Second, 10*time.Second))
-	w.checker.restored(b.n)
+	w.checker.restored(b.n, was)
 	row.Columns = map[string]string{column: was}
 	w.store.Upsert(context.Background(), row) //nolint:errcheck // memory does not fail
 }
