@@ -26,14 +26,14 @@ var layers = map[string]int{
 	"internal/balancer": pure, "internal/health": pure, "internal/quota/lease": pure,
 	"internal/openai/classify": pure, "internal/openai/operations": pure, "internal/openai/request": pure,
 	"internal/openai/jsonscan": pure, "internal/openai/sse": pure, "internal/openai/usage": pure,
-	"internal/consumer": pure, "internal/latency": pure,
+	"internal/consumer": pure, "internal/health/latency": pure,
 
 	"internal/accounting": engines, "internal/affinity": engines, "internal/telemetry/condition": engines, "internal/fleet": engines, "internal/metering": engines,
 	"internal/configstore": engines, "internal/overload": engines, "internal/proxy": engines, "internal/quota": engines, "internal/tablestore": engines,
 
 	"internal/admin": edges, "internal/api": edges, "internal/auth": edges, "internal/auth/entra": edges, "internal/auth/keys": edges,
 	"internal/backend": edges, "internal/config": edges, "internal/openai/contentcoding": edges, "internal/config/document": edges,
-	"internal/config/jsondoc": edges, "internal/config/migrate": edges, "internal/preflight": edges, "internal/relay": edges,
+	"internal/config/jsondoc": edges, "internal/config/migrate": edges, "internal/cli/preflight": edges, "internal/relay": edges,
 	"internal/simulator": edges, "internal/tablestore/azure": edges, "internal/tablestore/chaos": edges,
 	"internal/tablestore/memory": edges, "internal/tablestore/storetest": edges, "internal/telemetry": edges, "internal/telemetry/webhook": edges, "internal/config/pricelist": edges,
 	"internal/transcript": edges,

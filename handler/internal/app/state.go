@@ -11,7 +11,7 @@ import (
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
-	"spillway/handler/internal/latency"
+	"spillway/handler/internal/health/latency"
 	"spillway/handler/internal/tablestore"
 	"spillway/handler/internal/tablestore/azure"
 	"spillway/handler/internal/tablestore/memory"

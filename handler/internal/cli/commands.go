@@ -14,9 +14,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"spillway/handler/internal/app"
+	"spillway/handler/internal/cli/preflight"
 	"spillway/handler/internal/config"
 	"spillway/handler/internal/config/migrate"
-	"spillway/handler/internal/preflight"
 	"spillway/handler/internal/simulator"
 )
 

@@ -6,7 +6,7 @@ import (
 
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/health"
-	"spillway/handler/internal/latency"
+	"spillway/handler/internal/health/latency"
 )
 
 // Plan decides what is done for one request: which backend is tried next and as

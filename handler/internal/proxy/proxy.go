@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/balancer"
-	"spillway/handler/internal/latency"
+	"spillway/handler/internal/health/latency"
 )
 
 // Proxy forwards requests. It is safe for concurrent use; its fields are set

@@ -5,7 +5,7 @@ import (
 	"net/http"
 
 	"spillway/handler/internal/health"
-	"spillway/handler/internal/latency"
+	"spillway/handler/internal/health/latency"
 	"spillway/handler/internal/openai/operations"
 )
 

@@ -13,7 +13,7 @@ import (
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/health"
-	"spillway/handler/internal/latency"
+	"spillway/handler/internal/health/latency"
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/openai/usage"

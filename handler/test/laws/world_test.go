@@ -16,7 +16,7 @@ import (
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/fleet"
 	"spillway/handler/internal/health"
-	"spillway/handler/internal/latency"
+	"spillway/handler/internal/health/latency"
 	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/tablestore/memory"

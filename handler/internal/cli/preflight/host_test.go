@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"spillway/handler/internal/preflight"
+	"spillway/handler/internal/cli/preflight"
 )
 
 const goodHost = `{"version":"2.0","extensions":{"http":{"routePrefix":""}},

@@ -9,7 +9,7 @@ import (
 
 	"spillway/handler/internal/backend"
 	"spillway/handler/internal/balancer"
-	"spillway/handler/internal/preflight"
+	"spillway/handler/internal/cli/preflight"
 	"spillway/handler/internal/simulator"
 )
 

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"spillway/handler/internal/preflight"
+	"spillway/handler/internal/cli/preflight"
 	"spillway/handler/internal/tablestore"
 	"spillway/handler/internal/tablestore/chaos"
 	"spillway/handler/internal/tablestore/memory"

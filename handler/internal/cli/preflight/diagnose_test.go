@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/backend"
-	"spillway/handler/internal/preflight"
+	"spillway/handler/internal/cli/preflight"
 	"spillway/handler/internal/simulator"
 )
 
