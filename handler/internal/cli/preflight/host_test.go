@@ -20,7 +20,7 @@ func TestHostFile(t *testing.T) {
 		want string
 	}{
 		"right":          {goodHost, 0o755, "ok: "},
-		"our own":        {read(t, "../../../host.json"), 0o755, "ok: "},
+		"our own":        {read(t, "../../../../host.json"), 0o755, "ok: "},
 		"buffered":       {swap(`,"enableProxyingHttpRequest":true`, ""), 0o755, "error: HOST: customHandler.enableProxyingHttpRequest is not true"},
 		"prefix":         {swap(`"routePrefix":""`, `"routePrefix":"api"`), 0o755, "error: HOST: extensions.http.routePrefix is not empty"},
 		"no prefix":      {swap(`"routePrefix":""`, ``), 0o755, "error: HOST: extensions.http.routePrefix is not empty"},
