@@ -44,7 +44,7 @@ func summary(t *testing.T, s tablestore.Store, from, to time.Time, by ...string)
 func TestUsageIsWithdrawn(t *testing.T) {
 	store := new(memory.Store)
 	one, two := New(Config{Store: store, BootID: "a"}), New(Config{Store: store, BootID: "b"})
-	guess, told := used(100, 900), used(90, 48)
+	guess, reported := used(100, 900), used(90, 48)
 	guess.Unmetered, guess.Estimated, guess.EstimatedCost = 1, usage.Tokens{Prompt: 100, Completion: 900}, guess.Cost
 	tier := key("team-a", "ptu")
 	tier.Tier = "priority"
@@ -58,13 +58,13 @@ func TestUsageIsWithdrawn(t *testing.T) {
 	flush(one)
 	two.Add(nine.Add(3*time.Hour), key("team-a", "ptu"), used(7, 7))
 	two.Withdraw(nine, key("team-a", "ptu"), guess)
-	two.Add(nine, tier, told)
+	two.Add(nine, tier, reported)
 	flush(two)
-	if d := cmp.Diff([]Row{{Key: Key{Backend: "payg", Currency: "USD"}, Totals: guess}, {Key: Key{Backend: "ptu", Tier: "priority", Currency: "USD"}, Totals: told}},
+	if d := cmp.Diff([]Row{{Key: Key{Backend: "payg", Currency: "USD"}, Totals: guess}, {Key: Key{Backend: "ptu", Tier: "priority", Currency: "USD"}, Totals: reported}},
 		summary(t, store, nine, nine.Add(time.Hour), "backend", "tier")); d != "" {
 		t.Errorf("the hour (-want +got):\n%s", d)
 	}
-	if d := cmp.Diff([]Row{{Key: Key{Currency: "USD"}, Totals: guess.Add(told).Add(used(7, 7))}}, summary(t, store, nine, nine.Add(24*time.Hour))); d != "" {
+	if d := cmp.Diff([]Row{{Key: Key{Currency: "USD"}, Totals: guess.Add(reported).Add(used(7, 7))}}, summary(t, store, nine, nine.Add(24*time.Hour))); d != "" {
 		t.Errorf("the day (-want +got):\n%s", d)
 	}
 }

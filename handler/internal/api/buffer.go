@@ -54,16 +54,16 @@ func (b *buffer) fill(r *http.Request, most int64, memory *overload.Memory) (n i
 	}
 	err = b.grow(min(max(r.ContentLength, bodySizes[0]), firstSize), memory)
 	for err == nil && n < most {
-		room := b.data[n:min(int64(cap(b.data)), most)]
+		free := b.data[n:min(int64(cap(b.data)), most)]
 		switch {
 		case n == r.ContentLength:
-			room = make([]byte, 1) // for the end alone
-		case len(room) == 0:
+			free = make([]byte, 1) // for the end alone
+		case len(free) == 0:
 			err = b.grow(nextSize(n, r.ContentLength, most), memory)
 			continue
 		}
 		var read int
-		read, err = r.Body.Read(room)
+		read, err = r.Body.Read(free)
 		n += int64(read)
 		b.data = b.data[:n]
 	}
@@ -89,7 +89,7 @@ func nextSize(n, declared, most int64) int64 {
 	return max(min(size, most), n+1)
 }
 
-// grow makes room for size bytes in all.
+// grow makes space for size bytes in all.
 func (b *buffer) grow(size int64, memory *overload.Memory) error {
 	class := 0
 	for class < len(bodySizes) && bodySizes[class] < size {

@@ -259,7 +259,7 @@ func TestTableCommandsNameTheMissingSetting(t *testing.T) {
 	}
 }
 
-// An operator gives what was made beside the gateway to a consumer, and nothing that
+// An operator gives what was made without the gateway to a consumer, and nothing that
 // has an owner.
 func testAdoptedIDs(t *testing.T, azurite string) {
 	sim := startSimulator(t)

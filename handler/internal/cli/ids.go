@@ -22,7 +22,7 @@ func idsCommand() *cobra.Command {
 		&cobra.Command{
 			Use: "ids", Short: "Give stored objects that have no owner to a consumer",
 			Long: "Where there are several consumers, an object belongs to the consumer that made it\n" +
-				"through the gateway, and nobody reaches any other. What was made before, or beside\nthe gateway, can be adopted.\n" + targetHelp,
+				"through the gateway, and nobody reaches any other. What was made before, or without\nthe gateway, can be adopted.\n" + targetHelp,
 			Example: "  spillway ids adopt --consumer team-a --backend payg-sweden file-abc123",
 		},
 		adoptCommand(),

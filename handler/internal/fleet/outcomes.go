@@ -124,7 +124,7 @@ func (r *Replica) applyServed(s *slot, t health.Permit, now clockReading) {
 	r.reconsider(s, now.local)
 	if t.Trial {
 		s.clearEvidence()      // the circuit binds this instance no more
-		s.objectAt = now.local // whoever is served where nobody was is news at once
+		s.objectAt = now.local // whoever is served where nobody was says so at once
 	}
 }
 

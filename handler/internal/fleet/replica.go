@@ -43,7 +43,7 @@ type Replica struct {
 	lastContact       time.Duration   // when the table last responded
 	failingSince      time.Duration   // when the first of the exchanges began that failed since; 0 = the last one did not
 	disconnected      bool            // that is longer than StaleAfter ago: this instance judges alone
-	news              time.Duration   // when anything last changed
+	changed           time.Duration   // when anything last changed
 	activeSince       time.Duration   // when traffic began after the last idle time
 	stallEnded        time.Duration   // when this process last continued after a stall
 	readers           []chan struct{} // to be closed at the next read

@@ -188,7 +188,7 @@ func (r *Replica) adopt(row tablestore.Row, began time.Duration, now clockReadin
 		}
 	}
 	if changed {
-		r.news = now.local
+		r.changed = now.local
 	}
 	return changed
 }

@@ -11,17 +11,17 @@ import (
 const (
 	maxReadsPerSecond = 1000 // of its partition by the whole fleet
 	coalesceDelay     = 20 * time.Millisecond
-	newsRefresh       = 100 * time.Millisecond
-	newsFor           = 5 * time.Second
+	changeRefresh       = 100 * time.Millisecond
+	changePeriod           = 5 * time.Second
 	idleWait          = time.Hour
 )
 
-// refreshInterval is the time between two reads: after any news a tenth of a
+// refreshInterval is the time between two reads: after any change a tenth of a
 // second for five, else the setting; longer while reads fail, and never so short
 // that the fleet as last counted would read more than its partition can serve.
 func (r *Replica) refreshInterval(now time.Duration) time.Duration {
-	if r.isNews(now) {
-		return max(min(newsRefresh, r.cfg.Refresh), r.fairInterval())
+	if r.justChanged(now) {
+		return max(min(changeRefresh, r.cfg.Refresh), r.fairInterval())
 	}
 	return r.refreshBound()
 }
@@ -119,10 +119,10 @@ func (r *Replica) runOnce(ctx context.Context, next time.Duration, woken bool) t
 func (r *Replica) hasNews() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.isNews(r.readClocks().local)
+	return r.justChanged(r.readClocks().local)
 }
 
-func (r *Replica) isNews(now time.Duration) bool { return r.news > 0 && now-r.news < newsFor }
+func (r *Replica) justChanged(now time.Duration) bool { return r.changed > 0 && now-r.changed < changePeriod }
 
 // nextRefresh is when the next read is due, random by a fifth either way.
 func (r *Replica) nextRefresh() time.Duration {

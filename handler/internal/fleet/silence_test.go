@@ -254,7 +254,7 @@ func TestPoisonIsTakenBackByTheFirstSuccess(t *testing.T) {
 	})
 }
 
-// Nobody else is left, and a trial is served: that is news for the fleet.
+// Nobody else is left, and a trial is served: the fleet hears of it.
 func TestServedTrialClosesTheCircuitForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var closedFor atomic.Value

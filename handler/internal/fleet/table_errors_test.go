@@ -187,7 +187,7 @@ func TestErrorsOfTheTableAreBackedOff(t *testing.T) {
 			store.reads.Store(&refusal{err: err})
 			store.writes.Store(&refusal{err: err})
 			before := store.asked.Load()
-			for range 600 { // with news all the time
+			for range 600 { // with changes all the time
 				request(replica, 0, failed)
 				request(replica, 1, throttled(200*time.Millisecond, health.LimitCapacity))
 				time.Sleep(100 * time.Millisecond)

@@ -39,7 +39,7 @@ func TestTokenLimitAdmitsSmallPrompts(t *testing.T) {
 	})
 }
 
-// The wait of one model binds that model alone, ends, and is no news for the fleet.
+// The wait of one model binds that model alone, ends, and is nothing for the fleet.
 // Callers invent names: they are bounded.
 func TestThrottleOfOneModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -50,7 +50,7 @@ func (c Circuit) current(now TimeBounds) (sum int, first int64) {
 	return sum, first
 }
 
-// SuspectedSince is the instant from which an objection would be news: of the
+// SuspectedSince is the instant from which an objection would say something new: of the
 // first suspicion that counts, or of the opening; 0 = there is nothing to object to.
 func (c Circuit) SuspectedSince(now TimeBounds) int64 {
 	if c.State != Closed {

@@ -104,7 +104,7 @@ func TestStoredResponseReportsItsState(t *testing.T) {
 	object := func(status, more string) string {
 		return `{"id":"resp_1","object":"response","status":"` + status + `","background":true,"output":[]` + more + `}`
 	}
-	const told = `,"usage":{"input_tokens":12,"output_tokens":20},"service_tier":"default"`
+	const reported = `,"usage":{"input_tokens":12,"output_tokens":20},"service_tier":"default"`
 	state := func(ended, reported bool) proxy.Stored {
 		s := proxy.Stored{ID: "resp_1", Background: true, Ended: ended, Reported: reported}
 		if reported {
@@ -121,13 +121,13 @@ func TestStoredResponseReportsItsState(t *testing.T) {
 	}{
 		"queued":              {"application/json", object("queued", `,"usage":null`), state(false, false)},
 		"in progress":         {"application/json", object("in_progress", ""), state(false, false)},
-		"completed":           {"application/json", object("completed", told), state(true, true)},
-		"incomplete":          {"application/json", object("incomplete", told), state(true, true)},
+		"completed":           {"application/json", object("completed", reported), state(true, true)},
+		"incomplete":          {"application/json", object("incomplete", reported), state(true, true)},
 		"failed":              {"application/json", object("failed", `,"error":{"code":"server_error","message":"x"},"usage":null`), state(true, false)},
 		"cancelled":           {"application/json", object("cancelled", ""), state(true, false)},
-		"a list":              {"application/json", `{"object":"list","data":[` + object("completed", told) + `]}`, proxy.Stored{}},
-		"resumed":             {"text/event-stream", event("response.output_text.delta", `{}`) + event("response.completed", object("completed", told)), state(true, true)},
-		"resumed, incomplete": {"text/event-stream", event("response.incomplete", object("incomplete", told)), state(true, true)},
+		"a list":              {"application/json", `{"object":"list","data":[` + object("completed", reported) + `]}`, proxy.Stored{}},
+		"resumed":             {"text/event-stream", event("response.output_text.delta", `{}`) + event("response.completed", object("completed", reported)), state(true, true)},
+		"resumed, incomplete": {"text/event-stream", event("response.incomplete", object("incomplete", reported)), state(true, true)},
 	} {
 		x := newFixture(operations.Responses, c.media, strings.NewReader(c.body))
 		x.request.Operation, x.request.Method = *operations.ByName("response"), "GET"

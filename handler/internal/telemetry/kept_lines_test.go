@@ -33,13 +33,13 @@ func TestAlertsOverKeptLines(t *testing.T) {
 			rows[i]["TimeGenerated"] = testTime.Add(rows[i]["TimeGenerated"].(time.Time).Sub(first))
 		}
 		fired := firedBy(t, rules, rows)
-		var books []string
+		var runbooks []string
 		for _, r := range rules {
 			if m := runbook.FindStringSubmatch(r.query); m != nil && slices.Contains(fired, r.name) {
-				books = append(books, m[1])
+				runbooks = append(runbooks, m[1])
 			}
 		}
-		t.Logf("%s: %d lines over %v, fired %q: %q", filepath.Base(file), len(rows), rows[len(rows)-1]["TimeGenerated"].(time.Time).Sub(testTime).Round(time.Second), fired, books)
+		t.Logf("%s: %d lines over %v, fired %q: %q", filepath.Base(file), len(rows), rows[len(rows)-1]["TimeGenerated"].(time.Time).Sub(testTime).Round(time.Second), fired, runbooks)
 	}
 }
 

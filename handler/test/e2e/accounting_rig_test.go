@@ -49,7 +49,7 @@ type accountedRequest struct {
 // accountingKey is where what was bought is booked.
 type accountingKey struct{ consumer, model, backend string }
 
-const accountingOperatorKey = "operator-of-the-books"
+const accountingOperatorKey = "operator-of-the-records"
 
 func newAccountingRig(t *testing.T) *accountingRig {
 	t.Helper()

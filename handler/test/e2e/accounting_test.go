@@ -15,7 +15,7 @@ import (
 	"spillway/handler/internal/simulator"
 )
 
-// totals is what a place of the books holds: requests, tokens of the prompt, of
+// totals is what a row of the records holds: requests, tokens of the prompt, of
 // these cached, tokens of the answer, billionths of a dollar, requests whose
 // answer did not say what it used, and those that ended early.
 type totals [7]int64
@@ -131,22 +131,22 @@ func (s *accountingRig) storedTotals() totalsByKey {
 	if err != nil || len(rows) < 2 || strings.Join(rows[0], " ") != "consumer model backend requests prompt cached completion reasoning cost currency unmetered broken estimated_prompt estimated_completion estimated_cost cache_write audio_input audio_output images audio_seconds" {
 		s.t.Fatalf("usage says %v: %s", err, out)
 	}
-	books := totalsByKey{}
+	recorded := totalsByKey{}
 	for _, row := range rows[1:] {
 		var n [20]float64
 		for i := 3; i < len(row); i++ {
 			n[i], _ = strconv.ParseFloat(row[i], 64) // the currency is none
 		}
-		books.add(accountingKey{row[0], row[1], row[2]}, totals{int64(n[3]), int64(n[4] - n[12]), int64(n[5]), int64(n[6] - n[13]), int64(math.Round((n[8] - n[14]) * 1e9)), int64(n[10]), int64(n[11])})
+		recorded.add(accountingKey{row[0], row[1], row[2]}, totals{int64(n[3]), int64(n[4] - n[12]), int64(n[5]), int64(n[6] - n[13]), int64(math.Round((n[8] - n[14]) * 1e9)), int64(n[10]), int64(n[11])})
 	}
-	return books
+	return recorded
 }
 
-// compareTotals holds the books against the service's journal, place by place.
-func (s *accountingRig) compareTotals(books, living, dead, unwritten totalsByKey) {
+// compareTotals compares the records with the service's journal, row by row.
+func (s *accountingRig) compareTotals(recorded, living, dead, unwritten totalsByKey) {
 	s.t.Helper()
 	places := map[accountingKey]bool{}
-	for _, l := range []totalsByKey{books, living, dead} {
+	for _, l := range []totalsByKey{recorded, living, dead} {
 		for at := range l {
 			places[at] = true
 		}
@@ -159,14 +159,14 @@ func (s *accountingRig) compareTotals(books, living, dead, unwritten totalsByKey
 			if totalNames[i] == "cost" {
 				slack = most[0] // each is rounded to a billionth
 			}
-			if books[at][i] < least[i]-slack || books[at][i] > most[i]+slack {
-				s.t.Errorf("%v: stored are %d %s, by the service's journal between %d and %d", at, books[at][i], totalNames[i], least[i], most[i])
+			if recorded[at][i] < least[i]-slack || recorded[at][i] > most[i]+slack {
+				s.t.Errorf("%v: stored are %d %s, by the service's journal between %d and %d", at, recorded[at][i], totalNames[i], least[i], most[i])
 			}
 		}
 	}
-	lost := living.total().plus(dead.total()).minus(books.total())
+	lost := living.total().plus(dead.total()).minus(recorded.total())
 	s.t.Logf("sold:  %v", living.total().plus(dead.total()))
-	s.t.Logf("books: %v", books.total())
+	s.t.Logf("recorded: %v", recorded.total())
 	s.t.Logf("lost with the one that was killed: %v", lost)
 	s.t.Logf("bound, by its log:                 %v", unwritten.total())
 	if lost[0] == 0 || dead.total() == unwritten.total() {
@@ -216,7 +216,7 @@ func (p *instanceProcess) flushUsage() (total struct {
 	return total
 }
 
-// verify ends the shop in good order and holds its books against the journal.
+// verify stops everything in good order and compares its records with the journal.
 func (s *accountingRig) verify(killed *instanceProcess, since time.Time) {
 	s.t.Helper()
 	for _, p := range s.instances[1:] {
@@ -225,10 +225,10 @@ func (s *accountingRig) verify(killed *instanceProcess, since time.Time) {
 	page := s.instances[0].flushUsage()
 	s.instances[0].terminate()
 	s.checkOutcomes()
-	books := s.storedTotals()
+	recorded := s.storedTotals()
 	living, dead, unwritten := s.expectedTotals(killed, since)
-	s.compareTotals(books, living, dead, unwritten)
-	if all := books.total(); page.Prompt < all[1] || page.Cached != all[2] || page.Completion < all[3] {
+	s.compareTotals(recorded, living, dead, unwritten)
+	if all := recorded.total(); page.Prompt < all[1] || page.Cached != all[2] || page.Completion < all[3] {
 		s.t.Errorf("the page says %+v, the command %v reported by backends", page, all)
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // One consumer alone reaches what its backends hold, as if there were no owners: what
-// it makes, lists and deletes here, and what somebody made beside the gateway.
+// it makes, lists and deletes here, and what somebody made without the gateway.
 func TestOneConsumerAloneIsNotRestricted(t *testing.T) {
 	t.Parallel()
 	r := api{
@@ -29,9 +29,9 @@ func TestOneConsumerAloneIsNotRestricted(t *testing.T) {
 		return a
 	}
 	form, formType := multipartForm(t, []byte(`{"no":"request"}`+"\n"), "purpose", "batch")
-	var file, beside, object struct{ ID string }
+	var file, direct, object struct{ ID string }
 	wantServed("POST", "files", form, "Content-Type", formType).decoded(t, &file)
-	ask(t.Context(), t, "POST", r.sim.URL("a")+"/openai/v1/files", form, "Api-Key", backendKey, "Content-Type", formType).decoded(t, &beside)
+	ask(t.Context(), t, "POST", r.sim.URL("a")+"/openai/v1/files", form, "Api-Key", backendKey, "Content-Type", formType).decoded(t, &direct)
 	for _, f := range []struct{ path, body, more string }{
 		{"batches", `{"input_file_id":%q,"endpoint":"/v1/chat/completions","completion_window":"24h"}`, "POST cancel"},
 		{"vector_stores", `{"name":"n","file_ids":[%q]}`, ""},
@@ -53,17 +53,17 @@ func TestOneConsumerAloneIsNotRestricted(t *testing.T) {
 				t.Errorf("the list of %s has no %s: %s", f.path, object.ID, list.body)
 			}
 		}
-		wantServed("POST", f.path, fmt.Sprintf(f.body, beside.ID))
+		wantServed("POST", f.path, fmt.Sprintf(f.body, direct.ID))
 		wantServed("DELETE", f.path+"/"+object.ID, "")
 	}
-	for _, id := range []string{file.ID, beside.ID} {
+	for _, id := range []string{file.ID, direct.ID} {
 		wantServed("GET", "files/"+id, "")
 		wantServed("GET", "files/"+id+"/content", "")
 	}
-	if list := wantServed("GET", "files?limit=2&order=desc", ""); !strings.Contains(list.body, beside.ID) {
+	if list := wantServed("GET", "files?limit=2&order=desc", ""); !strings.Contains(list.body, direct.ID) {
 		t.Errorf("the list of files: %s", list.body)
 	}
-	wantServed("DELETE", "files/"+beside.ID, "")
+	wantServed("DELETE", "files/"+direct.ID, "")
 
 	var first, elsewhere struct{ ID string }
 	wantServed("POST", "responses", `{"model":"gpt-4o","input":"Hello"}`).decoded(t, &first)

@@ -96,7 +96,7 @@ func (f *fleet) wantOneKindAlone() {
 	}
 }
 
-// One consumer fills the waiting room while the pool is throttled: the other's
+// One consumer fills the queue while the pool is throttled: the other's
 // requests wait there as well, and are served.
 func TestOneConsumerLeavesSeatsToTheOther(t *testing.T) {
 	soakOnly(t)

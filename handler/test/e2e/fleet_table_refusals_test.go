@@ -53,7 +53,7 @@ func (f *fleet) wantReadOnlyShown() {
 	if failed := f.failures(samples); failed > 0 {
 		t.Errorf("%d of %d were refused though b serves", failed, len(samples))
 	}
-	if perSecond > 16 || made.writes > 3 { // within 5 s after any news it reads ten times a second
+	if perSecond > 16 || made.writes > 3 { // within 5 s after any change it reads ten times a second
 		t.Errorf("%.1f exchanges a second, %d writes; want ten reads a second at most, and fewer writes each time", perSecond, made.writes)
 	}
 	m.way.set(tableFaults{})

@@ -103,7 +103,7 @@ const (
 )
 
 // failingBackend: at most failures + under way + one for each instance are sent to it
-// before it is left. What is sent before the news can arrive counts as under way.
+// before it is left. What is sent before the verdict can arrive counts as under way.
 func failingBackend(w *world) error {
 	w.pass(w.long(200, 2*time.Second))
 	dead := w.deployed[0]

@@ -44,12 +44,12 @@ func (t *trouble) of(write bool) (tablestore.Response, error) {
 }
 
 // tableTrouble: a table in trouble is asked no more often than one that serves, one that
-// cannot be read no more often than one without news; it is shown within two seconds;
+// cannot be read no more often than one without changes; it is shown within two seconds;
 // and idle minutes are no outage.
 func tableTrouble(w *world) error {
 	w.pass(w.long(200, 2*time.Second))
 	w.load(30*time.Second, w.rate, own, nil)
-	w.run(w.now + 10*time.Second) // nothing is news any more
+	w.run(w.now + 10*time.Second) // nothing has changed lately
 	quiet := w.exchangesIn(20 * time.Second)
 	w.deployed[0].fails = .6 // there is always something to write
 	w.load(30*time.Second, w.rate, own, nil)

@@ -84,7 +84,7 @@ var laws = []law{
 	{"a backend that never answers is left", severalBackends, silentBackend, deafToSilence, fleetOf(5, 2, 5)},
 	{"a backend that hangs at times makes nobody wait for the timeout", severalBackends, partlySilentBackend, noHedges, fleetOf(5, 2, 5)},
 	{"the end of a silence of everything is seen at once", busyPairs, silentOutage, noHedges, fleetOf(5, 2, 5)},
-	{"a silent backend beside an open circuit makes nobody wait for the timeout", busyPairs, silentBesideOpen, noTrials, fleetOf(5, 2, 5)},
+	{"a silent backend next to an open circuit makes nobody wait for the timeout", busyPairs, silentBesideOpen, noTrials, fleetOf(5, 2, 5)},
 	{"instances with a broken path harm themselves alone", thickFleets, brokenPaths, obedient, fleetOf(20, 2, 5)},
 	{"nobody is refused without an attempt, and recovery is seen at once", everyFleet, totalOutage, noTrials, fleetOf(5, 2, 5)},
 	{"slow answers refuse nobody", everyFleet, slowness, noTrials, fleetOf(5, 2, 5)},

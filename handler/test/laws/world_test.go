@@ -74,7 +74,7 @@ const (
 	deafToSilence             // a silent attempt is no failure
 	obedient                  // the fleet's circuit binds an instance that is being served
 	noTrials                  // a circuit refuses although nobody else is left
-	oneConsumer               // consumers are not told apart
+	oneConsumer               // consumers are not distinguished
 	noStalls                  // a stall of the process is taken for failures of the backends
 	noHedges                  // a silent attempt is waited for
 	neverHeals                // a backend does not recover

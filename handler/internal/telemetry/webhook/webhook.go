@@ -1,7 +1,7 @@
 // Package webhook tells somebody outside of an event: a signed POST, repeated until
 // it arrives. It follows https://www.standardwebhooks.com: the headers webhook-id,
 // webhook-timestamp and webhook-signature, which is the HMAC-SHA256 of
-// "id.timestamp.body". It does not know what is told.
+// "id.timestamp.body". It does not know what the events mean.
 package webhook
 
 import (
