@@ -63,6 +63,7 @@ type Store struct {
 	cfg     Config
 	cache   *cache
 	queue   *queue
+	unowned unowned
 	dropped atomic.Uint64
 	traffic atomic.Bool // ids were looked up or written since the last sweep
 	secret  atomic.Pointer[string]
@@ -114,20 +115,30 @@ func (s *Store) Lookup(ctx context.Context, owner, id string) (Location, error) 
 func (s *Store) LookupAll(ctx context.Context, owner string, ids []string) ([]Location, []error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.LookupTimeout)
 	defer cancel()
+	return s.lookupEach(ids, len(ids), func(id string) (Location, bool, error) { return s.fromCache(owner, hashID(id)) },
+		func(id string) (Location, error) { return s.lookup(ctx, owner, id) })
+}
+
+// lookupEach looks ids up in memory, and reads at most this many of the others.
+func (s *Store) lookupEach(ids []string, most int, inMemory func(id string) (l Location, final bool, err error), read func(id string) (Location, error)) ([]Location, []error) {
 	locations, errs := make([]Location, len(ids)), make([]error, len(ids))
 	var missing []int
 	for i, id := range ids {
 		var final bool
-		if locations[i], final, errs[i] = s.fromCache(owner, hashID(id)); !final {
+		if locations[i], final, errs[i] = inMemory(id); !final {
 			missing = append(missing, i)
 		}
 	}
+	for _, i := range missing[min(most, len(missing)):] {
+		locations[i], errs[i] = Location{}, fmt.Errorf("%w: too many ids to be read at once", ErrUnavailable)
+	}
+	missing = missing[:min(most, len(missing))]
 	var reads sync.WaitGroup
 	for worker := range min(len(missing), maxReads) {
 		reads.Go(func() {
 			for n := worker; n < len(missing); n += maxReads {
 				i := missing[n]
-				locations[i], errs[i] = s.lookup(ctx, owner, ids[i])
+				locations[i], errs[i] = read(ids[i])
 			}
 		})
 	}
@@ -136,7 +147,7 @@ func (s *Store) LookupAll(ctx context.Context, owner string, ids []string) ([]Lo
 }
 
 // maxReads is how many ids of one request are read from the table at once.
-const maxReads = 16
+const maxReads = 32
 
 func (s *Store) lookup(ctx context.Context, owner, id string) (Location, error) {
 	hashed := hashID(id)

@@ -366,6 +366,47 @@ func TestLookupOfManyIDsHasOneTimeLimit(t *testing.T) {
 	})
 }
 
+// Hundreds of ids that nobody made cost one read each, and a minute long no more.
+func TestLookupOfIDsThatCallersMadeUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slow{Store: new(memory.Store), delayed: 10 * time.Millisecond}
+		other := affinity.New(affinity.Config{Table: store})
+		other.Record(t.Context(), at("eu"), "theirs")
+		s := affinity.New(affinity.Config{Table: store})
+		ids := []string{"theirs"}
+		for i := range 600 {
+			ids = append(ids, fmt.Sprint("unknown_", i))
+		}
+		lookup := func() time.Duration {
+			before := time.Now()
+			_, errs := s.LookupGiven(t.Context(), "y", ids)
+			if !errors.Is(errs[0], affinity.ErrOtherOwner) || !errors.Is(errs[1], affinity.ErrUnknown) || !errors.Is(errs[600], affinity.ErrUnknown) {
+				t.Errorf("errors %v", errs[:2])
+			}
+			return time.Since(before)
+		}
+		if waited := lookup(); waited > 300*time.Millisecond {
+			t.Errorf("waited %v", waited)
+		}
+		if waited := lookup(); waited > 10*time.Millisecond {
+			t.Errorf("waited %v for what was read before", waited)
+		}
+		// What is made meanwhile is its maker's, here at once.
+		s.Remember(affinity.Location{Backend: "eu", Owner: "x"}, "unknown_1")
+		if _, errs := s.LookupGiven(t.Context(), "y", []string{"unknown_1"}); !errors.Is(errs[0], affinity.ErrOtherOwner) {
+			t.Errorf("%v", errs)
+		}
+		time.Sleep(2 * time.Minute)
+		if waited := lookup(); waited < 100*time.Millisecond {
+			t.Errorf("read again after %v", waited)
+		}
+		store.delayed = time.Hour
+		if _, errs := s.LookupGiven(t.Context(), "y", []string{"new"}); !errors.Is(errs[0], affinity.ErrUnavailable) {
+			t.Errorf("%v", errs)
+		}
+	})
+}
+
 func TestObjectsWithoutExpiryStay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(memory.Store)

@@ -20,6 +20,7 @@ import (
 type AffinityStore interface {
 	Lookup(ctx context.Context, owner, id string) (affinity.Location, error)
 	LookupAll(ctx context.Context, owner string, ids []string) ([]affinity.Location, []error)
+	LookupGiven(ctx context.Context, owner string, ids []string) ([]affinity.Location, []error)
 	Remember(p affinity.Location, ids ...string)
 	Record(ctx context.Context, p affinity.Location, ids ...string)
 	RecordDue(ctx context.Context, p affinity.Location, id string)
@@ -40,7 +41,7 @@ type reference struct {
 	kind      operations.Kind // "" = any
 	operation string          // the operation that reads it by its id; "" = there is none
 	param     string          // where the request names it; "" = in the path
-	described bool            // the request does not depend on it
+	described bool            // it may be an id of the caller's own making
 	under     string          // the object below which it is; "" = none
 
 	madeBefore map[string]time.Time // by backend, when it is looked for there; nil = at any time

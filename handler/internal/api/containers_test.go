@@ -27,6 +27,10 @@ func (k known) LookupAll(ctx context.Context, owner string, ids []string) (found
 	return found, errs
 }
 
+func (k known) LookupGiven(ctx context.Context, owner string, ids []string) ([]affinity.Location, []error) {
+	return k.LookupAll(ctx, owner, ids)
+}
+
 func (known) Remember(affinity.Location, ...string)                  {}
 func (known) Record(context.Context, affinity.Location, ...string)   {}
 func (known) RecordDue(context.Context, affinity.Location, string)   {}

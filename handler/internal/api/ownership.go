@@ -148,27 +148,46 @@ func (s *Server) lookupAll(ctx context.Context, req *proxy.Request, refs []refer
 	if s.Affinity == nil {
 		return locations, errs
 	}
-	for _, key := range [...]func(r *reference) string{(*reference).listed, (*reference).own} {
+	for _, pass := range [...]struct {
+		key    func(r *reference) string
+		lookup func(ctx context.Context, owner string, ids []string) ([]affinity.Location, []error)
+	}{{(*reference).listed, s.Affinity.LookupAll}, {(*reference).own, s.Affinity.LookupAll}, {(*reference).given, s.Affinity.LookupGiven}} {
 		var at []int
 		var ids []string
 		for i := range refs {
-			if id := key(&refs[i]); id != "" && errs[i] != nil {
+			if id := pass.key(&refs[i]); id != "" && errs[i] != nil {
 				at, ids = append(at, i), append(ids, id)
 			}
 		}
 		if len(ids) == 0 {
 			continue
 		}
-		found, missing := s.Affinity.LookupAll(ctx, owner(req), ids)
+		found, missing := pass.lookup(ctx, owner(req), ids)
 		for n, i := range at {
 			locations[i], errs[i] = found[n], missing[n]
+			if refs[i].given() != "" && errors.Is(missing[n], affinity.ErrUnavailable) && !operations.IsServiceID(refs[i].id) {
+				errs[i] = affinity.ErrUnknown // no service made that
+			}
 		}
 	}
 	return locations, errs
 }
 
-// own is the key of an object in the table of ids.
-func (r *reference) own() string { return r.id }
+// given is the key of what may have an id of its caller's making; "" for anything else.
+func (r *reference) given() string {
+	if r.described && r.under == "" {
+		return r.id
+	}
+	return ""
+}
+
+// own is the key of another object in the table of ids.
+func (r *reference) own() string {
+	if r.given() != "" {
+		return ""
+	}
+	return r.id
+}
 
 // listed is the key of what an answer showed below an object; "" for anything else.
 func (r *reference) listed() string {

@@ -87,12 +87,12 @@ func TestSpellingsOfAQueryAndAForm(t *testing.T) {
 		"after=file-x", "AFTER=file-x", "After=file-x", "after=file-y&after=file-x", "after=file-x&after=file-y", "before=file-x", "order=asc;after=file-x", "limit=1&;after=file-x",
 		"%61fter=file-x", "after=file%2Dx", "file_ids=file-y,file-x", "file_ids[]=file-y&file_ids[]=file-x", "File_Id=file-x", "x[file_id]=file-x", "cursor=file-x", "q=file-x", "af%74er=file-x",
 		"starting_after=msg_x", "include[]=file-x", "conversation_id=conv_x", "fileId=file-x", "response-id=resp_x", "fileid=file-x",
-		"after=file-unknown", "before=msg_unknown", "q=file-unknown", // as for what is another's
+		"after=file-unknown", "before=msg_unknown", "q=file-unknown", "after=vsfb_unknown", // as for what is another's
 	} {
 		d.refused(t, "GET", "/v1/vector_stores/vs_y/files?"+query, "", "", 404)
 		d.refused(t, "POST", "/v1/responses?"+query, `{"model":"gpt-4o","input":"i"}`, "application/json", 404)
 	}
-	for _, query := range []string{"limit=20&order=desc", "after=file-y", "after=vsfb_unknown", "filter=completed&include[]=a.b", "api-version=preview"} {
+	for _, query := range []string{"limit=20&order=desc", "after=file-y", "after=2", "filter=completed&include[]=a.b", "api-version=preview"} {
 		d.served(t, "y", "GET", "/v1/vector_stores/vs_y/files?"+query, "", "")
 	}
 	part := func(disposition, value string) string {

@@ -100,6 +100,7 @@ func newTenantsWithObjects(t *testing.T) *tenants {
 		d.made("y", kind, strings.TrimSuffix(id, "x")+"y")
 	}
 	d.made("x", operations.KindListed, "cntr_x/cfile_x")
+	d.made("x", operations.KindListed, "vs_x/vsfb_x")
 	return d
 }
 

@@ -118,7 +118,7 @@ func rootKind(o *operations.Operation, subpath string) operations.Kind {
 		return o.Kind
 	case o.Kind == operations.KindUpload && below == "parts":
 		return operations.KindPart
-	case below == "files":
+	case below == "files", below == "runs", below == "file_batches":
 		return operations.KindListed
 	}
 	return ""

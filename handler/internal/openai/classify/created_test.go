@@ -40,7 +40,7 @@ func TestCreatedObjects(t *testing.T) {
 		// What lies below an object can be named there.
 		{"vector-stores", "v/files", `{"id":"f"}`, "listed:f"},
 		{"vector-stores", "v/files", `{"object":"list","data":[{"id":"f"}]}`, "listed:f"},
-		{"evals", "e/runs", `{"id":"x","data_source":{"source":{"content":[{"id":"x"}]}}}`, ""},
+		{"evals", "e/runs", `{"id":"n","data_source":{"source":{"content":[{"id":"x"}]}}}`, "listed:n"},
 		{"evals", "e/runs/n/output_items", `{"data":[{"id":"o","datasource_item":{"id":"x"}}]}`, "listed:o"},
 		{"containers", "c/Files", `{"data":[{"id":"f"}]}`, "listed:f"},
 		{"files", "f", `{"id":"f","data":[{"id":"x"}]}`, ""},

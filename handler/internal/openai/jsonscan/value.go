@@ -110,7 +110,7 @@ func (s *skipper) next(i int) (int, Reason) {
 			s.open.pop()
 			if s.watch != nil {
 				s.discount += s.watch.encoded(s.b)
-				if s.watch.leave() != OK {
+				if s.watch.leave(s.b) != OK {
 					return i, TooManyMatches
 				}
 			}
@@ -132,7 +132,7 @@ func (s *skipper) stringValue(i int) (int, Reason) {
 	if end-i > AttachmentSize {
 		s.discount += s.watch.attachment(s.b[i:end])
 	}
-	return end, s.watch.text(i, end)
+	return end, s.watch.text(s.b, i, end)
 }
 
 // afterComma is the offset of the value behind a comma.

@@ -7,7 +7,7 @@ type Range struct{ From, To int }
 type Match struct {
 	Name   Name     // of the member; elements of an array have the array's name
 	Object bool     // it is an object; else a string
-	Data   bool     // it is in what Watch.Data names
+	Free   bool     // it is in what Watch.Free names
 	Value  Range    // of the string, with its quotes
 	Kept   [2]Range // of an object: its members named by Watch.Keep, if they are strings
 	Seen   Names    // of an object: the watched names of its members, but those that are null or ""
@@ -25,17 +25,24 @@ type Watch struct {
 	Keep    [2]Name // members that are kept for objects
 	Limit   int     // of Matches: more end the pass with the reason TooManyMatches; 0 = none
 	Matches []Match // what was found so far
-	Met     Names   // what occurred so far, but in what is free
+	Met     Names   // what occurred so far, but in what is the caller's own
 
 	// Unknown judges a name that is not watched: it returns one that it stands for,
 	// or a reason to end the pass. It is not asked about what is free. nil = none.
 	Unknown func(key []byte) (Name, Reason)
 	Texts   Names    // whose values are no objects while Unknown is set, but in what is free
-	Free    Names    // in which names are the caller's own
+	Free    Names    // in which names are the caller's own: strings are found there by their form only
 	Maps    Names    // whose own members are named by the caller
-	Bound   Names    // in which nothing is free
-	Data    Names    // which are free, and in which values are the caller's own, too
-	DataIn  [2]Names // the first are free, and their values the caller's own, in the second
+	Bound   Names    // in which nothing is the caller's own
+	Data    Names    // in which names and values are the caller's own: nothing is found there
+	DataIn  [2]Names // the first are Data in the second
+
+	// IsID judges a string by its form, for those of Forms, those of Strings in what is
+	// free, and the first kept member of objects that are not of Objects; kind is the
+	// second kept member there.
+	IsID  func(name Name, text, kind []byte) bool
+	Forms Names // whose strings are found if they have the form
+	Empty Names // that count as seen when they are ""
 
 	Attachments Attachments
 
@@ -98,7 +105,10 @@ func (w *Watch) member(key []byte) Reason {
 		return Repeated
 	}
 	f.seen.add(w.pending)
-	if !f.free {
+	switch {
+	case w.Maps.Has(f.name):
+		w.pending = 0
+	case !f.free:
 		w.Met.add(w.pending)
 	}
 	return OK
@@ -141,7 +151,7 @@ func (w *Watch) enter(array bool) Reason {
 		fresh.data = w.Data.Has(name) || w.DataIn[0].Has(name) && within.Meets(w.DataIn[1])
 		fresh.free = fresh.free || fresh.data || w.Free.Has(name)
 	}
-	if !array && !fresh.free && w.Unknown != nil && w.Texts.Has(name) && !w.Maps.Has(outer.name) {
+	if !array && !fresh.free && w.Unknown != nil && w.Texts.Has(name) {
 		return NotText
 	}
 	w.depth++
@@ -152,14 +162,25 @@ func (w *Watch) enter(array bool) Reason {
 	return OK
 }
 
-// leave closes the innermost bracket.
-func (w *Watch) leave() Reason {
+// leave closes the innermost bracket of b.
+func (w *Watch) leave(b []byte) Reason {
 	f := w.top()
 	w.depth--
-	if !f.array && w.Objects.Has(f.name) && f.kept[0] != (Range{}) {
-		return w.add(Match{Name: f.name, Object: true, Data: f.data, Kept: f.kept, Seen: f.seen.Without(f.blank), Within: f.within})
+	if f.array || f.data || f.kept[0] == (Range{}) {
+		return OK
+	}
+	if w.Objects.Has(f.name) && !f.free || w.IsID != nil && w.IsID(0, inside(b, f.kept[0]), inside(b, f.kept[1])) {
+		return w.add(Match{Name: f.name, Object: true, Free: f.free, Kept: f.kept, Seen: f.seen.Without(f.blank), Within: f.within})
 	}
 	return OK
+}
+
+// inside returns a string without its quotes, nothing for the zero Range.
+func inside(b []byte, at Range) []byte {
+	if at.To == 0 {
+		return nil
+	}
+	return b[at.From+1 : at.To-1]
 }
 
 func (w *Watch) add(m Match) Reason {
@@ -177,14 +198,14 @@ func (w *Watch) null() {
 	}
 }
 
-// text records a string, if it is looked for.
-func (w *Watch) text(from, to int) Reason {
+// text records a string of b, if it is looked for.
+func (w *Watch) text(b []byte, from, to int) Reason {
 	f := w.top()
 	name := w.pending
 	if f.array {
 		name = f.name
 	}
-	if name == 0 {
+	if name == 0 || f.data {
 		return OK
 	}
 	if !f.array {
@@ -194,13 +215,17 @@ func (w *Watch) text(from, to int) Reason {
 		case w.Keep[1]:
 			f.kept[1] = Range{from, to}
 		}
-		if to-from == len(`""`) {
+		if to-from == len(`""`) && !w.Empty.Has(name) {
 			f.blank.add(name)
 		}
 	}
-	if w.Strings.Has(name) {
-		_, within := w.value()
-		return w.add(Match{Name: name, Data: f.data, Value: Range{from, to}, Within: within})
+	at, found := Range{from, to}, w.Strings.Has(name)
+	if w.Forms.Has(name) || found && f.free {
+		found = w.IsID != nil && w.IsID(name, inside(b, at), nil)
 	}
-	return OK
+	if !found {
+		return OK
+	}
+	_, within := w.value()
+	return w.add(Match{Name: name, Free: f.free, Value: at, Within: within})
 }

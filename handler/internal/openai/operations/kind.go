@@ -104,13 +104,14 @@ func (o *Operation) PathObjects(subpath string) (object Object, below []string, 
 	return Object{Kind: kind, ID: segments[0]}, below, true
 }
 
-// prefixes are how the service begins ids.
+// prefixes are how the service begins ids, up to their first dash or underscore.
 var prefixes = map[string]Kind{
 	"assistant-": KindFile, "file-": KindFile, "cfile_": KindFile, "batch_": KindBatch, "chatcmpl-": KindChat, "cntr_": KindContainer,
 	"conv_": KindConversation, "eval_": KindEval, "ftjob-": KindTuningJob, "pmpt_": KindPrompt,
 	"resp_": KindResponse, "skill_": KindSkill, "upload_": KindUpload, "video_": KindVideo, "vs_": KindVectorStore,
 	"msg_": KindItem, "rs_": KindItem, "fc_": KindItem, "ctc_": KindItem, "ci_": KindItem, "cu_": KindItem, "cmp_": KindItem, "fs_": KindItem, "ig_": KindItem,
 	"lsh_": KindItem, "sh_": KindItem, "mcp_": KindItem, "mcpl_": KindItem, "mcpr_": KindItem, "tsc_": KindItem, "ws_": KindItem,
+	"evalrun_": KindListed, "outputitem_": KindListed, "vsfb_": KindListed, "cp_": KindListed,
 }
 
 // Collection is what the path below a stateful operation names below its object: its
@@ -136,10 +137,53 @@ func KindOf(id string) Kind {
 	if IsTuned(id) {
 		return KindCheckpoint
 	}
-	for prefix, kind := range prefixes {
-		if strings.HasPrefix(id, prefix) {
-			return kind
+	kind, _ := byPrefix(id)
+	return kind
+}
+
+func byPrefix[T string | []byte](id T) (Kind, T) {
+	for i := range len(id) {
+		if c := id[i]; c == '_' || c == '-' {
+			return prefixes[string(id[:i+1])], id[i+1:]
 		}
 	}
-	return ""
+	return "", id
+}
+
+// StoredKind is the kind of the object of its own that a text in a body names by its
+// form: the beginning of such an id, then letters, digits, dashes and underscores. It
+// is "" for other texts, and for items, which are named in lists of items only.
+func StoredKind(text []byte) Kind {
+	kind, rest := byPrefix(text)
+	if kind == KindItem || kind == KindChat || kind == KindListed || len(rest) == 0 || len(text) > maxID {
+		return ""
+	}
+	for _, c := range rest {
+		if !isLetterOrDigit(c) && c != '-' && c != '_' {
+			return ""
+		}
+	}
+	return kind
+}
+
+const maxID = 128
+
+func isLetterOrDigit(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
+}
+
+// IsServiceID reports whether an id is such as services make: one of their beginnings,
+// then at least 16 random letters and digits.
+func IsServiceID(id string) bool {
+	const random = 16
+	kind, rest := byPrefix(id)
+	if kind == "" || len(rest) < random {
+		return false
+	}
+	for i := range len(rest) {
+		if !isLetterOrDigit(rest[i]) {
+			return false
+		}
+	}
+	return true
 }

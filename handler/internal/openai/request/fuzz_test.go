@@ -78,7 +78,7 @@ func FuzzParse(f *testing.F) {
 		}
 		want, ok := expect(members(t, body))
 		root, err2 := readNode(json.NewDecoder(bytes.NewReader(body)))
-		if err2 != nil || strictIDs(root, "", false, map[string]bool{}) {
+		if err2 != nil || strictIDs(root, place{}, map[string]bool{}) {
 			ok = false
 		}
 		if ok != (err == nil) {

@@ -48,11 +48,10 @@ func notAnObject(b []byte) string {
 // parser is the state of one Parse.
 type parser struct {
 	valueReader
-	owner    *Parser
-	parsed   ParsedRequest
-	seen     uint32 // one bit for each member that occurred
-	metadata [2]int // the matches that are in the metadata
-	prompts  int64  // how many there are; 0 = there is no member of that name
+	owner   *Parser
+	parsed  ParsedRequest
+	seen    uint32 // one bit for each member that occurred
+	prompts int64  // how many there are; 0 = there is no member of that name
 }
 
 // readMembers reads the top-level members.
@@ -119,10 +118,9 @@ func (s *parser) readMember(m member) error {
 	return err
 }
 
-// readOther passes a member that Spillway does not act on. What is in the
-// metadata is the caller's own, and refers to nothing.
+// readOther passes a member that Spillway does not act on.
 func (s *parser) readOther() {
-	before, from, name, key := len(s.watch.Matches), s.Offset, s.watch.Pending(), s.Key
+	from, name, key := s.Offset, s.watch.Pending(), s.Key
 	s.skipMeasured()
 	switch string(key) {
 	case "reasoning_effort", "reasoning", "output_config":
@@ -130,7 +128,6 @@ func (s *parser) readOther() {
 	}
 	switch name {
 	case metadataName:
-		s.metadata = [2]int{before, len(s.watch.Matches)}
 		s.readMetadataUser(from)
 	case dataSources:
 		s.parsed.DataSources = Span{from, s.Offset}

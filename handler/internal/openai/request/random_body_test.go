@@ -63,8 +63,11 @@ func writeObject(b *strings.Builder, r *rand.Rand, depth int) {
 }
 
 func randomKey(r *rand.Rand) string {
-	if r.IntN(3) == 0 {
+	switch r.IntN(8) {
+	case 0, 1:
 		return fmt.Sprint("k", r.IntN(1000))
+	case 2:
+		return []string{"thing_id", "thingIds", "id", "type"}[r.IntN(4)]
 	}
 	key := vocabulary.Text(jsonscan.Name(1 + r.IntN(vocabulary.Len())))
 	if r.IntN(80) == 0 {
@@ -108,8 +111,25 @@ func writeValue(b *strings.Builder, r *rand.Rand, depth int) {
 	case kind == 5:
 		b.WriteString([]string{"null", "true", "12.5e3", `""`}[r.IntN(4)])
 	default:
-		writeText(b, r, fmt.Sprint("id-", r.IntN(1_000_000)))
+		writeText(b, r, randomID(r))
 	}
+}
+
+// randomID is an id of any form, or a text that only begins like one.
+func randomID(r *rand.Rand) string {
+	n := r.IntN(1_000_000)
+	prefix := []string{"file-", "resp_", "conv_", "video_", "pmpt_", "msg_", "call_", "vs_"}[r.IntN(8)]
+	switch r.IntN(6) {
+	case 0:
+		return "item_reference"
+	case 1:
+		return fmt.Sprint(prefix, n)
+	case 2:
+		return fmt.Sprintf("%s%024x", prefix, n)
+	case 3:
+		return fmt.Sprint(prefix, "a b ", n)
+	}
+	return fmt.Sprint("id-", n)
 }
 
 // writeText writes a string, with some of its letters escaped.

@@ -2,6 +2,7 @@ package request
 
 import (
 	"bytes"
+	"cmp"
 	"maps"
 	"slices"
 
@@ -14,14 +15,14 @@ type Reference struct {
 	Kind  operations.Kind
 	ID    string
 	Param string // the member that names it: "file_id", "input"
-	// Described means that the body does not depend on the object: an item that is
-	// given with its content.
+	// Described means that it may be an id of the caller's own making: of an item that is
+	// given with its content, or where only its form says that it is an id.
 	Described bool
 }
 
 // idMembers are the members whose strings, or lists of strings, are ids.
 var idMembers = map[string]operations.Kind{
-	"previous_response_id": operations.KindResponse, "response_id": operations.KindResponse, "response_ids": operations.KindResponse,
+	"previous_response_id": operations.KindResponse, "previous_response": operations.KindResponse, "response_id": operations.KindResponse, "response_ids": operations.KindResponse,
 	"conversation": operations.KindConversation, "conversation_id": operations.KindConversation,
 	"approval_request_id": operations.KindItem,
 	"container":           operations.KindContainer, "container_id": operations.KindContainer, "container_ids": operations.KindContainer,
@@ -38,15 +39,24 @@ var idMembers = map[string]operations.Kind{
 // holderMembers are the members whose objects have an id.
 var holderMembers = map[string]operations.Kind{
 	"conversation": operations.KindConversation, "container": operations.KindContainer, "prompt": operations.KindPrompt,
-	"source": operations.KindFile, "audio": operations.KindAudio, "voice": operations.KindVoice, "video": operations.KindVideo,
+	"previous_response": operations.KindResponse,
+	"source":            operations.KindFile, "audio": operations.KindAudio, "voice": operations.KindVoice, "video": operations.KindVideo,
 	"characters": operations.KindVideo, "input_reference": operations.KindFile,
+}
+
+// formMembers are the members whose strings are ids if they have the form of one of
+// this kind; they may be texts, too.
+var formMembers = map[string]operations.Kind{
+	"prompt": operations.KindPrompt, "video": operations.KindVideo,
+	"file": operations.KindFile, "files": operations.KindFile, "image": operations.KindFile, "images": operations.KindFile,
+	"mask": operations.KindFile, "source": operations.KindFile, "input_reference": operations.KindFile,
 }
 
 var (
 	// itemMembers are lists of items, or one item.
 	itemMembers = []string{"input", "items"}
 	// contentMembers give an item its content.
-	contentMembers = []string{"content", "encrypted_content", "arguments", "output", "action", "code", "result", "results", "queries", "tools"}
+	contentMembers = []string{"content", "encrypted_content", "arguments", "output", "action", "code", "result", "results", "queries", "tools", "operation", "approve"}
 	// modelMembers name models or deployments.
 	modelMembers = []string{"model", "models", "model_id", "model_name", "base_model", "deployment", "deployment_id", "deployment_name"}
 	// reachMembers have the backend use what its own identity reaches: connections,
@@ -56,28 +66,34 @@ var (
 		"agent_name", "agent_reference", "input_binding", "output_binding",
 	}
 	// otherMembers are read, or may only not be repeated.
-	otherMembers = []string{"id", "type", "role", "metadata", "authentication", "data_sources", "data_source", "data_source_config", "text", "instructions", "variables"}
-	// dataMembers hold what is the caller's own: schemas, and arguments of calls.
-	dataMembers = []string{"parameters", "schema", "input_schema", "output_schema", "properties", "arguments"}
-	// freeMembers hold members that the caller names.
-	freeMembers = []string{
-		"metadata", "attributes", "item_schema", "$defs", "definitions", "default", "item", "sample", "headers", "env", "spec", "documents",
-		"logit_bias", "chat_template_kwargs", "guided_json",
+	otherMembers = []string{"id", "type", "role", "metadata", "authentication", "data_sources", "data_source", "data_source_config", "text", "instructions", "variables", "status"}
+	// dataMembers hold the caller's own data: schemas and examples, arguments of calls,
+	// and maps whose names are the caller's. So does the input of Anthropic's tools.
+	dataMembers = []string{
+		"parameters", "schema", "input_schema", "output_schema", "item_schema", "properties", "input_examples", "arguments",
+		"metadata", "attributes", "headers", "env", "spec", "documents", "logit_bias", "chat_template_kwargs", "guided_json", "structured_outputs",
 	}
+	// rowMembers hold rows of the caller's, which templates of evaluations may insert
+	// where an id is read.
+	rowMembers = []string{"item", "sample"}
 	// mediaMembers, sealedMembers and base64Members hold what is not read as text.
 	mediaMembers  = []string{"url", "image_url", "file_data"}
 	sealedMembers = []string{"encrypted_content", "signature"}
 	base64Members = []string{"data", "result"}
 )
 
-// anyModelMember stands for members that name a model by the end of their names. No
-// member can be called so.
-const anyModelMember = "\x00model"
+// anyModelMember and anyIDMember stand for members that name a model, or an object of a
+// kind that their name does not tell, by the end of their names. No member can be
+// called so.
+const (
+	anyModelMember = "\x00model"
+	anyIDMember    = "\x00id"
+)
 
 // vocabulary is the members that are watched at every depth of a body.
 var vocabulary = jsonscan.NewVocabulary(slices.Compact(slices.Sorted(slices.Values(slices.Concat(
-	keys(idMembers), keys(holderMembers), itemMembers, contentMembers, modelMembers, reachMembers, otherMembers, dataMembers, freeMembers,
-	mediaMembers, sealedMembers, base64Members, []string{"input_audio", anyModelMember},
+	keys(idMembers), keys(holderMembers), itemMembers, contentMembers, modelMembers, reachMembers, otherMembers, dataMembers, rowMembers,
+	mediaMembers, sealedMembers, base64Members, keys(formMembers), []string{"input_audio", anyModelMember, anyIDMember},
 ))))...)
 
 func keys(m map[string]operations.Kind) []string { return slices.Collect(maps.Keys(m)) }
@@ -99,19 +115,24 @@ var (
 	roleName     = vocabulary.Of("role")
 	typeName     = vocabulary.Of("type")
 	metadataName = vocabulary.Of("metadata")
+	idName       = vocabulary.Of("id")
+	resultName   = vocabulary.Of("result")
+	statusName   = vocabulary.Of("status")
 	dataSources  = vocabulary.Of("data_sources")
 	audioName    = vocabulary.Of("audio")
 	contentName  = vocabulary.Of("content")
 	encrypted    = vocabulary.Of("encrypted_content")
 	anyModel     = vocabulary.Of(anyModelMember)
+	anyID        = vocabulary.Of(anyIDMember)
 
 	foundStrings = namesOf(keys(idMembers)...).Or(modelNames).Or(namesOf("encrypted_content"))
 	textNames    = namesOf(keys(idMembers)...).Or(modelNames).Without(holderNames)
 	// watched is what every parse looks for.
 	watched = jsonscan.Watch{
-		Names: vocabulary, Limit: maxMatches, Strings: foundStrings, Objects: holderNames.Or(itemNames), Keep: [2]jsonscan.Name{vocabulary.Of("id"), typeName},
-		Texts: textNames, Free: namesOf(freeMembers...), Maps: namesOf("variables"), Bound: namesOf("data_sources", "variables"),
-		Data: namesOf(dataMembers...), DataIn: [2]jsonscan.Names{namesOf("input"), namesOf("content")}, // the arguments of Anthropic's tools
+		Names: vocabulary, Limit: maxMatches, Strings: foundStrings, Objects: holderNames.Or(itemNames), Keep: [2]jsonscan.Name{idName, typeName},
+		Texts: textNames, Free: namesOf(rowMembers...), Maps: namesOf("variables"), Bound: namesOf("data_sources"),
+		Data: namesOf(dataMembers...), DataIn: [2]jsonscan.Names{namesOf("input"), namesOf("content")},
+		Forms: namesOf(keys(formMembers)...).Or(namesOf(anyIDMember)), IsID: hasForm, Empty: namesOf("output", "arguments", "input"),
 		Attachments: jsonscan.Attachments{
 			URLs: namesOf(mediaMembers...), Sealed: namesOf(sealedMembers...), Base64: namesOf(base64Members...), In: namesOf("input_audio"),
 			Types: []string{"base64", "redacted_thinking", "image_generation_call"},
@@ -145,26 +166,55 @@ func (p *Parser) reset() *jsonscan.Watch {
 // is decided by package api.
 const maxMatches = 1 << 14
 
+// hasForm reports whether a text that may be an id has the form of one. Of an object,
+// which has no name here, it is the id; an item reference needs no form.
+func hasForm(name jsonscan.Name, text, kind []byte) bool {
+	if bytes.IndexByte(text, '\\') >= 0 {
+		text = []byte(jsonscan.Unquote(text))
+	}
+	switch form := operations.StoredKind(text); {
+	case name == 0:
+		return form != "" || isItemReference(kind)
+	case name == anyID:
+		return form != "" && operations.IsServiceID(string(text))
+	case form == "":
+		return false
+	default:
+		kind, ok := formMembers[vocabulary.Text(name)]
+		return !ok || kind == form
+	}
+}
+
+func isItemReference(kind []byte) bool {
+	const folded = "itemreference"
+	return foldsTo(kind, folded) || bytes.IndexByte(kind, '\\') >= 0 && foldsTo([]byte(jsonscan.Unquote(kind)), folded)
+}
+
 // readMatches reads what the watch found.
 func (s *parser) readMatches() error {
 	for i := range s.watch.Matches {
 		m := &s.watch.Matches[i]
-		if i >= s.metadata[0] && i < s.metadata[1] {
-			continue // the caller's own, which nobody reads as ids
-		}
-		described := m.Data
+		member := vocabulary.Text(m.Name)
+		kind := cmp.Or(idMembers[member], formMembers[member])
 		var err error
 		switch {
-		case m.Object && itemNames.Has(m.Name):
-			err = s.addItem(m, described)
+		case m.Object && itemNames.Has(m.Name) && !m.Free:
+			err = s.addItem(m)
+		case m.Object && holderNames.Has(m.Name) && !m.Free:
+			err = s.addReference(holderMembers[member], m.Kept[0], m.Name, false)
+		case m.Object && isItemReference(s.text(m.Kept[1])):
+			err = s.addReference(operations.KindItem, m.Kept[0], idName, false)
 		case m.Object:
-			err = s.addReference(holderMembers[vocabulary.Text(m.Name)], m.Kept[0], m.Name, described)
+			err = s.addReference("", m.Kept[0], idName, !m.Free)
+		case m.Free && kind == "": // a model of the caller's row
 		case m.Name == encrypted:
 			s.parsed.ResourceBound = s.parsed.ResourceBound || m.Within.Meets(itemNames) && m.Value.To-m.Value.From > len(`""`)
 		case modelNames.Has(m.Name):
-			s.addModel(m, described)
+			s.addModel(m)
+		case m.Name == anyID:
+			err = s.addReference("", m.Value, idName, true)
 		default:
-			err = s.addReference(idMembers[vocabulary.Text(m.Name)], m.Value, m.Name, described)
+			err = s.addReference(kind, m.Value, m.Name, false)
 		}
 		if err != nil {
 			return err
@@ -172,6 +222,14 @@ func (s *parser) readMatches() error {
 	}
 	s.readReach()
 	return nil
+}
+
+// text is a string without its quotes, nothing for the zero Range.
+func (s *parser) text(at jsonscan.Range) []byte {
+	if at.To == 0 {
+		return nil
+	}
+	return s.Data[at.From+1 : at.To-1]
 }
 
 // readReach records what the body has the backend's own identity reach.
@@ -189,32 +247,36 @@ func (s *parser) readReach() {
 // addItem adds the id of an item. Items of which only the resource that made them
 // has the content decide where the request goes
 // (docs/azure-openai.md#stateful-operations).
-func (s *parser) addItem(m *jsonscan.Match, described bool) error {
-	var kind []byte
-	if at := m.Kept[1]; at.To > at.From {
-		kind = s.Data[at.From+1 : at.To-1]
-	}
-	reference := foldsTo(kind, "itemreference") || bytes.IndexByte(kind, '\\') >= 0 && foldsTo([]byte(jsonscan.Unquote(kind)), "itemreference")
+func (s *parser) addItem(m *jsonscan.Match) error {
+	kind := s.text(m.Kept[1])
+	reference := isItemReference(kind)
 	bound := reference || m.Seen.Has(encrypted) || len(kind) == 0 && !m.Seen.Has(roleName) || jsonscan.EqualUnquoted(kind, "reasoning")
-	err := s.addReference(operations.KindItem, m.Kept[0], m.Name, described || !reference && isGiven(m, kind))
+	err := s.addReference(operations.KindItem, m.Kept[0], m.Name, !reference && isGiven(m, kind))
 	if err == nil && bound && s.parsed.ResourceBoundID == "" {
-		s.parsed.ResourceBound, s.parsed.ResourceBoundID = true, jsonscan.Unquote(s.Data[m.Kept[0].From+1:m.Kept[0].To-1])
+		s.parsed.ResourceBound, s.parsed.ResourceBoundID = true, jsonscan.Unquote(s.text(m.Kept[0]))
 	}
 	return err
 }
 
 // isGiven reports whether an item is given with its content. One without a type is a
-// message, if it has a role; else it may be a reference, whatever else it has.
+// message, if it has a role; else it may be a reference, whatever else it has. A picture
+// is named by its id alone; of a search of the web, callers have no more than its status.
 func isGiven(m *jsonscan.Match, kind []byte) bool {
-	if len(kind) == 0 || m.Seen.Has(roleName) || jsonscan.EqualUnquoted(kind, "message") {
+	is := func(name string) bool { return jsonscan.EqualUnquoted(kind, name) }
+	switch {
+	case len(kind) == 0 || m.Seen.Has(roleName) || is("message"):
 		return m.Seen.Has(contentName) && (len(kind) > 0 || m.Seen.Has(roleName))
+	case is("image_generation_call"):
+		return m.Seen.Has(resultName)
+	case is("web_search_call"), is("apply_patch_call_output"):
+		return m.Seen.Has(statusName) || m.Seen.Meets(contentNames)
 	}
 	return m.Seen.Meets(contentNames)
 }
 
 // addReference adds an id, given with its quotes.
 func (s *parser) addReference(kind operations.Kind, at jsonscan.Range, name jsonscan.Name, described bool) error {
-	text := s.Data[at.From+1 : at.To-1]
+	text := s.text(at)
 	member := vocabulary.Text(name)
 	switch {
 	case len(text) == 0:
@@ -227,9 +289,9 @@ func (s *parser) addReference(kind operations.Kind, at jsonscan.Range, name json
 }
 
 // addModel adds a model or deployment that is named below the top level.
-func (s *parser) addModel(m *jsonscan.Match, described bool) {
-	text := s.Data[m.Value.From+1 : m.Value.To-1]
-	if described || m.Value.From == s.parsed.ModelSpan.From || len(text) == 0 {
+func (s *parser) addModel(m *jsonscan.Match) {
+	text := s.text(m.Value)
+	if m.Value.From == s.parsed.ModelSpan.From || len(text) == 0 {
 		return
 	}
 	if name := jsonscan.Unquote(text); !slices.Contains(s.parsed.Models[max(0, len(s.parsed.Models)-8):], name) {

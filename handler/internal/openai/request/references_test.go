@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -61,6 +62,20 @@ func TestReferencesOfABody(t *testing.T) {
 		`{"file_id":"\u0066"}`:                                                                        ref(operations.KindFile, "f", "file_id"),
 		`{"metadata":{"file_id":"f"}}`:                                                                nil,
 		`{"prompt":{"variables":{"metadata":{"file_id":"f"}}}}`:                                       ref(operations.KindFile, "f", "file_id"),
+		`{"messages":[{"type":"item_reference","id":"i"}]}`:                                           ref(operations.KindItem, "i", "id"),
+		`{"x":{"type":"item\u005freference","id":"i"}}`:                                               ref(operations.KindItem, "i", "id"),
+		`{"x":{"y":[{"id":"vs_x"}]}}`:                                                                 described(ref("", "vs_x", "id")),
+		`{"x":{"id":"vs x"}}`:                                                                         nil,
+		`{"messages":[{"id":"chatcmpl-1","tool_calls":[{"id":"fc_1"}]}]}`:                             nil,
+		`{"prompt":"pmpt_x"}`:                                                                         ref(operations.KindPrompt, "pmpt_x", "prompt"),
+		`{"prompt":"file-x"}`:                                                                         nil,
+		`{"previous_response":{"id":"r"}}`:                                                            ref(operations.KindResponse, "r", "previous_response"),
+		`{"previous_response":"r"}`:                                                                   ref(operations.KindResponse, "r", "previous_response"),
+		`{"video":"video_x"}`:                                                                         ref(operations.KindVideo, "video_x", "video"),
+		`{"files":["file-x","a.txt"]}`:                                                                ref(operations.KindFile, "file-x", "files"),
+		`{"images":["file\u002dx","https://a/b.png"],"mask":"data:image/png;base64,AA=="}`:            ref(operations.KindFile, "file-x", "images"),
+		`{"item":{"file_id":"f","conversation":"c","source":{"id":"17"}}}`:                            nil,
+		`{"item":{"file_id":"file-x"}}`:                                                               ref(operations.KindFile, "file-x", "file_id"),
 		`{"tools":[{"parameters":{"properties":{"file_id":{"type":"string"}}}}]}`:                     nil,
 		`{"a":` + strings.Repeat(`[{"b":`, 100) + `{"file_id":"f"}` + strings.Repeat(`}]`, 100) + `}`: ref(operations.KindFile, "f", "file_id"),
 	} {
@@ -113,6 +128,7 @@ type node struct {
 	keys     []string // of an object
 	children []*node  // values of an object or array
 	object   bool
+	list     bool
 }
 
 func readNode(d *json.Decoder) (*node, error) {
@@ -125,7 +141,7 @@ func readNode(d *json.Decoder) (*node, error) {
 	case string:
 		n.text, n.isText = v, true
 	case json.Delim:
-		n.object = v == '{'
+		n.object, n.list = v == '{', v == '['
 		for d.More() {
 			if n.object {
 				key, err := d.Token()
@@ -145,29 +161,99 @@ func readNode(d *json.Decoder) (*node, error) {
 	return n, err
 }
 
+// place is where a value of a body is, in a second reading of the rules.
+type place struct {
+	member  string   // whose value it is; an element of a list has the list's
+	within  []string // the members that it is in
+	own     bool     // the caller's own data, which names nothing
+	row     bool     // a row of the caller's, where ids are told by their form
+	strict  bool     // as where ids have owners
+	inNames bool     // an object whose members the caller names
+}
+
+// of is the place of a child that is the value of this member.
+func (p place) of(member string, container bool) place {
+	if p.inNames {
+		member = ""
+	}
+	in := place{member: member, within: append(slices.Clone(p.within), p.member), own: p.own, row: p.row, strict: p.strict}
+	return in.entered(container)
+}
+
+// element is the place of an element of a list.
+func (p place) element(container bool) place { return p.entered(container) }
+
+func (p place) entered(container bool) place {
+	p.inNames = container && p.member == "variables"
+	if container && !slices.Contains(p.within, "data_sources") {
+		p.own = p.own || slices.Contains(dataMembers, p.member) || p.member == "input" && slices.Contains(p.within, "content")
+		p.row = p.row || slices.Contains(rowMembers, p.member)
+	}
+	return p
+}
+
+// hasFormOf reports whether a text is an id by its form, as one of a kind.
+func hasFormOf(text string, kind operations.Kind) bool {
+	if !regexp.MustCompile(`^(assistant-|file-|cfile_|batch_|cntr_|conv_|eval_|ftjob-|pmpt_|resp_|skill_|upload_|video_|vs_)[A-Za-z0-9_-]+$`).MatchString(text) || len(text) > 128 {
+		return false
+	}
+	return kind == "" || operations.KindOf(text) == kind
+}
+
+var longID = regexp.MustCompile(`^[a-z]+[_-][A-Za-z0-9]{16,}$`)
+
 // strictIDs returns every id that a body names, in a second reading of the rules,
 // and whether a watched member is repeated in an object.
-func strictIDs(n *node, member string, inArray bool, ids map[string]bool) (repeated bool) {
+func strictIDs(n *node, p place, ids map[string]bool) (repeated bool) {
 	if n.isText {
-		if _, ok := idMembers[member]; ok && n.text != "" {
+		if n.text != "" && !p.own && p.names(n.text) {
 			ids[n.text] = true
 		}
 		return false
 	}
 	seen := map[string]bool{}
 	for i, child := range n.children {
-		name := member
+		container := child.object || child.list
+		in := p.element(container)
 		if n.object {
-			name = n.keys[i]
-			repeated = repeated || seen[name] && vocabulary.Of(name) != 0
-			seen[name] = true
-			if _, holder := holderMembers[member]; name == "id" && child.isText && child.text != "" && (holder || slices.Contains(itemMembers, member)) {
-				ids[child.text] = true
-			}
+			repeated = repeated || seen[n.keys[i]] && vocabulary.Of(n.keys[i]) != 0
+			seen[n.keys[i]] = true
+			in = p.of(n.keys[i], container)
 		}
-		repeated = strictIDs(child, name, !n.object, ids) || repeated
+		repeated = strictIDs(child, in, ids) || repeated
+	}
+	if id := n.member("id"); id != "" && !p.own && !p.inNames && len(p.within) > 0 {
+		_, holder := holderMembers[p.member]
+		listed := holder || slices.Contains(itemMembers, p.member)
+		if listed && !p.row || hasFormOf(id, "") || lettersOf(n.member("type")) == "itemreference" {
+			ids[id] = true
+		}
 	}
 	return repeated
+}
+
+// names reports whether a string is an id, by the member that has it.
+func (p place) names(text string) bool {
+	_, isID := idMembers[p.member]
+	kind, mayBeID := formMembers[p.member]
+	switch {
+	case isID:
+		return !p.row || hasFormOf(text, "")
+	case mayBeID:
+		return hasFormOf(text, kind)
+	}
+	folded := lettersOf(p.member)
+	unlisted := vocabulary.Of(p.member) == 0 && !endsAsModel(p.member) && (strings.HasSuffix(folded, "id") || strings.HasSuffix(folded, "ids"))
+	named := !p.row && (p.member == anyIDMember || p.strict && unlisted)
+	return named && hasFormOf(text, "") && longID.MatchString(text)
+}
+
+// member is the string of a member of an object, which is in it once.
+func (n *node) member(name string) string {
+	if i := slices.Index(n.keys, name); i >= 0 {
+		return n.children[i].text
+	}
+	return ""
 }
 
 // checkAgainstStrictParser compares what Parse finds in a valid body with what the
@@ -177,28 +263,23 @@ func checkAgainstStrictParser(body []byte) error {
 	if err != nil {
 		return err
 	}
-	want := map[string]bool{}
-	var metadata *node
-	if i := slices.Index(root.keys, "metadata"); i >= 0 { // names nothing
-		metadata, root.children[i] = root.children[i], new(node)
-	}
-	repeated := strictIDs(root, "", false, want)
-	if metadata != nil {
-		repeated = strictIDs(metadata, "metadata", false, map[string]bool{}) || repeated
-	}
-	parsed, err := Parse(body)
-	if err != nil {
-		return nil //nolint:nilerr // a body that is refused names nothing
-	}
-	if repeated {
-		return fmt.Errorf("a repeated member is accepted in %q", body)
-	}
-	got := map[string]bool{}
-	for _, r := range parsed.References {
-		got[r.ID] = true
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		return fmt.Errorf("ids of %q (-strict +checked):\n%s", body, diff)
+	for _, strict := range []bool{false, true} {
+		want := map[string]bool{}
+		repeated := strictIDs(root, place{strict: strict}, want)
+		parsed, err := (&Parser{Strict: strict}).Parse(body)
+		if err != nil {
+			continue // a body that is refused names nothing
+		}
+		if repeated {
+			return fmt.Errorf("a repeated member is accepted in %q", body)
+		}
+		got := map[string]bool{}
+		for _, r := range parsed.References {
+			got[r.ID] = true
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			return fmt.Errorf("ids of %q, strict %t (-strict +checked):\n%s", body, strict, diff)
+		}
 	}
 	return nil
 }
@@ -207,15 +288,17 @@ func checkAgainstStrictParser(body []byte) error {
 // is acted on, or an object where an id or a model is a text, in a second reading of
 // the rules.
 func strictNames(n *node, member string, within []string) bool {
-	free := false
+	free, inMap := false, len(within) > 0 && within[len(within)-1] == "variables"
+	if inMap {
+		member = ""
+	}
 	for i, name := range append(within[:len(within):len(within)], member) {
 		ahead := within[:min(i, len(within))]
-		if slices.Contains(ahead, "data_sources") || slices.Contains(ahead, "variables") {
+		if slices.Contains(ahead, "data_sources") {
 			break
 		}
-		free = free || slices.Contains(dataMembers, name) || slices.Contains(freeMembers, name) || name == "input" && slices.Contains(ahead, "content")
+		free = free || slices.Contains(dataMembers, name) || slices.Contains(rowMembers, name) || name == "input" && slices.Contains(ahead, "content")
 	}
-	inMap := len(within) > 0 && within[len(within)-1] == "variables"
 	_, isID := idMembers[member]
 	_, isHolder := holderMembers[member]
 	if n.object && len(n.keys) > 0 && !free && !inMap && (isID && !isHolder || slices.Contains(modelMembers, member) || member != "" && vocabulary.Of(member) == 0 && endsAsModel(member)) {

@@ -137,8 +137,11 @@ func unknownMember(key []byte) (jsonscan.Name, jsonscan.Reason) {
 	if spelt.find(key) != "" {
 		return 0, jsonscan.Misspelt
 	}
-	if namesModel(key) {
+	switch {
+	case namesModel(key):
 		return anyModel, jsonscan.OK
+	case endsFolded(key, "id"), endsFolded(key, "ids"):
+		return anyID, jsonscan.OK
 	}
 	return 0, jsonscan.OK
 }

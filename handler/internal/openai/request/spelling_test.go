@@ -68,6 +68,18 @@ func TestFreeNames(t *testing.T) {
 		`{"data_source":{"type":"jsonl","source":{"type":"file_content","content":[{"item":{"Model":"m","fileId":"f"},"sample":{"ID":1}}]}}}`,
 		`{"tools":[{"type":"mcp","server_url":"u","headers":{"Model":"x","Authorization":"y"}}]}`,
 		`{"attributes":{"Type":"x","Model":"y"}}`,
+		`{"tools":[{"name":"f","input_schema":{"type":"object"},"input_examples":[{"file_id":"file-x","model":"m","agent":"a","conversation":{"id":"conv_x"}}]}]}`,
+		`{"tools":[{"type":"function","name":"f","parameters":{"properties":{"model":{"enum":["a"],"default":"b"},"file_id":{"examples":["file-x"],"const":"file-x"},"container":{"default":{"id":"cntr_x"}}}}}]}`,
+		`{"prompt":{"id":"p","variables":{"agent":"a","container":"cntr_x","file_id":"file-x","model":"m","conversation":["conv_x"],"input":{"type":"input_text","text":"x"}}}}`,
+		`{"attributes":{"file_id":"file-x","model":"m","agent":"a"},"files":[{"attributes":{"response_id":"resp_x"}}]}`,
+		`{"data_source":{"source":{"content":[{"item":{"container":"box 7","model":"m","agent":"a","files":["a.txt"],"file_id":"17"},"sample":{"model":"m"}}]}}}`,
+		`{"tools":[{"type":"mcp","server_url":"u","headers":{"conversation":"conv_x","model":"m","X-File-Id":"file-x"}}]}`,
+		`{"environment":{"env":{"container":"cntr_x","model":"m"}}}`,
+		`{"model":"m","query":"q","documents":[{"id":"file-x","conversation":"conv_x","model":"m"}]}`,
+		`{"chat_template_kwargs":{"conversation_id":"conv_x","model":"m"},"structured_outputs":{"json":{"properties":{"Model":{"enum":["a"]}}},"choice":["file-x"]}}`,
+		`{"messages":[{"content":[{"type":"tool_use","id":"toolu_1","name":"f","input":{"file_id":"file-x","items":[{"id":"msg_x"}],"metadata":{"video":"video_x"}}}]}]}`,
+		`{"input":[{"type":"tool_search_call","arguments":{"previous_response_id":"resp_x","input":[{"type":"item_reference","id":"msg_x"}]}}]}`,
+		`{"messages":[{"tool_calls":[{"id":"call_1","function":{"name":"f","arguments":"{\"file_id\":\"file-x\"}"}}]}],"metadata":{"conversation":"conv_x","thing_id":"conv_0123456789abcdef"}}`,
 		`{"logit_bias":{"50256":-100},"logprobs":true,"top_p":1,"topP":1,"web_search_options":{"user_location":{"type":"approximate"}}}`,
 	} {
 		parsed, err := parseStrict(body)
@@ -75,7 +87,7 @@ func TestFreeNames(t *testing.T) {
 			t.Errorf("%s: %q, %q, %v", body, parsed.Models, parsed.Reaches, err)
 		}
 		for _, r := range parsed.References {
-			if !r.Described && r.ID != "p" {
+			if r.ID != "p" {
 				t.Errorf("%s names %+v", body, r)
 			}
 		}
@@ -185,12 +197,33 @@ func TestItemsThatMayBeReferences(t *testing.T) {
 		`{"id":"i","type":"message","output":"x"}`: false, `{"id":"i","role":"user","output":"x"}`: false, `{"id":"i","role":"user","content":null}`: false,
 		`{"id":"i","role":"user","content":""}`: false, `{"id":"i","role":"user","content":"hi"}`: true, `{"id":"i","type":null,"role":"user","content":[]}`: true,
 		`{"id":"i","type":"message","role":"assistant","content":[]}`: true, `{"id":"i","type":"function_call","arguments":"{}"}`: true,
-		`{"id":"i","type":"function_call","arguments":null}`: false, `{"id":"i","type":"web_search_call","status":"completed"}`: false,
-		`{"id":"i","type":"custom_tool_call","input":"x"}`: true,
+		`{"id":"i","type":"function_call","arguments":null}`: false, `{"id":"i","type":"web_search_call","status":"completed"}`: true,
+		`{"id":"i","type":"custom_tool_call","input":"x"}`: true, `{"id":"i","type":"web_search_call"}`: false, `{"id":"i","type":"code_interpreter_call","status":"completed"}`: false,
+		`{"id":"i","type":"apply_patch_call","call_id":"c","status":"completed","operation":{"type":"delete_file","path":"a"}}`: true,
+		`{"id":"i","type":"apply_patch_call_output","call_id":"c","status":"completed"}`:                                        true,
+		`{"id":"i","type":"function_call_output","call_id":"c","output":""}`:                                                    true, `{"id":"i","type":"function_call","name":"f","arguments":""}`: true,
+		`{"id":"i","type":"mcp_approval_response","approve":false}`: true, `{"id":"i","type":"image_generation_call","status":"completed","action":"generate"}`: false,
+		`{"id":"i","type":"image_generation_call","result":"AA=="}`: true, `{"id":"i","type":"reasoning","summary":[],"encrypted_content":""}`: false,
+		`{"id":"i","type":"reasoning","summary":[],"encrypted_content":"x"}`: true,
 	} {
 		parsed, err := Parse([]byte(`{"input":[` + item + `]}`))
 		if err != nil || len(parsed.References) != 1 || parsed.References[0].Described != described {
 			t.Errorf("%s: %+v, %v", item, parsed.References, err)
+		}
+	}
+}
+
+// Where no list has a member, an id is told by its form: the beginning of one of the
+// service's, and a long random text.
+func TestIDsInMembersThatNoListHas(t *testing.T) {
+	for body, found := range map[string]bool{
+		`{"thing_id":"conv_0123456789abcdef"}`: true, `{"x":[{"thingIds":["conv_0123456789abcdef"]}]}`: true, `{"thing-id":"conv\u005f0123456789abcdef"}`: true,
+		`{"thing_id":"conv_12"}`: false, `{"thing_id":"message_0123456789abcdef"}`: false, `{"tool_call_id":"fc_0123456789abcdef"}`: false,
+		`{"thing":"conv_0123456789abcdef"}`: false, `{"messages":[{"content":"conv_0123456789abcdef"}]}`: false,
+	} {
+		parsed, err := parseStrict(body)
+		if err != nil || (len(parsed.References) == 1) != found {
+			t.Errorf("%s: %+v, %v", body, parsed.References, err)
 		}
 	}
 }
