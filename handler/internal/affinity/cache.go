@@ -68,28 +68,20 @@ func (c *cache) add(id hashedID, l Location, now time.Time) bool {
 	return true
 }
 
-// setDue sets what is due of an owner's location, unless that was set before.
-func (c *cache) setDue(owner string, id hashedID, due string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e, ok := c.entries[id]; ok {
-		if l := &e.Value.(*cacheEntry).location; l.Owner == owner && l.Due == "" {
-			l.Due = due
-		}
-	}
-}
-
-// takeDue returns what is due of an owner's location, once.
-func (c *cache) takeDue(owner string, id hashedID) (due string) {
+// swapDue replaces what is due of an owner's location by next, and returns it.
+func (c *cache) swapDue(owner string, id hashedID, next string) (due string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.entries[id]
-	if !ok || e.Value.(*cacheEntry).location.Owner != owner {
+	if !ok {
 		return ""
 	}
 	l := &e.Value.(*cacheEntry).location
-	due, l.Due = l.Due, taken
-	return withoutTaken(due)
+	if l.Owner != owner || !isDue(l.Due) {
+		return ""
+	}
+	due, l.Due = l.Due, next
+	return due
 }
 
 // confirm stores what the table has.

@@ -10,52 +10,42 @@ import (
 	"spillway/handler/internal/tablestore"
 )
 
-// RecordDue is Record for an object with Location.Due, which is added to its row.
-// What was due before, or has been taken, stays.
-func (s *Store) RecordDue(ctx context.Context, l Location, id string) {
-	hashed := hashID(id)
-	if s.cfg.Table == nil {
-		s.cache.add(hashed, l, s.cfg.Now())
-		s.cache.setDue(l.Owner, hashed, l.Due)
-		return
-	}
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		_ = s.insertOrEnqueue(context.WithoutCancel(ctx), entry{hashed, l}) // what failed waits in the queue
-	}()
-	bounded, cancel := context.WithTimeout(ctx, s.cfg.RecordTimeout)
-	defer cancel()
-	select {
-	case <-written:
-	case <-bounded.Done():
-	}
-}
-
 // TakeDue returns what is due of owner's object, and takes it: of all calls on all
 // instances exactly one gets it. "" means that nothing is due, or no more. The error
 // wraps ErrUnavailable.
 func (s *Store) TakeDue(ctx context.Context, owner, id string) (string, error) {
+	return s.swapDue(ctx, owner, id, taken+rand.Text())
+}
+
+// ReplaceDue replaces what is due of owner's object. It reports false when nothing
+// is, or no more. The error wraps ErrUnavailable.
+func (s *Store) ReplaceDue(ctx context.Context, owner, id, due string) (bool, error) {
+	old, err := s.swapDue(ctx, owner, id, due)
+	return old != "", err
+}
+
+// swapDue replaces what is due of owner's object by next, which no other call has,
+// and returns what was due.
+func (s *Store) swapDue(ctx context.Context, owner, id, next string) (string, error) {
 	hashed := hashID(id)
 	if s.cfg.Table == nil {
-		return s.cache.takeDue(owner, hashed), nil
+		return s.cache.swapDue(owner, hashed, next), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.LookupTimeout)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	mine := taken + rand.Text()
 	due := ""
 	for {
-		row, _, err := s.cfg.Table.Get(ctx, hashed.partition(), hashed.key())
+		row, err := s.dueRow(ctx, hashed)
 		l, ok := locationOf(row)
 		switch {
-		case errors.Is(err, tablestore.ErrNotFound), err == nil && (!ok || l.Owner != owner || l.Due == ""):
+		case errors.Is(err, tablestore.ErrNotFound), err == nil && (!ok || l.Owner != owner):
 			return "", nil
-		case err == nil && l.Due == mine:
+		case err == nil && l.Due == next:
 			return due, nil // a write whose answer was lost
-		case err == nil && strings.HasPrefix(l.Due, taken):
+		case err == nil && !isDue(l.Due):
 			return "", nil
 		case err == nil:
-			due, row.Columns = l.Due, map[string]string{colDue: mine} // merged into the row
+			due, row.Columns[colDue] = l.Due, next
 			if _, _, err = s.cfg.Table.Put(ctx, row); err == nil {
 				return due, nil
 			}
@@ -66,13 +56,20 @@ func (s *Store) TakeDue(ctx context.Context, owner, id string) (string, error) {
 	}
 }
 
+// dueRow is the row of an object, or of one that this instance has not yet written:
+// who inserts it first decides, the writer or who takes what is due.
+func (s *Store) dueRow(ctx context.Context, id hashedID) (tablestore.Row, error) {
+	row, _, err := s.cfg.Table.Get(ctx, id.partition(), id.key())
+	if errors.Is(err, tablestore.ErrNotFound) {
+		if l, confirmed, ok := s.cache.get(id); ok && !confirmed && !l.expired(s.cfg.Now()) {
+			return rowOf(id, l), nil
+		}
+	}
+	return row, err
+}
+
 // taken begins the column of a row whose due was taken. The rest is whose write it
 // was.
 const taken = "taken "
 
-func withoutTaken(due string) string {
-	if strings.HasPrefix(due, taken) {
-		return ""
-	}
-	return due
-}
+func isDue(due string) bool { return due != "" && !strings.HasPrefix(due, taken) }

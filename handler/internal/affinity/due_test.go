@@ -53,12 +53,10 @@ func dueIsTakenOnce(t *testing.T, table bool, lost int64) {
 		}
 	}
 	first, last := stores[0], stores[len(stores)-1]
-	first.Remember(made, "resp_1", "resp_2")
-	due := made
-	due.Due = "48"
-	first.RecordDue(t.Context(), due, "resp_1")
-	due.Owner = "other"
-	first.RecordDue(t.Context(), due, "resp_2")
+	made.Due = "48"
+	first.Record(t.Context(), made, "resp_1")
+	made.Due = ""
+	first.Record(t.Context(), made, "resp_2")
 	if l, err := last.Lookup(t.Context(), "team", "resp_1"); err != nil || l.Backend != "a" {
 		t.Errorf("located at %+v, %v", l, err)
 	}
@@ -66,6 +64,12 @@ func dueIsTakenOnce(t *testing.T, table bool, lost int64) {
 		if got, err := last.TakeDue(t.Context(), owner, id); got != "" || err != nil {
 			t.Errorf("%s of %q: %q %v, want nothing", id, owner, got, err)
 		}
+	}
+	if ok, err := last.ReplaceDue(t.Context(), "team", "resp_2", "1"); ok || err != nil {
+		t.Errorf("what is not due was replaced: %v", err)
+	}
+	if ok, err := last.ReplaceDue(t.Context(), "team", "resp_1", "50"); !ok || err != nil {
+		t.Errorf("what is due was not replaced: %v", err)
 	}
 	f.lost.Store(lost)
 	var taken atomic.Int64
@@ -75,7 +79,7 @@ func dueIsTakenOnce(t *testing.T, table bool, lost int64) {
 			switch got, err := stores[n%len(stores)].TakeDue(t.Context(), "team", "resp_1"); {
 			case err != nil:
 				t.Error(err)
-			case got == "48":
+			case got == "50":
 				taken.Add(1)
 			case got != "":
 				t.Errorf("%q is due", got)
@@ -83,7 +87,9 @@ func dueIsTakenOnce(t *testing.T, table bool, lost int64) {
 		})
 	}
 	all.Wait()
-	first.RecordDue(t.Context(), affinity.Location{Backend: "a", Owner: "team", Due: "7", CreatedAt: made.CreatedAt}, "resp_1") // late
+	if ok, err := first.ReplaceDue(t.Context(), "team", "resp_1", "7"); ok || err != nil {
+		t.Errorf("what was taken was replaced: %v", err)
+	}
 	if got, err := last.TakeDue(t.Context(), "team", "resp_1"); taken.Load() != 1 || got != "" || err != nil {
 		t.Errorf("taken %d times, then %q %v; want once", taken.Load(), got, err)
 	}
@@ -99,7 +105,7 @@ func TestDueWaitsForATableThatIsAway(t *testing.T) {
 		defer running.Wait()
 		defer cancel()
 		table.down.Store(true)
-		one.RecordDue(t.Context(), affinity.Location{Backend: "a", Owner: "team", Due: "48", CreatedAt: time.Now()}, "resp_1")
+		one.Record(t.Context(), affinity.Location{Backend: "a", Owner: "team", Due: "48", CreatedAt: time.Now()}, "resp_1")
 		if got, err := two.TakeDue(t.Context(), "team", "resp_1"); got != "" || err == nil {
 			t.Errorf("%q %v, want that the table is away", got, err)
 		}
@@ -107,6 +113,41 @@ func TestDueWaitsForATableThatIsAway(t *testing.T) {
 		time.Sleep(time.Minute)
 		if got, err := two.TakeDue(t.Context(), "team", "resp_1"); got != "48" || err != nil {
 			t.Errorf("%q %v, want 48", got, err)
+		}
+	})
+}
+
+// Who takes what is due before the table has the object inserts it, so that the late
+// write changes nothing. What another instance claimed meanwhile gets what is due.
+func TestDueOfWhatIsNotYetWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := &slow{Store: new(memory.Store)}
+		one, two := affinity.New(affinity.Config{Table: table}), affinity.New(affinity.Config{Table: table})
+		made := affinity.Location{Backend: "a", Owner: "team", Due: "48", CreatedAt: time.Now()}
+		table.down.Store(true)
+		one.Record(t.Context(), made, "resp_1")
+		one.Record(t.Context(), made, "resp_2")
+		table.down.Store(false)
+		for _, want := range []string{"48", ""} {
+			if got, err := one.TakeDue(t.Context(), "team", "resp_1"); got != want || err != nil {
+				t.Errorf("%q %v is due, want %q", got, err, want)
+			}
+		}
+		claimed := made
+		claimed.Due = ""
+		if err := two.Claim(t.Context(), claimed, "resp_2"); err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { one.Run(ctx) })
+		defer running.Wait()
+		defer cancel()
+		time.Sleep(time.Minute)
+		for id, want := range map[string]string{"resp_1": "", "resp_2": "48"} {
+			if got, err := two.TakeDue(t.Context(), "team", id); got != want || err != nil {
+				t.Errorf("%q %v is due of %s once it is written, want %q", got, err, id, want)
+			}
 		}
 	})
 }

@@ -23,8 +23,8 @@ type AffinityStore interface {
 	LookupGiven(ctx context.Context, owner string, ids []string) ([]affinity.Location, []error)
 	Remember(p affinity.Location, ids ...string)
 	Record(ctx context.Context, p affinity.Location, ids ...string)
-	RecordDue(ctx context.Context, p affinity.Location, id string)
 	TakeDue(ctx context.Context, owner, id string) (string, error)
+	ReplaceDue(ctx context.Context, owner, id, due string) (bool, error)
 	Claim(ctx context.Context, p affinity.Location, id string) error
 }
 

@@ -33,10 +33,12 @@ func (k known) LookupGiven(ctx context.Context, owner string, ids []string) ([]a
 
 func (known) Remember(affinity.Location, ...string)                  {}
 func (known) Record(context.Context, affinity.Location, ...string)   {}
-func (known) RecordDue(context.Context, affinity.Location, string)   {}
 func (known) Claim(context.Context, affinity.Location, string) error { return nil }
 
 func (known) TakeDue(context.Context, string, string) (string, error) { return "", nil }
+func (known) ReplaceDue(context.Context, string, string, string) (bool, error) {
+	return false, nil
+}
 
 // A container, and the files in it, are at the backend that made it: a response's
 // may be any, not only the one that is marked stateful.

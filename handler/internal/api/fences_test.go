@@ -191,6 +191,12 @@ func (l *limit) Settle(_ *metering.Reservation, _ *proxy.Request, result *proxy.
 
 func (*limit) WithinLimits(_ *proxy.Request, pools []*balancer.Pool) []*balancer.Pool { return pools }
 
+func (*limit) Promise(*metering.Reservation, *proxy.Request, *proxy.BackendResponse) string {
+	return ""
+}
+
+func (*limit) Raise(*metering.Reservation, *proxy.Request, *proxy.Result, func(string) bool) {}
+
 func (*limit) Correct(*proxy.Request, string, *proxy.Stored, string) []metering.Charge { return nil }
 
 func (*limit) RateLimits(*proxy.Request, *balancer.Pool) quota.RateLimitStatus {

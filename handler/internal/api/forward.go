@@ -43,7 +43,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, rec *RequestRec
 			drainBody(r) // the backend answered before the body ended
 		}
 		s.recordBackend(w, r, rec, a)
-		s.rememberObjects(r.Context(), c.request, a)
+		s.rememberObjects(r.Context(), c.request, a, reserved)
 		a.Hooks.Finished, a.Hooks.Progress = finished, reserved.Progress
 		return answer.Deliver(ctx, a)
 	})

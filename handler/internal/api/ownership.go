@@ -12,6 +12,7 @@ import (
 
 	"spillway/handler/internal/affinity"
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/metering"
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/proxy"
@@ -296,19 +297,22 @@ func operationRetired(req *proxy.Request) *Error {
 }
 
 // rememberObjects records the consumer as the owner of what the answer says the
-// service made, before the caller has it.
-func (s *Server) rememberObjects(ctx context.Context, req *proxy.Request, a *proxy.BackendResponse) {
+// service made, before the caller has it, and what is due of it.
+func (s *Server) rememberObjects(ctx context.Context, req *proxy.Request, a *proxy.BackendResponse, reserved *metering.Reservation) {
 	if s.Affinity == nil || !recordsObjects(req) {
 		return
 	}
 	a.Hooks.Created = func(objects []operations.Object) {
 		for _, o := range objects {
 			l := s.locationOf(req, a.Backend.Name, a.Model, s.recordedKind(req, o.Kind))
+			if o.Kind == operations.KindResponse && s.Meter != nil {
+				l.Due = s.Meter.Promise(reserved, req, a)
+			}
 			switch {
 			case s.StrictIDs:
 				s.rememberOwned(ctx, req, l, o)
 			case o.Kind != operations.KindListed:
-				s.Affinity.Remember(l, o.ID)
+				s.remember(ctx, l, o.ID, l.Due != "")
 			}
 		}
 	}

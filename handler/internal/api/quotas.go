@@ -11,7 +11,6 @@ import (
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/metering"
-	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
 )
@@ -22,6 +21,8 @@ type Meter interface {
 	Enter(c *consumer.Consumer, free bool) (leave func(), err error)
 	Reserve(ctx context.Context, r *proxy.Request, pools []*balancer.Pool) (*metering.Reservation, error)
 	WithinLimits(r *proxy.Request, pools []*balancer.Pool) []*balancer.Pool
+	Promise(x *metering.Reservation, r *proxy.Request, a *proxy.BackendResponse) (due string)
+	Raise(x *metering.Reservation, r *proxy.Request, result *proxy.Result, replace func(due string) bool)
 	Settle(x *metering.Reservation, r *proxy.Request, result *proxy.Result) []metering.Charge
 	Correct(r *proxy.Request, due string, stored *proxy.Stored, tier string) []metering.Charge
 	RateLimits(r *proxy.Request, p *balancer.Pool) quota.RateLimitStatus
@@ -56,41 +57,48 @@ func startsUnmetered(r *proxy.Request) bool {
 	return false
 }
 
-// settle ends the reservation and records what was used.
+// settle ends the reservation and records what was used. Of a background response
+// that has ended, who takes what is due of it has what it reports charged: the request
+// that began it instead of what was promised, a later one as a correction.
 func (s *Server) settle(w http.ResponseWriter, rec *RequestRecord, c *call, reserved *metering.Reservation) {
 	if s.Meter == nil {
 		return
 	}
 	rec.CallerKey = reserved.Caller()
+	d := &rec.Result.Delivery
+	due := ""
+	if d.Stored.Background && s.Affinity != nil {
+		due = s.due(w, rec, c.request, reserved)
+	}
+	if due != "" {
+		reserved.Fulfil()
+	}
 	rec.Charges = s.Meter.Settle(reserved, c.request, rec.Result)
-	if s.Affinity == nil {
-		return
-	}
-	stored := &rec.Result.Delivery.Stored
-	for i := range rec.Charges {
-		if x := &rec.Charges[i]; x.Due != "" {
-			l := s.locationOf(c.request, x.Backend.Name, x.Pool.Model, operations.KindResponse)
-			l.Due = x.Due
-			s.Affinity.RecordDue(context.Background(), l, stored.ID)
-		}
-	}
-	if c.request.Operation.Name == "response" && stored.Background && stored.Ended {
-		s.correct(w, rec, c.request)
+	if due != "" && c.request.Operation.Name == "response" {
+		rec.Charges = append(rec.Charges, s.Meter.Correct(c.request, due, &d.Stored, d.ServiceTier)...)
 	}
 }
 
-// correct replaces the estimate that a background response was charged, once for all
-// instances, by what it reports now that it has ended.
-func (s *Server) correct(w http.ResponseWriter, rec *RequestRecord, req *proxy.Request) {
-	_ = http.NewResponseController(w).Flush() // the caller has its answer, whatever the table takes
-	d := &rec.Result.Delivery
-	due, err := s.Affinity.TakeDue(context.Background(), owner(req), d.Stored.ID)
+// due takes what is due of a background response if it has ended, once for all
+// instances. If it goes on, what is due becomes at least what was relayed.
+func (s *Server) due(w http.ResponseWriter, rec *RequestRecord, req *proxy.Request, reserved *metering.Reservation) (due string) {
+	ctx, stored := context.Background(), &rec.Result.Delivery.Stored
+	flush := http.NewResponseController(w).Flush // the caller has its answer, whatever the table takes
+	var err error
+	if stored.Ended {
+		_ = flush()
+		due, err = s.Affinity.TakeDue(ctx, owner(req), stored.ID)
+	} else {
+		s.Meter.Raise(reserved, req, rec.Result, func(more string) (replaced bool) {
+			_ = flush()
+			replaced, err = s.Affinity.ReplaceDue(ctx, owner(req), stored.ID, more)
+			return replaced
+		})
+	}
 	if err != nil {
 		rec.Cause = err
 	}
-	if due != "" {
-		rec.Charges = append(rec.Charges, s.Meter.Correct(req, due, &d.Stored, d.ServiceTier)...)
-	}
+	return due
 }
 
 // reservationError returns the error for a reservation that failed.

@@ -22,11 +22,11 @@ type Charge struct {
 	Delivered bool    // its answer was delivered, in part at least
 	Broken    bool    // Delivered, but not to its end
 	Estimated bool    // the backend did not report it
+	Lasting   bool    // Estimated, and it goes on: the limits of a month keep all that was reserved
 	Overhead  bool    // of an attempt that was of no use to the caller: recorded, and charged to no limit
 
 	Caller string    // as reports name it; "" = that of the request
 	At     time.Time // for which hour it is recorded; zero = that of the request's end
-	Due    string    // for [Meter.Correct], with the id of the response; "" = the usage is final
 	// Correction: of an earlier request, whose estimate is Withdrawn and replaced by
 	// what was reported. It is part of no total of this one.
 	Correction, Withdrawn bool
@@ -36,25 +36,36 @@ type Charge struct {
 // caller was served or made the backend do, and returns all of it for the records.
 // It ends the reservation.
 func (m *Meter) Settle(x *Reservation, r *proxy.Request, result *proxy.Result) []Charge {
-	charges := m.charges(r, result)
-	if c := lasting(r, result, charges); c != nil {
-		m.keep(x, c)
-		return charges
-	}
+	charges := m.charges(x, r, result)
 	if x == nil {
 		return charges
 	}
 	var used []quota.Usage
+	settle := x.quota.Settle
 	for i := range charges {
 		if c := &charges[i]; !c.Overhead {
-			used = append(used, quota.Usage{Model: c.Pool.Model, Tokens: c.Tokens, Cost: c.Cost})
+			used = append(used, c.usage())
+		}
+		if charges[i].Lasting {
+			settle = x.quota.Keep
 		}
 	}
 	if len(used) == 0 && sent(result) {
 		used = append(used, quota.Usage{Model: result.Pool.Model})
 	}
-	x.quota.Settle(used...)
+	settle(used...)
 	return charges
+}
+
+// usage is what the limits are charged.
+func (c *Charge) usage() quota.Usage {
+	return quota.Usage{Model: c.Pool.Model, Tokens: c.Tokens, Cost: c.Cost}
+}
+
+// price sets the cost.
+func (c *Charge) price() {
+	p := c.Pool.PriceAt(c.Backend).ForTier(c.Tier)
+	c.Cost = p.Cost(c.Tokens)
 }
 
 // sent reports whether a backend may have received the request.
@@ -83,25 +94,30 @@ func unsent(reason string) bool {
 }
 
 // charges lists what the attempts used.
-func (m *Meter) charges(r *proxy.Request, result *proxy.Result) []Charge {
+func (m *Meter) charges(x *Reservation, r *proxy.Request, result *proxy.Result) []Charge {
 	var all []Charge
 	delivered := deliveredAttempt(result)
 	for i := range result.Attempts {
 		a := &result.Attempts[i]
+		abandoned := a.Outcome.Class == health.Abandoned && a.Status < http.StatusBadRequest && !unsent(a.Outcome.Reason) && !r.Operation.Free()
 		var c Charge
-		switch {
+		switch promised := x.promisedFor(a.Backend); {
+		case promised != nil && (i == delivered || abandoned):
+			c = *promised
+			c.Delivered, c.Broken = i == delivered, i == delivered && result.Delivery.Broken
+			all = append(all, c)
+			continue
 		case i == delivered:
 			c = m.delivered(r, result, a)
 		case a.Wasted != usage.Tokens{}:
 			c = Charge{Tokens: a.Wasted, Overhead: true}
-		case a.Outcome.Class == health.Abandoned && a.Status < http.StatusBadRequest && !unsent(a.Outcome.Reason) && !r.Operation.Free():
-			c = Charge{Tokens: m.estimate(r, result.Pool, a, &proxy.Delivery{}), Estimated: true, Overhead: a.Outcome.Reason == lostHedge}
+		case abandoned:
+			c = Charge{Tokens: m.estimate(r, result.Pool, a, &proxy.Delivery{}), Estimated: true, Overhead: a.Outcome.Reason == lostHedge, Lasting: goesOn(r, &proxy.Delivery{})}
 		default:
 			continue
 		}
 		c.Pool, c.Backend = m.poolOf(result, a.Backend), a.Backend
-		price := c.Pool.PriceAt(c.Backend).ForTier(c.Tier)
-		c.Cost = price.Cost(c.Tokens)
+		c.price()
 		all = append(all, c)
 	}
 	return all
@@ -141,7 +157,7 @@ func (m *Meter) delivered(r *proxy.Request, result *proxy.Result, a *proxy.Attem
 	case a.Status >= http.StatusBadRequest, r.Operation.Free():
 		return c
 	case d.Usage == usage.Tokens{}:
-		c.Tokens, c.Estimated = m.estimate(r, result.Pool, a, d), true
+		c.Tokens, c.Estimated, c.Lasting = m.estimate(r, result.Pool, a, d), true, goesOn(r, d)
 	case !d.Broken:
 		m.learn(r, result.Pool.Model, sample(r, a, d))
 	}
@@ -159,6 +175,11 @@ func Total(charges []Charge) (t usage.Tokens, cost float64, estimated bool) {
 		}
 	}
 	return t, cost, estimated
+}
+
+// goesOn reports whether what was begun was not seen to end.
+func goesOn(r *proxy.Request, d *proxy.Delivery) bool {
+	return startsBackground(r) && !d.Stored.Ended
 }
 
 func sample(r *proxy.Request, a *proxy.Attempt, d *proxy.Delivery) usage.Sample {
@@ -187,7 +208,7 @@ func (m *Meter) estimate(r *proxy.Request, p *balancer.Pool, a *proxy.Attempt, d
 		t.Completion = text + e.Reasoning
 	}
 	switch {
-	case r.Parsed.Background && d.Committed && !d.Stored.Ended: // it goes on, whether its caller stays or not
+	case goesOn(r, d): // whether its caller stays or not, so time tells nothing
 		t.Completion = max(t.Completion, e.Output*max(1, r.Parsed.Choices))
 		if e.Answers == 0 {
 			t.Completion = maxOutput(r, p)

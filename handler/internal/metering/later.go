@@ -2,7 +2,6 @@ package metering
 
 import (
 	"encoding/json"
-	"net/http"
 	"time"
 
 	"spillway/handler/internal/balancer"
@@ -11,9 +10,9 @@ import (
 	"spillway/handler/internal/quota"
 )
 
-// due is what a request was charged whose usage is reported to a later one, perhaps
-// on another instance: that of a background response.
-type due struct {
+// promise is what a background response will be charged, whose usage is reported
+// later, perhaps to another instance: an estimate that is to be corrected.
+type promise struct {
 	Model      string     `json:"model"`
 	Backend    string     `json:"backend"`
 	Tier       string     `json:"tier,omitempty"`
@@ -21,77 +20,129 @@ type due struct {
 	Prompt     int64      `json:"prompt"`
 	Completion int64      `json:"completion"`
 	Cost       float64    `json:"cost,omitempty"`
-	Broken     bool       `json:"broken,omitempty"`
 	Kept       quota.Kept `json:"kept"`
 }
 
-// lasting is the charge for a background response that goes on; nil = there is none.
-func lasting(r *proxy.Request, result *proxy.Result, charges []Charge) *Charge {
-	stored := &result.Delivery.Stored
-	for i := range charges {
-		c := &charges[i]
-		if c.Delivered && c.Estimated && r.Parsed.Background && stored.ID != "" && !stored.Ended && result.Status() < http.StatusMultipleChoices {
-			return c
-		}
+// Promise fixes what the background response that a backend has begun will be
+// charged, before the caller has its id: by [Meter.Settle], whatever becomes of its
+// delivery. It returns what is due, for the first who sees the response in its last
+// state: [Meter.Correct], or [Reservation.Fulfil] where that is the request itself.
+// "" = it is no background response.
+func (m *Meter) Promise(x *Reservation, r *proxy.Request, a *proxy.BackendResponse) (due string) {
+	if x == nil || !startsBackground(r) {
+		return ""
 	}
-	return nil
+	c := Charge{Pool: m.poolOf(a.Result, a.Backend), Backend: a.Backend, Tier: r.Parsed.ServiceTier, At: time.Now()}
+	c.Tokens = m.estimate(r, c.Pool, &proxy.Attempt{}, &proxy.Delivery{})
+	due, promised := x.promise(&c)
+	x.promised.Store(promised)
+	return due
 }
 
-// keep charges an estimate that is to be corrected.
-func (m *Meter) keep(x *Reservation, c *Charge) {
-	d := due{
-		Model: c.Pool.Model, Backend: c.Backend.Name, Tier: c.Tier, Prompt: c.Tokens.Prompt, Completion: c.Tokens.Completion, Cost: c.Cost,
-		At: time.Now().UnixMilli(), Broken: c.Broken,
+// Raise promises more for a response that goes on, if more than was promised has been
+// relayed. replace replaces what is due, unless it was taken.
+func (m *Meter) Raise(x *Reservation, r *proxy.Request, result *proxy.Result, replace func(due string) bool) {
+	i := deliveredAttempt(result)
+	if i < 0 || x.promisedFor(result.ServedBy) == nil {
+		return
 	}
-	if x != nil {
-		d.Kept = x.quota.Keep(quota.Usage{Model: d.Model, Tokens: c.Tokens, Cost: c.Cost})
+	c := *x.promisedFor(result.ServedBy)
+	promised := c.Tokens.Completion
+	c.Tokens = m.estimate(r, c.Pool, &result.Attempts[i], &result.Delivery)
+	if c.Tokens.Completion <= promised {
+		return
 	}
-	text, err := json.Marshal(d)
+	if due, more := x.promise(&c); replace(due) {
+		x.promised.Store(more)
+	}
+}
+
+// promise prices a charge, and returns it with what is due.
+func (x *Reservation) promise(c *Charge) (due string, promised *Charge) {
+	c.price()
+	p := promise{
+		Model: c.Pool.Model, Backend: c.Backend.Name, Tier: c.Tier, At: c.At.UnixMilli(),
+		Prompt: c.Tokens.Prompt, Completion: c.Tokens.Completion, Cost: c.Cost, Kept: x.quota.Promise(c.usage()),
+	}
+	text, err := json.Marshal(p)
 	if err != nil {
 		panic("metering: plain values did not encode: " + err.Error())
 	}
-	c.Due, c.At, c.Caller = string(text), time.UnixMilli(d.At), d.Kept.Caller
+	charge := p.charge(c.Pool, c.Backend)
+	return string(text), &charge
 }
 
-// Correct replaces the estimate that a background response was charged, due, by what
-// it reports in its last state: in the limits per month, and in the records by the
-// returned charges. Of one that reports nothing, as when it was cancelled, the
-// estimate is cut to what is usually generated in the time that it had.
-func (m *Meter) Correct(r *proxy.Request, text string, stored *proxy.Stored, tier string) []Charge {
-	var d due
-	if json.Unmarshal([]byte(text), &d) != nil {
+// startsBackground reports whether a request starts a response that goes on without
+// its caller.
+func startsBackground(r *proxy.Request) bool {
+	return r.Parsed.Background && r.Operation.Name == "responses"
+}
+
+// charge is what was promised.
+func (p *promise) charge(pool *balancer.Pool, b *balancer.Backend) Charge {
+	return Charge{
+		Pool: pool, Backend: b, Tier: p.Tier, Tokens: usage.Tokens{Prompt: p.Prompt, Completion: p.Completion}, Cost: p.Cost,
+		Delivered: true, Estimated: true, Lasting: true, Caller: p.Kept.Caller, At: time.UnixMilli(p.At),
+	}
+}
+
+// Fulfil records that the request itself saw the end of its response, and took what
+// was due: it is charged what it used.
+func (x *Reservation) Fulfil() {
+	if x != nil {
+		x.promised.Store(nil)
+	}
+}
+
+// promisedFor is the charge that was promised for an attempt at this backend; nil =
+// none.
+func (x *Reservation) promisedFor(b *balancer.Backend) *Charge {
+	if x == nil {
 		return nil
 	}
-	pool, backend := m.placeOf(&d)
+	c := x.promised.Load()
+	if c == nil || c.Backend != b {
+		return nil
+	}
+	return c
+}
+
+// Correct replaces the estimate that a background response was charged, which was
+// due, by what it reports in its last state: in the limits per month, and in the
+// records by the returned charges. Of one that reports nothing, as when it was
+// cancelled, the estimate is cut to what is usually generated in the time that it had.
+func (m *Meter) Correct(r *proxy.Request, due string, stored *proxy.Stored, tier string) []Charge {
+	var p promise
+	if json.Unmarshal([]byte(due), &p) != nil {
+		return nil
+	}
+	pool, backend := m.placeOf(&p)
 	if pool == nil {
 		return nil // no longer configured, and without a price
 	}
-	k := keyOf(r, d.Model)
+	k := keyOf(r, p.Model)
 	k.operation, k.stream = "responses", false
-	was := Charge{
-		Pool: pool, Backend: backend, Tier: d.Tier, Tokens: usage.Tokens{Prompt: d.Prompt, Completion: d.Completion}, Cost: d.Cost,
-		Delivered: true, Broken: d.Broken, Estimated: true, Caller: d.Kept.Caller, At: time.UnixMilli(d.At), Correction: true, Withdrawn: true,
-	}
+	was := p.charge(pool, backend)
+	was.Correction, was.Lasting = true, false
 	is := was
-	is.Withdrawn = false
+	was.Withdrawn = true
 	if stored.Reported {
 		is.Tokens, is.Tier, is.Estimated = stored.Usage, tier, false
 		m.learnKind(k, usage.Sample{Tokens: stored.Usage})
 	} else {
 		e := m.expect(k)
-		is.Tokens.Completion = min(d.Completion, e.Generated(time.Since(was.At), 0))
+		is.Tokens.Completion = min(p.Completion, e.Generated(time.Since(was.At), 0))
 	}
-	price := pool.PriceAt(backend).ForTier(is.Tier)
-	is.Cost = price.Cost(is.Tokens)
+	is.price()
 	if m.Limiter != nil {
-		m.Limiter.Correct(r.Consumer, d.Kept, quota.Usage{Model: d.Model, Tokens: was.Tokens, Cost: was.Cost}, quota.Usage{Model: d.Model, Tokens: is.Tokens, Cost: is.Cost})
+		m.Limiter.Correct(r.Consumer, p.Kept, was.usage(), is.usage())
 	}
 	return []Charge{was, is}
 }
 
 // placeOf is the pool and the backend that were charged for; nil = they are not
 // configured.
-func (m *Meter) placeOf(d *due) (*balancer.Pool, *balancer.Backend) {
+func (m *Meter) placeOf(d *promise) (*balancer.Pool, *balancer.Backend) {
 	for _, p := range m.Pools {
 		if p == nil || p.Model != d.Model {
 			continue

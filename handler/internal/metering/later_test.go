@@ -3,6 +3,7 @@ package metering
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -39,22 +40,25 @@ func background(most int64) *proxy.Request {
 	return r
 }
 
-// begin starts a background response, and returns its charge.
-func begin(t *testing.T, m *Meter, r *proxy.Request, d proxy.Delivery) Charge {
+// begin starts a background response, and returns its charge and what is due.
+func begin(t *testing.T, m *Meter, r *proxy.Request, d proxy.Delivery) (c Charge, due string) {
 	t.Helper()
 	x, err := m.Reserve(t.Context(), r, []*balancer.Pool{mini})
 	if err != nil {
 		t.Fatal(err)
 	}
-	charges := m.Settle(x, r, served(mini, time.Second, d))
+	result := served(mini, time.Second, d)
+	due = m.Promise(x, r, &proxy.BackendResponse{Backend: result.ServedBy, Result: result})
+	charges := m.Settle(x, r, result)
 	if len(charges) != 1 {
 		t.Fatalf("%+v", charges)
 	}
-	return charges[0]
+	return charges[0], due
 }
 
-// wantSpent checks every row of the limits per month: so much is granted, and spent.
-func wantSpent(t *testing.T, store tablestore.Store, tokens int64, cost float64) {
+// wantSpent checks every row of the limits per month: so much is granted, and spent;
+// nothing of the model that was not used.
+func wantSpent(t *testing.T, store tablestore.Store, tokens int64, cost float64, unused ...string) {
 	t.Helper()
 	var rows []tablestore.Row
 	for _, partition := range []string{"q|saver", "c|saver"} {
@@ -72,6 +76,9 @@ func wantSpent(t *testing.T, store tablestore.Store, tokens int64, cost float64)
 		want := tokens
 		if strings.HasPrefix(row.Key, "bpmo") {
 			want = int64(cost*1e9 + 0.5)
+		}
+		if len(unused) > 0 && strings.Contains(row.Key, unused[0]) {
+			want = 0
 		}
 		if err := json.Unmarshal([]byte(row.Columns["q"]), &record); err != nil || record.G != want || record.S != want {
 			t.Errorf("%s %s: %+v %v, want %d granted and spent", row.Partition, row.Key, record, err, want)
@@ -103,12 +110,12 @@ func TestBackgroundResponseIsCorrectedElsewhere(t *testing.T) {
 			time.Sleep(time.Hour) // the clock begins with a month
 			store := new(memory.Store)
 			one, two := instanceOn(t, store), instanceOn(t, store)
-			estimate := begin(t, one, background(900), queued)
-			if estimate.Due == "" || !estimate.Estimated || estimate.Tokens.Completion != 900 || estimate.At.IsZero() {
+			estimate, due := begin(t, one, background(900), queued)
+			if due == "" || !estimate.Estimated || estimate.Tokens.Completion != 900 || estimate.At.IsZero() {
 				t.Fatalf("charged at first: %+v", estimate)
 			}
 			time.Sleep(c.after)
-			got := two.Correct(background(0), estimate.Due, c.ended, "default")
+			got := two.Correct(background(0), due, c.ended, "default")
 			if len(got) != 2 || !got[0].Withdrawn || got[0].Tokens != estimate.Tokens || got[0].Cost != estimate.Cost || !got[0].At.Equal(estimate.At) || got[0].Caller != estimate.Caller {
 				t.Fatalf("%+v does not withdraw the estimate %+v", got, estimate)
 			}
@@ -121,6 +128,56 @@ func TestBackgroundResponseIsCorrectedElsewhere(t *testing.T) {
 			time.Sleep(10 * time.Second) // both have written what they owe
 			wantSpent(t, store, c.want.Total(), c.cost)
 		})
+	}
+}
+
+// What was promised is charged whatever becomes of the request, also when another
+// instance has corrected it before: what comes to be expected meanwhile, how much is
+// relayed, whether the caller stays, and which model served.
+func TestPromisesAreCharged(t *testing.T) {
+	left := abandoned(&mini.Backends[0], "caller left", time.Second)
+	for name, c := range map[string]struct {
+		result *proxy.Result
+		cost   float64
+		unused []string
+	}{
+		"queued":                  {served(mini, time.Second, proxy.Delivery{Stored: proxy.Stored{ID: "resp_1", Background: true}}), 186e-6, nil},
+		"without its id":          {served(mini, time.Second, proxy.Delivery{}), 186e-6, nil},
+		"ended, and taken before": {served(mini, time.Second, proxy.Delivery{Usage: usage.Tokens{Prompt: 90, Completion: 48}, Stored: proxy.Stored{ID: "resp_1", Background: true, Ended: true}}), 186e-6, nil},
+		"left before it answered": {ended(mini, left), 186e-6, nil},
+		"by a fallback":           {served(large, time.Second, proxy.Delivery{}), 1860e-6, []string{"mini"}},
+	} {
+		for _, early := range []bool{false, true} {
+			bubble(t, fmt.Sprint(name, ", corrected early: ", early), func(t *testing.T) {
+				time.Sleep(time.Hour)
+				store := new(memory.Store)
+				one, two := instanceOn(t, store), instanceOn(t, store)
+				r, backend := background(900), c.result.Attempts[0].Backend
+				x, err := one.Reserve(t.Context(), r, []*balancer.Pool{mini, large})
+				if err != nil {
+					t.Fatal(err)
+				}
+				due := one.Promise(x, r, &proxy.BackendResponse{Backend: backend, Result: c.result})
+				correct := func() {
+					time.Sleep(time.Second) // what was reserved is booked
+					two.Correct(background(0), due, &proxy.Stored{Ended: true, Reported: true, Usage: usage.Tokens{Prompt: 90, Completion: 48}}, "")
+				}
+				if early {
+					correct()
+				}
+				one.learnKind(keyOf(r, c.result.Pool.Model), usage.Sample{Tokens: usage.Tokens{Prompt: 1, Completion: 1}})
+				x.Progress(20_000)
+				charges := one.Settle(x, r, c.result)
+				if len(charges) != 1 || charges[0].Tokens != (usage.Tokens{Prompt: 100, Completion: 900}) || !charges[0].Estimated {
+					t.Errorf("charged %+v, want what was promised", charges)
+				}
+				if !early {
+					correct()
+				}
+				time.Sleep(10 * time.Second)
+				wantSpent(t, store, 138, c.cost, c.unused...)
+			})
+		}
 	}
 }
 

@@ -127,6 +127,8 @@ type Reservation struct {
 	expect usage.Expectation
 	prompt int64
 	next   atomic.Int64 // tokens from which on more is reserved
+
+	promised atomic.Pointer[Charge] // of the background response begun last; nil = none, or it was fulfilled
 }
 
 // Enter counts a request that begins; leave must be called once, when it is over. The
@@ -144,7 +146,7 @@ func (m *Meter) Enter(c *consumer.Consumer, free bool) (leave func(), err error)
 // pools are those that may serve it, in order.
 func (m *Meter) Reserve(ctx context.Context, r *proxy.Request, pools []*balancer.Pool) (*Reservation, error) {
 	if m.Limiter == nil || r.Consumer == nil {
-		return nil, nil
+		return unlimited(r), nil
 	}
 	k := keyOf(r, pools[0].Model)
 	e := m.expect(k)
@@ -159,12 +161,24 @@ func (m *Meter) Reserve(ctx context.Context, r *proxy.Request, pools []*balancer
 	}
 	d := demand(r, pools, &e)
 	reserved, err := m.Limiter.Reserve(ctx, r.Consumer, d)
-	if err != nil || reserved == nil {
+	if err != nil {
 		return nil, err
+	}
+	if reserved == nil {
+		return unlimited(r), nil
 	}
 	x := &Reservation{quota: reserved, expect: e, prompt: d.Prompt}
 	x.next.Store(farPast(d.Prompt + d.Output))
 	return x, nil
+}
+
+// unlimited is the reservation of a request without limits: it has one if something
+// may be promised for it.
+func unlimited(r *proxy.Request) *Reservation {
+	if startsBackground(r) {
+		return new(Reservation)
+	}
+	return nil
 }
 
 // RateLimits is the state of the limits per minute of the request's consumer and

@@ -1,11 +1,13 @@
 package quota
 
 import (
+	"slices"
+
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/quota/lease"
 )
 
-// Kept is what a request that goes on after its answer was charged of limits per
+// Kept is what a request that goes on after its answer is charged of limits per
 // month. It is stored until its usage is known.
 type Kept struct {
 	Caller string           `json:"caller,omitempty"` // as in reports
@@ -13,22 +15,50 @@ type Kept struct {
 	Limits map[string]int64 `json:"limits,omitempty"` // by [limit.id]
 }
 
+// Promise returns what [Reservation.Keep] will charge of limits per month for a
+// request that is expected to use so much.
+func (r *Reservation) Promise(expected Usage) Kept {
+	k := Kept{Caller: r.Caller(), Limits: map[string]int64{}}
+	if r == nil {
+		return k
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	used := []Usage{expected}
+	reserved := slices.DeleteFunc(slices.Clone(r.allocations), func(a allocation) bool { return a.amount == 0 })
+	for _, a := range append(reserved, r.othersOf(used)...) {
+		if a.limit.period == lease.Month && a.limit.of(used) {
+			k.Month, k.Limits[a.limit.id()] = a.window, a.kept(used)
+		}
+	}
+	return k
+}
+
 // Keep ends the reservation of a request that goes on, and is expected to use so
 // much. What it reserved of a month is kept until [Limiter.Correct]: an expectation
 // can be trained to be wrong.
-func (r *Reservation) Keep(expected Usage) Kept {
-	k := Kept{Caller: r.Caller(), Limits: map[string]int64{}}
-	r.settleAll([]Usage{expected}, func(a *allocation, used int64) {
-		if a.limit.period != lease.Month {
-			r.settle(a, used)
-			return
-		}
-		charged := max(used, a.amount)
-		k.Month, k.Limits[a.limit.id()] = a.window, charged
+func (r *Reservation) Keep(expected ...Usage) {
+	r.settleAll(expected, func(a *allocation, used int64) {
+		charged := a.kept(expected)
 		r.settle(a, charged)
-		a.limit.correct(a.window, charged, charged, used-charged, r.limiter.moment(lease.Month))
+		if charged > used {
+			a.limit.correct(a.window, charged, charged, used-charged, r.limiter.moment(a.limit.period))
+		}
 	})
-	return k
+}
+
+// kept is what Keep charges of the limit.
+func (a *allocation) kept(expected []Usage) int64 {
+	used := a.limit.sum(expected)
+	if a.limit.period == lease.Month && a.limit.of(expected) {
+		return max(used, a.amount)
+	}
+	return used
+}
+
+// of reports whether the limit is over all models, or of one of these.
+func (l limit) of(used []Usage) bool {
+	return l.model == "" || slices.ContainsFunc(used, func(u Usage) bool { return u.Model == l.model })
 }
 
 // Correct replaces what was kept of limits per month by what the request used. What

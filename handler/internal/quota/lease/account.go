@@ -370,5 +370,5 @@ func (a *Account) Status(m Moment) Status {
 		left = addSaturating(left, -a.unbooked)
 	}
 	left = min(max(0, left), a.limit())
-	return Status{Limit: a.Config.Limit, Remaining: left * int64(a.shards()), Spent: addSaturating(a.view.spent, a.spent), Window: a.window}
+	return Status{Limit: a.Config.Limit, Remaining: left * int64(a.shards()), Spent: Clamp(addSaturating(a.view.spent, a.spent)), Window: a.window}
 }

@@ -28,6 +28,7 @@ type Record struct {
 	Window  int64            `json:"w"`
 	Granted int64            `json:"g"`           // leased or booked in Window, carried debt included
 	Spent   int64            `json:"s,omitempty"` // what requests that ended used in Window, of a month; the rest of Granted is reserved, or owed from before
+	Owed    int64            `json:"u,omitempty"` // corrections that came before what they correct: the next Spent is less by it
 	Debt    int64            `json:"d"`           // the part of Granted that earlier windows overspent
 	Spare   int64            `json:"p,omitempty"` // what the windows before left unspent: late bookings are taken from it first
 	Limit   int64            `json:"l,omitempty"` // the largest limit of those who wrote in Window; 0 = not known
@@ -58,7 +59,7 @@ func Parse(s string) (Record, error) {
 	if err != nil {
 		return Record{}, fmt.Errorf("%w: %w", ErrInvalidRecord, err)
 	}
-	if r.V < 1 || r.Window < 0 || !inRange(r.Granted) || !inRange(r.Debt) || !inRange(r.Spent) || !inRange(r.Spare) || !inRange(r.Limit) || len(r.Ops) > 4*maxWriters {
+	if r.V < 1 || r.Window < 0 || !inRange(r.Granted) || !inRange(r.Debt) || !inRange(r.Spent) || !inRange(r.Owed) || !inRange(r.Spare) || !inRange(r.Limit) || len(r.Ops) > 4*maxWriters {
 		return Record{}, ErrInvalidRecord
 	}
 	for _, chunk := range r.Ops {
@@ -101,7 +102,7 @@ func (r Record) RolledTo(window, limit int64) Record {
 	if r.Window > 0 {
 		capacity = addSaturating(capacity, mulSaturating(limit, min(window-r.Window, 10)-1))
 	}
-	r.Window, r.Limit, r.Spent, r.V = window, 0, 0, recordVersion
+	r.Window, r.Limit, r.Spent, r.Owed, r.V = window, 0, 0, 0, recordVersion
 	r.Spare = max(0, capacity-r.Granted)
 	r.Granted = max(0, r.Granted-capacity)
 	r.Debt = r.Granted
@@ -114,7 +115,8 @@ func (r Record) Applied(op Op) Record {
 	if r.V < recordVersion && r.Window > 0 { // nobody has counted
 		r.Spent, r.V = r.Granted, recordVersion
 	}
-	r.Spent = Clamp(addSaturating(r.Spent, op.Spent))
+	spent := addSaturating(r.Spent-r.Owed, op.Spent)
+	r.Spent, r.Owed = Clamp(spent), Clamp(-spent)
 	late := max(op.BookedLate-r.Spare, min(0, op.BookedLate), -r.Debt)
 	r.Spare = max(0, addSaturating(r.Spare, late-op.BookedLate))
 	r.Debt = addSaturating(r.Debt, late)

@@ -189,3 +189,25 @@ func FuzzDebt(f *testing.F) {
 		}
 	})
 }
+
+// What was spent is the same whether a correction comes before or after what it
+// corrects.
+func TestCorrectionsCommute(t *testing.T) {
+	spent, corrected := Op{Nonce: "1a", Window: 3, Booked: 1000, Spent: 1000}, Op{Nonce: "1b", Window: 3, Spent: -862}
+	for _, ops := range [][]Op{{spent, corrected}, {corrected, spent}} {
+		var r Record
+		for _, op := range ops {
+			r = r.RolledTo(3, 5000).Applied(op)
+		}
+		if r.Spent != 138 || r.Owed != 0 {
+			t.Errorf("%+v, want 138 spent", r)
+		}
+		if next := r.RolledTo(4, 5000); next.Spent != 0 || next.Owed != 0 {
+			t.Errorf("the next window begins with %+v", next)
+		}
+	}
+	owed := Record{}.RolledTo(3, 5000).Applied(corrected)
+	if read, err := Parse(owed.String()); err != nil || read.Owed != 862 || read.RolledTo(4, 5000).Owed != 0 {
+		t.Errorf("%+v %v", read, err)
+	}
+}
