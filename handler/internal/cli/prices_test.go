@@ -28,3 +28,20 @@ func TestPrices(t *testing.T) {
 		t.Errorf("of an unknown model: %v", err)
 	}
 }
+
+// Prices of a data zone are for a backend.
+func TestPricesOfADataZone(t *testing.T) {
+	var out, errs bytes.Buffer
+	if err := run(t.Context(), []string{"prices", "--data-zone", "gpt-4o"}, &out, &errs); err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		Prices map[string]struct{ Input, Output float64 }
+	}
+	if err := json.Unmarshal(out.Bytes(), &d); err != nil || len(d.Prices) != 1 || d.Prices["gpt-4o"].Output != 11 {
+		t.Errorf("%v: %s", err, out.String())
+	}
+	if err := run(t.Context(), []string{"prices", "--data-zone", "text-embedding-3-small"}, &out, &errs); err == nil || !strings.Contains(err.Error(), "text-embedding-3-small") {
+		t.Errorf("of a model that the table does not have: %v", err)
+	}
+}
