@@ -1,6 +1,8 @@
 package migrate
 
 import (
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -15,7 +17,11 @@ import (
 func fromNumbers(r *Result, text []byte) error {
 	env := map[string]string{}
 	if v, err := r.parse(text); err == nil && (v.isMap || v.isList) {
-		r.environment(v, arm{}, env)
+		n := &numbered{Result: r}
+		n.environment(v, arm{})
+		if env, err = n.one(); err != nil {
+			return err
+		}
 	} else {
 		lines(text, env)
 	}
@@ -29,7 +35,7 @@ func fromNumbers(r *Result, text []byte) error {
 		}
 		if b.Endpoint == "" {
 			b.Endpoint = placeholder(b.Name)
-			r.changed("the URL of %s is not in the file: give --endpoint %s=URL", b.Name, b.Name)
+			r.ask(b.Endpoint, "the URL of %s is not in the file: give --endpoint %s=URL", b.Name, b.Name)
 		}
 	}
 	if seconds := env["HTTP_TIMEOUT_SECONDS"]; seconds != "" {
@@ -100,34 +106,89 @@ func unquote(text string) string {
 	return strings.TrimSpace(before)
 }
 
+// numbered is the state of one import of a definition with numbered settings.
+type numbered struct {
+	*Result
+	places []place
+}
+
+// place is where a definition sets variables, such as one container of several.
+type place struct {
+	path string
+	env  map[string]string
+}
+
 // environment gathers variables wherever they are in a definition: as members, as
 // {name, value} pairs, as "NAME=value", or as parameters with a value. A value that
 // is kept as a secret counts as set, one that only a deployment knows as empty.
-func (r *Result) environment(v *value, a arm, env map[string]string) {
+func (n *numbered) environment(v *value, a arm) {
 	if v.at("resources") != nil && v.at("$schema") != nil {
 		a = arm{parameters: v.at("parameters"), variables: v.at("variables")}
 	}
-	if name := v.at("name"); name != nil && identifier().MatchString(name.text) {
-		if value := v.at("value"); value != nil {
-			r.variable(name.text, value.text, a, env)
-		} else if v.at("secretRef") != nil || v.at("valueFrom") != nil || v.at("secret_name") != nil {
-			env[name.text] = "secret"
-		}
-	}
+	env := map[string]string{}
 	for _, m := range v.members {
 		if value := m.value.at("value"); value != nil && numberedName().MatchString(m.name) {
 			env[numberedSetting(m.name)] = value.text
 		} else if !m.value.isMap && !m.value.isList && identifier().MatchString(m.name) {
-			r.variable(m.name, m.value.text, a, env)
+			n.variable(m.name, m.value.text, a, env)
 		}
-		r.environment(m.value, a, env)
+		n.environment(m.value, a)
 	}
 	for _, item := range v.list {
-		if name, value, ok := strings.Cut(item.text, "="); ok && identifier().MatchString(name) {
-			env[name] = unquote(value)
-		}
-		r.environment(item, a, env)
+		n.item(item, a, env)
+		n.environment(item, a)
 	}
+	for name := range env {
+		if numberedName().MatchString(name) {
+			n.places = append(n.places, place{v.path, env})
+			break
+		}
+	}
+}
+
+// item reads one variable of a list.
+func (n *numbered) item(item *value, a arm, env map[string]string) {
+	if name, value, ok := strings.Cut(item.text, "="); ok && identifier().MatchString(name) {
+		env[name] = unquote(value)
+	}
+	name := item.at("name").scalar()
+	switch value := item.at("value"); {
+	case !identifier().MatchString(name):
+	case value != nil:
+		n.variable(name, value.text, a, env)
+	case item.at("secretRef") != nil || item.at("valueFrom") != nil || item.at("secret_name") != nil:
+		env[name] = "secret"
+	}
+}
+
+var errSeveral = errors.New("the numbered settings are those of more than one service: give a file with one of them")
+
+// alike reports whether two values of a variable can be the same: a deployment may
+// know what is empty or a secret here.
+func alike(a, b string) bool {
+	return a == b || a == "" || b == "" || a == "secret" || b == "secret"
+}
+
+// one is the variables of a definition. Those of two services are not put together:
+// the key of one would go to the address of the other.
+func (n *numbered) one() (map[string]string, error) {
+	if len(n.places) == 0 {
+		return map[string]string{}, nil
+	}
+	largest := slices.MaxFunc(n.places, func(a, b place) int { return len(a.env) - len(b.env) })
+	for _, other := range n.places {
+		for _, name := range slices.Sorted(maps.Keys(other.env)) {
+			known, ok := largest.env[name]
+			switch value := other.env[name]; {
+			case !numberedName().MatchString(name):
+			case !ok || !alike(known, value):
+				return nil, fmt.Errorf("%w: %s sets %s, and %s does not or to something else", errSeveral, valueOr(other.path, "the top"), name, valueOr(largest.path, "the top"))
+			case known == "" || known == "secret":
+				largest.env[name] = valueOr(value, known)
+			}
+		}
+	}
+	return largest.env, nil
 }
 
 // variable is one variable of a definition, whose value may be an expression.

@@ -89,6 +89,8 @@ func (p *apim) entry(v *value, a arm) {
 		for _, instance := range v.at("instances").all() {
 			p.terraform(instance, instance.at("attributes"), kind, a)
 		}
+	case kind == "" && (v.at("name") != nil || v.at("id") != nil) && untyped(v) != nil:
+		p.found = append(p.found, entity{a.name(valueOr(v.at("name").scalar(), v.at("id").scalar())), v, untyped(v), a})
 	case (kind == backendType || kind == "backends") && v.at("properties") != nil:
 		if v.at("copy") != nil {
 			p.notCarried("%s: a loop, which only a deployment unrolls: give the Bicep file, or what is deployed", v.path)
@@ -97,6 +99,19 @@ func (p *apim) entry(v *value, a arm) {
 		name := valueOr(v.at("name").scalar(), v.at("id").scalar())
 		p.found = append(p.found, entity{a.name(name), v, v.at("properties"), a})
 	}
+}
+
+// untyped is the properties of an entry that does not tell its type, as answers
+// have it that were cut down or flattened; nil where it is no backend.
+func untyped(v *value) *value {
+	properties := v.at("properties")
+	switch {
+	case properties.at("pool") != nil || properties.at("url") != nil:
+		return properties
+	case v.at("url") != nil && v.at("protocol") != nil && v.at("api_management_name") == nil:
+		return v
+	}
+	return nil
 }
 
 // terraform adds a backend of a plan or a state.
@@ -200,15 +215,20 @@ func (p *apim) member(e entity, service *value) {
 	b := backend(plainName(e.name), base(address))
 	if !known || address == "" || strings.Contains(address, "${") {
 		b.Endpoint = placeholder(b.Name)
-		p.changed("the URL of backend %q is only known to a deployment: give --endpoint %s=URL, or write it into the document", e.name, b.Name)
+		p.ask(b.Endpoint, "the URL of backend %q is only known to a deployment: give --endpoint %s=URL, or write it into the document", e.name, b.Name)
 	}
 	if service != nil {
 		b.Priority, b.Weight = p.count(service, "priority", 1), p.count(service, "weight", 1)
 	}
-	p.credentials(e, &b)
+	called := p.credentials(e, &b)
+	p.toItsDeployment(e.at.path, address, &b)
 	p.breakers(e.properties, &b)
 	e.properties.ignore(isInformational()...)
 	p.unsupported(e.properties)
+	if !called {
+		p.notCarried("%s: the backend %q is called with credentials that Spillway does not send: add it with a key for the header api-key, or give the app's identity the role Cognitive Services OpenAI User there", e.at.path, e.name)
+		return
+	}
 	p.Document.Backends = append(p.Document.Backends, b)
 }
 
@@ -226,34 +246,48 @@ func (p *apim) count(service *value, name string, otherwise int) int {
 	return n
 }
 
-// credentials reads how API Management authenticates: its own identity unless
-// a header says otherwise.
-func (p *apim) credentials(e entity, b *document.Backend) {
+// credentials reads how API Management authenticates: by an identity, or a header.
+// It is false where that is by something that Spillway does not send.
+func (p *apim) credentials(e entity, b *document.Backend) bool {
 	credentials := e.properties.take("credentials")
-	if credentials == nil {
-		return
-	}
-	if len(credentials.list) > 0 {
+	if credentials != nil && len(credentials.list) > 0 {
 		credentials = credentials.list[0] // as Terraform has it
 	}
-	if identity := credentials.take("managedIdentity"); identity != nil {
-		if id := identity.stringAt("clientId"); guid().MatchString(id) {
-			b.Auth.ClientID = id
-		}
-		if resource := identity.stringAt("resource"); resource != "" && !strings.Contains(resource, "cognitiveservices.azure.com") {
-			p.changed("%s: tokens are for cognitiveservices.azure.com now, which were for %s", identity.path, resource)
-		}
-		p.unsupported(identity)
+	if credentials.hollow() {
+		p.changed("backend %q has no credentials in the file, so a policy sent them: the app's own identity calls %s now and needs the role Cognitive Services OpenAI User; write auth if it needs a key", e.name, b.Endpoint)
+		return true
 	}
-	for _, header := range credentials.take("header").names() {
-		if strings.EqualFold(header, "api-key") {
-			b.Auth = document.Auth{Mode: "api-key", Setting: settingName("AOAI_KEY", b.Name)}
-			p.set("%s: the key that backend %q sends as api-key", b.Auth.Setting, e.name)
+	known := p.identity(credentials.take("managedIdentity"), b)
+	headers := credentials.take("header")
+	for _, header := range headers.names() {
+		if !strings.EqualFold(header, "api-key") {
+			p.notCarried("the header %q that backend %q sends", header, e.name)
 			continue
 		}
-		p.notCarried("the header %q that backend %q sends", header, e.name)
+		key := headers.at(header)
+		if len(key.all()) > 0 {
+			key = key.list[0]
+		}
+		known, b.Auth = true, document.Auth{Mode: "api-key", Setting: p.keySetting(key.scalar(), "AOAI_KEY", b.Name)}
+		p.set("%s: the key that backend %q sends as api-key", b.Auth.Setting, e.name)
 	}
 	p.unsupported(credentials)
+	return known
+}
+
+// identity reads whose tokens a backend gets. It is false without one.
+func (p *apim) identity(identity *value, b *document.Backend) bool {
+	if identity == nil {
+		return false
+	}
+	if id := identity.stringAt("clientId"); guid().MatchString(id) {
+		b.Auth.ClientID = id
+	}
+	if resource := identity.stringAt("resource"); resource != "" && !strings.Contains(resource, "cognitiveservices.azure.com") {
+		p.changed("%s: tokens are for cognitiveservices.azure.com now, which were for %s", identity.path, resource)
+	}
+	p.unsupported(identity)
+	return true
 }
 
 func (v *value) names() []string {

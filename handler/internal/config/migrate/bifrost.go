@@ -105,7 +105,7 @@ func (b *bifrost) key(provider, kind, address, config string, key *value) {
 	}
 	if d.Endpoint == "" {
 		d.Endpoint = placeholder(d.Name)
-		b.changed("%s: its address is not in the file: give --endpoint %s=URL", key.path, d.Name)
+		b.ask(d.Endpoint, "%s: its address is not in the file: give --endpoint %s=URL", key.path, d.Name)
 	}
 	b.add(key, d, bifrostKey{provider, key.stringAt("id"), key.stringAt("name")})
 }
@@ -125,7 +125,9 @@ func (b *bifrost) add(key *value, d document.Backend, names bifrostKey) {
 
 func (b *bifrost) azure(key *value, d *document.Backend) {
 	azure := key.take("azure_key_config")
-	d.Endpoint = base(b.reference(azure, "endpoint"))
+	address := b.reference(azure, "endpoint")
+	d.Endpoint = base(address)
+	b.toItsDeployment(key.path, address, d)
 	d.Auth = b.azureAuth(key, azure, valueOr(d.Endpoint, d.Name))
 	b.rest(azure, bifrostHints)
 }
@@ -221,11 +223,12 @@ func envText(v *value) (text, variable string) {
 
 // keyAuth is the app setting that holds the key.
 func (b *bifrost) keyAuth(key *value, endpoint string) document.Auth {
-	if _, variable := envText(key.take("value")); variable != "" {
+	text, variable := envText(key.take("value"))
+	if variable != "" {
 		b.set("%s: keep it, it holds the key of %s", variable, endpoint)
 		return document.Auth{Mode: "api-key", Setting: variable}
 	}
-	setting := settingName("KEY", valueOr(key.at("name").scalar(), fmt.Sprint(len(b.Document.Backends)+1)))
+	setting := b.keySetting(text, "KEY", valueOr(key.at("name").scalar(), fmt.Sprint(len(b.Document.Backends)+1)))
 	b.set("%s: the key of %s, which is in %s.value", setting, endpoint, key.path)
 	return document.Auth{Mode: "api-key", Setting: setting}
 }

@@ -47,10 +47,11 @@ func (b *bifrost) consumer(governance, key *value) {
 		c.KeySetting = variable
 		b.set("%s: keep it, it holds the key of consumer %q", variable, c.Name)
 	case text != "":
-		c.KeySetting = settingName(c.Name, "KEY")
+		c.KeySetting = b.keySetting("", c.Name, "KEY")
 		b.set("%s: the key in %s.value", c.KeySetting, key.path)
+		b.callersKey(c.KeySetting, text)
 	default:
-		c.KeySetting = settingName(c.Name, "KEY")
+		c.KeySetting = b.keySetting("", c.Name, "KEY")
 		b.set("%s: a key that you make: %s has none in the file", c.KeySetting, key.path)
 	}
 	b.limits(governance, key, &c)

@@ -8,15 +8,23 @@ import (
 	"spillway/handler/internal/config/jsondoc"
 )
 
+// list is the state of one import of a list.
+type list struct {
+	*Result
+	shares map[int]float64 // by backend, before they are made whole numbers
+}
+
 // fromList reads a simple list of endpoints: one URL a line with priority and weight
 // behind it, a table with a header, or the same as JSON or YAML.
 func fromList(r *Result, text []byte) error {
+	l := &list{Result: r, shares: map[int]float64{}}
 	root, err := r.parse(text)
 	if err == nil && (root.isList || root.isMap) {
-		r.listed(root)
+		l.listed(root)
 	} else {
-		r.listedLines(string(text))
+		l.listedLines(string(text))
 	}
+	r.weigh(l.shares)
 	if len(r.Document.Backends) > 0 {
 		r.changed("every model is passed through by its name where no model is named: name models under deployments so that each has its own health and price")
 	}
@@ -37,7 +45,7 @@ func column(name string) string {
 }
 
 // listed reads lists of URLs and of objects, wherever they are in a document.
-func (r *Result) listed(v *value) {
+func (r *list) listed(v *value) {
 	for _, item := range v.list {
 		switch {
 		case item.isMap:
@@ -57,7 +65,7 @@ func (r *Result) listed(v *value) {
 	}
 }
 
-func (r *Result) listedObject(item *value) {
+func (r *list) listedObject(item *value) {
 	cells := map[string]string{}
 	for _, m := range item.members {
 		if name := column(m.name); name != "" && !m.value.isMap && !m.value.isList {
@@ -74,7 +82,7 @@ func (r *Result) listedObject(item *value) {
 }
 
 // listedLines reads text, a backend a line. A first line of column names is a header.
-func (r *Result) listedLines(text string) {
+func (r *list) listedLines(text string) {
 	var header []string
 	number := 0
 	for line := range strings.Lines(text) {
@@ -107,7 +115,7 @@ func listedCells(line string) []string {
 
 // listedWords reads one line: the cells under a header, else a URL, then a priority
 // and a weight or name=value.
-func (r *Result) listedWords(path string, words, header []string) {
+func (r *list) listedWords(path string, words, header []string) {
 	cells := map[string]string{}
 	if header == nil {
 		header = []string{"url", "priority", "weight"}
@@ -131,7 +139,7 @@ func (r *Result) listedWords(path string, words, header []string) {
 	r.listedBackend(path, cells)
 }
 
-func (r *Result) listedBackend(path string, cells map[string]string) {
+func (r *list) listedBackend(path string, cells map[string]string) {
 	address := cells["url"]
 	if address != "" && !strings.Contains(address, "://") {
 		if !strings.Contains(address, ".") {
@@ -145,26 +153,32 @@ func (r *Result) listedBackend(path string, cells map[string]string) {
 	if strings.HasSuffix(strings.TrimRight(address, "/"), "/v1") && !strings.Contains(address, "/openai/v1") || strings.Contains(address, "//api.openai.com") {
 		b.Kind, b.Endpoint, b.Auth.Mode = "openai", strings.TrimRight(address, "/"), "none"
 	}
-	b.Priority, b.Weight = r.listedNumber(path, "priority", cells, b.Priority), r.listedNumber(path, "weight", cells, b.Weight)
+	b.Priority = r.listedPriority(path, cells, b.Priority)
 	if model, deployment := cells["model"], cells["deployment"]; model != "" || deployment != "" {
-		b.Deployments = jsondoc.Pairs{{Name: r.model(valueOr(model, deployment)), Value: valueOr(deployment, model)}}
+		deployment = valueOr(deployment, valueOr(deploymentIn(address), model))
+		b.Deployments = jsondoc.Pairs{{Name: r.model(valueOr(model, deployment)), Value: deployment}}
 	}
+	r.toItsDeployment(path, address, &b)
 	r.listedAuth(path, cells, &b)
 	if r.usable(path, &b) {
+		r.shares[len(r.Document.Backends)] = r.listedShare(path, cells)
 		r.Document.Backends = append(r.Document.Backends, b)
 	}
 }
 
 // listedAuth moves a key to an app setting; a key may also be the name of one.
-func (r *Result) listedAuth(path string, cells map[string]string, b *document.Backend) {
+func (r *list) listedAuth(path string, cells map[string]string, b *document.Backend) {
 	key := cells["key"]
 	switch {
 	case key == "" && b.Kind == "openai":
 		r.changed("%s: no key is sent to %s: write auth if it needs one", path, b.Endpoint)
 	case key == "":
 		r.changed("%s: no key is named: the app's own identity calls %s and needs the role Cognitive Services OpenAI User", path, b.Endpoint)
+	case isSetting(key):
+		b.Auth = document.Auth{Mode: "api-key", Setting: key}
+		r.set("%s: keep it, it holds the key of %s", key, b.Endpoint)
 	default:
-		b.Auth = document.Auth{Mode: "api-key", Setting: settingName("AOAI_KEY", b.Name)}
+		b.Auth = document.Auth{Mode: "api-key", Setting: r.keySetting(key, "AOAI_KEY", b.Name)}
 		r.set("%s: the key of %s, in the key of %s", b.Auth.Setting, b.Endpoint, path)
 	}
 	if cells["capacity"] != "" {
@@ -172,14 +186,33 @@ func (r *Result) listedAuth(path string, cells map[string]string, b *document.Ba
 	}
 }
 
-func (r *Result) listedNumber(path, name string, cells map[string]string, otherwise int) int {
-	if cells[name] == "" {
+// isSetting reports whether a text is the name of an app setting rather than a key:
+// AOAI_KEY_US.
+func isSetting(text string) bool {
+	return identifier().MatchString(text) && strings.Contains(text, "_") && text == strings.ToUpper(text)
+}
+
+func (r *list) listedPriority(path string, cells map[string]string, otherwise int) int {
+	if cells["priority"] == "" {
 		return otherwise
 	}
-	n, err := strconv.Atoi(cells[name])
+	n, err := strconv.Atoi(cells["priority"])
 	if err != nil || n < 0 || n > 1000 {
-		r.changed("%s: its %s is no whole number from 0 to 1000: it is %d now", path, name, otherwise)
+		r.changed("%s: its priority is no whole number from 0 to 1000: it is %d now", path, otherwise)
 		return otherwise
 	}
 	return n
+}
+
+// listedShare is the weight, which may be a fraction.
+func (r *list) listedShare(path string, cells map[string]string) float64 {
+	if cells["weight"] == "" {
+		return 1
+	}
+	share, err := strconv.ParseFloat(strings.TrimSuffix(cells["weight"], "%"), 64)
+	if err != nil || !(share >= 0 && share <= 1e6) {
+		r.changed("%s: its weight is no number from 0 on: it is 1 now", path)
+		return 1
+	}
+	return share
 }

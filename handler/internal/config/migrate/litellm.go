@@ -12,12 +12,11 @@ import (
 // lite is the state of one import of LiteLLM's configuration.
 type lite struct {
 	*Result
-	entries  []*liteEntry
-	places   map[string]int    // of a backend, by what distinguishes backends
-	keys     map[string]string // the setting of a key that is in the file
-	settings map[string]bool   // names of settings that are taken
-	identity bool              // enable_azure_ad_token_refresh is on
-	env      *value            // environment_variables
+	entries     []*liteEntry
+	places      map[string]int    // of a backend, by what distinguishes backends
+	credentials map[string]*value // credential_list, by name
+	identity    bool              // enable_azure_ad_token_refresh is on
+	env         *value            // environment_variables
 }
 
 // liteEntry is one item of model_list that can be carried over.
@@ -37,7 +36,11 @@ func fromLiteLLM(r *Result, text []byte) error {
 		return err
 	}
 	router, settings, general := root.take("router_settings"), root.take("litellm_settings"), root.take("general_settings")
-	l := &lite{Result: r, places: map[string]int{}, keys: map[string]string{}, settings: map[string]bool{}, env: root.take("environment_variables")}
+	l := &lite{Result: r, places: map[string]int{}, credentials: map[string]*value{}, env: root.take("environment_variables")}
+	for _, c := range root.items("credential_list") {
+		l.credentials[c.stringAt("credential_name")] = c.take("credential_values")
+		l.rest(c, map[string]string{"credential_info": "it describes the credential"})
+	}
 	l.identity = settings.stringAt("enable_azure_ad_token_refresh") == "true"
 	for _, entry := range root.items("model_list") {
 		l.entry(entry)
@@ -77,33 +80,25 @@ var litellmHints = map[string]string{
 
 // entry reads one item of model_list.
 func (l *lite) entry(entry *value) {
-	name, params := entry.stringAt("model_name"), entry.take("litellm_params")
-	if name == "" || params == nil {
-		l.notCarried("%s: it has no model_name or no litellm_params", entry.path)
-		return
-	}
-	model, known := l.resolve(params.stringAt("model"))
-	if !known {
-		l.notCarried("%s: its model is in a variable: set it and import again", entry.path)
-		return
-	}
-	provider, deployment, reason := l.provider(params, model)
+	params := entry.take("litellm_params")
+	name, provider, deployment, reason := l.target(entry, params)
 	if reason != "" {
 		l.notCarried("%s: %s", entry.path, reason)
 		return
 	}
-	if strings.Contains(name, "*") && name != "*" {
-		l.notCarried("%s: the pattern %q; only \"*\" alone stands for any model", entry.path, name)
+	changed := len(l.Changed)
+	b, address := l.backend(params, provider)
+	usable := l.usable(entry.path, &b)
+	if usable {
+		b.Auth, usable = l.auth(params, provider, &b)
+	}
+	if !usable {
+		l.Changed = l.Changed[:changed] // there is no such backend
 		return
 	}
-	if name != "*" {
-		name = l.model(name)
-	}
-	set, changed := len(l.Set), len(l.Changed)
-	b := l.backend(params, provider)
-	if !l.usable(entry.path, &b) {
-		l.Set, l.Changed = l.Set[:set], l.Changed[:changed] // there is no such backend
-		return
+	if own := deploymentIn(address); own != "" && provider == "azure" && own != deployment {
+		l.changed("%s.api_base names the deployment %q: requests for %q go there, as before", params.path, own, name)
+		deployment = own
 	}
 	if strings.HasSuffix(deployment, "*") {
 		deployment = name // "*" for any model, else the model's own name
@@ -112,6 +107,32 @@ func (l *lite) entry(entry *value) {
 	l.entries = append(l.entries, e)
 	l.price(name, params, e.info)
 	l.rest(e.info, litellmInfo)
+}
+
+// target is what an entry sends where: the model as callers name it, and the
+// deployment at its provider. The reason, if any, is why there can be no backend
+// for it.
+func (l *lite) target(entry, params *value) (name, provider, deployment, reason string) {
+	if name = entry.stringAt("model_name"); name == "" || params == nil {
+		return "", "", "", "it has no model_name or no litellm_params"
+	}
+	if !l.withCredential(params) {
+		return "", "", "", "its litellm_credential_name is not in credential_list: what LiteLLM keeps in its database is not in the file"
+	}
+	model, known := l.resolve(params.stringAt("model"))
+	if !known {
+		return "", "", "", "its model is in a variable: set it and import again"
+	}
+	if provider, deployment, reason = l.provider(params, model); reason != "" {
+		return "", "", "", reason
+	}
+	if name == "*" {
+		return name, provider, deployment, ""
+	}
+	if strings.Contains(name, "*") {
+		return "", "", "", fmt.Sprintf("the pattern %q; only \"*\" alone stands for any model", name)
+	}
+	return l.model(name), provider, deployment, ""
 }
 
 // litellmParams is what becomes of parameters of one deployment.
@@ -200,8 +221,9 @@ func (l *lite) resolve(text string) (resolved string, known bool) {
 	return resolved, resolved != ""
 }
 
-// backend is where the parameters say that requests go.
-func (l *lite) backend(params *value, provider string) document.Backend {
+// backend is where the parameters say that requests go, without its auth; address
+// is that place as it is written.
+func (l *lite) backend(params *value, provider string) (b document.Backend, address string) {
 	written := params.stringAt("api_base")
 	if written == "" {
 		written = params.stringAt("base_url")
@@ -209,8 +231,9 @@ func (l *lite) backend(params *value, provider string) document.Backend {
 	if written == "" && provider == "azure" {
 		written = "os.environ/AZURE_API_BASE"
 	}
-	address, known := l.resolve(written)
-	b := backend("", strings.TrimRight(address, "/"))
+	known := false
+	address, known = l.resolve(written)
+	b = backend("", strings.TrimRight(address, "/"))
 	if provider == "azure" {
 		b.Endpoint = base(address)
 	} else {
@@ -223,17 +246,35 @@ func (l *lite) backend(params *value, provider string) document.Backend {
 	case b.Endpoint == "":
 		variable := valueOr(strings.TrimPrefix(written, "os.environ/"), strings.ToUpper(provider)+"_API_BASE")
 		b.Endpoint = placeholder(variable)
-		l.changed("%s: the endpoint is in the variable %s: set it and import again, or give --endpoint", params.path, variable)
+		l.ask(b.Endpoint, "%s: the endpoint is in the variable %s: set it and import again, or give --endpoint", params.path, variable)
 	case provider == "azure" && b.Endpoint != strings.TrimRight(address, "/"):
 		l.changed("%s.api_base: the endpoint is %s: what follows is up to each request", params.path, b.Endpoint)
 	}
 	b.Name = hostName(b.Endpoint)
-	b.Auth = l.auth(params, provider, &b)
 	if order, ok := params.number("order"); ok {
 		b.Priority = min(max(int(order), 0), 1000)
 	}
 	b.Region = params.stringAt("region_name")
-	return b
+	return b, address
+}
+
+// withCredential adds what a named credential holds and the parameters do not. It
+// is false where the file does not have the credential.
+func (l *lite) withCredential(params *value) bool {
+	name := params.stringAt("litellm_credential_name")
+	if name == "" {
+		return true
+	}
+	credential := l.credentials[name]
+	if credential == nil {
+		return false
+	}
+	for _, m := range credential.members {
+		if params.index(m.name) < 0 {
+			params.members = append(params.members, m)
+		}
+	}
+	return true
 }
 
 func valueOr(text, other string) string {

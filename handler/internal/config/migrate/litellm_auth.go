@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"net/url"
 	"strings"
 
 	"spillway/handler/internal/config/document"
@@ -8,34 +9,41 @@ import (
 
 // auth is how LiteLLM authenticates by these parameters. A key in the file moves
 // to an app setting; where the file has none, the setting is the variable that
-// LiteLLM reads then.
-func (l *lite) auth(params *value, provider string, b *document.Backend) document.Auth {
+// LiteLLM reads then. ok is false where Spillway cannot call the backend like that.
+func (l *lite) auth(params *value, provider string, b *document.Backend) (auth document.Auth, ok bool) {
 	key := params.stringAt("api_key")
 	variable, isVariable := strings.CutPrefix(key, "os.environ/")
+	exchanged := strings.HasPrefix(key, "oidc/")
 	switch {
 	case isVariable && identifier().MatchString(variable):
 		l.set("%s: keep it, it holds the key of %s", variable, b.Endpoint)
-		return document.Auth{Mode: "api-key", Setting: variable}
+		return document.Auth{Mode: "api-key", Setting: variable}, true
+	case exchanged && provider != "azure":
+		l.notCarried("%s.api_key: LiteLLM exchanges it (oidc/) for a token, which Spillway does not: add a backend for %s with a key", params.path, b.Endpoint)
+		return document.Auth{}, false
+	case exchanged:
+		return l.azureIdentity(params, "api_key", b), true
 	case provider != "azure" && strings.EqualFold(key, "none"):
 		l.changed("%s.api_key: %q is no key: none is sent to %s", params.path, key, b.Endpoint)
-		return document.Auth{Mode: "none"}
+		return document.Auth{Mode: "none"}, true
 	case key != "" && !isVariable:
-		return document.Auth{Mode: "api-key", Setting: l.keySetting(key, params, b)}
+		return document.Auth{Mode: "api-key", Setting: l.literalKey(key, params, b)}, true
 	case isVariable:
 		l.changed("%s.api_key names no variable: write the setting of the key into auth", params.path)
 	case provider == "azure":
-		return l.azureAuth(params, b)
+		return l.azureAuth(params, b), true
 	}
-	return l.defaultKey(params, compatible[provider], b)
+	return l.defaultKey(params, valueOr(compatible[provider], "AZURE_API_KEY"), b), true
 }
 
-// keySetting is the app setting that a key moves to, the same for the same key.
-func (l *lite) keySetting(key string, params *value, b *document.Backend) string {
-	if l.keys[key] == "" {
-		l.keys[key] = settingName(unique(settingName("AOAI_KEY", b.Name), l.settings))
-		l.set("%s: the key of %s, which is in %s.api_key", l.keys[key], b.Endpoint, params.path)
+// literalKey is the app setting that a key in the file moves to.
+func (l *lite) literalKey(key string, params *value, b *document.Backend) string {
+	known := l.keys[key] != ""
+	setting := l.keySetting(key, "AOAI_KEY", b.Name)
+	if !known {
+		l.set("%s: the key of %s, which is in %s.api_key", setting, b.Endpoint, params.path)
 	}
-	return l.keys[key]
+	return setting
 }
 
 // azureAuth is how an Azure entry without a key is called: by an application or an
@@ -43,8 +51,7 @@ func (l *lite) keySetting(key string, params *value, b *document.Backend) string
 func (l *lite) azureAuth(params *value, b *document.Backend) document.Auth {
 	for _, name := range []string{"azure_ad_token", "client_id", "tenant_id", "azure_username"} {
 		if params.at(name) != nil {
-			l.changed("%s: LiteLLM called %s as the application in %s; the app's own identity calls it now and needs the role Cognitive Services OpenAI User", params.path, b.Endpoint, name)
-			return document.Auth{Mode: "managed-identity"}
+			return l.azureIdentity(params, name, b)
 		}
 	}
 	if l.identity {
@@ -54,13 +61,34 @@ func (l *lite) azureAuth(params *value, b *document.Backend) document.Auth {
 	return l.defaultKey(params, "AZURE_API_KEY", b)
 }
 
-// defaultKey is the key that LiteLLM takes when an entry has none.
+// azureIdentity replaces an application, or a token that was exchanged.
+func (l *lite) azureIdentity(params *value, name string, b *document.Backend) document.Auth {
+	l.changed("%s: LiteLLM called %s as the application in %s; the app's own identity calls it now and needs the role Cognitive Services OpenAI User", params.path, b.Endpoint, name)
+	return document.Auth{Mode: "managed-identity"}
+}
+
+// defaultKey is the key that LiteLLM takes when an entry has none. OpenAI's own goes
+// to OpenAI only: a service at another address has a setting of its own.
 func (l *lite) defaultKey(params *value, variable string, b *document.Backend) document.Auth {
-	l.set("%s: keep it, it holds the key of %s", variable, b.Endpoint)
 	instead := "none"
 	if b.Kind != "openai" {
 		instead = "managed-identity"
 	}
+	if host := hostOf(b.Endpoint); variable == "OPENAI_API_KEY" && host != "openai.com" && !strings.HasSuffix(host, ".openai.com") {
+		setting := l.keySetting("of "+host, hostName(b.Endpoint), "API_KEY")
+		l.set("%s: the key of %s, which the file does not have", setting, b.Endpoint)
+		l.changed("%s has no api_key: LiteLLM sends %s to %s, which is another service; it is called by the key in %s now; write \"mode\": %q into auth if it needs no key", params.path, variable, b.Endpoint, setting, instead)
+		return document.Auth{Mode: "api-key", Setting: setting}
+	}
+	l.set("%s: keep it, it holds the key of %s", variable, b.Endpoint)
 	l.changed("%s has no api_key: %s is called by the key in %s, as LiteLLM does; write \"mode\": %q into auth if it needs no key", params.path, b.Endpoint, variable, instead)
 	return document.Auth{Mode: "api-key", Setting: variable}
+}
+
+func hostOf(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Hostname())
 }

@@ -175,12 +175,15 @@ func (l *lite) aliases(router *value) {
 // general reads general_settings.
 func (l *lite) general(general *value) {
 	key := general.stringAt("master_key")
-	if key == "" {
+	others := l.otherCallers(general)
+	if key == "" && !others {
 		l.changed("anyone could call the proxy: add consumers, or set SPILLWAY_AUTH to none")
-	} else {
-		name := "LITELLM_MASTER_KEY"
-		if variable, ok := strings.CutPrefix(key, "os.environ/"); ok && identifier().MatchString(variable) {
-			name = variable
+	}
+	if key != "" {
+		name, ok := strings.CutPrefix(key, "os.environ/")
+		if !ok || !identifier().MatchString(name) {
+			name = l.keySetting("", "LITELLM_MASTER_KEY")
+			l.callersKey(name, key)
 		}
 		c := consumer("master")
 		c.KeySetting = name
@@ -188,6 +191,23 @@ func (l *lite) general(general *value) {
 		l.set("%s: the key in general_settings.master_key, which is the consumer \"master\" now; operators have SPILLWAY_OPERATOR_KEY", name)
 	}
 	l.rest(general, litellmHints)
+}
+
+// otherCallers reports how callers came without a key of the file: by a token, or
+// by a check of their own.
+func (l *lite) otherCallers(general *value) bool {
+	others := false
+	for _, name := range []string{"enable_jwt_auth", "enable_oauth2_auth"} {
+		if general.stringAt(name) == "true" {
+			others = true
+			l.set("SPILLWAY_AUTH: key,entra, for general_settings.%s; also SPILLWAY_ENTRA_TENANT and SPILLWAY_ENTRA_AUDIENCE", name)
+			l.changed("general_settings.%s: callers came with a token: give each application a consumer with its entra.appId, group or role; other issuers than Entra ID are not accepted", name)
+		}
+	}
+	for _, name := range []string{"custom_auth", "litellm_jwtauth", "database_url"} {
+		others = others || general.at(name) != nil
+	}
+	return others
 }
 
 // wildcards puts backends for "*" behind all others: LiteLLM sends only models

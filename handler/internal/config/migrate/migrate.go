@@ -30,7 +30,11 @@ type Result struct {
 	Changed  []string // carried over, but it works differently now
 	Lost     []string // not carried over
 
-	options Options
+	options  Options
+	source   string            // the text, in capitals
+	keys     map[string]string // the setting of each key that is in the file
+	settings map[string]bool   // names of settings that were made up
+	asked    map[string]string // sentences that ask for an endpoint, with the placeholder that they are about
 }
 
 // Options is what a source does not hold itself. The zero value is none of it.
@@ -81,7 +85,10 @@ func Import(source string, text []byte, o Options) (*Result, error) {
 		if i.source != source {
 			continue
 		}
-		r := &Result{Document: document.New(), options: o}
+		r := &Result{
+			Document: document.New(), options: o, source: strings.ToUpper(string(text)),
+			keys: map[string]string{}, settings: map[string]bool{}, asked: map[string]string{},
+		}
 		if err := r.read(i.read, text); err != nil {
 			return nil, fmt.Errorf("import %s: %w", source, err)
 		}
@@ -135,16 +142,34 @@ func (r *Result) nothing() error {
 	return fmt.Errorf("%w that Spillway can send to. Not carried over:\n  %s", ErrNothing, strings.Join(r.Lost, "\n  "))
 }
 
-// endpoints puts in the endpoints that were given by name.
+// endpoints puts in the endpoints that were given by name, in the sentences too.
 func (r *Result) endpoints() error {
+	given := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(r.options.Endpoints)) {
 		i := slices.IndexFunc(r.Document.Backends, func(b document.Backend) bool { return b.Name == name })
 		if i < 0 {
 			return fmt.Errorf("endpoint of %q: %w of that name. There are: %s", name, ErrNothing, strings.Join(r.backendNames(), ", "))
 		}
+		given[r.Document.Backends[i].Endpoint] = r.options.Endpoints[name]
 		r.Document.Backends[i].Endpoint = r.options.Endpoints[name]
 	}
+	for unknown, known := range given {
+		if !slices.ContainsFunc(r.Document.Backends, func(b document.Backend) bool { return b.Endpoint == unknown }) {
+			r.answered(unknown, known)
+		}
+	}
 	return nil
+}
+
+// answered removes what asked for an endpoint, and names it in place of its
+// placeholder.
+func (r *Result) answered(unknown, known string) {
+	r.Changed = slices.DeleteFunc(r.Changed, func(line string) bool { return r.asked[line] == unknown })
+	for _, lines := range [][]string{r.Set, r.Changed, r.Lost} {
+		for i := range lines {
+			lines[i] = strings.ReplaceAll(lines[i], unknown, known)
+		}
+	}
 }
 
 func (r *Result) backendNames() []string {
@@ -230,6 +255,13 @@ func (r *Result) changed(format string, args ...any) { add(&r.Changed, format, a
 
 func (r *Result) notCarried(format string, args ...any) { add(&r.Lost, format, args...) }
 
+// ask is something that is different until an endpoint is known, which has this
+// placeholder so far.
+func (r *Result) ask(placeholder, format string, args ...any) {
+	r.changed(format, args...)
+	r.asked[fmt.Sprintf(format, args...)] = placeholder
+}
+
 // add appends a sentence, each only once.
 func add(to *[]string, format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(*to, text) {
@@ -310,10 +342,30 @@ func settingName(parts ...string) string {
 // /openai/v1, and the path of one operation.
 func base(endpoint string) string {
 	endpoint = strings.TrimRight(strings.TrimSpace(endpoint), "/")
+	endpoint, _, _ = strings.Cut(endpoint, "?")
 	if i := strings.Index(endpoint+"/", "/openai/"); i > len("https://") {
 		endpoint = endpoint[:i]
 	}
 	return strings.TrimRight(endpoint, "/")
+}
+
+// toItsDeployment sends every model to the deployment that an address names, as
+// before: base leaves it out.
+func (r *Result) toItsDeployment(path, address string, b *document.Backend) {
+	name := deploymentIn(address)
+	if name == "" || strings.ContainsAny(name, "{}$") || len(b.Deployments) > 0 || b.Kind == "openai" {
+		return
+	}
+	b.Deployments = jsondoc.Pairs{{Name: document.Wildcard, Value: name}}
+	r.changed("%s: its address names the deployment %q: whatever model a caller names goes there, as before; name models under deployments so that each has its own health and price", path, name)
+}
+
+// deploymentIn is the deployment that an address names, "" for none.
+func deploymentIn(address string) string {
+	_, name, _ := strings.Cut(address, "/openai/deployments/")
+	name, _, _ = strings.Cut(name, "?")
+	name, _, _ = strings.Cut(name, "/")
+	return name
 }
 
 // placeholder is an endpoint that validation refuses, because nobody said what

@@ -26,6 +26,52 @@ func unique(name string, taken map[string]bool) string {
 	return free
 }
 
+// keySetting is the app setting that a key moves to: the same for the same key,
+// never that of another one, and no name that stands in the file, which may hold
+// another one there. key is "" where the file does not have it.
+func (r *Result) keySetting(key string, parts ...string) string {
+	if name := r.keys[key]; key != "" && name != "" {
+		return name
+	}
+	wanted := settingName(parts...)
+	name := wanted
+	for n := 2; r.settings[name] || word(r.source, name); n++ {
+		name = fmt.Sprintf("%s_%d", wanted, n)
+	}
+	if name != wanted {
+		r.changed("another key has the setting %s: this one has %s", wanted, name)
+	}
+	r.settings[name] = true
+	if key != "" {
+		r.keys[key] = name
+	}
+	return name
+}
+
+// callersKey says that a key of a caller in the file is too short to go on with.
+func (r *Result) callersKey(setting, key string) {
+	if len(key) < 16 {
+		r.changed("%s: the key in the file has fewer than 16 characters, which can be guessed: make a new one and give it to its callers", setting)
+	}
+}
+
+// word reports whether the name stands in the text on its own.
+func word(text, name string) bool {
+	for {
+		at := strings.Index(text, name)
+		if at < 0 {
+			return false
+		}
+		before, after := text[:at], text[at+len(name):]
+		if (before == "" || !inSetting(before[len(before)-1])) && (after == "" || !inSetting(after[0])) {
+			return true
+		}
+		text = after
+	}
+}
+
+func inSetting(c byte) bool { return c == '_' || c >= '0' && c <= '9' || letter(c) }
+
 // model makes a name that callers can use, and reports when that is another one.
 func (r *Result) model(name string) string {
 	if modelName().MatchString(name) {

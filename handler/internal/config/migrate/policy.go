@@ -20,7 +20,7 @@ func fromPolicy(r *Result, text []byte) error {
 	}
 	tags := elements(policy)
 	auth := policyAuth(tags)
-	seen := map[string]bool{}
+	seen, shares := map[string]bool{}, map[int]float64{}
 	for _, e := range tags {
 		code := e.attributes["value"]
 		if e.name != "set-variable" || !strings.Contains(code, "JObject") || seen[code] {
@@ -28,9 +28,10 @@ func fromPolicy(r *Result, text []byte) error {
 		}
 		seen[code] = true
 		for _, properties := range initializers(code) {
-			r.policyBackend(properties, auth)
+			r.policyBackend(properties, auth, shares)
 		}
 	}
+	r.weigh(shares)
 	r.policyRest(tags, policy)
 	r.changed("every model is passed through by its name, as before: name models under deployments so that each has its own health and price")
 	r.changed("callers had subscription keys of API Management: give each application a consumer with a key; they go on sending it as api-key")
@@ -51,13 +52,15 @@ func policyAuth(tags []element) document.Auth {
 var guid = lazily(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // policyBackend adds one backend of the list.
-func (r *Result) policyBackend(properties []property, auth document.Auth) {
+func (r *Result) policyBackend(properties []property, auth document.Auth, shares map[int]float64) {
 	b := backend("", "")
 	b.Auth = auth
+	address, share, number := "", 1.0, len(r.Document.Backends)+1
 	for _, p := range properties {
 		text := stringLiteral(p.value)
 		switch p.name {
 		case "url":
+			address = text
 			b.Endpoint = base(text)
 		case "backend-id", "backendId":
 			b.Name = plainName(text)
@@ -66,22 +69,22 @@ func (r *Result) policyBackend(properties []property, auth document.Auth) {
 		case "region", "location":
 			b.Region = text
 		case "weight":
-			if n, err := strconv.Atoi(p.value); err == nil && n >= 0 && n <= 1000 {
-				b.Weight = n
-			}
+			share = r.policyShare(p.value)
 		case "isThrottling", "retryAfter":
 			// What the policy remembers; Spillway remembers it by itself.
 		case "api-key", "apiKey", "key":
-			b.Auth = document.Auth{Mode: "api-key", Setting: settingName("AOAI_KEY", strconv.Itoa(len(r.Document.Backends)+1))}
-			r.set("%s: the key that the policy holds for backend %d", b.Auth.Setting, len(r.Document.Backends)+1)
+			b.Auth = document.Auth{Mode: "api-key", Setting: r.keySetting(text, "AOAI_KEY", strconv.Itoa(number))}
+			r.set("%s: the key that the policy holds for backend %d", b.Auth.Setting, number)
 		default:
-			r.notCarried("the property %q of backend %d", p.name, len(r.Document.Backends)+1)
+			r.notCarried("the property %q of backend %d", p.name, number)
 		}
 	}
 	if b.Endpoint == "" && b.Name == "" {
 		return // some other object
 	}
+	r.toItsDeployment("backend "+strconv.Itoa(number), address, &b)
 	r.policyEndpoint(&b)
+	shares[number-1] = share
 	r.Document.Backends = append(r.Document.Backends, b)
 }
 
@@ -90,11 +93,12 @@ func (r *Result) policyEndpoint(b *document.Backend) {
 	switch {
 	case b.Endpoint == "":
 		b.Endpoint = placeholder(b.Name)
-		r.changed("backend %q is a backend of API Management, whose URL is not in the policy: write its endpoint into the document, or import it with apim-pool", b.Name)
+		r.ask(b.Endpoint, "backend %q is a backend of API Management, whose URL is not in the policy: write its endpoint into the document, or import it with apim-pool", b.Name)
 	case strings.ContainsAny(b.Endpoint, "{}$"):
-		r.changed("the endpoint %q is filled in by a template: write the real one into the document", b.Endpoint)
-		b.Name = plainName(b.Endpoint)
+		written := b.Endpoint
+		b.Name = plainName(written)
 		b.Endpoint = placeholder(b.Name)
+		r.ask(b.Endpoint, "the endpoint %q is filled in by a template: write the real one into the document", written)
 	default:
 		b.Name = hostName(b.Endpoint)
 	}
@@ -115,6 +119,16 @@ func (r *Result) policyPriority(code string) int {
 		return 1
 	}
 	return n
+}
+
+// policyShare is a weight, a number of C#. Backends without one have 1.
+func (r *Result) policyShare(code string) float64 {
+	share, err := strconv.ParseFloat(strings.TrimRight(code, "dDfFmM"), 64)
+	if err != nil || !(share >= 0 && share <= 1e6) {
+		r.changed("the weight %s of backend %d is no plain number: it is 1 now", code, len(r.Document.Backends)+1)
+		return 1
+	}
+	return share
 }
 
 // structure is the elements that the known policy is made of.

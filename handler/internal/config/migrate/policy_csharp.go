@@ -95,8 +95,8 @@ func balanced(code string, i int) int {
 		case c == '"':
 			i = literal(code, i)
 			continue
-		case strings.HasPrefix(code[i:], "//"):
-			i = lineEnd(code, i)
+		case commentEnd(code, i) > i:
+			i = commentEnd(code, i)
 			continue
 		case c == '(' || c == '{' || c == '[':
 			depth++
@@ -123,6 +123,20 @@ func literal(code string, i int) int {
 	return len(code)
 }
 
+// commentEnd is the place behind the comment that begins at i, i where none does.
+func commentEnd(code string, i int) int {
+	switch {
+	case strings.HasPrefix(code[i:], "//"):
+		return lineEnd(code, i)
+	case strings.HasPrefix(code[i:], "/*"):
+		if n := strings.Index(code[i+2:], "*/"); n >= 0 {
+			return i + 2 + n + 2
+		}
+		return len(code)
+	}
+	return i
+}
+
 func lineEnd(code string, i int) int {
 	if n := strings.IndexByte(code[i:], '\n'); n >= 0 {
 		return i + n
@@ -139,8 +153,8 @@ func bare(code string) string {
 			end := literal(code, i)
 			out.WriteString(code[i:end])
 			i = end
-		case strings.HasPrefix(code[i:], "//"):
-			i = lineEnd(code, i)
+		case commentEnd(code, i) > i:
+			i = commentEnd(code, i)
 		default:
 			out.WriteByte(code[i])
 			i++

@@ -123,7 +123,8 @@ func (p *portkey) single(v *value, priority int) int {
 }
 
 func (p *portkey) azure(v *value, b *document.Backend, resource, deployment string) {
-	b.Endpoint = base(v.first("custom_host", "customHost").scalar())
+	host := v.first("custom_host", "customHost").scalar()
+	b.Endpoint = base(host)
 	if b.Endpoint == "" && resource != "" {
 		b.Endpoint = "https://" + resource + ".openai.azure.com"
 	}
@@ -131,7 +132,7 @@ func (p *portkey) azure(v *value, b *document.Backend, resource, deployment stri
 		b.Name = hostName(b.Endpoint)
 	}
 	b.Auth = p.auth(v, b)
-	p.complete(v, b, deployment)
+	p.complete(v, b, valueOr(deployment, deploymentIn(host)))
 }
 
 func (p *portkey) openAI(v *value, b *document.Backend, virtual, model string) {
@@ -156,7 +157,7 @@ func (p *portkey) complete(v *value, b *document.Backend, deployment string) {
 	}
 	if b.Endpoint == "" {
 		b.Endpoint = placeholder(b.Name)
-		p.changed("%s: its address is not in the config: give --endpoint %s=URL", v.path, b.Name)
+		p.ask(b.Endpoint, "%s: its address is not in the config: give --endpoint %s=URL", v.path, b.Name)
 	}
 }
 
@@ -174,11 +175,11 @@ func (p *portkey) auth(v *value, b *document.Backend) document.Auth {
 		v.ignore("azure_entra_tenant_id", "azure_entra_client_id", "azure_entra_client_secret", "azure_entra_scope")
 		return auth
 	}
-	where := "behind its virtual key in Portkey"
-	if v.first("api_key", "apiKey") != nil {
+	where, key := "behind its virtual key in Portkey", v.first("api_key", "apiKey")
+	if key != nil {
 		where = "in its api_key"
 	}
-	setting := settingName("KEY", strconv.Itoa(len(p.Document.Backends)+1), b.Name)
+	setting := p.keySetting(key.scalar(), "KEY", strconv.Itoa(len(p.Document.Backends)+1), b.Name)
 	p.set("%s: the key of %s, which is %s (%s)", setting, valueOr(b.Endpoint, b.Name), where, valueOr(v.path, "the config"))
 	return document.Auth{Mode: "api-key", Setting: setting}
 }

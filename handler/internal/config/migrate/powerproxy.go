@@ -43,11 +43,12 @@ func fromPowerProxy(r *Result, text []byte) error {
 // for one deployment. Endpoints are tried in the order of the file, and so are
 // stand-ins. It returns the priority that comes next.
 func (r *Result) powerEndpoint(e *value, identity document.Auth, priority int) int {
-	address := base(valueOr(e.stringAt("url"), e.stringAt("endpoint")))
+	written := valueOr(e.stringAt("url"), e.stringAt("endpoint"))
+	address := base(written)
 	name := plainName(valueOr(e.stringAt("name"), hostName(address)))
 	b := backend(name, valueOr(address, placeholder(name)))
 	if address == "" {
-		r.changed("%s has no url: write its endpoint into the document", e.path)
+		r.ask(b.Endpoint, "%s has no url: give --endpoint %s=URL, or write its endpoint into the document", e.path, b.Name)
 	}
 	b.Auth = r.powerAuth(e, name, identity)
 	r.fraction(e, "every request takes the backend by priority; use priority and weight instead")
@@ -63,6 +64,7 @@ func (r *Result) powerEndpoint(e *value, identity document.Auth, priority int) i
 			each.Name = plainName(name + "-" + []string{"first", "second", "third"}[min(step, 2)])
 		}
 		each.Deployments = r.addStandIns(standins, step)
+		r.toItsDeployment(e.path, written, &each)
 		r.Document.Backends = append(r.Document.Backends, each)
 	}
 	if e.at("clients") == nil {
@@ -120,8 +122,8 @@ func powerIdentity(root *value) document.Auth {
 }
 
 func (r *Result) powerAuth(e *value, name string, identity document.Auth) document.Auth {
-	if e.stringAt("key") != "" {
-		setting := settingName("AOAI_KEY", name)
+	if key := e.stringAt("key"); key != "" {
+		setting := r.keySetting(key, "AOAI_KEY", name)
 		r.set("%s: the key in %s.key", setting, e.path)
 		return document.Auth{Mode: "api-key", Setting: setting}
 	}
@@ -140,13 +142,16 @@ func (r *Result) powerClient(client *value) {
 	if plainName(name) != name {
 		r.changed("the client %q is the consumer %q now", name, c.Name)
 	}
-	if client.stringAt("key") != "" {
-		c.KeySetting = settingName(name, "KEY")
+	key, byToken := client.stringAt("key"), client.stringAt("uses_entra_id_auth") == "true"
+	if key != "" || byToken {
+		c.KeySetting = r.keySetting("", name, "KEY")
+	}
+	if key != "" {
+		r.callersKey(c.KeySetting, key)
 		r.set("%s: the key in %s.key", c.KeySetting, client.path)
 	}
-	if client.stringAt("uses_entra_id_auth") == "true" {
+	if byToken {
 		r.notCarried("%s.uses_entra_id_auth: give each application a consumer with its entra.appId, and add entra to SPILLWAY_AUTH; until then %q can only come with a key", client.path, c.Name)
-		c.KeySetting = settingName(name, "KEY")
 		r.set("%s: a key that you make, for %s, as long as it has no entra.appId", c.KeySetting, client.path)
 	}
 	for _, model := range client.stringsAt("deployments_allowed") {

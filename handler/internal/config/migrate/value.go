@@ -2,7 +2,9 @@ package migrate
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,7 +54,30 @@ func (r *Result) parse(text []byte) (*value, error) {
 	for _, path := range twice {
 		r.changed("%s is written twice in the file: the last one counts, as most readers have it", path)
 	}
+	if n := documents(text); n > 1 && (root.isMap || root.isList) {
+		r.notCarried("%d more documents of the file, behind \"---\": import each on its own", n-1)
+	}
 	return root, nil
+}
+
+// documents is how many documents a YAML text has that hold something.
+func documents(text []byte) (n int) {
+	from := yaml.NewDecoder(bytes.NewReader(text))
+	for {
+		var node yaml.Node
+		switch err := from.Decode(&node); {
+		case errors.Is(err, io.EOF):
+			return n
+		case err != nil:
+			return n + 1
+		case holds(&node):
+			n++
+		}
+	}
+}
+
+func holds(document *yaml.Node) bool {
+	return len(document.Content) > 0 && document.Content[0].Tag != "!!null"
 }
 
 // parse reads JSON or YAML. Of a member that is written twice the last one
@@ -66,8 +91,15 @@ func parse(text []byte) (root *value, twice []string, err error) {
 		}
 	}
 	var node yaml.Node
-	if err := yaml.Unmarshal(text, &node); err != nil {
-		return nil, nil, fmt.Errorf("neither JSON nor YAML: %w", err)
+	for from := yaml.NewDecoder(bytes.NewReader(text)); !holds(&node); {
+		node = yaml.Node{}
+		err := from.Decode(&node)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("neither JSON nor YAML: %w", err)
+		}
 	}
 	reader := yamlReader{}
 	root, err = reader.value("", &node, 0)
@@ -228,6 +260,13 @@ func (v *value) number(name string) (float64, bool) {
 // empty reports whether there is nothing in it.
 func (v *value) empty() bool {
 	return v == nil || v.null || v.text == "" && len(v.list) == 0 && len(v.members) == 0
+}
+
+// hollow reports whether there is nothing in it, nor in anything in it.
+func (v *value) hollow() bool {
+	return v == nil || v.null || v.text == "" &&
+		!slices.ContainsFunc(v.list, func(item *value) bool { return !item.hollow() }) &&
+		!slices.ContainsFunc(v.members, func(m member) bool { return !m.value.hollow() })
 }
 
 // stringsAt is the member as a list of texts: a list, or one text with commas.

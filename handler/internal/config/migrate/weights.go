@@ -40,7 +40,11 @@ func (r *Result) weigh(shares map[int]float64) {
 			given[n] = shares[i]
 		}
 		for n, weight := range scaled(given) {
-			r.Document.Backends[group[n]].Weight = weight
+			b := &r.Document.Backends[group[n]]
+			b.Weight = weight
+			if float64(weight) != given[n] {
+				r.changed("backend %q has the weight %d now, for its %v among those of priority %d", b.Name, weight, given[n], b.Priority)
+			}
 		}
 	}
 }
