@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -129,4 +130,25 @@ func (p importCase) settingsAsListed(t *testing.T, listed string, keys map[strin
 		}
 	}
 	return env
+}
+
+// TestTheExampleOfTheMigrationPage runs the first commands of the page as they are
+// written there.
+func TestTheExampleOfTheMigrationPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../../docs/migration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, commands, _ := strings.Cut(string(page), "```sh\n")
+	commands, _, _ = strings.Cut(commands, "```")
+	if !strings.Contains(commands, "spillway import ") || !strings.Contains(commands, "spillway validate") {
+		t.Fatalf("the example is\n%s", commands)
+	}
+	run := exec.Command("bash", "-euo", "pipefail", "-c", commands)
+	run.Dir = t.TempDir()
+	run.Env = []string{"PATH=" + staged + ":" + os.Getenv("PATH"), "HOME=" + run.Dir}
+	if said, err := run.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s\n%s", err, commands, said)
+	}
 }
