@@ -109,6 +109,27 @@ func TestGivenItemsWithAnothersID(t *testing.T) {
 	d.refused(t, "POST", "/v1/responses", conversationOf(serviceID(2)), "application/json", 503)
 }
 
+// What an item cites that is sent back is not read again: it need not be there any more,
+// and may be more than a request may name.
+func TestCitationsInItemsThatAreSentBack(t *testing.T) {
+	d := newTenantsWithObjects(t)
+	cited := func(ids ...string) string {
+		var annotations, results []string
+		for _, id := range ids {
+			annotations = append(annotations, fmt.Sprintf(`{"type":"file_citation","file_id":%q}`, id))
+			results = append(results, fmt.Sprintf(`{"file_id":%q,"text":"t"}`, id))
+		}
+		return `{"model":"gpt-4o","input":[{"type":"file_search_call","id":"fs_1","queries":["q"],"results":[` + strings.Join(results, ",") +
+			`]},{"type":"message","id":"msg_1","role":"assistant","content":[{"type":"output_text","text":"t","annotations":[` + strings.Join(annotations, ",") + `]}]}]}`
+	}
+	var many []string
+	for n := range 100 {
+		many = append(many, fmt.Sprint("file-gone-", n))
+	}
+	d.served(t, "y", "POST", "/v1/responses", cited(many...), "application/json")
+	d.refused(t, "POST", "/v1/responses", cited("file-y", "file-x"), "application/json", 404)
+}
+
 // While the table is away, what is new is served: ids that no service makes cannot be
 // another's.
 func TestNewItemsWhileTheTableIsAway(t *testing.T) {

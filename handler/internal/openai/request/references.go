@@ -15,8 +15,9 @@ type Reference struct {
 	Kind  operations.Kind
 	ID    string
 	Param string // the member that names it: "file_id", "input"
-	// Described means that it may be an id of the caller's own making: of an item that is
-	// given with its content, or where only its form says that it is an id.
+	// Described means that the body does not depend on the object, or that the id may be
+	// of the caller's own making: of an item that is given with its content, of what such
+	// an item cites, or where only its form says that it is an id.
 	Described bool
 }
 
@@ -76,6 +77,8 @@ var (
 	// rowMembers hold rows of the caller's, which templates of evaluations may insert
 	// where an id is read.
 	rowMembers = []string{"item", "sample"}
+	// citingMembers hold what an item that is sent back once came from.
+	citingMembers = []string{"annotations", "results"}
 	// mediaMembers, sealedMembers and base64Members hold what is not read as text.
 	mediaMembers  = []string{"url", "image_url", "file_data"}
 	sealedMembers = []string{"encrypted_content", "signature"}
@@ -92,7 +95,7 @@ const (
 
 // vocabulary is the members that are watched at every depth of a body.
 var vocabulary = jsonscan.NewVocabulary(slices.Compact(slices.Sorted(slices.Values(slices.Concat(
-	keys(idMembers), keys(holderMembers), itemMembers, contentMembers, modelMembers, reachMembers, otherMembers, dataMembers, rowMembers,
+	keys(idMembers), keys(holderMembers), itemMembers, contentMembers, modelMembers, reachMembers, otherMembers, dataMembers, rowMembers, citingMembers,
 	mediaMembers, sealedMembers, base64Members, keys(formMembers), []string{"input_audio", anyModelMember, anyIDMember},
 ))))...)
 
@@ -111,6 +114,7 @@ var (
 	contentNames = namesOf(contentMembers...).Or(namesOf("input")) // of a call to a custom tool
 	modelNames   = namesOf(modelMembers...).Or(namesOf(anyModelMember))
 	holderNames  = namesOf(keys(holderMembers)...)
+	citingNames  = namesOf(citingMembers...)
 	reachNames   = namesOf(reachMembers...)
 	roleName     = vocabulary.Of("role")
 	typeName     = vocabulary.Of("type")
@@ -214,7 +218,7 @@ func (s *parser) readMatches() error {
 		case m.Name == anyID:
 			err = s.addReference("", m.Value, idName, true)
 		default:
-			err = s.addReference(kind, m.Value, m.Name, false)
+			err = s.addReference(kind, m.Value, m.Name, m.Within.Meets(citingNames))
 		}
 		if err != nil {
 			return err

@@ -62,6 +62,8 @@ func TestReferencesOfABody(t *testing.T) {
 		`{"file_id":"\u0066"}`:                                                                        ref(operations.KindFile, "f", "file_id"),
 		`{"metadata":{"file_id":"f"}}`:                                                                nil,
 		`{"prompt":{"variables":{"metadata":{"file_id":"f"}}}}`:                                       ref(operations.KindFile, "f", "file_id"),
+		`{"input":[{"content":[{"type":"output_text","annotations":[{"file_id":"f"}]}]}]}`:            described(ref(operations.KindFile, "f", "file_id")),
+		`{"input":[{"type":"file_search_call","results":[{"file_id":"f"}]}]}`:                         described(ref(operations.KindFile, "f", "file_id")),
 		`{"messages":[{"type":"item_reference","id":"i"}]}`:                                           ref(operations.KindItem, "i", "id"),
 		`{"x":{"type":"item\u005freference","id":"i"}}`:                                               ref(operations.KindItem, "i", "id"),
 		`{"x":{"y":[{"id":"vs_x"}]}}`:                                                                 described(ref("", "vs_x", "id")),
