@@ -7,23 +7,11 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"slices"
-	"strings"
 
 	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/proxy"
 )
-
-// sharedKeys are how the names of headers end by which a backend, or what stands in
-// front of it, finds an earlier request or a session again, whoever sent that.
-var sharedKeys = []string{
-	"Idempotency-Key", "Idempotency-Token", "Repeatability-Request-Id", "Repeatability-Client-Id", "Operation-Id",
-	"Session-Id", "Session-Affinity", "Conversation-Id", "Conv-Id", "Cache-Key", "Isolation-Key",
-}
-
-func isSharedKey(header string) bool {
-	return slices.ContainsFunc(sharedKeys, func(end string) bool { return strings.HasSuffix(header, end) })
-}
 
 // isolate makes a consumer's own what backends recognise whoever sends it: the key of
 // the prompt cache, and keys of repeated requests and sessions. With the same key two
@@ -36,7 +24,7 @@ func (s *Server) isolate(req *proxy.Request) {
 	req.CacheKey = s.backendCacheKey(c, req.Parsed.PromptCacheKey)
 	var header http.Header
 	for name, values := range req.Header {
-		if !isSharedKey(name) {
+		if !request.IsSharedKey(name) {
 			continue
 		}
 		if header == nil {

@@ -137,12 +137,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, state *requestSta
 		return apiErr
 	}
 	defer s.leave(state)
-	req, buf, apiErr := s.readRequest(r, t, s.fenced(rec.Consumer))
+	fenced := s.fenced(rec.Consumer)
+	req, buf, apiErr := s.readRequest(r, t, fenced)
 	defer buf.release(req)
 	if apiErr != nil {
 		return apiErr
 	}
-	req.Query = query
+	req.Query, req.Fenced = query, fenced
 	req.ID, req.Consumer, req.Caller = rec.ID, rec.Consumer, rec.Caller
 	req.Affinity = promptCacheHash(req.Header, req)
 	if s.StrictIDs {

@@ -51,7 +51,7 @@ func (b *backends) client(cfg *config.Config) (*backend.Client, error) {
 		}
 		client.Targets = append(client.Targets, &backend.Target{
 			Name: r.Name, Endpoint: r.Endpoint, OpenAI: r.Kind == config.OpenAI, NoUsage: r.NoUsage, Credential: credential, Policy: classifyPolicy(r),
-			Transport: b.transport(r), Deployments: deployments(cfg, i), CallerHeader: r.CallerHeader,
+			Transport: b.transport(r), Deployments: deployments(cfg, i), CallerHeader: r.CallerHeader, PassHeaders: r.PassHeaders,
 		})
 	}
 	b.before = nil

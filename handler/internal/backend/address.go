@@ -1,7 +1,9 @@
 package backend
 
 import (
+	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"spillway/handler/internal/openai/operations"
@@ -47,7 +49,7 @@ func needsAPIVersion(t *Target, f operations.Family) bool {
 // requestQuery is the caller's query, byte for byte, without what filterQuery
 // removes and with an api-version where one is needed.
 func (c *Client) requestQuery(t *Target, r *proxy.Request) string {
-	kept, version := filterQuery(r.Query, t.OpenAI)
+	kept, version := filterQuery(r.Query, t.OpenAI, r.Fenced && r.Method == http.MethodPost)
 	if version || !needsAPIVersion(t, r.Family) || c.APIVersion == "" {
 		return kept
 	}
@@ -58,9 +60,10 @@ func (c *Client) requestQuery(t *Target, r *proxy.Request) string {
 }
 
 // filterQuery removes credentials, an api-version without a value, and for an
-// OpenAI-compatible backend any, since only Azure knows it. It reports whether an
-// api-version is left.
-func filterQuery(raw string, openAI bool) (kept string, version bool) {
+// OpenAI-compatible backend any, since only Azure knows it. With fenced it removes what
+// chooses a model, too: that is checked where it is in the path or the body. It reports
+// whether an api-version is left.
+func filterQuery(raw string, openAI, fenced bool) (kept string, version bool) {
 	kept = raw
 	for from := 0; from < len(kept); {
 		to := len(kept)
@@ -69,7 +72,7 @@ func filterQuery(raw string, openAI bool) (kept string, version bool) {
 		}
 		name := parameterName(kept[from:to])
 		isVersion := name == "api-version"
-		if isCredentialParameter(name) || isVersion && (openAI || !strings.Contains(strings.TrimSuffix(kept[from:to], "="), "=")) {
+		if isCredentialParameter(name) || fenced && choosesByName(kept[from:to]) || isVersion && (openAI || !strings.Contains(strings.TrimSuffix(kept[from:to], "="), "=")) {
 			kept = kept[:from] + kept[min(to+1, len(kept)):]
 			continue
 		}
@@ -90,6 +93,18 @@ func parameterName(pair string) string {
 		name = decoded
 	}
 	return strings.ToLower(name)
+}
+
+// choosesByName reports whether a pair of a query, which some servers end at a
+// semicolon, has a name that chooses a deployment or project, as a header may.
+func choosesByName(pair string) bool {
+	for part := range strings.SplitSeq(pair, ";") {
+		name := parameterName(part)
+		if slices.ContainsFunc(choosing, func(word string) bool { return strings.Contains(name, strings.ToLower(word)) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // isCredentialParameter reports whether a query parameter, by its lower-case

@@ -32,6 +32,13 @@ func TestRequestURLs(t *testing.T) {
 		"odd name":    {func(_ *proxy.Request, b *balancer.Backend) { b.Deployment = "a b/../c?d#e%2f" }, "/openai/deployments/a%20b%2F..%2Fc%3Fd%23e%252f/chat/completions?api-version=2024-10-21"},
 		"odd query":   {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "api-version=1&x=%zz&&y;z&a=b%20c+d" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1&x=%zz&&y;z&a=b%20c+d"},
 		"host's key":  {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "code=s%3D&api-version=1&clientId=default&x=1" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1&x=1"},
+		"a model":     {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "api-version=1&model=o3" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1&model=o3"},
+		"a fenced model": {func(r *proxy.Request, _ *balancer.Backend) {
+			r.Fenced, r.Query = true, "api-version=1&Mod%65l=o3&deployment=o3&deployment-id=o3&x=1;model=o3&project=p&y=model"
+		}, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1&y=model"},
+		"a fenced list": {func(r *proxy.Request, _ *balancer.Backend) {
+			r.Fenced, r.Method, r.Query = true, "GET", "api-version=1&model=o3"
+		}, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1&model=o3"},
 		"encoded key": {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "C%6fde=s&api-version=1&Api-Key=k&CODE" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 
 	"spillway/handler/internal/balancer"
@@ -34,8 +35,11 @@ func (c *Client) newBody(a *attempt, t *Target, deployment string, r *proxy.Requ
 	if t.OpenAI || r.Family != operations.Deployments {
 		changes.Model = deployment
 	}
-	if r.Operation.State.Stored() && r.Parsed.Model == "" {
+	switch {
+	case r.Operation.State.Stored() && r.Parsed.Model == "":
 		changes.Model = "" // a stored object need not have a model
+	case changes.Model == "" && r.Fenced && r.Parsed.Model != "" && !strings.EqualFold(r.Parsed.Model, r.Model):
+		changes.Model = deployment // whichever the backend goes by
 	}
 	rewrite := r.Form == nil && r.Parsed.NeedsRewrite(changes)
 	if rewrite {

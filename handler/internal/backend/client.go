@@ -52,6 +52,10 @@ type Target struct {
 	// CallerHeader is the canonical name of the header that carries the caller's
 	// id; "" sends none.
 	CallerHeader string
+
+	// PassHeaders are canonical names of headers that reach the resource from fenced
+	// requests, too.
+	PassHeaders []string
 }
 
 // Send makes one attempt at one backend. It returns the response with its body

@@ -2,10 +2,12 @@ package backend
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
 
+	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/proxy"
 )
 
@@ -26,7 +28,7 @@ func (t *Target) newHeader(r *proxy.Request) http.Header {
 	out := make(http.Header, len(r.Header)+4)
 	hops := r.Header["Connection"]
 	for name, values := range r.Header {
-		if !withheld(name) && !httpguts.HeaderValuesContainsToken(hops, name) {
+		if !withheld(name) && (!r.Fenced || request.IsKnownHeader(name) || slices.Contains(t.PassHeaders, name)) && !httpguts.HeaderValuesContainsToken(hops, name) {
 			out[name] = values
 		}
 	}
@@ -83,13 +85,11 @@ func withheld(name string) bool {
 // chooses reports whether a header, by its name, chooses a deployment or project of
 // those that the gateway's credential reaches. That of the image tool is checked.
 func chooses(name string) bool {
-	for _, word := range [...]string{"Deployment", "Model", "Project", "Organization"} {
-		if strings.Contains(name, word) {
-			return name != imageDeploymentHeader
-		}
-	}
-	return false
+	return name != imageDeploymentHeader && slices.ContainsFunc(choosing, func(word string) bool { return strings.Contains(name, word) })
 }
+
+// choosing are in the names of what chooses, as headers write them.
+var choosing = []string{"Deployment", "Model", "Project", "Organization"}
 
 func isHopByHop(name string) bool {
 	switch name {

@@ -42,6 +42,41 @@ func TestForwardedHeaders(t *testing.T) {
 	}
 }
 
+// Of a consumer that may not do all that the credential may, a backend gets what the
+// published services read, and what its operator lets pass.
+func TestHeadersOfFencedRequests(t *testing.T) {
+	client, received := recordingServer(t)
+	client.Targets[0].PassHeaders = []string{"X-Priority"}
+	r := newRequest()
+	r.Fenced = true
+	want := http.Header{
+		"Content-Type": {"application/json"}, "Accept": {"*/*"}, "User-Agent": {"OpenAI/Python 3"}, "Traceparent": {"00-1-2-01"}, "X-Stainless-Lang": {"python"},
+		"X-Ms-Session-Id": {"s"}, "Idempotency-Key": {"k"}, "Aoai-Evals": {"preview"}, "X-Ms-Client-Request-Id": {"caller's"}, "X-Ms-Useragent": {"azsdk"}, "Openai-Beta": {"a", "b"},
+		"Anthropic-Version": {"2023-06-01"}, "Anthropic-Beta": {"x"}, "Foundry-Features": {"f"}, "Extra-Parameters": {"pass-through"}, "X-Priority": {"1"}, "Range": {"bytes=0-1"},
+	}
+	r.Header = want.Clone()
+	for _, name := range []string{
+		"X-Ms-Agent-Id", "X-Ms-Connection-Id", "X-Ms-File-Id", "X-Ms-Previous-Response-Id", "X-Idempotency", "X-Amzn-Idempotency", "X-Dedupe-Id", "Openai-Conversation",
+		"Last-Event-Id", "Aoai-Copy-Ft-Checkpoints", "X-Portkey-Config", "Helicone-Auth", "X-Anything", "If-Match", "Prefer", "Api-Key", "X-Model-Id", "X-Request-Id",
+	} {
+		r.Header[name] = []string{"canary"}
+	}
+	if res, outcome := send(t, client, newBackend(), r); res == nil {
+		t.Fatal(outcome)
+	}
+	want["Accept-Encoding"], want["Api-Key"], want["Content-Length"] = []string{"identity"}, []string{"secret"}, []string{"62"}
+	if got := received().header; !maps.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("the backend received\n%v, want\n%v", got, want)
+	}
+	r.Fenced = false
+	if res, outcome := send(t, client, newBackend(), r); res == nil {
+		t.Fatal(outcome)
+	}
+	if got := received().header; got.Get("X-Anything") != "canary" || got.Get("X-Model-Id") != "" {
+		t.Errorf("from one consumer alone the backend received %v", got)
+	}
+}
+
 func TestConnectionHeaderDoesNotRemoveOurHeaders(t *testing.T) {
 	client, received := recordingServer(t)
 	r := newRequest()

@@ -75,6 +75,7 @@ var brokenShapes = []broken{
 	{"an unknown field like no other", open, one(`, "colour": "blue"`)},
 	{"a caller's header that is no name of ours to give", open, one(`, "callerHeader": "Authorization"`)},
 	{"a caller's header that means something else", open, one(`, "callerHeader": "X-MS-Client-Principal"`)},
+	{"a header to pass that means something else", open, one(`, "passHeaders": ["x-priority", "x-forwarded-for", "Authorization"]`)},
 	{"an unknown part", open, two(`, "circuitBreakers": {}`)},
 	{"a number in quotes", open, one(`, "priority": "1"`)},
 	{"a number with a fraction", open, one(`, "weight": 1.5`)},

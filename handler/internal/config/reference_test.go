@@ -211,7 +211,7 @@ func TestEverySettingIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"SPILLWAY_CONFIG", "SPILLWAY_MAX_BODY", "SPILLWAY_RESPONSE_TIMEOUT"} {
+	for _, name := range []string{"SPILLWAY_CONFIG", "SPILLWAY_CONFIG_ALLOW", "SPILLWAY_MAX_BODY", "SPILLWAY_MEMORY_LIMIT", "SPILLWAY_RESPONSE_TIMEOUT"} {
 		if !bytes.Contains(sample, []byte(`"`+name+`"`)) {
 			t.Errorf("local.settings.sample.json has no %s", name)
 		}

@@ -206,7 +206,8 @@ type Resource struct {
 	HTTP2     bool
 	NoUsage   bool // streams are not asked for their usage
 
-	CallerHeader string // in its canonical form; "" = no backend learns who calls
+	CallerHeader string   // in its canonical form; "" = no backend learns who calls
+	PassHeaders  []string // in their canonical form
 
 	Throttle    health.ThrottlePolicy
 	IgnoreWaits bool // a 429 always lasts Throttle.DefaultWait, whatever it asks
@@ -220,6 +221,9 @@ func (cfg *Config) resource(b *document.Backend, env map[string]string) Resource
 	}
 	if b.Kind == "openai" {
 		r.Kind = OpenAI
+	}
+	for _, name := range b.PassHeaders {
+		r.PassHeaders = append(r.PassHeaders, http.CanonicalHeaderKey(name))
 	}
 	throttle := cfg.Document.ThrottleOf(b)
 	r.Throttle, r.IgnoreWaits = throttlePolicy(&throttle), !throttle.AcceptRetryAfter

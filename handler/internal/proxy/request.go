@@ -36,6 +36,7 @@ type Request struct {
 	Form         *request.Form         // nil unless the body is a multipart form
 	Model        string                // as the pool names it
 	Consumer     *consumer.Consumer
+	Fenced       bool   // its consumer may not do all that the backends' credentials may: only what is known goes to a backend
 	Caller       string // the subject of its Entra token; "" for keys
 	Tokens       int64  // estimated: prompt bytes / 4 + largest output
 	Affinity     uint64 // requests with the same number share a prompt cache; 0 = none
@@ -58,6 +59,10 @@ type Request struct {
 	// Memory is what the request holds: what grows while it is served is counted
 	// there. nil = it is not counted.
 	Memory *overload.Memory
+
+	// LatePurpose is the purpose of an upload once it was read behind the file, while
+	// that was sent.
+	LatePurpose atomic.Pointer[string]
 
 	// ActiveWrites counts the transports that may still be writing Body. Its
 	// memory may be reused only at 0.

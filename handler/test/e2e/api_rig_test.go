@@ -67,7 +67,7 @@ func (a api) pool(r *rig) string {
 		}
 		entry := map[string]any{
 			"name": res.Name, "endpoint": r.sim.URL(res.Name), "region": res.Region,
-			"auth": map[string]any{"mode": "api-key", "setting": "BACKEND_KEY"}, "deployments": names,
+			"auth": map[string]any{"mode": "api-key", "setting": "BACKEND_KEY"}, "deployments": names, "passHeaders": []string{"x-whose"},
 		}
 		if a.entry != nil {
 			a.entry(res.Name, entry)

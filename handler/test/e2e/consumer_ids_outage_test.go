@@ -28,7 +28,7 @@ type ownersFleet struct {
 
 func startOwnersFleet(t *testing.T) *ownersFleet {
 	t.Helper()
-	list := []backend{{name: "only"}}
+	list := []backend{{name: "only", passes: "x-whose"}}
 	f := &ownersFleet{t: t, sim: simulator.Start(t, simulator.Config{Resources: resources(list)}), table: storetest.StartAzurite(t).ConnectionString}
 	f.document = document(t, f.sim, setup{backends: list, document: map[string]any{"consumers": []map[string]any{
 		{"name": "x", "keySetting": "X_KEY"}, {"name": "y", "keySetting": "Y_KEY"},

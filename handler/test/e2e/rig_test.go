@@ -26,6 +26,7 @@ type backend struct {
 	priority   int
 	weight     int
 	capacity   string   // "" or "provisioned"
+	passes     string   // a header of its own that reaches it; "" = none
 	caller     string   // the header with the caller's id; "" = none
 	models     []string // deployments of these names and models, instead of deployment
 	unlisted   bool     // the pool document has no list of deployments
@@ -120,6 +121,9 @@ func document(t *testing.T, sim *simulator.Service, s setup) string {
 		}
 		if b.capacity != "" {
 			entry["capacity"] = b.capacity
+		}
+		if b.passes != "" {
+			entry["passHeaders"] = []string{b.passes}
 		}
 		if b.caller != "" {
 			entry["callerHeader"] = b.caller

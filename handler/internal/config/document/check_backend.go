@@ -26,8 +26,17 @@ func (r *Report) checkBackend(at string, b *Backend) {
 	r.checkAuth(at, b)
 	r.checkDeployments(jsondoc.Join(at, "deployments"), b)
 	r.checkRegions(jsondoc.Join(at, "priorityIn"), b)
-	if name := strings.ToLower(b.CallerHeader); slices.ContainsFunc(reserved, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
-		r.Fault(jsondoc.Join(at, "callerHeader"), quoted(b.CallerHeader)+" has a meaning of its own", `Write a name of yours, such as "x-caller-id".`)
+	r.checkHeader(jsondoc.Join(at, "callerHeader"), b.CallerHeader)
+	for i, name := range b.PassHeaders {
+		r.checkHeader(jsondoc.Index(jsondoc.Join(at, "passHeaders"), i), name)
+	}
+}
+
+// checkHeader looks for a header that has a meaning already.
+func (r *Report) checkHeader(at, name string) {
+	lower := strings.ToLower(name)
+	if slices.ContainsFunc(reserved, func(prefix string) bool { return strings.HasPrefix(lower, prefix) }) {
+		r.Fault(at, quoted(name)+" has a meaning of its own", `Write a name of yours, such as "x-caller-id".`)
 	}
 }
 
