@@ -16,29 +16,35 @@ import (
 // bound that the model has anyway is not added.
 func (s *Server) boundAnswer(c *call) *Error {
 	req := c.request
-	if req.Operation.CompatibleOnly { // what its members mean is not known
-		req.Parsed.PromptBytes = int64(len(req.Body))
-		req.Tokens = request.Estimate(&req.Parsed)
+	p := &req.Parsed
+	switch {
+	case req.Operation.CompatibleOnly: // what its members mean is not known
+		p.PromptBytes = int64(len(req.Body))
+	case req.Consumer.Measured() && !req.Operation.State.Stored():
+		p.CountAll()
 	}
+	req.Tokens = request.Estimate(p)
 	if !req.Consumer.Measured() {
 		return nil
 	}
 	most, member := req.Consumer.MaxRequestTokens, outputMember(req)
-	if member == request.NoOutputMember || req.Tokens > most {
+	if member == request.NoOutputMember {
 		return nil // the reservation refuses what is too large
 	}
-	req.Parsed.MaxOutputTokens = outputBound(req)
-	req.Tokens = request.Estimate(&req.Parsed)
-	if req.Parsed.MaxOutputTokens > 0 {
+	bound := outputBound(req.Operation.Name, p)
+	p.MaxOutputTokens = 0
+	left := (most - request.Estimate(p)) / max(p.Choices, 1)
+	p.MaxOutputTokens = max(bound, p.OtherBound)
+	req.Tokens = request.Estimate(p)
+	if bound > 0 || req.Tokens > most {
 		return nil
 	}
-	left := (most - req.Tokens) / max(req.Parsed.Choices, 1)
 	if left < leastBound(member) {
 		return quotaExceeded(&quota.ExceededError{Limit: maxRequestTokens, Amount: float64(most)})
 	}
 	bounded := true
-	for _, p := range c.pools {
-		largest, known := metering.KnownLargestAnswer(p)
+	for _, pool := range c.pools {
+		largest, known := metering.KnownLargestAnswer(pool)
 		bounded = bounded && known && largest <= left
 	}
 	if bounded {
@@ -48,8 +54,8 @@ func (s *Server) boundAnswer(c *call) *Error {
 		left = min(left, largest) // the service refuses more
 	}
 	req.AnswerBound = request.Bound{Member: member, Tokens: left}
-	req.Parsed.MaxOutputTokens = req.AnswerBound.Tokens
-	req.Tokens = request.Estimate(&req.Parsed)
+	p.MaxOutputTokens = max(left, p.OtherBound)
+	req.Tokens = request.Estimate(p)
 	return nil
 }
 
@@ -62,7 +68,7 @@ func outputMember(req *proxy.Request) request.OutputMember {
 		return request.MaxOutputTokens
 	case req.Operation.Name == "chat" && !oldChat(req):
 		return request.MaxCompletionTokens
-	case req.Operation.Name == "chat", req.Operation.Name == "completions":
+	case req.Operation.Name == "chat", req.Operation.Name == "completions", req.Operation.Name == "messages":
 		return request.MaxTokens
 	}
 	return request.NoOutputMember
@@ -79,17 +85,24 @@ func oldChat(req *proxy.Request) bool {
 	return version != "" && version < "2024-09-01"
 }
 
-// outputBound is the bound that the request has: only members of its operation
-// count, since a backend may pass others over.
-func outputBound(req *proxy.Request) int64 {
-	bounds := &req.Parsed.OutputBounds
-	switch req.Operation.Name {
+// outputBound is the bound that a request of an operation has; 0 = none. Only members
+// of the operation count, since a backend may pass others over, and each that is given
+// must bound the answer, since a backend may go by any of them.
+func outputBound(operation string, p *request.ParsedRequest) (tokens int64) {
+	members := []request.OutputMember{request.MaxTokens}
+	switch operation {
 	case "responses":
-		return bounds[request.MaxOutputTokens].Tokens
+		members[0] = request.MaxOutputTokens
 	case "chat":
-		return max(bounds[request.MaxTokens].Tokens, bounds[request.MaxCompletionTokens].Tokens)
+		members = append(members, request.MaxCompletionTokens)
 	}
-	return bounds[request.MaxTokens].Tokens
+	for _, m := range members {
+		if p.OutputBounds[m].Open {
+			return 0
+		}
+		tokens = max(tokens, p.OutputBounds[m].Tokens)
+	}
+	return tokens
 }
 
 // leastBound is the smallest bound that the service accepts.

@@ -22,10 +22,18 @@ func (s *Server) fenced(c *consumer.Consumer) bool {
 // recordedKind is the kind that an object which a request made is remembered by.
 func (s *Server) recordedKind(req *proxy.Request, kind operations.Kind) operations.Kind {
 	uploaded := req.Operation.Name == "files" && req.Method == http.MethodPost && req.Subpath == "" && req.Form != nil
-	if kind == operations.KindFile && uploaded && isBatch(req.Form.Purpose) && s.fenced(req.Consumer) {
+	if kind == operations.KindFile && uploaded && isBatch(purposeOf(req)) && s.fenced(req.Consumer) {
 		return operations.KindBatchFile
 	}
 	return kind
+}
+
+// purposeOf is the purpose of an upload, whether it came ahead of the file or behind it.
+func purposeOf(req *proxy.Request) string {
+	if late := req.LatePurpose.Load(); late != nil {
+		return *late
+	}
+	return req.Form.Purpose
 }
 
 // checkBatchFile refuses a batch over a file whose lines were not checked.

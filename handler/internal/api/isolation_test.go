@@ -179,6 +179,36 @@ func TestIDsThatAnAnswerRepeatsAreNotGranted(t *testing.T) {
 	d.served(t, "y", "POST", "/v1/responses", reference("msg_made"), "application/json")
 }
 
+// Evaluations over rows of the request's own, whatever these are called, read nothing
+// that is stored.
+func TestEvaluationsOverOwnRows(t *testing.T) {
+	d := newTenantsWithObjects(t)
+	for path, body := range map[string]string{
+		"evals":             `{"data_source_config":{"type":"custom","item_schema":{"type":"object","properties":{"source":{"type":"string"},"data_source":{"type":"object"},"event":{"type":"string"}}}},"testing_criteria":[]}`,
+		"evals/eval_y/runs": `{"data_source":{"type":"jsonl","source":{"type":"file_content","content":[{"item":{"source":{"type":"event"},"type":"logs","event":{"source":{"type":"web"}}},"sample":{"source":[{"type":"x"}]}}]}}}`,
+	} {
+		d.served(t, "y", "POST", "/v1/"+path, body, "application/json")
+	}
+	for _, body := range []string{
+		`{"data_source":{"type":"completions","source":{"type":"stored_completions"}}}`, `{"data_source":{"type":"jsonl","source":{"type":"event"}}}`,
+		`{"data_source":{"type":"responses","source":{"type":"responses","item":{}}}}`,
+	} {
+		d.refused(t, "POST", "/v1/evals/eval_y/runs", body, "application/json", 403)
+	}
+}
+
+// The services' own skills are nobody's.
+func TestBuiltInSkills(t *testing.T) {
+	d := newTenantsWithObjects(t)
+	for path, body := range map[string]string{
+		"/anthropic/v1/messages": `{"model":"gpt-4o","max_tokens":5,"container":{"skills":[{"type":"anthropic","skill_id":"pptx","version":"latest"},{"type":"anthropic","skill_id":"xlsx"}]},"messages":[]}`,
+		"/v1/responses":          `{"model":"gpt-4o","input":"x","tools":[{"type":"shell","environment":{"type":"container_auto","skills":[{"type":"skill_reference","skill_id":"openai-spreadsheets"}]}}]}`,
+	} {
+		d.served(t, "y", "POST", path, body, "application/json")
+		d.refused(t, "POST", path, strings.NewReplacer("pptx", "skill_x", "openai-spreadsheets", "skill_x").Replace(body), "application/json", 404)
+	}
+}
+
 // A fine-tuned model is of the consumer whose job made it, wherever a body names it.
 func TestFineTunedModelsHaveOwners(t *testing.T) {
 	for _, tuned := range []string{"gpt-4o-mini-2024-07-18.ft-0a1b", "ft:gpt-4o-mini:acme::abc", "ft:gpt-4o-mini:acme::abc:ckpt-step-7", "ftchkpt-0a1b", "GPT-4o-mini.FT-0a1b"} {

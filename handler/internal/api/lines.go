@@ -40,48 +40,50 @@ func (s *Server) checkLines(ctx context.Context, req *proxy.Request) *Error {
 		}
 	case req.Form == nil:
 		return nil
-	case req.Operation.Name == "files":
-		for _, file := range req.Form.Files {
-			lines := &lineChecker{server: s, ctx: ctx, req: req}
-			if apiErr := lines.add(req.Body[file.From:file.To], true); apiErr != nil {
-				return apiErr
-			}
+	}
+	files := s.newFileChecker(ctx, req)
+	for _, file := range req.Form.Files {
+		if apiErr := files.add(req.Body[file.From:file.To], true); apiErr != nil {
+			return apiErr
 		}
 	}
-	return s.checkRest(ctx, req)
+	return s.checkRest(req, files)
 }
 
 // checkRest checks what is held of a file that continues, and has the rest checked
-// while it is sent: files only may follow.
-func (s *Server) checkRest(ctx context.Context, req *proxy.Request) *Error {
+// while it is sent: files may follow, and of an upload fields that say nothing of where
+// it goes.
+func (s *Server) checkRest(req *proxy.Request, files *fileChecker) *Error {
 	switch {
 	case req.StreamedBody == nil:
 		return nil
 	case req.Form.OpenFile == 0:
 		return invalidForm(errors.New("a form of more than 25 MiB must have its fields first and its files last"))
-	case req.Operation.Name == "files" && req.Form.Purpose == "":
-		return invalidForm(errors.New("a file that is larger than 25 MiB comes ahead of its purpose; send the field purpose first"))
 	}
-	lines := &lineChecker{server: s, ctx: ctx, req: req}
-	tail := request.NewFormTail(req.Form.Boundary, func(p []byte, ended bool) error {
-		if req.Operation.Name != "files" {
-			return nil
-		}
-		if apiErr := lines.add(p, ended); apiErr != nil {
-			return &refusedBodyError{apiErr}
-		}
-		return nil
-	})
-	if err := tail.Add(req.Body[req.Form.OpenFile:]); err != nil {
-		return refusedForm(err)
+	tail := request.NewFormTail(req.Form.Boundary, func(p []byte, ended bool) error { return asError(files.add(p, ended)) })
+	if req.Operation.Name == "files" {
+		form := *req.Form // what follows is read while the request is served
+		tail.Field = func(name string, value []byte) error { return asError(files.field(&form, name, value)) }
 	}
-	req.StreamedBody.Check(func(p []byte) error {
+	add := func(p []byte) *Error {
 		if err := tail.Add(p); err != nil {
-			return &refusedBodyError{refusedForm(err)}
+			return refusedForm(err)
+		}
+		if tail.Ended() {
+			return files.ended()
 		}
 		return nil
-	})
-	return nil
+	}
+	req.StreamedBody.Check(func(p []byte) error { return asError(add(p)) })
+	return add(req.Body[req.Form.OpenFile:])
+}
+
+// asError is an error that holds why a body is refused.
+func asError(apiErr *Error) error {
+	if apiErr == nil {
+		return nil
+	}
+	return &refusedBodyError{apiErr}
 }
 
 // refusedForm is the error for a form that is refused while it is read.
@@ -130,6 +132,7 @@ type lineChecker struct {
 	server  *Server
 	ctx     context.Context //nolint:containedctx // of the upload, which it is part of
 	req     *proxy.Request
+	purpose string
 	parser  request.Parser
 	number  int
 	partial []byte // a line that is not ended yet
@@ -162,7 +165,11 @@ func (c *lineChecker) add(p []byte, ended bool) *Error {
 // hold keeps a piece of a line, unless it is of what is no request.
 func (c *lineChecker) hold(piece []byte) *Error {
 	start := bytes.TrimLeft(piece, " \t\r\n\xef\xbb\xbf")
-	if !c.requests() && len(bytes.TrimSpace(c.partial)) == 0 && len(start) > 0 && start[0] != '{' {
+	if len(bytes.TrimSpace(c.partial)) == 0 && len(start) > 0 && start[0] != '{' {
+		if c.requests() {
+			c.number++
+			return c.named(invalidJSON(errors.New("it must begin with an opening brace")))
+		}
 		c.skip = true
 	}
 	if c.skip {
@@ -199,7 +206,7 @@ func (c *lineChecker) keep(piece []byte) *Error {
 	return nil
 }
 
-func (c *lineChecker) requests() bool { return isBatch(c.req.Form.Purpose) }
+func (c *lineChecker) requests() bool { return isBatch(c.purpose) }
 
 // line checks one line.
 func (c *lineChecker) line(line []byte) *Error {
@@ -208,7 +215,7 @@ func (c *lineChecker) line(line []byte) *Error {
 	}
 	line = bytes.TrimSpace(line)
 	requests := c.requests()
-	if len(line) == 0 || !requests && (line[0] != '{' || !isRead(c.req.Form.Purpose)) {
+	if len(line) == 0 || !requests && (line[0] != '{' || !isRead(c.purpose)) {
 		return nil
 	}
 	return c.named(c.object(line, requests))
@@ -347,15 +354,15 @@ func lineNotServed(of *lineRequest) *Error {
 // measure checks the request of a line against the largest that its consumer may
 // send. Nothing is written into a file: a request must have a bound itself.
 func (c *lineChecker) measure(path string, parsed *request.ParsedRequest) *Error {
-	bounds, bound := &parsed.OutputBounds, int64(1)
+	bound := int64(1)
 	switch path {
-	case "responses":
-		bound = bounds[request.MaxOutputTokens].Tokens
+	case "responses", "completions":
+		bound = outputBound(path, parsed)
 	case "chat/completions":
-		bound = max(bounds[request.MaxCompletionTokens].Tokens, bounds[request.MaxTokens].Tokens)
-	case "completions":
-		bound = bounds[request.MaxTokens].Tokens
+		bound = outputBound("chat", parsed)
 	}
+	parsed.CountAll()
+	parsed.MaxOutputTokens = max(parsed.MaxOutputTokens, parsed.OtherBound)
 	most := c.req.Consumer.MaxRequestTokens
 	if bound > 0 && request.Estimate(parsed) <= most {
 		return nil

@@ -72,7 +72,7 @@ func (s *Server) findPools(ctx context.Context, req *proxy.Request) ([]*balancer
 		apiErr = s.checkLines(ctx, req)
 	}
 	if apiErr == nil {
-		apiErr = s.checkRun(req)
+		apiErr = s.checkEvaluation(req)
 	}
 	switch state := req.Operation.State; {
 	case req.Operation.Retired:

@@ -11,8 +11,8 @@ import (
 )
 
 // checkReach refuses what reaches, without an id, things that are not known to be
-// the consumer's: data sources that are read with the backend's own identity, and
-// evaluations over whatever is stored (docs/security.md#ids-have-owners).
+// the consumer's: data sources that are read with the backend's own identity
+// (docs/security.md#ids-have-owners).
 func (s *Server) checkReach(req *proxy.Request) *Error {
 	c := req.Consumer
 	size := decodedSize(req)
@@ -34,10 +34,6 @@ func (s *Server) checkReach(req *proxy.Request) *Error {
 	case req.Parsed.NestedSources, span.To > span.From && readWithBackendIdentity(req.Body[span.From:span.To]):
 		return reachRefused(consumer.DataSources, "data_sources that the backend reads with its own identity")
 	}
-	switch {
-	case req.Operation.Name == "evals" && len(req.Body) > 0 && !c.Reaches(consumer.StoredCompletions) && overStored(req.Body):
-		return reachRefused(consumer.StoredCompletions, "evaluations over stored completions, logs or responses")
-	}
 	return nil
 }
 
@@ -49,7 +45,7 @@ const decodedBytes = 16
 func decodedSize(req *proxy.Request) int64 {
 	span := req.Parsed.DataSources
 	n := span.To - span.From
-	if req.Operation.Name == "batches" || req.Operation.Name == "evals" {
+	if req.Operation.Name == "batches" {
 		n = len(req.Body)
 	}
 	return decodedBytes * int64(n)
@@ -97,38 +93,6 @@ func inStorage(body []byte) bool {
 		if slices.ContainsFunc(storageMembers, func(m string) bool { return request.SameName(m, name) }) {
 			return true
 		}
-	}
-	return false
-}
-
-// overStored reports whether an evaluation reads what is stored, wherever the body
-// says so.
-func overStored(body []byte) bool {
-	var value any
-	return json.Unmarshal(body, &value) != nil || readsStored(value, "")
-}
-
-// ownSources are the types of an evaluation's data that are in the request, or named
-// by it.
-var ownSources = []string{"", "custom", "jsonl", "completions", "responses", "file_content", "file_id"}
-
-func readsStored(value any, member string) bool {
-	switch v := value.(type) {
-	case map[string]any:
-		kind, isText := v["type"].(string)
-		isSource := member == "source" || member == "data_source" || member == "data_source_config"
-		switch {
-		case kind == "stored_completions", kind == "logs", isSource && kind == "responses" && member != "data_source",
-			isSource && (v["type"] != nil && !isText || !slices.Contains(ownSources, kind)):
-			return true
-		}
-		for name, child := range v {
-			if readsStored(child, name) {
-				return true
-			}
-		}
-	case []any:
-		return slices.ContainsFunc(v, func(child any) bool { return readsStored(child, member) })
 	}
 	return false
 }

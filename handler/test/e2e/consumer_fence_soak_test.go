@@ -226,13 +226,17 @@ func (w *fenceWalk) fileOfRequests() (form, contentType string) {
 
 func (w *fenceWalk) jsonRequest() (method, path, body string) {
 	model := []string{"gpt-4o", "GPT-4o", "gpt-4o-mini", "o3"}[w.chance.IntN(4)]
-	more := []string{"", `,"max_completion_tokens":null`, `,"max_tokens":150`, `,"n":2`, `,"max_tokens":5000`, `,"stream":true`, `,"stream":true`}[w.chance.IntN(7)]
+	more := []string{
+		"", `,"max_completion_tokens":null`, `,"max_tokens":150`, `,"n":2`, `,"max_tokens":5000`, `,"stream":true`, `,"stream":true`,
+		`,"max_tokens":5,"max_completion_tokens":-1`, `,"max_tokens":5,"n_predict":9000`,
+	}[w.chance.IntN(9)]
 	prompt := strings.Repeat("word ", w.chance.IntN(60))
 	switch w.chance.IntN(14) {
 	case 0, 1, 2, 3:
 		return "POST", chatPath, fmt.Sprintf(`{"model":%q%s,"messages":[{"role":"user","content":%q}]}`, model, more, prompt)
 	case 4:
-		return "POST", "/openai/deployments/" + model + "/chat/completions?api-version=2024-10-21", fmt.Sprintf(`{"messages":[{"role":"user","content":%q}]%s}`, prompt, more)
+		named := []string{"", `,"model":"gpt-4o"`, `,"model":"o3"`}[w.chance.IntN(3)]
+		return "POST", "/openai/deployments/" + model + "/chat/completions?api-version=2024-10-21&model=o3", fmt.Sprintf(`{"messages":[{"role":"user","content":%q}]%s%s}`, prompt, more, named)
 	case 5, 6:
 		return "POST", responsesPath, fmt.Sprintf(`{"model":%q,"input":%q,"background":%t}`, model, prompt, w.chance.IntN(4) == 0)
 	case 7:
@@ -265,13 +269,14 @@ func outsideFences(e *simulator.Entry) (problems []string) {
 	if named && !slices.Contains(rules.models, model) {
 		problems = append(problems, "the model "+model)
 	}
-	if strings.Contains(string(e.Body), `"o3`) {
+	if strings.Contains(string(e.Body), `"o3`) || strings.Contains(e.RawQuery, "o3") {
 		problems = append(problems, "a forbidden model in the body")
 	}
 	var body struct {
 		MaxTokens           int `json:"max_tokens"`
 		MaxCompletionTokens int `json:"max_completion_tokens"`
 		MaxOutputTokens     int `json:"max_output_tokens"`
+		NPredict            int `json:"n_predict"`
 		N                   int
 	}
 	problems = append(problems, linesOutside(e, &rules)...)
@@ -279,7 +284,7 @@ func outsideFences(e *simulator.Entry) (problems []string) {
 	if rules.tokens == 0 || !generates || json.Unmarshal(e.Body, &body) != nil {
 		return problems
 	}
-	bound := max(body.MaxTokens, body.MaxCompletionTokens, body.MaxOutputTokens) * max(body.N, 1)
+	bound := max(body.MaxTokens, body.MaxCompletionTokens, body.MaxOutputTokens, body.NPredict) * max(body.N, 1)
 	if bound == 0 || bound > rules.tokens || e.CompletionTokens > rules.tokens {
 		problems = append(problems, fmt.Sprintf("more than %d tokens", rules.tokens))
 	}

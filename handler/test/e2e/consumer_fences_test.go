@@ -60,6 +60,8 @@ func TestLargestRequestBoundsTheAnswer(t *testing.T) {
 		"new version":                  {"/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21", `{"messages":[{"role":"user","content":"Hello"}]}`, "max_completion_tokens"},
 		"responses":                    {responsesPath, `{"model":"gpt-4o","input":"Hello"}`, "max_output_tokens"},
 		"responses with chat's member": {responsesPath, `{"model":"gpt-4o","input":"Hello","max_tokens":1}`, "max_output_tokens"},
+		"one of two bounds":            {chatPath, `{"model":"gpt-4o","max_tokens":-1,"max_completion_tokens":0,"messages":[{"role":"user","content":"Hello"}]}`, "max_completion_tokens"},
+		"a bound of another service":   {chatPath, `{"model":"gpt-4o","max_tokens":5,"n_predict":-1,"messages":[{"role":"user","content":"Hello"}]}`, ""},
 		"own bound":                    {chatPath, `{"model":"gpt-4o","max_tokens":20,"messages":[{"role":"user","content":"Hello"}]}`, "max_tokens"},
 		"own bound is too large":       {chatPath, `{"model":"gpt-4o","max_tokens":200,"messages":[{"role":"user","content":"Hello"}]}`, ""},
 		"prompt":                       {chatPath, fmt.Sprintf(`{"model":"gpt-4o","messages":[{"role":"user","content":%q}]}`, long), ""},

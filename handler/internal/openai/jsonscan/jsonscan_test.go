@@ -207,9 +207,9 @@ func TestDepthLimit(t *testing.T) {
 }
 
 func TestAttachmentsCountAtAFixedSize(t *testing.T) {
-	names := NewVocabulary("url", "data", "type", "sealed", "audio")
+	names := NewVocabulary("url", "data", "type", "file", "label", "audio")
 	watch := &Watch{Names: names, Keep: [2]Name{0, names.Of("type")}, Attachments: Attachments{
-		URLs: NamesOf(names.Of("url")), Sealed: NamesOf(names.Of("sealed")), Base64: NamesOf(names.Of("data")), In: NamesOf(names.Of("audio")), Types: []string{"base64"},
+		URLs: NamesOf(names.Of("url")), Files: NamesOf(names.Of("file")), Labels: NamesOf(names.Of("label")), Base64: NamesOf(names.Of("data")), In: NamesOf(names.Of("audio")), Types: []string{"base64"},
 	}}
 	long := strings.Repeat("A", 100_000)
 	tests := map[string]struct {
@@ -225,9 +225,11 @@ func TestAttachmentsCountAtAFixedSize(t *testing.T) {
 		"base64, told ahead":  {`{"type":"base64","data":"` + long + `"}`, 100_002 - AttachmentSize},
 		"a text":              {`{"type":"text","data":"` + long + `"}`, 0},
 		"a list":              {`{"type":"base64","data":["` + long + `"]}`, 0},
-		"sealed":              {`{"sealed":"` + long + `"}`, 100_002 - AttachmentSize},
-		"sealed prose":        {`{"sealed":"` + strings.Repeat("word and ", 10_000) + `"}`, 0},
-		"short base64":        {`{"sealed":"` + long[:4000] + `"}`, 0},
+		"a file":              {`{"file":"data:application/pdf;base64,` + long + `","label":"a.pdf"}`, 100_000 + len(`"data:application/pdf;base64,"`) - AttachmentSize},
+		"another file":        {`{"file":"data:application/pdf;base64,` + long + `","label":"a.txt"}`, 0},
+		"a file inside":       {`{"label":"a.txt","x":{"file":"data:application/pdf;base64,` + long + `"}}`, 100_000 + len(`"data:application/pdf;base64,"`) - AttachmentSize},
+		"prose":               {`{"type":"base64","data":"` + strings.Repeat("word and ", 10_000) + `"}`, 0},
+		"short base64":        {`{"type":"base64","data":"` + long[:4000] + `"}`, 0},
 		"an element":          {`["` + long + `"]`, 0},
 	}
 	for name, tt := range tests {

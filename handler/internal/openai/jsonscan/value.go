@@ -45,10 +45,7 @@ func (s *skipper) value(i int) (int, Reason) {
 		case s.b[i] == '{' || s.b[i] == '[':
 			i, whole, reason = s.opening(i)
 		default:
-			if s.b[i] == 'n' && s.watch != nil {
-				s.watch.null()
-			}
-			i, reason = scalar(s.b, i)
+			i, reason = s.scalarValue(i)
 		}
 		if reason == OK && whole {
 			i, reason = s.next(i)
@@ -133,6 +130,15 @@ func (s *skipper) stringValue(i int) (int, Reason) {
 		s.discount += s.watch.attachment(s.b[i:end])
 	}
 	return end, s.watch.text(s.b, i, end)
+}
+
+// scalarValue passes a number or literal.
+func (s *skipper) scalarValue(i int) (int, Reason) {
+	end, reason := scalar(s.b, i)
+	if s.watch == nil || reason != OK {
+		return end, reason
+	}
+	return end, s.watch.scalar(s.b, i, end)
 }
 
 // afterComma is the offset of the value behind a comma.

@@ -6,9 +6,9 @@ type Range struct{ From, To int }
 // Match is a string that was found, or an object that was passed.
 type Match struct {
 	Name   Name     // of the member; elements of an array have the array's name
-	Object bool     // it is an object; else a string
+	Object bool     // it is an object; else a string or a scalar
 	Free   bool     // it is in what Watch.Free names
-	Value  Range    // of the string, with its quotes
+	Value  Range    // of the string, with its quotes, or the scalar
 	Kept   [2]Range // of an object: its members named by Watch.Keep, if they are strings
 	Seen   Names    // of an object: the watched names of its members, but those that are null or ""
 	Within Names    // the names of the members that it is in, its own left out
@@ -21,6 +21,7 @@ type Match struct {
 type Watch struct {
 	Names   *Vocabulary
 	Strings Names   // whose strings, or arrays of strings, are found
+	Scalars Names   // whose numbers, or true or false, are found
 	Objects Names   // whose objects, or arrays of objects, are found, when they have the first kept member
 	Keep    [2]Name // members that are kept for objects
 	Limit   int     // of Matches: more end the pass with the reason TooManyMatches; 0 = none
@@ -58,7 +59,9 @@ type frame struct {
 	array  bool
 	free   bool
 	data   bool
-	encode int // bytes of its encoded strings that may not count
+	text   bool // it calls itself no picture, sound, film or PDF file
+	encode int  // bytes of its base64 that may not count
+	files  int  // bytes of its files that may not count
 	seen   Names
 	blank  Names // of seen: those that are null or ""
 	within Names
@@ -191,11 +194,16 @@ func (w *Watch) add(m Match) Reason {
 	return OK
 }
 
-// null records that the member whose value is next is null.
-func (w *Watch) null() {
-	if f := w.top(); !f.array {
+// scalar records a number or literal of b, if it is looked for.
+func (w *Watch) scalar(b []byte, from, to int) Reason {
+	f := w.top()
+	switch {
+	case b[from] != 'n' && w.Scalars.Has(w.pending) && !f.array:
+		return w.add(Match{Name: w.pending, Free: f.free, Value: Range{from, to}})
+	case b[from] == 'n' && !f.array:
 		f.blank.add(w.pending)
 	}
+	return OK
 }
 
 // text records a string of b, if it is looked for.
@@ -208,6 +216,7 @@ func (w *Watch) text(b []byte, from, to int) Reason {
 	if name == 0 || f.data {
 		return OK
 	}
+	f.text = f.text || w.Attachments.Labels.Has(name) && !isMediaLabel(b[from+1:to-1])
 	if !f.array {
 		switch name {
 		case w.Keep[0]:

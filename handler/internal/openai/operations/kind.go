@@ -132,6 +132,16 @@ func IsTuned(model string) bool {
 		strings.Contains(name, ".ft-") || strings.Contains(name, ":ft-") || strings.Contains(name, ":ckpt-")
 }
 
+// IsBuiltInSkill reports whether a skill is one of the service's own, which nobody made:
+// OpenAI's, or one of Anthropic's for documents.
+func IsBuiltInSkill(id string) bool {
+	switch id {
+	case "docx", "pdf", "pptx", "xlsx":
+		return true
+	}
+	return strings.HasPrefix(id, "openai-")
+}
+
 // KindOf is the kind that an id shows by its form; "" when it shows none.
 func KindOf(id string) Kind {
 	if IsTuned(id) {

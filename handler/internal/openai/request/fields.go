@@ -2,6 +2,7 @@ package request
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"spillway/handler/internal/openai/operations"
@@ -15,7 +16,7 @@ func fieldReference(name, value string) (Reference, bool) {
 	for len(parts) > 0 && strings.Trim(parts[len(parts)-1], "0123456789") == "" {
 		parts = parts[:len(parts)-1]
 	}
-	if len(parts) == 0 || value == "" {
+	if len(parts) == 0 || value == "" || isFreeField(name) {
 		return Reference{}, false
 	}
 	member := parts[len(parts)-1]
@@ -31,6 +32,13 @@ func fieldReference(name, value string) (Reference, bool) {
 		}
 	}
 	return Reference{}, false
+}
+
+// isFreeField reports whether a field or parameter is a member of what is the caller's
+// own, as metadata[source] is.
+func isFreeField(name string) bool {
+	base, _, inside := strings.Cut(name, "[")
+	return inside && slices.Contains(dataMembers, base)
 }
 
 // QueryReferences returns the stored objects that a query names, read as the most

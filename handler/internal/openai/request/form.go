@@ -30,6 +30,22 @@ type Form struct {
 	OpenFile    int      // where the last file begins, if it may continue beyond the body; 0 = there is none
 	Encoded     bool     // a part is in an encoding of its own, such as quoted-printable
 	InsertAt    int      // where a part may be inserted: just before the first
+
+	modelSeen, purposeSeen bool
+}
+
+// AddField reads a field that follows what was parsed strictly. It may be no field
+// that decides where the request goes, or whether it may.
+func (f *Form) AddField(name string, value []byte) error {
+	s := formParser{body: value, strict: true, form: *f}
+	if err := s.field(name, Span{To: len(value)}); err != nil {
+		return err
+	}
+	if s.form.Model != f.Model || s.form.modelSeen != f.modelSeen || s.form.Reaches != f.Reaches || len(s.form.Models)+len(s.form.References) != len(f.Models)+len(f.References) {
+		return malformedForm(0, "the field "+name+" follows a file of more than 25 MiB; send it first")
+	}
+	*f = s.form
+	return nil
 }
 
 // ParseForm reads the fields of a multipart body whose boundary the Content-Type
@@ -56,10 +72,7 @@ type formParser struct {
 	whole     bool
 	strict    bool
 	form      Form
-	modelSeen bool
-
-	purposeSeen bool
-	lastFile    int // where the content of the part that was read last begins, if it is a file
+	lastFile  int // where the content of the part that was read last begins, if it is a file
 }
 
 // parts reads the parts.
@@ -160,13 +173,13 @@ func (s *formParser) field(name string, at Span) error {
 	}
 	switch name {
 	case "model":
-		if s.modelSeen {
+		if f.modelSeen {
 			return duplicate(at.From, name)
 		}
 		if len(text) > maxStringLength {
 			return wrongType(at.From, name, "a string of at most 1,024 bytes")
 		}
-		s.modelSeen, f.Model, f.ModelSpan = true, string(text), at
+		f.modelSeen, f.Model, f.ModelSpan = true, string(text), at
 	case "stream":
 		f.Stream = string(text) == "true"
 	case "n":
@@ -179,10 +192,10 @@ func (s *formParser) field(name string, at Span) error {
 	case "user":
 		f.User = string(text[:min(len(text), maxStringLength)])
 	case purposeField:
-		if s.purposeSeen {
+		if f.purposeSeen {
 			return duplicate(at.From, name)
 		}
-		s.purposeSeen = true
+		f.purposeSeen = true
 		f.Purpose = string(text[:min(len(text), maxStringLength)])
 	default:
 		return s.reference(name, at)
@@ -209,7 +222,9 @@ func namesObject(name string) bool {
 func (s *formParser) reference(name string, at Span) error {
 	text := s.body[at.From:at.To]
 	switch {
-	case s.strict && name != "" && isStructured(text):
+	case isFreeField(name):
+		return nil
+	case s.strict && name != "" && isStructured(name, text):
 		return s.structured(name, at)
 	case s.strict && namesModel([]byte(name)):
 		s.form.Models = append(s.form.Models, string(text[:min(len(text), maxStringLength)]))
@@ -227,10 +242,13 @@ func (s *formParser) reference(name string, at Span) error {
 }
 
 // isStructured reports whether the text of a field may be read as a JSON object or
-// list.
-func isStructured(text []byte) bool {
+// list. One of a list of texts may begin like one: [Anna], but not hold any itself.
+func isStructured(name string, text []byte) bool {
 	text = bytes.TrimSpace(text)
-	return len(text) > 0 && (text[0] == '{' || text[0] == '[')
+	if len(text) == 0 || text[0] != '{' && text[0] != '[' {
+		return false
+	}
+	return !strings.HasSuffix(name, "[]") || namesObject(name) || bytes.ContainsAny(text, `{"':`)
 }
 
 // structured reads a field that holds JSON, as a member of this name would be read.

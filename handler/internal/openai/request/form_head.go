@@ -53,8 +53,10 @@ func readPartHead(headers []byte, strict bool) (head partHead, fault string) {
 	return head, ""
 }
 
-// plainDisposition is how the SDKs write a disposition, but for the order and case.
-var plainDisposition = regexp.MustCompile(`(?i)^form-data((; ?name=("[^"\\]*"|[^"\\;, ]+))|(; ?filename=("[^"\\]*"|[^"\\;, ]+))|(; ?filename\*=(utf-8''|"utf-8'')[^;" ]*"?))+$`)
+// plainDisposition is how the SDKs write a disposition, but for the order and case. The
+// name of a file may have escapes, unless who passes them over might read another
+// parameter in it.
+var plainDisposition = regexp.MustCompile(`(?i)^form-data((; ?name=("[^"\\]*"|[^"\\;, ]+))|(; ?filename=("[^"\\]*"|"([^"\\;=]|\\[^;=])*"|[^"\\;, ]+))|(; ?filename\*=(utf-8''|"utf-8'')[^;" ]*"?))+$`)
 
 // plainName is what a field may be called: file_ids[], image[0], expires_after[anchor].
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_.-]+(\[[A-Za-z0-9_.-]*\])*$`)
@@ -82,6 +84,9 @@ var speltInForm = newFoldings("model", "stream", "n", "prompt", "user", purposeF
 func spellingFault(name string) string {
 	if !plainName.MatchString(name) {
 		return "the name of a field is not plain"
+	}
+	if isFreeField(name) {
+		return ""
 	}
 	base, rest, _ := strings.Cut(name, "[")
 	if acted := speltInForm.find([]byte(base)); acted != "" && name != acted && (acted != "file" || base != acted) {

@@ -24,25 +24,27 @@ func TestStrictFormsAreReadInOneWay(t *testing.T) {
 	model, file := strictPart(`name="model"`, "a"), strictPart(`name="file"; filename="a.wav"`, "data")
 	lf := strings.ReplaceAll(model+"--"+boundary+"--\r\n", "\r\n", "\n")
 	for name, body := range map[string]string{
-		"ahead of it":                "x\r\n" + model + formEnd,
-		"line feeds ahead of it":     lf + "\r\n" + model + formEnd,
-		"line feeds in a file":       model + strictPart(`name="file"; filename="a"`, "x\n--"+boundary+"\nContent-Disposition: form-data; name=\"model\"\n\nb") + formEnd,
-		"the boundary in a header":   model + strictPart(`name="file"; filename="--`+boundary+`"`, "x") + formEnd,
-		"padding":                    strings.Replace(model, boundary+"\r\n", boundary+" \r\n", 1) + formEnd,
-		"behind it":                  model + formEnd + model + formEnd,
-		"a field in another case":    model + strictPart(`name="Model"`, "b") + formEnd,
-		"a list of models":           model + strictPart(`name="model[]"`, "b") + formEnd,
-		"camel case":                 model + strictPart(`name="fileIds[]"`, "f") + formEnd,
-		"camel case inside":          model + strictPart(`name="image[fileId]"`, "f") + formEnd,
-		"an escape":                  model + strictPart(`name="file_\id"`, "f") + formEnd,
-		"a space":                    model + strictPart(`name=" file_id"`, "f") + formEnd,
-		"an escape in a file name":   model + strictPart(`name="file"; filename="a\"; name=\"model\""`, "f") + formEnd,
-		"purpose as a list":          strictPart(`name="purpose[]"`, "batch") + file + formEnd,
-		"a charset":                  model + strictPart("name=\"x\"\r\nContent-Type: text/plain; charset=utf-16", "f") + formEnd,
-		"an encoding":                model + strictPart("name=\"x\"\r\nContent-Transfer-Encoding: base64", "f") + formEnd,
-		"a charset of all":           model + strictPart(`name="_charset_"`, "utf-7") + formEnd,
-		"broken JSON":                model + strictPart(`name="images"`, `[{"file_id":"f"`) + formEnd,
-		"JSON with another spelling": model + strictPart(`name="images"`, `[{"fileId":"f"}]`) + formEnd,
+		"ahead of it":                      "x\r\n" + model + formEnd,
+		"line feeds ahead of it":           lf + "\r\n" + model + formEnd,
+		"line feeds in a file":             model + strictPart(`name="file"; filename="a"`, "x\n--"+boundary+"\nContent-Disposition: form-data; name=\"model\"\n\nb") + formEnd,
+		"the boundary in a header":         model + strictPart(`name="file"; filename="--`+boundary+`"`, "x") + formEnd,
+		"padding":                          strings.Replace(model, boundary+"\r\n", boundary+" \r\n", 1) + formEnd,
+		"behind it":                        model + formEnd + model + formEnd,
+		"a field in another case":          model + strictPart(`name="Model"`, "b") + formEnd,
+		"a list of models":                 model + strictPart(`name="model[]"`, "b") + formEnd,
+		"camel case":                       model + strictPart(`name="fileIds[]"`, "f") + formEnd,
+		"camel case inside":                model + strictPart(`name="image[fileId]"`, "f") + formEnd,
+		"an escape":                        model + strictPart(`name="file_\id"`, "f") + formEnd,
+		"a space":                          model + strictPart(`name=" file_id"`, "f") + formEnd,
+		"an escape in a file name":         model + strictPart(`name="file"; filename="a\"; name=\"model\""`, "f") + formEnd,
+		"another parameter in a file name": model + strictPart(`name="file"; filename="a\"; filename=b; x=\""`, "f") + formEnd,
+		"a list of broken JSON":            model + strictPart(`name="images[]"`, `[{"file_id":"f"`) + formEnd,
+		"purpose as a list":                strictPart(`name="purpose[]"`, "batch") + file + formEnd,
+		"a charset":                        model + strictPart("name=\"x\"\r\nContent-Type: text/plain; charset=utf-16", "f") + formEnd,
+		"an encoding":                      model + strictPart("name=\"x\"\r\nContent-Transfer-Encoding: base64", "f") + formEnd,
+		"a charset of all":                 model + strictPart(`name="_charset_"`, "utf-7") + formEnd,
+		"broken JSON":                      model + strictPart(`name="images"`, `[{"file_id":"f"`) + formEnd,
+		"JSON with another spelling":       model + strictPart(`name="images"`, `[{"fileId":"f"}]`) + formEnd,
 	} {
 		if f, err := request.ParseForm([]byte(body), boundary, true, true); err == nil {
 			t.Errorf("%s: %+v, want an error", name, f)
@@ -53,16 +55,22 @@ func TestStrictFormsAreReadInOneWay(t *testing.T) {
 // What clients send is served.
 func TestStrictFormsOfClients(t *testing.T) {
 	for name, body := range map[string]string{
-		"httpx":      strictPart(`name="model"`, "a") + strictPart("name=\"file\"; filename=\"a b.wav\"\r\nContent-Type: audio/wav", "data"),
-		".NET":       strictPart("name=model", "a") + strictPart("name=file; filename=a.wav; filename*=utf-8''%C3%A4.wav\r\nContent-Type: text/plain; charset=utf-8", "data"),
-		"okhttp":     strictPart("name=\"model\"\r\nContent-Length: 1\r\nContent-Transfer-Encoding: binary", "a") + strictPart(`name="file"; filename="ä.wav"`, "data"),
-		"lists":      strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a"`, "data") + strictPart(`name="timestamp_granularities[]"`, "word") + strictPart(`name="include[]"`, "logprobs"),
-		"nested":     strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a"`, "data") + strictPart(`name="expires_after[anchor]"`, "created_at") + strictPart(`name="chunking_strategy"`, `{"type":"server_vad"}`),
-		"prompt":     strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a"`, "data") + strictPart(`name="prompt"`, "[not JSON"),
+		"httpx":          strictPart(`name="model"`, "a") + strictPart("name=\"file\"; filename=\"a b.wav\"\r\nContent-Type: audio/wav", "data"),
+		".NET":           strictPart("name=model", "a") + strictPart("name=file; filename=a.wav; filename*=utf-8''%C3%A4.wav\r\nContent-Type: text/plain; charset=utf-8", "data"),
+		"okhttp":         strictPart("name=\"model\"\r\nContent-Length: 1\r\nContent-Transfer-Encoding: binary", "a") + strictPart(`name="file"; filename="ä.wav"`, "data"),
+		"lists":          strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a"`, "data") + strictPart(`name="timestamp_granularities[]"`, "word") + strictPart(`name="include[]"`, "logprobs"),
+		"nested":         strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a"`, "data") + strictPart(`name="expires_after[anchor]"`, "created_at") + strictPart(`name="chunking_strategy"`, `{"type":"server_vad"}`),
+		"prompt":         strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a"`, "data") + strictPart(`name="prompt"`, "[not JSON"),
+		"curl":           strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="say \"hi\" \\ there.wav"`, "data"),
+		"a Windows path": strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="C:\audio\a.wav"`, "data"),
+		"speakers": strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a"`, "data") + strictPart(`name="known_speaker_names[]"`, "[agent]") + strictPart(`name="known_speaker_names[]"`, "model") +
+			strictPart(`name="known_speaker_references[]"`, "data:audio/wav;base64,AAAA"),
+		"own data": strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a"`, "data") + strictPart(`name="metadata[source]"`, "[a") + strictPart(`name="metadata[file_id]"`, "file-x") +
+			strictPart(`name="metadata[fileId]"`, "file-x") + strictPart(`name="metadata[model]"`, "o3") + strictPart(`name="attributes[purpose]"`, "x"),
 		"empty file": strictPart(`name="model"`, "a") + strictPart(`name="file"; filename=""`, ""),
 	} {
 		f, err := request.ParseForm([]byte(body+formEnd), boundary, true, true)
-		if err != nil || f.Model != "a" || len(f.Files) != 1 {
+		if err != nil || f.Model != "a" || len(f.Files) != 1 || len(f.References)+len(f.Models) > 0 {
 			t.Errorf("%s: %+v, %v", name, f, err)
 		}
 	}
@@ -117,6 +125,39 @@ func TestFormTail(t *testing.T) {
 			}
 			if (err != nil) != (c.fault != "") || err != nil && !strings.Contains(err.Error(), c.fault) || !slices.Equal(files, c.files) {
 				t.Fatalf("%s: %q, %v", name, files, err)
+			}
+		}
+	}
+}
+
+// Where somebody reads them, fields may follow files.
+func TestFieldsOfAFormTail(t *testing.T) {
+	file := strictPart(`name="file"; filename="a"`, "abc")
+	for name, c := range map[string]struct {
+		rest, purpose, fault string
+	}{
+		"the purpose":       {"abc\r\n" + strictPart(`name="purpose"`, "batch") + formEnd, "batch", ""},
+		"more":              {"abc\r\n" + strictPart(`name="purpose"`, "user_data") + strictPart(`name="expires_after[anchor]"`, "created_at") + file + strictPart(`name="x"`, "") + formEnd, "user_data", ""},
+		"two purposes":      {"abc\r\n" + strictPart(`name="purpose"`, "evals") + strictPart(`name="purpose"`, "batch") + formEnd, "evals", "more than once"},
+		"another spelling":  {"abc\r\n" + strictPart(`name="Purpose"`, "batch") + formEnd, "", "must be written purpose"},
+		"a model":           {"abc\r\n" + strictPart(`name="model"`, "") + formEnd, "", "send it first"},
+		"a model of a tool": {"abc\r\n" + strictPart(`name="judge_model"`, "o3") + formEnd, "", "send it first"},
+		"an id":             {"abc\r\n" + strictPart(`name="file_id"`, "f") + formEnd, "", "send it first"},
+		"reach":             {"abc\r\n" + strictPart(`name="x"`, `{"agent":"a"}`) + formEnd, "", "send it first"},
+		"a long field":      {"abc\r\n" + strictPart(`name="x"`, strings.Repeat("a", 9<<10)) + formEnd, "", "too long"},
+	} {
+		for size := range []int{1, 2, 3, 7, 100} {
+			var form request.Form
+			tail := request.NewFormTail(boundary, func([]byte, bool) error { return nil })
+			tail.Field = func(name string, value []byte) error { return form.AddField(name, value) }
+			var err error
+			for rest := range slices.Chunk([]byte(c.rest), size+1) {
+				if err = tail.Add(rest); err != nil {
+					break
+				}
+			}
+			if form.Purpose != c.purpose || c.fault == "" && !tail.Ended() || (err != nil) != (c.fault != "") || err != nil && !strings.Contains(err.Error(), c.fault) {
+				t.Fatalf("%s: %+v, %v", name, form, err)
 			}
 		}
 	}

@@ -153,14 +153,14 @@ func compare(t *testing.T, body []byte, got, want ParsedRequest) {
 	t.Helper()
 	// Spans, sizes and resource-bound items have tests of their own.
 	want.ModelSpan, want.StreamOptionsSpan, want.IncludeUsageSpan, want.PromptSpan = got.ModelSpan, got.StreamOptionsSpan, got.IncludeUsageSpan, got.PromptSpan
-	want.InsertAt, want.PromptBytes, want.ResourceBound, want.ResourceBoundID, want.Conversation = got.InsertAt, got.PromptBytes, got.ResourceBound, got.ResourceBoundID, got.Conversation
+	want.InsertAt, want.PromptBytes, want.OtherBytes, want.ResourceBound, want.ResourceBoundID, want.Conversation = got.InsertAt, got.PromptBytes, got.OtherBytes, got.ResourceBound, got.ResourceBoundID, got.Conversation
 	want.PromptCacheKeySpan, want.OutputBounds, want.Choices = got.PromptCacheKeySpan, got.OutputBounds, max(want.Choices, got.Choices)
 	want.Returned = max(want.Returned, got.Returned)
 	want.References, want.Models, want.DataSources, want.NestedSources, want.Reaches = got.References, got.Models, got.DataSources, got.NestedSources, got.Reaches
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("result of %q (-want +got):\n%s", body, diff)
 	}
-	if got.PromptBytes < 0 || got.PromptBytes > int64(len(body)) || body[got.InsertAt-1] != '{' {
+	if min(got.PromptBytes, got.OtherBytes) < 0 || got.PromptBytes+got.OtherBytes > int64(len(body)) || body[got.InsertAt-1] != '{' {
 		t.Fatalf("%d prompt characters, open at %d in %q", got.PromptBytes, got.InsertAt, body)
 	}
 	for _, s := range []Span{got.ModelSpan, got.StreamOptionsSpan, got.IncludeUsageSpan, got.PromptSpan} {

@@ -69,6 +69,9 @@ func (s *parser) readMembers() error {
 		if m != other {
 			s.seen |= 1 << m
 		}
+		if m != other && countedNames.Has(s.watch.Pending()) {
+			s.watch.Root(0) // it is read as the service's own
+		}
 		err := s.readMember(m)
 		if err != nil {
 			return err
@@ -121,7 +124,11 @@ func (s *parser) readMember(m member) error {
 // readOther passes a member that Spillway does not act on.
 func (s *parser) readOther() {
 	from, name, key := s.Offset, s.watch.Pending(), s.Key
+	s.discount = 0
 	s.skipMeasured()
+	if name != metadataName {
+		s.parsed.OtherBytes += int64(s.Offset - from - s.discount)
+	}
 	switch string(key) {
 	case "reasoning_effort", "reasoning", "output_config":
 		s.parsed.ReasoningSpan = Span{from, s.Offset}
@@ -194,6 +201,7 @@ func (s *parser) readOutputBound(bound *OutputBound) error {
 	from := s.Offset
 	err := s.readMaxInt(&bound.Tokens)
 	bound.Span = Span{from, s.Offset}
+	bound.Open = err == nil && bound.Tokens == 0 && s.Data[from] != 'n'
 	s.parsed.MaxOutputTokens = max(s.parsed.MaxOutputTokens, bound.Tokens)
 	return err
 }

@@ -31,8 +31,8 @@ func TestParseChat(t *testing.T) {
 	want := ParsedRequest{
 		Model: "gpt-4o", ModelSpan: f.ModelSpan, Stream: true, StreamOptionsSpan: f.StreamOptionsSpan, IncludeUsage: true, IncludeUsageSpan: f.IncludeUsageSpan,
 		MaxOutputTokens: 800, Choices: 4, Returned: 4, PromptBytes: int64(len(at(body, f.PromptSpan))), PromptSpan: f.PromptSpan,
-		OutputBounds:   [outputMembers]OutputBound{MaxTokens: {10, f.OutputBounds[MaxTokens].Span}, MaxCompletionTokens: {800, f.OutputBounds[MaxCompletionTokens].Span}},
-		PromptCacheKey: "k", PromptCacheKeySpan: f.PromptCacheKeySpan, ServiceTier: "flex", Store: &no, InsertAt: 2,
+		OutputBounds:   [outputMembers]OutputBound{MaxTokens: {Tokens: 10, Span: f.OutputBounds[MaxTokens].Span}, MaxCompletionTokens: {Tokens: 800, Span: f.OutputBounds[MaxCompletionTokens].Span}},
+		PromptCacheKey: "k", PromptCacheKeySpan: f.PromptCacheKeySpan, ServiceTier: "flex", Store: &no, InsertAt: 2, OtherBytes: 5,
 	}
 	if diff := cmp.Diff(want, f); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)

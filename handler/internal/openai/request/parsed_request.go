@@ -42,7 +42,9 @@ type ParsedRequest struct {
 	OutputBounds       [outputMembers]OutputBound // what each member says, by OutputMember
 	Choices            int64                      // n, or best_of when larger, for each prompt; 0 = 1
 	Returned           int64                      // n for each prompt: the choices that the answer has; 0 = 1
+	OtherBound         int64                      // the largest that members of other dialects, or budgets of thinking, allow an answer; 0 = they allow none
 	PromptBytes        int64                      // of the members that the model reads; an attachment counts 4 KiB
+	OtherBytes         int64                      // of the other ones without a type, but for the metadata
 	PromptSpan         Span                       // the first of them: messages, input, prompt, instructions or system
 	PromptCacheKey     string
 	PromptCacheKeySpan Span // the string with its quotes
@@ -88,6 +90,7 @@ func (m OutputMember) String() string {
 type OutputBound struct {
 	Tokens int64
 	Span   Span // the value; zero = the member is absent
+	Open   bool // the member is given, but is no bound: zero, or less
 }
 
 // Estimate is the most tokens that a request may cost, as Azure counts when it

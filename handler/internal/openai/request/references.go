@@ -79,24 +79,30 @@ var (
 	rowMembers = []string{"item", "sample"}
 	// citingMembers hold what an item that is sent back once came from.
 	citingMembers = []string{"annotations", "results"}
-	// mediaMembers, sealedMembers and base64Members hold what is not read as text.
-	mediaMembers  = []string{"url", "image_url", "file_data"}
-	sealedMembers = []string{"encrypted_content", "signature"}
+	// mediaMembers, fileMembers and base64Members hold what is not read as text, and
+	// labelMembers say what that is.
+	mediaMembers  = []string{"url", "image_url"}
+	fileMembers   = []string{"file_data"}
 	base64Members = []string{"data", "result"}
+	labelMembers  = []string{"filename", "media_type"}
 )
 
-// anyModelMember and anyIDMember stand for members that name a model, or an object of a
-// kind that their name does not tell, by the end of their names. No member can be
-// called so.
+// These stand for members that name a model, or an object of a kind that their name
+// does not tell, by the end of their names, and for those that bound or multiply an
+// answer. No member can be called so.
 const (
 	anyModelMember = "\x00model"
 	anyIDMember    = "\x00id"
+	boundMember    = "\x00bound"
+	budgetMember   = "\x00budget"
+	choicesMember  = "\x00choices"
 )
 
 // vocabulary is the members that are watched at every depth of a body.
 var vocabulary = jsonscan.NewVocabulary(slices.Compact(slices.Sorted(slices.Values(slices.Concat(
 	keys(idMembers), keys(holderMembers), itemMembers, contentMembers, modelMembers, reachMembers, otherMembers, dataMembers, rowMembers, citingMembers,
-	mediaMembers, sealedMembers, base64Members, keys(formMembers), []string{"input_audio", anyModelMember, anyIDMember},
+	mediaMembers, fileMembers, base64Members, labelMembers, keys(formMembers),
+	[]string{"input_audio", anyModelMember, anyIDMember, boundMember, budgetMember, choicesMember},
 ))))...)
 
 func keys(m map[string]operations.Kind) []string { return slices.Collect(maps.Keys(m)) }
@@ -128,18 +134,21 @@ var (
 	encrypted    = vocabulary.Of("encrypted_content")
 	anyModel     = vocabulary.Of(anyModelMember)
 	anyID        = vocabulary.Of(anyIDMember)
+	boundName    = vocabulary.Of(boundMember)
+	choicesName  = vocabulary.Of(choicesMember)
+	countedNames = namesOf(boundMember, budgetMember, choicesMember)
 
-	foundStrings = namesOf(keys(idMembers)...).Or(modelNames).Or(namesOf("encrypted_content"))
+	foundStrings = namesOf(keys(idMembers)...).Or(modelNames).Or(namesOf("encrypted_content")).Or(countedNames)
 	textNames    = namesOf(keys(idMembers)...).Or(modelNames).Without(holderNames)
 	// watched is what every parse looks for.
 	watched = jsonscan.Watch{
-		Names: vocabulary, Limit: maxMatches, Strings: foundStrings, Objects: holderNames.Or(itemNames), Keep: [2]jsonscan.Name{idName, typeName},
+		Names: vocabulary, Limit: maxMatches, Strings: foundStrings, Scalars: countedNames, Objects: holderNames.Or(itemNames), Keep: [2]jsonscan.Name{idName, typeName},
 		Texts: textNames, Free: namesOf(rowMembers...), Maps: namesOf("variables"), Bound: namesOf("data_sources"),
 		Data: namesOf(dataMembers...), DataIn: [2]jsonscan.Names{namesOf("input"), namesOf("content")},
 		Forms: namesOf(keys(formMembers)...).Or(namesOf(anyIDMember)), IsID: hasForm, Empty: namesOf("output", "arguments", "input"),
 		Attachments: jsonscan.Attachments{
-			URLs: namesOf(mediaMembers...), Sealed: namesOf(sealedMembers...), Base64: namesOf(base64Members...), In: namesOf("input_audio"),
-			Types: []string{"base64", "redacted_thinking", "image_generation_call"},
+			URLs: namesOf(mediaMembers...), Files: namesOf(fileMembers...), Base64: namesOf(base64Members...), In: namesOf("input_audio"),
+			Types: []string{"base64", "image_generation_call"}, Labels: namesOf(labelMembers...),
 		},
 	}
 )
@@ -217,6 +226,8 @@ func (s *parser) readMatches() error {
 			s.addModel(m)
 		case m.Name == anyID:
 			err = s.addReference("", m.Value, idName, true)
+		case countedNames.Has(m.Name):
+			s.addCounted(m)
 		default:
 			err = s.addReference(kind, m.Value, m.Name, m.Within.Meets(citingNames))
 		}
@@ -288,7 +299,11 @@ func (s *parser) addReference(kind operations.Kind, at jsonscan.Range, name json
 	case len(text) > maxStringLength:
 		return wrongType(at.From, member, "an id of at most 1,024 bytes")
 	}
-	s.parsed.References = append(s.parsed.References, Reference{Kind: kind, ID: jsonscan.Unquote(text), Param: member, Described: described})
+	id := jsonscan.Unquote(text)
+	if kind == operations.KindSkill && operations.IsBuiltInSkill(id) {
+		return nil
+	}
+	s.parsed.References = append(s.parsed.References, Reference{Kind: kind, ID: id, Param: member, Described: described})
 	return nil
 }
 

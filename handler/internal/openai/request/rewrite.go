@@ -18,8 +18,8 @@ type Changes struct {
 	Bound        Bound
 }
 
-// Bound is a bound of the answer in the place of a member that is absent or null.
-// The zero Bound changes nothing.
+// Bound is a bound of the answer in the place of a member that is absent or null, and
+// of each that is given but bounds nothing. The zero Bound changes nothing.
 type Bound struct {
 	Member OutputMember
 	Tokens int64
@@ -32,7 +32,13 @@ func (p *ParsedRequest) NeedsRewrite(c Changes) bool {
 }
 
 func (p *ParsedRequest) addsBound(c Changes) bool {
-	return p.InsertAt > 0 && c.Bound.Tokens > 0 && p.OutputBounds[c.Bound.Member].Tokens == 0
+	return p.boundsBy(c, MaxTokens) || p.boundsBy(c, MaxCompletionTokens) || p.boundsBy(c, MaxOutputTokens)
+}
+
+// boundsBy reports whether the answer is bounded by changing this member.
+func (p *ParsedRequest) boundsBy(c Changes, m OutputMember) bool {
+	b := &p.OutputBounds[m]
+	return p.InsertAt > 0 && c.Bound.Tokens > 0 && (b.Open || m == c.Bound.Member && b.Tokens == 0)
 }
 
 func (p *ParsedRequest) changesCacheKey(c Changes) bool {
@@ -104,7 +110,7 @@ func (e *edit) appendTo(dst []byte) []byte {
 }
 
 // edits are the edits for c, in the order of the body.
-func (p *ParsedRequest) edits(body []byte, c Changes) (list [4]edit, n int) {
+func (p *ParsedRequest) edits(body []byte, c Changes) (list [3 + outputMembers]edit, n int) {
 	if p.changesModel(c) {
 		list[n] = p.modelEdit(c.Model)
 		n++
@@ -117,9 +123,11 @@ func (p *ParsedRequest) edits(body []byte, c Changes) (list [4]edit, n int) {
 		list[n] = edit{at: p.PromptCacheKeySpan, name: c.CacheKey}
 		n++
 	}
-	if p.addsBound(c) {
-		list[n] = p.boundEdit(c.Bound)
-		n++
+	for m := range NoOutputMember {
+		if p.boundsBy(c, m) {
+			list[n] = p.boundEdit(Bound{m, c.Bound.Tokens})
+			n++
+		}
 	}
 	slices.SortStableFunc(list[:n], func(a, b edit) int { return cmp.Compare(a.at.From, b.at.From) })
 	if n > 0 && p.Empty {

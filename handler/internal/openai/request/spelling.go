@@ -143,7 +143,7 @@ func unknownMember(key []byte) (jsonscan.Name, jsonscan.Reason) {
 	case endsFolded(key, "id"), endsFolded(key, "ids"):
 		return anyID, jsonscan.OK
 	}
-	return 0, jsonscan.OK
+	return countedByName[speltCounted.find(key)], jsonscan.OK
 }
 
 // misspelt is the error for a member whose name begins at byte at.
