@@ -5,7 +5,8 @@
 # usage: scripts/aoai-purge.sh SCOPE [options]
 #
 # SCOPE is at least one of these; an account has to match all that are given, letter for letter:
-#   --environment NAME     accounts that had the tag azd-env-name=NAME
+#   --environment NAME     accounts that had the tag azd-env-name=NAME and a name as Spillway gives it, aoai-KEY-TOKEN; others that had
+#                          the tag are listed, and taken by --account
 #   --resource-group NAME  accounts that were in this group
 #   --account NAME         the account of this name
 #
@@ -41,15 +42,20 @@ need_az
 # The list is filtered here and not by a query, so that an empty scope can never become an empty filter.
 deleted=()
 # shellcheck disable=SC2016 # the backquotes are JMESPath's
-rows_of deleted '[].[name, location, id, properties.deletionDate, tags."azd-env-name" || `""`]' cognitiveservices account list-deleted
+rows_of deleted '[].[name, location, id, properties.deletionDate, tags."azd-env-name" || `"_"`]' cognitiveservices account list-deleted
 chosen=()
 for line in "${deleted[@]}"; do
   IFS=$'\t' read -r name region id date tag <<<"$line"
-  was_in=${id#*/resourceGroups/} was_in=${was_in%%/*}
   [[ -z $account || $account == "$name" ]] || continue
-  [[ -z $group || ${group,,} == "${was_in,,}" ]] || continue
   [[ -z $ENVIRONMENT || $ENVIRONMENT == "$tag" ]] || continue
   [[ -z $LOCATION || $LOCATION == "$region" ]] || continue
+  was_in=$(group_in "$id") || fail "the deleted account $name has an id that names no group: $id"
+  [[ -z $group || ${group,,} == "${was_in,,}" ]] || continue
+  # A policy hands down tags, and every project of azd has this one.
+  if [[ -n $ENVIRONMENT && -z $account && ! $name =~ ^aoai-[A-Za-z0-9-]+-[a-z0-9]{13}$ ]]; then
+    say "left alone: $name in $region, was in $was_in, has the tag, but no name of Spillway's"
+    continue
+  fi
   say "to be purged: $name in $region, was in $was_in, deleted $date"
   chosen+=("$region"$'\t'"$was_in"$'\t'"$name")
 done

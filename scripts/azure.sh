@@ -57,12 +57,15 @@ confirm() {
 # need_environment ends the script unless ENVIRONMENT is a name that is safe in queries, file names and names of resources.
 need_environment() { [[ $ENVIRONMENT =~ ^[A-Za-z0-9-]{1,32}$ ]] || wrong "--environment takes 1 to 32 letters, digits and hyphens"; }
 
+# said names a command as it can be typed.
+said() { printf '%s' "${*/#ask_az/az}"; }
+
 # lines_of fills an array with the lines that a command prints: lines_of array command ... It ends the script when the command fails,
 # which <(command) does not: an empty list and a list that could not be read would be the same.
 lines_of() {
   local -n _lines=$1
   local _text
-  _text=$("${@:2}") || fail "this could not be read: ${*:2}"
+  _text=$("${@:2}") || fail "this could not be read: $(said "${@:2}")"
   _lines=()
   [[ -z $_text ]] || mapfile -t _lines <<<"$_text"
 }
@@ -70,8 +73,8 @@ lines_of() {
 # text_of puts the one word that a command prints into a variable, and ends the script when the command fails or prints anything else.
 text_of() {
   local _text
-  _text=$("${@:2}") || fail "this could not be read: ${*:2}"
-  [[ $_text =~ ^[^[:space:]\<]+$ ]] || fail "this gave no answer that can be used: ${*:2}: ${_text:0:100}"
+  _text=$("${@:2}") || fail "this could not be read: $(said "${@:2}")"
+  [[ $_text =~ ^[^[:space:]\<]+$ ]] || fail "this gave no answer that can be used: $(said "${@:2}"): ${_text:0:100}"
   printf -v "$1" '%s' "$_text"
 }
 
@@ -82,6 +85,14 @@ rows_of() {
   lines_of "$1" ask_az "${@:3}" --query "[($2) || \`[]\`, ['end of list']][]" --output tsv
   [[ ${#_rows[@]} -gt 0 && ${_rows[-1]} == 'end of list' ]] || fail "this did not give a whole answer: az ${*:3}: ${_rows[*]:0:3}"
   _rows=("${_rows[@]:0:${#_rows[@]}-1}")
+}
+
+# group_in prints the group that an id names, and fails when it names none. Azure writes /resourceGroups/ in more than one case.
+group_in() {
+  local before=${1,,}
+  before=${before%%/resourcegroups/*}
+  local group=${1:${#before}+16}
+  [[ ${#before} -lt ${#1} && -n ${group%%/*} ]] && printf '%s\n' "${group%%/*}"
 }
 
 # purge_accounts purges deleted accounts, lines of region, group and name.
@@ -95,14 +106,16 @@ purge_accounts() {
 
 # need_purged ends the script when one of these accounts is still listed as deleted.
 need_purged() {
-  local line id was_in name
+  local line id in_group was_in name
   local -a left
   [[ $DRY_RUN == no && $# -gt 0 ]] || return 0
   rows_of left '[].id' cognitiveservices account list-deleted
   for line in "$@"; do
     IFS=$'\t' read -r _ was_in name <<<"$line"
     for id in "${left[@]}"; do
-      [[ ${id,,} != *"/resourcegroups/${was_in,,}/deletedaccounts/${name,,}" ]] ||
+      [[ ${id,,} == *"/${name,,}" ]] || continue
+      in_group=$(group_in "$id") || fail "the deleted account $name has an id that names no group: $id"
+      [[ ${in_group,,} != "${was_in,,}" ]] ||
         fail "the account $name is still listed as deleted, although az reported that it was purged"
     done
   done

@@ -16,7 +16,8 @@
 #   --from-environment    with --publish-only: names come from the variables that azd sets, not from a deployment
 #   --group NAME --app NAME   with --publish-only: one function app of a Flex Consumption plan, made by Terraform or anything else
 #   --zip FILE            publish this package instead of making one
-#   --wait SECONDS        longest time until the role for the upload is in force (Premium), 300 when not given
+#   --wait SECONDS        longest time until the role for the upload is in force (Premium), and until the app is ready and answers as the
+#                         version of the package, 300 when not given
 #   --no-smoke            do not run scripts/smoke.sh afterwards
 #   --what-if             show what Azure would change, and stop
 #   --dry-run             print the plan and change nothing
@@ -162,17 +163,40 @@ upload() {
   done
 }
 
-# approve lets Front Door in by Private Link, when it asked.
+# approve lets Front Door in by Private Link, when it asked: group, app, id of the Front Door. Anybody may ask, with any text; the id is
+# told to the function app alone, and each app has one origin. So a text without it, and a second request with it, is somebody else's.
 approve() {
-  local id site
-  local -a pending
+  local site line id endpoint text mine="Front Door of Spillway $3"
+  local -a pending own=()
   text_of site ask_az functionapp show --resource-group "$1" --name "$2" --query id --output tsv
-  rows_of pending "[?properties.privateLinkServiceConnectionState.status=='Pending' && properties.privateLinkServiceConnectionState.description=='Front Door of Spillway'].id" \
+  # shellcheck disable=SC2016 # the backquotes are JMESPath's
+  rows_of pending "[?properties.privateLinkServiceConnectionState.status=='Pending'].[id, properties.privateEndpoint.id || \`\"_\"\`, properties.privateLinkServiceConnectionState.description]" \
     network private-endpoint-connection list --id "$site"
-  for id in "${pending[@]}"; do
-    act_az network private-endpoint-connection approve --id "$id" --description 'Front Door of Spillway'
+  for line in "${pending[@]}"; do
+    IFS=$'\t' read -r id endpoint text <<<"$line"
+    if [[ $text == "$mine" ]]; then
+      say "asks to reach $2: $endpoint"
+      own+=("$id")
+    else
+      say "not approved, because its text is not \"$mine\": $id"
+    fi
+  done
+  ((${#own[@]} < 2)) || fail "${#own[@]} requests to reach $2 name this Front Door, which has asked once: approve the right one and reject the others by hand, by: az network private-endpoint-connection"
+  for id in "${own[@]}"; do
+    act_az network private-endpoint-connection approve --id "$id" --description "$mine"
   done
 }
+
+# need_succeeded ends the script unless the deployment has come to a good end: the outputs of one that runs or has failed are of before.
+need_succeeded() {
+  local -a state
+  deployment_rows state properties.provisioningState
+  [[ ${state[0]:-} == Succeeded ]] ||
+    fail "the deployment spillway-$ENVIRONMENT is in the state ${state[0]:-(unknown)}, not Succeeded: nothing was published"
+}
+
+# version_of_zip prints the version of a package that scripts/release.sh has named.
+version_of_zip() { sed -nE 's/^spillway-(.+)-linux-(amd64|arm64)\.zip$/\1/p' <<<"${1##*/}"; }
 
 say "This will, for the installation $ENVIRONMENT:"
 [[ $publish_only == yes ]] || plan "make or update the resources of $parameters in $LOCATION (deployment spillway-$ENVIRONMENT)"
@@ -180,16 +204,22 @@ if [[ -n $zip ]]; then plan "take the package $zip"; else plan "package the prog
 if [[ -n $app ]]; then plan "publish it to the function app $app"; else plan "publish it to the function app of each region"; fi
 [[ $smoke == no ]] || plan "run scripts/smoke.sh: call, drain a backend, call again, restore it"
 need_variables
-if [[ $DRY_RUN == yes && ($publish_only == no || -n $app) ]] && ! have az; then
-  say "az is not installed, so nobody can say which subscription that would be: https://aka.ms/azure-cli"
+if [[ $DRY_RUN == yes && ($publish_only == no || -n $app) ]] && ! (need_az); then
+  say "so nobody can say which subscription that would be"
 else
-  need_az
+  [[ $DRY_RUN == yes && ($publish_only == no || -n $app) ]] || need_az
   [[ $publish_only == yes ]] || find_principal
 fi
-confirm "$ENVIRONMENT" "Resources cost money from now on."
+[[ $what_if == yes ]] || confirm "$ENVIRONMENT" "Resources cost money from now on."
 
 [[ $publish_only == yes ]] || provision
-[[ -n $zip ]] || { zip=build/spillway.zip && act scripts/package.sh "$zip"; }
+version=$(version_of_zip "$zip")
+if [[ -z $zip ]]; then
+  zip=build/spillway.zip version=$(version_of_tree)
+  VERSION=$version act scripts/package.sh "$zip"
+elif [[ -z $version && $smoke == yes ]]; then
+  say "the name of $zip does not tell its version, so that an older package would pass the proof as well: scripts/smoke.sh --version"
+fi
 
 hosting=flex
 if [[ -n $app ]]; then
@@ -198,7 +228,10 @@ elif [[ $DRY_RUN == yes && $publish_only == no ]]; then
   say "+ (publish to each function app that the deployment names)"
 else
   plans=() groups=() apps=() containers=() door=()
-  [[ $FROM_ENVIRONMENT == yes ]] || read_outputs
+  if [[ $FROM_ENVIRONMENT == no ]]; then
+    need_succeeded
+    read_outputs
+  fi
   output_of plans plan
   output_of groups resourceGroups
   output_of apps functionApps
@@ -210,10 +243,10 @@ else
   [[ ${#groups[@]} -eq ${#apps[@]} && ${#containers[@]} -eq ${#apps[@]} ]] || fail "the outputs name ${#apps[@]} function apps, ${#groups[@]} groups and ${#containers[@]} containers"
   for i in "${!apps[@]}"; do
     publish "${groups[i]}" "${apps[i]}" "${containers[i]}"
-    [[ ${#door[@]} -eq 0 ]] || approve "${groups[i]}" "${apps[i]}"
+    [[ ${#door[@]} -eq 0 ]] || approve "${groups[i]}" "${apps[i]}" "${door[0]}"
   done
 fi
 
-[[ $smoke == no ]] || act scripts/smoke.sh --environment "$ENVIRONMENT" ${SUBSCRIPTION:+--subscription "$SUBSCRIPTION"}
+[[ $smoke == no ]] || act scripts/smoke.sh --environment "$ENVIRONMENT" --wait "$wait" ${version:+--version "$version"} ${SUBSCRIPTION:+--subscription "$SUBSCRIPTION"}
 [[ $DRY_RUN == yes || $smoke == yes ]] || say "published; whether it serves and fails over was not looked at: scripts/smoke.sh --environment $ENVIRONMENT"
 say "done"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# destroy.sh deletes an installation: the resource groups that carry its tag and its name, and with --purge what would be left of the
-# Azure OpenAI accounts in them. It lists everything first, and refuses when a group holds things that the deployment did not make. Needs az.
+# destroy.sh deletes an installation: the resource groups that carry its tag and its name and hold what only Spillway makes, and with
+# --purge what would be left of the Azure OpenAI accounts in them. It lists everything first, and refuses when a group holds things that
+# the deployment did not make. Needs az.
 #
 # usage: scripts/destroy.sh --environment NAME [options]
 #
@@ -64,41 +65,109 @@ find_groups() {
   ((${#groups[@]} > 0)) || fail "no resource group has the tag azd-env-name=$ENVIRONMENT and a name of this installation; accounts that are deleted already: scripts/aoai-purge.sh --environment $ENVIRONMENT"
 }
 
-# find_resources fills resources with lines of group, type, name, id, tag, and finds the token that is part of every name:
-# it is behind id- in the name of the identity, which is made first, and behind func- in the name of the app.
+# find_resources fills resources with lines of group, type, name, id, tag, and service.
 find_resources() {
-  local name line type resource tag id
+  local name line
   local -a found
-  resources=() token=''
+  resources=()
   for name in "${groups[@]}"; do
     # shellcheck disable=SC2016 # the backquotes are JMESPath's
-    rows_of found '[].[type, name, id, tags."azd-env-name" || `""`]' resource list --resource-group "$name"
+    rows_of found '[].[type, name, id, tags."azd-env-name" || `"_"`, tags."azd-service-name" || `"_"`]' resource list --resource-group "$name"
     for line in "${found[@]}"; do
       resources+=("$name"$'\t'"$line")
-      IFS=$'\t' read -r type resource id tag <<<"$line"
-      [[ $tag == "$ENVIRONMENT" && ${type,,} =~ ^microsoft\.(managedidentity/userassignedidentities|web/sites)$ ]] || continue
-      [[ $resource =~ ^(id|func)-([a-z0-9]+)(-2)?$ ]] || continue
-      [[ -z $token || $token == "${BASH_REMATCH[2]}" ]] || fail "two installations have the tag azd-env-name=$ENVIRONMENT: -$token and -${BASH_REMATCH[2]}"
-      token=${BASH_REMATCH[2]}
     done
   done
 }
 
-# made_here tells whether the deployment made a resource: type, name, tag. Azure itself adds interfaces of private endpoints and
-# detectors without tags, whose names have the name of what they belong to in them, and one group of actions.
+# find_token finds the token of 13 characters that is part of every name. Every project of azd has groups called rg-NAME, the tag, and a
+# token in its names; what only Spillway makes is a function app func-TOKEN of the service `spillway`. A deployment that failed before
+# that has made an identity id-TOKEN, in a group that the record of the deployment spillway-NAME names.
+find_token() {
+  local line in_group type resource tag service
+  local -a recorded=()
+  token=''
+  ((${#deployments[@]} == 0)) ||
+    rows_of recorded "[?properties.targetResource.resourceType=='Microsoft.Resources/resourceGroups'].properties.targetResource.resourceName" \
+      deployment operation sub list --name "spillway-$ENVIRONMENT"
+  for line in "${resources[@]}"; do
+    IFS=$'\t' read -r in_group type resource _ tag service <<<"$line"
+    [[ $tag == "$ENVIRONMENT" ]] || continue
+    case ${type,,} in
+    microsoft.web/sites) [[ $service == spillway && $resource =~ ^func-([a-z0-9]{13})(-2)?$ ]] || continue ;;
+    microsoft.managedidentity/userassignedidentities)
+      within "$in_group" "${recorded[@]}" || continue
+      [[ $resource =~ ^id-([a-z0-9]{13})$ ]] || continue
+      ;;
+    *) continue ;;
+    esac
+    [[ -z $token || $token == "${BASH_REMATCH[1]}" ]] || fail "two installations have the tag azd-env-name=$ENVIRONMENT: -$token and -${BASH_REMATCH[1]}"
+    token=${BASH_REMATCH[1]}
+  done
+}
+
+# need_own_groups leaves only groups in which something of this installation is seen: an empty list is no reason to delete a group.
+need_own_groups() {
+  local name line in_group type resource id tag
+  local -a own=()
+  for name in "${groups[@]}"; do
+    for line in "${resources[@]}"; do
+      IFS=$'\t' read -r in_group type resource id tag _ <<<"$line"
+      if [[ $in_group == "$name" && $tag == "$ENVIRONMENT" ]] && named_here "$resource"; then
+        own+=("$name")
+        break
+      fi
+    done
+    within "$name" "${own[@]}" ||
+      say "left alone: the group $name has the tag and a name of this installation, but nothing of it is seen there: no function app func-TOKEN of Spillway, or nothing with its token; it goes by: az group delete --name $name"
+  done
+  ((${#own[@]} > 0)) || fail "nothing was deleted: no group is certainly of the installation $ENVIRONMENT"
+  ((${#own[@]} == ${#groups[@]})) || deployments=() # its record still tells what is left
+  groups=("${own[@]}")
+}
+
+# named_here tells whether the token is part of a name as the templates write it: between hyphens, or in names that allow none.
+named_here() {
+  local whole="(^|[-/ ])(st|waf)?$token(state|2)?([-./]|$)"
+  [[ -n $token && ${1,,} =~ $whole ]]
+}
+
+# made_here tells whether the deployment made a resource: group, type, name, id, tag. Azure itself adds interfaces of private endpoints
+# and detectors without tags, whose names have the name of what they belong to in them, and one group of actions. Zones and workbooks
+# have no token in their names: what only Spillway writes is the link `spillway` of a zone, the record of its Front Door in a zone of
+# yours, and the workspace of a workbook.
 made_here() {
-  local type=${1,,}
-  [[ $type != microsoft.insights/actiongroups || $2 != 'Application Insights Smart Detection' ]] || return 0
-  if [[ -n $token && $2 == *"$token"* ]]; then
-    [[ $3 != "$ENVIRONMENT" ]] || return 0
-    [[ $type != microsoft.network/networkinterfaces && $type != microsoft.alertsmanagement/* ]] || return 0
+  local type=${2,,}
+  local -a found
+  [[ $type != microsoft.insights/actiongroups || $3 != 'Application Insights Smart Detection' ]] || return 0
+  if named_here "$3"; then
+    [[ $5 != "$ENVIRONMENT" ]] || return 0
+    [[ $type != microsoft.network/networkinterfaces || $3 != pe-* ]] || return 0
+    [[ $type != microsoft.alertsmanagement/* ]] || return 0
   fi
-  [[ $3 == "$ENVIRONMENT" ]] || return 1
+  [[ $5 == "$ENVIRONMENT" ]] || return 1
   case $type in
-  microsoft.network/privatednszones*) [[ $2 == privatelink.* ]] ;;
-  microsoft.network/dnszones | microsoft.insights/workbooks) ;;
+  microsoft.network/privatednszones) [[ $3 == privatelink.* ]] && linked_here "$1" "$3" ;;
+  microsoft.network/privatednszones/virtualnetworklinks) [[ $3 == privatelink.*/spillway ]] ;;
+  microsoft.network/dnszones)
+    rows_of found '[].to_string(@)' network dns record-set list --resource-group "$1" --zone-name "$3"
+    [[ -n $token && ${found[*]} =~ [^a-z0-9]"spillway-$token"[^a-z0-9] ]]
+    ;;
+  microsoft.insights/workbooks)
+    rows_of found 'properties.sourceId' resource show --ids "$4"
+    [[ -n $token && ${found[*],,} == */"log-$token" ]]
+    ;;
   *) return 1 ;;
   esac
+}
+
+# linked_here tells whether a zone has the link that Spillway gives its zones.
+linked_here() {
+  local line in_group type resource tag
+  for line in "${resources[@]}"; do
+    IFS=$'\t' read -r in_group type resource _ tag _ <<<"$line"
+    [[ $in_group != "$1" || ${type,,} != */virtualnetworklinks || $resource != "$2/spillway" || $tag != "$ENVIRONMENT" ]] || return 0
+  done
+  return 1
 }
 
 # find_accounts records the accounts to purge, lines of location, group, name: after the delete nobody can tell whose they were.
@@ -108,10 +177,10 @@ find_accounts() {
   accounts=()
   for name in "${groups[@]}"; do
     # shellcheck disable=SC2016 # the backquotes are JMESPath's
-    rows_of found '[].[location, name, tags."azd-env-name" || `""`]' cognitiveservices account list --resource-group "$name"
+    rows_of found '[].[location, name, tags."azd-env-name" || `"_"`]' cognitiveservices account list --resource-group "$name"
     for line in "${found[@]}"; do
       IFS=$'\t' read -r location account tag <<<"$line"
-      if made_here microsoft.cognitiveservices/accounts "$account" "$tag"; then
+      if [[ $tag == "$ENVIRONMENT" ]] && named_here "$account"; then
         accounts+=("$location"$'\t'"$name"$'\t'"$account")
       else
         say "will not be purged: $account in $name, which the deployment did not make"
@@ -122,14 +191,14 @@ find_accounts() {
 
 # show_plan lists what goes and refuses when something is not this installation's.
 show_plan() {
-  local name line in_group type resource tag id
+  local name line in_group type resource id tag
   local -a others=()
   for name in "${groups[@]}"; do
     say "the group $name will be deleted, with everything in it:"
     for line in "${resources[@]}"; do
-      IFS=$'\t' read -r in_group type resource id tag <<<"$line"
+      IFS=$'\t' read -r in_group type resource id tag _ <<<"$line"
       [[ $in_group == "$name" ]] || continue
-      if made_here "$type" "$resource" "$tag"; then
+      if made_here "$name" "$type" "$resource" "$id" "$tag"; then
         say "  $type $resource"
       else
         say "  not of this installation: $id"
@@ -147,6 +216,8 @@ show_plan() {
 need_az
 find_groups
 find_resources
+find_token
+need_own_groups
 accounts=()
 [[ $purge == no ]] || find_accounts
 show_plan

@@ -55,17 +55,31 @@ find_operations() {
 # conditions prints "backend/model condition" for every backend of every model.
 conditions() { tr '{' '\n' <"$work/status" | sed -n 's/.*"slot":"\([^"]*\)".*"condition":"\([^"]*\)".*/\1 \2/p'; }
 
+# conditions_of prints "backend condition" for every backend of one model. The names of backends have no slash, those of models may.
+conditions_of() { conditions | awk -v model="$1" '{ at = index($1, "/") } substr($1, at + 1) == model { print substr($1, 1, at - 1), $2 }'; }
+
+# condition_of prints the condition of one backend of a model: condition_of backend model.
+condition_of() { conditions_of "$2" | awk -v backend="$1" '$1 == backend { print $2 }'; }
+
+# stand_ins prints the backends of a model that accept requests, but for one.
+stand_ins() { conditions_of "$1" | awk -v but="$2" '$2 == "available" && $1 != but { print $1 }'; }
+
+# version_running prints the version of the instance whose status was read.
+version_running() {
+  local first='"version":"([^"]*)"'
+  [[ $(<"$work/status") =~ $first ]] && printf '%s\n' "${BASH_REMATCH[1]}"
+}
+
 # choose_model takes the first model of the key that answers chats, by its name, and has two backends that accept requests.
 choose_model() {
   local name
   local -a names
   [[ -z $model ]] || return 0
   curl -fsS -m 30 -H @<(printf 'api-key: %s\n' "$key") "$address/openai/v1/models" >"$work/models" || fail "the key was refused at $address/openai/v1/models"
-  lines_of names grep -o '"id":"[^"]*"' "$work/models"
+  mapfile -t names < <(tr ',{' '\n' <"$work/models" | sed -n 's/^ *"id": *"\([^"]*\)".*/\1/p')
   for name in "${names[@]}"; do
-    name=${name#*:\"} name=${name%\"}
     [[ $name =~ ^[A-Za-z0-9._:/@+-]+$ && ! $name =~ embedding|whisper|tts|dall|image|audio|realtime|transcribe|sora ]] || continue
-    (($(conditions | grep -cF "/$name available") < 2)) || { model=$name && return 0; }
+    (($(stand_ins "$name" '' | wc -l) < 2)) || { model=$name && return 0; }
   done
   fail "no chat model of this key has two backends that accept requests: nothing can fail over; --model names one"
 }

@@ -14,7 +14,7 @@
 #   --address URL         an installation that is there already; nothing is deployed or destroyed
 #   --operations URL      where its /ops is reached, when not at the address
 #   --model NAME          model to ask for; when not given, the first that two backends serve
-#   --load N              at most so many calls to get a backend throttled in Azure, 400 when not given. Each asks for up to 4,096 tokens
+#   --load N              at most so many calls to get a backend throttled in Azure, 800 when not given. Each asks for up to 2,048 tokens
 #                         and gets a few: the service counts what was asked for
 #   --keep                do not destroy the installation at the end
 #   --transcript FILE     where the transcript goes; build/prove/DATE.txt when not given
@@ -27,7 +27,7 @@ source "$(dirname "$0")/lib.sh"
 source scripts/azure.sh
 source scripts/gateway.sh
 
-ENVIRONMENT='' LOCATION='' SUBSCRIPTION='' here=no address='' operations='' model='' parameters='' load=400 keep=no transcript=''
+ENVIRONMENT='' LOCATION='' SUBSCRIPTION='' here=no address='' operations='' model='' parameters='' load=800 keep=no transcript=''
 while (($#)); do
   case $1 in
   --local) here=yes ;;
@@ -84,9 +84,6 @@ read_status() {
   printf '  %s\n' "$(tr '{' '\n' <"$work/status" | grep -F "\"model\":\"$model\"," | grep -o '"sentence":"[^"]*"' | cut -d'"' -f4 | head -n 1)"
 }
 
-# condition_of prints the condition of a backend.
-condition_of() { conditions | awk -v slot="$1/$model" '$1 == slot { print $2; exit }'; }
-
 deploy() {
   local -a options=(--environment "$ENVIRONMENT" --location "$LOCATION" --no-smoke --yes ${SUBSCRIPTION:+--subscription "$SUBSCRIPTION"})
   local -a there=()
@@ -130,45 +127,90 @@ wait_ready() {
 one_of_many() {
   local all=$work work
   work=$(mktemp -d "$all/call.XXXX")
-  ask 4096
-  [[ $status == 200 ]]
+  ask 2048
+  printf '%s\n' "${status:-none}" >>"$all/statuses"
 }
 
-# throttle gets the backend that serves throttled: the simulated service is told to, Azure is asked for more than its quota.
-throttle() {
-  local i _
-  if [[ $here == yes ]]; then
-    throttled=${seen[0]}
-    printf '  $ curl -X POST http://127.0.0.1:%s/_control/resources/%s/throttle?for=10s\n' "$simulator" "$throttled"
-    curl -fsS -o /dev/null -X POST "http://127.0.0.1:$simulator/_control/resources/$throttled/throttle?for=10s" ||
-      fail "the simulated service was not reached: SIMULATOR_PORT is its port"
-    ask 16 # the first call that meets the throttle is served by another backend
-    [[ $status == 200 && $served != "$throttled" ]] || fail "the call got ${status:-no answer} from ${served:--}"
-    printf '  the call that met the 429 was answered with 200, by %s\n' "$served"
-  fi
-  for ((i = 0; i <= load; i += 20)); do
-    ops status >"$work/status" || fail "the operators' API stopped answering: $(<"$work/error")"
-    throttled=$(conditions | awk -v model="/$model" 'substr($1, length($1) - length(model) + 1) == model && $2 == "throttled" { print substr($1, 1, length($1) - length(model)); exit }')
-    [[ -z $throttled ]] || break
-    [[ $here == no ]] || { sleep 0.2 && continue; }
-    for _ in {1..20}; do
-      one_of_many &
-    done
-    for _ in {1..20}; do wait -n || fail "a caller was refused under load: every backend is at its limit, or failing"; done
+# burst sends four calls at once and waits for all of them. It fails unless each was answered, or refused by a limit.
+burst() {
+  local pid _ other
+  local -a pids=()
+  : >"$work/statuses"
+  for _ in {1..4}; do
+    one_of_many &
+    pids+=($!)
   done
-  [[ -n $throttled ]] || fail "no backend of $model was throttled by $load calls: deploy it with less capacity, or give --load"
+  for pid in "${pids[@]}"; do wait "$pid" || true; done
+  other=$(sed -nE '/^(200|429)$/!p' "$work/statuses")
+  [[ -z $other && $(wc -l <"$work/statuses") -eq 4 ]] || fail "a caller got ${other:-no answer} under load"
+}
+
+# find_throttled reads the status and leaves the first throttled backend of the model in throttled.
+find_throttled() {
+  ops status >"$work/status" || fail "the operators' API stopped answering: $(<"$work/error")"
+  throttled=$(conditions_of "$model" | awk '$2 == "throttled" && !found++ { print $1 }')
+}
+
+# throttle_here has the simulated service throttle the backend that serves.
+throttle_here() {
+  local _
+  throttled=${seen[0]}
+  printf '  $ curl -X POST http://127.0.0.1:%s/_control/resources/%s/throttle?for=10s\n' "$simulator" "$throttled"
+  curl -fsS -o /dev/null -X POST "http://127.0.0.1:$simulator/_control/resources/$throttled/throttle?for=10s" ||
+    fail "the simulated service was not reached: SIMULATOR_PORT is its port"
+  ask 16 # the first call that meets the throttle is served by another backend
+  [[ $status == 200 && $served != "$throttled" ]] || fail "the call got ${status:-no answer} from ${served:--}"
+  printf '  the call that met the 429 was answered with 200, by %s\n' "$served"
+  for _ in {1..50}; do
+    find_throttled
+    [[ -z $throttled ]] || return 0
+    sleep 0.2
+  done
+  fail "no backend of $model is seen to be throttled"
+}
+
+# throttle_by_load asks for more than a backend's quota, little at a time: the others are to have some left. Where all are at their limit
+# at once, it waits until they accept requests again and tries once more.
+throttle_by_load() {
+  local i _ attempt
+  for attempt in 1 2 3; do
+    for ((i = 0; i < load; i += 4)); do
+      burst
+      find_throttled
+      [[ -z $throttled ]] || break
+    done
+    [[ -n $throttled ]] || fail "no backend of $model was throttled by $load calls: deploy it with less capacity, or give --load"
+    [[ -z $(stand_ins "$model" "$throttled") ]] || return 0
+    say "  every backend of $model is at its limit: trying again when they accept requests ($attempt of 3)"
+    for _ in {1..120}; do
+      find_throttled
+      [[ -n $throttled ]] || break
+      sleep 1
+    done
+  done
+  fail "every backend of $model was at its limit at once, three times: give one of them more capacity"
+}
+
+# throttle gets a backend throttled while another one is not.
+throttle() {
+  if [[ $here == yes ]]; then throttle_here; else throttle_by_load; fi
   printf '  %s is throttled\n' "$throttled"
 }
 
-# spill calls while the throttle lasts, five times at most.
+# spill calls while the throttle lasts, five times at most, for as much as was refused: a throttled backend takes smaller calls.
 spill() {
-  local i
+  local i size=2048
+  [[ $here == no ]] || size=16
   for ((i = 0; i < 5; i++)); do
-    ask 16
+    ask "$size"
+    if [[ $status == 429 && $i -gt 0 ]]; then
+      say "  now every backend is at its limit"
+      break
+    fi
     [[ $status == 200 ]] || fail "a caller got ${status:-no answer}"
     if [[ $served == "$throttled" || $served == - ]]; then
       ops status >"$work/status" || fail "the operators' API stopped answering: $(<"$work/error")"
-      [[ $served != - && $i -gt 0 && $(condition_of "$throttled") != throttled ]] || fail "$throttled is throttled, and ${served/#-/nobody that can be seen} served a call"
+      [[ $served != - && $i -gt 0 && $(condition_of "$throttled" "$model") != throttled ]] || fail "$throttled is throttled, and ${served/#-/nobody that can be seen} served a call"
       say "  the throttle is over"
       break
     fi
@@ -180,11 +222,11 @@ back() {
   local _
   for _ in {1..120}; do
     ops status >"$work/status" || fail "the operators' API stopped answering: $(<"$work/error")"
-    [[ $(condition_of "$throttled") == throttled ]] || break
+    [[ $(condition_of "$throttled" "$model") == throttled ]] || break
     sleep 1
   done
   read_status
-  [[ $(condition_of "$throttled") =~ ^(available|partial)$ ]] || fail "$throttled is $(condition_of "$throttled")"
+  [[ $(condition_of "$throttled" "$model") =~ ^(available|partial)$ ]] || fail "$throttled is $(condition_of "$throttled" "$model")"
   answers 20 16
   ops status | tr '{' '\n' | awk -v model="/$model\"" '/"slot":/ { split($0, part, "\""); name = part[4]; here = index($0, model) }
     here && /^"requests":/ && name != "" { match($0, /"served":[0-9]+/); printf "  %-30s served %s in the last minute\n", name, substr($0, RSTART + 9, RLENGTH - 9); name = "" }'

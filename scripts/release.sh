@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # release.sh makes build/release/VERSION: a package for each machine, what is in it (CycloneDX), the notes, and checksums of all.
 # usage: scripts/release.sh VERSION   (1.2.3, without v)
-# Two releases of one commit by one Go version are the same to the byte, wherever they are made: no path, time or name of a
-# machine is in them. So the tree must be clean, and flags of the environment are left out.
+# Two releases of one commit by one Go version are the same to the byte, wherever they are made: no path, time, name of a machine or tag
+# is in them. So they are built from the files of the commit alone, and settings of the environment and of `go env -w` are left out.
 source "$(dirname "$0")/lib.sh"
 
 version=${1:-}
@@ -35,18 +35,23 @@ list_contents() {
 }
 
 scripts/tools/install.sh cyclonedx-gomod
-out=build/release/$version
-rm -rf "$out"
-mkdir -p "$out"
+out=$PWD/build/release/$version source=$PWD/build/package/source
+rm -rf "$out" "$source"
+mkdir -p "$out" "$source"
+trap 'rm -rf "$source"' EXIT
+# Files that git ignores would be staged from here.
+git -c core.autocrlf=false archive HEAD | tar -x -C "$source"
+export GOENV=off
 for arch in amd64 arm64; do
   name=$out/spillway-$version-linux-$arch
-  staged=build/package/$arch
-  env -u GOFLAGS -u GOAMD64 -u GOARM64 -u GOEXPERIMENT GOOS=linux GOARCH=$arch VERSION="$version" BUILDFLAGS=-buildvcs=true LOCAL_SETTINGS=no \
-    scripts/stage.sh "$staged"
-  env -u GOOS -u GOARCH "$GO" run ./scripts/tools/zip "$staged" "$name.zip" "$arch"
+  staged=$PWD/build/package/$arch
+  # -buildvcs would stamp the tag that the commit has by then.
+  env -u GOFLAGS -u GOAMD64 -u GOARM64 -u GOEXPERIMENT -u GOFIPS140 GOOS=linux GOARCH=$arch VERSION="$version" BUILDFLAGS=-buildvcs=false LOCAL_SETTINGS=no \
+    "$source/scripts/stage.sh" "$staged"
+  (cd "$source" && env -u GOOS -u GOARCH -u GOFLAGS "$GO" run ./scripts/tools/zip "$staged" "$name.zip" "$arch")
   list_contents "$staged/spillway" >"$name.cdx.json"
 done
 notes >"$out/notes.md"
 (cd "$out" && sha256sum ./*.zip ./*.cdx.json notes.md | sed 's| \./| |' >SHA256SUMS)
-say "released $version of $commit into $out:"
+say "released $version of $commit into build/release/$version:"
 cat "$out/SHA256SUMS"

@@ -11,9 +11,10 @@
 #   --address URL         where callers come in, such as https://func-x.azurewebsites.net
 #   --model NAME          model to ask for; when not given, the first that the key may use and that two backends serve
 #   --backend NAME        backend to drain; when not given, the one that served most calls of the first round
+#   --version VERSION     what `spillway version` prints of the package that has to answer; when not given, any version is proved
 #   --operations URL      where /ops is reached, when not at the address: Front Door keeps it closed
 #   --calls N             calls in each round, 5 when not given
-#   --wait SECONDS        longest time for the app to become ready, 180 when not given
+#   --wait SECONDS        longest time for the app to become ready, and for the version to answer, 180 when not given
 #   --subscription ID     az's default when not given
 #   --dry-run             print the plan and change nothing
 #
@@ -23,13 +24,14 @@ source "$(dirname "$0")/lib.sh"
 source scripts/azure.sh
 source scripts/gateway.sh
 
-ENVIRONMENT='' SUBSCRIPTION='' address='' model='' backend='' operations='' calls=5 wait=180
+ENVIRONMENT='' SUBSCRIPTION='' address='' model='' backend='' operations='' version='' calls=5 wait=180
 while (($#)); do
   case $1 in
   --environment) take ENVIRONMENT "$@" && shift ;;
   --address) take address "$@" && shift ;;
   --model) take model "$@" && shift ;;
   --backend) take backend "$@" && shift ;;
+  --version) take version "$@" && shift ;;
   --operations) take operations "$@" && shift ;;
   --calls) take calls "$@" && shift ;;
   --wait) take wait "$@" && shift ;;
@@ -108,25 +110,43 @@ restore() {
   return 1
 }
 
+# need_version waits until the version answers three times in a row: with several instances, one may still run the package of before.
+need_version() {
+  local i running='' same=0
+  [[ -n $version ]] || return 0
+  for ((i = 0; i <= wait; i++)); do
+    while running=$(version_running) && [[ $running == "$version" ]]; do
+      ((++same < 3)) || return 0
+      ops status >"$work/status" || break
+    done
+    same=0
+    sleep 1
+    ops status >"$work/status" || true
+  done
+  fail "the version ${running:-(unknown)} answers after $wait s, not $version: was that package published, and did the app start it?"
+}
+
 for ((i = 0; i <= wait; i++)); do
   [[ $(curl -sS -m 10 -o /dev/null -w '%{http_code}' "$address/health/ready" 2>/dev/null) == 200 ]] && break
   ((i < wait)) || fail "$address/health/ready is not 200 after $wait s: look at $address/health/ready and the log"
   sleep 1
 done
 find_operations
+need_version
 choose_model
 if [[ -n $backend ]]; then
   round $((4 * calls)) "$backend" ''
-  [[ " ${seen[*]} " == *" $backend "* ]] || fail "$backend served none of ${#seen[@]} calls, so its drain would prove nothing; it is $(conditions | sed -n "s:^$backend/$model ::p"). Nothing was drained"
+  [[ " ${seen[*]} " == *" $backend "* ]] || fail "$backend served none of ${#seen[@]} calls, so its drain would prove nothing; it is $(condition_of "$backend" "$model"). Nothing was drained"
 else
   round "$calls" '' ''
   backend=$(printf '%s\n' "${seen[@]}" | sort | uniq -c | sort -rn | awk 'NR == 1 { print $2 }')
 fi
 slot=$backend/$model drained=no
 ops status >"$work/status" || fail "the operators' API stopped answering: $(<"$work/error")"
-condition=$(conditions | grep -F "$slot " | head -n 1) || fail "/ops knows no $slot: is $model an alias? --model takes the model's own name"
-[[ $condition != *' drained' ]] || fail "$slot was drained by somebody else: it is left as it is"
-(($(conditions | grep -F "/$model available" | grep -vcF "$slot ") > 0)) || fail "no other backend of $model accepts requests: draining $slot would refuse its callers. Nothing was drained"
+condition=$(condition_of "$backend" "$model")
+[[ -n $condition ]] || fail "/ops knows no $slot: is $model an alias? --model takes the model's own name"
+[[ $condition != drained ]] || fail "$slot was drained by somebody else: it is left as it is"
+[[ -n $(stand_ins "$model" "$backend") ]] || fail "no other backend of $model accepts requests: draining $slot would refuse its callers. Nothing was drained"
 say "draining $slot"
 # The traps come first: between a drain and its trap, Ctrl-C would leave the backend drained.
 trap 'outcome=$?; restore || outcome=1; rm -rf "$work"; exit $outcome' EXIT
@@ -141,4 +161,4 @@ ops "backends/$slot/drain" -X POST >/dev/null || {
 sleep 2
 round "$calls" '' "$backend"
 restore || fail "the proof is not complete"
-say "the installation serves $model without $backend"
+say "the installation serves $model without $backend, as version $(version_running)"

@@ -253,7 +253,17 @@ var allDeployments = flatten(map(
       before: take(a.value.deployments, i)
     })
 ))
-var backendNames = concat(map(allDeployments, d => d.backend), map(extraBackends, b => b.?name ?? ''))
+// Azure's names, and Spillway's, are the same in capitals and small letters.
+var backendNames = map(
+  concat(map(allDeployments, d => d.backend), map(extraBackends, b => b.?name ?? '')),
+  n => toLower(n)
+)
+var accountKeys = concat(map(items(accounts), a => a.key), union([], map(pairs, p => p.region)))
+var settingNames = concat(
+  flatten(map(pool.?consumers ?? [], c => concat([c.?keySetting ?? ''], c.?keySettings ?? []))),
+  map(extraBackends, b => b.?auth.?setting ?? ''),
+  secretNames
+)
 // Native spillover goes to a pay-as-you-go deployment of the same model that processes in the same place.
 var lostSpillovers = filter(
   allDeployments,
@@ -284,6 +294,10 @@ var faults = map(
         text: 'resourceGroupName has at most 88 characters.'
       }
       {
+        when: endsWith(firstGroup, '.')
+        text: 'resourceGroupName ends with no dot.'
+      }
+      {
         when: secondLocation == location
         text: 'secondLocation is another region than location.'
       }
@@ -293,10 +307,10 @@ var faults = map(
       }
       {
         when: length(filter(
-          accountList,
-          a =>
-            length(a.key) > 24 || length(filter(
-              map(range(0, length(a.key)), i => substring(a.key, i, 1)),
+          accountKeys,
+          k =>
+            length(k) > 24 || length(filter(
+              map(range(0, length(k)), i => substring(k, i, 1)),
               c => !contains(letters, c)
             )) > 0
         )) > 0
@@ -317,6 +331,17 @@ var faults = map(
       {
         when: length(backendNames) != length(union([], backendNames))
         text: 'Two backends have one name: a deployment makes <account key>-<deployment name>, extraBackends give their own.'
+      }
+      {
+        when: length(filter(
+          settingNames,
+          s =>
+            length(filter(
+              map(range(0, length(s)), i => toLower(substring(s, i, 1))),
+              c => c == '-' || !contains('${letters}_', c)
+            )) > 0
+        )) > 0
+        text: 'keySetting, keySettings, auth.setting and secretNames are names of app settings: letters, digits and underscores.'
       }
       {
         when: length(filter(
@@ -383,12 +408,7 @@ var probed = alerts && availabilityTest && (hasFrontDoor || applicationGateway |
 var gatewayZones = zoneRedundant ? ['1', '2', '3'] : []
 
 // What is in a secure parameter is not known to a preview; these names are.
-var knownSecrets = union(
-  ['SPILLWAY_OPERATOR_KEY'],
-  filter(map(pool.?consumers ?? [], c => c.?keySetting ?? ''), s => !empty(s)),
-  filter(map(extraBackends, b => b.?auth.?setting ?? ''), s => !empty(s)),
-  secretNames
-)
+var knownSecrets = union(['SPILLWAY_OPERATOR_KEY'], filter(settingNames, s => !empty(s)))
 
 resource groups 'Microsoft.Resources/resourceGroups@2024-11-01' = [
   for (region, i) in regions: {

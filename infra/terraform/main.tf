@@ -211,6 +211,7 @@ module "routes" {
   source              = "./modules/frontdoor"
   count               = local.front_door ? 1 : 0
   profile_id          = module.edge[0].id
+  front_door_id       = module.edge[0].front_door_id
   token               = local.token
   resource_group_name = azurerm_resource_group.this[""].name
   tags                = local.tags

@@ -37,6 +37,10 @@ variable "resource_group_name" {
     condition     = length(var.resource_group_name) <= 88
     error_message = "resource_group_name has at most 88 characters."
   }
+  validation {
+    condition     = !endswith(var.resource_group_name, ".")
+    error_message = "resource_group_name ends with no dot."
+  }
 }
 
 variable "tags" {
@@ -169,6 +173,10 @@ variable "models" {
     condition     = alltrue([for m in values(var.models) : coalesce(m.capacity, 1) >= 1])
     error_message = "A model's capacity is at least 1 (thousand tokens per minute, or throughput unit)."
   }
+  validation {
+    condition     = alltrue(flatten([for m in values(var.models) : [for r in coalesce(m.regions, []) : can(regex("^[a-z0-9]{1,24}$", r))]]))
+    error_message = "A region is written in small letters and digits, such as swedencentral."
+  }
 }
 
 variable "model_priority" {
@@ -218,9 +226,13 @@ variable "extra_backends" {
   validation {
     condition = (
       length(concat([for b in var.extra_backends : try(b.name, "")], flatten([for key, a in local.accounts : [for d in a.deployments : "${key}-${d.name}"]]))) ==
-      length(distinct(concat([for b in var.extra_backends : try(b.name, "")], flatten([for key, a in local.accounts : [for d in a.deployments : "${key}-${d.name}"]]))))
+      length(distinct([for n in concat([for b in var.extra_backends : try(b.name, "")], flatten([for key, a in local.accounts : [for d in a.deployments : "${key}-${d.name}"]])) : lower(n)]))
     )
     error_message = "Two backends have one name: a deployment makes <account key>-<deployment name>, extra_backends give their own."
+  }
+  validation {
+    condition     = alltrue([for b in var.extra_backends : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", try(coalesce(b.auth.setting, "none"), "none")))])
+    error_message = "auth.setting is the name of an app setting: letters, digits and underscores."
   }
 }
 
@@ -228,6 +240,12 @@ variable "pool" {
   type        = any
   description = "The rest of SPILLWAY_CONFIG: models, consumers, circuitBreaker, throttle."
   default     = {}
+  validation {
+    condition = alltrue([for name in flatten([for c in try(var.pool.consumers, []) : [try(c.keySetting, []), try(c.keySettings, [])]]) :
+      can(regex("^[A-Za-z_][A-Za-z0-9_]*$", coalesce(name, "none")))
+    ])
+    error_message = "keySetting and keySettings are names of app settings: letters, digits and underscores."
+  }
 }
 
 variable "open_ai_suffix" {
@@ -287,6 +305,14 @@ variable "secrets" {
   sensitive   = true
   description = "App settings that are secrets, by name: consumers' keys, SPILLWAY_OPERATOR_KEY, keys of extra_backends. With a vault, an empty value makes the reference only. Give it as TF_VAR_secrets, not in a file."
   default     = {}
+  validation {
+    condition     = alltrue([for name in nonsensitive(keys(var.secrets)) : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", name))])
+    error_message = "A secret has the name of an app setting: letters, digits and underscores."
+  }
+  validation {
+    condition     = length(distinct([for name in nonsensitive(keys(var.secrets)) : lower(name)])) == length(var.secrets)
+    error_message = "Two secrets have names that differ by case only, which Azure does not tell apart."
+  }
 }
 
 variable "settings" {

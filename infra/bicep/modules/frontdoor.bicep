@@ -120,7 +120,8 @@ resource regions 'Microsoft.Cdn/profiles/originGroups/origins@2025-06-01' = [
             privateLink: { id: origin.siteId }
             groupId: 'sites'
             privateLinkLocation: origin.location
-            requestMessage: 'Front Door of Spillway'
+            // scripts/deploy.sh knows the request by the id.
+            requestMessage: 'Front Door of Spillway ${profile.properties.frontDoorId}'
           }
         : null
     }

@@ -247,3 +247,28 @@ run "rejects_a_backend_with_the_name_of_one_that_models_makes" {
   }
   expect_failures = [var.extra_backends]
 }
+
+run "rejects_names_that_azure_does_not_tell_apart" {
+  command = plan
+  variables {
+    accounts = { openai = { location = "swedencentral", deployments = [
+      { name = "gpt", model = "m", version = "1", sku = "Standard", capacity = 1 },
+      { name = "GPT", model = "m", version = "1", sku = "Standard", capacity = 1 },
+    ] } }
+    resource_group_name = "rg-demo."
+    pool                = { consumers = [{ name = "team-a", keySetting = "TEAM A KEY" }] }
+    secrets             = { TEAM_A_KEY = "x", Team_A_Key = "x" }
+  }
+  expect_failures = [var.extra_backends, var.resource_group_name, var.pool, var.secrets]
+}
+
+run "rejects_keys_that_differ_by_case" {
+  command = plan
+  variables {
+    accounts = {
+      openai = { location = "swedencentral", deployments = [{ name = "a", model = "m", version = "1", sku = "Standard", capacity = 1 }] }
+      OpenAI = { location = "swedencentral", deployments = [{ name = "b", model = "m", version = "1", sku = "Standard", capacity = 1 }] }
+    }
+  }
+  expect_failures = [var.accounts]
+}

@@ -307,7 +307,7 @@ func TestTheTemplatesRefuseWhatCannotWork(t *testing.T) {
 	}
 	for _, part := range []string{
 		"fail(join(variables('faults'), ' '))", "contains(createArray('packages', 'vault', 'state-table', 'state-blob')", "length(variables('lostSpillovers'))",
-		"An account key is 1 to 24", "The name of a deployment has at most 64", "resourceGroupName has at most 88", "Two backends have one name",
+		"An account key is 1 to 24", "The name of a deployment has at most 64", "resourceGroupName has at most 88", "resourceGroupName ends with no dot", "are names of app settings", "Two backends have one name",
 		"filter names one of contentFilters", "alwaysReady is at most",
 		"secondLocation is another region", "auth with entra needs", "zoneRedundant needs zone-redundant storage", "frontDoorPrivateLink",
 		"if(parameters('recover'), 'recover', 'default')",

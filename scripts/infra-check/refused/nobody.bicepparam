@@ -3,4 +3,6 @@ using '../main.bicep'
 
 param environmentName = 'nobody'
 param location = 'swedencentral'
+param resourceGroupName = 'rg-nobody.'
+param pool = { consumers: [{ name: 'team-a', keySetting: 'TEAM A KEY' }] }
 param customDomain = 'contoso.com'

@@ -22,7 +22,7 @@ func deployed(address, plan string, regions int) []any {
 	return []any{
 		signedIn(),
 		Reply("provider register", nil), Reply("deployment sub create", nil), Reply("deployment sub what-if", "Resource changes: 32 to create."),
-		Reply("deployment sub show", map[string]any{"properties": map[string]any{"outputs": outputs}}, "--name", "spillway-demo"),
+		Reply("deployment sub show", map[string]any{"properties": map[string]any{"provisioningState": "Succeeded", "outputs": outputs}}, "--name", "spillway-demo"),
 		Reply("functionapp deployment source config-zip", nil), Reply("storage blob upload", nil), Reply("functionapp restart", nil),
 		Reply("functionapp show", map[string]any{"id": "/sites/func-x", "defaultHostName": "func-x.azurewebsites.net"}), Reply("rest", nil),
 	}
@@ -110,7 +110,7 @@ func TestDeployToPremiumTriesTheUploadAgainUntilTheRoleIsInForce(t *testing.T) {
 func TestDeployReadsOutputsWhateverTheirCase(t *testing.T) {
 	t.Parallel()
 	value := func(v any) map[string]any { return map[string]any{"value": v} }
-	object := Reply("deployment sub show", map[string]any{"properties": map[string]any{"outputs": map[string]any{
+	object := Reply("deployment sub show", map[string]any{"properties": map[string]any{"provisioningState": "Succeeded", "outputs": map[string]any{
 		"azurE_FUNCTION_APP_PLAN": value("premium"), // the object wins
 		"spillway": value(map[string]any{
 			"plan": "flex", "functionApps": []any{"func-x"}, "resourceGroups": []any{"rg-demo"}, "packageContainers": []any{"c"}, "frontDoorId": "",
@@ -137,7 +137,7 @@ func TestDeployReadsOutputsWhateverTheirCase(t *testing.T) {
 func TestDeployStopsWhenTheDeploymentNamesNoApp(t *testing.T) {
 	t.Parallel()
 	for _, outputs := range []any{nil, map[string]any{}, map[string]any{"AZURE_LOCATION": map[string]any{"value": "x"}}} {
-		d := NewDesk(t, fake, signedIn(), Reply("deployment sub show", map[string]any{"properties": map[string]any{"outputs": outputs}}))
+		d := NewDesk(t, fake, signedIn(), Reply("deployment sub show", map[string]any{"properties": map[string]any{"provisioningState": "Succeeded", "outputs": outputs}}))
 		r := d.Script("", "deploy.sh", "--environment", "demo", "--publish-only", "--zip", d.File("z", "zip"), "--no-smoke", "--yes")
 		wantStatus(t, r, 1)
 		wantWords(t, r, "does not give AZURE_FUNCTION_APP_PLAN")
@@ -149,26 +149,75 @@ func TestDeployApprovesThePrivateLinkOfItsOwnFrontDoorOnly(t *testing.T) {
 	t.Parallel()
 	pending := func(id, description, status string) map[string]any {
 		return map[string]any{"id": id, "properties": map[string]any{
+			"privateEndpoint":                   map[string]any{"id": "/endpoints" + id},
 			"privateLinkServiceConnectionState": map[string]any{"status": status, "description": description},
 		}}
 	}
 	replies := deployed("http://127.0.0.1:1", "flex", 1)
-	replies = append([]any{Reply("deployment sub show", map[string]any{"properties": map[string]any{"outputs": map[string]any{
+	replies = append([]any{Reply("deployment sub show", map[string]any{"properties": map[string]any{"provisioningState": "Succeeded", "outputs": map[string]any{
 		"AZURE_FUNCTION_APP_PLAN": map[string]any{"value": "flex"}, "AZURE_FUNCTION_APP_NAMES": map[string]any{"value": []any{"func-x"}},
 		"AZURE_RESOURCE_GROUPS": map[string]any{"value": []any{"rg-demo"}}, "AZURE_PACKAGE_CONTAINERS": map[string]any{"value": []any{"c"}},
 		"AZURE_FRONT_DOOR_ID": map[string]any{"value": "4444"},
 	}}})}, replies...)
 	replies = append(replies,
 		Reply("network private-endpoint-connection list", []any{
-			pending("/c/ours", "Front Door of Spillway", "Pending"), pending("/c/approved", "Front Door of Spillway", "Approved"), pending("/c/theirs", "hello", "Pending"),
+			pending("/c/ours", "Front Door of Spillway 4444", "Pending"), pending("/c/approved", "Front Door of Spillway 4444", "Approved"),
+			pending("/c/theirs", "hello", "Pending"), pending("/c/alike", "Front Door of Spillway", "Pending"), pending("/c/older", "Front Door of Spillway 3333", "Pending"),
 		}),
 		Reply("network private-endpoint-connection approve", nil))
 	d := NewDesk(t, fake, replies...)
 	r := d.Script("", "deploy.sh", "--environment", "demo", "--publish-only", "--zip", d.File("z", "zip"), "--no-smoke", "--yes")
 	wantStatus(t, r, 0)
 	wantCalls(t, r.changing()[1:], []string{
-		"az network private-endpoint-connection approve --id /c/ours --description Front Door of Spillway --output none",
+		"az network private-endpoint-connection approve --id /c/ours --description Front Door of Spillway 4444 --output none",
 	})
+	wantWords(t, r, "asks to reach func-x: /endpoints/c/ours", `not approved, because its text is not "Front Door of Spillway 4444": /c/alike`)
+
+	// Front Door asks once: of two that name it, one is somebody else's.
+	twice := Reply("network private-endpoint-connection list", []any{pending("/c/ours", "Front Door of Spillway 4444", "Pending"), pending("/c/forged", "Front Door of Spillway 4444", "Pending")})
+	d = NewDesk(t, fake, append([]any{twice}, replies...)...)
+	r = d.Script("", "deploy.sh", "--environment", "demo", "--publish-only", "--zip", d.File("z", "zip"), "--no-smoke", "--yes")
+	wantStatus(t, r, 1)
+	wantWords(t, r, "2 requests to reach func-x name this Front Door", "/endpoints/c/forged")
+	if len(r.changing()) > 1 {
+		t.Errorf("it did %q", r.changing())
+	}
+}
+
+// What a deployment left that is running, or that failed, is of before.
+func TestDeployPublishesOnlyAfterADeploymentThatSucceeded(t *testing.T) {
+	t.Parallel()
+	for _, state := range []any{"Running", "Failed", "Canceled", nil} {
+		replies := deployed("http://127.0.0.1:1", "flex", 1)
+		for _, r := range replies {
+			if r, ok := r.(map[string]any); ok && slices.Equal(r["words"].([]string), []string{"deployment", "sub", "show"}) {
+				r["json"].(map[string]any)["properties"].(map[string]any)["provisioningState"] = state
+			}
+		}
+		d := NewDesk(t, fake, replies...)
+		r := d.Script("", "deploy.sh", "--environment", "demo", "--publish-only", "--zip", d.File("z", "zip"), "--no-smoke", "--yes")
+		wantStatus(t, r, 1)
+		wantWords(t, r, "not Succeeded: nothing was published")
+		wantCalls(t, r.changing(), nil)
+	}
+}
+
+// The app may go on with the package of before.
+func TestDeployProvesThatItsOwnPackageAnswers(t *testing.T) {
+	t.Parallel()
+	spillway := NewDouble(t)
+	spillway.Version = "1.2.2"
+	d := NewDesk(t, fake, deployed(spillway.URL, "flex", 1)...)
+	d.Set("SPILLWAY_KEY=" + consumerKey)
+	d.Set("SPILLWAY_OPERATOR_KEY=" + operatorKey)
+	args := []string{"--environment", "demo", "--publish-only", "--yes", "--wait", "1", "--zip"}
+	r := d.Script("", "deploy.sh", append(args, d.File("spillway-1.2.3-linux-amd64.zip", "zip"))...)
+	wantStatus(t, r, 1)
+	wantWords(t, r, "the version 1.2.2 answers after 1 s, not 1.2.3")
+	wantStatus(t, d.Script("", "deploy.sh", append(args, d.File("spillway-1.2.2-linux-amd64.zip", "zip"))...), 0)
+	r = d.Script("", "deploy.sh", append(args, d.File("mine.zip", "zip"))...)
+	wantStatus(t, r, 0)
+	wantWords(t, r, "does not tell its version")
 }
 
 func TestDeployDryRunPrintsThePlanAndChangesNothing(t *testing.T) {
@@ -186,7 +235,7 @@ func TestDeployWhatIfStopsBeforeAnythingIsMade(t *testing.T) {
 	d := NewDesk(t, fake, deployed("http://127.0.0.1:1", "flex", 1)...)
 	d.Set("TEAM_A_KEY=" + consumerKey)
 	d.Set("SPILLWAY_OPERATOR_KEY=" + operatorKey)
-	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--what-if", "--yes")
+	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--what-if")
 	wantStatus(t, r, 0)
 	wantCalls(t, r.changing(), nil)
 	wantWords(t, r, "32 to create")
@@ -265,7 +314,7 @@ func TestDeployNamesTheRegionWithoutCapacity(t *testing.T) {
 	}
 	d := NewDesk(t, fake, signedIn(), Reply("provider register", nil), Refusal("deployment sub create", "DeploymentFailed"),
 		Reply("deployment operation sub list", []any{operation("monitor", "Succeeded", ""), operation("openai-east", "Failed", "InsufficientQuota")}),
-		Reply("cognitiveservices account list", []any{account("aoai-sweden-tok", "swedencentral", "demo"), account("aoai-east-tok", "eastus2", "demo")}))
+		Reply("cognitiveservices account list", []any{account("aoai-sweden-tok0123456789", "swedencentral", "demo"), account("aoai-east-tok0123456789", "eastus2", "demo")}))
 	d.Set("TEAM_A_KEY=" + consumerKey)
 	d.Set("SPILLWAY_OPERATOR_KEY=" + operatorKey)
 	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--zip", d.File("z", "zip"), "--yes")

@@ -31,12 +31,20 @@ type Double struct {
 	Lone    bool            // there is one backend only
 	Drainer func(d *Double) // called when a drain was ordered
 	Late    int             // so many probes find it not ready
+	Others  string          // backends of the status before these
+	Version string          // of the package that runs
+	Quota   int             // tokens that each backend grants; 0 = no end
+	Shares  int             // with a quota, the second backend gets the last two of so many calls
+
+	spent     map[string]int // tokens that were asked for, by backend
+	throttled map[string]int // by backend, for so many reads of the status
+	calls     int
 }
 
 // NewDouble starts the double; with the keys above.
 func NewDouble(t *testing.T) *Double {
 	t.Helper()
-	d := &Double{drained: map[string]string{}, served: map[string]string{}}
+	d := &Double{drained: map[string]string{}, served: map[string]string{}, Version: "1.2.3", spent: map[string]int{}, throttled: map[string]int{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health/ready", d.ready)
 	mux.HandleFunc("POST /openai/v1/chat/completions", d.chat)
@@ -73,6 +81,7 @@ func (d *Double) chat(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		Model    string            `json:"model"`
 		Messages []json.RawMessage `json:"messages"`
+		Tokens   int               `json:"max_completion_tokens"`
 	}
 	if r.Header.Get("api-key") != consumerKey || json.NewDecoder(r.Body).Decode(&body) != nil || body.Model != "gpt-4o" || len(body.Messages) == 0 {
 		w.WriteHeader(http.StatusUnauthorized)
@@ -81,6 +90,10 @@ func (d *Double) chat(w http.ResponseWriter, r *http.Request) {
 	served := "first"
 	if d.drained["first/gpt-4o"] != "" && !d.Ignores {
 		served = "second"
+	}
+	if served = d.within(served, body.Tokens); served == "" {
+		w.WriteHeader(http.StatusTooManyRequests)
+		return
 	}
 	if d.drained["first/gpt-4o"] != "" && d.Broken {
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -93,6 +106,37 @@ func (d *Double) chat(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("x-request-id", id)
 	d.served[id] = served
 	d.note(served)
+}
+
+// within is who serves a call of so many tokens within the quotas, "" when nobody does.
+func (d *Double) within(first string, tokens int) string {
+	if d.Quota == 0 {
+		return first
+	}
+	order := []string{"first", "second"}
+	if d.calls++; d.calls%d.Shares >= d.Shares-2 {
+		order = []string{"second", "first"}
+	}
+	for _, name := range order {
+		if d.throttled[name] == 0 && d.spent[name]+tokens <= d.Quota {
+			d.spent[name] += tokens
+			return name
+		}
+		if d.throttled[name] == 0 {
+			d.throttled[name] = 5
+		}
+	}
+	return ""
+}
+
+// elapse brings the end of throttles nearer.
+func (d *Double) elapse() {
+	for name := range d.throttled {
+		if d.throttled[name]--; d.throttled[name] <= 0 {
+			delete(d.throttled, name)
+			d.spent[name] = 0
+		}
+	}
 }
 
 func (d *Double) models(w http.ResponseWriter, r *http.Request) {
@@ -123,12 +167,16 @@ func (d *Double) status(w http.ResponseWriter, _ *http.Request) {
 			break
 		}
 		condition, drain := "available", ""
+		if d.throttled[name] > 0 {
+			condition = "throttled"
+		}
 		if by := d.drained[name+"/gpt-4o"]; by != "" {
 			condition, drain = "drained", fmt.Sprintf(`"drained":{"by":%q},`, by)
 		}
-		backends = append(backends, fmt.Sprintf(`{"name":%q,"slot":"%s/gpt-4o","weight":1,"condition":%q,"phase":"closed",%s"lastMinute":{"requests":1}}`, name, name, condition, drain))
+		backends = append(backends, fmt.Sprintf(`{"name":%q,"slot":"%s/gpt-4o","weight":1,"condition":%q,"phase":"closed",%s"lastMinute":{"requests":1,"served":1}}`, name, name, condition, drain))
 	}
-	_, _ = fmt.Fprintf(w, `{"instance":"i","pools":[{"model":"gpt-4o","groups":[{"priority":1,"backends":[%s]}]}]}`, strings.Join(backends, ","))
+	d.elapse()
+	_, _ = fmt.Fprintf(w, `{"instance":"i","version":%q,"pools":[{"model":"gpt-4o","sentence":"Two backends.","groups":[{"priority":1,"backends":[%s%s]}]}]}`, d.Version, d.Others, strings.Join(backends, ","))
 }
 
 func (d *Double) request(w http.ResponseWriter, r *http.Request) {

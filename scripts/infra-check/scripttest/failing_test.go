@@ -20,7 +20,7 @@ type scenario struct {
 // scenarios are runs that between them make every read call that the scripts make.
 func scenarios(zip, parameters, address string) []scenario {
 	pending := Reply("network private-endpoint-connection list", []any{map[string]any{"id": "/c/ours", "properties": map[string]any{
-		"privateLinkServiceConnectionState": map[string]any{"status": "Pending", "description": "Front Door of Spillway"},
+		"privateLinkServiceConnectionState": map[string]any{"status": "Pending", "description": "Front Door of Spillway 4444"},
 	}}})
 	behindDoor := func(plan string) []any {
 		replies := deployed(address, plan, 1)
@@ -40,7 +40,7 @@ func scenarios(zip, parameters, address string) []scenario {
 		Reply("deployment operation sub list", []any{map[string]any{"properties": map[string]any{
 			"provisioningState": "Failed", "targetResource": map[string]any{"resourceName": "openai-sweden"}, "statusMessage": map[string]any{"error": map[string]any{"code": "InsufficientQuota"}},
 		}}}),
-		Reply("cognitiveservices account list", []any{account("aoai-sweden-tok", "swedencentral", "demo")}),
+		Reply("cognitiveservices account list", []any{account("aoai-sweden-tok0123456789", "swedencentral", "demo")}),
 	}, behindDoor("flex")...)
 	application := append([]any{
 		Reply("account show", map[string]any{"name": "Contoso", "id": "0", "user": map[string]any{"type": "servicePrincipal", "name": "app-1"}}),

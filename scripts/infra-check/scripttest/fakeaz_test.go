@@ -249,7 +249,7 @@ func camelOutputs(v any) any {
 	for name, output := range outputs {
 		renamed[camel(name)] = output
 	}
-	return map[string]any{"properties": map[string]any{"outputs": renamed}}
+	return map[string]any{"properties": map[string]any{"provisioningState": properties["provisioningState"], "outputs": renamed}}
 }
 
 // camel makes the first run of capitals small, but for the last one before something else.

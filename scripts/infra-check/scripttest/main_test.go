@@ -108,6 +108,10 @@ func TestADryRunOfTheWholeDeploymentNeedsNoAz(t *testing.T) {
 	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--dry-run")
 	wantStatus(t, r, 0)
 	wantWords(t, r, "az is not installed", "+ az deployment sub create --name spillway-demo", "+ scripts/package.sh build/spillway.zip")
+	broken := NewDesk(t, fake, Refusal("account show", "Please run 'az login' to setup account."))
+	r = broken.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--dry-run")
+	wantStatus(t, r, 0)
+	wantWords(t, r, "Please run 'az login'", "+ az deployment sub create --name spillway-demo")
 	for _, args := range [][]string{
 		{"deploy.sh", "--environment", "demo", "--location", "swedencentral", "--yes"},
 		{"deploy.sh", "--environment", "demo", "--publish-only", "--dry-run"},

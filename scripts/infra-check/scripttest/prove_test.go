@@ -61,3 +61,16 @@ func TestProveCleansUpAfterADeploymentThatFailed(t *testing.T) {
 		"az group delete --name rg-demo --yes --output none", "az group delete --name rg-demo-2 --yes --output none", purgeOwnSweden, purgeOwnEast, "az deployment sub delete --name spillway-demo --output none",
 	})
 }
+
+// Both backends have a quota of 50,000 tokens: the load that gets one throttled must leave the other one something.
+func TestProveThrottlesOneBackendAndNotAll(t *testing.T) {
+	t.Parallel()
+	spillway := NewDouble(t)
+	spillway.Quota, spillway.Shares = 50_000, 5
+	d := NewDesk(t, fake)
+	d.Set("SPILLWAY_KEY=" + consumerKey)
+	d.Set("SPILLWAY_OPERATOR_KEY=" + operatorKey)
+	r := d.Script("", "prove.sh", "--address", spillway.URL, "--model", "gpt-4o", "--transcript", filepath.Join(d.dir, "transcript.txt"))
+	wantStatus(t, r, 0)
+	wantWords(t, r, "first is throttled", "200, served by second", "proved: served, throttled, spilled over without an error, shared again")
+}

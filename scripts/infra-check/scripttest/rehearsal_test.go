@@ -22,18 +22,18 @@ func rehearsed(address string) []any {
 	show["camel"] = true
 	values := show["json"].(map[string]any)["properties"].(map[string]any)["outputs"].(map[string]any)
 	values["SPILLWAY_CONFIG"].(map[string]any)["value"].(map[string]any)["consumers"] = []any{map[string]any{"keySetting": "TEAM_A_KEY"}}
-	taken := Refusal("deployment sub create", "(FlagMustBeSetForRestore) An existing resource with ID '/subscriptions/0/.../aoai-sweden-tok' has been soft-deleted.")
+	taken := Refusal("deployment sub create", "(FlagMustBeSetForRestore) An existing resource with ID '/subscriptions/0/.../aoai-sweden-tok0123456789' has been soft-deleted.")
 	group := []any{map[string]any{"name": "rg-demo"}}
-	own := account("aoai-sweden-tok", "swedencentral", "demo")
+	own := account("aoai-sweden-tok0123456789", "swedencentral", "demo")
 	theirs := map[string]any{
 		"name": "aoai-theirs", "location": "swedencentral", "properties": map[string]any{"deletionDate": "2026-11-20T10:00:00Z"}, "tags": nil,
 		"id": "/subscriptions/0/providers/Microsoft.CognitiveServices/locations/swedencentral/resourceGroups/rg-demo/deletedAccounts/aoai-theirs",
 	}
 	gone := map[string]any{
-		"name": "aoai-sweden-tok", "location": "swedencentral", "properties": theirs["properties"], "tags": own["tags"],
-		"id": strings.Replace(theirs["id"].(string), "aoai-theirs", "aoai-sweden-tok", 1),
+		"name": "aoai-sweden-tok0123456789", "location": "swedencentral", "properties": theirs["properties"], "tags": own["tags"],
+		"id": strings.Replace(theirs["id"].(string), "aoai-theirs", "aoai-sweden-tok0123456789", 1),
 	}
-	return []any{
+	return append([]any{
 		signedIn(),
 		Reply("provider register", nil),
 		Marked(taken, "?soft-deleted"),
@@ -51,11 +51,11 @@ func rehearsed(address string) []any {
 		Marked(Reply("group delete", nil), "-deployed", "+soft-deleted"),
 		Marked(Reply("cognitiveservices account list-deleted", []any{gone, theirs}), "?soft-deleted"),
 		Reply("cognitiveservices account list-deleted", []any{theirs}),
-		Marked(Reply("cognitiveservices account purge", nil, "--name", "aoai-sweden-tok"), "-soft-deleted"),
+		Marked(Reply("cognitiveservices account purge", nil, "--name", "aoai-sweden-tok0123456789"), "-soft-deleted"),
 		Marked(Reply("deployment sub list", []any{map[string]any{"name": "spillway-demo"}}), "?deployed"),
 		Reply("deployment sub list", []any{}),
 		Reply("deployment sub delete", nil),
-	}
+	}, told()...)
 }
 
 var update = flag.Bool("update", false, "write the transcript of the rehearsal anew")
@@ -109,12 +109,12 @@ func TestRehearsal(t *testing.T) {
 	r = step(1, "deploy.sh", append(all, first)...)
 	wantWords(t, r, "FlagMustBeSetForRestore", "scripts/aoai-purge.sh")
 	r = step(0, "aoai-purge.sh", "--environment", "demo", "--yes")
-	wantCalls(t, r.changing(), []string{"az cognitiveservices account purge --location swedencentral --resource-group rg-demo --name aoai-sweden-tok --output none"})
+	wantCalls(t, r.changing(), []string{"az cognitiveservices account purge --location swedencentral --resource-group rg-demo --name aoai-sweden-tok0123456789 --output none"})
 
 	// Destroyed with a purge, it can be deployed again at once.
 	step(0, "deploy.sh", append(all, first)...)
 	r = step(0, "destroy.sh", "--environment", "demo", "--purge", "--yes")
-	wantWords(t, r, "the account aoai-sweden-tok in swedencentral will be purged")
+	wantWords(t, r, "the account aoai-sweden-tok0123456789 in swedencentral will be purged")
 	step(0, "deploy.sh", append(all, first)...)
 	step(0, "destroy.sh", "--environment", "demo", "--purge", "--yes")
 	r = step(1, "destroy.sh", "--environment", "demo", "--yes")

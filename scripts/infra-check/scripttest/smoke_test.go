@@ -133,6 +133,40 @@ func TestSmokeChoosesModelAndBackendItself(t *testing.T) {
 	}
 }
 
+// The package of before may still run: it would pass as well.
+func TestSmokeWaitsForTheVersionThatWasPublished(t *testing.T) {
+	t.Parallel()
+	d := NewDouble(t)
+	r := smoke(t, d, "--version", "1.2.3")
+	wantStatus(t, r, 0)
+	wantWords(t, r, "the installation serves gpt-4o without first, as version 1.2.3")
+	before := d.Journal()
+	r = smoke(t, d, "--version", "1.2", "--wait", "1")
+	wantStatus(t, r, 1)
+	wantWords(t, r, "the version 1.2.3 answers after 1 s, not 1.2")
+	if got := d.Journal(); got != before {
+		t.Errorf("it did: %s", got)
+	}
+}
+
+// A name is part of another one: it is no other backend of the model that is drained, nor one whose state counts.
+func TestSmokeComparesWholeNames(t *testing.T) {
+	t.Parallel()
+	d := NewDouble(t)
+	d.Others = `{"name":"the-first","slot":"the-first/gpt-4o","condition":"drained","phase":"closed"},{"name":"eu","slot":"eu/my/gpt-4o","condition":"available","phase":"closed"},`
+	r := smoke(t, d)
+	wantStatus(t, r, 0)
+	wantWords(t, r, "restored first/gpt-4o")
+	d.Lone = true
+	before := d.Journal()
+	r = smoke(t, d)
+	wantStatus(t, r, 1)
+	wantWords(t, r, "no other backend of gpt-4o accepts requests")
+	if got := d.Journal(); got != before+" first first" {
+		t.Errorf("it did: %s", got)
+	}
+}
+
 func TestSmokeRestoresWhenItIsStopped(t *testing.T) {
 	t.Parallel()
 	d := NewDouble(t)

@@ -1,6 +1,7 @@
 # What Front Door serves: one origin per region behind one host name, its firewall, and a domain of your own.
 
 variable "token" { type = string }
+variable "front_door_id" { type = string }
 variable "profile_id" { type = string }
 variable "resource_group_name" { type = string }
 variable "tags" { type = map(string) }
@@ -73,7 +74,8 @@ resource "azurerm_cdn_frontdoor_origin" "this" {
       private_link_target_id = private_link.value.site_id
       target_type            = "sites"
       location               = private_link.value.location
-      request_message        = "Front Door of Spillway"
+      # scripts/deploy.sh knows the request by the id.
+      request_message = "Front Door of Spillway ${var.front_door_id}"
     }
   }
 }
