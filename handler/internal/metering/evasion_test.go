@@ -109,3 +109,29 @@ func TestFallbackBeyondItsOwnLimitIsSkipped(t *testing.T) {
 		}
 	})
 }
+
+// A budget ends also where prompts are free and the model that is asked for, whose
+// answers nobody knows, is always served by a fallback.
+func TestFallbacksWithFreePromptsSpendTheBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(5 * time.Second)
+		who := &consumer.Consumer{Name: "team-a", BudgetPerMonth: 0.1}
+		cheap := &balancer.Pool{Model: "cheap", Price: usage.Price{Currency: "USD", Output: 1}, Backends: []balancer.Backend{{Name: "a"}}}
+		dear := &balancer.Pool{Model: "dear", Price: usage.Price{Currency: "USD", Output: 1000}, Backends: []balancer.Backend{{Name: "b", Slot: 1}}}
+		m, cost := newMeter(t, who), 0.0
+		for range 50 {
+			r := chat(false, 40, 25)
+			r.Consumer = who
+			x, err := m.Reserve(t.Context(), r, []*balancer.Pool{cheap, dear})
+			if err != nil {
+				continue
+			}
+			_, charged, _ := Total(m.Settle(x, r, served(dear, time.Second, proxy.Delivery{Usage: usage.Tokens{Completion: 25}})))
+			cost += charged
+			time.Sleep(time.Second)
+		}
+		if answer := 0.025; cost < 0.1-answer || cost > 0.1+answer {
+			t.Errorf("$%.3f were spent of $0.1", cost)
+		}
+	})
+}

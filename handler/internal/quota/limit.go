@@ -134,7 +134,8 @@ func (l limit) expected(d *Demand) int64 {
 	case requests:
 		return 1
 	case money:
-		return min(l.unit.used(d.tokens(), d.Price), l.amount)
+		least := min(l.most(d), 1) // something, so that nothing is served when nothing is left
+		return max(least, min(l.unit.used(d.tokens(), d.Price), l.amount))
 	case tokens:
 	}
 	prompt, most := lease.Clamp(d.Prompt), max(lease.Clamp(d.MaxOutput), lease.Clamp(d.Output))

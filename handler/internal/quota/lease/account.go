@@ -252,6 +252,9 @@ func (a *Account) replace(window, reserved, used int64, m Moment) {
 		paid := min(more, a.credit)
 		a.credit -= paid
 		a.unbooked = addSaturating(a.unbooked, more-paid)
+		if a.offline.share != 0 {
+			a.offline.spent = addSaturating(a.offline.spent, more-paid)
+		}
 		a.demand.markUnbooked(m.At)
 	}
 }

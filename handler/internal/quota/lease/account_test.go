@@ -372,3 +372,20 @@ func TestUnknownClockDoesNotChangeTheWindow(t *testing.T) {
 		t.Errorf("before the table's clock was known the window was %d, then %d, want %d", w+5, got, w)
 	}
 }
+
+// What answers use beyond what they reserved counts against the part that an instance
+// may spend without the table.
+func TestUsageBeyondReservationsIsSpentOffline(t *testing.T) {
+	r := newRig(t, 60_000)
+	r.a.AssumeUnreachable()
+	spent := int64(0)
+	for range 100 {
+		if r.reserve(10) == Granted {
+			r.a.Settle(r.a.Window(), 10, 5000, r.moment())
+			spent += 5000
+		}
+	}
+	if spent > 60_000+5000 || spent < 55_000 {
+		t.Errorf("%d were spent of 60,000 without the table", spent)
+	}
+}
