@@ -11,8 +11,8 @@ import (
 const (
 	maxReadsPerSecond = 1000 // of its partition by the whole fleet
 	coalesceDelay     = 20 * time.Millisecond
-	changeRefresh       = 100 * time.Millisecond
-	changePeriod           = 5 * time.Second
+	changeRefresh     = 100 * time.Millisecond
+	changePeriod      = 5 * time.Second
 	idleWait          = time.Hour
 )
 
@@ -122,7 +122,9 @@ func (r *Replica) hasNews() bool {
 	return r.justChanged(r.readClocks().local)
 }
 
-func (r *Replica) justChanged(now time.Duration) bool { return r.changed > 0 && now-r.changed < changePeriod }
+func (r *Replica) justChanged(now time.Duration) bool {
+	return r.changed > 0 && now-r.changed < changePeriod
+}
 
 // nextRefresh is when the next read is due, random by a fifth either way.
 func (r *Replica) nextRefresh() time.Duration {
