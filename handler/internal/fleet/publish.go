@@ -68,6 +68,7 @@ func (r *Replica) draft() (tablestore.Row, bool) {
 		}
 	}
 	if len(records) == 0 && !removal {
+		r.writes = retry{} // what was refused is needed no more
 		return tablestore.Row{}, false
 	}
 	r.nonces.add(nonce)

@@ -143,6 +143,28 @@ func TestInstanceThatMayNotWriteShowsItWithoutTrouble(t *testing.T) {
 	})
 }
 
+// What could not be written is over before the table can be written again: the
+// heartbeat shows that it can.
+func TestRefusedWriteThatIsNeededNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &refusingTable{}
+		replica := start(t, Config{Store: store, Instance: "i"})
+		withTraffic(t, replica, 3*time.Second, served)
+		store.writes.Store(&refusal{err: tablestore.ErrRefused})
+		request(replica, 0, throttled(5*time.Second, health.LimitCapacity))
+		withTraffic(t, replica, 20*time.Second, served)
+		if c := replica.Counters(); c.WriteError == nil {
+			t.Error("the refused write is not shown")
+		}
+		store.writes.Store(nil)
+		before := store.replaced.Load()
+		withTraffic(t, replica, 30*time.Second, served)
+		if c := replica.Counters(); c.WriteError != nil || store.replaced.Load() != before {
+			t.Errorf("after writes are allowed again: %v, %d writes", c.WriteError, store.replaced.Load()-before)
+		}
+	})
+}
+
 // The table asks not to be called for a while: neither reads, writes nor heartbeats
 // call it, and what happened meanwhile is written then.
 func TestRetryAfterOfTheTableIsHonoured(t *testing.T) {

@@ -83,11 +83,23 @@ func (t *attempt) onSlow(e Event) {
 		ctx, l.cancel = context.WithCancel(ctx)
 		r.second = l
 	}
+	if a.Kind == GiveUp {
+		r.giveUpLocked(a.Try)
+	}
 	r.mu.Unlock()
 	switch {
 	case l != nil:
 		r.startSecond(ctx, l, a)
 	case a.Kind == Watch:
 		t.setTimer(silenceTimer, a.Silence, t.onSilence)
+	}
+}
+
+// giveUpLocked ends an attempt that is silent.
+func (r *run) giveUpLocked(try int) {
+	for _, t := range r.active {
+		if t.try == try {
+			t.cancel(errFirstToken)
+		}
 	}
 }

@@ -26,6 +26,7 @@ import (
 //     it must have got ReportOutcome. Before a response is delivered, Judge says
 //     whether it is. When one of two attempts was answered, the other ends.
 //   - Watch: schedule AttemptSilent of that attempt again, after Silence.
+//   - GiveUp: end that attempt, as one without content in time; AttemptEnded follows.
 //   - Wait: step with Woken at Until, or when Ticket wakes, whichever is first.
 //   - Refresh: step with Refreshed when HealthSource.AwaitRefresh has returned.
 //   - Deliver: deliver the response that was kept of that attempt, then Delivered.
@@ -135,6 +136,7 @@ const (
 	Await ActionKind = iota
 	Send
 	Watch
+	GiveUp
 	Wait
 	Refresh
 	DeliverKept
@@ -155,7 +157,7 @@ const (
 // Action is an output of a plan.
 type Action struct {
 	Kind       ActionKind
-	Try        int // of Send, Watch and DeliverKept; of Finish with ErrRefused
+	Try        int // of Send, Watch, GiveUp and DeliverKept; of Finish with ErrRefused
 	As         SendKind
 	Pool       *balancer.Pool
 	Backend    *balancer.Backend

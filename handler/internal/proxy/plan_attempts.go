@@ -145,10 +145,14 @@ func (p *Plan) silence(now time.Time, i int) Action {
 		p.env.Health.ReportSilent(t.permit)
 		p.passOnTrial(t)
 	}
-	if p.hedged || !p.mayHedge() {
+	if !p.mayHedge() {
 		return Action{}
 	}
-	if a, ok := p.hedgeSilence(now); ok {
+	next := p.hedgeSilence
+	if p.underWay() > 1 {
+		next = p.giveUpSilent
+	}
+	if a, ok := next(now); ok {
 		return a
 	}
 	return Action{Kind: Watch, Try: i, Silence: stalled}
@@ -162,6 +166,32 @@ func (p *Plan) hedgeSilence(now time.Time) (Action, bool) {
 		return a, true
 	}
 	return p.hedgeByTrial(now)
+}
+
+// giveUpSilent gives up the older of two silent attempts, whose place another backend
+// takes: when both are at backends that have answered nobody since, it is not the
+// request that takes long.
+func (p *Plan) giveUpSilent(now time.Time) (Action, bool) {
+	oldest := -1
+	for i := range p.tries {
+		t := &p.tries[i]
+		if t.ended {
+			continue
+		}
+		if !t.silent || p.env.Latency.OnTime(t.backend.Slot) {
+			return Action{}, false
+		}
+		if oldest < 0 {
+			oldest = i
+		}
+	}
+	p.decide(now)
+	for i := range p.decision.Eligible {
+		if b := p.decision.Candidates[i].Backend; p.mayTry(b) && p.env.Latency.OnTime(b.Slot) {
+			return Action{Kind: GiveUp, Try: oldest}, true
+		}
+	}
+	return Action{}, false
 }
 
 // stalled is how late a timer must be for the process itself to have stood still,

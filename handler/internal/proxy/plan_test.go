@@ -145,6 +145,54 @@ func TestHangingBackendCostsTheThresholdNotTheTimeout(t *testing.T) {
 	}
 }
 
+// Whoever meets one hanging backend after the other is served by the third: a request
+// is at two backends at once at most.
+func TestTwoHangingBackendsOfThree(t *testing.T) {
+	w := newWorld(4, 4)
+	w.behaviour = always(hangs, hangs, hangs, serves)
+	w.openAfter = 0
+	for s := range 4 {
+		for range 25 {
+			w.env.Latency.Record(health.Slot(s), 0, 100*time.Millisecond)
+		}
+	}
+	for i := range 6 {
+		w.arrive(time.Duration(i)*20*time.Millisecond, plain())
+	}
+	w.run()
+	for _, q := range w.requests {
+		if took := q.ended.Sub(q.began); q.end.Err != nil || took > 6*time.Second+200*time.Millisecond || q.maxAlive > 2 {
+			t.Errorf("%v after %v, %d attempts at once", q.end.Err, took, q.maxAlive)
+		}
+	}
+}
+
+// A request that takes long everywhere, while others are served there, keeps its two
+// attempts.
+func TestLongRequestIsNotGivenUp(t *testing.T) {
+	w := newWorld(4, 3)
+	w.openAfter = 0
+	for s := range 3 {
+		for range 25 {
+			w.env.Latency.Record(health.Slot(s), 0, 100*time.Millisecond)
+		}
+	}
+	long := w.arrive(0, plain())
+	w.behaviour = func(int, int) reaction {
+		if len(long.sends) < 2 || long.sends[len(long.sends)-1].at.Equal(w.now) {
+			return reaction{after: 30 * time.Second}
+		}
+		return serves
+	}
+	for i := range 400 {
+		w.arrive(2100*time.Millisecond+time.Duration(i)*50*time.Millisecond, plain())
+	}
+	w.run()
+	if took := long.ended.Sub(long.began); long.end.Err != nil || took > 31*time.Second || len(long.sends) != 2 {
+		t.Errorf("%v after %v, %d attempts: want the first one to serve", long.end.Err, took, len(long.sends))
+	}
+}
+
 func TestNoHedgeWhenEverythingSlowedTogether(t *testing.T) {
 	w := newWorld(5, 3)
 	slow := reaction{after: 30 * time.Second}

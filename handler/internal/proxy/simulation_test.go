@@ -229,6 +229,8 @@ func (w *world) act(q *simulated, a proxy.Action) {
 		w.send(q, &a)
 	case proxy.Watch:
 		w.in(a.Silence, func() { w.silence(q, a.Try) })
+	case proxy.GiveUp:
+		w.endAttempt(q, a.Try, health.Outcome{Class: health.Failed, Reason: "first token timeout"}, 0, false)
 	case proxy.Wait:
 		q.waiting++
 		generation := q.waiting

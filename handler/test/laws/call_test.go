@@ -90,6 +90,8 @@ func (c *call) step(e proxy.Event) {
 		c.send(&a)
 	case proxy.Watch:
 		c.watch(a.Try, a.Silence)
+	case proxy.GiveUp:
+		c.end(a.Try, health.Outcome{Class: health.Failed, Reason: "first token timeout"}, 0, false)
 	case proxy.Wait:
 		c.wait(&a)
 	case proxy.Refresh:
