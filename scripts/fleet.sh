@@ -13,6 +13,9 @@ scripts/azurite.sh "$table" >build/run/connection 2>build/run/azurite.log &
 "$bin" simulate --listen "127.0.0.1:$simulator" >build/run/simulator.log 2>&1 &
 wait_for "http://127.0.0.1:$simulator/_control/" "the simulated service did not start: see build/run/simulator.log"
 
+curl -s -o /dev/null --retry 30 --retry-connrefused --retry-delay 1 "http://127.0.0.1:$table/" ||
+  fail "the emulated table did not start: see build/run/azurite.log"
+
 SPILLWAY_STATE=$(head -n 1 build/run/connection)
 export SPILLWAY_STATE SPILLWAY_CONFIG=@build/run/pool.json SPILLWAY_AUTH=none SPILLWAY_EXPOSE=true
 export KEY_UKSOUTH=key-ptu-uksouth KEY_SWEDEN=key-payg-sweden KEY_FRANCE=key-payg-france

@@ -127,7 +127,7 @@ func (r *run) follow() {
 			a = r.step(Event{Kind: Refreshed})
 		case DeliverKept:
 			a = r.step(Event{Kind: Delivered, Committed: r.deliverKept(a.Try)})
-		case Finish, Watch:
+		case Finish, Watch, GiveUp:
 			if a.Err != nil {
 				r.setError(&a)
 			}

@@ -23,6 +23,8 @@ Throttle a resource for ten seconds, by one line:
 
 POST   /_control/resources/NAME/throttle?for=10s   answer 429 (without for: until restore)
 POST   /_control/resources/NAME/fail?for=10s       answer 503
+POST   /_control/resources/NAME/hang?for=10s       accept, and never answer
+       ...?probability=0.5                         only some requests; also of throttle, fail and slow
 POST   /_control/resources/NAME/slow?by=2s&for=10s answer late
 POST   /_control/resources/NAME/brownout?for=10s   ten times slower, three of ten fail
 POST   /_control/resources/NAME/down?for=10s       drop connections (without for: refuse them until up)
@@ -155,7 +157,7 @@ func sendJSON(w http.ResponseWriter, v any) {
 	_ = enc.Encode(v) // it fails when the client has left
 }
 
-var errUnknownVerb = errors.New("no such verb; use throttle, fail, slow, brownout, down, up or restore")
+var errUnknownVerb = errors.New("no such verb; use throttle, fail, hang, slow, brownout, down, up or restore")
 
 // verb is a command of the control endpoint: a fault for a resource and its
 // duration.
@@ -164,6 +166,8 @@ type verb struct {
 	resource   string
 	deployment string
 	length, by time.Duration
+
+	probability float64 // 0 = every request
 }
 
 // controlVerb sets or clears the usual faults by a short URL.
@@ -196,11 +200,18 @@ func readVerb(r *http.Request) (verb, error) {
 		}
 		*into = d
 	}
+	if text := r.URL.Query().Get("probability"); text != "" {
+		p, err := strconv.ParseFloat(text, 64)
+		if err != nil || !(p > 0 && p <= 1) {
+			return v, fmt.Errorf("probability=%q is no share of requests; write it like 0.5", text)
+		}
+		v.probability = p
+	}
 	return v, nil
 }
 
 func (s *Service) apply(v verb) error {
-	rule := Fault{For: v.length, Deployment: v.deployment}
+	rule := Fault{For: v.length, Deployment: v.deployment, Probability: v.probability}
 	switch v.name {
 	case "up":
 		return s.Up(v.resource)
@@ -214,6 +225,8 @@ func (s *Service) apply(v verb) error {
 		rule.Action = "429"
 	case "fail":
 		rule.Action = "503"
+	case "hang":
+		rule.Action = "hang-before-headers"
 	case "slow":
 		rule.Action, rule.Latency = "slow", v.by
 	case "down":

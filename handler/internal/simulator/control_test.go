@@ -55,6 +55,16 @@ func TestControlThrottleAndRestore(t *testing.T) {
 	}
 }
 
+func TestControlHangsAShareOfRequests(t *testing.T) {
+	s, _ := controlled()
+	if code, body := control(t, s, http.MethodPost, "resources/one/hang?probability=0.5&for=20s", ""); code != http.StatusNoContent {
+		t.Fatalf("got %d %s", code, body)
+	}
+	if f := s.Faults("one"); len(f) != 1 || f[0].Action != "hang-before-headers" || f[0].Probability != .5 || f[0].For != 20*time.Second {
+		t.Errorf("%+v", f)
+	}
+}
+
 func TestControlSetsFaultsAndLimits(t *testing.T) {
 	s, _ := controlled()
 	code, body := control(t, s, http.MethodPost, "resources/one/faults", `{"action":"429-short","retryAfter":"3s","count":1}`)
@@ -90,6 +100,7 @@ func TestControlErrors(t *testing.T) {
 		{"POST", "resources/two/throttle", "", 404, `there are "one"`},
 		{"POST", "resources/one/explode", "", 404, "no such verb"},
 		{"POST", "resources/one/throttle?for=ten", "", 400, "10s"},
+		{"POST", "resources/one/hang?probability=2", "", 400, "0.5"},
 		{"POST", "resources/one/faults", `{"action":"428"}`, 400, "known ones are"},
 		{"POST", "resources/one/faults", `{"acton":"500"}`, 400, "acton"},
 		{"PATCH", "resources/one/deployments/gpt-5", `{}`, 400, "gpt-5"},

@@ -32,7 +32,7 @@ func (f *jsonLine) result(x *api.RequestRecord) {
 		f.millis("waited_ms", r.Waited)
 	}
 	if !r.RetryAt.IsZero() {
-		f.millis("reopens_ms", r.RetryAt.Sub(x.Start.Add(x.Duration)))
+		f.millis("reopens_ms", max(0, r.RetryAt.Sub(x.Start.Add(x.Duration))))
 	}
 	f.millis("overhead_ms", overhead(x))
 	f.delivery(x)
