@@ -58,7 +58,7 @@ func (r *Replica) exchange(ctx context.Context, f func(context.Context) (tablest
 		r.contact(got)
 		return err
 	}
-	r.lastError, r.retryAfter = err, response.RetryAfter
+	r.lastError, r.retryAfter = err, min(response.RetryAfter, longestAsked)
 	if r.retryAfter > 0 { // it asks for that whatever the call
 		r.reads.at, r.writes.at = max(r.reads.at, got.local+r.retryAfter), max(r.writes.at, got.local+r.retryAfter)
 	}
@@ -83,10 +83,12 @@ func (r *Replica) contact(now clockReading) {
 	}
 }
 
-// The delays after errors: a table in trouble is called ever less often.
+// The delays after errors: a table in trouble is called ever less often, and looked
+// at again soon though it asks for more: a front end may ask for an hour.
 const (
-	firstRetry = 500 * time.Millisecond
-	lastRetry  = 10 * time.Second
+	firstRetry   = 500 * time.Millisecond
+	lastRetry    = 10 * time.Second
+	longestAsked = 30 * time.Second
 )
 
 // retry spaces the attempts at something that fails. The zero retry is due.

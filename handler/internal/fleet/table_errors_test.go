@@ -197,6 +197,26 @@ func TestRetryAfterOfTheTableIsHonoured(t *testing.T) {
 	}
 }
 
+// The table asks for an hour and is well again in a second: it is called soon.
+func TestRetryAfterOfTheTableIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &refusingTable{}
+		replica := start(t, Config{Store: store, Instance: "i"})
+		withTraffic(t, replica, 5*time.Second, served)
+		busy := &refusal{err: fmt.Errorf("%w: 503 ServerBusy", tablestore.ErrUnknown), retryAfter: time.Hour}
+		store.reads.Store(busy)
+		store.writes.Store(busy)
+		request(replica, 0, throttled(5*time.Minute, health.LimitCapacity))
+		withTraffic(t, replica, 1200*time.Millisecond, served)
+		store.reads.Store(nil)
+		store.writes.Store(nil)
+		withTraffic(t, replica, 31*time.Second, served)
+		if c := replica.Counters(); c.Disconnected || c.LastError != nil || len(storedColumns(t, &store.slowTable, replica)) != 1 {
+			t.Errorf("31 seconds after the table's return: disconnected %v, %v", c.Disconnected, c.LastError)
+		}
+	})
+}
+
 // Reads and writes that fail for ever are tried each ten seconds in the end.
 func TestErrorsOfTheTableAreBackedOff(t *testing.T) {
 	for name, err := range map[string]error{
