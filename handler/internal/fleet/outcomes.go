@@ -204,7 +204,7 @@ func (r *Replica) applyOutcome(s *slot, t health.Permit, o health.Outcome, now c
 	switch {
 	case o.Class == health.Throttled && o.Model != "":
 		r.recordModelWait(s, o, now.local)
-	case o.Class == health.Throttled, o.Class == health.Failed && o.Wait > 0:
+	case o.Class == health.Throttled:
 		r.recordWait(s, o, now)
 	}
 	r.finishProbe(s, t, o)
@@ -239,7 +239,7 @@ func (r *Replica) recordFailure(s *slot, t health.Permit, o health.Outcome, now 
 	}
 }
 
-// recordWait records the wait of a 429 or a 503, effective here at once and in the fleet
+// recordWait records the wait of a 429, effective here at once and in the fleet
 // after one write. While an older one of its kind is active, none ends earlier and
 // none admits more tokens.
 func (r *Replica) recordWait(s *slot, o health.Outcome, now clockReading) {
@@ -247,12 +247,8 @@ func (r *Replica) recordWait(s *slot, o health.Outcome, now clockReading) {
 	if int(kind) >= len(s.localWindows) {
 		kind = health.LimitUnknown
 	}
-	d := s.throttle.WaitFor(kind, o.Wait)
-	if o.Class == health.Failed {
-		d = min(d, health.MaxFailureWait)
-	}
 	wait := localWindow{
-		until: now.local + d, received: now.local,
+		until: now.local + s.throttle.WaitFor(kind, o.Wait), received: now.local,
 		maxTokens: usableTokens(kind, o), reason: shorten(o.Reason),
 	}
 	if old := s.localWindows[kind]; old.until > now.local {

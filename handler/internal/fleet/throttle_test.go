@@ -99,16 +99,23 @@ func TestRefusedSizeIsNotAdmitted(t *testing.T) {
 	})
 }
 
-// A 503 that names a wait is a failure, and a wait for all, of ten seconds at most.
-func TestWaitOfAFailureBindsTheFleet(t *testing.T) {
+// A failure is evidence for the circuit and no more, whatever wait it names.
+func TestFailureIsNoThrottle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fleet := startFleet(t, 2, Config{Store: &slowTable{}})
+		store := &slowTable{}
+		fleet := startFleet(t, 2, Config{Store: store})
+		for range 50 {
+			request(fleet[0], 0, served)
+		}
 		request(fleet[0], 0, health.Outcome{Class: health.Failed, Reason: "503", Wait: 30 * time.Second, Limit: health.LimitCapacity, Signals: health.NoSignals()})
 		time.Sleep(time.Second)
 		for i, replica := range fleet {
-			if h := replica.Snapshot().Of(0); h.SkipReason(time.Now(), 1) != health.SkipThrottled || h.SkipReason(time.Now().Add(10*time.Second), 1) != health.NotSkipped {
+			if h := replica.Snapshot().Of(0); h.SkipReason(time.Now(), 1) != health.NotSkipped {
 				t.Errorf("instance %d: %+v", i, h)
 			}
+		}
+		if n := store.replaces.Load(); n != 0 {
+			t.Errorf("%d writes about one failure of many", n)
 		}
 	})
 }

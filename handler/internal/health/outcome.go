@@ -36,7 +36,7 @@ func (c OutcomeClass) String() string {
 // served request without signals.
 type Outcome struct {
 	Class   OutcomeClass
-	Wait    time.Duration // with Throttled and Failed: how long not to use the backend, clamped to the policy; 0 = it named none
+	Wait    time.Duration // with Throttled: how long not to use the backend, clamped to the policy; 0 = it named none
 	RawWait time.Duration // the wait as the backend sent it, for the log; 0 = it sent none
 	Limit   LimitKind     // with a Wait: which limit
 	Reason  string        // short, bounded vocabulary: "429 tokens", "503", "reset", "first token timeout", "in-stream 429"

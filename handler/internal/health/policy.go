@@ -102,11 +102,6 @@ const (
 	maxRequestWait = 10 * time.Second
 )
 
-// MaxFailureWait bounds the wait that a 503 names. A limit knows when it ends; an
-// outage does not, and one 503 must not close a backend for minutes to those whom it
-// would serve.
-const MaxFailureWait = 10 * time.Second
-
 // WaitFor is how long a backend is not used after a 429 of this kind that asked
 // for wait; wait <= 0 means that it named none. A provisioned deployment's wait
 // is exact and is not rounded (docs/azure-openai.md#retry-after).

@@ -118,22 +118,12 @@ func (c classifier) status(o *health.Outcome, code int, e *errorObject) {
 	case code == 400 && cause == tooLongCause:
 		o.Reason = contextLength
 	case code >= 500 || code == 408:
-		c.failed(o, code)
+		wait, _ := waitFromHeaders(c.header, c.now)
+		o.Class, o.RawWait = health.Failed, max(wait, 0)
 	default:
 		if fact := e.backendFact(code); fact != "" {
 			o.Class, o.Reason = health.Misconfigured, fact
 		}
-	}
-}
-
-// failed makes o a failure. A 503 may name a wait, as a 429 does.
-func (c classifier) failed(o *health.Outcome, code int) {
-	o.Class = health.Failed
-	wait, named := waitFromHeaders(c.header, c.now)
-	o.RawWait = max(wait, 0)
-	if code == 503 && named && wait > 0 && !c.policy.IgnoreWaits {
-		o.Limit = health.LimitCapacity
-		o.Wait, _ = retryWaits(c.header, o.Limit, "", c.now, c.policy)
 	}
 }
 

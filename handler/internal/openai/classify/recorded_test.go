@@ -96,7 +96,7 @@ func TestStatusOfRecordedAnswers(t *testing.T) {
 		"500":                      failedWith("500"),
 		"502-html":                 failedWith("502"),
 		"503-envoy":                failedWith("503"),
-		"503-json":                 {Class: health.Failed, Wait: 30 * s, RawWait: 30 * s, Limit: health.LimitCapacity, Reason: "503"},
+		"503-json":                 {Class: health.Failed, RawWait: 30 * s, Reason: "503"},
 		"504-empty":                failedWith("504"),
 	}
 	for name := range want {

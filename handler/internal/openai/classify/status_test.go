@@ -84,20 +84,12 @@ func TestModelNotFoundIsMisconfigured(t *testing.T) {
 	}
 }
 
-// A 503 may name when the service is back.
-func TestWaitOf503(t *testing.T) {
-	header := map[string][]string{"Retry-After": {"30"}}
-	if got := Status(503, header, nil, time.Time{}, Policy{MaxWait: 20 * time.Second}); got.Class != health.Failed || got.Wait != 20*time.Second || got.RawWait != 30*time.Second || got.Limit != health.LimitCapacity {
-		t.Errorf("%+v", got)
-	}
-	for name, got := range map[string]health.Outcome{
-		"a wait that is ignored": Status(503, header, nil, time.Time{}, Policy{IgnoreWaits: true}),
-		"none":                   Status(503, nil, nil, time.Time{}, Policy{}),
-		"no number":              Status(503, map[string][]string{"Retry-After": {"soon"}}, nil, time.Time{}, Policy{}),
-		"another status":         Status(500, header, nil, time.Time{}, Policy{}),
-	} {
-		if got.Class != health.Failed || got.Wait != 0 {
-			t.Errorf("%s: %+v", name, got)
+// A failure that names a wait is no throttle: the wait is for the log alone.
+func TestWaitOfAFailure(t *testing.T) {
+	for code, name := range map[int]string{408: "Retry-After", 500: "Retry-After", 503: "Retry-After", 529: "Retry-After-Ms"} {
+		got := Status(code, map[string][]string{name: {"30"}}, nil, time.Time{}, Policy{})
+		if got.Class != health.Failed || got.Wait != 0 || got.RawWait == 0 || got.Limit != health.LimitUnknown {
+			t.Errorf("%d: %+v", code, got)
 		}
 	}
 }
