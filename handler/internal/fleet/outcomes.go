@@ -104,8 +104,8 @@ func (r *Replica) applyServed(s *slot, t health.Permit, now clockReading) {
 	if late := r.forgetUnconfirmed(t); !late {
 		r.servedInTime = max(r.servedInTime, t.Began.Sub(r.base))
 	}
-	if len(r.unconfirmed) > 0 && r.confirmAt == 0 {
-		r.confirmAt = now.local + confirmDelay
+	if len(r.unconfirmed) > 0 && !r.confirmed {
+		r.confirmAt, r.confirmed = now.local+confirmDelay, true
 	}
 	if s.endSilence(t) {
 		s.evidence.TakeBack(t.ID)
@@ -147,8 +147,7 @@ func (r *Replica) applySilent(s *slot, t health.Permit, now clockReading) bool {
 		return false
 	}
 	if len(r.slots) > 1 && time.Duration(r.anyServed.Load()) < t.Began.Sub(r.base) && !t.Probe && !t.LocalProbe {
-		r.unconfirmed = append(r.unconfirmed, t)
-		r.unsureCount.Store(int32(len(r.unconfirmed)))
+		r.awaitConfirmation(t, now.local)
 		return false
 	}
 	r.countSilent(s, t, now)
@@ -174,30 +173,80 @@ func (r *Replica) countSilent(s *slot, t health.Permit, now clockReading) {
 // answered before they count: when everything was silent, all recover together.
 const confirmDelay = 500 * time.Millisecond
 
-// confirmSilence counts the attempts that were silent while something else was
-// served.
-func (r *Replica) confirmSilence(now clockReading) {
-	for _, t := range r.unconfirmed {
-		r.countSilent(r.slots[t.Slot], t, now)
+// unconfirmed is a silent attempt that may be this instance's own fault.
+type unconfirmed struct {
+	health.Permit
+	left bool // its caller has left
+}
+
+// The silent attempts that are kept where nothing is served.
+const (
+	maxUnconfirmed    = 100
+	maxUnconfirmedAge = time.Minute
+)
+
+// awaitConfirmation keeps a silent attempt. If after as long again nothing else has
+// fallen silent, nothing else was asked, and it is the slot: this instance would not
+// leave it otherwise.
+func (r *Replica) awaitConfirmation(t health.Permit, now time.Duration) {
+	began := t.Began.Sub(r.base)
+	r.unconfirmed = slices.DeleteFunc(r.unconfirmed, func(o unconfirmed) bool { return o.left && o.Began.Sub(r.base) < now-maxUnconfirmedAge })
+	r.unconfirmed = append(r.unconfirmed[max(0, len(r.unconfirmed)-maxUnconfirmed+1):], unconfirmed{Permit: t})
+	r.unsureCount.Store(int32(len(r.unconfirmed)))
+	if r.confirmAt == 0 {
+		r.confirmAt = now + (now-began)*5/4
 	}
-	r.unconfirmed, r.confirmAt = nil, 0
+}
+
+// confirmSilence counts the attempts that were silent while something else was
+// served, or while nothing else was asked.
+func (r *Replica) confirmSilence(now clockReading) {
+	served := r.confirmed
+	r.confirmAt, r.confirmed = 0, false
+	if !served && slices.ContainsFunc(r.unconfirmed, func(o unconfirmed) bool { return o.Slot != r.unconfirmed[0].Slot }) {
+		return // everything is silent
+	}
+	all := r.unconfirmed
+	r.unconfirmed = nil
 	r.unsureCount.Store(0)
+	for _, t := range all {
+		if t.left && served {
+			continue // when everything was silent, all recover together
+		}
+		s := r.slots[t.Slot]
+		r.countSilent(s, t.Permit, now)
+		if t.left {
+			s.endSilence(t.Permit)
+		}
+	}
+}
+
+// leaveUnconfirmed notes that the caller of an unconfirmed attempt left.
+func (r *Replica) leaveUnconfirmed(t health.Permit) {
+	for i := range r.unconfirmed {
+		if o := &r.unconfirmed[i]; o.ID == t.ID {
+			o.left = true
+		}
+	}
 }
 
 // forgetUnconfirmed ends the wait for a confirmation of that attempt's silence, and
 // reports whether there was one.
 func (r *Replica) forgetUnconfirmed(t health.Permit) bool {
 	before := len(r.unconfirmed)
-	r.unconfirmed = slices.DeleteFunc(r.unconfirmed, func(o health.Permit) bool { return o.ID == t.ID })
+	r.unconfirmed = slices.DeleteFunc(r.unconfirmed, func(o unconfirmed) bool { return o.ID == t.ID })
 	r.unsureCount.Store(int32(len(r.unconfirmed)))
 	return len(r.unconfirmed) < before
 }
 
 // applyOutcome is the part of ReportOutcome that needs the lock.
 func (r *Replica) applyOutcome(s *slot, t health.Permit, o health.Outcome, now clockReading) {
-	if o.Class != health.Abandoned || r.servedInTime < t.Began.Sub(r.base) {
-		r.forgetUnconfirmed(t) // else its silence counts although it lost to its own hedge
-	}
+	switch {
+	case o.Class != health.Abandoned:
+		r.forgetUnconfirmed(t)
+	case r.servedInTime < t.Began.Sub(r.base):
+		r.leaveUnconfirmed(t)
+	} // else its silence counts although it lost to its own hedge
 	if o.Class == health.Failed && r.stalled(t, now.local) {
 		o.Class = health.Abandoned
 	}

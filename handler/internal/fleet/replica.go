@@ -47,8 +47,9 @@ type Replica struct {
 	activeSince       time.Duration   // when traffic began after the last idle time
 	stallEnded        time.Duration   // when this process last continued after a stall
 	readers           []chan struct{} // to be closed at the next read
-	unconfirmed       []health.Permit // attempts past their threshold, while nothing was served anywhere since they began
-	confirmAt         time.Duration   // when they count as failures; 0 = nothing was served yet
+	unconfirmed       []unconfirmed   // attempts past their threshold, while nothing was served anywhere since they began
+	confirmAt         time.Duration   // when they count as failures, if only one slot is silent or something was served; 0 = then
+	confirmed         bool            // something was served
 	servedInTime      time.Duration   // when the latest attempt began that was served within its threshold while others were unconfirmed
 	version           uint64
 	lastHeartbeat     time.Duration // when this instance last wrote a heartbeat …

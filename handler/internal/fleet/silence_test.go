@@ -117,8 +117,8 @@ func TestAbandonedSilenceStaysCounted(t *testing.T) {
 func TestUnconfirmedSilenceIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		replica := startFleet(t, 1, Config{Store: &slowTable{}})[0]
-		for range 1000 {
-			hanging := acquire(t, replica, 0, 1)
+		for n := range 1000 {
+			hanging := acquire(t, replica, health.Slot(n%2), 1)
 			time.Sleep(2 * time.Second)
 			reportSilent(replica, hanging)
 			replica.ReportOutcome(hanging[0], health.Outcome{Class: health.Abandoned, Signals: health.NoSignals()})
@@ -127,6 +127,34 @@ func TestUnconfirmedSilenceIsForgotten(t *testing.T) {
 			t.Errorf("%d attempts of the last half an hour are still unconfirmed", n)
 		}
 	})
+}
+
+// Nothing else is asked while a slot is silent: it is the slot, whether callers stay
+// or leave, and it is left.
+func TestOnlySlotThatIsAskedIsLeft(t *testing.T) {
+	for _, stays := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			replica := startFleet(t, 1, Config{Store: &slowTable{}})[0]
+			for range 50 {
+				request(replica, 0, served)
+				time.Sleep(100 * time.Millisecond)
+			}
+			began, sent := time.Now(), 0
+			for ; replica.Snapshot().Of(0).State == health.Closed && time.Since(began) < time.Minute; time.Sleep(100 * time.Millisecond) {
+				hanging := acquire(t, replica, 0, 1)
+				sent++
+				time.AfterFunc(2*time.Second, func() {
+					reportSilent(replica, hanging)
+					if !stays {
+						replica.ReportOutcome(hanging[0], health.Outcome{Class: health.Abandoned, Signals: health.NoSignals()})
+					}
+				})
+			}
+			if sent > 50 {
+				t.Errorf("callers stay: %v: %d sent to a silent slot before it was left", stays, sent)
+			}
+		})
+	}
 }
 
 // Attempts from before a recovery fall silent after it.

@@ -100,8 +100,8 @@ func (t *attempt) do(ctx context.Context) Event {
 	if t.permit.Probe { // it is cancelled when its lease ends
 		beforeSend = t.beforeSend
 	}
-	t.Load.begin(t.backend.Slot)
-	defer t.Load.end(t.backend.Slot)
+	t.Load.Begin(t.backend.Slot)
+	defer t.Load.End(t.backend.Slot)
 
 	res, outcome := t.Sender.Send(ctx, t.backend, t.request, beforeSend)
 	if t.probeLost.Load() {
@@ -272,7 +272,12 @@ func (t *attempt) settle(o health.Outcome, d Delivery) Event {
 	if o.Class == health.Throttled && t.backend.Deployment == "" {
 		o.Model = strings.ToLower(t.request.Model)
 	}
-	t.reportOnce(func() { t.Health.ReportOutcome(t.permit, o) })
+	t.reportOnce(func() {
+		if t.givenUp(&o) {
+			t.Health.ReportSilent(t.permit)
+		}
+		t.Health.ReportOutcome(t.permit, o)
+	})
 	t.run.mu.Lock()
 	defer t.run.mu.Unlock()
 	status := t.entry.Status // of a response that was handed on

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"time"
+
+	"spillway/handler/internal/health"
 )
 
 // The timers of an attempt.
@@ -60,6 +62,13 @@ func (t *attempt) stopTimers() {
 // onSilence handles an attempt that is past its threshold.
 func (t *attempt) onSilence() {
 	t.onSlow(Event{Kind: AttemptSilent, Try: t.try})
+}
+
+// givenUp reports whether the caller left an attempt after much more than the usual
+// time: it was silent, to one who does not wait for the threshold.
+func (t *attempt) givenUp(o *health.Outcome) bool {
+	return o.Class == health.Abandoned && o.Reason != reasonLost && !o.Answered && !t.entry.Silent && t.entry.Status == 0 &&
+		t.Now().Sub(t.start) > t.environment.Latency.Patience(t.backend.Slot, t.plan.kind)
 }
 
 // onSlow gives the plan an event of a timer, and runs the hedge that it asks for in

@@ -46,9 +46,11 @@ func (l *Load) FirstToken(slot health.Slot) time.Duration {
 	return time.Duration(l.slots[slot].firstToken.Load())
 }
 
-func (l *Load) begin(slot health.Slot) { l.slots[slot].inFlight.Add(1) }
+// Begin counts an attempt, until End.
+func (l *Load) Begin(slot health.Slot) { l.slots[slot].inFlight.Add(1) }
 
-func (l *Load) end(slot health.Slot) { l.slots[slot].inFlight.Add(-1) }
+// End is called once for each Begin.
+func (l *Load) End(slot health.Slot) { l.slots[slot].inFlight.Add(-1) }
 
 // recordFirstToken adds a measurement with weight 1/8. Of two concurrent ones, one
 // may be lost, which an average tolerates.

@@ -68,6 +68,7 @@ type Plan struct {
 	wait     pendingWait
 	admitted *Seat  // of the throttled pool that it may try
 	another  func() // ends the grant of a second attempt at the same time; nil = there is none
+	alone    bool   // no second attempt was granted
 	waited   time.Duration
 	waits    int
 

@@ -260,6 +260,7 @@ func (w *world) act(q *simulated, a proxy.Action) {
 func (w *world) send(q *simulated, a *proxy.Action) {
 	q.sends = append(q.sends, sentAttempt{at: w.now, slot: a.Backend.Slot, as: a.As, permit: a.Permit, silence: a.Silence, waited: q.plan.Waited()})
 	q.active[a.Try] = true
+	w.env.Load.Begin(a.Backend.Slot)
 	q.maxAlive = max(q.maxAlive, len(q.active))
 	slot := int(a.Backend.Slot)
 	r := w.behaviour(slot, w.sentTo[slot])
@@ -315,6 +316,7 @@ func (w *world) endAttempt(q *simulated, try int, o health.Outcome, status int, 
 	}
 	delete(q.active, try)
 	s := &q.sends[try]
+	w.env.Load.End(s.slot)
 	s.ended, s.outcome, s.status = true, o, status
 	if s.endedAt.IsZero() {
 		s.endedAt = w.now

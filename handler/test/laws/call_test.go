@@ -145,6 +145,7 @@ func (c *call) send(a *proxy.Action) {
 	w := c.w
 	b := w.deployed[a.Backend.Slot]
 	c.tries = append(c.tries, attempt{slot: a.Backend.Slot, as: a.As, permit: a.Permit})
+	c.i.env.Load.Begin(a.Backend.Slot)
 	if a.Permit.Probe && !c.renew(a.Try) {
 		return
 	}
@@ -201,6 +202,7 @@ func (c *call) renew(try int) bool {
 	left, ok := c.i.RenewProbe(t.permit)
 	if !ok {
 		t.ended, t.reported = true, true
+		c.i.env.Load.End(t.slot)
 		c.i.Release(t.permit)
 		c.step(proxy.Event{Kind: proxy.AttemptEnded, Try: try, NotSent: true})
 		return false
@@ -254,6 +256,7 @@ func (c *call) end(try int, o health.Outcome, status int, committed bool) {
 		return
 	}
 	t.ended, t.reported, t.status = true, true, status
+	c.i.env.Load.End(t.slot)
 	c.i.report(t.permit, o)
 	c.step(proxy.Event{Kind: proxy.AttemptEnded, Try: try, Committed: committed, Status: status, Outcome: o})
 }

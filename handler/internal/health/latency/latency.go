@@ -176,6 +176,15 @@ func (t *Tracker) ThresholdWithin(s health.Slot, k Kind, patience time.Duration)
 	return min(t.Threshold(s, k), max(patience/2, slow, leastSilence/4))
 }
 
+// Patience is after what time a caller who leaves found the slot silent: twice the 95th
+// percentile, half a second at least; unknown, the threshold.
+func (t *Tracker) Patience(s health.Slot, k Kind) time.Duration {
+	if slow, known := t.slow(s, k); known {
+		return max(slow*2/factor, leastSilence/4)
+	}
+	return t.Threshold(s, k)
+}
+
 // slow is three times the 95th percentile, if that is known.
 func (t *Tracker) slow(s health.Slot, k Kind) (slow time.Duration, known bool) {
 	one := t.slot(s)
