@@ -86,6 +86,9 @@ func (b *Backend) evaluate(q *Query, s *health.Snapshot) Candidate {
 		c.Reason = h.SkipReason(q.Now, q.Tokens)
 		c.probe = h.Probe && c.Reason == health.NotSkipped
 		c.CircuitOnly = (c.Reason == health.SkipOpen || c.Reason == health.SkipProbing) && !h.Throttle.Blocks(q.Now, q.Tokens) && !throttled
+		if c.Reason == health.SkipOpen || c.Reason == health.SkipProbing {
+			c.Cause, c.Own = h.Reason, h.Own
+		}
 		if c.Reason != health.NotSkipped {
 			c.Until = h.AvailableAt()
 		} else if throttled {
@@ -159,8 +162,11 @@ type Candidate struct {
 	// CircuitOnly is that its circuit alone keeps it out: it is neither drained nor
 	// throttled, and may be tried when no other backend is left.
 	CircuitOnly bool
-	rank        float64 // within its group, lowest first
-	probe       bool    // its probe is this instance's
+	Cause       string // of a circuit that keeps it out, for people: "503"
+	Own         bool   // that circuit binds this instance alone
+
+	rank  float64 // within its group, lowest first
+	probe bool    // its probe is this instance's
 }
 
 // Eligible reports whether the candidate may be tried.

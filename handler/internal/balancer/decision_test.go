@@ -190,7 +190,7 @@ func TestSkippedCandidatesHaveReasons(t *testing.T) {
 	}
 	s := healthy(8)
 	s.Slots[0].Drained = true
-	s.Slots[1] = health.Health{State: health.Open, Until: instant.Add(3 * time.Second)}
+	s.Slots[1] = health.Health{State: health.Open, Until: instant.Add(3 * time.Second), Own: true, Reason: "503"}
 	s.Slots[2] = health.Health{State: health.HalfOpen, Until: instant.Add(2 * time.Second)}
 	s.Slots[3].Throttle.Until = instant.Add(time.Second)
 	q := query(seeded())
@@ -203,6 +203,9 @@ func TestSkippedCandidatesHaveReasons(t *testing.T) {
 	for _, c := range d.Candidates {
 		if c.Reason != want[c.Backend.Name] {
 			t.Errorf("%s: %q, want %q", c.Backend.Name, c.Reason, want[c.Backend.Name])
+		}
+		if of1 := c.Backend.Name == "b1"; c.Own != of1 || (c.Cause == "503") != of1 {
+			t.Errorf("%s: own %v, cause %q", c.Backend.Name, c.Own, c.Cause)
 		}
 	}
 	if d.Eligible != 1 || d.Candidates[0].Backend.Name != "b7" {

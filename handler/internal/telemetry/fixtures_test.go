@@ -97,6 +97,7 @@ func tried() *api.RequestRecord {
 	x := served()
 	x.ID, x.Result.Decision.Eligible = "req_TRIED", 0
 	x.Result.Decision.Candidates = candidates(health.SkipOpen, health.SkipOpen, health.SkipOpen)
+	x.Result.Decision.Candidates[1].Cause, x.Result.Decision.Candidates[1].Own = "503", true
 	x.Result.Attempts = []proxy.Attempt{
 		{Backend: &gpt4o.Backends[0], Status: 503, Duration: ms(20), Trial: true, Outcome: health.Outcome{Class: health.Failed, Reason: "503"}},
 		{Backend: &gpt4o.Backends[0], Status: 200, Duration: ms(300), Trial: true},

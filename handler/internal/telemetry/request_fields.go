@@ -104,6 +104,10 @@ func (f *jsonLine) skipped(x *api.RequestRecord) {
 
 func (f *jsonLine) candidate(c *balancer.Candidate, now time.Time) *jsonLine {
 	f.object().text("backend", c.Backend.Name).text("why", string(c.Reason))
+	f.text("cause", c.Cause)
+	if c.Own {
+		f.text("scope", "instance")
+	}
 	if left := c.Until.Sub(now); left > 0 {
 		f.millis("for_ms", left)
 	}
