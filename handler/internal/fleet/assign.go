@@ -63,6 +63,9 @@ func (s *slot) inherit(old *slot) {
 	s.servedAt.Store(old.servedAt.Load())
 	s.servedSince.Store(old.servedSince.Load())
 	s.servedFrom.Store(old.servedFrom.Load())
+	s.ended.Store(old.ended.Load())
+	s.begun.Store(old.begun.Load()) // what is under way reports to the old slot
+	s.decided.Store(old.begun.Load())
 	s.sent.inherit(&old.sent)
 	s.served.inherit(&old.served)
 }

@@ -310,25 +310,6 @@ func TestFewFailuresAtFewInstancesAddUp(t *testing.T) {
 	})
 }
 
-// A stream that breaks after its first content is one failure, not a success besides.
-func TestStreamsThatBreakOpenACircuit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		replica := startFleet(t, 1, Config{Store: &slowTable{}, Breakers: []health.BreakerPolicy{{Percentage: 90}, {Percentage: 90}}})[0]
-		broken := failed
-		broken.Answered = true
-		for range 5 {
-			if p, ok := replica.Acquire(0, ""); ok {
-				replica.ReportAnswered(p)
-				time.Sleep(100 * time.Millisecond)
-				replica.ReportOutcome(p, broken)
-			}
-		}
-		if got := replica.Snapshot().Of(0).State; got != health.Open {
-			t.Errorf("after five streams that broke, of five, the circuit is %v", got)
-		}
-	})
-}
-
 // Where requests are rarer than the breaker's window, an instance's failures are a run
 // as long as nobody is served, and the runs of all instances add up.
 func TestRareFailuresOfTwoInstancesAddUp(t *testing.T) {

@@ -17,8 +17,8 @@ func (r *Replica) ReportAnswered(t health.Permit) {
 	}
 	now := r.localNow()
 	s.countServed(now)
-	raise(&s.servedFrom, t.Began.Sub(r.base))
-	raise(&r.anyServed, now)
+	raise(&s.servedFrom, int64(t.Began.Sub(r.base)))
+	raise(&r.anyServed, int64(now))
 	if !t.Probe && !t.LocalProbe && !s.attention.Load() && r.unsureCount.Load() == 0 {
 		s.decide(t)
 		return
@@ -51,6 +51,7 @@ func (r *Replica) ReportOutcome(t health.Permit, o health.Outcome) {
 		r.ReportSignals(t.Slot, o.Signals)
 	}
 	if o.Class == health.Served {
+		raise(&s.ended, int64(t.Order))
 		if !o.Answered {
 			r.ReportAnswered(t)
 		}
@@ -278,7 +279,7 @@ func (r *Replica) endAttempt(s *slot, t health.Permit, o health.Outcome) {
 // recordFailure counts a failure; when this instance's evidence is enough, it stops
 // using the backend at once, whatever the fleet decides.
 func (r *Replica) recordFailure(s *slot, t health.Permit, o health.Outcome, now clockReading) {
-	s.evidence.Fail(t.ID, t.Began.Sub(r.base), now.local, s.older(t, now.local))
+	s.evidence.Fail(t, o.Answered, t.Began.Sub(r.base), now.local, s.older(t, now.local))
 	s.reason = o.Reason
 	if o.Answered { // it was counted as served at its first content
 		s.served.add(now.local, -1)

@@ -47,6 +47,7 @@ type slot struct {
 	servedAt    atomic.Int64  // local instant of the last success
 	servedSince atomic.Int64  // local instant of the first success of those that came without a gap of a window
 	servedFrom  atomic.Int64  // local instant at which the latest attempt that was served began
+	ended       atomic.Int64  // order of the latest attempt that was served to its end
 	attention   atomic.Bool   // a success changes more than its counters
 	begun       atomic.Uint64 // attempts
 	decided     atomic.Uint64 // of those: answered, silent or ended
@@ -100,7 +101,9 @@ func (s *slot) lastServed() time.Duration { return time.Duration(s.servedAt.Load
 
 // opens reports whether the evidence opens the own circuit.
 func (s *slot) opens(now time.Duration) bool {
-	return s.evidence.Opens(now, s.servedLately(now), s.lastServed(), time.Duration(s.servedFrom.Load()), s.breaker)
+	return s.evidence.Opens(now, health.Successes{
+		Lately: s.servedLately(now), Last: s.lastServed(), LatestBegan: time.Duration(s.servedFrom.Load()), Ended: uint64(s.ended.Load()),
+	}, s.breaker)
 }
 
 // servedLately is the number of successes in the breaker's window.
@@ -148,13 +151,13 @@ func (s *slot) countServed(now time.Duration) {
 		s.servedSince.Store(int64(max(now, 1)))
 	}
 	s.served.add(now, 1)
-	raise(&s.servedAt, now)
+	raise(&s.servedAt, int64(now))
 }
 
-// raise sets an instant, unless it is later already.
-func raise(at *atomic.Int64, now time.Duration) {
-	if v := int64(max(now, 1)); at.Load() < v {
-		at.Store(v)
+// raise sets an instant or a number, unless it is later already.
+func raise(v *atomic.Int64, to int64) {
+	if to = max(to, 1); v.Load() < to {
+		v.Store(to)
 	}
 }
 

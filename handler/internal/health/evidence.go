@@ -17,7 +17,9 @@ type Evidence struct {
 // failure is one failed attempt.
 type failure struct {
 	attempt    uint64
+	order      uint64 // among the attempts at the slot
 	began, at  time.Duration
+	broke      bool // after its first content
 	everywhere bool // its request failed at every backend: it counts until somebody else is served here
 }
 
@@ -27,12 +29,12 @@ const MaxRunAge = 10 * time.Minute
 // maxFailures bounds the memory, far above what opens a circuit.
 const maxFailures = 4096
 
-// Fail counts a failed attempt. older is how many attempts that began before it are
+// Fail counts a failed attempt; broke is that it had begun to answer. older is how many attempts that began before it are
 // under way, if that matters: where answers are slow and failures are quick, the first
 // outcomes are failures, whatever their share is.
-func (e *Evidence) Fail(attempt uint64, began, now time.Duration, older int64) {
+func (e *Evidence) Fail(t Permit, broke bool, began, now time.Duration, older int64) {
 	old, _ := slices.BinarySearchFunc(e.failures, now-MaxRunAge, func(f failure, t time.Duration) int { return int(f.at - t) })
-	e.failures = append(e.failures[max(old, len(e.failures)-maxFailures+1):], failure{attempt: attempt, began: began, at: now})
+	e.failures = append(e.failures[max(old, len(e.failures)-maxFailures+1):], failure{attempt: t.ID, order: t.Order, began: began, at: now, broke: broke})
 	e.lastFailed, e.older = now, older
 }
 
@@ -106,28 +108,58 @@ func (e *Evidence) Since(from time.Duration) (n int, first time.Duration) {
 // was none.
 func (e *Evidence) LastFailed() time.Duration { return e.lastFailed }
 
-// Opens reports whether the evidence opens this instance's own circuit: served
-// requests of the interval, the instant of the last one and that at which the latest
-// of them began complete it. It does when the failures of the interval are enough and
-// enough of all outcomes, or when the last outcomes, as many as the policy's failures,
-// all failed: requests that fall silent together say less than one that began after
-// them and was served. What may be served counts as if it were, and then twice as many
-// failures are enough.
-func (e *Evidence) Opens(now time.Duration, served int64, lastServed, latestBegan time.Duration, p BreakerPolicy) bool {
+// Successes are the attempts at a slot that were served: they complete the evidence.
+type Successes struct {
+	Lately      int64         // of the policy's interval
+	Last        time.Duration // when the last one was answered
+	LatestBegan time.Duration // when the latest one of them began
+	Ended       uint64        // order of the latest one whose answer came to its end
+}
+
+// Opens reports whether the evidence opens this instance's own circuit. It does when
+// the failures of the interval are enough and enough of all outcomes, or when the last
+// outcomes, as many as the policy's failures, all failed: requests that fall silent
+// together say less than one that began after them and was served. What may be served
+// counts as if it were, and then twice as many failures are enough.
+func (e *Evidence) Opens(now time.Duration, s Successes, p BreakerPolicy) bool {
 	enough := p.Failures
 	if e.older > 0 { // half of few outcomes fail by chance
 		enough *= 2
 	}
-	if n, _ := e.Since(now - p.Interval); n >= enough && p.shareReached(n, served+e.older) {
+	if n, _ := e.Since(now - p.Interval); n >= enough && p.shareReached(n, s.Lately+e.older) {
 		return true
 	}
-	run, from := 0, max(lastServed, now-MaxRunAge)
+	run, from := 0, max(s.Last, now-MaxRunAge)
 	for _, f := range e.failures {
-		if f.at > from && f.began >= latestBegan {
+		if f.at > from && f.began >= s.LatestBegan {
 			run++
 		}
 	}
-	return run >= enough && p.shareReached(run, e.older)
+	return run >= enough && p.shareReached(run, e.older) || e.breaks(now, s.Ended, p)
+}
+
+// breaks reports whether the answers break off: since the latest that came to its end,
+// only failures are known. Answers that have begun do not end such a run, or it would
+// never grow while new ones begin; but those that began after its first and have not
+// ended may be served.
+func (e *Evidence) breaks(now time.Duration, ended uint64, p BreakerPolicy) bool {
+	run, first, last, broke := 0, uint64(0), uint64(0), false
+	for _, f := range e.failures {
+		if f.order > ended && f.at > now-MaxRunAge {
+			if run == 0 || f.order < first {
+				first = f.order
+			}
+			run, last, broke = run+1, max(last, f.order), f.broke
+		}
+	}
+	if !broke { // the last of them
+		return false
+	}
+	enough, others := p.Failures, int64(last-first)+1-int64(run)
+	if others > 0 {
+		enough *= 2
+	}
+	return run >= enough && p.shareReached(run, others)
 }
 
 // Suspects reports whether the evidence is worth a suspicion: the share is

@@ -10,7 +10,7 @@ import (
 func evidenceOf(seconds ...float64) *Evidence {
 	var e Evidence
 	for i, s := range seconds {
-		e.Fail(uint64(i+1), secs(s-1), secs(s), 0)
+		e.Fail(Permit{ID: uint64(i + 1)}, false, secs(s-1), secs(s), 0)
 	}
 	return &e
 }
@@ -51,16 +51,16 @@ func TestEvidenceOpensTheCircuit(t *testing.T) {
 		"a run that began after the success":    {[]float64{260, 270, 300, 400, 599}, 600, 0, 250, true},
 		"a failure at the instant of success":   {[]float64{250, 270, 300, 400, 599}, 600, 0, 250, false},
 	} {
-		if got := evidenceOf(c.failures...).Opens(secs(c.now), c.served, secs(c.lastServed), 0, p); got != c.want {
+		if got := evidenceOf(c.failures...).Opens(secs(c.now), Successes{Lately: c.served, Last: secs(c.lastServed)}, p); got != c.want {
 			t.Errorf("%s: opens = %v, want %v", name, got, c.want)
 		}
 	}
 	one := BreakerPolicy{Failures: 1, Percentage: 100}.WithDefaults()
-	if !evidenceOf(100).Opens(secs(100), 100, secs(99), 0, one) {
+	if !evidenceOf(100).Opens(secs(100), Successes{Lately: 100, Last: secs(99)}, one) {
 		t.Error("under a policy of one failure, one failure does not open the circuit")
 	}
 	many := BreakerPolicy{Failures: 200}.WithDefaults()
-	if e := evidenceOf(repeated(200, 100)...); !e.Opens(secs(100), 100, secs(100), 0, many) {
+	if e := evidenceOf(repeated(200, 100)...); !e.Opens(secs(100), Successes{Lately: 100, Last: secs(100)}, many) {
 		t.Error("under a policy of 200 failures, 200 of 300 do not open the circuit")
 	}
 }
@@ -117,7 +117,7 @@ func TestFailuresAreTakenBack(t *testing.T) {
 	if !e.TakeBack(3) || e.TakeBack(3) || e.TakeBack(9) {
 		t.Error("a failure was not taken back, twice, or one that is not there was")
 	}
-	if e.Opens(secs(100), 0, 0, 0, p) {
+	if e.Opens(secs(100), Successes{}, p) {
 		t.Error("the circuit opens by four failures and one that was taken back")
 	}
 	if n, first := e.Since(secs(99)); n != 4 || first != secs(100) {
@@ -168,12 +168,12 @@ func TestFailureEverywhereIsTheRequestsOwn(t *testing.T) {
 func TestEvidenceIsBounded(t *testing.T) {
 	var e Evidence
 	for i := range 3 * maxFailures {
-		e.Fail(uint64(i), secs(0), time.Duration(i)*time.Millisecond, 0)
+		e.Fail(Permit{ID: uint64(i)}, false, secs(0), time.Duration(i)*time.Millisecond, 0)
 	}
 	if n, first := e.Since(-1); n != maxFailures || first != time.Duration(2*maxFailures)*time.Millisecond {
 		t.Errorf("%d failures since %v, want the latest %d", n, first, maxFailures)
 	}
-	e.Fail(0, secs(0), secs(1000), 0) // those of before ten minutes ago go
+	e.Fail(Permit{}, false, secs(0), secs(1000), 0) // those of before ten minutes ago go
 	if n, _ := e.Since(-1); n != 1 {
 		t.Errorf("%d failures, want those of ten minutes", n)
 	}
@@ -190,9 +190,9 @@ func TestAttemptsUnderWayMayBeServed(t *testing.T) {
 	}{{5, 0, true, true}, {5, 1, false, true}, {5, 6, false, false}, {10, 1, true, true}, {10, 10, true, true}, {10, 11, false, false}} {
 		var e Evidence
 		for i := range c.failures {
-			e.Fail(uint64(i+1), secs(99), secs(100), c.older)
+			e.Fail(Permit{ID: uint64(i + 1)}, false, secs(99), secs(100), c.older)
 		}
-		if e.Opens(secs(100), 0, 0, 0, p) != c.opens || e.Suspects(secs(100), 0, p) != c.isSuspicion {
+		if e.Opens(secs(100), Successes{}, p) != c.opens || e.Suspects(secs(100), 0, p) != c.isSuspicion {
 			t.Errorf("%d failures, %d older attempts under way: opens %t, suspects %t", c.failures, c.older, !c.opens, !c.isSuspicion)
 		}
 	}
@@ -203,11 +203,46 @@ func TestRunIsOfWhatBeganAfterTheLastServed(t *testing.T) {
 	p := BreakerPolicy{Failures: 5, Percentage: 50, Interval: 10 * time.Second}
 	var e Evidence
 	for i := range 6 {
-		e.Fail(uint64(i+1), secs(90), secs(100), 0)
+		e.Fail(Permit{ID: uint64(i + 1)}, false, secs(90), secs(100), 0)
 	}
 	for latest, want := range map[float64]bool{0: true, 90: true, 99: false} {
-		if got := e.Opens(secs(100), 50, secs(99.9), secs(latest), p); got != want {
+		if got := e.Opens(secs(100), Successes{Lately: 50, Last: secs(99.9), LatestBegan: secs(latest)}, p); got != want {
 			t.Errorf("the latest that was served began at %g s: opens %t", latest, got)
+		}
+	}
+}
+
+// Where answers break off while new ones begin, no first content ends the run.
+func TestAnswersThatBreakOffOpenTheCircuit(t *testing.T) {
+	p := BreakerPolicy{}.WithDefaults()
+	for name, c := range map[string]struct {
+		broke []uint64 // orders of the attempts that broke off, in the order of time
+		ended uint64   // of the latest that came to its end
+		age   float64  // of the first break, seconds; the last is of now
+		want  bool
+	}{
+		"all that began":                      {[]uint64{101, 102, 103, 104, 105}, 100, 1, true},
+		"one fewer":                           {[]uint64{102, 103, 104, 105}, 100, 1, false},
+		"one in between came to its end":      {[]uint64{101, 102, 103, 104, 106}, 105, 1, false},
+		"one in between may be served":        {[]uint64{101, 102, 103, 104, 106}, 100, 1, false},
+		"as many may be served":               {[]uint64{101, 103, 105, 107, 109, 111, 113, 115, 117, 119}, 100, 1, true},
+		"more may be served":                  {[]uint64{101, 104, 107, 110, 113, 116, 119, 122, 125, 128}, 100, 1, false},
+		"those under way from before":         {[]uint64{201, 202, 203, 204, 205}, 100, 1, true},
+		"out of order":                        {[]uint64{105, 102, 103, 101, 104}, 100, 1, true},
+		"rare requests":                       {[]uint64{101, 102, 103, 104, 105}, 100, 599, true},
+		"the first is older than ten minutes": {[]uint64{101, 102, 103, 104, 105}, 100, 601, false},
+	} {
+		var e Evidence
+		for i, order := range c.broke {
+			at := secs(1000 - c.age)
+			if i > 0 {
+				at = secs(1000)
+			}
+			e.Fail(Permit{ID: order, Order: order}, true, at-secs(.1), at, 0)
+		}
+		s := Successes{Lately: 400, Last: secs(1000), LatestBegan: secs(999.99), Ended: c.ended}
+		if got := e.Opens(secs(1000), s, p); got != c.want {
+			t.Errorf("%s: opens is %v", name, got)
 		}
 	}
 }
