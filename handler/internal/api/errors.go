@@ -262,6 +262,15 @@ func operationRefused(req *proxy.Request, status int) *Error {
 	}
 }
 
+// refusedWithoutReason is the error for what every backend refuses with this status
+// in a form that says nothing, such as HTML of a server in front of it.
+func refusedWithoutReason(req *proxy.Request, status int) *Error {
+	return &Error{
+		Status: status, Type: invalidRequest, Code: strconv.Itoa(status), Rule: "backends", Final: true,
+		Message: fmt.Sprintf("The backends of the model %q refuse this request with the status %d and give no reason that can be shown. Check its size, its headers and its form.", printable(req.Model), status),
+	}
+}
+
 // deploymentGone is the error for a model that the gateway has and whose deployments
 // are gone, or never were: nothing that its caller can mend.
 func deploymentGone(req *proxy.Request, status int) *Error {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/openai/classify"
 	"spillway/handler/internal/overload"
 	"spillway/handler/internal/proxy"
 )
@@ -180,21 +182,25 @@ func (s *Server) jittered(at time.Time, longest time.Duration) time.Duration {
 // answer that can be passed on: the operation is not there, or the gateway's own
 // credential is not accepted.
 func (s *Server) refusedByAll(req *proxy.Request, result *proxy.Result) *Error {
-	switch {
-	case !refusesOperation(result.Refusal):
-		return gatewayRefused(req, result, s.outageWait(result.RetryAt))
-	case result.OurFault():
-		return deploymentGone(req, result.Refusal)
+	all := func(is func(a *proxy.Attempt) bool) bool {
+		return !slices.ContainsFunc(result.Attempts, func(a proxy.Attempt) bool { return !is(&a) })
 	}
-	return operationRefused(req, result.Refusal)
+	switch status := result.Refusal; {
+	case status < 400, classify.OfServerBetween(status), refusesCredential(status) && !all(func(a *proxy.Attempt) bool { return refusesCredential(a.Status) }):
+		return noBackendAvailable(req, result.Fence, s.outageWait(result.RetryAt))
+	case refusesCredential(status):
+		return gatewayRefused(req, result, s.outageWait(result.RetryAt))
+	case result.OurFault() && all(func(a *proxy.Attempt) bool {
+		return a.Status == http.StatusGone || a.Outcome.Reason == proxy.NotDeployed
+	}):
+		return deploymentGone(req, status)
+	case slices.ContainsFunc(result.Attempts, func(a proxy.Attempt) bool { return a.Outcome.Reason == strconv.Itoa(status) }):
+		return refusedWithoutReason(req, status)
+	default:
+		return operationRefused(req, status)
+	}
 }
 
-// refusesOperation reports whether a status says that the operation is not there, not
-// that our credential is wrong.
-func refusesOperation(status int) bool {
-	switch status {
-	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
-		return true
-	}
-	return false
+func refusesCredential(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusPaymentRequired || status == http.StatusForbidden
 }

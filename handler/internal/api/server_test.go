@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -310,6 +311,37 @@ func TestRefusalsOfEveryBackendAreTheCallersUnlessTheyAreOfOurCredential(t *test
 		wantError(t, res, body, want, code)
 		if final := res.Header.Get("X-Should-Retry"); (final == "false") != (want != 503) {
 			t.Errorf("%d: x-should-retry %q", refusal, final)
+		}
+	}
+}
+
+// What no backend takes, in a form that cannot be passed on, is a well-formed error
+// that says what happened.
+func TestRefusalsWithoutAReasonAreWellFormed(t *testing.T) {
+	d := newGateway(t)
+	for _, c := range []struct {
+		statuses []int
+		want     int
+		code     string
+		retry    bool
+	}{
+		{[]int{400, 400}, 400, "400", false},
+		{[]int{413, 413}, 413, "413", false},
+		{[]int{421, 421}, 503, "no_backend_available", true},
+		{[]int{499, 400}, 503, "no_backend_available", true},
+		{[]int{401, 410}, 503, "no_backend_available", true},
+	} {
+		d.do = func(_ context.Context, pools []*balancer.Pool, _ *proxy.Request, _ proxy.Deliver) *proxy.Result {
+			r := &proxy.Result{Pool: pools[0], Err: proxy.ErrRefused, Refusal: c.statuses[0]}
+			for _, status := range c.statuses {
+				r.Attempts = append(r.Attempts, proxy.Attempt{Backend: new(balancer.Backend), Status: status, Outcome: health.Outcome{Class: health.Misconfigured, Reason: strconv.Itoa(status)}})
+			}
+			return r
+		}
+		res, body := d.send(t, "POST", chat, hello)
+		wantError(t, res, body, c.want, c.code)
+		if final := res.Header.Get("X-Should-Retry") == "false"; final == c.retry || strings.Contains(body, "credential") {
+			t.Errorf("%v: x-should-retry %q, %s", c.statuses, res.Header.Get("X-Should-Retry"), body)
 		}
 	}
 }

@@ -32,6 +32,7 @@ type attempt struct {
 	http2      bool
 
 	passThrottled bool                // a 429 is passed to the caller
+	namesObject   bool                // its path names a stored object
 	streamed      *proxy.StreamedBody // the part of the body that can be sent once; nil mostly
 	repeatable    bool                // the operation has no effect that must not happen twice
 

@@ -88,6 +88,7 @@ func (c *Client) Send(ctx context.Context, b *balancer.Backend, r *proxy.Request
 func (c *Client) sendOnce(ctx context.Context, t *Target, b *balancer.Backend, r *proxy.Request, beforeSend func() error, usage bool) (*http.Response, health.Outcome) {
 	a := newAttempt(ctx, t, beforeSend)
 	a.repeatable, a.streamed = !r.Acts(), r.StreamedBody
+	a.namesObject = r.Subpath != ""
 	a.passThrottled = r.PinnedTo != nil && r.PinnedTo.Backend != "" || r.Operation.State.Stored()
 	name := deploymentName(b, r)
 	req, body := c.newRequest(t, name, b, r), c.newBody(a, t, name, r, usage)

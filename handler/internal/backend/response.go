@@ -36,11 +36,11 @@ func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, re
 			defer func() { _ = body.Close() }()
 			return nil, a.failure(errAttemptOver)
 		}
-		return res, t.classify(b, res, nil)
+		return res, t.classify(a, b, res, nil)
 	}
 	if res.StatusCode < http.StatusOK { // a switched protocol: no context ends its reads
 		defer func() { _ = body.Close() }()
-		o := t.classify(b, res, nil)
+		o := t.classify(a, b, res, nil)
 		o.Status = res.StatusCode
 		return nil, o
 	}
@@ -51,7 +51,10 @@ func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, re
 		defer func() { _ = body.Close() }()
 		return nil, a.failure(err)
 	}
-	o := t.classify(b, res, head)
+	o := t.classify(a, b, res, head)
+	if o.Reason == classify.OutOfQuota {
+		res.StatusCode = http.StatusPaymentRequired
+	}
 	o.Status = res.StatusCode
 	if o.Class == health.Misconfigured && err == nil {
 		_ = body.Close()
@@ -60,7 +63,7 @@ func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, re
 	}
 	if o.Class != health.Served && (o.Class != health.Throttled || !a.passThrottled) || err != nil {
 		defer func() { _ = body.Close() }()
-		if o.Class == health.Served {
+		if o.Class == health.Served || o.Class == health.Misconfigured {
 			o.Class, o.Reason = health.Failed, "cut"
 		}
 		return nil, o
@@ -91,9 +94,9 @@ func decodeResponse(res *http.Response, body *responseBody) {
 	res.ContentLength = -1
 }
 
-func (t *Target) classify(b *balancer.Backend, res *http.Response, head []byte) health.Outcome {
+func (t *Target) classify(a *attempt, b *balancer.Backend, res *http.Response, head []byte) health.Outcome {
 	policy := t.Policy
-	policy.Provisioned = b.Provisioned
+	policy.Provisioned, policy.NamesObject = b.Provisioned, a.namesObject
 	_, policy.CallerAuth = t.Credential.(PassThrough)
 	return classify.Status(res.StatusCode, res.Header, head, time.Now(), policy)
 }

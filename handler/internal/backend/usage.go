@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -75,11 +76,7 @@ func (u *usageRefusals) add(b *balancer.Backend, r *proxy.Request) {
 // errs on the side of true, which costs one repetition: a mistake of the caller's
 // mostly names another parameter.
 func mayRefuseUsage(res *http.Response, o health.Outcome) bool {
-	if res == nil || o.Class != health.Served || res.StatusCode != http.StatusBadRequest && res.StatusCode != http.StatusUnprocessableEntity {
-		return false
-	}
-	switch o.Reason {
-	case proxy.ContentFilter, proxy.ContextLength, proxy.NotHeld:
+	if res == nil || res.StatusCode != http.StatusBadRequest && res.StatusCode != http.StatusUnprocessableEntity || o.Reason != strconv.Itoa(res.StatusCode) {
 		return false
 	}
 	head, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))

@@ -78,6 +78,25 @@ func (e *errorObject) lacksPath() bool {
 	}
 }
 
+// saysOutOfQuota reports whether the subscription pays for no more.
+func (e *errorObject) saysOutOfQuota() bool {
+	switch e.code {
+	case "insufficient_quota", "billing_hard_limit_reached", "billing_not_active":
+		return true
+	}
+	return e.errorType == "insufficient_quota" || startsWith(strings.ToLower(e.message), "your credit balance is too low")
+}
+
+// OfServerBetween reports whether a status of 4xx is never the model service's word
+// about a request: it is of a proxy, of TLS, or of no standard.
+func OfServerBetween(status int) bool {
+	switch status {
+	case 407, 421, 423, 425, 426:
+		return true
+	}
+	return status > 431 && status < 500
+}
+
 func startsWith(s string, prefixes ...string) bool {
 	for _, prefix := range prefixes {
 		if strings.HasPrefix(s, prefix) {

@@ -25,6 +25,7 @@ type Policy struct {
 	IgnoreWaits bool          // every wait is DefaultWait, whatever the answer names
 	Provisioned bool          // the backend is a provisioned deployment: its waits are exact
 	CallerAuth  bool          // the caller's own credential was sent: a 401 or 403 is about that, not about the backend
+	NamesObject bool          // the path names a stored object: a 404 may be about that
 }
 
 func (p *Policy) defaultWait() time.Duration {
@@ -51,6 +52,10 @@ const (
 	retired       = "retired"
 )
 
+// OutOfQuota is the Reason of an answer that says, with whatever status, that the
+// subscription pays for no more, as a 402 does.
+const OutOfQuota = "out of quota"
+
 // Status classifies an answer by its status, its headers and, of an error, the
 // beginning of its body. An answer of 200 that holds an error is for [Body] and
 // [Stream] to find. Header names are in net/http's canonical form; now replaces
@@ -59,7 +64,8 @@ const (
 // Reason is one of: "" (served), the status, "429
 // tokens|requests|capacity|provisioned", "redirect", "bad status", "deployment
 // not found", "operation not supported", "retired", "content filter", "context
-// length", "not held here". Any other 404 is served: the caller asked for it.
+// length", "not held here", [OutOfQuota]. Any other 404 is served: the caller asked
+// for it.
 func Status(code int, header map[string][]string, body []byte, now time.Time, policy Policy) health.Outcome {
 	o := health.Outcome{Signals: Signals(header)}
 	switch {
@@ -121,10 +127,28 @@ func (c classifier) status(o *health.Outcome, code int, e *errorObject) {
 		wait, _ := waitFromHeaders(c.header, c.now)
 		o.Class, o.RawWait = health.Failed, max(wait, 0)
 	default:
-		if fact := e.backendFact(code); fact != "" {
+		if fact := c.fact(code, e); fact != "" {
 			o.Class, o.Reason = health.Misconfigured, fact
 		}
 	}
+}
+
+// fact is what an answer with a status of the caller's says about the backend; "" =
+// nothing. What is no JSON object was written by a server in front of the service,
+// which judges its own configuration, or the request, as another one would not.
+func (c classifier) fact(code int, e *errorObject) string {
+	fact := e.backendFact(code)
+	switch {
+	case fact != "":
+		return fact
+	case e.saysOutOfQuota():
+		return OutOfQuota
+	case code == 404 && e.code == "resourcenotfound" && !c.policy.NamesObject:
+		return notSupported
+	case e.opaque, OfServerBetween(code):
+		return strconv.Itoa(code)
+	}
+	return ""
 }
 
 // throttled makes o a throttle.

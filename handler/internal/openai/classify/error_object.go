@@ -16,7 +16,7 @@ type errorObject struct {
 	param     string
 	inner     string // the code of innererror or inner_error
 	message   string // as written
-	opaque    bool   // it came as text, not as a JSON object
+	opaque    bool   // it came as text, empty, or as nothing, not as JSON of the service
 }
 
 // maxCodeLength bounds what is kept of a code, maxMessageLength what is kept of
@@ -30,7 +30,10 @@ const (
 // body itself when there is none. A body that is not JSON is a message.
 func parseErrorBody(body []byte) errorObject {
 	at := jsonscan.SkipSpace(body, 0)
-	if at == len(body) || body[at] != '{' {
+	if at == len(body) || body[at] == '[' {
+		return errorObject{opaque: at == len(body)}
+	}
+	if body[at] != '{' || !isFilled(body, at) {
 		return errorObject{message: string(body[at:min(len(body), at+maxMessageLength)]), opaque: true}
 	}
 	it := jsonscan.Iterate(body, at)

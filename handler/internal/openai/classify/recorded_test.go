@@ -79,7 +79,7 @@ func TestStatusOfRecordedAnswers(t *testing.T) {
 		"404-resource":             misconfigured("operation not supported"),
 		"404-response":             servedWith("not held here"),
 		"408":                      failedWith("408"),
-		"413":                      servedWith("413"),
+		"413":                      misconfigured("413"),
 		"424-inner-429":            throttledFor(health.LimitUnknown, 10*s, 0, "429"),
 		"424-inner-500":            failedWith("500"),
 		"424-plain":                servedWith("424"),

@@ -39,7 +39,7 @@ func TestWhichStatusesAreFailures(t *testing.T) {
 	}{
 		{"500", failedWith("500")},
 		{"408", failedWith("408")},
-		{"413", servedWith("413")},
+		{"413", misconfigured("413")},
 		{"429-v1", throttledFor(health.LimitTokens, 23*time.Second, 23*time.Second, "429 tokens")},
 		{"401-key", misconfigured("401")},
 		{"400-content-filter", servedWith("content filter")},
@@ -137,13 +137,63 @@ func TestFactsAboutABackend(t *testing.T) {
 		{400, `{"error":{"message":"Resource not found","type":"invalid_request_error","param":null,"code":null}}`, ""},
 		{409, `{"error":{"code":"OperationNotSupported","message":"m"}}`, ""},
 		{422, `{"detail":"Not Found"}`, ""},
-		{413, `<html>413 Request Entity Too Large</html>`, ""},
+		{413, `{"error":{"message":"m","type":"request_too_large"}}`, ""},
+		{409, `{"error":{"code":"RequestConflict","message":"m"}}`, ""},
+		{400, `[{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT"}}]`, ""},
 	}
 	for _, tt := range tests {
 		got := Status(tt.code, nil, []byte(tt.body), time.Time{}, Policy{})
 		if tt.want == "" && got.Class != health.Served || tt.want != "" && (got.Class != health.Misconfigured || got.Reason != tt.want) {
 			t.Errorf("%d %s: %v, %q; want %q", tt.code, tt.body, got.Class, got.Reason, tt.want)
 		}
+	}
+}
+
+// What is no error of the model service is of a server in front of it, and no word
+// about the request.
+func TestAnswersOfServersInFrontOfTheService(t *testing.T) {
+	const page = "<!DOCTYPE HTML><HTML><TITLE>Bad Request</TITLE><h2>Bad Request - Invalid Hostname</h2></HTML>"
+	object := func(code string) string { return `{"error":{"code":"` + code + `","message":"m"}}` }
+	for _, tt := range []struct {
+		code       int
+		body, want string
+	}{
+		{400, page, "400"},
+		{400, "", "400"},
+		{400, " \r\n", "400"},
+		{400, "{}", "400"},
+		{400, "upstream connect error", "400"},
+		{409, page, "409"},
+		{411, page, "411"},
+		{413, page, "413"},
+		{414, "", "414"},
+		{415, page, "415"},
+		{418, "", "418"},
+		{422, page, "422"},
+		{424, "", "424"},
+		{431, page, "431"},
+		{407, object("407"), "407"},
+		{421, object("421"), "421"},
+		{423, object("423"), "423"},
+		{425, object("425"), "425"},
+		{426, "", "426"},
+		{444, "", "444"},
+		{451, object("451"), "451"},
+		{460, "", "460"},
+		{498, object("498"), "498"},
+		{499, page, "499"},
+		{404, object("ResourceNotFound"), "operation not supported"},
+		{400, object("insufficient_quota"), "out of quota"},
+		{403, object("insufficient_quota"), "403"},
+		{400, `{"error":{"message":"Billing hard limit has been reached","type":"invalid_request_error","code":"billing_hard_limit_reached"}}`, "out of quota"},
+		{400, `{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the API."}}`, "out of quota"},
+	} {
+		if got := plain(Status(tt.code, nil, []byte(tt.body), time.Time{}, Policy{})); got != misconfigured(tt.want) {
+			t.Errorf("%d %s: %v, %q; want %q", tt.code, tt.body, got.Class, got.Reason, tt.want)
+		}
+	}
+	if got := plain(Status(404, nil, []byte(object("ResourceNotFound")), time.Time{}, Policy{NamesObject: true})); got != servedWith("404") {
+		t.Errorf("of a stored object: %v, %q", got.Class, got.Reason)
 	}
 }
 
