@@ -195,6 +195,9 @@ func TestErrorsOfMessagesHaveAnthropicsForm(t *testing.T) {
 		if c.fault != "" {
 			r.sim.Next("a", simulator.Fault{Action: c.fault})
 		}
+		if name == "page of HTML" { // it is no word about the request until all say so
+			r.sim.Next("b", simulator.Fault{Action: c.fault})
+		}
 		a := r.post(c.path, c.body, "Anthropic-Version", "2023-06-01")
 		var e struct {
 			Type      string
