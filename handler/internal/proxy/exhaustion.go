@@ -23,8 +23,8 @@ func (p *Plan) finish(now time.Time) Action {
 		return Action{Kind: Finish, Err: ErrTimeout}
 	}
 	if p.allRefused() {
-		if !p.stop { // it asked them all
-			p.env.Operations.allRefused(p.request, p.pools[0].Model, p.commonFault(), now)
+		if len(p.spared) == 0 { // it asked them all
+			p.env.Operations.allRefused(p.request, p.pools[0].Model, p.commonFault(), p.refusals(), now)
 		}
 		return Action{Kind: Finish, Err: ErrRefused, Try: p.refused}
 	}
@@ -81,7 +81,18 @@ func (p *Plan) allRefused() bool {
 			return false
 		}
 	}
-	return p.stop || !p.skippedByHealth()
+	return !p.skippedByHealth()
+}
+
+// refusals is what the backends said.
+func (p *Plan) refusals() []refusal {
+	all := make([]refusal, 0, len(p.tries))
+	for i := range p.tries {
+		if t := &p.tries[i]; !t.notSent {
+			all = append(all, t.refusal())
+		}
+	}
+	return all
 }
 
 // commonFault is why every backend refused the request, where that is our credential
@@ -104,7 +115,7 @@ func (p *Plan) commonFault() (reason string) {
 func (p *Plan) convictOfOperation(now time.Time) {
 	key := operationOf(p.request)
 	for i := range p.tries {
-		if t := &p.tries[i]; p.refusedOperation(t) && p.env.Operations.servedLately(t.backend.Slot, key, now) {
+		if t := &p.tries[i]; p.refusedOperation(t) && p.env.Operations.servedWithin(lately, t.backend.Slot, key, now) {
 			p.env.Operations.refuse(t.backend.Slot, key, p.boundBy(t), t.outcome.Reason, now)
 		}
 	}

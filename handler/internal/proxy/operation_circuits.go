@@ -64,12 +64,20 @@ type refusedRequest struct {
 	operationKey
 }
 
-// refusedMemory is for how long a request that every backend refused is asked of one
-// only, and when one of them asks all again: somebody may serve it by then.
+// refusedMemory is what every backend said to such a request, for how long, and when
+// one of them asks all again: somebody may serve it by then.
 type refusedMemory struct {
 	until, askAll time.Time
 	since         time.Time
 	reason        string // our credential or the deployment; "" = it may be the request
+	refusals      []refusal
+}
+
+// refusal is what a backend said to a request.
+type refusal struct {
+	slot   health.Slot
+	status int
+	reason string
 }
 
 // suspicion is what is known of a backend that refused an operation.
@@ -84,7 +92,7 @@ type suspicion struct {
 const (
 	firstDetour      = time.Second      // after the first refusal
 	lately           = 10 * time.Minute // how long a served operation is evidence
-	askOne           = time.Minute      // how long what every backend refused is asked of one only,
+	askOne           = time.Minute      // how long what every backend refused is not asked of all,
 	askAll           = time.Second      // but for one request in this time
 	claimed          = 5 * time.Second  // for one request to try again
 	maxOperations    = 4096             // served ones that are remembered
@@ -125,10 +133,10 @@ func (o *OperationCircuits) recordServed(slot health.Slot, key operationKey, con
 	}
 }
 
-// servedLately reports whether the backend lately served the operation.
-func (o *OperationCircuits) servedLately(slot health.Slot, key operationKey, now time.Time) bool {
+// servedWithin reports whether the backend served the operation within this time.
+func (o *OperationCircuits) servedWithin(d time.Duration, slot health.Slot, key operationKey, now time.Time) bool {
 	known, ok := o.served.Load(operationAt{slot, key})
-	return ok && now.Sub(time.Unix(0, known.(*atomic.Int64).Load())) < lately
+	return ok && now.Sub(time.Unix(0, known.(*atomic.Int64).Load())) < d
 }
 
 // unfitUntil reports until when the backend is not to be used for a consumer's
@@ -257,9 +265,9 @@ func (o *OperationCircuits) count(s *suspicion, now time.Time) bool {
 	return true
 }
 
-// allRefused records that every backend refused the request: for a minute one is
-// asked, and all of them once a second. reason is why, unless the request may be.
-func (o *OperationCircuits) allRefused(r *Request, model, reason string, now time.Time) {
+// allRefused records what every backend said to the request, which is not asked again
+// for a minute, but once a second. reason is why, unless the request may be.
+func (o *OperationCircuits) allRefused(r *Request, model, reason string, refusals []refusal, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.refused) >= maxSuspicions {
@@ -281,7 +289,7 @@ func (o *OperationCircuits) allRefused(r *Request, model, reason string, now tim
 	if was, ok := o.refused[key]; ok && now.Before(was.until) {
 		since = was.since
 	}
-	o.refused[key] = refusedMemory{until: now.Add(askOne), askAll: now.Add(askAll), since: since, reason: reason}
+	o.refused[key] = refusedMemory{until: now.Add(askOne), askAll: now.Add(askAll), since: since, reason: reason, refusals: refusals}
 	if reason != "" {
 		o.faulty.Store(true)
 	}
@@ -306,22 +314,35 @@ func (o *OperationCircuits) mended(key operationKey, model string) {
 	o.faulty.Store(faulty)
 }
 
-// wasRefused reports whether every backend refused such a request within the last
-// minute, and this is not the one that asks all again.
-func (o *OperationCircuits) wasRefused(r *Request, model string, now time.Time) bool {
+// wasRefused is what every backend said to such a request within the last minute;
+// nil = some did not, or this is the one that asks all again.
+func (o *OperationCircuits) wasRefused(r *Request, model string, now time.Time) []refusal {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	key := refusedKey(r, model)
 	memory, ok := o.refused[key]
 	if !ok || !now.Before(memory.until) {
-		return false
+		return nil
 	}
 	if now.Before(memory.askAll) {
-		return true
+		return memory.refusals
 	}
 	memory.askAll = now.Add(askAll)
 	o.refused[key] = memory
-	return false
+	return nil
+}
+
+// spared is the slots of the backends that need not be asked after one said this:
+// each said the same before, and has served nobody the operation since, nor shortly
+// before.
+func (o *OperationCircuits) spared(before []refusal, said refusal, key operationKey, now time.Time) (slots []health.Slot) {
+	for _, r := range before {
+		said.slot = r.slot
+		if r == said && o.known.Load() < maxOperations && !o.servedWithin(askOne+servedResolution, r.slot, key, now) {
+			slots = append(slots, r.slot)
+		}
+	}
+	return slots
 }
 
 // notRefused ends what allRefused recorded: such a request was served.

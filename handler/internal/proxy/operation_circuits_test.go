@@ -66,3 +66,82 @@ func TestRetiredDeploymentIsLeftByAll(t *testing.T) {
 		t.Errorf("%d refused, sent %v: want two requests at the retired deployment, then none for ten seconds", w.errs(), w.sentTo)
 	}
 }
+
+var unauthorized = reaction{after: time.Millisecond, outcome: health.Outcome{Class: health.Misconfigured, Reason: "401"}, status: 401}
+
+// Each backend refuses a tenth of all requests: nobody is refused whom not all refused,
+// although every backend refuses one now and then.
+func TestRandomRefusalsAreAskedElsewhere(t *testing.T) {
+	w := newWorld(3, 3)
+	w.behaviour = func(int, int) reaction {
+		if w.random.Float64() < 0.1 {
+			return unauthorized
+		}
+		return serves
+	}
+	for i := range 8000 {
+		w.arrive(time.Duration(i)*12*time.Millisecond, plain())
+	}
+	w.run()
+	both := 0
+	for _, q := range w.requests {
+		if q.end.Err == nil {
+			continue
+		}
+		both++
+		if len(q.sends) != 3 {
+			t.Errorf("refused after %d attempts", len(q.sends))
+		}
+	}
+	if both == 0 {
+		t.Error("no request was refused by all, which is what is to be forgotten")
+	}
+}
+
+// Every backend refuses one caller's requests for what they hold; then one does not
+// accept our credential any more, and the other serves.
+func TestRefusalsOfOddRequestsAreNotThoseOfOthers(t *testing.T) {
+	w := newWorld(4, 2)
+	w.pool.Backends[1].Priority = 2
+	began := w.now
+	odd := func() bool { return w.now.Sub(began)%(500*time.Millisecond) < 5*time.Millisecond }
+	w.behaviour = func(slot, _ int) reaction {
+		switch {
+		case slot == 0 && w.now.Sub(began) > 3*time.Second:
+			return unauthorized
+		case odd():
+			return reaction{after: time.Millisecond, outcome: health.Outcome{Class: health.Misconfigured, Reason: "operation not supported"}, status: 400}
+		}
+		return reaction{after: time.Millisecond}
+	}
+	for i := range 600 {
+		w.arrive(time.Duration(i)*25*time.Millisecond+time.Microsecond, plain())
+	}
+	w.run()
+	for i, q := range w.requests {
+		if isOdd := i%20 == 0; isOdd != (q.end.Err != nil) {
+			t.Errorf("request %d after %v: %v after %d attempts", i, q.began.Sub(began), q.end.Err, len(q.sends))
+		}
+		if q.end.Err != nil && q.sends[q.end.Try].status != 400 {
+			t.Errorf("request %d gets a %d, want what was said about it", i, q.sends[q.end.Try].status)
+		}
+	}
+}
+
+// What was remembered of a backend is another word than this one.
+func TestAnotherRefusalIsAskedElsewhere(t *testing.T) {
+	w := newWorld(5, 3)
+	gone := reaction{after: time.Millisecond, outcome: health.Outcome{Class: health.Misconfigured, Reason: "retired"}, status: 410}
+	w.behaviour = always(unauthorized, gone, unauthorized)
+	for i := range w.pool.Backends {
+		w.pool.Backends[i].Priority = i + 1
+	}
+	for i, want := range []int{3, 3} {
+		q := w.arrive(0, plain())
+		w.noBudgets = true
+		w.run()
+		if len(q.sends) != want {
+			t.Errorf("request %d: %d attempts, want %d", i, len(q.sends), want)
+		}
+	}
+}

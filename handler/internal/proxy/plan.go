@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -49,7 +50,7 @@ type Plan struct {
 
 	sent        bool // since the last decision
 	over        bool // the caller left, or the time is spent
-	stop        bool // nothing may be sent any more: the request may have been received and acts, or was lately refused everywhere
+	stop        bool // nothing may be sent any more: the request may have been received and acts
 	answered    bool // an attempt shows content
 	committed   bool // the caller has its response
 	hedged      bool
@@ -62,8 +63,11 @@ type Plan struct {
 	deferred    int // the attempt whose response is delivered when no other serves; -1 = none
 	wholeGroup  bool
 	filtered    bool // the content filter refused the request: no other backend of the pool is asked
-	asksAll     bool // though every backend lately refused such a request
-	refused     int  // the first attempt whose response says that the operation is not there; -1 = none
+	refused     int  // the attempt whose response says that the operation is not there, and which is for the caller; -1 = none
+
+	recalled bool          // refusals are known
+	recall   []refusal     // what every backend lately said to such a request
+	spared   []health.Slot // which are not asked: they said the same as this request's latest refusal
 
 	wait     pendingWait
 	admitted *Seat  // of the throttled pool that it may try
@@ -357,7 +361,11 @@ func (p *Plan) stopped() bool {
 // says of it.
 func (p *Plan) skippedByHealth() bool {
 	for i := range p.decision.Candidates {
-		switch p.decision.Candidates[i].Reason {
+		c := &p.decision.Candidates[i]
+		if slices.Contains(p.spared, c.Backend.Slot) {
+			continue
+		}
+		switch c.Reason {
 		case health.SkipDrained, health.SkipOpen, health.SkipProbing, health.SkipThrottled:
 			return true
 		case health.NotSkipped:

@@ -148,7 +148,8 @@ func (p *Plan) end(now time.Time, e *Event) Action {
 		}
 		return p.finish(now)
 	}
-	p.stop = p.stop || p.mustStop(now, t)
+	p.stop = p.stop || p.mayHaveActed(t)
+	p.spare(now, t)
 	if p.again == e.Try {
 		p.wait = pendingWait{kind: waitVisible, began: now}
 		return p.pause(now)
@@ -204,20 +205,24 @@ func (p *Plan) passOnTrial(t *try) {
 	}
 }
 
-// mustStop reports whether no other backend may be asked after this attempt: the
-// request has effects and may have been received, or every backend lately refused
-// such a request.
-func (p *Plan) mustStop(now time.Time, t *try) bool {
-	switch {
-	case t.notSent:
-		return false
-	case t.outcome.Class == health.Failed:
-		return p.request.Acts() && !surelyNotReceived(t.outcome, t.status)
-	case t.outcome.Class == health.Misconfigured:
-		p.asksAll = p.asksAll || !p.env.Operations.wasRefused(p.request, p.pools[0].Model, now)
-		return !p.asksAll
+// mayHaveActed reports whether no other backend may be asked after this attempt: the
+// request has effects and may have been received.
+func (p *Plan) mayHaveActed(t *try) bool {
+	return !t.notSent && t.outcome.Class == health.Failed && p.request.Acts() && !surelyNotReceived(t.outcome, t.status)
+}
+
+func (t *try) refusal() refusal { return refusal{t.backend.Slot, t.status, t.outcome.Reason} }
+
+// spare follows a refusal: who lately said the same to such a request, as all did, is
+// not asked.
+func (p *Plan) spare(now time.Time, t *try) {
+	if t.notSent || t.outcome.Class != health.Misconfigured {
+		return
 	}
-	return false
+	if !p.recalled {
+		p.recalled, p.recall = true, p.env.Operations.wasRefused(p.request, p.pools[0].Model, now)
+	}
+	p.spared = p.env.Operations.spared(p.recall, t.refusal(), operationOf(p.request), now)
 }
 
 // Judge decides about a response before it is delivered.
@@ -226,8 +231,8 @@ func (p *Plan) Judge(now time.Time, i int, o health.Outcome, status int) Judgmen
 	t.status = status
 	switch {
 	case o.Class == health.Misconfigured:
-		if p.refused < 0 {
-			p.refused = i
+		if first := p.refused; first < 0 || atFault(p.tries[first].status, p.tries[first].outcome.Reason) && !atFault(status, o.Reason) {
+			p.refused = i // what says most to the caller
 			return Keep
 		}
 		return Discard

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"time"
 
 	"spillway/handler/internal/balancer"
@@ -176,7 +177,7 @@ const maxThrottled = 3
 // mayTry reports whether the request may try the backend: it has not yet, or was
 // throttled there.
 func (p *Plan) mayTry(b *balancer.Backend) bool {
-	if p.deferred >= 0 && p.wholeGroup && p.tries[p.deferred].backend.Priority == b.Priority {
+	if slices.Contains(p.spared, b.Slot) || p.deferred >= 0 && p.wholeGroup && p.tries[p.deferred].backend.Priority == b.Priority {
 		return false
 	}
 	throttled, others := 0, 0
