@@ -34,7 +34,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, rec *RequestRec
 	if s.Transcript != nil && c.request.Consumer != nil && c.request.Consumer.Transcripts {
 		w = s.Transcript(w, c.request)
 	}
-	c.request.Another = reserved.Another()
+	c.request.Another, c.request.Fallback = reserved.Another(), reserved.Fallback()
 	c.request.Received, c.request.Deadline = rec.Start, clientDeadline(r, rec.Start)
 	attempts, finished, cancel := callerContext(r.Context())
 	defer cancel(nil)

@@ -123,10 +123,11 @@ func (m *Meter) learnKind(k profileKey, s usage.Sample) {
 // Reservation is what was reserved for a request. A nil Reservation reserves
 // nothing, and its methods may be called.
 type Reservation struct {
-	quota  *quota.Reservation
-	expect usage.Expectation
-	prompt int64
-	next   atomic.Int64 // tokens from which on more is reserved
+	quota    *quota.Reservation
+	expect   usage.Expectation
+	prompt   int64
+	next     atomic.Int64                                     // tokens from which on more is reserved
+	fallback func(ctx context.Context, p *balancer.Pool) bool // nil = none has limits of its own
 
 	promised atomic.Pointer[Charge] // of the background response begun last; nil = none, or it was fulfilled
 }
@@ -169,7 +170,19 @@ func (m *Meter) Reserve(ctx context.Context, r *proxy.Request, pools []*balancer
 	}
 	x := &Reservation{quota: reserved, expect: e, prompt: d.Prompt}
 	x.next.Store(farPast(d.Prompt + d.Output))
+	if len(r.Consumer.PerModel) > 0 {
+		x.fallback = func(ctx context.Context, p *balancer.Pool) bool {
+			d := m.demandOf(r, p)
+			return reserved.Fallback(ctx, &d)
+		}
+	}
 	return x, nil
+}
+
+// demandOf is what the request may use when this pool serves it.
+func (m *Meter) demandOf(r *proxy.Request, p *balancer.Pool) quota.Demand {
+	e := m.expect(keyOf(r, p.Model))
+	return demand(r, []*balancer.Pool{p}, &e)
 }
 
 // unlimited is the reservation of a request without limits: it has one if something
@@ -199,8 +212,7 @@ func (m *Meter) WithinLimits(r *proxy.Request, pools []*balancer.Pool) []*balanc
 	}
 	kept := pools[:1:1]
 	for i := 1; i < len(pools); i++ {
-		e := m.expect(keyOf(r, pools[i].Model))
-		if d := demand(r, pools[i:], &e); !m.Limiter.Exhausted(r.Consumer, &d) {
+		if d := m.demandOf(r, pools[i]); !m.Limiter.Exhausted(r.Consumer, &d) {
 			kept = append(kept, pools[i])
 		}
 	}
@@ -317,6 +329,14 @@ func (x *Reservation) Another() func() (release func(), ok bool) {
 		return nil
 	}
 	return x.quota.Another
+}
+
+// Fallback is what asks whether a fallback may serve, as in [proxy.Request].
+func (x *Reservation) Fallback() func(ctx context.Context, p *balancer.Pool) bool {
+	if x == nil {
+		return nil
+	}
+	return x.fallback
 }
 
 // Refund returns what is still reserved.

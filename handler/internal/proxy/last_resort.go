@@ -162,7 +162,9 @@ func (p *Plan) acquireTrial(now time.Time, places []place, slot health.Slot, exc
 // hedgeByTrial makes a trial while an attempt is silent: nobody is left who would be
 // asked otherwise. While another request makes it, this one looks again later.
 func (p *Plan) hedgeByTrial(now time.Time) (Action, bool) {
-	places := slices.DeleteFunc(p.trialPlaces(now), func(c place) bool { return p.view.Of(c.backend.Slot).State == health.Closed })
+	places := slices.DeleteFunc(p.trialPlaces(now), func(c place) bool {
+		return p.view.Of(c.backend.Slot).State == health.Closed || !p.mayServe(c.pool)
+	})
 	if len(places) == 0 || !p.beginAnother() {
 		return Action{}, false
 	}

@@ -31,6 +31,7 @@ import (
 //   - Wait: step with Woken at Until, or when Ticket wakes, whichever is first.
 //   - Refresh: step with Refreshed when HealthSource.AwaitRefresh has returned.
 //   - Deliver: deliver the response that was kept of that attempt, then Delivered.
+//   - AskFallback: step with FallbackDecided when Request.Fallback has answered.
 //   - Await: nothing; an attempt is under way, whose event is next.
 //   - Finish: the request is over.
 //
@@ -42,6 +43,7 @@ type Plan struct {
 	kind     latency.Kind
 	pools    []*balancer.Pool
 	at       int // of the pool being tried
+	reached  int // of the last pool that may serve, as far as was asked
 	view     *health.Snapshot
 	decision balancer.Decision // of the pool being tried
 	next     int               // candidate
@@ -120,6 +122,7 @@ const (
 	Woken     // the wait ended
 	Refreshed // the view of the shared state is as new as it gets
 	Delivered // the kept response: with Committed false it was too late
+	FallbackDecided
 )
 
 // Event is an input of a plan.
@@ -128,6 +131,7 @@ type Event struct {
 	Try       int // of the events of an attempt
 	Over      bool
 	NotSent   bool // AttemptEnded: nothing was sent
+	Refused   bool // FallbackDecided: it may not serve
 	Committed bool // AttemptEnded, Delivered: the caller has its response
 	Status    int  // AttemptEnded: of the response; 0 = none
 	Outcome   health.Outcome
@@ -145,6 +149,7 @@ const (
 	Wait
 	Refresh
 	DeliverKept
+	AskFallback // whether Pool may serve
 	Finish
 )
 
@@ -246,6 +251,8 @@ func (p *Plan) Step(now time.Time, e Event) Action {
 		return p.woken(now)
 	case Refreshed:
 		p.decide(now)
+	case FallbackDecided:
+		return p.fallbackDecided(now, e.Refused)
 	case Delivered:
 		p.committed = e.Committed
 		p.over = true
@@ -330,8 +337,7 @@ func (p *Plan) advance(now time.Time) Action {
 func (p *Plan) exhausted(now time.Time) Action {
 	switch {
 	case p.filtered && !p.stopped() && p.at+1 < len(p.pools):
-		p.enter(now, p.at+1)
-		return p.advance(now)
+		return p.fallBack(now)
 	case p.deliverable():
 		return Action{Kind: DeliverKept, Try: p.deferred}
 	case p.stopped():
@@ -346,8 +352,7 @@ func (p *Plan) exhausted(now time.Time) Action {
 		return a
 	}
 	if p.at+1 < len(p.pools) {
-		p.enter(now, p.at+1)
-		return p.advance(now)
+		return p.fallBack(now)
 	}
 	return p.lastResort(now)
 }

@@ -125,6 +125,8 @@ func (r *run) follow() {
 		case Refresh:
 			r.Health.AwaitRefresh(r.ctx)
 			a = r.step(Event{Kind: Refreshed})
+		case AskFallback:
+			a = r.step(Event{Kind: FallbackDecided, Refused: !r.request.Fallback(r.ctx, a.Pool)})
 		case DeliverKept:
 			a = r.step(Event{Kind: Delivered, Committed: r.deliverKept(a.Try)})
 		case Finish, Watch, GiveUp:

@@ -52,6 +52,10 @@ type Request struct {
 	// Unless it is granted, release is nil. nil = any number is granted.
 	Another func() (release func(), ok bool)
 
+	// Fallback asks whether a fallback may serve, before it is tried, and again each time
+	// that the plan comes to it. It may wait for the table. nil = each may.
+	Fallback func(ctx context.Context, p *balancer.Pool) bool
+
 	// Cancel ends the context that Do is called with; nil = Do makes one that it can
 	// end.
 	Cancel context.CancelCauseFunc

@@ -253,7 +253,7 @@ func (w *world) act(q *simulated, a proxy.Action) {
 		if w.finished != nil {
 			w.finished(q)
 		}
-	case proxy.Await:
+	case proxy.Await, proxy.AskFallback: // its requests have no limits
 	}
 }
 

@@ -2,7 +2,6 @@ package quota
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	"spillway/handler/internal/consumer"
@@ -333,21 +332,6 @@ func (r *Reservation) settleAll(used []Usage, settle func(a *allocation, used in
 	for _, a := range r.othersOf(used) {
 		settle(&a, a.limit.sum(used))
 	}
-}
-
-// othersOf is the limits of models that served and were not demanded: nothing was
-// reserved of them.
-func (r *Reservation) othersOf(used []Usage) (others []allocation) {
-	for i := range used {
-		same := func(u Usage) bool { return u.Model == used[i].Model }
-		if used[i].Model == r.model || slices.ContainsFunc(used[:i], same) {
-			continue
-		}
-		for _, e := range r.consumer.byModel[used[i].Model] {
-			others = append(others, allocation{limit: e, window: e.currentWindow(r.limiter)})
-		}
-	}
-	return others
 }
 
 func (r *Reservation) settle(a *allocation, used int64) {

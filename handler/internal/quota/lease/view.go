@@ -13,6 +13,9 @@ func (a *Account) canSpendAhead(n int64, m Moment) bool {
 	if !ok || a.unbooked > 0 && addSaturating(a.unbooked, n) > left/int64(a.instances(m)) {
 		return false // an instance may owe its even share at most
 	}
+	if a.Config.Period == Month && a.unbooked > 0 && addSaturating(a.unbooked, n) > a.maxLease() {
+		return false // and of a month no more than a lease, or one request
+	}
 	fleet := max(a.demand.rate*float64(a.instances(m)), a.fleetRate, float64(a.limit())/a.seconds())
 	spending := 1.5 * fleet * (age + bookingTime).Seconds()
 	return float64(left-max(0, a.unbooked))-spending >= float64(n)
