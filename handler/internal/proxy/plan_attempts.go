@@ -231,8 +231,8 @@ func (p *Plan) Judge(now time.Time, i int, o health.Outcome, status int) Judgmen
 	t.status = status
 	switch {
 	case o.Class == health.Misconfigured:
-		if first := p.refused; first < 0 || atFault(p.tries[first].status, p.tries[first].outcome.Reason) && !atFault(status, o.Reason) {
-			p.refused = i // what says most to the caller
+		if p.refused < 0 || weight(status, o.Reason) > weight(p.tries[p.refused].status, p.tries[p.refused].outcome.Reason) {
+			p.refused = i
 			return Keep
 		}
 		return Discard
@@ -243,6 +243,19 @@ func (p *Plan) Judge(now time.Time, i int, o health.Outcome, status int) Judgmen
 		return Discard
 	}
 	return p.judgeDeferral(t.backend, i, o)
+}
+
+// weight orders refusals by what they say to the caller: most of all one that may be
+// about the request; then that our credential is wrong, which is mended sooner than a
+// deployment that is not there.
+func weight(status int, reason string) int {
+	switch {
+	case !atFault(status, reason):
+		return 2
+	case unauthorized(status):
+		return 1
+	}
+	return 0
 }
 
 // judgeDeferral keeps a response to which another backend may answer differently:

@@ -178,11 +178,12 @@ func TestRefusalOfEveryBackendIsRelayed(t *testing.T) {
 		relayed string
 		status  int
 	}{
-		"an error object":                 {refusal(404, unknownVersion), refusal(404, `{"error":{}}`), unknownVersion, 404},
-		"our own credential":              {refusal(401, `{"error":{"message":"Access denied"}}`), refusal(401, ""), "", 401},
-		"that of one, and of the request": {refusal(401, `{"error":{"message":"Access denied"}}`), refusal(404, unknownVersion), unknownVersion, 404},
-		"HTML":                            {refusal(404, "<html>"), refusal(404, `{"error":{}}`), "", 404},
-		"the name of a backend's":         {refusal(404, `{"error":{"message":"no secret-deployment"}}`), refusal(404, `{"error":{}}`), "", 404},
+		"an error object":                  {refusal(404, unknownVersion), refusal(404, `{"error":{}}`), unknownVersion, 404},
+		"our own credential":               {refusal(401, `{"error":{"message":"Access denied"}}`), refusal(401, ""), "", 401},
+		"that of one, and of the request":  {refusal(401, `{"error":{"message":"Access denied"}}`), refusal(404, unknownVersion), unknownVersion, 404},
+		"no deployment, and no credential": {refusal(410, `{"error":{"message":"gone"}}`), refusal(401, ""), "", 401},
+		"HTML":                             {refusal(404, "<html>"), refusal(404, `{"error":{}}`), "", 404},
+		"the name of a backend's":          {refusal(404, `{"error":{"message":"no secret-deployment"}}`), refusal(404, `{"error":{}}`), "", 404},
 	} {
 		f := newFixture(t, 1, 2)
 		f.pool.Backends[0].Deployment, f.pool.Backends[1].Deployment = "secret-deployment", "m"
