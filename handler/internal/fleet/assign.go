@@ -57,7 +57,7 @@ func (s *slot) inherit(old *slot) {
 	s.own.probe = 0
 	s.leftOut, s.publishOpen, s.claimAfter, s.objectAt = old.leftOut, old.publishOpen, old.claimAfter, old.objectAt
 	s.changedAt, s.voidBefore, s.recoveredAt, s.ramp = old.changedAt, old.voidBefore, old.recoveredAt, old.ramp
-	s.lastTrips, s.lastFailer, s.reason = old.lastTrips, old.lastFailer, old.reason
+	s.lastTrips, s.brokeAfter, s.lastFailer, s.reason = old.lastTrips, old.brokeAfter, old.lastFailer, old.reason
 	s.silent = slices.Clone(old.silent)
 	s.demandedAt.Store(old.demandedAt.Load())
 	s.servedAt.Store(old.servedAt.Load())

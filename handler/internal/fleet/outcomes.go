@@ -133,7 +133,7 @@ func (r *Replica) applyServed(s *slot, t health.Permit, now clockReading) {
 // back.
 func (r *Replica) reconsider(s *slot, now time.Duration) {
 	left, _ := s.evidence.Since(min(s.own.openedAt-s.breaker.Interval, s.lastServed()))
-	if s.own.open && s.own.evident && left < s.breaker.Failures {
+	if s.own.open && s.own.evident && left < s.breaker.Failures && !s.opens(now) {
 		s.closeOwn(now)
 	}
 	if s.own.open && s.lastServed() >= s.evidence.LastFailed() && !s.opens(now) {

@@ -56,11 +56,12 @@ func (o *ownCircuit) probeFailed(now time.Duration, p health.BreakerPolicy, rand
 // hears of it, unless the instance itself was not in order.
 func (r *Replica) openOwn(s *slot, now time.Duration, reason string) {
 	trip := s.nextTrip(now)
-	if trip == 1 && !s.evidence.Suspects(now, s.servedLately(now), s.breaker) {
+	if trip == 1 && !s.breaking() && !s.evidence.Suspects(now, s.servedLately(now), s.breaker) {
 		trip = 0 // doubtful: most were served lately
 	}
 	s.own.trip(now, s.breaker, trip, reason)
 	s.own.evident = true
+	s.noteBreaks()
 	s.publishOpen = s.record.Circuit.State == health.Closed
 	r.counters.OwnTrips++
 }

@@ -273,7 +273,7 @@ func (r *Replica) reset(s *slot, now clockReading) {
 			s.localWindows[kind] = localWindow{}
 		}
 	}
-	s.own, s.publishOpen, s.lastTrips, s.ramp = ownCircuit{}, false, 0, false
+	s.own, s.publishOpen, s.lastTrips, s.ramp, s.brokeAfter = ownCircuit{}, false, 0, false, 0
 	s.clearEvidence()
 	s.changedAt = now.local
 }
@@ -296,6 +296,7 @@ func (r *Replica) circuitChanged(s *slot, before health.Circuit, now clockReadin
 		return
 	}
 	s.lastTrips = c.Trips
+	s.noteBreaks()
 	s.claimAfter = max(r.clock.toLocal(c.Until), now.local) + r.claimDelay(c)
 	if before.State == health.Closed {
 		r.counters.Trips++

@@ -40,6 +40,7 @@ type slot struct {
 	recoveredAt  time.Duration // when a circuit closed
 	ramp         bool          // its traffic grows from recoveredAt on
 	lastTrips    int           // of the circuit that closed then
+	brokeAfter   int64         // ended, plus one, when a circuit opened after answers that broke off
 	lastFailer   string        // the consumer whose request failed the last probe here
 	reason       string        // of the next transition that this instance writes
 
@@ -102,9 +103,20 @@ func (s *slot) lastServed() time.Duration { return time.Duration(s.servedAt.Load
 // opens reports whether the evidence opens the own circuit.
 func (s *slot) opens(now time.Duration) bool {
 	return s.evidence.Opens(now, health.Successes{
-		Lately: s.servedLately(now), Last: s.lastServed(), LatestBegan: time.Duration(s.servedFrom.Load()), Ended: uint64(s.ended.Load()),
+		Lately: s.servedLately(now), Last: s.lastServed(), LatestBegan: time.Duration(s.servedFrom.Load()), Ended: uint64(s.ended.Load()), Breaking: s.breaking(),
 	}, s.breaker)
 }
+
+// noteBreaks remembers, when a circuit opens, that this instance's last answers broke
+// off.
+func (s *slot) noteBreaks() {
+	if ended := s.ended.Load(); s.evidence.Broke(uint64(ended)) {
+		s.brokeAfter = ended + 1
+	}
+}
+
+// breaking reports whether no attempt has come to its end since then.
+func (s *slot) breaking() bool { return s.brokeAfter == s.ended.Load()+1 }
 
 // servedLately is the number of successes in the breaker's window.
 func (s *slot) servedLately(now time.Duration) int64 {

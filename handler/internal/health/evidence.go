@@ -81,6 +81,13 @@ func (e *Evidence) Awaits() bool {
 	return slices.ContainsFunc(e.failures, func(f failure) bool { return f.everywhere })
 }
 
+// Broke reports whether the last failure is of an answer that broke off, of a later
+// attempt than this one.
+func (e *Evidence) Broke(ended uint64) bool {
+	n := len(e.failures)
+	return n > 0 && e.failures[n-1].broke && e.failures[n-1].order > ended
+}
+
 // Clear forgets all failures.
 func (e *Evidence) Clear() { e.failures = nil }
 
@@ -114,6 +121,7 @@ type Successes struct {
 	Last        time.Duration // when the last one was answered
 	LatestBegan time.Duration // when the latest one of them began
 	Ended       uint64        // order of the latest one whose answer came to its end
+	Breaking    bool          // since that one, answers broke off and a circuit opened
 }
 
 // Opens reports whether the evidence opens this instance's own circuit. It does when
@@ -135,25 +143,26 @@ func (e *Evidence) Opens(now time.Duration, s Successes, p BreakerPolicy) bool {
 			run++
 		}
 	}
-	return run >= enough && p.shareReached(run, e.older) || e.breaks(now, s.Ended, p)
+	return run >= enough && p.shareReached(run, e.older) || e.breaks(now, s, p)
 }
 
 // breaks reports whether the answers break off: since the latest that came to its end,
 // only failures are known. Answers that have begun do not end such a run, or it would
 // never grow while new ones begin; but those that began after its first and have not
-// ended may be served.
-func (e *Evidence) breaks(now time.Duration, ended uint64, p BreakerPolicy) bool {
+// ended may be served. A run that has opened the circuit goes on after a probe that
+// began to answer.
+func (e *Evidence) breaks(now time.Duration, s Successes, p BreakerPolicy) bool {
 	run, first, last, broke := 0, uint64(0), uint64(0), false
 	for _, f := range e.failures {
-		if f.order > ended && f.at > now-MaxRunAge {
+		if f.order > s.Ended && f.at > now-MaxRunAge {
 			if run == 0 || f.order < first {
 				first = f.order
 			}
 			run, last, broke = run+1, max(last, f.order), f.broke
 		}
 	}
-	if !broke { // the last of them
-		return false
+	if !broke || s.Breaking { // the last of them
+		return broke
 	}
 	enough, others := p.Failures, int64(last-first)+1-int64(run)
 	if others > 0 {

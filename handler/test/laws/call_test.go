@@ -247,7 +247,11 @@ func (c *call) answer(try int, r *reaction) {
 			c.end(other, health.Outcome{Class: health.Abandoned, Reason: "another attempt won"}, 0, false)
 		}
 	}
-	c.w.in(c.i, 20*time.Millisecond, func() { c.end(try, health.Outcome{Answered: true}, r.status, true) })
+	end := health.Outcome{Answered: true}
+	if share := c.w.deployed[c.tries[try].slot].breaks; share > 0 && c.w.happens(share) {
+		end.Class, end.Reason = health.Failed, "stream broken"
+	}
+	c.w.in(c.i, c.w.streams+20*time.Millisecond, func() { c.end(try, end, r.status, true) })
 }
 
 func (c *call) end(try int, o health.Outcome, status int, committed bool) {

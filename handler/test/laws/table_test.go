@@ -81,6 +81,7 @@ var laws = []law{
 	{"a cold start with slow answers moves no traffic", slowAnswers, coldStart, ignoresUnderWay, slow(fleetOf(5, 2, 40))},
 	{"provisioned capacity spills no more than it fails", provisioned, provisionedSpills, countsWithoutShare, ptu(fleetOf(1, 2, 100))},
 	{"a backend that fails is left", severalBackends, failingBackend, neverLeaves, fleetOf(5, 2, 5)},
+	{"a backend whose answers break off is left, and one where few do is not", severalBackends, breakingBackend, neverLeaves, fleetOf(5, 2, 5)},
 	{"a backend that never answers is left", severalBackends, silentBackend, deafToSilence, fleetOf(5, 2, 5)},
 	{"a backend that hangs at times makes nobody wait for the timeout", severalBackends, partlySilentBackend, noHedges, fleetOf(5, 2, 5)},
 	{"the end of a silence of everything is seen at once", busyPairs, silentOutage, noHedges, fleetOf(5, 2, 5)},

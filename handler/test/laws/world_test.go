@@ -47,6 +47,7 @@ type world struct {
 	trouble   *trouble // of the table; nil = none
 	exchanges int      // with the table
 	during    func(time.Duration)
+	streams   time.Duration // from the first content of an answer to its end
 }
 
 // setup is what differs between worlds.
@@ -105,6 +106,7 @@ type backend struct {
 	takes    time.Duration        // to the first content, the median
 	fails    float64              // share of requests
 	hangs    float64              // share of requests
+	breaks   float64              // share of answers, after their first content
 	brokenAt int                  // instances below this number cannot reach it
 	failsFor func(*instance) bool // whose requests fail; nil = everybody's
 
