@@ -123,3 +123,36 @@ func TestFallbacksOfAFleetKeepTheirOwnLimit(t *testing.T) {
 		}
 	}
 }
+
+// A fallback that may serve and then does not keeps nothing of its limits.
+func TestFallbackThatDoesNotServeIsChargedNothing(t *testing.T) {
+	for name, limit := range map[string]consumer.Limits{"month": {TokensPerMonth: 250}, "minute": {TokensPerMinute: 250}, "requests": {RequestsPerMinute: 2}} {
+		synctest.Test(t, func(t *testing.T) {
+			time.Sleep(5 * time.Second)
+			m := newMeter(t, &consumer.Consumer{Name: "team-a", PerModel: map[string]consumer.Limits{dear.Model: limit}})
+			request := func(by *balancer.Pool) (may bool) {
+				r := chat(false, 80, 100)
+				r.Consumer = m.Limiter.(*quota.Limiter).Consumers()[0]
+				x, err := m.Reserve(t.Context(), r, []*balancer.Pool{cheap, dear})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range 2 { // it may be asked again
+					may = x.Fallback()(t.Context(), dear)
+				}
+				m.Settle(x, r, served(by, time.Second, proxy.Delivery{Usage: usage.Tokens{Prompt: 20, Completion: 100}}))
+				return may
+			}
+			for i := range 20 {
+				if !request(cheap) {
+					t.Fatalf("%s: request %d may not use the fallback, which served none", name, i+1)
+				}
+			}
+			for i, want := range []bool{true, true, false} {
+				if request(dear) != want {
+					t.Errorf("%s: answer %d of the fallback: want %t", name, i+1, want)
+				}
+			}
+		})
+	}
+}
