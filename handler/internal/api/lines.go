@@ -99,10 +99,11 @@ type refusedBodyError struct{ apiErr *Error }
 
 func (r *refusedBodyError) Error() string { return r.apiErr.Message }
 
-// uploadsRequests reports whether an upload in parts is of a file of requests.
+// uploadsRequests reports whether an upload in parts is of a file whose lines are
+// checked.
 func uploadsRequests(req *proxy.Request) bool {
 	if req.Form != nil {
-		return isBatch(req.Form.Purpose)
+		return isBatch(req.Form.Purpose) || isRead(req.Form.Purpose)
 	}
 	d := json.NewDecoder(bytes.NewReader(req.Body))
 	if token, err := d.Token(); err != nil || token != json.Delim('{') {
@@ -115,7 +116,7 @@ func uploadsRequests(req *proxy.Request) bool {
 			return false
 		}
 		var text string
-		if strings.EqualFold(fmt.Sprint(name), "purpose") && json.Unmarshal(value, &text) == nil && isBatch(text) {
+		if strings.EqualFold(fmt.Sprint(name), "purpose") && json.Unmarshal(value, &text) == nil && (isBatch(text) || isRead(text)) {
 			return true
 		}
 	}
@@ -178,7 +179,7 @@ func (c *lineChecker) hold(piece []byte) *Error {
 	if len(c.partial)+len(piece) <= maxLine {
 		return c.keep(piece)
 	}
-	if c.requests() {
+	if c.requests() || isRead(c.purpose) {
 		c.number++
 		return c.named(invalidForm(errors.New("it is longer than 16 MiB")))
 	}
@@ -224,6 +225,7 @@ func (c *lineChecker) line(line []byte) *Error {
 // isRead reports whether the service reads the lines of a file with this purpose as
 // data of requests. Other files are texts to it.
 func isRead(purpose string) bool {
+	purpose = strings.TrimSpace(purpose)
 	return strings.EqualFold(purpose, "evals") || strings.EqualFold(purpose, "fine-tune")
 }
 
@@ -250,10 +252,8 @@ func (c *lineChecker) object(line []byte, requests bool) *Error {
 	c.parser.Strict, c.parser.Line = requests, requests
 	parsed, err := c.parser.Parse(line)
 	switch {
-	case err != nil && requests:
+	case err != nil: // what cannot be read here may be read elsewhere
 		return invalidJSON(err)
-	case err != nil:
-		return nil
 	case requests:
 		if apiErr := c.request(line, &parsed); apiErr != nil {
 			return apiErr

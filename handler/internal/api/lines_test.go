@@ -87,6 +87,19 @@ func TestLongFilesAreCheckedWhileTheyAreSent(t *testing.T) {
 	}
 }
 
+// A line that cannot be read here may be read by the service.
+func TestUnreadableLinesAreRefused(t *testing.T) {
+	d := newFenced(t, &consumer.Consumer{Name: "x", Models: []string{"gpt-4o"}}, model("gpt-4o", balancer.Backend{Name: "a", Weight: 1, Stateful: true}))
+	for _, line := range []string{`{"stream":"x","item":{}}`, `{"model":1,"item":{}}`, `{"item":{}} x`, "{\"item\":\"\xff\"}", `{"item":`} {
+		for purpose, status := range map[string]int{"evals": 400, " Evals": 400, "fine-tune": 400, "assistants": 200} {
+			body, contentType := uploadForm("{}\n"+line+"\n", []string{"purpose", purpose}, nil)
+			if res, text := d.send(t, "POST", "/v1/files", body, "Api-Key", "k", "Content-Type", contentType); res.StatusCode != status || status != 200 && !strings.Contains(text, "Line 2 ") {
+				t.Errorf("%s for %q: %d %s", line, purpose, res.StatusCode, text)
+			}
+		}
+	}
+}
+
 func TestLinesOfAFileAreInsideTheFences(t *testing.T) {
 	only := &consumer.Consumer{Name: "x", Models: []string{"gpt-4o"}, MaxRequestTokens: 100}
 	d := newFenced(t, only, model("gpt-4o", balancer.Backend{Name: "a", Weight: 1, Stateful: true}), model("o3", balancer.Backend{Name: "a", Weight: 1, Stateful: true}))
@@ -117,7 +130,7 @@ func TestLinesOfAFileAreInsideTheFences(t *testing.T) {
 			t.Errorf("%s: %d %s", name, res.StatusCode, text)
 		}
 	}
-	for _, body := range []string{`{"purpose":"batch","bytes":1}`, `{"bytes":1,"purpos\u0065":"BATCH"}`} {
+	for _, body := range []string{`{"purpose":"batch","bytes":1}`, `{"purpose":"evals","bytes":1}`, `{"purpose":"fine-tune ","bytes":1}`, `{"bytes":1,"purpos\u0065":"BATCH"}`} {
 		if res, text := d.send(t, "POST", "/v1/uploads", body, "Api-Key", "k"); res.StatusCode != http.StatusForbidden || !strings.Contains(text, "with /files") {
 			t.Errorf("%s: %d %s", body, res.StatusCode, text)
 		}

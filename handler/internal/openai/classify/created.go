@@ -13,7 +13,7 @@ const root = "\x00"
 // parameters of a tool: an answer repeats it, and no id in it is made by that.
 var created = jsonscan.NewVocabulary(
 	root, "id", "type", "container", "response", "item", "output", "data", "file", "choices", "message", "delta", "audio", "part", "content",
-	"annotation", "annotations", "results", "container_id", "file_id", "output_file_id", "error_file_id", "result_files", "fine_tuned_model", "fine_tuned_model_checkpoint",
+	"annotation", "annotations", "environment", "container_id", "file_id", "output_file_id", "error_file_id", "result_files", "fine_tuned_model", "fine_tuned_model_checkpoint",
 )
 
 func createdNames(names ...string) jsonscan.Names {
@@ -30,8 +30,9 @@ var (
 	inResponse = createdNames(root, "response")
 	inMessage  = createdNames(root, "message", "delta")
 	inChoice   = createdNames(root, "choices", "message", "delta")
-	inItem     = createdNames(root, "response", "output", "item", "data", "content", "annotations", "annotation", "part", "results")
-	ofItem     = createdNames("output", "item", "annotation", "part", "data")
+	inItem     = createdNames(root, "response", "output", "item", "content", "annotations", "annotation", "part", "environment")
+	ofItem     = createdNames("output", "item", "annotation", "part")
+	inCitation = createdNames("annotations", "annotation")
 
 	createdObjects = createdNames(root, "response", "item", "output", "data", "file", "audio", "container")
 	createdStrings = createdNames("container_id", "file_id", "output_file_id", "error_file_id", "result_files", "fine_tuned_model", "fine_tuned_model_checkpoint")
@@ -92,7 +93,8 @@ func createdKind(o *operations.Operation, subpath string, answer []byte, m *json
 
 // responseKind is createdKind in an answer about a response or a conversation. What a
 // compaction repeats of the conversation are messages, with the ids that callers gave
-// them.
+// them. What a list of items shows was put in by callers, or was in an answer before;
+// what a tool's results hold, somebody else wrote.
 func responseKind(o *operations.Operation, answer []byte, m *jsonscan.Match) operations.Kind {
 	within := func(names jsonscan.Names) bool { return m.Within.Without(names).Empty() }
 	switch name := created.Text(m.Name); {
@@ -104,7 +106,7 @@ func responseKind(o *operations.Operation, answer []byte, m *jsonscan.Match) ope
 		return operations.KindItem
 	case name == "container_id" && within(inItem) && m.Within.Meets(ofItem):
 		return operations.KindContainer
-	case name == "file_id" && within(inItem) && m.Within.Meets(ofItem) && o.Kind == operations.KindResponse:
+	case name == "file_id" && within(inItem) && m.Within.Meets(inCitation) && o.Kind == operations.KindResponse:
 		return operations.KindFile
 	}
 	return ""
