@@ -103,7 +103,7 @@ func (c *call) step(e proxy.Event) {
 		if c.took == 0 {
 			c.took = c.w.now - c.began
 		}
-	case proxy.Await:
+	case proxy.Await, proxy.AskFallback: // its requests have no limits
 	}
 }
 
