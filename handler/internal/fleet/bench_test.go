@@ -91,16 +91,6 @@ func TestRequestPathDoesNotAllocate(t *testing.T) {
 	}); got != 0 {
 		t.Errorf("%v allocations per request, want none", got)
 	}
-	began := processorTime()
-	const rounds = 200_000
-	for range rounds {
-		countAdmitted(replica, now)
-	}
-	each := (processorTime() - began) / rounds
-	t.Logf("the health check of 20 backends takes %v", each)
-	if each > 4*time.Microsecond { // the goal is 1 µs; the race detector and a busy machine take more
-		t.Errorf("the health check of 20 backends takes %v", each)
-	}
 }
 
 // BenchmarkRefresh is one iteration of Run when nothing is wrong.
