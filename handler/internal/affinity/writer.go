@@ -14,8 +14,8 @@ const (
 	retryPause   = 100 * time.Millisecond
 )
 
-// Run reads the secret, writes ids, and deletes expired ones, until ctx is done; then it writes
-// the ids that still wait, as far as the table takes them within two seconds.
+// Run reads the secret, writes ids, and deletes expired ones, until ctx is done; then it
+// writes the ids that still wait, as far as the table takes them within two seconds.
 func (s *Store) Run(ctx context.Context) {
 	if s.cfg.Table == nil {
 		return

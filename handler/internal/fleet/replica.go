@@ -48,7 +48,7 @@ type Replica struct {
 	stallEnded        time.Duration   // when this process last continued after a stall
 	readers           []chan struct{} // to be closed at the next read
 	unconfirmed       []unconfirmed   // attempts past their threshold, while nothing was served anywhere since they began
-	confirmAt         time.Duration   // when they count as failures, if only one slot is silent or something was served; 0 = then
+	confirmAt         time.Duration   // when they count as failures, where one slot alone is silent or something was served; 0 = not known yet
 	confirmed         bool            // something was served
 	servedInTime      time.Duration   // when the latest attempt began that was served within its threshold while others were unconfirmed
 	version           uint64

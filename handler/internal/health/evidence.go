@@ -29,9 +29,9 @@ const MaxRunAge = 10 * time.Minute
 // maxFailures bounds the memory, far above what opens a circuit.
 const maxFailures = 4096
 
-// Fail counts a failed attempt; broke is that it had begun to answer. older is how many attempts that began before it are
-// under way, if that matters: where answers are slow and failures are quick, the first
-// outcomes are failures, whatever their share is.
+// Fail counts a failed attempt; broke is that it had begun to answer. older is how
+// many attempts that began before it are under way, if that matters: where answers are
+// slow and failures are quick, the first outcomes are failures, whatever their share is.
 func (e *Evidence) Fail(t Permit, broke bool, began, now time.Duration, older int64) {
 	old, _ := slices.BinarySearchFunc(e.failures, now-MaxRunAge, func(f failure, t time.Duration) int { return int(f.at - t) })
 	e.failures = append(e.failures[max(old, len(e.failures)-maxFailures+1):], failure{attempt: t.ID, order: t.Order, began: began, at: now, broke: broke})

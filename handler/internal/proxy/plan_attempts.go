@@ -231,7 +231,7 @@ func (p *Plan) Judge(now time.Time, i int, o health.Outcome, status int) Judgmen
 	t.status = status
 	switch {
 	case o.Class == health.Misconfigured:
-		if p.refused < 0 || weight(status, o.Reason) > weight(p.tries[p.refused].status, p.tries[p.refused].outcome.Reason) {
+		if p.refused < 0 || refusalRank(status, o.Reason) > refusalRank(p.tries[p.refused].status, p.tries[p.refused].outcome.Reason) {
 			p.refused = i
 			return Keep
 		}
@@ -245,10 +245,10 @@ func (p *Plan) Judge(now time.Time, i int, o health.Outcome, status int) Judgmen
 	return p.judgeDeferral(t.backend, i, o)
 }
 
-// weight orders refusals by what they say to the caller: most of all one that may be
+// refusalRank orders refusals by what they say to the caller: most of all one that may be
 // about the request; then that our credential is wrong, which is mended sooner than a
 // deployment that is not there.
-func weight(status int, reason string) int {
+func refusalRank(status int, reason string) int {
 	switch {
 	case !atFault(status, reason):
 		return 2

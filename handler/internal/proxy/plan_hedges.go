@@ -3,6 +3,7 @@ package proxy
 import (
 	"time"
 
+	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/health"
 )
 
@@ -74,7 +75,7 @@ func (p *Plan) giveUpSilent(now time.Time) (Action, bool) {
 	}
 	p.decide(now)
 	for i := range p.decision.Eligible {
-		if b := p.decision.Candidates[i].Backend; p.mayTry(b) && p.onTime(b.Slot) {
+		if p.mayHedgeTo(p.decision.Candidates[i].Backend, true) {
 			return Action{Kind: GiveUp, Try: oldest}, true
 		}
 	}
@@ -101,7 +102,7 @@ func (p *Plan) sendHedge(now time.Time, onTime bool) (Action, bool) {
 	}
 	for i := range p.decision.Eligible {
 		b := p.decision.Candidates[i].Backend
-		if !p.mayTry(b) || onTime && !p.onTime(b.Slot) {
+		if !p.mayHedgeTo(b, onTime) {
 			continue
 		}
 		if permit, ok := p.acquire(b); ok {
@@ -111,6 +112,12 @@ func (p *Plan) sendHedge(now time.Time, onTime bool) (Action, bool) {
 	}
 	p.endAnother()
 	return Action{}, false
+}
+
+// mayHedgeTo reports whether a hedge may go to the backend; onTime excludes one that is
+// slow itself.
+func (p *Plan) mayHedgeTo(b *balancer.Backend, onTime bool) bool {
+	return p.mayTry(b) && (!onTime || p.onTime(b.Slot))
 }
 
 // beginAnother reports whether the request may have two attempts under way.

@@ -48,7 +48,7 @@ type gate struct {
 func (q *WaitQueue) join(pool *balancer.Pool, name string, class consumer.Class) *Seat {
 	q.mu.Lock()
 	s := &Seat{queue: q, pool: pool, consumer: name, class: class}
-	evicted, ok := q.makeRoom(s)
+	evicted, ok := q.findSeat(s)
 	var wake func()
 	if evicted != nil {
 		evicted.revoked, evicted.woken, wake = true, true, evicted.wake
@@ -67,9 +67,9 @@ func (q *WaitQueue) join(pool *balancer.Pool, name string, class consumer.Class)
 	return s
 }
 
-// makeRoom returns whose seat the request takes (nil when there is a free one), and
+// findSeat returns whose seat the request takes (nil when there is a free one), and
 // whether it gets one.
-func (q *WaitQueue) makeRoom(s *Seat) (*Seat, bool) {
+func (q *WaitQueue) findSeat(s *Seat) (*Seat, bool) {
 	if q.Capacity == 0 {
 		return nil, true
 	}
