@@ -3,6 +3,9 @@ package proxy
 import (
 	"slices"
 	"time"
+
+	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/health"
 )
 
 // fallBack goes on with the next pool, once that may serve.
@@ -22,6 +25,23 @@ func (p *Plan) fallbackDecided(now time.Time, refused bool) Action {
 		p.reached = max(p.reached, p.at)
 	}
 	return p.advance(now)
+}
+
+// fallbackEligible reports whether a backend of the next pool is eligible.
+func (p *Plan) fallbackEligible(now time.Time) bool {
+	if p.at+1 >= len(p.pools) {
+		return false
+	}
+	next := p.pools[p.at+1]
+	return next.Decide(p.query(next, now), p.env.Health.Snapshot(), nil).Eligible > 0
+}
+
+// circuitOpen reports whether the circuit of a backend of the pool has opened.
+func (p *Plan) circuitOpen(now time.Time, slot health.Slot) bool {
+	p.decide(now)
+	return slices.ContainsFunc(p.decision.Candidates, func(c balancer.Candidate) bool {
+		return c.Backend.Slot == slot && (c.Reason == health.SkipOpen || c.Reason == health.SkipProbing)
+	})
 }
 
 // mayServe reports whether the pool of this index may serve, as far as was asked.

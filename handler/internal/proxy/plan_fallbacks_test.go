@@ -3,9 +3,12 @@ package proxy_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
+	"time"
 
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/health"
 	"spillway/handler/internal/proxy"
 )
 
@@ -52,6 +55,36 @@ func TestFallbackThatMayNotServeIsSkipped(t *testing.T) {
 		}
 		if asked != c.asked || len(pools) != 3 {
 			t.Errorf("%s: asked for %q, want %q", name, asked, c.asked)
+		}
+	}
+}
+
+// Who waits at the only backend of a model while its circuit opens goes where new
+// requests go. One request that takes long keeps its attempt.
+func TestSilentRequestsGoToTheFallbackOnceTheCircuitOpens(t *testing.T) {
+	for name, opens := range map[string]bool{"the circuit opens": true, "it stays closed": false} {
+		w := newWorld(4, 2)
+		w.behaviour = always(hangs, serves)
+		w.fallback = []*balancer.Pool{{Model: "small", Backends: slices.Clone(w.pool.Backends[1:])}}
+		w.pool.Backends = w.pool.Backends[:1]
+		for s := range 2 {
+			for range 25 {
+				w.env.Latency.Record(health.Slot(s), 0, 100*time.Millisecond)
+			}
+		}
+		for i := range 20 {
+			w.arrive(time.Duration(i)*100*time.Millisecond, plain())
+		}
+		w.in(4500*time.Millisecond, func() {
+			if opens {
+				w.health[0].State, w.health[0].Until = health.Open, w.now.Add(time.Hour)
+			}
+		})
+		w.run()
+		for _, q := range w.requests {
+			if took := q.ended.Sub(q.began); opens && (q.end.Err != nil || took > 5600*time.Millisecond) || len(q.sends) > 1 != opens {
+				t.Fatalf("%s: %v after %v, %d attempts", name, q.end.Err, took, len(q.sends))
+			}
 		}
 	}
 }

@@ -37,6 +37,9 @@ func (p *Plan) silence(now time.Time, i int) Action {
 			return a
 		}
 	}
+	if p.fallbackEligible(now) && p.circuitOpen(now, t.backend.Slot) {
+		return Action{Kind: GiveUp, Try: i} // new requests go to the fallback now
+	}
 	return Action{Kind: Watch, Try: i, Silence: stalled}
 }
 

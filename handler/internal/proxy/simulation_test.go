@@ -33,6 +33,8 @@ type world struct {
 	finished  func(*simulated)
 	openAfter int // failures in a row; 0 = never
 
+	fallback []*balancer.Pool
+
 	noProbes  bool // a probe is another consumer's
 	noBudgets bool // an agenda without the budgets of requests: time stands still after the last answer
 }
@@ -199,7 +201,7 @@ func (w *world) arrive(in time.Duration, r *proxy.Request) *simulated {
 	w.requests = append(w.requests, q)
 	w.in(in, func() {
 		q.began = w.now
-		q.plan = proxy.NewPlan(&w.env, []*balancer.Pool{w.pool}, r)
+		q.plan = proxy.NewPlan(&w.env, append([]*balancer.Pool{w.pool}, w.fallback...), r)
 		if !w.noBudgets {
 			w.in(q.budget, func() { w.expire(q) })
 		}

@@ -40,8 +40,9 @@ type Seat struct {
 
 // gate admits the requests that waited for one pool.
 type gate struct {
-	window int // how many may be under way
-	out    int // how many are
+	window  int            // how many may be under way
+	out     int            // how many are
+	granted map[string]int // by consumer: how often it was its turn
 }
 
 // join takes a seat; nil when none is free.
@@ -141,24 +142,40 @@ func (s *Seat) admit() bool {
 		if q.gates == nil {
 			q.gates = map[*balancer.Pool]*gate{}
 		}
-		g = &gate{window: 1}
+		g = &gate{window: 1, granted: map[string]int{}}
 		q.gates[s.pool] = g
 	}
-	s.woken = false
-	if s.due = g.out >= g.window || s.class == consumer.Batch && q.interactiveDue(s.pool); s.due {
+	first := q.next(s.pool, g)
+	if s.due = g.out >= g.window || first != nil && !s.woken && g.before(first, s); s.due {
+		s.woken = false
 		return false
 	}
-	s.going = true
+	s.woken, s.going = false, true
+	g.granted[s.consumer]++
 	g.out++
 	q.remove(s)
 	return true
 }
 
-// interactiveDue reports whether an interactive request is next at the pool.
-func (q *WaitQueue) interactiveDue(pool *balancer.Pool) bool {
-	return slices.ContainsFunc(q.seats, func(s *Seat) bool {
-		return s.pool == pool && s.due && !s.woken && s.class == consumer.Interactive
-	})
+// next returns the request whose turn it is at the pool, of those that the gate has
+// not admitted; nil = there is none.
+func (q *WaitQueue) next(pool *balancer.Pool, g *gate) *Seat {
+	var first *Seat
+	for _, s := range q.seats {
+		if s.pool == pool && s.due && !s.woken && (first == nil || g.before(s, first)) {
+			first = s
+		}
+	}
+	return first
+}
+
+// before reports whether s goes before other: an interactive request before one of a
+// batch; then the consumer whose turn it was less often.
+func (g *gate) before(s, other *Seat) bool {
+	if s.class != other.class {
+		return s.class == consumer.Interactive
+	}
+	return g.granted[s.consumer] < g.granted[other.consumer]
 }
 
 // settle records how the attempt of an admitted request ended. After a success one
@@ -187,17 +204,14 @@ func (s *Seat) settle(success bool) {
 // wakeDue wakes the requests that have waited for the gate: as many as it admits
 // after a success, all of them after a refusal, because their instants have changed.
 func (q *WaitQueue) wakeDue(pool *balancer.Pool, g *gate, success bool) (wakes []func()) {
-	free := g.window - g.out
-	for _, class := range [...]consumer.Class{consumer.Interactive, consumer.Batch} {
-		for _, s := range q.seats {
-			if s.pool != pool || !s.due || s.woken || s.class != class || success && free <= 0 {
-				continue
-			}
-			free--
-			s.woken = true
-			if s.wake != nil {
-				wakes = append(wakes, s.wake)
-			}
+	for free := g.window - g.out; free > 0 || !success; free-- {
+		s := q.next(pool, g)
+		if s == nil {
+			break
+		}
+		s.woken = true
+		if s.wake != nil {
+			wakes = append(wakes, s.wake)
 		}
 	}
 	return wakes
@@ -210,14 +224,23 @@ func (s *Seat) isRevoked() bool {
 	return s.revoked
 }
 
-// leave gives the seat back.
+// leave gives the seat back, and its turn to the next.
 func (s *Seat) leave() {
 	q := s.queue
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	q.remove(s)
-	if g := q.gates[s.pool]; g != nil && g.out == 0 && !q.anyAt(s.pool) {
-		delete(q.gates, s.pool)
+	var wakes []func()
+	if g := q.gates[s.pool]; g != nil {
+		if s.woken && s.due {
+			wakes = q.wakeDue(s.pool, g, true)
+		}
+		if g.out == 0 && !q.anyAt(s.pool) {
+			delete(q.gates, s.pool)
+		}
+	}
+	q.mu.Unlock()
+	for _, wake := range wakes {
+		wake()
 	}
 }
 

@@ -126,3 +126,42 @@ func TestReopenedPoolAdmitsMoreAsAttemptsSucceed(t *testing.T) {
 		t.Errorf("%d gates and %d seats are left", len(q.gates), len(q.seats))
 	}
 }
+
+// One request of a consumer is not behind all those of another that wait longer, and a
+// turn that is not taken goes to the next.
+func TestConsumersTakeTurnsAtAReopenedPool(t *testing.T) {
+	var q WaitQueue
+	pool := new(balancer.Pool)
+	order := ""
+	var going []*Seat
+	wait := func(name string) *Seat {
+		s := q.join(pool, name, consumer.Interactive)
+		try := func() {
+			if s.admit() {
+				order += name
+				going = append(going, s)
+			}
+		}
+		s.OnWake(try)
+		try()
+		return s
+	}
+	for range 6 {
+		wait("f")
+	}
+	one := wait("a")
+	leaves := wait("b")
+	leaves.OnWake(leaves.leave)
+	for len(going) > 0 {
+		s := going[0]
+		going = going[1:]
+		s.settle(true)
+	}
+	if order != "faf"+"ffff" {
+		t.Errorf("admitted in the order %s, want the one request of another right after the first", order)
+	}
+	one.leave()
+	if len(q.gates) != 0 || len(q.seats) != 0 {
+		t.Errorf("%d gates and %d seats are left", len(q.gates), len(q.seats))
+	}
+}
