@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -283,7 +284,7 @@ func (c *lineChecker) request(line []byte, parsed *request.ParsedRequest) *Error
 	who := c.req.Consumer
 	if who.Restricted() {
 		for _, name := range parsed.Models {
-			if !c.server.mayName(who, name) {
+			if !c.server.mayName(c.req, name) {
 				return modelNotAllowed(name, c.server.Models.Names(who))
 			}
 		}
@@ -323,8 +324,8 @@ func (c *lineChecker) request(line []byte, parsed *request.ParsedRequest) *Error
 func (c *lineChecker) reach(of *lineRequest, line, inner *request.ParsedRequest) *Error {
 	switch at := inner.DataSources; {
 	case !c.server.StrictIDs || c.req.Consumer.Reaches(consumer.DataSources):
-	case line.Reaches != "":
-		return reachRefused(consumer.DataSources, printable(line.Reaches)+", which the backend uses with its own identity")
+	case line.Reaches+inner.Reaches != "":
+		return reachRefused(consumer.DataSources, printable(cmp.Or(line.Reaches, inner.Reaches))+", which the backend uses with its own identity")
 	case line.NestedSources && at == request.Span{} || line.DataSources != request.Span{} || inner.NestedSources || at.To > at.From && readWithBackendIdentity(of.Body[at.From:at.To]):
 		return reachRefused(consumer.DataSources, "data_sources that the backend reads with its own identity")
 	}

@@ -120,25 +120,37 @@ func (s *Server) modelPools(req *proxy.Request) ([]*balancer.Pool, *Error) {
 	if !ok && c.Restricted() {
 		return nil, modelNotAllowed(req.Model, s.Models.Names(c)) // as for a model that exists
 	}
-	if !ok || pools[0].Model == anyModel && !operations.IsSafeName(req.Model) {
+	if !ok || pools[0].Model == anyModel && !mayPassOn(pools, req.Model) {
 		return nil, deploymentNotFound(req, s.Models.Names(c))
 	}
 	if !mayUse(c, pools[0], req.Model) {
 		return nil, modelNotAllowed(req.Model, s.Models.Names(c))
 	}
-	allowed := pools[:0:0]
+	return allowed(c, pools, req.Model), nil
+}
+
+// allowed returns those of the pools of a name that the consumer may use.
+func allowed(c *consumer.Consumer, pools []*balancer.Pool, name string) []*balancer.Pool {
+	usable := pools[:0:0]
 	for _, p := range pools {
-		if mayUse(c, p, req.Model) {
-			allowed = append(allowed, p)
+		if mayUse(c, p, name) {
+			usable = append(usable, p)
 		}
 	}
-	return allowed, nil
+	return usable
 }
 
 // mayUse reports whether the consumer may request a model of this name from the
 // pool. The pool of any model goes by the requested name.
 func mayUse(c *consumer.Consumer, p *balancer.Pool, name string) bool {
 	return c.MayUse(p.Model) || p.Model == anyModel && c.MayUse(name)
+}
+
+// mayPassOn reports whether a name that the configuration does not have may go to a
+// backend: to an OpenAI-compatible one, which reads it in the body, also with colons
+// and slashes.
+func mayPassOn(pools []*balancer.Pool, name string) bool {
+	return operations.IsSafeName(name) || compatible(pools[:1]) && operations.IsModelName(name)
 }
 
 // compatible reports whether the pools have an OpenAI-compatible backend.
@@ -194,28 +206,52 @@ func (s *Server) checkNamedModels(req *proxy.Request) *Error {
 		named = append(named, req.Parsed.Model)
 	}
 	for _, name := range named {
-		if !s.mayName(c, name) {
+		if !s.mayName(req, name) {
 			return modelNotAllowed(name, s.Models.Names(c))
 		}
 	}
 	return nil
 }
 
-// mayName reports whether a consumer may name a model: one of its own, a dated
-// version of one, or a deployment of one. The backend knows deployments only.
-func (s *Server) mayName(c *consumer.Consumer, name string) bool {
-	if pools, ok := s.Models.Resolve(name); ok && mayUse(c, pools[0], name) {
-		return true
+// mayName reports whether a request may name a model: one of its consumer's own, a
+// dated version of one that has no entry of its own, or a deployment of one. Backends
+// know deployments only, so it may not be that of another model where it is read.
+func (s *Server) mayName(req *proxy.Request, name string) bool {
+	c := req.Consumer
+	pools, ok := s.Models.Resolve(name)
+	own := ok && mayUse(c, pools[0], name)
+	if ok && !own && pools[0].Model != anyModel {
+		return false
 	}
-	if base := withoutDate(name); base != name && c.MayUse(base) {
-		return true
+	if base := withoutDate(name); base != name {
+		own = own || c.MayUse(base)
 	}
+	var ours, others []int // the resources that have a deployment of this name, by whose model it is
 	for _, p := range s.Models.All() {
-		if mayUse(c, p, p.Model) && slices.ContainsFunc(p.Backends, func(b balancer.Backend) bool { return strings.EqualFold(b.Deployment, name) }) {
-			return true
+		for i := range p.Backends {
+			switch b := &p.Backends[i]; {
+			case !strings.EqualFold(b.Deployment, name):
+			case mayUse(c, p, p.Model):
+				ours, own = append(ours, b.Index), true
+			case p.Model != anyModel:
+				others = append(others, b.Index)
+			}
 		}
 	}
-	return false
+	others = slices.DeleteFunc(others, func(resource int) bool { return slices.Contains(ours, resource) })
+	return own && (len(others) == 0 || !slices.ContainsFunc(s.readers(req), func(r placement) bool { return slices.Contains(others, r.backend.Index) }))
+}
+
+// readers returns the backends that may read the names in a request.
+func (s *Server) readers(req *proxy.Request) []placement {
+	pools := s.usablePools(req)
+	switch named, ok := s.Models.Resolve(req.Model); {
+	case req.Operation.Name == "files":
+		return statefulBackends(pools, req.Consumer)
+	case ok && !req.Operation.State.Stored():
+		pools = allowed(req.Consumer, named, req.Model)
+	}
+	return slices.DeleteFunc(distinctBackends(pools), func(r placement) bool { return !r.backend.Permits(req.Consumer.Bounds()) })
 }
 
 // withoutDate is a model's name without the date of its version: gpt-4o of

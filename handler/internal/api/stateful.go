@@ -49,7 +49,7 @@ func (s *Server) namedPools(req *proxy.Request) ([]*balancer.Pool, *Error) {
 			pools = named[:1]
 		} else if req.Parsed.Model == "" {
 			return nil, apiErr
-		} else if c := req.Consumer; c.Restricted() && !s.mayName(c, req.Parsed.Model) {
+		} else if c := req.Consumer; c.Restricted() && !s.mayName(req, req.Parsed.Model) {
 			return nil, modelNotAllowed(req.Parsed.Model, s.Models.Names(c))
 		} else {
 			req.Parsed.Model = "" // the body may name a model that has no pool

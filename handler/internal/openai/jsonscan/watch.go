@@ -126,7 +126,9 @@ func (w *Watch) unknown(key []byte) Reason {
 		return OK
 	}
 	var reason Reason
-	w.pending, reason = w.Unknown(key)
+	if w.pending, reason = w.Unknown(key); w.pending != 0 {
+		w.Met.add(w.pending)
+	}
 	return reason
 }
 

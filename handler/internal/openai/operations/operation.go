@@ -193,6 +193,18 @@ func IsSafeName(s string) bool {
 	return true
 }
 
+// IsModelName reports whether s may be passed on in a body as a model's name: safe
+// names with slashes, colons and at signs between and ahead of them, as
+// OpenAI-compatible services have them: meta-llama/Llama-3.1-8B, gpt-4o:free, @cf/x.
+func IsModelName(s string) bool {
+	for segment := range strings.SplitSeq(s, "/") {
+		if !IsSafeName(strings.ReplaceAll(strings.TrimPrefix(segment, "@"), ":", "_")) {
+			return false
+		}
+	}
+	return len(s) <= maxNameLength
+}
+
 // IsSafeID reports whether s may be a segment of a path: a name, or an id, which
 // may have colons (ft:gpt-4o:contoso::7p4lURel:ckpt-step-100).
 func IsSafeID(s string) bool { return IsSafeName(strings.ReplaceAll(s, ":", "_")) }

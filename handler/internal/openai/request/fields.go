@@ -9,20 +9,16 @@ import (
 )
 
 // fieldReference returns the stored object that a form's field or a parameter of
-// the query names, as in file_id, file_ids[] or image[file_id]. Servers differ in
-// whether the case and the separators of such a name matter, so here they do not.
+// the query names, as in file_id, file_ids[], image[file_id] or characters[0][id].
+// Servers differ in whether the case and the separators of such a name matter, so here
+// they do not. A member that may be a text names an object if its value has the form of
+// an id.
 func fieldReference(name, value string) (Reference, bool) {
-	parts := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '[' || r == ']' || r == '.' })
-	for len(parts) > 0 && strings.Trim(parts[len(parts)-1], "0123456789") == "" {
-		parts = parts[:len(parts)-1]
-	}
+	parts := fieldParts(name)
 	if len(parts) == 0 || value == "" || isFreeField(name) {
 		return Reference{}, false
 	}
 	member := parts[len(parts)-1]
-	if written := spelt.find([]byte(member)); written != "" {
-		member = written
-	}
 	if kind, ok := idMembers[member]; ok {
 		return Reference{Kind: kind, ID: value, Param: member}, true
 	}
@@ -31,7 +27,23 @@ func fieldReference(name, value string) (Reference, bool) {
 			return Reference{Kind: kind, ID: value, Param: parts[len(parts)-2]}, true
 		}
 	}
+	if kind, ok := formMembers[member]; ok && member != "prompt" && operations.StoredKind([]byte(value)) == kind {
+		return Reference{Kind: kind, ID: value, Param: member}, true
+	}
 	return Reference{}, false
+}
+
+// fieldParts returns the members that a name leads through, as JSON has them, without
+// the places in lists.
+func fieldParts(name string) []string {
+	parts := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '[' || r == ']' || r == '.' })
+	parts = slices.DeleteFunc(parts, func(part string) bool { return strings.Trim(part, "0123456789") == "" })
+	for i, part := range parts {
+		if written := spelt.find([]byte(part)); written != "" {
+			parts[i] = written
+		}
+	}
+	return parts
 }
 
 // isFreeField reports whether a field or parameter is a member of what is the caller's

@@ -79,11 +79,10 @@ type formParser struct {
 func (s *formParser) parts() error {
 	at := 0
 	if !bytes.HasPrefix(s.body, s.delimiter[2:]) {
-		at = bytes.Index(s.body, s.delimiter)
-		if at < 0 || s.strict {
+		at = bytes.Index(s.body, s.delimiter) + 2
+		if at < 2 || s.strict && len(bytes.Trim(s.body[:at], "\r\n")) > 0 {
 			return malformedForm(0, "it does not begin with its boundary")
 		}
-		at += 2
 	}
 	s.form.InsertAt = at
 	for at += len(s.delimiter) - 2; ; {
@@ -229,14 +228,13 @@ func (s *formParser) reference(name string, at Span) error {
 	case s.strict && namesModel([]byte(name)):
 		s.form.Models = append(s.form.Models, string(text[:min(len(text), maxStringLength)]))
 	}
-	if !namesObject(name) {
-		return nil
-	}
-	if len(text) > maxStringLength {
+	switch {
+	case len(text) <= maxStringLength:
+		if ref, ok := fieldReference(name, string(text)); ok {
+			s.form.References = append(s.form.References, ref)
+		}
+	case namesObject(name):
 		return wrongType(at.From, name, "an id of at most 1,024 bytes")
-	}
-	if ref, ok := fieldReference(name, string(text)); ok {
-		s.form.References = append(s.form.References, ref)
 	}
 	return nil
 }

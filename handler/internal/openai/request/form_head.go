@@ -31,7 +31,7 @@ func readPartHead(headers []byte, strict bool) (head partHead, fault string) {
 				head.encoded = true
 			}
 		case "content-type":
-			if strict && !IsUTF8(value) {
+			if strict && !IsUTF8(value) && !extendsASCII(value) {
 				return head, "a part has another charset than UTF-8"
 			}
 		case "content-disposition":
@@ -54,9 +54,12 @@ func readPartHead(headers []byte, strict bool) (head partHead, fault string) {
 }
 
 // plainDisposition is how the SDKs write a disposition, but for the order and case. The
-// name of a file may have escapes, unless who passes them over might read another
-// parameter in it.
-var plainDisposition = regexp.MustCompile(`(?i)^form-data((; ?name=("[^"\\]*"|[^"\\;, ]+))|(; ?filename=("[^"\\]*"|"([^"\\;=]|\\[^;=])*"|[^"\\;, ]+))|(; ?filename\*=(utf-8''|"utf-8'')[^;" ]*"?))+$`)
+// name of a file may have escapes.
+var plainDisposition = regexp.MustCompile(`(?i)^form-data((; ?name=("[^"\\]*"|[^"\\;, ]+))|(; ?filename=("([^"\\]|\\.)*"|[^"\\;, ]+))|(; ?filename\*=(utf-8''|"utf-8'')[^;" ]*"?))+$`)
+
+// hiddenName is what may be read as the name of the field, or of the file, by who does
+// not know that a quotation mark in the name of a file is escaped.
+var hiddenName = regexp.MustCompile(`(?i)"([^"\\]|\\.)*\\.([^"\\]|\\.)*name\s*(\*\s*[0-9]*\s*)*=`)
 
 // plainName is what a field may be called: file_ids[], image[0], expires_after[anchor].
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_.-]+(\[[A-Za-z0-9_.-]*\])*$`)
@@ -64,7 +67,7 @@ var plainName = regexp.MustCompile(`^[A-Za-z0-9_.-]+(\[[A-Za-z0-9_.-]*\])*$`)
 // disposition reads the disposition of a part.
 func (h *partHead) disposition(value string, strict bool) (fault string) {
 	kind, params, err := mime.ParseMediaType(value)
-	if err != nil || kind != "form-data" || hasExtendedName(value) || strict && !plainDisposition.MatchString(value) {
+	if err != nil || kind != "form-data" || hasExtendedName(value) || strict && (!plainDisposition.MatchString(value) || hiddenName.MatchString(value)) {
 		return "the disposition of a part cannot be read"
 	}
 	_, h.isFile = params["filename"]
@@ -112,6 +115,17 @@ func IsUTF8(contentType string) bool {
 	_, params, err := mime.ParseMediaType(contentType)
 	charset := strings.ToLower(params["charset"])
 	return err == nil && !strings.Contains(contentType, "*") && (charset == "utf-8" || charset == "utf8" || charset == "us-ascii")
+}
+
+// extendsASCII reports whether a text of this media type has the bytes of ASCII for its
+// characters, as UTF-8 has: what is acted on is the same in both.
+func extendsASCII(contentType string) bool {
+	_, params, err := mime.ParseMediaType(contentType)
+	switch strings.ToLower(params["charset"]) {
+	case "iso-8859-1", "iso-8859-15", "latin1", "windows-1252":
+		return err == nil && !strings.Contains(contentType, "*")
+	}
+	return false
 }
 
 // hasExtendedName reports whether the name of a field has the form of RFC 5987, which

@@ -40,6 +40,7 @@ func TestStrictFormsAreReadInOneWay(t *testing.T) {
 		"another parameter in a file name": model + strictPart(`name="file"; filename="a\"; filename=b; x=\""`, "f") + formEnd,
 		"a list of broken JSON":            model + strictPart(`name="images[]"`, `[{"file_id":"f"`) + formEnd,
 		"purpose as a list":                strictPart(`name="purpose[]"`, "batch") + file + formEnd,
+		"a name behind escapes":            model + strictPart(`name="file"; filename="a\"; NAME* =\"model\""`, "f") + formEnd,
 		"a charset":                        model + strictPart("name=\"x\"\r\nContent-Type: text/plain; charset=utf-16", "f") + formEnd,
 		"an encoding":                      model + strictPart("name=\"x\"\r\nContent-Transfer-Encoding: base64", "f") + formEnd,
 		"a charset of all":                 model + strictPart(`name="_charset_"`, "utf-7") + formEnd,
@@ -55,13 +56,18 @@ func TestStrictFormsAreReadInOneWay(t *testing.T) {
 // What clients send is served.
 func TestStrictFormsOfClients(t *testing.T) {
 	for name, body := range map[string]string{
-		"httpx":          strictPart(`name="model"`, "a") + strictPart("name=\"file\"; filename=\"a b.wav\"\r\nContent-Type: audio/wav", "data"),
-		".NET":           strictPart("name=model", "a") + strictPart("name=file; filename=a.wav; filename*=utf-8''%C3%A4.wav\r\nContent-Type: text/plain; charset=utf-8", "data"),
-		"okhttp":         strictPart("name=\"model\"\r\nContent-Length: 1\r\nContent-Transfer-Encoding: binary", "a") + strictPart(`name="file"; filename="ä.wav"`, "data"),
-		"lists":          strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a"`, "data") + strictPart(`name="timestamp_granularities[]"`, "word") + strictPart(`name="include[]"`, "logprobs"),
-		"nested":         strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a"`, "data") + strictPart(`name="expires_after[anchor]"`, "created_at") + strictPart(`name="chunking_strategy"`, `{"type":"server_vad"}`),
-		"prompt":         strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a"`, "data") + strictPart(`name="prompt"`, "[not JSON"),
-		"curl":           strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="say \"hi\" \\ there.wav"`, "data"),
+		"httpx":                     strictPart(`name="model"`, "a") + strictPart("name=\"file\"; filename=\"a b.wav\"\r\nContent-Type: audio/wav", "data"),
+		".NET":                      strictPart("name=model", "a") + strictPart("name=file; filename=a.wav; filename*=utf-8''%C3%A4.wav\r\nContent-Type: text/plain; charset=utf-8", "data"),
+		"okhttp":                    strictPart("name=\"model\"\r\nContent-Length: 1\r\nContent-Transfer-Encoding: binary", "a") + strictPart(`name="file"; filename="ä.wav"`, "data"),
+		"lists":                     strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a"`, "data") + strictPart(`name="timestamp_granularities[]"`, "word") + strictPart(`name="include[]"`, "logprobs"),
+		"nested":                    strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a"`, "data") + strictPart(`name="expires_after[anchor]"`, "created_at") + strictPart(`name="chunking_strategy"`, `{"type":"server_vad"}`),
+		"prompt":                    strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a"`, "data") + strictPart(`name="prompt"`, "[not JSON"),
+		"curl":                      strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="say \"hi\" \\ there.wav"`, "data"),
+		"escapes among punctuation": "\r\n\r\n" + strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a;b=\"c\".wav"`, "data"),
+		"Apache": strictPart("name=\"model\"\r\nContent-Type: text/plain; charset=ISO-8859-1\r\nContent-Transfer-Encoding: 8bit", "a") +
+			strictPart("name=\"file\"; filename=\"a.txt\"\r\nContent-Type: text/plain; charset=windows-1252", "f\xfcr") + strictPart("name=\"x\"\r\nContent-Type: text/plain; charset=ISO-8859-1", "f\xfcr"),
+		"texts": strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a"`, "data") + strictPart(`name="image"`, "a file-system") + strictPart(`name="characters[]"`, "Anna") +
+			strictPart(`name="mask"`, strings.Repeat("a", 2000)) + strictPart(`name="prompt"`, "pmpt_1"),
 		"a Windows path": strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="C:\audio\a.wav"`, "data"),
 		"speakers": strictPart(`name="model"`, "a") + strictPart(`name="file"; filename="a"`, "data") + strictPart(`name="known_speaker_names[]"`, "[agent]") + strictPart(`name="known_speaker_names[]"`, "model") +
 			strictPart(`name="known_speaker_references[]"`, "data:audio/wav;base64,AAAA"),
@@ -85,6 +91,25 @@ func TestStrictFormsNameWhatTheirJSONNames(t *testing.T) {
 	}
 	if err != nil || !slices.Equal(f.References, want) || !slices.Equal(f.Models, []string{"b", "c"}) || f.Reaches != "agent" || len(f.Files) != 1 {
 		t.Errorf("%+v, %v", f, err)
+	}
+}
+
+// Fields name what the members of the same name do, wherever brackets, dots and places in
+// lists stand.
+func TestFieldsNameWhatMembersName(t *testing.T) {
+	for name, value := range map[string]string{
+		"characters[0][id]": "v1", "characters[][id]": "v1", "characters.0.id": "v1", "video[id]": "v1", "video.id": "v1",
+		"characters": "video_1", "characters[]": "video_1", "characters[0]": "video_1", "video": "video_1", "video[0]": "video_1",
+		"input_reference": "file-1", "inputReference": "", "image": "file-1", "image[]": "file-1", "images[0]": "assistant-1", "mask": "file-1", "files[]": "file-1", "source": "cfile_1",
+		"image[0][file_id]": "f1", "file_ids.0": "f1", "container_ids[2]": "c1",
+	} {
+		f, err := request.ParseForm([]byte(strictPart(`name="`+name+`"`, value)+formEnd), boundary, true, true)
+		if value == "" && err == nil {
+			t.Errorf("%s: another spelling is served", name)
+		}
+		if value != "" && (err != nil || len(f.References) != 1 || f.References[0].ID != value || f.References[0].Described) {
+			t.Errorf("%s: %+v, %v", name, f.References, err)
+		}
 	}
 }
 

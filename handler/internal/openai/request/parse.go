@@ -309,6 +309,20 @@ func (s *parser) readPrompt(m member) {
 	}
 	if m == prompt && s.Reason == jsonscan.OK {
 		s.prompts = promptsIn(s.Data[:s.Offset], from)
+		s.readPromptName(from)
+	}
+}
+
+// readPromptName notes that the prompt at i is an object with a name, which is one of a
+// project's.
+func (s *parser) readPromptName(i int) {
+	if s.Data[i] != '{' {
+		return
+	}
+	for in := jsonscan.Iterate(s.Data, i); in.Next(); {
+		if foldsTo([]byte(jsonscan.Unquote(in.Key)), "name") {
+			s.parsed.Reaches = "prompt.name"
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ var holderMembers = map[string]operations.Kind{
 var formMembers = map[string]operations.Kind{
 	"prompt": operations.KindPrompt, "video": operations.KindVideo,
 	"file": operations.KindFile, "files": operations.KindFile, "image": operations.KindFile, "images": operations.KindFile,
-	"mask": operations.KindFile, "source": operations.KindFile, "input_reference": operations.KindFile,
+	"mask": operations.KindFile, "source": operations.KindFile, "input_reference": operations.KindFile, "characters": operations.KindVideo,
 }
 
 var (
@@ -61,11 +61,14 @@ var (
 	// modelMembers name models or deployments.
 	modelMembers = []string{"model", "models", "model_id", "model_name", "base_model", "deployment", "deployment_id", "deployment_name"}
 	// reachMembers have the backend use what its own identity reaches: connections,
-	// indexes and memory of a project, its agents, and queues.
+	// indexes and memory of a project, its agents with their sessions, its network, and
+	// queues.
 	reachMembers = []string{
-		"project_connection_id", "project_connections", "connection_id", "connection_name", "index_asset_id", "memory_store_name", "agent", "agent_id",
-		"agent_name", "agent_reference", "input_binding", "output_binding",
+		"azure_ai_search", "openapi", "project_connection_id", "project_connections", "connection_id", "connection_name", "index_asset_id",
+		"memory_store_name", "agent", "agent_id", "agent_name", "agent_reference", "agent_session_id", "input_binding", "output_binding",
 	}
+	// reachEndings are how further ones end, folded: bing_connection_id, memory_store_id.
+	reachEndings = []string{"connectionid", "connectionids", "memorystoreid", "memorystoreids", "agentid", "agentids"}
 	// otherMembers are read, or may only not be repeated.
 	otherMembers = []string{"id", "type", "role", "metadata", "authentication", "data_sources", "data_source", "data_source_config", "text", "instructions", "variables", "status"}
 	// dataMembers hold the caller's own data: schemas and examples, arguments of calls,
@@ -87,12 +90,13 @@ var (
 	labelMembers  = []string{"filename", "media_type"}
 )
 
-// These stand for members that name a model, or an object of a kind that their name
-// does not tell, by the end of their names, and for those that bound or multiply an
+// These stand for members that name a model, an object of a kind that their name does
+// not tell, or what a backend's identity reaches, by the end of their names, and for those that bound or multiply an
 // answer. No member can be called so.
 const (
 	anyModelMember = "\x00model"
 	anyIDMember    = "\x00id"
+	anyReachMember = "\x00reach"
 	boundMember    = "\x00bound"
 	budgetMember   = "\x00budget"
 	choicesMember  = "\x00choices"
@@ -102,7 +106,7 @@ const (
 var vocabulary = jsonscan.NewVocabulary(slices.Compact(slices.Sorted(slices.Values(slices.Concat(
 	keys(idMembers), keys(holderMembers), itemMembers, contentMembers, modelMembers, reachMembers, otherMembers, dataMembers, rowMembers, citingMembers,
 	mediaMembers, fileMembers, base64Members, labelMembers, keys(formMembers),
-	[]string{"input_audio", anyModelMember, anyIDMember, boundMember, budgetMember, choicesMember},
+	[]string{"input_audio", anyModelMember, anyIDMember, anyReachMember, boundMember, budgetMember, choicesMember},
 ))))...)
 
 func keys(m map[string]operations.Kind) []string { return slices.Collect(maps.Keys(m)) }
@@ -121,7 +125,7 @@ var (
 	modelNames   = namesOf(modelMembers...).Or(namesOf(anyModelMember))
 	holderNames  = namesOf(keys(holderMembers)...)
 	citingNames  = namesOf(citingMembers...)
-	reachNames   = namesOf(reachMembers...)
+	reachNames   = namesOf(reachMembers...).Or(namesOf(anyReachMember))
 	roleName     = vocabulary.Of("role")
 	typeName     = vocabulary.Of("type")
 	metadataName = vocabulary.Of("metadata")
@@ -134,6 +138,7 @@ var (
 	encrypted    = vocabulary.Of("encrypted_content")
 	anyModel     = vocabulary.Of(anyModelMember)
 	anyID        = vocabulary.Of(anyIDMember)
+	anyReach     = vocabulary.Of(anyReachMember)
 	boundName    = vocabulary.Of(boundMember)
 	choicesName  = vocabulary.Of(choicesMember)
 	countedNames = namesOf(boundMember, budgetMember, choicesMember)
@@ -251,6 +256,7 @@ func (s *parser) text(at jsonscan.Range) []byte {
 func (s *parser) readReach() {
 	s.parsed.NestedSources = s.watch.Met.Has(dataSources) && s.parsed.DataSources == (Span{})
 	if s.watch.Met.Meets(reachNames) {
+		s.parsed.Reaches = "a connection, an agent or a store"
 		for _, name := range reachMembers {
 			if s.watch.Met.Has(vocabulary.Of(name)) {
 				s.parsed.Reaches = name

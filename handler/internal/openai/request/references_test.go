@@ -69,6 +69,8 @@ func TestReferencesOfABody(t *testing.T) {
 		`{"x":{"y":[{"id":"vs_x"}]}}`:                                                                 described(ref("", "vs_x", "id")),
 		`{"x":{"id":"vs x"}}`:                                                                         nil,
 		`{"messages":[{"id":"chatcmpl-1","tool_calls":[{"id":"fc_1"}]}]}`:                             nil,
+		`{"characters":["video_x"]}`:                                                                  ref(operations.KindVideo, "video_x", "characters"),
+		`{"characters":["Anna"]}`:                                                                     nil,
 		`{"prompt":"pmpt_x"}`:                                                                         ref(operations.KindPrompt, "pmpt_x", "prompt"),
 		`{"prompt":"file-x"}`:                                                                         nil,
 		`{"previous_response":{"id":"r"}}`:                                                            ref(operations.KindResponse, "r", "previous_response"),

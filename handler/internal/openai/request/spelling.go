@@ -141,6 +141,10 @@ func unknownMember(key []byte) (jsonscan.Name, jsonscan.Reason) {
 	case namesModel(key):
 		return anyModel, jsonscan.OK
 	case endsFolded(key, "id"), endsFolded(key, "ids"):
+		usual := bytes.HasSuffix(key, []byte("call_id")) // of which a conversation has hundreds
+		if !usual && slices.ContainsFunc(reachEndings, func(ending string) bool { return endsFolded(key, ending) }) {
+			return anyReach, jsonscan.OK
+		}
 		return anyID, jsonscan.OK
 	}
 	return countedByName[speltCounted.find(key)], jsonscan.OK

@@ -122,12 +122,24 @@ func TestModelsByTheEndOfAName(t *testing.T) {
 func TestWhatReachesWithoutAnID(t *testing.T) {
 	for body, member := range map[string]string{
 		`{"tools":[{"type":"azure_ai_search","azure_ai_search":{"indexes":[{"project_connection_id":"c"}]}}]}`: "project_connection_id",
-		`{"tools":[{"type":"memory_search","memory_store_name":"m"}]}`:                                         "memory_store_name",
-		`{"agent":{"type":"agent_reference","name":"a"}}`:                                                      "agent",
-		`{"agent_reference":{"name":"a"}}`:                                                                     "agent_reference",
-		`{"tools":[{"type":"mcp","project_connection_id":null}]}`:                                              "project_connection_id",
-		`{"metadata":{"agent":"a"}}`:                                                                           "",
-		`{"tools":[{"parameters":{"properties":{"agent":{"type":"string"}}}}]}`:                                "",
+		`{"tools":[{"type":"azure_ai_search","azure_ai_search":{"indexes":[{"index_name":"hr"}]}}]}`:           "azure_ai_search",
+		`{"tool_resources":{"azure_ai_search":{"indexes":[{"index_connection_id":"c"}]}}}`:                     "azure_ai_search",
+		`{"tools":[{"type":"openapi","openapi":{"name":"x","spec":{},"auth":{"type":"managed_identity"}}}]}`:   "openapi",
+		`{"agent_session_id":"s"}`:                                                                            "agent_session_id",
+		`{"tools":[{"type":"x","bing_connection_id":"c"}]}`:                                                   "a connection, an agent or a store",
+		`{"tools":[{"type":"x","memoryStoreIds":["c"]}]}`:                                                     "a connection, an agent or a store",
+		`{"prompt":{"name":"x","version":"1"}}`:                                                               "prompt.name",
+		`{"prompt":{"n\u0061me":null,"variables":{}}}`:                                                        "prompt.name",
+		`{"prompt":{"Name":"x"}}`:                                                                             "prompt.name",
+		`{"prompt":{"id":"p","variables":{"name":"x","agent":"y"}}}`:                                          "",
+		`{"input":[{"type":"message","role":"user","content":[{"type":"input_text","text":"openapi"}]}]}`:     "",
+		`{"tools":[{"type":"function","name":"f","parameters":{"properties":{"openapi":{},"agent_id":{}}}}]}`: "",
+		`{"tools":[{"type":"memory_search","memory_store_name":"m"}]}`:                                        "memory_store_name",
+		`{"agent":{"type":"agent_reference","name":"a"}}`:                                                     "agent",
+		`{"agent_reference":{"name":"a"}}`:                                                                    "agent_reference",
+		`{"tools":[{"type":"mcp","project_connection_id":null}]}`:                                             "project_connection_id",
+		`{"metadata":{"agent":"a"}}`:                                                                          "",
+		`{"tools":[{"parameters":{"properties":{"agent":{"type":"string"}}}}]}`:                               "",
 	} {
 		if parsed, err := parseStrict(body); err != nil || parsed.Reaches != member {
 			t.Errorf("%s: %q, %v", body, parsed.Reaches, err)
