@@ -66,8 +66,8 @@ func (r *Recent) countRequest(x *api.RequestRecord) {
 		}
 	}
 	if x.Consumer != nil {
-		_, exceeded := errors.AsType[*quota.ExceededError](x.Cause)
-		c.Throttled = boolToInt(exceeded)
+		over, exceeded := errors.AsType[*quota.ExceededError](x.Cause)
+		c.Throttled = boolToInt(exceeded && !over.Unknown)
 		r.consumers.add(x.Consumer.Name, end, c)
 	}
 	r.history.count(x, c)

@@ -149,10 +149,12 @@ func quotaExceeded(over *quota.ExceededError) *Error {
 		Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "rate_limit_exceeded", Message: over.Error() + ".",
 		Final: !over.Retryable, Cause: over, Rule: over.Limit,
 	}
-	switch over.Limit {
-	case concurrency:
+	switch {
+	case over.Unknown && !over.Resets.IsZero(): // of a minute it is to be waited for anyhow
+		f.Status, f.Type, f.Code = http.StatusServiceUnavailable, serverError, "quota_unknown"
+	case over.Limit == concurrency:
 		f.Code = "concurrency_limit_exceeded"
-	case maxRequestTokens:
+	case over.Limit == maxRequestTokens:
 		f.Code = "max_request_tokens_exceeded"
 	}
 	switch {

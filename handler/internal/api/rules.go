@@ -39,6 +39,7 @@ var rules = map[string]string{
 	"overloaded":                  "SPILLWAY_MEMORY_LIMIT",
 	"previous_response_not_found": "owner",
 	"priority_not_allowed":        "minPriority",
+	"quota_unknown":               "quota",
 	"rate_limit_exceeded":         "throttle",
 	"reach_not_allowed":           "reach",
 	"request_too_large":           "SPILLWAY_MAX_BODY",

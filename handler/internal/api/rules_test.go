@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -48,6 +49,10 @@ func TestRulesOfLimitsAndFences(t *testing.T) {
 	over := quotaExceeded(&quota.ExceededError{Limit: "tokensPerMinute of model gpt-4o", Retryable: true})
 	if got := over.rule(); got != "tokensPerMinute of model gpt-4o" {
 		t.Errorf("a limit: %q", got)
+	}
+	unknown := quotaExceeded(&quota.ExceededError{Limit: "budgetPerMonth", Retryable: true, Unknown: true, Wait: time.Second, Resets: time.Unix(1, 0)})
+	if unknown.Status != http.StatusServiceUnavailable || unknown.Final || unknown.RetryAfter != time.Second || unknown.rule() != "budgetPerMonth" {
+		t.Errorf("a limit that could not be read: %+v", unknown)
 	}
 	out := []balancer.Candidate{{Reason: balancer.ReservedPriority}, {Reason: balancer.OutsideGeographies}, {Reason: balancer.OutsideGeographies}}
 	if got := constrainedOut("gpt-4o", nil, &proxy.Result{Decision: balancer.Decision{Candidates: out}}).rule(); got != "geographies,minPriority" {

@@ -98,6 +98,7 @@ func (a *attacker) attack(t *testing.T, instances int, lasts time.Duration) {
 	for _, x := range a.fleet {
 		x.stop(false)
 	}
+	time.Sleep(time.Second) // the last means are shared
 }
 
 func (a *attacker) restart(t *testing.T, instances int) {

@@ -92,6 +92,16 @@ func (x *load) worst(c *consumer.Consumer) (worst float64, total int64) {
 	return worst, total
 }
 
+// warmUp has requests of others come to instances until these have counted each other.
+func warmUp(fleet ...*Limiter) {
+	for range 20 {
+		for _, l := range fleet {
+			l.feed.NoteTraffic()
+		}
+		time.Sleep(time.Second)
+	}
+}
+
 // distance delays a table by a network round trip.
 type distance struct{ tablestore.Store }
 
@@ -178,6 +188,7 @@ func TestTableOutageUnderLoad(t *testing.T) {
 			faulty = append(faulty, store)
 			fleet = append(fleet, open(ctx, &g, Config{Store: store, Consumers: []*consumer.Consumer{team}, CountInstances: fleetOf(10)}))
 		}
+		warmUp(fleet...)
 		cut := func(off bool) {
 			for _, w := range faulty {
 				w.SetPartitioned(off)

@@ -17,6 +17,7 @@ type instanceCount struct {
 	count     func(ctx context.Context) (int, error) // nil = not counted
 	jitter    float64                                // in [0,1), spreads the instances
 	instances atomic.Int64                           // 0 = not known
+	firstRead atomic.Pointer[time.Time]              // of the feed; nil = not read yet
 
 	mu        sync.Mutex
 	lastEntry string    // as last read
@@ -30,7 +31,15 @@ const (
 	firstCountAfter  = 2 * time.Second  // instances register at their first exchange with the table
 	recountAfter     = 15 * time.Second // the least age at which a number is counted again
 	maxInstanceCount = 100_000
+
+	coldFor = 5 * time.Second // of traffic: until then those that start at once have counted each other
 )
+
+// cold reports whether this instance does not know yet which others have started.
+func (c *instanceCount) cold(now time.Time) bool {
+	first := c.firstRead.Load()
+	return first == nil || now.Sub(*first) < coldFor
+}
 
 // countEntry is the entry of the feed.
 type countEntry struct {
@@ -41,6 +50,7 @@ type countEntry struct {
 // observe takes over the feed's entry, and reports whether this instance should
 // count: no other has for as long as its jitter makes it wait.
 func (c *instanceCount) observe(entry string, now time.Time) bool {
+	c.firstRead.CompareAndSwap(nil, &now)
 	var n countEntry
 	if json.Unmarshal([]byte(entry), &n) == nil && n.Instances > 0 && n.Instances <= maxInstanceCount {
 		c.instances.Store(int64(n.Instances))

@@ -230,7 +230,7 @@ func (l *Limiter) moment(p lease.Period) lease.Moment {
 	earliest, latest, known := l.clock.bounds(now)
 	m := lease.Moment{At: now, Window: p.Index(earliest), LatestWindow: p.Index(latest), Estimated: !known}
 	m.WindowAge = earliest.Sub(p.Begins(m.Window))
-	m.Instances = int(l.instances.instances.Load())
+	m.Instances, m.Cold = int(l.instances.instances.Load()), l.instances.cold(now)
 	return m
 }
 

@@ -363,7 +363,7 @@ func TestReservationGrowsWithItsAnswer(t *testing.T) {
 func TestRequestWithCreditDoesNotWaitForTheTable(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 6_000_000}
 	single(t, c, func(t *testing.T, l *Limiter, store *counting) {
-		for range 20 { // a rate is known, and credit is held
+		for range 60 { // a rate is known, and credit is held
 			spend(t, l, c, 1000)
 			time.Sleep(100 * time.Millisecond)
 		}

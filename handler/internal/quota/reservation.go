@@ -140,14 +140,14 @@ func (r *Reservation) reserveAll(ctx context.Context, d *Demand) error {
 			r.add(allocation{limit: e, trusted: more})
 		}
 		w, decision := r.try(e, n)
-		if decision == lease.Denied {
-			w, decision = r.tryShort(e, d)
+		if decision.Refused() {
+			w, decision = r.tryShort(e, d, decision)
 		}
 		switch decision {
 		case lease.Granted:
 		case lease.Pending:
 			pending = append(pending, w)
-		case lease.Denied, lease.TooLarge:
+		case lease.Denied, lease.TooLarge, lease.Undecided:
 			r.limiter.cancelPending(pending)
 			return r.limiter.exceeded(e, decision, e.expected(d))
 		}
@@ -198,11 +198,12 @@ func (r *Reservation) add(a allocation) {
 // tryShort reserves of a month's limit what the request is expected to use, when
 // the most that it can use is not left: what is left can be spent to the end. All
 // requests under way on this instance together lack at most one answer of the
-// largest size, which is how much an instance can overspend.
-func (r *Reservation) tryShort(e *limitState, d *Demand) (pendingDecision, lease.Decision) {
+// largest size, which is how much an instance can overspend. Where that may not be,
+// the decision about the most stands.
+func (r *Reservation) tryShort(e *limitState, d *Demand, refused lease.Decision) (pendingDecision, lease.Decision) {
 	most, n := e.most(d), e.expected(d)
 	if d.Lasting || e.period != lease.Month || n >= most || !e.addShortfall(most-n, most) {
-		return pendingDecision{}, lease.Denied
+		return pendingDecision{}, refused
 	}
 	r.add(allocation{limit: e, shortfall: most - n})
 	return r.try(e, n)
@@ -234,9 +235,9 @@ func (r *Reservation) await(ctx context.Context, demand *Demand, pending []pendi
 			r.add(allocation{limit: w.limit, window: d.window, amount: w.amount})
 			continue
 		}
-		if d.decision == lease.Denied && w.amount > w.limit.expected(demand) && ctx.Err() == nil {
+		if d.decision.Refused() && w.amount > w.limit.expected(demand) && ctx.Err() == nil {
 			var short pendingDecision
-			if short, d.decision = r.tryShort(w.limit, demand); d.decision == lease.Pending {
+			if short, d.decision = r.tryShort(w.limit, demand, d.decision); d.decision == lease.Pending {
 				pending = append(pending, short)
 			}
 			if d.decision == lease.Granted || d.decision == lease.Pending {

@@ -130,6 +130,7 @@ type ExceededError struct {
 	Wait      time.Duration // until the limit may have enough left; 0 = a wait does not help
 	Resets    time.Time     // when a month's limit is renewed, UTC; zero for any other
 	Retryable bool          // whether the same request can succeed within about a minute
+	Unknown   bool          // nothing says that it has not enough left: the table did not answer in time
 }
 
 // maxRetryAfterSeconds is the longest wait that every SDK honours
@@ -139,6 +140,8 @@ const maxRetryAfterSeconds = 59
 func (e *ExceededError) Error() string {
 	amount := strconv.FormatFloat(e.Amount, 'f', -1, 64)
 	switch {
+	case e.Unknown:
+		return fmt.Sprintf("quota unknown: what is left of %s (%s) could not be read from the table in time. Please retry after a second", e.Limit, amount)
 	case e.Retryable:
 		return fmt.Sprintf("quota exceeded: %s (%s) has not enough left. Please retry after %d seconds", e.Limit, amount, min(maxRetryAfterSeconds, int64((e.Wait+time.Second-1)/time.Second)))
 	case !e.Resets.IsZero():
@@ -147,7 +150,7 @@ func (e *ExceededError) Error() string {
 	return fmt.Sprintf("quota exceeded: the request alone is larger than %s (%s) allows; make it smaller or ask the operator for more", e.Limit, amount)
 }
 
-// unconfirmedWait is the wait when the table did not decide in time.
+// unconfirmedWait is the wait of who was refused without the table.
 const unconfirmedWait = time.Second
 
 // exceeded returns the error for n units of this limit.
@@ -158,17 +161,17 @@ func (l *Limiter) exceeded(e *limitState, decision lease.Decision, n int64) *Exc
 	}
 	e.mu.Lock()
 	s := e.account.Status(l.moment(e.period))
-	if 100*float64(s.Spent) >= nearlyUsed*float64(s.Limit) {
+	if decision == lease.Denied && 100*float64(s.Spent) >= nearlyUsed*float64(s.Limit) {
 		e.usedUp = s.Window
 	}
 	e.mu.Unlock()
 	exceeded.Wait = l.untilEnd(e.period, s.Window)
+	exceeded.Unknown = decision == lease.Undecided
+	exceeded.Retryable = exceeded.Unknown || e.period == lease.Minute
 	if e.period == lease.Month {
 		exceeded.Resets = e.period.Ends(s.Window)
-		return exceeded
 	}
-	exceeded.Retryable = true
-	if s.Remaining >= n {
+	if exceeded.Unknown || exceeded.Retryable && s.Remaining >= n {
 		exceeded.Wait = min(exceeded.Wait, unconfirmedWait)
 	}
 	return exceeded

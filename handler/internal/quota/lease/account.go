@@ -23,6 +23,7 @@ type Moment struct {
 	WindowAge    time.Duration // since Window began
 	Estimated    bool          // the table's clock is not known: the windows are those of this machine's clock
 	Instances    int           // instances that may be spending; 0 = not known
+	Cold         bool          // this instance has just started: others that have are not known yet
 }
 
 // Account is one instance's account of one limit: what it has leased and not
@@ -84,11 +85,15 @@ type Decision uint8
 
 // The decisions.
 const (
-	Granted  Decision = iota // spent: settle it later
-	Denied                   // the window has not enough left
-	TooLarge                 // no window will ever have enough
-	Pending                  // the table must be asked: wait for the ticket
+	Granted   Decision = iota // spent: settle it later
+	Denied                    // the window has not enough left
+	TooLarge                  // no window will ever have enough
+	Pending                   // the table must be asked: wait for the ticket
+	Undecided                 // nothing says whether the limit has enough left
 )
+
+// Refused reports whether the limit could not be spent from, but one day may be.
+func (d Decision) Refused() bool { return d == Denied || d == Undecided }
 
 // Reserve spends n units if that is known to be within the limit. With Pending
 // it returns a ticket, which [Account.Resolve], [Account.Withdraw] or
@@ -327,8 +332,9 @@ func (a *Account) Withdraw(ticket int) bool {
 	return false
 }
 
-// Expire ends a ticket whose request has waited as long as it may: without the
-// table's decision it is decided as if the table were unreachable.
+// Expire ends a ticket whose request has waited as long as it may: where nothing
+// that is known decides it, it is served from what the instance may spend without the
+// table, or Undecided.
 func (a *Account) Expire(ticket int, m Moment) Decision {
 	a.rollWindow(m)
 	for _, x := range a.waiters {
@@ -336,17 +342,14 @@ func (a *Account) Expire(ticket int, m Moment) Decision {
 			continue
 		}
 		a.Withdraw(ticket)
-		decision := Denied
-		if a.credit >= x.n {
-			a.credit -= x.n
-			decision = Granted
-		} else if a.row.unreachable(m.At) {
-			decision = a.spendOffline(x.n, m)
+		decision := a.decide(x.n, m, true)
+		if decision == Pending {
+			decision = a.spendLate(x.n, m)
 		}
 		a.noteGrant(decision, x.n)
 		return decision
 	}
-	return Denied
+	return Undecided
 }
 
 // Status is what a caller may know of the limit: an estimate, between 0 and the

@@ -229,7 +229,7 @@ func (w *world) arrive(n *node) {
 		w.after(1500*time.Millisecond, func() { n.expire(ticket, p) })
 	case Granted:
 		w.admit(n, estimate)
-	case Denied, TooLarge:
+	case Denied, Undecided, TooLarge:
 		w.deny()
 	}
 	n.pump()

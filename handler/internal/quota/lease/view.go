@@ -10,11 +10,9 @@ import (
 // will spend before the booking lands, is taken off, and half as much again.
 func (a *Account) canSpendAhead(n int64, m Moment) bool {
 	left, age, ok := a.knownLeft(m)
-	if !ok || a.unbooked > 0 && addSaturating(a.unbooked, n) > left/int64(a.instances(m)) {
-		return false // an instance may owe its even share at most
-	}
-	if a.Config.Period == Month && a.unbooked > 0 && addSaturating(a.unbooked, n) > a.maxLease() {
-		return false // and of a month no more than a lease, or one request
+	// An instance may owe its even share at most, and of a month a lease, or one request.
+	if !ok || m.Cold || a.unbooked > 0 && addSaturating(a.unbooked, n) > min(left/int64(a.instances(m)), a.maxLease()) {
+		return false
 	}
 	fleet := max(a.demand.rate*float64(a.instances(m)), a.fleetRate, float64(a.limit())/a.seconds())
 	spending := 1.5 * fleet * (age + bookingTime).Seconds()
@@ -71,16 +69,26 @@ func (a *Account) knownExhausted(n int64, m Moment) bool {
 	if a.otherShard() >= 0 {
 		return false
 	}
-	if !a.view.known || a.view.estimated || a.view.window != a.window {
+	if !a.hasRead() {
 		a.reread = a.reread || a.listedWindow == a.window && a.listedLeft < n
 		return a.listedWindow == a.window && a.listedLeft < n
 	}
 	age := m.At.Sub(a.view.at)
-	if addSaturating(a.view.left, a.credit-max(0, a.unbooked)) >= n || age > 4*a.rereadAfter(m) {
+	if !a.readShort(n) || age > 4*a.rereadAfter(m) {
 		return false
 	}
 	a.reread = a.reread || age > a.rereadAfter(m)
 	return true
+}
+
+// hasRead reports whether the row was read in this window.
+func (a *Account) hasRead() bool {
+	return a.view.known && !a.view.estimated && a.view.window == a.window
+}
+
+// readShort reports whether the row, which was read, had less than n left.
+func (a *Account) readShort(n int64) bool {
+	return addSaturating(a.view.left, a.credit-max(0, a.unbooked)) < n
 }
 
 // rereadAfter is how long refusals are based on one view: so long that a fleet
@@ -117,7 +125,7 @@ func (a *Account) observeRow(r Record, m Moment) {
 // measureRate estimates from two views how fast the whole fleet spends.
 func (a *Account) measureRate(left int64, m Moment) {
 	age := m.At.Sub(a.view.at).Seconds()
-	if !a.view.known || a.view.estimated || a.view.window != a.window || age < 0.05 {
+	if !a.hasRead() || age < 0.05 {
 		return
 	}
 	now := max(0, float64(a.view.left-left)/age)
@@ -249,6 +257,9 @@ func (a *Account) spendOffline(n int64, m Moment) Decision {
 		a.offline.share = a.drawShare(m)
 	}
 	if addSaturating(a.offline.spent, n-a.credit) > a.offline.share {
+		if a.Config.Period == Month && (!a.hasRead() || !a.readShort(n)) {
+			return Undecided
+		}
 		return Denied
 	}
 	a.offline.spent = addSaturating(a.offline.spent, n-a.credit)
@@ -258,10 +269,19 @@ func (a *Account) spendOffline(n int64, m Moment) Decision {
 	return Granted
 }
 
+// spendLate decides a request for which the table took too long: the instance may
+// spend what it could spend without the table, once it is known how many share that.
+func (a *Account) spendLate(n int64, m Moment) Decision {
+	if m.Cold || a.spendOffline(n, m) != Granted {
+		return Undecided
+	}
+	return Granted
+}
+
 // drawShare returns the part of this instance.
 func (a *Account) drawShare(m Moment) int64 {
 	left := a.Config.Limit
-	if a.view.known && !a.view.estimated && a.view.window == a.window {
+	if a.hasRead() {
 		left = max(0, addSaturating(mulSaturating(a.view.left, int64(a.shards())), -max(0, a.unbooked)))
 	}
 	if a.Config.Period == Month {
