@@ -9,16 +9,14 @@ import (
 
 // LookupGiven is LookupAll for ids that callers may have made up, of which a request may
 // name hundreds: one that nobody is known to have made costs one read, and none when it
-// is named again within a minute. Of those that are in no memory, 1,024 are read; the
+// is named again within a minute. Of those that are in no memory, 4,096 are read; the
 // error of the others wraps ErrUnavailable, and a repetition goes on with them.
 func (s *Store) LookupGiven(ctx context.Context, owner string, ids []string) ([]Location, []error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.LookupTimeout)
-	defer cancel()
-	return s.lookupEach(ids, maxGivenReads, func(id string) (l Location, final bool, err error) {
+	return s.lookupEach(ctx, ids, maxGivenReads, func(id string) (l Location, final bool, err error) {
 		hashed := hashID(id)
 		l, final, err = s.fromCache(owner, hashed)
 		return l, final || errors.Is(err, ErrUnknown) && s.unowned.has(hashed, s.cfg.Now()), err
-	}, func(id string) (Location, error) {
+	}, func(ctx context.Context, id string) (Location, error) {
 		hashed := hashID(id)
 		l, err := s.fromTable(ctx, owner, hashed)
 		if errors.Is(err, ErrUnknown) {
@@ -32,7 +30,7 @@ func (s *Store) LookupGiven(ctx context.Context, owner string, ids []string) ([]
 }
 
 // maxGivenReads is how many ids of one LookupGiven are read from the table.
-const maxGivenReads = 1024
+const maxGivenReads = 4096
 
 // unowned are ids that were in no table a moment ago. Services make theirs at random: an
 // id that is made meanwhile is none that a caller could have named before.

@@ -110,17 +110,15 @@ func (s *Store) Lookup(ctx context.Context, owner, id string) (Location, error) 
 	return s.lookup(ctx, owner, id)
 }
 
-// LookupAll is Lookup of several ids at once, with one time limit for all. The
-// results are in the order of the ids.
+// LookupAll is Lookup of several ids at once, with one time limit for all that is longer
+// for hundreds, while the table answers. The results are in the order of the ids.
 func (s *Store) LookupAll(ctx context.Context, owner string, ids []string) ([]Location, []error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.LookupTimeout)
-	defer cancel()
-	return s.lookupEach(ids, len(ids), func(id string) (Location, bool, error) { return s.fromCache(owner, hashID(id)) },
-		func(id string) (Location, error) { return s.lookup(ctx, owner, id) })
+	return s.lookupEach(ctx, ids, len(ids), func(id string) (Location, bool, error) { return s.fromCache(owner, hashID(id)) },
+		func(ctx context.Context, id string) (Location, error) { return s.lookup(ctx, owner, id) })
 }
 
 // lookupEach looks ids up in memory, and reads at most this many of the others.
-func (s *Store) lookupEach(ids []string, most int, inMemory func(id string) (l Location, final bool, err error), read func(id string) (Location, error)) ([]Location, []error) {
+func (s *Store) lookupEach(ctx context.Context, ids []string, most int, inMemory func(id string) (l Location, final bool, err error), read func(ctx context.Context, id string) (Location, error)) ([]Location, []error) {
 	locations, errs := make([]Location, len(ids)), make([]error, len(ids))
 	var missing []int
 	for i, id := range ids {
@@ -132,19 +130,32 @@ func (s *Store) lookupEach(ids []string, most int, inMemory func(id string) (l L
 	for _, i := range missing[min(most, len(missing)):] {
 		locations[i], errs[i] = Location{}, fmt.Errorf("%w: too many ids to be read at once", ErrUnavailable)
 	}
-	missing = missing[:min(most, len(missing))]
+	if missing = missing[:min(most, len(missing))]; len(missing) == 0 {
+		return locations, errs
+	}
+	ctx, stop := context.WithTimeout(ctx, s.cfg.LookupTimeout*time.Duration(1+len(missing)/readsInTime))
+	defer stop()
+	silent := time.AfterFunc(s.cfg.LookupTimeout, stop)
+	defer silent.Stop()
 	var reads sync.WaitGroup
 	for worker := range min(len(missing), maxReads) {
 		reads.Go(func() {
 			for n := worker; n < len(missing); n += maxReads {
 				i := missing[n]
-				locations[i], errs[i] = read(ids[i])
+				locations[i], errs[i] = read(ctx, ids[i])
+				if !errors.Is(errs[i], ErrUnavailable) {
+					silent.Reset(s.cfg.LookupTimeout)
+				}
 			}
 		})
 	}
 	reads.Wait()
 	return locations, errs
 }
+
+// readsInTime is how many ids a table is expected to read within Config.LookupTimeout,
+// however slow it is.
+const readsInTime = 128
 
 // maxReads is how many ids of one request are read from the table at once.
 const maxReads = 32

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -362,6 +363,28 @@ func TestLookupOfManyIDsHasOneTimeLimit(t *testing.T) {
 		_, errs = s.LookupAll(t.Context(), "team", ids)
 		if waited := time.Since(before); waited != time.Second || errs[0] != nil || !errors.Is(errs[1], affinity.ErrUnavailable) {
 			t.Errorf("waited %v, errors %v", waited, errs[:2])
+		}
+	})
+}
+
+// Of hundreds of ids, all are read as long as a slow table answers; one that does not is
+// waited for no longer than for one id.
+func TestLookupOfHundredsOfIDsInASlowTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slow{Store: new(memory.Store), delayed: 100 * time.Millisecond}
+		s := affinity.New(affinity.Config{Table: store})
+		var ids []string
+		for i := range 1200 {
+			ids = append(ids, fmt.Sprint("unknown_", i))
+		}
+		if _, errs := s.LookupGiven(t.Context(), "y", ids); slices.ContainsFunc(errs, func(err error) bool { return !errors.Is(err, affinity.ErrUnknown) }) {
+			t.Error("not all are read")
+		}
+		store.delayed = time.Hour
+		time.Sleep(2 * time.Minute)
+		before := time.Now()
+		if _, errs := s.LookupGiven(t.Context(), "y", ids); time.Since(before) != time.Second || !errors.Is(errs[0], affinity.ErrUnavailable) {
+			t.Errorf("%v after %v", errs[0], time.Since(before))
 		}
 	})
 }

@@ -69,9 +69,18 @@ func (s *Server) adopt(ctx context.Context, req *proxy.Request, held []heldObjec
 		if apiErr != nil {
 			return apiErr
 		}
-		h.location = affinity.Location{Backend: pin.Backend, CreatedAt: pin.CreatedAt}
+		h.location = affinity.Location{Backend: pin.Backend, CreatedAt: pin.CreatedAt, Kind: string(adoptedKind(&h.reference))}
 	}
 	return nil
+}
+
+// adoptedKind is the kind that a found object is remembered by. Rows of a file that was
+// made before others came can name nothing of theirs.
+func adoptedKind(ref *reference) operations.Kind {
+	if ref.kind == operations.KindFile && ref.madeBefore != nil {
+		return operations.KindDataFile
+	}
+	return ref.kind
 }
 
 // adoptionStart is when a backend began to adopt for the consumer: what was made since

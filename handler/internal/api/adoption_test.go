@@ -117,7 +117,7 @@ func TestUnknownObjectsAreAdopted(t *testing.T) {
 		body string // of a request to generate that names it; "" = none does
 		kept bool   // for 30 days only
 	}{
-		{operations.KindFile, "files/file-old", `{"model":"gpt-4o","input":[{"role":"user","content":[{"type":"input_file","file_id":"file-old"}]}]}`, false},
+		{operations.KindDataFile, "files/file-old", `{"model":"gpt-4o","input":[{"role":"user","content":[{"type":"input_file","file_id":"file-old"}]}]}`, false},
 		{operations.KindVectorStore, "vector_stores/vs_old", `{"model":"gpt-4o","tools":[{"type":"file_search","vector_store_ids":["vs_old"]}]}`, false},
 		{operations.KindResponse, "responses/resp_old", `{"model":"gpt-4o","previous_response_id":"resp_old"}`, true},
 		{operations.KindConversation, "conversations/conv_old", `{"model":"gpt-4o","conversation":{"id":"conv_old"}}`, false},

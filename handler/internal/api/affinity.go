@@ -250,7 +250,7 @@ func (s *Server) lookupRequest(req *proxy.Request, ref reference) *proxy.Request
 // claim records the owner of what was found, unless it has another one.
 func (s *Server) claim(ctx context.Context, req *proxy.Request, ref reference, found placement) (*proxy.Pin, *Error) {
 	if s.Affinity != nil {
-		err := s.Affinity.Claim(ctx, s.locationOf(req, found.backend.Name, found.pool.Model, ref.kind), ref.id)
+		err := s.Affinity.Claim(ctx, s.locationOf(req, found.backend.Name, found.pool.Model, adoptedKind(&ref)), ref.id)
 		switch {
 		case errors.Is(err, affinity.ErrOtherOwner):
 			return nil, referenceNotFound(ref)

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"spillway/handler/internal/balancer"
@@ -80,6 +81,34 @@ func TestEveryAnswerIsBounded(t *testing.T) {
 	for _, members := range []string{`"max_tokens":"5"`, `"max_tokens":1e30`, `"max_tokens":[5]`, `"max_completion_tokens":{}`, `"n":"2"`, `"Max_Tokens":5`, `"maxCompletionTokens":5`} {
 		if res, text := d.send(t, "POST", chat, `{"model":"m",`+members+`}`, "Api-Key", "k"); res.StatusCode != 400 {
 			t.Errorf("%s: %d %s", members, res.StatusCode, text)
+		}
+	}
+}
+
+// The model reads more of a form than its prompt.
+func TestFieldsOfAFormAreMeasured(t *testing.T) {
+	d := newFenced(t, &consumer.Consumer{Name: "x", MaxRequestTokens: 1000}, model("m", balancer.Backend{Name: "a", Weight: 1}))
+	var tokens int64
+	d.do = func(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
+		tokens = r.Tokens
+		return serve(ctx, pools, deliver)
+	}
+	long := strings.Repeat("word ", 8000)
+	for _, c := range []struct {
+		field, value string
+		larger       bool
+	}{
+		{"prompt", long, true},
+		{"instructions", long, true},
+		{"x", long, true},
+		{"glossary[]", long, true},
+		{"config", `{"x":"` + long + `"}`, true},
+		{"metadata[a]", long, false},
+		{"instructions", "Be brief.", false},
+	} {
+		body, contentType := uploadForm("sound", []string{"model", "m", c.field, c.value}, nil)
+		if res, text := d.send(t, "POST", "/v1/audio/transcriptions", body, "Api-Key", "k", "Content-Type", contentType); res.StatusCode != 200 || (tokens > 1000) != c.larger {
+			t.Errorf("%s: %d tokens, %d %s", c.field, tokens, res.StatusCode, text)
 		}
 	}
 }

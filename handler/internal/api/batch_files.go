@@ -10,9 +10,9 @@ import (
 	"spillway/handler/internal/proxy"
 )
 
-// Only a file whose lines were checked may be the input of a batch. Which one was is
-// remembered with its owner: what the service reads as the purpose of an upload does
-// not matter then.
+// Only a file whose lines were checked may be the input of a batch, the data of an
+// evaluation, or what a model is trained on. Which one was is remembered with its owner:
+// what the service reads as the purpose of an upload does not matter then.
 
 // fenced reports whether a consumer may not do all that the backends' credentials may.
 func (s *Server) fenced(c *consumer.Consumer) bool {
@@ -22,8 +22,12 @@ func (s *Server) fenced(c *consumer.Consumer) bool {
 // recordedKind is the kind that an object which a request made is remembered by.
 func (s *Server) recordedKind(req *proxy.Request, kind operations.Kind) operations.Kind {
 	uploaded := req.Operation.Name == "files" && req.Method == http.MethodPost && req.Subpath == "" && req.Form != nil
-	if kind == operations.KindFile && uploaded && isBatch(purposeOf(req)) && s.fenced(req.Consumer) {
+	switch {
+	case kind != operations.KindFile, !uploaded:
+	case isBatch(purposeOf(req)) && s.fenced(req.Consumer):
 		return operations.KindBatchFile
+	case isRead(purposeOf(req)) && s.StrictIDs:
+		return operations.KindDataFile
 	}
 	return kind
 }
@@ -36,19 +40,31 @@ func purposeOf(req *proxy.Request) string {
 	return req.Form.Purpose
 }
 
-// checkBatchFile refuses a batch over a file whose lines were not checked.
-func checkBatchFile(req *proxy.Request, ref reference, l *affinity.Location) *Error {
-	switch {
-	case req.Operation.Name != "batches", ref.kind != operations.KindFile, ref.described, l.Kind == string(operations.KindBatchFile), req.Consumer.Reaches(consumer.DataSources):
+// checkReadFile refuses a batch, an evaluation or a training over a file whose lines were
+// not checked for that.
+func checkReadFile(req *proxy.Request, ref reference, l *affinity.Location) *Error {
+	needed, purpose := operations.KindBatchFile, "batch"
+	switch req.Operation.Name {
+	case "batches":
+	case "evals":
+		needed, purpose = operations.KindDataFile, "evals"
+	case "fine-tuning":
+		needed, purpose = operations.KindDataFile, "fine-tune"
+	default:
+		return nil
+	}
+	// A message of an evaluation may have a file of any purpose, by file_id; its data are a source's id.
+	read := ref.kind == operations.KindFile && (req.Operation.Name != "evals" || ref.param == "source")
+	if !read || ref.described || l.Kind == string(needed) || req.Consumer.Reaches(consumer.DataSources) {
 		return nil
 	}
 	return &Error{
 		Status: http.StatusForbidden, Type: invalidRequest, Code: "file_not_checked", Param: ref.param, Final: true,
-		Message: "The lines of " + printable(ref.id) + " were not checked, since it was not uploaded here with the purpose batch. Upload it with /files and that purpose.",
+		Message: "The lines of " + printable(ref.id) + " were not checked, since it was not uploaded here with the purpose " + purpose + ". Upload it with /files and that purpose.",
 	}
 }
 
-// checkOwnBatch is checkBatchFile where ids have no owners: of a file that is known.
+// checkOwnBatch is checkReadFile where ids have no owners: of a file that is known.
 func (s *Server) checkOwnBatch(ctx context.Context, req *proxy.Request) *Error {
 	if req.Operation.Name != "batches" || !s.fenced(req.Consumer) {
 		return nil
@@ -59,7 +75,7 @@ func (s *Server) checkOwnBatch(ctx context.Context, req *proxy.Request) *Error {
 		if err != nil {
 			continue
 		}
-		if apiErr := checkBatchFile(req, ref, &location); apiErr != nil {
+		if apiErr := checkReadFile(req, ref, &location); apiErr != nil {
 			return apiErr
 		}
 	}

@@ -141,7 +141,7 @@ func parseForm(req *proxy.Request, boundary string, strict bool) *Error {
 	}
 	req.Form = &form
 	req.Parsed = request.ParsedRequest{
-		Model: form.Model, Stream: form.Stream, Choices: form.Choices, PromptBytes: form.PromptBytes, User: form.User,
+		Model: form.Model, Stream: form.Stream, Choices: form.Choices, PromptBytes: form.PromptBytes, OtherBytes: form.OtherBytes, User: form.User,
 		References: form.References, Models: form.Models, Reaches: form.Reaches,
 	}
 	req.Tokens = request.Estimate(&req.Parsed)

@@ -67,7 +67,7 @@ func TestReachOfAProject(t *testing.T) {
 	}
 	line := `{"custom_id":"1","method":"POST","url":"/v1/responses","body":{"model":"gpt-4o","input":"i","agent":{"name":"x"}}}`
 	d.refused(t, "POST", "/v1/files", partOf(`name="purpose"`, "batch")+partOf(`name="file"; filename="a"`, line)+"--b--\r\n", formOfB, 403)
-	for _, body := range []string{`{"data_source_config":{"type":"custom","item_schema":{"type":"object"}}}`, `{"data_source":{"type":"jsonl","source":{"type":"file_id","id":"file-y"}}}`} {
+	for _, body := range []string{`{"data_source_config":{"type":"custom","item_schema":{"type":"object"}}}`, `{"data_source":{"type":"jsonl","source":{"type":"file_id","id":"file-d-y"}}}`} {
 		d.served(t, "y", "POST", "/v1/evals", body, "application/json")
 	}
 }

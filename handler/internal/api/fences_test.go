@@ -85,6 +85,10 @@ func TestModelsHoldWhereverARequestNamesOne(t *testing.T) {
 		{"responses", `{"model":"gpt-4o","input":"x","tools":[{"type":"image_generation"}]}`, "o3-prod"},
 		{"chat/completions", `{"model":"gpt-4o","messages":[],"data_sources":[{"parameters":{"embedding_dependency":{"deployment_name":"o3-prod"}}}]}`, ""},
 		{"chat/completions", `{"model":"gpt-4o","messages":[],"models":["gpt-4o","o3"]}`, ""},
+		{"chat/completions", `{"model":"gpt-4o","messages":[],"engine":"o3"}`, ""},
+		{"chat/completions", `{"model":"gpt-4o","messages":[],"extra_body":{"engine":"o3"}}`, ""},
+		{"chat/completions", `{"model":"gpt-4o","messages":[],"fallbacks":["gpt-4o","o3"]}`, ""},
+		{"chat/completions", `{"model":"gpt-4o","messages":[],"context_window_fallbacks":["o3"]}`, ""},
 		{"evals", `{"data_source_config":{"type":"custom"},"testing_criteria":[{"type":"label_model","model":"o3"}]}`, ""},
 		{"evals/eval_1/runs", `{"data_source":{"type":"completions","model":"o3"}}`, ""},
 		{"fine_tuning/jobs", `{"model":"o3-2025-04-16","training_file":"file-1"}`, ""},
@@ -108,6 +112,7 @@ func TestModelsHoldWhereverARequestNamesOne(t *testing.T) {
 		`{"model":"GPT-4o","input":"x","tools":[{"type":"image_generation","model":"gpt-4o-prod"}]}`,
 		`{"model":"gpt-4o","input":"x","tools":[{"type":"function","name":"f","parameters":{"properties":{"model":{"type":"string"}}}}]}`,
 		`{"model":"gpt-4o","input":"x","metadata":{"model":"o3"}}`,
+		`{"model":"gpt-4o","input":"x","engine":"gpt-4o","fallbacks":["gpt-4o-prod"],"search_engine":"bing"}`,
 	} {
 		if res, text := d.send(t, "POST", "/v1/responses", body, "Api-Key", "k"); res.StatusCode != http.StatusOK {
 			t.Errorf("%s: %d %s", body, res.StatusCode, text)

@@ -22,13 +22,14 @@ type fileChecker struct {
 var readPurposes = []string{"batch", "evals"}
 
 func (s *Server) newFileChecker(ctx context.Context, req *proxy.Request) *fileChecker {
-	if req.Operation.Name != "files" {
-		return &fileChecker{req: req}
-	}
-	c := &fileChecker{req: req, undecided: req.Form.Purpose == "" && req.StreamedBody != nil}
-	purposes := []string{req.Form.Purpose}
-	if c.undecided {
-		purposes = readPurposes
+	c := &fileChecker{req: req}
+	var purposes []string
+	switch purpose := req.Form.Purpose; {
+	case req.Operation.Name != "files":
+	case purpose == "" && req.StreamedBody != nil:
+		c.undecided, purposes = true, readPurposes
+	case isBatch(purpose), isRead(purpose):
+		purposes = []string{purpose}
 	}
 	for _, purpose := range purposes {
 		c.candidates = append(c.candidates, &lineChecker{server: s, ctx: ctx, req: req, purpose: purpose})

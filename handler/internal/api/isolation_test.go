@@ -213,9 +213,9 @@ func TestBuiltInSkills(t *testing.T) {
 func TestFineTunedModelsHaveOwners(t *testing.T) {
 	for _, tuned := range []string{"gpt-4o-mini-2024-07-18.ft-0a1b", "ft:gpt-4o-mini:acme::abc", "ft:gpt-4o-mini:acme::abc:ckpt-step-7", "ftchkpt-0a1b", "GPT-4o-mini.FT-0a1b"} {
 		for path, body := range map[string]string{
-			"fine_tuning/jobs":              `{"training_file":"file-y","model":%q}`,
+			"fine_tuning/jobs":              `{"training_file":"file-d-y","model":%q}`,
 			"fine_tuning/alpha/graders/run": `{"grader":{"type":"score_model","model":%q},"model_sample":"x"}`,
-			"evals/eval_y/runs":             `{"data_source":{"type":"completions","model":%q,"source":{"type":"file_id","id":"file-y"}}}`,
+			"evals/eval_y/runs":             `{"data_source":{"type":"completions","model":%q,"source":{"type":"file_id","id":"file-d-y"}}}`,
 			"evals":                         `{"testing_criteria":[{"type":"label_model","model":%q}]}`,
 			"responses":                     `{"model":"gpt-4o","input":"x","tools":[{"type":"image_generation","model":%q}]}`,
 		} {

@@ -13,15 +13,14 @@ import (
 
 	"spillway/handler/internal/affinity"
 	"spillway/handler/internal/consumer"
-	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
 )
 
 // checkLines checks the lines of an uploaded file of requests: each is one that
-// its consumer could send itself. What a file of another purpose names is refused
-// only when it is another consumer's, since it may be data. Of a file that is too
+// its consumer could send itself; and the rows of one for evaluations or fine-tuning:
+// what they name is the consumer's. Files of other purposes are texts. Of a file that is too
 // long to be held, the rest is checked while it is sent: the backend never gets the
 // end of one that is refused.
 func (s *Server) checkLines(ctx context.Context, req *proxy.Request) *Error {
@@ -101,7 +100,7 @@ type refusedBodyError struct{ apiErr *Error }
 func (r *refusedBodyError) Error() string { return r.apiErr.Message }
 
 // uploadsRequests reports whether an upload in parts is of a file whose lines are
-// checked.
+// checked, or may be.
 func uploadsRequests(req *proxy.Request) bool {
 	if req.Form != nil {
 		return isBatch(req.Form.Purpose) || isRead(req.Form.Purpose)
@@ -112,12 +111,12 @@ func uploadsRequests(req *proxy.Request) bool {
 	}
 	for d.More() {
 		name, err := d.Token()
-		var value json.RawMessage
+		var value any
 		if err != nil || d.Decode(&value) != nil {
 			return false
 		}
-		var text string
-		if strings.EqualFold(fmt.Sprint(name), "purpose") && json.Unmarshal(value, &text) == nil && (isBatch(text) || isRead(text)) {
+		text, isText := value.(string)
+		if strings.EqualFold(fmt.Sprint(name), "purpose") && (value != nil && !isText || isBatch(text) || isRead(text)) {
 			return true
 		}
 	}
@@ -138,7 +137,6 @@ type lineChecker struct {
 	parser  request.Parser
 	number  int
 	partial []byte // a line that is not ended yet
-	skip    bool   // the rest of this line, which is no request
 }
 
 // add checks the lines that end in the next bytes of a file, and the last one where it
@@ -152,7 +150,7 @@ func (c *lineChecker) add(p []byte, ended bool) *Error {
 			if apiErr := c.line(c.partial); apiErr != nil {
 				return apiErr
 			}
-			c.partial, c.skip = c.partial[:0], false
+			c.partial = c.partial[:0]
 		}
 	}
 	if !ended {
@@ -160,33 +158,22 @@ func (c *lineChecker) add(p []byte, ended bool) *Error {
 	}
 	apiErr := c.line(c.partial)
 	c.drop()
-	c.skip, c.number = false, 0 // another file may follow
+	c.number = 0 // another file may follow
 	return apiErr
 }
 
-// hold keeps a piece of a line, unless it is of what is no request.
+// hold keeps a piece of a line.
 func (c *lineChecker) hold(piece []byte) *Error {
 	start := bytes.TrimLeft(piece, " \t\r\n\xef\xbb\xbf")
 	if len(bytes.TrimSpace(c.partial)) == 0 && len(start) > 0 && start[0] != '{' {
-		if c.requests() {
-			c.number++
-			return c.named(invalidJSON(errors.New("it must begin with an opening brace")))
-		}
-		c.skip = true
+		c.number++
+		return c.named(invalidJSON(errors.New("it must begin with an opening brace")))
 	}
-	if c.skip {
-		return nil
-	}
-	if len(c.partial)+len(piece) <= maxLine {
-		return c.keep(piece)
-	}
-	if c.requests() || isRead(c.purpose) {
+	if len(c.partial)+len(piece) > maxLine {
 		c.number++
 		return c.named(invalidForm(errors.New("it is longer than 16 MiB")))
 	}
-	c.drop()
-	c.skip = true
-	return nil
+	return c.keep(piece)
 }
 
 // drop gives back the memory of the line.
@@ -208,19 +195,23 @@ func (c *lineChecker) keep(piece []byte) *Error {
 	return nil
 }
 
-func (c *lineChecker) requests() bool { return isBatch(c.purpose) }
-
 // line checks one line.
 func (c *lineChecker) line(line []byte) *Error {
 	if c.number++; c.number == 1 {
 		line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
 	}
 	line = bytes.TrimSpace(line)
-	requests := c.requests()
-	if len(line) == 0 || !requests && (line[0] != '{' || !isRead(c.purpose)) {
+	switch {
+	case len(line) == 0:
 		return nil
+	case isBatch(c.purpose):
+		return c.named(c.object(line))
 	}
-	return c.named(c.object(line, requests))
+	refs, err := c.parser.ParseRow(line)
+	if err != nil { // what cannot be read here may be read elsewhere
+		return c.named(invalidJSON(err))
+	}
+	return c.named(c.names(refs))
 }
 
 // isRead reports whether the service reads the lines of a file with this purpose as
@@ -247,27 +238,17 @@ func (c *lineChecker) named(apiErr *Error) *Error {
 	return apiErr
 }
 
-// object checks a line that is an object, as each of a file of requests must be.
-func (c *lineChecker) object(line []byte, requests bool) *Error {
-	s, req := c.server, c.req
-	c.parser.Strict, c.parser.Line = requests, requests
+// object checks a line of a file of requests, each of which must be an object.
+func (c *lineChecker) object(line []byte) *Error {
+	c.parser.Strict, c.parser.Line = true, true
 	parsed, err := c.parser.Parse(line)
-	switch {
-	case err != nil: // what cannot be read here may be read elsewhere
+	if err != nil {
 		return invalidJSON(err)
-	case requests:
-		if apiErr := c.request(line, &parsed); apiErr != nil {
-			return apiErr
-		}
 	}
-	refs := parsed.References
-	if requests {
-		refs = append(refs, s.tunedModels(parsed.Models...)...)
+	if apiErr := c.request(line, &parsed); apiErr != nil {
+		return apiErr
 	}
-	if !s.StrictIDs || len(refs) == 0 {
-		return nil
-	}
-	return s.checkLineObjects(c.ctx, req, refs, requests)
+	return c.names(append(parsed.References, c.server.tunedModels(parsed.Models...)...))
 }
 
 // lineRequest is the request of a line. Another spelling of its members is refused
@@ -361,6 +342,10 @@ func (c *lineChecker) measure(path string, parsed *request.ParsedRequest) *Error
 		bound = outputBound(path, parsed)
 	case "chat/completions":
 		bound = outputBound("chat", parsed)
+	default:
+		if parsed.AsksForText { // it is of another operation
+			bound = 0
+		}
 	}
 	parsed.CountAll()
 	parsed.MaxOutputTokens = max(parsed.MaxOutputTokens, parsed.OtherBound)
@@ -374,16 +359,19 @@ func (c *lineChecker) measure(path string, parsed *request.ParsedRequest) *Error
 	return apiErr
 }
 
-// checkLineObjects checks the objects that a line names.
-func (s *Server) checkLineObjects(ctx context.Context, req *proxy.Request, named []request.Reference, requests bool) *Error {
+// names checks the objects that a line names.
+func (c *lineChecker) names(named []request.Reference) *Error {
+	if !c.server.StrictIDs || len(named) == 0 {
+		return nil
+	}
 	refs := make([]reference, len(named))
 	for i, r := range named {
-		refs[i] = reference{id: r.ID, kind: r.Kind, param: r.Param, described: r.Described || !requests && operations.KindOf(r.ID) == ""}
+		refs[i] = reference{id: r.ID, kind: r.Kind, param: r.Param, described: r.Described}
 	}
-	if apiErr := tooManyObjects(refs); apiErr != nil {
+	if apiErr := tooManyObjects(c.req, refs); apiErr != nil {
 		return apiErr
 	}
-	_, errs := s.lookupAll(ctx, req, refs)
+	_, errs := c.server.lookupAll(c.ctx, c.req, refs)
 	for i := range refs {
 		switch {
 		case errors.Is(errs[i], affinity.ErrUnavailable):

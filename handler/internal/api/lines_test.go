@@ -90,7 +90,7 @@ func TestLongFilesAreCheckedWhileTheyAreSent(t *testing.T) {
 // A line that cannot be read here may be read by the service.
 func TestUnreadableLinesAreRefused(t *testing.T) {
 	d := newFenced(t, &consumer.Consumer{Name: "x", Models: []string{"gpt-4o"}}, model("gpt-4o", balancer.Backend{Name: "a", Weight: 1, Stateful: true}))
-	for _, line := range []string{`{"stream":"x","item":{}}`, `{"model":1,"item":{}}`, `{"item":{}} x`, "{\"item\":\"\xff\"}", `{"item":`} {
+	for _, line := range []string{`[{"item":{}}]`, `"x"`, `{"item":{}} x`, `{"item":{}}{}`, "{\"item\":\"\xff\"}", `{"item":`} {
 		for purpose, status := range map[string]int{"evals": 400, " Evals": 400, "fine-tune": 400, "assistants": 200} {
 			body, contentType := uploadForm("{}\n"+line+"\n", []string{"purpose", purpose}, nil)
 			if res, text := d.send(t, "POST", "/v1/files", body, "Api-Key", "k", "Content-Type", contentType); res.StatusCode != status || status != 200 && !strings.Contains(text, "Line 2 ") {
@@ -122,6 +122,11 @@ func TestLinesOfAFileAreInsideTheFences(t *testing.T) {
 		"another operation's bound": {line("/v1/responses", `{"model":"gpt-4o","max_tokens":5}`), 400},
 		"a long prompt":             {line(chat, `{"model":"gpt-4o","max_tokens":5,"messages":["`+strings.Repeat("word ", 200)+`"]}`), 400},
 		"prose":                     {"model o3", 400},
+		"a body twice":              {`{"url":"` + chat + `","body":{"model":"gpt-4o","messages":[]},"body":` + good + `}`, 400},
+		"a body twice, escaped":     {`{"url":"` + chat + `","b\u006fdy":{"model":"gpt-4o","messages":[]},"body":` + good + `}`, 400},
+		"a url twice":               {`{"url":"` + chat + `","url":"/v1/embeddings","body":{"model":"gpt-4o","input":"x"}}`, 400},
+		"a chat called embeddings":  {line("/v1/embeddings", `{"model":"gpt-4o","messages":[]}`), 400},
+		"tools called a moderation": {line("/v1/moderations", `{"model":"gpt-4o","input":"x","tools":[]}`), 400},
 	} {
 		body, contentType := uploadForm(c.file, []string{"purpose", "batch"}, nil)
 		d.sent = 0
@@ -130,7 +135,7 @@ func TestLinesOfAFileAreInsideTheFences(t *testing.T) {
 			t.Errorf("%s: %d %s", name, res.StatusCode, text)
 		}
 	}
-	for _, body := range []string{`{"purpose":"batch","bytes":1}`, `{"purpose":"evals","bytes":1}`, `{"purpose":"fine-tune ","bytes":1}`, `{"bytes":1,"purpos\u0065":"BATCH"}`} {
+	for _, body := range []string{`{"purpose":"batch","bytes":1}`, `{"purpose":"evals","bytes":1}`, `{"purpose":"fine-tune ","bytes":1}`, `{"bytes":1,"purpos\u0065":"BATCH"}`, `{"purpose":["batch"]}`, `{"purpose":{"a":"evals"}}`, `{"bytes":1,"purpose":1}`} {
 		if res, text := d.send(t, "POST", "/v1/uploads", body, "Api-Key", "k"); res.StatusCode != http.StatusForbidden || !strings.Contains(text, "with /files") {
 			t.Errorf("%s: %d %s", body, res.StatusCode, text)
 		}

@@ -19,8 +19,13 @@ import (
 )
 
 // maxReferences is how many stored objects one request may name where ids have
-// owners, so that one request costs the table no more than that many reads.
-const maxReferences = 64
+// owners, so that one request costs the table no more than that many reads. Of what the
+// service takes longer lists of, files of a vector store, parts and rows, it is
+// maxListed.
+const (
+	maxReferences = 64
+	maxListed     = 2000
+)
 
 // heldObject is an object that a request names, and where it is.
 type heldObject struct {
@@ -37,7 +42,7 @@ func (s *Server) ownedObjects(ctx context.Context, req *proxy.Request) ([]heldOb
 	if len(refs) == 0 {
 		return nil, nil
 	}
-	if apiErr := tooManyObjects(refs); apiErr != nil {
+	if apiErr := tooManyObjects(req, refs); apiErr != nil {
 		return nil, apiErr
 	}
 	locations, errs := s.lookupAll(ctx, req, refs)
@@ -58,7 +63,7 @@ func (s *Server) ownedObjects(ctx context.Context, req *proxy.Request) ([]heldOb
 		return nil, apiErr
 	}
 	for i := range held {
-		if apiErr := checkBatchFile(req, held[i].reference, &held[i].location); apiErr != nil {
+		if apiErr := checkReadFile(req, held[i].reference, &held[i].location); apiErr != nil {
 			return nil, apiErr
 		}
 	}
@@ -126,19 +131,23 @@ func (s *Server) deployed(name string) bool {
 	})
 }
 
-func tooManyObjects(refs []reference) *Error {
-	count := 0
+func tooManyObjects(req *proxy.Request, refs []reference) *Error {
+	count, most := 0, maxReferences
+	switch req.Operation.Name {
+	case "vector-stores", "uploads", "evals":
+		most = maxListed
+	}
 	for i := range refs {
 		if !refs[i].described {
 			count++
 		}
 	}
-	if count <= maxReferences {
+	if count <= most {
 		return nil
 	}
 	return &Error{
 		Status: http.StatusBadRequest, Type: invalidRequest, Code: "too_many_ids", Final: true,
-		Message: fmt.Sprintf("This request names %d stored objects. Name at most %d in one request.", count, maxReferences),
+		Message: fmt.Sprintf("This request names %d stored objects. Name at most %d in one request.", count, most),
 	}
 }
 
@@ -201,7 +210,7 @@ func (r *reference) listed() string {
 // isKind reports whether an object is of the kind that is asked for. Rows of
 // before kinds were recorded are of responses, their items and conversations.
 func isKind(want, is operations.Kind) bool {
-	return want == "" || want == is || want == operations.KindFile && is == operations.KindBatchFile ||
+	return want == "" || want == is || want == operations.KindFile && (is == operations.KindBatchFile || is == operations.KindDataFile) ||
 		is == "" && (want == operations.KindResponse || want == operations.KindItem || want == operations.KindConversation)
 }
 

@@ -121,7 +121,6 @@ func TestBodiesOfRareFamilies(t *testing.T) {
 		{"videos/extensions", `{"prompt":"p","video":{"id":%q}}`, "video_"},
 		{"videos/video_y/remix", `{"prompt":"p","video_id":%q}`, "video_"},
 		{"evals", `{"testing_criteria":[{"type":"python","source":"x"}],"data_source_config":{"type":"custom","file_id":%q}}`, "file-"},
-		{"fine_tuning/alpha/graders/run", `{"grader":{"type":"python"},"item":{"file_id":%q}}`, "file-"},
 		{"responses", `{"model":"gpt-4o","input":[{"role":"user","content":[{"type":"input_image","file_id":%q}]}]}`, "file-"},
 		{"responses", `{"model":"gpt-4o","input":[{"type":"computer_call_output","call_id":"c","output":{"type":"computer_screenshot","file_id":%q}}]}`, "file-"},
 		{"responses", `{"model":"gpt-4o","tool_choice":{"type":"allowed_tools","tools":[{"type":"file_search","vector_store_ids":[%q]}]}}`, "vs_"},

@@ -84,7 +84,7 @@ func (d *tenants) served(t *testing.T, consumer, method, path, body, contentType
 // objects is one object of each kind, of x.
 var objects = map[operations.Kind]string{
 	operations.KindResponse: "resp_x", operations.KindItem: "msg_x", operations.KindConversation: "conv_x", operations.KindChat: "chatcmpl-x",
-	operations.KindAudio: "audio_x", operations.KindFile: "file-x", operations.KindUpload: "upload_x", operations.KindPart: "part_x",
+	operations.KindAudio: "audio_x", operations.KindFile: "file-x", operations.KindDataFile: "file-d-x", operations.KindUpload: "upload_x", operations.KindPart: "part_x",
 	operations.KindBatch: "batch_x", operations.KindVectorStore: "vs_x", operations.KindContainer: "cntr_x", operations.KindTuningJob: "ftjob-x",
 	operations.KindCheckpoint: "ckpt_x", operations.KindEval: "eval_x", operations.KindSkill: "skill_x", operations.KindPrompt: "pmpt_x",
 	operations.KindVoice: "voice_x", operations.KindVideo: "video_x",
@@ -186,6 +186,7 @@ var members = []struct {
 	{"responses", `{"model":"gpt-4o","conversation":{"id":%s}}`, operations.KindConversation},
 	{"responses", `{"model":"gpt-4o","input":[{"type":"item_reference","id":%s}]}`, operations.KindItem},
 	{"responses", `{"model":"gpt-4o","input":[{"id":%s}]}`, operations.KindItem},
+	{"responses", `{"model":"gpt-4o","input":"i","instructions":[{"id":%s}]}`, operations.KindItem},
 	{"responses", `{"model":"gpt-4o","input":[{"id":%s,"role":"user"}]}`, operations.KindItem},
 	{"responses", `{"model":"gpt-4o","input":[{"id":%s,"type":"message"}]}`, operations.KindItem},
 	{"responses", `{"model":"gpt-4o","input":[{"id":%s,"type":"message","role":"user","content":"hi"}]}`, operations.KindItem},
@@ -220,10 +221,10 @@ var members = []struct {
 	{"containers", `{"name":"n","file_ids":[%s]}`, operations.KindFile},
 	{"containers", `{"name":"n","skills":[{"skill_id":%s}]}`, operations.KindSkill},
 	{"containers/cntr_y/files", `{"file_id":%s}`, operations.KindFile},
-	{"fine_tuning/jobs", `{"model":"gpt-4o","training_file":%s}`, operations.KindFile},
-	{"fine_tuning/jobs", `{"model":"gpt-4o","training_file":"file-y","validation_file":%s}`, operations.KindFile},
-	{"evals/eval_y/runs", `{"data_source":{"type":"jsonl","source":{"type":"file_id","id":%s}}}`, operations.KindFile},
-	{"evals/eval_y/runs", `{"data_source":{"type":"completions","source":{"type":"file_id","id":%s},"input_messages":{"type":"template","template":[]}}}`, operations.KindFile},
+	{"fine_tuning/jobs", `{"model":"gpt-4o","training_file":%s}`, operations.KindDataFile},
+	{"fine_tuning/jobs", `{"model":"gpt-4o","training_file":"file-d-y","validation_file":%s}`, operations.KindDataFile},
+	{"evals/eval_y/runs", `{"data_source":{"type":"jsonl","source":{"type":"file_id","id":%s}}}`, operations.KindDataFile},
+	{"evals/eval_y/runs", `{"data_source":{"type":"completions","source":{"type":"file_id","id":%s},"input_messages":{"type":"template","template":[]}}}`, operations.KindDataFile},
 	{"images/generations", `{"model":"gpt-4o","prompt":"p","images":[{"file_id":%s}]}`, operations.KindFile},
 	{"audio/speech", `{"model":"gpt-4o","input":"i","voice":{"id":%s}}`, operations.KindVoice},
 }
@@ -292,7 +293,7 @@ func TestFormsAndQueriesThatNameAnotherConsumersObjects(t *testing.T) {
 	}
 }
 
-func TestAtMost64ObjectsInOneRequest(t *testing.T) {
+func TestObjectsInOneRequestAreBounded(t *testing.T) {
 	d := newTenantsWithObjects(t)
 	ids := func(n int) string {
 		list := make([]string, n)
@@ -301,10 +302,14 @@ func TestAtMost64ObjectsInOneRequest(t *testing.T) {
 			d.made("y", operations.KindFile, list[i])
 		}
 		text, _ := json.Marshal(list)
-		return `{"file_ids":` + string(text) + `}`
+		return `"file_ids":` + string(text) + `}`
 	}
-	d.served(t, "y", "POST", "/v1/vector_stores", ids(64), "application/json")
-	d.refused(t, "POST", "/v1/vector_stores", ids(65), "application/json", 400)
+	const tool = `{"model":"gpt-4o","input":"i","tools":[{"type":"code_interpreter","container":{"type":"auto",`
+	d.served(t, "y", "POST", "/v1/responses", tool+ids(64)+`}]}`, "application/json")
+	d.refused(t, "POST", "/v1/responses", tool+ids(65)+`}]}`, "application/json", 400)
+	// The service takes 2,000 files at once for a vector store.
+	d.served(t, "y", "POST", "/v1/vector_stores/vs_y/file_batches", `{`+ids(1999), "application/json")
+	d.refused(t, "POST", "/v1/vector_stores", `{`+ids(2001), "application/json", 400)
 }
 
 func TestRetiredOperations(t *testing.T) {
@@ -401,7 +406,7 @@ func TestReachWithoutAnIDIsRefused(t *testing.T) {
 		d.refused(t, "POST", "/v1/evals", body, "application/json", 403)
 		d.refused(t, "POST", "/v1/evals/eval_y/runs", body, "application/json", 403)
 	}
-	d.served(t, "y", "POST", "/v1/evals/eval_y/runs", `{"data_source":{"type":"responses","source":{"type":"file_id","id":"file-y"}}}`, "application/json")
+	d.served(t, "y", "POST", "/v1/evals/eval_y/runs", `{"data_source":{"type":"responses","source":{"type":"file_id","id":"file-d-y"}}}`, "application/json")
 }
 
 func TestPromptCacheKeysAreAConsumersOwn(t *testing.T) {
@@ -447,7 +452,7 @@ func TestFilesOfRequestsThatNameAnotherConsumersObjects(t *testing.T) {
 		"not JSON":             {"batch", line("resp_y") + `{"a":}`, 400},
 		"repeated":             {"batch", `{"body":{"conversation":{"id":"conv_y","id":"conv_x"}}}`, 400},
 		"data with another's":  {"evals", `{"item":{"file_id":"file-x"}}`, 404},
-		"data with an unknown": {"evals", `{"item":{"file_id":"file-unknown"}}`, 404},
+		"data with an unknown": {"evals", `{"item":{"file_id":"file-0123456789abcdefghijklmn"}}`, 404},
 		"a text for a model":   {"assistants", `{"item":{"file_id":"file-x"}}`, 200},
 		"another's model":      {"batch", strings.Replace(line("resp_y"), "gpt-4o", "gpt-4o.ft-x", 1), 404},
 		"a cache's key":        {"batch", strings.Replace(line("resp_y"), `"model"`, `"prompt_cache_key":"k","model"`, 1), 403},
@@ -474,7 +479,7 @@ func TestModelBesideAnOwnedObjectIsLeftAsItIs(t *testing.T) {
 		"evals/eval_1/runs": `{"model":"gpt-4o-mini","data_source":{"type":"jsonl","source":{"type":"file_id","id":"file-1"}}}`,
 	} {
 		d := newTenants(t)
-		d.made("x", operations.KindFile, "file-1")
+		d.made("x", operations.KindDataFile, "file-1")
 		d.made("x", operations.KindEval, "eval_1")
 		renamed := "not sent"
 		d.do = func(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {

@@ -32,16 +32,18 @@ type Watch struct {
 	// or a reason to end the pass. It is not asked about what is free. nil = none.
 	Unknown func(key []byte) (Name, Reason)
 	Texts   Names    // whose values are no objects while Unknown is set, but in what is free
-	Free    Names    // in which names are the caller's own: strings are found there by their form only
+	Free    Names    // in which names are the caller's own, and nothing is Data: strings are found there by InFree only
 	Maps    Names    // whose own members are named by the caller
 	Bound   Names    // in which nothing is the caller's own
 	Data    Names    // in which names and values are the caller's own: nothing is found there
 	DataIn  [2]Names // the first are Data in the second
 
-	// IsID judges a string by its form, for those of Forms, those of Strings in what is
-	// free, and the first kept member of objects that are not of Objects; kind is the
-	// second kept member there.
-	IsID  func(name Name, text, kind []byte) bool
+	// IsID judges a string by its form, for those of Forms, and for the first kept member of
+	// objects that are not of Objects, or free; kind is the second kept member there.
+	IsID func(name Name, text, kind []byte) bool
+	// InFree judges a string in what is free, whatever the member; its name is 0 unless it is watched.
+	InFree func(name Name, text []byte) bool
+
 	Forms Names // whose strings are found if they have the form
 	Empty Names // that count as seen when they are ""
 
@@ -152,9 +154,9 @@ func (w *Watch) enter(array bool) Reason {
 	outer := w.top()
 	name, within := w.value()
 	fresh := frame{name: name, array: array, within: within, free: outer.free, data: outer.data}
-	if !fresh.data && name != 0 && !within.Meets(w.Bound) {
+	if !fresh.free && name != 0 && !within.Meets(w.Bound) {
 		fresh.data = w.Data.Has(name) || w.DataIn[0].Has(name) && within.Meets(w.DataIn[1])
-		fresh.free = fresh.free || fresh.data || w.Free.Has(name)
+		fresh.free = fresh.data || w.Free.Has(name)
 	}
 	if !array && !fresh.free && w.Unknown != nil && w.Texts.Has(name) {
 		return NotText
@@ -200,8 +202,8 @@ func (w *Watch) add(m Match) Reason {
 func (w *Watch) scalar(b []byte, from, to int) Reason {
 	f := w.top()
 	switch {
-	case b[from] != 'n' && w.Scalars.Has(w.pending) && !f.array:
-		return w.add(Match{Name: w.pending, Free: f.free, Value: Range{from, to}})
+	case b[from] != 'n' && w.Scalars.Has(w.pending) && !f.array && !f.free:
+		return w.add(Match{Name: w.pending, Value: Range{from, to}})
 	case b[from] == 'n' && !f.array:
 		f.blank.add(w.pending)
 	}
@@ -215,7 +217,7 @@ func (w *Watch) text(b []byte, from, to int) Reason {
 	if f.array {
 		name = f.name
 	}
-	if name == 0 || f.data {
+	if f.data || name == 0 && !f.free {
 		return OK
 	}
 	f.text = f.text || w.Attachments.Labels.Has(name) && !isMediaLabel(b[from+1:to-1])
@@ -230,9 +232,14 @@ func (w *Watch) text(b []byte, from, to int) Reason {
 			f.blank.add(name)
 		}
 	}
-	at, found := Range{from, to}, w.Strings.Has(name)
-	if w.Forms.Has(name) || found && f.free {
+	at, found := Range{from, to}, false
+	switch {
+	case f.free:
+		found = w.InFree != nil && w.InFree(name, inside(b, at))
+	case w.Forms.Has(name):
 		found = w.IsID != nil && w.IsID(name, inside(b, at), nil)
+	default:
+		found = w.Strings.Has(name)
 	}
 	if !found {
 		return OK

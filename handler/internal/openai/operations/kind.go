@@ -17,6 +17,7 @@ const (
 	KindAudio        Kind = "audio"
 	KindFile         Kind = "file"
 	KindBatchFile    Kind = "batch_file" // a file of requests whose lines were checked
+	KindDataFile     Kind = "data_file"  // a file of rows of evaluations or fine-tuning, which were checked
 	KindUpload       Kind = "upload"
 	KindPart         Kind = "upload_part"
 	KindBatch        Kind = "batch"
@@ -38,7 +39,7 @@ const (
 // Known reports whether an object may be of this kind.
 func (k Kind) Known() bool {
 	switch k {
-	case KindResponse, KindItem, KindConversation, KindChat, KindAudio, KindFile, KindBatchFile, KindUpload, KindPart, KindBatch, KindVectorStore,
+	case KindResponse, KindItem, KindConversation, KindChat, KindAudio, KindFile, KindBatchFile, KindDataFile, KindUpload, KindPart, KindBatch, KindVectorStore,
 		KindContainer, KindTuningJob, KindCheckpoint, KindEval, KindRun, KindSkill, KindPrompt, KindVoice, KindVideo:
 		return true
 	case KindListed: // nobody names one by itself
@@ -108,7 +109,7 @@ func (o *Operation) PathObjects(subpath string) (object Object, below []string, 
 var prefixes = map[string]Kind{
 	"assistant-": KindFile, "file-": KindFile, "cfile_": KindFile, "batch_": KindBatch, "chatcmpl-": KindChat, "cntr_": KindContainer,
 	"conv_": KindConversation, "eval_": KindEval, "ftjob-": KindTuningJob, "pmpt_": KindPrompt,
-	"resp_": KindResponse, "skill_": KindSkill, "upload_": KindUpload, "video_": KindVideo, "vs_": KindVectorStore,
+	"audio_": KindAudio, "resp_": KindResponse, "skill_": KindSkill, "upload_": KindUpload, "video_": KindVideo, "vs_": KindVectorStore,
 	"msg_": KindItem, "rs_": KindItem, "fc_": KindItem, "ctc_": KindItem, "ci_": KindItem, "cu_": KindItem, "cmp_": KindItem, "fs_": KindItem, "ig_": KindItem,
 	"lsh_": KindItem, "sh_": KindItem, "mcp_": KindItem, "mcpl_": KindItem, "mcpr_": KindItem, "tsc_": KindItem, "ws_": KindItem,
 	"evalrun_": KindListed, "outputitem_": KindListed, "vsfb_": KindListed, "cp_": KindListed,
@@ -184,7 +185,7 @@ func isLetterOrDigit(c byte) bool {
 
 // IsServiceID reports whether an id is such as services make: one of their beginnings,
 // then at least 16 random letters and digits.
-func IsServiceID(id string) bool {
+func IsServiceID[T string | []byte](id T) bool {
 	const random = 16
 	kind, rest := byPrefix(id)
 	if kind == "" || len(rest) < random {
@@ -196,4 +197,10 @@ func IsServiceID(id string) bool {
 		}
 	}
 	return true
+}
+
+// IsUpload reports whether an id is such as services make for files that were uploaded.
+func IsUpload(id string) bool {
+	kind, _ := byPrefix(id)
+	return kind == KindFile && !strings.HasPrefix(id, "cfile_") && IsServiceID(id)
 }

@@ -21,6 +21,7 @@ type Form struct {
 	Stream      bool
 	Choices     int64
 	PromptBytes int64 // of the field prompt
+	OtherBytes  int64 // of the fields without a type, but for the metadata
 	Purpose     string
 	User        string
 	References  []Reference
@@ -187,7 +188,7 @@ func (s *formParser) field(name string, at Span) error {
 			f.Choices = min(n, math.MaxInt32)
 		}
 	case "prompt":
-		f.PromptBytes = int64(len(text))
+		f.PromptBytes += int64(len(text))
 	case "user":
 		f.User = string(text[:min(len(text), maxStringLength)])
 	case purposeField:
@@ -220,6 +221,9 @@ func namesObject(name string) bool {
 // reference reads a field that may name a stored object, or hold members that do.
 func (s *formParser) reference(name string, at Span) error {
 	text := s.body[at.From:at.To]
+	if base, _, _ := strings.Cut(name, "["); name != "" && base != "metadata" {
+		s.form.OtherBytes += int64(len(text))
+	}
 	switch {
 	case isFreeField(name):
 		return nil

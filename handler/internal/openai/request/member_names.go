@@ -44,6 +44,9 @@ const (
 	query
 )
 
+// textRequests are the members that only requests for text have.
+const textRequests = 1<<messages | 1<<instructions | 1<<system | 1<<tools | 1<<functions | 1<<textFormat | 1<<prediction | 1<<suffix | 1<<previousResponseID | 1<<conversation
+
 // maxNameLength is the most bytes that the name of a member can take:
 // max_completion_tokens with each letter as a \uXXXX.
 const maxNameLength = 6 * len("max_completion_tokens")

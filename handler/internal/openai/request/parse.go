@@ -34,6 +34,7 @@ func (p *Parser) Parse(body []byte) (ParsedRequest, error) {
 		return ParsedRequest{}, malformed(end, "something follows its closing brace")
 	}
 	s.parsed.InsertAt = at + 1
+	s.parsed.AsksForText = s.seen&textRequests != 0
 	s.multiplyChoices()
 	return s.parsed, nil
 }
@@ -50,8 +51,9 @@ type parser struct {
 	valueReader
 	owner   *Parser
 	parsed  ParsedRequest
-	seen    uint32 // one bit for each member that occurred
-	prompts int64  // how many there are; 0 = there is no member of that name
+	seen    uint32   // one bit for each member that occurred
+	inLine  []string // the members of a line that occurred
+	prompts int64    // how many there are; 0 = there is no member of that name
 }
 
 // readMembers reads the top-level members.
@@ -63,7 +65,7 @@ func (s *parser) readMembers() error {
 		switch reason := s.watch.Member(s.Key); {
 		case reason == jsonscan.Misspelt, m == other && !s.owner.atTop(s.Key):
 			return s.misspelt(s.Offset, s.Key)
-		case reason != jsonscan.OK, s.seen&(1<<m) != 0:
+		case reason != jsonscan.OK, s.seen&(1<<m) != 0, m == other && s.repeatedInLine(s.Key):
 			return duplicate(s.Offset, s.name())
 		}
 		if m != other {

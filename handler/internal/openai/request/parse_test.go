@@ -32,7 +32,7 @@ func TestParseChat(t *testing.T) {
 		Model: "gpt-4o", ModelSpan: f.ModelSpan, Stream: true, StreamOptionsSpan: f.StreamOptionsSpan, IncludeUsage: true, IncludeUsageSpan: f.IncludeUsageSpan,
 		MaxOutputTokens: 800, Choices: 4, Returned: 4, PromptBytes: int64(len(at(body, f.PromptSpan))), PromptSpan: f.PromptSpan,
 		OutputBounds:   [outputMembers]OutputBound{MaxTokens: {Tokens: 10, Span: f.OutputBounds[MaxTokens].Span}, MaxCompletionTokens: {Tokens: 800, Span: f.OutputBounds[MaxCompletionTokens].Span}},
-		PromptCacheKey: "k", PromptCacheKeySpan: f.PromptCacheKeySpan, ServiceTier: "flex", Store: &no, InsertAt: 2, OtherBytes: 5,
+		PromptCacheKey: "k", PromptCacheKeySpan: f.PromptCacheKeySpan, ServiceTier: "flex", Store: &no, InsertAt: 2, OtherBytes: 5, AsksForText: true,
 	}
 	if diff := cmp.Diff(want, f); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
@@ -52,7 +52,7 @@ func TestParseResponses(t *testing.T) {
 	f := mustParse(t, `{"model":"gpt-4o","instructions":"Be brief.","input":"hi","tools":[{}],"max_output_tokens":5,"previous_response_id":"resp_1","conversation":{"id":"conv_1","x":{}},"background":true}`)
 	want := ParsedRequest{
 		Model: "gpt-4o", ModelSpan: f.ModelSpan, MaxOutputTokens: 5, OutputBounds: f.OutputBounds, PromptBytes: int64(len(`"Be brief."` + `"hi"` + `[{}]`)), PromptSpan: f.PromptSpan,
-		PreviousResponseID: "resp_1", Conversation: "conv_1", Background: true, InsertAt: 1,
+		PreviousResponseID: "resp_1", Conversation: "conv_1", Background: true, InsertAt: 1, AsksForText: true,
 		References: []Reference{
 			{Kind: operations.KindResponse, ID: "resp_1", Param: "previous_response_id"},
 			{Kind: operations.KindConversation, ID: "conv_1", Param: "conversation"},
@@ -149,7 +149,7 @@ func TestEachPromptIsAnsweredByItself(t *testing.T) {
 
 func TestParseTreatsNullAsAbsence(t *testing.T) {
 	f := mustParse(t, `{"stream":null,"stream_options":null,"max_tokens":null,"n":null,"store":null,"background":null,"previous_response_id":null,"conversation":null,"prompt_cache_key":null,"service_tier":null,"messages":null}`)
-	want := ParsedRequest{StreamOptionsSpan: f.StreamOptionsSpan, PromptSpan: f.PromptSpan, PromptBytes: 4, InsertAt: 1, OutputBounds: f.OutputBounds}
+	want := ParsedRequest{StreamOptionsSpan: f.StreamOptionsSpan, PromptSpan: f.PromptSpan, PromptBytes: 4, InsertAt: 1, OutputBounds: f.OutputBounds, AsksForText: true}
 	if diff := cmp.Diff(want, f); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
 	}

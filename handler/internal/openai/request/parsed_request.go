@@ -65,6 +65,7 @@ type ParsedRequest struct {
 	Reaches            string      // a member by which the backend's own identity is used; "" = none
 	ReasoningSpan      Span        // the value of reasoning_effort, or of the member that may hold the effort
 	Audio              bool        // the answer may have sound
+	AsksForText        bool        // it has a member that only requests for text have
 	InsertAt           int         // just behind the opening brace: where a member may be inserted
 	Empty              bool        // the object has no members
 }

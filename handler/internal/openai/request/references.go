@@ -55,11 +55,11 @@ var formMembers = map[string]operations.Kind{
 
 var (
 	// itemMembers are lists of items, or one item.
-	itemMembers = []string{"input", "items"}
+	itemMembers = []string{"input", "items", "instructions"}
 	// contentMembers give an item its content.
 	contentMembers = []string{"content", "encrypted_content", "arguments", "output", "action", "code", "result", "results", "queries", "tools", "operation", "approve"}
 	// modelMembers name models or deployments.
-	modelMembers = []string{"model", "models", "model_id", "model_name", "base_model", "deployment", "deployment_id", "deployment_name"}
+	modelMembers = []string{"model", "models", "model_id", "model_name", "base_model", "deployment", "deployment_id", "deployment_name", "engine", "engines", "engine_id"}
 	// reachMembers have the backend use what its own identity reaches: connections,
 	// indexes and memory of a project, its agents with their sessions, its network, and
 	// queues.
@@ -70,15 +70,14 @@ var (
 	// reachEndings are how further ones end, folded: bing_connection_id, memory_store_id.
 	reachEndings = []string{"connectionid", "connectionids", "memorystoreid", "memorystoreids", "agentid", "agentids"}
 	// otherMembers are read, or may only not be repeated.
-	otherMembers = []string{"id", "type", "role", "metadata", "authentication", "data_sources", "data_source", "data_source_config", "text", "instructions", "variables", "status"}
+	otherMembers = []string{"id", "type", "role", "metadata", "authentication", "data_sources", "data_source", "data_source_config", "text", "variables", "status"}
 	// dataMembers hold the caller's own data: schemas and examples, arguments of calls,
 	// and maps whose names are the caller's. So does the input of Anthropic's tools.
 	dataMembers = []string{
 		"parameters", "schema", "input_schema", "output_schema", "item_schema", "properties", "input_examples", "arguments",
 		"metadata", "attributes", "headers", "env", "spec", "documents", "logit_bias", "chat_template_kwargs", "guided_json", "structured_outputs",
 	}
-	// rowMembers hold rows of the caller's, which templates of evaluations may insert
-	// where an id is read.
+	// rowMembers hold rows of evaluations, where any member may be a list of messages.
 	rowMembers = []string{"item", "sample"}
 	// citingMembers hold what an item that is sent back once came from.
 	citingMembers = []string{"annotations", "results"}
@@ -122,6 +121,7 @@ func namesOf(list ...string) jsonscan.Names {
 var (
 	itemNames    = namesOf(itemMembers...)
 	contentNames = namesOf(contentMembers...).Or(namesOf("input")) // of a call to a custom tool
+	idNames      = namesOf(keys(idMembers)...)
 	modelNames   = namesOf(modelMembers...).Or(namesOf(anyModelMember))
 	holderNames  = namesOf(keys(holderMembers)...)
 	citingNames  = namesOf(citingMembers...)
@@ -130,6 +130,7 @@ var (
 	typeName     = vocabulary.Of("type")
 	metadataName = vocabulary.Of("metadata")
 	idName       = vocabulary.Of("id")
+	rowName      = vocabulary.Of("item")
 	resultName   = vocabulary.Of("result")
 	statusName   = vocabulary.Of("status")
 	dataSources  = vocabulary.Of("data_sources")
@@ -143,14 +144,14 @@ var (
 	choicesName  = vocabulary.Of(choicesMember)
 	countedNames = namesOf(boundMember, budgetMember, choicesMember)
 
-	foundStrings = namesOf(keys(idMembers)...).Or(modelNames).Or(namesOf("encrypted_content")).Or(countedNames)
-	textNames    = namesOf(keys(idMembers)...).Or(modelNames).Without(holderNames)
+	foundStrings = idNames.Or(modelNames).Or(namesOf("encrypted_content")).Or(countedNames)
+	textNames    = idNames.Or(modelNames).Without(holderNames)
 	// watched is what every parse looks for.
 	watched = jsonscan.Watch{
 		Names: vocabulary, Limit: maxMatches, Strings: foundStrings, Scalars: countedNames, Objects: holderNames.Or(itemNames), Keep: [2]jsonscan.Name{idName, typeName},
 		Texts: textNames, Free: namesOf(rowMembers...), Maps: namesOf("variables"), Bound: namesOf("data_sources"),
 		Data: namesOf(dataMembers...), DataIn: [2]jsonscan.Names{namesOf("input"), namesOf("content")},
-		Forms: namesOf(keys(formMembers)...).Or(namesOf(anyIDMember)), IsID: hasForm, Empty: namesOf("output", "arguments", "input"),
+		Forms: namesOf(keys(formMembers)...).Or(namesOf(anyIDMember)), IsID: hasForm, InFree: inRow, Empty: namesOf("output", "arguments", "input"),
 		Attachments: jsonscan.Attachments{
 			URLs: namesOf(mediaMembers...), Files: namesOf(fileMembers...), Base64: namesOf(base64Members...), In: namesOf("input_audio"),
 			Types: []string{"base64", "image_generation_call"}, Labels: namesOf(labelMembers...),
@@ -216,15 +217,16 @@ func (s *parser) readMatches() error {
 		kind := cmp.Or(idMembers[member], formMembers[member])
 		var err error
 		switch {
-		case m.Object && itemNames.Has(m.Name) && !m.Free:
-			err = s.addItem(m)
-		case m.Object && holderNames.Has(m.Name) && !m.Free:
-			err = s.addReference(holderMembers[member], m.Kept[0], m.Name, false)
-		case m.Object && isItemReference(s.text(m.Kept[1])):
+		case m.Object && isItemReference(s.text(m.Kept[1])) && (m.Free || !itemNames.Has(m.Name)):
 			err = s.addReference(operations.KindItem, m.Kept[0], idName, false)
+		case m.Free:
+			err = s.addOfRow(m)
+		case m.Object && itemNames.Has(m.Name):
+			err = s.addItem(m)
+		case m.Object && holderNames.Has(m.Name):
+			err = s.addReference(holderMembers[member], m.Kept[0], m.Name, false)
 		case m.Object:
-			err = s.addReference("", m.Kept[0], idName, !m.Free)
-		case m.Free && kind == "": // a model of the caller's row
+			err = s.addReference("", m.Kept[0], idName, true)
 		case m.Name == encrypted:
 			s.parsed.ResourceBound = s.parsed.ResourceBound || m.Within.Meets(itemNames) && m.Value.To-m.Value.From > len(`""`)
 		case modelNames.Has(m.Name):

@@ -79,7 +79,7 @@ func TestReferencesOfABody(t *testing.T) {
 		`{"files":["file-x","a.txt"]}`:                                                                ref(operations.KindFile, "file-x", "files"),
 		`{"images":["file\u002dx","https://a/b.png"],"mask":"data:image/png;base64,AA=="}`:            ref(operations.KindFile, "file-x", "images"),
 		`{"item":{"file_id":"f","conversation":"c","source":{"id":"17"}}}`:                            nil,
-		`{"item":{"file_id":"file-x"}}`:                                                               ref(operations.KindFile, "file-x", "file_id"),
+		`{"item":{"file_id":"file-x"}}`:                                                               described(ref("", "file-x", "item")),
 		`{"tools":[{"parameters":{"properties":{"file_id":{"type":"string"}}}}]}`:                     nil,
 		`{"a":` + strings.Repeat(`[{"b":`, 100) + `{"file_id":"f"}` + strings.Repeat(`}]`, 100) + `}`: ref(operations.KindFile, "f", "file_id"),
 	} {
@@ -189,16 +189,16 @@ func (p place) element(container bool) place { return p.entered(container) }
 
 func (p place) entered(container bool) place {
 	p.inNames = container && p.member == "variables"
-	if container && !slices.Contains(p.within, "data_sources") {
+	if container && !p.row && !slices.Contains(p.within, "data_sources") {
 		p.own = p.own || slices.Contains(dataMembers, p.member) || p.member == "input" && slices.Contains(p.within, "content")
-		p.row = p.row || slices.Contains(rowMembers, p.member)
+		p.row = !p.own && slices.Contains(rowMembers, p.member)
 	}
 	return p
 }
 
 // hasFormOf reports whether a text is an id by its form, as one of a kind.
 func hasFormOf(text string, kind operations.Kind) bool {
-	if !regexp.MustCompile(`^(assistant-|file-|cfile_|batch_|cntr_|conv_|eval_|ftjob-|pmpt_|resp_|skill_|upload_|video_|vs_)[A-Za-z0-9_-]+$`).MatchString(text) || len(text) > 128 {
+	if !regexp.MustCompile(`^(assistant-|audio_|file-|cfile_|batch_|cntr_|conv_|eval_|ftjob-|pmpt_|resp_|skill_|upload_|video_|vs_)[A-Za-z0-9_-]+$`).MatchString(text) || len(text) > 128 {
 		return false
 	}
 	return kind == "" || operations.KindOf(text) == kind
@@ -229,7 +229,7 @@ func strictIDs(n *node, p place, ids map[string]bool) (repeated bool) {
 	if id := n.member("id"); id != "" && !p.own && !p.inNames && len(p.within) > 0 {
 		_, holder := holderMembers[p.member]
 		listed := holder || slices.Contains(itemMembers, p.member)
-		if listed && !p.row || hasFormOf(id, "") || lettersOf(n.member("type")) == "itemreference" {
+		if !p.row && (listed || hasFormOf(id, "")) || lettersOf(n.member("type")) == "itemreference" {
 			ids[id] = true
 		}
 	}
@@ -241,14 +241,16 @@ func (p place) names(text string) bool {
 	_, isID := idMembers[p.member]
 	kind, mayBeID := formMembers[p.member]
 	switch {
+	case p.row:
+		return longID.MatchString(text) && operations.KindOf(text) != "" || isID && hasFormOf(text, "")
 	case isID:
-		return !p.row || hasFormOf(text, "")
+		return true
 	case mayBeID:
 		return hasFormOf(text, kind)
 	}
 	folded := lettersOf(p.member)
 	unlisted := vocabulary.Of(p.member) == 0 && !endsAsModel(p.member) && (strings.HasSuffix(folded, "id") || strings.HasSuffix(folded, "ids"))
-	named := !p.row && (p.member == anyIDMember || p.strict && unlisted)
+	named := p.member == anyIDMember || p.strict && unlisted
 	return named && hasFormOf(text, "") && longID.MatchString(text)
 }
 

@@ -95,11 +95,15 @@ func SameName(a, b string) bool { return fold([]byte(a)) == fold([]byte(b)) }
 // modelEndings are how the names of members end that name a model or deployment, folded.
 var modelEndings = []string{
 	"model", "models", "modelid", "modelids", "modelname", "modelnames",
-	"deployment", "deployments", "deploymentid", "deploymentids", "deploymentname", "deploymentnames",
+	"deployment", "deployments", "deploymentid", "deploymentids", "deploymentname", "deploymentnames", "fallbacks",
 }
 
-// namesModel reports whether a member names models by the end of its name.
+// namesModel reports whether a member names models by the end of its name, or as old
+// services did.
 func namesModel(key []byte) bool {
+	if spelt.find(key) == "engine" {
+		return true
+	}
 	for _, ending := range modelEndings {
 		if endsFolded(key, ending) {
 			return true
@@ -175,6 +179,21 @@ func (p *Parser) atTop(key []byte) bool {
 	}
 	name := names.find(key)
 	return name == "" || name == string(key)
+}
+
+// repeatedInLine reports whether a member of a line of requests occurred before, of those
+// that say what its request is.
+func (s *parser) repeatedInLine(key []byte) bool {
+	name := ""
+	if s.owner.Line {
+		name = speltInLine.find([]byte(jsonscan.Unquote(key)))
+	}
+	if name == "" {
+		return false
+	}
+	repeated := slices.Contains(s.inLine, name)
+	s.inLine = append(s.inLine, name)
+	return repeated
 }
 
 // topMembers are the members of a body itself that are acted on there only.
