@@ -29,6 +29,7 @@ type Record struct {
 	Granted int64            `json:"g"`           // leased or booked in Window, carried debt included
 	Spent   int64            `json:"s,omitempty"` // what requests that ended used in Window, of a month; the rest of Granted is reserved, or owed from before
 	Owed    int64            `json:"u,omitempty"` // corrections that came before what they correct: the next Spent is less by it
+	Early   int64            `json:"e,omitempty"` // returned before it was booked: the next Granted is less by it
 	Debt    int64            `json:"d"`           // the part of Granted that earlier windows overspent
 	Spare   int64            `json:"p,omitempty"` // what the windows before left unspent: late bookings are taken from it first
 	Limit   int64            `json:"l,omitempty"` // the largest limit of those who wrote in Window; 0 = not known
@@ -59,7 +60,7 @@ func Parse(s string) (Record, error) {
 	if err != nil {
 		return Record{}, fmt.Errorf("%w: %w", ErrInvalidRecord, err)
 	}
-	if r.V < 1 || r.Window < 0 || !inRange(r.Granted) || !inRange(r.Debt) || !inRange(r.Spent) || !inRange(r.Owed) || !inRange(r.Spare) || !inRange(r.Limit) || len(r.Ops) > 4*maxWriters {
+	if r.V < 1 || r.Window < 0 || !inRange(r.Granted) || !inRange(r.Debt) || !inRange(r.Spent) || !inRange(r.Owed) || !inRange(r.Early) || !inRange(r.Spare) || !inRange(r.Limit) || len(r.Ops) > 4*maxWriters {
 		return Record{}, ErrInvalidRecord
 	}
 	for _, chunk := range r.Ops {
@@ -102,7 +103,7 @@ func (r Record) RolledTo(window, limit int64) Record {
 	if r.Window > 0 {
 		capacity = addSaturating(capacity, mulSaturating(limit, min(window-r.Window, 10)-1))
 	}
-	r.Window, r.Limit, r.Spent, r.Owed, r.V = window, 0, 0, 0, recordVersion
+	r.Window, r.Limit, r.Spent, r.Owed, r.Early, r.V = window, 0, 0, 0, 0, recordVersion
 	r.Spare = max(0, capacity-r.Granted)
 	r.Granted = max(0, r.Granted-capacity)
 	r.Debt = r.Granted
@@ -121,7 +122,8 @@ func (r Record) Applied(op Op) Record {
 	r.Spare = max(0, addSaturating(r.Spare, late-op.BookedLate))
 	r.Debt = addSaturating(r.Debt, late)
 	r.Limit = max(r.Limit, op.Limit)
-	r.Granted = max(0, addSaturating(addSaturating(r.Granted, op.Chunk), addSaturating(op.Booked, late)))
+	granted := addSaturating(addSaturating(r.Granted-r.Early, op.Chunk), addSaturating(op.Booked, late))
+	r.Granted, r.Early = Clamp(granted), Clamp(-granted)
 	r.Debt = min(r.Debt, r.Granted)
 	ops := make(map[string]int64, len(r.Ops)+1)
 	for nonce, chunk := range r.Ops {

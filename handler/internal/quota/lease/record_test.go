@@ -190,24 +190,24 @@ func FuzzDebt(f *testing.F) {
 	})
 }
 
-// What was spent is the same whether a correction comes before or after what it
-// corrects.
+// What was spent and granted is the same whether a correction comes before or after
+// what it corrects.
 func TestCorrectionsCommute(t *testing.T) {
-	spent, corrected := Op{Nonce: "1a", Window: 3, Booked: 1000, Spent: 1000}, Op{Nonce: "1b", Window: 3, Spent: -862}
+	spent, corrected := Op{Nonce: "1a", Window: 3, Booked: 1000, Spent: 1000}, Op{Nonce: "1b", Window: 3, Booked: -862, Spent: -862}
 	for _, ops := range [][]Op{{spent, corrected}, {corrected, spent}} {
 		var r Record
 		for _, op := range ops {
 			r = r.RolledTo(3, 5000).Applied(op)
 		}
-		if r.Spent != 138 || r.Owed != 0 {
-			t.Errorf("%+v, want 138 spent", r)
+		if r.Spent != 138 || r.Owed != 0 || r.Granted != 138 || r.Early != 0 {
+			t.Errorf("%+v, want 138 spent and granted", r)
 		}
-		if next := r.RolledTo(4, 5000); next.Spent != 0 || next.Owed != 0 {
+		if next := r.RolledTo(4, 5000); next.Spent != 0 || next.Owed != 0 || next.Granted != 0 {
 			t.Errorf("the next window begins with %+v", next)
 		}
 	}
 	owed := Record{}.RolledTo(3, 5000).Applied(corrected)
-	if read, err := Parse(owed.String()); err != nil || read.Owed != 862 || read.RolledTo(4, 5000).Owed != 0 {
+	if read, err := Parse(owed.String()); err != nil || read.Owed != 862 || read.Early != 862 || read.Left(5000) != 5000 || read.RolledTo(4, 5000).Early != 0 {
 		t.Errorf("%+v %v", read, err)
 	}
 }
