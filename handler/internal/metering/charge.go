@@ -2,7 +2,6 @@ package metering
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"spillway/handler/internal/balancer"
@@ -161,9 +160,7 @@ func (m *Meter) delivered(r *proxy.Request, result *proxy.Result, a *proxy.Attem
 	case !d.Broken:
 		m.learn(r, result.Pool.Model, sample(r, a, d))
 	}
-	if strings.HasPrefix(r.Operation.Name, "image") {
-		c.Tokens.Images = max(1, r.Parsed.Choices)
-	}
+	c.Tokens.Images = images(r)
 	return c
 }
 
@@ -203,7 +200,7 @@ func firstToken(r *proxy.Request, a *proxy.Attempt, d *proxy.Delivery) time.Dura
 // within what the caller allows.
 func (m *Meter) estimate(r *proxy.Request, p *balancer.Pool, a *proxy.Attempt, d *proxy.Delivery) usage.Tokens {
 	e := m.expect(keyOf(r, p.Model))
-	t := usage.Tokens{Prompt: e.Prompt(r.Parsed.PromptBytes)}
+	t := usage.Tokens{Prompt: e.Prompt(r.Parsed.PromptBytes), Images: images(r), Seconds: seconds(r, usualSpeech)}
 	if text := e.Text(d.TextBytes); text > 0 {
 		t.Completion = text + e.Reasoning
 	}

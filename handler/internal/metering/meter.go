@@ -224,7 +224,7 @@ const certainAnswers = 5
 
 // demand is what a request may use.
 func demand(r *proxy.Request, pools []*balancer.Pool, e *usage.Expectation) quota.Demand {
-	d := quota.Demand{Caller: callerOf(r), Model: pools[0].Model, Size: r.Tokens, Price: pools[0].Price, MaxPrice: dearest(pools, r.Parsed.ServiceTier)}
+	d := quota.Demand{Caller: callerOf(r), Model: pools[0].Model, Size: r.Tokens, Price: pools[0].Price, MaxPrice: dearest(pools, r)}
 	if r.Operation.Free() {
 		return d
 	}
@@ -232,6 +232,7 @@ func demand(r *proxy.Request, pools []*balancer.Pool, e *usage.Expectation) quot
 	d.MaxOutput = maxOutput(r, pools[0])
 	d.Output = min(e.Output*max(1, r.Parsed.Choices), d.MaxOutput)
 	d.MinuteOutput = min(minuteOutput(e)*max(1, r.Parsed.Choices), d.MaxOutput)
+	d.Images, d.Seconds, d.MaxSeconds = images(r), seconds(r, usualSpeech), seconds(r, densestSpeech)
 	d.Lasting = r.Parsed.Background
 	d.Certainty = min(1, float64(e.Answers)/certainAnswers)
 	return d
@@ -255,13 +256,14 @@ const bytesPerDenseToken = 2
 
 // dearest is the price that costs most for an answer of usual form, of those that
 // may apply: of any backend of the pools, at the service tier that the caller asks
-// for.
-func dearest(pools []*balancer.Pool, tier string) usage.Price {
-	usual := usage.Tokens{Prompt: 2, Completion: 1}
-	most := pools[0].Price
+// for, for the dearest tokens that there may be.
+func dearest(pools []*balancer.Pool, r *proxy.Request) usage.Price {
+	usual := usage.Tokens{Prompt: 2, Completion: 1, Images: 1, Seconds: 1}
+	most := pools[0].Price.Dearest(r.Parsed.Audio)
 	for _, p := range pools {
 		for i := range p.Backends {
-			if price := p.PriceAt(&p.Backends[i]).ForTier(tier); price.Cost(usual) > most.Cost(usual) {
+			price := p.PriceAt(&p.Backends[i]).ForTier(r.Parsed.ServiceTier)
+			if price = price.Dearest(r.Parsed.Audio); price.Cost(usual) > most.Cost(usual) {
 				most = price
 			}
 		}

@@ -119,6 +119,9 @@ type Demand struct {
 	MinuteOutput int64
 	MaxPrompt    int64 // the most tokens that the prompt can have; less than Prompt = Prompt
 	MaxOutput    int64 // the most that the answer can have; less than Output = Output
+	Images       int64 // that are billed each
+	Seconds      int64 // of audio that are billed each, as expected
+	MaxSeconds   int64 // the most of them; less than Seconds = Seconds
 	Price        usage.Price
 	MaxPrice     usage.Price // the dearest that may apply; the zero Price = Price
 }
@@ -146,7 +149,7 @@ func (l limit) expected(d *Demand) int64 {
 
 // tokens is the expected usage.
 func (d *Demand) tokens() usage.Tokens {
-	return usage.Tokens{Prompt: lease.Clamp(d.Prompt), Completion: lease.Clamp(d.Output)}
+	return usage.Tokens{Prompt: lease.Clamp(d.Prompt), Completion: lease.Clamp(d.Output), Images: d.Images, Seconds: d.Seconds}
 }
 
 // most is the most that the request can use of the limit, which may be more than
@@ -155,7 +158,10 @@ func (l limit) most(d *Demand) int64 {
 	if l.unit == requests {
 		return 1
 	}
-	t := usage.Tokens{Prompt: max(lease.Clamp(d.MaxPrompt), lease.Clamp(d.Prompt)), Completion: max(lease.Clamp(d.MaxOutput), lease.Clamp(d.Output))}
+	t := usage.Tokens{
+		Prompt: max(lease.Clamp(d.MaxPrompt), lease.Clamp(d.Prompt)), Completion: max(lease.Clamp(d.MaxOutput), lease.Clamp(d.Output)),
+		Images: d.Images, Seconds: max(d.MaxSeconds, d.Seconds),
+	}
 	return max(l.unit.used(t, d.Price), l.unit.used(t, d.MaxPrice))
 }
 

@@ -29,6 +29,17 @@ func (p *Price) ForTier(name string) Price {
 	return *p
 }
 
+// Dearest is the price at which every token costs as much as the dearest of its kind
+// may; an answer has tokens of sound only if sound is true.
+func (p *Price) Dearest(sound bool) Price {
+	d := *p
+	d.Input, d.Output = max(p.Input, p.CachedInput, p.CacheWrite, p.AudioInput), max(p.Output, p.Reasoning)
+	if sound {
+		d.Output = max(d.Output, p.AudioOutput)
+	}
+	return d
+}
+
 // perMillion is the number of tokens that a price is for.
 const perMillion = 1e6
 
