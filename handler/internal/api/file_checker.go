@@ -32,7 +32,7 @@ func (s *Server) newFileChecker(ctx context.Context, req *proxy.Request) *fileCh
 		purposes = []string{purpose}
 	}
 	for _, purpose := range purposes {
-		c.candidates = append(c.candidates, &lineChecker{server: s, ctx: ctx, req: req, purpose: purpose})
+		c.candidates = append(c.candidates, &lineChecker{server: s, ctx: ctx, req: req, purpose: purpose, waiting: map[request.Reference]bool{}})
 	}
 	c.refusals = make([]*Error, len(purposes))
 	return c

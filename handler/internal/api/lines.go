@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"spillway/handler/internal/affinity"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/proxy"
@@ -36,7 +35,7 @@ func (s *Server) checkLines(ctx context.Context, req *proxy.Request) *Error {
 	case req.Operation.Name == "uploads" && req.Subpath == "" && uploadsRequests(req):
 		return &Error{
 			Status: http.StatusForbidden, Type: invalidRequest, Code: "upload_not_allowed", Param: "purpose", Final: true,
-			Message: "A file of requests (purpose batch) is checked line by line, which is not possible when it is uploaded in parts. Upload it as one file with /files.",
+			Message: "Files of requests, and of rows for evaluations and fine-tuning, are checked line by line, which is not possible when they are uploaded in parts. Upload it as one file with /files.",
 		}
 	case req.Form == nil:
 		return nil
@@ -136,7 +135,9 @@ type lineChecker struct {
 	purpose string
 	parser  request.Parser
 	number  int
-	partial []byte // a line that is not ended yet
+	partial []byte          // a line that is not ended yet
+	named   []lineReference // by lines, not looked up yet
+	waiting map[request.Reference]bool
 }
 
 // add checks the lines that end in the next bytes of a file, and the last one where it
@@ -153,13 +154,15 @@ func (c *lineChecker) add(p []byte, ended bool) *Error {
 			c.partial = c.partial[:0]
 		}
 	}
-	if !ended {
-		return nil
+	if ended {
+		apiErr := c.line(c.partial)
+		c.drop()
+		c.number = 0 // another file may follow
+		if apiErr != nil {
+			return apiErr
+		}
 	}
-	apiErr := c.line(c.partial)
-	c.drop()
-	c.number = 0 // another file may follow
-	return apiErr
+	return c.lookup()
 }
 
 // hold keeps a piece of a line.
@@ -167,11 +170,11 @@ func (c *lineChecker) hold(piece []byte) *Error {
 	start := bytes.TrimLeft(piece, " \t\r\n\xef\xbb\xbf")
 	if len(bytes.TrimSpace(c.partial)) == 0 && len(start) > 0 && start[0] != '{' {
 		c.number++
-		return c.named(invalidJSON(errors.New("it must begin with an opening brace")))
+		return inLine(c.number, invalidJSON(errors.New("it must begin with an opening brace")))
 	}
 	if len(c.partial)+len(piece) > maxLine {
 		c.number++
-		return c.named(invalidForm(errors.New("it is longer than 16 MiB")))
+		return inLine(c.number, invalidForm(errors.New("it is longer than 16 MiB")))
 	}
 	return c.keep(piece)
 }
@@ -205,13 +208,17 @@ func (c *lineChecker) line(line []byte) *Error {
 	case len(line) == 0:
 		return nil
 	case isBatch(c.purpose):
-		return c.named(c.object(line))
+		refs, apiErr := c.object(line)
+		if apiErr != nil {
+			return inLine(c.number, apiErr)
+		}
+		return c.names(refs)
 	}
 	refs, err := c.parser.ParseRow(line)
 	if err != nil { // what cannot be read here may be read elsewhere
-		return c.named(invalidJSON(err))
+		return inLine(c.number, invalidJSON(err))
 	}
-	return c.named(c.names(refs))
+	return c.names(refs)
 }
 
 // isRead reports whether the service reads the lines of a file with this purpose as
@@ -230,25 +237,26 @@ func cacheKeyInFile() *Error {
 	}
 }
 
-// named adds the line's number to an error.
-func (c *lineChecker) named(apiErr *Error) *Error {
+// inLine adds a line's number to an error.
+func inLine(number int, apiErr *Error) *Error {
 	if apiErr != nil {
-		apiErr.Message = fmt.Sprintf("Line %d of the file: %s", c.number, apiErr.Message)
+		apiErr.Message = fmt.Sprintf("Line %d of the file: %s", number, apiErr.Message)
 	}
 	return apiErr
 }
 
-// object checks a line of a file of requests, each of which must be an object.
-func (c *lineChecker) object(line []byte) *Error {
+// object checks a line of a file of requests, each of which must be an object, and
+// returns what it names.
+func (c *lineChecker) object(line []byte) ([]request.Reference, *Error) {
 	c.parser.Strict, c.parser.Line = true, true
 	parsed, err := c.parser.Parse(line)
 	if err != nil {
-		return invalidJSON(err)
+		return nil, invalidJSON(err)
 	}
 	if apiErr := c.request(line, &parsed); apiErr != nil {
-		return apiErr
+		return nil, apiErr
 	}
-	return c.names(append(parsed.References, c.server.tunedModels(parsed.Models...)...))
+	return append(parsed.References, c.server.tunedModels(parsed.Models...)...), nil
 }
 
 // lineRequest is the request of a line. Another spelling of its members is refused
@@ -357,28 +365,4 @@ func (c *lineChecker) measure(path string, parsed *request.ParsedRequest) *Error
 	apiErr.Status = http.StatusBadRequest
 	apiErr.Message = fmt.Sprintf("its request may need more than maxRequestTokens (%d) allows, or has no bound on the answer. Send a shorter prompt, and max_completion_tokens, or max_output_tokens for responses.", most)
 	return apiErr
-}
-
-// names checks the objects that a line names.
-func (c *lineChecker) names(named []request.Reference) *Error {
-	if !c.server.StrictIDs || len(named) == 0 {
-		return nil
-	}
-	refs := make([]reference, len(named))
-	for i, r := range named {
-		refs[i] = reference{id: r.ID, kind: r.Kind, param: r.Param, described: r.Described}
-	}
-	if apiErr := tooManyObjects(c.req, refs); apiErr != nil {
-		return apiErr
-	}
-	_, errs := c.server.lookupAll(c.ctx, c.req, refs)
-	for i := range refs {
-		switch {
-		case errors.Is(errs[i], affinity.ErrUnavailable):
-			return locationUnknown(refs[i], errs[i])
-		case errors.Is(errs[i], affinity.ErrOtherOwner), errs[i] != nil && !refs[i].described:
-			return referenceNotFound(refs[i])
-		}
-	}
-	return nil
 }

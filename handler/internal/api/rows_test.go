@@ -50,7 +50,7 @@ func TestRowsThatNameAnothersObjects(t *testing.T) {
 	}
 	rows = append(rows, strings.Replace(row("a", theirFile), `"file_id"`, `"File_Id"`, 1), strings.Replace(row("a", theirFile), `"file_id"`, `"fil\u0065_id"`, 1),
 		strings.Replace(row("a", theirFile), "file-0", `file\u002d0`, 1), `{"a":["`+theirFile+`"]}`, `{"a":[{"id":"`+theirItem+`"}]}`, `{"a":[{"type":"item_reference","id":"msg_x"}]}`,
-		`{"metadata":{"input":[{"type":"item_reference","id":"msg_unknown"}]}}`, `{"model":1,"stream":"x","a":{"file_id":"file-x"}}`)
+		`{"metadata":{"input":[{"type":"item_reference","id":"msg_unknown"}]}}`, `{"model":1,"stream":"x","a":{"file_id":"file-x"}}`, `{"a":"`+theirFile+`","b":"`+strings.Repeat("x", 2000)+`"}`)
 	for _, place := range rowPlaces {
 		for _, row := range rows {
 			path, body, contentType := place(row)
@@ -59,11 +59,32 @@ func TestRowsThatNameAnothersObjects(t *testing.T) {
 		for _, own := range []string{
 			row("input", ownFile), `{"id":"conv_42","question":"x"}`, `{"id":"batch_0001"}`, `{"file":"file-manager","source":"file-abc","id":"video_1","ticket_id":"file-9"}`,
 			`{"file_id":"file-manager","conversation_id":"conv_42","container":"box"}`, `{"trace":{"id":"resp_0123456789abcdefghijklmn","conversation_id":"conv_gone0123456789abcdef"}}`,
-			`{"model":"gpt-9","stream":"news","n":"three","user":7,"prompt_cache_key":1,"documents":{"id":"file-7"},"File_Ids":[]}`,
+			`{"model":"gpt-9","stream":"news","n":"three","user":7,"prompt_cache_key":1,"documents":{"id":"file-7"},"File_Ids":[]}`, `{"a":"file-` + strings.Repeat("x", 2000) + `"}`,
 		} {
 			path, body, contentType := place(own)
 			d.served(t, "y", "POST", "/v1/"+path, body, contentType)
 		}
+	}
+}
+
+// Thousands of rows are looked up together, and cost a read only where an id may be one.
+func TestThousandsOfRows(t *testing.T) {
+	d, table := newTenantsOfTable(t)
+	var inline, lines strings.Builder
+	for n := range 6000 {
+		row := fmt.Sprintf(`{"item":{"id":"conv_%d","ticket":{"id":"batch_%d"},"conversation_id":"conv_%d","answer":"resp_%024x"}}`, n, n, n, n%100)
+		fmt.Fprintf(&inline, "%s,", row)
+		fmt.Fprintln(&lines, row)
+	}
+	d.served(t, "y", "POST", "/v1/fine_tuning/alpha/graders/run", `{"grader":{"type":"python"},"rows":[`+strings.TrimSuffix(inline.String(), ",")+`]}`, "application/json")
+	body, contentType := uploadForm(lines.String(), []string{"purpose", "evals"}, nil)
+	d.served(t, "y", "POST", "/v1/files", body, contentType)
+	if reads := table.reads.Load(); reads != 100 {
+		t.Errorf("%d reads", reads)
+	}
+	body, contentType = uploadForm(lines.String()+`{"item":{"traj":[{"file_id":"`+unknownFile+`"}]}}`+"\n{}\n", []string{"purpose", "evals"}, nil)
+	if res, text := d.send(t, "POST", "/v1/files", body, "Api-Key", "y", "Content-Type", contentType); res.StatusCode != 404 || !strings.Contains(text, "Line 6001 ") {
+		t.Errorf("%d %s", res.StatusCode, text)
 	}
 }
 

@@ -39,7 +39,8 @@ type Watch struct {
 	DataIn  [2]Names // the first are Data in the second
 
 	// IsID judges a string by its form, for those of Forms, and for the first kept member of
-	// objects that are not of Objects, or free; kind is the second kept member there.
+	// objects that are not of Objects; kind is the second kept member there. Of an object in
+	// what is free only the kind is judged.
 	IsID func(name Name, text, kind []byte) bool
 	// InFree judges a string in what is free, whatever the member; its name is 0 unless it is watched.
 	InFree func(name Name, text []byte) bool
@@ -176,7 +177,11 @@ func (w *Watch) leave(b []byte) Reason {
 	if f.array || f.data || f.kept[0] == (Range{}) {
 		return OK
 	}
-	if w.Objects.Has(f.name) && !f.free || w.IsID != nil && w.IsID(0, inside(b, f.kept[0]), inside(b, f.kept[1])) {
+	text := inside(b, f.kept[0])
+	if f.free {
+		text = nil // InFree judges it
+	}
+	if w.Objects.Has(f.name) && !f.free || w.IsID != nil && w.IsID(0, text, inside(b, f.kept[1])) {
 		return w.add(Match{Name: f.name, Object: true, Free: f.free, Kept: f.kept, Seen: f.seen.Without(f.blank), Within: f.within})
 	}
 	return OK

@@ -121,6 +121,7 @@ func namesOf(list ...string) jsonscan.Names {
 var (
 	itemNames    = namesOf(itemMembers...)
 	contentNames = namesOf(contentMembers...).Or(namesOf("input")) // of a call to a custom tool
+	fileNames    = namesOf("file_id", "file_ids")
 	idNames      = namesOf(keys(idMembers)...)
 	modelNames   = namesOf(modelMembers...).Or(namesOf(anyModelMember))
 	holderNames  = namesOf(keys(holderMembers)...)
@@ -220,7 +221,7 @@ func (s *parser) readMatches() error {
 		case m.Object && isItemReference(s.text(m.Kept[1])) && (m.Free || !itemNames.Has(m.Name)):
 			err = s.addReference(operations.KindItem, m.Kept[0], idName, false)
 		case m.Free:
-			err = s.addOfRow(m)
+			err = s.addReference("", m.Value, rowName, !operations.IsUpload(jsonscan.Unquote(s.text(m.Value))))
 		case m.Object && itemNames.Has(m.Name):
 			err = s.addItem(m)
 		case m.Object && holderNames.Has(m.Name):

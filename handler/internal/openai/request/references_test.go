@@ -242,7 +242,7 @@ func (p place) names(text string) bool {
 	kind, mayBeID := formMembers[p.member]
 	switch {
 	case p.row:
-		return longID.MatchString(text) && operations.KindOf(text) != "" || isID && hasFormOf(text, "")
+		return longID.MatchString(text) && operations.KindOf(text) != "" || (p.member == "file_id" || p.member == "file_ids") && hasFormOf(text, operations.KindFile)
 	case isID:
 		return true
 	case mayBeID:

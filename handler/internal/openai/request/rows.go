@@ -10,7 +10,9 @@ import (
 // Rows of evaluations and fine-tuning are the caller's own, whatever their members are
 // called, but any of them may be a list of messages, whose parts name files, and whose
 // items may be references. A text that a template inserts is no id: where one is read,
-// the template itself is checked. So each string of a row is judged by its form.
+// the template itself is checked. So each string of a row is judged by its form. A file
+// must be the caller's; nothing else of a row is read, so that the rest must not be
+// another's only: logs are full of ids that are long gone.
 
 // ParseRow reads a line that is a row, or has one, and returns the stored objects that it
 // names. The error is a *ParseError.
@@ -29,20 +31,13 @@ func (p *Parser) ParseRow(line []byte) ([]Reference, error) {
 }
 
 // inRow reports whether a string of a row is looked up: an id such as services make, and
-// in a member of ids also what only begins like one.
+// where a message names a file also what only begins like one.
 func inRow(name jsonscan.Name, text []byte) bool {
+	if len(text) > maxStringLength {
+		return false
+	}
 	if bytes.IndexByte(text, '\\') >= 0 {
 		text = []byte(jsonscan.Unquote(text))
 	}
-	return operations.IsServiceID(text) || idNames.Has(name) && operations.StoredKind(text) != ""
-}
-
-// addOfRow adds what a row may name. A file must be the caller's, since a message can have
-// it read; nothing else of a row is read, so that the rest must not be another's only: logs
-// are full of ids that are long gone.
-func (s *parser) addOfRow(m *jsonscan.Match) error {
-	if m.Object {
-		return nil // its id is a string as any other
-	}
-	return s.addReference("", m.Value, rowName, !operations.IsUpload(jsonscan.Unquote(s.text(m.Value))))
+	return operations.IsServiceID(text) || fileNames.Has(name) && operations.StoredKind(text) == operations.KindFile
 }
