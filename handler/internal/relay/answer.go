@@ -35,6 +35,7 @@ func (r *Relay) Open(w http.ResponseWriter, request *proxy.Request) proxy.Answer
 // must be ended by [Relay.Abort]. Whoever calls Deliver closes the body.
 func (a *answer) Deliver(ctx context.Context, response *proxy.BackendResponse) proxy.Delivery {
 	d := writer{answer: a, ctx: ctx, response: response}
+	d.completeType()
 	switch {
 	case !d.isStream():
 		return (&buffered{writer: d}).run()

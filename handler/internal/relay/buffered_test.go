@@ -267,3 +267,37 @@ func TestOnlyAllowedHeadersReachCaller(t *testing.T) {
 		}
 	}
 }
+
+// A whole answer without a type, and a stream with any, are what they are: clients that
+// call such servers do not look at the type.
+func TestTypeOfAnAnswerIsCompleted(t *testing.T) {
+	events := role + content + stop + done
+	for name, c := range map[string]struct{ media, body, want string }{
+		"JSON without a type":         {"", completion, "application/json"},
+		"a stream without a type":     {"", events, "text/event-stream; charset=utf-8"},
+		"a stream as text":            {"text/plain; charset=utf-8", events, "text/event-stream; charset=utf-8"},
+		"a stream as JSON":            {"application/json", events, "text/event-stream; charset=utf-8"},
+		"a stream as bytes":           {"application/octet-stream", "\ufeff\n" + events, "text/event-stream; charset=utf-8"},
+		"a comment ahead of a stream": {"text/plain", ": ping\n\n" + events, "text/event-stream; charset=utf-8"},
+		"a name ahead of a stream":    {"text/plain", "event: message\n" + events, "text/event-stream; charset=utf-8"},
+	} {
+		for kind, reader := range map[string]func(io.Reader) io.Reader{"at once": func(r io.Reader) io.Reader { return r }, "bytewise": iotest.OneByteReader} {
+			x := newFixture(operations.Chat, c.media, reader(strings.NewReader(c.body)))
+			if c.media == "" {
+				x.response.Response.Header.Del("Content-Type")
+			}
+			x.request.Operation.Name, x.request.Parsed.Stream, x.request.Parsed.IncludeUsage = "chat", c.body != completion, true
+			d := x.deliver()
+			if x.caller.got() != c.body && x.caller.all() != c.body || d.Broken || d.Outcome.Class != health.Served || x.caller.header.Get("Content-Type") != c.want {
+				t.Errorf("%s, %s: %q, %v, %+v", name, kind, x.caller.all(), x.caller.header, d)
+			}
+		}
+	}
+	for _, body := range []string{"Hello", "<html>", "{", "dat", "", `{"data": 1}`} {
+		x := newFixture(operations.Chat, "text/plain", strings.NewReader(body))
+		x.request.Operation.Name, x.request.Parsed.Stream = "chat", true
+		if d := x.deliver(); d.Committed || d.Outcome.Class != health.Failed || x.caller.all() != "" {
+			t.Errorf("%q: %+v, %q", body, d, x.caller.all())
+		}
+	}
+}

@@ -30,14 +30,14 @@ var (
 )
 
 // complete reports whether the answer is complete, however its transport ended:
-// a stream that has its finish reasons and only lacks [DONE] is. A dialect
-// without an end of its own is complete when its transport ends between two
-// events.
+// a stream that has its finish reasons and only lacks [DONE] is. Events without a
+// dialect are complete, too, when the transport ends between two of them, unless an
+// image or a sound has begun that lacks its end.
 func (s *stream) complete(err error) bool {
-	if s.reader.Dialect == operations.Plain {
-		return errors.Is(err, io.EOF) && len(s.buf.partial()) == 0
+	if !s.completedAt.IsZero() {
+		return true
 	}
-	return !s.completedAt.IsZero()
+	return s.reader.Dialect == operations.Plain && errors.Is(err, io.EOF) && len(s.buf.partial()) == 0 && (s.reader.Complete() || !s.reader.HasEnd())
 }
 
 // conclude ends the stream when nothing more will be read.

@@ -39,16 +39,17 @@ func (e *errorObject) lacksModel(status int) bool {
 		return false
 	}
 	switch e.code {
-	case "deploymentnotfound", "unavailable_model", "unknown_model", "modeldeprecated", "model_deprecated", "servicemodeldeprecated", "deploymentmodelnotsupported":
+	case "deploymentnotfound", "unavailable_model", "unknown_model", "modeldeprecated", "model_deprecated", "servicemodeldeprecated", "deploymentmodelnotsupported",
+		"model_decommissioned", "model_not_available", "model_not_supported", "dedicated_endpoint_not_running":
 		return true
 	case "model_not_found":
 		return status == 404
 	}
 	message := strings.ToLower(e.message)
-	if startsWith(message, "could not find an existing deployment to match the model", "unavailable model: ", "unknown model: ", "invalid model name passed in model=", "model not exist") {
+	if e.errorType == "invalid_model" || startsWith(message, "could not find an existing deployment to match the model", "unavailable model: ", "unknown model: ", "invalid model name passed in model=", "model not exist") {
 		return true
 	}
-	return status == 404 && startsWith(message, "the model `", "the model '", `model "`, "model '")
+	return status == 404 && startsWith(message, "the model `", "the model '", `model "`, "model '", "model: ", "no endpoints found for ")
 }
 
 // lacksOperation reports whether the backend has the deployment, but not for this

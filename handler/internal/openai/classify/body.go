@@ -50,7 +50,7 @@ type responseParts struct {
 	usage            usage.Tokens
 	hasUsage         bool
 	answer           string // the member that an answer has
-	answered         bool   // it is there, and not an empty list
+	answered         bool   // it is there, in its form; of choices see hasContent
 }
 
 // parseParts reads the object that begins at b[i]. It returns false when that
@@ -75,7 +75,7 @@ func (a *responseParts) readMember(it *jsonscan.Iterator) {
 		return
 	}
 	if string(it.Key) == a.answer {
-		a.answered = it.Data[it.Offset] != '[' || isFilled(it.Data, it.Offset) || a.answer == "output"
+		a.answered = isAnswer(a.answer, it.Data, it.Offset)
 	}
 	switch string(it.Key) {
 	case "id":
@@ -107,6 +107,27 @@ func (a *responseParts) readMember(it *jsonscan.Iterator) {
 	case "sequence_number":
 		a.sequence, _ = strconv.ParseInt(string(rawValue(it)), 10, 64)
 	}
+}
+
+// isAnswer reports whether the value at b[i] has the form of this member of an answer:
+// a list with an object in it, a list that may be empty, or a number.
+func isAnswer(member string, b []byte, i int) bool {
+	switch member {
+	case "data":
+		first := jsonscan.SkipSpace(b, i+1)
+		return b[i] == '[' && first < len(b) && b[first] == '{' && isFilled(b, first)
+	case "output":
+		return b[i] == '['
+	case "input_tokens":
+		return b[i] >= '0' && b[i] <= '9'
+	}
+	return false
+}
+
+// hasAnswer reports whether the member is there that an answer has. A choice without
+// an end that holds nothing is none.
+func (a *responseParts) hasAnswer() bool {
+	return a.answered || a.answer == "" || a.answer == "choices" && a.hasContent
 }
 
 // readChoices reads the list of choices.
@@ -275,7 +296,7 @@ func Body(body []byte, header map[string][]string, now time.Time, policy Policy,
 		o.Class, o.Reason = health.Failed, "in-body error"
 	case a.failed:
 		o.Class, o.Reason = health.Failed, "in-body error"
-	case answer != "" && !a.answered:
+	case !a.hasAnswer():
 		o.Class, o.Reason = health.Failed, "no answer"
 	}
 	return info, o

@@ -77,7 +77,28 @@ func deltaIsFilled(b []byte, i int) bool {
 	}
 	it := jsonscan.Iterate(b, i)
 	for it.Next() {
-		if string(it.Key) != "role" && isFilled(it.Data, it.Offset) {
+		if string(it.Key) != "role" && isFilled(it.Data, it.Offset) && holdsValue(it.Data, it.Offset) {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsValue reports whether the filled value at b[i] is a text, or has a member that
+// is a number, true or filled.
+func holdsValue(b []byte, i int) bool {
+	if b[i] == '"' {
+		return true
+	}
+	it := jsonscan.Iterate(b, i)
+	for it.Next() {
+		switch it.Data[it.Offset] {
+		case 'n', 'f':
+		case '"', '{', '[':
+			if isFilled(it.Data, it.Offset) {
+				return true
+			}
+		default:
 			return true
 		}
 	}

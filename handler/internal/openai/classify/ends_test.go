@@ -36,6 +36,13 @@ func TestEndsOfStreams(t *testing.T) {
 		"a block that stops, not the message":   {operations.Messages, []string{data(`{"type":"message_start","message":{}}`), data(`{"type":"content_block_stop","index":0}`)}, false},
 		"usage before the finish reason":        {operations.Chat, []string{began, data(`{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}`)}, false},
 		"annotations of the filter at the end":  {operations.Chat, []string{began, data(`{"choices":[{"index":0,"finish_reason":null,"content_filter_offsets":{"check_offset":1}}]}`)}, false},
+		"a part of an image":                    {operations.Plain, []string{data(`{"type":"image_generation.partial_image","b64_json":"AA"}`)}, false},
+		"a whole image":                         {operations.Plain, []string{data(`{"type":"image_generation.partial_image","b64_json":"AA"}`), data(`{"type":"image_generation.completed","b64_json":"AA"}`)}, true},
+		"a part of a second image":              {operations.Plain, []string{data(`{"type":"image_edit.completed","b64_json":"AA"}`), data(`{"type":"image_edit.partial_image","b64_json":"AA"}`)}, false},
+		"a transcript by the name of its event": {operations.Plain, []string{"event: transcript.text.delta\n" + data(`{"delta":"a"}`), "event: transcript.text.done\n" + data(`{"text":"a"}`)}, true},
+		"segments of a transcript":              {operations.Plain, []string{data(`{"type":"transcript.text.segment","text":"a"}`)}, false},
+		"sound":                                 {operations.Plain, []string{data(`{"type":"speech.audio.delta","audio":"AA"}`)}, false},
+		"chunks of a transcript":                {operations.Plain, []string{began}, false},
 		"a tool call's arguments, without stop": {operations.Chat, []string{data(`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}}]}`)}, false},
 	} {
 		s := Stream{Dialect: c.dialect}
@@ -56,5 +63,33 @@ func TestErrorAsFinishReasonIsAFailure(t *testing.T) {
 	s := Stream{Dialect: operations.Chat}
 	if r := read(&s, data(choice)); r.Kind != ErrorEvent || r.Outcome.Class != health.Failed {
 		t.Errorf("an event: %+v", r)
+	}
+}
+
+// A member of an answer that has another form, or holds nothing, is no answer.
+func TestMembersThatAreNoAnswer(t *testing.T) {
+	for body, member := range map[string]string{
+		`{"choices":{}}`: "choices", `{"choices":"x"}`: "choices", `{"choices":[null]}`: "choices", `{"choices":[{}]}`: "choices", `{"choices":7}`: "choices",
+		`{"choices":[{"index":0,"message":null,"finish_reason":null}]}`:                           "choices",
+		`{"choices":[{"index":0,"message":{"role":"assistant","content":""}}]}`:                   "choices",
+		`{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[]}}]}`: "choices",
+		`{"choices":null,"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}`:   "choices",
+		`{"data":{}}`: "data", `{"data":"x"}`: "data", `{"data":[null]}`: "data", `{"data":[{}]}`: "data", `{"data":[]}`: "data",
+		`{"output":{}}`: "output", `{"output":"x"}`: "output", `{"input_tokens":"x"}`: "input_tokens", `{"input_tokens":{}}`: "input_tokens",
+	} {
+		if _, o := Body([]byte(body), http.Header{}, time.Now(), Policy{}, member); o.Class != health.Failed || o.Reason != "no answer" {
+			t.Errorf("%s: %v, %q", body, o.Class, o.Reason)
+		}
+	}
+	for body, member := range map[string]string{
+		`{"choices":[{"message":{"role":"assistant"},"finish_reason":"content_filter"}]}`: "choices",
+		`{"choices":[{"text":"","finish_reason":"stop"}]}`:                                "choices",
+		`{"choices":[{"message":{"content":"a"}}]}`:                                       "choices",
+		`{"choices":[{"message":{"content":null,"refusal":"no"}}]}`:                       "choices",
+		`{"data":[{"embedding":[1]}]}`:                                                    "data", `{"output":[]}`: "output", `{"input_tokens":7}`: "input_tokens",
+	} {
+		if _, o := Body([]byte(body), http.Header{}, time.Now(), Policy{}, member); o.Class != health.Served || o.Reason != "" {
+			t.Errorf("%s: %v, %q", body, o.Class, o.Reason)
+		}
 	}
 }

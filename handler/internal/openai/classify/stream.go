@@ -85,6 +85,9 @@ func (s *Stream) Complete() bool {
 	return s.ended || s.started != (choiceSet{}) && s.finished.containsAll(s.started)
 }
 
+// HasEnd reports whether the events so far are of a kind that has an end of its own.
+func (s *Stream) HasEnd() bool { return s.ended || s.started != (choiceSet{}) }
+
 // EndOutcome is what the end of the connection means, whether clean or not.
 func (s *Stream) EndOutcome() health.Outcome {
 	o := health.Outcome{Signals: Signals(s.Header)}
@@ -121,10 +124,31 @@ func (s *Stream) readChunk(event []byte, e sse.Event, now time.Time) EventResult
 	if a.hasContent || s.Dialect == operations.Plain && carriesContent(e.Data) {
 		r.Kind = Content
 	}
+	if s.Dialect == operations.Plain {
+		if a.eventType == nil {
+			a.eventType = e.Name
+		}
+		r.FinishedChoices += s.readPlainEnd(string(a.eventType))
+	}
 	if a.contentAt > 0 && !a.hasUsage {
 		s.template.record(event, e.Data, a.contentAt)
 	}
 	return r
+}
+
+// readPlainEnd reads the type of an event of images or sound, and returns how many
+// images or sounds end with it (docs/azure-openai.md#streams).
+func (s *Stream) readPlainEnd(eventType string) int {
+	switch eventType {
+	case "image_generation.completed", "image_edit.completed", "speech.audio.done", "transcript.text.done":
+		s.started.add(0)
+		s.finished.add(0)
+		return 1
+	case "image_generation.partial_image", "image_edit.partial_image", "speech.audio.delta", "transcript.text.delta", "transcript.text.segment":
+		s.started.add(0)
+		s.finished = choiceSet{}
+	}
+	return 0
 }
 
 // errorResult is the result of an error.

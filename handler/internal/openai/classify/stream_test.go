@@ -39,6 +39,8 @@ func TestEventKinds(t *testing.T) {
 		"an error by type":              {chat, data(`{"type":"error","message":"m"}`), ErrorEvent},
 		"an error cut short":            {chat, `data: {"error":{"message":"m`, ErrorEvent},
 		"a tool call":                   {chat, data(`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}}]}`), Content},
+		"members that hold null alone":  {chat, data(`{"choices":[{"index":0,"delta":{"role":"","content":"","provider_specific_fields":{"refusal":null},"audio":{}},"finish_reason":null}],"usage":{"total_tokens":0}}`), Preamble},
+		"a call without arguments":      {chat, data(`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0}]}}]}`), Content},
 		"an annotation":                 {chat, data(`{"choices":[{"index":0,"finish_reason":null,"content_filter_offsets":{}}]}`), Preamble},
 		"annotations of the prompt":     {chat, data(`{"prompt_annotations":[],"choices":[]}`), Preamble},
 		"another dialect's event":       {other, data(`{"type":"image_generation.partial_image","b64_json":"AA"}`), Content},
