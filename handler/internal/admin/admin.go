@@ -115,6 +115,7 @@ type Config struct {
 	Now       func() time.Time
 	NewID     func() string // of an operator's request
 	InFlight  func(slot health.Slot) int64
+	Waiting   func(model string, now time.Time) proxy.Waiting // nil = not known
 
 	// Refusals lists what backends refuse this instance that others serve, and what
 	// every backend refuses; nil = nothing.

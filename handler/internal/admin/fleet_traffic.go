@@ -28,25 +28,45 @@ func newOthers(rows []*sharedTraffic) *others {
 type minutes struct {
 	slots     map[string]sharedMinute
 	consumers map[string]counts
+	waiting   map[string]*WaitingStatus // by model
 }
 
 // minutes adds the other instances' last minute to this one's.
 func (o *Handler) minutes(now time.Time) minutes {
 	m := o.ownMinutes(now)
-	for _, t := range o.others.Load().rows {
-		if now.Sub(time.UnixMilli(t.At)).Abs() > minuteMaxAge {
-			continue
-		}
-		for name, c := range t.Slots {
-			m.slots[name] = m.slots[name].plus(&c)
-		}
-		for name, c := range t.Consumers {
-			sum := m.consumers[name]
-			sum.add(&c)
-			m.consumers[name] = sum
-		}
+	for _, t := range o.others.Load().current(now) {
+		m.add(t)
 	}
 	return m
+}
+
+// current are the rows that were written lately.
+func (o *others) current(now time.Time) (rows []*sharedTraffic) {
+	for _, t := range o.rows {
+		if now.Sub(time.UnixMilli(t.At)).Abs() <= minuteMaxAge {
+			rows = append(rows, t)
+		}
+	}
+	return rows
+}
+
+// add adds the last minute of an instance.
+func (m *minutes) add(t *sharedTraffic) {
+	for name, c := range t.Slots {
+		m.slots[name] = m.slots[name].plus(&c)
+	}
+	for name, c := range t.Consumers {
+		sum := m.consumers[name]
+		sum.add(&c)
+		m.consumers[name] = sum
+	}
+	for model, w := range t.Waiting {
+		sum := *w
+		if known := m.waiting[model]; known != nil {
+			sum.add(known)
+		}
+		m.waiting[model] = &sum
+	}
 }
 
 func (m sharedMinute) plus(n *sharedMinute) sharedMinute {

@@ -37,36 +37,22 @@ type Trouble struct {
 	Since *time.Time `json:"since,omitempty"`
 }
 
-// poolLevels is how much the state of a pool matters.
-var poolLevels = map[PoolState]Level{Healthy: LevelOK, Reduced: LevelNotice, Spilling: LevelWarning, Exhausted: LevelCritical, Down: LevelCritical}
-
-// poolStates are the states, the worst first, with the words of the headline.
-var poolStates = []struct {
-	state     PoolState
-	one, many string
-}{
-	{Down, "is down", "are down"},
-	{Exhausted, "is throttled on every backend", "are throttled on every backend"},
-	{Spilling, "spills over", "spill over"},
-	{Reduced, "is degraded", "are degraded"},
-}
-
 // headline sums a status up.
 func headline(s *Status) Headline {
 	h := Headline{Level: LevelOK, Troubles: []Trouble{}}
 	var parts []string
-	for _, p := range poolStates {
+	for _, p := range poolStates[:Healthy.Rank()] {
 		troubles := poolTroubles(s.Pools, p.state)
 		if len(troubles) == 0 {
 			continue
 		}
-		h.raise(poolLevels[p.state])
 		h.Troubles = append(h.Troubles, troubles...)
 		var names []string
 		for i := range troubles {
-			names = append(names, troubles[i].Model)
+			h.raise(troubles[i].Level)
+			names = append(names, troubles[i].named(p.state))
 		}
-		parts = append(parts, nameSome(names)+" "+plural(len(names), p.one, p.many))
+		parts = append(parts, strings.TrimSpace(nameSome(names)+" "+plural(len(names), p.one, p.many)))
 	}
 	if t := stateTrouble(s); t != "" {
 		h.raise(LevelWarning)
@@ -104,10 +90,19 @@ func poolTroubles(pools []PoolStatus, state PoolState) []Trouble {
 	var all []Trouble
 	for i := range pools {
 		if p := &pools[i]; p.State == state {
-			all = append(all, Trouble{Level: poolLevels[state], Model: p.Model, Text: p.Summary, Since: p.Since})
+			all = append(all, Trouble{Level: p.level(), Model: p.Model, Text: p.Summary, Since: p.Since})
 		}
 	}
 	return all
+}
+
+// named is the model in the headline.
+func (t *Trouble) named(state PoolState) string {
+	if state == Unanswered {
+		text, _, _ := strings.Cut(t.Text, ";")
+		return t.Model + ": " + text
+	}
+	return t.Model
 }
 
 // nameSome names the first few.

@@ -24,6 +24,7 @@ type PoolStatus struct {
 	Refuses   []Refusal     `json:"refuses,omitempty"` // what every backend refuses
 	Groups    []GroupStatus `json:"groups"`            // by ascending priority
 
+	Waiting      *WaitingStatus   `json:"waiting,omitempty"` // absent when none waits and none was answered lately
 	Minute       MinuteStatus     `json:"lastMinute"`
 	SpillPercent float64          `json:"spillPercent"` // of the responses in the last minute, by other than the first priority
 	FirstToken   FirstTokenStatus `json:"firstToken"`
@@ -34,19 +35,6 @@ type GroupStatus struct {
 	Priority int             `json:"priority"`
 	Backends []BackendStatus `json:"backends"`
 }
-
-// PoolState is the state of a pool as a whole.
-type PoolState string
-
-// The states, best first.
-const (
-	Healthy  PoolState = "healthy"  // the first priority group serves all requests
-	Reduced  PoolState = "reduced"  // it serves, but some backend of the pool does not, or not fully
-	Spilling PoolState = "spilling" // no backend of the first group serves: requests go to a lower one
-	// Exhausted is that no backend serves, some only because they are throttled.
-	Exhausted PoolState = "throttled"
-	Down      PoolState = "down" // no backend serves
-)
 
 // BackendStatus is one backend of one model.
 type BackendStatus struct {
@@ -137,6 +125,7 @@ type statusBuilder struct {
 	slots       map[string]*fleet.SlotState // in the table, by slot name
 	tableTime   time.Time                   // now, by the table's clock
 	minutes     map[string]sharedMinute     // by slot name
+	waiting     map[string]*WaitingStatus   // by model
 	events      map[string][]Event          // by slot name, the latest last
 	refusals    map[string][]Refusal        // by slot name or model
 }
@@ -166,8 +155,10 @@ func (v *statusBuilder) pool(p *balancer.Pool) PoolStatus {
 		s.SpillPercent = 100 * float64(spilled) / float64(s.Minute.Served)
 	}
 	s.FirstToken = firstTokenStatus(&first)
+	s.Waiting = v.waiting[s.Model]
 	summarizePool(&s)
 	s.addRefusals(v.refusals[s.Model])
+	v.judgeTraffic(&s)
 	return s
 }
 

@@ -123,7 +123,10 @@ func mergeRefusals(all []Refusal) []Refusal {
 
 // refusals is what the instances find to be refused, by subject.
 func (o *Handler) refusals(now time.Time) map[string][]Refusal {
-	all := mergeRefusals(append(o.ownRefusals(now), o.others.Load().shared(now).Refusals...))
+	return bySlotOrModel(mergeRefusals(append(o.ownRefusals(now), o.others.Load().shared(now).Refusals...)))
+}
+
+func bySlotOrModel(all []Refusal) map[string][]Refusal {
 	by := map[string][]Refusal{}
 	for i := range all {
 		by[all[i].subject()] = append(by[all[i].subject()], all[i])
@@ -137,6 +140,8 @@ type Shared struct {
 	Refusals   []Refusal
 	Conditions []ConditionStatus // those that are not ok
 	Events     []Event           // of the last twelve hours, the latest last
+
+	traffic minutes
 }
 
 // ReadShared reads it from the table of the traffic.
@@ -150,11 +155,9 @@ func ReadShared(ctx context.Context, store tablestore.Store, now time.Time) (Sha
 
 // shared is what instances share that have written lately.
 func (o *others) shared(now time.Time) Shared {
-	s := Shared{Events: o.events}
-	for _, t := range o.rows {
-		if now.Sub(time.UnixMilli(t.At)).Abs() > minuteMaxAge {
-			continue
-		}
+	s := Shared{Events: o.events, traffic: minutes{slots: map[string]sharedMinute{}, consumers: map[string]counts{}, waiting: map[string]*WaitingStatus{}}}
+	for _, t := range o.current(now) {
+		s.traffic.add(t)
 		s.Conditions = append(s.Conditions, t.Conditions...)
 		for _, r := range t.Refusals {
 			r.Instances = []string{t.Instance}

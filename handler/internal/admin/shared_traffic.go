@@ -52,7 +52,8 @@ type sharedTraffic struct {
 	Events    []Event                 `json:"e,omitempty"`
 	Refusals  []Refusal               `json:"r,omitempty"`
 
-	Conditions []ConditionStatus `json:"x,omitempty"`
+	Waiting    map[string]*WaitingStatus `json:"w,omitempty"` // by model
+	Conditions []ConditionStatus         `json:"x,omitempty"`
 }
 
 // sharedMinute is the last minute of a slot on one instance.
@@ -132,7 +133,7 @@ func (o *Handler) ownTraffic(now time.Time) *sharedTraffic {
 	m := o.ownMinutes(now)
 	return &sharedTraffic{
 		Instance: o.cfg.Instance, At: now.UnixMilli(), Started: o.started.UnixMilli(), Config: o.served.Load().ConfigDigest, Version: o.cfg.Version,
-		Models: o.cfg.Recent.history.snapshot(now), Slots: m.slots, Consumers: m.consumers, Events: events, Refusals: o.ownRefusals(now), Conditions: o.ownConditions(),
+		Models: o.cfg.Recent.history.snapshot(now), Slots: m.slots, Consumers: m.consumers, Waiting: m.waiting, Events: events, Refusals: o.ownRefusals(now), Conditions: o.ownConditions(),
 	}
 }
 
@@ -150,7 +151,7 @@ func (o *Handler) ownConditions() []ConditionStatus {
 
 // ownMinutes is the last minute on this instance, of what had traffic.
 func (o *Handler) ownMinutes(now time.Time) minutes {
-	m := minutes{slots: map[string]sharedMinute{}, consumers: map[string]counts{}}
+	m := minutes{slots: map[string]sharedMinute{}, consumers: map[string]counts{}, waiting: o.ownWaiting(now)}
 	served := o.served.Load()
 	for slot, name := range served.Slots {
 		if name == "" {

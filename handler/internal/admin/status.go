@@ -105,7 +105,7 @@ func (o *Handler) currentStatus() *Status {
 		State: o.stateStatus(), Fleet: shared.status, Pools: []PoolStatus{}, Consumers: []ConsumerStatus{}, Changes: []ChangeStatus{}, Conditions: o.conditions(now),
 		Usage: o.cfg.UsageRows != nil,
 	}
-	v := statusBuilder{cfg: o.served.Load(), now: now, snapshot: snapshot, unreachable: s.State.Unreachable, slots: shared.slots, tableTime: shared.at, minutes: sums.slots, events: bySubject(events), refusals: o.refusals(now)}
+	v := statusBuilder{cfg: o.served.Load(), now: now, snapshot: snapshot, unreachable: s.State.Unreachable, slots: shared.slots, tableTime: shared.at, minutes: sums.slots, waiting: sums.waiting, events: bySubject(events), refusals: o.refusals(now)}
 	for i := range v.cfg.Pools {
 		s.Pools = append(s.Pools, v.pool(&v.cfg.Pools[i]))
 	}

@@ -12,7 +12,6 @@ import (
 	"spillway/handler/internal/admin"
 	"spillway/handler/internal/auth/entra"
 	"spillway/handler/internal/config"
-	"spillway/handler/internal/health"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/telemetry"
 	"spillway/handler/internal/telemetry/condition"
@@ -27,7 +26,7 @@ func newAdmin(cfg *config.Config, source *configSource, version string, obs *obs
 		Key: s.OperatorKey.Reveal(), Open: !s.OperatorKey.Set() && s.OperatorRole == "" && s.Standalone && s.Loopback, Hosted: !s.Standalone,
 		Instance: s.Instance, Version: version, Region: s.Region, Memory: s.State.Memory(), Refresh: s.StateRefresh,
 		Pools: cfg.Pools, Slots: cfg.Slots, Consumers: cfg.Consumers, Replica: state.replica, Recent: obs.recent, Now: time.Now, NewID: newRequestID,
-		InFlight: func(slot health.Slot) int64 { return load.InFlight(slot) }, Quotas: state.quotas.LimitStatuses,
+		InFlight: load.InFlight, Waiting: load.Waiting, Quotas: state.quotas.LimitStatuses,
 		UsageRows: state.usage.rows, Metrics: obs.provider.Handler(), Audit: obs.audit, KeysRefused: obs.keysRefused, TraceID: obs.traceID, Conditions: watched,
 		Refusals: refusals, Traffic: state.usage.store, ConfigDigest: digest(cfg),
 	}

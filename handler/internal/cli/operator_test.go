@@ -145,7 +145,7 @@ func testRotateKeepsTheOldKeyForAWhile(t *testing.T, state string) {
 
 func testStatusAndWatch(t *testing.T, state string) {
 	setEnvironment(t, startSimulator(t), map[string]string{"SPILLWAY_STATE": state, "SPILLWAY_STATE_TABLE": "status"})
-	if out, _, err := spillway(t, "status"); err != nil || !strings.HasPrefix(out, "all 1 model served by every backend · 0 instances\n") {
+	if out, _, err := spillway(t, "status"); err != nil || !strings.HasPrefix(out, "The model is served normally · 0 instances\n") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	ctx, stop := context.WithCancel(t.Context())
@@ -169,7 +169,7 @@ func testStatusAndWatch(t *testing.T, state string) {
 	if err := <-ended; err != nil {
 		t.Errorf("interrupted: %v", err)
 	}
-	if out, _, err := spillway(t, "status"); err != nil || !strings.HasPrefix(out, "degraded: gpt-4o · ") || !strings.Contains(out, "near drained by ") || !strings.Contains(out, "1 of 2") {
+	if out, _, err := spillway(t, "status"); err != nil || !strings.HasPrefix(out, "gpt-4o is degraded · ") || !strings.Contains(out, "degraded  1 of 2") || !strings.Contains(out, "near: drained by ") || !strings.Contains(out, "1 of 2") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if _, _, err := spillway(t, "backends", "drain", "far"); err != nil {
@@ -177,7 +177,7 @@ func testStatusAndWatch(t *testing.T, state string) {
 	}
 	out, _, err := spillway(t, "status", "--json")
 	var status fleetStatus
-	if err2 := json.Unmarshal([]byte(out), &status); err != nil || err2 != nil || status.Models[0].State != modelDown || len(status.Models[0].Why) != 2 || status.Models[0].Since.IsZero() {
+	if err2 := json.Unmarshal([]byte(out), &status); err != nil || err2 != nil || status.Models[0].State != admin.Down || len(status.Models[0].Out) != 2 || status.Models[0].Since.IsZero() {
 		t.Errorf("%v, %v\n%s", err, err2, out)
 	}
 }
@@ -210,8 +210,8 @@ func testWhatSingleInstancesSee(t *testing.T, state string) {
 		t.Fatal(err)
 	}
 	for args, want := range map[string][]string{
-		"status":                 {"degraded: gpt-4o; entra-keys is failing on i-1", "near refuses chat (deployment not found), as i-1 found", "since", "fix: check"},
-		"status --json":          {`"state": "refuses chat (deployment not found), as i-1 found"`, `"part": "entra-keys"`},
+		"status":                 {"gpt-4o is degraded; entra-keys is failing · 0 instances", "near: refuses chat (deployment not found)", "entra-keys is failing on i-1 since", "fix: check"},
+		"status --json":          {`"state": "refusing"`, `"reason": "refuses chat (deployment not found)"`, `"part": "entra-keys"`},
 		"backends list":          {"refuses chat (deployment not found), as i-1 found  none in 12 hours\n", "by i-1: restored by anna\n"},
 		"backends list --json":   {`"operation": "chat"`, `"reason": "restored by anna"`, `"refusedByAll": []`},
 		"explain --model gpt-4o": {"first of its group for ", "! near ", "refuses chat (deployment not found), as i-1 found: such requests go elsewhere\n"},

@@ -255,6 +255,7 @@ func (t *attempt) attribute(ctx context.Context, o health.Outcome) health.Outcom
 // wait for the end of a long stream.
 func (t *attempt) onCommit() {
 	t.stopTimers()
+	t.endWait(t.served)
 	if t.served {
 		t.endProbe()
 		if !t.request.readsStored() {

@@ -18,6 +18,9 @@ const (
 // watch starts the timers that run until the first content.
 func (t *attempt) watch(a *Action) {
 	t.setTimer(silenceTimer, a.Silence, t.onSilence)
+	if a.Silence > 0 {
+		t.awaitAnswer(a.Silence)
+	}
 	if a.HedgeAfter > 0 {
 		t.setTimer(hedgeTimer, a.HedgeAfter, func() { t.onSlow(Event{Kind: HedgeDue, Try: t.try}) })
 	}

@@ -13,7 +13,10 @@ var _ balancer.Load = (*Load)(nil)
 
 // Load is what this process measured of the backends lately. It is safe for
 // concurrent use.
-type Load struct{ slots []slotLoad }
+type Load struct {
+	slots []slotLoad
+	waits sync.Map // by model, of *waits
+}
 
 type slotLoad struct {
 	inFlight   atomic.Int64

@@ -41,13 +41,14 @@ var ErrProbeLost = errors.New("proxy: the lease of the probe ended")
 // of the model's own pool, then those of its fallbacks. The response went
 // through deliver, or Result.Err is why none did.
 func (p *Proxy) Do(ctx context.Context, pools []*balancer.Pool, r *Request, deliver Deliver) *Result {
-	run := &run{Proxy: p, request: r, deliver: deliver, result: &Result{Pool: pools[0]}}
+	run := &run{Proxy: p, request: r, deliver: deliver, began: p.Now(), result: &Result{Pool: pools[0]}}
 	run.environment = p.Environment()
 	run.plan.init(&run.environment, pools, r)
 	ctx, cancel := run.startDeadline(ctx)
 	defer cancel()
 	run.ctx = ctx
 	defer run.plan.endAnother()
+	defer run.endWait(false)
 	defer run.endSecond()
 	run.follow()
 	run.complete()
@@ -71,6 +72,7 @@ type run struct {
 	ctx         context.Context
 	request     *Request
 	deliver     Deliver
+	began       time.Time
 	result      *Result
 	environment Environment
 	deadline    *time.Timer // to the first byte; nil = none

@@ -14,8 +14,8 @@ export function onView(callback) { onChange = callback; }
 // statusPath requests the backends of the models that are shown only.
 export const statusPath = () => "status?brief" + (all.consumers || $("consumer-filter").value ? "&consumers" : "") + [...open].map((model) => "&model=" + encodeURIComponent(model)).join("");
 
-const words = { healthy: "OK", reduced: "Degraded", spilling: "Spilling over", throttled: "Throttled", down: "Down" };
-const order = Object.keys(words).reverse();
+const order = ["down", "not answering", "throttled", "spilling over", "degraded", "ok"];
+const word = (state) => (state === "ok" ? "OK" : state[0].toUpperCase() + state.slice(1));
 
 export function render(s) {
   last = s;
@@ -73,17 +73,17 @@ function lines(id, items, total, filter, matches, template, update) {
 function renderPools() {
   const s = last;
   const sorted = [...s.pools].sort((a, b) => order.indexOf(a.standing) - order.indexOf(b.standing) || a.model.localeCompare(b.model));
-  const matches = (p) => [p.model, ...(p.aliases || []), words[p.standing], p.standing, p.standing === "healthy" ? "" : p.sentence].join(" ");
+  const matches = (p) => [p.model, ...(p.aliases || []), p.standing, p.standing === "ok" ? "" : p.sentence].join(" ");
   lines("pools", sorted, sorted.length, "filter", matches, "t-pool", renderPool);
 }
 
 function renderPool(element, pool) {
-  const healthy = pool.standing === "healthy", m = pool.lastMinute, details = element.firstElementChild;
+  const healthy = pool.standing === "ok", m = pool.lastMinute, details = element.firstElementChild;
   mark(element, "standing", pool.standing);
   fill(element, {
-    model: pool.model, standing: words[pool.standing],
+    model: pool.model, standing: word(pool.standing),
     since: since(pool.since, last.at),
-    sentence: healthy ? "" : (pool.leftMs ? "first free in " + ms(pool.leftMs) + "; " : "") + (pool.serving ? pool.serving + " of " + pool.backends + " serve; " : "") + pool.sentence,
+    sentence: healthy ? "" : (pool.leftMs ? "first free in " + ms(pool.leftMs) + "; " : "") + (pool.serving && pool.standing !== "not answering" ? pool.serving + " of " + pool.backends + " serve; " : "") + pool.sentence,
     requests: m.served ? count(m.served) + "/min" : m.requests ? "none served" : "idle", spill: m.served ? percent(pool.spillPercent) + " spilled" : "", first: pool.firstToken.samples ? "p95 " + ms(pool.firstToken.p95Ms) : "",
     about: [plural(pool.backends, "backend"), pool.strategy, pool.aliases && "aliases " + pool.aliases.join(", "), pool.fallbacks && "falls back to " + pool.fallbacks.join(", "), count(m.tokens) + " tokens/min"].filter(Boolean).join("; "),
   });

@@ -72,16 +72,16 @@ const unfold = (tab) => tab.evaluate(() => { const d = document.querySelector("#
 
 // What each scenario must show: the headline, the state of the first model, and more.
 const scenes = {
-  healthy: ["All 2 models are served normally", "healthy"],
-  spilling: ["gpt-4o spills over", "spilling"],
-  open: ["text-embedding-3-large spills over; gpt-4o is degraded", "spilling"],
+  healthy: ["All 2 models are served normally", "ok"],
+  spilling: ["gpt-4o spills over", "spilling over"],
+  open: ["text-embedding-3-large spills over; gpt-4o is degraded", "spilling over"],
   throttled: ["gpt-4o is throttled on every backend", "throttled"],
-  budget: ["All 2 models are served normally", "healthy", async (tab) => {
+  budget: ["All 2 models are served normally", "ok", async (tab) => {
     const text = await says(tab, "#consumers .consumer");
     if (!text.includes("team-a") || !text.includes("96") || !(await says(tab, "#events")).includes("95")) wrong("the budget is not shown: " + text);
   }],
-  outage: ["gpt-4o spills over; the state table is unreachable", "spilling", async (tab) => { if (!(await says(tab, "#table-notice")).includes("unreachable for 42")) wrong("no notice"); }],
-  memory: ["The model is served normally", "healthy"],
+  outage: ["gpt-4o spills over; the state table is unreachable", "spilling over", async (tab) => { if (!(await says(tab, "#table-notice")).includes("unreachable for 42")) wrong("no notice"); }],
+  memory: ["The model is served normally", "ok"],
   down: ["gpt-4o is down", "down", async (tab) => {
     const why = await says(tab, "#overall-why");
     if (!/since \d\d:\d\d \(\d+.min\): no backend takes requests/.test(why) || !why.includes("503")) wrong("the headline does not say why and since when: " + why);
@@ -90,14 +90,14 @@ const scenes = {
     await tab.waitForSelector("#found ol.why");
     if (!(await says(tab, "#found")).includes("No backend was left to try")) wrong("the look-up does not explain the request");
   }],
-  refusing: ["gpt-4o is degraded; entra-keys is failing; telemetry is degraded", "reduced", async (tab) => {
+  refusing: ["gpt-4o is degraded; entra-keys is failing; telemetry is degraded", "degraded", async (tab) => {
     const parts = await says(tab, "#conditions"), model = await says(tab, "#pools > li");
     if (!parts.includes("no route to host. Still works: callers with keys") || !model.includes("payg-sweden: refuses chat (deployment not found)")) wrong("the parts or the refused operation are not shown: " + parts + model);
   }],
   ...(shots ? {
-    "big-healthy": ["All 20 models are served normally", "healthy"], "big-down": ["model-03 is down", "down"],
+    "big-healthy": ["All 20 models are served normally", "ok"], "big-down": ["model-03 is down", "down"],
     "big-throttled": ["model-00, model-01, model-02 and 17 more are throttled on every backend", "throttled"],
-    "big-outage": ["The state table is unreachable", "healthy"], "big-budget": ["All 20 models are served normally", "healthy"],
+    "big-outage": ["The state table is unreachable", "ok"], "big-budget": ["All 20 models are served normally", "ok"],
   } : {}),
   hostile: ["", "down", async (tab) => {
     if (await tab.evaluate(() => document.querySelectorAll("main img, main iframe, main script, [onerror], [onload]").length)) wrong("a name became markup");
