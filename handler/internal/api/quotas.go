@@ -51,7 +51,7 @@ func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*mete
 // nobody here.
 func startsUnmetered(r *proxy.Request) bool {
 	switch r.Operation.Name {
-	case "batches", "fine-tuning", "evals":
+	case "batches", "fine-tuning", "evals", "videos":
 		return r.Method == http.MethodPost && !strings.HasSuffix(r.Subpath, "/cancel")
 	}
 	return false

@@ -61,7 +61,7 @@ func (l *Limits) counted() bool {
 }
 
 // MayUseUnmetered reports whether the consumer may start what reports no usage:
-// batches, fine-tuning, evals. A limit of tokens or money would not see them. A nil
+// batches, fine-tuning, evals, videos. A limit of tokens or money would not see them. A nil
 // consumer may.
 func (c *Consumer) MayUseUnmetered() bool {
 	if c == nil || c.AllowUnmetered {

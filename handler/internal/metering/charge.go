@@ -214,5 +214,8 @@ func (m *Meter) estimate(r *proxy.Request, p *balancer.Pool, a *proxy.Attempt, d
 		t.Completion = max(t.Completion, e.Generated(a.Duration, firstToken(r, a, d)))
 	}
 	t.Completion = min(t.Completion, maxOutput(r, p))
+	if n := spoken(r, p); n > 0 {
+		t.Completion, t.AudioOutput = n, n
+	}
 	return t
 }

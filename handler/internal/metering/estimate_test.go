@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/openai/usage"
 	"spillway/handler/internal/proxy"
 )
@@ -17,11 +18,28 @@ type generated struct {
 	tokens int64
 }
 
+// cutKind is a kind of answers.
+type cutKind struct {
+	operation string
+	stream    bool
+	reasoning int64 // tokens, on average
+	calls     bool  // every second one is a call of a tool, whose arguments have 2 to 3 bytes a token
+	most      float64
+}
+
 // cutAnswer is an answer that is cut after a random part of it. Tokens have 3 to 5
-// bytes, a second has 40 to 60 of them, and thought comes before the text.
-func cutAnswer(random *rand.Rand, stream bool, reasoning int64) (whole proxy.Delivery, took time.Duration, cut generated) {
+// bytes, a second has 40 to 60 of them, and thought comes before the text. An image has
+// one of four sizes, and 60 to 200 tokens a second.
+func cutAnswer(random *rand.Rand, k *cutKind) (whole proxy.Delivery, took time.Duration, cut generated) {
+	stream, reasoning := k.stream, k.reasoning
 	visible := int64(20 + 800*random.Float64()*random.Float64())
 	perByte, speed := 1/(3+2*random.Float64()), 40+20*random.Float64()
+	if k.calls && random.IntN(2) == 0 {
+		perByte = 1 / (2 + random.Float64())
+	}
+	if k.operation == "images" {
+		visible, speed = []int64{272, 1056, 1568, 4160}[random.IntN(4)], 60+140*random.Float64()
+	}
 	idle := 300 * time.Millisecond
 	seconds := func(tokens int64) time.Duration { return time.Duration(float64(tokens) / speed * 1e9) }
 	thought := reasoning/2 + random.Int64N(reasoning+1)
@@ -45,24 +63,28 @@ func cutAnswer(random *rand.Rand, stream bool, reasoning int64) (whole proxy.Del
 // The error of the estimate over a thousand cut requests of each kind: in the sum,
 // and of the worst one.
 func TestErrorOfTheEstimate(t *testing.T) {
-	for name, c := range map[string]struct {
-		stream    bool
-		reasoning int64
-		most      float64 // percent, of the sum
-	}{
-		"streamed text":            {true, 0, 10},
-		"streamed, with reasoning": {true, 400, 10},
-		"plain":                    {false, 0, 10},
-		"plain, with reasoning":    {false, 400, 10},
+	for name, c := range map[string]cutKind{
+		"streamed text":            {operation: "chat", stream: true, most: 10},
+		"streamed, with reasoning": {operation: "chat", stream: true, reasoning: 400, most: 10},
+		"streamed, calls of tools": {operation: "chat", stream: true, calls: true, most: 15},
+		"plain":                    {operation: "chat", most: 10},
+		"plain, with reasoning":    {operation: "chat", reasoning: 400, most: 10},
+		"plain, calls of tools":    {operation: "chat", calls: true, most: 10},
+		"images":                   {operation: "images", most: 20},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(5, 1))
 			m := New(nil, nil, nil)
+			request := func() *proxy.Request {
+				r := chat(c.stream, 400, 0)
+				r.Operation = *operations.ByName(c.operation)
+				return r
+			}
 			var real, estimated, worst float64
 			for range 1000 {
-				whole, took, cut := cutAnswer(random, c.stream, c.reasoning)
-				m.Settle(nil, chat(c.stream, 400, 0), served(mini, took, whole))
-				charges := m.Settle(nil, chat(c.stream, 400, 0), cut.result)
+				whole, took, cut := cutAnswer(random, &c)
+				m.Settle(nil, request(), served(mini, took, whole))
+				charges := m.Settle(nil, request(), cut.result)
 				if len(charges) != 1 || !charges[0].Estimated {
 					t.Fatalf("charges %+v of %+v", charges, cut.result.Attempts[0].Outcome.Class == health.Abandoned)
 				}

@@ -259,11 +259,12 @@ const bytesPerDenseToken = 2
 // for, for the dearest tokens that there may be.
 func dearest(pools []*balancer.Pool, r *proxy.Request) usage.Price {
 	usual := usage.Tokens{Prompt: 2, Completion: 1, Images: 1, Seconds: 1}
-	most := pools[0].Price.Dearest(r.Parsed.Audio)
+	sound := r.Parsed.Audio || r.Operation.Name == "speech"
+	most := pools[0].Price.Dearest(sound)
 	for _, p := range pools {
 		for i := range p.Backends {
 			price := p.PriceAt(&p.Backends[i]).ForTier(r.Parsed.ServiceTier)
-			if price = price.Dearest(r.Parsed.Audio); price.Cost(usual) > most.Cost(usual) {
+			if price = price.Dearest(sound); price.Cost(usual) > most.Cost(usual) {
 				most = price
 			}
 		}
@@ -277,7 +278,7 @@ func maxOutput(r *proxy.Request, p *balancer.Pool) int64 {
 	choices, each := max(1, r.Parsed.Choices), r.Parsed.MaxOutputTokens
 	switch {
 	case !generates(&r.Operation):
-		return 0
+		return spoken(r, p)
 	case each == 0:
 		each = LargestAnswer(p)
 	}

@@ -3,6 +3,7 @@ package metering
 import (
 	"strings"
 
+	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/proxy"
 )
 
@@ -37,4 +38,14 @@ func seconds(r *proxy.Request, bytes int64) int64 {
 		size += s.Length
 	}
 	return (size + bytes - 1) / bytes
+}
+
+// spoken is how many tokens of sound the speech has that the request asks for, of a
+// model that is billed by them: a minute of some 900 characters has 1,250
+// (docs/quotas.md#limits).
+func spoken(r *proxy.Request, p *balancer.Pool) int64 {
+	if r.Operation.Name != "speech" || p.Price.Output+p.Price.AudioOutput <= 0 {
+		return 0
+	}
+	return r.Parsed.PromptBytes*4/3 + 1
 }

@@ -20,6 +20,7 @@ import (
 func TestImagesAndSecondsSpendTheBudget(t *testing.T) {
 	drawing := &balancer.Pool{Model: "dall-e-3", Price: usage.Price{Currency: "USD", Image: 0.04}, Backends: []balancer.Backend{{Name: "a"}}}
 	hearing := &balancer.Pool{Model: "whisper", Price: usage.Price{Currency: "USD", AudioSecond: 0.0001}, Backends: []balancer.Backend{{Name: "a"}}}
+	speaking := &balancer.Pool{Model: "gpt-4o-mini-tts", Price: usage.Price{Currency: "USD", AudioOutput: 200}, Backends: []balancer.Backend{{Name: "a"}}}
 	for name, x := range map[string]struct {
 		pool      *balancer.Pool
 		operation string
@@ -34,6 +35,8 @@ func TestImagesAndSecondsSpendTheBudget(t *testing.T) {
 		"edited images":         {pool: drawing, operation: "image-edits", sent: 12},
 		"images, left":          {pool: drawing, operation: "images", left: true, sent: 12},
 		"images at once":        {pool: drawing, operation: "images", atOnce: true, sent: 12},
+		"spoken text":           {pool: speaking, operation: "speech", sent: 9},
+		"spoken text, left":     {pool: speaking, operation: "speech", left: true, sent: 9},
 		"speech of 500 seconds": {pool: hearing, operation: "transcriptions", body: 2_000_000, used: usage.Tokens{Seconds: 500}, sent: 20},
 		"speech that says none": {pool: hearing, operation: "transcriptions", body: 2_000_000, sent: 20},
 		"speech, left":          {pool: hearing, operation: "translations", body: 2_000_000, left: true, sent: 20},

@@ -175,7 +175,7 @@ type Consumer struct {
 	RequestsPerMinute int64             `json:"requestsPerMinute" min:"1" also:"rpm" doc:"Over all instances."`
 	TokensPerMonth    int64             `json:"tokensPerMonth" min:"1" doc:"Over all instances, per calendar month in UTC."`
 	BudgetPerMonth    float64           `json:"budgetPerMonth" min:"0.01" also:"budget,max_budget" doc:"Money per calendar month in UTC, in the currency of the models' prices."`
-	AllowUnmetered    bool              `json:"allowUnmetered" doc:"With a limit of tokens or money: allow batches, fine-tuning and evals all the same, whose usage is not reported here and counts in no limit."`
+	AllowUnmetered    bool              `json:"allowUnmetered" doc:"With a limit of tokens or money: allow batches, fine-tuning, evals and videos all the same, whose usage is not reported here and counts in no limit."`
 	PerModel          map[string]Limits `json:"perModel" keys:"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" keysay:"a model name" doc:"Limits for single models, besides those for all of them together."`
 	PerCaller         *CallerLimits     `json:"perCaller" example:"{\"tokensPerMinute\": 20000, \"budgetPerMonth\": 25}" also:"percaller,peruser,per_user" doc:"Limits for each of its callers, besides those for all of them together. A caller is the oid of an Entra token, else what the request names as safety_identifier or user (in Anthropic's API metadata.user_id); callers without a name share one."`
 	WarnAt            []float64         `json:"warnAt" min:"1" max:"100" most:"10" default:"[50, 80, 95, 100]" example:"[80, 100]" doc:"At which percentages of a limit per month a warning is given. An empty list gives none."`
