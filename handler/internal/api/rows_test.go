@@ -14,6 +14,9 @@ var rowPlaces = map[string]func(row string) (path, body, contentType string){
 	"run": func(row string) (path, body, contentType string) {
 		return "evals/eval_y/runs", `{"data_source":{"type":"responses","model":"gpt-4o","source":{"type":"file_content","content":[{"item":` + row + `}]}}}`, "application/json"
 	},
+	"run of bare rows": func(row string) (path, body, contentType string) {
+		return "evals/eval_y/runs", `{"data_source":{"type":"jsonl","source":{"type":"file_content","content":[` + row + `]}}}`, "application/json"
+	},
 	"grader": func(row string) (path, body, contentType string) {
 		return "fine_tuning/alpha/graders/run", `{"grader":{"type":"python"},"model_sample":"x","item":` + row + `}`, "application/json"
 	},

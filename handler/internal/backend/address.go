@@ -100,7 +100,7 @@ func parameterName(pair string) string {
 func choosesByName(pair string) bool {
 	for part := range strings.SplitSeq(pair, ";") {
 		name := parameterName(part)
-		if slices.ContainsFunc(choosing, func(word string) bool { return strings.Contains(name, strings.ToLower(word)) }) {
+		if name == "engine" || slices.ContainsFunc(choosing, func(word string) bool { return strings.Contains(name, strings.ToLower(word)) }) {
 			return true
 		}
 	}

@@ -34,7 +34,7 @@ func TestRequestURLs(t *testing.T) {
 		"host's key":  {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "code=s%3D&api-version=1&clientId=default&x=1" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1&x=1"},
 		"a model":     {func(r *proxy.Request, _ *balancer.Backend) { r.Query = "api-version=1&model=o3" }, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1&model=o3"},
 		"a fenced model": {func(r *proxy.Request, _ *balancer.Backend) {
-			r.Fenced, r.Query = true, "api-version=1&Mod%65l=o3&deployment=o3&deployment-id=o3&x=1;model=o3&project=p&y=model"
+			r.Fenced, r.Query = true, "api-version=1&Mod%65l=o3&deployment=o3&Engine=o3&deployment-id=o3&x=1;model=o3&project=p&y=model"
 		}, "/openai/deployments/gpt-4o-ptu/chat/completions?api-version=1&y=model"},
 		"a fenced list": {func(r *proxy.Request, _ *balancer.Backend) {
 			r.Fenced, r.Method, r.Query = true, "GET", "api-version=1&model=o3"

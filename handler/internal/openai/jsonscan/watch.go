@@ -33,6 +33,7 @@ type Watch struct {
 	Unknown func(key []byte) (Name, Reason)
 	Texts   Names    // whose values are no objects while Unknown is set, but in what is free
 	Free    Names    // in which names are the caller's own, and nothing is Data: strings are found there by InFree only
+	FreeIn  [3]Name  // the first is Free directly in the second, if that is in the third
 	Maps    Names    // whose own members are named by the caller
 	Bound   Names    // in which nothing is the caller's own
 	Data    Names    // in which names and values are the caller's own: nothing is found there
@@ -157,7 +158,9 @@ func (w *Watch) enter(array bool) Reason {
 	fresh := frame{name: name, array: array, within: within, free: outer.free, data: outer.data}
 	if !fresh.free && name != 0 && !within.Meets(w.Bound) {
 		fresh.data = w.Data.Has(name) || w.DataIn[0].Has(name) && within.Meets(w.DataIn[1])
-		fresh.free = fresh.data || w.Free.Has(name)
+		row := name == w.FreeIn[0] && outer.name == w.FreeIn[1] && within.Has(w.FreeIn[2])
+		fresh.data = fresh.data && !row
+		fresh.free = fresh.data || row || w.Free.Has(name)
 	}
 	if !array && !fresh.free && w.Unknown != nil && w.Texts.Has(name) {
 		return NotText

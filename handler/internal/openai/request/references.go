@@ -147,10 +147,11 @@ var (
 
 	foundStrings = idNames.Or(modelNames).Or(namesOf("encrypted_content")).Or(countedNames)
 	textNames    = idNames.Or(modelNames).Without(holderNames)
+	inlineRows   = [3]jsonscan.Name{contentName, vocabulary.Of("source"), vocabulary.Of("data_source")}
 	// watched is what every parse looks for.
 	watched = jsonscan.Watch{
 		Names: vocabulary, Limit: maxMatches, Strings: foundStrings, Scalars: countedNames, Objects: holderNames.Or(itemNames), Keep: [2]jsonscan.Name{idName, typeName},
-		Texts: textNames, Free: namesOf(rowMembers...), Maps: namesOf("variables"), Bound: namesOf("data_sources"),
+		Texts: textNames, Free: namesOf(rowMembers...), FreeIn: inlineRows, Maps: namesOf("variables"), Bound: namesOf("data_sources"),
 		Data: namesOf(dataMembers...), DataIn: [2]jsonscan.Names{namesOf("input"), namesOf("content")},
 		Forms: namesOf(keys(formMembers)...).Or(namesOf(anyIDMember)), IsID: hasForm, InFree: inRow, Empty: namesOf("output", "arguments", "input"),
 		Attachments: jsonscan.Attachments{

@@ -79,6 +79,8 @@ func TestReferencesOfABody(t *testing.T) {
 		`{"files":["file-x","a.txt"]}`:                                                                ref(operations.KindFile, "file-x", "files"),
 		`{"images":["file\u002dx","https://a/b.png"],"mask":"data:image/png;base64,AA=="}`:            ref(operations.KindFile, "file-x", "images"),
 		`{"item":{"file_id":"f","conversation":"c","source":{"id":"17"}}}`:                            nil,
+		`{"data_source":{"source":{"content":[{"input":[{"file_id":"file-x"}]}]}}}`:                   described(ref("", "file-x", "item")),
+		`{"data_source":{"template":[{"content":[{"file_id":"{{item.f}}"}]}]}}`:                       ref(operations.KindFile, "{{item.f}}", "file_id"),
 		`{"item":{"file_id":"file-x"}}`:                                                               described(ref("", "file-x", "item")),
 		`{"tools":[{"parameters":{"properties":{"file_id":{"type":"string"}}}}]}`:                     nil,
 		`{"a":` + strings.Repeat(`[{"b":`, 100) + `{"file_id":"f"}` + strings.Repeat(`}]`, 100) + `}`: ref(operations.KindFile, "f", "file_id"),
@@ -191,7 +193,9 @@ func (p place) entered(container bool) place {
 	p.inNames = container && p.member == "variables"
 	if container && !p.row && !slices.Contains(p.within, "data_sources") {
 		p.own = p.own || slices.Contains(dataMembers, p.member) || p.member == "input" && slices.Contains(p.within, "content")
-		p.row = !p.own && slices.Contains(rowMembers, p.member)
+		inline := p.member == "content" && slices.Contains(p.within[max(0, len(p.within)-1):], "source") && slices.Contains(p.within[:max(0, len(p.within)-1)], "data_source")
+		p.own = p.own && !inline
+		p.row = !p.own && slices.Contains(rowMembers, p.member) || inline
 	}
 	return p
 }
