@@ -42,6 +42,7 @@ type reference struct {
 	operation string          // the operation that reads it by its id; "" = there is none
 	param     string          // where the request names it; "" = in the path
 	described bool            // it may be an id of the caller's own making
+	reused    bool            // it is described, and used again if it is still there
 	under     string          // the object below which it is; "" = none
 
 	madeBefore map[string]time.Time // by backend, when it is looked for there; nil = at any time
@@ -96,12 +97,13 @@ func (s *Server) pin(ctx context.Context, req *proxy.Request, pools []*balancer.
 }
 
 // namedContainer returns the container that a body names. It exists only at the
-// backend that made it, in an answer or by itself. Anthropic's cannot be asked for.
+// backend that made it, in an answer or by itself. Anthropic's cannot be asked for, and
+// that of a call that is sent back need not be there any more.
 func namedContainer(req *proxy.Request) (reference, bool) {
 	for _, r := range req.Parsed.References {
-		if r.Kind == operations.KindContainer && !r.Described {
+		if r.Kind == operations.KindContainer && (!r.Described || r.Reused) {
 			ref := reference{id: r.ID, kind: r.Kind, param: r.Param}
-			if req.Operation.Dialect != operations.Messages {
+			if req.Operation.Dialect != operations.Messages && !r.Reused {
 				ref.operation = "containers"
 			}
 			return ref, true

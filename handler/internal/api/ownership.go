@@ -46,6 +46,7 @@ func (s *Server) ownedObjects(ctx context.Context, req *proxy.Request) ([]heldOb
 		return nil, apiErr
 	}
 	locations, errs := s.lookupAll(ctx, req, refs)
+	s.lookupShown(ctx, req, refs, locations, errs)
 	var held []heldObject
 	for i, ref := range refs {
 		switch {
@@ -78,7 +79,7 @@ func (s *Server) namedObjects(req *proxy.Request) []reference {
 		for _, r := range list {
 			if key := (request.Reference{Kind: r.Kind, ID: r.ID, Described: r.Described}); !seen[key] {
 				seen[key] = true
-				refs = append(refs, reference{id: r.ID, kind: r.Kind, param: r.Param, described: r.Described})
+				refs = append(refs, reference{id: r.ID, kind: r.Kind, param: r.Param, described: r.Described, reused: r.Reused})
 			}
 		}
 	}
@@ -151,69 +152,6 @@ func tooManyObjects(req *proxy.Request, refs []reference) *Error {
 	}
 }
 
-// lookupAll looks the objects up. What lies below an object of the consumer's is
-// known if an answer showed it there, or by itself.
-func (s *Server) lookupAll(ctx context.Context, req *proxy.Request, refs []reference) ([]affinity.Location, []error) {
-	locations, errs := make([]affinity.Location, len(refs)), slices.Repeat([]error{affinity.ErrUnknown}, len(refs))
-	if s.Affinity == nil {
-		return locations, errs
-	}
-	for _, pass := range [...]struct {
-		key    func(r *reference) string
-		lookup func(ctx context.Context, owner string, ids []string) ([]affinity.Location, []error)
-	}{{(*reference).listed, s.Affinity.LookupAll}, {(*reference).own, s.Affinity.LookupAll}, {(*reference).given, s.Affinity.LookupGiven}} {
-		var at []int
-		var ids []string
-		for i := range refs {
-			if id := pass.key(&refs[i]); id != "" && errs[i] != nil {
-				at, ids = append(at, i), append(ids, id)
-			}
-		}
-		if len(ids) == 0 {
-			continue
-		}
-		found, missing := pass.lookup(ctx, owner(req), ids)
-		for n, i := range at {
-			locations[i], errs[i] = found[n], missing[n]
-			if refs[i].given() != "" && errors.Is(missing[n], affinity.ErrUnavailable) && !operations.IsServiceID(refs[i].id) {
-				errs[i] = affinity.ErrUnknown // no service made that
-			}
-		}
-	}
-	return locations, errs
-}
-
-// given is the key of what may have an id of its caller's making; "" for anything else.
-func (r *reference) given() string {
-	if r.described && r.under == "" {
-		return r.id
-	}
-	return ""
-}
-
-// own is the key of another object in the table of ids.
-func (r *reference) own() string {
-	if r.given() != "" {
-		return ""
-	}
-	return r.id
-}
-
-// listed is the key of what an answer showed below an object; "" for anything else.
-func (r *reference) listed() string {
-	if r.under == "" {
-		return ""
-	}
-	return r.under + "/" + r.id
-}
-
-// isKind reports whether an object is of the kind that is asked for. Rows of
-// before kinds were recorded are of responses, their items and conversations.
-func isKind(want, is operations.Kind) bool {
-	return want == "" || want == is || want == operations.KindFile && (is == operations.KindBatchFile || is == operations.KindDataFile) ||
-		is == "" && (want == operations.KindResponse || want == operations.KindItem || want == operations.KindConversation)
-}
-
 // ownedPools pins a request about stored objects to the backend that holds what
 // it names, else to the one where its consumer's objects are made.
 func (s *Server) ownedPools(ctx context.Context, req *proxy.Request) ([]*balancer.Pool, *Error) {
@@ -264,7 +202,7 @@ func (s *Server) pinOwned(ctx context.Context, req *proxy.Request, pools []*bala
 	if apiErr != nil {
 		return nil, apiErr
 	}
-	decides := slices.IndexFunc(held, func(h heldObject) bool { return !h.described || h.id == req.Parsed.ResourceBoundID })
+	decides := slices.IndexFunc(held, func(h heldObject) bool { return !h.described || h.reused || h.id == req.Parsed.ResourceBoundID })
 	switch {
 	case decides < 0 && req.Parsed.ResourceBound && req.Operation.State == operations.Stateful:
 		req.PinnedTo = new(proxy.Pin) // the holder is unknown: each backend may be tried
@@ -341,6 +279,9 @@ func (s *Server) rememberOwned(ctx context.Context, req *proxy.Request, l affini
 			listed.Expires = time.Time{}
 		}
 		s.remember(ctx, listed, (&reference{id: o.ID, under: object.ID}).listed(), post && o.Kind == operations.KindListed)
+		if o.Kind == operations.KindItem && operations.IsServiceID(o.ID) {
+			s.remember(ctx, l, shown(owner(req), o.ID), false)
+		}
 	}
 	if o.Kind != operations.KindListed && (post || !below) && !named(req, o.ID) {
 		s.remember(ctx, l, o.ID, o.Kind != operations.KindItem)

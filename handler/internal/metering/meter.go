@@ -225,6 +225,9 @@ const certainAnswers = 5
 // demand is what a request may use.
 func demand(r *proxy.Request, pools []*balancer.Pool, e *usage.Expectation) quota.Demand {
 	d := quota.Demand{Caller: callerOf(r), Model: pools[0].Model, Size: r.Tokens, Price: pools[0].Price, MaxPrice: dearest(pools, r)}
+	if r.Operation.Counts() {
+		d.Size = 0
+	}
 	if r.Operation.Free() {
 		return d
 	}

@@ -258,6 +258,13 @@ func demandFollowsWhatWasLatelyUsed(t *testing.T) {
 	if d := demanded(embeddings); d.Output != 0 || d.MaxOutput != 0 {
 		t.Errorf("embeddings have no output: %+v", d)
 	}
+	for _, counts := range []string{"count-tokens", "input-tokens"} { // which tell how large a request is
+		count := chat(false, 400, 0)
+		count.Operation = *operations.ByName(counts)
+		if d := demanded(count); d.Size != 0 || d.MaxPrompt != 0 {
+			t.Errorf("%s: %+v", counts, d)
+		}
+	}
 }
 
 func TestReservationGrowsWhileAStreamRunsOn(t *testing.T) {

@@ -1,6 +1,9 @@
 package classify
 
 import (
+	"bytes"
+	"encoding/json"
+
 	"spillway/handler/internal/openai/jsonscan"
 	"spillway/handler/internal/openai/operations"
 )
@@ -45,13 +48,16 @@ const maxCreated = 1 << 16
 // it, says the service made: those whose ids the caller may use from now on. Of
 // an answer that is cut off it returns those before the cut.
 func Created(o *operations.Operation, subpath string, answer []byte) []operations.Object {
+	var objects []operations.Object
+	if o.Dialect == operations.Messages {
+		objects = codeFiles(answer)
+	}
 	watch := &jsonscan.Watch{
 		Names: created, Keep: [2]jsonscan.Name{created.Of("id"), created.Of("type")},
 		Objects: createdObjects, Strings: createdStrings, Limit: maxCreated,
 	}
 	watch.Root(created.Of(root))
 	_, _, _ = jsonscan.MeasureWatched(answer, 0, watch)
-	var objects []operations.Object
 	for i := range watch.Matches {
 		m := &watch.Matches[i]
 		at := m.Value
@@ -63,6 +69,42 @@ func Created(o *operations.Operation, subpath string, answer []byte) []operation
 		}
 	}
 	return objects
+}
+
+// contentBlock is a block of an Anthropic message, with what a tool of the service
+// returned.
+type contentBlock struct {
+	Type    string          `json:"type"`
+	Content json.RawMessage `json:"content"`
+}
+
+// codeFiles returns the files that code made which the service ran, of an answer or an
+// event of Anthropic's API. What other tools return, somebody else wrote.
+func codeFiles(answer []byte) []operations.Object {
+	var message struct {
+		Content []contentBlock `json:"content"`
+		Started contentBlock   `json:"content_block"`
+	}
+	if !bytes.Contains(answer, []byte("code_execution_tool_result")) || json.Unmarshal(answer, &message) != nil {
+		return nil
+	}
+	var files []operations.Object
+	for _, block := range append(message.Content, message.Started) {
+		var result struct {
+			Content []struct {
+				FileID string `json:"file_id"`
+			} `json:"content"`
+		}
+		if block.Type != "code_execution_tool_result" && block.Type != "bash_code_execution_tool_result" || json.Unmarshal(block.Content, &result) != nil {
+			continue
+		}
+		for _, output := range result.Content {
+			if output.FileID != "" {
+				files = append(files, operations.Object{Kind: operations.KindFile, ID: truncated([]byte(output.FileID))})
+			}
+		}
+	}
+	return files
 }
 
 // createdKind is the kind of what a match names, "" when it is not made by the

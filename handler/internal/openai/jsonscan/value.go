@@ -65,6 +65,9 @@ func (s *skipper) opening(i int) (end int, empty bool, reason Reason) {
 	}
 	i = SkipSpace(s.b, i+1)
 	if i < len(s.b) && s.b[i] == closingBracket(object) {
+		if s.watch != nil {
+			s.watch.empty()
+		}
 		return i + 1, true, OK
 	}
 	s.open.push(object)

@@ -8,6 +8,7 @@ type Match struct {
 	Name   Name     // of the member; elements of an array have the array's name
 	Object bool     // it is an object; else a string or a scalar
 	Free   bool     // it is in what Watch.Free names
+	Quoted bool     // it is in an object of which Watch.Quotes says so
 	Value  Range    // of the string, with its quotes, or the scalar
 	Kept   [2]Range // of an object: its members named by Watch.Keep, if they are strings
 	Seen   Names    // of an object: the watched names of its members, but those that are null or ""
@@ -47,7 +48,12 @@ type Watch struct {
 	InFree func(name Name, text []byte) bool
 
 	Forms Names // whose strings are found if they have the form
-	Empty Names // that count as seen when they are ""
+
+	// Quotes judges an object that holds matches by its second kept member: whether it
+	// only says what somebody did with them. nil = none does.
+	Quotes func(kind []byte) bool
+	Empty  Names // that count as seen when they are ""
+	Lists  Names // that do not count as seen when they are lists without an object
 
 	Attachments Attachments
 
@@ -64,6 +70,8 @@ type frame struct {
 	free   bool
 	data   bool
 	text   bool // it calls itself no picture, sound, film or PDF file
+	filled bool // it has an object or array in it
+	first  int  // of the matches in it
 	encode int  // bytes of its base64 that may not count
 	files  int  // bytes of its files that may not count
 	seen   Names
@@ -155,7 +163,7 @@ func (w *Watch) value() (Name, Names) {
 func (w *Watch) enter(array bool) Reason {
 	outer := w.top()
 	name, within := w.value()
-	fresh := frame{name: name, array: array, within: within, free: outer.free, data: outer.data}
+	fresh := frame{name: name, array: array, within: within, free: outer.free, data: outer.data, first: len(w.Matches)}
 	if !fresh.free && name != 0 && !within.Meets(w.Bound) {
 		fresh.data = w.Data.Has(name) || w.DataIn[0].Has(name) && within.Meets(w.DataIn[1])
 		row := name == w.FreeIn[0] && outer.name == w.FreeIn[1] && within.Has(w.FreeIn[2])
@@ -165,6 +173,7 @@ func (w *Watch) enter(array bool) Reason {
 	if !array && !fresh.free && w.Unknown != nil && w.Texts.Has(name) {
 		return NotText
 	}
+	outer.filled = true
 	w.depth++
 	if w.depth-len(w.shallow) == len(w.deep) {
 		w.deep = append(w.deep, frame{})
@@ -177,6 +186,14 @@ func (w *Watch) enter(array bool) Reason {
 func (w *Watch) leave(b []byte) Reason {
 	f := w.top()
 	w.depth--
+	if inner := w.Matches[f.first:]; len(inner) > 0 && w.Quotes != nil && w.Quotes(inside(b, f.kept[1])) {
+		for i := range inner {
+			inner[i].Quoted = true
+		}
+	}
+	if f.array && !f.filled {
+		w.empty()
+	}
 	if f.array || f.data || f.kept[0] == (Range{}) {
 		return OK
 	}
@@ -188,6 +205,13 @@ func (w *Watch) leave(b []byte) Reason {
 		return w.add(Match{Name: f.name, Object: true, Free: f.free, Kept: f.kept, Seen: f.seen.Without(f.blank), Within: f.within})
 	}
 	return OK
+}
+
+// empty passes an empty container, or an array without an object.
+func (w *Watch) empty() {
+	if f := w.top(); !f.array && w.Lists.Has(w.pending) {
+		f.blank.add(w.pending)
+	}
 }
 
 // inside returns a string without its quotes, nothing for the zero Range.

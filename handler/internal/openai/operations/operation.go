@@ -62,9 +62,10 @@ type Operation struct {
 
 // Free reports whether the operation costs no tokens: what it answers is stored
 // already, or only counted.
-func (o *Operation) Free() bool {
-	return o.State.Stored() || o.Name == "count-tokens" || o.Name == "input-tokens"
-}
+func (o *Operation) Free() bool { return o.State.Stored() || o.Counts() }
+
+// Counts reports whether the operation only counts the tokens of a prompt.
+func (o *Operation) Counts() bool { return o.Name == "count-tokens" || o.Name == "input-tokens" }
 
 // Family is one of the URL families that callers use and backends offer.
 type Family uint8

@@ -27,8 +27,8 @@ func fieldReference(name, value string) (Reference, bool) {
 			return Reference{Kind: kind, ID: value, Param: parts[len(parts)-2]}, true
 		}
 	}
-	if kind, ok := formMembers[member]; ok && member != "prompt" && operations.StoredKind([]byte(value)) == kind {
-		return Reference{Kind: kind, ID: value, Param: member}, true
+	if kind := formMembers[member]; kind != "" && member != "prompt" && mayBeID(member, []byte(value)) {
+		return Reference{Kind: kind, ID: value, Param: member, Described: member == "source"}, true
 	}
 	return Reference{}, false
 }

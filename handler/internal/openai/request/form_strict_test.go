@@ -100,7 +100,7 @@ func TestFieldsNameWhatMembersName(t *testing.T) {
 	for name, value := range map[string]string{
 		"characters[0][id]": "v1", "characters[][id]": "v1", "characters.0.id": "v1", "video[id]": "v1", "video.id": "v1",
 		"characters": "video_1", "characters[]": "video_1", "characters[0]": "video_1", "video": "video_1", "video[0]": "video_1",
-		"input_reference": "file-1", "inputReference": "", "image": "file-1", "image[]": "file-1", "images[0]": "assistant-1", "mask": "file-1", "files[]": "file-1", "source": "cfile_1",
+		"input_reference": "file-1", "inputReference": "", "image": "file-1", "image[]": "file-1", "images[0]": "assistant-1", "mask": "file-1", "files[]": "file-1",
 		"image[0][file_id]": "f1", "file_ids.0": "f1", "container_ids[2]": "c1",
 	} {
 		f, err := request.ParseForm([]byte(strictPart(`name="`+name+`"`, value)+formEnd), boundary, true, true)

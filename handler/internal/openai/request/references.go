@@ -19,6 +19,9 @@ type Reference struct {
 	// of the caller's own making: of an item that is given with its content, of what such
 	// an item cites, or where only its form says that it is an id.
 	Described bool
+	// Reused means that it is Described, and that the service uses it again if it is still
+	// there: the container of a call that is sent back.
+	Reused bool
 }
 
 // idMembers are the members whose strings, or lists of strings, are ids.
@@ -57,20 +60,20 @@ var (
 	// itemMembers are lists of items, or one item.
 	itemMembers = []string{"input", "items", "instructions"}
 	// contentMembers give an item its content.
-	contentMembers = []string{"content", "encrypted_content", "arguments", "output", "action", "code", "result", "results", "queries", "tools", "operation", "approve"}
+	contentMembers = []string{"content", "encrypted_content", "arguments", "output", "action", "actions", "code", "result", "results", "queries", "tools", "operation", "approve"}
 	// modelMembers name models or deployments.
 	modelMembers = []string{"model", "models", "model_id", "model_name", "base_model", "deployment", "deployment_id", "deployment_name", "engine", "engines", "engine_id"}
 	// reachMembers have the backend use what its own identity reaches: connections,
 	// indexes and memory of a project, its agents with their sessions, its network, and
 	// queues.
 	reachMembers = []string{
-		"azure_ai_search", "openapi", "project_connection_id", "project_connections", "connection_id", "connection_name", "index_asset_id",
-		"memory_store_name", "agent", "agent_id", "agent_name", "agent_reference", "agent_session_id", "input_binding", "output_binding",
+		"azure_ai_search", "openapi", "project_connection_id", "project_connections", "connection_name", "index_asset_id",
+		"memory_store_name", "agent", "agent_name", "agent_reference", "input_binding", "output_binding",
 	}
-	// reachEndings are how further ones end, folded: bing_connection_id, memory_store_id.
-	reachEndings = []string{"connectionid", "connectionids", "memorystoreid", "memorystoreids", "agentid", "agentids"}
+	// reachEndings are how further ones end, folded: connection_id, memory_store_id.
+	reachEndings = []string{"connectionid", "connectionids", "memorystoreid", "memorystoreids", "agentid", "agentids", "agentsessionid"}
 	// otherMembers are read, or may only not be repeated.
-	otherMembers = []string{"id", "type", "role", "metadata", "authentication", "data_sources", "data_source", "data_source_config", "text", "variables", "status"}
+	otherMembers = []string{"id", "type", "role", "metadata", "authentication", "data_sources", "data_source", "data_source_config", "text", "variables", "status", "summary"}
 	// dataMembers hold the caller's own data: schemas and examples, arguments of calls,
 	// and maps whose names are the caller's. So does the input of Anthropic's tools.
 	dataMembers = []string{
@@ -79,8 +82,11 @@ var (
 	}
 	// rowMembers hold rows of evaluations, where any member may be a list of messages.
 	rowMembers = []string{"item", "sample"}
-	// citingMembers hold what an item that is sent back once came from.
+	// citingMembers hold what an item that is sent back once came from, and citingTypes
+	// are of objects that do: calls that the service made itself, and the files of their
+	// outputs.
 	citingMembers = []string{"annotations", "results"}
+	citingTypes   = []string{"mcp_call", "code_interpreter_call", "shell_call", "code_execution_output", "bash_code_execution_output"}
 	// mediaMembers, fileMembers and base64Members hold what is not read as text, and
 	// labelMembers say what that is.
 	mediaMembers  = []string{"url", "image_url"}
@@ -126,6 +132,7 @@ var (
 	modelNames   = namesOf(modelMembers...).Or(namesOf(anyModelMember))
 	holderNames  = namesOf(keys(holderMembers)...)
 	citingNames  = namesOf(citingMembers...)
+	quotedNames  = namesOf("approval_request_id", "container_id", "file_id")
 	reachNames   = namesOf(reachMembers...).Or(namesOf(anyReachMember))
 	roleName     = vocabulary.Of("role")
 	typeName     = vocabulary.Of("type")
@@ -134,6 +141,8 @@ var (
 	rowName      = vocabulary.Of("item")
 	resultName   = vocabulary.Of("result")
 	statusName   = vocabulary.Of("status")
+	summaryName  = vocabulary.Of("summary")
+	sourceName   = vocabulary.Of("source")
 	dataSources  = vocabulary.Of("data_sources")
 	audioName    = vocabulary.Of("audio")
 	contentName  = vocabulary.Of("content")
@@ -153,7 +162,7 @@ var (
 		Names: vocabulary, Limit: maxMatches, Strings: foundStrings, Scalars: countedNames, Objects: holderNames.Or(itemNames), Keep: [2]jsonscan.Name{idName, typeName},
 		Texts: textNames, Free: namesOf(rowMembers...), FreeIn: inlineRows, Maps: namesOf("variables"), Bound: namesOf("data_sources"),
 		Data: namesOf(dataMembers...), DataIn: [2]jsonscan.Names{namesOf("input"), namesOf("content")},
-		Forms: namesOf(keys(formMembers)...).Or(namesOf(anyIDMember)), IsID: hasForm, InFree: inRow, Empty: namesOf("output", "arguments", "input"),
+		Forms: namesOf(keys(formMembers)...).Or(namesOf(anyIDMember)), IsID: hasForm, InFree: inRow, Quotes: isCiting, Empty: namesOf("output", "arguments", "input"), Lists: namesOf("summary"),
 		Attachments: jsonscan.Attachments{
 			URLs: namesOf(mediaMembers...), Files: namesOf(fileMembers...), Base64: namesOf(base64Members...), In: namesOf("input_audio"),
 			Types: []string{"base64", "image_generation_call"}, Labels: namesOf(labelMembers...),
@@ -193,17 +202,26 @@ func hasForm(name jsonscan.Name, text, kind []byte) bool {
 	if bytes.IndexByte(text, '\\') >= 0 {
 		text = []byte(jsonscan.Unquote(text))
 	}
-	switch form := operations.StoredKind(text); {
-	case name == 0:
-		return form != "" || isItemReference(kind)
-	case name == anyID:
-		return form != "" && operations.IsServiceID(string(text))
-	case form == "":
-		return false
-	default:
-		kind, ok := formMembers[vocabulary.Text(name)]
-		return !ok || kind == form
+	switch name {
+	case 0:
+		return operations.StoredKind(text) != "" || isItemReference(kind)
+	case anyID:
+		return operations.StoredKind(text) != "" && operations.IsServiceID(string(text))
 	}
+	return mayBeID(vocabulary.Text(name), text)
+}
+
+// mayBeID reports whether the text of a member that may be a text has the form of an id
+// of the member's kind. A source is the name of something in other APIs.
+func mayBeID(member string, text []byte) bool {
+	form, kind := operations.StoredKind(text), formMembers[member]
+	return form != "" && (kind == "" || kind == form) && (member != "source" || operations.IsServiceID(string(text)))
+}
+
+// isCiting reports whether an object of this type names what a call used, not what the
+// request uses.
+func isCiting(kind []byte) bool {
+	return slices.ContainsFunc(citingTypes, func(t string) bool { return jsonscan.EqualUnquoted(kind, t) })
 }
 
 func isItemReference(kind []byte) bool {
@@ -238,14 +256,44 @@ func (s *parser) readMatches() error {
 		case countedNames.Has(m.Name):
 			s.addCounted(m)
 		default:
-			err = s.addReference(kind, m.Value, m.Name, m.Within.Meets(citingNames))
+			err = s.addListed(kind, m)
 		}
 		if err != nil {
 			return err
 		}
 	}
+	s.describeApprovals()
 	s.readReach()
 	return nil
+}
+
+// addListed adds the id in a member of a list.
+func (s *parser) addListed(kind operations.Kind, m *jsonscan.Match) error {
+	before := len(s.parsed.References)
+	quoted := m.Quoted && quotedNames.Has(m.Name)
+	err := s.addReference(kind, m.Value, m.Name, quoted || m.Name == sourceName || m.Within.Meets(citingNames))
+	for i := range s.parsed.References[before:] {
+		s.parsed.References[before+i].Reused = quoted && kind == operations.KindContainer
+	}
+	return err
+}
+
+// describeApprovals notes which approvals answer a request that is given beside them.
+func (s *parser) describeApprovals() {
+	var given map[string]bool
+	for i := range s.parsed.References {
+		approval := &s.parsed.References[i]
+		if approval.Param != "approval_request_id" || approval.Described {
+			continue
+		}
+		if given == nil {
+			given = map[string]bool{}
+			for _, r := range s.parsed.References {
+				given[r.ID] = given[r.ID] || r.Kind == operations.KindItem && r.Described && r.Param != approval.Param
+			}
+		}
+		approval.Described = given[approval.ID]
+	}
 }
 
 // text is a string without its quotes, nothing for the zero Range.
@@ -289,12 +337,14 @@ func (s *parser) addItem(m *jsonscan.Match) error {
 func isGiven(m *jsonscan.Match, kind []byte) bool {
 	is := func(name string) bool { return jsonscan.EqualUnquoted(kind, name) }
 	switch {
-	case len(kind) == 0 || m.Seen.Has(roleName) || is("message"):
+	case len(kind) == 0 || is("message"):
 		return m.Seen.Has(contentName) && (len(kind) > 0 || m.Seen.Has(roleName))
 	case is("image_generation_call"):
 		return m.Seen.Has(resultName)
 	case is("web_search_call"), is("apply_patch_call_output"):
 		return m.Seen.Has(statusName) || m.Seen.Meets(contentNames)
+	case is("reasoning"):
+		return m.Seen.Has(summaryName) || m.Seen.Meets(contentNames)
 	}
 	return m.Seen.Meets(contentNames)
 }

@@ -64,6 +64,9 @@ func TestReferencesOfABody(t *testing.T) {
 		`{"prompt":{"variables":{"metadata":{"file_id":"f"}}}}`:                                       ref(operations.KindFile, "f", "file_id"),
 		`{"input":[{"content":[{"type":"output_text","annotations":[{"file_id":"f"}]}]}]}`:            described(ref(operations.KindFile, "f", "file_id")),
 		`{"input":[{"type":"file_search_call","results":[{"file_id":"f"}]}]}`:                         described(ref(operations.KindFile, "f", "file_id")),
+		`{"input":[{"type":"mcp_call","vector_store_ids":["v"]}]}`:                                    ref(operations.KindVectorStore, "v", "vector_store_ids"),
+		`{"input":[{"type":"m\u0063p_call","approval_request_id":"i"}]}`:                              described(ref(operations.KindItem, "i", "approval_request_id")),
+		`{"item":{"type":"code_execution_output","file_id":"file-0123456789abcdef0"}}`:                ref("", "file-0123456789abcdef0", "item"),
 		`{"messages":[{"type":"item_reference","id":"i"}]}`:                                           ref(operations.KindItem, "i", "id"),
 		`{"x":{"type":"item\u005freference","id":"i"}}`:                                               ref(operations.KindItem, "i", "id"),
 		`{"x":{"y":[{"id":"vs_x"}]}}`:                                                                 described(ref("", "vs_x", "id")),
@@ -250,7 +253,7 @@ func (p place) names(text string) bool {
 	case isID:
 		return true
 	case mayBeID:
-		return hasFormOf(text, kind)
+		return hasFormOf(text, kind) && (p.member != "source" || longID.MatchString(text))
 	}
 	folded := lettersOf(p.member)
 	unlisted := vocabulary.Of(p.member) == 0 && !endsAsModel(p.member) && (strings.HasSuffix(folded, "id") || strings.HasSuffix(folded, "ids"))
