@@ -259,7 +259,8 @@ func limitExhausted(header map[string][]string) bool {
 // FormatErrorEvent returns the event that ends a broken stream, in the dialect
 // of its endpoint; the connection must then be aborted, because clients take a
 // clean end for success. Chat gets no event line: one of its clients reads
-// those as JSON. Neither form has an "error" that is null
+// those as JSON. The Responses API's has the error twice, flat as it is documented
+// and as an object, which alone some clients raise. No form has an "error" that is null
 // (docs/azure-openai.md#what-clients-tolerate).
 func FormatErrorEvent(dialect operations.Dialect, message, code string) []byte {
 	return formatErrorEvent(dialect, message, code, 0)
@@ -284,11 +285,13 @@ func formatErrorEvent(dialect operations.Dialect, message, code string, sequence
 		Message  string  `json:"message"`
 		Param    *string `json:"param"`
 		Sequence int64   `json:"sequence_number"`
+		Error    plain   `json:"error"`
 	}
-	line, object := "data: ", any(map[string]plain{"error": {Message: message, Type: "server_error", Code: code}})
+	inner := plain{Message: message, Type: "server_error", Code: code}
+	line, object := "data: ", any(map[string]plain{"error": inner})
 	switch dialect {
 	case operations.Responses:
-		line, object = "event: error\ndata: ", flat{Type: "error", Code: code, Message: message, Sequence: sequence}
+		line, object = "event: error\ndata: ", flat{Type: "error", Code: code, Message: message, Sequence: sequence, Error: inner}
 	case operations.Messages:
 		line, object = "event: error\ndata: ", anthropicError{Type: "error", Error: anthropicErrorObject{Type: "api_error", Message: message}}
 	case operations.Plain, operations.Chat:

@@ -206,7 +206,7 @@ func TestFormatErrorEvent(t *testing.T) {
 	s := Stream{Dialect: operations.Responses}
 	read(&s, "event: response.created\n"+data(`{"type":"response.created","sequence_number":40,"response":{"id":"r"}}`))
 	read(&s, "event: response.output_text.delta\n"+data(`{"type":"response.output_text.delta","sequence_number":41}`))
-	want = `event: error` + "\n" + `data: {"type":"error","code":"c","message":"m","param":null,"sequence_number":42}` + "\n\n"
+	want = `event: error` + "\n" + `data: {"type":"error","code":"c","message":"m","param":null,"sequence_number":42,"error":{"message":"m","type":"server_error","param":null,"code":"c"}}` + "\n\n"
 	if got := string(s.FormatErrorEvent("m", "c")); got != want {
 		t.Errorf("responses: %q, want %q", got, want)
 	}
