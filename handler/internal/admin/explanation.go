@@ -51,6 +51,12 @@ func rejectedBeforeSelection(d *requestRecord) string {
 
 func skipped(d *requestRecord, c *balancer.Candidate) string {
 	text := fmt.Sprintf("%s (priority %d) was skipped: %s", c.Backend.Name, c.Backend.Priority, c.Reason)
+	if c.Cause != "" {
+		text += " (" + c.Cause + ")"
+	}
+	if c.Own {
+		text += " on this instance alone"
+	}
 	if left := c.Until.Sub(d.began); left > 0 {
 		text += " for another " + formatDuration(left)
 	}
@@ -81,7 +87,7 @@ func attempted(d *requestRecord, i int) string {
 func attemptOutcome(a *proxy.Attempt) string {
 	took := formatDuration(a.Duration)
 	if a.Silent {
-		took += ", which was silent for longer than three times its usual time"
+		took += ", silent for longer than " + formatDuration(a.SilentAfter)
 	}
 	because, wait := "", ""
 	if a.Outcome.RawWait > 0 {
@@ -100,7 +106,7 @@ func attemptOutcome(a *proxy.Attempt) string {
 	case health.Misconfigured:
 		return "refused our credential or deployment" + because + " after " + took
 	case health.Abandoned:
-		return "was abandoned" + because + " after " + took + ": the caller disconnected"
+		return "was abandoned" + because + " after " + took
 	}
 	return "ended after " + took
 }

@@ -32,7 +32,7 @@ type Refusal struct {
 func (r *Refusal) String() string {
 	text := "refuses " + r.Operation
 	if r.Operation == "" {
-		text = "fails for " + nameSome(r.Instances) + " alone"
+		text = "open on " + nameSome(r.Instances) + " alone"
 	}
 	if r.APIVersion != "" {
 		text += fmt.Sprintf(" with api-version %q", r.APIVersion)

@@ -84,7 +84,7 @@ func TestOwnCircuitIsShownByEveryInstance(t *testing.T) {
 	if b := &first.currentStatus().Pools[0].Groups[0].Backends[0]; b.State != Open || b.Label != "circuit open on this instance alone" {
 		t.Errorf("a: %s, %q", b.State, b.Label)
 	}
-	if b := &second.currentStatus().Pools[0].Groups[0].Backends[0]; b.State != Refusing || b.Label != "fails for a alone (503)" {
+	if b := &second.currentStatus().Pools[0].Groups[0].Backends[0]; b.State != Refusing || b.Label != "open on a alone (503)" {
 		t.Errorf("b: %s, %q", b.State, b.Label)
 	}
 }

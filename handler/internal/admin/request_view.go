@@ -65,22 +65,25 @@ type CandidateStatus struct {
 	Priority int     `json:"priority"`
 	Position int     `json:"place"` // in the order of attempts, from 1; 0 = skipped
 	Reason   string  `json:"reason,omitempty"`
+	Cause    string  `json:"cause,omitempty"`  // of a circuit: what opened it
+	Own      bool    `json:"own,omitempty"`    // that circuit bound the instance alone
 	LeftMS   float64 `json:"leftMs,omitempty"` // for which the reason was to hold
 }
 
 // AttemptStatus is one request sent to one backend.
 type AttemptStatus struct {
-	Backend string  `json:"backend"`
-	Verdict string  `json:"verdict"`
-	Why     string  `json:"why,omitempty"`
-	Status  int     `json:"status,omitempty"`
-	Probe   bool    `json:"probe,omitempty"`
-	Trial   bool    `json:"trial,omitempty"`  // its circuit was open, and no other backend was left
-	Repeat  bool    `json:"repeat,omitempty"` // it had failed this request before
-	Hedge   bool    `json:"hedge,omitempty"`  // because another attempt was late
-	Silent  bool    `json:"silent,omitempty"` // no content for three times as long as usual
-	TookMS  float64 `json:"tookMs"`
-	WaitMS  float64 `json:"askedWaitMs,omitempty"`
+	Backend  string  `json:"backend"`
+	Verdict  string  `json:"verdict"`
+	Why      string  `json:"why,omitempty"`
+	Status   int     `json:"status,omitempty"`
+	Probe    bool    `json:"probe,omitempty"`
+	Trial    bool    `json:"trial,omitempty"`  // its circuit was open, and no other backend was left
+	Repeat   bool    `json:"repeat,omitempty"` // it had failed this request before
+	Hedge    bool    `json:"hedge,omitempty"`  // because another attempt was late
+	Silent   bool    `json:"silent,omitempty"` // no content for SilentMS
+	SilentMS float64 `json:"silentAfterMs,omitempty"`
+	TookMS   float64 `json:"tookMs"`
+	WaitMS   float64 `json:"askedWaitMs,omitempty"`
 }
 
 // maxListed bounds the requests of one response.
@@ -151,7 +154,7 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 
 func candidateStatus(d *requestRecord, i int) CandidateStatus {
 	c := &d.candidates[i]
-	s := CandidateStatus{Backend: c.Backend.Name, Priority: c.Backend.Priority, Reason: string(c.Reason)}
+	s := CandidateStatus{Backend: c.Backend.Name, Priority: c.Backend.Priority, Reason: string(c.Reason), Cause: c.Cause, Own: c.Own}
 	if i < d.eligible {
 		s.Position = i + 1
 	}
@@ -164,7 +167,7 @@ func candidateStatus(d *requestRecord, i int) CandidateStatus {
 func attemptStatus(a *proxy.Attempt) AttemptStatus {
 	return AttemptStatus{
 		Backend: a.Backend.Name, Verdict: a.Outcome.Class.String(), Why: a.Outcome.Reason, Status: a.Status, Probe: a.Probe,
-		Trial: a.Trial, Repeat: a.Repeat, Hedge: a.Hedge, Silent: a.Silent,
+		Trial: a.Trial, Repeat: a.Repeat, Hedge: a.Hedge, Silent: a.Silent, SilentMS: milliseconds(a.SilentAfter),
 		TookMS: milliseconds(a.Duration), WaitMS: milliseconds(a.Outcome.RawWait),
 	}
 }

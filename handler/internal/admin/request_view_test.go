@@ -98,7 +98,7 @@ func TestRequestFigures(t *testing.T) {
 	wantPlaced := []CandidateStatus{
 		{Backend: "payg-sweden", Priority: 2, Position: 1},
 		{Backend: "payg-france", Priority: 2, Position: 2},
-		{Backend: "ptu-uksouth", Priority: 1, Reason: "breaker open", LeftMS: 5000},
+		{Backend: "ptu-uksouth", Priority: 1, Reason: "circuit open", LeftMS: 5000},
 	}
 	if !slices.Equal(r.Candidates, wantPlaced) {
 		t.Errorf("candidates: %+v, want %+v", r.Candidates, wantPlaced)
@@ -162,4 +162,22 @@ func FuzzHandler(f *testing.F) {
 			t.Errorf("%s?%s without the key: %d", path, query, rec.Code)
 		}
 	})
+}
+
+// An attempt that lost to a hedge did not end because the caller left, and what was
+// silent was so for its own threshold.
+func TestAbandonedAttemptSaysWhy(t *testing.T) {
+	abandoned := func(reason string) *proxy.Attempt {
+		return &proxy.Attempt{Duration: 3 * time.Second, Outcome: health.Outcome{Class: health.Abandoned, Reason: reason}}
+	}
+	lost := abandoned("another attempt won")
+	lost.Silent, lost.SilentAfter = true, 2*time.Second
+	for want, a := range map[string]*proxy.Attempt{
+		"was abandoned (another attempt won) after 3 s, silent for longer than 2 s": lost,
+		"was abandoned (caller left) after 3 s":                                     abandoned("caller left"),
+	} {
+		if got := attemptOutcome(a); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 }

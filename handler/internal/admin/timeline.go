@@ -162,11 +162,15 @@ func (r *Recent) Changed(slot health.Slot, before, after health.Record) {
 	}
 }
 
+// maxClockShift is how far the table's clock may be ahead of this process's.
+const maxClockShift = time.Minute
+
 // instant is when a change was written, which may be long before this instance
-// reads it; now when that is not known.
+// reads it; now when that is not known. It is the same on every instance, so that the
+// change is one event, though it may be a moment ahead of this process's clock.
 func (r *Recent) instant(written time.Time) time.Time {
 	now := r.now()
-	if written.UnixMilli() == 0 || written.After(now) {
+	if written.UnixMilli() == 0 || written.After(now.Add(maxClockShift)) {
 		return now
 	}
 	return written
@@ -216,7 +220,7 @@ func describeChange(before, after *health.Record) []Event {
 		note(after.Override.At, kind, text+after.Override.Operator)
 	}
 	switch from, to := before.Circuit.State, after.Circuit.State; {
-	case from == to || to == health.HalfOpen:
+	case from == to || after.Circuit.ProbeReason(before.Circuit) != "":
 	case to == health.Open:
 		note(after.Circuit.Since, Tripped, "circuit opened"+withReason(after.LastChange.Reason))
 	case after.Circuit.LastObjection > before.Circuit.LastObjection:

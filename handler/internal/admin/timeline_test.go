@@ -92,6 +92,26 @@ func TestEventsHaveTheTimeOfTheirChange(t *testing.T) {
 	}
 }
 
+// The table's clock may be ahead of an instance's: a drain is one event all the same,
+// and a probe that was not used is none.
+func TestChangeIsOneEventWhateverTheClocks(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	drained := health.Record{Override: health.OperatorOverride{Drained: true, Operator: "root", At: now.Add(400 * time.Millisecond).UnixMilli()}}
+	probing := health.Record{Circuit: health.Circuit{Epoch: 3, State: health.HalfOpen}}
+	returned := health.Record{Circuit: health.Circuit{Epoch: 4, State: health.Open, ProbeDueSince: now.UnixMilli(), Since: now.UnixMilli()}}
+	var all []Event
+	for i := range 3 {
+		r := NewRecent("i", []string{"b/m"}, 1, func() time.Time { return now.Add(time.Duration(i) * 100 * time.Millisecond) })
+		r.Changed(0, health.Record{}, drained)
+		r.Changed(0, probing, returned)
+		events, _ := r.events.since(time.Time{})
+		all = append(all, events...)
+	}
+	if got := mergeEvents(all); len(got) != 1 || got[0].Times != 1 || got[0].Text != "drained by root" {
+		t.Errorf("%+v", got)
+	}
+}
+
 // Every instance records the changes that it applies: they are counted once.
 func TestEventsOfInstancesAreMerged(t *testing.T) {
 	at := func(second int) time.Time { return time.Unix(int64(1_700_000_000+second), 0) }

@@ -68,7 +68,7 @@ func (d *gateway) All() []*balancer.Pool {
 }
 
 func (d *gateway) Ready(model string) (bool, map[string]string) {
-	return model != "down", map[string]string{"down": "breaker open"}
+	return model != "down", map[string]string{"down": "circuit open"}
 }
 
 func (d *gateway) Do(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
@@ -445,7 +445,7 @@ func TestExplainListsEveryCandidate(t *testing.T) {
 	a, b, c := &balancer.Backend{Name: "a", Priority: 1}, &balancer.Backend{Name: "b", Priority: 1}, &balancer.Backend{Name: "c", Priority: 2}
 	result := &proxy.Result{Attempts: []proxy.Attempt{{Backend: b, Outcome: health.Outcome{Class: health.Throttled, Reason: "429 tokens"}}, {Backend: c}}}
 	result.Decision.Candidates = []balancer.Candidate{{Backend: b}, {Backend: c}, {Backend: a, Reason: health.SkipOpen, Until: instant.Add(1500 * time.Millisecond)}}
-	want := "b priority=1 throttled 429 tokens; c priority=2 served; a priority=1 breaker open for 1.5s"
+	want := "b priority=1 throttled 429 tokens; c priority=2 served; a priority=1 circuit open for 1.5s"
 	if got := api.Explain(result, instant); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

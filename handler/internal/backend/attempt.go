@@ -138,7 +138,7 @@ func (a *attempt) isStaleConn(err error) bool {
 		return false
 	}
 	kind := transportErrorKind(err)
-	return kind == "reset" || kind == "eof" && !errors.Is(err, io.ErrUnexpectedEOF) // which follows a first byte
+	return kind == reasonReset || kind == "eof" && !errors.Is(err, io.ErrUnexpectedEOF) // which follows a first byte
 }
 
 // gotConn is called when there is a connection, and again for each other one

@@ -92,7 +92,7 @@ func TestTransportErrorKinds(t *testing.T) {
 	}{
 		"nobody listens":        {newClient(t, "http://"+closed.Addr().String()), "failed refused"},
 		"no such name":          {newClient(t, "http://nowhere.invalid"), "failed dns"},
-		"reset before headers":  {answers("", reset), "failed reset"},
+		"reset before headers":  {answers("", reset), "failed connection reset"},
 		"closed before headers": {answers("", shut), "failed eof"},
 		"reset in headers":      {answers("HTTP/1.1 200 OK\r\nContent-Type: te", reset), "failed eof"},
 		"closed in headers":     {answers("HTTP/1.1 200 OK\r\nContent-Type: te", shut), "failed eof"},

@@ -113,6 +113,9 @@ func missingCallerToken() *http.Response {
 	}
 }
 
+// reasonReset is that of a connection that the other side reset.
+const reasonReset = "connection reset"
+
 // transportErrorKind is the kind of an error of the connection, as logs and
 // metrics name it. The set is closed: no text of an error gets into it.
 func transportErrorKind(err error) string {
@@ -126,7 +129,7 @@ func transportErrorKind(err error) string {
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return "unreachable"
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "reset"
+		return reasonReset
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout"
 	case isTLSError(err):

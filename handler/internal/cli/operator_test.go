@@ -23,7 +23,7 @@ import (
 )
 
 const loggedLines = `{"time":"2026-11-21T12:00:00.250Z","level":"INFO","msg":"request","request_id":"req_OTHER","status":200}
-2026-11-21 handler: {"time":"2026-11-21T12:00:00.250Z","level":"WARN","msg":"request","request_id":"req_ONE","instance":"i-1","consumer":"team-a","operation":"chat","model":"gpt-4o","status":200,"stream":true,"backend":"spare","spilled":true,"attempts":[{"backend":"payg","verdict":"failed","why":"503","status":503,"ms":20},{"backend":"spare","verdict":"served","status":200,"probe":true,"ms":700}],"skipped":[{"backend":"ptu","why":"throttled","for_ms":4200}],"finish":"stop","prompt_tokens":12,"completion_tokens":8,"cost":0.02,"currency":"USD","total_ms":812.5}
+2026-11-21 handler: {"time":"2026-11-21T12:00:00.250Z","level":"WARN","msg":"request","request_id":"req_ONE","instance":"i-1","consumer":"team-a","operation":"chat","model":"gpt-4o","status":200,"stream":true,"backend":"spare","spilled":true,"attempts":[{"backend":"payg","verdict":"failed","why":"503","status":503,"ms":20},{"backend":"spare","verdict":"served","status":200,"probe":true,"ms":700}],"skipped":[{"backend":"ptu","why":"throttled","for_ms":4200},{"backend":"far","why":"circuit open","cause":"eof","scope":"instance"}],"finish":"stop","prompt_tokens":12,"completion_tokens":8,"cost":0.02,"currency":"USD","total_ms":812.5}
 {"time":"2026-11-21T12:00:01.250Z","level":"INFO","msg":"request","request_id":"req_NONE","instance":"i-1","status":401,"code":"invalid_api_key","rule":"credential","total_ms":0.03,"cause":"credential refused: unknown key"}
 `
 
@@ -37,6 +37,7 @@ func TestExplainARequestByItsLine(t *testing.T) {
 		"  1. payg                     failed 503 after 20 ms\n" +
 		"  2. spare                    served after 700 ms, probe\n" +
 		"   - ptu                      throttled for 4200 ms\n" +
+		"   - far                      circuit open (eof) on this instance alone\n" +
 		"served by spare; spilled; finished: stop; 12 prompt and 8 completion tokens; 0.02 USD\n"
 	if err != nil || out != want {
 		t.Errorf("%v\n%s\nwant\n%s", err, out, want)

@@ -47,12 +47,14 @@ type loggedRequest struct {
 		Backend, Verdict, Why               string
 		Status                              int
 		Probe, Hedge, Repeat, Trial, Silent bool
+		SilentAfter                         float64 `json:"silent_after_ms"`
 		AskedWait                           float64 `json:"asked_wait_ms"`
 		Millis                              float64 `json:"ms"`
 	} `json:"attempts"`
 	Skipped []struct {
-		Backend, Why string
-		For          float64 `json:"for_ms"`
+		Backend, Why, Cause, Scope string
+
+		For float64 `json:"for_ms"`
 	} `json:"skipped"`
 }
 
@@ -130,11 +132,11 @@ func (r *loggedRequest) print(out io.Writer) {
 		a := &r.Attempts[i]
 		status := onlyIf(a.Status >= 400 && !strings.Contains(a.Why, strconv.Itoa(a.Status)), fmt.Sprintf(" with %d", a.Status))
 		line := fmt.Sprintf("%3d. %-24s %s%s%s after %s ms%s", i+1, a.Backend, a.Verdict, optional(" ", a.Why), status, number(a.Millis), waitText(a.AskedWait))
-		line += onlyIf(a.Probe, ", probe") + onlyIf(a.Hedge, ", hedge") + onlyIf(a.Repeat, ", repeated") + onlyIf(a.Trial, ", trial") + onlyIf(a.Silent, ", silent")
+		line += onlyIf(a.Probe, ", probe") + onlyIf(a.Hedge, ", hedge") + onlyIf(a.Repeat, ", repeated") + onlyIf(a.Trial, ", trial") + onlyIf(a.Silent, ", silent"+onlyIf(a.SilentAfter > 0, " for longer than "+number(a.SilentAfter)+" ms"))
 		fmt.Fprintln(out, line)
 	}
 	for _, s := range r.Skipped {
-		line := fmt.Sprintf("   - %-24s %s", s.Backend, s.Why)
+		line := fmt.Sprintf("   - %-24s %s", s.Backend, s.Why) + onlyIf(s.Cause != "", " ("+s.Cause+")") + onlyIf(s.Scope == "instance", " on this instance alone")
 		if s.For > 0 {
 			line += " for " + number(s.For) + " ms"
 		}

@@ -104,7 +104,7 @@ func (r *Replica) draftSlot(n health.Slot, s *slot, now clockReading, bounds hea
 	if next.Circuit.Epoch != s.record.Circuit.Epoch {
 		next.Circuit.Nonce = nonce
 	}
-	next.LastChange = health.Change{At: bounds.Midpoint(), By: r.cfg.Instance, Reason: shorten(s.reason)}
+	next.LastChange = health.Change{At: bounds.Midpoint(), By: r.cfg.Instance, Reason: shorten(s.record.NextReason(next.Circuit, s.reason))}
 	return next, true
 }
 

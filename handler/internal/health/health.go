@@ -38,7 +38,7 @@ type SkipReason string
 const (
 	NotSkipped    SkipReason = ""
 	SkipDrained   SkipReason = "drained"
-	SkipOpen      SkipReason = "breaker open"
+	SkipOpen      SkipReason = "circuit open"
 	SkipProbing   SkipReason = "half-open, probe taken"
 	SkipThrottled SkipReason = "throttled"
 )

@@ -39,7 +39,7 @@ type Outcome struct {
 	Wait    time.Duration // with Throttled: how long not to use the backend, clamped to the policy; 0 = it named none
 	RawWait time.Duration // the wait as the backend sent it, for the log; 0 = it sent none
 	Limit   LimitKind     // with a Wait: which limit
-	Reason  string        // short, bounded vocabulary: "429 tokens", "503", "reset", "first token timeout", "in-stream 429"
+	Reason  string        // short, bounded vocabulary: "429 tokens", "503", "connection reset", "first token timeout", "silent, given up", "in-stream 429"
 	Status  int           // of the backend's answer; 0 = there was none, or it is known otherwise
 	Tokens  int64         // with Throttled: estimated size of the request that was refused; 0 = unknown
 	Model   string        // with Throttled: the model that it concerns, in lower case; "" = all of the slot's

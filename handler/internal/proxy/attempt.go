@@ -22,10 +22,14 @@ var errLost = errors.New("proxy: another attempt won")
 // errFirstToken cancels an attempt without content. To a Sender it is a deadline.
 var errFirstToken = fmt.Errorf("proxy: no first token within its timeout: %w", context.DeadlineExceeded)
 
+// errSilent cancels an attempt that is past its threshold.
+var errSilent = fmt.Errorf("proxy: no content within the threshold of silence: %w", context.DeadlineExceeded)
+
 // Reasons of attempts that are ended from here.
 const (
 	reasonLost       = "another attempt won"
 	reasonFirstToken = "first token timeout"
+	reasonGivenUp    = "silent, given up"
 )
 
 // attempt is one attempt under way.
@@ -247,6 +251,8 @@ func (t *attempt) attribute(ctx context.Context, o health.Outcome) health.Outcom
 		return health.Outcome{Class: health.Abandoned, Reason: reasonLost, Signals: o.Signals}
 	case errors.Is(cause, errFirstToken) && o.Class == health.Abandoned:
 		o.Class, o.Reason = health.Failed, reasonFirstToken
+	case errors.Is(cause, errSilent) && o.Class == health.Abandoned:
+		o.Class, o.Reason = health.Failed, reasonGivenUp
 	}
 	return t.attributeTimeout(ctx, o)
 }

@@ -85,7 +85,7 @@ func (t *attempt) onSlow(e Event) {
 	}
 	a := r.stepLocked(e)
 	if r.plan.tries[t.try].silent && !t.entry.Silent {
-		t.entry.Silent = true
+		t.entry.Silent, t.entry.SilentAfter = true, t.silence
 		t.endProbe()
 	}
 	var l *line
@@ -111,7 +111,7 @@ func (t *attempt) onSlow(e Event) {
 func (r *run) giveUpLocked(try int) {
 	for _, t := range r.active {
 		if t.try == try {
-			t.cancel(errFirstToken)
+			t.cancel(errSilent)
 		}
 	}
 }

@@ -254,10 +254,10 @@ func (p *Plan) counted(i int) bool {
 	return slices.ContainsFunc(p.tries[i+1:], func(t try) bool { return t.backend.Slot == p.tries[i].backend.Slot })
 }
 
-// timedOut reports whether an attempt ended by its first token timeout.
+// timedOut reports whether an attempt ended because it had no content in time.
 func (p *Plan) timedOut() bool {
 	return slices.ContainsFunc(p.tries, func(t try) bool {
-		return t.outcome.Class == health.Failed && t.outcome.Reason == reasonFirstToken
+		return t.outcome.Class == health.Failed && (t.outcome.Reason == reasonFirstToken || t.outcome.Reason == reasonGivenUp)
 	})
 }
 

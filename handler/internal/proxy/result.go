@@ -49,19 +49,20 @@ const (
 
 // Attempt is one attempt of a request.
 type Attempt struct {
-	Backend  *balancer.Backend
-	Start    time.Time
-	Outcome  health.Outcome
-	Status   int // of the backend's response; 0 = none
-	Probe    bool
-	Duration time.Duration // until its outcome; of a stream, until its end
-	Hedge    bool          // started because the one before was slow
-	Repeat   bool          // at a backend that had failed this request, because nobody else was left
-	Trial    bool          // at a backend with an open circuit, because nobody else was left
-	Resent   bool          // sent twice: a reused connection was closed without an answer
-	Silent   bool          // no first content within three times the usual: counted as a failure until it was answered
-	Wasted   usage.Tokens  // known usage of a response that was not delivered
-	try      int           // in the order in which they began
+	Backend     *balancer.Backend
+	Start       time.Time
+	Outcome     health.Outcome
+	Status      int // of the backend's response; 0 = none
+	Probe       bool
+	Duration    time.Duration // until its outcome; of a stream, until its end
+	Hedge       bool          // started because the one before was slow
+	Repeat      bool          // at a backend that had failed this request, because nobody else was left
+	Trial       bool          // at a backend with an open circuit, because nobody else was left
+	Resent      bool          // sent twice: a reused connection was closed without an answer
+	Silent      bool          // no first content within SilentAfter: counted as a failure until it was answered
+	SilentAfter time.Duration // three times the usual, or longer while that is not known
+	Wasted      usage.Tokens  // known usage of a response that was not delivered
+	try         int           // in the order in which they began
 }
 
 // Result is what became of one request.

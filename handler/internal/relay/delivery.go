@@ -218,7 +218,7 @@ func breakReason(err error) string {
 	case errors.Is(err, errTooLarge):
 		return "event too large"
 	case errors.Is(err, syscall.ECONNRESET):
-		return "reset"
+		return "connection reset"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "cut"
 	}

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"log/slog"
 	"strings"
 	"sync"
@@ -63,13 +64,13 @@ func (e *EventLog) StateChanged(slot health.Slot, before, after health.Record) {
 }
 
 func (e *EventLog) logBreaker(slot health.Slot, before, after *health.Record) {
-	level := slog.LevelInfo
-	if after.Circuit.State == health.Open {
+	level, probe := slog.LevelInfo, after.Circuit.ProbeReason(before.Circuit)
+	if after.Circuit.State == health.Open && probe == "" {
 		level = slog.LevelWarn
 	}
 	f := e.newEvent(slot, "breaker", level)
 	f.text("scope", "fleet").text("phase", after.Circuit.State.String()).text("from", before.Circuit.State.String())
-	reason := after.LastChange.Reason
+	reason := cmp.Or(probe, after.LastChange.Reason)
 	if after.Circuit.LastObjection > before.Circuit.LastObjection {
 		reason = "an instance is being served"
 	}

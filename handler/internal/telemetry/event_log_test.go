@@ -36,7 +36,9 @@ func TestEventLines(t *testing.T) {
 		LastChange: health.Change{At: at, By: "i-2", Reason: "503"},
 	}
 	probing := open
-	probing.Circuit.Epoch, probing.Circuit.State, probing.LastChange.Reason = 2, health.HalfOpen, "probe taken"
+	probing.Circuit.Epoch, probing.Circuit.State, probing.LastChange.Reason = 2, health.HalfOpen, "503"
+	unused := open
+	unused.Circuit.Epoch, unused.Circuit.ProbeDueSince, unused.LastChange.Reason = 3, at, "503"
 	closed := probing
 	closed.Circuit.Epoch, closed.Circuit.State, closed.LastChange.Reason = 3, health.Closed, "probe answered"
 	shut := health.Record{LastChange: health.Change{At: at, By: "i-3", Reason: "429 tokens"}}
@@ -46,6 +48,7 @@ func TestEventLines(t *testing.T) {
 	golden(t, "events.golden", collectEvents(t, &now, func(e *EventLog) {
 		e.StateChanged(0, healthy, open)
 		e.StateChanged(0, open, probing)
+		e.StateChanged(0, probing, unused)
 		e.StateChanged(0, probing, closed)
 		e.StateChanged(1, healthy, shut)
 		e.StateChanged(1, healthy, drained)

@@ -86,7 +86,7 @@ func hedged() *api.RequestRecord {
 	x := served()
 	x.ID, x.Backend, x.Result.ServedBy = "req_HEDGED", &gpt4o.Backends[1], &gpt4o.Backends[1]
 	x.Result.Attempts = []proxy.Attempt{
-		{Backend: &gpt4o.Backends[0], Duration: ms(700), Silent: true, Outcome: health.Outcome{Class: health.Abandoned, Reason: "another answered"}},
+		{Backend: &gpt4o.Backends[0], Duration: ms(700), Silent: true, SilentAfter: 600 * time.Millisecond, Outcome: health.Outcome{Class: health.Abandoned, Reason: "another answered"}},
 		{Backend: &gpt4o.Backends[1], Status: 200, Duration: ms(500), Hedge: true},
 	}
 	return x

@@ -20,7 +20,7 @@ func TestLongLinesAreShortened(t *testing.T) {
 	for i := range 600 {
 		b := &balancer.Backend{Name: fmt.Sprintf("%s-%d", strings.Repeat("b", 100), i)}
 		x.Result.Attempts = append(x.Result.Attempts, proxy.Attempt{Backend: b})
-		x.Result.Decision.Candidates = append(x.Result.Decision.Candidates, balancer.Candidate{Backend: b, Reason: "breaker open"})
+		x.Result.Decision.Candidates = append(x.Result.Decision.Candidates, balancer.Candidate{Backend: b, Reason: "circuit open"})
 	}
 	x.Model = strings.Repeat("\u00e9\u202e", 20_000)
 	x.Cause = errors.New(strings.Repeat("warn ", 100))

@@ -78,7 +78,11 @@ func (f *jsonLine) attempt(a *proxy.Attempt) {
 	if a.Outcome.RawWait > 0 {
 		f.millis("asked_wait_ms", a.Outcome.RawWait)
 	}
-	f.flag("probe", a.Probe).flag("hedge", a.Hedge).flag("repeat", a.Repeat).flag("trial", a.Trial).flag("resent", a.Resent).flag("silent", a.Silent).nonZero("wasted_tokens", a.Wasted.Total()).millis("ms", a.Duration).raw("}")
+	f.flag("probe", a.Probe).flag("hedge", a.Hedge).flag("repeat", a.Repeat).flag("trial", a.Trial).flag("resent", a.Resent).flag("silent", a.Silent)
+	if a.SilentAfter > 0 {
+		f.millis("silent_after_ms", a.SilentAfter)
+	}
+	f.nonZero("wasted_tokens", a.Wasted.Total()).millis("ms", a.Duration).raw("}")
 }
 
 // skipped writes the candidates that their state kept back and that were not tried,

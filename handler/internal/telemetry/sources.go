@@ -108,7 +108,7 @@ func (o *observables) addBackends() {
 	o.suspicions = o.gauge("spillway.breaker.suspicions", "{failure}", "Failures by which instances suspect the backend, too few for one of them to open its circuit.")
 	o.available = o.gauge("spillway.backend.available", "", "1: a request would be sent to it now.")
 	o.throttled = o.gauge("spillway.backend.throttle.remaining", "s", "How long the backend is still throttled.")
-	o.share = o.gauge("spillway.backend.share", "%", "Share of its normal traffic while it recovers; 100 = all of it.")
+	o.share = o.gauge("spillway.backend.share", "%", "Share of its normal traffic that it gets: 100 = all of it, less while it recovers, 0 while its circuit is not closed or it is drained.")
 	o.inFlight = o.gauge("spillway.backend.in_flight", "{request}", "Attempts in flight, of this instance.")
 	o.limit = o.gauge("spillway.quota.limit", "", "What a consumer may use in one period of the limit.")
 	o.used = o.gauge("spillway.quota.used", "", "What was used of it over all instances, as far as this one knows: of a month by requests that ended.")
@@ -180,11 +180,7 @@ func (o *observation) backends() {
 		}
 		o.set(o.available, number(h.SkipReason(now, 0) == health.NotSkipped), where...)
 		o.set(o.throttled, max(h.Throttle.Until.Sub(now), 0).Seconds(), where...)
-		share := float64(h.TrafficPercent)
-		if h.TrafficPercent == 0 {
-			share = 100
-		}
-		o.set(o.share, share, where...)
+		o.set(o.share, sharePercent(h, now), where...)
 		if o.InFlight != nil {
 			o.set(o.inFlight, float64(o.InFlight(health.Slot(slot))), where...)
 		}
@@ -308,4 +304,15 @@ func (t tableExchanges) Produce(context.Context) ([]metricdata.ScopeMetrics, err
 			Data: metricdata.Histogram[float64]{Temporality: metricdata.CumulativeTemporality, DataPoints: []metricdata.HistogramDataPoint[float64]{point}},
 		}},
 	}}, nil
+}
+
+// sharePercent is the share of its normal traffic that the slot gets.
+func sharePercent(h *health.Health, now time.Time) float64 {
+	switch {
+	case h.Drained, h.StateAt(now) != health.Closed:
+		return 0
+	case h.TrafficPercent > 0:
+		return float64(h.TrafficPercent)
+	}
+	return 100
 }

@@ -1,0 +1,34 @@
+package health
+
+import (
+	"testing"
+	"time"
+)
+
+// A probe that no request used proves nothing: the record goes on to say what opened
+// the circuit. A circuit that closes says why it may.
+func TestReasonOfATransition(t *testing.T) {
+	p := BreakerPolicy{TripDuration: 10 * time.Second, MaxTripDuration: time.Minute, ProbeLease: 30 * time.Second}
+	at := func(ms int64) TimeBounds { return TimeBounds{Earliest: ms, Latest: ms} }
+	open := Circuit{}.trip(at(0), p, 1)
+	probing := open.claimProbe("i-1", at(10_000), p)
+	returned := probing.returnProbe(at(10_800))
+	for name, c := range map[string]struct {
+		from, to    Circuit
+		probe, next string
+	}{
+		"opened":            {Circuit{}, open, "", "outcome"},
+		"the probe is due":  {open, probing, ReasonProbeDue, "503"},
+		"it was not used":   {probing, returned, ReasonProbeUnused, "503"},
+		"it failed":         {probing, probing.reopen(at(11_000), p), "", "outcome"},
+		"it was answered":   {probing, probing.closeForRamp(at(11_000)), "", ReasonProbeAnswered},
+		"nobody probed":     {returned, returned.closeForRamp(at(19_000)), "", ReasonUnprobed},
+		"nothing happened":  {open, open, "", "outcome"},
+		"it was read later": {Circuit{}, returned, "", "outcome"},
+	} {
+		r := Record{Circuit: c.from, LastChange: Change{Reason: "503"}}
+		if probe, next := c.to.ProbeReason(c.from), r.NextReason(c.to, "outcome"); probe != c.probe || next != c.next {
+			t.Errorf("%s: %q, %q, want %q, %q", name, probe, next, c.probe, c.next)
+		}
+	}
+}
