@@ -29,13 +29,7 @@ func byFallback(t *testing.T, who *consumer.Consumer, instances, requests, atOnc
 	ctx, stop := context.WithCancel(t.Context())
 	var running, all sync.WaitGroup
 	var mu sync.Mutex
-	table := distant{new(memory.Store)}
-	var fleet []*Meter
-	for range instances {
-		l := quota.New(quota.Config{Store: table, Consumers: []*consumer.Consumer{who}, CountInstances: func(context.Context) (int, error) { return instances, nil }})
-		running.Go(func() { l.Run(ctx) })
-		fleet = append(fleet, New(l, nil, table))
-	}
+	fleet := openFleet(ctx, &running, distant{new(memory.Store)}, who, instances)
 	time.Sleep(time.Until(time.Now().Truncate(time.Minute).Add(time.Minute + time.Second)))
 	if counted { // the instances know how many they are
 		for i := range 20 * instances {

@@ -158,6 +158,16 @@ func inOnePlace(all []arrival, limit int64) *spending {
 	return s
 }
 
+// openFleet opens so many instances that share a table, until ctx is done.
+func openFleet(ctx context.Context, running *sync.WaitGroup, table tablestore.Store, who *consumer.Consumer, instances int) (fleet []*Meter) {
+	for range instances {
+		l := quota.New(quota.Config{Store: table, Consumers: []*consumer.Consumer{who}, CountInstances: func(context.Context) (int, error) { return instances, nil }})
+		running.Go(func() { l.Run(ctx) })
+		fleet = append(fleet, New(l, nil, table))
+	}
+	return fleet
+}
+
 // inFleet admits the same arrivals on so many instances that share a table. It is
 // called in a bubble.
 func inFleet(t *testing.T, all []arrival, limit int64, instances int) *spending {
@@ -166,13 +176,7 @@ func inFleet(t *testing.T, all []arrival, limit int64, instances int) *spending 
 	pool := &balancer.Pool{Model: "other", Backends: []balancer.Backend{{Name: "a"}}}
 	ctx, stop := context.WithCancel(t.Context())
 	var running, answers sync.WaitGroup
-	table := distant{new(memory.Store)}
-	var fleet []*Meter
-	for range instances {
-		l := quota.New(quota.Config{Store: table, Consumers: []*consumer.Consumer{who}, CountInstances: func(context.Context) (int, error) { return instances, nil }})
-		running.Go(func() { l.Run(ctx) })
-		fleet = append(fleet, New(l, nil, table))
-	}
+	fleet := openFleet(ctx, &running, distant{new(memory.Store)}, who, instances)
 	s := newSpending(limit, all)
 	var mu sync.Mutex
 	time.Sleep(time.Until(time.Now().Truncate(time.Minute).Add(time.Minute)))

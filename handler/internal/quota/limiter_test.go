@@ -256,6 +256,40 @@ func TestMonthIsOverspentByAtMostOneAnswer(t *testing.T) {
 	})
 }
 
+// What requests under way have reserved and may not use is no reason to give up.
+func TestReservedMonthIsRefusedForTheMoment(t *testing.T) {
+	c := &consumer.Consumer{Name: "team-a", TokensPerMonth: 100_000}
+	single(t, c, func(t *testing.T, l *Limiter, _ *counting) {
+		reserve := func() (*Reservation, *ExceededError) {
+			r, err := l.Reserve(t.Context(), c, Demand{Model: "gpt-4o", Output: 20_000, Certainty: 1, MaxOutput: 60_000})
+			var over *ExceededError
+			_ = errors.As(err, &over)
+			return r, over
+		}
+		var under []*Reservation
+		var over *ExceededError
+		for over == nil {
+			var r *Reservation
+			if r, over = reserve(); over == nil {
+				under = append(under, r)
+			}
+		}
+		if !over.Reserved || !over.Retryable || over.Wait != 2*time.Second {
+			t.Errorf("with %d under way: %+v", len(under), over)
+		}
+		for len(under) > 0 {
+			under[0].Settle(Usage{Model: "gpt-4o", Tokens: usage.Tokens{Completion: 20_000}})
+			under = under[1:]
+			if r, _ := reserve(); r != nil {
+				under = append(under, r)
+			}
+		}
+		if _, over = reserve(); over == nil || over.Reserved || over.Retryable {
+			t.Errorf("used up: %+v", over)
+		}
+	})
+}
+
 // A small limit serves the answers that fit into it, whatever could have come.
 func TestSmallLimitsServeRequestsOfUnknownSize(t *testing.T) {
 	c := &consumer.Consumer{Name: "team-a", TokensPerMinute: 1000, TokensPerMonth: 5000}
@@ -334,6 +368,8 @@ func TestRefusalsNameTheLimitAndItsReset(t *testing.T) {
 		want string
 	}{
 		"a minute":  {ExceededError{Limit: "tokensPerMinute", Amount: 60_000, Wait: 8500 * time.Millisecond, Retryable: true}, "quota exceeded: tokensPerMinute (60000) has not enough left. Please retry after 9 seconds"},
+		"reserved":  {ExceededError{Limit: "budgetPerMonth", Amount: 2, Wait: 2 * time.Second, Retryable: true, Reserved: true}, "quota exceeded: what is left of budgetPerMonth (2) is reserved for what requests under way may use. Please retry after 2 seconds, or ask for fewer tokens"},
+		"unknown":   {ExceededError{Limit: "budgetPerMonth", Amount: 2, Wait: time.Second, Retryable: true, Unknown: true}, "quota unknown: what is left of budgetPerMonth (2) could not be read from the table in time. Please retry after a second"},
 		"a month":   {ExceededError{Limit: "budgetPerMonth of model gpt-4o", Amount: 12.5, Wait: time.Hour, Resets: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)}, "quota exceeded: budgetPerMonth of model gpt-4o (12.5) has not enough left for this request. It resets at 2026-12-01T00:00Z; ask the operator for more"},
 		"too large": {ExceededError{Limit: "maxRequestTokens", Amount: 100}, "quota exceeded: the request alone is larger than maxRequestTokens (100) allows; make it smaller or ask the operator for more"},
 	} {

@@ -248,7 +248,7 @@ func (r *Reservation) await(ctx context.Context, demand *Demand, pending []pendi
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return r.limiter.exceeded(w.limit, d.decision, w.amount)
+		return r.limiter.exceeded(w.limit, d.decision, w.limit.expected(demand))
 	}
 	return nil
 }

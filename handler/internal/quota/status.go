@@ -130,6 +130,7 @@ type ExceededError struct {
 	Wait      time.Duration // until the limit may have enough left; 0 = a wait does not help
 	Resets    time.Time     // when a month's limit is renewed, UTC; zero for any other
 	Retryable bool          // whether the same request can succeed within about a minute
+	Reserved  bool          // it is not used up, but reserved by requests under way on this instance
 	Unknown   bool          // nothing says that it has not enough left: the table did not answer in time
 }
 
@@ -142,6 +143,8 @@ func (e *ExceededError) Error() string {
 	switch {
 	case e.Unknown:
 		return fmt.Sprintf("quota unknown: what is left of %s (%s) could not be read from the table in time. Please retry after a second", e.Limit, amount)
+	case e.Reserved:
+		return fmt.Sprintf("quota exceeded: what is left of %s (%s) is reserved for what requests under way may use. Please retry after %d seconds, or ask for fewer tokens", e.Limit, amount, e.Wait/time.Second)
 	case e.Retryable:
 		return fmt.Sprintf("quota exceeded: %s (%s) has not enough left. Please retry after %d seconds", e.Limit, amount, min(maxRetryAfterSeconds, int64((e.Wait+time.Second-1)/time.Second)))
 	case !e.Resets.IsZero():
@@ -153,7 +156,11 @@ func (e *ExceededError) Error() string {
 // unconfirmedWait is the wait of who was refused without the table.
 const unconfirmedWait = time.Second
 
-// exceeded returns the error for n units of this limit.
+// reservedWait is the wait for requests under way to end.
+const reservedWait = 2 * time.Second
+
+// exceeded returns the error for n units of this limit, as many as are expected to be
+// used.
 func (l *Limiter) exceeded(e *limitState, decision lease.Decision, n int64) *ExceededError {
 	exceeded := &ExceededError{Limit: e.label(), Amount: e.unit.amount(e.amount)}
 	if decision == lease.TooLarge {
@@ -167,11 +174,15 @@ func (l *Limiter) exceeded(e *limitState, decision lease.Decision, n int64) *Exc
 	e.mu.Unlock()
 	exceeded.Wait = l.untilEnd(e.period, s.Window)
 	exceeded.Unknown = decision == lease.Undecided
-	exceeded.Retryable = exceeded.Unknown || e.period == lease.Minute
 	if e.period == lease.Month {
 		exceeded.Resets = e.period.Ends(s.Window)
+		exceeded.Reserved = !exceeded.Unknown && s.UnderWay > 0 && s.Remaining+s.UnderWay >= n
 	}
-	if exceeded.Unknown || exceeded.Retryable && s.Remaining >= n {
+	exceeded.Retryable = exceeded.Unknown || exceeded.Reserved || e.period == lease.Minute
+	if exceeded.Reserved {
+		exceeded.Wait = min(exceeded.Wait, reservedWait)
+	}
+	if exceeded.Unknown || e.period == lease.Minute && s.Remaining >= n {
 		exceeded.Wait = min(exceeded.Wait, unconfirmedWait)
 	}
 	return exceeded

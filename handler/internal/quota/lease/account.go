@@ -358,6 +358,7 @@ type Status struct {
 	Limit     int64
 	Remaining int64
 	Spent     int64 // by requests that ended, of a month
+	UnderWay  int64 // reserved by this instance's requests that have not ended
 	Window    int64
 }
 
@@ -376,5 +377,5 @@ func (a *Account) Status(m Moment) Status {
 		left = addSaturating(left, -a.unbooked)
 	}
 	left = min(max(0, left), a.limit())
-	return Status{Limit: a.Config.Limit, Remaining: left * int64(a.shards()), Spent: Clamp(addSaturating(a.view.spent, a.spent)), Window: a.window}
+	return Status{Limit: a.Config.Limit, Remaining: left * int64(a.shards()), Spent: Clamp(addSaturating(a.view.spent, a.spent)), UnderWay: a.underWay, Window: a.window}
 }
