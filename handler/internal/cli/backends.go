@@ -39,7 +39,7 @@ func backendsCommand() *cobra.Command {
 func listBackendsCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use: "list", Short: "Print the state of each backend and model, and what each instance has seen of it",
+		Use: "list", Short: "Print the state of each backend and model, who refuses what, and how far each instance is",
 		Example: "  spillway backends list\n  spillway backends list --json", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			t, err := openTables(c.ErrOrStderr())

@@ -36,7 +36,7 @@ type written struct {
 	ResponseTimeout   string `split_words:"true" default:"220s" doc:"The budget of one request to the first byte of its answer, over all attempts and waits. It must stay below the front end's own limit."`
 	CommitAfter       string `split_words:"true" default:"10s" doc:"The longest time that the status line of a stream is held back for its first content. After it, the status line goes out alone, and another backend can still serve. 0 waits for the content."`
 	Heartbeat         string `default:"15s" doc:"An SSE comment is sent while a stream is silent for this long. 0 sends none."`
-	MaxWait           string `split_words:"true" default:"2s" doc:"When every backend is throttled and one reopens within this, the request waits instead of being refused. 0 never waits."`
+	MaxWait           string `split_words:"true" default:"2s" doc:"When no backend is left, the request waits so long at most instead of being refused: for a throttled one that reopens within it, or for the trial of another request at one whose circuit is open. 0 never waits."`
 	MaxBody           string `split_words:"true" default:"96MiB" doc:"A larger request body gets 413. Behind the Functions host it must not be above the host's limit (FUNCTIONS_REQUEST_BODY_SIZE_LIMIT, 100 MiB), whose refusal is an empty 500."`
 	MemoryLimit       string `split_words:"true" doc:"How much memory this process may use: the Functions host needs the rest of the instance's. A request for which there is none gets 503 overloaded, those of the heaviest consumers first. Unset: GOMEMLIMIT, else 70 % of the container's memory. GOMEMLIMIT is set to it unless it is set."`
 	Expose            string `default:"false" doc:"Adds x-spillway-backend and x-spillway-region to answers, and x-spillway-explain where a request carries that header."`
@@ -117,6 +117,9 @@ func settingNames() []string {
 	return strings.Fields(out.String())
 }
 
+// scriptSettings are read by this project's scripts and tests, which start handlers.
+var scriptSettings = []string{prefix + "_TOOLS", prefix + "_REQUIRE_TOOLS"}
+
 // unknownSettings looks for settings of ours that do not exist. One that is nearly
 // right is a fault: it was meant to do something. The rest is a warning.
 // Names that the pool document refers to are its own affair.
@@ -128,7 +131,7 @@ func (c *checker) unknownSettings(in *inputs, referred []string) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(in.all)) {
 		rest, ours := strings.CutPrefix(name, prefix+"_")
-		if !ours || slices.Contains(known, name) || strings.Contains(rest, "__") || slices.Contains(referred, name) {
+		if !ours || slices.Contains(known, name) || slices.Contains(scriptSettings, name) || strings.Contains(rest, "__") || slices.Contains(referred, name) {
 			continue
 		}
 		if near := jsondoc.Nearest(rest, short); near != "" {
