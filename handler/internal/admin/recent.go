@@ -35,6 +35,7 @@ type Recent struct {
 
 	events  timeline
 	history history
+	alone   chan struct{} // this instance found something out by itself: the others see it in its next row
 }
 
 // NewRecent keeps up to keep requests of an instance, whose slots have these names.
@@ -42,6 +43,7 @@ func NewRecent(instance string, slots []string, keep int, now func() time.Time) 
 	return &Recent{
 		now: now, instance: instance, names: slots,
 		slots: make([]rates, len(slots)), utilization: make([]utilization, len(slots)), ring: make([]requestRecord, keep),
+		alone: make(chan struct{}, 1),
 	}
 }
 

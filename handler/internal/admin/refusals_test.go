@@ -1,9 +1,11 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"spillway/handler/internal/health"
@@ -174,4 +176,23 @@ func TestFleetsCircuitIsThatOfTheSnapshot(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
+}
+
+// A circuit that binds one instance alone is shared as soon as it is noticed, not with
+// the traffic of the next 15 seconds: it may be over by then.
+func TestOwnCircuitIsSharedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(memory.Store)
+		w, o := sharing(store, "a", time.Now)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go o.shareTraffic(ctx)
+		w.health[0] = health.Health{Own: true, State: health.Open, Until: time.Now().Add(10 * time.Second), Reason: "eof"}
+		w.cfg.Recent.OwnCircuitChanged(0, health.Closed, &w.health[0])
+		synctest.Wait()
+		shared, err := ReadShared(t.Context(), store, time.Now())
+		if err != nil || len(shared.Refusals) != 1 || shared.Refusals[0].String() != "open on a alone (eof)" {
+			t.Errorf("%v, %+v", err, shared.Refusals)
+		}
+	})
 }

@@ -196,6 +196,7 @@ func (o *Handler) shareTraffic(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-o.cfg.Recent.alone:
 		}
 		now := o.cfg.Now()
 		t := o.ownTraffic(now)

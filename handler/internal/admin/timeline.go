@@ -181,6 +181,14 @@ func (r *Recent) addEvent(slot health.Slot, e Event) {
 	r.events.add(e)
 }
 
+// shareSoon has the next row written at once.
+func (r *Recent) shareSoon() {
+	select {
+	case r.alone <- struct{}{}:
+	default:
+	}
+}
+
 // OwnCircuitChanged records a change of a circuit that binds this instance alone.
 func (r *Recent) OwnCircuitChanged(slot health.Slot, _ health.CircuitState, after *health.Health) {
 	e := Event{At: r.now(), By: r.instance, Times: 1, Kind: Tripped, Text: "circuit opened on " + r.instance + " alone" + withReason(after.Reason)}
@@ -192,6 +200,7 @@ func (r *Recent) OwnCircuitChanged(slot health.Slot, _ health.CircuitState, afte
 	case health.Open:
 	}
 	r.addEvent(slot, e)
+	r.shareSoon()
 }
 
 // LimitWarned records that a consumer has used so much of a month's limit. One
