@@ -204,8 +204,8 @@ func (r *Replica) awaitConfirmation(t health.Permit, now time.Duration) {
 func (r *Replica) confirmSilence(now clockReading) {
 	served := r.confirmed
 	r.confirmAt, r.confirmed = 0, false
-	if !served && slices.ContainsFunc(r.unconfirmed, func(o unconfirmed) bool { return o.Slot != r.unconfirmed[0].Slot }) {
-		return // everything is silent
+	if !served && r.everythingSilent(now) {
+		return
 	}
 	all := r.unconfirmed
 	r.unconfirmed = nil
@@ -220,6 +220,24 @@ func (r *Replica) confirmSilence(now clockReading) {
 			s.endSilence(t.Permit)
 		}
 	}
+}
+
+// everythingSilent reports whether whatever was asked is silent, and nothing is left that
+// would be asked if those were left.
+func (r *Replica) everythingSilent(now clockReading) bool {
+	if !slices.ContainsFunc(r.unconfirmed, func(o unconfirmed) bool { return o.Slot != r.unconfirmed[0].Slot }) {
+		return false
+	}
+	began := r.unconfirmed[0].Began.Sub(r.base)
+	for n, s := range r.slots {
+		if s.name == Spare || s.sent.since(began, now.local) > 0 {
+			continue
+		}
+		if h := r.slotHealth(health.Slot(n), s, now); h.SkipReason(r.toTime(now.local), 0) == health.NotSkipped {
+			return false
+		}
+	}
+	return true
 }
 
 // leaveUnconfirmed notes that the caller of an unconfirmed attempt left.

@@ -78,3 +78,57 @@ func TestOnlySlotThatIsAskedIsLeft(t *testing.T) {
 		})
 	}
 }
+
+// Two slots are silent and a third was never asked: they are left, or it never would be.
+// Where it is not there for requests, they are not.
+func TestSilentSlotsAreLeftForOneThatWasNotAsked(t *testing.T) {
+	for _, drained := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			replica := startFleet(t, 1, Config{Store: &slowTable{}, Slots: []string{"a/gpt", "b/gpt", "c/gpt", Spare}})[0]
+			request(replica, 0, served)
+			request(replica, 1, served)
+			if drained {
+				if err := replica.Drain(t.Context(), "c", "operator"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Minute)
+			for range 40 {
+				a, b := acquire(t, replica, 0, 1), acquire(t, replica, 1, 1)
+				time.AfterFunc(2*time.Second, func() {
+					reportSilent(replica, a)
+					reportSilent(replica, b)
+				})
+				time.Sleep(100 * time.Millisecond)
+				if s := replica.Snapshot(); s.Of(0).State != health.Closed || s.Of(1).State != health.Closed {
+					break
+				}
+			}
+			time.Sleep(2 * time.Second)
+			for slot := range health.Slot(2) {
+				if left := replica.Snapshot().Of(slot).State != health.Closed; left == drained {
+					t.Errorf("the third slot is drained: %v, slot %d is left: %v", drained, slot, left)
+				}
+			}
+		})
+	}
+}
+
+// What was silent has ended before it is confirmed: nothing is left to confirm.
+func TestUnconfirmedSilenceThatEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		replica := startFleet(t, 1, Config{Store: &slowTable{}})[0]
+		time.Sleep(time.Minute)
+		hanging := acquire(t, replica, 0, 1)
+		time.Sleep(2 * time.Second)
+		reportSilent(replica, hanging)
+		replica.ReportOutcome(hanging[0], health.Outcome{Class: health.Failed, Reason: "eof", Signals: health.NoSignals()})
+		for range 60 {
+			replica.Snapshot()
+			time.Sleep(time.Second)
+		}
+		if replica.unsureCount.Load() != 0 || replica.confirmAt != 0 {
+			t.Errorf("%d are unconfirmed, to be confirmed at %v", replica.unsureCount.Load(), replica.confirmAt)
+		}
+	})
+}

@@ -10,14 +10,14 @@ import (
 
 // The timers of an attempt.
 const (
-	silenceTimer = iota
+	lateTimer = iota
 	hedgeTimer
 	firstTokenTimer
 )
 
 // watch starts the timers that run until the first content.
 func (t *attempt) watch(a *Action) {
-	t.setTimer(silenceTimer, a.Silence, t.onSilence)
+	t.setTimer(lateTimer, a.LookAfter, t.onLate)
 	if a.Silence > 0 {
 		t.awaitAnswer(a.Silence)
 	}
@@ -62,9 +62,9 @@ func (t *attempt) stopTimers() {
 	}
 }
 
-// onSilence handles an attempt that is past its threshold.
-func (t *attempt) onSilence() {
-	t.onSlow(Event{Kind: AttemptSilent, Try: t.try})
+// onLate handles an attempt that may be past its threshold.
+func (t *attempt) onLate() {
+	t.onSlow(Event{Kind: AttemptLate, Try: t.try})
 }
 
 // givenUp reports whether the caller left an attempt after much more than the usual
@@ -99,11 +99,11 @@ func (t *attempt) onSlow(e Event) {
 		r.giveUpLocked(a.Try)
 	}
 	r.mu.Unlock()
-	switch {
-	case l != nil:
+	if e.Kind == AttemptLate {
+		t.setTimer(lateTimer, LookAgain, t.onLate)
+	}
+	if l != nil {
 		r.startSecond(ctx, l, a)
-	case a.Kind == Watch:
-		t.setTimer(silenceTimer, a.Silence, t.onSilence)
 	}
 }
 

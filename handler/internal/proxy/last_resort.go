@@ -79,7 +79,7 @@ type place struct {
 }
 
 // trialPlaces returns the backends that their circuits alone refuse and that this
-// request has not tried, the one that served most recently first. One that is
+// request has not tried, or that it was given up at, the one that served most recently first. One that is
 // eligible and not tried has a probe that was not given to this request.
 func (p *Plan) trialPlaces(now time.Time) []place {
 	var all []place
@@ -87,7 +87,9 @@ func (p *Plan) trialPlaces(now time.Time) []place {
 	for i := range p.pools {
 		p.enter(now, i)
 		for k := range p.decision.Candidates {
-			if c := &p.decision.Candidates[k]; (c.CircuitOnly || c.Eligible()) && !p.triedAt(c.Backend.Slot) && p.mayTry(c.Backend) {
+			c := &p.decision.Candidates[k]
+			untried := (c.CircuitOnly || c.Eligible()) && !p.triedAt(c.Backend.Slot) && p.mayTry(c.Backend)
+			if untried || c.CircuitOnly && p.underWay() == 0 && p.hungAt(c.Backend.Slot) {
 				all = append(all, place{c.Backend, i})
 			}
 		}
@@ -154,6 +156,7 @@ func (p *Plan) acquireTrial(now time.Time, places []place, slot health.Slot, exc
 	}
 	p.at = places[i].pool
 	p.next = p.decision.Eligible
+	p.repeated = p.repeated || p.triedAt(slot)
 	a := p.send(now, places[i].backend, permit, AsTrial)
 	p.tries[a.Try].exclusive = exclusive
 	return a, true

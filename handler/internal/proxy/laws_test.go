@@ -152,7 +152,7 @@ func eachBackendOnce(q *simulated) error {
 				others++
 			}
 		}
-		if q.sends[i].as == proxy.AsRepeat {
+		if q.sends[i].as == proxy.AsRepeat || q.sends[i].as == proxy.AsTrial && others > 0 {
 			repeats++
 			others--
 		}

@@ -21,12 +21,12 @@ import (
 // and then does what each Action asks for, and steps again with the event that
 // follows, one call at a time, in order of time:
 //
-//   - Send: make the attempt, and schedule AttemptSilent after Silence and, when it
-//     is not 0, HedgeDue after HedgeAfter. Its first content is AttemptAnswered, for
+//   - Send: make the attempt, and schedule AttemptLate after LookAfter, again each
+//     LookAgain later while nothing is answered, and HedgeDue after HedgeAfter; 0 =
+//     never. Its first content is AttemptAnswered, for
 //     which Health must have got ReportAnswered; its end is AttemptEnded, for which
 //     it must have got ReportOutcome. Before a response is delivered, Judge says
 //     whether it is. When one of two attempts was answered, the other ends.
-//   - Watch: schedule AttemptSilent of that attempt again, after Silence.
 //   - GiveUp: end that attempt, as one without content in time; AttemptEnded follows.
 //   - Wait: step with Woken at Until, or when Ticket wakes, whichever is first.
 //   - Refresh: step with Refreshed when HealthSource.AwaitRefresh has returned.
@@ -116,7 +116,7 @@ type EventKind uint8
 const (
 	Begin           EventKind = iota
 	AttemptAnswered           // its first content was delivered
-	AttemptSilent             // its Silence has passed
+	AttemptLate               // its LookAfter has passed, or LookAgain since the last one
 	HedgeDue                  // its HedgeAfter has passed
 	AttemptEnded
 	Woken     // the wait ended
@@ -144,7 +144,6 @@ type ActionKind uint8
 const (
 	Await ActionKind = iota
 	Send
-	Watch
 	GiveUp
 	Wait
 	Refresh
@@ -160,19 +159,20 @@ type SendKind uint8
 const (
 	InOrder  SendKind = iota // it is next
 	AsHedge                  // the attempt under way is slow
-	AsRepeat                 // it failed this request, its circuit is closed, and nobody else is left
+	AsRepeat                 // it failed this request, its circuit is closed, and nobody else is left; or it hung, and answers again
 	AsTrial                  // its circuit is open, and nobody else is left
 )
 
 // Action is an output of a plan.
 type Action struct {
 	Kind       ActionKind
-	Try        int // of Send, Watch, GiveUp and DeliverKept; of Finish with ErrRefused
+	Try        int // of Send, GiveUp and DeliverKept; of Finish with ErrRefused
 	As         SendKind
 	Pool       *balancer.Pool
 	Backend    *balancer.Backend
 	Permit     health.Permit
-	Silence    time.Duration
+	LookAfter  time.Duration // 0 = never
+	Silence    time.Duration // from when on the attempt is silent
 	HedgeAfter time.Duration // 0 = never
 	Until      time.Time     // of Wait
 	Ticket     Ticket        // of Wait; nil = nothing but Until
@@ -206,13 +206,17 @@ type try struct {
 	permit    health.Permit
 	as        SendKind
 	start     time.Time
-	silentAt  time.Time
+	endedAt   time.Time
+	lookAt    time.Time // when AttemptLate is due
 	status    int
 	outcome   health.Outcome
 	ended     bool
 	notSent   bool
 	answered  bool
+	second    bool            // its request was late already
 	silent    bool            // it was past its threshold, and counted
+	late      bool            // no more is expected of it: another backend is asked
+	hung      bool            // and its backend answered nobody after it was
 	overdue   bool            // it is, and counts as under way
 	since     latency.Overdue // with overdue
 	exclusive bool            // it has the only trial of its slot
@@ -241,8 +245,8 @@ func (p *Plan) Step(now time.Time, e Event) Action {
 	case AttemptAnswered:
 		p.answer(now, e.Try)
 		return Action{}
-	case AttemptSilent:
-		return p.silence(now, e.Try)
+	case AttemptLate:
+		return p.look(now, e.Try)
 	case HedgeDue:
 		return p.hedgeByLatency(now, e.Try)
 	case AttemptEnded:

@@ -6,6 +6,7 @@ import (
 
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/health/latency"
 )
 
 // acquire asks for an attempt. Reading stored data uses no capacity, and needs no
@@ -23,11 +24,15 @@ func (p *Plan) send(now time.Time, b *balancer.Backend, permit health.Permit, as
 		Kind: Send, Try: len(p.tries), As: as, Pool: from, Backend: b, Permit: permit,
 		Silence: p.silenceAfter(now, b.Slot),
 	}
+	a.LookAfter = a.Silence
+	if p.underWay() > 0 || !p.env.Latency.Known(b.Slot, p.kind) {
+		a.LookAfter = min(a.Silence, latency.LeastSilence)
+	}
 	if p.request.readsStored() {
-		a.Silence = 0 // how long that takes says nothing about the model
+		a.LookAfter, a.Silence = 0, 0 // how long that takes says nothing about the model
 	}
 	p.env.Operations.claim(b.Slot, operationOf(p.request), p.request.consumerName(), now)
-	p.tries = append(p.tries, try{backend: b, pool: from, permit: permit, as: as, start: now, silentAt: now.Add(a.Silence)})
+	p.tries = append(p.tries, try{backend: b, pool: from, permit: permit, as: as, start: now, lookAt: now.Add(a.LookAfter), second: p.underWay() > 0})
 	p.sent = true
 	if h := p.hedging(); as == InOrder && h != nil && p.decision.Eligible-p.next > 0 {
 		h.deposit(from.Hedge.MaxPercent)
@@ -131,7 +136,7 @@ func (p *Plan) boundBy(t *try) string {
 // end handles the end of an attempt.
 func (p *Plan) end(now time.Time, e *Event) Action {
 	t := &p.tries[e.Try]
-	t.ended, t.notSent, t.outcome = true, e.NotSent, e.Outcome
+	t.ended, t.endedAt, t.notSent, t.outcome = true, now, e.NotSent, e.Outcome
 	if e.Status != 0 {
 		t.status = e.Status
 	}
@@ -164,10 +169,13 @@ func (p *Plan) end(now time.Time, e *Event) Action {
 func (p *Plan) settleTry(now time.Time, t *try) {
 	served := t.outcome.Class == health.Served && !t.notSent
 	if t.as == AsTrial && !t.answered {
-		if served {
+		switch {
+		case served:
 			t.exclusive = false
 			p.env.Trials.served(t.backend.Slot)
-		} else {
+		case t.outcome.Class == health.Abandoned:
+			p.passOnTrial(t)
+		default:
 			p.trialFailed = p.trialFailed || !t.notSent
 			p.endTrial(t)
 		}

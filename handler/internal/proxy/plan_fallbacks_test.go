@@ -88,3 +88,26 @@ func TestSilentRequestsGoToTheFallbackOnceTheCircuitOpens(t *testing.T) {
 		}
 	}
 }
+
+// A request that was given up for a fallback which may not serve is tried once more where
+// it was given up.
+func TestRequestGivenUpForAFallbackThatMayNotServe(t *testing.T) {
+	w := newWorld(4, 2)
+	w.behaviour = func(_, n int) reaction {
+		if n == 0 {
+			return hangs
+		}
+		return serves
+	}
+	w.fallback = []*balancer.Pool{{Model: "small", Backends: slices.Clone(w.pool.Backends[1:])}}
+	w.pool.Backends = w.pool.Backends[:1]
+	for range 25 {
+		w.env.Latency.Record(0, 0, 100*time.Millisecond)
+	}
+	q := w.arrive(0, &proxy.Request{Fallback: func(context.Context, *balancer.Pool) bool { return false }})
+	w.in(time.Second, func() { w.health[0].State, w.health[0].Until = health.Open, w.now.Add(time.Hour) })
+	w.run()
+	if took := q.ended.Sub(q.began); q.end.Err != nil || took > 3*time.Second {
+		t.Errorf("%v after %v, %d attempts", q.end.Err, took, len(q.sends))
+	}
+}

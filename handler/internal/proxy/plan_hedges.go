@@ -1,30 +1,31 @@
 package proxy
 
 import (
+	"slices"
 	"time"
 
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/health/latency"
 )
 
-// silence handles an attempt that is past its threshold: it counts as a failure
-// until it is answered, and is hedged.
-func (p *Plan) silence(now time.Time, i int) Action {
+// look handles an attempt that may be late: past its threshold it counts as a failure
+// until it is answered, and its request goes to another backend.
+func (p *Plan) look(now time.Time, i int) Action {
 	t := &p.tries[i]
 	if t.ended || p.answered || p.over {
 		return Action{}
 	}
-	if !t.silent {
-		if now.Sub(t.silentAt) > stalled { // this process stood still, not the backend
-			t.silentAt = now.Add(stalled)
-			return Action{Kind: Watch, Try: i, Silence: stalled}
-		}
-		t.silent, t.overdue = true, true
-		t.since = p.env.Latency.BeginOverdue(t.backend.Slot)
-		p.env.Health.ReportSilent(t.permit)
-		p.passOnTrial(t)
+	stalled := now.Sub(t.lookAt) > LookAgain // this process stood still, not the backend
+	t.lookAt = now.Add(LookAgain)
+	if stalled {
+		return Action{}
 	}
-	if !p.mayHedge() {
+	if t.late {
+		t.hung = t.hung || !p.env.Latency.OnTime(t.backend.Slot)
+	}
+	p.count(now, t)
+	if !t.late || !p.mayHedge() {
 		return Action{}
 	}
 	if p.underWay() < 2 {
@@ -38,9 +39,28 @@ func (p *Plan) silence(now time.Time, i int) Action {
 		}
 	}
 	if p.fallbackEligible(now) && p.circuitOpen(now, t.backend.Slot) {
-		return Action{Kind: GiveUp, Try: i} // new requests go to the fallback now
+		return p.giveUpTry(i) // new requests go to the fallback now
 	}
-	return Action{Kind: Watch, Try: i, Silence: stalled}
+	return Action{}
+}
+
+// count counts an attempt that is silent. Of the second attempt of a request that is late
+// already less is waited for: what is usual, not three times that.
+func (p *Plan) count(now time.Time, t *try) {
+	age, silence := now.Sub(t.start), p.silenceAfter(t.start, t.backend.Slot)
+	patience := silence
+	if t.second {
+		patience = max(silence/3, min(silence, latency.LeastSilence))
+	}
+	if !t.late && age >= patience {
+		t.late, t.overdue = true, true
+		t.since = p.env.Latency.BeginOverdue(t.backend.Slot)
+	}
+	if !t.silent && age >= silence {
+		t.silent = true
+		p.env.Health.ReportSilent(t.permit)
+		p.passOnTrial(t)
+	}
 }
 
 // hedgeSilence sends the request to a second backend because the first is silent: to
@@ -69,7 +89,7 @@ func (p *Plan) giveUpSilent(now time.Time) (Action, bool) {
 		if t.ended {
 			continue
 		}
-		if !t.silent || p.env.Latency.OnTime(t.backend.Slot) {
+		if !t.late || !t.hung && p.env.Latency.OnTime(t.backend.Slot) {
 			return Action{}, false
 		}
 		if oldest < 0 {
@@ -79,15 +99,20 @@ func (p *Plan) giveUpSilent(now time.Time) (Action, bool) {
 	p.decide(now)
 	for i := range p.decision.Eligible {
 		if p.mayHedgeTo(p.decision.Candidates[i].Backend, true) {
-			return Action{Kind: GiveUp, Try: oldest}, true
+			return p.giveUpTry(oldest), true
 		}
 	}
 	return Action{}, false
 }
 
-// stalled is how late a timer must be for the process itself to have stood still,
-// and how long it waits before it looks again.
-const stalled = time.Second
+func (p *Plan) giveUpTry(i int) Action {
+	p.tries[i].hung = true
+	p.passOnTrial(&p.tries[i])
+	return Action{Kind: GiveUp, Try: i}
+}
+
+// LookAgain is how long a plan waits before it looks again at an attempt, and how late a timer must be for the process itself to have stood still.
+const LookAgain = time.Second
 
 // mayHedge reports whether the request may be at two backends at once.
 func (p *Plan) mayHedge() bool {
@@ -110,6 +135,10 @@ func (p *Plan) sendHedge(now time.Time, onTime bool) (Action, bool) {
 		}
 		if permit, ok := p.acquire(b); ok {
 			p.hedged = true
+			if !p.mayTry(b) {
+				p.repeated = true
+				return p.send(now, b, permit, AsRepeat), true
+			}
 			return p.send(now, b, permit, AsHedge), true
 		}
 	}
@@ -120,7 +149,24 @@ func (p *Plan) sendHedge(now time.Time, onTime bool) (Action, bool) {
 // mayHedgeTo reports whether a hedge may go to the backend; onTime excludes one that is
 // slow itself.
 func (p *Plan) mayHedgeTo(b *balancer.Backend, onTime bool) bool {
+	if onTime && !p.repeated && slices.ContainsFunc(p.tries, func(t try) bool { return t.backend.Slot == b.Slot && p.isWellSince(&t) }) {
+		return true
+	}
 	return p.mayTry(b) && (!onTime || p.onTime(b.Slot))
+}
+
+// isWellSince reports whether the backend of an attempt answers others since: of one that
+// hung with all others, or that failed. What hung may also be its probe.
+func (p *Plan) isWellSince(t *try) bool {
+	if t.hung {
+		return p.env.Latency.OnTime(t.backend.Slot) || p.view.Of(t.backend.Slot).State != health.Closed
+	}
+	return t.ended && t.outcome.Class == health.Failed && p.env.Load.servedAt(t.backend.Slot) > t.endedAt.UnixMilli()
+}
+
+// hungAt reports whether the request may be repeated where it was given up.
+func (p *Plan) hungAt(slot health.Slot) bool {
+	return !p.repeated && slices.ContainsFunc(p.tries, func(t try) bool { return t.hung && t.backend.Slot == slot })
 }
 
 // beginAnother reports whether the request may have two attempts under way.
@@ -172,7 +218,7 @@ func (p *Plan) hedgeByLatency(now time.Time, i int) Action {
 // other is silent, the next candidate takes the place of the one that ended.
 func (p *Plan) replace(now time.Time) Action {
 	for i := range p.tries {
-		if t := &p.tries[i]; !t.ended && t.silent && p.mayHedge() {
+		if t := &p.tries[i]; !t.ended && t.late && p.mayHedge() {
 			a, _ := p.hedgeSilence(now)
 			return a
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/health"
+	"spillway/handler/internal/health/latency"
 	"spillway/handler/internal/proxy"
 )
 
@@ -46,7 +47,7 @@ func TestTwoHangingBackendsOfThree(t *testing.T) {
 	}
 	w.run()
 	for _, q := range w.requests {
-		if took := q.ended.Sub(q.began); q.end.Err != nil || took > 6*time.Second+200*time.Millisecond || q.maxAlive > 2 {
+		if took := q.ended.Sub(q.began); q.end.Err != nil || took > 8*time.Second+200*time.Millisecond || q.maxAlive > 2 {
 			t.Errorf("%v after %v, %d attempts at once", q.end.Err, took, q.maxAlive)
 		}
 	}
@@ -140,5 +141,133 @@ func TestNoHedgeWhenEverythingSlowedTogether(t *testing.T) {
 	}
 	if hedges > 3 {
 		t.Errorf("%d hedges, want at most one to each backend, once it is idle", hedges)
+	}
+}
+
+// When every backend hung and one answers again, those who wait are served by it, and
+// not only who comes later.
+func TestWhoHungIsServedWhenABackendAnswersAgain(t *testing.T) {
+	for backends := 1; backends <= 3; backends++ {
+		w := newWorld(4, backends)
+		w.openAfter = 0
+		for s := range backends {
+			for range 25 {
+				w.env.Latency.Record(health.Slot(s), 0, 100*time.Millisecond)
+			}
+		}
+		well := w.now.Add(30 * time.Second)
+		w.behaviour = func(slot, _ int) reaction {
+			if slot > 0 || w.now.Before(well) {
+				return hangs
+			}
+			return serves
+		}
+		for i := range 40 {
+			w.arrive(time.Duration(i)*100*time.Millisecond, plain())
+		}
+		w.arrive(30*time.Second, plain())
+		w.run()
+		for _, q := range w.requests {
+			if after := q.ended.Sub(well); q.end.Err != nil || after > 4*time.Second || q.maxAlive > 2 {
+				t.Errorf("%d backends: %v %v after the first is well again, %d attempts", backends, q.end.Err, after, len(q.sends))
+			}
+		}
+	}
+}
+
+// The only stand-in is throttled for a moment: it is asked again.
+func TestSilentRequestAsksAThrottledStandInAgain(t *testing.T) {
+	w := newWorld(4, 2)
+	w.behaviour = func(slot, n int) reaction {
+		switch {
+		case slot == 0:
+			return hangs
+		case n < 2:
+			return reaction{after: time.Millisecond, status: 429, outcome: health.Outcome{Class: health.Throttled, Wait: time.Second}}
+		}
+		return serves
+	}
+	for s := range 2 {
+		for range 25 {
+			w.env.Latency.Record(health.Slot(s), 0, 100*time.Millisecond)
+		}
+	}
+	q := w.arrive(0, plain())
+	w.run()
+	if took := q.ended.Sub(q.began); q.end.Err != nil || took > 7*time.Second {
+		t.Errorf("%v after %v, %d attempts", q.end.Err, took, len(q.sends))
+	}
+}
+
+// Where answers usually take 4.5 s, two of three backends hang, and callers wait 30 s,
+// the third is asked in time.
+func TestSecondHangingBackendIsWaitedForLess(t *testing.T) {
+	w := newWorld(4, 3)
+	w.openAfter = 0
+	usual := reaction{after: 4500 * time.Millisecond}
+	w.behaviour = always(hangs, usual, hangs) // by priority: a, c, b
+	for s := range 3 {
+		w.pool.Backends[s].Priority = []int{1, 3, 2}[s]
+		for range 25 {
+			w.env.Latency.Record(health.Slot(s), 0, 4500*time.Millisecond)
+		}
+	}
+	for i := range 80 {
+		w.arrive(time.Duration(i)*100*time.Millisecond, plain()).budget = 30 * time.Second
+	}
+	w.run()
+	for i, q := range w.requests {
+		if took := q.ended.Sub(q.began); q.end.Err != nil || q.over {
+			t.Errorf("request %d: %v after %v, %d attempts", i, q.end.Err, took, len(q.sends))
+		}
+	}
+}
+
+// What is usual becomes known while a request waits.
+func TestThresholdIsThatOfNow(t *testing.T) {
+	w := newWorld(4, 2)
+	w.openAfter = 0
+	w.behaviour = always(hangs, serves)
+	w.env.Latency = latency.New([]int{0, 0})
+	q := w.arrive(0, plain())
+	w.in(3*time.Second, func() {
+		for range 25 {
+			w.env.Latency.Record(1, 0, 100*time.Millisecond)
+		}
+	})
+	w.run()
+	if took := q.ended.Sub(q.began); q.end.Err != nil || took > 5*time.Second {
+		t.Errorf("%v after %v: want the threshold of the model, which is known after 3 s", q.end.Err, took)
+	}
+}
+
+// The only stand-in failed the hedge, and serves others later: the request is repeated
+// there.
+func TestStandInThatFailedIsAskedAgainOnceItServes(t *testing.T) {
+	w := newWorld(4, 2)
+	w.openAfter = 0
+	well := w.now.Add(5 * time.Second)
+	w.behaviour = func(slot, _ int) reaction {
+		switch {
+		case slot == 0:
+			return hangs
+		case w.now.Before(well):
+			return reaction{after: time.Millisecond, status: 500, outcome: health.Outcome{Class: health.Failed, Reason: "500"}}
+		}
+		return serves
+	}
+	for s := range 2 {
+		for range 25 {
+			w.env.Latency.Record(health.Slot(s), 0, 100*time.Millisecond)
+		}
+	}
+	for i := range 40 {
+		w.arrive(time.Duration(i)*200*time.Millisecond, plain())
+	}
+	w.run()
+	for i, q := range w.requests {
+		if took := q.ended.Sub(q.began); q.end.Err != nil || took > 9*time.Second || q.maxAlive > 2 {
+			t.Errorf("request %d: %v after %v, %d attempts", i, q.end.Err, took, len(q.sends))
+		}
 	}
 }

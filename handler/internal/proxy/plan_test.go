@@ -134,12 +134,12 @@ func TestStalledProcessReportsNoSilence(t *testing.T) {
 		w.runOne()
 	}
 	w.now = w.now.Add(time.Minute) // the process stood still
-	a := q.plan.Step(w.now, proxy.Event{Kind: proxy.AttemptSilent})
-	if a.Kind != proxy.Watch || w.silent != 0 {
+	a := q.plan.Step(w.now, proxy.Event{Kind: proxy.AttemptLate})
+	if a.Kind != proxy.Await || w.silent != 0 {
 		t.Errorf("%+v, %d silences: want it to look again", a, w.silent)
 	}
-	w.now = w.now.Add(a.Silence)
-	if a := q.plan.Step(w.now, proxy.Event{Kind: proxy.AttemptSilent}); a.Kind != proxy.Send || w.silent != 1 {
+	w.now = w.now.Add(proxy.LookAgain)
+	if a := q.plan.Step(w.now, proxy.Event{Kind: proxy.AttemptLate}); a.Kind != proxy.Send || w.silent != 1 {
 		t.Errorf("%+v, %d silences: want a hedge", a, w.silent)
 	}
 }

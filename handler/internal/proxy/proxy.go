@@ -131,7 +131,7 @@ func (r *run) follow() {
 			a = r.step(Event{Kind: FallbackDecided, Refused: !r.request.Fallback(r.ctx, a.Pool)})
 		case DeliverKept:
 			a = r.step(Event{Kind: Delivered, Committed: r.deliverKept(a.Try)})
-		case Finish, Watch, GiveUp:
+		case Finish, GiveUp:
 			if a.Err != nil {
 				r.setError(&a)
 			}

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"context"
 	"container/heap"
 	"math/rand/v2"
 	"time"
@@ -229,10 +230,8 @@ func (w *world) act(q *simulated, a proxy.Action) {
 	switch a.Kind {
 	case proxy.Send:
 		w.send(q, &a)
-	case proxy.Watch:
-		w.in(a.Silence, func() { w.silence(q, a.Try) })
 	case proxy.GiveUp:
-		w.endAttempt(q, a.Try, health.Outcome{Class: health.Failed, Reason: "first token timeout"}, 0, false)
+		w.endAttempt(q, a.Try, health.Outcome{Class: health.Failed, Reason: "silent, given up"}, 0, false)
 	case proxy.Wait:
 		q.waiting++
 		generation := q.waiting
@@ -255,7 +254,9 @@ func (w *world) act(q *simulated, a proxy.Action) {
 		if w.finished != nil {
 			w.finished(q)
 		}
-	case proxy.Await, proxy.AskFallback: // its requests have no limits
+	case proxy.AskFallback:
+		w.step(q, proxy.Event{Kind: proxy.FallbackDecided, Refused: !q.request.Fallback(context.Background(), a.Pool)})
+	case proxy.Await:
 	}
 }
 
@@ -268,8 +269,8 @@ func (w *world) send(q *simulated, a *proxy.Action) {
 	r := w.behaviour(slot, w.sentTo[slot])
 	w.sentTo[slot]++
 	try := a.Try
-	if a.Silence > 0 {
-		w.in(a.Silence, func() { w.silence(q, try) })
+	if a.LookAfter > 0 {
+		w.in(a.LookAfter, func() { w.silence(q, try) })
 	}
 	if a.HedgeAfter > 0 {
 		w.in(a.HedgeAfter, func() { w.step(q, proxy.Event{Kind: proxy.HedgeDue, Try: try}) })
@@ -286,8 +287,9 @@ func (w *world) send(q *simulated, a *proxy.Action) {
 func (w *world) silence(q *simulated, try int) {
 	if q.active[try] && !q.done {
 		before := w.silent
-		w.step(q, proxy.Event{Kind: proxy.AttemptSilent, Try: try})
+		w.step(q, proxy.Event{Kind: proxy.AttemptLate, Try: try})
 		q.sends[try].silent = q.sends[try].silent || w.silent > before
+		w.in(proxy.LookAgain, func() { w.silence(q, try) })
 	}
 }
 

@@ -88,10 +88,8 @@ func (c *call) step(e proxy.Event) {
 	switch a.Kind {
 	case proxy.Send:
 		c.send(&a)
-	case proxy.Watch:
-		c.watch(a.Try, a.Silence)
 	case proxy.GiveUp:
-		c.end(a.Try, health.Outcome{Class: health.Failed, Reason: "first token timeout"}, 0, false)
+		c.end(a.Try, health.Outcome{Class: health.Failed, Reason: "silent, given up"}, 0, false)
 	case proxy.Wait:
 		c.wait(&a)
 	case proxy.Refresh:
@@ -150,7 +148,7 @@ func (c *call) send(a *proxy.Action) {
 		return
 	}
 	b.sends = append(b.sends, send{w.now, c.i.number, a.Try == 0, a.As, a.Permit})
-	c.watch(a.Try, a.Silence)
+	c.watch(a.Try, a.LookAfter)
 	r := w.react(b, c)
 	switch {
 	case r.hangs:
@@ -217,7 +215,8 @@ func (c *call) watch(try int, silence time.Duration) {
 	}
 	c.i.after(silence, func() {
 		if c.w.mutant != noHedges && !c.tries[try].ended && c.winner < 0 && !c.done {
-			c.step(proxy.Event{Kind: proxy.AttemptSilent, Try: try})
+			c.step(proxy.Event{Kind: proxy.AttemptLate, Try: try})
+			c.watch(try, proxy.LookAgain)
 		}
 	})
 }

@@ -52,10 +52,12 @@ func (k Kind) Stream() bool { return k&1 != 0 }
 const (
 	minAnswers   = 20               // fewer are no basis for a threshold
 	factor       = 3                // how many times the usual time is silence
-	leastSilence = 2 * time.Second  // nothing shorter is, unless the caller leaves sooner
 	unknownPlain = 30 * time.Second // of a model without answers
 	unknownEvent = 10 * time.Second // the same, of its streams
 )
+
+// LeastSilence is how long an attempt may wait at least, unless its caller leaves sooner.
+const LeastSilence = 2 * time.Second
 
 // Tracker is what is known of all slots. It is safe for concurrent use. A nil
 // Tracker knows nothing.
@@ -161,7 +163,7 @@ func (t *Tracker) Usual(s health.Slot) time.Duration {
 func (t *Tracker) Threshold(s health.Slot, k Kind) time.Duration {
 	switch slow, known := t.slow(s, k); {
 	case known:
-		return max(leastSilence, slow)
+		return max(LeastSilence, slow)
 	case k.Stream():
 		return unknownEvent
 	}
@@ -173,16 +175,22 @@ func (t *Tracker) Threshold(s health.Slot, k Kind) time.Duration {
 // times what is usual, nor than half a second.
 func (t *Tracker) ThresholdWithin(s health.Slot, k Kind, patience time.Duration) time.Duration {
 	slow, _ := t.slow(s, k)
-	return min(t.Threshold(s, k), max(patience/2, slow, leastSilence/4))
+	return min(t.Threshold(s, k), max(patience/2, slow, LeastSilence/4))
 }
 
 // Patience is after what time a caller who leaves found the slot silent: twice the 95th
 // percentile, half a second at least; unknown, the threshold.
 func (t *Tracker) Patience(s health.Slot, k Kind) time.Duration {
 	if slow, known := t.slow(s, k); known {
-		return max(slow*2/factor, leastSilence/4)
+		return max(slow*2/factor, LeastSilence/4)
 	}
 	return t.Threshold(s, k)
+}
+
+// Known reports whether the threshold comes from answers.
+func (t *Tracker) Known(s health.Slot, k Kind) bool {
+	_, known := t.slow(s, k)
+	return known
 }
 
 // slow is three times the 95th percentile, if that is known.
