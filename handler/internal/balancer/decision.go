@@ -25,9 +25,9 @@ type Query struct {
 	Unfit       Unfit // nil = every backend is fit
 }
 
-// Unfit reports until when a backend is not to be used for an operation that it
+// Unfit reports until when, and why, a backend is not to be used for an operation that it
 // lately refused, although another backend serves it.
-type Unfit func(slot health.Slot) (until time.Time, unfit bool)
+type Unfit func(slot health.Slot) (until time.Time, cause string, unfit bool)
 
 // Load is what this process measured of the backends lately.
 type Load interface {
@@ -93,8 +93,8 @@ func (b *Backend) evaluate(q *Query, s *health.Snapshot) Candidate {
 			c.Until = h.AvailableAt()
 		} else if throttled {
 			c.Reason, c.Until = health.SkipThrottled, throttle.Until
-		} else if until, unfit := q.unfit(b.Slot); unfit {
-			c.Reason, c.Until = UnfitForOperation, until
+		} else if until, cause, unfit := q.unfit(b.Slot); unfit {
+			c.Reason, c.Until, c.Cause = UnfitForOperation, until, cause
 		} else if h.TrafficPercent > 0 && q.PinnedTo == "" && q.Rand()*100 >= float64(h.TrafficPercent) {
 			c.Reason = Recovering
 		}
@@ -102,9 +102,9 @@ func (b *Backend) evaluate(q *Query, s *health.Snapshot) Candidate {
 	return c
 }
 
-func (q *Query) unfit(slot health.Slot) (time.Time, bool) {
+func (q *Query) unfit(slot health.Slot) (until time.Time, cause string, unfit bool) {
 	if q.Unfit == nil {
-		return time.Time{}, false
+		return time.Time{}, "", false
 	}
 	return q.Unfit(slot)
 }
@@ -162,7 +162,7 @@ type Candidate struct {
 	// CircuitOnly is that its circuit alone keeps it out: it is neither drained nor
 	// throttled, and may be tried when no other backend is left.
 	CircuitOnly bool
-	Cause       string // of a circuit that keeps it out, for people: "503"
+	Cause       string // of a circuit that keeps it out, for people: "503", "401"
 	Own         bool   // that circuit binds this instance alone
 
 	rank  float64 // within its group, lowest first

@@ -139,15 +139,15 @@ func (o *OperationCircuits) servedWithin(d time.Duration, slot health.Slot, key 
 	return ok && now.Sub(time.Unix(0, known.(*atomic.Int64).Load())) < d
 }
 
-// unfitUntil reports until when the backend is not to be used for a consumer's
-// operation.
-func (o *OperationCircuits) unfitUntil(slot health.Slot, key operationKey, consumer string, now time.Time) (until time.Time, unfit bool) {
+// unfitUntil reports until when, and why, the backend is not to be used for a
+// consumer's operation.
+func (o *OperationCircuits) unfitUntil(slot health.Slot, key operationKey, consumer string, now time.Time) (until time.Time, cause string, unfit bool) {
 	o.suspicions(slot, key, consumer, func(s *suspicion) {
 		if now.Before(s.until) && s.until.After(until) {
-			until, unfit = s.until, true
+			until, cause, unfit = s.until, s.reason, true
 		}
 	})
-	return until, unfit
+	return until, cause, unfit
 }
 
 // suspicions calls f for what is known against the backend.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"spillway/handler/internal/consumer"
+	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/proxy"
 )
@@ -64,6 +65,10 @@ func TestRetiredDeploymentIsLeftByAll(t *testing.T) {
 	w.run()
 	if w.errs() != 0 || w.sentTo[0] != 2 {
 		t.Errorf("%d refused, sent %v: want two requests at the retired deployment, then none for ten seconds", w.errs(), w.sentTo)
+	}
+	last := w.requests[len(w.requests)-1].plan.Decision()
+	if c := last.Candidates[len(last.Candidates)-1]; c.Reason != balancer.UnfitForOperation || c.Cause != "retired" {
+		t.Errorf("the last one passed over %q (%q), want why the backend is unfit", c.Reason, c.Cause)
 	}
 }
 

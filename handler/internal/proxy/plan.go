@@ -308,7 +308,7 @@ func (p *Plan) query(from *balancer.Pool, now time.Time) *balancer.Query {
 		PinnedTo: r.pinnedBackend(), ReadsStored: r.readsStored(), OpenAIOnly: r.Operation.CompatibleOnly,
 	}
 	if p.env.Operations.unfit.Load() > 0 {
-		q.Unfit = func(slot health.Slot) (time.Time, bool) {
+		q.Unfit = func(slot health.Slot) (time.Time, string, bool) {
 			return p.env.Operations.unfitUntil(slot, operationOf(r), r.consumerName(), now)
 		}
 	}
