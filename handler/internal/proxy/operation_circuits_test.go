@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/proxy"
 )

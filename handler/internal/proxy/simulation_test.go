@@ -1,8 +1,8 @@
 package proxy_test
 
 import (
-	"context"
 	"container/heap"
+	"context"
 	"math/rand/v2"
 	"time"
 
