@@ -98,7 +98,7 @@ func (p *Plan) giveUpSilent(now time.Time) (Action, bool) {
 	}
 	p.decide(now)
 	for i := range p.decision.Eligible {
-		if p.mayHedgeTo(p.decision.Candidates[i].Backend, true) {
+		if b := p.decision.Candidates[i].Backend; p.mayHedgeTo(b, AsHedge, true) || p.mayRepeatAt(b) {
 			return p.giveUpTry(oldest), true
 		}
 	}
@@ -128,31 +128,35 @@ func (p *Plan) sendHedge(now time.Time, onTime bool) (Action, bool) {
 	if !p.beginAnother() {
 		return Action{}, false
 	}
-	for i := range p.decision.Eligible {
-		b := p.decision.Candidates[i].Backend
-		if !p.mayHedgeTo(b, onTime) {
-			continue
-		}
-		if permit, ok := p.acquire(b); ok {
-			p.hedged = true
-			if !p.mayTry(b) {
-				p.repeated = true
-				return p.send(now, b, permit, AsRepeat), true
+	for _, as := range [...]SendKind{AsHedge, AsRepeat} {
+		for i := range p.decision.Eligible {
+			b := p.decision.Candidates[i].Backend
+			if !p.mayHedgeTo(b, as, onTime) {
+				continue
 			}
-			return p.send(now, b, permit, AsHedge), true
+			if permit, ok := p.acquire(b); ok {
+				p.hedged, p.repeated = true, p.repeated || as == AsRepeat
+				return p.send(now, b, permit, as), true
+			}
 		}
 	}
 	p.endAnother()
 	return Action{}, false
 }
 
-// mayHedgeTo reports whether a hedge may go to the backend; onTime excludes one that is
-// slow itself.
-func (p *Plan) mayHedgeTo(b *balancer.Backend, onTime bool) bool {
-	if onTime && !p.repeated && slices.ContainsFunc(p.tries, func(t try) bool { return t.backend.Slot == b.Slot && p.isWellSince(&t) }) {
-		return true
+// mayHedgeTo reports whether a hedge may go to the backend, or the request again; onTime
+// excludes one that is slow itself.
+func (p *Plan) mayHedgeTo(b *balancer.Backend, as SendKind, onTime bool) bool {
+	if as == AsHedge {
+		return p.mayTry(b) && (!onTime || p.onTime(b.Slot))
 	}
-	return p.mayTry(b) && (!onTime || p.onTime(b.Slot))
+	return onTime && p.mayRepeatAt(b)
+}
+
+// mayRepeatAt reports whether the request may be sent once more to a backend that it was
+// sent to.
+func (p *Plan) mayRepeatAt(b *balancer.Backend) bool {
+	return !p.repeated && slices.ContainsFunc(p.tries, func(t try) bool { return t.backend.Slot == b.Slot && p.isWellSince(&t) })
 }
 
 // isWellSince reports whether the backend of an attempt answers others since: of one that

@@ -271,3 +271,22 @@ func TestStandInThatFailedIsAskedAgainOnceItServes(t *testing.T) {
 		}
 	}
 }
+
+// Who waits is not sent to the probe of a backend where it hung while another is left.
+func TestUntriedBackendGoesBeforeARepeat(t *testing.T) {
+	w := newWorld(4, 3)
+	w.openAfter = 0
+	w.behaviour = always(hangs, serves, hangs)
+	for s := range 3 {
+		w.pool.Backends[s].Priority = []int{1, 3, 2}[s]
+		for range 25 {
+			w.env.Latency.Record(health.Slot(s), 0, 100*time.Millisecond)
+		}
+	}
+	q := w.arrive(0, plain())
+	w.in(3500*time.Millisecond, func() { w.health[0].State, w.health[0].Probe = health.HalfOpen, true })
+	w.run()
+	if q.end.Err != nil || len(q.sends) != 3 || q.sends[2].slot != 1 {
+		t.Errorf("%v, sent to %+v", q.end.Err, q.sends)
+	}
+}
