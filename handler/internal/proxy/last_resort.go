@@ -26,7 +26,7 @@ func (p *Plan) lastResort(now time.Time) Action {
 
 // repeat tries a backend again that failed this request, once.
 func (p *Plan) repeat(now time.Time) (Action, bool) {
-	if p.repeated || p.request.readsStored() {
+	if p.repeats > 0 || p.request.readsStored() {
 		return Action{}, false
 	}
 	return p.sendToAny(now, AsRepeat, func(c *balancer.Candidate) bool {
@@ -62,7 +62,9 @@ func (p *Plan) sendToAny(now time.Time, as SendKind, qualifies func(*balancer.Ca
 				continue
 			}
 			if permit, ok := p.acquire(c.Backend); ok {
-				p.repeated = p.repeated || as == AsRepeat
+				if as == AsRepeat {
+					p.repeats++
+				}
 				p.next = p.decision.Eligible
 				return p.send(now, c.Backend, permit, as), true
 			}
@@ -156,7 +158,9 @@ func (p *Plan) acquireTrial(now time.Time, places []place, slot health.Slot, exc
 	}
 	p.at = places[i].pool
 	p.next = p.decision.Eligible
-	p.repeated = p.repeated || p.triedAt(slot)
+	if p.triedAt(slot) {
+		p.repeats++
+	}
 	a := p.send(now, places[i].backend, permit, AsTrial)
 	p.tries[a.Try].exclusive = exclusive
 	return a, true

@@ -137,7 +137,7 @@ func stoppedByAct(q *simulated) bool {
 	return false
 }
 
-// Every backend is tried once, but for one repetition, and one that was throttled at
+// Every backend is tried once, but for two repetitions, and one that was throttled at
 // most three times.
 func eachBackendOnce(q *simulated) error {
 	repeats := 0
@@ -148,15 +148,15 @@ func eachBackendOnce(q *simulated) error {
 			case q.sends[k].slot != q.sends[i].slot:
 			case q.sends[k].outcome.Class == health.Throttled:
 				throttled++
-			default:
+			case q.sends[k].as != proxy.AsRepeat:
 				others++
 			}
 		}
 		if q.sends[i].as == proxy.AsRepeat || q.sends[i].as == proxy.AsTrial && others > 0 {
 			repeats++
-			others--
+			others = 0
 		}
-		if others > 0 || throttled >= 3 || repeats > 1 {
+		if others > 0 || throttled >= 3 || repeats > 2 {
 			return fmt.Errorf("attempt %d repeats slot %d: %+v", i, q.sends[i].slot, q.sends)
 		}
 	}

@@ -57,7 +57,7 @@ type Plan struct {
 	committed   bool // the caller has its response
 	hedged      bool
 	refreshed   bool
-	repeated    bool
+	repeats     int
 	trialFailed bool // one of its own, or one it waited for
 	noSeat      bool // its seat went to another request
 	again       int  // the attempt whose backend is asked again; -1 = none

@@ -135,7 +135,10 @@ func (p *Plan) sendHedge(now time.Time, onTime bool) (Action, bool) {
 				continue
 			}
 			if permit, ok := p.acquire(b); ok {
-				p.hedged, p.repeated = true, p.repeated || as == AsRepeat
+				p.hedged = true
+				if as == AsRepeat {
+					p.repeats++
+				}
 				return p.send(now, b, permit, as), true
 			}
 		}
@@ -153,10 +156,14 @@ func (p *Plan) mayHedgeTo(b *balancer.Backend, as SendKind, onTime bool) bool {
 	return onTime && p.mayRepeatAt(b)
 }
 
+// maxRepeats is how often a request may be sent once more: as a probe that may hang as
+// well, and when a backend is well again.
+const maxRepeats = 2
+
 // mayRepeatAt reports whether the request may be sent once more to a backend that it was
 // sent to.
 func (p *Plan) mayRepeatAt(b *balancer.Backend) bool {
-	return !p.repeated && slices.ContainsFunc(p.tries, func(t try) bool { return t.backend.Slot == b.Slot && p.isWellSince(&t) })
+	return p.repeats < maxRepeats && p.throttledAt(b.Slot) < maxThrottled && slices.ContainsFunc(p.tries, func(t try) bool { return t.backend.Slot == b.Slot && p.isWellSince(&t) })
 }
 
 // isWellSince reports whether the backend of an attempt answers others since: of one that
@@ -170,7 +177,7 @@ func (p *Plan) isWellSince(t *try) bool {
 
 // hungAt reports whether the request may be repeated where it was given up.
 func (p *Plan) hungAt(slot health.Slot) bool {
-	return !p.repeated && slices.ContainsFunc(p.tries, func(t try) bool { return t.hung && t.backend.Slot == slot })
+	return p.repeats < maxRepeats && slices.ContainsFunc(p.tries, func(t try) bool { return t.hung && t.backend.Slot == slot })
 }
 
 // beginAnother reports whether the request may have two attempts under way.

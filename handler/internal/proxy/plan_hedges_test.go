@@ -290,3 +290,28 @@ func TestUntriedBackendGoesBeforeARepeat(t *testing.T) {
 		t.Errorf("%v, sent to %+v", q.end.Err, q.sends)
 	}
 }
+
+// The probe that a waiting request was sent to hung as well: it is sent again when a
+// backend answers.
+func TestProbeThatHungIsNotTheLastTry(t *testing.T) {
+	w := newWorld(4, 1)
+	w.openAfter = 0
+	well := w.now.Add(20 * time.Second)
+	w.behaviour = func(int, int) reaction {
+		if w.now.Before(well) {
+			return hangs
+		}
+		return serves
+	}
+	for range 25 {
+		w.env.Latency.Record(0, 0, 100*time.Millisecond)
+	}
+	q := w.arrive(0, plain())
+	w.in(10*time.Second, func() { w.health[0].State, w.health[0].Probe = health.HalfOpen, true })
+	w.in(11*time.Second, func() { w.health[0].State, w.health[0].Probe = health.Closed, false })
+	w.arrive(21*time.Second, plain())
+	w.run()
+	if after := q.ended.Sub(well); q.end.Err != nil || after > 4*time.Second || len(q.sends) != 3 {
+		t.Errorf("%v %v after the return, %d attempts", q.end.Err, after, len(q.sends))
+	}
+}

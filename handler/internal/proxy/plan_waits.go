@@ -180,13 +180,11 @@ func (p *Plan) mayTry(b *balancer.Backend) bool {
 	if slices.Contains(p.spared, b.Slot) || p.deferred >= 0 && p.wholeGroup && p.tries[p.deferred].backend.Priority == b.Priority {
 		return false
 	}
-	throttled, others := 0, 0
+	throttled, others := p.throttledAt(b.Slot), 0
 	for i := range p.tries {
 		t := &p.tries[i]
 		switch {
-		case t.notSent:
-		case t.backend.Slot == b.Slot && t.ended && t.outcome.Class == health.Throttled:
-			throttled++
+		case t.notSent, t.backend.Slot == b.Slot && t.wasThrottled():
 		case t.backend.Slot == b.Slot:
 			return false
 		case t.pool == p.pools[p.at] && p.firstAt(i):
@@ -198,6 +196,20 @@ func (p *Plan) mayTry(b *balancer.Backend) bool {
 	}
 	most := p.pools[p.at].Attempts
 	return most <= 0 || others < most
+}
+
+func (t *try) wasThrottled() bool {
+	return t.ended && !t.notSent && t.outcome.Class == health.Throttled
+}
+
+// throttledAt is how often the request was throttled there.
+func (p *Plan) throttledAt(slot health.Slot) (n int) {
+	for i := range p.tries {
+		if t := &p.tries[i]; t.backend.Slot == slot && t.wasThrottled() {
+			n++
+		}
+	}
+	return n
 }
 
 // firstAt reports whether the attempt was the first at its backend.
