@@ -140,6 +140,9 @@ func (p *Plan) end(now time.Time, e *Event) Action {
 	if e.Status != 0 {
 		t.status = e.Status
 	}
+	if e.NotSent && t.as == AsRepeat {
+		p.repeats--
+	}
 	p.committed = p.committed || e.Committed
 	p.sent = true // the decision is older than what is known now
 	p.endOverdue(t)

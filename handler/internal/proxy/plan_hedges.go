@@ -98,7 +98,7 @@ func (p *Plan) giveUpSilent(now time.Time) (Action, bool) {
 	}
 	p.decide(now)
 	for i := range p.decision.Eligible {
-		if b := p.decision.Candidates[i].Backend; p.mayHedgeTo(b, AsHedge, true) || p.mayRepeatAt(b) {
+		if b := p.decision.Candidates[i].Backend; p.mayHedgeTo(b, AsHedge, true) || p.mayRepeatAt(b) && p.view.Of(b.Slot).State == health.Closed {
 			return p.giveUpTry(oldest), true
 		}
 	}
