@@ -81,7 +81,7 @@ func (s *Server) pin(ctx context.Context, req *proxy.Request, pools []*balancer.
 			return pools[:1], nil
 		}
 	}
-	if ref, ok := namedContainer(req); ok {
+	if ref, ok := namedObject(req); ok {
 		pin, apiErr := s.locate(ctx, req, ref, pools[:1])
 		if apiErr != nil {
 			return nil, apiErr
@@ -96,13 +96,18 @@ func (s *Server) pin(ctx context.Context, req *proxy.Request, pools []*balancer.
 	return pools, nil
 }
 
-// namedContainer returns the container that a body names. It exists only at the
-// backend that made it, in an answer or by itself. Anthropic's cannot be asked for, and
-// that of a call that is sent back need not be there any more.
-func namedContainer(req *proxy.Request) (reference, bool) {
+// namedObject returns the container, the sound or the request for an approval that a
+// body names. It exists only at the backend that made it, in an answer or by itself.
+// Only OpenAI's containers can be asked for, and that of a call that is sent back need
+// not be there any more.
+func namedObject(req *proxy.Request) (reference, bool) {
 	for _, r := range req.Parsed.References {
-		if r.Kind == operations.KindContainer && (!r.Described || r.Reused) {
-			ref := reference{id: r.ID, kind: r.Kind, param: r.Param}
+		ref := reference{id: r.ID, kind: r.Kind, param: r.Param}
+		switch {
+		case r.Described && !r.Reused:
+		case r.Kind == operations.KindAudio, r.Param == "approval_request_id":
+			return ref, true
+		case r.Kind == operations.KindContainer:
 			if req.Operation.Dialect != operations.Messages && !r.Reused {
 				ref.operation = "containers"
 			}

@@ -141,7 +141,7 @@ func parseForm(req *proxy.Request, boundary string, strict bool) *Error {
 	}
 	req.Form = &form
 	req.Parsed = request.ParsedRequest{
-		Model: form.Model, Stream: form.Stream, Choices: form.Choices, PromptBytes: form.PromptBytes, OtherBytes: form.OtherBytes, User: form.User,
+		Model: form.Model, Stream: form.Stream, Choices: form.Choices, Returned: form.Choices, PromptBytes: form.PromptBytes, OtherBytes: form.OtherBytes, User: form.User,
 		References: form.References, Models: form.Models, Reaches: form.Reaches,
 	}
 	req.Tokens = request.Estimate(&req.Parsed)
@@ -149,10 +149,14 @@ func parseForm(req *proxy.Request, boundary string, strict bool) *Error {
 }
 
 func formRequired(contentType string) *Error {
-	return &Error{
+	f := &Error{
 		Status: http.StatusBadRequest, Type: invalidRequest, Code: "invalid_form", Final: true,
-		Message: "This operation takes a form: send it as multipart/form-data with a boundary, not as " + printable(contentType) + ".",
+		Message: "This operation takes a form: send it as multipart/form-data with a boundary.",
 	}
+	if contentType != "" {
+		f.Message = "This operation takes a form: send it as multipart/form-data with a boundary, not as " + printable(contentType) + "."
+	}
+	return f
 }
 
 func invalidForm(err error) *Error {

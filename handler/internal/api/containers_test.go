@@ -40,11 +40,12 @@ func (known) ReplaceDue(context.Context, string, string, string) (bool, error) {
 	return false, nil
 }
 
-// A container, and the files in it, are at the backend that made it: a response's
-// may be any, not only the one that is marked stateful.
-func TestContainersGoToTheirMaker(t *testing.T) {
+// A container, the files in it, a sound and an item without its content are at the
+// backend that made them: a response's may be any, not only the one that is marked
+// stateful, which has the rest.
+func TestIDsGoToTheirMaker(t *testing.T) {
 	d := newFenced(t, nil, model("gpt-4o", balancer.Backend{Name: "a", Index: 0, Weight: 1, Stateful: true}, balancer.Backend{Name: "b", Index: 1, Weight: 1}))
-	d.Affinity, d.Locator = known{"cntr_b": "b", "file-b": "b", "container_011": "b"}, holder{}
+	d.Affinity, d.Locator = known{"cntr_b": "b", "file-b": "b", "container_011": "b", "audio_b": "b", "ig_b": "b", "msg_b": "b", "mcpr_b": "b"}, holder{}
 	for _, c := range []struct{ method, path, body, want string }{
 		{"GET", "/v1/containers/cntr_b", "", "b"},
 		{"GET", "/v1/containers/cntr_b/files/cfile_1/content", "", "b"},
@@ -54,6 +55,17 @@ func TestContainersGoToTheirMaker(t *testing.T) {
 		{"POST", "/v1/responses", `{"model":"gpt-4o","input":"x","tools":[{"type":"code_interpreter","container":"cntr_b"}]}`, "b"},
 		{"POST", "/v1/responses", `{"model":"gpt-4o","input":"x","tools":[{"type":"code_interpreter","container":{"type":"auto"}}]}`, ""},
 		{"POST", "/v1/responses", `{"model":"gpt-4o","input":[{"type":"code_interpreter_call","container_id":"cntr_b","id":"ci_1","code":"1"}]}`, "b"},
+		{"POST", "/v1/responses", `{"model":"gpt-4o","input":[{"role":"user","content":"x"},{"type":"image_generation_call","id":"ig_b"}]}`, "b"},
+		{"POST", "/v1/responses", `{"model":"gpt-4o","input":[{"type":"image_generation_call","id":"ig_b","result":"aGk=","status":"completed"}]}`, ""},
+		{"POST", "/v1/responses", `{"model":"gpt-4o","input":[{"type":"message","id":"msg_b","role":"assistant","status":"completed"}]}`, "b"},
+		{"POST", "/v1/responses", `{"model":"gpt-4o","input":[{"type":"message","id":"msg_b","role":"assistant","content":[]}]}`, ""},
+		{"POST", "/v1/responses", `{"model":"gpt-4o","input":[{"type":"mcp_approval_response","approval_request_id":"mcpr_b","approve":true}]}`, "b"},
+		{"POST", "/v1/responses", `{"model":"gpt-4o","input":[{"type":"mcp_approval_request","id":"mcpr_b","name":"f","arguments":"{}"},{"type":"mcp_approval_response","approval_request_id":"mcpr_b","approve":true}]}`, ""},
+		{"POST", "/v1/chat/completions", `{"model":"gpt-4o","audio":{"voice":"alloy","format":"wav"},"messages":[{"role":"assistant","audio":{"id":"audio_b"}}]}`, "b"},
+		{"POST", "/v1/chat/completions", `{"model":"gpt-4o","audio":{"voice":"alloy","format":"wav"},"messages":[{"role":"user","content":"x"}]}`, ""},
+		{"POST", "/v1/responses", `{"model":"gpt-4o","input":"x","tools":[{"type":"shell","environment":{"type":"container_auto","skills":[{"type":"skill_reference","skill_id":"skill_1"}]}}]}`, "a"},
+		{"POST", "/v1/responses", `{"model":"gpt-4o","input":"x","prompt":{"id":"pmpt_1"}}`, "a"},
+		{"POST", "/v1/audio/speech", `{"model":"gpt-4o","input":"x","voice":{"id":"voice_1"}}`, "a"},
 		{"GET", "/v1/files/file-b/content", "", "b"},
 		{"GET", "/v1/files/file-x", "", "a"},
 		{"POST", "/anthropic/v1/messages", `{"model":"gpt-4o","max_tokens":1,"messages":[],"container":"container_011"}`, "b"},

@@ -130,12 +130,29 @@ func wrongCredential(cause error) string {
 
 func pathNotFound(r *http.Request, cause error) *Error {
 	f := &Error{Status: http.StatusNotFound, Type: invalidRequest, Code: "not_found", Cause: cause}
-	f.Message = fmt.Sprintf("There is no such path here: %s. Use /openai/deployments/{model}/{operation}?api-version=…, /openai/v1/{operation} or /v1/{operation}.", printable(r.URL.Path))
+	f.Message = fmt.Sprintf("There is no such path here: %s. %s", printable(r.URL.Path), servedInstead(r.URL.Path))
 	if errors.Is(cause, errUnsafePath) {
 		f.Code, f.Param, f.Rule = "model_not_found", "model", "path"
 		f.Message = "A name in this path is not acceptable: names are letters, digits, dots, underscores, dashes and colons, and begin with a letter or digit."
 	}
 	return f
+}
+
+// servedInstead says what is served of the API that a path belongs to.
+func servedInstead(path string) string {
+	switch {
+	case isBelow(path, anthropicPath):
+		return "Of Anthropic's API, Foundry has POST /anthropic/v1/messages and /anthropic/v1/messages/count_tokens: no batches, files or lists of models."
+	case isBelow(path, foundryPath):
+		return "Of the model inference API, POST /models/chat/completions and /models/embeddings are served. For anything else use /openai/v1/{operation}."
+	}
+	const use = "Use /openai/deployments/{model}/{operation}?api-version=…, /openai/v1/{operation} or /v1/{operation}."
+	if isBelow(path, unscopedPath) {
+		if why := operations.RefusalOf(strings.TrimLeft(path[len(unscopedPath):], "/")); why != "" {
+			return "It is not served here: " + why + "."
+		}
+	}
+	return use
 }
 
 func methodNotAllowed(method string, allowed []string) *Error {
@@ -290,11 +307,13 @@ func requestTooLargeForPool(model string, wait time.Duration) *Error {
 	}
 }
 
-func upstreamTimeout(model string) *Error {
-	return &Error{
-		Status: http.StatusGatewayTimeout, Type: serverError, Code: "upstream_timeout",
-		Message: fmt.Sprintf("No Azure OpenAI backend for %q answered in time. Try again, or ask for less in one request.", model),
+func upstreamTimeout(req *proxy.Request) *Error {
+	f := &Error{Status: http.StatusGatewayTimeout, Type: serverError, Code: "upstream_timeout"}
+	f.Message = fmt.Sprintf("None of the %s answered in time. Try again, or ask for less in one request.", backendsFor(req.Model, req.Consumer, proxy.NoFence))
+	if isPinned(req) {
+		f.Message = theOnlyBackend + " did not answer in time. Try again, or ask for less in one request."
 	}
+	return f
 }
 
 func clientClosed() *Error {

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,11 +48,21 @@ func boundsOf(c *consumer.Consumer) string {
 // backendsFor names the backends that did not serve: not all, where a fence keeps
 // the consumer from some.
 func backendsFor(model string, c *consumer.Consumer, fence proxy.Fence) string {
-	if fence == proxy.NoFence {
-		return fmt.Sprintf("Azure OpenAI backends for %q", printable(model))
+	backends := "Azure OpenAI backends of this request"
+	if model != "" {
+		backends = fmt.Sprintf("Azure OpenAI backends for %q", printable(model))
 	}
-	return fmt.Sprintf("Azure OpenAI backends for %q within%s, which is all that your key may use,", printable(model), boundsOf(c))
+	if fence == proxy.NoFence {
+		return backends
+	}
+	return fmt.Sprintf("%s within%s, which is all that your key may use,", backends, boundsOf(c))
 }
+
+// theOnlyBackend is the backend of a request that no other can serve: what it names is
+// there, or what it makes is kept there.
+const theOnlyBackend = "The Azure OpenAI backend that keeps what this request is about"
+
+func isPinned(req *proxy.Request) bool { return req.PinnedTo != nil && req.PinnedTo.Backend != "" }
 
 // withFence is the rule of a refusal, and the fence that keeps the consumer from
 // backends that might serve.
@@ -64,8 +75,8 @@ func withFence(rule string, fence proxy.Fence) string {
 
 func poolThrottled(req *proxy.Request, fence proxy.Fence, wait time.Duration) *Error {
 	f := &Error{Status: http.StatusTooManyRequests, Type: "too_many_requests", Code: "rate_limit_exceeded", RetryAfter: wait}
-	if req.PinnedTo != nil && req.PinnedTo.Backend != "" {
-		f.Message = fmt.Sprintf("The Azure OpenAI backend that holds what this request refers to is throttled, and no other can serve it. Please retry after %d seconds.", wholeSeconds(wait))
+	if isPinned(req) {
+		f.Message = fmt.Sprintf("%s is throttled, and no other can serve it. Please retry after %d seconds.", theOnlyBackend, wholeSeconds(wait))
 		return f
 	}
 	f.Rule = withFence("throttle", fence)
@@ -74,21 +85,27 @@ func poolThrottled(req *proxy.Request, fence proxy.Fence, wait time.Duration) *E
 }
 
 // gatewayRefused is the error for a request that every backend refuses for the
-// gateway's own credential: nothing that its caller can mend.
+// gateway's own credential, or since its account pays for no more: nothing that its
+// caller can mend.
 func gatewayRefused(req *proxy.Request, result *proxy.Result, wait time.Duration) *Error {
 	f := &Error{
 		Status: http.StatusServiceUnavailable, Type: serverError, Code: "no_backend_available", RetryAfter: wait, Rule: withFence("backends", result.Fence),
 		Cause: fmt.Errorf("every backend refuses the gateway's own credential: %d", result.Refusal),
 	}
-	f.Message = fmt.Sprintf("The %s refuse the gateway's own credential; yours is accepted. Give your platform team the x-request-id of this answer. Please retry after %d seconds.",
-		backendsFor(req.Model, req.Consumer, result.Fence), wholeSeconds(wait))
+	why := "refuse the gateway's own credential; yours is accepted"
+	if result.Refusal == http.StatusPaymentRequired && !slices.ContainsFunc(result.Attempts, func(a proxy.Attempt) bool { return a.Status != result.Refusal }) {
+		why = "say that the gateway's own account has no credit or quota left; your key is accepted"
+		f.Cause = fmt.Errorf("every backend is out of quota: %d", result.Refusal)
+	}
+	f.Message = fmt.Sprintf("The %s %s. Give your platform team the x-request-id of this answer. Please retry after %d seconds.",
+		backendsFor(req.Model, req.Consumer, result.Fence), why, wholeSeconds(wait))
 	return f
 }
 
 func noBackendAvailable(req *proxy.Request, fence proxy.Fence, wait time.Duration) *Error {
 	f := &Error{Status: http.StatusServiceUnavailable, Type: serverError, Code: "no_backend_available", RetryAfter: wait}
-	if req.PinnedTo != nil && req.PinnedTo.Backend != "" {
-		f.Message = fmt.Sprintf("The Azure OpenAI backend that holds what this request refers to is not available, and no other can serve it. Please retry after %d seconds.", wholeSeconds(wait))
+	if isPinned(req) {
+		f.Message = fmt.Sprintf("%s is not available, and no other can serve it. Please retry after %d seconds.", theOnlyBackend, wholeSeconds(wait))
 		return f
 	}
 	f.Rule = withFence("health", fence)

@@ -139,7 +139,7 @@ func (s *Server) exhaustionError(result *proxy.Result, c *call) *Error {
 	case errors.Is(result.Err, proxy.ErrConstrainedOut):
 		return constrainedOut(req.Model, req.Consumer, result)
 	case errors.Is(result.Err, proxy.ErrTimeout):
-		return upstreamTimeout(req.Model)
+		return upstreamTimeout(req)
 	case errors.Is(result.Err, proxy.ErrCallerLeft):
 		return clientClosed()
 	}

@@ -47,7 +47,7 @@ func TestEveryPublishedOperation(t *testing.T) {
 			}
 		}
 	}
-	if count < 250 {
+	if count < 350 {
 		t.Errorf("only %d operations", count)
 	}
 }
@@ -95,6 +95,38 @@ func (d *fenced) outcome(t *testing.T, method, path string) (string, string) {
 		return "here", answer
 	}
 	return res.Status, answer
+}
+
+// What is not served says what is, in the caller's own API.
+func TestUnknownPathsSayWhatIsServed(t *testing.T) {
+	d := newFenced(t, nil, model("gpt-4o", balancer.Backend{Name: "a", Weight: 1, Stateful: true}))
+	for path, want := range map[string]string{
+		"/v1/messages": "/anthropic/v1/messages", "/openai/v1/messages/count_tokens": "/anthropic/v1/messages",
+		"/anthropic/v1/messages/batches": "no batches", "/anthropic/v1/files": "no batches, files", "/anthropic/v1/complete": "POST /anthropic/v1/messages", "/Anthropic/messages": "POST /anthropic/v1/messages",
+		"/models/images/embeddings": "/models/embeddings", "/models/info": "/models/chat/completions",
+		"/openai/realtimeapi/sessions": "WebSockets", "/openai/video/generations/jobs": "Use /videos", "/openai": "/openai/v1/{operation}", "/openai/": "/openai/v1/{operation}",
+		"/openai/deployments/gpt-4o/edits": "/openai/deployments/{model}/{operation}", "/v1/nothing": "Check the path",
+		"/v1/audio/voices": "service of OpenAI alone", "/v1/audio": "Check the path", "/v1/live/sessions/x/accept": "WebSockets",
+	} {
+		if res, text := d.send(t, "POST", path, `{"model":"gpt-4o"}`, "Api-Key", "k"); res.StatusCode != http.StatusNotFound || !strings.Contains(text, want) {
+			t.Errorf("%s: %d %s, want %q", path, res.StatusCode, text, want)
+		}
+		<-d.records
+	}
+}
+
+// A refusal never names a model that nobody named.
+func TestRefusalOfWhatIsKeptAtOneBackend(t *testing.T) {
+	d := newFenced(t, nil, model("gpt-4o", balancer.Backend{Name: "a", Weight: 1, Stateful: true}))
+	for err, want := range map[error]int{proxy.ErrTimeout: 504, proxy.ErrUnavailable: 503, proxy.ErrThrottled: 429} {
+		d.do = func(_ context.Context, pools []*balancer.Pool, _ *proxy.Request, _ proxy.Deliver) *proxy.Result {
+			return &proxy.Result{Pool: pools[0], Err: err}
+		}
+		if res, text := d.send(t, "POST", "/v1/vector_stores", `{"name":"x"}`, "Api-Key", "k"); res.StatusCode != want || !strings.Contains(text, "backend that keeps what this request is about") {
+			t.Errorf("%v: %d %s", err, res.StatusCode, text)
+		}
+		<-d.records
+	}
 }
 
 func TestWebSocketsAreRefusedWithTheReason(t *testing.T) {

@@ -103,16 +103,18 @@ var bases = [...]struct {
 	path   string
 }{
 	{inDeployment, operations.Deployments, deploymentsPath + "{deployment}"},
-	{unscoped, operations.Unscoped, "/openai"},
+	{unscoped, operations.Unscoped, unscopedPath},
 	{v1, operations.V1, "/openai/v1"},
 	{bare, operations.Bare, "/v1"},
 	{anthropic, operations.Anthropic, anthropicPath + "/v1"},
-	{foundry, operations.Foundry, "/models"},
+	{foundry, operations.Foundry, foundryPath},
 }
 
 const (
 	deploymentsPath = "/openai/deployments/"
+	unscopedPath    = "/openai"
 	anthropicPath   = "/anthropic"
+	foundryPath     = "/models"
 	adminPath       = "/ops"
 )
 

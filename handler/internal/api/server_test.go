@@ -357,6 +357,7 @@ func TestRefusalsForTheGatewaysOwnFaultSayWhoseItIs(t *testing.T) {
 		rule, cause string
 	}{
 		{401, "401", 503, "no_backend_available", "refuse the gateway's own credential; yours is accepted", "backends", "every backend refuses the gateway's own credential: 401"},
+		{402, "out of quota", 503, "no_backend_available", "own account has no credit or quota left; your key is accepted", "backends", "every backend is out of quota: 402"},
 		{404, "deployment not found", 404, "DeploymentNotFound", "deployments behind the model", "backends", "has its deployment"},
 	} {
 		d.do = func(_ context.Context, pools []*balancer.Pool, _ *proxy.Request, _ proxy.Deliver) *proxy.Result {

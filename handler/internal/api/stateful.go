@@ -100,11 +100,14 @@ func distinctBackends(pools []*balancer.Pool) []placement {
 	return all
 }
 
+// keptAtOneBackend are the kinds of objects that only the stateful backend has.
+var keptAtOneBackend = []operations.Kind{operations.KindFile, operations.KindVectorStore, operations.KindSkill, operations.KindPrompt, operations.KindVoice}
+
 // referencesFiles reports whether the body refers to objects of the stateful
 // backend.
 func referencesFiles(p *request.ParsedRequest) bool {
 	return slices.ContainsFunc(p.References, func(r request.Reference) bool {
-		return !r.Described && (r.Kind == operations.KindFile || r.Kind == operations.KindVectorStore)
+		return !r.Described && slices.Contains(keptAtOneBackend, r.Kind)
 	})
 }
 

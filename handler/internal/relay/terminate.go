@@ -37,7 +37,7 @@ func (s *stream) complete(err error) bool {
 	if !s.completedAt.IsZero() {
 		return true
 	}
-	return s.reader.Dialect == operations.Plain && errors.Is(err, io.EOF) && len(s.buf.partial()) == 0 && (s.reader.Complete() || !s.reader.HasEnd())
+	return s.reader.Dialect == operations.Plain && errors.Is(err, io.EOF) && len(s.buf.partial()) == 0 && !s.reader.HasEnd()
 }
 
 // conclude ends the stream when nothing more will be read.

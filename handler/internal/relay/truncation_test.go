@@ -61,6 +61,9 @@ func forms(stream []byte) map[string][]byte {
 		"comments": bytes.ReplaceAll(append([]byte("\n"), stream...), []byte("\ndata: "), []byte("\n: ping\nid: 7\ndata: ")),
 		"pings":    bytes.ReplaceAll(stream, []byte("\n\n"), []byte("\n\n: ping\n\n")),
 	}
+	if bytes.Contains(stream, []byte("image_generation.completed")) {
+		all["two choices"] = bytes.Repeat(stream, 2)
+	}
 	if without, ok := bytes.CutSuffix(stream, []byte(done)); ok {
 		all["no [DONE]"] = without
 		var two []byte

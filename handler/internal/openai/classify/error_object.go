@@ -150,8 +150,11 @@ const (
 // cause is what the error is about: by its codes, then by its type, by its text
 // only when those are not known.
 func (e *errorObject) cause() cause {
-	if e.backendFact(e.status) != "" {
+	switch {
+	case e.backendFact(e.status) != "":
 		return misconfiguredCause
+	case e.code == "invalid_prompt" && strings.HasPrefix(e.message, "Invalid prompt: your prompt was flagged "):
+		return filteredCause
 	}
 	for _, c := range [...]cause{causeOfCode(e.inner), causeOfCode(e.code), causeOfStatus(e.status), causeOfCode(e.errorType)} {
 		if c != unknownCause {
@@ -184,7 +187,7 @@ func causeOfCode(code string) cause {
 	case "rate_limit_exceeded", "too_many_requests", "toomanyrequests", "ratelimitreached", "rate_limit_error",
 		"nocapacity", "no_capacity", "insufficient_quota", "tokens", "requests":
 		return throttledCause
-	case "content_filter", "responsibleaipolicyviolation", "content_policy_violation":
+	case "content_filter", "contentfilter", "responsibleaipolicyviolation", "content_policy_violation", "moderation_blocked":
 		return filteredCause
 	case "context_length_exceeded":
 		return tooLongCause

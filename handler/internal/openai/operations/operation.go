@@ -120,7 +120,7 @@ func ByName(name string) *Operation {
 // compatible are the paths that OpenAI-compatible services offer besides Azure's:
 // each computes an answer from its request, and keeps and administers nothing.
 var compatible = map[string]bool{
-	"classify": true, "detokenize": true, "moderations": true, "pooling": true, "rerank": true, "score": true, "tokenize": true,
+	"classify": true, "decisions": true, "detokenize": true, "moderations": true, "pooling": true, "rerank": true, "score": true, "tokenize": true,
 }
 
 // IsCompatible reports whether a request below /v1 may go to an

@@ -322,9 +322,9 @@ func (s *parser) readReach() {
 // (docs/azure-openai.md#stateful-operations).
 func (s *parser) addItem(m *jsonscan.Match) error {
 	kind := s.text(m.Kept[1])
-	reference := isItemReference(kind)
-	bound := reference || m.Seen.Has(encrypted) || len(kind) == 0 && !m.Seen.Has(roleName) || jsonscan.EqualUnquoted(kind, "reasoning")
-	err := s.addReference(operations.KindItem, m.Kept[0], m.Name, !reference && isGiven(m, kind))
+	given := !isItemReference(kind) && isGiven(m, kind)
+	bound := m.Seen.Has(encrypted) || jsonscan.EqualUnquoted(kind, "reasoning") || !given && len(s.text(m.Kept[0])) > 0
+	err := s.addReference(operations.KindItem, m.Kept[0], m.Name, given)
 	if err == nil && bound && s.parsed.ResourceBoundID == "" {
 		s.parsed.ResourceBound, s.parsed.ResourceBoundID = true, jsonscan.Unquote(s.text(m.Kept[0]))
 	}
