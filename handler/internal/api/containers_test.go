@@ -7,6 +7,7 @@ import (
 
 	"spillway/handler/internal/affinity"
 	"spillway/handler/internal/balancer"
+	"spillway/handler/internal/openai/operations"
 )
 
 // known is a store of ids in which these are at these backends.
@@ -75,5 +76,19 @@ func TestIDsGoToTheirMaker(t *testing.T) {
 			t.Errorf("%s %s %s: %d %s, pinned to %q, want %q", c.method, c.path, c.body, res.StatusCode, text, d.pinnedTo, c.want)
 		}
 		<-d.records
+	}
+}
+
+// Tools of Anthropic's that run code have a container, whatever they are called, and
+// whoever asked for one may name it.
+func TestContainersOfMessages(t *testing.T) {
+	d := newTenants(t)
+	d.Relay = recording{d.gateway, []operations.Object{{Kind: operations.KindContainer, ID: "container_011"}}}
+	d.served(t, "y", "POST", "/anthropic/v1/messages", `{"model":"gpt-4o","max_tokens":9,"messages":[],"tools":[{"type":"web_search_20260209","name":"web_search"}]}`, "application/json")
+	d.Relay = d.gateway
+	const next = `{"model":"gpt-4o","max_tokens":9,"messages":[],"container":"container_011"}`
+	d.served(t, "y", "POST", "/anthropic/v1/messages", next, "application/json")
+	if res, text := d.send(t, "POST", "/anthropic/v1/messages", next, "Api-Key", "x", "Content-Type", "application/json"); res.StatusCode != http.StatusNotFound {
+		t.Errorf("another's container: %d %s", res.StatusCode, text)
 	}
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -319,7 +318,7 @@ func (s *Server) locationOf(req *proxy.Request, backend, model string, kind oper
 func recordsObjects(req *proxy.Request) bool {
 	switch {
 	case req.Operation.Dialect == operations.Messages:
-		return bytes.Contains(req.Body, []byte(`"container`)) || bytes.Contains(req.Body, []byte(`"code_execution`))
+		return true // tools of the service make containers, whatever they are called
 	case req.Operation.Kind == "", req.Method == http.MethodDelete:
 		return false
 	case req.Operation.Dialect == operations.Chat:

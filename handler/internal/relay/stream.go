@@ -203,7 +203,7 @@ func (s *stream) namesObjects(event []byte) bool {
 	case s.response.Hooks.Created == nil:
 		return false
 	case s.reader.Dialect == operations.Messages:
-		return bytes.Contains(event, []byte(`"container"`))
+		return classify.NamesCode(event)
 	case s.reader.Dialect == operations.Chat:
 		return s.created == nil || bytes.Contains(event, []byte(`"audio"`))
 	}

@@ -293,6 +293,34 @@ func TestResponsesStreamReportsIDsAndUsage(t *testing.T) {
 	}
 }
 
+func TestMessagesStreamReportsWhatCodeMade(t *testing.T) {
+	stream := `event: message_start
+data: {"type":"message_start","message":{"id":"msg_1","role":"assistant","model":"claude","content":[],"container":null,"usage":{"input_tokens":1,"output_tokens":1}}}
+
+event: content_block_start
+data: {"type":"content_block_start","index":0,"content_block":{"type":"bash_code_execution_tool_result","tool_use_id":"t","content":{"type":"bash_code_execution_result","content":[{"type":"bash_code_execution_output","file_id":"file_1"}]}}}
+
+event: content_block_stop
+data: {"type":"content_block_stop","index":0}
+
+event: message_delta
+data: {"type":"message_delta","delta":{"stop_reason":"pause_turn","container":{"id":"container_1","expires_at":"2026-12-01T00:00:00Z"}},"usage":{"output_tokens":1}}
+
+event: message_stop
+data: {"type":"message_stop"}
+
+`
+	x := newFixture(operations.Messages, "text/event-stream", strings.NewReader(stream))
+	x.request.Operation, x.request.Parsed.Stream = *operations.ByName("messages"), true
+	var created []operations.Object
+	x.response.Hooks.Created = func(objects []operations.Object) { created = append(created, objects...) }
+	x.deliver()
+	want := []operations.Object{{Kind: operations.KindFile, ID: "file_1"}, {Kind: operations.KindContainer, ID: "container_1"}}
+	if !slices.Equal(created, want) {
+		t.Errorf("%v, want %v", created, want)
+	}
+}
+
 func TestCallerDisconnectIsAbandoned(t *testing.T) {
 	t.Run("while waiting", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

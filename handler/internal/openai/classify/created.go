@@ -2,43 +2,10 @@ package classify
 
 import (
 	"bytes"
-	"encoding/json"
+	"slices"
 
 	"spillway/handler/internal/openai/jsonscan"
 	"spillway/handler/internal/openai/operations"
-)
-
-// root is the name of an answer itself. No member can be called so.
-const root = "\x00"
-
-// created is the members that are watched in an answer. A path that leads through
-// any other member leads to what a caller wrote, such as metadata or the
-// parameters of a tool: an answer repeats it, and no id in it is made by that.
-var created = jsonscan.NewVocabulary(
-	root, "id", "type", "container", "response", "item", "output", "data", "file", "choices", "message", "delta", "audio", "part", "content",
-	"annotation", "annotations", "environment", "container_id", "file_id", "output_file_id", "error_file_id", "result_files", "fine_tuned_model", "fine_tuned_model_checkpoint",
-)
-
-func createdNames(names ...string) jsonscan.Names {
-	var set jsonscan.Names
-	for _, name := range names {
-		set = set.Or(jsonscan.NamesOf(created.Of(name)))
-	}
-	return set
-}
-
-var (
-	atRoot     = createdNames(root)
-	inList     = createdNames(root, "data")
-	inResponse = createdNames(root, "response")
-	inMessage  = createdNames(root, "message", "delta")
-	inChoice   = createdNames(root, "choices", "message", "delta")
-	inItem     = createdNames(root, "response", "output", "item", "content", "annotations", "annotation", "part", "environment")
-	ofItem     = createdNames("output", "item", "annotation", "part")
-	inCitation = createdNames("annotations", "annotation")
-
-	createdObjects = createdNames(root, "response", "item", "output", "data", "file", "audio", "container")
-	createdStrings = createdNames("container_id", "file_id", "output_file_id", "error_file_id", "result_files", "fine_tuned_model", "fine_tuned_model_checkpoint")
 )
 
 // maxCreated bounds the memory of one answer.
@@ -46,126 +13,38 @@ const maxCreated = 1 << 16
 
 // Created returns the objects that an answer of this operation, or one event of
 // it, says the service made: those whose ids the caller may use from now on. Of
-// an answer that is cut off it returns those before the cut.
+// an answer that is cut off it returns those before the cut. It reads the places that
+// the service fills, and no others: what callers, models and tools wrote is repeated
+// anywhere else, and makes nothing.
 func Created(o *operations.Operation, subpath string, answer []byte) []operations.Object {
-	var objects []operations.Object
-	if o.Dialect == operations.Messages {
-		objects = codeFiles(answer)
-	}
-	watch := &jsonscan.Watch{
-		Names: created, Keep: [2]jsonscan.Name{created.Of("id"), created.Of("type")},
-		Objects: createdObjects, Strings: createdStrings, Limit: maxCreated,
-	}
-	watch.Root(created.Of(root))
-	_, _, _ = jsonscan.MeasureWatched(answer, 0, watch)
-	for i := range watch.Matches {
-		m := &watch.Matches[i]
-		at := m.Value
-		if m.Object {
-			at = m.Kept[0]
-		}
-		if kind := createdKind(o, subpath, answer, m); kind != "" && at.To-at.From > len(`""`) {
-			objects = append(objects, operations.Object{Kind: kind, ID: truncated(answer[at.From+1 : at.To-1])})
-		}
-	}
-	return objects
-}
-
-// contentBlock is a block of an Anthropic message, with what a tool of the service
-// returned.
-type contentBlock struct {
-	Type    string          `json:"type"`
-	Content json.RawMessage `json:"content"`
-}
-
-// codeFiles returns the files that code made which the service ran, of an answer or an
-// event of Anthropic's API. What other tools return, somebody else wrote.
-func codeFiles(answer []byte) []operations.Object {
-	var message struct {
-		Content []contentBlock `json:"content"`
-		Started contentBlock   `json:"content_block"`
-	}
-	if !bytes.Contains(answer, []byte("code_execution_tool_result")) || json.Unmarshal(answer, &message) != nil {
+	start := jsonscan.SkipSpace(answer, 0)
+	if o.Dialect == operations.Messages && !NamesCode(answer) || start == len(answer) || answer[start] != '{' {
 		return nil
 	}
-	var files []operations.Object
-	for _, block := range append(message.Content, message.Started) {
-		var result struct {
-			Content []struct {
-				FileID string `json:"file_id"`
-			} `json:"content"`
-		}
-		if block.Type != "code_execution_tool_result" && block.Type != "bash_code_execution_tool_result" || json.Unmarshal(block.Content, &result) != nil {
-			continue
-		}
-		for _, output := range result.Content {
-			if output.FileID != "" {
-				files = append(files, operations.Object{Kind: operations.KindFile, ID: truncated([]byte(output.FileID))})
-			}
-		}
+	f := finder{answer: answer, root: o.MadeBy(subpath), listed: listedKind(o, subpath)}
+	f.members(start, answerOf(o))
+	if o.Name == "compact" {
+		return withLastItem(f.objects)
 	}
-	return files
+	return f.objects
 }
 
-// createdKind is the kind of what a match names, "" when it is not made by the
-// answer.
-func createdKind(o *operations.Operation, subpath string, answer []byte, m *jsonscan.Match) operations.Kind {
-	within := func(names jsonscan.Names) bool { return m.Within.Without(names).Empty() }
-	switch name := created.Text(m.Name); {
-	case name == root:
-		return rootKind(o, subpath)
-	case name == "data" && m.Within == atRoot:
-		return listedKind(o, subpath)
-	case name == "container" && within(inMessage) && o.Dialect == operations.Messages:
-		return operations.KindContainer
-	case name == "audio" && within(inChoice) && o.Kind == operations.KindChat:
-		return operations.KindAudio
-	case o.Kind == operations.KindResponse || o.Kind == operations.KindConversation:
-		return responseKind(o, answer, m)
-	case name == "file" && m.Within == atRoot && o.Kind == operations.KindUpload,
-		(name == "output_file_id" || name == "error_file_id") && m.Within == atRoot && o.Kind == operations.KindBatch,
-		name == "result_files" && m.Within == atRoot && o.Kind == operations.KindTuningJob:
-		return operations.KindFile
-	case name == "fine_tuned_model" && m.Within == atRoot && o.Kind == operations.KindTuningJob,
-		name == "fine_tuned_model_checkpoint" && within(inList) && o.Kind == operations.KindTuningJob:
-		return operations.KindCheckpoint
+// withLastItem leaves out all items but the last: a compaction makes one, and may repeat
+// an earlier one.
+func withLastItem(objects []operations.Object) []operations.Object {
+	var last operations.Object
+	for _, o := range objects {
+		if o.Kind == operations.KindItem {
+			last = o
+		}
 	}
-	return ""
+	return slices.DeleteFunc(objects, func(o operations.Object) bool { return o.Kind == operations.KindItem && o != last })
 }
 
-// responseKind is createdKind in an answer about a response or a conversation. What a
-// compaction repeats of the conversation are messages, with the ids that callers gave
-// them. What a list of items shows was put in by callers, or was in an answer before;
-// what a tool's results hold, somebody else wrote.
-func responseKind(o *operations.Operation, answer []byte, m *jsonscan.Match) operations.Kind {
-	within := func(names jsonscan.Names) bool { return m.Within.Without(names).Empty() }
-	switch name := created.Text(m.Name); {
-	case name == "response" && m.Within == atRoot:
-		return operations.KindResponse
-	case name == "output" && o.Name == "compact" && string(answer[m.Kept[1].From:m.Kept[1].To]) == `"message"`:
-		return ""
-	case name == "item" && m.Within == atRoot, name == "output" && within(inResponse):
-		return operations.KindItem
-	case name == "container_id" && within(inItem) && m.Within.Meets(ofItem):
-		return operations.KindContainer
-	case name == "file_id" && within(inItem) && m.Within.Meets(inCitation) && o.Kind == operations.KindResponse:
-		return operations.KindFile
-	}
-	return ""
-}
-
-// rootKind is the kind of the object that an answer is.
-func rootKind(o *operations.Operation, subpath string) operations.Kind {
-	object, _, _ := o.PathObjects(subpath)
-	switch below := o.Collection(subpath); {
-	case object.ID == "", o.State == operations.ByID && subpath == object.ID:
-		return o.Kind
-	case o.Kind == operations.KindUpload && below == "parts":
-		return operations.KindPart
-	case below == "files", below == "runs", below == "file_batches":
-		return operations.KindListed
-	}
-	return ""
+// NamesCode reports whether an answer of Anthropic's, or an event of one, may name a
+// container, or what code made in one.
+func NamesCode(answer []byte) bool {
+	return bytes.Contains(answer, []byte(`"container"`)) || bytes.Contains(answer, []byte("code_execution_tool_result"))
 }
 
 // listedKind is the kind of the objects in a list below an object of the caller's.
@@ -177,4 +56,105 @@ func listedKind(o *operations.Operation, subpath string) operations.Kind {
 		return operations.KindItem
 	}
 	return operations.KindListed
+}
+
+// answerOf is the shape of an operation's answers and events.
+func answerOf(o *operations.Operation) shape {
+	switch s, ok := answers[o.Kind]; {
+	case o.Dialect == operations.Messages:
+		return messageAnswer
+	case o.Name == "compact":
+		return compactAnswer
+	case o.Kind == operations.KindResponse && o.State == operations.ByID:
+		return storedAnswer
+	case ok:
+		return s
+	}
+	return plainAnswer
+}
+
+// finder finds the objects of one answer.
+type finder struct {
+	answer       []byte
+	root, listed operations.Kind // of the answer itself, and of what it lists
+	objects      []operations.Object
+}
+
+// conditional is objects that count if the object that they are in is of one of these
+// types, which may be said behind them.
+type conditional struct {
+	from, to int
+	types    []string
+}
+
+// members reads the object that begins at byte i.
+func (f *finder) members(i int, s shape) jsonscan.Iterator {
+	var kind []byte
+	var pending []conditional
+	in := jsonscan.Iterate(f.answer, i)
+	for in.Next() {
+		p, ok := s[string(in.Key)]
+		from, value := len(f.objects), in.Offset
+		switch {
+		case !ok:
+		case p.tells && f.answer[value] == '"':
+			if end := in.Skip(); in.Reason == jsonscan.OK {
+				kind = f.answer[value+1 : end-1]
+			}
+		default:
+			f.value(&in, p)
+		}
+		if p.of != nil && len(f.objects) > from {
+			pending = append(pending, conditional{from, len(f.objects), p.of})
+		}
+	}
+	for _, c := range slices.Backward(pending) {
+		if !slices.Contains(c.types, string(kind)) {
+			f.objects = slices.Delete(f.objects, c.from, c.to)
+		}
+	}
+	return in
+}
+
+// value reads the value that the iterator is at: an id, an object, or a list of them.
+func (f *finder) value(it *jsonscan.Iterator, p place) {
+	switch c := f.answer[it.Offset]; {
+	case c == '"' && p.kind != "":
+		from := it.Offset + 1
+		if end := it.Skip() - 1; it.Reason == jsonscan.OK {
+			f.add(p.kind, f.answer[from:end])
+		}
+	case c == '{' && p.in != nil:
+		passed(it, f.members(it.Offset, p.in))
+	case c == '[':
+		list := jsonscan.Iterate(f.answer, it.Offset)
+		for list.Next() {
+			if f.answer[list.Offset] != '[' {
+				f.value(&list, p)
+			}
+		}
+		passed(it, list)
+	}
+}
+
+// passed continues behind a value that an inner iterator went over.
+func passed(it *jsonscan.Iterator, inner jsonscan.Iterator) {
+	if inner.Reason != jsonscan.OK {
+		it.Fail(inner.Offset, inner.Reason)
+		return
+	}
+	it.SkipTo(inner.Offset)
+}
+
+// add adds the object of an id.
+func (f *finder) add(kind operations.Kind, id []byte) {
+	if kind == ofAnswer {
+		kind = f.root
+	}
+	if kind == ofList {
+		kind = f.listed
+	}
+	if kind != "" && len(id) > 0 && len(f.objects) < maxCreated {
+		f.objects = append(f.objects, operations.Object{Kind: kind, ID: truncated(id)})
+	}
 }

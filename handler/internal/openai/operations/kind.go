@@ -66,11 +66,26 @@ type Object struct {
 	ID   string
 }
 
-// words are the segments of paths that are no ids.
-var words = map[string]bool{
-	"attributes": true, "copy": true, "remix": true, "versions": true, "cancel": true, "checkpoints": true, "compact": true, "complete": true, "content": true, "events": true,
-	"file_batches": true, "files": true, "input_items": true, "items": true, "messages": true, "output_items": true, "parts": true,
-	"pause": true, "permissions": true, "resume": true, "runs": true, "search": true,
+// words are the segments of paths that are no ids, with the kind of the object that a
+// POST to such a path makes there; "" when it makes none, or lists them.
+var words = map[string]Kind{
+	"attributes": "", "cancel": "", "checkpoints": "", "compact": "", "complete": "", "content": "", "copy": "", "events": "", "input_items": "", "items": "",
+	"messages": "", "output_items": "", "pause": "", "permissions": "", "resume": "", "search": "",
+	"file_batches": KindListed, "files": KindListed, "parts": KindPart, "remix": KindVideo, "runs": KindListed, "versions": KindListed,
+}
+
+// MadeBy is the kind of the object that the answer to a request with this path is, if
+// such a request makes it, or is about one by its id; "" for all others.
+func (o *Operation) MadeBy(subpath string) Kind {
+	object, _, _ := o.PathObjects(subpath)
+	if object.ID == "" || o.State == ByID && subpath == object.ID {
+		return o.Kind
+	}
+	below, direct := strings.CutPrefix(subpath, object.ID+"/")
+	if !direct {
+		return ""
+	}
+	return words[strings.ToLower(below)]
 }
 
 // PathObjects returns the object that the path below a stateful operation
@@ -98,7 +113,7 @@ func (o *Operation) PathObjects(subpath string) (object Object, below []string, 
 		segments = segments[1:]
 	}
 	for _, segment := range segments[1:] {
-		if !words[strings.ToLower(segment)] {
+		if _, ok := words[strings.ToLower(segment)]; !ok {
 			below = append(below, segment)
 		}
 	}
