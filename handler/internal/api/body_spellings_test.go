@@ -60,6 +60,7 @@ func TestReachOfAProject(t *testing.T) {
 		{"evals/eval_y/runs", `{"data_source":{"type":"azure_ai_responses","item_generation_params":{"type":"response_retrieval","source":{"type":"file_content","content":[]}}}}`},
 		{"evals/eval_y/runs", `{"data_source":{"type":"azure_ai_traces","trace_ids":["t"]}}`},
 		{"evals/eval_y/runs", `{"data_source":{"type":"Stored_Completions"}}`},
+		{"fine_tuning/jobs", `{"model":"gpt-4o","integrations":[{"type":"wandb","wandb":{"project":"p"}}]}`},
 		{"evals", `{"data_source_config":{"type":"stored-completions"}}`},
 		{"evals", `{"data_source_config":{"type":["stored_completions"]}}`},
 	} {
@@ -70,6 +71,21 @@ func TestReachOfAProject(t *testing.T) {
 	for _, body := range []string{`{"data_source_config":{"type":"custom","item_schema":{"type":"object"}}}`, `{"data_source":{"type":"jsonl","source":{"type":"file_id","id":"file-d-y"}}}`} {
 		d.served(t, "y", "POST", "/v1/evals", body, "application/json")
 	}
+}
+
+// A key of the prompt cache is made a consumer's own at the top of a body only.
+func TestCacheKeysBelowTheTopAreRefused(t *testing.T) {
+	d := newTenantsWithObjects(t)
+	for _, row := range [][2]string{
+		{"chat/completions", `{"model":"gpt-4o","messages":[],"extra_body":{"prompt_cache_key":"k"}}`},
+		{"responses", `{"model":"gpt-4o","input":"i","prompt_cache_key":"k","x":{"promptCacheKey":"k"}}`},
+		{"evals/eval_y/runs", `{"data_source":{"type":"jsonl","sampling_params":{"prompt_cache_key":"k"},"source":{"type":"file_id","id":"file-d-y"}}}`},
+	} {
+		d.refused(t, "POST", "/v1/"+row[0], row[1], "application/json", 400)
+	}
+	line := `{"custom_id":"1","method":"POST","url":"/v1/responses","body":{"model":"gpt-4o","input":"i","extra_body":{"prompt_cache_key":"k"}}}`
+	d.refused(t, "POST", "/v1/files", partOf(`name="purpose"`, "batch")+partOf(`name="file"; filename="a"`, line)+"--b--\r\n", formOfB, 403)
+	d.served(t, "y", "POST", "/v1/responses", `{"model":"gpt-4o","input":"i","prompt_cache_key":"k"}`, "application/json")
 }
 
 // What a line says twice, or in another way, is read in one way or refused.

@@ -203,10 +203,12 @@ func (c *lineChecker) line(line []byte) *Error {
 	if c.number++; c.number == 1 {
 		line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
 	}
-	line = bytes.TrimSpace(line)
+	line = bytes.Trim(line, " \t\r\n")
 	switch {
 	case len(line) == 0:
 		return nil
+	case bytes.IndexByte(line, '\r') >= 0:
+		return inLine(c.number, invalidJSON(errors.New("a carriage return in it may end it elsewhere; end lines in a line feed")))
 	case isBatch(c.purpose):
 		refs, apiErr := c.object(line)
 		if apiErr != nil {
@@ -234,6 +236,14 @@ func cacheKeyInFile() *Error {
 	return &Error{
 		Status: http.StatusForbidden, Type: invalidRequest, Code: "upload_not_allowed", Param: "prompt_cache_key", Final: true,
 		Message: "prompt_cache_key is replaced on its way by one of your own, which is not possible in a file. Leave it out.",
+	}
+}
+
+// nestedCacheKey is the error for a key of the prompt cache that is not replaced.
+func nestedCacheKey() *Error {
+	return &Error{
+		Status: http.StatusBadRequest, Type: invalidRequest, Code: "invalid_json", Param: "prompt_cache_key", Final: true,
+		Message: "prompt_cache_key is made your own at the top of the body only. Send it there.",
 	}
 }
 
@@ -300,7 +310,7 @@ func (c *lineChecker) request(line []byte, parsed *request.ParsedRequest) *Error
 	if err != nil {
 		return invalidJSON(err)
 	}
-	if c.server.StrictIDs && inner.PromptCacheKey != "" {
+	if c.server.StrictIDs && (inner.PromptCacheKey != "" || inner.NestedCacheKey) {
 		return cacheKeyInFile()
 	}
 	if apiErr := c.reach(&of, parsed, &inner); apiErr != nil || !who.Measured() {

@@ -90,7 +90,12 @@ func TestLongFilesAreCheckedWhileTheyAreSent(t *testing.T) {
 // A line that cannot be read here may be read by the service.
 func TestUnreadableLinesAreRefused(t *testing.T) {
 	d := newFenced(t, &consumer.Consumer{Name: "x", Models: []string{"gpt-4o"}}, model("gpt-4o", balancer.Backend{Name: "a", Weight: 1, Stateful: true}))
-	for _, line := range []string{`[{"item":{}}]`, `"x"`, `{"item":{}} x`, `{"item":{}}{}`, "{\"item\":\"\xff\"}", `{"item":`} {
+	for _, line := range []string{
+		`[{"item":{}}]`, `"x"`, `{"item":{}} x`, `{"item":{}}{}`, "{\"item\":\"\xff\"}", `{"item":`,
+		// These end a line for some readers.
+		"{\"item\":{},\r\"x\":{}}", "{\"item\":{},\"metadata\":\r{\"item\":{}}\r}", "{\"item\":{}}\r{\"item\":{}}", "{\"item\":{}}\v", "{\"item\":{},\f\"x\":{}}", "{\"item\":{}}\u0085", "\u2028{\"item\":{}}",
+		"{\"item\":{}}\u2029", "{\"item\":{},\u0085\"x\":{}}", "\v{\"item\":{}}", "{\"item\":{}}\u00a0",
+	} {
 		for purpose, status := range map[string]int{"evals": 400, " Evals": 400, "fine-tune": 400, "assistants": 200} {
 			body, contentType := uploadForm("{}\n"+line+"\n", []string{"purpose", purpose}, nil)
 			if res, text := d.send(t, "POST", "/v1/files", body, "Api-Key", "k", "Content-Type", contentType); res.StatusCode != status || status != 200 && !strings.Contains(text, "Line 2 ") {
@@ -110,6 +115,11 @@ func TestLinesOfAFileAreInsideTheFences(t *testing.T) {
 		status int
 	}{
 		"inside":                    {line(chat, good) + "\n" + line("/v1/embeddings", `{"model":"gpt-4o","input":"x"}`), 200},
+		"lines of Windows":          {line(chat, good) + " \r\n\r\n\t" + line(chat, good) + "\r\n", 200},
+		"separators in a text":      {line(chat, `{"model":"gpt-4o","max_tokens":5,"messages":["a\u2028b\u2029c`+"\u2028\u0085"+`"]}`), 200},
+		"a line in a line":          {strings.TrimSuffix(line(chat, good), "}") + `,"x":` + "\r" + line(chat, good) + "\r}", 400},
+		"a line in its metadata":    {strings.TrimSuffix(line(chat, good), "}") + `,"metadata":` + "\r" + line(chat, `{"model":"o3"}`) + "\r}", 400},
+		"a line in its request":     {line(chat, `{"model":"gpt-4o","max_tokens":50,"metadata":`+"\r"+line(chat, `{"model":"o3"}`)+"\r}"), 400},
 		"byte order mark":           {"\xef\xbb\xbf" + line(chat, good), 200},
 		"a forbidden model":         {line(chat, good) + "\n" + line(chat, `{"model":"o3","max_tokens":50,"messages":[]}`), 403},
 		"behind a byte order mark":  {"\xef\xbb\xbf" + line(chat, `{"model":"o3","max_tokens":50}`), 403},

@@ -386,12 +386,19 @@ func TestReachWithoutAnIDIsRefused(t *testing.T) {
 	source := func(authentication string) string {
 		return `{"model":"gpt-4o","messages":[],"data_sources":[{"type":"azure_search","parameters":{"endpoint":"e"` + authentication + `}}]}`
 	}
-	for _, own := range []string{`,"authentication":{"type":"api_key","key":"k"}`, `,"authentication":{"type":"access_token","access_token":"t"}`} {
+	const key = `,"authentication":{"type":"api_key","key":"k"}`
+	for _, own := range []string{
+		key, `,"authentication":{"type":"access_token","access_token":"t"}`, key + `,"embedding_dependency":{"type":"deployment_name","deployment_name":"gpt-4o"}`,
+		key + `,"embedding_dependency":{"type":"endpoint","endpoint":"e","authentication":{"type":"api_key","key":"k"}}`, key + `,"embedding_dependency":null`,
+	} {
 		d.served(t, "y", "POST", "/v1/chat/completions", source(own), "application/json")
 	}
 	for _, theirs := range []string{
 		``, `,"authentication":null`, `,"authentication":{"type":"system_assigned_managed_identity"}`, `,"authentication":{"t\u0079pe":"user_assigned_managed_identity"}`,
 		`,"authentication":{"Type":"api_key"}`, `,"Authentication":{"type":"api_key"}`,
+		key + `,"embedding_dependency":{"type":"endpoint","endpoint":"e","authentication":{"type":"system_assigned_managed_identity"}}`,
+		key + `,"embedding_dependency":{"type":"endpoint","endpoint":"e"}`, key + `,"embedding_dependency":{"type":"endpoint","endpoint":"e","authentication":null}`, key + `,"embedding_dependency":[]`,
+		key + `,"embedding_dependency":{"type":"deployment_name","deployment_name":"gpt-4o","authentication":{"type":"user_assigned_managed_identity"}}`,
 	} {
 		d.refused(t, "POST", "/v1/chat/completions", source(theirs), "application/json", 400, 403)
 	}

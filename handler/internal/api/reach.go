@@ -28,6 +28,8 @@ func (s *Server) checkReach(req *proxy.Request) *Error {
 	}
 	span := req.Parsed.DataSources
 	switch {
+	case req.Parsed.NestedCacheKey:
+		return nestedCacheKey()
 	case c.Reaches(consumer.DataSources):
 	case req.Parsed.Reaches != "":
 		return reachRefused(consumer.DataSources, printable(req.Parsed.Reaches)+", which the backend uses with its own identity")
@@ -55,8 +57,9 @@ func decodedSize(req *proxy.Request) int64 {
 // credential.
 var ownCredentials = []string{"access_token", "api_key", "connection_string", "encoded_api_key", "key_and_key_id", "username_and_password"}
 
-// readWithBackendIdentity reports whether one of the data sources does not name a
-// credential of the caller's. Without any, the service uses its identity.
+// readWithBackendIdentity reports whether one of the data sources, or what embeds its
+// queries, does not name a credential of the caller's. Without any, the service uses its
+// identity.
 func readWithBackendIdentity(sources []byte) bool {
 	var list []struct {
 		Parameters map[string]json.RawMessage `json:"parameters"`
@@ -65,15 +68,35 @@ func readWithBackendIdentity(sources []byte) bool {
 		return true
 	}
 	for _, source := range list {
-		var authentication map[string]any
-		if json.Unmarshal(source.Parameters["authentication"], &authentication) != nil {
-			return true
-		}
-		if kind, _ := authentication["type"].(string); !slices.Contains(ownCredentials, kind) {
+		if !isOwnCredential(source.Parameters["authentication"]) || embedsWithBackendIdentity(source.Parameters["embedding_dependency"]) {
 			return true
 		}
 	}
 	return false
+}
+
+func isOwnCredential(text json.RawMessage) bool {
+	var authentication map[string]any
+	if json.Unmarshal(text, &authentication) != nil {
+		return false
+	}
+	kind, _ := authentication["type"].(string)
+	return slices.Contains(ownCredentials, kind)
+}
+
+// embedsWithBackendIdentity reports whether queries are embedded at an address of the
+// caller's choice without a credential of its own. Deployments are models, and are checked
+// as such.
+func embedsWithBackendIdentity(text json.RawMessage) bool {
+	var dependency map[string]json.RawMessage
+	if len(text) == 0 {
+		return false
+	}
+	if json.Unmarshal(text, &dependency) != nil {
+		return true
+	}
+	needed := len(dependency["authentication"]) > 0 || len(dependency["endpoint"]) > 0
+	return needed && !isOwnCredential(dependency["authentication"])
 }
 
 // storageMembers have a batch read and written in a storage account, under the

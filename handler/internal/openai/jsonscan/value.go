@@ -72,7 +72,7 @@ func (s *skipper) opening(i int) (end int, empty bool, reason Reason) {
 	}
 	s.open.push(object)
 	if s.watch != nil {
-		if reason := s.watch.enter(!object); reason != OK {
+		if reason := s.watch.enter(s.b, !object); reason != OK {
 			return i, false, reason
 		}
 	}

@@ -32,13 +32,15 @@ type Watch struct {
 	// Unknown judges a name that is not watched: it returns one that it stands for,
 	// or a reason to end the pass. It is not asked about what is free. nil = none.
 	Unknown func(key []byte) (Name, Reason)
-	Texts   Names    // whose values are no objects while Unknown is set, but in what is free
-	Free    Names    // in which names are the caller's own, and nothing is Data: strings are found there by InFree only
-	FreeIn  [3]Name  // the first is Free directly in the second, if that is in the third
-	Maps    Names    // whose own members are named by the caller
-	Bound   Names    // in which nothing is the caller's own
-	Data    Names    // in which names and values are the caller's own: nothing is found there
-	DataIn  [2]Names // the first are Data in the second
+	Texts   Names      // whose values are no objects while Unknown is set, but in what is free
+	Free    Names      // in which names are the caller's own, and nothing is Data: strings are found there by InFree only
+	FreeIn  [3]Name    // the first is Free directly in the second, if that is in the third
+	Maps    Names      // whose own members are named by the caller, where they are objects
+	Bound   Names      // in which nothing is the caller's own
+	Data    Names      // in which names and values are the caller's own: nothing is found there
+	DataIn  [][2]Names // the first are Data in the second
+	DataOf  Name       // is Data in an object of which IsFree says so by its second kept member, if that is ahead of it
+	IsFree  func(kind []byte) bool
 
 	// IsID judges a string by its form, for those of Forms, and for the first kept member of
 	// objects that are not of Objects; kind is the second kept member there. Of an object in
@@ -71,6 +73,7 @@ type frame struct {
 	data   bool
 	text   bool // it calls itself no picture, sound, film or PDF file
 	filled bool // it has an object or array in it
+	mapped bool // it is one of Watch.Maps
 	first  int  // of the matches in it
 	encode int  // bytes of its base64 that may not count
 	files  int  // bytes of its files that may not count
@@ -121,7 +124,7 @@ func (w *Watch) member(key []byte) Reason {
 	}
 	f.seen.add(w.pending)
 	switch {
-	case w.Maps.Has(f.name):
+	case f.mapped:
 		w.pending = 0
 	case !f.free:
 		w.Met.add(w.pending)
@@ -134,7 +137,7 @@ func (w *Watch) unknown(key []byte) Reason {
 		return OK
 	}
 	f := w.top()
-	if f.free || w.Maps.Has(f.name) {
+	if f.free || f.mapped {
 		return OK
 	}
 	var reason Reason
@@ -159,13 +162,14 @@ func (w *Watch) value() (Name, Names) {
 	return w.pending, within
 }
 
-// enter opens a bracket.
-func (w *Watch) enter(array bool) Reason {
+// enter opens a bracket of b.
+func (w *Watch) enter(b []byte, array bool) Reason {
 	outer := w.top()
 	name, within := w.value()
 	fresh := frame{name: name, array: array, within: within, free: outer.free, data: outer.data, first: len(w.Matches)}
+	fresh.mapped = !array && !outer.array && w.Maps.Has(name)
 	if !fresh.free && name != 0 && !within.Meets(w.Bound) {
-		fresh.data = w.Data.Has(name) || w.DataIn[0].Has(name) && within.Meets(w.DataIn[1])
+		fresh.data = w.isData(b, name, within)
 		row := name == w.FreeIn[0] && outer.name == w.FreeIn[1] && within.Has(w.FreeIn[2])
 		fresh.data = fresh.data && !row
 		fresh.free = fresh.data || row || w.Free.Has(name)
@@ -180,6 +184,19 @@ func (w *Watch) enter(array bool) Reason {
 	}
 	*w.top() = fresh
 	return OK
+}
+
+// isData reports whether the next value, of a member of this name, is the caller's own.
+func (w *Watch) isData(b []byte, name Name, within Names) bool {
+	if w.Data.Has(name) || name == w.DataOf && w.IsFree != nil && w.IsFree(inside(b, w.top().kept[1])) {
+		return true
+	}
+	for i := range w.DataIn {
+		if w.DataIn[i][0].Has(name) && within.Meets(w.DataIn[i][1]) {
+			return true
+		}
+	}
+	return false
 }
 
 // leave closes the innermost bracket of b.

@@ -1,6 +1,7 @@
 package request
 
 import (
+	"maps"
 	"math"
 	"slices"
 
@@ -9,10 +10,10 @@ import (
 
 // Services that are compatible with OpenAI's bound and multiply answers by members of
 // other names too, some of which go before its own. A parse with Strict finds them, in
-// whatever spelling and wherever they are.
+// whatever spelling and wherever they are, and some others like them.
 
-// counted are those members, by what stands for them.
-var counted = map[string][]string{
+// standIns are those members, by what stands for them.
+var standIns = map[string][]string{
 	boundMember: {
 		"max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "max_tokens_to_sample", "max_gen_len", "max_generated_tokens",
 		"max_generation_tokens", "max_response_tokens", "max_decode_tokens", "n_predict", "num_predict",
@@ -20,14 +21,17 @@ var counted = map[string][]string{
 	budgetMember: {
 		"budget_tokens", "thinking_budget", "thinking_budget_tokens", "thinking_token_budget", "reasoning_budget", "max_thinking_tokens", "max_reasoning_tokens",
 	},
-	choicesMember: {"n_cmpl", "num_return_sequences", "candidate_count", "num_completions", "num_generations", "num_choices", "num_samples", "best_of"},
+	choicesMember:  {"n_cmpl", "num_return_sequences", "candidate_count", "num_completions", "num_generations", "num_choices", "num_samples", "best_of"},
+	cacheKeyMember: {"prompt_cache_key"},
+	anyReachMember: {"wandb"},                              // of a fine-tuning job, with the key that the resource has
+	mapMember:      {"configs", "graders", "data_mapping"}, // by the names of tools, of what a grader combines, and of what it reads
 }
 
 var (
-	speltCounted  = newFoldings(slices.Concat(counted[boundMember], counted[budgetMember], counted[choicesMember])...)
-	countedByName = func() map[string]jsonscan.Name {
+	speltStandIns = newFoldings(slices.Concat(slices.Collect(maps.Values(standIns))...)...)
+	standInByName = func() map[string]jsonscan.Name {
 		names := map[string]jsonscan.Name{}
-		for stands, list := range counted {
+		for stands, list := range standIns {
 			for _, name := range list {
 				names[name] = vocabulary.Of(stands)
 			}
@@ -39,7 +43,7 @@ var (
 // BoundsAnswer reports whether some service takes a member of this name, in any
 // spelling, for a bound of the answer.
 func BoundsAnswer(name string) bool {
-	return countedByName[speltCounted.find([]byte(name))] == boundName
+	return standInByName[speltStandIns.find([]byte(name))] == boundName
 }
 
 // addCounted adds what a member says of the size of the answer. A bound that is none

@@ -15,6 +15,8 @@ func TestOtherBoundsOfAnAnswer(t *testing.T) {
 		`{"n_predict":-1}`: math.MaxInt64, `{"n_pr\u0065dict":0}`: math.MaxInt64, `{"n_predict":"9"}`: math.MaxInt64, `{"n_predict":true}`: math.MaxInt64, `{"n_predict":1e400}`: math.MaxInt64,
 		`{"n_predict":null}`: 0, `{"options":{"num_predict":-2}}`: math.MaxInt64, `{"options":{"max_tokens":7}}`: 7, `{"extra_body":{"x":[{"max_new_tokens":70}]}}`: 70,
 		`{"thinking":{"type":"enabled","budget_tokens":2000}}`: 2000, `{"thinking_budget":-1}`: 0, `{"reasoning":{"max_tokens":30}}`: 30,
+		`{"inputs":"x","parameters":{"max_new_tokens":70}}`: 70, `{"input_data":{"parameters":{"max_new_tokens":-1}}}`: math.MaxInt64,
+		`{"functions":[{"name":"f","parameters":{"max_new_tokens":-1}}]}`:                                           0,
 		`{"tools":[{"type":"function","function":{"parameters":{"properties":{"max_tokens":{"type":"number"}}}}}]}`: 0,
 		`{"metadata":{"n_predict":-1}}`: 0, `{"messages":[{"role":"user","content":[{"type":"text","text":"n_predict"}]}]}`: 0,
 		`{"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"f","input":{"max_tokens":-1}}]}]}`: 0,

@@ -14,7 +14,7 @@ import (
 // they do not. A member that may be a text names an object if its value has the form of
 // an id.
 func fieldReference(name, value string) (Reference, bool) {
-	parts := fieldParts(name)
+	parts, value := fieldParts(name), strings.TrimSpace(value)
 	if len(parts) == 0 || value == "" || isFreeField(name) {
 		return Reference{}, false
 	}

@@ -62,6 +62,7 @@ type ParsedRequest struct {
 	Models             []string    // the models and deployments that it names besides Model
 	DataSources        Span        // the value of data_sources
 	NestedSources      bool        // data_sources occur below the top level only
+	NestedCacheKey     bool        // a prompt_cache_key occurs below the top level, where it is not replaced
 	Reaches            string      // a member by which the backend's own identity is used; "" = none
 	ReasoningSpan      Span        // the value of reasoning_effort, or of the member that may hold the effort
 	Audio              bool        // the answer may have sound

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"spillway/handler/internal/openai/jsonscan"
 	"spillway/handler/internal/openai/operations"
@@ -67,13 +68,13 @@ var (
 	// indexes and memory of a project, its agents with their sessions, its network, and
 	// queues.
 	reachMembers = []string{
-		"azure_ai_search", "openapi", "project_connection_id", "project_connections", "connection_name", "index_asset_id",
+		"azure_ai_search", "openapi", "project_connection_id", "project_connections", "connection_name",
 		"memory_store_name", "agent", "agent_name", "agent_reference", "input_binding", "output_binding",
 	}
 	// reachEndings are how further ones end, folded: connection_id, memory_store_id.
-	reachEndings = []string{"connectionid", "connectionids", "memorystoreid", "memorystoreids", "agentid", "agentids", "agentsessionid"}
+	reachEndings = []string{"connectionid", "connectionids", "memorystoreid", "memorystoreids", "agentid", "agentids", "agentsessionid", "indexassetid"}
 	// otherMembers are read, or may only not be repeated.
-	otherMembers = []string{"id", "type", "role", "metadata", "authentication", "data_sources", "data_source", "data_source_config", "text", "variables", "status", "summary"}
+	otherMembers = []string{"id", "type", "role", "metadata", "authentication", "data_sources", "data_source", "data_source_config", "text", "variables", "status", "summary", "functions"}
 	// dataMembers hold the caller's own data: schemas and examples, arguments of calls,
 	// and maps whose names are the caller's. So does the input of Anthropic's tools.
 	dataMembers = []string{
@@ -96,8 +97,9 @@ var (
 )
 
 // These stand for members that name a model, an object of a kind that their name does
-// not tell, or what a backend's identity reaches, by the end of their names, and for those that bound or multiply an
-// answer. No member can be called so.
+// not tell, or what a backend's identity reaches, by the end of their names, for those
+// that bound or multiply an answer, and for others that are found in any spelling. No
+// member can be called so.
 const (
 	anyModelMember = "\x00model"
 	anyIDMember    = "\x00id"
@@ -105,13 +107,15 @@ const (
 	boundMember    = "\x00bound"
 	budgetMember   = "\x00budget"
 	choicesMember  = "\x00choices"
+	cacheKeyMember = "\x00cachekey"
+	mapMember      = "\x00map"
 )
 
 // vocabulary is the members that are watched at every depth of a body.
 var vocabulary = jsonscan.NewVocabulary(slices.Compact(slices.Sorted(slices.Values(slices.Concat(
 	keys(idMembers), keys(holderMembers), itemMembers, contentMembers, modelMembers, reachMembers, otherMembers, dataMembers, rowMembers, citingMembers,
 	mediaMembers, fileMembers, base64Members, labelMembers, keys(formMembers),
-	[]string{"input_audio", anyModelMember, anyIDMember, anyReachMember, boundMember, budgetMember, choicesMember},
+	[]string{"input_audio", anyModelMember, anyIDMember, anyReachMember, boundMember, budgetMember, choicesMember, cacheKeyMember, mapMember},
 ))))...)
 
 func keys(m map[string]operations.Kind) []string { return slices.Collect(maps.Keys(m)) }
@@ -152,7 +156,8 @@ var (
 	anyReach     = vocabulary.Of(anyReachMember)
 	boundName    = vocabulary.Of(boundMember)
 	choicesName  = vocabulary.Of(choicesMember)
-	countedNames = namesOf(boundMember, budgetMember, choicesMember)
+	cacheKeyName = vocabulary.Of(cacheKeyMember)
+	countedNames = namesOf(boundMember, budgetMember, choicesMember, cacheKeyMember)
 
 	foundStrings = idNames.Or(modelNames).Or(namesOf("encrypted_content")).Or(countedNames)
 	textNames    = idNames.Or(modelNames).Without(holderNames)
@@ -160,9 +165,11 @@ var (
 	// watched is what every parse looks for.
 	watched = jsonscan.Watch{
 		Names: vocabulary, Limit: maxMatches, Strings: foundStrings, Scalars: countedNames, Objects: holderNames.Or(itemNames), Keep: [2]jsonscan.Name{idName, typeName},
-		Texts: textNames, Free: namesOf(rowMembers...), FreeIn: inlineRows, Maps: namesOf("variables"), Bound: namesOf("data_sources"),
-		Data: namesOf(dataMembers...), DataIn: [2]jsonscan.Names{namesOf("input"), namesOf("content")},
-		Forms: namesOf(keys(formMembers)...).Or(namesOf(anyIDMember)), IsID: hasForm, InFree: inRow, Quotes: isCiting, Empty: namesOf("output", "arguments", "input"), Lists: namesOf("summary"),
+		Texts: textNames, Free: namesOf(rowMembers...), FreeIn: inlineRows, Maps: namesOf("variables", mapMember), Bound: namesOf("data_sources"),
+		// At other places parameters are those of the request itself.
+		Data: namesOf(dataMembers...).Without(namesOf("parameters")), DataOf: vocabulary.Of("output"), IsFree: isFreeOutput,
+		DataIn: [][2]jsonscan.Names{{namesOf("input"), namesOf("content")}, {namesOf("annotations"), namesOf("tools")}, {namesOf("parameters"), namesOf("tools", "functions")}},
+		Forms:  namesOf(keys(formMembers)...).Or(namesOf(anyIDMember)), IsID: hasForm, InFree: inRow, Quotes: isCiting, Empty: namesOf("output", "arguments", "input"), Lists: namesOf("summary"),
 		Attachments: jsonscan.Attachments{
 			URLs: namesOf(mediaMembers...), Files: namesOf(fileMembers...), Base64: namesOf(base64Members...), In: namesOf("input_audio"),
 			Types: []string{"base64", "image_generation_call"}, Labels: namesOf(labelMembers...),
@@ -202,6 +209,7 @@ func hasForm(name jsonscan.Name, text, kind []byte) bool {
 	if bytes.IndexByte(text, '\\') >= 0 {
 		text = []byte(jsonscan.Unquote(text))
 	}
+	text = bytes.TrimSpace(text)
 	switch name {
 	case 0:
 		return operations.StoredKind(text) != "" || isItemReference(kind)
@@ -216,12 +224,6 @@ func hasForm(name jsonscan.Name, text, kind []byte) bool {
 func mayBeID(member string, text []byte) bool {
 	form, kind := operations.StoredKind(text), formMembers[member]
 	return form != "" && (kind == "" || kind == form) && (member != "source" || operations.IsServiceID(string(text)))
-}
-
-// isCiting reports whether an object of this type names what a call used, not what the
-// request uses.
-func isCiting(kind []byte) bool {
-	return slices.ContainsFunc(citingTypes, func(t string) bool { return jsonscan.EqualUnquoted(kind, t) })
 }
 
 func isItemReference(kind []byte) bool {
@@ -240,7 +242,7 @@ func (s *parser) readMatches() error {
 		case m.Object && isItemReference(s.text(m.Kept[1])) && (m.Free || !itemNames.Has(m.Name)):
 			err = s.addReference(operations.KindItem, m.Kept[0], idName, false)
 		case m.Free:
-			err = s.addReference("", m.Value, rowName, !operations.IsUpload(jsonscan.Unquote(s.text(m.Value))))
+			err = s.addReference("", m.Value, rowName, !operations.IsUpload(idIn(s.text(m.Value))))
 		case m.Object && itemNames.Has(m.Name):
 			err = s.addItem(m)
 		case m.Object && holderNames.Has(m.Name):
@@ -253,6 +255,8 @@ func (s *parser) readMatches() error {
 			s.addModel(m)
 		case m.Name == anyID:
 			err = s.addReference("", m.Value, idName, true)
+		case m.Name == cacheKeyName:
+			s.parsed.NestedCacheKey = s.parsed.NestedCacheKey || string(s.Data[m.Value.From:m.Value.To]) != `""`
 		case countedNames.Has(m.Name):
 			s.addCounted(m)
 		default:
@@ -326,7 +330,7 @@ func (s *parser) addItem(m *jsonscan.Match) error {
 	bound := m.Seen.Has(encrypted) || jsonscan.EqualUnquoted(kind, "reasoning") || !given && len(s.text(m.Kept[0])) > 0
 	err := s.addReference(operations.KindItem, m.Kept[0], m.Name, given)
 	if err == nil && bound && s.parsed.ResourceBoundID == "" {
-		s.parsed.ResourceBound, s.parsed.ResourceBoundID = true, jsonscan.Unquote(s.text(m.Kept[0]))
+		s.parsed.ResourceBound, s.parsed.ResourceBoundID = true, idIn(s.text(m.Kept[0]))
 	}
 	return err
 }
@@ -359,13 +363,16 @@ func (s *parser) addReference(kind operations.Kind, at jsonscan.Range, name json
 	case len(text) > maxStringLength:
 		return wrongType(at.From, member, "an id of at most 1,024 bytes")
 	}
-	id := jsonscan.Unquote(text)
-	if kind == operations.KindSkill && operations.IsBuiltInSkill(id) {
+	id := idIn(text)
+	if id == "" || kind == operations.KindSkill && operations.IsBuiltInSkill(id) {
 		return nil
 	}
 	s.parsed.References = append(s.parsed.References, Reference{Kind: kind, ID: id, Param: member, Described: described})
 	return nil
 }
+
+// idIn is the id in a string without its quotes. A server may take off what surrounds it.
+func idIn(text []byte) string { return strings.TrimSpace(jsonscan.Unquote(text)) }
 
 // addModel adds a model or deployment that is named below the top level.
 func (s *parser) addModel(m *jsonscan.Match) {

@@ -79,6 +79,16 @@ func TestReferencesOfABody(t *testing.T) {
 		`{"previous_response":{"id":"r"}}`:                                                            ref(operations.KindResponse, "r", "previous_response"),
 		`{"previous_response":"r"}`:                                                                   ref(operations.KindResponse, "r", "previous_response"),
 		`{"video":"video_x"}`:                                                                         ref(operations.KindVideo, "video_x", "video"),
+		`{"files":[" file-x\n"]}`:                                                                     ref(operations.KindFile, "file-x", "files"),
+		`{"file_id":"\u0020 f "}`:                                                                     ref(operations.KindFile, "f", "file_id"),
+		`{"file_id":" "}`:                                                                             nil,
+		`{"item":{"a":" file-0123456789abcdef0 "}}`:                                                   ref("", "file-0123456789abcdef0", "item"),
+		`{"prompt":{"variables":[{"file_id":"f"}]}}`:                                                  ref(operations.KindFile, "f", "file_id"),
+		`{"parameters":{"file_id":"f"}}`:                                                              ref(operations.KindFile, "f", "file_id"),
+		`{"functions":[{"parameters":{"file_id":"f"}}]}`:                                              nil,
+		`{"input":[{"type":"function_call_output","output":[{"file_id":"f"}]}]}`:                      ref(operations.KindFile, "f", "file_id"),
+		`{"input":[{"output":{"file_id":"f"},"type":"structured_outputs"}]}`:                          ref(operations.KindFile, "f", "file_id"), // told too late
+		`{"input":[{"type":"structured_outputs","output":{},"content":[{"file_id":"f"}]}]}`:           ref(operations.KindFile, "f", "file_id"),
 		`{"files":["file-x","a.txt"]}`:                                                                ref(operations.KindFile, "file-x", "files"),
 		`{"images":["file\u002dx","https://a/b.png"],"mask":"data:image/png;base64,AA=="}`:            ref(operations.KindFile, "file-x", "images"),
 		`{"item":{"file_id":"f","conversation":"c","source":{"id":"17"}}}`:                            nil,
@@ -181,21 +191,45 @@ type place struct {
 }
 
 // of is the place of a child that is the value of this member.
-func (p place) of(member string, container bool) place {
+func (p place) of(member string, child *node) place {
 	if p.inNames {
 		member = ""
 	}
 	in := place{member: member, within: append(slices.Clone(p.within), p.member), own: p.own, row: p.row, strict: p.strict}
-	return in.entered(container)
+	in = in.entered(child.object || child.list)
+	in.inNames = child.object && isMap(member, p.strict)
+	return in
+}
+
+// isMap reports whether the members of this member's object are named by the caller.
+func isMap(member string, strict bool) bool {
+	letters := lettersOf(member)
+	return member == "variables" || member == mapMember || strict && slices.ContainsFunc(standIns[mapMember], func(name string) bool { return lettersOf(name) == letters })
 }
 
 // element is the place of an element of a list.
-func (p place) element(container bool) place { return p.entered(container) }
+func (p place) element(child *node) place {
+	p.inNames = false
+	return p.entered(child.object || child.list)
+}
+
+// isOwn reports whether a member holds the caller's own data, by the members it is in.
+func isOwn(member string, within []string) bool {
+	in := func(name string) bool { return slices.Contains(within, name) }
+	switch member {
+	case "parameters":
+		return in("tools") || in("functions")
+	case "input":
+		return in("content")
+	case "annotations":
+		return in("tools")
+	}
+	return slices.Contains(dataMembers, member)
+}
 
 func (p place) entered(container bool) place {
-	p.inNames = container && p.member == "variables"
 	if container && !p.row && !slices.Contains(p.within, "data_sources") {
-		p.own = p.own || slices.Contains(dataMembers, p.member) || p.member == "input" && slices.Contains(p.within, "content")
+		p.own = p.own || isOwn(p.member, p.within)
 		inline := p.member == "content" && slices.Contains(p.within[max(0, len(p.within)-1):], "source") && slices.Contains(p.within[:max(0, len(p.within)-1)], "data_source")
 		p.own = p.own && !inline
 		p.row = !p.own && slices.Contains(rowMembers, p.member) || inline
@@ -217,23 +251,22 @@ var longID = regexp.MustCompile(`^[a-z]+[_-][A-Za-z0-9]{16,}$`)
 // and whether a watched member is repeated in an object.
 func strictIDs(n *node, p place, ids map[string]bool) (repeated bool) {
 	if n.isText {
-		if n.text != "" && !p.own && p.names(n.text) {
-			ids[n.text] = true
+		if text := strings.TrimSpace(n.text); text != "" && !p.own && p.names(text) {
+			ids[text] = true
 		}
 		return false
 	}
 	seen := map[string]bool{}
 	for i, child := range n.children {
-		container := child.object || child.list
-		in := p.element(container)
+		in := p.element(child)
 		if n.object {
 			repeated = repeated || seen[n.keys[i]] && vocabulary.Of(n.keys[i]) != 0
 			seen[n.keys[i]] = true
-			in = p.of(n.keys[i], container)
+			in = p.of(n.keys[i], child)
 		}
 		repeated = strictIDs(child, in, ids) || repeated
 	}
-	if id := n.member("id"); id != "" && !p.own && !p.inNames && len(p.within) > 0 {
+	if id := strings.TrimSpace(n.member("id")); id != "" && !p.own && !p.inNames && len(p.within) > 0 {
 		_, holder := holderMembers[p.member]
 		listed := holder || slices.Contains(itemMembers, p.member)
 		if !p.row && (listed || hasFormOf(id, "")) || lettersOf(n.member("type")) == "itemreference" {
@@ -301,7 +334,7 @@ func checkAgainstStrictParser(body []byte) error {
 // is acted on, or an object where an id or a model is a text, in a second reading of
 // the rules.
 func strictNames(n *node, member string, within []string) bool {
-	free, inMap := false, len(within) > 0 && within[len(within)-1] == "variables"
+	free, inMap := false, len(within) > 0 && isMap(within[len(within)-1], true)
 	if inMap {
 		member = ""
 	}
@@ -310,7 +343,7 @@ func strictNames(n *node, member string, within []string) bool {
 		if slices.Contains(ahead, "data_sources") {
 			break
 		}
-		free = free || slices.Contains(dataMembers, name) || slices.Contains(rowMembers, name) || name == "input" && slices.Contains(ahead, "content")
+		free = free || isOwn(name, ahead) || slices.Contains(rowMembers, name)
 	}
 	_, isID := idMembers[member]
 	_, isHolder := holderMembers[member]
@@ -323,7 +356,7 @@ func strictNames(n *node, member string, within []string) bool {
 		if n.object {
 			name = n.keys[i]
 			inside = append(within[:len(within):len(within)], member)
-			if !free && member != "variables" && vocabulary.Of(name) == 0 && otherName(name) {
+			if !free && !isMap(member, true) && vocabulary.Of(name) == 0 && otherName(name) {
 				return true
 			}
 		}

@@ -39,5 +39,6 @@ func inRow(name jsonscan.Name, text []byte) bool {
 	if bytes.IndexByte(text, '\\') >= 0 {
 		text = []byte(jsonscan.Unquote(text))
 	}
+	text = bytes.TrimSpace(text)
 	return operations.IsServiceID(text) || fileNames.Has(name) && operations.StoredKind(text) == operations.KindFile
 }

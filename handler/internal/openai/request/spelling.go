@@ -151,7 +151,7 @@ func unknownMember(key []byte) (jsonscan.Name, jsonscan.Reason) {
 		}
 		return anyID, jsonscan.OK
 	}
-	return countedByName[speltCounted.find(key)], jsonscan.OK
+	return standInByName[speltStandIns.find(key)], jsonscan.OK
 }
 
 // misspelt is the error for a member whose name begins at byte at.

@@ -80,6 +80,14 @@ func TestFreeNames(t *testing.T) {
 		`{"messages":[{"content":[{"type":"tool_use","id":"toolu_1","name":"f","input":{"file_id":"file-x","items":[{"id":"msg_x"}],"metadata":{"video":"video_x"}}}]}]}`,
 		`{"input":[{"type":"tool_search_call","arguments":{"previous_response_id":"resp_x","input":[{"type":"item_reference","id":"msg_x"}]}}]}`,
 		`{"messages":[{"tool_calls":[{"id":"call_1","function":{"name":"f","arguments":"{\"file_id\":\"file-x\"}"}}]}],"metadata":{"conversation":"conv_x","thing_id":"conv_0123456789abcdef"}}`,
+		// Tools' names, and those of what a grader combines.
+		`{"tools":[{"type":"mcp_toolset","mcp_server_name":"s","configs":{"model":{"enabled":false},"Model":{"enabled":false},"create_deployment":{},"agent":{},"openapi":{},"connection_id":{},"source":{},"files":{}}}]}`,
+		`{"grader":{"type":"multi","graders":{"reward_model":{"type":"string_check"},"Model":{},"input":{},"model":{},"engine":{}},"calculate_output":"reward_model"}}`,
+		`{"testing_criteria":[{"type":"azure_ai_evaluator","name":"n","data_mapping":{"conversation":"{{item.conversation}}","model":"{{item.m}}","Response":"{{item.r}}"}}]}`,
+		// What others wrote, and is sent back.
+		`{"input":[{"type":"mcp_list_tools","server_label":"s","tools":[{"name":"x","input_schema":{"Model":1},"annotations":{"agent":"x","connectionId":"c","sourceModel":"m","Type":"t","_meta":{"openapi":{},"file_id":"file-x"}}}]}]}`,
+		`{"input":[{"type":"structured_outputs","output":{"model":"m","Model":"m","agent":"a","id":"resp_x","connection_id":"c","file_id":"f","container":{"id":"c"},"n_predict":-1}}]}`,
+		`{"input":[{"type":"openapi_call_output","call_id":"c","output":[{"Model":"m","file_id":"f"}]},{"type":"azure_ai_search_call_output","output":{"agent_id":"a","conversation":["c"]}},{"type":"mcp_call","arguments":"{}","output":[{"type":"text","Model":"m","container_id":"c"}]}]}`,
 		`{"logit_bias":{"50256":-100},"logprobs":true,"top_p":1,"topP":1,"web_search_options":{"user_location":{"type":"approximate"}}}`,
 	} {
 		parsed, err := parseStrict(body)
@@ -125,6 +133,8 @@ func TestWhatReachesWithoutAnID(t *testing.T) {
 		`{"tools":[{"type":"azure_ai_search","azure_ai_search":{"indexes":[{"index_name":"hr"}]}}]}`:           "azure_ai_search",
 		`{"tool_resources":{"azure_ai_search":{"indexes":[{"index_connection_id":"c"}]}}}`:                     "azure_ai_search",
 		`{"tools":[{"type":"openapi","openapi":{"name":"x","spec":{},"auth":{"type":"managed_identity"}}}]}`:   "openapi",
+		`{"integrations":[{"type":"wandb","wandb":{"project":"p"}}]}`:                                          "a connection, an agent or a store",
+		`{"x":{"index_asset_id":"i"}}`:                                                                        "a connection, an agent or a store",
 		`{"agent_session_id":"s"}`:                                                                            "a connection, an agent or a store",
 		`{"tools":[{"type":"x","connection_id":"c"}]}`:                                                        "a connection, an agent or a store",
 		`{"tools":[{"type":"x","bing_connection_id":"c"}]}`:                                                   "a connection, an agent or a store",
@@ -238,6 +248,31 @@ func TestIDsInMembersThatNoListHas(t *testing.T) {
 		parsed, err := parseStrict(body)
 		if err != nil || (len(parsed.References) == 1) != found {
 			t.Errorf("%s: %+v, %v", body, parsed.References, err)
+		}
+	}
+}
+
+// What a grader combines is read like a grader of its own, and a list is no map.
+func TestModelsOfWhatAGraderCombines(t *testing.T) {
+	for _, body := range []string{
+		`{"grader":{"graders":{"a":{"type":"score_model","model":"b"}}}}`, `{"grader":{"graders":{"model":{"model":"b"}}}}`, `{"grader":{"graders":[{"model":"b"}]}}`,
+		`{"tools":[{"configs":[{"model":"b"}]}]}`, `{"tools":[{"configs":{"x":{"model":"b"}}}]}`, `{"prompt":{"variables":[{"model":"b"}]}}`,
+		`{"input":[{"type":"structured_outputs","output":"x","tools":[{"model":"b"}]}]}`, `{"parameters":{"model":"b"}}`,
+	} {
+		if parsed, err := parseStrict(body); err != nil || len(parsed.Models) != 1 || parsed.Models[0] != "b" {
+			t.Errorf("%s: %q, %v", body, parsed.Models, err)
+		}
+	}
+}
+
+func TestCacheKeysBelowTheTop(t *testing.T) {
+	for body, nested := range map[string]bool{
+		`{"prompt_cache_key":"k"}`: false, `{"prompt_cache_key":""}`: false, `{"extra_body":{"prompt_cache_key":"k"}}`: true, `{"data_source":{"sampling_params":{"promptCacheKey":"k"}}}`: true,
+		`{"extra_body":{"prompt_cache_key":null,"x":[{"prompt_cache_key":""}]}}`: false, `{"prompt_cache_key":"k","x":[[{"prompt_cache\u005fkey":"k"}]]}`: true,
+		`{"metadata":{"prompt_cache_key":"k"}}`: false, `{"tools":[{"parameters":{"properties":{"prompt_cache_key":{"type":"string"}}}}]}`: false,
+	} {
+		if parsed, err := parseStrict(body); err != nil || parsed.NestedCacheKey != nested {
+			t.Errorf("%s: %t, %v", body, parsed.NestedCacheKey, err)
 		}
 	}
 }
