@@ -54,8 +54,7 @@ func TestEveryClientWorksUnmodified(t *testing.T) {
 // A stream that broke off, of whatever endpoint, is an error that the client itself
 // makes of it: never an end, and never an exception in the client's own code.
 func TestEveryClientReportsABrokenStream(t *testing.T) {
-	t.Parallel()
-	tools(t)
+	tools(t) // not beside others: a client that is late loses the error event to the abort behind it
 	for _, action := range []string{"cut-clean", "cut-abort", "cut-reset", "stream-error"} {
 		r := oneBackend(t, nil)
 		r.sim.Fault("a", simulator.Fault{Action: action, Chunks: 3})

@@ -221,7 +221,13 @@ func askWithFailingStorage(t *testing.T, requests int) (took [3][]time.Duration)
 	if n := strings.Count(dead.out.String()+dead.errs.String(), failure); n != 1 {
 		t.Errorf("%d lines report that the container is down, want 1", n)
 	}
-	if n := scrape(t, dead.url)["spillway_transcripts_dropped_total"].GetMetric()[0].GetCounter().GetValue(); n != float64(2*requests) {
+	dropped := func() float64 {
+		return scrape(t, dead.url)["spillway_transcripts_dropped_total"].GetMetric()[0].GetCounter().GetValue()
+	}
+	for deadline := time.Now().Add(time.Minute); dropped() < float64(2*requests) && time.Now().Before(deadline); {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if n := dropped(); n != float64(2*requests) {
 		t.Errorf("%v blobs are counted as dropped, want %d", n, 2*requests)
 	}
 	return took
