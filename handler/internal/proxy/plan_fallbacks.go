@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/health"
 )
 
@@ -36,12 +35,11 @@ func (p *Plan) fallbackEligible(now time.Time) bool {
 	return next.Decide(p.query(next, now), p.env.Health.Snapshot(), nil).Eligible > 0
 }
 
-// circuitOpen reports whether the circuit of a backend of the pool has opened.
+// circuitOpen reports whether the circuit of a backend has opened.
 func (p *Plan) circuitOpen(now time.Time, slot health.Slot) bool {
-	p.decide(now)
-	return slices.ContainsFunc(p.decision.Candidates, func(c balancer.Candidate) bool {
-		return c.Backend.Slot == slot && (c.Reason == health.SkipOpen || c.Reason == health.SkipProbing)
-	})
+	h := p.env.Health.Snapshot().Of(slot)
+	reason := h.SkipReason(now, p.request.Tokens)
+	return reason == health.SkipOpen || reason == health.SkipProbing
 }
 
 // mayServe reports whether the pool of this index may serve, as far as was asked.

@@ -67,11 +67,7 @@ func TestSilentRequestsGoToTheFallbackOnceTheCircuitOpens(t *testing.T) {
 		w.behaviour = always(hangs, serves)
 		w.fallback = []*balancer.Pool{{Model: "small", Backends: slices.Clone(w.pool.Backends[1:])}}
 		w.pool.Backends = w.pool.Backends[:1]
-		for s := range 2 {
-			for range 25 {
-				w.env.Latency.Record(health.Slot(s), 0, 100*time.Millisecond)
-			}
-		}
+		w.usual(100 * time.Millisecond)
 		for i := range 20 {
 			w.arrive(time.Duration(i)*100*time.Millisecond, plain())
 		}
@@ -101,9 +97,7 @@ func TestRequestGivenUpForAFallbackThatMayNotServe(t *testing.T) {
 	}
 	w.fallback = []*balancer.Pool{{Model: "small", Backends: slices.Clone(w.pool.Backends[1:])}}
 	w.pool.Backends = w.pool.Backends[:1]
-	for range 25 {
-		w.env.Latency.Record(0, 0, 100*time.Millisecond)
-	}
+	w.usual(100*time.Millisecond, 0)
 	q := w.arrive(0, &proxy.Request{Fallback: func(context.Context, *balancer.Pool) bool { return false }})
 	w.in(time.Second, func() { w.health[0].State, w.health[0].Until = health.Open, w.now.Add(time.Hour) })
 	w.run()

@@ -38,7 +38,7 @@ func (p *Plan) look(now time.Time, i int) Action {
 			return a
 		}
 	}
-	if p.fallbackEligible(now) && p.circuitOpen(now, t.backend.Slot) {
+	if t.pool == p.pools[p.at] && p.circuitOpen(now, t.backend.Slot) && p.fallbackEligible(now) {
 		return p.giveUpTry(i) // new requests go to the fallback now
 	}
 	return Action{}
@@ -48,11 +48,11 @@ func (p *Plan) look(now time.Time, i int) Action {
 // already less is waited for: what is usual, not three times that.
 func (p *Plan) count(now time.Time, t *try) {
 	age, silence := now.Sub(t.start), p.silenceAfter(t.start, t.backend.Slot)
-	patience := silence
+	lateAfter := silence
 	if t.second {
-		patience = max(silence/3, min(silence, latency.LeastSilence))
+		lateAfter = max(silence/3, min(silence, latency.LeastSilence))
 	}
-	if !t.late && age >= patience {
+	if !t.late && age >= lateAfter {
 		t.late, t.overdue = true, true
 		t.since = p.env.Latency.BeginOverdue(t.backend.Slot)
 	}
@@ -111,7 +111,8 @@ func (p *Plan) giveUpTry(i int) Action {
 	return Action{Kind: GiveUp, Try: i}
 }
 
-// LookAgain is how long a plan waits before it looks again at an attempt, and how late a timer must be for the process itself to have stood still.
+// LookAgain is how long a plan waits before it looks again at an attempt, and how late
+// a timer must be for the process itself to have stood still.
 const LookAgain = time.Second
 
 // mayHedge reports whether the request may be at two backends at once.
@@ -163,7 +164,7 @@ const maxRepeats = 2
 // mayRepeatAt reports whether the request may be sent once more to a backend that it was
 // sent to.
 func (p *Plan) mayRepeatAt(b *balancer.Backend) bool {
-	return p.repeats < maxRepeats && p.throttledAt(b.Slot) < maxThrottled && slices.ContainsFunc(p.tries, func(t try) bool { return t.backend.Slot == b.Slot && p.isWellSince(&t) })
+	return p.throttledAt(b.Slot) < maxThrottled && p.repeatable(b.Slot, p.isWellSince)
 }
 
 // isWellSince reports whether the backend of an attempt answers others since: of one that
@@ -177,7 +178,13 @@ func (p *Plan) isWellSince(t *try) bool {
 
 // hungAt reports whether the request may be repeated where it was given up.
 func (p *Plan) hungAt(slot health.Slot) bool {
-	return p.repeats < maxRepeats && slices.ContainsFunc(p.tries, func(t try) bool { return t.hung && t.backend.Slot == slot })
+	return p.repeatable(slot, func(t *try) bool { return t.hung })
+}
+
+// repeatable reports whether the request may be repeated at all, and was such an attempt
+// made there.
+func (p *Plan) repeatable(slot health.Slot, was func(*try) bool) bool {
+	return p.repeats < maxRepeats && slices.ContainsFunc(p.tries, func(t try) bool { return t.backend.Slot == slot && was(&t) })
 }
 
 // beginAnother reports whether the request may have two attempts under way.

@@ -102,9 +102,7 @@ func TestTrialIsHeldNoLongerThanItsSilence(t *testing.T) {
 	w := newWorld(3, 1)
 	w.open(0)
 	w.env.MaxWait = 10 * time.Second
-	for range 25 {
-		w.env.Latency.Record(0, 0, 100*time.Millisecond)
-	}
+	w.usual(100*time.Millisecond, 0)
 	w.behaviour = func(_, sent int) reaction {
 		if sent == 0 {
 			return hangs
@@ -127,9 +125,7 @@ func TestStalledProcessReportsNoSilence(t *testing.T) {
 	w := newWorld(6, 2)
 	w.behaviour = always(hangs, serves)
 	q := w.arrive(0, plain())
-	for range 25 {
-		w.env.Latency.Record(0, 0, 100*time.Millisecond)
-	}
+	w.usual(100*time.Millisecond, 0)
 	for q.plan == nil || len(q.sends) == 0 {
 		w.runOne()
 	}

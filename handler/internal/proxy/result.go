@@ -56,7 +56,7 @@ type Attempt struct {
 	Probe       bool
 	Duration    time.Duration // until its outcome; of a stream, until its end
 	Hedge       bool          // started because the one before was slow
-	Repeat      bool          // at a backend that had failed this request, because nobody else was left
+	Repeat      bool          // at a backend that had failed this request, or hung: nobody else was left, or it answers others again
 	Trial       bool          // at a backend with an open circuit, because nobody else was left
 	Resent      bool          // sent twice: a reused connection was closed without an answer
 	Silent      bool          // no first content within SilentAfter: counted as a failure until it was answered

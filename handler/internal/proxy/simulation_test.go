@@ -102,6 +102,20 @@ func newWorld(seed uint64, backends int) *world {
 	return w
 }
 
+// usual has every backend, or these, lately answered requests after this time.
+func (w *world) usual(took time.Duration, slots ...health.Slot) {
+	if len(slots) == 0 {
+		for s := range w.health {
+			slots = append(slots, health.Slot(s))
+		}
+	}
+	for _, s := range slots {
+		for range 25 {
+			w.env.Latency.Record(s, 0, took)
+		}
+	}
+}
+
 func (w *world) Snapshot() *health.Snapshot {
 	return &health.Snapshot{Slots: append([]health.Health{}, w.health...)}
 }

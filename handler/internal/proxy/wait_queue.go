@@ -47,25 +47,48 @@ type gate struct {
 
 // join takes a seat; nil when none is free.
 func (q *WaitQueue) join(pool *balancer.Pool, name string, class consumer.Class) *Seat {
-	q.mu.Lock()
 	s := &Seat{queue: q, pool: pool, consumer: name, class: class}
-	evicted, ok := q.findSeat(s)
-	var wake func()
-	if evicted != nil {
-		evicted.revoked, evicted.woken, wake = true, true, evicted.wake
-		q.remove(evicted)
-	}
-	if ok {
-		q.seats = append(q.seats, s)
-	}
-	q.mu.Unlock()
-	if wake != nil {
-		wake()
-	}
-	if !ok {
+	joined := false
+	s.change(func() (wakes []func()) {
+		var evicted *Seat
+		evicted, joined = q.findSeat(s)
+		if evicted != nil {
+			evicted.revoked = true
+			wakes = evicted.wakeUp(wakes)
+			q.remove(evicted)
+		}
+		if joined {
+			q.seats = append(q.seats, s)
+		}
+		return wakes
+	})
+	if !joined {
 		return nil
 	}
 	return s
+}
+
+// change makes a change under the lock, ends the gate of the seat's pool when nobody is
+// left there, and then calls those whom the change wakes.
+func (s *Seat) change(apply func() (wakes []func())) {
+	q := s.queue
+	q.mu.Lock()
+	wakes := apply()
+	if g := q.gates[s.pool]; g != nil && g.out == 0 && !q.anyAt(s.pool) {
+		delete(q.gates, s.pool)
+	}
+	q.mu.Unlock()
+	for _, wake := range wakes {
+		wake()
+	}
+}
+
+// wakeUp adds what wakes the request.
+func (s *Seat) wakeUp(wakes []func()) []func() {
+	if s.woken = true; s.wake != nil {
+		wakes = append(wakes, s.wake)
+	}
+	return wakes
 }
 
 // findSeat returns whose seat the request takes (nil when there is a free one), and
@@ -181,24 +204,18 @@ func (g *gate) before(s, other *Seat) bool {
 // settle records how the attempt of an admitted request ended. After a success one
 // more may be under way; after a refusal only one, and the others decide anew.
 func (s *Seat) settle(success bool) {
-	q := s.queue
-	q.mu.Lock()
-	var wakes []func()
-	if g := q.gates[s.pool]; s.going && g != nil {
+	s.change(func() []func() {
+		g := s.queue.gates[s.pool]
+		if !s.going || g == nil {
+			return nil
+		}
 		s.going = false
 		g.out--
 		if g.window++; !success {
 			g.window = 1
 		}
-		wakes = q.wakeDue(s.pool, g, success)
-		if g.out == 0 && !q.anyAt(s.pool) {
-			delete(q.gates, s.pool)
-		}
-	}
-	q.mu.Unlock()
-	for _, wake := range wakes {
-		wake()
-	}
+		return s.queue.wakeDue(s.pool, g, success)
+	})
 }
 
 // wakeDue wakes the requests that have waited for the gate: as many as it admits
@@ -209,10 +226,7 @@ func (q *WaitQueue) wakeDue(pool *balancer.Pool, g *gate, success bool) (wakes [
 		if s == nil {
 			break
 		}
-		s.woken = true
-		if s.wake != nil {
-			wakes = append(wakes, s.wake)
-		}
+		wakes = s.wakeUp(wakes)
 	}
 	return wakes
 }
@@ -226,22 +240,13 @@ func (s *Seat) isRevoked() bool {
 
 // leave gives the seat back, and its turn to the next.
 func (s *Seat) leave() {
-	q := s.queue
-	q.mu.Lock()
-	q.remove(s)
-	var wakes []func()
-	if g := q.gates[s.pool]; g != nil {
-		if s.woken && s.due {
-			wakes = q.wakeDue(s.pool, g, true)
+	s.change(func() []func() {
+		s.queue.remove(s)
+		if g := s.queue.gates[s.pool]; g != nil && s.woken && s.due {
+			return s.queue.wakeDue(s.pool, g, true)
 		}
-		if g.out == 0 && !q.anyAt(s.pool) {
-			delete(q.gates, s.pool)
-		}
-	}
-	q.mu.Unlock()
-	for _, wake := range wakes {
-		wake()
-	}
+		return nil
+	})
 }
 
 func (q *WaitQueue) anyAt(pool *balancer.Pool) bool {

@@ -59,8 +59,8 @@ func (l *Load) waitsOf(model string) *waits {
 	return w.(*waits)
 }
 
-// awaitAnswer counts the request as waiting until answered or notAnswered. A request
-// that waits already keeps its beginning.
+// awaitAnswer counts the request as waiting, until endWait. One that waits already keeps
+// its beginning.
 func (r *run) awaitAnswer(patience time.Duration) {
 	w := r.Load.waitsOf(r.plan.pools[0].Model)
 	w.mu.Lock()
