@@ -242,7 +242,11 @@ func (s *accountingRig) journal() map[string]*simulator.Entry {
 			s.t.Errorf("the service has a request of nobody's: %s %s", e.Method, e.Path)
 			continue
 		}
-		all[string(m[1])+" "+e.Resource] = e // of a repetition, the last
+		name := string(m[1]) + " " + e.Resource
+		if old := all[name]; old != nil && old.Outcome == simulator.Served {
+			s.t.Errorf("number %s was asked of %s again, which had served it", m[1], e.Resource)
+		}
+		all[name] = e // of a repetition, the last
 	}
 	return all
 }

@@ -25,7 +25,7 @@ func breakingBackend(w *world) error {
 	toIt := w.rate / float64(len(w.deployed)) * (w.streams + w.answers).Seconds()
 	sent := w.deployed[0].ordinarySends()
 	w.drain()
-	return errors.Join(err, noneRefused(calls), limit("sent to a backend whose answers break off", sent, 2*w.size*(failures+atMost(toIt)))) // twice: the first trip is short, since most of the window was served
+	return errors.Join(err, noneRefused(calls), limit("sent to a backend whose answers break off", sent, w.size*(2*failures+atMost(2*toIt)))) // twice: the first trip is short, since most of the window was served
 }
 
 // ordinarySends counts the attempts that were made because the circuit was closed.
