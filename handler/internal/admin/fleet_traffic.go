@@ -31,6 +31,10 @@ type minutes struct {
 	waiting   map[string]*WaitingStatus // by model
 }
 
+func newMinutes() minutes {
+	return minutes{slots: map[string]sharedMinute{}, consumers: map[string]counts{}, waiting: map[string]*WaitingStatus{}}
+}
+
 // minutes adds the other instances' last minute to this one's.
 func (o *Handler) minutes(now time.Time) minutes {
 	m := o.ownMinutes(now)

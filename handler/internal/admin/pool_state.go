@@ -146,15 +146,15 @@ func summarizePool(s *PoolStatus) {
 	case first < 0:
 		s.State, s.Summary = Down, "no backend has a weight above 0"
 	case taking < 0 && throttled:
-		s.State, s.Summary, s.Since = Exhausted, "no backend takes requests: "+listBackends(out), latestSince(out)
+		s.State, s.Summary, s.Since = Exhausted, "no backend takes requests: "+listBackends(out), stoppedAt(out, time.Time.After)
 		s.LeftMS = soonest(out)
 	case taking < 0:
-		s.State, s.Summary, s.Since = Down, "no backend takes requests: "+listBackends(out), latestSince(out)
+		s.State, s.Summary, s.Since = Down, "no backend takes requests: "+listBackends(out), stoppedAt(out, time.Time.After)
 	case taking != first:
 		higher := slices.DeleteFunc(slices.Clone(out), func(b *BackendStatus) bool { return b.Priority >= s.Groups[taking].Priority })
-		s.State, s.Summary, s.Since = Spilling, fmt.Sprintf("priority %d serves: %s", s.Groups[taking].Priority, listBackends(out)), latestSince(higher)
+		s.State, s.Summary, s.Since = Spilling, fmt.Sprintf("priority %d serves: %s", s.Groups[taking].Priority, listBackends(out)), stoppedAt(higher, time.Time.After)
 	case len(out) > 0:
-		s.State, s.Summary, s.Since = Reduced, listBackends(out), earliestSince(out)
+		s.State, s.Summary, s.Since = Reduced, listBackends(out), stoppedAt(out, time.Time.Before)
 	default:
 		s.State, s.Summary = Healthy, fmt.Sprintf("priority %d serves all requests", s.Groups[taking].Priority)
 	}
@@ -185,20 +185,11 @@ func surveyPool(s *PoolStatus) (first, taking int, out []*BackendStatus) {
 	return first, taking, out
 }
 
-// latestSince is when the last of them stopped; nil = unknown.
-func latestSince(out []*BackendStatus) (at *time.Time) {
+// stoppedAt is when the last of them stopped, by [time.Time.After], or the first, by
+// [time.Time.Before]; nil = unknown.
+func stoppedAt(out []*BackendStatus, goesBefore func(a, b time.Time) bool) (at *time.Time) {
 	for _, b := range out {
-		if b.Since != nil && (at == nil || b.Since.After(*at)) {
-			at = b.Since
-		}
-	}
-	return at
-}
-
-// earliestSince is when the first of them stopped; nil = unknown.
-func earliestSince(out []*BackendStatus) (at *time.Time) {
-	for _, b := range out {
-		if b.Since != nil && (at == nil || b.Since.Before(*at)) {
+		if b.Since != nil && (at == nil || goesBefore(*b.Since, *at)) {
 			at = b.Since
 		}
 	}

@@ -155,7 +155,7 @@ func ReadShared(ctx context.Context, store tablestore.Store, now time.Time) (Sha
 
 // shared is what instances share that have written lately.
 func (o *others) shared(now time.Time) Shared {
-	s := Shared{Events: o.events, traffic: minutes{slots: map[string]sharedMinute{}, consumers: map[string]counts{}, waiting: map[string]*WaitingStatus{}}}
+	s := Shared{Events: o.events, traffic: newMinutes()}
 	for _, t := range o.current(now) {
 		s.traffic.add(t)
 		s.Conditions = append(s.Conditions, t.Conditions...)

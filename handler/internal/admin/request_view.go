@@ -65,7 +65,7 @@ type CandidateStatus struct {
 	Priority int     `json:"priority"`
 	Position int     `json:"place"` // in the order of attempts, from 1; 0 = skipped
 	Reason   string  `json:"reason,omitempty"`
-	Cause    string  `json:"cause,omitempty"`  // of a circuit: what opened it
+	Cause    string  `json:"cause,omitempty"`  // of a circuit: what opened it; of an operation: what the backend said
 	Own      bool    `json:"own,omitempty"`    // that circuit bound the instance alone
 	LeftMS   float64 `json:"leftMs,omitempty"` // for which the reason was to hold
 }

@@ -151,7 +151,8 @@ func (o *Handler) ownConditions() []ConditionStatus {
 
 // ownMinutes is the last minute on this instance, of what had traffic.
 func (o *Handler) ownMinutes(now time.Time) minutes {
-	m := minutes{slots: map[string]sharedMinute{}, consumers: map[string]counts{}, waiting: o.ownWaiting(now)}
+	m := newMinutes()
+	m.waiting = o.ownWaiting(now)
 	served := o.served.Load()
 	for slot, name := range served.Slots {
 		if name == "" {
