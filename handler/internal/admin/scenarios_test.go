@@ -35,7 +35,7 @@ func bigScenarios(at func() time.Time) map[string]*fakeFleet {
 				w.trip(slot, 6*time.Minute)
 			}
 		},
-		"big-throttled": func(w *fakeFleet, slot int) { w.throttle(slot, time.Duration(5+slot%60)*time.Second) },
+		"big-throttled": func(w *fakeFleet, slot int) { w.throttle(slot, time.Duration(10+slot%60)*time.Second) },
 		"big-outage": func(w *fakeFleet, slot int) {
 			w.counters.Disconnected, w.counters.SinceContact, w.counters.LastError = true, 42*time.Second, context.DeadlineExceeded
 		},
@@ -243,7 +243,7 @@ func bigScenario(at func() time.Time) *fakeFleet {
 		case model == 3: // down
 			w.trip(i, 6*time.Minute)
 		case model == 7 || model == 11 && b < 20: // throttled, and spilling over
-			w.throttle(i, time.Duration(5+b)*time.Second)
+			w.throttle(i, time.Duration(10+b)*time.Second)
 		case model == 15 && b == 30:
 			w.health[i].Drained, w.slots[i].Record.Override = true, health.OperatorOverride{Drained: true, Operator: "anna", At: at().Add(-time.Hour).UnixMilli()}
 		}

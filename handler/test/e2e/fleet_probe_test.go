@@ -156,7 +156,7 @@ func wantOneProbeAtATime(t *testing.T, f *fleet, enough int, limit time.Duration
 	l := f.fire(8*float64(len(f.members)), f.members...)
 	began := time.Now()
 	for f.cycles() < enough && time.Since(began) < limit {
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(250 * time.Millisecond)
 	}
 	took := time.Since(began)
 	samples := l.finish()
