@@ -117,7 +117,7 @@ func testLongDocumentsComeBackEqual(t *testing.T, table tablestore.Store) {
 			t.Errorf("shifted by %d: %d bytes came back as %d", shift, len(text), len(got))
 		}
 	}
-	largest := strings.Repeat("x", MaxSize) // ASCII: the emulator tears characters at the borders of what it receives
+	largest := strings.Repeat("x", MaxSize) // ASCII: the emulator counts the bytes that it receives
 	push(t, s, largest)
 	if got := current(t, s); !strings.HasSuffix(got, largest) {
 		t.Error("the largest document came back otherwise")

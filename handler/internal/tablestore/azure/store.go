@@ -64,10 +64,11 @@ func (o Options) client() *aztables.ClientOptions {
 		o.Transport = Transport()
 	}
 	return &aztables.ClientOptions{ClientOptions: azcore.ClientOptions{
-		Cloud:     o.Cloud,
-		Transport: o.Transport,
-		Retry:     policy.RetryOptions{MaxRetries: -1},
-		Telemetry: policy.TelemetryOptions{ApplicationID: "spillway"},
+		Cloud:           o.Cloud,
+		Transport:       o.Transport,
+		Retry:           policy.RetryOptions{MaxRetries: -1},
+		Telemetry:       policy.TelemetryOptions{ApplicationID: "spillway"},
+		PerCallPolicies: []policy.Policy{asciiBodies{}},
 	}}
 }
 
