@@ -27,11 +27,11 @@ func deploymentName(b *balancer.Backend, r *proxy.Request) string {
 	return cmp.Or(b.Deployment, r.Model, r.Parsed.Model)
 }
 
-// newBody is the caller's own bytes, or a pooled copy in which the model or the
-// stream options are replaced. The attempt returns either. What may be long is not
+// newBody is the caller's own bytes, or a pooled copy in which the model is replaced,
+// or something added. The attempt returns either. What may be long is not
 // copied: a form, and a body that no pooled buffer holds.
-func (c *Client) newBody(a *attempt, t *Target, deployment string, r *proxy.Request, usage bool) requestBody {
-	changes := request.Changes{IncludeUsage: usage, CacheKey: r.CacheKey, Bound: r.AnswerBound}
+func (c *Client) newBody(a *attempt, t *Target, deployment string, r *proxy.Request, added additions) requestBody {
+	changes := request.Changes{IncludeUsage: added.usage, CacheKey: r.CacheKey, Bound: added.bound}
 	if t.OpenAI || r.Family != operations.Deployments {
 		changes.Model = deployment
 	}

@@ -66,36 +66,44 @@ type Target struct {
 // connection; its error cancels the attempt. Probes are sent on a new
 // connection.
 //
-// A backend that refuses what was added to ask for usage gets the request once more
-// without it.
+// A backend that refuses what was added to the request gets it once more without
+// that, or with a bound of the answer that it knows.
 func (c *Client) Send(ctx context.Context, b *balancer.Backend, r *proxy.Request, beforeSend func() error) (*http.Response, health.Outcome) {
 	t := c.Targets[b.Index]
-	usage := c.RequestUsage && !t.NoUsage && canRequestUsage(t, r) && !r.Parsed.IncludeUsage && !c.usageRefusals.has(b, r)
-	res, o := c.sendOnce(ctx, t, b, r, beforeSend, usage)
-	if !usage || !mayRefuseUsage(res, o) {
-		return res, o
+	added := additions{bound: r.AnswerBound}
+	added.usage = c.RequestUsage && !t.NoUsage && canRequestUsage(t, r) && !r.Parsed.IncludeUsage && !c.usageRefusals.has(b, r)
+	res, o, text := c.sendOnce(ctx, t, b, r, beforeSend, added)
+	for {
+		fewer := added.without(&o, text)
+		if fewer == added {
+			return res, o
+		}
+		if res != nil {
+			_ = res.Body.Close()
+		}
+		leftOut := added.usage && !fewer.usage
+		added = fewer
+		res, o, text = c.sendOnce(ctx, t, b, r, beforeSend, added)
+		if leftOut && res != nil && res.StatusCode < http.StatusMultipleChoices {
+			c.usageRefusals.add(b, r)
+		}
+		o.Resent = true
 	}
-	_ = res.Body.Close()
-	res, o = c.sendOnce(ctx, t, b, r, beforeSend, false)
-	if res != nil && res.StatusCode < http.StatusMultipleChoices {
-		c.usageRefusals.add(b, r)
-	}
-	o.Resent = true
-	return res, o
 }
 
-// sendOnce is Send with or without a request for usage.
-func (c *Client) sendOnce(ctx context.Context, t *Target, b *balancer.Backend, r *proxy.Request, beforeSend func() error, usage bool) (*http.Response, health.Outcome) {
+// sendOnce is Send with these additions. It returns what was read of an error, too.
+func (c *Client) sendOnce(ctx context.Context, t *Target, b *balancer.Backend, r *proxy.Request, beforeSend func() error, added additions) (*http.Response, health.Outcome, []byte) {
 	a := newAttempt(ctx, t, beforeSend)
 	a.repeatable, a.streamed = !r.Acts(), r.StreamedBody
 	a.namesObject = r.Subpath != ""
 	a.passThrottled = r.PinnedTo != nil && r.PinnedTo.Backend != "" || r.Operation.State.Stored()
 	name := deploymentName(b, r)
-	req, body := c.newRequest(t, name, b, r), c.newBody(a, t, name, r, usage)
+	req, body := c.newRequest(t, name, b, r), c.newBody(a, t, name, r, added)
 	if err := t.Credential.Apply(a.ctx, req.Header, r.Header); err != nil {
 		defer a.finish()
 		a.release()
-		return credentialOutcome(a, err)
+		res, o := credentialOutcome(a, err)
+		return res, o, nil
 	}
 	if r.Family == operations.Anthropic && !t.OpenAI {
 		renameKey(req.Header)
@@ -109,11 +117,11 @@ func (c *Client) sendOnce(ctx context.Context, t *Target, b *balancer.Backend, r
 			t.Transport.replace(a.pool)
 		}
 		o.Resent = a.sends.Load() > 1
-		return nil, o
+		return nil, o, nil
 	}
-	res, o := c.classifyResponse(a, t, b, res)
+	res, o, text := c.classifyResponse(a, t, b, res)
 	o.Resent = a.sends.Load() > 1
-	return res, o
+	return res, o, text
 }
 
 // newRequest is an attempt's request without its body and credential.

@@ -26,30 +26,31 @@ const (
 
 // classifyResponse classifies a response by its status, and an error by its
 // body, too. An error that concerns the caller alone is returned whole; one of class
-// Misconfigured with what was read of it, and its connection is released.
-func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, res *http.Response) (*http.Response, health.Outcome) {
+// Misconfigured with what was read of it, and its connection is released. What was read
+// of any error is the third result.
+func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, res *http.Response) (*http.Response, health.Outcome, []byte) {
 	body := &responseBody{Reader: res.Body, closer: res.Body, attempt: a}
 	decodeResponse(res, body)
 	res.Body = body
 	if res.StatusCode >= http.StatusOK && res.StatusCode < http.StatusMultipleChoices {
 		if a.aborted() { // it ended with the headers
 			defer func() { _ = body.Close() }()
-			return nil, a.failure(errAttemptOver)
+			return nil, a.failure(errAttemptOver), nil
 		}
-		return res, t.classify(a, b, res, nil)
+		return res, t.classify(a, b, res, nil), nil
 	}
 	if res.StatusCode < http.StatusOK { // a switched protocol: no context ends its reads
 		defer func() { _ = body.Close() }()
 		o := t.classify(a, b, res, nil)
 		o.Status = res.StatusCode
-		return nil, o
+		return nil, o, nil
 	}
 	timeout := time.AfterFunc(errorBodyTimeout, func() { a.abort(errErrorBodyTimeout) })
 	head, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
 	timeout.Stop()
 	if err != nil && a.parent.Err() != nil {
 		defer func() { _ = body.Close() }()
-		return nil, a.failure(err)
+		return nil, a.failure(err), nil
 	}
 	o := t.classify(a, b, res, head)
 	if o.Reason == classify.OutOfQuota {
@@ -59,20 +60,20 @@ func (c *Client) classifyResponse(a *attempt, t *Target, b *balancer.Backend, re
 	if o.Class == health.Misconfigured && err == nil {
 		_ = body.Close()
 		res.Body, res.ContentLength = io.NopCloser(bytes.NewReader(head)), int64(len(head))
-		return res, o
+		return res, o, head
 	}
 	if o.Class != health.Served && (o.Class != health.Throttled || !a.passThrottled) || err != nil {
 		defer func() { _ = body.Close() }()
 		if o.Class == health.Served || o.Class == health.Misconfigured {
 			o.Class, o.Reason = health.Failed, "cut"
 		}
-		return nil, o
+		return nil, o, head
 	}
 	if o.Reason == proxy.ContentFilter && res.StatusCode >= http.StatusInternalServerError {
 		res.StatusCode = http.StatusBadRequest // what SDKs do not send again
 	}
 	body.Reader = io.MultiReader(bytes.NewReader(head), body.Reader)
-	return res, o
+	return res, o, head
 }
 
 // decodeResponse has a response decoded that is compressed although none was asked

@@ -2,9 +2,6 @@ package backend
 
 import (
 	"bytes"
-	"io"
-	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -70,20 +67,4 @@ func (u *usageRefusals) add(b *balancer.Backend, r *proxy.Request) {
 		u.until = map[usageRefusal]time.Time{}
 	}
 	u.until[usageRefusalOf(b, r)] = time.Now().Add(usageRefusalTime)
-}
-
-// mayRefuseUsage reports whether a response may be a refusal of stream_options. It
-// errs on the side of true, which costs one repetition: a mistake of the caller's
-// mostly names another parameter.
-func mayRefuseUsage(res *http.Response, o health.Outcome) bool {
-	if res == nil || res.StatusCode != http.StatusBadRequest && res.StatusCode != http.StatusUnprocessableEntity || o.Reason != strconv.Itoa(res.StatusCode) {
-		return false
-	}
-	head, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
-	res.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(head), res.Body), res.Body}
-	named := bytes.Contains(head, []byte("stream_options")) || bytes.Contains(head, []byte("include_usage"))
-	return err == nil && (named || !bytes.Contains(bytes.ReplaceAll(head, []byte(" "), nil), []byte(`"param":"`)))
 }

@@ -43,10 +43,21 @@ func TestStreamOptionsAreLeftOutWhereTheyAreRefused(t *testing.T) {
 		"a code in digits (Azure)":     {400, `{"error":{"requestid":"eea1c96d","code":400,"message":"Validation error at #/stream_options: Extra inputs are not permitted"}}`, true, 3},
 		"another's error (Databricks)": {400, `{"error_code":"BAD_REQUEST","message":"{\"message\":\"extraneous key [stream_options] is not permitted\"}"}`, true, 3},
 		"its name as the parameter":    {400, `{"error":{"message":"Unrecognized request argument supplied: stream_options","type":"invalid_request_error","param":"stream_options","code":null}}`, true, 3},
-		"no reason":                    {400, `Bad Request`, true, 3},
-		"another reason":               {400, `{"error":{"message":"m","param":"temperature","code":"invalid_value"}}`, false, 2},
-		"refused in any case":          {400, `{"error":{"message":"m","param":null}}`, false, 4},
-		"the content filter":           {400, `{"error":{"message":"m","param":null,"code":"content_filter"}}`, false, 2},
+		// QuantumNous/new-api#418, router-for-me/CLIProxyAPI#2466, NVIDIA/NemoClaw#10549,
+		// continuedev/continue#12936, yym68686/ChatGPT-Telegram-Bot#101, vercel/ai#1578 and
+		// ding113/claude-code-hub#662 (the last with the member that was refused there).
+		"a code for it":          {400, `{"error":{"message":"Unknown parameter: 'stream_options'. (request id: 2024)","type":"invalid_request_error","param":"stream_options","code":"unknown_parameter"}}`, true, 3},
+		"a detail":               {400, `{"detail":"Unsupported parameter: stream_options"}`, true, 3},
+		"a validation":           {400, `{"error":{"message":"Validation: Unsupported parameter(s): ` + "`stream_options`" + `","type":"Bad Request","code":400}}`, true, 3},
+		"an unknown field":       {400, `{"error_code":"BAD_REQUEST","message":"Bad request: json: unknown field \"stream_options\"\n"}`, true, 3},
+		"a list (Gemini)":        {400, `[{"error":{"code":400,"message":"Invalid JSON payload received. Unknown name \"stream_options\": Cannot find field.","status":"INVALID_ARGUMENT"}}]`, true, 3},
+		"a property (Groq)":      {400, `{"error":{"message":"property 'stream_options' is unsupported, did you mean 'stream'?","type":"invalid_request_error"}}`, true, 3},
+		"a mistake inside a 500": {500, `{"error":{"type":"request_fail","upstream_error":{"error":{"message":"stream_options: Extra inputs are not permitted","type":"invalid_request_error"}}}}`, true, 3},
+		"a method":               {405, `{"detail":"stream_options"}`, true, 3},
+		"no reason":              {400, `Bad Request`, true, 3},
+		"another reason":         {400, `{"error":{"message":"m","param":"temperature","code":"invalid_value"}}`, false, 2},
+		"refused in any case":    {400, `{"error":{"message":"m","param":null}}`, false, 4},
+		"the content filter":     {400, `{"error":{"message":"m","param":null,"code":"content_filter"}}`, false, 2},
 	} {
 		n := 0
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

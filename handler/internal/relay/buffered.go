@@ -109,6 +109,8 @@ func (b *buffered) process() {
 		b.deliverLong()
 	case !errors.Is(err, io.EOF):
 		b.breakOff(err)
+	case len(b.buf) == 0 && successful(res) && strings.HasPrefix(media, "audio/") && !b.withoutContent():
+		b.refuse("empty body")
 	case b.rejectInvalid():
 	default:
 		b.deliverWhole()

@@ -89,6 +89,15 @@ func TestErrorWithStatus200SendsNothing(t *testing.T) {
 	}
 }
 
+func TestSpeechWithoutASoundIsNoAnswer(t *testing.T) {
+	for body, committed := range map[string]bool{"": false, "ID3": true} {
+		x := newFixture(operations.Plain, "audio/mpeg", strings.NewReader(body))
+		if d := x.deliver(); d.Committed != committed || !committed && d.Outcome.Class != health.Failed {
+			t.Errorf("%q: %+v", body, d)
+		}
+	}
+}
+
 func TestTruncatedBodyNeverLooksComplete(t *testing.T) {
 	for ending, err := range map[string]error{"reset": errReset, "cut": io.ErrUnexpectedEOF, "end": io.EOF} {
 		for k := range len(completion) {

@@ -35,10 +35,11 @@ type responseParts struct {
 	status           []byte // of a response of the Responses API
 	finish           []byte // the last finish reason
 	finished         choiceSet
-	failed           bool // a choice has "error" as its finish reason, as of OpenRouter and vLLM
+	failed           bool // a choice has a finish reason that is a failure
 	started          choiceSet
 	hasChoices       bool // a list of choices is present
 	hasContent       bool // a choice carries a part of an answer, or ends
+	hasMessage       bool // a choice has a text, a message or a delta, which may be empty
 	contentAt        int  // the offset of the last such part
 	textBytes        int64
 	hasPromptFilters bool // annotations of the prompt are present
@@ -110,12 +111,13 @@ func (a *responseParts) readMember(it *jsonscan.Iterator) {
 }
 
 // isAnswer reports whether the value at b[i] has the form of this member of an answer:
-// a list with an object in it, a list that may be empty, or a number.
+// a list with an object in it that holds something, a list that may be empty, or a
+// number.
 func isAnswer(member string, b []byte, i int) bool {
 	switch member {
 	case "data":
 		first := jsonscan.SkipSpace(b, i+1)
-		return b[i] == '[' && first < len(b) && b[first] == '{' && isFilled(b, first)
+		return b[i] == '[' && first < len(b) && b[first] == '{' && holdsData(b, first)
 	case "output":
 		return b[i] == '['
 	case "input_tokens":
@@ -124,10 +126,23 @@ func isAnswer(member string, b []byte, i int) bool {
 	return false
 }
 
+// holdsData reports whether the vector or picture at b[i] is there: a member that is
+// filled, besides the kind of the object.
+func holdsData(b []byte, i int) bool {
+	it := jsonscan.Iterate(b, i)
+	for it.Next() {
+		if string(it.Key) != "object" && isFilled(it.Data, it.Offset) {
+			return true
+		}
+	}
+	return false
+}
+
 // hasAnswer reports whether the member is there that an answer has. A choice without
-// an end that holds nothing is none.
+// an end that holds nothing is none, and neither is an end alone, except the content
+// filter's.
 func (a *responseParts) hasAnswer() bool {
-	return a.answered || a.answer == "" || a.answer == "choices" && a.hasContent
+	return a.answered || a.answer == "" || a.answer == "choices" && a.hasContent && (a.hasMessage || string(a.finish) == "content_filter")
 }
 
 // readChoices reads the list of choices.
@@ -155,6 +170,7 @@ func (a *responseParts) readChoice(it *jsonscan.Iterator) {
 		}
 		switch string(it.Key) {
 		case "delta", "text", "message":
+			a.hasMessage = true
 			if deltaIsFilled(it.Data, it.Offset) {
 				a.hasContent, a.contentAt = true, it.Offset
 			}
@@ -163,14 +179,27 @@ func (a *responseParts) readChoice(it *jsonscan.Iterator) {
 			index, _ = strconv.Atoi(string(rawValue(it)))
 		case "finish_reason":
 			finish = stringValue(it)
+			if string(finish) == "null" { // of KoboldCpp
+				finish = nil
+			}
 		}
 	}
 	a.started.add(index)
-	a.failed = a.failed || string(finish) == "error"
+	a.failed = a.failed || isFailure(finish)
 	if len(finish) > 0 && !a.failed {
 		a.hasContent, a.finish = true, finish
 		a.finished.add(index)
 	}
+}
+
+// isFailure reports whether a finish reason says that the service broke off
+// (docs/azure-openai.md#streams).
+func isFailure(finish []byte) bool {
+	switch string(finish) {
+	case "error", "network_error", "insufficient_system_resource":
+		return true
+	}
+	return false
 }
 
 // usageOnly reports whether a chunk of chat carries nothing but the usage that
@@ -292,6 +321,9 @@ func Body(body []byte, header map[string][]string, now time.Time, policy Policy,
 		failure := parseErrorAt(body, a.errorAt)
 		_, hint := waitFromHeaders(header, now)
 		o = classifier{policy: &policy, header: header, now: now}.inBandError(&failure, "in-body", hint)
+	case string(a.object) == "error":
+		failure := parseErrorAt(body, at)
+		o = classifier{policy: &policy, header: header, now: now}.inBandError(&failure, "in-body", false)
 	case isResponse && string(a.status) == "failed":
 		o.Class, o.Reason = health.Failed, "in-body error"
 	case a.failed:

@@ -17,6 +17,7 @@ func TestEndsOfStreams(t *testing.T) {
 		events  []string
 		whole   bool
 	}{
+		"null as a text in each chunk":          {operations.Chat, []string{data(`{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"null"}]}`)}, false},
 		"an empty finish reason in each chunk":  {operations.Chat, []string{data(`{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":""}]}`)}, false},
 		"the finish reason with the last text":  {operations.Chat, []string{data(`{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}`)}, true},
 		"a finish reason of its own":            {operations.Chat, []string{began, data(`{"choices":[{"index":0,"delta":{},"finish_reason":"eos"}]}`)}, true},
@@ -56,13 +57,32 @@ func TestEndsOfStreams(t *testing.T) {
 }
 
 func TestErrorAsFinishReasonIsAFailure(t *testing.T) {
-	const choice = `{"choices":[{"index":0,"%":{"content":"a"},"finish_reason":"error"}]}`
-	if _, o := Body([]byte(choice), http.Header{}, time.Now(), Policy{}, "choices"); o.Class != health.Failed {
-		t.Errorf("a whole answer: %+v", o)
+	for _, reason := range []string{"error", "network_error", "insufficient_system_resource"} {
+		choice := `{"choices":[{"index":0,"delta":{"content":"a"},"message":{"content":"a"},"finish_reason":"` + reason + `"}]}`
+		if _, o := Body([]byte(choice), http.Header{}, time.Now(), Policy{}, "choices"); o.Class != health.Failed {
+			t.Errorf("a whole answer: %+v", o)
+		}
+		s := Stream{Dialect: operations.Chat}
+		if r := read(&s, data(choice)); r.Kind != ErrorEvent || r.Outcome.Class != health.Failed {
+			t.Errorf("an event: %+v", r)
+		}
 	}
-	s := Stream{Dialect: operations.Chat}
-	if r := read(&s, data(choice)); r.Kind != ErrorEvent || r.Outcome.Class != health.Failed {
-		t.Errorf("an event: %+v", r)
+}
+
+// The errors of vLLM and FastChat have no member error, in a stream and inside a success.
+func TestErrorObjectWithoutEnvelope(t *testing.T) {
+	for text, want := range map[string]health.Outcome{
+		`{"object":"error","message":"m","type":"InternalServerError","param":null,"code":500}`: {Class: health.Failed, Reason: "error"},
+		`{"object":"error","message":"m","type":"BadRequestError","param":null,"code":400}`:     {Class: health.Served, Reason: "client error"},
+	} {
+		if _, o := Body([]byte(text), http.Header{}, time.Now(), Policy{}, "choices"); o.Class != want.Class || o.Reason != "in-body "+want.Reason {
+			t.Errorf("%s: %v, %q", text, o.Class, o.Reason)
+		}
+		s := Stream{Dialect: operations.Chat}
+		read(&s, data(`{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}`))
+		if r := read(&s, data(text)); r.Kind != ErrorEvent || r.Outcome.Class != want.Class || r.Outcome.Reason != "in-stream "+want.Reason {
+			t.Errorf("the event %s: %d, %v, %q", text, r.Kind, r.Outcome.Class, r.Outcome.Reason)
+		}
 	}
 }
 
@@ -73,8 +93,13 @@ func TestMembersThatAreNoAnswer(t *testing.T) {
 		`{"choices":[{"index":0,"message":null,"finish_reason":null}]}`:                           "choices",
 		`{"choices":[{"index":0,"message":{"role":"assistant","content":""}}]}`:                   "choices",
 		`{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[]}}]}`: "choices",
+		`{"choices":[{"index":0,"message":null,"finish_reason":"stop"}]}`:                         "choices",
+		`{"choices":[{"index":0,"finish_reason":"length"}]}`:                                      "choices",
 		`{"choices":null,"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}`:   "choices",
 		`{"data":{}}`: "data", `{"data":"x"}`: "data", `{"data":[null]}`: "data", `{"data":[{}]}`: "data", `{"data":[]}`: "data",
+		`{"object":"list","data":[{"object":"embedding","index":0,"embedding":[]}]}`:   "data",
+		`{"object":"list","data":[{"object":"embedding","index":0,"embedding":null}]}`: "data",
+		`{"created":1,"data":[{"url":null,"b64_json":null}]}`:                          "data",
 		`{"output":{}}`: "output", `{"output":"x"}`: "output", `{"input_tokens":"x"}`: "input_tokens", `{"input_tokens":{}}`: "input_tokens",
 	} {
 		if _, o := Body([]byte(body), http.Header{}, time.Now(), Policy{}, member); o.Class != health.Failed || o.Reason != "no answer" {
@@ -83,10 +108,12 @@ func TestMembersThatAreNoAnswer(t *testing.T) {
 	}
 	for body, member := range map[string]string{
 		`{"choices":[{"message":{"role":"assistant"},"finish_reason":"content_filter"}]}`: "choices",
+		`{"choices":[{"index":0,"finish_reason":"content_filter"}]}`:                      "choices",
 		`{"choices":[{"text":"","finish_reason":"stop"}]}`:                                "choices",
 		`{"choices":[{"message":{"content":"a"}}]}`:                                       "choices",
 		`{"choices":[{"message":{"content":null,"refusal":"no"}}]}`:                       "choices",
-		`{"data":[{"embedding":[1]}]}`:                                                    "data", `{"output":[]}`: "output", `{"input_tokens":7}`: "input_tokens",
+		`{"data":[{"object":"embedding","index":0,"embedding":"AACAPw=="}]}`:              "data", `{"data":[{"url":"u"}]}`: "data",
+		`{"data":[{"embedding":[1]}]}`: "data", `{"output":[]}`: "output", `{"input_tokens":7}`: "input_tokens",
 	} {
 		if _, o := Body([]byte(body), http.Header{}, time.Now(), Policy{}, member); o.Class != health.Served || o.Reason != "" {
 			t.Errorf("%s: %v, %q", body, o.Class, o.Reason)

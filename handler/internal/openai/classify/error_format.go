@@ -2,7 +2,9 @@ package classify
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
+	"strings"
 
 	"spillway/handler/internal/openai/jsonscan"
 )
@@ -97,8 +99,11 @@ func openAIType(status int) string {
 // body that needs no change is returned as it is.
 func CompleteError(anthropic bool, status int, body []byte) []byte {
 	at := jsonscan.SkipSpace(body, 0)
-	if bodyFault(body, at) != "" || body[at] != '{' {
+	switch {
+	case bodyFault(body, at) != "":
 		return newError(anthropic, status, "")
+	case body[at] != '{':
+		return newError(anthropic, status, reasonOf(body))
 	}
 	errorAt, isError := 0, false
 	it := jsonscan.Iterate(body, at)
@@ -127,13 +132,41 @@ func reasonOf(body []byte) string {
 	}
 	it := jsonscan.Iterate(body, jsonscan.SkipSpace(body, 0))
 	for it.Next() {
-		if string(it.Key) == "detail" || string(it.Key) == "title" {
+		switch string(it.Key) {
+		case "detail", "title", "status":
 			if s := stringAt(it.Data, it.Offset, maxMessageLength); s != "" {
 				return s
 			}
 		}
 	}
-	return ""
+	return invalidFields(body)
+}
+
+// invalidFields is the message of a server that validates by Pydantic, as vLLM and
+// Mistral: what is wrong with which members, as a list that is the detail, or that of
+// the message.
+func invalidFields(body []byte) string {
+	type field struct {
+		Location []any  `json:"loc"`
+		Message  string `json:"msg"`
+	}
+	var e struct {
+		Detail  []field `json:"detail"`
+		Message struct {
+			Detail []field `json:"detail"`
+		} `json:"message"`
+	}
+	_ = json.Unmarshal(body, &e) // a member of another type stays empty
+	var list []string
+	for _, f := range append(e.Detail, e.Message.Detail...) {
+		if f.Message == "" {
+			continue
+		}
+		where := strings.Trim(strings.ReplaceAll(fmt.Sprint(f.Location), " ", "."), "[]")
+		list = append(list, f.Message+" ("+where+")")
+	}
+	text := strings.Join(list, "; ")
+	return text[:min(len(text), maxMessageLength)]
 }
 
 func newError(anthropic bool, status int, message string) []byte {

@@ -27,11 +27,18 @@ const (
 )
 
 // parseErrorBody reads the error of a body: the object under "error", or the
-// body itself when there is none. A body that is not JSON is a message.
+// body itself when there is none. A body that is not JSON is a message. Of a list, as
+// Google's servers send it, it is that of the first object.
 func parseErrorBody(body []byte) errorObject {
 	at := jsonscan.SkipSpace(body, 0)
-	if at == len(body) || body[at] == '[' {
-		return errorObject{opaque: at == len(body)}
+	if at < len(body) && body[at] == '[' {
+		at = jsonscan.SkipSpace(body, at+1)
+		if at == len(body) || body[at] != '{' {
+			return errorObject{opaque: true}
+		}
+	}
+	if at == len(body) {
+		return errorObject{opaque: true}
 	}
 	if body[at] != '{' || !isFilled(body, at) {
 		return errorObject{message: string(body[at:min(len(body), at+maxMessageLength)]), opaque: true}

@@ -104,7 +104,7 @@ func (s *Stream) EndOutcome() health.Outcome {
 // a dialect of its own.
 func (s *Stream) readChunk(event []byte, e sse.Event, now time.Time) EventResult {
 	a, ok := parseParts(e.Data, 0)
-	named := string(e.Name) == "error" || string(a.eventType) == "error"
+	named := string(e.Name) == "error" || string(a.eventType) == "error" || string(a.object) == "error"
 	switch {
 	case a.errorAt > 0:
 		failure := parseErrorAt(e.Data, a.errorAt)
