@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -212,20 +213,33 @@ func (h *tableHistory) of(column string) []commit {
 	return slices.DeleteFunc(slices.Clone(h.commits), func(c commit) bool { _, ok := c.records[column]; return !ok })
 }
 
-// shutSince is the commit, of those that changed the column, since which its
-// circuit had not been closed at an instant.
-func shutSince(commits []commit, column string, at time.Time) (since commit, throttled bool) {
-	for _, c := range commits {
-		if c.at.After(at) {
-			break
-		}
+// circuitSince is since which commit a circuit was not closed, from an instant on.
+type circuitSince struct {
+	from  time.Time
+	since commit
+	shut  bool // else it is closed
+}
+
+// shutTimes are the changes of a backend's circuit, of the commits that changed its
+// column.
+func shutTimes(commits []commit, column string) []circuitSince {
+	all := []circuitSince{{}}
+	for i := range commits {
+		c, next := &commits[i], all[len(all)-1]
 		closed := c.records[column].Circuit.State == health.Closed
-		if !throttled && !closed {
-			since = c
+		if !next.shut && !closed {
+			next.since = *c
 		}
-		throttled = !closed
+		next.from, next.shut = c.at, !closed
+		all = append(all, next)
 	}
-	return since, throttled
+	return all
+}
+
+// shutAt is what was so at an instant.
+func shutAt(all []circuitSince, at time.Time) *circuitSince {
+	after := sort.Search(len(all), func(i int) bool { return all[i].from.After(at) })
+	return &all[after-1]
 }
 
 func revisionOf(row []byte) (uint64, map[string]any) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sort"
 	"testing"
 	"time"
 
@@ -104,15 +105,17 @@ func (f *fleet) sentAfterKnown(probes []probed) int {
 	f.seen.mu.Lock()
 	defer f.seen.mu.Unlock()
 	count := 0
-	past := map[string][]commit{}
+	past := map[string][]circuitSince{}
 	for _, b := range f.setup.backends {
-		past[b.name] = f.seen.of(f.column(b.name))
+		past[b.name] = shutTimes(f.seen.of(f.column(b.name)), f.column(b.name))
 	}
 	journal := f.sim.Journal()
+	ended := endedBySender(journal)
 	for _, e := range journal {
 		is := probed{e.Resource, memberOf(&e), e.Time, e.End}
-		if since, throttled := shutSince(past[e.Resource], f.column(e.Resource), e.Time); throttled && !slices.Contains(probes, is) {
-			if listed, ok := f.seen.readAt(is.member, since.revision); ok && listed.Before(e.Time.Add(-f.underway())) && !servedLately(journal, &e, f.underway()) {
+		if s := shutAt(past[e.Resource], e.Time); s.shut && !slices.Contains(probes, is) {
+			listed, ok := f.seen.readAt(is.member, s.since.revision)
+			if ok && listed.Before(e.Time.Add(-f.underway())) && !servedLately(ended[sender{is.member, is.backend}], e.Time, f.underway()) {
 				count++
 				f.t.Logf("%s at %v to %s, told %v before", f.members[is.member].name, e.Time, e.Resource, e.Time.Sub(listed))
 			}
@@ -121,26 +124,38 @@ func (f *fleet) sentAfterKnown(probes []probed) int {
 	return count
 }
 
-// servedLately reports whether the last outcome of that instance at that backend,
-// when it sent the request or as long ago as a decided request takes to arrive, was
-// a success.
-func servedLately(journal []simulator.Entry, e *simulator.Entry, underway time.Duration) bool {
-	var last time.Time
-	served := false
+// sender is an instance at a backend.
+type sender struct {
+	member  int
+	backend string
+}
+
+// endedBySender are the requests that were answered, in the order of their ends.
+func endedBySender(journal []simulator.Entry) map[sender][]*simulator.Entry {
+	by := map[sender][]*simulator.Entry{}
 	for i := range journal {
-		o := &journal[i]
-		aborted := o.Status == 0 // it lost to a hedge
-		if aborted || o.Resource != e.Resource || memberOf(o) != memberOf(e) || o.End.After(e.Time) {
-			continue
-		}
-		if o.Status == http.StatusOK && o.End.After(e.Time.Add(-underway)) {
-			return true
-		}
-		if o.End.After(last) && o.End.Before(e.Time.Add(-underway)) {
-			last, served = o.End, o.Status == http.StatusOK
+		if e := &journal[i]; e.Status != 0 { // else it lost to a hedge
+			s := sender{memberOf(e), e.Resource}
+			by[s] = append(by[s], e)
 		}
 	}
-	return served
+	for _, all := range by {
+		slices.SortFunc(all, func(a, b *simulator.Entry) int { return a.End.Compare(b.End) })
+	}
+	return by
+}
+
+// servedLately reports whether the last outcome of an instance at a backend, when it
+// sent a request or as long ago as a decided request takes to arrive, was a success.
+func servedLately(ended []*simulator.Entry, sent time.Time, underway time.Duration) bool {
+	n := sort.Search(len(ended), func(i int) bool { return ended[i].End.After(sent) })
+	for _, e := range slices.Backward(ended[:n]) {
+		before := !e.End.After(sent.Add(-underway))
+		if before || e.Status == http.StatusOK {
+			return e.Status == http.StatusOK
+		}
+	}
+	return false
 }
 
 // underway is how long a decided request may take to arrive, longer in short
