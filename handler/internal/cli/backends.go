@@ -151,9 +151,9 @@ func (v *view) print(out io.Writer) error {
 			fmt.Fprintf(w, "every backend of %s %s, as %s found\n", r.Model, r.String(), strings.Join(r.Instances, ", "))
 		}
 	}
-	fmt.Fprintln(w, "\nINSTANCE\tLAST SEEN\tBEHIND\tOUTAGE\tWRITTEN")
+	fmt.Fprintln(w, "\nINSTANCE\tREVISION\tBEHIND\tOUTAGE\tHEARTBEAT")
 	for _, i := range f.Instances {
-		fmt.Fprintf(w, "%s\trevision %d\t%s\t%s\t%s ago\n", i.Name, i.Revision, i.Behind, i.Outage, f.At.Sub(i.At).Round(time.Second))
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s ago\n", i.Name, i.Revision, i.Behind, i.Outage, f.At.Sub(i.At).Round(time.Second))
 	}
 	return w.Flush()
 }
