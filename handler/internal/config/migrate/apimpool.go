@@ -280,9 +280,7 @@ func (p *apim) identity(identity *value, b *document.Backend) bool {
 	if identity == nil {
 		return false
 	}
-	if id := identity.stringAt("clientId"); guid().MatchString(id) {
-		b.Auth.ClientID = id
-	}
+	b.Auth.ClientID = p.Result.identity(identity.path, identity.stringAt("clientId"))
 	if resource := identity.stringAt("resource"); resource != "" && !strings.Contains(resource, "cognitiveservices.azure.com") {
 		p.changed("%s: tokens are for cognitiveservices.azure.com now, which were for %s", identity.path, resource)
 	}

@@ -57,7 +57,8 @@ var bifrostHints = map[string]string{
 	"vector_store": "answers are not cached", "mcp": "Spillway runs no tools", "plugins": "Spillway has no plugins", "framework": "set prices under models", "server": "not needed", "encryption_key": "keys are in app settings",
 	"concurrency_and_buffer_size": "limit consumers by concurrency", "proxy_config": "set HTTPS_PROXY", "send_back_raw_request": "requests are passed on unchanged", "send_back_raw_response": "answers are passed on unchanged", "store_raw_request_response": "see SPILLWAY_TRANSCRIPTS",
 	"api_version": "callers say which api-version they speak", "use_for_batch_api": "mark one backend as stateful: it takes files and batches", "weight": "consumers have no weights by provider",
-	"scopes": "the scope is cognitiveservices.azure.com", "default_request_timeout_in_seconds": "set SPILLWAY_RESPONSE_TIMEOUT", "max_retries": "not needed, every available backend is tried once", "rate_limit": "set tokensPerMinute and requestsPerMinute of consumers",
+	"base_url": "Azure's address is the endpoint of each key",
+	"scopes":   "the scope is cognitiveservices.azure.com", "default_request_timeout_in_seconds": "set SPILLWAY_RESPONSE_TIMEOUT", "max_retries": "not needed, every available backend is tried once", "rate_limit": "set tokensPerMinute and requestsPerMinute of consumers",
 }
 
 // provider reads the keys of one provider: each is a backend.
@@ -73,7 +74,10 @@ func (b *bifrost) provider(name string, v *value) {
 		return
 	}
 	network := v.take("network_config")
-	address := network.stringAt("base_url")
+	address := ""
+	if kind != "azure" {
+		address = network.stringAt("base_url")
+	}
 	if name == "openai" {
 		address = valueOr(address, "https://api.openai.com")
 	}
@@ -141,8 +145,14 @@ func (b *bifrost) openAI(key, config *value, address string, d *document.Backend
 	if address != "" {
 		d.Endpoint = strings.TrimRight(address, "/") + "/v1"
 	}
-	if text, variable := envText(key.take("value")); text != "" || variable != "" {
+	switch text, variable := envText(key.take("value")); {
+	case text != "" || variable != "":
 		d.Auth = b.keyAuth(key, valueOr(d.Endpoint, d.Name))
+	case hostOf(d.Endpoint) == "api.openai.com":
+		d.Auth = document.Auth{Mode: "api-key", Setting: b.keySetting("", "OPENAI_API_KEY")}
+		b.set("%s: the key of %s, which the file does not have (%s)", d.Auth.Setting, d.Endpoint, key.path)
+	default:
+		b.changed("%s: it has no value: no key is sent to %s; write auth if it needs one", key.path, valueOr(d.Endpoint, d.Name))
 	}
 }
 

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -157,6 +158,51 @@ func TestNoCredentialGoesElsewhere(t *testing.T) {
 			[]string{`"BACKEND_1_APIKEY"`, `"priority": 2`},
 			nil, nil,
 		},
+		{
+			"a policy without an identity", "openai-apim-lb", policy(``, "https://a.openai.azure.com/"),
+			[]string{`"https://a.openai.azure.com"`},
+			nil,
+			[]string{"no identity authenticates in the policy: the app's own calls backends without a key now"},
+		},
+		{
+			"a policy with a token of its own", "openai-apim-lb", policy(`<set-header name="Authorization" exists-action="override"><value>Bearer {{static}}</value></set-header>`, "https://a.openai.azure.com/"),
+			nil,
+			[]string{"static"},
+			[]string{"<set-header> Authorization: Spillway sends tokens of identities and keys only", "no identity authenticates in the policy"},
+		},
+		{
+			"a policy with several identities", "openai-apim-lb", policy(`<authentication-managed-identity resource="https://ai.azure.com" client-id="@(context.Variables["id"])" />
+				<authentication-managed-identity resource="https://cognitiveservices.azure.com" client-id="11111111-2222-3333-4444-555555555555" />`, "https://a.openai.azure.com/"),
+			nil,
+			[]string{"11111111"},
+			[]string{"a policy may call by several identities", "which identity is meant is not in the file", "which were for https://ai.azure.com"},
+		},
+		{
+			"an identity that only a deployment knows", "apim-pool", apimPool(`, "credentials": {"managedIdentity": {"resource": "https://cognitiveservices.azure.com", "clientId": "[variables('id')]"}}`),
+			nil,
+			[]string{"variables"},
+			[]string{"which identity is meant is not in the file"},
+		},
+		{
+			"an identity in a variable", "portkey", `{"provider": "azure-openai", "resource_name": "contoso", "azure_auth_mode": "managed", "azure_managed_client_id": "$CLIENT"}`,
+			nil,
+			[]string{"CLIENT"},
+			[]string{"which identity is meant is not in the file"},
+		},
+		{
+			"no key", "bifrost", `{"providers": {"openai": {"keys": [{"name": "a", "models": ["m"]}]}, "vllm": {"keys": [{"name": "v", "models": ["n"], "vllm_key_config": {"url": "https://vllm.example"}}]},
+				"azure": {"network_config": {"base_url": "https://other.example"}, "keys": [{"name": "z", "value": "k", "models": ["m"], "azure_key_config": {"endpoint": "https://z.openai.azure.com"}}]}}}`,
+			[]string{`"OPENAI_API_KEY"`, `"mode": "none"`},
+			nil,
+			[]string{"OPENAI_API_KEY: the key of https://api.openai.com/v1, which the file does not have", "no key is sent to https://vllm.example/v1", "providers.azure.network_config.base_url: Azure's address is the endpoint of each key"},
+		},
+		{
+			"somebody else's models", "portkey", `{"strategy": {"mode": "fallback"}, "targets": [{"provider": "@anthropic-prod"}, {"virtual_key": "main", "override_params": {"model": "claude-3-opus"}},
+				{"virtual_key": "azure-mistral", "resource_name": "mis", "override_params": {"model": "mistral-large"}}, {"provider": "azure-openai", "resource_name": "contoso"}]}`,
+			[]string{`"azure-mistral"`, `"https://contoso.openai.azure.com"`},
+			[]string{"anthropic", "claude", `"priority": 3`},
+			[]string{"targets[0]: by its names (anthropic-prod ) it is neither", "targets[1]: by its names (main claude-3-opus) it is neither", "the key of https://contoso.openai.azure.com, which is not in the config"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, err := Import(c.source, []byte(c.text), Options{})
@@ -169,6 +215,47 @@ func TestNoCredentialGoesElsewhere(t *testing.T) {
 			}
 			wantParts(t, string(r.Document.Print()), c.document, c.not)
 			wantParts(t, said.String(), c.said, []string{"Still to be corrected"})
+		})
+	}
+}
+
+// policy is one of openai-apim-lb, with this beside its list of these addresses.
+func policy(more string, addresses ...string) string {
+	var list strings.Builder
+	for _, a := range addresses {
+		list.WriteString(`backends.Add(new JObject() { { "url", "` + a + `" }, { "priority", 1 } }); `)
+	}
+	return `<policies><inbound>` + more + `<set-variable name="listBackends" value="@{ JArray backends = new JArray(); ` + list.String() + `return backends; }" /></inbound></policies>`
+}
+
+// TestPlacesAreLookedAtInEverySource: no token of Azure's goes to OpenAI, nothing in
+// clear text is in a document, and what is in it can be used as it is.
+func TestPlacesAreLookedAtInEverySource(t *testing.T) {
+	addresses := []any{"http://llm.corp:8080", "https://api.openai.com/v1", "https://f.services.ai.azure.com/models", "https://a.openai.azure.com"}
+	for source, text := range map[string]string{
+		"openai-apim-lb": policy("", "%s", "%s", "%s", "%s"),
+		"apim-pool":      `{"value": [{"name": "b1", "properties": {"url": "%s"}}, {"name": "b2", "properties": {"url": "%s"}}, {"name": "b3", "properties": {"url": "%s"}}, {"name": "b4", "properties": {"url": "%s"}}]}`,
+		"aca-lb":         "BACKEND_1_APIKEY=k\nBACKEND_1_URL=%s\nBACKEND_2_URL=%s\nBACKEND_3_URL=%s\nBACKEND_4_URL=%s\n",
+		"powerproxy":     "{clients: [{name: c, key: k}], aoai: {endpoints: [{url: %q}, {url: %q}, {url: %q}, {url: %q}]}}",
+		"list":           "%s\n%s key=k\n%s\n%s\n",
+		"portkey":        `{"strategy": {"mode": "fallback"}, "targets": [{"provider": "azure-openai", "custom_host": "%s"}, {"provider": "openai", "custom_host": "%s"}, {"provider": "azure-openai", "custom_host": "%s"}, {"provider": "azure-openai", "custom_host": "%s"}]}`,
+	} {
+		r, err := Import(source, fmt.Appendf(nil, text, addresses...), Options{})
+		if err != nil {
+			t.Errorf("%s: %v", source, err)
+			continue
+		}
+		said := new(bytes.Buffer)
+		if err := r.Report(said); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(source, func(t *testing.T) {
+			wantParts(t, said.String(), []string{"its endpoint is http", "Foundry's model inference API"},
+				[]string{"Still to be corrected", "BACKEND_1_APIKEY: ", "KEY_2_F", "own identity calls https://api.openai", "own identity calls http:"})
+			wantParts(t, string(r.Document.Print()), []string{`"kind": "openai"`, `"mode": "api-key"`, `"https://a.openai.azure.com"`}, []string{"llm.corp", "services.ai"})
+			if n := len(r.Document.Backends); n != 2 {
+				t.Errorf("%d backends, want 2:\n%s", n, r.Document.Print())
+			}
 		})
 	}
 }

@@ -87,3 +87,13 @@ func (r *Result) model(name string) string {
 	r.changed("the model %q is called %q now: names hold letters, digits, '.', '_' and '-' only", name, plain)
 	return plain
 }
+
+// identity is the client id of the identity that calls a backend, "" where it is
+// the app's own, or only known to who deploys it.
+func (r *Result) identity(path, id string) string {
+	if id == "" || guid().MatchString(id) {
+		return id
+	}
+	r.changed("%s: which identity is meant is not in the file: the app's own calls now; write its client id into auth.clientId, or set AZURE_CLIENT_ID", path)
+	return ""
+}

@@ -19,7 +19,7 @@ func fromPolicy(r *Result, text []byte) error {
 		policy = html.UnescapeString(policy) // saved as XML rather than as written
 	}
 	tags := elements(policy)
-	auth := policyAuth(tags)
+	auth := r.policyAuth(tags)
 	seen, shares := map[string]bool{}, map[int]float64{}
 	for _, e := range tags {
 		code := e.attributes["value"]
@@ -38,15 +38,41 @@ func fromPolicy(r *Result, text []byte) error {
 	return nil
 }
 
-// policyAuth is how the policy authenticates to all of its backends.
-func policyAuth(tags []element) document.Auth {
-	auth := document.Auth{Mode: "managed-identity"}
-	for _, e := range tags {
-		if e.name == "authentication-managed-identity" && guid().MatchString(e.attributes["client-id"]) {
-			auth.ClientID = e.attributes["client-id"]
+// policyAuth is how the policy authenticates to all of its backends. Where that is by
+// something else than one identity, it is said.
+func (r *Result) policyAuth(tags []element) document.Auth {
+	auth, found := document.Auth{Mode: "managed-identity"}, false
+	for i, e := range tags {
+		switch id := e.attributes["client-id"]; {
+		case e.name == "set-header" && strings.EqualFold(e.attributes["name"], "authorization") && i+1 < len(tags) && tags[i+1].name == "value":
+			if !strings.Contains(tags[i+1].text, "context.Variables") {
+				r.notCarried("<set-header> Authorization: Spillway sends tokens of identities and keys only: give backends auth with mode api-key if they take a key")
+			}
+		case e.name != "authentication-managed-identity":
+		case found && id != auth.ClientID:
+			r.changed("<authentication-managed-identity client-id=%q>: a policy may call by several identities, a backend has one: write it into auth.clientId where it is another than the first", id)
+		default:
+			found, auth.ClientID = true, id
+			r.policyResource(e.attributes["resource"])
 		}
 	}
+	if !found {
+		r.changed("no identity authenticates in the policy: the app's own calls backends without a key now, and needs the role Cognitive Services OpenAI User; write auth if they need a key")
+	}
+	if !strings.Contains(auth.ClientID, "{{") {
+		auth.ClientID = r.identity("<authentication-managed-identity client-id>", auth.ClientID)
+	} else {
+		auth.ClientID = "" // a named value: AZURE_CLIENT_ID is asked for
+	}
 	return auth
+}
+
+// policyResource says that tokens are for Azure OpenAI now, where they were for
+// something else.
+func (r *Result) policyResource(resource string) {
+	if resource != "" && !strings.Contains(resource, "cognitiveservices.azure.com") && !strings.Contains(resource, "{{") {
+		r.changed("<authentication-managed-identity>: tokens are for cognitiveservices.azure.com now, which were for %s", resource)
+	}
 }
 
 var guid = lazily(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)

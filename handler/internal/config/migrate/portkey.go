@@ -90,16 +90,19 @@ func (p *portkey) single(v *value, priority int) int {
 	if strings.HasPrefix(v.at("provider").scalar(), "@") {
 		virtual, provider = provider, ""
 	}
-	name := plainName(valueOr(v.stringAt("name"), valueOr(virtual, provider)))
-	b := backend(name, "")
+	b := backend(plainName(valueOr(v.stringAt("name"), valueOr(virtual, provider))), "")
 	b.Priority = min(priority, 1000)
 	params := v.first("override_params", "overrideParams")
 	model := params.stringAt("model")
 	resource := v.first("resource_name", "resourceName", "azure_resource_name", "azureResourceName").scalar()
 	deployment := v.first("deployment_id", "deploymentId", "azure_deployment_id", "azureDeploymentId").scalar()
 	switch {
+	case provider == "" && foreign(virtual, model):
+		p.notCarried("%s: by its names (%s %s) it is neither Azure OpenAI nor OpenAI; add a backend of kind openai if it speaks OpenAI's dialect", v.path, virtual, model)
+		v.others()
+		return priority
 	case provider == "azure-openai" || provider == "" && (resource != "" || strings.Contains(strings.ToLower(virtual), "azure")):
-		p.azure(v, &b, resource, valueOr(deployment, model))
+		p.azure(v, &b, virtual, resource, valueOr(deployment, model))
 	case provider == "openai" || provider == "" && virtual != "":
 		p.openAI(v, &b, virtual, model)
 	case provider == "":
@@ -122,7 +125,17 @@ func (p *portkey) single(v *value, priority int) int {
 	return priority + 1
 }
 
-func (p *portkey) azure(v *value, b *document.Backend, resource, deployment string) {
+// elsewhere are names of models and of services that are none of OpenAI's.
+var elsewhere = lazily(`anthropic|claude|bedrock|vertex|gemini|google|palm|mistral|mixtral|cohere|command-r|groq|llama|together|deepseek|perplexity|sonar|grok|watsonx`)
+
+// foreign reports whether a virtual key or the model behind it is somebody else's by
+// its name. Azure serves models of others, too.
+func foreign(virtual, model string) bool {
+	name := strings.ToLower(virtual)
+	return !strings.Contains(name, "azure") && (elsewhere().MatchString(name) || elsewhere().MatchString(strings.ToLower(model)))
+}
+
+func (p *portkey) azure(v *value, b *document.Backend, virtual, resource, deployment string) {
 	host := v.first("custom_host", "customHost").scalar()
 	b.Endpoint = base(host)
 	if b.Endpoint == "" && resource != "" {
@@ -131,7 +144,7 @@ func (p *portkey) azure(v *value, b *document.Backend, resource, deployment stri
 	if b.Name == "azure-openai" && b.Endpoint != "" {
 		b.Name = hostName(b.Endpoint)
 	}
-	b.Auth = p.auth(v, b)
+	b.Auth = p.auth(v, b, virtual)
 	p.complete(v, b, valueOr(deployment, deploymentIn(host)))
 }
 
@@ -141,7 +154,7 @@ func (p *portkey) openAI(v *value, b *document.Backend, virtual, model string) {
 	if b.Endpoint == "" && virtual == "" {
 		b.Endpoint = "https://api.openai.com/v1"
 	}
-	b.Auth = p.auth(v, b)
+	b.Auth = p.auth(v, b, virtual)
 	if virtual != "" {
 		p.changed("%s: what is behind the virtual key %q is in Portkey: if it is Azure OpenAI, remove \"kind\"", v.path, virtual)
 	}
@@ -162,22 +175,23 @@ func (p *portkey) complete(v *value, b *document.Backend, deployment string) {
 }
 
 // auth is the identity, or the app setting that the key moves to.
-func (p *portkey) auth(v *value, b *document.Backend) document.Auth {
+func (p *portkey) auth(v *value, b *document.Backend, virtual string) document.Auth {
 	mode := v.first("azure_auth_mode", "azureAuthMode").scalar()
 	if mode == "managed" || mode == "workload" || mode == "entra" {
 		if mode == "entra" {
 			p.changed("%s: Portkey called it as an application; the app's own identity calls it now and needs the role Cognitive Services OpenAI User", v.path)
 		}
 		auth := document.Auth{Mode: "managed-identity"}
-		if id := v.first("azure_managed_client_id", "azureManagedClientId").scalar(); guid().MatchString(id) {
-			auth.ClientID = id
-		}
+		auth.ClientID = p.identity(v.path, v.first("azure_managed_client_id", "azureManagedClientId").scalar())
 		v.ignore("azure_entra_tenant_id", "azure_entra_client_id", "azure_entra_client_secret", "azure_entra_scope")
 		return auth
 	}
-	where, key := "behind its virtual key in Portkey", v.first("api_key", "apiKey")
-	if key != nil {
+	where, key := "not in the config", v.first("api_key", "apiKey")
+	switch {
+	case key != nil:
 		where = "in its api_key"
+	case virtual != "":
+		where = "behind its virtual key in Portkey"
 	}
 	setting := p.keySetting(key.scalar(), "KEY", strconv.Itoa(len(p.Document.Backends)+1), b.Name)
 	p.set("%s: the key of %s, which is %s (%s)", setting, valueOr(b.Endpoint, b.Name), where, valueOr(v.path, "the config"))
