@@ -5,6 +5,8 @@ DRY_RUN=no
 YES=no
 # lib.sh has gone to the project's top folder; the names of files that the caller gives are seen from where the caller is.
 CALLED_FROM=$OLDPWD
+# What somebody has made az's default (az config) is neither the form of an answer that is read here, nor the group of a list of all.
+export AZURE_CORE_OUTPUT=json AZURE_DEFAULTS_GROUP='' AZURE_DEFAULTS_LOCATION=''
 
 # usage prints the comment at the top of the calling script, from its second line to the first line that is no comment.
 usage() { sed -n '2,/^[^#]/ { s/^# \{0,1\}//p; }' "scripts/$(basename "$0")"; }

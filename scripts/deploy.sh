@@ -59,7 +59,7 @@ need_environment
 [[ $FROM_ENVIRONMENT == no || ($publish_only == yes && $smoke == no) ]] || wrong "--from-environment goes with --publish-only and --no-smoke"
 [[ -z $principal$principal_type || ($publish_only == no && -n $principal) ]] || wrong "--principal goes without --publish-only, and --principal-type with it"
 [[ ${principal_type:-User} =~ ^(User|Group|ServicePrincipal)$ ]] || wrong "--principal-type takes User, Group or ServicePrincipal"
-[[ $wait =~ ^[0-9]{1,5}$ ]] || wrong "--wait takes a number of seconds"
+[[ $wait =~ ^(0|[1-9][0-9]{0,4})$ ]] || wrong "--wait takes a number of seconds"
 [[ -z $zip || -f $zip ]] || wrong "there is no file $zip"
 [[ -z $app ]] || smoke=no # who is behind one app, and under which address, is not known here
 
@@ -103,6 +103,22 @@ find_principal() {
   [[ -n $principal ]] || fail "nobody knows the object id of who is signed in: give --principal and --principal-type"
 }
 
+# need_own_groups ends the script where a group that the deployment would take is there already and has not its tag: the deployment would
+# write its own tags over those of the group, and destroy.sh would delete it.
+need_own_groups() {
+  local line name tag
+  local -a groups
+  ! grep -qE '^param resourceGroupName\b' "$parameters" || return 0 # a group of another name, on purpose
+  # shellcheck disable=SC2016 # the backquotes are JMESPath's
+  rows_of groups '[].[name, tags."azd-env-name" || `"_"`]' group list
+  for line in "${groups[@]}"; do
+    IFS=$'\t' read -r name tag <<<"$line"
+    [[ ${name,,} == "rg-${ENVIRONMENT,,}" || ${name,,} == "rg-${ENVIRONMENT,,}-2" ]] || continue
+    [[ $tag == "$ENVIRONMENT" ]] ||
+      fail "the group $name is there, and is not of this installation: take another --environment, or hand the group over by: az tag update --operation Merge --tags azd-env-name=$ENVIRONMENT --resource-id /subscriptions/ID/resourceGroups/$name"
+  done
+}
+
 # provision makes or updates the resources. The examples take name and region from the two variables.
 provision() {
   export SPILLWAY_ENVIRONMENT=$ENVIRONMENT SPILLWAY_LOCATION=$LOCATION
@@ -113,6 +129,7 @@ provision() {
     ask_az deployment sub what-if "${template[@]}"
     exit
   fi
+  [[ $DRY_RUN == yes ]] || need_own_groups
   for provider in App CognitiveServices Insights OperationalInsights Storage Web; do
     act_az provider register --namespace "Microsoft.$provider" --wait
   done

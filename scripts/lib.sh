@@ -2,7 +2,7 @@
 # lib.sh is what the scripts share: where the project is, how they talk, what version is being built.
 # Sourced, never run. It leaves the caller in the project's top folder.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 GO=${GO:-go}
 

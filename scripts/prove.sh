@@ -243,6 +243,7 @@ clean_up() {
   elif [[ $deployed == yes && $keep == yes ]]; then
     printf '  kept: scripts/destroy.sh --environment %s --purge\n' "$ENVIRONMENT"
   elif [[ $deployed == yes ]]; then
+    printf '  if this is cut off: scripts/destroy.sh --environment %s --purge\n' "$ENVIRONMENT"
     scripts/destroy.sh --environment "$ENVIRONMENT" --purge --yes ${SUBSCRIPTION:+--subscription "$SUBSCRIPTION"} || outcome=1
   fi
   rm -rf "$work"
@@ -279,6 +280,9 @@ fi
 [[ -z $ENVIRONMENT ]] || confirm "$ENVIRONMENT" "$ENVIRONMENT is deployed, costs money while this runs, and is destroyed at the end."
 transcript=${transcript:-build/prove/$(date -u +%Y%m%dT%H%M%SZ).txt}
 mkdir -p "$(dirname "$transcript")"
-# Ctrl-C ends the steps, not their transcript.
-(prove) 2>&1 | tee -i "$transcript"
+# What ends the steps does not end their transcript: what cleans up writes into it, and could not without it.
+(prove) 2>&1 | (
+  trap '' INT HUP TERM PIPE
+  exec tee "$transcript"
+)
 say "transcript: $transcript"

@@ -45,7 +45,7 @@ done
 [[ -n $ENVIRONMENT || -n $address ]] || wrong "give --environment, or --address"
 [[ -z $ENVIRONMENT ]] || need_environment
 [[ $calls =~ ^[1-9][0-9]{0,3}$ ]] || wrong "--calls takes a number from 1 on"
-[[ $wait =~ ^[0-9]{1,5}$ ]] || wrong "--wait takes a number of seconds"
+[[ $wait =~ ^(0|[1-9][0-9]{0,4})$ ]] || wrong "--wait takes a number of seconds"
 for word in "$model" "$backend" "$address" "$operations"; do
   [[ $word != *[!][A-Za-z0-9._:/@+-]* ]] || wrong "$word has a character that is in no name and no address"
 done
@@ -103,7 +103,10 @@ restore() {
     return 0
   fi
   for _ in 1 2 3; do
-    ops "backends/$slot/restore" -X POST >/dev/null && say "restored $slot" && return 0
+    if ops "backends/$slot/restore" -X POST >/dev/null; then
+      say "restored $slot" || true
+      return 0
+    fi
     sleep 1
   done
   say "error: $slot is still drained ($(<"$work/error")): spillway backends restore $slot"
@@ -148,8 +151,9 @@ condition=$(condition_of "$backend" "$model")
 [[ $condition != drained ]] || fail "$slot was drained by somebody else: it is left as it is"
 [[ -n $(stand_ins "$model" "$backend") ]] || fail "no other backend of $model accepts requests: draining $slot would refuse its callers. Nothing was drained"
 say "draining $slot"
-# The traps come first: between a drain and its trap, Ctrl-C would leave the backend drained.
-trap 'outcome=$?; restore || outcome=1; rm -rf "$work"; exit $outcome' EXIT
+# The traps come first: between a drain and its trap, Ctrl-C would leave the backend drained. Nothing cuts the restore off: a second
+# Ctrl-C does not, nor a terminal that is gone or a reader that has read enough.
+trap 'outcome=$?; trap "" INT TERM HUP PIPE; restore || outcome=1; rm -rf "$work"; exit $outcome' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 drained=perhaps

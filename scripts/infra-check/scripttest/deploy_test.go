@@ -21,6 +21,7 @@ func deployed(address, plan string, regions int) []any {
 	}
 	return []any{
 		signedIn(),
+		Marked(Reply("group list", []any{map[string]any{"name": "rg-of-another-team", "tags": nil}}), "!deployed"),
 		Reply("provider register", nil), Reply("deployment sub create", nil), Reply("deployment sub what-if", "Resource changes: 32 to create."),
 		Reply("deployment sub show", map[string]any{"properties": map[string]any{"provisioningState": "Succeeded", "outputs": outputs}}, "--name", "spillway-demo"),
 		Reply("functionapp deployment source config-zip", nil), Reply("storage blob upload", nil), Reply("functionapp restart", nil),
@@ -53,6 +54,36 @@ func TestDeployProvisionsPublishesAndProvesFailover(t *testing.T) {
 	))
 	if got := spillway.Journal(); got != strings.Repeat("first ", 5)+"drain "+strings.Repeat("second ", 5)+"restore" {
 		t.Errorf("the proof was: %s", got)
+	}
+}
+
+// A deployment writes its tags over those of a group that is there, and destroy.sh then takes the group for its own.
+func TestDeployLeavesAGroupOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		group, tag, parameters string
+		status                 int
+	}{
+		"their group":       {"RG-Demo", "", "using 'x'", 1},
+		"their environment": {"rg-demo-2", "Demo", "using 'x'", 1},
+		"our own":           {"rg-demo", "demo", "using 'x'", 0},
+		"another name":      {"rg-demo-3", "", "using 'x'", 0},
+		"a name of our own": {"rg-demo", "", "param resourceGroupName = 'rg-own'", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			there := map[string]any{"name": c.group, "tags": nil}
+			if c.tag != "" {
+				there["tags"] = map[string]any{"azd-env-name": c.tag}
+			}
+			d := NewDesk(t, fake, append([]any{Reply("group list", []any{there})}, deployed("http://127.0.0.1:1", "flex", 1)...)...)
+			r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "x", "--parameters", d.File("p.bicepparam", c.parameters), "--zip", d.File("z", "zip"), "--no-smoke", "--yes")
+			wantStatus(t, r, c.status)
+			if c.status != 0 {
+				wantWords(t, r, "the group "+c.group+" is there, and is not of this installation", "azd-env-name=demo")
+				wantCalls(t, r.changing(), nil)
+			}
+		})
 	}
 }
 
@@ -312,7 +343,7 @@ func TestDeployNamesTheRegionWithoutCapacity(t *testing.T) {
 			"provisioningState": state, "targetResource": map[string]any{"resourceName": name}, "statusMessage": map[string]any{"error": map[string]any{"code": code}},
 		}}
 	}
-	d := NewDesk(t, fake, signedIn(), Reply("provider register", nil), Refusal("deployment sub create", "DeploymentFailed"),
+	d := NewDesk(t, fake, signedIn(), Reply("group list", []any{}), Reply("provider register", nil), Refusal("deployment sub create", "DeploymentFailed"),
 		Reply("deployment operation sub list", []any{operation("monitor", "Succeeded", ""), operation("openai-east", "Failed", "InsufficientQuota")}),
 		Reply("cognitiveservices account list", []any{account("aoai-sweden-tok0123456789", "swedencentral", "demo"), account("aoai-east-tok0123456789", "eastus2", "demo")}))
 	d.Set("TEAM_A_KEY=" + consumerKey)
@@ -327,7 +358,7 @@ func TestDeployNamesTheRegionWithoutCapacity(t *testing.T) {
 
 func TestDeployStopsWhenAzFails(t *testing.T) {
 	t.Parallel()
-	d := NewDesk(t, fake, signedIn(), Reply("provider register", nil), Refusal("deployment sub create", "InsufficientQuota"))
+	d := NewDesk(t, fake, signedIn(), Reply("group list", []any{}), Reply("provider register", nil), Refusal("deployment sub create", "InsufficientQuota"))
 	d.Set("TEAM_A_KEY=" + consumerKey)
 	d.Set("SPILLWAY_OPERATOR_KEY=" + operatorKey)
 	r := d.Script("", "deploy.sh", "--environment", "demo", "--location", "swedencentral", "--zip", d.File("z", "zip"), "--yes")

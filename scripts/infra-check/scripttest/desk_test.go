@@ -102,12 +102,16 @@ func (d *Desk) Script(input, name string, args ...string) Run {
 	if err != nil && !errors.As(err, &exit) {
 		d.t.Fatal(err)
 	}
-	r := Run{Status: cmd.ProcessState.ExitCode(), Out: out.String(), Words: words.String()}
-	b, err := os.ReadFile(filepath.Clean(log))
-	if err == nil {
-		r.Calls = strings.Split(strings.TrimSpace(string(b)), "\n")
+	return Run{Status: cmd.ProcessState.ExitCode(), Out: out.String(), Words: words.String(), Calls: d.calls()}
+}
+
+// calls are the calls of az since the last script began.
+func (d *Desk) calls() []string {
+	b, err := os.ReadFile(filepath.Join(d.dir, "calls.log"))
+	if err != nil {
+		return nil
 	}
-	return r
+	return strings.Split(strings.TrimSpace(string(b)), "\n")
 }
 
 // changing are the calls that change something in Azure.

@@ -30,6 +30,7 @@ type Double struct {
 	Blind   bool            // nor do the operators know it
 	Lone    bool            // there is one backend only
 	Drainer func(d *Double) // called when a drain was ordered
+	Reader  func()          // called when the status is read while something is drained
 	Late    int             // so many probes find it not ready
 	Others  string          // backends of the status before these
 	Version string          // of the package that runs
@@ -161,6 +162,9 @@ func (d *Double) operators(next http.HandlerFunc) http.HandlerFunc {
 }
 
 func (d *Double) status(w http.ResponseWriter, _ *http.Request) {
+	if d.Reader != nil && len(d.drained) > 0 {
+		d.Reader()
+	}
 	var backends []string
 	for i, name := range []string{"first", "second"} {
 		if d.Lone && i > 0 {

@@ -96,6 +96,7 @@ func wrong(out *bytes.Buffer, status int, how string) int {
 // answer prints the first reply that fits.
 func answer(out io.Writer, desk *os.Root, replies []reply, state, args []string) (int, error) {
 	words, flags := split(args)
+	azDefaults(flags)
 	for _, r := range replies {
 		if !r.fits(words, flags, state) {
 			continue
@@ -152,6 +153,15 @@ func split(args []string) (words []string, flags map[string]string) {
 	return words, flags
 }
 
+// azDefaults adds what is az's default by its configuration, which variables override.
+func azDefaults(flags map[string]string) {
+	for flag, variable := range map[string]string{"--output": "AZURE_CORE_OUTPUT", "--resource-group": "AZURE_DEFAULTS_GROUP"} {
+		if v := os.Getenv(variable); flags[flag] == "" && v != "" {
+			flags[flag] = v
+		}
+	}
+}
+
 func (r reply) fits(words []string, flags map[string]string, state []string) bool {
 	if !slices.Equal(r.Words, words) {
 		return false
@@ -188,6 +198,9 @@ func (r reply) print(out io.Writer, flags map[string]string) error {
 	}
 	switch {
 	case v == nil || flags["--output"] == "none":
+		return nil
+	case flags["--output"] == "table":
+		_, _ = fmt.Fprintf(out, "Result\n--------\n%s", tsv(v)) // to a buffer
 		return nil
 	case flags["--output"] == "tsv":
 		_, _ = fmt.Fprint(out, tsv(v)) // to a buffer

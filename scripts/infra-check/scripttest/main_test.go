@@ -3,6 +3,7 @@ package scripttest
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -133,4 +134,38 @@ func TestNobodySignedInIsSaidAtOnce(t *testing.T) {
 	wantStatus(t, r, 1)
 	wantWords(t, r, "az login")
 	wantCalls(t, r.Calls, []string{"az account show --query " + rowsOf("[name, id]") + " --output tsv"})
+}
+
+// az config makes a group and a form of answers the default of every call: no list is shorter for it, and no answer is read as another.
+func TestWhatIsAzsDefaultSomewhereChangesNothing(t *testing.T) {
+	t.Parallel()
+	other := Reply("cognitiveservices account list", []any{}, "--resource-group", "rg-of-another-team")
+	for script, args := range map[string][]string{"destroy.sh": {"--environment", "demo", "--purge", "--yes"}, "aoai-status.sh": {"--quota", "--deleted"}} {
+		replies := map[string][]any{"destroy.sh": installation(), "aoai-status.sh": append([]any{other}, accounts()...)}[script]
+		plain := NewDesk(t, fake, replies...).Script("", script, args...)
+		d := NewDesk(t, fake, replies...)
+		d.Set("AZURE_CORE_OUTPUT=table")
+		d.Set("AZURE_DEFAULTS_GROUP=rg-of-another-team")
+		d.Set("AZURE_DEFAULTS_LOCATION=westus")
+		r := d.Script("", script, args...)
+		wantStatus(t, r, plain.Status)
+		wantCalls(t, r.Calls, plain.Calls)
+		if r.Out != plain.Out || r.Words != plain.Words {
+			t.Errorf("%s says\n%s%s\nwant\n%s%s", script, r.Out, r.Words, plain.Out, plain.Words)
+		}
+	}
+}
+
+// Whoever has a CDPATH may have a folder "scripts" in it, too.
+func TestScriptsFindTheirProject(t *testing.T) {
+	t.Parallel()
+	elsewhere := t.TempDir()
+	if err := os.Mkdir(filepath.Join(elsewhere, "scripts"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("bash", "scripts/destroy.sh", "--help")
+	cmd.Dir, cmd.Env = Root, append(os.Environ(), "CDPATH="+elsewhere)
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "destroy.sh deletes an installation") {
+		t.Errorf("%v: %s", err, out)
+	}
 }

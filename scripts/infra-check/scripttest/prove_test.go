@@ -1,7 +1,10 @@
 package scripttest
 
 import (
+	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -43,23 +46,47 @@ func TestProveStopsWhenItCannotSeeWhetherAnInstallationIsThere(t *testing.T) {
 	wantCalls(t, r.changing(), nil)
 }
 
-func TestProveCleansUpAfterADeploymentThatFailed(t *testing.T) {
-	t.Parallel()
+// failingDeployment is an az with which a deployment is made, and its package is refused.
+func failingDeployment() []any {
 	replies := append([]any{
 		Marked(Reply("group list", []any{}), "!deployed"), Reply("provider register", nil),
 		Marked(Reply("deployment sub create", nil), "+deployed"), Refusal("functionapp deployment source config-zip", "the site is starting"),
 	}, deployed("http://127.0.0.1:1", "flex", 1)...)
-	d := NewDesk(t, fake, append(replies, installation()...)...)
+	return append(replies, installation()...)
+}
+
+func TestProveCleansUpAfterADeploymentThatFailed(t *testing.T) {
+	t.Parallel()
+	d := NewDesk(t, fake, failingDeployment()...)
 	d.Set("TEAM_A_KEY=" + consumerKey)
 	d.Set("SPILLWAY_OPERATOR_KEY=" + operatorKey)
 	d.Set("GO=true") // nothing is packaged
-	r := d.Script("", "prove.sh", "--environment", "demo", "--location", "x", "--yes", "--transcript", filepath.Join(d.dir, "transcript.txt"))
+	transcript := filepath.Join(d.dir, "transcript.txt")
+	args := []string{"--environment", "demo", "--location", "x", "--yes", "--transcript", transcript}
+	r := d.Script("", "prove.sh", args...)
 	wantStatus(t, r, 1)
 	wantWords(t, r, "it was not deployed")
-	calls := r.changing()
-	wantCalls(t, calls[len(calls)-5:], []string{
+	gone := []string{
 		"az group delete --name rg-demo --yes --output none", "az group delete --name rg-demo-2 --yes --output none", purgeOwnSweden, purgeOwnEast, "az deployment sub delete --name spillway-demo --output none",
-	})
+	}
+	calls := r.changing()
+	wantCalls(t, calls[len(calls)-5:], gone)
+
+	// Nor does it leave anything, or the transcript half, when nobody reads on what it prints.
+	for _, left := range []string{"state", "calls.log", "transcript.txt"} {
+		if err := os.Remove(filepath.Join(d.dir, left)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("bash", append([]string{"-c", `"$@" 2>&1 | head -n 1`, "-", filepath.Join(Root, "scripts", "prove.sh")}, args...)...)
+	cmd.Env = d.env
+	_ = cmd.Run() // its status is that of head
+	b, err := os.ReadFile(transcript)
+	if err != nil || !strings.Contains(string(b), "it was not deployed") || !strings.Contains(string(b), "\ndone\n") {
+		t.Errorf("%v: %s", err, b)
+	}
+	calls = Run{Calls: d.calls()}.changing()
+	wantCalls(t, calls[max(0, len(calls)-5):], gone)
 }
 
 // Both backends have a quota of 50,000 tokens: the load that gets one throttled must leave the other one something.

@@ -23,7 +23,7 @@ func rehearsed(address string) []any {
 	values := show["json"].(map[string]any)["properties"].(map[string]any)["outputs"].(map[string]any)
 	values["SPILLWAY_CONFIG"].(map[string]any)["value"].(map[string]any)["consumers"] = []any{map[string]any{"keySetting": "TEAM_A_KEY"}}
 	taken := Refusal("deployment sub create", "(FlagMustBeSetForRestore) An existing resource with ID '/subscriptions/0/.../aoai-sweden-tok0123456789' has been soft-deleted.")
-	group := []any{map[string]any{"name": "rg-demo"}}
+	group := []any{map[string]any{"name": "rg-demo", "tags": map[string]any{"azd-env-name": "demo"}}}
 	own := account("aoai-sweden-tok0123456789", "swedencentral", "demo")
 	theirs := map[string]any{
 		"name": "aoai-theirs", "location": "swedencentral", "properties": map[string]any{"deletionDate": "2026-11-20T10:00:00Z"}, "tags": nil,

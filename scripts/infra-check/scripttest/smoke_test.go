@@ -184,6 +184,10 @@ func TestSmokeRestoresWhenItIsStopped(t *testing.T) {
 	go func() { ended <- cmd.Wait() }()
 	select {
 	case <-stopped:
+		// Nor does a second one cut the restore off.
+		d.mu.Lock()
+		d.Reader = func() { _ = cmd.Process.Signal(syscall.SIGTERM) }
+		d.mu.Unlock()
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 	case err := <-ended:
 		t.Fatalf("it ended before it drained: %v", err)
@@ -207,6 +211,7 @@ func TestSmokeRefusesNamesThatNothingHas(t *testing.T) {
 		{"--address", d.URL, "--backend", "a b"},
 		{"--address", d.URL, "--calls", "0"},
 		{"--address", d.URL, "--wait", "x"},
+		{"--address", d.URL, "--wait", "08"}, // an octal number to bash
 	} {
 		r := desk.Script("", "smoke.sh", args...)
 		wantStatus(t, r, 2)
