@@ -22,8 +22,8 @@ func (s *Store) LookupGiven(ctx context.Context, owner string, ids []string) ([]
 		if errors.Is(err, ErrUnknown) {
 			s.unowned.add(hashed, s.cfg.Now())
 		}
-		if known, _, knownErr := s.fromCache(owner, hashed); errors.Is(err, ErrUnavailable) && knownErr == nil {
-			return known, nil // made here, and not yet in the table
+		if known, _, knownErr := s.fromCache(owner, hashed); errors.Is(err, ErrUnavailable) && !errors.Is(knownErr, ErrUnknown) {
+			return known, knownErr // made here, and not yet in the table
 		}
 		return l, err
 	})

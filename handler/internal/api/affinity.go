@@ -96,8 +96,8 @@ func (s *Server) pin(ctx context.Context, req *proxy.Request, pools []*balancer.
 	return pools, nil
 }
 
-// namedObject returns the container, the sound or the request for an approval that a
-// body names. It exists only at the backend that made it, in an answer or by itself.
+// namedObject returns the container, the sound, the thread or the request for an approval
+// that a body names. It exists only at the backend that made it, in an answer or by itself.
 // Only OpenAI's containers can be asked for, and that of a call that is sent back need
 // not be there any more.
 func namedObject(req *proxy.Request) (reference, bool) {
@@ -105,13 +105,23 @@ func namedObject(req *proxy.Request) (reference, bool) {
 		ref := reference{id: r.ID, kind: r.Kind, param: r.Param}
 		switch {
 		case r.Described && !r.Reused:
-		case r.Kind == operations.KindAudio, r.Param == "approval_request_id":
+		case r.Kind == operations.KindAudio, r.Kind == operations.KindMessage, r.Param == "approval_request_id":
 			return ref, true
 		case r.Kind == operations.KindContainer:
 			if req.Operation.Dialect != operations.Messages && !r.Reused {
 				ref.operation = "containers"
 			}
 			return ref, true
+		}
+	}
+	return reference{}, false
+}
+
+// continuedThread returns the message whose thread a request continues.
+func continuedThread(req *proxy.Request) (reference, bool) {
+	for _, r := range req.Parsed.References {
+		if r.Kind == operations.KindMessage && !r.Described {
+			return reference{id: r.ID, kind: r.Kind, param: r.Param}, true
 		}
 	}
 	return reference{}, false
@@ -179,7 +189,7 @@ func (s *Server) locate(ctx context.Context, req *proxy.Request, ref reference, 
 			return nil, modelMismatch(req, ref)
 		}
 		return &proxy.Pin{Backend: location.Backend, CreatedAt: location.CreatedAt}, nil
-	case errors.Is(err, affinity.ErrUnavailable) && req.Consumer != nil:
+	case errors.Is(err, affinity.ErrUnavailable) && req.Consumer != nil && !ref.mayBeUnknown():
 		return nil, locationUnknown(ref, err) // it may belong to another consumer
 	case ref.operation == "":
 		return new(proxy.Pin), nil

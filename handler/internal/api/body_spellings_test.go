@@ -56,6 +56,7 @@ func TestReachOfAProject(t *testing.T) {
 		{"responses", `{"model":"gpt-4o","input":"i","tools":[{"type":"memory_search","memory_store_name":"team-x","scope":"s"}]}`},
 		{"responses", `{"model":"gpt-4o","input":"i","tools":[{"type":"azure_ai_search","azure_ai_search":{"indexes":[{"project_connection_id":"c","index_name":"x"}]}}]}`},
 		{"responses", `{"model":"gpt-4o","input":"i","agent":{"type":"agent_reference","name":"x"}}`},
+		{"responses", `{"model":"gpt-4o","input":"i","tools":[{"type":"mcp","server_label":"s","tunnel_id":"tunnel_68cbac2e"}]}`},
 		{"chat/completions", `{"model":"gpt-4o","messages":[],"extra_body":{"data_sources":[{"type":"azure_search"}]}}`},
 		{"evals/eval_y/runs", `{"data_source":{"type":"azure_ai_responses","item_generation_params":{"type":"response_retrieval","source":{"type":"file_content","content":[]}}}}`},
 		{"evals/eval_y/runs", `{"data_source":{"type":"azure_ai_traces","trace_ids":["t"]}}`},

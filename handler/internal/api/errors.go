@@ -24,6 +24,7 @@ type Error struct {
 	Status     int
 	Type       string
 	Code       string
+	Detail     string // in Anthropic's API: what its SDKs act on; "" = nothing
 	Param      string
 	Rule       string // for the log: what refused the request; "" = by the code
 	Message    string
@@ -65,7 +66,7 @@ func (f *Error) write(w http.ResponseWriter, r *http.Request) {
 
 // body is the error in Anthropic's form or in OpenAI's.
 func (f *Error) body(requestID string, anthropic bool) []byte {
-	failure := classify.Failure{Status: f.Status, Message: f.Message, Type: f.Type, Param: f.Param, Code: f.Code, RequestID: requestID}
+	failure := classify.Failure{Status: f.Status, Message: f.Message, Type: f.Type, Param: f.Param, Code: f.Code, Detail: f.Detail, RequestID: requestID}
 	return failure.Format(anthropic)
 }
 
@@ -351,13 +352,28 @@ func referenceNotFound(ref reference) *Error {
 	if ref.param == "previous_response_id" {
 		f.Code, noun = "previous_response_not_found", "Previous response"
 	}
+	if ref.kind == operations.KindMessage && !ref.described {
+		return threadNotFound(ref)
+	}
 	f.Message = fmt.Sprintf("%s with id '%s' not found. It may have been deleted, or have expired; send the request without it.", noun, printable(ref.id))
 	return f
+}
+
+// threadNotFound is the error for a thread that cannot be continued. Its caller has all
+// messages, and begins another (docs/azure-openai.md#stateful-operations).
+func threadNotFound(ref reference) *Error {
+	return &Error{
+		Status: http.StatusNotFound, Type: invalidRequest, Code: "not_found", Detail: "thread_not_found", Param: ref.param, Rule: "owner", Final: true,
+		Message: fmt.Sprintf("The thread of the message '%s' cannot be continued. Begin another with all messages: send \"thread\": {\"type\": \"create\"}.", printable(ref.id)),
+	}
 }
 
 // modelMismatch is the error for an object held by a backend that does not serve
 // the requested model.
 func modelMismatch(req *proxy.Request, ref reference) *Error {
+	if ref.kind == operations.KindMessage {
+		return threadNotFound(ref)
+	}
 	return &Error{
 		Status: http.StatusBadRequest, Type: invalidRequest, Code: "model_mismatch", Param: ref.param, Final: true,
 		Message: fmt.Sprintf("The %s '%s' is held by a backend that does not serve the model %q. Use the model that it was created with, or send the request without it.",

@@ -32,6 +32,24 @@ func constrainedOut(model string, c *consumer.Consumer, result *proxy.Result) *E
 	return f
 }
 
+// checkGeographies refuses a request that asks to be processed outside the geographies
+// of its consumer: some services let a body choose.
+func checkGeographies(req *proxy.Request) *Error {
+	inside, _ := req.Consumer.Bounds()
+	if len(inside) == 0 {
+		return nil
+	}
+	for _, asked := range req.Parsed.Geographies {
+		if !slices.ContainsFunc(inside, func(g string) bool { return strings.EqualFold(g, asked) }) {
+			return &Error{
+				Status: http.StatusForbidden, Type: invalidRequest, Code: "geography_not_allowed", Param: "inference_geo", Final: true,
+				Message: fmt.Sprintf("Your key may use%s only, not %q. Leave inference_geo out.", boundsOf(req.Consumer), printable(asked)),
+			}
+		}
+	}
+	return nil
+}
+
 // boundsOf describes what bounds the consumer's choice of backends.
 func boundsOf(c *consumer.Consumer) string {
 	geographies, minPriority := c.Bounds()

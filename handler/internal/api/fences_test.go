@@ -258,3 +258,24 @@ func TestRunsAreInsideMaxRequestTokens(t *testing.T) {
 		}
 	}
 }
+
+// A body that chooses where it is processed chooses inside the fence.
+func TestGeographiesThatABodyAsksFor(t *testing.T) {
+	d := newFenced(t, &consumer.Consumer{Name: "x", Geographies: []string{"us"}}, model("gpt-4o", balancer.Backend{Name: "a", Weight: 1, Geography: "us"}))
+	body := func(member string) string { return `{"model":"gpt-4o","max_tokens":9,"messages":[]` + member + `}` }
+	for member, want := range map[string]int{
+		``: 200, `,"inference_geo":"us"`: 200, `,"inference_geo":"US"`: 200, `,"inference_geo":null`: 200, `,"metadata":{"inference_geo":"global"}`: 200,
+		`,"inference_geo":"global"`: 403, `,"inference_ge\u006f":"eu"`: 403, `,"x":[{"inference_geo":["us","eu"]}]`: 403, `,"inference_geo":""`: 403,
+	} {
+		d.sent = 0
+		res, text := d.send(t, "POST", "/anthropic/v1/messages", body(member), "Api-Key", "k")
+		if res.StatusCode != want || (want == 200) != (d.sent == 1) || want == 403 && !strings.Contains(text, "inference_geo") {
+			t.Errorf("%s: %d %s, want %d", member, res.StatusCode, text, want)
+		}
+		<-d.records
+	}
+	d.consumer = &consumer.Consumer{Name: "x"}
+	if res, text := d.send(t, "POST", "/anthropic/v1/messages", body(`,"inference_geo":"eu"`), "Api-Key", "k"); res.StatusCode != 200 {
+		t.Errorf("without a fence: %d %s", res.StatusCode, text)
+	}
+}

@@ -123,7 +123,9 @@ func (s *Server) setBackendHeaders(w http.ResponseWriter, r *http.Request, a *pr
 // exhaustionError returns the error for a request that no backend served.
 func (s *Server) exhaustionError(result *proxy.Result, c *call) *Error {
 	req := c.request
-	switch {
+	switch ref, continues := continuedThread(req); {
+	case continues && (errors.Is(result.Err, proxy.ErrThrottled) || errors.Is(result.Err, proxy.ErrUnavailable)):
+		return threadNotFound(ref) // any other backend serves a new one
 	case errors.Is(result.Err, proxy.ErrThrottled) && result.TooLarge:
 		return requestTooLargeForPool(req.Model, s.throttleWait(result.RetryAt))
 	case errors.Is(result.Err, proxy.ErrThrottled):

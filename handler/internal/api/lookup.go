@@ -34,8 +34,11 @@ func (s *Server) lookupAll(ctx context.Context, req *proxy.Request, refs []refer
 		found, missing := pass.lookup(ctx, owner(req), ids)
 		for n, i := range at {
 			locations[i], errs[i] = found[n], missing[n]
-			if refs[i].given() != "" && errors.Is(missing[n], affinity.ErrUnavailable) && !operations.IsServiceID(refs[i].id) {
-				errs[i] = affinity.ErrUnknown // no service made that
+			if errors.Is(missing[n], affinity.ErrUnavailable) && refs[i].mayBeUnknown() {
+				errs[i] = affinity.ErrUnknown
+				if refs[i].kind == operations.KindMessage { // it may be another's
+					req.Parsed.ForgetCompared(req.Body)
+				}
 			}
 		}
 	}
@@ -48,6 +51,12 @@ func (r *reference) given() string {
 		return r.id
 	}
 	return ""
+}
+
+// mayBeUnknown reports whether a request goes on without what cannot be looked up: an id
+// that no service made, and a thread, of which its caller has all messages.
+func (r *reference) mayBeUnknown() bool {
+	return r.kind == operations.KindMessage || r.given() != "" && !operations.IsServiceID(r.id)
 }
 
 // own is the key of another object in the table of ids.

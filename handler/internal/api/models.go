@@ -66,6 +66,9 @@ const anyModel = "*"
 func (s *Server) findPools(ctx context.Context, req *proxy.Request) ([]*balancer.Pool, *Error) {
 	apiErr := s.checkNamedModels(req)
 	if apiErr == nil {
+		apiErr = checkGeographies(req)
+	}
+	if apiErr == nil {
 		apiErr = s.checkReach(req)
 	}
 	if apiErr == nil {

@@ -255,6 +255,7 @@ func (s *Server) rememberObjects(ctx context.Context, req *proxy.Request, a *pro
 				l.Due = s.Meter.Promise(reserved, req, a)
 			}
 			switch {
+			case o.Kind == operations.KindMessage && !req.Parsed.KeepsMessage: // nothing is kept under its id
 			case s.StrictIDs:
 				s.rememberOwned(ctx, req, l, o)
 			case o.Kind != operations.KindListed:
@@ -283,7 +284,7 @@ func (s *Server) rememberOwned(ctx context.Context, req *proxy.Request, l affini
 		}
 	}
 	if o.Kind != operations.KindListed && (post || !below) && !named(req, o.ID) {
-		s.remember(ctx, l, o.ID, o.Kind != operations.KindItem)
+		s.remember(ctx, l, o.ID, o.Kind != operations.KindItem && o.Kind != operations.KindMessage)
 	}
 }
 
@@ -318,7 +319,7 @@ func (s *Server) locationOf(req *proxy.Request, backend, model string, kind oper
 func recordsObjects(req *proxy.Request) bool {
 	switch {
 	case req.Operation.Dialect == operations.Messages:
-		return true // tools of the service make containers, whatever they are called
+		return true // tools of the service make containers, whatever they are called, and threads are kept
 	case req.Operation.Kind == "", req.Method == http.MethodDelete:
 		return false
 	case req.Operation.Dialect == operations.Chat:

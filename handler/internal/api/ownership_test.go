@@ -24,15 +24,16 @@ import (
 type tenants struct {
 	*gateway
 	store *affinity.Store
-	sent  int // requests that reached a backend, searches included
+	sent  int    // requests that reached a backend, searches included
+	body  []byte // of the last one
 }
 
 func newTenants(t *testing.T) *tenants {
 	d := &tenants{gateway: newGateway(t), store: affinity.New(affinity.Config{})}
 	d.records = make(chan *api.RequestRecord, 1<<16)
 	d.Affinity, d.StrictIDs, d.Locator, d.Models, d.Authenticator = d.store, true, d, d, d
-	d.do = func(ctx context.Context, pools []*balancer.Pool, _ *proxy.Request, deliver proxy.Deliver) *proxy.Result {
-		d.sent++
+	d.do = func(ctx context.Context, pools []*balancer.Pool, r *proxy.Request, deliver proxy.Deliver) *proxy.Result {
+		d.sent, d.body = d.sent+1, bytes.Clone(r.Body)
 		return serve(ctx, pools, deliver)
 	}
 	return d

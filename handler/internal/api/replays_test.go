@@ -21,6 +21,9 @@ var replayed = []string{
 	`{"type":"mcp_call","id":"%[1]s","server_label":"s","name":"n","arguments":"{}","output":"t","approval_request_id":"mcpr_%[2]s"}`,
 	`{"approval_request_id":"mcpr_%[2]s","output":"t","arguments":"{}","id":"%[1]s","type":"mcp_call"}`,
 	`{"type":"code_interpreter_call","id":"%[1]s","code":"1","container_id":"cntr_%[2]s","outputs":null,"status":"completed"}`,
+	`{"type":"function_call","id":"%[1]s","call_id":"c","name":"f","arguments":"{}","agent":{"agent_name":"/root/reader"}}`,
+	`{"agent":{"agent_name":"/root"},"type":"agent_message","id":"%[1]s","author":"a","recipient":"b","content":[{"type":"encrypted_content","encrypted_content":"e"}]}`,
+	`{"type":"multi_agent_call","id":"%[1]s","call_id":"c","action":"wait_agent","arguments":"{}","agent":null}`,
 	`{"type":"shell_call","id":"%[1]s","call_id":"c","action":{"commands":["ls"]},"environment":{"type":"container_reference","container_id":"cntr_%[2]s"},"status":"completed"}`,
 }
 

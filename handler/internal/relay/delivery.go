@@ -183,7 +183,8 @@ func (d *writer) recordAnswer(a *classify.ResponseInfo) {
 // reportCreated passes on the ids in an answer, or in an event of it, before it
 // is sent: the caller may use an id as soon as it has it.
 func (d *writer) reportCreated(answer []byte) {
-	if d.response.Hooks.Created == nil || !successful(d.response.Response) {
+	made := d.request.Operation.Dialect != operations.Messages || d.request.Parsed.KeepsMessage || classify.NamesCode(answer)
+	if d.response.Hooks.Created == nil || !made || !successful(d.response.Response) {
 		return
 	}
 	var fresh []operations.Object

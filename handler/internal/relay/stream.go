@@ -203,7 +203,7 @@ func (s *stream) namesObjects(event []byte) bool {
 	case s.response.Hooks.Created == nil:
 		return false
 	case s.reader.Dialect == operations.Messages:
-		return classify.NamesCode(event)
+		return classify.NamesCode(event) || s.request.Parsed.KeepsMessage && bytes.Contains(event, []byte(`"message_start"`))
 	case s.reader.Dialect == operations.Chat:
 		return s.created == nil || bytes.Contains(event, []byte(`"audio"`))
 	}

@@ -310,14 +310,19 @@ event: message_stop
 data: {"type":"message_stop"}
 
 `
-	x := newFixture(operations.Messages, "text/event-stream", strings.NewReader(stream))
-	x.request.Operation, x.request.Parsed.Stream = *operations.ByName("messages"), true
-	var created []operations.Object
-	x.response.Hooks.Created = func(objects []operations.Object) { created = append(created, objects...) }
-	x.deliver()
-	want := []operations.Object{{Kind: operations.KindFile, ID: "file_1"}, {Kind: operations.KindContainer, ID: "container_1"}}
-	if !slices.Equal(created, want) {
-		t.Errorf("%v, want %v", created, want)
+	want := []operations.Object{{Kind: operations.KindMessage, ID: "msg_1"}, {Kind: operations.KindFile, ID: "file_1"}, {Kind: operations.KindContainer, ID: "container_1"}}
+	for _, kept := range []bool{true, false} {
+		x := newFixture(operations.Messages, "text/event-stream", strings.NewReader(strings.Replace(stream, `"container":null`, `"container_is":null`, 1)))
+		x.request.Operation, x.request.Parsed.Stream, x.request.Parsed.KeepsMessage = *operations.ByName("messages"), true, kept
+		var created []operations.Object
+		x.response.Hooks.Created = func(objects []operations.Object) { created = append(created, objects...) }
+		x.deliver()
+		if !kept {
+			want = want[1:]
+		}
+		if !slices.Equal(created, want) {
+			t.Errorf("%v, want %v", created, want)
+		}
 	}
 }
 

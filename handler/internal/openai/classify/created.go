@@ -18,7 +18,7 @@ const maxCreated = 1 << 16
 // anywhere else, and makes nothing.
 func Created(o *operations.Operation, subpath string, answer []byte) []operations.Object {
 	start := jsonscan.SkipSpace(answer, 0)
-	if o.Dialect == operations.Messages && !NamesCode(answer) || start == len(answer) || answer[start] != '{' {
+	if start == len(answer) || answer[start] != '{' {
 		return nil
 	}
 	f := finder{answer: answer, root: o.MadeBy(subpath), listed: listedKind(o, subpath)}

@@ -86,7 +86,8 @@ var (
 	block     = shape{"type": types, "content": {in: codeFiles, of: []string{"code_execution_tool_result", "bash_code_execution_tool_result"}}}
 
 	messageAnswer = shape{
-		"container": container, "message": {in: shape{"container": container}}, "delta": {in: shape{"container": container}},
+		"id": {kind: operations.KindMessage}, "container": container,
+		"message": {in: shape{"id": {kind: operations.KindMessage}, "container": container}}, "delta": {in: shape{"container": container}},
 		"content": {in: block}, "content_block": {in: block},
 	}
 )

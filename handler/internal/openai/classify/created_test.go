@@ -49,9 +49,11 @@ func TestCreatedObjects(t *testing.T) {
 		{"files", "f/content", `{"id":"x","response":{"id":"x"},"item":{"id":"x"},"output":[{"id":"x","container_id":"x"}],"output_file_id":"x","fine_tuned_model_checkpoint":"x","choices":[{"message":{"audio":{"id":"x"}}}]}`, ""},
 		{"evals", "e", `{"id":"e","item":{"id":"x"},"output":[{"id":"x"}],"response":{"id":"x"}}`, ""},
 		// Files that code made which the service ran, and nothing else that tools return.
-		{"messages", "", `{"id":"m","container":{"id":"c"},"content":[{"type":"bash_code_execution_tool_result","content":{"type":"bash_code_execution_result","content":[{"file_id":"f"},{"file_id":"g"}]}},{"type":"text"}]}`, "container:c file:f file:g"},
+		{"messages", "", `{"id":"m","container":{"id":"c"},"content":[{"type":"bash_code_execution_tool_result","content":{"type":"bash_code_execution_result","content":[{"file_id":"f"},{"file_id":"g"}]}},{"type":"text"}]}`, "message:m container:c file:f file:g"},
 		{"messages", "", `{"type":"content_block_start","content_block":{"type":"code_execution_tool_result","content":{"content":[{"file_id":"f"}]}}}`, "file:f"},
 		{"messages", "", `{"content":[{"type":"bash_code_execution_tool_result","content":{"type":"bash_code_execution_tool_result_error"}},{"type":"mcp_tool_result","content":{"content":[{"file_id":"x"}]}},{"type":"mcp_tool_result","content":[{"file_id":"x"}]},{"type":"container_upload","file_id":"x"}]}`, ""},
+		{"messages", "", `{"type":"message_start","message":{"id":"m","content":[],"container":null}}`, "message:m"},
+		{"messages", "", `{"type":"message_delta","delta":{"id":"x","container":{"id":"c"}},"usage":{"id":"x"}}`, "container:c"},
 		{"chat", "", `{"id":"q","content":[{"type":"code_execution_tool_result","content":{"content":[{"file_id":"x"}]}}]}`, "chat_completion:q"},
 		// What lies below an object can be named there.
 		{"vector-stores", "v/files", `{"id":"f"}`, "listed:f"},

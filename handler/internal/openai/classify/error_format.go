@@ -16,6 +16,7 @@ type Failure struct {
 	Type      string // in OpenAI's API; in Anthropic's the status decides
 	Param     string // "" = null
 	Code      string
+	Detail    string // the error_code of details in Anthropic's API, which its SDKs act on; "" = none
 	RequestID string // in Anthropic's body; "" = none
 }
 
@@ -27,8 +28,9 @@ type anthropicError struct {
 }
 
 type anthropicErrorObject struct {
-	Type    string `json:"type"`
-	Message string `json:"message"`
+	Type    string            `json:"type"`
+	Message string            `json:"message"`
+	Details map[string]string `json:"details,omitempty"`
 }
 
 // Format returns the body of an error, in Anthropic's form or in OpenAI's.
@@ -41,7 +43,11 @@ func (f *Failure) Format(anthropic bool) []byte {
 	}
 	var body any
 	if anthropic {
-		body = anthropicError{Type: "error", Error: anthropicErrorObject{Type: anthropicType(f.Status), Message: f.Message}, RequestID: f.RequestID}
+		e := anthropicErrorObject{Type: anthropicType(f.Status), Message: f.Message}
+		if f.Detail != "" {
+			e.Details = map[string]string{"error_code": f.Detail}
+		}
+		body = anthropicError{Type: "error", Error: e, RequestID: f.RequestID}
 	} else {
 		e := openAIError{Message: f.Message, Type: f.Type, Code: f.Code}
 		if f.Param != "" {

@@ -39,6 +39,7 @@ type Watch struct {
 	Bound   Names      // in which nothing is the caller's own
 	Data    Names      // in which names and values are the caller's own: nothing is found there
 	DataIn  [][2]Names // the first are Data in the second
+	Origins [2]Names   // the first are Data directly in objects of the second: they say who made these
 	DataOf  Name       // is Data in an object of which IsFree says so by its second kept member, if that is ahead of it
 	IsFree  func(kind []byte) bool
 
@@ -126,10 +127,15 @@ func (w *Watch) member(key []byte) Reason {
 	switch {
 	case f.mapped:
 		w.pending = 0
-	case !f.free:
+	case !f.free && !w.isOrigin(f, w.pending):
 		w.Met.add(w.pending)
 	}
 	return OK
+}
+
+// isOrigin reports whether a member of this name says who made the object f.
+func (w *Watch) isOrigin(f *frame, name Name) bool {
+	return w.Origins[0].Has(name) && !f.array && w.Origins[1].Has(f.name)
 }
 
 func (w *Watch) unknown(key []byte) Reason {
@@ -188,7 +194,7 @@ func (w *Watch) enter(b []byte, array bool) Reason {
 
 // isData reports whether the next value, of a member of this name, is the caller's own.
 func (w *Watch) isData(b []byte, name Name, within Names) bool {
-	if w.Data.Has(name) || name == w.DataOf && w.IsFree != nil && w.IsFree(inside(b, w.top().kept[1])) {
+	if w.Data.Has(name) || w.isOrigin(w.top(), name) || name == w.DataOf && w.IsFree != nil && w.IsFree(inside(b, w.top().kept[1])) {
 		return true
 	}
 	for i := range w.DataIn {

@@ -31,6 +31,7 @@ const (
 	KindPrompt       Kind = "prompt"
 	KindVoice        Kind = "voice"
 	KindVideo        Kind = "video"
+	KindMessage      Kind = "message" // of Anthropic's API: a thread is continued by the id of its latest
 	// KindListed is what an answer shows below an object, such as a file of a container.
 	// It can be named below that object only.
 	KindListed Kind = "listed"
@@ -43,6 +44,7 @@ func (k Kind) Known() bool {
 		KindContainer, KindTuningJob, KindCheckpoint, KindEval, KindRun, KindSkill, KindPrompt, KindVoice, KindVideo:
 		return true
 	case KindListed: // nobody names one by itself
+	case KindMessage: // its thread is gone within the hour
 	}
 	return false
 }
@@ -54,7 +56,7 @@ const thirtyDays = 30 * 24 * time.Hour
 // Retention is how long a resource keeps an object of the kind; 0 means until
 // somebody deletes it.
 func (k Kind) Retention() time.Duration {
-	if k == "" || k == KindListed || k == KindResponse || k == KindItem || k == KindAudio || k == KindContainer {
+	if k == "" || k == KindListed || k == KindResponse || k == KindItem || k == KindAudio || k == KindContainer || k == KindMessage {
 		return thirtyDays
 	}
 	return 0

@@ -134,6 +134,8 @@ func (s *parser) readOther() {
 	switch string(key) {
 	case "reasoning_effort", "reasoning", "output_config":
 		s.parsed.ReasoningSpan = Span{from, s.Offset}
+	case "thread", "diagnostics":
+		s.parsed.KeepsMessage = true
 	}
 	switch name {
 	case metadataName:

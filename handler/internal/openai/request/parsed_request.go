@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"spillway/handler/internal/openai/jsonscan"
 )
@@ -60,15 +61,29 @@ type ParsedRequest struct {
 	MetadataUser       string      // user_id of the metadata, which names the end user in Anthropic's API
 	References         []Reference // the stored objects that it names, in the order of the body
 	Models             []string    // the models and deployments that it names besides Model
+	Geographies        []string    // where it asks to be processed
 	DataSources        Span        // the value of data_sources
 	NestedSources      bool        // data_sources occur below the top level only
 	NestedCacheKey     bool        // a prompt_cache_key occurs below the top level, where it is not replaced
 	Reaches            string      // a member by which the backend's own identity is used; "" = none
 	ReasoningSpan      Span        // the value of reasoning_effort, or of the member that may hold the effort
 	Audio              bool        // the answer may have sound
+	KeepsMessage       bool        // the service keeps the conversation, or how it began, under the id of the answer
 	AsksForText        bool        // it has a member that only requests for text have
+	Compared           []Span      // the strings that name a message which it is only compared with
 	InsertAt           int         // just behind the opening brace: where a member may be inserted
 	Empty              bool        // the object has no members
+}
+
+// ForgetCompared has the body, in its own memory, compared with no message.
+func (p *ParsedRequest) ForgetCompared(body []byte) {
+	for _, at := range p.Compared {
+		value, nothing := body[at.From:at.To], "null"
+		if len(value) < len(nothing) {
+			nothing = `""`
+		}
+		copy(value, nothing+strings.Repeat(" ", len(value)-len(nothing)))
+	}
 }
 
 // OutputMember is a member that bounds the tokens of an answer.

@@ -38,7 +38,7 @@ var idMembers = map[string]operations.Kind{
 	"skill_id": operations.KindSkill, "skill_ids": operations.KindSkill,
 	"part_ids": operations.KindPart, "upload_id": operations.KindUpload, "batch_id": operations.KindBatch,
 	"eval_id": operations.KindEval, "prompt_id": operations.KindPrompt, "video_id": operations.KindVideo,
-	"fine_tuning_job_id": operations.KindTuningJob,
+	"fine_tuning_job_id": operations.KindTuningJob, "previous_message_id": operations.KindMessage,
 }
 
 // holderMembers are the members whose objects have an id.
@@ -62,8 +62,8 @@ var (
 	itemMembers = []string{"input", "items", "instructions"}
 	// contentMembers give an item its content.
 	contentMembers = []string{"content", "encrypted_content", "arguments", "output", "action", "actions", "code", "result", "results", "queries", "tools", "operation", "approve"}
-	// modelMembers name models or deployments.
-	modelMembers = []string{"model", "models", "model_id", "model_name", "base_model", "deployment", "deployment_id", "deployment_name", "engine", "engines", "engine_id"}
+	// modelMembers name models or deployments. So do those whose names end so.
+	modelMembers = []string{"model", "models", "deployment", "engine", "engines", "engine_id"}
 	// reachMembers have the backend use what its own identity reaches: connections,
 	// indexes and memory of a project, its agents with their sessions, its network, and
 	// queues.
@@ -72,9 +72,9 @@ var (
 		"memory_store_name", "agent", "agent_name", "agent_reference", "input_binding", "output_binding",
 	}
 	// reachEndings are how further ones end, folded: connection_id, memory_store_id.
-	reachEndings = []string{"connectionid", "connectionids", "memorystoreid", "memorystoreids", "agentid", "agentids", "agentsessionid", "indexassetid"}
+	reachEndings = []string{"connectionid", "connectionids", "memorystoreid", "memorystoreids", "agentid", "agentids", "agentsessionid", "indexassetid", "tunnelid", "tunnelids", "destinationresourceid"}
 	// otherMembers are read, or may only not be repeated.
-	otherMembers = []string{"id", "type", "role", "metadata", "authentication", "data_sources", "data_source", "data_source_config", "text", "variables", "status", "summary", "functions"}
+	otherMembers = []string{"inference_geo", "id", "type", "role", "metadata", "authentication", "data_sources", "data_source", "data_source_config", "text", "variables", "status", "summary", "functions"}
 	// dataMembers hold the caller's own data: schemas and examples, arguments of calls,
 	// and maps whose names are the caller's. So does the input of Anthropic's tools.
 	dataMembers = []string{
@@ -83,10 +83,10 @@ var (
 	}
 	// rowMembers hold rows of evaluations, where any member may be a list of messages.
 	rowMembers = []string{"item", "sample"}
-	// citingMembers hold what an item that is sent back once came from, and citingTypes
-	// are of objects that do: calls that the service made itself, and the files of their
-	// outputs.
-	citingMembers = []string{"annotations", "results"}
+	// citingMembers hold what an item that is sent back once came from, or an earlier
+	// request that this one is compared with, and citingTypes are of objects that do: calls
+	// that the service made itself, and the files of their outputs.
+	citingMembers = []string{"annotations", "results", "diagnostics"}
 	citingTypes   = []string{"mcp_call", "code_interpreter_call", "shell_call", "code_execution_output", "bash_code_execution_output"}
 	// mediaMembers, fileMembers and base64Members hold what is not read as text, and
 	// labelMembers say what that is.
@@ -151,6 +151,7 @@ var (
 	audioName    = vocabulary.Of("audio")
 	contentName  = vocabulary.Of("content")
 	encrypted    = vocabulary.Of("encrypted_content")
+	geographies  = vocabulary.Of("inference_geo")
 	anyModel     = vocabulary.Of(anyModelMember)
 	anyID        = vocabulary.Of(anyIDMember)
 	anyReach     = vocabulary.Of(anyReachMember)
@@ -159,7 +160,7 @@ var (
 	cacheKeyName = vocabulary.Of(cacheKeyMember)
 	countedNames = namesOf(boundMember, budgetMember, choicesMember, cacheKeyMember)
 
-	foundStrings = idNames.Or(modelNames).Or(namesOf("encrypted_content")).Or(countedNames)
+	foundStrings = idNames.Or(modelNames).Or(namesOf("encrypted_content", "inference_geo")).Or(countedNames)
 	textNames    = idNames.Or(modelNames).Without(holderNames)
 	inlineRows   = [3]jsonscan.Name{contentName, vocabulary.Of("source"), vocabulary.Of("data_source")}
 	// watched is what every parse looks for.
@@ -167,7 +168,7 @@ var (
 		Names: vocabulary, Limit: maxMatches, Strings: foundStrings, Scalars: countedNames, Objects: holderNames.Or(itemNames), Keep: [2]jsonscan.Name{idName, typeName},
 		Texts: textNames, Free: namesOf(rowMembers...), FreeIn: inlineRows, Maps: namesOf("variables", mapMember), Bound: namesOf("data_sources"),
 		// At other places parameters are those of the request itself.
-		Data: namesOf(dataMembers...).Without(namesOf("parameters")), DataOf: vocabulary.Of("output"), IsFree: isFreeOutput,
+		Data: namesOf(dataMembers...).Without(namesOf("parameters")), Origins: [2]jsonscan.Names{namesOf("agent"), namesOf(itemMembers...)}, DataOf: vocabulary.Of("output"), IsFree: isFreeOutput,
 		DataIn: [][2]jsonscan.Names{{namesOf("input"), namesOf("content")}, {namesOf("annotations"), namesOf("tools")}, {namesOf("parameters"), namesOf("tools", "functions")}},
 		Forms:  namesOf(keys(formMembers)...).Or(namesOf(anyIDMember)), IsID: hasForm, InFree: inRow, Quotes: isCiting, Empty: namesOf("output", "arguments", "input"), Lists: namesOf("summary"),
 		Attachments: jsonscan.Attachments{
@@ -253,6 +254,8 @@ func (s *parser) readMatches() error {
 			s.parsed.ResourceBound = s.parsed.ResourceBound || m.Within.Meets(itemNames) && m.Value.To-m.Value.From > len(`""`)
 		case modelNames.Has(m.Name):
 			s.addModel(m)
+		case m.Name == geographies:
+			s.parsed.Geographies = append(s.parsed.Geographies, jsonscan.Unquote(s.text(m.Value)))
 		case m.Name == anyID:
 			err = s.addReference("", m.Value, idName, true)
 		case m.Name == cacheKeyName:
@@ -275,7 +278,11 @@ func (s *parser) readMatches() error {
 func (s *parser) addListed(kind operations.Kind, m *jsonscan.Match) error {
 	before := len(s.parsed.References)
 	quoted := m.Quoted && quotedNames.Has(m.Name)
-	err := s.addReference(kind, m.Value, m.Name, quoted || m.Name == sourceName || m.Within.Meets(citingNames))
+	described := quoted || m.Name == sourceName || m.Within.Meets(citingNames)
+	err := s.addReference(kind, m.Value, m.Name, described)
+	if described && kind == operations.KindMessage {
+		s.parsed.Compared = append(s.parsed.Compared, Span(m.Value))
+	}
 	for i := range s.parsed.References[before:] {
 		s.parsed.References[before+i].Reused = quoted && kind == operations.KindContainer
 	}

@@ -118,7 +118,7 @@ func TestModelsThatABodyNames(t *testing.T) {
 		`{"metadata":{"model":"b"}}`:                                                         nil,
 		`{"tools":[{"parameters":{"properties":{"model":{"type":"string"}}}}]}`:              nil,
 	} {
-		got, err := Parse([]byte(body))
+		got, err := (&Parser{Strict: true}).Parse([]byte(body))
 		if err != nil || !slices.Equal(got.Models, want) {
 			t.Errorf("%s: %q, %v, want %q", body, got.Models, err, want)
 		}

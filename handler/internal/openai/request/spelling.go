@@ -138,7 +138,7 @@ func unknownMember(key []byte) (jsonscan.Name, jsonscan.Reason) {
 	if bytes.IndexByte(key, '\\') >= 0 {
 		key = []byte(jsonscan.Unquote(key))
 	}
-	if spelt.find(key) != "" {
+	if name := spelt.find(key); name != "" && name != string(key) {
 		return 0, jsonscan.Misspelt
 	}
 	switch {
@@ -207,5 +207,6 @@ var (
 	speltAtTop  = newFoldings(topMembers...)
 	speltInLine = newFoldings("custom_id", "method", "url", "body")
 	spelt       = newFoldings(slices.Concat(keys(idMembers), keys(holderMembers), itemMembers, modelMembers, reachMembers,
-		[]string{"id", "type", "data_source", "data_source_config", "data_sources", "parameters", "authentication"})...)
+		[]string{"id", "type", "data_source", "data_source_config", "data_sources", "parameters", "authentication"},
+		[]string{"model_id", "model_name", "base_model", "deployment_id", "deployment_name"})...)
 )
