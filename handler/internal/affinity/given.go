@@ -12,7 +12,7 @@ import (
 // is named again within a minute. Of those that are in no memory, 4,096 are read; the
 // error of the others wraps ErrUnavailable, and a repetition goes on with them.
 func (s *Store) LookupGiven(ctx context.Context, owner string, ids []string) ([]Location, []error) {
-	return s.lookupEach(ctx, ids, maxGivenReads, func(id string) (l Location, final bool, err error) {
+	return s.lookupEach(ctx, owner, ids, maxGivenReads, func(id string) (l Location, final bool, err error) {
 		hashed := hashID(id)
 		l, final, err = s.fromCache(owner, hashed)
 		return l, final || errors.Is(err, ErrUnknown) && s.unowned.has(hashed, s.cfg.Now()), err

@@ -64,6 +64,7 @@ type Store struct {
 	cache   *cache
 	queue   *queue
 	unowned unowned
+	reading sync.Map // owner → chan struct{}, the reads that it has under way
 	dropped atomic.Uint64
 	traffic atomic.Bool // ids were looked up or written since the last sweep
 	secret  atomic.Pointer[string]
@@ -113,12 +114,12 @@ func (s *Store) Lookup(ctx context.Context, owner, id string) (Location, error) 
 // LookupAll is Lookup of several ids at once, with one time limit for all that is longer
 // for hundreds, while the table answers. The results are in the order of the ids.
 func (s *Store) LookupAll(ctx context.Context, owner string, ids []string) ([]Location, []error) {
-	return s.lookupEach(ctx, ids, len(ids), func(id string) (Location, bool, error) { return s.fromCache(owner, hashID(id)) },
+	return s.lookupEach(ctx, owner, ids, len(ids), func(id string) (Location, bool, error) { return s.fromCache(owner, hashID(id)) },
 		func(ctx context.Context, id string) (Location, error) { return s.lookup(ctx, owner, id) })
 }
 
 // lookupEach looks ids up in memory, and reads at most this many of the others.
-func (s *Store) lookupEach(ctx context.Context, ids []string, most int, inMemory func(id string) (l Location, final bool, err error), read func(ctx context.Context, id string) (Location, error)) ([]Location, []error) {
+func (s *Store) lookupEach(ctx context.Context, owner string, ids []string, most int, inMemory func(id string) (l Location, final bool, err error), read func(ctx context.Context, id string) (Location, error)) ([]Location, []error) {
 	locations, errs := make([]Location, len(ids)), make([]error, len(ids))
 	var missing []int
 	for i, id := range ids {
@@ -142,7 +143,13 @@ func (s *Store) lookupEach(ctx context.Context, ids []string, most int, inMemory
 		reads.Go(func() {
 			for n := worker; n < len(missing); n += maxReads {
 				i := missing[n]
+				done, err := s.beginRead(ctx, owner)
+				if err != nil {
+					errs[i] = err
+					continue
+				}
 				locations[i], errs[i] = read(ctx, ids[i])
+				done()
 				if !errors.Is(errs[i], ErrUnavailable) {
 					silent.Reset(s.cfg.LookupTimeout)
 				}
@@ -157,8 +164,24 @@ func (s *Store) lookupEach(ctx context.Context, ids []string, most int, inMemory
 // however slow it is.
 const readsInTime = 128
 
-// maxReads is how many ids of one request are read from the table at once.
+// maxReads is how many ids of one owner's requests are read from the table at once: a
+// flood of one consumer's leaves the table to others.
 const maxReads = 32
+
+// beginRead waits until owner may read another id. done must be called.
+func (s *Store) beginRead(ctx context.Context, owner string) (done func(), err error) {
+	reading, ok := s.reading.Load(owner)
+	if !ok {
+		reading, _ = s.reading.LoadOrStore(owner, make(chan struct{}, maxReads))
+	}
+	slots := reading.(chan struct{})
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	}
+}
 
 func (s *Store) lookup(ctx context.Context, owner, id string) (Location, error) {
 	hashed := hashID(id)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -387,6 +388,51 @@ func TestLookupOfHundredsOfIDsInASlowTable(t *testing.T) {
 			t.Errorf("%v after %v", errs[0], time.Since(before))
 		}
 	})
+}
+
+// However many ids one owner's requests name, no more than so many are read at once, and
+// those of others are read beside them.
+func TestFloodOfLookupsOfOneOwnerDelaysNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const once = 32
+		store := &busy{slow: slow{Store: new(memory.Store), delayed: 100 * time.Millisecond}}
+		s := affinity.New(affinity.Config{Table: store})
+		var flood sync.WaitGroup
+		for n := range 10 {
+			var ids []string
+			for i := range 200 {
+				ids = append(ids, fmt.Sprint("unknown_", n, "_", i))
+			}
+			lookup := s.LookupGiven
+			if n%2 == 1 {
+				lookup = s.LookupAll
+			}
+			flood.Go(func() { lookup(t.Context(), "y", ids) })
+		}
+		time.Sleep(50 * time.Millisecond)
+		before := time.Now()
+		if _, errs := s.LookupAll(t.Context(), "x", []string{"other"}); !errors.Is(errs[0], affinity.ErrUnknown) || time.Since(before) > 300*time.Millisecond {
+			t.Errorf("x: %v after %v", errs[0], time.Since(before))
+		}
+		flood.Wait()
+		if most := store.most.Load(); most > once+1 {
+			t.Errorf("%d reads at once", most)
+		}
+	})
+}
+
+// busy counts how many reads are under way.
+type busy struct {
+	slow
+	now, most atomic.Int64
+}
+
+func (b *busy) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
+	if n := b.now.Add(1); n > b.most.Load() {
+		b.most.Store(n)
+	}
+	defer b.now.Add(-1)
+	return b.slow.Get(ctx, partition, key)
 }
 
 // Hundreds of ids that nobody made cost one read each, and a minute long no more.
