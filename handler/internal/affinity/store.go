@@ -166,7 +166,7 @@ const readsInTime = 128
 
 // maxReads is how many ids of one owner's requests are read from the table at once: a
 // flood of one consumer's leaves the table to others.
-const maxReads = 32
+const maxReads = 16
 
 // beginRead waits until owner may read another id. done must be called.
 func (s *Store) beginRead(ctx context.Context, owner string) (done func(), err error) {

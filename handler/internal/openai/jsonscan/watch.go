@@ -31,17 +31,18 @@ type Watch struct {
 
 	// Unknown judges a name that is not watched: it returns one that it stands for,
 	// or a reason to end the pass. It is not asked about what is free. nil = none.
-	Unknown func(key []byte) (Name, Reason)
-	Texts   Names      // whose values are no objects while Unknown is set, but in what is free
-	Free    Names      // in which names are the caller's own, and nothing is Data: strings are found there by InFree only
-	FreeIn  [3]Name    // the first is Free directly in the second, if that is in the third
-	Maps    Names      // whose own members are named by the caller, where they are objects
-	Bound   Names      // in which nothing is the caller's own
-	Data    Names      // in which names and values are the caller's own: nothing is found there
-	DataIn  [][2]Names // the first are Data in the second
-	Origins [2]Names   // the first are Data directly in objects of the second: they say who made these
-	DataOf  Name       // is Data in an object of which IsFree says so by its second kept member, if that is ahead of it
-	IsFree  func(kind []byte) bool
+	Unknown            func(key []byte) (Name, Reason)
+	Texts              Names      // whose values are no objects while Unknown is set, but in what is free
+	Free               Names      // in which names are the caller's own, and nothing is Data: strings are found there by InFree only
+	FreeIn             [3]Name    // the first is Free directly in the second, if that is in the third
+	Maps               Names      // whose own members are named by the caller, where they are objects
+	Bound              Names      // in which nothing is the caller's own
+	Data               Names      // in which names and values are the caller's own: nothing is found there
+	DataIn             [][2]Names // the first are Data in the second
+	Origin             Name       // is not Met directly in an object of OriginOf, which it says who made, if it is an object with members of OriginIn only
+	OriginOf, OriginIn Names
+	DataOf             Name // is Data in an object of which IsFree says so by its second kept member, if that is ahead of it
+	IsFree             func(kind []byte) bool
 
 	// IsID judges a string by its form, for those of Forms, and for the first kept member of
 	// objects that are not of Objects; kind is the second kept member there. Of an object in
@@ -75,6 +76,7 @@ type frame struct {
 	text   bool // it calls itself no picture, sound, film or PDF file
 	filled bool // it has an object or array in it
 	mapped bool // it is one of Watch.Maps
+	origin bool // it is Watch.Origin, in an object that it says who made
 	first  int  // of the matches in it
 	encode int  // bytes of its base64 that may not count
 	files  int  // bytes of its files that may not count
@@ -116,6 +118,9 @@ func (w *Watch) Root(n Name) { w.pending = n }
 // member numbers a member of the innermost object.
 func (w *Watch) member(key []byte) Reason {
 	w.pending = w.Names.Lookup(key)
+	if f := w.top(); f.origin && !w.OriginIn.Has(w.pending) {
+		w.Met.add(w.Origin)
+	}
 	if w.pending == 0 {
 		return w.unknown(key)
 	}
@@ -127,7 +132,7 @@ func (w *Watch) member(key []byte) Reason {
 	switch {
 	case f.mapped:
 		w.pending = 0
-	case !f.free && !w.isOrigin(f, w.pending):
+	case !f.free && !w.isOrigin(f, w.pending) && (!f.origin || !w.OriginIn.Has(w.pending)):
 		w.Met.add(w.pending)
 	}
 	return OK
@@ -135,7 +140,7 @@ func (w *Watch) member(key []byte) Reason {
 
 // isOrigin reports whether a member of this name says who made the object f.
 func (w *Watch) isOrigin(f *frame, name Name) bool {
-	return w.Origins[0].Has(name) && !f.array && w.Origins[1].Has(f.name)
+	return name != 0 && name == w.Origin && !f.array && w.OriginOf.Has(f.name)
 }
 
 func (w *Watch) unknown(key []byte) Reason {
@@ -174,6 +179,10 @@ func (w *Watch) enter(b []byte, array bool) Reason {
 	name, within := w.value()
 	fresh := frame{name: name, array: array, within: within, free: outer.free, data: outer.data, first: len(w.Matches)}
 	fresh.mapped = !array && !outer.array && w.Maps.Has(name)
+	fresh.origin = !array && w.isOrigin(outer, name)
+	if array && w.isOrigin(outer, name) {
+		w.Met.add(name)
+	}
 	if !fresh.free && name != 0 && !within.Meets(w.Bound) {
 		fresh.data = w.isData(b, name, within)
 		row := name == w.FreeIn[0] && outer.name == w.FreeIn[1] && within.Has(w.FreeIn[2])
@@ -194,7 +203,7 @@ func (w *Watch) enter(b []byte, array bool) Reason {
 
 // isData reports whether the next value, of a member of this name, is the caller's own.
 func (w *Watch) isData(b []byte, name Name, within Names) bool {
-	if w.Data.Has(name) || w.isOrigin(w.top(), name) || name == w.DataOf && w.IsFree != nil && w.IsFree(inside(b, w.top().kept[1])) {
+	if w.Data.Has(name) || name == w.DataOf && w.IsFree != nil && w.IsFree(inside(b, w.top().kept[1])) {
 		return true
 	}
 	for i := range w.DataIn {
@@ -274,6 +283,9 @@ func (w *Watch) text(b []byte, from, to int) Reason {
 	}
 	if f.data || name == 0 && !f.free {
 		return OK
+	}
+	if w.isOrigin(f, name) {
+		w.Met.add(name)
 	}
 	f.text = f.text || w.Attachments.Labels.Has(name) && !isMediaLabel(b[from+1:to-1])
 	if !f.array {

@@ -168,7 +168,7 @@ var (
 		Names: vocabulary, Limit: maxMatches, Strings: foundStrings, Scalars: countedNames, Objects: holderNames.Or(itemNames), Keep: [2]jsonscan.Name{idName, typeName},
 		Texts: textNames, Free: namesOf(rowMembers...), FreeIn: inlineRows, Maps: namesOf("variables", mapMember), Bound: namesOf("data_sources"),
 		// At other places parameters are those of the request itself.
-		Data: namesOf(dataMembers...).Without(namesOf("parameters")), Origins: [2]jsonscan.Names{namesOf("agent"), namesOf(itemMembers...)}, DataOf: vocabulary.Of("output"), IsFree: isFreeOutput,
+		Data: namesOf(dataMembers...).Without(namesOf("parameters")), Origin: vocabulary.Of("agent"), OriginOf: namesOf(itemMembers...), OriginIn: namesOf("agent_name"), DataOf: vocabulary.Of("output"), IsFree: isFreeOutput,
 		DataIn: [][2]jsonscan.Names{{namesOf("input"), namesOf("content")}, {namesOf("annotations"), namesOf("tools")}, {namesOf("parameters"), namesOf("tools", "functions")}},
 		Forms:  namesOf(keys(formMembers)...).Or(namesOf(anyIDMember)), IsID: hasForm, InFree: inRow, Quotes: isCiting, Empty: namesOf("output", "arguments", "input"), Lists: namesOf("summary"),
 		Attachments: jsonscan.Attachments{

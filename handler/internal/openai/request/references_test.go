@@ -94,6 +94,7 @@ func TestReferencesOfABody(t *testing.T) {
 		`{"item":{"file_id":"f","conversation":"c","source":{"id":"17"}}}`:                            nil,
 		`{"data_source":{"source":{"content":[{"input":[{"file_id":"file-x"}]}]}}}`:                   described(ref("", "file-x", "item")),
 		`{"data_source":{"template":[{"content":[{"file_id":"{{item.f}}"}]}]}}`:                       ref(operations.KindFile, "{{item.f}}", "file_id"),
+		`{"input":[{"type":"x","agent":{"agent_name":"a","file_id":"f"}}]}`:                           ref(operations.KindFile, "f", "file_id"),
 		`{"item":{"file_id":"file-x"}}`:                                                               described(ref("", "file-x", "item")),
 		`{"tools":[{"parameters":{"properties":{"file_id":{"type":"string"}}}}]}`:                     nil,
 		`{"a":` + strings.Repeat(`[{"b":`, 100) + `{"file_id":"f"}` + strings.Repeat(`}]`, 100) + `}`: ref(operations.KindFile, "f", "file_id"),
