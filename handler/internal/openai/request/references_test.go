@@ -333,9 +333,10 @@ func checkAgainstStrictParser(body []byte) error {
 
 // strictNames returns whether a body has a member that is another spelling of one that
 // is acted on, or an object where an id or a model is a text, in a second reading of
-// the rules.
-func strictNames(n *node, member string, within []string) bool {
-	free, inMap := false, len(within) > 0 && isMap(within[len(within)-1], true)
+// the rules. n is the value of the member, or with listed an element of it; with inMap
+// the caller named that.
+func strictNames(n *node, member string, within []string, listed, inMap bool) bool {
+	free := false
 	if inMap {
 		member = ""
 	}
@@ -351,17 +352,18 @@ func strictNames(n *node, member string, within []string) bool {
 	if n.object && len(n.keys) > 0 && !free && !inMap && (isID && !isHolder || slices.Contains(modelMembers, member) || member != "" && vocabulary.Of(member) == 0 && endsAsModel(member)) {
 		return true
 	}
+	named := n.object && !listed && isMap(member, true)
 	for i, child := range n.children {
 		name := member
 		inside := within
 		if n.object {
 			name = n.keys[i]
 			inside = append(within[:len(within):len(within)], member)
-			if !free && !isMap(member, true) && vocabulary.Of(name) == 0 && otherName(name) {
+			if !free && !named && vocabulary.Of(name) == 0 && otherName(name) {
 				return true
 			}
 		}
-		if strictNames(child, name, inside) {
+		if strictNames(child, name, inside, n.list, n.object && named || n.list && inMap) {
 			return true
 		}
 	}
@@ -400,7 +402,7 @@ func checkSpellings(body []byte) error {
 		return err
 	}
 	_, err = (&Parser{Strict: true}).Parse(body)
-	if strictNames(root, "", nil) && err == nil {
+	if strictNames(root, "", nil, false, false) && err == nil {
 		return fmt.Errorf("another spelling is accepted in %q", body)
 	}
 	return nil
