@@ -118,13 +118,13 @@ func (w *Watch) Root(n Name) { w.pending = n }
 // member numbers a member of the innermost object.
 func (w *Watch) member(key []byte) Reason {
 	w.pending = w.Names.Lookup(key)
-	if f := w.top(); f.origin && !w.OriginIn.Has(w.pending) {
+	f := w.top()
+	if f.origin && !w.OriginIn.Has(w.pending) {
 		w.Met.add(w.Origin)
 	}
 	if w.pending == 0 {
 		return w.unknown(key)
 	}
-	f := w.top()
 	if f.seen.Has(w.pending) {
 		return Repeated
 	}
@@ -132,7 +132,7 @@ func (w *Watch) member(key []byte) Reason {
 	switch {
 	case f.mapped:
 		w.pending = 0
-	case !f.free && !w.isOrigin(f, w.pending) && (!f.origin || !w.OriginIn.Has(w.pending)):
+	case !f.free && (w.pending != w.Origin || !w.isOrigin(f, w.pending)) && (!f.origin || !w.OriginIn.Has(w.pending)):
 		w.Met.add(w.pending)
 	}
 	return OK
@@ -284,7 +284,7 @@ func (w *Watch) text(b []byte, from, to int) Reason {
 	if f.data || name == 0 && !f.free {
 		return OK
 	}
-	if w.isOrigin(f, name) {
+	if name == w.Origin && w.isOrigin(f, name) {
 		w.Met.add(name)
 	}
 	f.text = f.text || w.Attachments.Labels.Has(name) && !isMediaLabel(b[from+1:to-1])
