@@ -87,6 +87,49 @@ func TestStatusIsHeldUntilFirstMeaningfulEvent(t *testing.T) {
 	}
 }
 
+const thinking = "event: response.output_item.added\ndata: " + `{"type":"response.output_item.added","output_index":0,"item":{"id":"rs_1","type":"reasoning","summary":[]}}` + "\n\n"
+
+// A limit that shows just behind the beginning of reasoning reaches no caller; a model
+// that goes on thinking is answering, however long that takes.
+func TestBeginningOfReasoningIsHeldForAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newFixture(operations.Responses, "text/event-stream", nil)
+		d := runScript(x, func(send func(string), end func(error)) {
+			send(created + thinking)
+			time.Sleep(time.Second - time.Nanosecond)
+			send(limited)
+			end(io.EOF)
+		})
+		if d.Committed || x.caller.answered() || d.Outcome.Class != health.Throttled {
+			t.Errorf("a limit behind it: %+v, %q", d, x.caller.all())
+		}
+		x = newFixture(operations.Responses, "text/event-stream", nil)
+		d = runScript(x, func(send func(string), end func(error)) {
+			send(created + thinking)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if got := x.caller.got(); got != created+thinking {
+				t.Errorf("after a second the caller got %q", got)
+			}
+			send(delta)
+			end(io.EOF)
+		})
+		if !d.Committed || x.commits != 1 || d.FirstToken.Sub(x.response.Start) != time.Second {
+			t.Errorf("going on: %+v, %d commits", d, x.commits)
+		}
+		x = newFixture(operations.Responses, "text/event-stream", nil)
+		x.response.Hooks.MayCommit = func() bool { return false } // another attempt has won
+		d = runScript(x, func(send func(string), end func(error)) {
+			send(created + thinking)
+			time.Sleep(2 * time.Second)
+			end(errReset)
+		})
+		if d.Committed || x.caller.answered() {
+			t.Errorf("overtaken: %+v, %q", d, x.caller.all())
+		}
+	})
+}
+
 func TestErrorBeforeFirstTokenSendsNothing(t *testing.T) {
 	for name, events := range map[string]string{"at once": refused, "after the filters": filters + refused} {
 		t.Run(name, func(t *testing.T) {

@@ -30,6 +30,7 @@ type stream struct {
 	lastRead    time.Time // from the backend
 	lastWrite   time.Time // to the caller
 	heldSince   time.Time // when the first event came
+	thinksSince time.Time // when reasoning began that holds nothing
 	completedAt time.Time // when all finish reasons, or the end of the dialect, had come
 	terminated  bool      // the end of the dialect was seen
 	startDue    bool      // the status line was due ahead of the content, and sent
@@ -109,6 +110,9 @@ func (s *stream) handleEvent(event []byte, now time.Time) {
 		return
 	case s.heldSince.IsZero():
 		s.heldSince, s.rearm = now, true
+	}
+	if r.Thinks && s.thinksSince.IsZero() {
+		s.thinksSince, s.rearm = now, true
 	}
 	if s.namesObjects(event) {
 		s.reportCreated(sse.Parse(event).Data)

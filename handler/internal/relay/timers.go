@@ -9,6 +9,11 @@ const heartbeat = ": keep-alive\n"
 // stallCheck is how often a write under way is checked for a stalled caller.
 const stallCheck = time.Second
 
+// thinkLimit is how long after the beginning of its reasoning a backend may still refuse
+// the request, so that another one serves: limits and faults of the service show at
+// once, while a model may think for minutes.
+const thinkLimit = time.Second
+
 // noDeadline is what the timer is set to while nothing is due.
 const noDeadline = time.Hour
 
@@ -28,6 +33,9 @@ func (s *stream) arm(now time.Time) {
 	due = earlier(due, s.lastRead, s.idle())
 	if !s.completedAt.IsZero() {
 		due = earlier(due, s.lastRead, s.closeLimit())
+	}
+	if !s.report.Committed {
+		due = earlier(due, s.thinksSince, thinkLimit)
 	}
 	switch {
 	case s.callerLeft:
@@ -79,6 +87,9 @@ func (s *stream) fireDue(now time.Time) {
 		s.giveUp(errLinger)
 	case elapsed(s.lastRead, s.idle()):
 		s.giveUp(errIdle)
+	case !committed && elapsed(s.thinksSince, thinkLimit):
+		s.markFirstToken(now)
+		s.forward(now)
 	case !committed && !s.startDue && elapsed(s.heldSince, s.CommitAfter):
 		s.startEarly()
 	case committed && !s.callerLeft && elapsed(s.lastWrite, s.Heartbeat):

@@ -38,10 +38,14 @@ var actions = map[string]actionKind{
 	"400-operation": actionResponds, "400-unavailable-model": actionResponds, "400-unknown-model": actionResponds, "400-responses-version": actionResponds,
 	"402": actionResponds, "404-html": actionResponds, "404-text": actionResponds, "404-detail": actionResponds, "404-empty": actionResponds,
 	"404-status-code": actionResponds, "404-unknown-url": actionResponds, "405": actionResponds, "410": actionResponds,
-	"no-stream-options": actionResponds, "no-stream-options-422": actionResponds, "500-filter": actionResponds,
+	"400-gateway": actionResponds, "400-list": actionResponds, "400-model-version": actionResponds, "400-verified": actionResponds,
+	"404-api": actionResponds, "404-other-api": actionResponds,
+	"no-stream-options": actionResponds, "no-stream-options-422": actionResponds, "no-stream-options-500": actionResponds,
+	"no-max-completion-tokens-422": actionResponds, "500-filter": actionResponds,
 	"garbage-200": actionResponds, "object-200": actionResponds, "array-200": actionResponds, "null-200": actionResponds,
 	"no-choices-200": actionResponds, "empty-choices-200": actionResponds, "list-200": actionResponds,
 	"filter-200": actionResponds, "invalid-200": actionResponds, "model-200": actionResponds, "error-text-200": actionResponds,
+	"object-error-200": actionResponds, "null-message-200": actionResponds, "failed-finish-200": actionResponds,
 	"204": actionResponds, "205": actionResponds, "206": actionResponds,
 	"json-for-stream": actionServes, "stream-for-json": actionServes,
 
@@ -58,6 +62,7 @@ var actions = map[string]actionKind{
 	"no-blank-line": actionBreaksStream, "cr-lines": actionBreaksStream, "bom": actionBreaksStream, "bad-utf8": actionBreaksStream,
 	"nul": actionBreaksStream, "failed-uncoded": actionBreaksStream, "incomplete": actionBreaksStream,
 	"stream-filter": actionBreaksStream, "stream-invalid": actionBreaksStream, "keepalive": actionBreaksStream, "late-usage": actionBreaksStream,
+	"stream-object-error": actionBreaksStream,
 }
 
 // Actions are the short names of all actions, sorted.

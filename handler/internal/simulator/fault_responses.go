@@ -13,7 +13,10 @@ import (
 // matchFaults finds the faults of the request: delays add up, the first other
 // fault is kept.
 func (c *call) matchFaults() {
-	q := faultTarget{deployment: c.entry.Deployment, operation: c.route.operation, stream: c.request.Stream, options: c.request.StreamOptions != nil, now: c.arrived}
+	q := faultTarget{
+		deployment: c.entry.Deployment, operation: c.route.operation, stream: c.request.Stream, now: c.arrived,
+		options: c.request.StreamOptions != nil, bound: c.request.MaxCompletionTokens != nil,
+	}
 	for _, f := range c.svc.faults.match(c.res.Name, q, false) {
 		c.update(func(e *Entry) { e.Fault = f.Action })
 		c.latency += f.Latency

@@ -209,6 +209,7 @@ type faultTarget struct {
 	operation  string
 	stream     bool
 	options    bool // it has stream_options
+	bound      bool // it has max_completion_tokens
 	now        time.Time
 }
 
@@ -223,7 +224,7 @@ func (f *Fault) matches(q faultTarget) bool {
 	if f.Stream != nil && *f.Stream != q.stream {
 		return false
 	}
-	if strings.HasPrefix(f.Action, "no-stream-options") && !q.options {
+	if strings.HasPrefix(f.Action, "no-stream-options") && !q.options || strings.HasPrefix(f.Action, "no-max-completion-tokens") && !q.bound {
 		return false
 	}
 	return q.stream || actions[f.Action] != actionBreaksStream

@@ -43,7 +43,7 @@ func backendError(action string) *apiError {
 	case "500-filter":
 		e.status, e.body = http.StatusInternalServerError, promptFiltered().body
 	default:
-		return nil
+		return gatewayError(action)
 	}
 	return e
 }

@@ -220,6 +220,10 @@ func (s *stream) sendError(f *Fault) {
 	case "stream-invalid":
 		code, kind, text = "invalid_value", "invalid_request_error", "Invalid value: 'developer'."
 	}
+	if f.Action == "stream-object-error" {
+		s.sendAll(event{data: []byte(gatewayErrors["object-error-200"].body)}, event{data: []byte("[DONE]")})
+		return
+	}
 	if s.dialect != dialectResponses {
 		s.sendBeforeError(f)
 		s.sendAll(s.plainError(code, "overloaded_error", text))

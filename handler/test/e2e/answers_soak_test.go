@@ -2,9 +2,11 @@ package e2e_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,7 +23,7 @@ func TestSoakEveryCallerGetsItsOwnAnswer(t *testing.T) {
 	if os.Getenv("SPILLWAY_SOAK") == "" {
 		t.Skip("half a minute of both processors: SPILLWAY_SOAK=1m go test -run SoakEveryCaller ./handler/test/e2e")
 	}
-	r := start(t, setup{journal: -1, env: []string{"SPILLWAY_MAX_WAIT=0s"}, document: map[string]any{"throttle": map[string]any{"maxWait": "20ms", "defaultWait": "20ms"}}})
+	r := start(t, setup{env: []string{"SPILLWAY_MAX_WAIT=0s"}, document: map[string]any{"throttle": map[string]any{"maxWait": "20ms", "defaultWait": "20ms"}}})
 	for _, backend := range []string{"ptu", "payg1", "payg2"} {
 		for _, f := range everyFault() {
 			r.sim.Fault(backend, f)
@@ -32,6 +34,7 @@ func TestSoakEveryCallerGetsItsOwnAnswer(t *testing.T) {
 	var next, served, refused, aborted atomic.Int64
 	var seen sync.Map
 	var callers sync.WaitGroup
+	ends := make(chan answer, requests) // that are no whole answers
 	for range inFlight {
 		callers.Go(func() {
 			for n := next.Add(1); n <= requests; n = next.Add(1) {
@@ -43,9 +46,11 @@ func TestSoakEveryCallerGetsItsOwnAnswer(t *testing.T) {
 				switch {
 				case a.err != nil || a.status == 0:
 					aborted.Add(1)
+					ends <- a
 					continue
 				case a.status != http.StatusOK:
 					refused.Add(1)
+					ends <- a
 					if !strings.HasPrefix(a.body, `{"error":{`) {
 						t.Errorf("%d without an error: %s", a.status, a.body)
 					}
@@ -75,6 +80,66 @@ func TestSoakEveryCallerGetsItsOwnAnswer(t *testing.T) {
 	}
 	callers.Wait()
 	t.Logf("%d served, %d refused, %d aborted of %d", served.Load(), refused.Load(), aborted.Load(), requests)
+	close(ends)
+	checkReasons(t, ends, r.sim.Journal())
+}
+
+// checkReasons checks that each answer that is not whole has its reason in the faults
+// that its own attempts met: the caller's own mistake with its status, a break behind
+// the first content, or a fault at each backend that was not throttled or set aside by
+// one of another request.
+func checkReasons(t *testing.T, ends <-chan answer, journal []simulator.Entry) {
+	attempts := map[string][]simulator.Entry{}
+	for _, e := range journal {
+		id := e.Header.Get("X-Ms-Client-Request-Id")
+		attempts[id] = append(attempts[id], e)
+	}
+	counts := map[string]int{}
+	for a := range ends {
+		of := attempts[a.header.Get("X-Request-Id")]
+		reason := reasonFor(a, of)
+		if reason == "" {
+			t.Errorf("%d without a reason, after %s: %s", a.status, faultsOf(of), a.body)
+		}
+		counts[reason]++
+	}
+	for _, reason := range slices.Sorted(maps.Keys(counts)) {
+		t.Logf("%5d %s", counts[reason], reason)
+	}
+}
+
+// mistakes are the faults that are the caller's own, by the status that they have.
+var mistakes = map[string]int{
+	"400-context": 400, "400-filter": 400, "400-invalid": 400, "409": 409, "413": 413, "422": 422, "431": 431,
+	"500-filter": 400, "filter-200": 400, "invalid-200": 400, "stream-filter": 400, "stream-invalid": 400,
+}
+
+func reasonFor(a answer, attempts []simulator.Entry) string {
+	backends := map[string]bool{}
+	for _, e := range attempts {
+		if e.Fault == "" {
+			continue
+		}
+		backends[e.Resource] = true
+		switch {
+		case a.status != http.StatusOK && mistakes[e.Fault] == a.status:
+			return fmt.Sprintf("%d %s", a.status, e.Fault)
+		case a.status == http.StatusOK && e.Outcome == simulator.Broken:
+			return "aborted after " + e.Fault
+		}
+	}
+	if len(backends) == 0 || a.status == http.StatusOK {
+		return ""
+	}
+	return fmt.Sprintf("%d, faults at %d backends", a.status, len(backends))
+}
+
+func faultsOf(attempts []simulator.Entry) string {
+	var list []string
+	for _, e := range attempts {
+		list = append(list, e.Resource+" "+e.Fault)
+	}
+	return strings.Join(list, ", ")
 }
 
 // everyFault is each action of the simulator at random: what waits or hangs does so for

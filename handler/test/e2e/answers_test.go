@@ -39,6 +39,12 @@ var backendFacts = []oddAnswer{
 	{action: "404-status-code", status: 404},
 	{action: "404-unknown-url", status: 404, code: "unknown_url"},
 	{action: "405", status: 405},
+	{action: "400-gateway", status: 400, code: "400"},
+	{action: "400-list", status: 400},
+	{action: "400-model-version", status: 400, code: "BadRequest"},
+	{action: "400-verified", status: 400, code: "unsupported_value"},
+	{action: "404-api", status: 404, code: "api_not_supported"},
+	{action: "404-other-api", status: 404},
 	{action: "404-deployment", status: 404, code: "DeploymentNotFound"},
 	{action: "model-200", status: 404, code: "DeploymentNotFound"},
 	{action: "stream-404", stream: true, status: 404, code: "DeploymentNotFound"},
@@ -65,6 +71,9 @@ var noAnswers = []oddAnswer{
 	{action: "204", stream: true, status: 503},
 	{action: "error-text-200", status: 429},
 	{action: "error-200", status: 503},
+	{action: "object-error-200", status: 503},
+	{action: "null-message-200", status: 503},
+	{action: "failed-finish-200", status: 503},
 }
 
 // An event that carries nothing is not the answer.
@@ -77,6 +86,7 @@ var errorsBehindNothing = []oddAnswer{
 	{action: "stream-429", fault: simulator.Fault{Order: "unknown-error"}, stream: true, api: "responses", status: 429},
 	{action: "stream-429", fault: simulator.Fault{Order: "role-error"}, stream: true, api: "responses", status: 429},
 	{action: "stream-error", fault: simulator.Fault{Order: "role-error"}, stream: true, status: 503},
+	{action: "stream-object-error", stream: true, status: 503},
 	{action: "cut-clean", stream: true, status: 503},
 	{action: "cut-reset", stream: true, status: 503},
 }

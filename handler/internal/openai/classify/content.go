@@ -9,51 +9,54 @@ import (
 // carriesContent reports whether an event outside of chat carries a part of the
 // answer: a member that is known to hold one, and holds something, or the end of a
 // part, which may be empty. An item or a part that has only begun, and is of a
-// message, holds nothing yet; one of another type, such as reasoning or a call of a
-// tool, tells what the model does.
-func carriesContent(data []byte) bool {
+// message, holds nothing yet; one of another type, such as a call of a tool, tells what
+// the model does. Reasoning that holds nothing tells only that it thinks.
+func carriesContent(data []byte) (content, thinks bool) {
+	ended := false
 	it := jsonscan.Iterate(data, jsonscan.SkipSpace(data, 0))
 	for it.Next() {
 		switch string(it.Key) {
 		case "delta", "text", "transcript", "refusal", "arguments", "code", "content", "input", "output", "result",
 			"audio", "b64_json", "partial_image_b64", "annotation", "summary":
 			if isFilled(it.Data, it.Offset) {
-				return true
+				return true, false
 			}
 		case "type":
-			if kind := stringValue(&it); bytes.HasSuffix(kind, []byte(".done")) || bytes.HasSuffix(kind, []byte(".completed")) {
-				return true
-			}
+			kind := stringValue(&it)
+			ended = bytes.HasSuffix(kind, []byte(".done")) || bytes.HasSuffix(kind, []byte(".completed"))
 		case "item", "part":
-			if partIsFilled(it.Data, it.Offset) {
-				return true
+			if content, thinks = partIsFilled(it.Data, it.Offset); content || thinks {
+				return content, thinks
 			}
 		}
 	}
-	return false
+	return ended, false
 }
 
-// partIsFilled is whether the item or part at b[i] carries something.
-func partIsFilled(b []byte, i int) bool {
+// partIsFilled is whether the item or part at b[i] carries something, and whether it is
+// reasoning that does not.
+func partIsFilled(b []byte, i int) (content, thinks bool) {
 	if b[i] != '{' {
-		return false
+		return false, false
 	}
 	it := jsonscan.Iterate(b, i)
 	for it.Next() {
 		switch string(it.Key) {
 		case "type":
 			switch string(stringValue(&it)) {
+			case "reasoning":
+				thinks = true
 			case "message", "output_text", "text", "refusal", "reasoning_text", "summary_text", "output_audio":
 			default:
-				return true
+				return true, false
 			}
-		case "content", "text", "refusal", "transcript", "audio":
+		case "content", "text", "refusal", "transcript", "audio", "summary":
 			if isFilled(it.Data, it.Offset) {
-				return true
+				return true, false
 			}
 		}
 	}
-	return false
+	return false, thinks
 }
 
 // isFilled reports whether the value at b[i] is a string, an object or an array that

@@ -27,6 +27,7 @@ const (
 type EventResult struct {
 	Kind            EventKind
 	Outcome         health.Outcome // of an ErrorEvent; Served is the caller's own mistake
+	Thinks          bool           // nothing but reasoning that has begun or ended: a backend that goes on is about to answer
 	FinishedChoices int            // how many choices got their finish reason with this event
 	UsageOnly       bool           // a chunk that exists because usage was asked for: not for callers who did not ask
 }
@@ -121,10 +122,13 @@ func (s *Stream) readChunk(event []byte, e sse.Event, now time.Time) EventResult
 	s.started.union(a.started)
 	s.finished.union(a.finished)
 	r := EventResult{FinishedChoices: newlyFinished.count(), UsageOnly: s.Dialect == operations.Chat && a.usageOnly()}
-	if a.hasContent || s.Dialect == operations.Plain && carriesContent(e.Data) {
+	if a.hasContent {
 		r.Kind = Content
 	}
 	if s.Dialect == operations.Plain {
+		if content, _ := carriesContent(e.Data); content {
+			r.Kind = Content
+		}
 		if a.eventType == nil {
 			a.eventType = e.Name
 		}
@@ -194,8 +198,11 @@ func (s *Stream) readResponsesEvent(e sse.Event, now time.Time) EventResult {
 // was seen, it does not matter what others carry.
 func (s *Stream) readPart(e sse.Event) EventResult {
 	s.Info.TextBytes += deltaBytes(e)
-	if !s.begun && !carriesContent(e.Data) {
-		return EventResult{}
+	if !s.begun {
+		content, thinks := carriesContent(e.Data)
+		if !content {
+			return EventResult{Thinks: thinks}
+		}
 	}
 	s.begun = true
 	return EventResult{Kind: Content}
