@@ -1,6 +1,7 @@
 package metering
 
 import (
+	"cmp"
 	"net/http"
 	"time"
 
@@ -109,9 +110,11 @@ func (m *Meter) charges(x *Reservation, r *proxy.Request, result *proxy.Result) 
 		case i == delivered:
 			c = m.delivered(r, result, a)
 		case a.Wasted != usage.Tokens{}:
-			c = Charge{Tokens: a.Wasted, Overhead: true}
+			c = Charge{Tokens: a.Wasted, Tier: tierOf(r), Overhead: true}
+		case a.Filtered:
+			c = m.filteredPrompt(r, result.Pool)
 		case abandoned:
-			c = Charge{Tokens: m.estimate(r, result.Pool, a, &proxy.Delivery{}), Estimated: true, Overhead: a.Outcome.Reason == lostHedge, Lasting: goesOn(r, &proxy.Delivery{})}
+			c = Charge{Tokens: m.estimate(r, result.Pool, a, &proxy.Delivery{}), Tier: tierOf(r), Estimated: true, Overhead: a.Outcome.Reason == lostHedge, Lasting: goesOn(r, &proxy.Delivery{})}
 		default:
 			continue
 		}
@@ -147,16 +150,31 @@ func (m *Meter) poolOf(result *proxy.Result, b *balancer.Backend) *balancer.Pool
 	return result.Pool
 }
 
-// delivered is the charge for the answer that was delivered. The caller's own
-// errors use nothing.
+// filteredPrompt is the charge for a prompt that the content filter refused, which is
+// billed (docs/azure-openai.md#content-filter).
+func (m *Meter) filteredPrompt(r *proxy.Request, p *balancer.Pool) Charge {
+	e := m.expect(keyOf(r, p.Model))
+	return Charge{Tokens: usage.Tokens{Prompt: e.Prompt(r.Parsed.PromptBytes)}, Tier: tierOf(r), Estimated: true}
+}
+
+// delivered is the charge for the answer that was delivered. The caller's own errors
+// use nothing, but for what the content filter had to read.
 func (m *Meter) delivered(r *proxy.Request, result *proxy.Result, a *proxy.Attempt) Charge {
 	d := &result.Delivery
 	c := Charge{Tokens: d.Usage, Tier: d.ServiceTier, Delivered: true, Broken: d.Broken}
 	switch {
+	case a.Filtered && !r.Operation.Free():
+		c = m.filteredPrompt(r, result.Pool)
+		c.Delivered = true
+		return c
 	case a.Status >= http.StatusBadRequest, r.Operation.Free():
 		return c
 	case d.Usage == usage.Tokens{}:
 		c.Tokens, c.Estimated, c.Lasting = m.estimate(r, result.Pool, a, d), true, goesOn(r, d)
+		c.Tier = cmp.Or(c.Tier, tierOf(r))
+	case d.Broken && d.FinishReason == "": // the usage so far, which some services report from the beginning on
+		c.Tokens.Completion = max(c.Tokens.Completion, m.estimate(r, result.Pool, a, d).Completion)
+		c.Estimated, c.Tier = true, cmp.Or(c.Tier, tierOf(r))
 	case !d.Broken:
 		m.learn(r, result.Pool.Model, sample(r, a, d))
 	}

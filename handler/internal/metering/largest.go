@@ -32,8 +32,39 @@ var largestAnswers = []struct {
 	{"text-embedding", 0},
 }
 
-// otherLargest is assumed of any other model.
-const otherLargest = 32_768
+// largestPrompts are the most prompt tokens of known models, longest prefix first.
+var largestPrompts = []struct {
+	prefix string
+	tokens int64
+}{
+	{"gpt-5-chat", 128_000},
+	{"gpt-5", 400_000},
+	{"gpt-4.1", 1_047_576},
+	{"gpt-4o", 128_000},
+	{"gpt-4-turbo", 128_000},
+	{"gpt-4-32k", 32_768},
+	{"gpt-4", 8_192},
+	{"gpt-35", 16_384},
+	{"gpt-3.5", 16_384},
+}
+
+// Assumed of any other model.
+const (
+	otherLargest = 32_768
+	otherPrompt  = 200_000
+)
+
+// LargestPrompt is the most prompt tokens of a request to the pool's model, which is
+// assumed when it is not known.
+func LargestPrompt(p *balancer.Pool) int64 {
+	model := strings.ToLower(p.Model)
+	for _, m := range largestPrompts {
+		if strings.HasPrefix(model, m.prefix) {
+			return m.tokens
+		}
+	}
+	return otherPrompt
+}
 
 // LargestAnswer is the most completion tokens of an answer of the pool's model,
 // which is assumed when it is not known.

@@ -32,7 +32,7 @@ func (m *Meter) Promise(x *Reservation, r *proxy.Request, a *proxy.BackendRespon
 	if x == nil || !startsBackground(r) {
 		return ""
 	}
-	c := Charge{Pool: m.poolOf(a.Result, a.Backend), Backend: a.Backend, Tier: r.Parsed.ServiceTier, At: time.Now()}
+	c := Charge{Pool: m.poolOf(a.Result, a.Backend), Backend: a.Backend, Tier: tierOf(r), At: time.Now()}
 	c.Tokens = m.estimate(r, c.Pool, &proxy.Attempt{}, &proxy.Delivery{})
 	due, promised := x.promise(&c)
 	x.promised.Store(promised)

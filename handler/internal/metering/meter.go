@@ -8,13 +8,17 @@
 package metering
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/openai/operations"
+	"spillway/handler/internal/openai/request"
 	"spillway/handler/internal/openai/usage"
 	"spillway/handler/internal/proxy"
 	"spillway/handler/internal/quota"
@@ -61,6 +65,15 @@ func (m *Meter) WithPools(pools []*balancer.Pool) *Meter {
 type profileKey struct {
 	consumer, model, operation string
 	stream                     bool
+	stored                     bool // its prompt is more than its body shows
+}
+
+// namesStored reports whether the model reads what the service has stored, such as an
+// earlier response, or a file, of which the body does not show how many tokens it has.
+func namesStored(r *proxy.Request) bool {
+	p := &r.Parsed
+	named := func(x request.Reference) bool { return !x.Described }
+	return p.File || p.PreviousResponseID != "" || p.Conversation != "" || slices.ContainsFunc(p.References, named)
 }
 
 // maxProfiles bounds the memory: kinds come from configuration, so only a very
@@ -68,7 +81,7 @@ type profileKey struct {
 const maxProfiles = 10_000
 
 func keyOf(r *proxy.Request, model string) profileKey {
-	k := profileKey{model: model, operation: r.Operation.Name, stream: r.Parsed.Stream}
+	k := profileKey{model: model, operation: r.Operation.Name, stream: r.Parsed.Stream, stored: namesStored(r)}
 	if r.Consumer != nil {
 		k.consumer = r.Consumer.Name
 	}
@@ -168,8 +181,8 @@ func (m *Meter) Reserve(ctx context.Context, r *proxy.Request, pools []*balancer
 	if reserved == nil {
 		return unlimited(r), nil
 	}
-	x := &Reservation{quota: reserved, expect: e, prompt: d.Prompt}
-	x.next.Store(farPast(d.Prompt + d.Output))
+	x := &Reservation{quota: reserved, expect: e, prompt: d.Prompt + d.Hidden}
+	x.next.Store(farPast(x.prompt + d.Output))
 	if len(r.Consumer.PerModel) > 0 {
 		x.fallback = func(ctx context.Context, p *balancer.Pool) bool {
 			d := m.demandOf(r, p)
@@ -231,7 +244,11 @@ func demand(r *proxy.Request, pools []*balancer.Pool, e *usage.Expectation) quot
 	if r.Operation.Free() {
 		return d
 	}
-	d.Prompt, d.MaxPrompt = e.Prompt(r.Parsed.PromptBytes), r.Parsed.PromptBytes/bytesPerDenseToken
+	d.Prompt, d.Hidden = e.Prompt(r.Parsed.PromptBytes)-e.HiddenPrompt, e.HiddenPrompt
+	d.MaxPrompt = usage.MostTokens(r.Parsed.PromptBytes)
+	if namesStored(r) {
+		d.MaxPrompt += LargestPrompt(pools[0])
+	}
 	d.MaxOutput = maxOutput(r, pools[0])
 	d.Output = min(e.Output*max(1, r.Parsed.Choices), d.MaxOutput)
 	d.MinuteOutput = min(minuteOutput(e)*max(1, r.Parsed.Choices), d.MaxOutput)
@@ -253,26 +270,30 @@ func minuteOutput(e *usage.Expectation) int64 {
 
 const commonLargest = 16_384 // tokens
 
-// bytesPerDenseToken is the fewest bytes that a token has in text that is not made
-// for it: Chinese has two to three, digits three, base64 two.
-const bytesPerDenseToken = 2
-
-// dearest is the price that costs most for an answer of usual form, of those that
-// may apply: of any backend of the pools, at the service tier that the caller asks
-// for, for the dearest tokens that there may be.
+// dearest is the most that each token of the prompt and of the answer may cost: at any
+// backend of the pools, at the service tier that the caller asks for, as the dearest
+// that there may be.
 func dearest(pools []*balancer.Pool, r *proxy.Request) usage.Price {
-	usual := usage.Tokens{Prompt: 2, Completion: 1, Images: 1, Seconds: 1}
 	sound := r.Parsed.Audio || r.Operation.Name == "speech"
 	most := pools[0].Price.Dearest(sound)
 	for _, p := range pools {
 		for i := range p.Backends {
-			price := p.PriceAt(&p.Backends[i]).ForTier(r.Parsed.ServiceTier)
-			if price = price.Dearest(sound); price.Cost(usual) > most.Cost(usual) {
-				most = price
-			}
+			price := p.PriceAt(&p.Backends[i]).ForTier(tierOf(r))
+			price = price.Dearest(sound)
+			most = most.Dearer(&price)
 		}
 	}
 	return most
+}
+
+// tierOf is the service tier that the caller asks for; "" = the default one
+// (docs/azure-openai.md#service-tiers).
+func tierOf(r *proxy.Request) string {
+	tier := cmp.Or(strings.ToLower(r.Header.Get("X-Ms-Service-Tier")), r.Parsed.ServiceTier)
+	if tier == "auto" {
+		return ""
+	}
+	return tier
 }
 
 // maxOutput is the most that an answer can have: what the caller allows for each

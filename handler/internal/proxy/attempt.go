@@ -111,7 +111,7 @@ func (t *attempt) do(ctx context.Context) Event {
 	if t.probeLost.Load() {
 		return Event{Kind: AttemptEnded, Try: t.try, NotSent: true}
 	}
-	t.entry.Resent = outcome.Resent
+	t.entry.Resent, t.entry.Filtered = outcome.Resent, outcome.Reason == ContentFilter
 	outcome = t.attribute(ctx, outcome)
 	if res == nil {
 		return t.settle(outcome, Delivery{})

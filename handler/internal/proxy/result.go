@@ -61,6 +61,7 @@ type Attempt struct {
 	Resent      bool          // sent twice: a reused connection was closed without an answer
 	Silent      bool          // no first content within SilentAfter: counted as a failure until it was answered
 	SilentAfter time.Duration // three times the usual, or longer while that is not known
+	Filtered    bool          // the content filter refused the prompt, by an error status
 	Wasted      usage.Tokens  // known usage of a response that was not delivered
 	try         int           // in the order in which they began
 }

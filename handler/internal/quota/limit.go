@@ -110,14 +110,15 @@ type Demand struct {
 	Caller    string  // the name of the consumer's caller; "" = it has none
 	Model     string  // whose limits apply, besides those over all models
 	Size      int64   // what maxRequestTokens bounds: the prompt and the answer that it asks for
-	Prompt    int64   // expected tokens of the prompt
+	Prompt    int64   // expected tokens of the prompt, as far as the request shows it
+	Hidden    int64   // expected tokens of what it only names, such as an earlier response
 	Output    int64   // expected tokens of the answer
 	Lasting   bool    // its usage is not known when it ends: what it reserves of a month is kept
 	Certainty float64 // of Output, in [0,1]: at 0 a tenth of the limit is expected, within MaxOutput
 	// MinuteOutput is how much of the answer a limit per minute may have to bear,
 	// should the expectation be wrong; less than Output = Output.
 	MinuteOutput int64
-	MaxPrompt    int64 // the most tokens that the prompt can have; less than Prompt = Prompt
+	MaxPrompt    int64 // the most tokens that the prompt can have; less than expected = as expected
 	MaxOutput    int64 // the most that the answer can have; less than Output = Output
 	Images       int64 // that are billed each
 	Seconds      int64 // of audio that are billed each, as expected
@@ -142,14 +143,17 @@ func (l limit) expected(d *Demand) int64 {
 	case tokens:
 	}
 	prompt, most := lease.Clamp(d.Prompt), max(lease.Clamp(d.MaxOutput), lease.Clamp(d.Output))
-	output := float64(lease.Clamp(d.Output)) * d.Certainty
+	output := float64(lease.Clamp(d.Hidden)) + float64(lease.Clamp(d.Output))*d.Certainty
 	output += float64(min(l.amount/unknownPart, most)) * (1 - d.Certainty)
 	return max(prompt, min(prompt+lease.Clamp(int64(output)), l.amount))
 }
 
+// prompt is how large the prompt is expected to be.
+func (d *Demand) prompt() int64 { return lease.Clamp(lease.Clamp(d.Prompt) + lease.Clamp(d.Hidden)) }
+
 // tokens is the expected usage.
 func (d *Demand) tokens() usage.Tokens {
-	return usage.Tokens{Prompt: lease.Clamp(d.Prompt), Completion: lease.Clamp(d.Output), Images: d.Images, Seconds: d.Seconds}
+	return usage.Tokens{Prompt: d.prompt(), Completion: lease.Clamp(d.Output), Images: d.Images, Seconds: d.Seconds}
 }
 
 // most is the most that the request can use of the limit, which may be more than
@@ -159,7 +163,7 @@ func (l limit) most(d *Demand) int64 {
 		return 1
 	}
 	t := usage.Tokens{
-		Prompt: max(lease.Clamp(d.MaxPrompt), lease.Clamp(d.Prompt)), Completion: max(lease.Clamp(d.MaxOutput), lease.Clamp(d.Output)),
+		Prompt: max(lease.Clamp(d.MaxPrompt), d.prompt()), Completion: max(lease.Clamp(d.MaxOutput), lease.Clamp(d.Output)),
 		Images: d.Images, Seconds: max(d.MaxSeconds, d.Seconds),
 	}
 	return max(l.unit.used(t, d.Price), l.unit.used(t, d.MaxPrice))

@@ -70,6 +70,20 @@ func (e *limitState) settle(window, reserved, used int64, m lease.Moment) {
 	e.deliverDecisions(m)
 }
 
+// giveBack returns credit to the table at once, where others may need it.
+func (e *limitState) giveBack(window, n int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.account.GiveBack(window, n)
+}
+
+// remaining is what is left, as far as is known.
+func (e *limitState) remaining(m lease.Moment) int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.account.Status(m).Remaining
+}
+
 // resize changes what a request under way has reserved.
 func (e *limitState) resize(window, from, to int64, m lease.Moment) {
 	e.mu.Lock()

@@ -134,7 +134,7 @@ func (r *Reservation) reserveAll(ctx context.Context, d *Demand) error {
 		n, more := e.firstAmount(d, r.limiter.moment(e.period))
 		if n < 0 {
 			r.limiter.cancelPending(pending)
-			return r.limiter.exceeded(e, lease.Denied, e.maxAmount())
+			return r.limiter.untrusted(e, e.expected(d))
 		}
 		if more > 0 {
 			r.add(allocation{limit: e, trusted: more})
@@ -165,15 +165,15 @@ func (e *limitState) firstAmount(d *Demand, m lease.Moment) (n, more int64) {
 	case e.unit != tokens:
 		return n, 0
 	}
-	more = lease.Clamp(d.Prompt) + lease.Clamp(d.MinuteOutput) - n
+	more = d.prompt() + lease.Clamp(d.MinuteOutput) - n
 	if more <= 0 {
 		return n, 0
 	}
-	switch e.takeTrust(n, more, m) {
+	switch e.takeTrust(n, more, d.Certainty >= 1, m) {
 	case trusted:
 		return n, more
 	case reservesIt:
-		return min(n+more, e.maxAmount()), 0
+		return max(n, min(e.part(n+more, d.Certainty >= 1), e.remaining(m))), 0
 	case distrusted:
 	}
 	return -1, 0
@@ -336,9 +336,17 @@ func (r *Reservation) settleAll(used []Usage, settle func(a *allocation, used in
 }
 
 func (r *Reservation) settle(a *allocation, used int64) {
-	a.limit.settle(a.window, a.amount, used, r.limiter.moment(a.limit.period))
+	m := r.limiter.moment(a.limit.period)
+	a.limit.settle(a.window, a.amount, used, m)
+	if a.limit.period == lease.Minute && used < a.amount/muchSpare {
+		a.limit.giveBack(a.window, a.amount-used)
+	}
 	r.limiter.wake(a.limit)
 }
+
+// muchSpare: a request that used less than 1/muchSpare of what it reserved gives the
+// rest back at once. It may have been all that was left.
+const muchSpare = 4
 
 // end marks the reservation as ended, and returns what it reserved, once.
 func (r *Reservation) end() ([]allocation, bool) {

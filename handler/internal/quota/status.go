@@ -188,6 +188,17 @@ func (l *Limiter) exceeded(e *limitState, decision lease.Decision, n int64) *Exc
 	return exceeded
 }
 
+// untrusted returns the error for a request that needs n units of a limit per minute
+// and is kept from them by what those under way may use. When so much is left, it can
+// succeed as soon as one of them has ended.
+func (l *Limiter) untrusted(e *limitState, n int64) *ExceededError {
+	exceeded := l.exceeded(e, lease.Denied, n)
+	if m := l.rateLimit(e); m.Remaining >= n {
+		exceeded.Reserved, exceeded.Wait = true, min(m.Reset, reservedWait)
+	}
+	return exceeded
+}
+
 // amount is so many units, in the unit of the configuration.
 func (u unit) amount(n int64) float64 {
 	if u == money {

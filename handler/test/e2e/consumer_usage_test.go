@@ -12,12 +12,13 @@ import (
 )
 
 // Whatever becomes of requests, plain or streamed, what the backends used is
-// booked, to the token and at the price of cached ones; what nobody served is
-// given back.
+// booked, to the token and at the price of cached ones, and the prompt that the content
+// filter refused by its estimate; what nobody served is given back.
 func TestQuotaCountsWhatBackendsReported(t *testing.T) {
 	t.Parallel()
 	s := metered(map[string]any{"name": "team", "tokensPerMinute": 1_000_000, "tokensPerMonth": 100_000_000, "budgetPerMonth": 1000})
 	s.journal = 0
+	s.env = append(s.env, "SPILLWAY_OPERATOR_KEY="+accountingOperatorKey)
 	c := startConsumerFleet(t, 2, s)
 	long := strings.Repeat("The quick brown fox jumps over the lazy dog. ", 200)
 	prompts := []string{"Hello", long, long, long}
@@ -48,8 +49,22 @@ func TestQuotaCountsWhatBackendsReported(t *testing.T) {
 	if cached == 0 {
 		t.Error("no prompt was cached: their price is not shown")
 	}
-	c.wantBooked(t, "team", tokens)
-	c.wantMoney(t, "team", int64(math.Round(nanos)))
+	filtered := c.estimatedPrompt(t, "team")
+	if filtered == 0 {
+		t.Error("the prompt that the content filter refused is not booked")
+	}
+	c.wantBooked(t, "team", tokens+filtered)
+	c.wantMoney(t, "team", int64(math.Round(nanos))+filtered*2500)
+}
+
+// estimatedPrompt is what the books have of prompts of which no usage was reported, once
+// there are any.
+func (c *consumerFleet) estimatedPrompt(t *testing.T, consumer string) (tokens int64) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); tokens == 0 && time.Now().Before(deadline); {
+		tokens = c.books(t)[consumer].EstimatedPrompt
+	}
+	return tokens
 }
 
 // wantMoney waits until the month's row holds this much money, in billionths.

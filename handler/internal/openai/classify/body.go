@@ -20,7 +20,7 @@ type ResponseInfo struct {
 	ServiceTier  string // the service tier that served
 	Background   bool   // a response that is generated in the background
 	Ended        bool   // a response in its last state
-	TextBytes    int64  // of the generated text in a stream, as it is escaped there: without base64 and padding
+	TextBytes    int64  // of the generated text in a stream, or a whole answer of chat without usage, as it is escaped there: without base64 and padding
 }
 
 // responseParts is the parts of one JSON answer, or of the data of one event.
@@ -312,6 +312,9 @@ func Body(body []byte, header map[string][]string, now time.Time, policy Policy,
 	a := responseParts{answer: answer}
 	a.read(body, at)
 	info.update(&a)
+	if !a.hasUsage {
+		info.TextBytes = a.textBytes
+	}
 	isResponse := string(a.object) == "response"
 	if isResponse {
 		info.FinishReason = intern(a.status)

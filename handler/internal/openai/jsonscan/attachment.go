@@ -22,6 +22,16 @@ type Attachments struct {
 	In     Names    // the objects of these
 	Types  []string // what the second kept member of the object reads
 	Labels Names    // the media type, or the name of a file
+
+	Pictures Names // whose strings are addresses of pictures, or objects that hold one
+	Address  Name  // the address in such an object
+}
+
+// isAddress reports whether the string of this member is the address of a picture that
+// the service fetches.
+func (w *Watch) isAddress(name Name, quoted []byte) bool {
+	a, f := &w.Attachments, w.top()
+	return (a.Pictures.Has(name) || name == a.Address && name != 0 && a.Pictures.Has(f.name)) && !f.free && bytes.HasPrefix(quoted, []byte(`"http`))
 }
 
 // attachment returns how many bytes of the long string that is next do not count.

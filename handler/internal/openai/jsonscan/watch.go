@@ -60,6 +60,7 @@ type Watch struct {
 	Lists  Names // that do not count as seen when they are lists without an object
 
 	Attachments Attachments
+	Fetched     int // pictures that are named by their address
 
 	depth   int // of the innermost open bracket
 	shallow [8]frame
@@ -93,7 +94,7 @@ func (w *Watch) Reset() {
 	if cap(w.Matches) > kept || cap(w.deep) > kept {
 		w.Matches, w.deep = nil, nil
 	}
-	w.Matches, w.Met, w.depth, w.pending = w.Matches[:0], Names{}, 0, 0
+	w.Matches, w.Met, w.Fetched, w.depth, w.pending = w.Matches[:0], Names{}, 0, 0, 0
 	w.shallow[0] = frame{}
 }
 
@@ -286,6 +287,9 @@ func (w *Watch) text(b []byte, from, to int) Reason {
 	}
 	if name == w.Origin && w.isOrigin(f, name) {
 		w.Met.add(name)
+	}
+	if w.isAddress(name, b[from:to]) {
+		w.Fetched++
 	}
 	f.text = f.text || w.Attachments.Labels.Has(name) && !isMediaLabel(b[from+1:to-1])
 	if !f.array {

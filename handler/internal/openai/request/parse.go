@@ -36,8 +36,18 @@ func (p *Parser) Parse(body []byte) (ParsedRequest, error) {
 	s.parsed.InsertAt = at + 1
 	s.parsed.AsksForText = s.seen&textRequests != 0
 	s.multiplyChoices()
+	s.addAttachments()
 	return s.parsed, nil
 }
+
+// addAttachments counts the pictures that the body names as those that it holds, and
+// notes whether it holds files.
+func (s *parser) addAttachments() {
+	s.parsed.PromptBytes += int64(s.watch.Fetched) * jsonscan.AttachmentSize
+	s.parsed.File = s.watch.Met.Meets(namesOfFiles)
+}
+
+var namesOfFiles = namesOf(fileMembers...)
 
 func notAnObject(b []byte) string {
 	if bytes.HasPrefix(b, []byte("\xef\xbb\xbf")) {

@@ -69,6 +69,7 @@ type ParsedRequest struct {
 	ReasoningSpan      Span        // the value of reasoning_effort, or of the member that may hold the effort
 	Audio              bool        // the answer may have sound
 	KeepsMessage       bool        // the service keeps the conversation, or how it began, under the id of the answer
+	File               bool        // the model reads a file that is encoded in the body
 	AsksForText        bool        // it has a member that only requests for text have
 	Compared           []Span      // the strings that name a message which it is only compared with
 	InsertAt           int         // just behind the opening brace: where a member may be inserted

@@ -174,6 +174,7 @@ var (
 		Attachments: jsonscan.Attachments{
 			URLs: namesOf(mediaMembers...), Files: namesOf(fileMembers...), Base64: namesOf(base64Members...), In: namesOf("input_audio"),
 			Types: []string{"base64", "image_generation_call"}, Labels: namesOf(labelMembers...),
+			Pictures: namesOf("image_url"), Address: vocabulary.Of("url"),
 		},
 	}
 )

@@ -40,6 +40,15 @@ func (p *Price) Dearest(sound bool) Price {
 	return d
 }
 
+// Dearer is the price at which each of a token of the prompt, one of the answer, an image
+// and a second costs as much as at the dearer of both.
+func (p *Price) Dearer(o *Price) Price {
+	d := *p
+	d.Input, d.Output = max(p.Input, o.Input), max(p.Output, o.Output)
+	d.Image, d.AudioSecond = max(p.Image, o.Image), max(p.AudioSecond, o.AudioSecond)
+	return d
+}
+
 // perMillion is the number of tokens that a price is for.
 const perMillion = 1e6
 

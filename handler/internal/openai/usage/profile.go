@@ -26,7 +26,8 @@ type Profile struct {
 
 // profileSums are the sums of the remembered samples.
 type profileSums struct {
-	promptBytes, prompt     int64
+	promptBytes, prompt     int64 // of what the body shows
+	hidden, prompts         int64
 	choices                 int64
 	completion, reasoning   int64
 	textBytes, textTokens   int64 // of answers whose text was counted, without hidden reasoning
@@ -56,8 +57,11 @@ func (s *profileSums) add(x *Sample, sign int64) {
 	s.completion += sign * x.Tokens.Completion
 	s.reasoning += sign * x.Tokens.Reasoning
 	if x.PromptBytes > 0 && x.Tokens.Prompt > 0 {
+		shown := min(x.Tokens.Prompt, MostTokens(x.PromptBytes))
 		s.promptBytes += sign * x.PromptBytes
-		s.prompt += sign * x.Tokens.Prompt
+		s.prompt += sign * shown
+		s.hidden += sign * (x.Tokens.Prompt - shown)
+		s.prompts += sign
 	}
 	visible := x.Tokens.Completion - x.Tokens.Reasoning
 	if x.TextBytes > 0 && visible > 0 {
@@ -92,6 +96,7 @@ type Expectation struct {
 	Output          int64         // completion tokens of each choice, reasoning included
 	Reasoning       int64         // of Output
 	PromptPerByte   float64       // tokens; 0 = not known
+	HiddenPrompt    int64         // tokens of what the body only names, such as an earlier response
 	TextPerByte     float64       // tokens per byte of relayed text; 0 = not known
 	TokensPerSecond float64       // once the first is generated; 0 = not known
 	Speed           float64       // tokens per second of answers of some length; 0 = there was none
@@ -107,6 +112,7 @@ func (p *Profile) Expect() Expectation {
 	e := Expectation{Answers: n, Output: divide(p.sum.completion, p.sum.choices), Reasoning: divide(p.sum.reasoning, p.sum.choices)}
 	if p.sum.promptBytes > 0 {
 		e.PromptPerByte = float64(p.sum.prompt) / float64(p.sum.promptBytes)
+		e.HiddenPrompt = divide(p.sum.hidden, p.sum.prompts)
 	}
 	if p.sum.textBytes > 0 {
 		e.TextPerByte = float64(p.sum.textTokens) / float64(p.sum.textBytes)
@@ -133,9 +139,13 @@ const (
 	fastestPerSecond = 500
 )
 
-// Prompt is the expected size of a prompt of so many bytes.
+// MostTokens is the most tokens that so many bytes of text have that was not made for
+// it: Chinese has two to three bytes a token, digits three, base64 two.
+func MostTokens(bytes int64) int64 { return (bytes + 1) / 2 }
+
+// Prompt is the expected size of a prompt of so many bytes, and of what it names.
 func (e *Expectation) Prompt(bytes int64) int64 {
-	return count(float64(bytes) * orDefault(e.PromptPerByte, defaultPerByte))
+	return add(count(float64(bytes)*orDefault(e.PromptPerByte, defaultPerByte)), e.HiddenPrompt)
 }
 
 // Text is the expected number of tokens of so many bytes of an answer.

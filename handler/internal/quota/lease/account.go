@@ -281,6 +281,19 @@ func (a *Account) Release(m Moment) {
 	a.credit = 0
 }
 
+// Waiting is how much the requests that wait for the table want.
+func (a *Account) Waiting() int64 { return a.waitingTotal() }
+
+// GiveBack returns so much credit of that window, if there is as much: no request of this
+// instance waits for it.
+func (a *Account) GiveBack(window, n int64) {
+	if window == a.window && len(a.waiters) == 0 {
+		n = min(n, a.credit)
+		a.credit -= n
+		a.unbooked = addSaturating(a.unbooked, -n)
+	}
+}
+
 // Retire returns all credit, as if the account had been idle: no more is leased unless
 // units are reserved.
 func (a *Account) Retire(m Moment) {

@@ -273,3 +273,20 @@ func tooMuch(f fleet, o outcome) (float64, bool) {
 func wronglyBooked(_ fleet, o outcome) (float64, bool) {
 	return float64(o.booked - o.spent), o.booked != o.spent
 }
+
+// An instance that may spend nothing without the table asks it again when it refuses:
+// nothing else would find out that it is back, of a limit that the feed does not list.
+func TestRefusalWithoutTheTableAsksItAgain(t *testing.T) {
+	r := newRig(t, 10)
+	r.fleet = 1000
+	r.a.AssumeUnreachable()
+	if d := r.reserve(5); !d.Refused() {
+		t.Fatalf("decision %v without the table", d)
+	}
+	if step, ok := r.exchange(); !ok || step.Action != Read {
+		t.Fatalf("the table is not asked: %+v", step)
+	}
+	if d := r.reserve(5); d.Refused() {
+		t.Errorf("decision %v when the table is back", d)
+	}
+}

@@ -325,7 +325,7 @@ func (a *Account) ExchangeFailed(m Moment, random float64) {
 	if w.inFlight != nil {
 		a.markUncertain(m)
 	}
-	w.stale, w.trusted = true, false
+	w.stale, w.trusted, a.reread = true, false, false // the next refusal asks again
 	pause := 25 * time.Millisecond << min(w.failures, 5)
 	w.holdUntil = m.At.Add(pause/2 + time.Duration(random*float64(pause)))
 }

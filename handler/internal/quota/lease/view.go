@@ -257,6 +257,7 @@ func (a *Account) spendOffline(n int64, m Moment) Decision {
 		a.offline.share = a.drawShare(m)
 	}
 	if addSaturating(a.offline.spent, n-a.credit) > a.offline.share {
+		a.reread = true // the table may be back, and nothing else asks it
 		if a.Config.Period == Month && (!a.hasRead() || !a.readShort(n)) {
 			return Undecided
 		}
