@@ -473,6 +473,9 @@ func TestLookupOfIDsThatCallersMadeUp(t *testing.T) {
 		if _, errs := s.LookupGiven(t.Context(), "y", []string{"new"}); !errors.Is(errs[0], affinity.ErrUnavailable) {
 			t.Errorf("%v", errs)
 		}
+		if _, errs := s.LookupGiven(t.Context(), "y", []string{"unknown_1"}); !errors.Is(errs[0], affinity.ErrOtherOwner) {
+			t.Errorf("made here, by another: %v", errs)
+		}
 	})
 }
 
