@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strings"
 
 	"spillway/handler/internal/openai/operations"
 	"spillway/handler/internal/openai/request"
@@ -48,6 +49,9 @@ func (s *Server) readRequest(r *http.Request, t target, strict bool) (*proxy.Req
 	}
 	if req.Model == "" {
 		req.Model = req.Parsed.Model
+	}
+	for _, betas := range r.Header.Values("Anthropic-Beta") {
+		req.Parsed.KeepsMessage = req.Parsed.KeepsMessage || strings.Contains(betas, "cache-diagnosis")
 	}
 	return req, buf, nil
 }

@@ -62,6 +62,16 @@ func TestThreadsOfMessages(t *testing.T) {
 	}
 }
 
+// Who asks for diagnostics by the header alone may have it kept how its prompt begins.
+func TestMessagesOfDiagnosticsAreKept(t *testing.T) {
+	d := newTenants(t)
+	d.Relay = recording{d.gateway, []operations.Object{{Kind: operations.KindMessage, ID: "msg_1"}}}
+	d.send(t, "POST", "/anthropic/v1/messages", `{"model":"gpt-4o","max_tokens":9,"messages":[]}`, "Api-Key", "y", "Anthropic-Beta", "oauth-2025-04-20,cache-diagnosis-2026-04-07")
+	if _, err := d.store.Lookup(t.Context(), "y", "msg_1"); err != nil {
+		t.Error(err)
+	}
+}
+
 // Of other requests nothing is kept, so that their ids are not recorded.
 func TestMessagesThatAreNotKept(t *testing.T) {
 	for body, kept := range map[string]bool{
