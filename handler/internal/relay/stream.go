@@ -102,7 +102,7 @@ func (s *stream) handleEvent(event []byte, now time.Time) {
 	r := s.reader.Read(event, now)
 	switch {
 	case r.Kind == classify.ErrorEvent:
-		s.handleError(event, &r.Outcome, now)
+		s.handleError(event, &r, now)
 		return
 	case r.UsageOnly && s.stripUsage:
 		s.awaitsUsage = false
@@ -181,20 +181,23 @@ func (s *stream) forward(now time.Time) {
 // handleError handles an error event. Before any content it is the outcome of the
 // attempt, and the status that it means. After it the caller gets the event and then
 // an aborted connection: the one end that all clients report as an
-// error (docs/azure-openai.md#what-clients-tolerate). A failed response ends its
-// dialect, so its stream ends normally.
-func (s *stream) handleError(event []byte, o *health.Outcome, now time.Time) {
+// error (docs/azure-openai.md#what-clients-tolerate); behind an event that is no error to
+// them, one that is. A failed response ends its dialect, so its stream ends normally.
+func (s *stream) handleError(event []byte, r *classify.EventResult, now time.Time) {
 	if !s.report.Committed {
 		s.stopped = true
-		s.refuseError(o, sse.Parse(event).Data)
+		s.refuseError(&r.Outcome, sse.Parse(event).Data)
 		return
 	}
-	s.report.Outcome = *o
+	s.report.Outcome = r.Outcome
 	if string(sse.Parse(event).Name) == "response.failed" {
 		s.terminated, s.completedAt, s.rearm = true, now, true
 		return
 	}
 	s.forward(now)
+	if r.Unnoticed {
+		s.send(s.reader.FormatErrorEvent(interruptedMessage, interruptedCode), now)
+	}
 	s.stopped, s.report.Broken = true, true
 	s.response.Cancel(errRefused)
 }

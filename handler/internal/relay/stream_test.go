@@ -157,6 +157,26 @@ func TestErrorEventAfterFirstTokenIsRelayedAndBreaksStream(t *testing.T) {
 	}
 }
 
+// Behind an error that clients take for a part of the answer, one follows that they raise.
+func TestErrorThatClientsOverlookIsFollowedByOneThatTheyRaise(t *testing.T) {
+	for event, dialect := range map[string]operations.Dialect{
+		`data: {"object":"error","message":"m","code":500}` + "\n\n":                                                 operations.Chat,
+		`data: {"id":"c1","choices":[{"index":0,"delta":{},"finish_reason":"network_error"}]}` + "\n\n":              operations.Chat,
+		"event: error\n" + `data: {"type":"error","code":"server_error","message":"m","sequence_number":3}` + "\n\n": operations.Responses,
+	} {
+		began, own := role, `data: {"error":{`
+		if dialect == operations.Responses {
+			began, own = delta, "event: error\ndata: {"
+		}
+		x := newFixture(dialect, "text/event-stream", strings.NewReader(began+event+done))
+		d := x.deliver()
+		rest, ok := strings.CutPrefix(x.caller.got(), began+event)
+		if !d.Broken || !ok || !strings.HasPrefix(rest, own) || !strings.Contains(rest, `"error":{"message":`) {
+			t.Errorf("the caller got %q, %+v", x.caller.got(), d)
+		}
+	}
+}
+
 // Azure sends the events of a throttled stream in several orders
 // (docs/azure-openai.md#429-inside-a-stream).
 func TestThrottleInResponsesStreamSendsNothing(t *testing.T) {

@@ -27,6 +27,7 @@ const (
 type EventResult struct {
 	Kind            EventKind
 	Outcome         health.Outcome // of an ErrorEvent; Served is the caller's own mistake
+	Unnoticed       bool           // an ErrorEvent that clients take for one of the answer
 	Thinks          bool           // nothing but reasoning that has begun or ended: a backend that goes on is about to answer
 	FinishedChoices int            // how many choices got their finish reason with this event
 	UsageOnly       bool           // a chunk that exists because usage was asked for: not for callers who did not ask
@@ -112,7 +113,9 @@ func (s *Stream) readChunk(event []byte, e sse.Event, now time.Time) EventResult
 		return s.errorResult(&failure, now)
 	case named, a.failed:
 		failure := parseErrorBody(e.Data)
-		return s.errorResult(&failure, now)
+		r := s.errorResult(&failure, now)
+		r.Unnoticed = true
+		return r
 	case !ok:
 		return EventResult{}
 	}
@@ -179,7 +182,9 @@ func (s *Stream) readResponsesEvent(e sse.Event, now time.Time) EventResult {
 	switch {
 	case string(a.eventType) == "error" || a.errorAt > 0:
 		failure := parseErrorBody(e.Data)
-		return s.errorResult(&failure, now)
+		r := s.errorResult(&failure, now)
+		r.Unnoticed = a.errorAt == 0
+		return r
 	case !ok || a.responseAt == 0:
 		return s.readPart(e)
 	}
