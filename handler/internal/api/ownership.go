@@ -255,7 +255,7 @@ func (s *Server) rememberObjects(ctx context.Context, req *proxy.Request, a *pro
 				l.Due = s.Meter.Promise(reserved, req, a)
 			}
 			switch {
-			case o.Kind == operations.KindMessage && !req.Parsed.KeepsMessage: // nothing is kept under its id
+			case o.Kind == operations.KindMessage && !req.Parsed.Thread && (!s.StrictIDs || !req.Parsed.KeepsMessage): // nobody asks for it
 			case s.StrictIDs:
 				s.rememberOwned(ctx, req, l, o)
 			case o.Kind != operations.KindListed:

@@ -78,10 +78,14 @@ func TestMessagesThatAreNotKept(t *testing.T) {
 		newThread: true, `{"model":"gpt-4o","max_tokens":9,"messages":[],"diagnostics":{"previous_message_id":null}}`: true,
 		`{"model":"gpt-4o","max_tokens":9,"messages":[]}`: false,
 	} {
-		d := newTenants(t)
-		d.message(t, body, "msg_1")
-		if _, err := d.store.Lookup(t.Context(), "y", "msg_1"); (err == nil) != kept {
-			t.Errorf("%s: %v", body, err)
+		for _, strict := range []bool{true, false} {
+			d := newTenants(t)
+			d.StrictIDs = strict
+			d.message(t, body, "msg_1")
+			_, err := d.store.Lookup(t.Context(), "y", "msg_1")
+			if want := kept && (strict || body == newThread); (err == nil) != want {
+				t.Errorf("owners %t: %s: %v", strict, body, err)
+			}
 		}
 	}
 }

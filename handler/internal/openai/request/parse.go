@@ -144,7 +144,9 @@ func (s *parser) readOther() {
 	switch string(key) {
 	case "reasoning_effort", "reasoning", "output_config":
 		s.parsed.ReasoningSpan = Span{from, s.Offset}
-	case "thread", "diagnostics":
+	case "thread":
+		s.parsed.Thread, s.parsed.KeepsMessage = true, true
+	case "diagnostics":
 		s.parsed.KeepsMessage = true
 	}
 	switch name {

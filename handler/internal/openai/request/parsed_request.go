@@ -68,7 +68,8 @@ type ParsedRequest struct {
 	Reaches            string      // a member by which the backend's own identity is used; "" = none
 	ReasoningSpan      Span        // the value of reasoning_effort, or of the member that may hold the effort
 	Audio              bool        // the answer may have sound
-	KeepsMessage       bool        // the service keeps the conversation, or how it began, under the id of the answer
+	Thread             bool        // the service keeps the conversation under the id of the answer
+	KeepsMessage       bool        // it keeps that, or how the conversation began
 	File               bool        // the model reads a file that is encoded in the body
 	AsksForText        bool        // it has a member that only requests for text have
 	Compared           []Span      // the strings that name a message which it is only compared with
