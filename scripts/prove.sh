@@ -92,8 +92,8 @@ deploy() {
     ! curl -fs -o /dev/null "$address/health/live" || { say "  an installation runs at $address (make run?): it is used, and left running" && return; }
     PORT=${PORT:-8080} SIMULATOR_PORT=$simulator scripts/run.sh >"$work/run.log" 2>&1 &
     runner=$!
-    for _ in {1..600}; do
-      ! curl -fs -o /dev/null "$address/health/ready" || break
+    # A first build takes what it takes; run.sh ends by itself when what it has started does not get ready.
+    until curl -fs -o /dev/null "$address/health/ready"; do
       kill -0 "$runner" 2>/dev/null || fail "the local installation ended: $(tail -n 3 "$work/run.log")"
       sleep 0.1
     done
