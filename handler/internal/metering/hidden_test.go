@@ -61,6 +61,7 @@ func TestPromptsThatAreNotShownStayWithinTheBudget(t *testing.T) {
 		"a response":     {PreviousResponseID: "resp_1"},
 		"a conversation": {Conversation: "conv_1"},
 		"a PDF file":     {File: true},
+		"an address":     {},
 		"a file":         {References: []request.Reference{{Kind: operations.KindFile, ID: "file-1"}}},
 	} {
 		bubble(t, name, func(t *testing.T) {
@@ -74,6 +75,9 @@ func TestPromptsThatAreNotShownStayWithinTheBudget(t *testing.T) {
 					r := chat(false, 100, 100)
 					named.PromptBytes, named.MaxOutputTokens = 100, 100
 					r.Consumer, r.Operation, r.Parsed = who, *operations.ByName("responses"), named
+					if name == "an address" {
+						r.Body = []byte(`{"input":[{"role":"user","content":[{"type":"input_file","file_url":"https://example.org/a.pdf"}]}]}`)
+					}
 					x, err := m.Reserve(t.Context(), r, []*balancer.Pool{mini})
 					if err != nil {
 						continue

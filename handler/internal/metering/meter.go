@@ -8,6 +8,7 @@
 package metering
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -73,8 +74,13 @@ type profileKey struct {
 func namesStored(r *proxy.Request) bool {
 	p := &r.Parsed
 	named := func(x request.Reference) bool { return !x.Described }
-	return p.File || p.PreviousResponseID != "" || p.Conversation != "" || slices.ContainsFunc(p.References, named)
+	return p.File || p.PreviousResponseID != "" || p.Conversation != "" || slices.ContainsFunc(p.References, named) ||
+		r.Operation.Name == "responses" && bytes.Contains(r.Body, fileAddress)
 }
+
+// fileAddress is the member with the address of a file, as a body may have it that is
+// read: within a string its quotes are escaped.
+var fileAddress = []byte(`"file_url"`)
 
 // maxProfiles bounds the memory: kinds come from configuration, so only a very
 // large one has more.
