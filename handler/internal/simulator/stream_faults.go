@@ -139,6 +139,9 @@ func (s *stream) applyFault() bool {
 	case "stream-429":
 		s.end(Throttled)
 		s.sendThrottle()
+	case "stream-object-error":
+		s.end(Broken)
+		s.sendAll(event{data: []byte(gatewayErrors["object-error-200"].body)}, event{data: []byte("[DONE]")})
 	default: // stream-error, stream-404, failed-uncoded, incomplete
 		s.end(Broken)
 		s.sendError(f)
@@ -219,10 +222,6 @@ func (s *stream) sendError(f *Fault) {
 		code, kind, text = "content_filter", "invalid_request_error", "The response was filtered due to the prompt triggering Azure OpenAI's content management policy."
 	case "stream-invalid":
 		code, kind, text = "invalid_value", "invalid_request_error", "Invalid value: 'developer'."
-	}
-	if f.Action == "stream-object-error" {
-		s.sendAll(event{data: []byte(gatewayErrors["object-error-200"].body)}, event{data: []byte("[DONE]")})
-		return
 	}
 	if s.dialect != dialectResponses {
 		s.sendBeforeError(f)
