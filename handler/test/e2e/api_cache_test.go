@@ -71,16 +71,29 @@ func TestAffinityKeepsPromptCacheHitRateOfOneBackend(t *testing.T) {
 	}
 }
 
+// preferred is the backend, other than one that is throttled, that a request was sent to
+// first: on a busy machine a hedge may have overtaken it.
+func (r *rig) preferred(a answer, throttled string) string {
+	r.t.Helper()
+	for _, t := range r.lineOf(a).Attempts {
+		if t.Backend != throttled {
+			return t.Backend
+		}
+	}
+	r.t.Fatalf("no attempt: %d %s", a.status, a.body)
+	return ""
+}
+
 // Affinity yields at once: no caller waits or fails for the sake of a cache.
 func TestAffinityYieldsToAThrottledBackend(t *testing.T) {
 	t.Parallel()
 	r := api{resources: fastDeployments(fourResources())}.start(t)
 	prompt := strings.Repeat("the same long document. ", 300)
 	body := fmt.Sprintf(`{"model":"gpt-4o","messages":[{"role":"system","content":%q}]}`, prompt)
-	by := r.post(chatPath, body).backend()
+	by := r.preferred(r.post(chatPath, body), "")
 	for range 5 {
-		if a := r.post(chatPath, body); a.backend() != by {
-			t.Fatalf("moved from %s to %s", by, a.backend())
+		if next := r.preferred(r.post(chatPath, body), ""); next != by {
+			t.Fatalf("moved from %s to %s", by, next)
 		}
 	}
 	const throttled = 3 * time.Second
@@ -92,10 +105,11 @@ func TestAffinityYieldsToAThrottledBackend(t *testing.T) {
 		if time.Now().After(until) {
 			break
 		}
-		if a.status != 200 || a.backend() == by || other != "" && a.backend() != other {
-			t.Fatalf("%d by %q, want 200 by the next owner, always the same", a.status, a.backend())
+		next := r.preferred(a, by)
+		if a.status != 200 || a.backend() == by || other != "" && next != other {
+			t.Fatalf("%d by %q, want 200 by the next owner, always the same", a.status, next)
 		}
-		other = a.backend()
+		other = next
 	}
 	if other == "" {
 		t.Error("no answer came while the backend was throttled")
@@ -103,10 +117,10 @@ func TestAffinityYieldsToAThrottledBackend(t *testing.T) {
 	eventually(t, "the first owner serves again", func() bool { return r.post(chatPath, body).backend() == by })
 	// A key or a session of the caller's goes ahead of the prompt.
 	for _, session := range []string{"one", "two", "three", "four", "five", "six"} {
-		first := r.post(chatPath, hello, "X-Ms-Session-Id", session).backend()
+		first := r.preferred(r.post(chatPath, hello, "X-Ms-Session-Id", session), "")
 		for range 3 {
-			if a := r.post(chatPath, hello, "X-Ms-Session-Id", session); a.backend() != first {
-				t.Errorf("session %s moved from %s to %s", session, first, a.backend())
+			if next := r.preferred(r.post(chatPath, hello, "X-Ms-Session-Id", session), ""); next != first {
+				t.Errorf("session %s moved from %s to %s", session, first, next)
 			}
 		}
 	}

@@ -19,6 +19,9 @@ type requestLine struct {
 	Key      string `json:"key"`
 	Cause    string `json:"cause"`
 	Status   int    `json:"status"`
+	Attempts []struct {
+		Backend string `json:"backend"`
+	} `json:"attempts"`
 }
 
 // lineOf waits for the line of an answer: it is written asynchronously.
