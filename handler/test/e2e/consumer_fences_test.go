@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -104,34 +105,46 @@ func TestLargestRequestBoundsTheAnswer(t *testing.T) {
 	}
 }
 
-// What is under way at the backends counts, hedges too.
+// What is under way at the backends counts, hedges too: of a consumer with a concurrency
+// of 2, a request and its hedge leave no place for another request, and two requests
+// none for a hedge.
 func TestHedgesObeyConcurrency(t *testing.T) {
 	t.Parallel()
-	r := fences(t, map[string]any{"name": "two", "concurrency": 2}, map[string]any{"name": "free"})
-	r.sim.Fault("us", simulator.Fault{Action: "slow", Latency: 300 * time.Millisecond})
-	hedged := false
-	for range 4 {
-		hedged = hedged || r.as("free", chatPath, helloSSE).backend() == "eu"
+	r := fences(t, map[string]any{"name": "pair", "concurrency": 2}, map[string]any{"name": "two", "concurrency": 2}, map[string]any{"name": "free"})
+	for range 6 { // half as many hedges as requests are allowed
+		r.as("free", chatPath, helloSSE)
 	}
-	if !hedged {
-		t.Fatal("no hedge at all")
+	for _, name := range []string{"us", "eu"} {
+		r.sim.Fault(name, simulator.Fault{Action: "hang-before-headers"})
 	}
-	before := len(r.sim.Journal())
+	ctx, leave := context.WithCancel(t.Context())
 	var asking sync.WaitGroup
-	for range 4 {
+	defer asking.Wait()
+	defer leave()
+	bodyOf := func(consumer string) string { return strings.Replace(helloSSE, "Hello", "Hello from "+consumer, 1) }
+	open := func(consumer string) {
 		asking.Go(func() {
-			for range 15 {
-				r.as("two", chatPath, helloSSE)
-			}
+			ask(ctx, t, http.MethodPost, r.host.URL+chatPath, bodyOf(consumer), "Api-Key", keyOf(consumer))
 		})
 	}
-	asking.Wait()
-	seen := r.sim.Journal()[before:]
-	if n := mostAtOnce(seen); n > 2 {
-		t.Errorf("%d of %d requests were at backends at once, with a concurrency of 2", n, len(seen))
+	attempts := func(consumer string) (n int) {
+		for _, e := range r.sim.Journal() {
+			if strings.Contains(string(e.Body), "Hello from "+consumer) {
+				n++
+			}
+		}
+		return n
 	}
-	if len(seen) < 20 {
-		t.Errorf("%d requests prove nothing", len(seen))
+	open("pair")
+	eventually(t, "the request of one is hedged", func() bool { return attempts("pair") == 2 })
+	wantRefusal(t, r.as("pair", chatPath, bodyOf("pair")), http.StatusTooManyRequests, "concurrency_limit_exceeded")
+	open("two")
+	open("two")
+	eventually(t, "two requests are under way", func() bool { return attempts("two") >= 2 })
+	open("free")
+	eventually(t, "a later request is hedged", func() bool { return attempts("free") == 2 })
+	if n := attempts("two"); n != 2 {
+		t.Errorf("two requests were sent %d times, with a concurrency of 2", n)
 	}
 }
 
