@@ -128,7 +128,10 @@ func reasonFor(a answer, attempts []simulator.Entry) string {
 			return "aborted after " + e.Fault
 		}
 	}
-	if len(backends) == 0 || a.status == http.StatusOK {
+	switch {
+	case len(attempts) == 0 && a.status == http.StatusTooManyRequests && strings.Contains(a.body, "are throttled"):
+		return "429, throttled by faults of other requests" // none waits
+	case len(backends) == 0 || a.status == http.StatusOK:
 		return ""
 	}
 	return fmt.Sprintf("%d, faults at %d backends", a.status, len(backends))
