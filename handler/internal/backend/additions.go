@@ -57,14 +57,16 @@ func refusesBound(o *health.Outcome, text []byte) bool {
 // boundNames are how errors name a bound.
 var boundNames = []string{"max_completion_tokens", "max_tokens", "max_output_tokens", "maximum tokens"}
 
+// tooLarge is how errors say that a bound is more than the backend's own, in lower case.
+var tooLarge = []string{"too large", "at most", "less than or equal", "above maximum", "maximum allowed", "exceed"}
+
 // otherBound is what a backend may take that refused a bound: none, if its own is lower,
 // or the older member, which compatible servers know.
 func otherBound(bound request.Bound, o *health.Outcome, text []byte) request.Bound {
 	text = bytes.ToLower(text)
-	for _, larger := range []string{"too large", "at most", "less than or equal", "above maximum", "maximum allowed", "exceed"} {
-		if o.Reason == proxy.ContextLength || bytes.Contains(text, []byte(larger)) {
-			return request.Bound{}
-		}
+	named := func(words string) bool { return bytes.Contains(text, []byte(words)) }
+	if o.Reason == proxy.ContextLength || slices.ContainsFunc(tooLarge, named) {
+		return request.Bound{}
 	}
 	if bound.Member == request.MaxCompletionTokens {
 		bound.Member = request.MaxTokens
