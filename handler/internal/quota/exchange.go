@@ -18,10 +18,13 @@ import (
 const recordColumn = "q"
 
 // wake starts or wakes the goroutine of a limit that has an exchange to make.
-func (l *Limiter) wake(e *limitState) {
+func (l *Limiter) wake(e *limitState) { l.wakeAt(e, l.moment(e.period)) }
+
+// wakeAt is wake at this moment of the limit's period.
+func (l *Limiter) wakeAt(e *limitState, m lease.Moment) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now, at := e.account.HasWork(l.moment(e.period))
+	now, at := e.account.HasWork(m)
 	switch {
 	case !now && at.IsZero() || e.exchanging:
 		return

@@ -241,8 +241,9 @@ func (l *Limiter) observeFeed(columns map[string]string, started time.Time) {
 	}
 	for _, b := range l.current.Load().limits {
 		for e := range b.entries() {
-			e.observe(columns, started, l.moment(e.period))
-			l.wake(e)
+			m := l.moment(e.period)
+			e.observe(columns, started, m)
+			l.wakeAt(e, m)
 		}
 	}
 }

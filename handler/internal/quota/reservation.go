@@ -181,8 +181,9 @@ func (e *limitState) firstAmount(d *Demand, m lease.Moment) (n, more int64) {
 
 // try reserves the amount, or returns what waits for the table.
 func (r *Reservation) try(e *limitState, n int64) (pendingDecision, lease.Decision) {
-	d, ticket, decided := e.reserve(n, r.limiter.moment(e.period))
-	r.limiter.wake(e)
+	m := r.limiter.moment(e.period)
+	d, ticket, decided := e.reserve(n, m)
+	r.limiter.wakeAt(e, m)
 	if d.decision == lease.Granted {
 		r.add(allocation{limit: e, window: d.window, amount: n})
 	}
@@ -341,7 +342,7 @@ func (r *Reservation) settle(a *allocation, used int64) {
 	if a.limit.period == lease.Minute && used < a.amount/muchSpare {
 		a.limit.giveBack(a.window, a.amount-used)
 	}
-	r.limiter.wake(a.limit)
+	r.limiter.wakeAt(a.limit, m)
 }
 
 // muchSpare: a request that used less than 1/muchSpare of what it reserved gives the
