@@ -70,26 +70,16 @@ func TestPromptsThatAreNotShownStayWithinTheBudget(t *testing.T) {
 			m := newMeter(t, who)
 			used, cost := usage.Tokens{Prompt: 100_000, Completion: 50}, 0.0
 			for range 20 {
-				var under []func()
-				for range 200 {
+				more, _ := spendAtOnce(t, m, mini, 200, used, func() *proxy.Request {
 					r := chat(false, 100, 100)
 					named.PromptBytes, named.MaxOutputTokens = 100, 100
 					r.Consumer, r.Operation, r.Parsed = who, *operations.ByName("responses"), named
 					if name == "an address" {
 						r.Body = []byte(`{"input":[{"role":"user","content":[{"type":"input_file","file_url":"https://example.org/a.pdf"}]}]}`)
 					}
-					x, err := m.Reserve(t.Context(), r, []*balancer.Pool{mini})
-					if err != nil {
-						continue
-					}
-					under = append(under, func() {
-						_, charged, _ := Total(m.Settle(x, r, served(mini, time.Second, proxy.Delivery{Usage: used})))
-						cost += charged
-					})
-				}
-				for _, settle := range under {
-					settle()
-				}
+					return r
+				})
+				cost += more
 			}
 			if answer := mini.Price.Cost(used); cost > 2+answer || cost < 2-answer {
 				t.Errorf("$%.2f were spent under a budget of $2, by answers of $%.2f", cost, answer)

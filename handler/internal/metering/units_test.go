@@ -93,26 +93,36 @@ func TestDearTokensAreReserved(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			who := &consumer.Consumer{Name: "team-a", BudgetPerMonth: 2}
-			m, cost := newMeter(t, who), 0.0
-			var under []func()
-			for range 1000 {
+			cost, n := spendAtOnce(t, newMeter(t, who), sounding, 1000, used, func() *proxy.Request {
 				r := chat(false, 400, 0)
 				r.Consumer, r.Parsed.Audio = who, name == "sound"
-				x, err := m.Reserve(t.Context(), r, []*balancer.Pool{sounding})
-				if err != nil {
-					continue
-				}
-				under = append(under, func() {
-					_, charged, _ := Total(m.Settle(x, r, served(sounding, time.Second, proxy.Delivery{Usage: used})))
-					cost += charged
-				})
-			}
-			for _, settle := range under {
-				settle()
-			}
+				return r
+			})
 			if answer := price.Cost(used); cost > 2+answer || cost < 0.9 {
-				t.Errorf("%s: %d answers of $%.3f for $%.2f under a budget of $2", name, len(under), answer, cost)
+				t.Errorf("%s: %d answers of $%.3f for $%.2f under a budget of $2", name, n, answer, cost)
 			}
 		})
 	}
+}
+
+// spendAtOnce has so many requests under way together, as many as are granted, and
+// settles each with what it used. It returns what they cost, and how many they were.
+func spendAtOnce(t *testing.T, m *Meter, p *balancer.Pool, requests int, used usage.Tokens, request func() *proxy.Request) (cost float64, granted int) {
+	t.Helper()
+	var under []func()
+	for range requests {
+		r := request()
+		x, err := m.Reserve(t.Context(), r, []*balancer.Pool{p})
+		if err != nil {
+			continue
+		}
+		under = append(under, func() {
+			_, charged, _ := Total(m.Settle(x, r, served(p, time.Second, proxy.Delivery{Usage: used})))
+			cost += charged
+		})
+	}
+	for _, settle := range under {
+		settle()
+	}
+	return cost, len(under)
 }
