@@ -2,9 +2,12 @@ package metering
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"hash/fnv"
+	"io"
+	"strconv"
 	"sync"
 	"time"
 
@@ -28,7 +31,8 @@ type sharedRow struct {
 	means     map[string]sharedMean // by column
 	readAt    time.Time
 	writtenAt time.Time
-	busy      bool // an exchange is in flight
+	next      time.Time // before which there is no exchange: the last one failed
+	busy      bool      // an exchange is in flight
 }
 
 // sharedMean is the mean size of an answer.
@@ -49,8 +53,10 @@ const (
 // columnOf is where a kind's mean is, streamed or not.
 func columnOf(k profileKey) string {
 	h := fnv.New64a()
-	_, _ = fmt.Fprintf(h, "%d:%s|%s", len(k.model), k.model, k.operation)
-	return fmt.Sprintf("m_%016x", h.Sum64())
+	for _, part := range [...]string{strconv.Itoa(len(k.model)), ":", k.model, "|", k.operation} {
+		_, _ = io.WriteString(h, part)
+	}
+	return "m_" + hex.EncodeToString(h.Sum(nil))
 }
 
 // mean returns what the fleet knows of a kind, and reads the row in the background
@@ -63,7 +69,7 @@ func (s *sharedMeans) mean(k profileKey) sharedMean {
 	defer s.mu.Unlock()
 	row := s.row(k.consumer)
 	known := row.means[columnOf(k)]
-	if known.Answers < certainAnswers && !row.busy && time.Since(row.readAt) >= sharedRefresh {
+	if known.Answers < certainAnswers && row.free() && time.Since(row.readAt) >= sharedRefresh {
 		row.busy = true
 		go s.exchange(k, nil)
 	}
@@ -97,11 +103,14 @@ func (s *sharedMeans) learned(k profileKey, output int64, own usage.Expectation)
 		}
 		answer = sharedMean{Output: own.Output, Answers: certainAnswers, Speed: own.Speed}
 	}
-	if !row.busy {
+	if row.free() {
 		row.busy, row.writtenAt = true, time.Now()
 		go s.exchange(k, &answer)
 	}
 }
+
+// free reports whether an exchange may begin.
+func (r *sharedRow) free() bool { return !r.busy && !time.Now().Before(r.next) }
 
 // near reports whether two means differ by less than a quarter.
 func near(a, b int64) bool { return 4*max(a-b, b-a) <= max(a, b) }
@@ -112,7 +121,11 @@ func (s *sharedMeans) exchange(k profileKey, answer *sharedMean) {
 	ctx, cancel := context.WithTimeout(context.Background(), sharedTimeout)
 	defer cancel()
 	partition, column := "q|"+tablestore.EncodeKey(k.consumer), columnOf(k)
-	stored, _, _ := s.store.Get(ctx, partition, sharedKey) // an error is as good as no row
+	stored, _, err := s.store.Get(ctx, partition, sharedKey)
+	if err != nil && !errors.Is(err, tablestore.ErrNotFound) {
+		s.failed(k.consumer)
+		return
+	}
 	means := map[string]sharedMean{}
 	for name, text := range stored.Columns {
 		var m sharedMean
@@ -129,6 +142,15 @@ func (s *sharedMeans) exchange(k profileKey, answer *sharedMean) {
 	defer s.mu.Unlock()
 	row := s.row(k.consumer)
 	row.means, row.readAt, row.busy = means, time.Now(), false
+}
+
+// failed has what is known stand, and the next exchange wait: while the table is away,
+// each answer would make one.
+func (s *sharedMeans) failed(consumer string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	row := s.row(consumer)
+	row.busy, row.next = false, time.Now().Add(sharedRefresh)
 }
 
 // add returns the mean with another one: the sum of few, and the newer one when it
