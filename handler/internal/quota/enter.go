@@ -20,9 +20,10 @@ func (l *Limiter) Enter(c *consumer.Consumer, free bool) (leave func(), err erro
 	if b == nil {
 		return func() {}, nil
 	}
+	now := l.moments()
 	for _, e := range b.all {
 		if e.unit == requests || e.unit == tokens && !free {
-			if l.feed.NoteTraffic(); l.usedUp(e) {
+			if l.feed.NoteTraffic(); l.usedUp(e, now[e.period]) {
 				return nil, l.exceeded(e, lease.Denied, 1)
 			}
 		}
@@ -35,9 +36,9 @@ func (l *Limiter) Enter(c *consumer.Consumer, free bool) (leave func(), err erro
 }
 
 // usedUp reports whether a limit would refuse whatever needs any of it.
-func (l *Limiter) usedUp(e *limitState) bool {
-	defer l.wake(e) // an old view is read again
+func (l *Limiter) usedUp(e *limitState, m lease.Moment) bool {
+	defer l.wakeAt(e, m) // an old view is read again
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.account.Exhausted(l.moment(e.period))
+	return e.account.Exhausted(m)
 }

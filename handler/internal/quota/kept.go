@@ -38,11 +38,11 @@ func (r *Reservation) Promise(expected Usage) Kept {
 // much. What it reserved of a month is kept until [Limiter.Correct]: an expectation
 // can be trained to be wrong.
 func (r *Reservation) Keep(expected ...Usage) {
-	r.settleAll(expected, func(a *allocation, used int64) {
+	r.settleAll(expected, func(a *allocation, used int64, m lease.Moment) {
 		charged := a.kept(expected)
-		r.settle(a, charged)
+		r.settle(a, charged, m)
 		if charged > used {
-			a.limit.correct(a.window, charged, charged, used-charged, r.limiter.moment(a.limit.period))
+			a.limit.correct(a.window, charged, charged, used-charged, m)
 		}
 	})
 }

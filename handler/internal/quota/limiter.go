@@ -224,24 +224,38 @@ func (l *Limiter) Run(ctx context.Context) {
 
 func (l *Limiter) now() time.Time { return l.cfg.Now() }
 
-// moment is now, for accounts of this period.
-func (l *Limiter) moment(p lease.Period) lease.Moment {
+// moments is one instant, for the accounts of each period. A step of a request takes
+// it once for all limits: it costs more than what is decided by it.
+type moments [lease.Month + 1]lease.Moment
+
+// moments is now.
+func (l *Limiter) moments() (of moments) {
 	now := l.now()
 	earliest, latest, known := l.clock.bounds(now)
-	m := lease.Moment{At: now, Window: p.Index(earliest), LatestWindow: p.Index(latest), Estimated: !known}
-	m.WindowAge = earliest.Sub(p.Begins(m.Window))
-	m.Instances, m.Cold = int(l.instances.instances.Load()), l.instances.cold(now)
-	return m
+	instances, cold := int(l.instances.instances.Load()), l.instances.cold(now)
+	for i := range of {
+		p := lease.Period(i)
+		window := p.Index(earliest)
+		of[p] = lease.Moment{
+			At: now, Window: window, LatestWindow: p.Index(latest), WindowAge: earliest.Sub(p.Begins(window)),
+			Estimated: !known, Instances: instances, Cold: cold,
+		}
+	}
+	return of
 }
+
+// moment is now, for accounts of this period.
+func (l *Limiter) moment(p lease.Period) lease.Moment { return l.moments()[p] }
 
 // observeFeed passes the feed to the limits.
 func (l *Limiter) observeFeed(columns map[string]string, started time.Time) {
 	if l.instances.observe(columns[instancesColumn], started) && l.ctx.Err() == nil {
 		l.running.Go(func() { l.instances.recount(l.ctx, l) })
 	}
+	now := l.moments()
 	for _, b := range l.current.Load().limits {
 		for e := range b.entries() {
-			m := l.moment(e.period)
+			m := now[e.period]
 			e.observe(columns, started, m)
 			l.wakeAt(e, m)
 		}

@@ -130,8 +130,10 @@ func (r *Reservation) reserveAll(ctx context.Context, d *Demand) error {
 		}
 	}
 	var pending []pendingDecision
+	now := r.limiter.moments()
 	for e := range r.limits() {
-		n, more := e.firstAmount(d, r.limiter.moment(e.period))
+		m := now[e.period]
+		n, more := e.firstAmount(d, m)
 		if n < 0 {
 			r.limiter.cancelPending(pending)
 			return r.limiter.untrusted(e, e.expected(d))
@@ -139,9 +141,9 @@ func (r *Reservation) reserveAll(ctx context.Context, d *Demand) error {
 		if more > 0 {
 			r.add(allocation{limit: e, trusted: more})
 		}
-		w, decision := r.try(e, n)
+		w, decision := r.try(e, n, m)
 		if decision.Refused() {
-			w, decision = r.tryShort(e, d, decision)
+			w, decision = r.tryShort(e, d, decision, m)
 		}
 		switch decision {
 		case lease.Granted:
@@ -180,8 +182,7 @@ func (e *limitState) firstAmount(d *Demand, m lease.Moment) (n, more int64) {
 }
 
 // try reserves the amount, or returns what waits for the table.
-func (r *Reservation) try(e *limitState, n int64) (pendingDecision, lease.Decision) {
-	m := r.limiter.moment(e.period)
+func (r *Reservation) try(e *limitState, n int64, m lease.Moment) (pendingDecision, lease.Decision) {
 	d, ticket, decided := e.reserve(n, m)
 	r.limiter.wakeAt(e, m)
 	if d.decision == lease.Granted {
@@ -201,13 +202,13 @@ func (r *Reservation) add(a allocation) {
 // requests under way on this instance together lack at most one answer of the
 // largest size, which is how much an instance can overspend. Where that may not be,
 // the decision about the most stands.
-func (r *Reservation) tryShort(e *limitState, d *Demand, refused lease.Decision) (pendingDecision, lease.Decision) {
+func (r *Reservation) tryShort(e *limitState, d *Demand, refused lease.Decision, m lease.Moment) (pendingDecision, lease.Decision) {
 	most, n := e.most(d), e.expected(d)
 	if d.Lasting || e.period != lease.Month || n >= most || !e.addShortfall(most-n, most) {
 		return pendingDecision{}, refused
 	}
 	r.add(allocation{limit: e, shortfall: most - n})
-	return r.try(e, n)
+	return r.try(e, n, m)
 }
 
 // addShortfall counts a reservation that is short of the most that it can use; it
@@ -238,7 +239,7 @@ func (r *Reservation) await(ctx context.Context, demand *Demand, pending []pendi
 		}
 		if d.decision.Refused() && w.amount > w.limit.expected(demand) && ctx.Err() == nil {
 			var short pendingDecision
-			if short, d.decision = r.tryShort(w.limit, demand, d.decision); d.decision == lease.Pending {
+			if short, d.decision = r.tryShort(w.limit, demand, d.decision, r.limiter.moment(w.limit.period)); d.decision == lease.Pending {
 				pending = append(pending, short)
 			}
 			if d.decision == lease.Granted || d.decision == lease.Pending {
@@ -315,7 +316,7 @@ func (r *Reservation) Settle(used ...Usage) {
 
 // settleAll ends the reservation, and has each limit that the request is charged to
 // settled.
-func (r *Reservation) settleAll(used []Usage, settle func(a *allocation, used int64)) {
+func (r *Reservation) settleAll(used []Usage, settle func(a *allocation, used int64, m lease.Moment)) {
 	if r == nil {
 		return
 	}
@@ -323,21 +324,21 @@ func (r *Reservation) settleAll(used []Usage, settle func(a *allocation, used in
 	if !ok {
 		return
 	}
+	now := r.limiter.moments()
 	for i := range allocations {
 		a := &allocations[i]
 		a.limit.endShortfall(a.shortfall)
 		a.limit.endTrust(a.trusted)
 		if a.amount > 0 {
-			settle(a, a.limit.sum(used))
+			settle(a, a.limit.sum(used), now[a.limit.period])
 		}
 	}
 	for _, a := range r.othersOf(used) {
-		settle(&a, a.limit.sum(used))
+		settle(&a, a.limit.sum(used), now[a.limit.period])
 	}
 }
 
-func (r *Reservation) settle(a *allocation, used int64) {
-	m := r.limiter.moment(a.limit.period)
+func (r *Reservation) settle(a *allocation, used int64, m lease.Moment) {
 	a.limit.settle(a.window, a.amount, used, m)
 	if a.limit.period == lease.Minute && used < a.amount/muchSpare {
 		a.limit.giveBack(a.window, a.amount-used)

@@ -38,9 +38,9 @@ func (l *Limiter) RateLimits(c *consumer.Consumer, caller, model string, price u
 	if c == nil || l.limitsFor(c.Name) == nil {
 		return s
 	}
-	b := l.limitsFor(c.Name)
+	b, now := l.limitsFor(c.Name), l.moments()
 	for e := range b.limits(model, l.known(b, c.Name, caller)) {
-		m := l.rateLimit(e)
+		m := e.rateLimit(now[e.period])
 		into := &s.Tokens
 		switch {
 		case e.period == lease.Month:
@@ -66,7 +66,7 @@ func (l *Limiter) Exhausted(c *consumer.Consumer, d *Demand) bool {
 	if b == nil {
 		return false
 	}
-	return slices.ContainsFunc(b.byModel[d.Model], func(e *limitState) bool { return l.rateLimit(e).Remaining < e.expected(d) })
+	return slices.ContainsFunc(b.byModel[d.Model], func(e *limitState) bool { return e.rateLimit(l.moment(e.period)).Remaining < e.expected(d) })
 }
 
 // monthTokens takes account of what is left of a month.
@@ -83,15 +83,15 @@ func (s *RateLimitStatus) monthTokens(u unit, left int64, price usage.Price) {
 	}
 }
 
-func (l *Limiter) rateLimit(e *limitState) RateLimit {
+func (e *limitState) rateLimit(m lease.Moment) RateLimit {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := e.account.Status(l.moment(e.period))
+	s := e.account.Status(m)
 	used := s.Spent
 	if e.period == lease.Minute {
 		used = s.Limit - s.Remaining
 	}
-	return RateLimit{Limit: s.Limit, Remaining: s.Remaining, Used: used, Reset: l.untilEnd(e.period, s.Window)}
+	return RateLimit{Limit: s.Limit, Remaining: s.Remaining, Used: used, Reset: untilEnd(e.period, s.Window, m)}
 }
 
 // LimitStatus is one limit of one consumer, for the status page and the
@@ -109,9 +109,10 @@ type LimitStatus struct {
 // LimitStatuses lists all limits, by consumer.
 func (l *Limiter) LimitStatuses() []LimitStatus {
 	var statuses []LimitStatus
+	now := l.moments()
 	for name, b := range l.current.Load().limits {
 		for e := range b.entries() {
-			m := l.rateLimit(e)
+			m := e.rateLimit(now[e.period])
 			status := LimitStatus{Consumer: name, Limit: e.name, Model: e.model, Amount: e.unit.amount(m.Limit), Used: e.unit.amount(m.Used), Remaining: e.unit.amount(m.Remaining), Reset: m.Reset}
 			statuses = append(statuses, status)
 		}
@@ -166,13 +167,14 @@ func (l *Limiter) exceeded(e *limitState, decision lease.Decision, n int64) *Exc
 	if decision == lease.TooLarge {
 		return exceeded
 	}
+	m := l.moment(e.period)
 	e.mu.Lock()
-	s := e.account.Status(l.moment(e.period))
+	s := e.account.Status(m)
 	if decision == lease.Denied && 100*float64(s.Spent) >= nearlyUsed*float64(s.Limit) {
 		e.usedUp = s.Window
 	}
 	e.mu.Unlock()
-	exceeded.Wait = l.untilEnd(e.period, s.Window)
+	exceeded.Wait = untilEnd(e.period, s.Window, m)
 	exceeded.Unknown = decision == lease.Undecided
 	if e.period == lease.Month {
 		exceeded.Resets = e.period.Ends(s.Window)
@@ -193,7 +195,7 @@ func (l *Limiter) exceeded(e *limitState, decision lease.Decision, n int64) *Exc
 // succeed as soon as one of them has ended.
 func (l *Limiter) untrusted(e *limitState, n int64) *ExceededError {
 	exceeded := l.exceeded(e, lease.Denied, n)
-	if m := l.rateLimit(e); m.Remaining >= n {
+	if m := e.rateLimit(l.moment(e.period)); m.Remaining >= n {
 		exceeded.Reserved, exceeded.Wait = true, min(m.Reset, reservedWait)
 	}
 	return exceeded
@@ -209,8 +211,7 @@ func (u unit) amount(n int64) float64 {
 
 // untilEnd is the time until the window has ended for certain, by this
 // instance's clock.
-func (l *Limiter) untilEnd(p lease.Period, window int64) time.Duration {
-	earliest, _, _ := l.clock.bounds(l.now())
-	wait := p.Ends(window).Sub(earliest)
+func untilEnd(p lease.Period, window int64, m lease.Moment) time.Duration {
+	wait := p.Ends(window).Sub(p.Begins(m.Window)) - m.WindowAge
 	return max(time.Millisecond, wait+wait/(maxDrift/2)+time.Millisecond)
 }

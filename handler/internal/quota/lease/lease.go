@@ -57,8 +57,8 @@ func (p Period) String() string {
 // Index numbers the window of t. Later windows have higher numbers.
 func (p Period) Index(t time.Time) int64 {
 	if p == Month {
-		t = t.UTC()
-		return int64(t.Year())*12 + int64(t.Month()) - 1
+		year, month, _ := t.UTC().Date()
+		return int64(year)*12 + int64(month) - 1
 	}
 	return floorDiv(t.Unix(), 60)
 }
