@@ -2,6 +2,7 @@ package affinity_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -60,8 +61,11 @@ func dueIsTakenOnce(t *testing.T, table bool, lost int64) {
 	if l, err := last.Lookup(t.Context(), "team", "resp_1"); err != nil || l.Backend != "a" {
 		t.Errorf("located at %+v, %v", l, err)
 	}
-	for owner, id := range map[string]string{"other": "resp_1", "team": "resp_2", "": "resp_1"} {
-		if got, err := last.TakeDue(t.Context(), owner, id); got != "" || err != nil {
+	if got, err := last.TakeDue("team", "resp_2")(t.Context()); got != "" || table != errors.Is(err, affinity.ErrUnknown) {
+		t.Errorf("%q %v, want that nothing is due so far", got, err)
+	}
+	for owner, id := range map[string]string{"other": "resp_1", "": "resp_1"} {
+		if got, err := last.TakeDue(owner, id)(t.Context()); got != "" || err != nil {
 			t.Errorf("%s of %q: %q %v, want nothing", id, owner, got, err)
 		}
 	}
@@ -76,7 +80,7 @@ func dueIsTakenOnce(t *testing.T, table bool, lost int64) {
 	var all sync.WaitGroup
 	for n := range 20 {
 		all.Go(func() {
-			switch got, err := stores[n%len(stores)].TakeDue(t.Context(), "team", "resp_1"); {
+			switch got, err := stores[n%len(stores)].TakeDue("team", "resp_1")(t.Context()); {
 			case err != nil:
 				t.Error(err)
 			case got == "50":
@@ -90,7 +94,7 @@ func dueIsTakenOnce(t *testing.T, table bool, lost int64) {
 	if ok, err := first.ReplaceDue(t.Context(), "team", "resp_1", "7"); ok || err != nil {
 		t.Errorf("what was taken was replaced: %v", err)
 	}
-	if got, err := last.TakeDue(t.Context(), "team", "resp_1"); taken.Load() != 1 || got != "" || err != nil {
+	if got, err := last.TakeDue("team", "resp_1")(t.Context()); taken.Load() != 1 || got != "" || err != nil {
 		t.Errorf("taken %d times, then %q %v; want once", taken.Load(), got, err)
 	}
 }
@@ -106,12 +110,12 @@ func TestDueWaitsForATableThatIsAway(t *testing.T) {
 		defer cancel()
 		table.down.Store(true)
 		one.Record(t.Context(), affinity.Location{Backend: "a", Owner: "team", Due: "48", CreatedAt: time.Now()}, "resp_1")
-		if got, err := two.TakeDue(t.Context(), "team", "resp_1"); got != "" || err == nil {
+		if got, err := two.TakeDue("team", "resp_1")(t.Context()); got != "" || err == nil {
 			t.Errorf("%q %v, want that the table is away", got, err)
 		}
 		table.down.Store(false)
 		time.Sleep(time.Minute)
-		if got, err := two.TakeDue(t.Context(), "team", "resp_1"); got != "48" || err != nil {
+		if got, err := two.TakeDue("team", "resp_1")(t.Context()); got != "48" || err != nil {
 			t.Errorf("%q %v, want 48", got, err)
 		}
 	})
@@ -129,7 +133,7 @@ func TestDueOfWhatIsNotYetWritten(t *testing.T) {
 		one.Record(t.Context(), made, "resp_2")
 		table.down.Store(false)
 		for _, want := range []string{"48", ""} {
-			if got, err := one.TakeDue(t.Context(), "team", "resp_1"); got != want || err != nil {
+			if got, err := one.TakeDue("team", "resp_1")(t.Context()); got != want || err != nil {
 				t.Errorf("%q %v is due, want %q", got, err, want)
 			}
 		}
@@ -145,9 +149,33 @@ func TestDueOfWhatIsNotYetWritten(t *testing.T) {
 		defer cancel()
 		time.Sleep(time.Minute)
 		for id, want := range map[string]string{"resp_1": "", "resp_2": "48"} {
-			if got, err := two.TakeDue(t.Context(), "team", id); got != want || err != nil {
+			if got, err := two.TakeDue("team", id)(t.Context()); got != want || err != nil {
 				t.Errorf("%q %v is due of %s once it is written, want %q", got, err, id, want)
 			}
+		}
+	})
+}
+
+// A write that landed, though the table did not say so until the time was over, is known
+// when it is tried again.
+func TestTakingGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := &slow{Store: new(memory.Store)}
+		answers := &forgetful{Store: table}
+		one, two := affinity.New(affinity.Config{Table: answers}), affinity.New(affinity.Config{Table: table})
+		two.Record(t.Context(), affinity.Location{Backend: "a", Owner: "team", Due: "48", CreatedAt: time.Now()}, "resp_1")
+		answers.lost.Store(1)
+		take := one.TakeDue("team", "resp_1")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if got, err := take(ctx); got != "" || !errors.Is(err, affinity.ErrUnavailable) {
+			t.Errorf("%q %v, want that the table did not answer", got, err)
+		}
+		if got, err := take(t.Context()); got != "48" || err != nil {
+			t.Errorf("%q %v, want 48", got, err)
+		}
+		if got, err := two.TakeDue("team", "resp_1")(t.Context()); got != "" || err != nil {
+			t.Errorf("%q %v is due of what was taken", got, err)
 		}
 	})
 }

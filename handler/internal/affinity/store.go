@@ -28,7 +28,7 @@ type Location struct {
 	Owner     string // the consumer; "" = none
 	CreatedAt time.Time
 	Expires   time.Time // when it is forgotten; zero = never
-	Due       string    // what [Store.TakeDue] returns once; "" = nothing
+	Due       string    // what [Store.TakeDue] takes once; "" = nothing
 }
 
 // Why a lookup returns no location. Tell them apart with errors.Is.

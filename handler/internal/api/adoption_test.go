@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ type adopters struct {
 	*gateway
 	store    *affinity.Store
 	table    tablestore.Store
-	away     bool                // the table does not answer
+	away     atomic.Bool         // the table does not answer
 	holds    map[string][]string // by backend: paths that it answers with 200
 	sought   []string            // backend and path of each search
 	before   []time.Time         // of each search: until when its object must have been made
@@ -52,18 +53,18 @@ func newAdopters(t *testing.T) *adopters {
 // awayTable is a table that can be taken away.
 type awayTable struct {
 	tablestore.Store
-	away *bool
+	away *atomic.Bool
 }
 
 func (a awayTable) Get(ctx context.Context, partition, key string) (tablestore.Row, tablestore.Response, error) {
-	if *a.away {
+	if a.away.Load() {
 		return tablestore.Row{}, tablestore.Response{}, tablestore.ErrUnknown
 	}
 	return a.Store.Get(ctx, partition, key)
 }
 
 func (a awayTable) Put(ctx context.Context, row tablestore.Row) (tablestore.Version, tablestore.Response, error) {
-	if *a.away {
+	if a.away.Load() {
 		return "", tablestore.Response{}, tablestore.ErrUnknown
 	}
 	return a.Store.Put(ctx, row)
@@ -182,10 +183,10 @@ func TestAdoptionIsRefused(t *testing.T) {
 	numbers := []any{2, 3, 4, 5, 6, 7, 8, 9}
 	d.want(t, "y", "POST vector_stores", fmt.Sprintf(many(9), numbers...), 400, "")
 	// The table is away: nothing is known to be nobody's.
-	d.away = true
+	d.away.Store(true)
 	d.want(t, "y", "GET files/file-old", "", 503, "")
 	d.want(t, "y", "POST vector_stores", `{"file_ids":["file-old"]}`, 503, "")
-	d.away = false
+	d.away.Store(false)
 	d.want(t, "y", "POST vector_stores", `{"file_ids":["file-old"]}`, 200, "b", "b GET files/file-old")
 }
 
@@ -229,13 +230,13 @@ func TestTheFirstOwnerOfAnAdoptedObjectStays(t *testing.T) {
 		"another's row": {func(d *adopters) {
 			d.store.Record(context.Background(), affinity.Location{Backend: "b", Model: "gpt-4o", Kind: "file", Owner: "x", CreatedAt: instant}, "file-old")
 		}, 404},
-		"no table": {func(d *adopters) { d.away = true }, 503},
+		"no table": {func(d *adopters) { d.away.Store(true) }, 503},
 	} {
 		d := newAdopters(t)
 		d.holds["b"] = []string{"files/file-old"}
 		d.Locator = meanwhile{d, func() { c.meanwhile(d) }}
 		d.want(t, "y", "GET files/file-old", "", c.status, "", "b GET files/file-old")
-		d.away = false
+		d.away.Store(false)
 		if l, err := d.store.Lookup(t.Context(), "y", "file-old"); err == nil {
 			t.Errorf("%s: y owns %+v", name, l)
 		}

@@ -23,7 +23,7 @@ type AffinityStore interface {
 	LookupGiven(ctx context.Context, owner string, ids []string) ([]affinity.Location, []error)
 	Remember(p affinity.Location, ids ...string)
 	Record(ctx context.Context, p affinity.Location, ids ...string)
-	TakeDue(ctx context.Context, owner, id string) (string, error)
+	TakeDue(owner, id string) (take func(ctx context.Context) (due string, err error))
 	ReplaceDue(ctx context.Context, owner, id, due string) (bool, error)
 	Claim(ctx context.Context, p affinity.Location, id string) error
 }

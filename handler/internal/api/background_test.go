@@ -7,11 +7,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"spillway/handler/internal/affinity"
+	"spillway/handler/internal/api"
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/metering"
@@ -74,6 +76,11 @@ func (a begunAnswer) Deliver(ctx context.Context, res *proxy.BackendResponse) pr
 	}
 	d.Stored = proxy.Stored{ID: a.reports.ID, Background: true}
 	return d
+}
+
+// Locate finds the response at the backend.
+func (b *begins) Locate(context.Context, []*balancer.Backend, *proxy.Request) (*balancer.Backend, error) {
+	return &b.pools[0].Backends[0], nil
 }
 
 // ask sends a request until it is served.
@@ -166,6 +173,53 @@ func TestBackgroundResponsesAreChargedWhatTheyReport(t *testing.T) {
 	}
 }
 
+// Who sees the end of a background response while the table does not say what is due
+// of it has it charged what it reports afterwards, without asking for it again.
+func TestBackgroundResponsesAreChargedWhenTheTableIsBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		begin, poll bool // the table is away then, for the instance that begins it
+		seesEnd     bool // the request that begins it does
+		other       bool // it is polled on an instance that has the table
+	}{
+		"away when it is polled":                        {poll: true},
+		"away when it ends with its request":            {begin: true, poll: true, seesEnd: true},
+		"away when it begins, polled once by the other": {begin: true, poll: true, other: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			shared, limits := new(memory.Store), new(memory.Store)
+			away := new(atomic.Bool)
+			one, two := newBegins(t), newBegins(t)
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(time.Hour) // the clock begins with a month
+				one.start(t, limits, awayTable{shared, away}, false)
+				asked := one
+				if c.other {
+					two.start(t, limits, shared, false)
+					asked = two
+				}
+				one.seesEnd, one.begun = c.seesEnd, func() {}
+				away.Store(c.begin)
+				one.ask(t, "POST", "", `{"model":"gpt-4o","input":"Hello","background":true,"stream":true,"max_output_tokens":900}`)
+				away.Store(c.poll)
+				if !c.seesEnd {
+					asked.ask(t, "GET", "/resp_1", "")
+				}
+				time.Sleep(20 * time.Second)
+				got := two.booked(one.booked(usage.Tokens{}))
+				if got.Completion != 900 {
+					t.Errorf("recorded while the table is away: %+v, want the estimate", got)
+				}
+				away.Store(false)
+				time.Sleep(2 * time.Minute)
+				if got = two.booked(one.booked(got)); got != one.reports.Usage {
+					t.Errorf("recorded when the table is back: %+v, want %+v", got, one.reports.Usage)
+				}
+				wantGranted(t, limits, one.reports.Usage.Total())
+			})
+		})
+	}
+}
+
 // A response that is left is charged what was relayed of it, until its usage is known.
 func TestBackgroundResponsesThatAreLeft(t *testing.T) {
 	for _, table := range []bool{false, true} {
@@ -209,7 +263,7 @@ func newBegins(t *testing.T) *begins {
 	c := &consumer.Consumer{Name: "x", TokensPerMonth: 1_000_000}
 	b := &begins{fenced: newFenced(t, c, model("gpt-4o", balancer.Backend{Name: "a", Weight: 1, Stateful: true}))}
 	b.reports = proxy.Stored{ID: "resp_1", Background: true, Ended: true, Reported: true, Usage: usage.Tokens{Prompt: 90, Completion: 48}}
-	b.Relay, b.handler = b, b.Handler()
+	b.Relay, b.Locator, b.handler = b, b, b.Handler()
 	return b
 }
 
@@ -219,6 +273,7 @@ func (b *begins) start(t *testing.T, limits, ids tablestore.Store, strict bool) 
 	limiter := quota.New(quota.Config{Store: limits, Consumers: []*consumer.Consumer{b.consumer}})
 	store := affinity.New(affinity.Config{Table: ids})
 	b.Meter, b.Affinity, b.StrictIDs = metering.New(limiter, b.pools, nil), store, strict
+	b.Corrected = func(rec *api.RequestRecord) { b.records <- rec }
 	for _, run := range []func(context.Context){limiter.Run, store.Run} {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})

@@ -36,7 +36,10 @@ func (known) Remember(affinity.Location, ...string)                  {}
 func (known) Record(context.Context, affinity.Location, ...string)   {}
 func (known) Claim(context.Context, affinity.Location, string) error { return nil }
 
-func (known) TakeDue(context.Context, string, string) (string, error) { return "", nil }
+func (known) TakeDue(string, string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return "", nil }
+}
+
 func (known) ReplaceDue(context.Context, string, string, string) (bool, error) {
 	return false, nil
 }

@@ -57,50 +57,6 @@ func startsUnmetered(r *proxy.Request) bool {
 	return false
 }
 
-// settle ends the reservation and records what was used. Of a background response
-// that has ended, who takes what is due of it has what it reports charged: the request
-// that began it instead of what was promised, a later one as a correction.
-func (s *Server) settle(w http.ResponseWriter, rec *RequestRecord, c *call, reserved *metering.Reservation) {
-	if s.Meter == nil {
-		return
-	}
-	rec.CallerKey = reserved.Caller()
-	d := &rec.Result.Delivery
-	due := ""
-	if d.Stored.Background && s.Affinity != nil {
-		due = s.due(w, rec, c.request, reserved)
-	}
-	if due != "" {
-		reserved.Fulfil()
-	}
-	rec.Charges = s.Meter.Settle(reserved, c.request, rec.Result)
-	if due != "" && c.request.Operation.Name == "response" {
-		rec.Charges = append(rec.Charges, s.Meter.Correct(c.request, due, &d.Stored, d.ServiceTier)...)
-	}
-}
-
-// due takes what is due of a background response if it has ended, once for all
-// instances. If it goes on, what is due becomes at least what was relayed.
-func (s *Server) due(w http.ResponseWriter, rec *RequestRecord, req *proxy.Request, reserved *metering.Reservation) (due string) {
-	ctx, stored := context.Background(), &rec.Result.Delivery.Stored
-	flush := http.NewResponseController(w).Flush // the caller has its answer, whatever the table takes
-	var err error
-	if stored.Ended {
-		_ = flush()
-		due, err = s.Affinity.TakeDue(ctx, owner(req), stored.ID)
-	} else {
-		s.Meter.Raise(reserved, req, rec.Result, func(more string) (replaced bool) {
-			_ = flush()
-			replaced, err = s.Affinity.ReplaceDue(ctx, owner(req), stored.ID, more)
-			return replaced
-		})
-	}
-	if err != nil {
-		rec.Cause = err
-	}
-	return due
-}
-
 // reservationError returns the error for a reservation that failed.
 func reservationError(err error) *Error {
 	var over *quota.ExceededError

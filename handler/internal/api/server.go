@@ -99,6 +99,12 @@ type Server struct {
 	// Transcript wraps the writer of a consumer with transcripts (package
 	// transcript); nil = none are kept.
 	Transcript func(w http.ResponseWriter, r *proxy.Request) http.ResponseWriter
+
+	// Corrected receives charges that were corrected after the request that saw why
+	// was over. It is needed with Meter and Affinity.
+	Corrected func(rec *RequestRecord)
+
+	late lateDues
 }
 
 // inference answers a request for one operation.

@@ -121,7 +121,7 @@ func (a *App) newServer(cfg *config.Config, forward *proxy.Proxy, authenticator 
 		Now:       time.Now, Rand: randv2.Float64, NewID: newRequestID, MaxBody: maxBody(s.MaxBody, a.budget, a.log), Memory: a.budget,
 		Meter: a.meter.WithPools(poolsBySlot(cfg)), Expose: s.Expose, ExtractTrace: a.obs.provider.Tracer.Extract,
 		Authenticator: authenticator, Admin: a.operators, Draining: a.draining.Load,
-		Conditions: a.conditions, Operator: a.operators.Authorized, ConfigStatus: a.source.Status,
+		Conditions: a.conditions, Operator: a.operators.Authorized, ConfigStatus: a.source.Status, Corrected: a.corrected,
 	}
 	if state.transcripts != nil {
 		server.Transcript = state.transcripts.Record
@@ -130,6 +130,12 @@ func (a *App) newServer(cfg *config.Config, forward *proxy.Proxy, authenticator 
 		server.CredentialsReady = a.verifier.Ready
 	}
 	return server
+}
+
+// corrected records the usage of a background response, which became known late.
+func (a *App) corrected(x *api.RequestRecord) {
+	a.state.usage.RequestDone(x)
+	a.log.Info("usage of a background response was recorded after its request", "request_id", x.ID)
 }
 
 // waitSlots is how many requests may wait for a throttled pool at once: each
