@@ -31,8 +31,8 @@ type RateLimitStatus struct {
 
 // RateLimits returns the status of a consumer and its caller for this model: of the limits per
 // minute that apply, those with the least left, which is never more than what is
-// left of the month. A token of the price costs at least its cheapest part. It does
-// not block.
+// left of the month; with nothing left of it no request is. A token of the price costs
+// at least its cheapest part. It does not block.
 func (l *Limiter) RateLimits(c *consumer.Consumer, caller, model string, price usage.Price) RateLimitStatus {
 	var s RateLimitStatus
 	if c == nil || l.limitsFor(c.Name) == nil {
@@ -55,6 +55,9 @@ func (l *Limiter) RateLimits(c *consumer.Consumer, caller, model string, price u
 	}
 	if s.month != nil {
 		s.Tokens.Remaining = min(s.Tokens.Remaining, *s.month)
+		if *s.month <= 0 {
+			s.Requests.Remaining = 0
+		}
 	}
 	return s
 }
@@ -71,7 +74,7 @@ func (l *Limiter) Exhausted(c *consumer.Consumer, d *Demand) bool {
 
 // monthTokens takes account of what is left of a month.
 func (s *RateLimitStatus) monthTokens(u unit, left int64, price usage.Price) {
-	if u == money {
+	if u == money && left > 0 {
 		cheapest := price.Cost(usage.Tokens{Prompt: 1_000_000, Cached: 1_000_000})
 		if cheapest <= 0 {
 			return
