@@ -55,6 +55,7 @@ var totals = []Column{
 	{"audio_output", func(r *Row) any { return r.Tokens.AudioOutput }},
 	{"images", func(r *Row) any { return r.Tokens.Images }},
 	{"audio_seconds", func(r *Row) any { return r.Tokens.Seconds }},
+	{"cache_write_hour", func(r *Row) any { return r.Tokens.CacheWriteHour }},
 }
 
 // Objects are rows by the names of their columns.

@@ -421,7 +421,7 @@ func TestRowsHoldAllOfIt(t *testing.T) {
 	k := Key{Consumer: "team-a", Caller: "0a1b", Model: "gpt-4o", Backend: "ptu", Currency: "USD", Tier: "flex"}
 	all := Totals{
 		Requests: 1, Unmetered: 2, Broken: 3, Cost: 4, EstimatedCost: 5, Estimated: usage.Tokens{Prompt: 6, Completion: 7},
-		Tokens: usage.Tokens{Prompt: 8, Cached: 9, Completion: 10, Reasoning: 11, CacheWrite: 12, AudioInput: 13, AudioOutput: 14, Images: 15, Seconds: 16},
+		Tokens: usage.Tokens{Prompt: 8, Cached: 9, Completion: 10, Reasoning: 11, CacheWrite: 12, AudioInput: 13, AudioOutput: 14, Images: 15, Seconds: 16, CacheWriteHour: 17},
 	}
 	r.Add(nine, k, all)
 	if err := r.Flush(t.Context()); err != nil {

@@ -54,6 +54,8 @@ type storedEntry struct {
 	Images      int64 `json:"g,omitempty"`
 	Seconds     int64 `json:"s,omitempty"`
 
+	CacheWriteHour int64 `json:"j,omitempty"` // of CacheWrite
+
 	EstimatedPrompt     int64 `json:"e,omitempty"` // of Prompt
 	EstimatedCompletion int64 `json:"d,omitempty"` // of Completion
 	EstimatedCost       Money `json:"f,omitempty"` // of Cost
@@ -67,6 +69,7 @@ func (k *Key) stored(s *Totals) storedEntry {
 		Requests: s.Requests, Unmetered: s.Unmetered, Broken: s.Broken, Cost: s.Cost,
 		Prompt: s.Tokens.Prompt, Cached: s.Tokens.Cached, Completion: s.Tokens.Completion, Reasoning: s.Tokens.Reasoning,
 		CacheWrite: s.Tokens.CacheWrite, AudioInput: s.Tokens.AudioInput, AudioOutput: s.Tokens.AudioOutput, Images: s.Tokens.Images, Seconds: s.Tokens.Seconds,
+		CacheWriteHour:  s.Tokens.CacheWriteHour,
 		EstimatedPrompt: s.Estimated.Prompt, EstimatedCompletion: s.Estimated.Completion, EstimatedCost: s.EstimatedCost,
 	}
 }
@@ -88,7 +91,7 @@ func (e *storedEntry) row(hour time.Time) Row {
 			Estimated: usage.Tokens{Prompt: e.EstimatedPrompt, Completion: e.EstimatedCompletion},
 			Tokens: usage.Tokens{
 				Prompt: e.Prompt, Cached: e.Cached, Completion: e.Completion, Reasoning: e.Reasoning,
-				CacheWrite: e.CacheWrite, AudioInput: e.AudioInput, AudioOutput: e.AudioOutput, Images: e.Images, Seconds: e.Seconds,
+				CacheWrite: e.CacheWrite, AudioInput: e.AudioInput, AudioOutput: e.AudioOutput, Images: e.Images, Seconds: e.Seconds, CacheWriteHour: e.CacheWriteHour,
 			},
 		},
 	}
@@ -103,7 +106,7 @@ func (e *storedEntry) row(hour time.Time) Row {
 func (e *storedEntry) inRange() bool {
 	for _, n := range [...]int64{
 		e.Requests, e.Unmetered, e.Broken, e.Prompt, e.Cached, e.Completion, e.Reasoning, e.EstimatedPrompt, e.EstimatedCompletion,
-		e.CacheWrite, e.AudioInput, e.AudioOutput, e.Images, e.Seconds,
+		e.CacheWrite, e.AudioInput, e.AudioOutput, e.Images, e.Seconds, e.CacheWriteHour,
 	} {
 		if n < 0 || n > 1<<53 {
 			return false

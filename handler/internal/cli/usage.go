@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -122,12 +123,11 @@ func printUsageJSON(out io.Writer, q *usageQuery, rows []accounting.Row) error {
 	return printJSON(out, map[string]any{"from": q.from, "to": q.to, "by": q.by, "rows": accounting.Objects(q.by, rows)})
 }
 
-// lastColumns is how many of the columns only the CSV and the JSON have.
-const lastColumns = 8
+// wideColumns are the columns that only the CSV and the JSON have.
+var wideColumns = []string{"estimated_prompt", "estimated_completion", "cache_write", "audio_input", "audio_output", "images", "audio_seconds", "cache_write_hour"}
 
 func tableColumns(by []string) []accounting.Column {
-	all := accounting.Columns(by)
-	return all[:len(all)-lastColumns]
+	return slices.DeleteFunc(accounting.Columns(by), func(c accounting.Column) bool { return slices.Contains(wideColumns, c.Name) })
 }
 
 // printUsage prints a table, with the total of each currency at its end.

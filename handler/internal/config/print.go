@@ -166,6 +166,7 @@ func priceText(p *usage.Price) string {
 		{p.Input, "prompt"},
 		{p.CachedInput, "cached"},
 		{p.CacheWrite, "cache writes"},
+		{p.CacheWriteHour, "cache writes for an hour"},
 		{p.AudioInput, "audio in"},
 		{p.Output, "completion"},
 		{p.Reasoning, "reasoning"},

@@ -111,7 +111,7 @@ func priceAt(b *document.Backend, l *document.Layout, model string) *usage.Price
 func price(p *document.Price) usage.Price {
 	out := usage.Price{
 		Currency: p.Currency, Input: p.Input, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Output: p.Output, Reasoning: p.Reasoning,
-		AudioInput: p.AudioInput, AudioOutput: p.AudioOutput, Image: p.Image, AudioSecond: p.AudioSecond,
+		AudioInput: p.AudioInput, AudioOutput: p.AudioOutput, Image: p.Image, AudioSecond: p.AudioSecond, CacheWriteHour: p.CacheWriteHour,
 	}
 	if p.Tiers == nil {
 		return out
@@ -121,7 +121,7 @@ func price(p *document.Price) usage.Price {
 		if t != nil {
 			out.Tiers[name] = usage.Price{
 				Input: t.Input, CachedInput: t.CachedInput, CacheWrite: t.CacheWrite, Output: t.Output, Reasoning: t.Reasoning,
-				AudioInput: t.AudioInput, AudioOutput: t.AudioOutput, Image: p.Image, AudioSecond: p.AudioSecond,
+				AudioInput: t.AudioInput, AudioOutput: t.AudioOutput, Image: p.Image, AudioSecond: p.AudioSecond, CacheWriteHour: t.CacheWriteHour,
 			}
 		}
 	}

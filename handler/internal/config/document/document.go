@@ -76,18 +76,19 @@ type Hedge struct {
 
 // Price is money per million tokens, per image and per second of audio.
 type Price struct {
-	_           struct{}    `noun:"a price" doc:"Money per million tokens, per image, and per second of audio."`
-	Currency    string      `json:"currency" pattern:"^[A-Z]{3}$" say:"a currency code of three capitals such as USD" default:"\"USD\"" doc:"Its code, the same for all models."`
-	Input       float64     `json:"input" min:"0" also:"prompt" doc:"Per million prompt tokens."`
-	CachedInput float64     `json:"cachedInput" min:"0" also:"cached" doc:"Per million prompt tokens that came from the prompt cache. Without it they cost as much as others."`
-	CacheWrite  float64     `json:"cacheWrite" min:"0" doc:"Per million prompt tokens that were written to the prompt cache. Without it they cost as much as others."`
-	Output      float64     `json:"output" min:"0" also:"completion" doc:"Per million completion tokens, reasoning included."`
-	Reasoning   float64     `json:"reasoning" min:"0" doc:"Per million reasoning tokens, where they differ from other completion tokens."`
-	AudioInput  float64     `json:"audioInput" min:"0" doc:"Per million audio tokens of the prompt. Without it they cost as much as others."`
-	AudioOutput float64     `json:"audioOutput" min:"0" doc:"Per million audio tokens of the answer. Without it they cost as much as others."`
-	Image       float64     `json:"image" min:"0" doc:"For each image, of models that are billed by image. Others are billed by the tokens of their images."`
-	AudioSecond float64     `json:"audioSecond" min:"0" doc:"For each second of audio, of models that are billed by duration."`
-	Tiers       *PriceTiers `json:"tiers" example:"{\"priority\": {\"input\": 4.25, \"output\": 17}}" doc:"The prices of service tiers other than the default one. A tier that is absent costs as much as the default one."`
+	_              struct{}    `noun:"a price" doc:"Money per million tokens, per image, and per second of audio."`
+	Currency       string      `json:"currency" pattern:"^[A-Z]{3}$" say:"a currency code of three capitals such as USD" default:"\"USD\"" doc:"Its code, the same for all models."`
+	Input          float64     `json:"input" min:"0" also:"prompt" doc:"Per million prompt tokens."`
+	CachedInput    float64     `json:"cachedInput" min:"0" also:"cached" doc:"Per million prompt tokens that came from the prompt cache. Without it they cost as much as others."`
+	CacheWrite     float64     `json:"cacheWrite" min:"0" doc:"Per million prompt tokens that were written to the prompt cache. Without it they cost as much as others."`
+	CacheWriteHour float64     `json:"cacheWriteHour" min:"0" doc:"Per million prompt tokens that were written to a prompt cache that is kept for an hour, of Claude models. Without it they cost as much as other cache writes."`
+	Output         float64     `json:"output" min:"0" also:"completion" doc:"Per million completion tokens, reasoning included."`
+	Reasoning      float64     `json:"reasoning" min:"0" doc:"Per million reasoning tokens, where they differ from other completion tokens."`
+	AudioInput     float64     `json:"audioInput" min:"0" doc:"Per million audio tokens of the prompt. Without it they cost as much as others."`
+	AudioOutput    float64     `json:"audioOutput" min:"0" doc:"Per million audio tokens of the answer. Without it they cost as much as others."`
+	Image          float64     `json:"image" min:"0" doc:"For each image, of models that are billed by image. Others are billed by the tokens of their images."`
+	AudioSecond    float64     `json:"audioSecond" min:"0" doc:"For each second of audio, of models that are billed by duration."`
+	Tiers          *PriceTiers `json:"tiers" example:"{\"priority\": {\"input\": 4.25, \"output\": 17}}" doc:"The prices of service tiers other than the default one. A tier that is absent costs as much as the default one."`
 }
 
 // PriceTiers are the prices of the service tiers.
@@ -100,14 +101,15 @@ type PriceTiers struct {
 
 // TierPrice is the price of one service tier.
 type TierPrice struct {
-	_           struct{} `noun:"the price of a tier" doc:"Money per million tokens at one service tier."`
-	Input       float64  `json:"input" min:"0" doc:"Per million prompt tokens."`
-	CachedInput float64  `json:"cachedInput" min:"0" doc:"Per million prompt tokens that came from the prompt cache."`
-	CacheWrite  float64  `json:"cacheWrite" min:"0" doc:"Per million prompt tokens that were written to the prompt cache."`
-	Output      float64  `json:"output" min:"0" doc:"Per million completion tokens."`
-	Reasoning   float64  `json:"reasoning" min:"0" doc:"Per million reasoning tokens, where they differ from other completion tokens."`
-	AudioInput  float64  `json:"audioInput" min:"0" doc:"Per million audio tokens of the prompt."`
-	AudioOutput float64  `json:"audioOutput" min:"0" doc:"Per million audio tokens of the answer."`
+	_              struct{} `noun:"the price of a tier" doc:"Money per million tokens at one service tier."`
+	Input          float64  `json:"input" min:"0" doc:"Per million prompt tokens."`
+	CachedInput    float64  `json:"cachedInput" min:"0" doc:"Per million prompt tokens that came from the prompt cache."`
+	CacheWrite     float64  `json:"cacheWrite" min:"0" doc:"Per million prompt tokens that were written to the prompt cache."`
+	CacheWriteHour float64  `json:"cacheWriteHour" min:"0" doc:"Per million prompt tokens that were written to a prompt cache that is kept for an hour."`
+	Output         float64  `json:"output" min:"0" doc:"Per million completion tokens."`
+	Reasoning      float64  `json:"reasoning" min:"0" doc:"Per million reasoning tokens, where they differ from other completion tokens."`
+	AudioInput     float64  `json:"audioInput" min:"0" doc:"Per million audio tokens of the prompt."`
+	AudioOutput    float64  `json:"audioOutput" min:"0" doc:"Per million audio tokens of the answer."`
 }
 
 // CircuitBreaker is when a failing backend is left alone.
@@ -175,7 +177,7 @@ type Consumer struct {
 	RequestsPerMinute int64             `json:"requestsPerMinute" min:"1" also:"rpm" doc:"Over all instances."`
 	TokensPerMonth    int64             `json:"tokensPerMonth" min:"1" doc:"Over all instances, per calendar month in UTC."`
 	BudgetPerMonth    float64           `json:"budgetPerMonth" min:"0.01" also:"budget,max_budget" doc:"Money per calendar month in UTC, in the currency of the models' prices."`
-	AllowUnmetered    bool              `json:"allowUnmetered" doc:"With a limit of tokens or money: allow batches, fine-tuning, evals and videos all the same, whose usage is not reported here and counts in no limit."`
+	AllowUnmetered    bool              `json:"allowUnmetered" doc:"With a limit of tokens or money: allow batches, fine-tuning, evals and videos all the same, and tools of the service that cost money besides tokens, whose usage is not reported here and counts in no limit."`
 	PerModel          map[string]Limits `json:"perModel" keys:"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" keysay:"a model name" doc:"Limits for single models, besides those for all of them together."`
 	PerCaller         *CallerLimits     `json:"perCaller" example:"{\"tokensPerMinute\": 20000, \"budgetPerMonth\": 25}" also:"percaller,peruser,per_user" doc:"Limits for each of its callers, besides those for all of them together. A caller is the oid of an Entra token, else what the request names as safety_identifier or user (in Anthropic's API metadata.user_id); callers without a name share one."`
 	WarnAt            []float64         `json:"warnAt" min:"1" max:"100" most:"10" default:"[50, 80, 95, 100]" example:"[80, 100]" doc:"At which percentages of a limit per month a warning is given. An empty list gives none."`

@@ -95,7 +95,7 @@ func TestMessageBodies(t *testing.T) {
 
 // recordedMessage is a stream with cached tokens, a thought, text and a call.
 var recordedMessage = []string{
-	named("message_start", `,"message":{"id":"msg_1","type":"message","role":"assistant","content":[],"stop_reason":null,"usage":{"input_tokens":10,"cache_creation_input_tokens":200,"cache_read_input_tokens":3000,"output_tokens":1,"service_tier":"standard"}}`),
+	named("message_start", `,"message":{"id":"msg_1","type":"message","role":"assistant","content":[],"stop_reason":null,"usage":{"input_tokens":10,"cache_creation_input_tokens":200,"cache_read_input_tokens":3000,"cache_creation":{"ephemeral_5m_input_tokens":50,"ephemeral_1h_input_tokens":150},"output_tokens":1,"service_tier":"standard"}}`),
 	named("ping", ""),
 	named("content_block_start", `,"index":0,"content_block":{"type":"thinking","thinking":"","signature":""}`),
 	named("content_block_delta", `,"index":0,"delta":{"type":"thinking_delta","thinking":"hm"}`),
@@ -117,12 +117,12 @@ func TestUsageOfAMessagesStream(t *testing.T) {
 	for _, event := range recordedMessage {
 		read(&s, event)
 	}
-	want := usage.Tokens{Prompt: 3210, Cached: 3000, CacheWrite: 200, Completion: 50, Reasoning: 7}
+	want := usage.Tokens{Prompt: 3210, Cached: 3000, CacheWrite: 200, CacheWriteHour: 150, Completion: 50, Reasoning: 7}
 	if s.Info.Usage != want || s.Info.FinishReason != "tool_use" || s.Info.ID != "msg_1" || s.Info.ServiceTier != "standard" || !s.Complete() || s.Info.TextBytes != 9 {
 		t.Errorf("%+v, complete: %v", s.Info, s.Complete())
 	}
-	price := usage.Price{Input: 3, CachedInput: 0.3, CacheWrite: 3.75, Output: 15}
-	if got, want := price.Cost(s.Info.Usage), (10*3+3000*0.3+200*3.75+50*15)/1e6; got < want-1e-12 || got > want+1e-12 {
+	price := usage.Price{Input: 3, CachedInput: 0.3, CacheWrite: 3.75, CacheWriteHour: 6, Output: 15}
+	if got, want := price.Cost(s.Info.Usage), (10*3+3000*0.3+50*3.75+150*6+50*15)/1e6; got < want-1e-12 || got > want+1e-12 {
 		t.Errorf("it costs %v, want %v", got, want)
 	}
 }

@@ -28,6 +28,8 @@ func MergeMessages(t Tokens, object []byte) (Tokens, bool) {
 			valid, counts = readCount(&it, &merged.Cached) && valid, true
 		case "cache_creation_input_tokens":
 			valid, counts = readCount(&it, &merged.CacheWrite) && valid, true
+		case "cache_creation":
+			valid = readDetails(&it, detail{"ephemeral_1h_input_tokens", &merged.CacheWriteHour}) && valid
 		case "output_tokens":
 			valid, counts = readCount(&it, &merged.Completion) && valid, true
 		case "output_tokens_details":
@@ -38,6 +40,7 @@ func MergeMessages(t Tokens, object []byte) (Tokens, bool) {
 		return t, false
 	}
 	merged.Prompt = add(add(input, merged.Cached), merged.CacheWrite)
+	merged.CacheWriteHour = min(merged.CacheWriteHour, merged.CacheWrite)
 	merged.Reasoning = min(merged.Reasoning, merged.Completion)
 	return merged, true
 }

@@ -15,6 +15,8 @@ type Price struct {
 	Image       float64 // each
 	AudioSecond float64 // each
 
+	CacheWriteHour float64 // 0: as CacheWrite
+
 	// Tiers are the prices of service tiers other than the default one, as
 	// backends name them. A tier that is absent has this price.
 	Tiers map[string]Price
@@ -33,7 +35,7 @@ func (p *Price) ForTier(name string) Price {
 // may; an answer has tokens of sound only if sound is true.
 func (p *Price) Dearest(sound bool) Price {
 	d := *p
-	d.Input, d.Output = max(p.Input, p.CachedInput, p.CacheWrite, p.AudioInput), max(p.Output, p.Reasoning)
+	d.Input, d.Output = max(p.Input, p.CachedInput, p.CacheWrite, p.CacheWriteHour, p.AudioInput), max(p.Output, p.Reasoning)
 	if sound {
 		d.Output = max(d.Output, p.AudioOutput)
 	}
@@ -55,7 +57,11 @@ const perMillion = 1e6
 // Cost is the cost of the tokens, in the price's currency. It is never negative,
 // whatever a backend reports or a price holds.
 func (p *Price) Cost(t Tokens) float64 {
-	prompt := cost(t.Prompt, p.Input, part{t.Cached, p.CachedInput}, part{t.CacheWrite, p.CacheWrite}, part{t.AudioInput, p.AudioInput})
+	hour := min(max(t.CacheWriteHour, 0), t.CacheWrite)
+	if p.CacheWriteHour == 0 {
+		hour = 0
+	}
+	prompt := cost(t.Prompt, p.Input, part{t.Cached, p.CachedInput}, part{hour, p.CacheWriteHour}, part{t.CacheWrite - hour, p.CacheWrite}, part{t.AudioInput, p.AudioInput})
 	answer := cost(t.Completion, p.Output, part{t.Reasoning, p.Reasoning}, part{t.AudioOutput, p.AudioOutput})
 	units := float64(max(t.Images, 0))*p.Image + float64(max(t.Seconds, 0))*p.AudioSecond
 	return max((prompt+answer)/perMillion+units, 0)

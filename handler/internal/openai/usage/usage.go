@@ -8,8 +8,8 @@ package usage
 import "math"
 
 // Tokens is what one answer used (docs/azure-openai.md#usage). Cached, CacheWrite
-// and AudioInput are parts of Prompt, Reasoning and AudioOutput of Completion. The
-// zero value is nothing.
+// and AudioInput are parts of Prompt, CacheWriteHour of CacheWrite, Reasoning and
+// AudioOutput of Completion. The zero value is nothing.
 type Tokens struct {
 	Prompt      int64
 	Cached      int64
@@ -20,6 +20,8 @@ type Tokens struct {
 	AudioOutput int64
 	Images      int64 // that were generated
 	Seconds     int64 // of audio
+
+	CacheWriteHour int64 // to a cache that is kept for an hour
 }
 
 // Add returns the sum of both. It saturates.
@@ -28,7 +30,7 @@ func (t Tokens) Add(o Tokens) Tokens {
 		Prompt: add(t.Prompt, o.Prompt), Cached: add(t.Cached, o.Cached),
 		Completion: add(t.Completion, o.Completion), Reasoning: add(t.Reasoning, o.Reasoning),
 		CacheWrite: add(t.CacheWrite, o.CacheWrite), AudioInput: add(t.AudioInput, o.AudioInput), AudioOutput: add(t.AudioOutput, o.AudioOutput),
-		Images: add(t.Images, o.Images), Seconds: add(t.Seconds, o.Seconds),
+		Images: add(t.Images, o.Images), Seconds: add(t.Seconds, o.Seconds), CacheWriteHour: add(t.CacheWriteHour, o.CacheWriteHour),
 	}
 }
 
@@ -37,7 +39,7 @@ func (t Tokens) Minus(o Tokens) Tokens {
 	return Tokens{
 		Prompt: t.Prompt - o.Prompt, Cached: t.Cached - o.Cached, Completion: t.Completion - o.Completion, Reasoning: t.Reasoning - o.Reasoning,
 		CacheWrite: t.CacheWrite - o.CacheWrite, AudioInput: t.AudioInput - o.AudioInput, AudioOutput: t.AudioOutput - o.AudioOutput,
-		Images: t.Images - o.Images, Seconds: t.Seconds - o.Seconds,
+		Images: t.Images - o.Images, Seconds: t.Seconds - o.Seconds, CacheWriteHour: t.CacheWriteHour - o.CacheWriteHour,
 	}
 }
 

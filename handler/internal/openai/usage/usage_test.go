@@ -72,7 +72,7 @@ func TestFindLast(t *testing.T) {
 }
 
 func TestSumsSaturate(t *testing.T) {
-	huge := Tokens{Prompt: math.MaxInt64, Cached: math.MaxInt64, Completion: math.MaxInt64, Reasoning: math.MaxInt64, CacheWrite: math.MaxInt64, AudioInput: math.MaxInt64, AudioOutput: math.MaxInt64, Images: math.MaxInt64, Seconds: math.MaxInt64}
+	huge := Tokens{Prompt: math.MaxInt64, Cached: math.MaxInt64, Completion: math.MaxInt64, Reasoning: math.MaxInt64, CacheWrite: math.MaxInt64, AudioInput: math.MaxInt64, AudioOutput: math.MaxInt64, Images: math.MaxInt64, Seconds: math.MaxInt64, CacheWriteHour: math.MaxInt64}
 	if got := Sum(huge, Tokens{Prompt: 1, Cached: 1, Completion: 1, Reasoning: 1}, huge); got != huge {
 		t.Errorf("the sum is %+v", got)
 	}
@@ -94,18 +94,22 @@ func TestCost(t *testing.T) {
 		t    Tokens
 		want float64
 	}{
-		"all of it":               {p, Tokens{Prompt: 1_000_000, Cached: 400_000, Completion: 100_000, Reasoning: 90_000}, 0.6*2.5 + 0.4*1.25 + 0.1*10},
-		"no cached price":         {Price{Input: 2, Output: 4}, Tokens{Prompt: 1_000_000, Cached: 500_000}, 2},
-		"free":                    {Price{}, Tokens{Prompt: 5, Completion: 5}, 0},
-		"more cached than prompt": {p, Tokens{Prompt: 1_000_000, Cached: 9_000_000}, 1.25},
-		"negative tokens":         {p, Tokens{Prompt: -1_000_000, Cached: -5, Completion: -1}, 0},
-		"a price below zero":      {Price{Input: -1}, Tokens{Prompt: 1_000_000}, 0},
-		"cache writes":            {Price{Input: 2, CacheWrite: 2.5, CachedInput: 0.5, Output: 8}, Tokens{Prompt: 1_000_000, Cached: 500_000, CacheWrite: 200_000}, 0.5*0.5 + 0.2*2.5 + 0.3*2},
-		"audio":                   {Price{Input: 2.5, AudioInput: 40, Output: 10, AudioOutput: 80}, Tokens{Prompt: 1_000_000, AudioInput: 900_000, Completion: 1_000_000, AudioOutput: 800_000}, 0.1*2.5 + 0.9*40 + 0.2*10 + 0.8*80},
-		"reasoning":               {Price{Output: 10, Reasoning: 4}, Tokens{Completion: 1_000_000, Reasoning: 600_000}, 0.4*10 + 0.6*4},
-		"images":                  {Price{Image: 0.04}, Tokens{Images: 3}, 0.12},
-		"seconds of audio":        {Price{AudioSecond: 0.0001}, Tokens{Seconds: 90}, 0.009},
-		"a free prompt":           {Price{Input: 0, CachedInput: 0, Output: 1}, Tokens{Prompt: 9, Cached: 9, Completion: 1_000_000}, 1},
+		"all of it":                 {p, Tokens{Prompt: 1_000_000, Cached: 400_000, Completion: 100_000, Reasoning: 90_000}, 0.6*2.5 + 0.4*1.25 + 0.1*10},
+		"no cached price":           {Price{Input: 2, Output: 4}, Tokens{Prompt: 1_000_000, Cached: 500_000}, 2},
+		"free":                      {Price{}, Tokens{Prompt: 5, Completion: 5}, 0},
+		"more cached than prompt":   {p, Tokens{Prompt: 1_000_000, Cached: 9_000_000}, 1.25},
+		"negative tokens":           {p, Tokens{Prompt: -1_000_000, Cached: -5, Completion: -1}, 0},
+		"a price below zero":        {Price{Input: -1}, Tokens{Prompt: 1_000_000}, 0},
+		"cache writes":              {Price{Input: 2, CacheWrite: 2.5, CachedInput: 0.5, Output: 8}, Tokens{Prompt: 1_000_000, Cached: 500_000, CacheWrite: 200_000}, 0.5*0.5 + 0.2*2.5 + 0.3*2},
+		"cache writes for an hour":  {Price{Input: 2, CacheWrite: 2.5, CacheWriteHour: 4}, Tokens{Prompt: 1_000_000, CacheWrite: 500_000, CacheWriteHour: 200_000}, 0.5*2 + 0.3*2.5 + 0.2*4},
+		"no price for an hour":      {Price{Input: 2, CacheWrite: 2.5}, Tokens{Prompt: 1_000_000, CacheWrite: 500_000, CacheWriteHour: 200_000}, 0.5*2 + 0.5*2.5},
+		"only a price for an hour":  {Price{Input: 2, CacheWriteHour: 4}, Tokens{Prompt: 1_000_000, CacheWrite: 500_000, CacheWriteHour: 200_000}, 0.8*2 + 0.2*4},
+		"more for an hour than any": {Price{Input: 2, CacheWriteHour: 4}, Tokens{Prompt: 1_000_000, CacheWrite: 100_000, CacheWriteHour: 900_000}, 0.9*2 + 0.1*4},
+		"audio":                     {Price{Input: 2.5, AudioInput: 40, Output: 10, AudioOutput: 80}, Tokens{Prompt: 1_000_000, AudioInput: 900_000, Completion: 1_000_000, AudioOutput: 800_000}, 0.1*2.5 + 0.9*40 + 0.2*10 + 0.8*80},
+		"reasoning":                 {Price{Output: 10, Reasoning: 4}, Tokens{Completion: 1_000_000, Reasoning: 600_000}, 0.4*10 + 0.6*4},
+		"images":                    {Price{Image: 0.04}, Tokens{Images: 3}, 0.12},
+		"seconds of audio":          {Price{AudioSecond: 0.0001}, Tokens{Seconds: 90}, 0.009},
+		"a free prompt":             {Price{Input: 0, CachedInput: 0, Output: 1}, Tokens{Prompt: 9, Cached: 9, Completion: 1_000_000}, 1},
 	}
 	for name, tt := range tests {
 		if got := tt.p.Cost(tt.t); math.Abs(got-tt.want) > 1e-12 {
