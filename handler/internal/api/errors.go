@@ -271,6 +271,13 @@ func unmeteredNotAllowed(operation string) *Error {
 	}
 }
 
+func unmeteredToolNotAllowed(tool string) *Error {
+	return &Error{
+		Status: http.StatusForbidden, Type: invalidRequest, Code: "unmetered_not_allowed", Param: "tools", Final: true,
+		Message: fmt.Sprintf("You have a limit that does not see what the tool %q of the service costs besides tokens of this model. Leave the tool out, or ask the operator for allowUnmetered.", printable(tool)),
+	}
+}
+
 // operationRefused is the error for what every backend of the model says it does not
 // have, without an answer that can be passed on.
 func operationRefused(req *proxy.Request, status int) *Error {

@@ -34,6 +34,9 @@ func (s *Server) reserve(w http.ResponseWriter, r *http.Request, c *call) (*mete
 	if startsUnmetered(c.request) && !c.request.Consumer.MayUseUnmetered() {
 		return nil, unmeteredNotAllowed(c.request.Operation.Name)
 	}
+	if tool := unmeteredTool(c.request); tool != "" {
+		return nil, unmeteredToolNotAllowed(tool)
+	}
 	if s.Meter == nil {
 		return nil, nil
 	}

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"spillway/handler/internal/api"
@@ -37,6 +38,55 @@ func TestUnmeteredOperationsNeedPermissionUnderALimit(t *testing.T) {
 			}
 			if c.refused {
 				wantError(t, res, body, http.StatusForbidden, "unmetered_not_allowed")
+			}
+		})
+	}
+}
+
+// Tools that the service runs cost money per call, or tokens of another model: limits
+// that would not see it refuse them.
+func TestToolsThatNoLimitSeesNeedPermission(t *testing.T) {
+	budget, tokens := consumer.Consumer{Name: "a", BudgetPerMonth: 1}, consumer.Consumer{Name: "a", TokensPerMinute: 100_000}
+	allowed, perModel := budget, consumer.Consumer{Name: "a", PerModel: map[string]consumer.Limits{"gpt-4o": {BudgetPerMonth: 1}}}
+	allowed.AllowUnmetered = true
+	const responses, chat, messages = "/openai/v1/responses", "/openai/v1/chat/completions", "/anthropic/v1/messages"
+	for name, c := range map[string]struct {
+		consumer consumer.Consumer
+		path     string
+		members  string
+		refused  bool
+	}{
+		"a search of the web":           {budget, responses, `"tools":[{"type":"function","name":"f"},{"type":"web_search_preview"}]`, true},
+		"of one model's budget":         {perModel, responses, `"tools":[{"type":"web_search"}]`, true},
+		"written with escapes":          {budget, responses, `"tools":[{"type":"web\u005fsearch"}]`, true},
+		"behind one without a type":     {budget, responses, `"tools":[{"type":7},{"environment":"x"},{"type":"web_search"}]`, true},
+		"a search of files":             {budget, responses, `"tools":[{"type":"file_search","vector_store_ids":[]}]`, true},
+		"code":                          {budget, responses, `"tools":[{"type":"code_interpreter","container":{"type":"auto"}}]`, true},
+		"a shell of the service":        {budget, responses, `"tools":[{"type":"shell","environment":{"type":"container_auto"}}]`, true},
+		"a shell of the caller":         {budget, responses, `"tools":[{"type":"shell","environment":{"type":"local"}}]`, false},
+		"a picture":                     {budget, responses, `"tools":[{"type":"image_generation"}]`, true},
+		"a picture, a limit of tokens":  {tokens, responses, `"tools":[{"type":"image_generation"}]`, true},
+		"a search, a limit of tokens":   {tokens, responses, `"tools":[{"type":"web_search"}]`, false},
+		"a search, allowed":             {allowed, responses, `"tools":[{"type":"web_search"}]`, false},
+		"counting the tokens of one":    {budget, responses + "/input_tokens", `"tools":[{"type":"web_search"}]`, false},
+		"tools of the caller":           {budget, responses, `"tools":[{"type":"function","name":"web_search"},{"type":"mcp","server_label":"x"}]`, false},
+		"a prompt about it":             {budget, responses, `"input":"web_search"`, false},
+		"no tools":                      {budget, responses, `"tools":null`, false},
+		"Anthropic's search":            {budget, messages, `"max_tokens":5,"tools":[{"type":"web_search_20250305","name":"web_search"}]`, true},
+		"Anthropic's code":              {budget, messages, `"max_tokens":5,"tools":[{"type":"code_execution_20250825","name":"code_execution"}]`, true},
+		"Anthropic's tool of a caller":  {budget, messages, `"max_tokens":5,"tools":[{"type":"bash_20250124","name":"bash"}]`, false},
+		"a search of chat":              {budget, chat, `"messages":[],"web_search_options":{}`, true},
+		"a search of chat that is null": {budget, chat, `"messages":[],"web_search_options":null`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newGateway(t)
+			d.authenticate = func() (*consumer.Consumer, error) { return &c.consumer, nil }
+			res, body := d.send(t, http.MethodPost, c.path, `{"model":"gpt-4o",`+c.members+`}`)
+			if refused := res.StatusCode == http.StatusForbidden; refused != c.refused {
+				t.Errorf("%s %s: %d %s", c.path, c.members, res.StatusCode, body)
+			}
+			if c.refused && !strings.Contains(body, "unmetered_not_allowed") && !strings.Contains(body, "allowUnmetered") {
+				t.Errorf("refused for another reason: %s", body)
 			}
 		})
 	}

@@ -60,23 +60,34 @@ func (l *Limits) counted() bool {
 	return l.TokensPerMinute+l.TokensPerMonth > 0 || l.BudgetPerMonth > 0
 }
 
+// hasBudget reports whether the limits count money.
+func (l *Limits) hasBudget() bool { return l.BudgetPerMonth > 0 }
+
 // MayUseUnmetered reports whether the consumer may start what reports no usage:
 // batches, fine-tuning, evals, videos. A limit of tokens or money would not see them. A nil
 // consumer may.
-func (c *Consumer) MayUseUnmetered() bool {
+func (c *Consumer) MayUseUnmetered() bool { return !c.limited((*Limits).counted) }
+
+// MayUseUnpriced reports whether the consumer may use what costs money besides tokens,
+// as calls of tools that the service runs: a limit of money would not see it. A nil
+// consumer may.
+func (c *Consumer) MayUseUnpriced() bool { return !c.limited((*Limits).hasBudget) }
+
+// limited reports whether one of its limits is of this kind, for a consumer that may
+// not exceed them by what is not metered.
+func (c *Consumer) limited(kind func(l *Limits) bool) bool {
 	if c == nil || c.AllowUnmetered {
-		return true
-	}
-	own := Limits{TokensPerMinute: c.TokensPerMinute, TokensPerMonth: c.TokensPerMonth, BudgetPerMonth: c.BudgetPerMonth}
-	if c.PerCaller != nil && c.PerCaller.counted() {
 		return false
 	}
+	if c.PerCaller != nil && kind(&c.PerCaller.Limits) {
+		return true
+	}
 	for _, l := range c.PerModel {
-		if l.counted() {
-			return false
+		if kind(&l) {
+			return true
 		}
 	}
-	return !own.counted()
+	return kind(&Limits{TokensPerMinute: c.TokensPerMinute, TokensPerMonth: c.TokensPerMonth, BudgetPerMonth: c.BudgetPerMonth})
 }
 
 // Class is which requests go first when capacity is short. The zero Class is

@@ -155,7 +155,7 @@ func compare(t *testing.T, body []byte, got, want ParsedRequest) {
 	want.ModelSpan, want.StreamOptionsSpan, want.IncludeUsageSpan, want.PromptSpan = got.ModelSpan, got.StreamOptionsSpan, got.IncludeUsageSpan, got.PromptSpan
 	want.InsertAt, want.PromptBytes, want.OtherBytes, want.ResourceBound, want.ResourceBoundID, want.Conversation = got.InsertAt, got.PromptBytes, got.OtherBytes, got.ResourceBound, got.ResourceBoundID, got.Conversation
 	want.PromptCacheKeySpan, want.OutputBounds, want.Choices = got.PromptCacheKeySpan, got.OutputBounds, max(want.Choices, got.Choices)
-	want.AsksForText = got.AsksForText
+	want.AsksForText, want.Tools, want.SearchesWeb = got.AsksForText, got.Tools, got.SearchesWeb
 	want.Returned = max(want.Returned, got.Returned)
 	want.References, want.Models, want.DataSources, want.NestedSources, want.Reaches = got.References, got.Models, got.DataSources, got.NestedSources, got.Reaches
 	if diff := cmp.Diff(want, got); diff != "" {

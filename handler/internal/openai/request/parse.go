@@ -121,6 +121,9 @@ func (s *parser) readMember(m member) error {
 	}
 	if m >= messages {
 		s.readPrompt(m)
+		if m == tools {
+			s.parsed.Tools = Span{from, s.Offset}
+		}
 		return nil
 	}
 	err := s.readTyped(m)
@@ -148,6 +151,8 @@ func (s *parser) readOther() {
 		s.parsed.Thread, s.parsed.KeepsMessage = true, true
 	case "diagnostics":
 		s.parsed.KeepsMessage = true
+	case "web_search_options":
+		s.parsed.SearchesWeb = s.Data[from] != 'n'
 	}
 	switch name {
 	case metadataName:

@@ -52,7 +52,7 @@ func TestParseResponses(t *testing.T) {
 	f := mustParse(t, `{"model":"gpt-4o","instructions":"Be brief.","input":"hi","tools":[{}],"max_output_tokens":5,"previous_response_id":"resp_1","conversation":{"id":"conv_1","x":{}},"background":true}`)
 	want := ParsedRequest{
 		Model: "gpt-4o", ModelSpan: f.ModelSpan, MaxOutputTokens: 5, OutputBounds: f.OutputBounds, PromptBytes: int64(len(`"Be brief."` + `"hi"` + `[{}]`)), PromptSpan: f.PromptSpan,
-		PreviousResponseID: "resp_1", Conversation: "conv_1", Background: true, InsertAt: 1, AsksForText: true,
+		PreviousResponseID: "resp_1", Conversation: "conv_1", Background: true, InsertAt: 1, AsksForText: true, Tools: Span{66, 70},
 		References: []Reference{
 			{Kind: operations.KindResponse, ID: "resp_1", Param: "previous_response_id"},
 			{Kind: operations.KindConversation, ID: "conv_1", Param: "conversation"},

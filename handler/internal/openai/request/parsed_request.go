@@ -63,6 +63,8 @@ type ParsedRequest struct {
 	Models             []string    // the models and deployments that it names besides Model
 	Geographies        []string    // where it asks to be processed
 	DataSources        Span        // the value of data_sources
+	Tools              Span        // the value of tools
+	SearchesWeb        bool        // web_search_options are given
 	NestedSources      bool        // data_sources occur below the top level only
 	NestedCacheKey     bool        // a prompt_cache_key occurs below the top level, where it is not replaced
 	Reaches            string      // a member by which the backend's own identity is used; "" = none

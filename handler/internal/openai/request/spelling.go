@@ -200,7 +200,7 @@ func (s *parser) repeatedInLine(key []byte) bool {
 var topMembers = []string{
 	"stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of", "prompt_cache_key", "store", "background",
 	"service_tier", "user", "safety_identifier", "messages", "instructions", "system", "tools", "functions", "response_format", "text", "prediction",
-	"suffix", "documents", "query", "content_url", "purpose", "endpoint",
+	"suffix", "documents", "query", "content_url", "purpose", "endpoint", "web_search_options",
 }
 
 var (
