@@ -31,7 +31,7 @@ func fromNumbers(r *Result, text []byte) error {
 		b := &r.Document.Backends[i]
 		b.Endpoint = base(b.Endpoint)
 		if b.Auth.Setting != "" {
-			r.set("%s: keep it, it holds the key of %s", b.Auth.Setting, valueOr(b.Endpoint, b.Name))
+			r.keyIn(b.Auth.Setting, "keep it, it holds the key of %s", valueOr(b.Endpoint, b.Name))
 		}
 		if b.Endpoint == "" {
 			b.Endpoint = placeholder(b.Name)

@@ -254,7 +254,7 @@ func (p *apim) credentials(e entity, b *document.Backend) bool {
 		credentials = credentials.list[0] // as Terraform has it
 	}
 	if credentials.hollow() {
-		p.changed("backend %q has no credentials in the file, so a policy sent them: the app's own identity calls %s now and needs the role Cognitive Services OpenAI User; write auth if it needs a key", e.name, b.Endpoint)
+		p.byIdentity(b.Endpoint, "backend %q has no credentials in the file, so a policy sent them: the app's own identity calls %s now and needs the role Cognitive Services OpenAI User; write auth if it needs a key", e.name, b.Endpoint)
 		return true
 	}
 	known := p.identity(credentials.take("managedIdentity"), b)
@@ -269,7 +269,7 @@ func (p *apim) credentials(e entity, b *document.Backend) bool {
 			key = key.list[0]
 		}
 		known, b.Auth = true, document.Auth{Mode: "api-key", Setting: p.keySetting(key.scalar(), "AOAI_KEY", b.Name)}
-		p.set("%s: the key that backend %q sends as api-key", b.Auth.Setting, e.name)
+		p.keyIn(b.Auth.Setting, "the key that backend %q sends as api-key", e.name)
 	}
 	p.unsupported(credentials)
 	return known

@@ -235,11 +235,11 @@ func envText(v *value) (text, variable string) {
 func (b *bifrost) keyAuth(key *value, endpoint string) document.Auth {
 	text, variable := envText(key.take("value"))
 	if variable != "" {
-		b.set("%s: keep it, it holds the key of %s", variable, endpoint)
+		b.keyIn(variable, "keep it, it holds the key of %s", endpoint)
 		return document.Auth{Mode: "api-key", Setting: variable}
 	}
 	setting := b.keySetting(text, "KEY", valueOr(key.at("name").scalar(), fmt.Sprint(len(b.Document.Backends)+1)))
-	b.set("%s: the key of %s, which is in %s.value", setting, endpoint, key.path)
+	b.keyIn(setting, "the key of %s, which is in %s.value", endpoint, key.path)
 	return document.Auth{Mode: "api-key", Setting: setting}
 }
 
@@ -252,6 +252,6 @@ func (b *bifrost) azureAuth(key, azure *value, endpoint string) document.Auth {
 	if azure.at("client_secret") != nil {
 		how = "the application in client_id"
 	}
-	b.changed("%s: Bifrost called %s by %s; the app's own identity calls it now and needs the role Cognitive Services OpenAI User", key.path, endpoint, how)
+	b.byIdentity(endpoint, "%s: Bifrost called %s by %s; the app's own identity calls it now and needs the role Cognitive Services OpenAI User", key.path, endpoint, how)
 	return document.Auth{Mode: "managed-identity"}
 }

@@ -309,3 +309,55 @@ func TestReportKnowsTheEndpointsThatWereGiven(t *testing.T) {
 		wantParts(t, string(r.Document.Print()), []string{`"https://ptu.openai.azure.com"`}, nil)
 	}
 }
+
+// TestWhatIsSaidIsOfTheBackendsThatAreLeft: how a backend is called is said when all
+// places have been looked at, and only of those that are in the document.
+func TestWhatIsSaidIsOfTheBackendsThatAreLeft(t *testing.T) {
+	for name, c := range map[string]struct {
+		source, text string
+		want, not    []string
+	}{
+		"the identity, of an endpoint that is left out": {
+			"powerproxy", "{clients: [{name: c, key: a-key-of-sixteen-signs}], aoai: {endpoints: [{url: 'http://a.corp'}, {url: 'https://b.openai.azure.com'}]}}",
+			[]string{"aoai.endpoints[1] has no key: the app's identity"},
+			[]string{"aoai.endpoints[0] has no key: the app's identity"},
+		},
+		"the identity, of what is OpenAI itself": {
+			"powerproxy", "{clients: [{name: c, key: a-key-of-sixteen-signs}], aoai: {endpoints: [{url: 'https://api.openai.com/v1'}, {url: 'https://b.openai.azure.com'}]}}",
+			[]string{"it is called by the key in OPENAI_API_KEY"},
+			[]string{"aoai.endpoints[0] has no key: the app's identity"},
+		},
+		"an application, of a target that is left out": {
+			"portkey", `{"strategy": {"mode": "fallback"}, "targets": [{"provider": "azure-openai", "azure_auth_mode": "entra", "custom_host": "http://a.corp"}, {"provider": "azure-openai", "azure_auth_mode": "entra", "resource_name": "b"}]}`,
+			[]string{"targets[1]: Portkey called it as an application"},
+			[]string{"targets[0]: Portkey called it as an application"},
+		},
+		"the identity, where another entry calls the same deployment by a key": {
+			"list", "https://a.openai.azure.com model=gpt-5.1 key=a-key-of-sixteen-signs\nhttps://a.openai.azure.com model=gpt-5.1\n",
+			[]string{"AOAI_KEY_A: the key of https://a.openai.azure.com", "to the same deployment"},
+			[]string{"own identity calls"},
+		},
+		"a key, where another entry calls the same deployment by another one": {
+			"list", "https://a.openai.azure.com model=gpt-5.1 key=a-key-of-sixteen-signs\nhttps://a.openai.azure.com model=gpt-5.1 key=another-of-sixteen-signs\n",
+			[]string{"AOAI_KEY_A: the key of https://a.openai.azure.com", "to the same deployment"},
+			[]string{"AOAI_KEY_A_2: ", "this one has AOAI_KEY_A_2"},
+		},
+		"a key that a backend and a consumer share": {
+			"powerproxy", "{clients: [{name: c, key: a-key-of-sixteen-signs}], aoai: {endpoints: [{url: 'http://a.corp', key: a-key-of-sixteen-signs}, {url: 'https://b.openai.azure.com'}]}}",
+			[]string{"C_KEY: the key in clients[0].key"},
+			[]string{"AOAI_KEY_"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := Import(c.source, []byte(c.text), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := new(bytes.Buffer)
+			if err := r.Report(said); err != nil {
+				t.Fatal(err)
+			}
+			wantParts(t, said.String(), c.want, c.not)
+		})
+	}
+}

@@ -173,13 +173,13 @@ func (r *list) listedAuth(path string, cells map[string]string, b *document.Back
 	case key == "" && b.Kind == "openai":
 		r.changed("%s: no key is sent to %s: write auth if it needs one", path, b.Endpoint)
 	case key == "":
-		r.changed("%s: no key is named: the app's own identity calls %s and needs the role Cognitive Services OpenAI User", path, b.Endpoint)
+		r.byIdentity(b.Endpoint, "%s: no key is named: the app's own identity calls %s and needs the role Cognitive Services OpenAI User", path, b.Endpoint)
 	case isSetting(key):
 		b.Auth = document.Auth{Mode: "api-key", Setting: key}
-		r.set("%s: keep it, it holds the key of %s", key, b.Endpoint)
+		r.keyIn(key, "keep it, it holds the key of %s", b.Endpoint)
 	default:
 		b.Auth = document.Auth{Mode: "api-key", Setting: r.keySetting(key, "AOAI_KEY", b.Name)}
-		r.set("%s: the key of %s, in the key of %s", b.Auth.Setting, b.Endpoint, path)
+		r.keyIn(b.Auth.Setting, "the key of %s, in the key of %s", b.Endpoint, path)
 	}
 	if cells["capacity"] != "" {
 		r.notCarried("%s: capacity: write \"provisioned\" into capacity of a PTU", path)

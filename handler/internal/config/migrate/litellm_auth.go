@@ -16,7 +16,7 @@ func (l *lite) auth(params *value, provider string, b *document.Backend) (auth d
 	exchanged := strings.HasPrefix(key, "oidc/")
 	switch {
 	case isVariable && identifier().MatchString(variable):
-		l.set("%s: keep it, it holds the key of %s", variable, b.Endpoint)
+		l.keyIn(variable, "keep it, it holds the key of %s", b.Endpoint)
 		return document.Auth{Mode: "api-key", Setting: variable}, true
 	case exchanged && provider != "azure":
 		l.notCarried("%s.api_key: LiteLLM exchanges it (oidc/) for a token, which Spillway does not: add a backend for %s with a key", params.path, b.Endpoint)
@@ -41,7 +41,7 @@ func (l *lite) literalKey(key string, params *value, b *document.Backend) string
 	known := l.keys[key] != ""
 	setting := l.keySetting(key, "AOAI_KEY", b.Name)
 	if !known {
-		l.set("%s: the key of %s, which is in %s.api_key", setting, b.Endpoint, params.path)
+		l.keyIn(setting, "the key of %s, which is in %s.api_key", b.Endpoint, params.path)
 	}
 	return setting
 }
@@ -55,7 +55,7 @@ func (l *lite) azureAuth(params *value, b *document.Backend) document.Auth {
 		}
 	}
 	if l.identity {
-		l.changed("%s: the app's own identity calls %s, which needs the role Cognitive Services OpenAI User for it", params.path, b.Endpoint)
+		l.byIdentity(b.Endpoint, "%s: the app's own identity calls %s, which needs the role Cognitive Services OpenAI User for it", params.path, b.Endpoint)
 		return document.Auth{Mode: "managed-identity"}
 	}
 	return l.defaultKey(params, "AZURE_API_KEY", b)
@@ -63,7 +63,7 @@ func (l *lite) azureAuth(params *value, b *document.Backend) document.Auth {
 
 // azureIdentity replaces an application, or a token that was exchanged.
 func (l *lite) azureIdentity(params *value, name string, b *document.Backend) document.Auth {
-	l.changed("%s: LiteLLM called %s as the application in %s; the app's own identity calls it now and needs the role Cognitive Services OpenAI User", params.path, b.Endpoint, name)
+	l.byIdentity(b.Endpoint, "%s: LiteLLM called %s as the application in %s; the app's own identity calls it now and needs the role Cognitive Services OpenAI User", params.path, b.Endpoint, name)
 	return document.Auth{Mode: "managed-identity"}
 }
 
@@ -76,11 +76,11 @@ func (l *lite) defaultKey(params *value, variable string, b *document.Backend) d
 	}
 	if host := hostOf(b.Endpoint); variable == "OPENAI_API_KEY" && host != "openai.com" && !strings.HasSuffix(host, ".openai.com") {
 		setting := l.keySetting("of "+host, hostName(b.Endpoint), "API_KEY")
-		l.set("%s: the key of %s, which the file does not have", setting, b.Endpoint)
+		l.keyIn(setting, "the key of %s, which the file does not have", b.Endpoint)
 		l.changed("%s has no api_key: LiteLLM sends %s to %s, which is another service; it is called by the key in %s now; write \"mode\": %q into auth if it needs no key", params.path, variable, b.Endpoint, setting, instead)
 		return document.Auth{Mode: "api-key", Setting: setting}
 	}
-	l.set("%s: keep it, it holds the key of %s", variable, b.Endpoint)
+	l.keyIn(variable, "keep it, it holds the key of %s", b.Endpoint)
 	l.changed("%s has no api_key: %s is called by the key in %s, as LiteLLM does; write \"mode\": %q into auth if it needs no key", params.path, b.Endpoint, variable, instead)
 	return document.Auth{Mode: "api-key", Setting: variable}
 }

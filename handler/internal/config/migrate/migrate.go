@@ -31,10 +31,11 @@ type Result struct {
 	Lost     []string // not carried over
 
 	options  Options
-	source   string            // the text, in capitals
-	keys     map[string]string // the setting of each key that is in the file
-	settings map[string]bool   // names of settings that were made up
-	asked    map[string]string // sentences that ask for an endpoint, with the placeholder that they are about
+	source   string                 // the text, in capitals
+	keys     map[string]string      // the setting of each key that is in the file
+	settings map[string]bool        // names of settings that were made up
+	asked    map[string]string      // sentences that ask for an endpoint, with the placeholder that they are about
+	about    map[string]func() bool // sentences about how backends are called: whether one is called so
 }
 
 // Options is what a source does not hold itself. The zero value is none of it.
@@ -87,7 +88,7 @@ func Import(source string, text []byte, o Options) (*Result, error) {
 		}
 		r := &Result{
 			Document: document.New(), options: o, source: strings.ToUpper(string(text)),
-			keys: map[string]string{}, settings: map[string]bool{}, asked: map[string]string{},
+			keys: map[string]string{}, settings: map[string]bool{}, asked: map[string]string{}, about: map[string]func() bool{},
 		}
 		if err := r.read(i.read, text); err != nil {
 			return nil, fmt.Errorf("import %s: %w", source, err)
@@ -104,10 +105,19 @@ func (r *Result) read(importer func(r *Result, text []byte) error, text []byte) 
 	r.uniqueNames()
 	r.places()
 	r.deploymentsOnce()
+	r.settle()
 	if len(r.Document.Backends) == 0 {
 		return r.nothing()
 	}
 	return r.endpoints()
+}
+
+// settle leaves out what was said about how backends are called where none is called
+// so: only when all places have been looked at is it known which are left.
+func (r *Result) settle() {
+	for _, lines := range []*[]string{&r.Set, &r.Changed} {
+		*lines = slices.DeleteFunc(*lines, func(line string) bool { return r.about[line] != nil && !r.about[line]() })
+	}
 }
 
 // nothing is the error of a source without a backend. What was left out on the
@@ -237,6 +247,38 @@ func (r *Result) notCarried(format string, args ...any) { add(&r.Lost, format, a
 func (r *Result) ask(placeholder, format string, args ...any) {
 	r.changed(format, args...)
 	r.asked[fmt.Sprintf(format, args...)] = placeholder
+}
+
+// changedWhile is something that is different if this holds in the end.
+func (r *Result) changedWhile(holds func() bool, format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	r.changed("%s", line)
+	r.about[line] = holds
+}
+
+// byIdentity is something that is different because the app's own identity calls an
+// endpoint, "" for one that is not known yet.
+func (r *Result) byIdentity(endpoint, format string, args ...any) {
+	r.changedWhile(func() bool {
+		return endpoint == "" || slices.ContainsFunc(r.Document.Backends, func(b document.Backend) bool {
+			return b.Endpoint == endpoint && b.Auth.Mode == "managed-identity"
+		})
+	}, format, args...)
+}
+
+// keyIn is an app setting that has to be made for a key.
+func (r *Result) keyIn(setting, format string, args ...any) {
+	line := setting + ": " + fmt.Sprintf(format, args...)
+	r.set("%s", line)
+	r.about[line] = r.usesKey(setting)
+}
+
+// usesKey tells whether a backend or a consumer is left that has its key in a setting.
+func (r *Result) usesKey(setting string) func() bool {
+	return func() bool {
+		return slices.ContainsFunc(r.Document.Backends, func(b document.Backend) bool { return b.Auth.Setting == setting }) ||
+			slices.ContainsFunc(r.Document.Consumers, func(c document.Consumer) bool { return c.KeySetting == setting })
+	}
 }
 
 // add appends a sentence, each only once.

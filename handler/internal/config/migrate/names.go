@@ -39,7 +39,7 @@ func (r *Result) keySetting(key string, parts ...string) string {
 		name = fmt.Sprintf("%s_%d", wanted, n)
 	}
 	if name != wanted {
-		r.changed("another key has the setting %s: this one has %s", wanted, name)
+		r.changedWhile(r.usesKey(name), "another key has the setting %s: this one has %s", wanted, name)
 	}
 	r.settings[name] = true
 	if key != "" {

@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"spillway/handler/internal/config/document"
@@ -27,13 +26,12 @@ func (r *Result) places() {
 // openAIItself makes a backend for what was taken for an Azure OpenAI resource. No
 // token of Azure goes there.
 func (r *Result) openAIItself(b *document.Backend) {
-	r.notByIdentity(b.Endpoint)
 	b.Kind, b.Endpoint = "openai", "https://api.openai.com/v1"
 	if b.Auth.Mode == "api-key" {
 		return
 	}
 	b.Auth = document.Auth{Mode: "api-key", Setting: r.keySetting("of "+b.Endpoint, "OPENAI_API_KEY")}
-	r.set("%s: the key of %s, which the file does not have", b.Auth.Setting, b.Endpoint)
+	r.keyIn(b.Auth.Setting, "the key of %s, which the file does not have", b.Endpoint)
 	r.changed("backend %q is OpenAI itself: it is called by the key in %s, and by no identity of Azure", b.Name, b.Auth.Setting)
 }
 
@@ -105,33 +103,12 @@ func (r *Result) usable(path string, b *document.Backend) bool {
 		return true // not known yet
 	}
 	if strings.HasSuffix(b.Endpoint, ".services.ai.azure.com/models") {
-		r.leaveOut(b, "%s: its endpoint is Foundry's model inference API; if the resource serves its models at /openai too, add a backend with the resource's endpoint", path)
+		r.notCarried("%s: its endpoint is Foundry's model inference API; if the resource serves its models at /openai too, add a backend with the resource's endpoint", path)
 		return false
 	}
 	if _, problem, fix := document.Endpoint(b.Endpoint, b.Kind); problem != "" {
-		r.leaveOut(b, "%s: its endpoint %s. %s", path, problem, fix)
+		r.notCarried("%s: its endpoint %s. %s", path, problem, fix)
 		return false
 	}
 	return true
-}
-
-// leaveOut lists a backend, and takes back what was said about how it is called.
-func (r *Result) leaveOut(b *document.Backend, format string, args ...any) {
-	r.notCarried(format, args...)
-	r.notByIdentity(b.Endpoint)
-	if b.Auth.Setting != "" && !r.keeps(b) {
-		r.Set = slices.DeleteFunc(r.Set, func(line string) bool { return strings.HasPrefix(line, b.Auth.Setting+": ") })
-	}
-}
-
-// notByIdentity takes back that the app's own identity calls an endpoint.
-func (r *Result) notByIdentity(endpoint string) {
-	r.Changed = slices.DeleteFunc(r.Changed, func(line string) bool { return strings.Contains(line, "the app's own identity calls "+endpoint) })
-}
-
-// keeps reports whether another backend needs the setting of this one.
-func (r *Result) keeps(b *document.Backend) bool {
-	return slices.ContainsFunc(r.Document.Backends, func(other document.Backend) bool {
-		return other.Name != b.Name && other.Auth.Setting == b.Auth.Setting
-	})
 }

@@ -100,7 +100,7 @@ func (r *Result) policyBackend(properties []property, auth document.Auth, shares
 			// What the policy remembers; Spillway remembers it by itself.
 		case "api-key", "apiKey", "key":
 			b.Auth = document.Auth{Mode: "api-key", Setting: r.keySetting(text, "AOAI_KEY", strconv.Itoa(number))}
-			r.set("%s: the key that the policy holds for backend %d", b.Auth.Setting, number)
+			r.keyIn(b.Auth.Setting, "the key that the policy holds for backend %d", number)
 		default:
 			r.notCarried("the property %q of backend %d", p.name, number)
 		}

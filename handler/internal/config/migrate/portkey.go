@@ -179,7 +179,7 @@ func (p *portkey) auth(v *value, b *document.Backend, virtual string) document.A
 	mode := v.first("azure_auth_mode", "azureAuthMode").scalar()
 	if mode == "managed" || mode == "workload" || mode == "entra" {
 		if mode == "entra" {
-			p.changed("%s: Portkey called it as an application; the app's own identity calls it now and needs the role Cognitive Services OpenAI User", v.path)
+			p.byIdentity(b.Endpoint, "%s: Portkey called it as an application; the app's own identity calls it now and needs the role Cognitive Services OpenAI User", v.path)
 		}
 		auth := document.Auth{Mode: "managed-identity"}
 		auth.ClientID = p.identity(v.path, v.first("azure_managed_client_id", "azureManagedClientId").scalar())
@@ -194,6 +194,6 @@ func (p *portkey) auth(v *value, b *document.Backend, virtual string) document.A
 		where = "behind its virtual key in Portkey"
 	}
 	setting := p.keySetting(key.scalar(), "KEY", strconv.Itoa(len(p.Document.Backends)+1), b.Name)
-	p.set("%s: the key of %s, which is %s (%s)", setting, valueOr(b.Endpoint, b.Name), where, valueOr(v.path, "the config"))
+	p.keyIn(setting, "the key of %s, which is %s (%s)", valueOr(b.Endpoint, b.Name), where, valueOr(v.path, "the config"))
 	return document.Auth{Mode: "api-key", Setting: setting}
 }

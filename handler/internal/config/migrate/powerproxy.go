@@ -50,7 +50,7 @@ func (r *Result) powerEndpoint(e *value, identity document.Auth, priority int) i
 	if address == "" {
 		r.ask(b.Endpoint, "%s has no url: give --endpoint %s=URL, or write its endpoint into the document", e.path, b.Name)
 	}
-	b.Auth = r.powerAuth(e, name, identity)
+	b.Auth = r.powerAuth(e, &b, identity)
 	r.fraction(e, "every request takes the backend by priority; use priority and weight instead")
 	standins := e.items("virtual_deployments")
 	steps := 1
@@ -121,16 +121,16 @@ func powerIdentity(root *value) document.Auth {
 	return document.Auth{Mode: "pass-through"}
 }
 
-func (r *Result) powerAuth(e *value, name string, identity document.Auth) document.Auth {
+func (r *Result) powerAuth(e *value, b *document.Backend, identity document.Auth) document.Auth {
 	if key := e.stringAt("key"); key != "" {
-		setting := r.keySetting(key, "AOAI_KEY", name)
-		r.set("%s: the key in %s.key", setting, e.path)
+		setting := r.keySetting(key, "AOAI_KEY", b.Name)
+		r.keyIn(setting, "the key in %s.key", e.path)
 		return document.Auth{Mode: "api-key", Setting: setting}
 	}
 	if identity.Mode == "pass-through" {
 		r.changed("%s has no key: the callers' own Entra tokens are passed through, as before; managed-identity needs no token from them", e.path)
 	} else {
-		r.changed("%s has no key: the app's identity calls it for everybody, also for callers who bring a token; write pass-through into auth.mode if all of them do", e.path)
+		r.byIdentity(b.Endpoint, "%s has no key: the app's identity calls it for everybody, also for callers who bring a token; write pass-through into auth.mode if all of them do", e.path)
 	}
 	return identity
 }
@@ -148,7 +148,7 @@ func (r *Result) powerClient(client *value) {
 	}
 	if key != "" {
 		r.callersKey(c.KeySetting, key)
-		r.set("%s: the key in %s.key", c.KeySetting, client.path)
+		r.keyIn(c.KeySetting, "the key in %s.key", client.path)
 	}
 	if byToken {
 		r.notCarried("%s.uses_entra_id_auth: give each application a consumer with its entra.appId, and add entra to SPILLWAY_AUTH; until then %q can only come with a key", client.path, c.Name)
