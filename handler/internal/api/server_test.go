@@ -470,8 +470,16 @@ func TestAdminIsMountedWhateverTheCase(t *testing.T) {
 			t.Errorf("%s: %d, the handler got %q, want %q", path, res.StatusCode, body, want)
 		}
 	}
-	if res, body := d.send(t, "GET", "/opsx", ""); res.StatusCode != 404 {
-		t.Errorf("/opsx: %d %s", res.StatusCode, body)
+	for _, path := range []string{"/opsx", "/./ops/", "/x/../ops/", "/%2e/ops/", "/x/%2e%2e/ops/", "/%2e%2e/ops/", "/ops%2fapi%2fstatus", "/.%2fops/", "/ops;x/", `/.\ops/`} {
+		if res, body := d.send(t, "GET", path, ""); res.StatusCode != 404 {
+			t.Errorf("%s: %d %s", path, res.StatusCode, body)
+		}
+	}
+	// What is decoded once, and then is below /ops, gets the operators' handler, which asks for the key before it looks at the path.
+	for _, path := range []string{"/%6fps/api/status", "//ops/api/status", "/o%50s/api/status"} {
+		if res, body := d.send(t, "GET", path, ""); res.StatusCode != 200 || !strings.HasSuffix(strings.ToLower(body), "/ops/api/status") {
+			t.Errorf("%s: %d, the handler got %q", path, res.StatusCode, body)
+		}
 	}
 }
 

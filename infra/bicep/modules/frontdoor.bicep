@@ -54,6 +54,8 @@ var floodRule = {
     }
   ]
 }
+// The host behind the firewall decodes a path, ignores its case and resolves its dot segments: /x/%2e%2e/OPS is /ops there. Whether the
+// firewall sees what is left of that, and in which order it transforms, is not documented: the patterns take every spelling.
 var operationsRule = {
   name: 'operations'
   priority: 200
@@ -63,8 +65,11 @@ var operationsRule = {
     {
       matchVariable: 'RequestUri'
       operator: 'RegEx'
-      transforms: ['Lowercase', 'UrlDecode']
-      matchValue: ['^(https?://[^/]+)?/+(ops|admin)(/|\\?|$)']
+      transforms: ['UrlDecode']
+      matchValue: [
+        '^([a-zA-Z]+://[^/\\\\]+)?[/\\\\]+([oO][pP][sS]|[aA][dD][mM][iI][nN])([/\\\\?#]|$)'
+        '[/\\\\]\\.\\.?[/\\\\]+([oO][pP][sS]|[aA][dD][mM][iI][nN])([/\\\\?#]|$)'
+      ]
     }
   ]
 }

@@ -129,6 +129,8 @@ resource "azurerm_cdn_frontdoor_firewall_policy" "this" {
     }
   }
 
+  # The host behind the firewall decodes a path, ignores its case and resolves its dot segments: /x/%2e%2e/OPS is /ops there. Whether the
+  # firewall sees what is left of that, and in which order it transforms, is not documented: the patterns take every spelling.
   dynamic "custom_rule" {
     for_each = var.expose_operations ? [] : ["operations"]
     content {
@@ -139,8 +141,11 @@ resource "azurerm_cdn_frontdoor_firewall_policy" "this" {
       match_condition {
         match_variable = "RequestUri"
         operator       = "RegEx"
-        transforms     = ["Lowercase", "UrlDecode"]
-        match_values   = ["^(https?://[^/]+)?/+(ops|admin)(/|\\?|$)"]
+        transforms     = ["UrlDecode"]
+        match_values = [
+          "^([a-zA-Z]+://[^/\\\\]+)?[/\\\\]+([oO][pP][sS]|[aA][dD][mM][iI][nN])([/\\\\?#]|$)",
+          "[/\\\\]\\.\\.?[/\\\\]+([oO][pP][sS]|[aA][dD][mM][iI][nN])([/\\\\?#]|$)",
+        ]
       }
     }
   }

@@ -100,6 +100,8 @@ resource "azurerm_web_application_firewall_policy" "this" {
     }
   }
 
+  # The host behind the firewall decodes a path, ignores its case and resolves its dot segments: /x/%2e%2e/OPS is /ops there. Whether the
+  # firewall sees what is left of that, and in which order it transforms, is not documented: the patterns take every spelling.
   dynamic "custom_rules" {
     for_each = var.expose_operations ? [] : ["operations"]
     content {
@@ -111,9 +113,12 @@ resource "azurerm_web_application_firewall_policy" "this" {
         match_variables {
           variable_name = "RequestUri"
         }
-        operator     = "Regex"
-        transforms   = ["Lowercase", "UrlDecode"]
-        match_values = ["^/+(ops|admin)(/|\\?|$)"]
+        operator   = "Regex"
+        transforms = ["UrlDecode"]
+        match_values = [
+          "^([a-zA-Z]+://[^/\\\\]+)?[/\\\\]+([oO][pP][sS]|[aA][dD][mM][iI][nN])([/\\\\?#]|$)",
+          "[/\\\\]\\.\\.?[/\\\\]+([oO][pP][sS]|[aA][dD][mM][iI][nN])([/\\\\?#]|$)",
+        ]
       }
     }
   }
