@@ -73,7 +73,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError(c, "%w", err) })
 	root.AddCommand(
 		&cobra.Command{Use: "serve", Short: "Serve requests (the default)", Example: "  spillway serve", Args: noArgs, RunE: serve},
-		validateCommand(), explainCommand(), schemaCommand(), configCommand(), backendsCommand(), keysCommand(), idsCommand(), usageCommand(), pricesCommand(),
+		validateCommand(), explainCommand(), schemaCommand(), configCommand(), backendsCommand(), keysCommand(), idsCommand(), usageCommand(), pricesCommand(), replayCommand(),
 		statusCommand(), importCommand(), simulateCommand(), versionCommand(), completionCommand(),
 	)
 	root.SetHelpCommand(helpCommand())

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"spillway/handler/internal/balancer"
 	"spillway/handler/internal/config/document"
+	"spillway/handler/internal/config/pricelist"
 	"spillway/handler/internal/consumer"
 	"spillway/handler/internal/health"
 	"spillway/handler/internal/openai/usage"
@@ -312,4 +314,17 @@ func throttlePolicy(t *document.Throttle) health.ThrottlePolicy {
 		out.LeaveAt = health.LeaveAt{Utilization: t.LeaveAt.Utilization, RemainingTokens: t.LeaveAt.RemainingTokens}
 	}
 	return out
+}
+
+// ListedPrice is the price of a model in a list of prices.
+func ListedPrice(list *pricelist.List, model string) (usage.Price, bool) {
+	entry, ok := list.Prices[model]
+	if !ok {
+		return usage.Price{}, false
+	}
+	p := document.Price{Currency: list.Currency}
+	if json.Unmarshal(entry, &p) != nil {
+		return usage.Price{}, false
+	}
+	return price(&p), true
 }

@@ -135,7 +135,7 @@ func (c *call) newThrottle(wait time.Duration) throttle {
 func (c *call) countRequest() (time.Duration, bool) {
 	c.dep.mu.Lock()
 	defer c.dep.mu.Unlock()
-	wait, ok := c.dep.requests.admit(c.now(), &c.spec)
+	wait, ok := c.dep.AdmitRequest(c.now(), &c.spec)
 	c.rateStatus = c.dep.rates(c.now(), &c.spec)
 	return wait, ok
 }
@@ -183,18 +183,17 @@ func (c *call) charge(estimate int) *apiError {
 	defer c.dep.mu.Unlock()
 	now := c.now()
 	defer func() { c.rateStatus = c.dep.rates(now, &c.spec) }()
-	if c.spec.SKU == Provisioned {
-		c.granted = min(max(0, estimate-c.cached), largestEstimate)
-		wait, ok := c.dep.bucket.admit(now, c.granted)
-		if !ok {
-			c.granted = 0
-			return c.newThrottle(wait).provisioned()
+	if c.spec.SKU != Provisioned {
+		if wait, ok := c.dep.AdmitTokens(now, &c.spec, estimate); !ok {
+			return c.newThrottle(wait).forLimit("token")
 		}
 		return nil
 	}
-	if wait, ok := c.dep.tokens.admit(now, &c.spec, estimate); !ok {
-		return c.newThrottle(wait).forLimit("token")
+	granted := min(max(0, estimate-c.cached), largestEstimate)
+	if wait, ok := c.dep.AdmitTokens(now, &c.spec, granted); !ok {
+		return c.newThrottle(wait).provisioned()
 	}
+	c.granted = granted
 	return nil
 }
 
@@ -206,7 +205,7 @@ func (c *call) correctEstimate() {
 	actual := max(0, c.entry.PromptTokens-c.entry.CachedTokens) + c.entry.CompletionTokens
 	c.dep.mu.Lock()
 	defer c.dep.mu.Unlock()
-	c.dep.bucket.settle(c.now(), c.granted, actual)
+	c.dep.Settle(c.now(), &c.spec, c.granted, actual)
 	c.granted = 0
 }
 

@@ -157,10 +157,8 @@ type deployment struct {
 	spec     atomic.Pointer[Deployment]
 	inFlight atomic.Int64
 
-	mu       sync.Mutex
-	tokens   tokenCounter
-	requests requestWindow
-	bucket   bucket
+	mu sync.Mutex
+	Capacity
 }
 
 func newDeployment(d Deployment, now time.Time) *deployment {
@@ -174,8 +172,7 @@ func (d *deployment) reset(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.spec.Store(&spec)
-	d.tokens, d.requests = tokenCounter{}, requestWindow{}
-	d.bucket = newBucket(spec, now)
+	d.Capacity = NewCapacity(spec, now)
 }
 
 const (

@@ -30,8 +30,7 @@ type rateStatus struct {
 // rates reads the limits. The caller holds the deployment's lock.
 func (d *deployment) rates(now time.Time, spec *Deployment) rateStatus {
 	seen := rateStatus{known: true}
-	d.tokens.advance(now, spec.SlidingTokens)
-	seen.tokensLeft = spec.TokensPerMinute - d.tokens.used
+	seen.tokensLeft = d.TokensLeft(now, spec)
 	if seen.tokensLeft <= 0 {
 		seen.tokensReset = d.tokens.reopens(now, spec)
 	}
