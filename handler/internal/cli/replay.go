@@ -368,7 +368,7 @@ func decimal(n float64) string { return strconv.FormatFloat(n, 'f', 4, 64) }
 func printSizes(out io.Writer, r *replay.Report) error {
 	z := r.Sizes
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "UNITS\tSERVED BY UNITS\tSPILLED\tREFUSED\tIN USE\tUNITS COST\tTOKENS COST\tTOGETHER\tFIRST TOKEN P95\t")
+	fmt.Fprintln(w, "UNITS\tSERVED BY UNITS\tSPILLED\tREFUSED\tIN USE\tUNITS COST\tTOKENS COST\tTOGETHER\tA UNIT PAYS UP TO\tFIRST TOKEN P95\t")
 	for i := range z.All {
 		s, mark := &z.All[i], ""
 		if s.Units == z.Knee {
@@ -377,8 +377,8 @@ func printSizes(out io.Writer, r *replay.Report) error {
 		if s.Units == z.Cheapest {
 			mark += " least cost"
 		}
-		fmt.Fprintf(w, "%d\t%.1f %%\t%.1f %%\t%.1f %%\t%.1f %%\t%.2f\t%.2f\t%.2f\t%.0f ms\t%s\n",
-			s.Units, 100*s.Provisioned, 100*s.Spilled, 100*s.Refused, s.Utilization, s.PTUCost, s.TokenCost, s.Cost, s.FirstToken, strings.TrimSpace(mark))
+		fmt.Fprintf(w, "%d\t%.1f %%\t%.1f %%\t%.1f %%\t%.1f %%\t%.2f\t%.2f\t%.2f\t%.3f\t%.0f ms\t%s\n",
+			s.Units, 100*s.Provisioned, 100*s.Spilled, 100*s.Refused, s.Utilization, s.PTUCost, s.TokenCost, s.Cost, s.BreakEven, s.FirstToken, strings.TrimSpace(mark))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -390,12 +390,12 @@ func printSizes(out io.Writer, r *replay.Report) error {
 
 func printSizesCSV(out io.Writer, z *replay.Sizes) error {
 	w := csv.NewWriter(out)
-	rows := [][]string{{"units", "provisioned_share", "spilled_share", "refused_share", "utilization", "provisioned_cost", "token_cost", "cost", "first_token_p95_ms", "currency"}}
+	rows := [][]string{{"units", "provisioned_share", "spilled_share", "refused_share", "utilization", "provisioned_cost", "token_cost", "cost", "break_even", "first_token_p95_ms", "currency"}}
 	for i := range z.All {
 		s := &z.All[i]
 		rows = append(rows, []string{
 			strconv.Itoa(s.Units), decimal(s.Provisioned), decimal(s.Spilled), decimal(s.Refused), decimal(s.Utilization),
-			decimal(s.PTUCost), decimal(s.TokenCost), decimal(s.Cost), decimal(s.FirstToken), z.Currency,
+			decimal(s.PTUCost), decimal(s.TokenCost), decimal(s.Cost), decimal(s.BreakEven), decimal(s.FirstToken), z.Currency,
 		})
 	}
 	return w.WriteAll(rows)

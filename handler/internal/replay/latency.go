@@ -62,7 +62,7 @@ func (s *samples) add(d time.Duration, r *rand.Rand) {
 	}
 }
 
-func sizeOf(tokens int32) int { return min(bits.Len32(uint32(max(tokens, 0))), sizes-1) } //nolint:gosec // not below 0
+func sizeOf(tokens int32) int { return min(bits.Len32(uint32(max(tokens, 0))), sizes-1) }
 
 // Learn takes the times of the log. A backend that one of the configurations has is of
 // the kind that it has there.

@@ -48,7 +48,7 @@ func (n *Names) number(name string) uint16 {
 	if len(n.All) > math.MaxUint16 {
 		return 0
 	}
-	at := uint16(len(n.All)) //nolint:gosec // checked above
+	at := uint16(len(n.All))
 	n.All = append(n.All, name)
 	n.numbers[name] = at
 	return at
@@ -123,7 +123,7 @@ func (l *Log) measure(r *rand.Rand) {
 		if x := &l.Records[i]; !x.Unmeasured {
 			for _, k := range []kind{{int(x.Model), int(x.Consumer)}, {int(x.Model), any}, {any, any}} {
 				if known := served[k]; len(known) < 4096 {
-					served[k] = append(known, int32(i)) //nolint:gosec // as many as records
+					served[k] = append(known, int32(i))
 				}
 			}
 		}

@@ -226,7 +226,7 @@ func (t *tally) serve(c *call, r *proxy.Result) {
 	}
 }
 
-func microseconds(d time.Duration) int32 { return int32(min(d.Microseconds(), 1<<31-1)) } //nolint:gosec // bounded
+func microseconds(d time.Duration) int32 { return int32(min(d.Microseconds(), 1<<31-1)) }
 
 // priceAt is the price of the document, else that of the program's list.
 func (t *tally) priceAt(p *balancer.Pool, b *balancer.Backend) *usage.Price {

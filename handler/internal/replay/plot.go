@@ -39,13 +39,13 @@ func (p *plot) begin(id, title, description string, most float64, unit string) {
 	}
 }
 
-// niceCeiling is the least of 1, 2, 2.5 and 5 times a power of ten that is not below.
+// niceCeiling is the least of 1, 2, 4, 6, 8 and 10 times a power of ten that is not below.
 func niceCeiling(value float64) float64 {
 	if value <= 0 {
 		return 1
 	}
 	power := math.Pow(10, math.Floor(math.Log10(value)))
-	for _, times := range []float64{1, 2, 2.5, 5, 10} {
+	for _, times := range []float64{1, 2, 4, 6, 8, 10} {
 		if value <= times*power*(1+1e-9) {
 			return times * power
 		}

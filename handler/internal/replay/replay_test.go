@@ -252,6 +252,9 @@ func TestSizes(t *testing.T) {
 				t.Errorf("%s: %+v", name, one)
 			}
 			last = one.Provisioned
+			if want := (z.All[0].TokenCost - one.TokenCost) / (float64(one.Units) * z.Hours); i > 0 && math.Abs(one.BreakEven-want) > 1e-9 {
+				t.Errorf("%s: %d units pay up to %v, want %v", name, one.Units, one.BreakEven, want)
+			}
 		}
 		if z.All[0].Provisioned != 0 || z.All[0].PTUCost != 0 || last < .99 || z.Cheapest == 0 || z.Knee < 50 || z.Knee > 350 {
 			t.Errorf("%s: knee %d, cheapest %d: %+v", name, z.Knee, z.Cheapest, z.All)
@@ -274,7 +277,7 @@ func TestKnee(t *testing.T) {
 	for _, c := range []struct {
 		all  []Size
 		want int
-	}{{curve(0, .5, .9, .95, 1), 20}, {curve(0, .25, .5, .75, 1), -1}, {curve(1), -1}, {curve(0, 0, 0), -1}, {curve(0, .9, .95, 1), 10}} {
+	}{{curve(0, .5, .9, .95, 1), 20}, {curve(0, .25, .5, .75, 1), -1}, {curve(1), -1}, {curve(0, 0, 0), -1}, {curve(0, .9, .95, 1), 10}, {curve(0, .174, .338, .485, .619), -1}} {
 		if got := knee(c.all); got != c.want {
 			t.Errorf("%v: %d, want %d", c.all, got, c.want)
 		}

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -110,16 +111,25 @@ func (z *Sizes) Sentence() string {
 	if z.Cheapest == 0 {
 		text += ", so pay-as-you-go alone is cheapest"
 	} else {
-		text += fmt.Sprintf("; they serve %s of its requests and are used %s %% of the time", percent(best.Provisioned), number(best.Utilization))
+		text += fmt.Sprintf("; they serve %s of its requests and are used to %s %%", percent(best.Provisioned), number(best.Utilization))
 	}
 	if z.All[0].Units == 0 && z.Cheapest != 0 {
 		text += fmt.Sprintf(", and pay-as-you-go alone costs %s", number(z.All[0].Cost))
 	}
-	if z.Knee >= 0 && z.Knee != z.Cheapest {
+	if text += z.priceSentence(); z.Knee >= 0 && z.Knee != z.Cheapest {
 		knee := at(z.Knee)
 		text += fmt.Sprintf(". From %d units on (%s of the requests, %s %s) more units serve little more", z.Knee, percent(knee.Provisioned), number(knee.Cost), z.Currency)
 	}
 	return strings.TrimSpace(text + ". " + z.Note)
+}
+
+// priceSentence is at which price units would pay.
+func (z *Sizes) priceSentence() string {
+	best := slices.MaxFunc(z.All, func(a, b Size) int { return cmp.Compare(a.BreakEven, b.BreakEven) })
+	if best.BreakEven <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(". A unit pays up to %s %s an hour (%d units); %s was asked for", number(best.BreakEven), z.Currency, best.Units, number(z.PTUPrice))
 }
 
 //go:embed report.html

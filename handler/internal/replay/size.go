@@ -42,6 +42,7 @@ type Size struct {
 	TokenCost   float64 `json:"tokenCost"`
 	Cost        float64 `json:"cost"`
 	FirstToken  float64 `json:"firstTokenP95"` // milliseconds
+	BreakEven   float64 `json:"breakEven"`     // price of a unit and hour up to which they cost no more than the tokens that they save; 0 = not known
 }
 
 // Sizes is what each size would have done.
@@ -125,8 +126,13 @@ func (z *Size) read(o *Outcome, model, backend string) {
 	z.PTUCost, z.TokenCost, z.Cost, z.FirstToken = o.PTUCost, o.TokenCost, o.Cost(), o.FirstToken.P95
 }
 
-// judge finds the knee and the least cost.
+// judge finds the knee, the least cost, and up to which price each size pays.
 func (z *Sizes) judge(units Throughputs) {
+	for i := range z.All {
+		if n := z.All[i].Units; n > 0 && z.All[0].Units == 0 && z.Hours > 0 {
+			z.All[i].BreakEven = (z.All[0].TokenCost - z.All[i].TokenCost) / (float64(n) * z.Hours)
+		}
+	}
 	best := slices.MinFunc(z.All, func(a, b Size) int {
 		switch {
 		case a.Cost < b.Cost:
@@ -146,18 +152,24 @@ func (z *Sizes) judge(units Throughputs) {
 }
 
 // knee is where the curve of the share that units serve is farthest above the line from
-// its first to its last size: from there on more units serve little more. -1 = nowhere.
+// its first to its last size, if a unit more serves less than half of what one did
+// before: from there on more units serve little more. -1 = nowhere.
 func knee(all []Size) int {
-	first, last := &all[0], &all[len(all)-1]
-	at, most := -1, 0.02 // less is no bend
+	at, most := 0, 0.0
 	for i := range all {
-		x := float64(all[i].Units-first.Units) / math.Max(float64(last.Units-first.Units), 1)
-		line := first.Provisioned + x*(last.Provisioned-first.Provisioned)
-		if above := all[i].Provisioned - line; above > most {
-			at, most = all[i].Units, above
+		if above := all[i].Provisioned - all[0].Provisioned - slope(all, 0, len(all)-1)*float64(all[i].Units-all[0].Units); above > most {
+			at, most = i, above
 		}
 	}
-	return at
+	if at == 0 || slope(all, at, len(all)-1) >= slope(all, 0, at)/2 {
+		return -1
+	}
+	return all[at].Units
+}
+
+// slope is how much more a unit serves between two sizes.
+func slope(all []Size, from, to int) float64 {
+	return (all[to].Provisioned - all[from].Provisioned) / math.Max(float64(all[to].Units-all[from].Units), 1)
 }
 
 // sized is the scenario with so many units at the backend; with none, nothing is sent to

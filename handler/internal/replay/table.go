@@ -131,9 +131,9 @@ func (r *Reader) readObjects(d *json.Decoder) error {
 		switch {
 		case errors.As(err, &kind):
 			r.omit("no object")
-		case err != nil: // what follows cannot be read either
-			r.omit("not JSON")
-			return nil
+		case err != nil:
+			r.omit("not JSON, nor anything after it")
+			return nil //nolint:nilerr // it is counted: no line is fatal
 		case object["msg"] != nil:
 			text, _ := json.Marshal(object) //nolint:errchkjson // it was read from JSON
 			r.jsonLine(text)

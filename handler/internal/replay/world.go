@@ -126,7 +126,7 @@ func (w *world) resolveNames() {
 	cfg := w.scenario.Config
 	w.pools = make([][]*balancer.Pool, max(1, len(w.log.Models.All)))
 	for i := range w.pools {
-		if name := w.log.Models.name(uint16(i)); name != "" { //nolint:gosec // as many as numbers
+		if name := w.log.Models.name(uint16(i)); name != "" {
 			w.pools[i] = cfg.CandidatePools(name)
 		} else if len(cfg.Pools) == 1 {
 			w.pools[i] = cfg.CandidatePools(cfg.Pools[0].Model)
@@ -220,6 +220,6 @@ func (w *world) run(ctx context.Context) error {
 		w.now.Store(e.at)
 		e.do()
 	}
-	w.tally.reach(w, w.now.Load()+int64(w.tally.step))
+	w.tally.reach(w, w.now.Load()+w.tally.step)
 	return nil
 }
