@@ -172,7 +172,7 @@ func (m *Meter) delivered(r *proxy.Request, result *proxy.Result, a *proxy.Attem
 	case d.Usage == usage.Tokens{}:
 		c.Tokens, c.Estimated, c.Lasting = m.estimate(r, result.Pool, a, d), true, goesOn(r, d)
 		c.Tier = cmp.Or(c.Tier, tierOf(r))
-	case d.Broken && d.FinishReason == "": // the usage so far, which some services report from the beginning on
+	case d.Broken && d.FinishReason == "", d.LaterText > 0 && d.Usage.Seconds == 0: // the usage so far, which some services report from the beginning on
 		c.Tokens.Completion = max(c.Tokens.Completion, m.estimate(r, result.Pool, a, d).Completion)
 		c.Estimated, c.Tier = true, cmp.Or(c.Tier, tierOf(r))
 	case !d.Broken:

@@ -94,6 +94,8 @@ func TestWhatIsCharged(t *testing.T) {
 	begun := proxy.Delivery{Broken: true, Usage: usage.Tokens{Prompt: 120, Completion: 1}, TextBytes: 800, FirstToken: began.Add(time.Second)}
 	finished := begun
 	finished.FinishReason = "end_turn"
+	early := proxy.Delivery{Usage: usage.Tokens{Prompt: 120, Completion: 1}, TextBytes: 2000, LaterText: 2000, FirstToken: began.Add(time.Second), FinishReason: "stop"}
+	transcript := proxy.Delivery{Usage: usage.Tokens{Seconds: 3}, TextBytes: 2000, LaterText: 2000}
 	wrong := served(mini, time.Second, proxy.Delivery{})
 	wrong.Attempts[0].Status = 400
 	refused := proxy.Attempt{Backend: &mini.Backends[0], Status: 400, Filtered: true}
@@ -111,6 +113,8 @@ func TestWhatIsCharged(t *testing.T) {
 		"cut":                        {served(mini, 3*time.Second, cut), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100, Completion: 200}, Cost: 0.0005, Delivered: true, Broken: true, Estimated: true}}, 300, 1},
 		"cut, with the usage so far": {served(mini, 3*time.Second, begun), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 120, Completion: 200}, Cost: 0.00052, Delivered: true, Broken: true, Estimated: true}}, 320, 1},
 		"cut behind its end":         {served(mini, 3*time.Second, finished), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 120, Completion: 1}, Cost: 0.000122, Delivered: true, Broken: true}}, 121, 1},
+		"usage ahead of the text":    {served(mini, 3*time.Second, early), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 120, Completion: 500}, Cost: 0.00112, Delivered: true, Estimated: true}}, 620, 1},
+		"billed by its length":       {served(mini, 3*time.Second, transcript), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Seconds: 3}, Delivered: true}}, 0, 1},
 		"silent before a cut":        {served(mini, 6*time.Second, cut), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100, Completion: 500}, Cost: 0.0011, Delivered: true, Broken: true, Estimated: true}}, 600, 1},
 		"unmetered":                  {served(mini, 3*time.Second, proxy.Delivery{TextBytes: 800, FirstToken: began.Add(time.Second)}), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100, Completion: 200}, Cost: 0.0005, Delivered: true, Estimated: true}}, 300, 1},
 		"aborted":                    {ended(mini, abandoned(&mini.Backends[0], "caller left", 2*time.Second)), []Charge{{Pool: mini, Backend: &mini.Backends[0], Tokens: usage.Tokens{Prompt: 100, Completion: 100}, Cost: 0.0003, Estimated: true}}, 200, 1},

@@ -190,6 +190,7 @@ type Delivery struct {
 	Outcome      health.Outcome
 	Usage        usage.Tokens // as the backend reported it; zero = it did not
 	TextBytes    int64        // of the generated text, without base64 and padding; 0 = not counted
+	LaterText    int64        // of TextBytes, what came behind the usage, which then is that of a part
 	FirstToken   time.Time    // when the first meaningful event arrived; zero = none
 	Stored       Stored       // what a response of the Responses API says of itself
 	FinishReason string       // as the backend names it

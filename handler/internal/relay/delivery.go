@@ -171,7 +171,7 @@ func (d *writer) policy() classify.Policy {
 // recordAnswer copies usage and finish reason into the report. The usage of a stored
 // answer is that of the request that made it.
 func (d *writer) recordAnswer(a *classify.ResponseInfo) {
-	d.report.FinishReason, d.report.ServiceTier, d.report.TextBytes = a.FinishReason, a.ServiceTier, a.TextBytes
+	d.report.FinishReason, d.report.ServiceTier, d.report.TextBytes, d.report.LaterText = a.FinishReason, a.ServiceTier, a.TextBytes, a.LaterText()
 	if d.request.Operation.Kind == operations.KindResponse {
 		d.report.Stored = proxy.Stored{ID: a.ID, Background: a.Background, Ended: a.Ended, Reported: a.HasUsage, Usage: a.Usage}
 	}

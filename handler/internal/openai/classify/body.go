@@ -20,8 +20,13 @@ type ResponseInfo struct {
 	ServiceTier  string // the service tier that served
 	Background   bool   // a response that is generated in the background
 	Ended        bool   // a response in its last state
-	TextBytes    int64  // of the generated text in a stream, or a whole answer of chat without usage, as it is escaped there: without base64 and padding
+	TextBytes    int64  // of the generated text in a stream, or a whole answer of chat whose usage has none, as it is escaped there: without base64 and padding
+
+	usageText int64 // of TextBytes, what the usage includes
 }
+
+// LaterText is how much of TextBytes came behind the usage, which then is that of a part.
+func (info *ResponseInfo) LaterText() int64 { return info.TextBytes - info.usageText }
 
 // responseParts is the parts of one JSON answer, or of the data of one event.
 // Offsets are 0 when a part is absent or null: no part is at the start of an
@@ -94,7 +99,9 @@ func (a *responseParts) readMember(it *jsonscan.Iterator) {
 	case "choices":
 		a.readChoices(it)
 	case "usage":
-		a.usage, a.hasUsage = usage.Parse(rawValue(it))
+		if t, ok := usage.Parse(rawValue(it)); ok && t.Total() >= a.usage.Total() {
+			a.usage, a.hasUsage = t, true
+		}
 	case "prompt_filter_results", "prompt_annotations":
 		a.hasPromptFilters = true
 	case "response":
@@ -208,10 +215,11 @@ func (a *responseParts) usageOnly() bool {
 	return a.hasUsage && a.hasChoices && a.started == (choiceSet{}) && !a.hasPromptFilters && a.errorAt == 0
 }
 
-// update adds what the parts hold.
+// update adds what the parts hold. Usage only grows: less than was told before is no
+// correction.
 func (info *ResponseInfo) update(a *responseParts) {
-	if a.hasUsage {
-		info.Usage, info.HasUsage = a.usage, true
+	if a.hasUsage && a.usage.Total() >= info.Usage.Total() {
+		info.Usage, info.HasUsage, info.usageText = a.usage, true, info.TextBytes+a.textBytes
 	}
 	if len(a.finish) > 0 {
 		info.FinishReason = intern(a.finish)
@@ -312,7 +320,8 @@ func Body(body []byte, header map[string][]string, now time.Time, policy Policy,
 	a := responseParts{answer: answer}
 	a.read(body, at)
 	info.update(&a)
-	if !a.hasUsage {
+	info.usageText = 0
+	if a.usage.Completion == 0 {
 		info.TextBytes = a.textBytes
 	}
 	isResponse := string(a.object) == "response"

@@ -78,7 +78,7 @@ func (info *ResponseInfo) updateMessage(p *messageParts) {
 	end, _ := jsonscan.SkipValue(p.text, p.usageAt)
 	object := p.text[p.usageAt:end]
 	if t, ok := usage.MergeMessages(info.Usage, object); ok {
-		info.Usage, info.HasUsage = t, true
+		info.Usage, info.HasUsage, info.usageText = t, true, info.TextBytes
 	}
 	it := jsonscan.Iterate(object, 0)
 	for it.Next() {

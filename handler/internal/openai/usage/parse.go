@@ -7,8 +7,9 @@ import (
 	"spillway/handler/internal/openai/jsonscan"
 )
 
-// maxTokens is more tokens than any answer can have consumed.
-const maxTokens = 1 << 40
+// maxTokens is more tokens than any answer can have consumed: a hundred times as many
+// as the longest prompts have.
+const maxTokens = 1 << 27
 
 // Parse reads a usage object, of chat, completions and embeddings (prompt,
 // completion) or of the Responses API (input, output). It returns false for
